@@ -1,0 +1,70 @@
+//! Reading the fields of a stored event, with errors that never show a value.
+
+use serde_json::{Map, Value};
+
+use crate::encoded::{DecodeError, DecodeProblem};
+use crate::value::Personal;
+
+/// A stored event whose fields are about to be read.
+#[derive(Clone, Copy)]
+pub(crate) struct Fields<'a> {
+    pub(crate) event_type: &'a str,
+    pub(crate) schema: u32,
+    pub(crate) data: &'a Map<String, Value>,
+    pub(crate) personal: Personal<&'a Map<String, Value>>,
+}
+
+impl Fields<'_> {
+    /// The error for an event whose type is none of `types`, or whose schema the caller cannot read.
+    pub(crate) fn unreadable(&self, types: &[&str]) -> DecodeError {
+        self.error(if types.contains(&self.event_type) {
+            DecodeProblem::UnknownSchema
+        } else {
+            DecodeProblem::UnknownType
+        })
+    }
+
+    /// A text that must be there, as `parse` understands it.
+    pub(crate) fn parsed<T, E>(
+        &self,
+        field: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<T, DecodeError> {
+        let text = self.text(self.data, field)?;
+        parse(text).map_err(|_| self.error(DecodeProblem::IllTyped { field }))
+    }
+
+    /// A boolean that is false unless it says otherwise.
+    pub(crate) fn flag(&self, field: &'static str) -> Result<bool, DecodeError> {
+        match self.data.get(field) {
+            None => Ok(false),
+            Some(value) => value.as_bool().ok_or_else(|| self.error(DecodeProblem::IllTyped { field })),
+        }
+    }
+
+    /// A personal text that must be there unless the personal part was erased.
+    pub(crate) fn personal<T>(
+        &self,
+        field: &'static str,
+        recorded: impl FnOnce(&str) -> T,
+    ) -> Result<Personal<T>, DecodeError> {
+        match self.personal {
+            Personal::Known(personal) => {
+                let text = self.text(personal, field)?;
+                Ok(Personal::Known(recorded(text)))
+            }
+            Personal::Erased => Ok(Personal::Erased),
+        }
+    }
+
+    fn text<'m>(&self, map: &'m Map<String, Value>, field: &'static str) -> Result<&'m str, DecodeError> {
+        map.get(field)
+            .ok_or_else(|| self.error(DecodeProblem::Missing { field }))?
+            .as_str()
+            .ok_or_else(|| self.error(DecodeProblem::IllTyped { field }))
+    }
+
+    fn error(&self, problem: DecodeProblem) -> DecodeError {
+        DecodeError { event_type: self.event_type.to_owned(), schema: self.schema, problem }
+    }
+}

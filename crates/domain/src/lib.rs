@@ -1,0 +1,34 @@
+//! The identity rules of Aegis, and nothing else.
+//!
+//! Everything here is a pure function of its arguments: no clock, no randomness, no I/O. Time, ids and
+//! password hashes are made elsewhere and arrive inside a command. The modules, in the order in which a
+//! command meets them:
+//!
+//! 1. [`value`]: text from outside is parsed into types that carry the rules;
+//! 2. [`user`]: a command is judged against the user's past (`decide`), and the events it yields are folded
+//!    back into the state (`evolve`);
+//! 3. [`system`]: the stream that holds who the active administrators are, so that the last one stays;
+//! 4. [`encoded`]: what an event looks like to the event store, with what is personal kept apart.
+//!
+//! The functions `decide`, `evolve` and `fold` exist once per aggregate and are called by its name:
+//! `user::decide`, `system::evolve`. All types are also found at the root of the crate.
+
+pub mod encoded;
+mod fields;
+pub mod system;
+pub mod user;
+pub mod value;
+
+#[cfg(test)]
+mod samples;
+
+pub use encoded::{DecodeError, DecodeProblem, Encoded};
+pub use system::{
+    AdministratorChange, LastAdministrator, SYSTEM_STREAM, System, SystemEvent, administrator_change,
+};
+pub use user::{Account, ClaimKind, Command, Refusal, User, UserEvent};
+pub use value::{
+    EmailAddress, EmailFault, MAX_EMAIL_OCTETS, MAX_PASSWORD_HASH_BYTES, MAX_PASSWORD_LENGTH,
+    MAX_REASON_LENGTH, MAX_USERNAME_LENGTH, PasswordFault, PasswordHash, PasswordHashFault, PasswordPolicy,
+    Personal, Reason, ReasonFault, Role, UnknownRole, UserId, UserIdFault, Username, UsernameFault,
+};

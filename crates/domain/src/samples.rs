@@ -1,0 +1,141 @@
+//! What the tests of this crate are fed: fixed values, and strategies for arbitrary ones.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::test_runner::Config;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::encoded::Encoded;
+use crate::user::{Command, UserEvent};
+use crate::value::{EmailAddress, PasswordHash, Personal, Reason, Role, UserId, Username};
+
+/// Failing cases are printed, not written into the source tree: each becomes a test of its own.
+pub(crate) fn config() -> Config {
+    Config { failure_persistence: None, ..Config::default() }
+}
+
+pub(crate) fn ada() -> EmailAddress {
+    EmailAddress::parse("Ada@Example.com").unwrap()
+}
+
+pub(crate) fn ada_by_name() -> Username {
+    Username::parse("Ada Lovelace").unwrap()
+}
+
+pub(crate) fn hash() -> PasswordHash {
+    PasswordHash::new("$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA".to_owned()).unwrap()
+}
+
+pub(crate) fn because() -> Reason {
+    Reason::parse("asked by mail").unwrap()
+}
+
+/// The user of this number.
+pub(crate) fn nth_user(number: u8) -> UserId {
+    UserId::from_uuid(Uuid::from_u128(0x0193_0000_0000_7000_8000_0000_0000_0000 | u128::from(number)))
+}
+
+/// The event by which Ada signs up.
+pub(crate) fn registered() -> UserEvent {
+    UserEvent::UserRegistered {
+        email: Personal::Known(ada()),
+        username: Personal::Known(ada_by_name()),
+        password_hash: Personal::Known(hash()),
+    }
+}
+
+/// The command by which Ada signs up.
+pub(crate) fn register() -> Command {
+    Command::Register { email: ada(), username: ada_by_name(), password_hash: hash() }
+}
+
+/// The stored form of an event, its fields in alphabetical order whatever features `serde_json` is built
+/// with.
+pub(crate) fn stored(encoded: Encoded) -> String {
+    let sorted = |fields: Map<String, Value>| {
+        let fields: BTreeMap<String, Value> = fields.into_iter().collect();
+        serde_json::to_string_pretty(&fields).unwrap()
+    };
+    format!(
+        "{} {}\ndata {}\npersonal {}",
+        encoded.event_type,
+        encoded.schema,
+        sorted(encoded.data),
+        sorted(encoded.personal)
+    )
+}
+
+/// Text that might be a name: letters of several scripts, and the characters that names stumble over.
+pub(crate) fn name_text() -> impl Strategy<Value = String> {
+    "[ a-zA-ZßİÉ´ﬁǅｆ\u{301}\u{345}\u{200D}\u{3164}\u{FDFA}\u{A0}あ🦀\t\u{202E}\\PC]{0,24}"
+}
+
+/// Text that might be an address, most of it right and any part of it wrong.
+pub(crate) fn address_text() -> impl Strategy<Value = String> {
+    let local = "[a-zA-Z0-9.+_éſKＡ\u{301}\u{37E}\u{FE0F}\"<> ]{0,12}|[a-z]{1,8}";
+    let at = select(vec!["@", "@", "@", "@", "", "@@", "＠"]);
+    let domain = "[a-zA-Z0-9éßüÜ例。.-]{0,12}(\\.(com|de|Example|xn--p1ai|рф|test))?";
+    (local, at, domain).prop_map(|(local, at, domain)| format!("{local}{at}{domain}"))
+}
+
+pub(crate) fn email() -> impl Strategy<Value = EmailAddress> {
+    "[a-zA-Zéß0-9]{1,12}@[a-zü]{1,10}\\.(com|de|example)"
+        .prop_filter_map("no address", |text| EmailAddress::parse(&text).ok())
+}
+
+pub(crate) fn username() -> impl Strategy<Value = Username> {
+    name_text().prop_filter_map("no name", |text| Username::parse(&text).ok())
+}
+
+pub(crate) fn user_id() -> impl Strategy<Value = UserId> {
+    prop_oneof![
+        any::<[u8; 16]>().prop_map(|bytes| UserId::from_uuid(Uuid::from_bytes(bytes))),
+        any::<[u8; 12]>().prop_map(UserId::from_object_id),
+    ]
+}
+
+pub(crate) fn role() -> impl Strategy<Value = Role> {
+    select(Role::ALL.to_vec())
+}
+
+pub(crate) fn reason() -> impl Strategy<Value = Option<Reason>> {
+    proptest::option::of("[a-z]{1,9}( [a-zé]{1,9}\n){0,3}")
+        .prop_map(|text| text.and_then(|text| Reason::parse(&text).ok()))
+}
+
+pub(crate) fn password_hash() -> impl Strategy<Value = PasswordHash> {
+    "\\PC{1,64}".prop_filter_map("no hash", |text| PasswordHash::new(text).ok())
+}
+
+/// Any event of a user, as it is when it is new.
+pub(crate) fn user_event() -> impl Strategy<Value = UserEvent> {
+    let registered = (email(), username(), password_hash()).prop_map(|(email, username, hash)| {
+        UserEvent::UserRegistered {
+            email: Personal::Known(email),
+            username: Personal::Known(username),
+            password_hash: Personal::Known(hash),
+        }
+    });
+    prop_oneof![
+        registered,
+        reason().prop_map(|reason| UserEvent::UserDeactivated { reason: reason.map(Personal::Known) }),
+        reason().prop_map(|reason| UserEvent::UserReactivated { reason: reason.map(Personal::Known) }),
+        role().prop_map(|role| UserEvent::RoleGranted { role }),
+        role().prop_map(|role| UserEvent::RoleRevoked { role }),
+    ]
+}
+
+/// Any command, with the ones that make and unmake administrators more often than the rest.
+pub(crate) fn command() -> impl Strategy<Value = Command> {
+    let role = || prop_oneof![Just(Role::Admin), role()];
+    prop_oneof![
+        Just(register()),
+        reason().prop_map(|reason| Command::Deactivate { reason }),
+        reason().prop_map(|reason| Command::Reactivate { reason }),
+        role().prop_map(|role| Command::GrantRole { role }),
+        role().prop_map(|role| Command::RevokeRole { role }),
+    ]
+}

@@ -1,0 +1,19 @@
+//! Folding the events of the installation into its state.
+
+use super::{System, SystemEvent};
+
+/// Applies one fact. Total: facts are never refused.
+#[must_use]
+pub fn evolve(mut system: System, event: &SystemEvent) -> System {
+    match event {
+        SystemEvent::AdministratorAdded { user } => system.administrators.insert(*user),
+        SystemEvent::AdministratorRemoved { user } => system.administrators.remove(user),
+    };
+    system
+}
+
+/// The installation that these events, in the order of the stream, have made.
+#[must_use]
+pub fn fold<'a>(events: impl IntoIterator<Item = &'a SystemEvent>) -> System {
+    events.into_iter().fold(System::default(), evolve)
+}

@@ -1,0 +1,98 @@
+//! What holds of the installation whatever is asked of its users.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+use crate::encoded::Encoded;
+use crate::samples;
+use crate::user::{self, Command, User};
+use crate::value::{Personal, UserId};
+
+/// A handful of users and the installation they live in, with every command judged by both.
+#[derive(Default)]
+struct World {
+    users: BTreeMap<UserId, User>,
+    system: System,
+}
+
+impl World {
+    /// Carries `command` out whole or, if either aggregate refuses it, not at all.
+    fn obey(&mut self, id: UserId, command: Command) {
+        let before = self.users.get(&id).cloned().unwrap_or_default();
+        let Ok(events) = user::decide(&before, command) else {
+            return;
+        };
+        let after = events.iter().fold(before.clone(), user::evolve);
+        let Ok(events) = administrator_change(id, &before, &after)
+            .map_or(Ok(vec![]), |change| decide(&self.system, change))
+        else {
+            return;
+        };
+        self.system = events.iter().fold(self.system.clone(), evolve);
+        self.users.insert(id, after);
+    }
+
+    fn active_administrators(&self) -> BTreeSet<UserId> {
+        let administrators = self.users.iter().filter(|(_, user)| user.is_active_administrator());
+        administrators.map(|(id, _)| *id).collect()
+    }
+}
+
+fn change() -> impl Strategy<Value = AdministratorChange> {
+    (0_u8..4, any::<bool>()).prop_map(|(number, added)| {
+        let user = samples::nth_user(number);
+        if added { AdministratorChange::Added(user) } else { AdministratorChange::Removed(user) }
+    })
+}
+
+fn event() -> impl Strategy<Value = SystemEvent> {
+    (samples::user_id(), any::<bool>()).prop_map(|(user, added)| {
+        if added {
+            SystemEvent::AdministratorAdded { user }
+        } else {
+            SystemEvent::AdministratorRemoved { user }
+        }
+    })
+}
+
+proptest! {
+    #![proptest_config(samples::config())]
+
+    #[test]
+    fn once_there_is_an_administrator_there_always_is_one(
+        commands in vec((0_u8..3, samples::command()), 0..60),
+    ) {
+        let mut world = World::default();
+        let mut had_one = false;
+        for (number, command) in commands {
+            world.obey(samples::nth_user(number), command);
+            let administrators = world.active_administrators();
+            prop_assert!(!(had_one && administrators.is_empty()));
+            prop_assert_eq!(&administrators, &world.system.administrators);
+            had_one = !administrators.is_empty();
+        }
+    }
+
+    #[test]
+    fn what_decide_emits_makes_a_difference_and_a_repeat_makes_none(
+        past in vec(event(), 0..6),
+        change in change(),
+    ) {
+        let before = fold(&past);
+        if let Ok(events) = decide(&before, change) {
+            let after = events.iter().fold(before.clone(), evolve);
+            prop_assert_eq!(after == before, events.is_empty());
+            prop_assert_eq!(decide(&after, change), Ok(vec![]));
+        }
+    }
+
+    #[test]
+    fn a_stored_event_is_read_back_as_it_was(event in event()) {
+        let Encoded { event_type, schema, data, personal } = event.encode();
+        let read = SystemEvent::decode(event_type, schema, &data, Personal::Known(&personal));
+        prop_assert_eq!(read, Ok(event));
+    }
+}

@@ -1,0 +1,38 @@
+//! What can be asked of a user's account.
+
+use crate::value::{EmailAddress, PasswordHash, Reason, Role, Username};
+
+/// An intention, its values already parsed. Who asks, and whether they may, was settled before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Open the account. The password was hashed before: this crate never sees one in clear, except to judge
+    /// its length.
+    Register {
+        /// Where the user gets mail.
+        email: EmailAddress,
+        /// The name to show.
+        username: Username,
+        /// The hash of their password.
+        password_hash: PasswordHash,
+    },
+    /// Keep the user from signing in.
+    Deactivate {
+        /// Why, in an administrator's words. Users who deactivate themselves need give none.
+        reason: Option<Reason>,
+    },
+    /// Let the user sign in again.
+    Reactivate {
+        /// Why, in an administrator's words.
+        reason: Option<Reason>,
+    },
+    /// Let the user do what the role allows.
+    GrantRole {
+        /// The role.
+        role: Role,
+    },
+    /// Take the role away.
+    RevokeRole {
+        /// The role.
+        role: Role,
+    },
+}

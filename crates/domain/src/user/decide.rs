@@ -1,0 +1,54 @@
+//! Judging a command against a user's past.
+
+use super::{Command, User, UserEvent};
+use crate::value::Personal;
+
+/// Why a command cannot be carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The id belongs to an account already.
+    #[error("a user is already registered under this id")]
+    AlreadyRegistered,
+    /// There is no account to act on.
+    #[error("no user is registered under this id")]
+    Unknown,
+}
+
+/// Judges `command` against the user as they are. No events means that it is already so.
+///
+/// # Errors
+/// [`Refusal`] if the command makes no sense for this user.
+pub fn decide(user: &User, command: Command) -> Result<Vec<UserEvent>, Refusal> {
+    match (user, command) {
+        (User::Absent, Command::Register { email, username, password_hash }) => {
+            Ok(vec![UserEvent::UserRegistered {
+                email: Personal::Known(email),
+                username: Personal::Known(username),
+                password_hash: Personal::Known(password_hash),
+            }])
+        }
+        (User::Present(_), Command::Register { .. }) => Err(Refusal::AlreadyRegistered),
+        (User::Absent, _) => Err(Refusal::Unknown),
+        (User::Present(account), Command::Deactivate { reason }) if account.is_active => {
+            let reason = reason.map(Personal::Known);
+            Ok(vec![UserEvent::UserDeactivated { reason }])
+        }
+        (User::Present(account), Command::Reactivate { reason }) if !account.is_active => {
+            let reason = reason.map(Personal::Known);
+            Ok(vec![UserEvent::UserReactivated { reason }])
+        }
+        (User::Present(account), Command::GrantRole { role }) if !account.roles.contains(&role) => {
+            Ok(vec![UserEvent::RoleGranted { role }])
+        }
+        (User::Present(account), Command::RevokeRole { role }) if account.roles.contains(&role) => {
+            Ok(vec![UserEvent::RoleRevoked { role }])
+        }
+        (
+            User::Present(_),
+            Command::Deactivate { .. }
+            | Command::Reactivate { .. }
+            | Command::GrantRole { .. }
+            | Command::RevokeRole { .. },
+        ) => Ok(vec![]),
+    }
+}

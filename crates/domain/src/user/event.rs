@@ -1,0 +1,72 @@
+//! What has happened to a user's account.
+
+use crate::value::{EmailAddress, PasswordHash, Personal, Reason, Role, Username};
+
+/// A fact about one user. When it happened, and by whom, is in the envelope around it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UserEvent {
+    /// The account was opened. It is active and holds no role.
+    UserRegistered {
+        /// Where the user gets mail.
+        email: Personal<EmailAddress>,
+        /// The name to show.
+        username: Personal<Username>,
+        /// The hash of their password.
+        password_hash: Personal<PasswordHash>,
+    },
+    /// The user may no longer sign in.
+    UserDeactivated {
+        /// Why, if a reason was given.
+        reason: Option<Personal<Reason>>,
+    },
+    /// The user may sign in again.
+    UserReactivated {
+        /// Why, if a reason was given.
+        reason: Option<Personal<Reason>>,
+    },
+    /// The user holds a role from here on.
+    RoleGranted {
+        /// The role.
+        role: Role,
+    },
+    /// The user no longer holds a role.
+    RoleRevoked {
+        /// The role.
+        role: Role,
+    },
+}
+
+impl UserEvent {
+    pub(super) const REGISTERED: &'static str = "UserRegistered";
+    pub(super) const DEACTIVATED: &'static str = "UserDeactivated";
+    pub(super) const REACTIVATED: &'static str = "UserReactivated";
+    pub(super) const ROLE_GRANTED: &'static str = "RoleGranted";
+    pub(super) const ROLE_REVOKED: &'static str = "RoleRevoked";
+
+    /// The names of all events of a user.
+    pub const TYPES: &'static [&'static str] =
+        &[Self::REGISTERED, Self::DEACTIVATED, Self::REACTIVATED, Self::ROLE_GRANTED, Self::ROLE_REVOKED];
+
+    /// The name this event has in the log, one of [`TYPES`](UserEvent::TYPES).
+    #[must_use]
+    pub const fn event_type(&self) -> &'static str {
+        match self {
+            Self::UserRegistered { .. } => Self::REGISTERED,
+            Self::UserDeactivated { .. } => Self::DEACTIVATED,
+            Self::UserReactivated { .. } => Self::REACTIVATED,
+            Self::RoleGranted { .. } => Self::ROLE_GRANTED,
+            Self::RoleRevoked { .. } => Self::ROLE_REVOKED,
+        }
+    }
+
+    /// Whether every token issued before this event ends with it.
+    ///
+    /// Losing a right must take hold at once. Gaining one can wait for the next sign-in.
+    #[must_use]
+    pub const fn revokes_tokens(&self) -> bool {
+        match self {
+            Self::UserDeactivated { .. } | Self::RoleRevoked { .. } => true,
+            Self::UserRegistered { .. } | Self::UserReactivated { .. } | Self::RoleGranted { .. } => false,
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Folding a user's events into their state.
+
+use std::collections::BTreeSet;
+
+use super::{Account, User, UserEvent};
+
+/// Applies one fact. Total: facts are never refused, and one that finds nothing to change changes nothing.
+#[must_use]
+pub fn evolve(user: User, event: &UserEvent) -> User {
+    match event {
+        UserEvent::UserRegistered { email, username, password_hash } => User::Present(Account {
+            email: email.clone(),
+            username: username.clone(),
+            password_hash: password_hash.clone(),
+            is_active: true,
+            roles: BTreeSet::new(),
+        }),
+        UserEvent::UserDeactivated { .. } => changed(user, |account| account.is_active = false),
+        UserEvent::UserReactivated { .. } => changed(user, |account| account.is_active = true),
+        UserEvent::RoleGranted { role } => changed(user, |account| {
+            account.roles.insert(*role);
+        }),
+        UserEvent::RoleRevoked { role } => changed(user, |account| {
+            account.roles.remove(role);
+        }),
+    }
+}
+
+/// The user that these events, in the order of the stream, have made.
+#[must_use]
+pub fn fold<'a>(events: impl IntoIterator<Item = &'a UserEvent>) -> User {
+    events.into_iter().fold(User::default(), evolve)
+}
+
+fn changed(user: User, change: impl FnOnce(&mut Account)) -> User {
+    match user {
+        User::Absent => User::Absent,
+        User::Present(mut account) => {
+            change(&mut account);
+            User::Present(account)
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! What is known of a user once their events are folded.
+
+use std::collections::BTreeSet;
+
+use crate::value::{EmailAddress, PasswordHash, Personal, Role, Username};
+
+/// A user as their events leave them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum User {
+    /// Nobody has registered under this id.
+    #[default]
+    Absent,
+    /// Somebody has.
+    Present(Account),
+}
+
+/// The account of a registered user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Where the user gets mail, and what they sign in with.
+    pub email: Personal<EmailAddress>,
+    /// The name they are shown by.
+    pub username: Personal<Username>,
+    /// What their password is verified against.
+    pub password_hash: Personal<PasswordHash>,
+    /// Whether they may sign in.
+    pub is_active: bool,
+    /// What they may do beyond their own account.
+    pub roles: BTreeSet<Role>,
+}
+
+impl User {
+    /// Whether this user can act as an administrator now: holds the role and may sign in.
+    #[must_use]
+    pub fn is_active_administrator(&self) -> bool {
+        match self {
+            User::Absent => false,
+            User::Present(account) => account.is_active && account.roles.contains(&Role::Admin),
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Answers of `email-validator` 2.4 under Pydantic 2.14, side by side with ours.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::samples;
+
+#[track_caller]
+fn shown(text: &str) -> String {
+    EmailAddress::parse(text).unwrap().as_str().to_owned()
+}
+
+#[track_caller]
+fn key(text: &str) -> String {
+    EmailAddress::parse(text).unwrap().key()
+}
+
+#[track_caller]
+fn reason(text: &str) -> String {
+    EmailAddress::parse(text).unwrap_err().reason
+}
+
+#[test]
+fn an_address_is_shown_as_given_but_for_its_domain() {
+    for (given, expected) in [
+        ("ada@example.com", "ada@example.com"),
+        ("  Ada.Lovelace+news@Example.COM \n", "Ada.Lovelace+news@example.com"),
+        ("Ada <ada@example.com>", "ada@example.com"),
+        ("ada@mail.example", "ada@mail.example"),
+        ("用户@例子.广告", "用户@例子.广告"),
+        ("e\u{301}@example.com", "é@example.com"),
+        ("ada@MÜNCHEN.de", "ada@münchen.de"),
+        ("ada@xn--mnchen-3ya.de", "ada@münchen.de"),
+        ("ada@XN--MNCHEN-3YA.de", "ada@münchen.de"),
+        ("ada@ｅｘａｍｐｌｅ。com", "ada@example.com"),
+        ("ada@faß.de", "ada@faß.de"),
+    ] {
+        assert_eq!(shown(given), expected, "{given}");
+    }
+}
+
+#[test]
+fn spellings_of_one_address_are_one_identity() {
+    assert_eq!(key("ADA@example.com"), key(" ada@EXAMPLE.com"));
+    assert_eq!(key("ada@münchen.de"), key("Ada@xn--mnchen-3ya.de"));
+    assert_eq!(key("ａｄａ@example.com"), key("ada@example.com"));
+    assert_eq!(key("STRASSE@example.com"), key("straße@example.com"));
+    assert_eq!(key("ada@münchen.de"), "ada@xn--mnchen-3ya.de");
+}
+
+#[test]
+fn domains_of_different_owners_are_different_identities() {
+    assert_ne!(key("ada@faß.de"), key("ada@fass.de"));
+    assert_ne!(key("ada@example.com"), key("ada@example.org"));
+}
+
+#[test]
+fn a_refusal_names_the_fault_in_the_words_clients_know() {
+    for (text, expected) in [
+        ("", "An email address must have an @-sign."),
+        ("ada", "An email address must have an @-sign."),
+        (
+            "ada＠example.com",
+            "The email address has the \"full-width\" at-sign (@) character instead of a regular at-sign.",
+        ),
+        ("@example.com", "There must be something before the @-sign."),
+        ("ada@", "There must be something after the @-sign."),
+        ("a(d)a@example.com", "The email address contains invalid characters before the @-sign: '(', ')'."),
+        ("a da@example.com", "The email address contains invalid characters before the @-sign: SPACE."),
+        ("ada\0@example.com", "The email address contains invalid characters before the @-sign: U+0000."),
+        ("ad\u{200D}a@example.com", "The email address contains unsafe characters: ZERO WIDTH JOINER."),
+        (
+            "a\u{37E}da@example.com",
+            "After Unicode normalization: The email address contains invalid characters before the @-sign: \
+             ';'.",
+        ),
+        (".ada@example.com", "An email address cannot start with a period."),
+        ("ada.@example.com", "An email address cannot have a period immediately before the @-sign."),
+        ("a..da@example.com", "An email address cannot have two periods in a row."),
+        ("\"a da\"@example.com", "Quoting the part before the @-sign is not allowed here."),
+        ("ada\n@example.com", "Carriage return and line feed characters are not allowed"),
+        (
+            "a<b@example.com",
+            "An open angle bracket at the start of the email address has to be followed by a close angle \
+             bracket at the end.",
+        ),
+        ("a<b@example.com>c", "There can't be anything after the email address."),
+    ] {
+        assert_eq!(reason(text), expected, "{text:?}");
+    }
+}
+
+#[test]
+fn a_refused_domain_is_explained() {
+    for (text, expected) in [
+        ("a@b@example.com", "The part after the @-sign contains invalid characters: '@'."),
+        ("a@x_y.com", "The part after the @-sign contains invalid characters: '_'."),
+        ("a@1…com", "The part after the @-sign contains invalid characters: '…'."),
+        ("a@.example.com", "An email address cannot have a period immediately after the @-sign."),
+        ("a@example.com.", "An email address cannot end with a period."),
+        ("a@example..com", "An email address cannot have two periods in a row."),
+        ("a@-example.com", "An email address cannot have a hyphen immediately after the @-sign."),
+        ("a@example.com-", "An email address cannot end with a hyphen."),
+        ("a@example-.com", "An email address cannot have a period and a hyphen next to each other."),
+        (
+            "a@ab--c.com",
+            "An email address cannot have two letters followed by two dashes immediately after the @-sign or \
+             after a period, except Punycode.",
+        ),
+        ("a@example", "The part after the @-sign is not valid. It should have a period."),
+        ("a@127.0.0.1", "The part after the @-sign is not valid. It is not within a valid top-level domain."),
+        ("a@[127.0.0.1]", "A bracketed IP address after the @-sign is not allowed here."),
+        (
+            "a@💩.la",
+            "The part after the @-sign is invalid (Codepoint U+1F4A9 at position 1 of '💩' not allowed).",
+        ),
+        ("a@xn--zzzzzzzz99999.com", "The part after the @-sign is not valid IDNA."),
+        ("a@1.אב.com", "The part after the @-sign is not valid IDNA."),
+    ] {
+        assert_eq!(reason(text), expected, "{text:?}");
+    }
+}
+
+#[test]
+fn names_that_no_mail_is_delivered_to_are_refused() {
+    for domain in ["x.test", "x.local", "x.localhost", "x.invalid", "x.onion", "1.in-addr.arpa"] {
+        assert_eq!(
+            reason(&format!("ada@{domain}")),
+            "The part after the @-sign is a special-use or reserved name that cannot be used with email."
+        );
+    }
+    for domain in ["example.com", "example.net", "x.example", "test.com", "mylocal.io"] {
+        assert_eq!(shown(&format!("ada@{domain}")), format!("ada@{domain}"));
+    }
+}
+
+#[test]
+fn an_address_may_have_254_octets_and_no_more() {
+    let domain = "example.com";
+    let longest = format!("{}@{domain}", "a".repeat(242));
+    assert_eq!(shown(&longest).len(), MAX_EMAIL_OCTETS);
+    for (text, expected) in [
+        (format!("a{longest}"), "The email address is too long (1 character too many)."),
+        (format!("{}@{domain}", "é".repeat(124)), "The email address is too long (3-6 characters too many)."),
+        (
+            format!("{}@{}com", "a".repeat(190), "é.".repeat(15)),
+            "The email address is too long when the part after the @-sign is converted to IDNA ASCII (60 \
+             bytes too many).",
+        ),
+        (
+            format!("a@{}.com", "x".repeat(64)),
+            "After the @-sign, periods cannot be separated by so many characters (1 character too many).",
+        ),
+        (
+            format!("a@{}com", "x.".repeat(126)),
+            "The email address is too long after the @-sign (2 characters too many).",
+        ),
+        ("a".repeat(2049), "Length must not exceed 2048 characters"),
+    ] {
+        assert_eq!(reason(&text), expected);
+    }
+}
+
+#[test]
+fn a_recorded_address_keeps_its_identity_whatever_the_rules_say_now() {
+    let recorded = EmailAddress::recorded("Ada@Intranet.Test");
+    assert_eq!(recorded.as_str(), "Ada@Intranet.Test");
+    assert_eq!(recorded.key(), "ada@intranet.test");
+    assert_eq!(EmailAddress::recorded("Ada").key(), "ada");
+}
+
+proptest! {
+    #![proptest_config(samples::config())]
+
+    #[test]
+    fn reading_the_shown_form_again_changes_nothing(text in samples::address_text()) {
+        if let Ok(address) = EmailAddress::parse(&text) {
+            let again = EmailAddress::parse(address.as_str());
+            prop_assert_eq!(again.as_ref(), Ok(&address));
+            prop_assert_eq!(again.map(|again| again.key()), Ok(address.key()));
+        }
+    }
+
+    #[test]
+    fn an_address_has_one_key_in_either_case(address in samples::email()) {
+        let shouted = EmailAddress::parse(&address.as_str().to_uppercase());
+        prop_assert_eq!(shouted.map(|shouted| shouted.key()), Ok(address.key()));
+    }
+
+    #[test]
+    fn no_text_is_too_strange_to_be_judged(text in ".{0,300}") {
+        if let Ok(address) = EmailAddress::parse(&text) {
+            prop_assert!(address.as_str().len() <= MAX_EMAIL_OCTETS);
+        }
+    }
+}

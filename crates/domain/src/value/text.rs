@@ -1,0 +1,130 @@
+//! How text is compared, and which of it can be seen.
+//!
+//! The character tables here are Unicode properties that change seldom or never. Those that grow with every
+//! version of Unicode come from crates.
+
+use std::ops::RangeInclusive;
+
+use caseless::Caseless;
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
+
+/// Characters that a reader cannot see and that carry no identity: the property
+/// `Default_Ignorable_Code_Point`, which reserves room for later additions so that the list stays as it is
+/// (Unicode, `DerivedCoreProperties.txt`).
+const IGNORABLE: [RangeInclusive<char>; 17] = [
+    '\u{AD}'..='\u{AD}',
+    '\u{34F}'..='\u{34F}',
+    '\u{61C}'..='\u{61C}',
+    '\u{115F}'..='\u{1160}',
+    '\u{17B4}'..='\u{17B5}',
+    '\u{180B}'..='\u{180F}',
+    '\u{200B}'..='\u{200F}',
+    '\u{202A}'..='\u{202E}',
+    '\u{2060}'..='\u{206F}',
+    '\u{3164}'..='\u{3164}',
+    '\u{FE00}'..='\u{FE0F}',
+    '\u{FEFF}'..='\u{FEFF}',
+    '\u{FFA0}'..='\u{FFA0}',
+    '\u{FFF0}'..='\u{FFF8}',
+    '\u{1BCA0}'..='\u{1BCA3}',
+    '\u{1D173}'..='\u{1D17A}',
+    '\u{E0000}'..='\u{E0FFF}',
+];
+
+/// Drawn, but as nothing: the empty Braille cell, and the annotation marks that have no glyph of their own.
+const BLANK: [RangeInclusive<char>; 2] = ['\u{2800}'..='\u{2800}', '\u{FFF9}'..='\u{FFFB}'];
+
+/// The form in which two texts that a reader would call the same are equal: invisible characters dropped,
+/// then compatibility normalised (NFKC) and case-folded, then trimmed.
+///
+/// This is the caseless compatibility match of the Unicode Standard (section 3.13, D146) over text without
+/// ignorable characters, as `NFKC_Casefold` asks for identifiers (UAX #31). Folding twice is part of that
+/// definition: a character such as `℡` shows its capitals only once it is decomposed.
+pub(super) fn identity_key(text: &str) -> String {
+    let folded: String = text
+        .chars()
+        .filter(|&character| !is_ignorable(character))
+        .nfd()
+        .default_case_fold()
+        .nfkd()
+        .default_case_fold()
+        .nfkc()
+        .collect();
+    folded.trim().to_owned()
+}
+
+/// Whether a reader sees anything where `character` stands alone.
+pub(super) fn is_visible(character: char) -> bool {
+    let hidden = character.is_control()
+        || character.is_whitespace()
+        || is_combining_mark(character)
+        || is_ignorable(character)
+        || contains(&BLANK, character);
+    !hidden
+}
+
+/// Whether `character` steers the direction of the text around it (UAX #9, section 2: embeddings, overrides,
+/// isolates), so that a reader sees another order than the machine.
+pub(super) fn is_direction_override(character: char) -> bool {
+    matches!(character, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Whether `character` begins a new line without being a control character.
+pub(super) fn is_line_separator(character: char) -> bool {
+    matches!(character, '\u{2028}' | '\u{2029}')
+}
+
+fn is_ignorable(character: char) -> bool {
+    contains(&IGNORABLE, character)
+}
+
+fn contains(ranges: &[RangeInclusive<char>], character: char) -> bool {
+    ranges.iter().any(|range| range.contains(&character))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_that_read_the_same_have_one_key() {
+        for (one, other) in [
+            ("Ada", "ada"),
+            ("Straße", "STRASSE"),
+            ("e\u{301}", "É"),
+            ("ａｄａ", "ada"),
+            ("℡", "tel"),
+            ("ad\u{200D}a", "ada"),
+            ("ada \u{FEFF}", "ada"),
+            ("Σίσυφος", "ΣΊΣΥΦΟΣ"),
+        ] {
+            assert_eq!(identity_key(one), identity_key(other), "{one} and {other}");
+        }
+    }
+
+    #[test]
+    fn texts_that_read_differently_have_different_keys() {
+        assert_ne!(identity_key("ada"), identity_key("adá"));
+        assert_ne!(identity_key("ada l"), identity_key("adal"));
+    }
+
+    #[test]
+    fn the_key_of_every_character_is_its_own_key() {
+        // Beyond these planes no character has case or decomposes.
+        for character in '\0'..='\u{2FFFF}' {
+            let key = identity_key(&character.to_string());
+            assert_eq!(identity_key(&key), key, "{}", character.escape_unicode());
+        }
+    }
+
+    #[test]
+    fn joiners_marks_and_blanks_are_not_visible() {
+        for character in ['\u{200D}', '\u{3164}', '\u{2800}', '\u{A0}', '\u{301}', '\0'] {
+            assert!(!is_visible(character), "{}", character.escape_unicode());
+        }
+        for character in ['a', 'あ', '5', '-', '🦀'] {
+            assert!(is_visible(character), "{character}");
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! Who a user is, whatever they call themselves.
+
+use std::fmt;
+
+use uuid::Uuid;
+
+const STREAM_PREFIX: &str = "user-";
+
+/// What is fixed in the UUID of an `ObjectId`: the version 8, the variant and two zero bits after it, the
+/// zeros at the end.
+const OBJECT_ID_LAYOUT: u128 = 0x0000_0000_0000_8000_8000_0000_0000_0000;
+
+/// Where the layout above has a say.
+const OBJECT_ID_MASK: u128 = 0x0000_0000_0000_F000_F000_0000_00FF_FFFF;
+
+/// The identity of a user: a UUID, or a MongoDB `ObjectId` that came with an import.
+///
+/// An `ObjectId` is held as a UUID of version 8 (RFC 9562, section 5.8), its 24 hex digits laid around the
+/// version and the variant, and zeros at the end:
+///
+/// ```text
+/// 507f1f77bcf86cd799439011
+/// 507f1f77-bcf8-86cd-8799-439011000000
+///               ^    ^          ^^^^^^
+/// ```
+///
+/// A UUID of that layout *is* the `ObjectId`: it is shown as 24 digits whichever way it was written, so that
+/// an imported user keeps the id that clients know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UserId(Uuid);
+
+/// A text that is no user's id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a user id is a hyphenated UUID or the 24 hex digits of an ObjectId")]
+pub struct UserIdFault;
+
+impl UserId {
+    /// The user of this UUID.
+    #[must_use]
+    pub const fn from_uuid(uuid: Uuid) -> Self {
+        Self(uuid)
+    }
+
+    /// The UUID, also of an `ObjectId`.
+    #[must_use]
+    pub const fn as_uuid(&self) -> Uuid {
+        self.0
+    }
+
+    /// The user whom an import knows by this `ObjectId`.
+    #[must_use]
+    pub fn from_object_id(object_id: [u8; 12]) -> Self {
+        let digits = object_id.into_iter().fold(0, |digits, byte| (digits << 8) | u128::from(byte));
+        Self::from_object_id_digits(digits)
+    }
+
+    /// The `ObjectId`, if this user came with one.
+    #[must_use]
+    pub fn object_id(&self) -> Option<[u8; 12]> {
+        let [_, _, _, _, object_id @ ..] = self.object_id_digits()?.to_be_bytes();
+        Some(object_id)
+    }
+
+    /// Reads an id as clients write it: a hyphenated UUID or 24 hex digits, letters in either case.
+    ///
+    /// # Errors
+    /// [`UserIdFault`] for anything else, also for the other spellings of a UUID (bare, in braces, as a URN):
+    /// one user has one spelling, so that ids can be compared as text.
+    pub fn parse(text: &str) -> Result<Self, UserIdFault> {
+        parse_hyphenated(text)
+            .map(Self)
+            .or_else(|| parse_object_id(text).map(Self::from_object_id_digits))
+            .ok_or(UserIdFault)
+    }
+
+    /// The name of the user's stream in the event store: `user-` and the hyphenated UUID in lower case, also
+    /// for an `ObjectId`.
+    #[must_use]
+    pub fn stream(&self) -> String {
+        format!("{STREAM_PREFIX}{}", self.0.hyphenated())
+    }
+
+    /// The user whose stream this is; none if the name is not exactly as [`stream`](UserId::stream) writes
+    /// it.
+    #[must_use]
+    pub fn from_stream(stream: &str) -> Option<Self> {
+        let uuid = stream.strip_prefix(STREAM_PREFIX)?;
+        let id = parse_hyphenated(uuid).map(Self)?;
+        (id.stream() == stream).then_some(id)
+    }
+
+    fn from_object_id_digits(digits: u128) -> Self {
+        let first_12 = digits >> 48;
+        let next_3 = (digits >> 36) & 0xFFF;
+        let last_9 = digits & 0xF_FFFF_FFFF;
+        let uuid = OBJECT_ID_LAYOUT | (first_12 << 80) | (next_3 << 64) | (last_9 << 24);
+        Self(Uuid::from_u128(uuid))
+    }
+
+    fn object_id_digits(&self) -> Option<u128> {
+        let uuid = self.0.as_u128();
+        if uuid & OBJECT_ID_MASK != OBJECT_ID_LAYOUT {
+            return None;
+        }
+        let first_12 = uuid >> 80;
+        let next_3 = (uuid >> 64) & 0xFFF;
+        let last_9 = (uuid >> 24) & 0xF_FFFF_FFFF;
+        Some((first_12 << 48) | (next_3 << 36) | last_9)
+    }
+}
+
+impl fmt::Display for UserId {
+    /// The 24 hex digits of an `ObjectId`, else the hyphenated UUID; lower case.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.object_id_digits() {
+            Some(digits) => write!(formatter, "{digits:024x}"),
+            None => write!(formatter, "{}", self.0.hyphenated()),
+        }
+    }
+}
+
+fn parse_hyphenated(text: &str) -> Option<Uuid> {
+    // Of the spellings that the parser knows, only the hyphenated one has this length.
+    (text.len() == uuid::fmt::Hyphenated::LENGTH).then(|| Uuid::try_parse(text).ok()).flatten()
+}
+
+fn parse_object_id(text: &str) -> Option<u128> {
+    let is_object_id = text.len() == 24 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_object_id.then(|| u128::from_str_radix(text, 16).ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::samples;
+
+    const UUID: &str = "01930000-0000-7000-8000-00000000002a";
+    const OBJECT_ID: &str = "507f1f77bcf86cd799439011";
+    const OBJECT_ID_AS_UUID: &str = "507f1f77-bcf8-86cd-8799-439011000000";
+
+    #[track_caller]
+    fn id(text: &str) -> UserId {
+        UserId::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_uuid_is_shown_as_it_is() {
+        assert_eq!(id(UUID).to_string(), UUID);
+        assert_eq!(id(&UUID.to_uppercase()), id(UUID));
+        assert_eq!(id(UUID).object_id(), None);
+    }
+
+    #[test]
+    fn an_object_id_is_laid_out_around_version_and_variant() {
+        assert_eq!(id(OBJECT_ID).as_uuid().to_string(), OBJECT_ID_AS_UUID);
+        assert_eq!(id(OBJECT_ID).as_uuid().get_version_num(), 8);
+        assert_eq!(id(OBJECT_ID).as_uuid().get_variant(), uuid::Variant::RFC4122);
+    }
+
+    #[test]
+    fn an_object_id_has_one_spelling_whichever_way_it_was_written() {
+        assert_eq!(id(OBJECT_ID), id(OBJECT_ID_AS_UUID));
+        assert_eq!(id(OBJECT_ID_AS_UUID).to_string(), OBJECT_ID);
+        assert_eq!(id(&OBJECT_ID.to_uppercase()).to_string(), OBJECT_ID);
+    }
+
+    #[test]
+    fn a_stream_is_named_by_the_uuid_in_either_case() {
+        assert_eq!(id(UUID).stream(), format!("user-{UUID}"));
+        assert_eq!(id(OBJECT_ID).stream(), format!("user-{OBJECT_ID_AS_UUID}"));
+        assert_eq!(UserId::from_stream(&id(OBJECT_ID).stream()), Some(id(OBJECT_ID)));
+    }
+
+    #[test]
+    fn only_the_exact_name_of_a_stream_is_one() {
+        let shouted = format!("user-{}", UUID.to_uppercase());
+        let short = format!("user-{OBJECT_ID}");
+        for stream in ["", "user-", "system", UUID, &shouted, &short] {
+            assert_eq!(UserId::from_stream(stream), None, "{stream}");
+        }
+    }
+
+    #[test]
+    fn other_spellings_are_refused() {
+        let bare = UUID.replace('-', "");
+        let braced = format!("{{{UUID}}}");
+        let urn = format!("urn:uuid:{UUID}");
+        let signed = "+07f1f77bcf86cd799439011";
+        let spaced = format!(" {UUID}");
+        for text in ["", "42", &bare, &braced, &urn, signed, &spaced, "é".repeat(12).as_str()] {
+            assert_eq!(UserId::parse(text), Err(UserIdFault), "{text}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(samples::config())]
+
+        #[test]
+        fn every_object_id_survives_the_round_trip(bytes: [u8; 12]) {
+            let id = UserId::from_object_id(bytes);
+            prop_assert_eq!(id.object_id(), Some(bytes));
+            prop_assert_eq!(UserId::parse(&id.to_string()), Ok(id));
+            prop_assert_eq!(id.to_string().len(), 24);
+        }
+
+        #[test]
+        fn every_id_is_read_back_from_its_text_and_its_stream(id in samples::user_id()) {
+            prop_assert_eq!(UserId::parse(&id.to_string()), Ok(id));
+            prop_assert_eq!(UserId::parse(&id.as_uuid().to_string()), Ok(id));
+            prop_assert_eq!(UserId::from_stream(&id.stream()), Some(id));
+        }
+    }
+}

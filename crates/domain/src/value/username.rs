@@ -1,0 +1,164 @@
+//! The name a user chose.
+
+use unicode_normalization::UnicodeNormalization;
+
+use super::text::{identity_key, is_direction_override, is_line_separator, is_visible};
+
+/// Most characters a username may have, counted in its shown form.
+pub const MAX_USERNAME_LENGTH: usize = 64;
+
+/// A name as it is shown: trimmed and in Unicode normalisation form NFKC, 1 to 64 characters, at least one of
+/// them visible, none that controls the terminal or turns the direction of the text around it.
+///
+/// Two names are the same identity when their [`key`](Username::key)s are equal.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Username(String);
+
+/// Why a text is not a username.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UsernameFault {
+    /// Nothing in it can be seen.
+    #[error("a username has at least {min} visible character")]
+    TooShort {
+        /// Fewest visible characters.
+        min: usize,
+    },
+    /// It is longer than names may be.
+    #[error("a username has at most {max} characters")]
+    TooLong {
+        /// Most characters ([`MAX_USERNAME_LENGTH`]).
+        max: usize,
+    },
+    /// It holds a character that would let a name pretend to be another, or break the line it is shown on.
+    #[error("a username cannot contain the character U+{:04X}", u32::from(*character))]
+    Forbidden {
+        /// The first such character.
+        character: char,
+    },
+}
+
+impl Username {
+    /// Reads a name as a user typed it.
+    ///
+    /// # Errors
+    /// [`UsernameFault`] if the text, trimmed and normalised, is no name.
+    pub fn parse(text: &str) -> Result<Self, UsernameFault> {
+        let normalised: String = text.trim().nfkc().collect();
+        // Normalisation turns some characters into plain spaces, so the edges need a second look.
+        let shown = normalised.trim();
+        if let Some(character) = shown.chars().find(|&character| is_forbidden(character)) {
+            return Err(UsernameFault::Forbidden { character });
+        }
+        if !shown.chars().any(is_visible) {
+            return Err(UsernameFault::TooShort { min: 1 });
+        }
+        if shown.chars().count() > MAX_USERNAME_LENGTH {
+            return Err(UsernameFault::TooLong { max: MAX_USERNAME_LENGTH });
+        }
+        Ok(Self(shown.to_owned()))
+    }
+
+    /// A name out of an event: accepted when it was written, and not judged again.
+    pub(crate) fn recorded(shown: &str) -> Self {
+        Self(shown.to_owned())
+    }
+
+    /// The name as it is shown.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The identity: equal for names that differ in case, in compatibility forms or in invisible characters
+    /// only.
+    #[must_use]
+    pub fn key(&self) -> String {
+        identity_key(&self.0)
+    }
+}
+
+fn is_forbidden(character: char) -> bool {
+    character.is_control() || is_line_separator(character) || is_direction_override(character)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::samples;
+
+    #[track_caller]
+    fn shown(text: &str) -> String {
+        Username::parse(text).unwrap().as_str().to_owned()
+    }
+
+    #[test]
+    fn a_name_is_shown_trimmed_and_normalised() {
+        assert_eq!(shown("  Ada Lovelace\n"), "Ada Lovelace");
+        assert_eq!(shown("ａｄａ\u{3000}"), "ada");
+        assert_eq!(shown("Ame\u{301}lie"), "Amélie");
+    }
+
+    #[test]
+    fn names_that_differ_in_case_or_hidden_characters_are_one_identity() {
+        let key = |text| Username::parse(text).unwrap().key();
+        assert_eq!(key("Ada"), key("ＡＤＡ"));
+        assert_eq!(key("Ada"), key("a\u{200B}da"));
+        assert_ne!(key("Ada"), key("Ada L"));
+    }
+
+    #[test]
+    fn a_name_without_a_visible_character_is_too_short() {
+        for text in ["", "   ", "\u{200D}\u{200D}", "\u{3164}", "\u{2800}", "\u{301}"] {
+            assert_eq!(
+                Username::parse(text),
+                Err(UsernameFault::TooShort { min: 1 }),
+                "{}",
+                text.escape_unicode()
+            );
+        }
+    }
+
+    #[test]
+    fn a_name_may_have_sixty_four_characters_and_no_more() {
+        assert_eq!(shown(&"é".repeat(64)).chars().count(), 64);
+        assert_eq!(Username::parse(&"é".repeat(65)), Err(UsernameFault::TooLong { max: 64 }));
+        // One character that normalises to eighteen.
+        assert_eq!(Username::parse(&"\u{FDFA}".repeat(4)), Err(UsernameFault::TooLong { max: 64 }));
+    }
+
+    #[test]
+    fn control_and_direction_characters_are_forbidden() {
+        for character in ['\0', '\t', '\n', '\u{7F}', '\u{2028}', '\u{202E}', '\u{2066}'] {
+            assert_eq!(
+                Username::parse(&format!("a{character}b")),
+                Err(UsernameFault::Forbidden { character })
+            );
+        }
+    }
+
+    #[test]
+    fn a_forbidden_character_is_named_by_its_number() {
+        let fault = Username::parse("a\u{202E}b").unwrap_err();
+        assert_eq!(fault.to_string(), "a username cannot contain the character U+202E");
+    }
+
+    proptest! {
+        #![proptest_config(samples::config())]
+
+        #[test]
+        fn reading_the_shown_form_again_changes_nothing(text in samples::name_text()) {
+            if let Ok(name) = Username::parse(&text) {
+                let again = Username::parse(name.as_str()).unwrap();
+                prop_assert_eq!(again.key(), name.key());
+                prop_assert_eq!(again, name);
+            }
+        }
+
+        #[test]
+        fn the_key_of_a_name_is_never_empty(name in samples::username()) {
+            prop_assert!(!name.key().is_empty());
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Committing a batch: facts, judgement and writes in one transaction.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use mongodb::ClientSession;
+use mongodb::bson::{Document, RawDocumentBuf, doc};
+use store::backend::{CommitError, Plan, Verdict};
+use store::judge::Batch;
+use store::vault::ClaimHash;
+use store::{Position, StoreError, StreamId};
+
+use crate::connect::Db;
+use crate::document::{HEAD_ID, from_event, from_head};
+use crate::facts::{self, hashes};
+use crate::failure::{Failure, check_statements};
+use crate::fields::{binary, raw};
+use crate::transaction::{Work, transact};
+
+/// What a committed batch has come to.
+pub(crate) struct Committed {
+    pub(crate) verdicts: Vec<Verdict>,
+    pub(crate) head: Position,
+}
+
+/// Commits a batch, or says that it could not, or that nobody can tell.
+pub(crate) async fn commit(db: &Db, batch: Arc<Batch>) -> Result<Committed, CommitError> {
+    transact(db, Appends(batch)).await
+}
+
+struct Appends(Arc<Batch>);
+
+#[async_trait]
+impl Work for Appends {
+    type Answer = Committed;
+
+    fn what(&self) -> String {
+        "committing appends".to_owned()
+    }
+
+    async fn attempt(&self, db: &Db, session: &mut ClientSession) -> Result<Committed, Failure> {
+        let (facts, touched) = facts::read(db, session, &self.0).await?;
+        let plan = self.0.judge(facts);
+        // Refusals rest on what was read: they too are true only once a majority has the transaction.
+        if !plan.events.is_empty() {
+            write(db, session, &plan, touched).await?;
+        }
+        Ok(Committed { head: plan.head.position, verdicts: plan.verdicts })
+    }
+}
+
+/// Writes a plan: what frees claims before what takes them, the events, then the head.
+async fn write(db: &Db, session: &mut ClientSession, plan: &Plan, touched: i64) -> Result<(), Failure> {
+    let changes = vault_changes(plan);
+    if !changes.is_empty() {
+        let update = doc! { "update": db.vault().name(), "updates": changes };
+        let answer = db.handle().run_command(update).session(&mut *session).await?;
+        check_statements("changing the vault", &answer)?;
+    }
+    if !plan.keyed.is_empty() {
+        let entries: Vec<_> = plan.keyed.iter().map(|(stream, key, claims)| keyed(stream, key, claims)).collect();
+        let entries = entries.into_iter().collect::<Result<Vec<_>, _>>()?;
+        db.vault().insert_many(&entries).session(&mut *session).await?;
+    }
+    let events = plan.events.iter().map(from_event).collect::<Result<Vec<_>, _>>()?;
+    db.events().insert_many(&events).session(&mut *session).await?;
+    // Replaced, not updated: the change stream then carries the new head whole.
+    db.head().replace_one(doc! { "_id": HEAD_ID }, from_head(&plan.head, touched)).session(&mut *session).await?;
+    Ok(())
+}
+
+/// The changes to existing vault entries, in the order in which they must happen.
+fn vault_changes(plan: &Plan) -> Vec<Document> {
+    let released = plan.released.iter().map(|(stream, claims)| change(stream, release(claims)));
+    let erased = plan.erased.iter().map(|stream| {
+        doc! { "q": { "_id": stream.as_str() }, "u": { "_id": stream.as_str(), "erased": true }, "upsert": true }
+    });
+    let taken = plan.taken.iter().map(|(stream, claims)| {
+        let push = doc! { "$push": { "claims": { "$each": hashes(claims) } } };
+        doc! { "q": { "_id": stream.as_str() }, "u": push }
+    });
+    released.chain(erased).chain(taken).collect()
+}
+
+fn change(stream: &StreamId, pipeline: [Document; 2]) -> Document {
+    doc! { "q": { "_id": stream.as_str() }, "u": pipeline.to_vec() }
+}
+
+/// Takes claims away, and the field with the last of them: the unique index admits a single empty list.
+fn release(claims: &[ClaimHash]) -> [Document; 2] {
+    let kept = doc! { "$filter": { "input": "$claims", "cond": { "$not": { "$in": ["$$this", hashes(claims)] } } } };
+    [
+        doc! { "$set": { "claims": kept } },
+        doc! { "$set": { "claims": { "$cond": [{ "$eq": ["$claims", []] }, "$$REMOVE", "$claims"] } } },
+    ]
+}
+
+/// A new vault entry. One without claims has no field for them, as the sparse index needs it.
+fn keyed(stream: &StreamId, key: &[u8], claims: &[ClaimHash]) -> Result<RawDocumentBuf, StoreError> {
+    let mut entry = doc! { "_id": stream.as_str(), "key": binary(key) };
+    if !claims.is_empty() {
+        entry.insert("claims", hashes(claims));
+    }
+    raw(&entry)
+}

@@ -1,0 +1,190 @@
+//! How the server is spoken to. What the log's promises rest on (majority, journal, primary) is set here explicitly,
+//! whatever the URL says; timeouts and pool sizes may be set in the URL.
+
+use std::time::Duration;
+
+use mongodb::bson::RawDocumentBuf;
+use mongodb::error::{Error, ErrorKind};
+use mongodb::options::{
+    Acknowledgment, ClientOptions, DatabaseOptions, ReadConcern, ReadPreference, SelectionCriteria, SessionOptions,
+    TransactionOptions, WriteConcern,
+};
+use mongodb::{Client, ClientSession, Collection, Database};
+use store::StoreError;
+
+use crate::failure::from_driver;
+
+/// How long to look for a primary.
+const SERVER_SELECTION: Duration = Duration::from_secs(5);
+/// How long a connection may take to be made. Together with [`HEARTBEAT`] it bounds how long a server may be silent
+/// before the driver breaks the connections to it: the driver knows no socket timeout.
+const CONNECT: Duration = Duration::from_secs(3);
+/// How often the driver hears from each server.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+/// How long a write may wait for a majority before its outcome counts as unknown.
+const MAJORITY: Duration = Duration::from_secs(5);
+/// Connections for work.
+const WORK_POOL: u32 = 64;
+/// Connections for following: a change stream keeps one busy for as long as it is open.
+const WATCH_POOL: u32 = 4;
+
+/// The server, as work and as following it see it. Each has its own connections, so that neither waits for the other.
+#[derive(Clone)]
+pub(crate) struct Connection {
+    pub(crate) work: Db,
+    pub(crate) watched: Db,
+    /// The configured addresses, for messages.
+    pub(crate) hosts: String,
+}
+
+impl Connection {
+    /// Reads the URL and starts the clients, which look for the server in the background.
+    pub(crate) async fn new(url: &str, database: &str) -> Result<Self, StoreError> {
+        check_name(database)?;
+        let mut options = ClientOptions::parse(url).await.map_err(|error| bad_url(&error))?;
+        options.app_name.get_or_insert_with(|| "aegis".to_owned());
+        options.server_selection_timeout.get_or_insert(SERVER_SELECTION);
+        options.connect_timeout.get_or_insert(CONNECT);
+        options.heartbeat_freq.get_or_insert(HEARTBEAT);
+        let hosts: Vec<_> = options.hosts.iter().map(ToString::to_string).collect();
+        let mut watching = options.clone();
+        watching.max_pool_size = Some(WATCH_POOL);
+        watching.min_pool_size = None;
+        options.max_pool_size.get_or_insert(WORK_POOL);
+        Ok(Self {
+            work: Db::new(&client(options)?, database),
+            watched: Db::new(&client(watching)?, database),
+            hosts: hosts.join(","),
+        })
+    }
+}
+
+/// The database, with majority reads from the primary and journalled majority writes.
+#[derive(Clone)]
+pub(crate) struct Db(Database);
+
+impl Db {
+    fn new(client: &Client, name: &str) -> Self {
+        let options = DatabaseOptions::builder()
+            .read_concern(ReadConcern::majority())
+            .write_concern(write_concern())
+            .selection_criteria(primary())
+            .build();
+        Self(client.database_with_options(name, options))
+    }
+
+    pub(crate) fn handle(&self) -> &Database {
+        &self.0
+    }
+
+    /// Format version and identity of the log.
+    pub(crate) fn meta(&self) -> Collection<RawDocumentBuf> {
+        self.0.collection("meta")
+    }
+
+    /// Wrapped service keys.
+    pub(crate) fn keys(&self) -> Collection<RawDocumentBuf> {
+        self.0.collection("keys")
+    }
+
+    /// The one document that every commit touches.
+    pub(crate) fn head(&self) -> Collection<RawDocumentBuf> {
+        self.0.collection("head")
+    }
+
+    /// The log.
+    pub(crate) fn events(&self) -> Collection<RawDocumentBuf> {
+        self.0.collection("events")
+    }
+
+    /// Keys and claims of streams.
+    pub(crate) fn vault(&self) -> Collection<RawDocumentBuf> {
+        self.0.collection("vault")
+    }
+
+    /// Checkpoints of read models.
+    pub(crate) fn projections(&self) -> Collection<RawDocumentBuf> {
+        self.0.collection("projections")
+    }
+
+    /// The rows of a read model.
+    pub(crate) fn table(&self, name: &str) -> Collection<RawDocumentBuf> {
+        self.0.collection(name)
+    }
+
+    /// A session for one transaction: snapshot reads, journalled majority writes, on the primary.
+    pub(crate) async fn session(&self) -> Result<ClientSession, Error> {
+        let transaction = TransactionOptions::builder()
+            .read_concern(ReadConcern::snapshot())
+            .write_concern(write_concern())
+            .selection_criteria(primary())
+            .max_commit_time(MAJORITY)
+            .build();
+        let options =
+            SessionOptions::builder().default_transaction_options(transaction).causal_consistency(false).build();
+        self.0.client().start_session().with_options(options).await
+    }
+}
+
+fn client(options: ClientOptions) -> Result<Client, StoreError> {
+    Client::with_options(options).map_err(|error| bad_url(&error))
+}
+
+fn write_concern() -> WriteConcern {
+    WriteConcern::builder().w(Acknowledgment::Majority).journal(true).w_timeout(MAJORITY).build()
+}
+
+fn primary() -> SelectionCriteria {
+    SelectionCriteria::ReadPreference(ReadPreference::Primary)
+}
+
+/// The URL itself is not repeated: it may hold a password.
+fn bad_url(error: &Error) -> StoreError {
+    match &*error.kind {
+        ErrorKind::InvalidArgument { message, .. } => {
+            StoreError::Refused(format!("the MongoDB URL cannot be used: {message}"))
+        }
+        _ => from_driver("reading the MongoDB URL", error.clone()),
+    }
+}
+
+/// MongoDB's own limits, of all platforms.
+fn check_name(database: &str) -> Result<(), StoreError> {
+    let fits = (1..64).contains(&database.len());
+    if fits && !database.contains(['/', '\\', '.', ' ', '"', '$', '*', '<', '>', ':', '|', '?', '\0']) {
+        Ok(())
+    } else {
+        Err(StoreError::Refused(format!(
+            "`{database}` cannot name a MongoDB database: up to 63 bytes without / \\ . \" $ * < > : | ? and spaces can"
+        )))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn refusal(url: &str, database: &str) -> String {
+        match Connection::new(url, database).await {
+            Err(StoreError::Refused(why)) => why,
+            Err(other) => panic!("{url} gave {other}"),
+            Ok(_) => panic!("{url} was accepted"),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_a_url_or_a_name_is_refused_without_repeating_a_password() {
+        for url in ["", "localhost:27017", "mongodb://", "mongodb://u:s3cr3t/@h", "mongodb://u:s3cr3t@h:port/"] {
+            let why = refusal(url, "aegis").await;
+            assert!(!why.contains("s3cr3t"), "{why}");
+        }
+        for name in ["", "a.b", "a b", "a$b", &"x".repeat(64)] {
+            refusal("mongodb://127.0.0.1:1", name).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn an_unreachable_server_is_no_reason_to_refuse() {
+        assert!(Connection::new("mongodb://127.0.0.1:1/?replicaSet=rs0", "aegis").await.is_ok());
+    }
+}

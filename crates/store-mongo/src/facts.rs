@@ -1,0 +1,123 @@
+//! What a batch needs to know, read inside its transaction.
+
+use std::collections::HashMap;
+
+use futures::TryStreamExt;
+use mongodb::ClientSession;
+use mongodb::bson::{Bson, Document, RawDocument, RawDocumentBuf, doc};
+use mongodb::options::ReturnDocument;
+use store::backend::{Facts, VaultEntry};
+use store::judge::Batch;
+use store::vault::ClaimHash;
+use store::{StoreError, StreamId};
+
+use crate::connect::Db;
+use crate::document::{HEAD_ID, to_head};
+use crate::failure::Failure;
+use crate::fields::{Fields, binary};
+
+/// More than a batch can ask for, so that every answer fits into one reply (the default is 101).
+const ONE_REPLY: u32 = 100_000;
+
+/// What the vault holds of one stream.
+pub(crate) type Held = (VaultEntry, Vec<ClaimHash>);
+
+/// Touches the head, so that of two transactions at once one fails here, before it has cost much; then reads the rest.
+/// Says also how often the head was touched.
+pub(crate) async fn read(db: &Db, session: &mut ClientSession, batch: &Batch) -> Result<(Facts, i64), Failure> {
+    let touch = db.head().find_one_and_update(doc! { "_id": HEAD_ID }, doc! { "$inc": { "touched": 1_i64 } });
+    let head = touch.return_document(ReturnDocument::After).session(&mut *session).await?;
+    let (head, touched) = to_head(&head.ok_or_else(|| StoreError::corrupt("the head of the log is missing"))?)?;
+    let streams = batch.streams();
+    // Entries that were asked for by stream and by claim come mixed; what nobody asked for changes no judgement.
+    let vault = vault(db, session, &streams, &batch.claims()).await?;
+    let mut owners = HashMap::new();
+    for (stream, (_, claims)) in &vault {
+        owners.extend(claims.iter().map(|claim| (*claim, stream.clone())));
+    }
+    let versions = versions(db, session, &streams).await?;
+    Ok((Facts { head, versions, vault, owners }, touched))
+}
+
+/// The vault entries of these streams, and those that hold these claims.
+async fn vault(
+    db: &Db,
+    session: &mut ClientSession,
+    streams: &[StreamId],
+    claims: &[ClaimHash],
+) -> Result<HashMap<StreamId, Held>, Failure> {
+    let by_stream = doc! { "_id": { "$in": names(streams) } };
+    let filter = if claims.is_empty() {
+        by_stream
+    } else {
+        doc! { "$or": [by_stream, { "claims": { "$in": hashes(claims) } }] }
+    };
+    let mut found = db.vault().find(filter).batch_size(ONE_REPLY).session(&mut *session).await?;
+    let mut entries = HashMap::new();
+    let mut stream = found.stream(session);
+    while let Some(document) = stream.try_next().await? {
+        let (stream, held) = to_vault(&document)?;
+        entries.insert(stream, held);
+    }
+    Ok(entries)
+}
+
+/// The newest version of each stream: one step in the index `{stream: 1, version: -1}` for each, however long it is.
+async fn versions(
+    db: &Db,
+    session: &mut ClientSession,
+    streams: &[StreamId],
+) -> Result<HashMap<StreamId, u64>, Failure> {
+    let newest = db.events().aggregate(newest_versions(streams)).with_type::<RawDocumentBuf>();
+    let mut found = newest.batch_size(ONE_REPLY).session(&mut *session).await?;
+    let mut versions = HashMap::new();
+    let mut stream = found.stream(session);
+    while let Some(document) = stream.try_next().await? {
+        let fields = Fields::new(&document, "the newest version of a stream");
+        versions.insert(stream_name(&fields)?, fields.number("version")?);
+    }
+    Ok(versions)
+}
+
+fn newest_versions(streams: &[StreamId]) -> [Document; 3] {
+    [
+        doc! { "$match": { "stream": { "$in": names(streams) } } },
+        doc! { "$sort": { "stream": 1, "version": -1 } },
+        doc! { "$group": { "_id": "$stream", "version": { "$first": "$version" } } },
+    ]
+}
+
+/// A vault entry: a wrapped key and claims, or the tombstone of an erased stream.
+pub(crate) fn to_vault(document: &RawDocument) -> Result<(StreamId, Held), StoreError> {
+    let name = match document.get_str("_id") {
+        Ok(stream) => format!("the vault entry of {stream}"),
+        Err(_) => "a vault entry without a stream".to_owned(),
+    };
+    let fields = Fields::new(document, &name);
+    let stream = stream_name(&fields)?;
+    if fields.optional("erased")?.and_then(mongodb::bson::RawBsonRef::as_bool) == Some(true) {
+        return Ok((stream, (VaultEntry::Erased, Vec::new())));
+    }
+    let claims = match fields.optional("claims")? {
+        None => Vec::new(),
+        Some(_) => fields.get("claims", "a list of 32-byte hashes", |value| {
+            let claim = |value: mongodb::bson::RawBsonRef<'_>| ClaimHash::from_slice(value.as_binary()?.bytes);
+            value.as_array()?.into_iter().map(|value| claim(value.ok()?)).collect()
+        })?,
+    };
+    Ok((stream, (VaultEntry::Key(fields.bytes("key")?.to_vec()), claims)))
+}
+
+fn stream_name(fields: &Fields<'_>) -> Result<StreamId, StoreError> {
+    StreamId::new(fields.text("_id")?).map_err(|_| fields.wrong("_id", "a stream name"))
+}
+
+/// Streams for `$in`.
+pub(crate) fn names(streams: &[StreamId]) -> Vec<&str> {
+    streams.iter().map(StreamId::as_str).collect()
+}
+
+/// Claims as they are stored.
+pub(crate) fn hashes(claims: &[ClaimHash]) -> Vec<Bson> {
+    claims.iter().map(|claim| Bson::Binary(binary(claim.as_bytes()))).collect()
+}

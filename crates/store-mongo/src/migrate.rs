@@ -1,0 +1,154 @@
+//! Making a database, or finding out that it is made: collections, indexes, and the genesis of the log.
+
+use async_trait::async_trait;
+use mongodb::bson::{RawDocument, doc};
+use mongodb::options::IndexOptions;
+use mongodb::{ClientSession, IndexModel};
+use store::backend::{CommitError, FORMAT, Genesis};
+use store::{Head, StoreError};
+
+use crate::connect::{Connection, Db};
+use crate::document::from_head;
+use crate::failure::{Failure, cannot};
+use crate::fields::{Fields, binary, raw, uuid};
+use crate::transaction::{Work, transact};
+
+/// The `_id` of the one document in `meta`.
+const META_ID: &str = "log";
+
+/// Makes what is missing and says what is stored.
+pub(crate) async fn migrate(connection: &Connection, genesis: &Genesis) -> Result<Genesis, StoreError> {
+    check_server(connection).await?;
+    let db = &connection.work;
+    if read_format(db).await?.is_none() {
+        refuse_foreign_events(db).await?;
+    }
+    make_collections(db).await?;
+    let written = transact(db, WriteGenesis(genesis.clone())).await;
+    written.map_err(|CommitError::NotCommitted(error) | CommitError::Unknown(error)| error)?;
+    read_genesis(db).await
+}
+
+/// Creates a collection unless it is there.
+pub(crate) async fn make_collection(db: &Db, name: &str) -> Result<(), StoreError> {
+    match db.handle().create_collection(name).await.map_err(Failure::from) {
+        Err(failure) if !failure.is_existing_collection() => Err(failure.into_store("creating a collection")),
+        _ => Ok(()),
+    }
+}
+
+/// Only a replica set has transactions and change streams.
+async fn check_server(connection: &Connection) -> Result<(), StoreError> {
+    let hosts = &connection.hosts;
+    let admin = connection.work.handle().client().database("admin");
+    let hello = admin.run_command(doc! { "hello": 1 }).await.map_err(|error| {
+        // The driver does not choose a server that has no configuration yet, and names its state only in the message.
+        if error.kind.to_string().contains("RSGhost") { not_initiated(hosts) } else { cannot("greeting MongoDB")(error) }
+    })?;
+    if hello.contains_key("setName") || hello.get_str("msg") == Ok("isdbgrid") {
+        Ok(())
+    } else if hello.get_bool("isreplicaset") == Ok(true) {
+        Err(not_initiated(hosts))
+    } else {
+        Err(StoreError::Refused(format!(
+            "MongoDB at {hosts} is a standalone server, which has no transactions. Make it a replica set of one: \
+             restart mongod with `--replSet rs0`, then run once: mongosh --host {hosts} --eval 'rs.initiate()'"
+        )))
+    }
+}
+
+fn not_initiated(hosts: &str) -> StoreError {
+    let what = format!(
+        "MongoDB at {hosts} is a replica set member without a configuration yet; run once: \
+         mongosh --host {hosts} --eval 'rs.initiate()'"
+    );
+    StoreError::Unavailable { what, source: None }
+}
+
+async fn read_format(db: &Db) -> Result<Option<u32>, StoreError> {
+    let meta = db.meta().find_one(doc! { "_id": META_ID }).await.map_err(cannot("reading the format of the log"))?;
+    meta.as_deref().map(check_format).transpose()
+}
+
+fn check_format(meta: &RawDocument) -> Result<u32, StoreError> {
+    let format = Fields::new(meta, "the description of the log").number("format")?;
+    if format <= FORMAT {
+        return Ok(format);
+    }
+    Err(StoreError::Refused(format!(
+        "the database has format {format}, this version of Aegis knows formats up to {FORMAT}: it was used by a newer \
+         version. Run that version, or restore a backup from before."
+    )))
+}
+
+async fn refuse_foreign_events(db: &Db) -> Result<(), StoreError> {
+    let event = db.events().find_one(doc! {}).await.map_err(cannot("looking for events"))?;
+    if event.is_none() {
+        return Ok(());
+    }
+    Err(StoreError::Refused(format!(
+        "the database `{}` has a collection `events` that Aegis did not write (there is no `meta` beside it). Give \
+         Aegis a database of its own.",
+        db.handle().name()
+    )))
+}
+
+/// Collections and indexes are made here and never in a transaction: making them aborts transactions that are under
+/// way, and one that writes to a collection that is not there may wait for it in vain.
+async fn make_collections(db: &Db) -> Result<(), StoreError> {
+    for name in ["meta", "keys", "head", "events", "vault", "projections"] {
+        make_collection(db, name).await?;
+    }
+    let unique = IndexOptions::builder().unique(true).build();
+    let by_stream = IndexModel::builder().keys(doc! { "stream": 1, "version": -1 }).options(unique).build();
+    db.events().create_index(by_stream).await.map_err(cannot("creating the index of streams"))?;
+    // Sparse, since a unique index admits only one document without the field otherwise.
+    let sparse = IndexOptions::builder().unique(true).sparse(true).build();
+    let by_claim = IndexModel::builder().keys(doc! { "claims": 1 }).options(sparse).build();
+    db.vault().create_index(by_claim).await.map_err(cannot("creating the index of claims"))?;
+    Ok(())
+}
+
+/// Writes the genesis whole, unless there is one. Of several processes at once, one writes and the others meet a
+/// conflict, begin anew and find it there.
+struct WriteGenesis(Genesis);
+
+#[async_trait]
+impl Work for WriteGenesis {
+    type Answer = ();
+
+    fn what(&self) -> String {
+        "beginning the log".to_owned()
+    }
+
+    async fn attempt(&self, db: &Db, session: &mut ClientSession) -> Result<(), Failure> {
+        if db.meta().find_one(doc! { "_id": META_ID }).session(&mut *session).await?.is_some() {
+            return Ok(());
+        }
+        let Genesis { format, log_id, claim_key, signing_key } = &self.0;
+        let meta = doc! { "_id": META_ID, "format": i64::from(*format), "log_id": uuid(*log_id) };
+        db.meta().insert_one(raw(&meta)?).session(&mut *session).await?;
+        let key = |name: &str, wrapped: &[u8]| raw(&doc! { "_id": name, "key": binary(wrapped) });
+        let keys = [key("claims", claim_key)?, key("signing", signing_key)?];
+        db.keys().insert_many(&keys).session(&mut *session).await?;
+        db.head().insert_one(from_head(&Head::default(), 0)).session(&mut *session).await?;
+        Ok(())
+    }
+}
+
+async fn read_genesis(db: &Db) -> Result<Genesis, StoreError> {
+    let meta = db.meta().find_one(doc! { "_id": META_ID }).await.map_err(cannot("reading the format of the log"))?;
+    let meta = meta.ok_or_else(|| StoreError::corrupt("the description of the log is missing"))?;
+    Ok(Genesis {
+        format: check_format(&meta)?,
+        log_id: Fields::new(&meta, "the description of the log").uuid("log_id")?,
+        claim_key: read_key(db, "claims").await?,
+        signing_key: read_key(db, "signing").await?,
+    })
+}
+
+async fn read_key(db: &Db, name: &str) -> Result<Vec<u8>, StoreError> {
+    let found = db.keys().find_one(doc! { "_id": name }).await.map_err(cannot("reading the service keys"))?;
+    let found = found.ok_or_else(|| StoreError::corrupt(format!("the service key `{name}` is missing")))?;
+    Ok(Fields::new(&found, &format!("the service key `{name}`")).bytes("key")?.to_vec())
+}

@@ -1,0 +1,195 @@
+//! Read models: rows in a collection each, their checkpoints in `projections`.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use mongodb::bson::{Bson, Document, RawDocumentBuf, doc};
+use mongodb::{ClientSession, IndexModel};
+use store::backend::CommitError;
+use store::{ApplyError, Change, Checkpoint, Position, ReadModels, Row, StoreError, Table};
+
+use crate::MongoStore;
+use crate::clearing::{begin_clearing, finish_clearing};
+use crate::connect::Db;
+use crate::failure::{Failure, cannot, check_statements};
+use crate::fields::raw;
+use crate::log::find;
+use crate::migrate::make_collection;
+use crate::row_document::{field, from_checkpoint, from_row, to_checkpoint, to_row};
+use crate::shield::{SHORT, answered, shielded};
+use crate::transaction::{Work, transact};
+
+/// The most rows that [`ReadModels::find`] gives.
+const FOUND: usize = 100;
+
+#[async_trait]
+impl ReadModels for MongoStore {
+    async fn prepare(&self, table: &'static Table) -> Result<(), StoreError> {
+        let db = self.connection.work.clone();
+        let checkpoint = shielded(async move { prepare(&db, table).await }).await?;
+        self.board.raise_checkpoint(table.name, checkpoint);
+        Ok(())
+    }
+
+    async fn checkpoint(&self, table: &'static Table) -> Result<Checkpoint, StoreError> {
+        let db = self.connection.work.clone();
+        answered("reading a checkpoint", SHORT, async move { Ok(checkpoint(&db, table).await?.0) }).await
+    }
+
+    async fn rows(&self, table: &'static Table, keys: &[String]) -> Result<HashMap<String, Row>, StoreError> {
+        if keys.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let filter = doc! { "_id": { "$in": keys } };
+        Ok(self.select(table, filter, doc! {}, usize::MAX).await?.into_iter().collect())
+    }
+
+    async fn find(&self, table: &'static Table, column: &'static str, text: &str) -> Result<Vec<Row>, StoreError> {
+        let mut filter = Document::new();
+        filter.insert(field(table, column), text);
+        let found = self.select(table, filter, doc! { "_id": 1 }, FOUND).await?;
+        Ok(found.into_iter().map(|(_, row)| row).collect())
+    }
+
+    async fn page(&self, table: &'static Table, after: Option<&str>, limit: usize) -> Result<Vec<Row>, StoreError> {
+        let filter = after.map_or_else(Document::new, |after| doc! { "_id": { "$gt": after } });
+        let found = self.select(table, filter, doc! { "_id": 1 }, limit).await?;
+        Ok(found.into_iter().map(|(_, row)| row).collect())
+    }
+
+    async fn apply(
+        &self,
+        table: &'static Table,
+        from: Checkpoint,
+        to: Position,
+        changes: Vec<Change>,
+    ) -> Result<(), ApplyError> {
+        let moved = Checkpoint { position: to, ..from };
+        let rows = Rows::new(table, from, moved, changes)?;
+        match transact(&self.connection.work, rows).await {
+            Ok(true) => self.board.raise_checkpoint(table.name, moved),
+            Ok(false) => return Err(ApplyError::Overtaken),
+            Err(CommitError::NotCommitted(error) | CommitError::Unknown(error)) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    async fn reset(&self, table: &'static Table) -> Result<Checkpoint, StoreError> {
+        let db = self.connection.work.clone();
+        let emptied = shielded(async move { begin_clearing(&db, table).await }).await?;
+        self.board.raise_checkpoint(table.name, emptied);
+        let db = self.connection.work.clone();
+        shielded(async move { finish_clearing(&db, table, emptied).await }).await?;
+        Ok(emptied)
+    }
+}
+
+impl MongoStore {
+    async fn select(
+        &self,
+        table: &'static Table,
+        filter: Document,
+        order: Document,
+        limit: usize,
+    ) -> Result<Vec<(String, Row)>, StoreError> {
+        let rows = self.connection.work.table(table.name);
+        answered("reading rows", SHORT, async move {
+            find(&rows, "reading rows", filter, order, limit, |document| to_row(table, document)).await
+        })
+        .await
+    }
+}
+
+async fn prepare(db: &Db, table: &'static Table) -> Result<Checkpoint, StoreError> {
+    make_collection(db, "projections").await?;
+    make_collection(db, table.name).await?;
+    let by_key = |column: &&&str| **column != table.key();
+    let index = |column: &&str| {
+        let mut keys = Document::new();
+        keys.insert(*column, 1);
+        IndexModel::builder().keys(keys).build()
+    };
+    let indexes: Vec<_> = table.indexes.iter().filter(by_key).map(index).collect();
+    if !indexes.is_empty() {
+        db.table(table.name).create_indexes(indexes).await.map_err(cannot("creating the indexes of a read model"))?;
+    }
+    let mut start = from_checkpoint(table.name, Checkpoint::default());
+    start.remove("_id");
+    let made = db.projections().update_one(doc! { "_id": table.name }, doc! { "$setOnInsert": start }).upsert(true);
+    // Of several processes at once, one inserts it and the others may be told that it is there.
+    if let Err(failure) = made.await.map_err(Failure::from)
+        && !matches!(failure, Failure::Duplicate(_))
+    {
+        return Err(failure.into_store("making a checkpoint"));
+    }
+    let (checkpoint, clearing) = checkpoint(db, table).await?;
+    if clearing {
+        tracing::info!(table = table.name, "removing rows that an interrupted reset has left");
+        finish_clearing(db, table, checkpoint).await?;
+    }
+    Ok(checkpoint)
+}
+
+/// How far the table is, and whether old rows are still being removed.
+async fn checkpoint(db: &Db, table: &Table) -> Result<(Checkpoint, bool), StoreError> {
+    let found = db.projections().find_one(doc! { "_id": table.name }).await.map_err(cannot("reading a checkpoint"))?;
+    let Some(found) = found else { return Ok((Checkpoint::default(), false)) };
+    let (_, checkpoint, clearing) = to_checkpoint(&found)?;
+    Ok((checkpoint, clearing))
+}
+
+/// Rows to write together with their checkpoint.
+struct Rows {
+    table: &'static Table,
+    from: Checkpoint,
+    moved: RawDocumentBuf,
+    /// The rows to write, by their keys.
+    written: Vec<(String, RawDocumentBuf)>,
+    removed: Vec<String>,
+}
+
+impl Rows {
+    fn new(
+        table: &'static Table,
+        from: Checkpoint,
+        moved: Checkpoint,
+        changes: Vec<Change>,
+    ) -> Result<Self, StoreError> {
+        // Of several changes to one row the last counts.
+        let changes: HashMap<_, _> = changes.into_iter().map(|Change { key, row }| (key, row)).collect();
+        let (mut written, mut removed) = (Vec::new(), Vec::new());
+        for (key, row) in changes {
+            match row {
+                Some(row) => written.push((key.clone(), from_row(table, &key, &row)?)),
+                None => removed.push(key),
+            }
+        }
+        Ok(Self { table, from, moved: raw(&from_checkpoint(table.name, moved))?, written, removed })
+    }
+}
+
+#[async_trait]
+impl Work for Rows {
+    /// Whether the checkpoint was where it was believed to be.
+    type Answer = bool;
+
+    fn what(&self) -> String {
+        format!("writing rows of {}", self.table.name)
+    }
+
+    async fn attempt(&self, db: &Db, session: &mut ClientSession) -> Result<bool, Failure> {
+        let mut believed = from_checkpoint(self.table.name, self.from);
+        believed.insert("clearing", doc! { "$exists": false });
+        // Replaced, not updated: the change stream then carries the new checkpoint whole.
+        let moved = db.projections().replace_one(believed, &self.moved).session(&mut *session).await?;
+        if moved.matched_count == 0 {
+            return Ok(false);
+        }
+        let rows = db.table(self.table.name);
+        self.write(db, session).await?;
+        if !self.removed.is_empty() {
+            rows.delete_many(doc! { "_id": { "$in": &self.removed } }).session(&mut *session).await?;
+        }
+        Ok(true)
+    }
+}

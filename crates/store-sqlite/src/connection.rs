@@ -1,0 +1,133 @@
+//! Opening connections. What SQLite is told here holds for the connection alone, except that the file is in WAL mode.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, OptionalExtension};
+use store::StoreError;
+use store::backend::FORMAT;
+
+use crate::failure::Failure;
+use crate::file::DatabaseFile;
+
+/// How long to wait for another process that writes.
+pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Enough for every statement of this crate, so that none is ever parsed twice.
+const CACHED_STATEMENTS: usize = 64;
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Writes, and is the only one that checkpoints.
+    Writer,
+    /// Reads.
+    Reader,
+}
+
+/// Opens the file.
+pub(crate) fn connect(file: &DatabaseFile, role: Role) -> Result<Connection, Failure> {
+    // No mutex: each connection is used by one thread at a time. Readers too may write, as far as SQLite knows:
+    // the first one after a crash has to repair the shared memory.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(file.path(), flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+    // Sorting may spill personal values: into memory, never into a temporary file.
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    // Checkpoints are the session's business.
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    match role {
+        Role::Writer => prepare_writer(&connection, file)?,
+        Role::Reader => {
+            connection.pragma_update(None, "query_only", true)?;
+            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        }
+    }
+    Ok(connection)
+}
+
+fn prepare_writer(connection: &Connection, file: &DatabaseFile) -> Result<(), Failure> {
+    check_ours(connection, file)?;
+    if connection.is_readonly(MAIN_DB)? {
+        // SQLite opens what it may not write for reading, and does not say so.
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY);
+        return Err(rusqlite::Error::SqliteFailure(code, None).into());
+    }
+    enter_wal_mode(connection, file)?;
+    // Each commit is on the disk before it is answered.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    // What is deleted is overwritten with zeros: a key that was destroyed must not be found in a free page.
+    connection.pragma_update(None, "secure_delete", true)?;
+    // No references are declared: what may be written is judged before, and checking it twice costs.
+    connection.pragma_update(None, "foreign_keys", false)?;
+    // After a burst, the write-ahead log gives its space back.
+    connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
+    Ok(())
+}
+
+/// Refuses databases of other programs, and of later versions, before anything is changed in them.
+fn check_ours(connection: &Connection, file: &DatabaseFile) -> Result<(), Failure> {
+    let count = |names: &str| {
+        let sql = format!("SELECT count(*) FROM sqlite_schema WHERE type = 'table' {names}");
+        connection.query_row(&sql, [], |row| row.get::<_, i64>(0))
+    };
+    let foreign = count("")? > 0 && count("AND name IN ('meta', 'events', 'projections')")? == 0;
+    if foreign {
+        return Err(StoreError::Refused(format!(
+            "{file} is a database of another program: it has tables, but none of Aegis. Name another file"
+        ))
+        .into());
+    }
+    if let Some(format) = stored_format(connection)? {
+        check_format(&format, file)?;
+    }
+    Ok(())
+}
+
+/// The version of the stored format; `None` of a database without one.
+pub(crate) fn stored_format(connection: &Connection) -> Result<Option<String>, Failure> {
+    let found = connection.query_row("SELECT value FROM meta WHERE name = 'format'", [], |row| row.get(0));
+    match found.optional().map_err(Failure::from) {
+        Err(failure) if failure.is_missing_table() => Ok(None),
+        found => found,
+    }
+}
+
+/// Whether this code can read that format.
+pub(crate) fn check_format(stored: &str, file: &DatabaseFile) -> Result<(), StoreError> {
+    match stored.parse::<u32>() {
+        Ok(format) if (1..=FORMAT).contains(&format) => Ok(()),
+        Ok(format) => Err(StoreError::Refused(format!(
+            "{file} has format {format}, and this version of Aegis knows formats up to {FORMAT}: use the version that \
+             wrote it, or a later one. Nothing was changed"
+        ))),
+        Err(_) => Err(StoreError::corrupt(format!(
+            "{file} has `{stored}` where the number of its format should be"
+        ))),
+    }
+}
+
+/// SQLite does not wait when two processes do this to a new file at once, so the waiting is done here.
+fn enter_wal_mode(connection: &Connection, file: &DatabaseFile) -> Result<(), Failure> {
+    let deadline = Instant::now() + BUSY_TIMEOUT;
+    let mode: String = loop {
+        match connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)) {
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && Instant::now() < deadline =>
+            {
+                sleep(Duration::from_millis(5));
+            }
+            mode => break mode?,
+        }
+    };
+    if mode == "wal" {
+        return Ok(());
+    }
+    Err(StoreError::Refused(format!(
+        "{file} is on a file system that cannot share memory between processes, as network file systems cannot: put \
+         it on a local disk"
+    ))
+    .into())
+}

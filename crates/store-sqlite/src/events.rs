@@ -1,0 +1,108 @@
+//! Queries of the log.
+
+use jiff::Timestamp;
+use rusqlite::types::{ToSqlOutput, Value, ValueRef};
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
+use store::backend::EventQuery;
+use store::{Envelope, StreamId};
+
+use crate::envelope::{COLUMNS, read_envelope};
+use crate::facts::moment;
+use crate::failure::Failure;
+
+/// The events of one stream.
+pub(crate) fn read_stream(
+    connection: &Connection,
+    stream: &StreamId,
+    after: u64,
+    limit: usize,
+) -> Result<Vec<Envelope>, Failure> {
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM events WHERE stream = ?1 AND version > ?2 ORDER BY version LIMIT ?3"
+    ))?;
+    let after = i64::try_from(after).unwrap_or(i64::MAX);
+    collect(statement.query(params![stream.as_str(), after, bound(limit)])?)
+}
+
+/// The events that a query asks for.
+pub(crate) fn read_events(connection: &Connection, query: &EventQuery) -> Result<Vec<Envelope>, Failure> {
+    let (after, until) = positions(connection, query)?;
+    if after >= until {
+        return Ok(Vec::new());
+    }
+    let (sql, filters) = statement(query);
+    let numbers = [after, until, bound(query.limit)].map(|number| ToSqlOutput::Owned(Value::Integer(number)));
+    let texts = filters.into_iter().map(|text| ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())));
+    let mut statement = connection.prepare_cached(&sql)?;
+    collect(statement.query(params_from_iter(numbers.into_iter().chain(texts)))?)
+}
+
+/// The statement of a query, and its parameters from `?4` on.
+fn statement(query: &EventQuery) -> (String, Vec<&str>) {
+    let mut filters: Vec<&str> = query.types.iter().map(String::as_str).collect();
+    let types: Vec<_> = (4..).take(filters.len()).map(|number| format!("?{number}")).collect();
+    let mut conditions = Vec::new();
+    if !types.is_empty() {
+        conditions.push(format!("AND type IN ({})", types.join(", ")));
+    }
+    let texts = [("stream", query.stream.as_ref().map(StreamId::as_str)), ("actor", query.actor.as_deref())];
+    for (column, text) in texts {
+        if let Some(text) = text {
+            conditions.push(format!("AND {column} = ?{}", filters.len() + 4));
+            filters.push(text);
+        }
+    }
+    // Within a stream, versions rise as positions do; the `+` keeps SQLite to the stream's own index.
+    let (position, order) =
+        if query.stream.is_some() { ("+position", "version") } else { ("position", "position") };
+    let sql = format!(
+        "SELECT {COLUMNS} FROM events WHERE {position} > ?1 AND {position} <= ?2 {} ORDER BY {order} LIMIT ?3",
+        conditions.join(" ")
+    );
+    (sql, filters)
+}
+
+/// The bounds of a query. `at` never falls as positions rise, so times become positions, without an index on them.
+fn positions(connection: &Connection, query: &EventQuery) -> Result<(i64, i64), Failure> {
+    let after = query.after.to_i64();
+    let until = query.until.map_or(i64::MAX, |until| until.to_i64());
+    if query.from.is_none() && query.to.is_none() {
+        return Ok((after, until));
+    }
+    let last: Option<i64> = connection.query_row("SELECT max(position) FROM events", [], |row| row.get(0))?;
+    let until = until.min(last.unwrap_or(0));
+    let after = match query.from {
+        Some(from) => last_before(connection, from, after, until)?,
+        None => after,
+    };
+    let until = match query.to {
+        Some(to) => last_before(connection, to, after, until)?,
+        None => until,
+    };
+    Ok((after, until))
+}
+
+/// The last position above `after`, up to `until`, whose event is older than `moment`; `after` if there is none.
+fn last_before(connection: &Connection, limit: Timestamp, after: i64, until: i64) -> Result<i64, Failure> {
+    let mut statement = connection.prepare_cached("SELECT at FROM events WHERE position = ?1")?;
+    let (mut older, mut newer) = (after, until.saturating_add(1));
+    while newer - older > 1 {
+        let middle = older + (newer - older) / 2;
+        let at: Option<i64> = statement.query_row([middle], |row| row.get(0)).optional()?;
+        let at = at.ok_or_else(|| Failure::corrupt(format!("position {middle} is missing from the log")))?;
+        if moment(at)? < limit { older = middle } else { newer = middle }
+    }
+    Ok(older)
+}
+
+fn collect(mut rows: rusqlite::Rows<'_>) -> Result<Vec<Envelope>, Failure> {
+    let mut events = Vec::new();
+    while let Some(row) = rows.next()? {
+        events.push(read_envelope(row)?);
+    }
+    Ok(events)
+}
+
+fn bound(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,117 @@
+//! Reading what a batch is judged by: head, stream versions, vault and claims.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use rusqlite::{CachedStatement, Connection, OptionalExtension};
+use store::backend::{Facts, Head, VaultEntry};
+use store::judge::Batch;
+use store::merkle::Frontier;
+use store::vault::ClaimHash;
+use store::{Position, StreamId};
+
+use crate::failure::Failure;
+
+/// What a batch needs to know.
+pub(crate) fn read_facts(connection: &Connection, batch: &Batch) -> Result<Facts, Failure> {
+    let head = read_head(connection)?;
+    let mut version = connection.prepare_cached("SELECT max(version) FROM events WHERE stream = ?1")?;
+    let mut entry = vault_statement(connection)?;
+    let mut claims = connection.prepare_cached("SELECT claim FROM claims WHERE stream = ?1")?;
+    let (mut versions, mut vault) = (HashMap::new(), HashMap::new());
+    for stream in batch.streams() {
+        let last: Option<i64> = version.query_row([stream.as_str()], |row| row.get(0))?;
+        if let Some(entry) = vault_entry(&mut entry, &stream)? {
+            vault.insert(stream.clone(), (entry, held_claims(&mut claims, &stream)?));
+        }
+        if let Some(last) = last {
+            versions.insert(stream, unsigned(last, "a version")?);
+        }
+    }
+    Ok(Facts { head, versions, vault, owners: owners(connection, batch)? })
+}
+
+/// The head of the log.
+pub(crate) fn read_head(connection: &Connection) -> Result<Head, Failure> {
+    let mut statement = connection.prepare_cached("SELECT position, at, root, frontier, note FROM head")?;
+    let mut rows = statement.query([])?;
+    let row = rows.next()?.ok_or_else(|| Failure::corrupt("the head of the log is missing"))?;
+    let position = unsigned(row.get(0)?, "the head's position")?;
+    let frontier = Frontier::from_bytes(position, row.get_ref(3)?.as_blob()?);
+    Ok(Head {
+        position: Position::new(position),
+        at: moment(row.get(1)?)?,
+        root: row.get(2)?,
+        frontier: frontier
+            .map_err(|error| Failure::corrupt(format!("the head of the log is wrong: {error}")))?,
+        note: row.get(4)?,
+    })
+}
+
+/// What the vault holds of these streams.
+pub(crate) fn read_vault(
+    connection: &Connection,
+    streams: &[StreamId],
+) -> Result<HashMap<StreamId, VaultEntry>, Failure> {
+    let mut statement = vault_statement(connection)?;
+    let mut found = HashMap::new();
+    for stream in streams {
+        if let Some(entry) = vault_entry(&mut statement, stream)? {
+            found.insert(stream.clone(), entry);
+        }
+    }
+    Ok(found)
+}
+
+/// A stored number that cannot be negative.
+pub(crate) fn unsigned(number: i64, what: &str) -> Result<u64, Failure> {
+    u64::try_from(number).map_err(|_| Failure::corrupt(format!("{what} is negative: {number}")))
+}
+
+/// A stored moment.
+pub(crate) fn moment(milliseconds: i64) -> Result<Timestamp, Failure> {
+    Timestamp::from_millisecond(milliseconds)
+        .map_err(|error| Failure::corrupt(format!("{milliseconds} is no time in milliseconds: {error}")))
+}
+
+fn vault_statement(connection: &Connection) -> Result<CachedStatement<'_>, Failure> {
+    Ok(connection.prepare_cached("SELECT key FROM vault WHERE stream = ?1")?)
+}
+
+/// The table itself makes sure that an entry without a key was erased.
+fn vault_entry(
+    statement: &mut CachedStatement<'_>,
+    stream: &StreamId,
+) -> Result<Option<VaultEntry>, Failure> {
+    let key: Option<Option<Vec<u8>>> = statement.query_row([stream.as_str()], |row| row.get(0)).optional()?;
+    Ok(key.map(|key| key.map_or(VaultEntry::Erased, VaultEntry::Key)))
+}
+
+fn held_claims(statement: &mut CachedStatement<'_>, stream: &StreamId) -> Result<Vec<ClaimHash>, Failure> {
+    let mut rows = statement.query([stream.as_str()])?;
+    let mut claims = Vec::new();
+    while let Some(row) = rows.next()? {
+        let claim = ClaimHash::from_slice(row.get_ref(0)?.as_blob()?);
+        claims.push(
+            claim.ok_or_else(|| Failure::corrupt(format!("a claim of stream {stream} is not 32 bytes")))?,
+        );
+    }
+    Ok(claims)
+}
+
+fn owners(connection: &Connection, batch: &Batch) -> Result<HashMap<ClaimHash, StreamId>, Failure> {
+    let mut statement = connection.prepare_cached("SELECT stream FROM claims WHERE claim = ?1")?;
+    let mut owners = HashMap::new();
+    for claim in batch.claims() {
+        let owner: Option<String> = statement.query_row([claim.as_bytes()], |row| row.get(0)).optional()?;
+        if let Some(owner) = owner {
+            owners.insert(claim, stream_id(owner)?);
+        }
+    }
+    Ok(owners)
+}
+
+/// A stored stream name.
+pub(crate) fn stream_id(name: String) -> Result<StreamId, Failure> {
+    StreamId::new(name).map_err(|error| Failure::corrupt(error.to_string()))
+}

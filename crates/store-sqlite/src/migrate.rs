@@ -1,0 +1,146 @@
+//! Making the tables. Columns are named as in the stored envelope that `docs/` describes, the same in every backend.
+
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use store::StoreError;
+use store::backend::{Genesis, Head};
+use uuid::Uuid;
+
+use crate::commit::write_head;
+use crate::connection::{check_format, stored_format};
+use crate::failure::Failure;
+use crate::file::DatabaseFile;
+
+/// What a database of format 1 has. Every statement changes nothing if it was run before.
+///
+/// `at` is in milliseconds since the Unix epoch, UTC. `events.data` is canonical JSON (RFC 8785). `vault.erased` is 1
+/// exactly when the key was destroyed. The triggers guard against slips with other tools; against intent, the signed
+/// head does.
+const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS meta (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS keys (
+    name TEXT PRIMARY KEY,
+    wrapped BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS head (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    position INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    root BLOB NOT NULL,
+    frontier BLOB NOT NULL,
+    note TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE IF NOT EXISTS events (
+    position INTEGER PRIMARY KEY,
+    id TEXT NOT NULL,
+    stream TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    type TEXT NOT NULL,
+    schema INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    actor TEXT NOT NULL,
+    request_id TEXT NOT NULL,
+    data TEXT NOT NULL,
+    sealed BLOB,
+    leaf BLOB NOT NULL,
+    UNIQUE (stream, version)
+) STRICT;
+CREATE INDEX IF NOT EXISTS events_actor ON events (actor);
+CREATE TRIGGER IF NOT EXISTS events_are_never_changed BEFORE UPDATE ON events
+BEGIN SELECT RAISE(ABORT, 'events are never changed'); END;
+CREATE TRIGGER IF NOT EXISTS events_are_never_deleted BEFORE DELETE ON events
+BEGIN SELECT RAISE(ABORT, 'events are never deleted'); END;
+
+CREATE TABLE IF NOT EXISTS vault (
+    stream TEXT PRIMARY KEY,
+    key BLOB,
+    erased INTEGER NOT NULL CHECK (erased = (key IS NULL))
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS claims (
+    claim BLOB PRIMARY KEY,
+    stream TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS claims_stream ON claims (stream);
+";
+
+/// The checkpoints of read models, which may exist before the log does.
+pub(crate) const PROJECTIONS: &str = "
+CREATE TABLE IF NOT EXISTS projections (
+    name TEXT PRIMARY KEY,
+    position INTEGER NOT NULL,
+    rebuilds INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
+/// Creates what is missing. Of several processes that do so at once, one genesis wins whole.
+pub(crate) fn migrate(
+    connection: &mut Connection,
+    genesis: &Genesis,
+    file: &DatabaseFile,
+) -> Result<Genesis, Failure> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let format = stored_format(&transaction)?;
+    match &format {
+        Some(format) => check_format(format, file)?,
+        None if has_events(&transaction)? => {
+            return Err(StoreError::Refused(format!(
+                "{file} has events but does not say in which format (`meta` is missing): restore it from a backup, or \
+                 name another file. Nothing was changed"
+            ))
+            .into());
+        }
+        None => {}
+    }
+    transaction.execute_batch(SCHEMA)?;
+    transaction.execute_batch(PROJECTIONS)?;
+    if format.is_none() {
+        write_genesis(&transaction, genesis)?;
+    }
+    let stored = read_genesis(&transaction)?;
+    transaction.commit()?;
+    Ok(stored)
+}
+
+fn has_events(transaction: &Transaction<'_>) -> Result<bool, Failure> {
+    let first = transaction.query_row("SELECT 1 FROM events LIMIT 1", [], |_| Ok(()));
+    match first.optional().map_err(Failure::from) {
+        Err(failure) if failure.is_missing_table() => Ok(false),
+        first => Ok(first?.is_some()),
+    }
+}
+
+fn write_genesis(transaction: &Transaction<'_>, genesis: &Genesis) -> Result<(), Failure> {
+    let mut meta = transaction.prepare("INSERT INTO meta (name, value) VALUES (?1, ?2)")?;
+    meta.execute(params!["format", genesis.format.to_string()])?;
+    meta.execute(params!["log_id", genesis.log_id.hyphenated().to_string()])?;
+    let mut keys = transaction.prepare("INSERT INTO keys (name, wrapped) VALUES (?1, ?2)")?;
+    keys.execute(params!["claims", genesis.claim_key])?;
+    keys.execute(params!["signing", genesis.signing_key])?;
+    write_head(transaction, &Head::default())
+}
+
+fn read_genesis(transaction: &Transaction<'_>) -> Result<Genesis, Failure> {
+    let meta = |name: &str| {
+        let value = transaction.query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0));
+        let value: Option<String> = value.optional()?;
+        value.ok_or_else(|| Failure::corrupt(format!("`meta` has no `{name}`")))
+    };
+    let key = |name: &str| {
+        let key = transaction.query_row("SELECT wrapped FROM keys WHERE name = ?1", [name], |row| row.get(0));
+        let key: Option<Vec<u8>> = key.optional()?;
+        key.ok_or_else(|| Failure::corrupt(format!("`keys` has no `{name}`")))
+    };
+    let invalid = |name: &str| Failure::corrupt(format!("`{name}` in `meta` is not what it should be"));
+    Ok(Genesis {
+        format: meta("format")?.parse().map_err(|_| invalid("format"))?,
+        log_id: Uuid::parse_str(&meta("log_id")?).map_err(|_| invalid("log_id"))?,
+        claim_key: key("claims")?,
+        signing_key: key("signing")?,
+    })
+}

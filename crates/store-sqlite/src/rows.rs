@@ -1,0 +1,192 @@
+//! Read models: a table each, with the columns that its [`Table`] declares, and a checkpoint in `projections`.
+
+mod sql;
+mod value;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rusqlite::types::ToSqlOutput;
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params, params_from_iter};
+use store::{ApplyError, Change, Checkpoint, Position, ReadModels, Row, StoreError, Table};
+
+use crate::SqliteStore;
+use crate::facts::unsigned;
+use crate::failure::Failure;
+use crate::migrate::PROJECTIONS;
+use crate::watch::unless_missing;
+
+#[async_trait]
+impl ReadModels for SqliteStore {
+    async fn prepare(&self, table: &'static Table) -> Result<(), StoreError> {
+        self.write(move |connection| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            transaction.execute_batch(PROJECTIONS)?;
+            transaction.execute_batch(&sql::create(table))?;
+            transaction.execute(
+                "INSERT INTO projections (name, position, rebuilds) VALUES (?1, 0, 0) ON CONFLICT DO NOTHING",
+                [table.name],
+            )?;
+            Ok(transaction.commit()?)
+        })
+        .await
+    }
+
+    async fn checkpoint(&self, table: &'static Table) -> Result<Checkpoint, StoreError> {
+        self.read(move |connection| read_checkpoint(connection, table)).await
+    }
+
+    async fn rows(&self, table: &'static Table, keys: &[String]) -> Result<HashMap<String, Row>, StoreError> {
+        if keys.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let keys = keys.to_vec();
+        self.read(move |connection| Ok(unless_missing(rows_of(connection, table, keys))?.unwrap_or_default()))
+            .await
+    }
+
+    async fn find(
+        &self,
+        table: &'static Table,
+        column: &'static str,
+        text: &str,
+    ) -> Result<Vec<Row>, StoreError> {
+        let Some(sql) = sql::find(table, column) else { return Ok(Vec::new()) };
+        let text = text.to_owned();
+        self.read(move |connection| list(connection, table, &sql, params![text])).await
+    }
+
+    async fn page(
+        &self,
+        table: &'static Table,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        let after = after.map(str::to_owned);
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.read(move |connection| match after {
+            Some(after) => list(connection, table, &sql::page_after(table), params![limit, after]),
+            None => list(connection, table, &sql::first_page(table), params![limit]),
+        })
+        .await
+    }
+
+    async fn apply(
+        &self,
+        table: &'static Table,
+        from: Checkpoint,
+        to: Position,
+        changes: Vec<Change>,
+    ) -> Result<(), ApplyError> {
+        let board = Arc::clone(&self.board);
+        let applied = self.write(move |connection| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            if read_checkpoint(&transaction, table)? != from {
+                return Ok(false);
+            }
+            write_rows(&transaction, table, &changes)?;
+            let moved = Checkpoint { position: to, ..from };
+            write_checkpoint(&transaction, table, moved)?;
+            transaction.commit()?;
+            board.raise_checkpoint(table.name, moved);
+            Ok(true)
+        });
+        if applied.await? { Ok(()) } else { Err(ApplyError::Overtaken) }
+    }
+
+    async fn reset(&self, table: &'static Table) -> Result<Checkpoint, StoreError> {
+        let board = Arc::clone(&self.board);
+        self.write(move |connection| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let before = read_checkpoint(&transaction, table)?;
+            let emptied =
+                Checkpoint { rebuilds: before.rebuilds.saturating_add(1), position: Position::START };
+            transaction.execute_batch(&sql::empty(table))?;
+            write_checkpoint(&transaction, table, emptied)?;
+            transaction.commit()?;
+            board.raise_checkpoint(table.name, emptied);
+            Ok(emptied)
+        })
+        .await
+    }
+}
+
+/// A table that was never prepared is at the start.
+fn read_checkpoint(connection: &Connection, table: &Table) -> Result<Checkpoint, Failure> {
+    let found = (|| {
+        let sql = "SELECT position, rebuilds FROM projections WHERE name = ?1";
+        let mut statement = connection.prepare_cached(sql)?;
+        let found = statement.query_row([table.name], |row| Ok((row.get(0)?, row.get(1)?)));
+        Ok(found.optional()?)
+    })();
+    match unless_missing(found)?.flatten() {
+        Some((position, rebuilds)) => Ok(Checkpoint {
+            rebuilds: unsigned(rebuilds, "a number of rebuilds")?,
+            position: Position::new(unsigned(position, "a checkpoint")?),
+        }),
+        None => Ok(Checkpoint::default()),
+    }
+}
+
+fn write_checkpoint(connection: &Connection, table: &Table, checkpoint: Checkpoint) -> Result<(), Failure> {
+    let sql = "INSERT OR REPLACE INTO projections (name, position, rebuilds) VALUES (?1, ?2, ?3)";
+    let rebuilds = i64::try_from(checkpoint.rebuilds).unwrap_or(i64::MAX);
+    let position = checkpoint.position.to_i64();
+    connection.prepare_cached(sql)?.execute(params![table.name, position, rebuilds])?;
+    Ok(())
+}
+
+fn write_rows(connection: &Connection, table: &Table, changes: &[Change]) -> Result<(), Failure> {
+    let mut upsert = connection.prepare_cached(&sql::upsert(table))?;
+    let mut remove = connection.prepare_cached(&sql::remove(table))?;
+    for Change { key, row } in changes {
+        match row {
+            Some(row) => {
+                let values: Vec<ToSqlOutput<'_>> = value::to_columns(table, key, row)?;
+                upsert.execute(params_from_iter(values))?;
+            }
+            None => {
+                remove.execute([key])?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn rows_of(
+    connection: &Connection,
+    table: &Table,
+    keys: Vec<String>,
+) -> Result<HashMap<String, Row>, Failure> {
+    let mut statement = connection.prepare_cached(&sql::by_key(table))?;
+    let mut found = HashMap::new();
+    for key in keys {
+        let mut rows = statement.query([&key])?;
+        if let Some(row) = rows.next()? {
+            let row = value::from_columns(table, row)?;
+            drop(rows);
+            found.insert(key, row);
+        }
+    }
+    Ok(found)
+}
+
+/// The rows that a statement selects; none if the table was never prepared.
+fn list(
+    connection: &Connection,
+    table: &Table,
+    sql: &str,
+    params: impl rusqlite::Params,
+) -> Result<Vec<Row>, Failure> {
+    let list = || {
+        let mut statement = connection.prepare_cached(sql)?;
+        let mut rows = statement.query(params)?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            found.push(value::from_columns(table, row)?);
+        }
+        Ok(found)
+    };
+    Ok(unless_missing(list())?.unwrap_or_default())
+}

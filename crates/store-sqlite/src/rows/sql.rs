@@ -1,0 +1,95 @@
+//! The statements of one table. Names come from the source, never from a request, and are quoted all the same.
+
+use store::{Column, ColumnKind, Table};
+
+/// How many rows [`find`] gives at most.
+const FIND_LIMIT: usize = 100;
+
+/// Creates the table and its indexes where missing.
+pub(super) fn create(table: &Table) -> String {
+    let name = quoted(table.name);
+    let columns: Vec<_> = table
+        .columns
+        .iter()
+        .map(|column| {
+            let key = if column.name == table.key() { " PRIMARY KEY NOT NULL" } else { "" };
+            format!("{} {}{key}", quoted(column.name), column_type(column))
+        })
+        .collect();
+    let indexes = table.indexes.iter().map(|column| {
+        let index = quoted(&format!("{}_{column}", table.name));
+        format!("CREATE INDEX IF NOT EXISTS {index} ON {name} ({});", quoted(column))
+    });
+    let create = format!("CREATE TABLE IF NOT EXISTS {name} ({}) STRICT;", columns.join(", "));
+    create + &indexes.collect::<String>()
+}
+
+/// Writes a row; its parameters are the columns in their order.
+pub(super) fn upsert(table: &Table) -> String {
+    let places: Vec<_> = (1..).zip(table.columns).map(|(number, _)| format!("?{number}")).collect();
+    let fields = table.columns.iter().filter(|column| column.name != table.key());
+    let updates: Vec<_> = fields.map(|column| format!("{0} = excluded.{0}", quoted(column.name))).collect();
+    let update =
+        if updates.is_empty() { "NOTHING".to_owned() } else { format!("UPDATE SET {}", updates.join(", ")) };
+    format!(
+        "INSERT INTO {} ({}) VALUES ({}) ON CONFLICT ({}) DO {update}",
+        quoted(table.name),
+        columns(table),
+        places.join(", "),
+        quoted(table.key()),
+    )
+}
+
+/// Removes the row of the key `?1`.
+pub(super) fn remove(table: &Table) -> String {
+    format!("DELETE FROM {} WHERE {} = ?1", quoted(table.name), quoted(table.key()))
+}
+
+/// Removes every row.
+pub(super) fn empty(table: &Table) -> String {
+    format!("DELETE FROM {}", quoted(table.name))
+}
+
+/// The row of the key `?1`.
+pub(super) fn by_key(table: &Table) -> String {
+    format!("{} WHERE {} = ?1", select(table), quoted(table.key()))
+}
+
+/// The rows whose column is the text `?1`; `None` if no such column holds texts. Asking SQLite would be wrong: it
+/// takes a quoted name that it does not know for a text.
+pub(super) fn find(table: &Table, column: &str) -> Option<String> {
+    let known = table.columns.iter().any(|known| known.name == column && known.kind == ColumnKind::Text);
+    let key = quoted(table.key());
+    known
+        .then(|| format!("{} WHERE {} = ?1 ORDER BY {key} LIMIT {FIND_LIMIT}", select(table), quoted(column)))
+}
+
+/// At most `?1` rows.
+pub(super) fn first_page(table: &Table) -> String {
+    format!("{} ORDER BY {} LIMIT ?1", select(table), quoted(table.key()))
+}
+
+/// At most `?1` rows with keys above `?2`.
+pub(super) fn page_after(table: &Table) -> String {
+    let key = quoted(table.key());
+    format!("{} WHERE {key} > ?2 ORDER BY {key} LIMIT ?1", select(table))
+}
+
+fn select(table: &Table) -> String {
+    format!("SELECT {} FROM {}", columns(table), quoted(table.name))
+}
+
+fn columns(table: &Table) -> String {
+    table.columns.iter().map(|column| quoted(column.name)).collect::<Vec<_>>().join(", ")
+}
+
+fn column_type(column: &Column) -> &'static str {
+    match column.kind {
+        ColumnKind::Text | ColumnKind::TextList => "TEXT",
+        ColumnKind::Integer | ColumnKind::Boolean | ColumnKind::Time => "INTEGER",
+    }
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

@@ -1,0 +1,75 @@
+//! Fields of a row as column values, and back. Null and absent are the same: neither is given back.
+
+use rusqlite::types::{ToSqlOutput, Value as Stored, ValueRef};
+use serde_json::Value;
+use store::{Column, ColumnKind, Row, Table};
+
+use crate::facts::unsigned;
+use crate::failure::Failure;
+
+/// The values of a row's columns, in the table's order.
+pub(super) fn to_columns<'a>(
+    table: &Table,
+    key: &'a str,
+    row: &'a Row,
+) -> Result<Vec<ToSqlOutput<'a>>, Failure> {
+    let declared = |name: &String| table.columns.iter().any(|column| column.name == name);
+    if let Some(stranger) = row.keys().find(|name| !declared(name)) {
+        return Err(Failure::corrupt(format!(
+            "table `{}` has no column for the field `{stranger}`",
+            table.name
+        )));
+    }
+    let value = |column: &Column| match row.get(column.name) {
+        _ if column.name == table.key() => Ok(text(key)),
+        None | Some(Value::Null) => Ok(ToSqlOutput::Owned(Stored::Null)),
+        Some(value) => to_column(column.kind, value).ok_or_else(|| {
+            Failure::corrupt(format!("a value for `{}.{}` is not {:?}", table.name, column.name, column.kind))
+        }),
+    };
+    table.columns.iter().map(value).collect()
+}
+
+/// The row that a statement with all columns has selected.
+pub(super) fn from_columns(table: &Table, stored: &rusqlite::Row<'_>) -> Result<Row, Failure> {
+    let mut row = Row::new();
+    for (index, column) in table.columns.iter().enumerate() {
+        match stored.get_ref(index)? {
+            ValueRef::Null => {}
+            value => {
+                row.insert(column.name.to_owned(), from_column(column.kind, value)?);
+            }
+        }
+    }
+    Ok(row)
+}
+
+fn to_column(kind: ColumnKind, value: &Value) -> Option<ToSqlOutput<'_>> {
+    match (kind, value) {
+        (ColumnKind::Text, Value::String(value)) => Some(text(value)),
+        (ColumnKind::Integer | ColumnKind::Time, Value::Number(number)) => number.as_i64().map(integer),
+        (ColumnKind::Boolean, Value::Bool(value)) => Some(integer(i64::from(*value))),
+        (ColumnKind::TextList, Value::Array(items)) if items.iter().all(Value::is_string) => {
+            Some(ToSqlOutput::Owned(Stored::Text(value.to_string())))
+        }
+        _ => None,
+    }
+}
+
+fn from_column(kind: ColumnKind, value: ValueRef<'_>) -> Result<Value, Failure> {
+    Ok(match kind {
+        ColumnKind::Text => Value::from(value.as_str()?),
+        ColumnKind::Integer | ColumnKind::Time => Value::from(value.as_i64()?),
+        ColumnKind::Boolean => Value::from(unsigned(value.as_i64()?, "a truth value")? != 0),
+        ColumnKind::TextList => serde_json::from_str(value.as_str()?)
+            .map_err(|error| Failure::corrupt(format!("a list of texts is no JSON array: {error}")))?,
+    })
+}
+
+fn text(text: &str) -> ToSqlOutput<'_> {
+    ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes()))
+}
+
+fn integer(number: i64) -> ToSqlOutput<'static> {
+    ToSqlOutput::Owned(Stored::Integer(number))
+}

@@ -1,0 +1,198 @@
+//! The port to a database that holds the log. A backend does I/O inside one transaction and nothing else: what may be
+//! written is decided by [`Batch::judge`], the same for every backend.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::append::{AppendError, Appended};
+use crate::error::StoreError;
+use crate::event::{Envelope, Position, StreamId};
+use crate::judge::Batch;
+use crate::merkle::{Frontier, Hash};
+use crate::signal::Signal;
+use crate::vault::ClaimHash;
+
+/// The version of the stored format that this code reads and writes.
+pub const FORMAT: u32 = 1;
+
+/// A database that holds the log.
+#[async_trait]
+pub trait Backend: Send + Sync {
+    /// Creates what is missing (collections or tables, indexes, `meta`, `keys`, the empty `head`) and says what is
+    /// stored afterwards. Idempotent; safe to run from several processes at once, of which one genesis wins whole.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] if the database has events but no `meta`, or a format this code does not know.
+    async fn migrate(&self, genesis: &Genesis) -> Result<Genesis, StoreError>;
+
+    /// Runs a batch in one transaction: reads and touches `head` first, reads the [`Facts`] that the batch asks for,
+    /// lets [`Batch::judge`] decide, and writes the [`Plan`]: releases, erasures and new keys before takes, then
+    /// events, then `head`. Commits with majority, durably; raises the signal.
+    ///
+    /// # Errors
+    /// [`CommitError`]: whether nothing was written, or nobody can tell.
+    async fn commit(&self, batch: Arc<Batch>) -> Result<Vec<Verdict>, CommitError>;
+
+    /// The head of the log, as a majority knows it.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be read.
+    async fn head(&self) -> Result<Head, StoreError>;
+
+    /// Events by ascending position, at most `query.limit`, as a majority knows them.
+    ///
+    /// # Errors
+    /// [`StoreError`] if they cannot be read.
+    async fn events(&self, query: &EventQuery) -> Result<Vec<Envelope>, StoreError>;
+
+    /// The events of one stream with versions above `after`, ascending, at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError`] if they cannot be read.
+    async fn stream(&self, stream: &StreamId, after: u64, limit: usize) -> Result<Vec<Envelope>, StoreError>;
+
+    /// What the vault holds of these streams; a stream without an entry is left out.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be read.
+    async fn vault(&self, streams: &[StreamId]) -> Result<HashMap<StreamId, VaultEntry>, StoreError>;
+
+    /// Follows the log's head and the projections' checkpoints, also those that other processes move.
+    fn signals(&self) -> watch::Receiver<Signal>;
+}
+
+/// What a new database starts with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Genesis {
+    /// The version of the stored format, in `meta`.
+    pub format: u32,
+    /// The log's identity, in `meta`.
+    pub log_id: Uuid,
+    /// The wrapped key of all claims, in `keys` as `claims`.
+    pub claim_key: Vec<u8>,
+    /// The wrapped key that signs checkpoints, in `keys` as `signing`.
+    pub signing_key: Vec<u8>,
+}
+
+/// The head of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The position of the last event; [`Position::START`] of an empty log.
+    pub position: Position,
+    /// When the last event was committed; the Unix epoch of an empty log.
+    pub at: Timestamp,
+    /// The Merkle root over all events.
+    pub root: Hash,
+    /// The right edge of the Merkle tree.
+    pub frontier: Frontier,
+    /// The signed checkpoint; empty only for an empty log.
+    pub note: String,
+}
+
+impl Default for Head {
+    fn default() -> Self {
+        let frontier = Frontier::default();
+        let root = frontier.root();
+        Self { position: Position::START, at: Timestamp::UNIX_EPOCH, root, frontier, note: String::new() }
+    }
+}
+
+/// What the vault holds of one stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VaultEntry {
+    /// The stream's wrapped data key.
+    Key(Vec<u8>),
+    /// The key was destroyed. The entry stays as a tombstone, so that "erased" is never mistaken for "lost".
+    Erased,
+}
+
+/// Which events to read.
+#[derive(Clone, Debug, Default)]
+pub struct EventQuery {
+    /// Only positions above this one.
+    pub after: Position,
+    /// Only positions up to this one.
+    pub until: Option<Position>,
+    /// At most so many events.
+    pub limit: usize,
+    /// Only these types; empty: all.
+    pub types: Vec<String>,
+    /// Only this stream.
+    pub stream: Option<StreamId>,
+    /// Only this actor.
+    pub actor: Option<String>,
+    /// Only events at or after this moment.
+    pub from: Option<Timestamp>,
+    /// Only events before this moment.
+    pub to: Option<Timestamp>,
+}
+
+impl EventQuery {
+    /// Whether every event between `after` and `until` is asked for, so that a missing one is an alarm.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        let Self { after: _, until: _, limit: _, types, stream, actor, from, to } = self;
+        types.is_empty() && stream.is_none() && actor.is_none() && from.is_none() && to.is_none()
+    }
+
+    /// Whether an event is asked for, positions and limit apart.
+    #[must_use]
+    pub fn matches(&self, event: &Envelope) -> bool {
+        (self.types.is_empty() || self.types.contains(&event.event_type))
+            && self.stream.as_ref().is_none_or(|stream| *stream == event.stream)
+            && self.actor.as_ref().is_none_or(|actor| *actor == event.actor)
+            && self.from.is_none_or(|from| event.at >= from)
+            && self.to.is_none_or(|to| event.at < to)
+    }
+}
+
+/// What a batch needs to know, read inside its transaction.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// The head, read first.
+    pub head: Head,
+    /// The versions of [`Batch::streams`]; a stream without events is left out.
+    pub versions: HashMap<StreamId, u64>,
+    /// The vault entries of [`Batch::streams`], with the claims that each holds.
+    pub vault: HashMap<StreamId, (VaultEntry, Vec<ClaimHash>)>,
+    /// The owners of [`Batch::claims`]; a free one is left out.
+    pub owners: HashMap<ClaimHash, StreamId>,
+}
+
+/// What one append of a batch is told.
+pub type Verdict = Result<Appended, AppendError>;
+
+/// What a batch writes.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The answer to each append, in the batch's order. They hold once the transaction is committed.
+    pub verdicts: Vec<Verdict>,
+    /// Claims to take away from streams that keep their key: to be written first.
+    pub released: Vec<(StreamId, Vec<ClaimHash>)>,
+    /// Streams whose key and claims are destroyed.
+    pub erased: Vec<StreamId>,
+    /// Streams that get their key, with the claims they hold from now on.
+    pub keyed: Vec<(StreamId, Vec<u8>, Vec<ClaimHash>)>,
+    /// Claims to give to streams that had a key before: to be written after all releases.
+    pub taken: Vec<(StreamId, Vec<ClaimHash>)>,
+    /// The accepted events, by ascending position.
+    pub events: Vec<Envelope>,
+    /// The head after them; equal to the head before if nothing was accepted.
+    pub head: Head,
+}
+
+/// Why a batch was not committed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum CommitError {
+    /// Nothing was written.
+    #[error(transparent)]
+    NotCommitted(#[from] StoreError),
+    /// The commit was sent and never answered.
+    #[error("the outcome of the commit is unknown: {0}")]
+    Unknown(StoreError),
+}

@@ -1,0 +1,88 @@
+//! The signed head of the log: a C2SP checkpoint (c2sp.org/tlog-checkpoint) in a signed note (c2sp.org/signed-note),
+//! so that any tool of that family can check it.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use base64::prelude::{BASE64_STANDARD, Engine};
+use uuid::Uuid;
+
+use crate::merkle::Hash;
+
+/// The signature algorithm byte of Ed25519 in a signed note.
+const ED25519: u8 = 1;
+
+/// Signs the head of one log.
+pub struct Signer {
+    origin: String,
+    key: Ed25519KeyPair,
+    key_hash: [u8; 4],
+}
+
+impl Signer {
+    /// The signer of the log of that id; `seed` is the Ed25519 private key (RFC 8032 §5.1.5).
+    ///
+    /// # Errors
+    /// [`InvalidSeed`] if the library refuses the seed.
+    pub fn new(log_id: Uuid, seed: &[u8; 32]) -> Result<Self, InvalidSeed> {
+        let key = Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| InvalidSeed)?;
+        let origin = format!("aegis/{}", log_id.hyphenated());
+        let mut named = origin.as_bytes().to_vec();
+        named.extend([b'\n', ED25519]);
+        named.extend(key.public_key().as_ref());
+        let mut key_hash = [0; 4];
+        for (to, from) in key_hash.iter_mut().zip(digest(&SHA256, &named).as_ref()) {
+            *to = *from;
+        }
+        Ok(Self { origin, key, key_hash })
+    }
+
+    /// The name of the log in its checkpoints: `aegis/<log id>`.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// The public key, 32 bytes.
+    #[must_use]
+    pub fn public_key(&self) -> &[u8] {
+        self.key.public_key().as_ref()
+    }
+
+    /// The signed checkpoint of a log of that size and root.
+    #[must_use]
+    pub fn sign(&self, size: u64, root: &Hash) -> String {
+        let body = format!("{}\n{size}\n{}\n", self.origin, BASE64_STANDARD.encode(root));
+        let signature = self.key.sign(body.as_bytes());
+        let stamp = BASE64_STANDARD.encode([self.key_hash.as_slice(), signature.as_ref()].concat());
+        format!("{body}\n— {} {stamp}\n", self.origin)
+    }
+}
+
+/// Bytes that cannot be a signing key.
+#[derive(Debug, thiserror::Error)]
+#[error("the stored signing key is no Ed25519 seed")]
+pub struct InvalidSeed;
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::signature::{ED25519 as VERIFY, UnparsedPublicKey};
+
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_has_the_form_of_the_standard_and_verifies() {
+        let signer = Signer::new(Uuid::nil(), &[7; 32]).unwrap();
+        let note = signer.sign(42, &[9; 32]);
+        let (body, signatures) = note.split_once("\n\n").unwrap();
+        let body = format!("{body}\n");
+        let lines: Vec<_> = body.lines().collect();
+        assert_eq!(lines[..2], ["aegis/00000000-0000-0000-0000-000000000000", "42"]);
+        assert_eq!(BASE64_STANDARD.decode(lines[2]).unwrap(), [9; 32]);
+
+        let line = signatures.strip_suffix('\n').unwrap();
+        let stamp = line.strip_prefix("— aegis/00000000-0000-0000-0000-000000000000 ").unwrap();
+        let stamp = BASE64_STANDARD.decode(stamp).unwrap();
+        assert_eq!(stamp.len(), 4 + 64);
+        UnparsedPublicKey::new(&VERIFY, signer.public_key()).verify(body.as_bytes(), &stamp[4..]).unwrap();
+    }
+}

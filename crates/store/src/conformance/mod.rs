@@ -1,0 +1,66 @@
+//! The promises of the event store, one function each, for every backend. A backend's tests name a [`Fixture`] and get
+//! the whole list by [`conformance!`](crate::conformance!), so that none can forget one.
+//!
+//! They assert guarantees, never how a backend reaches them. Panics are their way of saying no.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    reason = "these are tests: a broken promise has to panic"
+)]
+
+pub mod appends;
+pub mod claims;
+pub mod erasure;
+pub mod ordering;
+pub mod rows;
+pub mod world;
+
+pub use world::{Fixture, Handle, World};
+
+/// Declares a module of tests, one per promise, over the fixture that the expression makes.
+#[macro_export]
+macro_rules! conformance {
+    ($backend:ident, $fixture:expr) => {
+        $crate::conformance!($backend, $fixture;
+            appends::an_append_to_several_streams_happens_whole
+            appends::a_refused_append_leaves_nothing_behind
+            appends::a_stale_append_is_refused_with_the_actual_version
+            appends::of_racing_writers_exactly_one_wins
+            appends::a_loser_does_not_harm_the_others
+            appends::an_event_comes_back_as_it_was_written
+            appends::an_event_too_large_is_refused
+            appends::a_reopened_log_has_everything
+            appends::an_impossible_append_is_refused
+            claims::a_taken_claim_is_refused_by_name
+            claims::of_racing_claimants_exactly_one_wins
+            claims::two_users_may_swap_their_claims
+            claims::a_released_claim_is_free_in_the_same_commit
+            claims::a_refused_append_takes_no_claim
+            ordering::positions_have_no_gap_and_readers_miss_nothing
+            ordering::times_never_fall_even_if_a_clock_does
+            ordering::the_head_proves_the_events
+            ordering::watchers_wake_on_commits_of_another_process
+            ordering::events_can_be_filtered
+            erasure::an_erased_stream_keeps_its_events_and_loses_its_secrets
+            erasure::an_erased_stream_takes_no_more_events
+            erasure::an_erased_streams_claims_are_free_at_once
+            rows::rows_and_checkpoint_move_together
+            rows::of_racing_projectors_exactly_one_writes
+            rows::every_kind_of_column_comes_back
+            rows::rows_are_found_by_index_and_by_page
+            rows::a_reset_table_is_empty_and_starts_again
+            rows::watchers_hear_of_checkpoints_of_another_process
+        );
+    };
+    ($backend:ident, $fixture:expr; $($group:ident::$promise:ident)+) => {
+        mod $backend {
+            use super::*;
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $promise() {
+                let world = $crate::conformance::World::new($fixture.await);
+                $crate::conformance::$group::$promise(&world).await;
+            })+
+        }
+    };
+}

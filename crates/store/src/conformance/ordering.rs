@@ -1,0 +1,128 @@
+//! Promises 4, 6 and 7: positions without gaps in commit order, times that never fall, a head that proves it, and
+//! wake-ups on every commit.
+
+use std::sync::Arc;
+
+use futures::future::join_all;
+use jiff::{SignedDuration, ToSpan};
+
+use super::world::{PATIENCE, World, after, all, append, put};
+use crate::append::{Expected, StreamWrite};
+use crate::backend::EventQuery;
+use crate::canonical::canonical_event;
+use crate::event::{NewEvent, Position};
+use crate::merkle::{Frontier, leaf_hash};
+
+/// Two processes append at once while a reader follows: it meets every event once, in order, and nothing that it saw
+/// changes afterwards.
+pub async fn positions_have_no_gap_and_readers_miss_nothing(world: &World) {
+    const EACH: usize = 150;
+    let processes = [world.store().await, world.store().await];
+    let writers =
+        join_all(
+            (0..2 * EACH).map(|n| {
+                let store = &processes[n % 2];
+                async move {
+                    put(store, [world.write(&world.stream(), Expected::NoStream)]).await.unwrap().position
+                }
+            }),
+        );
+    let reader = world.store().await;
+    let following = async {
+        let mut seen = Vec::new();
+        while seen.len() < 2 * EACH {
+            let last =
+                seen.last().map_or(Position::START, |event: &crate::event::Recorded| event.envelope.position);
+            // `read` itself refuses a gap; what is new must come after what was seen.
+            seen.extend(after(&reader, last).await);
+            tokio::task::yield_now().await;
+        }
+        seen
+    };
+    let (mut acknowledged, seen) =
+        tokio::time::timeout(PATIENCE, async { tokio::join!(writers, following) }).await.unwrap();
+    acknowledged.sort_unstable();
+    let expected: Vec<_> = (1..).take(2 * EACH).map(Position::new).collect();
+    assert_eq!(acknowledged, expected, "every append was told its own position");
+    assert_eq!(seen, all(&reader).await, "what was read once reads the same again");
+}
+
+/// The clock is set back by an hour; `at` stands still instead of falling.
+pub async fn times_never_fall_even_if_a_clock_does(world: &World) {
+    let store = world.store().await;
+    let start = world.now();
+    for offset in [0, 5, -3600, -10, 6] {
+        world.set_clock(start + SignedDuration::from_secs(offset));
+        put(&store, [world.write(&world.stream(), Expected::NoStream)]).await.unwrap();
+    }
+    let times: Vec<_> =
+        all(&store).await.iter().map(|event| event.envelope.at.duration_since(start).as_secs()).collect();
+    assert_eq!(times, [0, 5, 5, 5, 6]);
+}
+
+/// Leaves, root, frontier and signature follow from the stored events alone.
+pub async fn the_head_proves_the_events(world: &World) {
+    let store = world.store().await;
+    for size in [1, 3, 2, 7] {
+        let events = (0..size).map(|n| world.event(&format!("{n}@example.com"))).collect();
+        put(&store, [StreamWrite::new(world.stream(), Expected::NoStream, events)]).await.unwrap();
+    }
+    let mut frontier = Frontier::default();
+    for event in all(&store).await {
+        assert_eq!(event.envelope.leaf, leaf_hash(&canonical_event(&event.envelope).unwrap()));
+        frontier.push(event.envelope.leaf);
+    }
+    let head = store.head().await.unwrap();
+    assert_eq!((head.position.get(), head.root, &head.frontier), (13, frontier.root(), &frontier));
+    assert_eq!(head.note, store.signer().sign(13, &frontier.root()));
+}
+
+/// A commit of one process wakes a watcher in another, and the event is there to be read.
+pub async fn watchers_wake_on_commits_of_another_process(world: &World) {
+    let (writer, watcher) = (world.store().await, world.store().await);
+    let mut signals = watcher.signals();
+    for expected in 1..=5 {
+        let position = Position::new(expected);
+        put(&writer, [world.write(&world.stream(), Expected::NoStream)]).await.unwrap();
+        let woken = signals.wait_for(|signal| signal.head >= position);
+        tokio::time::timeout(PATIENCE, woken).await.unwrap().unwrap();
+        assert_eq!(after(&watcher, Position::new(expected - 1)).await.len(), 1);
+    }
+}
+
+/// Filters choose by type, stream, actor, time and place, each alone and together.
+pub async fn events_can_be_filtered(world: &World) {
+    let store = world.store().await;
+    let (a, b) = (world.stream(), world.stream());
+    let start = world.now();
+    for (hour, (stream, event_type, actor)) in
+        [(&a, "X", "system"), (&b, "X", "operator:1"), (&a, "Y", "system"), (&b, "Z", "system")]
+            .into_iter()
+            .enumerate()
+    {
+        world.set_clock(start + i64::try_from(hour).unwrap().hours());
+        let event = NewEvent { event_type: event_type.to_owned(), ..world.plain_event() };
+        let write = StreamWrite::new(stream.clone(), Expected::Any, vec![event]);
+        store.append(&crate::append::Append { actor: actor.to_owned(), ..append([write]) }).await.unwrap();
+    }
+    let all = EventQuery { limit: 100, ..EventQuery::default() };
+    let store = Arc::new(store);
+    for (query, expected) in [
+        (all.clone(), vec![1, 2, 3, 4]),
+        (EventQuery { limit: 2, ..all.clone() }, vec![1, 2]),
+        (EventQuery { after: Position::new(1), until: Some(Position::new(3)), ..all.clone() }, vec![2, 3]),
+        (EventQuery { types: vec!["X".to_owned(), "Z".to_owned()], ..all.clone() }, vec![1, 2, 4]),
+        (EventQuery { stream: Some(b.clone()), ..all.clone() }, vec![2, 4]),
+        (EventQuery { actor: Some("operator:1".to_owned()), ..all.clone() }, vec![2]),
+        (EventQuery { from: Some(start + 1.hours()), ..all.clone() }, vec![2, 3, 4]),
+        (
+            EventQuery { from: Some(start + 1.hours()), to: Some(start + 3.hours()), ..all.clone() },
+            vec![2, 3],
+        ),
+        (EventQuery { stream: Some(a), types: vec!["Z".to_owned()], ..all.clone() }, vec![]),
+    ] {
+        let found: Vec<_> =
+            store.read(&query).await.unwrap().iter().map(|event| event.envelope.position.get()).collect();
+        assert_eq!(found, expected, "{query:?}");
+    }
+}

@@ -1,0 +1,43 @@
+//! What can go wrong between the store and its database.
+
+use std::error::Error;
+use std::sync::Arc;
+
+/// A failure of the store, cheap to clone, since one failed commit answers every append in it.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database cannot be reached, or cannot do its work at present. Trying again later may help.
+    #[error("the database is unavailable: {what}")]
+    Unavailable {
+        /// What was tried and what came of it.
+        what: String,
+        /// The driver's own error.
+        #[source]
+        source: Option<Arc<dyn Error + Send + Sync>>,
+    },
+    /// What is stored is not what this version of Aegis could have stored. Trying again will not help.
+    #[error("the stored data is damaged: {0}")]
+    Corrupt(String),
+    /// The database, or a key, is not one that this service may use. Trying again will not help.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl StoreError {
+    /// The database failed to do `what`.
+    pub fn unavailable(what: impl Into<String>, source: impl Error + Send + Sync + 'static) -> Self {
+        let source: Arc<dyn Error + Send + Sync> = Arc::new(source);
+        Self::Unavailable { what: format!("{}: {source}", what.into()), source: Some(source) }
+    }
+
+    /// The stored data contradicts itself.
+    pub fn corrupt(what: impl Into<String>) -> Self {
+        Self::Corrupt(what.into())
+    }
+
+    /// Whether trying again later may help.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Unavailable { .. })
+    }
+}

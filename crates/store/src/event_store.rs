@@ -1,0 +1,205 @@
+//! The event store as the service sees it: append, read, follow. Sealing, claims and group commit are behind it, the
+//! database is below it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, watch};
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+use crate::ambient::Ambient;
+use crate::append::{Append, AppendError, Appended, Expected};
+use crate::backend::{Backend, EventQuery, FORMAT, Genesis, Head};
+use crate::checkpoint::Signer;
+use crate::error::StoreError;
+use crate::event::{Position, Recorded, StreamId};
+use crate::prepare::Sealer;
+use crate::read::{check_contiguous, unseal};
+use crate::signal::Signal;
+use crate::vault::{ClaimKey, MasterKey};
+use crate::writer::Writer;
+
+/// How often an append is sealed anew because another process gave the stream its key in between.
+const RESEAL_ATTEMPTS: usize = 3;
+
+/// The event store.
+#[derive(Clone)]
+pub struct EventStore {
+    backend: Arc<dyn Backend>,
+    sealer: Sealer,
+    writer: Writer,
+    log_id: Uuid,
+    signer: Arc<Signer>,
+    task: Arc<Mutex<Option<JoinHandle<()>>>>,
+}
+
+impl EventStore {
+    /// Opens the log, making it first if the database is empty.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] if the database is not one that this version may use, or `master` is not its master
+    /// key; nothing is changed then. [`StoreError::Unavailable`] if it cannot be reached.
+    pub async fn open(
+        backend: Arc<dyn Backend>,
+        master: MasterKey,
+        ambient: Ambient,
+    ) -> Result<Self, StoreError> {
+        let stored = backend.migrate(&genesis(&master, &ambient)?).await?;
+        let claims = service_key(&master, "claims", &stored.claim_key)?;
+        let signing = service_key(&master, "signing", &stored.signing_key)?;
+        let signer =
+            Signer::new(stored.log_id, &signing).map_err(|error| StoreError::corrupt(error.to_string()))?;
+        let signer = Arc::new(signer);
+        let (writer, task) = Writer::start(Arc::clone(&backend), Arc::clone(&signer), ambient.clone());
+        Ok(Self {
+            backend,
+            sealer: Sealer { master, claims: ClaimKey::new(&claims), ambient },
+            writer,
+            log_id: stored.log_id,
+            signer,
+            task: Arc::new(Mutex::new(Some(task))),
+        })
+    }
+
+    /// The log's identity, made once with the database.
+    #[must_use]
+    pub fn log_id(&self) -> Uuid {
+        self.log_id
+    }
+
+    /// Who signs the head.
+    #[must_use]
+    pub fn signer(&self) -> &Signer {
+        &self.signer
+    }
+
+    /// Appends events, whole or not at all. Dropping the future does not stop it.
+    ///
+    /// # Errors
+    /// [`AppendError`]: refused, not done, or (only [`AppendError::Unknown`]) perhaps done.
+    pub async fn append(&self, append: &Append) -> Result<Appended, AppendError> {
+        let mut attempt = 1;
+        loop {
+            let vault = self.backend.vault(&existing_streams_with_secrets(append)).await?;
+            let verdict = self.writer.append(self.sealer.prepare(append, &vault)?).await;
+            match verdict {
+                Err(AppendError::Conflict { expected, actual, .. })
+                    if expected.holds(actual) && attempt < RESEAL_ATTEMPTS =>
+                {
+                    attempt += 1;
+                }
+                verdict => return verdict,
+            }
+        }
+    }
+
+    /// The head of the log.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be read.
+    pub async fn head(&self) -> Result<Head, StoreError> {
+        self.backend.head().await
+    }
+
+    /// Events by ascending position, personal values unsealed. A query without filters gives every position between
+    /// its bounds: a missing one is an error, never skipped.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] with the position of an event that is missing or cannot be unsealed.
+    pub async fn read(&self, query: &EventQuery) -> Result<Vec<Recorded>, StoreError> {
+        let events = self.backend.events(query).await?;
+        if query.is_whole() {
+            check_contiguous(query.after, &events)?;
+        }
+        unseal(&*self.backend, &self.sealer.master, events).await
+    }
+
+    /// All events of a stream from version 1, personal values unsealed; empty if there is no such stream.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] with the position of an event that is missing or cannot be unsealed.
+    pub async fn read_stream(&self, stream: &StreamId) -> Result<Vec<Recorded>, StoreError> {
+        const PAGE: usize = 1000;
+        let mut events = Vec::new();
+        loop {
+            let after = events.last().map_or(0, |event: &crate::event::Envelope| event.version);
+            let page = self.backend.stream(stream, after, PAGE).await?;
+            let last = page.len() < PAGE;
+            events.extend(page);
+            if last {
+                break;
+            }
+        }
+        if let Some((want, event)) = (1..).zip(&events).find(|(want, event)| *want != event.version) {
+            let found = event.version;
+            return Err(StoreError::corrupt(format!(
+                "stream {stream} has version {found} where {want} should be"
+            )));
+        }
+        unseal(&*self.backend, &self.sealer.master, events).await
+    }
+
+    /// Follows the log and the projections: wakes on every move, also one that another process made.
+    #[must_use]
+    pub fn signals(&self) -> watch::Receiver<Signal> {
+        self.backend.signals()
+    }
+
+    /// Waits until `table` has every event up to `position`; `false` if `bound` passes first.
+    pub async fn projected(&self, table: &str, position: Position, bound: std::time::Duration) -> bool {
+        let mut signals = self.signals();
+        let reached = signals.wait_for(|signal| signal.projected(table) >= position);
+        tokio::time::timeout(bound, reached).await.is_ok_and(|signal| signal.is_ok())
+    }
+
+    /// Finishes what was handed over and stops writing. Other clones can still read; their appends are refused.
+    pub async fn close(self) {
+        let Self { writer, task, .. } = self;
+        drop(writer);
+        if let Some(task) = task.lock().await.take() {
+            drop(task.await);
+        }
+    }
+}
+
+/// Streams that may have a key already. A stream that must not exist has none; should it, the append is refused.
+fn existing_streams_with_secrets(append: &Append) -> Vec<StreamId> {
+    let secret = |write: &&crate::append::StreamWrite| {
+        !write.take.is_empty() || write.events.iter().any(|event| !event.personal.is_empty())
+    };
+    let known = append.writes.iter().filter(|write| write.expected != Expected::NoStream);
+    known.filter(secret).map(|write| write.stream.clone()).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+fn genesis(master: &MasterKey, ambient: &Ambient) -> Result<Genesis, StoreError> {
+    let wrap = |name: &str| {
+        let key: [u8; 32] = ambient.bytes();
+        master
+            .wrap(&service_key_owner(name), &key, ambient)
+            .map_err(|error| StoreError::corrupt(error.to_string()))
+    };
+    Ok(Genesis {
+        format: FORMAT,
+        log_id: ambient.uuid(),
+        claim_key: wrap("claims")?,
+        signing_key: wrap("signing")?,
+    })
+}
+
+fn service_key(master: &MasterKey, name: &str, wrapped: &[u8]) -> Result<[u8; 32], StoreError> {
+    master.unwrap(&service_key_owner(name), wrapped).map_err(|_| {
+        let stored = MasterKey::id_of(wrapped).map_or_else(|| "none".to_owned(), |id| id.to_string());
+        StoreError::Refused(format!(
+            "the master key is not the one this database was made with: its key `{name}` is wrapped by master key \
+             {stored}, the one given is {given}. Give the right key in AEGIS_MASTER_KEY, or in the file `master.key` \
+             of the data folder; without it no personal data can be read. Nothing was changed.",
+            given = master.id(),
+        ))
+    })
+}
+
+/// Service keys are bound to a name that no stream can have.
+fn service_key_owner(name: &str) -> String {
+    format!("keys/{name}")
+}

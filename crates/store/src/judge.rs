@@ -1,0 +1,336 @@
+//! Judging a batch: which of its appends happen, and what then has to be written. Pure, and the same for every
+//! backend, which only fetches the [`Facts`] and writes the [`Plan`], both inside one transaction. Losers are refused
+//! one by one, also those that lose against an earlier append of the same batch; the others go through.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::append::{AppendError, Appended, Expected};
+use crate::backend::{Facts, Head, Plan, VaultEntry, Verdict};
+use crate::canonical::canonical_event;
+use crate::checkpoint::Signer;
+use crate::event::{Envelope, Position, StreamId};
+use crate::merkle::leaf_hash;
+use crate::vault::ClaimHash;
+
+/// An append made ready for the queue: bodies sealed, claims hashed.
+#[derive(Clone, Debug)]
+pub struct PreparedAppend {
+    pub(crate) actor: String,
+    pub(crate) request_id: String,
+    pub(crate) writes: Vec<PreparedWrite>,
+    /// Its size in bytes, near enough to bound a batch.
+    pub(crate) bytes: usize,
+}
+
+impl PreparedAppend {
+    /// The number of its events.
+    pub(crate) fn events(&self) -> usize {
+        self.writes.iter().map(|write| write.events.len()).sum()
+    }
+}
+
+/// A stream write made ready for the queue.
+#[derive(Clone, Debug)]
+pub(crate) struct PreparedWrite {
+    pub(crate) stream: StreamId,
+    pub(crate) expected: Expected,
+    pub(crate) events: Vec<PreparedEvent>,
+    pub(crate) take: Vec<(&'static str, ClaimHash)>,
+    pub(crate) release: Vec<ClaimHash>,
+    pub(crate) key: KeyUse,
+    pub(crate) erase: bool,
+}
+
+/// Which key a write's bodies were sealed under.
+#[derive(Clone, Debug)]
+pub(crate) enum KeyUse {
+    /// Nothing is sealed and no claim is taken: the stream needs no key for it.
+    None,
+    /// The stream's key, which must still be there.
+    Existing,
+    /// A new key, wrapped, since the stream had none.
+    New(Vec<u8>),
+}
+
+/// An event made ready for the queue.
+#[derive(Clone, Debug)]
+pub(crate) struct PreparedEvent {
+    pub(crate) id: Uuid,
+    pub(crate) event_type: String,
+    pub(crate) schema: u32,
+    pub(crate) data: Map<String, Value>,
+    pub(crate) sealed: Option<Vec<u8>>,
+}
+
+impl PreparedEvent {
+    /// The event at a place in the log, its leaf not yet made.
+    pub(crate) fn placed(&self, append: &PreparedAppend, stream: &StreamId, place: Place) -> Envelope {
+        Envelope {
+            position: place.position,
+            id: self.id,
+            stream: stream.clone(),
+            version: place.version,
+            event_type: self.event_type.clone(),
+            schema: self.schema,
+            at: place.at,
+            actor: append.actor.clone(),
+            request_id: append.request_id.clone(),
+            data: self.data.clone(),
+            sealed: self.sealed.clone(),
+            leaf: [0; 32],
+        }
+    }
+}
+
+/// Where and when an event is put.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) position: Position,
+    pub(crate) version: u64,
+    pub(crate) at: Timestamp,
+}
+
+/// Appends that are committed in one transaction.
+pub struct Batch {
+    appends: Vec<PreparedAppend>,
+    now: Timestamp,
+    signer: Arc<Signer>,
+}
+
+impl Batch {
+    /// The appends, in the order they came; the moment they are stamped with, unless the log is already past it; and
+    /// who signs the head.
+    #[must_use]
+    pub fn new(appends: Vec<PreparedAppend>, now: Timestamp, signer: Arc<Signer>) -> Self {
+        Self { appends, now, signer }
+    }
+
+    /// The streams whose version and vault entry [`Batch::judge`] needs.
+    #[must_use]
+    pub fn streams(&self) -> Vec<StreamId> {
+        let names: BTreeSet<_> = self.writes().map(|write| &write.stream).collect();
+        names.into_iter().cloned().collect()
+    }
+
+    /// The claims whose owner [`Batch::judge`] needs.
+    #[must_use]
+    pub fn claims(&self) -> Vec<ClaimHash> {
+        let taken = |write: &PreparedWrite| write.take.iter().map(|(_, claim)| *claim).collect::<Vec<_>>();
+        let claims: BTreeSet<_> =
+            self.writes().flat_map(|write| [taken(write), write.release.clone()].concat()).collect();
+        claims.into_iter().collect()
+    }
+
+    /// Decides what happens. Of two appends that exclude each other, the earlier one wins.
+    #[must_use]
+    pub fn judge(&self, facts: Facts) -> Plan {
+        let mut ledger = Ledger::new(facts, self.now);
+        let verdicts = self.appends.iter().map(|append| ledger.admit(append)).collect();
+        ledger.into_plan(verdicts, &self.signer)
+    }
+
+    fn writes(&self) -> impl Iterator<Item = &PreparedWrite> {
+        self.appends.iter().flat_map(|append| &append.writes)
+    }
+}
+
+/// The state of the store as the batch changes it, append by append.
+struct Ledger {
+    owners_before: HashMap<ClaimHash, StreamId>,
+    erased_before: BTreeSet<StreamId>,
+    head: Head,
+    at: Timestamp,
+    versions: HashMap<StreamId, u64>,
+    keys: HashMap<StreamId, VaultEntry>,
+    new_keys: BTreeMap<StreamId, Vec<u8>>,
+    owners: HashMap<ClaimHash, Option<StreamId>>,
+    events: Vec<Envelope>,
+}
+
+impl Ledger {
+    fn new(facts: Facts, now: Timestamp) -> Self {
+        let mut owners_before = facts.owners;
+        let mut keys = HashMap::new();
+        for (stream, (entry, claims)) in facts.vault {
+            owners_before.extend(claims.into_iter().map(|claim| (claim, stream.clone())));
+            keys.insert(stream, entry);
+        }
+        let is_erased = |(stream, entry): (&StreamId, &VaultEntry)| {
+            (*entry == VaultEntry::Erased).then(|| stream.clone())
+        };
+        Self {
+            at: now.max(facts.head.at),
+            head: facts.head,
+            versions: facts.versions,
+            erased_before: keys.iter().filter_map(is_erased).collect(),
+            keys,
+            new_keys: BTreeMap::new(),
+            owners: owners_before.iter().map(|(claim, owner)| (*claim, Some(owner.clone()))).collect(),
+            owners_before,
+            events: Vec::new(),
+        }
+    }
+
+    /// Takes an append in whole, or refuses it and changes nothing.
+    fn admit(&mut self, append: &PreparedAppend) -> Verdict {
+        for write in &append.writes {
+            self.check_stream(write)?;
+        }
+        self.check_claims(append)?;
+        let mut events = self.place(append)?;
+        for write in &append.writes {
+            self.record(write);
+        }
+        for event in &events {
+            self.head.frontier.push(event.leaf);
+        }
+        self.head.position = events.last().map_or(self.head.position, |event| event.position);
+        self.events.append(&mut events);
+        Ok(Appended {
+            position: self.head.position,
+            at: self.at,
+            versions: append.writes.iter().map(|write| self.version(&write.stream)).collect(),
+        })
+    }
+
+    fn version(&self, stream: &StreamId) -> u64 {
+        self.versions.get(stream).copied().unwrap_or(0)
+    }
+
+    fn check_stream(&self, write: &PreparedWrite) -> Result<(), AppendError> {
+        let stream = write.stream.clone();
+        let actual = self.version(&stream);
+        let conflict = AppendError::Conflict { stream: stream.clone(), expected: write.expected, actual };
+        match (self.keys.get(&stream), &write.key) {
+            (Some(VaultEntry::Erased), _) => Err(AppendError::Erased { stream }),
+            // Sealed under a key that is not the stream's: somebody was quicker, so it has to be sealed anew.
+            (Some(VaultEntry::Key(_)), KeyUse::New(_)) | (None, KeyUse::Existing) => Err(conflict),
+            _ if !write.expected.holds(actual) => Err(conflict),
+            (None, _) if write.erase => Err(AppendError::Invalid(format!(
+                "stream {stream} has no personal data: there is nothing to erase"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Claims must be free, or be given back by the same append: that is how two users swap theirs.
+    fn check_claims(&self, append: &PreparedAppend) -> Result<(), AppendError> {
+        let mut taken: HashMap<ClaimHash, &StreamId> = HashMap::new();
+        for write in &append.writes {
+            for (kind, claim) in &write.take {
+                let free = match self.owners.get(claim) {
+                    Some(Some(owner)) => *owner == write.stream || gives_back(append, owner, claim),
+                    Some(None) | None => true,
+                };
+                let first = taken.insert(*claim, &write.stream).is_none_or(|other| *other == write.stream);
+                if !free || !first {
+                    return Err(AppendError::ClaimTaken { kind });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The append's events at their places, with their leaves.
+    fn place(&self, append: &PreparedAppend) -> Result<Vec<Envelope>, AppendError> {
+        let mut events = Vec::new();
+        let mut position = self.head.position;
+        for write in &append.writes {
+            for (version, event) in (self.version(&write.stream) + 1..).zip(&write.events) {
+                position = position.next();
+                let mut event = event.placed(append, &write.stream, Place { position, version, at: self.at });
+                event.leaf = leaf_hash(&canonical_event(&event)?);
+                events.push(event);
+            }
+        }
+        Ok(events)
+    }
+
+    fn record(&mut self, write: &PreparedWrite) {
+        let added = u64::try_from(write.events.len()).unwrap_or(u64::MAX);
+        *self.versions.entry(write.stream.clone()).or_default() += added;
+        if let KeyUse::New(wrapped) = &write.key {
+            self.keys.insert(write.stream.clone(), VaultEntry::Key(wrapped.clone()));
+            self.new_keys.insert(write.stream.clone(), wrapped.clone());
+        }
+        let mine = |owner: &Option<StreamId>| owner.as_ref() == Some(&write.stream);
+        for claim in &write.release {
+            // What a write of the same append has just taken from us is no longer ours to give back.
+            if let Some(owner) = self.owners.get_mut(claim).filter(|owner| mine(owner)) {
+                *owner = None;
+            }
+        }
+        for (_, claim) in &write.take {
+            self.owners.insert(*claim, Some(write.stream.clone()));
+        }
+        if write.erase {
+            self.keys.insert(write.stream.clone(), VaultEntry::Erased);
+            for owner in self.owners.values_mut().filter(|owner| mine(owner)) {
+                *owner = None;
+            }
+        }
+    }
+
+    /// Compares the state after with the state before: only what differs in the end is written.
+    fn into_plan(mut self, verdicts: Vec<Verdict>, signer: &Signer) -> Plan {
+        let (mut released, mut taken) = self.moved_claims();
+        let erased: Vec<_> = self.newly_erased();
+        for stream in &erased {
+            released.remove(stream);
+            self.new_keys.remove(stream);
+        }
+        let with_claims = |(stream, key)| {
+            let claims = taken.remove(&stream).unwrap_or_default();
+            (stream, key, claims)
+        };
+        let keyed = self.new_keys.into_iter().map(with_claims).collect();
+        if !self.events.is_empty() {
+            self.head.at = self.at;
+            self.head.root = self.head.frontier.root();
+            self.head.note = signer.sign(self.head.position.get(), &self.head.root);
+        }
+        Plan {
+            verdicts,
+            released: released.into_iter().collect(),
+            erased,
+            keyed,
+            taken: taken.into_iter().collect(),
+            events: self.events,
+            head: self.head,
+        }
+    }
+
+    /// The claims that each stream has lost, and won, in the end.
+    fn moved_claims(&self) -> (ClaimsByStream, ClaimsByStream) {
+        let (mut released, mut taken) = (ClaimsByStream::new(), ClaimsByStream::new());
+        for (claim, after) in &self.owners {
+            let before = self.owners_before.get(claim);
+            if before != after.as_ref() {
+                if let Some(stream) = before {
+                    released.entry(stream.clone()).or_default().push(*claim);
+                }
+                if let Some(stream) = after {
+                    taken.entry(stream.clone()).or_default().push(*claim);
+                }
+            }
+        }
+        (released, taken)
+    }
+
+    fn newly_erased(&self) -> Vec<StreamId> {
+        let news = |stream: &StreamId| !self.erased_before.contains(stream);
+        let erased = self.keys.iter().filter(|(_, entry)| **entry == VaultEntry::Erased);
+        erased.map(|(stream, _)| stream).filter(|stream| news(stream)).cloned().collect()
+    }
+}
+
+type ClaimsByStream = BTreeMap<StreamId, Vec<ClaimHash>>;
+
+fn gives_back(append: &PreparedAppend, owner: &StreamId, claim: &ClaimHash) -> bool {
+    append.writes.iter().any(|write| write.stream == *owner && (write.erase || write.release.contains(claim)))
+}

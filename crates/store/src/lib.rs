@@ -1,0 +1,41 @@
+//! The event store of Aegis: an append-only log of events with gapless positions, a vault that can forget a person, a
+//! Merkle tree that shows tampering, and the port to the databases that hold it all.
+//!
+//! In the order in which an append passes through:
+//! [`append`] says what is asked; [`event_store`] is the door; `prepare` seals what is personal ([`vault`]); `writer`
+//! packs what waits into one transaction; [`judge`] decides it, purely, with [`canonical`], [`merkle`] and
+//! [`checkpoint`] for the verifiable log; [`backend`] is the port that carries it out; [`signal`] wakes who follows.
+//! [`rows`] is the port for read models; [`memory`] implements both ports as the reference; `conformance` holds every
+//! backend to the promises.
+//!
+//! What does not belong here: what events mean (the `domain` crate), and any database by name.
+
+pub mod ambient;
+pub mod append;
+pub mod backend;
+pub mod canonical;
+pub mod checkpoint;
+#[cfg(feature = "conformance")]
+pub mod conformance;
+pub mod error;
+pub mod event;
+pub mod event_store;
+pub mod judge;
+pub mod memory;
+pub mod merkle;
+mod prepare;
+mod read;
+pub mod rows;
+pub mod signal;
+pub mod vault;
+mod writer;
+
+pub use ambient::{Ambient, Clock, Entropy};
+pub use append::{Append, AppendError, Appended, Claim, Expected, StreamWrite};
+pub use backend::{Backend, EventQuery, Head};
+pub use error::StoreError;
+pub use event::{Envelope, NewEvent, PersonalData, Position, Recorded, StreamId};
+pub use event_store::EventStore;
+pub use rows::{ApplyError, Change, Checkpoint, Column, ColumnKind, ReadModels, Row, Table};
+pub use signal::{Signal, SignalBoard};
+pub use vault::MasterKey;

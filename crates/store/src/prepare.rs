@@ -1,0 +1,150 @@
+//! Making an append ready before it queues: checks, sealing and claim hashes, so that the transaction itself stays
+//! short.
+
+use std::collections::{BTreeSet, HashMap};
+
+use crate::ambient::Ambient;
+use crate::append::{Append, AppendError, StreamWrite};
+use crate::backend::VaultEntry;
+use crate::canonical::{MAX_EVENT_BYTES, canonical_event};
+use crate::error::StoreError;
+use crate::event::{NewEvent, Position, StreamId};
+use crate::judge::{KeyUse, Place, PreparedAppend, PreparedEvent, PreparedWrite};
+use crate::vault::{ClaimKey, DataKey, MasterKey, SealedContext};
+
+/// The largest position that canonical JSON can hold; sizes are measured with it, since the real one is not known yet.
+const LARGEST: u64 = (1 << 53) - 1;
+
+/// The keys that preparing needs.
+#[derive(Clone)]
+pub(crate) struct Sealer {
+    pub(crate) master: MasterKey,
+    pub(crate) claims: ClaimKey,
+    pub(crate) ambient: Ambient,
+}
+
+impl Sealer {
+    /// Seals and measures an append; `vault` holds the entries of the streams it writes to.
+    pub(crate) fn prepare(
+        &self,
+        append: &Append,
+        vault: &HashMap<StreamId, VaultEntry>,
+    ) -> Result<PreparedAppend, AppendError> {
+        check_shape(append)?;
+        let writes = append.writes.iter().map(|write| self.write(write, vault.get(&write.stream)));
+        let mut prepared = PreparedAppend {
+            actor: append.actor.clone(),
+            request_id: append.request_id.clone(),
+            writes: writes.collect::<Result<_, _>>()?,
+            bytes: 0,
+        };
+        prepared.bytes = measure(&prepared, self.ambient.now())?;
+        Ok(prepared)
+    }
+
+    fn write(&self, write: &StreamWrite, entry: Option<&VaultEntry>) -> Result<PreparedWrite, AppendError> {
+        let (key, key_use) = self.key(write, entry)?;
+        let events = write.events.iter().map(|event| self.event(&write.stream, event, key.as_ref()));
+        let claim = |claim: &crate::append::Claim| self.claims.hash(claim.kind, &claim.value);
+        Ok(PreparedWrite {
+            stream: write.stream.clone(),
+            expected: write.expected,
+            events: events.collect::<Result<_, _>>()?,
+            take: write.take.iter().map(|taken| (taken.kind, claim(taken))).collect(),
+            release: write.release.iter().map(claim).collect(),
+            key: key_use,
+            erase: write.erase,
+        })
+    }
+
+    /// The key to seal with. A stream that takes a claim has a key too, since both are kept and destroyed together.
+    fn key(
+        &self,
+        write: &StreamWrite,
+        entry: Option<&VaultEntry>,
+    ) -> Result<(Option<DataKey>, KeyUse), AppendError> {
+        if write.take.is_empty() && write.events.iter().all(|event| event.personal.is_empty()) {
+            return Ok((None, KeyUse::None));
+        }
+        match entry {
+            Some(VaultEntry::Erased) => Err(AppendError::Erased { stream: write.stream.clone() }),
+            Some(VaultEntry::Key(wrapped)) => {
+                let key = DataKey::unwrap(&write.stream, wrapped, &self.master).map_err(|error| {
+                    StoreError::corrupt(format!("the key of stream {} {error}", write.stream))
+                })?;
+                Ok((Some(key), KeyUse::Existing))
+            }
+            None => {
+                let key = DataKey::generate(&self.ambient);
+                let wrapped = key.wrap(&write.stream, &self.master, &self.ambient).map_err(cannot_seal)?;
+                Ok((Some(key), KeyUse::New(wrapped)))
+            }
+        }
+    }
+
+    fn event(
+        &self,
+        stream: &StreamId,
+        event: &NewEvent,
+        key: Option<&DataKey>,
+    ) -> Result<PreparedEvent, AppendError> {
+        let context =
+            SealedContext { stream, id: event.id, event_type: &event.event_type, schema: event.schema };
+        let sealed = match key.filter(|_| !event.personal.is_empty()) {
+            Some(key) => Some(key.seal(context, &event.personal, &self.ambient).map_err(cannot_seal)?),
+            None => None,
+        };
+        Ok(PreparedEvent {
+            id: event.id,
+            event_type: event.event_type.clone(),
+            schema: event.schema,
+            data: event.data.clone(),
+            sealed,
+        })
+    }
+}
+
+fn cannot_seal(error: crate::vault::CannotOpen) -> AppendError {
+    AppendError::Invalid(format!("personal values could not be sealed: {error}"))
+}
+
+fn check_shape(append: &Append) -> Result<(), AppendError> {
+    let mut streams = BTreeSet::new();
+    for write in &append.writes {
+        let stream = &write.stream;
+        if !streams.insert(stream) {
+            return Err(AppendError::Invalid(format!("stream {stream} is written to twice in one append")));
+        }
+        if write.events.is_empty() {
+            return Err(AppendError::Invalid(format!("the write to stream {stream} has no event")));
+        }
+        if write.erase
+            && !(write.take.is_empty() && write.events.iter().all(|event| event.personal.is_empty()))
+        {
+            return Err(AppendError::Invalid(format!(
+                "stream {stream} is erased and given personal data at once"
+            )));
+        }
+    }
+    if streams.is_empty() {
+        return Err(AppendError::Invalid("it writes to no stream".to_owned()));
+    }
+    Ok(())
+}
+
+/// The canonical size of the append's events at the largest place there is; refuses one that is too large.
+fn measure(append: &PreparedAppend, at: jiff::Timestamp) -> Result<usize, AppendError> {
+    let place = Place { position: Position::new(LARGEST), version: LARGEST, at };
+    let mut total = 0;
+    for write in &append.writes {
+        for event in &write.events {
+            let bytes = canonical_event(&event.placed(append, &write.stream, place))?.len();
+            if bytes > MAX_EVENT_BYTES {
+                let event_type = event.event_type.clone();
+                return Err(AppendError::TooLarge { event_type, bytes, limit: MAX_EVENT_BYTES });
+            }
+            total += bytes;
+        }
+    }
+    Ok(total)
+}

@@ -1,0 +1,116 @@
+//! Reading back: nothing missing, and personal values unsealed where their key still exists.
+
+use std::collections::{BTreeSet, HashMap};
+
+use serde_json::Map;
+
+use crate::backend::{Backend, VaultEntry};
+use crate::error::StoreError;
+use crate::event::{Envelope, PersonalData, Position, Recorded, StreamId};
+use crate::vault::{DataKey, MasterKey, SealedContext};
+
+/// Positions have no gaps, so one that is missing was lost or removed: an alarm, never a guess.
+pub(crate) fn check_contiguous(after: Position, events: &[Envelope]) -> Result<(), StoreError> {
+    let mut expected = after;
+    for event in events {
+        expected = expected.next();
+        if event.position != expected {
+            let found = event.position;
+            return Err(StoreError::corrupt(format!(
+                "position {expected} is missing from the log: the next event found is at position {found}"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Keys are read anew for every call and never kept: a key that was destroyed must not live on in memory. Reading
+/// them after the events is safe, since an event and its key are committed together.
+pub(crate) async fn unseal(
+    backend: &dyn Backend,
+    master: &MasterKey,
+    events: Vec<Envelope>,
+) -> Result<Vec<Recorded>, StoreError> {
+    let sealed = events.iter().filter(|event| event.sealed.is_some());
+    let streams: BTreeSet<_> = sealed.map(|event| event.stream.clone()).collect();
+    let streams: Vec<_> = streams.into_iter().collect();
+    let vault = if streams.is_empty() { HashMap::new() } else { backend.vault(&streams).await? };
+    let mut keys = HashMap::new();
+    for (stream, entry) in vault {
+        let key = open_entry(&stream, &entry, master)?;
+        keys.insert(stream, key);
+    }
+    events.into_iter().map(|event| open_event(event, &keys)).collect()
+}
+
+/// The key of a stream, or `None` if it was erased.
+fn open_entry(
+    stream: &StreamId,
+    entry: &VaultEntry,
+    master: &MasterKey,
+) -> Result<Option<DataKey>, StoreError> {
+    match entry {
+        VaultEntry::Erased => Ok(None),
+        VaultEntry::Key(wrapped) => DataKey::unwrap(stream, wrapped, master)
+            .map(Some)
+            .map_err(|error| StoreError::corrupt(format!("the key of stream {stream} {error}"))),
+    }
+}
+
+fn open_event(event: Envelope, keys: &HashMap<StreamId, Option<DataKey>>) -> Result<Recorded, StoreError> {
+    let personal = match (&event.sealed, keys.get(&event.stream)) {
+        (None, _) => PersonalData::Known(Map::new()),
+        (Some(_), Some(None)) => PersonalData::Erased,
+        (Some(sealed), Some(Some(key))) => {
+            let opened = key.open(SealedContext::of(&event), sealed);
+            PersonalData::Known(opened.map_err(|error| {
+                StoreError::corrupt(format!(
+                    "the personal data of the event at position {} {error}",
+                    event.position
+                ))
+            })?)
+        }
+        (Some(_), None) => {
+            let (position, stream) = (event.position, &event.stream);
+            return Err(StoreError::corrupt(format!(
+                "the key of stream {stream} is missing from the vault, though it was never erased: the event at \
+                 position {position} cannot be read. Restore the vault from a backup"
+            )));
+        }
+    };
+    Ok(Recorded { envelope: event, personal })
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+
+    fn event(position: u64) -> Envelope {
+        Envelope {
+            position: Position::new(position),
+            id: uuid::Uuid::nil(),
+            stream: StreamId::new("system").unwrap(),
+            version: position,
+            event_type: "Happened".to_owned(),
+            schema: 1,
+            at: Timestamp::UNIX_EPOCH,
+            actor: "system".to_owned(),
+            request_id: String::new(),
+            data: Map::new(),
+            sealed: None,
+            leaf: [0; 32],
+        }
+    }
+
+    #[test]
+    fn a_reader_that_meets_a_gap_stops_and_names_what_is_missing() {
+        let after = Position::new(4);
+        assert!(check_contiguous(after, &[event(5), event(6)]).is_ok());
+        for (events, missing) in [(vec![event(6)], "position 5"), (vec![event(5), event(7)], "position 6")] {
+            let alarm = check_contiguous(after, &events).unwrap_err();
+            assert!(matches!(&alarm, StoreError::Corrupt(text) if text.contains(missing)), "{alarm}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The port to the rows of read models: tables with a checkpoint. Rows and checkpoint move together or not at all,
+//! and only from where the writer believes the checkpoint to be; that comparison is what keeps projections right,
+//! whoever runs them.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use serde_json::{Map, Value};
+
+use crate::error::StoreError;
+use crate::event::Position;
+
+/// One version of one read model, stored as a table or collection of that name.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Table {
+    /// The projection's name, a `_`, and its version: `users_1`.
+    pub name: &'static str,
+    /// The fields of a row, the key first.
+    pub columns: &'static [Column],
+    /// Fields to index, each by itself. Never unique: the log has decided already, rows only follow.
+    pub indexes: &'static [&'static str],
+}
+
+impl Table {
+    /// The name of the key field.
+    #[must_use]
+    pub fn key(&self) -> &'static str {
+        self.columns.first().map_or("id", |column| column.name)
+    }
+}
+
+/// A field of a row.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Column {
+    /// Its name, as in the API where it is shown there.
+    pub name: &'static str,
+    /// What it holds.
+    pub kind: ColumnKind,
+}
+
+/// What a field of a row holds, and how it stands in a [`Row`]. Every field may also be null or absent, except the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ColumnKind {
+    /// Text: a JSON string.
+    Text,
+    /// A whole number: a JSON number within `i64`.
+    Integer,
+    /// True or false: a JSON boolean.
+    Boolean,
+    /// A moment: in a [`Row`] a JSON number, milliseconds since the Unix epoch; the database's own date type where it
+    /// has one.
+    Time,
+    /// A list of texts: a JSON array of strings.
+    TextList,
+}
+
+/// A row: field names and values, as [`ColumnKind`] says. Absent and null are the same.
+pub type Row = Map<String, Value>;
+
+/// How far a table is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Checkpoint {
+    /// How often the table was emptied to be rebuilt. Of two checkpoints, the one with more rebuilds is the newer.
+    pub rebuilds: u64,
+    /// The last position whose event is in the rows.
+    pub position: Position,
+}
+
+/// A row to write, or, without one, to remove.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// The row's key.
+    pub key: String,
+    /// Its new content.
+    pub row: Option<Row>,
+}
+
+/// Why rows were not written.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// The checkpoint is no longer where the writer believed it to be: somebody else was quicker. Nothing was written.
+    #[error("somebody else has moved the checkpoint")]
+    Overtaken,
+    /// The database could not do it. Whether it did may be unknown: the checkpoint, read again, tells.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A database that holds read models.
+#[async_trait]
+pub trait ReadModels: Send + Sync {
+    /// Creates the table, its indexes and its checkpoint where missing. Idempotent.
+    ///
+    /// # Errors
+    /// [`StoreError`] if that cannot be done.
+    async fn prepare(&self, table: &'static Table) -> Result<(), StoreError>;
+
+    /// How far the table is, as a majority knows it.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be read.
+    async fn checkpoint(&self, table: &'static Table) -> Result<Checkpoint, StoreError>;
+
+    /// The rows of these keys; a missing one is left out.
+    ///
+    /// # Errors
+    /// [`StoreError`] if they cannot be read.
+    async fn rows(&self, table: &'static Table, keys: &[String]) -> Result<HashMap<String, Row>, StoreError>;
+
+    /// The rows whose `column`, one of [`Table::indexes`], has this text, at most 100, by ascending key.
+    ///
+    /// # Errors
+    /// [`StoreError`] if they cannot be read.
+    async fn find(
+        &self,
+        table: &'static Table,
+        column: &'static str,
+        text: &str,
+    ) -> Result<Vec<Row>, StoreError>;
+
+    /// A page of rows by ascending key, above `after`, at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError`] if they cannot be read.
+    async fn page(
+        &self,
+        table: &'static Table,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError>;
+
+    /// Writes rows and moves the checkpoint from `from` to `to`, in one transaction; raises the signal.
+    ///
+    /// # Errors
+    /// [`ApplyError::Overtaken`] if the checkpoint is not at `from`.
+    async fn apply(
+        &self,
+        table: &'static Table,
+        from: Checkpoint,
+        to: Position,
+        changes: Vec<Change>,
+    ) -> Result<(), ApplyError>;
+
+    /// Empties the table and puts its checkpoint to [`Position::START`] with one more rebuild, in one transaction if
+    /// the rows allow it, else checkpoint first; raises the signal. Gives the new checkpoint.
+    ///
+    /// # Errors
+    /// [`StoreError`] if that cannot be done.
+    async fn reset(&self, table: &'static Table) -> Result<Checkpoint, StoreError>;
+}

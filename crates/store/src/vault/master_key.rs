@@ -1,0 +1,130 @@
+//! The master key: wraps every stored key. It is the only secret that the database never sees.
+
+use std::fmt;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD, Engine};
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use super::{CannotOpen, open, seal};
+use crate::ambient::Ambient;
+
+/// Names a master key without telling it: the first 8 bytes of a hash of the key.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct KeyId([u8; 8]);
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, out)
+    }
+}
+
+/// 32 random bytes under which all stored keys are wrapped.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct MasterKey([u8; 32]);
+
+impl MasterKey {
+    /// A new random key.
+    #[must_use]
+    pub fn generate(ambient: &Ambient) -> Self {
+        Self(ambient.bytes())
+    }
+
+    /// A key as settings hold it: 32 bytes in base64, standard or URL-safe, padded or not.
+    ///
+    /// # Errors
+    /// [`InvalidMasterKey`] if the text is no base64 or not 32 bytes.
+    pub fn from_base64(text: &str) -> Result<Self, InvalidMasterKey> {
+        let text = text.trim().trim_end_matches('=');
+        let bytes = BASE64_STANDARD_NO_PAD
+            .decode(text)
+            .or_else(|_| BASE64_URL_SAFE_NO_PAD.decode(text))
+            .map_err(|_| InvalidMasterKey)?;
+        bytes.try_into().map(Self).map_err(|_| InvalidMasterKey)
+    }
+
+    /// The key as settings hold it. Handle with care.
+    #[must_use]
+    pub fn to_base64(&self) -> String {
+        BASE64_STANDARD.encode(self.0)
+    }
+
+    /// Which key this is, safe to print.
+    #[must_use]
+    pub fn id(&self) -> KeyId {
+        let hash = digest(&SHA256, &[b"aegis master key id\n".as_slice(), &self.0].concat());
+        let mut id = [0; 8];
+        for (to, from) in id.iter_mut().zip(hash.as_ref()) {
+            *to = *from;
+        }
+        KeyId(id)
+    }
+
+    /// Wraps a stored key: `key id ‖ nonce ‖ ciphertext ‖ tag`, bound to the name of what it belongs to.
+    ///
+    /// # Errors
+    /// [`CannotOpen`] never happens with a 32-byte key; it is the cipher's type that allows for it.
+    pub fn wrap(&self, owner: &str, key: &[u8], ambient: &Ambient) -> Result<Vec<u8>, CannotOpen> {
+        Ok([self.id().0.as_slice(), &seal(&self.0, owner.as_bytes(), key, ambient)?].concat())
+    }
+
+    /// Unwraps what [`MasterKey::wrap`] made for the same owner.
+    ///
+    /// # Errors
+    /// [`CannotOpen`] if it was wrapped by another key, for another owner, or changed since.
+    pub fn unwrap(&self, owner: &str, wrapped: &[u8]) -> Result<[u8; 32], CannotOpen> {
+        let (id, sealed) = wrapped.split_first_chunk::<8>().ok_or(CannotOpen)?;
+        if *id != self.id().0 {
+            return Err(CannotOpen);
+        }
+        let mut plain = open(&self.0, owner.as_bytes(), sealed)?;
+        let key = plain.as_slice().try_into().map_err(|_| CannotOpen);
+        plain.zeroize();
+        key
+    }
+
+    /// The id of the master key under which something was wrapped.
+    #[must_use]
+    pub fn id_of(wrapped: &[u8]) -> Option<KeyId> {
+        wrapped.first_chunk::<8>().copied().map(KeyId)
+    }
+}
+
+/// A text that is no master key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("is not 32 bytes in base64; `openssl rand -base64 32` makes one")]
+pub struct InvalidMasterKey;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrapped_key_opens_only_for_its_owner_and_under_its_master() {
+        let ambient = Ambient::system();
+        let master = MasterKey::generate(&ambient);
+        let wrapped = master.wrap("user-1", &[7; 32], &ambient).unwrap();
+        assert_eq!(master.unwrap("user-1", &wrapped), Ok([7; 32]));
+        assert_eq!(master.unwrap("user-2", &wrapped), Err(CannotOpen));
+        assert_eq!(MasterKey::generate(&ambient).unwrap("user-1", &wrapped), Err(CannotOpen));
+        assert_eq!(MasterKey::id_of(&wrapped), Some(master.id()));
+    }
+
+    #[test]
+    fn settings_may_hold_either_base64_alphabet() {
+        let master = MasterKey([0xfb; 32]);
+        assert_eq!(MasterKey::from_base64(&master.to_base64()).map(|key| key.id()), Ok(master.id()));
+        assert_eq!(
+            MasterKey::from_base64(&BASE64_URL_SAFE_NO_PAD.encode([0xfb; 32])).map(|k| k.id()),
+            Ok(master.id())
+        );
+        assert!(MasterKey::from_base64("too short").is_err());
+        assert!(MasterKey::from_base64("").is_err());
+    }
+}

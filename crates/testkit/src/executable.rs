@@ -1,0 +1,57 @@
+//! A `mongod` that runs on this machine.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tokio::sync::OnceCell;
+use tokio::task::spawn_blocking;
+
+use crate::environment::{Environment, Source};
+use crate::error::{Error, in_one_line};
+use crate::wheel;
+
+static FOUND: OnceCell<Result<PathBuf, String>> = OnceCell::const_new();
+
+/// The executable for private servers; looked for once per process.
+pub(crate) async fn mongod() -> Result<PathBuf, String> {
+    FOUND.get_or_init(|| async { search().await.map_err(|error| error.to_string()) }).await.clone()
+}
+
+async fn search() -> Result<PathBuf, Error> {
+    let mut tried = Vec::new();
+    for source in Environment::of_this_process().executables() {
+        let found = match &source {
+            Source::Executable(path) => that_runs(path.clone()).await,
+            _ => from_wheel().await,
+        };
+        match found {
+            Ok(path) => return Ok(path),
+            Err(error) => tried.push((source, error)),
+        }
+    }
+    Err(Error::NothingFound(tried))
+}
+
+/// The wheel's executable, if it runs here.
+pub(crate) async fn from_wheel() -> Result<PathBuf, Error> {
+    let path = spawn_blocking(wheel::mongod).await.map_err(|error| Error::Wheel(error.to_string()))??;
+    that_runs(path).await
+}
+
+/// `path`, if it starts: a library that is missing shows here, not as a server that never answers.
+pub(crate) async fn that_runs(path: PathBuf) -> Result<PathBuf, Error> {
+    let refused = |problem: String| Error::Executable { path: path.clone(), problem };
+    let tried = path.clone();
+    let ran = spawn_blocking(move || version_of(&tried)).await.map_err(|error| refused(error.to_string()))?;
+    ran.map_err(refused)?;
+    Ok(path)
+}
+
+fn version_of(path: &Path) -> Result<(), String> {
+    let output = Command::new(path).arg("--version").output().map_err(|error| error.to_string())?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = in_one_line(&String::from_utf8_lossy(&output.stderr));
+    Err(format!("{}, {said}", output.status))
+}

@@ -1,0 +1,50 @@
+//! The MongoDB that tests run against: found or started, never skipped.
+//!
+//! [`mongodb()`] gives the one server that all tests of a process share, each with a [`Database`] of its own.
+//! [`MongodServer`] and [`ReplicaSet`] are private servers, for tests that stop, kill and restart them.
+//!
+//! Where the shared server comes from, in this order:
+//!
+//! 1. `AEGIS_TEST_MONGODB_URL`: a replica set or sharded cluster that is already there.
+//! 2. `AEGIS_MONGOD`, or `mongod` on `PATH`: started as a throwaway one-node replica set.
+//! 3. A Docker engine: the image `mongo:7.0`, or the one that `AEGIS_TEST_MONGODB_IMAGE` names.
+//! 4. The `mongod` inside a pinned wheel of the Python package index, kept under `target/mongod/`.
+//!
+//! A server that is named (1, `AEGIS_MONGOD`) must work: nothing else is tried. `AEGIS_TEST_MONGODB_SOURCE`
+//! (`url`, `mongod`, `docker` or `wheel`) narrows the search to one entry. A private server needs an executable,
+//! so 2 or 4. When nothing is found the test fails with what was tried, what each said, and how to get one.
+//!
+//! Nothing that is started here outlives the test process, however that ends: see `watchdog`.
+
+mod docker;
+mod environment;
+mod error;
+mod executable;
+mod port;
+mod probe;
+mod replica_set;
+mod server;
+mod shared;
+mod watchdog;
+mod wheel;
+
+pub use port::reserve_port;
+pub use replica_set::ReplicaSet;
+pub use server::MongodServer;
+pub use shared::{Database, Mongo, mongodb};
+
+use std::hash::{BuildHasher, RandomState};
+
+/// Unpredictable enough for names and ports; the standard library seeds it from the operating system.
+fn random() -> u64 {
+    RandomState::new().hash_one(std::process::id())
+}
+
+/// The one place where this crate gives up: a test has no use for a `Result` here.
+#[expect(clippy::panic, reason = "a test that cannot have its database must fail, loudly")]
+fn or_fail<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(error) => panic!("{error}"),
+    }
+}

@@ -1,0 +1,167 @@
+//! Asks one server what it is, and makes a replica set of it.
+
+use std::time::{Duration, Instant};
+
+use mongodb::Client;
+use mongodb::bson::{Document, doc};
+use mongodb::options::{ClientOptions, ServerAddress};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+
+use crate::error::Error;
+
+/// Generous: a loaded machine may take long, and nothing waits once the answer is there.
+const DEADLINE: Duration = Duration::from_secs(60);
+const STEP: Duration = Duration::from_millis(25);
+const PATIENCE: Duration = Duration::from_secs(5);
+const ALREADY_INITIALIZED: i32 = 23;
+
+/// What a server has become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Takes writes, belongs to no replica set.
+    Standalone,
+    /// Was started for a replica set that nobody has initiated, or has not read its configuration yet.
+    Uninitiated,
+    /// Belongs to a replica set, takes no writes.
+    Member,
+    Primary,
+    /// The router of a sharded cluster.
+    Router,
+}
+
+/// One server, spoken to directly: `host:port`.
+#[derive(Debug)]
+pub(crate) struct Probe {
+    address: String,
+    client: Option<Client>,
+}
+
+impl Probe {
+    pub(crate) fn new(address: impl Into<String>) -> Self {
+        Self { address: address.into(), client: None }
+    }
+
+    /// Polls until `wanted` holds. `gone` is asked between polls and ends the wait with its error; `log` is shown when
+    /// time runs out.
+    pub(crate) async fn until(
+        &mut self,
+        wanted: impl Fn(Role) -> bool,
+        mut gone: impl FnMut() -> Option<Error>,
+        log: impl Fn() -> String,
+    ) -> Result<Role, Error> {
+        let started = Instant::now();
+        loop {
+            let last = match self.role().await {
+                Ok(role) if wanted(role) => return Ok(role),
+                Ok(role) => format!("{role:?}"),
+                Err(problem) => problem,
+            };
+            if let Some(error) = gone() {
+                return Err(error);
+            }
+            if started.elapsed() > DEADLINE {
+                let address = self.address.clone();
+                return Err(Error::NotReady { address, seconds: DEADLINE.as_secs(), last, log: log() });
+            }
+            sleep(STEP).await;
+        }
+    }
+
+    /// Makes a replica set of these members. That it has been done before is no error.
+    pub(crate) async fn initiate(&mut self, set: &str, members: &[String]) -> Result<(), String> {
+        let members: Vec<Document> =
+            (0_i32..).zip(members).map(|(id, host)| doc! { "_id": id, "host": host }).collect();
+        // The defaults are made for wide networks; here a lost primary should be noticed at once.
+        let settings = doc! { "electionTimeoutMillis": 2_000, "heartbeatIntervalMillis": 500 };
+        let config = doc! { "_id": set, "members": members, "settings": settings };
+        match self.command(doc! { "replSetInitiate": config }).await {
+            Err(error) if code(&error) != Some(ALREADY_INITIALIZED) => Err(error.to_string()),
+            _ => Ok(()),
+        }
+    }
+
+    async fn role(&mut self) -> Result<Role, String> {
+        if self.client.is_none() {
+            // The driver would wait half a second between attempts to connect; a bare socket need not.
+            let connected = timeout(PATIENCE, TcpStream::connect(&self.address)).await;
+            connected
+                .map_err(|_| "connecting takes too long".to_owned())?
+                .map_err(|error| error.to_string())?;
+        }
+        let answer = self.command(doc! { "hello": 1 }).await.map_err(|error| {
+            self.client = None;
+            error.to_string()
+        })?;
+        Ok(role_in(&answer))
+    }
+
+    async fn command(&mut self, command: Document) -> mongodb::error::Result<Document> {
+        let client = if let Some(client) = &self.client {
+            client.clone()
+        } else {
+            self.client.insert(direct(&self.address)?).clone()
+        };
+        client.database("admin").run_command(command).await
+    }
+}
+
+/// The role of whoever takes the writes behind `url`, which may name a whole cluster.
+pub(crate) async fn role_behind(url: &str) -> mongodb::error::Result<Role> {
+    let mut options = ClientOptions::parse(url).await?;
+    options.server_selection_timeout = Some(2 * PATIENCE);
+    let answer = Client::with_options(options)?.database("admin").run_command(doc! { "hello": 1 }).await?;
+    Ok(role_in(&answer))
+}
+
+/// The place of the first of `servers` that turns out to be primary.
+pub(crate) async fn primary_of(servers: Vec<(usize, String)>) -> Result<usize, Error> {
+    let mut probes: Vec<_> =
+        servers.into_iter().map(|(place, address)| (place, Probe::new(address))).collect();
+    let started = Instant::now();
+    while started.elapsed() < DEADLINE {
+        for (place, probe) in &mut probes {
+            if probe.role().await == Ok(Role::Primary) {
+                return Ok(*place);
+            }
+        }
+        sleep(STEP).await;
+    }
+    let address = probes.into_iter().map(|(_, probe)| probe.address).collect::<Vec<_>>().join(",");
+    Err(Error::NotReady {
+        address,
+        seconds: DEADLINE.as_secs(),
+        last: "no primary".into(),
+        log: "none".into(),
+    })
+}
+
+fn direct(address: &str) -> mongodb::error::Result<Client> {
+    let options = ClientOptions::builder()
+        .hosts(vec![ServerAddress::parse(address)?])
+        .direct_connection(true)
+        .connect_timeout(PATIENCE)
+        .server_selection_timeout(PATIENCE)
+        .build();
+    Client::with_options(options)
+}
+
+fn role_in(hello: &Document) -> Role {
+    let writable = hello.get_bool("isWritablePrimary").unwrap_or(false);
+    if hello.get_str("msg").is_ok_and(|message| message == "isdbgrid") {
+        Role::Router
+    } else if hello.get_bool("isreplicaset").unwrap_or(false) {
+        Role::Uninitiated
+    } else if hello.contains_key("setName") {
+        if writable { Role::Primary } else { Role::Member }
+    } else {
+        Role::Standalone
+    }
+}
+
+fn code(error: &mongodb::error::Error) -> Option<i32> {
+    match error.kind.as_ref() {
+        mongodb::error::ErrorKind::Command(command) => Some(command.code),
+        _ => None,
+    }
+}

@@ -1,0 +1,263 @@
+//! A `mongod` of a test's own, to be stopped, killed and started again.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::error::Error;
+use crate::port::reserve_port;
+use crate::probe::{Probe, Role};
+use crate::watchdog::Watchdog;
+use crate::{executable, or_fail};
+
+/// The name of every replica set that is made here.
+pub(crate) const SET: &str = "rs0";
+
+const ATTEMPTS: usize = 5;
+const STOP_DEADLINE: Duration = Duration::from_secs(30);
+const STOP_STEP: Duration = Duration::from_millis(10);
+/// The process waits for our word before it becomes `mongod`: none runs that the watchdog does not know.
+const HELD: &str = r#"read -r go && exec "$@" </dev/null"#;
+
+/// A server on a loopback port, with a data folder of its own. Ended and removed when dropped, or when this process
+/// ends. Test commands (fail points) are enabled.
+#[derive(Debug)]
+pub struct MongodServer {
+    executable: PathBuf,
+    folder: PathBuf,
+    port: u16,
+    kind: Kind,
+    child: Option<Child>,
+    watchdog: Watchdog,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Standalone,
+    OneNodeSet,
+    /// Of a set with others, which its maker initiates.
+    MemberOfSet,
+}
+
+impl MongodServer {
+    /// A one-node replica set: primary and writable on return.
+    ///
+    /// # Panics
+    /// When there is no `mongod` to be had, or it does not start; the message says what was tried.
+    pub async fn replica_set() -> Self {
+        Self::on_any_port(Kind::OneNodeSet).await
+    }
+
+    /// The same on a port from [`reserve_port`], where a client may already be knocking.
+    ///
+    /// # Panics
+    /// As [`MongodServer::replica_set`], and when the port is taken.
+    pub async fn replica_set_on(port: u16) -> Self {
+        let executable = or_fail(executable::mongod().await);
+        or_fail(Self::start(&executable, port, Kind::OneNodeSet).await)
+    }
+
+    /// A server outside any replica set: no transactions, no change streams.
+    ///
+    /// # Panics
+    /// As [`MongodServer::replica_set`].
+    pub async fn standalone() -> Self {
+        Self::on_any_port(Kind::Standalone).await
+    }
+
+    /// How a client reaches it; names no database.
+    #[must_use]
+    pub fn url(&self) -> String {
+        match self.kind {
+            Kind::Standalone => format!("mongodb://{}/", self.address()),
+            Kind::OneNodeSet | Kind::MemberOfSet => format!("mongodb://{}/?replicaSet={SET}", self.address()),
+        }
+    }
+
+    /// The port on 127.0.0.1.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The process number while it runs.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// The last lines of its log.
+    #[must_use]
+    pub fn log_tail(&self) -> String {
+        let log = fs::read(self.log_path()).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let lines: Vec<&str> = log.lines().collect();
+        let tail = lines.len().saturating_sub(15);
+        lines.into_iter().skip(tail).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Ends it as a power cut would: SIGKILL. Nothing happens if it does not run.
+    ///
+    /// # Panics
+    /// When the system refuses.
+    pub fn kill(&mut self) {
+        let Some(mut child) = self.child.take() else { return };
+        or_fail(child.kill().and_then(|()| child.wait()).and_then(|_| self.watchdog.forget()));
+    }
+
+    /// Ends it in good order: SIGTERM, and SIGKILL if it takes over half a minute. Nothing happens if it does not run.
+    ///
+    /// # Panics
+    /// When the system refuses.
+    pub fn stop(&mut self) {
+        if let Some(child) = &mut self.child {
+            or_fail(terminate(child));
+        }
+        self.kill();
+    }
+
+    /// Starts it again on the same port and data; ready on return.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start_again(&mut self) {
+        self.kill();
+        or_fail(self.spawn());
+        or_fail(self.ready().await);
+    }
+
+    /// One that runs `executable`; its caller knows another source to try.
+    pub(crate) async fn one_node_set_of(executable: &Path) -> Result<Self, Error> {
+        Self::on_any_port_of(executable, Kind::OneNodeSet).await
+    }
+
+    pub(crate) async fn on_any_port(kind: Kind) -> Self {
+        let executable = or_fail(executable::mongod().await);
+        or_fail(Self::on_any_port_of(&executable, kind).await)
+    }
+
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    async fn on_any_port_of(executable: &Path, kind: Kind) -> Result<Self, Error> {
+        let mut started = Self::start(executable, reserve_port(), kind).await;
+        for _ in 1..ATTEMPTS {
+            match started {
+                Err(error) if error.is_taken_port() => {
+                    started = Self::start(executable, reserve_port(), kind).await;
+                }
+                _ => break,
+            }
+        }
+        started
+    }
+
+    async fn start(executable: &Path, port: u16, kind: Kind) -> Result<Self, Error> {
+        let folder = tempfile::Builder::new()
+            .prefix("aegis-test-mongod-")
+            .tempdir()
+            .map_err(Error::io("making a data folder"))?
+            .keep();
+        let watchdog = Watchdog::over(&folder).map_err(Error::io("starting the watchdog (sh)"))?;
+        let mut server =
+            Self { executable: executable.to_owned(), folder, port, kind, child: None, watchdog };
+        server.spawn()?;
+        server.ready().await?;
+        Ok(server)
+    }
+
+    fn spawn(&mut self) -> Result<(), Error> {
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.log_path())
+            .map_err(Error::io("making a log"))?;
+        let also_log = log.try_clone().map_err(Error::io("making a log"))?;
+        let child = Command::new("sh")
+            .args(["-c", HELD, "mongod"])
+            .arg(&self.executable)
+            .arg("--dbpath")
+            .arg(&self.folder)
+            .args(["--port", &self.port.to_string(), "--bind_ip", "127.0.0.1", "--nounixsocket"])
+            .args(["--wiredTigerCacheSizeGB", "0.5", "--setParameter", "enableTestCommands=1"])
+            .args(["--setParameter", "diagnosticDataCollectionEnabled=false"])
+            .args(if self.kind == Kind::Standalone {
+                &[][..]
+            } else {
+                &["--replSet", SET, "--oplogSize", "128"]
+            })
+            .stdin(Stdio::piped())
+            .stdout(log)
+            .stderr(also_log)
+            .process_group(0)
+            .spawn()
+            .map_err(Error::io("starting mongod through sh"))?;
+        let child = self.child.insert(child);
+        self.watchdog.watch(child.id()).map_err(Error::io("telling the watchdog"))?;
+        child
+            .stdin
+            .take()
+            .map_or(Ok(()), |mut go| go.write_all(b"go\n"))
+            .map_err(Error::io("starting mongod"))
+    }
+
+    async fn ready(&mut self) -> Result<(), Error> {
+        let mut probe = Probe::new(self.address());
+        match self.kind {
+            Kind::Standalone => self.until(&mut probe, |role| role == Role::Standalone).await,
+            Kind::MemberOfSet => self.until(&mut probe, |_| true).await,
+            Kind::OneNodeSet => {
+                if self.until(&mut probe, |_| true).await? == Role::Uninitiated {
+                    let initiated = probe.initiate(SET, &[self.address()]).await;
+                    initiated.map_err(|problem| self.refused(problem))?;
+                }
+                self.until(&mut probe, |role| role == Role::Primary).await
+            }
+        }
+        .map(drop)
+    }
+
+    async fn until(&mut self, probe: &mut Probe, wanted: impl Fn(Role) -> bool) -> Result<Role, Error> {
+        let Self { child, port, .. } = self;
+        let (mut child, port) = (child.take(), *port);
+        let gone = || {
+            let status = child.as_mut()?.try_wait().ok()??;
+            Some(Error::Exited { port, status: status.to_string(), log: self.log_tail() })
+        };
+        let reached = probe.until(wanted, gone, || self.log_tail()).await;
+        self.child = child;
+        reached
+    }
+
+    fn refused(&self, problem: String) -> Error {
+        Error::NotReady { address: self.address(), seconds: 0, last: problem, log: self.log_tail() }
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.folder.join("mongod.log")
+    }
+}
+
+impl Drop for MongodServer {
+    fn drop(&mut self) {
+        // As in `kill`, but a failure here must not panic; the watchdog, dropped next, ends what is left.
+        if let Some(mut child) = self.child.take()
+            && child.kill().and_then(|()| child.wait()).is_ok()
+        {
+            let _told = self.watchdog.forget();
+        }
+    }
+}
+
+fn terminate(child: &mut Child) -> std::io::Result<()> {
+    let started = Instant::now();
+    rustix::process::kill_process(rustix::process::Pid::from_child(child), rustix::process::Signal::TERM)?;
+    while child.try_wait()?.is_none() && started.elapsed() < STOP_DEADLINE {
+        std::thread::sleep(STOP_STEP);
+    }
+    Ok(())
+}

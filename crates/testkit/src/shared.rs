@@ -1,0 +1,185 @@
+//! The server that all tests of a process share.
+
+use std::io::Write;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use mongodb::Client;
+use tokio::sync::{OnceCell, mpsc};
+
+use crate::docker::Container;
+use crate::environment::{Environment, Source};
+use crate::error::Error;
+use crate::probe::{Role, role_behind};
+use crate::server::MongodServer;
+use crate::{executable, or_fail};
+
+/// How long a test waits until its database is dropped from a server that outlives it.
+const DROP_PATIENCE: Duration = Duration::from_secs(5);
+
+static SHARED: OnceCell<Result<Mongo, String>> = OnceCell::const_new();
+
+/// The server of this process, found or started by the first test that asks.
+///
+/// # Panics
+/// When there is none; the message says what was tried, what each said, and how to get one.
+pub async fn mongodb() -> Mongo {
+    let found = SHARED.get_or_init(|| async { search().await.map_err(|error| error.to_string()) }).await;
+    or_fail(found.clone())
+}
+
+/// A replica set (or the router of a sharded cluster) that takes writes.
+#[derive(Debug, Clone)]
+pub struct Mongo {
+    server: Arc<Server>,
+}
+
+#[derive(Debug)]
+struct Server {
+    url: String,
+    held: Held,
+}
+
+/// What ends with this process.
+#[derive(Debug)]
+enum Held {
+    /// Nothing: the server is not ours, so its databases must be dropped while we still can.
+    Elsewhere,
+    Process {
+        _server: MongodServer,
+    },
+    Container {
+        _container: Box<Container>,
+    },
+}
+
+impl Mongo {
+    /// How a client reaches it; names no database.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.server.url
+    }
+
+    /// The name of a database that no other test has, dropped with the value.
+    #[must_use]
+    pub fn database(&self) -> Database {
+        let name = format!("aegis_test_{:x}_{:016x}", std::process::id(), crate::random());
+        Database { name, mongo: self.clone() }
+    }
+
+    fn new(url: String, held: Held) -> Self {
+        Self { server: Arc::new(Server { url, held }) }
+    }
+}
+
+/// A test's own database. It comes into being with the first write.
+#[derive(Debug)]
+pub struct Database {
+    name: String,
+    mongo: Mongo,
+}
+
+impl Database {
+    /// For `DATABASE_NAME`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// For `MONGODB_URL`.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        self.mongo.url()
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let (done, dropped) = std::sync::mpsc::channel();
+        let sent = DROPPER.send(Leftover { url: self.url().to_owned(), name: self.name.clone(), done });
+        // On a throwaway server nobody waits: the test may still hold a transaction that the drop has to outwait.
+        if sent.is_ok() && matches!(self.mongo.server.held, Held::Elsewhere) {
+            let _in_time = dropped.recv_timeout(DROP_PATIENCE);
+        }
+    }
+}
+
+struct Leftover {
+    url: String,
+    name: String,
+    done: std::sync::mpsc::Sender<()>,
+}
+
+/// Drops databases on a runtime of its own, since the test's may be gone.
+static DROPPER: LazyLock<mpsc::UnboundedSender<Leftover>> = LazyLock::new(|| {
+    let (sender, mut leftovers) = mpsc::unbounded_channel::<Leftover>();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let mut client = None;
+            while let Some(leftover) = leftovers.recv().await {
+                drop_database(&mut client, &leftover).await;
+                let _awaited = leftover.done.send(());
+            }
+        });
+        Ok::<(), std::io::Error>(())
+    });
+    sender
+});
+
+/// Best effort: a database that stays behind on a test server harms no later test.
+async fn drop_database(client: &mut Option<Client>, leftover: &Leftover) {
+    if client.is_none() {
+        *client = Client::with_uri_str(&leftover.url).await.ok();
+    }
+    if let Some(client) = client {
+        let _dropped = client.database(&leftover.name).drop().await;
+    }
+}
+
+async fn search() -> Result<Mongo, Error> {
+    let mut tried = Vec::new();
+    for source in Environment::of_this_process().sources()? {
+        match start(&source).await {
+            Ok(mongo) => return Ok(mongo),
+            Err(error) => {
+                if matches!(error, Error::NoContainer { .. }) {
+                    // Past the capture of test output: a slow search should be explained even if all goes well.
+                    let _shown = writeln!(std::io::stderr(), "testkit: {error}");
+                }
+                tried.push((source, error));
+            }
+        }
+    }
+    Err(Error::NothingFound(tried))
+}
+
+async fn start(source: &Source) -> Result<Mongo, Error> {
+    match source {
+        Source::Url(url) => elsewhere(url).await,
+        Source::Executable(path) => throwaway(executable::that_runs(path.clone()).await?).await,
+        Source::Wheel => throwaway(executable::from_wheel().await?).await,
+        Source::Docker(image) => {
+            let container = Box::new(Container::start(image).await?);
+            Ok(Mongo::new(container.url.clone(), Held::Container { _container: container }))
+        }
+    }
+}
+
+async fn throwaway(executable: std::path::PathBuf) -> Result<Mongo, Error> {
+    let server = MongodServer::one_node_set_of(&executable).await?;
+    Ok(Mongo::new(server.url(), Held::Process { _server: server }))
+}
+
+async fn elsewhere(url: &str) -> Result<Mongo, Error> {
+    let problem = match role_behind(url).await {
+        Ok(Role::Primary | Role::Router) => return Ok(Mongo::new(url.to_owned(), Held::Elsewhere)),
+        Ok(Role::Standalone) => {
+            "a standalone server; Aegis needs a replica set (mongod --replSet, then rs.initiate())".into()
+        }
+        Ok(role) => format!("the server there takes no writes, it is {role:?}"),
+        Err(error) => error.to_string(),
+    };
+    // The value may hold a password, so it is not repeated.
+    Err(Error::Setting { name: "AEGIS_TEST_MONGODB_URL", value: "…".to_owned(), problem })
+}

@@ -1,0 +1,72 @@
+//! `users`: one row per user who can be known. Login and `/users/me` read it, and nothing else.
+
+mod fold;
+mod row;
+
+pub use row::{UnreadableRow, UserRow};
+
+use domain::{Personal, UserEvent, UserId};
+use store::{Column, ColumnKind, PersonalData, Recorded, Row, Table};
+
+use crate::projection::{Poison, Projection};
+
+/// The rows of `users`, version 1.
+pub static USERS: Table = Table {
+    name: "users_1",
+    columns: &[
+        Column { name: "id", kind: ColumnKind::Text },
+        Column { name: "email", kind: ColumnKind::Text },
+        Column { name: "username", kind: ColumnKind::Text },
+        Column { name: "is_active", kind: ColumnKind::Boolean },
+        Column { name: "created_at", kind: ColumnKind::Time },
+        Column { name: "roles", kind: ColumnKind::TextList },
+        Column { name: "email_key", kind: ColumnKind::Text },
+        Column { name: "username_key", kind: ColumnKind::Text },
+        Column { name: "password_hash", kind: ColumnKind::Text },
+        Column { name: "version", kind: ColumnKind::Integer },
+        Column { name: "tokens_from", kind: ColumnKind::Integer },
+        Column { name: "position", kind: ColumnKind::Integer },
+    ],
+    indexes: &["email_key", "username_key"],
+};
+
+/// The projection.
+#[derive(Clone, Copy, Debug)]
+pub struct Users;
+
+impl Projection for Users {
+    fn name(&self) -> &'static str {
+        "users"
+    }
+
+    fn table(&self) -> &'static Table {
+        &USERS
+    }
+
+    fn key(&self, event: &Recorded) -> Option<String> {
+        UserId::from_stream(event.envelope.stream.as_str()).map(|id| id.to_string())
+    }
+
+    fn fold(&self, row: Option<Row>, event: &Recorded) -> Result<Option<Row>, Poison> {
+        let poison = |reason: &dyn ToString| Poison::new(event, reason.to_string());
+        let row = row.map(|row| UserRow::from_row(&row)).transpose().map_err(|error| poison(&error))?;
+        let decoded = decode(event).map_err(|error| poison(&error))?;
+        let Some(id) = UserId::from_stream(event.envelope.stream.as_str()) else {
+            return Err(poison(&"it is no event of a user"));
+        };
+        Ok(fold::fold(row, id, &decoded, &event.envelope).map(|row| row.to_row()))
+    }
+}
+
+/// A user's event as the domain knows it.
+///
+/// # Errors
+/// [`domain::DecodeError`] if this version does not know the type or the schema.
+pub fn decode(event: &Recorded) -> Result<UserEvent, domain::DecodeError> {
+    let personal = match &event.personal {
+        PersonalData::Known(fields) => Personal::Known(fields),
+        PersonalData::Erased => Personal::Erased,
+    };
+    let envelope = &event.envelope;
+    UserEvent::decode(&envelope.event_type, envelope.schema, &envelope.data, personal)
+}

@@ -1,0 +1,185 @@
+//! The composition root: the only file that names a concrete backend. From settings to a service that is ready, or
+//! still waiting for its database.
+
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use projections::{Progress, Projector, ProjectorHandle};
+use store::{Ambient, Backend, EventStore, ReadModels, StoreError};
+use store_mongo::MongoStore;
+use store_sqlite::SqliteStore;
+
+use crate::command::UserCommands;
+use crate::config::{DatabaseSettings, Settings};
+use crate::crypto::{HashingPool, Tokens, UnusableHash};
+use crate::query::UserQueries;
+
+/// The embedded database's file in the data folder.
+pub const DATABASE_FILE: &str = "aegis.db";
+/// The pause between two tries to reach a database that does not answer.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// A database under both of its roles.
+#[derive(Clone)]
+pub struct Database {
+    /// The log.
+    pub log: Arc<dyn Backend>,
+    /// The read models.
+    pub rows: Arc<dyn ReadModels>,
+}
+
+impl Database {
+    /// One database in both roles.
+    pub fn of<D: Backend + ReadModels + Clone + 'static>(database: &D) -> Self {
+        Self { log: Arc::new(database.clone()), rows: Arc::new(database.clone()) }
+    }
+
+    /// The database that the settings name. A MongoDB that is out of reach is no error here.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be used.
+    pub async fn connect(settings: &DatabaseSettings) -> Result<Self, StoreError> {
+        match settings {
+            DatabaseSettings::Embedded { data_dir } => Self::embedded(data_dir),
+            DatabaseSettings::Mongo { url, name } => MongoStore::new(url.expose(), name).await.map(|db| Self::of(&db)),
+        }
+    }
+
+    fn embedded(data_dir: &Path) -> Result<Self, StoreError> {
+        SqliteStore::open(&data_dir.join(DATABASE_FILE)).map(|database| Self::of(&database))
+    }
+}
+
+/// What works once the database has been reached.
+pub struct Node {
+    /// The event store.
+    pub store: EventStore,
+    /// The read models.
+    pub rows: Arc<dyn ReadModels>,
+    /// Commands to users.
+    pub users: UserCommands,
+    /// Queries of users.
+    pub user_rows: UserQueries,
+    projector: Option<ProjectorHandle>,
+}
+
+impl Node {
+    /// Opens the log, makes the tables of the read models, and starts to project unless told not to.
+    ///
+    /// # Errors
+    /// [`StoreError`]: out of reach, or not one that this service may use.
+    pub async fn open(
+        database: &Database,
+        settings: &Settings,
+        ambient: &Ambient,
+        project: Projecting,
+    ) -> Result<Self, StoreError> {
+        let (log, rows) = (Arc::clone(&database.log), Arc::clone(&database.rows));
+        let store = EventStore::open(log, settings.master_key.0.clone(), ambient.clone()).await?;
+        let mut handle = None;
+        for projection in projections::all() {
+            rows.prepare(projection.table()).await?;
+            if project == Projecting::Yes {
+                handle = Some(Projector::new(projection, store.clone(), Arc::clone(&rows)).start());
+            }
+        }
+        Ok(Self {
+            users: UserCommands::new(store.clone(), ambient.clone()),
+            user_rows: UserQueries::new(store.clone(), Arc::clone(&rows)),
+            store,
+            rows,
+            projector: handle,
+        })
+    }
+
+    /// How the projector of `users` is doing; `None` if this node does not project.
+    #[must_use]
+    pub fn projector(&self) -> Option<Progress> {
+        self.projector.as_ref().map(ProjectorHandle::progress)
+    }
+}
+
+/// Whether a node keeps the read models up to date itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Projecting {
+    /// It does.
+    Yes,
+    /// It relies on another node.
+    No,
+}
+
+/// The service: what works at once, and what works once the database has been reached.
+pub struct App {
+    /// The settings.
+    pub settings: Settings,
+    /// Time and chance.
+    pub ambient: Ambient,
+    /// Hashes and checks passwords.
+    pub hashing: HashingPool,
+    /// Issues and checks access tokens.
+    pub tokens: Tokens,
+    node: OnceLock<Node>,
+    /// Why the database cannot be used yet, for people to read.
+    trouble: std::sync::Mutex<Option<String>>,
+}
+
+impl App {
+    /// The service without its database.
+    ///
+    /// # Errors
+    /// [`UnusableHash`] if the costs of password hashing are out of range.
+    pub fn new(settings: Settings, ambient: Ambient) -> Result<Self, UnusableHash> {
+        Ok(Self {
+            hashing: HashingPool::start(&settings.passwords, &ambient)?,
+            tokens: Tokens::new(&settings.tokens, ambient.clone()),
+            settings,
+            ambient,
+            node: OnceLock::new(),
+            trouble: std::sync::Mutex::new(None),
+        })
+    }
+
+    /// Opens the database, trying again for as long as it is only out of reach.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] or [`StoreError::Corrupt`] if it is not one that this service may use.
+    pub async fn open(&self, database: &Database, project: Projecting) -> Result<&Node, StoreError> {
+        let mut told = false;
+        loop {
+            match Node::open(database, &self.settings, &self.ambient, project).await {
+                Ok(node) => {
+                    if told {
+                        tracing::info!("the database has been reached");
+                    }
+                    self.set_trouble(None);
+                    return Ok(self.node.get_or_init(|| node));
+                }
+                Err(error) if error.is_transient() => {
+                    if !told {
+                        tracing::warn!(%error, "starting without the database; trying on until it answers");
+                        told = true;
+                    }
+                    self.set_trouble(Some(error.to_string()));
+                    tokio::time::sleep(RETRY).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// What works once the database has been reached.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] if it was not reached yet.
+    pub fn node(&self) -> Result<&Node, StoreError> {
+        self.node.get().ok_or_else(|| {
+            let trouble = self.trouble.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+            StoreError::Unavailable { what: trouble.unwrap_or_else(|| "it is being opened".to_owned()), source: None }
+        })
+    }
+
+    fn set_trouble(&self, trouble: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = trouble;
+    }
+}

@@ -1,0 +1,17 @@
+//! Commands: load the stream, let the domain decide, append, and try again if somebody else was quicker. One file per
+//! aggregate. Who may give a command is for `http/` and `cli/` to say; what it means is for the domain.
+
+mod error;
+mod user;
+
+pub use error::CommandError;
+pub use user::{SignUp, UserCommands, UserState};
+
+/// Who gives a command, and under which request.
+#[derive(Clone, Debug)]
+pub struct Cause {
+    /// `user-…`, `token-…`, `operator:…` or `system`.
+    pub actor: String,
+    /// As in the logs and in the answer's `X-Request-Id`.
+    pub request_id: String,
+}

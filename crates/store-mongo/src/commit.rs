@@ -58,14 +58,18 @@ async fn write(db: &Db, session: &mut ClientSession, plan: &Plan, touched: i64) 
         check_statements("changing the vault", &answer)?;
     }
     if !plan.keyed.is_empty() {
-        let entries: Vec<_> = plan.keyed.iter().map(|(stream, key, claims)| keyed(stream, key, claims)).collect();
+        let entries: Vec<_> =
+            plan.keyed.iter().map(|(stream, key, claims)| keyed(stream, key, claims)).collect();
         let entries = entries.into_iter().collect::<Result<Vec<_>, _>>()?;
         db.vault().insert_many(&entries).session(&mut *session).await?;
     }
     let events = plan.events.iter().map(from_event).collect::<Result<Vec<_>, _>>()?;
     db.events().insert_many(&events).session(&mut *session).await?;
     // Replaced, not updated: the change stream then carries the new head whole.
-    db.head().replace_one(doc! { "_id": HEAD_ID }, from_head(&plan.head, touched)).session(&mut *session).await?;
+    db.head()
+        .replace_one(doc! { "_id": HEAD_ID }, from_head(&plan.head, touched))
+        .session(&mut *session)
+        .await?;
     Ok(())
 }
 
@@ -88,7 +92,8 @@ fn change(stream: &StreamId, pipeline: [Document; 2]) -> Document {
 
 /// Takes claims away, and the field with the last of them: the unique index admits a single empty list.
 fn release(claims: &[ClaimHash]) -> [Document; 2] {
-    let kept = doc! { "$filter": { "input": "$claims", "cond": { "$not": { "$in": ["$$this", hashes(claims)] } } } };
+    let kept =
+        doc! { "$filter": { "input": "$claims", "cond": { "$not": { "$in": ["$$this", hashes(claims)] } } } };
     [
         doc! { "$set": { "claims": kept } },
         doc! { "$set": { "claims": { "$cond": [{ "$eq": ["$claims", []] }, "$$REMOVE", "$claims"] } } },

@@ -6,8 +6,8 @@ use std::time::Duration;
 use mongodb::bson::RawDocumentBuf;
 use mongodb::error::{Error, ErrorKind};
 use mongodb::options::{
-    Acknowledgment, ClientOptions, DatabaseOptions, ReadConcern, ReadPreference, SelectionCriteria, SessionOptions,
-    TransactionOptions, WriteConcern,
+    Acknowledgment, ClientOptions, DatabaseOptions, ReadConcern, ReadPreference, SelectionCriteria,
+    SessionOptions, TransactionOptions, WriteConcern,
 };
 use mongodb::{Client, ClientSession, Collection, Database};
 use store::StoreError;
@@ -120,8 +120,10 @@ impl Db {
             .selection_criteria(primary())
             .max_commit_time(MAJORITY)
             .build();
-        let options =
-            SessionOptions::builder().default_transaction_options(transaction).causal_consistency(false).build();
+        let options = SessionOptions::builder()
+            .default_transaction_options(transaction)
+            .causal_consistency(false)
+            .build();
         self.0.client().start_session().with_options(options).await
     }
 }
@@ -174,7 +176,9 @@ mod tests {
 
     #[tokio::test]
     async fn what_cannot_be_a_url_or_a_name_is_refused_without_repeating_a_password() {
-        for url in ["", "localhost:27017", "mongodb://", "mongodb://u:s3cr3t/@h", "mongodb://u:s3cr3t@h:port/"] {
+        for url in
+            ["", "localhost:27017", "mongodb://", "mongodb://u:s3cr3t/@h", "mongodb://u:s3cr3t@h:port/"]
+        {
             let why = refusal(url, "aegis").await;
             assert!(!why.contains("s3cr3t"), "{why}");
         }

@@ -19,7 +19,8 @@ pub(crate) fn from_event(event: &Envelope) -> Result<RawDocumentBuf, StoreError>
     document.append(cstr!("stream"), event.stream.as_str());
     document.append(cstr!("version"), Position::new(event.version).to_i64());
     document.append(cstr!("type"), event.event_type.as_str());
-    document.append(cstr!("schema"), i32::try_from(event.schema).map_err(|_| unstorable("so high a schema"))?);
+    document
+        .append(cstr!("schema"), i32::try_from(event.schema).map_err(|_| unstorable("so high a schema"))?);
     document.append(cstr!("at"), date(event.at));
     document.append(cstr!("actor"), event.actor.as_str());
     document.append(cstr!("request_id"), event.request_id.as_str());
@@ -34,7 +35,9 @@ pub(crate) fn from_event(event: &Envelope) -> Result<RawDocumentBuf, StoreError>
 /// A stored event.
 pub(crate) fn to_event(document: &RawDocument) -> Result<Envelope, StoreError> {
     let place = match document.get("_id") {
-        Ok(Some(id)) => whole_number(id).map_or_else(|| "an unknown position".to_owned(), |id| format!("position {id}")),
+        Ok(Some(id)) => {
+            whole_number(id).map_or_else(|| "an unknown position".to_owned(), |id| format!("position {id}"))
+        }
         _ => "an unknown position".to_owned(),
     };
     let name = format!("the event at {place}");

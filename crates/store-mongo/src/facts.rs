@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 
-use futures::TryStreamExt;
 use mongodb::ClientSession;
-use mongodb::bson::{Bson, Document, RawDocument, RawDocumentBuf, doc};
+use mongodb::bson::{Bson, Document, RawBsonRef, RawDocument, doc};
 use mongodb::options::ReturnDocument;
 use store::backend::{Facts, VaultEntry};
 use store::judge::Batch;
@@ -15,19 +14,29 @@ use crate::connect::Db;
 use crate::document::{HEAD_ID, to_head};
 use crate::failure::Failure;
 use crate::fields::{Fields, binary};
+use crate::transaction::all;
 
-/// More than a batch can ask for, so that every answer fits into one reply (the default is 101).
-const ONE_REPLY: u32 = 100_000;
+/// More documents than a transaction asks for, so that every answer fits into one reply (the default is 101).
+pub(crate) const ONE_REPLY: u32 = 100_000;
 
 /// What the vault holds of one stream.
 pub(crate) type Held = (VaultEntry, Vec<ClaimHash>);
 
 /// Touches the head, so that of two transactions at once one fails here, before it has cost much; then reads the rest.
 /// Says also how often the head was touched.
-pub(crate) async fn read(db: &Db, session: &mut ClientSession, batch: &Batch) -> Result<(Facts, i64), Failure> {
-    let touch = db.head().find_one_and_update(doc! { "_id": HEAD_ID }, doc! { "$inc": { "touched": 1_i64 } });
-    let head = touch.return_document(ReturnDocument::After).session(&mut *session).await?;
-    let (head, touched) = to_head(&head.ok_or_else(|| StoreError::corrupt("the head of the log is missing"))?)?;
+pub(crate) async fn read(
+    db: &Db,
+    session: &mut ClientSession,
+    batch: &Batch,
+) -> Result<(Facts, i64), Failure> {
+    let head = db
+        .head()
+        .find_one_and_update(doc! { "_id": HEAD_ID }, doc! { "$inc": { "touched": 1_i64 } })
+        .return_document(ReturnDocument::After)
+        .session(&mut *session)
+        .await?;
+    let (head, touched) =
+        to_head(&head.ok_or_else(|| StoreError::corrupt("the head of the log is missing"))?)?;
     let streams = batch.streams();
     // Entries that were asked for by stream and by claim come mixed; what nobody asked for changes no judgement.
     let vault = vault(db, session, &streams, &batch.claims()).await?;
@@ -52,14 +61,8 @@ async fn vault(
     } else {
         doc! { "$or": [by_stream, { "claims": { "$in": hashes(claims) } }] }
     };
-    let mut found = db.vault().find(filter).batch_size(ONE_REPLY).session(&mut *session).await?;
-    let mut entries = HashMap::new();
-    let mut stream = found.stream(session);
-    while let Some(document) = stream.try_next().await? {
-        let (stream, held) = to_vault(&document)?;
-        entries.insert(stream, held);
-    }
-    Ok(entries)
+    let found = db.vault().find(filter).batch_size(ONE_REPLY).session(&mut *session).await?;
+    all(found, session).await?.iter().map(|document| Ok(to_vault(document)?)).collect()
 }
 
 /// The newest version of each stream: one step in the index `{stream: 1, version: -1}` for each, however long it is.
@@ -68,15 +71,14 @@ async fn versions(
     session: &mut ClientSession,
     streams: &[StreamId],
 ) -> Result<HashMap<StreamId, u64>, Failure> {
-    let newest = db.events().aggregate(newest_versions(streams)).with_type::<RawDocumentBuf>();
-    let mut found = newest.batch_size(ONE_REPLY).session(&mut *session).await?;
-    let mut versions = HashMap::new();
-    let mut stream = found.stream(session);
-    while let Some(document) = stream.try_next().await? {
-        let fields = Fields::new(&document, "the newest version of a stream");
-        versions.insert(stream_name(&fields)?, fields.number("version")?);
-    }
-    Ok(versions)
+    let newest = newest_versions(streams);
+    let found =
+        db.events().aggregate(newest).with_type().batch_size(ONE_REPLY).session(&mut *session).await?;
+    let version = |document: &RawDocument| {
+        let fields = Fields::new(document, "the newest version of a stream");
+        Ok((stream_name(&fields)?, fields.number("version")?))
+    };
+    all(found, session).await?.iter().map(|document| version(document)).collect()
 }
 
 fn newest_versions(streams: &[StreamId]) -> [Document; 3] {
@@ -95,13 +97,13 @@ pub(crate) fn to_vault(document: &RawDocument) -> Result<(StreamId, Held), Store
     };
     let fields = Fields::new(document, &name);
     let stream = stream_name(&fields)?;
-    if fields.optional("erased")?.and_then(mongodb::bson::RawBsonRef::as_bool) == Some(true) {
+    if fields.optional("erased")?.and_then(RawBsonRef::as_bool) == Some(true) {
         return Ok((stream, (VaultEntry::Erased, Vec::new())));
     }
     let claims = match fields.optional("claims")? {
         None => Vec::new(),
         Some(_) => fields.get("claims", "a list of 32-byte hashes", |value| {
-            let claim = |value: mongodb::bson::RawBsonRef<'_>| ClaimHash::from_slice(value.as_binary()?.bytes);
+            let claim = |value: RawBsonRef<'_>| ClaimHash::from_slice(value.as_binary()?.bytes);
             value.as_array()?.into_iter().map(|value| claim(value.ok()?)).collect()
         })?,
     };

@@ -111,10 +111,11 @@ pub(crate) fn cannot(what: &'static str) -> impl Fn(Error) -> StoreError {
 
 /// The first error among the statements of a write command that as a whole went through.
 pub(crate) fn check_statements(what: &str, answer: &Document) -> Result<(), Failure> {
-    let Some(first) = answer.get_array("writeErrors").ok().and_then(|errors| errors.first()?.as_document()) else {
+    let Some(first) = answer.get_array("writeErrors").ok().and_then(|errors| errors.first()?.as_document())
+    else {
         return Ok(());
     };
-    if first.get_i32("code") == Ok(code::DUPLICATE_KEY) {
+    if first.get_i32("code").is_ok_and(|number| number == code::DUPLICATE_KEY) {
         let pattern = first.get_document("keyPattern").map(ToString::to_string);
         return Err(Failure::Duplicate(pattern.unwrap_or_else(|_| "(not named)".to_owned())));
     }
@@ -162,7 +163,8 @@ fn duplicate(error: &Error) -> Option<String> {
 }
 
 fn key_pattern(answer: &RawDocument) -> Option<String> {
-    let named = |error: &RawDocument| error.get_document("keyPattern").ok().map(|pattern| format!("{pattern:?}"));
+    let named =
+        |error: &RawDocument| error.get_document("keyPattern").ok().map(|pattern| format!("{pattern:?}"));
     let first = || answer.get_array("writeErrors").ok()?.into_iter().next()?.ok()?.as_document();
     named(answer).or_else(|| first().and_then(named))
 }

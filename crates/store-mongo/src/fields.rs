@@ -36,7 +36,9 @@ impl<'a> Fields<'a> {
     }
 
     pub(crate) fn moment(&self, key: &str) -> Result<Timestamp, StoreError> {
-        self.get(key, "a date", |value| Timestamp::from_millisecond(value.as_datetime()?.timestamp_millis()).ok())
+        self.get(key, "a date", |value| {
+            Timestamp::from_millisecond(value.as_datetime()?.timestamp_millis()).ok()
+        })
     }
 
     pub(crate) fn uuid(&self, key: &str) -> Result<Uuid, StoreError> {
@@ -60,7 +62,9 @@ impl<'a> Fields<'a> {
 
     /// The field, if it is there at all.
     pub(crate) fn optional(&self, key: &str) -> Result<Option<RawBsonRef<'a>>, StoreError> {
-        self.document.get(key).map_err(|error| StoreError::corrupt(format!("{} is no BSON: {error}", self.name)))
+        self.document
+            .get(key)
+            .map_err(|error| StoreError::corrupt(format!("{} is no BSON: {error}", self.name)))
     }
 
     pub(crate) fn get<T>(
@@ -103,7 +107,8 @@ pub(crate) fn date_from(moment: Timestamp) -> DateTime {
 
 /// A document as it goes to the server.
 pub(crate) fn raw(document: &Document) -> Result<RawDocumentBuf, StoreError> {
-    RawDocumentBuf::try_from(document).map_err(|error| StoreError::corrupt(format!("a document is no BSON: {error}")))
+    RawDocumentBuf::try_from(document)
+        .map_err(|error| StoreError::corrupt(format!("a document is no BSON: {error}")))
 }
 
 #[cfg(test)]

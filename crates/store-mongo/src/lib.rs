@@ -102,7 +102,8 @@ impl Backend for MongoStore {
 
     async fn stream(&self, stream: &StreamId, after: u64, limit: usize) -> Result<Vec<Envelope>, StoreError> {
         let (db, stream) = (self.connection.work.clone(), stream.clone());
-        answered("reading a stream", SHORT, async move { log::stream(&db, &stream, after, limit).await }).await
+        answered("reading a stream", SHORT, async move { log::stream(&db, &stream, after, limit).await })
+            .await
     }
 
     async fn vault(&self, streams: &[StreamId]) -> Result<HashMap<StreamId, VaultEntry>, StoreError> {

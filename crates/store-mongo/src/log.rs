@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use futures::TryStreamExt;
+use mongodb::Collection;
 use mongodb::bson::{Document, RawDocument, RawDocumentBuf, doc};
 use mongodb::error::Error;
 use mongodb::options::FindOptions;
-use mongodb::Collection;
 use store::backend::VaultEntry;
 use store::{Envelope, EventQuery, Head, StoreError, StreamId};
 
@@ -17,14 +17,19 @@ use crate::failure::{cannot, from_driver};
 use crate::fields::date_from;
 
 pub(crate) async fn head(db: &Db) -> Result<Head, StoreError> {
-    let found = db.head().find_one(doc! { "_id": HEAD_ID }).await.map_err(cannot("reading the head of the log"))?;
+    let found =
+        db.head().find_one(doc! { "_id": HEAD_ID }).await.map_err(cannot("reading the head of the log"))?;
     let found = found.ok_or_else(|| StoreError::corrupt("the head of the log is missing"))?;
     Ok(to_head(&found)?.0)
 }
 
 pub(crate) async fn events(db: &Db, query: &EventQuery) -> Result<Vec<Envelope>, StoreError> {
     // Within a stream versions rise as positions do, and an index holds them.
-    let order = if query.stream.is_some() { doc! { "version": 1 } } else { doc! { "_id": 1 } };
+    let order = if query.stream.is_some() {
+        doc! { "version": 1 }
+    } else {
+        doc! { "_id": 1 }
+    };
     find(&db.events(), "reading events", event_filter(query), order, query.limit, to_event).await
 }
 
@@ -39,7 +44,10 @@ pub(crate) async fn stream(
     find(&db.events(), "reading a stream", filter, doc! { "version": 1 }, limit, to_event).await
 }
 
-pub(crate) async fn vault(db: &Db, streams: &[StreamId]) -> Result<HashMap<StreamId, VaultEntry>, StoreError> {
+pub(crate) async fn vault(
+    db: &Db,
+    streams: &[StreamId],
+) -> Result<HashMap<StreamId, VaultEntry>, StoreError> {
     let filter = doc! { "_id": { "$in": names(streams) } };
     let entry = |document: &RawDocument| to_vault(document).map(|(stream, (entry, _))| (stream, entry));
     let found = find(&db.vault(), "reading the vault", filter, doc! {}, usize::MAX, entry).await?;
@@ -70,7 +78,9 @@ pub(crate) async fn find<T>(
         for document in batch.doc_slices().map_err(cannot(what))? {
             let document = document.map_err(|error| from_driver(what, Error::from(error)))?;
             let document = document.as_document();
-            found.push(decode(document.ok_or_else(|| StoreError::corrupt(format!("{what}: no document came")))?)?);
+            found.push(decode(
+                document.ok_or_else(|| StoreError::corrupt(format!("{what}: no document came")))?,
+            )?);
         }
     }
     Ok(found)

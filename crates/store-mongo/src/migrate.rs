@@ -4,14 +4,14 @@ use async_trait::async_trait;
 use mongodb::bson::{RawDocument, doc};
 use mongodb::options::IndexOptions;
 use mongodb::{ClientSession, IndexModel};
-use store::backend::{CommitError, FORMAT, Genesis};
+use store::backend::{FORMAT, Genesis};
 use store::{Head, StoreError};
 
 use crate::connect::{Connection, Db};
 use crate::document::from_head;
 use crate::failure::{Failure, cannot};
 use crate::fields::{Fields, binary, raw, uuid};
-use crate::transaction::{Work, transact};
+use crate::transaction::{Work, reason, transact};
 
 /// The `_id` of the one document in `meta`.
 const META_ID: &str = "log";
@@ -24,8 +24,7 @@ pub(crate) async fn migrate(connection: &Connection, genesis: &Genesis) -> Resul
         refuse_foreign_events(db).await?;
     }
     make_collections(db).await?;
-    let written = transact(db, WriteGenesis(genesis.clone())).await;
-    written.map_err(|CommitError::NotCommitted(error) | CommitError::Unknown(error)| error)?;
+    transact(db, WriteGenesis(genesis.clone())).await.map_err(reason)?;
     read_genesis(db).await
 }
 
@@ -43,11 +42,15 @@ async fn check_server(connection: &Connection) -> Result<(), StoreError> {
     let admin = connection.work.handle().client().database("admin");
     let hello = admin.run_command(doc! { "hello": 1 }).await.map_err(|error| {
         // The driver does not choose a server that has no configuration yet, and names its state only in the message.
-        if error.kind.to_string().contains("RSGhost") { not_initiated(hosts) } else { cannot("greeting MongoDB")(error) }
+        if error.kind.to_string().contains("RSGhost") {
+            not_initiated(hosts)
+        } else {
+            cannot("greeting MongoDB")(error)
+        }
     })?;
-    if hello.contains_key("setName") || hello.get_str("msg") == Ok("isdbgrid") {
+    if hello.contains_key("setName") || hello.get_str("msg").is_ok_and(|kind| kind == "isdbgrid") {
         Ok(())
-    } else if hello.get_bool("isreplicaset") == Ok(true) {
+    } else if hello.get_bool("isreplicaset").unwrap_or(false) {
         Err(not_initiated(hosts))
     } else {
         Err(StoreError::Refused(format!(
@@ -66,7 +69,8 @@ fn not_initiated(hosts: &str) -> StoreError {
 }
 
 async fn read_format(db: &Db) -> Result<Option<u32>, StoreError> {
-    let meta = db.meta().find_one(doc! { "_id": META_ID }).await.map_err(cannot("reading the format of the log"))?;
+    let meta =
+        db.meta().find_one(doc! { "_id": META_ID }).await.map_err(cannot("reading the format of the log"))?;
     meta.as_deref().map(check_format).transpose()
 }
 
@@ -137,7 +141,8 @@ impl Work for WriteGenesis {
 }
 
 async fn read_genesis(db: &Db) -> Result<Genesis, StoreError> {
-    let meta = db.meta().find_one(doc! { "_id": META_ID }).await.map_err(cannot("reading the format of the log"))?;
+    let meta =
+        db.meta().find_one(doc! { "_id": META_ID }).await.map_err(cannot("reading the format of the log"))?;
     let meta = meta.ok_or_else(|| StoreError::corrupt("the description of the log is missing"))?;
     Ok(Genesis {
         format: check_format(&meta)?,

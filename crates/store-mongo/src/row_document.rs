@@ -45,6 +45,11 @@ pub(crate) fn field<'a>(table: &Table, column: &'a str) -> &'a str {
     if column == table.key() { "_id" } else { column }
 }
 
+/// The keys of stored rows.
+pub(crate) fn ids<C: FromIterator<String>>(rows: &[RawDocumentBuf]) -> C {
+    rows.iter().filter_map(|row| row.get_str("_id").ok().map(str::to_owned)).collect()
+}
+
 /// A checkpoint as stored.
 pub(crate) fn from_checkpoint(table: &str, checkpoint: Checkpoint) -> Document {
     let Checkpoint { rebuilds, position } = checkpoint;
@@ -56,7 +61,8 @@ pub(crate) fn to_checkpoint(document: &RawDocument) -> Result<(String, Checkpoin
     let table = Fields::new(document, "a checkpoint").text("_id")?.to_owned();
     let name = format!("the checkpoint of {table}");
     let fields = Fields::new(document, &name);
-    let checkpoint = Checkpoint { rebuilds: fields.number("rebuilds")?, position: fields.position("position")? };
+    let checkpoint =
+        Checkpoint { rebuilds: fields.number("rebuilds")?, position: fields.position("position")? };
     let clearing = fields.optional("clearing")?.is_some();
     Ok((table, checkpoint, clearing))
 }

@@ -1,23 +1,24 @@
 //! Read models: rows in a collection each, their checkpoints in `projections`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
-use mongodb::bson::{Bson, Document, RawDocumentBuf, doc};
+use mongodb::bson::raw::cstr;
+use mongodb::bson::{Document, RawArrayBuf, RawDocumentBuf, doc};
 use mongodb::{ClientSession, IndexModel};
-use store::backend::CommitError;
 use store::{ApplyError, Change, Checkpoint, Position, ReadModels, Row, StoreError, Table};
 
 use crate::MongoStore;
 use crate::clearing::{begin_clearing, finish_clearing};
 use crate::connect::Db;
+use crate::facts::ONE_REPLY;
 use crate::failure::{Failure, cannot, check_statements};
 use crate::fields::raw;
 use crate::log::find;
 use crate::migrate::make_collection;
-use crate::row_document::{field, from_checkpoint, from_row, to_checkpoint, to_row};
+use crate::row_document::{field, from_checkpoint, from_row, ids, to_checkpoint, to_row};
 use crate::shield::{SHORT, answered, shielded};
-use crate::transaction::{Work, transact};
+use crate::transaction::{Work, all, reason, transact};
 
 /// The most rows that [`ReadModels::find`] gives.
 const FOUND: usize = 100;
@@ -44,14 +45,24 @@ impl ReadModels for MongoStore {
         Ok(self.select(table, filter, doc! {}, usize::MAX).await?.into_iter().collect())
     }
 
-    async fn find(&self, table: &'static Table, column: &'static str, text: &str) -> Result<Vec<Row>, StoreError> {
+    async fn find(
+        &self,
+        table: &'static Table,
+        column: &'static str,
+        text: &str,
+    ) -> Result<Vec<Row>, StoreError> {
         let mut filter = Document::new();
         filter.insert(field(table, column), text);
         let found = self.select(table, filter, doc! { "_id": 1 }, FOUND).await?;
         Ok(found.into_iter().map(|(_, row)| row).collect())
     }
 
-    async fn page(&self, table: &'static Table, after: Option<&str>, limit: usize) -> Result<Vec<Row>, StoreError> {
+    async fn page(
+        &self,
+        table: &'static Table,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
         let filter = after.map_or_else(Document::new, |after| doc! { "_id": { "$gt": after } });
         let found = self.select(table, filter, doc! { "_id": 1 }, limit).await?;
         Ok(found.into_iter().map(|(_, row)| row).collect())
@@ -69,7 +80,7 @@ impl ReadModels for MongoStore {
         match transact(&self.connection.work, rows).await {
             Ok(true) => self.board.raise_checkpoint(table.name, moved),
             Ok(false) => return Err(ApplyError::Overtaken),
-            Err(CommitError::NotCommitted(error) | CommitError::Unknown(error)) => return Err(error.into()),
+            Err(error) => return Err(reason(error).into()),
         }
         Ok(())
     }
@@ -111,16 +122,20 @@ async fn prepare(db: &Db, table: &'static Table) -> Result<Checkpoint, StoreErro
     };
     let indexes: Vec<_> = table.indexes.iter().filter(by_key).map(index).collect();
     if !indexes.is_empty() {
-        db.table(table.name).create_indexes(indexes).await.map_err(cannot("creating the indexes of a read model"))?;
+        db.table(table.name)
+            .create_indexes(indexes)
+            .await
+            .map_err(cannot("creating the indexes of a read model"))?;
     }
     let mut start = from_checkpoint(table.name, Checkpoint::default());
     start.remove("_id");
-    let made = db.projections().update_one(doc! { "_id": table.name }, doc! { "$setOnInsert": start }).upsert(true);
+    let projections = db.projections();
+    let made =
+        projections.update_one(doc! { "_id": table.name }, doc! { "$setOnInsert": start }).upsert(true).await;
     // Of several processes at once, one inserts it and the others may be told that it is there.
-    if let Err(failure) = made.await.map_err(Failure::from)
-        && !matches!(failure, Failure::Duplicate(_))
-    {
-        return Err(failure.into_store("making a checkpoint"));
+    match made.map_err(Failure::from) {
+        Ok(_) | Err(Failure::Duplicate(_)) => {}
+        Err(failure) => return Err(failure.into_store("making a checkpoint")),
     }
     let (checkpoint, clearing) = checkpoint(db, table).await?;
     if clearing {
@@ -132,7 +147,11 @@ async fn prepare(db: &Db, table: &'static Table) -> Result<Checkpoint, StoreErro
 
 /// How far the table is, and whether old rows are still being removed.
 async fn checkpoint(db: &Db, table: &Table) -> Result<(Checkpoint, bool), StoreError> {
-    let found = db.projections().find_one(doc! { "_id": table.name }).await.map_err(cannot("reading a checkpoint"))?;
+    let found = db
+        .projections()
+        .find_one(doc! { "_id": table.name })
+        .await
+        .map_err(cannot("reading a checkpoint"))?;
     let Some(found) = found else { return Ok((Checkpoint::default(), false)) };
     let (_, checkpoint, clearing) = to_checkpoint(&found)?;
     Ok((checkpoint, clearing))
@@ -192,4 +211,60 @@ impl Work for Rows {
         }
         Ok(true)
     }
+}
+
+impl Rows {
+    /// Inserts the rows that are new and replaces the others: a third cheaper than upserting them all.
+    async fn write(&self, db: &Db, session: &mut ClientSession) -> Result<(), Failure> {
+        let rows = db.table(self.table.name);
+        let keys: Vec<_> = self.written.iter().map(|(key, _)| key.as_str()).collect();
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let known =
+            rows.find(doc! { "_id": { "$in": keys } }).projection(doc! { "_id": 1 }).batch_size(ONE_REPLY);
+        let known = known.session(&mut *session).await?;
+        let known: HashSet<_> = ids(&all(known, session).await?);
+        let (old, new): (Vec<_>, Vec<_>) = self.written.iter().partition(|(key, _)| known.contains(key));
+        if !new.is_empty() {
+            rows.insert_many(new.into_iter().map(|(_, row)| row)).session(&mut *session).await?;
+        }
+        for chunk in chunks(&old) {
+            let update = replacements(self.table.name, chunk);
+            let answer = db.handle().run_raw_command(update).session(&mut *session).await?;
+            check_statements("replacing rows", &answer)?;
+        }
+        Ok(())
+    }
+}
+
+/// Replacements that fit into one command, which like every document may have 16 MB.
+fn chunks<'a>(
+    rows: &'a [&'a (String, RawDocumentBuf)],
+) -> impl Iterator<Item = &'a [&'a (String, RawDocumentBuf)]> {
+    const MOST_BYTES: usize = 8 * 1024 * 1024;
+    let mut bytes = 0;
+    rows.chunk_by(move |_, (key, row)| {
+        bytes += key.len() + row.as_bytes().len() + 100;
+        let fits = bytes < MOST_BYTES;
+        if !fits {
+            bytes = 0;
+        }
+        fits
+    })
+}
+
+fn replacements(table: &str, rows: &[&(String, RawDocumentBuf)]) -> RawDocumentBuf {
+    let statement = |(key, row): &&(String, RawDocumentBuf)| {
+        let mut query = RawDocumentBuf::new();
+        query.append(cstr!("_id"), key.as_str());
+        let mut statement = RawDocumentBuf::new();
+        statement.append(cstr!("q"), query);
+        statement.append(cstr!("u"), row);
+        statement
+    };
+    let mut command = RawDocumentBuf::new();
+    command.append(cstr!("update"), table);
+    command.append(cstr!("updates"), rows.iter().map(statement).collect::<RawArrayBuf>());
+    command
 }

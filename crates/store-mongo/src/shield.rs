@@ -14,7 +14,9 @@ pub(crate) const LONG: Duration = Duration::from_secs(60);
 pub(crate) async fn shielded<T: Send + 'static>(
     work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
 ) -> Result<T, StoreError> {
-    tokio::spawn(work).await.unwrap_or_else(|stopped| Err(StoreError::unavailable("the work was stopped", stopped)))
+    tokio::spawn(work)
+        .await
+        .unwrap_or_else(|stopped| Err(StoreError::unavailable("the work was stopped", stopped)))
 }
 
 /// Runs `work` to its end, but waits for it only so long.

@@ -6,7 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mongodb::ClientSession;
+use futures::TryStreamExt;
+use mongodb::bson::RawDocumentBuf;
+use mongodb::error::Error;
+use mongodb::{ClientSession, SessionCursor};
 use store::StoreError;
 use store::backend::CommitError;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -38,7 +41,8 @@ pub(crate) async fn transact<W: Work>(db: &Db, work: W) -> Result<W::Answer, Com
     let what = work.what();
     let deadline = Instant::now() + DEADLINE;
     let gate = Arc::new(Gate::default());
-    let attempts = Loop { db: db.clone(), work, deadline, gate: Arc::clone(&gate), backoff: Backoff::default() };
+    let attempts =
+        Loop { db: db.clone(), work, deadline, gate: Arc::clone(&gate), backoff: Backoff::default() };
     match timeout_at(deadline, tokio::spawn(attempts.run())).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(stopped)) => Err(gate.give_up(StoreError::unavailable(what, stopped))),
@@ -47,6 +51,20 @@ pub(crate) async fn transact<W: Work>(db: &Db, work: W) -> Result<W::Answer, Com
             Err(gate.give_up(StoreError::Unavailable { what, source: None }))
         }
     }
+}
+
+/// Why it was not committed, or may not have been, for those to whom it makes no difference.
+pub(crate) fn reason(error: CommitError) -> StoreError {
+    let (CommitError::NotCommitted(reason) | CommitError::Unknown(reason)) = error;
+    reason
+}
+
+/// Everything that a read inside the transaction has found.
+pub(crate) async fn all(
+    mut found: SessionCursor<RawDocumentBuf>,
+    session: &mut ClientSession,
+) -> Result<Vec<RawDocumentBuf>, Error> {
+    found.stream(session).try_collect().await
 }
 
 /// Between the caller, who may lose patience, and the loop, which may send a commit.
@@ -124,7 +142,11 @@ impl<W: Work> Loop<W> {
         Ok(self.commit(what, &mut session).await?.map(|()| answer))
     }
 
-    async fn commit(&mut self, what: &str, session: &mut ClientSession) -> Result<Result<(), CommitError>, Failure> {
+    async fn commit(
+        &mut self,
+        what: &str,
+        session: &mut ClientSession,
+    ) -> Result<Result<(), CommitError>, Failure> {
         loop {
             let Err(error) = session.commit_transaction().await else { return Ok(Ok(())) };
             let failure = Failure::from(error);

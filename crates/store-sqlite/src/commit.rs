@@ -26,7 +26,7 @@ pub(crate) fn commit(
 }
 
 /// Commits, and tells apart how it can fail.
-fn finish(transaction: &Transaction<'_>) -> Result<(), Failure> {
+pub(crate) fn finish(transaction: &Transaction<'_>) -> Result<(), Failure> {
     match transaction.execute_batch("COMMIT") {
         Ok(()) => Ok(()),
         // Still open, so not committed: dropping the transaction rolls it back.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use store::backend::EventQuery;
-use store::{Envelope, StreamId};
+use store::{Envelope, Position, StreamId};
 
 use crate::envelope::{COLUMNS, read_envelope};
 use crate::facts::moment;
@@ -65,7 +65,7 @@ fn statement(query: &EventQuery) -> (String, Vec<&str>) {
 /// The bounds of a query. `at` never falls as positions rise, so times become positions, without an index on them.
 fn positions(connection: &Connection, query: &EventQuery) -> Result<(i64, i64), Failure> {
     let after = query.after.to_i64();
-    let until = query.until.map_or(i64::MAX, |until| until.to_i64());
+    let until = query.until.map_or(i64::MAX, Position::to_i64);
     if query.from.is_none() && query.to.is_none() {
         return Ok((after, until));
     }
@@ -82,7 +82,7 @@ fn positions(connection: &Connection, query: &EventQuery) -> Result<(i64, i64), 
     Ok((after, until))
 }
 
-/// The last position above `after`, up to `until`, whose event is older than `moment`; `after` if there is none.
+/// The last position above `after`, up to `until`, whose event is older than `limit`; `after` if there is none.
 fn last_before(connection: &Connection, limit: Timestamp, after: i64, until: i64) -> Result<i64, Failure> {
     let mut statement = connection.prepare_cached("SELECT at FROM events WHERE position = ?1")?;
     let (mut older, mut newer) = (after, until.saturating_add(1));

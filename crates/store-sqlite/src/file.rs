@@ -58,9 +58,9 @@ impl DatabaseFile {
         let same = |found: &Metadata| (found.dev(), found.ino()) == (self.device, self.inode);
         match fs::metadata(&self.path) {
             Ok(found) if same(&found) => Ok(()),
-            Ok(_) => Err(gone(format!("{self} was replaced by another file while it was in use"))),
+            Ok(_) => Err(gone(&format!("{self} was replaced by another file while it was in use"))),
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                Err(gone(format!("{self} was moved or deleted while it was in use")))
+                Err(gone(&format!("{self} was moved or deleted while it was in use")))
             }
             Err(error) => Err(StoreError::unavailable(format!("{self} cannot be looked at"), error)),
         }
@@ -85,7 +85,7 @@ fn refused(what: String) -> StoreError {
     StoreError::Refused(what)
 }
 
-fn gone(what: String) -> StoreError {
+fn gone(what: &str) -> StoreError {
     let what = format!(
         "{what}. Nothing was written. Put it back where it was, or restart Aegis to use what is there"
     );

@@ -1,1 +1,80 @@
+//! What is SQLite's own. What every backend promises is tested by the conformance suite.
 
+mod disaster;
+mod migration;
+mod opening;
+mod read_models;
+mod sharing;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+use store::{
+    Ambient, Append, AppendError, Appended, Backend, Claim, EventStore, Expected, MasterKey, NewEvent,
+    StreamId, StreamWrite,
+};
+use tempfile::TempDir;
+
+use crate::SqliteStore;
+
+/// A database in a folder of its own.
+struct Database {
+    folder: TempDir,
+    master: MasterKey,
+}
+
+impl Database {
+    fn new() -> Self {
+        Self { folder: TempDir::new().unwrap(), master: MasterKey::generate(&Ambient::system()) }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("aegis.sqlite")
+    }
+
+    /// Opens it once more, as another process would.
+    async fn open(&self) -> (Arc<SqliteStore>, EventStore) {
+        let sqlite = Arc::new(SqliteStore::open(&self.path()).unwrap());
+        let backend: Arc<dyn Backend> = sqlite.clone();
+        let log = EventStore::open(backend, self.master.clone(), Ambient::system()).await.unwrap();
+        (sqlite, log)
+    }
+
+    /// Opens it with nothing between the test and SQLite.
+    fn raw(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.path()).unwrap()
+    }
+}
+
+fn stream(name: &str) -> StreamId {
+    StreamId::new(name).unwrap()
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    serde_json::from_value(value).unwrap()
+}
+
+/// A new stream with a claim, and one event with a personal value.
+fn registration(name: &str) -> Append {
+    let event = NewEvent {
+        id: Ambient::system().uuid(),
+        event_type: "UserRegistered".to_owned(),
+        schema: 1,
+        data: object(json!({"roles": ["user"], "n": 1})),
+        personal: object(json!({"email": format!("{name}@example.com")})),
+    };
+    let mut write = StreamWrite::new(stream(name), Expected::NoStream, vec![event]);
+    write.take = vec![Claim { kind: "email", value: format!("{name}@example.com") }];
+    Append { actor: format!("operator:{name}"), request_id: "request".to_owned(), writes: vec![write] }
+}
+
+async fn register(log: &EventStore, name: &str) -> Result<Appended, AppendError> {
+    log.append(&registration(name)).await
+}
+
+/// Whether any file of the database holds these bytes.
+fn on_disk(folder: &Path, bytes: &[u8]) -> bool {
+    let files = std::fs::read_dir(folder).unwrap().map(|file| std::fs::read(file.unwrap().path()).unwrap());
+    files.into_iter().any(|file| file.windows(bytes.len()).any(|window| window == bytes))
+}

@@ -48,11 +48,10 @@ impl Projection for Users {
     }
 
     fn fold(&self, row: Option<Row>, event: &Recorded) -> Result<Option<Row>, Poison> {
-        let poison = |reason: &dyn ToString| Poison::new(event, reason.to_string());
-        let row = row.map(|row| UserRow::from_row(&row)).transpose().map_err(|error| poison(&error))?;
-        let decoded = decode(event).map_err(|error| poison(&error))?;
+        let row = row.map(|row| UserRow::from_row(&row)).transpose().map_err(|error| Poison::new(event, &error))?;
+        let decoded = decode(event).map_err(|error| Poison::new(event, &error))?;
         let Some(id) = UserId::from_stream(event.envelope.stream.as_str()) else {
-            return Err(poison(&"it is no event of a user"));
+            return Err(Poison::new(event, &"it is no event of a user"));
         };
         Ok(fold::fold(row, id, &decoded, &event.envelope).map(|row| row.to_row()))
     }

@@ -34,7 +34,9 @@ pub struct UserRow {
 
 /// A stored row that is not one of this version's.
 #[derive(Debug, thiserror::Error)]
-#[error("the row of user {id} cannot be read: field `{field}` is missing or wrong. Rebuild the projection `users`")]
+#[error(
+    "the row of user {id} cannot be read: field `{field}` is missing or wrong. Rebuild the projection `users`"
+)]
 pub struct UnreadableRow {
     id: String,
     field: &'static str,
@@ -73,7 +75,8 @@ impl UserRow {
             email: fields.parse("email", |text| EmailAddress::parse(text).ok())?,
             username: fields.parse("username", |text| Username::parse(text).ok())?,
             is_active: fields.get("is_active", Value::as_bool)?,
-            created_at: fields.get("created_at", |value| Timestamp::from_millisecond(value.as_i64()?).ok())?,
+            created_at: fields
+                .get("created_at", |value| Timestamp::from_millisecond(value.as_i64()?).ok())?,
             roles: fields.get("roles", roles)?,
             password_hash: fields.parse("password_hash", |text| PasswordHash::new(text.to_owned()).ok())?,
             version: fields.get("version", Value::as_u64)?,
@@ -90,14 +93,22 @@ fn roles(value: &Value) -> Option<BTreeSet<Role>> {
 struct Fields<'a>(&'a Row);
 
 impl Fields<'_> {
-    fn get<T>(&self, field: &'static str, read: impl FnOnce(&Value) -> Option<T>) -> Result<T, UnreadableRow> {
+    fn get<T>(
+        &self,
+        field: &'static str,
+        read: impl FnOnce(&Value) -> Option<T>,
+    ) -> Result<T, UnreadableRow> {
         self.0.get(field).and_then(read).ok_or_else(|| UnreadableRow {
             id: self.0.get("id").and_then(Value::as_str).unwrap_or("?").to_owned(),
             field,
         })
     }
 
-    fn parse<T>(&self, field: &'static str, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, UnreadableRow> {
+    fn parse<T>(
+        &self,
+        field: &'static str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<T, UnreadableRow> {
         self.get(field, |value| parse(value.as_str()?))
     }
 }

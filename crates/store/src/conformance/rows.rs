@@ -33,8 +33,6 @@ fn at(position: u64) -> Checkpoint {
 }
 
 async fn prepared(world: &World) -> Handle {
-    // Opening the log migrates the database, which a table needs.
-    world.store().await;
     let handle = world.handle().await;
     handle.rows.prepare(&THINGS).await.unwrap();
     handle

@@ -64,13 +64,19 @@ impl World {
 
     /// A new process: its own handle, its own writer task.
     pub async fn store(&self) -> EventStore {
-        let ambient = Ambient::new(self.clock.clone(), self.clock.clone());
-        EventStore::open(self.handle().await.log, self.master.clone(), ambient).await.unwrap()
+        self.process().await.0
     }
 
     /// The bare handle of a new process, its database migrated.
     pub async fn handle(&self) -> Handle {
-        self.fixture.open().await
+        self.process().await.1
+    }
+
+    async fn process(&self) -> (EventStore, Handle) {
+        let handle = self.fixture.open().await;
+        let ambient = Ambient::new(self.clock.clone(), self.clock.clone());
+        let store = EventStore::open(handle.log.clone(), self.master.clone(), ambient).await.unwrap();
+        (store, handle)
     }
 
     /// Sets the clock of all processes of this world.

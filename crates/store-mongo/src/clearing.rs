@@ -1,0 +1,111 @@
+//! Emptying a read model. The checkpoint goes first, marked `clearing`, which keeps every writer away; then the rows
+//! go in small transactions, each of which makes sure that the mark is still its own. Whoever finds a mark that an
+//! interrupted process has left finishes its work.
+
+use async_trait::async_trait;
+use mongodb::ClientSession;
+use mongodb::bson::doc;
+use store::{Checkpoint, Position, StoreError, Table};
+
+use crate::connect::Db;
+use crate::failure::Failure;
+use crate::fields::raw;
+use crate::row_document::{from_checkpoint, ids, to_checkpoint};
+use crate::transaction::{Work, all, reason, transact};
+
+/// How many rows go in one transaction.
+const ROWS: u32 = 1000;
+/// How often a clearing that the database cannot do at present is tried, counted anew after each success.
+const MAX_FAILURES: u32 = 3;
+
+/// Puts the checkpoint to the start, with one more rebuild, and marks the table as being emptied.
+pub(crate) async fn begin_clearing(db: &Db, table: &'static Table) -> Result<Checkpoint, StoreError> {
+    transact(db, Begin(table)).await.map_err(reason)
+}
+
+/// Removes the rows of before and takes the mark away; ends early if somebody else has done so.
+pub(crate) async fn finish_clearing(
+    db: &Db,
+    table: &'static Table,
+    mark: Checkpoint,
+) -> Result<(), StoreError> {
+    let mut failures = 0;
+    loop {
+        match transact(db, Step { table, mark }).await {
+            Ok(Progress::More) => failures = 0,
+            Ok(Progress::Done) => return Ok(()),
+            // Doing a step twice does no harm, so an unknown outcome is as good as a failed one.
+            Err(error) => {
+                failures += 1;
+                if failures >= MAX_FAILURES {
+                    return Err(reason(error));
+                }
+            }
+        }
+    }
+}
+
+struct Begin(&'static Table);
+
+#[async_trait]
+impl Work for Begin {
+    type Answer = Checkpoint;
+
+    fn what(&self) -> String {
+        format!("resetting {}", self.0.name)
+    }
+
+    async fn attempt(&self, db: &Db, session: &mut ClientSession) -> Result<Checkpoint, Failure> {
+        let by_name = doc! { "_id": self.0.name };
+        let found = db.projections().find_one(by_name.clone()).session(&mut *session).await?;
+        let rebuilds = match found {
+            Some(found) => to_checkpoint(&found)?.1.rebuilds,
+            None => 0,
+        };
+        let checkpoint = Checkpoint { rebuilds: rebuilds + 1, position: Position::START };
+        let mut marked = from_checkpoint(self.0.name, checkpoint);
+        marked.insert("clearing", true);
+        db.projections().replace_one(by_name, raw(&marked)?).upsert(true).session(&mut *session).await?;
+        Ok(checkpoint)
+    }
+}
+
+enum Progress {
+    More,
+    Done,
+}
+
+struct Step {
+    table: &'static Table,
+    mark: Checkpoint,
+}
+
+#[async_trait]
+impl Work for Step {
+    type Answer = Progress;
+
+    fn what(&self) -> String {
+        format!("removing rows of {}", self.table.name)
+    }
+
+    async fn attempt(&self, db: &Db, session: &mut ClientSession) -> Result<Progress, Failure> {
+        let unmarked = from_checkpoint(self.table.name, self.mark);
+        let mut marked = unmarked.clone();
+        marked.insert("clearing", true);
+        let touch = doc! { "$inc": { "touched": 1_i64 } };
+        if db.projections().update_one(marked, touch).session(&mut *session).await?.matched_count == 0 {
+            return Ok(Progress::Done);
+        }
+        let rows = db.table(self.table.name);
+        let some = rows.find(doc! {}).projection(doc! { "_id": 1 }).limit(i64::from(ROWS)).batch_size(ROWS);
+        let some = some.session(&mut *session).await?;
+        let keys: Vec<String> = ids(&all(some, session).await?);
+        if keys.is_empty() {
+            let by_name = doc! { "_id": self.table.name };
+            db.projections().replace_one(by_name, raw(&unmarked)?).session(&mut *session).await?;
+            return Ok(Progress::Done);
+        }
+        rows.delete_many(doc! { "_id": { "$in": keys } }).session(&mut *session).await?;
+        Ok(Progress::More)
+    }
+}

@@ -1,0 +1,81 @@
+use store::StoreError;
+use store::backend::{Backend, FORMAT, Genesis};
+use uuid::Uuid;
+
+use super::*;
+
+fn genesis(number: u8) -> Genesis {
+    Genesis {
+        format: FORMAT,
+        log_id: Uuid::from_bytes([number; 16]),
+        claim_key: vec![number; 60],
+        signing_key: vec![number; 60],
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_processes_one_genesis_wins_whole() {
+    for _ in 0..5 {
+        let database = Database::new();
+        let processes: Vec<_> = (0..8).map(|_| SqliteStore::open(&database.path()).unwrap()).collect();
+        let mut running = tokio::task::JoinSet::new();
+        for (number, sqlite) in (0..).zip(processes) {
+            running.spawn(async move { sqlite.migrate(&genesis(number)).await.unwrap() });
+        }
+        let stored = running.join_all().await;
+        assert!((0..8).any(|number| stored[0] == genesis(number)));
+        assert!(stored.iter().all(|genesis| *genesis == stored[0]));
+    }
+}
+
+#[tokio::test]
+async fn events_without_meta_are_refused() {
+    let database = Database::new();
+    let (sqlite, log) = database.open().await;
+    register(&log, "user-1").await.unwrap();
+    log.close().await;
+    drop(sqlite);
+    database.raw().execute_batch("DROP TABLE meta").unwrap();
+    let sqlite = SqliteStore::open(&database.path()).unwrap();
+    let error = sqlite.migrate(&genesis(1)).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Refused(what) if what.contains("`meta` is missing")), "{error}");
+    assert!(!database.raw().table_exists(None, "meta").unwrap());
+}
+
+#[tokio::test]
+async fn a_later_format_is_refused_with_both_numbers() {
+    let database = Database::new();
+    let sqlite = SqliteStore::open(&database.path()).unwrap();
+    sqlite.migrate(&genesis(1)).await.unwrap();
+    let later = FORMAT + 6;
+    database.raw().execute("UPDATE meta SET value = ?1 WHERE name = 'format'", [later.to_string()]).unwrap();
+    for error in
+        [sqlite.migrate(&genesis(1)).await.unwrap_err(), SqliteStore::open(&database.path()).err().unwrap()]
+    {
+        let text = error.to_string();
+        assert!(matches!(error, StoreError::Refused(_)), "{text}");
+        assert!(text.contains(&later.to_string()) && text.contains(&format!("up to {FORMAT}")), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn migrating_again_changes_nothing() {
+    let database = Database::new();
+    let sqlite = SqliteStore::open(&database.path()).unwrap();
+    assert_eq!(sqlite.migrate(&genesis(1)).await.unwrap(), genesis(1));
+    assert_eq!(sqlite.migrate(&genesis(2)).await.unwrap(), genesis(1));
+    let (_sqlite, log) =
+        Database { master: MasterKey::generate(&Ambient::system()), ..Database::new() }.open().await;
+    register(&log, "user-1").await.unwrap();
+}
+
+#[tokio::test]
+async fn events_can_neither_be_changed_nor_deleted() {
+    let database = Database::new();
+    let (_sqlite, log) = database.open().await;
+    register(&log, "user-1").await.unwrap();
+    let raw = database.raw();
+    for sql in ["UPDATE events SET actor = 'me'", "DELETE FROM events"] {
+        assert!(raw.execute(sql, []).unwrap_err().to_string().contains("events are never"), "{sql}");
+    }
+}

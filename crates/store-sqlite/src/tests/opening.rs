@@ -1,0 +1,112 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::thread;
+
+use rusqlite::types::Value as Stored;
+
+use super::*;
+
+fn refusal(path: &Path) -> String {
+    match SqliteStore::open(path) {
+        Err(store::StoreError::Refused(what)) => what,
+        Err(error) => panic!("not refused but: {error}"),
+        Ok(_) => panic!("opened"),
+    }
+}
+
+#[tokio::test]
+async fn files_are_readable_by_their_owner_alone() {
+    let database = Database::new();
+    let (_sqlite, log) = database.open().await;
+    register(&log, "user-1").await.unwrap();
+    let mut seen = 0;
+    for file in fs::read_dir(database.folder.path()).unwrap() {
+        let file = file.unwrap();
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{}", file.path().display());
+        seen += 1;
+    }
+    assert_eq!(seen, 3, "the database, its -wal and its -shm");
+}
+
+#[tokio::test]
+async fn a_closed_database_is_one_whole_file() {
+    let database = Database::new();
+    let (sqlite, log) = database.open().await;
+    register(&log, "user-1").await.unwrap();
+    log.close().await;
+    drop(sqlite);
+    assert_eq!(fs::read_dir(database.folder.path()).unwrap().count(), 1);
+    let (_sqlite, log) = database.open().await;
+    assert_eq!(log.head().await.unwrap().position.get(), 1);
+}
+
+#[test]
+fn what_is_no_database_of_ours_is_refused_and_left_as_it_was() {
+    let folder = TempDir::new().unwrap();
+    assert!(refusal(folder.path()).contains("is a folder"));
+    assert!(refusal(&folder.path().join("missing").join("aegis.sqlite")).contains("folder does not exist"));
+    assert!(refusal(Path::new("/dev/null")).contains("no ordinary file"));
+
+    let text = folder.path().join("text");
+    fs::write(&text, "no database, but a text of some length. ".repeat(100)).unwrap();
+    let before = fs::read(&text).unwrap();
+    assert!(refusal(&text).contains("no SQLite database"));
+    assert_eq!(fs::read(&text).unwrap(), before);
+
+    let foreign = folder.path().join("foreign");
+    rusqlite::Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE bookmarks (url TEXT)").unwrap();
+    let before = fs::read(&foreign).unwrap();
+    assert!(refusal(&foreign).contains("another program"));
+    assert_eq!(fs::read(&foreign).unwrap(), before);
+}
+
+#[test]
+fn many_may_open_a_new_file_at_once() {
+    for _ in 0..10 {
+        let database = Database::new();
+        let path = database.path();
+        thread::scope(|scope| {
+            let open = || drop(SqliteStore::open(&path).unwrap());
+            (0..8).for_each(|_| drop(scope.spawn(open)));
+        });
+    }
+}
+
+#[tokio::test]
+async fn a_ready_database_says_so_and_a_deleted_one_takes_no_more_writes() {
+    let database = Database::new();
+    let (sqlite, log) = database.open().await;
+    sqlite.ready().await.unwrap();
+    let away = database.folder.path().join("away");
+    fs::rename(database.path(), &away).unwrap();
+    assert!(sqlite.ready().await.unwrap_err().to_string().contains("moved or deleted"));
+    assert!(matches!(register(&log, "user-1").await, Err(AppendError::Store(_))));
+    fs::write(database.path(), "").unwrap();
+    assert!(sqlite.ready().await.unwrap_err().to_string().contains("replaced"));
+    fs::rename(&away, database.path()).unwrap();
+    sqlite.ready().await.unwrap();
+    register(&log, "user-1").await.unwrap();
+}
+
+#[tokio::test]
+async fn connections_are_set_up_as_promised() {
+    let database = Database::new();
+    let (sqlite, _log) = database.open().await;
+    let pragma = |name: &'static str| {
+        move |connection: &rusqlite::Connection| {
+            Ok(connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, Stored>(0))?)
+        }
+    };
+    for (name, value) in
+        [("synchronous", 2), ("secure_delete", 1), ("wal_autocheckpoint", 0), ("busy_timeout", 5000)]
+    {
+        let found = sqlite.write(move |connection| pragma(name)(connection)).await.unwrap();
+        assert_eq!(found, Stored::Integer(value), "{name}");
+    }
+    let mode = sqlite.write(move |connection| pragma("journal_mode")(connection)).await.unwrap();
+    assert_eq!(mode, Stored::Text("wal".to_owned()));
+    for (name, value) in [("query_only", 1), ("wal_autocheckpoint", 0), ("temp_store", 2)] {
+        assert_eq!(sqlite.read(pragma(name)).await.unwrap(), Stored::Integer(value), "{name}");
+    }
+}

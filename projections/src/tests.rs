@@ -1,0 +1,195 @@
+//! The projector and the `users` fold over the reference backend.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::{Command, EmailAddress, PasswordHash, Role, User, UserEvent, UserId, Username, user};
+use proptest::prelude::*;
+use store::memory::Memory;
+use store::{
+    Ambient, Append, Checkpoint, EventStore, Expected, MasterKey, NewEvent, Position, ReadModels, Row,
+    StreamId, StreamWrite,
+};
+use tokio::runtime::Builder;
+
+use crate::{Health, Projector, USERS, UserRow, Users};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct World {
+    ambient: Ambient,
+    memory: Memory,
+    store: EventStore,
+    users: Vec<(UserId, User, u64)>,
+}
+
+impl World {
+    async fn new(users: usize) -> Self {
+        let ambient = Ambient::system();
+        let memory = Memory::default();
+        let master = MasterKey::generate(&ambient);
+        let store = EventStore::open(Arc::new(memory.clone()), master, ambient.clone()).await.unwrap();
+        memory.prepare(&USERS).await.unwrap();
+        let users = (0..users).map(|_| (UserId::from_uuid(ambient.uuid()), User::Absent, 0)).collect();
+        Self { ambient, memory, store, users }
+    }
+
+    fn projector(&self) -> Projector {
+        Projector::new(&Users, self.store.clone(), Arc::new(self.memory.clone()))
+    }
+
+    /// Judges a command to the user of that number and appends what it yields; gives the events.
+    async fn command(&mut self, who: usize, command: Command) -> Vec<UserEvent> {
+        let (id, state, version) = self.users[who].clone();
+        let events = user::decide(&state, command).unwrap_or_default();
+        if !events.is_empty() {
+            let encoded = events.iter().map(UserEvent::encode);
+            let new = encoded
+                .map(|event| (event.event_type, event.schema, event.data, event.personal))
+                .collect::<Vec<_>>();
+            self.append(id, version, new).await;
+        }
+        let after = events.iter().fold(state, user::evolve);
+        self.users[who] = (id, after, version + u64::try_from(events.len()).unwrap());
+        events
+    }
+
+    async fn append(&self, id: UserId, version: u64, events: Vec<(&str, u32, Row, Row)>) -> Position {
+        let event = |(event_type, schema, data, personal): (&str, u32, Row, Row)| NewEvent {
+            id: self.ambient.uuid(),
+            event_type: event_type.to_owned(),
+            schema,
+            data,
+            personal,
+        };
+        let events = events.into_iter().map(event).collect();
+        let write = StreamWrite::new(StreamId::new(id.stream()).unwrap(), Expected::version(version), events);
+        let append =
+            Append { actor: "system".to_owned(), request_id: "test".to_owned(), writes: vec![write] };
+        self.store.append(&append).await.unwrap().position
+    }
+
+    async fn rows(&self) -> Vec<UserRow> {
+        let rows = self.memory.page(&USERS, None, 1000).await.unwrap();
+        rows.iter().map(|row| UserRow::from_row(row).unwrap()).collect()
+    }
+
+    async fn reached(&self, position: Position) {
+        assert!(
+            self.store.projected(USERS.name, position, PATIENCE).await,
+            "position {position} was not projected"
+        );
+    }
+}
+
+fn register(name: &str) -> Command {
+    Command::Register {
+        email: EmailAddress::parse(&format!("{name}@example.com")).unwrap(),
+        username: Username::parse(name).unwrap(),
+        password_hash: PasswordHash::new("$argon2id$…".to_owned()).unwrap(),
+    }
+}
+
+fn a_command() -> impl Strategy<Value = (usize, Command)> {
+    let command = prop_oneof![
+        3 => (0..5_usize).prop_map(|who| register(&format!("user{who}"))),
+        2 => Just(Command::Deactivate { reason: None }),
+        2 => Just(Command::Reactivate { reason: None }),
+        1 => Just(Command::GrantRole { role: Role::Auditor }),
+        1 => Just(Command::RevokeRole { role: Role::Auditor }),
+    ];
+    (0..5_usize, command)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever happened, and however it was cut into batches, the rows are what the log says.
+    #[test]
+    fn rebuilt_rows_equal_rows_kept_step_by_step(commands in proptest::collection::vec(a_command(), 0..60)) {
+        Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap().block_on(async {
+            let mut world = World::new(5).await;
+            let projector = world.projector();
+            for (who, command) in commands {
+                world.command(who, command).await;
+                projector.catch_up(|_, _| {}).await.unwrap();
+            }
+            let kept = world.rows().await;
+            world.memory.reset(&USERS).await.unwrap();
+            projector.catch_up(|_, _| {}).await.unwrap();
+            assert_eq!(world.rows().await, kept);
+            let present = world.users.iter().filter(|(_, user, _)| matches!(user, User::Present(_))).count();
+            assert_eq!(kept.len(), present);
+            for row in kept {
+                let (_, user, version) = world.users.iter().find(|(id, _, _)| *id == row.id).unwrap();
+                let User::Present(account) = user else { panic!("a row of somebody who never registered") };
+                assert_eq!((row.version, row.is_active, &row.roles), (*version, account.is_active, &account.roles));
+                assert_eq!(account.email.known(), Some(&row.email));
+            }
+        });
+    }
+}
+
+#[tokio::test]
+async fn events_that_end_tokens_raise_tokens_from_and_others_do_not() {
+    let mut world = World::new(1).await;
+    let projector = world.projector();
+    let mut seen = Vec::new();
+    for command in [
+        register("ada"),
+        Command::GrantRole { role: Role::Auditor },
+        Command::Deactivate { reason: None },
+        Command::Reactivate { reason: None },
+        Command::RevokeRole { role: Role::Auditor },
+    ] {
+        world.command(0, command).await;
+        projector.catch_up(|_, _| {}).await.unwrap();
+        let row = world.rows().await.remove(0);
+        seen.push((row.version, row.tokens_from));
+    }
+    assert_eq!(seen, [(1, 0), (2, 0), (3, 3), (4, 3), (5, 5)]);
+}
+
+#[tokio::test]
+async fn a_poison_event_halts_after_what_was_good_and_a_rebuild_resumes() {
+    let mut world = World::new(3).await;
+    let projector = world.projector().start();
+    world.command(0, register("ada")).await;
+    let poison = world.append(world.users[1].0, 0, vec![("FromTheFuture", 1, Row::new(), Row::new())]).await;
+    world.command(2, register("bob")).await;
+
+    world.reached(Position::new(1)).await;
+    let mut progress = projector.watch();
+    let halted = progress.wait_for(|progress| matches!(progress.health, Health::Halted(_)));
+    let health = tokio::time::timeout(PATIENCE, halted).await.unwrap().unwrap().health.clone();
+    let Health::Halted(halt) = health else { panic!("{health:?}") };
+    assert_eq!((halt.after, poison), (Position::new(1), Position::new(2)));
+    assert!(halt.reason.contains("position 2") && halt.reason.contains("FromTheFuture"), "{}", halt.reason);
+    assert_eq!(world.rows().await.len(), 1, "nothing after a poison event is projected");
+
+    // A rebuild meets the same event again; a node that knows the event moves the checkpoint past it.
+    let from = Checkpoint { rebuilds: 0, position: Position::new(1) };
+    world.memory.apply(&USERS, from, poison, Vec::new()).await.unwrap();
+    world.reached(Position::new(3)).await;
+    assert_eq!(world.rows().await.len(), 2);
+}
+
+#[tokio::test]
+async fn two_projectors_at_once_give_the_same_rows_as_one() {
+    let mut world = World::new(200).await;
+    let projectors = [world.projector().start(), world.projector().start()];
+    for who in 0..200 {
+        world.command(who, register(&format!("user{who}"))).await;
+        if who % 3 == 0 {
+            world.command(who, Command::Deactivate { reason: None }).await;
+        }
+    }
+    let head = world.store.head().await.unwrap().position;
+    world.reached(head).await;
+    drop(projectors);
+    let together = world.rows().await;
+    world.memory.reset(&USERS).await.unwrap();
+    world.projector().catch_up(|_, _| {}).await.unwrap();
+    assert_eq!(world.rows().await, together);
+    assert_eq!(together.iter().filter(|row| !row.is_active).count(), 67);
+}

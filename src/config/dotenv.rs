@@ -19,7 +19,7 @@ pub(super) fn parse(
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut cursor = Cursor { rest: text, line: 1 };
     while !cursor.rest.is_empty() {
-        let line = cursor.line;
+        let start = cursor;
         match statement(&mut cursor) {
             Some(Statement::Blank) => {}
             Some(Statement::Assignment { name, value: Raw { text, literal } }) => {
@@ -28,7 +28,8 @@ pub(super) fn parse(
                 values.insert(name, value);
             }
             None => {
-                bad.push(BadLine(line));
+                cursor = start;
+                bad.push(BadLine(cursor.first_line_of_statement()));
                 cursor.skip_line();
             }
         }
@@ -36,6 +37,7 @@ pub(super) fn parse(
     (values, bad)
 }
 
+#[derive(Clone, Copy)]
 struct Cursor<'a> {
     rest: &'a str,
     line: usize,
@@ -78,6 +80,12 @@ impl<'a> Cursor<'a> {
 
     fn skip_blanks(&mut self) {
         self.take_while(|character| character.is_whitespace() && !is_end(character));
+    }
+
+    /// Goes over blank lines; gives the number of the line that something stands on.
+    fn first_line_of_statement(&mut self) -> usize {
+        self.take_while(char::is_whitespace);
+        self.line
     }
 
     /// To the start of the next line.
@@ -227,9 +235,10 @@ mod tests {
 
     #[test]
     fn a_bad_line_is_named_by_its_number_and_the_others_are_read() {
-        let (values, bad) = parse("A=1\n='x'\nB=\"two\n\nlines\"\nC='x' y\nD=2", |_| None);
-        assert_eq!(bad, [BadLine(2), BadLine(6)]);
+        let (values, bad) = parse("A=1\n\n='x'\nB=\"two\n\nlines\"\nC='x' y\nD=2", |_| None);
+        assert_eq!(bad, [BadLine(3), BadLine(7)]);
         assert_eq!(values.into_keys().collect::<Vec<_>>(), ["A", "B", "D"]);
-        assert_eq!(parse("A=\"never closed", |_| None).1, [BadLine(1)]);
+        let (values, bad) = parse("A=\"never closed\nB=1", |_| None);
+        assert_eq!((bad, values.len()), (vec![BadLine(1)], 1));
     }
 }

@@ -75,7 +75,9 @@ async fn write(db: &Db, session: &mut ClientSession, plan: &Plan, touched: i64) 
 
 /// The changes to existing vault entries, in the order in which they must happen.
 fn vault_changes(plan: &Plan) -> Vec<Document> {
-    let released = plan.released.iter().map(|(stream, claims)| change(stream, release(claims)));
+    let released = plan.released.iter().map(|(stream, claims)| {
+        doc! { "q": { "_id": stream.as_str() }, "u": release(claims) }
+    });
     let erased = plan.erased.iter().map(|stream| {
         doc! { "q": { "_id": stream.as_str() }, "u": { "_id": stream.as_str(), "erased": true }, "upsert": true }
     });
@@ -86,15 +88,11 @@ fn vault_changes(plan: &Plan) -> Vec<Document> {
     released.chain(erased).chain(taken).collect()
 }
 
-fn change(stream: &StreamId, pipeline: [Document; 2]) -> Document {
-    doc! { "q": { "_id": stream.as_str() }, "u": pipeline.to_vec() }
-}
-
 /// Takes claims away, and the field with the last of them: the unique index admits a single empty list.
-fn release(claims: &[ClaimHash]) -> [Document; 2] {
+fn release(claims: &[ClaimHash]) -> Vec<Document> {
     let kept =
         doc! { "$filter": { "input": "$claims", "cond": { "$not": { "$in": ["$$this", hashes(claims)] } } } };
-    [
+    vec![
         doc! { "$set": { "claims": kept } },
         doc! { "$set": { "claims": { "$cond": [{ "$eq": ["$claims", []] }, "$$REMOVE", "$claims"] } } },
     ]

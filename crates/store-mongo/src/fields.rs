@@ -1,7 +1,5 @@
 //! Reading stored documents field by field, with an error that names the document and the field.
 
-use std::str::FromStr;
-
 use jiff::Timestamp;
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, DateTime, Document, RawBsonRef, RawDocument, RawDocumentBuf};
@@ -21,10 +19,6 @@ impl<'a> Fields<'a> {
 
     pub(crate) fn text(&self, key: &str) -> Result<&'a str, StoreError> {
         self.get(key, "a string", RawBsonRef::as_str)
-    }
-
-    pub(crate) fn parsed<T: FromStr>(&self, key: &str, kind: &'static str) -> Result<T, StoreError> {
-        self.get(key, kind, |value| value.as_str()?.parse().ok())
     }
 
     pub(crate) fn number<T: TryFrom<i64>>(&self, key: &str) -> Result<T, StoreError> {

@@ -31,8 +31,9 @@ pub struct Database {
 
 impl Database {
     /// One database in both roles.
-    pub fn of<D: Backend + ReadModels + Clone + 'static>(database: &D) -> Self {
-        Self { log: Arc::new(database.clone()), rows: Arc::new(database.clone()) }
+    pub fn of<D: Backend + ReadModels + 'static>(database: D) -> Self {
+        let database = Arc::new(database);
+        Self { log: database.clone(), rows: database }
     }
 
     /// The database that the settings name. A MongoDB that is out of reach is no error here.
@@ -42,12 +43,12 @@ impl Database {
     pub async fn connect(settings: &DatabaseSettings) -> Result<Self, StoreError> {
         match settings {
             DatabaseSettings::Embedded { data_dir } => Self::embedded(data_dir),
-            DatabaseSettings::Mongo { url, name } => MongoStore::new(url.expose(), name).await.map(|db| Self::of(&db)),
+            DatabaseSettings::Mongo { url, name } => MongoStore::new(url.expose(), name).await.map(Self::of),
         }
     }
 
     fn embedded(data_dir: &Path) -> Result<Self, StoreError> {
-        SqliteStore::open(&data_dir.join(DATABASE_FILE)).map(|database| Self::of(&database))
+        SqliteStore::open(&data_dir.join(DATABASE_FILE)).map(Self::of)
     }
 }
 

@@ -13,7 +13,7 @@ struct Sqlite(TempDir);
 #[async_trait]
 impl Fixture for Sqlite {
     async fn open(&self) -> Handle {
-        Handle::of(&SqliteStore::open(&self.0.path().join("aegis.db")).unwrap())
+        Handle::of(SqliteStore::open(&self.0.path().join("aegis.db")).unwrap())
     }
 }
 
@@ -23,7 +23,7 @@ struct Mongo(Database);
 #[async_trait]
 impl Fixture for Mongo {
     async fn open(&self) -> Handle {
-        Handle::of(&MongoStore::new(self.0.url(), self.0.name()).await.unwrap())
+        Handle::of(MongoStore::new(self.0.url(), self.0.name()).await.unwrap())
     }
 }
 

@@ -1,8 +1,29 @@
-//! Settings: [`settings`] says what there is, `load` finds and checks it.
+//! Settings. In the order in which they are found: [`sources`] says where to look; `dotenv` reads `.env`; [`values`]
+//! takes for each setting of the [`catalogue`] the first text; `parse`, with `syntax`, checks them into [`settings`];
+//! `data_folder` keeps the keys that the embedded database makes itself; [`load`] puts it together, [`show`] tells
+//! operators. What is wrong is a [`fault`].
+//!
+//! What does not belong here: what a setting does.
 
+pub mod catalogue;
+mod data_folder;
+mod dotenv;
+pub mod fault;
+pub mod load;
+mod parse;
 pub mod settings;
+pub mod show;
+pub mod sources;
+mod syntax;
+#[cfg(test)]
+mod tests;
+pub mod values;
 
+pub use data_folder::UnusableFolder;
+pub use fault::{Fault, Faults, Origin};
+pub use load::{CommandSettings, Loaded, Unusable};
 pub use settings::{
     AdministratorSettings, DatabaseSettings, HttpSettings, LogFormat, LogSettings, MasterKeySetting, PasswordSettings,
     Secret, Settings, TokenSettings,
 };
+pub use sources::Sources;

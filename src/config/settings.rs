@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use domain::EmailAddress;
 use jsonwebtoken::Algorithm;
 use store::MasterKey;
 use zeroize::Zeroizing;
@@ -102,7 +103,7 @@ pub struct PasswordSettings {
 #[derive(Clone, Debug)]
 pub struct AdministratorSettings {
     /// `AEGIS_ADMIN_EMAIL`.
-    pub email: String,
+    pub email: EmailAddress,
     /// `AEGIS_ADMIN_PASSWORD`.
     pub password: Secret,
 }

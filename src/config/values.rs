@@ -37,11 +37,13 @@ impl Values {
         for layer in &layers {
             refuse_unknown(layer, faults);
         }
-        let find = |setting: &&'static Setting| {
-            let found = layers.iter().find_map(|layer| layer.find(setting, sources, faults))?;
-            Some((setting.name, found))
-        };
-        Self(catalogue::ALL.iter().copied().filter_map(|setting| find(&setting)).collect())
+        let mut values = HashMap::new();
+        for setting in catalogue::ALL {
+            if let Some(found) = layers.iter().find_map(|layer| layer.find(setting, sources, faults)) {
+                values.insert(setting.name, found);
+            }
+        }
+        Self(values)
     }
 
     /// What the setting was set to; nothing if that is empty.

@@ -153,11 +153,11 @@ impl EventStore {
         tokio::time::timeout(bound, reached).await.is_ok_and(|signal| signal.is_ok())
     }
 
-    /// Finishes what was handed over and stops writing. Other clones can still read; their appends are refused.
-    pub async fn close(self) {
-        let Self { writer, task, .. } = self;
-        drop(writer);
-        if let Some(task) = task.lock().await.take() {
+    /// Finishes what was handed over and stops writing. Every clone can still read; their appends are refused.
+    pub async fn close(&self) {
+        self.writer.close();
+        if let Some(task) = self.task.lock().await.take() {
+            // It can only fail by panicking, and then there is nothing left to finish.
             drop(task.await);
         }
     }

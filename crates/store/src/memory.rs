@@ -222,7 +222,7 @@ mod tests {
     #[async_trait]
     impl Fixture for Shared {
         async fn open(&self) -> Handle {
-            Handle::of(&self.0)
+            Handle::of(self.0.clone())
         }
     }
 

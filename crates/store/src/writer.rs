@@ -3,14 +3,17 @@
 //! a caller who hangs up loses the answer, never the event.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::ambient::Ambient;
 use crate::append::AppendError;
 use crate::backend::{Backend, CommitError, Verdict};
 use crate::checkpoint::Signer;
+use crate::error::StoreError;
 use crate::judge::{Batch, PreparedAppend};
 
 /// Batches beyond this many events buy latency, not throughput (measured on MongoDB).
@@ -20,31 +23,81 @@ const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// How many appends may wait; one more is refused as [`AppendError::Busy`].
 const QUEUE: usize = 4096;
 
+/// How long a caller waits for a verdict. Clients are promised an answer within ten seconds, whatever the database does.
+const PATIENCE: Duration = Duration::from_secs(9);
+
 struct Waiting {
     append: PreparedAppend,
     answer: oneshot::Sender<Verdict>,
+    fate: Arc<Fate>,
 }
 
-/// The sending side of the writer task. When the last one is dropped, the task finishes what waits and ends.
+/// Whether an append still waits, was taken into a batch, or was withdrawn by a caller who waited too long. Only what
+/// still waits can be taken or withdrawn, so a withdrawn append is certain not to happen.
+#[derive(Default)]
+struct Fate(AtomicU8);
+
+impl Fate {
+    const WAITING: u8 = 0;
+    const TAKEN: u8 = 1;
+    const WITHDRAWN: u8 = 2;
+
+    fn take(&self) -> bool {
+        self.settle(Self::TAKEN)
+    }
+
+    fn withdraw(&self) -> bool {
+        self.settle(Self::WITHDRAWN)
+    }
+
+    fn settle(&self, fate: u8) -> bool {
+        self.0.compare_exchange(Self::WAITING, fate, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+}
+
+/// The sending side of the writer task.
 #[derive(Clone)]
-pub(crate) struct Writer(mpsc::Sender<Waiting>);
+pub(crate) struct Writer {
+    queue: mpsc::Sender<Waiting>,
+    closing: Arc<Notify>,
+}
 
 impl Writer {
-    /// Starts the task.
+    /// Starts the task. It ends once [`Writer::close`] was called, or nobody can send any more, and nothing waits.
     pub(crate) fn start(
         backend: Arc<dyn Backend>,
         signer: Arc<Signer>,
         ambient: Ambient,
     ) -> (Self, JoinHandle<()>) {
         let (sender, queue) = mpsc::channel(QUEUE);
-        (Self(sender), tokio::spawn(Task { backend, signer, ambient, queue, held: None }.run()))
+        let closing = Arc::new(Notify::new());
+        let writer = Self { queue: sender, closing: Arc::clone(&closing) };
+        (writer, tokio::spawn(Task { backend, signer, ambient, queue, closing, held: None }.run()))
     }
 
-    /// Hands an append over and waits for its verdict. Once handed over it will be judged, waited for or not.
+    /// Refuses further appends. Those that wait are still judged.
+    pub(crate) fn close(&self) {
+        self.closing.notify_one();
+    }
+
+    /// Hands an append over and waits for its verdict. Once taken into a batch it will be judged, waited for or not.
     pub(crate) async fn append(&self, append: PreparedAppend) -> Verdict {
-        let (answer, verdict) = oneshot::channel();
-        self.0.try_send(Waiting { append, answer }).map_err(|_| AppendError::Busy)?;
-        verdict.await.unwrap_or(Err(AppendError::Busy))
+        let (answer, mut verdict) = oneshot::channel();
+        let fate = Arc::<Fate>::default();
+        let waiting = Waiting { append, answer, fate: Arc::clone(&fate) };
+        self.queue.try_send(waiting).map_err(|_| AppendError::Busy)?;
+        match tokio::time::timeout(PATIENCE, &mut verdict).await {
+            Ok(verdict) => verdict.unwrap_or(Err(AppendError::Busy)),
+            Err(_) if fate.withdraw() => Err(AppendError::Store(no_answer("nothing was written"))),
+            Err(_) => Err(AppendError::Unknown(no_answer("what was asked of it may still be done"))),
+        }
+    }
+}
+
+fn no_answer(consequence: &str) -> StoreError {
+    StoreError::Unavailable {
+        what: format!("it has not answered for {PATIENCE:?}; {consequence}"),
+        source: None,
     }
 }
 
@@ -53,6 +106,7 @@ struct Task {
     signer: Arc<Signer>,
     ambient: Ambient,
     queue: mpsc::Receiver<Waiting>,
+    closing: Arc<Notify>,
     /// The append that did not fit into the last batch: the first of the next.
     held: Option<Waiting>,
 }
@@ -60,8 +114,12 @@ struct Task {
 impl Task {
     async fn run(mut self) {
         while let Some(waiting) = self.next_batch().await {
+            let taken = waiting.into_iter().filter(|waiting| waiting.fate.take());
             let (appends, answers): (Vec<_>, Vec<_>) =
-                waiting.into_iter().map(|w| (w.append, w.answer)).unzip();
+                taken.map(|waiting| (waiting.append, waiting.answer)).unzip();
+            if appends.is_empty() {
+                continue;
+            }
             let batch = Batch::new(appends, self.ambient.now(), Arc::clone(&self.signer));
             let verdicts = self.backend.commit(Arc::new(batch)).await;
             deliver(answers, verdicts);
@@ -72,7 +130,7 @@ impl Task {
     async fn next_batch(&mut self) -> Option<Vec<Waiting>> {
         let first = match self.held.take() {
             Some(held) => held,
-            None => self.queue.recv().await?,
+            None => self.first().await?,
         };
         let (mut events, mut bytes) = (first.append.events(), first.append.bytes);
         let mut batch = vec![first];
@@ -86,6 +144,15 @@ impl Task {
             batch.push(next);
         }
         Some(batch)
+    }
+
+    async fn first(&mut self) -> Option<Waiting> {
+        tokio::select! {
+            first = self.queue.recv() => return first,
+            () = self.closing.notified() => self.queue.close(),
+        }
+        // Closed: what was sent before is still there to be received, then `None`.
+        self.queue.recv().await
     }
 }
 
@@ -106,3 +173,6 @@ fn deliver(answers: Vec<oneshot::Sender<Verdict>>, verdicts: Result<Vec<Verdict>
         drop(answer.send(Err(failed.clone())));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,8 +36,9 @@ pub struct Handle {
 
 impl Handle {
     /// A database in both roles.
-    pub fn of<D: Backend + ReadModels + Clone + 'static>(database: &D) -> Self {
-        Self { log: Arc::new(database.clone()), rows: Arc::new(database.clone()) }
+    pub fn of<D: Backend + ReadModels + 'static>(database: D) -> Self {
+        let database = Arc::new(database);
+        Self { log: database.clone(), rows: database }
     }
 }
 

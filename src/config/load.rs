@@ -1,0 +1,141 @@
+//! From the sources to the settings of a process: gather, check, and, embedded, find or make the keys.
+
+use std::num::NonZero;
+
+use store::Ambient;
+
+use super::catalogue::{self as setting, Setting};
+use super::data_folder::{DataFolder, UnusableFolder};
+use super::fault::{Fault, Faults};
+use super::parse::{self, Parsed};
+use super::settings::{DatabaseSettings, LogSettings, MasterKeySetting, Settings, TokenSettings};
+use super::sources::Sources;
+use super::values::Values;
+
+/// The keys that every node of a service needs.
+pub(super) static NODE_KEYS: [&Setting; 2] = [&setting::SECRET_KEY, &setting::MASTER_KEY];
+
+/// Why there are no settings.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    /// Some are wrong or missing.
+    #[error(transparent)]
+    Faults(#[from] Faults),
+    /// The data folder lacks something, or may not be used.
+    #[error(transparent)]
+    Folder(#[from] UnusableFolder),
+}
+
+/// What a command other than `serve` needs to know.
+#[derive(Clone, Debug)]
+pub struct CommandSettings {
+    /// Where events and read models are kept.
+    pub database: DatabaseSettings,
+    /// Wraps all stored keys.
+    pub master_key: MasterKeySetting,
+    /// What is logged, and how.
+    pub log: LogSettings,
+}
+
+/// Settings, and what the operator should know about them.
+#[derive(Clone, Debug)]
+pub struct Loaded<T> {
+    /// The settings.
+    pub settings: T,
+    /// What is not wrong but should be known.
+    pub warnings: Vec<String>,
+}
+
+/// The settings of the service. Embedded, the data folder and its keys are made if they are missing.
+///
+/// # Errors
+/// [`Unusable`] with all that is wrong.
+pub fn for_service(sources: &Sources, ambient: &Ambient) -> Result<Loaded<Settings>, Unusable> {
+    let (values, parsed, mut faults) = check(sources);
+    missing_keys(&values, &parsed, &NODE_KEYS, &mut faults);
+    refuse_any(faults)?;
+    let database = database(&parsed);
+    let (given_master, given_secret) = (parsed.master_key, parsed.secret_key);
+    let (master_key, secret_key, warnings) = match (&database, given_master, given_secret) {
+        (DatabaseSettings::Embedded { data_dir }, master, secret) => {
+            let mut folder = DataFolder::for_service(data_dir)?;
+            let _lock = folder.lock()?;
+            let master = master.map_or_else(|| folder.master_key_or_new(ambient), Ok)?;
+            let secret = secret.map_or_else(|| folder.secret_key_or_new(ambient), Ok)?;
+            (master, secret, folder.warnings)
+        }
+        (DatabaseSettings::Mongo { .. }, Some(master), Some(secret)) => (master, secret, Vec::new()),
+        (DatabaseSettings::Mongo { .. }, master, _) => return Err(required_keys(master.is_none()).into()),
+    };
+    let settings = Settings {
+        database,
+        master_key,
+        http: parsed.http,
+        tokens: TokenSettings {
+            secret_key,
+            previous_key: parsed.previous_key,
+            algorithm: parsed.algorithm,
+            lifetime: parsed.token_lifetime,
+        },
+        passwords: parsed.passwords,
+        administrator: parsed.administrator,
+        log: parsed.log,
+    };
+    Ok(Loaded { settings, warnings })
+}
+
+/// The settings of a command that works on an existing database. Nothing is made.
+///
+/// # Errors
+/// [`Unusable`] with all that is wrong.
+pub fn for_command(sources: &Sources) -> Result<Loaded<CommandSettings>, Unusable> {
+    let (values, parsed, mut faults) = check(sources);
+    missing_keys(&values, &parsed, &[&setting::MASTER_KEY], &mut faults);
+    refuse_any(faults)?;
+    let database = database(&parsed);
+    let (master_key, warnings) = match (&database, parsed.master_key) {
+        (DatabaseSettings::Embedded { data_dir }, given) => {
+            let mut folder = DataFolder::existing(data_dir)?;
+            let kept = given.map_or_else(|| folder.master_key(), |key| Ok(Some(key)))?;
+            (kept.ok_or_else(|| folder.master_key_lost())?, folder.warnings)
+        }
+        (DatabaseSettings::Mongo { .. }, Some(master)) => (master, Vec::new()),
+        (DatabaseSettings::Mongo { .. }, None) => return Err(required_keys(true).into()),
+    };
+    Ok(Loaded { settings: CommandSettings { database, master_key, log: parsed.log }, warnings })
+}
+
+/// What was found, checked as the service would check it.
+pub(super) fn check(sources: &Sources) -> (Values, Parsed, Vec<Fault>) {
+    let mut faults = Vec::new();
+    let values = Values::gather(sources, &mut faults);
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let parsed = parse::parse(&values, cores, &mut faults);
+    (values, parsed, faults)
+}
+
+/// The faults of keys that MongoDB needs and nobody gave: nodes must share them, so none is made up.
+pub(super) fn missing_keys(values: &Values, parsed: &Parsed, keys: &[&Setting], faults: &mut Vec<Fault>) {
+    for key in keys.iter().filter(|key| parsed.mongodb_url.is_some() && values.get(key).is_none()) {
+        let known = |fault: &Fault| fault.subject == key.name || Some(&fault.subject) == key.file_name().as_ref();
+        if !faults.iter().any(known) {
+            faults.push(parse::required(key));
+        }
+    }
+}
+
+fn refuse_any(faults: Vec<Fault>) -> Result<(), Faults> {
+    if faults.is_empty() { Ok(()) } else { Err(Faults(faults)) }
+}
+
+fn required_keys(master: bool) -> Faults {
+    let setting = if master { &setting::MASTER_KEY } else { &setting::SECRET_KEY };
+    Faults(vec![parse::required(setting)])
+}
+
+fn database(parsed: &Parsed) -> DatabaseSettings {
+    match &parsed.mongodb_url {
+        Some(url) => DatabaseSettings::Mongo { url: url.clone(), name: parsed.database_name.clone() },
+        None => DatabaseSettings::Embedded { data_dir: parsed.data_dir.clone() },
+    }
+}

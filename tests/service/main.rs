@@ -1,0 +1,34 @@
+//! Whole-service tests: the contract (`docs/`), asked of a real service over HTTP on both stores, and of the real
+//! binary. They assert what clients, scripts and operators may rely on, never how it comes about.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "these are tests: a broken promise has to panic"
+)]
+
+mod support;
+
+mod administration;
+mod bodies;
+mod browsers;
+mod common_answers;
+mod events;
+mod feed;
+mod hostile;
+mod login;
+mod login_faults;
+mod me;
+mod migration;
+mod outage;
+mod privacy;
+mod projector;
+mod races;
+mod roles;
+mod shutdown;
+mod signup;
+mod signup_faults;
+mod surface;
+
+mod binary;

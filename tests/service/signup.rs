@@ -1,0 +1,157 @@
+//! `POST /auth/signup` when all goes well, and when the identity is taken.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::support::{Answer, PASSWORD, Store, TestApp, credentials, on_both_stores};
+
+on_both_stores! {
+    a_sign_up_is_answered_with_the_five_fields
+    created_at_is_the_moment_of_the_sign_up
+    unknown_fields_are_ignored_and_give_nothing
+    an_email_is_shown_trimmed_with_its_domain_in_lower_case
+    a_username_is_shown_trimmed_and_normalised
+    a_taken_email_is_refused_whatever_its_spelling
+    a_taken_username_is_refused_whatever_its_spelling
+    a_refused_sign_up_leaves_nothing_behind
+    an_email_that_is_taken_is_named_before_a_username
+    a_password_of_the_least_and_of_the_greatest_length_is_good
+    the_predecessors_password_rule_can_be_restored
+}
+
+async fn sign_up(app: &TestApp, email: &str, username: &str) -> Answer {
+    let body = json!({"email": email, "username": username, "password": PASSWORD});
+    app.post("/auth/signup").json(&body).send().await
+}
+
+fn email_taken() -> Value {
+    json!({"detail": "The user with this email already exists in the system.", "code": "email_taken"})
+}
+
+fn username_taken() -> Value {
+    json!({"detail": "The user with this username already exists in the system.", "code": "username_taken"})
+}
+
+async fn a_sign_up_is_answered_with_the_five_fields(store: Store) {
+    let app = TestApp::start(store).await;
+    let answer = app.post("/auth/signup").json(&credentials("ada")).send().await.expect(201);
+    let mut body = answer.json();
+    let fields = body.as_object_mut().unwrap();
+    let id = fields.remove("id").unwrap().as_str().unwrap().to_owned();
+    let created_at = fields.remove("created_at").unwrap().as_str().unwrap().to_owned();
+    assert_eq!(body, json!({"email": "ada@example.com", "username": "ada", "is_active": true}));
+    assert_eq!(answer.header("Location"), format!("/api/v1/users/{id}"));
+    assert!(created_at.ends_with('Z') && created_at.parse::<Timestamp>().is_ok(), "{created_at}");
+    assert!(answer.header("Content-Type").starts_with("application/json"), "{answer:?}");
+    assert!(answer.position() > 0);
+}
+
+async fn created_at_is_the_moment_of_the_sign_up(store: Store) {
+    let app = TestApp::start(store).await;
+    let moment: Timestamp = "2026-11-22T08:03:14.680Z".parse().unwrap();
+    app.clock.set(moment);
+    let user = app.sign_up("ada").await;
+    let created_at = app.me(&user.token).await.expect(200).json()["created_at"].as_str().unwrap().to_owned();
+    assert_eq!(created_at.parse::<Timestamp>().unwrap(), moment);
+    assert!(created_at.ends_with('Z'), "{created_at}");
+}
+
+async fn unknown_fields_are_ignored_and_give_nothing(store: Store) {
+    let app = TestApp::start(store).await;
+    let mut body = credentials("ada");
+    body["is_active"] = json!(false);
+    body["id"] = json!("0193e2b4-0000-7000-8000-000000000001");
+    body["roles"] = json!(["admin"]);
+    body["is_superuser"] = json!(true);
+    let answer = app.post("/auth/signup").json(&body).send().await.expect(201).json();
+    assert_eq!(answer["is_active"], json!(true));
+    assert_ne!(answer["id"], body["id"]);
+    let admin = app.admin().await;
+    assert_eq!(admin.look_up(answer["id"].as_str().unwrap()).await["roles"], json!([]));
+}
+
+async fn an_email_is_shown_trimmed_with_its_domain_in_lower_case(store: Store) {
+    let app = TestApp::start(store).await;
+    let answer = sign_up(&app, " \tAda.Lovelace@EXAMPLE.Com \n", "ada").await.expect(201).json();
+    assert_eq!(answer["email"], "Ada.Lovelace@example.com");
+    for typed in ["Ada.Lovelace@example.com", "ada.lovelace@example.COM", "  ADA.LOVELACE@example.com "] {
+        app.log_in(typed, PASSWORD).await.expect(200);
+    }
+}
+
+async fn a_username_is_shown_trimmed_and_normalised(store: Store) {
+    let app = TestApp::start(store).await;
+    let shown = |answer: Answer| answer.expect(201).json()["username"].clone();
+    assert_eq!(shown(sign_up(&app, "a@example.com", "  Ada  Lovelace ").await), "Ada  Lovelace");
+    assert_eq!(shown(sign_up(&app, "b@example.com", "ｂｏｂ").await), "bob");
+    assert_eq!(shown(sign_up(&app, "c@example.com", "Ame\u{301}lie").await), "Amélie");
+    assert_eq!(shown(sign_up(&app, "d@example.com", "😀").await), "😀");
+    assert_eq!(shown(sign_up(&app, "e@example.com", &"é".repeat(64)).await), "é".repeat(64));
+}
+
+async fn a_taken_email_is_refused_whatever_its_spelling(store: Store) {
+    let app = TestApp::start(store).await;
+    sign_up(&app, "Ada@example.com", "first").await.expect(201);
+    for (number, twin) in
+        ["Ada@example.com", "ada@EXAMPLE.com", " ADA@example.com ", "Ａda@example.com"].iter().enumerate()
+    {
+        let answer = sign_up(&app, twin, &format!("twin {number}")).await;
+        assert_eq!(answer.refusal(400), email_taken(), "{twin}");
+        assert_eq!(answer.header("Location"), "");
+    }
+    sign_up(&app, "straße@example.com", "second").await.expect(201);
+    assert_eq!(sign_up(&app, "STRASSE@example.com", "third").await.refusal(400), email_taken());
+}
+
+async fn a_taken_username_is_refused_whatever_its_spelling(store: Store) {
+    let app = TestApp::start(store).await;
+    sign_up(&app, "ada@example.com", "Ada Lovelace").await.expect(201);
+    for (number, twin) in ["Ada Lovelace", " ada lovelace ", "ADA LOVELACE", "ａｄａ lovelace", "A\u{200B}da Lovelace"]
+        .iter()
+        .enumerate()
+    {
+        let answer = sign_up(&app, &format!("twin{number}@example.com"), twin).await;
+        assert_eq!(answer.refusal(400), username_taken(), "{twin}");
+    }
+}
+
+async fn a_refused_sign_up_leaves_nothing_behind(store: Store) {
+    let app = TestApp::start(store).await;
+    sign_up(&app, "ada@example.com", "ada").await.expect(201);
+    sign_up(&app, "ada@example.com", "bob").await.expect(400);
+    sign_up(&app, "bob@example.com", "ada").await.expect(400);
+    // Neither refusal has kept the other half of the identity.
+    let answer = sign_up(&app, "bob@example.com", "bob").await.expect(201);
+    assert_eq!(answer.position(), 2, "the second event of the log");
+}
+
+async fn an_email_that_is_taken_is_named_before_a_username(store: Store) {
+    let app = TestApp::start(store).await;
+    sign_up(&app, "ada@example.com", "ada").await.expect(201);
+    sign_up(&app, "bob@example.com", "bob").await.expect(201);
+    assert_eq!(sign_up(&app, "ada@example.com", "bob").await.refusal(400), email_taken());
+    assert_eq!(sign_up(&app, "bob@example.com", "ada").await.refusal(400), email_taken());
+}
+
+async fn a_password_of_the_least_and_of_the_greatest_length_is_good(store: Store) {
+    let app = TestApp::start(store).await;
+    for (name, password) in
+        [("least", "éééééééé".to_owned()), ("most", "é".repeat(1024)), ("spaces", " ".repeat(8))]
+    {
+        let mut body = credentials(name);
+        body["password"] = password.as_str().into();
+        app.post("/auth/signup").json(&body).send().await.expect(201);
+        app.log_in(&format!("{name}@example.com"), &password).await.expect(200);
+        app.log_in(&format!("{name}@example.com"), &format!("{password} ")).await.expect(400);
+    }
+}
+
+async fn the_predecessors_password_rule_can_be_restored(store: Store) {
+    let app = TestApp::start_with(store, |settings| settings.passwords.min_length = 1).await;
+    let mut body = credentials("ada");
+    body["password"] = "x".into();
+    app.post("/auth/signup").json(&body).send().await.expect(201);
+    body["password"] = "".into();
+    let faults = app.post("/auth/signup").json(&body).send().await.faults();
+    assert_eq!(faults[0]["msg"], "String should have at least 1 character");
+}

@@ -1,0 +1,184 @@
+//! `POST /auth/signup` with bad fields: the vocabulary that frontends print.
+
+use serde_json::{Value, json};
+
+use crate::support::{PASSWORD, Store, TestApp, credentials, on_both_stores};
+
+on_both_stores! {
+    a_missing_field_is_named
+    every_fault_is_listed_at_once
+    a_value_of_another_type_is_no_string
+    a_bad_email_is_explained
+    a_bad_username_is_explained
+    a_bad_password_is_explained_and_never_shown
+    no_password_is_shown_in_any_input
+    null_is_a_value_and_no_absence
+}
+
+async fn faults(app: &TestApp, body: &Value) -> Vec<Value> {
+    let answer = app.post("/auth/signup").json(body).send().await;
+    assert!(!answer.text().contains(PASSWORD), "a password is shown: {}", answer.text());
+    answer.faults()
+}
+
+fn with(field: &str, value: impl Into<Value>) -> Value {
+    let mut body = credentials("ada");
+    body[field] = value.into();
+    body
+}
+
+async fn a_missing_field_is_named(store: Store) {
+    let app = TestApp::start(store).await;
+    for field in ["email", "username", "password"] {
+        let mut body = credentials("ada");
+        body.as_object_mut().unwrap().remove(field);
+        let faults = faults(&app, &body).await;
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert_eq!(faults[0]["type"], "missing");
+        assert_eq!(faults[0]["loc"], json!(["body", field]));
+        assert_eq!(faults[0]["msg"], "Field required");
+        // What FastAPI shows is the whole body; ours leaves the password out.
+        body.as_object_mut().unwrap().remove("password");
+        assert_eq!(faults[0]["input"], body);
+    }
+}
+
+async fn every_fault_is_listed_at_once(store: Store) {
+    let app = TestApp::start(store).await;
+    let listed = |faults: Vec<Value>| -> Vec<(String, String)> {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        faults.iter().map(|fault| (text(&fault["loc"][1]), text(&fault["type"]))).collect()
+    };
+    let wanted = |list: [(&str, &str); 3]| list.map(|(field, kind)| (field.to_owned(), kind.to_owned())).to_vec();
+    assert_eq!(
+        listed(faults(&app, &json!({})).await),
+        wanted([("email", "missing"), ("username", "missing"), ("password", "missing")])
+    );
+    assert_eq!(
+        listed(faults(&app, &json!({"email": "ada", "username": " ", "password": "short"})).await),
+        wanted([
+            ("email", "value_error"),
+            ("username", "string_too_short"),
+            ("password", "string_too_short")
+        ])
+    );
+    assert_eq!(
+        listed(faults(&app, &json!({"email": 1, "username": "x".repeat(65)})).await),
+        wanted([("email", "string_type"), ("username", "string_too_long"), ("password", "missing")])
+    );
+}
+
+async fn a_value_of_another_type_is_no_string(store: Store) {
+    let app = TestApp::start(store).await;
+    for field in ["email", "username", "password"] {
+        for value in [json!(1), json!(1.5), json!(true), json!([]), json!({}), json!(["ada@example.com"])] {
+            let faults = faults(&app, &with(field, value.clone())).await;
+            assert_eq!(faults.len(), 1, "{faults:?}");
+            assert_eq!(faults[0]["type"], "string_type", "{field} {value}");
+            assert_eq!(faults[0]["loc"], json!(["body", field]));
+            assert_eq!(faults[0]["msg"], "Input should be a valid string");
+            if field != "password" {
+                assert_eq!(faults[0]["input"], value);
+            }
+        }
+    }
+}
+
+async fn a_bad_email_is_explained(store: Store) {
+    let app = TestApp::start(store).await;
+    for (email, why) in [
+        ("ada", Some("An email address must have an @-sign.")),
+        ("", Some("An email address must have an @-sign.")),
+        ("@example.com", Some("There must be something before the @-sign.")),
+        ("ada@", Some("There must be something after the @-sign.")),
+        ("ada@@example.com", None),
+        ("ada lovelace@example.com", None),
+        ("ada@example", None),
+        ("ada@-example.com", None),
+        ("ada\u{0}@example.com", None),
+        (".ada@example.com", None),
+        ("ada@example..com", None),
+        ("Ada <ada@example.com>", None),
+        ("ada@[127.0.0.1]", None),
+        ("ada\r\nBcc: bob@example.com", None),
+    ] {
+        let faults = faults(&app, &with("email", email)).await;
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert_eq!(faults[0]["type"], "value_error", "{email}");
+        assert_eq!(faults[0]["loc"], json!(["body", "email"]));
+        assert_eq!(faults[0]["input"], email);
+        let reason = faults[0]["ctx"]["reason"].as_str().unwrap();
+        assert_eq!(faults[0]["msg"], format!("value is not a valid email address: {reason}"));
+        assert_eq!(reason, why.unwrap_or(reason), "{email}");
+    }
+    let longest = format!("{}@{}.example.com", "a".repeat(64), ["b".repeat(59).as_str(); 3].join("."));
+    let too_long = format!("{}@b{}.example.com", "a".repeat(64), ["b".repeat(59).as_str(); 3].join("."));
+    assert!(longest.len() <= 256 && too_long.len() > 254, "{} {}", longest.len(), too_long.len());
+    assert_eq!(faults(&app, &with("email", too_long)).await[0]["type"], "value_error");
+}
+
+async fn a_bad_username_is_explained(store: Store) {
+    let app = TestApp::start(store).await;
+    for (username, kind, msg) in [
+        ("".to_owned(), "string_too_short", "String should have at least 1 character"),
+        (" \t ".to_owned(), "string_too_short", "String should have at least 1 character"),
+        ("\u{200B}\u{200D}".to_owned(), "string_too_short", "String should have at least 1 character"),
+        ("x".repeat(65), "string_too_long", "String should have at most 64 characters"),
+    ] {
+        let faults = faults(&app, &with("username", username.as_str())).await;
+        assert_eq!((faults[0]["type"].as_str(), faults[0]["msg"].as_str()), (Some(kind), Some(msg)));
+        assert_eq!(faults[0]["loc"], json!(["body", "username"]));
+        let bound = if kind == "string_too_short" { ("min_length", 1) } else { ("max_length", 64) };
+        assert_eq!(faults[0]["ctx"][bound.0], bound.1);
+    }
+    for hidden in ["a\u{0}da", "a\u{7}da", "a\u{202E}da", "a\u{2066}da", "a\nda", "a\u{2028}da"] {
+        let faults = faults(&app, &with("username", hidden)).await;
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert_eq!(faults[0]["type"], "string_pattern_mismatch", "{}", hidden.escape_unicode());
+    }
+}
+
+async fn a_bad_password_is_explained_and_never_shown(store: Store) {
+    let app = TestApp::start(store).await;
+    for (password, kind, msg, bound) in [
+        ("Sesame7".to_owned(), "string_too_short", "String should have at least 8 characters", "min_length"),
+        ("éèêëìíî".to_owned(), "string_too_short", "String should have at least 8 characters", "min_length"),
+        ("Sesame!".repeat(147), "string_too_long", "String should have at most 1024 characters", "max_length"),
+    ] {
+        let answer = app.post("/auth/signup").json(&with("password", password.as_str())).send().await;
+        assert!(!answer.text().contains(&password[..7]), "a password is shown: {}", answer.text());
+        let faults = answer.faults();
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert_eq!((faults[0]["type"].as_str(), faults[0]["msg"].as_str()), (Some(kind), Some(msg)));
+        assert_eq!(faults[0]["loc"], json!(["body", "password"]));
+        assert_eq!(faults[0]["ctx"][bound], if bound == "min_length" { 8 } else { 1024 });
+    }
+}
+
+async fn no_password_is_shown_in_any_input(store: Store) {
+    let app = TestApp::start(store).await;
+    let secret = "Swordfish-1937";
+    let bodies = [
+        json!({"password": secret}),
+        json!({"password": secret, "email": "ada@example.com"}),
+        json!({"password": [secret], "email": 1}),
+        json!({"password": {"deep": {"password": secret}}, "username": "ada"}),
+        json!({"email": {"password": secret}, "username": "ada", "password": secret}),
+        json!({"email": [{"a": {"password": secret}}], "username": "ada", "password": secret}),
+        json!({"password": secret, "extra": {"password": secret, "list": [{"password": secret}]}}),
+        json!([{"password": secret}]),
+        json!([[{"password": [secret]}]]),
+    ];
+    for body in bodies {
+        let answer = app.post("/auth/signup").json(&body).send().await;
+        assert!(!answer.text().contains("Swordfish"), "{body} gave {}", answer.text());
+        assert!(!answer.faults().is_empty());
+    }
+}
+
+async fn null_is_a_value_and_no_absence(store: Store) {
+    let app = TestApp::start(store).await;
+    for field in ["email", "username", "password"] {
+        assert_eq!(faults(&app, &with(field, Value::Null)).await[0]["type"], "string_type", "{field}");
+    }
+}

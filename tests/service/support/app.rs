@@ -1,0 +1,128 @@
+//! The real service, in this process, on a port and a database of its own.
+
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use aegis::app::{App, Database, Node, Projecting};
+use aegis::config::Settings;
+use store::Ambient;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::{Client, PATIENCE, Store, TestClock, logs, settings};
+
+/// A service that listens. Requests are sent through the [`Client`] it derefs to.
+pub(crate) struct TestApp {
+    pub(crate) clock: Arc<TestClock>,
+    app: Arc<App>,
+    client: Client,
+    settings: Settings,
+    stop: CancellationToken,
+    served: Option<JoinHandle<()>>,
+    opened: JoinHandle<()>,
+    /// Last: the database outlives everyone who uses it.
+    store: Store,
+}
+
+impl TestApp {
+    /// A service on this database, ready.
+    pub(crate) async fn start(store: Store) -> Self {
+        Self::start_with(store, |_| {}).await
+    }
+
+    /// A service with changed settings, ready.
+    pub(crate) async fn start_with(store: Store, change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = settings::settings(&store);
+        change(&mut settings);
+        let app = Self::launch(store, settings, Projecting::Yes, Arc::default()).await;
+        app.opened().await
+    }
+
+    /// A service that keeps no read models.
+    pub(crate) async fn without_projector(store: Store) -> Self {
+        let settings = settings::settings(&store);
+        Self::launch(store, settings, Projecting::No, Arc::default()).await.opened().await
+    }
+
+    /// A service whose database may be out of reach yet.
+    pub(crate) async fn start_unopened(store: Store) -> Self {
+        let settings = settings::settings(&store);
+        Self::launch(store, settings, Projecting::Yes, Arc::default()).await
+    }
+
+    /// One more service on the same database.
+    pub(crate) async fn second_node(&self) -> Self {
+        let (store, clock) = (self.store.clone(), Arc::clone(&self.clock));
+        Self::launch(store, self.settings.clone(), Projecting::Yes, clock).await.opened().await
+    }
+
+    /// The store, for looking into it.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The node behind the service.
+    pub(crate) fn node(&self) -> &Node {
+        self.app.node().unwrap()
+    }
+
+    /// Tells the service to stop; [`TestApp::stopped`] waits until it has.
+    pub(crate) fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Waits until the service has stopped.
+    pub(crate) async fn stopped(mut self) {
+        self.stop();
+        let served = self.served.take().unwrap();
+        let ended = tokio::time::timeout(PATIENCE, served).await;
+        ended.expect("the service has not stopped").unwrap();
+    }
+
+    async fn launch(store: Store, settings: Settings, project: Projecting, clock: Arc<TestClock>) -> Self {
+        logs::capture();
+        let ambient = Ambient::new(clock.clone(), clock.clone());
+        let app = Arc::new(App::new(settings.clone(), ambient).unwrap());
+        let database = Database::connect(&settings.database).await.unwrap();
+        let opening = Arc::clone(&app);
+        let opened = tokio::spawn(async move {
+            if let Err(error) = opening.open(&database, project).await {
+                panic!("the database was refused: {error}");
+            }
+        });
+        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let stop = CancellationToken::new();
+        let served = tokio::spawn({
+            let (app, stop) = (Arc::clone(&app), stop.clone());
+            async move { aegis::http::serve(listener, app, stop).await.unwrap() }
+        });
+        Self { clock, app, client: Client::new(address), settings, stop, served: Some(served), opened, store }
+    }
+
+    async fn opened(mut self) -> Self {
+        let opened = tokio::time::timeout(PATIENCE, &mut self.opened).await;
+        opened.expect("the database was not opened").unwrap();
+        self
+    }
+}
+
+impl Deref for TestApp {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        self.opened.abort();
+        if let Some(served) = &self.served {
+            served.abort();
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Requests in short words, and what is asked of their answers.
+
+use reqwest::Method;
+use reqwest::header::HeaderMap;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::sse::EventStream;
+
+/// Speaks to one service.
+#[derive(Clone)]
+pub(crate) struct Client {
+    http: reqwest::Client,
+    address: String,
+}
+
+/// A request that was not sent yet.
+pub(crate) struct Request(reqwest::RequestBuilder);
+
+/// What came back, body and all.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    status: u16,
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+impl Client {
+    /// To the service that listens at `address`.
+    pub(crate) fn new(address: impl Into<String>) -> Self {
+        let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+        Self { http: http.build().unwrap(), address: address.into() }
+    }
+
+    /// Host and port.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The path of a request is below `/api/v1`.
+    pub(crate) fn request(&self, method: Method, path: &str) -> Request {
+        self.outside(method, &format!("/api/v1{path}"))
+    }
+
+    /// The path of a request is the whole path.
+    pub(crate) fn outside(&self, method: Method, path: &str) -> Request {
+        Request(self.http.request(method, format!("http://{}{path}", self.address)))
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Request {
+        self.request(Method::GET, path)
+    }
+
+    pub(crate) fn post(&self, path: &str) -> Request {
+        self.request(Method::POST, path)
+    }
+
+    /// The answer of `/health/ready`.
+    pub(crate) async fn readiness(&self) -> Answer {
+        self.outside(Method::GET, "/health/ready").send().await
+    }
+
+    /// Logs in.
+    pub(crate) async fn log_in(&self, email: &str, password: &str) -> Answer {
+        self.post("/auth/login/access-token").form(&[("username", email), ("password", password)]).send().await
+    }
+
+    /// Asks who the bearer of a token is.
+    pub(crate) async fn me(&self, token: &str) -> Answer {
+        self.get("/users/me").bearer(token).send().await
+    }
+}
+
+impl Request {
+    pub(crate) fn bearer(self, token: &str) -> Self {
+        self.header("Authorization", &format!("Bearer {token}"))
+    }
+
+    pub(crate) fn header(self, name: &str, value: &str) -> Self {
+        Self(self.0.header(name, value))
+    }
+
+    pub(crate) fn json(self, body: &(impl Serialize + ?Sized)) -> Self {
+        Self(self.0.json(body))
+    }
+
+    pub(crate) fn form(self, fields: &[(&str, &str)]) -> Self {
+        Self(self.0.form(fields))
+    }
+
+    pub(crate) fn multipart(self, fields: &[(&'static str, &'static str)]) -> Self {
+        let form = reqwest::multipart::Form::new();
+        Self(self.0.multipart(fields.iter().fold(form, |form, (name, value)| form.text(*name, *value))))
+    }
+
+    /// A body as it is, of that content type.
+    pub(crate) fn body(self, content_type: &str, body: impl Into<reqwest::Body>) -> Self {
+        Self(self.0.header("Content-Type", content_type).body(body))
+    }
+
+    pub(crate) async fn send(self) -> Answer {
+        self.try_send().await.unwrap()
+    }
+
+    /// For services that may be killed meanwhile.
+    pub(crate) async fn try_send(self) -> reqwest::Result<Answer> {
+        let response = self.0.send().await?;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Ok(Answer { status, headers, body: response.bytes().await?.into() })
+    }
+
+    /// Opens a stream of server-sent events.
+    pub(crate) async fn open(self) -> EventStream {
+        EventStream::new(self.0.send().await.unwrap())
+    }
+}
+
+impl Answer {
+    pub(crate) fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// A header; an empty text if it is not there.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+
+    /// The same answer, if its status is this.
+    #[track_caller]
+    pub(crate) fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{}", self.text());
+        self
+    }
+
+    /// The body of a refusal but for `request_id`, which is the one in the header.
+    #[track_caller]
+    pub(crate) fn refusal(&self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{}", self.text());
+        let mut body = self.json();
+        let request_id = body.as_object_mut().unwrap().remove("request_id");
+        assert_eq!(request_id, Some(self.header("X-Request-Id").into()), "{}", self.text());
+        body
+    }
+
+    /// `code` of a refusal of that status.
+    #[track_caller]
+    pub(crate) fn code(&self, status: u16) -> String {
+        self.refusal(status)["code"].as_str().unwrap_or_else(|| panic!("no code: {}", self.text())).to_owned()
+    }
+
+    /// The faults that a 422 lists.
+    #[track_caller]
+    pub(crate) fn faults(&self) -> Vec<Value> {
+        let faults = self.refusal(422)["detail"].as_array().cloned();
+        let faults = faults.unwrap_or_else(|| panic!("`detail` is no list: {}", self.text()));
+        for fault in &faults {
+            for field in ["type", "loc", "msg"] {
+                assert!(fault.get(field).is_some(), "a fault without `{field}`: {fault}");
+            }
+        }
+        faults
+    }
+
+    /// The faults that a 422 lists, as type and place.
+    #[track_caller]
+    pub(crate) fn fault_list(&self) -> Vec<(String, Value)> {
+        let faults = self.faults();
+        faults.iter().map(|fault| (fault["type"].as_str().unwrap().to_owned(), fault["loc"].clone())).collect()
+    }
+
+    /// `Aegis-Position`.
+    #[track_caller]
+    pub(crate) fn position(&self) -> u64 {
+        self.header("Aegis-Position").parse().unwrap_or_else(|_| panic!("no Aegis-Position: {self:?}"))
+    }
+
+    /// `Retry-After`, which must be a number of seconds.
+    #[track_caller]
+    pub(crate) fn retry_after(&self) -> u64 {
+        self.header("Retry-After").parse().unwrap_or_else(|_| panic!("no Retry-After: {self:?}"))
+    }
+}

@@ -1,0 +1,35 @@
+//! What the services of this process log, kept to be searched. Everything down to `debug` is kept.
+
+use std::io::{self, Write};
+use std::sync::{Mutex, Once};
+
+use tracing_subscriber::EnvFilter;
+
+static KEPT: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+static STARTED: Once = Once::new();
+
+/// From now on everything is kept.
+pub(crate) fn capture() {
+    STARTED.call_once(|| {
+        let filter = EnvFilter::new("debug,hyper=info,mongodb=info,h2=info,reqwest=info");
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(|| Keeper).init();
+    });
+}
+
+/// Everything that was logged so far, by all services of this process.
+pub(crate) fn captured_logs() -> String {
+    String::from_utf8_lossy(&KEPT.lock().unwrap()).into_owned()
+}
+
+struct Keeper;
+
+impl Write for Keeper {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        KEPT.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

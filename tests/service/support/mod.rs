@@ -1,0 +1,62 @@
+//! What the tests are written with: a service of one's own on either store, actors who send requests, the real binary,
+//! and patience with a deadline.
+
+mod actors;
+mod app;
+mod client;
+mod dump;
+mod logs;
+mod predecessor;
+mod process;
+mod raw;
+mod settings;
+mod sse;
+mod store;
+mod time;
+mod watchdog;
+
+pub(crate) use actors::{PASSWORD, User, credentials, email_of};
+pub(crate) use app::TestApp;
+pub(crate) use client::{Answer, Client, Request};
+pub(crate) use dump::{dump, raw_bytes_without};
+pub(crate) use logs::captured_logs;
+pub(crate) use predecessor::{PREDECESSORS_HASH, PREDECESSORS_PASSWORD, signed};
+pub(crate) use process::{Finished, Installation, Service, lines_of_json};
+pub(crate) use raw::{RawAnswer, raw};
+pub(crate) use settings::SECRET_KEY;
+pub(crate) use sse::{EventStream, Item};
+pub(crate) use store::Store;
+pub(crate) use time::{PATIENCE, TestClock, until, within};
+
+/// Declares the test functions of a module for both stores, so that none can be forgotten on one of them: a function
+/// that is missing in the list is dead code and does not pass the lints.
+macro_rules! on_both_stores {
+    ($($name:ident)+) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                crate::support::within(super::$name(crate::support::Store::sqlite())).await;
+            })+
+        }
+        mod mongo {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                crate::support::within(super::$name(crate::support::Store::mongo().await)).await;
+            })+
+        }
+    };
+}
+
+/// The same for tests that only mean something where several machines share a database, or only on one store.
+macro_rules! on_one_store {
+    ($store:ident: $($name:ident)+) => {
+        mod $store {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                crate::support::within(super::$name()).await;
+            })+
+        }
+    };
+}
+
+pub(crate) use {on_both_stores, on_one_store};

@@ -1,0 +1,38 @@
+//! Bytes as they are: requests that no client library would send.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::PATIENCE;
+
+/// An answer, taken apart no further than needed.
+#[derive(Clone, Debug)]
+pub(crate) struct RawAnswer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl RawAnswer {
+    /// Reads an answer as it came; `None` if the connection was closed without one.
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let text = String::from_utf8_lossy(bytes);
+        let (head, body) = text.split_once("\r\n\r\n")?;
+        let status = head.split(' ').nth(1)?.parse().ok()?;
+        Some(Self { status, head: head.to_owned(), body: body.to_owned() })
+    }
+}
+
+/// Sends bytes and reads until the service closes the connection. `None` if it closed without an answer.
+pub(crate) async fn raw(address: &str, request: &[u8]) -> Option<RawAnswer> {
+    let exchange = async {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        // The service may answer and close before it has read everything.
+        let _sent = stream.write_all(request).await;
+        let _closed = stream.shutdown().await;
+        let mut answer = Vec::new();
+        let _read = stream.read_to_end(&mut answer).await;
+        RawAnswer::parse(&answer)
+    };
+    tokio::time::timeout(PATIENCE, exchange).await.expect("the service neither answered nor closed")
+}

@@ -1,0 +1,45 @@
+//! Settings as a test wants them: everything at hand, password hashing at next to no cost.
+
+use std::time::Duration;
+
+use aegis::config::{
+    HttpSettings, LogFormat, LogSettings, MasterKeySetting, PasswordSettings, Secret, Settings, TokenSettings,
+};
+use jsonwebtoken::Algorithm;
+use store::MasterKey;
+
+use super::Store;
+
+/// Signs the tokens of every test service.
+pub(crate) const SECRET_KEY: &str = "a secret key of the tests, longer than thirty-two bytes";
+/// Wraps the stored keys of every test service.
+pub(crate) const MASTER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+pub(crate) fn settings(store: &Store) -> Settings {
+    Settings {
+        database: store.settings(),
+        master_key: MasterKeySetting(MasterKey::from_base64(MASTER_KEY).unwrap()),
+        http: HttpSettings {
+            listen: "127.0.0.1:0".to_owned(),
+            api_prefix: "/api/v1".to_owned(),
+            project_name: "Aegis".to_owned(),
+            cors_origins: vec!["https://app.example".to_owned()],
+        },
+        tokens: TokenSettings {
+            secret_key: Secret::new(SECRET_KEY.to_owned()),
+            previous_key: None,
+            algorithm: Algorithm::HS256,
+            lifetime: Duration::from_hours(7 * 24),
+        },
+        passwords: PasswordSettings {
+            memory_kib: 64,
+            iterations: 1,
+            parallelism: 1,
+            threads: 2,
+            queue: 256,
+            min_length: 8,
+        },
+        administrator: None,
+        log: LogSettings { filter: "info".to_owned(), format: LogFormat::Text },
+    }
+}

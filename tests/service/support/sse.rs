@@ -1,0 +1,96 @@
+//! Server-sent events (WHATWG HTML, "Server-sent events"), as a client reads them.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::PATIENCE;
+
+/// An open stream.
+pub(crate) struct EventStream {
+    response: reqwest::Response,
+    buffer: Vec<u8>,
+}
+
+/// One thing that came.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Item {
+    Event { id: u64, event: String, data: Value },
+    Comment(String),
+}
+
+impl EventStream {
+    /// The stream in an answer, which must be one.
+    pub(crate) fn new(response: reqwest::Response) -> Self {
+        assert_eq!(response.status().as_u16(), 200);
+        let header = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
+        assert!(header("content-type").starts_with("text/event-stream"), "{}", header("content-type"));
+        assert_eq!(header("x-accel-buffering"), "no");
+        Self { response, buffer: Vec::new() }
+    }
+
+    /// The next event or comment; `None` once the stream has ended.
+    pub(crate) async fn next(&mut self) -> Option<Item> {
+        self.next_within(PATIENCE).await
+    }
+
+    /// The next event or comment, which must come soon.
+    pub(crate) async fn next_within(&mut self, limit: Duration) -> Option<Item> {
+        let next = tokio::time::timeout(limit, self.read()).await;
+        next.unwrap_or_else(|_| panic!("nothing came on the stream within {limit:?}"))
+    }
+
+    /// Position and type of the next event, comments passed over; `None` once the stream has ended.
+    pub(crate) async fn event(&mut self) -> Option<(u64, String, Value)> {
+        loop {
+            match self.next().await? {
+                Item::Event { id, event, data } => return Some((id, event, data)),
+                Item::Comment(_) => {}
+            }
+        }
+    }
+
+    /// The next `count` events' positions.
+    pub(crate) async fn positions(&mut self, count: usize) -> Vec<u64> {
+        let mut positions = Vec::new();
+        while positions.len() < count {
+            positions.push(self.event().await.expect("the stream ended").0);
+        }
+        positions
+    }
+
+    async fn read(&mut self) -> Option<Item> {
+        loop {
+            if let Some(end) = self.buffer.windows(2).position(|two| two == b"\n\n") {
+                let block: Vec<u8> = self.buffer.drain(..end + 2).collect();
+                if let Some(item) = item(&String::from_utf8(block).unwrap()) {
+                    return Some(item);
+                }
+                continue;
+            }
+            // A stream that ends and one that is cut look the same to a reader who resumes.
+            self.buffer.extend(self.response.chunk().await.ok().flatten()?);
+        }
+    }
+}
+
+fn item(block: &str) -> Option<Item> {
+    let (mut id, mut event, mut data, mut comment) = (None, None, Vec::new(), None);
+    for line in block.lines().filter(|line| !line.is_empty()) {
+        let (name, value) = line.split_once(':').unwrap_or((line, ""));
+        let value = value.strip_prefix(' ').unwrap_or(value);
+        match name {
+            "" => comment = Some(value.to_owned()),
+            "id" => id = Some(value.parse().unwrap_or_else(|_| panic!("no position: {line}"))),
+            "event" => event = Some(value.to_owned()),
+            "data" => data.push(value),
+            "retry" => assert!(value.parse::<u64>().is_ok(), "{line}"),
+            _ => panic!("no field of server-sent events: {line}"),
+        }
+    }
+    if data.is_empty() {
+        return comment.map(Item::Comment);
+    }
+    let data = serde_json::from_str(&data.join("\n")).unwrap();
+    Some(Item::Event { id: id.expect("an event without id"), event: event.expect("an event without type"), data })
+}

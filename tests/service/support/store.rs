@@ -1,0 +1,78 @@
+//! The databases that a service of a test runs on.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use aegis::config::{DatabaseSettings, Secret};
+use tempfile::TempDir;
+
+/// A database of a test's own, gone with the last clone.
+#[derive(Clone)]
+pub(crate) struct Store(Arc<Kind>);
+
+enum Kind {
+    Sqlite(TempDir),
+    Mongo(testkit::Database),
+    Server { url: String },
+}
+
+impl Store {
+    /// An embedded database in a folder of its own.
+    pub(crate) fn sqlite() -> Self {
+        Self(Arc::new(Kind::Sqlite(TempDir::new().unwrap())))
+    }
+
+    /// A database of its own on the MongoDB that all tests share.
+    pub(crate) async fn mongo() -> Self {
+        Self(Arc::new(Kind::Mongo(testkit::mongodb().await.database())))
+    }
+
+    /// A database on a MongoDB server of the test's own, which may not be there yet.
+    pub(crate) fn on_port(port: u16) -> Self {
+        Self(Arc::new(Kind::Server { url: format!("mongodb://127.0.0.1:{port}/?replicaSet=rs0") }))
+    }
+
+    /// A database on whatever answers at `url`.
+    pub(crate) fn at(url: &str) -> Self {
+        Self(Arc::new(Kind::Server { url: url.to_owned() }))
+    }
+
+    /// How a service finds it.
+    pub(crate) fn settings(&self) -> DatabaseSettings {
+        match self.mongo_address() {
+            Some((url, name)) => {
+                DatabaseSettings::Mongo { url: Secret::new(url.to_owned()), name: name.to_owned() }
+            }
+            None => DatabaseSettings::Embedded { data_dir: self.folder().to_owned() },
+        }
+    }
+
+    /// The same as environment variables.
+    pub(crate) fn environment(&self) -> Vec<(&'static str, String)> {
+        match self.mongo_address() {
+            Some((url, name)) => vec![("MONGODB_URL", url.to_owned()), ("DATABASE_NAME", name.to_owned())],
+            None => vec![("AEGIS_DATA_DIR", self.folder().display().to_string())],
+        }
+    }
+
+    /// URL and database name, if it is a MongoDB.
+    pub(crate) fn mongo_address(&self) -> Option<(&str, &str)> {
+        match &*self.0 {
+            Kind::Sqlite(_) => None,
+            Kind::Mongo(database) => Some((database.url(), database.name())),
+            Kind::Server { url } => Some((url, "aegis")),
+        }
+    }
+
+    /// The file of an embedded database.
+    pub(crate) fn file(&self) -> PathBuf {
+        self.folder().join(aegis::app::DATABASE_FILE)
+    }
+
+    fn folder(&self) -> &Path {
+        match &*self.0 {
+            Kind::Sqlite(folder) => folder.path(),
+            Kind::Mongo(_) | Kind::Server { .. } => panic!("only the embedded database has a folder"),
+        }
+    }
+}

@@ -33,7 +33,7 @@ EXPOSE 8000
 # Neither curl nor wget is in the base; bash opens the socket itself. Answers while the process serves, also when the
 # database is away: restarting Aegis would not bring that back.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 CMD ["bash", "-c", \
-    "exec 3<>/dev/tcp/127.0.0.1/${AEGIS_LISTEN##*:} && printf 'GET / HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n' >&3 && read -r -t 2 _ status _ <&3 && [ \"$status\" = 200 ]"]
+    "exec 3<>/dev/tcp/127.0.0.1/${AEGIS_LISTEN##*:} && printf 'GET %s/health HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n' \"${API_V1_STR:-/api/v1}\" >&3 && read -r -t 2 _ status _ <&3 && [ \"$status\" = 200 ]"]
 
 ENTRYPOINT ["aegis"]
 CMD ["serve"]

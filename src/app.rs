@@ -11,7 +11,7 @@ use store_mongo::MongoStore;
 use store_sqlite::SqliteStore;
 
 use crate::command::UserCommands;
-use crate::config::{DatabaseSettings, Settings};
+use crate::config::{DatabaseSettings, MasterKeySetting, Settings};
 use crate::crypto::{HashingPool, Tokens, UnusableHash};
 use crate::query::UserQueries;
 
@@ -72,12 +72,12 @@ impl Node {
     /// [`StoreError`]: out of reach, or not one that this service may use.
     pub async fn open(
         database: &Database,
-        settings: &Settings,
+        master_key: &MasterKeySetting,
         ambient: &Ambient,
         project: Projecting,
     ) -> Result<Self, StoreError> {
         let (log, rows) = (Arc::clone(&database.log), Arc::clone(&database.rows));
-        let store = EventStore::open(log, settings.master_key.0.clone(), ambient.clone()).await?;
+        let store = EventStore::open(log, master_key.0.clone(), ambient.clone()).await?;
         let mut handle = None;
         for projection in projections::all() {
             rows.prepare(projection.table()).await?;
@@ -141,21 +141,41 @@ impl App {
         })
     }
 
+    /// Connects to the database that the settings name, and opens it as [`App::open`] does.
+    ///
+    /// # Errors
+    /// As [`App::open`].
+    pub async fn connect(&self, project: Projecting) -> Result<&Node, StoreError> {
+        let database = self.until_reached(|| Database::connect(&self.settings.database)).await?;
+        self.open(&database, project).await
+    }
+
     /// Opens the database, trying again for as long as it is only out of reach.
     ///
     /// # Errors
     /// [`StoreError::Refused`] or [`StoreError::Corrupt`] if it is not one that this service may use.
     pub async fn open(&self, database: &Database, project: Projecting) -> Result<&Node, StoreError> {
+        let open = || Node::open(database, &self.settings.master_key, &self.ambient, project);
+        let node = self.until_reached(open).await?;
+        self.set_trouble(None);
+        Ok(self.node.get_or_init(|| node))
+    }
+
+    /// Finishes the writes that were handed over; later ones are refused. For when nobody is served any more.
+    pub async fn close(&self) {
+        if let Some(node) = self.node.get() {
+            node.store.close().await;
+        }
+    }
+
+    /// Tries until it is done, or fails for another reason than that the database is out of reach.
+    async fn until_reached<T, F>(&self, attempt: impl Fn() -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
         let mut told = false;
         loop {
-            match Node::open(database, &self.settings, &self.ambient, project).await {
-                Ok(node) => {
-                    if told {
-                        tracing::info!("the database has been reached");
-                    }
-                    self.set_trouble(None);
-                    return Ok(self.node.get_or_init(|| node));
-                }
+            match attempt().await {
                 Err(error) if error.is_transient() => {
                     if !told {
                         tracing::warn!(%error, "starting without the database; trying on until it answers");
@@ -164,7 +184,12 @@ impl App {
                     self.set_trouble(Some(error.to_string()));
                     tokio::time::sleep(RETRY).await;
                 }
-                Err(error) => return Err(error),
+                done => {
+                    if told && done.is_ok() {
+                        tracing::info!("the database has been reached");
+                    }
+                    return done;
+                }
             }
         }
     }
@@ -176,7 +201,10 @@ impl App {
     pub fn node(&self) -> Result<&Node, StoreError> {
         self.node.get().ok_or_else(|| {
             let trouble = self.trouble.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-            StoreError::Unavailable { what: trouble.unwrap_or_else(|| "it is being opened".to_owned()), source: None }
+            StoreError::Unavailable {
+                what: trouble.unwrap_or_else(|| "it is being opened".to_owned()),
+                source: None,
+            }
         })
     }
 

@@ -1,4 +1,4 @@
-//! An event as the world outside sees it: a CloudEvent 1.0 in JSON (<https://cloudevents.io>, JSON event format 1.0.2).
+//! An event as the world outside sees it: a `CloudEvent` 1.0 in JSON (<https://cloudevents.io>, JSON event format 1.0.2).
 //! The feed, the command line and, later, webhooks all show this and nothing else.
 
 use domain::UserId;
@@ -21,7 +21,7 @@ pub enum Disclosure {
     Impersonal,
 }
 
-/// A CloudEvent, its fields in the order in which people read them.
+/// A `CloudEvent`, its fields in the order in which people read them.
 #[derive(Clone, Debug, Serialize)]
 pub struct CloudEvent {
     specversion: &'static str,
@@ -140,7 +140,8 @@ mod tests {
     }
 
     fn known() -> PersonalData {
-        let fields = json!({"email": "ada@example.com", "username": "ada", "password_hash": "$argon2id$secret"});
+        let fields =
+            json!({"email": "ada@example.com", "username": "ada", "password_hash": "$argon2id$secret"});
         PersonalData::Known(fields.as_object().unwrap().clone())
     }
 

@@ -4,8 +4,10 @@
 //! [`app`] puts it all together. [`cloud_event`] is how an event is shown, to whoever may see it.
 
 pub mod app;
+pub mod cli;
 pub mod cloud_event;
 pub mod command;
 pub mod config;
 pub mod crypto;
+pub mod http;
 pub mod query;

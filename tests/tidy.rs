@@ -26,7 +26,10 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
         let ordinary = all.into_iter().filter(|dependency| dependency["kind"].is_null());
         ordinary.map(|dependency| dependency["name"].as_str().expect("a name").to_owned()).collect()
     };
-    packages.iter().map(|package| (package["name"].as_str().expect("a name").to_owned(), direct(package))).collect()
+    packages
+        .iter()
+        .map(|package| (package["name"].as_str().expect("a name").to_owned(), direct(package)))
+        .collect()
 }
 
 #[test]
@@ -41,16 +44,21 @@ fn arrows_between_crates_point_down_only() {
         ("testkit", &[]),
     ]);
     let packages = dependencies();
-    assert_eq!(packages.keys().map(String::as_str).collect::<Vec<_>>(), allowed.keys().copied().collect::<Vec<_>>());
+    assert_eq!(
+        packages.keys().map(String::as_str).collect::<Vec<_>>(),
+        allowed.keys().copied().collect::<Vec<_>>()
+    );
     for (package, direct) in &packages {
-        let ours: BTreeSet<_> = direct.iter().map(String::as_str).filter(|name| allowed.contains_key(name)).collect();
+        let ours: BTreeSet<_> =
+            direct.iter().map(String::as_str).filter(|name| allowed.contains_key(name)).collect();
         assert_eq!(ours, allowed[package.as_str()].iter().copied().collect(), "the arrows of `{package}`");
     }
 }
 
 #[test]
 fn each_database_driver_is_named_by_one_crate() {
-    for (driver, owner) in [("mongodb", "store-mongo"), ("bson", "store-mongo"), ("rusqlite", "store-sqlite")] {
+    for (driver, owner) in [("mongodb", "store-mongo"), ("bson", "store-mongo"), ("rusqlite", "store-sqlite")]
+    {
         for (package, direct) in dependencies() {
             let may = package == owner || package == "testkit";
             assert!(may || !direct.contains(driver), "`{package}` names {driver}, which is {owner}'s");
@@ -73,8 +81,14 @@ fn the_domain_depends_on_nothing_that_does_io() {
 #[test]
 fn layers_of_the_service_keep_to_themselves() {
     let rules: [(&str, &[&str]); 4] = [
-        ("src/command", &["axum", "crate::http", "crate::cli", "crate::query", "store_mongo", "store_sqlite"]),
-        ("src/query", &["axum", "crate::http", "crate::cli", "crate::command", "store_mongo", "store_sqlite"]),
+        (
+            "src/command",
+            &["axum", "crate::http", "crate::cli", "crate::query", "store_mongo", "store_sqlite"],
+        ),
+        (
+            "src/query",
+            &["axum", "crate::http", "crate::cli", "crate::command", "store_mongo", "store_sqlite"],
+        ),
         ("src/http", &["store_mongo", "store_sqlite", "crate::cli", "crate::config::load"]),
         ("src/cli", &["axum", "store_mongo", "store_sqlite"]),
     ];
@@ -107,7 +121,8 @@ fn every_path_in_the_documents_exists() {
     documents.extend(markdown(&root().join("docs")));
     for document in documents {
         let document: PathBuf = root().join(document);
-        let text = fs::read_to_string(&document).unwrap_or_else(|error| panic!("{}: {error}", document.display()));
+        let text =
+            fs::read_to_string(&document).unwrap_or_else(|error| panic!("{}: {error}", document.display()));
         for path in mentioned(&text) {
             let beside = document.parent().expect("a folder").join(&path);
             assert!(root().join(&path).exists() || beside.exists(), "{} names `{path}`", document.display());
@@ -116,9 +131,11 @@ fn every_path_in_the_documents_exists() {
 }
 
 fn markdown(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).expect("the folder exists").map(|entry| entry.expect("an entry").path());
+    let entries =
+        fs::read_dir(folder).expect("the folder exists").map(|entry| entry.expect("an entry").path());
     let (folders, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
-    let mut found: Vec<_> = files.into_iter().filter(|path| path.extension().is_some_and(|e| e == "md")).collect();
+    let mut found: Vec<_> =
+        files.into_iter().filter(|path| path.extension().is_some_and(|e| e == "md")).collect();
     found.extend(folders.iter().flat_map(|folder| markdown(folder)));
     found
 }

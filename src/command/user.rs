@@ -2,13 +2,13 @@
 //! so that of two that would each remove the other, one is judged anew and refused.
 
 use domain::{
-    Account, Command, EmailAddress, Encoded, PasswordHash, Personal, SYSTEM_STREAM, System, SystemEvent, User, UserEvent,
-    UserId, Username, administrator_change, system, user,
+    Account, Command, EmailAddress, Encoded, PasswordHash, Personal, Role, SYSTEM_STREAM, System,
+    SystemEvent, User, UserEvent, UserId, Username, administrator_change, system, user,
 };
 use jiff::Timestamp;
 use store::{
-    Ambient, Append, AppendError, Claim, EventStore, Expected, NewEvent, PersonalData, Position, Recorded, StoreError,
-    StreamId, StreamWrite,
+    Ambient, Append, AppendError, Claim, EventStore, Expected, NewEvent, PersonalData, Position, Recorded,
+    StoreError, StreamId, StreamWrite,
 };
 
 use super::{Cause, CommandError};
@@ -32,6 +32,12 @@ pub struct SignUp {
     pub username: Username,
     /// The hash of their password.
     pub password_hash: PasswordHash,
+}
+
+impl From<SignUp> for Command {
+    fn from(SignUp { email, username, password_hash }: SignUp) -> Self {
+        Self::Register { email, username, password_hash }
+    }
 }
 
 /// A user as their events leave them, read from the log itself.
@@ -70,9 +76,32 @@ impl UserCommands {
     pub async fn sign_up(&self, request_id: &str, sign_up: SignUp) -> Result<UserState, CommandError> {
         let id = UserId::from_uuid(self.ambient.uuid());
         let cause = Cause { actor: id.stream(), request_id: request_id.to_owned() };
-        let SignUp { email, username, password_hash } = sign_up;
-        self.decide_and_append(&cause, id, &Loaded::absent(), &Command::Register { email, username, password_hash })
-            .await
+        self.decide_and_append(&cause, id, &Loaded::absent(), &[sign_up.into()], None).await
+    }
+
+    /// Registers the first administrator: a new user who holds the role from the start, in one append, so that neither
+    /// a crash nor a rival leaves half of it. `None` if there is an administrator already: then nothing is done.
+    ///
+    /// # Errors
+    /// As [`UserCommands::sign_up`].
+    pub async fn sign_up_administrator(
+        &self,
+        cause: &Cause,
+        sign_up: SignUp,
+    ) -> Result<Option<UserState>, CommandError> {
+        let commands = [sign_up.into(), Command::GrantRole { role: Role::Admin }];
+        for _ in 0..ATTEMPTS {
+            let loaded = self.load_system().await?;
+            if !loaded.0.administrators.is_empty() {
+                return Ok(None);
+            }
+            let id = UserId::from_uuid(self.ambient.uuid());
+            match self.decide_and_append(cause, id, &Loaded::absent(), &commands, Some(loaded)).await {
+                Err(CommandError::Append(AppendError::Conflict { .. })) => {}
+                done => return done.map(Some),
+            }
+        }
+        Err(CommandError::Contended)
     }
 
     /// Carries out a command to an existing user. With `if_match`, only if their stream is at that version.
@@ -88,10 +117,12 @@ impl UserCommands {
     ) -> Result<UserState, CommandError> {
         for _ in 0..ATTEMPTS {
             let loaded = self.load(id).await?;
-            if let Some(expected) = if_match.filter(|expected| *expected != loaded.version && loaded.version > 0) {
+            if let Some(expected) =
+                if_match.filter(|expected| *expected != loaded.version && loaded.version > 0)
+            {
                 return Err(CommandError::VersionMismatch { expected, actual: loaded.version });
             }
-            match self.decide_and_append(cause, id, &loaded, command).await {
+            match self.decide_and_append(cause, id, &loaded, std::slice::from_ref(command), None).await {
                 Err(CommandError::Append(AppendError::Conflict { .. })) => {}
                 done => return done,
             }
@@ -122,15 +153,22 @@ impl UserCommands {
         Ok(!system.administrators.is_empty())
     }
 
+    /// Carries out commands one after the other, in one append. `system` is the state of the installation that the
+    /// caller has judged by already; without one it is read if it matters.
     async fn decide_and_append(
         &self,
         cause: &Cause,
         id: UserId,
         loaded: &Loaded,
-        command: &Command,
+        commands: &[Command],
+        system: Option<(System, u64)>,
     ) -> Result<UserState, CommandError> {
-        let events = user::decide(&loaded.user, command.clone())?;
-        let after = events.iter().fold(loaded.user.clone(), user::evolve);
+        let (mut after, mut events) = (loaded.user.clone(), Vec::new());
+        for command in commands {
+            let decided = user::decide(&after, command.clone())?;
+            after = decided.iter().fold(after, user::evolve);
+            events.extend(decided);
+        }
         let mut state = UserState {
             id,
             account: match &after {
@@ -146,7 +184,10 @@ impl UserCommands {
         }
         let mut writes = vec![self.user_write(id, loaded.version, &events)?];
         if let Some(change) = administrator_change(id, &loaded.user, &after) {
-            let (system, version) = self.load_system().await?;
+            let (system, version) = match system {
+                Some(loaded) => loaded,
+                None => self.load_system().await?,
+            };
             let events = system::decide(&system, change)?;
             if !events.is_empty() {
                 writes.push(self.system_write(version, &events)?);
@@ -160,7 +201,12 @@ impl UserCommands {
         Ok(state)
     }
 
-    fn user_write(&self, id: UserId, version: u64, events: &[UserEvent]) -> Result<StreamWrite, CommandError> {
+    fn user_write(
+        &self,
+        id: UserId,
+        version: u64,
+        events: &[UserEvent],
+    ) -> Result<StreamWrite, CommandError> {
         let mut write = self.write(&id.stream(), version, events.iter().map(UserEvent::encode))?;
         let claims = events.iter().flat_map(UserEvent::claims_taken);
         write.take = claims.map(|(kind, value)| Claim { kind: kind.as_str(), value }).collect();

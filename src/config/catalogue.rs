@@ -53,73 +53,152 @@ use Fallback::{Computed, Text, Unset};
 use Secrecy::{Open, Secret, Url};
 
 /// `MONGODB_URL`.
-pub static MONGODB_URL: Setting = Setting::new("MONGODB_URL", Unset, Url, "a MongoDB replica set or sharded cluster; unset or empty: the embedded database");
+pub static MONGODB_URL: Setting = Setting::new(
+    "MONGODB_URL",
+    Unset,
+    Url,
+    "a MongoDB replica set or sharded cluster; unset or empty: the embedded database",
+);
 
 /// `DATABASE_NAME`.
-pub static DATABASE_NAME: Setting = Setting::new("DATABASE_NAME", Text("aegis"), Open, "the database on that server");
+pub static DATABASE_NAME: Setting =
+    Setting::new("DATABASE_NAME", Text("aegis"), Open, "the database on that server");
 
 /// `AEGIS_DATA_DIR`.
-pub static DATA_DIR: Setting = Setting::new("AEGIS_DATA_DIR", Text("./aegis-data"), Open, "the folder of the embedded database `aegis.db` and of generated keys");
+pub static DATA_DIR: Setting = Setting::new(
+    "AEGIS_DATA_DIR",
+    Text("./aegis-data"),
+    Open,
+    "the folder of the embedded database `aegis.db` and of generated keys",
+);
 
 /// `AEGIS_LISTEN`.
-pub static LISTEN: Setting = Setting::new("AEGIS_LISTEN", Text("127.0.0.1:8000"), Open, "address and port to listen on; port 0 picks a free one and logs it");
+pub static LISTEN: Setting = Setting::new(
+    "AEGIS_LISTEN",
+    Text("127.0.0.1:8000"),
+    Open,
+    "address and port to listen on; port 0 picks a free one and logs it",
+);
 
 /// `SECRET_KEY`.
-pub static SECRET_KEY: Setting = Setting::new("SECRET_KEY", Computed("embedded: `secret.key` in the data folder, made at first start; MongoDB: required"), Secret, "signs access tokens; at least 32 bytes");
+pub static SECRET_KEY: Setting = Setting::new(
+    "SECRET_KEY",
+    Computed("embedded: `secret.key` in the data folder, made at first start; MongoDB: required"),
+    Secret,
+    "signs access tokens; at least 32 bytes",
+);
 
 /// `AEGIS_SECRET_KEY_PREVIOUS`.
-pub static SECRET_KEY_PREVIOUS: Setting = Setting::new("AEGIS_SECRET_KEY_PREVIOUS", Unset, Secret, "verifies access tokens but never signs: the key before the last change");
+pub static SECRET_KEY_PREVIOUS: Setting = Setting::new(
+    "AEGIS_SECRET_KEY_PREVIOUS",
+    Unset,
+    Secret,
+    "verifies access tokens but never signs: the key before the last change",
+);
 
 /// `AEGIS_MASTER_KEY`.
-pub static MASTER_KEY: Setting = Setting::new("AEGIS_MASTER_KEY", Computed("embedded: `master.key` in the data folder, made at first start; MongoDB: required"), Secret, "wraps all stored keys; 32 bytes in base64. Whoever loses it loses all personal data");
+pub static MASTER_KEY: Setting = Setting::new(
+    "AEGIS_MASTER_KEY",
+    Computed("embedded: `master.key` in the data folder, made at first start; MongoDB: required"),
+    Secret,
+    "wraps all stored keys; 32 bytes in base64. Whoever loses it loses all personal data",
+);
 
 /// `ALGORITHM`.
-pub static ALGORITHM: Setting = Setting::new("ALGORITHM", Text("HS256"), Open, "how access tokens are signed: HS256, HS384 or HS512");
+pub static ALGORITHM: Setting =
+    Setting::new("ALGORITHM", Text("HS256"), Open, "how access tokens are signed: HS256, HS384 or HS512");
 
 /// `ACCESS_TOKEN_EXPIRE_MINUTES`.
-pub static ACCESS_TOKEN_EXPIRE_MINUTES: Setting = Setting::new("ACCESS_TOKEN_EXPIRE_MINUTES", Text("10080"), Open, "how long an access token is good, in minutes");
+pub static ACCESS_TOKEN_EXPIRE_MINUTES: Setting = Setting::new(
+    "ACCESS_TOKEN_EXPIRE_MINUTES",
+    Text("10080"),
+    Open,
+    "how long an access token is good, in minutes",
+);
 
 /// `API_V1_STR`.
-pub static API_V1_STR: Setting = Setting::new("API_V1_STR", Text("/api/v1"), Open, "the path before every endpoint");
+pub static API_V1_STR: Setting =
+    Setting::new("API_V1_STR", Text("/api/v1"), Open, "the path before every endpoint");
 
 /// `PROJECT_NAME`.
-pub static PROJECT_NAME: Setting = Setting::new("PROJECT_NAME", Text("Aegis"), Open, "the name shown at `/` and in the API description");
+pub static PROJECT_NAME: Setting =
+    Setting::new("PROJECT_NAME", Text("Aegis"), Open, "the name shown at `/` and in the API description");
 
 /// `AEGIS_CORS_ORIGINS`.
-pub static CORS_ORIGINS: Setting = Setting::new("AEGIS_CORS_ORIGINS", Unset, Open, "origins of web pages that may call the API, separated by commas; `*`: all");
+pub static CORS_ORIGINS: Setting = Setting::new(
+    "AEGIS_CORS_ORIGINS",
+    Unset,
+    Open,
+    "origins of web pages that may call the API, separated by commas; `*`: all",
+);
 
 /// `AEGIS_ARGON2_MEMORY_KIB`.
-pub static ARGON2_MEMORY_KIB: Setting = Setting::new("AEGIS_ARGON2_MEMORY_KIB", Text("19456"), Open, "memory of one password hash, in KiB");
+pub static ARGON2_MEMORY_KIB: Setting =
+    Setting::new("AEGIS_ARGON2_MEMORY_KIB", Text("19456"), Open, "memory of one password hash, in KiB");
 
 /// `AEGIS_ARGON2_ITERATIONS`.
-pub static ARGON2_ITERATIONS: Setting = Setting::new("AEGIS_ARGON2_ITERATIONS", Text("2"), Open, "passes over that memory");
+pub static ARGON2_ITERATIONS: Setting =
+    Setting::new("AEGIS_ARGON2_ITERATIONS", Text("2"), Open, "passes over that memory");
 
 /// `AEGIS_ARGON2_PARALLELISM`.
-pub static ARGON2_PARALLELISM: Setting = Setting::new("AEGIS_ARGON2_PARALLELISM", Text("1"), Open, "lanes of a password hash");
+pub static ARGON2_PARALLELISM: Setting =
+    Setting::new("AEGIS_ARGON2_PARALLELISM", Text("1"), Open, "lanes of a password hash");
 
 /// `AEGIS_HASH_THREADS`.
-pub static HASH_THREADS: Setting = Setting::new("AEGIS_HASH_THREADS", Computed("one per core"), Open, "threads that hash passwords; each keeps the memory of one hash");
+pub static HASH_THREADS: Setting = Setting::new(
+    "AEGIS_HASH_THREADS",
+    Computed("one per core"),
+    Open,
+    "threads that hash passwords; each keeps the memory of one hash",
+);
 
 /// `AEGIS_HASH_QUEUE`.
-pub static HASH_QUEUE: Setting = Setting::new("AEGIS_HASH_QUEUE", Text("256"), Open, "how many password hashes may wait before logins are answered 503");
+pub static HASH_QUEUE: Setting = Setting::new(
+    "AEGIS_HASH_QUEUE",
+    Text("256"),
+    Open,
+    "how many password hashes may wait before logins are answered 503",
+);
 
 /// `AEGIS_PASSWORD_MIN_LENGTH`.
-pub static PASSWORD_MIN_LENGTH: Setting = Setting::new("AEGIS_PASSWORD_MIN_LENGTH", Text("8"), Open, "fewest characters of a new password; 1 restores the predecessor's rule, NIST SP 800-63B-4 asks 15 where the password is the sole factor");
+pub static PASSWORD_MIN_LENGTH: Setting = Setting::new(
+    "AEGIS_PASSWORD_MIN_LENGTH",
+    Text("8"),
+    Open,
+    "fewest characters of a new password; 1 restores the predecessor's rule, NIST SP 800-63B-4 asks 15 where the password is the sole factor",
+);
 
 /// `AEGIS_ADMIN_EMAIL`.
-pub static ADMIN_EMAIL: Setting = Setting::new("AEGIS_ADMIN_EMAIL", Unset, Open, "e-mail address of the first administrator, created at start only while there is none; needs AEGIS_ADMIN_PASSWORD");
+pub static ADMIN_EMAIL: Setting = Setting::new(
+    "AEGIS_ADMIN_EMAIL",
+    Unset,
+    Open,
+    "e-mail address of the first administrator, created at start only while there is none; needs AEGIS_ADMIN_PASSWORD",
+);
 
 /// `AEGIS_ADMIN_PASSWORD`.
-pub static ADMIN_PASSWORD: Setting = Setting::new("AEGIS_ADMIN_PASSWORD", Unset, Secret, "password of the first administrator");
+pub static ADMIN_PASSWORD: Setting =
+    Setting::new("AEGIS_ADMIN_PASSWORD", Unset, Secret, "password of the first administrator");
 
 /// `AEGIS_LOG`.
-pub static LOG: Setting = Setting::new("AEGIS_LOG", Text("info"), Open, "what is logged to stderr: a level, or `target=level` pairs such as `info,aegis=debug`");
+pub static LOG: Setting = Setting::new(
+    "AEGIS_LOG",
+    Text("info"),
+    Open,
+    "what is logged to stderr: a level, or `target=level` pairs such as `info,aegis=debug`",
+);
 
 /// `AEGIS_LOG_FORMAT`.
-pub static LOG_FORMAT: Setting = Setting::new("AEGIS_LOG_FORMAT", Text("text"), Open, "`text` for people or `json`, one object per line");
+pub static LOG_FORMAT: Setting =
+    Setting::new("AEGIS_LOG_FORMAT", Text("text"), Open, "`text` for people or `json`, one object per line");
 
 /// `AEGIS_MONGOD`.
-pub static MONGOD: Setting = Setting::new("AEGIS_MONGOD", Unset, Open, "path of a `mongod`, for tests and benchmarks; the service does not use it");
+pub static MONGOD: Setting = Setting::new(
+    "AEGIS_MONGOD",
+    Unset,
+    Open,
+    "path of a `mongod`, for tests and benchmarks; the service does not use it",
+);
 
 /// All of them, in the order in which they are shown.
 pub static ALL: [&Setting; 23] = [

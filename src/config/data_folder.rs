@@ -71,7 +71,10 @@ impl DataFolder {
     }
 
     /// The master key kept here, or a new one unless there is a database already: that one was made with another key.
-    pub(super) fn master_key_or_new(&mut self, ambient: &Ambient) -> Result<MasterKeySetting, UnusableFolder> {
+    pub(super) fn master_key_or_new(
+        &mut self,
+        ambient: &Ambient,
+    ) -> Result<MasterKeySetting, UnusableFolder> {
         if let Some(key) = self.master_key()? {
             return Ok(key);
         }
@@ -116,7 +119,8 @@ impl DataFolder {
         };
         if fs::metadata(&file).is_ok_and(|found| found.mode() & 0o077 != 0) {
             let shown = file.display();
-            self.warnings.push(format!("{shown} may be read by other users of this machine: `chmod 600 {shown}`"));
+            self.warnings
+                .push(format!("{shown} may be read by other users of this machine: `chmod 600 {shown}`"));
         }
         Ok(Some((Zeroizing::new(text.trim().to_owned()), file)))
     }
@@ -173,7 +177,10 @@ mod tests {
         let ambient = Ambient::system();
         let master = folder(&path).master_key_or_new(&ambient).unwrap();
         let secret = folder(&path).secret_key_or_new(&ambient).unwrap();
-        assert_eq!((mode(&path), mode(&path.join("master.key")), mode(&path.join("secret.key"))), (0o700, 0o600, 0o600));
+        assert_eq!(
+            (mode(&path), mode(&path.join("master.key")), mode(&path.join("secret.key"))),
+            (0o700, 0o600, 0o600)
+        );
         assert_eq!(folder(&path).master_key_or_new(&ambient).unwrap().0.id(), master.0.id());
         assert!(folder(&path).secret_key_or_new(&ambient).unwrap() == secret);
         assert_eq!(fs::read_dir(&path).unwrap().count(), 2, "no draft is left behind");
@@ -243,7 +250,10 @@ mod tests {
     fn commands_need_a_database_that_is_there() {
         let parent = tempfile::tempdir().unwrap();
         let missing = DataFolder::existing(&parent.path().join("none")).map(drop).unwrap_err().to_string();
-        assert!(missing.contains("no database at") && missing.contains("start the service once"), "{missing}");
+        assert!(
+            missing.contains("no database at") && missing.contains("start the service once"),
+            "{missing}"
+        );
         assert!(!parent.path().join("none").exists());
     }
 }

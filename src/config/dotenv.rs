@@ -133,7 +133,9 @@ fn statement(cursor: &mut Cursor<'_>) -> Option<Statement> {
     }
     let ended = cursor.rest.is_empty() || cursor.rest.starts_with(is_end);
     // A name without `=` sets nothing, there as here.
-    ended.then(|| if given { Statement::Assignment { name: name.to_owned(), value } } else { Statement::Blank })
+    ended.then(
+        || if given { Statement::Assignment { name: name.to_owned(), value } } else { Statement::Blank },
+    )
 }
 
 fn value(cursor: &mut Cursor<'_>) -> Option<Raw> {
@@ -154,10 +156,12 @@ fn value(cursor: &mut Cursor<'_>) -> Option<Raw> {
         });
     }
     let line = cursor.take_while(|character| !is_end(character));
-    let comment = line.char_indices().zip(line.chars().skip(1)).find_map(|((start, before), hash)| {
-        (before.is_whitespace() && hash == '#').then_some(start)
-    });
-    let uncommented = if line.starts_with('#') { "" } else { comment.map_or(line, |start| line.split_at(start).0) };
+    let comment = line
+        .char_indices()
+        .zip(line.chars().skip(1))
+        .find_map(|((start, before), hash)| (before.is_whitespace() && hash == '#').then_some(start));
+    let uncommented =
+        if line.starts_with('#') { "" } else { comment.map_or(line, |start| line.split_at(start).0) };
     Some(Raw { text: uncommented.trim_end().to_owned(), literal: false })
 }
 

@@ -102,7 +102,12 @@ pub fn for_command(sources: &Sources) -> Result<Loaded<CommandSettings>, Unusabl
         (DatabaseSettings::Mongo { .. }, Some(master)) => (master, Vec::new()),
         (DatabaseSettings::Mongo { .. }, None) => return Err(required_keys(true).into()),
     };
-    Ok(Loaded { settings: CommandSettings { database, master_key, log: parsed.log }, warnings })
+    let mut log = parsed.log;
+    if values.get(&setting::LOG).is_none() {
+        // Whoever types a command wants its answer; only what is wrong is worth a line more.
+        "warn".clone_into(&mut log.filter);
+    }
+    Ok(Loaded { settings: CommandSettings { database, master_key, log }, warnings })
 }
 
 /// What was found, checked as the service would check it.
@@ -117,7 +122,8 @@ pub(super) fn check(sources: &Sources) -> (Values, Parsed, Vec<Fault>) {
 /// The faults of keys that MongoDB needs and nobody gave: nodes must share them, so none is made up.
 pub(super) fn missing_keys(values: &Values, parsed: &Parsed, keys: &[&Setting], faults: &mut Vec<Fault>) {
     for key in keys.iter().filter(|key| parsed.mongodb_url.is_some() && values.get(key).is_none()) {
-        let known = |fault: &Fault| fault.subject == key.name || Some(&fault.subject) == key.file_name().as_ref();
+        let known =
+            |fault: &Fault| fault.subject == key.name || Some(&fault.subject) == key.file_name().as_ref();
         if !faults.iter().any(known) {
             faults.push(parse::required(key));
         }

@@ -23,7 +23,7 @@ pub use data_folder::UnusableFolder;
 pub use fault::{Fault, Faults, Origin};
 pub use load::{CommandSettings, Loaded, Unusable};
 pub use settings::{
-    AdministratorSettings, DatabaseSettings, HttpSettings, LogFormat, LogSettings, MasterKeySetting, PasswordSettings,
-    Secret, Settings, TokenSettings,
+    AdministratorSettings, DatabaseSettings, HttpSettings, LogFormat, LogSettings, MasterKeySetting,
+    PasswordSettings, Secret, Settings, TokenSettings,
 };
 pub use sources::Sources;

@@ -69,7 +69,9 @@ pub(super) fn parse(values: &Values, cores: usize, faults: &mut Vec<Fault>) -> P
         previous_key: reader.secret(&setting::SECRET_KEY_PREVIOUS),
         master_key: reader.master_key(),
         algorithm: reader.parsed(&setting::ALGORITHM, Algorithm::HS256, syntax::algorithm),
-        token_lifetime: Duration::from_secs(60 * reader.number(&setting::ACCESS_TOKEN_EXPIRE_MINUTES, TOKEN_MINUTES)),
+        token_lifetime: Duration::from_secs(
+            60 * reader.number(&setting::ACCESS_TOKEN_EXPIRE_MINUTES, TOKEN_MINUTES),
+        ),
         http: reader.http(),
         passwords,
         administrator: reader.administrator(&passwords),
@@ -95,7 +97,12 @@ impl Reader<'_> {
     }
 
     /// What `parse` makes of the text; `stand_in` if it is wrong.
-    fn parsed<T>(&mut self, setting: &Setting, stand_in: T, parse: impl FnOnce(&str) -> Result<T, String>) -> T {
+    fn parsed<T>(
+        &mut self,
+        setting: &Setting,
+        stand_in: T,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> T {
         match parse(self.text(setting)) {
             Ok(value) => value,
             Err(problem) => {
@@ -165,7 +172,8 @@ impl Reader<'_> {
         let memory_kib = self.small_number(&setting::ARGON2_MEMORY_KIB, MEMORY_KIB);
         if memory_kib < 8 * parallelism {
             // RFC 9106 §3.1.
-            let problem = format!("{memory_kib} KiB is too little for {parallelism} lanes: 8 KiB each are needed");
+            let problem =
+                format!("{memory_kib} KiB is too little for {parallelism} lanes: 8 KiB each are needed");
             self.refuse(&setting::ARGON2_MEMORY_KIB, problem);
         }
         let threads = if self.values.get(&setting::HASH_THREADS).is_some() {
@@ -197,11 +205,17 @@ impl Reader<'_> {
         match (email, password) {
             (Some(Ok(email)), Some(password)) => Some(AdministratorSettings { email, password }),
             (Some(_), None) => {
-                self.refuse(&setting::ADMIN_PASSWORD, "is not set, but AEGIS_ADMIN_EMAIL is: set both or neither");
+                self.refuse(
+                    &setting::ADMIN_PASSWORD,
+                    "is not set, but AEGIS_ADMIN_EMAIL is: set both or neither",
+                );
                 None
             }
             (None, Some(_)) => {
-                self.refuse(&setting::ADMIN_EMAIL, "is not set, but AEGIS_ADMIN_PASSWORD is: set both or neither");
+                self.refuse(
+                    &setting::ADMIN_EMAIL,
+                    "is not set, but AEGIS_ADMIN_PASSWORD is: set both or neither",
+                );
                 None
             }
             (Some(Err(_)), Some(_)) | (None, None) => None,

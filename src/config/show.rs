@@ -80,7 +80,8 @@ fn is_there(path: &Path) -> bool {
 }
 
 /// A database URL without its secrets. What cannot be taken apart is masked whole.
-fn mask_url(text: &str) -> String {
+#[must_use]
+pub fn mask_url(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return MASK.to_owned() };
     // The last `@`, since a password may hold others although it should not.
     let masked = match rest.rsplit_once('@') {

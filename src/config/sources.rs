@@ -33,7 +33,11 @@ impl Sources {
         let mut read = |name: &str, origin: Origin| {
             optional(fs::read_to_string(folder.join(name))).unwrap_or_else(|error| {
                 let file = folder.join(name);
-                faults.push(Fault::new(file.display().to_string(), origin, format!("cannot be read: {error}")));
+                faults.push(Fault::new(
+                    file.display().to_string(),
+                    origin,
+                    format!("cannot be read: {error}"),
+                ));
                 None
             })
         };

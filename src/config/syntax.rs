@@ -44,7 +44,10 @@ pub(super) fn log_filter(text: &str) -> Result<String, String> {
         let bare = !word.contains(['=', '[', ']', '{', '}']);
         bare && !LEVELS.contains(&word.to_ascii_lowercase().as_str())
     }) {
-        return Err(format!("`{word}` is no level: {} are; for one target write target=level", LEVELS.join(", ")));
+        return Err(format!(
+            "`{word}` is no level: {} are; for one target write target=level",
+            LEVELS.join(", ")
+        ));
     }
     let text = words.collect::<Vec<_>>().join(",");
     match EnvFilter::builder().parse(&text) {
@@ -54,11 +57,13 @@ pub(super) fn log_filter(text: &str) -> Result<String, String> {
 }
 
 pub(super) fn listen(text: &str) -> Result<String, String> {
-    let problem = || format!("`{text}` is no address and port: write for example 127.0.0.1:8000 or [::1]:8000");
+    let problem =
+        || format!("`{text}` is no address and port: write for example 127.0.0.1:8000 or [::1]:8000");
     let (host, port) = text.rsplit_once(':').ok_or_else(problem)?;
     let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     let named = |host: &str| {
-        host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-')) && !host.is_empty()
+        host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'))
+            && !host.is_empty()
     };
     let host_fits = match bracketed {
         Some(host) => host.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv6()),
@@ -96,7 +101,8 @@ fn cors_origin(text: &str) -> Result<String, String> {
     if text == "*" {
         return Err("`*` allows every origin: it stands alone".to_owned());
     }
-    let no_origin = || format!("`{text}` is no origin: scheme, host and port are, as in https://app.example.com");
+    let no_origin =
+        || format!("`{text}` is no origin: scheme, host and port are, as in https://app.example.com");
     let url = Url::parse(text).map_err(|_| no_origin())?;
     let bare = matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none();
     if !bare || !url.has_host() || !url.username().is_empty() || url.password().is_some() {
@@ -104,7 +110,8 @@ fn cors_origin(text: &str) -> Result<String, String> {
     }
     // Only web schemes have an origin in the sense of the standard; others, such as those of apps, stay as they are.
     let origin = url.origin();
-    let sent = if origin.is_tuple() { origin.ascii_serialization() } else { text.trim_end_matches('/').to_owned() };
+    let sent =
+        if origin.is_tuple() { origin.ascii_serialization() } else { text.trim_end_matches('/').to_owned() };
     if sent == text { Ok(sent) } else { Err(format!("`{text}` is not how browsers send it: write {sent}")) }
 }
 
@@ -117,7 +124,9 @@ mod tests {
         for good in ["127.0.0.1:8000", "0.0.0.0:0", "[::]:80", "localhost:8000", "api.example.com:1"] {
             assert_eq!(listen(good), Ok(good.to_owned()));
         }
-        for bad in ["8000", ":8000", "127.0.0.1", "127.0.0.1:", "::1:8000", "[1.2.3.4]:1", "a b:1", "h:65536", ""] {
+        for bad in
+            ["8000", ":8000", "127.0.0.1", "127.0.0.1:", "::1:8000", "[1.2.3.4]:1", "a b:1", "h:65536", ""]
+        {
             assert!(listen(bad).is_err(), "{bad}");
         }
     }
@@ -156,7 +165,9 @@ mod tests {
 
     #[test]
     fn a_misspelt_log_level_is_no_filter() {
-        for good in ["info", "WARN", "off", "info,aegis=debug", "warn, store_mongo=trace", "aegis[{user}]=debug"] {
+        for good in
+            ["info", "WARN", "off", "info,aegis=debug", "warn, store_mongo=trace", "aegis[{user}]=debug"]
+        {
             assert!(log_filter(good).is_ok(), "{good}");
         }
         for bad in ["verbose", "infoo", "info,debg", "aegis=loud", "info,"] {

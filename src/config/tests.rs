@@ -21,7 +21,8 @@ fn environment(pairs: &[(&str, &str)]) -> Sources {
 
 /// A service on MongoDB: needs no folder.
 fn mongo(pairs: &[(&str, &str)]) -> Sources {
-    let base = [("MONGODB_URL", "mongodb://h/?replicaSet=rs0"), ("SECRET_KEY", KEY), ("AEGIS_MASTER_KEY", MASTER)];
+    let base =
+        [("MONGODB_URL", "mongodb://h/?replicaSet=rs0"), ("SECRET_KEY", KEY), ("AEGIS_MASTER_KEY", MASTER)];
     environment(&[&base, pairs].concat())
 }
 
@@ -47,7 +48,8 @@ fn without_any_setting_the_embedded_database_and_the_defaults_of_the_contract_ho
     assert_eq!(settings.http.api_prefix, "/api/v1");
     assert_eq!(settings.http.cors_origins, [""; 0]);
     assert_eq!(settings.tokens.lifetime.as_secs(), 7 * 24 * 60 * 60);
-    let PasswordSettings { memory_kib, iterations, parallelism, threads, queue, min_length } = settings.passwords;
+    let PasswordSettings { memory_kib, iterations, parallelism, threads, queue, min_length } =
+        settings.passwords;
     assert_eq!((memory_kib, iterations, parallelism, queue, min_length), (19456, 2, 1, 256, 8));
     assert!(threads >= 1);
     assert_eq!((settings.log.filter.as_str(), settings.log.format), ("info", LogFormat::Text));
@@ -63,7 +65,10 @@ fn the_environment_beats_dotenv_and_dotenv_beats_toml() {
     };
     let settings = load(&sources).unwrap();
     let DatabaseSettings::Mongo { name, .. } = &settings.database else { panic!("not MongoDB") };
-    assert_eq!((settings.http.project_name.as_str(), name.as_str(), settings.passwords.queue), ("one", "two", 3));
+    assert_eq!(
+        (settings.http.project_name.as_str(), name.as_str(), settings.passwords.queue),
+        ("one", "two", 3)
+    );
 }
 
 #[test]
@@ -90,24 +95,37 @@ fn secrets_can_be_read_from_files() {
     sources.environment.insert("SECRET_KEY".to_owned(), "".into());
     sources.environment.insert("SECRET_KEY_FILE".to_owned(), "missing".into());
     let missing = fault(&sources);
-    assert!(missing.contains("SECRET_KEY_FILE (environment): ") && missing.contains("cannot be read"), "{missing}");
+    assert!(
+        missing.contains("SECRET_KEY_FILE (environment): ") && missing.contains("cannot be read"),
+        "{missing}"
+    );
     assert!(!missing.contains("is not set"), "one fault is enough: {missing}");
 }
 
 #[test]
 fn an_unknown_name_is_an_error_with_the_nearest_one() {
     let environment = fault(&mongo(&[("AEGIS_LISTN", "x")]));
-    assert!(environment.contains("AEGIS_LISTN (environment): ") && environment.contains("did you mean AEGIS_LISTEN?"));
+    assert!(
+        environment.contains("AEGIS_LISTN (environment): ")
+            && environment.contains("did you mean AEGIS_LISTEN?")
+    );
     let dotenv = fault(&Sources { dotenv: Some("AEGIS_DATADIR=x".to_owned()), ..mongo(&[]) });
-    assert!(dotenv.contains("AEGIS_DATADIR (.env): ") && dotenv.contains("did you mean AEGIS_DATA_DIR?"), "{dotenv}");
+    assert!(
+        dotenv.contains("AEGIS_DATADIR (.env): ") && dotenv.contains("did you mean AEGIS_DATA_DIR?"),
+        "{dotenv}"
+    );
     let toml = fault(&Sources { toml: Some("algoritm = 'HS256'".to_owned()), ..mongo(&[]) });
     assert!(toml.contains("algoritm (aegis.toml): ") && toml.contains("did you mean ALGORITHM?"), "{toml}");
 }
 
 #[test]
 fn names_of_others_are_let_pass() {
-    let others =
-        [("PATH", "/bin"), ("AEGIS_TEST_RUN", "1"), ("AEGIS_PORT_8000_TCP", "tcp://x"), ("AEGIS_SERVICE_HOST", "y")];
+    let others = [
+        ("PATH", "/bin"),
+        ("AEGIS_TEST_RUN", "1"),
+        ("AEGIS_PORT_8000_TCP", "tcp://x"),
+        ("AEGIS_SERVICE_HOST", "y"),
+    ];
     let sources = Sources { dotenv: Some("BACKEND_CORS_ORIGINS=[]".to_owned()), ..mongo(&others) };
     load(&sources).unwrap();
     load(&mongo(&[("AEGIS_MONGOD", "/usr/bin/mongod")])).unwrap();
@@ -153,16 +171,22 @@ fn all_faults_are_told_at_once() {
 
 #[test]
 fn toml_that_cannot_be_read_is_not_quoted() {
-    let told = fault(&Sources { toml: Some("SECRET_KEY = 'x'\nSECRET_KEY = s3cret\n".to_owned()), ..mongo(&[]) });
+    let told =
+        fault(&Sources { toml: Some("SECRET_KEY = 'x'\nSECRET_KEY = s3cret\n".to_owned()), ..mongo(&[]) });
     assert!(told.contains("line 2 (aegis.toml): is no TOML") && !told.contains("s3cret"), "{told}");
 }
 
 #[test]
 fn the_administrators_address_and_password_come_together() {
-    let both = load(&mongo(&[("AEGIS_ADMIN_EMAIL", "Ada@Example.com"), ("AEGIS_ADMIN_PASSWORD", "long enough")]));
+    let both =
+        load(&mongo(&[("AEGIS_ADMIN_EMAIL", "Ada@Example.com"), ("AEGIS_ADMIN_PASSWORD", "long enough")]));
     assert_eq!(both.unwrap().administrator.unwrap().email.as_str(), "Ada@example.com");
-    assert!(fault(&mongo(&[("AEGIS_ADMIN_EMAIL", "a@b.example")])).contains("AEGIS_ADMIN_PASSWORD: is not set"));
-    assert!(fault(&mongo(&[("AEGIS_ADMIN_PASSWORD", "long enough")])).contains("AEGIS_ADMIN_EMAIL: is not set"));
+    assert!(
+        fault(&mongo(&[("AEGIS_ADMIN_EMAIL", "a@b.example")])).contains("AEGIS_ADMIN_PASSWORD: is not set")
+    );
+    assert!(
+        fault(&mongo(&[("AEGIS_ADMIN_PASSWORD", "long enough")])).contains("AEGIS_ADMIN_EMAIL: is not set")
+    );
 }
 
 #[test]
@@ -210,9 +234,15 @@ fn commands_on_mongodb_do_not_need_the_key_of_tokens() {
     let url = ("MONGODB_URL", "mongodb://h");
     for_command(&environment(&[url, ("AEGIS_MASTER_KEY", MASTER)])).unwrap();
     let told = for_command(&environment(&[url])).map(drop).unwrap_err().to_string();
-    assert!(told.contains("AEGIS_MASTER_KEY: is not set") && told.contains("openssl rand -base64 32"), "{told}");
+    assert!(
+        told.contains("AEGIS_MASTER_KEY: is not set") && told.contains("openssl rand -base64 32"),
+        "{told}"
+    );
     let told = fault(&environment(&[url]));
-    assert!(told.contains("SECRET_KEY: is not set") && told.contains("AEGIS_MASTER_KEY: is not set"), "{told}");
+    assert!(
+        told.contains("SECRET_KEY: is not set") && told.contains("AEGIS_MASTER_KEY: is not set"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -242,7 +272,8 @@ fn what_is_shown_keeps_secrets_and_names_sources() {
 fn what_is_shown_tells_where_keys_are_kept_and_what_is_wrong() {
     let folder = tempfile::tempdir().unwrap();
     let sources = embedded(folder.path());
-    let source = |(shown, _): (Vec<show::Shown>, _)| shown.into_iter().find(|one| one.name == "SECRET_KEY").unwrap();
+    let source =
+        |(shown, _): (Vec<show::Shown>, _)| shown.into_iter().find(|one| one.name == "SECRET_KEY").unwrap();
     assert!(source(survey(&sources)).source.starts_with("made at first start: "));
     load(&sources).unwrap();
     let kept = source(survey(&sources));

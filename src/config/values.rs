@@ -118,9 +118,15 @@ fn toml(sources: &Sources, faults: &mut Vec<Fault>) -> Layer {
     let mut texts = BTreeMap::new();
     let text = sources.toml.as_deref().unwrap_or_default();
     let table = text.parse::<toml::Table>().unwrap_or_else(|error| {
-        let line = error.span().map_or(1, |span| 1 + text.bytes().take(span.start).filter(|byte| *byte == b'\n').count());
+        let line = error
+            .span()
+            .map_or(1, |span| 1 + text.bytes().take(span.start).filter(|byte| *byte == b'\n').count());
         // The message alone: the whole error quotes the line, which may hold a secret.
-        faults.push(Fault::new(format!("line {line}"), Origin::Toml, format!("is no TOML: {}", error.message())));
+        faults.push(Fault::new(
+            format!("line {line}"),
+            Origin::Toml,
+            format!("is no TOML: {}", error.message()),
+        ));
         toml::Table::new()
     });
     for (name, value) in table {

@@ -85,7 +85,12 @@ impl Hasher {
             self.blocks.resize(count, Block::new());
         }
         let blocks = self.blocks.get_mut(..count).unwrap_or_default();
-        let done = Argon2::new(algorithm, version, params).hash_password_into_with_memory(password, salt, out, &mut *blocks);
+        let done = Argon2::new(algorithm, version, params).hash_password_into_with_memory(
+            password,
+            salt,
+            out,
+            &mut *blocks,
+        );
         blocks.iter_mut().for_each(Zeroize::zeroize);
         // A single costly hash, such as one of the predecessor's, must not keep its memory for ever.
         if usual > 0 && usual < count {
@@ -108,9 +113,10 @@ struct Stored {
 impl Stored {
     fn parse(text: &str) -> Result<Self, UnusableHash> {
         let unusable = |what: &str| UnusableHash(what.to_owned());
-        let phc = argon2::password_hash::phc::PasswordHash::new(text).map_err(|_| unusable("it is no PHC string"))?;
-        let algorithm =
-            Algorithm::try_from(phc.algorithm.as_str()).map_err(|_| unusable("its algorithm is not Argon2"))?;
+        let phc = argon2::password_hash::phc::PasswordHash::new(text)
+            .map_err(|_| unusable("it is no PHC string"))?;
+        let algorithm = Algorithm::try_from(phc.algorithm.as_str())
+            .map_err(|_| unusable("its algorithm is not Argon2"))?;
         let version = phc.version.map_or(Ok(Version::V0x10), Version::try_from);
         let params = Params::try_from(&phc).map_err(|_| unusable("its costs are out of Argon2's range"))?;
         let costs = HashParameters {
@@ -180,7 +186,9 @@ mod tests {
         let mut hasher = Hasher::default();
         let salt_and_hash = "AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
         for costs in ["m=4194304,t=1,p=1", "m=64,t=4294967295,p=1", "m=1048576,t=1,p=65"] {
-            assert!(hasher.verify(b"x", &stored(&format!("$argon2id$v=19${costs}${salt_and_hash}"))).is_err());
+            assert!(
+                hasher.verify(b"x", &stored(&format!("$argon2id$v=19${costs}${salt_and_hash}"))).is_err()
+            );
         }
         assert!(hasher.verify(b"x", &stored("plain text")).is_err());
     }

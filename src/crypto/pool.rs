@@ -117,7 +117,8 @@ impl HashingPool {
 
 fn work(waiting: &Mutex<Receiver<Job>>, costs: HashParameters, ambient: &Ambient) {
     // Linux keeps a priority per thread; elsewhere, and where it is forbidden, hashing just competes.
-    if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), LOWEST_PRIORITY) {
+    if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), LOWEST_PRIORITY)
+    {
         tracing::debug!(%error, "hashing threads run at normal priority");
     }
     let mut hasher = Hasher::default();

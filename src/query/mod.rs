@@ -59,18 +59,26 @@ impl UserQueries {
         self.rows.rows(&USERS, &key).await?.remove(&key[0]).as_ref().map(typed).transpose()
     }
 
+    /// The user of that e-mail address, if the rows show one already. `None` says nothing; [`UserQueries::by_email`]
+    /// makes sure.
+    ///
+    /// # Errors
+    /// [`QueryError::Store`] if the rows cannot be read.
+    pub async fn shown_by_email(&self, email: &EmailAddress) -> Result<Option<UserRow>, QueryError> {
+        self.rows.find(&USERS, "email_key", &email.key()).await?.first().map(typed).transpose()
+    }
+
     /// The user of that e-mail address; `None` only if the rows have reached the head of the log and still do not
     /// show one.
     ///
     /// # Errors
     /// [`QueryError::Behind`] if the rows may yet be missing somebody.
     pub async fn by_email(&self, email: &EmailAddress) -> Result<Option<UserRow>, QueryError> {
-        let key = email.key();
-        if let Some(row) = self.rows.find(&USERS, "email_key", &key).await?.first() {
-            return typed(row).map(Some);
+        if let Some(row) = self.shown_by_email(email).await? {
+            return Ok(Some(row));
         }
         self.reach_head().await?;
-        self.rows.find(&USERS, "email_key", &key).await?.first().map(typed).transpose()
+        self.shown_by_email(email).await
     }
 
     /// A page of users by ascending id, above `after`, at most `limit`.
@@ -101,7 +109,10 @@ impl UserQueries {
     /// it back at once. If that takes longer the write stands all the same, so the wait just ends.
     pub async fn settle(&self, written: Position) {
         if self.wait(written).await.is_err() {
-            tracing::warn!(position = written.get(), "a write was answered before the read model `users` shows it");
+            tracing::warn!(
+                position = written.get(),
+                "a write was answered before the read model `users` shows it"
+            );
         }
     }
 

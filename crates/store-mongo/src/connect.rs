@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use mongodb::bson::RawDocumentBuf;
+use mongodb::bson::{Document, RawDocumentBuf, doc};
 use mongodb::error::{Error, ErrorKind};
 use mongodb::options::{
     Acknowledgment, ClientOptions, DatabaseOptions, ReadConcern, ReadPreference, SelectionCriteria,
@@ -16,6 +16,8 @@ use crate::failure::from_driver;
 
 /// How long to look for a primary.
 const SERVER_SELECTION: Duration = Duration::from_secs(5);
+/// How long to look for a server of which no more is wanted than why there is no primary.
+const PROBE: Duration = Duration::from_secs(2);
 /// How long a connection may take to be made. Together with [`HEARTBEAT`] it bounds how long a server may be silent
 /// before the driver breaks the connections to it: the driver knows no socket timeout.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -35,6 +37,7 @@ pub(crate) struct Connection {
     pub(crate) watched: Db,
     /// The configured addresses, for messages.
     pub(crate) hosts: String,
+    direct: ClientOptions,
 }
 
 impl Connection {
@@ -51,11 +54,19 @@ impl Connection {
         watching.max_pool_size = Some(WATCH_POOL);
         watching.min_pool_size = None;
         options.max_pool_size.get_or_insert(WORK_POOL);
+        let direct = direct(options.clone());
         Ok(Self {
             work: Db::new(&client(options)?, database),
             watched: Db::new(&client(watching)?, database),
             hosts: hosts.join(","),
+            direct,
         })
+    }
+
+    /// What the first configured server says of itself, whatever state it is in; nothing if it says nothing.
+    pub(crate) async fn first_server(&self) -> Option<Document> {
+        let client = Client::with_options(self.direct.clone()).ok()?;
+        client.database("admin").run_command(doc! { "hello": 1 }).await.ok()
     }
 }
 
@@ -126,6 +137,15 @@ impl Db {
             .build();
         self.0.client().start_session().with_options(options).await
     }
+}
+
+/// Options to speak to the first server alone, without regard to the set it may belong to.
+fn direct(mut options: ClientOptions) -> ClientOptions {
+    options.hosts.truncate(1);
+    options.direct_connection = Some(true);
+    options.repl_set_name = None;
+    options.server_selection_timeout = Some(PROBE);
+    options
 }
 
 fn client(options: ClientOptions) -> Result<Client, StoreError> {

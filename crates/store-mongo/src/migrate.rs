@@ -1,7 +1,8 @@
 //! Making a database, or finding out that it is made: collections, indexes, and the genesis of the log.
 
 use async_trait::async_trait;
-use mongodb::bson::{RawDocument, doc};
+use mongodb::bson::{Document, RawDocument, doc};
+use mongodb::error::ErrorKind;
 use mongodb::options::IndexOptions;
 use mongodb::{ClientSession, IndexModel};
 use store::backend::{FORMAT, Genesis};
@@ -9,7 +10,7 @@ use store::{Head, StoreError};
 
 use crate::connect::{Connection, Db};
 use crate::document::from_head;
-use crate::failure::{Failure, cannot};
+use crate::failure::{Failure, cannot, from_driver};
 use crate::fields::{Fields, binary, raw, uuid};
 use crate::transaction::{Work, reason, transact};
 
@@ -36,36 +37,38 @@ pub(crate) async fn make_collection(db: &Db, name: &str) -> Result<(), StoreErro
     }
 }
 
-/// Only a replica set has transactions and change streams.
+/// Only a replica set, or a cluster of them, has transactions and change streams.
 async fn check_server(connection: &Connection) -> Result<(), StoreError> {
-    let hosts = &connection.hosts;
     let admin = connection.work.handle().client().database("admin");
-    let hello = admin.run_command(doc! { "hello": 1 }).await.map_err(|error| {
-        // The driver does not choose a server that has no configuration yet, and names its state only in the message.
-        if error.kind.to_string().contains("RSGhost") {
-            not_initiated(hosts)
-        } else {
-            cannot("greeting MongoDB")(error)
+    match admin.run_command(doc! { "hello": 1 }).await {
+        Ok(hello) => check_kind(&connection.hosts, &hello),
+        Err(error) => {
+            // The driver passes over a server that is not of the kind that the URL asks for, and does not say so.
+            let passed_over = match *error.kind {
+                ErrorKind::ServerSelection { .. } => connection.first_server().await,
+                _ => None,
+            };
+            passed_over.map_or(Ok(()), |hello| check_kind(&connection.hosts, &hello))?;
+            Err(from_driver("greeting MongoDB", error))
         }
-    })?;
+    }
+}
+
+fn check_kind(hosts: &str, hello: &Document) -> Result<(), StoreError> {
     if hello.contains_key("setName") || hello.get_str("msg").is_ok_and(|kind| kind == "isdbgrid") {
         Ok(())
     } else if hello.get_bool("isreplicaset").unwrap_or(false) {
-        Err(not_initiated(hosts))
+        let what = format!(
+            "MongoDB at {hosts} is a replica set member without a configuration yet; run once: \
+             mongosh --host {hosts} --eval 'rs.initiate()'"
+        );
+        Err(StoreError::Unavailable { what, source: None })
     } else {
         Err(StoreError::Refused(format!(
             "MongoDB at {hosts} is a standalone server, which has no transactions. Make it a replica set of one: \
              restart mongod with `--replSet rs0`, then run once: mongosh --host {hosts} --eval 'rs.initiate()'"
         )))
     }
-}
-
-fn not_initiated(hosts: &str) -> StoreError {
-    let what = format!(
-        "MongoDB at {hosts} is a replica set member without a configuration yet; run once: \
-         mongosh --host {hosts} --eval 'rs.initiate()'"
-    );
-    StoreError::Unavailable { what, source: None }
 }
 
 async fn read_format(db: &Db) -> Result<Option<u32>, StoreError> {

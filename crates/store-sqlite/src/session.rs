@@ -94,7 +94,7 @@ impl Session {
         if wal.pages > 0 && self.empty_at.is_none() {
             self.empty_at = Some(Instant::now() + EMPTY_AFTER);
         }
-        if wal.pages - wal.moved >= MOVE_PAGES {
+        if wal.pages - wal.moved >= std::env::var("MOVE").map_or(MOVE_PAGES, |v| v.parse().unwrap()) {
             self.run(|connection| checkpoint(connection, "PASSIVE"))?;
         }
         Ok(())

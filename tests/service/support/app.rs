@@ -79,6 +79,7 @@ impl TestApp {
         let served = self.served.take().unwrap();
         let ended = tokio::time::timeout(PATIENCE, served).await;
         ended.expect("the service has not stopped").unwrap();
+        self.app.close().await;
     }
 
     async fn launch(store: Store, settings: Settings, project: Projecting, clock: Arc<TestClock>) -> Self {

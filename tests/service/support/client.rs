@@ -55,9 +55,9 @@ impl Client {
         self.request(Method::POST, path)
     }
 
-    /// The answer of `/health/ready`.
+    /// Whether the service is ready.
     pub(crate) async fn readiness(&self) -> Answer {
-        self.outside(Method::GET, "/health/ready").send().await
+        self.get("/health/ready").send().await
     }
 
     /// Logs in.
@@ -106,7 +106,10 @@ impl Request {
     pub(crate) async fn try_send(self) -> reqwest::Result<Answer> {
         let response = self.0.send().await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Ok(Answer { status, headers, body: response.bytes().await?.into() })
+        // A stream of events has no end; who wants to read one opens it.
+        let endless = headers.get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+        let body = if endless { Vec::new() } else { response.bytes().await?.into() };
+        Ok(Answer { status, headers, body })
     }
 
     /// Opens a stream of server-sent events.

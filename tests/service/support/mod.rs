@@ -21,10 +21,10 @@ pub(crate) use client::{Answer, Client, Request};
 pub(crate) use dump::{dump, raw_bytes_without};
 pub(crate) use logs::captured_logs;
 pub(crate) use predecessor::{PREDECESSORS_HASH, PREDECESSORS_PASSWORD, signed};
-pub(crate) use process::{Finished, Installation, Service, lines_of_json};
-pub(crate) use raw::{RawAnswer, raw};
+pub(crate) use process::Installation;
+pub(crate) use raw::raw;
 pub(crate) use settings::SECRET_KEY;
-pub(crate) use sse::{EventStream, Item};
+pub(crate) use sse::Item;
 pub(crate) use store::Store;
 pub(crate) use time::{PATIENCE, TestClock, until, within};
 

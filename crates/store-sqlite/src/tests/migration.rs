@@ -64,9 +64,6 @@ async fn migrating_again_changes_nothing() {
     let sqlite = SqliteStore::open(&database.path()).unwrap();
     assert_eq!(sqlite.migrate(&genesis(1)).await.unwrap(), genesis(1));
     assert_eq!(sqlite.migrate(&genesis(2)).await.unwrap(), genesis(1));
-    let (_sqlite, log) =
-        Database { master: MasterKey::generate(&Ambient::system()), ..Database::new() }.open().await;
-    register(&log, "user-1").await.unwrap();
 }
 
 #[tokio::test]

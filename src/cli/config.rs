@@ -1,0 +1,82 @@
+//! `aegis config`: every setting, its value and where it comes from.
+
+use super::failure::Failure;
+use super::output::Output;
+use super::table::printable;
+use crate::config::Sources;
+use crate::config::show::{Shown, survey};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Print one JSON object per line
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Arguments, sources: &Sources, out: &mut Output) -> Result<(), Failure> {
+    let (settings, faults) = survey(sources);
+    let lines: Vec<_> = settings.iter().map(assignment).collect();
+    let width = lines.iter().map(|line| line.chars().count()).filter(|width| *width <= 60).max().unwrap_or(0);
+    for (setting, line) in settings.iter().zip(lines) {
+        if arguments.json {
+            out.json(setting)?;
+        } else {
+            out.line(&format!("{line:width$}  # {}", setting.source))?;
+        }
+    }
+    out.flush()?;
+    faults.map_or(Ok(()), |faults| Err(faults.into()))
+}
+
+/// As it could stand in `.env`.
+fn assignment(setting: &Shown) -> String {
+    let value = printable(setting.value.as_deref().unwrap_or_default());
+    let plain =
+        |character: char| !character.is_whitespace() && !matches!(character, '#' | '\'' | '"' | '\\' | '$');
+    if value.chars().all(plain) {
+        format!("{}={value}", setting.name)
+    } else {
+        format!("{}='{}'", setting.name, value.replace('\\', "\\\\").replace('\'', "\\'"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::tests::Captured;
+
+    fn shown(json: bool, pairs: &[(&str, &str)]) -> (String, Result<(), Failure>) {
+        let captured = Captured::default();
+        let environment = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
+        let sources = Sources { environment, ..Sources::default() };
+        let done = run(&Arguments { json }, &sources, &mut captured.output());
+        (captured.text(), done)
+    }
+
+    #[test]
+    fn each_setting_has_a_line_with_its_source() {
+        let (text, done) =
+            shown(false, &[("PROJECT_NAME", "Ada's"), ("SECRET_KEY", "0123456789abcdef0123456789abcdef")]);
+        assert_eq!(done, Ok(()));
+        for line in
+            ["ALGORITHM=HS256 ", "PROJECT_NAME='Ada\\'s' ", "SECRET_KEY=******** ", "AEGIS_CORS_ORIGINS= "]
+        {
+            assert!(text.contains(&format!("\n{line}")), "{line} is missing from {text}");
+        }
+        assert!(text.lines().all(|line| line.contains("  # ")), "{text}");
+    }
+
+    #[test]
+    fn programs_get_one_object_per_line() {
+        let (text, _) = shown(true, &[]);
+        let first: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        assert_eq!(first, serde_json::json!({"name": "MONGODB_URL", "value": null, "source": "not set"}));
+    }
+
+    #[test]
+    fn faults_are_told_after_what_there_is() {
+        let (text, done) = shown(false, &[("AEGIS_LISTEN", "nowhere")]);
+        assert!(text.contains("AEGIS_LISTEN=nowhere"));
+        assert!(matches!(done, Err(Failure::Failed(why)) if why.contains("AEGIS_LISTEN (environment)")));
+    }
+}

@@ -1,0 +1,82 @@
+//! `aegis events`: the log itself.
+
+mod list;
+mod replay;
+mod tail;
+
+use clap::Subcommand;
+use domain::UserId;
+use serde_json::Value;
+use store::{Recorded, StreamId};
+use uuid::Uuid;
+
+use super::failure::Failure;
+use super::output::Output;
+use super::session::Session;
+use super::table::Table;
+use crate::cloud_event::{CloudEvent, Disclosure};
+use crate::config::Sources;
+
+/// Events read at once.
+const PAGE: usize = 500;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Print the events of the log in order
+    List(list::Arguments),
+    /// Print events as they happen, until interrupted
+    Tail(tail::Arguments),
+    /// Fold the log and print the state of every user at some point in it
+    Replay(replay::Arguments),
+}
+
+pub(super) async fn run(command: Command, sources: &Sources, out: &mut Output) -> Result<(), Failure> {
+    let session = Session::open(sources).await?;
+    let done = match command {
+        Command::List(arguments) => list::run(&arguments, &session, out).await,
+        Command::Tail(arguments) => tail::run(&arguments, &session, out).await,
+        Command::Replay(arguments) => replay::run(&arguments, &session, out).await,
+    };
+    session.close().await;
+    done
+}
+
+/// Events as they come, one per line. Operators see personal values; secrets are shown to nobody.
+struct EventLines {
+    json: bool,
+    log_id: Uuid,
+    table: Table<6>,
+}
+
+impl EventLines {
+    fn new(json: bool, session: &Session) -> Self {
+        let table = Table::new(["POSITION", "TIME", "TYPE", "SUBJECT", "ACTOR", "DATA"]);
+        Self { json, log_id: session.node.store.log_id(), table }
+    }
+
+    fn print(&mut self, events: &[Recorded], out: &mut Output) -> Result<(), Failure> {
+        for event in events {
+            let event = CloudEvent::new(event, self.log_id, Disclosure::Personal);
+            if self.json {
+                out.json(&event)?;
+                continue;
+            }
+            self.table.row([
+                event.position().to_string(),
+                event.time().to_owned(),
+                event.event_type().to_owned(),
+                event.subject().to_owned(),
+                event.actor().to_owned(),
+                Value::Object(event.data().clone()).to_string(),
+            ]);
+        }
+        self.table.print(out)?;
+        out.flush()
+    }
+}
+
+/// A stream by its name, or a user's by their id.
+fn stream(text: &str) -> Result<StreamId, String> {
+    let name = UserId::parse(text).map_or_else(|_| text.to_owned(), |id| id.stream());
+    StreamId::new(name).map_err(|error| error.to_string())
+}

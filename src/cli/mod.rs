@@ -1,0 +1,102 @@
+//! The command line. One file per subcommand, folders follow its words: `aegis users list` is in `users/list.rs`.
+//! Beside them: [`failure`] and its exit codes, [`output`], [`session`] (an opened database for a command),
+//! `operator` (who types), `table`, `progress` and `logging`.
+//!
+//! What does not belong here: anything that a request over HTTP needs too.
+
+mod config;
+mod events;
+pub mod failure;
+mod logging;
+mod operator;
+pub mod output;
+mod progress;
+mod projections;
+mod serve;
+mod session;
+mod table;
+#[cfg(test)]
+mod tests;
+mod user_line;
+mod users;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use tokio::runtime::Runtime;
+
+use self::failure::Failure;
+use self::output::Output;
+use crate::config::Sources;
+
+/// How long work that nobody waits for may go on when the process is about to end.
+const LAST_WORK: Duration = Duration::from_secs(1);
+
+/// An event-sourced identity service: sign-up, login, and user events that can be replayed, audited and followed.
+#[derive(Debug, Parser)]
+#[command(name = "aegis", version, after_help = AFTER_HELP, max_term_width = 110)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+`aegis serve` alone is enough to begin: without settings it keeps everything in ./aegis-data. The other commands work \
+on the same database, beside a running service or without one.
+
+Settings come from the environment, then .env, then aegis.toml; `aegis config` lists them all.
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a verification found a fault.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the service
+    Serve,
+    /// Show every setting with its value and where it comes from; secrets are masked
+    Config(config::Arguments),
+    /// Read the event log
+    #[command(subcommand)]
+    Events(events::Command),
+    /// Look after the read models that are made of the event log
+    #[command(subcommand)]
+    Projections(projections::Command),
+    /// Find users, give them roles, close and reopen their accounts
+    #[command(subcommand)]
+    Users(users::Command),
+}
+
+/// Does what the arguments say, the program's name first.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let command = match Arguments::try_parse_from(arguments) {
+        Ok(Arguments { command }) => command,
+        Err(error) => {
+            // Help that was asked for is no error: it goes to stdout. That nobody reads it, either.
+            drop(error.print());
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(failure::USAGE));
+        }
+    };
+    match run_in_runtime(command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.tell(),
+    }
+}
+
+fn run_in_runtime(command: Command) -> Result<(), Failure> {
+    let sources = Sources::of_this_process()?;
+    let runtime = Runtime::new()?;
+    let done = runtime.block_on(dispatch(command, &sources, &mut Output::stdout()));
+    runtime.shutdown_timeout(LAST_WORK);
+    done
+}
+
+async fn dispatch(command: Command, sources: &Sources, out: &mut Output) -> Result<(), Failure> {
+    match command {
+        Command::Serve => serve::run(sources, out).await?,
+        Command::Config(arguments) => config::run(&arguments, sources, out)?,
+        Command::Events(command) => events::run(command, sources, out).await?,
+        Command::Projections(command) => projections::run(command, sources, out).await?,
+        Command::Users(command) => users::run(command, sources, out).await?,
+    }
+    out.flush()
+}

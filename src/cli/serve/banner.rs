@@ -1,0 +1,66 @@
+//! What the service says to whoever started it by hand.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// Where the service is.
+pub(super) fn greeting(address: SocketAddr) -> String {
+    let url = url(address);
+    format!("Aegis {} listens on {url}\nDocumentation: {url}/docs", env!("CARGO_PKG_VERSION"))
+}
+
+/// Three lines to copy and paste: sign up, log in, read oneself.
+pub(super) fn first_steps(address: SocketAddr, api_prefix: &str, min_length: usize) -> String {
+    let api = format!("{}{api_prefix}", url(address));
+    let password = password(min_length);
+    format!(
+        "\nTry it:\n\
+         curl -sS -w '\\n' {api}/auth/signup -H 'Content-Type: application/json' \
+         -d '{{\"email\":\"ada@example.com\",\"username\":\"ada\",\"password\":\"{password}\"}}'\n\
+         TOKEN=$(curl -sS {api}/auth/login/access-token -d username=ada@example.com -d password={password} \
+         | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')\n\
+         curl -sS -w '\\n' {api}/users/me -H \"Authorization: Bearer $TOKEN\"\n"
+    )
+}
+
+/// Where a browser on this machine finds the service.
+fn url(address: SocketAddr) -> String {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    format!("http://{}", SocketAddr::new(ip, address.port()))
+}
+
+/// A password for trying, long enough for the settings, of characters that need no quotes anywhere.
+fn password(min_length: usize) -> String {
+    const WORDS: &str = "correct-horse-battery-staple-";
+    let length = min_length.max(21);
+    WORDS.chars().cycle().take(length).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_url_can_be_opened_on_this_machine() {
+        for (address, url) in [
+            ("127.0.0.1:8000", "http://127.0.0.1:8000"),
+            ("0.0.0.0:80", "http://127.0.0.1:80"),
+            ("[::]:80", "http://[::1]:80"),
+            ("10.1.2.3:80", "http://10.1.2.3:80"),
+        ] {
+            assert!(greeting(address.parse().unwrap()).contains(&format!("{url}/docs")));
+        }
+    }
+
+    #[test]
+    fn the_first_steps_fit_the_settings() {
+        let lines = first_steps("127.0.0.1:9".parse().unwrap(), "/v2", 40);
+        assert_eq!(lines.matches("http://127.0.0.1:9/v2/").count(), 3);
+        assert_eq!(lines.lines().filter(|line| line.contains("curl -sS")).count(), 3);
+        assert_eq!(password(40).len(), 40);
+        assert_eq!(password(1), "correct-horse-battery");
+    }
+}

@@ -1,0 +1,72 @@
+//! An opened database for one command.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use projections::Projector;
+use store::{Ambient, Position, StoreError};
+use tokio::time::timeout;
+
+use super::failure::Failure;
+use super::logging;
+use crate::app::{Database, Node, Projecting};
+use crate::config::show::mask_url;
+use crate::config::{CommandSettings, DatabaseSettings, Loaded, Sources, load};
+
+/// How long a command looks for the database; somebody waits at the keyboard.
+const PATIENCE: Duration = Duration::from_secs(9);
+
+/// An opened database.
+pub(super) struct Session {
+    /// The store, commands and queries.
+    pub(super) node: Node,
+    /// Time and chance.
+    pub(super) ambient: Ambient,
+}
+
+impl Session {
+    /// Opens the database that the settings name.
+    pub(super) async fn open(sources: &Sources) -> Result<Self, Failure> {
+        let Loaded { settings, warnings } = load::for_command(sources)?;
+        logging::start(&settings.log);
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+        let ambient = Ambient::system();
+        let opened = timeout(PATIENCE, open(&settings, &ambient)).await;
+        let node =
+            opened.unwrap_or_else(|_| Err(StoreError::Unavailable { what: no_answer(), source: None }));
+        let node = node.map_err(|error| match &settings.database {
+            DatabaseSettings::Embedded { .. } => error.into(),
+            DatabaseSettings::Mongo { url, name } => {
+                let url = mask_url(url.expose());
+                Failure::Failed(format!("the database `{name}` at {url} cannot be used: {error}"))
+            }
+        })?;
+        Ok(Self { node, ambient })
+    }
+
+    /// Projects what there is, so that rows are true now, whether a service runs or not. Gives how far they are.
+    pub(super) async fn catch_up(&self) -> Result<Position, Failure> {
+        let mut reached = Position::START;
+        for projection in projections::all() {
+            let projector = Projector::new(projection, self.node.store.clone(), Arc::clone(&self.node.rows));
+            reached = projector.catch_up(|_, _| {}).await?;
+        }
+        Ok(reached)
+    }
+
+    /// Finishes what was written.
+    pub(super) async fn close(self) {
+        self.node.store.close().await;
+    }
+}
+
+async fn open(settings: &CommandSettings, ambient: &Ambient) -> Result<Node, StoreError> {
+    let database = Database::connect(&settings.database).await?;
+    Node::open(&database, &settings.master_key, ambient, Projecting::No).await
+}
+
+fn no_answer() -> String {
+    format!("it has not answered for {} s", PATIENCE.as_secs())
+}

@@ -1,0 +1,104 @@
+//! A user as the command line shows them: everything but the password hash.
+
+use domain::{Account, EmailAddress, Personal, UserId, Username};
+use jiff::Timestamp;
+use projections::UserRow;
+use serde::Serialize;
+use store::canonical::rfc3339;
+
+use super::failure::Failure;
+use super::output::Output;
+use super::table::{Table, printable};
+
+/// A user, in the order of the contract. Of an erased one the personal fields are null.
+#[derive(Debug, Serialize)]
+pub(super) struct UserLine {
+    id: String,
+    email: Option<String>,
+    username: Option<String>,
+    is_active: bool,
+    roles: Vec<&'static str>,
+    created_at: String,
+    version: u64,
+}
+
+impl From<&UserRow> for UserLine {
+    fn from(row: &UserRow) -> Self {
+        Self {
+            id: row.id.to_string(),
+            email: Some(row.email.as_str().to_owned()),
+            username: Some(row.username.as_str().to_owned()),
+            is_active: row.is_active,
+            roles: row.roles.iter().map(|role| role.as_str()).collect(),
+            created_at: rfc3339(row.created_at),
+            version: row.version,
+        }
+    }
+}
+
+impl UserLine {
+    /// A user as their events leave them.
+    pub(super) fn folded(id: UserId, account: &Account, created_at: Timestamp, version: u64) -> Self {
+        let known = |text: Personal<&str>| text.known().map(|text| (*text).to_owned());
+        Self {
+            id: id.to_string(),
+            email: known(account.email.as_ref().map(EmailAddress::as_str)),
+            username: known(account.username.as_ref().map(Username::as_str)),
+            is_active: account.is_active,
+            roles: account.roles.iter().map(|role| role.as_str()).collect(),
+            created_at: rfc3339(created_at),
+            version,
+        }
+    }
+
+    fn cells(&self) -> [String; 7] {
+        [
+            self.id.clone(),
+            self.created_at.clone(),
+            if self.is_active { "yes" } else { "no" }.to_owned(),
+            self.version.to_string(),
+            self.roles.join(","),
+            shown(self.email.as_ref()),
+            shown(self.username.as_ref()),
+        ]
+    }
+
+    /// Prints the user over several lines.
+    pub(super) fn print(&self, out: &mut Output) -> Result<(), Failure> {
+        let names = ["id", "created_at", "is_active", "version", "roles", "email", "username"];
+        for (name, cell) in names.iter().zip(self.cells()) {
+            out.line(format!("{name:11} {}", printable(&cell)).trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+fn shown(personal: Option<&String>) -> String {
+    personal.cloned().unwrap_or_else(|| "(erased)".to_owned())
+}
+
+/// Users as they come, one per line.
+pub(super) struct UserLines {
+    json: bool,
+    table: Table<7>,
+}
+
+impl UserLines {
+    pub(super) fn new(json: bool) -> Self {
+        Self { json, table: Table::new(["ID", "CREATED", "ACTIVE", "VERSION", "ROLES", "EMAIL", "USERNAME"]) }
+    }
+
+    /// Takes a user in; JSON is printed at once.
+    pub(super) fn add(&mut self, user: &UserLine, out: &mut Output) -> Result<(), Failure> {
+        if self.json {
+            return out.json(user);
+        }
+        self.table.row(user.cells());
+        Ok(())
+    }
+
+    /// Prints what was taken in.
+    pub(super) fn print(&mut self, out: &mut Output) -> Result<(), Failure> {
+        self.table.print(out)
+    }
+}

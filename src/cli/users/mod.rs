@@ -1,0 +1,68 @@
+//! `aegis users`: what operators do with accounts. They read the rows after bringing them up to date, so that what is
+//! printed is true with or without a running service.
+
+mod change;
+mod list;
+mod show;
+
+use clap::Subcommand;
+use domain::{EmailAddress, UserId};
+use projections::{USERS, UserRow};
+use store::{Row, StoreError};
+
+use super::failure::Failure;
+use super::operator;
+use super::output::Output;
+use super::session::Session;
+use crate::config::Sources;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Print all users, by id
+    List(list::Arguments),
+    /// Print one user
+    Show(show::Arguments),
+    /// Give a user a role
+    Grant(change::RoleArguments),
+    /// Take a role from a user; their access tokens end
+    Revoke(change::RoleArguments),
+    /// Keep a user from logging in; their access tokens end
+    Deactivate(change::AccountArguments),
+    /// Let a user log in again
+    Reactivate(change::AccountArguments),
+}
+
+pub(super) async fn run(command: Command, sources: &Sources, out: &mut Output) -> Result<(), Failure> {
+    let session = Session::open(sources).await?;
+    let cause = operator::cause(sources, &session.ambient);
+    let done = match command {
+        Command::List(arguments) => list::run(&arguments, &session, out).await,
+        Command::Show(arguments) => show::run(&arguments, &session, out).await,
+        Command::Grant(arguments) => change::run(arguments.grant(), &session, &cause, out).await,
+        Command::Revoke(arguments) => change::run(arguments.revoke(), &session, &cause, out).await,
+        Command::Deactivate(arguments) => change::run(arguments.deactivate(), &session, &cause, out).await,
+        Command::Reactivate(arguments) => change::run(arguments.reactivate(), &session, &cause, out).await,
+    };
+    session.close().await;
+    done
+}
+
+/// The user of that e-mail address or id, as the log has them now.
+async fn find(session: &Session, text: &str) -> Result<UserRow, Failure> {
+    session.catch_up().await?;
+    let rows = &session.node.rows;
+    let row = match (UserId::parse(text), EmailAddress::parse(text)) {
+        (Ok(id), _) => {
+            let key = id.to_string();
+            rows.rows(&USERS, std::slice::from_ref(&key)).await?.remove(&key)
+        }
+        (Err(_), Ok(email)) => rows.find(&USERS, "email_key", &email.key()).await?.into_iter().next(),
+        (Err(_), Err(_)) => None,
+    };
+    let row = row.ok_or_else(|| Failure::Failed(format!("no user with e-mail address or id `{text}`")))?;
+    typed(&row)
+}
+
+fn typed(row: &Row) -> Result<UserRow, Failure> {
+    UserRow::from_row(row).map_err(|error| StoreError::corrupt(error.to_string()).into())
+}

@@ -1,0 +1,115 @@
+//! `POST /auth/login/access-token`: the password grant of OAuth 2.0 (RFC 6749 §4.3), as FastAPI's
+//! `OAuth2PasswordRequestForm` reads it.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{FromRequest, Request, State};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::credentials;
+use crate::app::App;
+use crate::crypto::Password;
+use crate::http::extract::{Form, FormValue, MinPosition};
+use crate::http::openapi::{ErrorBody, ValidationErrorBody};
+use crate::http::problem::{Fault, Loc, Problem};
+use crate::http::state::HttpState;
+
+const GRANT_TYPE_PATTERN: &str = "^password$";
+
+/// Who wants to log in. `grant_type` may be left out, be empty or `password`; `scope`, `client_id` and
+/// `client_secret` are accepted and ignored.
+#[derive(ToSchema)]
+#[schema(as = Login)]
+pub(crate) struct LoginForm {
+    /// The e-mail address.
+    #[schema(rename = "username", examples("ada@example.com"))]
+    email: String,
+    /// The password.
+    #[schema(value_type = String, format = Password, examples("correct horse battery"))]
+    password: Password,
+}
+
+/// An access token.
+#[derive(Serialize, ToSchema)]
+#[schema(as = AccessToken)]
+pub(crate) struct TokenView {
+    /// Send it as `Authorization: Bearer …`.
+    access_token: String,
+    /// Always `bearer`.
+    token_type: &'static str,
+    /// For how many seconds it is good.
+    expires_in: i64,
+}
+
+impl FromRequest<HttpState> for LoginForm {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &HttpState) -> Result<Self, Problem> {
+        let form = Form::from_request(request, state).await?;
+        Self::read(form)
+    }
+}
+
+impl LoginForm {
+    /// The faults come in the order in which FastAPI tells them.
+    fn read(mut form: Form) -> Result<Self, Problem> {
+        let mut faults = Vec::new();
+        let mut error = "invalid_request";
+        match form.take("grant_type") {
+            None => {}
+            Some(FormValue::Text(text)) if text == "password" => {}
+            Some(FormValue::Text(text)) => {
+                error = "unsupported_grant_type";
+                faults.push(Fault::no_match(Loc::Field("grant_type"), GRANT_TYPE_PATTERN, text.into()));
+            }
+            Some(FormValue::File) => faults.push(Fault::no_text(Loc::Field("grant_type"), Value::Null)),
+        }
+        let email = text(&mut form, "username", &mut faults);
+        let password = text(&mut form, "password", &mut faults).map(Password::new);
+        match (email, password) {
+            (Some(email), Some(password)) if faults.is_empty() => Ok(Self { email, password }),
+            _ => Err(Problem::InvalidForm { faults, error }),
+        }
+    }
+}
+
+fn text(form: &mut Form, name: &'static str, faults: &mut Vec<Fault>) -> Option<String> {
+    let fault = match form.take(name) {
+        Some(FormValue::Text(text)) => return Some(text),
+        Some(FormValue::File) => Fault::no_text(Loc::Field(name), Value::Null),
+        None => Fault::missing(Loc::Field(name), Value::Null),
+    };
+    faults.push(fault);
+    None
+}
+
+/// Exchanges e-mail address and password for an access token.
+#[utoipa::path(
+    post,
+    path = "/auth/login/access-token",
+    tag = "auth",
+    operation_id = "log_in",
+    request_body(content(
+        (LoginForm = "application/x-www-form-urlencoded"),
+        (LoginForm = "multipart/form-data"),
+    )),
+    params(("Aegis-Min-Position" = Option<u64>, Header, description = "Show at least this position of the log")),
+    responses(
+        (status = 200, description = "A token", body = TokenView),
+        (status = 400, description = "`invalid_credentials` or `inactive_user`", body = ErrorBody),
+        (status = 422, description = "A bad form", body = ValidationErrorBody),
+        (status = 503, description = "`busy`, `unavailable` or `projection_behind`", body = ErrorBody),
+    ),
+)]
+pub(crate) async fn log_in(
+    State(app): State<Arc<App>>,
+    _: MinPosition,
+    form: LoginForm,
+) -> Result<Json<TokenView>, Problem> {
+    let user = credentials::check(&app, &form.email, form.password).await?;
+    let issued = app.tokens.issue(user.id, user.version).map_err(|error| Problem::internal(&error))?;
+    Ok(Json(TokenView { access_token: issued.token, token_type: "bearer", expires_in: issued.expires_in }))
+}

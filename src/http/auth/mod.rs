@@ -1,0 +1,5 @@
+//! `/auth`: coming in.
+
+mod credentials;
+pub(crate) mod login;
+pub(crate) mod signup;

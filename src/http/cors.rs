@@ -1,0 +1,38 @@
+//! Which pages of other origins may call the API.
+
+use std::time::Duration;
+
+use axum::http::{HeaderName, HeaderValue, Method, header};
+use tower_http::cors::{AllowOrigin, CorsLayer};
+
+use super::headers::{MIN_POSITION, POSITION, REQUEST_ID};
+
+/// How long a browser may remember the answer to a preflight request.
+const MAX_AGE: Duration = Duration::from_secs(600);
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// The layer for these origins; none if there are none. `*` stands for all of them.
+pub(crate) fn layer(origins: &[String]) -> Option<CorsLayer> {
+    if origins.is_empty() {
+        return None;
+    }
+    let layer = CorsLayer::new()
+        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            header::IF_MATCH,
+            IDEMPOTENCY_KEY,
+            LAST_EVENT_ID,
+            MIN_POSITION,
+        ])
+        .expose_headers([header::LOCATION, header::ETAG, header::RETRY_AFTER, POSITION, REQUEST_ID])
+        .max_age(MAX_AGE);
+    if origins.iter().any(|origin| origin == "*") {
+        return Some(layer.allow_origin(AllowOrigin::any()));
+    }
+    let known = origins.iter().filter_map(|origin| HeaderValue::from_str(origin.trim_end_matches('/')).ok());
+    // As the predecessor did; our tokens travel in a header, so no cookie is at stake.
+    Some(layer.allow_origin(AllowOrigin::list(known)).allow_credentials(true))
+}

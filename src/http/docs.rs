@@ -1,0 +1,59 @@
+//! `GET /docs`: the API's documentation, to read and to try out. Swagger UI is compiled in, so that it works where
+//! there is no internet.
+
+use std::sync::Arc;
+
+use axum::extract::Path;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Extension, Router};
+use utoipa_swagger_ui::Config;
+
+use super::openapi;
+use super::problem::Problem;
+use super::state::HttpState;
+use crate::config::HttpSettings;
+
+/// Where the documentation is.
+pub(super) const PATH: &str = "/docs";
+
+/// The files are as old as the program: a browser may keep them while it lasts, but has to ask.
+const CACHING: &str = "no-cache";
+
+pub(super) fn routes(settings: &HttpSettings) -> Router<HttpState> {
+    // The validator of Swagger's makers would have to be asked over the internet.
+    let config = Config::new([openapi::path(settings)]).validator_url("none").try_it_out_enabled(true);
+    Router::new()
+        .route(PATH, get(page))
+        .route(&format!("{PATH}/"), get(page))
+        .route(&format!("{PATH}/{{*file}}"), get(file))
+        .layer(Extension(Arc::new(config)))
+}
+
+async fn page(Extension(config): Extension<Arc<Config<'static>>>) -> Response {
+    serve("index.html", config)
+}
+
+async fn file(Path(file): Path<String>, Extension(config): Extension<Arc<Config<'static>>>) -> Response {
+    serve(&file, config)
+}
+
+fn serve(file: &str, config: Arc<Config<'static>>) -> Response {
+    match utoipa_swagger_ui::serve(file, config) {
+        Ok(Some(found)) => {
+            let bytes = if file == "index.html" { anchored(&found.bytes) } else { found.bytes.into_owned() };
+            let headers =
+                [(header::CONTENT_TYPE, found.content_type.as_str()), (header::CACHE_CONTROL, CACHING)];
+            (StatusCode::OK, headers, bytes).into_response()
+        }
+        Ok(None) => Problem::NotFound.into_response(),
+        Err(error) => Problem::internal(&*error).into_response(),
+    }
+}
+
+/// The page names its files relative to `/docs/`; it is to find them from `/docs` as well.
+fn anchored(page: &[u8]) -> Vec<u8> {
+    let page = String::from_utf8_lossy(page);
+    page.replacen("<head>", &format!("<head>\n    <base href=\"{PATH}/\">"), 1).into_bytes()
+}

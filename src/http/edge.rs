@@ -1,0 +1,82 @@
+//! What every answer needs: the request's id, its problem put into words, the headers that keep browsers from guessing
+//! and caches from keeping, and a line in the log. The line names the path's template, never the path, a query or a
+//! header: those may be personal.
+
+use std::any::Any;
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::extract::RequestId;
+use super::headers::REQUEST_ID;
+use super::problem::Problem;
+use super::state::HttpState;
+
+/// The outermost layer.
+pub(crate) async fn edge(State(state): State<HttpState>, mut request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let id = RequestId::of(request.headers(), &state.app.ambient);
+    let method = request.method().clone();
+    let path = request.extensions().get::<MatchedPath>().cloned();
+    request.extensions_mut().insert(id.clone());
+
+    let mut response = next.run(request).await;
+
+    let problem = problem_of(&mut response);
+    if let Some(problem) = &problem {
+        let json = HeaderValue::from_static("application/json");
+        response.headers_mut().insert(header::CONTENT_TYPE, json);
+        *response.body_mut() = Body::from(problem.render(&id));
+    }
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers.insert(REQUEST_ID, id.header());
+    log(&method, path.as_ref(), response.status(), started, &id, problem.as_ref());
+    response
+}
+
+/// The answer to a request whose handler panicked.
+#[expect(clippy::needless_pass_by_value, reason = "the signature that the layer asks for")]
+pub(crate) fn panicked(payload: Box<dyn Any + Send + 'static>) -> Response {
+    let message = payload.downcast_ref::<String>().map(String::as_str);
+    let message = message.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no message");
+    Problem::Internal { cause: format!("the handler panicked: {message}") }.into_response()
+}
+
+/// The problem that a handler, or in its place a library, answered with.
+fn problem_of(response: &mut Response) -> Option<Problem> {
+    let status = response.status();
+    if !status.is_client_error() && !status.is_server_error() {
+        return None;
+    }
+    let ours = response.extensions_mut().remove::<Problem>();
+    let is_json = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/json");
+    // A JSON body without a problem is an error answer of its own kind, such as that of `/health/ready`.
+    ours.or_else(|| (!is_json).then(|| Problem::of_status(status)))
+}
+
+fn log(
+    method: &Method,
+    path: Option<&MatchedPath>,
+    status: StatusCode,
+    started: Instant,
+    id: &RequestId,
+    problem: Option<&Problem>,
+) {
+    let path = path.map_or("(no such path)", MatchedPath::as_str);
+    let ms = started.elapsed().as_secs_f64() * 1000.0;
+    let (status, id) = (status.as_u16(), id.as_str());
+    match problem.and_then(Problem::cause) {
+        Some(cause) if status == 500 => {
+            tracing::error!(%method, path, status, ms, request_id = id, cause, "failed");
+        }
+        Some(cause) => tracing::warn!(%method, path, status, ms, request_id = id, cause, "not answered"),
+        None if method.is_safe() => tracing::debug!(%method, path, status, ms, request_id = id, "answered"),
+        None => tracing::info!(%method, path, status, ms, request_id = id, "answered"),
+    }
+}

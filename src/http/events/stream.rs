@@ -1,0 +1,74 @@
+//! `GET /events/stream`
+
+use axum::body::Body;
+use axum::extract::{FromRequestParts, State};
+use axum::http::header;
+use axum::http::request::Parts;
+use axum::response::IntoResponse;
+use futures::stream::unfold;
+use store::Position;
+
+use super::follower::{Follower, Following};
+use crate::http::extract::{EventReader, Params, position};
+use crate::http::openapi::{ErrorBody, ValidationErrorBody};
+use crate::http::problem::{Loc, Problem};
+use crate::http::state::HttpState;
+
+/// Which events are asked for, and from where on.
+pub(crate) struct Asked {
+    after: Option<Position>,
+    types: Vec<String>,
+}
+
+impl<S: Sync> FromRequestParts<S> for Asked {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let mut params = Params::of(&parts.uri);
+        let after = params.position("after");
+        let types = params.names("types");
+        let last = parts.headers.get("last-event-id").map(|id| String::from_utf8_lossy(id.as_bytes()));
+        // A browser that reconnects sends the header and repeats the address: the header is the newer of the two.
+        let last = match last.filter(|id| !id.is_empty()) {
+            Some(id) => Some(position(Loc::Header("last-event-id"), &id).map_err(Problem::invalid)?),
+            None => None,
+        };
+        params.finish(Self { after: last.or(after), types })
+    }
+}
+
+/// Follows the event log as server-sent events.
+///
+/// `id` is the position, `event` the type and `data` a `CloudEvent`. A comment `head N` tells at least every 15 s how far
+/// the log is. An `id` alone is no event; it says from where on to go on after a break.
+#[utoipa::path(
+    get,
+    path = "/events/stream",
+    tag = "events",
+    operation_id = "follow_events",
+    security(("OAuth2PasswordBearer" = [])),
+    params(
+        ("after" = Option<u64>, Query, description = "Only positions above this one; from the head on by default"),
+        ("types" = Option<String>, Query, description = "Only these types, between commas"),
+        ("Last-Event-ID" = Option<u64>, Header, description = "The same as `after`, and beats it"),
+    ),
+    responses(
+        (status = 200, description = "Events, without an end", body = String, content_type = "text/event-stream"),
+        (status = 401, description = "No token", body = ErrorBody),
+        (status = 403, description = "A bad token, or no role to read events", body = ErrorBody),
+        (status = 422, description = "Bad parameters", body = ValidationErrorBody),
+        (status = 503, description = "`unavailable`", body = ErrorBody),
+    ),
+)]
+pub(crate) async fn stream(
+    State(state): State<HttpState>,
+    reader: EventReader,
+    Asked { after, types }: Asked,
+) -> Result<impl IntoResponse, Problem> {
+    let head = state.app.node()?.store.head().await?.position;
+    let follower = Follower::new(&state, reader, Following { after: after.unwrap_or(head), head, types })?;
+    // The next piece is made when the last one has been sent: a slow client holds back only itself.
+    let pieces = unfold(follower, async |mut follower| Some((follower.next().await?, follower)));
+    let headers = [(header::CONTENT_TYPE.as_str(), "text/event-stream"), ("x-accel-buffering", "no")];
+    Ok((headers, Body::from_stream(pieces)))
+}

@@ -1,0 +1,93 @@
+//! Who calls: the user of an access token, as their row shows them now.
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use domain::Role;
+use projections::UserRow;
+
+use super::{MinPosition, RequestId};
+use crate::app::App;
+use crate::command::Cause;
+use crate::crypto::Access;
+use crate::http::problem::Problem;
+use crate::http::state::HttpState;
+
+/// A user who may act for themselves.
+pub(crate) struct CurrentUser {
+    pub(crate) row: UserRow,
+}
+
+impl CurrentUser {
+    /// The user of a token that is still good.
+    pub(crate) async fn of_token(app: &App, token: &str) -> Result<Self, Problem> {
+        Self::of_access(app, app.tokens.verify(token)?).await
+    }
+
+    async fn of_access(app: &App, access: Access) -> Result<Self, Problem> {
+        let row = app.node()?.user_rows.by_id(access.user).await?.ok_or(Problem::UserNotFound)?;
+        if !row.is_active {
+            return Err(Problem::InactiveUser);
+        }
+        if access.version < row.tokens_from {
+            return Err(Problem::TokenRevoked);
+        }
+        Ok(Self { row })
+    }
+
+    pub(crate) fn has(&self, role: Role) -> bool {
+        self.row.roles.contains(&role)
+    }
+
+    /// What this user does, they do under this request.
+    pub(crate) fn cause(&self, request_id: &RequestId) -> Cause {
+        Cause { actor: self.row.id.stream(), request_id: request_id.as_str().to_owned() }
+    }
+}
+
+impl FromRequestParts<HttpState> for CurrentUser {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Problem> {
+        let app = &state.app;
+        // Nobody waits for a position without a good token.
+        let access = app.tokens.verify(bearer(&parts.headers)?)?;
+        MinPosition::reach(&parts.headers, app.node()?).await?;
+        Self::of_access(app, access).await
+    }
+}
+
+/// The token of `Authorization: Bearer …`, the scheme in any case (RFC 9110 §11.1).
+pub(super) fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
+    let given = headers.get(header::AUTHORIZATION).map(axum::http::HeaderValue::as_bytes).unwrap_or_default();
+    let mut parts = given.splitn(2, |byte| *byte == b' ');
+    if !parts.next().is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer")) {
+        return Err(Problem::NotAuthenticated);
+    }
+    str::from_utf8(parts.next().unwrap_or_default()).map_err(|_| Problem::InvalidToken)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn the_scheme_is_bearer_in_any_case_and_the_rest_is_the_token() {
+        let token = |given: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, HeaderValue::from_bytes(given.as_bytes()).unwrap());
+            bearer(&headers).map(str::to_owned)
+        };
+        for (given, expected) in
+            [("Bearer x.y", "x.y"), ("bEARER x", "x"), ("Bearer", ""), ("Bearer  x", " x")]
+        {
+            assert_eq!(token(given).unwrap(), expected);
+        }
+        for given in ["", "Basic x", "Token x", "bearerx", "Bearer\tx"] {
+            assert!(matches!(token(given), Err(Problem::NotAuthenticated)), "{given}");
+        }
+        assert!(matches!(bearer(&HeaderMap::new()), Err(Problem::NotAuthenticated)));
+    }
+}

@@ -1,0 +1,217 @@
+//! The fields of a JSON object, each taken out once, with every fault noted on the way.
+
+use domain::{EmailAddress, PasswordFault, PasswordPolicy, Reason, ReasonFault, Username, UsernameFault};
+use serde_json::{Map, Value};
+
+use crate::crypto::Password;
+use crate::http::problem::{Fault, Loc, Problem};
+
+/// Fields that no answer may show, however deep they stand.
+const SECRET: [&str; 4] = ["password", "current_password", "new_password", "client_secret"];
+
+// The patterns say what the domain forbids; they are words for people, nothing is matched against them.
+const USERNAME_PATTERN: &str = r"^[^\p{Cc}\u2028\u2029\u202A-\u202E\u2066-\u2069]*$";
+const REASON_PATTERN: &str = r"^[^\p{Cc}--[\n\t]]*$";
+const PASSWORD_PATTERN: &str = r"^[^\u0000]*$";
+
+/// A JSON object on its way to becoming a body.
+pub(crate) struct Fields {
+    /// What may be shown.
+    given: Map<String, Value>,
+    /// What may not: the object's own secret fields.
+    secret: Map<String, Value>,
+    faults: Vec<Fault>,
+}
+
+impl Fields {
+    pub(crate) fn new(mut given: Map<String, Value>) -> Self {
+        let secret = SECRET.iter().filter_map(|name| given.remove_entry(*name)).collect();
+        given.values_mut().for_each(conceal);
+        Self { given, secret, faults: Vec::new() }
+    }
+
+    /// The body, unless a fault was found.
+    pub(crate) fn finish<T>(self, body: Option<T>) -> Result<T, Problem> {
+        body.filter(|_| self.faults.is_empty()).ok_or(Problem::Invalid(self.faults))
+    }
+
+    /// An e-mail address that has to be there.
+    pub(crate) fn email(&mut self, name: &'static str) -> Option<EmailAddress> {
+        let text = self.text(name)?;
+        EmailAddress::parse(&text)
+            .map_err(|fault| self.faults.push(Fault::no_email(Loc::Field(name), &fault.reason, text.into())))
+            .ok()
+    }
+
+    /// A username that has to be there.
+    pub(crate) fn username(&mut self, name: &'static str) -> Option<Username> {
+        let text = self.text(name)?;
+        let loc = Loc::Field(name);
+        Username::parse(&text)
+            .map_err(|fault| {
+                self.faults.push(match fault {
+                    UsernameFault::TooShort { min } => Fault::too_short(loc, min, text.into()),
+                    UsernameFault::TooLong { max } => Fault::too_long(loc, max, text.into()),
+                    UsernameFault::Forbidden { .. } => Fault::no_match(loc, USERNAME_PATTERN, text.into()),
+                });
+            })
+            .ok()
+    }
+
+    /// A reason, if one is given.
+    pub(crate) fn reason(&mut self, name: &'static str) -> Option<Reason> {
+        if self.given.get(name).is_none_or(Value::is_null) {
+            return None;
+        }
+        let text = self.text(name)?;
+        let loc = Loc::Field(name);
+        Reason::parse(&text)
+            .map_err(|fault| {
+                self.faults.push(match fault {
+                    ReasonFault::TooShort { min } => Fault::too_short(loc, min, text.into()),
+                    ReasonFault::TooLong { max } => Fault::too_long(loc, max, text.into()),
+                    ReasonFault::Forbidden { .. } => Fault::no_match(loc, REASON_PATTERN, text.into()),
+                });
+            })
+            .ok()
+    }
+
+    /// A password that has to be there, whatever it is.
+    pub(crate) fn password(&mut self, name: &'static str) -> Option<Password> {
+        match self.secret.remove(name) {
+            Some(Value::String(text)) => Some(Password::new(text)),
+            Some(_) => self.refuse(Fault::no_text(Loc::Field(name), Value::Null)),
+            None => self.missing(name),
+        }
+    }
+
+    /// A password that somebody is about to choose. What is wrong with it is said, the password is not.
+    pub(crate) fn new_password(&mut self, name: &'static str, min_length: usize) -> Option<Password> {
+        let password = self.password(name)?;
+        let loc = Loc::Field(name);
+        // A zero byte ends the text for many a library that may verify this hash one day.
+        if password.expose().contains('\0') {
+            return self.refuse(Fault::no_match(loc, PASSWORD_PATTERN, Value::Null));
+        }
+        match (PasswordPolicy { min_length }).check(password.expose()) {
+            Ok(()) => Some(password),
+            Err(PasswordFault::TooShort { min }) => self.refuse(Fault::too_short(loc, min, Value::Null)),
+            Err(PasswordFault::TooLong { max }) => self.refuse(Fault::too_long(loc, max, Value::Null)),
+        }
+    }
+
+    fn text(&mut self, name: &'static str) -> Option<String> {
+        match self.given.get(name) {
+            Some(Value::String(text)) => Some(text.clone()),
+            Some(other) => {
+                let other = other.clone();
+                self.refuse(Fault::no_text(Loc::Field(name), other))
+            }
+            None => self.missing(name),
+        }
+    }
+
+    fn missing<T>(&mut self, name: &'static str) -> Option<T> {
+        let whole = Value::Object(self.given.clone());
+        self.refuse(Fault::missing(Loc::Field(name), whole))
+    }
+
+    fn refuse<T>(&mut self, fault: Fault) -> Option<T> {
+        self.faults.push(fault);
+        None
+    }
+}
+
+/// Takes out what must not be shown.
+fn conceal(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.retain(|name, _| !SECRET.contains(&name.as_str()));
+            members.values_mut().for_each(conceal);
+        }
+        Value::Array(elements) => elements.iter_mut().for_each(conceal),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// The faults of a sign-up with this body.
+    fn faults(body: Value) -> Value {
+        let Value::Object(body) = body else { panic!("no object") };
+        let mut fields = Fields::new(body);
+        let read = (fields.email("email"), fields.username("username"), fields.new_password("password", 8));
+        match fields.finish(Some(read)) {
+            Err(Problem::Invalid(faults)) => serde_json::to_value(faults).unwrap(),
+            Err(other) => panic!("{other:?}"),
+            Ok(_) => json!([]),
+        }
+    }
+
+    #[test]
+    fn every_fault_is_told_in_the_order_of_the_fields() {
+        assert_eq!(
+            faults(json!({"username": " ", "password": "short", "extra": 1})),
+            json!([
+                {"type": "missing", "loc": ["body", "email"], "msg": "Field required",
+                 "input": {"username": " ", "extra": 1}},
+                {"type": "string_too_short", "loc": ["body", "username"],
+                 "msg": "String should have at least 1 character", "input": " ", "ctx": {"min_length": 1}},
+                {"type": "string_too_short", "loc": ["body", "password"],
+                 "msg": "String should have at least 8 characters", "input": null, "ctx": {"min_length": 8}}
+            ])
+        );
+    }
+
+    #[test]
+    fn an_email_fault_gives_its_reason() {
+        assert_eq!(
+            faults(json!({"email": "nope", "username": "ada", "password": "correct horse"})),
+            json!([{
+                "type": "value_error", "loc": ["body", "email"],
+                "msg": "value is not a valid email address: An email address must have an @-sign.",
+                "input": "nope", "ctx": {"reason": "An email address must have an @-sign."}
+            }])
+        );
+    }
+
+    #[test]
+    fn what_is_no_text_is_shown_but_for_passwords() {
+        let told = faults(
+            json!({"email": {"a": [{"password": "s3cret", "b": 1}]}, "username": null, "password": 7}),
+        );
+        assert_eq!(told[0]["input"], json!({"a": [{"b": 1}]}));
+        assert_eq!((&told[1]["type"], &told[1]["input"]), (&json!("string_type"), &json!(null)));
+        assert_eq!((&told[2]["type"], &told[2]["input"]), (&json!("string_type"), &json!(null)));
+    }
+
+    #[test]
+    fn no_fault_shows_a_password_at_any_depth() {
+        let body = json!({
+            "email": {"password": "s3cret", "deep": [[{"client_secret": {"x": "s3cret"}}]]},
+            "current_password": "s3cret", "new_password": ["s3cret"], "password": "s3cret"
+        });
+        let told = faults(body).to_string();
+        assert!(told.contains("Field required") && !told.contains("s3cret"), "{told}");
+    }
+
+    #[test]
+    fn lengths_and_characters_out_of_bounds_are_told_with_the_bound() {
+        let told = faults(json!({
+            "email": "a@example.com", "username": "x".repeat(65), "password": "p".repeat(1025)
+        }));
+        assert_eq!(told[0]["msg"], "String should have at most 64 characters");
+        assert_eq!(told[1]["ctx"], json!({"max_length": 1024}));
+        let told =
+            faults(json!({"email": "a@example.com", "username": "a\u{202E}b", "password": "12345678\0"}));
+        assert_eq!(
+            (&told[0]["type"], &told[1]["type"]),
+            (&json!("string_pattern_mismatch"), &told[0]["type"])
+        );
+        assert_eq!(told[1]["input"], json!(null));
+    }
+}

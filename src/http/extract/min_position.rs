@@ -1,0 +1,57 @@
+//! `Aegis-Min-Position`: a read that has to show at least what its caller was told of, on whichever node.
+
+use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
+use axum::http::request::Parts;
+use store::Position;
+
+use crate::app::Node;
+use crate::http::headers::MIN_POSITION;
+use crate::http::problem::{Fault, Loc, Problem};
+use crate::http::state::HttpState;
+
+/// The rows have reached the position that the caller asked for, if they did.
+pub(crate) struct MinPosition;
+
+impl MinPosition {
+    /// Waits, within bounds, until it is so.
+    pub(crate) async fn reach(headers: &HeaderMap, node: &Node) -> Result<Self, Problem> {
+        if let Some(wanted) = headers.get(MIN_POSITION) {
+            let wanted = String::from_utf8_lossy(wanted.as_bytes());
+            let position = parse(wanted.trim())?;
+            node.user_rows.reach(position).await?;
+        }
+        Ok(Self)
+    }
+}
+
+impl FromRequestParts<HttpState> for MinPosition {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Problem> {
+        Self::reach(&parts.headers, state.app.node()?).await
+    }
+}
+
+fn parse(text: &str) -> Result<Position, Problem> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number {
+        return Err(Problem::invalid(Fault::no_integer(Loc::Header("aegis-min-position"), text)));
+    }
+    // A number beyond the largest is beyond the head in any case.
+    Ok(Position::new(text.parse().unwrap_or(u64::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_number_is_a_position() {
+        assert_eq!(parse("42").unwrap(), Position::new(42));
+        assert_eq!(parse("99999999999999999999999").unwrap(), Position::new(u64::MAX));
+        for bad in ["", "-1", "+1", "1.0", "x"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+}

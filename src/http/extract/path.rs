@@ -1,0 +1,39 @@
+//! Parts of paths.
+
+use axum::extract::{FromRequestParts, RawPathParams};
+use axum::http::request::Parts;
+use domain::{Role, UserId};
+
+use crate::http::problem::{Fault, Loc, Problem};
+
+/// `{id}`: a user. A text that is no id is the id of nobody.
+pub(crate) struct UserPath(pub(crate) UserId);
+
+impl<S: Send + Sync> FromRequestParts<S> for UserPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let id = param(parts, state, "id").await.ok_or(Problem::UserNotFound)?;
+        UserId::parse(&id).map(Self).map_err(|_| Problem::UserNotFound)
+    }
+}
+
+/// `{role}`: a role.
+pub(crate) struct RolePath(pub(crate) Role);
+
+impl<S: Send + Sync> FromRequestParts<S> for RolePath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let name = param(parts, state, "role").await.unwrap_or_default();
+        name.parse().map(Self).map_err(|_| {
+            let expected = "'admin', 'auditor', 'operator' or 'subscriber'";
+            Problem::invalid(Fault::no_choice(Loc::Path("role"), expected, &name))
+        })
+    }
+}
+
+async fn param<S: Send + Sync>(parts: &mut Parts, state: &S, wanted: &str) -> Option<String> {
+    let params = RawPathParams::from_request_parts(parts, state).await.ok()?;
+    params.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value.to_owned())
+}

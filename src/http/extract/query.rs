@@ -1,0 +1,151 @@
+//! Query parameters, with every fault noted on the way. Of parameters with the same name the last one counts;
+//! unknown ones are passed over.
+
+use std::collections::HashMap;
+use std::ops::RangeInclusive;
+
+use axum::http::Uri;
+use jiff::Timestamp;
+use store::{Position, StreamId};
+use url::form_urlencoded;
+
+use crate::http::problem::{Fault, Loc, Problem};
+
+/// The largest position that a database holds.
+const MAX_POSITION: u64 = i64::MAX.cast_unsigned();
+const STREAM_PATTERN: &str = "^[a-z0-9-]{1,128}$";
+
+/// The parameters of a request.
+pub(crate) struct Params {
+    given: HashMap<String, String>,
+    faults: Vec<Fault>,
+}
+
+impl Params {
+    pub(crate) fn of(uri: &Uri) -> Self {
+        let given = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
+        Self { given, faults: Vec::new() }
+    }
+
+    /// What the parameters come to, unless a fault was found.
+    pub(crate) fn finish<T>(self, read: T) -> Result<T, Problem> {
+        if self.faults.is_empty() { Ok(read) } else { Err(Problem::Invalid(self.faults)) }
+    }
+
+    /// A whole number within bounds.
+    pub(crate) fn number(&mut self, name: &'static str, bounds: RangeInclusive<u64>) -> Option<u64> {
+        let text = self.given.remove(name)?;
+        self.noted(number(Loc::Query(name), &text, bounds))
+    }
+
+    /// A position of the log.
+    pub(crate) fn position(&mut self, name: &'static str) -> Option<Position> {
+        let text = self.given.remove(name)?;
+        self.noted(position(Loc::Query(name), &text))
+    }
+
+    /// Names between commas.
+    pub(crate) fn names(&mut self, name: &'static str) -> Vec<String> {
+        let text = self.given.remove(name).unwrap_or_default();
+        text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// Any text but an empty one.
+    pub(crate) fn text(&mut self, name: &'static str) -> Option<String> {
+        self.given.remove(name).filter(|text| !text.is_empty())
+    }
+
+    /// The name of a stream.
+    pub(crate) fn stream(&mut self, name: &'static str) -> Option<StreamId> {
+        let text = self.text(name)?;
+        let stream = StreamId::new(text.as_str());
+        self.noted(stream.map_err(|_| Fault::no_match(Loc::Query(name), STREAM_PATTERN, text.into())))
+    }
+
+    /// A moment in RFC 3339.
+    pub(crate) fn time(&mut self, name: &'static str) -> Option<Timestamp> {
+        let text = self.given.remove(name)?;
+        // A plus sign that was not escaped arrives as a space.
+        let time = text.parse().or_else(|_| text.replace(' ', "+").parse());
+        self.noted(time.map_err(|_| Fault::no_time(Loc::Query(name), &text)))
+    }
+
+    fn noted<T>(&mut self, read: Result<T, Fault>) -> Option<T> {
+        read.map_err(|fault| self.faults.push(fault)).ok()
+    }
+}
+
+/// A position of the log.
+pub(crate) fn position(loc: Loc, text: &str) -> Result<Position, Fault> {
+    number(loc, text, 0..=MAX_POSITION).map(Position::new)
+}
+
+/// A whole number within bounds, spelled with digits alone or with a sign.
+fn number(loc: Loc, text: &str, bounds: RangeInclusive<u64>) -> Result<u64, Fault> {
+    let trimmed = text.trim();
+    let digits = trimmed.strip_prefix(['+', '-']).unwrap_or(trimmed);
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(Fault::no_integer(loc, text));
+    }
+    let (min, max) = (*bounds.start(), *bounds.end());
+    match digits.parse::<u64>() {
+        Ok(size) if size < min || (size > 0 && trimmed.starts_with('-')) => {
+            Err(Fault::too_small(loc, min, text))
+        }
+        Ok(size) if size <= max => Ok(size),
+        Ok(_) | Err(_) => Err(Fault::too_large(loc, max, text)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn params(query: &str) -> Params {
+        Params::of(&format!("/events?{query}").parse().unwrap())
+    }
+
+    #[test]
+    fn numbers_are_bounded_and_faults_name_the_parameter() {
+        let mut given = params("after=x&limit=1001");
+        given.position("after");
+        given.number("limit", 1..=1000);
+        let Err(Problem::Invalid(faults)) = given.finish(()) else { panic!("accepted") };
+        assert_eq!(
+            serde_json::to_value(faults).unwrap(),
+            json!([
+                {"type": "int_parsing", "loc": ["query", "after"], "input": "x",
+                 "msg": "Input should be a valid integer, unable to parse string as an integer"},
+                {"type": "less_than_equal", "loc": ["query", "limit"], "input": "1001",
+                 "msg": "Input should be less than or equal to 1000", "ctx": {"le": 1000}}
+            ])
+        );
+        for bad in ["-1", "", "1.5", "0x1", "9223372036854775808", "99999999999999999999"] {
+            assert!(position(Loc::Query("after"), bad).is_err(), "{bad}");
+        }
+        assert_eq!(params("after=1&after=%202").number("after", 0..=9), Some(2));
+    }
+
+    #[test]
+    fn times_are_rfc_3339_and_forgive_an_unescaped_plus() {
+        let noon: Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();
+        assert_eq!(params("from=2026-11-22T12:00:00Z").time("from"), Some(noon));
+        assert_eq!(params("from=2026-11-22T14:00:00+02:00").time("from"), Some(noon));
+        for bad in ["", "2026-11-22", "noon", "2026-13-22T12:00:00Z", "2026-11-22T12:00:00"] {
+            let mut given = params(&format!("from={bad}"));
+            assert_eq!(given.time("from"), None, "{bad}");
+            assert!(given.finish(()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn lists_and_streams() {
+        assert_eq!(params("types=A,%20B,,").names("types"), ["A", "B"]);
+        assert!(params("").names("types").is_empty());
+        assert!(params("stream=system").stream("stream").is_some());
+        let mut given = params("stream=User%201");
+        assert!(given.stream("stream").is_none() && given.finish(()).is_err());
+    }
+}

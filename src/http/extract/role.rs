@@ -1,0 +1,72 @@
+//! Authority. A handler that takes one of these cannot be reached without it.
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use domain::Role;
+
+use super::CurrentUser;
+use super::caller::bearer;
+use crate::app::App;
+use crate::cloud_event::Disclosure;
+use crate::http::problem::Problem;
+use crate::http::state::HttpState;
+
+/// A user who may do everything.
+pub(crate) struct Admin(pub(crate) CurrentUser);
+
+impl FromRequestParts<HttpState> for Admin {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Problem> {
+        let user = CurrentUser::from_request_parts(parts, state).await?;
+        if user.has(Role::Admin) { Ok(Self(user)) } else { Err(Problem::Forbidden) }
+    }
+}
+
+/// Proof that the caller may see other users' personal data: an administrator or an auditor.
+pub(crate) struct Auditor;
+
+impl FromRequestParts<HttpState> for Auditor {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Problem> {
+        let user = CurrentUser::from_request_parts(parts, state).await?;
+        if user.has(Role::Admin) || user.has(Role::Auditor) { Ok(Self) } else { Err(Problem::Forbidden) }
+    }
+}
+
+/// A user who may read events, and how much of them.
+pub(crate) struct EventReader {
+    pub(crate) disclosure: Disclosure,
+    /// The token, so that whoever reads on and on can be asked again.
+    token: String,
+}
+
+impl EventReader {
+    fn new(user: &CurrentUser, token: String) -> Result<Self, Problem> {
+        let disclosure = if user.has(Role::Admin) || user.has(Role::Auditor) {
+            Disclosure::Personal
+        } else if user.has(Role::Subscriber) {
+            Disclosure::Impersonal
+        } else {
+            return Err(Problem::Forbidden);
+        };
+        Ok(Self { disclosure, token })
+    }
+
+    /// Whether, and how much, the same caller may still read.
+    pub(crate) async fn ask_again(self, app: &App) -> Result<Self, Problem> {
+        let user = CurrentUser::of_token(app, &self.token).await?;
+        Self::new(&user, self.token)
+    }
+}
+
+impl FromRequestParts<HttpState> for EventReader {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Problem> {
+        let user = CurrentUser::from_request_parts(parts, state).await?;
+        let token = bearer(&parts.headers)?.to_owned();
+        Self::new(&user, token)
+    }
+}

@@ -1,0 +1,127 @@
+//! `GET /health/ready`: whether requests that need the database would be answered now, asked anew each time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use projections::{Health, USERS};
+use serde::Serialize;
+use store::{Position, StoreError};
+use utoipa::ToSchema;
+
+use crate::app::{App, Node};
+
+/// How long a part may take to answer.
+const BOUND: Duration = Duration::from_secs(2);
+/// How many events the read model may be behind: what a projector catches up within a second or so.
+const MAX_LAG: u64 = 10_000;
+
+/// Whether the service can do its work, part by part.
+#[derive(Clone, Copy, Serialize, ToSchema)]
+#[schema(as = Readiness)]
+pub(crate) struct ReadyView {
+    /// `ok`, or `unavailable` if a part is not `ok`.
+    status: &'static str,
+    /// The database: `ok` or `unreachable`.
+    database: &'static str,
+    /// The read model `users`: `ok`, `behind`, `failing`, `halted` or `unknown`.
+    users: &'static str,
+    /// The head of the log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    head: Option<u64>,
+    /// How many events `users` is behind the head.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lag: Option<u64>,
+}
+
+/// Says whether the service can do its work.
+#[utoipa::path(
+    get,
+    path = "/health/ready",
+    tag = "service",
+    operation_id = "ready",
+    responses(
+        (status = 200, description = "It can", body = ReadyView),
+        (status = 503, description = "It cannot; the part that is not `ok` says why", body = ReadyView),
+    ),
+)]
+pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
+    let found = match app.node() {
+        Ok(node) => match tokio::time::timeout(BOUND, positions(node)).await {
+            Ok(Ok((head, rows))) => {
+                Found::Reached { health: node.projector().map(|found| found.health), head, rows }
+            }
+            Ok(Err(_)) | Err(_) => Found::Unreachable,
+        },
+        Err(_) => Found::Unreachable,
+    };
+    let view = judge(&found);
+    match view.status {
+        "ok" => Json(view).into_response(),
+        _ => (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], Json(view)).into_response(),
+    }
+}
+
+/// What was found out.
+enum Found {
+    Unreachable,
+    Reached {
+        /// How this node's projector is doing, if it has one.
+        health: Option<Health>,
+        head: Position,
+        rows: Position,
+    },
+}
+
+async fn positions(node: &Node) -> Result<(Position, Position), StoreError> {
+    let rows = node.rows.checkpoint(&USERS).await?.position;
+    let head = node.store.head().await?.position;
+    Ok((head, rows))
+}
+
+fn judge(found: &Found) -> ReadyView {
+    let Found::Reached { health, head, rows } = found else {
+        return ReadyView {
+            status: "unavailable",
+            database: "unreachable",
+            users: "unknown",
+            head: None,
+            lag: None,
+        };
+    };
+    let lag = head.get().saturating_sub(rows.get());
+    let users = match health {
+        Some(Health::Halted(_)) => "halted",
+        Some(Health::Failing(_)) => "failing",
+        Some(Health::Running) | None if lag > MAX_LAG => "behind",
+        Some(Health::Running) | None => "ok",
+    };
+    let status = if users == "ok" { "ok" } else { "unavailable" };
+    ReadyView { status, database: "ok", users, head: Some(head.get()), lag: Some(lag) }
+}
+
+#[cfg(test)]
+mod tests {
+    use projections::Halt;
+
+    use super::*;
+
+    fn users(health: Option<Health>, head: u64, rows: u64) -> (&'static str, &'static str) {
+        let view = judge(&Found::Reached { health, head: Position::new(head), rows: Position::new(rows) });
+        (view.status, view.users)
+    }
+
+    #[test]
+    fn a_service_is_ready_if_every_part_is() {
+        assert_eq!(users(Some(Health::Running), 7, 7), ("ok", "ok"));
+        assert_eq!(users(None, 7, 5), ("ok", "ok"));
+        assert_eq!(users(None, 20_000, 5), ("unavailable", "behind"));
+        assert_eq!(users(Some(Health::Failing("x".to_owned())), 7, 7), ("unavailable", "failing"));
+        let halt = Halt { after: Position::new(3), reason: "x".to_owned() };
+        assert_eq!(users(Some(Health::Halted(halt)), 7, 3), ("unavailable", "halted"));
+        assert_eq!(judge(&Found::Unreachable).database, "unreachable");
+    }
+}

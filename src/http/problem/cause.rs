@@ -1,0 +1,102 @@
+//! From what went wrong further in to what the client is told. The matches are exhaustive: a new error has to be
+//! given its answer here.
+
+use std::error::Error;
+
+use domain::Refusal;
+use store::{AppendError, StoreError};
+
+use super::{Fault, Loc, Problem};
+use crate::command::CommandError;
+use crate::crypto::{HashingError, InvalidToken};
+use crate::query::QueryError;
+
+impl Problem {
+    /// Something that must not happen did.
+    pub(crate) fn internal(error: &dyn Error) -> Self {
+        Self::Internal { cause: chain(error) }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match &error {
+            StoreError::Unavailable { .. } => Self::Unavailable { cause: error.to_string() },
+            StoreError::Corrupt(_) | StoreError::Refused(_) => Self::internal(&error),
+        }
+    }
+}
+
+impl From<AppendError> for Problem {
+    fn from(error: AppendError) -> Self {
+        match &error {
+            AppendError::ClaimTaken { kind: "email" } => Self::EmailTaken,
+            AppendError::ClaimTaken { kind: "username" } => Self::UsernameTaken,
+            AppendError::Erased { .. } => Self::UserNotFound,
+            AppendError::TooLarge { .. } => Self::BodyTooLarge,
+            AppendError::Conflict { .. } | AppendError::Busy => Self::Busy { cause: error.to_string() },
+            AppendError::Unknown(_) => Self::OutcomeUnknown { cause: error.to_string() },
+            AppendError::Store(store) => store.clone().into(),
+            AppendError::ClaimTaken { .. } | AppendError::Invalid(_) => Self::internal(&error),
+        }
+    }
+}
+
+impl From<CommandError> for Problem {
+    fn from(error: CommandError) -> Self {
+        match error {
+            CommandError::Refused(Refusal::Unknown) => Self::UserNotFound,
+            CommandError::LastAdministrator(_) => Self::LastAdministrator,
+            CommandError::VersionMismatch { .. } => Self::VersionMismatch,
+            CommandError::Contended => Self::Busy { cause: error.to_string() },
+            CommandError::Append(error) => error.into(),
+            CommandError::Store(error) => error.into(),
+            CommandError::Refused(Refusal::AlreadyRegistered) | CommandError::Unreadable(_) => {
+                Self::internal(&error)
+            }
+        }
+    }
+}
+
+impl From<QueryError> for Problem {
+    fn from(error: QueryError) -> Self {
+        match error {
+            QueryError::Behind { .. } => Self::ProjectionBehind { cause: error.to_string() },
+            QueryError::BeyondHead { wanted, head } => {
+                let loc = Loc::Header("aegis-min-position");
+                Self::invalid(Fault::too_large(loc, head.get(), &wanted.to_string()))
+            }
+            QueryError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<HashingError> for Problem {
+    fn from(error: HashingError) -> Self {
+        match &error {
+            HashingError::Busy => Self::Busy { cause: error.to_string() },
+            HashingError::Unusable(_) => Self::internal(&error),
+        }
+    }
+}
+
+impl From<InvalidToken> for Problem {
+    fn from(_: InvalidToken) -> Self {
+        Self::InvalidToken
+    }
+}
+
+/// An error and what it came from, for the log.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let inner = error.to_string();
+        // Many of our errors quote their source already.
+        if !text.contains(&inner) {
+            text = format!("{text}: {inner}");
+        }
+        source = error.source();
+    }
+    text
+}

@@ -1,0 +1,229 @@
+//! Every answer that is no success: what it says, in the form that FastAPI clients know (`detail`), with a stable
+//! `code` and the `request_id` beside it. [`fault`] holds the entries of a 422; [`cause`] turns what went wrong
+//! further in into one of these.
+//!
+//! The request's id is not known where a problem arises, so [`edge`](super::edge) writes the body.
+
+mod cause;
+mod fault;
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+pub(crate) use fault::{Fault, Loc};
+
+use super::extract::RequestId;
+
+/// Why a request did not succeed. What went wrong inside (`cause`) is for the log alone.
+#[derive(Clone)]
+#[cfg_attr(test, derive(Debug))]
+pub(crate) enum Problem {
+    /// No token was sent.
+    NotAuthenticated,
+    /// The token is not good.
+    InvalidToken,
+    /// The token's user may not log in.
+    InactiveUser,
+    /// A later event ended the token.
+    TokenRevoked,
+    /// The caller has no role for it.
+    Forbidden,
+    /// There is no such user.
+    UserNotFound,
+    /// There is nothing at this path.
+    NotFound,
+    /// There is, but not for this method.
+    MethodNotAllowed,
+    /// Another user has the e-mail address.
+    EmailTaken,
+    /// Another user has the username.
+    UsernameTaken,
+    /// No user has this e-mail address and this password.
+    WrongCredentials,
+    /// They are right, but the user may not log in.
+    InactiveLogin,
+    /// A caller who is logged in gave a wrong password.
+    WrongPassword,
+    /// Nobody would be left to administer the service.
+    LastAdministrator,
+    /// The user has changed since the caller looked.
+    VersionMismatch,
+    /// Fields, parameters or headers are not what they have to be.
+    Invalid(Vec<Fault>),
+    /// The login form is not, with the error code of RFC 6749 §5.2.
+    InvalidForm { faults: Vec<Fault>, error: &'static str },
+    /// The body cannot even be judged.
+    UnreadableBody(String),
+    /// The body is too large.
+    BodyTooLarge,
+    /// The body took too long.
+    BodyTooSlow,
+    /// The database is out of reach.
+    Unavailable { cause: String },
+    /// Nobody can tell whether the write happened.
+    OutcomeUnknown { cause: String },
+    /// The read model is behind the log.
+    ProjectionBehind { cause: String },
+    /// Too much is asked at once.
+    Busy { cause: String },
+    /// It is our fault.
+    Internal { cause: String },
+    /// A refusal by the HTTP library.
+    Other(StatusCode),
+}
+
+/// The body of the answer.
+#[derive(Serialize)]
+struct Body<'a> {
+    detail: Detail<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_description: Option<&'static str>,
+    code: &'static str,
+    request_id: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Detail<'a> {
+    Text(&'a str),
+    Faults(&'a [Fault]),
+}
+
+impl Problem {
+    /// One bad field, parameter or header.
+    pub(crate) fn invalid(fault: Fault) -> Self {
+        Self::Invalid(vec![fault])
+    }
+
+    /// The problem of an answer that a library made.
+    pub(crate) fn of_status(status: StatusCode) -> Self {
+        match status {
+            StatusCode::NOT_FOUND => Self::NotFound,
+            StatusCode::METHOD_NOT_ALLOWED => Self::MethodNotAllowed,
+            StatusCode::PAYLOAD_TOO_LARGE => Self::BodyTooLarge,
+            StatusCode::INTERNAL_SERVER_ERROR => {
+                Self::Internal { cause: "a library answered 500 without a word".to_owned() }
+            }
+            other => Self::Other(other),
+        }
+    }
+
+    /// The body, as JSON.
+    pub(crate) fn render(&self, request_id: &RequestId) -> Vec<u8> {
+        let (_, code, text) = self.says();
+        let (error, error_description) = match self {
+            Self::WrongCredentials | Self::InactiveLogin => (Some("invalid_grant"), Some(text)),
+            Self::InvalidForm { error, .. } => (Some(*error), Some(text)),
+            _ => (None, None),
+        };
+        let detail = match self {
+            Self::Invalid(faults) | Self::InvalidForm { faults, .. } => Detail::Faults(faults),
+            Self::UnreadableBody(why) => Detail::Text(why),
+            _ => Detail::Text(text),
+        };
+        let body = Body { detail, error, error_description, code, request_id: request_id.as_str() };
+        // Texts and lists of texts always serialise.
+        serde_json::to_vec(&body).unwrap_or_default()
+    }
+
+    /// What is to be logged and never answered.
+    pub(crate) fn cause(&self) -> Option<&str> {
+        match self {
+            Self::Unavailable { cause }
+            | Self::OutcomeUnknown { cause }
+            | Self::ProjectionBehind { cause }
+            | Self::Busy { cause }
+            | Self::Internal { cause } => Some(cause),
+            _ => None,
+        }
+    }
+
+    /// Status, code and the words, which the predecessor's clients may compare.
+    fn says(&self) -> (StatusCode, &'static str, &'static str) {
+        use StatusCode as S;
+        match self {
+            Self::NotAuthenticated => (S::UNAUTHORIZED, "not_authenticated", "Not authenticated"),
+            Self::InvalidToken => (S::FORBIDDEN, "invalid_token", "Could not validate credentials"),
+            Self::InactiveUser => (S::FORBIDDEN, "inactive_user", "Inactive user"),
+            Self::TokenRevoked => (S::FORBIDDEN, "token_revoked", "Could not validate credentials"),
+            Self::Forbidden => (S::FORBIDDEN, "forbidden", "Not enough permissions"),
+            Self::UserNotFound => (S::NOT_FOUND, "not_found", "User not found"),
+            Self::NotFound => (S::NOT_FOUND, "not_found", "Not Found"),
+            Self::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "method_not_allowed", "Method Not Allowed"),
+            Self::EmailTaken => {
+                (S::BAD_REQUEST, "email_taken", "The user with this email already exists in the system.")
+            }
+            Self::UsernameTaken => (
+                S::BAD_REQUEST,
+                "username_taken",
+                "The user with this username already exists in the system.",
+            ),
+            Self::WrongCredentials => (S::BAD_REQUEST, "invalid_credentials", "Incorrect email or password"),
+            Self::InactiveLogin => (S::BAD_REQUEST, "inactive_user", "Inactive user"),
+            Self::WrongPassword => (S::BAD_REQUEST, "wrong_password", "Incorrect password"),
+            Self::LastAdministrator => (
+                S::CONFLICT,
+                "last_admin",
+                "This is the last active administrator; make another user administrator first",
+            ),
+            Self::VersionMismatch => (
+                S::PRECONDITION_FAILED,
+                "version_mismatch",
+                "The user has changed meanwhile; read it again and repeat with its new ETag",
+            ),
+            Self::Invalid(_) => (S::UNPROCESSABLE_ENTITY, "validation_error", "The request is not valid"),
+            Self::InvalidForm { .. } => {
+                (S::UNPROCESSABLE_ENTITY, "validation_error", "The form is not valid; see `detail`")
+            }
+            Self::UnreadableBody(_) => {
+                (S::BAD_REQUEST, "unreadable_body", "There was an error parsing the body")
+            }
+            Self::BodyTooLarge => {
+                (S::PAYLOAD_TOO_LARGE, "body_too_large", "The request body is larger than 64 KiB")
+            }
+            Self::BodyTooSlow => {
+                (S::REQUEST_TIMEOUT, "body_too_slow", "The request body took longer than 30 s")
+            }
+            Self::Unavailable { .. } => {
+                (S::SERVICE_UNAVAILABLE, "unavailable", "The database is out of reach; try again later")
+            }
+            Self::OutcomeUnknown { .. } => (
+                S::SERVICE_UNAVAILABLE,
+                "outcome_unknown",
+                "Nobody can tell whether this was done; repeat it with the same Idempotency-Key",
+            ),
+            Self::ProjectionBehind { .. } => (
+                S::SERVICE_UNAVAILABLE,
+                "projection_behind",
+                "The read model is behind the event log; try again in a moment",
+            ),
+            Self::Busy { .. } => {
+                (S::SERVICE_UNAVAILABLE, "busy", "The service is busy; try again in a moment")
+            }
+            Self::Internal { .. } => (S::INTERNAL_SERVER_ERROR, "internal", "Internal Server Error"),
+            Self::Other(status) => (*status, "http_error", status.canonical_reason().unwrap_or("Error")),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let (status, ..) = self.says();
+        let mut response = status.into_response();
+        let headers = response.headers_mut();
+        if matches!(self, Self::NotAuthenticated) {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,93 @@
+//! What clients see of each problem.
+
+use serde_json::{Value, json};
+use store::{AppendError, Position, StoreError};
+
+use super::*;
+use crate::command::CommandError;
+use crate::crypto::HashingError;
+use crate::query::QueryError;
+
+fn answer(problem: Problem) -> (u16, Value) {
+    let body = problem.render(&id());
+    (problem.into_response().status().as_u16(), serde_json::from_slice(&body).unwrap())
+}
+
+fn id() -> RequestId {
+    let headers = axum::http::HeaderMap::from_iter([(
+        crate::http::headers::REQUEST_ID,
+        axum::http::HeaderValue::from_static("r-1"),
+    )]);
+    RequestId::of(&headers, &store::Ambient::system())
+}
+
+#[test]
+fn an_error_has_detail_code_and_request_id() {
+    let expected = json!({
+        "detail": "The user with this email already exists in the system.", "code": "email_taken", "request_id": "r-1"
+    });
+    assert_eq!(answer(Problem::EmailTaken), (400, expected));
+}
+
+#[test]
+fn a_failed_login_speaks_oauth_as_well() {
+    let expected = json!({
+        "detail": "Incorrect email or password", "error": "invalid_grant",
+        "error_description": "Incorrect email or password", "code": "invalid_credentials", "request_id": "r-1"
+    });
+    assert_eq!(answer(Problem::WrongCredentials), (400, expected));
+    let fault = Fault::missing(Loc::Field("username"), Value::Null);
+    let (status, body) = answer(Problem::InvalidForm { faults: vec![fault], error: "invalid_request" });
+    assert_eq!((status, &body["error"]), (422, &json!("invalid_request")));
+    assert_eq!(body["detail"][0]["loc"], json!(["body", "username"]));
+}
+
+#[test]
+fn a_missing_token_is_challenged_and_a_full_house_says_when_to_come_back() {
+    let headers = |problem: Problem| problem.into_response().headers().clone();
+    assert_eq!(headers(Problem::NotAuthenticated)[header::WWW_AUTHENTICATE], "Bearer");
+    assert_eq!(headers(HashingError::Busy.into())[header::RETRY_AFTER], "1");
+    assert!(!headers(Problem::Forbidden).contains_key(header::RETRY_AFTER));
+}
+
+#[test]
+fn what_happened_inside_is_never_told() {
+    let secret = "mongodb://aegis:s3cret@db";
+    let unavailable = || StoreError::Unavailable { what: secret.to_owned(), source: None };
+    for (problem, status, code) in [
+        (Problem::from(unavailable()), 503, "unavailable"),
+        (Problem::from(StoreError::corrupt(secret)), 500, "internal"),
+        (Problem::from(StoreError::Refused(secret.to_owned())), 500, "internal"),
+        (Problem::from(AppendError::Unknown(unavailable())), 503, "outcome_unknown"),
+        (Problem::from(AppendError::Invalid(secret.to_owned())), 500, "internal"),
+        (Problem::from(QueryError::Behind { wanted: Position::new(7) }), 503, "projection_behind"),
+        (Problem::from(CommandError::Contended), 503, "busy"),
+    ] {
+        assert!(problem.cause().is_some());
+        let (answered, body) = answer(problem);
+        assert_eq!((answered, body["code"].as_str()), (status, Some(code)));
+        assert!(!body.to_string().contains("s3cret"), "{body}");
+    }
+}
+
+#[test]
+fn a_position_beyond_the_head_is_a_bad_header() {
+    let error = QueryError::BeyondHead { wanted: Position::new(9), head: Position::new(7) };
+    let (status, body) = answer(error.into());
+    assert_eq!(status, 422);
+    assert_eq!(
+        body["detail"],
+        json!([{"type": "less_than_equal", "loc": ["header", "aegis-min-position"],
+                "msg": "Input should be less than or equal to 7", "input": "9", "ctx": {"le": 7}}])
+    );
+}
+
+#[test]
+fn syntax_faults_name_the_character() {
+    let fault = serde_json::to_value(Fault::no_json(9, "Expecting value")).unwrap();
+    assert_eq!(
+        fault,
+        json!({"type": "json_invalid", "loc": ["body", 9], "msg": "JSON decode error", "input": {},
+               "ctx": {"error": "Expecting value"}})
+    );
+}

@@ -1,0 +1,43 @@
+//! `GET /`
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{docs, openapi};
+use crate::app::App;
+
+/// What answers here, and where to read on.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Service)]
+pub(crate) struct ServiceView {
+    /// The name that the service was given.
+    name: String,
+    /// The version of Aegis.
+    version: &'static str,
+    /// The documentation, for people.
+    docs: &'static str,
+    /// The description of the API, for programs.
+    openapi: String,
+}
+
+/// Says what this is.
+#[utoipa::path(
+    get,
+    path = "/",
+    tag = "service",
+    operation_id = "root",
+    responses((status = 200, description = "Name, version and links", body = ServiceView)),
+)]
+pub(crate) async fn root(State(app): State<Arc<App>>) -> Json<ServiceView> {
+    let settings = &app.settings.http;
+    Json(ServiceView {
+        name: settings.project_name.clone(),
+        version: env!("CARGO_PKG_VERSION"),
+        docs: docs::PATH,
+        openapi: openapi::path(settings),
+    })
+}

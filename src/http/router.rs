@@ -1,0 +1,62 @@
+//! Which endpoint answers what.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::header;
+use axum::middleware;
+use axum::routing::{MethodRouter, get, post, put};
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use super::edge::{edge, panicked};
+use super::state::HttpState;
+use super::{auth, cors, docs, events, health, openapi, root, users};
+use crate::app::App;
+
+/// Everything that the service answers over HTTP.
+pub fn router(app: Arc<App>) -> Router {
+    router_until(app, CancellationToken::new())
+}
+
+/// The same; answers without an end are ended by `shutdown`.
+pub(super) fn router_until(app: Arc<App>, shutdown: CancellationToken) -> Router {
+    let settings = app.settings.http.clone();
+    let state = HttpState { app, shutdown };
+    let prefix = settings.api_prefix.trim_end_matches('/');
+    let description = openapi::openapi(&settings);
+    let describe = move || {
+        let description = description.clone();
+        async move {
+            ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-cache")], description)
+        }
+    };
+    let mut router = docs::routes(&settings).route("/", get(root::root));
+    let endpoints = endpoints().into_iter().map(|(path, methods)| (format!("{prefix}{path}"), methods));
+    for (path, methods) in endpoints.chain([(openapi::path(&settings), get(describe))]) {
+        // With a slash at the end as well, and without a redirect: clients do not send a body twice.
+        router = router.route(&format!("{path}/"), methods.clone()).route(&path, methods);
+    }
+    router = router.layer(CatchPanicLayer::custom(panicked));
+    if let Some(cors) = cors::layer(&settings.cors_origins) {
+        router = router.layer(cors);
+    }
+    router.layer(middleware::from_fn_with_state(state.clone(), edge)).with_state(state)
+}
+
+fn endpoints() -> [(&'static str, MethodRouter<HttpState>); 12] {
+    [
+        ("/auth/signup", post(auth::signup::sign_up)),
+        ("/auth/login/access-token", post(auth::login::log_in)),
+        ("/users/me", get(users::me::me)),
+        ("/users/me/deactivate", post(users::me::deactivate::deactivate)),
+        ("/users/{id}", get(users::show::show)),
+        ("/users/{id}/deactivate", post(users::deactivate::deactivate)),
+        ("/users/{id}/reactivate", post(users::reactivate::reactivate)),
+        ("/users/{id}/roles/{role}", put(users::roles::grant).delete(users::roles::revoke)),
+        ("/events", get(events::list::list)),
+        ("/events/stream", get(events::stream::stream)),
+        ("/health", get(health::health)),
+        ("/health/ready", get(health::ready::ready)),
+    ]
+}

@@ -1,0 +1,22 @@
+//! What every handler can reach.
+
+use std::sync::Arc;
+
+use axum::extract::FromRef;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+
+/// The service, and whether it is about to stop.
+#[derive(Clone)]
+pub(crate) struct HttpState {
+    pub(crate) app: Arc<App>,
+    /// Cancelled when the server stops: answers without an end are to end then.
+    pub(crate) shutdown: CancellationToken,
+}
+
+impl FromRef<HttpState> for Arc<App> {
+    fn from_ref(state: &HttpState) -> Self {
+        Arc::clone(&state.app)
+    }
+}

@@ -1,0 +1,64 @@
+//! `POST /users/me/deactivate`
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use domain::Command;
+use utoipa::ToSchema;
+
+use crate::app::App;
+use crate::config::Settings;
+use crate::crypto::Password;
+use crate::http::extract::{CurrentUser, Fields, RequestId, Valid, Validated};
+use crate::http::headers::Written;
+use crate::http::openapi::{ErrorBody, ValidationErrorBody};
+use crate::http::problem::Problem;
+use crate::http::users::carry_out;
+
+/// The caller's password, once more.
+#[derive(ToSchema)]
+#[schema(as = PasswordConfirmation)]
+pub(crate) struct PasswordBody {
+    /// The password that the caller logs in with.
+    #[schema(value_type = String, format = Password)]
+    password: Password,
+}
+
+impl Validated for PasswordBody {
+    fn read(fields: &mut Fields, _: &Settings) -> Option<Self> {
+        Some(Self { password: fields.password("password")? })
+    }
+}
+
+/// Closes the caller's account to logins, and ends all their tokens.
+#[utoipa::path(
+    post,
+    path = "/users/me/deactivate",
+    tag = "users",
+    operation_id = "deactivate_me",
+    security(("OAuth2PasswordBearer" = [])),
+    request_body = PasswordBody,
+    responses(
+        (status = 204, description = "The account is deactivated", headers(("Aegis-Position" = u64))),
+        (status = 400, description = "`wrong_password`", body = ErrorBody),
+        (status = 401, description = "No token", body = ErrorBody),
+        (status = 403, description = "`invalid_token`, `inactive_user` or `token_revoked`", body = ErrorBody),
+        (status = 409, description = "`last_admin`", body = ErrorBody),
+        (status = 422, description = "No password", body = ValidationErrorBody),
+    ),
+)]
+pub(crate) async fn deactivate(
+    State(app): State<Arc<App>>,
+    user: CurrentUser,
+    request_id: RequestId,
+    Valid(PasswordBody { password }): Valid<PasswordBody>,
+) -> Result<impl IntoResponse, Problem> {
+    if !app.hashing.verify(password, user.row.password_hash.clone()).await? {
+        return Err(Problem::WrongPassword);
+    }
+    let command = Command::Deactivate { reason: None };
+    let done = carry_out(&app, &user.cause(&request_id), user.row.id, &command, None).await?;
+    Ok((StatusCode::NO_CONTENT, Written(done.position), ()))
+}

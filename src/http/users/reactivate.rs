@@ -1,0 +1,50 @@
+//! `POST /users/{id}/reactivate`
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::IntoResponse;
+use domain::Command;
+
+use super::{ReasonBody, UserDetail, carry_out};
+use crate::app::App;
+use crate::http::extract::{Admin, IfMatch, MaybeValid, RequestId, UserPath};
+use crate::http::headers::{Version, Written};
+use crate::http::openapi::{ErrorBody, ValidationErrorBody};
+use crate::http::problem::Problem;
+
+/// Lets a user log in again. It is no error if that is so already.
+#[utoipa::path(
+    post,
+    path = "/users/{id}/reactivate",
+    tag = "users",
+    operation_id = "reactivate_user",
+    security(("OAuth2PasswordBearer" = [])),
+    params(
+        ("id" = String, Path, description = "The user's id"),
+        ("If-Match" = Option<String>, Header, description = "Only if the user is at this version"),
+    ),
+    request_body = Option<ReasonBody>,
+    responses(
+        (status = 200, description = "The user may log in", body = UserDetail,
+            headers(("ETag" = String, description = "The version of the user's stream"), ("Aegis-Position" = u64))),
+        (status = 401, description = "No token", body = ErrorBody),
+        (status = 403, description = "A bad token, or no administrator", body = ErrorBody),
+        (status = 404, description = "No such user", body = ErrorBody),
+        (status = 412, description = "`version_mismatch`", body = ErrorBody),
+        (status = 422, description = "A bad reason", body = ValidationErrorBody),
+    ),
+)]
+pub(crate) async fn reactivate(
+    State(app): State<Arc<App>>,
+    Admin(admin): Admin,
+    UserPath(id): UserPath,
+    IfMatch(version): IfMatch,
+    request_id: RequestId,
+    MaybeValid(body): MaybeValid<ReasonBody>,
+) -> Result<impl IntoResponse, Problem> {
+    let command = Command::Reactivate { reason: body.and_then(|body| body.reason) };
+    let user = carry_out(&app, &admin.cause(&request_id), id, &command, version).await?;
+    Ok((Version(user.version), Written(user.position), Json(UserDetail::of_state(&user)?)))
+}

@@ -1,0 +1,82 @@
+//! `PUT` and `DELETE /users/{id}/roles/{role}`
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use domain::Command;
+
+use super::carry_out;
+use crate::app::App;
+use crate::http::extract::{Admin, IfMatch, RequestId, RolePath, UserPath};
+use crate::http::headers::{Version, Written};
+use crate::http::openapi::{ErrorBody, ValidationErrorBody};
+use crate::http::problem::Problem;
+
+/// Gives a user a role. It is no error if they hold it already.
+#[utoipa::path(
+    put,
+    path = "/users/{id}/roles/{role}",
+    tag = "users",
+    operation_id = "grant_role",
+    security(("OAuth2PasswordBearer" = [])),
+    params(
+        ("id" = String, Path, description = "The user's id"),
+        ("role" = String, Path, description = "`admin`, `auditor`, `operator` or `subscriber`"),
+        ("If-Match" = Option<String>, Header, description = "Only if the user is at this version"),
+    ),
+    responses(
+        (status = 204, description = "The user holds the role"),
+        (status = 401, description = "No token", body = ErrorBody),
+        (status = 403, description = "A bad token, or no administrator", body = ErrorBody),
+        (status = 404, description = "No such user", body = ErrorBody),
+        (status = 412, description = "`version_mismatch`", body = ErrorBody),
+        (status = 422, description = "No such role", body = ValidationErrorBody),
+    ),
+)]
+pub(crate) async fn grant(
+    State(app): State<Arc<App>>,
+    Admin(admin): Admin,
+    UserPath(id): UserPath,
+    RolePath(role): RolePath,
+    IfMatch(version): IfMatch,
+    request_id: RequestId,
+) -> Result<impl IntoResponse, Problem> {
+    let user = carry_out(&app, &admin.cause(&request_id), id, &Command::GrantRole { role }, version).await?;
+    Ok((StatusCode::NO_CONTENT, Version(user.version), Written(user.position), ()))
+}
+
+/// Takes a role from a user, and ends their tokens. It is no error if they do not hold it.
+#[utoipa::path(
+    delete,
+    path = "/users/{id}/roles/{role}",
+    tag = "users",
+    operation_id = "revoke_role",
+    security(("OAuth2PasswordBearer" = [])),
+    params(
+        ("id" = String, Path, description = "The user's id"),
+        ("role" = String, Path, description = "`admin`, `auditor`, `operator` or `subscriber`"),
+        ("If-Match" = Option<String>, Header, description = "Only if the user is at this version"),
+    ),
+    responses(
+        (status = 204, description = "The user does not hold the role"),
+        (status = 401, description = "No token", body = ErrorBody),
+        (status = 403, description = "A bad token, or no administrator", body = ErrorBody),
+        (status = 404, description = "No such user", body = ErrorBody),
+        (status = 409, description = "`last_admin`", body = ErrorBody),
+        (status = 412, description = "`version_mismatch`", body = ErrorBody),
+        (status = 422, description = "No such role", body = ValidationErrorBody),
+    ),
+)]
+pub(crate) async fn revoke(
+    State(app): State<Arc<App>>,
+    Admin(admin): Admin,
+    UserPath(id): UserPath,
+    RolePath(role): RolePath,
+    IfMatch(version): IfMatch,
+    request_id: RequestId,
+) -> Result<impl IntoResponse, Problem> {
+    let user = carry_out(&app, &admin.cause(&request_id), id, &Command::RevokeRole { role }, version).await?;
+    Ok((StatusCode::NO_CONTENT, Version(user.version), Written(user.position), ()))
+}

@@ -1,0 +1,94 @@
+//! A user as the API shows them.
+
+use domain::{EmailAddress, Role, Username};
+use projections::UserRow;
+use serde::Serialize;
+use store::canonical::rfc3339;
+use utoipa::ToSchema;
+
+use crate::command::UserState;
+use crate::http::problem::Problem;
+
+/// A user as everybody sees themselves.
+#[derive(Serialize, ToSchema)]
+#[schema(as = User)]
+pub(crate) struct UserView {
+    /// A UUID, or the 24 hex digits of an imported `ObjectId`.
+    #[schema(examples("0193e2b4-0000-7000-8000-000000000001"))]
+    id: String,
+    /// The e-mail address, which is not verified yet.
+    #[schema(format = Email, examples("ada@example.com"))]
+    email: String,
+    /// The username.
+    #[schema(examples("ada"))]
+    username: String,
+    /// Whether the user may log in.
+    is_active: bool,
+    /// When the account was opened: RFC 3339, UTC.
+    #[schema(format = DateTime, examples("2026-11-22T08:03:14.680Z"))]
+    created_at: String,
+}
+
+impl UserView {
+    pub(crate) fn of_row(row: &UserRow) -> Self {
+        Self {
+            id: row.id.to_string(),
+            email: row.email.as_str().to_owned(),
+            username: row.username.as_str().to_owned(),
+            is_active: row.is_active,
+            created_at: rfc3339(row.created_at),
+        }
+    }
+
+    /// Of a user whose data was erased nothing can be shown: they are gone.
+    pub(crate) fn of_state(user: &UserState) -> Result<Self, Problem> {
+        let email = user.account.email.known().map(EmailAddress::as_str).ok_or(Problem::UserNotFound)?;
+        let username = user.account.username.known().map(Username::as_str).ok_or(Problem::UserNotFound)?;
+        Ok(Self {
+            id: user.id.to_string(),
+            email: email.to_owned(),
+            username: username.to_owned(),
+            is_active: user.account.is_active,
+            created_at: rfc3339(user.created_at),
+        })
+    }
+}
+
+/// A user as administrators and auditors see them.
+#[derive(Serialize, ToSchema)]
+#[schema(as = UserDetail)]
+pub(crate) struct UserDetail {
+    #[serde(flatten)]
+    user: UserView,
+    /// What the user may do beyond their own account.
+    roles: Vec<&'static str>,
+    /// The version of the user's stream; also the `ETag`.
+    version: u64,
+    /// The position of the user's last event; left out of answers to writes, which carry `Aegis-Position`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    position: Option<u64>,
+}
+
+impl UserDetail {
+    pub(crate) fn of_row(row: &UserRow) -> Self {
+        Self {
+            user: UserView::of_row(row),
+            roles: names(&row.roles),
+            version: row.version,
+            position: Some(row.position.get()),
+        }
+    }
+
+    pub(crate) fn of_state(user: &UserState) -> Result<Self, Problem> {
+        Ok(Self {
+            user: UserView::of_state(user)?,
+            roles: names(&user.account.roles),
+            version: user.version,
+            position: None,
+        })
+    }
+}
+
+fn names<'a>(roles: impl IntoIterator<Item = &'a Role>) -> Vec<&'static str> {
+    roles.into_iter().map(|role| role.as_str()).collect()
+}

@@ -1,0 +1,55 @@
+//! SIGKILL in the middle of work: whatever a client was told of is there afterwards.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::Mutex;
+
+use super::{assert_no_gap, token};
+use crate::support::{Client, Installation, PASSWORD, Store, credentials, email_of, on_both_stores, until};
+
+on_both_stores! {
+    what_was_acknowledged_survives_five_kills
+}
+
+/// Signs people up until the service does not answer any more; those who were told 201 are noted.
+async fn sign_up_until_the_end(client: Client, numbers: Arc<AtomicUsize>, acknowledged: Arc<Mutex<Vec<String>>>) {
+    loop {
+        let name = format!("user{}", numbers.fetch_add(1, Ordering::Relaxed));
+        let sent = client.post("/auth/signup").json(&credentials(&name)).try_send().await;
+        let Ok(answer) = sent else { return };
+        if answer.status() == 201 {
+            acknowledged.lock().await.push(name);
+        }
+    }
+}
+
+async fn what_was_acknowledged_survives_five_kills(store: Store) {
+    let installation = Installation::of(store);
+    let numbers = Arc::new(AtomicUsize::new(0));
+    let acknowledged = Arc::new(Mutex::new(Vec::new()));
+    for round in 1..=5 {
+        let service = installation.serve().await;
+        let writers: Vec<_> = (0..8)
+            .map(|_| {
+                let work = sign_up_until_the_end(service.client().clone(), numbers.clone(), acknowledged.clone());
+                tokio::spawn(work)
+            })
+            .collect();
+        until("sign-ups", async || (acknowledged.lock().await.len() >= round * 40).then_some(())).await;
+        service.kill();
+        for writer in writers {
+            writer.await.unwrap();
+        }
+    }
+    let service = installation.serve().await;
+    let acknowledged = acknowledged.lock().await.clone();
+    for name in &acknowledged {
+        token(service.client(), &email_of(name), PASSWORD).await;
+    }
+    let events = installation.json(&["events", "list"]).await;
+    assert_no_gap(&events);
+    assert!(events.len() >= acknowledged.len());
+    let registered = events.iter().filter(|event| event["type"] == "UserRegistered").count();
+    assert_eq!(registered, installation.json(&["users", "list"]).await.len());
+}

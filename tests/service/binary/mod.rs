@@ -1,0 +1,39 @@
+//! Journeys with the real binary, as operators and users take them.
+
+mod beside;
+mod crash;
+mod journey;
+mod refusals;
+mod stop;
+
+use serde_json::Value;
+
+use crate::support::{Client, PASSWORD, credentials, email_of};
+
+/// The first administrator of an installation.
+const ADMIN_EMAIL: &str = "root@example.com";
+const ADMIN_PASSWORD: &str = "the first of all administrators";
+
+/// Signs up; the user's id.
+async fn sign_up(client: &Client, name: &str) -> String {
+    let answer = client.post("/auth/signup").json(&credentials(name)).send().await.expect(201);
+    answer.json()["id"].as_str().unwrap().to_owned()
+}
+
+/// Logs in; a token.
+async fn token(client: &Client, email: &str, password: &str) -> String {
+    let answer = client.log_in(email, password).await.expect(200).json();
+    answer["access_token"].as_str().unwrap().to_owned()
+}
+
+/// Signs up and logs in; id and token.
+async fn newcomer(client: &Client, name: &str) -> (String, String) {
+    (sign_up(client, name).await, token(client, &email_of(name), PASSWORD).await)
+}
+
+/// The log has every position from 1 on.
+#[track_caller]
+fn assert_no_gap(events: &[Value]) {
+    let positions: Vec<_> = events.iter().map(|event| event["position"].as_u64().unwrap()).collect();
+    assert!(positions.iter().copied().eq(1..=positions.len() as u64), "{positions:?}");
+}

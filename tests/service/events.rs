@@ -1,0 +1,168 @@
+//! `GET /events`: the log, page by page.
+
+use domain::Role;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+use crate::support::{Store, TestApp, User, on_both_stores};
+
+on_both_stores! {
+    the_log_is_a_list_of_cloud_events_without_a_gap
+    pages_with_filters_give_what_the_whole_log_does
+    next_moves_on_also_when_filters_let_nothing_through
+    personal_values_are_for_those_who_may_see_them
+    no_password_hash_is_in_any_event
+    a_wait_ends_when_something_happens
+    limits_and_positions_are_checked
+}
+
+/// An administrator, an auditor and seven users to whom things have happened.
+async fn town(app: &TestApp) -> (User, User) {
+    let (admin, auditor) = (app.admin().await, app.user_with(Role::Auditor).await);
+    for number in 0..7 {
+        let user = app.sign_up(&format!("user{number}")).await;
+        if number % 2 == 0 {
+            admin.deactivate(&user.id).send().await.expect(200);
+        }
+        if number % 4 == 0 {
+            admin.reactivate(&user.id).send().await.expect(200);
+        }
+        admin.put(&format!("/users/{}/roles/subscriber", user.id)).send().await.expect(204);
+    }
+    (admin, auditor)
+}
+
+async fn the_log_is_a_list_of_cloud_events_without_a_gap(store: Store) {
+    let app = TestApp::start(store).await;
+    app.clock.set("2026-11-22T08:03:14.680Z".parse().unwrap());
+    let (admin, _) = town(&app).await;
+    let page = admin.get("/events?limit=1000").send().await.expect(200).json();
+    let events = page["events"].as_array().unwrap();
+    assert_eq!((&page["next"], &page["head"]), (&json!(events.len()), &json!(events.len())));
+    let source = format!("/aegis/{}", app.node().store.log_id().hyphenated());
+    for (event, position) in events.iter().zip(1..) {
+        assert_eq!(event["position"], json!(position));
+        assert_eq!(event["specversion"], "1.0");
+        assert_eq!(event["source"], source.as_str());
+        assert_eq!(event["time"], "2026-11-22T08:03:14.680Z");
+        assert_eq!((&event["datacontenttype"], &event["schemaversion"]), (&json!("application/json"), &json!(1)));
+        assert!(event["data"].is_object() && event["streamversion"].as_u64() >= Some(1), "{event}");
+    }
+    let ids: BTreeSet<_> = events.iter().map(|event| event["id"].as_str().unwrap()).collect();
+    assert_eq!(ids.len(), events.len());
+    let first = &events[0];
+    assert_eq!((&first["type"], &first["subject"]), (&json!("UserRegistered"), &json!(admin.id)));
+    assert_eq!(first["actor"], format!("user-{}", admin.id));
+    assert_eq!(first["data"], json!({"email": "admin@example.com", "username": "admin"}));
+    let deactivated = events.iter().find(|event| event["type"] == "UserDeactivated").unwrap();
+    assert_eq!(deactivated["actor"], format!("user-{}", admin.id));
+    assert_eq!((&deactivated["streamversion"], &deactivated["data"]["reason"]), (&json!(2), &json!("a test asked for it")));
+    let granted = events.iter().find(|event| event["type"] == "RoleGranted").unwrap();
+    assert_eq!((&granted["actor"], &granted["data"]), (&json!("operator:test"), &json!({"role": "admin"})));
+}
+
+async fn pages_with_filters_give_what_the_whole_log_does(store: Store) {
+    let app = TestApp::start(store).await;
+    let (admin, _) = town(&app).await;
+    let whole = admin.whole_log().await;
+    let somebody = whole.iter().find(|event| event["type"] == "UserReactivated").unwrap()["subject"].clone();
+    let somebody = somebody.as_str().unwrap();
+    let actor = format!("user-{}", admin.id);
+    let (from, to) = (whole[8]["time"].as_str().unwrap(), whole[20]["time"].as_str().unwrap());
+    type Matches<'a> = Box<dyn Fn(&Value) -> bool + 'a>;
+    let filters: Vec<(String, Matches<'_>)> = vec![
+        (String::new(), Box::new(|_| true)),
+        ("types=UserDeactivated".into(), Box::new(|event| event["type"] == "UserDeactivated")),
+        (
+            "types=UserDeactivated,UserReactivated".into(),
+            Box::new(|event| event["type"] == "UserDeactivated" || event["type"] == "UserReactivated"),
+        ),
+        (format!("stream=user-{somebody}"), Box::new(|event| event["subject"] == somebody)),
+        ("stream=system".into(), Box::new(|event| event["type"] == "AdministratorAdded")),
+        (format!("actor={actor}"), Box::new(|event| event["actor"] == actor.as_str())),
+        (
+            format!("types=RoleGranted&actor={actor}"),
+            Box::new(|event| event["type"] == "RoleGranted" && event["actor"] == actor.as_str()),
+        ),
+        (
+            format!("from={from}&to={to}"),
+            Box::new(|event| event["time"].as_str() >= Some(from) && event["time"].as_str() < Some(to)),
+        ),
+    ];
+    for (filter, matches) in filters {
+        let wanted: Vec<_> = whole.iter().filter(|event| matches(event)).cloned().collect();
+        assert!(!wanted.is_empty(), "nothing to find by {filter}");
+        for limit in [1, 3, 1000] {
+            assert_eq!(admin.paged(&format!("/events?{filter}"), limit).await, wanted, "{filter} by {limit}");
+        }
+    }
+}
+
+async fn next_moves_on_also_when_filters_let_nothing_through(store: Store) {
+    let app = TestApp::start(store).await;
+    let (admin, _) = town(&app).await;
+    for filter in ["types=NothingOfTheKind", "stream=user-0193e2b4-0000-7000-8000-000000000001", "actor=nobody"] {
+        assert_eq!(admin.paged(&format!("/events?{filter}"), 2).await, Vec::<Value>::new());
+    }
+    let head = admin.get("/events").send().await.expect(200).json()["head"].as_u64().unwrap();
+    let page = admin.get(&format!("/events?after={head}")).send().await.expect(200).json();
+    assert_eq!(page, json!({"events": [], "next": head, "head": head}));
+}
+
+async fn personal_values_are_for_those_who_may_see_them(store: Store) {
+    let app = TestApp::start(store).await;
+    let (admin, auditor) = town(&app).await;
+    let subscriber = app.user_with(Role::Subscriber).await;
+    let full = admin.whole_log().await;
+    assert_eq!(auditor.whole_log().await, full);
+    let bare = subscriber.whole_log().await;
+    assert_eq!(bare.len(), full.len());
+    let mut hidden = 0;
+    for (bare, full) in bare.iter().zip(&full) {
+        let mut expected = full.clone();
+        let data = expected["data"].as_object_mut().unwrap();
+        hidden += data.len();
+        data.retain(|name, _| !["email", "username", "reason"].contains(&name.as_str()));
+        hidden -= data.len();
+        assert_eq!(bare, &expected);
+    }
+    assert!(hidden > 10, "{hidden} values were personal");
+    let text = serde_json::to_string(&bare).unwrap();
+    assert!(!text.contains("example.com") && !text.contains("user3") && !text.contains("asked for"), "{text}");
+}
+
+async fn no_password_hash_is_in_any_event(store: Store) {
+    let app = TestApp::start(store).await;
+    let (admin, auditor) = town(&app).await;
+    for user in [&admin, &auditor] {
+        let log = serde_json::to_string(&user.whole_log().await).unwrap();
+        assert!(!log.contains("argon2") && !log.contains("password"), "{log}");
+    }
+}
+
+async fn a_wait_ends_when_something_happens(store: Store) {
+    let app = TestApp::start(store).await;
+    let admin = app.admin().await;
+    let head = admin.get("/events").send().await.expect(200).json()["head"].as_u64().unwrap();
+    let waiting = tokio::spawn(admin.get(&format!("/events?after={head}&wait=30")).send());
+    let started = std::time::Instant::now();
+    app.sign_up("ada").await;
+    let page = waiting.await.unwrap().expect(200).json();
+    assert!(started.elapsed().as_secs() < 10, "{:?}", started.elapsed());
+    assert_eq!(page["events"][0]["type"], "UserRegistered");
+    let nothing = admin.get(&format!("/events?after={}&wait=1", head + 1)).send().await.expect(200).json();
+    assert_eq!(nothing, json!({"events": [], "next": head + 1, "head": head + 1}));
+}
+
+async fn limits_and_positions_are_checked(store: Store) {
+    let app = TestApp::start(store).await;
+    let admin = app.admin().await;
+    for good in ["limit=1", "after=0", "from=2026-11-22T08:03:14Z", "to=2026-11-22T08:03:14.680%2B01:00"] {
+        admin.get(&format!("/events?{good}")).send().await.expect(200);
+    }
+    for bad in ["limit=0", "limit=-1", "limit=x", "after=-1", "after=x", "from=yesterday", "to=1", "wait=x"] {
+        let answer = admin.get(&format!("/events?{bad}")).send().await;
+        let (_, place) = answer.fault_list().remove(0);
+        assert_eq!(place, json!(["query", bad.split('=').next().unwrap()]), "{bad}");
+    }
+}

@@ -1,0 +1,159 @@
+//! `GET /events/stream`: the log as it grows (server-sent events).
+
+use std::time::{Duration, Instant};
+
+use domain::Role;
+use serde_json::json;
+
+use crate::support::{Item, Store, TestApp, credentials, on_both_stores, until};
+
+on_both_stores! {
+    the_stream_shows_the_log_and_goes_on_with_it
+    a_reader_who_resumes_ten_times_sees_everything_once_and_in_order
+    last_event_id_beats_after
+    without_a_position_it_starts_at_the_head
+    types_are_filtered_and_personal_values_left_out
+    silence_is_broken_at_least_every_fifteen_seconds
+    the_stream_ends_when_the_service_stops
+    slow_readers_harm_nobody
+    a_position_that_is_none_is_refused
+}
+
+async fn the_stream_shows_the_log_and_goes_on_with_it(store: Store) {
+    let app = TestApp::start(store).await;
+    let admin = app.admin().await;
+    let mut stream = admin.get("/events/stream?after=0").open().await;
+    let log = admin.whole_log().await;
+    for logged in &log {
+        let (id, event, data) = stream.event().await.unwrap();
+        assert_eq!((json!(id), json!(event), &data), (logged["position"].clone(), logged["type"].clone(), logged));
+    }
+    let position = app.post("/auth/signup").json(&credentials("ada")).send().await.expect(201).position();
+    let (id, event, data) = stream.event().await.unwrap();
+    assert_eq!((id, event.as_str()), (position, "UserRegistered"));
+    assert_eq!(data["data"]["email"], "ada@example.com");
+}
+
+async fn a_reader_who_resumes_ten_times_sees_everything_once_and_in_order(store: Store) {
+    let app = TestApp::start(store).await;
+    let admin = app.admin().await;
+    let head = || async { app.node().store.head().await.unwrap().position.get() };
+    let last = head().await + 60;
+    let sign_ups = async {
+        for number in 0..60 {
+            app.post("/auth/signup").json(&credentials(&format!("user{number}"))).send().await.expect(201);
+        }
+    };
+    let reading = async {
+        let mut seen: Vec<u64> = Vec::new();
+        for round in 1..=10 {
+            let resumed = seen.last().copied().unwrap_or(0).to_string();
+            let mut stream = admin.get("/events/stream").header("Last-Event-ID", &resumed).open().await;
+            let wanted = if round == 10 { last } else { last * round / 10 };
+            while seen.last().is_none_or(|seen| *seen < wanted) {
+                seen.push(stream.event().await.expect("the stream ended").0);
+            }
+        }
+        seen
+    };
+    let ((), seen) = tokio::join!(sign_ups, reading);
+    assert!(seen.iter().copied().eq(1..=last), "{seen:?}");
+    assert_eq!(head().await, last);
+}
+
+async fn last_event_id_beats_after(store: Store) {
+    let app = TestApp::start(store).await;
+    let admin = app.admin().await;
+    let stream = admin.get("/events/stream?after=0").header("Last-Event-ID", "2");
+    assert_eq!(stream.open().await.positions(1).await, [3]);
+    assert_eq!(admin.get("/events/stream?after=1").open().await.positions(2).await, [2, 3]);
+}
+
+async fn without_a_position_it_starts_at_the_head(store: Store) {
+    let app = TestApp::start(store).await;
+    let admin = app.admin().await;
+    let mut stream = admin.get("/events/stream").open().await;
+    let position = app.post("/auth/signup").json(&credentials("ada")).send().await.expect(201).position();
+    assert_eq!(stream.positions(1).await, [position]);
+}
+
+async fn types_are_filtered_and_personal_values_left_out(store: Store) {
+    let app = TestApp::start(store).await;
+    let (admin, subscriber) = (app.admin().await, app.user_with(Role::Subscriber).await);
+    let user = app.sign_up("ada").await;
+    admin.deactivate(&user.id).send().await.expect(200);
+    let mut stream = subscriber.get("/events/stream?after=0&types=UserRegistered,UserDeactivated").open().await;
+    let mut seen = Vec::new();
+    for _ in 0..4 {
+        let (_, event, data) = stream.event().await.unwrap();
+        assert!(!data.to_string().contains("example.com") && !data.to_string().contains("asked for"), "{data}");
+        seen.push(event);
+    }
+    assert_eq!(seen, ["UserRegistered", "UserRegistered", "UserRegistered", "UserDeactivated"]);
+}
+
+async fn silence_is_broken_at_least_every_fifteen_seconds(store: Store) {
+    let app = TestApp::start(store).await;
+    let admin = app.admin().await;
+    let mut stream = admin.get("/events/stream?types=NothingOfTheKind").open().await;
+    let started = Instant::now();
+    let limit = Duration::from_secs(16);
+    // One may come at once; two in a row are a habit.
+    for _ in 0..2 {
+        let item = stream.next_within(limit).await.expect("the stream ended");
+        let Item::Comment(text) = item else { panic!("{item:?}") };
+        assert!(text.contains("head"), "{text}");
+        if started.elapsed() > Duration::from_secs(5) {
+            break;
+        }
+    }
+}
+
+async fn the_stream_ends_when_the_service_stops(store: Store) {
+    let app = TestApp::start(store).await;
+    let admin = app.admin().await;
+    let mut streams = Vec::new();
+    for _ in 0..5 {
+        streams.push(admin.get("/events/stream").open().await);
+    }
+    let started = Instant::now();
+    app.stop();
+    for stream in &mut streams {
+        assert_eq!(stream.event().await, None);
+    }
+    app.stopped().await;
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+}
+
+async fn slow_readers_harm_nobody(store: Store) {
+    let app = TestApp::start(store).await;
+    let admin = app.admin().await;
+    let mut slow = Vec::new();
+    for _ in 0..10 {
+        slow.push(admin.get("/events/stream?after=0").open().await);
+    }
+    let mut slowest = Duration::ZERO;
+    for number in 0..100 {
+        let started = Instant::now();
+        app.post("/auth/signup").json(&credentials(&format!("user{number}"))).send().await.expect(201);
+        slowest = slowest.max(started.elapsed());
+    }
+    assert!(slowest < Duration::from_secs(2), "a sign-up took {slowest:?}");
+    let head = app.node().store.head().await.unwrap().position.get();
+    for stream in &mut slow {
+        let seen = stream.positions(usize::try_from(head).unwrap()).await;
+        assert!(seen.iter().copied().eq(1..=head), "{seen:?}");
+    }
+    // Those who leave are let go.
+    drop(slow);
+    until("an answer", async || Some(app.readiness().await.expect(200))).await;
+}
+
+async fn a_position_that_is_none_is_refused(store: Store) {
+    let app = TestApp::start(store).await;
+    let admin = app.admin().await;
+    for bad in ["-1", "x", "1.5", "99999999999999999999"] {
+        admin.get(&format!("/events/stream?after={bad}")).send().await.expect(422);
+        admin.get("/events/stream").header("Last-Event-ID", bad).send().await.expect(422);
+    }
+}

@@ -1,0 +1,98 @@
+//! `POST /auth/login/access-token` when all goes well.
+
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
+use serde_json::Value;
+
+use crate::support::{Answer, PASSWORD, SECRET_KEY, Store, TestApp, on_both_stores};
+
+on_both_stores! {
+    a_login_is_answered_with_a_bearer_token_for_seven_days
+    a_token_says_whose_it_is_and_until_when
+    the_form_may_be_urlencoded_or_multipart
+    the_optional_fields_and_basic_authentication_are_ignored
+    the_password_is_taken_as_it_is
+    a_login_right_after_the_sign_up_works
+    the_algorithm_is_the_configured_one
+}
+
+async fn log_in_with(app: &TestApp, fields: &[(&str, &str)]) -> Answer {
+    let own = [("username", "ada@example.com"), ("password", PASSWORD)];
+    app.post("/auth/login/access-token").form(&[&own, fields].concat()).send().await
+}
+
+async fn a_login_is_answered_with_a_bearer_token_for_seven_days(store: Store) {
+    let app = TestApp::start(store).await;
+    app.sign_up("ada").await;
+    let answer = app.log_in("ada@example.com", PASSWORD).await.expect(200);
+    assert_eq!(answer.header("Cache-Control"), "no-store");
+    let body = answer.json();
+    assert_eq!((&body["token_type"], &body["expires_in"]), (&"bearer".into(), &604_800.into()));
+    app.me(body["access_token"].as_str().unwrap()).await.expect(200);
+}
+
+fn claims(token: &str, algorithm: Algorithm) -> Value {
+    let mut validation = Validation::new(algorithm);
+    validation.validate_exp = false;
+    decode(token, &DecodingKey::from_secret(SECRET_KEY.as_bytes()), &validation).unwrap().claims
+}
+
+async fn a_token_says_whose_it_is_and_until_when(store: Store) {
+    let app = TestApp::start(store).await;
+    app.clock.set("2026-11-22T08:03:14.680Z".parse().unwrap());
+    let user = app.sign_up("ada").await;
+    let claims = claims(&user.token, Algorithm::HS256);
+    assert_eq!(claims["sub"], user.id.as_str());
+    assert_eq!(claims["iat"], 1_795_334_594);
+    assert_eq!(claims["exp"], 1_795_334_594 + 604_800);
+    assert_eq!(claims["ver"], 1);
+    assert!(claims["jti"].as_str().is_some_and(|jti| !jti.is_empty()));
+    assert_ne!(app.token_of(&user.email).await, user.token, "every login has its own `jti`");
+}
+
+async fn the_form_may_be_urlencoded_or_multipart(store: Store) {
+    let app = TestApp::start(store).await;
+    app.sign_up("ada").await;
+    let login = || app.post("/auth/login/access-token");
+    let fields = [("username", "ada@example.com"), ("password", PASSWORD)];
+    login().multipart(&fields).send().await.expect(200);
+    let form = "username=ada%40example.com&password=correct+horse%20battery+staple";
+    for content_type in ["application/x-www-form-urlencoded", "application/x-www-form-urlencoded; charset=UTF-8"] {
+        login().body(content_type, form).send().await.expect(200);
+    }
+}
+
+async fn the_optional_fields_and_basic_authentication_are_ignored(store: Store) {
+    let app = TestApp::start(store).await;
+    app.sign_up("ada").await;
+    log_in_with(&app, &[("grant_type", "password")]).await.expect(200);
+    log_in_with(&app, &[("grant_type", "")]).await.expect(200);
+    let others = [("scope", "me items"), ("client_id", "nobody"), ("client_secret", "guess"), ("other", "x")];
+    log_in_with(&app, &others).await.expect(200);
+    // What RFC 6749 §2.3.1 clients send: `nobody:guess`.
+    let form = [("username", "ada@example.com"), ("password", PASSWORD)];
+    let login = app.post("/auth/login/access-token").header("Authorization", "Basic bm9ib2R5Omd1ZXNz");
+    login.form(&form).send().await.expect(200);
+}
+
+async fn the_password_is_taken_as_it_is(store: Store) {
+    let app = TestApp::start(store).await;
+    app.sign_up("ada").await;
+    for near in [format!(" {PASSWORD}"), format!("{PASSWORD} "), PASSWORD.to_uppercase()] {
+        app.log_in("ada@example.com", &near).await.expect(400);
+    }
+}
+
+async fn a_login_right_after_the_sign_up_works(store: Store) {
+    let app = TestApp::start(store).await;
+    for number in 0..30 {
+        let user = app.sign_up(&format!("user{number}")).await;
+        app.me(&user.token).await.expect(200);
+    }
+}
+
+async fn the_algorithm_is_the_configured_one(store: Store) {
+    let app = TestApp::start_with(store, |settings| settings.tokens.algorithm = Algorithm::HS512).await;
+    let user = app.sign_up("ada").await;
+    assert_eq!(claims(&user.token, Algorithm::HS512)["sub"], user.id.as_str());
+    app.me(&user.token).await.expect(200);
+}

@@ -1,0 +1,149 @@
+//! `POST /auth/login/access-token` refused.
+
+use domain::Command;
+use serde_json::{Value, json};
+
+use crate::support::{Answer, PASSWORD, Store, TestApp, on_both_stores};
+
+on_both_stores! {
+    a_wrong_email_and_a_wrong_password_are_answered_alike
+    a_deactivated_user_is_told_so_only_with_the_right_password
+    a_missing_or_empty_field_is_named
+    another_grant_type_is_unsupported
+    a_body_that_is_no_form_lacks_both_fields
+    an_overlong_password_is_merely_wrong
+    what_is_no_email_address_is_merely_wrong
+    a_username_is_no_email_address
+}
+
+const LOGIN: &str = "/auth/login/access-token";
+
+#[track_caller]
+fn assert_invalid_credentials(answer: &Answer, what: &str) {
+    let mut body = answer.refusal(400);
+    let description = body.as_object_mut().unwrap().remove("error_description");
+    assert!(description.is_some_and(|text| text.is_string()), "{what}: {}", answer.text());
+    assert_eq!(
+        body,
+        json!({
+            "detail": "Incorrect email or password",
+            "error": "invalid_grant",
+            "code": "invalid_credentials",
+        }),
+        "{what}"
+    );
+    assert_eq!(answer.header("Cache-Control"), "no-store", "{what}");
+}
+
+async fn a_wrong_email_and_a_wrong_password_are_answered_alike(store: Store) {
+    let app = TestApp::start(store).await;
+    app.sign_up("ada").await;
+    let wrong_password = app.log_in("ada@example.com", "not her password").await;
+    let wrong_email = app.log_in("bob@example.com", PASSWORD).await;
+    assert_invalid_credentials(&wrong_password, "wrong password");
+    assert_eq!(wrong_password.refusal(400), wrong_email.refusal(400));
+    for header in ["Content-Type", "Content-Length", "Cache-Control", "WWW-Authenticate", "Aegis-Position"] {
+        assert_eq!(wrong_password.header(header), wrong_email.header(header), "{header}");
+    }
+}
+
+async fn a_deactivated_user_is_told_so_only_with_the_right_password(store: Store) {
+    let app = TestApp::start(store).await;
+    let user = app.sign_up("ada").await;
+    app.command(&user.id, Command::Deactivate { reason: None }).await;
+    let answer = app.log_in(&user.email, PASSWORD).await;
+    let mut body = answer.refusal(400);
+    assert!(body.as_object_mut().unwrap().remove("error_description").is_some());
+    assert_eq!(body, json!({"detail": "Inactive user", "error": "invalid_grant", "code": "inactive_user"}));
+    assert_invalid_credentials(&app.log_in(&user.email, "not her password").await, "wrong password");
+}
+
+/// The faults of a refused form, whose `error` is this.
+#[track_caller]
+fn form_faults(answer: &Answer, error: &str) -> Vec<(String, Value)> {
+    assert_eq!(answer.refusal(422)["error"], error, "{}", answer.text());
+    assert!(!answer.text().contains("battery"), "a password is shown: {}", answer.text());
+    answer.fault_list()
+}
+
+async fn a_missing_or_empty_field_is_named(store: Store) {
+    let app = TestApp::start(store).await;
+    let (name, secret) = (("username", "ada@example.com"), ("password", PASSWORD));
+    let (username, password) = (json!(["body", "username"]), json!(["body", "password"]));
+    let missing = |place: &Value| ("missing".to_owned(), place.clone());
+    let cases: [(&[(&str, &str)], Vec<_>); 6] = [
+        (&[], vec![missing(&username), missing(&password)]),
+        (&[name], vec![missing(&password)]),
+        (&[secret], vec![missing(&username)]),
+        // FastAPI takes an empty form field for a missing one.
+        (&[name, ("password", "")], vec![missing(&password)]),
+        (&[("username", ""), secret], vec![missing(&username)]),
+        (&[("username", ""), ("password", "")], vec![missing(&username), missing(&password)]),
+    ];
+    for (form, faults) in cases {
+        let answer = app.post(LOGIN).form(form).send().await;
+        assert_eq!(form_faults(&answer, "invalid_request"), faults, "{form:?}");
+        assert!(answer.faults().iter().all(|fault| fault["msg"] == "Field required"));
+    }
+    let answer = app.post(LOGIN).multipart(&[("username", "ada@example.com")]).send().await;
+    assert_eq!(form_faults(&answer, "invalid_request"), vec![missing(&password)]);
+}
+
+async fn another_grant_type_is_unsupported(store: Store) {
+    let app = TestApp::start(store).await;
+    app.sign_up("ada").await;
+    for grant_type in ["refresh_token", "client_credentials", "Password", " password", "passwordx"] {
+        let form = [("username", "ada@example.com"), ("password", PASSWORD), ("grant_type", grant_type)];
+        let answer = app.post(LOGIN).form(&form).send().await;
+        let faults = form_faults(&answer, "unsupported_grant_type");
+        let place = json!(["body", "grant_type"]);
+        assert_eq!(faults, vec![("string_pattern_mismatch".to_owned(), place)], "{grant_type}");
+    }
+}
+
+async fn a_body_that_is_no_form_lacks_both_fields(store: Store) {
+    let app = TestApp::start(store).await;
+    let json = json!({"username": "ada@example.com", "password": PASSWORD});
+    let answers = [
+        app.post(LOGIN).json(&json).send().await,
+        app.post(LOGIN).body("text/plain", "username=ada%40example.com&password=x").send().await,
+        app.post(LOGIN).send().await,
+    ];
+    for answer in answers {
+        let faults = form_faults(&answer, "invalid_request");
+        assert_eq!(faults.len(), 2, "{faults:?}");
+    }
+    for (content_type, body) in [
+        ("multipart/form-data", "no boundary"),
+        ("multipart/form-data; boundary=x", "not the boundary"),
+        ("multipart/form-data; boundary=x", "--x\r\nContent-Disposition: form-data; name=\"username\"\r\n\r\nada"),
+        ("application/x-www-form-urlencoded", "username=%FF%FE&password=%00"),
+        ("application/x-www-form-urlencoded", "%%%&&&==="),
+    ] {
+        let answer = app.post(LOGIN).body(content_type, body).send().await;
+        assert!((400..500).contains(&answer.status()), "{body}: {}", answer.text());
+    }
+}
+
+async fn an_overlong_password_is_merely_wrong(store: Store) {
+    let app = TestApp::start(store).await;
+    app.sign_up("ada").await;
+    for length in [1025, 4096, 60_000] {
+        let answer = app.log_in("ada@example.com", &"x".repeat(length)).await;
+        assert_invalid_credentials(&answer, "an overlong password");
+    }
+    assert_invalid_credentials(&app.log_in("bob@example.com", &"x".repeat(2000)).await, "and a wrong e-mail");
+}
+
+async fn what_is_no_email_address_is_merely_wrong(store: Store) {
+    let app = TestApp::start(store).await;
+    for name in ["ada", "@", "ada@", "a b@example.com", "ada\u{0}@example.com", "😀", &"x".repeat(5000)] {
+        assert_invalid_credentials(&app.log_in(name, PASSWORD).await, name);
+    }
+}
+
+async fn a_username_is_no_email_address(store: Store) {
+    let app = TestApp::start(store).await;
+    app.sign_up("ada").await;
+    assert_invalid_credentials(&app.log_in("ada", PASSWORD).await, "the username");
+}

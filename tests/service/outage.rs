@@ -1,0 +1,74 @@
+//! MongoDB goes away and comes back: requests are refused in time, and nobody has to restart anything.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use testkit::{MongodServer, reserve_port};
+
+use crate::support::{Answer, PASSWORD, Store, TestApp, credentials, on_one_store, until};
+
+on_one_store! { mongo:
+    a_service_starts_without_its_database_and_recovers_by_itself
+    a_service_outlives_the_death_of_its_database
+}
+
+#[track_caller]
+fn assert_refused_in_time(answer: &Answer, started: Instant, codes: &[&str]) {
+    assert!(started.elapsed() < Duration::from_secs(10), "the refusal took {:?}", started.elapsed());
+    let code = answer.code(503);
+    assert!(codes.contains(&code.as_str()), "{}", answer.text());
+    assert!((1..=60).contains(&answer.retry_after()), "{answer:?}");
+    assert!(!answer.text().contains("127.0.0.1"), "an address is shown: {}", answer.text());
+}
+
+/// Alive without its database, and it says that it is not ready.
+async fn assert_unready(app: &TestApp) {
+    let health = app.get("/health").send().await.expect(200);
+    assert_eq!(health.json(), json!({"status": "ok", "message": "API is healthy"}));
+    let unready = app.readiness().await.expect(503).text();
+    assert!(unready.contains("database"), "{unready}");
+}
+
+async fn assert_recovers(app: &TestApp, name: &str) {
+    until("readiness", async || Some(app.readiness().await).filter(|answer| answer.status() == 200)).await;
+    let user = app.sign_up(name).await;
+    user.get("/users/me").send().await.expect(200);
+}
+
+async fn a_service_starts_without_its_database_and_recovers_by_itself() {
+    let port = reserve_port();
+    let app = TestApp::start_unopened(Store::on_port(port)).await;
+    assert_unready(&app).await;
+    let started = Instant::now();
+    let refused = app.post("/auth/signup").json(&credentials("ada")).send().await;
+    assert_refused_in_time(&refused, started, &["unavailable"]);
+    let started = Instant::now();
+    assert_refused_in_time(&app.log_in("ada@example.com", PASSWORD).await, started, &["unavailable"]);
+    let _server = MongodServer::replica_set_on(port).await;
+    assert_recovers(&app, "ada").await;
+}
+
+async fn a_service_outlives_the_death_of_its_database() {
+    let mut server = MongodServer::replica_set().await;
+    let app = TestApp::start(Store::at(&server.url())).await;
+    let known = app.sign_up("known").await;
+    server.kill();
+    // Both at once: each has ten seconds.
+    let started = Instant::now();
+    let sign_up = app.post("/auth/signup").json(&credentials("ada")).send();
+    let (sign_up, login, me) = tokio::join!(sign_up, app.log_in(&known.email, PASSWORD), app.me(&known.token));
+    assert_refused_in_time(&sign_up, started, &["unavailable", "outcome_unknown"]);
+    assert_refused_in_time(&login, started, &["unavailable"]);
+    assert_refused_in_time(&me, started, &["unavailable"]);
+    until("unreadiness", async || Some(app.readiness().await).filter(|answer| answer.status() == 503)).await;
+    assert_unready(&app).await;
+    server.start_again().await;
+    assert_recovers(&app, "bob").await;
+    known.get("/users/me").send().await.expect(200);
+    app.log_in(&known.email, PASSWORD).await.expect(200);
+    let again = app.post("/auth/signup").json(&credentials("ada")).send().await;
+    assert!([201, 400].contains(&again.status()), "{}", again.text());
+    let log = app.admin().await.whole_log().await;
+    let positions: Vec<_> = log.iter().map(|event| event["position"].as_u64().unwrap()).collect();
+    assert!(positions.iter().copied().eq(1..=log.len() as u64), "{positions:?}");
+}

@@ -1,0 +1,76 @@
+//! What is personal is in the rows of `users` and nowhere else: not in the log, not in any key, not in what is logged.
+
+use serde_json::json;
+
+use crate::support::{Store, TestApp, captured_logs, dump, on_both_stores, raw_bytes_without};
+
+on_both_stores! {
+    what_is_personal_is_stored_in_the_users_rows_alone
+    what_is_personal_is_logged_nowhere
+}
+
+/// Words that occur nowhere else.
+const MARKERS: [&str; 4] = ["zyxmailmarker", "zyxnamemarker", "zyxpasswordmarker", "zyxreasonmarker"];
+
+/// Signs up, logs in, is refused, is deactivated with a reason: everything that takes personal values.
+async fn live(app: &TestApp) {
+    let admin = app.admin().await;
+    let [mail, name, password, reason] = MARKERS;
+    let email = format!("{mail}@example.com");
+    let body = json!({"email": email, "username": name, "password": password});
+    let signed_up = app.post("/auth/signup").json(&body).send().await.expect(201).json();
+    app.post("/auth/signup").json(&body).send().await.expect(400);
+    app.post("/auth/signup").json(&json!({"email": mail, "username": name, "password": [password]})).send().await.expect(422);
+    app.post("/auth/signup").body("application/json", format!("{{{body}")).send().await.expect(422);
+    app.post("/auth/signup").body("text/plain", body.to_string()).send().await.expect(422);
+    app.log_in(&email, password).await.expect(200);
+    app.log_in(&email, &format!("{password}!")).await.expect(400);
+    app.log_in(name, password).await.expect(400);
+    app.get(&format!("/nothing/{email}?password={password}")).send().await.expect(404);
+    admin.get(&format!("/users/{email}")).send().await;
+    admin.get(&format!("/events?actor={name}")).send().await;
+    let path = format!("/users/{}/deactivate", signed_up["id"].as_str().unwrap());
+    admin.post(&path).json(&json!({"reason": reason})).send().await.expect(200);
+    app.log_in(&email, password).await.expect(400);
+}
+
+fn contains(bytes: &[u8], marker: &str) -> bool {
+    let lower = bytes.to_ascii_lowercase();
+    lower.windows(marker.len()).any(|window| window == marker.as_bytes())
+}
+
+async fn what_is_personal_is_stored_in_the_users_rows_alone(store: Store) {
+    let app = TestApp::start(store.clone()).await;
+    live(&app).await;
+    let dumped = dump(&store).await;
+    let names: Vec<_> = dumped.iter().map(|(name, _)| name.as_str()).collect();
+    for expected in ["events", "head", "vault", "keys", "meta", "projections", "users_1"] {
+        assert!(names.contains(&expected), "{expected} is not among {names:?}");
+    }
+    for (name, bytes) in &dumped {
+        for marker in MARKERS {
+            let belongs = name == "users_1" && (marker.contains("mail") || marker.contains("name"));
+            assert_eq!(contains(bytes, marker), belongs, "{marker} in {name}");
+        }
+        assert_eq!(contains(bytes, "$argon2id$"), name == "users_1", "a password hash in {name}");
+    }
+    app.stopped().await;
+    if store.mongo_address().is_none() {
+        let bytes = raw_bytes_without(&store, "users_1");
+        for marker in MARKERS.iter().chain(&["$argon2id$"]) {
+            assert!(!contains(&bytes, marker), "{marker} is left in the raw file");
+        }
+        assert!(contains(&bytes, "userregistered"), "the events are in the raw file");
+    }
+}
+
+async fn what_is_personal_is_logged_nowhere(store: Store) {
+    let app = TestApp::start(store).await;
+    live(&app).await;
+    let logs = captured_logs();
+    assert!(logs.contains("request_id"), "nothing was captured: {logs}");
+    for marker in MARKERS.iter().chain(&["$argon2id$"]) {
+        let line = logs.lines().find(|line| line.to_ascii_lowercase().contains(marker));
+        assert_eq!(line, None, "{marker} was logged");
+    }
+}

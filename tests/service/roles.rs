@@ -1,0 +1,115 @@
+//! Who may do what.
+
+use domain::Role;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{Request, Store, TestApp, User, on_both_stores};
+
+on_both_stores! {
+    every_endpoint_asks_for_its_role
+    no_role_is_needed_for_oneself
+    a_role_counts_from_the_moment_it_is_given
+    a_refusal_comes_before_any_look_at_the_request
+    a_deactivated_administrator_is_none
+}
+
+/// Method, path, body, the roles that may, and the status they get.
+type Endpoint = (Method, String, Option<Value>, &'static [Role], u16);
+
+fn endpoints(id: &str) -> Vec<Endpoint> {
+    use Role::{Admin, Auditor, Subscriber};
+    let reason = || Some(json!({"reason": "a test asked for it"}));
+    vec![
+        (Method::GET, format!("/users/{id}"), None, &[Admin, Auditor], 200),
+        (Method::GET, "/events".to_owned(), None, &[Admin, Auditor, Subscriber], 200),
+        (Method::GET, "/events/stream?after=0".to_owned(), None, &[Admin, Auditor, Subscriber], 200),
+        (Method::POST, format!("/users/{id}/deactivate"), reason(), &[Admin], 200),
+        (Method::POST, format!("/users/{id}/reactivate"), reason(), &[Admin], 200),
+        (Method::PUT, format!("/users/{id}/roles/auditor"), None, &[Admin], 204),
+        (Method::DELETE, format!("/users/{id}/roles/auditor"), None, &[Admin], 204),
+    ]
+}
+
+/// Status, and the body of a refusal.
+async fn outcome(request: Request) -> (u16, Value) {
+    let answer = request.send().await;
+    let body = if answer.status() >= 400 { answer.refusal(answer.status()) } else { Value::Null };
+    (answer.status(), body)
+}
+
+async fn every_endpoint_asks_for_its_role(store: Store) {
+    let app = TestApp::start(store).await;
+    let somebody = app.sign_up("somebody").await;
+    let plain = app.sign_up("plain").await;
+    let mut holders = Vec::new();
+    for role in Role::ALL {
+        holders.push((role, app.user_with(role).await));
+    }
+    for (method, path, body, allowed, good) in endpoints(&somebody.id) {
+        let what = format!("{method} {path}");
+        let send = |user: Option<&User>| {
+            let mut request = app.request(method.clone(), &path);
+            if let Some(user) = user {
+                request = request.bearer(&user.token);
+            }
+            outcome(if let Some(body) = &body { request.json(body) } else { request })
+        };
+        let (refused, said) = send(None).await;
+        assert_eq!((refused, &said["detail"]), (401, &json!("Not authenticated")), "{what} without a token");
+        let (refused, said) = send(Some(&plain)).await;
+        assert_eq!((refused, &said["code"]), (403, &json!("forbidden")), "{what} of a plain user");
+        for (role, user) in &holders {
+            let (status, said) = send(Some(user)).await;
+            if allowed.contains(role) {
+                assert_eq!(status, good, "{what} of {role}: {said}");
+            } else {
+                assert_eq!((status, &said["code"]), (403, &json!("forbidden")), "{what} of {role}");
+            }
+        }
+    }
+}
+
+async fn no_role_is_needed_for_oneself(store: Store) {
+    let app = TestApp::start(store).await;
+    let plain = app.sign_up("plain").await;
+    plain.get("/users/me").send().await.expect(200);
+    // One's own record among the users is for administrators and auditors all the same.
+    assert_eq!(plain.get(&format!("/users/{}", plain.id)).send().await.code(403), "forbidden");
+}
+
+async fn a_role_counts_from_the_moment_it_is_given(store: Store) {
+    let app = TestApp::start(store).await;
+    let (admin, user) = (app.admin().await, app.sign_up("ada").await);
+    user.get("/events").send().await.expect(403);
+    admin.put(&format!("/users/{}/roles/auditor", user.id)).send().await.expect(204);
+    user.get("/events").send().await.expect(200);
+    admin.delete(&format!("/users/{}/roles/auditor", user.id)).send().await.expect(204);
+    assert_eq!(user.get("/events").send().await.code(403), "token_revoked");
+    let fresh = app.token_of(&user.email).await;
+    assert_eq!(app.get("/events").bearer(&fresh).send().await.code(403), "forbidden");
+}
+
+async fn a_refusal_comes_before_any_look_at_the_request(store: Store) {
+    let app = TestApp::start(store).await;
+    let plain = app.sign_up("plain").await;
+    let unknown = "0193e2b4-0000-7000-8000-000000000001";
+    for path in [format!("/users/{unknown}/deactivate"), "/users/nonsense/deactivate".to_owned()] {
+        let sent = |request: Request| request.body("application/json", "nonsense").send();
+        assert_eq!(sent(plain.post(&path)).await.code(403), "forbidden", "{path}");
+        sent(app.post(&path)).await.expect(401);
+    }
+    assert_eq!(plain.get(&format!("/users/{unknown}")).send().await.code(403), "forbidden");
+    assert_eq!(plain.get("/events?after=nonsense").send().await.code(403), "forbidden");
+    assert_eq!(plain.put(&format!("/users/{unknown}/roles/nonsense")).send().await.code(403), "forbidden");
+}
+
+async fn a_deactivated_administrator_is_none(store: Store) {
+    let app = TestApp::start(store).await;
+    let admin = app.admin().await;
+    let other = app.sign_up("other").await;
+    app.grant(&other, Role::Admin).await;
+    other.get("/events").send().await.expect(200);
+    admin.deactivate(&other.id).send().await.expect(200);
+    assert_eq!(other.get("/events").send().await.code(403), "inactive_user");
+}

@@ -141,24 +141,28 @@ impl App {
         })
     }
 
-    /// Connects to the database that the settings name, and opens it as [`App::open`] does.
+    /// Connects to the database that the settings name, and opens it, trying again for as long as it is only out of
+    /// reach. Requests do not see it before [`App::publish`].
     ///
     /// # Errors
-    /// As [`App::open`].
-    pub async fn connect(&self, project: Projecting) -> Result<&Node, StoreError> {
+    /// [`StoreError::Refused`] or [`StoreError::Corrupt`] if it is not one that this service may use.
+    pub async fn reach(&self, project: Projecting) -> Result<Node, StoreError> {
         let database = self.until_reached(|| Database::connect(&self.settings.database)).await?;
         self.open(&database, project).await
     }
 
-    /// Opens the database, trying again for as long as it is only out of reach.
+    /// Opens a database, trying again for as long as it is only out of reach.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] or [`StoreError::Corrupt`] if it is not one that this service may use.
-    pub async fn open(&self, database: &Database, project: Projecting) -> Result<&Node, StoreError> {
-        let open = || Node::open(database, &self.settings.master_key, &self.ambient, project);
-        let node = self.until_reached(open).await?;
+    /// As [`App::reach`].
+    pub async fn open(&self, database: &Database, project: Projecting) -> Result<Node, StoreError> {
+        self.until_reached(|| Node::open(database, &self.settings.master_key, &self.ambient, project)).await
+    }
+
+    /// Lets requests use the node: from here on the service is ready.
+    pub fn publish(&self, node: Node) -> &Node {
         self.set_trouble(None);
-        Ok(self.node.get_or_init(|| node))
+        self.node.get_or_init(|| node)
     }
 
     /// Finishes the writes that were handed over; later ones are refused. For when nobody is served any more.

@@ -1,5 +1,5 @@
 //! The command line. One file per subcommand, folders follow its words: `aegis users list` is in `users/list.rs`.
-//! Beside them: [`failure`] and its exit codes, [`output`], [`session`] (an opened database for a command),
+//! Beside them: [`failure`] and its exit codes, [`output`], `session` (an opened database for a command),
 //! `operator` (who types), `table`, `progress` and `logging`.
 //!
 //! What does not belong here: anything that a request over HTTP needs too.

@@ -13,13 +13,19 @@ const USERS_FILE: &str = "/etc/passwd";
 /// Longer names are cut.
 const MAX_NAME: usize = 32;
 
-/// The operator as the cause of a command: `operator:<os user>`, under a request id of its own.
+/// The operator as the cause of a command: `operator:<os user>`, under a request id of its own. The operating system
+/// says who it is before the environment does, which whoever types could have changed.
 pub(super) fn cause(sources: &Sources, ambient: &Ambient) -> Cause {
-    let name = ["USER", "LOGNAME"].iter().find_map(|variable| sources.variable(variable)).and_then(sanitised);
     let uid = getuid().as_raw();
-    let name = name.or_else(|| sanitised(&name_in(&fs::read_to_string(USERS_FILE).ok()?, uid)?));
-    let name = name.unwrap_or_else(|| format!("uid-{uid}"));
+    let users = fs::read_to_string(USERS_FILE).unwrap_or_default();
+    let name = operator(&users, uid, |variable| sources.variable(variable));
     Cause { actor: format!("operator:{name}"), request_id: format!("cli-{}", ambient.uuid().hyphenated()) }
+}
+
+fn operator<'a>(users: &str, uid: u32, variable: impl Fn(&'static str) -> Option<&'a str>) -> String {
+    let known = name_in(users, uid).and_then(|name| sanitised(&name));
+    let told = || ["USER", "LOGNAME"].into_iter().find_map(variable).and_then(sanitised);
+    known.or_else(told).unwrap_or_else(|| format!("uid-{uid}"))
 }
 
 /// The name of a user in a file in the form of passwd(5).
@@ -41,24 +47,24 @@ fn sanitised(name: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn actor(variables: &[(&str, &str)]) -> String {
-        let environment =
-            variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
-        cause(&Sources { environment, ..Sources::default() }, &Ambient::system()).actor
+    const USERS: &str = "root:x:0:0:root:/root:/bin/sh\n\nada:x:1000:1000::/home/ada:/bin/sh\n";
+
+    fn named(uid: u32, variables: &[(&str, &'static str)]) -> String {
+        let variable = |name| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
+        operator(USERS, uid, variable)
     }
 
     #[test]
-    fn an_operator_is_named_by_the_operating_system() {
-        assert_eq!(actor(&[("USER", "ada"), ("LOGNAME", "bob")]), "operator:ada");
-        assert_eq!(actor(&[("LOGNAME", "DOMAIN\\bob smith\n")]), "operator:DOMAINbobsmith");
-        assert_eq!(actor(&[("USER", &"x".repeat(99))]), format!("operator:{}", "x".repeat(32)));
-        assert_eq!(actor(&[("USER", "\u{202e}")]), actor(&[]));
+    fn the_operating_system_is_believed_before_the_environment() {
+        assert_eq!(named(1000, &[("USER", "mallory")]), "ada");
+        assert_eq!(named(7, &[("USER", "bob"), ("LOGNAME", "eve")]), "bob");
+        assert_eq!(named(7, &[("LOGNAME", "DOMAIN\\bob smith\n")]), "DOMAINbobsmith");
+        assert_eq!(named(7, &[("USER", "\u{202e}")]), "uid-7");
+        assert_eq!(named(7, &[]), "uid-7");
     }
 
     #[test]
-    fn without_an_environment_the_users_file_or_the_number_says_it() {
-        let users = "root:x:0:0:root:/root:/bin/sh\n\nada:x:1000:1000::/home/ada:/bin/sh\n";
-        assert_eq!(name_in(users, 1000).as_deref(), Some("ada"));
-        assert_eq!(name_in(users, 1), None);
+    fn long_names_are_cut() {
+        assert_eq!(sanitised(&"x".repeat(99)), Some("x".repeat(32)));
     }
 }

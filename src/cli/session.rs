@@ -64,6 +64,11 @@ impl Session {
 
 async fn open(settings: &CommandSettings, ambient: &Ambient) -> Result<Node, StoreError> {
     let database = Database::connect(&settings.database).await?;
+    if !database.log.exists().await? {
+        // A mistyped name must not leave an empty log behind.
+        let what = "it holds no log of Aegis: start the service on it once, or name another";
+        return Err(StoreError::Refused(what.to_owned()));
+    }
     Node::open(&database, &settings.master_key, ambient, Projecting::No).await
 }
 

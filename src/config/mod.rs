@@ -7,6 +7,8 @@
 
 pub mod catalogue;
 mod data_folder;
+#[cfg(test)]
+mod documented;
 mod dotenv;
 pub mod fault;
 pub mod load;

@@ -1,12 +1,11 @@
 //! What sources make of settings, from end to end.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
 use store::Ambient;
 
-use super::catalogue::{self, Fallback};
+use super::catalogue;
 use super::load::{for_command, for_service};
 use super::show::{MASK, survey};
 use super::*;
@@ -280,29 +279,4 @@ fn what_is_shown_tells_where_keys_are_kept_and_what_is_wrong() {
     assert!(kept.value.as_deref() == Some(MASK) && kept.source.ends_with("secret.key"), "{kept:?}");
     let (shown, faults) = survey(&environment(&[("MONGODB_URL", "mongodb://h"), ("ALGORITHM", "none")]));
     assert_eq!((shown.len(), faults.unwrap().0.len()), (catalogue::ALL.len(), 3));
-}
-
-/// Makes the table in docs/settings.md anew; a difference fails, here and in CI.
-#[test]
-fn the_documented_settings_are_those_there_are() {
-    const MARKS: [&str; 2] = ["<!-- settings: generated -->\n", "<!-- end -->"];
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/settings.md");
-    let text = fs::read_to_string(&path).unwrap();
-    let (before, rest) = text.split_once(MARKS[0]).unwrap();
-    let (_, after) = rest.split_once(MARKS[1]).unwrap();
-    let mut table = "| name | default | meaning |\n|---|---|---|\n".to_owned();
-    for setting in catalogue::ALL {
-        let default = match setting.fallback {
-            Fallback::Unset => "not set".to_owned(),
-            Fallback::Text(text) => format!("`{text}`"),
-            Fallback::Computed(how) => how.to_owned(),
-        };
-        let file = setting.file_name().map(|name| format!(", `{name}`")).unwrap_or_default();
-        writeln!(table, "| `{}`{file} | {default} | {} |", setting.name, setting.meaning).unwrap();
-    }
-    let fresh = format!("{before}{}{table}{}{after}", MARKS[0], MARKS[1]);
-    if fresh != text {
-        fs::write(&path, &fresh).unwrap();
-        panic!("docs/settings.md was stale and has been made anew: commit it");
-    }
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -19,8 +19,9 @@ use super::state::HttpState;
 /// The outermost layer.
 pub(crate) async fn edge(State(state): State<HttpState>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let id = RequestId::of(request.headers(), &state.app.ambient);
+    let id = RequestId::of(request.headers(), &state.ids);
     let method = request.method().clone();
+    let version = request.version();
     let path = request.extensions().get::<MatchedPath>().cloned();
     request.extensions_mut().insert(id.clone());
 
@@ -28,6 +29,10 @@ pub(crate) async fn edge(State(state): State<HttpState>, mut request: Request, n
 
     let problem = problem_of(&mut response);
     if let Some(problem) = &problem {
+        // What is left of the body is not waited for, and HTTP/1 has no other place for the next request.
+        if matches!(problem, Problem::BodyTooLarge | Problem::BodyTooSlow) && version < Version::HTTP_2 {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         let json = HeaderValue::from_static("application/json");
         response.headers_mut().insert(header::CONTENT_TYPE, json);
         *response.body_mut() = Body::from(problem.render(&id));
@@ -69,7 +74,7 @@ fn log(
     problem: Option<&Problem>,
 ) {
     let path = path.map_or("(no such path)", MatchedPath::as_str);
-    let ms = started.elapsed().as_secs_f64() * 1000.0;
+    let ms = (started.elapsed().as_secs_f64() * 1_000_000.0).round() / 1000.0;
     let (status, id) = (status.as_u16(), id.as_str());
     match problem.and_then(Problem::cause) {
         Some(cause) if status == 500 => {

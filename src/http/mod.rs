@@ -1,8 +1,8 @@
 //! The HTTP API: requests become commands and queries, what they come to becomes answers, and nothing is decided here.
 //!
-//! One file per endpoint, in folders that follow the URLs: [`auth`], [`users`], [`events`], [`health`]. Around them, in
-//! the order in which a request meets it: [`serve`] takes connections, [`router`] finds the endpoint, [`edge`] does what
-//! every answer needs, [`extract`] turns the request into checked values and into authority, [`problem`] is every
+//! One file per endpoint, in folders that follow the URLs: `auth`, `users`, `events`, `health`. Around them, in
+//! the order in which a request meets it: `serve` takes connections, `router` finds the endpoint, `edge` does what
+//! every answer needs, `extract` turns the request into checked values and into authority, `problem` is every
 //! answer that is no success.
 
 mod auth;

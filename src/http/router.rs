@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::edge::{edge, panicked};
+use super::extract::RequestIds;
 use super::state::HttpState;
 use super::{auth, cors, docs, events, health, openapi, root, users};
 use crate::app::App;
@@ -22,7 +23,8 @@ pub fn router(app: Arc<App>) -> Router {
 /// The same; answers without an end are ended by `shutdown`.
 pub(super) fn router_until(app: Arc<App>, shutdown: CancellationToken) -> Router {
     let settings = app.settings.http.clone();
-    let state = HttpState { app, shutdown };
+    let ids = Arc::new(RequestIds::new(&app.ambient));
+    let state = HttpState { app, ids, shutdown };
     let prefix = settings.api_prefix.trim_end_matches('/');
     let description = openapi::openapi(&settings);
     let describe = move || {

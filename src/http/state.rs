@@ -5,12 +5,14 @@ use std::sync::Arc;
 use axum::extract::FromRef;
 use tokio_util::sync::CancellationToken;
 
+use super::extract::RequestIds;
 use crate::app::App;
 
 /// The service, and whether it is about to stop.
 #[derive(Clone)]
 pub(crate) struct HttpState {
     pub(crate) app: Arc<App>,
+    pub(crate) ids: Arc<RequestIds>,
     /// Cancelled when the server stops: answers without an end are to end then.
     pub(crate) shutdown: CancellationToken,
 }

@@ -11,7 +11,8 @@ on_both_stores! {
     deactivation_ends_access_and_reactivation_gives_it_back_to_new_tokens
     what_is_already_so_is_answered_without_a_new_event
     a_version_that_is_not_the_users_is_refused
-    a_reason_is_required_and_bounded
+    a_reason_is_optional_and_recorded
+    a_reason_is_bounded
     roles_are_given_and_taken_and_unknown_ones_refused
     the_last_administrator_stays
     a_user_who_does_not_exist_is_not_found
@@ -89,13 +90,24 @@ async fn a_version_that_is_not_the_users_is_refused(store: Store) {
     }
 }
 
-async fn a_reason_is_required_and_bounded(store: Store) {
+async fn a_reason_is_optional_and_recorded(store: Store) {
+    let app = TestApp::start(store).await;
+    let (admin, user) = (app.admin().await, app.sign_up("ada").await);
+    for (action, body) in [("deactivate", json!({"reason": "left us"})), ("reactivate", json!({}))] {
+        admin.post(&format!("/users/{}/{action}", user.id)).json(&body).send().await.expect(200);
+    }
+    let path = format!("/events?stream=user-{}", user.id);
+    let events = admin.get(&path).send().await.expect(200).json()["events"].clone();
+    assert_eq!((&events[1]["type"], &events[1]["data"]["reason"]), (&json!("UserDeactivated"), &json!("left us")));
+    assert_eq!((&events[2]["type"], events[2]["data"].get("reason")), (&json!("UserReactivated"), None));
+}
+
+async fn a_reason_is_bounded(store: Store) {
     let app = TestApp::start(store).await;
     let (admin, user) = (app.admin().await, app.sign_up("ada").await);
     for action in ["deactivate", "reactivate"] {
         let path = format!("/users/{}/{action}", user.id);
         for (body, kind) in [
-            (json!({}), "missing"),
             (json!({"reason": 1}), "string_type"),
             (json!({"reason": ""}), "string_too_short"),
             (json!({"reason": " \n "}), "string_too_short"),

@@ -41,9 +41,14 @@ async fn a_preflight_of_a_known_origin_is_answered(store: Store) {
         assert_eq!(answer.header("Access-Control-Allow-Origin"), ORIGIN);
         assert!(list(answer.header("Access-Control-Allow-Methods")).contains(&method.to_ascii_lowercase()));
         let allowed = list(answer.header("Access-Control-Allow-Headers"));
-        for header in
-            ["authorization", "content-type", "idempotency-key", "if-match", "aegis-min-position", "last-event-id"]
-        {
+        for header in [
+            "authorization",
+            "content-type",
+            "idempotency-key",
+            "if-match",
+            "aegis-min-position",
+            "last-event-id",
+        ] {
             assert!(allowed.iter().any(|name| name == header), "{header} is not in {allowed:?}");
         }
     }

@@ -60,7 +60,8 @@ async fn a_good_request_id_is_taken_over_and_another_is_not(store: Store) {
         answer.refusal(404);
     }
     let admin = app.admin().await;
-    let signed_up = app.post("/auth/signup").header("X-Request-Id", "from-the-client").json(&credentials("ada"));
+    let signed_up =
+        app.post("/auth/signup").header("X-Request-Id", "from-the-client").json(&credentials("ada"));
     signed_up.send().await.expect(201);
     let logged = admin.whole_log().await;
     assert_eq!(logged.last().unwrap()["type"], "UserRegistered");
@@ -127,7 +128,8 @@ async fn a_position_that_is_none_or_beyond_the_head_is_refused(store: Store) {
     for good in ["0", "1"] {
         user.get("/users/me").header("Aegis-Min-Position", good).send().await.expect(200);
     }
-    for bad in ["2", "18446744073709551615", "9223372036854775808", "x", "-1", "1.5", "", "1 2", "0x1", "１"] {
+    for bad in ["2", "18446744073709551615", "9223372036854775808", "x", "-1", "1.5", "", "1 2", "0x1", "１"]
+    {
         let answer = user.get("/users/me").header("Aegis-Min-Position", bad).send().await;
         let body = answer.refusal(422);
         assert!(body["code"].is_string() && !body["detail"].is_null(), "{bad}: {body}");

@@ -26,7 +26,10 @@ async fn the_stream_shows_the_log_and_goes_on_with_it(store: Store) {
     let log = admin.whole_log().await;
     for logged in &log {
         let (id, event, data) = stream.event().await.unwrap();
-        assert_eq!((json!(id), json!(event), &data), (logged["position"].clone(), logged["type"].clone(), logged));
+        assert_eq!(
+            (json!(id), json!(event), &data),
+            (logged["position"].clone(), logged["type"].clone(), logged)
+        );
     }
     let position = app.post("/auth/signup").json(&credentials("ada")).send().await.expect(201).position();
     let (id, event, data) = stream.event().await.unwrap();
@@ -82,11 +85,15 @@ async fn types_are_filtered_and_personal_values_left_out(store: Store) {
     let (admin, subscriber) = (app.admin().await, app.user_with(Role::Subscriber).await);
     let user = app.sign_up("ada").await;
     admin.deactivate(&user.id).send().await.expect(200);
-    let mut stream = subscriber.get("/events/stream?after=0&types=UserRegistered,UserDeactivated").open().await;
+    let mut stream =
+        subscriber.get("/events/stream?after=0&types=UserRegistered,UserDeactivated").open().await;
     let mut seen = Vec::new();
     for _ in 0..4 {
         let (_, event, data) = stream.event().await.unwrap();
-        assert!(!data.to_string().contains("example.com") && !data.to_string().contains("asked for"), "{data}");
+        assert!(
+            !data.to_string().contains("example.com") && !data.to_string().contains("asked for"),
+            "{data}"
+        );
         seen.push(event);
     }
     assert_eq!(seen, ["UserRegistered", "UserRegistered", "UserRegistered", "UserDeactivated"]);

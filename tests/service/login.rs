@@ -56,7 +56,9 @@ async fn the_form_may_be_urlencoded_or_multipart(store: Store) {
     let fields = [("username", "ada@example.com"), ("password", PASSWORD)];
     login().multipart(&fields).send().await.expect(200);
     let form = "username=ada%40example.com&password=correct+horse%20battery+staple";
-    for content_type in ["application/x-www-form-urlencoded", "application/x-www-form-urlencoded; charset=UTF-8"] {
+    for content_type in
+        ["application/x-www-form-urlencoded", "application/x-www-form-urlencoded; charset=UTF-8"]
+    {
         login().body(content_type, form).send().await.expect(200);
     }
 }

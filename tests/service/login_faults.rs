@@ -1,5 +1,7 @@
 //! `POST /auth/login/access-token` refused.
 
+use std::time::{Duration, Instant};
+
 use domain::Command;
 use serde_json::{Value, json};
 
@@ -7,6 +9,7 @@ use crate::support::{Answer, PASSWORD, Store, TestApp, on_both_stores};
 
 on_both_stores! {
     a_wrong_email_and_a_wrong_password_are_answered_alike
+    a_wrong_email_takes_as_long_as_a_wrong_password
     a_deactivated_user_is_told_so_only_with_the_right_password
     a_missing_or_empty_field_is_named
     another_grant_type_is_unsupported
@@ -45,6 +48,30 @@ async fn a_wrong_email_and_a_wrong_password_are_answered_alike(store: Store) {
     for header in ["Content-Type", "Content-Length", "Cache-Control", "WWW-Authenticate", "Aegis-Position"] {
         assert_eq!(wrong_password.header(header), wrong_email.header(header), "{header}");
     }
+}
+
+async fn a_wrong_email_takes_as_long_as_a_wrong_password(store: Store) {
+    // Costs that outweigh everything else a login does.
+    let app = TestApp::start_with(store, |settings| {
+        settings.passwords.memory_kib = 16 * 1024;
+        settings.passwords.iterations = 4;
+    })
+    .await;
+    app.sign_up("ada").await;
+    let mut taken: [Vec<Duration>; 2] = Default::default();
+    for _ in 0..7 {
+        for (email, taken) in ["ada@example.com", "bob@example.com"].iter().zip(&mut taken) {
+            let started = Instant::now();
+            app.log_in(email, "not the password").await.expect(400);
+            taken.push(started.elapsed());
+        }
+    }
+    let [known, unknown] = taken.map(|mut taken| {
+        taken.sort();
+        taken[taken.len() / 2].as_secs_f64()
+    });
+    // Wide bounds for a busy machine: a login that skips the hash is ten times as fast.
+    assert!((0.4..2.5).contains(&(known / unknown)), "known {known} s, unknown {unknown} s");
 }
 
 async fn a_deactivated_user_is_told_so_only_with_the_right_password(store: Store) {
@@ -116,7 +143,10 @@ async fn a_body_that_is_no_form_lacks_both_fields(store: Store) {
     for (content_type, body) in [
         ("multipart/form-data", "no boundary"),
         ("multipart/form-data; boundary=x", "not the boundary"),
-        ("multipart/form-data; boundary=x", "--x\r\nContent-Disposition: form-data; name=\"username\"\r\n\r\nada"),
+        (
+            "multipart/form-data; boundary=x",
+            "--x\r\nContent-Disposition: form-data; name=\"username\"\r\n\r\nada",
+        ),
         ("application/x-www-form-urlencoded", "username=%FF%FE&password=%00"),
         ("application/x-www-form-urlencoded", "%%%&&&==="),
     ] {

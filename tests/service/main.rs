@@ -21,6 +21,7 @@ mod login;
 mod login_faults;
 mod me;
 mod migration;
+mod myself;
 mod outage;
 mod privacy;
 mod projector;

@@ -55,9 +55,12 @@ async fn without_a_bearer_token_nobody_is_authenticated(store: Store) {
     let app = TestApp::start(store).await;
     let user = app.sign_up("ada").await;
     assert_not_authenticated(&app.get("/users/me").send().await);
-    for header in
-        ["Basic YWRhOnBhc3N3b3Jk".to_owned(), user.token.clone(), "Digest x".into(), format!("Token {}", user.token)]
-    {
+    for header in [
+        "Basic YWRhOnBhc3N3b3Jk".to_owned(),
+        user.token.clone(),
+        "Digest x".into(),
+        format!("Token {}", user.token),
+    ] {
         assert_not_authenticated(&app.get("/users/me").header("Authorization", &header).send().await);
     }
     let answer = app.get(&format!("/users/me?token={0}&access_token={0}", user.token)).send().await;
@@ -82,7 +85,10 @@ async fn a_bad_token_is_refused_whatever_is_wrong_with_it(store: Store) {
         ("bad signature", format!("{head}.{payload}.{}A", &signature[..signature.len() - 2])),
         ("alg none", format!("eyJhbGciOiJub25lIn0.{payload}.")),
         ("alg none, signed", format!("eyJhbGciOiJub25lIn0.{payload}.{signature}")),
-        ("another key", signed(&json!({"sub": sub, "exp": exp}), Algorithm::HS256, "another key of thirty-two bytes.")),
+        (
+            "another key",
+            signed(&json!({"sub": sub, "exp": exp}), Algorithm::HS256, "another key of thirty-two bytes."),
+        ),
         ("another algorithm", signed(&json!({"sub": sub, "exp": exp}), Algorithm::HS384, SECRET_KEY)),
         ("expired", sign(json!({"sub": sub, "exp": now - 1}))),
         ("no exp", sign(json!({"sub": sub}))),

@@ -20,7 +20,11 @@ async fn live(app: &TestApp) {
     let body = json!({"email": email, "username": name, "password": password});
     let signed_up = app.post("/auth/signup").json(&body).send().await.expect(201).json();
     app.post("/auth/signup").json(&body).send().await.expect(400);
-    app.post("/auth/signup").json(&json!({"email": mail, "username": name, "password": [password]})).send().await.expect(422);
+    app.post("/auth/signup")
+        .json(&json!({"email": mail, "username": name, "password": [password]}))
+        .send()
+        .await
+        .expect(422);
     app.post("/auth/signup").body("application/json", format!("{{{body}")).send().await.expect(422);
     app.post("/auth/signup").body("text/plain", body.to_string()).send().await.expect(422);
     app.log_in(&email, password).await.expect(200);

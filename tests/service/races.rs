@@ -7,7 +7,10 @@ use domain::{Command, Role, UserId};
 use reqwest::Method;
 use serde_json::json;
 
-use crate::support::{Answer, Client, PASSWORD, Store, TestApp, User, credentials, email_of, on_both_stores, on_one_store};
+use crate::support::{
+    Answer, Client, PASSWORD, Store, TestApp, User, assert_no_gap, credentials, email_of, on_both_stores,
+    on_one_store,
+};
 
 on_both_stores! {
     of_fifty_identical_sign_ups_exactly_one_succeeds
@@ -32,7 +35,9 @@ mod on_two_nodes {
 }
 
 /// Sends all requests at once; the answers in no particular order.
-async fn at_once<F: Future<Output = Answer> + Send + 'static>(requests: impl IntoIterator<Item = F>) -> Vec<Answer> {
+async fn at_once<F: Future<Output = Answer> + Send + 'static>(
+    requests: impl IntoIterator<Item = F>,
+) -> Vec<Answer> {
     let tasks: Vec<_> = requests.into_iter().map(tokio::spawn).collect();
     let mut answers = Vec::new();
     for task in tasks {
@@ -42,7 +47,8 @@ async fn at_once<F: Future<Output = Answer> + Send + 'static>(requests: impl Int
 }
 
 async fn assert_one_winner(app: &TestApp, nodes: &[&Client]) {
-    let sign_up = |number: usize| nodes[number % nodes.len()].post("/auth/signup").json(&credentials("ada")).send();
+    let sign_up =
+        |number: usize| nodes[number % nodes.len()].post("/auth/signup").json(&credentials("ada")).send();
     let answers = at_once((0..50).map(sign_up)).await;
     let (won, lost): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status() == 201);
     assert_eq!(won.len(), 1, "{:?}", answers.iter().map(Answer::status).collect::<Vec<_>>());
@@ -89,7 +95,8 @@ async fn let_them_fight(app: &TestApp, other: &TestApp) {
         };
         let position = app.node().store.head().await.unwrap().position.to_string();
         let attacks = [attack(&first, &second), attack(&second, &first)];
-        let answers = at_once(attacks.map(|attack| attack.header("Aegis-Min-Position", &position).send())).await;
+        let answers =
+            at_once(attacks.map(|attack| attack.header("Aegis-Min-Position", &position).send())).await;
         let won = answers.iter().filter(|answer| [200, 204].contains(&answer.status())).count();
         assert_eq!(won, 1, "round {round}: {answers:?}");
         // Whoever lost was the last, or no administrator any more by the time they were heard.
@@ -158,12 +165,13 @@ async fn events_of_many_writers_have_no_gap(store: Store) {
     let app = TestApp::start(store).await;
     let other = app.second_node().await;
     let nodes = [&*app, &*other];
-    let sign_up = |number: usize| nodes[number % 2].post("/auth/signup").json(&credentials(&format!("user{number}"))).send();
+    let sign_up = |number: usize| {
+        nodes[number % 2].post("/auth/signup").json(&credentials(&format!("user{number}"))).send()
+    };
     for answer in at_once((0..100).map(sign_up)).await {
         answer.expect(201);
     }
     let log = app.admin().await.whole_log().await;
-    let positions: Vec<_> = log.iter().map(|event| event["position"].as_u64().unwrap()).collect();
-    assert!(positions.iter().copied().eq(1..=log.len() as u64), "{positions:?}");
+    assert_no_gap(&log);
     assert!(log.windows(2).all(|two| two[0]["time"].as_str() <= two[1]["time"].as_str()), "times fall");
 }

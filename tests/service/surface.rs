@@ -39,7 +39,14 @@ async fn the_front_page_names_the_service_and_links_to_its_description(store: St
 
 async fn an_unknown_path_is_not_found(store: Store) {
     let app = TestApp::start(store).await;
-    for path in ["/nothing", "/api/v1", "/api/v1/nothing", "/api/v1/users/me/nothing", "/api/v1/auth", "/api/v2/health"] {
+    for path in [
+        "/nothing",
+        "/api/v1",
+        "/api/v1/nothing",
+        "/api/v1/users/me/nothing",
+        "/api/v1/auth",
+        "/api/v2/health",
+    ] {
         let body = app.outside(Method::GET, path).send().await.refusal(404);
         assert_eq!(body["detail"], "Not Found", "{path}");
         assert!(body["code"].is_string(), "{body}");
@@ -97,7 +104,9 @@ async fn the_description_is_served_without_the_internet(store: Store) {
     let app = TestApp::start(store).await;
     let description = app.get("/openapi.json").send().await.expect(200).json();
     assert!(description["openapi"].as_str().is_some_and(|version| version.starts_with("3.")));
-    for path in ["/api/v1/auth/signup", "/api/v1/auth/login/access-token", "/api/v1/users/me", "/api/v1/health"] {
+    for path in
+        ["/api/v1/auth/signup", "/api/v1/auth/login/access-token", "/api/v1/users/me", "/api/v1/health"]
+    {
         assert!(description["paths"][path].is_object(), "{path} is not described");
     }
     let mut page = app.outside(Method::GET, "/docs").send().await;
@@ -114,8 +123,9 @@ async fn the_description_is_served_without_the_internet(store: Store) {
 }
 
 async fn the_prefix_can_be_changed(store: Store) {
-    let app = TestApp::start_with(store, |settings| settings.http.api_prefix = "/v7".to_owned()).await;
-    let answer = app.outside(Method::POST, "/v7/auth/signup").json(&credentials("ada")).send().await.expect(201);
+    let app = TestApp::start_with(store, |settings| settings.http.api_prefix = String::from("/v7")).await;
+    let answer =
+        app.outside(Method::POST, "/v7/auth/signup").json(&credentials("ada")).send().await.expect(201);
     let id = answer.json()["id"].as_str().unwrap().to_owned();
     assert_eq!(answer.header("Location"), format!("/v7/users/{id}"));
     app.post("/auth/signup").json(&credentials("bob")).send().await.expect(404);

@@ -1,6 +1,7 @@
 //! How the server is spoken to. What the log's promises rest on (majority, journal, primary) is set here explicitly,
 //! whatever the URL says; timeouts and pool sizes may be set in the URL.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use mongodb::bson::{Document, RawDocumentBuf, doc};
@@ -14,6 +15,8 @@ use store::StoreError;
 
 use crate::failure::from_driver;
 
+/// Under which name the server knows this process, unless the URL says another.
+const APP_NAME: &str = "aegis";
 /// How long to look for a primary.
 const SERVER_SELECTION: Duration = Duration::from_secs(5);
 /// How long to look for a server of which no more is wanted than why there is no primary.
@@ -45,7 +48,7 @@ impl Connection {
     pub(crate) async fn new(url: &str, database: &str) -> Result<Self, StoreError> {
         check_name(database)?;
         let mut options = ClientOptions::parse(url).await.map_err(|error| bad_url(&error))?;
-        options.app_name.get_or_insert_with(|| "aegis".to_owned());
+        options.app_name.get_or_insert_with(|| APP_NAME.to_owned());
         options.server_selection_timeout.get_or_insert(SERVER_SELECTION);
         options.connect_timeout.get_or_insert(CONNECT);
         options.heartbeat_freq.get_or_insert(HEARTBEAT);
@@ -56,11 +59,18 @@ impl Connection {
         options.max_pool_size.get_or_insert(WORK_POOL);
         let direct = direct(options.clone());
         Ok(Self {
-            work: Db::new(&client(options)?, database),
-            watched: Db::new(&client(watching)?, database),
+            work: Db::new(options, database)?,
+            watched: Db::new(watching, database)?,
             hosts: hosts.join(","),
             direct,
         })
+    }
+
+    /// Ends sessions and connections; cursors that are still open are not waited for.
+    pub(crate) async fn close(self) {
+        for db in [self.work, self.watched] {
+            db.database.client().clone().shutdown().immediate(true).await;
+        }
     }
 
     /// What the first configured server says of itself, whatever state it is in; nothing if it says nothing.
@@ -72,55 +82,65 @@ impl Connection {
 
 /// The database, with majority reads from the primary and journalled majority writes.
 #[derive(Clone)]
-pub(crate) struct Db(Database);
+pub(crate) struct Db {
+    database: Database,
+    app_name: Arc<str>,
+}
 
 impl Db {
-    fn new(client: &Client, name: &str) -> Self {
+    fn new(options: ClientOptions, name: &str) -> Result<Self, StoreError> {
+        let app_name = options.app_name.as_deref().unwrap_or(APP_NAME).into();
+        let client = Client::with_options(options).map_err(|error| bad_url(&error))?;
         let options = DatabaseOptions::builder()
             .read_concern(ReadConcern::majority())
             .write_concern(write_concern())
             .selection_criteria(primary())
             .build();
-        Self(client.database_with_options(name, options))
+        Ok(Self { database: client.database_with_options(name, options), app_name })
     }
 
     pub(crate) fn handle(&self) -> &Database {
-        &self.0
+        &self.database
+    }
+
+    /// Under which name the server knows this process.
+    pub(crate) fn app_name(&self) -> &str {
+        &self.app_name
     }
 
     /// Format version and identity of the log.
     pub(crate) fn meta(&self) -> Collection<RawDocumentBuf> {
-        self.0.collection("meta")
+        self.database.collection("meta")
     }
 
     /// Wrapped service keys.
     pub(crate) fn keys(&self) -> Collection<RawDocumentBuf> {
-        self.0.collection("keys")
+        self.database.collection("keys")
     }
 
     /// The one document that every commit touches.
     pub(crate) fn head(&self) -> Collection<RawDocumentBuf> {
-        self.0.collection("head")
+        self.database.collection("head")
     }
 
     /// The log.
     pub(crate) fn events(&self) -> Collection<RawDocumentBuf> {
-        self.0.collection("events")
+        self.database.collection("events")
     }
 
     /// Keys and claims of streams.
     pub(crate) fn vault(&self) -> Collection<RawDocumentBuf> {
-        self.0.collection("vault")
+        self.database.collection("vault")
     }
 
     /// Checkpoints of read models.
     pub(crate) fn projections(&self) -> Collection<RawDocumentBuf> {
-        self.0.collection("projections")
+        self.database.collection("projections")
     }
 
     /// The rows of a read model.
     pub(crate) fn table(&self, name: &str) -> Collection<RawDocumentBuf> {
-        self.0.collection(name)
+        self.database.collection(name)
     }
 
     /// A session for one transaction: snapshot reads, journalled majority writes, on the primary.
@@ -135,7 +155,7 @@ impl Db {
             .default_transaction_options(transaction)
             .causal_consistency(false)
             .build();
-        self.0.client().start_session().with_options(options).await
+        self.database.client().start_session().with_options(options).await
     }
 }
 
@@ -146,10 +166,6 @@ fn direct(mut options: ClientOptions) -> ClientOptions {
     options.repl_set_name = None;
     options.server_selection_timeout = Some(PROBE);
     options
-}
-
-fn client(options: ClientOptions) -> Result<Client, StoreError> {
-    Client::with_options(options).map_err(|error| bad_url(&error))
 }
 
 fn write_concern() -> WriteConcern {

@@ -12,10 +12,12 @@ use store::StoreError;
 mod code {
     pub(super) const UNAUTHORIZED: i32 = 13;
     pub(super) const AUTHENTICATION_FAILED: i32 = 18;
+    pub(super) const LOCK_TIMEOUT: i32 = 24;
     pub(super) const NAMESPACE_EXISTS: i32 = 48;
     pub(super) const INVALID_NAMESPACE: i32 = 73;
     pub(super) const INDEX_OPTIONS_CONFLICT: i32 = 85;
     pub(super) const INDEX_KEY_SPECS_CONFLICT: i32 = 86;
+    pub(super) const WRITE_CONFLICT: i32 = 112;
     pub(super) const DUPLICATE_KEY: i32 = 11_000;
 }
 
@@ -56,6 +58,11 @@ impl Failure {
             Self::Duplicate(_) => true,
             Self::Store(_) => false,
         }
+    }
+
+    /// Whether another transaction was in the way.
+    pub(crate) fn is_conflict(&self) -> bool {
+        matches!(self, Self::Driver(error) if matches!(server_code(error), Some(code::LOCK_TIMEOUT | code::WRITE_CONFLICT)))
     }
 
     /// Whether a commit that ended like this may have happened.

@@ -2,8 +2,8 @@
 //! transactions with snapshot reads and majority, journalled writes.
 //!
 //! `connect` says how the server is spoken to; `migrate` makes a database; `commit` runs a batch in the loop of
-//! `transaction`, with what `facts` reads; `log` reads events back; `rows` and `clearing` keep read models; `watch`
-//! wakes whoever follows. `document` is the only place that knows how an event looks in BSON, `row_document` the same
+//! `transaction`, with what `facts` reads; `log` reads events back; `rows` and `clearing` keep read models; `orphans`
+//! clears away what crashed processes leave open; `watch` wakes whoever follows. `document` is the only place that knows how an event looks in BSON, `row_document` the same
 //! for rows, `failure` the only one that reads the driver's errors.
 //!
 //! What does not belong here: deciding what may be written. That is [`store::judge`]'s, the same for every backend.
@@ -17,6 +17,7 @@ mod failure;
 mod fields;
 mod log;
 mod migrate;
+mod orphans;
 mod row_document;
 mod rows;
 mod shield;
@@ -67,6 +68,14 @@ impl MongoStore {
         self.head().await.map(drop)
     }
 
+    /// Says goodbye to the server. A process that ends without it may leave sessions behind, which the server forgets
+    /// after half an hour, and the driver may grumble. Every clone is of no use afterwards.
+    pub async fn close(self) {
+        let Self { connection, board, watching: _ } = self;
+        drop(board);
+        connection.close().await;
+    }
+
     /// Starts to follow what other processes write, once.
     fn watch(&self) {
         if !self.watching.swap(true, Ordering::AcqRel) {
@@ -77,6 +86,11 @@ impl MongoStore {
 
 #[async_trait]
 impl Backend for MongoStore {
+    async fn exists(&self) -> Result<bool, StoreError> {
+        let connection = self.connection.clone();
+        answered("looking for a log", SHORT, async move { migrate::exists(&connection).await }).await
+    }
+
     async fn migrate(&self, genesis: &Genesis) -> Result<Genesis, StoreError> {
         let (connection, genesis) = (self.connection.clone(), genesis.clone());
         let stored = shielded(async move { migrate::migrate(&connection, &genesis).await }).await?;

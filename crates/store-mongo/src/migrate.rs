@@ -17,6 +17,12 @@ use crate::transaction::{Work, reason, transact};
 /// The `_id` of the one document in `meta`.
 const META_ID: &str = "log";
 
+/// Whether there is a log, of a format that this version knows.
+pub(crate) async fn exists(connection: &Connection) -> Result<bool, StoreError> {
+    check_server(connection).await?;
+    Ok(read_format(&connection.work).await?.is_some())
+}
+
 /// Makes what is missing and says what is stored.
 pub(crate) async fn migrate(connection: &Connection, genesis: &Genesis) -> Result<Genesis, StoreError> {
     check_server(connection).await?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use store::StoreError;
 
 /// The longest wait for an answer that one person or one request is waiting for.
-pub(crate) const SHORT: Duration = Duration::from_secs(10);
+pub(crate) const SHORT: Duration = Duration::from_secs(8);
 /// The longest wait for an answer that may have to look at the whole log.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 

@@ -16,9 +16,10 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::connect::Db;
 use crate::failure::Failure;
+use crate::orphans::Conflicts;
 
-/// How long a caller waits for an outcome.
-const DEADLINE: Duration = Duration::from_secs(10);
+/// How long a caller waits for an outcome: less than the writer task's own patience, so that what is known is told.
+const DEADLINE: Duration = Duration::from_secs(8);
 /// How often a duplicate key is met with fresh facts before it is believed.
 const MAX_DUPLICATES: u32 = 5;
 
@@ -41,8 +42,14 @@ pub(crate) async fn transact<W: Work>(db: &Db, work: W) -> Result<W::Answer, Com
     let what = work.what();
     let deadline = Instant::now() + DEADLINE;
     let gate = Arc::new(Gate::default());
-    let attempts =
-        Loop { db: db.clone(), work, deadline, gate: Arc::clone(&gate), backoff: Backoff::default() };
+    let attempts = Loop {
+        db: db.clone(),
+        work,
+        deadline,
+        gate: Arc::clone(&gate),
+        backoff: Backoff::default(),
+        conflicts: Conflicts::default(),
+    };
     match timeout_at(deadline, tokio::spawn(attempts.run())).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(stopped)) => Err(gate.give_up(StoreError::unavailable(what, stopped))),
@@ -110,6 +117,7 @@ struct Loop<W> {
     deadline: Instant,
     gate: Arc<Gate>,
     backoff: Backoff,
+    conflicts: Conflicts,
 }
 
 impl<W: Work> Loop<W> {
@@ -123,6 +131,9 @@ impl<W: Work> Loop<W> {
             };
             duplicates += u32::from(matches!(failure, Failure::Duplicate(_)));
             let again = failure.is_transient() && duplicates < MAX_DUPLICATES;
+            if failure.is_conflict() {
+                self.conflicts.met(&self.db).await;
+            }
             tracing::debug!(again, error = failure.describe(), "a transaction failed: {what}");
             if !again || !self.backoff.wait(self.deadline).await {
                 return Err(CommitError::NotCommitted(failure.into_store(&what)));

@@ -54,7 +54,6 @@ fn prepare_writer(connection: &Connection, file: &DatabaseFile) -> Result<(), Fa
         let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY);
         return Err(rusqlite::Error::SqliteFailure(code, None).into());
     }
-    connection.pragma_update(None, "page_size", std::env::var("PAGE").map_or(4096, |v| v.parse::<i64>().unwrap()))?;
     enter_wal_mode(connection, file)?;
     // Each commit is on the disk before it is answered.
     connection.pragma_update(None, "synchronous", "FULL")?;
@@ -63,7 +62,7 @@ fn prepare_writer(connection: &Connection, file: &DatabaseFile) -> Result<(), Fa
     // No references are declared: what may be written is judged before, and checking it twice costs.
     connection.pragma_update(None, "foreign_keys", false)?;
     // Holds what a full batch changes, so that no page is written twice: 16 MiB.
-    connection.pragma_update(None, "cache_size", -std::env::var("CACHE").map_or(16384, |v| v.parse::<i64>().unwrap()))?;
+    connection.pragma_update(None, "cache_size", -16 * 1024)?;
     // After a burst, the write-ahead log gives its space back.
     connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
     Ok(())

@@ -35,7 +35,7 @@ use store::judge::Batch;
 use store::{Envelope, Signal, SignalBoard, StoreError, StreamId};
 use tokio::sync::watch::Receiver;
 
-use crate::connection::Role;
+use crate::connection::{Role, stored_format};
 use crate::failure::Failure;
 use crate::file::DatabaseFile;
 use crate::session::Session;
@@ -113,6 +113,10 @@ impl SqliteStore {
 
 #[async_trait]
 impl Backend for SqliteStore {
+    async fn exists(&self) -> Result<bool, StoreError> {
+        self.read(|connection| Ok(stored_format(connection)?.is_some())).await
+    }
+
     async fn migrate(&self, genesis: &Genesis) -> Result<Genesis, StoreError> {
         let (genesis, file) = (genesis.clone(), Arc::clone(&self.file));
         self.write(move |connection| migrate::migrate(connection, &genesis, &file)).await

@@ -99,7 +99,6 @@ pub(crate) fn migrate(
     }
     transaction.execute_batch(SCHEMA)?;
     transaction.execute_batch(PROJECTIONS)?;
-    if std::env::var("NOACTOR").is_ok() { transaction.execute_batch("DROP INDEX events_actor")?; }
     if format.is_none() {
         write_genesis(&transaction, genesis)?;
     }

@@ -23,6 +23,12 @@ pub const FORMAT: u32 = 1;
 /// A database that holds the log.
 #[async_trait]
 pub trait Backend: Send + Sync {
+    /// Whether the database holds a log, so that who only wants to look does not make one.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the database cannot be reached, or is not one that this service may use.
+    async fn exists(&self) -> Result<bool, StoreError>;
+
     /// Creates what is missing (collections or tables, indexes, `meta`, `keys`, the empty `head`) and says what is
     /// stored afterwards. Idempotent; safe to run from several processes at once, of which one genesis wins whole.
     ///

@@ -40,6 +40,10 @@ impl Memory {
 
 #[async_trait]
 impl Backend for Memory {
+    async fn exists(&self) -> Result<bool, StoreError> {
+        Ok(self.state().genesis.is_some())
+    }
+
     async fn migrate(&self, genesis: &Genesis) -> Result<Genesis, StoreError> {
         Ok(self.state().genesis.get_or_insert_with(|| genesis.clone()).clone())
     }

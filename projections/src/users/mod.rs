@@ -48,7 +48,8 @@ impl Projection for Users {
     }
 
     fn fold(&self, row: Option<Row>, event: &Recorded) -> Result<Option<Row>, Poison> {
-        let row = row.map(|row| UserRow::from_row(&row)).transpose().map_err(|error| Poison::new(event, &error))?;
+        let row =
+            row.map(|row| UserRow::from_row(&row)).transpose().map_err(|error| Poison::new(event, &error))?;
         let decoded = decode(event).map_err(|error| Poison::new(event, &error))?;
         let Some(id) = UserId::from_stream(event.envelope.stream.as_str()) else {
             return Err(Poison::new(event, &"it is no event of a user"));

@@ -14,7 +14,7 @@ use crate::config::Sources;
 pub(super) enum Command {
     /// Show how far each read model is, and whether it moves
     Status(status::Arguments),
-    /// Empty a read model and make it anew from the log; until it is done, users look as if they were not there yet
+    /// Empty a read model and make it anew from the log; a running service answers 503 for what is not in it yet
     Rebuild(rebuild::Arguments),
 }
 

@@ -76,9 +76,11 @@ async fn open(app: &App, address: SocketAddr, out: &mut Output) -> Failure {
 }
 
 async fn try_open(app: &App, address: SocketAddr, out: &mut Output) -> Result<(), Failure> {
-    let node = app.connect(Projecting::Yes).await?;
+    let node = app.reach(Projecting::Yes).await?;
     let first_start = node.store.head().await.is_ok_and(|head| head.position == Position::START);
-    administrator::ensure(app, node).await?;
+    // Before anything is served: whoever waits until the service is ready can log in as the administrator.
+    administrator::ensure(app, &node).await?;
+    let node = app.publish(node);
     tracing::info!(log = %node.store.log_id(), "ready");
     if first_start {
         let settings = &app.settings;

@@ -4,7 +4,7 @@ use domain::{EmailAddress, MAX_PASSWORD_LENGTH};
 use projections::UserRow;
 
 use crate::app::App;
-use crate::crypto::Password;
+use crate::crypto::{HashingError, Password};
 use crate::http::problem::Problem;
 
 /// The user who has this e-mail address and this password, and may log in.
@@ -18,10 +18,26 @@ pub(super) async fn check(app: &App, email: &str, password: Password) -> Result<
     if password.expose().chars().count() > MAX_PASSWORD_LENGTH {
         return nobody(app, password).await;
     }
-    match app.hashing.verify(password, row.password_hash.clone()).await? {
+    match belong_together(app, password, &row).await? {
         false => Err(Problem::WrongCredentials),
         true if !row.is_active => Err(Problem::InactiveLogin),
         true => Ok(row),
+    }
+}
+
+/// Whether the password is the user's. A stored hash of a kind that is not known here has no password; who asks is
+/// not told so.
+pub(crate) async fn belong_together(
+    app: &App,
+    password: Password,
+    row: &UserRow,
+) -> Result<bool, HashingError> {
+    match app.hashing.verify(password.clone(), row.password_hash.clone()).await {
+        Err(HashingError::Unusable(error)) => {
+            tracing::warn!(user = %row.id, %error, "nobody can log in as this user");
+            app.hashing.verify_nobody(password).await.map(|()| false)
+        }
+        verified => verified,
     }
 }
 

@@ -1,5 +1,5 @@
 //! `/auth`: coming in.
 
-mod credentials;
+pub(crate) mod credentials;
 pub(crate) mod login;
 pub(crate) mod signup;

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use store::{EventQuery, EventStore, Position, Signal, StoreError};
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::WatchStream;
 use tokio_util::sync::CancellationToken;
 
 use super::frame;
@@ -39,7 +40,7 @@ pub(super) struct Following {
 pub(super) struct Follower {
     app: Arc<App>,
     store: EventStore,
-    signals: watch::Receiver<Signal>,
+    signals: WatchStream<Signal>,
     shutdown: CancellationToken,
     reader: Option<EventReader>,
     types: Vec<String>,
@@ -86,7 +87,7 @@ impl Follower {
         let now = Instant::now();
         Ok(Self {
             app: Arc::clone(&state.app),
-            signals: store.signals(),
+            signals: WatchStream::new(store.signals()),
             store,
             shutdown: state.shutdown.clone(),
             reader: Some(reader),
@@ -121,7 +122,6 @@ impl Follower {
             if Instant::now() >= self.ask_again {
                 self.ask_again().await?;
             }
-            self.head = self.head.max(self.signals.borrow_and_update().head);
             if Instant::now() >= self.tell_head {
                 return Ok(self.tell_head());
             }
@@ -177,11 +177,11 @@ impl Follower {
 
     /// Until there is something to do.
     async fn wait(&mut self) -> Result<(), End> {
-        let at = self.at;
         tokio::select! {
-            () = sleep_until(self.tell_head.min(self.ask_again)) => Ok(()),
-            news = self.signals.wait_for(|signal| signal.head > at) => news.map(drop).map_err(|_| End::Stopped),
+            () = sleep_until(self.tell_head.min(self.ask_again)) => {}
+            news = self.signals.next() => self.head = self.head.max(news.ok_or(End::Stopped)?.head),
         }
+        Ok(())
     }
 
     async fn ask_again(&mut self) -> Result<(), End> {

@@ -1,4 +1,4 @@
-//! `/events`: the log, read page by page ([`list`]) or followed ([`stream`]).
+//! `/events`: the log, read page by page (`list`) or followed (`stream`).
 
 mod follower;
 mod frame;

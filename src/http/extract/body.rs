@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use axum::body::Bytes;
+use axum::body::{BodyDataStream, Bytes};
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, header};
 use futures::StreamExt;
 use serde_json::Value;
+use tokio::time::timeout;
 
 use super::Fields;
 use super::json;
@@ -18,6 +19,9 @@ use crate::http::state::HttpState;
 const LIMIT: usize = 64 * 1024;
 /// The longest time a body may take to arrive.
 const DEADLINE: Duration = Duration::from_secs(30);
+/// How much of a body that is too large is read all the same, and for how long.
+const MAX_DRAINED: usize = 1024 * 1024;
+const DRAIN_BOUND: Duration = Duration::from_secs(2);
 
 /// A body that says what it consists of.
 pub(crate) trait Validated: Sized {
@@ -75,32 +79,47 @@ async fn json_body(request: Request) -> Result<Option<Value>, Problem> {
 pub(crate) async fn read_body(request: Request) -> Result<Bytes, Problem> {
     let announced =
         request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    if announced.is_some_and(|length: usize| length > LIMIT) {
-        return Err(Problem::BodyTooLarge);
+    let fits = announced.is_none_or(|length: usize| length <= LIMIT);
+    // Who asks first has sent nothing yet, and will not.
+    let asks_first = request.headers().contains_key(header::EXPECT);
+    let mut chunks = request.into_body().into_data_stream();
+    let read = async { if fits { collect(&mut chunks).await } else { Err(Problem::BodyTooLarge) } };
+    let body = timeout(DEADLINE, read).await.unwrap_or(Err(Problem::BodyTooSlow));
+    if matches!(body, Err(Problem::BodyTooLarge)) && !asks_first {
+        // Who is still sending would take a closed connection for the answer.
+        drop(timeout(DRAIN_BOUND, drain(&mut chunks)).await);
     }
-    tokio::time::timeout(DEADLINE, collect(request)).await.map_err(|_| Problem::BodyTooSlow)?
+    body
 }
 
-async fn collect(request: Request) -> Result<Bytes, Problem> {
-    let mut chunks = request.into_body().into_data_stream();
+async fn collect(chunks: &mut BodyDataStream) -> Result<Bytes, Problem> {
     let mut body = Bytes::new();
-    let mut rest = Vec::new();
+    let mut joined = Vec::new();
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|_| Problem::UnreadableBody("The request body broke off".to_owned()))?;
-        if body.len() + rest.len() + chunk.len() > LIMIT {
+        if body.len() + joined.len() + chunk.len() > LIMIT {
             return Err(Problem::BodyTooLarge);
         }
         // Nearly every body comes in one piece, which needs no copy.
-        if body.is_empty() && rest.is_empty() {
+        if body.is_empty() && joined.is_empty() {
             body = chunk;
         } else {
-            if rest.is_empty() {
-                rest.extend_from_slice(&std::mem::take(&mut body));
-            }
-            rest.extend_from_slice(&chunk);
+            joined.extend_from_slice(&std::mem::take(&mut body));
+            joined.extend_from_slice(&chunk);
         }
     }
-    Ok(if rest.is_empty() { body } else { rest.into() })
+    Ok(if joined.is_empty() { body } else { joined.into() })
+}
+
+/// Reads on, within bounds, and keeps nothing.
+async fn drain(chunks: &mut BodyDataStream) {
+    let mut drained = 0;
+    while let Some(Ok(chunk)) = chunks.next().await {
+        drained += chunk.len();
+        if drained > MAX_DRAINED {
+            return;
+        }
+    }
 }
 
 /// `application/json` or `application/…+json`, whatever its parameters: JSON is in UTF-8 (RFC 8259 §8.1).

@@ -1,6 +1,6 @@
 //! What a request has to bring, checked once and handed to handlers as types that cannot be wrong: bodies
-//! ([`body`], [`fields`], [`form`]), parameters ([`query`], [`path`]), headers ([`if_match`], [`min_position`],
-//! [`request_id`]), and authority ([`caller`], [`role`]).
+//! (`body`, `fields`, `form`), parameters (`query`, `path`), headers (`if_match`, `min_position`,
+//! `request_id`), and authority (`caller`, `role`).
 
 mod body;
 mod caller;
@@ -23,5 +23,5 @@ pub(crate) use if_match::IfMatch;
 pub(crate) use min_position::MinPosition;
 pub(crate) use path::{RolePath, UserPath};
 pub(crate) use query::{Params, position};
-pub(crate) use request_id::RequestId;
+pub(crate) use request_id::{RequestId, RequestIds};
 pub(crate) use role::{Admin, Auditor, EventReader};

@@ -1,6 +1,7 @@
 //! The id by which a request is found in the logs.
 
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -12,21 +13,53 @@ use crate::http::headers::REQUEST_ID;
 
 const MAX_LENGTH: usize = 128;
 
+/// Makes ids. They have to be distinct, not secret: asking the system's generator for each would cost more than all
+/// else that a request for `/health` needs.
+pub(crate) struct RequestIds {
+    ambient: Ambient,
+    seed: u64,
+    count: AtomicU64,
+}
+
+impl RequestIds {
+    pub(crate) fn new(ambient: &Ambient) -> Self {
+        let seed = u64::from_le_bytes(ambient.bytes());
+        Self { ambient: ambient.clone(), seed, count: AtomicU64::new(0) }
+    }
+
+    /// A `UUIDv7` (RFC 9562).
+    fn next(&self) -> Uuid {
+        let millis = u64::try_from(self.ambient.now().as_millisecond()).unwrap_or(0);
+        let number = self.seed.wrapping_add(self.count.fetch_add(1, Ordering::Relaxed));
+        let noise = u128::from(mixed(number ^ millis)) << 64 | u128::from(mixed(number));
+        let [_, _, _, _, _, _, noise @ ..] = noise.to_be_bytes();
+        uuid::Builder::from_unix_timestamp_millis(millis, &noise).into_uuid()
+    }
+}
+
+/// The mixing of `SplitMix64`: every number gives another one, and neighbours look unrelated.
+fn mixed(number: u64) -> u64 {
+    let number = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let number = (number ^ (number >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let number = (number ^ (number >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    number ^ (number >> 31)
+}
+
 /// The caller's own id if it is a sane one, else a fresh one.
 #[derive(Clone)]
 pub(crate) struct RequestId(HeaderValue);
 
 impl RequestId {
-    pub(crate) fn of(headers: &HeaderMap, ambient: &Ambient) -> Self {
+    pub(crate) fn of(headers: &HeaderMap, ids: &RequestIds) -> Self {
         headers
             .get(REQUEST_ID)
             .filter(|id| is_sane(id))
-            .map_or_else(|| Self::fresh(ambient), |id| Self(id.clone()))
+            .map_or_else(|| Self::fresh(ids), |id| Self(id.clone()))
     }
 
-    fn fresh(ambient: &Ambient) -> Self {
+    fn fresh(ids: &RequestIds) -> Self {
         let mut buffer = Uuid::encode_buffer();
-        let id: &str = ambient.uuid().hyphenated().encode_lower(&mut buffer);
+        let id: &str = ids.next().hyphenated().encode_lower(&mut buffer);
         Self(HeaderValue::from_str(id).unwrap_or_else(|_| Self::unknown()))
     }
 
@@ -64,7 +97,7 @@ mod tests {
     fn id(given: &str) -> String {
         let mut headers = HeaderMap::new();
         headers.insert(REQUEST_ID, HeaderValue::from_str(given).unwrap());
-        RequestId::of(&headers, &Ambient::system()).as_str().to_owned()
+        RequestId::of(&headers, &RequestIds::new(&Ambient::system())).as_str().to_owned()
     }
 
     #[test]
@@ -74,5 +107,13 @@ mod tests {
         for bad in ["", "a b", "a\tb", "a/b", "a\"b", &"a".repeat(129)] {
             assert_eq!(id(bad).len(), 36, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn fresh_ids_are_distinct_uuids() {
+        let ids = RequestIds::new(&Ambient::system());
+        let made: std::collections::BTreeSet<_> = (0..10_000).map(|_| ids.next()).collect();
+        assert_eq!(made.len(), 10_000);
+        assert!(made.iter().all(|id| id.get_version_num() == 7));
     }
 }

@@ -1,4 +1,4 @@
-//! `GET /health`: that the process answers. Nothing else is looked at; [`ready`] looks.
+//! `GET /health`: that the process answers. Nothing else is looked at; `ready` looks.
 
 pub(crate) mod ready;
 

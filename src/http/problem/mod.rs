@@ -1,8 +1,8 @@
 //! Every answer that is no success: what it says, in the form that FastAPI clients know (`detail`), with a stable
-//! `code` and the `request_id` beside it. [`fault`] holds the entries of a 422; [`cause`] turns what went wrong
+//! `code` and the `request_id` beside it. `fault` holds the entries of a 422; `cause` turns what went wrong
 //! further in into one of these.
 //!
-//! The request's id is not known where a problem arises, so [`edge`](super::edge) writes the body.
+//! The request's id is not known where a problem arises, so `edge` writes the body.
 
 mod cause;
 mod fault;

@@ -6,6 +6,7 @@ use store::{AppendError, Position, StoreError};
 use super::*;
 use crate::command::CommandError;
 use crate::crypto::HashingError;
+use crate::http::extract::RequestIds;
 use crate::query::QueryError;
 
 fn answer(problem: Problem) -> (u16, Value) {
@@ -18,7 +19,7 @@ fn id() -> RequestId {
         crate::http::headers::REQUEST_ID,
         axum::http::HeaderValue::from_static("r-1"),
     )]);
-    RequestId::of(&headers, &store::Ambient::system())
+    RequestId::of(&headers, &RequestIds::new(&store::Ambient::system()))
 }
 
 #[test]

@@ -71,3 +71,32 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Opening<S> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    const BOUND: Duration = Duration::from_millis(20);
+
+    #[tokio::test]
+    async fn a_connection_that_does_not_begin_is_cut_off() {
+        for begun in [&b""[..], b"P", b"PRI * HTTP/2.0\r\n"] {
+            let (mut client, server) = duplex(64);
+            let mut server = Opening::new(server, BOUND);
+            client.write_all(begun).await.unwrap();
+            let error = server.read_exact(&mut [0; PREFACE]).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        }
+    }
+
+    #[tokio::test]
+    async fn one_that_has_begun_may_take_its_time() {
+        let (mut client, server) = duplex(64);
+        let mut server = Opening::new(server, BOUND);
+        client.write_all(&[b'x'; PREFACE]).await.unwrap();
+        server.read_exact(&mut [0; PREFACE]).await.unwrap();
+        assert!(tokio::time::timeout(BOUND * 3, server.read_u8()).await.is_err(), "it waits on");
+    }
+}

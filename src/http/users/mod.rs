@@ -1,4 +1,4 @@
-//! `/users`: accounts, seen by their owners ([`me`]) and by administrators.
+//! `/users`: accounts, seen by their owners (`me`) and by administrators.
 
 pub(crate) mod deactivate;
 pub(crate) mod me;

@@ -66,6 +66,7 @@ pub(crate) struct UserDetail {
     version: u64,
     /// The position of the user's last event; left out of answers to writes, which carry `Aegis-Position`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     position: Option<u64>,
 }
 

@@ -5,11 +5,14 @@ use std::time::{Duration, Instant};
 use reqwest::Method;
 use serde_json::json;
 
-use super::{assert_no_gap, newcomer, token};
-use crate::support::{Installation, PASSWORD, Store, email_of, on_both_stores, on_one_store, until};
+use super::{ADMIN_EMAIL, ADMIN_PASSWORD, newcomer, sign_up, token};
+use crate::support::{
+    Installation, PASSWORD, Store, assert_no_gap, email_of, on_both_stores, on_one_store, until,
+};
 
 on_both_stores! {
     a_role_given_on_the_command_line_counts_within_a_second
+    the_command_line_does_not_remove_the_last_administrator_either
     what_the_command_line_does_not_know_it_says
 }
 
@@ -25,25 +28,48 @@ async fn a_role_given_on_the_command_line_counts_within_a_second(store: Store) {
     let client = service.client();
     let (id, token) = newcomer(client, "ada").await;
     client.get("/events").bearer(&token).send().await.expect(403);
-    installation.done(&["users", "grant", &email_of("ada"), "auditor"]).await;
+    // Both write at the same time, and neither loses anything.
+    let sign_ups = async {
+        for number in 0..20 {
+            sign_up(client, &format!("user{number}")).await;
+        }
+    };
+    let email = email_of("ada");
+    let grant = ["users", "grant", &email, "auditor"];
+    tokio::join!(sign_ups, installation.done(&grant));
     let granted = Instant::now();
     until("the role", async || {
         Some(client.get("/events").bearer(&token).send().await).filter(|answer| answer.status() == 200)
     })
     .await;
     assert!(granted.elapsed() < Duration::from_secs(1), "{:?}", granted.elapsed());
-    for number in 0..10 {
-        newcomer(client, &format!("user{number}")).await;
-    }
     let events = installation.json(&["events", "list"]).await;
     assert_no_gap(&events);
-    assert_eq!((&events[1]["type"], &events[1]["subject"]), (&json!("RoleGranted"), &json!(id)));
-    assert!(events[1]["actor"].as_str().is_some_and(|actor| actor.starts_with("operator:")), "{}", events[1]);
-    let again = installation.done(&["users", "grant", &email_of("ada"), "auditor"]).await;
+    let role = events.iter().find(|event| event["type"] == "RoleGranted").unwrap();
+    assert_eq!(role["subject"], json!(id));
+    assert!(role["actor"].as_str().is_some_and(|actor| actor.starts_with("operator:")), "{role}");
+    let again = installation.done(&grant).await;
     assert_eq!(installation.json(&["events", "list"]).await.len(), events.len(), "{again:?}");
     let users = installation.json(&["users", "list"]).await;
     let ada = users.iter().find(|user| user["id"] == id.as_str()).unwrap();
     assert_eq!(ada["roles"], json!(["auditor"]));
+}
+
+async fn the_command_line_does_not_remove_the_last_administrator_either(store: Store) {
+    let installation = Installation::of(store)
+        .with("AEGIS_ADMIN_EMAIL", ADMIN_EMAIL)
+        .with("AEGIS_ADMIN_PASSWORD", ADMIN_PASSWORD);
+    let service = installation.serve().await;
+    for attempt in [&["users", "revoke", ADMIN_EMAIL, "admin"][..], &["users", "deactivate", ADMIN_EMAIL]] {
+        let refused = installation.run(attempt).await;
+        assert_eq!(refused.code, Some(1), "{attempt:?}: {refused:?}");
+        assert!(refused.stderr.contains("last administrator"), "{refused:?}");
+    }
+    newcomer(service.client(), "ada").await;
+    installation.done(&["users", "grant", &email_of("ada"), "admin"]).await;
+    installation.done(&["users", "revoke", ADMIN_EMAIL, "admin"]).await;
+    let refused = installation.run(&["users", "revoke", &email_of("ada"), "admin"]).await;
+    assert_eq!(refused.code, Some(1), "{refused:?}");
 }
 
 async fn what_the_command_line_does_not_know_it_says(store: Store) {
@@ -52,7 +78,11 @@ async fn what_the_command_line_does_not_know_it_says(store: Store) {
     let unknown = installation.run(&["users", "grant", "nobody@example.com", "auditor"]).await;
     assert_eq!(unknown.code, Some(1), "{unknown:?}");
     assert!(!unknown.stderr.is_empty() && !unknown.stderr.contains("panicked"), "{unknown:?}");
-    for usage in [&["users", "grant", "nobody@example.com", "king"][..], &["nonsense"], &["events", "replay", "--nonsense"]] {
+    for usage in [
+        &["users", "grant", "nobody@example.com", "king"][..],
+        &["nonsense"],
+        &["events", "replay", "--nonsense"],
+    ] {
         let finished = installation.run(usage).await;
         assert_eq!(finished.code, Some(2), "{usage:?}: {finished:?}");
     }

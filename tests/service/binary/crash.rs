@@ -5,15 +5,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Mutex;
 
-use super::{assert_no_gap, token};
-use crate::support::{Client, Installation, PASSWORD, Store, credentials, email_of, on_both_stores, until};
+use super::token;
+use crate::support::{
+    Client, Installation, PASSWORD, Store, assert_no_gap, credentials, email_of, on_both_stores, until,
+};
 
 on_both_stores! {
     what_was_acknowledged_survives_five_kills
 }
 
 /// Signs people up until the service does not answer any more; those who were told 201 are noted.
-async fn sign_up_until_the_end(client: Client, numbers: Arc<AtomicUsize>, acknowledged: Arc<Mutex<Vec<String>>>) {
+async fn sign_up_until_the_end(
+    client: Client,
+    numbers: Arc<AtomicUsize>,
+    acknowledged: Arc<Mutex<Vec<String>>>,
+) {
     loop {
         let name = format!("user{}", numbers.fetch_add(1, Ordering::Relaxed));
         let sent = client.post("/auth/signup").json(&credentials(&name)).try_send().await;
@@ -32,7 +38,8 @@ async fn what_was_acknowledged_survives_five_kills(store: Store) {
         let service = installation.serve().await;
         let writers: Vec<_> = (0..8)
             .map(|_| {
-                let work = sign_up_until_the_end(service.client().clone(), numbers.clone(), acknowledged.clone());
+                let work =
+                    sign_up_until_the_end(service.client().clone(), numbers.clone(), acknowledged.clone());
                 tokio::spawn(work)
             })
             .collect();

@@ -6,8 +6,6 @@ mod journey;
 mod refusals;
 mod stop;
 
-use serde_json::Value;
-
 use crate::support::{Client, PASSWORD, credentials, email_of};
 
 /// The first administrator of an installation.
@@ -29,11 +27,4 @@ async fn token(client: &Client, email: &str, password: &str) -> String {
 /// Signs up and logs in; id and token.
 async fn newcomer(client: &Client, name: &str) -> (String, String) {
     (sign_up(client, name).await, token(client, &email_of(name), PASSWORD).await)
-}
-
-/// The log has every position from 1 on.
-#[track_caller]
-fn assert_no_gap(events: &[Value]) {
-    let positions: Vec<_> = events.iter().map(|event| event["position"].as_u64().unwrap()).collect();
-    assert!(positions.iter().copied().eq(1..=positions.len() as u64), "{positions:?}");
 }

@@ -15,7 +15,8 @@ on_both_stores! {
 mod mongodb {
     use super::on_one_store;
     use super::{
-        a_standalone_server_is_refused_with_the_command_that_converts_it, without_its_keys_a_mongodb_is_refused,
+        a_standalone_server_is_refused_with_the_command_that_converts_it,
+        without_its_keys_a_mongodb_is_refused,
     };
 
     on_one_store! { mongo:
@@ -63,7 +64,8 @@ async fn a_setting_that_is_misspelt_is_refused_with_the_right_one(store: Store) 
 }
 
 async fn a_secret_key_that_is_too_short_is_refused(store: Store) {
-    let refused = Installation::of(store).with("SECRET_KEY", "only thirty-one bytes, not more").run(&["serve"]).await;
+    let refused =
+        Installation::of(store).with("SECRET_KEY", "only thirty-one bytes, not more").run(&["serve"]).await;
     assert_eq!(refused.code, Some(1), "{refused:?}");
     assert!(refused.stderr.contains("SECRET_KEY") && refused.stderr.contains("32"), "{refused:?}");
     assert!(!refused.stderr.contains("thirty-one"), "the key is shown: {refused:?}");

@@ -78,7 +78,8 @@ impl User {
     pub(crate) async fn paged(&self, query: &str, limit: usize) -> Vec<Value> {
         let (mut events, mut after) = (Vec::new(), 0);
         loop {
-            let page = self.get(&format!("{query}&after={after}&limit={limit}")).send().await.expect(200).json();
+            let page =
+                self.get(&format!("{query}&after={after}&limit={limit}")).send().await.expect(200).json();
             let found = page["events"].as_array().unwrap();
             assert!(found.len() <= limit, "a page of {} events", found.len());
             events.extend(found.iter().cloned());
@@ -127,7 +128,8 @@ impl TestApp {
 
     /// Carries out a command as an operator does, and waits until the rows show it.
     pub(crate) async fn command(&self, id: &str, command: Command) {
-        let cause = aegis::command::Cause { actor: "operator:test".to_owned(), request_id: "test".to_owned() };
+        let cause =
+            aegis::command::Cause { actor: "operator:test".to_owned(), request_id: "test".to_owned() };
         let node = self.node();
         let done = node.users.execute(&cause, UserId::parse(id).unwrap(), &command, None).await.unwrap();
         if let Some(position) = done.position {

@@ -89,9 +89,10 @@ impl TestApp {
         let database = Database::connect(&settings.database).await.unwrap();
         let opening = Arc::clone(&app);
         let opened = tokio::spawn(async move {
-            if let Err(error) = opening.open(&database, project).await {
-                panic!("the database was refused: {error}");
-            }
+            match opening.open(&database, project).await {
+                Ok(node) => opening.publish(node),
+                Err(error) => panic!("the database was refused: {error}"),
+            };
         });
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let address = listener.local_addr().unwrap().to_string();

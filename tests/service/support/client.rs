@@ -62,7 +62,10 @@ impl Client {
 
     /// Logs in.
     pub(crate) async fn log_in(&self, email: &str, password: &str) -> Answer {
-        self.post("/auth/login/access-token").form(&[("username", email), ("password", password)]).send().await
+        self.post("/auth/login/access-token")
+            .form(&[("username", email), ("password", password)])
+            .send()
+            .await
     }
 
     /// Asks who the bearer of a token is.
@@ -107,7 +110,8 @@ impl Request {
         let response = self.0.send().await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         // A stream of events has no end; who wants to read one opens it.
-        let endless = headers.get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+        let endless =
+            headers.get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
         let body = if endless { Vec::new() } else { response.bytes().await?.into() };
         Ok(Answer { status, headers, body })
     }
@@ -177,7 +181,10 @@ impl Answer {
     #[track_caller]
     pub(crate) fn fault_list(&self) -> Vec<(String, Value)> {
         let faults = self.faults();
-        faults.iter().map(|fault| (fault["type"].as_str().unwrap().to_owned(), fault["loc"].clone())).collect()
+        faults
+            .iter()
+            .map(|fault| (fault["type"].as_str().unwrap().to_owned(), fault["loc"].clone()))
+            .collect()
     }
 
     /// `Aegis-Position`.

@@ -109,7 +109,8 @@ impl Installation {
             .spawn()
             .unwrap();
         let watchdog = Watchdog::over(child.id());
-        let (stdout, stderr) = (Said::of(child.stdout.take().unwrap()), Said::of(child.stderr.take().unwrap()));
+        let (stdout, stderr) =
+            (Said::of(child.stdout.take().unwrap()), Said::of(child.stderr.take().unwrap()));
         Service { child, watchdog, stdout, stderr, client: None }
     }
 }
@@ -216,5 +217,7 @@ fn address_in(said: &str) -> Option<String> {
 /// One JSON value per line.
 #[track_caller]
 fn lines_of_json(text: &str) -> Vec<Value> {
-    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect()
 }

@@ -14,9 +14,10 @@ pub(crate) struct RawAnswer {
 }
 
 impl RawAnswer {
-    /// Reads an answer as it came; `None` if the connection was closed without one.
+    /// Reads an answer as it came, past any `100 Continue`; `None` if the connection was closed without one.
     fn parse(bytes: &[u8]) -> Option<Self> {
         let text = String::from_utf8_lossy(bytes);
+        let text = text.strip_prefix("HTTP/1.1 100 Continue\r\n\r\n").unwrap_or(&text);
         let (head, body) = text.split_once("\r\n\r\n")?;
         let status = head.split(' ').nth(1)?.parse().ok()?;
         Some(Self { status, head: head.to_owned(), body: body.to_owned() })

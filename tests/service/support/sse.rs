@@ -92,5 +92,9 @@ fn item(block: &str) -> Option<Item> {
         return comment.map(Item::Comment);
     }
     let data = serde_json::from_str(&data.join("\n")).unwrap();
-    Some(Item::Event { id: id.expect("an event without id"), event: event.expect("an event without type"), data })
+    Some(Item::Event {
+        id: id.expect("an event without id"),
+        event: event.expect("an event without type"),
+        data,
+    })
 }

@@ -40,7 +40,7 @@ async fn a_full_disk_is_told_loses_nothing_and_mends_by_itself() {
     set_max_pages(&sqlite, 1_000_000).await;
     assert_eq!(register(&log, &format!("user-{stored}")).await.unwrap().position.get(), stored + 1);
     log.close().await;
-    drop(sqlite);
+    drop((log, sqlite));
     let (_sqlite, log) = database.open().await;
     assert_eq!(log.head().await.unwrap().position.get(), stored + 1);
 }

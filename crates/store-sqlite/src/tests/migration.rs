@@ -34,7 +34,7 @@ async fn events_without_meta_are_refused() {
     let (sqlite, log) = database.open().await;
     register(&log, "user-1").await.unwrap();
     log.close().await;
-    drop(sqlite);
+    drop((log, sqlite));
     database.raw().execute_batch("DROP TABLE meta").unwrap();
     let sqlite = SqliteStore::open(&database.path()).unwrap();
     let error = sqlite.migrate(&genesis(1)).await.unwrap_err();

@@ -35,7 +35,7 @@ async fn a_closed_database_is_one_whole_file() {
     let (sqlite, log) = database.open().await;
     register(&log, "user-1").await.unwrap();
     log.close().await;
-    drop(sqlite);
+    drop((log, sqlite));
     assert_eq!(fs::read_dir(database.folder.path()).unwrap().count(), 1);
     let (_sqlite, log) = database.open().await;
     assert_eq!(log.head().await.unwrap().position.get(), 1);

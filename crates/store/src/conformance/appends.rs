@@ -158,4 +158,13 @@ pub async fn an_impossible_append_is_refused(world: &World) {
     assert!(all(&store).await.is_empty());
 }
 
+/// Whether there is a log can be asked without there being one afterwards.
+pub async fn looking_for_a_log_does_not_make_one(world: &World) {
+    for _ in 0..2 {
+        assert!(!world.untouched().await.log.exists().await.unwrap());
+    }
+    world.store().await;
+    assert!(world.untouched().await.log.exists().await.unwrap());
+}
+
 type Map = serde_json::Map<String, serde_json::Value>;

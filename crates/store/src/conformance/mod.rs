@@ -32,6 +32,7 @@ macro_rules! conformance {
             appends::an_event_too_large_is_refused
             appends::a_reopened_log_has_everything
             appends::an_impossible_append_is_refused
+            appends::looking_for_a_log_does_not_make_one
             claims::a_taken_claim_is_refused_by_name
             claims::of_racing_claimants_exactly_one_wins
             claims::two_users_may_swap_their_claims

@@ -73,6 +73,11 @@ impl World {
         self.process().await.1
     }
 
+    /// The bare handle of a new process that has not migrated anything yet.
+    pub async fn untouched(&self) -> Handle {
+        self.fixture.open().await
+    }
+
     async fn process(&self) -> (EventStore, Handle) {
         let handle = self.fixture.open().await;
         let ambient = Ambient::new(self.clock.clone(), self.clock.clone());

@@ -23,6 +23,9 @@ struct Gated {
 
 #[async_trait]
 impl Backend for Gated {
+    async fn exists(&self) -> Result<bool, StoreError> {
+        self.memory.exists().await
+    }
     async fn migrate(&self, genesis: &Genesis) -> Result<Genesis, StoreError> {
         self.memory.migrate(genesis).await
     }

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use crate::app::App;
 use crate::config::Settings;
 use crate::crypto::Password;
+use crate::http::auth::credentials::belong_together;
 use crate::http::extract::{CurrentUser, Fields, RequestId, Valid, Validated};
 use crate::http::headers::Written;
 use crate::http::openapi::{ErrorBody, ValidationErrorBody};
@@ -55,7 +56,7 @@ pub(crate) async fn deactivate(
     request_id: RequestId,
     Valid(PasswordBody { password }): Valid<PasswordBody>,
 ) -> Result<impl IntoResponse, Problem> {
-    if !app.hashing.verify(password, user.row.password_hash.clone()).await? {
+    if !belong_together(&app, password, &user.row).await? {
         return Err(Problem::WrongPassword);
     }
     let command = Command::Deactivate { reason: None };

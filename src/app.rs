@@ -62,7 +62,7 @@ pub struct Node {
     pub users: UserCommands,
     /// Queries of users.
     pub user_rows: UserQueries,
-    projector: Option<ProjectorHandle>,
+    projectors: Vec<ProjectorHandle>,
 }
 
 impl Node {
@@ -78,11 +78,15 @@ impl Node {
     ) -> Result<Self, StoreError> {
         let (log, rows) = (Arc::clone(&database.log), Arc::clone(&database.rows));
         let store = EventStore::open(log, master_key.0.clone(), ambient.clone()).await?;
-        let mut handle = None;
+        let mut projectors = Vec::new();
         for projection in projections::all() {
-            rows.prepare(projection.table()).await?;
+            for table in projection.pair().tables {
+                rows.prepare(table).await?;
+            }
+            // Nothing is read or written before it is known which of the two tables is live.
+            rows.switches(projection.pair()).await?;
             if project == Projecting::Yes {
-                handle = Some(Projector::new(projection, store.clone(), Arc::clone(&rows)).start());
+                projectors.push(Projector::new(projection, store.clone(), Arc::clone(&rows)).start());
             }
         }
         Ok(Self {
@@ -90,14 +94,14 @@ impl Node {
             user_rows: UserQueries::new(store.clone(), Arc::clone(&rows)),
             store,
             rows,
-            projector: handle,
+            projectors,
         })
     }
 
-    /// How the projector of `users` is doing; `None` if this node does not project.
+    /// How the projectors of this node are doing; none if it does not project.
     #[must_use]
-    pub fn projector(&self) -> Option<Progress> {
-        self.projector.as_ref().map(ProjectorHandle::progress)
+    pub fn projectors(&self) -> Vec<Progress> {
+        self.projectors.iter().map(ProjectorHandle::progress).collect()
     }
 }
 

@@ -4,8 +4,10 @@
 //! log from the checkpoint, folds, and writes rows and checkpoint in one transaction. To add a read model, write one
 //! file like [`users`] and add it to [`all`].
 
+mod folding;
 mod projection;
 pub mod projector;
+pub mod rebuild;
 pub mod users;
 
 #[cfg(test)]
@@ -13,6 +15,7 @@ mod tests;
 
 pub use projection::{Poison, Projection};
 pub use projector::{Halt, Health, Progress, Projector, ProjectorHandle};
+pub use rebuild::{RebuildError, rebuild};
 pub use users::{USERS, UserRow, Users};
 
 /// Every projection there is.

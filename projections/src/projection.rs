@@ -1,6 +1,6 @@
 //! What a projection is: pure, and the same wherever and however often it runs.
 
-use store::{Position, Recorded, Row, Table};
+use store::{Pair, Position, Recorded, Row};
 
 /// One read model: every event goes into at most one row, and the row after depends on nothing but the row before and
 /// the event.
@@ -8,8 +8,9 @@ pub trait Projection: Send + Sync {
     /// Its name, without the version.
     fn name(&self) -> &'static str;
 
-    /// Its rows: the table's name ends in the projection's version.
-    fn table(&self) -> &'static Table;
+    /// The tables of its rows, whose names begin with the name and the version of the projection. All but a rebuild
+    /// read and write the live one.
+    fn pair(&self) -> &'static Pair;
 
     /// The key of the row that the event goes into; `None` if it does not concern this projection.
     fn key(&self, event: &Recorded) -> Option<String>;

@@ -41,6 +41,11 @@ impl Failure {
     }
 }
 
+/// Tells the operator what went wrong beside a thing that was done: the exit code stays 0.
+pub(super) fn warn(text: &str) {
+    drop(writeln!(io::stderr().lock(), "aegis: warning: {text}"));
+}
+
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         match error.kind() {

@@ -51,7 +51,7 @@ impl Session {
         let mut reached = Position::START;
         for projection in projections::all() {
             let projector = Projector::new(projection, self.node.store.clone(), Arc::clone(&self.node.rows));
-            reached = projector.catch_up(|_, _| {}).await?;
+            reached = projector.catch_up().await?;
         }
         Ok(reached)
     }

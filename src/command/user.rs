@@ -163,18 +163,11 @@ impl UserCommands {
         commands: &[Command],
         system: Option<(System, u64)>,
     ) -> Result<UserState, CommandError> {
-        let (mut after, mut events) = (loaded.user.clone(), Vec::new());
-        for command in commands {
-            let decided = user::decide(&after, command.clone())?;
-            after = decided.iter().fold(after, user::evolve);
-            events.extend(decided);
-        }
+        let (after, events) = decide(&loaded.user, commands)?;
+        let User::Present(account) = &after else { return Err(domain::Refusal::Unknown.into()) };
         let mut state = UserState {
             id,
-            account: match &after {
-                User::Present(account) => account.clone(),
-                User::Absent => return Err(domain::Refusal::Unknown.into()),
-            },
+            account: account.clone(),
             created_at: loaded.created_at.unwrap_or_else(|| self.ambient.now()),
             version: loaded.version,
             position: None,
@@ -260,6 +253,17 @@ impl Loaded {
     fn absent() -> Self {
         Self { user: User::Absent, version: 0, created_at: None }
     }
+}
+
+/// What commands, one after the other, make of a user, and the events that say so.
+fn decide(user: &User, commands: &[Command]) -> Result<(User, Vec<UserEvent>), domain::Refusal> {
+    let (mut after, mut events) = (user.clone(), Vec::new());
+    for command in commands {
+        let decided = user::decide(&after, command.clone())?;
+        after = decided.iter().fold(after, user::evolve);
+        events.extend(decided);
+    }
+    Ok((after, events))
 }
 
 fn decode_system(event: &Recorded) -> Result<SystemEvent, domain::DecodeError> {

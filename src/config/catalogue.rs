@@ -132,6 +132,14 @@ pub static CORS_ORIGINS: Setting = Setting::new(
     "origins of web pages that may call the API, separated by commas; `*`: all",
 );
 
+/// `AEGIS_TRUSTED_PROXIES`.
+pub static TRUSTED_PROXIES: Setting = Setting::new(
+    "AEGIS_TRUSTED_PROXIES",
+    Unset,
+    Open,
+    "networks, such as 10.0.0.0/8, of the proxies before the service, separated by commas: only their X-Forwarded-For is believed",
+);
+
 /// `AEGIS_ARGON2_MEMORY_KIB`.
 pub static ARGON2_MEMORY_KIB: Setting =
     Setting::new("AEGIS_ARGON2_MEMORY_KIB", Text("19456"), Open, "memory of one password hash, in KiB");
@@ -201,7 +209,7 @@ pub static MONGOD: Setting = Setting::new(
 );
 
 /// All of them, in the order in which they are shown.
-pub static ALL: [&Setting; 23] = [
+pub static ALL: [&Setting; 24] = [
     &MONGODB_URL,
     &DATABASE_NAME,
     &DATA_DIR,
@@ -214,6 +222,7 @@ pub static ALL: [&Setting; 23] = [
     &API_V1_STR,
     &PROJECT_NAME,
     &CORS_ORIGINS,
+    &TRUSTED_PROXIES,
     &ARGON2_MEMORY_KIB,
     &ARGON2_ITERATIONS,
     &ARGON2_PARALLELISM,

@@ -1,5 +1,6 @@
 //! Settings. In the order in which they are found: [`sources`] says where to look; `dotenv` reads `.env`; [`values`]
-//! takes for each setting of the [`catalogue`] the first text; `parse`, with `syntax`, checks them into [`settings`];
+//! takes for each setting of the [`catalogue`] the first text; `parse`, with `syntax` and `network`, checks them into
+//! [`settings`];
 //! `data_folder` keeps the keys that the embedded database makes itself; [`load`] puts it together, [`show`] tells
 //! operators. What is wrong is a [`fault`].
 //!
@@ -12,6 +13,7 @@ mod documented;
 mod dotenv;
 pub mod fault;
 pub mod load;
+mod network;
 mod parse;
 pub mod settings;
 pub mod show;
@@ -24,6 +26,7 @@ pub mod values;
 pub use data_folder::UnusableFolder;
 pub use fault::{Fault, Faults, Origin};
 pub use load::{CommandSettings, Loaded, Unusable};
+pub use network::Network;
 pub use settings::{
     AdministratorSettings, DatabaseSettings, HttpSettings, LogFormat, LogSettings, MasterKeySetting,
     PasswordSettings, Secret, Settings, TokenSettings,

@@ -164,6 +164,7 @@ impl Reader<'_> {
             api_prefix: self.parsed(&setting::API_V1_STR, String::new(), syntax::api_prefix),
             project_name: self.text(&setting::PROJECT_NAME).to_owned(),
             cors_origins: self.parsed(&setting::CORS_ORIGINS, Vec::new(), syntax::cors_origins),
+            trusted_proxies: self.parsed(&setting::TRUSTED_PROXIES, Vec::new(), syntax::networks),
         }
     }
 

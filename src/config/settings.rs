@@ -10,6 +10,8 @@ use jsonwebtoken::Algorithm;
 use store::MasterKey;
 use zeroize::Zeroizing;
 
+use super::network::Network;
+
 /// Everything that can be set.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -67,6 +69,8 @@ pub struct HttpSettings {
     pub project_name: String,
     /// `AEGIS_CORS_ORIGINS`: origins of pages that may call the API; `*` allows all.
     pub cors_origins: Vec<String>,
+    /// `AEGIS_TRUSTED_PROXIES`: whose word on the client's address is taken.
+    pub trusted_proxies: Vec<Network>,
 }
 
 /// How access tokens are signed.

@@ -7,6 +7,7 @@ use jsonwebtoken::Algorithm;
 use tracing_subscriber::EnvFilter;
 use url::Url;
 
+use super::network::Network;
 use super::settings::LogFormat;
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
@@ -88,6 +89,10 @@ pub(super) fn api_prefix(text: &str) -> Result<String, String> {
     }
 }
 
+pub(super) fn networks(text: &str) -> Result<Vec<Network>, String> {
+    text.split(',').map(str::trim).filter(|network| !network.is_empty()).map(str::parse).collect()
+}
+
 /// `*`, or origins as browsers send them (RFC 6454 §6.2), since they are compared as text.
 pub(super) fn cors_origins(text: &str) -> Result<Vec<String>, String> {
     let origins: Vec<_> = text.split(',').map(str::trim).filter(|origin| !origin.is_empty()).collect();
@@ -161,6 +166,15 @@ mod tests {
             let problem = cors_origins(bad).unwrap_err();
             assert!(problem.contains(advice), "{bad}: {problem}");
         }
+    }
+
+    #[test]
+    fn networks_stand_between_commas() {
+        assert_eq!(networks(""), Ok(vec![]));
+        let shown =
+            |text: &str| networks(text).map(|all| all.iter().map(Network::to_string).collect::<Vec<_>>());
+        assert_eq!(shown("10.0.0.0/8 , ::1,").unwrap(), ["10.0.0.0/8", "::1/128"]);
+        assert!(networks("10.0.0.0/8,proxy.example").unwrap_err().contains("`proxy.example` is no network"));
     }
 
     #[test]

@@ -46,6 +46,7 @@ fn without_any_setting_the_embedded_database_and_the_defaults_of_the_contract_ho
     assert_eq!(settings.http.listen, "127.0.0.1:8000");
     assert_eq!(settings.http.api_prefix, "/api/v1");
     assert_eq!(settings.http.cors_origins, [""; 0]);
+    assert_eq!(settings.http.trusted_proxies, []);
     assert_eq!(settings.tokens.lifetime.as_secs(), 7 * 24 * 60 * 60);
     let PasswordSettings { memory_kib, iterations, parallelism, threads, queue, min_length } =
         settings.passwords;
@@ -144,6 +145,7 @@ fn all_faults_are_told_at_once() {
             ("AEGIS_ADMIN_EMAIL", "ada"),
             ("AEGIS_ADMIN_PASSWORD", "s3cret"),
             ("AEGIS_LOG", "verbose"),
+            ("AEGIS_TRUSTED_PROXIES", "10.0.0.0/8, proxy"),
         ])
     };
     let told = fault(&sources);
@@ -161,7 +163,8 @@ fn all_faults_are_told_at_once() {
         "AEGIS_ADMIN_EMAIL (environment): is no e-mail address",
         "AEGIS_ADMIN_PASSWORD (environment): a password has at least 8 characters",
         "AEGIS_LOG (environment): `verbose` is no level",
-        ", 13 faults:",
+        "AEGIS_TRUSTED_PROXIES (environment): `proxy` is no network",
+        ", 14 faults:",
     ] {
         assert!(told.contains(part), "{part} is missing from: {told}");
     }

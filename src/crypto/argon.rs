@@ -1,5 +1,5 @@
-//! Argon2 (RFC 9106) over memory that is used again and again: a hashing thread keeps its blocks for life, which
-//! spares the page faults that cost a third of a hash. They are wiped after every use.
+//! Argon2 (RFC 9106) over memory that is used again and again: a hashing thread keeps the blocks of one hash at current
+//! costs for life, which spares the page faults that cost a third of a hash. They are wiped after every use.
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use base64::prelude::{BASE64_STANDARD_NO_PAD, Engine};
@@ -26,6 +26,12 @@ pub struct HashParameters {
     pub parallelism: u32,
 }
 
+impl HashParameters {
+    fn params(self, hash_bytes: usize) -> Result<Params, argon2::Error> {
+        Params::new(self.memory_kib, self.iterations, self.parallelism, Some(hash_bytes))
+    }
+}
+
 /// A stored hash that cannot be checked, or costs that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the password hash cannot be used: {0}")]
@@ -38,22 +44,27 @@ impl UnusableHash {
 }
 
 /// One thread's hashing memory.
-#[derive(Default)]
 pub(super) struct Hasher {
+    /// The costs of new hashes.
+    costs: HashParameters,
     blocks: Vec<Block>,
 }
 
 impl Hasher {
+    /// A hasher that makes hashes at these costs, and keeps the memory that they need.
+    pub(super) fn new(costs: HashParameters) -> Self {
+        Self { costs, blocks: Vec::new() }
+    }
+
     /// Hashes a password with a given salt into a PHC string.
     pub(super) fn hash(
         &mut self,
         password: &[u8],
         salt: &[u8; SALT_BYTES],
-        costs: HashParameters,
     ) -> Result<PasswordHash, UnusableHash> {
         let mut out = [0; HASH_BYTES];
-        self.fill(Algorithm::Argon2id, Version::V0x13, costs, password, salt, &mut out)?;
-        let HashParameters { memory_kib, iterations, parallelism } = costs;
+        self.fill(Algorithm::Argon2id, Version::V0x13, self.costs, password, salt, &mut out)?;
+        let HashParameters { memory_kib, iterations, parallelism } = self.costs;
         let (salt, hash) = (BASE64_STANDARD_NO_PAD.encode(salt), BASE64_STANDARD_NO_PAD.encode(out));
         let phc = format!("$argon2id$v=19$m={memory_kib},t={iterations},p={parallelism}${salt}${hash}");
         PasswordHash::new(phc).map_err(|fault| UnusableHash(fault.to_string()))
@@ -76,12 +87,10 @@ impl Hasher {
         salt: &[u8],
         out: &mut [u8],
     ) -> Result<(), UnusableHash> {
-        let HashParameters { memory_kib, iterations, parallelism } = costs;
         let unusable = |error: argon2::Error| UnusableHash(error.to_string());
-        let params = Params::new(memory_kib, iterations, parallelism, Some(out.len())).map_err(unusable)?;
+        let params = costs.params(out.len()).map_err(unusable)?;
         let count = params.block_count();
-        let usual = self.blocks.len();
-        if usual < count {
+        if self.blocks.len() < count {
             self.blocks.resize(count, Block::new());
         }
         let blocks = self.blocks.get_mut(..count).unwrap_or_default();
@@ -93,8 +102,9 @@ impl Hasher {
         );
         blocks.iter_mut().for_each(Zeroize::zeroize);
         // A single costly hash, such as one of the predecessor's, must not keep its memory for ever.
-        if usual > 0 && usual < count {
-            self.blocks.truncate(usual);
+        let kept = self.costs.params(HASH_BYTES).map_or(0, |params| params.block_count());
+        if self.blocks.len() > kept {
+            self.blocks.truncate(kept);
             self.blocks.shrink_to_fit();
         }
         done.map_err(unusable)
@@ -155,8 +165,8 @@ mod tests {
 
     #[test]
     fn a_password_verifies_against_its_own_hash_and_no_other_does() {
-        let mut hasher = Hasher::default();
-        let hash = hasher.hash(b"correct horse", &[1; 16], CHEAP).unwrap();
+        let mut hasher = Hasher::new(CHEAP);
+        let hash = hasher.hash(b"correct horse", &[1; 16]).unwrap();
         assert!(hash.expose().starts_with("$argon2id$v=19$m=64,t=1,p=1$"));
         assert_eq!(hasher.verify(b"correct horse", &hash), Ok(true));
         assert_eq!(hasher.verify(b"correct hors", &hash), Ok(false));
@@ -166,24 +176,33 @@ mod tests {
     fn the_predecessors_hashes_verify() {
         // Made by argon2-cffi 23.1, `PasswordHasher().hash("correct horse battery")`: m=65536, t=3, p=4.
         let hash = stored(include_str!("argon2_cffi_hash.txt").trim());
-        let mut hasher = Hasher::default();
+        let mut hasher = Hasher::new(CHEAP);
         assert_eq!(hasher.verify(b"correct horse battery", &hash), Ok(true));
         assert_eq!(hasher.verify(b"wrong", &hash), Ok(false));
     }
 
     #[test]
-    fn the_memory_of_a_costly_hash_is_given_back() {
-        let mut hasher = Hasher::default();
-        hasher.hash(b"usual", &[1; 16], CHEAP).unwrap();
-        let usual = hasher.blocks.len();
-        let costly = HashParameters { memory_kib: 256, ..CHEAP };
-        hasher.hash(b"costly", &[1; 16], costly).unwrap();
-        assert_eq!(hasher.blocks.len(), usual);
+    fn the_memory_of_a_costly_hash_is_given_back_even_by_a_thread_that_begins_with_it() {
+        let costs = HashParameters { memory_kib: 256, ..CHEAP };
+        let costly = Hasher::new(costs).hash(b"costly", &[1; 16]).unwrap();
+        let mut hasher = Hasher::new(CHEAP);
+        assert_eq!(hasher.verify(b"costly", &costly), Ok(true));
+        let kept = |hasher: &Hasher| (hasher.blocks.len(), hasher.blocks.capacity());
+        let first = kept(&hasher);
+        let usual = hasher.hash(b"usual", &[1; 16]).unwrap();
+        assert_eq!((first, kept(&hasher)), ((64, 64), (64, 64)), "a block is a KiB");
+        hasher.verify(b"costly", &costly).unwrap();
+        assert_eq!(kept(&hasher), (64, 64));
+        // Nor does a cheap one take away what the next usual one needs.
+        let mut hasher = Hasher::new(costs);
+        hasher.hash(b"costly", &[1; 16]).unwrap();
+        hasher.verify(b"usual", &usual).unwrap();
+        assert_eq!(kept(&hasher), (256, 256));
     }
 
     #[test]
     fn hashes_that_ask_for_the_moon_are_refused_before_the_work() {
-        let mut hasher = Hasher::default();
+        let mut hasher = Hasher::new(CHEAP);
         let salt_and_hash = "AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
         for costs in ["m=4194304,t=1,p=1", "m=64,t=4294967295,p=1", "m=1048576,t=1,p=65"] {
             assert!(

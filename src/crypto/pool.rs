@@ -67,7 +67,7 @@ impl HashingPool {
         let PasswordSettings { memory_kib, iterations, parallelism, threads, queue, .. } = *settings;
         let costs = HashParameters { memory_kib, iterations, parallelism };
         let secret = Zeroizing::new(ambient.bytes::<32>());
-        let nobody = Hasher::default().hash(secret.as_slice(), &ambient.bytes(), costs)?;
+        let nobody = Hasher::new(costs).hash(secret.as_slice(), &ambient.bytes())?;
         let (jobs, waiting) = sync_channel(queue);
         let waiting = Arc::new(Mutex::new(waiting));
         for number in 0..threads.max(1) {
@@ -121,7 +121,7 @@ fn work(waiting: &Mutex<Receiver<Job>>, costs: HashParameters, ambient: &Ambient
     {
         tracing::debug!(%error, "hashing threads run at normal priority");
     }
-    let mut hasher = Hasher::default();
+    let mut hasher = Hasher::new(costs);
     loop {
         let job = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
         match job {
@@ -129,7 +129,7 @@ fn work(waiting: &Mutex<Receiver<Job>>, costs: HashParameters, ambient: &Ambient
             Ok(Job::Hash { answer, .. }) if answer.is_closed() => {}
             Ok(Job::Verify { answer, .. }) if answer.is_closed() => {}
             Ok(Job::Hash { password, answer }) => {
-                drop(answer.send(hasher.hash(password.0.as_bytes(), &ambient.bytes(), costs)));
+                drop(answer.send(hasher.hash(password.0.as_bytes(), &ambient.bytes())));
             }
             Ok(Job::Verify { password, hash, answer }) => {
                 drop(answer.send(hasher.verify(password.0.as_bytes(), &hash)));

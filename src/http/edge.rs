@@ -1,8 +1,9 @@
 //! What every answer needs: the request's id, its problem put into words, the headers that keep browsers from guessing
-//! and caches from keeping, and a line in the log. The line names the path's template, never the path, a query or a
-//! header: those may be personal.
+//! and caches from keeping, and a line in the log. The line names the client's address and the path's template, never
+//! the path, a query or a header: those may say who somebody is.
 
 use std::any::Any;
+use std::net::IpAddr;
 use std::time::Instant;
 
 use axum::body::Body;
@@ -10,20 +11,28 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use tracing::field::display;
 
+use super::client;
 use super::extract::RequestId;
 use super::headers::REQUEST_ID;
 use super::problem::Problem;
 use super::state::HttpState;
 
+/// What the log says of a request.
+struct Asked {
+    started: Instant,
+    id: RequestId,
+    client: Option<IpAddr>,
+    method: Method,
+    path: Option<MatchedPath>,
+}
+
 /// The outermost layer.
 pub(crate) async fn edge(State(state): State<HttpState>, mut request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let id = RequestId::of(request.headers(), &state.ids);
-    let method = request.method().clone();
+    let asked = Asked::of(&request, &state);
     let version = request.version();
-    let path = request.extensions().get::<MatchedPath>().cloned();
-    request.extensions_mut().insert(id.clone());
+    request.extensions_mut().insert(asked.id.clone());
 
     let mut response = next.run(request).await;
 
@@ -35,14 +44,47 @@ pub(crate) async fn edge(State(state): State<HttpState>, mut request: Request, n
         }
         let json = HeaderValue::from_static("application/json");
         response.headers_mut().insert(header::CONTENT_TYPE, json);
-        *response.body_mut() = Body::from(problem.render(&id));
+        *response.body_mut() = Body::from(problem.render(&asked.id));
     }
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    headers.insert(REQUEST_ID, id.header());
-    log(&method, path.as_ref(), response.status(), started, &id, problem.as_ref());
+    headers.insert(REQUEST_ID, asked.id.header());
+    asked.log(response.status(), problem.as_ref());
     response
+}
+
+impl Asked {
+    fn of(request: &Request, state: &HttpState) -> Self {
+        let (extensions, headers) = (request.extensions(), request.headers());
+        let proxies = &state.app.settings.http.trusted_proxies;
+        Self {
+            started: Instant::now(),
+            id: RequestId::of(headers, &state.ids),
+            client: client::address(extensions, headers, proxies),
+            method: request.method().clone(),
+            path: extensions.get().cloned(),
+        }
+    }
+
+    fn log(&self, status: StatusCode, problem: Option<&Problem>) {
+        let Self { method, started, .. } = self;
+        let path = self.path.as_ref().map_or("(no such path)", MatchedPath::as_str);
+        let ms = (started.elapsed().as_secs_f64() * 1_000_000.0).round() / 1000.0;
+        let (status, id, client) = (status.as_u16(), self.id.as_str(), self.client.map(display));
+        match problem.and_then(Problem::cause) {
+            Some(cause) if status == 500 => {
+                tracing::error!(%method, path, status, ms, client, request_id = id, cause, "failed");
+            }
+            Some(cause) => {
+                tracing::warn!(%method, path, status, ms, client, request_id = id, cause, "not answered");
+            }
+            None if method.is_safe() => {
+                tracing::debug!(%method, path, status, ms, client, request_id = id, "answered");
+            }
+            None => tracing::info!(%method, path, status, ms, client, request_id = id, "answered"),
+        }
+    }
 }
 
 /// The answer to a request whose handler panicked.
@@ -63,25 +105,4 @@ fn problem_of(response: &mut Response) -> Option<Problem> {
     let is_json = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/json");
     // A JSON body without a problem is an error answer of its own kind, such as that of `/health/ready`.
     ours.or_else(|| (!is_json).then(|| Problem::of_status(status)))
-}
-
-fn log(
-    method: &Method,
-    path: Option<&MatchedPath>,
-    status: StatusCode,
-    started: Instant,
-    id: &RequestId,
-    problem: Option<&Problem>,
-) {
-    let path = path.map_or("(no such path)", MatchedPath::as_str);
-    let ms = (started.elapsed().as_secs_f64() * 1_000_000.0).round() / 1000.0;
-    let (status, id) = (status.as_u16(), id.as_str());
-    match problem.and_then(Problem::cause) {
-        Some(cause) if status == 500 => {
-            tracing::error!(%method, path, status, ms, request_id = id, cause, "failed");
-        }
-        Some(cause) => tracing::warn!(%method, path, status, ms, request_id = id, cause, "not answered"),
-        None if method.is_safe() => tracing::debug!(%method, path, status, ms, request_id = id, "answered"),
-        None => tracing::info!(%method, path, status, ms, request_id = id, "answered"),
-    }
 }

@@ -2,10 +2,11 @@
 //!
 //! One file per endpoint, in folders that follow the URLs: `auth`, `users`, `events`, `health`. Around them, in
 //! the order in which a request meets it: `serve` takes connections, `router` finds the endpoint, `edge` does what
-//! every answer needs, `extract` turns the request into checked values and into authority, `problem` is every
+//! every answer needs, `client` says who is at the other end, `extract` turns the request into checked values and into authority, `problem` is every
 //! answer that is no success.
 
 mod auth;
+mod client;
 mod cors;
 mod docs;
 mod edge;
@@ -23,4 +24,4 @@ mod users;
 
 pub use openapi::openapi;
 pub use router::router;
-pub use serve::serve;
+pub use serve::{DRAIN_BOUND, serve};

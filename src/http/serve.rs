@@ -4,6 +4,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -14,15 +17,21 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use self::opening::Opening;
+use super::client::Peer;
 use super::router::router_until;
 use crate::app::App;
 
 mod opening;
 
-/// How long a client may take to say what it wants.
-const HEADER_DEADLINE: Duration = Duration::from_secs(10);
 /// How long requests under way may take to finish once the server is to stop.
-const DRAIN_BOUND: Duration = Duration::from_secs(10);
+pub const DRAIN_BOUND: Duration = Duration::from_secs(7);
+
+/// How long a new connection may take to begin.
+const OPENING_BOUND: Duration = Duration::from_secs(10);
+/// How long the head of a request may take. The library counts from the end of the answer before, so this is also how
+/// long a connection may be idle: longer than the minute for which proxies keep theirs, or they would send requests
+/// into connections that are being closed.
+const HEAD_BOUND: Duration = Duration::from_secs(75);
 /// How often, and for how long, a silent HTTP/2 connection is asked whether it is still there.
 const PING: Duration = Duration::from_secs(20);
 /// How much of a request's head is kept in memory.
@@ -31,12 +40,12 @@ const MAX_HEAD: usize = 64 * 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Answers HTTP/1 and HTTP/2 on a listener until `shutdown` is cancelled. Then no more connections are taken, endless
-/// answers end at once, and requests under way have ten seconds to finish.
+/// answers end at once, and requests under way have [`DRAIN_BOUND`] to finish.
 ///
 /// # Errors
 /// None so far: a connection that fails concerns only itself.
 pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: CancellationToken) -> io::Result<()> {
-    let service = TowerToHyperService::new(router_until(app, shutdown.clone()));
+    let router = TowerToHyperService::new(router_until(app, shutdown.clone()));
     let protocol = protocol();
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
@@ -45,8 +54,8 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: CancellationT
             () = shutdown.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok((stream, address)) => (stream, Peer(address.ip())),
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be taken");
                 sleep(ACCEPT_PAUSE).await;
@@ -55,8 +64,13 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: CancellationT
         };
         // Small answers must not wait for an acknowledgement; should it fail they are late, and that is all.
         drop(stream.set_nodelay(true));
-        let io = TokioIo::new(Opening::new(stream, HEADER_DEADLINE));
-        let connection = graceful.watch(protocol.serve_connection(io, service.clone()).into_owned());
+        let io = TokioIo::new(Opening::new(stream, OPENING_BOUND));
+        let router = router.clone();
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(peer);
+            router.call(request)
+        });
+        let connection = graceful.watch(protocol.serve_connection(io, service).into_owned());
         connections.spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(error = &*error, "a connection broke off");
@@ -66,7 +80,7 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: CancellationT
     }
     drop(listener);
     if timeout(DRAIN_BOUND, graceful.shutdown()).await.is_err() {
-        tracing::warn!("requests were still under way after 10 s and have been cut off");
+        tracing::warn!("requests were still under way after {DRAIN_BOUND:?} and have been cut off");
     }
     connections.shutdown().await;
     Ok(())
@@ -74,7 +88,64 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: CancellationT
 
 fn protocol() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_DEADLINE).max_buf_size(MAX_HEAD);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_BOUND).max_buf_size(MAX_HEAD);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(PING).keep_alive_timeout(PING);
     builder
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use axum::body::Body;
+    use axum::http::Response;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+    /// A connection that is served as those of clients are.
+    fn connection() -> DuplexStream {
+        let (client, server) = duplex(4096);
+        let service = service_fn(async |_| Ok::<_, Infallible>(Response::new(Body::empty())));
+        let io = TokioIo::new(Opening::new(server, OPENING_BOUND));
+        let connection = protocol().serve_connection(io, service).into_owned();
+        tokio::spawn(async move { drop(connection.await) });
+        client
+    }
+
+    /// Sends a request; whether it is answered.
+    async fn is_answered(client: &mut DuplexStream) -> bool {
+        let mut answer = [0; 15];
+        client.write_all(REQUEST).await.is_ok()
+            && client.read_exact(&mut answer).await.is_ok()
+            && answer == *b"HTTP/1.1 200 OK"
+    }
+
+    /// Reads what is left of an answer.
+    async fn skip(client: &mut DuplexStream) {
+        let mut last = [0; 4];
+        while last != *b"\r\n\r\n" {
+            last.rotate_left(1);
+            last[3] = client.read_u8().await.unwrap();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_is_kept_longer_than_proxies_keep_it_and_not_for_ever() {
+        let mut client = connection();
+        assert!(is_answered(&mut client).await);
+        skip(&mut client).await;
+        sleep(Duration::from_secs(70)).await;
+        assert!(is_answered(&mut client).await);
+        skip(&mut client).await;
+        assert_eq!(timeout(Duration::from_secs(80), client.read(&mut [0])).await.unwrap().unwrap(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_says_nothing_is_cut_off_after_ten_seconds() {
+        let mut client = connection();
+        assert_eq!(timeout(Duration::from_secs(11), client.read(&mut [0])).await.unwrap().unwrap(), 0);
+    }
 }

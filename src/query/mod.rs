@@ -5,10 +5,15 @@ use std::time::Duration;
 
 use domain::{EmailAddress, UserId};
 use projections::{USERS, UserRow};
-use store::{EventStore, Position, ReadModels, Row, StoreError};
+use store::{Checkpoint, EventStore, Position, ReadModels, Row, StoreError, StreamId, Table};
 
 /// How long a request waits for a projection before it answers without, or gives up.
 pub const FRESHNESS_BOUND: Duration = Duration::from_secs(2);
+
+/// How long an event may wait for its row before rows are no longer taken at their word.
+const TRUSTED_LAG: Duration = Duration::from_secs(1);
+/// How often nobody is looked for anew because the tables were switched meanwhile.
+const ATTEMPTS: usize = 3;
 
 /// Why a query was not answered.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -49,36 +54,27 @@ impl UserQueries {
     /// The user of that id; `None` only if the rows have reached the head of the log and still do not show one.
     ///
     /// # Errors
-    /// [`QueryError::Behind`] if the rows may yet be missing somebody.
+    /// [`QueryError::Behind`] if the rows may yet be missing somebody, or are known to be out of date about them.
     pub async fn by_id(&self, id: UserId) -> Result<Option<UserRow>, QueryError> {
-        let key = [id.to_string()];
-        if let Some(row) = self.rows.rows(&USERS, &key).await?.remove(&key[0]) {
-            return typed(&row).map(Some);
-        }
-        self.reach_head().await?;
-        self.rows.rows(&USERS, &key).await?.remove(&key[0]).as_ref().map(typed).transpose()
+        self.sought(&Key::Id(id.to_string())).await
     }
 
     /// The user of that e-mail address, if the rows show one already. `None` says nothing; [`UserQueries::by_email`]
     /// makes sure.
     ///
     /// # Errors
-    /// [`QueryError::Store`] if the rows cannot be read.
+    /// [`QueryError::Behind`] if the row is known to be out of date.
     pub async fn shown_by_email(&self, email: &EmailAddress) -> Result<Option<UserRow>, QueryError> {
-        self.rows.find(&USERS, "email_key", &email.key()).await?.first().map(typed).transpose()
+        self.shown(self.live(), &Key::Email(email.key())).await
     }
 
     /// The user of that e-mail address; `None` only if the rows have reached the head of the log and still do not
     /// show one.
     ///
     /// # Errors
-    /// [`QueryError::Behind`] if the rows may yet be missing somebody.
+    /// As [`UserQueries::by_id`].
     pub async fn by_email(&self, email: &EmailAddress) -> Result<Option<UserRow>, QueryError> {
-        if let Some(row) = self.shown_by_email(email).await? {
-            return Ok(Some(row));
-        }
-        self.reach_head().await?;
-        self.shown_by_email(email).await
+        self.sought(&Key::Email(email.key())).await
     }
 
     /// A page of users by ascending id, above `after`, at most `limit`.
@@ -87,7 +83,7 @@ impl UserQueries {
     /// [`QueryError::Store`] if they cannot be read.
     pub async fn page(&self, after: Option<UserId>, limit: usize) -> Result<Vec<UserRow>, QueryError> {
         let after = after.map(|id| id.to_string());
-        self.rows.page(&USERS, after.as_deref(), limit).await?.iter().map(typed).collect()
+        self.rows.page(self.live(), after.as_deref(), limit).await?.iter().map(typed).collect()
     }
 
     /// Waits until the rows show the log up to `position`, for a caller who was told of it.
@@ -95,7 +91,7 @@ impl UserQueries {
     /// # Errors
     /// [`QueryError::BeyondHead`] if there is no such position yet, [`QueryError::Behind`] if the rows do not get there in time.
     pub async fn reach(&self, position: Position) -> Result<(), QueryError> {
-        if self.store.signals().borrow().projected(USERS.name) >= position {
+        if self.store.signals().borrow().projected(self.live().name) >= position {
             return Ok(());
         }
         let head = self.store.head().await?.position;
@@ -117,18 +113,78 @@ impl UserQueries {
     }
 
     /// What is not in the rows does not exist only if they have everything that was there when the request began.
-    async fn reach_head(&self) -> Result<(), QueryError> {
+    async fn sought(&self, key: &Key) -> Result<Option<UserRow>, QueryError> {
+        if let Some(row) = self.shown(self.live(), key).await? {
+            return Ok(Some(row));
+        }
         let head = self.store.head().await?.position;
-        self.wait(head).await
+        for _ in 0..ATTEMPTS {
+            self.wait(head).await?;
+            // What was heard may be a moment old. That nobody is there is said only of rows that have everything, by
+            // the database's own word, before and after they were looked at.
+            let (table, before) = self.stand().await?;
+            if let Some(row) = self.shown(table, key).await? {
+                return Ok(Some(row));
+            }
+            let (table_after, after) = self.stand().await?;
+            if table == table_after && before.rebuilds == after.rebuilds && before.position >= head {
+                return Ok(None);
+            }
+        }
+        Err(QueryError::Behind { wanted: head })
+    }
+
+    /// The row of that key in a table, if there is one.
+    async fn shown(&self, table: &'static Table, key: &Key) -> Result<Option<UserRow>, QueryError> {
+        let row = match key {
+            Key::Id(id) => self.rows.rows(table, std::slice::from_ref(id)).await?.remove(id),
+            Key::Email(email) => self.rows.find(table, "email_key", email).await?.into_iter().next(),
+        };
+        match row {
+            Some(row) => self.current(typed(&row)?).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// A row is as good as the projector that keeps it. While that one stands still, the log itself is asked whether
+    /// it has more on this user: who was deactivated must not come in by an old row.
+    async fn current(&self, row: UserRow) -> Result<UserRow, QueryError> {
+        if self.store.signals().borrow().lags(self.live().name, TRUSTED_LAG) {
+            let stream =
+                StreamId::new(row.id.stream()).map_err(|error| StoreError::corrupt(error.to_string()))?;
+            if let Some(wanted) = self.store.moved_beyond(&stream, row.version).await? {
+                return Err(QueryError::Behind { wanted });
+            }
+        }
+        Ok(row)
+    }
+
+    /// The table that is read now, as far as this process has heard.
+    fn live(&self) -> &'static Table {
+        USERS.live(self.store.signals().borrow().switches(USERS.name))
+    }
+
+    /// The table that is read now and how far it is, as the database has it.
+    async fn stand(&self) -> Result<(&'static Table, Checkpoint), QueryError> {
+        let table = USERS.live(self.rows.switches(&USERS).await?);
+        Ok((table, self.rows.checkpoint(table).await?))
     }
 
     async fn wait(&self, position: Position) -> Result<(), QueryError> {
-        if self.store.projected(USERS.name, position, FRESHNESS_BOUND).await {
+        if self.store.projected(self.live().name, position, FRESHNESS_BOUND).await {
             Ok(())
         } else {
             Err(QueryError::Behind { wanted: position })
         }
     }
+}
+
+/// What a user is looked for by.
+enum Key {
+    /// The id as shown.
+    Id(String),
+    /// The e-mail address, normalised.
+    Email(String),
 }
 
 fn typed(row: &Row) -> Result<UserRow, QueryError> {

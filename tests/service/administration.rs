@@ -98,7 +98,10 @@ async fn a_reason_is_optional_and_recorded(store: Store) {
     }
     let path = format!("/events?stream=user-{}", user.id);
     let events = admin.get(&path).send().await.expect(200).json()["events"].clone();
-    assert_eq!((&events[1]["type"], &events[1]["data"]["reason"]), (&json!("UserDeactivated"), &json!("left us")));
+    assert_eq!(
+        (&events[1]["type"], &events[1]["data"]["reason"]),
+        (&json!("UserDeactivated"), &json!("left us"))
+    );
     assert_eq!((&events[2]["type"], events[2]["data"].get("reason")), (&json!("UserReactivated"), None));
 }
 

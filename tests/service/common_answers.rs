@@ -2,12 +2,16 @@
 
 use reqwest::Method;
 use serde_json::json;
+use store::{EventQuery, Position};
 
-use crate::support::{Answer, PASSWORD, Store, TestApp, User, credentials, on_both_stores};
+use crate::support::{
+    Answer, PASSWORD, Store, TestApp, User, captured_logs, credentials, on_both_stores, until,
+};
 
 on_both_stores! {
     every_answer_has_a_request_id
     a_good_request_id_is_taken_over_and_another_is_not
+    the_log_names_the_client_whom_a_trusted_proxy_names
     nothing_is_sniffed_and_nothing_personal_is_stored
     a_write_says_at_which_position_it_stands
     a_read_waits_for_the_position_it_asks_for
@@ -48,23 +52,50 @@ async fn every_answer_has_a_request_id(store: Store) {
 
 async fn a_good_request_id_is_taken_over_and_another_is_not(store: Store) {
     let app = TestApp::start(store).await;
-    for good in ["abc", "0193e2b4-0000-7000-8000-000000000001", "a-b_c.d", &"x".repeat(64)] {
+    let taken = "0193e2b4-0000-7000-8000-00000000000a";
+    for good in [taken, &taken.to_uppercase()] {
         let answer = app.get("/nothing").header("X-Request-Id", good).send().await;
-        assert_eq!(answer.header("X-Request-Id"), good);
-        assert_eq!(answer.json()["request_id"], good);
+        assert_eq!(answer.header("X-Request-Id"), taken);
+        assert_eq!(answer.json()["request_id"], taken);
     }
-    for bad in ["", "a b", "a\"b", "<script>", "a,b", &"x".repeat(1000)] {
+    for bad in ["", "a b", "a\"b", "<script>", "a,b", "ada.lovelace", &"x".repeat(1000)] {
         let answer = app.get("/nothing").header("X-Request-Id", bad).send().await;
         assert_ne!(answer.header("X-Request-Id"), bad);
         assert!(!answer.header("X-Request-Id").is_empty());
         answer.refusal(404);
     }
     let admin = app.admin().await;
-    let signed_up =
-        app.post("/auth/signup").header("X-Request-Id", "from-the-client").json(&credentials("ada"));
-    signed_up.send().await.expect(201);
+    let signed_up = app.post("/auth/signup").header("X-Request-Id", "ada.lovelace").json(&credentials("ada"));
+    let made = signed_up.send().await.expect(201).header("X-Request-Id").to_owned();
     let logged = admin.whole_log().await;
     assert_eq!(logged.last().unwrap()["type"], "UserRegistered");
+    // The id stays in the log for ever.
+    let position = Position::new(logged.last().unwrap()["position"].as_u64().unwrap() - 1);
+    let query = EventQuery { after: position, limit: 1, ..EventQuery::default() };
+    let events = app.node().store.read(&query).await.unwrap();
+    assert_eq!(events[0].envelope.request_id, made);
+}
+
+async fn the_log_names_the_client_whom_a_trusted_proxy_names(store: Store) {
+    let seen = async |app: &TestApp, line: &str| {
+        let answer = app.post("/auth/signup").header("X-Forwarded-For", line).json(&json!({})).send().await;
+        let id = answer.header("X-Request-Id").to_owned();
+        until("the line", async || {
+            let logs = captured_logs();
+            let line = logs.lines().find(|line| line.contains(&id))?;
+            let (_, client) = line.split_once("client=").expect("the line names no client");
+            client.split(' ').next().map(str::to_owned)
+        })
+        .await
+    };
+    let app = TestApp::start(store.clone()).await;
+    assert_eq!(seen(&app, "198.51.100.7").await, "127.0.0.1");
+    let behind = TestApp::start_with(store, |settings| {
+        settings.http.trusted_proxies = ["127.0.0.0/8", "10.0.0.0/8"].map(|one| one.parse().unwrap()).into();
+    });
+    let app = behind.await;
+    assert_eq!(seen(&app, "192.0.2.1, 198.51.100.7, 10.0.0.5").await, "198.51.100.7");
+    assert_eq!(seen(&app, "nonsense").await, "127.0.0.1");
 }
 
 async fn nothing_is_sniffed_and_nothing_personal_is_stored(store: Store) {

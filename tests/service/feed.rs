@@ -13,6 +13,7 @@ on_both_stores! {
     last_event_id_beats_after
     without_a_position_it_starts_at_the_head
     types_are_filtered_and_personal_values_left_out
+    a_reader_who_loses_the_right_is_told_nothing_that_happens_after
     silence_is_broken_at_least_every_fifteen_seconds
     the_stream_ends_when_the_service_stops
     slow_readers_harm_nobody
@@ -97,6 +98,24 @@ async fn types_are_filtered_and_personal_values_left_out(store: Store) {
         seen.push(event);
     }
     assert_eq!(seen, ["UserRegistered", "UserRegistered", "UserRegistered", "UserDeactivated"]);
+}
+
+async fn a_reader_who_loses_the_right_is_told_nothing_that_happens_after(store: Store) {
+    let app = TestApp::start(store).await;
+    let (admin, auditor) = (app.admin().await, app.user_with(Role::Auditor).await);
+    let subscriber = app.user_with(Role::Subscriber).await;
+    let (mut first, mut second) =
+        (auditor.get("/events/stream").open().await, subscriber.get("/events/stream").open().await);
+    let position = app.post("/auth/signup").json(&credentials("ada")).send().await.expect(201).position();
+    for stream in [&mut first, &mut second] {
+        assert_eq!(stream.positions(1).await, [position]);
+    }
+    admin.deactivate(&auditor.id).send().await.expect(200);
+    assert_eq!(first.event().await, None);
+    assert_eq!(second.positions(1).await, [position + 1]);
+    admin.delete(&format!("/users/{}/roles/subscriber", subscriber.id)).send().await.expect(204);
+    app.post("/auth/signup").json(&credentials("bob")).send().await.expect(201);
+    assert_eq!(second.event().await, None);
 }
 
 async fn silence_is_broken_at_least_every_fifteen_seconds(store: Store) {

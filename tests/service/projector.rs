@@ -1,6 +1,9 @@
 //! A projector that stands still turns nobody into nobody.
 
-use domain::Command;
+use aegis::command::{Cause, SignUp};
+use domain::{Command, EmailAddress, PasswordHash, UserId, Username};
+use futures::future::join_all;
+use projections::{Users, rebuild};
 use serde_json::json;
 use store::{Ambient, Append, Expected, NewEvent, StreamId, StreamWrite};
 
@@ -14,6 +17,7 @@ on_both_stores! {
     without_a_projector_a_deactivated_user_is_not_let_in_by_a_position
     an_event_that_nobody_knows_halts_the_projector_and_hides_nobody
     another_node_projects_for_one_that_does_not
+    a_rebuild_lets_nobody_in_who_was_shut_out_and_hides_nobody
 }
 
 #[track_caller]
@@ -95,10 +99,17 @@ async fn an_event_that_nobody_knows_halts_the_projector_and_hides_nobody(store: 
         reason.contains(&format!("position {position} ")) && reason.contains("UserTeleported"),
         "{reason}"
     );
-    // Who was known before is served, whoever the poison is about.
+    // Who was known before is served. But once a row is known to be old, nobody comes in by it: not the one whom the
+    // poison is about, and not one who is deactivated only now.
+    app.me(&known.token).await.expect(200);
+    app.log_in(&known.email, PASSWORD).await.expect(200);
+    let cause = Cause { actor: "system".to_owned(), request_id: "test".to_owned() };
+    let id = UserId::parse(&known.id).unwrap();
+    app.node().users.execute(&cause, id, &Command::Deactivate { reason: None }, None).await.unwrap();
     for user in [&known, &other] {
-        app.me(&user.token).await.expect(200);
-        app.log_in(&user.email, PASSWORD).await.expect(200);
+        let refused = async || Some(app.me(&user.token).await).filter(|answer| answer.status() != 200);
+        assert_behind(&until("the old row to be distrusted", refused).await);
+        assert_behind(&app.log_in(&user.email, PASSWORD).await);
     }
     let id = sign_up_unseen(&app, "fresh").await;
     assert_behind(&app.log_in(&email_of("fresh"), PASSWORD).await);
@@ -115,4 +126,36 @@ async fn another_node_projects_for_one_that_does_not(store: Store) {
         idle.me(&user.token).await.expect(200);
         working.me(&user.token).await.expect(200);
     }
+}
+
+async fn a_rebuild_lets_nobody_in_who_was_shut_out_and_hides_nobody(store: Store) {
+    let app = TestApp::start(store).await;
+    let (out, known) = (app.sign_up("out").await, app.sign_up("known").await);
+    // More than a projector takes in at once, between what let the user in and what shut them out.
+    let password_hash = PasswordHash::new("$argon2id$none".to_owned()).unwrap();
+    let others = (0..700).map(|number| SignUp {
+        email: EmailAddress::parse(&format!("other{number}@example.com")).unwrap(),
+        username: Username::parse(&format!("other{number}")).unwrap(),
+        password_hash: password_hash.clone(),
+    });
+    let users = &app.node().users;
+    for done in join_all(others.map(|other| users.sign_up("test", other))).await {
+        done.unwrap();
+    }
+    let deactivate = json!({"password": PASSWORD});
+    app.post("/users/me/deactivate").bearer(&out.token).json(&deactivate).send().await.expect(204);
+
+    let (events, rows) = (app.node().store.clone(), app.node().rows.clone());
+    let rebuilding = tokio::spawn(async move { rebuild(&Users, events, rows, &mut |_, _| {}).await });
+    let mut asked = 0;
+    while !rebuilding.is_finished() {
+        assert_eq!(app.me(&out.token).await.code(403), "inactive_user");
+        app.me(&known.token).await.expect(200);
+        asked += 1;
+    }
+    rebuilding.await.unwrap().unwrap();
+    assert!(asked > 10, "asked {asked} times during the rebuild");
+    assert_eq!(app.me(&out.token).await.code(403), "inactive_user");
+    let fresh = app.sign_up("fresh").await;
+    app.me(&fresh.token).await.expect(200);
 }

@@ -5,12 +5,13 @@
 use async_trait::async_trait;
 use mongodb::ClientSession;
 use mongodb::bson::doc;
-use store::{Checkpoint, Position, StoreError, Table};
+use store::{Checkpoint, Pair, Position, StoreError, Table};
 
 use crate::connect::Db;
 use crate::failure::Failure;
 use crate::fields::raw;
 use crate::row_document::{from_checkpoint, ids, to_checkpoint};
+use crate::switching::switches_of;
 use crate::transaction::{Work, all, reason, transact};
 
 /// How many rows go in one transaction.
@@ -18,9 +19,14 @@ const ROWS: u32 = 1000;
 /// How often a clearing that the database cannot do at present is tried, counted anew after each success.
 const MAX_FAILURES: u32 = 3;
 
-/// Puts the checkpoint to the start, with one more rebuild, and marks the table as being emptied.
-pub(crate) async fn begin_clearing(db: &Db, table: &'static Table) -> Result<Checkpoint, StoreError> {
-    transact(db, Begin(table)).await.map_err(reason)
+/// Puts the checkpoint of a pair's idle table to the start, with one more rebuild, and marks it as being emptied;
+/// `None` if the pair was switched meanwhile.
+pub(crate) async fn begin_clearing(
+    db: &Db,
+    pair: &'static Pair,
+    switches: u64,
+) -> Result<Option<Checkpoint>, StoreError> {
+    transact(db, Begin { pair, switches }).await.map_err(reason)
 }
 
 /// Removes the rows of before and takes the mark away; ends early if somebody else has done so.
@@ -45,28 +51,35 @@ pub(crate) async fn finish_clearing(
     }
 }
 
-struct Begin(&'static Table);
+struct Begin {
+    pair: &'static Pair,
+    switches: u64,
+}
 
 #[async_trait]
 impl Work for Begin {
-    type Answer = Checkpoint;
+    type Answer = Option<Checkpoint>;
 
     fn what(&self) -> String {
-        format!("resetting {}", self.0.name)
+        format!("resetting {}", self.pair.idle(self.switches).name)
     }
 
-    async fn attempt(&self, db: &Db, session: &mut ClientSession) -> Result<Checkpoint, Failure> {
-        let by_name = doc! { "_id": self.0.name };
+    async fn attempt(&self, db: &Db, session: &mut ClientSession) -> Result<Self::Answer, Failure> {
+        if switches_of(db, session, self.pair).await? != self.switches {
+            return Ok(None);
+        }
+        let table = self.pair.idle(self.switches);
+        let by_name = doc! { "_id": table.name };
         let found = db.projections().find_one(by_name.clone()).session(&mut *session).await?;
         let rebuilds = match found {
             Some(found) => to_checkpoint(&found)?.1.rebuilds,
             None => 0,
         };
         let checkpoint = Checkpoint { rebuilds: rebuilds + 1, position: Position::START };
-        let mut marked = from_checkpoint(self.0.name, checkpoint);
+        let mut marked = from_checkpoint(table.name, checkpoint);
         marked.insert("clearing", true);
         db.projections().replace_one(by_name, raw(&marked)?).upsert(true).session(&mut *session).await?;
-        Ok(checkpoint)
+        Ok(Some(checkpoint))
     }
 }
 

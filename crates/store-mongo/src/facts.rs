@@ -37,14 +37,15 @@ pub(crate) async fn read(
         .await?;
     let (head, touched) =
         to_head(&head.ok_or_else(|| StoreError::corrupt("the head of the log is missing"))?)?;
-    let streams = batch.streams();
+    let versions = versions(db, session, &batch.streams()).await?;
+    // A stream gets its key together with an event, so one without events has no entry to look for.
+    let known: Vec<_> = versions.keys().map(StreamId::as_str).collect();
     // Entries that were asked for by stream and by claim come mixed; what nobody asked for changes no judgement.
-    let vault = vault(db, session, &streams, &batch.claims()).await?;
+    let vault = vault(db, session, &known, &batch.claims()).await?;
     let mut owners = HashMap::new();
     for (stream, (_, claims)) in &vault {
         owners.extend(claims.iter().map(|claim| (*claim, stream.clone())));
     }
-    let versions = versions(db, session, &streams).await?;
     Ok((Facts { head, versions, vault, owners }, touched))
 }
 
@@ -52,14 +53,16 @@ pub(crate) async fn read(
 async fn vault(
     db: &Db,
     session: &mut ClientSession,
-    streams: &[StreamId],
+    streams: &[&str],
     claims: &[ClaimHash],
 ) -> Result<HashMap<StreamId, Held>, Failure> {
-    let by_stream = doc! { "_id": { "$in": names(streams) } };
-    let filter = if claims.is_empty() {
-        by_stream
-    } else {
-        doc! { "$or": [by_stream, { "claims": { "$in": hashes(claims) } }] }
+    let by_stream = doc! { "_id": { "$in": streams } };
+    let by_claim = doc! { "claims": { "$in": hashes(claims) } };
+    let filter = match (streams.is_empty(), claims.is_empty()) {
+        (true, true) => return Ok(HashMap::new()),
+        (true, false) => by_claim,
+        (false, true) => by_stream,
+        (false, false) => doc! { "$or": [by_stream, by_claim] },
     };
     let found = db.vault().find(filter).batch_size(ONE_REPLY).session(&mut *session).await?;
     all(found, session).await?.iter().map(|document| Ok(to_vault(document)?)).collect()

@@ -2,9 +2,10 @@
 //! transactions with snapshot reads and majority, journalled writes.
 //!
 //! `connect` says how the server is spoken to; `migrate` makes a database; `commit` runs a batch in the loop of
-//! `transaction`, with what `facts` reads; `log` reads events back; `rows` and `clearing` keep read models; `orphans`
-//! clears away what crashed processes leave open; `watch` wakes whoever follows. `document` is the only place that knows how an event looks in BSON, `row_document` the same
-//! for rows, `failure` the only one that reads the driver's errors.
+//! `transaction`, with what `facts` reads; `orphans` clears away what crashed processes leave open; `log` reads events
+//! back; `rows`, `clearing` and `switching` keep read models; `watch` wakes whoever follows. `document` is the only
+//! place that knows how an event looks in BSON, `row_document` the same for rows, `failure` the only one that reads the
+//! driver's errors.
 //!
 //! What does not belong here: deciding what may be written. That is [`store::judge`]'s, the same for every backend.
 
@@ -21,6 +22,7 @@ mod orphans;
 mod row_document;
 mod rows;
 mod shield;
+mod switching;
 mod transaction;
 mod watch;
 

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use mongodb::bson::raw::cstr;
 use mongodb::bson::{Document, RawArrayBuf, RawDocumentBuf, doc};
 use mongodb::{ClientSession, IndexModel};
-use store::{ApplyError, Change, Checkpoint, Position, ReadModels, Row, StoreError, Table};
+use store::{ApplyError, Change, Checkpoint, Pair, Position, ReadModels, Row, StoreError, Table};
 
 use crate::MongoStore;
 use crate::clearing::{begin_clearing, finish_clearing};
@@ -18,6 +18,7 @@ use crate::log::find;
 use crate::migrate::make_collection;
 use crate::row_document::{field, from_checkpoint, from_row, ids, to_checkpoint, to_row};
 use crate::shield::{SHORT, answered, shielded};
+use crate::switching::Switch;
 use crate::transaction::{Work, all, reason, transact};
 
 /// The most rows that [`ReadModels::find`] gives.
@@ -34,7 +35,7 @@ impl ReadModels for MongoStore {
 
     async fn checkpoint(&self, table: &'static Table) -> Result<Checkpoint, StoreError> {
         let db = self.connection.work.clone();
-        answered("reading a checkpoint", SHORT, async move { Ok(checkpoint(&db, table).await?.0) }).await
+        answered("reading a checkpoint", SHORT, async move { Ok(checkpoint(&db, table.name).await?.0) }).await
     }
 
     async fn rows(&self, table: &'static Table, keys: &[String]) -> Result<HashMap<String, Row>, StoreError> {
@@ -85,13 +86,31 @@ impl ReadModels for MongoStore {
         Ok(())
     }
 
-    async fn reset(&self, table: &'static Table) -> Result<Checkpoint, StoreError> {
+    async fn switches(&self, pair: &'static Pair) -> Result<u64, StoreError> {
         let db = self.connection.work.clone();
-        let emptied = shielded(async move { begin_clearing(&db, table).await }).await?;
+        let read = async move { Ok(checkpoint(&db, pair.name).await?.0) };
+        let entry = answered("reading which table is live", SHORT, read).await?;
+        self.board.raise_checkpoint(pair.name, entry);
+        Ok(entry.rebuilds)
+    }
+
+    async fn reset(&self, pair: &'static Pair, switches: u64) -> Result<Checkpoint, ApplyError> {
+        let (db, table) = (self.connection.work.clone(), pair.idle(switches));
+        let begun = shielded(async move { begin_clearing(&db, pair, switches).await }).await?;
+        let emptied = begun.ok_or(ApplyError::Overtaken)?;
         self.board.raise_checkpoint(table.name, emptied);
         let db = self.connection.work.clone();
         shielded(async move { finish_clearing(&db, table, emptied).await }).await?;
         Ok(emptied)
+    }
+
+    async fn switch(&self, pair: &'static Pair, switches: u64) -> Result<(), ApplyError> {
+        match transact(&self.connection.work, Switch { pair, switches }).await {
+            Ok(Some(entry)) => self.board.raise_checkpoint(pair.name, entry),
+            Ok(None) => return Err(ApplyError::Overtaken),
+            Err(error) => return Err(reason(error).into()),
+        }
+        Ok(())
     }
 }
 
@@ -137,7 +156,7 @@ async fn prepare(db: &Db, table: &'static Table) -> Result<Checkpoint, StoreErro
         Ok(_) | Err(Failure::Duplicate(_)) => {}
         Err(failure) => return Err(failure.into_store("making a checkpoint")),
     }
-    let (checkpoint, clearing) = checkpoint(db, table).await?;
+    let (checkpoint, clearing) = checkpoint(db, table.name).await?;
     if clearing {
         tracing::info!(table = table.name, "removing rows that an interrupted reset has left");
         finish_clearing(db, table, checkpoint).await?;
@@ -145,13 +164,10 @@ async fn prepare(db: &Db, table: &'static Table) -> Result<Checkpoint, StoreErro
     Ok(checkpoint)
 }
 
-/// How far the table is, and whether old rows are still being removed.
-async fn checkpoint(db: &Db, table: &Table) -> Result<(Checkpoint, bool), StoreError> {
-    let found = db
-        .projections()
-        .find_one(doc! { "_id": table.name })
-        .await
-        .map_err(cannot("reading a checkpoint"))?;
+/// How far a table is, and whether old rows are still being removed; of a pair, how often it was switched.
+async fn checkpoint(db: &Db, name: &str) -> Result<(Checkpoint, bool), StoreError> {
+    let found =
+        db.projections().find_one(doc! { "_id": name }).await.map_err(cannot("reading a checkpoint"))?;
     let Some(found) = found else { return Ok((Checkpoint::default(), false)) };
     let (_, checkpoint, clearing) = to_checkpoint(&found)?;
     Ok((checkpoint, clearing))
@@ -214,7 +230,7 @@ impl Work for Rows {
 }
 
 impl Rows {
-    /// Inserts the rows that are new and replaces the others: a third cheaper than upserting them all.
+    /// Inserts the rows that are new and replaces the others, so that a rebuild is made of plain inserts.
     async fn write(&self, db: &Db, session: &mut ClientSession) -> Result<(), Failure> {
         let rows = db.table(self.table.name);
         let keys: Vec<_> = self.written.iter().map(|(key, _)| key.as_str()).collect();

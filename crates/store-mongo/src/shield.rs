@@ -8,7 +8,7 @@ use store::StoreError;
 /// The longest wait for an answer that one person or one request is waiting for.
 pub(crate) const SHORT: Duration = Duration::from_secs(8);
 /// The longest wait for an answer that may have to look at the whole log.
-pub(crate) const LONG: Duration = Duration::from_secs(60);
+pub(crate) const LONG: Duration = Duration::from_mins(1);
 
 /// Runs `work` to its end, whether anybody waits for it or not.
 pub(crate) async fn shielded<T: Send + 'static>(

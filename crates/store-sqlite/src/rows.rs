@@ -9,7 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use rusqlite::types::ToSqlOutput;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params, params_from_iter};
-use store::{ApplyError, Change, Checkpoint, Position, ReadModels, Row, StoreError, Table};
+use store::{ApplyError, Change, Checkpoint, Pair, Position, ReadModels, Row, StoreError, Table};
 
 use crate::SqliteStore;
 use crate::facts::unsigned;
@@ -34,7 +34,7 @@ impl ReadModels for SqliteStore {
     }
 
     async fn checkpoint(&self, table: &'static Table) -> Result<Checkpoint, StoreError> {
-        self.read(move |connection| read_checkpoint(connection, table)).await
+        self.read(move |connection| read_checkpoint(connection, table.name)).await
     }
 
     async fn rows(&self, table: &'static Table, keys: &[String]) -> Result<HashMap<String, Row>, StoreError> {
@@ -82,12 +82,12 @@ impl ReadModels for SqliteStore {
         let board = Arc::clone(&self.board);
         let applied = self.write(move |connection| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            if read_checkpoint(&transaction, table)? != from {
+            if read_checkpoint(&transaction, table.name)? != from {
                 return Ok(false);
             }
             write_rows(&transaction, table, &changes)?;
             let moved = Checkpoint { position: to, ..from };
-            write_checkpoint(&transaction, table, moved)?;
+            write_checkpoint(&transaction, table.name, moved)?;
             transaction.commit()?;
             board.raise_checkpoint(table.name, moved);
             Ok(true)
@@ -95,29 +95,61 @@ impl ReadModels for SqliteStore {
         if applied.await? { Ok(()) } else { Err(ApplyError::Overtaken) }
     }
 
-    async fn reset(&self, table: &'static Table) -> Result<Checkpoint, StoreError> {
+    async fn switches(&self, pair: &'static Pair) -> Result<u64, StoreError> {
         let board = Arc::clone(&self.board);
-        self.write(move |connection| {
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let before = read_checkpoint(&transaction, table)?;
-            let emptied =
-                Checkpoint { rebuilds: before.rebuilds.saturating_add(1), position: Position::START };
-            transaction.execute_batch(&sql::empty(table))?;
-            write_checkpoint(&transaction, table, emptied)?;
-            transaction.commit()?;
-            board.raise_checkpoint(table.name, emptied);
-            Ok(emptied)
+        self.read(move |connection| {
+            let switched = read_checkpoint(connection, pair.name)?;
+            board.raise_checkpoint(pair.name, switched);
+            Ok(switched.rebuilds)
         })
         .await
     }
+
+    async fn reset(&self, pair: &'static Pair, switches: u64) -> Result<Checkpoint, ApplyError> {
+        let (board, table) = (Arc::clone(&self.board), pair.idle(switches));
+        let emptied = self.write(move |connection| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            if read_checkpoint(&transaction, pair.name)?.rebuilds != switches {
+                return Ok(None);
+            }
+            let before = read_checkpoint(&transaction, table.name)?;
+            let emptied =
+                Checkpoint { rebuilds: before.rebuilds.saturating_add(1), position: Position::START };
+            transaction.execute_batch(&sql::empty(table))?;
+            write_checkpoint(&transaction, table.name, emptied)?;
+            transaction.commit()?;
+            board.raise_checkpoint(table.name, emptied);
+            Ok(Some(emptied))
+        });
+        emptied.await?.ok_or(ApplyError::Overtaken)
+    }
+
+    async fn switch(&self, pair: &'static Pair, switches: u64) -> Result<(), ApplyError> {
+        let board = Arc::clone(&self.board);
+        let switched = self.write(move |connection| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let position =
+                |table: &Table| read_checkpoint(&transaction, table.name).map(|found| found.position);
+            let as_far = position(pair.idle(switches))? >= position(pair.live(switches))?;
+            if read_checkpoint(&transaction, pair.name)?.rebuilds != switches || !as_far {
+                return Ok(false);
+            }
+            let switched = Checkpoint { rebuilds: switches.saturating_add(1), position: Position::START };
+            write_checkpoint(&transaction, pair.name, switched)?;
+            transaction.commit()?;
+            board.raise_checkpoint(pair.name, switched);
+            Ok(true)
+        });
+        if switched.await? { Ok(()) } else { Err(ApplyError::Overtaken) }
+    }
 }
 
-/// A table that was never prepared is at the start.
-fn read_checkpoint(connection: &Connection, table: &Table) -> Result<Checkpoint, Failure> {
+/// A table that was never prepared is at the start, and a pair without an entry was never switched.
+fn read_checkpoint(connection: &Connection, name: &str) -> Result<Checkpoint, Failure> {
     let found = (|| {
         let sql = "SELECT position, rebuilds FROM projections WHERE name = ?1";
         let mut statement = connection.prepare_cached(sql)?;
-        let found = statement.query_row([table.name], |row| Ok((row.get(0)?, row.get(1)?)));
+        let found = statement.query_row([name], |row| Ok((row.get(0)?, row.get(1)?)));
         Ok(found.optional()?)
     })();
     match unless_missing(found)?.flatten() {
@@ -129,11 +161,11 @@ fn read_checkpoint(connection: &Connection, table: &Table) -> Result<Checkpoint,
     }
 }
 
-fn write_checkpoint(connection: &Connection, table: &Table, checkpoint: Checkpoint) -> Result<(), Failure> {
+fn write_checkpoint(connection: &Connection, name: &str, checkpoint: Checkpoint) -> Result<(), Failure> {
     let sql = "INSERT OR REPLACE INTO projections (name, position, rebuilds) VALUES (?1, ?2, ?3)";
     let rebuilds = i64::try_from(checkpoint.rebuilds).unwrap_or(i64::MAX);
     let position = checkpoint.position.to_i64();
-    connection.prepare_cached(sql)?.execute(params![table.name, position, rebuilds])?;
+    connection.prepare_cached(sql)?.execute(params![name, position, rebuilds])?;
     Ok(())
 }
 

@@ -140,6 +140,19 @@ impl EventStore {
         unseal(&*self.backend, &self.sealer.master, events).await
     }
 
+    /// The position of the first event of a stream above `version`, if there is one.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be read.
+    pub async fn moved_beyond(
+        &self,
+        stream: &StreamId,
+        version: u64,
+    ) -> Result<Option<Position>, StoreError> {
+        let news = self.backend.stream(stream, version, 1).await?;
+        Ok(news.first().map(|event| event.position))
+    }
+
     /// Follows the log and the projections: wakes on every move, also one that another process made.
     #[must_use]
     pub fn signals(&self) -> watch::Receiver<Signal> {

@@ -36,6 +36,6 @@ pub use backend::{Backend, EventQuery, Head};
 pub use error::StoreError;
 pub use event::{Envelope, NewEvent, PersonalData, Position, Recorded, StreamId};
 pub use event_store::EventStore;
-pub use rows::{ApplyError, Change, Checkpoint, Column, ColumnKind, ReadModels, Row, Table};
+pub use rows::{ApplyError, Change, Checkpoint, Column, ColumnKind, Pair, ReadModels, Row, Table};
 pub use signal::{Signal, SignalBoard};
 pub use vault::MasterKey;

@@ -11,7 +11,7 @@ use crate::backend::{Backend, CommitError, EventQuery, Facts, Genesis, Head, Pla
 use crate::error::StoreError;
 use crate::event::{Envelope, Position, StreamId};
 use crate::judge::Batch;
-use crate::rows::{ApplyError, Change, Checkpoint, ReadModels, Row, Table};
+use crate::rows::{ApplyError, Change, Checkpoint, Pair, ReadModels, Row, Table};
 use crate::signal::{Signal, SignalBoard};
 use crate::vault::ClaimHash;
 
@@ -29,6 +29,7 @@ struct State {
     events: Vec<Envelope>,
     vault: HashMap<StreamId, (VaultEntry, Vec<ClaimHash>)>,
     tables: HashMap<&'static str, (Checkpoint, BTreeMap<String, Row>)>,
+    switches: HashMap<&'static str, u64>,
 }
 
 impl Memory {
@@ -203,9 +204,19 @@ impl ReadModels for Memory {
         Ok(())
     }
 
-    async fn reset(&self, table: &'static Table) -> Result<Checkpoint, StoreError> {
+    async fn switches(&self, pair: &'static Pair) -> Result<u64, StoreError> {
+        let switches = self.state().switches.get(pair.name).copied().unwrap_or_default();
+        self.board.raise_checkpoint(pair.name, switched(switches));
+        Ok(switches)
+    }
+
+    async fn reset(&self, pair: &'static Pair, switches: u64) -> Result<Checkpoint, ApplyError> {
+        let table = pair.idle(switches);
         let emptied = {
             let mut state = self.state();
+            if state.switches.get(pair.name).copied().unwrap_or_default() != switches {
+                return Err(ApplyError::Overtaken);
+            }
             let (checkpoint, rows) = state.tables.entry(table.name).or_default();
             rows.clear();
             *checkpoint = Checkpoint { rebuilds: checkpoint.rebuilds + 1, position: Position::START };
@@ -214,6 +225,26 @@ impl ReadModels for Memory {
         self.board.raise_checkpoint(table.name, emptied);
         Ok(emptied)
     }
+
+    async fn switch(&self, pair: &'static Pair, switches: u64) -> Result<(), ApplyError> {
+        {
+            let mut state = self.state();
+            let position =
+                |table: &Table| state.tables.get(table.name).map(|(checkpoint, _)| checkpoint.position);
+            let as_far = position(pair.idle(switches)) >= position(pair.live(switches));
+            if state.switches.get(pair.name).copied().unwrap_or_default() != switches || !as_far {
+                return Err(ApplyError::Overtaken);
+            }
+            state.switches.insert(pair.name, switches + 1);
+        }
+        self.board.raise_checkpoint(pair.name, switched(switches + 1));
+        Ok(())
+    }
+}
+
+/// How the number of switches stands among the checkpoints.
+fn switched(switches: u64) -> Checkpoint {
+    Checkpoint { rebuilds: switches, position: Position::START }
 }
 
 #[cfg(all(test, feature = "conformance"))]

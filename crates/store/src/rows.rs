@@ -3,6 +3,7 @@
 //! whoever runs them.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use async_trait::async_trait;
 use serde_json::{Map, Value};
@@ -26,6 +27,30 @@ impl Table {
     #[must_use]
     pub fn key(&self) -> &'static str {
         self.columns.first().map_or("id", |column| column.name)
+    }
+}
+
+/// The two tables that a read model lives in by turns: while one is read, the other can be filled anew.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Pair {
+    /// The read model's name, without a version: which table is live is kept under it.
+    pub name: &'static str,
+    /// The tables. The first is live to begin with; each switch makes the other one live.
+    pub tables: [&'static Table; 2],
+}
+
+impl Pair {
+    /// The table to read after so many switches.
+    #[must_use]
+    pub fn live(&self, switches: u64) -> &'static Table {
+        let [first, second] = self.tables;
+        if switches.is_multiple_of(2) { first } else { second }
+    }
+
+    /// The other one.
+    #[must_use]
+    pub fn idle(&self, switches: u64) -> &'static Table {
+        self.live(switches.wrapping_add(1))
     }
 }
 
@@ -67,12 +92,20 @@ pub struct Checkpoint {
 }
 
 /// A row to write, or, without one, to remove.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Change {
     /// The row's key.
     pub key: String,
     /// Its new content.
     pub row: Option<Row>,
+}
+
+/// Rows may hold what is personal or secret, so `Debug` tells only their key.
+impl fmt::Debug for Change {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = if self.row.is_some() { "write" } else { "remove" };
+        write!(out, "Change({what} {})", self.key)
+    }
 }
 
 /// Why rows were not written.
@@ -141,10 +174,23 @@ pub trait ReadModels: Send + Sync {
         changes: Vec<Change>,
     ) -> Result<(), ApplyError>;
 
-    /// Empties the table and puts its checkpoint to [`Position::START`] with one more rebuild, in one transaction if
-    /// the rows allow it, else checkpoint first; raises the signal. Gives the new checkpoint.
+    /// How often the pair was switched, as a majority knows it; raises the signal.
     ///
     /// # Errors
-    /// [`StoreError`] if that cannot be done.
-    async fn reset(&self, table: &'static Table) -> Result<Checkpoint, StoreError>;
+    /// [`StoreError`] if it cannot be read.
+    async fn switches(&self, pair: &'static Pair) -> Result<u64, StoreError>;
+
+    /// Empties the idle table of a pair and puts its checkpoint to [`Position::START`] with one more rebuild; raises
+    /// the signal. Gives the new checkpoint.
+    ///
+    /// # Errors
+    /// [`ApplyError::Overtaken`] if the pair was switched more often than `switches`: the table may be live now.
+    async fn reset(&self, pair: &'static Pair, switches: u64) -> Result<Checkpoint, ApplyError>;
+
+    /// Makes the idle table of a pair the live one, in one transaction that compares; raises the signal.
+    ///
+    /// # Errors
+    /// [`ApplyError::Overtaken`] if the pair was switched more often than `switches`, or the idle table is not as far
+    /// as the live one: nobody may see a user go back in time.
+    async fn switch(&self, pair: &'static Pair, switches: u64) -> Result<(), ApplyError>;
 }

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use std::time::Duration;
+
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::event::Position;
 use crate::rows::Checkpoint;
@@ -12,8 +15,18 @@ use crate::rows::Checkpoint;
 pub struct Signal {
     /// The head of the log.
     pub head: Position,
-    /// The checkpoint of each projection table.
+    /// The checkpoint of each projection table, and, under the name of each pair, how often it was switched.
     pub checkpoints: BTreeMap<String, Checkpoint>,
+    lags: BTreeMap<String, Lag>,
+}
+
+/// A table that is behind the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Lag {
+    /// Where the head was when this was noticed.
+    target: Position,
+    /// When that was; `None` if the table was behind when it was first heard of.
+    since: Option<Instant>,
 }
 
 impl Signal {
@@ -21,6 +34,30 @@ impl Signal {
     #[must_use]
     pub fn projected(&self, table: &str) -> Position {
         self.checkpoints.get(table).map(|checkpoint| checkpoint.position).unwrap_or_default()
+    }
+
+    /// How often a pair of tables was switched; zero if nothing was heard of it.
+    #[must_use]
+    pub fn switches(&self, pair: &str) -> u64 {
+        self.checkpoints.get(pair).map(|checkpoint| checkpoint.rebuilds).unwrap_or_default()
+    }
+
+    /// Whether an event has been waiting for longer than `bound` to get into the table.
+    #[must_use]
+    pub fn lags(&self, table: &str, bound: Duration) -> bool {
+        self.lags.get(table).is_some_and(|lag| lag.since.is_none_or(|since| since.elapsed() > bound))
+    }
+
+    /// Notes which tables are behind from now on, and which no longer.
+    fn note_lags(&mut self) {
+        for (table, checkpoint) in &self.checkpoints {
+            if checkpoint.position >= self.head {
+                self.lags.remove(table);
+            } else if self.lags.get(table).is_none_or(|lag| checkpoint.position >= lag.target) {
+                let lag = Lag { target: self.head, since: Some(Instant::now()) };
+                self.lags.insert(table.clone(), lag);
+            }
+        }
     }
 }
 
@@ -47,6 +84,7 @@ impl SignalBoard {
             let news = head > signal.head;
             if news {
                 signal.head = head;
+                signal.note_lags();
             }
             news
         });
@@ -57,7 +95,11 @@ impl SignalBoard {
         self.0.send_if_modified(|signal| {
             let news = signal.checkpoints.get(table).is_none_or(|known| checkpoint > *known);
             if news {
-                signal.checkpoints.insert(table.to_owned(), checkpoint);
+                let first = signal.checkpoints.insert(table.to_owned(), checkpoint).is_none();
+                signal.note_lags();
+                if let Some(lag) = signal.lags.get_mut(table).filter(|_| first) {
+                    lag.since = None;
+                }
             }
             news
         });
@@ -80,5 +122,33 @@ mod tests {
         assert_eq!((seen.head, seen.projected("users_1")), (Position::new(7), Position::new(7)));
         board.raise_checkpoint("users_1", at(1, 0));
         assert_eq!(board.subscribe().borrow().projected("users_1"), Position::START);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_table_lags_once_an_event_has_waited_too_long_for_it() {
+        const BOUND: Duration = Duration::from_secs(1);
+        let board = SignalBoard::default();
+        let lags = || board.subscribe().borrow().lags("users_1", BOUND);
+        let at = |position| Checkpoint { rebuilds: 0, position: Position::new(position) };
+        board.raise_checkpoint("users_1", at(0));
+        board.raise_head(Position::new(1));
+        assert!(!lags(), "it has only just fallen behind");
+        tokio::time::advance(BOUND * 2).await;
+        assert!(lags());
+        board.raise_head(Position::new(2));
+        assert!(lags(), "more to do does not make it younger");
+        board.raise_checkpoint("users_1", at(1));
+        assert!(!lags(), "it moves");
+        board.raise_checkpoint("users_1", at(2));
+        tokio::time::advance(BOUND * 2).await;
+        assert!(!lags(), "it has caught up");
+    }
+
+    #[test]
+    fn a_table_that_was_behind_when_first_heard_of_lags_at_once() {
+        let board = SignalBoard::default();
+        board.raise_head(Position::new(5));
+        board.raise_checkpoint("users_1", Checkpoint { rebuilds: 0, position: Position::new(3) });
+        assert!(board.subscribe().borrow().lags("users_1", Duration::from_secs(1)));
     }
 }

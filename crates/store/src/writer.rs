@@ -87,7 +87,10 @@ impl Writer {
         let waiting = Waiting { append, answer, fate: Arc::clone(&fate) };
         self.queue.try_send(waiting).map_err(|_| AppendError::Busy)?;
         match tokio::time::timeout(PATIENCE, &mut verdict).await {
-            Ok(verdict) => verdict.unwrap_or(Err(AppendError::Busy)),
+            Ok(Ok(verdict)) => verdict,
+            // The task has ended without a verdict.
+            Ok(Err(_)) if fate.withdraw() => Err(AppendError::Busy),
+            Ok(Err(_)) => Err(AppendError::Unknown(no_verdict())),
             Err(_) if fate.withdraw() => Err(AppendError::Store(no_answer("nothing was written"))),
             Err(_) => Err(AppendError::Unknown(no_answer("what was asked of it may still be done"))),
         }
@@ -99,6 +102,11 @@ fn no_answer(consequence: &str) -> StoreError {
         what: format!("it has not answered for {PATIENCE:?}; {consequence}"),
         source: None,
     }
+}
+
+fn no_verdict() -> StoreError {
+    let what = "the writing of events has ended; what was asked of it may still be done";
+    StoreError::Unavailable { what: what.to_owned(), source: None }
 }
 
 struct Task {

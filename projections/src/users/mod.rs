@@ -6,29 +6,32 @@ mod row;
 pub use row::{UnreadableRow, UserRow};
 
 use domain::{Personal, UserEvent, UserId};
-use store::{Column, ColumnKind, PersonalData, Recorded, Row, Table};
+use store::{Column, ColumnKind, Pair, PersonalData, Recorded, Row, Table};
 
 use crate::projection::{Poison, Projection};
 
 /// The rows of `users`, version 1.
-pub static USERS: Table = Table {
-    name: "users_1",
-    columns: &[
-        Column { name: "id", kind: ColumnKind::Text },
-        Column { name: "email", kind: ColumnKind::Text },
-        Column { name: "username", kind: ColumnKind::Text },
-        Column { name: "is_active", kind: ColumnKind::Boolean },
-        Column { name: "created_at", kind: ColumnKind::Time },
-        Column { name: "roles", kind: ColumnKind::TextList },
-        Column { name: "email_key", kind: ColumnKind::Text },
-        Column { name: "username_key", kind: ColumnKind::Text },
-        Column { name: "password_hash", kind: ColumnKind::Text },
-        Column { name: "version", kind: ColumnKind::Integer },
-        Column { name: "tokens_from", kind: ColumnKind::Integer },
-        Column { name: "position", kind: ColumnKind::Integer },
-    ],
-    indexes: &["email_key", "username_key"],
-};
+pub static USERS: Pair = Pair { name: "users", tables: [&FIRST, &SECOND] };
+
+static FIRST: Table = Table { name: "users_1", columns: &COLUMNS, indexes: &INDEXES };
+static SECOND: Table = Table { name: "users_1_b", columns: &COLUMNS, indexes: &INDEXES };
+
+static COLUMNS: [Column; 12] = [
+    Column { name: "id", kind: ColumnKind::Text },
+    Column { name: "email", kind: ColumnKind::Text },
+    Column { name: "username", kind: ColumnKind::Text },
+    Column { name: "is_active", kind: ColumnKind::Boolean },
+    Column { name: "created_at", kind: ColumnKind::Time },
+    Column { name: "roles", kind: ColumnKind::TextList },
+    Column { name: "email_key", kind: ColumnKind::Text },
+    Column { name: "username_key", kind: ColumnKind::Text },
+    Column { name: "password_hash", kind: ColumnKind::Text },
+    Column { name: "version", kind: ColumnKind::Integer },
+    Column { name: "tokens_from", kind: ColumnKind::Integer },
+    Column { name: "position", kind: ColumnKind::Integer },
+];
+
+static INDEXES: [&str; 2] = ["email_key", "username_key"];
 
 /// The projection.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +42,7 @@ impl Projection for Users {
         "users"
     }
 
-    fn table(&self) -> &'static Table {
+    fn pair(&self) -> &'static Pair {
         &USERS
     }
 

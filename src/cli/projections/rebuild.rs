@@ -1,10 +1,10 @@
-//! `aegis projections rebuild`: empties a read model and makes it anew from the log. Beside a running service both
-//! project; the checkpoint decides batch by batch whose work counts.
+//! `aegis projections rebuild`: makes a read model anew from the log, beside the one that is read, and puts it in its
+//! place once it is as far. A running service serves the old rows until then.
 
 use std::sync::Arc;
 
 use clap::builder::PossibleValuesParser;
-use projections::Projector;
+use store::Position;
 
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
@@ -26,9 +26,9 @@ pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Outp
     };
     let rows = Arc::clone(&session.node.rows);
     let mut progress = Progress::new("events");
-    rows.reset(projection.table()).await?;
-    let projector = Projector::new(projection, session.node.store.clone(), rows);
-    let reached = projector.catch_up(|position, head| progress.at(position.get(), head.get())).await?;
+    let mut each_batch = |position: Position, head: Position| progress.at(position.get(), head.get());
+    let rebuilt = projections::rebuild(projection, session.node.store.clone(), rows, &mut each_batch).await;
+    let reached = rebuilt.map_err(Failure::because)?;
     let took = progress.finish();
     out.line(&format!("rebuilt {} from {reached} events in {:.1} s", projection.name(), took.as_secs_f64()))
 }

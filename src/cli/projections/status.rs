@@ -27,7 +27,8 @@ pub(in crate::cli) struct Arguments {
 #[derive(Debug, Serialize)]
 struct Status {
     name: &'static str,
-    version: &'static str,
+    /// The table that is read: named by the projection and its version, and by turns `_b`.
+    table: &'static str,
     position: u64,
     head: u64,
     lag: u64,
@@ -37,7 +38,7 @@ struct Status {
 }
 
 pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> Result<(), Failure> {
-    let mut table = Table::new(["NAME", "VERSION", "POSITION", "HEAD", "LAG", "STATE"]);
+    let mut table = Table::new(["NAME", "TABLE", "POSITION", "HEAD", "LAG", "STATE"]);
     for projection in projections::all() {
         let status = status(projection, session).await?;
         if arguments.json {
@@ -46,7 +47,7 @@ pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Outp
         }
         table.row([
             status.name.to_owned(),
-            status.version.to_owned(),
+            status.table.to_owned(),
             status.position.to_string(),
             status.head.to_string(),
             status.lag.to_string(),
@@ -59,7 +60,7 @@ pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Outp
 }
 
 async fn status(projection: &'static dyn Projection, session: &Session) -> Result<Status, StoreError> {
-    let table = projection.table();
+    let table = live(projection, session).await?;
     // In this order: what happens in between can only make the lag look larger, never negative.
     let checkpoint = session.node.rows.checkpoint(table).await?;
     let head = session.node.store.head().await?.position;
@@ -74,13 +75,21 @@ async fn status(projection: &'static dyn Projection, session: &Session) -> Resul
     };
     Ok(Status {
         name: projection.name(),
-        version: table.name.rsplit_once('_').map_or("", |(_, version)| version),
+        table: table.name,
         position: checkpoint.position.get(),
         head: head.get(),
         lag: head.get().saturating_sub(checkpoint.position.get()),
         state,
         reason,
     })
+}
+
+async fn live(
+    projection: &'static dyn Projection,
+    session: &Session,
+) -> Result<&'static store::Table, StoreError> {
+    let pair = projection.pair();
+    Ok(pair.live(session.node.rows.switches(pair).await?))
 }
 
 /// Folds the next event, without writing anything: a projector that halted there would halt again.
@@ -93,7 +102,12 @@ async fn next_is_poison(
     let events = session.node.store.read(&query).await?;
     let Some(event) = events.first() else { return Ok(None) };
     let Some(key) = projection.key(event) else { return Ok(None) };
-    let row = session.node.rows.rows(projection.table(), std::slice::from_ref(&key)).await?.remove(&key);
+    let row = session
+        .node
+        .rows
+        .rows(live(projection, session).await?, std::slice::from_ref(&key))
+        .await?
+        .remove(&key);
     Ok(projection.fold(row, event).err())
 }
 
@@ -103,8 +117,9 @@ async fn moves(
     from: Checkpoint,
 ) -> Result<bool, StoreError> {
     let begun = Instant::now();
+    let table = live(projection, session).await?;
     while begun.elapsed() < WATCH {
-        if session.node.rows.checkpoint(projection.table()).await? != from {
+        if session.node.rows.checkpoint(table).await? != from {
             return Ok(true);
         }
         sleep(GLANCE).await;

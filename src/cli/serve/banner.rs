@@ -42,6 +42,7 @@ fn password(min_length: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::catalogue;
 
     #[test]
     fn the_url_can_be_opened_on_this_machine() {
@@ -62,5 +63,21 @@ mod tests {
         assert_eq!(lines.lines().filter(|line| line.contains("curl -sS")).count(), 3);
         assert_eq!(password(40).len(), 40);
         assert_eq!(password(1), "correct-horse-battery");
+    }
+
+    #[test]
+    fn the_readme_shows_what_is_printed() {
+        let default = |setting: &catalogue::Setting| match setting.fallback {
+            catalogue::Fallback::Text(text) => text,
+            other => panic!("{} has no default: {other:?}", setting.name),
+        };
+        let address = default(&catalogue::LISTEN).parse().unwrap();
+        let min_length = default(&catalogue::PASSWORD_MIN_LENGTH).parse().unwrap();
+        let printed = first_steps(address, default(&catalogue::API_V1_STR), min_length);
+        let (_, lines) = printed.split_once("Try it:\n").unwrap();
+        assert!(
+            include_str!("../../../README.md").contains(&format!("```sh\n{lines}```\n")),
+            "README.md does not show {lines}"
+        );
     }
 }

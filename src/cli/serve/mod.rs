@@ -22,10 +22,12 @@ use crate::app::{App, Projecting};
 use crate::config::{Loaded, Sources, load};
 use crate::http;
 
-/// How long requests may go on once the service was told to end.
-const LAST_REQUESTS: Duration = Duration::from_secs(8);
-/// How long all of the end may take: orchestrators kill after ten seconds.
-const LAST_WRITES: Duration = Duration::from_millis(9_500);
+/// When requests are cut off once the service was told to end. The server does that itself after
+/// [`http::DRAIN_BOUND`]; this is for one that does not.
+const LAST_REQUESTS: Duration = Duration::from_millis(7_500);
+/// When writes that were handed over are no longer waited for. After that the runtime has [`super::LAST_WORK`]:
+/// orchestrators kill after ten seconds.
+const LAST_WRITES: Duration = Duration::from_millis(8_500);
 
 type Serving = JoinHandle<std::io::Result<()>>;
 
@@ -54,7 +56,11 @@ pub(super) async fn run(sources: &Sources, out: &mut Output) -> Result<(), Failu
         ended = &mut serving => return Err(Failure::Failed(format!("the server has ended by itself: {ended:?}"))),
     };
     stop.cancel();
-    finish(&app, serving, &mut signals).await;
+    tokio::select! {
+        () = finish(&app, serving) => {}
+        signal = signals.next() => tracing::warn!(signal, "ending at once"),
+    }
+    tracing::info!("ended");
     outcome
 }
 
@@ -94,20 +100,28 @@ fn say(out: &mut Output, text: &str) {
     drop(out.line(text).and_then(|()| out.flush()));
 }
 
-/// Lets what has begun end well, within the time there is; at once with a second signal.
-async fn finish(app: &App, mut serving: Serving, signals: &mut Signals) {
+/// Lets what has begun end well, within the time there is.
+async fn finish(app: &App, mut serving: Serving) {
     let begun = Instant::now();
-    tokio::select! {
-        ended = timeout_at(begun + LAST_REQUESTS, &mut serving) => match ended {
-            Ok(Ok(Ok(()))) => {}
-            Ok(ended) => tracing::warn!(?ended, "the server did not end well"),
-            Err(_) => tracing::warn!("requests were still going on after {LAST_REQUESTS:?}: they are cut off"),
-        },
-        signal = signals.next() => tracing::warn!(signal, "ending at once"),
+    match timeout_at(begun + LAST_REQUESTS, &mut serving).await {
+        Ok(Ok(Ok(()))) => {}
+        Ok(ended) => tracing::warn!(?ended, "the server did not end well"),
+        Err(_) => tracing::warn!("requests were still going on after {LAST_REQUESTS:?}: they are cut off"),
     }
     serving.abort();
     if timeout_at(begun + LAST_WRITES, app.close()).await.is_err() {
         tracing::warn!("writes were still under way: they may or may not have happened");
     }
-    tracing::info!("ended");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::LAST_WORK;
+
+    #[test]
+    fn the_end_fits_into_the_ten_seconds_that_orchestrators_give() {
+        assert!(http::DRAIN_BOUND < LAST_REQUESTS && LAST_REQUESTS < LAST_WRITES);
+        assert!(LAST_WRITES + LAST_WORK < Duration::from_secs(10), "{:?}", LAST_WRITES + LAST_WORK);
+    }
 }

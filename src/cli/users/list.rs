@@ -1,9 +1,7 @@
 //! `aegis users list`: all users, by id.
 
 use domain::UserId;
-use projections::USERS;
 
-use super::typed;
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
 use crate::cli::session::Session;
@@ -29,14 +27,13 @@ pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Outp
     session.catch_up().await?;
     let mut lines = UserLines::new(arguments.json);
     let mut left = arguments.limit.unwrap_or(usize::MAX);
-    let mut after = arguments.after.map(|id| id.to_string());
+    let mut after = arguments.after;
     while left > 0 {
         let size = left.min(PAGE);
-        let page = session.node.rows.page(&USERS, after.as_deref(), size).await?;
-        for row in &page {
-            let user = typed(row)?;
-            lines.add(&UserLine::from(&user), out)?;
-            after = Some(user.id.to_string());
+        let page = session.node.user_rows.page(after, size).await.map_err(Failure::because)?;
+        for user in &page {
+            lines.add(&UserLine::from(user), out)?;
+            after = Some(user.id);
         }
         lines.print(out)?;
         left -= page.len();

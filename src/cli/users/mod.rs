@@ -7,8 +7,7 @@ mod show;
 
 use clap::Subcommand;
 use domain::{EmailAddress, UserId};
-use projections::{USERS, UserRow};
-use store::{Row, StoreError};
+use projections::UserRow;
 
 use super::failure::Failure;
 use super::operator;
@@ -50,19 +49,15 @@ pub(super) async fn run(command: Command, sources: &Sources, out: &mut Output) -
 /// The user of that e-mail address or id, as the log has them now.
 async fn find(session: &Session, text: &str) -> Result<UserRow, Failure> {
     session.catch_up().await?;
-    let rows = &session.node.rows;
+    let rows = &session.node.user_rows;
     let row = match (UserId::parse(text), EmailAddress::parse(text)) {
-        (Ok(id), _) => {
-            let key = id.to_string();
-            rows.rows(&USERS, std::slice::from_ref(&key)).await?.remove(&key)
-        }
-        (Err(_), Ok(email)) => rows.find(&USERS, "email_key", &email.key()).await?.into_iter().next(),
-        (Err(_), Err(_)) => None,
+        (Ok(id), _) => rows.by_id(id).await,
+        (Err(_), Ok(email)) => rows.by_email(&email).await,
+        (Err(_), Err(_)) => Ok(None),
     };
-    let row = row.ok_or_else(|| Failure::Failed(format!("no user with e-mail address or id `{text}`")))?;
-    typed(&row)
+    row.map_err(Failure::because)?.ok_or_else(|| unknown(text))
 }
 
-fn typed(row: &Row) -> Result<UserRow, Failure> {
-    UserRow::from_row(row).map_err(|error| StoreError::corrupt(error.to_string()).into())
+fn unknown(text: &str) -> Failure {
+    Failure::Failed(format!("no user with e-mail address or id `{text}`"))
 }

@@ -21,7 +21,7 @@ use crate::http::state::HttpState;
 
 /// How often the head is told: well within the 15 s that are promised.
 const HEAD_EVERY: Duration = Duration::from_secs(10);
-/// How often the reader's rights are looked at again: well within a minute.
+/// How often the reader's rights are looked at again while nothing happens: well within a minute.
 const ASK_EVERY: Duration = Duration::from_secs(30);
 /// Events read, and held in memory for one reader, at once.
 const BATCH: usize = 100;
@@ -153,6 +153,9 @@ impl Follower {
             let what = format!("the log is at position {head}, but not all events after {after} can be read");
             return Err(End::Unreadable(StoreError::corrupt(what)));
         }
+        if let Some(last) = last {
+            self.ask_as_of(last).await?;
+        }
         let disclosure = self.reader.as_ref().ok_or(End::NoRight)?.disclosure;
         let mut out = String::new();
         for event in &events {
@@ -182,6 +185,16 @@ impl Follower {
             news = self.signals.next() => self.head = self.head.max(news.ok_or(End::Stopped)?.head),
         }
         Ok(())
+    }
+
+    /// Asks for the reader's rights as they are at that position, so that nobody is told what happened after they had
+    /// lost them. Where the rows do not get there, they count as they are, as for any other request.
+    async fn ask_as_of(&mut self, position: Position) -> Result<(), End> {
+        let rows = &self.app.node().map_err(|_| End::NoRight)?.user_rows;
+        if let Err(error) = rows.reach(position).await {
+            tracing::debug!(%error, "an event stream goes on with the rights that the rows show");
+        }
+        self.ask_again().await
     }
 
     async fn ask_again(&mut self) -> Result<(), End> {

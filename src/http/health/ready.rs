@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use projections::{Health, USERS};
+use projections::{Health, Progress, USERS};
 use serde::Serialize;
 use store::{Position, StoreError};
 use utoipa::ToSchema;
@@ -51,9 +51,7 @@ pub(crate) struct ReadyView {
 pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
     let found = match app.node() {
         Ok(node) => match tokio::time::timeout(BOUND, positions(node)).await {
-            Ok(Ok((head, rows))) => {
-                Found::Reached { health: node.projector().map(|found| found.health), head, rows }
-            }
+            Ok(Ok((head, rows))) => Found::Reached { health: worst(node.projectors()), head, rows },
             Ok(Err(_)) | Err(_) => Found::Unreachable,
         },
         Err(_) => Found::Unreachable,
@@ -76,8 +74,19 @@ enum Found {
     },
 }
 
+/// The health of the projector that is least well, if this node has any.
+fn worst(projectors: Vec<Progress>) -> Option<Health> {
+    let rank = |health: &Health| match health {
+        Health::Running => 0,
+        Health::Failing(_) => 1,
+        Health::Halted(_) => 2,
+    };
+    projectors.into_iter().map(|progress| progress.health).max_by_key(rank)
+}
+
 async fn positions(node: &Node) -> Result<(Position, Position), StoreError> {
-    let rows = node.rows.checkpoint(&USERS).await?.position;
+    let table = USERS.live(node.rows.switches(&USERS).await?);
+    let rows = node.rows.checkpoint(table).await?.position;
     let head = node.store.head().await?.position;
     Ok((head, rows))
 }

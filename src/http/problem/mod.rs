@@ -113,7 +113,7 @@ impl Problem {
 
     /// The body, as JSON.
     pub(crate) fn render(&self, request_id: &RequestId) -> Vec<u8> {
-        let (_, code, text) = self.says();
+        let ((_, code), text) = (self.code(), self.text());
         let (error, error_description) = match self {
             Self::WrongCredentials | Self::InactiveLogin => (Some("invalid_grant"), Some(text)),
             Self::InvalidForm { error, .. } => (Some(*error), Some(text)),
@@ -141,77 +141,77 @@ impl Problem {
         }
     }
 
-    /// Status, code and the words, which the predecessor's clients may compare.
-    fn says(&self) -> (StatusCode, &'static str, &'static str) {
+    /// Status and code.
+    fn code(&self) -> (StatusCode, &'static str) {
         use StatusCode as S;
         match self {
-            Self::NotAuthenticated => (S::UNAUTHORIZED, "not_authenticated", "Not authenticated"),
-            Self::InvalidToken => (S::FORBIDDEN, "invalid_token", "Could not validate credentials"),
-            Self::InactiveUser => (S::FORBIDDEN, "inactive_user", "Inactive user"),
-            Self::TokenRevoked => (S::FORBIDDEN, "token_revoked", "Could not validate credentials"),
-            Self::Forbidden => (S::FORBIDDEN, "forbidden", "Not enough permissions"),
-            Self::UserNotFound => (S::NOT_FOUND, "not_found", "User not found"),
-            Self::NotFound => (S::NOT_FOUND, "not_found", "Not Found"),
-            Self::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "method_not_allowed", "Method Not Allowed"),
-            Self::EmailTaken => {
-                (S::BAD_REQUEST, "email_taken", "The user with this email already exists in the system.")
+            Self::NotAuthenticated => (S::UNAUTHORIZED, "not_authenticated"),
+            Self::InvalidToken => (S::FORBIDDEN, "invalid_token"),
+            Self::InactiveUser => (S::FORBIDDEN, "inactive_user"),
+            Self::TokenRevoked => (S::FORBIDDEN, "token_revoked"),
+            Self::Forbidden => (S::FORBIDDEN, "forbidden"),
+            Self::UserNotFound | Self::NotFound => (S::NOT_FOUND, "not_found"),
+            Self::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "method_not_allowed"),
+            Self::EmailTaken => (S::BAD_REQUEST, "email_taken"),
+            Self::UsernameTaken => (S::BAD_REQUEST, "username_taken"),
+            Self::WrongCredentials => (S::BAD_REQUEST, "invalid_credentials"),
+            Self::InactiveLogin => (S::BAD_REQUEST, "inactive_user"),
+            Self::WrongPassword => (S::BAD_REQUEST, "wrong_password"),
+            Self::LastAdministrator => (S::CONFLICT, "last_admin"),
+            Self::VersionMismatch => (S::PRECONDITION_FAILED, "version_mismatch"),
+            Self::Invalid(_) | Self::InvalidForm { .. } => (S::UNPROCESSABLE_ENTITY, "validation_error"),
+            Self::UnreadableBody(_) => (S::BAD_REQUEST, "unreadable_body"),
+            Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "body_too_large"),
+            Self::BodyTooSlow => (S::REQUEST_TIMEOUT, "body_too_slow"),
+            Self::Unavailable { .. } => (S::SERVICE_UNAVAILABLE, "unavailable"),
+            Self::OutcomeUnknown { .. } => (S::SERVICE_UNAVAILABLE, "outcome_unknown"),
+            Self::ProjectionBehind { .. } => (S::SERVICE_UNAVAILABLE, "projection_behind"),
+            Self::Busy { .. } => (S::SERVICE_UNAVAILABLE, "busy"),
+            Self::Internal { .. } => (S::INTERNAL_SERVER_ERROR, "internal"),
+            Self::Other(status) => (*status, "http_error"),
+        }
+    }
+
+    /// The words, which the predecessor's clients may compare.
+    fn text(&self) -> &'static str {
+        match self {
+            Self::NotAuthenticated => "Not authenticated",
+            Self::InvalidToken | Self::TokenRevoked => "Could not validate credentials",
+            Self::InactiveUser | Self::InactiveLogin => "Inactive user",
+            Self::Forbidden => "Not enough permissions",
+            Self::UserNotFound => "User not found",
+            Self::NotFound => "Not Found",
+            Self::MethodNotAllowed => "Method Not Allowed",
+            Self::EmailTaken => "The user with this email already exists in the system.",
+            Self::UsernameTaken => "The user with this username already exists in the system.",
+            Self::WrongCredentials => "Incorrect email or password",
+            Self::WrongPassword => "Incorrect password",
+            Self::LastAdministrator => {
+                "This is the last active administrator; make another user administrator first"
             }
-            Self::UsernameTaken => (
-                S::BAD_REQUEST,
-                "username_taken",
-                "The user with this username already exists in the system.",
-            ),
-            Self::WrongCredentials => (S::BAD_REQUEST, "invalid_credentials", "Incorrect email or password"),
-            Self::InactiveLogin => (S::BAD_REQUEST, "inactive_user", "Inactive user"),
-            Self::WrongPassword => (S::BAD_REQUEST, "wrong_password", "Incorrect password"),
-            Self::LastAdministrator => (
-                S::CONFLICT,
-                "last_admin",
-                "This is the last active administrator; make another user administrator first",
-            ),
-            Self::VersionMismatch => (
-                S::PRECONDITION_FAILED,
-                "version_mismatch",
-                "The user has changed meanwhile; read it again and repeat with its new ETag",
-            ),
-            Self::Invalid(_) => (S::UNPROCESSABLE_ENTITY, "validation_error", "The request is not valid"),
-            Self::InvalidForm { .. } => {
-                (S::UNPROCESSABLE_ENTITY, "validation_error", "The form is not valid; see `detail`")
+            Self::VersionMismatch => {
+                "The user has changed meanwhile; read it again and repeat with its new ETag"
             }
-            Self::UnreadableBody(_) => {
-                (S::BAD_REQUEST, "unreadable_body", "There was an error parsing the body")
+            Self::Invalid(_) => "The request is not valid",
+            Self::InvalidForm { .. } => "The form is not valid; see `detail`",
+            Self::UnreadableBody(_) => "There was an error parsing the body",
+            Self::BodyTooLarge => "The request body is larger than 64 KiB",
+            Self::BodyTooSlow => "The request body took longer than 30 s",
+            Self::Unavailable { .. } => "The database is out of reach; try again later",
+            Self::OutcomeUnknown { .. } => {
+                "Nobody can tell whether this was done; read back whether it was before you repeat it"
             }
-            Self::BodyTooLarge => {
-                (S::PAYLOAD_TOO_LARGE, "body_too_large", "The request body is larger than 64 KiB")
-            }
-            Self::BodyTooSlow => {
-                (S::REQUEST_TIMEOUT, "body_too_slow", "The request body took longer than 30 s")
-            }
-            Self::Unavailable { .. } => {
-                (S::SERVICE_UNAVAILABLE, "unavailable", "The database is out of reach; try again later")
-            }
-            Self::OutcomeUnknown { .. } => (
-                S::SERVICE_UNAVAILABLE,
-                "outcome_unknown",
-                "Nobody can tell whether this was done; repeat it with the same Idempotency-Key",
-            ),
-            Self::ProjectionBehind { .. } => (
-                S::SERVICE_UNAVAILABLE,
-                "projection_behind",
-                "The read model is behind the event log; try again in a moment",
-            ),
-            Self::Busy { .. } => {
-                (S::SERVICE_UNAVAILABLE, "busy", "The service is busy; try again in a moment")
-            }
-            Self::Internal { .. } => (S::INTERNAL_SERVER_ERROR, "internal", "Internal Server Error"),
-            Self::Other(status) => (*status, "http_error", status.canonical_reason().unwrap_or("Error")),
+            Self::ProjectionBehind { .. } => "The read model is behind the event log; try again in a moment",
+            Self::Busy { .. } => "The service is busy; try again in a moment",
+            Self::Internal { .. } => "Internal Server Error",
+            Self::Other(status) => status.canonical_reason().unwrap_or("Error"),
         }
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let (status, ..) = self.says();
+        let (status, _) = self.code();
         let mut response = status.into_response();
         let headers = response.headers_mut();
         if matches!(self, Self::NotAuthenticated) {

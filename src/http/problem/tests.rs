@@ -9,6 +9,8 @@ use crate::crypto::HashingError;
 use crate::http::extract::RequestIds;
 use crate::query::QueryError;
 
+const REQUEST: &str = "0193e2b4-0000-7000-8000-000000000001";
+
 fn answer(problem: Problem) -> (u16, Value) {
     let body = problem.render(&id());
     (problem.into_response().status().as_u16(), serde_json::from_slice(&body).unwrap())
@@ -17,7 +19,7 @@ fn answer(problem: Problem) -> (u16, Value) {
 fn id() -> RequestId {
     let headers = axum::http::HeaderMap::from_iter([(
         crate::http::headers::REQUEST_ID,
-        axum::http::HeaderValue::from_static("r-1"),
+        axum::http::HeaderValue::from_static(REQUEST),
     )]);
     RequestId::of(&headers, &RequestIds::new(&store::Ambient::system()))
 }
@@ -25,7 +27,7 @@ fn id() -> RequestId {
 #[test]
 fn an_error_has_detail_code_and_request_id() {
     let expected = json!({
-        "detail": "The user with this email already exists in the system.", "code": "email_taken", "request_id": "r-1"
+        "detail": "The user with this email already exists in the system.", "code": "email_taken", "request_id": REQUEST
     });
     assert_eq!(answer(Problem::EmailTaken), (400, expected));
 }
@@ -34,7 +36,7 @@ fn an_error_has_detail_code_and_request_id() {
 fn a_failed_login_speaks_oauth_as_well() {
     let expected = json!({
         "detail": "Incorrect email or password", "error": "invalid_grant",
-        "error_description": "Incorrect email or password", "code": "invalid_credentials", "request_id": "r-1"
+        "error_description": "Incorrect email or password", "code": "invalid_credentials", "request_id": REQUEST
     });
     assert_eq!(answer(Problem::WrongCredentials), (400, expected));
     let fault = Fault::missing(Loc::Field("username"), Value::Null);

@@ -1,16 +1,10 @@
 //! `POST /users/{id}/deactivate`
 
-use std::sync::Arc;
-
-use axum::Json;
-use axum::extract::State;
 use axum::response::IntoResponse;
 use domain::Command;
 
-use super::{ReasonBody, UserDetail, carry_out};
-use crate::app::App;
-use crate::http::extract::{Admin, IfMatch, MaybeValid, RequestId, UserPath};
-use crate::http::headers::{Version, Written};
+use super::account_change::AccountChange;
+use super::{ReasonBody, UserDetail};
 use crate::http::openapi::{ErrorBody, ValidationErrorBody};
 use crate::http::problem::Problem;
 
@@ -37,15 +31,6 @@ use crate::http::problem::Problem;
         (status = 422, description = "A bad reason", body = ValidationErrorBody),
     ),
 )]
-pub(crate) async fn deactivate(
-    State(app): State<Arc<App>>,
-    Admin(admin): Admin,
-    UserPath(id): UserPath,
-    IfMatch(version): IfMatch,
-    request_id: RequestId,
-    MaybeValid(body): MaybeValid<ReasonBody>,
-) -> Result<impl IntoResponse, Problem> {
-    let command = Command::Deactivate { reason: body.and_then(|body| body.reason) };
-    let user = carry_out(&app, &admin.cause(&request_id), id, &command, version).await?;
-    Ok((Version(user.version), Written(user.position), Json(UserDetail::of_state(&user)?)))
+pub(crate) async fn deactivate(change: AccountChange) -> Result<impl IntoResponse, Problem> {
+    change.carry_out(|reason| Command::Deactivate { reason }).await
 }

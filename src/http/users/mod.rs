@@ -1,5 +1,6 @@
 //! `/users`: accounts, seen by their owners (`me`) and by administrators.
 
+mod account_change;
 pub(crate) mod deactivate;
 pub(crate) mod me;
 pub(crate) mod reactivate;

@@ -24,6 +24,7 @@ pub(crate) fn settings(store: &Store) -> Settings {
             api_prefix: "/api/v1".to_owned(),
             project_name: "Aegis".to_owned(),
             cors_origins: vec!["https://app.example".to_owned()],
+            trusted_proxies: Vec::new(),
         },
         tokens: TokenSettings {
             secret_key: Secret::new(SECRET_KEY.to_owned()),

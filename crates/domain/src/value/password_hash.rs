@@ -41,8 +41,9 @@ impl PasswordHash {
         Ok(Self(hash))
     }
 
-    /// A hash out of an event: accepted when it was written, and not judged again.
-    pub(crate) fn recorded(hash: &str) -> Self {
+    /// A hash out of an event, or of a row made of one: accepted when it was written, and not judged again.
+    #[must_use]
+    pub fn recorded(hash: &str) -> Self {
         Self(hash.to_owned())
     }
 

@@ -58,8 +58,9 @@ impl Username {
         Ok(Self(shown.to_owned()))
     }
 
-    /// A name out of an event: accepted when it was written, and not judged again.
-    pub(crate) fn recorded(shown: &str) -> Self {
+    /// A name out of an event, or of a row made of one: accepted when it was written, and not judged again.
+    #[must_use]
+    pub fn recorded(shown: &str) -> Self {
         Self(shown.to_owned())
     }
 

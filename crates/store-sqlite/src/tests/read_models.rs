@@ -1,4 +1,4 @@
-use store::{ApplyError, Change, Checkpoint, Column, ColumnKind, Position, ReadModels, Table};
+use store::{ApplyError, Change, Checkpoint, Column, ColumnKind, Pair, Position, ReadModels, Table};
 
 use super::*;
 
@@ -14,6 +14,9 @@ static USERS: Table = Table {
     ],
     indexes: &["email"],
 };
+
+static OTHERS: Table = Table { name: "users_1_b", columns: USERS.columns, indexes: USERS.indexes };
+static PAIR: Pair = Pair { name: "users", tables: [&USERS, &OTHERS] };
 
 fn change(key: &str, row: Value) -> Change {
     Change { key: key.to_owned(), row: Some(object(row)) }
@@ -59,13 +62,15 @@ async fn rows_move_only_from_where_the_writer_believes_them_to_be() {
     let database = Database::new();
     let (one, two) =
         (SqliteStore::open(&database.path()).unwrap(), SqliteStore::open(&database.path()).unwrap());
+    one.prepare(&OTHERS).await.unwrap();
+    one.switch(&PAIR, 0).await.unwrap();
     one.prepare(&USERS).await.unwrap();
     let start = Checkpoint::default();
     let row = |name: &str| vec![change(name, json!({"id": name}))];
     one.apply(&USERS, start, Position::new(5), row("a")).await.unwrap();
     let late = two.apply(&USERS, start, Position::new(4), row("b")).await;
     assert!(matches!(late, Err(ApplyError::Overtaken)));
-    let emptied = two.reset(&USERS).await.unwrap();
+    let emptied = two.reset(&PAIR, 1).await.unwrap();
     assert_eq!(emptied, Checkpoint { rebuilds: 1, position: Position::START });
     assert!(matches!(one.apply(&USERS, start, Position::new(6), row("c")).await, Err(ApplyError::Overtaken)));
     assert!(one.page(&USERS, None, 10).await.unwrap().is_empty());

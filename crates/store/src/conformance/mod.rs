@@ -51,6 +51,7 @@ macro_rules! conformance {
             rows::every_kind_of_column_comes_back
             rows::rows_are_found_by_index_and_by_page
             rows::a_reset_table_is_empty_and_starts_again
+            rows::a_pair_is_switched_once_and_never_back_in_time
             rows::watchers_hear_of_checkpoints_of_another_process
         );
     };

@@ -5,20 +5,19 @@ use serde_json::json;
 
 use super::world::{Handle, PATIENCE, World};
 use crate::event::Position;
-use crate::rows::{ApplyError, Change, Checkpoint, Column, ColumnKind, Row, Table};
+use crate::rows::{ApplyError, Change, Checkpoint, Column, ColumnKind, Pair, Row, Table};
 
-static THINGS: Table = Table {
-    name: "things_1",
-    columns: &[
-        Column { name: "id", kind: ColumnKind::Text },
-        Column { name: "label", kind: ColumnKind::Text },
-        Column { name: "count", kind: ColumnKind::Integer },
-        Column { name: "good", kind: ColumnKind::Boolean },
-        Column { name: "made_at", kind: ColumnKind::Time },
-        Column { name: "tags", kind: ColumnKind::TextList },
-    ],
-    indexes: &["label"],
-};
+static COLUMNS: [Column; 6] = [
+    Column { name: "id", kind: ColumnKind::Text },
+    Column { name: "label", kind: ColumnKind::Text },
+    Column { name: "count", kind: ColumnKind::Integer },
+    Column { name: "good", kind: ColumnKind::Boolean },
+    Column { name: "made_at", kind: ColumnKind::Time },
+    Column { name: "tags", kind: ColumnKind::TextList },
+];
+static THINGS: Table = Table { name: "things_1", columns: &COLUMNS, indexes: &["label"] };
+static OTHERS: Table = Table { name: "things_1_b", columns: &COLUMNS, indexes: &["label"] };
+static PAIR: Pair = Pair { name: "things", tables: [&THINGS, &OTHERS] };
 
 fn row(id: &str, label: &str) -> Row {
     json!({"id": id, "label": label}).as_object().unwrap().clone()
@@ -35,6 +34,7 @@ fn at(position: u64) -> Checkpoint {
 async fn prepared(world: &World) -> Handle {
     let handle = world.handle().await;
     handle.rows.prepare(&THINGS).await.unwrap();
+    handle.rows.prepare(&OTHERS).await.unwrap();
     handle
 }
 
@@ -120,21 +120,54 @@ pub async fn rows_are_found_by_index_and_by_page(world: &World) {
     assert_eq!(ids(handle.rows.page(&THINGS, Some("19"), 10).await.unwrap()), (20..25).collect::<Vec<_>>());
 }
 
-/// A reset empties the table; whoever still believes in the old checkpoint writes nothing.
+/// A reset empties the idle table; whoever still believes in the old checkpoint writes nothing.
 pub async fn a_reset_table_is_empty_and_starts_again(world: &World) {
     let handle = prepared(world).await;
+    let rows = &handle.rows;
     let changes = (0..2500).map(|n| change(&n.to_string(), "x")).collect();
-    handle.rows.apply(&THINGS, at(0), Position::new(5), changes).await.unwrap();
-    let fresh = handle.rows.reset(&THINGS).await.unwrap();
+    rows.apply(&OTHERS, at(0), Position::new(5), changes).await.unwrap();
+    rows.apply(&THINGS, at(0), Position::new(5), vec![change("live", "live")]).await.unwrap();
+    let fresh = rows.reset(&PAIR, 0).await.unwrap();
     assert_eq!(fresh, Checkpoint { rebuilds: 1, position: Position::START });
-    assert_eq!(handle.rows.checkpoint(&THINGS).await.unwrap(), fresh);
-    assert!(labels(&handle).await.is_empty());
+    assert_eq!(rows.checkpoint(&OTHERS).await.unwrap(), fresh);
+    assert!(rows.page(&OTHERS, None, 10).await.unwrap().is_empty());
     for stale in [at(5), at(0)] {
-        let refused = handle.rows.apply(&THINGS, stale, Position::new(6), vec![change("a", "old")]).await;
+        let refused = rows.apply(&OTHERS, stale, Position::new(6), vec![change("a", "old")]).await;
         assert!(matches!(refused, Err(ApplyError::Overtaken)), "{refused:?}");
     }
-    handle.rows.apply(&THINGS, fresh, Position::new(5), vec![change("a", "new")]).await.unwrap();
-    assert_eq!(labels(&handle).await, ["new"]);
+    rows.apply(&OTHERS, fresh, Position::new(5), vec![change("a", "new")]).await.unwrap();
+    assert_eq!(rows.page(&OTHERS, None, 10).await.unwrap().len(), 1);
+    assert_eq!(
+        (rows.checkpoint(&THINGS).await.unwrap(), labels(&handle).await),
+        (at(5), vec!["live".to_owned()])
+    );
+}
+
+/// The idle table becomes the live one only when it is as far, and only once; what is live is never emptied.
+pub async fn a_pair_is_switched_once_and_never_back_in_time(world: &World) {
+    let handles = [prepared(world).await, prepared(world).await];
+    let rows = &handles[0].rows;
+    assert_eq!(rows.switches(&PAIR).await.unwrap(), 0);
+    rows.apply(&THINGS, at(0), Position::new(5), vec![change("a", "one")]).await.unwrap();
+    let early = rows.switch(&PAIR, 0).await;
+    assert!(matches!(early, Err(ApplyError::Overtaken)), "the idle table is behind: {early:?}");
+    rows.apply(&OTHERS, at(0), Position::new(5), vec![change("a", "two")]).await.unwrap();
+
+    let racers = (0..6).map(|n| handles[n % 2].rows.switch(&PAIR, 0));
+    let results = join_all(racers).await;
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1, "{results:?}");
+    assert!(results.iter().all(|r| matches!(r, Ok(()) | Err(ApplyError::Overtaken))), "{results:?}");
+    let mut signals = handles[1].log.signals();
+    let heard = signals.wait_for(|signal| signal.switches(PAIR.name) == 1);
+    tokio::time::timeout(PATIENCE, heard).await.unwrap().unwrap();
+    assert_eq!(handles[1].rows.switches(&PAIR).await.unwrap(), 1);
+    assert_eq!(PAIR.live(1).name, OTHERS.name);
+
+    let late = rows.reset(&PAIR, 0).await;
+    assert!(matches!(late, Err(ApplyError::Overtaken)), "that table is live now: {late:?}");
+    assert_eq!(rows.page(&OTHERS, None, 10).await.unwrap().len(), 1);
+    rows.reset(&PAIR, 1).await.unwrap();
+    assert!(rows.page(&THINGS, None, 10).await.unwrap().is_empty());
 }
 
 /// Who waits for a projection hears of it, whoever projects.
@@ -146,7 +179,10 @@ pub async fn watchers_hear_of_checkpoints_of_another_process(world: &World) {
         let woken = signals.wait_for(|signal| signal.projected(THINGS.name) >= Position::new(position));
         tokio::time::timeout(PATIENCE, woken).await.unwrap().unwrap();
     }
-    projector.rows.reset(&THINGS).await.unwrap();
-    let reset = signals.wait_for(|signal| signal.projected(THINGS.name) == Position::START);
+    projector.rows.apply(&OTHERS, at(0), Position::new(5), Vec::new()).await.unwrap();
+    projector.rows.reset(&PAIR, 0).await.unwrap();
+    let reset = signals.wait_for(|signal| {
+        signal.checkpoints.get(OTHERS.name) == Some(&Checkpoint { rebuilds: 1, position: Position::START })
+    });
     tokio::time::timeout(PATIENCE, reset).await.unwrap().unwrap();
 }

@@ -151,3 +151,23 @@ async fn a_caller_who_hangs_up_loses_the_answer_and_not_the_event() {
     backend.gate.add_permits(1);
     backend.signals().wait_for(|signal| signal.head == Position::new(1)).await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn when_the_task_dies_what_it_had_taken_is_unknown_and_the_rest_was_not_done() {
+    let (_backend, writer, task) = gated();
+    let (in_flight, queued, ()) = tokio::join!(
+        writer.append(an_append(1)),
+        async {
+            tokio::task::yield_now().await;
+            writer.append(an_append(1)).await
+        },
+        async {
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+            task.abort();
+        }
+    );
+    assert!(matches!(in_flight, Err(AppendError::Unknown(_))), "{in_flight:?}");
+    assert!(matches!(queued, Err(AppendError::Busy)), "{queued:?}");
+}

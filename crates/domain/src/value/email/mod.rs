@@ -56,8 +56,9 @@ impl EmailAddress {
         Ok(Self(format!("{local_part}@{}", domain.unicode)))
     }
 
-    /// An address out of an event: accepted when it was written, and not judged again.
-    pub(crate) fn recorded(shown: &str) -> Self {
+    /// An address out of an event, or of a row made of one: accepted when it was written, and not judged again.
+    #[must_use]
+    pub fn recorded(shown: &str) -> Self {
         Self(shown.to_owned())
     }
 

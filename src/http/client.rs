@@ -1,0 +1,103 @@
+//! Who is at the other end: the connection's peer, or whom a proxy that the operator trusts says it speaks for.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::http::{Extensions, HeaderMap, HeaderName};
+
+use crate::config::Network;
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// The address at the other end of the connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer(pub(super) IpAddr);
+
+/// The client's address; `None` if the request came over no connection.
+pub(super) fn address(extensions: &Extensions, headers: &HeaderMap, proxies: &[Network]) -> Option<IpAddr> {
+    let Peer(peer) = extensions.get()?;
+    Some(client(*peer, headers, proxies))
+}
+
+/// Anybody can write anything into `X-Forwarded-For`, and each proxy adds whom it heard it from: it is believed from
+/// the right, for as long as a trusted proxy wrote it.
+fn client(peer: IpAddr, headers: &HeaderMap, proxies: &[Network]) -> IpAddr {
+    let is_trusted = |address: IpAddr| proxies.iter().any(|network| network.contains(address));
+    let mut client = peer.to_canonical();
+    let lines = headers.get_all(FORWARDED_FOR).iter().rev();
+    let mut entries = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
+    while is_trusted(client) {
+        let Some(next) = entries.next().and_then(parse) else { break };
+        client = next;
+    }
+    client
+}
+
+/// An address, which some proxies write with the port.
+fn parse(entry: &[u8]) -> Option<IpAddr> {
+    let text = str::from_utf8(entry).ok()?.trim();
+    let address = text.parse().or_else(|_| text.parse().map(|address: SocketAddr| address.ip()));
+    address.ok().map(|address| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    const PROXIES: [&str; 3] = ["10.0.0.0/8", "127.0.0.1", "fd00::/8"];
+
+    #[track_caller]
+    fn seen(peer: &str, forwarded: &[&str]) -> String {
+        let proxies: Vec<_> = PROXIES.map(|network| network.parse().unwrap()).into();
+        let lines =
+            forwarded.iter().map(|line| (FORWARDED_FOR, HeaderValue::from_bytes(line.as_bytes()).unwrap()));
+        let headers = lines.fold(HeaderMap::new(), |mut headers, (name, line)| {
+            headers.append(name, line);
+            headers
+        });
+        client(peer.parse().unwrap(), &headers, &proxies).to_string()
+    }
+
+    #[test]
+    fn a_peer_that_is_no_trusted_proxy_speaks_for_itself() {
+        for forwarded in [&[][..], &["198.51.100.7"], &["198.51.100.7, 10.0.0.1"], &["10.0.0.1"]] {
+            assert_eq!(seen("203.0.113.9", forwarded), "203.0.113.9");
+        }
+        let headers = HeaderMap::from_iter([(FORWARDED_FOR, HeaderValue::from_static("198.51.100.7"))]);
+        let loopback = IpAddr::from([127, 0, 0, 1]);
+        assert_eq!(client(loopback, &headers, &[]), loopback, "without the setting nobody is trusted");
+    }
+
+    #[test]
+    fn the_client_is_the_right_most_address_that_is_no_trusted_proxy() {
+        for (peer, forwarded, expected) in [
+            ("10.0.0.1", &["198.51.100.7"][..], "198.51.100.7"),
+            ("10.0.0.1", &["192.0.2.1, 198.51.100.7"], "198.51.100.7"),
+            ("10.0.0.1", &["192.0.2.1 ,198.51.100.7,10.9.9.9"], "198.51.100.7"),
+            ("::ffff:10.0.0.1", &["::ffff:198.51.100.7"], "198.51.100.7"),
+            ("10.0.0.1", &["192.0.2.1", "198.51.100.7, fd00::5", "10.9.9.9"], "198.51.100.7"),
+            ("127.0.0.1", &["198.51.100.7:4711"], "198.51.100.7"),
+            ("fd00::1", &["[2001:db8::7]:4711"], "2001:db8::7"),
+            // All of them are proxies: the farthest began.
+            ("10.0.0.1", &["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
+            ("10.0.0.1", &[], "10.0.0.1"),
+        ] {
+            assert_eq!(seen(peer, forwarded), expected, "{peer} {forwarded:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_ends_the_walk_at_the_last_good_one() {
+        for (forwarded, expected) in [
+            ("unknown", "10.0.0.1"),
+            ("", "10.0.0.1"),
+            ("198.51.100.7, ", "10.0.0.1"),
+            ("198.51.100.7, <script>, 10.0.0.2", "10.0.0.2"),
+            ("198.51.100.7, \u{FF}, 10.0.0.2", "10.0.0.2"),
+            ("198.51.100.7,,10.0.0.2", "10.0.0.2"),
+        ] {
+            assert_eq!(seen("10.0.0.1", &[forwarded]), expected, "{forwarded:?}");
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! What the layout promises, checked: the arrows between crates, what each layer may name, and that every path in the
 //! documents exists.
+#![cfg(test)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -126,7 +126,7 @@ impl ReadModels for SqliteStore {
 
     async fn switch(&self, pair: &'static Pair, switches: u64) -> Result<(), ApplyError> {
         let board = Arc::clone(&self.board);
-        let switched = self.write(move |connection| {
+        let done = self.write(move |connection| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let position =
                 |table: &Table| read_checkpoint(&transaction, table.name).map(|found| found.position);
@@ -134,13 +134,13 @@ impl ReadModels for SqliteStore {
             if read_checkpoint(&transaction, pair.name)?.rebuilds != switches || !as_far {
                 return Ok(false);
             }
-            let switched = Checkpoint { rebuilds: switches.saturating_add(1), position: Position::START };
-            write_checkpoint(&transaction, pair.name, switched)?;
+            let entry = Checkpoint { rebuilds: switches.saturating_add(1), position: Position::START };
+            write_checkpoint(&transaction, pair.name, entry)?;
             transaction.commit()?;
-            board.raise_checkpoint(pair.name, switched);
+            board.raise_checkpoint(pair.name, entry);
             Ok(true)
         });
-        if switched.await? { Ok(()) } else { Err(ApplyError::Overtaken) }
+        if done.await? { Ok(()) } else { Err(ApplyError::Overtaken) }
     }
 }
 

@@ -18,7 +18,7 @@ use crate::server::SET;
 const PORT: u16 = 27017;
 const ENGINE_DEADLINE: Duration = Duration::from_secs(5);
 /// A first pull takes a while.
-const CONTAINER_DEADLINE: Duration = Duration::from_secs(300);
+const CONTAINER_DEADLINE: Duration = Duration::from_mins(5);
 
 /// Ends the container when nobody outside has been connected for half a minute (`6989` is 27017, `01` means
 /// established): the engine would not notice that the tests were killed.

@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 use crate::error::Error;
 
 /// Generous: a loaded machine may take long, and nothing waits once the answer is there.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 const STEP: Duration = Duration::from_millis(25);
 const PATIENCE: Duration = Duration::from_secs(5);
 const ALREADY_INITIALIZED: i32 = 23;

@@ -30,7 +30,7 @@ pub(crate) fn settings(store: &Store) -> Settings {
             secret_key: Secret::new(SECRET_KEY.to_owned()),
             previous_key: None,
             algorithm: Algorithm::HS256,
-            lifetime: Duration::from_secs(7 * 24 * 60 * 60),
+            lifetime: Duration::from_hours(7 * 24),
         },
         passwords: PasswordSettings {
             memory_kib: 64,

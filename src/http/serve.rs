@@ -88,7 +88,13 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: CancellationT
 
 fn protocol() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_BOUND).max_buf_size(MAX_HEAD);
+    // Who has said all they have to say may close that half and still be answered, as simple tools do.
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_BOUND)
+        .max_buf_size(MAX_HEAD)
+        .half_close(true);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(PING).keep_alive_timeout(PING);
     builder
 }

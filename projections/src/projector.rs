@@ -66,6 +66,7 @@ pub struct ProjectorHandle {
 impl ProjectorHandle {
     /// How it is doing.
     #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "nothing happens between borrowing and copying")]
     pub fn progress(&self) -> Progress {
         self.progress.borrow().clone()
     }
@@ -180,7 +181,7 @@ impl Projector {
     async fn give_way(&self, table: &Table) {
         let mut signals = self.events.signals();
         loop {
-            let seen = signals.borrow().projected(table.name);
+            let seen = self.events.signal().projected(table.name);
             let moved = signals.wait_for(|signal| signal.projected(table.name) != seen);
             if tokio::time::timeout(GIVE_WAY, moved).await.is_err() {
                 return;
@@ -191,7 +192,7 @@ impl Projector {
     /// The table that is read now, as far as this process has heard.
     fn live(&self) -> &'static Table {
         let pair = self.projection.pair();
-        pair.live(self.events.signals().borrow().switches(pair.name))
+        pair.live(self.events.signal().switches(pair.name))
     }
 
     fn folding(&self, table: &'static Table) -> Folding {

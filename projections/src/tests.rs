@@ -72,7 +72,7 @@ impl World {
     }
 
     fn live(&self) -> &'static Table {
-        USERS.live(self.store.signals().borrow().switches(USERS.name))
+        USERS.live(self.store.signal().switches(USERS.name))
     }
 
     async fn rebuild(&self) {

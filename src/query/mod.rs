@@ -91,7 +91,7 @@ impl UserQueries {
     /// # Errors
     /// [`QueryError::BeyondHead`] if there is no such position yet, [`QueryError::Behind`] if the rows do not get there in time.
     pub async fn reach(&self, position: Position) -> Result<(), QueryError> {
-        if self.store.signals().borrow().projected(self.live().name) >= position {
+        if self.store.signal().projected(self.live().name) >= position {
             return Ok(());
         }
         let head = self.store.head().await?.position;
@@ -149,7 +149,7 @@ impl UserQueries {
     /// A row is as good as the projector that keeps it. While that one stands still, the log itself is asked whether
     /// it has more on this user: who was deactivated must not come in by an old row.
     async fn current(&self, row: UserRow) -> Result<UserRow, QueryError> {
-        if self.store.signals().borrow().lags(self.live().name, TRUSTED_LAG) {
+        if self.store.signal().lags(self.live().name, TRUSTED_LAG) {
             let stream =
                 StreamId::new(row.id.stream()).map_err(|error| StoreError::corrupt(error.to_string()))?;
             if let Some(wanted) = self.store.moved_beyond(&stream, row.version).await? {
@@ -161,7 +161,7 @@ impl UserQueries {
 
     /// The table that is read now, as far as this process has heard.
     fn live(&self) -> &'static Table {
-        USERS.live(self.store.signals().borrow().switches(USERS.name))
+        USERS.live(self.store.signal().switches(USERS.name))
     }
 
     /// The table that is read now and how far it is, as the database has it.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mongodb::bson::{Document, RawDocumentBuf, doc};
+use mongodb::bson::{Document, RawDocumentBuf, Timestamp, doc};
 use mongodb::error::{Error, ErrorKind};
 use mongodb::options::{
     Acknowledgment, ClientOptions, DatabaseOptions, ReadConcern, ReadPreference, SelectionCriteria,
@@ -14,6 +14,7 @@ use mongodb::{Client, ClientSession, Collection, Database};
 use store::StoreError;
 
 use crate::failure::from_driver;
+use crate::seen::Seen;
 
 /// Under which name the server knows this process, unless the URL says another.
 const APP_NAME: &str = "aegis";
@@ -58,9 +59,10 @@ impl Connection {
         watching.min_pool_size = None;
         options.max_pool_size.get_or_insert(WORK_POOL);
         let direct = direct(options.clone());
+        let seen = Seen::default();
         Ok(Self {
-            work: Db::new(options, database)?,
-            watched: Db::new(watching, database)?,
+            work: Db::new(options, database, &seen)?,
+            watched: Db::new(watching, database, &seen)?,
             hosts: hosts.join(","),
             direct,
         })
@@ -85,10 +87,11 @@ impl Connection {
 pub(crate) struct Db {
     database: Database,
     app_name: Arc<str>,
+    seen: Seen,
 }
 
 impl Db {
-    fn new(options: ClientOptions, name: &str) -> Result<Self, StoreError> {
+    fn new(options: ClientOptions, name: &str, seen: &Seen) -> Result<Self, StoreError> {
         let app_name = options.app_name.as_deref().unwrap_or(APP_NAME).into();
         let client = Client::with_options(options).map_err(|error| bad_url(&error))?;
         let options = DatabaseOptions::builder()
@@ -96,7 +99,7 @@ impl Db {
             .write_concern(write_concern())
             .selection_criteria(primary())
             .build();
-        Ok(Self { database: client.database_with_options(name, options), app_name })
+        Ok(Self { database: client.database_with_options(name, options), app_name, seen: seen.clone() })
     }
 
     pub(crate) fn handle(&self) -> &Database {
@@ -143,7 +146,8 @@ impl Db {
         self.database.collection(name)
     }
 
-    /// A session for one transaction: snapshot reads, journalled majority writes, on the primary.
+    /// A session that reads nothing older than what this process has seen. Its transactions have snapshot reads and
+    /// journalled majority writes, on the primary.
     pub(crate) async fn session(&self) -> Result<ClientSession, Error> {
         let transaction = TransactionOptions::builder()
             .read_concern(ReadConcern::snapshot())
@@ -153,9 +157,21 @@ impl Db {
             .build();
         let options = SessionOptions::builder()
             .default_transaction_options(transaction)
-            .causal_consistency(false)
+            .causal_consistency(true)
             .build();
-        self.database.client().start_session().with_options(options).await
+        let mut session = self.database.client().start_session().with_options(options).await?;
+        self.seen.hand_to(&mut session);
+        Ok(session)
+    }
+
+    /// What was read in this session, or committed, is not missed by later ones.
+    pub(crate) fn saw(&self, session: &ClientSession) {
+        self.seen.learn_from(session);
+    }
+
+    /// A change of this time was heard of: later sessions do not miss it.
+    pub(crate) fn heard_of(&self, change: Option<Timestamp>) {
+        self.seen.hear_of(change);
     }
 }
 

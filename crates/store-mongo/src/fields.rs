@@ -92,28 +92,8 @@ pub(crate) fn date(at: Timestamp) -> DateTime {
     DateTime::from_millis(at.as_millisecond())
 }
 
-/// The first stored date that is not before a moment: stored dates have whole milliseconds.
-pub(crate) fn date_from(moment: Timestamp) -> DateTime {
-    let floor = moment.as_nanosecond().div_euclid(1_000_000);
-    let exact = moment.as_nanosecond().rem_euclid(1_000_000) == 0;
-    DateTime::from_millis(i64::try_from(floor).unwrap_or(i64::MAX).saturating_add(i64::from(!exact)))
-}
-
 /// A document as it goes to the server.
 pub(crate) fn raw(document: &Document) -> Result<RawDocumentBuf, StoreError> {
     RawDocumentBuf::try_from(document)
         .map_err(|error| StoreError::corrupt(format!("a document is no BSON: {error}")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn moments_between_milliseconds_round_up() {
-        for (nanos, millis) in [(0, 0), (1, 1), (1_000_000, 1), (1_000_001, 2), (-1, 0), (-1_000_000, -1)] {
-            let moment = Timestamp::from_nanosecond(nanos).unwrap();
-            assert_eq!(date_from(moment), DateTime::from_millis(millis), "{nanos} ns");
-        }
-    }
 }

@@ -2,8 +2,8 @@
 //! transactions with snapshot reads and majority, journalled writes.
 //!
 //! `connect` says how the server is spoken to; `migrate` makes a database; `commit` runs a batch in the loop of
-//! `transaction`, with what `facts` reads; `orphans` clears away what crashed processes leave open; `log` reads events
-//! back; `rows`, `clearing` and `switching` keep read models; `watch` wakes whoever follows. `document` is the only
+//! `transaction`, with what `facts` reads; `orphans` clears away what crashed processes leave open; `find` reads outside
+//! of transactions, and `seen` keeps all reads from going back in time; `log` reads events back; `rows`, `clearing` and `switching` keep read models; `watch` wakes whoever follows. `document` is the only
 //! place that knows how an event looks in BSON, `row_document` the same for rows, `failure` the only one that reads the
 //! driver's errors.
 //!
@@ -16,11 +16,13 @@ mod document;
 mod facts;
 mod failure;
 mod fields;
+mod find;
 mod log;
 mod migrate;
 mod orphans;
 mod row_document;
 mod rows;
+mod seen;
 mod shield;
 mod switching;
 mod transaction;
@@ -60,14 +62,6 @@ impl MongoStore {
             board: Arc::default(),
             watching: Arc::default(),
         })
-    }
-
-    /// Whether the log can be read, as a majority knows it.
-    ///
-    /// # Errors
-    /// [`StoreError`] if it cannot.
-    pub async fn ready(&self) -> Result<(), StoreError> {
-        self.head().await.map(drop)
     }
 
     /// Says goodbye to the server. A process that ends without it may leave sessions behind, which the server forgets

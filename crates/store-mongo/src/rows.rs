@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
 use mongodb::bson::raw::cstr;
-use mongodb::bson::{Document, RawArrayBuf, RawDocumentBuf, doc};
+use mongodb::bson::{Document, RawArrayBuf, RawDocument, RawDocumentBuf, doc};
 use mongodb::{ClientSession, IndexModel};
 use store::{ApplyError, Change, Checkpoint, Pair, Position, ReadModels, Row, StoreError, Table};
 
@@ -14,7 +14,7 @@ use crate::connect::Db;
 use crate::facts::ONE_REPLY;
 use crate::failure::{Failure, cannot, check_statements};
 use crate::fields::raw;
-use crate::log::find;
+use crate::find::find;
 use crate::migrate::make_collection;
 use crate::row_document::{field, from_checkpoint, from_row, ids, to_checkpoint, to_row};
 use crate::shield::{SHORT, answered, shielded};
@@ -122,9 +122,12 @@ impl MongoStore {
         order: Document,
         limit: usize,
     ) -> Result<Vec<(String, Row)>, StoreError> {
-        let rows = self.connection.work.table(table.name);
+        let db = self.connection.work.clone();
         answered("reading rows", SHORT, async move {
-            find(&rows, "reading rows", filter, order, limit, |document| to_row(table, document)).await
+            find(&db, &db.table(table.name), "reading rows", filter, order, limit, |document| {
+                to_row(table, document)
+            })
+            .await
         })
         .await
     }
@@ -166,11 +169,11 @@ async fn prepare(db: &Db, table: &'static Table) -> Result<Checkpoint, StoreErro
 
 /// How far a table is, and whether old rows are still being removed; of a pair, how often it was switched.
 async fn checkpoint(db: &Db, name: &str) -> Result<(Checkpoint, bool), StoreError> {
-    let found =
-        db.projections().find_one(doc! { "_id": name }).await.map_err(cannot("reading a checkpoint"))?;
-    let Some(found) = found else { return Ok((Checkpoint::default(), false)) };
-    let (_, checkpoint, clearing) = to_checkpoint(&found)?;
-    Ok((checkpoint, clearing))
+    let decode =
+        |found: &RawDocument| to_checkpoint(found).map(|(_, checkpoint, clearing)| (checkpoint, clearing));
+    let by_name = doc! { "_id": name };
+    let found = find(db, &db.projections(), "reading a checkpoint", by_name, doc! {}, 1, decode).await?;
+    Ok(found.into_iter().next().unwrap_or_default())
 }
 
 /// Rows to write together with their checkpoint.

@@ -159,7 +159,10 @@ impl<W: Work> Loop<W> {
         session: &mut ClientSession,
     ) -> Result<Result<(), CommitError>, Failure> {
         loop {
-            let Err(error) = session.commit_transaction().await else { return Ok(Ok(())) };
+            let Err(error) = session.commit_transaction().await else {
+                self.db.saw(session);
+                return Ok(Ok(()));
+            };
             let failure = Failure::from(error);
             tracing::debug!(error = failure.describe(), "a commit failed: {what}");
             // Some errors carry neither label. Whether the commit happened is then just as unknown, and asking again

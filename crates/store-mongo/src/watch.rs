@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use crate::connect::Db;
 use crate::failure::{cannot, from_driver};
 use crate::fields::Fields;
-use crate::log::find;
+use crate::find::find;
 use crate::row_document::to_checkpoint;
 
 /// How often to look, and how long a silent change stream waits before it answers "nothing".
@@ -46,9 +46,9 @@ async fn look(db: &Db, board: &Weak<SignalBoard>) -> Result<(), StoreError> {
     let position = |document: &mongodb::bson::RawDocument| {
         Fields::new(document, "the head of the log").position("position")
     };
-    let heads = find(&db.head(), "looking at the head", doc! {}, doc! {}, 1, position).await?;
+    let heads = find(db, &db.head(), "looking at the head", doc! {}, doc! {}, 1, position).await?;
     let checkpoints =
-        find(&db.projections(), "looking at checkpoints", doc! {}, doc! {}, usize::MAX, to_checkpoint)
+        find(db, &db.projections(), "looking at checkpoints", doc! {}, doc! {}, usize::MAX, to_checkpoint)
             .await?;
     let Some(board) = board.upgrade() else { return Ok(()) };
     for head in heads {
@@ -70,7 +70,7 @@ async fn follow(db: Db, board: Weak<SignalBoard>) {
             Ok(stream) => {
                 reported.well("the change stream is open again");
                 pause = Duration::from_millis(100);
-                listen(stream, &board).await
+                listen(&db, stream, &board).await
             }
             Err(error) => error,
         };
@@ -105,12 +105,14 @@ fn whole_documents() -> Document {
 }
 
 /// Raises what the stream brings, until it ends. Says why it did.
-async fn listen(mut stream: Stream, board: &Weak<SignalBoard>) -> StoreError {
+async fn listen(db: &Db, mut stream: Stream, board: &Weak<SignalBoard>) -> StoreError {
     loop {
         let event = stream.next_if_any().await;
         let Some(board) = board.upgrade() else { return ended() };
         match event {
             Ok(Some(event)) => {
+                // Who is woken by a change reads it.
+                db.heard_of(event.cluster_time);
                 if let Err(error) = raise(&board, &event) {
                     return error;
                 }

@@ -1,13 +1,11 @@
 //! Queries of the log.
 
-use jiff::Timestamp;
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
-use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
+use rusqlite::{Connection, params, params_from_iter};
 use store::backend::EventQuery;
 use store::{Envelope, Position, StreamId};
 
 use crate::envelope::{COLUMNS, read_envelope};
-use crate::facts::moment;
 use crate::failure::Failure;
 
 /// The events of one stream.
@@ -26,12 +24,10 @@ pub(crate) fn read_stream(
 
 /// The events that a query asks for.
 pub(crate) fn read_events(connection: &Connection, query: &EventQuery) -> Result<Vec<Envelope>, Failure> {
-    let (after, until) = positions(connection, query)?;
-    if after >= until {
-        return Ok(Vec::new());
-    }
     let (sql, filters) = statement(query);
-    let numbers = [after, until, bound(query.limit)].map(|number| ToSqlOutput::Owned(Value::Integer(number)));
+    let until = query.until.map_or(i64::MAX, Position::to_i64);
+    let numbers = [query.after.to_i64(), until, bound(query.limit)]
+        .map(|number| ToSqlOutput::Owned(Value::Integer(number)));
     let texts = filters.into_iter().map(|text| ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())));
     let mut statement = connection.prepare_cached(&sql)?;
     collect(statement.query(params_from_iter(numbers.into_iter().chain(texts)))?)
@@ -60,39 +56,6 @@ fn statement(query: &EventQuery) -> (String, Vec<&str>) {
         conditions.join(" ")
     );
     (sql, filters)
-}
-
-/// The bounds of a query. `at` never falls as positions rise, so times become positions, without an index on them.
-fn positions(connection: &Connection, query: &EventQuery) -> Result<(i64, i64), Failure> {
-    let after = query.after.to_i64();
-    let until = query.until.map_or(i64::MAX, Position::to_i64);
-    if query.from.is_none() && query.to.is_none() {
-        return Ok((after, until));
-    }
-    let last: Option<i64> = connection.query_row("SELECT max(position) FROM events", [], |row| row.get(0))?;
-    let until = until.min(last.unwrap_or(0));
-    let after = match query.from {
-        Some(from) => last_before(connection, from, after, until)?,
-        None => after,
-    };
-    let until = match query.to {
-        Some(to) => last_before(connection, to, after, until)?,
-        None => until,
-    };
-    Ok((after, until))
-}
-
-/// The last position above `after`, up to `until`, whose event is older than `limit`; `after` if there is none.
-fn last_before(connection: &Connection, limit: Timestamp, after: i64, until: i64) -> Result<i64, Failure> {
-    let mut statement = connection.prepare_cached("SELECT at FROM events WHERE position = ?1")?;
-    let (mut older, mut newer) = (after, until.saturating_add(1));
-    while newer - older > 1 {
-        let middle = older + (newer - older) / 2;
-        let at: Option<i64> = statement.query_row([middle], |row| row.get(0)).optional()?;
-        let at = at.ok_or_else(|| Failure::corrupt(format!("position {middle} is missing from the log")))?;
-        if moment(at)? < limit { older = middle } else { newer = middle }
-    }
-    Ok(older)
 }
 
 fn collect(mut rows: rusqlite::Rows<'_>) -> Result<Vec<Envelope>, Failure> {

@@ -132,18 +132,14 @@ pub struct EventQuery {
     pub stream: Option<StreamId>,
     /// Only this actor.
     pub actor: Option<String>,
-    /// Only events at or after this moment.
-    pub from: Option<Timestamp>,
-    /// Only events before this moment.
-    pub to: Option<Timestamp>,
 }
 
 impl EventQuery {
     /// Whether every event between `after` and `until` is asked for, so that a missing one is an alarm.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        let Self { after: _, until: _, limit: _, types, stream, actor, from, to } = self;
-        types.is_empty() && stream.is_none() && actor.is_none() && from.is_none() && to.is_none()
+        let Self { after: _, until: _, limit: _, types, stream, actor } = self;
+        types.is_empty() && stream.is_none() && actor.is_none()
     }
 
     /// Whether an event is asked for, positions and limit apart.
@@ -152,8 +148,6 @@ impl EventQuery {
         (self.types.is_empty() || self.types.contains(&event.event_type))
             && self.stream.as_ref().is_none_or(|stream| *stream == event.stream)
             && self.actor.as_ref().is_none_or(|actor| *actor == event.actor)
-            && self.from.is_none_or(|from| event.at >= from)
-            && self.to.is_none_or(|to| event.at < to)
     }
 }
 

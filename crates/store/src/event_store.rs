@@ -153,6 +153,14 @@ impl EventStore {
         Ok(news.first().map(|event| event.position))
     }
 
+    /// How far the log and the projections are, as far as this process has heard. It is a copy, so that it may be kept
+    /// while it is asked for again: whoever held the board itself meanwhile could wait for themselves forever.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "nothing happens between borrowing and copying")]
+    pub fn signal(&self) -> Signal {
+        self.signals().borrow().clone()
+    }
+
     /// Follows the log and the projections: wakes on every move, also one that another process made.
     #[must_use]
     pub fn signals(&self) -> watch::Receiver<Signal> {
@@ -164,6 +172,10 @@ impl EventStore {
         let mut signals = self.signals();
         let reached = signals.wait_for(|signal| signal.projected(table) >= position);
         tokio::time::timeout(bound, reached).await.is_ok_and(|signal| signal.is_ok())
+    }
+
+    pub(crate) fn backend(&self) -> &dyn Backend {
+        &*self.backend
     }
 
     /// Finishes what was handed over and stops writing. Every clone can still read; their appends are refused.

@@ -4,7 +4,8 @@
 //! In the order in which an append passes through:
 //! [`append`] says what is asked; [`event_store`] is the door; `prepare` seals what is personal ([`vault`]); `writer`
 //! packs what waits into one transaction; [`judge`] decides it, purely, with [`canonical`], [`merkle`] and
-//! [`checkpoint`] for the verifiable log; [`backend`] is the port that carries it out; [`signal`] wakes who follows.
+//! [`checkpoint`] for the verifiable log; [`backend`] is the port that carries it out; [`signal`] wakes who follows, and
+//! [`page`] reads on.
 //! [`rows`] is the port for read models; [`memory`] implements both ports as the reference; `conformance` holds every
 //! backend to the promises.
 //!
@@ -23,6 +24,7 @@ pub mod event_store;
 pub mod judge;
 pub mod memory;
 pub mod merkle;
+pub mod page;
 mod prepare;
 mod read;
 pub mod rows;
@@ -36,6 +38,7 @@ pub use backend::{Backend, EventQuery, Head};
 pub use error::StoreError;
 pub use event::{Envelope, NewEvent, PersonalData, Position, Recorded, StreamId};
 pub use event_store::EventStore;
+pub use page::Page;
 pub use rows::{ApplyError, Change, Checkpoint, Column, ColumnKind, Pair, ReadModels, Row, Table};
 pub use signal::{Signal, SignalBoard};
 pub use vault::MasterKey;

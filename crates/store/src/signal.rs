@@ -1,7 +1,7 @@
 //! Wake-ups: that something moved, never what. Whoever is woken reads from where it stopped.
 
 use std::collections::BTreeMap;
-
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -16,8 +16,8 @@ pub struct Signal {
     /// The head of the log.
     pub head: Position,
     /// The checkpoint of each projection table, and, under the name of each pair, how often it was switched.
-    pub checkpoints: BTreeMap<String, Checkpoint>,
-    lags: BTreeMap<String, Lag>,
+    pub checkpoints: BTreeMap<Arc<str>, Checkpoint>,
+    lags: BTreeMap<Arc<str>, Lag>,
 }
 
 /// A table that is behind the log.
@@ -55,7 +55,7 @@ impl Signal {
                 self.lags.remove(table);
             } else if self.lags.get(table).is_none_or(|lag| checkpoint.position >= lag.target) {
                 let lag = Lag { target: self.head, since: Some(Instant::now()) };
-                self.lags.insert(table.clone(), lag);
+                self.lags.insert(Arc::clone(table), lag);
             }
         }
     }
@@ -95,7 +95,7 @@ impl SignalBoard {
         self.0.send_if_modified(|signal| {
             let news = signal.checkpoints.get(table).is_none_or(|known| checkpoint > *known);
             if news {
-                let first = signal.checkpoints.insert(table.to_owned(), checkpoint).is_none();
+                let first = signal.checkpoints.insert(table.into(), checkpoint).is_none();
                 signal.note_lags();
                 if let Some(lag) = signal.lags.get_mut(table).filter(|_| first) {
                     lag.since = None;
@@ -107,6 +107,7 @@ impl SignalBoard {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "nothing else happens meanwhile")]
 mod tests {
     use super::*;
 

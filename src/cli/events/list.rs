@@ -48,15 +48,12 @@ pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Outp
         actor: arguments.actor.clone(),
         ..EventQuery::default()
     };
-    while left > 0 {
+    while left > 0 && query.after < head {
         query.limit = left.min(PAGE);
-        let events = session.node.store.read(&query).await?;
-        lines.print(&events, out)?;
-        left -= events.len();
-        match events.last() {
-            Some(last) if events.len() == query.limit => query.after = last.envelope.position,
-            _ => break,
-        }
+        let page = session.node.store.page(&query).await?;
+        lines.print(&page.events, out)?;
+        left -= page.events.len();
+        query.after = page.next;
     }
     Ok(())
 }

@@ -109,19 +109,17 @@ async fn fold(
         query.stream = Some(stream(&id.stream()).map_err(StoreError::corrupt)?);
     }
     let mut users = BTreeMap::new();
-    loop {
-        let events = store.read(&query).await?;
-        for event in &events {
+    while query.after < last {
+        let page = store.page(&query).await?;
+        for event in &page.events {
             if event.envelope.at > moment {
                 return Ok(users);
             }
             take_in(&mut users, event)?;
         }
-        match events.last() {
-            Some(last) if events.len() == PAGE => query.after = last.envelope.position,
-            _ => return Ok(users),
-        }
+        query.after = page.next;
     }
+    Ok(users)
 }
 
 fn take_in(users: &mut BTreeMap<UserId, Replayed>, event: &Recorded) -> Result<(), Failure> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use store::{EventQuery, EventStore, Position, Signal, StoreError};
+use store::{EventQuery, EventStore, Page, Position, Signal, StoreError};
 use tokio::time::{Instant, sleep_until};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::WatchStream;
@@ -145,14 +145,8 @@ impl Follower {
             types: self.types.clone(),
             ..EventQuery::default()
         };
-        let events = self.store.read(&query).await.map_err(End::Unreadable)?;
+        let Page { events, next } = self.store.page(&query).await.map_err(End::Unreadable)?;
         let last = events.last().map(|event| event.envelope.position);
-        let up_to = if events.len() < BATCH { self.head } else { last.unwrap_or(self.head) };
-        if query.is_whole() && last != Some(up_to) {
-            let (after, head) = (self.at, self.head);
-            let what = format!("the log is at position {head}, but not all events after {after} can be read");
-            return Err(End::Unreadable(StoreError::corrupt(what)));
-        }
         if let Some(last) = last {
             self.ask_as_of(last).await?;
         }
@@ -162,7 +156,7 @@ impl Follower {
             let event = CloudEvent::new(event, self.store.log_id(), disclosure);
             out.push_str(&frame::event(&event).map_err(End::Unrenderable)?);
         }
-        self.at = up_to;
+        self.at = next;
         self.told = last.or(self.told);
         Ok(out)
     }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
+use jiff::Timestamp;
 use serde::Serialize;
-use store::{EventQuery, Position};
+use store::EventQuery;
 use utoipa::ToSchema;
 
 use super::CloudEventBody;
@@ -26,14 +27,21 @@ pub(crate) struct EventPage {
     /// By ascending position.
     #[schema(value_type = Vec<CloudEventBody>)]
     events: Vec<CloudEvent>,
-    /// The last position that was looked at, also when filters let nothing through: the next page's `after`.
+    /// The last position that was looked at, also when filters let nothing through: the next page's `after`. A page
+    /// may be short, or empty, and yet not the last.
     next: u64,
     /// The head of the log when the page was read. At `next` = `head` there is no further page yet.
     head: u64,
 }
 
 /// Which events are asked for.
-pub(crate) struct Asked(EventQuery);
+pub(crate) struct Asked {
+    query: EventQuery,
+    /// Only events at or after this moment.
+    from: Option<Timestamp>,
+    /// Only events before this moment.
+    to: Option<Timestamp>,
+}
 
 impl<S: Sync> FromRequestParts<S> for Asked {
     type Rejection = Problem;
@@ -50,10 +58,9 @@ impl<S: Sync> FromRequestParts<S> for Asked {
             types: params.names("types"),
             stream: params.stream("stream"),
             actor: params.text("actor"),
-            from: params.time("from"),
-            to: params.time("to"),
         };
-        params.finish(Self(query))
+        let asked = Self { query, from: params.time("from"), to: params.time("to") };
+        params.finish(asked)
     }
 }
 
@@ -84,40 +91,23 @@ impl<S: Sync> FromRequestParts<S> for Asked {
 pub(crate) async fn list(
     State(app): State<Arc<App>>,
     reader: EventReader,
-    Asked(query): Asked,
+    Asked { query, from, to }: Asked,
 ) -> Result<Json<EventPage>, Problem> {
     let store = &app.node()?.store;
     let head = store.head().await?.position;
+    let after = match from {
+        Some(from) => store.last_before(from, query.after, head).await?,
+        None => query.after,
+    };
+    let until = match to {
+        Some(to) => store.last_before(to, after, head).await?,
+        None => head,
+    };
     // Nothing above the head is read, so that what comes in meanwhile is neither skipped nor counted twice.
-    let query = EventQuery { until: Some(head), ..query };
-    let events = store.read(&query).await?;
-    let last = events.last().map(|event| event.envelope.position);
-    let next = next(&query, head, last, events.len());
-    let events =
-        events.iter().map(|event| CloudEvent::new(event, store.log_id(), reader.disclosure)).collect();
+    let page = store.page(&EventQuery { after, until: Some(until), ..query }).await?;
+    // Whatever lies between there and the head is too new to be asked for.
+    let next = if page.next < until { page.next } else { page.next.max(head) };
+    let event = |event| CloudEvent::new(event, store.log_id(), reader.disclosure);
+    let events = page.events.iter().map(event).collect();
     Ok(Json(EventPage { events, next: next.get(), head: head.get() }))
-}
-
-/// The last position that was looked at: a full page stops at its last event, any other has looked at all there is.
-fn next(query: &EventQuery, head: Position, last: Option<Position>, count: usize) -> Position {
-    match last {
-        Some(last) if count >= query.limit => last,
-        _ => query.after.max(head),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_page_goes_on_where_it_stopped_looking() {
-        let at = Position::new;
-        let query = EventQuery { after: at(10), limit: 2, ..EventQuery::default() };
-        assert_eq!(next(&query, at(50), Some(at(30)), 2), at(30));
-        assert_eq!(next(&query, at(50), Some(at(30)), 1), at(50));
-        assert_eq!(next(&query, at(50), None, 0), at(50));
-        // A caller who is ahead of the log is not sent back.
-        assert_eq!(next(&query, at(5), None, 0), at(10));
-    }
 }

@@ -1,7 +1,6 @@
 use std::slice::from_ref;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use store::backend::{Backend, EventQuery, VaultEntry};
 use store::merkle::Frontier;
 use store::{PersonalData, Position};
@@ -31,8 +30,8 @@ async fn a_store_that_was_just_opened_knows_where_the_log_is() {
     let database = Database::new();
     let (_a, log) = database.open().await;
     register(&log, "user-1").await.unwrap();
-    let later = SqliteStore::open(&database.path()).unwrap();
-    assert_eq!(later.signals().borrow().head, Position::new(1));
+    let (_b, later) = database.open().await;
+    assert_eq!(later.signal().head, Position::new(1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -118,17 +117,8 @@ async fn queries_filter_as_the_port_says() {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     let all = sqlite.events(&EventQuery { limit: 100, ..EventQuery::default() }).await.unwrap();
-    let (seventh, ninth) = (all[6].at, all[8].at);
-    let far: Timestamp = "2100-01-01T00:00:00Z".parse().unwrap();
     let base = EventQuery { limit: 100, ..EventQuery::default() };
     let queries = [
-        EventQuery { from: Some(seventh), ..base.clone() },
-        EventQuery { to: Some(ninth), ..base.clone() },
-        EventQuery { from: Some(seventh), to: Some(ninth), ..base.clone() },
-        EventQuery { from: Some(ninth), to: Some(seventh), ..base.clone() },
-        EventQuery { from: Some(far), ..base.clone() },
-        EventQuery { to: Some(Timestamp::UNIX_EPOCH), ..base.clone() },
-        EventQuery { to: Some(far), after: Position::new(18), ..base.clone() },
         EventQuery { types: vec!["UserRegistered".to_owned(), "UserErased".to_owned()], ..base.clone() },
         EventQuery { types: vec!["UserErased".to_owned()], ..base.clone() },
         EventQuery {
@@ -137,7 +127,7 @@ async fn queries_filter_as_the_port_says() {
             ..base.clone()
         },
         EventQuery { stream: Some(stream("user-3")), after: Position::new(4), ..base.clone() },
-        EventQuery { actor: Some("operator:user-4".to_owned()), from: Some(all[2].at), ..base.clone() },
+        EventQuery { actor: Some("operator:user-4".to_owned()), ..base.clone() },
         EventQuery { limit: 0, ..base.clone() },
         EventQuery { limit: 3, after: Position::new(4), until: Some(Position::new(6)), ..base.clone() },
     ];
@@ -162,9 +152,6 @@ async fn filters_use_the_index_that_is_meant_for_them() {
     assert!(plan("position > 1 AND position <= 9 ORDER BY position").contains("INTEGER PRIMARY KEY"));
     assert!(
         plan("position > 1 AND position <= 9 AND type IN ('A') ORDER BY position").contains("PRIMARY KEY")
-    );
-    assert!(
-        plan("position > 1 AND position <= 9 AND actor = 'a' ORDER BY position").contains("events_actor")
     );
     assert!(plan("+position > 1 AND stream = 'a' AND actor = 'a' ORDER BY version").contains("(stream=?)"));
 }

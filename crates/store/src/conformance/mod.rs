@@ -43,6 +43,7 @@ macro_rules! conformance {
             ordering::the_head_proves_the_events
             ordering::watchers_wake_on_commits_of_another_process
             ordering::events_can_be_filtered
+            ordering::moments_are_found
             erasure::an_erased_stream_keeps_its_events_and_loses_its_secrets
             erasure::an_erased_stream_takes_no_more_events
             erasure::an_erased_streams_claims_are_free_at_once

@@ -114,15 +114,40 @@ pub async fn events_can_be_filtered(world: &World) {
         (EventQuery { types: vec!["X".to_owned(), "Z".to_owned()], ..all.clone() }, vec![1, 2, 4]),
         (EventQuery { stream: Some(b.clone()), ..all.clone() }, vec![2, 4]),
         (EventQuery { actor: Some("operator:1".to_owned()), ..all.clone() }, vec![2]),
-        (EventQuery { from: Some(start + 1.hours()), ..all.clone() }, vec![2, 3, 4]),
-        (
-            EventQuery { from: Some(start + 1.hours()), to: Some(start + 3.hours()), ..all.clone() },
-            vec![2, 3],
-        ),
         (EventQuery { stream: Some(a), types: vec!["Z".to_owned()], ..all.clone() }, vec![]),
     ] {
         let found: Vec<_> =
             store.read(&query).await.unwrap().iter().map(|event| event.envelope.position.get()).collect();
         assert_eq!(found, expected, "{query:?}");
+        // Pages say how far they have looked, found or not.
+        let page = store.page(&query).await.unwrap();
+        let pages: Vec<_> = page.events.iter().map(|event| event.envelope.position.get()).collect();
+        let end = if expected.len() < query.limit {
+            query.until.map_or(4, Position::get)
+        } else {
+            *expected.last().unwrap()
+        };
+        assert_eq!((pages, page.next.get()), (expected, end), "{query:?}");
     }
+}
+
+/// Moments lead to positions.
+pub async fn moments_are_found(world: &World) {
+    let store = world.store().await;
+    let start = world.now();
+    for hour in [0, 1, 1, 2, 5] {
+        world.set_clock(start + hour.hours());
+        put(&store, [world.write(&world.stream(), Expected::NoStream)]).await.unwrap();
+    }
+    let (bottom, head) = (Position::START, Position::new(5));
+    for (hour, expected) in [(-1, 0), (0, 0), (1, 1), (2, 3), (3, 4), (5, 4), (6, 5)] {
+        let found = store.last_before(start + hour.hours(), bottom, head).await.unwrap();
+        assert_eq!(found, Position::new(expected), "after {hour} hours");
+    }
+    let within = store.last_before(start + 2.hours(), Position::new(3), head).await.unwrap();
+    assert_eq!(within, Position::new(3), "nothing below `after` is looked at");
+    let until = store.last_before(start + 9.hours(), bottom, Position::new(2)).await.unwrap();
+    assert_eq!(until, Position::new(2), "nor above `until`");
+    let ahead = store.last_before(start, Position::new(9), head).await.unwrap();
+    assert_eq!(ahead, Position::new(9), "who is ahead of the log stays there");
 }

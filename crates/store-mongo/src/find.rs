@@ -1,0 +1,49 @@
+//! Reading documents outside of transactions: as a majority knows them, and never older than what this process has seen.
+
+use futures::TryStreamExt;
+use mongodb::Collection;
+use mongodb::bson::{Document, RawDocument, RawDocumentBuf};
+use mongodb::error::Error;
+use mongodb::options::FindOptions;
+use store::StoreError;
+
+use crate::connect::Db;
+use crate::failure::{cannot, from_driver};
+
+/// Up to `limit` documents, each turned into what it means straight from the server's reply.
+pub(crate) async fn find<T>(
+    db: &Db,
+    collection: &Collection<RawDocumentBuf>,
+    what: &'static str,
+    filter: Document,
+    order: Document,
+    limit: usize,
+    decode: impl Fn(&RawDocument) -> Result<T, StoreError>,
+) -> Result<Vec<T>, StoreError> {
+    // To MongoDB a limit of zero is none at all.
+    if limit == 0 {
+        return Ok(Vec::new());
+    }
+    let options = FindOptions::builder()
+        .sort((!order.is_empty()).then_some(order))
+        .limit(i64::try_from(limit).unwrap_or(i64::MAX))
+        .batch_size(u32::try_from(limit).unwrap_or(u32::MAX).min(100_000))
+        .build();
+    let mut session = db.session().await.map_err(cannot(what))?;
+    let query = collection.find(filter).with_options(options).session(&mut session);
+    let mut cursor = query.batch().await.map_err(cannot(what))?;
+    let mut batches = cursor.stream(&mut session);
+    let mut found = Vec::new();
+    while let Some(batch) = batches.try_next().await.map_err(cannot(what))? {
+        for document in batch.doc_slices().map_err(cannot(what))? {
+            let document = document.map_err(|error| from_driver(what, Error::from(error)))?;
+            let document = document.as_document();
+            found.push(decode(
+                document.ok_or_else(|| StoreError::corrupt(format!("{what}: no document came")))?,
+            )?);
+        }
+    }
+    drop(batches);
+    db.saw(&session);
+    Ok(found)
+}

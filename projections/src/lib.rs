@@ -4,6 +4,7 @@
 //! log from the checkpoint, folds, and writes rows and checkpoint in one transaction. To add a read model, write one
 //! file like [`users`] and add it to [`all`].
 
+pub mod decode;
 mod folding;
 mod projection;
 pub mod projector;

@@ -2,13 +2,14 @@
 //! so that of two that would each remove the other, one is judged anew and refused.
 
 use domain::{
-    Account, Command, EmailAddress, Encoded, PasswordHash, Personal, Role, SYSTEM_STREAM, System,
-    SystemEvent, User, UserEvent, UserId, Username, administrator_change, system, user,
+    Account, Command, EmailAddress, Encoded, PasswordHash, Role, SYSTEM_STREAM, System, SystemEvent, User,
+    UserEvent, UserId, Username, administrator_change, system, user,
 };
 use jiff::Timestamp;
+use projections::decode;
 use store::{
-    Ambient, Append, AppendError, Claim, EventStore, Expected, NewEvent, PersonalData, Position, Recorded,
-    StoreError, StreamId, StreamWrite,
+    Ambient, Append, AppendError, Claim, EventStore, Expected, NewEvent, Position, StoreError, StreamId,
+    StreamWrite,
 };
 
 use super::{Cause, CommandError};
@@ -230,7 +231,7 @@ impl UserCommands {
         let events = self.store.read_stream(&stream_id(&id.stream())?).await?;
         let mut loaded = Loaded::absent();
         for event in &events {
-            loaded.user = user::evolve(loaded.user, &projections::users::decode(event)?);
+            loaded.user = user::evolve(loaded.user, &decode::user_event(event)?);
             loaded.version = event.envelope.version;
             loaded.created_at.get_or_insert(event.envelope.at);
         }
@@ -242,7 +243,7 @@ impl UserCommands {
         let mut system = System::default();
         let mut version = 0;
         for event in &events {
-            system = system::evolve(system, &decode_system(event)?);
+            system = system::evolve(system, &decode::system_event(event)?);
             version = event.envelope.version;
         }
         Ok((system, version))
@@ -264,15 +265,6 @@ fn decide(user: &User, commands: &[Command]) -> Result<(User, Vec<UserEvent>), d
         events.extend(decided);
     }
     Ok((after, events))
-}
-
-fn decode_system(event: &Recorded) -> Result<SystemEvent, domain::DecodeError> {
-    let personal = match &event.personal {
-        PersonalData::Known(fields) => Personal::Known(fields),
-        PersonalData::Erased => Personal::Erased,
-    };
-    let envelope = &event.envelope;
-    SystemEvent::decode(&envelope.event_type, envelope.schema, &envelope.data, personal)
 }
 
 fn stream_id(name: &str) -> Result<StreamId, CommandError> {

@@ -68,13 +68,6 @@ impl Connection {
         })
     }
 
-    /// Ends sessions and connections; cursors that are still open are not waited for.
-    pub(crate) async fn close(self) {
-        for db in [self.work, self.watched] {
-            db.database.client().clone().shutdown().immediate(true).await;
-        }
-    }
-
     /// What the first configured server says of itself, whatever state it is in; nothing if it says nothing.
     pub(crate) async fn first_server(&self) -> Option<Document> {
         let client = Client::with_options(self.direct.clone()).ok()?;

@@ -64,14 +64,6 @@ impl MongoStore {
         })
     }
 
-    /// Says goodbye to the server. A process that ends without it may leave sessions behind, which the server forgets
-    /// after half an hour, and the driver may grumble. Every clone is of no use afterwards.
-    pub async fn close(self) {
-        let Self { connection, board, watching: _ } = self;
-        drop(board);
-        connection.close().await;
-    }
-
     /// Starts to follow what other processes write, once.
     fn watch(&self) {
         if !self.watching.swap(true, Ordering::AcqRel) {

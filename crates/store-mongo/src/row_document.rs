@@ -9,13 +9,14 @@ use crate::fields::{Fields, whole_number};
 
 /// A row as stored: the table's columns, those that are null left out.
 pub(crate) fn from_row(table: &Table, key: &str, row: &Row) -> Result<RawDocumentBuf, StoreError> {
+    table.check(row)?;
     let mut document = RawDocumentBuf::new();
     document.append(cstr!("_id"), key);
     for column in table.columns.iter().filter(|column| column.name != table.key()) {
         let Some(value) = row.get(column.name).filter(|value| !value.is_null()) else { continue };
         let unfit = || {
             let (table, column, kind) = (table.name, column.name, column.kind);
-            StoreError::Refused(format!("a row of {table} has something else than {kind:?} in {column}"))
+            StoreError::corrupt(format!("a row of {table} has something else than {kind:?} in {column}"))
         };
         let name: &CStr = column.name.try_into().map_err(|_| unfit())?;
         document.append(name, from_value(column.kind, value).ok_or_else(unfit)?);

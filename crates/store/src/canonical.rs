@@ -22,12 +22,15 @@ pub enum NotCanonical {
     /// A null: absent fields are left out instead.
     #[error("event data holds a null: leave the field out instead")]
     Null,
+    /// A field name with a zero byte, which BSON cannot hold.
+    #[error("event data holds a field whose name has a zero byte")]
+    Name,
 }
 
 /// The canonical bytes of an event.
 ///
 /// # Errors
-/// [`NotCanonical`] if `data` holds a fraction, a null, or an integer of 2^53 and above.
+/// [`NotCanonical`] if `data` holds a fraction, a null, an integer of 2^53 and above, or a zero byte in a name.
 pub fn canonical_event(event: &Envelope) -> Result<Vec<u8>, NotCanonical> {
     let mut fields = Map::new();
     let mut put = |name: &str, value: Value| fields.insert(name.to_owned(), value);
@@ -52,7 +55,7 @@ pub fn canonical_event(event: &Envelope) -> Result<Vec<u8>, NotCanonical> {
 /// An object in RFC 8785 form.
 ///
 /// # Errors
-/// [`NotCanonical`] if it holds a fraction, a null, or an integer of 2^53 and above.
+/// As [`canonical_event`].
 pub fn canonical_object(object: &Map<String, Value>) -> Result<Vec<u8>, NotCanonical> {
     let mut out = Vec::new();
     write_object(object, &mut out)?;
@@ -101,6 +104,9 @@ fn write_object(object: &Map<String, Value>, out: &mut Vec<u8>) -> Result<(), No
     for (index, (name, value)) in entries.into_iter().enumerate() {
         if index > 0 {
             out.push(b',');
+        }
+        if name.contains('\0') {
+            return Err(NotCanonical::Name);
         }
         write_string(name, out);
         out.push(b':');
@@ -152,6 +158,7 @@ mod tests {
         assert!(canonical(&json!(u64::MAX)).is_err());
         assert!(canonical(&json!(0.5)).is_err());
         assert_eq!(canonical(&json!({"a": [null]})), Err(NotCanonical::Null));
+        assert_eq!(canonical(&json!([{"a\u{0}": 1}])), Err(NotCanonical::Name));
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub mod memory;
 pub mod merkle;
 pub mod page;
 mod prepare;
+mod prepared;
 mod read;
 pub mod rows;
 pub mod signal;

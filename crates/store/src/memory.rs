@@ -183,6 +183,7 @@ impl ReadModels for Memory {
         changes: Vec<Change>,
     ) -> Result<(), ApplyError> {
         let moved = Checkpoint { position: to, ..from };
+        changes.iter().filter_map(|change| change.row.as_ref()).try_for_each(|row| table.check(row))?;
         {
             let mut state = self.state();
             let (checkpoint, rows) = state.tables.entry(table.name).or_default();

@@ -9,7 +9,7 @@ use crate::backend::VaultEntry;
 use crate::canonical::{MAX_EVENT_BYTES, canonical_event};
 use crate::error::StoreError;
 use crate::event::{NewEvent, Position, StreamId};
-use crate::judge::{KeyUse, Place, PreparedAppend, PreparedEvent, PreparedWrite};
+use crate::prepared::{KeyUse, Place, PreparedAppend, PreparedEvent, PreparedWrite};
 use crate::vault::{ClaimKey, DataKey, MasterKey, SealedContext};
 
 /// The largest position that canonical JSON can hold; sizes are measured with it, since the real one is not known yet.

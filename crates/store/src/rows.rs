@@ -28,6 +28,21 @@ impl Table {
     pub fn key(&self) -> &'static str {
         self.columns.first().map_or("id", |column| column.name)
     }
+
+    /// Makes sure that every field of a row has a column: one without would be lost unheard.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] with the first field that has none.
+    pub fn check(&self, row: &Row) -> Result<(), StoreError> {
+        let declared = |name: &String| self.columns.iter().any(|column| column.name == name);
+        match row.keys().find(|name| !declared(name)) {
+            Some(stranger) => {
+                let table = self.name;
+                Err(StoreError::corrupt(format!("table `{table}` has no column for the field `{stranger}`")))
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 /// The two tables that a read model lives in by turns: while one is read, the other can be filled anew.
@@ -165,7 +180,8 @@ pub trait ReadModels: Send + Sync {
     /// Writes rows and moves the checkpoint from `from` to `to`, in one transaction; raises the signal.
     ///
     /// # Errors
-    /// [`ApplyError::Overtaken`] if the checkpoint is not at `from`.
+    /// [`ApplyError::Overtaken`] if the checkpoint is not at `from`; [`StoreError::Corrupt`] if a row does not fit the
+    /// table's columns. Nothing is written then.
     async fn apply(
         &self,
         table: &'static Table,

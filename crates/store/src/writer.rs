@@ -14,7 +14,8 @@ use crate::append::AppendError;
 use crate::backend::{Backend, CommitError, Verdict};
 use crate::checkpoint::Signer;
 use crate::error::StoreError;
-use crate::judge::{Batch, PreparedAppend};
+use crate::judge::Batch;
+use crate::prepared::PreparedAppend;
 
 /// Batches beyond this many events buy latency, not throughput (measured on MongoDB).
 const MAX_BATCH_EVENTS: usize = 512;

@@ -5,9 +5,10 @@ mod row;
 
 pub use row::{UnreadableRow, UserRow};
 
-use domain::{Personal, UserEvent, UserId};
-use store::{Column, ColumnKind, Pair, PersonalData, Recorded, Row, Table};
+use domain::UserId;
+use store::{Column, ColumnKind, Pair, Recorded, Row, Table};
 
+use crate::decode;
 use crate::projection::{Poison, Projection};
 
 /// The rows of `users`, version 1.
@@ -53,23 +54,10 @@ impl Projection for Users {
     fn fold(&self, row: Option<Row>, event: &Recorded) -> Result<Option<Row>, Poison> {
         let row =
             row.map(|row| UserRow::from_row(&row)).transpose().map_err(|error| Poison::new(event, &error))?;
-        let decoded = decode(event).map_err(|error| Poison::new(event, &error))?;
+        let decoded = decode::user_event(event).map_err(|error| Poison::new(event, &error))?;
         let Some(id) = UserId::from_stream(event.envelope.stream.as_str()) else {
             return Err(Poison::new(event, &"it is no event of a user"));
         };
         Ok(fold::fold(row, id, &decoded, &event.envelope).map(|row| row.to_row()))
     }
-}
-
-/// A user's event as the domain knows it.
-///
-/// # Errors
-/// [`domain::DecodeError`] if this version does not know the type or the schema.
-pub fn decode(event: &Recorded) -> Result<UserEvent, domain::DecodeError> {
-    let personal = match &event.personal {
-        PersonalData::Known(fields) => Personal::Known(fields),
-        PersonalData::Erased => Personal::Erased,
-    };
-    let envelope = &event.envelope;
-    UserEvent::decode(&envelope.event_type, envelope.schema, &envelope.data, personal)
 }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use domain::{EmailAddress, User, UserId, user};
 use jiff::Timestamp;
-use projections::users::decode;
+use projections::decode;
 use store::{EventQuery, Position, Recorded, StoreError};
 
 use super::{PAGE, stream};
@@ -125,7 +125,7 @@ async fn fold(
 fn take_in(users: &mut BTreeMap<UserId, Replayed>, event: &Recorded) -> Result<(), Failure> {
     let envelope = &event.envelope;
     let Some(id) = UserId::from_stream(envelope.stream.as_str()) else { return Ok(()) };
-    let fact = decode(event)
+    let fact = decode::user_event(event)
         .map_err(|error| Failure::Failed(format!("stopped at position {}: {error}", envelope.position)))?;
     let replayed = users.entry(id).or_insert_with(|| Replayed {
         user: User::Absent,

@@ -13,13 +13,7 @@ pub(super) fn to_columns<'a>(
     key: &'a str,
     row: &'a Row,
 ) -> Result<Vec<ToSqlOutput<'a>>, Failure> {
-    let declared = |name: &String| table.columns.iter().any(|column| column.name == name);
-    if let Some(stranger) = row.keys().find(|name| !declared(name)) {
-        return Err(Failure::corrupt(format!(
-            "table `{}` has no column for the field `{stranger}`",
-            table.name
-        )));
-    }
+    table.check(row)?;
     let value = |column: &Column| match row.get(column.name) {
         _ if column.name == table.key() => Ok(text(key)),
         None | Some(Value::Null) => Ok(ToSqlOutput::Owned(Stored::Null)),

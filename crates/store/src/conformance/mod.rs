@@ -50,6 +50,7 @@ macro_rules! conformance {
             rows::rows_and_checkpoint_move_together
             rows::of_racing_projectors_exactly_one_writes
             rows::every_kind_of_column_comes_back
+            rows::a_row_without_a_place_is_refused
             rows::rows_are_found_by_index_and_by_page
             rows::a_reset_table_is_empty_and_starts_again
             rows::a_pair_is_switched_once_and_never_back_in_time

@@ -4,6 +4,7 @@ use futures::future::join_all;
 use serde_json::json;
 
 use super::world::{Handle, PATIENCE, World};
+use crate::error::StoreError;
 use crate::event::Position;
 use crate::rows::{ApplyError, Change, Checkpoint, Column, ColumnKind, Pair, Row, Table};
 
@@ -100,6 +101,17 @@ pub async fn every_kind_of_column_comes_back(world: &World) {
     assert_eq!(read.len(), 2);
     assert_eq!(json!(read["a"]), full);
     assert_eq!(json!(read["b"]), json!({"id": "b", "good": false, "tags": []}));
+}
+
+/// A row that does not fit is refused, and the checkpoint stays where it was.
+pub async fn a_row_without_a_place_is_refused(world: &World) {
+    let handle = prepared(world).await;
+    let row = json!({"id": "a", "label": "x", "stranger": 1}).as_object().unwrap().clone();
+    let change = Change { key: "a".to_owned(), row: Some(row) };
+    let refused = handle.rows.apply(&THINGS, at(0), Position::new(1), vec![change]).await.unwrap_err();
+    let corrupt = matches!(&refused, ApplyError::Store(StoreError::Corrupt(why)) if why.contains("stranger"));
+    assert!(corrupt, "{refused}");
+    assert_eq!(handle.rows.checkpoint(&THINGS).await.unwrap(), at(0));
 }
 
 /// By the text of an indexed column, and in pages by key.

@@ -1,7 +1,10 @@
 //! A clock that can be set, and waiting that ends.
 
 use std::future::Future;
+use std::io::{Write, stderr};
 use std::sync::Mutex;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -13,9 +16,29 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 const TEST_LIMIT: Duration = Duration::from_secs(150);
 const STEP: Duration = Duration::from_millis(20);
 
+/// How much longer, before it is clear that even timers are stuck.
+const STUCK: Duration = Duration::from_secs(30);
+
 /// Runs a test; one that hangs fails.
 pub(crate) async fn within(test: impl Future<Output = ()>) {
+    let _done = end_all_if_stuck();
     assert!(tokio::time::timeout(TEST_LIMIT, test).await.is_ok(), "the test hangs: over {TEST_LIMIT:?}");
+}
+
+/// A timer of the runtime does not go off when all its threads wait for each other. Ends the whole run then, unless
+/// what is returned is dropped in time.
+fn end_all_if_stuck() -> Sender<()> {
+    let (done, waiting) = channel();
+    let test = thread::current().name().unwrap_or("a test").to_owned();
+    thread::spawn(move || {
+        if waiting.recv_timeout(TEST_LIMIT + STUCK) == Err(RecvTimeoutError::Timeout) {
+            // Written past the test's captured output, which nobody would see any more.
+            let told = writeln!(stderr(), "{test} is stuck: threads of its runtime wait for each other");
+            drop(told);
+            std::process::abort();
+        }
+    });
+    done
 }
 
 /// Asks again and again until there is an answer.

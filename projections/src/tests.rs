@@ -66,8 +66,7 @@ impl World {
         };
         let events = events.into_iter().map(event).collect();
         let write = StreamWrite::new(StreamId::new(id.stream()).unwrap(), Expected::version(version), events);
-        let append =
-            Append { actor: "system".to_owned(), request_id: "test".to_owned(), writes: vec![write] };
+        let append = Append::new("system", "test", vec![write]);
         self.store.append(&append).await.unwrap().position
     }
 
@@ -225,7 +224,7 @@ async fn a_rebuild_is_seen_by_nobody_until_it_is_as_far_as_what_it_replaces() {
         // Whatever moment it is: nobody is missing, and nobody who was deactivated is active again.
         assert_eq!(world.rows().await, before);
     };
-    assert_eq!((reached, world.live().name), (head, "users_1_b"));
+    assert_eq!((reached, world.live()), (head, USERS.live(1)));
     assert_eq!(world.rows().await, before);
     assert!(world.memory.page(USERS.idle(1), None, 10).await.unwrap().is_empty(), "the old copy is gone");
 

@@ -19,7 +19,7 @@ pub(super) fn cause(sources: &Sources, ambient: &Ambient) -> Cause {
     let uid = getuid().as_raw();
     let users = fs::read_to_string(USERS_FILE).unwrap_or_default();
     let name = operator(&users, uid, |variable| sources.variable(variable));
-    Cause { actor: format!("operator:{name}"), request_id: format!("cli-{}", ambient.uuid().hyphenated()) }
+    Cause::new(format!("operator:{name}"), format!("cli-{}", ambient.uuid().hyphenated()))
 }
 
 fn operator<'a>(users: &str, uid: u32, variable: impl Fn(&'static str) -> Option<&'a str>) -> String {

@@ -10,7 +10,10 @@ use super::failure::Failure;
 use super::output::Output;
 use super::table::{Table, printable};
 
-/// A user, in the order of the contract. Of an erased one the personal fields are null.
+/// How many things are told of a user.
+const CELLS: usize = 7;
+
+/// A user; the order of the fields is that of the JSON that is printed. Of an erased one the personal fields are null.
 #[derive(Debug, Serialize)]
 pub(super) struct UserLine {
     id: String,
@@ -51,7 +54,7 @@ impl UserLine {
         }
     }
 
-    fn cells(&self) -> [String; 7] {
+    fn cells(&self) -> [String; CELLS] {
         [
             self.id.clone(),
             self.created_at.clone(),
@@ -65,7 +68,7 @@ impl UserLine {
 
     /// Prints the user over several lines.
     pub(super) fn print(&self, out: &mut Output) -> Result<(), Failure> {
-        let names = ["id", "created_at", "is_active", "version", "roles", "email", "username"];
+        let names: [&str; CELLS] = ["id", "created_at", "is_active", "version", "roles", "email", "username"];
         for (name, cell) in names.iter().zip(self.cells()) {
             out.line(format!("{name:11} {}", printable(&cell)).trim_end())?;
         }
@@ -73,6 +76,7 @@ impl UserLine {
     }
 }
 
+/// Something that everybody has until it is erased.
 fn shown(personal: Option<&String>) -> String {
     personal.cloned().unwrap_or_else(|| "(erased)".to_owned())
 }
@@ -80,7 +84,7 @@ fn shown(personal: Option<&String>) -> String {
 /// Users as they come, one per line.
 pub(super) struct UserLines {
     json: bool,
-    table: Table<7>,
+    table: Table<CELLS>,
 }
 
 impl UserLines {

@@ -5,6 +5,8 @@ mod error;
 mod user;
 
 pub use error::CommandError;
+use store::IdempotencyKey;
+
 pub use user::{SignUp, UserCommands, UserState};
 
 /// Who gives a command, and under which request.
@@ -14,4 +16,14 @@ pub struct Cause {
     pub actor: String,
     /// As in the logs and in the answer's `X-Request-Id`.
     pub request_id: String,
+    /// Under which it happens at most once.
+    pub idempotency: Option<IdempotencyKey>,
+}
+
+impl Cause {
+    /// A cause without an idempotency key.
+    #[must_use]
+    pub fn new(actor: impl Into<String>, request_id: impl Into<String>) -> Self {
+        Self { actor: actor.into(), request_id: request_id.into(), idempotency: None }
+    }
 }

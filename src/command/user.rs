@@ -8,8 +8,8 @@ use domain::{
 use jiff::Timestamp;
 use projections::decode;
 use store::{
-    Ambient, Append, AppendError, Claim, EventStore, Expected, NewEvent, Position, StoreError, StreamId,
-    StreamWrite,
+    Ambient, Append, AppendError, Claim, EventStore, Expected, FirstResult, IdempotencyKey, NewEvent,
+    Position, StoreError, StreamId, StreamWrite,
 };
 
 use super::{Cause, CommandError};
@@ -74,9 +74,14 @@ impl UserCommands {
     ///
     /// # Errors
     /// [`AppendError::ClaimTaken`] with `email` or `username` if somebody else holds it.
-    pub async fn sign_up(&self, request_id: &str, sign_up: SignUp) -> Result<UserState, CommandError> {
+    pub async fn sign_up(
+        &self,
+        request_id: &str,
+        idempotency: Option<IdempotencyKey>,
+        sign_up: SignUp,
+    ) -> Result<UserState, CommandError> {
         let id = UserId::from_uuid(self.ambient.uuid());
-        let cause = Cause { actor: id.stream(), request_id: request_id.to_owned() };
+        let cause = Cause { idempotency, ..Cause::new(id.stream(), request_id) };
         self.decide_and_append(&cause, id, &Loaded::absent(), &[sign_up.into()], None).await
     }
 
@@ -145,6 +150,21 @@ impl UserCommands {
         })
     }
 
+    /// A user as an earlier command left them.
+    ///
+    /// # Errors
+    /// [`CommandError`] if the history cannot be read.
+    pub async fn state_after(&self, first: &FirstResult) -> Result<UserState, CommandError> {
+        let lost =
+            || StoreError::corrupt(format!("{} is not in the log as its first result says", first.stream));
+        let id = UserId::from_stream(first.stream.as_str()).ok_or_else(lost)?;
+        let Loaded { user, version, created_at } = self.load_until(id, first.version).await?;
+        let (User::Present(account), Some(created_at)) = (user, created_at) else {
+            return Err(lost().into());
+        };
+        Ok(UserState { id, account, created_at, version, position: Some(first.position) })
+    }
+
     /// Whether the installation has an active administrator.
     ///
     /// # Errors
@@ -187,8 +207,8 @@ impl UserCommands {
                 writes.push(self.system_write(version, &events)?);
             }
         }
-        let Cause { actor, request_id } = cause.clone();
-        let appended = self.store.append(&Append { actor, request_id, writes }).await?;
+        let Cause { actor, request_id, idempotency } = cause.clone();
+        let appended = self.store.append(&Append { actor, request_id, writes, idempotency }).await?;
         state.version = appended.versions.first().copied().unwrap_or(loaded.version);
         state.created_at = loaded.created_at.unwrap_or(appended.at);
         state.position = Some(appended.position);
@@ -228,9 +248,13 @@ impl UserCommands {
     }
 
     async fn load(&self, id: UserId) -> Result<Loaded, CommandError> {
+        self.load_until(id, u64::MAX).await
+    }
+
+    async fn load_until(&self, id: UserId, version: u64) -> Result<Loaded, CommandError> {
         let events = self.store.read_stream(&stream_id(&id.stream())?).await?;
         let mut loaded = Loaded::absent();
-        for event in &events {
+        for event in events.iter().take_while(|event| event.envelope.version <= version) {
             loaded.user = user::evolve(loaded.user, &decode::user_event(event)?);
             loaded.version = event.envelope.version;
             loaded.created_at.get_or_insert(event.envelope.at);

@@ -5,11 +5,10 @@ use std::time::Duration;
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use super::headers::{MIN_POSITION, POSITION, REQUEST_ID};
+use super::headers::{IDEMPOTENCY_KEY, MIN_POSITION, POSITION, REQUEST_ID};
 
 /// How long a browser may remember the answer to a preflight request.
 const MAX_AGE: Duration = Duration::from_mins(10);
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// The layer for these origins; none if there are none. `*` stands for all of them.

@@ -13,6 +13,9 @@ pub(crate) const POSITION: HeaderName = HeaderName::from_static("aegis-position"
 /// The position that a read has to show at least.
 pub(crate) const MIN_POSITION: HeaderName = HeaderName::from_static("aegis-min-position");
 
+/// The caller's key for a write that they may have to send again.
+pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
 /// The position of what was written, if anything was.
 pub(crate) struct Written(pub(crate) Option<Position>);
 

@@ -2,8 +2,8 @@
 //!
 //! One file per endpoint, in folders that follow the URLs: `auth`, `users`, `events`, `health`. Around them, in
 //! the order in which a request meets it: `serve` takes connections, `router` finds the endpoint, `edge` does what
-//! every answer needs, `client` says who is at the other end, `extract` turns the request into checked values and into authority, `problem` is every
-//! answer that is no success.
+//! every answer needs, `client` says who is at the other end, `extract` turns the request into checked values and
+//! into authority, `repeat` knows writes that were sent before, `problem` is every answer that is no success.
 
 mod auth;
 mod client;
@@ -16,6 +16,7 @@ mod headers;
 mod health;
 mod openapi;
 mod problem;
+mod repeat;
 mod root;
 mod router;
 mod serve;

@@ -11,6 +11,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use super::edge::{edge, panicked};
 use super::extract::RequestIds;
+use super::repeat::Running;
 use super::state::HttpState;
 use super::{auth, cors, docs, events, health, openapi, root, users};
 use crate::app::App;
@@ -24,7 +25,7 @@ pub fn router(app: Arc<App>) -> Router {
 pub(super) fn router_until(app: Arc<App>, shutdown: CancellationToken) -> Router {
     let settings = app.settings.http.clone();
     let ids = Arc::new(RequestIds::new(&app.ambient));
-    let state = HttpState { app, ids, shutdown };
+    let state = HttpState { app, ids, running: Running::default(), shutdown };
     let prefix = settings.api_prefix.trim_end_matches('/');
     let description = openapi::openapi(&settings);
     let describe = move || {

@@ -6,6 +6,7 @@ use axum::extract::FromRef;
 use tokio_util::sync::CancellationToken;
 
 use super::extract::RequestIds;
+use super::repeat::Running;
 use crate::app::App;
 
 /// The service, and whether it is about to stop.
@@ -13,6 +14,8 @@ use crate::app::App;
 pub(crate) struct HttpState {
     pub(crate) app: Arc<App>,
     pub(crate) ids: Arc<RequestIds>,
+    /// Writes under idempotency keys.
+    pub(crate) running: Running,
     /// Cancelled when the server stops: answers without an end are to end then.
     pub(crate) shutdown: CancellationToken,
 }

@@ -17,6 +17,7 @@ mod common_answers;
 mod events;
 mod feed;
 mod hostile;
+mod idempotency;
 mod login;
 mod login_faults;
 mod me;

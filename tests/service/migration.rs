@@ -59,7 +59,7 @@ async fn a_user_with_an_object_id_keeps_it_everywhere(store: Store) {
     let mut write = StreamWrite::new(stream, Expected::NoStream, vec![new]);
     write.take =
         vec![Claim { kind: "email", value: email.key() }, Claim { kind: "username", value: username.key() }];
-    let append = Append { actor: "system".to_owned(), request_id: "test".to_owned(), writes: vec![write] };
+    let append = Append::new("system", "test", vec![write]);
     app.node().store.append(&append).await.unwrap();
     let answer = app.log_in("old@example.com", PREDECESSORS_PASSWORD).await.expect(200).json();
     let token = answer["access_token"].as_str().unwrap();
@@ -80,7 +80,7 @@ async fn a_user_with_an_object_id_keeps_it_everywhere(store: Store) {
 
 async fn a_hash_of_the_predecessor_logs_in(store: Store) {
     let app = TestApp::start(store).await;
-    let done = app.node().users.sign_up("test", sign_up(PREDECESSORS_HASH)).await.unwrap();
+    let done = app.node().users.sign_up("test", None, sign_up(PREDECESSORS_HASH)).await.unwrap();
     app.node().user_rows.settle(done.position.unwrap()).await;
     app.log_in("old@example.com", PREDECESSORS_PASSWORD).await.expect(200);
     app.log_in("old@example.com", "wrong").await.expect(400);

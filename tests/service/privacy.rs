@@ -1,5 +1,6 @@
 //! What is personal is in the rows of `users` and nowhere else: not in the log, not in any key, not in what is logged.
 
+use projections::USERS;
 use serde_json::json;
 
 use crate::support::{Store, TestApp, captured_logs, dump, on_both_stores, raw_bytes_without};
@@ -10,15 +11,17 @@ on_both_stores! {
 }
 
 /// Words that occur nowhere else.
-const MARKERS: [&str; 4] = ["zyxmailmarker", "zyxnamemarker", "zyxpasswordmarker", "zyxreasonmarker"];
+const MARKERS: [&str; 5] =
+    ["zyxmailmarker", "zyxnamemarker", "zyxpasswordmarker", "zyxreasonmarker", "zyxkeymarker"];
 
 /// Signs up, logs in, is refused, is deactivated with a reason: everything that takes personal values.
 async fn live(app: &TestApp) {
     let admin = app.admin().await;
-    let [mail, name, password, reason] = MARKERS;
+    let [mail, name, password, reason, key] = MARKERS;
     let email = format!("{mail}@example.com");
     let body = json!({"email": email, "username": name, "password": password});
-    let signed_up = app.post("/auth/signup").json(&body).send().await.expect(201).json();
+    let sign_up = app.post("/auth/signup").header("Idempotency-Key", key).json(&body);
+    let signed_up = sign_up.send().await.expect(201).json();
     app.post("/auth/signup").json(&body).send().await.expect(400);
     app.post("/auth/signup")
         .json(&json!({"email": mail, "username": name, "password": [password]}))
@@ -47,20 +50,21 @@ async fn what_is_personal_is_stored_in_the_users_rows_alone(store: Store) {
     let app = TestApp::start(store.clone()).await;
     live(&app).await;
     let dumped = dump(&store).await;
+    let users = USERS.live(0).name;
     let names: Vec<_> = dumped.iter().map(|(name, _)| name.as_str()).collect();
-    for expected in ["events", "head", "vault", "keys", "meta", "projections", "users_1"] {
+    for expected in ["events", "head", "vault", "idempotency", "keys", "meta", "projections", users] {
         assert!(names.contains(&expected), "{expected} is not among {names:?}");
     }
     for (name, bytes) in &dumped {
         for marker in MARKERS {
-            let belongs = name == "users_1" && (marker.contains("mail") || marker.contains("name"));
+            let belongs = name == users && (marker.contains("mail") || marker.contains("name"));
             assert_eq!(contains(bytes, marker), belongs, "{marker} in {name}");
         }
-        assert_eq!(contains(bytes, "$argon2id$"), name == "users_1", "a password hash in {name}");
+        assert_eq!(contains(bytes, "$argon2id$"), name == users, "a password hash in {name}");
     }
     app.stopped().await;
     if store.mongo_address().is_none() {
-        let bytes = raw_bytes_without(&store, "users_1");
+        let bytes = raw_bytes_without(&store, users);
         for marker in MARKERS.iter().chain(&["$argon2id$"]) {
             assert!(!contains(&bytes, marker), "{marker} is left in the raw file");
         }

@@ -75,7 +75,7 @@ async fn append_poison(app: &TestApp, id: &str) -> u64 {
     };
     let stream = StreamId::new(format!("user-{id}")).unwrap();
     let writes = vec![StreamWrite::new(stream, Expected::Any, vec![event])];
-    let append = Append { actor: "system".to_owned(), request_id: "test".to_owned(), writes };
+    let append = Append::new("system", "test", writes);
     app.node().store.append(&append).await.unwrap().position.get()
 }
 
@@ -103,7 +103,7 @@ async fn an_event_that_nobody_knows_halts_the_projector_and_hides_nobody(store: 
     // poison is about, and not one who is deactivated only now.
     app.me(&known.token).await.expect(200);
     app.log_in(&known.email, PASSWORD).await.expect(200);
-    let cause = Cause { actor: "system".to_owned(), request_id: "test".to_owned() };
+    let cause = Cause::new("system", "test");
     let id = UserId::parse(&known.id).unwrap();
     app.node().users.execute(&cause, id, &Command::Deactivate { reason: None }, None).await.unwrap();
     for user in [&known, &other] {
@@ -139,7 +139,7 @@ async fn a_rebuild_lets_nobody_in_who_was_shut_out_and_hides_nobody(store: Store
         password_hash: password_hash.clone(),
     });
     let users = &app.node().users;
-    for done in join_all(others.map(|other| users.sign_up("test", other))).await {
+    for done in join_all(others.map(|other| users.sign_up("test", None, other))).await {
         done.unwrap();
     }
     let deactivate = json!({"password": PASSWORD});

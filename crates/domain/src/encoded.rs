@@ -7,6 +7,8 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
+use crate::value::Personal;
+
 /// An event on its way to the event store: what is personal is kept apart, because only that part is sealed.
 #[derive(Clone, PartialEq)]
 pub struct Encoded {
@@ -36,6 +38,22 @@ impl Encoded {
             self.personal.insert(field.to_owned(), value.into());
         }
         self
+    }
+
+    /// A personal value that not everybody has. `has_<field>` says in the open that there is one, so that an erased
+    /// value is not taken for one that was never given.
+    pub(crate) fn with_optional_personal<T>(
+        self,
+        field: &str,
+        value: Option<&Personal<T>>,
+        text: impl FnOnce(&T) -> &str,
+    ) -> Self {
+        match value {
+            None => self,
+            Some(value) => {
+                self.with(&format!("has_{field}"), true).with_personal(field, value.known().map(text))
+            }
+        }
     }
 }
 

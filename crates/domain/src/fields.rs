@@ -57,6 +57,16 @@ impl Fields<'_> {
         }
     }
 
+    /// A personal text that is there if the flag beside it says so.
+    pub(crate) fn optional_personal<T>(
+        &self,
+        flag: &'static str,
+        field: &'static str,
+        recorded: impl FnOnce(&str) -> T,
+    ) -> Result<Option<Personal<T>>, DecodeError> {
+        if self.flag(flag)? { self.personal(field, recorded).map(Some) } else { Ok(None) }
+    }
+
     fn text<'m>(&self, map: &'m Map<String, Value>, field: &'static str) -> Result<&'m str, DecodeError> {
         map.get(field)
             .ok_or_else(|| self.error(DecodeProblem::Missing { field }))?

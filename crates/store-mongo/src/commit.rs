@@ -15,6 +15,7 @@ use crate::document::{HEAD_ID, from_event, from_head};
 use crate::facts::{self, hashes};
 use crate::failure::{Failure, check_statements};
 use crate::fields::{binary, raw};
+use crate::idempotency;
 use crate::transaction::{Work, transact};
 
 /// What a committed batch has come to.
@@ -65,6 +66,7 @@ async fn write(db: &Db, session: &mut ClientSession, plan: &Plan, touched: i64) 
     }
     let events = plan.events.iter().map(from_event).collect::<Result<Vec<_>, _>>()?;
     db.events().insert_many(&events).session(&mut *session).await?;
+    idempotency::write(db, session, &plan.first_results).await?;
     // Replaced, not updated: the change stream then carries the new head whole.
     db.head()
         .replace_one(doc! { "_id": HEAD_ID }, from_head(&plan.head, touched))

@@ -129,6 +129,11 @@ impl Db {
         self.database.collection("vault")
     }
 
+    /// First results under idempotency keys.
+    pub(crate) fn idempotency(&self) -> Collection<RawDocumentBuf> {
+        self.database.collection("idempotency")
+    }
+
     /// Checkpoints of read models.
     pub(crate) fn projections(&self) -> Collection<RawDocumentBuf> {
         self.database.collection("projections")

@@ -14,6 +14,7 @@ use crate::connect::Db;
 use crate::document::{HEAD_ID, to_head};
 use crate::failure::Failure;
 use crate::fields::{Fields, binary};
+use crate::idempotency;
 use crate::transaction::all;
 
 /// More documents than a transaction asks for, so that every answer fits into one reply (the default is 101).
@@ -46,7 +47,8 @@ pub(crate) async fn read(
     for (stream, (_, claims)) in &vault {
         owners.extend(claims.iter().map(|claim| (*claim, stream.clone())));
     }
-    Ok((Facts { head, versions, vault, owners }, touched))
+    let first_results = idempotency::read_all(db, session, &batch.idempotency_keys()).await?;
+    Ok((Facts { head, versions, vault, owners, first_results }, touched))
 }
 
 /// The vault entries of these streams, and those that hold these claims.

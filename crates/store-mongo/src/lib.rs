@@ -17,6 +17,7 @@ mod facts;
 mod failure;
 mod fields;
 mod find;
+mod idempotency;
 mod log;
 mod migrate;
 mod orphans;
@@ -35,7 +36,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use store::backend::{CommitError, Genesis, VaultEntry, Verdict};
 use store::judge::Batch;
-use store::{Backend, Envelope, EventQuery, Head, Signal, SignalBoard, StoreError, StreamId};
+use store::vault::ClaimHash;
+use store::{Backend, Envelope, EventQuery, FirstResult, Head, Signal, SignalBoard, StoreError, StreamId};
 use tokio::sync::watch::Receiver;
 
 use crate::connect::Connection;
@@ -114,6 +116,11 @@ impl Backend for MongoStore {
         }
         let (db, streams) = (self.connection.work.clone(), streams.to_vec());
         answered("reading the vault", SHORT, async move { log::vault(&db, &streams).await }).await
+    }
+
+    async fn first_result(&self, key: ClaimHash) -> Result<Option<FirstResult>, StoreError> {
+        let db = self.connection.work.clone();
+        answered("reading a first result", SHORT, async move { idempotency::read(&db, key).await }).await
     }
 
     fn signals(&self) -> Receiver<Signal> {

@@ -6,6 +6,7 @@ use mongodb::error::ErrorKind;
 use mongodb::options::IndexOptions;
 use mongodb::{ClientSession, IndexModel};
 use store::backend::{FORMAT, Genesis};
+use store::idempotency::KEPT;
 use store::{Head, StoreError};
 
 use crate::connect::{Connection, Db};
@@ -109,7 +110,7 @@ async fn refuse_foreign_events(db: &Db) -> Result<(), StoreError> {
 /// Collections and indexes are made here and never in a transaction: making them aborts transactions that are under
 /// way, and one that writes to a collection that is not there may wait for it in vain.
 async fn make_collections(db: &Db) -> Result<(), StoreError> {
-    for name in ["meta", "keys", "head", "events", "vault", "projections"] {
+    for name in ["meta", "keys", "head", "events", "vault", "idempotency", "projections"] {
         make_collection(db, name).await?;
     }
     let unique = IndexOptions::builder().unique(true).build();
@@ -119,6 +120,9 @@ async fn make_collections(db: &Db) -> Result<(), StoreError> {
     let sparse = IndexOptions::builder().unique(true).sparse(true).build();
     let by_claim = IndexModel::builder().keys(doc! { "claims": 1 }).options(sparse).build();
     db.vault().create_index(by_claim).await.map_err(cannot("creating the index of claims"))?;
+    let kept = IndexOptions::builder().expire_after(KEPT.unsigned_abs()).build();
+    let by_time = IndexModel::builder().keys(doc! { "at": 1 }).options(kept).build();
+    db.idempotency().create_index(by_time).await.map_err(cannot("creating the index of first results"))?;
     Ok(())
 }
 

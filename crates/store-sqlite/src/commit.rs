@@ -9,6 +9,7 @@ use store::{Position, StreamId};
 use crate::envelope::insert_events;
 use crate::facts::read_facts;
 use crate::failure::Failure;
+use crate::idempotency;
 
 /// Runs a batch; gives the verdicts and the position of the head after it.
 pub(crate) fn commit(
@@ -40,7 +41,7 @@ pub(crate) fn finish(transaction: &Transaction<'_>) -> Result<(), Failure> {
 }
 
 fn write_plan(transaction: &Transaction<'_>, plan: &Plan) -> Result<(), Failure> {
-    let Plan { verdicts: _, released, erased, keyed, taken, events, head } = plan;
+    let Plan { verdicts: _, released, erased, keyed, taken, events, first_results, head } = plan;
     let mut release = transaction.prepare_cached("DELETE FROM claims WHERE claim = ?1 AND stream = ?2")?;
     for (stream, claims) in released {
         for claim in claims {
@@ -56,6 +57,7 @@ fn write_plan(transaction: &Transaction<'_>, plan: &Plan) -> Result<(), Failure>
     let taken = taken.iter().flat_map(|(stream, claims)| claims.iter().map(move |claim| (claim, stream)));
     take(transaction, keyed.chain(taken).collect())?;
     insert_events(transaction, events)?;
+    idempotency::write(transaction, first_results)?;
     write_head(transaction, head)
 }
 

@@ -11,6 +11,7 @@ use store::vault::ClaimHash;
 use store::{Position, StreamId};
 
 use crate::failure::Failure;
+use crate::idempotency;
 
 /// What a batch needs to know.
 pub(crate) fn read_facts(connection: &Connection, batch: &Batch) -> Result<Facts, Failure> {
@@ -28,7 +29,11 @@ pub(crate) fn read_facts(connection: &Connection, batch: &Batch) -> Result<Facts
             versions.insert(stream, unsigned(last, "a version")?);
         }
     }
-    Ok(Facts { head, versions, vault, owners: owners(connection, batch)? })
+    let mut first_results = HashMap::new();
+    for key in batch.idempotency_keys() {
+        first_results.extend(idempotency::read(connection, key)?.map(|first| (key, first)));
+    }
+    Ok(Facts { head, versions, vault, owners: owners(connection, batch)?, first_results })
 }
 
 /// The head of the log.

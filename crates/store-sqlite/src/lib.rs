@@ -16,6 +16,7 @@ mod events;
 mod facts;
 mod failure;
 mod file;
+mod idempotency;
 mod migrate;
 mod rows;
 mod session;
@@ -32,7 +33,8 @@ use async_trait::async_trait;
 use rusqlite::Connection;
 use store::backend::{Backend, CommitError, EventQuery, Genesis, Head, VaultEntry, Verdict};
 use store::judge::Batch;
-use store::{Envelope, Signal, SignalBoard, StoreError, StreamId};
+use store::vault::ClaimHash;
+use store::{Envelope, FirstResult, Signal, SignalBoard, StoreError, StreamId};
 use tokio::sync::watch::Receiver;
 
 use crate::connection::{Role, stored_format};
@@ -157,6 +159,10 @@ impl Backend for SqliteStore {
         }
         let streams = streams.to_vec();
         self.read(move |connection| facts::read_vault(connection, &streams)).await
+    }
+
+    async fn first_result(&self, key: ClaimHash) -> Result<Option<FirstResult>, StoreError> {
+        self.read(move |connection| idempotency::read(connection, key)).await
     }
 
     fn signals(&self) -> Receiver<Signal> {

@@ -66,6 +66,16 @@ CREATE TABLE IF NOT EXISTS claims (
     stream TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS claims_stream ON claims (stream);
+
+CREATE TABLE IF NOT EXISTS idempotency (
+    key BLOB PRIMARY KEY,
+    request BLOB NOT NULL,
+    stream TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS idempotency_at ON idempotency (at);
 ";
 
 /// The checkpoints of read models, which may exist before the log does.

@@ -24,6 +24,7 @@ impl ReadModels for SqliteStore {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             transaction.execute_batch(PROJECTIONS)?;
             transaction.execute_batch(&sql::create(table))?;
+            check_columns(&transaction, table)?;
             transaction.execute(
                 "INSERT INTO projections (name, position, rebuilds) VALUES (?1, 0, 0) ON CONFLICT DO NOTHING",
                 [table.name],
@@ -142,6 +143,24 @@ impl ReadModels for SqliteStore {
         });
         if done.await? { Ok(()) } else { Err(ApplyError::Overtaken) }
     }
+}
+
+/// A table that was made with other columns would fail with each row that is written.
+fn check_columns(connection: &Connection, table: &Table) -> Result<(), Failure> {
+    let mut statement = connection.prepare("SELECT name FROM pragma_table_info(?1)")?;
+    let stored = statement.query_map([table.name], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
+    let declared: Vec<_> = table.columns.iter().map(|column| column.name).collect();
+    if stored == declared {
+        return Ok(());
+    }
+    Err(StoreError::Refused(format!(
+        "table `{}` was made with the columns {}, not with {} as this program would make it. A read model whose columns \
+         change needs the next version in the names of its tables",
+        table.name,
+        stored.join(", "),
+        declared.join(", "),
+    ))
+    .into())
 }
 
 /// A table that was never prepared is at the start, and a pair without an entry was never switched.

@@ -66,7 +66,7 @@ fn registration(name: &str) -> Append {
     };
     let mut write = StreamWrite::new(stream(name), Expected::NoStream, vec![event]);
     write.take = vec![Claim { kind: "email", value: format!("{name}@example.com") }];
-    Append { actor: format!("operator:{name}"), request_id: "request".to_owned(), writes: vec![write] }
+    Append::new(format!("operator:{name}"), "request", vec![write])
 }
 
 async fn register(log: &EventStore, name: &str) -> Result<Appended, AppendError> {

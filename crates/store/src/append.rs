@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use crate::canonical::NotCanonical;
 use crate::error::StoreError;
 use crate::event::{NewEvent, Position, StreamId};
+use crate::idempotency::IdempotencyKey;
 
 /// One append: one or more stream writes that happen whole or not at all.
 #[derive(Clone, Debug)]
@@ -17,6 +18,16 @@ pub struct Append {
     pub request_id: String,
     /// The streams it writes to; each stream at most once.
     pub writes: Vec<StreamWrite>,
+    /// Under which it happens at most once, whoever sends it however often.
+    pub idempotency: Option<IdempotencyKey>,
+}
+
+impl Append {
+    /// An append without an idempotency key.
+    #[must_use]
+    pub fn new(actor: impl Into<String>, request_id: impl Into<String>, writes: Vec<StreamWrite>) -> Self {
+        Self { actor: actor.into(), request_id: request_id.into(), writes, idempotency: None }
+    }
 }
 
 /// What an append does to one stream.
@@ -113,6 +124,11 @@ pub struct Appended {
 /// Why an append did not happen, or may have.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum AppendError {
+    /// An append under the same idempotency key has happened: [`EventStore::first_result`] tells what came of it.
+    ///
+    /// [`EventStore::first_result`]: crate::EventStore::first_result
+    #[error("an append under the same idempotency key has happened already")]
+    Repeated,
     /// A stream was not at the expected version: read it again and decide anew.
     #[error("stream {stream} is at version {actual}, not at {expected}")]
     Conflict {

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::append::{AppendError, Appended};
 use crate::error::StoreError;
 use crate::event::{Envelope, Position, StreamId};
+use crate::idempotency::FirstResult;
 use crate::judge::Batch;
 use crate::merkle::{Frontier, Hash};
 use crate::signal::Signal;
@@ -67,6 +68,13 @@ pub trait Backend: Send + Sync {
     /// # Errors
     /// [`StoreError`] if it cannot be read.
     async fn vault(&self, streams: &[StreamId]) -> Result<HashMap<StreamId, VaultEntry>, StoreError>;
+
+    /// What the first append under an idempotency key has come to, as a majority knows it. What is older than
+    /// [`KEPT`](crate::idempotency::KEPT) may be gone, or not yet.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be read.
+    async fn first_result(&self, key: ClaimHash) -> Result<Option<FirstResult>, StoreError>;
 
     /// Follows the log's head and the projections' checkpoints, also those that other processes move.
     fn signals(&self) -> watch::Receiver<Signal>;
@@ -162,6 +170,8 @@ pub struct Facts {
     pub vault: HashMap<StreamId, (VaultEntry, Vec<ClaimHash>)>,
     /// The owners of [`Batch::claims`]; a free one is left out.
     pub owners: HashMap<ClaimHash, StreamId>,
+    /// What is kept under [`Batch::idempotency_keys`].
+    pub first_results: HashMap<ClaimHash, FirstResult>,
 }
 
 /// What one append of a batch is told.
@@ -182,6 +192,8 @@ pub struct Plan {
     pub taken: Vec<(StreamId, Vec<ClaimHash>)>,
     /// The accepted events, by ascending position.
     pub events: Vec<Envelope>,
+    /// What to keep under idempotency keys, in place of what is there.
+    pub first_results: Vec<(ClaimHash, FirstResult)>,
     /// The head after them; equal to the head before if nothing was accepted.
     pub head: Head,
 }

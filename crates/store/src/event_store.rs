@@ -14,6 +14,7 @@ use crate::backend::{Backend, EventQuery, FORMAT, Genesis, Head};
 use crate::checkpoint::Signer;
 use crate::error::StoreError;
 use crate::event::{Position, Recorded, StreamId};
+use crate::idempotency::{FirstResult, IdempotencyKey};
 use crate::prepare::Sealer;
 use crate::read::{check_contiguous, unseal};
 use crate::signal::Signal;
@@ -92,6 +93,23 @@ impl EventStore {
                 verdict => return verdict,
             }
         }
+    }
+
+    /// A caller's idempotency key, as it is kept. `scope` is what the key belongs to: the caller, the endpoint and the
+    /// key as it was sent; `request` is all that makes the write what it is.
+    #[must_use]
+    pub fn idempotency_key(&self, scope: &[&[u8]], request: &[&[u8]]) -> IdempotencyKey {
+        IdempotencyKey::new(&self.sealer.claims, scope, request)
+    }
+
+    /// What the first append under that key has come to, within the time it is kept. It may have been another request:
+    /// [`FirstResult::is_of`] tells.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be read.
+    pub async fn first_result(&self, key: &IdempotencyKey) -> Result<Option<FirstResult>, StoreError> {
+        let now = self.sealer.ambient.now();
+        Ok(self.backend.first_result(key.hash()).await?.filter(|first| first.is_kept(now)))
     }
 
     /// The head of the log.

@@ -12,6 +12,7 @@ use crate::backend::{Facts, Head, Plan, VaultEntry, Verdict};
 use crate::canonical::canonical_event;
 use crate::checkpoint::Signer;
 use crate::event::{Envelope, StreamId};
+use crate::idempotency::FirstResult;
 use crate::merkle::leaf_hash;
 use crate::prepared::{KeyUse, Place, PreparedAppend, PreparedWrite};
 use crate::vault::ClaimHash;
@@ -47,6 +48,14 @@ impl Batch {
         claims.into_iter().collect()
     }
 
+    /// The idempotency keys whose first results [`Batch::judge`] needs.
+    #[must_use]
+    pub fn idempotency_keys(&self) -> Vec<ClaimHash> {
+        let keys: BTreeSet<_> =
+            self.appends.iter().filter_map(|append| Some(append.idempotency?.hash())).collect();
+        keys.into_iter().collect()
+    }
+
     /// Decides what happens. Of two appends that exclude each other, the earlier one wins.
     #[must_use]
     pub fn judge(&self, facts: Facts) -> Plan {
@@ -71,6 +80,8 @@ struct Ledger {
     new_keys: BTreeMap<StreamId, Vec<u8>>,
     owners: HashMap<ClaimHash, Option<StreamId>>,
     events: Vec<Envelope>,
+    first_results: HashMap<ClaimHash, FirstResult>,
+    new_results: Vec<(ClaimHash, FirstResult)>,
 }
 
 impl Ledger {
@@ -94,11 +105,15 @@ impl Ledger {
             owners: owners_before.iter().map(|(claim, owner)| (*claim, Some(owner.clone()))).collect(),
             owners_before,
             events: Vec::new(),
+            first_results: facts.first_results,
+            new_results: Vec::new(),
         }
     }
 
     /// Takes an append in whole, or refuses it and changes nothing.
     fn admit(&mut self, append: &PreparedAppend) -> Verdict {
+        // Before all else: what the first append has changed must not speak against the second.
+        self.check_repeated(append)?;
         for write in &append.writes {
             self.check_stream(write)?;
         }
@@ -112,11 +127,31 @@ impl Ledger {
         }
         self.head.position = events.last().map_or(self.head.position, |event| event.position);
         self.events.append(&mut events);
+        self.keep_result(append);
         Ok(Appended {
             position: self.head.position,
             at: self.at,
             versions: append.writes.iter().map(|write| self.version(&write.stream)).collect(),
         })
+    }
+
+    fn check_repeated(&self, append: &PreparedAppend) -> Result<(), AppendError> {
+        let first = append.idempotency.and_then(|key| self.first_results.get(&key.hash()));
+        if first.is_some_and(|first| first.is_kept(self.at)) { Err(AppendError::Repeated) } else { Ok(()) }
+    }
+
+    fn keep_result(&mut self, append: &PreparedAppend) {
+        if let (Some(key), Some(write)) = (append.idempotency, append.writes.first()) {
+            let result = FirstResult {
+                request: key.request,
+                stream: write.stream.clone(),
+                version: self.version(&write.stream),
+                position: self.head.position,
+                at: self.at,
+            };
+            self.first_results.insert(key.hash(), result.clone());
+            self.new_results.push((key.hash(), result));
+        }
     }
 
     fn version(&self, stream: &StreamId) -> u64 {
@@ -222,6 +257,7 @@ impl Ledger {
             keyed,
             taken: taken.into_iter().collect(),
             events: self.events,
+            first_results: self.new_results,
             head: self.head,
         }
     }

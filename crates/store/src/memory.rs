@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use crate::backend::{Backend, CommitError, EventQuery, Facts, Genesis, Head, Plan, VaultEntry, Verdict};
 use crate::error::StoreError;
 use crate::event::{Envelope, Position, StreamId};
+use crate::idempotency::FirstResult;
 use crate::judge::Batch;
 use crate::rows::{ApplyError, Change, Checkpoint, Pair, ReadModels, Row, Table};
 use crate::signal::{Signal, SignalBoard};
@@ -28,6 +29,7 @@ struct State {
     head: Head,
     events: Vec<Envelope>,
     vault: HashMap<StreamId, (VaultEntry, Vec<ClaimHash>)>,
+    first_results: HashMap<ClaimHash, FirstResult>,
     tables: HashMap<&'static str, (Checkpoint, BTreeMap<String, Row>)>,
     switches: HashMap<&'static str, u64>,
 }
@@ -84,6 +86,10 @@ impl Backend for Memory {
         Ok(streams.iter().filter_map(entry).collect())
     }
 
+    async fn first_result(&self, key: ClaimHash) -> Result<Option<FirstResult>, StoreError> {
+        Ok(self.state().first_results.get(&key).cloned())
+    }
+
     fn signals(&self) -> watch::Receiver<Signal> {
         self.board.subscribe()
     }
@@ -108,6 +114,11 @@ impl State {
                 .filter_map(|stream| Some((stream.clone(), self.vault.get(stream)?.clone())))
                 .collect(),
             owners: batch.claims().into_iter().filter_map(owner).collect(),
+            first_results: batch
+                .idempotency_keys()
+                .into_iter()
+                .filter_map(|key| Some((key, self.first_results.get(&key)?.clone())))
+                .collect(),
         }
     }
 
@@ -129,6 +140,7 @@ impl State {
             }
         }
         self.events.extend(plan.events);
+        self.first_results.extend(plan.first_results);
         self.head = plan.head;
         plan.verdicts
     }

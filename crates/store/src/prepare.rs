@@ -36,6 +36,7 @@ impl Sealer {
             actor: append.actor.clone(),
             request_id: append.request_id.clone(),
             writes: writes.collect::<Result<_, _>>()?,
+            idempotency: append.idempotency,
             bytes: 0,
         };
         prepared.bytes = measure(&prepared, self.ambient.now())?;

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::append::Expected;
 use crate::event::{Envelope, Position, StreamId};
+use crate::idempotency::IdempotencyKey;
 use crate::vault::ClaimHash;
 
 /// An append made ready for the queue: bodies sealed, claims hashed.
@@ -14,6 +15,7 @@ pub struct PreparedAppend {
     pub(crate) actor: String,
     pub(crate) request_id: String,
     pub(crate) writes: Vec<PreparedWrite>,
+    pub(crate) idempotency: Option<IdempotencyKey>,
     /// Its size in bytes, near enough to bound a batch.
     pub(crate) bytes: usize,
 }

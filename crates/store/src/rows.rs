@@ -38,7 +38,10 @@ impl Table {
         match row.keys().find(|name| !declared(name)) {
             Some(stranger) => {
                 let table = self.name;
-                Err(StoreError::corrupt(format!("table `{table}` has no column for the field `{stranger}`")))
+                Err(StoreError::corrupt(format!(
+                    "table `{table}` has no column for the field `{stranger}`: the columns of the read model and its \
+                     fold do not agree. No event is lost; a program in which they agree goes on"
+                )))
             }
             None => Ok(()),
         }

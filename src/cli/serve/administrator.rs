@@ -58,7 +58,7 @@ async fn create(
     password_hash: &PasswordHash,
 ) -> Result<Made, CommandError> {
     let request = ambient.uuid();
-    let cause = Cause { actor: "system".to_owned(), request_id: format!("start-{}", request.hyphenated()) };
+    let cause = Cause::new("system", format!("start-{}", request.hyphenated()));
     for name in ["admin".to_owned(), format!("admin-{}", request.simple())] {
         let Ok(username) = Username::parse(&name) else { continue };
         let sign_up = SignUp { email: email.clone(), username, password_hash: password_hash.clone() };
@@ -123,7 +123,7 @@ mod tests {
     async fn sign_up(users: &UserCommands, email: &str, username: &str) {
         let email = EmailAddress::parse(email).unwrap();
         let username = Username::parse(username).unwrap();
-        users.sign_up("r", SignUp { email, username, password_hash: hash() }).await.unwrap();
+        users.sign_up("r", None, SignUp { email, username, password_hash: hash() }).await.unwrap();
     }
 
     #[tokio::test]

@@ -153,7 +153,7 @@ mod tests {
             username: Username::parse("ada").unwrap(),
             password_hash: PasswordHash::new("$argon2id$".to_owned()).unwrap(),
         };
-        let id = node.users.sign_up("r", sign_up).await.unwrap().id;
+        let id = node.users.sign_up("r", None, sign_up).await.unwrap().id;
         let session = Session { node, ambient };
         session.catch_up().await.unwrap();
         let unheard_of = NewEvent {
@@ -165,7 +165,7 @@ mod tests {
         };
         let stream = StreamId::new(UserId::from_uuid(session.ambient.uuid()).stream()).unwrap();
         let writes = vec![StreamWrite::new(stream, Expected::NoStream, vec![unheard_of])];
-        let append = Append { actor: "system".to_owned(), request_id: "r".to_owned(), writes };
+        let append = Append::new("system", "r", writes);
         session.node.store.append(&append).await.unwrap();
         (session, id)
     }
@@ -175,7 +175,7 @@ mod tests {
     }
 
     fn cause() -> Cause {
-        Cause { actor: "operator:test".to_owned(), request_id: "r".to_owned() }
+        Cause::new("operator:test", "r")
     }
 
     #[tokio::test]

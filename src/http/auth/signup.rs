@@ -1,7 +1,5 @@
 //! `POST /auth/signup`
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -9,15 +7,20 @@ use axum::response::IntoResponse;
 use domain::{EmailAddress, Username};
 use utoipa::ToSchema;
 
-use crate::app::App;
 use crate::command::SignUp;
 use crate::config::Settings;
 use crate::crypto::Password;
-use crate::http::extract::{Fields, RequestId, Valid, Validated};
+use crate::http::extract::{Fields, Once, RequestId, Valid, Validated};
 use crate::http::headers::Written;
 use crate::http::openapi::{ErrorBody, ValidationErrorBody};
 use crate::http::problem::Problem;
+use crate::http::repeat::once;
+use crate::http::state::HttpState;
 use crate::http::users::UserView;
+
+/// Whose idempotency keys these are: nobody is logged in yet. A key says nothing to whoever does not know the rest of
+/// the request as well.
+const ANYBODY: &str = "";
 
 /// A new user. Unknown fields are ignored.
 #[derive(ToSchema)]
@@ -49,26 +52,32 @@ impl Validated for SignUpBody {
     path = "/auth/signup",
     tag = "auth",
     operation_id = "sign_up",
+    params(("Idempotency-Key" = Option<String>, Header, description = "Send again under the same key, and it is done once")),
     request_body = SignUpBody,
     responses(
         (status = 201, description = "The account is open", body = UserView,
             headers(("Location" = String, description = "Where the user is"), ("Aegis-Position" = u64))),
         (status = 400, description = "`email_taken` or `username_taken`", body = ErrorBody),
-        (status = 422, description = "Missing or bad fields", body = ValidationErrorBody),
+        (status = 409, description = "`still_running`, under the same `Idempotency-Key`", body = ErrorBody),
+        (status = 410, description = "`erased`, since it was done under this `Idempotency-Key`", body = ErrorBody),
+        (status = 422, description = "Missing or bad fields, or `idempotency_key_reused`", body = ValidationErrorBody),
         (status = 503, description = "`busy`, `unavailable` or `outcome_unknown`", body = ErrorBody),
     ),
 )]
 pub(crate) async fn sign_up(
-    State(app): State<Arc<App>>,
+    State(state): State<HttpState>,
     request_id: RequestId,
-    Valid(SignUpBody { email, username, password }): Valid<SignUpBody>,
+    Once { sent, body: Valid(body) }: Once<Valid<SignUpBody>>,
 ) -> Result<impl IntoResponse, Problem> {
-    let node = app.node()?;
-    let password_hash = app.hashing.hash(password).await?;
-    let user = node.users.sign_up(request_id.as_str(), SignUp { email, username, password_hash }).await?;
-    if let Some(position) = user.position {
-        node.user_rows.settle(position).await;
-    }
+    let app = &state.app;
+    let user = once(&state, ANYBODY, &sent, async |key| {
+        let node = app.node()?;
+        let SignUpBody { email, username, password } = body;
+        let password_hash = app.hashing.hash(password).await?;
+        let sign_up = SignUp { email, username, password_hash };
+        Ok(node.users.sign_up(request_id.as_str(), key, sign_up).await?)
+    })
+    .await?;
     let location = format!("{}/users/{}", app.settings.http.api_prefix.trim_end_matches('/'), user.id);
     let view = UserView::of_state(&user)?;
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Written(user.position), Json(view)))

@@ -57,6 +57,17 @@ impl<T: Validated> FromRequest<HttpState> for MaybeValid<T> {
     }
 }
 
+/// A request that says everything without a body; one that comes all the same says nothing.
+pub(crate) struct NoBody;
+
+impl FromRequest<HttpState> for NoBody {
+    type Rejection = Problem;
+
+    async fn from_request(_: Request, _: &HttpState) -> Result<Self, Problem> {
+        Ok(Self)
+    }
+}
+
 fn validated<T: Validated>(body: Value, settings: &Settings) -> Result<T, Problem> {
     let Value::Object(body) = body else { return Err(Problem::invalid(Fault::no_object())) };
     let mut fields = Fields::new(body);

@@ -41,7 +41,7 @@ impl CurrentUser {
 
     /// What this user does, they do under this request.
     pub(crate) fn cause(&self, request_id: &RequestId) -> Cause {
-        Cause { actor: self.row.id.stream(), request_id: request_id.as_str().to_owned() }
+        Cause::new(self.row.id.stream(), request_id.as_str())
     }
 }
 

@@ -33,6 +33,7 @@ impl From<AppendError> for Problem {
             AppendError::ClaimTaken { kind: "email" } => Self::EmailTaken,
             AppendError::ClaimTaken { kind: "username" } => Self::UsernameTaken,
             AppendError::Erased { .. } => Self::UserNotFound,
+            AppendError::Repeated => Self::StillRunning,
             AppendError::TooLarge { .. } => Self::BodyTooLarge,
             AppendError::Conflict { .. } | AppendError::Busy => Self::Busy { cause: error.to_string() },
             AppendError::Unknown(_) => Self::OutcomeUnknown { cause: error.to_string() },

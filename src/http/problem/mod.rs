@@ -49,6 +49,12 @@ pub(crate) enum Problem {
     LastAdministrator,
     /// The user has changed since the caller looked.
     VersionMismatch,
+    /// A write under the same idempotency key has begun and not ended.
+    StillRunning,
+    /// The idempotency key was used for another request.
+    KeyReused,
+    /// What the first request under the idempotency key has made was erased since.
+    Erased,
     /// Fields, parameters or headers are not what they have to be.
     Invalid(Vec<Fault>),
     /// The login form is not, with the error code of RFC 6749 §5.2.
@@ -159,6 +165,9 @@ impl Problem {
             Self::WrongPassword => (S::BAD_REQUEST, "wrong_password"),
             Self::LastAdministrator => (S::CONFLICT, "last_admin"),
             Self::VersionMismatch => (S::PRECONDITION_FAILED, "version_mismatch"),
+            Self::StillRunning => (S::CONFLICT, "still_running"),
+            Self::KeyReused => (S::UNPROCESSABLE_ENTITY, "idempotency_key_reused"),
+            Self::Erased => (S::GONE, "erased"),
             Self::Invalid(_) | Self::InvalidForm { .. } => (S::UNPROCESSABLE_ENTITY, "validation_error"),
             Self::UnreadableBody(_) => (S::BAD_REQUEST, "unreadable_body"),
             Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "body_too_large"),
@@ -192,6 +201,13 @@ impl Problem {
             Self::VersionMismatch => {
                 "The user has changed meanwhile; read it again and repeat with its new ETag"
             }
+            Self::StillRunning => {
+                "A request with this Idempotency-Key is still being worked on; ask again in a moment"
+            }
+            Self::KeyReused => {
+                "This Idempotency-Key was used for another request; make a new key for each write"
+            }
+            Self::Erased => "What this request has made was erased since",
             Self::Invalid(_) => "The request is not valid",
             Self::InvalidForm { .. } => "The form is not valid; see `detail`",
             Self::UnreadableBody(_) => "There was an error parsing the body",
@@ -199,7 +215,7 @@ impl Problem {
             Self::BodyTooSlow => "The request body took longer than 30 s",
             Self::Unavailable { .. } => "The database is out of reach; try again later",
             Self::OutcomeUnknown { .. } => {
-                "Nobody can tell whether this was done; read back whether it was before you repeat it"
+                "Nobody can tell whether this was done; send it again under the same Idempotency-Key, or read back first"
             }
             Self::ProjectionBehind { .. } => "The read model is behind the event log; try again in a moment",
             Self::Busy { .. } => "The service is busy; try again in a moment",

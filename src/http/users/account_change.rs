@@ -1,23 +1,21 @@
 //! An administrator closes or reopens somebody's account: what both requests bring, and how both are answered.
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::response::{IntoResponse, Response};
 use domain::{Command, Reason, UserId};
 
 use super::{ReasonBody, UserDetail, carry_out};
-use crate::app::App;
 use crate::command::Cause;
-use crate::http::extract::{Admin, IfMatch, MaybeValid, RequestId, UserPath};
+use crate::http::extract::{Admin, IfMatch, MaybeValid, Once, RequestId, Sent, UserPath};
 use crate::http::headers::{Version, Written};
 use crate::http::problem::Problem;
 use crate::http::state::HttpState;
 
 /// A change that an administrator wants made to an account.
 pub(crate) struct AccountChange {
-    app: Arc<App>,
+    state: HttpState,
+    sent: Sent,
     cause: Cause,
     id: UserId,
     if_match: Option<u64>,
@@ -37,9 +35,10 @@ impl FromRequest<HttpState> for AccountChange {
             Err(never) => match never {},
         };
         let request = Request::from_parts(parts, body);
-        let MaybeValid(body) = MaybeValid::<ReasonBody>::from_request(request, state).await?;
+        let Once { sent, body: MaybeValid(body) } =
+            Once::<MaybeValid<ReasonBody>>::from_request(request, state).await?;
         let reason = body.and_then(|body| body.reason);
-        Ok(Self { app: Arc::clone(&state.app), cause, id, if_match, reason })
+        Ok(Self { state: state.clone(), sent, cause, id, if_match, reason })
     }
 }
 
@@ -49,8 +48,8 @@ impl AccountChange {
         self,
         command: impl FnOnce(Option<Reason>) -> Command,
     ) -> Result<Response, Problem> {
-        let Self { app, cause, id, if_match, reason } = self;
-        let user = carry_out(&app, &cause, id, &command(reason), if_match).await?;
+        let Self { state, sent, cause, id, if_match, reason } = self;
+        let user = carry_out(&state, &sent, cause, id, &command(reason), if_match).await?;
         let detail = UserDetail::of_state(&user)?;
         Ok((Version(user.version), Written(user.position), Json(detail)).into_response())
     }

@@ -14,22 +14,25 @@ pub(crate) use view::{UserDetail, UserView};
 
 use domain::{Command, UserId};
 
+use super::extract::Sent;
 use super::problem::Problem;
-use crate::app::App;
+use super::repeat::once;
+use super::state::HttpState;
 use crate::command::{Cause, UserState};
 
-/// Carries out a command and waits until its author can read it back.
+/// Carries out a command to a user, once if it was sent under a key, and waits until its author can read it back.
 async fn carry_out(
-    app: &App,
-    cause: &Cause,
+    state: &HttpState,
+    sent: &Sent,
+    cause: Cause,
     id: UserId,
     command: &Command,
     if_match: Option<u64>,
 ) -> Result<UserState, Problem> {
-    let node = app.node()?;
-    let user = node.users.execute(cause, id, command, if_match).await?;
-    if let Some(position) = user.position {
-        node.user_rows.settle(position).await;
-    }
-    Ok(user)
+    let caller = cause.actor.clone();
+    once(state, &caller, sent, async |idempotency| {
+        let cause = Cause { idempotency, ..cause };
+        Ok(state.app.node()?.users.execute(&cause, id, command, if_match).await?)
+    })
+    .await
 }

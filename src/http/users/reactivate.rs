@@ -18,6 +18,7 @@ use crate::http::problem::Problem;
     params(
         ("id" = String, Path, description = "The user's id"),
         ("If-Match" = Option<String>, Header, description = "Only if the user is at this version"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Send again under the same key, and it is done once"),
     ),
     request_body = Option<ReasonBody>,
     responses(

@@ -1,18 +1,16 @@
 //! `PUT` and `DELETE /users/{id}/roles/{role}`
 
-use std::sync::Arc;
-
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use domain::Command;
 
 use super::carry_out;
-use crate::app::App;
-use crate::http::extract::{Admin, IfMatch, RequestId, RolePath, UserPath};
+use crate::http::extract::{Admin, IfMatch, NoBody, Once, RequestId, RolePath, UserPath};
 use crate::http::headers::{Version, Written};
 use crate::http::openapi::{ErrorBody, ValidationErrorBody};
 use crate::http::problem::Problem;
+use crate::http::state::HttpState;
 
 /// Gives a user a role. It is no error if they hold it already.
 #[utoipa::path(
@@ -25,6 +23,7 @@ use crate::http::problem::Problem;
         ("id" = String, Path, description = "The user's id"),
         ("role" = String, Path, description = "`admin`, `auditor`, `operator` or `subscriber`"),
         ("If-Match" = Option<String>, Header, description = "Only if the user is at this version"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Send again under the same key, and it is done once"),
     ),
     responses(
         (status = 204, description = "The user holds the role"),
@@ -36,14 +35,16 @@ use crate::http::problem::Problem;
     ),
 )]
 pub(crate) async fn grant(
-    State(app): State<Arc<App>>,
+    State(state): State<HttpState>,
     Admin(admin): Admin,
     UserPath(id): UserPath,
     RolePath(role): RolePath,
     IfMatch(version): IfMatch,
     request_id: RequestId,
+    Once { sent, body: NoBody }: Once<NoBody>,
 ) -> Result<impl IntoResponse, Problem> {
-    let user = carry_out(&app, &admin.cause(&request_id), id, &Command::GrantRole { role }, version).await?;
+    let command = Command::GrantRole { role };
+    let user = carry_out(&state, &sent, admin.cause(&request_id), id, &command, version).await?;
     Ok((StatusCode::NO_CONTENT, Version(user.version), Written(user.position), ()))
 }
 
@@ -58,6 +59,7 @@ pub(crate) async fn grant(
         ("id" = String, Path, description = "The user's id"),
         ("role" = String, Path, description = "`admin`, `auditor`, `operator` or `subscriber`"),
         ("If-Match" = Option<String>, Header, description = "Only if the user is at this version"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Send again under the same key, and it is done once"),
     ),
     responses(
         (status = 204, description = "The user does not hold the role"),
@@ -70,13 +72,15 @@ pub(crate) async fn grant(
     ),
 )]
 pub(crate) async fn revoke(
-    State(app): State<Arc<App>>,
+    State(state): State<HttpState>,
     Admin(admin): Admin,
     UserPath(id): UserPath,
     RolePath(role): RolePath,
     IfMatch(version): IfMatch,
     request_id: RequestId,
+    Once { sent, body: NoBody }: Once<NoBody>,
 ) -> Result<impl IntoResponse, Problem> {
-    let user = carry_out(&app, &admin.cause(&request_id), id, &Command::RevokeRole { role }, version).await?;
+    let command = Command::RevokeRole { role };
+    let user = carry_out(&state, &sent, admin.cause(&request_id), id, &command, version).await?;
     Ok((StatusCode::NO_CONTENT, Version(user.version), Written(user.position), ()))
 }

@@ -128,8 +128,7 @@ impl TestApp {
 
     /// Carries out a command as an operator does, and waits until the rows show it.
     pub(crate) async fn command(&self, id: &str, command: Command) {
-        let cause =
-            aegis::command::Cause { actor: "operator:test".to_owned(), request_id: "test".to_owned() };
+        let cause = aegis::command::Cause::new("operator:test", "test");
         let node = self.node();
         let done = node.users.execute(&cause, UserId::parse(id).unwrap(), &command, None).await.unwrap();
         if let Some(position) = done.position {

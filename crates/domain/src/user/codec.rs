@@ -25,7 +25,7 @@ impl UserEvent {
                 .with_personal("username", username.known().map(Username::as_str))
                 .with_personal("password_hash", password_hash.known().map(PasswordHash::expose)),
             Self::UserDeactivated { reason } | Self::UserReactivated { reason } => {
-                with_reason(encoded, reason.as_ref())
+                encoded.with_optional_personal("reason", reason.as_ref(), Reason::as_str)
             }
             Self::RoleGranted { role } | Self::RoleRevoked { role } => encoded.with("role", role.as_str()),
         }
@@ -50,8 +50,8 @@ impl UserEvent {
                 username: fields.personal("username", Username::recorded)?,
                 password_hash: fields.personal("password_hash", PasswordHash::recorded)?,
             }),
-            (Self::DEACTIVATED, SCHEMA) => Ok(Self::UserDeactivated { reason: reason(fields)? }),
-            (Self::REACTIVATED, SCHEMA) => Ok(Self::UserReactivated { reason: reason(fields)? }),
+            (Self::DEACTIVATED, SCHEMA) => Ok(Self::UserDeactivated { reason: reason(&fields)? }),
+            (Self::REACTIVATED, SCHEMA) => Ok(Self::UserReactivated { reason: reason(&fields)? }),
             (Self::ROLE_GRANTED, SCHEMA) => {
                 Ok(Self::RoleGranted { role: fields.parsed("role", Role::from_str)? })
             }
@@ -63,16 +63,6 @@ impl UserEvent {
     }
 }
 
-/// Says in the open that there is a reason, so that an erased one is not taken for one that was never given.
-fn with_reason(encoded: Encoded, reason: Option<&Personal<Reason>>) -> Encoded {
-    match reason {
-        None => encoded,
-        Some(reason) => {
-            encoded.with("has_reason", true).with_personal("reason", reason.known().map(Reason::as_str))
-        }
-    }
-}
-
-fn reason(fields: Fields<'_>) -> Result<Option<Personal<Reason>>, DecodeError> {
-    if fields.flag("has_reason")? { fields.personal("reason", Reason::recorded).map(Some) } else { Ok(None) }
+fn reason(fields: &Fields<'_>) -> Result<Option<Personal<Reason>>, DecodeError> {
+    fields.optional_personal("has_reason", "reason", Reason::recorded)
 }

@@ -172,7 +172,7 @@ async fn an_erased_key_is_nowhere_on_the_disk() {
     let mut write = registration("user-25").writes.remove(0);
     write.events[0].personal.clear();
     write = StreamWrite { expected: Expected::Exactly(1), take: Vec::new(), erase: true, ..write };
-    let append = Append { actor: "system".to_owned(), request_id: String::new(), writes: vec![write] };
+    let append = Append::new("system", "", vec![write]);
     log.append(&append).await.unwrap();
     // What happens by itself some seconds later.
     sqlite.writer.run(Session::empty_wal).await.unwrap().unwrap();

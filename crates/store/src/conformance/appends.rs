@@ -91,14 +91,7 @@ pub async fn an_event_comes_back_as_it_was_written(world: &World) {
     };
     let id = event.id;
     let write = StreamWrite::new(stream.clone(), Expected::NoStream, vec![event, world.plain_event()]);
-    let done = store
-        .append(&Append {
-            actor: "operator:ada".to_owned(),
-            request_id: "req-1".to_owned(),
-            writes: vec![write],
-        })
-        .await
-        .unwrap();
+    let done = store.append(&Append::new("operator:ada", "req-1", vec![write])).await.unwrap();
 
     let read = store.read_stream(&stream).await.unwrap();
     assert_eq!(read, all(&store).await);

@@ -12,6 +12,7 @@
 pub mod appends;
 pub mod claims;
 pub mod erasure;
+pub mod idempotency;
 pub mod ordering;
 pub mod rows;
 pub mod world;
@@ -47,6 +48,11 @@ macro_rules! conformance {
             erasure::an_erased_stream_keeps_its_events_and_loses_its_secrets
             erasure::an_erased_stream_takes_no_more_events
             erasure::an_erased_streams_claims_are_free_at_once
+            idempotency::a_repeated_append_happens_once
+            idempotency::keys_are_told_apart
+            idempotency::of_repeated_appends_at_once_one_happens
+            idempotency::a_refused_append_leaves_its_key_free
+            idempotency::keys_are_kept_for_a_day
             rows::rows_and_checkpoint_move_together
             rows::of_racing_projectors_exactly_one_writes
             rows::every_kind_of_column_comes_back

@@ -136,7 +136,7 @@ impl World {
 /// An append of these writes.
 #[must_use]
 pub fn append(writes: impl IntoIterator<Item = StreamWrite>) -> Append {
-    Append { actor: "system".to_owned(), request_id: "test".to_owned(), writes: writes.into_iter().collect() }
+    Append::new("system", "test", writes.into_iter().collect())
 }
 
 /// Appends these writes.

@@ -45,13 +45,28 @@ impl ClaimKey {
     /// The hash of `1|kind|value`, where 1 is the version of the normalisation.
     #[must_use]
     pub fn hash(&self, kind: &str, value: &str) -> ClaimHash {
-        let tag = hmac::sign(&self.0, format!("1|{kind}|{value}").as_bytes());
-        let mut hash = [0; 32];
-        for (to, from) in hash.iter_mut().zip(tag.as_ref()) {
-            *to = *from;
-        }
-        ClaimHash(hash)
+        finished(hmac::sign(&self.0, format!("1|{kind}|{value}").as_bytes()))
     }
+
+    /// The hash of several values of any bytes, for a purpose that is no claim. Each is preceded by its length, so that
+    /// no two lists of values look the same.
+    pub(crate) fn hash_parts(&self, purpose: &str, parts: &[&[u8]]) -> ClaimHash {
+        let mut context = hmac::Context::with_key(&self.0);
+        context.update(format!("1|{purpose}|").as_bytes());
+        for part in parts {
+            context.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            context.update(part);
+        }
+        finished(context.sign())
+    }
+}
+
+fn finished(tag: hmac::Tag) -> ClaimHash {
+    let mut hash = [0; 32];
+    for (to, from) in hash.iter_mut().zip(tag.as_ref()) {
+        *to = *from;
+    }
+    ClaimHash(hash)
 }
 
 #[cfg(test)]
@@ -66,5 +81,15 @@ mod tests {
         assert_ne!(email, key.hash("username", "ada"));
         assert_ne!(email, key.hash("email", "bob"));
         assert_ne!(email, ClaimKey::new(&[2; 32]).hash("email", "ada"));
+    }
+
+    #[test]
+    fn parts_are_not_run_together() {
+        let key = ClaimKey::new(&[1; 32]);
+        let hash = key.hash_parts("p", &[b"ab", b"c"]);
+        assert_eq!(hash, key.hash_parts("p", &[b"ab", b"c"]));
+        assert_ne!(hash, key.hash_parts("p", &[b"a", b"bc"]));
+        assert_ne!(hash, key.hash_parts("p", &[b"abc"]));
+        assert_ne!(hash, key.hash_parts("q", &[b"ab", b"c"]));
     }
 }

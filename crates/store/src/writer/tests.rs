@@ -10,10 +10,11 @@ use super::*;
 use crate::append::{Append, Expected, StreamWrite};
 use crate::backend::{EventQuery, Genesis, Head, VaultEntry};
 use crate::event::{Envelope, NewEvent, Position, StreamId};
+use crate::idempotency::FirstResult;
 use crate::memory::Memory;
 use crate::prepare::Sealer;
 use crate::signal::Signal;
-use crate::vault::{ClaimKey, MasterKey};
+use crate::vault::{ClaimHash, ClaimKey, MasterKey};
 
 /// A memory backend whose commits wait to be let through, one permit each.
 struct Gated {
@@ -45,6 +46,9 @@ impl Backend for Gated {
     async fn vault(&self, streams: &[StreamId]) -> Result<HashMap<StreamId, VaultEntry>, StoreError> {
         self.memory.vault(streams).await
     }
+    async fn first_result(&self, key: ClaimHash) -> Result<Option<FirstResult>, StoreError> {
+        self.memory.first_result(key).await
+    }
     fn signals(&self) -> watch::Receiver<Signal> {
         self.memory.signals()
     }
@@ -68,7 +72,7 @@ fn an_append(events: usize) -> PreparedAppend {
     };
     let stream = StreamId::new(format!("user-{}", ambient.uuid())).unwrap();
     let write = StreamWrite::new(stream, Expected::NoStream, (0..events).map(|_| event()).collect());
-    let append = Append { actor: "system".to_owned(), request_id: "test".to_owned(), writes: vec![write] };
+    let append = Append::new("system", "test", vec![write]);
     let sealer = Sealer { master: MasterKey::generate(&ambient), claims: ClaimKey::new(&[1; 32]), ambient };
     sealer.prepare(&append, &HashMap::new()).unwrap()
 }

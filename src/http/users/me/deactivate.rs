@@ -1,21 +1,19 @@
 //! `POST /users/me/deactivate`
 
-use std::sync::Arc;
-
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use domain::Command;
 use utoipa::ToSchema;
 
-use crate::app::App;
 use crate::config::Settings;
 use crate::crypto::Password;
 use crate::http::auth::credentials::belong_together;
-use crate::http::extract::{CurrentUser, Fields, RequestId, Valid, Validated};
+use crate::http::extract::{CurrentUser, Fields, Once, RequestId, Valid, Validated};
 use crate::http::headers::Written;
 use crate::http::openapi::{ErrorBody, ValidationErrorBody};
 use crate::http::problem::Problem;
+use crate::http::state::HttpState;
 use crate::http::users::carry_out;
 
 /// The caller's password, once more.
@@ -40,6 +38,7 @@ impl Validated for PasswordBody {
     tag = "users",
     operation_id = "deactivate_me",
     security(("OAuth2PasswordBearer" = [])),
+    params(("Idempotency-Key" = Option<String>, Header, description = "Send again under the same key, and it is done once")),
     request_body = PasswordBody,
     responses(
         (status = 204, description = "The account is deactivated", headers(("Aegis-Position" = u64))),
@@ -51,15 +50,15 @@ impl Validated for PasswordBody {
     ),
 )]
 pub(crate) async fn deactivate(
-    State(app): State<Arc<App>>,
+    State(state): State<HttpState>,
     user: CurrentUser,
     request_id: RequestId,
-    Valid(PasswordBody { password }): Valid<PasswordBody>,
+    Once { sent, body: Valid(PasswordBody { password }) }: Once<Valid<PasswordBody>>,
 ) -> Result<impl IntoResponse, Problem> {
-    if !belong_together(&app, password, &user.row).await? {
+    if !belong_together(&state.app, password, &user.row).await? {
         return Err(Problem::WrongPassword);
     }
     let command = Command::Deactivate { reason: None };
-    let done = carry_out(&app, &user.cause(&request_id), user.row.id, &command, None).await?;
+    let done = carry_out(&state, &sent, user.cause(&request_id), user.row.id, &command, None).await?;
     Ok((StatusCode::NO_CONTENT, Written(done.position), ()))
 }

@@ -1,0 +1,80 @@
+//! First results under idempotency keys. The server lets them go by itself, by the index on `at`.
+
+use std::collections::HashMap;
+
+use mongodb::ClientSession;
+use mongodb::bson::{Document, RawDocument, doc};
+use store::vault::ClaimHash;
+use store::{FirstResult, StoreError, StreamId};
+
+use crate::connect::Db;
+use crate::facts::{ONE_REPLY, hashes};
+use crate::failure::{Failure, check_statements};
+use crate::fields::{Fields, binary, date};
+use crate::find::find;
+use crate::transaction::all;
+
+/// What is kept under a key.
+pub(crate) async fn read(db: &Db, key: ClaimHash) -> Result<Option<FirstResult>, StoreError> {
+    let by_key = doc! { "_id": binary(key.as_bytes()) };
+    let decode = |document: &RawDocument| to_result(document).map(|(_, result)| result);
+    let found = find(db, &db.idempotency(), "reading a first result", by_key, doc! {}, 1, decode).await?;
+    Ok(found.into_iter().next())
+}
+
+/// What is kept under these keys, as a transaction sees it.
+pub(crate) async fn read_all(
+    db: &Db,
+    session: &mut ClientSession,
+    keys: &[ClaimHash],
+) -> Result<HashMap<ClaimHash, FirstResult>, Failure> {
+    if keys.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let by_key = doc! { "_id": { "$in": hashes(keys) } };
+    let found = db.idempotency().find(by_key).batch_size(ONE_REPLY).session(&mut *session).await?;
+    all(found, session).await?.iter().map(|document| Ok(to_result(document)?)).collect()
+}
+
+/// Keeps first results, in place of what has been kept for too long and is not gone yet.
+pub(crate) async fn write(
+    db: &Db,
+    session: &mut ClientSession,
+    results: &[(ClaimHash, FirstResult)],
+) -> Result<(), Failure> {
+    if results.is_empty() {
+        return Ok(());
+    }
+    let updates: Vec<_> = results.iter().map(statement).collect();
+    let update = doc! { "update": db.idempotency().name(), "updates": updates };
+    let answer = db.handle().run_command(update).session(&mut *session).await?;
+    check_statements("keeping first results", &answer)
+}
+
+fn statement((key, result): &(ClaimHash, FirstResult)) -> Document {
+    let FirstResult { request, stream, version, position, at } = result;
+    let kept = doc! {
+        "request": binary(request.as_bytes()),
+        "stream": stream.as_str(),
+        "version": i64::try_from(*version).unwrap_or(i64::MAX),
+        "position": position.to_i64(),
+        "at": date(*at),
+    };
+    doc! { "q": { "_id": binary(key.as_bytes()) }, "u": kept, "upsert": true }
+}
+
+fn to_result(document: &RawDocument) -> Result<(ClaimHash, FirstResult), StoreError> {
+    let fields = Fields::new(document, "a first result");
+    let result = FirstResult {
+        request: claim_hash(&fields, "request")?,
+        stream: StreamId::new(fields.text("stream")?).map_err(|_| fields.wrong("stream", "a stream name"))?,
+        version: fields.number("version")?,
+        position: fields.position("position")?,
+        at: fields.moment("at")?,
+    };
+    Ok((claim_hash(&fields, "_id")?, result))
+}
+
+fn claim_hash(fields: &Fields<'_>, name: &str) -> Result<ClaimHash, StoreError> {
+    ClaimHash::from_slice(fields.bytes(name)?).ok_or_else(|| fields.wrong(name, "32 bytes"))
+}

@@ -1,0 +1,52 @@
+//! First results under idempotency keys.
+
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use store::idempotency::KEPT;
+use store::vault::ClaimHash;
+use store::{FirstResult, Position};
+
+use crate::facts::{moment, stream_id, unsigned};
+use crate::failure::Failure;
+
+/// What is kept under a key.
+pub(crate) fn read(connection: &Connection, key: ClaimHash) -> Result<Option<FirstResult>, Failure> {
+    let mut statement = connection
+        .prepare_cached("SELECT request, stream, version, position, at FROM idempotency WHERE key = ?1")?;
+    let stored = statement.query_row([key.as_bytes()], |row| {
+        let request: Vec<u8> = row.get(0)?;
+        Ok((request, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+    });
+    let Some((request, stream, version, position, at)) = stored.optional()? else { return Ok(None) };
+    let request = ClaimHash::from_slice(&request);
+    Ok(Some(FirstResult {
+        request: request.ok_or_else(|| Failure::corrupt("the hash of a request is not 32 bytes"))?,
+        stream: stream_id(stream)?,
+        version: unsigned(version, "the version of a first result")?,
+        position: Position::new(unsigned(position, "the position of a first result")?),
+        at: moment(at)?,
+    }))
+}
+
+/// Keeps first results, and lets those go that have been kept for long enough.
+pub(crate) fn write(
+    transaction: &Transaction<'_>,
+    results: &[(ClaimHash, FirstResult)],
+) -> Result<(), Failure> {
+    let Some((_, newest)) = results.last() else { return Ok(()) };
+    let mut forget = transaction.prepare_cached("DELETE FROM idempotency WHERE at <= ?1")?;
+    forget.execute([newest.at.as_millisecond() - kept_milliseconds()])?;
+    let mut keep = transaction.prepare_cached(
+        "INSERT OR REPLACE INTO idempotency (key, request, stream, version, position, at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?;
+    for (key, FirstResult { request, stream, version, position, at }) in results {
+        let version = i64::try_from(*version).unwrap_or(i64::MAX);
+        let (position, at) = (position.to_i64(), at.as_millisecond());
+        keep.execute(params![key.as_bytes(), request.as_bytes(), stream.as_str(), version, position, at])?;
+    }
+    Ok(())
+}
+
+fn kept_milliseconds() -> i64 {
+    i64::try_from(KEPT.as_millis()).unwrap_or(i64::MAX)
+}

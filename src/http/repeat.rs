@@ -1,0 +1,91 @@
+//! Writes that may have been sent before: the first result is rendered anew, whatever has changed since.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use store::IdempotencyKey;
+use store::vault::ClaimHash;
+
+use super::extract::Sent;
+use super::problem::Problem;
+use super::state::HttpState;
+use crate::app::Node;
+use crate::command::UserState;
+
+/// Does a write, unless it is a repetition; then gives what the first came to. Waits until whoever asked can read it
+/// back.
+pub(super) async fn once(
+    state: &HttpState,
+    caller: &str,
+    sent: &Sent,
+    write: impl AsyncFnOnce(Option<IdempotencyKey>) -> Result<UserState, Problem>,
+) -> Result<UserState, Problem> {
+    let node = state.app.node()?;
+    let user = match sent.key(caller, &node.store) {
+        None => write(None).await?,
+        Some(key) => {
+            let _running = state.running.begin(&key).ok_or(Problem::StillRunning)?;
+            match first_result(node, &key).await? {
+                Some(first) => first,
+                None => settled(node, &key, write(Some(key)).await).await?,
+            }
+        }
+    };
+    if let Some(position) = user.position {
+        node.user_rows.settle(position).await;
+    }
+    Ok(user)
+}
+
+/// A write that was refused, or changed nothing, may find things so because the first, sent to another node, has just
+/// been done; one of unknown outcome may have been done itself.
+async fn settled(
+    node: &Node,
+    key: &IdempotencyKey,
+    done: Result<UserState, Problem>,
+) -> Result<UserState, Problem> {
+    if done.as_ref().is_ok_and(|user| user.position.is_some()) {
+        return done;
+    }
+    match first_result(node, key).await {
+        Ok(Some(first)) => Ok(first),
+        Ok(None) => done,
+        Err(problem) => done.and(Err(problem)),
+    }
+}
+
+async fn first_result(node: &Node, key: &IdempotencyKey) -> Result<Option<UserState>, Problem> {
+    let Some(first) = node.store.first_result(key).await? else { return Ok(None) };
+    if !first.is_of(key) {
+        return Err(Problem::KeyReused);
+    }
+    let user = node.users.state_after(&first).await?;
+    if user.account.email.known().is_none() {
+        return Err(Problem::Erased);
+    }
+    Ok(Some(user))
+}
+
+/// The keys of writes that this process has begun and not answered.
+#[derive(Clone, Default)]
+pub(crate) struct Running(Arc<Mutex<HashSet<ClaimHash>>>);
+
+/// A write that is under way.
+struct Begun {
+    running: Running,
+    key: ClaimHash,
+}
+
+impl Running {
+    /// `None` if a write under that key is under way.
+    fn begin(&self, key: &IdempotencyKey) -> Option<Begun> {
+        let fresh = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key.hash());
+        fresh.then(|| Begun { running: self.clone(), key: key.hash() })
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        self.running.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+    }
+}

@@ -11,11 +11,16 @@ use crate::config::{Faults, Unusable};
 /// The exit code of something that was asked for in a way that makes no sense.
 pub const USAGE: u8 = 2;
 
+/// The exit code of something that was verified and is wrong.
+pub const FOUND: u8 = 3;
+
 /// Why a command ended early.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Failure {
     /// It failed: what happened, to what, and what to do about it.
     Failed(String),
+    /// What was to be verified is wrong: what is, and where.
+    Found(String),
     /// Nobody reads the output any more, as with `| head`: nothing is wrong, and nothing is said.
     OutputClosed,
 }
@@ -30,14 +35,14 @@ impl Failure {
     /// Tells the operator, and gives the exit code.
     #[must_use]
     pub fn tell(self) -> ExitCode {
-        match self {
-            Self::Failed(reason) => {
-                // With stderr gone too, the exit code is all that is left to say.
-                drop(writeln!(io::stderr().lock(), "aegis: {reason}"));
-                ExitCode::FAILURE
-            }
-            Self::OutputClosed => ExitCode::SUCCESS,
-        }
+        let (reason, code) = match self {
+            Self::Failed(reason) => (reason, ExitCode::FAILURE),
+            Self::Found(reason) => (reason, FOUND.into()),
+            Self::OutputClosed => return ExitCode::SUCCESS,
+        };
+        // With stderr gone too, the exit code is all that is left to say.
+        drop(writeln!(io::stderr().lock(), "aegis: {reason}"));
+        code
     }
 }
 

@@ -34,7 +34,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use store::backend::{CommitError, Genesis, VaultEntry, Verdict};
+use store::backend::{CommitError, Genesis, Held, VaultEntry, VaultRange, Verdict};
 use store::judge::Batch;
 use store::vault::ClaimHash;
 use store::{Backend, Envelope, EventQuery, FirstResult, Head, Signal, SignalBoard, StoreError, StreamId};
@@ -116,6 +116,11 @@ impl Backend for MongoStore {
         }
         let (db, streams) = (self.connection.work.clone(), streams.to_vec());
         answered("reading the vault", SHORT, async move { log::vault(&db, &streams).await }).await
+    }
+
+    async fn held(&self, range: &VaultRange) -> Result<Vec<Held>, StoreError> {
+        let (db, range) = (self.connection.work.clone(), range.clone());
+        answered("reading the vault", LONG, async move { log::held(&db, &range).await }).await
     }
 
     async fn first_result(&self, key: ClaimHash) -> Result<Option<FirstResult>, StoreError> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mongodb::bson::{Document, RawDocument, doc};
 use mongodb::options::ReadConcern;
-use store::backend::VaultEntry;
+use store::backend::{Held, VaultEntry, VaultRange};
 use store::{Envelope, EventQuery, Head, StoreError, StreamId};
 
 use crate::connect::Db;
@@ -56,6 +56,20 @@ pub(crate) async fn vault(
     let entry = |document: &RawDocument| to_vault(document).map(|(stream, (entry, _))| (stream, entry));
     let found = find(db, &db.vault(), "reading the vault", filter, doc! {}, usize::MAX, entry).await?;
     Ok(found.into_iter().collect())
+}
+
+/// Vault entries with their claims.
+pub(crate) async fn held(db: &Db, range: &VaultRange) -> Result<Vec<Held>, StoreError> {
+    let (filter, limit) = match range {
+        VaultRange::Of(streams) => (doc! { "_id": { "$in": names(streams) } }, usize::MAX),
+        VaultRange::After(after, limit) => {
+            let after = after.as_ref().map_or("", StreamId::as_str);
+            (doc! { "_id": { "$gt": after } }, *limit)
+        }
+    };
+    let entry =
+        |document: &RawDocument| to_vault(document).map(|(stream, (entry, claims))| (stream, entry, claims));
+    find(db, &db.vault(), "reading the vault", filter, doc! { "_id": 1 }, limit, entry).await
 }
 
 fn event_filter(query: &EventQuery) -> Document {

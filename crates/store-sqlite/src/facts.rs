@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
-use rusqlite::{CachedStatement, Connection, OptionalExtension};
-use store::backend::{Facts, Head, VaultEntry};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
+use store::backend::{Facts, Head, Held, VaultEntry, VaultRange};
 use store::judge::Batch;
 use store::merkle::Frontier;
 use store::vault::ClaimHash;
@@ -18,7 +18,7 @@ pub(crate) fn read_facts(connection: &Connection, batch: &Batch) -> Result<Facts
     let head = read_head(connection)?;
     let mut version = connection.prepare_cached("SELECT max(version) FROM events WHERE stream = ?1")?;
     let mut entry = vault_statement(connection)?;
-    let mut claims = connection.prepare_cached("SELECT claim FROM claims WHERE stream = ?1")?;
+    let mut claims = claims_statement(connection)?;
     let (mut versions, mut vault) = (HashMap::new(), HashMap::new());
     for stream in batch.streams() {
         let last: Option<i64> = version.query_row([stream.as_str()], |row| row.get(0))?;
@@ -68,6 +68,35 @@ pub(crate) fn read_vault(
     Ok(found)
 }
 
+/// Vault entries with their claims.
+pub(crate) fn read_held(connection: &Connection, range: &VaultRange) -> Result<Vec<Held>, Failure> {
+    let streams = match range {
+        VaultRange::Of(streams) => {
+            let mut streams = streams.clone();
+            streams.sort_unstable();
+            streams
+        }
+        VaultRange::After(after, limit) => {
+            let mut statement = connection
+                .prepare_cached("SELECT stream FROM vault WHERE stream > ?1 ORDER BY stream LIMIT ?2")?;
+            let after = after.as_ref().map_or("", StreamId::as_str);
+            let limit = i64::try_from(*limit).unwrap_or(i64::MAX);
+            let names = statement.query_map(params![after, limit], |row| row.get(0))?;
+            names.map(|name| stream_id(name?)).collect::<Result<_, Failure>>()?
+        }
+    };
+    let mut entry = vault_statement(connection)?;
+    let mut claims = claims_statement(connection)?;
+    let mut held = Vec::new();
+    for stream in streams {
+        if let Some(entry) = vault_entry(&mut entry, &stream)? {
+            let claims = held_claims(&mut claims, &stream)?;
+            held.push((stream, entry, claims));
+        }
+    }
+    Ok(held)
+}
+
 /// A stored number that cannot be negative.
 pub(crate) fn unsigned(number: i64, what: &str) -> Result<u64, Failure> {
     u64::try_from(number).map_err(|_| Failure::corrupt(format!("{what} is negative: {number}")))
@@ -81,6 +110,10 @@ pub(crate) fn moment(milliseconds: i64) -> Result<Timestamp, Failure> {
 
 fn vault_statement(connection: &Connection) -> Result<CachedStatement<'_>, Failure> {
     Ok(connection.prepare_cached("SELECT key FROM vault WHERE stream = ?1")?)
+}
+
+fn claims_statement(connection: &Connection) -> Result<CachedStatement<'_>, Failure> {
+    Ok(connection.prepare_cached("SELECT claim FROM claims WHERE stream = ?1")?)
 }
 
 /// The table itself makes sure that an entry without a key was erased.

@@ -31,7 +31,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use rusqlite::Connection;
-use store::backend::{Backend, CommitError, EventQuery, Genesis, Head, VaultEntry, Verdict};
+use store::backend::{
+    Backend, CommitError, EventQuery, Genesis, Head, Held, VaultEntry, VaultRange, Verdict,
+};
 use store::judge::Batch;
 use store::vault::ClaimHash;
 use store::{Envelope, FirstResult, Signal, SignalBoard, StoreError, StreamId};
@@ -159,6 +161,11 @@ impl Backend for SqliteStore {
         }
         let streams = streams.to_vec();
         self.read(move |connection| facts::read_vault(connection, &streams)).await
+    }
+
+    async fn held(&self, range: &VaultRange) -> Result<Vec<Held>, StoreError> {
+        let range = range.clone();
+        self.read(move |connection| facts::read_held(connection, &range)).await
     }
 
     async fn first_result(&self, key: ClaimHash) -> Result<Option<FirstResult>, StoreError> {

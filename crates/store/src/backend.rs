@@ -69,6 +69,12 @@ pub trait Backend: Send + Sync {
     /// [`StoreError`] if it cannot be read.
     async fn vault(&self, streams: &[StreamId]) -> Result<HashMap<StreamId, VaultEntry>, StoreError>;
 
+    /// Vault entries with the claims that each stream holds, by ascending stream, as a majority knows them.
+    ///
+    /// # Errors
+    /// [`StoreError`] if they cannot be read.
+    async fn held(&self, range: &VaultRange) -> Result<Vec<Held>, StoreError>;
+
     /// What the first append under an idempotency key has come to, as a majority knows it. What is older than
     /// [`KEPT`](crate::idempotency::KEPT) may be gone, or not yet.
     ///
@@ -123,6 +129,18 @@ pub enum VaultEntry {
     Key(Vec<u8>),
     /// The key was destroyed. The entry stays as a tombstone, so that "erased" is never mistaken for "lost".
     Erased,
+}
+
+/// A stream, what the vault holds of it, and its claims.
+pub type Held = (StreamId, VaultEntry, Vec<ClaimHash>);
+
+/// Which vault entries to read.
+#[derive(Clone, Debug)]
+pub enum VaultRange {
+    /// Those above a stream, or from the first on, at most so many.
+    After(Option<StreamId>, usize),
+    /// Those of these streams; one without an entry is left out.
+    Of(Vec<StreamId>),
 }
 
 /// Which events to read.

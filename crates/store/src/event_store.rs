@@ -196,6 +196,14 @@ impl EventStore {
         &*self.backend
     }
 
+    pub(crate) fn master(&self) -> &MasterKey {
+        &self.sealer.master
+    }
+
+    pub(crate) fn claim_key(&self) -> &ClaimKey {
+        &self.sealer.claims
+    }
+
     /// Finishes what was handed over and stops writing. Every clone can still read; their appends are refused.
     pub async fn close(&self) {
         self.writer.close();

@@ -5,7 +5,7 @@
 //! [`append`] says what is asked; [`event_store`] is the door; `prepare` seals what is personal ([`vault`]); `writer`
 //! packs what waits into one transaction; [`judge`] decides it, purely, with [`canonical`], [`merkle`] and
 //! [`checkpoint`] for the verifiable log; [`backend`] is the port that carries it out; [`signal`] wakes who follows, and
-//! [`page`] reads on.
+//! [`page`] reads on; [`verify`] proves it all.
 //! [`rows`] is the port for read models; [`memory`] implements both ports as the reference; `conformance` holds every
 //! backend to the promises.
 //!
@@ -32,6 +32,7 @@ mod read;
 pub mod rows;
 pub mod signal;
 pub mod vault;
+pub mod verify;
 mod writer;
 
 pub use ambient::{Ambient, Clock, Entropy};
@@ -45,3 +46,4 @@ pub use page::Page;
 pub use rows::{ApplyError, Change, Checkpoint, Column, ColumnKind, Pair, ReadModels, Row, Table};
 pub use signal::{Signal, SignalBoard};
 pub use vault::MasterKey;
+pub use verify::{ClaimChange, Finding, Verified, VerifyError};

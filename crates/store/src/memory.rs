@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use crate::backend::{Backend, CommitError, EventQuery, Facts, Genesis, Head, Plan, VaultEntry, Verdict};
+use crate::backend::{
+    Backend, CommitError, EventQuery, Facts, Genesis, Head, Held, Plan, VaultEntry, VaultRange, Verdict,
+};
 use crate::error::StoreError;
 use crate::event::{Envelope, Position, StreamId};
 use crate::idempotency::FirstResult;
@@ -84,6 +86,25 @@ impl Backend for Memory {
         let state = self.state();
         let entry = |stream: &StreamId| Some((stream.clone(), state.vault.get(stream)?.0.clone()));
         Ok(streams.iter().filter_map(entry).collect())
+    }
+
+    async fn held(&self, range: &VaultRange) -> Result<Vec<Held>, StoreError> {
+        let state = self.state();
+        let entry = |stream: &StreamId| {
+            let (entry, claims) = state.vault.get(stream)?;
+            Some((stream.clone(), entry.clone(), claims.clone()))
+        };
+        let mut streams: Vec<_> = match range {
+            VaultRange::Of(streams) => streams.iter().collect(),
+            VaultRange::After(after, _) => state
+                .vault
+                .keys()
+                .filter(|stream| after.as_ref().is_none_or(|after| *stream > after))
+                .collect(),
+        };
+        streams.sort_unstable();
+        let limit = if let VaultRange::After(_, limit) = range { *limit } else { usize::MAX };
+        Ok(streams.into_iter().filter_map(entry).take(limit).collect())
     }
 
     async fn first_result(&self, key: ClaimHash) -> Result<Option<FirstResult>, StoreError> {

@@ -3,6 +3,7 @@
 mod list;
 mod replay;
 mod tail;
+mod verify;
 
 use clap::Subcommand;
 use domain::UserId;
@@ -28,6 +29,8 @@ pub(super) enum Command {
     Tail(tail::Arguments),
     /// Fold the log and print the state of every user at some point in it
     Replay(replay::Arguments),
+    /// Prove that the log is whole, in order and unchanged, and that claims and checkpoints agree with it
+    Verify(verify::Arguments),
 }
 
 pub(super) async fn run(command: Command, sources: &Sources, out: &mut Output) -> Result<(), Failure> {
@@ -36,6 +39,7 @@ pub(super) async fn run(command: Command, sources: &Sources, out: &mut Output) -
         Command::List(arguments) => list::run(&arguments, &session, out).await,
         Command::Tail(arguments) => tail::run(&arguments, &session, out).await,
         Command::Replay(arguments) => replay::run(&arguments, &session, out).await,
+        Command::Verify(arguments) => verify::run(&arguments, &session, out).await,
     };
     session.close().await;
     done

@@ -122,7 +122,7 @@ async fn carry_out(
     told?;
     Ok(late.map(|late| {
         let why = match late {
-            Failure::Failed(why) => why,
+            Failure::Failed(why) | Failure::Found(why) => why,
             Failure::OutputClosed => "the output was closed".to_owned(),
         };
         format!("it is done, but the read models do not show it yet: {why}")

@@ -56,6 +56,7 @@ async fn what_was_acknowledged_survives_five_kills(store: Store) {
     }
     let events = installation.json(&["events", "list"]).await;
     assert_no_gap(&events);
+    installation.done(&["events", "verify"]).await;
     assert!(events.len() >= acknowledged.len());
     let registered = events.iter().filter(|event| event["type"] == "UserRegistered").count();
     assert_eq!(registered, installation.json(&["users", "list"]).await.len());

@@ -5,6 +5,7 @@ mod crash;
 mod journey;
 mod refusals;
 mod stop;
+mod verify;
 
 use crate::support::{Client, PASSWORD, credentials, email_of};
 

@@ -14,6 +14,7 @@ pub mod claims;
 pub mod erasure;
 pub mod idempotency;
 pub mod ordering;
+pub mod proof;
 pub mod rows;
 pub mod world;
 
@@ -53,6 +54,8 @@ macro_rules! conformance {
             idempotency::of_repeated_appends_at_once_one_happens
             idempotency::a_refused_append_leaves_its_key_free
             idempotency::keys_are_kept_for_a_day
+            proof::an_honest_log_is_verified
+            proof::claims_that_the_events_do_not_say_are_found
             rows::rows_and_checkpoint_move_together
             rows::of_racing_projectors_exactly_one_writes
             rows::every_kind_of_column_comes_back

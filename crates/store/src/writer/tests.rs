@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::append::{Append, Expected, StreamWrite};
-use crate::backend::{EventQuery, Genesis, Head, VaultEntry};
+use crate::backend::{EventQuery, Genesis, Head, Held, VaultEntry, VaultRange};
 use crate::event::{Envelope, NewEvent, Position, StreamId};
 use crate::idempotency::FirstResult;
 use crate::memory::Memory;
@@ -45,6 +45,9 @@ impl Backend for Gated {
     }
     async fn vault(&self, streams: &[StreamId]) -> Result<HashMap<StreamId, VaultEntry>, StoreError> {
         self.memory.vault(streams).await
+    }
+    async fn held(&self, range: &VaultRange) -> Result<Vec<Held>, StoreError> {
+        self.memory.held(range).await
     }
     async fn first_result(&self, key: ClaimHash) -> Result<Option<FirstResult>, StoreError> {
         self.memory.first_result(key).await

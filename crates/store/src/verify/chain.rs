@@ -1,0 +1,165 @@
+//! The log as one chain: each event in its place, each leaf that of its event. Pure.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+
+use super::Finding;
+use crate::backend::Head;
+use crate::canonical::canonical_event;
+use crate::checkpoint::Signer;
+use crate::event::{Envelope, Position, StreamId};
+use crate::merkle::{Frontier, Hash, leaf_hash};
+
+/// The log so far.
+#[derive(Default)]
+pub(super) struct Chain {
+    last: Option<(Position, Timestamp)>,
+    versions: HashMap<StreamId, u64>,
+    frontier: Frontier,
+}
+
+impl Chain {
+    pub(super) fn position(&self) -> Position {
+        self.last.map_or(Position::START, |(position, _)| position)
+    }
+
+    pub(super) fn root(&self) -> Hash {
+        self.frontier.root()
+    }
+
+    /// Takes the next event in.
+    pub(super) fn take(&mut self, event: &Envelope) -> Result<(), Finding> {
+        let expected = self.position().next();
+        if event.position != expected {
+            let what = format!("it is missing: the next event is at position {}", event.position);
+            return Err(Finding::new(expected, what));
+        }
+        let found = |what: String| Err(Finding::new(event.position, what));
+        let version = self.versions.get(&event.stream).copied().unwrap_or(0) + 1;
+        if event.version != version {
+            let (stream, found_version) = (&event.stream, event.version);
+            return found(format!("stream {stream} has version {found_version} where {version} should be"));
+        }
+        if let Some((_, before)) = self.last.filter(|(_, before)| *before > event.at) {
+            return found(format!("its time, {}, is before that of the event before, {before}", event.at));
+        }
+        match canonical_event(event) {
+            Ok(canonical) if leaf_hash(&canonical) == event.leaf => {}
+            Ok(_) => {
+                return found("its leaf is not the hash of the event: one of them was changed".to_owned());
+            }
+            Err(error) => return found(error.to_string()),
+        }
+        self.versions.insert(event.stream.clone(), version);
+        self.frontier.push(event.leaf);
+        self.last = Some((event.position, event.at));
+        Ok(())
+    }
+
+    /// Whether the head is that of the last event.
+    pub(super) fn compare(&self, head: &Head, signer: &Signer) -> Result<(), Finding> {
+        let found = |what: &str| Err(Finding::new(self.position(), what));
+        if self.last.is_some_and(|(_, at)| at != head.at) {
+            return found("the head has another time than the last event");
+        }
+        if head.root != self.root() {
+            return found("the root in the head does not follow from the leaves");
+        }
+        if head.frontier != self.frontier {
+            return found("the frontier in the head does not follow from the leaves");
+        }
+        // Ed25519 gives one signature for one text (RFC 8032 §5.1.6).
+        if self.last.is_some() && head.note != signer.sign(self.frontier.size(), &self.root()) {
+            return found("the signature in the head is not that of its position and root");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, json};
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn signer() -> Signer {
+        Signer::new(Uuid::nil(), &[7; 32]).unwrap()
+    }
+
+    fn event(position: u64) -> Envelope {
+        let mut event = Envelope {
+            position: Position::new(position),
+            id: Uuid::nil(),
+            stream: StreamId::new("system").unwrap(),
+            version: position,
+            event_type: "Happened".to_owned(),
+            schema: 1,
+            at: Timestamp::from_second(i64::try_from(position).unwrap()).unwrap(),
+            actor: "system".to_owned(),
+            request_id: String::new(),
+            data: Map::new(),
+            sealed: None,
+            leaf: [0; 32],
+        };
+        event.leaf = leaf_hash(&canonical_event(&event).unwrap());
+        event
+    }
+
+    fn log() -> (Vec<Envelope>, Head) {
+        let events: Vec<_> = (1..=5).map(event).collect();
+        let mut frontier = Frontier::default();
+        for event in &events {
+            frontier.push(event.leaf);
+        }
+        let root = frontier.root();
+        let note = signer().sign(5, &root);
+        let head = Head { position: Position::new(5), at: events[4].at, root, frontier, note };
+        (events, head)
+    }
+
+    fn judge(events: &[Envelope], head: &Head) -> Result<(), Finding> {
+        let mut chain = Chain::default();
+        events.iter().try_for_each(|event| chain.take(event))?;
+        chain.compare(head, &signer())
+    }
+
+    #[test]
+    fn a_good_log_passes() {
+        let (events, head) = log();
+        assert_eq!(judge(&events, &head), Ok(()));
+        assert_eq!(judge(&[], &Head::default()), Ok(()));
+    }
+
+    fn rehash(event: &mut Envelope) {
+        event.leaf = leaf_hash(&canonical_event(event).unwrap());
+    }
+
+    type Change = fn(&mut Vec<Envelope>, &mut Head);
+
+    #[test]
+    fn whatever_is_changed_is_found_where_it_was_changed() {
+        let cases: [(&str, u64, Change); 9] = [
+            ("it is missing", 3, |events, _| drop(events.remove(2))),
+            ("version 7 where 3", 3, |events, _| events[2].version = 7),
+            ("its time", 3, |events, _| events[2].at = Timestamp::UNIX_EPOCH),
+            ("its leaf", 3, |events, _| drop(events[2].data.insert("x".to_owned(), json!(1)))),
+            ("the root", 5, |events, _| {
+                events[2].actor = "user-eve".to_owned();
+                rehash(&mut events[2]);
+            }),
+            ("another time", 4, |events, _| drop(events.pop())),
+            ("another time", 5, |_, head| head.at = Timestamp::UNIX_EPOCH),
+            ("the frontier", 5, |_, head| head.frontier = Frontier::default()),
+            ("the signature", 5, |_, head| head.note = signer().sign(6, &head.root)),
+        ];
+        for (what, position, change) in cases {
+            let (mut events, mut head) = log();
+            change(&mut events, &mut head);
+            let finding = judge(&events, &head).unwrap_err();
+            assert!(finding.what.contains(what), "{what}: {finding}");
+            assert_eq!(finding.position, Position::new(position), "{finding}");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Whether the claims that the vault holds are those that the events say.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::chain::Chain;
+use super::{Finding, VerifyError};
+use crate::append::Claim;
+use crate::backend::{Held, VaultEntry, VaultRange};
+use crate::error::StoreError;
+use crate::event::{PersonalData, Position, Recorded, StreamId};
+use crate::event_store::EventStore;
+use crate::vault::{ClaimHash, ClaimKey};
+
+/// Vault entries read at once.
+const PAGE: usize = 1000;
+/// How often a stream that differs is looked at again, since it may have changed between two looks.
+const LOOKS: usize = 10;
+
+/// The claims that an event takes, and those that it gives back.
+#[derive(Clone, Debug, Default)]
+pub struct ClaimChange {
+    /// Taken by the event's stream.
+    pub take: Vec<Claim>,
+    /// Given back.
+    pub release: Vec<Claim>,
+}
+
+/// Says which claims an event takes and gives back, or why it cannot be understood.
+pub type ClaimReader = dyn Fn(&Recorded) -> Result<ClaimChange, String> + Send + Sync;
+
+/// What the events say.
+#[derive(Default)]
+pub(super) struct Told(HashMap<StreamId, Stream>);
+
+#[derive(Default)]
+struct Stream {
+    last: Position,
+    sealed: bool,
+    erased: bool,
+    claims: BTreeSet<ClaimHash>,
+}
+
+impl Told {
+    pub(super) fn take(&mut self, event: &Recorded, change: &ClaimChange, key: &ClaimKey) {
+        let stream = self.0.entry(event.envelope.stream.clone()).or_default();
+        let hash = |claim: &Claim| key.hash(claim.kind, &claim.value);
+        for claim in &change.release {
+            stream.claims.remove(&hash(claim));
+        }
+        stream.claims.extend(change.take.iter().map(hash));
+        stream.last = event.envelope.position;
+        stream.sealed |= event.envelope.sealed.is_some();
+        stream.erased |= matches!(event.personal, PersonalData::Erased);
+    }
+
+    pub(super) fn streams(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn claims(&self) -> usize {
+        self.0.values().map(|stream| stream.claims.len()).sum()
+    }
+
+    /// The last position that speaks of a stream.
+    fn last(&self, stream: &StreamId) -> Position {
+        self.0.get(stream).map_or(Position::START, |stream| stream.last)
+    }
+
+    /// What is wrong with a stream's vault entry.
+    fn judge(&self, name: &StreamId, held: Option<&(VaultEntry, Vec<ClaimHash>)>) -> Result<(), Finding> {
+        let unknown = Stream::default();
+        let told = self.0.get(name).unwrap_or(&unknown);
+        let found = |what: String| Err(Finding::new(told.last, format!("stream {name} {what}")));
+        match held {
+            None if told.sealed || !told.claims.is_empty() => found("has no entry in the vault".to_owned()),
+            None => Ok(()),
+            Some(_) if told.last == Position::START => found("is in the vault and has no event".to_owned()),
+            Some((VaultEntry::Erased, claims)) if claims.is_empty() => Ok(()),
+            Some((VaultEntry::Erased, _)) => found("was erased and still holds claims".to_owned()),
+            Some((VaultEntry::Key(_), _)) if told.erased => {
+                found("has a key again after it was erased".to_owned())
+            }
+            Some((VaultEntry::Key(_), claims)) => {
+                let held: BTreeSet<_> = claims.iter().copied().collect();
+                let missing = told.claims.difference(&held).count();
+                let extra = held.difference(&told.claims).count();
+                if missing + extra == 0 {
+                    return Ok(());
+                }
+                found(format!("lacks {missing} of the claims that its events say, and holds {extra} others"))
+            }
+        }
+    }
+}
+
+impl EventStore {
+    /// Compares the vault with what the events say. The vault is read later than the events: what differs is looked at
+    /// again, with the events that have come meanwhile, until it stands still.
+    pub(super) async fn check_claims(
+        &self,
+        chain: &mut Chain,
+        told: &mut Told,
+        reader: &ClaimReader,
+    ) -> Result<(), VerifyError> {
+        let mut suspects = self.suspects(told).await?;
+        for _ in 0..LOOKS {
+            if suspects.is_empty() {
+                return Ok(());
+            }
+            self.follow_to_head(chain, told, reader).await?;
+            let wrong = self.wrong(told, &suspects).await?;
+            let before: HashMap<_, _> = wrong.keys().map(|stream| (stream, told.last(stream))).collect();
+            self.follow_to_head(chain, told, reader).await?;
+            // Where no event has come in between, the difference stands.
+            let stands = wrong.iter().filter(|(stream, _)| before.get(stream) == Some(&told.last(stream)));
+            if let Some((_, finding)) = stands.min_by_key(|(_, finding)| finding.position) {
+                return Err(finding.clone().into());
+            }
+            suspects = wrong.into_keys().collect();
+        }
+        let what = format!(
+            "{} streams kept changing while their claims were compared; verify again",
+            suspects.len()
+        );
+        Err(StoreError::Unavailable { what, source: None }.into())
+    }
+
+    async fn follow_to_head(
+        &self,
+        chain: &mut Chain,
+        told: &mut Told,
+        reader: &ClaimReader,
+    ) -> Result<(), VerifyError> {
+        let head = self.head().await?.position;
+        self.follow(chain, told, reader, head, &mut |_, _| {}).await
+    }
+
+    /// Those of the streams whose vault entry is not what the events say.
+    async fn wrong(
+        &self,
+        told: &Told,
+        streams: &BTreeSet<StreamId>,
+    ) -> Result<HashMap<StreamId, Finding>, StoreError> {
+        let held = self.backend().held(&VaultRange::Of(streams.iter().cloned().collect())).await?;
+        let held: HashMap<_, _> =
+            held.into_iter().map(|(stream, entry, claims)| (stream, (entry, claims))).collect();
+        let judge = |stream: &StreamId| Some((stream.clone(), told.judge(stream, held.get(stream)).err()?));
+        Ok(streams.iter().filter_map(judge).collect())
+    }
+
+    /// The streams whose vault entry is not what the events say, as far as they were read.
+    async fn suspects(&self, told: &Told) -> Result<BTreeSet<StreamId>, StoreError> {
+        let mut suspects = BTreeSet::new();
+        let mut unseen: BTreeSet<_> = told.0.keys().collect();
+        let mut after = None;
+        loop {
+            let page: Vec<Held> = self.backend().held(&VaultRange::After(after.clone(), PAGE)).await?;
+            let last = page.len() < PAGE;
+            for (stream, entry, claims) in page {
+                unseen.remove(&stream);
+                let held = (entry, claims);
+                if told.judge(&stream, Some(&held)).is_err() {
+                    suspects.insert(stream.clone());
+                }
+                after = Some(stream);
+            }
+            if last {
+                break;
+            }
+        }
+        suspects.extend(unseen.into_iter().filter(|stream| told.judge(stream, None).is_err()).cloned());
+        Ok(suspects)
+    }
+}

@@ -1,0 +1,85 @@
+//! `aegis events verify`: proves the log, and that nothing has run ahead of it.
+
+use domain::UserId;
+use projections::decode;
+use serde::Serialize;
+use store::merkle::Hash;
+use store::{Claim, ClaimChange, Finding, Recorded, Verified, VerifyError};
+
+use crate::cli::failure::Failure;
+use crate::cli::output::Output;
+use crate::cli::session::Session;
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Arguments {
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was verified.
+#[derive(Serialize)]
+struct Report {
+    position: u64,
+    root: String,
+    streams: usize,
+    claims: usize,
+}
+
+pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> Result<(), Failure> {
+    let mut progress = |position, head| tracing::debug!(%position, %head, "verified so far");
+    let verified =
+        session.node.store.verify(&claims_of, &mut progress).await.map_err(|error| match error {
+            VerifyError::Found(finding) => found(&finding),
+            VerifyError::Store(error) => error.into(),
+        })?;
+    check_projections(session).await?;
+    report(arguments, &verified, out)
+}
+
+/// The claims that an event takes and gives back. Users alone have any.
+fn claims_of(event: &Recorded) -> Result<ClaimChange, String> {
+    if UserId::from_stream(event.envelope.stream.as_str()).is_none() {
+        return Ok(ClaimChange::default());
+    }
+    let fact = decode::user_event(event).map_err(|error| error.to_string())?;
+    let claim = |(kind, value): (domain::ClaimKind, String)| Claim { kind: kind.as_str(), value };
+    Ok(ClaimChange { take: fact.claims_taken().into_iter().map(claim).collect(), release: Vec::new() })
+}
+
+/// A table that is further than the log has seen events that are no more.
+async fn check_projections(session: &Session) -> Result<(), Failure> {
+    let node = &session.node;
+    for projection in projections::all() {
+        for table in projection.pair().tables {
+            let checkpoint = node.rows.checkpoint(table).await?;
+            // In this order: the log moves on and never back.
+            let head = node.store.head().await?.position;
+            if checkpoint.position > head {
+                let what = format!("the read model `{}` is there, though the head is at {head}", table.name);
+                return Err(found(&Finding { position: checkpoint.position, what }));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn found(finding: &Finding) -> Failure {
+    Failure::Found(format!("the log does not verify: {finding}"))
+}
+
+fn report(arguments: &Arguments, verified: &Verified, out: &mut Output) -> Result<(), Failure> {
+    let Verified { position, root, streams, claims } = *verified;
+    let report = Report { position: position.get(), root: hex(&root), streams, claims };
+    if arguments.json {
+        out.json(&report)?;
+    } else {
+        let Report { position, root, .. } = &report;
+        out.line(&format!("verified: {position} events in {streams} streams, {claims} claims, root {root}"))?;
+    }
+    out.flush()
+}
+
+fn hex(hash: &Hash) -> String {
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -37,16 +37,15 @@ struct Stream {
     last: Position,
     sealed: bool,
     erased: bool,
-    claims: BTreeSet<ClaimHash>,
+    claims: Vec<ClaimHash>,
 }
 
 impl Told {
     pub(super) fn take(&mut self, event: &Recorded, change: &ClaimChange, key: &ClaimKey) {
         let stream = self.0.entry(event.envelope.stream.clone()).or_default();
         let hash = |claim: &Claim| key.hash(claim.kind, &claim.value);
-        for claim in &change.release {
-            stream.claims.remove(&hash(claim));
-        }
+        let released: Vec<_> = change.release.iter().map(hash).collect();
+        stream.claims.retain(|claim| !released.contains(claim));
         stream.claims.extend(change.take.iter().map(hash));
         stream.last = event.envelope.position;
         stream.sealed |= event.envelope.sealed.is_some();
@@ -81,9 +80,8 @@ impl Told {
                 found("has a key again after it was erased".to_owned())
             }
             Some((VaultEntry::Key(_), claims)) => {
-                let held: BTreeSet<_> = claims.iter().copied().collect();
-                let missing = told.claims.difference(&held).count();
-                let extra = held.difference(&told.claims).count();
+                let missing = told.claims.iter().filter(|claim| !claims.contains(claim)).count();
+                let extra = claims.iter().filter(|claim| !told.claims.contains(claim)).count();
                 if missing + extra == 0 {
                     return Ok(());
                 }

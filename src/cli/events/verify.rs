@@ -75,7 +75,9 @@ fn report(arguments: &Arguments, verified: &Verified, out: &mut Output) -> Resul
         out.json(&report)?;
     } else {
         let Report { position, root, .. } = &report;
-        out.line(&format!("verified: {position} events in {streams} streams, {claims} claims, root {root}"))?;
+        out.line(&format!(
+            "verified up to position {position}: streams {streams}, claims {claims}, root {root}"
+        ))?;
     }
     out.flush()
 }

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use mongodb::Client;
+use mongodb::bson::doc;
 use serde_json::json;
 use testkit::{MongodServer, reserve_port};
 
@@ -10,6 +12,7 @@ use crate::support::{Answer, PASSWORD, Store, TestApp, assert_no_gap, credential
 on_one_store! { mongo:
     a_service_starts_without_its_database_and_recovers_by_itself
     a_service_outlives_the_death_of_its_database
+    a_keyed_write_is_answered_in_time_by_a_service_whose_database_falls_silent
 }
 
 #[track_caller]
@@ -71,4 +74,23 @@ async fn a_service_outlives_the_death_of_its_database() {
     assert!([201, 400].contains(&again.status()), "{}", again.text());
     let log = app.admin().await.whole_log().await;
     assert_no_gap(&log);
+}
+
+async fn a_keyed_write_is_answered_in_time_by_a_service_whose_database_falls_silent() {
+    let server = MongodServer::replica_set().await;
+    let app = TestApp::start(Store::at(&server.url())).await;
+    let admin = Client::with_uri_str(server.url()).await.unwrap().database("admin");
+    // The commit is held until the server stands still.
+    let held = doc! { "failCommands": ["commitTransaction"], "blockConnection": true, "blockTimeMS": 60_000 };
+    let hold = doc! { "configureFailPoint": "failCommand", "mode": "alwaysOn", "data": held };
+    let entered = admin.run_command(hold).await.unwrap().get_i64("count").unwrap();
+    let started = Instant::now();
+    let sign_up = app.post("/auth/signup").json(&credentials("ada")).header("Idempotency-Key", "ada");
+    let sign_up = tokio::spawn(sign_up.send());
+    let hit = doc! { "waitForFailPoint": "failCommand", "timesEntered": entered + 1, "maxTimeMS": 30_000 };
+    admin.run_command(hit).await.unwrap();
+    server.freeze();
+    // Whether it was done cannot be looked up either, and is not waited for.
+    assert_refused_in_time(&sign_up.await.unwrap(), started, &["outcome_unknown"]);
+    server.thaw();
 }

@@ -1,0 +1,30 @@
+//! The event store under fire: real services, killed, frozen, cut off from their database, out of room, on databases
+//! that lose their primary or the end of a file; and clients who write all the while and note what they are told. In the
+//! end, what was acknowledged is in the log exactly once, what was refused is not, and what nobody could tell is told by
+//! its `Idempotency-Key`.
+//!
+//! Short by default; `plan` says how to have it long, and with which seed. `docs/evidence/crashes.md` has the figures
+//! of a long run.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "these are tests: a broken promise has to panic"
+)]
+
+mod chance;
+mod check;
+mod fleet;
+mod full_disk;
+mod journal;
+mod kills;
+mod log;
+mod plan;
+mod primary;
+mod resolve;
+mod summary;
+mod swarm;
+mod verdict;
+mod wal;
+mod witness;
+mod write;

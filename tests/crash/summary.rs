@@ -1,0 +1,86 @@
+//! What a test has seen, in figures.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::time::Duration;
+
+use crate::journal::{Attempt, Journal, Outcome, Record};
+use crate::log::Log;
+
+/// Says something past the capture of test output: a seed is of use when a test has failed, and figures when it has not.
+pub(crate) fn say(line: &str) {
+    let said = writeln!(std::io::stdout(), "crash: {line}");
+    drop(said);
+}
+
+/// What became of all writes.
+pub(crate) fn tell(test: &str, records: &[Record], log: &Log) {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut resolved: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut slowest = Duration::ZERO;
+    for record in records {
+        *counts.entry(first_answer(record)).or_default() += 1;
+        if is_unknown(record) {
+            *resolved.entry(resolution(record)).or_default() += 1;
+        }
+        let took = |attempt: &Attempt| attempt.answered.saturating_sub(attempt.sent);
+        slowest = record.attempts.iter().map(took).max().unwrap_or_default().max(slowest);
+    }
+    let attempts: usize = records.iter().map(|record| record.attempts.len()).sum();
+    say(&format!(
+        "{test}: {} writes, {attempts} requests: {}; unknown ones, sent again: {}; slowest answer {:.1} s; log of {} events",
+        records.len(),
+        shown(&counts),
+        shown(&resolved),
+        slowest.as_secs_f64(),
+        log.head(),
+    ));
+}
+
+fn shown(counts: &BTreeMap<&str, usize>) -> String {
+    let mut text = String::new();
+    for (name, count) in counts {
+        let separator = if text.is_empty() { "" } else { ", " };
+        write!(text, "{separator}{count} {name}").unwrap();
+    }
+    if text.is_empty() { "none".to_owned() } else { text }
+}
+
+/// What a write was told at first.
+fn first_answer(record: &Record) -> &'static str {
+    match record.attempts.first().map(|attempt| &attempt.outcome) {
+        Some(Outcome::Done { .. }) => "acknowledged",
+        Some(Outcome::Unchanged) => "unchanged",
+        Some(Outcome::Refused { .. }) => "refused",
+        Some(Outcome::NotDone { .. }) => "not done",
+        Some(Outcome::Unknown { .. } | Outcome::Running) => "unknown",
+        None => "never sent",
+    }
+}
+
+fn is_unknown(record: &Record) -> bool {
+    record.attempts.iter().any(|attempt| matches!(attempt.outcome, Outcome::Unknown { .. }))
+}
+
+/// What an unknown write came to.
+fn resolution(record: &Record) -> &'static str {
+    let last = record.attempts.iter().rev().find_map(|attempt| match attempt.outcome {
+        Outcome::Done { .. } => Some("acknowledged"),
+        Outcome::Unchanged => Some("unchanged"),
+        Outcome::Refused { .. } => Some("refused"),
+        Outcome::NotDone { .. } | Outcome::Running | Outcome::Unknown { .. } => None,
+    });
+    last.unwrap_or("open")
+}
+
+/// The longest time since then in which a service, or any of them, acknowledged no write.
+pub(crate) fn longest_gap(journal: &Journal, service: Option<usize>, since: Duration) -> Duration {
+    let until = journal.now();
+    let acknowledged = journal.acknowledgements(Duration::ZERO).into_iter();
+    let by_it = acknowledged.filter(|(at, _)| service.is_none_or(|service| service == *at));
+    let mut times: Vec<_> = by_it.map(|(_, time)| time).chain([since, until]).collect();
+    times.retain(|time| (since..=until).contains(time));
+    times.sort_unstable();
+    times.windows(2).map(|two| two[1].saturating_sub(two[0])).max().unwrap_or_default()
+}

@@ -1,7 +1,8 @@
 //! The MongoDB that tests run against: found or started, never skipped.
 //!
 //! [`mongodb()`] gives the one server that all tests of a process share, each with a [`Database`] of its own.
-//! [`MongodServer`] and [`ReplicaSet`] are private servers, for tests that stop, kill and restart them.
+//! [`MongodServer`] and [`ReplicaSet`] are private servers, for tests that stop, kill and restart them, or make them
+//! fail at a [`FailPoint`].
 //!
 //! Where the shared server comes from, in this order:
 //!
@@ -20,6 +21,7 @@ mod docker;
 mod environment;
 mod error;
 mod executable;
+mod fail_point;
 mod port;
 mod probe;
 mod replica_set;
@@ -28,6 +30,7 @@ mod shared;
 mod watchdog;
 mod wheel;
 
+pub use fail_point::{FailPoint, Failing};
 pub use port::reserve_port;
 pub use replica_set::ReplicaSet;
 pub use server::MongodServer;

@@ -1,5 +1,4 @@
 //! The promises of the event store, on every backend.
-#![cfg(test)]
 
 use async_trait::async_trait;
 use store::conformance::{Fixture, Handle};

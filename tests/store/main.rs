@@ -1,0 +1,6 @@
+//! The event store on real databases: its promises on every backend, and that they hold when the database fails.
+#![cfg(test)]
+
+mod conformance;
+mod fail_points;
+mod support;

@@ -4,3 +4,4 @@
 mod conformance;
 mod fail_points;
 mod support;
+mod two_processes;

@@ -4,7 +4,9 @@ use store::conformance::world::{append, email, put};
 use store::{AppendError, Appended, EventStore, Expected, Position, StreamId, StreamWrite};
 use testkit::MongodServer;
 
-use super::fault::Fault::{Closed, Conflict, Silent, Slow, Transient, Unanswered, UnknownCommit, WriteConcern};
+use super::fault::Fault::{
+    Closed, Conflict, Silent, Slow, Transient, Unanswered, UnknownCommit, WriteConcern,
+};
 use super::fault::{Place, SUBJECT};
 use super::run::Outcome::{self, Done, DoneOrNot, NotDone, Unknown, UnknownAndNotDone, UnknownButDone};
 use super::run::{Case, LateRow, Row, cases, try_all};
@@ -188,7 +190,11 @@ impl Arena {
             (Ok(_), true) if expected == DoneOrNot => DoneOrNot,
             (Ok(_), true) => Done,
             (Err(AppendError::Store(error)), false) if error.is_transient() => {
-                if expected == DoneOrNot { DoneOrNot } else { NotDone }
+                if expected == DoneOrNot {
+                    DoneOrNot
+                } else {
+                    NotDone
+                }
             }
             (Err(AppendError::Unknown(_)), _) if expected == Unknown => Unknown,
             (Err(AppendError::Unknown(_)), true) => UnknownButDone,

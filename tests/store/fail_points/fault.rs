@@ -63,7 +63,9 @@ impl Fault {
             // `NoSuchTransaction`: what a server says whose predecessor has taken the transaction with it.
             Self::Transient => doc! { "errorCode": 251, "errorLabels": ["TransientTransactionError"] },
             // `MaxTimeMSExpired`
-            Self::UnknownCommit => doc! { "errorCode": 50, "errorLabels": ["UnknownTransactionCommitResult"] },
+            Self::UnknownCommit => {
+                doc! { "errorCode": 50, "errorLabels": ["UnknownTransactionCommitResult"] }
+            }
             Self::Conflict => doc! { "errorCode": 112 },
             Self::Closed => doc! { "closeConnection": true },
             // `WriteConcernFailed`

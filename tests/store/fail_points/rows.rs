@@ -4,7 +4,9 @@ use serde_json::json;
 use store::{ApplyError, Change, Checkpoint, Column, ColumnKind, Position, ReadModels, Table};
 use testkit::MongodServer;
 
-use super::fault::Fault::{Closed, Conflict, Silent, Slow, Transient, Unanswered, UnknownCommit, WriteConcern};
+use super::fault::Fault::{
+    Closed, Conflict, Silent, Slow, Transient, Unanswered, UnknownCommit, WriteConcern,
+};
 use super::fault::{Place, SUBJECT};
 use super::run::Outcome::{self, Done, DoneOrNot, NotDone, Unknown, UnknownAndNotDone, UnknownButDone};
 use super::run::{Case, LateRow, Row, cases, try_all};
@@ -152,6 +154,7 @@ fn at(position: u64) -> Checkpoint {
 
 async fn state(rows: &dyn ReadModels) -> (Checkpoint, Vec<String>) {
     let page = rows.page(&THINGS, None, 100).await.unwrap();
-    let text = |row: &store::Row| format!("{}={}", row["id"].as_str().unwrap(), row["label"].as_str().unwrap());
+    let text =
+        |row: &store::Row| format!("{}={}", row["id"].as_str().unwrap(), row["label"].as_str().unwrap());
     (rows.checkpoint(&THINGS).await.unwrap(), page.iter().map(text).collect())
 }

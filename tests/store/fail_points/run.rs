@@ -73,7 +73,8 @@ pub(super) async fn try_all<C: Copy + Debug>(cases: Vec<C>, attempt: impl AsyncF
         loop {
             let next = open.lock().unwrap().next();
             let Some(case) = next else { break };
-            let tried = tokio::time::timeout(PATIENCE, AssertUnwindSafe(attempt(&server, case)).catch_unwind());
+            let tried =
+                tokio::time::timeout(PATIENCE, AssertUnwindSafe(attempt(&server, case)).catch_unwind());
             let problem = match tried.await {
                 Ok(Ok(())) => continue,
                 Ok(Err(panic)) => said(&*panic),

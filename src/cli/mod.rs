@@ -1,9 +1,10 @@
 //! The command line. One file per subcommand, folders follow its words: `aegis users list` is in `users/list.rs`.
 //! Beside them: [`failure`] and its exit codes, [`output`], `session` (an opened database for a command),
-//! `operator` (who types), `table`, `progress` and `logging`.
+//! `operator` (who types), `signals`, `table`, `progress` and `logging`.
 //!
 //! What does not belong here: anything that a request over HTTP needs too.
 
+mod bench;
 mod config;
 mod events;
 pub mod failure;
@@ -14,6 +15,7 @@ mod progress;
 mod projections;
 mod serve;
 mod session;
+mod signals;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -64,6 +66,8 @@ enum Command {
     /// Find users, give them roles, close and reopen their accounts
     #[command(subcommand)]
     Users(users::Command),
+    /// Measure what the event store reaches on this machine, in scratch databases, each figure against a bare driver
+    Bench(bench::Arguments),
 }
 
 /// Does what the arguments say, the program's name first.
@@ -97,6 +101,7 @@ async fn dispatch(command: Command, sources: &Sources, out: &mut Output) -> Resu
         Command::Events(command) => events::run(command, sources, out).await?,
         Command::Projections(command) => projections::run(command, sources, out).await?,
         Command::Users(command) => users::run(command, sources, out).await?,
+        Command::Bench(arguments) => bench::run(&arguments, sources, out).await?,
     }
     out.flush()
 }

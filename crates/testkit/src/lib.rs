@@ -37,6 +37,15 @@ pub use server::MongodServer;
 pub use shared::{Database, Mongo, mongodb};
 
 use std::hash::{BuildHasher, RandomState};
+use std::path::PathBuf;
+
+/// The `mongod` that private servers are made of, for programs that start one themselves.
+///
+/// # Panics
+/// When there is none to be had; the message says what was tried.
+pub async fn mongod() -> PathBuf {
+    or_fail(executable::mongod().await)
+}
 
 /// Unpredictable enough for names and ports; the standard library seeds it from the operating system.
 fn random() -> u64 {

@@ -2,7 +2,6 @@
 
 mod administrator;
 mod banner;
-mod signals;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,10 +13,10 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use self::signals::Signals;
 use super::failure::Failure;
 use super::logging;
 use super::output::Output;
+use super::signals::Signals;
 use crate::app::{App, Projecting};
 use crate::config::{Loaded, Sources, load};
 use crate::http;

@@ -97,6 +97,11 @@ impl Installation {
         service
     }
 
+    /// Starts a command that takes its time.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Service {
+        self.spawn(arguments)
+    }
+
     fn spawn(&self, arguments: &[&str]) -> Service {
         let mut child = Command::new(env!("CARGO_BIN_EXE_aegis"))
             .args(arguments)
@@ -152,7 +157,12 @@ impl Service {
 
     /// SIGTERM, and how it ended.
     pub(crate) async fn terminate(&mut self) -> ExitStatus {
-        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        self.signal(Signal::TERM).await
+    }
+
+    /// Any signal that ends it, and how it ended.
+    pub(crate) async fn signal(&mut self, signal: Signal) -> ExitStatus {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
         self.ended().await
     }
 

@@ -1,4 +1,4 @@
-//! The signals that end the service.
+//! The signals that end a command which has something to finish: the service, a benchmark.
 
 use std::io;
 

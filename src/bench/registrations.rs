@@ -124,7 +124,7 @@ impl Newcomers {
     }
 
     async fn register(&self, newcomer: SignUp) -> Result<(), BenchError> {
-        self.users.sign_up(&self.request_id, newcomer).await?;
+        self.users.sign_up(&self.request_id, None, newcomer).await?;
         Ok(())
     }
 }

@@ -43,19 +43,38 @@ impl Client {
         }
     }
 
-    /// Appends; `None` if the client hangs up before it hears what has become of it.
+    /// Appends; `None` if the client hangs up before it hears what has become of it, or never hears. Under a key it sends
+    /// the same once more then.
     pub(crate) async fn append(&self, writes: Vec<StreamWrite>) -> Option<Result<Appended, AppendError>> {
-        let request_id = format!("request-{}", self.chance.next());
-        let append = Append { actor: "system".to_owned(), request_id, writes };
+        let number = self.chance.next();
+        let key = || self.node.store.idempotency_key(&[&number.to_be_bytes()], &[]);
+        let idempotency = self.chance.happens(300).then(key);
+        let append = Append { idempotency, ..Append::new("system", format!("request-{number}"), writes) };
         let number = self.world.history.begin(&append, self.world.head());
-        let answer = if self.chance.happens(30) {
-            timeout(self.chance.millis(0..=100), self.node.store.append(&append)).await.ok()?
+        let first = if self.chance.happens(30) {
+            timeout(self.chance.millis(0..=100), self.node.store.append(&append)).await.ok()
         } else {
-            self.node.store.append(&append).await
+            Some(self.node.store.append(&append).await)
+        };
+        let answer = match first {
+            None | Some(Err(AppendError::Unknown(_))) if idempotency.is_some() => {
+                self.append_again(&append).await?
+            }
+            answer => answer?,
         };
         self.world.trace.step(answer.is_ok().into(), || format!("append {number}: {answer:?}"));
         self.world.history.end(number, answer.clone(), self.world.head());
         Some(answer)
+    }
+
+    /// What a repetition tells of the first, which may yet be under way: only that it was done, or that it is now.
+    async fn append_again(&self, append: &Append) -> Option<Result<Appended, AppendError>> {
+        sleep(self.chance.millis(0..=self.world.rest)).await;
+        self.world.tally.count("sent again under a key");
+        match self.node.store.append(append).await {
+            told @ (Ok(_) | Err(AppendError::Repeated)) => Some(told),
+            Err(_) => None,
+        }
     }
 
     pub(crate) fn name(&self) -> &'static str {

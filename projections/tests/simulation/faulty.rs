@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use store::backend::{CommitError, Genesis, VaultEntry, Verdict};
+use store::backend::{CommitError, Genesis, Held, VaultEntry, VaultRange, Verdict};
 use store::judge::Batch;
+use store::vault::ClaimHash;
 use store::{
-    ApplyError, Backend, Change, Checkpoint, Envelope, EventQuery, Head, Pair, Position, ReadModels, Row,
-    Signal, StoreError, StreamId, Table,
+    ApplyError, Backend, Change, Checkpoint, Envelope, EventQuery, FirstResult, Head, Pair, Position,
+    ReadModels, Row, Signal, StoreError, StreamId, Table,
 };
 use tokio::sync::watch;
 
@@ -68,6 +69,16 @@ impl<B: Backend + Clone + 'static> Backend for Faulty<B> {
     async fn vault(&self, streams: &[StreamId]) -> Result<HashMap<StreamId, VaultEntry>, StoreError> {
         let (inner, streams) = (self.inner.clone(), streams.to_vec());
         self.line.call("vault", async move { inner.vault(&streams).await }).await
+    }
+
+    async fn held(&self, range: &VaultRange) -> Result<Vec<Held>, StoreError> {
+        let (inner, range) = (self.inner.clone(), range.clone());
+        self.line.call("held", async move { inner.held(&range).await }).await
+    }
+
+    async fn first_result(&self, key: ClaimHash) -> Result<Option<FirstResult>, StoreError> {
+        let inner = self.inner.clone();
+        self.line.call("first_result", async move { inner.first_result(key).await }).await
     }
 
     fn signals(&self) -> watch::Receiver<Signal> {

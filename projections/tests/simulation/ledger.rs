@@ -94,7 +94,8 @@ impl Ledger {
                 append.writes.iter().any(|write| write.erase && !self.is_keyed(&write.stream))
             }
             // It says nothing about the log.
-            AppendError::TooLarge { .. }
+            AppendError::Repeated
+            | AppendError::TooLarge { .. }
             | AppendError::Busy
             | AppendError::Unknown(_)
             | AppendError::Store(_) => true,

@@ -112,6 +112,12 @@ impl<'a> Verdict<'a> {
                 tally.count(if found.is_some() { "unknown, done" } else { "unknown, not done" });
                 Ok(())
             }
+            Some(Err(AppendError::Repeated)) => {
+                tally.count("unknown, done, and told when sent again");
+                found
+                    .map(|_| ())
+                    .ok_or_else(|| "it was said to have been done and is not in the log".to_owned())
+            }
             Some(Err(refusal)) => {
                 tally.count(kind_of(refusal));
                 if found.is_some() {
@@ -151,6 +157,7 @@ fn last_version(events: &[Envelope], stream: &StreamId) -> u64 {
 
 fn kind_of(refusal: &AppendError) -> &'static str {
     match refusal {
+        AppendError::Repeated => "repeated",
         AppendError::Conflict { .. } => "refused: conflict",
         AppendError::ClaimTaken { .. } => "refused: claim taken",
         AppendError::Erased { .. } => "refused: erased",

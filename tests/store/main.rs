@@ -3,4 +3,5 @@
 
 mod conformance;
 mod fail_points;
+mod regressions;
 mod support;

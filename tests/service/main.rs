@@ -26,6 +26,7 @@ mod outage;
 mod privacy;
 mod projector;
 mod races;
+mod regressions;
 mod roles;
 mod shutdown;
 mod signup;

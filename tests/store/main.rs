@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod conformance;
+mod elections;
 mod fail_points;
 mod regressions;
 mod support;

@@ -41,7 +41,8 @@ async fn a_watcher_that_hears_nothing_is_not_reported_healthy() {
     }
     fail_point.clear().await;
     for node in [&app, &idle] {
-        until("readiness", async || Some(node.readiness().await).filter(|answer| answer.status() == 200)).await;
+        until("readiness", async || Some(node.readiness().await).filter(|answer| answer.status() == 200))
+            .await;
     }
     idle.sign_up("bob").await;
 }

@@ -88,7 +88,9 @@ impl Store {
     /// Whether there is such a table or collection.
     pub(crate) async fn has_table(&self, name: &str) -> bool {
         match self.database().await {
-            Some(database) => database.list_collection_names().await.unwrap().iter().any(|there| there == name),
+            Some(database) => {
+                database.list_collection_names().await.unwrap().iter().any(|there| there == name)
+            }
             None => self.connection().table_exists(None, name).unwrap(),
         }
     }

@@ -2,6 +2,8 @@
 #![cfg(test)]
 
 mod conformance;
+mod elections;
 mod fail_points;
+mod regressions;
 mod support;
 mod two_processes;

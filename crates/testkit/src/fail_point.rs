@@ -44,7 +44,8 @@ impl FailPoint {
     /// # Panics
     /// When the server does not take it.
     pub async fn named(name: &'static str, server: &MongodServer, failing: Failing, data: Document) -> Self {
-        let client = or_fail(Client::with_uri_str(server.url()).await);
+        // Spoken to alone: through its set, the primary would be made to fail instead.
+        let client = or_fail(crate::probe::direct(&server.address()));
         let mode = match failing {
             Failing::Times(times) => Bson::from(doc! { "times": times }),
             Failing::Always => "alwaysOn".into(),

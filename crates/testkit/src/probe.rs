@@ -136,7 +136,8 @@ pub(crate) async fn primary_of(servers: Vec<(usize, String)>) -> Result<usize, E
     })
 }
 
-fn direct(address: &str) -> mongodb::error::Result<Client> {
+/// A client that speaks to that server alone, whatever set it belongs to.
+pub(crate) fn direct(address: &str) -> mongodb::error::Result<Client> {
     let options = ClientOptions::builder()
         .hosts(vec![ServerAddress::parse(address)?])
         .direct_connection(true)

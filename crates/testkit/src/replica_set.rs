@@ -1,7 +1,9 @@
 //! Several servers as one replica set, to lose its primary.
 
+use mongodb::bson::doc;
+
 use crate::or_fail;
-use crate::probe::Probe;
+use crate::probe::{Probe, direct};
 use crate::server::{Kind, MongodServer, SET};
 
 /// Members on one machine, elections within a few seconds. Ended and removed when dropped.
@@ -56,6 +58,21 @@ impl ReplicaSet {
         let primary = self.primary().await;
         if let Some(member) = self.members.get_mut(primary) {
             member.kill();
+        }
+        primary
+    }
+
+    /// Makes the current primary give way to another member, in good order: its place among the members. Elections
+    /// begin at once; [`ReplicaSet::primary`] waits for their end.
+    ///
+    /// # Panics
+    /// As [`ReplicaSet::primary`], and when no other member has what the primary has within ten seconds.
+    pub async fn step_down(&self) -> usize {
+        let primary = self.primary().await;
+        if let Some(member) = self.members.get(primary) {
+            let client = or_fail(direct(&member.address()));
+            let give_way = doc! { "replSetStepDown": 11, "secondaryCatchUpPeriodSecs": 10 };
+            or_fail(client.database("admin").run_command(give_way).await);
         }
         primary
     }

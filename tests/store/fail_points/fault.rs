@@ -15,6 +15,8 @@ pub(super) enum Fault {
     UnknownCommit,
     /// `WriteConflict` (112), with the labels that the server gives it.
     Conflict,
+    /// `Interrupted` (11601): somebody has ended the session. The server gives it no label.
+    Interrupted,
     /// The connection is closed before the command is carried out.
     Closed,
     /// It is carried out, but a majority has not confirmed it in time.
@@ -67,6 +69,7 @@ impl Fault {
                 doc! { "errorCode": 50, "errorLabels": ["UnknownTransactionCommitResult"] }
             }
             Self::Conflict => doc! { "errorCode": 112 },
+            Self::Interrupted => doc! { "errorCode": 11_601 },
             Self::Closed => doc! { "closeConnection": true },
             // `WriteConcernFailed`
             Self::WriteConcern => doc! { "writeConcernError": { "code": 64, "errmsg": "timed out" } },

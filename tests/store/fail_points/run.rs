@@ -17,21 +17,45 @@ const SERVERS: usize = 5;
 /// How long one case may take on a slow machine. None waits this long unless something is broken.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// What the caller is told, and what is so.
+/// What the caller is told, and what is so. Anything else is a lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// That it is done, and it is.
+    Done,
+    /// That it is not, and it never will be.
+    NotDone,
+    /// That nobody can tell, and it is done.
+    UnknownButDone,
+    /// That nobody can tell, and it is not, nor will it be.
+    UnknownAndNotDone,
+}
+
+/// What a case comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// It happened.
+    /// It is done.
     Done,
-    /// It did not and will not happen.
+    /// It is not.
     NotDone,
-    /// One of the two, and the caller is told which; it depends on how fast the server gives up the transaction before.
-    DoneOrNot,
-    /// Nobody can tell, and it has happened.
+    /// Nobody can tell, and it is done.
     UnknownButDone,
-    /// Nobody can tell, and it has not happened, nor will it.
-    UnknownAndNotDone,
-    /// Nobody can tell, and which it is depends on who is faster.
+    /// Nobody can tell: the fault may be gone before the last try has reached the server.
     Unknown,
+    /// Any of these: it depends on how fast the server gives up the transaction before, and on where in a try the
+    /// caller's patience ends.
+    Open,
+}
+
+impl Outcome {
+    pub(super) fn allows(self, told: Told) -> bool {
+        match self {
+            Self::Done => told == Told::Done,
+            Self::NotDone => told == Told::NotDone,
+            Self::UnknownButDone => told == Told::UnknownButDone,
+            Self::Unknown => matches!(told, Told::UnknownButDone | Told::UnknownAndNotDone),
+            Self::Open => true,
+        }
+    }
 }
 
 /// A fault, and what comes of it if it strikes once, three times, always.

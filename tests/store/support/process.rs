@@ -10,11 +10,13 @@ use testkit::MongodServer;
 /// Sets databases on one server apart.
 static DATABASES: AtomicUsize = AtomicUsize::new(0);
 
-/// One database on a server of the test's own.
+/// One database that processes share.
 pub(crate) struct Mongo {
-    url: String,
+    pub(crate) url: String,
     pub(crate) database: String,
     pub(crate) world: World,
+    /// Dropped with the value, where the server is not the test's own.
+    _shared: Option<testkit::Database>,
 }
 
 /// A process that uses it.
@@ -24,15 +26,22 @@ pub(crate) struct Process {
 }
 
 impl Mongo {
-    /// A new database.
+    /// A new database on a server of the test's own.
     pub(crate) fn on(server: &MongodServer) -> Self {
-        Self::at(&server.url())
+        Self::at(server.url())
     }
 
-    /// A new database on whatever answers at `url`.
-    pub(crate) fn at(url: &str) -> Self {
+    /// A new database on the servers of the test's own that `url` names.
+    pub(crate) fn at(url: String) -> Self {
         let database = format!("aegis_{}", DATABASES.fetch_add(1, Ordering::Relaxed));
-        Self { url: url.to_owned(), database, world: World::new(Nothing) }
+        Self { url, database, world: World::new(Nothing), _shared: None }
+    }
+
+    /// A new database on the server that all tests share.
+    pub(crate) async fn shared() -> Self {
+        let shared = testkit::mongodb().await.database();
+        let (url, database) = (shared.url().to_owned(), shared.name().to_owned());
+        Self { url, database, world: World::new(Nothing), _shared: Some(shared) }
     }
 
     /// A new process, which the server knows under that name: fail points can be aimed at it.
@@ -43,7 +52,8 @@ impl Mongo {
 
     /// The same, without a log yet.
     pub(crate) async fn handle(&self, name: &str) -> Handle {
-        let url = format!("{}&appName={name}", self.url);
+        let separator = if self.url.contains('?') { '&' } else { '?' };
+        let url = format!("{}{separator}appName={name}", self.url);
         Handle::of(MongoStore::new(&url, &self.database).await.unwrap())
     }
 

@@ -36,8 +36,8 @@ impl Client {
                 42..54 => self.open_thing().await,
                 54..68 => self.rename_thing().await,
                 68..78 => self.swap_names().await,
-                78..90 => self.write_to_several().await,
-                90..97 => self.erase_thing().await,
+                78..87 => self.write_to_several().await,
+                87..97 => self.erase_thing().await,
                 _ => self.erase_what_is_not_personal().await,
             }
         }

@@ -1,7 +1,6 @@
 //! Whether a process lives. A dead one is dropped with all its tasks; what it had begun at the database may still be
 //! done there.
 
-use std::future::pending;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::Notify;
@@ -27,13 +26,6 @@ impl Life {
         let end = self.end.notified();
         if !self.is_over() {
             end.await;
-        }
-    }
-
-    /// A dead process does not go on.
-    pub(crate) async fn or_never(&self) {
-        if self.is_over() {
-            pending::<()>().await;
         }
     }
 }

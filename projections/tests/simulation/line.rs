@@ -1,5 +1,6 @@
 //! The line between one process and the database: every call goes through here and meets its fate.
 
+use std::future::pending;
 use std::sync::{Arc, Mutex};
 
 use store::backend::CommitError;
@@ -106,9 +107,16 @@ impl Line {
 
     /// To the database, or back from it.
     async fn travel(&self) {
-        let World { weather, chance, .. } = &*self.world;
-        if let Some(freeze) = weather.freeze(chance) {
-            *self.thaws.lock().unwrap() = Instant::now() + freeze;
+        let World { weather, chance, late, .. } = &*self.world;
+        if let Some(hold) = weather.hold(chance) {
+            let _held = late.begin();
+            // Either nothing gets through to this process, or only this call is held up.
+            if chance.happens(500) {
+                let mut thaws = self.thaws.lock().unwrap();
+                *thaws = (*thaws).max(Instant::now() + hold);
+            } else {
+                sleep(hold).await;
+            }
         }
         let delay = weather.delay(chance);
         if !delay.is_zero() {
@@ -116,20 +124,23 @@ impl Line {
         }
         let thaws = *self.thaws.lock().unwrap();
         if thaws > Instant::now() {
+            let _held = late.begin();
             sleep_until(thaws).await;
         }
-        self.life.or_never().await;
+        if self.life.is_over() || self.world.is_worn_out() {
+            pending::<()>().await;
+        }
     }
 
     /// What was sent arrives some time, whatever becomes of the sender.
     fn leave_behind(&self, work: impl Future<Output: Send> + Send + 'static) {
         let world = Arc::clone(&self.world);
-        world.late.begin();
+        let late = world.late.begin();
         let delay = *world.chance.pick(&[10, 100, 100, 1000, 4000]);
         tokio::spawn(async move {
             sleep(world.chance.millis(1..=delay)).await;
             drop(work.await);
-            world.late.end();
+            drop(late);
         });
     }
 

@@ -39,7 +39,7 @@ use crate::seeds::{failure_of, first_failure, how_many, number_in};
 use crate::tally::Tally;
 
 /// What a round of seeds must have met to prove anything.
-const MET: [&str; 14] = [
+const MET: [&str; 17] = [
     "acknowledged",
     "unknown, done",
     "unknown, not done",
@@ -51,8 +51,11 @@ const MET: [&str; 14] = [
     "refused: database",
     "crashes at a call",
     "stops in order",
+    "batches of several appends",
+    "projectors overtaken",
     "rebuilds done",
     "rebuilds failed",
+    "rebuilds overtaken",
     "rebuilds in the calm",
 ];
 

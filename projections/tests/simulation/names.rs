@@ -148,7 +148,7 @@ impl Client {
     fn naming(&self, thing: &Thing, names: &[(usize, &str)]) -> StreamWrite {
         let personal = names.iter().map(|(kind, name)| (KINDS[*kind].to_owned(), Value::from(*name)));
         let named = self.event(NAMED, Map::new(), personal.collect());
-        let expected = if thing.version == 0 { Expected::NoStream } else { self.expected(thing.version) };
+        let expected = self.expected(thing.version);
         let take = names.iter().map(|(kind, name)| claim(KINDS[*kind], name)).collect();
         StreamWrite { take, ..StreamWrite::new(thing.stream.clone(), expected, vec![named]) }
     }

@@ -48,6 +48,7 @@ pub(crate) fn run(seed: u64, shown: bool) -> Outcome {
 }
 
 async fn story(world: &Arc<World>) -> Result<(), String> {
+    world.trace.say(&format!("{:?}", world.weather));
     let mut processes = JoinSet::new();
     for place in 0..world.places.len() {
         processes.spawn(keep(Arc::clone(world), place));

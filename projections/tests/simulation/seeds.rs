@@ -9,7 +9,7 @@ use crate::run::run;
 use crate::tally::Tally;
 
 /// How many seeds are run unless `AEGIS_TEST_SEEDS` says otherwise.
-const SEEDS: u64 = 3000;
+const SEEDS: u64 = 2000;
 
 /// The number in an environment variable, if it is set.
 #[expect(clippy::disallowed_methods, reason = "a test has no settings but these")]
@@ -30,7 +30,10 @@ pub(crate) fn failure_of(seed: u64, shown: bool, tally: &Tally) -> Option<String
             tally.merge(&outcome.tally);
             outcome.broken?
         }
-        Err(panic) => panic.downcast_ref::<String>().map_or("it panicked", String::as_str).to_owned(),
+        Err(panic) => match (panic.downcast_ref::<String>(), panic.downcast_ref::<&str>()) {
+            (Some(text), _) => text.clone(),
+            (None, text) => text.copied().unwrap_or("it panicked").to_owned(),
+        },
     };
     Some(format!(
         "seed {seed}: {broken}\n\nRun it again, step by step, with\n\n    AEGIS_TEST_SEED={seed} cargo test -p projections --test simulation\n"

@@ -44,13 +44,14 @@ impl Fate {
 }
 
 /// How often what happens, in a thousand calls or news.
+#[derive(Debug)]
 pub(crate) struct Weather {
     calm: AtomicBool,
     crash: u64,
     refused: u64,
     unknown: u64,
     slow: u64,
-    frozen: u64,
+    held: u64,
     news_lost: u64,
     news_late: u64,
 }
@@ -64,7 +65,7 @@ impl Weather {
             refused: often(&[0, 20, 100]),
             unknown: often(&[0, 20, 100, 250]),
             slow: often(&[0, 50, 300, 700]),
-            frozen: often(&[0, 0, 5, 15]),
+            held: often(&[0, 0, 5, 15]),
             news_lost: often(&[0, 100, 500]),
             news_late: often(&[0, 200, 800]),
         }
@@ -103,11 +104,10 @@ impl Weather {
         }
     }
 
-    /// For how long a process stops hearing from the database, if it does so now: longer, at times, than a caller
-    /// waits for a verdict.
-    pub(crate) fn freeze(&self, chance: &Chance) -> Option<Duration> {
+    /// For how long a call is held up, if it is: longer, at times, than a caller waits for a verdict.
+    pub(crate) fn hold(&self, chance: &Chance) -> Option<Duration> {
         let longest = *chance.pick(&[500, 500, 2000, 12_000]);
-        (!self.is_calm() && chance.happens(self.frozen)).then(|| chance.millis(100..=longest))
+        (!self.is_calm() && chance.happens(self.held)).then(|| chance.millis(100..=longest))
     }
 
     /// How long a piece of news takes; `None` if it never comes.

@@ -29,7 +29,7 @@ pub(crate) struct World {
     pub(crate) history: History,
     pub(crate) tally: Tally,
     pub(crate) trace: Trace,
-    /// Calls that are still to be done although nobody waits for them.
+    /// Calls that are held up, or still to be done although nobody waits for them.
     pub(crate) late: Outstanding,
     pub(crate) places: Vec<Place>,
     /// The users that somebody has tried to register.
@@ -63,20 +63,27 @@ pub(crate) struct Place {
     pub(crate) deaf: bool,
 }
 
-#[derive(Default)]
-pub(crate) struct Outstanding(AtomicU64);
+/// Counts what is under way.
+#[derive(Clone, Default)]
+pub(crate) struct Outstanding(Arc<AtomicU64>);
+
+/// Something under way, until it is dropped.
+pub(crate) struct UnderWay(Outstanding);
 
 impl Outstanding {
-    pub(crate) fn begin(&self) {
+    pub(crate) fn begin(&self) -> UnderWay {
         self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn end(&self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        UnderWay(self.clone())
     }
 
     pub(crate) fn is_none(&self) -> bool {
         self.0.load(Ordering::Relaxed) == 0
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -129,7 +136,7 @@ impl World {
         let place = u64::try_from(node).unwrap();
         self.trace
             .step(letters << 16 | place << 8 | fate.number(), || format!("node {node}  {what} {fate:?}"));
-        if self.calls.fetch_add(1, Ordering::Relaxed) > MOST_CALLS {
+        if self.calls.fetch_add(1, Ordering::Relaxed) == MOST_CALLS {
             self.broken(format!("more than {MOST_CALLS} calls: something goes round in circles"));
         }
     }
@@ -137,6 +144,11 @@ impl World {
     /// How many calls there were so far, and answers to them.
     pub(crate) fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)
+    }
+
+    /// Whether there were so many that no more are carried.
+    pub(crate) fn is_worn_out(&self) -> bool {
+        self.calls() > MOST_CALLS
     }
 
     /// Something may have moved in the database: it is looked at, and those who hear are told.

@@ -1,4 +1,5 @@
-//! The MongoDB that tests run against: found or started, never skipped.
+//! What tests are made with: a MongoDB to run against, found or started, never skipped; and the real service in
+//! processes of its own ([`service`]).
 //!
 //! [`mongodb()`] gives the one server that all tests of a process share, each with a [`Database`] of its own.
 //! [`MongodServer`] and [`ReplicaSet`] are private servers, for tests that stop, kill and restart them, or make them
@@ -21,11 +22,26 @@ mod docker;
 mod environment;
 mod error;
 mod executable;
+<<<<<<< HEAD
 mod fail_point;
+=======
+mod network;
+>>>>>>> crash-w
 mod port;
 mod probe;
 mod replica_set;
 mod server;
+#[expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    clippy::must_use_candidate,
+    clippy::return_self_not_must_use,
+    reason = "tests speak through it: where something is not as they say, they must fail, loudly"
+)]
+pub mod service;
 mod shared;
 mod watchdog;
 mod wheel;

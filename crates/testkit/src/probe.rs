@@ -23,8 +23,10 @@ pub(crate) enum Role {
     Standalone,
     /// Was started for a replica set that nobody has initiated, or has not read its configuration yet.
     Uninitiated,
-    /// Belongs to a replica set, takes no writes.
+    /// Belongs to a replica set, and neither takes writes nor follows somebody who does.
     Member,
+    /// Follows the primary.
+    Secondary,
     Primary,
     /// The router of a sharded cluster.
     Router,
@@ -73,11 +75,23 @@ impl Probe {
         let members: Vec<Document> =
             (0_i32..).zip(members).map(|(id, host)| doc! { "_id": id, "host": host }).collect();
         // The defaults are made for wide networks; here a lost primary should be noticed at once.
-        let settings = doc! { "electionTimeoutMillis": 2_000, "heartbeatIntervalMillis": 500 };
+        let settings = doc! { "electionTimeoutMillis": 2_000, "heartbeatTimeoutSecs": 2, "heartbeatIntervalMillis": 500 };
         let config = doc! { "_id": set, "members": members, "settings": settings };
         match self.command(doc! { "replSetInitiate": config }).await {
             Err(error) if code(&error) != Some(ALREADY_INITIALIZED) => Err(error.to_string()),
             _ => Ok(()),
+        }
+    }
+
+    /// Writes something that `members` members must copy.
+    pub(crate) async fn write_to(&mut self, members: usize) -> Result<(), String> {
+        let patience = i64::try_from(DEADLINE.as_millis()).unwrap_or(i64::MAX);
+        let concern = doc! { "w": i64::try_from(members).unwrap_or(i64::MAX), "wtimeout": patience };
+        let insert = doc! { "insert": "copied", "documents": [{}], "writeConcern": concern };
+        let answer = self.run("testkit", insert).await.map_err(|error| error.to_string())?;
+        match answer.get("writeConcernError") {
+            None => Ok(()),
+            Some(error) => Err(format!("not every member copies from the primary: {error}")),
         }
     }
 
@@ -96,13 +110,17 @@ impl Probe {
         Ok(role_in(&answer))
     }
 
-    async fn command(&mut self, command: Document) -> mongodb::error::Result<Document> {
+    pub(crate) async fn command(&mut self, command: Document) -> mongodb::error::Result<Document> {
+        self.run("admin", command).await
+    }
+
+    async fn run(&mut self, database: &str, command: Document) -> mongodb::error::Result<Document> {
         let client = if let Some(client) = &self.client {
             client.clone()
         } else {
             self.client.insert(direct(&self.address)?).clone()
         };
-        client.database("admin").run_command(command).await
+        client.database(database).run_command(command).await
     }
 }
 
@@ -116,24 +134,39 @@ pub(crate) async fn role_behind(url: &str) -> mongodb::error::Result<Role> {
 
 /// The place of the first of `servers` that turns out to be primary.
 pub(crate) async fn primary_of(servers: Vec<(usize, String)>) -> Result<usize, Error> {
+    primary_where(servers, |_| true).await
+}
+
+/// The same, once every other one of `servers` follows.
+pub(crate) async fn primary_of_whole(servers: Vec<(usize, String)>) -> Result<usize, Error> {
+    primary_where(servers, |others| others.iter().all(|role| role == &Ok(Role::Secondary))).await
+}
+
+/// The place of the only primary among `servers`, once the roles of the others are as wanted.
+async fn primary_where(
+    servers: Vec<(usize, String)>,
+    wanted: impl Fn(&[Result<Role, String>]) -> bool,
+) -> Result<usize, Error> {
     let mut probes: Vec<_> =
         servers.into_iter().map(|(place, address)| (place, Probe::new(address))).collect();
     let started = Instant::now();
+    let mut last = String::new();
     while started.elapsed() < DEADLINE {
+        let (mut primary, mut others) = (None, Vec::new());
         for (place, probe) in &mut probes {
-            if probe.role().await == Ok(Role::Primary) {
-                return Ok(*place);
+            match probe.role().await {
+                Ok(Role::Primary) if primary.is_none() => primary = Some(*place),
+                role => others.push(role),
             }
+        }
+        match primary {
+            Some(place) if wanted(&others) => return Ok(place),
+            _ => last = format!("primary: {primary:?}, others: {others:?}"),
         }
         sleep(STEP).await;
     }
     let address = probes.into_iter().map(|(_, probe)| probe.address).collect::<Vec<_>>().join(",");
-    Err(Error::NotReady {
-        address,
-        seconds: DEADLINE.as_secs(),
-        last: "no primary".into(),
-        log: "none".into(),
-    })
+    Err(Error::NotReady { address, seconds: DEADLINE.as_secs(), last, log: "none".into() })
 }
 
 /// A client that speaks to that server alone, whatever set it belongs to.
@@ -154,7 +187,11 @@ fn role_in(hello: &Document) -> Role {
     } else if hello.get_bool("isreplicaset").unwrap_or(false) {
         Role::Uninitiated
     } else if hello.contains_key("setName") {
-        if writable { Role::Primary } else { Role::Member }
+        match hello.get_bool("secondary") {
+            _ if writable => Role::Primary,
+            Ok(true) => Role::Secondary,
+            _ => Role::Member,
+        }
     } else {
         Role::Standalone
     }

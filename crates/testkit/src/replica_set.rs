@@ -1,15 +1,29 @@
-//! Several servers as one replica set, to lose its primary.
+//! Several servers as one replica set, to lose its primary in every way there is.
 
+<<<<<<< HEAD
 use mongodb::bson::doc;
 
+=======
+use std::time::Duration;
+
+use mongodb::bson::doc;
+use tokio::task::JoinSet;
+
+use crate::network::{Network, Party};
+>>>>>>> crash-w
 use crate::or_fail;
 use crate::probe::{Probe, direct};
 use crate::server::{Kind, MongodServer, SET};
 
-/// Members on one machine, elections within a few seconds. Ended and removed when dropped.
+/// How long a member that has stepped down stays out of elections.
+const STEPPED_DOWN: Duration = Duration::from_secs(10);
+
+/// Members on one machine, elections within a few seconds. Each is reached, by clients and by the others, through a
+/// proxy, so that it can be cut off. Ended and removed when dropped.
 #[derive(Debug)]
 pub struct ReplicaSet {
     members: Vec<MongodServer>,
+    network: Network,
 }
 
 impl ReplicaSet {
@@ -18,14 +32,17 @@ impl ReplicaSet {
     /// # Panics
     /// When there is no `mongod` to be had, or no primary is elected; the message says what was tried.
     pub async fn of(size: usize) -> Self {
+        let mut starting: JoinSet<_> =
+            (0..size).map(|_| MongodServer::on_any_port(Kind::MemberOfSet)).collect();
         let mut members = Vec::with_capacity(size);
-        for _ in 0..size {
-            members.push(MongodServer::on_any_port(Kind::MemberOfSet).await);
+        while let Some(started) = starting.join_next().await {
+            members.push(or_fail(started));
         }
-        let addresses: Vec<String> = members.iter().map(MongodServer::address).collect();
-        let first = or_fail(addresses.first().ok_or("a replica set needs a member"));
-        or_fail(Probe::new(first).initiate(SET, &addresses).await);
-        let set = Self { members };
+        let ports: Vec<u16> = members.iter().map(MongodServer::port).collect();
+        let network = or_fail(Network::before(&ports).await);
+        let first = or_fail(members.first().ok_or("a replica set needs a member"));
+        or_fail(Probe::new(first.address()).initiate(SET, &network.addresses()).await);
+        let set = Self { members, network };
         set.primary().await;
         set
     }
@@ -33,11 +50,10 @@ impl ReplicaSet {
     /// How a client reaches it; names every member and no database.
     #[must_use]
     pub fn url(&self) -> String {
-        let addresses: Vec<String> = self.members.iter().map(MongodServer::address).collect();
-        format!("mongodb://{}/?replicaSet={SET}", addresses.join(","))
+        format!("mongodb://{}/?replicaSet={SET}", self.network.addresses().join(","))
     }
 
-    /// The members, to be killed and started again.
+    /// The members, to be killed, frozen and started again.
     pub fn members(&mut self) -> &mut [MongodServer] {
         &mut self.members
     }
@@ -48,6 +64,28 @@ impl ReplicaSet {
     /// When there is none within a minute.
     pub async fn primary(&self) -> usize {
         or_fail(crate::probe::primary_of(self.running()).await)
+    }
+
+    /// Waits until another running member than this one is primary: its place among the members.
+    ///
+    /// # Panics
+    /// As [`ReplicaSet::primary`].
+    pub async fn successor(&self, of: usize) -> usize {
+        let mut others = self.running();
+        others.retain(|(place, _)| *place != of);
+        or_fail(crate::probe::primary_of(others).await)
+    }
+
+    /// Waits until one member is primary, and every other running one follows and copies from it: the primary's place.
+    ///
+    /// # Panics
+    /// When that is not so within a minute or two.
+    pub async fn whole(&self) -> usize {
+        let running = self.running();
+        let everybody = running.len();
+        let primary = or_fail(crate::probe::primary_of_whole(running).await);
+        or_fail(self.probe(primary).write_to(everybody).await);
+        primary
     }
 
     /// SIGKILL for the current primary: its place among the members.
@@ -62,6 +100,7 @@ impl ReplicaSet {
         primary
     }
 
+<<<<<<< HEAD
     /// Makes the current primary give way to another member, in good order: its place among the members. Elections
     /// begin at once; [`ReplicaSet::primary`] waits for their end.
     ///
@@ -77,6 +116,41 @@ impl ReplicaSet {
         primary
     }
 
+=======
+    /// Makes the current primary hand over to another member: its place among the members.
+    ///
+    /// # Panics
+    /// When it does not, since no other member has caught up with it.
+    pub async fn step_down(&self) -> usize {
+        let primary = self.primary().await;
+        let seconds = i64::try_from(STEPPED_DOWN.as_secs()).unwrap_or(i64::MAX);
+        or_fail(self.probe(primary).command(doc! { "replSetStepDown": seconds }).await);
+        primary
+    }
+
+    /// Cuts a member off from everybody.
+    pub fn cut_off(&self, place: usize) {
+        self.cut_off_from_members(place);
+        self.network.cut(Party::Member(place), Party::Client);
+    }
+
+    /// Cuts a member off from all others; clients reach it still.
+    pub fn cut_off_from_members(&self, place: usize) {
+        for other in (0..self.members.len()).filter(|other| *other != place) {
+            self.network.cut(Party::Member(place), Party::Member(other));
+        }
+    }
+
+    /// Mends what was cut. What has waited arrives.
+    pub fn mend(&self) {
+        self.network.mend();
+    }
+
+    fn probe(&self, place: usize) -> Probe {
+        Probe::new(self.members.get(place).map(MongodServer::address).unwrap_or_default())
+    }
+
+>>>>>>> crash-w
     fn running(&self) -> Vec<(usize, String)> {
         let running = self.members.iter().enumerate().filter(|(_, member)| member.pid().is_some());
         running.map(|(place, member)| (place, member.address())).collect()

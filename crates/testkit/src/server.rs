@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::error::Error;
 use crate::port::reserve_port;
 use crate::probe::{Probe, Role};
@@ -117,6 +119,22 @@ impl MongodServer {
             or_fail(terminate(child));
         }
         self.kill();
+    }
+
+    /// SIGSTOP: it does nothing any more, and its connections stay open. Nothing happens if it does not run.
+    ///
+    /// # Panics
+    /// When the system refuses.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// SIGCONT: it goes on as if no time had passed. Nothing happens if it does not run.
+    ///
+    /// # Panics
+    /// When the system refuses.
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
     }
 
     /// Starts it again on the same port and data; ready on return.
@@ -237,6 +255,12 @@ impl MongodServer {
         Error::NotReady { address: self.address(), seconds: 0, last: problem, log: self.log_tail() }
     }
 
+    fn signal(&self, signal: Signal) {
+        if let Some(child) = &self.child {
+            or_fail(kill_process(Pid::from_child(child), signal));
+        }
+    }
+
     fn log_path(&self) -> PathBuf {
         self.folder.join("mongod.log")
     }
@@ -255,7 +279,7 @@ impl Drop for MongodServer {
 
 fn terminate(child: &mut Child) -> std::io::Result<()> {
     let started = Instant::now();
-    rustix::process::kill_process(rustix::process::Pid::from_child(child), rustix::process::Signal::TERM)?;
+    kill_process(Pid::from_child(child), Signal::TERM)?;
     while child.try_wait()?.is_none() && started.elapsed() < STOP_DEADLINE {
         std::thread::sleep(STOP_STEP);
     }

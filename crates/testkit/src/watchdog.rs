@@ -17,10 +17,10 @@ if [ -n "$pid" ]; then
     tries=0
     while kill -0 "$pid" 2>/dev/null && [ "$tries" -lt 50 ]; do sleep 0.1; tries=$((tries + 1)); done
 fi
-rm -rf -- "$1"
+if [ -n "$1" ]; then rm -rf -- "$1"; fi
 "#;
 
-/// Owns a folder and watches over at most one process at a time.
+/// Watches over at most one process at a time, and owns a folder if it was given one.
 #[derive(Debug)]
 pub(crate) struct Watchdog {
     shell: Child,
@@ -30,6 +30,15 @@ pub(crate) struct Watchdog {
 impl Watchdog {
     /// Removes `folder` when dropped, or when this process ends.
     pub(crate) fn over(folder: &Path) -> io::Result<Self> {
+        Self::start(folder)
+    }
+
+    /// Removes nothing.
+    pub(crate) fn without_folder() -> io::Result<Self> {
+        Self::start(Path::new(""))
+    }
+
+    fn start(folder: &Path) -> io::Result<Self> {
         let mut shell = Command::new("sh")
             .args(["-c", SCRIPT, "watchdog"])
             .arg(folder)

@@ -124,3 +124,35 @@ async fn three_members_elect_another_primary_when_theirs_is_killed() {
     set.members()[killed].start_again().await;
     assert_eq!(count(&set.url()).await, 2);
 }
+
+#[tokio::test]
+async fn a_primary_that_steps_down_is_frozen_or_is_cut_off_is_replaced() {
+    let mut set = ReplicaSet::of(3).await;
+    insert(&set.url(), 1).await;
+    let old = set.step_down().await;
+    set.successor(old).await;
+
+    let old = set.whole().await;
+    set.members()[old].freeze();
+    set.successor(old).await;
+    set.members()[old].thaw();
+
+    let old = set.whole().await;
+    set.cut_off(old);
+    set.successor(old).await;
+    insert(&set.url(), 2).await;
+    set.mend();
+
+    let old = set.whole().await;
+    set.cut_off_from_members(old);
+    set.successor(old).await;
+    // Clients reach it still, and it knows no better than that somebody else may be primary.
+    let address =
+        set.url().split(['/', ',']).filter(|part| part.contains(':')).nth(old + 1).map(str::to_owned);
+    let alone = format!("mongodb://{}/?directConnection=true", address.unwrap());
+    assert!(!hello(&alone).await.get_bool("isWritablePrimary").unwrap());
+    insert(&set.url(), 3).await;
+    set.mend();
+    set.whole().await;
+    assert_eq!(count(&set.url()).await, 3);
+}

@@ -3,32 +3,29 @@
 
 mod actors;
 mod app;
-mod client;
+mod clock;
 mod dump;
+mod installation;
 mod log;
 mod logs;
 mod predecessor;
-mod process;
 mod raw;
 mod settings;
-mod sse;
 mod store;
-mod time;
-mod watchdog;
 
 pub(crate) use actors::{PASSWORD, User, credentials, email_of};
 pub(crate) use app::TestApp;
-pub(crate) use client::{Answer, Client, Request};
+pub(crate) use clock::TestClock;
 pub(crate) use dump::{dump, raw_bytes_without};
+pub(crate) use installation::Installation;
 pub(crate) use log::assert_no_gap;
 pub(crate) use logs::captured_logs;
 pub(crate) use predecessor::{PREDECESSORS_HASH, PREDECESSORS_PASSWORD, signed};
-pub(crate) use process::Installation;
 pub(crate) use raw::raw;
-pub(crate) use settings::{MASTER_KEY, SECRET_KEY};
-pub(crate) use sse::Item;
 pub(crate) use store::Store;
-pub(crate) use time::{PATIENCE, TestClock, until, within};
+pub(crate) use testkit::service::{
+    Answer, Client, Item, MASTER_KEY, PATIENCE, Request, SECRET_KEY, until, within,
+};
 
 /// Declares the test functions of a module for both stores, so that none can be forgotten on one of them: a function
 /// that is missing in the list is dead code and does not pass the lints.

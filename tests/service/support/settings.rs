@@ -7,13 +7,9 @@ use aegis::config::{
 };
 use jsonwebtoken::Algorithm;
 use store::MasterKey;
+use testkit::service::{MASTER_KEY, SECRET_KEY};
 
 use super::Store;
-
-/// Signs the tokens of every test service.
-pub(crate) const SECRET_KEY: &str = "a secret key of the tests, longer than thirty-two bytes";
-/// Wraps the stored keys of every test service.
-pub(crate) const MASTER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 pub(crate) fn settings(store: &Store) -> Settings {
     Settings {

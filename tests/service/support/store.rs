@@ -50,14 +50,6 @@ impl Store {
         }
     }
 
-    /// The same as environment variables.
-    pub(crate) fn environment(&self) -> Vec<(&'static str, String)> {
-        match self.mongo_address() {
-            Some((url, name)) => vec![("MONGODB_URL", url.to_owned()), ("DATABASE_NAME", name.to_owned())],
-            None => vec![("AEGIS_DATA_DIR", self.folder().display().to_string())],
-        }
-    }
-
     /// URL and database name, if it is a MongoDB.
     pub(crate) fn mongo_address(&self) -> Option<(&str, &str)> {
         match &*self.0 {
@@ -72,6 +64,7 @@ impl Store {
         self.folder().join(aegis::app::DATABASE_FILE)
     }
 
+<<<<<<< HEAD
     /// Drops a table or collection, past every service.
     pub(crate) async fn drop_table(&self, name: &str) {
         match self.database().await {
@@ -105,6 +98,10 @@ impl Store {
     }
 
     fn folder(&self) -> &Path {
+=======
+    /// The folder of an embedded database.
+    pub(crate) fn folder(&self) -> &Path {
+>>>>>>> crash-w
         match &*self.0 {
             Kind::Sqlite(folder) => folder.path(),
             Kind::Mongo(_) | Kind::Server { .. } => panic!("only the embedded database has a folder"),

@@ -1,5 +1,7 @@
 //! Requests in short words, and what is asked of their answers.
 
+use std::time::Duration;
+
 use reqwest::Method;
 use reqwest::header::HeaderMap;
 use serde::Serialize;
@@ -9,17 +11,17 @@ use super::sse::EventStream;
 
 /// Speaks to one service.
 #[derive(Clone)]
-pub(crate) struct Client {
+pub struct Client {
     http: reqwest::Client,
     address: String,
 }
 
 /// A request that was not sent yet.
-pub(crate) struct Request(reqwest::RequestBuilder);
+pub struct Request(reqwest::RequestBuilder);
 
 /// What came back, body and all.
 #[derive(Clone, Debug)]
-pub(crate) struct Answer {
+pub struct Answer {
     status: u16,
     headers: HeaderMap,
     body: Vec<u8>,
@@ -27,41 +29,48 @@ pub(crate) struct Answer {
 
 impl Client {
     /// To the service that listens at `address`.
-    pub(crate) fn new(address: impl Into<String>) -> Self {
+    pub fn new(address: impl Into<String>) -> Self {
         let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
         Self { http: http.build().unwrap(), address: address.into() }
     }
 
     /// Host and port.
-    pub(crate) fn address(&self) -> &str {
+    #[must_use]
+    pub fn address(&self) -> &str {
         &self.address
     }
 
     /// The path of a request is below `/api/v1`.
-    pub(crate) fn request(&self, method: Method, path: &str) -> Request {
+    #[must_use]
+    pub fn request(&self, method: Method, path: &str) -> Request {
         self.outside(method, &format!("/api/v1{path}"))
     }
 
     /// The path of a request is the whole path.
-    pub(crate) fn outside(&self, method: Method, path: &str) -> Request {
+    #[must_use]
+    pub fn outside(&self, method: Method, path: &str) -> Request {
         Request(self.http.request(method, format!("http://{}{path}", self.address)))
     }
 
-    pub(crate) fn get(&self, path: &str) -> Request {
+    /// GET of a path below `/api/v1`.
+    #[must_use]
+    pub fn get(&self, path: &str) -> Request {
         self.request(Method::GET, path)
     }
 
-    pub(crate) fn post(&self, path: &str) -> Request {
+    /// POST to a path below `/api/v1`.
+    #[must_use]
+    pub fn post(&self, path: &str) -> Request {
         self.request(Method::POST, path)
     }
 
     /// Whether the service is ready.
-    pub(crate) async fn readiness(&self) -> Answer {
+    pub async fn readiness(&self) -> Answer {
         self.get("/health/ready").send().await
     }
 
     /// Logs in.
-    pub(crate) async fn log_in(&self, email: &str, password: &str) -> Answer {
+    pub async fn log_in(&self, email: &str, password: &str) -> Answer {
         self.post("/auth/login/access-token")
             .form(&[("username", email), ("password", password)])
             .send()
@@ -69,44 +78,65 @@ impl Client {
     }
 
     /// Asks who the bearer of a token is.
-    pub(crate) async fn me(&self, token: &str) -> Answer {
+    pub async fn me(&self, token: &str) -> Answer {
         self.get("/users/me").bearer(token).send().await
     }
 }
 
 impl Request {
-    pub(crate) fn bearer(self, token: &str) -> Self {
+    /// With this access token.
+    #[must_use]
+    pub fn bearer(self, token: &str) -> Self {
         self.header("Authorization", &format!("Bearer {token}"))
     }
 
-    pub(crate) fn header(self, name: &str, value: &str) -> Self {
+    /// With one more header.
+    #[must_use]
+    pub fn header(self, name: &str, value: &str) -> Self {
         Self(self.0.header(name, value))
     }
 
-    pub(crate) fn json(self, body: &(impl Serialize + ?Sized)) -> Self {
+    /// With a body in JSON.
+    #[must_use]
+    pub fn json(self, body: &(impl Serialize + ?Sized)) -> Self {
         Self(self.0.json(body))
     }
 
-    pub(crate) fn form(self, fields: &[(&str, &str)]) -> Self {
+    /// With a form as its body.
+    #[must_use]
+    pub fn form(self, fields: &[(&str, &str)]) -> Self {
         Self(self.0.form(fields))
     }
 
-    pub(crate) fn multipart(self, fields: &[(&'static str, &'static str)]) -> Self {
+    /// The same as `multipart/form-data`.
+    #[must_use]
+    pub fn multipart(self, fields: &[(&'static str, &'static str)]) -> Self {
         let form = reqwest::multipart::Form::new();
         Self(self.0.multipart(fields.iter().fold(form, |form, (name, value)| form.text(*name, *value))))
     }
 
     /// A body as it is, of that content type.
-    pub(crate) fn body(self, content_type: &str, body: impl Into<reqwest::Body>) -> Self {
+    #[must_use]
+    pub fn body(self, content_type: &str, body: impl Into<reqwest::Body>) -> Self {
         Self(self.0.header("Content-Type", content_type).body(body))
     }
 
-    pub(crate) async fn send(self) -> Answer {
+    /// Waits for no answer longer than this.
+    #[must_use]
+    pub fn within(self, patience: Duration) -> Self {
+        Self(self.0.timeout(patience))
+    }
+
+    /// Sends it to a service that answers.
+    pub async fn send(self) -> Answer {
         self.try_send().await.unwrap()
     }
 
     /// For services that may be killed meanwhile.
-    pub(crate) async fn try_send(self) -> reqwest::Result<Answer> {
+    ///
+    /// # Errors
+    /// Whatever kept the answer from coming.
+    pub async fn try_send(self) -> reqwest::Result<Answer> {
         let response = self.0.send().await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         // A stream of events has no end; who wants to read one opens it.
@@ -117,40 +147,47 @@ impl Request {
     }
 
     /// Opens a stream of server-sent events.
-    pub(crate) async fn open(self) -> EventStream {
+    pub async fn open(self) -> EventStream {
         EventStream::new(self.0.send().await.unwrap())
     }
 }
 
 impl Answer {
-    pub(crate) fn status(&self) -> u16 {
+    /// Its status.
+    #[must_use]
+    pub fn status(&self) -> u16 {
         self.status
     }
 
     /// A header; an empty text if it is not there.
-    pub(crate) fn header(&self, name: &str) -> &str {
+    #[must_use]
+    pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    pub(crate) fn text(&self) -> String {
+    /// The body.
+    #[must_use]
+    pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
+    /// The body, which must be JSON.
+    #[must_use]
     #[track_caller]
-    pub(crate) fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 
     /// The same answer, if its status is this.
     #[track_caller]
-    pub(crate) fn expect(self, status: u16) -> Self {
+    pub fn expect(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{}", self.text());
         self
     }
 
     /// The body of a refusal but for `request_id`, which is the one in the header.
     #[track_caller]
-    pub(crate) fn refusal(&self, status: u16) -> Value {
+    pub fn refusal(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{}", self.text());
         let mut body = self.json();
         let request_id = body.as_object_mut().unwrap().remove("request_id");
@@ -160,13 +197,13 @@ impl Answer {
 
     /// `code` of a refusal of that status.
     #[track_caller]
-    pub(crate) fn code(&self, status: u16) -> String {
+    pub fn code(&self, status: u16) -> String {
         self.refusal(status)["code"].as_str().unwrap_or_else(|| panic!("no code: {}", self.text())).to_owned()
     }
 
     /// The faults that a 422 lists.
     #[track_caller]
-    pub(crate) fn faults(&self) -> Vec<Value> {
+    pub fn faults(&self) -> Vec<Value> {
         let faults = self.refusal(422)["detail"].as_array().cloned();
         let faults = faults.unwrap_or_else(|| panic!("`detail` is no list: {}", self.text()));
         for fault in &faults {
@@ -179,7 +216,7 @@ impl Answer {
 
     /// The faults that a 422 lists, as type and place.
     #[track_caller]
-    pub(crate) fn fault_list(&self) -> Vec<(String, Value)> {
+    pub fn fault_list(&self) -> Vec<(String, Value)> {
         let faults = self.faults();
         faults
             .iter()
@@ -189,13 +226,13 @@ impl Answer {
 
     /// `Aegis-Position`.
     #[track_caller]
-    pub(crate) fn position(&self) -> u64 {
+    pub fn position(&self) -> u64 {
         self.header("Aegis-Position").parse().unwrap_or_else(|_| panic!("no Aegis-Position: {self:?}"))
     }
 
     /// `Retry-After`, which must be a number of seconds.
     #[track_caller]
-    pub(crate) fn retry_after(&self) -> u64 {
+    pub fn retry_after(&self) -> u64 {
         self.header("Retry-After").parse().unwrap_or_else(|_| panic!("no Retry-After: {self:?}"))
     }
 }

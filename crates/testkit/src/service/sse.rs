@@ -7,21 +7,31 @@ use serde_json::Value;
 use super::PATIENCE;
 
 /// An open stream.
-pub(crate) struct EventStream {
+pub struct EventStream {
     response: reqwest::Response,
     buffer: Vec<u8>,
 }
 
 /// One thing that came.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Item {
-    Event { id: u64, event: String, data: Value },
+pub enum Item {
+    /// An event with its fields.
+    Event {
+        /// `id:`, a position.
+        id: u64,
+        /// `event:`, the type.
+        event: String,
+        /// `data:`, in JSON.
+        data: Value,
+    },
+    /// A line that begins with a colon.
     Comment(String),
 }
 
 impl EventStream {
     /// The stream in an answer, which must be one.
-    pub(crate) fn new(response: reqwest::Response) -> Self {
+    #[must_use]
+    pub fn new(response: reqwest::Response) -> Self {
         assert_eq!(response.status().as_u16(), 200);
         let header = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
         assert!(header("content-type").starts_with("text/event-stream"), "{}", header("content-type"));
@@ -30,18 +40,18 @@ impl EventStream {
     }
 
     /// The next event or comment; `None` once the stream has ended.
-    pub(crate) async fn next(&mut self) -> Option<Item> {
+    pub async fn next(&mut self) -> Option<Item> {
         self.next_within(PATIENCE).await
     }
 
     /// The next event or comment, which must come soon.
-    pub(crate) async fn next_within(&mut self, limit: Duration) -> Option<Item> {
+    pub async fn next_within(&mut self, limit: Duration) -> Option<Item> {
         let next = tokio::time::timeout(limit, self.read()).await;
         next.unwrap_or_else(|_| panic!("nothing came on the stream within {limit:?}"))
     }
 
     /// Position and type of the next event, comments passed over; `None` once the stream has ended.
-    pub(crate) async fn event(&mut self) -> Option<(u64, String, Value)> {
+    pub async fn event(&mut self) -> Option<(u64, String, Value)> {
         loop {
             match self.next().await? {
                 Item::Event { id, event, data } => return Some((id, event, data)),
@@ -51,7 +61,7 @@ impl EventStream {
     }
 
     /// The next `count` events' positions.
-    pub(crate) async fn positions(&mut self, count: usize) -> Vec<u64> {
+    pub async fn positions(&mut self, count: usize) -> Vec<u64> {
         let mut positions = Vec::new();
         while positions.len() < count {
             positions.push(self.event().await.expect("the stream ended").0);

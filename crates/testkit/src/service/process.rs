@@ -1,0 +1,155 @@
+//! The real binary, running.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, ExitStatus};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{Client, Finished, until};
+use crate::watchdog::Watchdog;
+
+/// A running process; it dies with the test.
+pub struct Service {
+    child: Child,
+    watchdog: Watchdog,
+    stdout: Said,
+    stderr: Said,
+    client: Option<Client>,
+}
+
+impl Service {
+    /// Takes over a process that was just started, with pipes for what it says.
+    pub(super) fn of(mut child: Child) -> Self {
+        let mut watchdog = Watchdog::without_folder().unwrap();
+        watchdog.watch(child.id()).unwrap();
+        let (stdout, stderr) =
+            (Said::of(child.stdout.take().unwrap()), Said::of(child.stderr.take().unwrap()));
+        Self { child, watchdog, stdout, stderr, client: None }
+    }
+
+    /// Waits until it listens.
+    pub(super) async fn listening(&mut self) {
+        let address = until("the address in the log", async || {
+            self.assert_running();
+            address_in(&self.said())
+        })
+        .await;
+        self.client = Some(Client::new(address));
+    }
+
+    /// Speaks to it.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        self.client.as_ref().unwrap()
+    }
+
+    /// Its process number.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// Everything it has printed so far, on both ways.
+    #[must_use]
+    pub fn said(&self) -> String {
+        format!("{}{}", self.stdout.text(), self.stderr.text())
+    }
+
+    /// It has not ended by itself.
+    #[track_caller]
+    pub fn assert_running(&mut self) {
+        assert_eq!(self.child.try_wait().unwrap(), None, "{}", self.said());
+    }
+
+    /// SIGKILL: nothing can be finished.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.watchdog.forget().unwrap();
+    }
+
+    /// SIGTERM, and how it ended.
+    pub async fn terminate(&mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        self.ended().await
+    }
+
+    /// SIGSTOP: it does nothing any more, and its connections stay open.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// SIGCONT: it goes on as if no time had passed.
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    /// Waits for its end, and takes what it has printed.
+    pub(super) async fn finish(mut self) -> Finished {
+        let status = self.ended().await;
+        Finished { code: status.code(), stdout: self.stdout.text(), stderr: self.stderr.text() }
+    }
+
+    async fn ended(&mut self) -> ExitStatus {
+        let status = until("the end of the process", async || self.child.try_wait().unwrap()).await;
+        self.watchdog.forget().unwrap();
+        self.stdout.finish();
+        self.stderr.finish();
+        status
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _killed = self.child.kill();
+        let _reaped = self.child.wait();
+        let _told = self.watchdog.forget();
+    }
+}
+
+/// What a process prints on one way, collected while it runs.
+struct Said {
+    text: Arc<Mutex<String>>,
+    reader: Option<thread::JoinHandle<()>>,
+}
+
+impl Said {
+    fn of(pipe: impl Read + Send + 'static) -> Self {
+        let text = Arc::new(Mutex::new(String::new()));
+        let collected = Arc::clone(&text);
+        let reader = thread::spawn(move || {
+            for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+                let mut text = collected.lock().unwrap();
+                text.push_str(&line);
+                text.push('\n');
+            }
+        });
+        Self { text, reader: Some(reader) }
+    }
+
+    fn text(&self) -> String {
+        self.text.lock().unwrap().clone()
+    }
+
+    /// Waits for the last line.
+    fn finish(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.join().unwrap();
+        }
+    }
+}
+
+/// The address that a line about listening names.
+fn address_in(said: &str) -> Option<String> {
+    let lines = said.lines().filter(|line| line.contains("listening"));
+    lines.filter_map(|line| line.split("127.0.0.1:").nth(1)).find_map(|rest| {
+        let port: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        port.parse::<u16>().ok().filter(|port| *port != 0).map(|port| format!("127.0.0.1:{port}"))
+    })
+}

@@ -1,0 +1,33 @@
+//! A clock that can be set.
+
+use std::sync::Mutex;
+
+use jiff::Timestamp;
+use store::{Ambient, Clock, Entropy};
+
+/// The machine's clock until it is set, then a fixed one; the randomness is always real.
+#[derive(Default)]
+pub(crate) struct TestClock(Mutex<Option<Timestamp>>);
+
+impl TestClock {
+    /// From now on it is this moment.
+    pub(crate) fn set(&self, now: Timestamp) {
+        *self.0.lock().unwrap() = Some(now);
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        self.0.lock().unwrap().unwrap_or_else(|| Ambient::system().now())
+    }
+}
+
+impl Entropy for TestClock {
+    fn fill(&self, bytes: &mut [u8]) {
+        let system = Ambient::system();
+        for chunk in bytes.chunks_mut(16) {
+            let random: [u8; 16] = system.bytes();
+            chunk.copy_from_slice(&random[..chunk.len()]);
+        }
+    }
+}

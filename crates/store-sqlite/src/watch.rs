@@ -87,7 +87,9 @@ impl Watcher {
         });
         let (version, news) = news?;
         if let Some((news, missing)) = news {
-            missing.into_iter().for_each(|name| self.board.lose(name));
+            for name in missing {
+                self.board.lose(name);
+            }
             news.post(&self.board);
             self.read_at = Some(Instant::now());
         }

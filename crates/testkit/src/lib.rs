@@ -22,11 +22,8 @@ mod docker;
 mod environment;
 mod error;
 mod executable;
-<<<<<<< HEAD
 mod fail_point;
-=======
 mod network;
->>>>>>> crash-w
 mod port;
 mod probe;
 mod replica_set;

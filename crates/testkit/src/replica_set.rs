@@ -1,22 +1,17 @@
 //! Several servers as one replica set, to lose its primary in every way there is.
 
-<<<<<<< HEAD
-use mongodb::bson::doc;
-
-=======
-use std::time::Duration;
-
 use mongodb::bson::doc;
 use tokio::task::JoinSet;
 
 use crate::network::{Network, Party};
->>>>>>> crash-w
 use crate::or_fail;
-use crate::probe::{Probe, direct};
+use crate::probe::Probe;
 use crate::server::{Kind, MongodServer, SET};
 
-/// How long a member that has stepped down stays out of elections.
-const STEPPED_DOWN: Duration = Duration::from_secs(10);
+/// How many seconds a member that has stepped down stays out of elections.
+const STEPPED_DOWN: i32 = 11;
+/// How many seconds the others have to catch up before.
+const CAUGHT_UP: i32 = 10;
 
 /// Members on one machine, elections within a few seconds. Each is reached, by clients and by the others, through a
 /// proxy, so that it can be cut off. Ended and removed when dropped.
@@ -100,31 +95,14 @@ impl ReplicaSet {
         primary
     }
 
-<<<<<<< HEAD
-    /// Makes the current primary give way to another member, in good order: its place among the members. Elections
-    /// begin at once; [`ReplicaSet::primary`] waits for their end.
-    ///
-    /// # Panics
-    /// As [`ReplicaSet::primary`], and when no other member has what the primary has within ten seconds.
-    pub async fn step_down(&self) -> usize {
-        let primary = self.primary().await;
-        if let Some(member) = self.members.get(primary) {
-            let client = or_fail(direct(&member.address()));
-            let give_way = doc! { "replSetStepDown": 11, "secondaryCatchUpPeriodSecs": 10 };
-            or_fail(client.database("admin").run_command(give_way).await);
-        }
-        primary
-    }
-
-=======
     /// Makes the current primary hand over to another member: its place among the members.
     ///
     /// # Panics
-    /// When it does not, since no other member has caught up with it.
+    /// As [`ReplicaSet::primary`], and when no other member has caught up with it within ten seconds.
     pub async fn step_down(&self) -> usize {
         let primary = self.primary().await;
-        let seconds = i64::try_from(STEPPED_DOWN.as_secs()).unwrap_or(i64::MAX);
-        or_fail(self.probe(primary).command(doc! { "replSetStepDown": seconds }).await);
+        let give_way = doc! { "replSetStepDown": STEPPED_DOWN, "secondaryCatchUpPeriodSecs": CAUGHT_UP };
+        or_fail(self.probe(primary).command(give_way).await);
         primary
     }
 
@@ -150,7 +128,6 @@ impl ReplicaSet {
         Probe::new(self.members.get(place).map(MongodServer::address).unwrap_or_default())
     }
 
->>>>>>> crash-w
     fn running(&self) -> Vec<(usize, String)> {
         let running = self.members.iter().enumerate().filter(|(_, member)| member.pid().is_some());
         running.map(|(place, member)| (place, member.address())).collect()

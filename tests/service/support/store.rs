@@ -64,7 +64,6 @@ impl Store {
         self.folder().join(aegis::app::DATABASE_FILE)
     }
 
-<<<<<<< HEAD
     /// Drops a table or collection, past every service.
     pub(crate) async fn drop_table(&self, name: &str) {
         match self.database().await {
@@ -97,11 +96,8 @@ impl Store {
         Connection::open(self.file()).unwrap()
     }
 
-    fn folder(&self) -> &Path {
-=======
     /// The folder of an embedded database.
     pub(crate) fn folder(&self) -> &Path {
->>>>>>> crash-w
         match &*self.0 {
             Kind::Sqlite(folder) => folder.path(),
             Kind::Mongo(_) | Kind::Server { .. } => panic!("only the embedded database has a folder"),

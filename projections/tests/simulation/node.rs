@@ -126,7 +126,7 @@ async fn watch(world: &World, tasks: &mut JoinSet<()>) {
             world.broken(format!("a task of the simulation has panicked: {panic}"));
         }
     }
-    pending().await
+    pending::<()>().await;
 }
 
 /// Waits for that long; in the calm nothing is stopped any more.

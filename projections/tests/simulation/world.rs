@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use domain::UserId;
 use store::memory::Memory;
-use store::{Ambient, Backend, Envelope, MasterKey, Position, Signal, StreamId};
+use store::{Ambient, Backend, Entropy, Envelope, MasterKey, Position, Signal, StreamId};
 use tokio::sync::Notify;
 
 use crate::board::Ears;
@@ -38,7 +38,7 @@ pub(crate) struct World {
     pub(crate) things: Mutex<Vec<StreamId>>,
     /// How long a client rests between two requests, at most, in milliseconds.
     pub(crate) rest: u64,
-    entropy: Arc<Chance>,
+    entropy: Arc<dyn Entropy>,
     stand: Mutex<Stand>,
     calls: AtomicU64,
     broken: Mutex<Option<String>>,
@@ -91,7 +91,7 @@ impl World {
     /// The world of a seed.
     pub(crate) fn new(seed: u64, shown: bool) -> Self {
         let chance = Chance::new(seed);
-        let entropy = Arc::new(chance.fork());
+        let entropy: Arc<dyn Entropy> = Arc::new(chance.fork());
         let trace = Trace::new(shown);
         let weather = Weather::new(&chance);
         let place = |number| Place {
@@ -127,7 +127,7 @@ impl World {
     /// Time and chance of a new process.
     pub(crate) fn ambient(&self) -> Ambient {
         let clock = NodeClock::new(self.trace.began(), &self.chance);
-        Ambient::new(Arc::new(clock), Arc::clone(&self.entropy) as Arc<_>)
+        Ambient::new(Arc::new(clock), Arc::clone(&self.entropy))
     }
 
     /// A process calls the database, or is answered.

@@ -39,7 +39,7 @@ async fn write(node: &TestApp, writer: usize) {
             username: Username::parse(&name).unwrap(),
             password_hash: PasswordHash::new("$argon2id$none".to_owned()).unwrap(),
         };
-        node.node().users.sign_up("test", sign_up).await.unwrap();
+        node.node().users.sign_up("test", None, sign_up).await.unwrap();
     }
 }
 

@@ -69,12 +69,12 @@ fn node_at(world: &World, place: usize) -> Option<Arc<Node>> {
 /// What a process does not know yet of which tables are live, and what of it that follows the log is not at its head.
 fn lag_of(world: &World, place: usize) -> Option<String> {
     let Some(node) = node_at(world, place) else { return Some("it is down".to_owned()) };
-    let (truth, heard, head) = (world.signal(), node.store.signal(), world.head());
+    let (truth, news, head) = (world.signal(), node.store.signal(), world.head());
     let deaf = world.places[place].deaf;
     for (number, projection) in PROJECTIONS.iter().enumerate() {
         let pair = projection.pair();
         let live = pair.live(truth.switches(pair.name));
-        let believed = pair.live(heard.switches(pair.name));
+        let believed = pair.live(news.switches(pair.name));
         let projector = node.projectors.get(number);
         if believed != live && (projector.is_some() || !deaf) {
             return Some(format!("it takes `{}` for live, not `{}`", believed.name, live.name));
@@ -82,8 +82,8 @@ fn lag_of(world: &World, place: usize) -> Option<String> {
         if truth.projected(live.name) != head {
             return Some(format!("`{}` is not at {head}: {truth:?}", live.name));
         }
-        if !deaf && (heard.head != head || heard.projected(live.name) != head) {
-            return Some(format!("it has not heard that `{}` is at {head}: {heard:?}", live.name));
+        if !deaf && (news.head != head || news.projected(live.name) != head) {
+            return Some(format!("it has not heard that `{}` is at {head}: {news:?}", live.name));
         }
         if let Some(progress) = projector.map(ProjectorHandle::progress)
             && (progress.health != Health::Running || progress.position != head)

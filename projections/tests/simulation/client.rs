@@ -53,7 +53,7 @@ impl Client {
         } else {
             self.node.store.append(&append).await
         };
-        self.world.trace.step(answer.is_ok().into(), || format!("append {number}: {answer:?}"));
+        self.world.trace.say(|| format!("append {number}: {answer:?}"));
         self.world.history.end(number, answer.clone(), self.world.head());
         Some(answer)
     }

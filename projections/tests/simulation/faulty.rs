@@ -156,7 +156,7 @@ impl<B: ReadModels + Clone + 'static> ReadModels for Faulty<B> {
 impl<B> Faulty<B> {
     /// How the number of switches stands among the checkpoints.
     fn switched(&self, pair: &Pair, switches: u64) {
-        let switched = Checkpoint { rebuilds: switches, position: Position::START };
-        self.line.board.post(|board| board.raise_checkpoint(pair.name, switched));
+        let so_often = Checkpoint { rebuilds: switches, position: Position::START };
+        self.line.board.post(|board| board.raise_checkpoint(pair.name, so_often));
     }
 }

@@ -61,7 +61,9 @@ pub(crate) async fn check_vault(world: &World, store: &EventStore, ledger: &Ledg
     for (kind, value, owner) in ledger.claims() {
         claims.entry(owner.clone()).or_default().push(claim_key.hash(kind, value));
     }
-    claims.values_mut().for_each(|hashes| hashes.sort_unstable());
+    for hashes in claims.values_mut() {
+        hashes.sort_unstable();
+    }
     let held = world.memory.claims();
     if held != claims {
         return Err(format!("the vault holds the claims {held:?}; the log says {claims:?}"));

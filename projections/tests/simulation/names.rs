@@ -147,10 +147,10 @@ impl Client {
     /// A write that takes these names.
     fn naming(&self, thing: &Thing, names: &[(usize, &str)]) -> StreamWrite {
         let personal = names.iter().map(|(kind, name)| (KINDS[*kind].to_owned(), Value::from(*name)));
-        let named = self.event(NAMED, Map::new(), personal.collect());
+        let event = self.event(NAMED, Map::new(), personal.collect());
         let expected = self.expected(thing.version);
         let take = names.iter().map(|(kind, name)| claim(KINDS[*kind], name)).collect();
-        StreamWrite { take, ..StreamWrite::new(thing.stream.clone(), expected, vec![named]) }
+        StreamWrite { take, ..StreamWrite::new(thing.stream.clone(), expected, vec![event]) }
     }
 
     async fn load_some_thing(&self) -> Option<Result<Thing, StoreError>> {

@@ -29,6 +29,7 @@ impl Tally {
     /// One line for each.
     pub(crate) fn lines(&self) -> String {
         let counted = self.0.lock().unwrap();
-        counted.iter().map(|(what, times)| format!("{times:>10}  {what}\n")).collect()
+        let lines: Vec<_> = counted.iter().map(|(what, times)| format!("{times:>10}  {what}")).collect();
+        lines.join("\n")
     }
 }

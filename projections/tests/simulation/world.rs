@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use domain::UserId;
 use store::memory::Memory;
-use store::{Ambient, Backend, Envelope, MasterKey, Position, Signal, StreamId};
+use store::{Ambient, Backend, Entropy, Envelope, MasterKey, Position, Signal, StreamId};
 use tokio::sync::Notify;
 
 use crate::board::Ears;
@@ -16,7 +16,7 @@ use crate::node::Node;
 use crate::sentry::Stand;
 use crate::tally::Tally;
 use crate::trace::Trace;
-use crate::weather::{Fate, Weather};
+use crate::weather::Weather;
 
 /// More calls than this are no work but a loop.
 const MOST_CALLS: u64 = 100_000;
@@ -38,7 +38,7 @@ pub(crate) struct World {
     pub(crate) things: Mutex<Vec<StreamId>>,
     /// How long a client rests between two requests, at most, in milliseconds.
     pub(crate) rest: u64,
-    entropy: Arc<Chance>,
+    entropy: Arc<dyn Entropy>,
     stand: Mutex<Stand>,
     calls: AtomicU64,
     broken: Mutex<Option<String>>,
@@ -91,7 +91,7 @@ impl World {
     /// The world of a seed.
     pub(crate) fn new(seed: u64, shown: bool) -> Self {
         let chance = Chance::new(seed);
-        let entropy = Arc::new(chance.fork());
+        let entropy: Arc<dyn Entropy> = Arc::new(chance.fork());
         let trace = Trace::new(shown);
         let weather = Weather::new(&chance);
         let place = |number| Place {
@@ -127,21 +127,18 @@ impl World {
     /// Time and chance of a new process.
     pub(crate) fn ambient(&self) -> Ambient {
         let clock = NodeClock::new(self.trace.began(), &self.chance);
-        Ambient::new(Arc::new(clock), Arc::clone(&self.entropy) as Arc<_>)
+        Ambient::new(Arc::new(clock), Arc::clone(&self.entropy))
     }
 
-    /// A process calls the database, or is answered.
-    pub(crate) fn step(&self, node: usize, what: &'static str, fate: Fate) {
-        let letters = what.bytes().take(6).fold(0, |letters, letter| letters << 8 | u64::from(letter));
-        let place = u64::try_from(node).unwrap();
-        self.trace
-            .step(letters << 16 | place << 8 | fate.number(), || format!("node {node}  {what} {fate:?}"));
+    /// A process calls the database.
+    pub(crate) fn call(&self, node: usize, what: &'static str) {
+        self.trace.step(node, what, "is asked");
         if self.calls.fetch_add(1, Ordering::Relaxed) == MOST_CALLS {
             self.broken(format!("more than {MOST_CALLS} calls: something goes round in circles"));
         }
     }
 
-    /// How many calls there were so far, and answers to them.
+    /// How many calls there were so far.
     pub(crate) fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)
     }
@@ -183,7 +180,7 @@ impl World {
 
     /// A promise is broken. The first one counts; the others follow from it.
     pub(crate) fn broken(&self, promise: String) {
-        self.trace.say(&format!("BROKEN: {promise}"));
+        self.trace.say(|| format!("BROKEN: {promise}"));
         self.broken.lock().unwrap().get_or_insert(promise);
         self.breaks.notify_one();
     }

@@ -62,7 +62,7 @@ impl Client {
             }
             answer => answer?,
         };
-        self.world.trace.step(answer.is_ok().into(), || format!("append {number}: {answer:?}"));
+        self.world.trace.say(|| format!("append {number}: {answer:?}"));
         self.world.history.end(number, answer.clone(), self.world.head());
         Some(answer)
     }

@@ -57,8 +57,7 @@ impl Line {
             world.moved().await;
             answer
         };
-        let fate = self.world.weather.fate(&self.world.chance, true);
-        self.carry(what, fate, watched).await
+        self.carry(what, true, watched).await
     }
 
     /// A call that only asks.
@@ -67,18 +66,20 @@ impl Line {
         what: &'static str,
         work: impl Future<Output = Result<T, E>> + Send + 'static,
     ) -> Result<T, E> {
-        let fate = self.world.weather.fate(&self.world.chance, false);
-        self.carry(what, fate, work).await
+        self.carry(what, false, work).await
     }
 
     async fn carry<T: Send + 'static, E: From<Failure> + Send + 'static>(
         &self,
         what: &'static str,
-        fate: Fate,
+        changes: bool,
         work: impl Future<Output = Result<T, E>> + Send + 'static,
     ) -> Result<T, E> {
-        self.world.step(self.node, what, fate);
+        let World { weather, chance, trace, .. } = &*self.world;
+        self.world.call(self.node, what);
         self.travel().await;
+        let fate = weather.fate(chance, changes);
+        trace.step(self.node, what, fate.name());
         let refused = || Err(Failure::Refused(unavailable(what)).into());
         let unknown = || Err(Failure::Unknown(unavailable(what)).into());
         let answer = match fate {
@@ -101,7 +102,7 @@ impl Line {
             }
         };
         self.travel().await;
-        self.world.step(self.node, "answered", fate);
+        trace.step(self.node, what, "is answered");
         answer
     }
 

@@ -68,7 +68,7 @@ pub(crate) async fn keep(world: Arc<World>, place: usize) {
         // Whatever of it still waits for an answer will not get one.
         line.life.end();
         *world.places[place].node.lock().unwrap() = None;
-        world.trace.say(&format!("node {place} is down"));
+        world.trace.say(|| format!("node {place} is down"));
         if !world.weather.is_calm() {
             let longest = *world.chance.pick(&[20, 200, 2000]);
             sleep(world.chance.millis(0..=longest)).await;
@@ -80,7 +80,7 @@ pub(crate) async fn keep(world: Arc<World>, place: usize) {
 async fn live(line: &Arc<Line>) {
     let (world, place) = (&line.world, line.node);
     let node = Arc::new(until_reached(line).await);
-    world.trace.say(&format!("node {place} is up"));
+    world.trace.say(|| format!("node {place} is up"));
     let mut tasks = JoinSet::new();
     for number in 0..world.places[place].clients.len() {
         let client = Client::new(world, &node);

@@ -48,7 +48,7 @@ pub(crate) fn run(seed: u64, shown: bool) -> Outcome {
 }
 
 async fn story(world: &Arc<World>) -> Result<(), String> {
-    world.trace.say(&format!("{:?}", world.weather));
+    world.trace.say(|| format!("{:?}", world.weather));
     let mut processes = JoinSet::new();
     for place in 0..world.places.len() {
         processes.spawn(keep(Arc::clone(world), place));
@@ -59,7 +59,7 @@ async fn story(world: &Arc<World>) -> Result<(), String> {
         promise = world.breaks() => return Err(promise),
         () = storm(world) => {}
     }
-    world.trace.say(&"calm");
+    world.trace.say(|| "calm".to_owned());
     world.tally.add("storm seconds", began.elapsed().as_secs());
     world.weather.clear_up();
     tokio::select! {
@@ -68,7 +68,7 @@ async fn story(world: &Arc<World>) -> Result<(), String> {
         recovered = check_recovery(world) => recovered?,
         ended = processes.join_next() => return Err(format!("a process ended by itself: {ended:?}")),
     }
-    world.trace.say(&"the end");
+    world.trace.say(|| "the end".to_owned());
     processes.shutdown().await;
     world.tally.add("calls", world.calls());
     world.tally.add("simulated seconds", began.elapsed().as_secs());

@@ -1,6 +1,5 @@
 //! The steps of a run: a digest of them always, so that two runs can be told apart, and their text for who follows one.
 
-use std::fmt::Display;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::time::Instant;
@@ -20,23 +19,27 @@ impl Trace {
         self.began
     }
 
-    /// Takes down a step; its text only if somebody reads it.
-    pub(crate) fn step(&self, mark: u64, text: impl FnOnce() -> String) {
+    /// Takes down what a process has come to.
+    pub(crate) fn step(&self, node: usize, what: &'static str, how: &'static str) {
         let passed = self.began.elapsed();
-        let millis = u64::try_from(passed.as_millis()).unwrap();
+        let letters = what.bytes().chain(how.bytes()).map(u64::from);
+        let numbers = [u64::try_from(passed.as_millis()).unwrap(), u64::try_from(node).unwrap()];
         let before = self.digest.load(Ordering::Relaxed);
-        // FNV's prime, which moves every bit in the end; nobody tries to deceive it.
-        let digest =
-            [millis, mark].iter().fold(before, |digest, word| (digest ^ word).wrapping_mul(0x100_0000_01b3));
-        self.digest.store(digest.rotate_left(23), Ordering::Relaxed);
+        // FNV-1a (Fowler, Noll and Vo), over numbers as over bytes; nobody tries to deceive it.
+        let after = numbers
+            .into_iter()
+            .chain(letters)
+            .fold(before, |digest, number| (digest ^ number).wrapping_mul(0x100_0000_01b3));
+        self.digest.store(after, Ordering::Relaxed);
         if self.shown {
-            println!("{:>9.3} s  {}", passed.as_secs_f64(), text());
+            println!("{:>9.3} s  node {node}  {what} {how}", passed.as_secs_f64());
         }
     }
 
-    pub(crate) fn say(&self, text: &impl Display) {
+    /// Tells who follows the run.
+    pub(crate) fn say(&self, text: impl FnOnce() -> String) {
         if self.shown {
-            println!("{:>9.3} s  {text}", self.began.elapsed().as_secs_f64());
+            println!("{:>9.3} s  {}", self.began.elapsed().as_secs_f64(), text());
         }
     }
 

@@ -28,17 +28,16 @@ pub(crate) enum Fate {
 }
 
 impl Fate {
-    /// To tell one from another in a digest.
-    pub(crate) fn number(self) -> u64 {
+    pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Fine => 0,
-            Self::Refused => 1,
-            Self::Lost => 2,
-            Self::Phantom => 3,
-            Self::Late => 4,
-            Self::CrashBefore => 5,
-            Self::CrashAfter => 6,
-            Self::CrashLate => 7,
+            Self::Fine => "is done",
+            Self::Refused => "is refused",
+            Self::Lost => "is done, and its answer lost",
+            Self::Phantom => "is lost",
+            Self::Late => "will be done later",
+            Self::CrashBefore => "is lost in a crash",
+            Self::CrashAfter => "is done, and the process crashes",
+            Self::CrashLate => "will be done later, and the process crashes",
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::node::Node;
 use crate::sentry::Stand;
 use crate::tally::Tally;
 use crate::trace::Trace;
-use crate::weather::{Fate, Weather};
+use crate::weather::Weather;
 
 /// More calls than this are no work but a loop.
 const MOST_CALLS: u64 = 100_000;
@@ -130,18 +130,15 @@ impl World {
         Ambient::new(Arc::new(clock), Arc::clone(&self.entropy))
     }
 
-    /// A process calls the database, or is answered.
-    pub(crate) fn step(&self, node: usize, what: &'static str, fate: Fate) {
-        let letters = what.bytes().take(6).fold(0, |letters, letter| letters << 8 | u64::from(letter));
-        let place = u64::try_from(node).unwrap();
-        self.trace
-            .step(letters << 16 | place << 8 | fate.number(), || format!("node {node}  {what} {fate:?}"));
+    /// A process calls the database.
+    pub(crate) fn call(&self, node: usize, what: &'static str) {
+        self.trace.step(node, what, "is asked");
         if self.calls.fetch_add(1, Ordering::Relaxed) == MOST_CALLS {
             self.broken(format!("more than {MOST_CALLS} calls: something goes round in circles"));
         }
     }
 
-    /// How many calls there were so far, and answers to them.
+    /// How many calls there were so far.
     pub(crate) fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)
     }
@@ -183,7 +180,7 @@ impl World {
 
     /// A promise is broken. The first one counts; the others follow from it.
     pub(crate) fn broken(&self, promise: String) {
-        self.trace.say(&format!("BROKEN: {promise}"));
+        self.trace.say(|| format!("BROKEN: {promise}"));
         self.broken.lock().unwrap().get_or_insert(promise);
         self.breaks.notify_one();
     }

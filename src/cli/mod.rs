@@ -24,7 +24,6 @@ mod users;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use tokio::runtime::Runtime;
@@ -32,9 +31,6 @@ use tokio::runtime::Runtime;
 use self::failure::Failure;
 use self::output::Output;
 use crate::config::Sources;
-
-/// How long work that nobody waits for may go on when the process is about to end.
-const LAST_WORK: Duration = Duration::from_secs(1);
 
 /// An event-sourced identity service: sign-up, login, and user events that can be replayed, audited and followed.
 #[derive(Debug, Parser)]
@@ -90,7 +86,9 @@ fn run_in_runtime(command: Command) -> Result<(), Failure> {
     let sources = Sources::of_this_process()?;
     let runtime = Runtime::new()?;
     let done = runtime.block_on(dispatch(command, &sources, &mut Output::stdout()));
-    runtime.shutdown_timeout(LAST_WORK);
+    // Whatever had to be finished is. Shutting the runtime down would take the driver's background tasks apart one by one,
+    // and those that are left panic over it; the end of the process is the end of all of them at once.
+    std::mem::forget(runtime);
     done
 }
 

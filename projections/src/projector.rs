@@ -140,7 +140,7 @@ impl Projector {
     async fn step(&self, folding: &Folding, at: &mut Option<Checkpoint>) -> Result<(), Stop> {
         let from = match at {
             Some(known) => *known,
-            None => folding.checkpoint().await.map_err(Stop::Failed)?,
+            None => self.look(folding).await.map_err(Stop::Failed)?,
         };
         // Whatever the signals say from here on is news: subscribing before reading leaves no gap in between.
         let mut signals = self.events.signals();
@@ -156,7 +156,7 @@ impl Projector {
                         != folding.table
             });
             if tokio::time::timeout(POLL, news).await.is_err() {
-                // Nothing was heard: the checkpoint is read anew, in case somebody else has moved it.
+                // Nothing was heard: it is looked up anew, in case somebody else has moved it.
                 *at = None;
             }
         }
@@ -171,11 +171,18 @@ impl Projector {
         self.report(Health::Halted(Halt { after: after.position, reason }), Some(after.position));
         while folding.table == self.live() {
             tokio::time::sleep(POLL).await;
-            if folding.checkpoint().await.is_ok_and(|now| now != after) {
+            if self.look(folding).await.is_ok_and(|now| now != after) {
                 break;
             }
         }
         tracing::info!(projection = name, "the projection goes on");
+    }
+
+    /// How far the table is, by the database's own word; and whether it is still the live one, which
+    /// [`Projector::live`] knows from then on even if the switch itself was not heard of.
+    async fn look(&self, folding: &Folding) -> Result<Checkpoint, StoreError> {
+        self.rows.switches(self.projection.pair()).await?;
+        folding.checkpoint().await
     }
 
     async fn give_way(&self, table: &Table) {

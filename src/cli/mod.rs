@@ -1,9 +1,10 @@
 //! The command line. One file per subcommand, folders follow its words: `aegis users list` is in `users/list.rs`.
 //! Beside them: [`failure`] and its exit codes, [`output`], `session` (an opened database for a command),
-//! `operator` (who types), `table`, `progress` and `logging`.
+//! `operator` (who types), `signals`, `table`, `progress` and `logging`.
 //!
 //! What does not belong here: anything that a request over HTTP needs too.
 
+mod bench;
 mod config;
 mod events;
 pub mod failure;
@@ -14,6 +15,7 @@ mod progress;
 mod projections;
 mod serve;
 mod session;
+mod signals;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -22,7 +24,6 @@ mod users;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use tokio::runtime::Runtime;
@@ -30,9 +31,6 @@ use tokio::runtime::Runtime;
 use self::failure::Failure;
 use self::output::Output;
 use crate::config::Sources;
-
-/// How long work that nobody waits for may go on when the process is about to end.
-const LAST_WORK: Duration = Duration::from_secs(1);
 
 /// An event-sourced identity service: sign-up, login, and user events that can be replayed, audited and followed.
 #[derive(Debug, Parser)]
@@ -64,6 +62,8 @@ enum Command {
     /// Find users, give them roles, close and reopen their accounts
     #[command(subcommand)]
     Users(users::Command),
+    /// Measure what the event store reaches on this machine, in scratch databases, each figure against a bare driver
+    Bench(bench::Arguments),
 }
 
 /// Does what the arguments say, the program's name first.
@@ -86,7 +86,9 @@ fn run_in_runtime(command: Command) -> Result<(), Failure> {
     let sources = Sources::of_this_process()?;
     let runtime = Runtime::new()?;
     let done = runtime.block_on(dispatch(command, &sources, &mut Output::stdout()));
-    runtime.shutdown_timeout(LAST_WORK);
+    // Whatever had to be finished is. Shutting the runtime down would take the driver's background tasks apart one by one,
+    // and those that are left panic over it; the end of the process is the end of all of them at once.
+    std::mem::forget(runtime);
     done
 }
 
@@ -97,6 +99,7 @@ async fn dispatch(command: Command, sources: &Sources, out: &mut Output) -> Resu
         Command::Events(command) => events::run(command, sources, out).await?,
         Command::Projections(command) => projections::run(command, sources, out).await?,
         Command::Users(command) => users::run(command, sources, out).await?,
+        Command::Bench(arguments) => bench::run(&arguments, sources, out).await?,
     }
     out.flush()
 }

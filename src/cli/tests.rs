@@ -62,6 +62,8 @@ fn good_lines_are_understood() {
         "aegis users revoke 65a1b2c3d4e5f60718293a4b auditor",
         "aegis users deactivate ada@example.com --reason spam",
         "aegis users reactivate ada@example.com",
+        "aegis bench",
+        "aegis bench --json --store mongodb --seconds 0.5 --only append_alone --only append_grouped --folder /tmp",
         "aegis --help",
         "aegis users grant --help",
         "aegis --version",
@@ -86,6 +88,12 @@ fn lines_that_make_no_sense_exit_with_2() {
         "aegis users list --after ada@example.com",
         "aegis users grant ada@example.com king",
         "aegis users deactivate ada@example.com --reason= ",
+        "aegis bench --store postgres",
+        "aegis bench --only appends",
+        "aegis bench --seconds 0",
+        "aegis bench --seconds -1",
+        "aegis bench --seconds 3601",
+        "aegis bench --seconds nan",
     ] {
         assert_eq!(exit_code(line), 2, "{line}");
     }
@@ -94,9 +102,15 @@ fn lines_that_make_no_sense_exit_with_2() {
 #[test]
 fn help_names_every_command() {
     let help = Arguments::command().render_long_help().to_string();
-    for word in
-        ["serve", "config", "events", "projections", "users", "Exit codes: 0 done, 1 failed, 2 wrong usage"]
-    {
+    for word in [
+        "serve",
+        "config",
+        "events",
+        "projections",
+        "users",
+        "bench",
+        "Exit codes: 0 done, 1 failed, 2 wrong usage",
+    ] {
         assert!(help.contains(word), "{word} is missing from {help}");
     }
     for mut command in Arguments::command().get_subcommands().cloned() {

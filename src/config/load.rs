@@ -1,6 +1,7 @@
 //! From the sources to the settings of a process: gather, check, and, embedded, find or make the keys.
 
 use std::num::NonZero;
+use std::path::PathBuf;
 
 use store::Ambient;
 
@@ -8,7 +9,7 @@ use super::catalogue::{self as setting, Setting};
 use super::data_folder::{DataFolder, UnusableFolder};
 use super::fault::{Fault, Faults};
 use super::parse::{self, Parsed};
-use super::settings::{DatabaseSettings, LogSettings, MasterKeySetting, Settings, TokenSettings};
+use super::settings::{DatabaseSettings, LogSettings, MasterKeySetting, Secret, Settings, TokenSettings};
 use super::sources::Sources;
 use super::values::Values;
 
@@ -33,6 +34,17 @@ pub struct CommandSettings {
     pub database: DatabaseSettings,
     /// Wraps all stored keys.
     pub master_key: MasterKeySetting,
+    /// What is logged, and how.
+    pub log: LogSettings,
+}
+
+/// What a benchmark needs to know: where a MongoDB is to be had, not what is in it.
+#[derive(Clone, Debug)]
+pub struct BenchSettings {
+    /// `MONGODB_URL`.
+    pub mongodb_url: Option<Secret>,
+    /// `AEGIS_MONGOD`.
+    pub mongod: Option<PathBuf>,
     /// What is logged, and how.
     pub log: LogSettings,
 }
@@ -102,12 +114,27 @@ pub fn for_command(sources: &Sources) -> Result<Loaded<CommandSettings>, Unusabl
         (DatabaseSettings::Mongo { .. }, Some(master)) => (master, Vec::new()),
         (DatabaseSettings::Mongo { .. }, None) => return Err(required_keys(true).into()),
     };
-    let mut log = parsed.log;
+    let log = quiet(&values, parsed.log);
+    Ok(Loaded { settings: CommandSettings { database, master_key, log }, warnings })
+}
+
+/// The settings of a benchmark, which uses no database and no key of anybody's.
+///
+/// # Errors
+/// [`Unusable`] with all that is wrong.
+pub fn for_bench(sources: &Sources) -> Result<BenchSettings, Unusable> {
+    let (values, parsed, faults) = check(sources);
+    refuse_any(faults)?;
+    let mongod = values.get(&setting::MONGOD).map(|found| PathBuf::from(found.text.as_str()));
+    Ok(BenchSettings { mongodb_url: parsed.mongodb_url, mongod, log: quiet(&values, parsed.log) })
+}
+
+/// Whoever types a command wants its answer; only what is wrong is worth a line more.
+fn quiet(values: &Values, mut log: LogSettings) -> LogSettings {
     if values.get(&setting::LOG).is_none() {
-        // Whoever types a command wants its answer; only what is wrong is worth a line more.
         "warn".clone_into(&mut log.filter);
     }
-    Ok(Loaded { settings: CommandSettings { database, master_key, log }, warnings })
+    log
 }
 
 /// What was found, checked as the service would check it.

@@ -25,7 +25,7 @@ pub mod values;
 
 pub use data_folder::UnusableFolder;
 pub use fault::{Fault, Faults, Origin};
-pub use load::{CommandSettings, Loaded, Unusable};
+pub use load::{BenchSettings, CommandSettings, Loaded, Unusable};
 pub use network::Network;
 pub use settings::{
     AdministratorSettings, DatabaseSettings, HttpSettings, LogFormat, LogSettings, MasterKeySetting,

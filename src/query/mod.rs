@@ -82,8 +82,12 @@ impl UserQueries {
     /// # Errors
     /// [`QueryError::Store`] if they cannot be read.
     pub async fn page(&self, after: Option<UserId>, limit: usize) -> Result<Vec<UserRow>, QueryError> {
-        let after = after.map(|id| id.to_string());
-        self.rows.page(self.live(), after.as_deref(), limit).await?.iter().map(typed).collect()
+        let (table, after) = (self.live(), after.map(|id| id.to_string()));
+        let page = self.rows.page(table, after.as_deref(), limit).await?;
+        if self.store.signal().gone.contains(table.name) {
+            return Err(StoreError::gone(table.name).into());
+        }
+        page.iter().map(typed).collect()
     }
 
     /// Waits until the rows show the log up to `position`, for a caller who was told of it.
@@ -127,7 +131,8 @@ impl UserQueries {
                 return Ok(Some(row));
             }
             let (table_after, after) = self.stand().await?;
-            if table == table_after && before.rebuilds == after.rebuilds && before.position >= head {
+            let as_far = table == table_after && before.rebuilds == after.rebuilds && before.position >= head;
+            if as_far && !self.store.signal().gone.contains(table.name) {
                 return Ok(None);
             }
         }

@@ -27,6 +27,7 @@ mod outage;
 mod privacy;
 mod projector;
 mod races;
+mod regressions;
 mod roles;
 mod shutdown;
 mod signup;

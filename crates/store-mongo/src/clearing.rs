@@ -29,6 +29,11 @@ pub(crate) async fn begin_clearing(
     transact(db, Begin { pair, switches }).await.map_err(reason)
 }
 
+/// The same for a table that was made anew though its checkpoint says that it has rows; `None` if it says no such thing.
+pub(crate) async fn begin_anew(db: &Db, table: &'static Table) -> Result<Option<Checkpoint>, StoreError> {
+    transact(db, Anew(table)).await.map_err(reason)
+}
+
 /// Removes the rows of before and takes the mark away; ends early if somebody else has done so.
 pub(crate) async fn finish_clearing(
     db: &Db,
@@ -68,19 +73,46 @@ impl Work for Begin {
         if switches_of(db, session, self.pair).await? != self.switches {
             return Ok(None);
         }
-        let table = self.pair.idle(self.switches);
-        let by_name = doc! { "_id": table.name };
-        let found = db.projections().find_one(by_name.clone()).session(&mut *session).await?;
-        let rebuilds = match found {
-            Some(found) => to_checkpoint(&found)?.1.rebuilds,
-            None => 0,
-        };
-        let checkpoint = Checkpoint { rebuilds: rebuilds + 1, position: Position::START };
-        let mut marked = from_checkpoint(table.name, checkpoint);
-        marked.insert("clearing", true);
-        db.projections().replace_one(by_name, raw(&marked)?).upsert(true).session(&mut *session).await?;
-        Ok(Some(checkpoint))
+        mark(db, session, self.pair.idle(self.switches)).await.map(Some)
     }
+}
+
+struct Anew(&'static Table);
+
+#[async_trait]
+impl Work for Anew {
+    type Answer = Option<Checkpoint>;
+
+    fn what(&self) -> String {
+        format!("beginning {} anew", self.0.name)
+    }
+
+    async fn attempt(&self, db: &Db, session: &mut ClientSession) -> Result<Self::Answer, Failure> {
+        match checkpoint(db, session, self.0).await? {
+            Some(held) if held.position > Position::START => mark(db, session, self.0).await.map(Some),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Puts the checkpoint to the start, with one more rebuild, and marks the table as being emptied.
+async fn mark(db: &Db, session: &mut ClientSession, table: &Table) -> Result<Checkpoint, Failure> {
+    let rebuilds = checkpoint(db, session, table).await?.map_or(0, |held| held.rebuilds);
+    let begun = Checkpoint { rebuilds: rebuilds + 1, position: Position::START };
+    let mut marked = from_checkpoint(table.name, begun);
+    marked.insert("clearing", true);
+    let by_name = doc! { "_id": table.name };
+    db.projections().replace_one(by_name, raw(&marked)?).upsert(true).session(&mut *session).await?;
+    Ok(begun)
+}
+
+async fn checkpoint(
+    db: &Db,
+    session: &mut ClientSession,
+    table: &Table,
+) -> Result<Option<Checkpoint>, Failure> {
+    let found = db.projections().find_one(doc! { "_id": table.name }).session(&mut *session).await?;
+    Ok(found.map(|found| to_checkpoint(&found)).transpose()?.map(|(_, checkpoint, _)| checkpoint))
 }
 
 enum Progress {

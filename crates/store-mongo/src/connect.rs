@@ -18,6 +18,10 @@ use crate::seen::Seen;
 
 /// Under which name the server knows this process, unless the URL says another.
 const APP_NAME: &str = "aegis";
+/// What is added to it on connections for following, so that those who look at the server can tell them apart.
+const WATCHING: &str = "-watch";
+/// The longest name that a server takes.
+const LONGEST_APP_NAME: usize = 128;
 /// How long to look for a primary.
 const SERVER_SELECTION: Duration = Duration::from_secs(5);
 /// How long to look for a server of which no more is wanted than why there is no primary.
@@ -57,6 +61,7 @@ impl Connection {
         let mut watching = options.clone();
         watching.max_pool_size = Some(WATCH_POOL);
         watching.min_pool_size = None;
+        watching.app_name = watching.app_name.map(|name| with_suffix(name, WATCHING));
         options.max_pool_size.get_or_insert(WORK_POOL);
         let direct = direct(options.clone());
         let seen = Seen::default();
@@ -171,6 +176,11 @@ impl Db {
     pub(crate) fn heard_of(&self, change: Option<Timestamp>) {
         self.seen.hear_of(change);
     }
+}
+
+/// The name with the suffix, if that is not too long.
+fn with_suffix(name: String, suffix: &str) -> String {
+    if name.len() + suffix.len() > LONGEST_APP_NAME { name } else { name + suffix }
 }
 
 /// Options to speak to the first server alone, without regard to the set it may belong to.

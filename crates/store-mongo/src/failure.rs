@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mongodb::bson::{Document, RawDocument};
+use mongodb::bson::Document;
 use mongodb::error::{
     Error, ErrorKind, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT, WriteFailure,
 };
@@ -19,13 +19,14 @@ mod code {
     pub(super) const INDEX_KEY_SPECS_CONFLICT: i32 = 86;
     pub(super) const WRITE_CONFLICT: i32 = 112;
     pub(super) const DUPLICATE_KEY: i32 = 11_000;
+    pub(super) const INTERRUPTED: i32 = 11_601;
 }
 
 /// Why a piece of work on the database failed.
 pub(crate) enum Failure {
     /// The driver or the server says so.
     Driver(Error),
-    /// A unique index did not let a write through: the key pattern of that index.
+    /// A unique index did not let a write through: its name and collection, since each collection has an `_id_`.
     Duplicate(String),
     /// What is stored, or asked, makes no sense.
     Store(StoreError),
@@ -52,7 +53,7 @@ impl Failure {
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Driver(error) => {
-                error.contains_label(TRANSIENT_TRANSACTION_ERROR)
+                (error.contains_label(TRANSIENT_TRANSACTION_ERROR) || self.is_interrupted())
                     && !matches!(*error.kind, ErrorKind::ServerSelection { .. })
             }
             Self::Duplicate(_) => true,
@@ -65,9 +66,16 @@ impl Failure {
         matches!(self, Self::Driver(error) if matches!(server_code(error), Some(code::LOCK_TIMEOUT | code::WRITE_CONFLICT)))
     }
 
-    /// Whether a commit that ended like this may have happened.
+    /// Whether a commit that ended like this may have happened, and can be asked for again.
     pub(crate) fn is_unknown_commit(&self) -> bool {
         matches!(self, Self::Driver(error) if error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT))
+            || self.is_interrupted()
+    }
+
+    /// Whether somebody has ended the session in the middle of a command, as processes do to those that stand still
+    /// with a transaction open. The server gives that error no label.
+    fn is_interrupted(&self) -> bool {
+        matches!(self, Self::Driver(error) if server_code(error) == Some(code::INTERRUPTED))
     }
 
     /// Whether a collection that was to be created is there already.
@@ -123,8 +131,7 @@ pub(crate) fn check_statements(what: &str, answer: &Document) -> Result<(), Fail
         return Ok(());
     };
     if first.get_i32("code").is_ok_and(|number| number == code::DUPLICATE_KEY) {
-        let pattern = first.get_document("keyPattern").map(ToString::to_string);
-        return Err(Failure::Duplicate(pattern.unwrap_or_else(|_| "(not named)".to_owned())));
+        return Err(Failure::Duplicate(index_name(first.get_str("errmsg").unwrap_or_default())));
     }
     let message = first.get_str("errmsg").unwrap_or("no reason given");
     Err(StoreError::Unavailable { what: format!("{what}: {message}"), source: None }.into())
@@ -152,26 +159,46 @@ fn is_refusal(error: &Error) -> bool {
 }
 
 fn server_code(error: &Error) -> Option<i32> {
+    server_error(error).map(|(code, _)| code)
+}
+
+/// Code and message of the server's error.
+fn server_error(error: &Error) -> Option<(i32, &str)> {
     match &*error.kind {
-        ErrorKind::Command(command) => Some(command.code),
-        ErrorKind::Write(WriteFailure::WriteError(write)) => Some(write.code),
-        ErrorKind::InsertMany(insert) => insert.write_errors.as_ref()?.first().map(|error| error.code),
+        ErrorKind::Command(command) => Some((command.code, &command.message)),
+        ErrorKind::Write(WriteFailure::WriteError(write)) => Some((write.code, &write.message)),
+        ErrorKind::InsertMany(insert) => {
+            let first = insert.write_errors.as_ref()?.first()?;
+            Some((first.code, &first.message))
+        }
         _ => None,
     }
 }
 
-/// The key pattern of the unique index that refused a write, as the server names it.
+/// The unique index that refused a write.
 fn duplicate(error: &Error) -> Option<String> {
-    if server_code(error) != Some(code::DUPLICATE_KEY) {
-        return None;
-    }
-    let pattern = error.server_response().and_then(|answer| key_pattern(answer));
-    Some(pattern.unwrap_or_else(|| "(not named)".to_owned()))
+    let (code, message) = server_error(error)?;
+    (code == code::DUPLICATE_KEY).then(|| index_name(message))
 }
 
-fn key_pattern(answer: &RawDocument) -> Option<String> {
-    let named =
-        |error: &RawDocument| error.get_document("keyPattern").ok().map(|pattern| format!("{pattern:?}"));
-    let first = || answer.get_array("writeErrors").ok()?.into_iter().next()?.ok()?.as_document();
-    named(answer).or_else(|| first().and_then(named))
+/// The index that the server names in its message: `E11000 duplicate key error collection: aegis.events index: _id_ dup
+/// key: …`. The key itself is not repeated.
+fn index_name(message: &str) -> String {
+    let after = |name: &str| message.split_once(name)?.1.split_whitespace().next();
+    match (after("index: "), after("collection: ")) {
+        (Some(index), Some(collection)) => format!("`{index}` of {collection}"),
+        _ => "(not named)".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_is_named_and_the_key_is_not() {
+        let message = "E11000 duplicate key error collection: aegis.vault index: claims_1 dup key: { claims: \"secret\" }";
+        assert_eq!(index_name(message), "`claims_1` of aegis.vault");
+        assert_eq!(index_name("E11000 something else"), "(not named)");
+    }
 }

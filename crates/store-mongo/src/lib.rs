@@ -3,7 +3,7 @@
 //!
 //! `connect` says how the server is spoken to; `migrate` makes a database; `commit` runs a batch in the loop of
 //! `transaction`, with what `facts` reads; `orphans` clears away what crashed processes leave open; `find` reads outside
-//! of transactions, and `seen` keeps all reads from going back in time; `log` reads events back; `rows`, `clearing` and `switching` keep read models; `watch` wakes whoever follows. `document` is the only
+//! of transactions, and `seen` keeps all reads from going back in time; `log` reads events back; `preparing`, `rows`, `clearing` and `switching` keep read models; `watch` wakes whoever follows. `document` is the only
 //! place that knows how an event looks in BSON, `row_document` the same for rows, `failure` the only one that reads the
 //! driver's errors.
 //!
@@ -21,6 +21,7 @@ mod idempotency;
 mod log;
 mod migrate;
 mod orphans;
+mod preparing;
 mod row_document;
 mod rows;
 mod seen;
@@ -32,6 +33,7 @@ mod watch;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use store::backend::{CommitError, Genesis, Held, VaultEntry, VaultRange, Verdict};
@@ -84,6 +86,9 @@ impl Backend for MongoStore {
     async fn migrate(&self, genesis: &Genesis) -> Result<Genesis, StoreError> {
         let (connection, genesis) = (self.connection.clone(), genesis.clone());
         let stored = shielded(async move { migrate::migrate(&connection, &genesis).await }).await?;
+        for name in migrate::COLLECTIONS {
+            self.board.rely_on(name);
+        }
         self.watch();
         Ok(stored)
     }
@@ -130,5 +135,9 @@ impl Backend for MongoStore {
 
     fn signals(&self) -> Receiver<Signal> {
         self.board.subscribe()
+    }
+
+    fn silence(&self) -> Option<Duration> {
+        self.board.silence()
     }
 }

@@ -18,6 +18,10 @@ use crate::transaction::{Work, reason, transact};
 /// The `_id` of the one document in `meta`.
 const META_ID: &str = "log";
 
+/// What the log, the vault and the checkpoints are kept in.
+pub(crate) const COLLECTIONS: [&str; 7] =
+    ["meta", "keys", "head", "events", "vault", "idempotency", "projections"];
+
 /// Whether there is a log, of a format that this version knows.
 pub(crate) async fn exists(connection: &Connection) -> Result<bool, StoreError> {
     check_server(connection).await?;
@@ -36,11 +40,12 @@ pub(crate) async fn migrate(connection: &Connection, genesis: &Genesis) -> Resul
     read_genesis(db).await
 }
 
-/// Creates a collection unless it is there.
-pub(crate) async fn make_collection(db: &Db, name: &str) -> Result<(), StoreError> {
+/// Creates a collection unless it is there; says whether it did.
+pub(crate) async fn make_collection(db: &Db, name: &str) -> Result<bool, StoreError> {
     match db.handle().create_collection(name).await.map_err(Failure::from) {
-        Err(failure) if !failure.is_existing_collection() => Err(failure.into_store("creating a collection")),
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(failure) if failure.is_existing_collection() => Ok(false),
+        Err(failure) => Err(failure.into_store("creating a collection")),
     }
 }
 
@@ -110,7 +115,7 @@ async fn refuse_foreign_events(db: &Db) -> Result<(), StoreError> {
 /// Collections and indexes are made here and never in a transaction: making them aborts transactions that are under
 /// way, and one that writes to a collection that is not there may wait for it in vain.
 async fn make_collections(db: &Db) -> Result<(), StoreError> {
-    for name in ["meta", "keys", "head", "events", "vault", "idempotency", "projections"] {
+    for name in COLLECTIONS {
         make_collection(db, name).await?;
     }
     let unique = IndexOptions::builder().unique(true).build();

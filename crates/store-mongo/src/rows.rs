@@ -3,20 +3,20 @@
 use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
+use mongodb::ClientSession;
 use mongodb::bson::raw::cstr;
-use mongodb::bson::{Document, RawArrayBuf, RawDocument, RawDocumentBuf, doc};
-use mongodb::{ClientSession, IndexModel};
+use mongodb::bson::{Document, RawArrayBuf, RawDocumentBuf, doc};
 use store::{ApplyError, Change, Checkpoint, Pair, Position, ReadModels, Row, StoreError, Table};
 
 use crate::MongoStore;
 use crate::clearing::{begin_clearing, finish_clearing};
 use crate::connect::Db;
 use crate::facts::ONE_REPLY;
-use crate::failure::{Failure, cannot, check_statements};
+use crate::failure::{Failure, check_statements};
 use crate::fields::raw;
 use crate::find::find;
-use crate::migrate::make_collection;
-use crate::row_document::{field, from_checkpoint, from_row, ids, to_checkpoint, to_row};
+use crate::preparing::{checkpoint, prepare};
+use crate::row_document::{field, from_checkpoint, from_row, ids, to_row};
 use crate::shield::{SHORT, answered, shielded};
 use crate::switching::Switch;
 use crate::transaction::{Work, all, reason, transact};
@@ -29,13 +29,19 @@ impl ReadModels for MongoStore {
     async fn prepare(&self, table: &'static Table) -> Result<(), StoreError> {
         let db = self.connection.work.clone();
         let checkpoint = shielded(async move { prepare(&db, table).await }).await?;
+        self.board.rely_on(table.name);
         self.board.raise_checkpoint(table.name, checkpoint);
         Ok(())
     }
 
     async fn checkpoint(&self, table: &'static Table) -> Result<Checkpoint, StoreError> {
         let db = self.connection.work.clone();
-        answered("reading a checkpoint", SHORT, async move { Ok(checkpoint(&db, table.name).await?.0) }).await
+        let read = async move { checkpoint(&db, table.name).await };
+        match answered("reading a checkpoint", SHORT, read).await? {
+            Some((checkpoint, _)) => Ok(checkpoint),
+            None if self.board.relies_on(table.name) => Err(StoreError::gone("projections")),
+            None => Ok(Checkpoint::default()),
+        }
     }
 
     async fn rows(&self, table: &'static Table, keys: &[String]) -> Result<HashMap<String, Row>, StoreError> {
@@ -88,8 +94,9 @@ impl ReadModels for MongoStore {
 
     async fn switches(&self, pair: &'static Pair) -> Result<u64, StoreError> {
         let db = self.connection.work.clone();
-        let read = async move { Ok(checkpoint(&db, pair.name).await?.0) };
+        let read = async move { checkpoint(&db, pair.name).await };
         let entry = answered("reading which table is live", SHORT, read).await?;
+        let entry = entry.map(|(entry, _)| entry).unwrap_or_default();
         self.board.raise_checkpoint(pair.name, entry);
         Ok(entry.rebuilds)
     }
@@ -131,49 +138,6 @@ impl MongoStore {
         })
         .await
     }
-}
-
-async fn prepare(db: &Db, table: &'static Table) -> Result<Checkpoint, StoreError> {
-    make_collection(db, "projections").await?;
-    make_collection(db, table.name).await?;
-    let by_key = |column: &&&str| **column != table.key();
-    let index = |column: &&str| {
-        let mut keys = Document::new();
-        keys.insert(*column, 1);
-        IndexModel::builder().keys(keys).build()
-    };
-    let indexes: Vec<_> = table.indexes.iter().filter(by_key).map(index).collect();
-    if !indexes.is_empty() {
-        db.table(table.name)
-            .create_indexes(indexes)
-            .await
-            .map_err(cannot("creating the indexes of a read model"))?;
-    }
-    let mut start = from_checkpoint(table.name, Checkpoint::default());
-    start.remove("_id");
-    let projections = db.projections();
-    let made =
-        projections.update_one(doc! { "_id": table.name }, doc! { "$setOnInsert": start }).upsert(true).await;
-    // Of several processes at once, one inserts it and the others may be told that it is there.
-    match made.map_err(Failure::from) {
-        Ok(_) | Err(Failure::Duplicate(_)) => {}
-        Err(failure) => return Err(failure.into_store("making a checkpoint")),
-    }
-    let (checkpoint, clearing) = checkpoint(db, table.name).await?;
-    if clearing {
-        tracing::info!(table = table.name, "removing rows that an interrupted reset has left");
-        finish_clearing(db, table, checkpoint).await?;
-    }
-    Ok(checkpoint)
-}
-
-/// How far a table is, and whether old rows are still being removed; of a pair, how often it was switched.
-async fn checkpoint(db: &Db, name: &str) -> Result<(Checkpoint, bool), StoreError> {
-    let decode =
-        |found: &RawDocument| to_checkpoint(found).map(|(_, checkpoint, clearing)| (checkpoint, clearing));
-    let by_name = doc! { "_id": name };
-    let found = find(db, &db.projections(), "reading a checkpoint", by_name, doc! {}, 1, decode).await?;
-    Ok(found.into_iter().next().unwrap_or_default())
 }
 
 /// Rows to write together with their checkpoint.

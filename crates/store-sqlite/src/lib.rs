@@ -28,6 +28,7 @@ mod workers;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::Connection;
@@ -123,7 +124,11 @@ impl Backend for SqliteStore {
 
     async fn migrate(&self, genesis: &Genesis) -> Result<Genesis, StoreError> {
         let (genesis, file) = (genesis.clone(), Arc::clone(&self.file));
-        self.write(move |connection| migrate::migrate(connection, &genesis, &file)).await
+        let stored = self.write(move |connection| migrate::migrate(connection, &genesis, &file)).await?;
+        for name in migrate::TABLES {
+            self.board.rely_on(name);
+        }
+        Ok(stored)
     }
 
     async fn commit(&self, batch: Arc<Batch>) -> Result<Vec<Verdict>, CommitError> {
@@ -174,5 +179,9 @@ impl Backend for SqliteStore {
 
     fn signals(&self) -> Receiver<Signal> {
         self.board.subscribe()
+    }
+
+    fn silence(&self) -> Option<Duration> {
+        self.board.silence()
     }
 }

@@ -10,6 +10,9 @@ use crate::connection::{check_format, stored_format};
 use crate::failure::Failure;
 use crate::file::DatabaseFile;
 
+/// What the log, the vault and the checkpoints are kept in.
+pub(crate) const TABLES: [&str; 7] = ["meta", "keys", "head", "events", "vault", "claims", "projections"];
+
 /// What a database of format 1 has. Every statement changes nothing if it was run before.
 ///
 /// `at` is in milliseconds since the Unix epoch, UTC. `events.data` is canonical JSON (RFC 8785). `vault.erased` is 1

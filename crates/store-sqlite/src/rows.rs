@@ -15,14 +15,20 @@ use crate::SqliteStore;
 use crate::facts::unsigned;
 use crate::failure::Failure;
 use crate::migrate::PROJECTIONS;
-use crate::watch::unless_missing;
+use crate::watch::{is_there, unless_missing};
 
 #[async_trait]
 impl ReadModels for SqliteStore {
     async fn prepare(&self, table: &'static Table) -> Result<(), StoreError> {
-        self.write(move |connection| {
+        let made = self.write(move |connection| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             transaction.execute_batch(PROJECTIONS)?;
+            let known = read_checkpoint(&transaction, table.name)?;
+            // Rows that are not in the table would be taken for users who do not exist.
+            if known.position > Position::START && !is_there(&transaction, table.name)? {
+                tracing::warn!(table = table.name, "it was gone; it is filled anew from the log");
+                write_checkpoint(&transaction, table.name, emptied(known))?;
+            }
             transaction.execute_batch(&sql::create(table))?;
             check_columns(&transaction, table)?;
             transaction.execute(
@@ -30,21 +36,28 @@ impl ReadModels for SqliteStore {
                 [table.name],
             )?;
             Ok(transaction.commit()?)
-        })
-        .await
+        });
+        made.await?;
+        self.board.rely_on(table.name);
+        Ok(())
     }
 
     async fn checkpoint(&self, table: &'static Table) -> Result<Checkpoint, StoreError> {
-        self.read(move |connection| read_checkpoint(connection, table.name)).await
+        let relied_on = self.board.relies_on(table.name);
+        self.read(move |connection| match find_checkpoint(connection, table.name)? {
+            Some(checkpoint) => Ok(checkpoint),
+            None if relied_on => Err(StoreError::gone("projections").into()),
+            None => Ok(Checkpoint::default()),
+        })
+        .await
     }
 
     async fn rows(&self, table: &'static Table, keys: &[String]) -> Result<HashMap<String, Row>, StoreError> {
         if keys.is_empty() {
             return Ok(HashMap::new());
         }
-        let keys = keys.to_vec();
-        self.read(move |connection| Ok(unless_missing(rows_of(connection, table, keys))?.unwrap_or_default()))
-            .await
+        let (keys, relied_on) = (keys.to_vec(), self.board.relies_on(table.name));
+        self.read(move |connection| or_none(rows_of(connection, table, keys), table, relied_on)).await
     }
 
     async fn find(
@@ -54,8 +67,9 @@ impl ReadModels for SqliteStore {
         text: &str,
     ) -> Result<Vec<Row>, StoreError> {
         let Some(sql) = sql::find(table, column) else { return Ok(Vec::new()) };
-        let text = text.to_owned();
-        self.read(move |connection| list(connection, table, &sql, params![text])).await
+        let (text, relied_on) = (text.to_owned(), self.board.relies_on(table.name));
+        self.read(move |connection| or_none(list(connection, table, &sql, params![text]), table, relied_on))
+            .await
     }
 
     async fn page(
@@ -66,9 +80,13 @@ impl ReadModels for SqliteStore {
     ) -> Result<Vec<Row>, StoreError> {
         let after = after.map(str::to_owned);
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.read(move |connection| match after {
-            Some(after) => list(connection, table, &sql::page_after(table), params![limit, after]),
-            None => list(connection, table, &sql::first_page(table), params![limit]),
+        let relied_on = self.board.relies_on(table.name);
+        self.read(move |connection| {
+            let page = match after {
+                Some(after) => list(connection, table, &sql::page_after(table), params![limit, after]),
+                None => list(connection, table, &sql::first_page(table), params![limit]),
+            };
+            or_none(page, table, relied_on)
         })
         .await
     }
@@ -113,9 +131,7 @@ impl ReadModels for SqliteStore {
             if read_checkpoint(&transaction, pair.name)?.rebuilds != switches {
                 return Ok(None);
             }
-            let before = read_checkpoint(&transaction, table.name)?;
-            let emptied =
-                Checkpoint { rebuilds: before.rebuilds.saturating_add(1), position: Position::START };
+            let emptied = emptied(read_checkpoint(&transaction, table.name)?);
             transaction.execute_batch(&sql::empty(table))?;
             write_checkpoint(&transaction, table.name, emptied)?;
             transaction.commit()?;
@@ -165,6 +181,10 @@ fn check_columns(connection: &Connection, table: &Table) -> Result<(), Failure> 
 
 /// A table that was never prepared is at the start, and a pair without an entry was never switched.
 fn read_checkpoint(connection: &Connection, name: &str) -> Result<Checkpoint, Failure> {
+    Ok(find_checkpoint(connection, name)?.unwrap_or_default())
+}
+
+fn find_checkpoint(connection: &Connection, name: &str) -> Result<Option<Checkpoint>, Failure> {
     let found = (|| {
         let sql = "SELECT position, rebuilds FROM projections WHERE name = ?1";
         let mut statement = connection.prepare_cached(sql)?;
@@ -172,12 +192,17 @@ fn read_checkpoint(connection: &Connection, name: &str) -> Result<Checkpoint, Fa
         Ok(found.optional()?)
     })();
     match unless_missing(found)?.flatten() {
-        Some((position, rebuilds)) => Ok(Checkpoint {
+        Some((position, rebuilds)) => Ok(Some(Checkpoint {
             rebuilds: unsigned(rebuilds, "a number of rebuilds")?,
             position: Position::new(unsigned(position, "a checkpoint")?),
-        }),
-        None => Ok(Checkpoint::default()),
+        })),
+        None => Ok(None),
     }
+}
+
+/// The checkpoint of a table that begins anew.
+fn emptied(before: Checkpoint) -> Checkpoint {
+    Checkpoint { rebuilds: before.rebuilds.saturating_add(1), position: Position::START }
 }
 
 fn write_checkpoint(connection: &Connection, name: &str, checkpoint: Checkpoint) -> Result<(), Failure> {
@@ -223,21 +248,26 @@ fn rows_of(
     Ok(found)
 }
 
-/// The rows that a statement selects; none if the table was never prepared.
+/// The rows that a statement selects.
 fn list(
     connection: &Connection,
     table: &Table,
     sql: &str,
     params: impl rusqlite::Params,
 ) -> Result<Vec<Row>, Failure> {
-    let list = || {
-        let mut statement = connection.prepare_cached(sql)?;
-        let mut rows = statement.query(params)?;
-        let mut found = Vec::new();
-        while let Some(row) = rows.next()? {
-            found.push(value::from_columns(table, row)?);
-        }
-        Ok(found)
-    };
-    Ok(unless_missing(list())?.unwrap_or_default())
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(params)?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(value::from_columns(table, row)?);
+    }
+    Ok(found)
+}
+
+/// What was found. A table that was never prepared has no rows; one that is gone may have had any.
+fn or_none<T: Default>(found: Result<T, Failure>, table: &Table, relied_on: bool) -> Result<T, Failure> {
+    match found {
+        Err(failure) if failure.is_missing_table() && relied_on => Err(StoreError::gone(table.name).into()),
+        found => Ok(unless_missing(found)?.unwrap_or_default()),
+    }
 }

@@ -1,6 +1,7 @@
 //! Hearing of commits, also those of other processes. SQLite tells nobody; but a number in shared memory changes with
 //! every commit (`PRAGMA data_version`), and looking at it costs some microseconds.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
@@ -29,6 +30,7 @@ impl Watch {
     /// Starts the thread.
     pub(crate) fn start(session: Session, board: Arc<SignalBoard>) -> Result<Self, StoreError> {
         let (stop, stopped) = mpsc::channel();
+        board.hear();
         let watcher = Watcher { session, board, version: None, read_at: None, failing: false };
         let thread = start_thread("sqlite-watch", move || watcher.run(&stopped))?;
         Ok(Self { stop: Some(stop), thread: Some(thread) })
@@ -69,20 +71,30 @@ impl Watcher {
     }
 
     fn look(&mut self) -> Result<(), Failure> {
+        let relied_on = self.board.relied_on();
         let (known, overdue) = (self.version, self.read_at.is_none_or(|at| at.elapsed() >= READ));
         let news = self.session.run(|connection| {
             // The version first: what is committed after it was read will change it again.
             let mut statement = connection.prepare_cached("PRAGMA data_version")?;
             let version: i64 = statement.query_row([], |row| row.get(0))?;
             let moved = known != Some(version);
-            Ok((version, if moved || overdue { Some(read_news(connection)?) } else { None }))
+            let news = if moved || overdue {
+                Some((read_news(connection)?, missing(connection, relied_on)?))
+            } else {
+                None
+            };
+            Ok((version, news))
         });
         let (version, news) = news?;
-        if let Some(news) = news {
+        if let Some((news, missing)) = news {
+            for name in missing {
+                self.board.lose(name);
+            }
             news.post(&self.board);
             self.read_at = Some(Instant::now());
         }
         self.version = Some(version);
+        self.board.hear();
         Ok(())
     }
 }
@@ -111,6 +123,17 @@ pub(crate) fn read_news(connection: &Connection) -> Result<News, Failure> {
     })
 }
 
+/// Which of these tables are not there.
+fn missing(connection: &Connection, relied_on: BTreeSet<&'static str>) -> Result<Vec<&'static str>, Failure> {
+    let mut missing = Vec::new();
+    for name in relied_on {
+        if !is_there(connection, name)? {
+            missing.push(name);
+        }
+    }
+    Ok(missing)
+}
+
 fn head_position(connection: &Connection) -> Result<Position, Failure> {
     let mut statement = connection.prepare_cached("SELECT position FROM head")?;
     Ok(Position::from_i64(statement.query_row([], |row| row.get(0))?))
@@ -128,6 +151,12 @@ fn checkpoints(connection: &Connection) -> Result<Vec<(String, Checkpoint)>, Fai
         ));
     }
     Ok(found)
+}
+
+/// Whether there is a table of that name.
+pub(crate) fn is_there(connection: &Connection, table: &str) -> Result<bool, Failure> {
+    let sql = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1";
+    Ok(connection.prepare_cached(sql)?.exists([table])?)
 }
 
 /// What was found, or `None` if its table is not there yet.

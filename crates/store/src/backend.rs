@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -84,6 +85,12 @@ pub trait Backend: Send + Sync {
 
     /// Follows the log's head and the projections' checkpoints, also those that other processes move.
     fn signals(&self) -> watch::Receiver<Signal>;
+
+    /// For how long nothing was heard of the commits of other processes, not even that there are none; `None` where
+    /// there are no others, or nobody listens yet. A backend that follows a database hears from it every second.
+    fn silence(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// What a new database starts with.

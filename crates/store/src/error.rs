@@ -35,6 +35,15 @@ impl StoreError {
         Self::Corrupt(what.into())
     }
 
+    /// A table or collection that this process relies on is gone.
+    #[must_use]
+    pub fn gone(name: &str) -> Self {
+        Self::Corrupt(format!(
+            "`{name}` was dropped while the service was using it. Restart the service: a read model is then filled anew \
+             from the log; what belongs to the log itself has to come from a backup"
+        ))
+    }
+
     /// Whether trying again later may help.
     #[must_use]
     pub fn is_transient(&self) -> bool {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
@@ -185,8 +186,15 @@ impl EventStore {
         self.backend.signals()
     }
 
+    /// For how long nothing was heard of the commits of other processes, not even that there are none; `None` where
+    /// there are no others.
+    #[must_use]
+    pub fn silence(&self) -> Option<Duration> {
+        self.backend.silence()
+    }
+
     /// Waits until `table` has every event up to `position`; `false` if `bound` passes first.
-    pub async fn projected(&self, table: &str, position: Position, bound: std::time::Duration) -> bool {
+    pub async fn projected(&self, table: &str, position: Position, bound: Duration) -> bool {
         let mut signals = self.signals();
         let reached = signals.wait_for(|signal| signal.projected(table) >= position);
         tokio::time::timeout(bound, reached).await.is_ok_and(|signal| signal.is_ok())

@@ -11,6 +11,7 @@ use crate::append::{AppendError, Appended};
 use crate::backend::{Facts, Head, Plan, VaultEntry, Verdict};
 use crate::canonical::canonical_event;
 use crate::checkpoint::Signer;
+use crate::error::StoreError;
 use crate::event::{Envelope, StreamId};
 use crate::idempotency::FirstResult;
 use crate::merkle::leaf_hash;
@@ -164,6 +165,11 @@ impl Ledger {
         let conflict = AppendError::Conflict { stream: stream.clone(), expected: write.expected, actual };
         match (self.keys.get(&stream), &write.key) {
             (Some(VaultEntry::Erased), _) => Err(AppendError::Erased { stream }),
+            // A stream gets its key together with its first event. Called a conflict, this would be tried forever.
+            (Some(VaultEntry::Key(_)), _) if actual == 0 => Err(StoreError::corrupt(format!(
+                "the vault holds a key of stream {stream}, which has no events; was it written to by something else?"
+            ))
+            .into()),
             // Sealed under a key that is not the stream's: somebody was quicker, so it has to be sealed anew.
             (Some(VaultEntry::Key(_)), KeyUse::New(_)) | (None, KeyUse::Existing) => Err(conflict),
             _ if !write.expected.holds(actual) => Err(conflict),

@@ -41,6 +41,20 @@ impl Memory {
         // A panic elsewhere cannot leave the state half written: every change below is made of infallible steps.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// The claims that each stream holds, in order, for tests that compare them with what the events say. Streams
+    /// without claims are left out.
+    #[must_use]
+    pub fn claims(&self) -> BTreeMap<StreamId, Vec<ClaimHash>> {
+        let sorted = |claims: &Vec<ClaimHash>| {
+            let mut claims = claims.clone();
+            claims.sort_unstable();
+            claims
+        };
+        let state = self.state();
+        let holders = state.vault.iter().filter(|(_, (_, claims))| !claims.is_empty());
+        holders.map(|(stream, (_, claims))| (stream.clone(), sorted(claims))).collect()
+    }
 }
 
 #[async_trait]

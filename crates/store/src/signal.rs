@@ -1,12 +1,13 @@
 //! Wake-ups: that something moved, never what. Whoever is woken reads from where it stopped.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::error::StoreError;
 use crate::event::Position;
 use crate::rows::Checkpoint;
 
@@ -17,6 +18,8 @@ pub struct Signal {
     pub head: Position,
     /// The checkpoint of each projection table, and, under the name of each pair, how often it was switched.
     pub checkpoints: BTreeMap<Arc<str>, Checkpoint>,
+    /// Tables, or collections, that this process relies on and that somebody has dropped.
+    pub gone: BTreeSet<&'static str>,
     lags: BTreeMap<Arc<str>, Lag>,
 }
 
@@ -63,11 +66,16 @@ impl Signal {
 
 /// Where a backend posts what it hears. News that comes late and is older than what is known changes nothing.
 #[derive(Debug)]
-pub struct SignalBoard(watch::Sender<Signal>);
+pub struct SignalBoard {
+    signal: watch::Sender<Signal>,
+    heard: Mutex<Option<Instant>>,
+    relied_on: Mutex<BTreeSet<&'static str>>,
+}
 
 impl Default for SignalBoard {
     fn default() -> Self {
-        Self(watch::Sender::new(Signal::default()))
+        let signal = watch::Sender::new(Signal::default());
+        Self { signal, heard: Mutex::default(), relied_on: Mutex::default() }
     }
 }
 
@@ -75,12 +83,12 @@ impl SignalBoard {
     /// Follows the board.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<Signal> {
-        self.0.subscribe()
+        self.signal.subscribe()
     }
 
     /// The log's head is at least here.
     pub fn raise_head(&self, head: Position) {
-        self.0.send_if_modified(|signal| {
+        self.signal.send_if_modified(|signal| {
             let news = head > signal.head;
             if news {
                 signal.head = head;
@@ -92,18 +100,64 @@ impl SignalBoard {
 
     /// A projection table is at least here.
     pub fn raise_checkpoint(&self, table: &str, checkpoint: Checkpoint) {
-        self.0.send_if_modified(|signal| {
+        self.signal.send_if_modified(|signal| {
             let news = signal.checkpoints.get(table).is_none_or(|known| checkpoint > *known);
             if news {
-                let first = signal.checkpoints.insert(table.into(), checkpoint).is_none();
+                let before = signal.checkpoints.insert(table.into(), checkpoint);
                 signal.note_lags();
-                if let Some(lag) = signal.lags.get_mut(table).filter(|_| first) {
+                if let Some(lag) = signal.lags.get_mut(table).filter(|_| before.is_none()) {
                     lag.since = None;
+                }
+                // Whoever empties a table to fill it anew has made sure that it is there.
+                if before.is_some_and(|before| before.rebuilds < checkpoint.rebuilds) {
+                    signal.gone.remove(table);
                 }
             }
             news
         });
     }
+
+    /// Says that this process has found, or made, a table or collection, and relies on it from now on.
+    pub fn rely_on(&self, name: &'static str) {
+        lock(&self.relied_on).insert(name);
+        self.signal.send_if_modified(|signal| signal.gone.remove(name));
+    }
+
+    /// What this process relies on.
+    #[must_use]
+    pub fn relied_on(&self) -> BTreeSet<&'static str> {
+        lock(&self.relied_on).clone()
+    }
+
+    /// Whether this process relies on that.
+    #[must_use]
+    pub fn relies_on(&self, name: &str) -> bool {
+        lock(&self.relied_on).contains(name)
+    }
+
+    /// That is gone. What nobody relies on may go.
+    pub fn lose(&self, name: &str) {
+        let Some(name) = lock(&self.relied_on).get(name).copied() else { return };
+        if self.signal.send_if_modified(|signal| signal.gone.insert(name)) {
+            tracing::error!("{}", StoreError::gone(name));
+        }
+    }
+
+    /// The database has answered: whatever was committed until now is known, or will be told.
+    pub fn hear(&self) {
+        *lock(&self.heard) = Some(Instant::now());
+    }
+
+    /// For how long the database has not been heard; `None` if nobody has begun to listen.
+    #[must_use]
+    pub fn silence(&self) -> Option<Duration> {
+        lock(&self.heard).map(|heard| heard.elapsed())
+    }
+}
+
+/// None of these is held while anything can fail, so what is in them is whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -143,6 +197,35 @@ mod tests {
         board.raise_checkpoint("users_1", at(2));
         tokio::time::advance(BOUND * 2).await;
         assert!(!lags(), "it has caught up");
+    }
+
+    #[test]
+    fn what_is_relied_on_and_dropped_is_gone_until_it_is_made_anew() {
+        let board = SignalBoard::default();
+        let gone = || board.subscribe().borrow().gone.clone();
+        let at = |rebuilds| Checkpoint { rebuilds, position: Position::new(7) };
+        board.rely_on("users_1");
+        board.raise_checkpoint("users_1", at(0));
+        for name in ["users_0", "users_1", "users_1"] {
+            board.lose(name);
+        }
+        assert_eq!(gone(), ["users_1"].into());
+        board.raise_checkpoint("users_1", Checkpoint { rebuilds: 0, position: Position::new(8) });
+        assert_eq!(gone(), ["users_1"].into(), "to go on is not to begin anew");
+        board.raise_checkpoint("users_1", at(1));
+        assert!(gone().is_empty());
+        board.lose("users_1");
+        board.rely_on("users_1");
+        assert!(gone().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_is_counted_from_when_somebody_began_to_listen() {
+        let board = SignalBoard::default();
+        assert_eq!(board.silence(), None);
+        board.hear();
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert_eq!(board.silence(), Some(Duration::from_secs(3)));
     }
 
     #[test]

@@ -157,8 +157,10 @@ impl Task {
 
     async fn first(&mut self) -> Option<Waiting> {
         tokio::select! {
-            first = self.queue.recv() => return first,
+            // Without this, chance would decide between an append and the closing that come at once.
+            biased;
             () = self.closing.notified() => self.queue.close(),
+            first = self.queue.recv() => return first,
         }
         // Closed: what was sent before is still there to be received, then `None`.
         self.queue.recv().await

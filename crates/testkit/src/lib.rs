@@ -2,7 +2,8 @@
 //! processes of its own ([`service`]).
 //!
 //! [`mongodb()`] gives the one server that all tests of a process share, each with a [`Database`] of its own.
-//! [`MongodServer`] and [`ReplicaSet`] are private servers, for tests that stop, kill and restart them.
+//! [`MongodServer`] and [`ReplicaSet`] are private servers, for tests that stop, kill and restart them, or make them
+//! fail at a [`FailPoint`].
 //!
 //! Where the shared server comes from, in this order:
 //!
@@ -21,6 +22,7 @@ mod docker;
 mod environment;
 mod error;
 mod executable;
+mod fail_point;
 mod network;
 mod port;
 mod probe;
@@ -41,12 +43,22 @@ mod shared;
 mod watchdog;
 mod wheel;
 
+pub use fail_point::{FailPoint, Failing};
 pub use port::reserve_port;
 pub use replica_set::ReplicaSet;
 pub use server::MongodServer;
 pub use shared::{Database, Mongo, mongodb};
 
 use std::hash::{BuildHasher, RandomState};
+use std::path::PathBuf;
+
+/// The `mongod` that private servers are made of, for programs that start one themselves.
+///
+/// # Panics
+/// When there is none to be had; the message says what was tried.
+pub async fn mongod() -> PathBuf {
+    or_fail(executable::mongod().await)
+}
 
 /// Unpredictable enough for names and ports; the standard library seeds it from the operating system.
 fn random() -> u64 {

@@ -169,7 +169,8 @@ async fn primary_where(
     Err(Error::NotReady { address, seconds: DEADLINE.as_secs(), last, log: "none".into() })
 }
 
-fn direct(address: &str) -> mongodb::error::Result<Client> {
+/// A client that speaks to that server alone, whatever set it belongs to.
+pub(crate) fn direct(address: &str) -> mongodb::error::Result<Client> {
     let options = ClientOptions::builder()
         .hosts(vec![ServerAddress::parse(address)?])
         .direct_connection(true)

@@ -1,7 +1,5 @@
 //! Several servers as one replica set, to lose its primary in every way there is.
 
-use std::time::Duration;
-
 use mongodb::bson::doc;
 use tokio::task::JoinSet;
 
@@ -10,8 +8,10 @@ use crate::or_fail;
 use crate::probe::Probe;
 use crate::server::{Kind, MongodServer, SET};
 
-/// How long a member that has stepped down stays out of elections.
-const STEPPED_DOWN: Duration = Duration::from_secs(10);
+/// How many seconds a member that has stepped down stays out of elections.
+const STEPPED_DOWN: i32 = 11;
+/// How many seconds the others have to catch up before.
+const CAUGHT_UP: i32 = 10;
 
 /// Members on one machine, elections within a few seconds. Each is reached, by clients and by the others, through a
 /// proxy, so that it can be cut off. Ended and removed when dropped.
@@ -98,11 +98,11 @@ impl ReplicaSet {
     /// Makes the current primary hand over to another member: its place among the members.
     ///
     /// # Panics
-    /// When it does not, since no other member has caught up with it.
+    /// As [`ReplicaSet::primary`], and when no other member has caught up with it within ten seconds.
     pub async fn step_down(&self) -> usize {
         let primary = self.primary().await;
-        let seconds = i64::try_from(STEPPED_DOWN.as_secs()).unwrap_or(i64::MAX);
-        or_fail(self.probe(primary).command(doc! { "replSetStepDown": seconds }).await);
+        let give_way = doc! { "replSetStepDown": STEPPED_DOWN, "secondaryCatchUpPeriodSecs": CAUGHT_UP };
+        or_fail(self.probe(primary).command(give_way).await);
         primary
     }
 

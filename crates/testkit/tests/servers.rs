@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use mongodb::Client;
 use mongodb::bson::{Document, doc};
 use mongodb::options::{Acknowledgment, WriteConcern};
-use testkit::{MongodServer, ReplicaSet, mongodb as shared, reserve_port};
+use testkit::{FailPoint, Failing, MongodServer, ReplicaSet, mongodb as shared, reserve_port};
 
 async fn hello(url: &str) -> Document {
     let client = Client::with_uri_str(url).await.unwrap();
@@ -95,14 +95,23 @@ async fn a_server_can_appear_on_a_reserved_port() {
 }
 
 #[tokio::test]
-async fn fail_points_can_be_set() {
+async fn fail_points_take_effect_as_often_as_they_were_told_and_are_counted() {
     let server = MongodServer::replica_set().await;
     let client = Client::with_uri_str(server.url()).await.unwrap();
-    let data = doc! { "failCommands": ["ping"], "errorCode": 91 };
-    let fail = doc! { "configureFailPoint": "failCommand", "mode": { "times": 1 }, "data": data };
-    client.database("admin").run_command(fail).await.unwrap();
-    let error = client.database("admin").run_command(doc! { "ping": 1 }).await.unwrap_err();
+    let ping = async || client.database("admin").run_command(doc! { "ping": 1 }).await;
+    let data = || doc! { "failCommands": ["ping"], "errorCode": 91 };
+    let once = FailPoint::command(&server, Failing::Times(1), data()).await;
+    let error = ping().await.unwrap_err();
     assert!(error.to_string().contains("91"), "{error}");
+    once.met(1).await;
+    ping().await.unwrap();
+    assert_eq!(once.clear().await, 1);
+    let always = FailPoint::command(&server, Failing::Always, data()).await;
+    for _ in 0..3 {
+        ping().await.unwrap_err();
+    }
+    assert_eq!(always.clear().await, 3);
+    ping().await.unwrap();
 }
 
 #[tokio::test]

@@ -83,5 +83,5 @@ fn report(arguments: &Arguments, verified: &Verified, out: &mut Output) -> Resul
 }
 
 fn hex(hash: &Hash) -> String {
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+    hash.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }

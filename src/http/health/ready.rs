@@ -18,6 +18,8 @@ use crate::app::{App, Node};
 const BOUND: Duration = Duration::from_secs(2);
 /// How many events the read model may be behind: what a projector catches up within a second or so.
 const MAX_LAG: u64 = 10_000;
+/// For how long the commits of other processes may have been out of hearing. They are looked for every second.
+const MAX_SILENCE: Duration = Duration::from_secs(5);
 
 /// Whether the service can do its work, part by part.
 #[derive(Clone, Copy, Serialize, ToSchema)]
@@ -25,10 +27,12 @@ const MAX_LAG: u64 = 10_000;
 pub(crate) struct ReadyView {
     /// `ok`, or `unavailable` if a part is not `ok`.
     status: &'static str,
-    /// The database: `ok` or `unreachable`.
+    /// The database: `ok`, `unreachable` or `damaged`.
     database: &'static str,
-    /// The read model `users`: `ok`, `behind`, `failing`, `halted` or `unknown`.
+    /// The read model `users`: `ok`, `behind`, `failing`, `halted`, `gone` or `unknown`.
     users: &'static str,
+    /// Hearing of what other processes commit: `ok`, `silent` or `unknown`.
+    feed: &'static str,
     /// The head of the log.
     #[serde(skip_serializing_if = "Option::is_none")]
     head: Option<u64>,
@@ -51,7 +55,8 @@ pub(crate) struct ReadyView {
 pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
     let found = match app.node() {
         Ok(node) => match tokio::time::timeout(BOUND, positions(node)).await {
-            Ok(Ok((head, rows))) => Found::Reached { health: worst(node.projectors()), head, rows },
+            Ok(Ok((head, rows))) => Found::Reached(stand(node, head, rows)),
+            Ok(Err(StoreError::Corrupt(_))) => Found::Damaged,
             Ok(Err(_)) | Err(_) => Found::Unreachable,
         },
         Err(_) => Found::Unreachable,
@@ -66,12 +71,36 @@ pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
 /// What was found out.
 enum Found {
     Unreachable,
-    Reached {
-        /// How this node's projector is doing, if it has one.
-        health: Option<Health>,
-        head: Position,
-        rows: Position,
-    },
+    Damaged,
+    Reached(Stand),
+}
+
+/// How a node whose database answers stands.
+#[derive(Default)]
+struct Stand {
+    /// How this node's projector is doing, if it has one.
+    health: Option<Health>,
+    head: Position,
+    rows: Position,
+    /// Whether the table that is read was dropped.
+    rows_gone: bool,
+    /// Whether something else was.
+    log_gone: bool,
+    silence: Option<Duration>,
+}
+
+fn stand(node: &Node, head: Position, rows: Position) -> Stand {
+    let signal = node.store.signal();
+    let live = USERS.live(signal.switches(USERS.name)).name;
+    let of_users = |name: &str| USERS.tables.iter().any(|table| table.name == name);
+    Stand {
+        health: worst(node.projectors()),
+        head,
+        rows,
+        rows_gone: signal.gone.contains(live),
+        log_gone: signal.gone.iter().any(|name| !of_users(name)),
+        silence: node.store.silence(),
+    }
 }
 
 /// The health of the projector that is least well, if this node has any.
@@ -92,24 +121,30 @@ async fn positions(node: &Node) -> Result<(Position, Position), StoreError> {
 }
 
 fn judge(found: &Found) -> ReadyView {
-    let Found::Reached { health, head, rows } = found else {
-        return ReadyView {
-            status: "unavailable",
-            database: "unreachable",
-            users: "unknown",
-            head: None,
-            lag: None,
-        };
+    let stand = match found {
+        Found::Unreachable => return unready("unreachable"),
+        Found::Damaged => return unready("damaged"),
+        Found::Reached(stand) => stand,
     };
-    let lag = head.get().saturating_sub(rows.get());
-    let users = match health {
+    let lag = stand.head.get().saturating_sub(stand.rows.get());
+    let users = match stand.health {
+        _ if stand.rows_gone => "gone",
         Some(Health::Halted(_)) => "halted",
         Some(Health::Failing(_)) => "failing",
         Some(Health::Running) | None if lag > MAX_LAG => "behind",
         Some(Health::Running) | None => "ok",
     };
-    let status = if users == "ok" { "ok" } else { "unavailable" };
-    ReadyView { status, database: "ok", users, head: Some(head.get()), lag: Some(lag) }
+    let database = if stand.log_gone { "damaged" } else { "ok" };
+    let feed = if stand.silence.is_some_and(|silence| silence > MAX_SILENCE) { "silent" } else { "ok" };
+    let well = [database, users, feed].iter().all(|part| *part == "ok");
+    let status = if well { "ok" } else { "unavailable" };
+    ReadyView { status, database, users, feed, head: Some(stand.head.get()), lag: Some(lag) }
+}
+
+/// What is said when even the positions cannot be read.
+fn unready(database: &'static str) -> ReadyView {
+    let (status, unknown) = ("unavailable", "unknown");
+    ReadyView { status, database, users: unknown, feed: unknown, head: None, lag: None }
 }
 
 #[cfg(test)]
@@ -119,7 +154,8 @@ mod tests {
     use super::*;
 
     fn users(health: Option<Health>, head: u64, rows: u64) -> (&'static str, &'static str) {
-        let view = judge(&Found::Reached { health, head: Position::new(head), rows: Position::new(rows) });
+        let (head, rows) = (Position::new(head), Position::new(rows));
+        let view = judge(&Found::Reached(Stand { health, head, rows, ..Stand::default() }));
         (view.status, view.users)
     }
 
@@ -132,5 +168,18 @@ mod tests {
         let halt = Halt { after: Position::new(3), reason: "x".to_owned() };
         assert_eq!(users(Some(Health::Halted(halt)), 7, 3), ("unavailable", "halted"));
         assert_eq!(judge(&Found::Unreachable).database, "unreachable");
+        assert_eq!(judge(&Found::Damaged).database, "damaged");
+    }
+
+    #[test]
+    fn a_service_that_hears_nothing_or_has_lost_something_is_not_ready() {
+        let view = |stand| judge(&Found::Reached(stand));
+        let silent = |seconds| Stand { silence: Some(Duration::from_secs(seconds)), ..Stand::default() };
+        assert_eq!((view(silent(2)).status, view(silent(2)).feed), ("ok", "ok"));
+        assert_eq!((view(silent(6)).status, view(silent(6)).feed), ("unavailable", "silent"));
+        let gone = view(Stand { rows_gone: true, ..Stand::default() });
+        assert_eq!((gone.status, gone.users, gone.database), ("unavailable", "gone", "ok"));
+        let damaged = view(Stand { log_gone: true, ..Stand::default() });
+        assert_eq!((damaged.status, damaged.users, damaged.database), ("unavailable", "ok", "damaged"));
     }
 }

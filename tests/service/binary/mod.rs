@@ -1,5 +1,6 @@
 //! Journeys with the real binary, as operators and users take them.
 
+mod bench;
 mod beside;
 mod crash;
 mod journey;

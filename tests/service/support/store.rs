@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aegis::config::{DatabaseSettings, Secret};
+use mongodb::Client;
+use mongodb::bson::Document;
+use rusqlite::Connection;
 use tempfile::TempDir;
 
 /// A database of a test's own, gone with the last clone.
@@ -59,6 +62,38 @@ impl Store {
     /// The file of an embedded database.
     pub(crate) fn file(&self) -> PathBuf {
         self.folder().join(aegis::app::DATABASE_FILE)
+    }
+
+    /// Drops a table or collection, past every service.
+    pub(crate) async fn drop_table(&self, name: &str) {
+        match self.database().await {
+            Some(database) => database.collection::<Document>(name).drop().await.unwrap(),
+            None => self.connection().execute_batch(&format!("DROP TABLE {name}")).unwrap(),
+        }
+    }
+
+    /// Drops the whole database, past every service.
+    pub(crate) async fn drop_everything(&self) {
+        self.database().await.expect("only a MongoDB has databases").drop().await.unwrap();
+    }
+
+    /// Whether there is such a table or collection.
+    pub(crate) async fn has_table(&self, name: &str) -> bool {
+        match self.database().await {
+            Some(database) => {
+                database.list_collection_names().await.unwrap().iter().any(|there| there == name)
+            }
+            None => self.connection().table_exists(None, name).unwrap(),
+        }
+    }
+
+    async fn database(&self) -> Option<mongodb::Database> {
+        let (url, name) = self.mongo_address()?;
+        Some(Client::with_uri_str(url).await.unwrap().database(name))
+    }
+
+    fn connection(&self) -> Connection {
+        Connection::open(self.file()).unwrap()
     }
 
     /// The folder of an embedded database.

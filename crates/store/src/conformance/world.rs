@@ -78,11 +78,15 @@ impl World {
         self.fixture.open().await
     }
 
+    /// A new process on a handle that a test has made itself.
+    pub async fn store_on(&self, handle: &Handle) -> EventStore {
+        let ambient = Ambient::new(self.clock.clone(), self.clock.clone());
+        EventStore::open(handle.log.clone(), self.master.clone(), ambient).await.unwrap()
+    }
+
     async fn process(&self) -> (EventStore, Handle) {
         let handle = self.fixture.open().await;
-        let ambient = Ambient::new(self.clock.clone(), self.clock.clone());
-        let store = EventStore::open(handle.log.clone(), self.master.clone(), ambient).await.unwrap();
-        (store, handle)
+        (self.store_on(&handle).await, handle)
     }
 
     /// Sets the clock of all processes of this world.

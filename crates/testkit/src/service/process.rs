@@ -72,21 +72,26 @@ impl Service {
 
     /// SIGTERM, and how it ended.
     pub async fn terminate(&mut self) -> ExitStatus {
-        self.signal(Signal::TERM);
+        self.signal(Signal::TERM).await
+    }
+
+    /// Any signal that ends it, and how it ended.
+    pub async fn signal(&mut self, signal: Signal) -> ExitStatus {
+        self.send(signal);
         self.ended().await
     }
 
     /// SIGSTOP: it does nothing any more, and its connections stay open.
     pub fn freeze(&self) {
-        self.signal(Signal::STOP);
+        self.send(Signal::STOP);
     }
 
     /// SIGCONT: it goes on as if no time had passed.
     pub fn thaw(&self) {
-        self.signal(Signal::CONT);
+        self.send(Signal::CONT);
     }
 
-    fn signal(&self, signal: Signal) {
+    fn send(&self, signal: Signal) {
         kill_process(self.pid(), signal).unwrap();
     }
 

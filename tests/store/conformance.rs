@@ -1,5 +1,4 @@
 //! The promises of the event store, on every backend.
-#![cfg(test)]
 
 use async_trait::async_trait;
 use store::conformance::{Fixture, Handle};
@@ -9,7 +8,7 @@ use tempfile::TempDir;
 use testkit::Database;
 
 /// An embedded database in a folder of its own.
-struct Sqlite(TempDir);
+pub(crate) struct Sqlite(pub(crate) TempDir);
 
 #[async_trait]
 impl Fixture for Sqlite {
@@ -19,7 +18,7 @@ impl Fixture for Sqlite {
 }
 
 /// A database of its own on the shared MongoDB.
-struct Mongo(Database);
+pub(crate) struct Mongo(pub(crate) Database);
 
 #[async_trait]
 impl Fixture for Mongo {

@@ -1,4 +1,4 @@
-//! The signals that end the service, and one that must not.
+//! The signals that end a command which has something to finish (the service, a benchmark), and one that must not.
 
 use std::io;
 

@@ -1,0 +1,63 @@
+//! Making the collection of a read model, or finding out that it is made.
+
+use mongodb::IndexModel;
+use mongodb::bson::{Document, RawDocument, doc};
+use store::{Checkpoint, StoreError, Table};
+
+use crate::clearing::{begin_anew, finish_clearing};
+use crate::connect::Db;
+use crate::failure::{Failure, cannot};
+use crate::find::find;
+use crate::migrate::make_collection;
+use crate::row_document::{from_checkpoint, to_checkpoint};
+
+/// Makes the collection of a read model, its indexes and its checkpoint where missing; says how far it is.
+pub(crate) async fn prepare(db: &Db, table: &'static Table) -> Result<Checkpoint, StoreError> {
+    make_collection(db, "projections").await?;
+    let is_new = make_collection(db, table.name).await?;
+    let by_key = |column: &&&str| **column != table.key();
+    let index = |column: &&str| {
+        let mut keys = Document::new();
+        keys.insert(*column, 1);
+        IndexModel::builder().keys(keys).build()
+    };
+    let indexes: Vec<_> = table.indexes.iter().filter(by_key).map(index).collect();
+    if !indexes.is_empty() {
+        db.table(table.name)
+            .create_indexes(indexes)
+            .await
+            .map_err(cannot("creating the indexes of a read model"))?;
+    }
+    let mut start = from_checkpoint(table.name, Checkpoint::default());
+    start.remove("_id");
+    let projections = db.projections();
+    let made =
+        projections.update_one(doc! { "_id": table.name }, doc! { "$setOnInsert": start }).upsert(true).await;
+    // Of several processes at once, one inserts it and the others may be told that it is there.
+    match made.map_err(Failure::from) {
+        Ok(_) | Err(Failure::Duplicate(_)) => {}
+        Err(failure) => return Err(failure.into_store("making a checkpoint")),
+    }
+    // Rows that are not in the table would be taken for users who do not exist.
+    if is_new && let Some(begun) = begin_anew(db, table).await? {
+        tracing::warn!(table = table.name, "it was gone; it is filled anew from the log");
+        finish_clearing(db, table, begun).await?;
+        return Ok(begun);
+    }
+    let (checkpoint, clearing) = checkpoint(db, table.name).await?.unwrap_or_default();
+    if clearing {
+        tracing::info!(table = table.name, "removing rows that an interrupted reset has left");
+        finish_clearing(db, table, checkpoint).await?;
+    }
+    Ok(checkpoint)
+}
+
+/// How far a table is, and whether old rows are still being removed; of a pair, how often it was switched. Nothing of
+/// what was never prepared or switched.
+pub(crate) async fn checkpoint(db: &Db, name: &str) -> Result<Option<(Checkpoint, bool)>, StoreError> {
+    let decode =
+        |found: &RawDocument| to_checkpoint(found).map(|(_, checkpoint, clearing)| (checkpoint, clearing));
+    let by_name = doc! { "_id": name };
+    let found = find(db, &db.projections(), "reading a checkpoint", by_name, doc! {}, 1, decode).await?;
+    Ok(found.into_iter().next())
+}

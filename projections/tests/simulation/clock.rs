@@ -1,0 +1,42 @@
+//! The clock of one process: simulated time, and what its machine makes of it.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use store::Clock;
+use tokio::time::Instant;
+
+use crate::chance::Chance;
+
+/// 2026-11-22, 08:00 UTC.
+const START_SECOND: i64 = 1_795_334_400;
+
+/// Runs with simulated time, ahead of it or behind, and may be set back by an hour all at once.
+pub(crate) struct NodeClock {
+    began: Instant,
+    skew: SignedDuration,
+    set_back: Option<Instant>,
+}
+
+impl NodeClock {
+    pub(crate) fn new(began: Instant, chance: &Chance) -> Self {
+        let minutes = i64::try_from(chance.below(121)).unwrap() - 60;
+        let skew =
+            if chance.happens(500) { SignedDuration::from_mins(minutes) } else { SignedDuration::ZERO };
+        let set_back = chance.happens(200).then(|| Instant::now() + chance.millis(0..=3000));
+        Self { began, skew, set_back }
+    }
+}
+
+impl Clock for NodeClock {
+    fn now(&self) -> Timestamp {
+        let passed: Duration = self.began.elapsed();
+        let start = Timestamp::from_second(START_SECOND).unwrap();
+        let now = start + passed + self.skew;
+        if self.set_back.is_some_and(|moment| moment <= Instant::now()) {
+            now - SignedDuration::from_hours(1)
+        } else {
+            now
+        }
+    }
+}

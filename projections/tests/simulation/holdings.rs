@@ -1,0 +1,140 @@
+//! What the database holds at the end: the log and its seal, the vault, the rows.
+
+use std::collections::{BTreeMap, HashMap};
+
+use projections::Projection;
+use store::backend::{Genesis, VaultEntry};
+use store::canonical::canonical_event;
+use store::merkle::{Frontier, Hash, leaf_hash, node_hash};
+use store::vault::ClaimKey;
+use store::{Backend, Envelope, EventStore, PersonalData, ReadModels, Recorded, Row, Table};
+
+use crate::history::Intent;
+use crate::ledger::Ledger;
+use crate::world::World;
+
+/// Leaves, root, frontier and signature; and time, which never falls.
+pub(crate) async fn check_seal(world: &World, store: &EventStore, log: &[Envelope]) -> Result<(), String> {
+    let head = world.memory.head().await.unwrap();
+    let mut frontier = Frontier::default();
+    let mut at = jiff::Timestamp::UNIX_EPOCH;
+    for (place, event) in (1..).zip(log) {
+        if event.position.get() != place || event.at < at {
+            return Err(format!("position {place} has {event:?}; the event before was of {at}"));
+        }
+        if event.leaf != leaf_hash(&canonical_event(event).unwrap()) {
+            return Err(format!("the leaf of position {place} is wrong"));
+        }
+        frontier.push(event.leaf);
+        at = event.at;
+    }
+    let leaves: Vec<_> = log.iter().map(|event| event.leaf).collect();
+    let size = u64::try_from(log.len()).unwrap();
+    let note = if log.is_empty() { String::new() } else { store.signer().sign(size, &root_of(&leaves)) };
+    let (told, is) = (
+        (head.position.get(), head.at, head.root, head.frontier, head.note),
+        (size, at, root_of(&leaves), frontier, note),
+    );
+    if leaves.is_empty() || told == is { Ok(()) } else { Err(format!("the head is {told:?}, not {is:?}")) }
+}
+
+/// RFC 6962 §2.1, word for word.
+fn root_of(leaves: &[Hash]) -> Hash {
+    match leaves {
+        [] => Frontier::default().root(),
+        [leaf] => *leaf,
+        _ => {
+            let (left, right) = leaves.split_at(leaves.len().next_power_of_two() / 2);
+            node_hash(&root_of(left), &root_of(right))
+        }
+    }
+}
+
+/// Keys, tombstones and claims, none missing and none extra.
+pub(crate) async fn check_vault(world: &World, store: &EventStore, ledger: &Ledger) -> Result<(), String> {
+    // The database was made long ago: this only asks what it was made with.
+    let nothing =
+        Genesis { format: 0, log_id: store.log_id(), claim_key: Vec::new(), signing_key: Vec::new() };
+    let genesis = world.memory.migrate(&nothing).await.unwrap();
+    let claim_key = ClaimKey::new(&world.master.unwrap("keys/claims", &genesis.claim_key).unwrap());
+    let mut claims = BTreeMap::<_, Vec<_>>::new();
+    for (kind, value, owner) in ledger.claims() {
+        claims.entry(owner.clone()).or_default().push(claim_key.hash(kind, value));
+    }
+    for hashes in claims.values_mut() {
+        hashes.sort_unstable();
+    }
+    let held = world.memory.claims();
+    if held != claims {
+        return Err(format!("the vault holds the claims {held:?}; the log says {claims:?}"));
+    }
+    let streams: Vec<_> = ledger.streams().cloned().collect();
+    let vault = world.memory.vault(&streams).await.unwrap();
+    for stream in &streams {
+        let right = match vault.get(stream) {
+            None => !ledger.is_keyed(stream) && !ledger.is_erased(stream),
+            Some(VaultEntry::Key(_)) => ledger.is_keyed(stream),
+            Some(VaultEntry::Erased) => ledger.is_erased(stream),
+        };
+        if !right {
+            return Err(format!("the vault holds {:?} of {stream}", vault.get(stream)));
+        }
+    }
+    Ok(())
+}
+
+/// What is personal can be read, unless it was erased: then never again.
+pub(crate) fn check_personal(log: &[Recorded], intents: &[Intent], ledger: &Ledger) -> Result<(), String> {
+    let writes = intents.iter().flat_map(|intent| &intent.append.writes);
+    let asked: HashMap<_, _> =
+        writes.flat_map(|write| &write.events).map(|event| (event.id, event)).collect();
+    for event in log {
+        let envelope = &event.envelope;
+        let was_told = envelope.sealed.is_some() && ledger.is_erased(&envelope.stream);
+        let right = match &event.personal {
+            PersonalData::Erased => was_told,
+            PersonalData::Known(personal) => !was_told && *personal == asked[&envelope.id].personal,
+        };
+        if !right {
+            return Err(format!("the personal part of position {} is not what it was", envelope.position));
+        }
+    }
+    Ok(())
+}
+
+/// The rows of both tables are what the log up to their checkpoint says.
+pub(crate) async fn check_rows(
+    world: &World,
+    projection: &dyn Projection,
+    log: &[Recorded],
+) -> Result<(), String> {
+    for table in projection.pair().tables {
+        let checkpoint = world.memory.checkpoint(table).await.unwrap();
+        let taken_in = &log[..usize::try_from(checkpoint.position.get()).unwrap()];
+        let wanted = folded(projection, taken_in)?;
+        let rows = rows(world, table).await;
+        if rows != wanted {
+            return Err(format!(
+                "at {checkpoint:?} table `{}` holds {rows:#?}; the log says {wanted:#?}",
+                table.name
+            ));
+        }
+    }
+    Ok(())
+}
+
+async fn rows(world: &World, table: &'static Table) -> BTreeMap<String, Row> {
+    let rows = world.memory.page(table, None, usize::MAX).await.unwrap();
+    rows.into_iter().map(|row| (row[table.key()].as_str().unwrap().to_owned(), row)).collect()
+}
+
+fn folded(projection: &dyn Projection, log: &[Recorded]) -> Result<BTreeMap<String, Row>, String> {
+    let mut rows = BTreeMap::new();
+    for event in log {
+        if let Some(key) = projection.key(event) {
+            let row = projection.fold(rows.remove(&key), event).map_err(|poison| poison.to_string())?;
+            rows.extend(row.map(|row| (key, row)));
+        }
+    }
+    Ok(rows)
+}

@@ -1,0 +1,177 @@
+//! Where is measured: a scratch folder, and scratch databases on a MongoDB. Nothing is done to any database that was
+//! there before, and nothing is left behind.
+
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use clap::ValueEnum;
+use mongodb::Client;
+use store::Ambient;
+
+use super::BenchError;
+use super::mongod::Mongod;
+use super::watchdog::Watchdog;
+use crate::config::{DatabaseSettings, Secret};
+
+/// A kind of store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StoreKind {
+    /// The embedded one.
+    Sqlite,
+    /// A MongoDB replica set.
+    Mongodb,
+}
+
+impl StoreKind {
+    /// Its name in figures.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite",
+            Self::Mongodb => "mongodb",
+        }
+    }
+}
+
+/// How a MongoDB is found.
+#[derive(Clone, Debug)]
+pub enum Server {
+    /// One that runs already; its other databases are left alone.
+    Running(Secret),
+    /// One that is started for the purpose and removed afterwards.
+    Throwaway(PathBuf),
+}
+
+/// The scratch folder, and the server started in it. Removed when dropped, or when this process ends.
+pub struct Ground {
+    // In the order in which they go: the watchdog removes the folder last.
+    mongod: Option<Mongod>,
+    watchdog: Watchdog,
+    folder: PathBuf,
+    /// Unlike any other's.
+    name: String,
+}
+
+impl Ground {
+    /// Makes a scratch folder within another.
+    ///
+    /// # Errors
+    /// [`BenchError::Io`] if it cannot be made.
+    pub fn within(folder: &Path) -> Result<Self, BenchError> {
+        let name = Ambient::system().uuid().simple().to_string();
+        let folder = folder.join(format!("aegis-bench-{name}"));
+        let made = DirBuilder::new().mode(0o700).create(&folder);
+        made.map_err(BenchError::io(format!("making the scratch folder {}", folder.display())))?;
+        let watchdog = Watchdog::over(&folder).map_err(BenchError::io("starting the watchdog (sh)"))?;
+        Ok(Self { mongod: None, watchdog, folder, name })
+    }
+
+    /// A place for embedded databases.
+    #[must_use]
+    pub fn embedded(&self) -> Place {
+        Place::new(Kind::Folder(self.folder.clone()))
+    }
+
+    /// A place on a MongoDB.
+    ///
+    /// # Errors
+    /// [`BenchError::Server`] if a server that has to be started does not run.
+    pub async fn mongodb(&mut self, server: &Server) -> Result<Place, BenchError> {
+        let (url, remove) = match server {
+            Server::Running(url) => (url.clone(), true),
+            Server::Throwaway(executable) => {
+                let started = Mongod::start(executable, &self.folder, &mut self.watchdog).await?;
+                (Secret::new(self.mongod.insert(started).url()), false)
+            }
+        };
+        Ok(Place::new(Kind::Server { url, prefix: format!("aegis_bench_{}", self.name), remove }))
+    }
+}
+
+/// Where scratch databases of one kind are made.
+pub struct Place {
+    kind: Kind,
+    made: Mutex<Vec<String>>,
+}
+
+enum Kind {
+    Folder(PathBuf),
+    Server {
+        url: Secret,
+        prefix: String,
+        /// Whether the server outlives its scratch databases.
+        remove: bool,
+    },
+}
+
+impl Place {
+    fn new(kind: Kind) -> Self {
+        Self { kind, made: Mutex::default() }
+    }
+
+    /// The kind of store that is measured here.
+    #[must_use]
+    pub fn store(&self) -> StoreKind {
+        match self.kind {
+            Kind::Folder(_) => StoreKind::Sqlite,
+            Kind::Server { .. } => StoreKind::Mongodb,
+        }
+    }
+
+    /// A database that was not there before.
+    pub(super) async fn database(&self) -> Result<Scratch, BenchError> {
+        match &self.kind {
+            Kind::Folder(folder) => {
+                let data_dir = folder.join(self.next_name("database"));
+                let made = tokio::fs::create_dir(&data_dir).await;
+                made.map_err(BenchError::io("making a folder for a database"))?;
+                Ok(Scratch(DatabaseSettings::Embedded { data_dir }))
+            }
+            Kind::Server { url, prefix, .. } => {
+                Ok(Scratch(DatabaseSettings::Mongo { url: url.clone(), name: self.next_name(prefix) }))
+            }
+        }
+    }
+
+    /// Removes every database that was made here, whatever became of the measuring.
+    ///
+    /// # Errors
+    /// [`BenchError::Mongo`] if a server does not do it.
+    pub async fn clear(&self) -> Result<(), BenchError> {
+        let made = std::mem::take(&mut *self.made());
+        match &self.kind {
+            Kind::Server { url, remove: true, .. } if !made.is_empty() => {
+                let client = Client::with_uri_str(url.expose()).await?;
+                for name in made {
+                    client.database(&name).drop().await?;
+                }
+            }
+            // They go with the folder.
+            Kind::Server { .. } | Kind::Folder(_) => {}
+        }
+        Ok(())
+    }
+
+    fn next_name(&self, prefix: &str) -> String {
+        let mut made = self.made();
+        let name = format!("{prefix}_{}", made.len());
+        made.push(name.clone());
+        name
+    }
+
+    fn made(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
+        self.made.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// A database of one figure's own.
+pub(super) struct Scratch(DatabaseSettings);
+
+impl Scratch {
+    /// How it is opened.
+    pub(super) fn settings(&self) -> &DatabaseSettings {
+        &self.0
+    }
+}

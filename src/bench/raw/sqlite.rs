@@ -1,0 +1,178 @@
+//! The limits on SQLite: a second file in the same folder, with the same tables, indexes and pragmas.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use rusqlite::types::Value;
+use rusqlite::{Connection, OpenFlags, Statement, params, params_from_iter};
+
+use super::{BATCH, Raw, rate};
+use crate::app::DATABASE_FILE;
+use crate::bench::BenchError;
+use crate::bench::registrations::Written;
+use crate::bench::rounds::Slice;
+
+/// What `crates/store-sqlite/src/connection.rs` sets, and a WAL that is moved into the file as late as its `session.rs`
+/// does.
+const PRAGMAS: &str = "
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = FULL;
+PRAGMA secure_delete = ON;
+PRAGMA foreign_keys = OFF;
+PRAGMA temp_store = MEMORY;
+PRAGMA cache_size = -16384;
+PRAGMA wal_autocheckpoint = 16000;
+PRAGMA journal_size_limit = 67108864;
+";
+
+/// The tables that an append of a new user writes to.
+const SCHEMA_OF_COPIED: &str = "SELECT sql FROM sqlite_schema
+    WHERE tbl_name IN ('head', 'vault', 'claims', 'events') AND sql IS NOT NULL ORDER BY rowid";
+
+pub(super) struct RawSqlite {
+    /// The event store's file.
+    source: PathBuf,
+    /// The bare one; out while a job has it.
+    connection: Option<Connection>,
+}
+
+/// A row of any table.
+type Row = Vec<Value>;
+
+/// What one append has written.
+struct AppendRows {
+    event: Row,
+    vault: Row,
+    claims: Vec<Row>,
+}
+
+impl RawSqlite {
+    pub(super) async fn new(folder: &Path) -> Result<Self, BenchError> {
+        let (source, file) = (folder.join(DATABASE_FILE), folder.join("raw.db"));
+        let mut raw = Self { source, connection: None };
+        raw.run(move |source, connection| {
+            *connection = Connection::open(&file)?;
+            connection.execute_batch(PRAGMAS)?;
+            let mut schema = source.prepare(SCHEMA_OF_COPIED)?;
+            for statement in schema.query_map([], |row| row.get::<_, String>(0))? {
+                connection.execute_batch(&statement?)?;
+            }
+            Ok(())
+        })
+        .await?;
+        Ok(raw)
+    }
+
+    /// Runs a job on a thread that may block, with a connection that reads the event store's file and the bare one.
+    async fn run<T: Send + 'static>(
+        &mut self,
+        job: impl FnOnce(&Connection, &mut Connection) -> Result<T, BenchError> + Send + 'static,
+    ) -> Result<T, BenchError> {
+        let (source, connection) = (self.source.clone(), self.connection.take());
+        let done = tokio::task::spawn_blocking(move || {
+            let mut connection = connection.map_or_else(Connection::open_in_memory, Ok)?;
+            let source = Connection::open_with_flags(source, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+            source.pragma_update(None, "query_only", true)?;
+            let done = job(&source, &mut connection)?;
+            Ok::<_, BenchError>((done, connection))
+        });
+        let (done, connection) = done.await.map_err(|stopped| BenchError::Void(stopped.to_string()))??;
+        self.connection = Some(connection);
+        Ok(done)
+    }
+}
+
+#[async_trait]
+impl Raw for RawSqlite {
+    async fn batches(&mut self, written: Written, slice: &Slice) -> Result<f64, BenchError> {
+        let slice = slice.clone();
+        self.run(move |source, connection| {
+            let appends = rows(source, written)?;
+            let begun = Instant::now();
+            for batch in appends.chunks(BATCH) {
+                slice.check()?;
+                let transaction = connection.transaction()?;
+                insert(&transaction, batch)?;
+                transaction.commit()?;
+            }
+            rate(written, appends.len(), begun)
+        })
+        .await
+    }
+
+    async fn transactions(&mut self, written: Written, slice: &Slice) -> Result<Vec<Duration>, BenchError> {
+        let slice = slice.clone();
+        self.run(move |source, connection| {
+            let head = first(&mut source.prepare("SELECT * FROM head")?, &[])?;
+            let mut took = Vec::new();
+            for append in rows(source, written)? {
+                slice.check()?;
+                let begun = Instant::now();
+                connection.execute_batch("BEGIN IMMEDIATE")?;
+                insert_into(connection, "head", std::iter::once(&head))?;
+                insert(connection, &[append])?;
+                connection.execute_batch("COMMIT")?;
+                took.push(begun.elapsed());
+            }
+            Ok(took)
+        })
+        .await
+    }
+}
+
+/// What the event store has written, append by append: a registration is one event.
+fn rows(source: &Connection, written: Written) -> Result<Vec<AppendRows>, BenchError> {
+    let mut events =
+        source.prepare("SELECT * FROM events WHERE position > ?1 AND position <= ?2 ORDER BY position")?;
+    let stream_at = events.column_index("stream")?;
+    let mut vault = source.prepare("SELECT * FROM vault WHERE stream = ?1")?;
+    let mut claims = source.prepare("SELECT * FROM claims WHERE stream = ?1")?;
+    let bounds = params![written.after.to_i64(), written.until.to_i64()];
+    let mut appends = Vec::new();
+    for event in all(&mut events, bounds)? {
+        let stream = event.get(stream_at).cloned().unwrap_or(Value::Null);
+        let of_stream: &[&dyn rusqlite::ToSql] = &[&stream];
+        appends.push(AppendRows {
+            vault: first(&mut vault, of_stream)?,
+            claims: all(&mut claims, of_stream)?,
+            event,
+        });
+    }
+    Ok(appends)
+}
+
+fn all(statement: &mut Statement<'_>, parameters: &[&dyn rusqlite::ToSql]) -> Result<Vec<Row>, BenchError> {
+    let columns = statement.column_count();
+    let found =
+        statement.query_map(parameters, |row| (0..columns).map(|column| row.get(column)).collect())?;
+    Ok(found.collect::<Result<_, _>>()?)
+}
+
+fn first(statement: &mut Statement<'_>, parameters: &[&dyn rusqlite::ToSql]) -> Result<Row, BenchError> {
+    let found = all(statement, parameters)?.into_iter().next();
+    found.ok_or_else(|| BenchError::Void("a row of the event store is missing".to_owned()))
+}
+
+/// Table by table, as anybody would who has them all.
+fn insert(connection: &Connection, appends: &[AppendRows]) -> Result<(), BenchError> {
+    insert_into(connection, "vault", appends.iter().map(|append| &append.vault))?;
+    insert_into(connection, "claims", appends.iter().flat_map(|append| &append.claims))?;
+    insert_into(connection, "events", appends.iter().map(|append| &append.event))
+}
+
+/// Rows of one table. There is a single head, which takes the place of the one before.
+fn insert_into<'a>(
+    connection: &Connection,
+    table: &str,
+    rows: impl Iterator<Item = &'a Row> + Clone,
+) -> Result<(), BenchError> {
+    let columns = rows.clone().next().map_or(0, Vec::len);
+    let verb = if table == "head" { "REPLACE" } else { "INSERT" };
+    let sql = format!("{verb} INTO {table} VALUES ({})", vec!["?"; columns].join(", "));
+    let mut statement = connection.prepare_cached(&sql)?;
+    for row in rows {
+        statement.execute(params_from_iter(row))?;
+    }
+    Ok(())
+}

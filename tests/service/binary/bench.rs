@@ -1,0 +1,155 @@
+//! `aegis bench`: figures for programs and for people, and nothing left behind or touched, however it ends.
+
+use std::fs;
+use std::path::Path;
+
+use mongodb::Client;
+use rustix::process::{Pid, Signal, test_kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::{Installation, Store, dump, on_both_stores, on_one_store, until};
+
+on_both_stores! {
+    figures_come_in_the_form_of_the_contract_and_nothing_is_left
+    an_interrupted_run_leaves_nothing_behind
+}
+
+mod throwaway {
+    use super::{
+        a_killed_run_leaves_neither_folder_nor_server, a_mongodb_that_is_named_is_started_and_removed,
+        on_one_store, without_a_mongodb_its_figures_say_so,
+    };
+
+    on_one_store! { mongo:
+        a_mongodb_that_is_named_is_started_and_removed
+        a_killed_run_leaves_neither_folder_nor_server
+        without_a_mongodb_its_figures_say_so
+    }
+}
+
+/// An installation whose temporary files go to a folder of their own.
+fn installation(store: Store) -> (Installation, TempDir) {
+    let folder = TempDir::new().unwrap();
+    let installation = Installation::of(store).with("TMPDIR", folder.path().to_str().unwrap());
+    (installation, folder)
+}
+
+fn kind(store: &Store) -> &'static str {
+    if store.mongo_address().is_some() { "mongodb" } else { "sqlite" }
+}
+
+fn is_empty(folder: &Path) -> bool {
+    fs::read_dir(folder).unwrap().next().is_none()
+}
+
+/// Waits until no benchmark has a database on the server. Tests beside this one may have some for a while.
+async fn no_scratch_databases(store: &Store) {
+    let Some((url, _)) = store.mongo_address() else { return };
+    let client = Client::with_uri_str(url).await.unwrap();
+    until("the removal of scratch databases", async || {
+        let names = client.list_database_names().await.unwrap();
+        names.iter().all(|name| !name.starts_with("aegis_bench")).then_some(())
+    })
+    .await;
+}
+
+#[track_caller]
+fn assert_measured(figures: &[Value], store: &str) {
+    let names: Vec<_> = figures.iter().map(|figure| figure["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["append_alone", "append_grouped"]);
+    for figure in figures {
+        assert_eq!(figure["store"], store);
+        let number = |name: &str| figure[name].as_f64().unwrap_or_else(|| panic!("no {name}: {figure}"));
+        let [value, limit, ratio, target] = ["value", "limit", "ratio", "target"].map(number);
+        assert!(value > 0.0 && limit > 0.0 && target > 0.0, "{figure}");
+        assert!((ratio - value / limit).abs() <= 0.001 + ratio * 0.01, "{figure}");
+        assert!(figure["pass"].is_boolean() && figure["rounds"] == 11, "{figure}");
+    }
+}
+
+async fn figures_come_in_the_form_of_the_contract_and_nothing_is_left(store: Store) {
+    let (installation, folder) = installation(store.clone());
+    let mut service = installation.serve().await;
+    assert!(service.terminate().await.success());
+    let before = dump(&store).await;
+    let kind = kind(&store);
+    let json = installation.json(&["bench", "--store", kind, "--seconds", "0.5"]).await;
+    assert_eq!(json.len(), 1, "one object: {json:?}");
+    assert_measured(json[0]["figures"].as_array().unwrap(), kind);
+    let shown =
+        installation.done(&["bench", "--store", kind, "--seconds", "0.5", "--only", "append_alone"]).await;
+    for word in ["FIGURE", "append_alone", "ratio <= 1.5", "11 rounds", "one registration after the other"] {
+        assert!(shown.stdout.contains(word), "{word} is missing from {shown:?}");
+    }
+    assert!(!shown.stdout.contains("append_grouped"), "{shown:?}");
+    assert!(is_empty(folder.path()), "the scratch folder is left");
+    no_scratch_databases(&store).await;
+    assert!(before == dump(&store).await, "the database was changed");
+}
+
+async fn an_interrupted_run_leaves_nothing_behind(store: Store) {
+    let (installation, folder) = installation(store.clone());
+    let mut run = installation.start(&["bench", "--store", kind(&store), "--seconds", "3000"]);
+    until("a scratch database", async || has_scratch_database(&store, folder.path()).await.then_some(()))
+        .await;
+    let status = run.signal(Signal::INT).await;
+    assert_eq!(status.code(), Some(1), "{}", run.said());
+    assert!(run.said().contains("aegis: interrupted"), "{}", run.said());
+    assert!(is_empty(folder.path()), "the scratch folder is left");
+    no_scratch_databases(&store).await;
+}
+
+/// Whether the measuring has begun, as its database shows.
+async fn has_scratch_database(store: &Store, folder: &Path) -> bool {
+    if let Some((url, _)) = store.mongo_address() {
+        let names = Client::with_uri_str(url).await.unwrap().list_database_names().await.unwrap();
+        names.iter().any(|name| name.starts_with("aegis_bench"))
+    } else {
+        let scratch = fs::read_dir(folder).unwrap().next();
+        scratch.is_some_and(|scratch| scratch.unwrap().path().join("database_0/raw.db").exists())
+    }
+}
+
+async fn a_killed_run_leaves_neither_folder_nor_server() {
+    let (installation, folder) = installation(Store::sqlite());
+    let executable = testkit::mongod().await;
+    let installation = installation.with("AEGIS_MONGOD", executable.to_str().unwrap());
+    let run = installation.start(&["bench", "--store", "mongodb", "--seconds", "3000"]);
+    until("the measuring", async || run.said().contains("measuring").then_some(())).await;
+    let scratch = fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
+    // It names itself in its lock while it runs.
+    let server: i32 = fs::read_to_string(scratch.join("mongod/mongod.lock")).unwrap().trim().parse().unwrap();
+    let runs = || test_kill_process(Pid::from_raw(server).unwrap()).is_ok();
+    assert!(runs());
+    run.kill();
+    until("the end of the server", async || (!runs()).then_some(())).await;
+    until("the removal of the folder", async || is_empty(folder.path()).then_some(())).await;
+}
+
+async fn a_mongodb_that_is_named_is_started_and_removed() {
+    let (installation, folder) = installation(Store::sqlite());
+    let executable = testkit::mongod().await;
+    let installation = installation.with("AEGIS_MONGOD", executable.to_str().unwrap());
+    let json = installation.json(&["bench", "--store", "mongodb", "--seconds", "0.5"]).await;
+    assert_measured(json[0]["figures"].as_array().unwrap(), "mongodb");
+    assert!(is_empty(folder.path()), "the server's folder is left");
+}
+
+async fn without_a_mongodb_its_figures_say_so() {
+    let (installation, _folder) = installation(Store::sqlite());
+    let installation = installation.with("AEGIS_MONGOD", "/nowhere/mongod");
+    let arguments = ["bench", "--seconds", "0.5", "--only", "append_alone"];
+    let figures = installation.json(&arguments).await[0]["figures"].clone();
+    assert_eq!((&figures[0]["store"], figures[0]["pass"].is_boolean()), (&"sqlite".into(), true));
+    let missing = &figures[1];
+    assert_eq!(missing["store"], "mongodb");
+    assert!(missing["value"].is_null() && missing["pass"].is_null(), "{missing}");
+    let shown = installation.done(&[&arguments[..], &["--store", "mongodb"]].concat()).await.stdout;
+    for said in [missing["note"].as_str().unwrap(), &shown] {
+        for word in ["/nowhere/mongod", "MONGODB_URL", "AEGIS_MONGOD"] {
+            assert!(said.contains(word), "{word} is missing from {said}");
+        }
+    }
+    assert!(shown.contains("not measured"), "{shown}");
+}

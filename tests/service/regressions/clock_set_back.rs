@@ -1,0 +1,51 @@
+//! The clock of a machine is set back by an hour. Where times decide, events are skipped or come in another order
+//! (Occurrent #199, Axon), and tokens that were ended come back to life.
+
+use jiff::ToSpan;
+use store::Ambient;
+
+use crate::support::{PASSWORD, Store, TestApp, assert_no_gap, credentials, on_both_stores};
+
+on_both_stores! {
+    a_clock_that_is_set_back_an_hour_changes_no_order_and_no_right
+}
+
+async fn a_clock_that_is_set_back_an_hour_changes_no_order_and_no_right(store: Store) {
+    let app = TestApp::start(store).await;
+    let start = Ambient::system().now();
+    app.clock.set(start);
+    let (admin, ada) = (app.admin().await, app.sign_up("ada").await);
+    let before = admin.whole_log().await.len();
+
+    app.clock.set(start - 1.hour());
+    // What was issued in the future is good, and so is what is issued now.
+    app.me(&ada.token).await.expect(200);
+    let fresh = app.token_of(&ada.email).await;
+    app.me(&fresh).await.expect(200);
+    let twin = app.post("/auth/signup").json(&credentials("ada")).send().await;
+    assert_eq!(twin.code(400), "email_taken");
+    let bob = app.sign_up("bob").await;
+    app.me(&bob.token).await.expect(200);
+
+    // What ends tokens ends those of both times, and for good.
+    admin.deactivate(&ada.id).send().await.expect(200);
+    for token in [&ada.token, &fresh] {
+        assert_eq!(app.me(token).await.code(403), "inactive_user");
+    }
+    admin.reactivate(&ada.id).send().await.expect(200);
+    app.clock.set(start - 30.minutes());
+    for token in [&ada.token, &fresh] {
+        assert_eq!(app.me(token).await.code(403), "token_revoked");
+    }
+    app.log_in(&ada.email, PASSWORD).await.expect(200);
+    app.clock.set(start + 1.second());
+    app.sign_up("carol").await;
+
+    let log = admin.whole_log().await;
+    assert_no_gap(&log);
+    let times: Vec<_> = log.iter().map(|event| event["time"].as_str().unwrap()).collect();
+    assert!(times.is_sorted(), "{times:?}");
+    let (last, meanwhile) = times[before..].split_last().unwrap();
+    assert!(meanwhile.iter().all(|time| *time == times[before - 1]), "time stands still: {times:?}");
+    assert!(last > &times[before - 1], "and goes on: {times:?}");
+}

@@ -1,0 +1,88 @@
+//! Somebody drops a collection that the service is using. Drivers have looped on the change stream's end (RUST-2465), or
+//! gone on as if nothing were missing: to whoever reads them, rows that were dropped are users who never were.
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    PASSWORD, Store, TestApp, User, captured_logs, credentials, on_both_stores, on_one_store, until,
+};
+
+on_both_stores! {
+    a_read_model_that_is_dropped_hides_nobody_and_a_restart_brings_it_back
+    checkpoints_that_are_dropped_are_missed
+}
+
+on_one_store! { mongo_alone:
+    a_database_that_is_dropped_is_missed
+}
+
+/// What readiness says once it has noticed.
+async fn unready(app: &TestApp) -> Value {
+    let unready = async || Some(app.readiness().await).filter(|answer| answer.status() == 503);
+    let body = until("the loss to be noticed", unready).await.json();
+    app.get("/health").send().await.expect(200);
+    body
+}
+
+async fn assert_recovers(app: &TestApp, users: &[&User]) {
+    until("readiness", async || Some(app.readiness().await).filter(|answer| answer.status() == 200)).await;
+    for user in users {
+        app.me(&user.token).await.expect(200);
+        app.log_in(&user.email, PASSWORD).await.expect(200);
+    }
+}
+
+#[track_caller]
+fn assert_logged(name: &str) {
+    let logs = captured_logs();
+    assert!(logs.contains(&format!("`{name}` was dropped")), "it is not said that {name} was dropped");
+}
+
+async fn a_read_model_that_is_dropped_hides_nobody_and_a_restart_brings_it_back(store: Store) {
+    let app = TestApp::start(store).await;
+    let (ada, bob) = (app.sign_up("ada").await, app.sign_up("bob").await);
+    app.store().drop_table("users_1").await;
+    let body = unready(&app).await;
+    assert!(["gone", "halted", "unknown"].contains(&body["users"].as_str().unwrap()), "{body}");
+    assert_logged("users_1");
+    for answer in [app.me(&ada.token).await, app.log_in(&bob.email, PASSWORD).await] {
+        assert!([500, 503].contains(&answer.status()), "nobody is said to be unknown: {}", answer.text());
+    }
+    // The log goes on; but no row is written into a table that would look whole.
+    app.post("/auth/signup").json(&credentials("carol")).send().await.expect(201);
+    let carol = app.log_in("carol@example.com", PASSWORD).await;
+    assert!([500, 503].contains(&carol.status()), "{}", carol.text());
+    assert!(!app.store().has_table("users_1").await, "the table was made anew");
+
+    let restarted = app.second_node().await;
+    assert_recovers(&restarted, &[&ada, &bob]).await;
+    restarted.log_in("carol@example.com", PASSWORD).await.expect(200);
+    // Those that were not restarted hear of it.
+    assert_recovers(&app, &[&ada, &bob]).await;
+    let dave = app.sign_up("dave").await;
+    restarted.me(&dave.token).await.expect(200);
+}
+
+async fn checkpoints_that_are_dropped_are_missed(store: Store) {
+    let app = TestApp::start(store).await;
+    let ada = app.sign_up("ada").await;
+    app.store().drop_table("projections").await;
+    let body = unready(&app).await;
+    assert_eq!(body["database"], "damaged", "{body}");
+    assert_logged("projections");
+    app.me(&ada.token).await.expect(200);
+    let restarted = app.second_node().await;
+    assert_recovers(&restarted, &[&ada]).await;
+    let bob = restarted.sign_up("bob").await;
+    restarted.me(&bob.token).await.expect(200);
+}
+
+async fn a_database_that_is_dropped_is_missed() {
+    let app = TestApp::start(Store::mongo().await).await;
+    app.sign_up("ada").await;
+    app.store().drop_everything().await;
+    assert_eq!(unready(&app).await["database"], json!("damaged"));
+    let refused = app.post("/auth/signup").json(&credentials("bob")).send().await;
+    assert_eq!(refused.status(), 500, "{}", refused.text());
+    assert_logged("events");
+}

@@ -1,0 +1,63 @@
+//! A reader of the feed comes back again and again while others write. In the hand-over from what is stored to what
+//! happens now, events fall through or come twice (Occurrent #199 and ADR 28, Marten #4953).
+
+use aegis::command::SignUp;
+use domain::{EmailAddress, PasswordHash, Username};
+use futures::future::join_all;
+
+use crate::support::{Client, Store, TestApp, User, on_both_stores};
+
+on_both_stores! {
+    whoever_comes_back_to_the_feed_under_load_misses_nothing_and_sees_nothing_twice
+}
+
+const WRITERS: usize = 8;
+const EACH: usize = 30;
+const READERS: usize = 4;
+
+async fn whoever_comes_back_to_the_feed_under_load_misses_nothing_and_sees_nothing_twice(store: Store) {
+    let app = TestApp::start(store).await;
+    let nodes = [&app, &app.second_node().await];
+    let admin = app.admin().await;
+    let head = async || app.node().store.head().await.unwrap().position.get();
+    let last = head().await + u64::try_from(WRITERS * EACH).unwrap();
+    let writing = join_all((0..WRITERS).map(|writer| write(nodes[writer % 2], writer)));
+    let reading = join_all((0..READERS).map(|reader| read(nodes, &admin, reader, last)));
+    let (_, seen) = tokio::join!(writing, reading);
+    for (reader, seen) in seen.into_iter().enumerate() {
+        assert!(seen.iter().copied().eq(1..=last), "reader {reader}: {seen:?}");
+    }
+    assert_eq!(head().await, last);
+}
+
+/// Signs users up, one after the other: the load comes from several who do.
+async fn write(node: &TestApp, writer: usize) {
+    for number in 0..EACH {
+        let name = format!("user{writer}x{number}");
+        let sign_up = SignUp {
+            email: EmailAddress::parse(&format!("{name}@example.com")).unwrap(),
+            username: Username::parse(&name).unwrap(),
+            password_hash: PasswordHash::new("$argon2id$none".to_owned()).unwrap(),
+        };
+        node.node().users.sign_up("test", None, sign_up).await.unwrap();
+    }
+}
+
+/// Reads up to `last`, a few events at a time, now at one node and now at the other: every position it has seen.
+async fn read(nodes: [&TestApp; 2], admin: &User, reader: usize, last: u64) -> Vec<u64> {
+    let mut seen: Vec<u64> = Vec::new();
+    for round in reader.. {
+        let resumed = seen.last().copied().unwrap_or(0);
+        if resumed == last {
+            break;
+        }
+        let node: &Client = nodes[round % 2];
+        let stream = admin.at(node).get("/events/stream").header("Last-Event-ID", &resumed.to_string());
+        let mut stream = stream.open().await;
+        // Each reader in steps of its own, so that they break off at different places.
+        let step = u64::try_from(1 + round * 7 % 11).unwrap();
+        let wanted = usize::try_from(step.min(last - resumed)).unwrap();
+        seen.extend(stream.positions(wanted).await);
+    }
+    seen
+}

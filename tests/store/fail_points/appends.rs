@@ -1,0 +1,222 @@
+//! An append whose commands fail, each in turn.
+
+use store::conformance::world::{append, email, put};
+use store::{AppendError, Appended, EventStore, Expected, Position, StreamId, StreamWrite};
+use testkit::MongodServer;
+
+use super::fault::Fault::{
+    Closed, Conflict, Interrupted, Silent, Slow, Transient, Unanswered, UnknownCommit, WriteConcern,
+};
+use super::fault::{Place, SUBJECT};
+use super::run::Outcome::{self, Done, NotDone, Open, Unknown, UnknownButDone};
+use super::run::{Case, LateRow, Row, Told, cases, try_all};
+use crate::support::{Mongo, Process, assert_sound};
+
+/// The first command of the transaction.
+const HEAD: Place = on("findAndModify", "head");
+const VERSIONS: Place = on("aggregate", "events");
+const CLAIMS: Place = on("find", "vault");
+const RELEASE: Place = on("update", "vault");
+const TAKE: Place = on("insert", "vault");
+const EVENTS: Place = on("insert", "events");
+const NEW_HEAD: Place = on("update", "head");
+const COMMIT: Place = Place { command: "commitTransaction", collection: None };
+/// The key of a stream that exists is read before the transaction.
+const KEY: Place = CLAIMS;
+
+const fn on(command: &'static str, collection: &'static str) -> Place {
+    Place { command, collection: Some(collection) }
+}
+
+/// A statement of a transaction has no write concern of its own: where the server complains of one all the same, the
+/// driver may pass over it, since it is the commit that counts. To `find` the server cannot attach the complaint.
+const ROWS: &[Row] = &[
+    (HEAD, Transient, [Done, Done, NotDone]),
+    (HEAD, UnknownCommit, [NotDone, NotDone, NotDone]),
+    (HEAD, Conflict, [Done, Done, NotDone]),
+    (HEAD, Interrupted, [Done, Done, NotDone]),
+    (HEAD, Closed, [Done, Done, NotDone]),
+    (HEAD, WriteConcern, [NotDone, NotDone, NotDone]),
+    (HEAD, Slow, [Done, Done, Done]),
+    (VERSIONS, Transient, [Done, Done, NotDone]),
+    (VERSIONS, UnknownCommit, [NotDone, NotDone, NotDone]),
+    (VERSIONS, Conflict, [Done, Done, NotDone]),
+    (VERSIONS, Interrupted, [Done, Done, NotDone]),
+    (VERSIONS, Closed, [Done, Done, NotDone]),
+    (VERSIONS, WriteConcern, [Done, Done, Done]),
+    (VERSIONS, Slow, [Done, Done, Done]),
+    (CLAIMS, Transient, [Done, Done, NotDone]),
+    (CLAIMS, UnknownCommit, [NotDone, NotDone, NotDone]),
+    (CLAIMS, Conflict, [Done, Done, NotDone]),
+    (CLAIMS, Interrupted, [Done, Done, NotDone]),
+    (CLAIMS, Closed, [Done, Done, NotDone]),
+    (CLAIMS, Slow, [Done, Done, Done]),
+    (RELEASE, Transient, [Done, Done, NotDone]),
+    (RELEASE, UnknownCommit, [NotDone, NotDone, NotDone]),
+    (RELEASE, Conflict, [Done, Done, NotDone]),
+    (RELEASE, Interrupted, [Done, Done, NotDone]),
+    (RELEASE, Closed, [Done, Done, NotDone]),
+    (RELEASE, WriteConcern, [Done, Done, Done]),
+    (RELEASE, Slow, [Done, Done, Done]),
+    (TAKE, Transient, [Done, Done, NotDone]),
+    (TAKE, UnknownCommit, [NotDone, NotDone, NotDone]),
+    (TAKE, Conflict, [Done, Done, NotDone]),
+    (TAKE, Interrupted, [Done, Done, NotDone]),
+    (TAKE, Closed, [Done, Done, NotDone]),
+    (TAKE, WriteConcern, [NotDone, NotDone, NotDone]),
+    (TAKE, Slow, [Done, Done, Done]),
+    (EVENTS, Transient, [Done, Done, NotDone]),
+    (EVENTS, UnknownCommit, [NotDone, NotDone, NotDone]),
+    (EVENTS, Conflict, [Done, Done, NotDone]),
+    (EVENTS, Interrupted, [Done, Done, NotDone]),
+    (EVENTS, Closed, [Done, Done, NotDone]),
+    (EVENTS, WriteConcern, [NotDone, NotDone, NotDone]),
+    (EVENTS, Slow, [Done, Done, Done]),
+    (NEW_HEAD, Transient, [Done, Done, NotDone]),
+    (NEW_HEAD, UnknownCommit, [NotDone, NotDone, NotDone]),
+    (NEW_HEAD, Conflict, [Done, Done, NotDone]),
+    (NEW_HEAD, Interrupted, [Done, Done, NotDone]),
+    (NEW_HEAD, Closed, [Done, Done, NotDone]),
+    (NEW_HEAD, WriteConcern, [NotDone, NotDone, NotDone]),
+    (NEW_HEAD, Slow, [Done, Done, Done]),
+    (COMMIT, Transient, [Done, Open, Open]),
+    (COMMIT, UnknownCommit, [Done, Done, Unknown]),
+    (COMMIT, Conflict, [Done, Open, Open]),
+    (COMMIT, Interrupted, [Done, Done, Unknown]),
+    (COMMIT, Closed, [Done, Done, Unknown]),
+    (COMMIT, WriteConcern, [Done, Done, UnknownButDone]),
+    (COMMIT, Slow, [Done, Done, Done]),
+];
+
+const LATE_ROWS: &[LateRow] = &[
+    (HEAD, Silent, NotDone),
+    (VERSIONS, Silent, NotDone),
+    (CLAIMS, Silent, NotDone),
+    (RELEASE, Silent, NotDone),
+    (TAKE, Silent, NotDone),
+    (EVENTS, Silent, NotDone),
+    (NEW_HEAD, Silent, NotDone),
+    (COMMIT, Silent, Unknown),
+    (COMMIT, Unanswered, UnknownButDone),
+];
+
+/// The driver repeats a read outside of transactions once, if the connection broke.
+const KEY_ROWS: &[Row] = &[
+    (KEY, Transient, [NotDone, NotDone, NotDone]),
+    (KEY, UnknownCommit, [NotDone, NotDone, NotDone]),
+    (KEY, Conflict, [NotDone, NotDone, NotDone]),
+    (KEY, Interrupted, [NotDone, NotDone, NotDone]),
+    (KEY, Closed, [Done, NotDone, NotDone]),
+    (KEY, Slow, [Done, Done, Done]),
+];
+
+const LATE_KEY_ROWS: &[LateRow] = &[(KEY, Silent, NotDone)];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_befalls_an_append_it_happens_once_or_not_at_all_and_the_caller_is_told_the_truth() {
+    try_all(cases(ROWS, LATE_ROWS), attempt).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_befalls_the_reading_of_a_key_the_append_is_known_not_to_have_happened() {
+    try_all(cases(KEY_ROWS, LATE_KEY_ROWS), attempt_with_key).await;
+}
+
+async fn attempt(server: &MongodServer, case: Case) {
+    let arena = Arena::new(server).await;
+    // One stream gives its claim back, another that is new takes one: every command of an append is needed.
+    let world = &arena.mongo.world;
+    let release = StreamWrite {
+        release: vec![email(OLD)],
+        ..StreamWrite::new(arena.stream.clone(), Expected::Exactly(1), vec![world.plain_event()])
+    };
+    arena.try_append(server, case, vec![release, world.claiming(&world.stream(), NEW)]).await;
+}
+
+async fn attempt_with_key(server: &MongodServer, case: Case) {
+    let arena = Arena::new(server).await;
+    let change = StreamWrite {
+        release: vec![email(OLD)],
+        take: vec![email(NEW)],
+        ..arena.mongo.world.write(&arena.stream, Expected::Exactly(1))
+    };
+    arena.try_append(server, case, vec![change]).await;
+}
+
+/// The claim that the append gives back.
+const OLD: &str = "old@example.com";
+/// The claim that it takes.
+const NEW: &str = "new@example.com";
+
+/// A log with a stream that holds a claim, and two processes.
+struct Arena {
+    mongo: Mongo,
+    subject: Process,
+    observer: Process,
+    stream: StreamId,
+}
+
+impl Arena {
+    async fn new(server: &MongodServer) -> Self {
+        let mongo = Mongo::on(server);
+        let (subject, observer) = (mongo.process(SUBJECT).await, mongo.process("observer").await);
+        let stream = mongo.world.stream();
+        put(&subject.store, [mongo.world.claiming(&stream, OLD)]).await.unwrap();
+        Self { mongo, subject, observer, stream }
+    }
+
+    async fn try_append(&self, server: &MongodServer, case: Case, writes: Vec<StreamWrite>) {
+        let namespace = case.place.collection.map(|collection| self.mongo.namespace(collection));
+        let fail_point = case.fault.set(server, case.failing, case.place, namespace).await;
+        let events = writes.len();
+        let answer = self.subject.store.append(&append(writes)).await;
+        let met = fail_point.clear().await;
+        assert!(met > 0, "the fault was not met");
+        // Whatever was still under way is settled by this: no two transactions hold the head.
+        let next = self.append_plainly(&self.subject.store).await;
+        let happened = self.check_answer(case.expected, &answer).await;
+        let before = if happened { 1 + events } else { 1 };
+        assert_eq!(next.position, Position::new(u64::try_from(before).unwrap() + 1), "the next append");
+        self.append_plainly(&self.observer.store).await;
+        self.check_claims(happened).await;
+        let log = assert_sound(&self.observer.store).await;
+        assert_eq!(log.len(), before + 3, "events in the log");
+        assert_eq!(log, assert_sound(&self.subject.store).await, "both processes read the same");
+    }
+
+    async fn append_plainly(&self, store: &EventStore) -> Appended {
+        let world = &self.mongo.world;
+        let write = StreamWrite::new(world.stream(), Expected::NoStream, vec![world.plain_event()]);
+        put(store, [write]).await.expect("the log goes on")
+    }
+
+    /// Whether the append happened; what the caller was told must be so.
+    async fn check_answer(&self, expected: Outcome, answer: &Result<Appended, AppendError>) -> bool {
+        let versions = self.observer.store.read_stream(&self.stream).await.unwrap().len();
+        let happened = versions == 2;
+        assert!(happened || versions == 1, "the stream has {versions} events");
+        let told = match (answer, happened) {
+            (Ok(_), true) => Told::Done,
+            (Err(AppendError::Store(error)), false) if error.is_transient() => Told::NotDone,
+            (Err(AppendError::Unknown(_)), true) => Told::UnknownButDone,
+            (Err(AppendError::Unknown(_)), false) => Told::UnknownAndNotDone,
+            _ => panic!("the caller was told {answer:?}, but happened: {happened}"),
+        };
+        assert!(expected.allows(told), "{told:?}: {answer:?}");
+        happened
+    }
+
+    /// The claims are as the events say, by trying to take them.
+    async fn check_claims(&self, happened: bool) {
+        let free = if happened { OLD } else { NEW };
+        for claim in [OLD, NEW] {
+            let world = &self.mongo.world;
+            let taken = put(&self.observer.store, [world.claiming(&world.stream(), claim)]).await;
+            match taken {
+                Ok(_) if claim == free => {}
+                Err(AppendError::ClaimTaken { kind: "email" }) if claim != free => {}
+                wrong => panic!("taking {claim}, happened: {happened}: {wrong:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! A writer is given its place in the log and then takes long to commit. Another is given the next place and commits
+//! first; readers move on past it, and never see what the slow one wrote. (Marten, Eventuous, NEventStore, Axon: the
+//! position is given out before the commit, so that it is not the order of commits.)
+
+use futures::future::join_all;
+use mongodb::bson::{Document, doc};
+use store::conformance::world::{PATIENCE, after, put};
+use store::{EventStore, Expected, Position, Recorded};
+use testkit::{FailPoint, Failing, MongodServer};
+
+use crate::support::{Mongo, assert_sound};
+
+/// How many appends the fast writer does meanwhile.
+const FAST: usize = 6;
+
+/// Its commit is held back: events and new head are written, and nobody sees them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_writer_that_is_slow_to_commit_keeps_its_place() {
+    let held = doc! { "failCommands": ["commitTransaction"], "appName": "slow" };
+    let positions = race("slow", "fast", held, 1_500).await;
+    assert_eq!(positions[0], 1, "it was the first to touch the head");
+}
+
+/// It has its place, and then does not go on for so long that the other one ends its transaction. It begins anew.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_writer_that_stands_still_gets_another_place() {
+    let held = doc! { "failCommands": ["insert"], "appName": "aegis" };
+    race("aegis", "aegis", held, 5_000).await;
+}
+
+/// The positions that the slow writer, then the fast one, was told; a follower has seen each event once and in order.
+async fn race(slow: &str, fast: &str, mut held: Document, milliseconds: i32) -> Vec<u64> {
+    let server = MongodServer::replica_set().await;
+    let mongo = Mongo::on(&server);
+    let world = &mongo.world;
+    let (slow, fast) = (mongo.process(slow).await.store, mongo.process(fast).await.store);
+    let follower = mongo.process("follower").await.store;
+    held.extend(doc! { "blockConnection": true, "blockTimeMS": milliseconds });
+    let fail_point = FailPoint::command(&server, Failing::Times(1), held).await;
+
+    let write = || [world.write(&world.stream(), Expected::NoStream)];
+    let writing = async {
+        let appending = put(&slow, write());
+        let overtaking = async {
+            fail_point.met(1).await;
+            join_all((0..FAST).map(|_| put(&fast, write()))).await
+        };
+        let (first, others) = tokio::join!(appending, overtaking);
+        let done = std::iter::once(first).chain(others);
+        done.map(|done| done.expect("nobody fails").position.get()).collect::<Vec<_>>()
+    };
+    let both = async { tokio::join!(writing, follow(&follower, FAST + 1)) };
+    let (positions, seen) = tokio::time::timeout(PATIENCE, both).await.unwrap();
+    let mut sorted = positions.clone();
+    sorted.sort_unstable();
+    assert!(sorted.iter().copied().eq((1..).take(FAST + 1)), "{positions:?}");
+    assert_eq!(seen, assert_sound(&fast).await, "what the follower has seen");
+    positions
+}
+
+/// Reads whatever is new until so many events have come. A position that is passed over is an error of the read.
+async fn follow(store: &EventStore, count: usize) -> Vec<Recorded> {
+    let mut seen: Vec<Recorded> = Vec::new();
+    while seen.len() < count {
+        let last = seen.last().map_or(Position::START, |event| event.envelope.position);
+        seen.extend(after(store, last).await);
+        tokio::task::yield_now().await;
+    }
+    seen
+}

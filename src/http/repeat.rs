@@ -2,15 +2,21 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use store::IdempotencyKey;
 use store::vault::ClaimHash;
+use tokio::time::{Instant, timeout_at};
 
 use super::extract::Sent;
 use super::problem::Problem;
 use super::state::HttpState;
 use crate::app::Node;
 use crate::command::UserState;
+
+/// The longest time until it is known, or told to be unknown, what a write has come to. Each step of it has its own
+/// bound; this one keeps their sum below the ten seconds that clients are promised.
+const LONGEST: Duration = Duration::from_millis(9_500);
 
 /// Does a write, unless it is a repetition; then gives what the first came to. Waits until whoever asked can read it
 /// back.
@@ -21,13 +27,17 @@ pub(super) async fn once(
     write: impl AsyncFnOnce(Option<IdempotencyKey>) -> Result<UserState, Problem>,
 ) -> Result<UserState, Problem> {
     let node = state.app.node()?;
+    let deadline = Instant::now() + LONGEST;
     let user = match sent.key(caller, &node.store) {
-        None => write(None).await?,
+        None => known_by(deadline, write(None)).await?,
         Some(key) => {
             let _running = state.running.begin(&key).ok_or(Problem::StillRunning)?;
             match first_result(node, &key).await? {
                 Some(first) => first,
-                None => settled(node, &key, write(Some(key)).await).await?,
+                None => {
+                    let done = known_by(deadline, write(Some(key))).await;
+                    settled(node, &key, done, deadline).await?
+                }
             }
         }
     };
@@ -37,17 +47,31 @@ pub(super) async fn once(
     Ok(user)
 }
 
+/// What a write has come to. What was handed over when the time is up is done all the same, waited for or not.
+async fn known_by(
+    deadline: Instant,
+    write: impl Future<Output = Result<UserState, Problem>>,
+) -> Result<UserState, Problem> {
+    timeout_at(deadline, write).await.unwrap_or_else(|_| {
+        Err(Problem::OutcomeUnknown { cause: format!("it was not known within {LONGEST:?}") })
+    })
+}
+
 /// A write that was refused, or changed nothing, may find things so because the first, sent to another node, has just
 /// been done; one of unknown outcome may have been done itself.
 async fn settled(
     node: &Node,
     key: &IdempotencyKey,
     done: Result<UserState, Problem>,
+    deadline: Instant,
 ) -> Result<UserState, Problem> {
     if done.as_ref().is_ok_and(|user| user.position.is_some()) {
         return done;
     }
-    match first_result(node, key).await {
+    let first = timeout_at(deadline, first_result(node, key)).await.unwrap_or_else(|_| {
+        Err(Problem::Unavailable { cause: "whether it was done before was not found in time".to_owned() })
+    });
+    match first {
         Ok(Some(first)) => Ok(first),
         Ok(None) => done,
         Err(problem) => done.and(Err(problem)),

@@ -32,12 +32,11 @@ pub(super) async fn once(
         None => known_by(deadline, write(None)).await?,
         Some(key) => {
             let _running = state.running.begin(&key).ok_or(Problem::StillRunning)?;
-            match first_result(node, &key).await? {
-                Some(first) => first,
-                None => {
-                    let done = known_by(deadline, write(Some(key))).await;
-                    settled(node, &key, done, deadline).await?
-                }
+            if let Some(first) = first_result(node, &key).await? {
+                first
+            } else {
+                let done = known_by(deadline, write(Some(key))).await;
+                settled(node, &key, done, deadline).await?
             }
         }
     };

@@ -14,13 +14,13 @@
 
 mod chance;
 mod check;
+mod elections;
 mod fleet;
 mod full_disk;
 mod journal;
 mod kills;
 mod log;
 mod plan;
-mod primary;
 mod resolve;
 mod summary;
 mod swarm;

@@ -22,7 +22,7 @@ const LONGEST_GAP: Duration = Duration::from_secs(12);
 /// How long a majority is missing.
 const WITHOUT_MAJORITY: Duration = Duration::from_secs(3);
 /// What every service has acknowledged between two losses.
-const BETWEEN: usize = 20;
+const BETWEEN: usize = 10;
 
 /// A way to lose a primary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,14 +74,6 @@ async fn lose_primaries(plan: Plan) {
         siege.check(&fleet).await;
     }
     siege.raise(test, &fleet).await;
-    for r in desk.journal.records() {
-        for a in &r.attempts {
-            if a.answered - a.sent > Duration::from_secs(6) {
-                eprintln!("SLOW {:?} {r:?}", a.answered - a.sent);
-                break;
-            }
-        }
-    }
     let unanswered = desk.journal.records().into_iter().find(Record::never_answered);
     assert!(unanswered.is_none(), "a client was not answered for {PATIENCE:?}: {unanswered:?}");
     for (loss, gaps) in gaps {
@@ -96,9 +88,7 @@ async fn lose_primaries(plan: Plan) {
 /// Loses the primary in that way, waits until writes go on, and mends the set. Gives the longest time in which one of the
 /// services acknowledged no write, of that in which it could have.
 async fn lose_primary(loss: Loss, set: &mut ReplicaSet, desk: &Desk, chance: &mut Chance) -> Duration {
-    eprintln!("{:?} begin {loss:?}", desk.journal.now());
     let primary = set.whole().await;
-    eprintln!("{:?} whole", desk.journal.now());
     works_again(desk, BETWEEN, desk.journal.now()).await;
     sleep(chance.between(Duration::ZERO, Duration::from_millis(200))).await;
     let mut since = desk.journal.now();
@@ -127,11 +117,8 @@ async fn lose_primary(loss: Loss, set: &mut ReplicaSet, desk: &Desk, chance: &mu
         Loss::WithMajority => since = lose_majority(set, primary, desk, chance).await,
     }
     let mended = desk.journal.now();
-    eprintln!("{:?} mended", desk.journal.now());
     set.whole().await;
-    eprintln!("{:?} whole", desk.journal.now());
     works_again(desk, 5, mended).await;
-    eprintln!("{:?} done", desk.journal.now());
     let gap_of = |service| summary::longest_gap(&desk.journal, Some(service), since);
     (0..desk.services.len()).map(gap_of).max().unwrap()
 }

@@ -39,11 +39,12 @@ pub(crate) struct Attempt {
     pub(crate) outcome: Outcome,
 }
 
-/// A write and everything that was heard of it, in order. Every attempt carries the same key.
+/// A write and everything that was heard of it, in order. Every attempt carries the same key. One without a key is sent
+/// once: whether it was done is then for the log alone to tell.
 #[derive(Clone, Debug)]
 pub(crate) struct Record {
     pub(crate) write: Write,
-    pub(crate) key: String,
+    pub(crate) key: Option<String>,
     pub(crate) attempts: Vec<Attempt>,
 }
 
@@ -103,7 +104,7 @@ impl Record {
         self.attempts.iter().any(silent)
     }
 
-    /// Whether it may or may not have been done, for all that its client knows.
+    /// Whether its client cannot tell if it was done, and may ask.
     pub(crate) fn is_open(&self) -> bool {
         let unknown = |attempt: &Attempt| matches!(attempt.outcome, Outcome::Unknown { .. });
         let settles = |attempt: &Attempt| {
@@ -111,7 +112,7 @@ impl Record {
         };
         let unknown = self.attempts.iter().rposition(unknown);
         let settled = self.attempts.iter().rposition(settles);
-        unknown.is_some_and(|unknown| settled.is_none_or(|settled| settled < unknown))
+        self.key.is_some() && unknown.is_some_and(|unknown| settled.is_none_or(|settled| settled < unknown))
     }
 }
 
@@ -125,11 +126,11 @@ impl Journal {
         self.started.elapsed()
     }
 
-    /// Writes down a write that is about to be sent: its place in the journal, and its key.
-    pub(crate) fn begin(&self, write: Write) -> (usize, String) {
+    /// Writes down a write that is about to be sent: its place in the journal, and its key, if it is to have one.
+    pub(crate) fn begin(&self, write: Write, keyed: bool) -> (usize, Option<String>) {
         let mut records = self.records.lock().unwrap();
         let place = records.len();
-        let key = format!("write-{place}");
+        let key = keyed.then(|| format!("write-{place}"));
         records.push(Record { write, key: key.clone(), attempts: Vec::new() });
         (place, key)
     }

@@ -15,12 +15,15 @@ const KNOWN: usize = 60;
 const AT_ONCE: usize = 8;
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Sends every open write again until its outcome is known. All services must be well.
+/// Sends every open write that has a key again until its outcome is known. All services must be well.
 pub(crate) async fn resolve(desk: &Desk) {
     let records = desk.journal.records();
     let open = records.iter().enumerate().filter(|(_, record)| record.is_open());
-    let known: Vec<_> =
-        records.iter().enumerate().filter(|(_, record)| record.acknowledged().is_some()).collect();
+    let known: Vec<_> = records
+        .iter()
+        .enumerate()
+        .filter(|(_, record)| record.key.is_some() && record.acknowledged().is_some())
+        .collect();
     let step = (known.len() / KNOWN).max(1);
     let again = open.chain(known.into_iter().step_by(step));
     let mut sending = JoinSet::new();
@@ -41,7 +44,8 @@ async fn send_again(desk: Desk, place: usize, record: Record) {
     let started = Instant::now();
     let services = desk.services.len();
     for round in 0.. {
-        let outcome = desk.attempt(place, &record.write, &record.key, (place + round) % services).await;
+        let outcome =
+            desk.attempt(place, &record.write, record.key.as_deref(), (place + round) % services).await;
         if matches!(outcome, Outcome::Done { .. } | Outcome::Unchanged | Outcome::Refused { .. }) {
             return;
         }

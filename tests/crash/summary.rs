@@ -71,7 +71,7 @@ fn resolution(record: &Record) -> &'static str {
         Outcome::Refused { .. } => Some("refused"),
         Outcome::NotDone { .. } | Outcome::Running | Outcome::Unknown { .. } => None,
     });
-    last.unwrap_or("open")
+    last.unwrap_or("without a key")
 }
 
 /// The longest time since then in which a service, or any of them, acknowledged no write.

@@ -21,6 +21,8 @@ const CLIENTS: usize = 6;
 const PAUSE: Duration = Duration::from_millis(12);
 /// How long a client waits after a failure.
 const REST: Duration = Duration::from_millis(60);
+/// One in so many writes is sent without a key, as clients do that cannot send anything again.
+const KEYLESS: usize = 5;
 /// How often a client sends a write again before it leaves it.
 const REPETITIONS: usize = 3;
 
@@ -37,9 +39,17 @@ pub(crate) struct Desk {
 
 impl Desk {
     /// Sends a write and notes what came of it.
-    pub(crate) async fn attempt(&self, place: usize, write: &Write, key: &str, service: usize) -> Outcome {
-        let request = write.request(&self.services[service], &self.token);
-        let request = request.header("Idempotency-Key", key).within(self.patience);
+    pub(crate) async fn attempt(
+        &self,
+        place: usize,
+        write: &Write,
+        key: Option<&str>,
+        service: usize,
+    ) -> Outcome {
+        let mut request = write.request(&self.services[service], &self.token).within(self.patience);
+        if let Some(key) = key {
+            request = request.header("Idempotency-Key", key);
+        }
         let sent = self.journal.now();
         let outcome = Outcome::of(&request.try_send().await);
         let answered = self.journal.now();
@@ -147,10 +157,10 @@ impl Worker {
     async fn carry_out(&mut self, write: Write) -> Option<String> {
         let pause = self.chance.between(Duration::ZERO, PAUSE);
         sleep(pause).await;
-        let (place, key) = self.desk.journal.begin(write.clone());
+        let (place, key) = self.desk.journal.begin(write.clone(), !self.chance.once_in(KEYLESS));
         let mut service = self.home;
         for _ in 0..=REPETITIONS {
-            match self.desk.attempt(place, &write, &key, service).await {
+            match self.desk.attempt(place, &write, key.as_deref(), service).await {
                 Outcome::Done { told, .. } => return Some(told),
                 Outcome::Unchanged | Outcome::Refused { .. } => return None,
                 Outcome::NotDone { .. } => {
@@ -159,7 +169,7 @@ impl Worker {
                 }
                 Outcome::Running | Outcome::Unknown { .. } => {
                     sleep(REST).await;
-                    if self.stopped() || self.chance.once_in(2) {
+                    if self.stopped() || key.is_none() || self.chance.once_in(2) {
                         return None;
                     }
                     service = self.chance.below(self.desk.services.len());

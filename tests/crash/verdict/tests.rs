@@ -41,7 +41,7 @@ fn sign_up(name: &str, outcomes: &[Outcome]) -> Record {
     };
     Record {
         write: Write::SignUp { name: name.to_owned(), email: format!("{name}@example.com") },
-        key: "key".to_owned(),
+        key: Some("key".to_owned()),
         attempts: (0..).zip(outcomes).map(attempt).collect(),
     }
 }
@@ -66,6 +66,8 @@ fn the_truth_is_no_fault() {
     ];
     assert_eq!(faults(&records, &log), Vec::<String>::new());
     assert!(records[2].is_open() && !records[1].is_open() && !records[3].is_open());
+    let keyless = Record { key: None, ..records[2].clone() };
+    assert!(!keyless.is_open() && faults(&[keyless], &log).is_empty());
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use tempfile::TempDir;
 use testkit::service::{until, within};
 
@@ -114,7 +114,9 @@ fn refusals(desk: &Desk, since: Duration) -> Vec<String> {
 
 /// As `ulimit -f` does it (`RLIMIT_FSIZE`): no file of the process may be written beyond so many bytes.
 fn limit_files(service: Pid, bytes: Option<u64>) {
-    prlimit(Some(service), Resource::Fsize, Rlimit { current: bytes, maximum: None }).unwrap();
+    // The hard limit, which the service has inherited, stays: only root may raise it.
+    let maximum = getrlimit(Resource::Fsize).maximum;
+    prlimit(Some(service), Resource::Fsize, Rlimit { current: bytes.or(maximum), maximum }).unwrap();
 }
 
 /// A file system of a few megabytes; gone when this is dropped, or when the test process ends.

@@ -46,11 +46,12 @@ async fn go_through(test: &str, plan: Plan, mut chance: Chance, mut fleet: Fleet
     let desk = fleet.open(PATIENCE).await;
     let swarm = Swarm::start(&desk, &mut chance);
     let mut siege = Siege::lay(desk.clone(), swarm);
-    let mut longest = Duration::ZERO;
+    let (mut freezes, mut in_vain, mut longest) = (0, 0, Duration::ZERO);
     for round in 1..=plan.kills {
         works_again(&desk, BETWEEN, desk.journal.now()).await;
         if round % 3 == 2 {
             freeze(&mut fleet, &desk, &mut chance).await;
+            freezes += 1;
         }
         sleep(chance.between(Duration::ZERO, Duration::from_millis(200))).await;
         let killed = desk.journal.now();
@@ -59,6 +60,7 @@ async fn go_through(test: &str, plan: Plan, mut chance: Chance, mut fleet: Fleet
         if round % 3 == 0 {
             let moment = chance.between(Duration::from_millis(5), Duration::from_millis(400));
             fleet.start_in_vain(victim, moment).await;
+            in_vain += 1;
         }
         // The first to open what a crash has left behind is once the command line, once the service.
         let early = round % 2 == 1;
@@ -78,7 +80,10 @@ async fn go_through(test: &str, plan: Plan, mut chance: Chance, mut fleet: Fleet
     }
     siege.raise(test, &fleet).await;
     let (kills, longest) = (plan.kills, longest.as_secs_f64());
-    summary::say(&format!("{test}: {kills} kills; the longest without an acknowledged write {longest:.1} s"));
+    summary::say(&format!(
+        "{test}: {kills} kills, {in_vain} more while it started, {freezes} freezes; the longest without an acknowledged \
+         write {longest:.1} s"
+    ));
 }
 
 /// Lets a service stand still for longer than its clients wait.

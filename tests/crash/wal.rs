@@ -118,6 +118,8 @@ fn note(marks: &mut Vec<Mark>, mark: Mark) {
 /// A WAL that a crash has left.
 struct Wal {
     bytes: Vec<u8>,
+    /// Where a transaction ends, each of them.
+    commits: Vec<u64>,
     /// Where something may be missing or wrong: behind what was already moved into the database file. That was synced
     /// before, so no crash takes it away.
     frail: Range<u64>,
@@ -130,12 +132,18 @@ impl Wal {
         // `nBackfillAttempted`, in the byte order of the machine (<https://sqlite.org/walformat.html#the_wal_index_file_format>).
         let index = fs::read(data.join("aegis.db-shm")).unwrap();
         let moved = u64::from(u32::from_ne_bytes(index[128..132].try_into().unwrap()));
-        let frail = HEADER + moved * (FRAME_HEADER + page)..u64::try_from(bytes.len()).unwrap();
+        let frame = FRAME_HEADER + page;
+        let frail = HEADER + moved * frame..u64::try_from(bytes.len()).unwrap();
         assert!(!frail.is_empty(), "nothing can be lost any more: {frail:?}");
-        Self { bytes, frail }
+        // A frame that ends a transaction has the size of the database in its header.
+        let frames = bytes[usize::try_from(HEADER).unwrap()..].chunks_exact(usize::try_from(frame).unwrap());
+        let ends = (1..).zip(frames).filter(|(_, frame)| frame[4..8] != [0; 4]);
+        let commits =
+            ends.map(|(number, _)| HEADER + number * frame).filter(|end| frail.contains(end)).collect();
+        Self { bytes, commits, frail }
     }
 
-    /// Cut off somewhere, and how many bytes are as they were. Half of the times near the end.
+    /// Cut off somewhere, and how many bytes are as they were.
     fn cut(&self, chance: &mut Chance) -> (Vec<u8>, u64) {
         let kept = self.somewhere(chance);
         (self.bytes[..usize::try_from(kept).unwrap()].to_vec(), kept)
@@ -149,10 +157,15 @@ impl Wal {
         (bytes, place)
     }
 
+    /// Anywhere, near the end, or just behind a transaction.
     fn somewhere(&self, chance: &mut Chance) -> u64 {
-        let length = self.frail.end - self.frail.start;
-        let end = if chance.once_in(2) { length } else { (length / 10).max(1) };
-        self.frail.end - 1 - u64::try_from(chance.below(usize::try_from(end).unwrap())).unwrap()
+        let length = usize::try_from(self.frail.end - self.frail.start).unwrap();
+        let end = match chance.below(3) {
+            0 => length,
+            1 => (length / 10).max(1),
+            _ => return self.commits[chance.below(self.commits.len())],
+        };
+        self.frail.end - 1 - u64::try_from(chance.below(end)).unwrap()
     }
 }
 

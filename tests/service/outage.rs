@@ -81,8 +81,9 @@ async fn a_keyed_write_is_answered_in_time_by_a_service_whose_database_falls_sil
     let app = TestApp::start(Store::at(&server.url())).await;
     let admin = Client::with_uri_str(server.url()).await.unwrap().database("admin");
     // The commit is held until the server stands still.
-    let held = doc! { "failCommands": ["commitTransaction"], "blockConnection": true, "blockTimeMS": 60_000 };
-    let hold = doc! { "configureFailPoint": "failCommand", "mode": "alwaysOn", "data": held };
+    let commits =
+        doc! { "failCommands": ["commitTransaction"], "blockConnection": true, "blockTimeMS": 60_000 };
+    let hold = doc! { "configureFailPoint": "failCommand", "mode": "alwaysOn", "data": commits };
     let entered = admin.run_command(hold).await.unwrap().get_i32("count").unwrap();
     let started = Instant::now();
     let sign_up = app.post("/auth/signup").json(&credentials("ada")).header("Idempotency-Key", "ada");

@@ -1,3 +1,5 @@
+//! Journals that are true, and every kind that is not.
+
 use serde_json::{Value, json};
 
 use super::*;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use testkit::service::Client;
 use tokio::task::JoinSet;
 
-const EVERY: Duration = Duration::from_millis(40);
+const EVERY: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// An event that was shown.

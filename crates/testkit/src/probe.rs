@@ -74,7 +74,8 @@ impl Probe {
     pub(crate) async fn initiate(&mut self, set: &str, members: &[String]) -> Result<(), String> {
         let members: Vec<Document> =
             (0_i32..).zip(members).map(|(id, host)| doc! { "_id": id, "host": host }).collect();
-        // The defaults are made for wide networks; here a lost primary should be noticed at once.
+        // The defaults are made for wide networks; here a lost primary should be noticed at once. Both timeouts, as in
+        // the defaults, are the same: a new primary waits for the answer of each member that it takes to be up.
         let settings = doc! { "electionTimeoutMillis": 2_000, "heartbeatTimeoutSecs": 2, "heartbeatIntervalMillis": 500 };
         let config = doc! { "_id": set, "members": members, "settings": settings };
         match self.command(doc! { "replSetInitiate": config }).await {

@@ -1,12 +1,12 @@
 //! The text format of Prometheus, as much of it as is needed. Names, help and labels are ours: none needs escaping.
 
-use std::fmt::{Display, Write};
+use std::fmt::Display;
 
 use store::metrics::Distribution;
 
-/// Metrics as text, one after the other.
+/// Metrics as lines of text, one after the other.
 #[derive(Default)]
-pub(super) struct Exposition(String);
+pub(super) struct Exposition(Vec<String>);
 
 impl Exposition {
     /// A number that rises and falls.
@@ -43,16 +43,15 @@ impl Exposition {
 
     /// The text.
     pub(super) fn into_text(self) -> String {
-        self.0
+        self.0.concat()
     }
 
     fn head(&mut self, name: &str, help: &str, kind: &str) {
-        // Writing into a `String` cannot fail.
-        drop(write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+        self.0.push(format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
     }
 
     fn line(&mut self, series: &str, value: impl Display) {
-        drop(writeln!(self.0, "{series} {value}"));
+        self.0.push(format!("{series} {value}\n"));
     }
 }
 

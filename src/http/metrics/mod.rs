@@ -14,7 +14,7 @@ use self::exposition::Exposition;
 use super::extract::MetricsReader;
 use crate::app::App;
 
-/// The text format of Prometheus (prometheus.io/docs/instrumenting/exposition_formats).
+/// The text format of Prometheus (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 const MICROS_PER_SECOND: f64 = 1_000_000.0;
 

@@ -18,6 +18,16 @@ pub(super) fn address(extensions: &Extensions, headers: &HeaderMap, proxies: &[N
     Some(client(*peer, headers, proxies))
 }
 
+/// Whether the request comes from this machine itself and, as far as its headers tell, through no proxy.
+pub(super) fn is_local(extensions: &Extensions, headers: &HeaderMap) -> bool {
+    let from_here = extensions.get().is_some_and(|Peer(peer)| peer.to_canonical().is_loopback());
+    from_here && !headers.keys().any(is_forwarding)
+}
+
+fn is_forwarding(header: &HeaderName) -> bool {
+    *header == axum::http::header::FORWARDED || header.as_str().starts_with("x-forwarded-")
+}
+
 /// Anybody can write anything into `X-Forwarded-For`, and each proxy adds whom it heard it from: it is believed from
 /// the right, for as long as a trusted proxy wrote it.
 fn client(peer: IpAddr, headers: &HeaderMap, proxies: &[Network]) -> IpAddr {
@@ -85,6 +95,27 @@ mod tests {
         ] {
             assert_eq!(seen(peer, forwarded), expected, "{peer} {forwarded:?}");
         }
+    }
+
+    #[test]
+    fn local_is_who_is_on_this_machine_and_comes_through_no_proxy() {
+        let local = |peer: &str, header: Option<&'static str>| {
+            let mut extensions = Extensions::new();
+            extensions.insert(Peer(peer.parse().unwrap()));
+            let value = HeaderValue::from_static("198.51.100.7");
+            let headers = header.map(|name| (HeaderName::from_static(name), value));
+            is_local(&extensions, &headers.into_iter().collect())
+        };
+        for peer in ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"] {
+            assert!(local(peer, None) && local(peer, Some("x-request-id")), "{peer}");
+            for header in ["forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-anything"] {
+                assert!(!local(peer, Some(header)), "{peer} {header}");
+            }
+        }
+        for peer in ["203.0.113.9", "10.0.0.1", "::", "fd00::1"] {
+            assert!(!local(peer, None), "{peer}");
+        }
+        assert!(!is_local(&Extensions::new(), &HeaderMap::new()), "over no connection");
     }
 
     #[test]

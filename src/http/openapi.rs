@@ -5,7 +5,7 @@ use utoipa::openapi::security::{Flow, OAuth2, Password, Scopes, SecurityScheme};
 use utoipa::openapi::{Components, InfoBuilder};
 use utoipa::{OpenApi, ToSchema};
 
-use super::{auth, events, health, root, users};
+use super::{auth, events, health, metrics, root, users};
 use crate::config::HttpSettings;
 
 /// What stands outside the prefix.
@@ -30,6 +30,7 @@ struct Outside;
         events::stream::stream,
         health::health,
         health::ready::ready,
+        metrics::metrics,
     ),
     tags(
         (name = "auth", description = "Coming in"),

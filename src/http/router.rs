@@ -13,7 +13,7 @@ use super::edge::{edge, panicked};
 use super::extract::RequestIds;
 use super::repeat::Running;
 use super::state::HttpState;
-use super::{auth, cors, docs, events, health, openapi, root, users};
+use super::{auth, cors, docs, events, health, metrics, openapi, root, users};
 use crate::app::App;
 
 /// Everything that the service answers over HTTP.
@@ -36,7 +36,10 @@ pub(super) fn router_until(app: Arc<App>, shutdown: CancellationToken) -> Router
     };
     let mut router = docs::routes(&settings).route("/", get(root::root));
     let endpoints = endpoints().into_iter().map(|(path, methods)| (format!("{prefix}{path}"), methods));
-    for (path, methods) in endpoints.chain([(openapi::path(&settings), get(describe))]) {
+    let described = (openapi::path(&settings), get(describe));
+    // Where Prometheus looks unless told otherwise; without a prefix it is there already.
+    let at_root = (!prefix.is_empty()).then(|| ("/metrics".to_owned(), get(metrics::metrics)));
+    for (path, methods) in endpoints.chain([described]).chain(at_root) {
         // With a slash at the end as well, and without a redirect: clients do not send a body twice.
         router = router.route(&format!("{path}/"), methods.clone()).route(&path, methods);
     }
@@ -47,7 +50,7 @@ pub(super) fn router_until(app: Arc<App>, shutdown: CancellationToken) -> Router
     router.layer(middleware::from_fn_with_state(state.clone(), edge)).with_state(state)
 }
 
-fn endpoints() -> [(&'static str, MethodRouter<HttpState>); 12] {
+fn endpoints() -> [(&'static str, MethodRouter<HttpState>); 13] {
     [
         ("/auth/signup", post(auth::signup::sign_up)),
         ("/auth/login/access-token", post(auth::login::log_in)),
@@ -61,5 +64,6 @@ fn endpoints() -> [(&'static str, MethodRouter<HttpState>); 12] {
         ("/events/stream", get(events::stream::stream)),
         ("/health", get(health::health)),
         ("/health/ready", get(health::ready::ready)),
+        ("/metrics", get(metrics::metrics)),
     ]
 }

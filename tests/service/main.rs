@@ -21,6 +21,7 @@ mod idempotency;
 mod login;
 mod login_faults;
 mod me;
+mod metrics;
 mod migration;
 mod myself;
 mod outage;

@@ -11,7 +11,7 @@ use mongodb::options::{
     SessionOptions, TransactionOptions, WriteConcern,
 };
 use mongodb::{Client, ClientSession, Collection, Database};
-use store::StoreError;
+use store::{RetryCounter, StoreError};
 
 use crate::failure::from_driver;
 use crate::seen::Seen;
@@ -86,6 +86,7 @@ pub(crate) struct Db {
     database: Database,
     app_name: Arc<str>,
     seen: Seen,
+    retries: Arc<RetryCounter>,
 }
 
 impl Db {
@@ -97,11 +98,21 @@ impl Db {
             .write_concern(write_concern())
             .selection_criteria(primary())
             .build();
-        Ok(Self { database: client.database_with_options(name, options), app_name, seen: seen.clone() })
+        Ok(Self {
+            database: client.database_with_options(name, options),
+            app_name,
+            seen: seen.clone(),
+            retries: Arc::default(),
+        })
     }
 
     pub(crate) fn handle(&self) -> &Database {
         &self.database
+    }
+
+    /// Counts the transactions that are tried again.
+    pub(crate) fn retries(&self) -> &RetryCounter {
+        &self.retries
     }
 
     /// Under which name the server knows this process.

@@ -39,7 +39,9 @@ use async_trait::async_trait;
 use store::backend::{CommitError, Genesis, Held, VaultEntry, VaultRange, Verdict};
 use store::judge::Batch;
 use store::vault::ClaimHash;
-use store::{Backend, Envelope, EventQuery, FirstResult, Head, Signal, SignalBoard, StoreError, StreamId};
+use store::{
+    Backend, Envelope, EventQuery, FirstResult, Head, Retries, Signal, SignalBoard, StoreError, StreamId,
+};
 use tokio::sync::watch::Receiver;
 
 use crate::connect::Connection;
@@ -139,5 +141,9 @@ impl Backend for MongoStore {
 
     fn silence(&self) -> Option<Duration> {
         self.board.silence()
+    }
+
+    fn retries(&self) -> Retries {
+        self.connection.work.retries().snapshot()
     }
 }

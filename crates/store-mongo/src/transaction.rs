@@ -10,8 +10,8 @@ use futures::TryStreamExt;
 use mongodb::bson::RawDocumentBuf;
 use mongodb::error::Error;
 use mongodb::{ClientSession, SessionCursor};
-use store::StoreError;
 use store::backend::CommitError;
+use store::{RetryCounter, StoreError};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::connect::Db;
@@ -138,6 +138,7 @@ impl<W: Work> Loop<W> {
             if !again || !self.backoff.wait(self.deadline).await {
                 return Err(CommitError::NotCommitted(failure.into_store(&what)));
             }
+            count(self.db.retries(), &failure);
         }
     }
 
@@ -175,7 +176,17 @@ impl<W: Work> Loop<W> {
             if !unknown || !self.backoff.wait(self.deadline).await {
                 return Ok(Err(CommitError::Unknown(failure.into_store(what))));
             }
+            self.db.retries().unknown_commit();
         }
+    }
+}
+
+/// Counts a transaction that is begun anew.
+fn count(retries: &RetryCounter, failure: &Failure) {
+    match failure {
+        Failure::Duplicate(_) => retries.duplicate_key(),
+        _ if failure.is_conflict() => retries.write_conflict(),
+        Failure::Driver(_) | Failure::Store(_) => retries.transient(),
     }
 }
 

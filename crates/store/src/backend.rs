@@ -16,6 +16,7 @@ use crate::event::{Envelope, Position, StreamId};
 use crate::idempotency::FirstResult;
 use crate::judge::Batch;
 use crate::merkle::{Frontier, Hash};
+use crate::metrics::Retries;
 use crate::signal::Signal;
 use crate::vault::ClaimHash;
 
@@ -90,6 +91,11 @@ pub trait Backend: Send + Sync {
     /// there are no others, or nobody listens yet. A backend that follows a database hears from it every second.
     fn silence(&self) -> Option<Duration> {
         None
+    }
+
+    /// How often transactions of this process were tried again; nothing where that never happens.
+    fn retries(&self) -> Retries {
+        Retries::default()
     }
 }
 

@@ -16,6 +16,7 @@ use crate::checkpoint::Signer;
 use crate::error::StoreError;
 use crate::event::{Position, Recorded, StreamId};
 use crate::idempotency::{FirstResult, IdempotencyKey};
+use crate::metrics::Metrics;
 use crate::prepare::Sealer;
 use crate::read::{check_contiguous, unseal};
 use crate::signal::Signal;
@@ -191,6 +192,12 @@ impl EventStore {
     #[must_use]
     pub fn silence(&self) -> Option<Duration> {
         self.backend.silence()
+    }
+
+    /// What the writing of events has come to since this log was opened.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        self.writer.metrics().snapshot(self.backend.retries())
     }
 
     /// Waits until `table` has every event up to `position`; `false` if `bound` passes first.

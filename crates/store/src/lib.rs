@@ -3,9 +3,9 @@
 //!
 //! In the order in which an append passes through:
 //! [`append`] says what is asked; [`event_store`] is the door; `prepare` seals what is personal ([`vault`]); `writer`
-//! packs what waits into one transaction; [`judge`] decides it, purely, with [`canonical`], [`merkle`] and
+//! packs what waits (`lanes`) into one transaction; [`judge`] decides it, purely, with [`canonical`], [`merkle`] and
 //! [`checkpoint`] for the verifiable log; [`backend`] is the port that carries it out; [`signal`] wakes who follows, and
-//! [`page`] reads on; [`verify`] proves it all.
+//! [`page`] reads on; [`verify`] proves it all; [`metrics`] counts.
 //! [`rows`] is the port for read models; [`memory`] implements both ports as the reference; `conformance` holds every
 //! backend to the promises.
 //!
@@ -23,8 +23,10 @@ pub mod event;
 pub mod event_store;
 pub mod idempotency;
 pub mod judge;
+mod lanes;
 pub mod memory;
 pub mod merkle;
+pub mod metrics;
 pub mod page;
 mod prepare;
 mod prepared;
@@ -42,6 +44,7 @@ pub use error::StoreError;
 pub use event::{Envelope, NewEvent, PersonalData, Position, Recorded, StreamId};
 pub use event_store::EventStore;
 pub use idempotency::{FirstResult, IdempotencyKey};
+pub use metrics::{Metrics, Retries, RetryCounter};
 pub use page::Page;
 pub use rows::{ApplyError, Change, Checkpoint, Column, ColumnKind, Pair, ReadModels, Row, Table};
 pub use signal::{Signal, SignalBoard};

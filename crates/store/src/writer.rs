@@ -1,12 +1,12 @@
 //! Group commit: one task per process packs the appends that wait into one transaction. While one is in flight the
-//! next batch grows, so throughput rises with load while a lone append waits for nobody. The task owns every write:
-//! a caller who hangs up loses the answer, never the event.
+//! next batch grows, so throughput rises with load while a lone append waits for nobody: no batch is held back in the
+//! hope of more. The task owns every write: a caller who hangs up loses the answer, never the event.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::ambient::Ambient;
@@ -15,14 +15,14 @@ use crate::backend::{Backend, CommitError, Verdict};
 use crate::checkpoint::Signer;
 use crate::error::StoreError;
 use crate::judge::Batch;
+use crate::lanes::{Lanes, Load};
+use crate::metrics::WriterMetrics;
 use crate::prepared::PreparedAppend;
 
-/// Batches beyond this many events buy latency, not throughput (measured on MongoDB).
-const MAX_BATCH_EVENTS: usize = 512;
-/// Keeps a transaction's oplog entry far below the 16 MB of one document.
-const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// How many appends may wait; one more is refused as [`AppendError::Busy`].
-const QUEUE: usize = 4096;
+const QUEUE: u32 = 4096;
+/// One that is larger than this counts as several, which bounds the memory of all that wait: 64 MiB.
+const BYTES_OF_ONE: usize = 16 * 1024;
 
 /// How long a caller waits for a verdict. Clients are promised an answer within ten seconds, whatever the database does.
 const PATIENCE: Duration = Duration::from_secs(9);
@@ -31,6 +31,14 @@ struct Waiting {
     append: PreparedAppend,
     answer: oneshot::Sender<Verdict>,
     fate: Arc<Fate>,
+    /// Its place in the queue, free again once it is taken out.
+    place: OwnedSemaphorePermit,
+}
+
+impl Waiting {
+    fn load(&self) -> Load {
+        Load { events: self.append.events(), bytes: self.append.bytes }
+    }
 }
 
 /// Whether an append still waits, was taken into a batch, or was withdrawn by a caller who waited too long. Only what
@@ -59,8 +67,11 @@ impl Fate {
 /// The sending side of the writer task.
 #[derive(Clone)]
 pub(crate) struct Writer {
-    queue: mpsc::Sender<Waiting>,
+    queue: mpsc::UnboundedSender<Waiting>,
+    /// As many permits as may still wait: the channel itself has no bound.
+    room: Arc<Semaphore>,
     closing: Arc<Notify>,
+    metrics: Arc<WriterMetrics>,
 }
 
 impl Writer {
@@ -70,31 +81,67 @@ impl Writer {
         signer: Arc<Signer>,
         ambient: Ambient,
     ) -> (Self, JoinHandle<()>) {
-        let (sender, queue) = mpsc::channel(QUEUE);
-        let closing = Arc::new(Notify::new());
-        let writer = Self { queue: sender, closing: Arc::clone(&closing) };
-        (writer, tokio::spawn(Task { backend, signer, ambient, queue, closing, held: None }.run()))
+        let (sender, queue) = mpsc::unbounded_channel();
+        let writer = Self {
+            queue: sender,
+            room: Arc::new(Semaphore::new(QUEUE.try_into().unwrap_or(usize::MAX))),
+            closing: Arc::default(),
+            metrics: Arc::default(),
+        };
+        let (closing, metrics) = (Arc::clone(&writer.closing), Arc::clone(&writer.metrics));
+        let task = Task { backend, signer, ambient, queue, closing, metrics, lanes: Lanes::default() };
+        (writer, tokio::spawn(task.run()))
     }
 
-    /// Refuses further appends. Those that wait are still judged.
+    /// Refuses further appends, from now on. Those that wait are still judged.
     pub(crate) fn close(&self) {
+        self.room.close();
         self.closing.notify_one();
+    }
+
+    /// What was counted so far.
+    pub(crate) fn metrics(&self) -> &WriterMetrics {
+        &self.metrics
     }
 
     /// Hands an append over and waits for its verdict. Once taken into a batch it will be judged, waited for or not.
     pub(crate) async fn append(&self, append: PreparedAppend) -> Verdict {
         let (answer, mut verdict) = oneshot::channel();
         let fate = Arc::<Fate>::default();
-        let waiting = Waiting { append, answer, fate: Arc::clone(&fate) };
-        self.queue.try_send(waiting).map_err(|_| AppendError::Busy)?;
+        if self.queue(append, answer, &fate).is_none() {
+            return self.unjudged(AppendError::Busy);
+        }
         match tokio::time::timeout(PATIENCE, &mut verdict).await {
             Ok(Ok(verdict)) => verdict,
             // The task has ended without a verdict.
-            Ok(Err(_)) if fate.withdraw() => Err(AppendError::Busy),
-            Ok(Err(_)) => Err(AppendError::Unknown(no_verdict())),
-            Err(_) if fate.withdraw() => Err(AppendError::Store(no_answer("nothing was written"))),
-            Err(_) => Err(AppendError::Unknown(no_answer("what was asked of it may still be done"))),
+            Ok(Err(_)) if fate.withdraw() => self.unjudged(AppendError::Busy),
+            Ok(Err(_)) => self.unjudged(AppendError::Unknown(no_verdict())),
+            Err(_) if fate.withdraw() => self.unjudged(AppendError::Store(no_answer("nothing was written"))),
+            Err(_) => {
+                self.unjudged(AppendError::Unknown(no_answer("what was asked of it may still be done")))
+            }
         }
+    }
+
+    /// Lets an append wait, if there is room for it and the queue is open.
+    fn queue(
+        &self,
+        append: PreparedAppend,
+        answer: oneshot::Sender<Verdict>,
+        fate: &Arc<Fate>,
+    ) -> Option<()> {
+        let places = u32::try_from(append.bytes.div_ceil(BYTES_OF_ONE)).unwrap_or(QUEUE).clamp(1, QUEUE);
+        let place = Arc::clone(&self.room).try_acquire_many_owned(places).ok()?;
+        self.metrics.queued();
+        let waiting = Waiting { append, answer, fate: Arc::clone(fate), place };
+        self.queue.send(waiting).map_err(|_| self.metrics.left_queue()).ok()
+    }
+
+    /// Counts what a caller is told without the task having judged it.
+    fn unjudged(&self, error: AppendError) -> Verdict {
+        let verdict = Err(error);
+        self.metrics.ended(&verdict);
+        verdict
     }
 }
 
@@ -114,45 +161,55 @@ struct Task {
     backend: Arc<dyn Backend>,
     signer: Arc<Signer>,
     ambient: Ambient,
-    queue: mpsc::Receiver<Waiting>,
+    queue: mpsc::UnboundedReceiver<Waiting>,
     closing: Arc<Notify>,
-    /// The append that did not fit into the last batch: the first of the next.
-    held: Option<Waiting>,
+    metrics: Arc<WriterMetrics>,
+    /// What was received and is not taken into a batch yet.
+    lanes: Lanes<Waiting>,
 }
 
 impl Task {
     async fn run(mut self) {
         while let Some(waiting) = self.next_batch().await {
-            let taken = waiting.into_iter().filter(|waiting| waiting.fate.take());
-            let (appends, answers): (Vec<_>, Vec<_>) =
-                taken.map(|waiting| (waiting.append, waiting.answer)).unzip();
-            if appends.is_empty() {
-                continue;
+            let (mut appends, mut answers) = (Vec::new(), Vec::new());
+            for Waiting { append, answer, fate, place } in waiting {
+                drop(place);
+                self.metrics.left_queue();
+                if fate.take() {
+                    appends.push(append);
+                    answers.push(answer);
+                }
             }
-            let batch = Batch::new(appends, self.ambient.now(), Arc::clone(&self.signer));
-            let verdicts = self.backend.commit(Arc::new(batch)).await;
-            deliver(answers, verdicts);
+            if !appends.is_empty() {
+                self.commit(appends, answers).await;
+            }
         }
     }
 
-    /// Waits for one append and takes whatever else waits already, up to the caps.
-    async fn next_batch(&mut self) -> Option<Vec<Waiting>> {
-        let first = match self.held.take() {
-            Some(held) => held,
-            None => self.first().await?,
-        };
-        let (mut events, mut bytes) = (first.append.events(), first.append.bytes);
-        let mut batch = vec![first];
-        while let Ok(next) = self.queue.try_recv() {
-            events += next.append.events();
-            bytes += next.append.bytes;
-            if events > MAX_BATCH_EVENTS || bytes > MAX_BATCH_BYTES {
-                self.held = Some(next);
-                break;
-            }
-            batch.push(next);
+    /// Has a batch judged and written, and tells each caller of it.
+    async fn commit(&self, appends: Vec<PreparedAppend>, answers: Vec<oneshot::Sender<Verdict>>) {
+        let events = appends.iter().map(PreparedAppend::events).sum();
+        let batch = Batch::new(appends, self.ambient.now(), Arc::clone(&self.signer));
+        let begun = Instant::now();
+        let verdicts = self.backend.commit(Arc::new(batch)).await;
+        self.metrics.committed(events, begun.elapsed());
+        for (answer, verdict) in answers.into_iter().zip(each(verdicts)) {
+            self.metrics.ended(&verdict);
+            // Nobody may wait for it any more: the caller hung up. The event stands all the same.
+            drop(answer.send(verdict));
         }
-        Some(batch)
+    }
+
+    /// Waits for one append, then takes what waits already, up to what one batch holds.
+    async fn next_batch(&mut self) -> Option<Vec<Waiting>> {
+        if self.lanes.is_empty() {
+            let first = self.first().await?;
+            self.lanes.push(first.load(), first);
+        }
+        while let Ok(next) = self.queue.try_recv() {
+            self.lanes.push(next.load(), next);
+        }
+        Some(self.lanes.next_batch())
     }
 
     async fn first(&mut self) -> Option<Waiting> {
@@ -167,22 +224,15 @@ impl Task {
     }
 }
 
-fn deliver(answers: Vec<oneshot::Sender<Verdict>>, verdicts: Result<Vec<Verdict>, CommitError>) {
+/// The verdict on each append of a batch.
+fn each(verdicts: Result<Vec<Verdict>, CommitError>) -> Box<dyn Iterator<Item = Verdict> + Send> {
     let failed = match verdicts {
-        Ok(verdicts) => {
-            for (answer, verdict) in answers.into_iter().zip(verdicts) {
-                // Nobody waits for it any more: the caller hung up. The event stands all the same.
-                drop(answer.send(verdict));
-            }
-            return;
-        }
+        Ok(verdicts) => return Box::new(verdicts.into_iter()),
         Err(CommitError::NotCommitted(error)) => AppendError::Store(error),
         Err(CommitError::Unknown(error)) => AppendError::Unknown(error),
     };
-    tracing::warn!(appends = answers.len(), error = %failed, "a batch of appends was not committed");
-    for answer in answers {
-        drop(answer.send(Err(failed.clone())));
-    }
+    tracing::warn!(error = %failed, "a batch of appends was not committed");
+    Box::new(std::iter::repeat_with(move || Err(failed.clone())))
 }
 
 #[cfg(test)]

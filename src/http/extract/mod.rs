@@ -26,4 +26,4 @@ pub(crate) use once::{Once, Sent};
 pub(crate) use path::{RolePath, UserPath};
 pub(crate) use query::{Params, position};
 pub(crate) use request_id::{RequestId, RequestIds};
-pub(crate) use role::{Admin, Auditor, EventReader};
+pub(crate) use role::{Admin, Auditor, EventReader, MetricsReader};

@@ -8,6 +8,7 @@ use super::CurrentUser;
 use super::caller::bearer;
 use crate::app::App;
 use crate::cloud_event::Disclosure;
+use crate::http::client;
 use crate::http::problem::Problem;
 use crate::http::state::HttpState;
 
@@ -32,6 +33,22 @@ impl FromRequestParts<HttpState> for Auditor {
     async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Problem> {
         let user = CurrentUser::from_request_parts(parts, state).await?;
         if user.has(Role::Admin) || user.has(Role::Auditor) { Ok(Self) } else { Err(Problem::Forbidden) }
+    }
+}
+
+/// Proof that the caller may see what the service counts: an operator, an administrator, or whoever asks from this
+/// machine itself and not through a proxy.
+pub(crate) struct MetricsReader;
+
+impl FromRequestParts<HttpState> for MetricsReader {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Problem> {
+        if client::is_local(&parts.extensions, &parts.headers) {
+            return Ok(Self);
+        }
+        let user = CurrentUser::from_request_parts(parts, state).await?;
+        if user.has(Role::Operator) || user.has(Role::Admin) { Ok(Self) } else { Err(Problem::Forbidden) }
     }
 }
 

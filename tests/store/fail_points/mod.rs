@@ -2,9 +2,10 @@
 //! it is done, that it is not, or that nobody can tell. Whatever the answer, it is true, and the log goes on.
 //!
 //! `fault` says what befalls a command, `appends` and `rows` which commands there are and what comes of it, one line per
-//! case; `run` tries them one after the other, several servers at a time.
+//! case; `run` tries them one after the other, several servers at a time. `counted` is what is counted of it.
 
 mod appends;
+mod counted;
 mod fault;
 mod rows;
 mod run;

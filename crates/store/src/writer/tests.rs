@@ -12,9 +12,12 @@ use crate::backend::{EventQuery, Genesis, Head, Held, VaultEntry, VaultRange};
 use crate::event::{Envelope, NewEvent, Position, StreamId};
 use crate::idempotency::FirstResult;
 use crate::memory::Memory;
+use crate::metrics::{Metrics, Outcomes, Retries};
 use crate::prepare::Sealer;
 use crate::signal::Signal;
 use crate::vault::{ClaimHash, ClaimKey, MasterKey};
+
+mod crowd;
 
 /// A memory backend whose commits wait to be let through, one permit each.
 struct Gated {
@@ -64,6 +67,12 @@ fn gated() -> (Arc<Gated>, Writer, JoinHandle<()>) {
     (backend, writer, task)
 }
 
+/// Hands an append over in a task of its own, as a request does.
+fn queued(writer: &Writer, append: PreparedAppend) -> JoinHandle<Verdict> {
+    let writer = writer.clone();
+    tokio::spawn(async move { writer.append(append).await })
+}
+
 fn an_append(events: usize) -> PreparedAppend {
     let ambient = Ambient::system();
     let event = || NewEvent {
@@ -83,19 +92,9 @@ fn an_append(events: usize) -> PreparedAppend {
 #[tokio::test(start_paused = true)]
 async fn a_batch_grows_while_one_is_in_flight_up_to_its_cap() {
     let (backend, writer, _task) = gated();
-    let first = tokio::spawn({
-        let writer = writer.clone();
-        async move { writer.append(an_append(1)).await }
-    });
+    let first = queued(&writer, an_append(1));
     tokio::task::yield_now().await;
-    let rest: Vec<_> = (0..6)
-        .map(|_| {
-            tokio::spawn({
-                let writer = writer.clone();
-                async move { writer.append(an_append(100)).await }
-            })
-        })
-        .collect();
+    let rest: Vec<_> = (0..6).map(|_| queued(&writer, an_append(100))).collect();
     tokio::task::yield_now().await;
     let mut heads = Vec::new();
     for _ in 0..3 {
@@ -128,14 +127,7 @@ async fn an_append_that_waits_too_long_is_withdrawn_and_one_in_flight_is_unknown
 #[tokio::test(start_paused = true)]
 async fn closing_finishes_what_waits_and_refuses_the_rest() {
     let (backend, writer, task) = gated();
-    let waiting: Vec<_> = (0..3)
-        .map(|_| {
-            tokio::spawn({
-                let writer = writer.clone();
-                async move { writer.append(an_append(1)).await }
-            })
-        })
-        .collect();
+    let waiting: Vec<_> = (0..3).map(|_| queued(&writer, an_append(1))).collect();
     tokio::task::yield_now().await;
     writer.close();
     backend.gate.add_permits(10);
@@ -149,10 +141,7 @@ async fn closing_finishes_what_waits_and_refuses_the_rest() {
 #[tokio::test(start_paused = true)]
 async fn a_caller_who_hangs_up_loses_the_answer_and_not_the_event() {
     let (backend, writer, _task) = gated();
-    let caller = tokio::spawn({
-        let writer = writer.clone();
-        async move { writer.append(an_append(1)).await }
-    });
+    let caller = queued(&writer, an_append(1));
     tokio::task::yield_now().await;
     caller.abort();
     backend.gate.add_permits(1);

@@ -1,0 +1,123 @@
+//! More appends than one batch holds: the bound of the queue, who goes first, and what is counted of it.
+
+use super::*;
+
+/// Lets one batch through and waits until it is written; the head after it.
+async fn let_one_through(backend: &Gated) -> u64 {
+    let before = backend.head().await.unwrap().position;
+    backend.gate.add_permits(1);
+    backend.signals().wait_for(|signal| signal.head > before).await.unwrap();
+    backend.head().await.unwrap().position.get()
+}
+
+/// Waits until everybody waits: the time that is paused moves only then.
+async fn settled() {
+    tokio::time::sleep(Duration::from_millis(1)).await;
+}
+
+/// An append of one event whose canonical form is about that large.
+fn an_append_of_bytes(bytes: usize) -> PreparedAppend {
+    let mut append = an_append(1);
+    append.bytes = bytes;
+    append
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_queue_refuses_at_once_and_takes_in_again_once_there_is_room() {
+    let (backend, writer, _task) = gated();
+    // The first stands at the gate and waits no longer.
+    let mut waiting = vec![queued(&writer, an_append(1))];
+    settled().await;
+    waiting.extend((0..QUEUE).map(|_| queued(&writer, an_append(1))));
+    settled().await;
+    assert_eq!(writer.metrics().snapshot(Retries::default()).waiting, u64::from(QUEUE));
+    assert!(matches!(writer.append(an_append(1)).await, Err(AppendError::Busy)));
+    let_one_through(&backend).await;
+    settled().await;
+    waiting.push(queued(&writer, an_append(1)));
+    backend.gate.add_permits(100);
+    for append in waiting {
+        append.await.unwrap().unwrap();
+    }
+    let counted = writer.metrics().snapshot(Retries::default());
+    assert_eq!((counted.waiting, counted.outcomes.busy), (0, 1));
+    assert_eq!(counted.outcomes.appended, u64::from(QUEUE) + 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_is_full_of_few_large_appends_too() {
+    let (backend, writer, _task) = gated();
+    let first = queued(&writer, an_append(1));
+    settled().await;
+    let limit = BYTES_OF_ONE * usize::try_from(QUEUE).unwrap();
+    let large: Vec<_> = (0..4).map(|_| queued(&writer, an_append_of_bytes(limit / 4))).collect();
+    settled().await;
+    assert!(matches!(writer.append(an_append(1)).await, Err(AppendError::Busy)));
+    backend.gate.add_permits(100);
+    for append in std::iter::once(first).chain(large) {
+        append.await.unwrap().unwrap();
+    }
+    // One that is larger than the whole queue goes while nobody else waits.
+    writer.append(an_append_of_bytes(2 * limit)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn small_appends_do_not_wait_for_every_large_one_before_them() {
+    let (backend, writer, _task) = gated();
+    let _first = queued(&writer, an_append(1));
+    settled().await;
+    let _large: Vec<_> = (0..8).map(|_| queued(&writer, an_append(500))).collect();
+    settled().await;
+    let small: Vec<_> = (0..100).map(|_| queued(&writer, an_append(1))).collect();
+    settled().await;
+    assert_eq!(let_one_through(&backend).await, 1);
+    assert_eq!(let_one_through(&backend).await, 601, "a large one and all small ones");
+    for append in small {
+        append.await.unwrap().unwrap();
+    }
+    assert_eq!(let_one_through(&backend).await, 1101, "then large ones alone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_refuses_at_once_even_while_more_waits_than_one_batch_holds() {
+    let (backend, writer, task) = gated();
+    let mut waiting = vec![queued(&writer, an_append(1))];
+    settled().await;
+    waiting.extend((0..2000).map(|_| queued(&writer, an_append(1))));
+    settled().await;
+    writer.close();
+    assert!(matches!(writer.append(an_append(1)).await, Err(AppendError::Busy)));
+    backend.gate.add_permits(100);
+    task.await.unwrap();
+    for append in waiting {
+        append.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_written_refused_and_not_known_is_counted() {
+    let (backend, writer, task) = gated();
+    let twice = an_append(2);
+    let (first, loser) = (queued(&writer, twice.clone()), queued(&writer, twice));
+    settled().await;
+    backend.gate.add_permits(1);
+    first.await.unwrap().unwrap();
+    assert!(matches!(loser.await.unwrap(), Err(AppendError::Conflict { .. })));
+    // Nobody lets these through: one is in flight, the other is withdrawn.
+    let in_flight = queued(&writer, an_append(1));
+    settled().await;
+    let withdrawn = queued(&writer, an_append(1));
+    assert!(matches!(in_flight.await.unwrap(), Err(AppendError::Unknown(_))));
+    assert!(matches!(withdrawn.await.unwrap(), Err(AppendError::Store(_))));
+    backend.gate.add_permits(10);
+    writer.close();
+    task.await.unwrap();
+    let retries = Retries { transient: 7, ..Retries::default() };
+    let Metrics { waiting, batch_events, commit_micros, outcomes, retries: shown } =
+        writer.metrics().snapshot(retries);
+    assert_eq!((waiting, shown), (0, retries));
+    assert_eq!((batch_events.count(), batch_events.sum, commit_micros.count()), (2, 5, 2));
+    // Of one the caller was told that nobody knows; later it happened after all.
+    let expected = Outcomes { appended: 2, refused: 1, busy: 0, failed: 1, unknown: 1 };
+    assert_eq!(outcomes, expected);
+}

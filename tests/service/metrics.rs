@@ -1,0 +1,92 @@
+//! `GET /metrics`: who may see it, and that it tells what happens.
+
+use domain::Role;
+use reqwest::Method;
+
+use crate::support::{Answer, Client, Store, TestApp, credentials, on_both_stores, on_one_store};
+
+on_both_stores! {
+    it_is_shown_to_this_machine_operators_and_administrators
+    appends_and_their_batches_are_counted
+}
+
+mod out_of_reach {
+    use super::{it_is_shown_while_the_database_is_out_of_reach, on_one_store};
+
+    on_one_store! { mongo: it_is_shown_while_the_database_is_out_of_reach }
+}
+
+async fn at(client: &Client, path: &str) -> Answer {
+    client.outside(Method::GET, path).send().await
+}
+
+/// The value of a series.
+#[track_caller]
+fn value(text: &str, series: &str) -> f64 {
+    let lines = text.lines().filter_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    let values: Vec<f64> = lines.map(|value| value.parse().unwrap()).collect();
+    assert_eq!(values.len(), 1, "{series} in {text}");
+    values[0]
+}
+
+async fn it_is_shown_to_this_machine_operators_and_administrators(store: Store) {
+    let app = TestApp::start(store).await;
+    for path in ["/metrics", "/api/v1/metrics"] {
+        let answer = at(&app, path).await.expect(200);
+        assert_eq!(answer.header("Content-Type"), "text/plain; version=0.0.4; charset=utf-8");
+        assert!(answer.text().starts_with("# HELP "), "{}", answer.text());
+    }
+    // Through a proxy on this machine, everybody seems to be on it.
+    for header in ["Forwarded", "X-Forwarded-For", "X-Forwarded-Proto"] {
+        let proxied = || app.get("/metrics").header(header, "198.51.100.7");
+        assert_eq!(proxied().send().await.code(401), "not_authenticated");
+        assert_eq!(proxied().bearer("nonsense").send().await.code(403), "invalid_token");
+    }
+    for (role, status) in
+        [(Role::Admin, 200), (Role::Operator, 200), (Role::Auditor, 403), (Role::Subscriber, 403)]
+    {
+        let user = app.user_with(role).await;
+        user.get("/metrics").header("X-Forwarded-For", "198.51.100.7").send().await.expect(status);
+    }
+    let nobody = app.sign_up("ada").await;
+    let refused = nobody.get("/metrics").header("X-Forwarded-For", "198.51.100.7").send().await;
+    assert_eq!(refused.code(403), "forbidden");
+}
+
+async fn appends_and_their_batches_are_counted(store: Store) {
+    let app = TestApp::start(store).await;
+    for name in ["ada", "bob"] {
+        app.post("/auth/signup").json(&credentials(name)).send().await.expect(201);
+    }
+    app.post("/auth/signup").json(&credentials("ada")).send().await.expect(400);
+    let text = at(&app, "/metrics").await.expect(200).text();
+    for (series, expected) in [
+        ("aegis_database_reached", 1.0),
+        ("aegis_log_head_position", 2.0),
+        ("aegis_appends_total{outcome=\"appended\"}", 2.0),
+        ("aegis_appends_total{outcome=\"refused\"}", 1.0),
+        ("aegis_appends_total{outcome=\"busy\"}", 0.0),
+        ("aegis_append_queue_depth", 0.0),
+        ("aegis_append_batch_events_bucket{le=\"1\"}", 3.0),
+        ("aegis_append_batch_events_bucket{le=\"+Inf\"}", 3.0),
+        ("aegis_append_batch_events_sum", 3.0),
+        ("aegis_append_batch_events_count", 3.0),
+        ("aegis_append_commit_seconds_count", 3.0),
+        ("aegis_transaction_retries_total{label=\"UnknownTransactionCommitResult\"}", 0.0),
+    ] {
+        assert_eq!(value(&text, series).to_bits(), f64::to_bits(expected), "{series} in {text}");
+    }
+    assert!(value(&text, "aegis_append_commit_seconds_sum") > 0.0, "{text}");
+    value(&text, &format!("aegis_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION")));
+    for personal in ["ada", "bob", "example.com"] {
+        assert!(!text.contains(personal), "{text}");
+    }
+}
+
+async fn it_is_shown_while_the_database_is_out_of_reach() {
+    let nowhere = Store::on_port(testkit::reserve_port());
+    let app = TestApp::start_unopened(nowhere).await;
+    let text = at(&app, "/metrics").await.expect(200).text();
+    assert_eq!(value(&text, "aegis_database_reached").to_bits(), 0.0_f64.to_bits());
+    assert!(!text.contains("aegis_appends_total"), "{text}");
+}

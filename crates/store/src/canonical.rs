@@ -3,7 +3,9 @@
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use jiff::Timestamp;
+use serde::Serialize;
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 use crate::event::Envelope;
 
@@ -30,25 +32,26 @@ pub enum NotCanonical {
 /// The canonical bytes of an event.
 ///
 /// # Errors
-/// [`NotCanonical`] if `data` holds a fraction, a null, an integer of 2^53 and above, or a zero byte in a name.
+/// [`NotCanonical`] if `data` holds a fraction, a null or a zero byte in a name, or any number is 2^53 or above.
 pub fn canonical_event(event: &Envelope) -> Result<Vec<u8>, NotCanonical> {
-    let mut fields = Map::new();
-    let mut put = |name: &str, value: Value| fields.insert(name.to_owned(), value);
-    put("actor", event.actor.as_str().into());
-    put("at", rfc3339(event.at).into());
-    put("data", Value::Object(event.data.clone()));
-    put("id", event.id.hyphenated().to_string().into());
-    put("position", event.position.get().into());
-    put("request_id", event.request_id.as_str().into());
-    put("schema", event.schema.into());
-    put("stream", event.stream.as_str().into());
-    put("type", event.event_type.as_str().into());
-    put("version", event.version.into());
-    if let Some(sealed) = &event.sealed {
-        put("sealed", BASE64_URL_SAFE_NO_PAD.encode(sealed).into());
-    }
     let mut out = Vec::with_capacity(1024);
-    write_object(&fields, &mut out)?;
+    // By name, as the standard sorts them. None of these names and numbers needs more than to be written down.
+    out.extend_from_slice(b"{\"actor\":");
+    write_string(&event.actor, &mut out);
+    write_field("at", &rfc3339(event.at), &mut out);
+    out.extend_from_slice(b",\"data\":");
+    write_object(&event.data, &mut out)?;
+    write_field("id", event.id.hyphenated().encode_lower(&mut Uuid::encode_buffer()), &mut out);
+    write_number("position", event.position.get(), &mut out)?;
+    write_field("request_id", &event.request_id, &mut out);
+    write_number("schema", event.schema.into(), &mut out)?;
+    if let Some(sealed) = &event.sealed {
+        write_field("sealed", &BASE64_URL_SAFE_NO_PAD.encode(sealed), &mut out);
+    }
+    write_field("stream", event.stream.as_str(), &mut out);
+    write_field("type", &event.event_type, &mut out);
+    write_number("version", event.version, &mut out)?;
+    out.push(b'}');
     Ok(out)
 }
 
@@ -73,13 +76,10 @@ fn write_value(value: &Value, out: &mut Vec<u8>) -> Result<(), NotCanonical> {
         Value::Null => return Err(NotCanonical::Null),
         Value::Bool(true) => out.extend_from_slice(b"true"),
         Value::Bool(false) => out.extend_from_slice(b"false"),
-        Value::Number(number) => {
-            let safe = number.as_i64().is_some_and(|n| n.unsigned_abs() <= MAX_SAFE_INTEGER);
-            if !safe {
-                return Err(NotCanonical::Number(number.to_string()));
-            }
-            out.extend_from_slice(number.to_string().as_bytes());
-        }
+        Value::Number(number) => match number.as_i64() {
+            Some(integer) if integer.unsigned_abs() <= MAX_SAFE_INTEGER => write_integer(integer, out),
+            _ => return Err(NotCanonical::Number(number.to_string())),
+        },
         Value::String(text) => write_string(text, out),
         Value::Array(items) => {
             out.push(b'[');
@@ -99,7 +99,10 @@ fn write_value(value: &Value, out: &mut Vec<u8>) -> Result<(), NotCanonical> {
 /// Sorts by UTF-16 code units, as RFC 8785 §3.2.3 asks, whatever order the map itself keeps.
 fn write_object(object: &Map<String, Value>, out: &mut Vec<u8>) -> Result<(), NotCanonical> {
     let mut entries: Vec<_> = object.iter().collect();
-    entries.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
+    // As bytes they sort alike, but for characters beyond the first 65,536.
+    if !entries.is_sorted_by_key(|(name, _)| *name) || entries.iter().any(|(name, _)| !name.is_ascii()) {
+        entries.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
+    }
     out.push(b'{');
     for (index, (name, value)) in entries.into_iter().enumerate() {
         if index > 0 {
@@ -116,10 +119,41 @@ fn write_object(object: &Map<String, Value>, out: &mut Vec<u8>) -> Result<(), No
     Ok(())
 }
 
+/// A field that is not the first of its object.
+fn write_field(name: &str, text: &str, out: &mut Vec<u8>) {
+    write_name(name, out);
+    write_string(text, out);
+}
+
+fn write_number(name: &str, number: u64, out: &mut Vec<u8>) -> Result<(), NotCanonical> {
+    write_name(name, out);
+    match i64::try_from(number) {
+        Ok(integer) if number <= MAX_SAFE_INTEGER => write_integer(integer, out),
+        _ => return Err(NotCanonical::Number(number.to_string())),
+    }
+    Ok(())
+}
+
+fn write_name(name: &str, out: &mut Vec<u8>) {
+    out.push(b',');
+    write_string(name, out);
+    out.push(b':');
+}
+
+fn write_integer(integer: i64, out: &mut Vec<u8>) {
+    write_plain(&integer, out);
+}
+
 /// RFC 8785 §3.2.2.2: the two-character escapes where JSON has them, `\u00xx` for other control characters, all
 /// else as it is. This is what `serde_json` writes; the test below pins it.
 fn write_string(text: &str, out: &mut Vec<u8>) {
-    out.extend_from_slice(Value::from(text).to_string().as_bytes());
+    write_plain(text, out);
+}
+
+/// Text and integers always have a form in JSON, and memory takes all that is written to it.
+fn write_plain(value: &(impl Serialize + ?Sized), out: &mut Vec<u8>) {
+    let written = serde_json::to_writer(&mut *out, value);
+    debug_assert!(written.is_ok(), "{written:?}");
 }
 
 #[cfg(test)]
@@ -127,6 +161,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::event::{Position, StreamId};
 
     fn canonical(value: &Value) -> Result<String, NotCanonical> {
         let mut out = Vec::new();
@@ -159,6 +194,40 @@ mod tests {
         assert!(canonical(&json!(0.5)).is_err());
         assert_eq!(canonical(&json!({"a": [null]})), Err(NotCanonical::Null));
         assert_eq!(canonical(&json!([{"a\u{0}": 1}])), Err(NotCanonical::Name));
+    }
+
+    #[test]
+    fn an_event_is_the_object_of_its_fields() {
+        let event = Envelope {
+            position: Position::new(7),
+            id: Uuid::from_u128(0xabcd),
+            stream: StreamId::new("user-1").unwrap(),
+            version: 3,
+            event_type: "Happened \"so\"".to_owned(),
+            schema: 2,
+            at: Timestamp::UNIX_EPOCH,
+            actor: "operator:ä\n".to_owned(),
+            request_id: String::new(),
+            data: Map::from_iter([
+                ("b".to_owned(), json!([1, {"z": -1, "a": true}])),
+                ("a".to_owned(), json!("x")),
+            ]),
+            sealed: Some(vec![0xff, 0xfe]),
+            leaf: [9; 32],
+        };
+        let object = json!({
+            "position": 7, "id": "00000000-0000-0000-0000-00000000abcd", "stream": "user-1", "version": 3,
+            "type": "Happened \"so\"", "schema": 2, "at": "1970-01-01T00:00:00.000Z", "actor": "operator:ä\n",
+            "request_id": "", "data": event.data, "sealed": "__4",
+        });
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        assert_eq!(text(canonical_event(&event).unwrap()), canonical(&object).unwrap());
+        let mut object = object.as_object().unwrap().clone();
+        object.remove("sealed");
+        let event = Envelope { sealed: None, ..event };
+        assert_eq!(text(canonical_event(&event).unwrap()), text(canonical_object(&object).unwrap()));
+        let late = Envelope { position: Position::new(1 << 53), ..event };
+        assert_eq!(canonical_event(&late), Err(NotCanonical::Number((1_u64 << 53).to_string())));
     }
 
     #[test]

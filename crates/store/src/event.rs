@@ -2,6 +2,7 @@
 //! domain's business; the store sees a type, a schema number and two JSON objects.
 
 use std::fmt;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -55,7 +56,7 @@ impl fmt::Display for Position {
 
 /// The name of a stream: `system`, or a kind and a UUID such as `user-0193…`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct StreamId(String);
+pub struct StreamId(Arc<str>);
 
 impl StreamId {
     /// The longest name, in bytes.
@@ -69,7 +70,7 @@ impl StreamId {
         let name = name.into();
         let fits = (1..=Self::MAX_LENGTH).contains(&name.len());
         if fits && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
-            Ok(Self(name))
+            Ok(Self(name.into()))
         } else {
             Err(InvalidStream(name))
         }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::ambient::Ambient;
 use crate::append::AppendError;
@@ -89,7 +89,16 @@ impl Writer {
             metrics: Arc::default(),
         };
         let (closing, metrics) = (Arc::clone(&writer.closing), Arc::clone(&writer.metrics));
-        let task = Task { backend, signer, ambient, queue, closing, metrics, lanes: Lanes::default() };
+        let task = Task {
+            backend,
+            signer,
+            ambient,
+            queue,
+            closing,
+            metrics,
+            lanes: Lanes::default(),
+            telling: JoinSet::new(),
+        };
         (writer, tokio::spawn(task.run()))
     }
 
@@ -166,6 +175,8 @@ struct Task {
     metrics: Arc<WriterMetrics>,
     /// What was received and is not taken into a batch yet.
     lanes: Lanes<Waiting>,
+    /// Who is being told.
+    telling: JoinSet<()>,
 }
 
 impl Task {
@@ -184,20 +195,31 @@ impl Task {
                 self.commit(appends, answers).await;
             }
         }
+        self.telling.join_all().await;
     }
 
-    /// Has a batch judged and written, and tells each caller of it.
-    async fn commit(&self, appends: Vec<PreparedAppend>, answers: Vec<oneshot::Sender<Verdict>>) {
+    /// Has a batch judged and written, and each caller told of it.
+    async fn commit(&mut self, appends: Vec<PreparedAppend>, answers: Vec<oneshot::Sender<Verdict>>) {
         let events = appends.iter().map(PreparedAppend::events).sum();
         let batch = Batch::new(appends, self.ambient.now(), Arc::clone(&self.signer));
         let begun = Instant::now();
         let verdicts = self.backend.commit(Arc::new(batch)).await;
         self.metrics.committed(events, begun.elapsed());
-        for (answer, verdict) in answers.into_iter().zip(each(verdicts)) {
-            self.metrics.ended(&verdict);
-            // Nobody may wait for it any more: the caller hung up. The event stands all the same.
-            drop(answer.send(verdict));
-        }
+        self.tell(answers, verdicts);
+    }
+
+    /// Tells each caller, in a task of its own: hundreds who wake at once keep all threads busy, and the next batch
+    /// would wait behind them.
+    fn tell(&mut self, answers: Vec<oneshot::Sender<Verdict>>, verdicts: Result<Vec<Verdict>, CommitError>) {
+        let metrics = Arc::clone(&self.metrics);
+        while self.telling.try_join_next().is_some() {}
+        self.telling.spawn(async move {
+            for (answer, verdict) in answers.into_iter().zip(each(verdicts)) {
+                metrics.ended(&verdict);
+                // Nobody may wait for it any more: the caller hung up. The event stands all the same.
+                drop(answer.send(verdict));
+            }
+        });
     }
 
     /// Waits for one append, then takes what waits already, up to what one batch holds.

@@ -33,7 +33,10 @@ async fn it_is_shown_to_this_machine_operators_and_administrators(store: Store) 
     let app = TestApp::start(store).await;
     for path in ["/metrics", "/api/v1/metrics"] {
         let answer = at(&app, path).await.expect(200);
-        assert_eq!(answer.header("Content-Type"), "text/plain; version=0.0.4; charset=utf-8");
+        assert_eq!(
+            answer.header("Content-Type"),
+            "application/openmetrics-text; version=1.0.0; charset=utf-8"
+        );
         assert!(answer.text().starts_with("# HELP "), "{}", answer.text());
     }
     // Through a proxy on this machine, everybody seems to be on it.
@@ -67,7 +70,7 @@ async fn appends_and_their_batches_are_counted(store: Store) {
         ("aegis_appends_total{outcome=\"refused\"}", 1.0),
         ("aegis_appends_total{outcome=\"busy\"}", 0.0),
         ("aegis_append_queue_depth", 0.0),
-        ("aegis_append_batch_events_bucket{le=\"1\"}", 3.0),
+        ("aegis_append_batch_events_bucket{le=\"1.0\"}", 3.0),
         ("aegis_append_batch_events_bucket{le=\"+Inf\"}", 3.0),
         ("aegis_append_batch_events_sum", 3.0),
         ("aegis_append_batch_events_count", 3.0),

@@ -11,7 +11,7 @@ use mongodb::options::{
     SessionOptions, TransactionOptions, WriteConcern,
 };
 use mongodb::{Client, ClientSession, Collection, Database};
-use store::{RetryCounter, StoreError};
+use store::{Retries, StoreError};
 
 use crate::failure::from_driver;
 use crate::seen::Seen;
@@ -86,7 +86,7 @@ pub(crate) struct Db {
     database: Database,
     app_name: Arc<str>,
     seen: Seen,
-    retries: Arc<RetryCounter>,
+    retries: Retries,
 }
 
 impl Db {
@@ -102,7 +102,7 @@ impl Db {
             database: client.database_with_options(name, options),
             app_name,
             seen: seen.clone(),
-            retries: Arc::default(),
+            retries: Retries::default(),
         })
     }
 
@@ -111,7 +111,7 @@ impl Db {
     }
 
     /// Counts the transactions that are tried again.
-    pub(crate) fn retries(&self) -> &RetryCounter {
+    pub(crate) fn retries(&self) -> &Retries {
         &self.retries
     }
 

@@ -144,6 +144,6 @@ impl Backend for MongoStore {
     }
 
     fn retries(&self) -> Retries {
-        self.connection.work.retries().snapshot()
+        self.connection.work.retries().clone()
     }
 }

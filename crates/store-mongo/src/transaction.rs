@@ -11,7 +11,7 @@ use mongodb::bson::RawDocumentBuf;
 use mongodb::error::Error;
 use mongodb::{ClientSession, SessionCursor};
 use store::backend::CommitError;
-use store::{RetryCounter, StoreError};
+use store::{Retry, StoreError};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::connect::Db;
@@ -138,7 +138,7 @@ impl<W: Work> Loop<W> {
             if !again || !self.backoff.wait(self.deadline).await {
                 return Err(CommitError::NotCommitted(failure.into_store(&what)));
             }
-            count(self.db.retries(), &failure);
+            self.db.retries().count(reason_of(&failure));
         }
     }
 
@@ -176,17 +176,17 @@ impl<W: Work> Loop<W> {
             if !unknown || !self.backoff.wait(self.deadline).await {
                 return Ok(Err(CommitError::Unknown(failure.into_store(what))));
             }
-            self.db.retries().unknown_commit();
+            self.db.retries().count(Retry::UnknownCommit);
         }
     }
 }
 
-/// Counts a transaction that is begun anew.
-fn count(retries: &RetryCounter, failure: &Failure) {
+/// Why a transaction is begun anew.
+fn reason_of(failure: &Failure) -> Retry {
     match failure {
-        Failure::Duplicate(_) => retries.duplicate_key(),
-        _ if failure.is_conflict() => retries.write_conflict(),
-        Failure::Driver(_) | Failure::Store(_) => retries.transient(),
+        Failure::Duplicate(_) => Retry::DuplicateKey,
+        _ if failure.is_conflict() => Retry::WriteConflict,
+        Failure::Driver(_) | Failure::Store(_) => Retry::Transient,
     }
 }
 

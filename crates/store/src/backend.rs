@@ -93,7 +93,7 @@ pub trait Backend: Send + Sync {
         None
     }
 
-    /// How often transactions of this process were tried again; nothing where that never happens.
+    /// Where transactions of this process that are tried again are counted; nothing comes there where that never happens.
     fn retries(&self) -> Retries {
         Retries::default()
     }

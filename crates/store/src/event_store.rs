@@ -196,8 +196,8 @@ impl EventStore {
 
     /// What the writing of events has come to since this log was opened.
     #[must_use]
-    pub fn metrics(&self) -> Metrics {
-        self.writer.metrics().snapshot(self.backend.retries())
+    pub fn metrics(&self) -> &Metrics {
+        self.writer.metrics()
     }
 
     /// Waits until `table` has every event up to `position`; `false` if `bound` passes first.

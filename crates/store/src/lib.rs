@@ -44,7 +44,7 @@ pub use error::StoreError;
 pub use event::{Envelope, NewEvent, PersonalData, Position, Recorded, StreamId};
 pub use event_store::EventStore;
 pub use idempotency::{FirstResult, IdempotencyKey};
-pub use metrics::{Metrics, Retries, RetryCounter};
+pub use metrics::{Metrics, Outcome, Retries, Retry};
 pub use page::Page;
 pub use rows::{ApplyError, Change, Checkpoint, Column, ColumnKind, Pair, ReadModels, Row, Table};
 pub use signal::{Signal, SignalBoard};

@@ -16,7 +16,7 @@ use crate::checkpoint::Signer;
 use crate::error::StoreError;
 use crate::judge::Batch;
 use crate::lanes::{Lanes, Load};
-use crate::metrics::WriterMetrics;
+use crate::metrics::Metrics;
 use crate::prepared::PreparedAppend;
 
 /// How many appends may wait; one more is refused as [`AppendError::Busy`].
@@ -71,7 +71,7 @@ pub(crate) struct Writer {
     /// As many permits as may still wait: the channel itself has no bound.
     room: Arc<Semaphore>,
     closing: Arc<Notify>,
-    metrics: Arc<WriterMetrics>,
+    metrics: Metrics,
 }
 
 impl Writer {
@@ -86,9 +86,9 @@ impl Writer {
             queue: sender,
             room: Arc::new(Semaphore::new(QUEUE.try_into().unwrap_or(usize::MAX))),
             closing: Arc::default(),
-            metrics: Arc::default(),
+            metrics: Metrics::new(backend.retries()),
         };
-        let (closing, metrics) = (Arc::clone(&writer.closing), Arc::clone(&writer.metrics));
+        let (closing, metrics) = (Arc::clone(&writer.closing), writer.metrics.clone());
         let task = Task {
             backend,
             signer,
@@ -109,7 +109,7 @@ impl Writer {
     }
 
     /// What was counted so far.
-    pub(crate) fn metrics(&self) -> &WriterMetrics {
+    pub(crate) fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
@@ -172,7 +172,7 @@ struct Task {
     ambient: Ambient,
     queue: mpsc::UnboundedReceiver<Waiting>,
     closing: Arc<Notify>,
-    metrics: Arc<WriterMetrics>,
+    metrics: Metrics,
     /// What was received and is not taken into a batch yet.
     lanes: Lanes<Waiting>,
     /// Who is being told.
@@ -204,14 +204,14 @@ impl Task {
         let batch = Batch::new(appends, self.ambient.now(), Arc::clone(&self.signer));
         let begun = Instant::now();
         let verdicts = self.backend.commit(Arc::new(batch)).await;
-        self.metrics.committed(events, begun.elapsed());
+        self.metrics.committed(events, begun.elapsed().as_secs_f64());
         self.tell(answers, verdicts);
     }
 
     /// Tells each caller, in a task of its own: hundreds who wake at once keep all threads busy, and the next batch
     /// would wait behind them.
     fn tell(&mut self, answers: Vec<oneshot::Sender<Verdict>>, verdicts: Result<Vec<Verdict>, CommitError>) {
-        let metrics = Arc::clone(&self.metrics);
+        let metrics = self.metrics.clone();
         while self.telling.try_join_next().is_some() {}
         self.telling.spawn(async move {
             for (answer, verdict) in answers.into_iter().zip(each(verdicts)) {

@@ -1,7 +1,7 @@
 //! What is tried again is counted, by what the database said.
 
 use store::conformance::world::put;
-use store::{Expected, Retries, StreamWrite};
+use store::{Expected, Outcome, Retry, StreamWrite};
 use testkit::{Failing, MongodServer};
 
 use super::fault::Fault::{self, Conflict, Transient, UnknownCommit};
@@ -17,26 +17,22 @@ async fn transactions_that_are_tried_again_are_counted_by_label() {
     let mongo = Mongo::on(&server);
     let store = mongo.process(SUBJECT).await.store;
     let counted = async |place: Place, fault: Fault, times: i32| {
-        let before = store.metrics().retries;
+        let before = Retry::ALL.map(|retry| store.metrics().retries(retry));
         let namespace = place.collection.map(|collection| mongo.namespace(collection));
         let fail_point = fault.set(&server, Failing::Times(times), place, namespace).await;
         let stream = mongo.world.stream();
         let write = StreamWrite::new(stream, Expected::NoStream, vec![mongo.world.plain_event()]);
         put(&store, [write]).await.unwrap();
         fail_point.clear().await;
-        let after = store.metrics().retries;
-        Retries {
-            write_conflict: after.write_conflict - before.write_conflict,
-            transient: after.transient - before.transient,
-            unknown_commit: after.unknown_commit - before.unknown_commit,
-            duplicate_key: after.duplicate_key - before.duplicate_key,
-        }
+        let after = Retry::ALL.map(|retry| store.metrics().retries(retry));
+        let news = Retry::ALL.into_iter().zip(before.into_iter().zip(after));
+        news.filter(|(_, (before, after))| before != after)
+            .map(|(retry, (before, after))| (retry, after - before))
+            .collect::<Vec<_>>()
     };
-    let none = Retries::default();
-    assert_eq!(counted(EVENTS, Transient, 3).await, Retries { transient: 3, ..none });
-    assert_eq!(counted(EVENTS, Conflict, 2).await, Retries { write_conflict: 2, ..none });
-    assert_eq!(counted(COMMIT, UnknownCommit, 2).await, Retries { unknown_commit: 2, ..none });
+    assert_eq!(counted(EVENTS, Transient, 3).await, [(Retry::Transient, 3)]);
+    assert_eq!(counted(EVENTS, Conflict, 2).await, [(Retry::WriteConflict, 2)]);
+    assert_eq!(counted(COMMIT, UnknownCommit, 2).await, [(Retry::UnknownCommit, 2)]);
     let metrics = store.metrics();
-    assert_eq!((metrics.outcomes.appended, metrics.waiting), (3, 0));
-    assert_eq!((metrics.batch_events.count(), metrics.batch_events.sum), (3, 3));
+    assert_eq!((metrics.appends(Outcome::Appended), metrics.waiting()), (3, 0));
 }

@@ -12,7 +12,7 @@ use crate::backend::{EventQuery, Genesis, Head, Held, VaultEntry, VaultRange};
 use crate::event::{Envelope, NewEvent, Position, StreamId};
 use crate::idempotency::FirstResult;
 use crate::memory::Memory;
-use crate::metrics::{Metrics, Outcomes, Retries};
+use crate::metrics::Outcome;
 use crate::prepare::Sealer;
 use crate::signal::Signal;
 use crate::vault::{ClaimHash, ClaimKey, MasterKey};

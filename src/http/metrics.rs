@@ -15,7 +15,7 @@ use super::extract::MetricsReader;
 use super::problem::Problem;
 use crate::app::App;
 
-/// OpenMetrics 1.0, which Prometheus and those who read like it understand.
+/// `OpenMetrics` 1.0, which Prometheus and those who read like it understand.
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Shows what this process counts.

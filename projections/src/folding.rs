@@ -50,6 +50,12 @@ fn stop(after: Checkpoint, error: StoreError) -> Stop {
     }
 }
 
+fn missing(after: Checkpoint, head: Position) -> Stop {
+    let position = after.position.next();
+    let reason = format!("position {position} is missing from the log, though the head is at {head}");
+    Stop::Poisoned { after, reason }
+}
+
 impl Folding {
     /// How far the table is.
     pub(crate) async fn checkpoint(&self) -> Result<Checkpoint, StoreError> {
@@ -64,7 +70,7 @@ impl Folding {
         let head = self.events.head().await?.position;
         let mut at = self.checkpoint().await?;
         while at.position < head {
-            match self.project_batch(at).await {
+            match self.project_batch(at, head).await {
                 Ok(moved) => at = moved,
                 Err(Stop::Overtaken) => {
                     tokio::time::sleep(OVERTAKEN).await;
@@ -78,8 +84,9 @@ impl Folding {
         Ok(at.position)
     }
 
-    /// Projects the events after `from`, at most one batch; gives the checkpoint after it.
-    pub(crate) async fn project_batch(&self, from: Checkpoint) -> Result<Checkpoint, Stop> {
+    /// Projects the events after `from`, at most one batch; gives the checkpoint after it. The log is known to go up to
+    /// `head`: were nothing found before that, waiting for it would be waiting forever.
+    pub(crate) async fn project_batch(&self, from: Checkpoint, head: Position) -> Result<Checkpoint, Stop> {
         // Some databases make a table that is gone anew with the first row. It would look whole.
         if self.events.signal().gone.contains(self.table.name) {
             return Err(stop(from, StoreError::gone(self.table.name)));
@@ -87,7 +94,7 @@ impl Folding {
         let query = EventQuery { after: from.position, limit: BATCH, ..EventQuery::default() };
         let events = self.events.read(&query).await.map_err(|error| stop(from, error))?;
         if events.is_empty() {
-            return Ok(from);
+            return if head > from.position { Err(missing(from, head)) } else { Ok(from) };
         }
         let (folded, poison) = self.fold(&events).await.map_err(|error| stop(from, error))?;
         // What comes before a poison event is good and is kept.

@@ -144,7 +144,7 @@ impl Projector {
         };
         // Whatever the signals say from here on is news: subscribing before reading leaves no gap in between.
         let mut signals = self.events.signals();
-        let moved = folding.project_batch(from).await?;
+        let moved = folding.project_batch(from, self.events.signal().head).await?;
         self.report(Health::Running, Some(moved.position));
         *at = Some(moved);
         if moved == from {

@@ -163,6 +163,13 @@ impl Db {
     /// A session that reads nothing older than what this process has seen. Its transactions have snapshot reads and
     /// journalled majority writes, on the primary.
     pub(crate) async fn session(&self) -> Result<ClientSession, Error> {
+        let mut session = self.fresh_session().await?;
+        self.seen.hand_to(&mut session);
+        Ok(session)
+    }
+
+    /// A session that knows of nothing yet.
+    pub(crate) async fn fresh_session(&self) -> Result<ClientSession, Error> {
         let transaction = TransactionOptions::builder()
             .read_concern(ReadConcern::snapshot())
             .write_concern(write_concern())
@@ -173,9 +180,7 @@ impl Db {
             .default_transaction_options(transaction)
             .causal_consistency(true)
             .build();
-        let mut session = self.database.client().start_session().with_options(options).await?;
-        self.seen.hand_to(&mut session);
-        Ok(session)
+        self.database.client().start_session().with_options(options).await
     }
 
     /// What was read in this session, or committed, is not missed by later ones.

@@ -102,9 +102,6 @@ pub(crate) fn to_vault(document: &RawDocument) -> Result<(StreamId, Held), Store
     };
     let fields = Fields::new(document, &name);
     let stream = stream_name(&fields)?;
-    if fields.optional("erased")?.and_then(RawBsonRef::as_bool) == Some(true) {
-        return Ok((stream, (VaultEntry::Erased, Vec::new())));
-    }
     let claims = match fields.optional("claims")? {
         None => Vec::new(),
         Some(_) => fields.get("claims", "a list of 32-byte hashes", |value| {
@@ -112,7 +109,9 @@ pub(crate) fn to_vault(document: &RawDocument) -> Result<(StreamId, Held), Store
             value.as_array()?.into_iter().map(|value| claim(value.ok()?)).collect()
         })?,
     };
-    Ok((stream, (VaultEntry::Key(fields.bytes("key")?.to_vec()), claims)))
+    let erased = fields.optional("erased")?.and_then(RawBsonRef::as_bool) == Some(true);
+    let entry = if erased { VaultEntry::Erased } else { VaultEntry::Key(fields.bytes("key")?.to_vec()) };
+    Ok((stream, (entry, claims)))
 }
 
 fn stream_name(fields: &Fields<'_>) -> Result<StreamId, StoreError> {

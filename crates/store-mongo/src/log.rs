@@ -19,10 +19,14 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The head, with every commit that was acknowledged before this was called, by whomever.
 pub(crate) async fn head(db: &Db) -> Result<Head, StoreError> {
-    // Linearizable: a primary that is one no longer, and does not know it yet, cannot answer this with an old head.
+    let cannot = || cannot("reading the head of the log");
+    // Linearizable: a primary that is one no longer, and does not know it yet, cannot answer this with an old head. Such a
+    // read takes no session that has seen something; but what follows has to know of the events up to this head.
+    let mut session = db.fresh_session().await.map_err(cannot())?;
     let heads = db.head();
     let read = heads.find_one(doc! { "_id": HEAD_ID }).read_concern(ReadConcern::linearizable());
-    let found = read.max_time(PATIENCE).await.map_err(cannot("reading the head of the log"))?;
+    let found = read.max_time(PATIENCE).session(&mut session).await.map_err(cannot())?;
+    db.saw(&session);
     let found = found.ok_or_else(|| StoreError::corrupt("the head of the log is missing"))?;
     Ok(to_head(&found)?.0)
 }

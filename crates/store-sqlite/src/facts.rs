@@ -77,6 +77,7 @@ pub(crate) fn read_held(connection: &Connection, range: &VaultRange) -> Result<V
             streams
         }
         VaultRange::After(after, limit) => {
+            check_claims_have_entries(connection)?;
             let mut statement = connection
                 .prepare_cached("SELECT stream FROM vault WHERE stream > ?1 ORDER BY stream LIMIT ?2")?;
             let after = after.as_ref().map_or("", StreamId::as_str);
@@ -95,6 +96,16 @@ pub(crate) fn read_held(connection: &Connection, range: &VaultRange) -> Result<V
         }
     }
     Ok(held)
+}
+
+/// Claims are kept in a table of their own, where one could be without the entry that it belongs to.
+fn check_claims_have_entries(connection: &Connection) -> Result<(), Failure> {
+    let mut statement = connection
+        .prepare_cached("SELECT stream FROM claims WHERE stream NOT IN (SELECT stream FROM vault) LIMIT 1")?;
+    let orphan: Option<String> = statement.query_row([], |row| row.get(0)).optional()?;
+    orphan.map_or(Ok(()), |stream| {
+        Err(Failure::corrupt(format!("stream {stream} holds claims and has no entry in the vault")))
+    })
 }
 
 /// A stored number that cannot be negative.

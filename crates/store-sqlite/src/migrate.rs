@@ -11,7 +11,8 @@ use crate::failure::Failure;
 use crate::file::DatabaseFile;
 
 /// What the log, the vault and the checkpoints are kept in.
-pub(crate) const TABLES: [&str; 7] = ["meta", "keys", "head", "events", "vault", "claims", "projections"];
+pub(crate) const TABLES: [&str; 8] =
+    ["meta", "keys", "head", "events", "vault", "claims", "idempotency", "projections"];
 
 /// What a database of format 1 has. Every statement changes nothing if it was run before.
 ///

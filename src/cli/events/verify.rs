@@ -4,10 +4,11 @@ use domain::UserId;
 use projections::decode;
 use serde::Serialize;
 use store::merkle::Hash;
-use store::{Claim, ClaimChange, Finding, Recorded, Verified, VerifyError};
+use store::{Claim, ClaimChange, Finding, Position, Recorded, Verified, VerifyError};
 
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
+use crate::cli::progress::Progress;
 use crate::cli::session::Session;
 
 #[derive(Debug, clap::Args)]
@@ -27,12 +28,14 @@ struct Report {
 }
 
 pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> Result<(), Failure> {
-    let mut progress = |position, head| tracing::debug!(%position, %head, "verified so far");
-    let verified =
-        session.node.store.verify(&claims_of, &mut progress).await.map_err(|error| match error {
-            VerifyError::Found(finding) => found(&finding),
-            VerifyError::Store(error) => error.into(),
-        })?;
+    let mut progress = Progress::new("events");
+    let mut each_page = |position: Position, head: Position| progress.at(position.get(), head.get());
+    let verified = session.node.store.verify(&claims_of, &mut each_page).await;
+    progress.finish();
+    let verified = verified.map_err(|error| match error {
+        VerifyError::Found(finding) => found(&finding),
+        VerifyError::Store(error) => error.into(),
+    })?;
     check_projections(session).await?;
     report(arguments, &verified, out)
 }
@@ -44,7 +47,8 @@ fn claims_of(event: &Recorded) -> Result<ClaimChange, String> {
     }
     let fact = decode::user_event(event).map_err(|error| error.to_string())?;
     let claim = |(kind, value): (domain::ClaimKind, String)| Claim { kind: kind.as_str(), value };
-    Ok(ClaimChange { take: fact.claims_taken().into_iter().map(claim).collect(), release: Vec::new() })
+    let take = fact.claims_taken().into_iter().map(claim).collect();
+    Ok(ClaimChange { take, ..ClaimChange::default() })
 }
 
 /// A table that is further than the log has seen events that are no more.

@@ -56,6 +56,7 @@ macro_rules! conformance {
             idempotency::keys_are_kept_for_a_day
             proof::an_honest_log_is_verified
             proof::claims_that_the_events_do_not_say_are_found
+            proof::a_key_that_was_destroyed_in_silence_is_found
             rows::rows_and_checkpoint_move_together
             rows::of_racing_projectors_exactly_one_writes
             rows::every_kind_of_column_comes_back

@@ -9,13 +9,14 @@ use crate::event::{Position, Recorded, StreamId};
 use crate::event_store::EventStore;
 use crate::verify::{ClaimChange, Verified, VerifyError};
 
-/// The claims of the events that these tests append: `taken` and `given` in their data.
+/// What the events that these tests append say in their data: the claims `taken` and `given`, and whether it `erases`.
 fn changes(event: &Recorded) -> ClaimChange {
     let claims = |field: &str| match event.envelope.data.get(field).and_then(|value| value.as_str()) {
         Some(value) => vec![email(value)],
         None => Vec::new(),
     };
-    ClaimChange { take: claims("taken"), release: claims("given") }
+    let erases = event.envelope.data.get("erases").is_some_and(|erases| erases == true);
+    ClaimChange { take: claims("taken"), release: claims("given"), erases }
 }
 
 async fn verify(store: &EventStore) -> Result<Verified, VerifyError> {
@@ -33,6 +34,13 @@ fn telling(world: &World, mut write: StreamWrite, taken: Option<&str>, given: Op
     write.take = claims(taken);
     write.release = claims(given);
     write
+}
+
+/// A write that erases its stream, and whether its event says so.
+fn erasing(world: &World, stream: &StreamId, expected: Expected, said: bool) -> StreamWrite {
+    let mut event = world.plain_event();
+    event.data.insert("erases".to_owned(), said.into());
+    StreamWrite { erase: true, ..StreamWrite::new(stream.clone(), expected, vec![event]) }
 }
 
 /// Of an empty log, of one with claims that were taken, moved and erased, and beside somebody who appends.
@@ -54,9 +62,7 @@ pub async fn an_honest_log_is_verified(world: &World) {
     )
     .await
     .unwrap();
-    let last = StreamWrite { events: vec![world.plain_event()], ..write(&b, Expected::Exactly(2)) };
-    let erase = StreamWrite { erase: true, ..last };
-    put(&store, [erase]).await.unwrap();
+    put(&store, [erasing(world, &b, Expected::Exactly(2), true)]).await.unwrap();
     let verified = verify(&store).await.unwrap();
     assert_eq!((verified.position, verified.streams), (Position::new(5), 2));
     assert_eq!(verified.root, store.head().await.unwrap().root);
@@ -96,4 +102,15 @@ pub async fn claims_that_the_events_do_not_say_are_found(world: &World) {
     store.append(&append([boast])).await.unwrap();
     let found = verify(&store).await.unwrap_err().to_string();
     assert!(found.starts_with("position 2: ") || found.starts_with("position 3: "), "{found}");
+}
+
+/// A key that is gone is an erasure only if an event says so: without the key a person's data is gone, whoever took it.
+pub async fn a_key_that_was_destroyed_in_silence_is_found(world: &World) {
+    let store = world.store().await;
+    let stream = world.stream();
+    let write = StreamWrite::new(stream.clone(), Expected::NoStream, Vec::new());
+    put(&store, [telling(world, write, Some("x"), None)]).await.unwrap();
+    put(&store, [erasing(world, &stream, Expected::Exactly(1), false)]).await.unwrap();
+    let found = verify(&store).await.unwrap_err().to_string();
+    assert!(found.starts_with("position 2: ") && found.contains("lost its key"), "{found}");
 }

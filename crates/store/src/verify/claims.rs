@@ -7,7 +7,7 @@ use super::{Finding, VerifyError};
 use crate::append::Claim;
 use crate::backend::{Held, VaultEntry, VaultRange};
 use crate::error::StoreError;
-use crate::event::{PersonalData, Position, Recorded, StreamId};
+use crate::event::{Position, Recorded, StreamId};
 use crate::event_store::EventStore;
 use crate::vault::{ClaimHash, ClaimKey};
 
@@ -23,6 +23,8 @@ pub struct ClaimChange {
     pub take: Vec<Claim>,
     /// Given back.
     pub release: Vec<Claim>,
+    /// Whether the event erases its stream: key and claims are gone with it.
+    pub erases: bool,
 }
 
 /// Says which claims an event takes and gives back, or why it cannot be understood.
@@ -36,6 +38,7 @@ pub(super) struct Told(HashMap<StreamId, Stream>);
 struct Stream {
     last: Position,
     sealed: bool,
+    /// An event says so.
     erased: bool,
     claims: Vec<ClaimHash>,
 }
@@ -49,7 +52,7 @@ impl Told {
         stream.claims.extend(change.take.iter().map(hash));
         stream.last = event.envelope.position;
         stream.sealed |= event.envelope.sealed.is_some();
-        stream.erased |= matches!(event.personal, PersonalData::Erased);
+        stream.erased |= change.erases;
     }
 
     pub(super) fn streams(&self) -> usize {
@@ -74,6 +77,9 @@ impl Told {
             None if told.sealed || !told.claims.is_empty() => found("has no entry in the vault".to_owned()),
             None => Ok(()),
             Some(_) if told.last == Position::START => found("is in the vault and has no event".to_owned()),
+            Some((VaultEntry::Erased, _)) if !told.erased => {
+                found("lost its key, and no event says that it was erased".to_owned())
+            }
             Some((VaultEntry::Erased, claims)) if claims.is_empty() => Ok(()),
             Some((VaultEntry::Erased, _)) => found("was erased and still holds claims".to_owned()),
             Some((VaultEntry::Key(_), _)) if told.erased => {
@@ -168,5 +174,46 @@ impl EventStore {
         }
         suspects.extend(unseen.into_iter().filter(|stream| told.judge(stream, None).is_err()).cloned());
         Ok(suspects)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_way_in_which_a_vault_entry_can_be_wrong_is_told() {
+        let claim = |byte| ClaimHash::from_slice(&[byte; 32]).unwrap();
+        let key = || VaultEntry::Key(vec![1]);
+        let stream = |sealed, erased, claims: &[u8]| Stream {
+            last: Position::new(7),
+            sealed,
+            erased,
+            claims: claims.iter().copied().map(claim).collect(),
+        };
+        let no_event = Stream::default();
+        for (told, held, wrong) in [
+            (stream(true, false, &[1, 2]), Some((key(), vec![claim(2), claim(1)])), None),
+            (stream(false, false, &[]), None, None),
+            (stream(true, true, &[1]), Some((VaultEntry::Erased, vec![])), None),
+            (stream(true, false, &[]), None, Some("has no entry in the vault")),
+            (stream(false, false, &[1]), None, Some("has no entry in the vault")),
+            (no_event, Some((key(), vec![])), Some("is in the vault and has no event")),
+            (
+                stream(true, false, &[]),
+                Some((VaultEntry::Erased, vec![])),
+                Some("lost its key, and no event says"),
+            ),
+            (stream(true, true, &[]), Some((VaultEntry::Erased, vec![claim(1)])), Some("still holds claims")),
+            (stream(true, true, &[]), Some((key(), vec![])), Some("has a key again")),
+            (stream(true, false, &[1]), Some((key(), vec![claim(2)])), Some("lacks 1 of the claims")),
+        ] {
+            let name = StreamId::new("user-1").unwrap();
+            let told = Told(HashMap::from([(name.clone(), told)]));
+            let found = told.judge(&name, held.as_ref()).err().map(|finding| finding.what);
+            assert_eq!(found.is_some(), wrong.is_some(), "{held:?}: {found:?}");
+            let found = found.unwrap_or_default();
+            assert!(found.contains(wrong.unwrap_or_default()), "{held:?}: {found}");
+        }
     }
 }

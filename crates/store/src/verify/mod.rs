@@ -88,6 +88,18 @@ impl EventStore {
         reader: &ClaimReader,
         each_page: &mut (dyn FnMut(Position, Position) + Send),
     ) -> Result<Verified, VerifyError> {
+        // What cannot be read for what it is, was changed: where no event tells its place, it has none.
+        self.verified(reader, each_page).await.map_err(|error| match error {
+            VerifyError::Store(StoreError::Corrupt(what)) => Finding::new(Position::START, what).into(),
+            error => error,
+        })
+    }
+
+    async fn verified(
+        &self,
+        reader: &ClaimReader,
+        each_page: &mut (dyn FnMut(Position, Position) + Send),
+    ) -> Result<Verified, VerifyError> {
         let head = self.head().await?;
         let (mut chain, mut told) = (Chain::default(), Told::default());
         self.follow(&mut chain, &mut told, reader, head.position, each_page).await?;
@@ -112,14 +124,21 @@ impl EventStore {
         until: Position,
         each_page: &mut (dyn FnMut(Position, Position) + Send),
     ) -> Result<(), VerifyError> {
+        let mut limit = PAGE;
         while chain.position() < until {
-            let query = EventQuery {
-                after: chain.position(),
-                until: Some(until),
-                limit: PAGE,
-                ..EventQuery::default()
+            let query =
+                EventQuery { after: chain.position(), until: Some(until), limit, ..EventQuery::default() };
+            let events = match self.backend().events(&query).await {
+                // One by one it shows which it is, and what is wrong before it.
+                Err(StoreError::Corrupt(_)) if limit > 1 => {
+                    limit = 1;
+                    continue;
+                }
+                Err(StoreError::Corrupt(what)) => {
+                    return Err(Finding::new(chain.position().next(), what).into());
+                }
+                events => events?,
             };
-            let events = self.backend().events(&query).await?;
             if events.is_empty() {
                 let missing = chain.position().next();
                 return Err(

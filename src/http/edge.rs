@@ -18,6 +18,7 @@ use super::extract::RequestId;
 use super::headers::REQUEST_ID;
 use super::problem::Problem;
 use super::state::HttpState;
+use super::time_limit::TimeLimit;
 
 /// What the log says of a request.
 struct Asked {
@@ -33,6 +34,7 @@ pub(crate) async fn edge(State(state): State<HttpState>, mut request: Request, n
     let asked = Asked::of(&request, &state);
     let version = request.version();
     request.extensions_mut().insert(asked.id.clone());
+    request.extensions_mut().insert(TimeLimit::from_now());
 
     let mut response = next.run(request).await;
 

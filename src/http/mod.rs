@@ -22,6 +22,7 @@ mod root;
 mod router;
 mod serve;
 mod state;
+mod time_limit;
 mod users;
 
 pub use openapi::openapi;

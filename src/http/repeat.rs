@@ -2,21 +2,19 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use store::IdempotencyKey;
 use store::vault::ClaimHash;
-use tokio::time::{Instant, timeout_at};
 
 use super::extract::Sent;
 use super::problem::Problem;
 use super::state::HttpState;
+use super::time_limit::TimeLimit;
 use crate::app::Node;
 use crate::command::UserState;
 
-/// The longest time until it is known, or told to be unknown, what a write has come to. Each step of it has its own
-/// bound; this one keeps their sum below the ten seconds that clients are promised.
-const LONGEST: Duration = Duration::from_millis(9_500);
+/// What is read under a key, for messages.
+const FIRST: &str = "whether it was done before";
 
 /// Does a write, unless it is a repetition; then gives what the first came to. Waits until whoever asked can read it
 /// back.
@@ -26,34 +24,24 @@ pub(super) async fn once(
     sent: &Sent,
     write: impl AsyncFnOnce(Option<IdempotencyKey>) -> Result<UserState, Problem>,
 ) -> Result<UserState, Problem> {
-    let node = state.app.node()?;
-    let deadline = Instant::now() + LONGEST;
+    let (node, limit) = (state.app.node()?, sent.limit);
     let user = match sent.key(caller, &node.store) {
-        None => known_by(deadline, write(None)).await?,
+        None => limit.write(write(None)).await?,
         Some(key) => {
             let _running = state.running.begin(&key).ok_or(Problem::StillRunning)?;
-            if let Some(first) = first_result(node, &key).await? {
+            if let Some(first) = limit.read(FIRST, first_result(node, &key)).await? {
                 first
             } else {
-                let done = known_by(deadline, write(Some(key))).await;
-                settled(node, &key, done, deadline).await?
+                let done = limit.write(write(Some(key))).await;
+                settled(node, &key, done, limit).await?
             }
         }
     };
     if let Some(position) = user.position {
-        node.user_rows.settle(position).await;
+        // It stands, whether its author can read it back by then or not.
+        limit.within(node.user_rows.settle(position)).await;
     }
     Ok(user)
-}
-
-/// What a write has come to. What was handed over when the time is up is done all the same, waited for or not.
-async fn known_by(
-    deadline: Instant,
-    write: impl Future<Output = Result<UserState, Problem>>,
-) -> Result<UserState, Problem> {
-    timeout_at(deadline, write).await.unwrap_or_else(|_| {
-        Err(Problem::OutcomeUnknown { cause: format!("it was not known within {LONGEST:?}") })
-    })
 }
 
 /// A write that was refused, or changed nothing, may find things so because the first, sent to another node, has just
@@ -62,15 +50,12 @@ async fn settled(
     node: &Node,
     key: &IdempotencyKey,
     done: Result<UserState, Problem>,
-    deadline: Instant,
+    limit: TimeLimit,
 ) -> Result<UserState, Problem> {
     if done.as_ref().is_ok_and(|user| user.position.is_some()) {
         return done;
     }
-    let first = timeout_at(deadline, first_result(node, key)).await.unwrap_or_else(|_| {
-        Err(Problem::Unavailable { cause: "whether it was done before was not found in time".to_owned() })
-    });
-    match first {
+    match limit.read(FIRST, first_result(node, key)).await {
         Ok(Some(first)) => Ok(first),
         Ok(None) => done,
         Err(problem) => done.and(Err(problem)),

@@ -11,7 +11,9 @@ use mongodb::options::{Acknowledgment, ReadConcern, WriteConcern};
 use mongodb::{Client, Database};
 use serde_json::json;
 use store::conformance::world::put;
-use store::{Change, Checkpoint, Column, ColumnKind, Expected, Position, StoreError, StreamId, Table};
+use store::{
+    Change, Checkpoint, Column, ColumnKind, EventQuery, Expected, Position, StoreError, StreamId, Table,
+};
 use testkit::{FailPoint, Failing, ReplicaSet};
 use tokio::time::Instant;
 
@@ -126,6 +128,11 @@ async fn assert_seen(process: &Process, acknowledged: &Acknowledged) {
     // All at once: a read that waits until all is well again would hide what the others are told meanwhile.
     tokio::join!(
         never_older("head", async || Ok(store.head().await?.position >= *position)),
+        never_older("page", async || {
+            let query = EventQuery { limit: 10, stream: Some(stream.clone()), ..EventQuery::default() };
+            let page = store.page(&query).await?;
+            Ok(page.next >= *position && page.events.len() == 1)
+        }),
         never_older("stream", async || Ok(store.read_stream(stream).await?.len() == 1)),
         never_older("row", async || Ok(rows.rows(&THINGS, &key).await?.len() == 1)),
         never_older("checkpoint", async || Ok(rows.checkpoint(&THINGS).await?.position >= *position)),

@@ -12,6 +12,7 @@ use crate::command::Cause;
 use crate::crypto::Access;
 use crate::http::problem::Problem;
 use crate::http::state::HttpState;
+use crate::http::time_limit::TimeLimit;
 
 /// A user who may act for themselves.
 pub(crate) struct CurrentUser {
@@ -52,8 +53,11 @@ impl FromRequestParts<HttpState> for CurrentUser {
         let app = &state.app;
         // Nobody waits for a position without a good token.
         let access = app.tokens.verify(bearer(&parts.headers)?)?;
-        MinPosition::reach(&parts.headers, app.node()?).await?;
-        Self::of_access(app, access).await
+        let known = async {
+            MinPosition::reach(&parts.headers, app.node()?).await?;
+            Self::of_access(app, access).await
+        };
+        TimeLimit::of(&parts.extensions).read("who calls", known).await
     }
 }
 

@@ -1,5 +1,7 @@
 //! `Idempotency-Key`: a write that its caller may have sent before.
 
+use std::time::Instant;
+
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request};
 use axum::http::request::Parts;
@@ -10,6 +12,7 @@ use super::read_body;
 use crate::http::headers::IDEMPOTENCY_KEY;
 use crate::http::problem::{Fault, Loc, Problem};
 use crate::http::state::HttpState;
+use crate::http::time_limit::TimeLimit;
 
 const MAX_LENGTH: usize = 255;
 const PATTERN: &str = r"^[\x21-\x7e]{1,255}$";
@@ -22,9 +25,13 @@ pub(crate) struct Once<T> {
     pub(crate) body: T,
 }
 
-/// The key that came with a request, if one did, and all that makes the request what it is.
-pub(crate) struct Sent(Option<Keyed>);
+/// A request that is to be done once: when it has to be answered, and the key that came with it, if one did.
+pub(crate) struct Sent {
+    pub(crate) limit: TimeLimit,
+    keyed: Option<Keyed>,
+}
 
+/// The key, and all that makes the request what it is.
 struct Keyed {
     key: String,
     parts: Parts,
@@ -38,22 +45,25 @@ where
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &HttpState) -> Result<Self, Problem> {
+        let (limit, received) = (TimeLimit::of(request.extensions()), Instant::now());
         let Some(key) = key(request.headers())? else {
             let body = T::from_request(request, state).await?;
-            return Ok(Self { sent: Sent(None), body });
+            let sent = Sent { limit: limit.put_off(received.elapsed()), keyed: None };
+            return Ok(Self { sent, body });
         };
         let (parts, body) = request.into_parts();
         let bytes = read_body(Request::from_parts(parts.clone(), body)).await?;
         let again = Request::from_parts(parts.clone(), Body::from(bytes.clone()));
         let body = T::from_request(again, state).await?;
-        Ok(Self { sent: Sent(Some(Keyed { key, parts, body: bytes })), body })
+        let keyed = Some(Keyed { key, parts, body: bytes });
+        Ok(Self { sent: Sent { limit: limit.put_off(received.elapsed()), keyed }, body })
     }
 }
 
 impl Sent {
     /// The key as the store keeps it: of this caller, for this endpoint.
     pub(crate) fn key(&self, caller: &str, store: &EventStore) -> Option<IdempotencyKey> {
-        let Keyed { key, parts, body } = self.0.as_ref()?;
+        let Keyed { key, parts, body } = self.keyed.as_ref()?;
         let path = parts.uri.path().trim_end_matches('/');
         let scope = [caller, parts.method.as_str(), path, key].map(str::as_bytes);
         let condition = parts.headers.get(header::IF_MATCH).map_or(&[][..], |tag| tag.as_bytes());

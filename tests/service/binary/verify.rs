@@ -13,6 +13,7 @@ on_both_stores! {
     an_honest_log_verifies_also_beside_a_service
     whoever_tampers_is_found_and_where
     a_head_of_an_earlier_day_is_found
+    a_log_without_its_end_is_not_waited_for
 }
 
 /// A way to change a database past the service.
@@ -256,6 +257,16 @@ async fn whoever_tampers_is_found_and_where(store: Store) {
         assert!(found.stderr.contains(&named), "{}: {}", tampering.what, found.stderr);
         assert!(found.stderr.contains(tampering.said), "{}: {}", tampering.what, found.stderr);
     }
+}
+
+/// What is missing will never come: whoever rebuilds is told which event it is.
+async fn a_log_without_its_end_is_not_waited_for(store: Store) {
+    let installation = six_events(store).await;
+    let removed = TAMPERINGS.iter().find(|tampering| tampering.what == "the last event removed").unwrap();
+    removed.on(installation.store()).await;
+    let rebuilt = installation.run(&["projections", "rebuild", "users"]).await;
+    assert_eq!(rebuilt.code, Some(1), "{rebuilt:?}");
+    assert!(rebuilt.stderr.contains("position 6 is missing from the log"), "{rebuilt:?}");
 }
 
 /// It is signed and fits the events up to it; but there are more.

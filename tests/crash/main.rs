@@ -22,6 +22,8 @@ mod full_disk;
 mod journal;
 mod kills;
 mod log;
+#[cfg(target_os = "linux")]
+mod namespace;
 mod plan;
 mod resolve;
 mod summary;

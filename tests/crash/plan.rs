@@ -49,8 +49,9 @@ impl Plan {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the amounts of a test run are these variables")]
-fn variable<T: FromStr>(name: &str) -> Option<T> {
+/// A number from the environment, if it is there.
+#[expect(clippy::disallowed_methods, reason = "what a test run is asked for are these variables")]
+pub(crate) fn variable<T: FromStr>(name: &str) -> Option<T> {
     let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
 }

@@ -51,11 +51,12 @@ impl Witness {
 async fn look(client: &Client, token: &str, seen: &Mutex<Vec<Sighting>>) {
     let after = seen.lock().unwrap().last().map_or(0, |last| last.position);
     let page = client.get(&format!("/events?after={after}&limit=1000")).bearer(token).within(PATIENCE);
+    // No answer while the service is down, and 503 while its database is; anything else is a fault of the feed.
     let Ok(answer) = page.try_send().await else { return };
-    if answer.status() != 200 {
+    if answer.status() == 503 {
         return;
     }
-    let body: Value = answer.json();
+    let body: Value = answer.expect(200).json();
     let mut seen = seen.lock().unwrap();
     for event in body["events"].as_array().unwrap() {
         let position = event["position"].as_u64().unwrap();

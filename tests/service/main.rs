@@ -16,6 +16,7 @@ mod browsers;
 mod common_answers;
 mod events;
 mod feed;
+mod full_queue;
 mod hostile;
 mod idempotency;
 mod login;

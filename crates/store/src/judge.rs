@@ -297,3 +297,6 @@ type ClaimsByStream = BTreeMap<StreamId, Vec<ClaimHash>>;
 fn gives_back(append: &PreparedAppend, owner: &StreamId, claim: &ClaimHash) -> bool {
     append.writes.iter().any(|write| write.stream == *owner && (write.erase || write.release.contains(claim)))
 }
+
+#[cfg(test)]
+mod tests;

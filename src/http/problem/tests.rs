@@ -49,7 +49,11 @@ fn a_failed_login_speaks_oauth_as_well() {
 fn a_missing_token_is_challenged_and_a_full_house_says_when_to_come_back() {
     let headers = |problem: Problem| problem.into_response().headers().clone();
     assert_eq!(headers(Problem::NotAuthenticated)[header::WWW_AUTHENTICATE], "Bearer");
-    assert_eq!(headers(HashingError::Busy.into())[header::RETRY_AFTER], "1");
+    for full in
+        [HashingError::Busy.into(), AppendError::Busy.into(), CommandError::from(AppendError::Busy).into()]
+    {
+        assert_eq!(headers(full)[header::RETRY_AFTER], "1");
+    }
     assert!(!headers(Problem::Forbidden).contains_key(header::RETRY_AFTER));
 }
 
@@ -65,6 +69,7 @@ fn what_happened_inside_is_never_told() {
         (Problem::from(AppendError::Invalid(secret.to_owned())), 500, "internal"),
         (Problem::from(QueryError::Behind { wanted: Position::new(7) }), 503, "projection_behind"),
         (Problem::from(CommandError::Contended), 503, "busy"),
+        (Problem::from(AppendError::Busy), 503, "busy"),
     ] {
         assert!(problem.cause().is_some());
         let (answered, body) = answer(problem);

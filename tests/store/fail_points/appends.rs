@@ -1,14 +1,15 @@
-//! An append whose commands fail, each in turn.
+//! An append under an idempotency key, whose commands fail, each in turn. Where nobody can tell what became of it, it is
+//! sent again under its key.
 
 use store::conformance::world::{append, email, put};
-use store::{AppendError, Appended, EventStore, Expected, Position, StreamId, StreamWrite};
+use store::{Append, AppendError, Appended, EventStore, Expected, Position, StreamId, StreamWrite};
 use testkit::MongodServer;
 
 use super::fault::Fault::{
     Closed, Conflict, Interrupted, Silent, Slow, Transient, Unanswered, UnknownCommit, WriteConcern,
 };
 use super::fault::{Place, SUBJECT};
-use super::run::Outcome::{self, Done, NotDone, Open, Unknown, UnknownButDone};
+use super::run::Outcome::{Done, NotDone, Open, Unknown, UnknownButDone};
 use super::run::{Case, LateRow, Row, Told, cases, try_all};
 use crate::support::{Mongo, Process, assert_sound};
 
@@ -16,9 +17,11 @@ use crate::support::{Mongo, Process, assert_sound};
 const HEAD: Place = on("findAndModify", "head");
 const VERSIONS: Place = on("aggregate", "events");
 const CLAIMS: Place = on("find", "vault");
+const FIRST_RESULT: Place = on("find", "idempotency");
 const RELEASE: Place = on("update", "vault");
 const TAKE: Place = on("insert", "vault");
 const EVENTS: Place = on("insert", "events");
+const RESULT: Place = on("update", "idempotency");
 const NEW_HEAD: Place = on("update", "head");
 const COMMIT: Place = Place { command: "commitTransaction", collection: None };
 /// The key of a stream that exists is read before the transaction.
@@ -51,6 +54,12 @@ const ROWS: &[Row] = &[
     (CLAIMS, Interrupted, [Done, Done, NotDone]),
     (CLAIMS, Closed, [Done, Done, NotDone]),
     (CLAIMS, Slow, [Done, Done, Done]),
+    (FIRST_RESULT, Transient, [Done, Done, NotDone]),
+    (FIRST_RESULT, UnknownCommit, [NotDone, NotDone, NotDone]),
+    (FIRST_RESULT, Conflict, [Done, Done, NotDone]),
+    (FIRST_RESULT, Interrupted, [Done, Done, NotDone]),
+    (FIRST_RESULT, Closed, [Done, Done, NotDone]),
+    (FIRST_RESULT, Slow, [Done, Done, Done]),
     (RELEASE, Transient, [Done, Done, NotDone]),
     (RELEASE, UnknownCommit, [NotDone, NotDone, NotDone]),
     (RELEASE, Conflict, [Done, Done, NotDone]),
@@ -72,6 +81,13 @@ const ROWS: &[Row] = &[
     (EVENTS, Closed, [Done, Done, NotDone]),
     (EVENTS, WriteConcern, [NotDone, NotDone, NotDone]),
     (EVENTS, Slow, [Done, Done, Done]),
+    (RESULT, Transient, [Done, Done, NotDone]),
+    (RESULT, UnknownCommit, [NotDone, NotDone, NotDone]),
+    (RESULT, Conflict, [Done, Done, NotDone]),
+    (RESULT, Interrupted, [Done, Done, NotDone]),
+    (RESULT, Closed, [Done, Done, NotDone]),
+    (RESULT, WriteConcern, [Done, Done, Done]),
+    (RESULT, Slow, [Done, Done, Done]),
     (NEW_HEAD, Transient, [Done, Done, NotDone]),
     (NEW_HEAD, UnknownCommit, [NotDone, NotDone, NotDone]),
     (NEW_HEAD, Conflict, [Done, Done, NotDone]),
@@ -92,9 +108,11 @@ const LATE_ROWS: &[LateRow] = &[
     (HEAD, Silent, NotDone),
     (VERSIONS, Silent, NotDone),
     (CLAIMS, Silent, NotDone),
+    (FIRST_RESULT, Silent, NotDone),
     (RELEASE, Silent, NotDone),
     (TAKE, Silent, NotDone),
     (EVENTS, Silent, NotDone),
+    (RESULT, Silent, NotDone),
     (NEW_HEAD, Silent, NotDone),
     (COMMIT, Silent, Unknown),
     (COMMIT, Unanswered, UnknownButDone),
@@ -166,22 +184,41 @@ impl Arena {
     }
 
     async fn try_append(&self, server: &MongodServer, case: Case, writes: Vec<StreamWrite>) {
+        let events = writes.len();
+        let key = self.subject.store.idempotency_key(&[b"caller", b"key"], &[b"request"]);
+        let append = Append { idempotency: Some(key), ..append(writes) };
         let namespace = case.place.collection.map(|collection| self.mongo.namespace(collection));
         let fail_point = case.fault.set(server, case.failing, case.place, namespace).await;
-        let events = writes.len();
-        let answer = self.subject.store.append(&append(writes)).await;
+        let answer = self.subject.store.append(&append).await;
         let met = fail_point.clear().await;
         assert!(met > 0, "the fault was not met");
+        let told = self.told(&append, &answer).await;
+        assert!(case.expected.allows(told), "{told:?}: {answer:?}");
         // Whatever was still under way is settled by this: no two transactions hold the head.
         let next = self.append_plainly(&self.subject.store).await;
-        let happened = self.check_answer(case.expected, &answer).await;
+        let happened = self.check_answer(told, &answer).await;
         let before = if happened { 1 + events } else { 1 };
         assert_eq!(next.position, Position::new(u64::try_from(before).unwrap() + 1), "the next append");
         self.append_plainly(&self.observer.store).await;
+        self.check_first_result(&append, happened).await;
         self.check_claims(happened).await;
         let log = assert_sound(&self.observer.store).await;
         assert_eq!(log.len(), before + 3, "events in the log");
         assert_eq!(log, assert_sound(&self.subject.store).await, "both processes read the same");
+    }
+
+    /// What the caller was told. One who was told that nobody can tell sends the append again at once, and is told.
+    async fn told(&self, append: &Append, answer: &Result<Appended, AppendError>) -> Told {
+        match answer {
+            Ok(_) => Told::Done,
+            Err(AppendError::Store(error)) if error.is_transient() => Told::NotDone,
+            Err(AppendError::Unknown(_)) => match self.subject.store.append(append).await {
+                Err(AppendError::Repeated) => Told::UnknownButDone,
+                Ok(_) => Told::UnknownAndNotDone,
+                wrong => panic!("the caller was told {answer:?}, and when it was sent again {wrong:?}"),
+            },
+            _ => panic!("the caller was told {answer:?}"),
+        }
     }
 
     async fn append_plainly(&self, store: &EventStore) -> Appended {
@@ -190,20 +227,32 @@ impl Arena {
         put(store, [write]).await.expect("the log goes on")
     }
 
-    /// Whether the append happened; what the caller was told must be so.
-    async fn check_answer(&self, expected: Outcome, answer: &Result<Appended, AppendError>) -> bool {
+    /// Whether the append happened, the first time or when it was sent again; what the caller was told must be so.
+    async fn check_answer(&self, told: Told, answer: &Result<Appended, AppendError>) -> bool {
         let versions = self.observer.store.read_stream(&self.stream).await.unwrap().len();
-        let happened = versions == 2;
-        assert!(happened || versions == 1, "the stream has {versions} events");
-        let told = match (answer, happened) {
-            (Ok(_), true) => Told::Done,
-            (Err(AppendError::Store(error)), false) if error.is_transient() => Told::NotDone,
-            (Err(AppendError::Unknown(_)), true) => Told::UnknownButDone,
-            (Err(AppendError::Unknown(_)), false) => Told::UnknownAndNotDone,
-            _ => panic!("the caller was told {answer:?}, but happened: {happened}"),
-        };
-        assert!(expected.allows(told), "{told:?}: {answer:?}");
+        let happened = told != Told::NotDone;
+        let expected = if happened { 2 } else { 1 };
+        assert_eq!(versions, expected, "events of the stream; the caller was told {answer:?}, so: {told:?}");
         happened
+    }
+
+    /// There is a first result if, and only if, the append happened: this very append's. Another process knows it, too.
+    async fn check_first_result(&self, append: &Append, happened: bool) {
+        let (store, key) = (&self.observer.store, append.idempotency.unwrap());
+        let kept = store.first_result(&key).await.unwrap();
+        if !happened {
+            assert_eq!(kept, None, "the first result of what never happened");
+            return;
+        }
+        let last = append.writes.last().unwrap();
+        let events = store.read_stream(&last.stream).await.unwrap();
+        let event = &events.last().unwrap().envelope;
+        let kept = kept.expect("what happened has a first result");
+        assert!(kept.is_of(&key), "{kept:?}");
+        let place = (&kept.stream, kept.version, kept.position, kept.at);
+        assert_eq!(place, (&self.stream, 2, event.position, event.at), "the first result");
+        let again = store.append(append).await;
+        assert!(matches!(again, Err(AppendError::Repeated)), "sent again elsewhere: {again:?}");
     }
 
     /// The claims are as the events say, by trying to take them.

@@ -67,7 +67,14 @@ async fn vault(
         (false, false) => doc! { "$or": [by_stream, by_claim] },
     };
     let found = db.vault().find(filter).batch_size(ONE_REPLY).session(&mut *session).await?;
-    all(found, session).await?.iter().map(|document| Ok(to_vault(document)?)).collect()
+    let found = all(found, session).await?;
+    let mut held: HashMap<_, _> =
+        found.iter().map(|document| to_vault(document)).collect::<Result<_, _>>()?;
+    // A tombstone holds no claims. One that does was tampered with: the unique index tells, and nothing is taken for true.
+    for (_, claims) in held.values_mut().filter(|(entry, _)| *entry == VaultEntry::Erased) {
+        claims.clear();
+    }
+    Ok(held)
 }
 
 /// The newest version of each stream: one step in the index `{stream: 1, version: -1}` for each, however long it is.

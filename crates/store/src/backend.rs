@@ -199,7 +199,7 @@ pub struct Facts {
     pub versions: HashMap<StreamId, u64>,
     /// The vault entries of [`Batch::streams`], with the claims that each holds.
     pub vault: HashMap<StreamId, (VaultEntry, Vec<ClaimHash>)>,
-    /// The owners of [`Batch::claims`]; a free one is left out.
+    /// The owners of [`Batch::claims`]; a free one is left out, and one may be whose entry in `vault` holds the claim.
     pub owners: HashMap<ClaimHash, StreamId>,
     /// What is kept under [`Batch::idempotency_keys`].
     pub first_results: HashMap<ClaimHash, FirstResult>,

@@ -4,7 +4,7 @@
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 use uuid::Uuid;
 
 use crate::event::Envelope;
@@ -39,18 +39,21 @@ pub fn canonical_event(event: &Envelope) -> Result<Vec<u8>, NotCanonical> {
     out.extend_from_slice(b"{\"actor\":");
     write_string(&event.actor, &mut out);
     write_field("at", &rfc3339(event.at), &mut out);
-    out.extend_from_slice(b",\"data\":");
+    write_name("data", &mut out);
     write_object(&event.data, &mut out)?;
     write_field("id", event.id.hyphenated().encode_lower(&mut Uuid::encode_buffer()), &mut out);
-    write_number("position", event.position.get(), &mut out)?;
+    write_name("position", &mut out);
+    write_number(&event.position.get().into(), &mut out)?;
     write_field("request_id", &event.request_id, &mut out);
-    write_number("schema", event.schema.into(), &mut out)?;
+    write_name("schema", &mut out);
+    write_number(&event.schema.into(), &mut out)?;
     if let Some(sealed) = &event.sealed {
         write_field("sealed", &BASE64_URL_SAFE_NO_PAD.encode(sealed), &mut out);
     }
     write_field("stream", event.stream.as_str(), &mut out);
     write_field("type", &event.event_type, &mut out);
-    write_number("version", event.version, &mut out)?;
+    write_name("version", &mut out);
+    write_number(&event.version.into(), &mut out)?;
     out.push(b'}');
     Ok(out)
 }
@@ -76,10 +79,7 @@ fn write_value(value: &Value, out: &mut Vec<u8>) -> Result<(), NotCanonical> {
         Value::Null => return Err(NotCanonical::Null),
         Value::Bool(true) => out.extend_from_slice(b"true"),
         Value::Bool(false) => out.extend_from_slice(b"false"),
-        Value::Number(number) => match number.as_i64() {
-            Some(integer) if integer.unsigned_abs() <= MAX_SAFE_INTEGER => write_integer(integer, out),
-            _ => return Err(NotCanonical::Number(number.to_string())),
-        },
+        Value::Number(number) => write_number(number, out)?,
         Value::String(text) => write_string(text, out),
         Value::Array(items) => {
             out.push(b'[');
@@ -125,23 +125,18 @@ fn write_field(name: &str, text: &str, out: &mut Vec<u8>) {
     write_string(text, out);
 }
 
-fn write_number(name: &str, number: u64, out: &mut Vec<u8>) -> Result<(), NotCanonical> {
-    write_name(name, out);
-    match i64::try_from(number) {
-        Ok(integer) if number <= MAX_SAFE_INTEGER => write_integer(integer, out),
-        _ => return Err(NotCanonical::Number(number.to_string())),
-    }
-    Ok(())
-}
-
 fn write_name(name: &str, out: &mut Vec<u8>) {
     out.push(b',');
     write_string(name, out);
     out.push(b':');
 }
 
-fn write_integer(integer: i64, out: &mut Vec<u8>) {
-    write_plain(&integer, out);
+fn write_number(number: &Number, out: &mut Vec<u8>) -> Result<(), NotCanonical> {
+    match number.as_i64() {
+        Some(integer) if integer.unsigned_abs() <= MAX_SAFE_INTEGER => write_plain(&integer, out),
+        _ => return Err(NotCanonical::Number(number.to_string())),
+    }
+    Ok(())
 }
 
 /// RFC 8785 §3.2.2.2: the two-character escapes where JSON has them, `\u00xx` for other control characters, all

@@ -1,6 +1,7 @@
 //! Committing a batch: facts, judgement and writes in one transaction.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use mongodb::ClientSession;
@@ -26,10 +27,14 @@ pub(crate) struct Committed {
 
 /// Commits a batch, or says that it could not, or that nobody can tell.
 pub(crate) async fn commit(db: &Db, batch: Arc<Batch>) -> Result<Committed, CommitError> {
-    transact(db, Appends(batch)).await
+    transact(db, Appends { batch, tried: AtomicBool::new(false) }).await
 }
 
-struct Appends(Arc<Batch>);
+struct Appends {
+    batch: Arc<Batch>,
+    /// Whether this is not the first try.
+    tried: AtomicBool,
+}
 
 #[async_trait]
 impl Work for Appends {
@@ -40,18 +45,40 @@ impl Work for Appends {
     }
 
     async fn attempt(&self, db: &Db, session: &mut ClientSession) -> Result<Committed, Failure> {
-        let (facts, touched) = facts::read(db, session, &self.0).await?;
-        let plan = self.0.judge(facts);
-        // Refusals rest on what was read: they too are true only once a majority has the transaction.
+        // Whoever has lost against another process holds the head from the start: it could lose against smaller batches
+        // for ever. The first try does without, which spares a round trip.
+        let holds_head = self.tried.swap(true, Ordering::Relaxed);
+        if holds_head {
+            touch_head(db, session).await?;
+        }
+        let (facts, touched) = facts::read(db, session, &self.batch).await?;
+        let plan = self.batch.judge(facts);
         if !plan.events.is_empty() {
             write(db, session, &plan, touched).await?;
+        } else if !holds_head {
+            // Refusals rest on what was read: they too are true only if nobody has written since, and once a majority
+            // has the transaction.
+            touch_head(db, session).await?;
         }
         Ok(Committed { head: plan.head.position, verdicts: plan.verdicts })
     }
 }
 
-/// Writes a plan: what frees claims before what takes them, the events, then the head.
+/// Makes this transaction one that writes to the head: of two that do so, one fails.
+async fn touch_head(db: &Db, session: &mut ClientSession) -> Result<(), Failure> {
+    let touch = doc! { "$inc": { "touched": 1_i64 } };
+    db.head().update_one(doc! { "_id": HEAD_ID }, touch).session(session).await?;
+    Ok(())
+}
+
+/// Writes a plan: the head, what frees claims before what takes them, then the events. The head first, since there two
+/// transactions at once collide, and the loser should not have cost much by then.
 async fn write(db: &Db, session: &mut ClientSession, plan: &Plan, touched: i64) -> Result<(), Failure> {
+    // Replaced, not updated: the change stream then carries the new head whole.
+    db.head()
+        .replace_one(doc! { "_id": HEAD_ID }, from_head(&plan.head, touched + 1))
+        .session(&mut *session)
+        .await?;
     let changes = vault_changes(plan);
     if !changes.is_empty() {
         let update = doc! { "update": db.vault().name(), "updates": changes };
@@ -66,13 +93,7 @@ async fn write(db: &Db, session: &mut ClientSession, plan: &Plan, touched: i64) 
     }
     let events = plan.events.iter().map(from_event).collect::<Result<Vec<_>, _>>()?;
     db.events().insert_many(&events).session(&mut *session).await?;
-    idempotency::write(db, session, &plan.first_results).await?;
-    // Replaced, not updated: the change stream then carries the new head whole.
-    db.head()
-        .replace_one(doc! { "_id": HEAD_ID }, from_head(&plan.head, touched))
-        .session(&mut *session)
-        .await?;
-    Ok(())
+    idempotency::write(db, session, &plan.first_results).await
 }
 
 /// The changes to existing vault entries, in the order in which they must happen.

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use mongodb::ClientSession;
 use mongodb::bson::{Bson, Document, RawBsonRef, RawDocument, doc};
-use mongodb::options::ReturnDocument;
 use store::backend::{Facts, VaultEntry};
 use store::judge::Batch;
 use store::vault::ClaimHash;
@@ -23,74 +22,57 @@ pub(crate) const ONE_REPLY: u32 = 100_000;
 /// What the vault holds of one stream.
 pub(crate) type Held = (VaultEntry, Vec<ClaimHash>);
 
-/// Touches the head, so that of two transactions at once one fails here, before it has cost much; then reads the rest.
-/// Says also how often the head was touched.
+/// Reads everything in one round trip, as of one moment: the head, and beside it what the batch asks for. Says also how
+/// often the head was touched.
 pub(crate) async fn read(
     db: &Db,
     session: &mut ClientSession,
     batch: &Batch,
 ) -> Result<(Facts, i64), Failure> {
-    let head = db
-        .head()
-        .find_one_and_update(doc! { "_id": HEAD_ID }, doc! { "$inc": { "touched": 1_i64 } })
-        .return_document(ReturnDocument::After)
-        .session(&mut *session)
-        .await?;
-    let (head, touched) =
-        to_head(&head.ok_or_else(|| StoreError::corrupt("the head of the log is missing"))?)?;
-    let versions = versions(db, session, &batch.streams()).await?;
-    // A stream gets its key together with an event, so one without events has no entry to look for.
-    let known: Vec<_> = versions.keys().map(StreamId::as_str).collect();
-    // Entries that were asked for by stream and by claim come mixed; what nobody asked for changes no judgement.
-    let vault = vault(db, session, &known, &batch.claims()).await?;
+    let pipeline = pipeline(db, &batch.streams(), &batch.claims());
+    let found = db.head().aggregate(pipeline).with_type().session(&mut *session).await?;
+    let found = all(found, session).await?;
+    let found = found.first().ok_or_else(|| StoreError::corrupt("the head of the log is missing"))?;
+    let (head, touched) = to_head(found)?;
+    let beside = Fields::new(found, "what is read beside the head of the log");
+    let versions = beside.documents(VERSIONS)?.into_iter().map(to_version).collect::<Result<_, _>>()?;
+    // An entry that was asked for by stream and by claim comes twice, and is the same.
+    let entries = [beside.documents(BY_STREAM)?, beside.documents(BY_CLAIM)?].concat();
+    let mut vault: HashMap<_, Held> = entries.into_iter().map(to_vault).collect::<Result<_, _>>()?;
+    // A tombstone holds no claims. One that does was tampered with: the unique index tells, and nothing is taken for true.
+    for (_, claims) in vault.values_mut().filter(|(entry, _)| *entry == VaultEntry::Erased) {
+        claims.clear();
+    }
     let first_results = idempotency::read_all(db, session, &batch.idempotency_keys()).await?;
     // Whoever owns a claim is among the entries, which say so.
     let owners = HashMap::new();
     Ok((Facts { head, versions, vault, owners, first_results }, touched))
 }
 
-/// The vault entries of these streams, and those that hold these claims.
-async fn vault(
-    db: &Db,
-    session: &mut ClientSession,
-    streams: &[&str],
-    claims: &[ClaimHash],
-) -> Result<HashMap<StreamId, Held>, Failure> {
-    let by_stream = doc! { "_id": { "$in": streams } };
-    let by_claim = doc! { "claims": { "$in": hashes(claims) } };
-    let filter = match (streams.is_empty(), claims.is_empty()) {
-        (true, true) => return Ok(HashMap::new()),
-        (true, false) => by_claim,
-        (false, true) => by_stream,
-        (false, false) => doc! { "$or": [by_stream, by_claim] },
+/// What is read beside the head.
+const VERSIONS: &str = "versions";
+const BY_STREAM: &str = "by_stream";
+const BY_CLAIM: &str = "by_claim";
+
+fn pipeline(db: &Db, streams: &[StreamId], claims: &[ClaimHash]) -> Vec<Document> {
+    let beside = |collection: &str, pipeline: Vec<Document>, name: &str| {
+        doc! { "$lookup": { "from": collection, "pipeline": pipeline, "as": name } }
     };
-    let found = db.vault().find(filter).batch_size(ONE_REPLY).session(&mut *session).await?;
-    let found = all(found, session).await?;
-    let mut held: HashMap<_, _> =
-        found.iter().map(|document| to_vault(document)).collect::<Result<_, _>>()?;
-    // A tombstone holds no claims. One that does was tampered with: the unique index tells, and nothing is taken for true.
-    for (_, claims) in held.values_mut().filter(|(entry, _)| *entry == VaultEntry::Erased) {
-        claims.clear();
-    }
-    Ok(held)
+    let vault = db.vault();
+    vec![
+        doc! { "$match": { "_id": HEAD_ID } },
+        beside(db.events().name(), newest_versions(streams).into(), VERSIONS),
+        beside(vault.name(), vec![doc! { "$match": { "_id": { "$in": names(streams) } } }], BY_STREAM),
+        beside(vault.name(), vec![doc! { "$match": { "claims": { "$in": hashes(claims) } } }], BY_CLAIM),
+    ]
+}
+
+fn to_version(document: &RawDocument) -> Result<(StreamId, u64), StoreError> {
+    let fields = Fields::new(document, "the newest version of a stream");
+    Ok((stream_name(&fields)?, fields.number("version")?))
 }
 
 /// The newest version of each stream: one step in the index `{stream: 1, version: -1}` for each, however long it is.
-async fn versions(
-    db: &Db,
-    session: &mut ClientSession,
-    streams: &[StreamId],
-) -> Result<HashMap<StreamId, u64>, Failure> {
-    let newest = newest_versions(streams);
-    let found =
-        db.events().aggregate(newest).with_type().batch_size(ONE_REPLY).session(&mut *session).await?;
-    let version = |document: &RawDocument| {
-        let fields = Fields::new(document, "the newest version of a stream");
-        Ok((stream_name(&fields)?, fields.number("version")?))
-    };
-    all(found, session).await?.iter().map(|document| version(document)).collect()
-}
-
 fn newest_versions(streams: &[StreamId]) -> [Document; 3] {
     [
         doc! { "$match": { "stream": { "$in": names(streams) } } },

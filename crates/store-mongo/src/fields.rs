@@ -54,6 +54,12 @@ impl<'a> Fields<'a> {
         self.get(key, "a document", RawBsonRef::as_document)
     }
 
+    pub(crate) fn documents(&self, key: &str) -> Result<Vec<&'a RawDocument>, StoreError> {
+        self.get(key, "a list of documents", |value| {
+            value.as_array()?.into_iter().map(|value| value.ok()?.as_document()).collect()
+        })
+    }
+
     /// The field, if it is there at all.
     pub(crate) fn optional(&self, key: &str) -> Result<Option<RawBsonRef<'a>>, StoreError> {
         self.document

@@ -39,9 +39,10 @@ pub trait Backend: Send + Sync {
     /// [`StoreError::Refused`] if the database has events but no `meta`, or a format this code does not know.
     async fn migrate(&self, genesis: &Genesis) -> Result<Genesis, StoreError>;
 
-    /// Runs a batch in one transaction: reads and touches `head` first, reads the [`Facts`] that the batch asks for,
-    /// lets [`Batch::judge`] decide, and writes the [`Plan`]: releases, erasures and new keys before takes, then
-    /// events, then `head`. Commits with majority, durably; raises the signal.
+    /// Runs a batch in one transaction: reads `head` and the other [`Facts`] that the batch asks for, lets
+    /// [`Batch::judge`] decide, and writes the [`Plan`]: `head`, releases, erasures and new keys before takes, then
+    /// events. `head` is written even if nothing else is, so that of two such transactions one fails. Commits with
+    /// majority, durably; raises the signal.
     ///
     /// # Errors
     /// [`CommitError`]: whether nothing was written, or nobody can tell.

@@ -14,9 +14,7 @@ use super::run::{Case, LateRow, Row, Told, cases, try_all};
 use crate::support::{Mongo, Process, assert_sound};
 
 /// The first command of the transaction.
-const HEAD: Place = on("findAndModify", "head");
-const VERSIONS: Place = on("aggregate", "events");
-const CLAIMS: Place = on("find", "vault");
+const FACTS: Place = on("aggregate", "head");
 const FIRST_RESULT: Place = on("find", "idempotency");
 const RELEASE: Place = on("update", "vault");
 const TAKE: Place = on("insert", "vault");
@@ -25,7 +23,7 @@ const RESULT: Place = on("update", "idempotency");
 const NEW_HEAD: Place = on("update", "head");
 const COMMIT: Place = Place { command: "commitTransaction", collection: None };
 /// The key of a stream that exists is read before the transaction.
-const KEY: Place = CLAIMS;
+const KEY: Place = on("find", "vault");
 
 const fn on(command: &'static str, collection: &'static str) -> Place {
     Place { command, collection: Some(collection) }
@@ -34,26 +32,13 @@ const fn on(command: &'static str, collection: &'static str) -> Place {
 /// A statement of a transaction has no write concern of its own: where the server complains of one all the same, the
 /// driver may pass over it, since it is the commit that counts. To `find` the server cannot attach the complaint.
 const ROWS: &[Row] = &[
-    (HEAD, Transient, [Done, Done, NotDone]),
-    (HEAD, UnknownCommit, [NotDone, NotDone, NotDone]),
-    (HEAD, Conflict, [Done, Done, NotDone]),
-    (HEAD, Interrupted, [Done, Done, NotDone]),
-    (HEAD, Closed, [Done, Done, NotDone]),
-    (HEAD, WriteConcern, [NotDone, NotDone, NotDone]),
-    (HEAD, Slow, [Done, Done, Done]),
-    (VERSIONS, Transient, [Done, Done, NotDone]),
-    (VERSIONS, UnknownCommit, [NotDone, NotDone, NotDone]),
-    (VERSIONS, Conflict, [Done, Done, NotDone]),
-    (VERSIONS, Interrupted, [Done, Done, NotDone]),
-    (VERSIONS, Closed, [Done, Done, NotDone]),
-    (VERSIONS, WriteConcern, [Done, Done, Done]),
-    (VERSIONS, Slow, [Done, Done, Done]),
-    (CLAIMS, Transient, [Done, Done, NotDone]),
-    (CLAIMS, UnknownCommit, [NotDone, NotDone, NotDone]),
-    (CLAIMS, Conflict, [Done, Done, NotDone]),
-    (CLAIMS, Interrupted, [Done, Done, NotDone]),
-    (CLAIMS, Closed, [Done, Done, NotDone]),
-    (CLAIMS, Slow, [Done, Done, Done]),
+    (FACTS, Transient, [Done, Done, NotDone]),
+    (FACTS, UnknownCommit, [NotDone, NotDone, NotDone]),
+    (FACTS, Conflict, [Done, Done, NotDone]),
+    (FACTS, Interrupted, [Done, Done, NotDone]),
+    (FACTS, Closed, [Done, Done, NotDone]),
+    (FACTS, WriteConcern, [Done, Done, Done]),
+    (FACTS, Slow, [Done, Done, Done]),
     (FIRST_RESULT, Transient, [Done, Done, NotDone]),
     (FIRST_RESULT, UnknownCommit, [NotDone, NotDone, NotDone]),
     (FIRST_RESULT, Conflict, [Done, Done, NotDone]),
@@ -105,9 +90,7 @@ const ROWS: &[Row] = &[
 ];
 
 const LATE_ROWS: &[LateRow] = &[
-    (HEAD, Silent, NotDone),
-    (VERSIONS, Silent, NotDone),
-    (CLAIMS, Silent, NotDone),
+    (FACTS, Silent, NotDone),
     (FIRST_RESULT, Silent, NotDone),
     (RELEASE, Silent, NotDone),
     (TAKE, Silent, NotDone),

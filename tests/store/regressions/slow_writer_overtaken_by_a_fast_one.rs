@@ -18,7 +18,7 @@ const FAST: usize = 6;
 async fn a_writer_that_is_slow_to_commit_keeps_its_place() {
     let held = doc! { "failCommands": ["commitTransaction"], "appName": "slow" };
     let positions = race("slow", "fast", held, 1_500).await;
-    assert_eq!(positions[0], 1, "it was the first to touch the head");
+    assert_eq!(positions[0], 1, "it was the first to write to the head");
 }
 
 /// It has its place, and then does not go on for so long that the other one ends its transaction. It begins anew.

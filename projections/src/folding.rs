@@ -1,30 +1,31 @@
 //! From events to rows of one table: read, fold, and write rows and checkpoint together, or not at all.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::time::Duration;
 
 use store::{
-    ApplyError, Change, Checkpoint, EventQuery, EventStore, Position, ReadModels, Recorded, Row, StoreError,
-    Table,
+    ApplyError, Change, Checkpoint, Envelope, EventQuery, PersonalData, Position, Recorded, Row, RowsDigest,
+    StoreError, Table,
 };
 
 use crate::projection::{Poison, Projection};
+use crate::skips;
+use crate::sources::Sources;
 
-/// Events read and rows written at once.
-const BATCH: usize = 500;
+/// How many events whoever is in no hurry reads at once.
+pub(crate) const BATCH: usize = 500;
 /// The pause after somebody else was quicker.
-const OVERTAKEN: Duration = Duration::from_millis(20);
+const OVERTAKEN: std::time::Duration = std::time::Duration::from_millis(20);
 
 /// One projection and the table it is folded into.
+#[derive(Clone)]
 pub(crate) struct Folding {
     pub(crate) projection: &'static dyn Projection,
-    pub(crate) table: &'static Table,
-    pub(crate) events: EventStore,
-    pub(crate) rows: Arc<dyn ReadModels>,
+    pub(crate) table: Table,
+    pub(crate) sources: Sources,
 }
 
 /// Why a batch was not projected.
+#[derive(Debug)]
 pub(crate) enum Stop {
     /// Somebody else has moved the checkpoint.
     Overtaken,
@@ -43,34 +44,25 @@ pub(crate) enum Stop {
 type Folded = HashMap<String, Option<Row>>;
 
 /// Only damage needs a person; a database that refuses to answer, for whatever reason, may answer again.
-fn stop(after: Checkpoint, error: StoreError) -> Stop {
+pub(crate) fn stop(after: Checkpoint, error: StoreError) -> Stop {
     match error {
         StoreError::Corrupt(_) => Stop::Poisoned { after, reason: error.to_string() },
         StoreError::Unavailable { .. } | StoreError::Refused(_) => Stop::Failed(error),
     }
 }
 
-fn missing(after: Checkpoint, head: Position) -> Stop {
-    let position = after.position.next();
-    let reason = format!("position {position} is missing from the log, though the head is at {head}");
-    Stop::Poisoned { after, reason }
-}
-
 impl Folding {
     /// How far the table is.
     pub(crate) async fn checkpoint(&self) -> Result<Checkpoint, StoreError> {
-        self.rows.checkpoint(self.table).await
+        self.sources.rows.checkpoint(&self.table).await
     }
 
     /// Projects what there is up to the present head, then says how far it came.
-    pub(crate) async fn catch_up(
-        &self,
-        each_batch: &mut (dyn FnMut(Position, Position) + Send),
-    ) -> Result<Position, StoreError> {
-        let head = self.events.head().await?.position;
+    pub(crate) async fn catch_up(&self) -> Result<Position, StoreError> {
+        let head = self.sources.events.head().await?.position;
         let mut at = self.checkpoint().await?;
         while at.position < head {
-            match self.project_batch(at, head).await {
+            match self.advance(at, head).await {
                 Ok(moved) => at = moved,
                 Err(Stop::Overtaken) => {
                     tokio::time::sleep(OVERTAKEN).await;
@@ -79,63 +71,141 @@ impl Folding {
                 Err(Stop::Failed(error)) => return Err(error),
                 Err(Stop::Poisoned { reason, .. }) => return Err(StoreError::corrupt(reason)),
             }
-            each_batch(at.position, head);
         }
         Ok(at.position)
     }
 
-    /// Projects the events after `from`, at most one batch; gives the checkpoint after it. The log is known to go up to
-    /// `head`: were nothing found before that, waiting for it would be waiting forever.
-    pub(crate) async fn project_batch(&self, from: Checkpoint, head: Position) -> Result<Checkpoint, Stop> {
-        // Some databases make a table that is gone anew with the first row. It would look whole.
-        if self.events.signal().gone.contains(self.table.name) {
-            return Err(stop(from, StoreError::gone(self.table.name)));
-        }
-        let query = EventQuery { after: from.position, limit: BATCH, ..EventQuery::default() };
-        let events = self.events.read(&query).await.map_err(|error| stop(from, error))?;
-        if events.is_empty() {
-            return if head > from.position { Err(missing(from, head)) } else { Ok(from) };
-        }
-        let (folded, poison) = self.fold(&events).await.map_err(|error| stop(from, error))?;
-        // What comes before a poison event is good and is kept.
-        let good = poison.as_ref().map_or(events.len(), |(index, _)| *index);
-        let moved = match events.get(..good).and_then(<[Recorded]>::last) {
-            Some(last) => {
-                let to = last.envelope.position;
-                self.apply(from, to, folded).await?;
-                Checkpoint { position: to, ..from }
+    /// Projects the events after `from` up to `until`, at most one batch; gives the checkpoint after it.
+    pub(crate) async fn advance(&self, from: Checkpoint, until: Position) -> Result<Checkpoint, Stop> {
+        let wanted = EventQuery { after: from.position, until: Some(until), limit: BATCH, ..EventQuery::default() };
+        let events = self.read(from, &wanted, until).await?;
+        self.project(from, events).await
+    }
+
+    /// The events that a query gives. The log is known to go up to `head`: were nothing found before that, waiting for
+    /// it would be waiting forever.
+    pub(crate) async fn read(
+        &self,
+        from: Checkpoint,
+        query: &EventQuery,
+        head: Position,
+    ) -> Result<Batch, Stop> {
+        let failed = |error| stop(from, error);
+        let events = self.sources.events.read_sealed(query).await.map_err(failed)?;
+        let Some(last) = events.last().map(|event| event.position) else {
+            if head > query.after {
+                let position = query.after.next();
+                let reason = format!("position {position} is missing from the log, though the head is at {head}");
+                return Err(Stop::Poisoned { after: from, reason });
             }
-            None => from,
+            return Ok(Batch { to: query.after, events: Vec::new() });
         };
+        let mine: Vec<_> =
+            events.into_iter().filter(|event| self.projection.key(event).is_some()).collect();
+        let events = if self.projection.reads_personal() {
+            self.sources.events.unseal(mine).await.map_err(failed)?
+        } else {
+            mine.into_iter().map(impersonal).collect()
+        };
+        Ok(Batch { to: last, events })
+    }
+
+    /// Folds a batch and writes the rows; gives the checkpoint after it.
+    pub(crate) async fn project(&self, from: Checkpoint, batch: Batch) -> Result<Checkpoint, Stop> {
+        if batch.to == from.position {
+            return Ok(from);
+        }
+        // Some databases make a table that is gone anew with the first row. It would look whole.
+        if self.sources.events.signal().gone.contains(&self.table.name) {
+            return Err(stop(from, StoreError::gone(&self.table.name)));
+        }
+        let before = self.rows_before(&batch.events).await.map_err(|error| stop(from, error))?;
+        let (folded, poison) = self.fold(&before, &batch.events).await.map_err(|error| stop(from, error))?;
+        // What comes before a poison event is good and is kept.
+        let to = poison.as_ref().map_or(batch.to, |poison| before_position(poison.position));
+        let moved = Checkpoint { position: to, digest: digest(from.digest, &before, &folded), ..from };
+        if to > from.position {
+            self.apply(from, moved, before, folded).await?;
+        }
         match poison {
             None => Ok(moved),
-            Some((_, poison)) => Err(Stop::Poisoned { after: moved, reason: poison.to_string() }),
+            Some(poison) => Err(Stop::Poisoned { after: moved, reason: poison.to_string() }),
         }
     }
 
-    async fn apply(&self, from: Checkpoint, to: Position, folded: Folded) -> Result<(), Stop> {
-        let changes = folded.into_iter().map(|(key, row)| Change { key, row }).collect();
-        self.rows.apply(self.table, from, to, changes).await.map_err(|error| match error {
+    async fn apply(
+        &self,
+        from: Checkpoint,
+        to: Checkpoint,
+        before: HashMap<String, Row>,
+        folded: Folded,
+    ) -> Result<(), Stop> {
+        let change = |(key, row)| Change { known: before.contains_key(&key), key, row };
+        let changes = folded.into_iter().map(change).filter(|change| change.known || change.row.is_some());
+        let applied = self.sources.rows.apply(&self.table, from, to, changes.collect()).await;
+        applied.map_err(|error| match error {
             ApplyError::Overtaken => Stop::Overtaken,
             ApplyError::Store(error) => stop(from, error),
         })
     }
 
-    /// The rows after these events, up to the first that cannot be taken in.
-    async fn fold(&self, events: &[Recorded]) -> Result<(Folded, Option<(usize, Poison)>), StoreError> {
-        let mut keys: Vec<_> = events.iter().filter_map(|event| self.projection.key(event)).collect();
+    async fn rows_before(&self, events: &[Recorded]) -> Result<HashMap<String, Row>, StoreError> {
+        let mut keys: Vec<_> = events.iter().filter_map(|event| self.projection.key(&event.envelope)).collect();
         keys.sort_unstable();
         keys.dedup();
-        let before = self.rows.rows(self.table, &keys).await?;
-        let mut rows: HashMap<_, _> = before.into_iter().map(|(key, row)| (key, Some(row))).collect();
-        for (index, event) in events.iter().enumerate() {
-            let Some(key) = self.projection.key(event) else { continue };
-            let row = rows.get(&key).cloned().flatten();
-            match self.projection.fold(row, event) {
-                Ok(row) => rows.insert(key, row),
-                Err(poison) => return Ok((rows, Some((index, poison)))),
-            };
-        }
-        Ok((rows, None))
+        self.sources.rows.rows(&self.table, &keys).await
     }
+
+    /// The rows after these events, up to the first that cannot be taken in and that nobody has decided to skip.
+    async fn fold(
+        &self,
+        before: &HashMap<String, Row>,
+        events: &[Recorded],
+    ) -> Result<(Folded, Option<Poison>), StoreError> {
+        let mut folded = Folded::new();
+        for event in events {
+            let Some(key) = self.projection.key(&event.envelope) else { continue };
+            let row = folded.get(&key).cloned().unwrap_or_else(|| before.get(&key).cloned());
+            match self.projection.fold(row, event) {
+                Ok(row) => {
+                    folded.insert(key, row);
+                }
+                Err(poison) => {
+                    let skipped = skips::skipped(&self.sources.events, self.projection.name()).await?;
+                    if !skipped.contains(&poison.position) {
+                        return Ok((folded, Some(poison)));
+                    }
+                    tracing::warn!(
+                        projection = self.projection.name(),
+                        position = poison.position.get(),
+                        "skipped an event, as an operator has decided"
+                    );
+                }
+            }
+        }
+        Ok((folded, None))
+    }
+}
+
+/// Events that were read, and how far the log was read for them: also what does not concern the projection counts.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) to: Position,
+    pub(crate) events: Vec<Recorded>,
+}
+
+fn impersonal(envelope: Envelope) -> Recorded {
+    Recorded { envelope, personal: PersonalData::Erased }
+}
+
+fn before_position(position: Position) -> Position {
+    Position::new(position.get().saturating_sub(1))
+}
+
+/// The sum of all rows once these have taken the place of those before.
+fn digest(sum: RowsDigest, before: &HashMap<String, Row>, folded: &Folded) -> RowsDigest {
+    folded.iter().fold(sum, |sum, (key, after)| {
+        let without = before.get(key).map_or(sum, |row| sum.minus(row));
+        after.as_ref().map_or(without, |row| without.plus(row))
+    })
 }

@@ -5,13 +5,12 @@
 use async_trait::async_trait;
 use mongodb::ClientSession;
 use mongodb::bson::doc;
-use store::{Checkpoint, Pair, Position, StoreError, Table};
+use store::{Checkpoint, Position, StoreError, Table};
 
 use crate::connect::Db;
 use crate::failure::Failure;
 use crate::fields::raw;
 use crate::row_document::{from_checkpoint, ids, to_checkpoint};
-use crate::switching::switches_of;
 use crate::transaction::{Work, all, reason, transact};
 
 /// How many rows go in one transaction.
@@ -19,30 +18,17 @@ const ROWS: u32 = 1000;
 /// How often a clearing that the database cannot do at present is tried, counted anew after each success.
 const MAX_FAILURES: u32 = 3;
 
-/// Puts the checkpoint of a pair's idle table to the start, with one more rebuild, and marks it as being emptied;
-/// `None` if the pair was switched meanwhile.
-pub(crate) async fn begin_clearing(
-    db: &Db,
-    pair: &'static Pair,
-    switches: u64,
-) -> Result<Option<Checkpoint>, StoreError> {
-    transact(db, Begin { pair, switches }).await.map_err(reason)
-}
-
-/// The same for a table that was made anew though its checkpoint says that it has rows; `None` if it says no such thing.
-pub(crate) async fn begin_anew(db: &Db, table: &'static Table) -> Result<Option<Checkpoint>, StoreError> {
-    transact(db, Anew(table)).await.map_err(reason)
+/// Puts the checkpoint of a table to the start, with one more rebuild, and marks it as being emptied: for a table that was
+/// made anew though its checkpoint says that it has rows. `None` if it says no such thing.
+pub(crate) async fn begin_anew(db: &Db, table: &Table) -> Result<Option<Checkpoint>, StoreError> {
+    transact(db, Anew(table.clone())).await.map_err(reason)
 }
 
 /// Removes the rows of before and takes the mark away; ends early if somebody else has done so.
-pub(crate) async fn finish_clearing(
-    db: &Db,
-    table: &'static Table,
-    mark: Checkpoint,
-) -> Result<(), StoreError> {
+pub(crate) async fn finish_clearing(db: &Db, table: &Table, mark: Checkpoint) -> Result<(), StoreError> {
     let mut failures = 0;
     loop {
-        match transact(db, Step { table, mark }).await {
+        match transact(db, Step { table: table.clone(), mark }).await {
             Ok(Progress::More) => failures = 0,
             Ok(Progress::Done) => return Ok(()),
             // Doing a step twice does no harm, so an unknown outcome is as good as a failed one.
@@ -56,28 +42,7 @@ pub(crate) async fn finish_clearing(
     }
 }
 
-struct Begin {
-    pair: &'static Pair,
-    switches: u64,
-}
-
-#[async_trait]
-impl Work for Begin {
-    type Answer = Option<Checkpoint>;
-
-    fn what(&self) -> String {
-        format!("resetting {}", self.pair.idle(self.switches).name)
-    }
-
-    async fn attempt(&self, db: &Db, session: &mut ClientSession) -> Result<Self::Answer, Failure> {
-        if switches_of(db, session, self.pair).await? != self.switches {
-            return Ok(None);
-        }
-        mark(db, session, self.pair.idle(self.switches)).await.map(Some)
-    }
-}
-
-struct Anew(&'static Table);
+struct Anew(Table);
 
 #[async_trait]
 impl Work for Anew {
@@ -88,8 +53,8 @@ impl Work for Anew {
     }
 
     async fn attempt(&self, db: &Db, session: &mut ClientSession) -> Result<Self::Answer, Failure> {
-        match checkpoint(db, session, self.0).await? {
-            Some(held) if held.position > Position::START => mark(db, session, self.0).await.map(Some),
+        match checkpoint(db, session, &self.0).await? {
+            Some(held) if held.position > Position::START => mark(db, session, &self.0).await.map(Some),
             _ => Ok(None),
         }
     }
@@ -98,11 +63,11 @@ impl Work for Anew {
 /// Puts the checkpoint to the start, with one more rebuild, and marks the table as being emptied.
 async fn mark(db: &Db, session: &mut ClientSession, table: &Table) -> Result<Checkpoint, Failure> {
     let rebuilds = checkpoint(db, session, table).await?.map_or(0, |held| held.rebuilds);
-    let begun = Checkpoint { rebuilds: rebuilds + 1, position: Position::START };
-    let mut marked = from_checkpoint(table.name, begun);
+    let begun = Checkpoint::start(rebuilds + 1);
+    let mut marked = from_checkpoint(&table.name, begun);
     marked.insert("clearing", true);
-    let by_name = doc! { "_id": table.name };
-    db.projections().replace_one(by_name, raw(&marked)?).upsert(true).session(&mut *session).await?;
+    let by_name = doc! { "_id": &*table.name };
+    db.checkpoints().replace_one(by_name, raw(&marked)?).upsert(true).session(&mut *session).await?;
     Ok(begun)
 }
 
@@ -111,7 +76,7 @@ async fn checkpoint(
     session: &mut ClientSession,
     table: &Table,
 ) -> Result<Option<Checkpoint>, Failure> {
-    let found = db.projections().find_one(doc! { "_id": table.name }).session(&mut *session).await?;
+    let found = db.checkpoints().find_one(doc! { "_id": &*table.name }).session(&mut *session).await?;
     Ok(found.map(|found| to_checkpoint(&found)).transpose()?.map(|(_, checkpoint, _)| checkpoint))
 }
 
@@ -121,7 +86,7 @@ enum Progress {
 }
 
 struct Step {
-    table: &'static Table,
+    table: Table,
     mark: Checkpoint,
 }
 
@@ -134,20 +99,20 @@ impl Work for Step {
     }
 
     async fn attempt(&self, db: &Db, session: &mut ClientSession) -> Result<Progress, Failure> {
-        let unmarked = from_checkpoint(self.table.name, self.mark);
+        let unmarked = from_checkpoint(&self.table.name, self.mark);
         let mut marked = unmarked.clone();
         marked.insert("clearing", true);
         let touch = doc! { "$inc": { "touched": 1_i64 } };
-        if db.projections().update_one(marked, touch).session(&mut *session).await?.matched_count == 0 {
+        if db.checkpoints().update_one(marked, touch).session(&mut *session).await?.matched_count == 0 {
             return Ok(Progress::Done);
         }
-        let rows = db.table(self.table.name);
+        let rows = db.table(&self.table.name);
         let some = rows.find(doc! {}).projection(doc! { "_id": 1 }).limit(i64::from(ROWS)).batch_size(ROWS);
         let some = some.session(&mut *session).await?;
         let keys: Vec<String> = ids(&all(some, session).await?);
         if keys.is_empty() {
-            let by_name = doc! { "_id": self.table.name };
-            db.projections().replace_one(by_name, raw(&unmarked)?).session(&mut *session).await?;
+            let by_name = doc! { "_id": &*self.table.name };
+            db.checkpoints().replace_one(by_name, raw(&unmarked)?).session(&mut *session).await?;
             return Ok(Progress::Done);
         }
         rows.delete_many(doc! { "_id": { "$in": keys } }).session(&mut *session).await?;

@@ -151,8 +151,18 @@ impl Db {
     }
 
     /// Checkpoints of read models.
-    pub(crate) fn projections(&self) -> Collection<RawDocumentBuf> {
-        self.database.collection("projections")
+    pub(crate) fn checkpoints(&self) -> Collection<RawDocumentBuf> {
+        self.database.collection("checkpoints")
+    }
+
+    /// Versions of read models.
+    pub(crate) fn read_models(&self) -> Collection<RawDocumentBuf> {
+        self.database.collection("read_models")
+    }
+
+    /// Who works on what.
+    pub(crate) fn leases(&self) -> Collection<RawDocumentBuf> {
+        self.database.collection("leases")
     }
 
     /// The rows of a read model.

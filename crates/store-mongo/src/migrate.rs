@@ -19,8 +19,8 @@ use crate::transaction::{Work, reason, transact};
 const META_ID: &str = "log";
 
 /// What the log, the vault and the checkpoints are kept in.
-pub(crate) const COLLECTIONS: [&str; 7] =
-    ["meta", "keys", "head", "events", "vault", "idempotency", "projections"];
+pub(crate) const COLLECTIONS: [&str; 9] =
+    ["meta", "keys", "head", "events", "vault", "idempotency", "checkpoints", "read_models", "leases"];
 
 /// Whether there is a log, of a format that this version knows.
 pub(crate) async fn exists(connection: &Connection) -> Result<bool, StoreError> {

@@ -12,27 +12,28 @@ use crate::migrate::make_collection;
 use crate::row_document::{from_checkpoint, to_checkpoint};
 
 /// Makes the collection of a read model, its indexes and its checkpoint where missing; says how far it is.
-pub(crate) async fn prepare(db: &Db, table: &'static Table) -> Result<Checkpoint, StoreError> {
-    make_collection(db, "projections").await?;
-    let is_new = make_collection(db, table.name).await?;
+pub(crate) async fn prepare(db: &Db, table: &Table) -> Result<Checkpoint, StoreError> {
+    make_collection(db, "checkpoints").await?;
+    let is_new = make_collection(db, &table.name).await?;
     let by_key = |column: &&&str| **column != table.key();
     let index = |column: &&str| {
         let mut keys = Document::new();
         keys.insert(*column, 1);
         IndexModel::builder().keys(keys).build()
     };
-    let indexes: Vec<_> = table.indexes.iter().filter(by_key).map(index).collect();
+    let indexes: Vec<_> = table.shape.indexes.iter().filter(by_key).map(index).collect();
     if !indexes.is_empty() {
-        db.table(table.name)
+        db.table(&table.name)
             .create_indexes(indexes)
             .await
             .map_err(cannot("creating the indexes of a read model"))?;
     }
-    let mut start = from_checkpoint(table.name, Checkpoint::default());
+    let mut start = from_checkpoint(&table.name, Checkpoint::default());
     start.remove("_id");
-    let projections = db.projections();
-    let made =
-        projections.update_one(doc! { "_id": table.name }, doc! { "$setOnInsert": start }).upsert(true).await;
+    // Rows without a checkpoint are nobody's.
+    start.insert("clearing", true);
+    let (by_name, checkpoints) = (doc! { "_id": &*table.name }, db.checkpoints());
+    let made = checkpoints.update_one(by_name, doc! { "$setOnInsert": start }).upsert(true).await;
     // Of several processes at once, one inserts it and the others may be told that it is there.
     match made.map_err(Failure::from) {
         Ok(_) | Err(Failure::Duplicate(_)) => {}
@@ -40,24 +41,22 @@ pub(crate) async fn prepare(db: &Db, table: &'static Table) -> Result<Checkpoint
     }
     // Rows that are not in the table would be taken for users who do not exist.
     if is_new && let Some(begun) = begin_anew(db, table).await? {
-        tracing::warn!(table = table.name, "it was gone; it is filled anew from the log");
+        tracing::warn!(table = &*table.name, "it was gone; it is filled anew from the log");
         finish_clearing(db, table, begun).await?;
         return Ok(begun);
     }
-    let (checkpoint, clearing) = checkpoint(db, table.name).await?.unwrap_or_default();
+    let (checkpoint, clearing) = checkpoint(db, &table.name).await?.unwrap_or_default();
     if clearing {
-        tracing::info!(table = table.name, "removing rows that an interrupted reset has left");
         finish_clearing(db, table, checkpoint).await?;
     }
     Ok(checkpoint)
 }
 
-/// How far a table is, and whether old rows are still being removed; of a pair, how often it was switched. Nothing of
-/// what was never prepared or switched.
+/// How far a table is, and whether old rows are still being removed. Nothing of one that was never prepared.
 pub(crate) async fn checkpoint(db: &Db, name: &str) -> Result<Option<(Checkpoint, bool)>, StoreError> {
     let decode =
         |found: &RawDocument| to_checkpoint(found).map(|(_, checkpoint, clearing)| (checkpoint, clearing));
     let by_name = doc! { "_id": name };
-    let found = find(db, &db.projections(), "reading a checkpoint", by_name, doc! {}, 1, decode).await?;
+    let found = find(db, &db.checkpoints(), "reading a checkpoint", by_name, doc! {}, 1, decode).await?;
     Ok(found.into_iter().next())
 }

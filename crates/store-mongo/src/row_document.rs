@@ -12,10 +12,10 @@ pub(crate) fn from_row(table: &Table, key: &str, row: &Row) -> Result<RawDocumen
     table.check(row)?;
     let mut document = RawDocumentBuf::new();
     document.append(cstr!("_id"), key);
-    for column in table.columns.iter().filter(|column| column.name != table.key()) {
+    for column in table.shape.columns.iter().filter(|column| column.name != table.key()) {
         let Some(value) = row.get(column.name).filter(|value| !value.is_null()) else { continue };
         let unfit = || {
-            let (table, column, kind) = (table.name, column.name, column.kind);
+            let (table, column, kind) = (&table.name, column.name, column.kind);
             StoreError::corrupt(format!("a row of {table} has something else than {kind:?} in {column}"))
         };
         let name: &CStr = column.name.try_into().map_err(|_| unfit())?;
@@ -32,7 +32,7 @@ pub(crate) fn to_row(table: &Table, document: &RawDocument) -> Result<(String, R
     let fields = Fields::new(document, &name);
     let mut row = Row::new();
     row.insert(table.key().to_owned(), Value::from(key.as_str()));
-    for Column { name, kind } in table.columns.iter().filter(|column| column.name != table.key()) {
+    for Column { name, kind } in table.shape.columns.iter().filter(|column| column.name != table.key()) {
         if let Some(value) = fields.optional(name)?.filter(|value| value.as_null().is_none()) {
             let value = to_value(*kind, value).ok_or_else(|| fields.wrong(name, &format!("{kind:?}")))?;
             row.insert((*name).to_owned(), value);
@@ -53,8 +53,9 @@ pub(crate) fn ids<C: FromIterator<String>>(rows: &[RawDocumentBuf]) -> C {
 
 /// A checkpoint as stored.
 pub(crate) fn from_checkpoint(table: &str, checkpoint: Checkpoint) -> Document {
-    let Checkpoint { rebuilds, position } = checkpoint;
-    doc! { "_id": table, "position": position.to_i64(), "rebuilds": Position::new(rebuilds).to_i64() }
+    let Checkpoint { rebuilds, position, digest } = checkpoint;
+    let rebuilds = Position::new(rebuilds).to_i64();
+    doc! { "_id": table, "position": position.to_i64(), "rebuilds": rebuilds, "digest": digest.to_string() }
 }
 
 /// A stored checkpoint: the table's name, how far it is, and whether its old rows are still being removed.
@@ -62,8 +63,9 @@ pub(crate) fn to_checkpoint(document: &RawDocument) -> Result<(String, Checkpoin
     let table = Fields::new(document, "a checkpoint").text("_id")?.to_owned();
     let name = format!("the checkpoint of {table}");
     let fields = Fields::new(document, &name);
+    let digest = fields.text("digest")?.parse().map_err(|_| fields.wrong("digest", "a digest"))?;
     let checkpoint =
-        Checkpoint { rebuilds: fields.number("rebuilds")?, position: fields.position("position")? };
+        Checkpoint { rebuilds: fields.number("rebuilds")?, position: fields.position("position")?, digest };
     let clearing = fields.optional("clearing")?.is_some();
     Ok((table, checkpoint, clearing))
 }
@@ -98,10 +100,11 @@ fn to_value(kind: ColumnKind, value: RawBsonRef<'_>) -> Option<Value> {
 mod tests {
     use serde_json::json;
 
+    use store::{RowsDigest, Shape};
+
     use super::*;
 
-    const TABLE: Table = Table {
-        name: "users_1",
+    static SHAPE: Shape = Shape {
         columns: &[
             Column { name: "id", kind: ColumnKind::Text },
             Column { name: "email", kind: ColumnKind::Text },
@@ -113,6 +116,10 @@ mod tests {
         indexes: &["email"],
     };
 
+    fn table() -> Table {
+        Table::of("users", 1, &SHAPE)
+    }
+
     fn row(value: Value) -> Row {
         serde_json::from_value(value).unwrap()
     }
@@ -123,30 +130,34 @@ mod tests {
             "created_at": 1_700_000_000_123_i64, "roles": ["admin", "auditor"]}));
         let sparse = row(json!({"id": "u1", "email": null, "roles": []}));
         for (given, read) in [(full.clone(), full), (sparse, row(json!({"id": "u1", "roles": []})))] {
-            let stored = from_row(&TABLE, "u1", &given).unwrap();
-            assert_eq!(to_row(&TABLE, &stored).unwrap(), ("u1".to_owned(), read));
+            let stored = from_row(&table(), "u1", &given).unwrap();
+            assert_eq!(to_row(&table(), &stored).unwrap(), ("u1".to_owned(), read));
         }
     }
 
     #[test]
     fn rows_are_stored_in_the_databases_own_types() {
         let given = row(json!({"id": "u1", "created_at": 5, "position": 7}));
-        let stored = Document::try_from(from_row(&TABLE, "u1", &given).unwrap()).unwrap();
+        let stored = Document::try_from(from_row(&table(), "u1", &given).unwrap()).unwrap();
         assert_eq!(stored, doc! { "_id": "u1", "position": 7_i64, "created_at": DateTime::from_millis(5) });
     }
 
     #[test]
     fn a_value_of_the_wrong_kind_is_refused_and_a_stored_one_reported() {
-        let refused = from_row(&TABLE, "u1", &row(json!({"is_active": "yes"}))).unwrap_err();
+        let refused = from_row(&table(), "u1", &row(json!({"is_active": "yes"}))).unwrap_err();
         assert!(refused.to_string().contains("is_active"), "{refused}");
         let stored = RawDocumentBuf::try_from(&doc! { "_id": "u1", "roles": [1] }).unwrap();
-        let damaged = to_row(&TABLE, &stored).unwrap_err().to_string();
+        let damaged = to_row(&table(), &stored).unwrap_err().to_string();
         assert!(damaged.contains("row u1 of users_1") && damaged.contains("`roles`"), "{damaged}");
     }
 
     #[test]
     fn checkpoints_come_back_as_they_went_in() {
-        let checkpoint = Checkpoint { rebuilds: 2, position: Position::new(9) };
+        let checkpoint = Checkpoint {
+            position: Position::new(9),
+            digest: RowsDigest::default().plus(&row(json!({"id": "u1"}))),
+            ..Checkpoint::start(2)
+        };
         let mut stored = from_checkpoint("users_1", checkpoint);
         let read = |stored: &Document| to_checkpoint(&RawDocumentBuf::try_from(stored).unwrap()).unwrap();
         assert_eq!(read(&stored), ("users_1".to_owned(), checkpoint, false));

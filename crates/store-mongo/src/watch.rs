@@ -15,6 +15,7 @@ use crate::failure::{cannot, from_driver};
 use crate::fields::Fields;
 use crate::find::find;
 use crate::row_document::to_checkpoint;
+use crate::versions::to_versions;
 
 /// How often to look, and how long a silent change stream waits before it answers "nothing".
 const EVERY: Duration = Duration::from_secs(1);
@@ -46,18 +47,23 @@ async fn look(db: &Db, board: &Weak<SignalBoard>) -> Result<(), StoreError> {
     let position = |document: &RawDocument| Fields::new(document, "the head of the log").position("position");
     let heads = find(db, &db.head(), "looking at the head", doc! {}, doc! {}, 1, position).await?;
     let checkpoints =
-        find(db, &db.projections(), "looking at checkpoints", doc! {}, doc! {}, usize::MAX, to_checkpoint)
+        find(db, &db.checkpoints(), "looking at checkpoints", doc! {}, doc! {}, usize::MAX, to_checkpoint)
             .await?;
+    let versions =
+        find(db, &db.read_models(), "looking at versions", doc! {}, doc! {}, usize::MAX, to_versions).await?;
     let there = db.handle().list_collection_names().await.map_err(cannot("looking at the collections"))?;
     let Some(board) = board.upgrade() else { return Ok(()) };
-    for name in relied_on.into_iter().filter(|name| there.iter().all(|there| there != name)) {
-        board.lose(name);
+    for name in relied_on.into_iter().filter(|name| there.iter().all(|there| **there != **name)) {
+        board.lose(&name);
     }
     for head in heads {
         board.raise_head(head);
     }
     for (table, checkpoint, _) in checkpoints {
         board.raise_checkpoint(&table, checkpoint);
+    }
+    for (projection, versions) in versions {
+        board.raise_versions(&projection, versions);
     }
     board.hear();
     Ok(())
@@ -89,12 +95,12 @@ async fn open(db: &Db, board: &Weak<SignalBoard>) -> Result<Stream, StoreError> 
     Ok(stream)
 }
 
-/// Heads and checkpoints when they are written whole, which is whenever they have moved; a mere touch is none. And
+/// Heads, checkpoints and versions when they are written whole, which is whenever they have moved; a mere touch is none. And
 /// whatever is dropped.
 fn what_matters() -> Document {
     let moved = doc! {
         "operationType": { "$in": ["insert", "replace"] },
-        "ns.coll": { "$in": ["head", "projections"] },
+        "ns.coll": { "$in": ["head", "checkpoints", "read_models"] },
     };
     let gone = doc! { "operationType": { "$in": ["drop", "rename", "invalidate"] } };
     doc! { "$match": { "$or": [moved, gone] } }
@@ -140,11 +146,16 @@ fn raise(board: &SignalBoard, event: &ChangeStreamEvent<RawDocumentBuf>) -> Resu
         board.lose(collection);
     }
     let Some(document) = &event.full_document else { return Ok(()) };
-    if collection == "head" {
-        board.raise_head(Fields::new(document, "the head of the log").position("position")?);
-    } else {
-        let (table, checkpoint, _) = to_checkpoint(document)?;
-        board.raise_checkpoint(&table, checkpoint);
+    match collection {
+        "head" => board.raise_head(Fields::new(document, "the head of the log").position("position")?),
+        "read_models" => {
+            let (projection, versions) = to_versions(document)?;
+            board.raise_versions(&projection, versions);
+        }
+        _ => {
+            let (table, checkpoint, _) = to_checkpoint(document)?;
+            board.raise_checkpoint(&table, checkpoint);
+        }
     }
     Ok(())
 }

@@ -74,7 +74,7 @@ fn check_ours(connection: &Connection, file: &DatabaseFile) -> Result<(), Failur
         let sql = format!("SELECT count(*) FROM sqlite_schema WHERE type = 'table' {names}");
         connection.query_row(&sql, [], |row| row.get::<_, i64>(0))
     };
-    let foreign = count("")? > 0 && count("AND name IN ('meta', 'events', 'projections')")? == 0;
+    let foreign = count("")? > 0 && count("AND name IN ('meta', 'events', 'checkpoints')")? == 0;
     if foreign {
         return Err(StoreError::Refused(format!(
             "{file} is a database of another program: it has tables, but none of Aegis. Name another file"

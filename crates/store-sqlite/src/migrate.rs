@@ -11,8 +11,18 @@ use crate::failure::Failure;
 use crate::file::DatabaseFile;
 
 /// What the log, the vault and the checkpoints are kept in.
-pub(crate) const TABLES: [&str; 8] =
-    ["meta", "keys", "head", "events", "vault", "claims", "idempotency", "projections"];
+pub(crate) const TABLES: [&str; 10] = [
+    "meta",
+    "keys",
+    "head",
+    "events",
+    "vault",
+    "claims",
+    "idempotency",
+    "checkpoints",
+    "read_models",
+    "leases",
+];
 
 /// What a database of format 1 has. Every statement changes nothing if it was run before.
 ///
@@ -82,12 +92,26 @@ CREATE TABLE IF NOT EXISTS idempotency (
 CREATE INDEX IF NOT EXISTS idempotency_at ON idempotency (at);
 ";
 
-/// The checkpoints of read models, which may exist before the log does.
-pub(crate) const PROJECTIONS: &str = "
-CREATE TABLE IF NOT EXISTS projections (
+/// What is known of read models, which may exist before the log does: how far each table is, which versions there are
+/// (JSON), and who works on them (`until` in milliseconds since the Unix epoch).
+pub(crate) const READ_MODELS: &str = "
+CREATE TABLE IF NOT EXISTS checkpoints (
     name TEXT PRIMARY KEY,
     position INTEGER NOT NULL,
-    rebuilds INTEGER NOT NULL
+    rebuilds INTEGER NOT NULL,
+    digest TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS read_models (
+    name TEXT PRIMARY KEY,
+    versions TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS leases (
+    name TEXT PRIMARY KEY,
+    holder TEXT NOT NULL,
+    until INTEGER NOT NULL,
+    report TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 ";
 
@@ -111,7 +135,7 @@ pub(crate) fn migrate(
         None => {}
     }
     transaction.execute_batch(SCHEMA)?;
-    transaction.execute_batch(PROJECTIONS)?;
+    transaction.execute_batch(READ_MODELS)?;
     if format.is_none() {
         write_genesis(&transaction, genesis)?;
     }

@@ -1,171 +1,181 @@
-//! Read models: a table each, with the columns that its [`Table`] declares, and a checkpoint in `projections`.
+//! Read models: a table each, with the columns that its [`Table`] declares, and a checkpoint in `checkpoints`.
 
 mod sql;
 mod value;
+pub(crate) mod versions;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use rusqlite::types::ToSqlOutput;
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params, params_from_iter};
-use store::{ApplyError, Change, Checkpoint, Pair, Position, ReadModels, Row, StoreError, Table};
+use rusqlite::{Connection, TransactionBehavior, params, params_from_iter};
+use store::{ApplyError, Change, Checkpoint, Position, ReadModels, Row, Slice, StoreError, Table, Versions};
 
 use crate::SqliteStore;
 use crate::facts::unsigned;
 use crate::failure::Failure;
-use crate::migrate::PROJECTIONS;
+use crate::migrate::READ_MODELS;
 use crate::watch::{is_there, unless_missing};
+
+/// How many rows of a table that is removed go in one transaction: others write in between.
+const REMOVED_AT_ONCE: i64 = 5_000;
 
 #[async_trait]
 impl ReadModels for SqliteStore {
-    async fn prepare(&self, table: &'static Table) -> Result<(), StoreError> {
+    async fn prepare(&self, table: &Table) -> Result<(), StoreError> {
+        let asked = table.clone();
         let made = self.write(move |connection| {
+            let table = &asked;
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            transaction.execute_batch(PROJECTIONS)?;
-            let known = read_checkpoint(&transaction, table.name)?;
-            // Rows that are not in the table would be taken for users who do not exist.
-            if known.position > Position::START && !is_there(&transaction, table.name)? {
-                tracing::warn!(table = table.name, "it was gone; it is filled anew from the log");
-                write_checkpoint(&transaction, table.name, emptied(known))?;
+            transaction.execute_batch(READ_MODELS)?;
+            match find_checkpoint(&transaction, &table.name)? {
+                // Rows that are not in the table would be taken for users who do not exist.
+                Some(known) if known.position > Position::START && !is_there(&transaction, &table.name)? => {
+                    tracing::warn!(table = &*table.name, "it was gone; it is filled anew from the log");
+                    let anew = Checkpoint::start(known.rebuilds.saturating_add(1));
+                    write_checkpoint(&transaction, &table.name, anew)?;
+                }
+                Some(_) => {}
+                // Rows without a checkpoint are nobody's.
+                None => {
+                    transaction.execute_batch(&sql::drop(table))?;
+                    write_checkpoint(&transaction, &table.name, Checkpoint::default())?;
+                }
             }
             transaction.execute_batch(&sql::create(table))?;
             check_columns(&transaction, table)?;
-            transaction.execute(
-                "INSERT INTO projections (name, position, rebuilds) VALUES (?1, 0, 0) ON CONFLICT DO NOTHING",
-                [table.name],
-            )?;
             Ok(transaction.commit()?)
         });
         made.await?;
-        self.board.rely_on(table.name);
+        self.board.rely_on(&table.name);
         Ok(())
     }
 
-    async fn checkpoint(&self, table: &'static Table) -> Result<Checkpoint, StoreError> {
-        let relied_on = self.board.relies_on(table.name);
-        self.read(move |connection| match find_checkpoint(connection, table.name)? {
+    async fn checkpoint(&self, table: &Table) -> Result<Checkpoint, StoreError> {
+        let (name, relied_on) = (Arc::clone(&table.name), self.board.relies_on(&table.name));
+        self.read(move |connection| match find_checkpoint(connection, &name)? {
             Some(checkpoint) => Ok(checkpoint),
-            None if relied_on => Err(StoreError::gone("projections").into()),
+            None if relied_on => Err(StoreError::gone("checkpoints").into()),
             None => Ok(Checkpoint::default()),
         })
         .await
     }
 
-    async fn rows(&self, table: &'static Table, keys: &[String]) -> Result<HashMap<String, Row>, StoreError> {
+    async fn rows(&self, table: &Table, keys: &[String]) -> Result<HashMap<String, Row>, StoreError> {
         if keys.is_empty() {
             return Ok(HashMap::new());
         }
-        let (keys, relied_on) = (keys.to_vec(), self.board.relies_on(table.name));
-        self.read(move |connection| or_none(rows_of(connection, table, keys), table, relied_on)).await
+        let (table, keys, relied_on) = (table.clone(), keys.to_vec(), self.board.relies_on(&table.name));
+        self.read(move |connection| or_none(rows_of(connection, &table, keys), &table, relied_on)).await
     }
 
-    async fn find(
-        &self,
-        table: &'static Table,
-        column: &'static str,
-        text: &str,
-    ) -> Result<Vec<Row>, StoreError> {
+    async fn find(&self, table: &Table, column: &'static str, text: &str) -> Result<Vec<Row>, StoreError> {
         let Some(sql) = sql::find(table, column) else { return Ok(Vec::new()) };
-        let (text, relied_on) = (text.to_owned(), self.board.relies_on(table.name));
-        self.read(move |connection| or_none(list(connection, table, &sql, params![text]), table, relied_on))
+        let (table, text, relied_on) = (table.clone(), text.to_owned(), self.board.relies_on(&table.name));
+        self.read(move |connection| or_none(list(connection, &table, &sql, params![text]), &table, relied_on))
             .await
     }
 
-    async fn page(
-        &self,
-        table: &'static Table,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<Row>, StoreError> {
+    async fn slice(&self, table: &Table, after: Option<&str>, limit: usize) -> Result<Slice, StoreError> {
         let after = after.map(str::to_owned);
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let relied_on = self.board.relies_on(table.name);
+        let (table, relied_on) = (table.clone(), self.board.relies_on(&table.name));
         self.read(move |connection| {
-            let page = match after {
-                Some(after) => list(connection, table, &sql::page_after(table), params![limit, after]),
-                None => list(connection, table, &sql::first_page(table), params![limit]),
+            let checkpoint = read_checkpoint(connection, &table.name)?;
+            let rows = match after {
+                Some(after) => list(connection, &table, &sql::page_after(&table), params![limit, after]),
+                None => list(connection, &table, &sql::first_page(&table), params![limit]),
             };
-            or_none(page, table, relied_on)
+            Ok(Slice { checkpoint, rows: or_none(rows, &table, relied_on)? })
         })
         .await
     }
 
     async fn apply(
         &self,
-        table: &'static Table,
+        table: &Table,
         from: Checkpoint,
-        to: Position,
+        to: Checkpoint,
         changes: Vec<Change>,
     ) -> Result<(), ApplyError> {
-        let board = Arc::clone(&self.board);
+        let (board, table) = (Arc::clone(&self.board), table.clone());
         let applied = self.write(move |connection| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            if read_checkpoint(&transaction, table.name)? != from {
+            if find_checkpoint(&transaction, &table.name)? != Some(from) {
                 return Ok(false);
             }
-            write_rows(&transaction, table, &changes)?;
-            let moved = Checkpoint { position: to, ..from };
-            write_checkpoint(&transaction, table.name, moved)?;
+            write_rows(&transaction, &table, &changes)?;
+            write_checkpoint(&transaction, &table.name, to)?;
             transaction.commit()?;
-            board.raise_checkpoint(table.name, moved);
+            board.raise_checkpoint(&table.name, to);
             Ok(true)
         });
         if applied.await? { Ok(()) } else { Err(ApplyError::Overtaken) }
     }
 
-    async fn switches(&self, pair: &'static Pair) -> Result<u64, StoreError> {
-        let board = Arc::clone(&self.board);
+    async fn versions(&self, projection: &str) -> Result<Option<Versions>, StoreError> {
+        let (board, projection) = (Arc::clone(&self.board), projection.to_owned());
         self.read(move |connection| {
-            let switched = read_checkpoint(connection, pair.name)?;
-            board.raise_checkpoint(pair.name, switched);
-            Ok(switched.rebuilds)
+            let versions = unless_missing(versions::read(connection, &projection))?.flatten();
+            if let Some(versions) = versions.clone() {
+                board.raise_versions(&projection, versions);
+            }
+            Ok(versions)
         })
         .await
     }
 
-    async fn reset(&self, pair: &'static Pair, switches: u64) -> Result<Checkpoint, ApplyError> {
-        let (board, table) = (Arc::clone(&self.board), pair.idle(switches));
-        let emptied = self.write(move |connection| {
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            if read_checkpoint(&transaction, pair.name)?.rebuilds != switches {
-                return Ok(None);
+    async fn change_versions(
+        &self,
+        projection: &str,
+        to: &Versions,
+        behind: Option<(&Table, &Table)>,
+    ) -> Result<(), ApplyError> {
+        let (board, projection, to) = (Arc::clone(&self.board), projection.to_owned(), to.clone());
+        let behind = behind.map(|(one, other)| (one.clone(), other.clone()));
+        let changed = self.write(move |connection| {
+            let changed = versions::change(connection, &projection, &to, behind.as_ref())?;
+            if changed {
+                board.raise_versions(&projection, to);
             }
-            let emptied = emptied(read_checkpoint(&transaction, table.name)?);
-            transaction.execute_batch(&sql::empty(table))?;
-            write_checkpoint(&transaction, table.name, emptied)?;
-            transaction.commit()?;
-            board.raise_checkpoint(table.name, emptied);
-            Ok(Some(emptied))
+            Ok(changed)
         });
-        emptied.await?.ok_or(ApplyError::Overtaken)
+        if changed.await? { Ok(()) } else { Err(ApplyError::Overtaken) }
     }
 
-    async fn switch(&self, pair: &'static Pair, switches: u64) -> Result<(), ApplyError> {
-        let board = Arc::clone(&self.board);
-        let done = self.write(move |connection| {
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let position =
-                |table: &Table| read_checkpoint(&transaction, table.name).map(|found| found.position);
-            let as_far = position(pair.idle(switches))? >= position(pair.live(switches))?;
-            if read_checkpoint(&transaction, pair.name)?.rebuilds != switches || !as_far {
-                return Ok(false);
+    async fn remove(&self, table: &Table) -> Result<(), StoreError> {
+        self.board.forget(&table.name);
+        let name = Arc::clone(&table.name);
+        // The checkpoint first: from then on nobody writes to it.
+        self.write(move |connection| {
+            let sql = "DELETE FROM checkpoints WHERE name = ?1";
+            Ok(unless_missing(connection.execute(sql, [&*name]).map_err(Failure::from))?)
+        })
+        .await?;
+        loop {
+            let table = table.clone();
+            let removed = self.write(move |connection| {
+                let some = connection.execute(&sql::remove_some(&table), [REMOVED_AT_ONCE]);
+                let removed = unless_missing(some.map_err(Failure::from))?.unwrap_or_default();
+                if removed == 0 {
+                    connection.execute_batch(&sql::drop(&table))?;
+                }
+                Ok(removed)
+            });
+            if removed.await? == 0 {
+                return Ok(());
             }
-            let entry = Checkpoint { rebuilds: switches.saturating_add(1), position: Position::START };
-            write_checkpoint(&transaction, pair.name, entry)?;
-            transaction.commit()?;
-            board.raise_checkpoint(pair.name, entry);
-            Ok(true)
-        });
-        if done.await? { Ok(()) } else { Err(ApplyError::Overtaken) }
+        }
     }
 }
 
 /// A table that was made with other columns would fail with each row that is written.
 fn check_columns(connection: &Connection, table: &Table) -> Result<(), Failure> {
     let mut statement = connection.prepare("SELECT name FROM pragma_table_info(?1)")?;
-    let stored = statement.query_map([table.name], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
-    let declared: Vec<_> = table.columns.iter().map(|column| column.name).collect();
+    let stored =
+        statement.query_map([&*table.name], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
+    let declared: Vec<_> = table.shape.columns.iter().map(|column| column.name).collect();
     if stored == declared {
         return Ok(());
     }
@@ -179,44 +189,46 @@ fn check_columns(connection: &Connection, table: &Table) -> Result<(), Failure> 
     .into())
 }
 
-/// A table that was never prepared is at the start, and a pair without an entry was never switched.
+/// A table that was never prepared is at the start.
 fn read_checkpoint(connection: &Connection, name: &str) -> Result<Checkpoint, Failure> {
     Ok(find_checkpoint(connection, name)?.unwrap_or_default())
 }
 
 fn find_checkpoint(connection: &Connection, name: &str) -> Result<Option<Checkpoint>, Failure> {
     let found = (|| {
-        let sql = "SELECT position, rebuilds FROM projections WHERE name = ?1";
+        let sql = "SELECT name, position, rebuilds, digest FROM checkpoints WHERE name = ?1";
         let mut statement = connection.prepare_cached(sql)?;
-        let found = statement.query_row([name], |row| Ok((row.get(0)?, row.get(1)?)));
-        Ok(found.optional()?)
+        let mut rows = statement.query([name])?;
+        rows.next()?.map(to_checkpoint).transpose()
     })();
-    match unless_missing(found)?.flatten() {
-        Some((position, rebuilds)) => Ok(Some(Checkpoint {
-            rebuilds: unsigned(rebuilds, "a number of rebuilds")?,
-            position: Position::new(unsigned(position, "a checkpoint")?),
-        })),
-        None => Ok(None),
-    }
+    Ok(unless_missing(found)?.flatten())
 }
 
-/// The checkpoint of a table that begins anew.
-fn emptied(before: Checkpoint) -> Checkpoint {
-    Checkpoint { rebuilds: before.rebuilds.saturating_add(1), position: Position::START }
+/// A checkpoint from `position, rebuilds, digest` in the columns after the first.
+pub(crate) fn to_checkpoint(row: &rusqlite::Row<'_>) -> Result<Checkpoint, Failure> {
+    let digest: String = row.get(3)?;
+    Ok(Checkpoint {
+        rebuilds: unsigned(row.get(2)?, "a number of rebuilds")?,
+        position: Position::new(unsigned(row.get(1)?, "a checkpoint")?),
+        digest: digest
+            .parse()
+            .map_err(|error| Failure::corrupt(format!("the digest of a table: {error}")))?,
+    })
 }
 
 fn write_checkpoint(connection: &Connection, name: &str, checkpoint: Checkpoint) -> Result<(), Failure> {
-    let sql = "INSERT OR REPLACE INTO projections (name, position, rebuilds) VALUES (?1, ?2, ?3)";
-    let rebuilds = i64::try_from(checkpoint.rebuilds).unwrap_or(i64::MAX);
-    let position = checkpoint.position.to_i64();
-    connection.prepare_cached(sql)?.execute(params![name, position, rebuilds])?;
+    let sql = "INSERT OR REPLACE INTO checkpoints (name, position, rebuilds, digest) VALUES (?1, ?2, ?3, ?4)";
+    let Checkpoint { rebuilds, position, digest } = checkpoint;
+    let rebuilds = i64::try_from(rebuilds).unwrap_or(i64::MAX);
+    let values = params![name, position.to_i64(), rebuilds, digest.to_string()];
+    connection.prepare_cached(sql)?.execute(values)?;
     Ok(())
 }
 
 fn write_rows(connection: &Connection, table: &Table, changes: &[Change]) -> Result<(), Failure> {
     let mut upsert = connection.prepare_cached(&sql::upsert(table))?;
     let mut remove = connection.prepare_cached(&sql::remove(table))?;
-    for Change { key, row } in changes {
+    for Change { key, row, known: _ } in changes {
         match row {
             Some(row) => {
                 let values: Vec<ToSqlOutput<'_>> = value::to_columns(table, key, row)?;
@@ -267,7 +279,7 @@ fn list(
 /// What was found. A table that was never prepared has no rows; one that is gone may have had any.
 fn or_none<T: Default>(found: Result<T, Failure>, table: &Table, relied_on: bool) -> Result<T, Failure> {
     match found {
-        Err(failure) if failure.is_missing_table() && relied_on => Err(StoreError::gone(table.name).into()),
+        Err(failure) if failure.is_missing_table() && relied_on => Err(StoreError::gone(&table.name).into()),
         found => Ok(unless_missing(found)?.unwrap_or_default()),
     }
 }

@@ -8,10 +8,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
-use store::{Checkpoint, Position, SignalBoard, StoreError};
+use store::{Checkpoint, Position, SignalBoard, StoreError, Versions};
 
-use crate::facts::unsigned;
 use crate::failure::Failure;
+use crate::rows::{to_checkpoint, versions};
 use crate::session::Session;
 use crate::workers::start_thread;
 
@@ -88,7 +88,7 @@ impl Watcher {
         let (version, news) = news?;
         if let Some((news, missing)) = news {
             for name in missing {
-                self.board.lose(name);
+                self.board.lose(&name);
             }
             news.post(&self.board);
             self.read_at = Some(Instant::now());
@@ -103,6 +103,7 @@ impl Watcher {
 pub(crate) struct News {
     head: Position,
     checkpoints: Vec<(String, Checkpoint)>,
+    versions: Vec<(String, Versions)>,
 }
 
 impl News {
@@ -112,6 +113,9 @@ impl News {
         for (table, checkpoint) in self.checkpoints {
             board.raise_checkpoint(&table, checkpoint);
         }
+        for (projection, versions) in self.versions {
+            board.raise_versions(&projection, versions);
+        }
     }
 }
 
@@ -120,14 +124,15 @@ pub(crate) fn read_news(connection: &Connection) -> Result<News, Failure> {
     Ok(News {
         head: unless_missing(head_position(connection))?.unwrap_or_default(),
         checkpoints: unless_missing(checkpoints(connection))?.unwrap_or_default(),
+        versions: unless_missing(versions::all(connection))?.unwrap_or_default(),
     })
 }
 
 /// Which of these tables are not there.
-fn missing(connection: &Connection, relied_on: BTreeSet<&'static str>) -> Result<Vec<&'static str>, Failure> {
+fn missing(connection: &Connection, relied_on: BTreeSet<Arc<str>>) -> Result<Vec<Arc<str>>, Failure> {
     let mut missing = Vec::new();
     for name in relied_on {
-        if !is_there(connection, name)? {
+        if !is_there(connection, &name)? {
             missing.push(name);
         }
     }
@@ -140,15 +145,12 @@ fn head_position(connection: &Connection) -> Result<Position, Failure> {
 }
 
 fn checkpoints(connection: &Connection) -> Result<Vec<(String, Checkpoint)>, Failure> {
-    let mut statement = connection.prepare_cached("SELECT name, position, rebuilds FROM projections")?;
+    let sql = "SELECT name, position, rebuilds, digest FROM checkpoints";
+    let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query([])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
-        let position = Position::from_i64(row.get(1)?);
-        found.push((
-            row.get(0)?,
-            Checkpoint { rebuilds: unsigned(row.get(2)?, "a number of rebuilds")?, position },
-        ));
+        found.push((row.get(0)?, to_checkpoint(row)?));
     }
     Ok(found)
 }

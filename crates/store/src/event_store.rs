@@ -14,7 +14,7 @@ use crate::append::{Append, AppendError, Appended, Expected};
 use crate::backend::{Backend, EventQuery, FORMAT, Genesis, Head};
 use crate::checkpoint::Signer;
 use crate::error::StoreError;
-use crate::event::{Position, Recorded, StreamId};
+use crate::event::{Envelope, Position, Recorded, StreamId};
 use crate::idempotency::{FirstResult, IdempotencyKey};
 use crate::metrics::Metrics;
 use crate::prepare::Sealer;
@@ -128,10 +128,26 @@ impl EventStore {
     /// # Errors
     /// [`StoreError::Corrupt`] with the position of an event that is missing or cannot be unsealed.
     pub async fn read(&self, query: &EventQuery) -> Result<Vec<Recorded>, StoreError> {
+        self.unseal(self.read_sealed(query).await?).await
+    }
+
+    /// As [`EventStore::read`], but as stored: for those who need few of them, or nothing personal.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] with the position of an event that is missing.
+    pub async fn read_sealed(&self, query: &EventQuery) -> Result<Vec<Envelope>, StoreError> {
         let events = self.backend.events(query).await?;
         if query.is_whole() {
             check_contiguous(query.after, &events)?;
         }
+        Ok(events)
+    }
+
+    /// Opens what is personal in these events.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] with the position of an event that cannot be unsealed.
+    pub async fn unseal(&self, events: Vec<Envelope>) -> Result<Vec<Recorded>, StoreError> {
         unseal(&*self.backend, &self.sealer.master, events).await
     }
 

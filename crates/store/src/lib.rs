@@ -6,8 +6,8 @@
 //! packs what waits (`lanes`) into one transaction; [`judge`] decides it, purely, with [`canonical`], [`merkle`] and
 //! [`checkpoint`] for the verifiable log; [`backend`] is the port that carries it out; [`signal`] wakes who follows, and
 //! [`page`] reads on; [`verify`] proves it all; [`metrics`] counts.
-//! [`rows`] is the port for read models; [`memory`] implements both ports as the reference; `conformance` holds every
-//! backend to the promises.
+//! [`rows`] is the port for read models, with [`versions`] of each and a [`rows_digest`]; [`lease`] the one that says who
+//! works; [`memory`] implements all ports as the reference; `conformance` holds every backend to the promises.
 //!
 //! What does not belong here: what events mean (the `domain` crate), and any database by name.
 
@@ -24,6 +24,7 @@ pub mod event_store;
 pub mod idempotency;
 pub mod judge;
 mod lanes;
+pub mod lease;
 pub mod memory;
 pub mod merkle;
 pub mod metrics;
@@ -32,9 +33,11 @@ mod prepare;
 mod prepared;
 mod read;
 pub mod rows;
+pub mod rows_digest;
 pub mod signal;
 pub mod vault;
 pub mod verify;
+pub mod versions;
 mod writer;
 
 pub use ambient::{Ambient, Clock, Entropy};
@@ -44,9 +47,12 @@ pub use error::StoreError;
 pub use event::{Envelope, NewEvent, PersonalData, Position, Recorded, StreamId};
 pub use event_store::EventStore;
 pub use idempotency::{FirstResult, IdempotencyKey};
+pub use lease::{Lease, Leases};
 pub use metrics::{Metrics, Outcome, Retries, Retry};
 pub use page::Page;
-pub use rows::{ApplyError, Change, Checkpoint, Column, ColumnKind, Pair, ReadModels, Row, Table};
+pub use rows::{ApplyError, Change, Checkpoint, Column, ColumnKind, ReadModels, Row, Shape, Slice, Table};
+pub use rows_digest::RowsDigest;
 pub use signal::{Signal, SignalBoard};
 pub use vault::MasterKey;
 pub use verify::{ClaimChange, Finding, Verified, VerifyError};
+pub use versions::{Stage, Version, Versions, VersionsError};

@@ -1,6 +1,9 @@
 //! The reference backend: everything in memory, one lock, no I/O. It is the shortest true statement of what a backend
 //! has to do, and what tests run on when no database matters.
 
+mod leases;
+mod rows;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,12 +14,13 @@ use crate::backend::{
     Backend, CommitError, EventQuery, Facts, Genesis, Head, Held, Plan, VaultEntry, VaultRange, Verdict,
 };
 use crate::error::StoreError;
-use crate::event::{Envelope, Position, StreamId};
+use crate::event::{Envelope, StreamId};
 use crate::idempotency::FirstResult;
 use crate::judge::Batch;
-use crate::rows::{ApplyError, Change, Checkpoint, Pair, ReadModels, Row, Table};
+use crate::rows::{Checkpoint, Row};
 use crate::signal::{Signal, SignalBoard};
 use crate::vault::ClaimHash;
+use crate::versions::Versions;
 
 /// A log and read models in memory. Clones share them, as processes share a database.
 #[derive(Clone, Default)]
@@ -32,8 +36,9 @@ struct State {
     events: Vec<Envelope>,
     vault: HashMap<StreamId, (VaultEntry, Vec<ClaimHash>)>,
     first_results: HashMap<ClaimHash, FirstResult>,
-    tables: HashMap<&'static str, (Checkpoint, BTreeMap<String, Row>)>,
-    switches: HashMap<&'static str, u64>,
+    tables: HashMap<Arc<str>, (Checkpoint, BTreeMap<String, Row>)>,
+    versions: HashMap<String, Versions>,
+    leases: BTreeMap<String, leases::Held>,
 }
 
 impl Memory {
@@ -179,120 +184,6 @@ impl State {
         self.head = plan.head;
         plan.verdicts
     }
-}
-
-#[async_trait]
-impl ReadModels for Memory {
-    async fn prepare(&self, table: &'static Table) -> Result<(), StoreError> {
-        self.state().tables.entry(table.name).or_default();
-        Ok(())
-    }
-
-    async fn checkpoint(&self, table: &'static Table) -> Result<Checkpoint, StoreError> {
-        Ok(self.state().tables.get(table.name).map(|(checkpoint, _)| *checkpoint).unwrap_or_default())
-    }
-
-    async fn rows(&self, table: &'static Table, keys: &[String]) -> Result<HashMap<String, Row>, StoreError> {
-        let state = self.state();
-        let Some((_, rows)) = state.tables.get(table.name) else { return Ok(HashMap::new()) };
-        Ok(keys.iter().filter_map(|key| Some((key.clone(), rows.get(key)?.clone()))).collect())
-    }
-
-    async fn find(
-        &self,
-        table: &'static Table,
-        column: &'static str,
-        text: &str,
-    ) -> Result<Vec<Row>, StoreError> {
-        let state = self.state();
-        let Some((_, rows)) = state.tables.get(table.name) else { return Ok(Vec::new()) };
-        let has = |row: &&Row| row.get(column).and_then(|value| value.as_str()) == Some(text);
-        Ok(rows.values().filter(has).take(100).cloned().collect())
-    }
-
-    async fn page(
-        &self,
-        table: &'static Table,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<Row>, StoreError> {
-        let state = self.state();
-        let Some((_, rows)) = state.tables.get(table.name) else { return Ok(Vec::new()) };
-        let above = |(key, _): &(&String, &Row)| after.is_none_or(|after| key.as_str() > after);
-        Ok(rows.iter().filter(above).take(limit).map(|(_, row)| row.clone()).collect())
-    }
-
-    async fn apply(
-        &self,
-        table: &'static Table,
-        from: Checkpoint,
-        to: Position,
-        changes: Vec<Change>,
-    ) -> Result<(), ApplyError> {
-        let moved = Checkpoint { position: to, ..from };
-        changes.iter().filter_map(|change| change.row.as_ref()).try_for_each(|row| table.check(row))?;
-        {
-            let mut state = self.state();
-            let (checkpoint, rows) = state.tables.entry(table.name).or_default();
-            if *checkpoint != from {
-                return Err(ApplyError::Overtaken);
-            }
-            *checkpoint = moved;
-            for Change { key, row } in changes {
-                match row {
-                    // Null and absent are the same: one form is kept.
-                    Some(row) => {
-                        rows.insert(key, row.into_iter().filter(|(_, value)| !value.is_null()).collect())
-                    }
-                    None => rows.remove(&key),
-                };
-            }
-        }
-        self.board.raise_checkpoint(table.name, moved);
-        Ok(())
-    }
-
-    async fn switches(&self, pair: &'static Pair) -> Result<u64, StoreError> {
-        let switches = self.state().switches.get(pair.name).copied().unwrap_or_default();
-        self.board.raise_checkpoint(pair.name, switched(switches));
-        Ok(switches)
-    }
-
-    async fn reset(&self, pair: &'static Pair, switches: u64) -> Result<Checkpoint, ApplyError> {
-        let table = pair.idle(switches);
-        let emptied = {
-            let mut state = self.state();
-            if state.switches.get(pair.name).copied().unwrap_or_default() != switches {
-                return Err(ApplyError::Overtaken);
-            }
-            let (checkpoint, rows) = state.tables.entry(table.name).or_default();
-            rows.clear();
-            *checkpoint = Checkpoint { rebuilds: checkpoint.rebuilds + 1, position: Position::START };
-            *checkpoint
-        };
-        self.board.raise_checkpoint(table.name, emptied);
-        Ok(emptied)
-    }
-
-    async fn switch(&self, pair: &'static Pair, switches: u64) -> Result<(), ApplyError> {
-        {
-            let mut state = self.state();
-            let position =
-                |table: &Table| state.tables.get(table.name).map(|(checkpoint, _)| checkpoint.position);
-            let as_far = position(pair.idle(switches)) >= position(pair.live(switches));
-            if state.switches.get(pair.name).copied().unwrap_or_default() != switches || !as_far {
-                return Err(ApplyError::Overtaken);
-            }
-            state.switches.insert(pair.name, switches + 1);
-        }
-        self.board.raise_checkpoint(pair.name, switched(switches + 1));
-        Ok(())
-    }
-}
-
-/// How the number of switches stands among the checkpoints.
-fn switched(switches: u64) -> Checkpoint {
-    Checkpoint { rebuilds: switches, position: Position::START }
 }
 
 #[cfg(all(test, feature = "conformance"))]

@@ -4,18 +4,28 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 
 use crate::error::StoreError;
 use crate::event::Position;
+use crate::rows_digest::RowsDigest;
+use crate::versions::Versions;
 
-/// One version of one read model, stored as a table or collection of that name.
-#[derive(Debug, PartialEq, Eq)]
+/// One version of one read model, stored as a table or collection of that name. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
-    /// The projection's name, a `_`, and its version: `users_1`.
-    pub name: &'static str,
+    /// The projection's name, a `_`, and the number of this version: `users_1`.
+    pub name: Arc<str>,
+    /// What its rows look like.
+    pub shape: &'static Shape,
+}
+
+/// What the rows of a read model look like.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Shape {
     /// The fields of a row, the key first.
     pub columns: &'static [Column],
     /// Fields to index, each by itself. Never unique: the log has decided already, rows only follow.
@@ -23,10 +33,16 @@ pub struct Table {
 }
 
 impl Table {
+    /// The table of that version of a read model.
+    #[must_use]
+    pub fn of(projection: &str, number: u64, shape: &'static Shape) -> Self {
+        Self { name: format!("{projection}_{number}").into(), shape }
+    }
+
     /// The name of the key field.
     #[must_use]
     pub fn key(&self) -> &'static str {
-        self.columns.first().map_or("id", |column| column.name)
+        self.shape.columns.first().map_or("id", |column| column.name)
     }
 
     /// Makes sure that every field of a row has a column: one without would be lost unheard.
@@ -34,10 +50,10 @@ impl Table {
     /// # Errors
     /// [`StoreError::Corrupt`] with the first field that has none.
     pub fn check(&self, row: &Row) -> Result<(), StoreError> {
-        let declared = |name: &String| self.columns.iter().any(|column| column.name == name);
+        let declared = |name: &String| self.shape.columns.iter().any(|column| column.name == name);
         match row.keys().find(|name| !declared(name)) {
             Some(stranger) => {
-                let table = self.name;
+                let table = &self.name;
                 Err(StoreError::corrupt(format!(
                     "table `{table}` has no column for the field `{stranger}`: the columns of the read model and its \
                      fold do not agree. No event is lost; a program in which they agree goes on"
@@ -45,30 +61,6 @@ impl Table {
             }
             None => Ok(()),
         }
-    }
-}
-
-/// The two tables that a read model lives in by turns: while one is read, the other can be filled anew.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Pair {
-    /// The read model's name, without a version: which table is live is kept under it.
-    pub name: &'static str,
-    /// The tables. The first is live to begin with; each switch makes the other one live.
-    pub tables: [&'static Table; 2],
-}
-
-impl Pair {
-    /// The table to read after so many switches.
-    #[must_use]
-    pub fn live(&self, switches: u64) -> &'static Table {
-        let [first, second] = self.tables;
-        if switches.is_multiple_of(2) { first } else { second }
-    }
-
-    /// The other one.
-    #[must_use]
-    pub fn idle(&self, switches: u64) -> &'static Table {
-        self.live(switches.wrapping_add(1))
     }
 }
 
@@ -103,10 +95,20 @@ pub type Row = Map<String, Value>;
 /// How far a table is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Checkpoint {
-    /// How often the table was emptied to be rebuilt. Of two checkpoints, the one with more rebuilds is the newer.
+    /// How often the table was begun anew. Of two checkpoints, the one with more rebuilds is the newer.
     pub rebuilds: u64,
     /// The last position whose event is in the rows.
     pub position: Position,
+    /// The sum of all rows as they were written.
+    pub digest: RowsDigest,
+}
+
+impl Checkpoint {
+    /// The start, after so many rebuilds.
+    #[must_use]
+    pub fn start(rebuilds: u64) -> Self {
+        Self { rebuilds, ..Self::default() }
+    }
 }
 
 /// A row to write, or, without one, to remove.
@@ -116,6 +118,18 @@ pub struct Change {
     pub key: String,
     /// Its new content.
     pub row: Option<Row>,
+    /// Whether there was a row of that key before, as the writer has read it. The checkpoint, which must not have moved
+    /// since, vouches for it.
+    pub known: bool,
+}
+
+/// Rows with the checkpoint that they are made of, read at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Slice {
+    /// How far the table was.
+    pub checkpoint: Checkpoint,
+    /// Rows by ascending key.
+    pub rows: Vec<Row>,
 }
 
 /// Rows may hold what is personal or secret, so `Debug` tells only their key.
@@ -140,45 +154,36 @@ pub enum ApplyError {
 /// A database that holds read models.
 #[async_trait]
 pub trait ReadModels: Send + Sync {
-    /// Creates the table, its indexes and its checkpoint where missing. Idempotent.
+    /// Creates the table, its indexes and its checkpoint where missing. Idempotent. One that is gone, though its
+    /// checkpoint says that it has rows, begins anew.
     ///
     /// # Errors
     /// [`StoreError`] if that cannot be done.
-    async fn prepare(&self, table: &'static Table) -> Result<(), StoreError>;
+    async fn prepare(&self, table: &Table) -> Result<(), StoreError>;
 
     /// How far the table is, as a majority knows it.
     ///
     /// # Errors
     /// [`StoreError`] if it cannot be read.
-    async fn checkpoint(&self, table: &'static Table) -> Result<Checkpoint, StoreError>;
+    async fn checkpoint(&self, table: &Table) -> Result<Checkpoint, StoreError>;
 
     /// The rows of these keys; a missing one is left out.
     ///
     /// # Errors
     /// [`StoreError`] if they cannot be read.
-    async fn rows(&self, table: &'static Table, keys: &[String]) -> Result<HashMap<String, Row>, StoreError>;
+    async fn rows(&self, table: &Table, keys: &[String]) -> Result<HashMap<String, Row>, StoreError>;
 
-    /// The rows whose `column`, one of [`Table::indexes`], has this text, at most 100, by ascending key.
+    /// The rows whose `column`, one of [`Shape::indexes`], has this text, at most 100, by ascending key.
     ///
     /// # Errors
     /// [`StoreError`] if they cannot be read.
-    async fn find(
-        &self,
-        table: &'static Table,
-        column: &'static str,
-        text: &str,
-    ) -> Result<Vec<Row>, StoreError>;
+    async fn find(&self, table: &Table, column: &'static str, text: &str) -> Result<Vec<Row>, StoreError>;
 
-    /// A page of rows by ascending key, above `after`, at most `limit`.
+    /// A page of rows by ascending key, above `after`, at most `limit`, and the checkpoint of that very moment.
     ///
     /// # Errors
     /// [`StoreError`] if they cannot be read.
-    async fn page(
-        &self,
-        table: &'static Table,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<Row>, StoreError>;
+    async fn slice(&self, table: &Table, after: Option<&str>, limit: usize) -> Result<Slice, StoreError>;
 
     /// Writes rows and moves the checkpoint from `from` to `to`, in one transaction; raises the signal.
     ///
@@ -187,29 +192,35 @@ pub trait ReadModels: Send + Sync {
     /// table's columns. Nothing is written then.
     async fn apply(
         &self,
-        table: &'static Table,
+        table: &Table,
         from: Checkpoint,
-        to: Position,
+        to: Checkpoint,
         changes: Vec<Change>,
     ) -> Result<(), ApplyError>;
 
-    /// How often the pair was switched, as a majority knows it; raises the signal.
+    /// The versions of a read model, as a majority knows them; raises the signal. None were made yet if it is `None`.
     ///
     /// # Errors
-    /// [`StoreError`] if it cannot be read.
-    async fn switches(&self, pair: &'static Pair) -> Result<u64, StoreError>;
+    /// [`StoreError`] if they cannot be read.
+    async fn versions(&self, projection: &str) -> Result<Option<Versions>, StoreError>;
 
-    /// Empties the idle table of a pair and puts its checkpoint to [`Position::START`] with one more rebuild; raises
-    /// the signal. Gives the new checkpoint.
+    /// Puts `to` in the place of the versions before it, in one transaction that compares; raises the signal. With
+    /// `behind` the first table must be as far as the second in that same transaction: nobody may see a user go back
+    /// in time.
     ///
     /// # Errors
-    /// [`ApplyError::Overtaken`] if the pair was switched more often than `switches`: the table may be live now.
-    async fn reset(&self, pair: &'static Pair, switches: u64) -> Result<Checkpoint, ApplyError>;
+    /// [`ApplyError::Overtaken`] if the stored revision is not the one before `to`'s, or the first table is behind.
+    async fn change_versions(
+        &self,
+        projection: &str,
+        to: &Versions,
+        behind: Option<(&Table, &Table)>,
+    ) -> Result<(), ApplyError>;
 
-    /// Makes the idle table of a pair the live one, in one transaction that compares; raises the signal.
+    /// Removes the table with its rows and its checkpoint. Idempotent. Whoever still writes to it finds no checkpoint
+    /// and writes nothing.
     ///
     /// # Errors
-    /// [`ApplyError::Overtaken`] if the pair was switched more often than `switches`, or the idle table is not as far
-    /// as the live one: nobody may see a user go back in time.
-    async fn switch(&self, pair: &'static Pair, switches: u64) -> Result<(), ApplyError>;
+    /// [`StoreError`] if that cannot be done, or not wholly; it can be done again.
+    async fn remove(&self, table: &Table) -> Result<(), StoreError>;
 }

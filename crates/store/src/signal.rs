@@ -10,16 +10,19 @@ use tokio::time::Instant;
 use crate::error::StoreError;
 use crate::event::Position;
 use crate::rows::Checkpoint;
+use crate::versions::{Stage, Version, Versions};
 
 /// How far the log and the projections are, as far as this process has heard.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Signal {
     /// The head of the log.
     pub head: Position,
-    /// The checkpoint of each projection table, and, under the name of each pair, how often it was switched.
+    /// The checkpoint of each projection table.
     pub checkpoints: BTreeMap<Arc<str>, Checkpoint>,
+    /// The versions of each read model.
+    pub versions: BTreeMap<Arc<str>, Arc<Versions>>,
     /// Tables, or collections, that this process relies on and that somebody has dropped.
-    pub gone: BTreeSet<&'static str>,
+    pub gone: BTreeSet<Arc<str>>,
     lags: BTreeMap<Arc<str>, Lag>,
 }
 
@@ -39,10 +42,10 @@ impl Signal {
         self.checkpoints.get(table).map(|checkpoint| checkpoint.position).unwrap_or_default()
     }
 
-    /// How often a pair of tables was switched; zero if nothing was heard of it.
+    /// The number of the version of a read model that is read; the first if nothing was heard of it.
     #[must_use]
-    pub fn switches(&self, pair: &str) -> u64 {
-        self.checkpoints.get(pair).map(|checkpoint| checkpoint.rebuilds).unwrap_or_default()
+    pub fn live(&self, projection: &str) -> u64 {
+        self.versions.get(projection).map_or(1, |versions| versions.live)
     }
 
     /// Whether an event has been waiting for longer than `bound` to get into the table.
@@ -69,7 +72,7 @@ impl Signal {
 pub struct SignalBoard {
     signal: watch::Sender<Signal>,
     heard: Mutex<Option<Instant>>,
-    relied_on: Mutex<BTreeSet<&'static str>>,
+    relied_on: Mutex<BTreeSet<Arc<str>>>,
 }
 
 impl Default for SignalBoard {
@@ -118,14 +121,42 @@ impl SignalBoard {
     }
 
     /// Says that this process has found, or made, a table or collection, and relies on it from now on.
-    pub fn rely_on(&self, name: &'static str) {
-        lock(&self.relied_on).insert(name);
+    pub fn rely_on(&self, name: &str) {
+        lock(&self.relied_on).insert(name.into());
         self.signal.send_if_modified(|signal| signal.gone.remove(name));
+    }
+
+    /// The versions of a read model are these, or later ones. The table that is read is relied on from here on, one that
+    /// is to be dropped no longer.
+    pub fn raise_versions(&self, projection: &str, versions: Versions) {
+        lock(&self.relied_on).insert(format!("{projection}_{}", versions.live).into());
+        let dropped = |version: &&Version| version.stage == Stage::Dropping;
+        for version in versions.kept.iter().filter(dropped) {
+            self.forget(&format!("{projection}_{}", version.number));
+        }
+        self.signal.send_if_modified(|signal| {
+            let known = signal.versions.get(projection);
+            let news = known.is_none_or(|known| versions.revision > known.revision);
+            if news {
+                signal.versions.insert(projection.into(), Arc::new(versions));
+            }
+            news
+        });
+    }
+
+    /// A table may go from here on, and nobody asks how far it is.
+    pub fn forget(&self, name: &str) {
+        lock(&self.relied_on).remove(name);
+        self.signal.send_if_modified(|signal| {
+            signal.lags.remove(name);
+            let known = signal.checkpoints.remove(name).is_some();
+            signal.gone.remove(name) || known
+        });
     }
 
     /// What this process relies on.
     #[must_use]
-    pub fn relied_on(&self) -> BTreeSet<&'static str> {
+    pub fn relied_on(&self) -> BTreeSet<Arc<str>> {
         lock(&self.relied_on).clone()
     }
 
@@ -137,9 +168,9 @@ impl SignalBoard {
 
     /// That is gone. What nobody relies on may go.
     pub fn lose(&self, name: &str) {
-        let Some(name) = lock(&self.relied_on).get(name).copied() else { return };
-        if self.signal.send_if_modified(|signal| signal.gone.insert(name)) {
-            tracing::error!("{}", StoreError::gone(name));
+        let Some(name) = lock(&self.relied_on).get(name).cloned() else { return };
+        if self.signal.send_if_modified(|signal| signal.gone.insert(Arc::clone(&name))) {
+            tracing::error!("{}", StoreError::gone(&name));
         }
     }
 
@@ -168,7 +199,10 @@ mod tests {
     #[test]
     fn late_news_never_moves_the_board_back_but_a_rebuild_does() {
         let board = SignalBoard::default();
-        let at = |rebuilds, position| Checkpoint { rebuilds, position: Position::new(position) };
+        let at = |rebuilds, position| Checkpoint {
+            position: Position::new(position),
+            ..Checkpoint::start(rebuilds)
+        };
         board.raise_head(Position::new(7));
         board.raise_head(Position::new(5));
         board.raise_checkpoint("users_1", at(0, 7));
@@ -184,7 +218,7 @@ mod tests {
         const BOUND: Duration = Duration::from_secs(1);
         let board = SignalBoard::default();
         let lags = || board.subscribe().borrow().lags("users_1", BOUND);
-        let at = |position| Checkpoint { rebuilds: 0, position: Position::new(position) };
+        let at = |position| Checkpoint { position: Position::new(position), ..Checkpoint::default() };
         board.raise_checkpoint("users_1", at(0));
         board.raise_head(Position::new(1));
         assert!(!lags(), "it has only just fallen behind");
@@ -203,15 +237,15 @@ mod tests {
     fn what_is_relied_on_and_dropped_is_gone_until_it_is_made_anew() {
         let board = SignalBoard::default();
         let gone = || board.subscribe().borrow().gone.clone();
-        let at = |rebuilds| Checkpoint { rebuilds, position: Position::new(7) };
+        let at = |rebuilds| Checkpoint { position: Position::new(7), ..Checkpoint::start(rebuilds) };
         board.rely_on("users_1");
         board.raise_checkpoint("users_1", at(0));
         for name in ["users_0", "users_1", "users_1"] {
             board.lose(name);
         }
-        assert_eq!(gone(), ["users_1"].into());
-        board.raise_checkpoint("users_1", Checkpoint { rebuilds: 0, position: Position::new(8) });
-        assert_eq!(gone(), ["users_1"].into(), "to go on is not to begin anew");
+        assert_eq!(gone(), [Arc::from("users_1")].into());
+        board.raise_checkpoint("users_1", Checkpoint { position: Position::new(8), ..Checkpoint::default() });
+        assert_eq!(gone(), [Arc::from("users_1")].into(), "to go on is not to begin anew");
         board.raise_checkpoint("users_1", at(1));
         assert!(gone().is_empty());
         board.lose("users_1");
@@ -232,7 +266,7 @@ mod tests {
     fn a_table_that_was_behind_when_first_heard_of_lags_at_once() {
         let board = SignalBoard::default();
         board.raise_head(Position::new(5));
-        board.raise_checkpoint("users_1", Checkpoint { rebuilds: 0, position: Position::new(3) });
+        board.raise_checkpoint("users_1", Checkpoint { position: Position::new(3), ..Checkpoint::default() });
         assert!(board.subscribe().borrow().lags("users_1", Duration::from_secs(1)));
     }
 }

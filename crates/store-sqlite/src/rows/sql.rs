@@ -7,8 +7,9 @@ const FIND_LIMIT: usize = 100;
 
 /// Creates the table and its indexes where missing.
 pub(super) fn create(table: &Table) -> String {
-    let name = quoted(table.name);
+    let name = quoted(&table.name);
     let columns: Vec<_> = table
+        .shape
         .columns
         .iter()
         .map(|column| {
@@ -16,7 +17,7 @@ pub(super) fn create(table: &Table) -> String {
             format!("{} {}{key}", quoted(column.name), column_type(column))
         })
         .collect();
-    let indexes = table.indexes.iter().map(|column| {
+    let indexes = table.shape.indexes.iter().map(|column| {
         let index = quoted(&format!("{}_{column}", table.name));
         format!("CREATE INDEX IF NOT EXISTS {index} ON {name} ({});", quoted(column))
     });
@@ -26,14 +27,14 @@ pub(super) fn create(table: &Table) -> String {
 
 /// Writes a row; its parameters are the columns in their order.
 pub(super) fn upsert(table: &Table) -> String {
-    let places: Vec<_> = (1..).zip(table.columns).map(|(number, _)| format!("?{number}")).collect();
-    let fields = table.columns.iter().filter(|column| column.name != table.key());
+    let places: Vec<_> = (1..).zip(table.shape.columns).map(|(number, _)| format!("?{number}")).collect();
+    let fields = table.shape.columns.iter().filter(|column| column.name != table.key());
     let updates: Vec<_> = fields.map(|column| format!("{0} = excluded.{0}", quoted(column.name))).collect();
     let update =
         if updates.is_empty() { "NOTHING".to_owned() } else { format!("UPDATE SET {}", updates.join(", ")) };
     format!(
         "INSERT INTO {} ({}) VALUES ({}) ON CONFLICT ({}) DO {update}",
-        quoted(table.name),
+        quoted(&table.name),
         columns(table),
         places.join(", "),
         quoted(table.key()),
@@ -42,12 +43,18 @@ pub(super) fn upsert(table: &Table) -> String {
 
 /// Removes the row of the key `?1`.
 pub(super) fn remove(table: &Table) -> String {
-    format!("DELETE FROM {} WHERE {} = ?1", quoted(table.name), quoted(table.key()))
+    format!("DELETE FROM {} WHERE {} = ?1", quoted(&table.name), quoted(table.key()))
 }
 
-/// Removes every row.
-pub(super) fn empty(table: &Table) -> String {
-    format!("DELETE FROM {}", quoted(table.name))
+/// Removes at most `?1` rows.
+pub(super) fn remove_some(table: &Table) -> String {
+    let (name, key) = (quoted(&table.name), quoted(table.key()));
+    format!("DELETE FROM {name} WHERE {key} IN (SELECT {key} FROM {name} LIMIT ?1)")
+}
+
+/// Removes the table itself.
+pub(super) fn drop(table: &Table) -> String {
+    format!("DROP TABLE IF EXISTS {}", quoted(&table.name))
 }
 
 /// The row of the key `?1`.
@@ -58,7 +65,8 @@ pub(super) fn by_key(table: &Table) -> String {
 /// The rows whose column is the text `?1`; `None` if no such column holds texts. Asking SQLite would be wrong: it
 /// takes a quoted name that it does not know for a text.
 pub(super) fn find(table: &Table, column: &str) -> Option<String> {
-    let known = table.columns.iter().any(|known| known.name == column && known.kind == ColumnKind::Text);
+    let known =
+        table.shape.columns.iter().any(|known| known.name == column && known.kind == ColumnKind::Text);
     let key = quoted(table.key());
     known
         .then(|| format!("{} WHERE {} = ?1 ORDER BY {key} LIMIT {FIND_LIMIT}", select(table), quoted(column)))
@@ -76,11 +84,11 @@ pub(super) fn page_after(table: &Table) -> String {
 }
 
 fn select(table: &Table) -> String {
-    format!("SELECT {} FROM {}", columns(table), quoted(table.name))
+    format!("SELECT {} FROM {}", columns(table), quoted(&table.name))
 }
 
 fn columns(table: &Table) -> String {
-    table.columns.iter().map(|column| quoted(column.name)).collect::<Vec<_>>().join(", ")
+    table.shape.columns.iter().map(|column| quoted(column.name)).collect::<Vec<_>>().join(", ")
 }
 
 fn column_type(column: &Column) -> &'static str {

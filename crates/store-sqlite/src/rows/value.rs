@@ -21,13 +21,13 @@ pub(super) fn to_columns<'a>(
             Failure::corrupt(format!("a value for `{}.{}` is not {:?}", table.name, column.name, column.kind))
         }),
     };
-    table.columns.iter().map(value).collect()
+    table.shape.columns.iter().map(value).collect()
 }
 
 /// The row that a statement with all columns has selected.
 pub(super) fn from_columns(table: &Table, stored: &rusqlite::Row<'_>) -> Result<Row, Failure> {
     let mut row = Row::new();
-    for (index, column) in table.columns.iter().enumerate() {
+    for (index, column) in table.shape.columns.iter().enumerate() {
         match stored.get_ref(index)? {
             ValueRef::Null => {}
             value => {

@@ -1,9 +1,8 @@
-use store::{ApplyError, Change, Checkpoint, Column, ColumnKind, Pair, Position, ReadModels, Table};
+use store::{ApplyError, Change, Checkpoint, Column, ColumnKind, Position, ReadModels, Shape, Table};
 
 use super::*;
 
-static USERS: Table = Table {
-    name: "users_1",
+static SHAPE: Shape = Shape {
     columns: &[
         Column { name: "id", kind: ColumnKind::Text },
         Column { name: "email", kind: ColumnKind::Text },
@@ -15,11 +14,16 @@ static USERS: Table = Table {
     indexes: &["email"],
 };
 
-static OTHERS: Table = Table { name: "users_1_b", columns: USERS.columns, indexes: USERS.indexes };
-static PAIR: Pair = Pair { name: "users", tables: [&USERS, &OTHERS] };
+fn users() -> Table {
+    Table::of("users", 1, &SHAPE)
+}
+
+fn at(position: u64) -> Checkpoint {
+    Checkpoint { position: Position::new(position), ..Checkpoint::default() }
+}
 
 fn change(key: &str, row: Value) -> Change {
-    Change { key: key.to_owned(), row: Some(object(row)) }
+    Change { key: key.to_owned(), row: Some(object(row)), known: false }
 }
 
 #[tokio::test]
@@ -27,22 +31,22 @@ async fn rows_stand_in_typed_columns_and_nulls_are_left_out() {
     let database = Database::new();
     let sqlite = SqliteStore::open(&database.path()).unwrap();
     // Nothing prepared yet: empty, and at the start.
-    assert_eq!(sqlite.checkpoint(&USERS).await.unwrap(), Checkpoint::default());
-    assert!(sqlite.page(&USERS, None, 10).await.unwrap().is_empty());
-    sqlite.prepare(&USERS).await.unwrap();
-    sqlite.prepare(&USERS).await.unwrap();
+    assert_eq!(sqlite.checkpoint(&users()).await.unwrap(), Checkpoint::default());
+    assert!(sqlite.slice(&users(), None, 10).await.unwrap().rows.is_empty());
+    sqlite.prepare(&users()).await.unwrap();
+    sqlite.prepare(&users()).await.unwrap();
     let ada = json!({"id": "a", "email": "ada@x", "position": -3, "active": true, "created_at": 1_700_000_000_123_i64,
         "roles": ["admin", "\"quoted\""]});
     let changes = vec![
         change("a", ada.clone()),
         change("b", json!({"id": "b", "email": null, "active": false, "roles": []})),
     ];
-    sqlite.apply(&USERS, Checkpoint::default(), Position::new(2), changes).await.unwrap();
-    let rows = sqlite.page(&USERS, None, 10).await.unwrap();
+    sqlite.apply(&users(), at(0), at(2), changes).await.unwrap();
+    let rows = sqlite.slice(&users(), None, 10).await.unwrap().rows;
     assert_eq!(rows, [object(ada.clone()), object(json!({"id": "b", "active": false, "roles": []}))]);
-    assert_eq!(sqlite.find(&USERS, "email", "ada@x").await.unwrap(), [object(ada)]);
-    assert!(sqlite.find(&USERS, "roles", "[]").await.unwrap().is_empty());
-    assert!(sqlite.find(&USERS, "none", "none").await.unwrap().is_empty());
+    assert_eq!(sqlite.find(&users(), "email", "ada@x").await.unwrap(), [object(ada)]);
+    assert!(sqlite.find(&users(), "roles", "[]").await.unwrap().is_empty());
+    assert!(sqlite.find(&users(), "none", "none").await.unwrap().is_empty());
 
     let raw = database.raw();
     let types: String = raw
@@ -58,43 +62,30 @@ async fn rows_stand_in_typed_columns_and_nulls_are_left_out() {
 }
 
 #[tokio::test]
-async fn rows_move_only_from_where_the_writer_believes_them_to_be() {
+async fn a_table_without_a_checkpoint_begins_empty() {
     let database = Database::new();
-    let (one, two) =
-        (SqliteStore::open(&database.path()).unwrap(), SqliteStore::open(&database.path()).unwrap());
-    one.prepare(&OTHERS).await.unwrap();
-    one.switch(&PAIR, 0).await.unwrap();
-    one.prepare(&USERS).await.unwrap();
-    let start = Checkpoint::default();
-    let row = |name: &str| vec![change(name, json!({"id": name}))];
-    one.apply(&USERS, start, Position::new(5), row("a")).await.unwrap();
-    let late = two.apply(&USERS, start, Position::new(4), row("b")).await;
-    assert!(matches!(late, Err(ApplyError::Overtaken)));
-    let emptied = two.reset(&PAIR, 1).await.unwrap();
-    assert_eq!(emptied, Checkpoint { rebuilds: 1, position: Position::START });
-    assert!(matches!(one.apply(&USERS, start, Position::new(6), row("c")).await, Err(ApplyError::Overtaken)));
-    assert!(one.page(&USERS, None, 10).await.unwrap().is_empty());
-    one.apply(&USERS, emptied, Position::new(6), row("d")).await.unwrap();
-    let removal = vec![Change { key: "d".to_owned(), row: None }];
-    let from = one.checkpoint(&USERS).await.unwrap();
-    one.apply(&USERS, from, Position::new(7), removal).await.unwrap();
-    assert!(two.rows(&USERS, &["d".to_owned()]).await.unwrap().is_empty());
+    let sqlite = SqliteStore::open(&database.path()).unwrap();
+    sqlite.prepare(&users()).await.unwrap();
+    sqlite.apply(&users(), at(0), at(1), vec![change("a", json!({"id": "a"}))]).await.unwrap();
+    database.raw().execute("DELETE FROM checkpoints", []).unwrap();
+    sqlite.prepare(&users()).await.unwrap();
+    assert!(sqlite.slice(&users(), None, 10).await.unwrap().rows.is_empty(), "nobody vouches for its rows");
 }
 
 #[tokio::test]
 async fn a_row_that_does_not_fit_its_table_is_refused_whole() {
     let database = Database::new();
     let sqlite = SqliteStore::open(&database.path()).unwrap();
-    sqlite.prepare(&USERS).await.unwrap();
+    sqlite.prepare(&users()).await.unwrap();
     for wrong in
         [json!({"id": "a", "stranger": 1}), json!({"id": "a", "active": 1}), json!({"id": "a", "roles": [1]})]
     {
         let changes = vec![change("b", json!({"id": "b"})), change("a", wrong.clone())];
-        let applied = sqlite.apply(&USERS, Checkpoint::default(), Position::new(1), changes).await;
+        let applied = sqlite.apply(&users(), at(0), at(1), changes).await;
         assert!(matches!(applied, Err(ApplyError::Store(_))), "{wrong}");
     }
-    assert_eq!(sqlite.checkpoint(&USERS).await.unwrap(), Checkpoint::default());
-    assert!(sqlite.page(&USERS, None, 10).await.unwrap().is_empty());
+    assert_eq!(sqlite.checkpoint(&users()).await.unwrap(), Checkpoint::default());
+    assert!(sqlite.slice(&users(), None, 10).await.unwrap().rows.is_empty());
 }
 
 #[tokio::test]
@@ -102,8 +93,8 @@ async fn checkpoints_wake_those_who_follow_also_elsewhere() {
     let database = Database::new();
     let (one, two) =
         (SqliteStore::open(&database.path()).unwrap(), SqliteStore::open(&database.path()).unwrap());
-    one.prepare(&USERS).await.unwrap();
-    one.apply(&USERS, Checkpoint::default(), Position::new(3), Vec::new()).await.unwrap();
+    one.prepare(&users()).await.unwrap();
+    one.apply(&users(), at(0), at(3), Vec::new()).await.unwrap();
     let mut signals = store::Backend::signals(&two);
     signals.wait_for(|signal| signal.projected("users_1") == Position::new(3)).await.unwrap();
 }

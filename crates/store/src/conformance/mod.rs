@@ -13,9 +13,11 @@ pub mod appends;
 pub mod claims;
 pub mod erasure;
 pub mod idempotency;
+pub mod leases;
 pub mod ordering;
 pub mod proof;
 pub mod rows;
+pub mod versions;
 pub mod world;
 
 pub use world::{Fixture, Handle, World};
@@ -62,9 +64,14 @@ macro_rules! conformance {
             rows::every_kind_of_column_comes_back
             rows::a_row_without_a_place_is_refused
             rows::rows_are_found_by_index_and_by_page
-            rows::a_reset_table_is_empty_and_starts_again
-            rows::a_pair_is_switched_once_and_never_back_in_time
             rows::watchers_hear_of_checkpoints_of_another_process
+            rows::a_slice_says_what_it_is_made_of
+            rows::a_known_row_is_written_whether_it_is_there_or_not
+            versions::of_racing_changes_exactly_one_happens
+            versions::what_is_behind_does_not_become_live
+            versions::a_removed_table_takes_no_more_rows
+            leases::of_racing_nodes_exactly_one_holds_the_lease
+            leases::a_lease_that_is_not_renewed_is_free_again
         );
     };
     ($backend:ident, $fixture:expr; $($group:ident::$promise:ident)+) => {

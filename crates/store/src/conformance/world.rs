@@ -12,6 +12,7 @@ use crate::append::{Append, AppendError, Appended, Claim, Expected, StreamWrite}
 use crate::backend::{Backend, EventQuery};
 use crate::event::{NewEvent, Position, Recorded, StreamId};
 use crate::event_store::EventStore;
+use crate::lease::Leases;
 use crate::rows::ReadModels;
 use crate::vault::MasterKey;
 
@@ -32,13 +33,15 @@ pub struct Handle {
     pub log: Arc<dyn Backend>,
     /// The read models.
     pub rows: Arc<dyn ReadModels>,
+    /// Who works on them.
+    pub leases: Arc<dyn Leases>,
 }
 
 impl Handle {
-    /// A database in both roles.
-    pub fn of<D: Backend + ReadModels + 'static>(database: D) -> Self {
+    /// A database in all its roles.
+    pub fn of<D: Backend + ReadModels + Leases + 'static>(database: D) -> Self {
         let database = Arc::new(database);
-        Self { log: database.clone(), rows: database }
+        Self { log: database.clone(), rows: database.clone(), leases: database }
     }
 }
 

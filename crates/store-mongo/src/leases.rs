@@ -1,0 +1,109 @@
+//! Leases, by the clock of the database: `$$NOW` is the same for all who ask the primary.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::TryStreamExt;
+use mongodb::Cursor;
+use mongodb::bson::{Document, RawDocument, RawDocumentBuf, doc};
+use mongodb::options::ReturnDocument;
+use serde_json::Value;
+use store::StoreError;
+use store::lease::{Lease, Leases};
+
+use crate::MongoStore;
+use crate::connect::Db;
+use crate::failure::{Failure, cannot};
+use crate::fields::Fields;
+use crate::shield::{SHORT, answered};
+
+#[async_trait]
+impl Leases for MongoStore {
+    async fn lease(
+        &self,
+        name: &str,
+        holder: &str,
+        term: Duration,
+        report: &Value,
+    ) -> Result<Lease, StoreError> {
+        let (db, name, holder) = (self.connection.work.clone(), name.to_owned(), holder.to_owned());
+        let report = report.to_string();
+        answered("taking a lease", SHORT, async move { take(&db, &name, &holder, term, &report).await }).await
+    }
+
+    async fn release(&self, name: &str, holder: &str, report: &Value) -> Result<(), StoreError> {
+        let (db, mine) = (self.connection.work.clone(), doc! { "_id": name, "holder": holder });
+        let given_back = vec![doc! { "$set": { "until": "$$NOW", "report": literal(&report.to_string()) } }];
+        answered("giving a lease back", SHORT, async move {
+            db.leases().update_one(mine, given_back).await.map_err(cannot("giving a lease back"))?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn leases(&self) -> Result<Vec<Lease>, StoreError> {
+        let db = self.connection.work.clone();
+        answered("reading leases", SHORT, async move { read(&db, doc! {}).await }).await
+    }
+}
+
+/// A text that is no expression, whatever it begins with.
+fn literal(text: &str) -> Document {
+    doc! { "$literal": text }
+}
+
+async fn take(db: &Db, name: &str, holder: &str, term: Duration, report: &str) -> Result<Lease, StoreError> {
+    let term = i64::try_from(term.as_millis()).unwrap_or(i64::MAX);
+    let free = doc! { "$or": [
+        { "$eq": ["$holder", literal(holder)] },
+        { "$lte": ["$until", "$$NOW"] },
+        // Nobody has ever had it.
+        { "$not": ["$until"] },
+    ] };
+    let set = |field: &str, taken: Document| doc! { field: { "$cond": [free.clone(), taken, format!("${field}")] } };
+    // All three from the state before, so the one that `free` asks for last.
+    let mut fields = set("report", literal(report));
+    fields.extend(set("until", doc! { "$add": ["$$NOW", term] }));
+    fields.extend(set("holder", literal(holder)));
+    let by_name = doc! { "_id": name };
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        let taken = db
+            .leases()
+            .find_one_and_update(by_name.clone(), vec![doc! { "$set": fields.clone() }, with_left()])
+            .upsert(true)
+            .return_document(ReturnDocument::After)
+            .await;
+        match taken.map_err(Failure::from) {
+            Ok(Some(found)) => return to_lease(&found),
+            Ok(None) => return Err(StoreError::corrupt(format!("the lease `{name}` is missing"))),
+            // Two have made it at once: now it is there.
+            Err(Failure::Duplicate(_)) if attempts < 5 => {}
+            Err(failure) => return Err(failure.into_store("taking a lease")),
+        }
+    }
+}
+
+async fn read(db: &Db, filter: Document) -> Result<Vec<Lease>, StoreError> {
+    let pipeline = [doc! { "$match": filter }, doc! { "$sort": { "_id": 1 } }, with_left()];
+    let found = db.leases().aggregate(pipeline).with_type().await;
+    let found: Cursor<RawDocumentBuf> = found.map_err(cannot("reading leases"))?;
+    let found: Vec<_> = found.try_collect().await.map_err(cannot("reading leases"))?;
+    found.iter().map(|lease| to_lease(lease)).collect()
+}
+
+/// Says of each lease how many milliseconds are left.
+fn with_left() -> Document {
+    doc! { "$set": { "left": { "$max": [0, { "$subtract": ["$until", "$$NOW"] }] } } }
+}
+
+fn to_lease(document: &RawDocument) -> Result<Lease, StoreError> {
+    let name = Fields::new(document, "a lease").text("_id")?.to_owned();
+    let what = format!("the lease `{name}`");
+    let fields = Fields::new(document, &what);
+    let report: Value = serde_json::from_str(fields.text("report")?)
+        .map_err(|error| StoreError::corrupt(format!("{what}: its report cannot be read: {error}")))?;
+    let left = Duration::from_millis(fields.number("left")?);
+    Ok(Lease { holder: fields.text("holder")?.to_owned(), left, report, name })
+}

@@ -1,0 +1,83 @@
+//! The versions of read models, as JSON in `read_models`.
+
+use async_trait::async_trait;
+use mongodb::ClientSession;
+use mongodb::bson::{RawDocument, doc};
+use store::{Position, StoreError, Table, Versions};
+
+use crate::connect::Db;
+use crate::failure::Failure;
+use crate::fields::{Fields, raw};
+use crate::find::find;
+use crate::row_document::to_checkpoint;
+use crate::transaction::Work;
+
+/// Those of one read model.
+pub(crate) async fn read(db: &Db, projection: &str) -> Result<Option<Versions>, StoreError> {
+    let by_name = doc! { "_id": projection };
+    let found = find(db, &db.read_models(), "reading versions", by_name, doc! {}, 1, to_versions).await?;
+    Ok(found.into_iter().next().map(|(_, versions)| versions))
+}
+
+/// Stored versions, and the name of the read model.
+pub(crate) fn to_versions(document: &RawDocument) -> Result<(String, Versions), StoreError> {
+    let name = Fields::new(document, "the versions of a read model").text("_id")?.to_owned();
+    let what = format!("the versions of `{name}`");
+    let stored = Fields::new(document, &what).text("versions")?;
+    let versions = serde_json::from_str(stored)
+        .map_err(|error| StoreError::corrupt(format!("{what} cannot be read: {error}")))?;
+    Ok((name, versions))
+}
+
+/// One change of the versions of a read model.
+pub(crate) struct ChangeVersions {
+    pub(crate) projection: String,
+    pub(crate) to: Versions,
+    /// The first must be as far as the second.
+    pub(crate) behind: Option<(Table, Table)>,
+}
+
+#[async_trait]
+impl Work for ChangeVersions {
+    /// Whether it was done.
+    type Answer = bool;
+
+    fn what(&self) -> String {
+        format!("changing the versions of {}", self.projection)
+    }
+
+    async fn attempt(&self, db: &Db, session: &mut ClientSession) -> Result<bool, Failure> {
+        let Self { projection, to, behind } = self;
+        let by_name = doc! { "_id": projection };
+        let stored = db.read_models().find_one(by_name.clone()).session(&mut *session).await?;
+        let revision = match stored {
+            Some(stored) => to_versions(&stored)?.1.revision,
+            None => 0,
+        };
+        if revision + 1 != to.revision {
+            return Ok(false);
+        }
+        if let Some((one, other)) = behind
+            && position(db, session, one).await? < position(db, session, other).await?
+        {
+            return Ok(false);
+        }
+        let encoded = serde_json::to_string(to)
+            .map_err(|error| StoreError::corrupt(format!("the versions of `{projection}`: {error}")))?;
+        // Replaced, not updated: the change stream then carries it whole.
+        let entry = raw(&doc! { "_id": projection, "versions": encoded })?;
+        db.read_models().replace_one(by_name, entry).upsert(true).session(&mut *session).await?;
+        Ok(true)
+    }
+}
+
+/// How far a table is. It is touched, so that whoever moves it meanwhile conflicts. One that is being emptied is at the
+/// start.
+async fn position(db: &Db, session: &mut ClientSession, table: &Table) -> Result<Position, Failure> {
+    let (by_name, touch) = (doc! { "_id": &*table.name }, doc! { "$inc": { "touched": 1_i64 } });
+    let found = db.checkpoints().find_one_and_update(by_name, touch).session(&mut *session).await?;
+    Ok(match found {
+        Some(found) => to_checkpoint(&found)?.1.position,
+        None => Position::START,
+    })
+}

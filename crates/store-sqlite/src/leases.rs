@@ -1,0 +1,78 @@
+//! Leases, by the clock of the machine: whoever shares the file shares that.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rusqlite::{Connection, Row, TransactionBehavior, params};
+use serde_json::Value;
+use store::StoreError;
+use store::lease::{Lease, Leases};
+
+use crate::SqliteStore;
+use crate::failure::Failure;
+use crate::migrate::READ_MODELS;
+use crate::watch::unless_missing;
+
+/// Milliseconds since the Unix epoch, as SQLite tells them.
+const NOW: &str = "CAST(unixepoch('subsec') * 1000 AS INTEGER)";
+
+#[async_trait]
+impl Leases for SqliteStore {
+    async fn lease(
+        &self,
+        name: &str,
+        holder: &str,
+        term: Duration,
+        report: &Value,
+    ) -> Result<Lease, StoreError> {
+        let (name, holder, report) = (name.to_owned(), holder.to_owned(), report.to_string());
+        let term = i64::try_from(term.as_millis()).unwrap_or(i64::MAX);
+        self.write(move |connection| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            transaction.execute_batch(READ_MODELS)?;
+            let sql = format!(
+                "INSERT INTO leases (name, holder, until, report) VALUES (?1, ?2, {NOW} + ?3, ?4)
+                 ON CONFLICT (name) DO UPDATE
+                 SET holder = excluded.holder, until = excluded.until, report = excluded.report
+                 WHERE leases.holder = excluded.holder OR leases.until <= {NOW}"
+            );
+            transaction.prepare_cached(&sql)?.execute(params![name, holder, term, report])?;
+            let held = read(&transaction, Some(&name))?.into_iter().next();
+            transaction.commit()?;
+            held.ok_or_else(|| Failure::corrupt(format!("the lease `{name}` is missing")))
+        })
+        .await
+    }
+
+    async fn release(&self, name: &str, holder: &str, report: &Value) -> Result<(), StoreError> {
+        let (name, holder, report) = (name.to_owned(), holder.to_owned(), report.to_string());
+        self.write(move |connection| {
+            let sql = "UPDATE leases SET until = 0, report = ?3 WHERE name = ?1 AND holder = ?2";
+            connection.prepare_cached(sql)?.execute(params![name, holder, report])?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn leases(&self) -> Result<Vec<Lease>, StoreError> {
+        self.read(|connection| Ok(unless_missing(read(connection, None))?.unwrap_or_default())).await
+    }
+}
+
+/// The lease of that name, or all of them.
+fn read(connection: &Connection, name: Option<&str>) -> Result<Vec<Lease>, Failure> {
+    let sql = format!(
+        "SELECT name, holder, max(until - {NOW}, 0), report FROM leases WHERE ?1 IS NULL OR name = ?1 ORDER BY name"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let found = statement.query_map([name], |row| Ok(to_lease(row)))?;
+    found.map(|lease| lease.map_err(Failure::from)?).collect()
+}
+
+fn to_lease(row: &Row<'_>) -> Result<Lease, Failure> {
+    let (name, left, report): (String, i64, String) = (row.get(0)?, row.get(2)?, row.get(3)?);
+    let report = serde_json::from_str(&report)
+        .map_err(|error| Failure::corrupt(format!("the report of the lease `{name}`: {error}")))?;
+    let left = Duration::from_millis(u64::try_from(left).unwrap_or_default());
+    Ok(Lease { name, holder: row.get(1)?, left, report })
+}

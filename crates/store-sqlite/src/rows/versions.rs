@@ -1,0 +1,61 @@
+//! The versions of read models, as JSON in `read_models`.
+
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use store::{Table, Versions};
+
+use super::read_checkpoint;
+use crate::failure::Failure;
+use crate::migrate::READ_MODELS;
+
+/// Those of one read model.
+pub(super) fn read(connection: &Connection, projection: &str) -> Result<Option<Versions>, Failure> {
+    let mut statement = connection.prepare_cached("SELECT versions FROM read_models WHERE name = ?1")?;
+    let stored: Option<String> = statement.query_row([projection], |row| row.get(0)).optional()?;
+    stored.map(|stored| decode(projection, &stored)).transpose()
+}
+
+/// Those of every read model, by its name.
+pub(crate) fn all(connection: &Connection) -> Result<Vec<(String, Versions)>, Failure> {
+    let mut statement = connection.prepare_cached("SELECT name, versions FROM read_models")?;
+    let mut rows = statement.query([])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (name, stored): (String, String) = (row.get(0)?, row.get(1)?);
+        let versions = decode(&name, &stored)?;
+        found.push((name, versions));
+    }
+    Ok(found)
+}
+
+/// Puts them in the place of the ones before; `false` if those are not stored, or the first table is behind the second.
+pub(super) fn change(
+    connection: &mut Connection,
+    projection: &str,
+    to: &Versions,
+    behind: Option<&(Table, Table)>,
+) -> Result<bool, Failure> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    transaction.execute_batch(READ_MODELS)?;
+    let revision = read(&transaction, projection)?.map_or(0, |versions| versions.revision);
+    if revision + 1 != to.revision {
+        return Ok(false);
+    }
+    if let Some((one, other)) = behind
+        && read_checkpoint(&transaction, &one.name)?.position
+            < read_checkpoint(&transaction, &other.name)?.position
+    {
+        return Ok(false);
+    }
+    let encoded = serde_json::to_string(to)
+        .map_err(|error| Failure::corrupt(format!("the versions of `{projection}`: {error}")))?;
+    transaction
+        .prepare_cached("INSERT OR REPLACE INTO read_models (name, versions) VALUES (?1, ?2)")?
+        .execute(params![projection, encoded])?;
+    transaction.commit()?;
+    Ok(true)
+}
+
+fn decode(projection: &str, stored: &str) -> Result<Versions, Failure> {
+    serde_json::from_str(stored)
+        .map_err(|error| Failure::corrupt(format!("the versions of `{projection}` cannot be read: {error}")))
+}

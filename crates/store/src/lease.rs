@@ -1,0 +1,59 @@
+//! The port to leases: who may do a piece of work for now, by the database's own clock. A lease only saves that two do
+//! the same work; nothing is right or wrong because of it. What keeps rows right is the checkpoint, which is compared
+//! in the transaction that moves it.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+use crate::error::StoreError;
+
+/// Who holds a lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// What it is for, such as `projection/users`.
+    pub name: String,
+    /// Who holds it.
+    pub holder: String,
+    /// How much longer; nothing of one that has run out.
+    pub left: Duration,
+    /// What the holder has said of their work when they last renewed it.
+    pub report: Value,
+}
+
+impl Lease {
+    /// Whether somebody holds it now.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.left > Duration::ZERO
+    }
+}
+
+/// A database that gives out leases.
+#[async_trait]
+pub trait Leases: Send + Sync {
+    /// Takes the lease, or renews it, if nobody else holds it: for `term` from now on. Gives who holds it then.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the database cannot tell.
+    async fn lease(
+        &self,
+        name: &str,
+        holder: &str,
+        term: Duration,
+        report: &Value,
+    ) -> Result<Lease, StoreError>;
+
+    /// Gives the lease back, if this holder has it. The report stays, for those who ask what has been.
+    ///
+    /// # Errors
+    /// [`StoreError`] if that cannot be done; it then ends by itself.
+    async fn release(&self, name: &str, holder: &str, report: &Value) -> Result<(), StoreError>;
+
+    /// Every lease that was ever given out, held or not, by name.
+    ///
+    /// # Errors
+    /// [`StoreError`] if they cannot be read.
+    async fn leases(&self) -> Result<Vec<Lease>, StoreError>;
+}

@@ -1,0 +1,61 @@
+//! Leases of the reference backend, by the clock of the runtime, which tests can stop.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::Memory;
+use crate::error::StoreError;
+use crate::lease::{Lease, Leases};
+
+/// A lease as it is kept.
+pub(super) struct Held {
+    holder: String,
+    until: Instant,
+    report: Value,
+}
+
+impl Held {
+    fn shown(&self, name: &str) -> Lease {
+        Lease {
+            name: name.to_owned(),
+            holder: self.holder.clone(),
+            left: self.until.saturating_duration_since(Instant::now()),
+            report: self.report.clone(),
+        }
+    }
+}
+
+#[async_trait]
+impl Leases for Memory {
+    async fn lease(
+        &self,
+        name: &str,
+        holder: &str,
+        term: Duration,
+        report: &Value,
+    ) -> Result<Lease, StoreError> {
+        let now = Instant::now();
+        let mut state = self.state();
+        if let Some(held) = state.leases.get(name).filter(|held| held.holder != holder && held.until > now) {
+            return Ok(held.shown(name));
+        }
+        let held = Held { holder: holder.to_owned(), until: now + term, report: report.clone() };
+        let lease = held.shown(name);
+        state.leases.insert(name.to_owned(), held);
+        Ok(lease)
+    }
+
+    async fn release(&self, name: &str, holder: &str, report: &Value) -> Result<(), StoreError> {
+        if let Some(held) = self.state().leases.get_mut(name).filter(|held| held.holder == holder) {
+            (held.until, held.report) = (Instant::now(), report.clone());
+        }
+        Ok(())
+    }
+
+    async fn leases(&self) -> Result<Vec<Lease>, StoreError> {
+        Ok(self.state().leases.iter().map(|(name, held)| held.shown(name)).collect())
+    }
+}

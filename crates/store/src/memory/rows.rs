@@ -1,0 +1,108 @@
+//! Read models of the reference backend.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+
+use super::Memory;
+use crate::error::StoreError;
+use crate::rows::{ApplyError, Change, Checkpoint, ReadModels, Row, Slice, Table};
+use crate::versions::Versions;
+
+#[async_trait]
+impl ReadModels for Memory {
+    async fn prepare(&self, table: &Table) -> Result<(), StoreError> {
+        self.state().tables.entry(table.name.clone()).or_default();
+        Ok(())
+    }
+
+    async fn checkpoint(&self, table: &Table) -> Result<Checkpoint, StoreError> {
+        Ok(self.state().tables.get(&table.name).map(|(checkpoint, _)| *checkpoint).unwrap_or_default())
+    }
+
+    async fn rows(&self, table: &Table, keys: &[String]) -> Result<HashMap<String, Row>, StoreError> {
+        let state = self.state();
+        let Some((_, rows)) = state.tables.get(&table.name) else { return Ok(HashMap::new()) };
+        Ok(keys.iter().filter_map(|key| Some((key.clone(), rows.get(key)?.clone()))).collect())
+    }
+
+    async fn find(&self, table: &Table, column: &'static str, text: &str) -> Result<Vec<Row>, StoreError> {
+        let state = self.state();
+        let Some((_, rows)) = state.tables.get(&table.name) else { return Ok(Vec::new()) };
+        let has = |row: &&Row| row.get(column).and_then(|value| value.as_str()) == Some(text);
+        Ok(rows.values().filter(has).take(100).cloned().collect())
+    }
+
+    async fn slice(&self, table: &Table, after: Option<&str>, limit: usize) -> Result<Slice, StoreError> {
+        let state = self.state();
+        let Some((checkpoint, rows)) = state.tables.get(&table.name) else { return Ok(Slice::default()) };
+        let above = |(key, _): &(&String, &Row)| after.is_none_or(|after| key.as_str() > after);
+        let rows = rows.iter().filter(above).take(limit).map(|(_, row)| row.clone()).collect();
+        Ok(Slice { checkpoint: *checkpoint, rows })
+    }
+
+    async fn apply(
+        &self,
+        table: &Table,
+        from: Checkpoint,
+        to: Checkpoint,
+        changes: Vec<Change>,
+    ) -> Result<(), ApplyError> {
+        changes.iter().filter_map(|change| change.row.as_ref()).try_for_each(|row| table.check(row))?;
+        {
+            let mut state = self.state();
+            let (checkpoint, rows) = state
+                .tables
+                .get_mut(&table.name)
+                .filter(|found| found.0 == from)
+                .ok_or(ApplyError::Overtaken)?;
+            *checkpoint = to;
+            for Change { key, row, known: _ } in changes {
+                match row {
+                    // Null and absent are the same: one form is kept.
+                    Some(row) => {
+                        rows.insert(key, row.into_iter().filter(|(_, value)| !value.is_null()).collect())
+                    }
+                    None => rows.remove(&key),
+                };
+            }
+        }
+        self.board.raise_checkpoint(&table.name, to);
+        Ok(())
+    }
+
+    async fn versions(&self, projection: &str) -> Result<Option<Versions>, StoreError> {
+        let versions = self.state().versions.get(projection).cloned();
+        if let Some(versions) = versions.clone() {
+            self.board.raise_versions(projection, versions);
+        }
+        Ok(versions)
+    }
+
+    async fn change_versions(
+        &self,
+        projection: &str,
+        to: &Versions,
+        behind: Option<(&Table, &Table)>,
+    ) -> Result<(), ApplyError> {
+        {
+            let mut state = self.state();
+            let position =
+                |table: &Table| state.tables.get(&table.name).map(|(checkpoint, _)| checkpoint.position);
+            let late = behind.is_some_and(|(one, other)| position(one) < position(other));
+            let revision = state.versions.get(projection).map_or(0, |versions| versions.revision);
+            if late || revision + 1 != to.revision {
+                return Err(ApplyError::Overtaken);
+            }
+            state.versions.insert(projection.to_owned(), to.clone());
+        }
+        self.board.raise_versions(projection, to.clone());
+        Ok(())
+    }
+
+    async fn remove(&self, table: &Table) -> Result<(), StoreError> {
+        self.board.forget(&table.name);
+        self.state().tables.remove(&table.name);
+        Ok(())
+    }
+}

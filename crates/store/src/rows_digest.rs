@@ -1,0 +1,141 @@
+//! A digest of all rows of a table that does not depend on their order, and is kept up to date row by row: the sum of the
+//! hashes of the rows. Two tables that are made of the same events have the same one.
+
+use std::fmt;
+
+use aws_lc_rs::digest::{Context, SHA256};
+use serde::{Deserialize, Serialize};
+
+use crate::rows::Row;
+
+/// The sum of the SHA-256 of each row, as four numbers of 64 bits that are added each by itself.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RowsDigest([u64; 4]);
+
+impl RowsDigest {
+    /// With this row as well.
+    #[must_use]
+    pub fn plus(self, row: &Row) -> Self {
+        self.with(row, u64::wrapping_add)
+    }
+
+    /// Without this row, which was in it.
+    #[must_use]
+    pub fn minus(self, row: &Row) -> Self {
+        self.with(row, u64::wrapping_sub)
+    }
+
+    fn with(self, row: &Row, combine: impl Fn(u64, u64) -> u64) -> Self {
+        let Self(sum) = self;
+        let Self(hash) = Self::of(row);
+        let [a, b, c, d] = sum;
+        let [e, f, g, h] = hash;
+        Self([combine(a, e), combine(b, f), combine(c, g), combine(d, h)])
+    }
+
+    /// Fields in alphabetical order, whatever order the map keeps; null and absent are the same.
+    fn of(row: &Row) -> Self {
+        let mut fields: Vec<_> = row.iter().filter(|(_, value)| !value.is_null()).collect();
+        fields.sort_unstable_by_key(|(name, _)| *name);
+        let mut context = Context::new(&SHA256);
+        for (name, value) in fields {
+            context.update(name.as_bytes());
+            context.update(&[0]);
+            context.update(value.to_string().as_bytes());
+            context.update(&[0]);
+        }
+        let hash = context.finish();
+        let mut words = hash.as_ref().chunks_exact(8).map(|word| {
+            let mut bytes = [0; 8];
+            bytes.copy_from_slice(word);
+            u64::from_be_bytes(bytes)
+        });
+        Self(std::array::from_fn(|_| words.next().unwrap_or_default()))
+    }
+}
+
+/// 64 hexadecimal digits.
+impl fmt::Display for RowsDigest {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|word| write!(out, "{word:016x}"))
+    }
+}
+
+impl fmt::Debug for RowsDigest {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{self}")
+    }
+}
+
+impl From<RowsDigest> for String {
+    fn from(digest: RowsDigest) -> Self {
+        digest.to_string()
+    }
+}
+
+/// Not 64 hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it is not made of 64 hexadecimal digits")]
+pub struct NoDigest;
+
+impl TryFrom<String> for RowsDigest {
+    type Error = NoDigest;
+
+    fn try_from(text: String) -> Result<Self, NoDigest> {
+        text.parse()
+    }
+}
+
+impl std::str::FromStr for RowsDigest {
+    type Err = NoDigest;
+
+    fn from_str(text: &str) -> Result<Self, NoDigest> {
+        if text.len() != 64 {
+            return Err(NoDigest);
+        }
+        let mut words = [0; 4];
+        for (word, start) in words.iter_mut().zip([0, 16, 32, 48]) {
+            let digits = text.get(start..start + 16).ok_or(NoDigest)?;
+            *word = u64::from_str_radix(digits, 16).map_err(|_| NoDigest)?;
+        }
+        Ok(Self(words))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn row(value: &serde_json::Value) -> Row {
+        value.as_object().unwrap().clone()
+    }
+
+    #[test]
+    fn it_depends_on_the_rows_and_not_on_their_order() {
+        let (ada, bob) = (row(&json!({"id": "a", "n": 1})), row(&json!({"id": "b", "n": 2})));
+        let both = RowsDigest::default().plus(&ada).plus(&bob);
+        assert_eq!(both, RowsDigest::default().plus(&bob).plus(&ada));
+        assert_eq!(both.minus(&bob), RowsDigest::default().plus(&ada));
+        assert_eq!(both.minus(&bob).minus(&ada), RowsDigest::default());
+        assert_ne!(both, RowsDigest::default().plus(&ada).plus(&row(&json!({"id": "b", "n": 3}))));
+    }
+
+    #[test]
+    fn a_field_that_is_null_is_one_that_is_absent() {
+        let (null, absent) = (row(&json!({"id": "a", "n": null})), row(&json!({"id": "a"})));
+        assert_eq!(RowsDigest::default().plus(&null), RowsDigest::default().plus(&absent));
+    }
+
+    #[test]
+    fn it_is_shown_in_64_digits_and_read_back() {
+        let digest = RowsDigest::default().plus(&row(&json!({"id": "a"})));
+        let shown = digest.to_string();
+        assert_eq!((shown.len(), shown.parse()), (64, Ok(digest)));
+        for wrong in ["", "abc", &"x".repeat(64), &"é".repeat(32)] {
+            assert_eq!(wrong.parse::<RowsDigest>(), Err(NoDigest), "{wrong}");
+        }
+    }
+}

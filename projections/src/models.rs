@@ -1,0 +1,149 @@
+//! What operators do with the versions of a read model: begin to rebuild it, cancel that, go back, drop. Each is one
+//! change of what is stored; the nodes that keep the projection see it and do the work.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use store::{ApplyError, Stage, StoreError, Table, Versions, VersionsError};
+
+use crate::projection::Projection;
+use crate::sources::Sources;
+
+/// How often a change is tried that others get in the way of.
+const ATTEMPTS: u32 = 40;
+const BETWEEN: Duration = Duration::from_millis(50);
+
+/// Why the versions stay as they are.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// It makes no sense as things are.
+    #[error("`{0}`: {1}")]
+    Refused(&'static str, VersionsError),
+    /// The version that would be read is not as far as the one that is.
+    #[error("version {1} of `{0}` is behind the one that is read, and would take users back in time. Try again later")]
+    Behind(&'static str, u64),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The versions of a read model, made first if there are none, and their tables.
+///
+/// # Errors
+/// [`StoreError`] if that cannot be done.
+pub async fn open(
+    projection: &'static dyn Projection,
+    sources: &Sources,
+    by: &str,
+    now: Timestamp,
+) -> Result<Versions, StoreError> {
+    let rows = &sources.rows;
+    loop {
+        if let Some(versions) = rows.versions(projection.name()).await? {
+            for version in versions.kept.iter().filter(|version| version.stage != Stage::Dropping) {
+                if let Some(fold) = projection.fold_of(version.fold) {
+                    rows.prepare(&fold.table(version.number)).await?;
+                }
+            }
+            return Ok(versions);
+        }
+        let first = Versions::first(projection.version(), by, now);
+        rows.prepare(&projection.table(first.live)).await?;
+        match rows.change_versions(projection.name(), &first, None).await {
+            // Once more, as everybody else finds it; somebody else may have been quicker.
+            Ok(()) | Err(ApplyError::Overtaken) => {}
+            Err(ApplyError::Store(error)) => return Err(error),
+        }
+    }
+}
+
+/// Begins to build one more version, by the fold of this program; gives the versions, of which it is the last.
+///
+/// # Errors
+/// [`ChangeError::Refused`] with who builds one already.
+pub async fn rebuild(
+    projection: &'static dyn Projection,
+    sources: &Sources,
+    by: &str,
+    now: Timestamp,
+) -> Result<Versions, ChangeError> {
+    change(projection, sources, |versions| versions.build(projection.version(), by, now)).await
+}
+
+/// Drops what is being built.
+///
+/// # Errors
+/// [`ChangeError::Refused`] if nothing is.
+pub async fn cancel(
+    projection: &'static dyn Projection,
+    sources: &Sources,
+) -> Result<Versions, ChangeError> {
+    change(projection, sources, Versions::cancel).await
+}
+
+/// Reads another version that is kept: the one named, or the one before the live one.
+///
+/// # Errors
+/// [`ChangeError::Refused`] if there is none, [`ChangeError::Behind`] if it is not kept up to date.
+pub async fn roll_back(
+    projection: &'static dyn Projection,
+    sources: &Sources,
+    to: Option<u64>,
+) -> Result<Versions, ChangeError> {
+    change(projection, sources, |versions| versions.roll_back(to)).await
+}
+
+/// Drops a version that is not read.
+///
+/// # Errors
+/// [`ChangeError::Refused`] if it is read, or is none.
+pub async fn drop(
+    projection: &'static dyn Projection,
+    sources: &Sources,
+    number: u64,
+) -> Result<Versions, ChangeError> {
+    change(projection, sources, |versions| versions.drop(number)).await
+}
+
+/// A version whose table is gone is no longer spoken of.
+pub(crate) async fn forget(
+    projection: &'static dyn Projection,
+    sources: &Sources,
+    number: u64,
+) -> Result<(), ChangeError> {
+    change(projection, sources, |versions| Ok(versions.dropped(number))).await?;
+    Ok(())
+}
+
+/// The table of a version, whichever fold makes it. One whose fold is not in this program has no table that could be
+/// spoken of.
+#[must_use]
+pub fn table_of(projection: &'static dyn Projection, versions: &Versions, number: u64) -> Option<Table> {
+    let fold = projection.fold_of(versions.get(number)?.fold)?;
+    Some(fold.table(number))
+}
+
+async fn change(
+    projection: &'static dyn Projection,
+    sources: &Sources,
+    step: impl Fn(&Versions) -> Result<Versions, VersionsError>,
+) -> Result<Versions, ChangeError> {
+    let name = projection.name();
+    let mut live = 0;
+    for _ in 0..ATTEMPTS {
+        let versions = sources.rows.versions(name).await?;
+        let versions =
+            versions.ok_or_else(|| StoreError::corrupt(format!("the versions of `{name}` are missing")))?;
+        let next = step(&versions).map_err(|error| ChangeError::Refused(name, error))?;
+        live = next.live;
+        // Who reads another version must not be taken back in time.
+        let (one, other) = (projection.table(next.live), projection.table(versions.live));
+        let behind = (next.live != versions.live).then_some((&one, &other));
+        match sources.rows.change_versions(name, &next, behind).await {
+            Ok(()) => return Ok(next),
+            Err(ApplyError::Overtaken) => tokio::time::sleep(BETWEEN).await,
+            Err(ApplyError::Store(error)) => return Err(error.into()),
+        }
+    }
+    Err(ChangeError::Behind(name, live))
+}

@@ -1,0 +1,60 @@
+//! How a projection is doing: what the node that keeps it says, in its lease, for all others to read.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// What the node that keeps a projection says of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Each version that it keeps, by its number.
+    pub versions: BTreeMap<u64, VersionReport>,
+}
+
+/// How one version is doing.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct VersionReport {
+    /// Whether it is at work.
+    pub health: Health,
+    /// The last position that is in the rows.
+    pub position: u64,
+    /// Events a second, lately.
+    pub rate: u64,
+}
+
+/// Whether a version is kept up to date.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", content = "error", rename_all = "snake_case")]
+pub enum Health {
+    /// It is, or waits for something to do.
+    #[default]
+    Running,
+    /// The database does not answer; it is tried again.
+    Failing(String),
+    /// It met an event that it cannot take in, and waits for a decision.
+    Halted(String),
+    /// Its fold is not in this program.
+    Unknown(String),
+}
+
+impl Health {
+    /// Its name, for people and programs.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Failing(_) => "failing",
+            Self::Halted(_) => "halted",
+            Self::Unknown(_) => "unknown",
+        }
+    }
+
+    /// What is wrong.
+    #[must_use]
+    pub fn error(&self) -> Option<&str> {
+        match self {
+            Self::Running => None,
+            Self::Failing(error) | Self::Halted(error) | Self::Unknown(error) => Some(error),
+        }
+    }
+}

@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
+use crate::upcast::UPCASTERS;
 use crate::value::Personal;
 
 /// An event on its way to the event store: what is personal is kept apart, because only that part is sealed.
@@ -23,8 +24,9 @@ pub struct Encoded {
 }
 
 impl Encoded {
-    pub(crate) fn new(event_type: &'static str, schema: u32) -> Self {
-        Self { event_type, schema, data: Map::new(), personal: Map::new() }
+    /// An event in the newest layout of its type.
+    pub(crate) fn new(event_type: &'static str) -> Self {
+        Self { event_type, schema: UPCASTERS.newest(event_type), data: Map::new(), personal: Map::new() }
     }
 
     pub(crate) fn with(mut self, field: &str, value: impl Into<Value>) -> Self {
@@ -117,7 +119,7 @@ mod tests {
     #[test]
     fn debug_shows_the_names_of_personal_fields_and_not_their_values() {
         let encoded =
-            Encoded::new("Tested", 1).with("role", "admin").with_personal("email", Some("ada@example.com"));
+            Encoded::new("Tested").with("role", "admin").with_personal("email", Some("ada@example.com"));
         let debug = format!("{encoded:?}");
         assert!(debug.contains("email") && debug.contains("admin"), "{debug}");
         assert!(!debug.contains("ada@"), "{debug}");

@@ -15,13 +15,9 @@ pub(crate) struct Fields<'a> {
 }
 
 impl Fields<'_> {
-    /// The error for an event whose type is none of `types`, or whose schema the caller cannot read.
-    pub(crate) fn unreadable(&self, types: &[&str]) -> DecodeError {
-        self.error(if types.contains(&self.event_type) {
-            DecodeProblem::UnknownSchema
-        } else {
-            DecodeProblem::UnknownType
-        })
+    /// A text that must be there.
+    pub(crate) fn text(&self, field: &'static str) -> Result<String, DecodeError> {
+        self.text_in(self.data, field).map(ToOwned::to_owned)
     }
 
     /// A text that must be there, as `parse` understands it.
@@ -30,7 +26,7 @@ impl Fields<'_> {
         field: &'static str,
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Result<T, DecodeError> {
-        let text = self.text(self.data, field)?;
+        let text = self.text_in(self.data, field)?;
         parse(text).map_err(|_| self.error(DecodeProblem::IllTyped { field }))
     }
 
@@ -42,6 +38,16 @@ impl Fields<'_> {
         }
     }
 
+    /// A boolean that must be there.
+    pub(crate) fn boolean(&self, field: &'static str) -> Result<bool, DecodeError> {
+        self.value(self.data, field)?.as_bool().ok_or_else(|| self.error(DecodeProblem::IllTyped { field }))
+    }
+
+    /// An integer from zero on that must be there.
+    pub(crate) fn integer(&self, field: &'static str) -> Result<u64, DecodeError> {
+        self.value(self.data, field)?.as_u64().ok_or_else(|| self.error(DecodeProblem::IllTyped { field }))
+    }
+
     /// A personal text that must be there unless the personal part was erased.
     pub(crate) fn personal<T>(
         &self,
@@ -50,7 +56,7 @@ impl Fields<'_> {
     ) -> Result<Personal<T>, DecodeError> {
         match self.personal {
             Personal::Known(personal) => {
-                let text = self.text(personal, field)?;
+                let text = self.text_in(personal, field)?;
                 Ok(Personal::Known(recorded(text)))
             }
             Personal::Erased => Ok(Personal::Erased),
@@ -67,14 +73,16 @@ impl Fields<'_> {
         if self.flag(flag)? { self.personal(field, recorded).map(Some) } else { Ok(None) }
     }
 
-    fn text<'m>(&self, map: &'m Map<String, Value>, field: &'static str) -> Result<&'m str, DecodeError> {
-        map.get(field)
-            .ok_or_else(|| self.error(DecodeProblem::Missing { field }))?
-            .as_str()
-            .ok_or_else(|| self.error(DecodeProblem::IllTyped { field }))
+    fn text_in<'m>(&self, map: &'m Map<String, Value>, field: &'static str) -> Result<&'m str, DecodeError> {
+        self.value(map, field)?.as_str().ok_or_else(|| self.error(DecodeProblem::IllTyped { field }))
     }
 
-    fn error(&self, problem: DecodeProblem) -> DecodeError {
+    fn value<'m>(&self, map: &'m Map<String, Value>, field: &'static str) -> Result<&'m Value, DecodeError> {
+        map.get(field).ok_or_else(|| self.error(DecodeProblem::Missing { field }))
+    }
+
+    /// The error that says what is wrong with this event.
+    pub(crate) fn error(&self, problem: DecodeProblem) -> DecodeError {
         DecodeError { event_type: self.event_type.to_owned(), schema: self.schema, problem }
     }
 }

@@ -7,8 +7,10 @@
 //! 1. [`value`]: text from outside is parsed into types that carry the rules;
 //! 2. [`user`]: a command is judged against the user's past (`decide`), and the events it yields are folded
 //!    back into the state (`evolve`);
-//! 3. [`system`]: the stream that holds who the active administrators are, so that the last one stays;
-//! 4. [`encoded`]: what an event looks like to the event store, with what is personal kept apart.
+//! 3. [`system`]: the stream of the whole installation: who the active administrators are, so that the last one
+//!    stays, and what projections skip;
+//! 4. [`encoded`]: what an event looks like to the event store, with what is personal kept apart;
+//! 5. [`upcast`]: how events that an earlier version has stored become events of today.
 //!
 //! The functions `decide`, `evolve` and `fold` exist once per aggregate and are called by its name:
 //! `user::decide`, `system::evolve`. All types are also found at the root of the crate.
@@ -16,6 +18,7 @@
 pub mod encoded;
 mod fields;
 pub mod system;
+pub mod upcast;
 pub mod user;
 pub mod value;
 
@@ -24,11 +27,13 @@ mod samples;
 
 pub use encoded::{DecodeError, DecodeProblem, Encoded};
 pub use system::{
-    AdministratorChange, LastAdministrator, SYSTEM_STREAM, System, SystemEvent, administrator_change,
+    AdministratorChange, LastAdministrator, SYSTEM_STREAM, Skip, System, SystemEvent, administrator_change,
 };
+pub use upcast::known_schemas;
 pub use user::{Account, ClaimKind, Command, Refusal, User, UserEvent};
 pub use value::{
-    EmailAddress, EmailFault, MAX_EMAIL_OCTETS, MAX_PASSWORD_HASH_BYTES, MAX_PASSWORD_LENGTH,
-    MAX_REASON_LENGTH, MAX_USERNAME_LENGTH, PasswordFault, PasswordHash, PasswordHashFault, PasswordPolicy,
-    Personal, Reason, ReasonFault, Role, UnknownRole, UserId, UserIdFault, Username, UsernameFault,
+    EmailAddress, EmailFault, ErasureReason, MAX_EMAIL_OCTETS, MAX_PASSWORD_HASH_BYTES, MAX_PASSWORD_LENGTH,
+    MAX_REASON_LENGTH, MAX_USERNAME_LENGTH, Moment, MomentFault, PasswordFault, PasswordHash,
+    PasswordHashFault, PasswordPolicy, Personal, Reason, ReasonFault, Role, UnknownErasureReason,
+    UnknownRole, UserId, UserIdFault, Username, UsernameFault,
 };

@@ -10,7 +10,9 @@ use uuid::Uuid;
 
 use crate::encoded::Encoded;
 use crate::user::{Command, UserEvent};
-use crate::value::{EmailAddress, PasswordHash, Personal, Reason, Role, UserId, Username};
+use crate::value::{
+    EmailAddress, ErasureReason, Moment, PasswordHash, Personal, Reason, Role, UserId, Username,
+};
 
 /// Failing cases are printed, not written into the source tree: each becomes a test of its own.
 pub(crate) fn config() -> Config {
@@ -50,6 +52,33 @@ pub(crate) fn registered() -> UserEvent {
 /// The command by which Ada signs up.
 pub(crate) fn register() -> Command {
     Command::Register { email: ada(), username: ada_by_name(), password_hash: hash() }
+}
+
+/// When Ada signed up elsewhere.
+pub(crate) fn long_ago() -> Moment {
+    Moment::parse("2019-05-04T03:02:01.007Z").unwrap()
+}
+
+/// The event by which Ada, who signed up elsewhere, is brought here.
+pub(crate) fn imported(is_active: bool) -> UserEvent {
+    UserEvent::UserImported {
+        email: Personal::Known(ada()),
+        username: Personal::Known(ada_by_name()),
+        password_hash: Personal::Known(hash()),
+        is_active,
+        created_at: long_ago(),
+    }
+}
+
+/// The command by which Ada is brought here.
+pub(crate) fn import(is_active: bool) -> Command {
+    Command::Import {
+        email: ada(),
+        username: ada_by_name(),
+        password_hash: hash(),
+        is_active,
+        created_at: long_ago(),
+    }
 }
 
 /// The stored form of an event, its fields in alphabetical order whatever features `serde_json` is built
@@ -110,6 +139,16 @@ pub(crate) fn password_hash() -> impl Strategy<Value = PasswordHash> {
     "\\PC{1,64}".prop_filter_map("no hash", |text| PasswordHash::new(text).ok())
 }
 
+pub(crate) fn erasure_reason() -> impl Strategy<Value = ErasureReason> {
+    select(ErasureReason::ALL.to_vec())
+}
+
+pub(crate) fn moment() -> impl Strategy<Value = Moment> {
+    any::<i64>().prop_filter_map("no moment", |milliseconds| {
+        Moment::from_millisecond(milliseconds % 253_402_300_800_000).ok()
+    })
+}
+
 /// Any event of a user, as it is when it is new.
 pub(crate) fn user_event() -> impl Strategy<Value = UserEvent> {
     let registered = (email(), username(), password_hash()).prop_map(|(email, username, hash)| {
@@ -119,12 +158,23 @@ pub(crate) fn user_event() -> impl Strategy<Value = UserEvent> {
             password_hash: Personal::Known(hash),
         }
     });
+    let imported = (email(), username(), password_hash(), any::<bool>(), moment()).prop_map(
+        |(email, username, hash, is_active, created_at)| UserEvent::UserImported {
+            email: Personal::Known(email),
+            username: Personal::Known(username),
+            password_hash: Personal::Known(hash),
+            is_active,
+            created_at,
+        },
+    );
     prop_oneof![
         registered,
+        imported,
         reason().prop_map(|reason| UserEvent::UserDeactivated { reason: reason.map(Personal::Known) }),
         reason().prop_map(|reason| UserEvent::UserReactivated { reason: reason.map(Personal::Known) }),
         role().prop_map(|role| UserEvent::RoleGranted { role }),
         role().prop_map(|role| UserEvent::RoleRevoked { role }),
+        erasure_reason().prop_map(|reason| UserEvent::UserErased { reason }),
     ]
 }
 
@@ -133,9 +183,11 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
     let role = || prop_oneof![Just(Role::Admin), role()];
     prop_oneof![
         Just(register()),
+        any::<bool>().prop_map(import),
         reason().prop_map(|reason| Command::Deactivate { reason }),
         reason().prop_map(|reason| Command::Reactivate { reason }),
         role().prop_map(|role| Command::GrantRole { role }),
         role().prop_map(|role| Command::RevokeRole { role }),
+        erasure_reason().prop_map(|reason| Command::Erase { reason }),
     ]
 }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use domain::{Personal, UserEvent, UserId};
+use domain::{EmailAddress, PasswordHash, Personal, UserEvent, UserId, Username};
+use jiff::Timestamp;
 use store::Envelope;
 
 use super::UserRow;
@@ -16,23 +17,14 @@ pub(super) fn fold(
 ) -> Option<UserRow> {
     let row = match event {
         UserEvent::UserRegistered { email, username, password_hash } => {
-            match (email, username, password_hash) {
-                (Personal::Known(email), Personal::Known(username), Personal::Known(password_hash)) => {
-                    Some(UserRow {
-                        id,
-                        email: email.clone(),
-                        username: username.clone(),
-                        is_active: true,
-                        created_at: envelope.at,
-                        roles: BTreeSet::new(),
-                        password_hash: password_hash.clone(),
-                        version: envelope.version,
-                        tokens_from: 0,
-                        position: envelope.position,
-                    })
-                }
-                _ => None,
-            }
+            let person = known(email, username, password_hash);
+            person.map(|person| opened(person, id, true, envelope.at, envelope))
+        }
+        UserEvent::UserImported { email, username, password_hash, is_active, created_at } => {
+            let person = known(email, username, password_hash);
+            // Every moment of an event is within what a timestamp can hold.
+            let created_at = Timestamp::from_millisecond(created_at.as_millisecond()).unwrap_or(envelope.at);
+            person.map(|person| opened(person, id, *is_active, created_at, envelope))
         }
         UserEvent::UserDeactivated { reason: _ } => row.map(|row| UserRow { is_active: false, ..row }),
         UserEvent::UserReactivated { reason: _ } => row.map(|row| UserRow { is_active: true, ..row }),
@@ -44,6 +36,7 @@ pub(super) fn fold(
             row.roles.remove(role);
             row
         }),
+        UserEvent::UserErased { reason: _ } => None,
     };
     row.map(|row| UserRow {
         version: envelope.version,
@@ -51,4 +44,36 @@ pub(super) fn fold(
         tokens_from: if event.revokes_tokens() { envelope.version } else { row.tokens_from },
         ..row
     })
+}
+
+type Person<'a> = (&'a EmailAddress, &'a Username, &'a PasswordHash);
+
+/// Whoever comes, unless they were erased since.
+fn known<'a>(
+    email: &'a Personal<EmailAddress>,
+    username: &'a Personal<Username>,
+    password_hash: &'a Personal<PasswordHash>,
+) -> Option<Person<'a>> {
+    Some((email.known()?, username.known()?, password_hash.known()?))
+}
+
+fn opened(
+    (email, username, password_hash): Person<'_>,
+    id: UserId,
+    is_active: bool,
+    created_at: Timestamp,
+    envelope: &Envelope,
+) -> UserRow {
+    UserRow {
+        id,
+        email: email.clone(),
+        username: username.clone(),
+        is_active,
+        created_at,
+        roles: BTreeSet::new(),
+        password_hash: password_hash.clone(),
+        version: envelope.version,
+        tokens_from: 0,
+        position: envelope.position,
+    }
 }

@@ -1,26 +1,32 @@
-//! The events of the installation as they are stored.
+//! The events of the installation as they are stored, in the newest layout of each; how the older ones become it is in
+//! [`crate::upcast`].
 
 use serde_json::{Map, Value};
 
 use super::SystemEvent;
-use crate::encoded::{DecodeError, Encoded};
+use crate::encoded::{DecodeError, DecodeProblem, Encoded};
 use crate::fields::Fields;
-use crate::value::{Personal, UserId};
-
-const SCHEMA: u32 = 1;
+use crate::upcast::UPCASTERS;
+use crate::value::{Personal, Reason, UserId};
 
 impl SystemEvent {
-    /// The event as it is stored.
+    /// The event as it is stored. Meant for new events, in which nothing is erased yet.
     #[must_use]
     pub fn encode(&self) -> Encoded {
+        let encoded = Encoded::new(self.event_type());
         match self {
             Self::AdministratorAdded { user } | Self::AdministratorRemoved { user } => {
-                Encoded::new(self.event_type(), SCHEMA).with("user", user.to_string())
+                encoded.with("user", user.to_string())
             }
+            Self::ProjectionEventSkipped { projection, position, reason } => encoded
+                .with("projection", projection.as_str())
+                .with("position", *position)
+                .with_personal("reason", reason.known().map(Reason::as_str)),
         }
     }
 
-    /// Reads a stored event. Nothing of it is ever personal, so `personal` makes no difference.
+    /// Reads a stored event. `personal` is [`Personal::Erased`] once its key is gone, and an empty map for an event that
+    /// never had a personal part.
     ///
     /// # Errors
     /// [`DecodeError`] if the type or its schema is not known here, or a field is missing or makes no sense.
@@ -31,15 +37,24 @@ impl SystemEvent {
         data: &Map<String, Value>,
         personal: Personal<&Map<String, Value>>,
     ) -> Result<Self, DecodeError> {
-        let fields = Fields { event_type, schema, data, personal };
-        match (event_type, schema) {
-            (Self::ADMINISTRATOR_ADDED, SCHEMA) => {
+        let stored = Fields { event_type, schema, data, personal };
+        UPCASTERS.read(Self::TYPES, stored, |fields| Self::read(&fields))
+    }
+
+    fn read(fields: &Fields<'_>) -> Result<Self, DecodeError> {
+        match fields.event_type {
+            Self::ADMINISTRATOR_ADDED => {
                 Ok(Self::AdministratorAdded { user: fields.parsed("user", UserId::parse)? })
             }
-            (Self::ADMINISTRATOR_REMOVED, SCHEMA) => {
+            Self::ADMINISTRATOR_REMOVED => {
                 Ok(Self::AdministratorRemoved { user: fields.parsed("user", UserId::parse)? })
             }
-            _ => Err(fields.unreadable(Self::TYPES)),
+            Self::PROJECTION_EVENT_SKIPPED => Ok(Self::ProjectionEventSkipped {
+                projection: fields.text("projection")?,
+                position: fields.integer("position")?,
+                reason: fields.personal("reason", Reason::recorded)?,
+            }),
+            _ => Err(fields.error(DecodeProblem::UnknownType)),
         }
     }
 }

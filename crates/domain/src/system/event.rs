@@ -1,9 +1,9 @@
 //! What has happened to the installation.
 
-use crate::value::UserId;
+use crate::value::{Personal, Reason, UserId};
 
-/// A fact about the installation. Nothing in it is personal: an id names nobody once the user is erased.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A fact about the installation. An id is not personal: it names nobody once the user is erased.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SystemEvent {
     /// A user became an active administrator.
     AdministratorAdded {
@@ -15,14 +15,26 @@ pub enum SystemEvent {
         /// Who.
         user: UserId,
     },
+    /// A projection goes on without an event that it could not take in.
+    ProjectionEventSkipped {
+        /// The projection, without a version.
+        projection: String,
+        /// The position of the event.
+        position: u64,
+        /// Why, in the operator's words, which may say anything about a person.
+        reason: Personal<Reason>,
+    },
 }
 
 impl SystemEvent {
     pub(super) const ADMINISTRATOR_ADDED: &'static str = "AdministratorAdded";
     pub(super) const ADMINISTRATOR_REMOVED: &'static str = "AdministratorRemoved";
 
+    pub(super) const PROJECTION_EVENT_SKIPPED: &'static str = "ProjectionEventSkipped";
+
     /// The names of all events of the installation.
-    pub const TYPES: &'static [&'static str] = &[Self::ADMINISTRATOR_ADDED, Self::ADMINISTRATOR_REMOVED];
+    pub const TYPES: &'static [&'static str] =
+        &[Self::ADMINISTRATOR_ADDED, Self::ADMINISTRATOR_REMOVED, Self::PROJECTION_EVENT_SKIPPED];
 
     /// The name this event has in the log, one of [`TYPES`](SystemEvent::TYPES).
     #[must_use]
@@ -30,6 +42,7 @@ impl SystemEvent {
         match self {
             Self::AdministratorAdded { .. } => Self::ADMINISTRATOR_ADDED,
             Self::AdministratorRemoved { .. } => Self::ADMINISTRATOR_REMOVED,
+            Self::ProjectionEventSkipped { .. } => Self::PROJECTION_EVENT_SKIPPED,
         }
     }
 }

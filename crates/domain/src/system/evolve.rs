@@ -8,6 +8,9 @@ pub fn evolve(mut system: System, event: &SystemEvent) -> System {
     match event {
         SystemEvent::AdministratorAdded { user } => system.administrators.insert(*user),
         SystemEvent::AdministratorRemoved { user } => system.administrators.remove(user),
+        SystemEvent::ProjectionEventSkipped { projection, position, reason: _ } => {
+            system.skipped.entry(projection.clone()).or_default().insert(*position)
+        }
     };
     system
 }

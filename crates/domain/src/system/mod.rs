@@ -1,4 +1,5 @@
-//! Who the active administrators are: one stream for the whole installation.
+//! What concerns the whole installation, in one stream: who the active administrators are, and which events an operator
+//! lets a projection go on without.
 //!
 //! Each user's stream can say that its user is an administrator; none can say that another remains. A command
 //! that makes or unmakes an administrator therefore also appends to this stream, at an exact version. Of two
@@ -10,6 +11,7 @@ mod codec;
 mod decide;
 mod event;
 mod evolve;
+mod skip;
 mod state;
 
 #[cfg(test)]
@@ -21,6 +23,7 @@ pub use change::{AdministratorChange, administrator_change};
 pub use decide::{LastAdministrator, decide};
 pub use event::SystemEvent;
 pub use evolve::{evolve, fold};
+pub use skip::{Skip, skip};
 pub use state::System;
 
 /// The name of the stream.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::sample::select;
 
 use super::*;
 use crate::encoded::Encoded;
@@ -48,14 +49,25 @@ fn change() -> impl Strategy<Value = AdministratorChange> {
     })
 }
 
+fn skip_of() -> impl Strategy<Value = Skip> {
+    (select(vec!["users", "daily"]), 1_u64..4, samples::reason().prop_filter_map("none", |reason| reason))
+        .prop_map(|(projection, position, reason)| Skip {
+            projection: projection.to_owned(),
+            position,
+            reason,
+        })
+}
+
 fn event() -> impl Strategy<Value = SystemEvent> {
-    (samples::user_id(), any::<bool>()).prop_map(|(user, added)| {
-        if added {
-            SystemEvent::AdministratorAdded { user }
-        } else {
-            SystemEvent::AdministratorRemoved { user }
-        }
-    })
+    prop_oneof![
+        samples::user_id().prop_map(|user| SystemEvent::AdministratorAdded { user }),
+        samples::user_id().prop_map(|user| SystemEvent::AdministratorRemoved { user }),
+        skip_of().prop_map(|Skip { projection, position, reason }| SystemEvent::ProjectionEventSkipped {
+            projection,
+            position,
+            reason: Personal::Known(reason),
+        }),
+    ]
 }
 
 proptest! {
@@ -87,6 +99,16 @@ proptest! {
             prop_assert_eq!(after == before, events.is_empty());
             prop_assert_eq!(decide(&after, change), Ok(vec![]));
         }
+    }
+
+    #[test]
+    fn a_skip_makes_a_difference_and_a_repeat_makes_none(past in vec(event(), 0..6), asked in skip_of()) {
+        let before = fold(&past);
+        let events = skip(&before, asked.clone());
+        let after = events.iter().fold(before.clone(), evolve);
+        prop_assert_eq!(after == before, events.is_empty());
+        prop_assert!(after.is_skipped(&asked.projection, asked.position));
+        prop_assert_eq!(skip(&after, asked), vec![]);
     }
 
     #[test]

@@ -4,13 +4,14 @@ use serde_json::json;
 
 use super::*;
 use crate::encoded::DecodeProblem;
-use crate::samples::{nth_user, registered, stored};
+use crate::samples::{because, nth_user, registered, stored};
 use crate::user::{self, User, UserEvent};
-use crate::value::{Personal, Role, UserId};
+use crate::value::{ErasureReason, Personal, Reason, Role, UserId};
 
 /// An installation with these administrators.
 fn given(administrators: &[UserId]) -> Given {
-    Given { system: System { administrators: administrators.iter().copied().collect() } }
+    let administrators = administrators.iter().copied().collect();
+    Given { system: System { administrators, ..System::default() } }
 }
 
 struct Given {
@@ -60,6 +61,7 @@ fn a_change_is_seen_by_what_it_leads_to() {
     let admin = UserEvent::RoleGranted { role: Role::Admin };
     let auditor = UserEvent::RoleGranted { role: Role::Auditor };
     let deactivated = UserEvent::UserDeactivated { reason: None };
+    let erased = UserEvent::UserErased { reason: ErasureReason::Request };
     let plain = user::fold(&[registered()]);
     let administrator = user::evolve(plain.clone(), &admin);
 
@@ -67,6 +69,8 @@ fn a_change_is_seen_by_what_it_leads_to() {
         |before: &User, event| administrator_change(id, before, &user::evolve(before.clone(), event));
     assert_eq!(change(&plain, &admin), Some(AdministratorChange::Added(id)));
     assert_eq!(change(&administrator, &deactivated), Some(AdministratorChange::Removed(id)));
+    assert_eq!(change(&administrator, &erased), Some(AdministratorChange::Removed(id)));
+    assert_eq!(change(&plain, &erased), None);
     assert_eq!(change(&plain, &deactivated), None);
     assert_eq!(change(&administrator, &auditor), None);
 }
@@ -92,12 +96,74 @@ fn the_stored_form_names_the_user_as_clients_do() {
     "#);
 }
 
+fn skipped(projection: &str, position: u64, reason: Reason) -> SystemEvent {
+    SystemEvent::ProjectionEventSkipped {
+        projection: projection.to_owned(),
+        position,
+        reason: Personal::Known(reason),
+    }
+}
+
+#[test]
+fn what_a_projection_skips_is_decided_once() {
+    let decide = |system: &System, projection: &str, position| {
+        skip(system, Skip { projection: projection.to_owned(), position, reason: because() })
+    };
+    let none = System::default();
+    let first = decide(&none, "users", 7);
+    assert_eq!(first, [skipped("users", 7, because())]);
+    let once = fold(&first);
+    assert_eq!(decide(&once, "users", 7), []);
+    assert_eq!(decide(&once, "users", 8), [skipped("users", 8, because())]);
+    assert_eq!(decide(&once, "daily", 7), [skipped("daily", 7, because())]);
+    assert_eq!(fold(&[skipped("users", 7, Reason::parse("another").unwrap())]), once, "whatever the reason");
+}
+
+#[test]
+fn what_is_skipped_is_kept_by_projection_and_position() {
+    let user = nth_user(1);
+    let system = fold(&[
+        skipped("users", 7, because()),
+        SystemEvent::AdministratorAdded { user },
+        skipped("daily", 9, because()),
+        skipped("users", 3, because()),
+    ]);
+    let all: Vec<_> = ["users", "daily", "activity"]
+        .into_iter()
+        .flat_map(|projection| (0..12).map(move |position| (projection, position)))
+        .filter(|(projection, position)| system.is_skipped(projection, *position))
+        .collect();
+    assert_eq!(all, [("users", 3), ("users", 7), ("daily", 9)]);
+    assert!(system.administrators.contains(&user));
+}
+
+#[test]
+fn a_skip_holds_its_reason_as_personal() {
+    insta::assert_snapshot!(stored(skipped("users", 7, because()).encode()), @r#"
+    ProjectionEventSkipped 1
+    data {
+      "position": 7,
+      "projection": "users"
+    }
+    personal {
+      "reason": "asked by mail"
+    }
+    "#);
+    let data = json!({ "projection": "users", "position": 7 });
+    let read = SystemEvent::decode("ProjectionEventSkipped", 1, data.as_object().unwrap(), Personal::Erased);
+    let SystemEvent::ProjectionEventSkipped { projection, position, reason } = read.unwrap() else {
+        panic!("another event was read");
+    };
+    assert_eq!((projection.as_str(), position, reason), ("users", 7, Personal::Erased));
+}
+
 #[test]
 fn the_names_of_all_events_are_listed_once() {
     let user = nth_user(1);
     let names = [
         SystemEvent::AdministratorAdded { user }.event_type(),
         SystemEvent::AdministratorRemoved { user }.event_type(),
+        skipped("users", 7, because()).event_type(),
     ];
     assert_eq!(names, SystemEvent::TYPES);
 }
@@ -109,6 +175,19 @@ fn what_cannot_be_read_is_named() {
         ("AdministratorAdded", 2, json!({}), DecodeProblem::UnknownSchema),
         ("AdministratorAdded", 1, json!({}), DecodeProblem::Missing { field: "user" }),
         ("AdministratorRemoved", 1, json!({ "user": "ada" }), DecodeProblem::IllTyped { field: "user" }),
+        ("ProjectionEventSkipped", 1, json!({}), DecodeProblem::Missing { field: "projection" }),
+        (
+            "ProjectionEventSkipped",
+            1,
+            json!({ "projection": "users" }),
+            DecodeProblem::Missing { field: "position" },
+        ),
+        (
+            "ProjectionEventSkipped",
+            1,
+            json!({ "projection": "users", "position": -7 }),
+            DecodeProblem::IllTyped { field: "position" },
+        ),
     ] {
         let data = data.as_object().unwrap();
         let error = SystemEvent::decode(event_type, schema, data, Personal::Erased).unwrap_err();

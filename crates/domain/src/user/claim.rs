@@ -31,7 +31,7 @@ impl UserEvent {
     #[must_use]
     pub fn claims_taken(&self) -> Vec<(ClaimKind, String)> {
         match self {
-            Self::UserRegistered { email, username, .. } => {
+            Self::UserRegistered { email, username, .. } | Self::UserImported { email, username, .. } => {
                 let email = email.known().map(EmailAddress::key);
                 let username = username.known().map(Username::key);
                 let email = email.map(|key| (ClaimKind::Email, key));
@@ -41,7 +41,8 @@ impl UserEvent {
             Self::UserDeactivated { .. }
             | Self::UserReactivated { .. }
             | Self::RoleGranted { .. }
-            | Self::RoleRevoked { .. } => Vec::new(),
+            | Self::RoleRevoked { .. }
+            | Self::UserErased { .. } => Vec::new(),
         }
     }
 }

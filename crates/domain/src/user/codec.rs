@@ -1,33 +1,36 @@
 //! A user's events as they are stored.
 //!
-//! Every event has schema 1 so far. The first one to change gets a reader per schema here; its old form stays
-//! readable for ever.
+//! Here is the newest layout of each alone; how the older ones become it is in [`crate::upcast`].
 
 use std::str::FromStr;
 
 use serde_json::{Map, Value};
 
 use super::UserEvent;
-use crate::encoded::{DecodeError, Encoded};
+use crate::encoded::{DecodeError, DecodeProblem, Encoded};
 use crate::fields::Fields;
-use crate::value::{EmailAddress, PasswordHash, Personal, Reason, Role, Username};
-
-const SCHEMA: u32 = 1;
+use crate::upcast::UPCASTERS;
+use crate::value::{EmailAddress, ErasureReason, Moment, PasswordHash, Personal, Reason, Role, Username};
 
 impl UserEvent {
     /// The event as it is stored. Meant for new events, in which nothing is erased yet.
     #[must_use]
     pub fn encode(&self) -> Encoded {
-        let encoded = Encoded::new(self.event_type(), SCHEMA);
+        let encoded = Encoded::new(self.event_type());
         match self {
-            Self::UserRegistered { email, username, password_hash } => encoded
-                .with_personal("email", email.known().map(EmailAddress::as_str))
-                .with_personal("username", username.known().map(Username::as_str))
-                .with_personal("password_hash", password_hash.known().map(PasswordHash::expose)),
+            Self::UserRegistered { email, username, password_hash } => {
+                with_person(encoded, email, username, password_hash)
+            }
+            Self::UserImported { email, username, password_hash, is_active, created_at } => {
+                with_person(encoded, email, username, password_hash)
+                    .with("is_active", *is_active)
+                    .with("created_at", created_at.to_string())
+            }
             Self::UserDeactivated { reason } | Self::UserReactivated { reason } => {
                 encoded.with_optional_personal("reason", reason.as_ref(), Reason::as_str)
             }
             Self::RoleGranted { role } | Self::RoleRevoked { role } => encoded.with("role", role.as_str()),
+            Self::UserErased { reason } => encoded.with("reason", reason.as_str()),
         }
     }
 
@@ -43,24 +46,46 @@ impl UserEvent {
         data: &Map<String, Value>,
         personal: Personal<&Map<String, Value>>,
     ) -> Result<Self, DecodeError> {
-        let fields = Fields { event_type, schema, data, personal };
-        match (event_type, schema) {
-            (Self::REGISTERED, SCHEMA) => Ok(Self::UserRegistered {
+        let stored = Fields { event_type, schema, data, personal };
+        UPCASTERS.read(Self::TYPES, stored, |fields| Self::read(&fields))
+    }
+
+    fn read(fields: &Fields<'_>) -> Result<Self, DecodeError> {
+        match fields.event_type {
+            Self::REGISTERED => Ok(Self::UserRegistered {
                 email: fields.personal("email", EmailAddress::recorded)?,
                 username: fields.personal("username", Username::recorded)?,
                 password_hash: fields.personal("password_hash", PasswordHash::recorded)?,
             }),
-            (Self::DEACTIVATED, SCHEMA) => Ok(Self::UserDeactivated { reason: reason(&fields)? }),
-            (Self::REACTIVATED, SCHEMA) => Ok(Self::UserReactivated { reason: reason(&fields)? }),
-            (Self::ROLE_GRANTED, SCHEMA) => {
-                Ok(Self::RoleGranted { role: fields.parsed("role", Role::from_str)? })
+            Self::IMPORTED => Ok(Self::UserImported {
+                email: fields.personal("email", EmailAddress::recorded)?,
+                username: fields.personal("username", Username::recorded)?,
+                password_hash: fields.personal("password_hash", PasswordHash::recorded)?,
+                is_active: fields.boolean("is_active")?,
+                created_at: fields.parsed("created_at", Moment::parse)?,
+            }),
+            Self::DEACTIVATED => Ok(Self::UserDeactivated { reason: reason(fields)? }),
+            Self::REACTIVATED => Ok(Self::UserReactivated { reason: reason(fields)? }),
+            Self::ROLE_GRANTED => Ok(Self::RoleGranted { role: fields.parsed("role", Role::from_str)? }),
+            Self::ROLE_REVOKED => Ok(Self::RoleRevoked { role: fields.parsed("role", Role::from_str)? }),
+            Self::ERASED => {
+                Ok(Self::UserErased { reason: fields.parsed("reason", ErasureReason::from_str)? })
             }
-            (Self::ROLE_REVOKED, SCHEMA) => {
-                Ok(Self::RoleRevoked { role: fields.parsed("role", Role::from_str)? })
-            }
-            _ => Err(fields.unreadable(Self::TYPES)),
+            _ => Err(fields.error(DecodeProblem::UnknownType)),
         }
     }
+}
+
+fn with_person(
+    encoded: Encoded,
+    email: &Personal<EmailAddress>,
+    username: &Personal<Username>,
+    password_hash: &Personal<PasswordHash>,
+) -> Encoded {
+    encoded
+        .with_personal("email", email.known().map(EmailAddress::as_str))
+        .with_personal("username", username.known().map(Username::as_str))
+        .with_personal("password_hash", password_hash.known().map(PasswordHash::expose))
 }
 
 fn reason(fields: &Fields<'_>) -> Result<Option<Personal<Reason>>, DecodeError> {

@@ -1,6 +1,6 @@
 //! What can be asked of a user's account.
 
-use crate::value::{EmailAddress, PasswordHash, Reason, Role, Username};
+use crate::value::{EmailAddress, ErasureReason, Moment, PasswordHash, Reason, Role, Username};
 
 /// An intention, its values already parsed. Who asks, and whether they may, was settled before.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +14,19 @@ pub enum Command {
         username: Username,
         /// The hash of their password.
         password_hash: PasswordHash,
+    },
+    /// Open the account of a user who comes from another system.
+    Import {
+        /// Where the user gets mail.
+        email: EmailAddress,
+        /// The name to show.
+        username: Username,
+        /// The hash of their password, as the other system made it.
+        password_hash: PasswordHash,
+        /// Whether they could sign in there.
+        is_active: bool,
+        /// When they registered there.
+        created_at: Moment,
     },
     /// Keep the user from signing in.
     Deactivate {
@@ -34,5 +47,10 @@ pub enum Command {
     RevokeRole {
         /// The role.
         role: Role,
+    },
+    /// Destroy all that is personal, for ever.
+    Erase {
+        /// Why.
+        reason: ErasureReason,
     },
 }

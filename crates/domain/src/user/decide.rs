@@ -1,7 +1,7 @@
 //! Judging a command against a user's past.
 
 use super::{Command, User, UserEvent};
-use crate::value::Personal;
+use crate::value::{ErasureReason, Personal};
 
 /// Why a command cannot be carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -12,6 +12,9 @@ pub enum Refusal {
     /// There is no account to act on.
     #[error("no user is registered under this id")]
     Unknown,
+    /// There was one, and all that was personal was destroyed: nothing can be done with this id again.
+    #[error("the user of this id was erased; nothing can be done with them, and nobody else gets the id")]
+    Erased,
 }
 
 /// Judges `command` against the user as they are. No events means that it is already so.
@@ -27,8 +30,20 @@ pub fn decide(user: &User, command: Command) -> Result<Vec<UserEvent>, Refusal> 
                 password_hash: Personal::Known(password_hash),
             }])
         }
-        (User::Present(_), Command::Register { .. }) => Err(Refusal::AlreadyRegistered),
+        (User::Absent, Command::Import { email, username, password_hash, is_active, created_at }) => {
+            Ok(vec![UserEvent::UserImported {
+                email: Personal::Known(email),
+                username: Personal::Known(username),
+                password_hash: Personal::Known(password_hash),
+                is_active,
+                created_at,
+            }])
+        }
+        (User::Present(_), Command::Register { .. } | Command::Import { .. }) => {
+            Err(Refusal::AlreadyRegistered)
+        }
         (User::Absent, _) => Err(Refusal::Unknown),
+        (User::Erased, _) => Err(Refusal::Erased),
         (User::Present(account), Command::Deactivate { reason }) if account.is_active => {
             let reason = reason.map(Personal::Known);
             Ok(vec![UserEvent::UserDeactivated { reason }])
@@ -43,6 +58,7 @@ pub fn decide(user: &User, command: Command) -> Result<Vec<UserEvent>, Refusal> 
         (User::Present(account), Command::RevokeRole { role }) if account.roles.contains(&role) => {
             Ok(vec![UserEvent::RoleRevoked { role }])
         }
+        (User::Present(account), Command::Erase { reason }) => Ok(erasure(account.is_active, reason)),
         (
             User::Present(_),
             Command::Deactivate { .. }
@@ -51,4 +67,11 @@ pub fn decide(user: &User, command: Command) -> Result<Vec<UserEvent>, Refusal> 
             | Command::RevokeRole { .. },
         ) => Ok(vec![]),
     }
+}
+
+/// Who is erased was inactive before. An active user is deactivated first, in the same append and without words, which
+/// would be personal: so whoever counts active users by the events alone need not ask what an erased one was.
+fn erasure(is_active: bool, reason: ErasureReason) -> Vec<UserEvent> {
+    let deactivated = is_active.then_some(UserEvent::UserDeactivated { reason: None });
+    deactivated.into_iter().chain([UserEvent::UserErased { reason }]).collect()
 }

@@ -7,14 +7,29 @@ use super::{Account, User, UserEvent};
 /// Applies one fact. Total: facts are never refused, and one that finds nothing to change changes nothing.
 #[must_use]
 pub fn evolve(user: User, event: &UserEvent) -> User {
+    // Nothing brings back what was destroyed, so nothing follows it. Should a log say otherwise, it is passed over.
+    if matches!(user, User::Erased) {
+        return User::Erased;
+    }
     match event {
         UserEvent::UserRegistered { email, username, password_hash } => User::Present(Account {
             email: email.clone(),
             username: username.clone(),
             password_hash: password_hash.clone(),
             is_active: true,
+            created_at: None,
             roles: BTreeSet::new(),
         }),
+        UserEvent::UserImported { email, username, password_hash, is_active, created_at } => {
+            User::Present(Account {
+                email: email.clone(),
+                username: username.clone(),
+                password_hash: password_hash.clone(),
+                is_active: *is_active,
+                created_at: Some(*created_at),
+                roles: BTreeSet::new(),
+            })
+        }
         UserEvent::UserDeactivated { .. } => changed(user, |account| account.is_active = false),
         UserEvent::UserReactivated { .. } => changed(user, |account| account.is_active = true),
         UserEvent::RoleGranted { role } => changed(user, |account| {
@@ -23,6 +38,7 @@ pub fn evolve(user: User, event: &UserEvent) -> User {
         UserEvent::RoleRevoked { role } => changed(user, |account| {
             account.roles.remove(role);
         }),
+        UserEvent::UserErased { reason: _ } => User::Erased,
     }
 }
 
@@ -34,7 +50,7 @@ pub fn fold<'a>(events: impl IntoIterator<Item = &'a UserEvent>) -> User {
 
 fn changed(user: User, change: impl FnOnce(&mut Account)) -> User {
     match user {
-        User::Absent => User::Absent,
+        User::Absent | User::Erased => user,
         User::Present(mut account) => {
             change(&mut account);
             User::Present(account)

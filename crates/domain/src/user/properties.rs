@@ -40,13 +40,31 @@ proptest! {
         let Encoded { event_type, schema, data, .. } = event.encode();
         let erased = UserEvent::decode(event_type, schema, &data, Personal::Erased).unwrap();
         prop_assert_eq!(erased.revokes_tokens(), event.revokes_tokens());
-        let (User::Present(read), User::Present(written)) = (
-            evolve(fold(&[samples::registered()]), &erased),
-            evolve(fold(&[samples::registered()]), &event),
-        ) else {
-            return Err(TestCaseError::fail("an event made the user absent"));
-        };
-        prop_assert_eq!((read.is_active, read.roles), (written.is_active, written.roles));
+        prop_assert_eq!(erased.erases(), event.erases());
+        let [read, written] = [erased, event].map(|event| {
+            match evolve(fold(&[samples::registered()]), &event) {
+                User::Present(Account { is_active, created_at, roles, .. }) => {
+                    Some((is_active, created_at, roles))
+                }
+                User::Erased if event.erases() => None,
+                other => panic!("{event:?} made the user {other:?}"),
+            }
+        });
+        prop_assert_eq!(read, written);
+    }
+
+    #[test]
+    fn who_is_erased_was_inactive_before(commands in vec(samples::command(), 0..20)) {
+        let mut user = User::Absent;
+        for command in commands {
+            for event in decide(&user, command).unwrap_or_default() {
+                if event.erases() {
+                    let User::Present(account) = &user else { panic!("{user:?} was erased") };
+                    prop_assert!(!account.is_active);
+                }
+                user = evolve(user, &event);
+            }
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::value::{EmailAddress, PasswordHash, Personal, Role, Username};
+use crate::value::{EmailAddress, Moment, PasswordHash, Personal, Role, Username};
 
 /// A user as their events leave them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub enum User {
     Absent,
     /// Somebody has.
     Present(Account),
+    /// Somebody had, and all that was personal was destroyed. The id can never be used again.
+    Erased,
 }
 
 /// The account of a registered user.
@@ -25,6 +27,9 @@ pub struct Account {
     pub password_hash: Personal<PasswordHash>,
     /// Whether they may sign in.
     pub is_active: bool,
+    /// When they registered in the system that they were brought from. Who registered here did so when their first
+    /// event was appended.
+    pub created_at: Option<Moment>,
     /// What they may do beyond their own account.
     pub roles: BTreeSet<Role>,
 }
@@ -34,7 +39,7 @@ impl User {
     #[must_use]
     pub fn is_active_administrator(&self) -> bool {
         match self {
-            User::Absent => false,
+            User::Absent | User::Erased => false,
             User::Present(account) => account.is_active && account.roles.contains(&Role::Admin),
         }
     }

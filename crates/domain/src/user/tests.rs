@@ -1,8 +1,8 @@
 //! What a user's account allows: given a past, when a command comes, then these events or that refusal.
 
 use super::*;
-use crate::samples::{ada, ada_by_name, because, register, registered};
-use crate::value::{Personal, Role};
+use crate::samples::{ada, ada_by_name, because, hash, import, imported, long_ago, register, registered};
+use crate::value::{ErasureReason, Personal, Role};
 
 /// A user with this past.
 fn given(past: &[UserEvent]) -> Given {
@@ -44,12 +44,82 @@ const DEACTIVATED: UserEvent = UserEvent::UserDeactivated { reason: None };
 const REACTIVATED: UserEvent = UserEvent::UserReactivated { reason: None };
 const MADE_ADMIN: UserEvent = UserEvent::RoleGranted { role: Role::Admin };
 const UNMADE_ADMIN: UserEvent = UserEvent::RoleRevoked { role: Role::Admin };
+const ERASED: UserEvent = UserEvent::UserErased { reason: ErasureReason::Request };
+const ERASE: Command = Command::Erase { reason: ErasureReason::Request };
 
 #[test]
 fn a_user_registers_once() {
     given(&[]).when(register()).then(&[registered()]);
     given(&[registered()]).when(register()).then_it_is_refused(Refusal::AlreadyRegistered);
     given(&[registered(), DEACTIVATED]).when(register()).then_it_is_refused(Refusal::AlreadyRegistered);
+}
+
+#[test]
+fn a_user_is_imported_once_and_under_an_id_that_nobody_has() {
+    given(&[]).when(import(true)).then(&[imported(true)]);
+    given(&[]).when(import(false)).then(&[imported(false)]);
+    for past in [imported(true), imported(false), registered()] {
+        given(std::slice::from_ref(&past)).when(import(true)).then_it_is_refused(Refusal::AlreadyRegistered);
+        given(&[past]).when(register()).then_it_is_refused(Refusal::AlreadyRegistered);
+    }
+}
+
+#[test]
+fn an_imported_account_is_as_it_was_where_it_came_from() {
+    for is_active in [true, false] {
+        let User::Present(account) = fold(&[imported(is_active)]) else {
+            panic!("the import leaves the user absent");
+        };
+        assert_eq!(account.email, Personal::Known(ada()));
+        assert_eq!(account.username, Personal::Known(ada_by_name()));
+        assert_eq!(account.password_hash, Personal::Known(hash()));
+        assert_eq!((account.is_active, account.created_at), (is_active, Some(long_ago())));
+        assert!(account.roles.is_empty());
+    }
+    given(&[imported(false)]).when(Command::Reactivate { reason: None }).then(&[REACTIVATED]);
+}
+
+#[test]
+fn an_active_user_is_deactivated_before_they_are_erased() {
+    for past in [&[registered()][..], &[imported(true)], &[registered(), MADE_ADMIN]] {
+        given(past).when(ERASE).then(&[DEACTIVATED, ERASED]);
+    }
+    for past in [&[registered(), DEACTIVATED][..], &[imported(false)]] {
+        given(past).when(ERASE).then(&[ERASED]);
+    }
+}
+
+#[test]
+fn of_an_erased_user_nothing_is_left_to_act_on() {
+    let past = [registered(), MADE_ADMIN, DEACTIVATED, ERASED];
+    assert_eq!(fold(&past), User::Erased);
+    let role = Role::Admin;
+    for command in [
+        register(),
+        import(true),
+        Command::Deactivate { reason: None },
+        Command::Reactivate { reason: Some(because()) },
+        Command::GrantRole { role },
+        Command::RevokeRole { role },
+        ERASE,
+    ] {
+        given(&past).when(command).then_it_is_refused(Refusal::Erased);
+    }
+}
+
+#[test]
+fn no_event_brings_an_erased_user_back() {
+    for event in [registered(), imported(true), REACTIVATED, MADE_ADMIN, ERASED] {
+        assert_eq!(fold(&[registered(), ERASED, event]), User::Erased);
+    }
+}
+
+#[test]
+fn one_event_alone_destroys_what_is_personal() {
+    assert!(ERASED.erases());
+    for event in [registered(), imported(true), DEACTIVATED, REACTIVATED, MADE_ADMIN, UNMADE_ADMIN] {
+        assert!(!event.erases(), "{event:?}");
+    }
 }
 
 #[test]
@@ -60,6 +130,7 @@ fn nothing_can_be_asked_of_a_user_who_never_registered() {
         Command::Reactivate { reason: None },
         Command::GrantRole { role },
         Command::RevokeRole { role },
+        ERASE,
     ] {
         given(&[]).when(command).then_it_is_refused(Refusal::Unknown);
     }
@@ -121,6 +192,7 @@ fn a_new_account_is_active_and_holds_no_role() {
     assert_eq!(account.email, Personal::Known(ada()));
     assert_eq!(account.username, Personal::Known(ada_by_name()));
     assert!(account.is_active);
+    assert_eq!(account.created_at, None);
     assert!(account.roles.is_empty());
 }
 
@@ -133,6 +205,9 @@ fn only_an_active_holder_of_the_role_is_an_active_administrator() {
         (vec![registered(), MADE_ADMIN, DEACTIVATED], false),
         (vec![registered(), MADE_ADMIN, DEACTIVATED, REACTIVATED], true),
         (vec![registered(), MADE_ADMIN, UNMADE_ADMIN], false),
+        (vec![imported(true), MADE_ADMIN], true),
+        (vec![imported(false), MADE_ADMIN], false),
+        (vec![registered(), MADE_ADMIN, ERASED], false),
     ] {
         assert_eq!(fold(&past).is_active_administrator(), expected, "{past:?}");
     }
@@ -140,17 +215,18 @@ fn only_an_active_holder_of_the_role_is_an_active_administrator() {
 
 #[test]
 fn losing_a_right_revokes_tokens_and_gaining_one_does_not() {
-    for event in [DEACTIVATED, UNMADE_ADMIN] {
+    for event in [DEACTIVATED, UNMADE_ADMIN, ERASED] {
         assert!(event.revokes_tokens(), "{event:?}");
     }
-    for event in [registered(), REACTIVATED, MADE_ADMIN] {
+    for event in [registered(), imported(false), REACTIVATED, MADE_ADMIN] {
         assert!(!event.revokes_tokens(), "{event:?}");
     }
 }
 
 #[test]
-fn registering_claims_the_address_and_the_name_by_their_keys() {
+fn who_comes_claims_the_address_and_the_name_by_their_keys() {
     let claims = registered().claims_taken();
+    assert_eq!(imported(false).claims_taken(), claims);
     assert_eq!(
         claims,
         [(ClaimKind::Email, "ada@example.com".to_owned()), (ClaimKind::Username, "ada lovelace".to_owned()),]
@@ -166,7 +242,7 @@ fn nothing_else_claims_anything() {
         username: Personal::Erased,
         password_hash: Personal::Erased,
     };
-    for event in [erased, DEACTIVATED, REACTIVATED, MADE_ADMIN, UNMADE_ADMIN] {
+    for event in [erased, DEACTIVATED, REACTIVATED, MADE_ADMIN, UNMADE_ADMIN, ERASED] {
         assert_eq!(event.claims_taken(), [], "{event:?}");
     }
 }

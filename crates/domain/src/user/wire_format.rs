@@ -4,17 +4,19 @@ use serde_json::{Map, Value, json};
 
 use super::*;
 use crate::encoded::{DecodeError, DecodeProblem, Encoded};
-use crate::samples::{because, registered, stored};
-use crate::value::{Personal, Role};
+use crate::samples::{because, imported, long_ago, registered, stored};
+use crate::value::{ErasureReason, Personal, Role};
 
 fn one_of_each() -> Vec<UserEvent> {
     let reason = Some(Personal::Known(because()));
     vec![
         registered(),
+        imported(true),
         UserEvent::UserDeactivated { reason: reason.clone() },
         UserEvent::UserReactivated { reason },
         UserEvent::RoleGranted { role: Role::Admin },
         UserEvent::RoleRevoked { role: Role::Auditor },
+        UserEvent::UserErased { reason: ErasureReason::Policy },
     ]
 }
 
@@ -46,6 +48,34 @@ fn a_registration_holds_all_it_says_as_personal() {
       "password_hash": "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA",
       "username": "Ada Lovelace"
     }
+    "#);
+}
+
+#[test]
+fn an_import_says_in_the_open_what_the_account_was_elsewhere() {
+    insta::assert_snapshot!(stored(imported(false).encode()), @r#"
+    UserImported 1
+    data {
+      "created_at": "2019-05-04T03:02:01.007Z",
+      "is_active": false
+    }
+    personal {
+      "email": "Ada@example.com",
+      "password_hash": "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA",
+      "username": "Ada Lovelace"
+    }
+    "#);
+}
+
+#[test]
+fn an_erasure_gives_its_reason_as_a_code() {
+    let erased = UserEvent::UserErased { reason: ErasureReason::Request };
+    insta::assert_snapshot!(stored(erased.encode()), @r#"
+    UserErased 1
+    data {
+      "reason": "request"
+    }
+    personal {}
     "#);
 }
 
@@ -106,6 +136,21 @@ fn an_erased_registration_is_still_a_registration() {
 }
 
 #[test]
+fn an_erased_import_still_tells_what_is_not_personal() {
+    let data = json!({ "is_active": false, "created_at": "2019-05-04T03:02:01.007Z" });
+    assert_eq!(
+        decode_erased("UserImported", &data),
+        Ok(UserEvent::UserImported {
+            email: Personal::Erased,
+            username: Personal::Erased,
+            password_hash: Personal::Erased,
+            is_active: false,
+            created_at: long_ago(),
+        })
+    );
+}
+
+#[test]
 fn an_erased_reason_is_told_from_one_that_was_never_given() {
     assert_eq!(
         decode_erased("UserDeactivated", &json!({ "has_reason": true })),
@@ -132,12 +177,27 @@ fn fields_that_a_later_version_added_are_passed_over() {
 
 #[test]
 fn what_cannot_be_read_is_named() {
+    let person = json!({ "email": "ada@example.com", "username": "ada", "password_hash": "" });
     let complete = json!({ "email": "ada@example.com", "username": "ada", "password_hash": 7 });
     for (event_type, data, personal, problem) in [
         ("UserRenamed", json!({}), json!({}), DecodeProblem::UnknownType),
         ("userregistered", json!({}), json!({}), DecodeProblem::UnknownType),
         ("UserRegistered", json!({}), json!({}), DecodeProblem::Missing { field: "email" }),
         ("UserRegistered", json!({}), complete, DecodeProblem::IllTyped { field: "password_hash" }),
+        ("UserImported", json!({}), person.clone(), DecodeProblem::Missing { field: "is_active" }),
+        (
+            "UserImported",
+            json!({ "is_active": 1 }),
+            person.clone(),
+            DecodeProblem::IllTyped { field: "is_active" },
+        ),
+        (
+            "UserImported",
+            json!({ "is_active": true, "created_at": "yesterday" }),
+            person,
+            DecodeProblem::IllTyped { field: "created_at" },
+        ),
+        ("UserErased", json!({ "reason": "gdpr" }), json!({}), DecodeProblem::IllTyped { field: "reason" }),
         ("RoleGranted", json!({}), json!({}), DecodeProblem::Missing { field: "role" }),
         ("RoleGranted", json!({ "role": "root" }), json!({}), DecodeProblem::IllTyped { field: "role" }),
         (

@@ -9,6 +9,8 @@
 //! rules and Unicode tables change over the years, and what was accepted then is a fact now.
 
 mod email;
+mod erasure_reason;
+mod moment;
 mod password_hash;
 mod password_policy;
 mod personal;
@@ -19,6 +21,8 @@ mod user_id;
 mod username;
 
 pub use email::{EmailAddress, EmailFault, MAX_EMAIL_OCTETS};
+pub use erasure_reason::{ErasureReason, UnknownErasureReason};
+pub use moment::{Moment, MomentFault};
 pub use password_hash::{MAX_PASSWORD_HASH_BYTES, PasswordHash, PasswordHashFault};
 pub use password_policy::{MAX_PASSWORD_LENGTH, PasswordFault, PasswordPolicy};
 pub use personal::Personal;

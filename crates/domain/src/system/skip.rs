@@ -1,0 +1,26 @@
+//! An operator's decision that a projection goes on without an event that it cannot take in.
+
+use super::{System, SystemEvent};
+use crate::value::{Personal, Reason};
+
+/// What to pass over, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skip {
+    /// The projection, without a version: the decision outlives a rebuild.
+    pub projection: String,
+    /// The position of the event.
+    pub position: u64,
+    /// In the operator's words.
+    pub reason: Reason,
+}
+
+/// Judges a decision to skip. No events means that it was taken before: the first reason stands.
+///
+/// Whether the projection does halt there is for the caller to see: the installation's past does not tell.
+#[must_use]
+pub fn skip(system: &System, Skip { projection, position, reason }: Skip) -> Vec<SystemEvent> {
+    if system.is_skipped(&projection, position) {
+        return Vec::new();
+    }
+    vec![SystemEvent::ProjectionEventSkipped { projection, position, reason: Personal::Known(reason) }]
+}

@@ -1,0 +1,65 @@
+//! Why a person was erased.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// Why a person's data were destroyed: a code, not words, since it stays readable when they are gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ErasureReason {
+    /// The person asked for it.
+    Request,
+    /// A rule of the installation asks for it, such as a time after which accounts are given up.
+    Policy,
+    /// Anything else.
+    Other,
+}
+
+/// A text that names no reason for an erasure.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no reason `{0}` for an erasure: the reasons are request, policy and other")]
+pub struct UnknownErasureReason(pub String);
+
+impl ErasureReason {
+    /// Every reason there is.
+    pub const ALL: [ErasureReason; 3] = [ErasureReason::Request, ErasureReason::Policy, ErasureReason::Other];
+
+    /// The name in events, in the API and on the command line.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ErasureReason::Request => "request",
+            ErasureReason::Policy => "policy",
+            ErasureReason::Other => "other",
+        }
+    }
+}
+
+impl fmt::Display for ErasureReason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.as_str())
+    }
+}
+
+impl FromStr for ErasureReason {
+    type Err = UnknownErasureReason;
+
+    fn from_str(name: &str) -> Result<Self, UnknownErasureReason> {
+        let named = ErasureReason::ALL.into_iter().find(|reason| reason.as_str() == name);
+        named.ok_or_else(|| UnknownErasureReason(name.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_is_read_back_from_its_name_and_nothing_else_is() {
+        for reason in ErasureReason::ALL {
+            assert_eq!(reason.to_string().parse(), Ok(reason));
+        }
+        for name in ["Request", "other ", "gdpr", ""] {
+            assert_eq!(name.parse::<ErasureReason>(), Err(UnknownErasureReason(name.to_owned())));
+        }
+    }
+}

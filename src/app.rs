@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use projections::{Progress, Projector, ProjectorHandle};
-use store::{Ambient, Backend, EventStore, ReadModels, StoreError};
+use projections::{Runner, RunnerHandle, Sources, models};
+use store::{Ambient, Backend, EventStore, Leases, ReadModels, StoreError};
 use store_mongo::MongoStore;
 use store_sqlite::SqliteStore;
 
@@ -20,20 +20,22 @@ pub const DATABASE_FILE: &str = "aegis.db";
 /// The pause between two tries to reach a database that does not answer.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// A database under both of its roles.
+/// A database in all its roles.
 #[derive(Clone)]
 pub struct Database {
     /// The log.
     pub log: Arc<dyn Backend>,
     /// The read models.
     pub rows: Arc<dyn ReadModels>,
+    /// Who works on them.
+    pub leases: Arc<dyn Leases>,
 }
 
 impl Database {
-    /// One database in both roles.
-    pub fn of<D: Backend + ReadModels + 'static>(database: D) -> Self {
+    /// One database in all roles.
+    pub fn of<D: Backend + ReadModels + Leases + 'static>(database: D) -> Self {
         let database = Arc::new(database);
-        Self { log: database.clone(), rows: database }
+        Self { log: database.clone(), rows: database.clone(), leases: database }
     }
 
     /// The database that the settings name. A MongoDB that is out of reach is no error here.
@@ -56,13 +58,13 @@ impl Database {
 pub struct Node {
     /// The event store.
     pub store: EventStore,
-    /// The read models.
-    pub rows: Arc<dyn ReadModels>,
+    /// What projections work on.
+    pub sources: Sources,
     /// Commands to users.
     pub users: UserCommands,
     /// Queries of users.
     pub user_rows: UserQueries,
-    projectors: Vec<ProjectorHandle>,
+    runners: Vec<RunnerHandle>,
 }
 
 impl Node {
@@ -78,31 +80,50 @@ impl Node {
     ) -> Result<Self, StoreError> {
         let (log, rows) = (Arc::clone(&database.log), Arc::clone(&database.rows));
         let store = EventStore::open(log, master_key.0.clone(), ambient.clone()).await?;
-        let mut projectors = Vec::new();
+        let sources = Sources {
+            events: store.clone(),
+            rows: Arc::clone(&rows),
+            leases: Arc::clone(&database.leases),
+        };
+        let (name, mut runners) = (node_name(ambient), Vec::new());
         for projection in projections::all() {
-            for table in projection.pair().tables {
-                rows.prepare(table).await?;
-            }
-            // Nothing is read or written before it is known which of the two tables is live.
-            rows.switches(projection.pair()).await?;
+            // Nothing is read or written before it is known which of the tables is live.
+            models::open(projection, &sources, "system", ambient.now()).await?;
             if project == Projecting::Yes {
-                projectors.push(Projector::new(projection, store.clone(), Arc::clone(&rows)).start());
+                runners.push(Runner::new(projection, sources.clone(), ambient.clone(), &name).start());
             }
         }
         Ok(Self {
             users: UserCommands::new(store.clone(), ambient.clone()),
-            user_rows: UserQueries::new(store.clone(), Arc::clone(&rows)),
+            user_rows: UserQueries::new(store.clone(), rows),
             store,
-            rows,
-            projectors,
+            sources,
+            runners,
         })
     }
 
-    /// How the projectors of this node are doing; none if it does not project.
+    /// The runners of this node; none if it does not project.
     #[must_use]
-    pub fn projectors(&self) -> Vec<Progress> {
-        self.projectors.iter().map(ProjectorHandle::progress).collect()
+    pub fn runners(&self) -> &[RunnerHandle] {
+        &self.runners
     }
+
+    /// Finishes the writes that were handed over, and gives the leases back. Later writes are refused.
+    pub async fn close(&self) {
+        for runner in &self.runners {
+            runner.stop().await;
+        }
+        self.store.close().await;
+    }
+}
+
+/// What tells this node from all others: the machine, the process, and something random, since containers share both.
+#[must_use]
+pub fn node_name(ambient: &Ambient) -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = if host.trim().is_empty() { "node" } else { host.trim() };
+    let random = u32::from_be_bytes(ambient.bytes());
+    format!("{host}:{}:{random:08x}", std::process::id())
 }
 
 /// Whether a node keeps the read models up to date itself.
@@ -172,7 +193,7 @@ impl App {
     /// Finishes the writes that were handed over; later ones are refused. For when nobody is served any more.
     pub async fn close(&self) {
         if let Some(node) = self.node.get() {
-            node.store.close().await;
+            node.close().await;
         }
     }
 

@@ -49,7 +49,9 @@ impl Finisher {
                         position,
                         "the read model is rebuilt and read from here on; the rows are the same as before"
                     ),
-                    None => tracing::info!(table, position, "the read model is rebuilt and read from here on"),
+                    None => {
+                        tracing::info!(table, position, "the read model is rebuilt and read from here on")
+                    }
                 }
                 Ok(at)
             }

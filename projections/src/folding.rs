@@ -77,7 +77,8 @@ impl Folding {
 
     /// Projects the events after `from` up to `until`, at most one batch; gives the checkpoint after it.
     pub(crate) async fn advance(&self, from: Checkpoint, until: Position) -> Result<Checkpoint, Stop> {
-        let wanted = EventQuery { after: from.position, until: Some(until), limit: BATCH, ..EventQuery::default() };
+        let wanted =
+            EventQuery { after: from.position, until: Some(until), limit: BATCH, ..EventQuery::default() };
         let events = self.read(from, &wanted, until).await?;
         self.project(from, events).await
     }
@@ -90,18 +91,30 @@ impl Folding {
         query: &EventQuery,
         head: Position,
     ) -> Result<Batch, Stop> {
+        self.read_some(from, query, head, &|_| true).await
+    }
+
+    /// The same, but of these keys alone: what goes into other rows is not even unsealed.
+    pub(crate) async fn read_some(
+        &self,
+        from: Checkpoint,
+        query: &EventQuery,
+        head: Position,
+        wanted: &(dyn Fn(&str) -> bool + Send + Sync),
+    ) -> Result<Batch, Stop> {
         let failed = |error| stop(from, error);
         let events = self.sources.events.read_sealed(query).await.map_err(failed)?;
         let Some(last) = events.last().map(|event| event.position) else {
             if head > query.after {
                 let position = query.after.next();
-                let reason = format!("position {position} is missing from the log, though the head is at {head}");
+                let reason =
+                    format!("position {position} is missing from the log, though the head is at {head}");
                 return Err(Stop::Poisoned { after: from, reason });
             }
             return Ok(Batch { to: query.after, events: Vec::new() });
         };
-        let mine: Vec<_> =
-            events.into_iter().filter(|event| self.projection.key(event).is_some()).collect();
+        let mine = |event: &Envelope| self.projection.key(event).is_some_and(|key| wanted(&key));
+        let mine: Vec<_> = events.into_iter().filter(mine).collect();
         let events = if self.projection.reads_personal() {
             self.sources.events.unseal(mine).await.map_err(failed)?
         } else {
@@ -150,7 +163,8 @@ impl Folding {
     }
 
     async fn rows_before(&self, events: &[Recorded]) -> Result<HashMap<String, Row>, StoreError> {
-        let mut keys: Vec<_> = events.iter().filter_map(|event| self.projection.key(&event.envelope)).collect();
+        let mut keys: Vec<_> =
+            events.iter().filter_map(|event| self.projection.key(&event.envelope)).collect();
         keys.sort_unstable();
         keys.dedup();
         self.sources.rows.rows(&self.table, &keys).await

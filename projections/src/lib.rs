@@ -1,26 +1,68 @@
 //! The read models of Aegis, and the runner that keeps them.
 //!
-//! A projection ([`Projection`]) is a name, a version, a key and a pure fold; [`projector`] owns all I/O: it reads the
-//! log from the checkpoint, folds, and writes rows and checkpoint in one transaction. To add a read model, write one
-//! file like [`users`] and add it to [`all`].
+//! A projection ([`Projection`]) is a name, a version, a key and a pure fold. The rest is the same for all of them, in
+//! the order in which events pass through: [`runner`] says which node works, under a lease, on which versions; `keeper`
+//! keeps one of them up to date, at its `pace`; `folding` reads the log from the checkpoint, folds, and writes rows and
+//! checkpoint in one transaction; `finisher` puts a rebuilt version in its place; [`report`] tells how it goes. Beside
+//! that: [`models`] is what operators do with versions, [`verify`] proves the rows against the log, `skips` knows what
+//! operators have decided to pass over. To add a read model, write one file like [`users`] and add it to [`all`].
 
 pub mod decode;
+mod finisher;
 mod folding;
+mod keeper;
+pub mod models;
+mod pace;
 mod projection;
-pub mod projector;
-pub mod rebuild;
+pub mod report;
+pub mod runner;
+mod skips;
+mod sources;
 pub mod users;
+pub mod verify;
 
 #[cfg(test)]
 mod tests;
 
+use store::{Position, StoreError};
+
+pub use models::ChangeError;
 pub use projection::{Poison, Projection};
-pub use projector::{Halt, Health, Progress, Projector, ProjectorHandle};
-pub use rebuild::{RebuildError, rebuild};
-pub use users::{USERS, UserRow, Users};
+pub use report::{Health, Report, VersionReport};
+pub use runner::{Runner, RunnerHandle, Standing};
+pub use sources::Sources;
+pub use users::{UserRow, Users};
 
 /// Every projection there is.
 #[must_use]
 pub fn all() -> [&'static dyn Projection; 1] {
     [&Users]
+}
+
+/// The projection of that name.
+#[must_use]
+pub fn by_name(name: &str) -> Option<&'static dyn Projection> {
+    all().into_iter().find(|projection| projection.name() == name)
+}
+
+/// Brings the rows that are read up to the present head, whether another node keeps them or not; says how far they are.
+///
+/// # Errors
+/// [`StoreError::Corrupt`] on an event that cannot be projected, with its position; otherwise whatever the database says.
+pub async fn catch_up(
+    projection: &'static dyn Projection,
+    sources: &Sources,
+) -> Result<Position, StoreError> {
+    let name = projection.name();
+    let versions = sources.rows.versions(name).await?;
+    let versions =
+        versions.ok_or_else(|| StoreError::corrupt(format!("the versions of `{name}` are missing")))?;
+    let live = versions.get(versions.live).and_then(|live| projection.fold_of(live.fold));
+    let fold = live.ok_or_else(|| {
+        StoreError::Refused(format!(
+            "the rows of `{name}` that are read are made by another version of Aegis"
+        ))
+    })?;
+    let table = fold.table(versions.live);
+    folding::Folding { projection: fold, table, sources: sources.clone() }.catch_up().await
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use store::{ApplyError, Stage, StoreError, Table, Versions, VersionsError};
 
+use crate::folding::Folding;
 use crate::projection::Projection;
 use crate::sources::Sources;
 
@@ -20,7 +21,9 @@ pub enum ChangeError {
     #[error("`{0}`: {1}")]
     Refused(&'static str, VersionsError),
     /// The version that would be read is not as far as the one that is.
-    #[error("version {1} of `{0}` is behind the one that is read, and would take users back in time. Try again later")]
+    #[error(
+        "version {1} of `{0}` is behind the one that is read, and would take users back in time. Try again later"
+    )]
     Behind(&'static str, u64),
     /// The database.
     #[error(transparent)]
@@ -74,10 +77,7 @@ pub async fn rebuild(
 ///
 /// # Errors
 /// [`ChangeError::Refused`] if nothing is.
-pub async fn cancel(
-    projection: &'static dyn Projection,
-    sources: &Sources,
-) -> Result<Versions, ChangeError> {
+pub async fn cancel(projection: &'static dyn Projection, sources: &Sources) -> Result<Versions, ChangeError> {
     change(projection, sources, Versions::cancel).await
 }
 
@@ -103,6 +103,21 @@ pub async fn drop(
     number: u64,
 ) -> Result<Versions, ChangeError> {
     change(projection, sources, |versions| versions.drop(number)).await
+}
+
+/// Brings every version that could be read up to the present head, whether another node keeps them or not.
+///
+/// # Errors
+/// [`StoreError`] if that cannot be done.
+pub async fn catch_up_kept(projection: &'static dyn Projection, sources: &Sources) -> Result<(), StoreError> {
+    let Some(versions) = sources.rows.versions(projection.name()).await? else { return Ok(()) };
+    for version in versions.kept.iter().filter(|version| version.stage == Stage::Ready) {
+        if let Some(fold) = projection.fold_of(version.fold) {
+            let table = fold.table(version.number);
+            Folding { projection: fold, table, sources: sources.clone() }.catch_up().await?;
+        }
+    }
+    Ok(())
 }
 
 /// A version whose table is gone is no longer spoken of.

@@ -20,9 +20,9 @@ use crate::report::{Health, Report, VersionReport};
 use crate::sources::Sources;
 
 /// How long a node that has fallen silent keeps its lease.
-const TERM: Duration = Duration::from_secs(2);
+const TERM: Duration = Duration::from_millis(2_400);
 /// How often the lease is renewed, and how often others look whether it is free.
-const RENEWED: Duration = Duration::from_millis(400);
+const RENEWED: Duration = Duration::from_millis(800);
 /// How long what is read may be halted before another node may try.
 const HALTED: Duration = Duration::from_secs(2);
 /// How long whoever gave way stays away: others look more often.
@@ -51,12 +51,11 @@ pub struct Runner {
     standing: watch::Sender<Standing>,
 }
 
-/// A runner at work in the background. Dropping it stops the work at once; others then wait until the lease has run out.
+/// A runner at work in the background, until it is dropped.
 pub struct RunnerHandle {
     projection: &'static dyn Projection,
     standing: watch::Receiver<Standing>,
     stop: Arc<tokio::sync::Notify>,
-    task: JoinHandle<()>,
 }
 
 impl RunnerHandle {
@@ -79,18 +78,20 @@ impl RunnerHandle {
         self.standing.clone()
     }
 
-    /// Stops after what is being written, and gives the lease back.
-    pub async fn stop(&mut self) {
+    /// Stops, and gives the lease back.
+    pub async fn stop(&self) {
         self.stop.notify_one();
-        // It can only fail by panicking, and then there is nothing left to stop.
-        drop((&mut self.task).await);
+        // Its other end is gone once it has ended, whichever way.
+        let mut standing = self.standing.clone();
+        while standing.changed().await.is_ok() {}
     }
 }
 
 impl Drop for RunnerHandle {
     fn drop(&mut self) {
-        // Between two awaits at most a transaction is lost, which then was not committed, or was, whole.
-        self.task.abort();
+        // It gives the lease back by itself. Between two awaits at most a transaction is lost, which then was not
+        // committed, or was, whole.
+        self.stop.notify_one();
     }
 }
 
@@ -131,7 +132,7 @@ impl Runner {
         let (projection, standing) = (self.projection, self.standing.subscribe());
         let stop = Arc::new(tokio::sync::Notify::new());
         let stopped = Arc::clone(&stop);
-        let task = tokio::spawn(async move {
+        tokio::spawn(async move {
             tokio::select! {
                 biased;
                 () = stopped.notified() => {}
@@ -139,7 +140,7 @@ impl Runner {
             }
             self.release().await;
         });
-        RunnerHandle { projection, standing, stop, task }
+        RunnerHandle { projection, standing, stop }
     }
 
     async fn run(&self) {
@@ -204,8 +205,9 @@ impl Runner {
         let live = self.sources.events.signal().live(self.projection.name());
         let shown = |work: &Work| work.shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let versions: BTreeMap<_, _> = keepers.iter().map(|(number, work)| (*number, shown(work))).collect();
-        let halted =
-            versions.get(&live).is_some_and(|shown: &VersionReport| matches!(shown.health, Health::Halted(_)));
+        let halted = versions
+            .get(&live)
+            .is_some_and(|shown: &VersionReport| matches!(shown.health, Health::Halted(_)));
         (Report { versions }, halted)
     }
 
@@ -294,8 +296,7 @@ impl Runner {
 
     async fn release(&self) {
         let report = serde_json::to_value(&self.standing().report).unwrap_or_default();
-        let released =
-            self.sources.leases.release(&lease_name(self.projection), &self.holder, &report).await;
+        let released = self.sources.leases.release(&lease_name(self.projection), &self.holder, &report).await;
         if let Err(error) = released {
             tracing::debug!(projection = self.projection.name(), %error, "the lease ends by itself");
         }

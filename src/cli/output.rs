@@ -42,6 +42,14 @@ impl Output {
         self.line(&text)
     }
 
+    /// Clears a terminal's screen.
+    ///
+    /// # Errors
+    /// [`Failure::OutputClosed`] if nobody reads any more.
+    pub fn clear_screen(&mut self) -> Result<(), Failure> {
+        Ok(write!(self.0, "\x1b[H\x1b[2J")?)
+    }
+
     /// Makes sure that everything printed so far can be read.
     ///
     /// # Errors

@@ -1,9 +1,7 @@
 //! An opened database for one command.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use projections::Projector;
 use store::{Ambient, Position, StoreError};
 use tokio::time::timeout;
 
@@ -50,15 +48,14 @@ impl Session {
     pub(super) async fn catch_up(&self) -> Result<Position, Failure> {
         let mut reached = Position::START;
         for projection in projections::all() {
-            let projector = Projector::new(projection, self.node.store.clone(), Arc::clone(&self.node.rows));
-            reached = projector.catch_up().await?;
+            reached = projections::catch_up(projection, &self.node.sources).await?;
         }
         Ok(reached)
     }
 
     /// Finishes what was written.
     pub(super) async fn close(self) {
-        self.node.store.close().await;
+        self.node.close().await;
     }
 }
 

@@ -2,9 +2,11 @@
 //! aggregate. Who may give a command is for `http/` and `cli/` to say; what it means is for the domain.
 
 mod error;
+mod projections;
 mod user;
 
 pub use error::CommandError;
+pub use projections::{SkipError, skip};
 use store::IdempotencyKey;
 
 pub use user::{SignUp, UserCommands, UserState};

@@ -6,7 +6,6 @@ use async_trait::async_trait;
 use futures::TryStreamExt;
 use mongodb::Cursor;
 use mongodb::bson::{Document, RawDocument, RawDocumentBuf, doc};
-use mongodb::options::ReturnDocument;
 use serde_json::Value;
 use store::StoreError;
 use store::lease::{Lease, Leases};
@@ -16,6 +15,9 @@ use crate::connect::Db;
 use crate::failure::{Failure, cannot};
 use crate::fields::Fields;
 use crate::shield::{SHORT, answered};
+
+/// How often it is tried to take one that somebody else takes at the same time.
+const ATTEMPTS: u32 = 5;
 
 #[async_trait]
 impl Leases for MongoStore {
@@ -52,37 +54,37 @@ fn literal(text: &str) -> Document {
     doc! { "$literal": text }
 }
 
-async fn take(db: &Db, name: &str, holder: &str, term: Duration, report: &str) -> Result<Lease, StoreError> {
-    let term = i64::try_from(term.as_millis()).unwrap_or(i64::MAX);
-    let free = doc! { "$or": [
-        { "$eq": ["$holder", literal(holder)] },
-        { "$lte": ["$until", "$$NOW"] },
-        // Nobody has ever had it.
-        { "$not": ["$until"] },
-    ] };
-    let set = |field: &str, taken: Document| doc! { field: { "$cond": [free.clone(), taken, format!("${field}")] } };
-    // All three from the state before, so the one that `free` asks for last.
-    let mut fields = set("report", literal(report));
-    fields.extend(set("until", doc! { "$add": ["$$NOW", term] }));
-    fields.extend(set("holder", literal(holder)));
-    let by_name = doc! { "_id": name };
-    let mut attempts = 0;
-    loop {
-        attempts += 1;
-        let taken = db
-            .leases()
-            .find_one_and_update(by_name.clone(), vec![doc! { "$set": fields.clone() }, with_left()])
-            .upsert(true)
-            .return_document(ReturnDocument::After)
-            .await;
-        match taken.map_err(Failure::from) {
-            Ok(Some(found)) => return to_lease(&found),
-            Ok(None) => return Err(StoreError::corrupt(format!("the lease `{name}` is missing"))),
-            // Two have made it at once: now it is there.
-            Err(Failure::Duplicate(_)) if attempts < 5 => {}
+/// Looks first: those who stand by should not write.
+async fn take(
+    db: &Db,
+    name: &str,
+    holder: &str,
+    term: Duration,
+    report: &str,
+) -> Result<Lease, StoreError> {
+    for _ in 0..ATTEMPTS {
+        let held = read(db, doc! { "_id": name }).await?.pop();
+        if let Some(held) = held.filter(|held| held.is_held() && held.holder != holder) {
+            return Ok(held);
+        }
+        let free = doc! { "$or": [{ "holder": holder }, { "$expr": { "$lte": ["$until", "$$NOW"] } }] };
+        let mut mine = doc! { "_id": name };
+        mine.extend(free);
+        let until = doc! { "$add": ["$$NOW", i64::try_from(term.as_millis()).unwrap_or(i64::MAX)] };
+        let taken = doc! { "holder": literal(holder), "until": until, "report": literal(report) };
+        let done = db.leases().update_one(mine, vec![doc! { "$set": taken }]).upsert(true).await;
+        match done.map_err(Failure::from) {
+            // As it is now, by the database's clock.
+            Ok(_) | Err(Failure::Duplicate(_)) => {}
             Err(failure) => return Err(failure.into_store("taking a lease")),
         }
+        let held = read(db, doc! { "_id": name }).await?.pop();
+        if let Some(held) = held.filter(Lease::is_held) {
+            return Ok(held);
+        }
     }
+    let what = format!("the lease `{name}` runs out as soon as it is taken");
+    Err(StoreError::Unavailable { what, source: None })
 }
 
 async fn read(db: &Db, filter: Document) -> Result<Vec<Lease>, StoreError> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rusqlite::{Connection, Row, TransactionBehavior, params};
+use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params};
 use serde_json::Value;
 use store::StoreError;
 use store::lease::{Lease, Leases};
@@ -28,7 +28,8 @@ impl Leases for SqliteStore {
         let (name, holder, report) = (name.to_owned(), holder.to_owned(), report.to_string());
         let term = i64::try_from(term.as_millis()).unwrap_or(i64::MAX);
         self.write(move |connection| {
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let connection = &*Undurable::new(connection)?;
+            let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
             transaction.execute_batch(READ_MODELS)?;
             let sql = format!(
                 "INSERT INTO leases (name, holder, until, report) VALUES (?1, ?2, {NOW} + ?3, ?4)
@@ -48,6 +49,7 @@ impl Leases for SqliteStore {
         let (name, holder, report) = (name.to_owned(), holder.to_owned(), report.to_string());
         self.write(move |connection| {
             let sql = "UPDATE leases SET until = 0, report = ?3 WHERE name = ?1 AND holder = ?2";
+            let connection = &*Undurable::new(connection)?;
             connection.prepare_cached(sql)?.execute(params![name, holder, report])?;
             Ok(())
         })
@@ -56,6 +58,35 @@ impl Leases for SqliteStore {
 
     async fn leases(&self) -> Result<Vec<Lease>, StoreError> {
         self.read(|connection| Ok(unless_missing(read(connection, None))?.unwrap_or_default())).await
+    }
+}
+
+/// A connection whose commits do not wait for the disk, until it is dropped: a lease that a power failure takes back does
+/// no harm, and several of them a second would never let a disk sleep.
+struct Undurable<'a>(&'a Connection);
+
+impl<'a> Undurable<'a> {
+    fn new(connection: &'a Connection) -> Result<Self, Failure> {
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        Ok(Self(connection))
+    }
+}
+
+impl std::ops::Deref for Undurable<'_> {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        self.0
+    }
+}
+
+impl Drop for Undurable<'_> {
+    fn drop(&mut self) {
+        // Were this to fail, what is appended next would be acknowledged too early.
+        if let Err(error) = self.0.pragma_update(None, "synchronous", "FULL") {
+            tracing::error!(%error, "cannot make commits durable again; ending rather than losing what is acknowledged");
+            std::process::abort();
+        }
     }
 }
 

@@ -89,6 +89,18 @@ impl Versions {
         self.kept.iter().find(|version| version.stage == Stage::Building)
     }
 
+    /// Whether that version is read, or on the way to it.
+    #[must_use]
+    pub fn building_or_live(&self, number: u64) -> bool {
+        number == self.live || self.building().is_some_and(|version| version.number == number)
+    }
+
+    /// Whether a table is still to be removed.
+    #[must_use]
+    pub fn is_dropping(&self) -> bool {
+        self.kept.iter().any(|version| version.stage == Stage::Dropping)
+    }
+
     /// Begins to build one more.
     ///
     /// # Errors

@@ -6,16 +6,12 @@ mod row;
 pub use row::{UnreadableRow, UserRow};
 
 use domain::UserId;
-use store::{Column, ColumnKind, Pair, Recorded, Row, Table};
+use store::{Column, ColumnKind, Envelope, Recorded, Row, Shape};
 
 use crate::decode;
 use crate::projection::{Poison, Projection};
 
-/// The rows of `users`, version 1.
-pub static USERS: Pair = Pair { name: "users", tables: [&FIRST, &SECOND] };
-
-static FIRST: Table = Table { name: "users_1", columns: &COLUMNS, indexes: &INDEXES };
-static SECOND: Table = Table { name: "users_1_b", columns: &COLUMNS, indexes: &INDEXES };
+static SHAPE: Shape = Shape { columns: &COLUMNS, indexes: &["email_key", "username_key"] };
 
 static COLUMNS: [Column; 12] = [
     Column { name: "id", kind: ColumnKind::Text },
@@ -32,8 +28,6 @@ static COLUMNS: [Column; 12] = [
     Column { name: "position", kind: ColumnKind::Integer },
 ];
 
-static INDEXES: [&str; 2] = ["email_key", "username_key"];
-
 /// The projection.
 #[derive(Clone, Copy, Debug)]
 pub struct Users;
@@ -43,12 +37,12 @@ impl Projection for Users {
         "users"
     }
 
-    fn pair(&self) -> &'static Pair {
-        &USERS
+    fn shape(&self) -> &'static Shape {
+        &SHAPE
     }
 
-    fn key(&self, event: &Recorded) -> Option<String> {
-        UserId::from_stream(event.envelope.stream.as_str()).map(|id| id.to_string())
+    fn key(&self, event: &Envelope) -> Option<String> {
+        UserId::from_stream(event.stream.as_str()).map(|id| id.to_string())
     }
 
     fn fold(&self, row: Option<Row>, event: &Recorded) -> Result<Option<Row>, Poison> {

@@ -1,7 +1,7 @@
 //! `aegis events verify`: proves the log, and that nothing has run ahead of it.
 
 use domain::UserId;
-use projections::decode;
+use projections::{Sources, decode};
 use serde::Serialize;
 use store::merkle::Hash;
 use store::{Claim, ClaimChange, Finding, Position, Recorded, Verified, VerifyError};
@@ -53,12 +53,14 @@ fn claims_of(event: &Recorded) -> Result<ClaimChange, String> {
 
 /// A table that is further than the log has seen events that are no more.
 async fn check_projections(session: &Session) -> Result<(), Failure> {
-    let node = &session.node;
+    let Sources { events, rows, .. } = &session.node.sources;
     for projection in projections::all() {
-        for table in projection.pair().tables {
-            let checkpoint = node.rows.checkpoint(table).await?;
+        let Some(versions) = rows.versions(projection.name()).await? else { continue };
+        for version in &versions.kept {
+            let table = projection.table(version.number);
+            let checkpoint = rows.checkpoint(&table).await?;
             // In this order: the log moves on and never back.
-            let head = node.store.head().await?.position;
+            let head = events.head().await?.position;
             if checkpoint.position > head {
                 let what = format!("the read model `{}` is there, though the head is at {head}", table.name);
                 return Err(found(&Finding { position: checkpoint.position, what }));

@@ -1,128 +1,73 @@
-//! `aegis projections status`: how far each read model is. Whoever keeps it is another process, so its state is told
-//! by what can be seen from here: that it moves, or what the next event would do to it.
+//! `aegis projections status`: how far each version of each read model is, and who keeps it.
 
+use std::io::IsTerminal;
 use std::time::Duration;
-
-use projections::{Poison, Projection};
-use serde::Serialize;
-use store::{Checkpoint, EventQuery, StoreError};
-use tokio::time::{Instant, sleep};
 
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
 use crate::cli::session::Session;
 use crate::cli::table::Table;
+use crate::query::projections::{self as query, ProjectionStatus, VersionStatus};
 
-/// How long a read model that is behind is watched: longer than a projector ever waits for work.
-const WATCH: Duration = Duration::from_millis(2_500);
-const GLANCE: Duration = Duration::from_millis(50);
+/// How often `--watch` shows it anew.
+const EVERY: Duration = Duration::from_secs(1);
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
-    /// Print one JSON object per line
+    /// Print one JSON object per read model
     #[arg(long)]
     json: bool,
-}
-
-#[derive(Debug, Serialize)]
-struct Status {
-    name: &'static str,
-    /// The table that is read: named by the projection and its version, and by turns `_b`.
-    table: &'static str,
-    position: u64,
-    head: u64,
-    lag: u64,
-    state: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
+    /// Show it anew each second, until interrupted
+    #[arg(long)]
+    watch: bool,
 }
 
 pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> Result<(), Failure> {
-    let mut table = Table::new(["NAME", "TABLE", "POSITION", "HEAD", "LAG", "STATE"]);
-    for projection in projections::all() {
-        let status = status(projection, session).await?;
-        if arguments.json {
-            out.json(&status)?;
-            continue;
+    loop {
+        let found = query::all(&session.node.sources, session.ambient.now()).await?;
+        if arguments.watch && !arguments.json && std::io::stdout().is_terminal() {
+            out.clear_screen()?;
         }
-        table.row([
-            status.name.to_owned(),
-            status.table.to_owned(),
-            status.position.to_string(),
-            status.head.to_string(),
-            status.lag.to_string(),
-            status
-                .reason
-                .map_or_else(|| status.state.to_owned(), |reason| format!("{}: {reason}", status.state)),
-        ]);
+        show(&found, arguments.json, out)?;
+        if !arguments.watch {
+            return Ok(());
+        }
+        out.flush()?;
+        tokio::time::sleep(EVERY).await;
+    }
+}
+
+fn show(found: &[ProjectionStatus], json: bool, out: &mut Output) -> Result<(), Failure> {
+    if json {
+        return found.iter().try_for_each(|status| out.json(status));
+    }
+    let columns = ["NAME", "VERSION", "ROLE", "POSITION", "HEAD", "LAG", "AGE", "RATE", "OWNER", "STATE"];
+    let mut table = Table::new(columns);
+    for status in found {
+        for version in &status.versions {
+            table.row([
+                status.name.clone(),
+                version.version.to_string(),
+                version.role.to_owned(),
+                version.position.to_string(),
+                status.head.to_string(),
+                version.lag.to_string(),
+                format!("{:.1} s", version.lag_seconds),
+                format!("{}/s", version.rate),
+                status.owner.clone().unwrap_or_else(|| "-".to_owned()),
+                state(version),
+            ]);
+        }
     }
     table.print(out)
 }
 
-async fn status(projection: &'static dyn Projection, session: &Session) -> Result<Status, StoreError> {
-    let table = live(projection, session).await?;
-    // In this order: what happens in between can only make the lag look larger, never negative.
-    let checkpoint = session.node.rows.checkpoint(table).await?;
-    let head = session.node.store.head().await?.position;
-    let (state, reason) = if checkpoint.position >= head {
-        ("current", None)
-    } else if let Some(poison) = next_is_poison(projection, session, checkpoint).await? {
-        ("halted", Some(poison.to_string()))
-    } else if moves(projection, session, checkpoint).await? {
-        ("catching up", None)
-    } else {
-        ("stopped", Some("no service keeps it up to date; is one running?".to_owned()))
+fn state(version: &VersionStatus) -> String {
+    let progress = match (version.percent, version.eta_seconds) {
+        (Some(percent), Some(eta)) => format!(" ({percent} %, {eta} s left)"),
+        (Some(percent), None) => format!(" ({percent} %)"),
+        (None, _) => String::new(),
     };
-    Ok(Status {
-        name: projection.name(),
-        table: table.name,
-        position: checkpoint.position.get(),
-        head: head.get(),
-        lag: head.get().saturating_sub(checkpoint.position.get()),
-        state,
-        reason,
-    })
-}
-
-async fn live(
-    projection: &'static dyn Projection,
-    session: &Session,
-) -> Result<&'static store::Table, StoreError> {
-    let pair = projection.pair();
-    Ok(pair.live(session.node.rows.switches(pair).await?))
-}
-
-/// Folds the next event, without writing anything: a projector that halted there would halt again.
-async fn next_is_poison(
-    projection: &'static dyn Projection,
-    session: &Session,
-    at: Checkpoint,
-) -> Result<Option<Poison>, StoreError> {
-    let query = EventQuery { after: at.position, limit: 1, ..EventQuery::default() };
-    let events = session.node.store.read(&query).await?;
-    let Some(event) = events.first() else { return Ok(None) };
-    let Some(key) = projection.key(event) else { return Ok(None) };
-    let row = session
-        .node
-        .rows
-        .rows(live(projection, session).await?, std::slice::from_ref(&key))
-        .await?
-        .remove(&key);
-    Ok(projection.fold(row, event).err())
-}
-
-async fn moves(
-    projection: &'static dyn Projection,
-    session: &Session,
-    from: Checkpoint,
-) -> Result<bool, StoreError> {
-    let begun = Instant::now();
-    let table = live(projection, session).await?;
-    while begun.elapsed() < WATCH {
-        if session.node.rows.checkpoint(table).await? != from {
-            return Ok(true);
-        }
-        sleep(GLANCE).await;
-    }
-    Ok(false)
+    let error = version.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+    format!("{}{progress}{error}", version.state)
 }

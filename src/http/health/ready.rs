@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use projections::{Health, Progress, USERS};
+use projections::{Health, Projection, Standing, Users};
 use serde::Serialize;
 use store::{Position, StoreError};
 use utoipa::ToSchema;
@@ -78,7 +78,7 @@ enum Found {
 /// How a node whose database answers stands.
 #[derive(Default)]
 struct Stand {
-    /// How this node's projector is doing, if it has one.
+    /// How the projection is doing, if anybody says.
     health: Option<Health>,
     head: Position,
     rows: Position,
@@ -90,32 +90,33 @@ struct Stand {
 }
 
 fn stand(node: &Node, head: Position, rows: Position) -> Stand {
-    let signal = node.store.signal();
-    let live = USERS.live(signal.switches(USERS.name)).name;
-    let of_users = |name: &str| USERS.tables.iter().any(|table| table.name == name);
+    let (signal, name) = (node.store.signal(), Users.name());
+    let live = signal.live(name);
+    let standing = node.runners().iter().find(|runner| runner.projection().name() == name);
+    let of_read_model = |table: &str| {
+        let named = |name: &str| table.strip_prefix(name).is_some_and(|rest| rest.starts_with('_'));
+        projections::all().iter().any(|projection| named(projection.name()))
+    };
     Stand {
-        health: worst(node.projectors()),
+        health: standing.and_then(|runner| health(runner.standing(), live)),
         head,
         rows,
-        rows_gone: signal.gone.contains(live),
-        log_gone: signal.gone.iter().any(|name| !of_users(name)),
+        rows_gone: signal.gone.contains(format!("{name}_{live}").as_str()),
+        log_gone: signal.gone.iter().any(|name| !of_read_model(name)),
         silence: node.store.silence(),
     }
 }
 
-/// The health of the projector that is least well, if this node has any.
-fn worst(projectors: Vec<Progress>) -> Option<Health> {
-    let rank = |health: &Health| match health {
-        Health::Running => 0,
-        Health::Failing(_) => 1,
-        Health::Halted(_) => 2,
-    };
-    projectors.into_iter().map(|progress| progress.health).max_by_key(rank)
+/// How the version that is read is doing, whichever node keeps it; nothing if nobody says.
+fn health(mut standing: Standing, live: u64) -> Option<Health> {
+    standing.report.versions.remove(&live).map(|version| version.health)
 }
 
 async fn positions(node: &Node) -> Result<(Position, Position), StoreError> {
-    let table = USERS.live(node.rows.switches(&USERS).await?);
-    let rows = node.rows.checkpoint(table).await?.position;
+    let rows = &node.sources.rows;
+    let live = rows.versions(Users.name()).await?.map_or(1, |versions| versions.live);
+    let users: &dyn Projection = &Users;
+    let rows = rows.checkpoint(&users.table(live)).await?.position;
     let head = node.store.head().await?.position;
     Ok((head, rows))
 }
@@ -130,6 +131,7 @@ fn judge(found: &Found) -> ReadyView {
     let users = match stand.health {
         _ if stand.rows_gone => "gone",
         Some(Health::Halted(_)) => "halted",
+        Some(Health::Unknown(_)) => "unknown",
         Some(Health::Failing(_)) => "failing",
         Some(Health::Running) | None if lag > MAX_LAG => "behind",
         Some(Health::Running) | None => "ok",
@@ -149,8 +151,6 @@ fn unready(database: &'static str) -> ReadyView {
 
 #[cfg(test)]
 mod tests {
-    use projections::Halt;
-
     use super::*;
 
     fn users(health: Option<Health>, head: u64, rows: u64) -> (&'static str, &'static str) {
@@ -165,8 +165,7 @@ mod tests {
         assert_eq!(users(None, 7, 5), ("ok", "ok"));
         assert_eq!(users(None, 20_000, 5), ("unavailable", "behind"));
         assert_eq!(users(Some(Health::Failing("x".to_owned())), 7, 7), ("unavailable", "failing"));
-        let halt = Halt { after: Position::new(3), reason: "x".to_owned() };
-        assert_eq!(users(Some(Health::Halted(halt)), 7, 3), ("unavailable", "halted"));
+        assert_eq!(users(Some(Health::Halted("x".to_owned())), 7, 3), ("unavailable", "halted"));
         assert_eq!(judge(&Found::Unreachable).database, "unreachable");
         assert_eq!(judge(&Found::Damaged).database, "damaged");
     }

@@ -1,0 +1,21 @@
+//! The name of a read model, as an argument.
+
+use clap::builder::{PossibleValuesParser, TypedValueParser, ValueParser};
+use projections::Projection;
+
+/// A projection that was named.
+#[derive(Clone, Copy)]
+pub(super) struct Named(pub(super) &'static dyn Projection);
+
+impl std::fmt::Debug for Named {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(self.0.name())
+    }
+}
+
+/// Takes the names that there are.
+pub(super) fn parser() -> ValueParser {
+    let names = PossibleValuesParser::new(projections::all().map(|projection| projection.name()));
+    let named = |name: String| projections::by_name(&name).map(Named).ok_or("there is no such read model");
+    names.try_map(named).into()
+}

@@ -1,0 +1,101 @@
+//! The one command to a projection that is an event: to go on without an event that it cannot take in.
+
+use domain::{Encoded, SYSTEM_STREAM, Skip, System, system};
+use projections::{Poison, Projection, Sources, decode};
+use store::{Ambient, Append, AppendError, EventQuery, Expected, NewEvent, Position, StreamId, StreamWrite};
+
+use super::{Cause, CommandError};
+
+/// How often somebody else may be quicker on the stream.
+const ATTEMPTS: u32 = 8;
+
+/// Why there is nothing to skip.
+#[derive(Debug, thiserror::Error)]
+pub enum SkipError {
+    /// The log has no such event.
+    #[error("there is no event at position {0}: the log ends at {1}")]
+    NoEvent(Position, Position),
+    /// It is no event of this projection, or one that it takes in.
+    #[error("`{1}` can take in the event at position {0}: there is nothing to skip")]
+    NotPoison(Position, &'static str),
+    /// The decision could not be recorded.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+}
+
+/// Records the decision; gives the position of the event that says so, or `None` if it was taken before.
+///
+/// # Errors
+/// [`SkipError`].
+pub async fn skip(
+    projection: &'static dyn Projection,
+    sources: &Sources,
+    ambient: &Ambient,
+    cause: &Cause,
+    skip: Skip,
+) -> Result<Option<Position>, SkipError> {
+    check(projection, sources, Position::new(skip.position)).await?;
+    let stream = StreamId::new(SYSTEM_STREAM).map_err(|error| store::StoreError::corrupt(error.to_string()));
+    let stream = stream.map_err(CommandError::from)?;
+    let mut attempt = 1;
+    loop {
+        let events = sources.events.read_stream(&stream).await.map_err(CommandError::from)?;
+        let (mut installation, mut version) = (System::default(), 0);
+        for event in &events {
+            let decoded = decode::system_event(event).map_err(CommandError::from)?;
+            installation = system::evolve(installation, &decoded);
+            version = event.envelope.version;
+        }
+        let decided = system::skip(&installation, skip.clone());
+        if decided.is_empty() {
+            return Ok(None);
+        }
+        let new = |Encoded { event_type, schema, data, personal }| NewEvent {
+            id: ambient.uuid(),
+            event_type: event_type.to_owned(),
+            schema,
+            data,
+            personal,
+        };
+        let events = decided.iter().map(|event| new(event.encode())).collect();
+        let writes = vec![StreamWrite::new(stream.clone(), Expected::version(version), events)];
+        let Cause { actor, request_id, idempotency } = cause.clone();
+        match sources.events.append(&Append { actor, request_id, writes, idempotency }).await {
+            Ok(appended) => return Ok(Some(appended.position)),
+            Err(AppendError::Conflict { .. }) if attempt < ATTEMPTS => attempt += 1,
+            Err(error) => return Err(CommandError::from(error).into()),
+        }
+    }
+}
+
+/// Only what cannot be taken in can be skipped: the row as it is read now decides.
+async fn check(
+    projection: &'static dyn Projection,
+    sources: &Sources,
+    position: Position,
+) -> Result<(), SkipError> {
+    match poison(projection, sources, position).await? {
+        Some(_) => Ok(()),
+        None => Err(SkipError::NotPoison(position, projection.name())),
+    }
+}
+
+async fn poison(
+    projection: &'static dyn Projection,
+    sources: &Sources,
+    position: Position,
+) -> Result<Option<Poison>, SkipError> {
+    let after = Position::new(position.get().saturating_sub(1));
+    let query = EventQuery { after, until: Some(position), limit: 1, ..EventQuery::default() };
+    let found = sources.events.read(&query).await.map_err(CommandError::from)?;
+    let Some(event) = found.first().filter(|event| event.envelope.position == position) else {
+        let head = sources.events.head().await.map_err(CommandError::from)?.position;
+        return Err(SkipError::NoEvent(position, head));
+    };
+    let Some(key) = projection.key(&event.envelope) else { return Ok(None) };
+    let live = sources.rows.versions(projection.name()).await.map_err(CommandError::from)?;
+    let table = projection.table(live.map_or(1, |versions| versions.live));
+    let rows = sources.rows.rows(&table, std::slice::from_ref(&key)).await;
+    let row = rows.map_err(CommandError::from)?.remove(&key);
+    Ok(projection.fold(row, event).err())
+}

@@ -1,0 +1,194 @@
+//! How read models are doing: each version, how far it is, who keeps it. Asked of the database anew each time, so that any
+//! node and the command line say the same.
+
+use jiff::{SignedDuration, Timestamp};
+use projections::runner::{lease_name, to_report};
+use projections::{Health, Projection, Sources, VersionReport};
+use serde::Serialize;
+use store::{EventQuery, Lease, Position, Stage, StoreError, Version, Versions};
+use utoipa::ToSchema;
+
+/// A read model and its versions.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ProjectionStatus {
+    /// Its name.
+    pub name: String,
+    /// The number of the version that is read.
+    pub live: u64,
+    /// The node that keeps it; missing if none does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// The head of the log.
+    pub head: u64,
+    /// Every version that is kept, by ascending number.
+    pub versions: Vec<VersionStatus>,
+}
+
+/// One version of a read model.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct VersionStatus {
+    /// Its number, the end of its table's name.
+    pub version: u64,
+    /// The version of the fold that makes its rows.
+    pub fold: u32,
+    /// `live`, `kept` (for a rollback), `building` or `dropping`.
+    pub role: &'static str,
+    /// `current`, `catching up`, `failing`, `halted`, `unknown` (its fold is not in this program) or `stopped` (no node
+    /// keeps it).
+    pub state: &'static str,
+    /// What is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The last position that is in its rows.
+    pub position: u64,
+    /// How many events are not in its rows yet.
+    pub lag: u64,
+    /// The age of the oldest of them, in seconds.
+    pub lag_seconds: f64,
+    /// Events a second, lately.
+    pub rate: u64,
+    /// Of a version that is being built, how much of the log is in its rows, in percent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub percent: Option<f64>,
+    /// Of a version that is being built, in how many seconds it is as far as the log at the present rate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eta_seconds: Option<u64>,
+    /// Who has asked for it.
+    pub by: String,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
+    /// Whether its rows were others than those of the version whose place it took.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub differed: Option<bool>,
+}
+
+/// How every read model is doing.
+///
+/// # Errors
+/// [`StoreError`] if that cannot be read.
+pub async fn all(sources: &Sources, now: Timestamp) -> Result<Vec<ProjectionStatus>, StoreError> {
+    let mut found = Vec::new();
+    for projection in projections::all() {
+        found.push(one(projection, sources, now).await?);
+    }
+    Ok(found)
+}
+
+/// How one read model is doing.
+///
+/// # Errors
+/// [`StoreError`] if that cannot be read.
+pub async fn one(
+    projection: &'static dyn Projection,
+    sources: &Sources,
+    now: Timestamp,
+) -> Result<ProjectionStatus, StoreError> {
+    let name = projection.name();
+    let versions = sources.rows.versions(name).await?;
+    let versions = versions.ok_or_else(|| StoreError::corrupt(format!("the versions of `{name}` are missing")))?;
+    let leases = sources.leases.leases().await?;
+    let lease = leases.into_iter().find(|lease| lease.name == lease_name(projection));
+    let mut shown = Vec::new();
+    let mut positions = Vec::new();
+    for version in &versions.kept {
+        positions.push(sources.rows.checkpoint(&projection.table(version.number)).await?.position);
+    }
+    // After the checkpoints: what happens in between can only make the lag look larger, never negative.
+    let head = sources.events.head().await?.position;
+    for (version, position) in versions.kept.iter().zip(positions) {
+        let age = if position < head { age_after(sources, position, now).await? } else { 0.0 };
+        shown.push(status(&versions, version, lease.as_ref(), Place { position, head, age }));
+    }
+    let owner = lease.filter(Lease::is_held).map(|lease| lease.holder);
+    Ok(ProjectionStatus { name: name.to_owned(), live: versions.live, owner, head: head.get(), versions: shown })
+}
+
+/// The age of the event after a position, in seconds.
+async fn age_after(sources: &Sources, position: Position, now: Timestamp) -> Result<f64, StoreError> {
+    let next = EventQuery { after: position, limit: 1, ..EventQuery::default() };
+    let next = sources.events.read_sealed(&next).await?;
+    let age = next.first().map(|event| now.duration_since(event.at).max(SignedDuration::ZERO));
+    Ok(age.unwrap_or_default().as_secs_f64())
+}
+
+/// Where a version is.
+#[derive(Clone, Copy)]
+struct Place {
+    position: Position,
+    head: Position,
+    age: f64,
+}
+
+fn status(versions: &Versions, version: &Version, lease: Option<&Lease>, place: Place) -> VersionStatus {
+    let Place { position, head, age } = place;
+    let lag = head.get().saturating_sub(position.get());
+    let kept = lease.is_some_and(Lease::is_held);
+    let report = lease.map(to_report).unwrap_or_default().versions.remove(&version.number).unwrap_or_default();
+    let role = match version.stage {
+        _ if version.number == versions.live => "live",
+        Stage::Building => "building",
+        Stage::Ready => "kept",
+        Stage::Dropping => "dropping",
+    };
+    let (state, error) = state(&report, kept, lag);
+    let rate = if kept { report.rate } else { 0 };
+    let building = role == "building";
+    VersionStatus {
+        version: version.number,
+        fold: version.fold,
+        role,
+        state,
+        error,
+        position: position.get(),
+        lag,
+        lag_seconds: age,
+        rate,
+        percent: building.then(|| percent(position.get(), head.get())),
+        eta_seconds: if building { lag.checked_div(rate) } else { None },
+        by: version.by.clone(),
+        since: version.since,
+        differed: version.differed,
+    }
+}
+
+fn state(report: &VersionReport, kept: bool, lag: u64) -> (&'static str, Option<String>) {
+    let error = report.health.error().map(ToOwned::to_owned);
+    match &report.health {
+        // Whoever halted may have given way to others, who halt as well: it stays halted until it moves.
+        Health::Halted(_) if lag > 0 => ("halted", error),
+        Health::Unknown(_) => ("unknown", error),
+        Health::Failing(_) if kept => ("failing", error),
+        _ if lag == 0 => ("current", None),
+        _ if kept => ("catching up", None),
+        _ => ("stopped", Some("no node keeps it up to date; is a service running?".to_owned())),
+    }
+}
+
+/// With one digit behind the point.
+fn percent(part: u64, whole: u64) -> f64 {
+    let tenths = (u128::from(part) * 1000).checked_div(u128::from(whole)).unwrap_or(1000);
+    f64::from(u32::try_from(tenths).unwrap_or(1000)) / 10.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_is_what_the_keeper_says_and_what_the_checkpoint_shows() {
+        let report = |health| VersionReport { health, ..VersionReport::default() };
+        let halted = || report(Health::Halted("position 7".to_owned()));
+        assert_eq!(state(&report(Health::Running), true, 0).0, "current");
+        assert_eq!(state(&report(Health::Running), true, 5).0, "catching up");
+        assert_eq!(state(&report(Health::Running), false, 5).0, "stopped");
+        assert_eq!(state(&halted(), false, 5), ("halted", Some("position 7".to_owned())));
+        assert_eq!(state(&halted(), true, 0).0, "current", "it was passed, the report is late");
+        assert_eq!(state(&report(Health::Failing("x".to_owned())), true, 5).0, "failing");
+    }
+
+    #[test]
+    fn percents_have_one_digit_and_an_empty_log_is_whole() {
+        assert_eq!((percent(1, 3), percent(3, 3), percent(0, 0)), (33.3, 100.0, 100.0));
+    }
+}

@@ -2,6 +2,7 @@
 //! aggregate. Who may give a command is for `http/` and `cli/` to say; what it means is for the domain.
 
 mod error;
+mod loaded;
 mod user;
 
 pub use error::CommandError;

@@ -1,6 +1,7 @@
-//! From what the log gives back to what the domain knows.
+//! From what the log gives back to what the domain knows, and back to what rows and answers hold.
 
-use domain::{DecodeError, Personal, SystemEvent, UserEvent};
+use domain::{Account, DecodeError, Moment, Personal, SystemEvent, UserEvent};
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 use store::{PersonalData, Recorded};
 
@@ -22,9 +23,35 @@ pub fn system_event(event: &Recorded) -> Result<SystemEvent, DecodeError> {
     SystemEvent::decode(&envelope.event_type, envelope.schema, &envelope.data, personal(event))
 }
 
+/// When a user registered: where they come from, or here, with their first event, appended at `first`.
+#[must_use]
+pub fn created_at(account: &Account, first: Timestamp) -> Timestamp {
+    account.created_at.map_or(first, timestamp)
+}
+
+/// A moment that an event tells of. A timestamp can hold every one of them, as the test below says.
+pub(crate) fn timestamp(moment: Moment) -> Timestamp {
+    Timestamp::from_millisecond(moment.as_millisecond()).unwrap_or_default()
+}
+
 fn personal(event: &Recorded) -> Personal<&Map<String, Value>> {
     match &event.personal {
         PersonalData::Known(fields) => Personal::Known(fields),
         PersonalData::Erased => Personal::Erased,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use store::canonical::rfc3339;
+
+    use super::*;
+
+    #[test]
+    fn a_timestamp_can_hold_the_first_moment_the_last_and_those_between() {
+        for text in ["0000-01-01T00:00:00.000Z", "1969-12-31T23:59:59.999Z", "9998-12-31T23:59:59.999Z"] {
+            assert_eq!(rfc3339(timestamp(Moment::parse(text).unwrap())), text);
+        }
+        assert!(Moment::parse("9999-01-01T00:00:00.000Z").is_err());
     }
 }

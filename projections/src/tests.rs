@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{Command, EmailAddress, PasswordHash, Role, User, UserEvent, UserId, Username, user};
+use domain::{
+    Command, EmailAddress, ErasureReason, Moment, PasswordHash, Role, User, UserEvent, UserId, Username, user,
+};
+use jiff::Timestamp;
 use proptest::prelude::*;
 use store::memory::Memory;
 use store::{
@@ -12,6 +15,7 @@ use store::{
 };
 use tokio::runtime::Builder;
 
+use crate::decode;
 use crate::{Health, Projector, USERS, UserRow, Users, rebuild};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -49,14 +53,16 @@ impl World {
             let new = encoded
                 .map(|event| (event.event_type, event.schema, event.data, event.personal))
                 .collect::<Vec<_>>();
-            self.append(id, version, new).await;
+            let mut write = self.write(id, version, new);
+            write.erase = events.iter().any(UserEvent::erases);
+            self.append(write).await;
         }
         let after = events.iter().fold(state, user::evolve);
         self.users[who] = (id, after, version + u64::try_from(events.len()).unwrap());
         events
     }
 
-    async fn append(&self, id: UserId, version: u64, events: Vec<(&str, u32, Row, Row)>) -> Position {
+    fn write(&self, id: UserId, version: u64, events: Vec<(&str, u32, Row, Row)>) -> StreamWrite {
         let event = |(event_type, schema, data, personal): (&str, u32, Row, Row)| NewEvent {
             id: self.ambient.uuid(),
             event_type: event_type.to_owned(),
@@ -65,7 +71,10 @@ impl World {
             personal,
         };
         let events = events.into_iter().map(event).collect();
-        let write = StreamWrite::new(StreamId::new(id.stream()).unwrap(), Expected::version(version), events);
+        StreamWrite::new(StreamId::new(id.stream()).unwrap(), Expected::version(version), events)
+    }
+
+    async fn append(&self, write: StreamWrite) -> Position {
         let append = Append::new("system", "test", vec![write]);
         self.store.append(&append).await.unwrap().position
     }
@@ -99,13 +108,26 @@ fn register(name: &str) -> Command {
     }
 }
 
+fn import(name: &str, is_active: bool) -> Command {
+    let Command::Register { email, username, password_hash } = register(name) else { unreachable!() };
+    Command::Import { email, username, password_hash, is_active, created_at: long_ago() }
+}
+
+fn long_ago() -> Moment {
+    Moment::parse("2019-05-04T03:02:01.007Z").unwrap()
+}
+
+const ERASE: Command = Command::Erase { reason: ErasureReason::Request };
+
 fn a_command() -> impl Strategy<Value = (usize, Command)> {
     let command = prop_oneof![
         3 => (0..5_usize).prop_map(|who| register(&format!("user{who}"))),
+        2 => (0..5_usize, any::<bool>()).prop_map(|(who, is_active)| import(&format!("user{who}"), is_active)),
         2 => Just(Command::Deactivate { reason: None }),
         2 => Just(Command::Reactivate { reason: None }),
         1 => Just(Command::GrantRole { role: Role::Auditor }),
         1 => Just(Command::RevokeRole { role: Role::Auditor }),
+        1 => Just(ERASE),
     ];
     (0..5_usize, command)
 }
@@ -133,6 +155,8 @@ proptest! {
                 let User::Present(account) = user else { panic!("a row of somebody who never registered") };
                 assert_eq!((row.version, row.is_active, &row.roles), (*version, account.is_active, &account.roles));
                 assert_eq!(account.email.known(), Some(&row.email));
+                let registered_here = account.created_at.is_none();
+                assert_eq!(row.created_at == decode::timestamp(long_ago()), !registered_here);
             }
         });
     }
@@ -159,11 +183,51 @@ async fn events_that_end_tokens_raise_tokens_from_and_others_do_not() {
 }
 
 #[tokio::test]
+async fn an_imported_user_keeps_what_they_were_and_one_who_registers_begins_now() {
+    let mut world = World::new(3).await;
+    let before = world.ambient.now();
+    world.command(0, import("ada", false)).await;
+    world.command(1, import("bob", true)).await;
+    world.command(2, register("eve")).await;
+    world.projector().catch_up().await.unwrap();
+    let rows = world.rows().await;
+    let row = |who: usize| rows.iter().find(|row| row.id == world.users[who].0).unwrap();
+    let long_ago: Timestamp = "2019-05-04T03:02:01.007Z".parse().unwrap();
+    assert_eq!((row(0).is_active, row(0).created_at), (false, long_ago));
+    assert_eq!((row(1).is_active, row(1).created_at), (true, long_ago));
+    assert!(row(2).is_active && row(2).created_at >= before);
+    let ada = row(0);
+    assert_eq!((ada.email.as_str(), ada.username.as_str()), ("ada@example.com", "ada"));
+    assert_eq!((ada.password_hash.expose(), ada.roles.len()), ("$argon2id$…", 0));
+    assert_eq!((ada.version, ada.tokens_from, ada.position), (1, 0, Position::new(1)));
+}
+
+#[tokio::test]
+async fn an_erased_user_has_no_row_neither_now_nor_after_a_rebuild() {
+    let mut world = World::new(3).await;
+    let projector = world.projector();
+    world.command(0, register("ada")).await;
+    world.command(1, import("bob", false)).await;
+    world.command(2, register("eve")).await;
+    projector.catch_up().await.unwrap();
+    assert_eq!(world.rows().await.len(), 3);
+    // She is deactivated first; he was inactive already.
+    assert_eq!(world.command(0, ERASE).await.len(), 2);
+    assert_eq!(world.command(1, ERASE).await.len(), 1);
+    projector.catch_up().await.unwrap();
+    let kept = world.rows().await;
+    assert_eq!(kept.iter().map(|row| row.id).collect::<Vec<_>>(), [world.users[2].0]);
+    world.rebuild().await;
+    assert_eq!(world.rows().await, kept);
+}
+
+#[tokio::test]
 async fn a_poison_event_halts_after_what_was_good_until_another_node_passes_it() {
     let mut world = World::new(3).await;
     let projector = world.projector().start();
     world.command(0, register("ada")).await;
-    let poison = world.append(world.users[1].0, 0, vec![("FromTheFuture", 1, Row::new(), Row::new())]).await;
+    let poison = world.write(world.users[1].0, 0, vec![("FromTheFuture", 1, Row::new(), Row::new())]);
+    let poison = world.append(poison).await;
     world.command(2, register("bob")).await;
 
     world.reached(Position::new(1)).await;

@@ -3,6 +3,7 @@
 
 mod error;
 mod projections;
+mod loaded;
 mod user;
 
 pub use error::CommandError;

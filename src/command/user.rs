@@ -2,16 +2,16 @@
 //! so that of two that would each remove the other, one is judged anew and refused.
 
 use domain::{
-    Account, Command, EmailAddress, Encoded, PasswordHash, Role, SYSTEM_STREAM, System, SystemEvent, User,
-    UserEvent, UserId, Username, administrator_change, system, user,
+    Account, Command, EmailAddress, Encoded, PasswordHash, Personal, Role, SYSTEM_STREAM, System,
+    SystemEvent, User, UserEvent, UserId, Username, administrator_change, system, user,
 };
 use jiff::Timestamp;
-use projections::decode;
 use store::{
     Ambient, Append, AppendError, Claim, EventStore, Expected, FirstResult, IdempotencyKey, NewEvent,
-    Position, StoreError, StreamId, StreamWrite,
+    Position, StoreError, StreamWrite,
 };
 
+use super::loaded::{Loaded, load_system, stream_id};
 use super::{Cause, CommandError};
 
 /// How often a command is judged anew because somebody else was quicker.
@@ -46,7 +46,7 @@ impl From<SignUp> for Command {
 pub struct UserState {
     /// The user.
     pub id: UserId,
-    /// Their account.
+    /// Their account; right after they were erased, without all that was personal.
     pub account: Account,
     /// When they registered.
     pub created_at: Timestamp,
@@ -54,13 +54,6 @@ pub struct UserState {
     pub version: u64,
     /// The position of the last event that the command appended; `None` if it changed nothing.
     pub position: Option<Position>,
-}
-
-/// A user's stream, folded.
-struct Loaded {
-    user: User,
-    version: u64,
-    created_at: Option<Timestamp>,
 }
 
 impl UserCommands {
@@ -97,7 +90,7 @@ impl UserCommands {
     ) -> Result<Option<UserState>, CommandError> {
         let commands = [sign_up.into(), Command::GrantRole { role: Role::Admin }];
         for _ in 0..ATTEMPTS {
-            let loaded = self.load_system().await?;
+            let loaded = load_system(&self.store).await?;
             if !loaded.0.administrators.is_empty() {
                 return Ok(None);
             }
@@ -113,7 +106,8 @@ impl UserCommands {
     /// Carries out a command to an existing user. With `if_match`, only if their stream is at that version.
     ///
     /// # Errors
-    /// [`CommandError`]; [`domain::Refusal::Unknown`] if there is no such user.
+    /// [`CommandError`]; [`domain::Refusal::Unknown`] if there is no such user, [`domain::Refusal::Erased`] if there no
+    /// longer is.
     pub async fn execute(
         &self,
         cause: &Cause,
@@ -122,10 +116,9 @@ impl UserCommands {
         if_match: Option<u64>,
     ) -> Result<UserState, CommandError> {
         for _ in 0..ATTEMPTS {
-            let loaded = self.load(id).await?;
-            if let Some(expected) =
-                if_match.filter(|expected| *expected != loaded.version && loaded.version > 0)
-            {
+            let loaded = Loaded::whole(&self.store, id).await?;
+            let is_present = matches!(loaded.user, User::Present(_));
+            if let Some(expected) = if_match.filter(|expected| is_present && *expected != loaded.version) {
                 return Err(CommandError::VersionMismatch { expected, actual: loaded.version });
             }
             match self.decide_and_append(cause, id, &loaded, std::slice::from_ref(command), None).await {
@@ -136,33 +129,27 @@ impl UserCommands {
         Err(CommandError::Contended)
     }
 
-    /// A user as the log has them now, however far the projections are; `None` if there is no such user.
+    /// A user as the log has them now, however far the projections are; `None` if there is no such user, or no longer.
     ///
     /// # Errors
     /// [`CommandError`] if the history cannot be read.
     pub async fn state(&self, id: UserId) -> Result<Option<UserState>, CommandError> {
-        let Loaded { user, version, created_at } = self.load(id).await?;
-        Ok(match (user, created_at) {
-            (User::Present(account), Some(created_at)) => {
-                Some(UserState { id, account, created_at, version, position: None })
-            }
-            _ => None,
-        })
+        Ok(Loaded::whole(&self.store, id).await?.state(id, None))
     }
 
     /// A user as an earlier command left them.
     ///
     /// # Errors
-    /// [`CommandError`] if the history cannot be read.
+    /// [`CommandError`] if the history cannot be read; [`domain::Refusal::Erased`] if that command erased them.
     pub async fn state_after(&self, first: &FirstResult) -> Result<UserState, CommandError> {
         let lost =
             || StoreError::corrupt(format!("{} is not in the log as its first result says", first.stream));
         let id = UserId::from_stream(first.stream.as_str()).ok_or_else(lost)?;
-        let Loaded { user, version, created_at } = self.load_until(id, first.version).await?;
-        let (User::Present(account), Some(created_at)) = (user, created_at) else {
-            return Err(lost().into());
-        };
-        Ok(UserState { id, account, created_at, version, position: Some(first.position) })
+        let loaded = Loaded::until(&self.store, id, first.version).await?;
+        if loaded.user == User::Erased {
+            return Err(domain::Refusal::Erased.into());
+        }
+        loaded.state(id, Some(first.position)).ok_or_else(|| lost().into())
     }
 
     /// Whether the installation has an active administrator.
@@ -170,7 +157,7 @@ impl UserCommands {
     /// # Errors
     /// [`CommandError`] if the history cannot be read.
     pub async fn has_administrator(&self) -> Result<bool, CommandError> {
-        let (system, _) = self.load_system().await?;
+        let (system, _) = load_system(&self.store).await?;
         Ok(!system.administrators.is_empty())
     }
 
@@ -185,22 +172,17 @@ impl UserCommands {
         system: Option<(System, u64)>,
     ) -> Result<UserState, CommandError> {
         let (after, events) = decide(&loaded.user, commands)?;
-        let User::Present(account) = &after else { return Err(domain::Refusal::Unknown.into()) };
-        let mut state = UserState {
-            id,
-            account: account.clone(),
-            created_at: loaded.created_at.unwrap_or_else(|| self.ambient.now()),
-            version: loaded.version,
-            position: None,
-        };
+        let change = administrator_change(id, &loaded.user, &after);
+        let account = account_left(&loaded.user, after)?;
         if events.is_empty() {
-            return Ok(state);
+            let created_at = loaded.created_at(&account, self.ambient.now());
+            return Ok(UserState { id, account, created_at, version: loaded.version, position: None });
         }
         let mut writes = vec![self.user_write(id, loaded.version, &events)?];
-        if let Some(change) = administrator_change(id, &loaded.user, &after) {
+        if let Some(change) = change {
             let (system, version) = match system {
                 Some(loaded) => loaded,
-                None => self.load_system().await?,
+                None => load_system(&self.store).await?,
             };
             let events = system::decide(&system, change)?;
             if !events.is_empty() {
@@ -209,10 +191,9 @@ impl UserCommands {
         }
         let Cause { actor, request_id, idempotency } = cause.clone();
         let appended = self.store.append(&Append { actor, request_id, writes, idempotency }).await?;
-        state.version = appended.versions.first().copied().unwrap_or(loaded.version);
-        state.created_at = loaded.created_at.unwrap_or(appended.at);
-        state.position = Some(appended.position);
-        Ok(state)
+        let created_at = loaded.created_at(&account, appended.at);
+        let version = appended.versions.first().copied().unwrap_or(loaded.version);
+        Ok(UserState { id, account, created_at, version, position: Some(appended.position) })
     }
 
     fn user_write(
@@ -224,6 +205,7 @@ impl UserCommands {
         let mut write = self.write(&id.stream(), version, events.iter().map(UserEvent::encode))?;
         let claims = events.iter().flat_map(UserEvent::claims_taken);
         write.take = claims.map(|(kind, value)| Claim { kind: kind.as_str(), value }).collect();
+        write.erase = events.iter().any(UserEvent::erases);
         Ok(write)
     }
 
@@ -246,38 +228,6 @@ impl UserCommands {
         });
         Ok(StreamWrite::new(stream_id(stream)?, Expected::version(version), events.collect()))
     }
-
-    async fn load(&self, id: UserId) -> Result<Loaded, CommandError> {
-        self.load_until(id, u64::MAX).await
-    }
-
-    async fn load_until(&self, id: UserId, version: u64) -> Result<Loaded, CommandError> {
-        let events = self.store.read_stream(&stream_id(&id.stream())?).await?;
-        let mut loaded = Loaded::absent();
-        for event in events.iter().take_while(|event| event.envelope.version <= version) {
-            loaded.user = user::evolve(loaded.user, &decode::user_event(event)?);
-            loaded.version = event.envelope.version;
-            loaded.created_at.get_or_insert(event.envelope.at);
-        }
-        Ok(loaded)
-    }
-
-    async fn load_system(&self) -> Result<(System, u64), CommandError> {
-        let events = self.store.read_stream(&stream_id(SYSTEM_STREAM)?).await?;
-        let mut system = System::default();
-        let mut version = 0;
-        for event in &events {
-            system = system::evolve(system, &decode::system_event(event)?);
-            version = event.envelope.version;
-        }
-        Ok((system, version))
-    }
-}
-
-impl Loaded {
-    fn absent() -> Self {
-        Self { user: User::Absent, version: 0, created_at: None }
-    }
 }
 
 /// What commands, one after the other, make of a user, and the events that say so.
@@ -291,6 +241,18 @@ fn decide(user: &User, commands: &[Command]) -> Result<(User, Vec<UserEvent>), d
     Ok((after, events))
 }
 
-fn stream_id(name: &str) -> Result<StreamId, CommandError> {
-    StreamId::new(name).map_err(|error| StoreError::corrupt(error.to_string()).into())
+/// What is left of an account: of an erased one, all that was never personal.
+fn account_left(before: &User, after: User) -> Result<Account, domain::Refusal> {
+    match (before, after) {
+        (_, User::Present(account)) => Ok(account),
+        (User::Present(account), User::Erased) => Ok(Account {
+            email: Personal::Erased,
+            username: Personal::Erased,
+            password_hash: Personal::Erased,
+            is_active: false,
+            ..account.clone()
+        }),
+        (User::Absent | User::Erased, User::Erased) => Err(domain::Refusal::Erased),
+        (_, User::Absent) => Err(domain::Refusal::Unknown),
+    }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use domain::Refusal;
 use store::IdempotencyKey;
 use store::vault::ClaimHash;
 
@@ -11,7 +12,7 @@ use super::problem::Problem;
 use super::state::HttpState;
 use super::time_limit::TimeLimit;
 use crate::app::Node;
-use crate::command::UserState;
+use crate::command::{CommandError, UserState};
 
 /// What is read under a key, for messages.
 const FIRST: &str = "whether it was done before";
@@ -67,7 +68,10 @@ async fn first_result(node: &Node, key: &IdempotencyKey) -> Result<Option<UserSt
     if !first.is_of(key) {
         return Err(Problem::KeyReused);
     }
-    let user = node.users.state_after(&first).await?;
+    let user = match node.users.state_after(&first).await {
+        Err(CommandError::Refused(Refusal::Erased)) => return Err(Problem::Erased),
+        user => user?,
+    };
     if user.account.email.known().is_none() {
         return Err(Problem::Erased);
     }

@@ -145,7 +145,7 @@ pub(crate) fn erasure_reason() -> impl Strategy<Value = ErasureReason> {
 
 pub(crate) fn moment() -> impl Strategy<Value = Moment> {
     any::<i64>().prop_filter_map("no moment", |milliseconds| {
-        Moment::from_millisecond(milliseconds % 253_402_300_800_000).ok()
+        Moment::from_millisecond(milliseconds % 253_370_764_800_000).ok()
     })
 }
 

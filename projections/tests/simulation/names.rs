@@ -1,4 +1,4 @@
-//! What clients do to things: everything that the log allows and users cannot ask for yet. They take names, give them
+//! What clients do to things: everything that the log allows, also what users cannot ask for yet. They take names, give them
 //! back, swap them, write to several streams at once, and erase.
 
 use serde_json::{Map, Value};

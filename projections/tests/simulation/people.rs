@@ -2,8 +2,8 @@
 //! quicker.
 
 use domain::{
-    Command, EmailAddress, Encoded, PasswordHash, Reason, Role, SYSTEM_STREAM, System, User, UserEvent,
-    UserId, Username, administrator_change, system, user,
+    Command, EmailAddress, Encoded, ErasureReason, Moment, PasswordHash, Reason, Role, SYSTEM_STREAM, System,
+    User, UserEvent, UserId, Username, administrator_change, system, user,
 };
 use projections::decode;
 use store::{AppendError, Claim, Expected, NewEvent, StoreError, StreamId, StreamWrite};
@@ -14,17 +14,22 @@ use crate::client::Client;
 const ATTEMPTS: usize = 3;
 
 impl Client {
-    /// Registers a new user under a name that others want too; now and then an administrator.
+    /// Registers or imports a new user under a name that others want too; now and then an administrator.
     pub(crate) async fn sign_up(&self) {
         let id = UserId::from_uuid(self.node.ambient.uuid());
         self.world.people.lock().unwrap().push(id);
-        let register = Command::Register {
-            email: EmailAddress::parse(&format!("{}@example.com", self.name())).unwrap(),
-            username: Username::parse(self.name()).unwrap(),
-            password_hash: PasswordHash::new("$argon2id$…".to_owned()).unwrap(),
+        let email = EmailAddress::parse(&format!("{}@example.com", self.name())).unwrap();
+        let username = Username::parse(self.name()).unwrap();
+        let password_hash = PasswordHash::new("$argon2id$…".to_owned()).unwrap();
+        let come = if self.chance.happens(250) {
+            let is_active = self.chance.happens(700);
+            let created_at = Moment::from_millisecond(1_556_938_921_007).unwrap();
+            Command::Import { email, username, password_hash, is_active, created_at }
+        } else {
+            Command::Register { email, username, password_hash }
         };
         let grant = Command::GrantRole { role: Role::Admin };
-        let commands = if self.chance.happens(300) { vec![register, grant] } else { vec![register] };
+        let commands = if self.chance.happens(300) { vec![come, grant] } else { vec![come] };
         self.decide_and_append(id, &User::Absent, 0, &commands).await;
     }
 
@@ -32,11 +37,12 @@ impl Client {
     pub(crate) async fn change_somebody(&self) {
         let Some(id) = self.somebody() else { return };
         let reason = self.chance.happens(500).then(|| Reason::parse("it was asked for").unwrap());
-        let command = match self.chance.below(6) {
+        let command = match self.chance.below(7) {
             0 | 1 => Command::Deactivate { reason },
             2 => Command::Reactivate { reason },
             3 => Command::GrantRole { role: Role::Admin },
             4 => Command::RevokeRole { role: Role::Admin },
+            5 => Command::Erase { reason: ErasureReason::Request },
             _ => Command::GrantRole { role: Role::Auditor },
         };
         for _ in 0..ATTEMPTS {
@@ -66,6 +72,7 @@ impl Client {
         let mut write = self.write(&id.stream(), version, events.iter().map(UserEvent::encode));
         let claims = events.iter().flat_map(UserEvent::claims_taken);
         write.take = claims.map(|(kind, value)| Claim { kind: kind.as_str(), value }).collect();
+        write.erase = events.iter().any(UserEvent::erases);
         let mut writes = vec![write];
         if let Some(change) = administrator_change(id, before, &after) {
             let Ok((system, version)) = self.load_system().await else { return false };

@@ -59,7 +59,8 @@ enum Wanted {
 /// What is kept of a user while the log passes by.
 struct Replayed {
     user: User,
-    created_at: Timestamp,
+    /// When their first event was appended.
+    first: Timestamp,
     version: u64,
 }
 
@@ -68,11 +69,11 @@ pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Outp
     let users = fold(session, arguments.until, &wanted).await?;
     let mut lines = UserLines::new(arguments.json);
     let mut found = false;
-    for (index, (id, Replayed { user, created_at, version })) in users.iter().enumerate() {
+    for (index, (id, Replayed { user, first, version })) in users.iter().enumerate() {
         let User::Present(account) = user else { continue };
         if wanted.is_met_by(*id, account) {
             found = true;
-            lines.add(&UserLine::folded(*id, account, *created_at, *version), out)?;
+            lines.add(&UserLine::folded(*id, account, decode::created_at(account, *first), *version), out)?;
         }
         if index % PAGE == 0 {
             lines.print(out)?;
@@ -127,11 +128,8 @@ fn take_in(users: &mut BTreeMap<UserId, Replayed>, event: &Recorded) -> Result<(
     let Some(id) = UserId::from_stream(envelope.stream.as_str()) else { return Ok(()) };
     let fact = decode::user_event(event)
         .map_err(|error| Failure::Failed(format!("stopped at position {}: {error}", envelope.position)))?;
-    let replayed = users.entry(id).or_insert_with(|| Replayed {
-        user: User::Absent,
-        created_at: envelope.at,
-        version: 0,
-    });
+    let replayed =
+        users.entry(id).or_insert_with(|| Replayed { user: User::Absent, first: envelope.at, version: 0 });
     replayed.user = user::evolve(std::mem::take(&mut replayed.user), &fact);
     replayed.version = envelope.version;
     Ok(())

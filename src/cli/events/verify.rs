@@ -48,7 +48,7 @@ fn claims_of(event: &Recorded) -> Result<ClaimChange, String> {
     let fact = decode::user_event(event).map_err(|error| error.to_string())?;
     let claim = |(kind, value): (domain::ClaimKind, String)| Claim { kind: kind.as_str(), value };
     let take = fact.claims_taken().into_iter().map(claim).collect();
-    Ok(ClaimChange { take, ..ClaimChange::default() })
+    Ok(ClaimChange { take, release: Vec::new(), erases: fact.erases() })
 }
 
 /// A table that is further than the log has seen events that are no more.

@@ -46,7 +46,7 @@ impl From<AppendError> for Problem {
 impl From<CommandError> for Problem {
     fn from(error: CommandError) -> Self {
         match error {
-            CommandError::Refused(Refusal::Unknown) => Self::UserNotFound,
+            CommandError::Refused(Refusal::Unknown | Refusal::Erased) => Self::UserNotFound,
             CommandError::LastAdministrator(_) => Self::LastAdministrator,
             CommandError::VersionMismatch { .. } => Self::VersionMismatch,
             CommandError::Contended => Self::Busy { cause: error.to_string() },

@@ -1,0 +1,144 @@
+//! How each sample reads today, and how once its person is erased.
+
+use domain::{
+    DecodeError, EmailAddress, Encoded, ErasureReason, Moment, PasswordHash, Personal, Reason, Role,
+    SYSTEM_STREAM, SystemEvent, UserEvent, UserId, Username,
+};
+use projections::decode;
+use store::Recorded;
+
+/// A sample by the name of its file, without the ending.
+pub(crate) struct Expected {
+    /// Type and schema as stored, and what else sets it apart.
+    pub(crate) name: &'static str,
+    pub(crate) known: Fact,
+    pub(crate) erased: Fact,
+}
+
+/// An event of either kind of stream.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Fact {
+    User(UserEvent),
+    System(SystemEvent),
+}
+
+impl Fact {
+    pub(crate) fn decode(event: &Recorded) -> Result<Self, DecodeError> {
+        if event.envelope.stream.as_str() == SYSTEM_STREAM {
+            decode::system_event(event).map(Self::System)
+        } else {
+            decode::user_event(event).map(Self::User)
+        }
+    }
+
+    pub(crate) fn encode(&self) -> Encoded {
+        match self {
+            Self::User(event) => event.encode(),
+            Self::System(event) => event.encode(),
+        }
+    }
+
+    /// The stream it belongs to; none if any user's will do.
+    pub(crate) fn stream(&self) -> Option<String> {
+        match self {
+            Self::User(_) => None,
+            Self::System(_) => Some(SYSTEM_STREAM.to_owned()),
+        }
+    }
+}
+
+/// Every sample there is.
+pub(crate) fn all() -> Vec<Expected> {
+    of_users().into_iter().chain(of_the_installation()).collect()
+}
+
+fn of_users() -> [Expected; 12] {
+    use UserEvent as E;
+    let user = |name, known, erased| Expected { name, known: Fact::User(known), erased: Fact::User(erased) };
+    let open = |name, event: UserEvent| user(name, event.clone(), event);
+    let created_at = Moment::parse("2019-05-04T03:02:01.007Z").unwrap();
+    [
+        user(
+            "UserRegistered-1",
+            E::UserRegistered { email: email(), username: username(), password_hash: password_hash() },
+            E::UserRegistered {
+                email: Personal::Erased,
+                username: Personal::Erased,
+                password_hash: Personal::Erased,
+            },
+        ),
+        user(
+            "UserImported-1",
+            E::UserImported {
+                email: email(),
+                username: username(),
+                password_hash: password_hash(),
+                is_active: false,
+                created_at,
+            },
+            E::UserImported {
+                email: Personal::Erased,
+                username: Personal::Erased,
+                password_hash: Personal::Erased,
+                is_active: false,
+                created_at,
+            },
+        ),
+        user(
+            "UserDeactivated-1",
+            E::UserDeactivated { reason: Some(reason()) },
+            E::UserDeactivated { reason: Some(Personal::Erased) },
+        ),
+        open("UserDeactivated-1-without-a-reason", E::UserDeactivated { reason: None }),
+        user(
+            "UserReactivated-1",
+            E::UserReactivated { reason: Some(reason()) },
+            E::UserReactivated { reason: Some(Personal::Erased) },
+        ),
+        open("UserReactivated-1-without-a-reason", E::UserReactivated { reason: None }),
+        open("RoleGranted-1", E::RoleGranted { role: Role::Admin }),
+        open("RoleGranted-1-operator", E::RoleGranted { role: Role::Operator }),
+        open("RoleRevoked-1", E::RoleRevoked { role: Role::Auditor }),
+        open("RoleRevoked-1-subscriber", E::RoleRevoked { role: Role::Subscriber }),
+        open("UserErased-1", E::UserErased { reason: ErasureReason::Request }),
+        open("UserErased-1-policy", E::UserErased { reason: ErasureReason::Policy }),
+    ]
+}
+
+fn of_the_installation() -> [Expected; 3] {
+    use SystemEvent as E;
+    let system =
+        |name, known, erased| Expected { name, known: Fact::System(known), erased: Fact::System(erased) };
+    let open = |name, event: SystemEvent| system(name, event.clone(), event);
+    let skipped =
+        |reason| E::ProjectionEventSkipped { projection: "users".to_owned(), position: 4711, reason };
+    [
+        open(
+            "AdministratorAdded-1",
+            E::AdministratorAdded { user: UserId::parse("0193e2b4-0000-7000-8000-000000000001").unwrap() },
+        ),
+        // An imported user: in the open as the 24 digits that clients know them by.
+        open(
+            "AdministratorRemoved-1",
+            E::AdministratorRemoved { user: UserId::parse("507f1f77bcf86cd799439011").unwrap() },
+        ),
+        system("ProjectionEventSkipped-1", skipped(reason()), skipped(Personal::Erased)),
+    ]
+}
+
+fn email() -> Personal<EmailAddress> {
+    Personal::Known(EmailAddress::parse("Ada@example.com").unwrap())
+}
+
+fn username() -> Personal<Username> {
+    Personal::Known(Username::parse("Ada Lovelace").unwrap())
+}
+
+fn password_hash() -> Personal<PasswordHash> {
+    let hash = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaA".to_owned();
+    Personal::Known(PasswordHash::new(hash).unwrap())
+}
+
+fn reason() -> Personal<Reason> {
+    Personal::Known(Reason::parse("asked by mail,\nticket 7 – „übel“").unwrap())
+}

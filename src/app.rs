@@ -80,11 +80,8 @@ impl Node {
     ) -> Result<Self, StoreError> {
         let (log, rows) = (Arc::clone(&database.log), Arc::clone(&database.rows));
         let store = EventStore::open(log, master_key.0.clone(), ambient.clone()).await?;
-        let sources = Sources {
-            events: store.clone(),
-            rows: Arc::clone(&rows),
-            leases: Arc::clone(&database.leases),
-        };
+        let sources =
+            Sources { events: store.clone(), rows: Arc::clone(&rows), leases: Arc::clone(&database.leases) };
         let (name, mut runners) = (node_name(ambient), Vec::new());
         for projection in projections::all() {
             // Nothing is read or written before it is known which of the tables is live.

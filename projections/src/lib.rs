@@ -5,8 +5,11 @@
 //! keeps one of them up to date, at its `pace`; `folding` reads the log from the checkpoint, folds, and writes rows and
 //! checkpoint in one transaction; `finisher` puts a rebuilt version in its place; [`report`] tells how it goes. Beside
 //! that: [`models`] is what operators do with versions, [`verify`] proves the rows against the log, `skips` knows what
-//! operators have decided to pass over. To add a read model, write one file like [`users`] and add it to [`all`].
+//! operators have decided to pass over. To add a read model, write one file like
+//! [`daily`] and add it to [`all`].
 
+pub mod activity;
+pub mod daily;
 pub mod decode;
 mod finisher;
 mod folding;
@@ -26,6 +29,8 @@ mod tests;
 
 use store::{Position, StoreError};
 
+pub use activity::UserActivity;
+pub use daily::{Daily, Day};
 pub use models::ChangeError;
 pub use projection::{Poison, Projection};
 pub use report::{Health, Report, VersionReport};
@@ -35,8 +40,8 @@ pub use users::{UserRow, Users};
 
 /// Every projection there is.
 #[must_use]
-pub fn all() -> [&'static dyn Projection; 1] {
-    [&Users]
+pub fn all() -> [&'static dyn Projection; 3] {
+    [&Users, &UserActivity, &Daily]
 }
 
 /// The projection of that name.

@@ -2,8 +2,8 @@
 //! aggregate. Who may give a command is for `http/` and `cli/` to say; what it means is for the domain.
 
 mod error;
-mod projections;
 mod loaded;
+mod projections;
 mod user;
 
 pub use error::CommandError;

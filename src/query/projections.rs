@@ -86,7 +86,8 @@ pub async fn one(
 ) -> Result<ProjectionStatus, StoreError> {
     let name = projection.name();
     let versions = sources.rows.versions(name).await?;
-    let versions = versions.ok_or_else(|| StoreError::corrupt(format!("the versions of `{name}` are missing")))?;
+    let versions =
+        versions.ok_or_else(|| StoreError::corrupt(format!("the versions of `{name}` are missing")))?;
     let leases = sources.leases.leases().await?;
     let lease = leases.into_iter().find(|lease| lease.name == lease_name(projection));
     let mut shown = Vec::new();
@@ -101,7 +102,13 @@ pub async fn one(
         shown.push(status(&versions, version, lease.as_ref(), Place { position, head, age }));
     }
     let owner = lease.filter(Lease::is_held).map(|lease| lease.holder);
-    Ok(ProjectionStatus { name: name.to_owned(), live: versions.live, owner, head: head.get(), versions: shown })
+    Ok(ProjectionStatus {
+        name: name.to_owned(),
+        live: versions.live,
+        owner,
+        head: head.get(),
+        versions: shown,
+    })
 }
 
 /// The age of the event after a position, in seconds.
@@ -124,7 +131,8 @@ fn status(versions: &Versions, version: &Version, lease: Option<&Lease>, place: 
     let Place { position, head, age } = place;
     let lag = head.get().saturating_sub(position.get());
     let kept = lease.is_some_and(Lease::is_held);
-    let report = lease.map(to_report).unwrap_or_default().versions.remove(&version.number).unwrap_or_default();
+    let report =
+        lease.map(to_report).unwrap_or_default().versions.remove(&version.number).unwrap_or_default();
     let role = match version.stage {
         _ if version.number == versions.live => "live",
         Stage::Building => "building",

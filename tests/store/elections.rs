@@ -12,7 +12,8 @@ use mongodb::{Client, Database};
 use serde_json::json;
 use store::conformance::world::put;
 use store::{
-    Change, Checkpoint, Column, ColumnKind, EventQuery, Expected, Position, StoreError, StreamId, Table,
+    Change, Checkpoint, Column, ColumnKind, EventQuery, Expected, Position, Shape, StoreError, StreamId,
+    Table,
 };
 use testkit::{FailPoint, Failing, ReplicaSet};
 use tokio::time::Instant;
@@ -26,14 +27,17 @@ const READS: u32 = 20;
 /// How long an election and its aftermath may take on a slow machine.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-static THINGS: Table = Table {
-    name: "things_1",
+static SHAPE: Shape = Shape {
     columns: &[
         Column { name: "id", kind: ColumnKind::Text },
         Column { name: "label", kind: ColumnKind::Text },
     ],
     indexes: &[],
 };
+
+fn things() -> Table {
+    Table::of("things", 1, &SHAPE)
+}
 
 /// What was acknowledged in a round.
 struct Acknowledged {
@@ -47,7 +51,7 @@ async fn what_was_seen_is_not_missing_after_an_election() {
     let mongo = Mongo::at(set.url());
     let (one, two) = (mongo.process("one").await, mongo.process("two").await);
     for process in [&one, &two] {
-        process.rows().prepare(&THINGS).await.unwrap();
+        process.rows().prepare(&things()).await.unwrap();
     }
     let (plain, mut at) = (Plain::new(&mongo).await, Position::START);
     for round in 0..ROUNDS {
@@ -108,16 +112,16 @@ async fn write(mongo: &Mongo, process: &Process, from: Position) -> Acknowledged
     let position =
         put(&process.store, [mongo.world.write(&stream, Expected::NoStream)]).await.unwrap().position;
     let row = json!({"id": stream.as_str(), "label": "there"}).as_object().unwrap().clone();
-    let change = Change { key: stream.as_str().to_owned(), row: Some(row) };
-    let from = Checkpoint { rebuilds: 0, position: from };
-    process.rows().apply(&THINGS, from, position, vec![change]).await.unwrap();
+    let change = Change { key: stream.as_str().to_owned(), row: Some(row), known: false };
+    let at = |position| Checkpoint { position, ..Checkpoint::default() };
+    process.rows().apply(&things(), at(from), at(position), vec![change]).await.unwrap();
     Acknowledged { stream, position }
 }
 
 /// A process that has not written it itself hears of it.
 async fn hear(process: &Process, acknowledged: &Acknowledged) {
     let mut signals = process.store.signals();
-    let heard = signals.wait_for(|signal| signal.projected(THINGS.name) >= acknowledged.position);
+    let heard = signals.wait_for(|signal| signal.projected("things_1") >= acknowledged.position);
     tokio::time::timeout(PATIENCE, heard).await.expect("it was not heard of").unwrap();
 }
 
@@ -134,8 +138,8 @@ async fn assert_seen(process: &Process, acknowledged: &Acknowledged) {
             Ok(page.next >= *position && page.events.len() == 1)
         }),
         never_older("stream", async || Ok(store.read_stream(stream).await?.len() == 1)),
-        never_older("row", async || Ok(rows.rows(&THINGS, &key).await?.len() == 1)),
-        never_older("checkpoint", async || Ok(rows.checkpoint(&THINGS).await?.position >= *position)),
+        never_older("row", async || Ok(rows.rows(&things(), &key).await?.len() == 1)),
+        never_older("checkpoint", async || Ok(rows.checkpoint(&things()).await?.position >= *position)),
     );
 }
 

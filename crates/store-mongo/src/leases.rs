@@ -55,13 +55,7 @@ fn literal(text: &str) -> Document {
 }
 
 /// Looks first: those who stand by should not write.
-async fn take(
-    db: &Db,
-    name: &str,
-    holder: &str,
-    term: Duration,
-    report: &str,
-) -> Result<Lease, StoreError> {
+async fn take(db: &Db, name: &str, holder: &str, term: Duration, report: &str) -> Result<Lease, StoreError> {
     for _ in 0..ATTEMPTS {
         let held = read(db, doc! { "_id": name }).await?.pop();
         if let Some(held) = held.filter(|held| held.is_held() && held.holder != holder) {

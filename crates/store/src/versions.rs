@@ -73,7 +73,8 @@ impl Versions {
     /// The first version, empty, and live at once.
     #[must_use]
     pub fn first(fold: u32, by: &str, now: Timestamp) -> Self {
-        let first = Version { number: 1, fold, stage: Stage::Ready, by: by.to_owned(), since: now, differed: None };
+        let first =
+            Version { number: 1, fold, stage: Stage::Ready, by: by.to_owned(), since: now, differed: None };
         Self { revision: 1, live: 1, last: 1, kept: vec![first] }
     }
 
@@ -110,7 +111,8 @@ impl Versions {
             return Err(VersionsError::AlreadyBuilding(building.clone()));
         }
         let number = self.last + 1;
-        let version = Version { number, fold, stage: Stage::Building, by: by.to_owned(), since: now, differed: None };
+        let version =
+            Version { number, fold, stage: Stage::Building, by: by.to_owned(), since: now, differed: None };
         let kept = self.kept.iter().cloned().chain([version]).collect();
         Ok(Self { last: number, kept, ..self.next() })
     }

@@ -38,7 +38,8 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     let (Named(projection), sources) = (arguments.name, &session.node.sources);
     let version = begin(projection, session, cause, out).await?;
-    let runner = Runner::new(projection, sources.clone(), session.ambient.clone(), &node_name(&session.ambient));
+    let runner =
+        Runner::new(projection, sources.clone(), session.ambient.clone(), &node_name(&session.ambient));
     let runner = runner.start();
     let mut progress = Progress::new("events");
     let outcome = follow(projection, session, version.number, &mut progress).await;
@@ -57,7 +58,10 @@ pub(super) async fn run(
         version.number,
         took.as_secs_f64(),
     ))?;
-    out.line(&format!("the other versions are kept up to date until they are dropped: {}", versions.describe()))
+    out.line(&format!(
+        "the other versions are kept up to date until they are dropped: {}",
+        versions.describe()
+    ))
 }
 
 fn rate(events: u64, took: Duration) -> u128 {

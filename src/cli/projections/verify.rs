@@ -34,8 +34,7 @@ pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Outp
     let Named(projection) = arguments.name;
     let mut progress = Progress::new("events");
     let mut each_batch = |done, all| progress.at(done, all);
-    let verified =
-        verify::verify(projection, &session.node.sources, arguments.number, &mut each_batch).await;
+    let verified = verify::verify(projection, &session.node.sources, arguments.number, &mut each_batch).await;
     let took = progress.finish();
     let Verified { table, position, rows, digest } = verified.map_err(|error| match error {
         VerifyError::Differs(difference) => {

@@ -61,7 +61,12 @@ pub(super) async fn roll_back(
     models::catch_up_kept(projection, sources).await?;
     let changed = models::roll_back(projection, sources, arguments.to).await;
     let versions = changed.map_err(Failure::because)?;
-    out.line(&format!("{} is read from version {} now: {}", projection.name(), versions.live, versions.describe()))
+    out.line(&format!(
+        "{} is read from version {} now: {}",
+        projection.name(),
+        versions.live,
+        versions.describe()
+    ))
 }
 
 pub(super) async fn drop(
@@ -83,7 +88,8 @@ async fn until_dropped(
     mut versions: Versions,
 ) -> Result<Versions, Failure> {
     let sources = &session.node.sources;
-    let runner = Runner::new(projection, sources.clone(), session.ambient.clone(), &node_name(&session.ambient));
+    let runner =
+        Runner::new(projection, sources.clone(), session.ambient.clone(), &node_name(&session.ambient));
     let runner = runner.start();
     while versions.is_dropping() {
         sleep(GLANCE).await;

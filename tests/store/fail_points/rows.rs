@@ -1,7 +1,7 @@
 //! Writing rows of a read model, the commands of which fail, each in turn.
 
 use serde_json::json;
-use store::{ApplyError, Change, Checkpoint, Column, ColumnKind, Position, ReadModels, Table};
+use store::{ApplyError, Change, Checkpoint, Column, ColumnKind, Position, ReadModels, Shape, Table};
 use testkit::MongodServer;
 
 use super::fault::Fault::{
@@ -12,8 +12,7 @@ use super::run::Outcome::{self, Done, NotDone, Open, Unknown, UnknownButDone};
 use super::run::{Case, LateRow, Row, Told, cases, try_all};
 use crate::support::Mongo;
 
-static THINGS: Table = Table {
-    name: "things_1",
+static SHAPE: Shape = Shape {
     columns: &[
         Column { name: "id", kind: ColumnKind::Text },
         Column { name: "label", kind: ColumnKind::Text },
@@ -21,9 +20,12 @@ static THINGS: Table = Table {
     indexes: &["label"],
 };
 
+fn things() -> Table {
+    Table::of("things", 1, &SHAPE)
+}
+
 /// The first command of the transaction.
-const CHECKPOINT: Place = on("update", "projections");
-const KNOWN: Place = on("find", "things_1");
+const CHECKPOINT: Place = on("update", "checkpoints");
 const NEW: Place = on("insert", "things_1");
 const CHANGED: Place = on("update", "things_1");
 const REMOVED: Place = on("delete", "things_1");
@@ -41,12 +43,6 @@ const ROWS: &[Row] = &[
     (CHECKPOINT, Closed, [Done, Done, NotDone]),
     (CHECKPOINT, WriteConcern, [NotDone, NotDone, NotDone]),
     (CHECKPOINT, Slow, [Done, Done, Done]),
-    (KNOWN, Transient, [Done, Done, NotDone]),
-    (KNOWN, UnknownCommit, [NotDone, NotDone, NotDone]),
-    (KNOWN, Conflict, [Done, Done, NotDone]),
-    (KNOWN, Interrupted, [Done, Done, NotDone]),
-    (KNOWN, Closed, [Done, Done, NotDone]),
-    (KNOWN, Slow, [Done, Done, Done]),
     (NEW, Transient, [Done, Done, NotDone]),
     (NEW, UnknownCommit, [NotDone, NotDone, NotDone]),
     (NEW, Conflict, [Done, Done, NotDone]),
@@ -79,7 +75,6 @@ const ROWS: &[Row] = &[
 
 const LATE_ROWS: &[LateRow] = &[
     (CHECKPOINT, Silent, NotDone),
-    (KNOWN, Silent, NotDone),
     (NEW, Silent, NotDone),
     (CHANGED, Silent, NotDone),
     (REMOVED, Silent, NotDone),
@@ -97,10 +92,10 @@ async fn attempt(server: &MongodServer, case: Case) {
     let (subject, observer) = (mongo.process(SUBJECT).await, mongo.process("observer").await);
     let (writing, watching) = (subject.rows(), observer.rows());
     for rows in [writing, watching] {
-        rows.prepare(&THINGS).await.unwrap();
+        rows.prepare(&things()).await.unwrap();
     }
     let before = [change("a", Some("one")), change("b", Some("two"))];
-    writing.apply(&THINGS, at(0), Position::new(5), before.into()).await.unwrap();
+    writing.apply(&things(), at(0), at(5), before.into()).await.unwrap();
 
     let namespace = case.place.collection.map(|collection| mongo.namespace(collection));
     let fail_point = case.fault.set(server, case.failing, case.place, namespace).await;
@@ -113,19 +108,19 @@ async fn attempt(server: &MongodServer, case: Case) {
     // Now it has happened, the first time or the second.
     assert_eq!(state(watching).await, (at(9), vec!["a=three".to_owned(), "c=four".to_owned()]), "{happened}");
     for (rows, from) in [(writing, 9), (watching, 10)] {
-        rows.apply(&THINGS, at(from), Position::new(from + 1), vec![change("c", None)]).await.unwrap();
+        rows.apply(&things(), at(from), at(from + 1), vec![known("c", None)]).await.unwrap();
     }
     assert_eq!(state(writing).await, (at(11), vec!["a=three".to_owned()]));
     for process in [&subject, &observer] {
         let mut signals = process.store.signals();
-        signals.wait_for(|signal| signal.projected(THINGS.name) == Position::new(11)).await.unwrap();
+        signals.wait_for(|signal| signal.projected("things_1") == Position::new(11)).await.unwrap();
     }
 }
 
 /// One row is changed, one new, one removed: every command is needed.
 async fn apply(rows: &dyn ReadModels) -> Result<(), ApplyError> {
-    let changes = vec![change("a", Some("three")), change("b", None), change("c", Some("four"))];
-    rows.apply(&THINGS, at(5), Position::new(9), changes).await
+    let changes = vec![known("a", Some("three")), known("b", None), change("c", Some("four"))];
+    rows.apply(&things(), at(5), at(9), changes).await
 }
 
 /// Whether it happened: then, and only then, the same asked for again is overtaken by it.
@@ -150,16 +145,20 @@ fn check_answer(expected: Outcome, answer: &Result<(), ApplyError>, again: &Resu
 
 fn change(key: &str, label: Option<&str>) -> Change {
     let row = label.map(|label| json!({"id": key, "label": label}).as_object().unwrap().clone());
-    Change { key: key.to_owned(), row }
+    Change { key: key.to_owned(), row, known: false }
+}
+
+fn known(key: &str, label: Option<&str>) -> Change {
+    Change { known: true, ..change(key, label) }
 }
 
 fn at(position: u64) -> Checkpoint {
-    Checkpoint { rebuilds: 0, position: Position::new(position) }
+    Checkpoint { position: Position::new(position), ..Checkpoint::default() }
 }
 
 async fn state(rows: &dyn ReadModels) -> (Checkpoint, Vec<String>) {
-    let page = rows.page(&THINGS, None, 100).await.unwrap();
+    let page = rows.slice(&things(), None, 100).await.unwrap().rows;
     let text =
         |row: &store::Row| format!("{}={}", row["id"].as_str().unwrap(), row["label"].as_str().unwrap());
-    (rows.checkpoint(&THINGS).await.unwrap(), page.iter().map(text).collect())
+    (rows.checkpoint(&things()).await.unwrap(), page.iter().map(text).collect())
 }

@@ -3,6 +3,8 @@
 
 mod error;
 mod loaded;
+#[cfg(test)]
+mod tests;
 mod user;
 
 pub use error::CommandError;

@@ -165,6 +165,23 @@ mod tests {
     }
 
     #[test]
+    fn of_an_import_the_password_hash_stays_inside() {
+        let mut event = registered(known());
+        event.envelope.event_type = "UserImported".to_owned();
+        let open = json!({"is_active": true, "created_at": "2019-05-04T03:02:01.007Z"});
+        event.envelope.data = open.as_object().unwrap().clone();
+        let shown = |disclosure| CloudEvent::new(&event, Uuid::nil(), disclosure).data().clone();
+        assert_eq!(Value::from(shown(Disclosure::Impersonal)), open);
+        assert_eq!(
+            Value::from(shown(Disclosure::Personal)),
+            json!({
+                "is_active": true, "created_at": "2019-05-04T03:02:01.007Z",
+                "email": "ada@example.com", "username": "ada"
+            })
+        );
+    }
+
+    #[test]
     fn personal_values_can_be_left_out_and_erased_ones_are_said_to_be() {
         assert_eq!(shown(known(), Disclosure::Impersonal)["data"], json!({}));
         for disclosure in [Disclosure::Personal, Disclosure::Impersonal] {

@@ -2,6 +2,7 @@
 //! written. Memory is bounded: of more rows than fit, the first are compared, then the log is replayed for the next.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use store::{Checkpoint, EventQuery, Position, Recorded, Row, RowsDigest, Slice, StoreError, Table};
 
@@ -16,6 +17,9 @@ const BUDGET: usize = 96 * 1024 * 1024;
 const OVERHEAD: usize = 96;
 /// Rows compared at once.
 const PAGE: usize = 1_000;
+/// How often a difference is looked at again, and how long the rows may take to catch up in between.
+const DOUBTS: u32 = 5;
+const CATCHING_UP: Duration = Duration::from_secs(5);
 /// Events replayed at once.
 const BATCH: usize = 2_000;
 
@@ -132,11 +136,12 @@ impl Proof {
         let mut replay = Replay::new(self.folding.clone(), low.clone());
         let target = self.folding.checkpoint().await?.position;
         replay.advance(target, progress).await?;
-        let mut after = low;
+        let (mut after, mut doubts) = (low, 0);
         loop {
             let slice = self.slice(after.as_deref()).await?;
-            replay.advance(slice.checkpoint.position, &mut |_, _| {}).await?;
-            self.position = slice.checkpoint.position;
+            let position = slice.checkpoint.position;
+            replay.advance(position, &mut |_, _| {}).await?;
+            self.position = position;
             let last = match slice.rows.last() {
                 Some(row) if slice.rows.len() == PAGE => Some(key_of(&self.folding.table, row)),
                 _ => None,
@@ -145,7 +150,17 @@ impl Proof {
                 (Some(last), Some(high)) => Some(last.min(high).clone()),
                 (last, high) => last.clone().or_else(|| high.clone()),
             };
-            self.compare(&replay, slice, after.as_deref(), until.as_deref())?;
+            if let Err(difference) = self.compare(&replay, slice, after.as_deref(), until.as_deref()) {
+                // An erasure that is not in the rows yet: the log does not tell any more what they still show. It is
+                // believed only of rows that have everything there was when it was seen.
+                let head = self.folding.sources.events.head().await?.position;
+                if position >= head || doubts == DOUBTS {
+                    return Err(difference);
+                }
+                doubts += 1;
+                self.folding.sources.events.projected(&self.folding.table.name, head, CATCHING_UP).await;
+                continue;
+            }
             match until {
                 None => return Ok(None),
                 Some(until) if replay.high.as_ref() == Some(&until) => return Ok(Some(until)),

@@ -3,6 +3,7 @@
 
 mod error;
 mod loaded;
+mod loaded;
 mod projections;
 mod user;
 

@@ -87,14 +87,16 @@ mod tests {
 
     use super::*;
 
-    /// An event that exists in these tests alone, and has changed twice: what was called `colour` became `paint`, and
-    /// what was written in the open was found to be personal.
+    /// An event that exists in these tests alone, and has changed twice: its fields got better names, then the painter's
+    /// was found to be personal.
     const PAINTED: Upcasters = Upcasters(&[("Painted", &[rename, conceal])]);
     const TYPES: &[&str] = &["Painted", "Framed"];
 
     fn rename(mut parts: Parts) -> Parts {
-        let colour = parts.data.remove("colour");
-        parts.data.extend(colour.map(|colour| ("paint".to_owned(), colour)));
+        for (old, new) in [("colour", "paint"), ("by", "painter")] {
+            let value = parts.data.remove(old);
+            parts.data.extend(value.map(|value| (new.to_owned(), value)));
+        }
         parts
     }
 
@@ -128,7 +130,7 @@ mod tests {
         let ada = || Ok(("red".to_owned(), Personal::Known("Ada".to_owned())));
         let nothing = json!({});
         for (schema, data, personal) in [
-            (1, json!({"colour": "red", "painter": "Ada"}), &nothing),
+            (1, json!({"colour": "red", "by": "Ada"}), &nothing),
             (2, json!({"paint": "red", "painter": "Ada"}), &nothing),
             (3, json!({"paint": "red"}), &json!({"painter": "Ada"})),
         ] {
@@ -139,7 +141,7 @@ mod tests {
     #[test]
     fn an_erased_part_stays_erased_through_every_upcaster() {
         for (schema, data) in [
-            (1, json!({"colour": "red", "painter": "Ada"})),
+            (1, json!({"colour": "red", "by": "Ada"})),
             (2, json!({"paint": "red"})),
             (3, json!({"paint": "red"})),
         ] {

@@ -91,3 +91,34 @@ fn report(arguments: &Arguments, verified: &Verified, out: &mut Output) -> Resul
 fn hex(hash: &Hash) -> String {
     hash.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use domain::{Command, EmailAddress, ErasureReason, PasswordHash, Username};
+    use store::memory::Memory;
+    use store::{Ambient, EventStore, MasterKey};
+
+    use super::*;
+    use crate::command::{Cause, SignUp, UserCommands};
+
+    #[tokio::test]
+    async fn a_log_with_erased_users_and_their_heirs_verifies() {
+        let ambient = Ambient::system();
+        let master = MasterKey::generate(&ambient);
+        let store = EventStore::open(Arc::new(Memory::default()), master, ambient.clone()).await.unwrap();
+        let users = UserCommands::new(store.clone(), ambient);
+        let ada = || SignUp {
+            email: EmailAddress::parse("ada@example.com").unwrap(),
+            username: Username::parse("ada").unwrap(),
+            password_hash: PasswordHash::new("$argon2id$".to_owned()).unwrap(),
+        };
+        let erase = Command::Erase { reason: ErasureReason::Other };
+        let id = users.sign_up("r", None, ada()).await.unwrap().id;
+        users.execute(&Cause::new("system", "r"), id, &erase, None).await.unwrap();
+        users.sign_up("r", None, ada()).await.unwrap();
+        let verified = store.verify(&claims_of, &mut |_, _| {}).await.unwrap();
+        assert_eq!((verified.position.get(), verified.claims), (4, 2));
+    }
+}

@@ -150,6 +150,7 @@ impl Proof {
                 (Some(last), Some(high)) => Some(last.min(high).clone()),
                 (last, high) => last.clone().or_else(|| high.clone()),
             };
+            let before = (self.rows, self.digest);
             if let Err(difference) = self.compare(&replay, slice, after.as_deref(), until.as_deref()) {
                 // An erasure that is not in the rows yet: the log does not tell any more what they still show. It is
                 // believed only of rows that have everything there was when it was seen.
@@ -158,6 +159,7 @@ impl Proof {
                     return Err(difference);
                 }
                 doubts += 1;
+                (self.rows, self.digest) = before;
                 self.folding.sources.events.projected(&self.folding.table.name, head, CATCHING_UP).await;
                 continue;
             }

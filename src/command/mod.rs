@@ -3,7 +3,6 @@
 
 mod error;
 mod loaded;
-mod loaded;
 mod projections;
 mod user;
 

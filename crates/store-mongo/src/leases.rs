@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::TryStreamExt;
 use mongodb::Cursor;
-use mongodb::bson::{Document, RawDocument, RawDocumentBuf, doc};
+use mongodb::bson::{DateTime, Document, RawDocument, RawDocumentBuf, doc};
 use serde_json::Value;
 use store::StoreError;
 use store::lease::{Lease, Leases};
@@ -13,7 +13,7 @@ use store::lease::{Lease, Leases};
 use crate::MongoStore;
 use crate::connect::Db;
 use crate::failure::{Failure, cannot};
-use crate::fields::Fields;
+use crate::fields::{Fields, raw};
 use crate::shield::{SHORT, answered};
 
 /// How often it is tried to take one that somebody else takes at the same time.
@@ -58,20 +58,17 @@ fn literal(text: &str) -> Document {
 async fn take(db: &Db, name: &str, holder: &str, term: Duration, report: &str) -> Result<Lease, StoreError> {
     for _ in 0..ATTEMPTS {
         let held = read(db, doc! { "_id": name }).await?.pop();
-        if let Some(held) = held.filter(|held| held.is_held() && held.holder != holder) {
-            return Ok(held);
+        match held {
+            Some(held) if held.is_held() && held.holder != holder => return Ok(held),
+            Some(_) => {}
+            None => make(db, name).await?,
         }
         let free = doc! { "$or": [{ "holder": holder }, { "$expr": { "$lte": ["$until", "$$NOW"] } }] };
         let mut mine = doc! { "_id": name };
         mine.extend(free);
         let until = doc! { "$add": ["$$NOW", i64::try_from(term.as_millis()).unwrap_or(i64::MAX)] };
         let taken = doc! { "holder": literal(holder), "until": until, "report": literal(report) };
-        let done = db.leases().update_one(mine, vec![doc! { "$set": taken }]).upsert(true).await;
-        match done.map_err(Failure::from) {
-            // As it is now, by the database's clock.
-            Ok(_) | Err(Failure::Duplicate(_)) => {}
-            Err(failure) => return Err(failure.into_store("taking a lease")),
-        }
+        db.leases().update_one(mine, vec![doc! { "$set": taken }]).await.map_err(cannot("taking a lease"))?;
         let held = read(db, doc! { "_id": name }).await?.pop();
         if let Some(held) = held.filter(Lease::is_held) {
             return Ok(held);
@@ -79,6 +76,16 @@ async fn take(db: &Db, name: &str, holder: &str, term: Duration, report: &str) -
     }
     let what = format!("the lease `{name}` runs out as soon as it is taken");
     Err(StoreError::Unavailable { what, source: None })
+}
+
+/// Makes a lease that nobody has ever had.
+async fn make(db: &Db, name: &str) -> Result<(), StoreError> {
+    let free = doc! { "_id": name, "holder": "", "until": DateTime::from_millis(0), "report": "null" };
+    match db.leases().insert_one(raw(&free)?).await.map_err(Failure::from) {
+        // Two have made it at once: now it is there.
+        Ok(_) | Err(Failure::Duplicate(_)) => Ok(()),
+        Err(failure) => Err(failure.into_store("making a lease")),
+    }
 }
 
 async fn read(db: &Db, filter: Document) -> Result<Vec<Lease>, StoreError> {

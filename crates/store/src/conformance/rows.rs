@@ -33,6 +33,10 @@ pub(super) fn change(id: &str, label: &str) -> Change {
     Change { key: id.to_owned(), row: Some(row(id, label)), known: false }
 }
 
+fn known(id: &str, label: &str) -> Change {
+    Change { known: true, ..change(id, label) }
+}
+
 pub(super) fn at(position: u64) -> Checkpoint {
     Checkpoint { position: Position::new(position), ..Checkpoint::default() }
 }
@@ -66,7 +70,7 @@ pub async fn rows_and_checkpoint_move_together(world: &World) {
     );
 
     let removal = Change { key: "a".to_owned(), row: None, known: true };
-    rows.apply(&things(1), at(5), at(6), vec![removal, change("b", "three")]).await.unwrap();
+    rows.apply(&things(1), at(5), at(6), vec![removal, known("b", "three")]).await.unwrap();
     assert_eq!(
         (rows.checkpoint(&things(1)).await.unwrap(), labels(&handle).await),
         (at(6), vec!["three".to_owned()])
@@ -81,7 +85,7 @@ pub async fn of_racing_projectors_exactly_one_writes(world: &World) {
     let table = things(1);
     for round in 0..5 {
         let racers = (0..10).map(|n| {
-            let changes = vec![change("a", &n.to_string())];
+            let changes = vec![Change { known: round > 0, ..change("a", &n.to_string()) }];
             handles[n % 2].rows.apply(&table, at(round), at(round + 1), changes)
         });
         let results = join_all(racers).await;
@@ -172,7 +176,6 @@ pub async fn a_slice_says_what_it_is_made_of(world: &World) {
 /// A row that was read before is replaced, and one that somebody has removed by hand meanwhile comes back.
 pub async fn a_known_row_is_written_whether_it_is_there_or_not(world: &World) {
     let handle = prepared(world).await;
-    let known = |id: &str, label: &str| Change { known: true, ..change(id, label) };
     handle.rows.apply(&things(1), at(0), at(1), vec![change("a", "one")]).await.unwrap();
     handle.rows.apply(&things(1), at(1), at(2), vec![known("a", "two"), known("b", "lost")]).await.unwrap();
     assert_eq!(labels(&handle).await, ["two", "lost"]);

@@ -41,6 +41,10 @@ impl Projection for UserActivity {
         UserId::from_stream(event.stream.as_str()).map(|id| id.to_string())
     }
 
+    fn opens(&self, event: &Envelope) -> bool {
+        event.version == 1
+    }
+
     fn fold(&self, row: Option<Row>, event: &Recorded) -> Result<Option<Row>, Poison> {
         let decoded = decode::user_event(event).map_err(|error| Poison::new(event, &error))?;
         let envelope = &event.envelope;

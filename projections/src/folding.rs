@@ -163,8 +163,8 @@ impl Folding {
     }
 
     async fn rows_before(&self, events: &[Recorded]) -> Result<HashMap<String, Row>, StoreError> {
-        let mut keys: Vec<_> =
-            events.iter().filter_map(|event| self.projection.key(&event.envelope)).collect();
+        let known = events.iter().filter(|event| !self.projection.opens(&event.envelope));
+        let mut keys: Vec<_> = known.filter_map(|event| self.projection.key(&event.envelope)).collect();
         keys.sort_unstable();
         keys.dedup();
         self.sources.rows.rows(&self.table, &keys).await

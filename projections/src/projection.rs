@@ -26,6 +26,12 @@ pub trait Projection: Send + Sync {
     /// The key of the row that the event goes into; `None` if it does not concern this projection.
     fn key(&self, event: &Envelope) -> Option<String>;
 
+    /// Whether there can be no row of that key before this event, such as the first one of a stream where each stream has
+    /// its row. It spares looking for one.
+    fn opens(&self, _: &Envelope) -> bool {
+        false
+    }
+
     /// The row after the event; `None` removes it.
     ///
     /// # Errors

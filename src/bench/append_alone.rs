@@ -30,7 +30,7 @@ impl Row for AppendAlone {
         Target::RatioAtMost(1.5)
     }
 
-    async fn prepare(&self, place: &Place) -> Result<Box<dyn Contest>, BenchError> {
+    async fn prepare(&self, place: &Place, _: &Slice) -> Result<Box<dyn Contest>, BenchError> {
         let database = place.database().await?;
         let subject = Registrations::open(&database).await?;
         Ok(Box::new(Alone { raw: raw::beside(&database).await?, subject }))

@@ -38,7 +38,7 @@ impl Row for AppendGrouped {
         }
     }
 
-    async fn prepare(&self, place: &Place) -> Result<Box<dyn Contest>, BenchError> {
+    async fn prepare(&self, place: &Place, _: &Slice) -> Result<Box<dyn Contest>, BenchError> {
         let database = place.database().await?;
         let subject = Registrations::open(&database).await?;
         Ok(Box::new(Grouped { raw: raw::beside(&database).await?, subject }))

@@ -14,8 +14,10 @@ pub mod figure;
 pub mod ground;
 mod mongod;
 mod raw;
+mod rebuild;
 mod registrations;
 mod rounds;
+mod visible;
 mod watchdog;
 
 use async_trait::async_trait;
@@ -28,7 +30,8 @@ pub use self::rounds::{ROUNDS, Rounds};
 use crate::command::CommandError;
 
 /// All figures, in the order in which they are measured.
-pub static ROWS: [&dyn Row; 2] = [&append_alone::AppendAlone, &append_grouped::AppendGrouped];
+pub static ROWS: [&dyn Row; 4] =
+    [&append_alone::AppendAlone, &append_grouped::AppendGrouped, &rebuild::Rebuild, &visible::Visible];
 
 /// One figure: what is measured, and by what it is judged.
 #[async_trait]
@@ -46,7 +49,7 @@ pub trait Row: Sync {
     fn target(&self, store: StoreKind) -> Target;
 
     /// Gets ready to measure in a place of its own.
-    async fn prepare(&self, place: &Place) -> Result<Box<dyn Contest>, BenchError>;
+    async fn prepare(&self, place: &Place, slice: &Slice) -> Result<Box<dyn Contest>, BenchError>;
 }
 
 /// A subject and its limit, ready to be measured by turns.
@@ -105,7 +108,7 @@ impl BenchError {
 /// # Errors
 /// [`BenchError`] if it could not be measured.
 pub async fn measure(row: &dyn Row, place: &Place, rounds: &Rounds) -> Result<Figure, BenchError> {
-    let mut contest = row.prepare(place).await?;
+    let mut contest = row.prepare(place, &rounds.slice(rounds.each())).await?;
     let measured = rounds.run(&mut *contest).await;
     contest.finish().await;
     Figure::of(row, place.store(), measured?)

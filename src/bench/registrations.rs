@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use domain::{EmailAddress, PasswordHash, Username};
+use projections::Sources;
 use store::{Ambient, EventStore, MasterKey, Position};
 use tokio::task::JoinSet;
 
@@ -13,6 +14,9 @@ use super::ground::Scratch;
 use super::rounds::Slice;
 use crate::app::Database;
 use crate::command::{SignUp, UserCommands};
+
+/// How many registrations are under way while a log is filled.
+const FILLING: u64 = 256;
 
 /// As long as a real one with the default costs.
 const HASH: &str =
@@ -35,6 +39,7 @@ impl Written {
 /// A log that users are registered in.
 pub(super) struct Registrations {
     store: EventStore,
+    sources: Sources,
     newcomers: Newcomers,
 }
 
@@ -52,12 +57,42 @@ impl Registrations {
         let ambient = Ambient::system();
         let database = Database::connect(scratch.settings()).await?;
         let store = EventStore::open(database.log, MasterKey::generate(&ambient), ambient.clone()).await?;
+        let sources = Sources { events: store.clone(), rows: database.rows, leases: database.leases };
         let newcomers = Newcomers {
             request_id: ambient.uuid().hyphenated().to_string().into(),
             users: UserCommands::new(store.clone(), ambient),
             next: Arc::default(),
         };
-        Ok(Self { store, newcomers })
+        Ok(Self { store, sources, newcomers })
+    }
+
+    /// What projections of the log work on.
+    pub(super) fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
+    /// Registers so many, as fast as it goes.
+    pub(super) async fn fill(&self, count: u64, slice: &Slice) -> Result<(), BenchError> {
+        let mut clients = JoinSet::new();
+        for client in 0..FILLING {
+            let (newcomers, slice) = (self.newcomers.clone(), slice.clone());
+            clients.spawn(async move {
+                for _ in (client..count).step_by(usize::try_from(FILLING).unwrap_or(1)) {
+                    slice.check()?;
+                    newcomers.register(newcomers.next()?).await?;
+                }
+                Ok::<_, BenchError>(())
+            });
+        }
+        while let Some(done) = clients.join_next().await {
+            done.map_err(|stopped| BenchError::Void(stopped.to_string()))??;
+        }
+        Ok(())
+    }
+
+    /// Registers one, and says where it stands in the log.
+    pub(super) async fn one(&self) -> Result<Position, BenchError> {
+        self.newcomers.register(self.newcomers.next()?).await
     }
 
     /// Registers one after the other; gives what that wrote and how long each took.
@@ -123,8 +158,8 @@ impl Newcomers {
         })
     }
 
-    async fn register(&self, newcomer: SignUp) -> Result<(), BenchError> {
-        self.users.sign_up(&self.request_id, None, newcomer).await?;
-        Ok(())
+    async fn register(&self, newcomer: SignUp) -> Result<Position, BenchError> {
+        let state = self.users.sign_up(&self.request_id, None, newcomer).await?;
+        state.position.ok_or_else(|| BenchError::Void("a registration has no position".to_owned()))
     }
 }

@@ -43,7 +43,7 @@ impl Rounds {
         Ok(rounds)
     }
 
-    fn slice(&self, length: Duration) -> Slice {
+    pub(super) fn slice(&self, length: Duration) -> Slice {
         Slice { end: Instant::now() + length, stop: self.stop.clone() }
     }
 }

@@ -45,6 +45,10 @@ impl Projection for Users {
         UserId::from_stream(event.stream.as_str()).map(|id| id.to_string())
     }
 
+    fn opens(&self, event: &Envelope) -> bool {
+        event.version == 1
+    }
+
     fn fold(&self, row: Option<Row>, event: &Recorded) -> Result<Option<Row>, Poison> {
         let row =
             row.map(|row| UserRow::from_row(&row)).transpose().map_err(|error| Poison::new(event, &error))?;

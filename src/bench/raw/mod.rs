@@ -9,6 +9,7 @@ mod sqlite;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use store::Table;
 
 use super::BenchError;
 use super::ground::Scratch;
@@ -28,6 +29,10 @@ pub(super) trait Raw: Send {
     /// Writes them again, each in a transaction of its own together with what else its append wrote; gives how long
     /// each took.
     async fn transactions(&mut self, written: Written, slice: &Slice) -> Result<Vec<Duration>, BenchError>;
+
+    /// Writes the rows of a read model again, a thousand at a time, into a table of its own; gives how many there are,
+    /// and how many it wrote a second.
+    async fn rows(&mut self, table: &Table, slice: &Slice) -> Result<(usize, f64), BenchError>;
 }
 
 /// A bare driver beside the event store in a scratch database, which must have been opened once.
@@ -47,4 +52,10 @@ fn rate(written: Written, found: usize, begun: Instant) -> Result<f64, BenchErro
         return Err(BenchError::Void(format!("not all of the {events} events were found again")));
     };
     Ok(f64::from(found) / took)
+}
+
+/// How many a second, and how many that are.
+fn counted(count: usize, begun: Instant) -> (usize, f64) {
+    let all = u32::try_from(count).unwrap_or(u32::MAX);
+    (count, f64::from(all) / begun.elapsed().as_secs_f64())
 }

@@ -10,8 +10,9 @@ use mongodb::options::{
     WriteConcern,
 };
 use mongodb::{Client, Collection, Database};
+use store::Table;
 
-use super::{BATCH, Raw, rate};
+use super::{BATCH, Raw, counted, rate};
 use crate::bench::BenchError;
 use crate::bench::registrations::Written;
 use crate::bench::rounds::Slice;
@@ -113,6 +114,21 @@ impl Raw for RawMongo {
             took.push(begun.elapsed());
         }
         Ok(took)
+    }
+
+    async fn rows(&mut self, table: &Table, slice: &Slice) -> Result<(usize, f64), BenchError> {
+        let rows: Vec<RawDocumentBuf> =
+            self.0.collection(&table.name).find(doc! {}).await?.try_collect().await?;
+        self.copy_indexes(&table.name).await?;
+        let twin = self.twin(&table.name);
+        let begun = Instant::now();
+        for batch in rows.chunks(BATCH) {
+            slice.check()?;
+            twin.insert_many(batch).await?;
+        }
+        let counted = counted(rows.len(), begun);
+        twin.drop().await?;
+        Ok(counted)
     }
 }
 

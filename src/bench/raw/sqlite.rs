@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, Statement, params, params_from_iter};
+use store::Table;
 
-use super::{BATCH, Raw, rate};
+use super::{BATCH, Raw, counted, rate};
 use crate::app::DATABASE_FILE;
 use crate::bench::BenchError;
 use crate::bench::registrations::Written;
@@ -116,6 +117,29 @@ impl Raw for RawSqlite {
                 took.push(begun.elapsed());
             }
             Ok(took)
+        })
+        .await
+    }
+
+    async fn rows(&mut self, table: &Table, slice: &Slice) -> Result<(usize, f64), BenchError> {
+        let (slice, name) = (slice.clone(), table.name.to_string());
+        self.run(move |source, connection| {
+            let rows = all(&mut source.prepare(&format!("SELECT * FROM {name}"))?, &[])?;
+            let sql = "SELECT sql FROM sqlite_schema WHERE tbl_name = ?1 AND sql IS NOT NULL ORDER BY rowid";
+            let mut schema = source.prepare(sql)?;
+            for statement in schema.query_map([&name], |row| row.get::<_, String>(0))? {
+                connection.execute_batch(&statement?)?;
+            }
+            let begun = Instant::now();
+            for batch in rows.chunks(BATCH) {
+                slice.check()?;
+                let transaction = connection.transaction()?;
+                insert_into(&transaction, &name, batch.iter())?;
+                transaction.commit()?;
+            }
+            let counted = counted(rows.len(), begun);
+            connection.execute_batch(&format!("DROP TABLE {name}"))?;
+            Ok(counted)
         })
         .await
     }

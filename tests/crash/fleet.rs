@@ -9,6 +9,7 @@ use testkit::reserve_port;
 use testkit::service::{Client, Installation, Service, until};
 
 use crate::journal::Journal;
+use crate::plan::variable;
 use crate::swarm::Desk;
 
 /// The e-mail address of the first administrator.
@@ -16,6 +17,11 @@ pub(crate) const ADMIN_EMAIL: &str = "root@example.com";
 const ADMIN_PASSWORD: &str = "the first of all administrators";
 /// The service itself.
 pub(crate) const EXECUTABLE: &str = env!("CARGO_BIN_EXE_aegis");
+
+/// The service, or another build of it (`AEGIS_TEST_EXECUTABLE`), such as one that was made for speed.
+fn executable() -> String {
+    variable("AEGIS_TEST_EXECUTABLE").unwrap_or_else(|| EXECUTABLE.to_owned())
+}
 
 /// A service by its place, running or not.
 pub(crate) struct Fleet {
@@ -31,12 +37,12 @@ struct Place {
 impl Fleet {
     /// One service on the embedded database in this folder.
     pub(crate) fn embedded(data: &Path) -> Self {
-        Self::of(1, || Installation::embedded(EXECUTABLE, data))
+        Self::of(1, || Installation::embedded(&executable(), data))
     }
 
     /// So many services on a database of a MongoDB.
     pub(crate) fn on_mongodb(services: usize, url: &str, database: &str) -> Self {
-        Self::of(services, || Installation::on_mongodb(EXECUTABLE, url, database))
+        Self::of(services, || Installation::on_mongodb(&executable(), url, database))
     }
 
     fn of(services: usize, installation: impl Fn() -> Installation) -> Self {
@@ -97,6 +103,14 @@ impl Fleet {
     /// SIGKILL.
     pub(crate) fn kill(&mut self, place: usize) {
         self.places[place].service.take().unwrap().kill();
+    }
+
+    /// The place of the service whose process has this number.
+    pub(crate) fn place_of(&self, process: i32) -> Option<usize> {
+        let is_it = |place: &Place| {
+            place.service.as_ref().is_some_and(|service| service.pid().as_raw_nonzero().get() == process)
+        };
+        self.places.iter().position(is_it)
     }
 
     /// A service that runs.

@@ -21,10 +21,14 @@ mod fleet;
 mod full_disk;
 mod journal;
 mod kills;
+mod load;
 mod log;
 #[cfg(target_os = "linux")]
 mod namespace;
+mod owners;
 mod plan;
+mod population;
+mod rebuilds;
 mod resolve;
 mod summary;
 mod swarm;

@@ -15,6 +15,8 @@ pub(crate) struct Plan {
     pub(crate) kills: usize,
     /// Losses of the primary of a replica set (`AEGIS_TEST_PRIMARY_LOSSES`).
     pub(crate) primary_losses: usize,
+    /// Kills of the service that keeps the projections (`AEGIS_TEST_OWNER_KILLS`).
+    pub(crate) owner_kills: usize,
     /// Copies of a database whose write-ahead log is damaged (`AEGIS_TEST_COPIES`).
     pub(crate) copies: usize,
 }
@@ -32,6 +34,7 @@ impl Plan {
         Self {
             kills: amount("AEGIS_TEST_KILLS", 3, 100),
             primary_losses: amount("AEGIS_TEST_PRIMARY_LOSSES", 6, 20),
+            owner_kills: amount("AEGIS_TEST_OWNER_KILLS", 3, 24),
             copies: amount("AEGIS_TEST_COPIES", 12, 200),
         }
     }

@@ -9,6 +9,6 @@ mod sse;
 
 pub use client::{Answer, Client, Request};
 pub use installation::{Finished, Installation, MASTER_KEY, SECRET_KEY};
-pub use patience::{PATIENCE, until, within, within_limit};
+pub use patience::{PATIENCE, until, until_within, within, within_limit};
 pub use process::Service;
 pub use sse::{EventStream, Item};

@@ -43,7 +43,17 @@ fn end_all_if_stuck(limit: Duration) -> Sender<()> {
 
 /// Asks again and again until there is an answer.
 #[track_caller]
-pub fn until<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> impl Future<Output = T> {
+pub fn until<T>(what: &str, probe: impl AsyncFnMut() -> Option<T>) -> impl Future<Output = T> {
+    until_within(PATIENCE, what, probe)
+}
+
+/// The same, for what may take this long.
+#[track_caller]
+pub fn until_within<T>(
+    patience: Duration,
+    what: &str,
+    mut probe: impl AsyncFnMut() -> Option<T>,
+) -> impl Future<Output = T> {
     let caller = std::panic::Location::caller();
     async move {
         let started = Instant::now();
@@ -51,7 +61,7 @@ pub fn until<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> impl F
             if let Some(found) = probe().await {
                 return found;
             }
-            assert!(started.elapsed() < PATIENCE, "{caller}: {what} did not happen within {PATIENCE:?}");
+            assert!(started.elapsed() < patience, "{caller}: {what} did not happen within {patience:?}");
             tokio::time::sleep(STEP).await;
         }
     }

@@ -51,6 +51,14 @@ impl Service {
         Pid::from_child(&self.child)
     }
 
+    /// The most memory that it has had resident, in KiB, as Linux tells it.
+    #[must_use]
+    pub fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peak.trim_end_matches("kB").trim().parse().unwrap()
+    }
+
     /// Everything it has printed so far, on both ways.
     #[must_use]
     pub fn said(&self) -> String {

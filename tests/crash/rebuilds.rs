@@ -1,0 +1,130 @@
+//! A read model is made anew while people go on signing up and logging in; the service that does it is killed half-way and
+//! goes on. A few thousand users by default; `AEGIS_TEST_USERS` says otherwise, and `AEGIS_TEST_EXECUTABLE` which build
+//! of the service is tried.
+
+use std::time::Duration;
+
+use aegis::config::{DatabaseSettings, Secret};
+use serde_json::Value;
+use store::{Ambient, MasterKey};
+use tempfile::TempDir;
+use testkit::service::{Installation, MASTER_KEY, until_within};
+
+use crate::fleet::Fleet;
+use crate::load::{People, Seen};
+use crate::plan::variable;
+use crate::population::import;
+use crate::summary;
+
+/// How long projecting a million users may take on a slow machine.
+const PATIENCE: Duration = Duration::from_mins(15);
+/// Under the usual load.
+const USUAL: Duration = Duration::from_secs(5);
+/// The most memory that the service may use, in KiB.
+const MEMORY: u64 = 300 * 1024;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_mongodb_a_rebuild_goes_on_through_load_and_a_kill() {
+    let database = testkit::mongodb().await.database();
+    let settings = DatabaseSettings::Mongo {
+        url: Secret::new(database.url().to_owned()),
+        name: database.name().to_owned(),
+    };
+    import(&settings, MasterKey::from_base64(MASTER_KEY).unwrap(), users()).await;
+    rebuild("MongoDB", Fleet::on_mongodb(1, database.url(), database.name())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_the_embedded_database_a_rebuild_goes_on_through_load_and_a_kill() {
+    let data = TempDir::new().unwrap();
+    let settings = DatabaseSettings::Embedded { data_dir: data.path().to_owned() };
+    let master = MasterKey::generate(&Ambient::system());
+    let file = data.path().join("master.key");
+    std::fs::write(&file, master.to_base64().as_str()).unwrap();
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    import(&settings, master, users()).await;
+    rebuild("embedded", Fleet::embedded(data.path())).await;
+}
+
+fn users() -> u64 {
+    variable("AEGIS_TEST_USERS").unwrap_or(3_000)
+}
+
+async fn rebuild(test: &str, mut fleet: Fleet) {
+    let desk = fleet.open(Duration::from_secs(10)).await;
+    version(&fleet, 1, |version| version["lag"] == 0).await;
+    let people = People::sign_up(&desk.services[0]).await;
+    let load = people.load();
+    tokio::time::sleep(USUAL).await;
+    let mut usual = load.stop().await;
+    assert_failures(&usual);
+
+    let load = people.load();
+    let began = std::time::Instant::now();
+    let told = fleet.command_line().done(&["projections", "rebuild", "users"]).await;
+    let took = began.elapsed();
+    let mut seen = load.stop().await;
+    assert_failures(&seen);
+    let (answered, busy) = (seen.answered, seen.p99());
+    assert!(told.stdout.contains("the same as before"), "{told:?}");
+    verify(&fleet).await;
+    let memory = fleet.service(0).peak_memory();
+    let milliseconds = |time: Duration| time.as_secs_f64() * 1000.0;
+    summary::say(&format!(
+        "rebuild, {test}: {} users in {:.1} s under load, {} requests, 0 failed; p99 of /users/me {:.1} ms, usually {:.1} ms; \
+         most memory {} MiB; {}",
+        users(),
+        took.as_secs_f64(),
+        answered,
+        milliseconds(busy),
+        milliseconds(usual.p99()),
+        memory / 1024,
+        told.stdout.lines().next().unwrap_or_default(),
+    ));
+    assert!(memory < MEMORY, "the service has used {memory} KiB");
+
+    // Once more, killed half-way.
+    let command = fleet.command_line().start(&["projections", "rebuild", "users"]);
+    let half = users() / 2;
+    let seen = version(&fleet, 3, |version| version["position"].as_u64() > Some(half)).await;
+    command.kill();
+    fleet.kill(0);
+    let killed_at = seen["position"].as_u64().unwrap();
+    let left = status(fleet.command_line(), 3).await.unwrap();
+    assert!(left["position"].as_u64() >= Some(killed_at), "{left} after {seen}");
+    if left["role"] == "building" {
+        assert_eq!(left["state"], "stopped", "{left}");
+    }
+    fleet.start(0).await;
+    let live = version(&fleet, 3, |version| version["role"] == "live" && version["lag"] == 0).await;
+    assert_eq!(live["differed"], false, "{live}");
+    verify(&fleet).await;
+    summary::say(&format!("rebuild, {test}: killed at position {killed_at}, it went on from there"));
+}
+
+#[track_caller]
+fn assert_failures(seen: &Seen) {
+    let first = seen.failures.iter().take(5).collect::<Vec<_>>();
+    assert!(seen.failures.is_empty(), "{} of {} failed: {first:?}", seen.failures.len(), seen.answered);
+}
+
+async fn verify(fleet: &Fleet) {
+    for name in ["users", "user_activity", "daily"] {
+        fleet.command_line().done(&["projections", "verify", name]).await;
+    }
+}
+
+/// Waits until a version of `users` is as wanted.
+async fn version(fleet: &Fleet, number: u64, wanted: impl Fn(&Value) -> bool) -> Value {
+    until_within(PATIENCE, "a version of users", async || {
+        status(fleet.command_line(), number).await.filter(&wanted)
+    })
+    .await
+}
+
+async fn status(installation: &Installation, number: u64) -> Option<Value> {
+    let projections = installation.json(&["projections", "status"]).await;
+    let users = projections.into_iter().find(|status| status["name"] == "users").unwrap();
+    let versions = users["versions"].as_array().unwrap();
+    versions.iter().find(|version| version["version"] == number).cloned()
+}

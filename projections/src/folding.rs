@@ -1,13 +1,15 @@
 //! From events to rows of one table: read, fold, and write rows and checkpoint together, or not at all.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use store::{
-    ApplyError, Change, Checkpoint, Envelope, EventQuery, PersonalData, Position, Recorded, Row, RowsDigest,
-    StoreError, Table,
+    ApplyError, Change, Checkpoint, Envelope, EventQuery, PersonalData, Position, Recorded, Row, StoreError,
+    Table,
 };
 
-use crate::projection::{Poison, Projection};
+use crate::projection::Projection;
+use crate::shards::{self, Folded, Outcome, Task};
 use crate::skips;
 use crate::sources::Sources;
 
@@ -39,9 +41,6 @@ pub(crate) enum Stop {
         reason: String,
     },
 }
-
-/// Rows by key; `None` is a row to remove.
-type Folded = HashMap<String, Option<Row>>;
 
 /// Only damage needs a person; a database that refuses to answer, for whatever reason, may answer again.
 pub(crate) fn stop(after: Checkpoint, error: StoreError) -> Stop {
@@ -133,12 +132,13 @@ impl Folding {
             return Err(stop(from, StoreError::gone(&self.table.name)));
         }
         let before = self.rows_before(&batch.events).await.map_err(|error| stop(from, error))?;
-        let (folded, poison) = self.fold(&before, &batch.events).await.map_err(|error| stop(from, error))?;
+        let (task, Outcome { folded, digest, poison }) =
+            self.fold(before, batch.events).await.map_err(|error| stop(from, error))?;
         // What comes before a poison event is good and is kept.
         let to = poison.as_ref().map_or(batch.to, |poison| before_position(poison.position));
-        let moved = Checkpoint { position: to, digest: digest(from.digest, &before, &folded), ..from };
+        let moved = Checkpoint { position: to, digest: from.digest.and(digest), ..from };
         if to > from.position {
-            self.apply(from, moved, before, folded).await?;
+            self.apply(from, moved, &task.before, folded).await?;
         }
         match poison {
             None => Ok(moved),
@@ -150,7 +150,7 @@ impl Folding {
         &self,
         from: Checkpoint,
         to: Checkpoint,
-        before: HashMap<String, Row>,
+        before: &HashMap<String, Row>,
         folded: Folded,
     ) -> Result<(), Stop> {
         let change = |(key, row)| Change { known: before.contains_key(&key), key, row };
@@ -173,31 +173,25 @@ impl Folding {
     /// The rows after these events, up to the first that cannot be taken in and that nobody has decided to skip.
     async fn fold(
         &self,
-        before: &HashMap<String, Row>,
-        events: &[Recorded],
-    ) -> Result<(Folded, Option<Poison>), StoreError> {
-        let mut folded = Folded::new();
-        for event in events {
-            let Some(key) = self.projection.key(&event.envelope) else { continue };
-            let row = folded.get(&key).cloned().unwrap_or_else(|| before.get(&key).cloned());
-            match self.projection.fold(row, event) {
-                Ok(row) => {
-                    folded.insert(key, row);
+        before: HashMap<String, Row>,
+        events: Vec<Recorded>,
+    ) -> Result<(Arc<Task>, Outcome), StoreError> {
+        let mut task =
+            Arc::new(Task { projection: self.projection, events, before, skipped: BTreeSet::new() });
+        let mut outcome = shards::fold(&task).await?;
+        if let Some(poison) = &outcome.poison {
+            let projection = self.projection.name();
+            let skipped = skips::skipped(&self.sources.events, projection).await?;
+            if skipped.contains(&poison.position) {
+                let position = poison.position.get();
+                tracing::warn!(projection, position, "an event is passed over, as an operator has decided");
+                if let Some(task) = Arc::get_mut(&mut task) {
+                    task.skipped = skipped;
                 }
-                Err(poison) => {
-                    let skipped = skips::skipped(&self.sources.events, self.projection.name()).await?;
-                    if !skipped.contains(&poison.position) {
-                        return Ok((folded, Some(poison)));
-                    }
-                    tracing::warn!(
-                        projection = self.projection.name(),
-                        position = poison.position.get(),
-                        "skipped an event, as an operator has decided"
-                    );
-                }
+                outcome = shards::fold(&task).await?;
             }
         }
-        Ok((folded, None))
+        Ok((task, outcome))
     }
 }
 
@@ -214,12 +208,4 @@ fn impersonal(envelope: Envelope) -> Recorded {
 
 fn before_position(position: Position) -> Position {
     Position::new(position.get().saturating_sub(1))
-}
-
-/// The sum of all rows once these have taken the place of those before.
-fn digest(sum: RowsDigest, before: &HashMap<String, Row>, folded: &Folded) -> RowsDigest {
-    folded.iter().fold(sum, |sum, (key, after)| {
-        let without = before.get(key).map_or(sum, |row| sum.minus(row));
-        after.as_ref().map_or(without, |row| without.plus(row))
-    })
 }

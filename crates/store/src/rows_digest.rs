@@ -26,11 +26,18 @@ impl RowsDigest {
         self.with(row, u64::wrapping_sub)
     }
 
+    /// The sum of both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        self.combined(other, u64::wrapping_add)
+    }
+
     fn with(self, row: &Row, combine: impl Fn(u64, u64) -> u64) -> Self {
-        let Self(sum) = self;
-        let Self(hash) = Self::of(row);
-        let [a, b, c, d] = sum;
-        let [e, f, g, h] = hash;
+        self.combined(Self::of(row), combine)
+    }
+
+    fn combined(self, Self([e, f, g, h]): Self, combine: impl Fn(u64, u64) -> u64) -> Self {
+        let Self([a, b, c, d]) = self;
         Self([combine(a, e), combine(b, f), combine(c, g), combine(d, h)])
     }
 
@@ -120,6 +127,7 @@ mod tests {
         assert_eq!(both, RowsDigest::default().plus(&bob).plus(&ada));
         assert_eq!(both.minus(&bob), RowsDigest::default().plus(&ada));
         assert_eq!(both.minus(&bob).minus(&ada), RowsDigest::default());
+        assert_eq!(both, RowsDigest::default().plus(&ada).and(RowsDigest::default().plus(&bob)));
         assert_ne!(both, RowsDigest::default().plus(&ada).plus(&row(&json!({"id": "b", "n": 3}))));
     }
 

@@ -30,6 +30,7 @@ impl Finisher {
         if !self.is_building(&versions) {
             return Ok(at);
         }
+        rows.index(&folding.table).await.map_err(Stop::Failed)?;
         let live = folding.projection.table(versions.live);
         let same_fold =
             versions.get(versions.live).is_some_and(|live| live.fold == folding.projection.version());

@@ -45,13 +45,19 @@ pub async fn open(
         if let Some(versions) = rows.versions(projection.name()).await? {
             for version in versions.kept.iter().filter(|version| version.stage != Stage::Dropping) {
                 if let Some(fold) = projection.fold_of(version.fold) {
-                    rows.prepare(&fold.table(version.number)).await?;
+                    let table = fold.table(version.number);
+                    rows.prepare(&table).await?;
+                    if version.stage == Stage::Ready {
+                        rows.index(&table).await?;
+                    }
                 }
             }
             return Ok(versions);
         }
         let first = Versions::first(projection.version(), by, now);
-        rows.prepare(&projection.table(first.live)).await?;
+        let table = projection.table(first.live);
+        rows.prepare(&table).await?;
+        rows.index(&table).await?;
         match rows.change_versions(projection.name(), &first, None).await {
             // Once more, as everybody else finds it; somebody else may have been quicker.
             Ok(()) | Err(ApplyError::Overtaken) => {}

@@ -285,6 +285,9 @@ impl Runner {
         };
         let folding = Folding { projection: fold, table: fold.table(number), sources: self.sources.clone() };
         self.sources.rows.prepare(&folding.table).await?;
+        if stage == Stage::Ready {
+            self.sources.rows.index(&folding.table).await?;
+        }
         let keeper = Keeper::new(folding, Arc::clone(&shown));
         Ok(work(Some(tokio::spawn(keeper.run(Finisher { number })))))
     }

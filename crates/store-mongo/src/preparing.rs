@@ -11,10 +11,8 @@ use crate::find::find;
 use crate::migrate::make_collection;
 use crate::row_document::{from_checkpoint, to_checkpoint};
 
-/// Makes the collection of a read model, its indexes and its checkpoint where missing; says how far it is.
-pub(crate) async fn prepare(db: &Db, table: &Table) -> Result<Checkpoint, StoreError> {
-    make_collection(db, "checkpoints").await?;
-    let is_new = make_collection(db, &table.name).await?;
+/// Makes the indexes of a read model where missing. The server goes on writing to it meanwhile.
+pub(crate) async fn index(db: &Db, table: &Table) -> Result<(), StoreError> {
     let by_key = |column: &&&str| **column != table.key();
     let index = |column: &&str| {
         let mut keys = Document::new();
@@ -28,6 +26,13 @@ pub(crate) async fn prepare(db: &Db, table: &Table) -> Result<Checkpoint, StoreE
             .await
             .map_err(cannot("creating the indexes of a read model"))?;
     }
+    Ok(())
+}
+
+/// Makes the collection of a read model and its checkpoint where missing; says how far it is.
+pub(crate) async fn prepare(db: &Db, table: &Table) -> Result<Checkpoint, StoreError> {
+    make_collection(db, "checkpoints").await?;
+    let is_new = make_collection(db, &table.name).await?;
     let mut start = from_checkpoint(&table.name, Checkpoint::default());
     start.remove("_id");
     // Rows without a checkpoint are nobody's.

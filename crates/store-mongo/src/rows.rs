@@ -15,7 +15,7 @@ use crate::facts::ONE_REPLY;
 use crate::failure::{Failure, cannot, check_statements};
 use crate::fields::raw;
 use crate::find::find;
-use crate::preparing::{checkpoint, prepare};
+use crate::preparing::{checkpoint, index, prepare};
 use crate::row_document::{field, from_checkpoint, from_row, to_checkpoint, to_row};
 use crate::shield::{LONG, SHORT, answered, shielded};
 use crate::transaction::{Work, all, reason, transact};
@@ -32,6 +32,11 @@ impl ReadModels for MongoStore {
         self.board.rely_on(&table.name);
         self.board.raise_checkpoint(&table.name, checkpoint);
         Ok(())
+    }
+
+    async fn index(&self, table: &Table) -> Result<(), StoreError> {
+        let (db, table) = (self.connection.work.clone(), table.clone());
+        shielded(async move { index(&db, &table).await }).await
     }
 
     async fn checkpoint(&self, table: &Table) -> Result<Checkpoint, StoreError> {

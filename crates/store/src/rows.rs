@@ -154,12 +154,19 @@ pub enum ApplyError {
 /// A database that holds read models.
 #[async_trait]
 pub trait ReadModels: Send + Sync {
-    /// Creates the table, its indexes and its checkpoint where missing. Idempotent. One that is gone, though its
-    /// checkpoint says that it has rows, begins anew.
+    /// Creates the table and its checkpoint where missing. Idempotent. One that is gone, though its checkpoint says that
+    /// it has rows, begins anew. Rows can be written from then on, and read by their keys.
     ///
     /// # Errors
     /// [`StoreError`] if that cannot be done.
     async fn prepare(&self, table: &Table) -> Result<(), StoreError>;
+
+    /// Creates the indexes where missing. Idempotent. To be done before anybody reads by them; where a table is filled
+    /// first, they cost less afterwards.
+    ///
+    /// # Errors
+    /// [`StoreError`] if that cannot be done.
+    async fn index(&self, table: &Table) -> Result<(), StoreError>;
 
     /// How far the table is, as a majority knows it.
     ///

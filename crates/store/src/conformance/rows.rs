@@ -43,8 +43,10 @@ pub(super) fn at(position: u64) -> Checkpoint {
 
 pub(super) async fn prepared(world: &World) -> Handle {
     let handle = world.handle().await;
-    handle.rows.prepare(&things(1)).await.unwrap();
-    handle.rows.prepare(&things(2)).await.unwrap();
+    for table in [things(1), things(2)] {
+        handle.rows.prepare(&table).await.unwrap();
+        handle.rows.index(&table).await.unwrap();
+    }
     handle
 }
 

@@ -16,6 +16,10 @@ impl ReadModels for Memory {
         Ok(())
     }
 
+    async fn index(&self, _: &Table) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     async fn checkpoint(&self, table: &Table) -> Result<Checkpoint, StoreError> {
         Ok(self.state().tables.get(&table.name).map(|(checkpoint, _)| *checkpoint).unwrap_or_default())
     }

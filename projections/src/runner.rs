@@ -284,6 +284,12 @@ impl Runner {
             return Ok(work(None));
         };
         let folding = Folding { projection: fold, table: fold.table(number), sources: self.sources.clone() };
+        if self.sources.events.signal().gone.contains(&folding.table.name) {
+            // Made anew, it would look whole, and empty.
+            let gone = StoreError::gone(&folding.table.name).to_string();
+            shown.lock().unwrap_or_else(PoisonError::into_inner).health = Health::Halted(gone);
+            return Ok(work(Some(tokio::spawn(until_back(folding)))));
+        }
         self.sources.rows.prepare(&folding.table).await?;
         if stage == Stage::Ready {
             self.sources.rows.index(&folding.table).await?;
@@ -335,6 +341,13 @@ pub fn lease_name(projection: &dyn Projection) -> String {
 #[must_use]
 pub fn to_report(lease: &Lease) -> Report {
     serde_json::from_value(lease.report.clone()).unwrap_or_default()
+}
+
+/// Waits for a table that was dropped to be made anew.
+async fn until_back(folding: Folding) {
+    let mut signals = folding.sources.events.signals();
+    // If there is nobody any more who could say so, that is an end as well.
+    drop(signals.wait_for(|signal| !signal.gone.contains(&folding.table.name)).await);
 }
 
 /// Removes the table of a version once nobody reads it any more.

@@ -48,7 +48,7 @@ pub trait Row: Sync {
     /// What it should be.
     fn target(&self, store: StoreKind) -> Target;
 
-    /// Gets ready to measure in a place of its own.
+    /// Gets ready to measure in a place of its own. What is to be there first is made until the slice is over.
     async fn prepare(&self, place: &Place, slice: &Slice) -> Result<Box<dyn Contest>, BenchError>;
 }
 
@@ -108,7 +108,7 @@ impl BenchError {
 /// # Errors
 /// [`BenchError`] if it could not be measured.
 pub async fn measure(row: &dyn Row, place: &Place, rounds: &Rounds) -> Result<Figure, BenchError> {
-    let mut contest = row.prepare(place, &rounds.slice(rounds.each())).await?;
+    let mut contest = row.prepare(place, &rounds.slice(rounds.each() * ROUNDS)).await?;
     let measured = rounds.run(&mut *contest).await;
     contest.finish().await;
     Figure::of(row, place.store(), measured?)

@@ -71,7 +71,7 @@ impl Registrations {
         &self.sources
     }
 
-    /// Registers so many, as fast as it goes.
+    /// Registers so many, or as many as there is time for.
     pub(super) async fn fill(&self, count: u64, slice: &Slice) -> Result<(), BenchError> {
         let mut clients = JoinSet::new();
         for client in 0..FILLING {
@@ -80,6 +80,10 @@ impl Registrations {
                 for _ in (client..count).step_by(usize::try_from(FILLING).unwrap_or(1)) {
                     slice.check()?;
                     newcomers.register(newcomers.next()?).await?;
+                    // One at least.
+                    if slice.is_over() {
+                        break;
+                    }
                 }
                 Ok::<_, BenchError>(())
             });

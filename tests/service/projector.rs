@@ -3,7 +3,7 @@
 use aegis::command::{Cause, SignUp};
 use domain::{Command, EmailAddress, PasswordHash, UserId, Username};
 use futures::future::join_all;
-use projections::{Users, rebuild};
+use projections::{Projection, Users, models};
 use serde_json::json;
 use store::{Ambient, Append, Expected, NewEvent, StreamId, StreamWrite};
 
@@ -93,8 +93,9 @@ async fn an_event_that_nobody_knows_halts_the_projector_and_hides_nobody(store: 
     );
     let installation = Installation::of(app.store().clone()).with("AEGIS_MASTER_KEY", MASTER_KEY);
     let status = installation.json(&["projections", "status"]).await;
-    let (state, reason) = (&status[0]["state"], status[0]["reason"].as_str().unwrap());
-    assert_eq!((&status[0]["name"], state), (&json!("users"), &json!("halted")));
+    let (name, users) = (&status[0]["name"], &status[0]["versions"][0]);
+    assert_eq!((name, &users["state"]), (&json!("users"), &json!("halted")), "{status:?}");
+    let reason = users["error"].as_str().unwrap();
     assert!(
         reason.contains(&format!("position {position} ")) && reason.contains("UserTeleported"),
         "{reason}"
@@ -145,16 +146,15 @@ async fn a_rebuild_lets_nobody_in_who_was_shut_out_and_hides_nobody(store: Store
     let deactivate = json!({"password": PASSWORD});
     app.post("/users/me/deactivate").bearer(&out.token).json(&deactivate).send().await.expect(204);
 
-    let (events, rows) = (app.node().store.clone(), app.node().rows.clone());
-    let rebuilding = tokio::spawn(async move { rebuild(&Users, events, rows, &mut |_, _| {}).await });
+    let store = &app.node().store;
+    let now = Ambient::system().now();
+    let building = models::rebuild(&Users, &app.node().sources, "test", now).await.unwrap();
     let mut asked = 0;
-    while !rebuilding.is_finished() {
+    while store.signal().live(Users.name()) != building.last || asked <= 10 {
         assert_eq!(app.me(&out.token).await.code(403), "inactive_user");
         app.me(&known.token).await.expect(200);
         asked += 1;
     }
-    rebuilding.await.unwrap().unwrap();
-    assert!(asked > 10, "asked {asked} times during the rebuild");
     assert_eq!(app.me(&out.token).await.code(403), "inactive_user");
     let fresh = app.sign_up("fresh").await;
     app.me(&fresh.token).await.expect(200);

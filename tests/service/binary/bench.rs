@@ -57,7 +57,7 @@ async fn no_scratch_databases(store: &Store) {
 #[track_caller]
 fn assert_measured(figures: &[Value], store: &str) {
     let names: Vec<_> = figures.iter().map(|figure| figure["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["append_alone", "append_grouped"]);
+    assert_eq!(names, ["append_alone", "append_grouped", "rebuild", "commit_to_visible"]);
     for figure in figures {
         assert_eq!(figure["store"], store);
         let number = |name: &str| figure[name].as_f64().unwrap_or_else(|| panic!("no {name}: {figure}"));

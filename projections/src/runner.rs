@@ -168,6 +168,7 @@ impl Runner {
         tracing::info!(projection = self.projection.name(), "this node keeps the projection");
         let keepers = tokio::sync::Mutex::new(Keepers::new());
         tokio::select! {
+            biased;
             () = self.renew(&keepers) => {}
             () = self.keep(&keepers) => {}
         }

@@ -50,6 +50,9 @@ impl Board {
             for (table, checkpoint) in &signal.checkpoints {
                 board.raise_checkpoint(table, *checkpoint);
             }
+            for (projection, versions) in &signal.versions {
+                board.raise_versions(projection, versions.as_ref().clone());
+            }
         });
     }
 

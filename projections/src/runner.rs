@@ -23,7 +23,7 @@ use crate::sources::Sources;
 const TERM: Duration = Duration::from_millis(2_400);
 /// How often the lease is renewed, and how often others look whether it is free.
 const RENEWED: Duration = Duration::from_millis(800);
-/// How long what is read may be halted before another node may try.
+/// How long what is read may stand still before another node, which may run another program, may try.
 const HALTED: Duration = Duration::from_secs(2);
 /// How long whoever gave way stays away: others look more often.
 const STAND_BACK: Duration = Duration::from_secs(1);
@@ -179,9 +179,12 @@ impl Runner {
         let (mut renewed, mut halted) = (Instant::now(), None);
         loop {
             sleep(RENEWED).await;
-            let (report, is_halted) = self.look(&*keepers.lock().await);
-            self.show(Some(self.holder.to_string()), report);
-            halted = if is_halted { halted.or_else(|| Some(Instant::now())) } else { None };
+            // Whoever is changing the keepers waits for the database; the lease does not wait for them.
+            if let Ok(keepers) = keepers.try_lock() {
+                let (report, stuck) = self.look(&keepers);
+                self.show(Some(self.holder.to_string()), report);
+                halted = if stuck { halted.or_else(|| Some(Instant::now())) } else { None };
+            }
             if halted.is_some_and(|since: Instant| since.elapsed() > HALTED) {
                 return;
             }
@@ -201,15 +204,16 @@ impl Runner {
         }
     }
 
-    /// What is to be said of the versions, and whether the one that is read is halted.
+    /// What is to be said of the versions, and whether the one that is read stands still, as it would not with another
+    /// program.
     fn look(&self, keepers: &Keepers) -> (Report, bool) {
         let live = self.sources.events.signal().live(self.projection.name());
         let shown = |work: &Work| work.shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let versions: BTreeMap<_, _> = keepers.iter().map(|(number, work)| (*number, shown(work))).collect();
-        let halted = versions
-            .get(&live)
-            .is_some_and(|shown: &VersionReport| matches!(shown.health, Health::Halted(_)));
-        (Report { versions }, halted)
+        let stuck = versions.get(&live).is_some_and(|shown: &VersionReport| {
+            matches!(shown.health, Health::Halted(_) | Health::Unknown(_))
+        });
+        (Report { versions }, stuck)
     }
 
     /// Has every version kept that is to be kept, as long as it is.

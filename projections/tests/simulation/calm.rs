@@ -55,6 +55,9 @@ async fn check_rebuild(world: &Arc<World>) -> Result<(), String> {
     let Some(node) = node_at(world, 0) else { return Ok(()) };
     let projection = *world.chance.pick(&node.projections);
     let name = projection.name();
+    if !known_to_all(world, name, projection.version()) {
+        return Ok(());
+    }
     let number = match timeout(ANSWER, rebuild(world, &node, projection)).await {
         Ok(Ok(versions)) => versions.last,
         // One was still at work, as an operator or a new program wanted it.
@@ -104,12 +107,7 @@ fn lag_in(
     version: &Version,
 ) -> Option<String> {
     let name = projection.name();
-    let mut projecting = world.places.iter().filter(|place| place.projects);
-    let known = projecting.all(|place| {
-        let program = programs::of(place.is_new.load(Ordering::Relaxed));
-        let mine = program.into_iter().find(|mine| mine.name() == name);
-        mine.is_some_and(|mine| mine.fold_of(version.fold).is_some())
-    });
+    let known = known_to_all(world, name, version.fold);
     if version.stage == Stage::Dropping {
         return Some(format!("version {} of `{name}` is not dropped", version.number));
     }
@@ -121,6 +119,16 @@ fn lag_in(
     }
     let (position, head) = (world.signal().projected(&projection.table(version.number).name), world.head());
     (position != head).then(|| format!("version {} of `{name}` is at {position}, not at {head}", version.number))
+}
+
+/// Whether every process that projects has that fold in its program.
+fn known_to_all(world: &World, name: &str, fold: u32) -> bool {
+    let mut projecting = world.places.iter().filter(|place| place.projects);
+    projecting.all(|place| {
+        let program = programs::of(place.is_new.load(Ordering::Relaxed));
+        let mine = program.into_iter().find(|mine| mine.name() == name);
+        mine.is_some_and(|mine| mine.fold_of(fold).is_some())
+    })
 }
 
 /// What a process does not know of a read model.

@@ -59,7 +59,7 @@ pub(crate) struct Place {
     pub(crate) changes: AtomicU64,
     /// How many processes have lived there.
     pub(crate) lives: AtomicU64,
-    /// Whether it gets the next program some time.
+    /// Whether it gets the next program some time; then it also projects, or nobody would know the new fold.
     pub(crate) renews: bool,
     /// Whether it has it.
     pub(crate) is_new: AtomicBool,
@@ -101,15 +101,16 @@ impl World {
         let trace = Trace::new(shown);
         let weather = Weather::new(&chance);
         let renews = chance.happens(300);
-        let place = |number| Place {
-            projects: number == 0 || chance.happens(600),
+        let projects = |number| number == 0 || chance.happens(600);
+        let place = |projects| Place {
+            projects,
             clients: (0..chance.within(1..=5)).map(|_| chance.within(1..=4).into()).collect(),
             changes: chance.pick(&[0, 0, 1, 3, 6]).to_owned().into(),
-            renews: renews && chance.happens(700),
+            renews: renews && projects && chance.happens(700),
             deaf: chance.happens(200),
             ..Place::default()
         };
-        let places = (0..*chance.pick(&[1, 2, 2, 3])).map(place).collect();
+        let places = (0..*chance.pick(&[1, 2, 2, 3])).map(projects).map(place).collect();
         let ambient = Ambient::new(Arc::new(NodeClock::new(trace.began(), &chance)), entropy.clone());
         Self {
             weather,

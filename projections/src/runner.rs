@@ -3,6 +3,7 @@
 //! and no longer does writes nothing, since the checkpoint has moved.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ const RENEWED: Duration = Duration::from_millis(800);
 const HALTED: Duration = Duration::from_secs(2);
 /// How long whoever gave way stays away: others look more often.
 const STAND_BACK: Duration = Duration::from_secs(1);
+/// How much longer, if another node has taken over: should that one give way as well, it is the turn of a third.
+const THEIR_TURN: Duration = Duration::from_secs(5);
 /// Every node hears of a change of versions within a second, even if a wake-up gets lost. What was read before stays for
 /// twice that.
 const ALL_HAVE_HEARD: Duration = Duration::from_secs(2);
@@ -95,6 +98,14 @@ impl Drop for RunnerHandle {
     }
 }
 
+/// Why a node no longer keeps a projection.
+enum End {
+    /// The lease is another's, or nobody's.
+    Lost,
+    /// What is read stands still here, and might go on elsewhere.
+    GaveWay,
+}
+
 /// Keepers at work, by the number of their version.
 type Keepers = BTreeMap<u64, Work>;
 
@@ -147,9 +158,12 @@ impl Runner {
         loop {
             match self.lease().await {
                 Ok(lease) if *lease.holder == *self.holder => {
-                    self.work().await;
+                    let end = self.work().await;
                     self.release().await;
                     sleep(STAND_BACK).await;
+                    if matches!(end, End::GaveWay) && self.others_want_it().await {
+                        sleep(THEIR_TURN).await;
+                    }
                 }
                 Ok(lease) => {
                     self.show(Some(lease.holder.clone()), to_report(&lease));
@@ -164,18 +178,28 @@ impl Runner {
     }
 
     /// Works until the lease is lost, or another node had better try.
-    async fn work(&self) {
+    async fn work(&self) -> End {
         tracing::info!(projection = self.projection.name(), "this node keeps the projection");
         let keepers = tokio::sync::Mutex::new(Keepers::new());
         tokio::select! {
             biased;
-            () = self.renew(&keepers) => {}
-            () = self.keep(&keepers) => {}
+            end = self.renew(&keepers) => end,
+            never = self.keep(&keepers) => match never {},
         }
     }
 
+    /// Whether another node has taken the lease since this one gave way.
+    async fn others_want_it(&self) -> bool {
+        let name = lease_name(self.projection);
+        let leases = self.sources.leases.leases().await.unwrap_or_default();
+        let theirs = |lease: &Lease| lease.name == name && lease.is_held() && *lease.holder != *self.holder;
+        let Some(lease) = leases.into_iter().find(theirs) else { return false };
+        self.show(Some(lease.holder.clone()), to_report(&lease));
+        true
+    }
+
     /// Renews the lease, whatever the keepers do.
-    async fn renew(&self, keepers: &tokio::sync::Mutex<Keepers>) {
+    async fn renew(&self, keepers: &tokio::sync::Mutex<Keepers>) -> End {
         let (mut renewed, mut halted) = (Instant::now(), None);
         loop {
             sleep(RENEWED).await;
@@ -186,18 +210,18 @@ impl Runner {
                 halted = if stuck { halted.or_else(|| Some(Instant::now())) } else { None };
             }
             if halted.is_some_and(|since: Instant| since.elapsed() > HALTED) {
-                return;
+                return End::GaveWay;
             }
             match self.lease().await {
                 Ok(lease) if *lease.holder == *self.holder => renewed = Instant::now(),
                 Ok(lease) => {
                     let (projection, owner) = (self.projection.name(), lease.holder);
                     tracing::info!(projection, owner, "another node keeps the projection");
-                    return;
+                    return End::Lost;
                 }
                 Err(error) if renewed.elapsed() > TERM => {
                     tracing::warn!(projection = self.projection.name(), %error, "the lease has run out");
-                    return;
+                    return End::Lost;
                 }
                 Err(_) => {}
             }
@@ -217,7 +241,7 @@ impl Runner {
     }
 
     /// Has every version kept that is to be kept, as long as it is.
-    async fn keep(&self, keepers: &tokio::sync::Mutex<Keepers>) {
+    async fn keep(&self, keepers: &tokio::sync::Mutex<Keepers>) -> Infallible {
         let name = self.projection.name();
         loop {
             let mut signals = self.sources.events.signals();

@@ -2,22 +2,17 @@
 //! is to be built and removes what is to be dropped. The lease only saves double work: a node that believes it holds it
 //! and no longer does writes nothing, since the checkpoint has moved.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use store::{Ambient, Lease, Stage, StoreError, Version, Versions};
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use store::{Ambient, Lease, StoreError};
+use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep};
 
-use crate::finisher::Finisher;
-use crate::folding::Folding;
-use crate::keeper::{Keeper, Shown};
-use crate::models;
+use crate::keepers::Keepers;
 use crate::projection::Projection;
-use crate::report::{Health, Report, VersionReport};
+use crate::report::Report;
 use crate::sources::Sources;
 
 /// How long a node that has fallen silent keeps its lease.
@@ -30,9 +25,6 @@ const HALTED: Duration = Duration::from_secs(2);
 const STAND_BACK: Duration = Duration::from_secs(1);
 /// How much longer, if another node has taken over: should that one give way as well, it is the turn of a third.
 const THEIR_TURN: Duration = Duration::from_secs(5);
-/// Every node hears of a change of versions within a second, even if a wake-up gets lost. What was read before stays for
-/// twice that.
-const ALL_HAVE_HEARD: Duration = Duration::from_secs(2);
 /// A wake-up that got lost costs no more than this.
 const POLL: Duration = Duration::from_secs(1);
 
@@ -106,24 +98,6 @@ enum End {
     GaveWay,
 }
 
-/// Keepers at work, by the number of their version.
-type Keepers = BTreeMap<u64, Work>;
-
-/// One version's work, and what is shown of it. Dropping it stops the work.
-struct Work {
-    shown: Shown,
-    stage: Stage,
-    task: Option<JoinHandle<()>>,
-}
-
-impl Drop for Work {
-    fn drop(&mut self) {
-        if let Some(task) = &self.task {
-            task.abort();
-        }
-    }
-}
-
 impl Runner {
     /// A runner of this projection. `holder` tells this node from all others.
     #[must_use]
@@ -180,7 +154,8 @@ impl Runner {
     /// Works until the lease is lost, or another node had better try.
     async fn work(&self) -> End {
         tracing::info!(projection = self.projection.name(), "this node keeps the projection");
-        let keepers = tokio::sync::Mutex::new(Keepers::new());
+        let keepers = Keepers::new(self.projection, self.sources.clone(), self.ambient.clone());
+        let keepers = Mutex::new(keepers);
         tokio::select! {
             biased;
             end = self.renew(&keepers) => end,
@@ -199,13 +174,13 @@ impl Runner {
     }
 
     /// Renews the lease, whatever the keepers do.
-    async fn renew(&self, keepers: &tokio::sync::Mutex<Keepers>) -> End {
+    async fn renew(&self, keepers: &Mutex<Keepers>) -> End {
         let (mut renewed, mut halted) = (Instant::now(), None);
         loop {
             sleep(RENEWED).await;
             // Whoever is changing the keepers waits for the database; the lease does not wait for them.
             if let Ok(keepers) = keepers.try_lock() {
-                let (report, stuck) = self.look(&keepers);
+                let (report, stuck) = keepers.look();
                 self.show(Some(self.holder.to_string()), report);
                 halted = if stuck { halted.or_else(|| Some(Instant::now())) } else { None };
             }
@@ -228,26 +203,14 @@ impl Runner {
         }
     }
 
-    /// What is to be said of the versions, and whether the one that is read stands still, as it would not with another
-    /// program.
-    fn look(&self, keepers: &Keepers) -> (Report, bool) {
-        let live = self.sources.events.signal().live(self.projection.name());
-        let shown = |work: &Work| work.shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let versions: BTreeMap<_, _> = keepers.iter().map(|(number, work)| (*number, shown(work))).collect();
-        let stuck = versions.get(&live).is_some_and(|shown: &VersionReport| {
-            matches!(shown.health, Health::Halted(_) | Health::Unknown(_))
-        });
-        (Report { versions }, stuck)
-    }
-
     /// Has every version kept that is to be kept, as long as it is.
-    async fn keep(&self, keepers: &tokio::sync::Mutex<Keepers>) -> Infallible {
+    async fn keep(&self, keepers: &Mutex<Keepers>) -> Infallible {
         let name = self.projection.name();
         loop {
             let mut signals = self.sources.events.signals();
             let seen = match self.sources.rows.versions(name).await {
                 Ok(Some(versions)) => {
-                    self.arrange(&versions, &mut *keepers.lock().await).await;
+                    keepers.lock().await.arrange(&versions).await;
                     versions.revision
                 }
                 Ok(None) => 0,
@@ -263,61 +226,6 @@ impl Runner {
         }
     }
 
-    /// Starts what is missing and stops what is no longer wanted.
-    async fn arrange(&self, versions: &Versions, keepers: &mut Keepers) {
-        self.upgrade(versions).await;
-        keepers.retain(|number, work| {
-            let wanted = versions.get(*number).is_some_and(|version| same(version.stage, work.stage));
-            wanted && work.task.as_ref().is_none_or(|task| !task.is_finished())
-        });
-        for version in &versions.kept {
-            if keepers.contains_key(&version.number) {
-                continue;
-            }
-            match self.begin(version).await {
-                Ok(work) => drop(keepers.insert(version.number, work)),
-                Err(error) => {
-                    tracing::warn!(projection = self.projection.name(), version = version.number, %error, "cannot keep it yet");
-                }
-            }
-        }
-    }
-
-    /// A fold of this program that no version is made by gets one. Older programs, which may still run beside it, do
-    /// nothing of the kind.
-    async fn upgrade(&self, versions: &Versions) {
-        let mine = self.projection.version();
-        if versions.building().is_none() && versions.kept.iter().all(|version| version.fold < mine) {
-            let by = format!("system: the program has version {mine} of the fold");
-            match models::rebuild(self.projection, &self.sources, &by, self.ambient.now()).await {
-                Ok(_) => tracing::info!(
-                    projection = self.projection.name(),
-                    "the read model has changed with the program; it is made anew beside the one that is read"
-                ),
-                Err(error) => tracing::warn!(projection = self.projection.name(), %error, "cannot rebuild"),
-            }
-        }
-    }
-
-    async fn begin(&self, version: &Version) -> Result<Work, StoreError> {
-        let Version { number, stage, .. } = *version;
-        let shown = Shown::default();
-        let work = |task| Work { shown: Arc::clone(&shown), stage, task };
-        if stage == Stage::Dropping {
-            let (projection, sources) = (self.projection, self.sources.clone());
-            return Ok(work(Some(tokio::spawn(remove(projection, sources, number)))));
-        }
-        let Some(fold) = self.projection.fold_of(version.fold) else {
-            let why = format!("version {} of its fold is not in this program", version.fold);
-            shown.lock().unwrap_or_else(PoisonError::into_inner).health = Health::Unknown(why);
-            return Ok(work(None));
-        };
-        let folding = Folding { projection: fold, table: fold.table(number), sources: self.sources.clone() };
-        self.sources.rows.prepare(&folding.table).await?;
-        let keeper = Keeper::new(folding, Arc::clone(&shown));
-        Ok(work(Some(tokio::spawn(keeper.run(Finisher { number })))))
-    }
-
     async fn lease(&self) -> Result<Lease, StoreError> {
         let report = serde_json::to_value(&self.standing().report).unwrap_or_default();
         self.sources.leases.lease(&lease_name(self.projection), &self.holder, TERM, &report).await
@@ -331,7 +239,6 @@ impl Runner {
         }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "nothing happens between borrowing and copying")]
     fn standing(&self) -> Standing {
         self.standing.borrow().clone()
     }
@@ -346,11 +253,6 @@ impl Runner {
     }
 }
 
-/// What a version needs is the same work while it is built and afterwards.
-fn same(one: Stage, other: Stage) -> bool {
-    (one == Stage::Dropping) == (other == Stage::Dropping)
-}
-
 /// Under which name the lease of a projection is given out.
 #[must_use]
 pub fn lease_name(projection: &dyn Projection) -> String {
@@ -361,31 +263,4 @@ pub fn lease_name(projection: &dyn Projection) -> String {
 #[must_use]
 pub fn to_report(lease: &Lease) -> Report {
     serde_json::from_value(lease.report.clone()).unwrap_or_default()
-}
-
-/// Removes the table of a version once nobody reads it any more.
-async fn remove(projection: &'static dyn Projection, sources: Sources, number: u64) {
-    sleep(ALL_HAVE_HEARD).await;
-    loop {
-        // Whichever fold has made it, the name is the same.
-        match remove_once(projection, &sources, number).await {
-            Ok(()) => {
-                tracing::info!(projection = projection.name(), version = number, "the version is dropped");
-                return;
-            }
-            Err(error) => {
-                tracing::warn!(projection = projection.name(), version = number, %error, "cannot drop it yet");
-                sleep(POLL).await;
-            }
-        }
-    }
-}
-
-async fn remove_once(
-    projection: &'static dyn Projection,
-    sources: &Sources,
-    number: u64,
-) -> Result<(), models::ChangeError> {
-    sources.rows.remove(&projection.table(number)).await?;
-    models::forget(projection, sources, number).await
 }

@@ -31,7 +31,7 @@ async fn one_node_keeps_it_and_the_others_stand_by_and_say_what_it_says() {
     assert_eq!(shown, first.standing());
     sleep(Duration::from_secs(10)).await;
     assert_eq!(second.standing().owner.as_deref(), Some("a"), "it is renewed");
-    assert!(watched.into_table("users_1").is_empty(), "who stands by writes nothing");
+    assert!(watched.writes_to("users_1").is_empty(), "who stands by writes nothing");
 
     first.stop().await;
     let stopped = Instant::now();

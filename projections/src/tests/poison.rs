@@ -47,7 +47,8 @@ async fn a_poison_event_halts_after_what_was_good_until_another_hand_passes_it()
     world.memory.apply(&table, at, to, Vec::new()).await.unwrap();
     world.reached(&Users, 1, Position::new(3)).await;
     assert_eq!(world.people().await.len(), 2);
-    says(&node, |standing| standing.report.versions.get(&1).is_some_and(|one| one.health == Health::Running)).await;
+    says(&node, |standing| standing.report.versions.get(&1).is_some_and(|one| one.health == Health::Running))
+        .await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -36,7 +36,7 @@ async fn a_rebuild_is_seen_by_nobody_until_it_is_as_far_as_what_it_replaces() {
         }
     };
     tokio::time::timeout(PATIENCE, finished).await.unwrap();
-    assert!(watched.into_table("users_2").len() > 1, "it was long enough to be seen half-way");
+    assert!(watched.writes_to("users_2").len() > 1, "it was long enough to be seen half-way");
     assert_eq!(world.people().await, before);
     let versions = world.versions(&Users).await;
     assert_eq!((versions.live, versions.describe().as_str()), (2, "1 is kept, 2 is live"));
@@ -80,7 +80,7 @@ async fn a_rebuild_that_was_stopped_half_way_goes_on_from_where_it_was() {
     let sources = world.sources_over(Arc::new(second.clone()), Arc::new(second.clone()));
     let _node = world.node_over(sources, &Users, "b");
     world.until(&Users, |versions| versions.live == 2).await;
-    let written = second.into_table("users_2");
+    let written = second.writes_to("users_2");
     assert_eq!(written.first().unwrap().0, half_way.get(), "{written:?}");
     assert_eq!(world.rows(&users().table(2)).await, world.rows(&users().table(1)).await);
 }

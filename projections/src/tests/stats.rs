@@ -62,8 +62,12 @@ async fn activity_tells_what_has_happened_to_a_user_and_not_who_they_are() {
     world.command(0, Command::GrantRole { role: Role::Auditor }).await;
     catch_up(&UserActivity, &world.sources()).await.unwrap();
     let rows = world.live_rows(&UserActivity).await;
-    let row = |who: usize| rows.iter().find(|row| row["id"] == json!(world.users[who].0.to_string())).unwrap();
-    assert_eq!((&row(0)["events"], &row(0)["position"], &row(0)["last_actor"]), (&json!(2), &json!(3), &json!("system")));
+    let row =
+        |who: usize| rows.iter().find(|row| row["id"] == json!(world.users[who].0.to_string())).unwrap();
+    assert_eq!(
+        (&row(0)["events"], &row(0)["position"], &row(0)["last_actor"]),
+        (&json!(2), &json!(3), &json!("system"))
+    );
     assert!(row(0)["registered_at"].as_i64().unwrap() <= registered);
     assert!(row(0)["last_change_at"].as_i64() >= row(0)["registered_at"].as_i64());
     assert_eq!(row(1)["registered_at"], json!(long_ago().as_millisecond()));
@@ -89,8 +93,12 @@ async fn a_day_counts_what_happened_on_it() {
     catch_up(&Daily, &world.sources()).await.unwrap();
     let days: Vec<_> = world.live_rows(&Daily).await.iter().map(Day::from_row).collect();
     let sum = |number: fn(&Day) -> i64| days.iter().map(number).sum::<i64>();
-    let counted =
-        [sum(|day| day.registered), sum(|day| day.deactivated), sum(|day| day.reactivated), sum(|day| day.erased)];
+    let counted = [
+        sum(|day| day.registered),
+        sum(|day| day.deactivated),
+        sum(|day| day.reactivated),
+        sum(|day| day.erased),
+    ];
     assert_eq!((counted, sum(|day| day.active_change)), ([3, 2, 1, 1], 1));
     let last = days.last().unwrap();
     assert_eq!(u64::try_from(last.position).unwrap(), world.head().await.get());

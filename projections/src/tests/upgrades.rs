@@ -17,7 +17,10 @@ fn next() -> &'static dyn Projection {
 async fn a_new_fold_is_built_by_itself_while_the_old_rows_are_served_and_kept() {
     let mut world = World::new(2).await;
     world.command(0, register("ada")).await;
-    let fault = { world.command(0, Command::GrantRole { role: Role::Auditor }).await; world.head().await };
+    let fault = {
+        world.command(0, Command::GrantRole { role: Role::Auditor }).await;
+        world.head().await
+    };
     let node = world.node(&Next, "a");
     let versions = world.until(&Users, |versions| versions.building().is_some()).await;
     let building = versions.building().unwrap();

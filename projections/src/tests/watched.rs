@@ -1,4 +1,4 @@
-//! A database that takes its time to write rows and lets others see what was written; and one that a node is cut off
+//! A database that takes its time and lets others see what was written; and one that a node is cut off
 //! from.
 
 use std::collections::HashMap;
@@ -21,7 +21,7 @@ pub(super) type Written = Arc<Mutex<Vec<(String, u64, u64)>>>;
 #[derive(Clone)]
 pub(super) struct Watched {
     pub(super) memory: Memory,
-    /// How long it takes to write.
+    /// How long it takes to write, or to give a page.
     pub(super) delay: Duration,
     pub(super) written: Written,
     /// Set once the node has vanished: it gives nothing back any more.
@@ -34,7 +34,7 @@ impl Watched {
     }
 
     /// What was written into a table.
-    pub(super) fn into_table(&self, table: &str) -> Vec<(u64, u64)> {
+    pub(super) fn writes_to(&self, table: &str) -> Vec<(u64, u64)> {
         let written = self.written.lock().unwrap();
         written.iter().filter(|(name, ..)| name == table).map(|(_, from, to)| (*from, *to)).collect()
     }
@@ -65,6 +65,7 @@ impl ReadModels for Watched {
     }
 
     async fn slice(&self, table: &Table, after: Option<&str>, limit: usize) -> Result<Slice, StoreError> {
+        tokio::time::sleep(self.delay).await;
         self.memory.slice(table, after, limit).await
     }
 

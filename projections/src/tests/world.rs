@@ -51,7 +51,8 @@ impl World {
             for number in 1..events {
                 let role = Role::Auditor;
                 let granted = number % 2 == 1;
-                let command = if granted { Command::GrantRole { role } } else { Command::RevokeRole { role } };
+                let command =
+                    if granted { Command::GrantRole { role } } else { Command::RevokeRole { role } };
                 world.command(who, command).await;
             }
         }
@@ -168,7 +169,8 @@ impl World {
         wanted: impl Fn(&Versions) -> bool,
     ) -> Versions {
         let (name, mut signals) = (projection.name(), self.store.signals());
-        let seen = signals.wait_for(|signal| signal.versions.get(name).is_some_and(|versions| wanted(versions)));
+        let seen =
+            signals.wait_for(|signal| signal.versions.get(name).is_some_and(|versions| wanted(versions)));
         let seen = tokio::time::timeout(PATIENCE, seen).await;
         let Ok(seen) = seen else { panic!("it stays at {:?}", self.versions(projection).await) };
         seen.unwrap().versions[name].as_ref().clone()

@@ -12,7 +12,6 @@ use crate::projection::Projection;
 use crate::sources::Sources;
 use replay::{BUDGET, Replay, decoded};
 
-
 /// Rows compared at once.
 const PAGE: usize = 1_000;
 /// How often a difference is looked at again, and how long the rows may take to catch up in between.
@@ -151,7 +150,9 @@ impl Proof {
             replay.advance(position, &mut |_, _| {}).await?;
             self.position = position;
             // What has happened meanwhile takes room as well, and the end of what fits may be behind already.
-            if let Some(done) = after.clone().filter(|after| replay.high.as_ref().is_some_and(|high| high <= after)) {
+            if let Some(done) =
+                after.clone().filter(|after| replay.high.as_ref().is_some_and(|high| high <= after))
+            {
                 return Ok(Some(done));
             }
             let last = match slice.rows.last() {

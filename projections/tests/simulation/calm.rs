@@ -84,7 +84,9 @@ async fn lag_of(world: &World, place: usize) -> Option<String> {
     let Some(node) = node_at(world, place) else { return Some("it is down".to_owned()) };
     for projection in newest() {
         let versions = world.memory.versions(projection.name()).await.unwrap();
-        let Some(versions) = versions else { return Some(format!("`{}` has no versions", projection.name())) };
+        let Some(versions) = versions else {
+            return Some(format!("`{}` has no versions", projection.name()));
+        };
         for version in &versions.kept {
             if let Some(lag) = lag_in(world, projection, &versions, version) {
                 return Some(lag);
@@ -118,7 +120,8 @@ fn lag_in(
         return Some(format!("version {} of `{name}` is not built", version.number));
     }
     let (position, head) = (world.signal().projected(&projection.table(version.number).name), world.head());
-    (position != head).then(|| format!("version {} of `{name}` is at {position}, not at {head}", version.number))
+    (position != head)
+        .then(|| format!("version {} of `{name}` is at {position}, not at {head}", version.number))
 }
 
 /// Whether every process that projects has that fold in its program.
@@ -153,7 +156,9 @@ fn ignorance_of(
     }
     let standing = standing?;
     let shown = standing.report.versions.get(&versions.live);
-    if owner.is_none() || shown.is_none_or(|shown| (&shown.health, shown.position) != (&Health::Running, head.get())) {
+    if owner.is_none()
+        || shown.is_none_or(|shown| (&shown.health, shown.position) != (&Health::Running, head.get()))
+    {
         return Some(format!("its runner says of `{table}`, where the head is {head}: {standing:?}"));
     }
     None

@@ -33,7 +33,7 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    async fn open(line: &Arc<Line>, life: u64, is_new: bool) -> Result<Self, StoreError> {
+    async fn open(line: &Arc<Line>, number: u64, is_new: bool) -> Result<Self, StoreError> {
         let world = &line.world;
         let database = Arc::new(Faulty::new(world.memory.clone(), Arc::clone(line)));
         let ambient = world.ambient();
@@ -44,7 +44,7 @@ impl Node {
         for projection in projections {
             models::open(projection, &sources, "system", ambient.now()).await?;
             if world.places[line.node].projects {
-                let holder = format!("node {} in its life {life}", line.node);
+                let holder = format!("node {} in its life {number}", line.node);
                 let runner = Runner::new(projection, sources.clone(), ambient.clone(), &holder);
                 runners.push(runner.start());
             }
@@ -112,14 +112,14 @@ async fn live(line: &Arc<Line>) {
 
 async fn until_reached(line: &Arc<Line>) -> Node {
     let place = &line.world.places[line.node];
-    let life = place.lives.fetch_add(1, Ordering::Relaxed);
+    let number = place.lives.fetch_add(1, Ordering::Relaxed);
     // One that has the next program keeps it.
     if place.renews && line.world.chance.happens(400) {
         place.is_new.store(true, Ordering::Relaxed);
     }
     let is_new = place.is_new.load(Ordering::Relaxed);
     loop {
-        match Node::open(line, life, is_new).await {
+        match Node::open(line, number, is_new).await {
             Ok(node) => return node,
             Err(error) if error.is_transient() => sleep(RETRY).await,
             Err(error) => {

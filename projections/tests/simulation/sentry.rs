@@ -44,14 +44,15 @@ impl Stand {
         if let Some(name) = before.models.keys().find(|name| !self.models.contains_key(*name)) {
             return Some(format!("the versions of `{name}` are gone"));
         }
-        self.models.values().find_map(|now| {
-            now.fault(self.head).or_else(|| now.fault_after(before.models.get(now.name)?))
-        })
+        self.models
+            .values()
+            .find_map(|now| now.fault(self.head).or_else(|| now.fault_after(before.models.get(now.name)?)))
     }
 
     /// Counts what has come of the versions since.
     pub(crate) fn count_since(&self, before: &Self, tally: &Tally) {
-        for (then, now) in self.models.iter().filter_map(|(name, now)| Some((before.models.get(name)?, now))) {
+        for (then, now) in self.models.iter().filter_map(|(name, now)| Some((before.models.get(name)?, now)))
+        {
             let built = then.versions.building().map(|version| version.number);
             if built == Some(now.versions.live) {
                 tally.count("rebuilds done");
@@ -97,7 +98,8 @@ impl ModelStand {
             return Some(format!("the versions of `{name}` make no sense: {versions:?}"));
         }
         let differed = versions.kept.iter().find(|version| version.differed == Some(true));
-        differed.map(|version| format!("rows of `{name}` were wrong when version {} was built", version.number))
+        differed
+            .map(|version| format!("rows of `{name}` were wrong when version {} was built", version.number))
     }
 
     fn fault_after(&self, before: &Self) -> Option<String> {
@@ -109,7 +111,8 @@ impl ModelStand {
             return Some(format!("revision {} of `{name}` is {then:?}, and {now:?}", now.revision));
         }
         let reused = now.kept.iter().find(|version| {
-            version.number <= then.last && then.get(version.number).is_none_or(|known| known.fold != version.fold)
+            version.number <= then.last
+                && then.get(version.number).is_none_or(|known| known.fold != version.fold)
         });
         if let Some(version) = reused {
             return Some(format!("the number {} of `{name}` is used twice", version.number));
@@ -118,11 +121,15 @@ impl ModelStand {
         for (number, was) in before.checkpoints.iter().filter(|(number, _)| !dropping(**number)) {
             let is = self.checkpoints.get(number).copied().unwrap_or_default();
             if is < *was {
-                return Some(format!("the checkpoint of version {number} of `{name}` went from {was:?} to {is:?}"));
+                return Some(format!(
+                    "the checkpoint of version {number} of `{name}` went from {was:?} to {is:?}"
+                ));
             }
         }
         if self.live() < before.live() {
-            return Some(format!("whoever reads `{name}` was taken back in time, from {before:?} to {self:?}"));
+            return Some(format!(
+                "whoever reads `{name}` was taken back in time, from {before:?} to {self:?}"
+            ));
         }
         None
     }

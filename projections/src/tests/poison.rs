@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use domain::{Command, Role};
 use store::{Checkpoint, Position, ReadModels};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::other_folds::Mended;
 use super::world::{World, register, says};
@@ -79,6 +79,20 @@ async fn who_is_halted_gives_way_and_a_program_that_knows_the_event_goes_on_by_i
     says(&first, |standing| standing.owner.as_deref() == Some("c")).await;
     sleep(Duration::from_secs(20)).await;
     assert_eq!(mended.standing().owner.as_deref(), Some("c"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_who_are_halted_do_not_pass_it_to_and_fro_before_a_third() {
+    for late in (0..800).step_by(100) {
+        let (world, _first, _) = poisoned().await;
+        let _second = world.node(&Users, "b");
+        sleep(Duration::from_millis(5_000 + late)).await;
+        let mended = world.node(&Mended, "c");
+        let begun = Instant::now();
+        says(&mended, |standing| standing.owner.as_deref() == Some("c")).await;
+        assert!(begun.elapsed() < Duration::from_secs(10), "{late}: {:?}", begun.elapsed());
+        world.reached(&Users, 1, world.head().await).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -56,9 +56,9 @@ proptest! {
 #[tokio::test]
 async fn activity_tells_what_has_happened_to_a_user_and_not_who_they_are() {
     let mut world = World::new(2).await;
-    world.command(0, register("ada")).await;
+    world.command(0, register("gunnar")).await;
     let registered = world.ambient.now().as_millisecond();
-    world.command(1, import("bob", true)).await;
+    world.command(1, import("yvonne", true)).await;
     world.command(0, Command::GrantRole { role: Role::Auditor }).await;
     catch_up(&UserActivity, &world.sources()).await.unwrap();
     let rows = world.live_rows(&UserActivity).await;
@@ -72,7 +72,7 @@ async fn activity_tells_what_has_happened_to_a_user_and_not_who_they_are() {
     assert!(row(0)["last_change_at"].as_i64() >= row(0)["registered_at"].as_i64());
     assert_eq!(row(1)["registered_at"], json!(long_ago().as_millisecond()));
     let text = serde_json::to_string(&rows).unwrap();
-    assert!(!text.contains("ada") && !text.contains("bob"), "{text}");
+    assert!(!text.contains("gunnar") && !text.contains("yvonne"), "{text}");
 
     world.command(0, ERASE).await;
     catch_up(&UserActivity, &world.sources()).await.unwrap();

@@ -83,8 +83,10 @@ async fn who_is_halted_gives_way_and_a_program_that_knows_the_event_goes_on_by_i
 
 #[tokio::test(start_paused = true)]
 async fn two_who_are_halted_do_not_pass_it_to_and_fro_before_a_third() {
-    for late in (0..800).step_by(100) {
+    // Who looks when, as seen from the others, decides who is first.
+    for late in (0..1600).step_by(50) {
         let (world, _first, _) = poisoned().await;
+        sleep(Duration::from_millis(late % 7 * 100)).await;
         let _second = world.node(&Users, "b");
         sleep(Duration::from_millis(5_000 + late)).await;
         let mended = world.node(&Mended, "c");

@@ -189,13 +189,13 @@ impl<B: Leases + Clone + 'static> Leases for Faulty<B> {
             }
             Ok(lease)
         };
-        self.line.change("lease", lease).await
+        self.line.note("lease", lease).await
     }
 
     async fn release(&self, name: &str, holder: &str, report: &Value) -> Result<(), StoreError> {
         let (inner, name) = (self.inner.clone(), name.to_owned());
         let (holder, report) = (holder.to_owned(), report.clone());
-        self.line.change("release", async move { inner.release(&name, &holder, &report).await }).await
+        self.line.note("release", async move { inner.release(&name, &holder, &report).await }).await
     }
 
     async fn leases(&self) -> Result<Vec<Lease>, StoreError> {

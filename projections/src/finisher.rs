@@ -51,7 +51,7 @@ impl Finisher {
                         "the read model is rebuilt and read from here on; the rows are the same as before"
                     ),
                     None => {
-                        tracing::info!(table, position, "the read model is rebuilt and read from here on")
+                        tracing::info!(table, position, "the read model is rebuilt and read from here on");
                     }
                 }
                 Ok(at)

@@ -1,11 +1,11 @@
 //! The read models of Aegis, and the runner that keeps them.
 //!
 //! A projection ([`Projection`]) is a name, a version, a key and a pure fold. The rest is the same for all of them, in
-//! the order in which events pass through: [`runner`] says which node works, under a lease, on which versions; `keeper`
-//! keeps one of them up to date, at its `pace`; `folding` reads the log from the checkpoint, folds (on several threads:
-//! `shards`), and writes rows and checkpoint in one transaction; `finisher` puts a rebuilt version in its place;
-//! [`report`] tells how it goes. Beside that: [`models`] is what operators do with versions, [`verify`] proves the rows
-//! against the log, `skips` knows what operators have decided to pass over. To add a read model, write one file like
+//! the order in which events pass through: [`runner`] says which node works, under a lease; `keepers` has a `keeper` at
+//! work on each version, at its `pace`; `folding` reads the log from the checkpoint, folds (on several threads: `shards`),
+//! and writes rows and checkpoint in one transaction; `finisher` puts a rebuilt version in its place; [`report`] tells how
+//! it goes. Beside that: [`models`] is what operators do with versions, [`verify`] proves the rows against the log,
+//! `skips` knows what operators have decided to pass over. To add a read model, write one file like
 //! [`daily`] and add it to [`all`].
 
 pub mod activity;
@@ -14,6 +14,7 @@ pub mod decode;
 mod finisher;
 mod folding;
 mod keeper;
+mod keepers;
 pub mod models;
 mod pace;
 mod projection;

@@ -2,34 +2,29 @@
 //! is to be built and removes what is to be dropped. The lease only saves double work: a node that believes it holds it
 //! and no longer does writes nothing, since the checkpoint has moved.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError};
+use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
-use store::{Ambient, Lease, Stage, StoreError, Version, Versions};
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use store::{Ambient, Lease, StoreError};
+use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep};
 
-use crate::finisher::Finisher;
-use crate::folding::Folding;
-use crate::keeper::{Keeper, Shown};
-use crate::models;
+use crate::keepers::Keepers;
 use crate::projection::Projection;
-use crate::report::{Health, Report, VersionReport};
+use crate::report::Report;
 use crate::sources::Sources;
 
 /// How long a node that has fallen silent keeps its lease.
 const TERM: Duration = Duration::from_millis(2_400);
 /// How often the lease is renewed, and how often others look whether it is free.
 const RENEWED: Duration = Duration::from_millis(800);
-/// How long what is read may be halted before another node may try.
+/// How long what is read may stand still before another node, which may run another program, may try.
 const HALTED: Duration = Duration::from_secs(2);
 /// How long whoever gave way stays away: others look more often.
 const STAND_BACK: Duration = Duration::from_secs(1);
-/// Every node hears of a change of versions within a second, even if a wake-up gets lost. What was read before stays for
-/// twice that.
-const ALL_HAVE_HEARD: Duration = Duration::from_secs(2);
+/// How much longer, if another node has taken over: should that one give way as well, it is the turn of a third.
+const THEIR_TURN: Duration = Duration::from_secs(5);
 /// A wake-up that got lost costs no more than this.
 const POLL: Duration = Duration::from_secs(1);
 
@@ -95,22 +90,12 @@ impl Drop for RunnerHandle {
     }
 }
 
-/// Keepers at work, by the number of their version.
-type Keepers = BTreeMap<u64, Work>;
-
-/// One version's work, and what is shown of it. Dropping it stops the work.
-struct Work {
-    shown: Shown,
-    stage: Stage,
-    task: Option<JoinHandle<()>>,
-}
-
-impl Drop for Work {
-    fn drop(&mut self) {
-        if let Some(task) = &self.task {
-            task.abort();
-        }
-    }
+/// Why a node no longer keeps a projection.
+enum End {
+    /// The lease is another's, or nobody's.
+    Lost,
+    /// What is read stands still here, and might go on elsewhere.
+    GaveWay,
 }
 
 impl Runner {
@@ -147,9 +132,12 @@ impl Runner {
         loop {
             match self.lease().await {
                 Ok(lease) if *lease.holder == *self.holder => {
-                    self.work().await;
+                    let end = self.work().await;
                     self.release().await;
                     sleep(STAND_BACK).await;
+                    if matches!(end, End::GaveWay) && self.others_want_it().await {
+                        sleep(THEIR_TURN).await;
+                    }
                 }
                 Ok(lease) => {
                     self.show(Some(lease.holder.clone()), to_report(&lease));
@@ -164,61 +152,65 @@ impl Runner {
     }
 
     /// Works until the lease is lost, or another node had better try.
-    async fn work(&self) {
+    async fn work(&self) -> End {
         tracing::info!(projection = self.projection.name(), "this node keeps the projection");
-        let keepers = tokio::sync::Mutex::new(Keepers::new());
+        let keepers = Keepers::new(self.projection, self.sources.clone(), self.ambient.clone());
+        let keepers = Mutex::new(keepers);
         tokio::select! {
-            () = self.renew(&keepers) => {}
-            () = self.keep(&keepers) => {}
+            biased;
+            end = self.renew(&keepers) => end,
+            never = self.keep(&keepers) => match never {},
         }
     }
 
+    /// Whether another node has taken the lease since this one gave way.
+    async fn others_want_it(&self) -> bool {
+        let name = lease_name(self.projection);
+        let leases = self.sources.leases.leases().await.unwrap_or_default();
+        let theirs = |lease: &Lease| lease.name == name && lease.is_held() && *lease.holder != *self.holder;
+        let Some(lease) = leases.into_iter().find(theirs) else { return false };
+        self.show(Some(lease.holder.clone()), to_report(&lease));
+        true
+    }
+
     /// Renews the lease, whatever the keepers do.
-    async fn renew(&self, keepers: &tokio::sync::Mutex<Keepers>) {
+    async fn renew(&self, keepers: &Mutex<Keepers>) -> End {
         let (mut renewed, mut halted) = (Instant::now(), None);
         loop {
             sleep(RENEWED).await;
-            let (report, is_halted) = self.look(&*keepers.lock().await);
-            self.show(Some(self.holder.to_string()), report);
-            halted = if is_halted { halted.or_else(|| Some(Instant::now())) } else { None };
+            // Whoever is changing the keepers waits for the database; the lease does not wait for them.
+            if let Ok(keepers) = keepers.try_lock() {
+                let (report, stuck) = keepers.look();
+                self.show(Some(self.holder.to_string()), report);
+                halted = if stuck { halted.or_else(|| Some(Instant::now())) } else { None };
+            }
             if halted.is_some_and(|since: Instant| since.elapsed() > HALTED) {
-                return;
+                return End::GaveWay;
             }
             match self.lease().await {
                 Ok(lease) if *lease.holder == *self.holder => renewed = Instant::now(),
                 Ok(lease) => {
                     let (projection, owner) = (self.projection.name(), lease.holder);
                     tracing::info!(projection, owner, "another node keeps the projection");
-                    return;
+                    return End::Lost;
                 }
                 Err(error) if renewed.elapsed() > TERM => {
                     tracing::warn!(projection = self.projection.name(), %error, "the lease has run out");
-                    return;
+                    return End::Lost;
                 }
                 Err(_) => {}
             }
         }
     }
 
-    /// What is to be said of the versions, and whether the one that is read is halted.
-    fn look(&self, keepers: &Keepers) -> (Report, bool) {
-        let live = self.sources.events.signal().live(self.projection.name());
-        let shown = |work: &Work| work.shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let versions: BTreeMap<_, _> = keepers.iter().map(|(number, work)| (*number, shown(work))).collect();
-        let halted = versions
-            .get(&live)
-            .is_some_and(|shown: &VersionReport| matches!(shown.health, Health::Halted(_)));
-        (Report { versions }, halted)
-    }
-
     /// Has every version kept that is to be kept, as long as it is.
-    async fn keep(&self, keepers: &tokio::sync::Mutex<Keepers>) {
+    async fn keep(&self, keepers: &Mutex<Keepers>) -> Infallible {
         let name = self.projection.name();
         loop {
             let mut signals = self.sources.events.signals();
             let seen = match self.sources.rows.versions(name).await {
                 Ok(Some(versions)) => {
-                    self.arrange(&versions, &mut *keepers.lock().await).await;
+                    keepers.lock().await.arrange(&versions).await;
                     versions.revision
                 }
                 Ok(None) => 0,
@@ -234,70 +226,6 @@ impl Runner {
         }
     }
 
-    /// Starts what is missing and stops what is no longer wanted.
-    async fn arrange(&self, versions: &Versions, keepers: &mut Keepers) {
-        self.upgrade(versions).await;
-        keepers.retain(|number, work| {
-            let wanted = versions.get(*number).is_some_and(|version| same(version.stage, work.stage));
-            wanted && work.task.as_ref().is_none_or(|task| !task.is_finished())
-        });
-        for version in &versions.kept {
-            if keepers.contains_key(&version.number) {
-                continue;
-            }
-            match self.begin(version).await {
-                Ok(work) => drop(keepers.insert(version.number, work)),
-                Err(error) => {
-                    tracing::warn!(projection = self.projection.name(), version = version.number, %error, "cannot keep it yet");
-                }
-            }
-        }
-    }
-
-    /// A fold of this program that no version is made by gets one. Older programs, which may still run beside it, do
-    /// nothing of the kind.
-    async fn upgrade(&self, versions: &Versions) {
-        let mine = self.projection.version();
-        if versions.building().is_none() && versions.kept.iter().all(|version| version.fold < mine) {
-            let by = format!("system: the program has version {mine} of the fold");
-            match models::rebuild(self.projection, &self.sources, &by, self.ambient.now()).await {
-                Ok(_) => tracing::info!(
-                    projection = self.projection.name(),
-                    "the read model has changed with the program; it is made anew beside the one that is read"
-                ),
-                Err(error) => tracing::warn!(projection = self.projection.name(), %error, "cannot rebuild"),
-            }
-        }
-    }
-
-    async fn begin(&self, version: &Version) -> Result<Work, StoreError> {
-        let Version { number, stage, .. } = *version;
-        let shown = Shown::default();
-        let work = |task| Work { shown: Arc::clone(&shown), stage, task };
-        if stage == Stage::Dropping {
-            let (projection, sources) = (self.projection, self.sources.clone());
-            return Ok(work(Some(tokio::spawn(remove(projection, sources, number)))));
-        }
-        let Some(fold) = self.projection.fold_of(version.fold) else {
-            let why = format!("version {} of its fold is not in this program", version.fold);
-            shown.lock().unwrap_or_else(PoisonError::into_inner).health = Health::Unknown(why);
-            return Ok(work(None));
-        };
-        let folding = Folding { projection: fold, table: fold.table(number), sources: self.sources.clone() };
-        if self.sources.events.signal().gone.contains(&folding.table.name) {
-            // Made anew, it would look whole, and empty.
-            let gone = StoreError::gone(&folding.table.name).to_string();
-            shown.lock().unwrap_or_else(PoisonError::into_inner).health = Health::Halted(gone);
-            return Ok(work(Some(tokio::spawn(until_back(folding)))));
-        }
-        self.sources.rows.prepare(&folding.table).await?;
-        if stage == Stage::Ready {
-            self.sources.rows.index(&folding.table).await?;
-        }
-        let keeper = Keeper::new(folding, Arc::clone(&shown));
-        Ok(work(Some(tokio::spawn(keeper.run(Finisher { number })))))
-    }
-
     async fn lease(&self) -> Result<Lease, StoreError> {
         let report = serde_json::to_value(&self.standing().report).unwrap_or_default();
         self.sources.leases.lease(&lease_name(self.projection), &self.holder, TERM, &report).await
@@ -311,7 +239,6 @@ impl Runner {
         }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "nothing happens between borrowing and copying")]
     fn standing(&self) -> Standing {
         self.standing.borrow().clone()
     }
@@ -326,11 +253,6 @@ impl Runner {
     }
 }
 
-/// What a version needs is the same work while it is built and afterwards.
-fn same(one: Stage, other: Stage) -> bool {
-    (one == Stage::Dropping) == (other == Stage::Dropping)
-}
-
 /// Under which name the lease of a projection is given out.
 #[must_use]
 pub fn lease_name(projection: &dyn Projection) -> String {
@@ -341,38 +263,4 @@ pub fn lease_name(projection: &dyn Projection) -> String {
 #[must_use]
 pub fn to_report(lease: &Lease) -> Report {
     serde_json::from_value(lease.report.clone()).unwrap_or_default()
-}
-
-/// Waits for a table that was dropped to be made anew.
-async fn until_back(folding: Folding) {
-    let mut signals = folding.sources.events.signals();
-    // If there is nobody any more who could say so, that is an end as well.
-    drop(signals.wait_for(|signal| !signal.gone.contains(&folding.table.name)).await);
-}
-
-/// Removes the table of a version once nobody reads it any more.
-async fn remove(projection: &'static dyn Projection, sources: Sources, number: u64) {
-    sleep(ALL_HAVE_HEARD).await;
-    loop {
-        // Whichever fold has made it, the name is the same.
-        match remove_once(projection, &sources, number).await {
-            Ok(()) => {
-                tracing::info!(projection = projection.name(), version = number, "the version is dropped");
-                return;
-            }
-            Err(error) => {
-                tracing::warn!(projection = projection.name(), version = number, %error, "cannot drop it yet");
-                sleep(POLL).await;
-            }
-        }
-    }
-}
-
-async fn remove_once(
-    projection: &'static dyn Projection,
-    sources: &Sources,
-    number: u64,
-) -> Result<(), models::ChangeError> {
-    sources.rows.remove(&projection.table(number)).await?;
-    models::forget(projection, sources, number).await
 }

@@ -36,9 +36,12 @@ impl RowsDigest {
         self.combined(Self::of(row), combine)
     }
 
-    fn combined(self, Self([e, f, g, h]): Self, combine: impl Fn(u64, u64) -> u64) -> Self {
-        let Self([a, b, c, d]) = self;
-        Self([combine(a, e), combine(b, f), combine(c, g), combine(d, h)])
+    fn combined(self, Self(other): Self, combine: impl Fn(u64, u64) -> u64) -> Self {
+        let Self(mut sum) = self;
+        for (word, other) in sum.iter_mut().zip(other) {
+            *word = combine(*word, other);
+        }
+        Self(sum)
     }
 
     /// Fields in alphabetical order, whatever order the map keeps; null and absent are the same.

@@ -199,9 +199,9 @@ impl Versions {
     }
 
     fn staged(&self, number: u64, stage: Stage) -> Self {
-        let staged = |version: &Version| match version.number == number {
-            true => Version { stage, ..version.clone() },
-            false => version.clone(),
+        let staged = |version: &Version| {
+            let stage = if version.number == number { stage } else { version.stage };
+            Version { stage, ..version.clone() }
         };
         Self { kept: self.kept.iter().map(staged).collect(), ..self.next() }
     }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use store::{Signal, SignalBoard};
+use store::{Signal, SignalBoard, Versions};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -45,10 +45,17 @@ impl Board {
 
     /// Posts all that another board shows.
     fn copy(&self, signal: &Signal) {
+        let known = self.signal();
         self.post(|board| {
             board.raise_head(signal.head);
             for (table, checkpoint) in &signal.checkpoints {
                 board.raise_checkpoint(table, *checkpoint);
+            }
+            let is_news = |(name, versions): &(&Arc<str>, &Arc<Versions>)| {
+                known.versions.get(*name).is_none_or(|known| known.revision < versions.revision)
+            };
+            for (projection, versions) in signal.versions.iter().filter(is_news) {
+                board.raise_versions(projection, versions.as_ref().clone());
             }
         });
     }

@@ -3,14 +3,16 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use serde_json::Value;
 use store::backend::{CommitError, Genesis, Held, VaultEntry, VaultRange, Verdict};
 use store::judge::Batch;
 use store::vault::ClaimHash;
 use store::{
-    ApplyError, Backend, Change, Checkpoint, Envelope, EventQuery, FirstResult, Head, Pair, Position,
-    ReadModels, Row, Signal, StoreError, StreamId, Table,
+    ApplyError, Backend, Change, Checkpoint, Envelope, EventQuery, FirstResult, Head, Lease, Leases,
+    ReadModels, Row, Signal, Slice, StoreError, StreamId, Table, Versions,
 };
 use tokio::sync::watch;
 
@@ -88,86 +90,121 @@ impl<B: Backend + Clone + 'static> Backend for Faulty<B> {
 
 #[async_trait]
 impl<B: ReadModels + Clone + 'static> ReadModels for Faulty<B> {
-    async fn prepare(&self, table: &'static Table) -> Result<(), StoreError> {
-        let inner = self.inner.clone();
-        self.line.call("prepare", async move { inner.prepare(table).await }).await
+    async fn prepare(&self, table: &Table) -> Result<(), StoreError> {
+        let (inner, table) = (self.inner.clone(), table.clone());
+        self.line.change("prepare", async move { inner.prepare(&table).await }).await
     }
 
-    async fn checkpoint(&self, table: &'static Table) -> Result<Checkpoint, StoreError> {
-        let inner = self.inner.clone();
-        self.line.call("checkpoint", async move { inner.checkpoint(table).await }).await
+    async fn index(&self, table: &Table) -> Result<(), StoreError> {
+        let (inner, table) = (self.inner.clone(), table.clone());
+        self.line.call("index", async move { inner.index(&table).await }).await
     }
 
-    async fn rows(&self, table: &'static Table, keys: &[String]) -> Result<HashMap<String, Row>, StoreError> {
-        let (inner, keys) = (self.inner.clone(), keys.to_vec());
-        self.line.call("rows", async move { inner.rows(table, &keys).await }).await
+    async fn checkpoint(&self, table: &Table) -> Result<Checkpoint, StoreError> {
+        let (inner, table) = (self.inner.clone(), table.clone());
+        self.line.call("checkpoint", async move { inner.checkpoint(&table).await }).await
     }
 
-    async fn find(
-        &self,
-        table: &'static Table,
-        column: &'static str,
-        text: &str,
-    ) -> Result<Vec<Row>, StoreError> {
-        let (inner, text) = (self.inner.clone(), text.to_owned());
-        self.line.call("find", async move { inner.find(table, column, &text).await }).await
+    async fn rows(&self, table: &Table, keys: &[String]) -> Result<HashMap<String, Row>, StoreError> {
+        let (inner, table, keys) = (self.inner.clone(), table.clone(), keys.to_vec());
+        self.line.call("rows", async move { inner.rows(&table, &keys).await }).await
     }
 
-    async fn page(
-        &self,
-        table: &'static Table,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<Row>, StoreError> {
-        let (inner, after) = (self.inner.clone(), after.map(ToOwned::to_owned));
-        self.line.call("page", async move { inner.page(table, after.as_deref(), limit).await }).await
+    async fn find(&self, table: &Table, column: &'static str, text: &str) -> Result<Vec<Row>, StoreError> {
+        let (inner, table, text) = (self.inner.clone(), table.clone(), text.to_owned());
+        self.line.call("find", async move { inner.find(&table, column, &text).await }).await
+    }
+
+    async fn slice(&self, table: &Table, after: Option<&str>, limit: usize) -> Result<Slice, StoreError> {
+        let (inner, table, after) = (self.inner.clone(), table.clone(), after.map(ToOwned::to_owned));
+        self.line.call("slice", async move { inner.slice(&table, after.as_deref(), limit).await }).await
     }
 
     async fn apply(
         &self,
-        table: &'static Table,
+        table: &Table,
         from: Checkpoint,
-        to: Position,
+        to: Checkpoint,
         changes: Vec<Change>,
     ) -> Result<(), ApplyError> {
-        let inner = self.inner.clone();
+        let (inner, name, table) = (self.inner.clone(), table.name.clone(), table.clone());
         let applied =
-            self.line.change("apply", async move { inner.apply(table, from, to, changes).await }).await;
+            self.line.change("apply", async move { inner.apply(&table, from, to, changes).await }).await;
         if matches!(applied, Err(ApplyError::Overtaken)) {
-            self.line.world.tally.count("projectors overtaken");
+            self.line.world.tally.count("keepers overtaken");
         }
         applied?;
-        let moved = Checkpoint { position: to, ..from };
-        self.line.board.post(|board| board.raise_checkpoint(table.name, moved));
+        self.line.board.post(|board| board.raise_checkpoint(&name, to));
         Ok(())
     }
 
-    async fn switches(&self, pair: &'static Pair) -> Result<u64, StoreError> {
-        let inner = self.inner.clone();
-        let switches = self.line.call("switches", async move { inner.switches(pair).await }).await?;
-        self.switched(pair, switches);
-        Ok(switches)
+    async fn versions(&self, projection: &str) -> Result<Option<Versions>, StoreError> {
+        let (inner, name) = (self.inner.clone(), projection.to_owned());
+        let versions = self.line.call("versions", async move { inner.versions(&name).await }).await?;
+        if let Some(versions) = versions.clone() {
+            self.line.board.post(|board| board.raise_versions(projection, versions));
+        }
+        Ok(versions)
     }
 
-    async fn reset(&self, pair: &'static Pair, switches: u64) -> Result<Checkpoint, ApplyError> {
-        let inner = self.inner.clone();
-        let emptied = self.line.change("reset", async move { inner.reset(pair, switches).await }).await?;
-        self.line.board.post(|board| board.raise_checkpoint(pair.idle(switches).name, emptied));
-        Ok(emptied)
-    }
-
-    async fn switch(&self, pair: &'static Pair, switches: u64) -> Result<(), ApplyError> {
-        let inner = self.inner.clone();
-        self.line.change("switch", async move { inner.switch(pair, switches).await }).await?;
-        self.switched(pair, switches + 1);
+    async fn change_versions(
+        &self,
+        projection: &str,
+        to: &Versions,
+        behind: Option<(&Table, &Table)>,
+    ) -> Result<(), ApplyError> {
+        let (inner, name, next) = (self.inner.clone(), projection.to_owned(), to.clone());
+        let behind = behind.map(|(one, other)| (one.clone(), other.clone()));
+        let change = async move {
+            let behind = behind.as_ref().map(|(one, other)| (one, other));
+            inner.change_versions(&name, &next, behind).await
+        };
+        let changed = self.line.change("change_versions", change).await;
+        if matches!(changed, Err(ApplyError::Overtaken)) {
+            self.line.world.tally.count("changes of versions overtaken");
+        }
+        changed?;
+        self.line.board.post(|board| board.raise_versions(projection, to.clone()));
         Ok(())
+    }
+
+    async fn remove(&self, table: &Table) -> Result<(), StoreError> {
+        let (inner, name, table) = (self.inner.clone(), table.name.clone(), table.clone());
+        self.line.board.post(|board| board.forget(&name));
+        self.line.change("remove", async move { inner.remove(&table).await }).await
     }
 }
 
-impl<B> Faulty<B> {
-    /// How the number of switches stands among the checkpoints.
-    fn switched(&self, pair: &Pair, switches: u64) {
-        let so_often = Checkpoint { rebuilds: switches, position: Position::START };
-        self.line.board.post(|board| board.raise_checkpoint(pair.name, so_often));
+#[async_trait]
+impl<B: Leases + Clone + 'static> Leases for Faulty<B> {
+    async fn lease(
+        &self,
+        name: &str,
+        holder: &str,
+        term: Duration,
+        report: &Value,
+    ) -> Result<Lease, StoreError> {
+        let (inner, name, report) = (self.inner.clone(), name.to_owned(), report.clone());
+        let (asked, world) = (holder.to_owned(), Arc::clone(&self.line.world));
+        let lease = async move {
+            let before = inner.leases().await?.into_iter().find(|lease| lease.name == name);
+            let lease = inner.lease(&name, &asked, term, &report).await?;
+            if before.is_some_and(|before| before.holder != lease.holder) {
+                world.tally.count("leases taken over");
+            }
+            Ok(lease)
+        };
+        self.line.note("lease", lease).await
+    }
+
+    async fn release(&self, name: &str, holder: &str, report: &Value) -> Result<(), StoreError> {
+        let (inner, name) = (self.inner.clone(), name.to_owned());
+        let (holder, report) = (holder.to_owned(), report.clone());
+        self.line.note("release", async move { inner.release(&name, &holder, &report).await }).await
+    }
+
+    async fn leases(&self) -> Result<Vec<Lease>, StoreError> {
+        let inner = self.inner.clone();
+        self.line.call("leases", async move { inner.leases().await }).await
     }
 }

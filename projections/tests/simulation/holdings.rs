@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use projections::Projection;
+use projections::verify::verify;
+use projections::{Projection, Sources};
 use store::backend::{Genesis, VaultEntry};
 use store::canonical::canonical_event;
 use store::merkle::{Frontier, Hash, leaf_hash, node_hash};
 use store::vault::ClaimKey;
-use store::{Backend, Envelope, EventStore, PersonalData, ReadModels, Recorded, Row, Table};
+use store::{
+    Backend, Envelope, EventStore, PersonalData, ReadModels, Recorded, Row, RowsDigest, Slice, Stage,
+};
 
 use crate::history::Intent;
 use crate::ledger::Ledger;
@@ -102,21 +105,29 @@ pub(crate) fn check_personal(log: &[Recorded], intents: &[Intent], ledger: &Ledg
     Ok(())
 }
 
-/// The rows of both tables are what the log up to their checkpoint says.
+/// The rows of every version that is kept are what the log up to its checkpoint says, and so is their sum.
 pub(crate) async fn check_rows(
     world: &World,
-    projection: &dyn Projection,
+    projection: &'static dyn Projection,
     log: &[Recorded],
 ) -> Result<(), String> {
-    for table in projection.pair().tables {
-        let checkpoint = world.memory.checkpoint(table).await.unwrap();
+    let versions = world.memory.versions(projection.name()).await.unwrap().ok_or("there are no versions")?;
+    for version in versions.kept.iter().filter(|version| version.stage != Stage::Dropping) {
+        let fold = projection.fold_of(version.fold).ok_or("nobody knows the fold")?;
+        let table = fold.table(version.number);
+        let Slice { checkpoint, rows } = world.memory.slice(&table, None, usize::MAX).await.unwrap();
+        let sum = rows.iter().fold(RowsDigest::default(), RowsDigest::plus);
+        if sum != checkpoint.digest {
+            return Err(format!("at {checkpoint:?} the sum of the rows of `{}` is {sum}", table.name));
+        }
+        let mut rows: BTreeMap<_, _> =
+            rows.into_iter().map(|row| (row[table.key()].as_str().unwrap().to_owned(), row)).collect();
         let (taken_in, to_come) = log.split_at(usize::try_from(checkpoint.position.get()).unwrap());
-        let mut wanted = folded(projection, taken_in)?;
-        let mut rows = rows(world, table).await;
+        let mut wanted = folded(fold, taken_in)?;
         // Of who is erased further on, a table that was filled before shows what was known then, and one that was
         // filled since does not: the log no longer tells. It ends when the table takes the erasure in.
         for gone in to_come.iter().filter(|event| event.envelope.event_type == "UserErased") {
-            let key = projection.key(gone).unwrap_or_default();
+            let key = projection.key(&gone.envelope).unwrap_or_default();
             rows.remove(&key);
             wanted.remove(&key);
         }
@@ -130,18 +141,22 @@ pub(crate) async fn check_rows(
     Ok(())
 }
 
-async fn rows(world: &World, table: &'static Table) -> BTreeMap<String, Row> {
-    let rows = world.memory.page(table, None, usize::MAX).await.unwrap();
-    rows.into_iter().map(|row| (row[table.key()].as_str().unwrap().to_owned(), row)).collect()
-}
-
 fn folded(projection: &dyn Projection, log: &[Recorded]) -> Result<BTreeMap<String, Row>, String> {
     let mut rows = BTreeMap::new();
     for event in log {
-        if let Some(key) = projection.key(event) {
+        if let Some(key) = projection.key(&event.envelope) {
             let row = projection.fold(rows.remove(&key), event).map_err(|poison| poison.to_string())?;
             rows.extend(row.map(|row| (key, row)));
         }
     }
     Ok(rows)
+}
+
+/// The product's own proof agrees.
+pub(crate) async fn check_verified(
+    sources: &Sources,
+    projection: &'static dyn Projection,
+) -> Result<(), String> {
+    let verified = verify(projection, sources, None, &mut |_, _| {}).await;
+    verified.map(|_| ()).map_err(|error| error.to_string())
 }

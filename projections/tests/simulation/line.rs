@@ -60,6 +60,15 @@ impl Line {
         self.carry(what, true, watched).await
     }
 
+    /// A call that changes something, but nothing of the log or a read model.
+    pub(crate) async fn note<T: Send + 'static, E: From<Failure> + Send + 'static>(
+        &self,
+        what: &'static str,
+        work: impl Future<Output = Result<T, E>> + Send + 'static,
+    ) -> Result<T, E> {
+        self.carry(what, true, work).await
+    }
+
     /// A call that only asks.
     pub(crate) async fn call<T: Send + 'static, E: From<Failure> + Send + 'static>(
         &self,

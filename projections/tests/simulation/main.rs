@@ -1,4 +1,4 @@
-//! The event store and the projector under fire, simulated: several processes on one database in memory whose every
+//! The event store and the read models under fire, simulated: several processes on one database in memory whose every
 //! call may be late, refused, forgotten, answered wrongly as unknown, or the process's last. A seed determines all of
 //! it, so that what one run in a hundred thousand finds can be run again.
 //!
@@ -24,7 +24,9 @@ mod life;
 mod line;
 mod names;
 mod node;
+mod operators;
 mod people;
+mod programs;
 mod run;
 mod seeds;
 mod sentry;
@@ -39,7 +41,7 @@ use crate::seeds::{failure_of, first_failure, how_many, number_in};
 use crate::tally::Tally;
 
 /// What a round of seeds must have met to prove anything.
-const MET: [&str; 17] = [
+const MET: [&str; 24] = [
     "acknowledged",
     "unknown, done",
     "unknown, not done",
@@ -52,11 +54,18 @@ const MET: [&str; 17] = [
     "crashes at a call",
     "stops in order",
     "batches of several appends",
-    "projectors overtaken",
+    "keepers overtaken",
+    "leases taken over",
+    "changes of versions overtaken",
+    "changes refused",
+    "changes with an unknown end",
+    "rebuilds asked for",
     "rebuilds done",
-    "rebuilds failed",
-    "rebuilds overtaken",
+    "rebuilds compared",
     "rebuilds in the calm",
+    "upgrades done",
+    "rollbacks done",
+    "drops done",
 ];
 
 #[test]

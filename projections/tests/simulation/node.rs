@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use projections::{Projection, Projector, ProjectorHandle, RebuildError, Users, rebuild};
-use store::{Ambient, EventStore, ReadModels, StoreError};
+use projections::{Projection, Runner, RunnerHandle, Sources, models};
+use store::{Ambient, EventStore, StoreError};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -15,40 +15,41 @@ use crate::client::Client;
 use crate::faulty::Faulty;
 use crate::follower::follow;
 use crate::line::Line;
-use crate::things::Things;
+use crate::operators::change_versions;
+use crate::programs;
 use crate::world::World;
 
-/// The projections of a run.
-pub(crate) static PROJECTIONS: [&dyn Projection; 2] = [&Users, &Things];
 /// The pause between two tries to reach a database that does not answer, as the service makes it.
 const RETRY: Duration = Duration::from_millis(500);
 
 pub(crate) struct Node {
     pub(crate) store: EventStore,
-    pub(crate) rows: Arc<dyn ReadModels>,
+    pub(crate) sources: Sources,
     pub(crate) ambient: Ambient,
-    /// Of each of [`PROJECTIONS`]; none if it leaves projecting to others.
-    pub(crate) projectors: Vec<ProjectorHandle>,
+    /// Those of its program.
+    pub(crate) projections: [&'static dyn Projection; 2],
+    /// Of each of them; none if it leaves projecting to others.
+    pub(crate) runners: Vec<RunnerHandle>,
 }
 
 impl Node {
-    async fn open(line: &Arc<Line>) -> Result<Self, StoreError> {
+    async fn open(line: &Arc<Line>, number: u64, is_new: bool) -> Result<Self, StoreError> {
         let world = &line.world;
         let database = Arc::new(Faulty::new(world.memory.clone(), Arc::clone(line)));
         let ambient = world.ambient();
         let store = EventStore::open(database.clone(), world.master.clone(), ambient.clone()).await?;
-        let rows: Arc<dyn ReadModels> = database;
-        let mut projectors = Vec::new();
-        for projection in PROJECTIONS {
-            for table in projection.pair().tables {
-                rows.prepare(table).await?;
-            }
-            rows.switches(projection.pair()).await?;
+        let sources = Sources { events: store.clone(), rows: database.clone(), leases: database };
+        let projections = programs::of(is_new);
+        let mut runners = Vec::new();
+        for projection in projections {
+            models::open(projection, &sources, "system", ambient.now()).await?;
             if world.places[line.node].projects {
-                projectors.push(Projector::new(projection, store.clone(), Arc::clone(&rows)).start());
+                let holder = format!("node {} in its life {number}", line.node);
+                let runner = Runner::new(projection, sources.clone(), ambient.clone(), &holder);
+                runners.push(runner.start());
             }
         }
-        Ok(Self { store, rows, ambient, projectors })
+        Ok(Self { store, sources, ambient, projections, runners })
     }
 }
 
@@ -88,8 +89,8 @@ async fn live(line: &Arc<Line>) {
     }
     let (shared, reader) = (Arc::clone(world), Arc::clone(&node));
     tasks.spawn(async move { follow(&shared, place, &reader).await });
-    let (shared, builder) = (Arc::clone(world), Arc::clone(&node));
-    tasks.spawn(async move { rebuild_at_times(&shared, place, &builder).await });
+    let (shared, operated) = (Arc::clone(world), Arc::clone(&node));
+    tasks.spawn(async move { change_versions(&shared, place, &operated).await });
     let doomed = Arc::clone(line);
     tasks.spawn(async move { die_at_times(&doomed).await });
     *world.places[place].node.lock().unwrap() = Some(Arc::clone(&node));
@@ -102,13 +103,23 @@ async fn live(line: &Arc<Line>) {
     // Nobody new comes to it.
     *world.places[place].node.lock().unwrap() = None;
     node.store.close().await;
+    for runner in &node.runners {
+        runner.stop().await;
+    }
     // Those whose appends were judged get to hear of it.
     sleep(Duration::from_millis(1)).await;
 }
 
 async fn until_reached(line: &Arc<Line>) -> Node {
+    let place = &line.world.places[line.node];
+    let number = place.lives.fetch_add(1, Ordering::Relaxed);
+    // One that has the next program keeps it.
+    if place.renews && line.world.chance.happens(400) {
+        place.is_new.store(true, Ordering::Relaxed);
+    }
+    let is_new = place.is_new.load(Ordering::Relaxed);
     loop {
-        match Node::open(line).await {
+        match Node::open(line, number, is_new).await {
             Ok(node) => return node,
             Err(error) if error.is_transient() => sleep(RETRY).await,
             Err(error) => {
@@ -143,22 +154,6 @@ async fn die_at_times(line: &Line) {
         sleep(line.world.chance.millis(1..=3000)).await;
         if !line.world.weather.is_calm() {
             line.life.end();
-        }
-    }
-}
-
-/// Rebuilds a read model now and then.
-async fn rebuild_at_times(world: &World, place: usize, node: &Node) {
-    let left = &world.places[place].rebuilds;
-    while left.load(Ordering::Relaxed) > 0 {
-        sleep(world.chance.millis(0..=1500)).await;
-        left.fetch_sub(1, Ordering::Relaxed);
-        let projection = *world.chance.pick(&PROJECTIONS);
-        match rebuild(projection, node.store.clone(), Arc::clone(&node.rows), &mut |_, _| {}).await {
-            Ok(_) => world.tally.count("rebuilds done"),
-            Err(RebuildError::Overtaken(_)) => world.tally.count("rebuilds overtaken"),
-            Err(RebuildError::Store(error)) if error.is_transient() => world.tally.count("rebuilds failed"),
-            Err(RebuildError::Store(error)) => world.broken(format!("a rebuild was told: {error}")),
         }
     }
 }

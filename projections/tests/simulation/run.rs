@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use projections::Sources;
 use store::{EventQuery, EventStore};
 use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::calm::check_recovery;
-use crate::holdings::{check_personal, check_rows, check_seal, check_vault};
-use crate::node::{PROJECTIONS, keep};
+use crate::holdings::{check_personal, check_rows, check_seal, check_vault, check_verified};
+use crate::node::keep;
+use crate::programs::newest;
 use crate::tally::Tally;
 use crate::verdict::Verdict;
 use crate::world::World;
@@ -104,8 +106,11 @@ async fn reckon(world: &World) -> Result<(), String> {
     let ledger = Verdict::on(&log, &intents, &world.tally)?;
     check_vault(world, &store, &ledger).await?;
     check_personal(&recorded, &intents, &ledger)?;
-    for projection in PROJECTIONS {
+    let rows = Arc::new(world.memory.clone());
+    let sources = Sources { events: store, rows: rows.clone(), leases: rows };
+    for projection in newest() {
         check_rows(world, projection, &recorded).await?;
+        check_verified(&sources, projection).await?;
     }
     for place in &world.places {
         let seen = place.seen.lock().unwrap();

@@ -1,24 +1,33 @@
 //! Streams that are no users, and the smallest read model there is: it shows an event that is skipped, taken in twice
-//! or out of order, and rows that go.
+//! or out of order, and rows that go. Of its fold there are two versions, as in two programs of which one follows the
+//! other.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use projections::{Poison, Projection};
 use serde_json::Value;
-use store::{Column, ColumnKind, Pair, Recorded, Row, StreamId, Table};
+use store::{Column, ColumnKind, Envelope, Recorded, Row, Shape, StreamId};
 
-/// The rows of `things`.
-pub(crate) static THINGS: Pair = Pair { name: "things", tables: [&FIRST, &SECOND] };
+static SHAPE: Shape = Shape {
+    columns: &[
+        Column { name: "id", kind: ColumnKind::Text },
+        Column { name: "count", kind: ColumnKind::Integer },
+        Column { name: "position", kind: ColumnKind::Integer },
+        Column { name: "trail", kind: ColumnKind::Text },
+    ],
+    indexes: &[],
+};
 
-static FIRST: Table = Table { name: "things_1", columns: &COLUMNS, indexes: &[] };
-static SECOND: Table = Table { name: "things_1_b", columns: &COLUMNS, indexes: &[] };
-
-static COLUMNS: [Column; 4] = [
-    Column { name: "id", kind: ColumnKind::Text },
-    Column { name: "count", kind: ColumnKind::Integer },
-    Column { name: "position", kind: ColumnKind::Integer },
-    Column { name: "trail", kind: ColumnKind::Text },
-];
+static NEW_SHAPE: Shape = Shape {
+    columns: &[
+        Column { name: "id", kind: ColumnKind::Text },
+        Column { name: "count", kind: ColumnKind::Integer },
+        Column { name: "position", kind: ColumnKind::Integer },
+        Column { name: "trail", kind: ColumnKind::Text },
+        Column { name: "actor", kind: ColumnKind::Text },
+    ],
+    indexes: &[],
+};
 
 /// The last event of a thing.
 pub(crate) const ERASED: &str = "ThingErased";
@@ -36,12 +45,12 @@ impl Projection for Things {
         "things"
     }
 
-    fn pair(&self) -> &'static Pair {
-        &THINGS
+    fn shape(&self) -> &'static Shape {
+        &SHAPE
     }
 
-    fn key(&self, event: &Recorded) -> Option<String> {
-        let stream = event.envelope.stream.as_str();
+    fn key(&self, event: &Envelope) -> Option<String> {
+        let stream = event.stream.as_str();
         stream.starts_with("thing-").then(|| stream.to_owned())
     }
 
@@ -61,5 +70,39 @@ impl Projection for Things {
             ("trail", format!("{:016x}", trail.finish()).into()),
         ];
         Ok(Some(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()))
+    }
+}
+
+/// The same in the next program, whose rows also tell who was the last.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewThings;
+
+impl Projection for NewThings {
+    fn name(&self) -> &'static str {
+        Things.name()
+    }
+
+    fn version(&self) -> u32 {
+        Things.version() + 1
+    }
+
+    fn shape(&self) -> &'static Shape {
+        &NEW_SHAPE
+    }
+
+    fn key(&self, event: &Envelope) -> Option<String> {
+        Things.key(event)
+    }
+
+    fn fold(&self, row: Option<Row>, event: &Recorded) -> Result<Option<Row>, Poison> {
+        let mut row = Things.fold(row, event)?;
+        if let Some(row) = &mut row {
+            row.insert("actor".to_owned(), event.envelope.actor.as_str().into());
+        }
+        Ok(row)
+    }
+
+    fn predecessor(&self) -> Option<&'static dyn Projection> {
+        Some(&Things)
     }
 }

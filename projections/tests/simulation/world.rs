@@ -1,6 +1,6 @@
 //! What all processes of a run share: the database, the weather, the history, and the list of who is there.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use domain::UserId;
@@ -55,8 +55,14 @@ pub(crate) struct Place {
     pub(crate) seen: Mutex<Vec<Envelope>>,
     /// How much each of its clients has still to do.
     pub(crate) clients: Vec<AtomicU64>,
-    /// How many rebuilds are still to be started there.
-    pub(crate) rebuilds: AtomicU64,
+    /// How much its operators have still to do.
+    pub(crate) changes: AtomicU64,
+    /// How many processes have lived there.
+    pub(crate) lives: AtomicU64,
+    /// Whether it gets the next program some time; then it also projects, or nobody would know the new fold.
+    pub(crate) renews: bool,
+    /// Whether it has it.
+    pub(crate) is_new: AtomicBool,
     /// Whether its processes project, or leave that to others.
     pub(crate) projects: bool,
     /// Whether its processes hear nothing, ever.
@@ -94,14 +100,17 @@ impl World {
         let entropy: Arc<dyn Entropy> = Arc::new(chance.fork());
         let trace = Trace::new(shown);
         let weather = Weather::new(&chance);
-        let place = |number| Place {
-            projects: number == 0 || chance.happens(600),
+        let renews = chance.happens(300);
+        let projects = |number| number == 0 || chance.happens(600);
+        let place = |projects| Place {
+            projects,
             clients: (0..chance.within(1..=5)).map(|_| chance.within(1..=4).into()).collect(),
-            rebuilds: chance.pick(&[0, 0, 1, 2]).to_owned().into(),
+            changes: chance.pick(&[0, 0, 1, 3, 6]).to_owned().into(),
+            renews: renews && projects && chance.happens(700),
             deaf: chance.happens(200),
             ..Place::default()
         };
-        let places = (0..*chance.pick(&[1, 2, 2, 3])).map(place).collect();
+        let places = (0..*chance.pick(&[1, 2, 2, 3])).map(projects).map(place).collect();
         let ambient = Ambient::new(Arc::new(NodeClock::new(trace.began(), &chance)), entropy.clone());
         Self {
             weather,
@@ -154,6 +163,7 @@ impl World {
         let fault = {
             let mut stand = self.stand.lock().unwrap();
             let fault = now.fault_after(&stand);
+            now.count_since(&stand, &self.tally);
             *stand = now;
             fault
         };

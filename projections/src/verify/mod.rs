@@ -1,27 +1,22 @@
 //! Proving the rows: the log is replayed, and every row compared with what the replay says, while both go on. Nothing is
 //! written. Memory is bounded: of more rows than fit, the first are compared, then the log is replayed for the next.
 
-use std::collections::BTreeMap;
+mod replay;
+
 use std::time::Duration;
 
-use store::{Checkpoint, EventQuery, Position, Recorded, Row, RowsDigest, Slice, StoreError, Table};
+use store::{Checkpoint, Position, Row, RowsDigest, Slice, StoreError, Table};
 
-use crate::folding::{Folding, Stop};
+use crate::folding::Folding;
 use crate::projection::Projection;
-use crate::skips;
 use crate::sources::Sources;
+use replay::{BUDGET, Replay, decoded};
 
-/// Bytes of rows that are kept at once.
-const BUDGET: usize = 96 * 1024 * 1024;
-/// What a kept row costs beside its text.
-const OVERHEAD: usize = 96;
 /// Rows compared at once.
 const PAGE: usize = 1_000;
 /// How often a difference is looked at again, and how long the rows may take to catch up in between.
 const DOUBTS: u32 = 5;
 const CATCHING_UP: Duration = Duration::from_secs(5);
-/// Events replayed at once.
-const BATCH: usize = 2_000;
 
 /// What was proved.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,10 +79,21 @@ pub async fn verify(
     number: Option<u64>,
     progress: &mut (dyn FnMut(u64, u64) + Send),
 ) -> Result<Verified, VerifyError> {
+    verify_within(BUDGET, projection, sources, number, progress).await
+}
+
+/// The same with no more than so many bytes of rows kept at once.
+pub(crate) async fn verify_within(
+    budget: usize,
+    projection: &'static dyn Projection,
+    sources: &Sources,
+    number: Option<u64>,
+    progress: &mut (dyn FnMut(u64, u64) + Send),
+) -> Result<Verified, VerifyError> {
     let folding = folding(projection, sources, number).await?;
     let begun = folding.checkpoint().await?;
     let mut proof =
-        Proof { folding, begun, rows: 0, digest: RowsDigest::default(), position: begun.position };
+        Proof { budget, folding, begun, rows: 0, digest: RowsDigest::default(), position: begun.position };
     let mut low = None;
     loop {
         low = proof.pass(low, progress).await?;
@@ -118,6 +124,7 @@ async fn folding(
 }
 
 struct Proof {
+    budget: usize,
     folding: Folding,
     begun: Checkpoint,
     rows: u64,
@@ -133,7 +140,7 @@ impl Proof {
         low: Option<String>,
         progress: &mut (dyn FnMut(u64, u64) + Send),
     ) -> Result<Option<String>, VerifyError> {
-        let mut replay = Replay::new(self.folding.clone(), low.clone());
+        let mut replay = Replay::new(self.folding.clone(), self.budget, low.clone());
         let target = self.folding.checkpoint().await?.position;
         replay.advance(target, progress).await?;
         let (mut after, mut doubts) = (low, 0);
@@ -142,6 +149,12 @@ impl Proof {
             let position = slice.checkpoint.position;
             replay.advance(position, &mut |_, _| {}).await?;
             self.position = position;
+            // What has happened meanwhile takes room as well, and the end of what fits may be behind already.
+            if let Some(done) =
+                after.clone().filter(|after| replay.high.as_ref().is_some_and(|high| high <= after))
+            {
+                return Ok(Some(done));
+            }
             let last = match slice.rows.last() {
                 Some(row) if slice.rows.len() == PAGE => Some(key_of(&self.folding.table, row)),
                 _ => None,
@@ -218,99 +231,6 @@ impl Proof {
 }
 
 const MISSING: &str = "is missing, though the log says that there is one";
-
-/// The rows that the log says, of the keys in a range, as JSON texts, which take a third of the room.
-struct Replay {
-    folding: Folding,
-    rows: BTreeMap<String, Vec<u8>>,
-    bytes: usize,
-    /// Only keys above it.
-    low: Option<String>,
-    /// Only keys up to it.
-    high: Option<String>,
-    position: Position,
-}
-
-impl Replay {
-    fn new(folding: Folding, low: Option<String>) -> Self {
-        Self { folding, rows: BTreeMap::new(), bytes: 0, low, high: None, position: Position::START }
-    }
-
-    /// Replays up to that position, if it is not there yet.
-    async fn advance(
-        &mut self,
-        until: Position,
-        progress: &mut (dyn FnMut(u64, u64) + Send),
-    ) -> Result<(), StoreError> {
-        while self.position < until {
-            let query = EventQuery {
-                after: self.position,
-                until: Some(until),
-                limit: BATCH,
-                ..EventQuery::default()
-            };
-            let from = Checkpoint { position: self.position, ..Checkpoint::default() };
-            let (low, high) = (self.low.clone(), self.high.clone());
-            let within = move |key: &str| {
-                low.as_deref().is_none_or(|low| key > low) && high.as_deref().is_none_or(|high| key <= high)
-            };
-            let batch = self.folding.read_some(from, &query, until, &within).await.map_err(failed)?;
-            for event in &batch.events {
-                self.fold(event).await?;
-            }
-            self.position = batch.to;
-            progress(self.position.get(), until.get());
-        }
-        Ok(())
-    }
-
-    async fn fold(&mut self, event: &Recorded) -> Result<(), StoreError> {
-        let projection = self.folding.projection;
-        let Some(key) = projection.key(&event.envelope) else { return Ok(()) };
-        let before = self.rows.get(&key).map(|text| decoded(text)).transpose()?;
-        match projection.fold(before, event) {
-            Ok(row) => self.put(key, row),
-            Err(poison) => {
-                let skipped = skips::skipped(&self.folding.sources.events, projection.name()).await?;
-                if skipped.contains(&poison.position) {
-                    Ok(())
-                } else {
-                    Err(StoreError::corrupt(poison.to_string()))
-                }
-            }
-        }
-    }
-
-    fn put(&mut self, key: String, row: Option<Row>) -> Result<(), StoreError> {
-        let cost = |key: &str, text: &[u8]| key.len() + text.len() + OVERHEAD;
-        if let Some(old) = self.rows.remove(&key) {
-            self.bytes -= cost(&key, &old);
-        }
-        if let Some(row) = row {
-            let text = serde_json::to_vec(&row).map_err(|error| StoreError::corrupt(error.to_string()))?;
-            self.bytes += cost(&key, &text);
-            self.rows.insert(key, text);
-        }
-        while self.bytes > BUDGET {
-            let Some((last, text)) = self.rows.pop_last() else { break };
-            self.bytes -= cost(&last, &text);
-            self.high = self.rows.last_key_value().map(|(key, _)| key.clone());
-        }
-        Ok(())
-    }
-}
-
-fn failed(stop: Stop) -> StoreError {
-    match stop {
-        Stop::Failed(error) => error,
-        Stop::Poisoned { reason, .. } => StoreError::corrupt(reason),
-        Stop::Overtaken => StoreError::corrupt("reading was overtaken"),
-    }
-}
-
-fn decoded(text: &[u8]) -> Result<Row, StoreError> {
-    serde_json::from_slice(text).map_err(|error| StoreError::corrupt(error.to_string()))
-}
 
 fn key_of(table: &Table, row: &Row) -> String {
     row.get(table.key()).and_then(|key| key.as_str()).unwrap_or_default().to_owned()

@@ -1,0 +1,125 @@
+//! A database that takes its time and lets others see what was written; and one that a node is cut off
+//! from.
+
+use std::collections::HashMap;
+use std::future::pending;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::Value;
+use store::memory::Memory;
+use store::{
+    ApplyError, Change, Checkpoint, Lease, Leases, ReadModels, Row, Slice, StoreError, Table, Versions,
+};
+
+/// What was written: into which table, from where, to where.
+pub(super) type Written = Arc<Mutex<Vec<(String, u64, u64)>>>;
+
+/// The rows, by way of one node.
+#[derive(Clone)]
+pub(super) struct Watched {
+    pub(super) memory: Memory,
+    /// How long it takes to write, or to give a page.
+    pub(super) delay: Duration,
+    pub(super) written: Written,
+    /// Set once the node has vanished: it gives nothing back any more.
+    pub(super) vanished: Arc<AtomicBool>,
+}
+
+impl Watched {
+    pub(super) fn new(memory: &Memory, delay: Duration) -> Self {
+        Self { memory: memory.clone(), delay, written: Written::default(), vanished: Arc::default() }
+    }
+
+    /// What was written into a table.
+    pub(super) fn writes_to(&self, table: &str) -> Vec<(u64, u64)> {
+        let written = self.written.lock().unwrap();
+        written.iter().filter(|(name, ..)| name == table).map(|(_, from, to)| (*from, *to)).collect()
+    }
+
+    async fn reach(&self) {
+        if self.vanished.load(Ordering::Relaxed) {
+            pending::<()>().await;
+        }
+    }
+}
+
+#[async_trait]
+impl ReadModels for Watched {
+    async fn prepare(&self, table: &Table) -> Result<(), StoreError> {
+        self.memory.prepare(table).await
+    }
+
+    async fn checkpoint(&self, table: &Table) -> Result<Checkpoint, StoreError> {
+        self.memory.checkpoint(table).await
+    }
+
+    async fn rows(&self, table: &Table, keys: &[String]) -> Result<HashMap<String, Row>, StoreError> {
+        self.memory.rows(table, keys).await
+    }
+
+    async fn find(&self, table: &Table, column: &'static str, text: &str) -> Result<Vec<Row>, StoreError> {
+        self.memory.find(table, column, text).await
+    }
+
+    async fn slice(&self, table: &Table, after: Option<&str>, limit: usize) -> Result<Slice, StoreError> {
+        tokio::time::sleep(self.delay).await;
+        self.memory.slice(table, after, limit).await
+    }
+
+    async fn apply(
+        &self,
+        table: &Table,
+        from: Checkpoint,
+        to: Checkpoint,
+        changes: Vec<Change>,
+    ) -> Result<(), ApplyError> {
+        tokio::time::sleep(self.delay).await;
+        self.memory.apply(table, from, to, changes).await?;
+        let moved = (table.name.to_string(), from.position.get(), to.position.get());
+        self.written.lock().unwrap().push(moved);
+        Ok(())
+    }
+
+    async fn versions(&self, projection: &str) -> Result<Option<Versions>, StoreError> {
+        self.memory.versions(projection).await
+    }
+
+    async fn change_versions(
+        &self,
+        projection: &str,
+        to: &Versions,
+        behind: Option<(&Table, &Table)>,
+    ) -> Result<(), ApplyError> {
+        self.memory.change_versions(projection, to, behind).await
+    }
+
+    async fn remove(&self, table: &Table) -> Result<(), StoreError> {
+        self.memory.remove(table).await
+    }
+}
+
+#[async_trait]
+impl Leases for Watched {
+    async fn lease(
+        &self,
+        name: &str,
+        holder: &str,
+        term: Duration,
+        report: &Value,
+    ) -> Result<Lease, StoreError> {
+        self.reach().await;
+        self.memory.lease(name, holder, term, report).await
+    }
+
+    async fn release(&self, name: &str, holder: &str, report: &Value) -> Result<(), StoreError> {
+        self.reach().await;
+        self.memory.release(name, holder, report).await
+    }
+
+    async fn leases(&self) -> Result<Vec<Lease>, StoreError> {
+        self.memory.leases().await
+    }
+}

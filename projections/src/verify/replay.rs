@@ -1,0 +1,114 @@
+//! Replaying the log into rows, of which only a range of keys is kept: as many as fit.
+
+use std::collections::BTreeMap;
+
+use store::{Checkpoint, EventQuery, Position, Recorded, Row, StoreError};
+
+use crate::folding::{Folding, Stop};
+use crate::skips;
+
+/// Bytes of rows that are kept at once.
+pub(super) const BUDGET: usize = 96 * 1024 * 1024;
+/// What a kept row costs beside its text.
+const OVERHEAD: usize = 96;
+/// Events replayed at once.
+const BATCH: usize = 2_000;
+
+/// The rows that the log says, of the keys in a range, as JSON texts, which take a third of the room.
+pub(super) struct Replay {
+    folding: Folding,
+    /// How many bytes of rows may be kept.
+    budget: usize,
+    pub(super) rows: BTreeMap<String, Vec<u8>>,
+    bytes: usize,
+    /// Only keys above it.
+    low: Option<String>,
+    /// Only keys up to it.
+    pub(super) high: Option<String>,
+    position: Position,
+}
+
+impl Replay {
+    pub(super) fn new(folding: Folding, budget: usize, low: Option<String>) -> Self {
+        Self { folding, budget, rows: BTreeMap::new(), bytes: 0, low, high: None, position: Position::START }
+    }
+
+    /// Replays up to that position, if it is not there yet.
+    pub(super) async fn advance(
+        &mut self,
+        until: Position,
+        progress: &mut (dyn FnMut(u64, u64) + Send),
+    ) -> Result<(), StoreError> {
+        while self.position < until {
+            let query = EventQuery {
+                after: self.position,
+                until: Some(until),
+                limit: BATCH,
+                ..EventQuery::default()
+            };
+            let from = Checkpoint { position: self.position, ..Checkpoint::default() };
+            let (low, high) = (self.low.clone(), self.high.clone());
+            let within = move |key: &str| {
+                low.as_deref().is_none_or(|low| key > low) && high.as_deref().is_none_or(|high| key <= high)
+            };
+            let batch = self.folding.read_some(from, &query, until, &within).await.map_err(failed)?;
+            for event in &batch.events {
+                self.fold(event).await?;
+            }
+            self.position = batch.to;
+            progress(self.position.get(), until.get());
+        }
+        Ok(())
+    }
+
+    async fn fold(&mut self, event: &Recorded) -> Result<(), StoreError> {
+        let projection = self.folding.projection;
+        let Some(key) = projection.key(&event.envelope) else { return Ok(()) };
+        // Its row, of this very batch, may have gone for want of room.
+        if self.high.as_ref().is_some_and(|high| key > *high) {
+            return Ok(());
+        }
+        let before = self.rows.get(&key).map(|text| decoded(text)).transpose()?;
+        match projection.fold(before, event) {
+            Ok(row) => self.put(key, row),
+            Err(poison) => {
+                let skipped = skips::skipped(&self.folding.sources.events, projection.name()).await?;
+                if skipped.contains(&poison.position) {
+                    Ok(())
+                } else {
+                    Err(StoreError::corrupt(poison.to_string()))
+                }
+            }
+        }
+    }
+
+    fn put(&mut self, key: String, row: Option<Row>) -> Result<(), StoreError> {
+        let cost = |key: &str, text: &[u8]| key.len() + text.len() + OVERHEAD;
+        if let Some(old) = self.rows.remove(&key) {
+            self.bytes -= cost(&key, &old);
+        }
+        if let Some(row) = row {
+            let text = serde_json::to_vec(&row).map_err(|error| StoreError::corrupt(error.to_string()))?;
+            self.bytes += cost(&key, &text);
+            self.rows.insert(key, text);
+        }
+        while self.bytes > self.budget && self.rows.len() > 1 {
+            let Some((last, text)) = self.rows.pop_last() else { break };
+            self.bytes -= cost(&last, &text);
+            self.high = self.rows.last_key_value().map(|(key, _)| key.clone());
+        }
+        Ok(())
+    }
+}
+
+fn failed(stop: Stop) -> StoreError {
+    match stop {
+        Stop::Failed(error) => error,
+        Stop::Poisoned { reason, .. } => StoreError::corrupt(reason),
+        Stop::Overtaken => StoreError::corrupt("reading was overtaken"),
+    }
+}
+
+pub(super) fn decoded(text: &[u8]) -> Result<Row, StoreError> {
+    serde_json::from_slice(text).map_err(|error| StoreError::corrupt(error.to_string()))
+}

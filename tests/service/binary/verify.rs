@@ -170,8 +170,8 @@ const TAMPERINGS: [Tampering; 15] = [
     },
     Tampering {
         what: "a read model ahead of the log",
-        sqlite: &["UPDATE projections SET position = 99 WHERE name = 'users_1'"],
-        collection: "projections",
+        sqlite: &["UPDATE checkpoints SET position = 99 WHERE name = 'users_1'"],
+        collection: "checkpoints",
         filter: |_| doc! { "_id": "users_1" },
         update: || doc! { "$set": { "position": 99_i64 } },
         position: 99,

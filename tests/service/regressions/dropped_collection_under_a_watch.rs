@@ -66,10 +66,10 @@ async fn a_read_model_that_is_dropped_hides_nobody_and_a_restart_brings_it_back(
 async fn checkpoints_that_are_dropped_are_missed(store: Store) {
     let app = TestApp::start(store).await;
     let ada = app.sign_up("ada").await;
-    app.store().drop_table("projections").await;
+    app.store().drop_table("checkpoints").await;
     let body = unready(&app).await;
     assert_eq!(body["database"], "damaged", "{body}");
-    assert_logged("projections");
+    assert_logged("checkpoints");
     app.me(&ada.token).await.expect(200);
     let restarted = app.second_node().await;
     assert_recovers(&restarted, &[&ada]).await;

@@ -40,6 +40,8 @@ pub struct Standing {
     pub owner: Option<String>,
     /// What that node says.
     pub report: Report,
+    /// When it last said so.
+    pub reported: Option<Instant>,
 }
 
 /// Keeps one projection whenever no other node does.
@@ -48,12 +50,14 @@ pub struct Runner {
     sources: Sources,
     ambient: Ambient,
     holder: Arc<str>,
+    is_gone: fn(&str) -> bool,
     standing: watch::Sender<Standing>,
 }
 
 /// A runner at work in the background, until it is dropped.
 pub struct RunnerHandle {
     projection: &'static dyn Projection,
+    holder: Arc<str>,
     standing: watch::Receiver<Standing>,
     stop: Arc<tokio::sync::Notify>,
 }
@@ -70,6 +74,12 @@ impl RunnerHandle {
     #[expect(clippy::disallowed_methods, reason = "nothing happens between borrowing and copying")]
     pub fn standing(&self) -> Standing {
         self.standing.borrow().clone()
+    }
+
+    /// Whether it is this node that keeps it, as far as it knows.
+    #[must_use]
+    pub fn is_owner(&self) -> bool {
+        self.standing().owner.as_deref() == Some(&*self.holder)
     }
 
     /// Follows that.
@@ -123,13 +133,21 @@ impl Runner {
         holder: &str,
     ) -> Self {
         let standing = watch::Sender::new(Standing::default());
-        Self { projection, sources, ambient, holder: holder.into(), standing }
+        Self { projection, sources, ambient, holder: holder.into(), is_gone: |_| false, standing }
+    }
+
+    /// Takes the lease at once from a holder of whom `is_gone` is sure that it works no more, instead of waiting until
+    /// it runs out.
+    #[must_use]
+    pub fn told_who_is_gone(self, is_gone: fn(&str) -> bool) -> Self {
+        Self { is_gone, ..self }
     }
 
     /// Starts it in the background.
     #[must_use]
     pub fn start(self) -> RunnerHandle {
         let (projection, standing) = (self.projection, self.standing.subscribe());
+        let holder = Arc::clone(&self.holder);
         let stop = Arc::new(tokio::sync::Notify::new());
         let stopped = Arc::clone(&stop);
         tokio::spawn(async move {
@@ -140,7 +158,7 @@ impl Runner {
             }
             self.release().await;
         });
-        RunnerHandle { projection, standing, stop }
+        RunnerHandle { projection, holder, standing, stop }
     }
 
     async fn run(&self) {
@@ -151,8 +169,11 @@ impl Runner {
                     self.release().await;
                     sleep(STAND_BACK).await;
                 }
+                Ok(lease) if (self.is_gone)(&lease.holder) => self.inherit(&lease).await,
                 Ok(lease) => {
-                    self.show(Some(lease.holder.clone()), to_report(&lease));
+                    let ago = TERM.saturating_sub(lease.left);
+                    let reported = Instant::now().checked_sub(ago);
+                    self.show(Some(lease.holder.clone()), to_report(&lease), reported);
                     sleep(RENEWED.min(lease.left)).await;
                 }
                 Err(error) => {
@@ -160,6 +181,17 @@ impl Runner {
                     sleep(RENEWED).await;
                 }
             }
+        }
+    }
+
+    /// Gives the lease back in the name of a holder that is gone.
+    async fn inherit(&self, lease: &Lease) {
+        let (projection, owner) = (self.projection.name(), &lease.holder);
+        tracing::info!(projection, owner, "the node that kept the projection is gone");
+        let released = self.sources.leases.release(&lease.name, owner, &lease.report).await;
+        if let Err(error) = released {
+            tracing::debug!(projection, %error, "the lease ends by itself");
+            sleep(RENEWED).await;
         }
     }
 
@@ -179,7 +211,7 @@ impl Runner {
         loop {
             sleep(RENEWED).await;
             let (report, is_halted) = self.look(&*keepers.lock().await);
-            self.show(Some(self.holder.to_string()), report);
+            self.show(Some(self.holder.to_string()), report, Some(renewed));
             halted = if is_halted { halted.or_else(|| Some(Instant::now())) } else { None };
             if halted.is_some_and(|since: Instant| since.elapsed() > HALTED) {
                 return;
@@ -307,8 +339,8 @@ impl Runner {
         self.standing.borrow().clone()
     }
 
-    fn show(&self, owner: Option<String>, report: Report) {
-        let standing = Standing { owner, report };
+    fn show(&self, owner: Option<String>, report: Report, reported: Option<Instant>) {
+        let standing = Standing { owner, report, reported };
         self.standing.send_if_modified(|known| {
             let news = *known != standing;
             *known = standing;

@@ -42,6 +42,9 @@ pub enum Health {
 }
 
 impl Health {
+    /// The names of all.
+    pub const NAMES: [&str; 4] = ["running", "failing", "halted", "unknown"];
+
     /// Its name, for people and programs.
     #[must_use]
     pub fn name(&self) -> &'static str {

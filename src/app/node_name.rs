@@ -60,12 +60,15 @@ mod tests {
         let name = node_name(&Ambient::system());
         assert!(!is_gone(&name), "{name}");
         let mut ended = Command::new("true").spawn().unwrap();
-        let named = |process: u32| name.replacen(&format!(":{}:", std::process::id()), &format!(":{process}:"), 1);
+        let named =
+            |process: u32| name.replacen(&format!(":{}:", std::process::id()), &format!(":{process}:"), 1);
         let gone = named(ended.id());
         ended.wait().unwrap();
         assert!(is_gone(&gone), "{gone}");
         let (known, _) = gone.rsplit_once(':').unwrap();
-        for elsewhere in [format!("other-{gone}"), format!("{known}:00000000deadbeef"), format!("{known}:deadbeef")] {
+        for elsewhere in
+            [format!("other-{gone}"), format!("{known}:00000000deadbeef"), format!("{known}:deadbeef")]
+        {
             assert!(!is_gone(&elsewhere), "{elsewhere}");
         }
         for nonsense in ["", "node", "a:b", "a:b:c"] {

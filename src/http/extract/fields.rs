@@ -110,7 +110,9 @@ impl Fields {
             (Some(number), _) if number < min => self.refuse(Fault::too_small(loc, min, &shown)),
             (Some(number), _) if number <= max => Some(number),
             (Some(_), _) => self.refuse(Fault::too_large(loc, max, &shown)),
-            (None, Value::Number(number)) if number.is_i64() => self.refuse(Fault::too_small(loc, min, &shown)),
+            (None, Value::Number(number)) if number.is_i64() => {
+                self.refuse(Fault::too_small(loc, min, &shown))
+            }
             (None, _) => self.refuse(Fault::not_integer(loc, given)),
         }
     }

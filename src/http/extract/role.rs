@@ -44,7 +44,11 @@ impl FromRequestParts<HttpState> for Operator {
 
     async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Problem> {
         let user = CurrentUser::from_request_parts(parts, state).await?;
-        if user.has(Role::Operator) || user.has(Role::Admin) { Ok(Self(user)) } else { Err(Problem::Forbidden) }
+        if user.has(Role::Operator) || user.has(Role::Admin) {
+            Ok(Self(user))
+        } else {
+            Err(Problem::Forbidden)
+        }
     }
 }
 

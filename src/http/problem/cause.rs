@@ -93,9 +93,7 @@ impl From<SkipError> for Problem {
     fn from(error: SkipError) -> Self {
         match error {
             SkipError::NoEvent(..) => Self::EventNotFound,
-            SkipError::NotPoison(..) => {
-                Self::Conflict { code: "nothing_to_skip", detail: error.to_string() }
-            }
+            SkipError::NotPoison(..) => Self::Conflict { code: "nothing_to_skip", detail: error.to_string() },
             SkipError::Command(error) => error.into(),
         }
     }

@@ -28,9 +28,6 @@ async fn change(
     sent.limit.read("how the read model is doing", status(state, projection)).await
 }
 
-async fn status(
-    state: &HttpState,
-    projection: &'static dyn Projection,
-) -> Result<ProjectionStatus, Problem> {
+async fn status(state: &HttpState, projection: &'static dyn Projection) -> Result<ProjectionStatus, Problem> {
     Ok(one(projection, &state.app.node()?.sources, state.app.ambient.now()).await?)
 }

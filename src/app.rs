@@ -1,6 +1,8 @@
 //! The composition root: the only file that names a concrete backend. From settings to a service that is ready, or
 //! still waiting for its database.
 
+mod node_name;
+
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -13,7 +15,9 @@ use store_sqlite::SqliteStore;
 use crate::command::UserCommands;
 use crate::config::{DatabaseSettings, MasterKeySetting, Settings};
 use crate::crypto::{HashingPool, Tokens, UnusableHash};
-use crate::query::UserQueries;
+use crate::query::{StatsQueries, UserQueries};
+
+pub use node_name::{is_gone, node_name};
 
 /// The embedded database's file in the data folder.
 pub const DATABASE_FILE: &str = "aegis.db";
@@ -64,6 +68,8 @@ pub struct Node {
     pub users: UserCommands,
     /// Queries of users.
     pub user_rows: UserQueries,
+    /// Queries of what happened day by day.
+    pub stats: StatsQueries,
     runners: Vec<RunnerHandle>,
 }
 
@@ -87,12 +93,14 @@ impl Node {
             // Nothing is read or written before it is known which of the tables is live.
             models::open(projection, &sources, "system", ambient.now()).await?;
             if project == Projecting::Yes {
-                runners.push(Runner::new(projection, sources.clone(), ambient.clone(), &name).start());
+                let runner = Runner::new(projection, sources.clone(), ambient.clone(), &name);
+                runners.push(runner.told_who_is_gone(is_gone).start());
             }
         }
         Ok(Self {
             users: UserCommands::new(store.clone(), ambient.clone()),
-            user_rows: UserQueries::new(store.clone(), rows),
+            user_rows: UserQueries::new(store.clone(), Arc::clone(&rows)),
+            stats: StatsQueries::new(store.clone(), rows),
             store,
             sources,
             runners,
@@ -112,15 +120,6 @@ impl Node {
         }
         self.store.close().await;
     }
-}
-
-/// What tells this node from all others: the machine, the process, and something random, since containers share both.
-#[must_use]
-pub fn node_name(ambient: &Ambient) -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host = if host.trim().is_empty() { "node" } else { host.trim() };
-    let random = u32::from_be_bytes(ambient.bytes());
-    format!("{host}:{}:{random:08x}", std::process::id())
 }
 
 /// Whether a node keeps the read models up to date itself.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use store::{
     ApplyError, Change, Checkpoint, Envelope, EventQuery, PersonalData, Position, Recorded, Row, StoreError,
     Table,
@@ -103,6 +104,7 @@ impl Folding {
     ) -> Result<Batch, Stop> {
         let failed = |error| stop(from, error);
         let events = self.sources.events.read_sealed(query).await.map_err(failed)?;
+        let oldest = events.first().map(|event| event.at);
         let Some(last) = events.last().map(|event| event.position) else {
             if head > query.after {
                 let position = query.after.next();
@@ -110,7 +112,7 @@ impl Folding {
                     format!("position {position} is missing from the log, though the head is at {head}");
                 return Err(Stop::Poisoned { after: from, reason });
             }
-            return Ok(Batch { to: query.after, events: Vec::new() });
+            return Ok(Batch { to: query.after, events: Vec::new(), oldest });
         };
         let mine = |event: &Envelope| self.projection.key(event).is_some_and(|key| wanted(&key));
         let mine: Vec<_> = events.into_iter().filter(mine).collect();
@@ -119,7 +121,7 @@ impl Folding {
         } else {
             mine.into_iter().map(impersonal).collect()
         };
-        Ok(Batch { to: last, events })
+        Ok(Batch { to: last, events, oldest })
     }
 
     /// Folds a batch and writes the rows; gives the checkpoint after it.
@@ -200,6 +202,8 @@ impl Folding {
 pub(crate) struct Batch {
     pub(crate) to: Position,
     pub(crate) events: Vec<Recorded>,
+    /// When the first event that was read happened.
+    pub(crate) oldest: Option<Timestamp>,
 }
 
 fn impersonal(envelope: Envelope) -> Recorded {

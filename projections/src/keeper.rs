@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use store::{Checkpoint, EventQuery, StoreError};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -71,6 +72,7 @@ impl Keeper {
                     continue;
                 }
                 Ok(Step::Current(reached)) => {
+                    self.note_oldest(None);
                     self.show(Health::Running, Some(reached));
                     match finisher.finish(&self.folding, reached).await {
                         Ok(reached) => {
@@ -112,6 +114,7 @@ impl Keeper {
         if batch.to == from.position {
             return Ok(Step::Current(from));
         }
+        self.note_oldest(batch.oldest);
         let events = batch.to.get() - from.position.get();
         let full = events >= self.pace.size();
         let begun = Instant::now();
@@ -163,6 +166,10 @@ impl Keeper {
                 return;
             }
         }
+    }
+
+    fn note_oldest(&self, oldest: Option<Timestamp>) {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).oldest = oldest;
     }
 
     /// Says how it is doing; whether that is news.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// What the node that keeps a projection says of it.
@@ -20,6 +21,9 @@ pub struct VersionReport {
     pub position: u64,
     /// Events a second, lately.
     pub rate: u64,
+    /// When the oldest event happened that is read and not in the rows; nothing if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest: Option<Timestamp>,
 }
 
 /// Whether a version is kept up to date.
@@ -38,6 +42,9 @@ pub enum Health {
 }
 
 impl Health {
+    /// The names of all.
+    pub const NAMES: [&str; 4] = ["running", "failing", "halted", "unknown"];
+
     /// Its name, for people and programs.
     #[must_use]
     pub fn name(&self) -> &'static str {

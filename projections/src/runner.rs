@@ -35,6 +35,8 @@ pub struct Standing {
     pub owner: Option<String>,
     /// What that node says.
     pub report: Report,
+    /// When it last said so.
+    pub reported: Option<Instant>,
 }
 
 /// Keeps one projection whenever no other node does.
@@ -43,12 +45,14 @@ pub struct Runner {
     sources: Sources,
     ambient: Ambient,
     holder: Arc<str>,
+    is_gone: fn(&str) -> bool,
     standing: watch::Sender<Standing>,
 }
 
 /// A runner at work in the background, until it is dropped.
 pub struct RunnerHandle {
     projection: &'static dyn Projection,
+    holder: Arc<str>,
     standing: watch::Receiver<Standing>,
     stop: Arc<tokio::sync::Notify>,
 }
@@ -65,6 +69,12 @@ impl RunnerHandle {
     #[expect(clippy::disallowed_methods, reason = "nothing happens between borrowing and copying")]
     pub fn standing(&self) -> Standing {
         self.standing.borrow().clone()
+    }
+
+    /// Whether it is this node that keeps it, as far as it knows.
+    #[must_use]
+    pub fn is_owner(&self) -> bool {
+        self.standing().owner.as_deref() == Some(&*self.holder)
     }
 
     /// Follows that.
@@ -108,13 +118,21 @@ impl Runner {
         holder: &str,
     ) -> Self {
         let standing = watch::Sender::new(Standing::default());
-        Self { projection, sources, ambient, holder: holder.into(), standing }
+        Self { projection, sources, ambient, holder: holder.into(), is_gone: |_| false, standing }
+    }
+
+    /// Takes the lease at once from a holder of whom `is_gone` is sure that it works no more, instead of waiting until
+    /// it runs out.
+    #[must_use]
+    pub fn told_who_is_gone(self, is_gone: fn(&str) -> bool) -> Self {
+        Self { is_gone, ..self }
     }
 
     /// Starts it in the background.
     #[must_use]
     pub fn start(self) -> RunnerHandle {
         let (projection, standing) = (self.projection, self.standing.subscribe());
+        let holder = Arc::clone(&self.holder);
         let stop = Arc::new(tokio::sync::Notify::new());
         let stopped = Arc::clone(&stop);
         tokio::spawn(async move {
@@ -125,7 +143,7 @@ impl Runner {
             }
             self.release().await;
         });
-        RunnerHandle { projection, standing, stop }
+        RunnerHandle { projection, holder, standing, stop }
     }
 
     async fn run(&self) {
@@ -139,8 +157,11 @@ impl Runner {
                         sleep(THEIR_TURN).await;
                     }
                 }
+                Ok(lease) if (self.is_gone)(&lease.holder) => self.inherit(&lease).await,
                 Ok(lease) => {
-                    self.show(Some(lease.holder.clone()), to_report(&lease));
+                    let ago = TERM.saturating_sub(lease.left);
+                    let reported = Instant::now().checked_sub(ago);
+                    self.show(Some(lease.holder.clone()), to_report(&lease), reported);
                     sleep(RENEWED.min(lease.left)).await;
                 }
                 Err(error) => {
@@ -148,6 +169,17 @@ impl Runner {
                     sleep(RENEWED).await;
                 }
             }
+        }
+    }
+
+    /// Gives the lease back in the name of a holder that is gone.
+    async fn inherit(&self, lease: &Lease) {
+        let (projection, owner) = (self.projection.name(), &lease.holder);
+        tracing::info!(projection, owner, "the node that kept the projection is gone");
+        let released = self.sources.leases.release(&lease.name, owner, &lease.report).await;
+        if let Err(error) = released {
+            tracing::debug!(projection, %error, "the lease ends by itself");
+            sleep(RENEWED).await;
         }
     }
 
@@ -169,7 +201,8 @@ impl Runner {
         let leases = self.sources.leases.leases().await.unwrap_or_default();
         let theirs = |lease: &Lease| lease.name == name && lease.is_held() && *lease.holder != *self.holder;
         let Some(lease) = leases.into_iter().find(theirs) else { return false };
-        self.show(Some(lease.holder.clone()), to_report(&lease));
+        let reported = Instant::now().checked_sub(TERM.saturating_sub(lease.left));
+        self.show(Some(lease.holder.clone()), to_report(&lease), reported);
         true
     }
 
@@ -181,7 +214,7 @@ impl Runner {
             // Whoever is changing the keepers waits for the database; the lease does not wait for them.
             if let Ok(keepers) = keepers.try_lock() {
                 let (report, stuck) = keepers.look();
-                self.show(Some(self.holder.to_string()), report);
+                self.show(Some(self.holder.to_string()), report, Some(renewed));
                 halted = if stuck { halted.or_else(|| Some(Instant::now())) } else { None };
             }
             if halted.is_some_and(|since: Instant| since.elapsed() > HALTED) {
@@ -243,8 +276,8 @@ impl Runner {
         self.standing.borrow().clone()
     }
 
-    fn show(&self, owner: Option<String>, report: Report) {
-        let standing = Standing { owner, report };
+    fn show(&self, owner: Option<String>, report: Report, reported: Option<Instant>) {
+        let standing = Standing { owner, report, reported };
         self.standing.send_if_modified(|known| {
             let news = *known != standing;
             *known = standing;

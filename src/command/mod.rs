@@ -7,7 +7,7 @@ mod projections;
 mod user;
 
 pub use error::CommandError;
-pub use projections::{SkipError, skip};
+pub use projections::{SkipError, Skipped, skip};
 use store::IdempotencyKey;
 
 pub use user::{SignUp, UserCommands, UserState};

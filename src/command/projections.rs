@@ -1,6 +1,6 @@
 //! The one command to a projection that is an event: to go on without an event that it cannot take in.
 
-use domain::{Encoded, SYSTEM_STREAM, Skip, System, system};
+use domain::{Encoded, SYSTEM_STREAM, Skip, System, SystemEvent, system};
 use projections::{Poison, Projection, Sources, decode};
 use store::{Ambient, Append, AppendError, EventQuery, Expected, NewEvent, Position, StreamId, StreamWrite};
 
@@ -23,7 +23,16 @@ pub enum SkipError {
     Command(#[from] CommandError),
 }
 
-/// Records the decision; gives the position of the event that says so, or `None` if it was taken before.
+/// The recorded decision to go on without an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// The position of the event that says so.
+    pub position: Position,
+    /// Whether it was taken before.
+    pub before: bool,
+}
+
+/// Records the decision, unless it was taken before.
 ///
 /// # Errors
 /// [`SkipError`].
@@ -33,22 +42,25 @@ pub async fn skip(
     ambient: &Ambient,
     cause: &Cause,
     skip: Skip,
-) -> Result<Option<Position>, SkipError> {
+) -> Result<Skipped, SkipError> {
     check(projection, sources, Position::new(skip.position)).await?;
     let stream = StreamId::new(SYSTEM_STREAM).map_err(|error| store::StoreError::corrupt(error.to_string()));
     let stream = stream.map_err(CommandError::from)?;
     let mut attempt = 1;
     loop {
         let events = sources.events.read_stream(&stream).await.map_err(CommandError::from)?;
-        let (mut installation, mut version) = (System::default(), 0);
+        let (mut installation, mut version, mut taken) = (System::default(), 0, Position::START);
         for event in &events {
             let decoded = decode::system_event(event).map_err(CommandError::from)?;
+            if is_decision(&decoded, &skip) {
+                taken = event.envelope.position;
+            }
             installation = system::evolve(installation, &decoded);
             version = event.envelope.version;
         }
         let decided = system::skip(&installation, skip.clone());
         if decided.is_empty() {
-            return Ok(None);
+            return Ok(Skipped { position: taken, before: true });
         }
         let new = |Encoded { event_type, schema, data, personal }| NewEvent {
             id: ambient.uuid(),
@@ -61,11 +73,16 @@ pub async fn skip(
         let writes = vec![StreamWrite::new(stream.clone(), Expected::version(version), events)];
         let Cause { actor, request_id, idempotency } = cause.clone();
         match sources.events.append(&Append { actor, request_id, writes, idempotency }).await {
-            Ok(appended) => return Ok(Some(appended.position)),
+            Ok(appended) => return Ok(Skipped { position: appended.position, before: false }),
             Err(AppendError::Conflict { .. }) if attempt < ATTEMPTS => attempt += 1,
             Err(error) => return Err(CommandError::from(error).into()),
         }
     }
+}
+
+fn is_decision(event: &SystemEvent, skip: &Skip) -> bool {
+    matches!(event, SystemEvent::ProjectionEventSkipped { projection, position, reason: _ }
+        if *projection == skip.projection && *position == skip.position)
 }
 
 /// Only what cannot be taken in can be skipped: the row as it is read now decides.

@@ -1,6 +1,8 @@
 //! `GET /metrics`: what this process counts, for Prometheus. Nothing is asked of the database, so it is answered while
 //! that is out of reach, too.
 
+mod projections;
+
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -58,6 +60,7 @@ fn registry(app: &App) -> Registry {
         let head = "The head of the log, as far as this process has heard";
         gauge("aegis_log_head_position", head, node.store.signal().head.get());
         node.store.metrics().register(&mut registry);
+        projections::register(&mut registry, node, app.ambient.now());
     }
     registry
 }

@@ -5,7 +5,7 @@ use utoipa::openapi::security::{Flow, OAuth2, Password, Scopes, SecurityScheme};
 use utoipa::openapi::{Components, InfoBuilder};
 use utoipa::{OpenApi, ToSchema};
 
-use super::{auth, events, health, metrics, root, users};
+use super::{auth, events, health, metrics, projections, root, stats, users};
 use crate::config::HttpSettings;
 
 /// What stands outside the prefix.
@@ -28,6 +28,14 @@ struct Outside;
         users::roles::revoke,
         events::list::list,
         events::stream::stream,
+        projections::list::list,
+        projections::show::show,
+        projections::rebuild::rebuild,
+        projections::cancel::cancel,
+        projections::rollback::roll_back,
+        projections::drop::drop,
+        projections::skip::skip,
+        stats::stats,
         health::health,
         health::ready::ready,
         metrics::metrics,
@@ -36,6 +44,7 @@ struct Outside;
         (name = "auth", description = "Coming in"),
         (name = "users", description = "Accounts"),
         (name = "events", description = "What happened: the event log, for auditors and subscribers"),
+        (name = "projections", description = "Read models: how they are doing, and their versions"),
     ),
 )]
 struct Endpoints;

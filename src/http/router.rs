@@ -13,7 +13,7 @@ use super::edge::{edge, panicked};
 use super::extract::RequestIds;
 use super::repeat::Running;
 use super::state::HttpState;
-use super::{auth, cors, docs, events, health, metrics, openapi, root, users};
+use super::{auth, cors, docs, events, health, metrics, openapi, projections, root, stats, users};
 use crate::app::App;
 
 /// Everything that the service answers over HTTP.
@@ -50,7 +50,7 @@ pub(super) fn router_until(app: Arc<App>, shutdown: CancellationToken) -> Router
     router.layer(middleware::from_fn_with_state(state.clone(), edge)).with_state(state)
 }
 
-fn endpoints() -> [(&'static str, MethodRouter<HttpState>); 13] {
+fn endpoints() -> [(&'static str, MethodRouter<HttpState>); 21] {
     [
         ("/auth/signup", post(auth::signup::sign_up)),
         ("/auth/login/access-token", post(auth::login::log_in)),
@@ -62,6 +62,14 @@ fn endpoints() -> [(&'static str, MethodRouter<HttpState>); 13] {
         ("/users/{id}/roles/{role}", put(users::roles::grant).delete(users::roles::revoke)),
         ("/events", get(events::list::list)),
         ("/events/stream", get(events::stream::stream)),
+        ("/projections", get(projections::list::list)),
+        ("/projections/{name}", get(projections::show::show)),
+        ("/projections/{name}/rebuild", post(projections::rebuild::rebuild)),
+        ("/projections/{name}/cancel", post(projections::cancel::cancel)),
+        ("/projections/{name}/rollback", post(projections::rollback::roll_back)),
+        ("/projections/{name}/drop", post(projections::drop::drop)),
+        ("/projections/{name}/skip", post(projections::skip::skip)),
+        ("/stats", get(stats::stats)),
         ("/health", get(health::health)),
         ("/health/ready", get(health::ready::ready)),
         ("/metrics", get(metrics::metrics)),

@@ -2,6 +2,8 @@
 //! what is not projected yet.
 
 pub mod projections;
+mod stats;
 mod users;
 
+pub use stats::{DayStats, Stats, StatsQueries};
 pub use users::{FRESHNESS_BOUND, QueryError, UserQueries};

@@ -19,8 +19,10 @@ const ATTEMPTS: usize = 3;
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum QueryError {
     /// The projection has not reached the position in time. What it does not show may exist all the same.
-    #[error("the read model `users` is behind the log: it has not reached position {wanted} within 2 s")]
+    #[error("the read model `{name}` is behind the log: it has not reached position {wanted} within 2 s")]
     Behind {
+        /// The projection.
+        name: &'static str,
         /// The position asked for.
         wanted: Position,
     },
@@ -136,7 +138,7 @@ impl UserQueries {
                 return Ok(None);
             }
         }
-        Err(QueryError::Behind { wanted: head })
+        Err(QueryError::Behind { name: Users.name(), wanted: head })
     }
 
     /// The row of that key in a table, if there is one.
@@ -158,7 +160,7 @@ impl UserQueries {
             let stream =
                 StreamId::new(row.id.stream()).map_err(|error| StoreError::corrupt(error.to_string()))?;
             if let Some(wanted) = self.store.moved_beyond(&stream, row.version).await? {
-                return Err(QueryError::Behind { wanted });
+                return Err(QueryError::Behind { name: Users.name(), wanted });
             }
         }
         Ok(row)
@@ -181,7 +183,7 @@ impl UserQueries {
         if self.store.projected(&self.live().name, position, FRESHNESS_BOUND).await {
             Ok(())
         } else {
-            Err(QueryError::Behind { wanted: position })
+            Err(QueryError::Behind { name: Users.name(), wanted: position })
         }
     }
 }

@@ -27,6 +27,7 @@ mod migration;
 mod myself;
 mod outage;
 mod privacy;
+mod projections;
 mod projector;
 mod races;
 mod regressions;
@@ -34,6 +35,8 @@ mod roles;
 mod shutdown;
 mod signup;
 mod signup_faults;
+mod standby;
+mod stats;
 mod surface;
 
 mod binary;

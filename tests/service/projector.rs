@@ -65,7 +65,8 @@ async fn without_a_projector_a_deactivated_user_is_not_let_in_by_a_position(stor
     assert_eq!(me.send().await.code(403), "inactive_user");
 }
 
-async fn append_poison(app: &TestApp, id: &str) -> u64 {
+/// Appends an event to a user's stream that no projection of users takes in; its position.
+pub(crate) async fn append_poison(app: &TestApp, id: &str) -> u64 {
     let event = NewEvent {
         id: Ambient::system().uuid(),
         event_type: "UserTeleported".to_owned(),

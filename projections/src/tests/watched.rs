@@ -52,6 +52,10 @@ impl ReadModels for Watched {
         self.memory.prepare(table).await
     }
 
+    async fn index(&self, table: &Table) -> Result<(), StoreError> {
+        self.memory.index(table).await
+    }
+
     async fn checkpoint(&self, table: &Table) -> Result<Checkpoint, StoreError> {
         self.memory.checkpoint(table).await
     }

@@ -9,7 +9,7 @@ use store::{Version, Versions, VersionsError};
 use tokio::time::{Instant, sleep};
 
 use super::name::{self, Named};
-use crate::app::node_name;
+use crate::app::{is_gone, node_name};
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
@@ -40,7 +40,7 @@ pub(super) async fn run(
     let version = begin(projection, session, cause, out).await?;
     let runner =
         Runner::new(projection, sources.clone(), session.ambient.clone(), &node_name(&session.ambient));
-    let runner = runner.start();
+    let runner = runner.told_who_is_gone(is_gone).start();
     let mut progress = Progress::new("events");
     let outcome = follow(projection, session, version.number, &mut progress).await;
     let took = progress.finish();

@@ -6,7 +6,7 @@ use super::name::{self, Named};
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
 use crate::cli::session::Session;
-use crate::command::{self, Cause};
+use crate::command::{self, Cause, Skipped};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
@@ -33,10 +33,12 @@ pub(super) async fn run(
     let done = command::skip(projection, sources, &session.ambient, cause, skip).await;
     let name = projection.name();
     match done.map_err(Failure::because)? {
-        Some(at) => out.line(&format!(
+        Skipped { position: at, before: false } => out.line(&format!(
             "{name} goes on without the event at position {position} (decision at position {at}); once a program knows \
              the event, `aegis projections rebuild {name}` takes it in"
         )),
-        None => out.line(&format!("that was decided before: {name} goes on without the event at position {position}")),
+        Skipped { position: at, before: true } => out.line(&format!(
+            "that was decided before, at position {at}: {name} goes on without the event at position {position}"
+        )),
     }
 }

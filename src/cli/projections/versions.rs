@@ -7,7 +7,7 @@ use store::Versions;
 use tokio::time::sleep;
 
 use super::name::{self, Named};
-use crate::app::node_name;
+use crate::app::{is_gone, node_name};
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
 use crate::cli::session::Session;
@@ -90,7 +90,7 @@ async fn until_dropped(
     let sources = &session.node.sources;
     let runner =
         Runner::new(projection, sources.clone(), session.ambient.clone(), &node_name(&session.ambient));
-    let runner = runner.start();
+    let runner = runner.told_who_is_gone(is_gone).start();
     while versions.is_dropping() {
         sleep(GLANCE).await;
         versions = sources.rows.versions(projection.name()).await?.unwrap_or(versions);

@@ -1,5 +1,7 @@
 //! The fields of a JSON object, each taken out once, with every fault noted on the way.
 
+use std::ops::RangeInclusive;
+
 use domain::{EmailAddress, PasswordFault, PasswordPolicy, Reason, ReasonFault, Username, UsernameFault};
 use serde_json::{Map, Value};
 
@@ -98,6 +100,37 @@ impl Fields {
             Err(PasswordFault::TooShort { min }) => self.refuse(Fault::too_short(loc, min, Value::Null)),
             Err(PasswordFault::TooLong { max }) => self.refuse(Fault::too_long(loc, max, Value::Null)),
         }
+    }
+
+    /// A whole number that has to be there, and within bounds.
+    pub(crate) fn number(&mut self, name: &'static str, bounds: RangeInclusive<u64>) -> Option<u64> {
+        let Some(given) = self.given.get(name).cloned() else { return self.missing(name) };
+        let (loc, shown, (min, max)) = (Loc::Field(name), given.to_string(), bounds.into_inner());
+        match (given.as_u64(), &given) {
+            (Some(number), _) if number < min => self.refuse(Fault::too_small(loc, min, &shown)),
+            (Some(number), _) if number <= max => Some(number),
+            (Some(_), _) => self.refuse(Fault::too_large(loc, max, &shown)),
+            (None, Value::Number(number)) if number.is_i64() => {
+                self.refuse(Fault::too_small(loc, min, &shown))
+            }
+            (None, _) => self.refuse(Fault::not_integer(loc, given)),
+        }
+    }
+
+    /// The same, if one is given.
+    pub(crate) fn number_if_given(&mut self, name: &'static str, bounds: RangeInclusive<u64>) -> Option<u64> {
+        if self.given.get(name).is_none_or(Value::is_null) {
+            return None;
+        }
+        self.number(name, bounds)
+    }
+
+    /// A reason that has to be there.
+    pub(crate) fn needed_reason(&mut self, name: &'static str) -> Option<Reason> {
+        if self.given.get(name).is_none_or(Value::is_null) {
+            return self.missing(name);
+        }
+        self.reason(name)
     }
 
     fn text(&mut self, name: &'static str) -> Option<String> {

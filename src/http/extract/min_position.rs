@@ -14,11 +14,16 @@ use crate::http::state::HttpState;
 pub(crate) struct MinPosition;
 
 impl MinPosition {
+    /// The position that the caller asked for, if they did.
+    pub(crate) fn asked(headers: &HeaderMap) -> Result<Option<Position>, Problem> {
+        let Some(wanted) = headers.get(MIN_POSITION) else { return Ok(None) };
+        let wanted = String::from_utf8_lossy(wanted.as_bytes());
+        parse(wanted.trim()).map(Some)
+    }
+
     /// Waits, within bounds, until it is so.
     pub(crate) async fn reach(headers: &HeaderMap, node: &Node) -> Result<Self, Problem> {
-        if let Some(wanted) = headers.get(MIN_POSITION) {
-            let wanted = String::from_utf8_lossy(wanted.as_bytes());
-            let position = parse(wanted.trim())?;
+        if let Some(position) = Self::asked(headers)? {
             node.user_rows.reach(position).await?;
         }
         Ok(Self)

@@ -3,6 +3,7 @@
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 use domain::{Role, UserId};
+use projections::Projection;
 
 use crate::http::problem::{Fault, Loc, Problem};
 
@@ -30,6 +31,18 @@ impl<S: Send + Sync> FromRequestParts<S> for RolePath {
             let expected = "'admin', 'auditor', 'operator' or 'subscriber'";
             Problem::invalid(Fault::no_choice(Loc::Path("role"), expected, &name))
         })
+    }
+}
+
+/// `{name}`: a read model.
+pub(crate) struct ProjectionPath(pub(crate) &'static dyn Projection);
+
+impl<S: Send + Sync> FromRequestParts<S> for ProjectionPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let name = param(parts, state, "name").await.unwrap_or_default();
+        projections::by_name(&name).map(Self).ok_or(Problem::ProjectionNotFound)
     }
 }
 

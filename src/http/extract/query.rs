@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 
 use axum::http::Uri;
 use jiff::Timestamp;
+use jiff::civil::Date;
 use store::{Position, StreamId};
 use url::form_urlencoded;
 
@@ -68,6 +69,14 @@ impl Params {
         // A plus sign that was not escaped arrives as a space.
         let time = text.parse().or_else(|_| text.replace(' ', "+").parse());
         self.noted(time.map_err(|_| Fault::no_time(Loc::Query(name), &text)))
+    }
+
+    /// A day, such as `2026-11-23`.
+    pub(crate) fn date(&mut self, name: &'static str) -> Option<Date> {
+        let text = self.given.remove(name)?;
+        let is_day = text.len() == "2026-11-23".len();
+        let date = text.parse().ok().filter(|_| is_day);
+        self.noted(date.ok_or_else(|| Fault::no_date(Loc::Query(name), &text)))
     }
 
     fn noted<T>(&mut self, read: Result<T, Fault>) -> Option<T> {
@@ -136,6 +145,16 @@ mod tests {
         for bad in ["", "2026-11-22", "noon", "2026-13-22T12:00:00Z", "2026-11-22T12:00:00"] {
             let mut given = params(&format!("from={bad}"));
             assert_eq!(given.time("from"), None, "{bad}");
+            assert!(given.finish(()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_day_is_a_date_and_nothing_more() {
+        assert_eq!(params("from=2026-11-23").date("from"), Some(jiff::civil::date(2026, 11, 23)));
+        for bad in ["", "2026-11-31", "today", "20261123", "2026-11-23T00:00:00Z"] {
+            let mut given = params(&format!("from={bad}"));
+            assert_eq!(given.date("from"), None, "{bad}");
             assert!(given.finish(()).is_err(), "{bad}");
         }
     }

@@ -36,6 +36,35 @@ impl FromRequestParts<HttpState> for Auditor {
     }
 }
 
+/// A user who may look after the service itself: an operator or an administrator.
+pub(crate) struct Operator(pub(crate) CurrentUser);
+
+impl FromRequestParts<HttpState> for Operator {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Problem> {
+        let user = CurrentUser::from_request_parts(parts, state).await?;
+        if user.has(Role::Operator) || user.has(Role::Admin) {
+            Ok(Self(user))
+        } else {
+            Err(Problem::Forbidden)
+        }
+    }
+}
+
+/// Proof that the caller may see how many users there are: an administrator, an operator or an auditor.
+pub(crate) struct StatsReader;
+
+impl FromRequestParts<HttpState> for StatsReader {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Problem> {
+        let user = CurrentUser::from_request_parts(parts, state).await?;
+        let may = [Role::Admin, Role::Operator, Role::Auditor].into_iter().any(|role| user.has(role));
+        if may { Ok(Self) } else { Err(Problem::Forbidden) }
+    }
+}
+
 /// Proof that the caller may see what the service counts: an operator, an administrator, or whoever asks from this
 /// machine itself and not through a proxy.
 pub(crate) struct MetricsReader;

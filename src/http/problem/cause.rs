@@ -4,10 +4,11 @@
 use std::error::Error;
 
 use domain::Refusal;
-use store::{AppendError, StoreError};
+use projections::ChangeError;
+use store::{AppendError, StoreError, VersionsError};
 
 use super::{Fault, Loc, Problem};
-use crate::command::CommandError;
+use crate::command::{CommandError, SkipError};
 use crate::crypto::{HashingError, InvalidToken};
 use crate::query::QueryError;
 
@@ -68,6 +69,32 @@ impl From<QueryError> for Problem {
                 Self::invalid(Fault::too_large(loc, head.get(), &wanted.to_string()))
             }
             QueryError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ChangeError> for Problem {
+    fn from(error: ChangeError) -> Self {
+        let code = match &error {
+            ChangeError::Behind(..) => return Self::ProjectionBehind { cause: error.to_string() },
+            ChangeError::Store(store) => return store.clone().into(),
+            ChangeError::Refused(_, VersionsError::AlreadyBuilding(_)) => "already_rebuilding",
+            ChangeError::Refused(_, VersionsError::NotBuilding) => "not_rebuilding",
+            ChangeError::Refused(_, VersionsError::NotReady(..) | VersionsError::NothingBefore(_)) => {
+                "no_such_version"
+            }
+            ChangeError::Refused(_, VersionsError::IsLive(_)) => "version_is_live",
+        };
+        Self::Conflict { code, detail: error.to_string() }
+    }
+}
+
+impl From<SkipError> for Problem {
+    fn from(error: SkipError) -> Self {
+        match error {
+            SkipError::NoEvent(..) => Self::EventNotFound,
+            SkipError::NotPoison(..) => Self::Conflict { code: "nothing_to_skip", detail: error.to_string() },
+            SkipError::Command(error) => error.into(),
         }
     }
 }

@@ -109,6 +109,11 @@ impl Fault {
         Self::new("int_parsing", loc, msg, input.into())
     }
 
+    /// What stands in a body is no whole number.
+    pub(crate) fn not_integer(loc: Loc, input: Value) -> Self {
+        Self::new("int_type", loc, "Input should be a valid integer", input)
+    }
+
     /// It is below `min`.
     pub(crate) fn too_small(loc: Loc, min: u64, input: &str) -> Self {
         let msg = format!("Input should be greater than or equal to {min}");
@@ -126,6 +131,13 @@ impl Fault {
         let error = "an RFC 3339 time such as 2026-11-22T08:03:14Z is needed";
         let msg = format!("Input should be a valid datetime, {error}");
         Self::new("datetime_parsing", loc, msg, input.into()).with(json!({ "error": error }))
+    }
+
+    /// It is no date.
+    pub(crate) fn no_date(loc: Loc, input: &str) -> Self {
+        let error = "a day such as 2026-11-23 is needed";
+        let msg = format!("Input should be a valid date in the format YYYY-MM-DD, {error}");
+        Self::new("date_parsing", loc, msg, input.into()).with(json!({ "error": error }))
     }
 
     /// It is none of the names that there are.

@@ -31,6 +31,12 @@ pub(crate) enum Problem {
     Forbidden,
     /// There is no such user.
     UserNotFound,
+    /// There is no such read model.
+    ProjectionNotFound,
+    /// The log has no such event.
+    EventNotFound,
+    /// As things are it cannot be done: a code, and how things are.
+    Conflict { code: &'static str, detail: String },
     /// There is nothing at this path.
     NotFound,
     /// There is, but not for this method.
@@ -127,7 +133,7 @@ impl Problem {
         };
         let detail = match self {
             Self::Invalid(faults) | Self::InvalidForm { faults, .. } => Detail::Faults(faults),
-            Self::UnreadableBody(why) => Detail::Text(why),
+            Self::UnreadableBody(why) | Self::Conflict { detail: why, .. } => Detail::Text(why),
             _ => Detail::Text(text),
         };
         let body = Body { detail, error, error_description, code, request_id: request_id.as_str() };
@@ -156,7 +162,10 @@ impl Problem {
             Self::InactiveUser => (S::FORBIDDEN, "inactive_user"),
             Self::TokenRevoked => (S::FORBIDDEN, "token_revoked"),
             Self::Forbidden => (S::FORBIDDEN, "forbidden"),
-            Self::UserNotFound | Self::NotFound => (S::NOT_FOUND, "not_found"),
+            Self::UserNotFound | Self::ProjectionNotFound | Self::EventNotFound | Self::NotFound => {
+                (S::NOT_FOUND, "not_found")
+            }
+            Self::Conflict { code, .. } => (S::CONFLICT, *code),
             Self::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::EmailTaken => (S::BAD_REQUEST, "email_taken"),
             Self::UsernameTaken => (S::BAD_REQUEST, "username_taken"),
@@ -189,6 +198,9 @@ impl Problem {
             Self::InactiveUser | Self::InactiveLogin => "Inactive user",
             Self::Forbidden => "Not enough permissions",
             Self::UserNotFound => "User not found",
+            Self::ProjectionNotFound => "There is no such read model",
+            Self::EventNotFound => "The log has no event at this position",
+            Self::Conflict { .. } => "As things are, this cannot be done",
             Self::NotFound => "Not Found",
             Self::MethodNotAllowed => "Method Not Allowed",
             Self::EmailTaken => "The user with this email already exists in the system.",

@@ -54,10 +54,17 @@ async fn no_scratch_databases(store: &Store) {
     .await;
 }
 
+/// All figures, for no longer than it takes to see that they are measured.
+const QUICK: [&str; 4] = ["append_alone", "append_grouped", "rebuild", "commit_to_visible"];
+
+fn quick(store: &str) -> Vec<&str> {
+    vec!["bench", "--store", store, "--seconds", "0.5"]
+}
+
 #[track_caller]
 fn assert_measured(figures: &[Value], store: &str) {
     let names: Vec<_> = figures.iter().map(|figure| figure["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["append_alone", "append_grouped", "rebuild", "commit_to_visible"]);
+    assert_eq!(names, QUICK);
     for figure in figures {
         assert_eq!(figure["store"], store);
         let number = |name: &str| figure[name].as_f64().unwrap_or_else(|| panic!("no {name}: {figure}"));
@@ -74,7 +81,7 @@ async fn figures_come_in_the_form_of_the_contract_and_nothing_is_left(store: Sto
     assert!(service.terminate().await.success());
     let before = dump(&store).await;
     let kind = kind(&store);
-    let json = installation.json(&["bench", "--store", kind, "--seconds", "0.5"]).await;
+    let json = installation.json(&quick(kind)).await;
     assert_eq!(json.len(), 1, "one object: {json:?}");
     assert_measured(json[0]["figures"].as_array().unwrap(), kind);
     let shown =
@@ -131,7 +138,7 @@ async fn a_mongodb_that_is_named_is_started_and_removed() {
     let (installation, folder) = installation(Store::sqlite());
     let executable = testkit::mongod().await;
     let installation = installation.with("AEGIS_MONGOD", executable.to_str().unwrap());
-    let json = installation.json(&["bench", "--store", "mongodb", "--seconds", "0.5"]).await;
+    let json = installation.json(&quick("mongodb")).await;
     assert_measured(json[0]["figures"].as_array().unwrap(), "mongodb");
     assert!(is_empty(folder.path()), "the server's folder is left");
 }

@@ -4,6 +4,7 @@ mod bench;
 mod beside;
 mod crash;
 mod journey;
+mod projections;
 mod refusals;
 mod stop;
 mod verify;

@@ -58,6 +58,11 @@ impl TestApp {
         Self::launch(store, self.settings.clone(), Projecting::Yes, clock).await.opened().await
     }
 
+    /// The settings of a service on this database.
+    pub(crate) fn settings_of(store: &Store) -> Settings {
+        settings::settings(store)
+    }
+
     /// The store, for looking into it.
     pub(crate) fn store(&self) -> &Store {
         &self.store

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use aegis::config::{DatabaseSettings, Secret};
 use mongodb::Client;
-use mongodb::bson::Document;
+use mongodb::bson::{Document, doc};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -77,14 +77,20 @@ impl Store {
         self.database().await.expect("only a MongoDB has databases").drop().await.unwrap();
     }
 
-    /// Whether there is such a table or collection.
-    pub(crate) async fn has_table(&self, name: &str) -> bool {
-        match self.database().await {
+    /// Changes the username in somebody's row by hand, past every service.
+    pub(crate) async fn rename_by_hand(&self, table: &str, email: &str, username: &str) {
+        let changed = match self.database().await {
             Some(database) => {
-                database.list_collection_names().await.unwrap().iter().any(|there| there == name)
+                let rows = database.collection::<Document>(table);
+                let set = doc! { "$set": { "username": username } };
+                rows.update_one(doc! { "email": email }, set).await.unwrap().modified_count
             }
-            None => self.connection().table_exists(None, name).unwrap(),
-        }
+            None => {
+                let statement = format!("UPDATE {table} SET username = ?1 WHERE email = ?2");
+                self.connection().execute(&statement, [username, email]).unwrap().try_into().unwrap()
+            }
+        };
+        assert_eq!(changed, 1, "the row of {email} in {table}");
     }
 
     async fn database(&self) -> Option<mongodb::Database> {

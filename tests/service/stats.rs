@@ -1,0 +1,73 @@
+//! `GET /stats`: how many users there are, and what happened to them day by day.
+
+use domain::{Command, Role};
+use serde_json::{Value, json};
+
+use crate::support::{Store, TestApp, User, on_both_stores};
+
+on_both_stores! {
+    the_numbers_follow_the_log_day_by_day
+    days_and_positions_that_are_none_are_refused
+    it_is_shown_to_administrators_operators_and_auditors
+}
+
+async fn stats(user: &User, query: &str, position: u64) -> Value {
+    let request = user.get(&format!("/stats{query}")).header("Aegis-Min-Position", &position.to_string());
+    request.send().await.expect(200).json()
+}
+
+fn totals(stats: &Value) -> [i64; 4] {
+    ["registered", "active", "deactivated", "erased"].map(|name| stats[name].as_i64().unwrap())
+}
+
+async fn the_numbers_follow_the_log_day_by_day(store: Store) {
+    let app = TestApp::start(store).await;
+    app.clock.set("2031-03-01T23:59:59Z".parse().unwrap());
+    let auditor = app.user_with(Role::Auditor).await;
+    let (ada, bob) = (app.sign_up("ada").await, app.sign_up("bob").await);
+    app.command(&ada.id, Command::Deactivate { reason: None }).await;
+    app.clock.set("2031-03-02T00:00:00Z".parse().unwrap());
+    app.command(&bob.id, Command::Deactivate { reason: None }).await;
+    app.command(&ada.id, Command::Reactivate { reason: None }).await;
+    app.sign_up("carol").await;
+    let head = app.node().store.head().await.unwrap().position.get();
+    let all = stats(&auditor, "", head).await;
+    assert_eq!((totals(&all), &all["position"]), ([4, 3, 1, 0], &json!(head)), "{all}");
+    let day = |day: &str, registered: u64, deactivated: u64, reactivated: u64, active: u64| {
+        json!({"day": day, "registered": registered, "deactivated": deactivated, "reactivated": reactivated,
+            "erased": 0, "active": active})
+    };
+    let (first, second) = (day("2031-03-01", 3, 1, 0, 2), day("2031-03-02", 1, 1, 1, 3));
+    assert_eq!(all["days"], json!([first, second]));
+    for (query, days) in [
+        ("?from=2031-03-02", json!([second])),
+        ("?to=2031-03-01", json!([first])),
+        ("?from=2031-03-01&to=2031-03-02", json!([first, second])),
+        ("?from=2031-03-03", json!([])),
+    ] {
+        let found = stats(&auditor, query, head).await;
+        // The totals are those of the whole log, whichever days are asked for.
+        assert_eq!((&found["days"], totals(&found)), (&days, totals(&all)), "{query}");
+    }
+}
+
+async fn days_and_positions_that_are_none_are_refused(store: Store) {
+    let app = TestApp::start(store).await;
+    let auditor = app.user_with(Role::Auditor).await;
+    for query in ["?from=yesterday", "?to=2026-11-31", "?from=2026-11-23T00:00:00Z", "?from="] {
+        let refused = auditor.get(&format!("/stats{query}")).send().await.refusal(422);
+        assert_eq!(refused["detail"][0]["type"], "date_parsing", "{refused}");
+    }
+    let ahead = auditor.get("/stats").header("Aegis-Min-Position", "1000000").send().await;
+    assert_eq!(ahead.code(422), "validation_error");
+}
+
+async fn it_is_shown_to_administrators_operators_and_auditors(store: Store) {
+    let app = TestApp::start(store).await;
+    app.get("/stats").send().await.expect(401);
+    for (role, status) in
+        [(Role::Admin, 200), (Role::Operator, 200), (Role::Auditor, 200), (Role::Subscriber, 403)]
+    {
+        app.user_with(role).await.get("/stats").send().await.expect(status);
+    }
+}

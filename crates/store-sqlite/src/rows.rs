@@ -155,7 +155,7 @@ impl ReadModels for SqliteStore {
         // The checkpoint first: from then on nobody writes to it.
         self.write(move |connection| {
             let sql = "DELETE FROM checkpoints WHERE name = ?1";
-            Ok(unless_missing(connection.execute(sql, [&*name]).map_err(Failure::from))?)
+            unless_missing(connection.execute(sql, [&*name]).map_err(Failure::from))
         })
         .await?;
         loop {

@@ -27,11 +27,11 @@ impl RowsDigest {
     }
 
     fn with(self, row: &Row, combine: impl Fn(u64, u64) -> u64) -> Self {
-        let Self(sum) = self;
-        let Self(hash) = Self::of(row);
-        let [a, b, c, d] = sum;
-        let [e, f, g, h] = hash;
-        Self([combine(a, e), combine(b, f), combine(c, g), combine(d, h)])
+        let (Self(mut sum), Self(hash)) = (self, Self::of(row));
+        for (word, other) in sum.iter_mut().zip(hash) {
+            *word = combine(*word, other);
+        }
+        Self(sum)
     }
 
     /// Fields in alphabetical order, whatever order the map keeps; null and absent are the same.

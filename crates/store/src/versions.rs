@@ -199,11 +199,11 @@ impl Versions {
     }
 
     fn staged(&self, number: u64, stage: Stage) -> Self {
-        let staged = |version: &Version| match version.number == number {
-            true => Version { stage, ..version.clone() },
-            false => version.clone(),
-        };
-        Self { kept: self.kept.iter().map(staged).collect(), ..self.next() }
+        let mut next = self.next();
+        for version in next.kept.iter_mut().filter(|version| version.number == number) {
+            version.stage = stage;
+        }
+        next
     }
 
     fn next(&self) -> Self {

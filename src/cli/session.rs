@@ -31,7 +31,7 @@ impl Session {
             tracing::warn!("{warning}");
         }
         let ambient = Ambient::system();
-        let opened = timeout(PATIENCE, Box::pin(open(&settings, &ambient))).await;
+        let opened = timeout(PATIENCE, open(&settings, &ambient)).await;
         let node =
             opened.unwrap_or_else(|_| Err(StoreError::Unavailable { what: no_answer(), source: None }));
         let node = node.map_err(|error| match &settings.database {

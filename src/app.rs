@@ -177,7 +177,11 @@ impl App {
     /// # Errors
     /// As [`App::reach`].
     pub async fn open(&self, database: &Database, project: Projecting) -> Result<Node, StoreError> {
-        self.until_reached(|| Node::open(database, &self.settings.master_key, &self.ambient, project)).await
+        // Boxed: it is large, and so would be every future around it.
+        self.until_reached(|| {
+            Box::pin(Node::open(database, &self.settings.master_key, &self.ambient, project))
+        })
+        .await
     }
 
     /// Lets requests use the node: from here on the service is ready.

@@ -41,7 +41,7 @@ fn place() -> Option<u32> {
     u32::try_from(hasher.finish() >> 32).ok()
 }
 
-/// One that has ended and that its parent has not asked after yet is still listed, as a zombie (proc_pid_stat(5)).
+/// One that has ended and that its parent has not asked after yet is still listed, as a zombie (`proc_pid_stat(5)`).
 fn has_ended(process: u32) -> bool {
     match fs::read_to_string(format!("/proc/{process}/stat")) {
         Ok(stat) => stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X'])),

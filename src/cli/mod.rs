@@ -96,9 +96,9 @@ async fn dispatch(command: Command, sources: &Sources, out: &mut Output) -> Resu
     match command {
         Command::Serve => serve::run(sources, out).await?,
         Command::Config(arguments) => config::run(&arguments, sources, out)?,
-        Command::Events(command) => events::run(command, sources, out).await?,
-        Command::Projections(command) => projections::run(command, sources, out).await?,
-        Command::Users(command) => users::run(command, sources, out).await?,
+        Command::Events(command) => Box::pin(events::run(command, sources, out)).await?,
+        Command::Projections(command) => Box::pin(projections::run(command, sources, out)).await?,
+        Command::Users(command) => Box::pin(users::run(command, sources, out)).await?,
         Command::Bench(arguments) => bench::run(&arguments, sources, out).await?,
     }
     out.flush()

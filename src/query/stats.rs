@@ -80,7 +80,9 @@ impl StatsQueries {
             let days: Vec<_> = page.rows.iter().map(Day::from_row).collect();
             after = days.last().map(|day| day.day.clone());
             let last = days.len() < PAGE;
-            days.into_iter().for_each(|day| stats.add(day, wanted));
+            for day in days {
+                stats.add(day, wanted);
+            }
             if last {
                 break;
             }

@@ -59,7 +59,7 @@ impl People {
         let mut tokens = Vec::new();
         for _ in 0..PEOPLE {
             let number = people.next.fetch_add(1, Ordering::Relaxed);
-            let answer = people.new_user(number).await.expect("a sign-up");
+            let answer = people.new_user(number).await.unwrap();
             assert_eq!(answer, 201);
             let answer = service.log_in(&email(number), PASSWORD).await.expect(200).json();
             tokens.push(answer["access_token"].as_str().unwrap().to_owned());

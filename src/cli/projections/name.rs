@@ -15,7 +15,7 @@ impl std::fmt::Debug for Named {
 
 /// Takes the names that there are.
 pub(super) fn parser() -> ValueParser {
-    let names = PossibleValuesParser::new(projections::all().map(|projection| projection.name()));
-    let named = |name: String| projections::by_name(&name).map(Named).ok_or("there is no such read model");
-    names.try_map(named).into()
+    let names = PossibleValuesParser::new(projections::all().map(Projection::name));
+    let find = |name: String| projections::by_name(&name).map(Named).ok_or("there is no such read model");
+    names.try_map(find).into()
 }

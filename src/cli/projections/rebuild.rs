@@ -84,24 +84,22 @@ async fn begin(
         }
         Err(ChangeError::Refused(name, VersionsError::AlreadyBuilding(version))) => {
             let status = status::one(projection, sources, session.ambient.now()).await?;
-            match status.owner {
-                Some(owner) => Err(Failure::Failed(format!(
+            if let Some(owner) = status.owner {
+                return Err(Failure::Failed(format!(
                     "version {} of `{name}` is being built already, since {} by {}; the node {owner} is at it, and at {}. \
                      Watch it with `aegis projections status --watch`, or end it with `aegis projections cancel {name}`",
                     version.number,
                     version.since,
                     version.by,
                     at(&status.versions, version.number),
-                ))),
-                None => {
-                    out.line(&format!(
-                        "going on with version {}, which {} began at {}",
-                        version.number, version.by, version.since
-                    ))?;
-                    out.flush()?;
-                    Ok(version)
-                }
+                )));
             }
+            out.line(&format!(
+                "going on with version {}, which {} began at {}",
+                version.number, version.by, version.since
+            ))?;
+            out.flush()?;
+            Ok(version)
         }
         Err(error) => Err(Failure::because(error)),
     }

@@ -180,7 +180,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_written_is_done_also_where_the_rows_do_not_follow() {
-        let (session, id) = halted().await;
+        let (session, id) = Box::pin(halted()).await;
         let printed = Captured::default();
         let told = carry_out(deactivation(id.to_string()), &session, &cause(), &mut printed.output()).await;
         assert_eq!(printed.text(), "ada@example.com is deactivated (position 3)\n");
@@ -191,7 +191,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_id_that_nobody_has_is_told() {
-        let (session, _) = halted().await;
+        let (session, _) = Box::pin(halted()).await;
         let nobody = UserId::from_uuid(session.ambient.uuid()).to_string();
         let printed = Captured::default();
         let told = carry_out(deactivation(&nobody), &session, &cause(), &mut printed.output()).await;

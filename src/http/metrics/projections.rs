@@ -65,9 +65,9 @@ impl Gauges {
             let number = ("version", version.number.to_string());
             let labels: Labels = labels.iter().cloned().chain([number]).collect();
             self.live.get_or_create(&labels).set(i64::from(version.number == versions.live));
-            let heard = signal.projected(&runner.projection().table(version.number).name);
+            let known = signal.projected(&runner.projection().table(version.number).name);
             if let Some(report) = standing.report.versions.get(&version.number) {
-                self.of_version(&labels, report, heard, signal.head, now);
+                self.of_version(&labels, report, known, signal.head, now);
             }
         }
     }
@@ -76,12 +76,12 @@ impl Gauges {
         &self,
         labels: &Labels,
         report: &VersionReport,
-        heard: Position,
+        known: Position,
         head: Position,
         now: Timestamp,
     ) {
         // What this node hears is newer than what was said, unless it has heard nothing yet.
-        let position = heard.get().max(report.position);
+        let position = known.get().max(report.position);
         let lag = head.get().saturating_sub(position);
         let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         self.position.get_or_create(labels).set(number(position));

@@ -67,7 +67,11 @@ fn what_happened_inside_is_never_told() {
         (Problem::from(StoreError::Refused(secret.to_owned())), 500, "internal"),
         (Problem::from(AppendError::Unknown(unavailable())), 503, "outcome_unknown"),
         (Problem::from(AppendError::Invalid(secret.to_owned())), 500, "internal"),
-        (Problem::from(QueryError::Behind { wanted: Position::new(7) }), 503, "projection_behind"),
+        (
+            Problem::from(QueryError::Behind { name: "users", wanted: Position::new(7) }),
+            503,
+            "projection_behind",
+        ),
         (Problem::from(CommandError::Contended), 503, "busy"),
         (Problem::from(AppendError::Busy), 503, "busy"),
     ] {

@@ -79,16 +79,13 @@ impl Store {
 
     /// Changes the username in somebody's row by hand, past every service.
     pub(crate) async fn rename_by_hand(&self, table: &str, email: &str, username: &str) {
-        let changed = match self.database().await {
-            Some(database) => {
-                let rows = database.collection::<Document>(table);
-                let set = doc! { "$set": { "username": username } };
-                rows.update_one(doc! { "email": email }, set).await.unwrap().modified_count
-            }
-            None => {
-                let statement = format!("UPDATE {table} SET username = ?1 WHERE email = ?2");
-                self.connection().execute(&statement, [username, email]).unwrap().try_into().unwrap()
-            }
+        let changed = if let Some(database) = self.database().await {
+            let set = doc! { "$set": { "username": username } };
+            let rows = database.collection::<Document>(table);
+            rows.update_one(doc! { "email": email }, set).await.unwrap().modified_count
+        } else {
+            let statement = format!("UPDATE {table} SET username = ?1 WHERE email = ?2");
+            self.connection().execute(&statement, [username, email]).unwrap().try_into().unwrap()
         };
         assert_eq!(changed, 1, "the row of {email} in {table}");
     }

@@ -114,12 +114,7 @@ impl Keepers {
             return Ok(work(None));
         };
         let folding = Folding { projection: fold, table: fold.table(number), sources: self.sources.clone() };
-        if self.sources.events.signal().gone.contains(&folding.table.name) {
-            // Made anew, it would look whole, and empty.
-            let gone = StoreError::gone(&folding.table.name).to_string();
-            shown.lock().unwrap_or_else(PoisonError::into_inner).health = Health::Halted(gone);
-            return Ok(work(Some(tokio::spawn(until_back(folding)))));
-        }
+        // One that somebody has dropped is made here, and filled anew from its start.
         self.sources.rows.prepare(&folding.table).await?;
         if stage == Stage::Ready {
             self.sources.rows.index(&folding.table).await?;
@@ -132,13 +127,6 @@ impl Keepers {
 /// What a version needs is the same work while it is built and afterwards.
 fn same(one: Stage, other: Stage) -> bool {
     (one == Stage::Dropping) == (other == Stage::Dropping)
-}
-
-/// Waits for a table that was dropped to be made anew.
-async fn until_back(folding: Folding) {
-    let mut signals = folding.sources.events.signals();
-    // If there is nobody any more who could say so, that is an end as well.
-    drop(signals.wait_for(|signal| !signal.gone.contains(&folding.table.name)).await);
 }
 
 /// Removes the table of a version once nobody reads it any more.

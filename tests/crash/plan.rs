@@ -11,6 +11,8 @@ use crate::chance::Chance;
 /// How much of everything.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
+    /// Whether much was asked for.
+    pub(crate) is_long: bool,
     /// SIGKILLs of the service, in each test that kills it (`AEGIS_TEST_KILLS`).
     pub(crate) kills: usize,
     /// Losses of the primary of a replica set (`AEGIS_TEST_PRIMARY_LOSSES`).
@@ -32,6 +34,7 @@ impl Plan {
         let long = variable::<u8>("AEGIS_TEST_LONG").is_some_and(|long| long > 0);
         let amount = |name, short, much| variable(name).unwrap_or(if long { much } else { short });
         Self {
+            is_long: long,
             kills: amount("AEGIS_TEST_KILLS", 3, 100),
             primary_losses: amount("AEGIS_TEST_PRIMARY_LOSSES", 6, 20),
             owner_kills: amount("AEGIS_TEST_OWNER_KILLS", 3, 24),

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use projections::{Runner, RunnerHandle, Sources, models};
+use projections::{Projection, Runner, RunnerHandle, Sources, models};
 use store::{Ambient, Backend, EventStore, Leases, ReadModels, StoreError};
 use store_mongo::MongoStore;
 use store_sqlite::SqliteStore;
@@ -93,8 +93,7 @@ impl Node {
             // Nothing is read or written before it is known which of the tables is live.
             models::open(projection, &sources, "system", ambient.now()).await?;
             if project == Projecting::Yes {
-                let runner = Runner::new(projection, sources.clone(), ambient.clone(), &name);
-                runners.push(runner.told_who_is_gone(is_gone).start());
+                runners.push(runner(projection, &sources, ambient, &name));
             }
         }
         Ok(Self {
@@ -120,6 +119,17 @@ impl Node {
         }
         self.store.close().await;
     }
+}
+
+/// Starts to keep a read model whenever no other node does, as the node of this name.
+#[must_use]
+pub fn runner(
+    projection: &'static dyn Projection,
+    sources: &Sources,
+    ambient: &Ambient,
+    name: &str,
+) -> RunnerHandle {
+    Runner::new(projection, sources.clone(), ambient.clone(), name).told_who_is_gone(is_gone).start()
 }
 
 /// Whether a node keeps the read models up to date itself.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use store::{ApplyError, Checkpoint, Versions};
+use store::{ApplyError, Checkpoint, Table, Versions};
 
 use crate::folding::{Folding, Stop, stop};
 
@@ -34,7 +34,7 @@ impl Finisher {
         let live = folding.projection.table(versions.live);
         let same_fold =
             versions.get(versions.live).is_some_and(|live| live.fold == folding.projection.version());
-        let (at, differed) = if same_fold { compare(folding, at, versions.live).await? } else { (at, None) };
+        let (at, differed) = if same_fold { compare(folding, at, &live).await? } else { (at, None) };
         let Ok(finished) = versions.finish(differed) else { return Ok(at) };
         match rows.change_versions(name, &finished, Some((&folding.table, &live))).await {
             Ok(()) => {
@@ -72,11 +72,10 @@ impl Finisher {
 async fn compare(
     folding: &Folding,
     mut at: Checkpoint,
-    live: u64,
+    live: &Table,
 ) -> Result<(Checkpoint, Option<bool>), Stop> {
-    let live = folding.projection.table(live);
     for _ in 0..MEETINGS {
-        let there = folding.sources.rows.checkpoint(&live).await.map_err(Stop::Failed)?;
+        let there = folding.sources.rows.checkpoint(live).await.map_err(Stop::Failed)?;
         if there.position > at.position {
             at = folding.advance(at, there.position).await?;
         }

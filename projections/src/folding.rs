@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use store::{
     ApplyError, Change, Checkpoint, Envelope, EventQuery, PersonalData, Position, Recorded, Row, StoreError,
-    Table,
+    Table, Version,
 };
 
 use crate::projection::Projection;
@@ -52,6 +52,16 @@ pub(crate) fn stop(after: Checkpoint, error: StoreError) -> Stop {
 }
 
 impl Folding {
+    /// Of a version, by the fold that makes its rows; `None` if that is not in this program.
+    pub(crate) fn of(
+        projection: &'static dyn Projection,
+        version: &Version,
+        sources: &Sources,
+    ) -> Option<Self> {
+        let projection = projection.fold_of(version.fold)?;
+        Some(Self { projection, table: projection.table(version.number), sources: sources.clone() })
+    }
+
     /// How far the table is.
     pub(crate) async fn checkpoint(&self) -> Result<Checkpoint, StoreError> {
         self.sources.rows.checkpoint(&self.table).await
@@ -137,7 +147,7 @@ impl Folding {
         let (task, Outcome { folded, digest, poison }) =
             self.fold(before, batch.events).await.map_err(|error| stop(from, error))?;
         // What comes before a poison event is good and is kept.
-        let to = poison.as_ref().map_or(batch.to, |poison| before_position(poison.position));
+        let to = poison.as_ref().map_or(batch.to, |poison| poison.position.previous());
         let moved = Checkpoint { position: to, digest: from.digest.and(digest), ..from };
         if to > from.position {
             self.apply(from, moved, &task.before, folded).await?;
@@ -208,8 +218,4 @@ pub(crate) struct Batch {
 
 fn impersonal(envelope: Envelope) -> Recorded {
     Recorded { envelope, personal: PersonalData::Erased }
-}
-
-fn before_position(position: Position) -> Position {
-    Position::new(position.get().saturating_sub(1))
 }

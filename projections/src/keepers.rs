@@ -108,12 +108,11 @@ impl Keepers {
             let (projection, sources) = (self.projection, self.sources.clone());
             return Ok(work(Some(tokio::spawn(remove(projection, sources, number)))));
         }
-        let Some(fold) = self.projection.fold_of(version.fold) else {
+        let Some(folding) = Folding::of(self.projection, version, &self.sources) else {
             let why = format!("version {} of its fold is not in this program", version.fold);
             shown.lock().unwrap_or_else(PoisonError::into_inner).health = Health::Unknown(why);
             return Ok(work(None));
         };
-        let folding = Folding { projection: fold, table: fold.table(number), sources: self.sources.clone() };
         // One that somebody has dropped is made here, and filled anew from its start.
         self.sources.rows.prepare(&folding.table).await?;
         if stage == Stage::Ready {

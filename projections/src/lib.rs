@@ -31,6 +31,8 @@ mod tests;
 
 use store::{Position, StoreError};
 
+use crate::folding::Folding;
+
 pub use activity::UserActivity;
 pub use daily::{Daily, Day};
 pub use models::ChangeError;
@@ -60,16 +62,13 @@ pub async fn catch_up(
     projection: &'static dyn Projection,
     sources: &Sources,
 ) -> Result<Position, StoreError> {
-    let name = projection.name();
-    let versions = sources.rows.versions(name).await?;
-    let versions =
-        versions.ok_or_else(|| StoreError::corrupt(format!("the versions of `{name}` are missing")))?;
-    let live = versions.get(versions.live).and_then(|live| projection.fold_of(live.fold));
-    let fold = live.ok_or_else(|| {
+    let versions = models::versions(projection, sources).await?;
+    let live = versions.get(versions.live).and_then(|live| Folding::of(projection, live, sources));
+    let live = live.ok_or_else(|| {
+        let name = projection.name();
         StoreError::Refused(format!(
             "the rows of `{name}` that are read are made by another version of Aegis"
         ))
     })?;
-    let table = fold.table(versions.live);
-    folding::Folding { projection: fold, table, sources: sources.clone() }.catch_up().await
+    live.catch_up().await
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use store::{ApplyError, Stage, StoreError, Table, Versions, VersionsError};
+use store::{ApplyError, Stage, StoreError, Versions, VersionsError};
 
 use crate::folding::Folding;
 use crate::projection::Projection;
@@ -66,6 +66,18 @@ pub async fn open(
     }
 }
 
+/// The versions of a read model that was opened before.
+///
+/// # Errors
+/// [`StoreError`] if they cannot be read, or are gone.
+pub async fn versions(
+    projection: &'static dyn Projection,
+    sources: &Sources,
+) -> Result<Versions, StoreError> {
+    let (name, found) = (projection.name(), sources.rows.versions(projection.name()).await?);
+    found.ok_or_else(|| StoreError::corrupt(format!("the versions of `{name}` are missing")))
+}
+
 /// Begins to build one more version, by the fold of this program; gives the versions, of which it is the last.
 ///
 /// # Errors
@@ -118,9 +130,8 @@ pub async fn drop(
 pub async fn catch_up_kept(projection: &'static dyn Projection, sources: &Sources) -> Result<(), StoreError> {
     let Some(versions) = sources.rows.versions(projection.name()).await? else { return Ok(()) };
     for version in versions.kept.iter().filter(|version| version.stage == Stage::Ready) {
-        if let Some(fold) = projection.fold_of(version.fold) {
-            let table = fold.table(version.number);
-            Folding { projection: fold, table, sources: sources.clone() }.catch_up().await?;
+        if let Some(folding) = Folding::of(projection, version, sources) {
+            folding.catch_up().await?;
         }
     }
     Ok(())
@@ -136,14 +147,6 @@ pub(crate) async fn forget(
     Ok(())
 }
 
-/// The table of a version, whichever fold makes it. One whose fold is not in this program has no table that could be
-/// spoken of.
-#[must_use]
-pub fn table_of(projection: &'static dyn Projection, versions: &Versions, number: u64) -> Option<Table> {
-    let fold = projection.fold_of(versions.get(number)?.fold)?;
-    Some(fold.table(number))
-}
-
 async fn change(
     projection: &'static dyn Projection,
     sources: &Sources,
@@ -152,9 +155,7 @@ async fn change(
     let name = projection.name();
     let mut live = 0;
     for _ in 0..ATTEMPTS {
-        let versions = sources.rows.versions(name).await?;
-        let versions =
-            versions.ok_or_else(|| StoreError::corrupt(format!("the versions of `{name}` are missing")))?;
+        let versions = versions(projection, sources).await?;
         let next = step(&versions).map_err(|error| ChangeError::Refused(name, error))?;
         live = next.live;
         // Who reads another version must not be taken back in time.

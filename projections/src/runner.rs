@@ -159,9 +159,7 @@ impl Runner {
                 }
                 Ok(lease) if (self.is_gone)(&lease.holder) => self.inherit(&lease).await,
                 Ok(lease) => {
-                    let ago = TERM.saturating_sub(lease.left);
-                    let reported = Instant::now().checked_sub(ago);
-                    self.show(Some(lease.holder.clone()), to_report(&lease), reported);
+                    self.show_other(&lease);
                     sleep(RENEWED.min(lease.left)).await;
                 }
                 Err(error) => {
@@ -201,8 +199,7 @@ impl Runner {
         let leases = self.sources.leases.leases().await.unwrap_or_default();
         let theirs = |lease: &Lease| lease.name == name && lease.is_held() && *lease.holder != *self.holder;
         let Some(lease) = leases.into_iter().find(theirs) else { return false };
-        let reported = Instant::now().checked_sub(TERM.saturating_sub(lease.left));
-        self.show(Some(lease.holder.clone()), to_report(&lease), reported);
+        self.show_other(&lease);
         true
     }
 
@@ -274,6 +271,12 @@ impl Runner {
 
     fn standing(&self) -> Standing {
         self.standing.borrow().clone()
+    }
+
+    /// Says what another node says, and when it did.
+    fn show_other(&self, lease: &Lease) {
+        let reported = Instant::now().checked_sub(TERM.saturating_sub(lease.left));
+        self.show(Some(lease.holder.clone()), to_report(lease), reported);
     }
 
     fn show(&self, owner: Option<String>, report: Report, reported: Option<Instant>) {

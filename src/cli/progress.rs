@@ -50,6 +50,11 @@ impl Progress {
     }
 }
 
+/// How many that are a second.
+pub(super) fn per_second(done: u64, elapsed: Duration) -> u128 {
+    (1000 * u128::from(done)).checked_div(elapsed.as_millis()).unwrap_or(0)
+}
+
 fn bar(done: u64, all: u64) -> String {
     let filled = (BAR_WIDTH * done.min(all)).checked_div(all).unwrap_or(BAR_WIDTH);
     let cells = |count: u64, cell: &str| cell.repeat(usize::try_from(count).unwrap_or(0));
@@ -58,7 +63,7 @@ fn bar(done: u64, all: u64) -> String {
 
 fn line(what: &str, done: u64, all: u64, elapsed: Duration) -> String {
     let percent = (100 * done).checked_div(all).unwrap_or(100);
-    let rate = (1000 * u128::from(done)).checked_div(elapsed.as_millis()).unwrap_or(0);
+    let rate = per_second(done, elapsed);
     let left = u128::from(all.saturating_sub(done)).checked_div(rate);
     let left = left.map(|seconds| format!(", {seconds} s left")).unwrap_or_default();
     format!("{done} of {all} {what} ({percent} %), {rate} per second{left}")

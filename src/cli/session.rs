@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use projections::{Projection, RunnerHandle};
 use store::{Ambient, Position, StoreError};
 use tokio::time::timeout;
 
 use super::failure::Failure;
 use super::logging;
-use crate::app::{Database, Node, Projecting};
+use crate::app::{Database, Node, Projecting, node_name, runner};
 use crate::config::show::mask_url;
 use crate::config::{CommandSettings, DatabaseSettings, Loaded, Sources, load};
 
@@ -51,6 +52,11 @@ impl Session {
             reached = projections::catch_up(projection, &self.node.sources).await?;
         }
         Ok(reached)
+    }
+
+    /// Does the work on a read model from here, as long as no other node does.
+    pub(super) fn run(&self, projection: &'static dyn Projection) -> RunnerHandle {
+        runner(projection, &self.node.sources, &self.ambient, &node_name(&self.ambient))
     }
 
     /// Finishes what was written.

@@ -3,7 +3,7 @@
 use domain::{Account, SYSTEM_STREAM, System, User, UserId, system, user};
 use jiff::Timestamp;
 use projections::decode;
-use store::{EventStore, Position, StoreError, StreamId};
+use store::{EventStore, Position, Recorded, StoreError, StreamId};
 
 use super::{CommandError, UserState};
 
@@ -53,14 +53,21 @@ impl Loaded {
 
 /// The installation, and the version of its stream.
 pub(super) async fn load_system(store: &EventStore) -> Result<(System, u64), CommandError> {
-    let events = store.read_stream(&stream_id(SYSTEM_STREAM)?).await?;
+    fold_system(&read_system(store).await?)
+}
+
+/// The stream of the installation.
+pub(super) async fn read_system(store: &EventStore) -> Result<Vec<Recorded>, CommandError> {
+    Ok(store.read_stream(&stream_id(SYSTEM_STREAM)?).await?)
+}
+
+/// The installation that these events, its whole stream, have made, and the version of the stream.
+pub(super) fn fold_system(events: &[Recorded]) -> Result<(System, u64), CommandError> {
     let mut system = System::default();
-    let mut version = 0;
-    for event in &events {
+    for event in events {
         system = system::evolve(system, &decode::system_event(event)?);
-        version = event.envelope.version;
     }
-    Ok((system, version))
+    Ok((system, events.last().map_or(0, |event| event.envelope.version)))
 }
 
 pub(super) fn stream_id(name: &str) -> Result<StreamId, CommandError> {

@@ -5,6 +5,7 @@ mod error;
 mod loaded;
 mod projections;
 mod user;
+mod writing;
 
 pub use error::CommandError;
 pub use projections::{SkipError, Skipped, skip};

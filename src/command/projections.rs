@@ -1,9 +1,11 @@
 //! The one command to a projection that is an event: to go on without an event that it cannot take in.
 
-use domain::{Encoded, SYSTEM_STREAM, Skip, System, SystemEvent, system};
+use domain::{Skip, SystemEvent, system};
 use projections::{Poison, Projection, Sources, decode};
-use store::{Ambient, Append, AppendError, EventQuery, Expected, NewEvent, Position, StreamId, StreamWrite};
+use store::{Ambient, Append, AppendError, EventQuery, Position, Recorded};
 
+use super::loaded::{fold_system, read_system};
+use super::writing::system_write;
 use super::{Cause, CommandError};
 
 /// How often somebody else may be quicker on the stream.
@@ -44,33 +46,17 @@ pub async fn skip(
     skip: Skip,
 ) -> Result<Skipped, SkipError> {
     check(projection, sources, Position::new(skip.position)).await?;
-    let stream = StreamId::new(SYSTEM_STREAM).map_err(|error| store::StoreError::corrupt(error.to_string()));
-    let stream = stream.map_err(CommandError::from)?;
     let mut attempt = 1;
     loop {
-        let events = sources.events.read_stream(&stream).await.map_err(CommandError::from)?;
-        let (mut installation, mut version, mut taken) = (System::default(), 0, Position::START);
-        for event in &events {
-            let decoded = decode::system_event(event).map_err(CommandError::from)?;
-            if is_decision(&decoded, &skip) {
-                taken = event.envelope.position;
-            }
-            installation = system::evolve(installation, &decoded);
-            version = event.envelope.version;
-        }
+        let events = read_system(&sources.events).await?;
+        let (installation, version) = fold_system(&events)?;
         let decided = system::skip(&installation, skip.clone());
         if decided.is_empty() {
-            return Ok(Skipped { position: taken, before: true });
+            let decision = events.iter().rfind(|event| is_decision(event, &skip));
+            let position = decision.map(|event| event.envelope.position).unwrap_or_default();
+            return Ok(Skipped { position, before: true });
         }
-        let new = |Encoded { event_type, schema, data, personal }| NewEvent {
-            id: ambient.uuid(),
-            event_type: event_type.to_owned(),
-            schema,
-            data,
-            personal,
-        };
-        let events = decided.iter().map(|event| new(event.encode())).collect();
-        let writes = vec![StreamWrite::new(stream.clone(), Expected::version(version), events)];
+        let writes = vec![system_write(ambient, version, &decided)?];
         let Cause { actor, request_id, idempotency } = cause.clone();
         match sources.events.append(&Append { actor, request_id, writes, idempotency }).await {
             Ok(appended) => return Ok(Skipped { position: appended.position, before: false }),
@@ -80,9 +66,9 @@ pub async fn skip(
     }
 }
 
-fn is_decision(event: &SystemEvent, skip: &Skip) -> bool {
-    matches!(event, SystemEvent::ProjectionEventSkipped { projection, position, reason: _ }
-        if *projection == skip.projection && *position == skip.position)
+fn is_decision(event: &Recorded, skip: &Skip) -> bool {
+    matches!(decode::system_event(event), Ok(SystemEvent::ProjectionEventSkipped { projection, position, .. })
+        if projection == skip.projection && position == skip.position)
 }
 
 /// Only what cannot be taken in can be skipped: the row as it is read now decides.
@@ -102,9 +88,7 @@ async fn poison(
     sources: &Sources,
     position: Position,
 ) -> Result<Option<Poison>, SkipError> {
-    let after = Position::new(position.get().saturating_sub(1));
-    let query = EventQuery { after, until: Some(position), limit: 1, ..EventQuery::default() };
-    let found = sources.events.read(&query).await.map_err(CommandError::from)?;
+    let found = sources.events.read(&EventQuery::at(position)).await.map_err(CommandError::from)?;
     let Some(event) = found.first().filter(|event| event.envelope.position == position) else {
         let head = sources.events.head().await.map_err(CommandError::from)?.position;
         return Err(SkipError::NoEvent(position, head));

@@ -2,16 +2,17 @@
 //! so that of two that would each remove the other, one is judged anew and refused.
 
 use domain::{
-    Account, Command, EmailAddress, Encoded, PasswordHash, Personal, Role, SYSTEM_STREAM, System,
-    SystemEvent, User, UserEvent, UserId, Username, administrator_change, system, user,
+    Account, Command, EmailAddress, PasswordHash, Personal, Role, System, User, UserEvent, UserId, Username,
+    administrator_change, system, user,
 };
 use jiff::Timestamp;
 use store::{
-    Ambient, Append, AppendError, Claim, EventStore, Expected, FirstResult, IdempotencyKey, NewEvent,
-    Position, StoreError, StreamWrite,
+    Ambient, Append, AppendError, Claim, EventStore, FirstResult, IdempotencyKey, Position, StoreError,
+    StreamWrite,
 };
 
-use super::loaded::{Loaded, load_system, stream_id};
+use super::loaded::{Loaded, load_system};
+use super::writing::{stream_write, system_write};
 use super::{Cause, CommandError};
 
 /// How often a command is judged anew because somebody else was quicker.
@@ -186,7 +187,7 @@ impl UserCommands {
             };
             let events = system::decide(&system, change)?;
             if !events.is_empty() {
-                writes.push(self.system_write(version, &events)?);
+                writes.push(system_write(&self.ambient, version, &events)?);
             }
         }
         let Cause { actor, request_id, idempotency } = cause.clone();
@@ -202,31 +203,12 @@ impl UserCommands {
         version: u64,
         events: &[UserEvent],
     ) -> Result<StreamWrite, CommandError> {
-        let mut write = self.write(&id.stream(), version, events.iter().map(UserEvent::encode))?;
+        let encoded = events.iter().map(UserEvent::encode);
+        let mut write = stream_write(&self.ambient, &id.stream(), version, encoded)?;
         let claims = events.iter().flat_map(UserEvent::claims_taken);
         write.take = claims.map(|(kind, value)| Claim { kind: kind.as_str(), value }).collect();
         write.erase = events.iter().any(UserEvent::erases);
         Ok(write)
-    }
-
-    fn system_write(&self, version: u64, events: &[SystemEvent]) -> Result<StreamWrite, CommandError> {
-        self.write(SYSTEM_STREAM, version, events.iter().map(SystemEvent::encode))
-    }
-
-    fn write(
-        &self,
-        stream: &str,
-        version: u64,
-        events: impl Iterator<Item = Encoded>,
-    ) -> Result<StreamWrite, CommandError> {
-        let events = events.map(|Encoded { event_type, schema, data, personal }| NewEvent {
-            id: self.ambient.uuid(),
-            event_type: event_type.to_owned(),
-            schema,
-            data,
-            personal,
-        });
-        Ok(StreamWrite::new(stream_id(stream)?, Expected::version(version), events.collect()))
     }
 }
 

@@ -7,3 +7,24 @@ mod users;
 
 pub use stats::{DayStats, Stats, StatsQueries};
 pub use users::{FRESHNESS_BOUND, QueryError, UserQueries};
+
+use ::projections::Projection;
+use store::{EventStore, Position, Table};
+
+/// The table of a read model that is read now, as far as this process has heard.
+fn live(store: &EventStore, projection: &'static dyn Projection) -> Table {
+    projection.table(store.signal().live(projection.name()))
+}
+
+/// Waits until that table shows the log up to a position, for at most [`FRESHNESS_BOUND`].
+async fn wait(
+    store: &EventStore,
+    projection: &'static dyn Projection,
+    wanted: Position,
+) -> Result<(), QueryError> {
+    if store.projected(&live(store, projection).name, wanted, FRESHNESS_BOUND).await {
+        Ok(())
+    } else {
+        Err(QueryError::Behind { name: projection.name(), wanted })
+    }
+}

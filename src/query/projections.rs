@@ -3,7 +3,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use projections::runner::{lease_name, to_report};
-use projections::{Health, Projection, Sources, VersionReport};
+use projections::{Health, Projection, Sources, VersionReport, models};
 use serde::Serialize;
 use store::{EventQuery, Lease, Position, Stage, StoreError, Version, Versions};
 use utoipa::ToSchema;
@@ -68,9 +68,9 @@ pub struct VersionStatus {
 /// # Errors
 /// [`StoreError`] if that cannot be read.
 pub async fn all(sources: &Sources, now: Timestamp) -> Result<Vec<ProjectionStatus>, StoreError> {
-    let mut found = Vec::new();
+    let (leases, mut found) = (sources.leases.leases().await?, Vec::new());
     for projection in projections::all() {
-        found.push(one(projection, sources, now).await?);
+        found.push(of(projection, sources, &leases, now).await?);
     }
     Ok(found)
 }
@@ -84,12 +84,18 @@ pub async fn one(
     sources: &Sources,
     now: Timestamp,
 ) -> Result<ProjectionStatus, StoreError> {
-    let name = projection.name();
-    let versions = sources.rows.versions(name).await?;
-    let versions =
-        versions.ok_or_else(|| StoreError::corrupt(format!("the versions of `{name}` are missing")))?;
-    let leases = sources.leases.leases().await?;
-    let lease = leases.into_iter().find(|lease| lease.name == lease_name(projection));
+    of(projection, sources, &sources.leases.leases().await?, now).await
+}
+
+async fn of(
+    projection: &'static dyn Projection,
+    sources: &Sources,
+    leases: &[Lease],
+    now: Timestamp,
+) -> Result<ProjectionStatus, StoreError> {
+    let versions = models::versions(projection, sources).await?;
+    let lease_name = lease_name(projection);
+    let lease = leases.iter().find(|lease| lease.name == lease_name);
     let mut shown = Vec::new();
     let mut positions = Vec::new();
     for version in &versions.kept {
@@ -99,11 +105,11 @@ pub async fn one(
     let head = sources.events.head().await?.position;
     for (version, position) in versions.kept.iter().zip(positions) {
         let age = if position < head { age_after(sources, position, now).await? } else { 0.0 };
-        shown.push(status(&versions, version, lease.as_ref(), Place { position, head, age }));
+        shown.push(status(&versions, version, lease, Place { position, head, age }));
     }
-    let owner = lease.filter(Lease::is_held).map(|lease| lease.holder);
+    let owner = lease.filter(|lease| lease.is_held()).map(|lease| lease.holder.clone());
     Ok(ProjectionStatus {
-        name: name.to_owned(),
+        name: projection.name().to_owned(),
         live: versions.live,
         owner,
         head: head.get(),

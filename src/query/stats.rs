@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use jiff::civil::Date;
-use projections::{Daily, Day, Projection};
+use projections::{Daily, Day};
 use serde::Serialize;
-use store::{EventStore, Position, ReadModels, StoreError, Table};
+use store::{EventStore, Position, ReadModels, StoreError};
 use utoipa::ToSchema;
 
-use super::users::{FRESHNESS_BOUND, QueryError};
+use super::users::QueryError;
 
 /// How many days are read at once.
 const PAGE: usize = 500;
@@ -67,7 +67,7 @@ impl StatsQueries {
     /// # Errors
     /// [`QueryError::Store`] if it cannot be read.
     pub async fn all(&self, from: Option<Date>, to: Option<Date>) -> Result<Stats, QueryError> {
-        let table = self.live();
+        let table = super::live(&self.store, &Daily);
         let (from, to) = (from.map(|date| date.to_string()), to.map(|date| date.to_string()));
         let wanted = |day: &str| {
             from.as_deref().is_none_or(|from| day >= from) && to.as_deref().is_none_or(|to| day <= to)
@@ -98,16 +98,7 @@ impl StatsQueries {
     /// # Errors
     /// [`QueryError::Behind`] if they do not get there in time.
     pub async fn reach(&self, position: Position) -> Result<(), QueryError> {
-        if self.store.projected(&self.live().name, position, FRESHNESS_BOUND).await {
-            Ok(())
-        } else {
-            Err(QueryError::Behind { name: Daily.name(), wanted: position })
-        }
-    }
-
-    fn live(&self) -> Table {
-        let daily: &dyn Projection = &Daily;
-        daily.table(self.store.signal().live(daily.name()))
+        super::wait(&self.store, &Daily, position).await
     }
 }
 

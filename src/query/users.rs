@@ -168,29 +168,20 @@ impl UserQueries {
 
     /// The table that is read now, as far as this process has heard.
     fn live(&self) -> Table {
-        table(self.store.signal().live(Users.name()))
+        super::live(&self.store, &Users)
     }
 
     /// The table that is read now and how far it is, as the database has it.
     async fn stand(&self) -> Result<(Table, Checkpoint), QueryError> {
-        let versions = self.rows.versions(Users.name()).await?;
-        let table = table(versions.map_or(1, |versions| versions.live));
+        let (users, versions): (&dyn Projection, _) = (&Users, self.rows.versions(Users.name()).await?);
+        let table = users.table(versions.map_or(1, |versions| versions.live));
         let checkpoint = self.rows.checkpoint(&table).await?;
         Ok((table, checkpoint))
     }
 
     async fn wait(&self, position: Position) -> Result<(), QueryError> {
-        if self.store.projected(&self.live().name, position, FRESHNESS_BOUND).await {
-            Ok(())
-        } else {
-            Err(QueryError::Behind { name: Users.name(), wanted: position })
-        }
+        super::wait(&self.store, &Users, position).await
     }
-}
-
-fn table(number: u64) -> Table {
-    let users: &dyn Projection = &Users;
-    users.table(number)
 }
 
 /// What a user is looked for by.

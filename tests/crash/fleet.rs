@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
 use testkit::reserve_port;
 use testkit::service::{Client, Installation, Service, until};
 
@@ -67,6 +68,19 @@ impl Fleet {
     /// The command line on the same database.
     pub(crate) fn command_line(&self) -> &Installation {
         &self.places[0].installation
+    }
+
+    /// How `users` is doing, as the command line says.
+    pub(crate) async fn users_status(&self) -> Value {
+        let found = self.command_line().json(&["projections", "status"]).await;
+        found.into_iter().find(|status| status["name"] == "users").unwrap()
+    }
+
+    /// The rows of every read model are what the log says.
+    pub(crate) async fn verify_read_models(&self) {
+        for name in ["users", "user_activity", "daily"] {
+            self.command_line().done(&["projections", "verify", name]).await;
+        }
     }
 
     /// Starts all services, and gives clients what they need.

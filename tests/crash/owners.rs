@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
 use testkit::service::{Client, until, within_limit};
 use tokio::task::JoinHandle;
 
@@ -60,9 +60,7 @@ async fn kill_owners(plan: Plan) {
     .await;
     let told = reader.stop().await;
     siege.raise(test, &fleet).await;
-    for name in ["users", "user_activity", "daily"] {
-        fleet.command_line().done(&["projections", "verify", name]).await;
-    }
+    fleet.verify_read_models().await;
     summary::say(&format!(
         "{test}: the owner killed {} times; longest until another had caught up {:.1} s; {} reads, {} of them 503, longest \
          time without another answer {:.1} s",
@@ -83,7 +81,7 @@ async fn kill_owners(plan: Plan) {
 /// The place of the service that keeps `users`.
 async fn owner(fleet: &Fleet) -> usize {
     until("a service that keeps the projections", async || {
-        let users = status(fleet).await;
+        let users = fleet.users_status().await;
         let process = users["owner"].as_str()?.split(':').nth(1)?.parse().ok()?;
         fleet.place_of(process)
     })
@@ -92,17 +90,12 @@ async fn owner(fleet: &Fleet) -> usize {
 
 /// How many of the events that were there at that time are not projected.
 async fn lag(fleet: &Fleet, since: Instant) -> u64 {
-    let users = status(fleet).await;
+    let users = fleet.users_status().await;
     let live = users["versions"].as_array().unwrap().iter().find(|version| version["role"] == "live");
     let live = live.unwrap();
     // Under load there is always something on its way: what counts is that nothing old is.
     let age = live["lag_seconds"].as_f64().unwrap();
     if age < 0.5 && since.elapsed() > Duration::from_millis(500) { 0 } else { live["lag"].as_u64().unwrap() }
-}
-
-async fn status(fleet: &Fleet) -> Value {
-    let found = fleet.command_line().json(&["projections", "status"]).await;
-    found.into_iter().find(|status| status["name"] == "users").unwrap()
 }
 
 /// What a reader was told.

@@ -8,7 +8,7 @@ use aegis::config::{DatabaseSettings, Secret};
 use serde_json::Value;
 use store::{Ambient, MasterKey};
 use tempfile::TempDir;
-use testkit::service::{Installation, MASTER_KEY, until_within};
+use testkit::service::{MASTER_KEY, until_within};
 
 use crate::fleet::Fleet;
 use crate::load::{People, Seen};
@@ -67,7 +67,7 @@ async fn rebuild(test: &str, mut fleet: Fleet) {
     assert_failures(&seen);
     let (answered, busy) = (seen.answered, seen.p99());
     assert!(told.stdout.contains("the same as before"), "{told:?}");
-    verify(&fleet).await;
+    fleet.verify_read_models().await;
     let memory = fleet.service(0).peak_memory();
     let milliseconds = |time: Duration| time.as_secs_f64() * 1000.0;
     summary::say(&format!(
@@ -90,12 +90,12 @@ async fn rebuild(test: &str, mut fleet: Fleet) {
     command.kill();
     fleet.kill(0);
     let killed_at = seen["position"].as_u64().unwrap();
-    let left = status(fleet.command_line(), 3).await.unwrap();
+    let left = status(&fleet, 3).await.unwrap();
     assert!(left["position"].as_u64() >= Some(killed_at), "{left} after {seen}");
     fleet.start(0).await;
     let live = version(&fleet, 3, |version| version["role"] == "live" && version["lag"] == 0).await;
     assert_eq!(live["differed"], false, "{live}");
-    verify(&fleet).await;
+    fleet.verify_read_models().await;
     summary::say(&format!("rebuild, {test}: killed at position {killed_at}, it went on from there"));
 }
 
@@ -105,23 +105,13 @@ fn assert_failures(seen: &Seen) {
     assert!(seen.failures.is_empty(), "{} of {} failed: {first:?}", seen.failures.len(), seen.answered);
 }
 
-async fn verify(fleet: &Fleet) {
-    for name in ["users", "user_activity", "daily"] {
-        fleet.command_line().done(&["projections", "verify", name]).await;
-    }
-}
-
 /// Waits until a version of `users` is as wanted.
 async fn version(fleet: &Fleet, number: u64, wanted: impl Fn(&Value) -> bool) -> Value {
-    until_within(PATIENCE, "a version of users", async || {
-        status(fleet.command_line(), number).await.filter(&wanted)
-    })
-    .await
+    until_within(PATIENCE, "a version of users", async || status(fleet, number).await.filter(&wanted)).await
 }
 
-async fn status(installation: &Installation, number: u64) -> Option<Value> {
-    let projections = installation.json(&["projections", "status"]).await;
-    let users = projections.into_iter().find(|status| status["name"] == "users").unwrap();
+async fn status(fleet: &Fleet, number: u64) -> Option<Value> {
+    let users = fleet.users_status().await;
     let versions = users["versions"].as_array().unwrap();
     versions.iter().find(|version| version["version"] == number).cloned()
 }

@@ -10,7 +10,6 @@ use store::lease::{Lease, Leases};
 
 use crate::SqliteStore;
 use crate::failure::Failure;
-use crate::migrate::READ_MODELS;
 use crate::watch::unless_missing;
 
 /// Milliseconds since the Unix epoch, as SQLite tells them.
@@ -30,7 +29,6 @@ impl Leases for SqliteStore {
         self.write(move |connection| {
             let connection = &*Undurable::new(connection)?;
             let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
-            transaction.execute_batch(READ_MODELS)?;
             let sql = format!(
                 "INSERT INTO leases (name, holder, until, report) VALUES (?1, ?2, {NOW} + ?3, ?4)
                  ON CONFLICT (name) DO UPDATE

@@ -175,6 +175,12 @@ pub struct EventQuery {
 }
 
 impl EventQuery {
+    /// The one event at that position.
+    #[must_use]
+    pub fn at(position: Position) -> Self {
+        Self { after: position.previous(), until: Some(position), limit: 1, ..Self::default() }
+    }
+
     /// Whether every event between `after` and `until` is asked for, so that a missing one is an alarm.
     #[must_use]
     pub fn is_whole(&self) -> bool {

@@ -34,6 +34,12 @@ impl Position {
         Self(self.0.saturating_add(1))
     }
 
+    /// The one before; of the first, [`Position::START`].
+    #[must_use]
+    pub const fn previous(self) -> Self {
+        Self(self.0.saturating_sub(1))
+    }
+
     /// As databases hold it. Positions beyond `i64::MAX` cannot be reached: at a million events a second that
     /// takes 290,000 years.
     #[must_use]

@@ -68,9 +68,7 @@ impl EventStore {
     }
 
     async fn time_at(&self, position: Position) -> Result<Timestamp, StoreError> {
-        let before = Position::new(position.get().saturating_sub(1));
-        let query = EventQuery { after: before, until: Some(position), limit: 1, ..EventQuery::default() };
-        let found = self.backend().events(&query).await?;
+        let found = self.backend().events(&EventQuery::at(position)).await?;
         let event = found.first();
         let event = event
             .ok_or_else(|| StoreError::corrupt(format!("position {position} is missing from the log")))?;

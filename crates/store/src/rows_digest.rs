@@ -4,13 +4,11 @@
 use std::fmt;
 
 use aws_lc_rs::digest::{Context, SHA256};
-use serde::{Deserialize, Serialize};
 
 use crate::rows::Row;
 
 /// The sum of the SHA-256 of each row, as four numbers of 64 bits that are added each by itself.
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RowsDigest([u64; 4]);
 
 impl RowsDigest {
@@ -78,24 +76,10 @@ impl fmt::Debug for RowsDigest {
     }
 }
 
-impl From<RowsDigest> for String {
-    fn from(digest: RowsDigest) -> Self {
-        digest.to_string()
-    }
-}
-
 /// Not 64 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("it is not made of 64 hexadecimal digits")]
 pub struct NoDigest;
-
-impl TryFrom<String> for RowsDigest {
-    type Error = NoDigest;
-
-    fn try_from(text: String) -> Result<Self, NoDigest> {
-        text.parse()
-    }
-}
 
 impl std::str::FromStr for RowsDigest {
     type Err = NoDigest;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use store::{Checkpoint, Position, Row, RowsDigest, Slice, StoreError, Table};
 
 use crate::folding::Folding;
+use crate::models;
 use crate::projection::Projection;
 use crate::sources::Sources;
 use replay::{BUDGET, Replay, decoded};
@@ -110,17 +111,14 @@ async fn folding(
     number: Option<u64>,
 ) -> Result<Folding, StoreError> {
     let name = projection.name();
-    let versions = sources.rows.versions(name).await?;
-    let versions =
-        versions.ok_or_else(|| StoreError::corrupt(format!("the versions of `{name}` are missing")))?;
+    let versions = models::versions(projection, sources).await?;
     let number = number.unwrap_or(versions.live);
     let version = versions.get(number).ok_or_else(|| {
         StoreError::Refused(format!("`{name}` has no version {number}: {}", versions.describe()))
     })?;
-    let fold = projection.fold_of(version.fold).ok_or_else(|| {
+    Folding::of(projection, version, sources).ok_or_else(|| {
         StoreError::Refused(format!("version {number} of `{name}` is made by another version of Aegis"))
-    })?;
-    Ok(Folding { projection: fold, table: fold.table(number), sources: sources.clone() })
+    })
 }
 
 struct Proof {

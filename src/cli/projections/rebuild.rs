@@ -4,15 +4,14 @@
 
 use std::time::Duration;
 
-use projections::{ChangeError, Projection, Runner, Sources, models};
+use projections::{ChangeError, Projection, Sources, models};
 use store::{Version, Versions, VersionsError};
 use tokio::time::{Instant, sleep};
 
 use super::name::{self, Named};
-use crate::app::{is_gone, node_name};
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
-use crate::cli::progress::Progress;
+use crate::cli::progress::{Progress, per_second};
 use crate::cli::session::Session;
 use crate::command::Cause;
 use crate::query::projections as status;
@@ -36,11 +35,9 @@ pub(super) async fn run(
     cause: &Cause,
     out: &mut Output,
 ) -> Result<(), Failure> {
-    let (Named(projection), sources) = (arguments.name, &session.node.sources);
+    let Named(projection) = arguments.name;
     let version = begin(projection, session, cause, out).await?;
-    let runner =
-        Runner::new(projection, sources.clone(), session.ambient.clone(), &node_name(&session.ambient));
-    let runner = runner.told_who_is_gone(is_gone).start();
+    let runner = session.run(projection);
     let mut progress = Progress::new("events");
     let outcome = follow(projection, session, version.number, &mut progress).await;
     let took = progress.finish();
@@ -51,7 +48,7 @@ pub(super) async fn run(
         Some(false) => "; the rows are the same as before",
         None => "",
     };
-    let rate = rate(position, took);
+    let rate = per_second(position, took);
     out.line(&format!(
         "{} is read from version {} now, made of {position} events in {:.1} s ({rate} per second){same}",
         projection.name(),
@@ -62,10 +59,6 @@ pub(super) async fn run(
         "the other versions are kept up to date until they are dropped: {}",
         versions.describe()
     ))
-}
-
-fn rate(events: u64, took: Duration) -> u128 {
-    (u128::from(events) * 1000).checked_div(took.as_millis()).unwrap_or_default()
 }
 
 /// Begins a rebuild, or goes on with one that nobody works on.

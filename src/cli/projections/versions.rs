@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use projections::{Projection, Runner, models};
+use projections::{Projection, models};
 use store::Versions;
 use tokio::time::sleep;
 
 use super::name::{self, Named};
-use crate::app::{is_gone, node_name};
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
 use crate::cli::session::Session;
@@ -87,13 +86,10 @@ async fn until_dropped(
     session: &Session,
     mut versions: Versions,
 ) -> Result<Versions, Failure> {
-    let sources = &session.node.sources;
-    let runner =
-        Runner::new(projection, sources.clone(), session.ambient.clone(), &node_name(&session.ambient));
-    let runner = runner.told_who_is_gone(is_gone).start();
+    let runner = session.run(projection);
     while versions.is_dropping() {
         sleep(GLANCE).await;
-        versions = sources.rows.versions(projection.name()).await?.unwrap_or(versions);
+        versions = session.node.sources.rows.versions(projection.name()).await?.unwrap_or(versions);
     }
     runner.stop().await;
     Ok(versions)

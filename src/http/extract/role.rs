@@ -12,6 +12,12 @@ use crate::http::client;
 use crate::http::problem::Problem;
 use crate::http::state::HttpState;
 
+/// The caller, if they hold one of these roles.
+async fn one_of(roles: &[Role], parts: &mut Parts, state: &HttpState) -> Result<CurrentUser, Problem> {
+    let user = CurrentUser::from_request_parts(parts, state).await?;
+    if roles.iter().any(|role| user.has(*role)) { Ok(user) } else { Err(Problem::Forbidden) }
+}
+
 /// A user who may do everything.
 pub(crate) struct Admin(pub(crate) CurrentUser);
 
@@ -19,8 +25,7 @@ impl FromRequestParts<HttpState> for Admin {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Problem> {
-        let user = CurrentUser::from_request_parts(parts, state).await?;
-        if user.has(Role::Admin) { Ok(Self(user)) } else { Err(Problem::Forbidden) }
+        one_of(&[Role::Admin], parts, state).await.map(Self)
     }
 }
 
@@ -31,8 +36,7 @@ impl FromRequestParts<HttpState> for Auditor {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Problem> {
-        let user = CurrentUser::from_request_parts(parts, state).await?;
-        if user.has(Role::Admin) || user.has(Role::Auditor) { Ok(Self) } else { Err(Problem::Forbidden) }
+        one_of(&[Role::Admin, Role::Auditor], parts, state).await.map(|_| Self)
     }
 }
 
@@ -43,12 +47,7 @@ impl FromRequestParts<HttpState> for Operator {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Problem> {
-        let user = CurrentUser::from_request_parts(parts, state).await?;
-        if user.has(Role::Operator) || user.has(Role::Admin) {
-            Ok(Self(user))
-        } else {
-            Err(Problem::Forbidden)
-        }
+        one_of(&[Role::Admin, Role::Operator], parts, state).await.map(Self)
     }
 }
 
@@ -59,9 +58,7 @@ impl FromRequestParts<HttpState> for StatsReader {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Problem> {
-        let user = CurrentUser::from_request_parts(parts, state).await?;
-        let may = [Role::Admin, Role::Operator, Role::Auditor].into_iter().any(|role| user.has(role));
-        if may { Ok(Self) } else { Err(Problem::Forbidden) }
+        one_of(&[Role::Admin, Role::Operator, Role::Auditor], parts, state).await.map(|_| Self)
     }
 }
 
@@ -76,8 +73,7 @@ impl FromRequestParts<HttpState> for MetricsReader {
         if client::is_local(&parts.extensions, &parts.headers) {
             return Ok(Self);
         }
-        let user = CurrentUser::from_request_parts(parts, state).await?;
-        if user.has(Role::Operator) || user.has(Role::Admin) { Ok(Self) } else { Err(Problem::Forbidden) }
+        Operator::from_request_parts(parts, state).await.map(|_| Self)
     }
 }
 

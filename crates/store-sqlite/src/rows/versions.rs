@@ -5,7 +5,6 @@ use store::{Table, Versions};
 
 use super::read_checkpoint;
 use crate::failure::Failure;
-use crate::migrate::READ_MODELS;
 
 /// Those of one read model.
 pub(super) fn read(connection: &Connection, projection: &str) -> Result<Option<Versions>, Failure> {
@@ -35,7 +34,6 @@ pub(super) fn change(
     behind: Option<&(Table, Table)>,
 ) -> Result<bool, Failure> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    transaction.execute_batch(READ_MODELS)?;
     let revision = read(&transaction, projection)?.map_or(0, |versions| versions.revision);
     if revision + 1 != to.revision {
         return Ok(false);

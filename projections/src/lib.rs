@@ -1,7 +1,7 @@
 //! The read models of Aegis, and the runner that keeps them.
 //!
 //! A projection ([`Projection`]) is a name, a version, a key and a pure fold. The rest is the same for all of them, in
-//! the order in which events pass through: [`runner`] says which node works, under a lease; `keepers` has a `keeper` at
+//! the order in which events pass through: [`runner`] says which node works, under a [`lease`]; `keepers` has a `keeper` at
 //! work on each version, at its `pace`; `folding` reads the log from the checkpoint, folds (on several threads: `shards`),
 //! and writes rows and checkpoint in one transaction; `finisher` puts a rebuilt version in its place; [`report`] tells how
 //! it goes. Beside that: [`models`] is what operators do with versions, [`verify`] proves the rows against the log,
@@ -15,6 +15,7 @@ mod finisher;
 mod folding;
 mod keeper;
 mod keepers;
+pub mod lease;
 pub mod models;
 mod pace;
 mod projection;

@@ -11,12 +11,11 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep};
 
 use crate::keepers::Keepers;
+use crate::lease::{Claim, TERM, to_report};
 use crate::projection::Projection;
 use crate::report::Report;
 use crate::sources::Sources;
 
-/// How long a node that has fallen silent keeps its lease.
-const TERM: Duration = Duration::from_millis(2_400);
 /// How often the lease is renewed, and how often others look whether it is free.
 const RENEWED: Duration = Duration::from_millis(800);
 /// How long what is read may stand still before another node, which may run another program, may try.
@@ -44,7 +43,7 @@ pub struct Runner {
     projection: &'static dyn Projection,
     sources: Sources,
     ambient: Ambient,
-    holder: Arc<str>,
+    claim: Claim,
     is_gone: fn(&str) -> bool,
     standing: watch::Sender<Standing>,
 }
@@ -117,8 +116,9 @@ impl Runner {
         ambient: Ambient,
         holder: &str,
     ) -> Self {
+        let claim = Claim::new(Arc::clone(&sources.leases), projection, holder);
         let standing = watch::Sender::new(Standing::default());
-        Self { projection, sources, ambient, holder: holder.into(), is_gone: |_| false, standing }
+        Self { projection, sources, ambient, claim, is_gone: |_| false, standing }
     }
 
     /// Takes the lease at once from a holder of whom `is_gone` is sure that it works no more, instead of waiting until
@@ -132,7 +132,7 @@ impl Runner {
     #[must_use]
     pub fn start(self) -> RunnerHandle {
         let (projection, standing) = (self.projection, self.standing.subscribe());
-        let holder = Arc::clone(&self.holder);
+        let holder = Arc::clone(self.claim.holder());
         let stop = Arc::new(tokio::sync::Notify::new());
         let stopped = Arc::clone(&stop);
         tokio::spawn(async move {
@@ -149,7 +149,7 @@ impl Runner {
     async fn run(&self) {
         loop {
             match self.lease().await {
-                Ok(lease) if *lease.holder == *self.holder => {
+                Ok(lease) if self.is_mine(&lease) => {
                     let end = self.work().await;
                     self.release().await;
                     sleep(STAND_BACK).await;
@@ -195,9 +195,9 @@ impl Runner {
 
     /// Whether another node has taken the lease since this one gave way.
     async fn others_want_it(&self) -> bool {
-        let name = lease_name(self.projection);
         let leases = self.sources.leases.leases().await.unwrap_or_default();
-        let theirs = |lease: &Lease| lease.name == name && lease.is_held() && *lease.holder != *self.holder;
+        let theirs =
+            |lease: &Lease| lease.name == self.claim.name() && lease.is_held() && !self.is_mine(lease);
         let Some(lease) = leases.into_iter().find(theirs) else { return false };
         self.show_other(&lease);
         true
@@ -211,14 +211,14 @@ impl Runner {
             // Whoever is changing the keepers waits for the database; the lease does not wait for them.
             if let Ok(keepers) = keepers.try_lock() {
                 let (report, stuck) = keepers.look();
-                self.show(Some(self.holder.to_string()), report, Some(renewed));
+                self.show(Some(self.claim.holder().to_string()), report, Some(renewed));
                 halted = if stuck { halted.or_else(|| Some(Instant::now())) } else { None };
             }
             if halted.is_some_and(|since: Instant| since.elapsed() > HALTED) {
                 return End::GaveWay;
             }
             match self.lease().await {
-                Ok(lease) if *lease.holder == *self.holder => renewed = Instant::now(),
+                Ok(lease) if self.is_mine(&lease) => renewed = Instant::now(),
                 Ok(lease) => {
                     let (projection, owner) = (self.projection.name(), lease.holder);
                     tracing::info!(projection, owner, "another node keeps the projection");
@@ -257,16 +257,16 @@ impl Runner {
     }
 
     async fn lease(&self) -> Result<Lease, StoreError> {
-        let report = serde_json::to_value(&self.standing().report).unwrap_or_default();
-        self.sources.leases.lease(&lease_name(self.projection), &self.holder, TERM, &report).await
+        self.claim.take(&self.standing().report).await
     }
 
     async fn release(&self) {
-        let report = serde_json::to_value(&self.standing().report).unwrap_or_default();
-        let released = self.sources.leases.release(&lease_name(self.projection), &self.holder, &report).await;
-        if let Err(error) = released {
-            tracing::debug!(projection = self.projection.name(), %error, "the lease ends by itself");
-        }
+        self.claim.give_back(&self.standing().report).await;
+    }
+
+    /// Whether it is this node that holds it.
+    fn is_mine(&self, lease: &Lease) -> bool {
+        *lease.holder == **self.claim.holder()
     }
 
     fn standing(&self) -> Standing {
@@ -287,16 +287,4 @@ impl Runner {
             news
         });
     }
-}
-
-/// Under which name the lease of a projection is given out.
-#[must_use]
-pub fn lease_name(projection: &dyn Projection) -> String {
-    format!("projection/{}", projection.name())
-}
-
-/// What the holder of a lease says; nothing if it says nothing that is understood here.
-#[must_use]
-pub fn to_report(lease: &Lease) -> Report {
-    serde_json::from_value(lease.report.clone()).unwrap_or_default()
 }

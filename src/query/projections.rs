@@ -2,7 +2,7 @@
 //! node and the command line say the same.
 
 use jiff::{SignedDuration, Timestamp};
-use projections::runner::{lease_name, to_report};
+use projections::lease::{lease_name, to_report};
 use projections::{Health, Projection, Sources, VersionReport, models};
 use serde::Serialize;
 use store::{EventQuery, Lease, Position, Stage, StoreError, Version, Versions};

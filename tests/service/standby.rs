@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use aegis::app::{Database, node_name};
-use projections::runner::lease_name;
+use projections::lease::lease_name;
 use projections::{Daily, Projection};
 use reqwest::Method;
 use serde_json::Value;

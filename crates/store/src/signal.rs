@@ -54,6 +54,13 @@ impl Signal {
         self.lags.get(table).is_some_and(|lag| lag.since.is_none_or(|since| since.elapsed() > bound))
     }
 
+    /// Whether anything was known of the table.
+    fn forget(&mut self, table: &str) -> bool {
+        self.lags.remove(table);
+        let known = self.checkpoints.remove(table).is_some();
+        self.gone.remove(table) || known
+    }
+
     /// Notes which tables are behind from now on, and which no longer.
     fn note_lags(&mut self) {
         for (table, checkpoint) in &self.checkpoints {
@@ -126,32 +133,36 @@ impl SignalBoard {
         self.signal.send_if_modified(|signal| signal.gone.remove(name));
     }
 
-    /// The versions of a read model are these, or later ones. The table that is read is relied on from here on, one that
-    /// is to be dropped no longer.
+    /// The versions of a read model are these, or later ones. The table that is read is relied on from here on; those
+    /// that are to be dropped, or are no longer kept, may go.
     pub fn raise_versions(&self, projection: &str, versions: Versions) {
-        lock(&self.relied_on).insert(format!("{projection}_{}", versions.live).into());
-        let dropped = |version: &&Version| version.stage == Stage::Dropping;
-        for version in versions.kept.iter().filter(dropped) {
-            self.forget(&format!("{projection}_{}", version.number));
-        }
+        // Held throughout: older news cannot get in between.
+        let mut relied_on = lock(&self.relied_on);
         self.signal.send_if_modified(|signal| {
             let known = signal.versions.get(projection);
-            let news = known.is_none_or(|known| versions.revision > known.revision);
-            if news {
-                signal.versions.insert(projection.into(), Arc::new(versions));
+            if known.is_some_and(|known| versions.revision <= known.revision) {
+                return false;
             }
-            news
+            let before = known.map(|known| known.kept.clone()).unwrap_or_default();
+            let wanted = |number| versions.get(number).is_some_and(|it| it.stage != Stage::Dropping);
+            for Version { number, .. } in before.iter().chain(&versions.kept) {
+                if !wanted(*number) {
+                    let table = format!("{projection}_{number}");
+                    relied_on.remove(&*table);
+                    signal.forget(&table);
+                }
+            }
+            relied_on.insert(format!("{projection}_{}", versions.live).into());
+            signal.versions.insert(projection.into(), Arc::new(versions));
+            true
         });
     }
 
     /// A table may go from here on, and nobody asks how far it is.
     pub fn forget(&self, name: &str) {
-        lock(&self.relied_on).remove(name);
-        self.signal.send_if_modified(|signal| {
-            signal.lags.remove(name);
-            let known = signal.checkpoints.remove(name).is_some();
-            signal.gone.remove(name) || known
-        });
+        let mut relied_on = lock(&self.relied_on);
+        relied_on.remove(name);
+        self.signal.send_if_modified(|signal| signal.forget(name));
     }
 
     /// What this process relies on.
@@ -168,9 +179,10 @@ impl SignalBoard {
 
     /// That is gone. What nobody relies on may go.
     pub fn lose(&self, name: &str) {
-        let Some(name) = lock(&self.relied_on).get(name).cloned() else { return };
-        if self.signal.send_if_modified(|signal| signal.gone.insert(Arc::clone(&name))) {
-            tracing::error!("{}", StoreError::gone(&name));
+        let relied_on = lock(&self.relied_on);
+        let Some(name) = relied_on.get(name) else { return };
+        if self.signal.send_if_modified(|signal| signal.gone.insert(Arc::clone(name))) {
+            tracing::error!("{}", StoreError::gone(name));
         }
     }
 
@@ -251,6 +263,40 @@ mod tests {
         board.lose("users_1");
         board.rely_on("users_1");
         assert!(gone().is_empty());
+    }
+
+    #[test]
+    fn a_version_that_is_no_longer_kept_may_go_whatever_comes_late() {
+        let board = SignalBoard::default();
+        let version = |number, stage| Version {
+            number,
+            fold: 1,
+            stage,
+            by: "system".to_owned(),
+            since: jiff::Timestamp::UNIX_EPOCH,
+            differed: None,
+        };
+        let at = |revision, live, kept: &[(u64, Stage)]| Versions {
+            revision,
+            live,
+            last: 3,
+            kept: kept.iter().map(|(number, stage)| version(*number, *stage)).collect(),
+        };
+        let relied_on = || board.relied_on().iter().map(ToString::to_string).collect::<Vec<_>>();
+        let first = at(1, 1, &[(1, Stage::Ready)]);
+        board.raise_versions("users", first.clone());
+        board.raise_checkpoint("users_1", Checkpoint::start(0));
+        assert_eq!(relied_on(), ["users_1"]);
+        // That version 1 is to be dropped was never heard, only that it is no longer there.
+        board.raise_versions("users", at(5, 2, &[(2, Stage::Ready)]));
+        board.raise_versions("users", first);
+        assert_eq!(relied_on(), ["users_2"]);
+        board.lose("users_1");
+        let seen = board.subscribe().borrow().clone();
+        assert!(seen.gone.is_empty() && !seen.checkpoints.contains_key("users_1"), "{seen:?}");
+        assert_eq!(seen.live("users"), 2);
+        board.raise_versions("users", at(6, 3, &[(2, Stage::Dropping), (3, Stage::Ready)]));
+        assert_eq!(relied_on(), ["users_3"]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use domain::Command;
-use store::Leases;
+use store::{Lease, Leases};
 use tokio::time::{Instant, sleep};
 
 use super::watched::Watched;
@@ -40,6 +40,22 @@ async fn one_node_keeps_it_and_the_others_stand_by_and_say_what_it_says() {
     says(&second, |standing| standing.owner.as_deref() == Some("b")).await;
     assert!(stopped.elapsed() < Duration::from_secs(2), "it was given back: {:?}", stopped.elapsed());
     assert_eq!(world.memory.leases().await.unwrap()[0].holder, "b");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_that_is_under_way_does_not_overtake_the_return_of_the_lease() {
+    // Whenever the node stops, as seen from the last renewal.
+    for after in (0..1_500).step_by(50) {
+        let world = World::crowd(1, 1).await;
+        let watched = Watched::new(&world.memory, Duration::from_millis(200));
+        let sources = world.sources_over(Arc::new(watched.clone()), Arc::new(watched));
+        let node = world.node_over(sources, &Users, "a");
+        sleep(Duration::from_millis(after)).await;
+        node.stop().await;
+        sleep(Duration::from_millis(500)).await;
+        let leases = world.memory.leases().await.unwrap();
+        assert!(!leases.iter().any(Lease::is_held), "{after} ms: {leases:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

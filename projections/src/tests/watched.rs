@@ -21,7 +21,7 @@ pub(super) type Written = Arc<Mutex<Vec<(String, u64, u64)>>>;
 #[derive(Clone)]
 pub(super) struct Watched {
     pub(super) memory: Memory,
-    /// How long it takes to write, or to give a page.
+    /// How long it takes to write, to give a page, or a lease.
     pub(super) delay: Duration,
     pub(super) written: Written,
     /// Set once the node has vanished: it gives nothing back any more.
@@ -115,7 +115,14 @@ impl Leases for Watched {
         report: &Value,
     ) -> Result<Lease, StoreError> {
         self.reach().await;
-        self.memory.lease(name, holder, term, report).await
+        let (memory, delay) = (self.memory.clone(), self.delay);
+        let (name, holder, report) = (name.to_owned(), holder.to_owned(), report.clone());
+        // What was sent arrives, whether or not the sender still waits.
+        let sent = tokio::spawn(async move {
+            tokio::time::sleep(delay).await;
+            memory.lease(&name, &holder, term, &report).await
+        });
+        sent.await.unwrap()
     }
 
     async fn release(&self, name: &str, holder: &str, report: &Value) -> Result<(), StoreError> {

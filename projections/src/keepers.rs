@@ -84,11 +84,12 @@ impl Keepers {
         }
     }
 
-    /// A fold of this program that no version is made by gets one. Older programs, which may still run beside it, do
+    /// A fold of this program that no version is made by gets one, unless somebody has dropped that before. Older programs, which may still run beside it, do
     /// nothing of the kind.
     async fn upgrade(&self, versions: &Versions) {
         let mine = self.projection.version();
-        if versions.building().is_none() && versions.kept.iter().all(|version| version.fold < mine) {
+        let is_new = mine > versions.declined && versions.kept.iter().all(|version| version.fold < mine);
+        if is_new && versions.building().is_none() {
             let by = format!("system: the program has version {mine} of the fold");
             match models::rebuild(self.projection, &self.sources, &by, self.ambient.now()).await {
                 Ok(_) => tracing::info!(

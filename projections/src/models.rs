@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use store::{ApplyError, Stage, StoreError, Versions, VersionsError};
+use store::{ApplyError, Stage, StoreError, Version, Versions, VersionsError};
 
 use crate::folding::Folding;
 use crate::projection::Projection;
@@ -25,6 +25,12 @@ pub enum ChangeError {
         "version {1} of `{0}` is behind the one that is read, and would take users back in time. Try again later"
     )]
     Behind(&'static str, u64),
+    /// The version that would be read is made by a fold that this program does not have.
+    #[error(
+        "version {1} of `{0}` was made by version {2} of its fold, which is not in this program: it could not be read. \
+         Use a release that has it"
+    )]
+    Unknown(&'static str, u64, u32),
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -102,7 +108,8 @@ pub async fn cancel(projection: &'static dyn Projection, sources: &Sources) -> R
 /// Reads another version that is kept: the one named, or the one before the live one.
 ///
 /// # Errors
-/// [`ChangeError::Refused`] if there is none, [`ChangeError::Behind`] if it is not kept up to date.
+/// [`ChangeError::Refused`] if there is none, [`ChangeError::Unknown`] if this program cannot read it,
+/// [`ChangeError::Behind`] if it is not kept up to date.
 pub async fn roll_back(
     projection: &'static dyn Projection,
     sources: &Sources,
@@ -158,6 +165,10 @@ async fn change(
         let versions = versions(projection, sources).await?;
         let next = step(&versions).map_err(|error| ChangeError::Refused(name, error))?;
         live = next.live;
+        let unknown = |version: &&Version| projection.fold_of(version.fold).is_none();
+        if let Some(version) = next.get(live).filter(|_| live != versions.live).filter(unknown) {
+            return Err(ChangeError::Unknown(name, live, version.fold));
+        }
         // Who reads another version must not be taken back in time.
         let (one, other) = (projection.table(next.live), projection.table(versions.live));
         let behind = (next.live != versions.live).then_some((&one, &other));

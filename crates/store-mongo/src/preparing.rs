@@ -32,6 +32,10 @@ pub(crate) async fn index(db: &Db, table: &Table) -> Result<(), StoreError> {
 /// Makes the collection of a read model and its checkpoint where missing; says how far it is.
 pub(crate) async fn prepare(db: &Db, table: &Table) -> Result<Checkpoint, StoreError> {
     make_collection(db, "checkpoints").await?;
+    let removed = |(checkpoint, _): &(Checkpoint, bool)| checkpoint.is_removed();
+    if checkpoint(db, &table.name).await?.as_ref().is_some_and(removed) {
+        return Err(StoreError::removed(&table.name));
+    }
     let is_new = make_collection(db, &table.name).await?;
     let mut start = from_checkpoint(&table.name, Checkpoint::default());
     start.remove("_id");

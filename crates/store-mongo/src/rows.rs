@@ -77,6 +77,9 @@ impl ReadModels for MongoStore {
         to: Checkpoint,
         changes: Vec<Change>,
     ) -> Result<(), ApplyError> {
+        if from.is_removed() {
+            return Err(ApplyError::Overtaken);
+        }
         let rows = Rows::new(table, from, to, changes)?;
         match transact(&self.connection.work, rows).await {
             Ok(true) => self.board.raise_checkpoint(&table.name, to),
@@ -117,8 +120,9 @@ impl ReadModels for MongoStore {
         let (db, name) = (self.connection.work.clone(), Arc::clone(&table.name));
         shielded(async move {
             // The checkpoint first: from then on nobody writes to it.
-            let by_name = doc! { "_id": &*name };
-            db.checkpoints().delete_one(by_name).await.map_err(cannot("removing a checkpoint"))?;
+            let (by_name, removed) = (doc! { "_id": &*name }, from_checkpoint(&name, Checkpoint::removed()));
+            let marked = db.checkpoints().replace_one(by_name, raw(&removed)?).upsert(true).await;
+            marked.map_err(cannot("removing a checkpoint"))?;
             db.table(&name).drop().await.map_err(cannot("removing a read model"))
         })
         .await

@@ -30,6 +30,7 @@ impl ReadModels for SqliteStore {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             transaction.execute_batch(READ_MODELS)?;
             match find_checkpoint(&transaction, &table.name)? {
+                Some(known) if known.is_removed() => return Err(StoreError::removed(&table.name).into()),
                 // Rows that are not in the table would be taken for users who do not exist.
                 Some(known) if known.position > Position::START && !is_there(&transaction, &table.name)? => {
                     tracing::warn!(table = &*table.name, "it was gone; it is filled anew from the log");
@@ -107,7 +108,7 @@ impl ReadModels for SqliteStore {
         let (board, table) = (Arc::clone(&self.board), table.clone());
         let applied = self.write(move |connection| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            if find_checkpoint(&transaction, &table.name)? != Some(from) {
+            if from.is_removed() || find_checkpoint(&transaction, &table.name)? != Some(from) {
                 return Ok(false);
             }
             write_rows(&transaction, &table, &changes)?;
@@ -154,8 +155,7 @@ impl ReadModels for SqliteStore {
         let name = Arc::clone(&table.name);
         // The checkpoint first: from then on nobody writes to it.
         self.write(move |connection| {
-            let sql = "DELETE FROM checkpoints WHERE name = ?1";
-            unless_missing(connection.execute(sql, [&*name]).map_err(Failure::from))
+            unless_missing(write_checkpoint(connection, &name, Checkpoint::removed()))
         })
         .await?;
         loop {

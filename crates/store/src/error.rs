@@ -44,6 +44,15 @@ impl StoreError {
         ))
     }
 
+    /// A table was removed while somebody was about to use it.
+    #[must_use]
+    pub fn removed(name: &str) -> Self {
+        Self::Unavailable {
+            what: format!("`{name}` was removed meanwhile; which versions there are has changed"),
+            source: None,
+        }
+    }
+
     /// Whether trying again later may help.
     #[must_use]
     pub fn is_transient(&self) -> bool {

@@ -92,6 +92,9 @@ pub enum ColumnKind {
 /// A row: field names and values, as [`ColumnKind`] says. Absent and null are the same.
 pub type Row = Map<String, Value>;
 
+/// More than any table is begun anew; both databases can store it.
+const REMOVED: u64 = i64::MAX as u64;
+
 /// How far a table is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Checkpoint {
@@ -108,6 +111,18 @@ impl Checkpoint {
     #[must_use]
     pub fn start(rebuilds: u64) -> Self {
         Self { rebuilds, ..Self::default() }
+    }
+
+    /// What stays of a table that was removed. It is newer than whatever its writers believe.
+    #[must_use]
+    pub fn removed() -> Self {
+        Self::start(REMOVED)
+    }
+
+    /// Whether the table was removed, and stays so.
+    #[must_use]
+    pub fn is_removed(&self) -> bool {
+        self.rebuilds == REMOVED
     }
 }
 
@@ -158,7 +173,7 @@ pub trait ReadModels: Send + Sync {
     /// it has rows, begins anew. Rows can be written from then on, and read by their keys.
     ///
     /// # Errors
-    /// [`StoreError`] if that cannot be done.
+    /// [`StoreError`] if that cannot be done; [`StoreError::removed`] if the table was removed before.
     async fn prepare(&self, table: &Table) -> Result<(), StoreError>;
 
     /// Creates the indexes where missing. Idempotent. To be done before anybody reads by them; where a table is filled
@@ -195,7 +210,7 @@ pub trait ReadModels: Send + Sync {
     /// Writes rows and moves the checkpoint from `from` to `to`, in one transaction; raises the signal.
     ///
     /// # Errors
-    /// [`ApplyError::Overtaken`] if the checkpoint is not at `from`; [`StoreError::Corrupt`] if a row does not fit the
+    /// [`ApplyError::Overtaken`] if the checkpoint is not at `from`, or the table was removed; [`StoreError::Corrupt`] if a row does not fit the
     /// table's columns. Nothing is written then.
     async fn apply(
         &self,
@@ -224,8 +239,8 @@ pub trait ReadModels: Send + Sync {
         behind: Option<(&Table, &Table)>,
     ) -> Result<(), ApplyError>;
 
-    /// Removes the table with its rows and its checkpoint. Idempotent. Whoever still writes to it finds no checkpoint
-    /// and writes nothing.
+    /// Removes the table with its rows, for good. Idempotent. [`Checkpoint::removed`] stays, so that a node that has
+    /// slept meanwhile can neither write to it nor make it again, with people in it whom nobody would ever erase.
     ///
     /// # Errors
     /// [`StoreError`] if that cannot be done, or not wholly; it can be done again.

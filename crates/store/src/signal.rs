@@ -112,6 +112,9 @@ impl SignalBoard {
     pub fn raise_checkpoint(&self, table: &str, checkpoint: Checkpoint) {
         self.signal.send_if_modified(|signal| {
             let news = signal.checkpoints.get(table).is_none_or(|known| checkpoint > *known);
+            if checkpoint.is_removed() {
+                return signal.forget(table);
+            }
             if news {
                 let before = signal.checkpoints.insert(table.into(), checkpoint);
                 signal.note_lags();
@@ -280,6 +283,7 @@ mod tests {
             revision,
             live,
             last: 3,
+            declined: 0,
             kept: kept.iter().map(|(number, stage)| version(*number, *stage)).collect(),
         };
         let relied_on = || board.relied_on().iter().map(ToString::to_string).collect::<Vec<_>>();

@@ -14,6 +14,10 @@ pub struct Versions {
     pub live: u64,
     /// The highest number that was ever given out: none is used twice.
     pub last: u64,
+    /// The newest fold of which a version was dropped: no program builds one by that fold, or an older one, unless
+    /// somebody asks for it.
+    #[serde(default)]
+    pub declined: u32,
     /// What there is, by ascending number.
     pub kept: Vec<Version>,
 }
@@ -75,7 +79,7 @@ impl Versions {
     pub fn first(fold: u32, by: &str, now: Timestamp) -> Self {
         let first =
             Version { number: 1, fold, stage: Stage::Ready, by: by.to_owned(), since: now, differed: None };
-        Self { revision: 1, live: 1, last: 1, kept: vec![first] }
+        Self { revision: 1, live: 1, last: 1, declined: 0, kept: vec![first] }
     }
 
     /// The version of that number.
@@ -136,8 +140,8 @@ impl Versions {
     /// # Errors
     /// [`VersionsError::NotBuilding`].
     pub fn cancel(&self) -> Result<Self, VersionsError> {
-        let number = self.building().ok_or(VersionsError::NotBuilding)?.number;
-        Ok(self.staged(number, Stage::Dropping))
+        let building = self.building().ok_or(VersionsError::NotBuilding)?;
+        Ok(self.without(building))
     }
 
     /// Makes another version live that is kept up to date: the one named, or the highest below the live one.
@@ -169,11 +173,8 @@ impl Versions {
         if number == self.live {
             return Err(VersionsError::IsLive(number));
         }
-        match self.get(number).map(|version| version.stage) {
-            None => Err(VersionsError::NotReady(number, self.describe())),
-            Some(Stage::Building) => self.cancel(),
-            Some(Stage::Ready | Stage::Dropping) => Ok(self.staged(number, Stage::Dropping)),
-        }
+        let version = self.get(number).ok_or_else(|| VersionsError::NotReady(number, self.describe()))?;
+        Ok(self.without(version))
     }
 
     /// The table of that version is gone.
@@ -196,6 +197,11 @@ impl Versions {
             format!("{} is {state}", version.number)
         };
         self.kept.iter().map(one).collect::<Vec<_>>().join(", ")
+    }
+
+    fn without(&self, version: &Version) -> Self {
+        let declined = self.declined.max(version.fold);
+        Self { declined, ..self.staged(version.number, Stage::Dropping) }
     }
 
     fn staged(&self, number: u64, stage: Stage) -> Self {

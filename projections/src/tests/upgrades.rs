@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use super::other_folds::Next;
 use super::world::{World, register, says};
-use crate::{Health, Projection, Users, verify};
+use crate::{ChangeError, Health, Projection, Users, models, verify};
 
 fn next() -> &'static dyn Projection {
     &Next
@@ -47,6 +47,34 @@ async fn a_new_fold_is_built_by_itself_while_the_old_rows_are_served_and_kept() 
     verify::verify(&Next, &world.sources(), Some(2), &mut |_, _| {}).await.unwrap();
     let told = verify::verify(&Users, &world.sources(), None, &mut |_, _| {}).await.unwrap_err();
     assert!(told.to_string().contains("another version of Aegis"), "{told}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_operator_has_cancelled_is_not_begun_again_until_they_ask_for_it() {
+    // The new fold stumbles over the second event, and is being built for as long as it does.
+    let world = World::crowd(1, 2).await;
+    let node = world.node(&Next, "a");
+    world.until(&Users, |versions| versions.building().is_some()).await;
+    models::cancel(next(), &world.sources()).await.unwrap();
+    world.until(&Users, |versions| versions.get(2).is_none()).await;
+    sleep(Duration::from_secs(10)).await;
+    node.stop().await;
+    let _again = world.node(&Next, "b");
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(world.versions(&Users).await.describe(), "1 is live");
+    models::rebuild(next(), &world.sources(), "operator:ada", world.ambient.now()).await.unwrap();
+    world.until(&Users, |versions| versions.describe() == "1 is live, 3 is being built").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_taken_to_a_version_that_the_program_cannot_read() {
+    let world = World::crowd(1, 1).await;
+    let _node = world.node(&Next, "a");
+    world.until(&Users, |versions| versions.live == 2).await;
+    models::roll_back(next(), &world.sources(), Some(1)).await.unwrap();
+    let told = models::roll_back(&Users, &world.sources(), Some(2)).await.unwrap_err();
+    assert!(matches!(told, ChangeError::Unknown("users", 2, 2)), "{told}");
+    assert_eq!(world.versions(&Users).await.live, 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -28,7 +28,7 @@ pub(crate) async fn change_versions(world: &World, place: usize, node: &Node) {
         world.trace.say(|| format!("an operator of `{}` is told {changed:?}", projection.name()));
         match changed {
             Ok(_) => world.tally.count("changes done"),
-            Err(ChangeError::Refused(..)) => world.tally.count("changes refused"),
+            Err(ChangeError::Refused(..) | ChangeError::Unknown(..)) => world.tally.count("changes refused"),
             Err(ChangeError::Behind(..)) => world.tally.count("changes that would go back in time"),
             Err(ChangeError::Store(error)) if error.is_transient() => {
                 world.tally.count("changes with an unknown end");

@@ -80,7 +80,8 @@ impl From<ChangeError> for Problem {
             ChangeError::Store(store) => return store.clone().into(),
             ChangeError::Refused(_, VersionsError::AlreadyBuilding(_)) => "already_rebuilding",
             ChangeError::Refused(_, VersionsError::NotBuilding) => "not_rebuilding",
-            ChangeError::Refused(_, VersionsError::NotReady(..) | VersionsError::NothingBefore(_)) => {
+            ChangeError::Unknown(..)
+            | ChangeError::Refused(_, VersionsError::NotReady(..) | VersionsError::NothingBefore(_)) => {
                 "no_such_version"
             }
             ChangeError::Refused(_, VersionsError::IsLive(_)) => "version_is_live",

@@ -1,6 +1,6 @@
 //! Read models of the reference backend.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use async_trait::async_trait;
 
@@ -12,8 +12,9 @@ use crate::versions::Versions;
 #[async_trait]
 impl ReadModels for Memory {
     async fn prepare(&self, table: &Table) -> Result<(), StoreError> {
-        self.state().tables.entry(table.name.clone()).or_default();
-        Ok(())
+        let mut state = self.state();
+        let (checkpoint, _) = state.tables.entry(table.name.clone()).or_default();
+        if checkpoint.is_removed() { Err(StoreError::removed(&table.name)) } else { Ok(()) }
     }
 
     async fn index(&self, _: &Table) -> Result<(), StoreError> {
@@ -58,7 +59,7 @@ impl ReadModels for Memory {
             let (checkpoint, rows) = state
                 .tables
                 .get_mut(&table.name)
-                .filter(|found| found.0 == from)
+                .filter(|found| found.0 == from && !from.is_removed())
                 .ok_or(ApplyError::Overtaken)?;
             *checkpoint = to;
             for Change { key, row, known: _ } in changes {
@@ -106,7 +107,8 @@ impl ReadModels for Memory {
 
     async fn remove(&self, table: &Table) -> Result<(), StoreError> {
         self.board.forget(&table.name);
-        self.state().tables.remove(&table.name);
+        let removed = (Checkpoint::removed(), BTreeMap::new());
+        self.state().tables.insert(table.name.clone(), removed);
         Ok(())
     }
 }

@@ -66,6 +66,7 @@ impl Keepers {
 
     /// Starts what is missing and stops what is no longer wanted.
     pub(crate) async fn arrange(&mut self, versions: &Versions) {
+        self.retire(versions).await;
         self.upgrade(versions).await;
         self.at_work.retain(|number, work| {
             let wanted = versions.get(*number).is_some_and(|version| same(version.stage, work.stage));
@@ -80,6 +81,27 @@ impl Keepers {
                 Err(error) => {
                     tracing::warn!(projection = self.projection.name(), version = version.number, %error, "cannot keep it yet");
                 }
+            }
+        }
+    }
+
+    /// A version by a fold that programs no longer have is dropped, unless it is read: nobody keeps it, so whoever is erased
+    /// would stay in it.
+    async fn retire(&self, versions: &Versions) {
+        let (name, mine) = (self.projection.name(), self.projection.version());
+        let outlived = |version: &&Version| {
+            let is_known = version.fold >= mine || self.projection.fold_of(version.fold).is_some();
+            !is_known && version.number != versions.live && version.stage != Stage::Dropping
+        };
+        for Version { number, fold, .. } in versions.kept.iter().filter(outlived) {
+            match models::drop(self.projection, &self.sources, *number).await {
+                Ok(_) => tracing::info!(
+                    projection = name,
+                    version = number,
+                    fold,
+                    "its fold is outlived: it is dropped"
+                ),
+                Err(error) => tracing::warn!(projection = name, version = number, %error, "cannot drop it"),
             }
         }
     }

@@ -50,15 +50,16 @@ pub(super) fn router_until(app: Arc<App>, shutdown: CancellationToken) -> Router
     router.layer(middleware::from_fn_with_state(state.clone(), edge)).with_state(state)
 }
 
-fn endpoints() -> [(&'static str, MethodRouter<HttpState>); 21] {
+fn endpoints() -> [(&'static str, MethodRouter<HttpState>); 22] {
     [
         ("/auth/signup", post(auth::signup::sign_up)),
         ("/auth/login/access-token", post(auth::login::log_in)),
-        ("/users/me", get(users::me::me)),
+        ("/users/me", get(users::me::me).delete(users::me::erase::erase)),
         ("/users/me/deactivate", post(users::me::deactivate::deactivate)),
         ("/users/{id}", get(users::show::show)),
         ("/users/{id}/deactivate", post(users::deactivate::deactivate)),
         ("/users/{id}/reactivate", post(users::reactivate::reactivate)),
+        ("/users/{id}/erase", post(users::erase::erase)),
         ("/users/{id}/roles/{role}", put(users::roles::grant).delete(users::roles::revoke)),
         ("/events", get(events::list::list)),
         ("/events/stream", get(events::stream::stream)),

@@ -60,6 +60,12 @@ impl Fleet {
         Self { places: (0..services).map(place).collect() }
     }
 
+    /// For work that takes longer than in other tests.
+    pub(crate) fn patient(self, patience: Duration) -> Self {
+        let patient = |place: Place| Place { installation: place.installation.patient(patience), ..place };
+        Self { places: self.places.into_iter().map(patient).collect() }
+    }
+
     /// How many services there are.
     pub(crate) fn size(&self) -> usize {
         self.places.len()

@@ -50,7 +50,8 @@ fn users() -> u64 {
     variable("AEGIS_TEST_USERS").unwrap_or(3_000)
 }
 
-async fn rebuild(test: &str, mut fleet: Fleet) {
+async fn rebuild(test: &str, fleet: Fleet) {
+    let mut fleet = fleet.patient(PATIENCE);
     let desk = fleet.open(Duration::from_secs(10)).await;
     version(&fleet, 1, |version| version["lag"] == 0).await;
     let people = People::sign_up(&desk.services[0]).await;

@@ -14,6 +14,7 @@ mod administration;
 mod bodies;
 mod browsers;
 mod common_answers;
+mod erasure;
 mod events;
 mod feed;
 mod full_queue;

@@ -93,7 +93,7 @@ pub enum ColumnKind {
 pub type Row = Map<String, Value>;
 
 /// More than any table is begun anew; both databases can store it.
-const REMOVED: u64 = i64::MAX as u64;
+const REMOVED: u64 = i64::MAX.cast_unsigned();
 
 /// How far a table is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

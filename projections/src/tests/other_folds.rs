@@ -74,3 +74,57 @@ impl Projection for Next {
         Some(&Users)
     }
 }
+
+/// The fold of the program after that, which has forgotten the first one.
+pub(super) struct Later;
+
+impl Projection for Later {
+    fn name(&self) -> &'static str {
+        Users.name()
+    }
+
+    fn version(&self) -> u32 {
+        3
+    }
+
+    fn shape(&self) -> &'static Shape {
+        Users.shape()
+    }
+
+    fn key(&self, event: &Envelope) -> Option<String> {
+        Users.key(event)
+    }
+
+    fn fold(&self, row: Option<Row>, event: &Recorded) -> Result<Option<Row>, Poison> {
+        Users.fold(row, event)
+    }
+
+    fn predecessor(&self) -> Option<&'static dyn Projection> {
+        Some(&Second)
+    }
+}
+
+/// Its predecessor: [`Next`], which has none any more.
+struct Second;
+
+impl Projection for Second {
+    fn name(&self) -> &'static str {
+        Users.name()
+    }
+
+    fn version(&self) -> u32 {
+        Next.version()
+    }
+
+    fn shape(&self) -> &'static Shape {
+        Next.shape()
+    }
+
+    fn key(&self, event: &Envelope) -> Option<String> {
+        Next.key(event)
+    }
+
+    fn fold(&self, row: Option<Row>, event: &Recorded) -> Result<Option<Row>, Poison> {
+        Next.fold(row, event)
+    }
+}

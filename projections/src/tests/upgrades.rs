@@ -5,7 +5,7 @@ use std::time::Duration;
 use domain::{Command, Role};
 use tokio::time::sleep;
 
-use super::other_folds::Next;
+use super::other_folds::{Later, Next};
 use super::world::{World, register, says};
 use crate::{ChangeError, Health, Projection, Users, models, verify};
 
@@ -64,6 +64,20 @@ async fn what_an_operator_has_cancelled_is_not_begun_again_until_they_ask_for_it
     assert_eq!(world.versions(&Users).await.describe(), "1 is live");
     models::rebuild(next(), &world.sources(), "operator:ada", world.ambient.now()).await.unwrap();
     world.until(&Users, |versions| versions.describe() == "1 is live, 3 is being built").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_no_program_keeps_any_more_is_dropped_once_it_is_not_read() {
+    let world = World::crowd(1, 1).await;
+    let known = world.node(&Next, "a");
+    world.until(&Users, |versions| versions.live == 2).await;
+    known.stop().await;
+    assert_eq!(world.versions(&Users).await.describe(), "1 is kept, 2 is live");
+    // Two releases on, version 1 of the fold is forgotten.
+    let _later = world.node(&Later, "b");
+    let versions = world.until(&Users, |versions| versions.get(1).is_none() && versions.live == 3).await;
+    assert_eq!(versions.describe(), "2 is kept, 3 is live");
+    assert!(world.rows(&next().table(1)).await.is_empty());
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,7 +1,7 @@
-//! `aegis users grant`, `revoke`, `deactivate` and `reactivate`: a command to one user, caused by the operator.
+//! `aegis users grant`, `revoke`, `deactivate`, `reactivate` and `erase`: a command to one user, caused by the operator.
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use domain::{Command, Reason, Refusal, Role, UserId};
+use domain::{Command, ErasureReason, Reason, Refusal, Role, UserId};
 
 use super::{find, unknown};
 use crate::cli::failure::{Failure, warn};
@@ -28,6 +28,19 @@ pub(in crate::cli) struct AccountArguments {
     /// Why; kept with the event and shown to those who may see personal data
     #[arg(long, value_parser = Reason::parse)]
     reason: Option<Reason>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct ErasureArguments {
+    /// The user's e-mail address or id
+    #[arg(value_name = "EMAIL|ID")]
+    user: String,
+    /// Why: `request` if they asked for it, `policy` if a rule asks for it; stays readable for ever
+    #[arg(long, value_parser = PossibleValuesParser::new(ErasureReason::ALL.map(ErasureReason::as_str)).try_map(|name| name.parse::<ErasureReason>()))]
+    reason: ErasureReason,
+    /// Say that you mean it: nothing brings back what is erased
+    #[arg(long, required = true)]
+    yes: bool,
 }
 
 /// What to do to whom, and how to say that it was done.
@@ -78,6 +91,18 @@ impl AccountArguments {
             command: Command::Reactivate { reason },
             done: "is active again".to_owned(),
             already: "is active already".to_owned(),
+        }
+    }
+}
+
+impl ErasureArguments {
+    pub(super) fn erase(self) -> Change {
+        let Self { user, reason, yes: _ } = self;
+        Change {
+            user,
+            command: Command::Erase { reason },
+            done: "is erased".to_owned(),
+            already: "is erased already".to_owned(),
         }
     }
 }

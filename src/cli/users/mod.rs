@@ -29,6 +29,8 @@ pub(super) enum Command {
     Deactivate(change::AccountArguments),
     /// Let a user log in again
     Reactivate(change::AccountArguments),
+    /// Destroy all that is personal of a user, for ever; their e-mail address and username are free again
+    Erase(change::ErasureArguments),
 }
 
 pub(super) async fn run(command: Command, sources: &Sources, out: &mut Output) -> Result<(), Failure> {
@@ -41,6 +43,7 @@ pub(super) async fn run(command: Command, sources: &Sources, out: &mut Output) -
         Command::Revoke(arguments) => change::run(arguments.revoke(), &session, &cause, out).await,
         Command::Deactivate(arguments) => change::run(arguments.deactivate(), &session, &cause, out).await,
         Command::Reactivate(arguments) => change::run(arguments.reactivate(), &session, &cause, out).await,
+        Command::Erase(arguments) => change::run(arguments.erase(), &session, &cause, out).await,
     };
     session.close().await;
     done

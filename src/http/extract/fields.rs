@@ -2,7 +2,9 @@
 
 use std::ops::RangeInclusive;
 
-use domain::{EmailAddress, PasswordFault, PasswordPolicy, Reason, ReasonFault, Username, UsernameFault};
+use domain::{
+    EmailAddress, ErasureReason, PasswordFault, PasswordPolicy, Reason, ReasonFault, Username, UsernameFault,
+};
 use serde_json::{Map, Value};
 
 use crate::crypto::Password;
@@ -76,6 +78,16 @@ impl Fields {
                 });
             })
             .ok()
+    }
+
+    /// The code of a reason for an erasure, which has to be there.
+    pub(crate) fn erasure_reason(&mut self, name: &'static str) -> Option<ErasureReason> {
+        let text = self.text(name)?;
+        let known = text.parse().ok();
+        known.or_else(|| {
+            let expected = "'request', 'policy' or 'other'";
+            self.refuse(Fault::no_choice(Loc::Field(name), expected, &text))
+        })
     }
 
     /// A password that has to be there, whatever it is.

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::process::Service;
-use super::until;
+use super::{PATIENCE, until_within};
 
 /// Signs the tokens of services on MongoDB.
 pub const SECRET_KEY: &str = "a secret key of the tests, longer than thirty-two bytes";
@@ -19,6 +20,8 @@ pub const MASTER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 pub struct Installation {
     executable: PathBuf,
     environment: BTreeMap<String, String>,
+    /// How long a command, or the service until it is ready, may take.
+    patience: Duration,
     /// The working folder: nothing is in it, no `.env` either.
     folder: TempDir,
 }
@@ -48,7 +51,12 @@ impl Installation {
             ("AEGIS_LOG", "debug,hyper=info,mongodb=info"),
         ];
         let environment = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        Self { executable: executable.into(), environment, folder: TempDir::new().unwrap() }
+        Self {
+            executable: executable.into(),
+            environment,
+            patience: PATIENCE,
+            folder: TempDir::new().unwrap(),
+        }
     }
 
     /// With one more setting.
@@ -56,6 +64,12 @@ impl Installation {
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.environment.insert(name.to_owned(), value.to_owned());
         self
+    }
+
+    /// For work that takes longer than in other tests.
+    #[must_use]
+    pub fn patient(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// Without a setting.
@@ -67,7 +81,7 @@ impl Installation {
 
     /// Runs a command of the command line to its end.
     pub async fn run(&self, arguments: &[&str]) -> Finished {
-        self.start(arguments).finish().await
+        self.start(arguments).finish(self.patience).await
     }
 
     /// Runs a command that must succeed.
@@ -85,7 +99,7 @@ impl Installation {
     /// Starts the service and waits until it is ready.
     pub async fn serve(&self) -> Service {
         let mut service = self.serve_unready().await;
-        until("readiness", async || {
+        until_within(self.patience, "readiness", async || {
             service.assert_running();
             // One that is just ending does not answer; the next look says why.
             let answer = service.client().get("/health/ready").try_send().await.ok()?;

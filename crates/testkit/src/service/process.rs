@@ -4,10 +4,11 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ExitStatus};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Client, Finished, until};
+use super::{Client, Finished, PATIENCE, until, until_within};
 use crate::watchdog::Watchdog;
 
 /// A running process; it dies with the test.
@@ -86,7 +87,7 @@ impl Service {
     /// Any signal that ends it, and how it ended.
     pub async fn signal(&mut self, signal: Signal) -> ExitStatus {
         self.send(signal);
-        self.ended().await
+        self.ended(PATIENCE).await
     }
 
     /// SIGSTOP: it does nothing any more, and its connections stay open.
@@ -104,13 +105,14 @@ impl Service {
     }
 
     /// Waits for its end, and takes what it has printed.
-    pub(super) async fn finish(mut self) -> Finished {
-        let status = self.ended().await;
+    pub(super) async fn finish(mut self, patience: Duration) -> Finished {
+        let status = self.ended(patience).await;
         Finished { code: status.code(), stdout: self.stdout.text(), stderr: self.stderr.text() }
     }
 
-    async fn ended(&mut self) -> ExitStatus {
-        let status = until("the end of the process", async || self.child.try_wait().unwrap()).await;
+    async fn ended(&mut self, patience: Duration) -> ExitStatus {
+        let status =
+            until_within(patience, "the end of the process", async || self.child.try_wait().unwrap()).await;
         self.watchdog.forget().unwrap();
         self.stdout.finish();
         self.stderr.finish();

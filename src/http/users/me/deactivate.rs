@@ -4,32 +4,12 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use domain::Command;
-use utoipa::ToSchema;
 
-use crate::config::Settings;
-use crate::crypto::Password;
-use crate::http::auth::credentials::belong_together;
-use crate::http::extract::{CurrentUser, Fields, Once, RequestId, Valid, Validated};
-use crate::http::headers::Written;
+use super::confirmation::{PasswordBody, confirmed};
+use crate::http::extract::{CurrentUser, Once, RequestId, Valid};
 use crate::http::openapi::{ErrorBody, ValidationErrorBody};
 use crate::http::problem::Problem;
 use crate::http::state::HttpState;
-use crate::http::users::carry_out;
-
-/// The caller's password, once more.
-#[derive(ToSchema)]
-#[schema(as = PasswordConfirmation)]
-pub(crate) struct PasswordBody {
-    /// The password that the caller logs in with.
-    #[schema(value_type = String, format = Password)]
-    password: Password,
-}
-
-impl Validated for PasswordBody {
-    fn read(fields: &mut Fields, _: &Settings) -> Option<Self> {
-        Some(Self { password: fields.password("password")? })
-    }
-}
 
 /// Closes the caller's account to logins, and ends all their tokens.
 #[utoipa::path(
@@ -53,12 +33,9 @@ pub(crate) async fn deactivate(
     State(state): State<HttpState>,
     user: CurrentUser,
     request_id: RequestId,
-    Once { sent, body: Valid(PasswordBody { password }) }: Once<Valid<PasswordBody>>,
+    Once { sent, body: Valid(body) }: Once<Valid<PasswordBody>>,
 ) -> Result<impl IntoResponse, Problem> {
-    if !belong_together(&state.app, password, &user.row).await? {
-        return Err(Problem::WrongPassword);
-    }
     let command = Command::Deactivate { reason: None };
-    let done = carry_out(&state, &sent, user.cause(&request_id), user.row.id, &command, None).await?;
-    Ok((StatusCode::NO_CONTENT, Written(done.position), ()))
+    let written = confirmed(&state, &user, &request_id, &sent, body, &command).await?;
+    Ok((StatusCode::NO_CONTENT, written, ()))
 }

@@ -1,6 +1,8 @@
-//! `GET /users/me`
+//! `GET /users/me`, and what the caller does with their own account.
 
+mod confirmation;
 pub(crate) mod deactivate;
+pub(crate) mod erase;
 
 use axum::Json;
 

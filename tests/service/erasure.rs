@@ -1,0 +1,183 @@
+//! Erasure: `DELETE /users/me`, `POST /users/{id}/erase`, `aegis users erase`. The person is gone everywhere at once; that
+//! there was one, and when they went, stays.
+
+use domain::Role;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{
+    Answer, Installation, PASSWORD, Store, TestApp, User, captured_logs, credentials, dump, email_of,
+    on_both_stores, raw_bytes_without, until,
+};
+
+on_both_stores! {
+    who_erases_oneself_is_gone_and_somebody_else_may_come
+    a_wrong_password_erases_nobody
+    an_administrator_erases_with_a_reason_that_stays
+    the_last_administrator_cannot_be_erased
+    the_feed_says_that_somebody_was_erased_and_not_who
+    nothing_of_an_erased_person_is_left_in_any_version_of_any_table
+    the_command_line_erases_and_the_log_still_verifies
+}
+
+async fn erase_me(user: &User, body: &Value) -> Answer {
+    user.delete("/users/me").json(body).send().await
+}
+
+async fn erase(admin: &User, id: &str, reason: &str) -> Answer {
+    admin.post(&format!("/users/{id}/erase")).json(&json!({"reason": reason})).send().await
+}
+
+async fn who_erases_oneself_is_gone_and_somebody_else_may_come(store: Store) {
+    let app = TestApp::start(store).await;
+    let (user, admin) = (app.sign_up("ada").await, app.admin().await);
+    let second = app.token_of(&user.email).await;
+    let answer = erase_me(&user, &json!({"password": PASSWORD})).await.expect(204);
+    assert_eq!(answer.text(), "");
+    for token in [&user.token, &second] {
+        assert_eq!(app.me(token).await.code(404), "not_found");
+    }
+    assert_eq!(app.log_in(&user.email, PASSWORD).await.code(400), "invalid_credentials");
+    admin.get(&format!("/users/{}", user.id)).send().await.expect(404);
+    erase_me(&user, &json!({"password": PASSWORD})).await.expect(404);
+    let log = admin.whole_log().await;
+    let [.., deactivated, erased] = log.as_slice() else { panic!("{log:?}") };
+    assert_eq!((&deactivated["type"], &erased["type"]), (&json!("UserDeactivated"), &json!("UserErased")));
+    assert_eq!(erased["position"], json!(answer.position()));
+    assert_eq!(erased["actor"], json!(format!("user-{}", user.id)));
+
+    // Their e-mail address and username are free, and whoever takes them is somebody else.
+    let heir = app.sign_up("ada").await;
+    assert_ne!(heir.id, user.id);
+    heir.get("/users/me").send().await.expect(200);
+    app.me(&user.token).await.expect(404);
+}
+
+async fn a_wrong_password_erases_nobody(store: Store) {
+    let app = TestApp::start(store).await;
+    let user = app.sign_up("ada").await;
+    assert_eq!(erase_me(&user, &json!({"password": "wrong"})).await.code(400), "wrong_password");
+    let faults = erase_me(&user, &json!({})).await.fault_list();
+    assert_eq!(faults, [("missing".to_owned(), json!(["body", "password"]))]);
+    app.request(Method::DELETE, "/users/me").json(&json!({"password": PASSWORD})).send().await.expect(401);
+    user.get("/users/me").send().await.expect(200);
+}
+
+async fn an_administrator_erases_with_a_reason_that_stays(store: Store) {
+    let app = TestApp::start(store).await;
+    let (user, admin) = (app.sign_up("ada").await, app.admin().await);
+    let place = json!(["body", "reason"]);
+    for (body, fault) in [
+        (json!({}), "missing"),
+        (json!({"reason": "asked in words"}), "enum"),
+        (json!({"reason": 1}), "string_type"),
+    ] {
+        let answer = admin.post(&format!("/users/{}/erase", user.id)).json(&body).send().await;
+        assert_eq!(answer.fault_list(), [(fault.to_owned(), place.clone())], "{body}");
+    }
+    erase(&user, &user.id, "request").await.expect(403);
+    let path = format!("/users/{}/erase", user.id);
+    let late = admin.post(&path).header("If-Match", "\"7\"").json(&json!({"reason": "policy"})).send().await;
+    assert_eq!(late.code(412), "version_mismatch");
+    let send = || admin.post(&path).header("Idempotency-Key", "k").json(&json!({"reason": "policy"})).send();
+    let done = send().await.expect(204);
+    let log = admin.whole_log().await;
+    assert_eq!(log.last().unwrap()["data"], json!({"reason": "policy"}));
+    assert_eq!(log.last().unwrap()["position"], json!(done.position()));
+    send().await.expect(204);
+    assert_eq!(erase(&admin, &user.id, "policy").await.code(404), "not_found");
+    admin.deactivate(&user.id).send().await.expect(404);
+    assert_eq!(admin.whole_log().await.len(), log.len(), "it was done once");
+}
+
+async fn the_last_administrator_cannot_be_erased(store: Store) {
+    let app = TestApp::start(store).await;
+    let admin = app.admin().await;
+    assert_eq!(erase_me(&admin, &json!({"password": PASSWORD})).await.code(409), "last_admin");
+    assert_eq!(erase(&admin, &admin.id, "request").await.code(409), "last_admin");
+    let other = app.sign_up("ada").await;
+    app.grant(&other, Role::Admin).await;
+    erase_me(&admin, &json!({"password": PASSWORD})).await.expect(204);
+    let other = app.token_of(&other.email).await;
+    app.me(&other).await.expect(200);
+}
+
+async fn the_feed_says_that_somebody_was_erased_and_not_who(store: Store) {
+    let app = TestApp::start(store).await;
+    let (user, admin) = (app.sign_up("ada").await, app.admin().await);
+    admin.deactivate(&user.id).send().await.expect(200);
+    let before = admin.whole_log().await;
+    assert_eq!(before[0]["data"], json!({"email": user.email, "username": "ada"}));
+    erase(&admin, &user.id, "request").await.expect(204);
+    let after = admin.whole_log().await;
+    assert_eq!(after.len(), before.len() + 1, "who is inactive is erased in one event");
+    for event in after.iter().filter(|event| event["subject"] == user.id.as_str()) {
+        let expected = match event["type"].as_str().unwrap() {
+            "UserErased" => json!({"reason": "request"}),
+            "UserDeactivated" => json!({"erased": true, "has_reason": true}),
+            _ => json!({"erased": true}),
+        };
+        assert_eq!(event["data"], expected, "{event}");
+    }
+}
+
+fn contains(bytes: &[u8], text: &str) -> bool {
+    bytes.windows(text.len()).any(|window| window.eq_ignore_ascii_case(text.as_bytes()))
+}
+
+async fn nothing_of_an_erased_person_is_left_in_any_version_of_any_table(store: Store) {
+    let app = TestApp::start(store.clone()).await;
+    let admin = app.admin().await;
+    let (gone, stays) = (app.sign_up("zyxgone").await, app.sign_up("zyxstays").await);
+    admin.post("/projections/users/rebuild").send().await.expect(202);
+    until("the second version to be read", async || {
+        let status = admin.get("/projections/users").send().await.expect(200).json();
+        let live = |version: &Value| version["role"] == "live" && version["version"] == 2;
+        status["versions"].as_array().unwrap().iter().any(live).then_some(())
+    })
+    .await;
+    let erased = erase_me(&gone, &json!({"password": PASSWORD})).await.expect(204);
+    until("every version to have heard", async || {
+        let status = admin.get("/projections/users").send().await.expect(200).json();
+        let heard = |version: &Value| version["position"].as_u64() >= Some(erased.position());
+        status["versions"].as_array().unwrap().iter().all(heard).then_some(())
+    })
+    .await;
+    for (name, bytes) in dump(&store).await {
+        assert!(!contains(&bytes, "zyxgone"), "an erased person is in {name}");
+        assert_eq!(contains(&bytes, "zyxstays"), name.starts_with("users_"), "{name}");
+    }
+    stays.get("/users/me").send().await.expect(200);
+    let logs = captured_logs();
+    assert!(!contains(logs.as_bytes(), "zyxgone"), "an erased person was logged");
+    app.stopped().await;
+    if store.mongo_address().is_none() {
+        assert!(!contains(&raw_bytes_without(&store, "users_1"), "zyxgone"), "left in the raw file");
+    }
+}
+
+async fn the_command_line_erases_and_the_log_still_verifies(store: Store) {
+    let installation = Installation::of(store);
+    let service = installation.serve().await;
+    let client = service.client();
+    let sign_up = || client.post("/auth/signup").json(&credentials("ada")).send();
+    let id = sign_up().await.expect(201).json()["id"].as_str().unwrap().to_owned();
+    let email = email_of("ada");
+    for unsure in
+        [&["users", "erase", &email, "--reason", "request"][..], &["users", "erase", &email, "--yes"]]
+    {
+        assert_eq!(installation.run(unsure).await.code, Some(2), "{unsure:?}");
+    }
+    let done = installation.done(&["users", "erase", &email, "--reason", "request", "--yes"]).await;
+    assert!(done.stdout.contains(&id) && done.stdout.contains("is erased"), "{done:?}");
+    assert!(!done.stdout.contains(&email), "{done:?}");
+    for again in [&email, &id] {
+        let refused = installation.run(&["users", "erase", again, "--reason", "other", "--yes"]).await;
+        assert_eq!(refused.code, Some(1), "{refused:?}");
+    }
+    sign_up().await.expect(201);
+    installation.done(&["events", "verify"]).await;
+    let rebuilt = installation.done(&["projections", "rebuild", "users"]).await;
+    assert!(rebuilt.stdout.contains("the same as before"), "{rebuilt:?}");
+    installation.done(&["projections", "verify", "users"]).await;
+}

@@ -8,9 +8,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use projections::{Projection, Runner, RunnerHandle, Sources, models};
+use store::tiles::{Proofs, TileStore};
 use store::{Ambient, Backend, EventStore, Leases, ReadModels, StoreError};
 use store_mongo::MongoStore;
 use store_sqlite::SqliteStore;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::command::UserCommands;
 use crate::config::{DatabaseSettings, MasterKeySetting, Settings};
@@ -33,13 +35,15 @@ pub struct Database {
     pub rows: Arc<dyn ReadModels>,
     /// Who works on them.
     pub leases: Arc<dyn Leases>,
+    /// The log as a tree.
+    pub tiles: Arc<dyn TileStore>,
 }
 
 impl Database {
     /// One database in all roles.
-    pub fn of<D: Backend + ReadModels + Leases + 'static>(database: D) -> Self {
+    pub fn of<D: Backend + ReadModels + Leases + TileStore + 'static>(database: D) -> Self {
         let database = Arc::new(database);
-        Self { log: database.clone(), rows: database.clone(), leases: database }
+        Self { log: database.clone(), rows: database.clone(), leases: database.clone(), tiles: database }
     }
 
     /// The database that the settings name. A MongoDB that is out of reach is no error here.
@@ -70,7 +74,11 @@ pub struct Node {
     pub user_rows: UserQueries,
     /// Queries of what happened day by day.
     pub stats: StatsQueries,
+    /// Proofs that the log is the one that was signed.
+    pub proofs: Proofs,
     runners: Vec<RunnerHandle>,
+    /// Makes tiles behind the appends.
+    growing: Option<AbortOnDropHandle<()>>,
 }
 
 impl Node {
@@ -96,10 +104,13 @@ impl Node {
                 runners.push(runner(projection, &sources, ambient, &name));
             }
         }
+        let proofs = Proofs::new(store.clone(), Arc::clone(&database.tiles));
         Ok(Self {
             users: UserCommands::new(store.clone(), ambient.clone()),
             user_rows: UserQueries::new(store.clone(), Arc::clone(&rows)),
             stats: StatsQueries::new(store.clone(), rows),
+            growing: (project == Projecting::Yes).then(|| growing(&proofs)),
+            proofs,
             store,
             sources,
             runners,
@@ -117,8 +128,17 @@ impl Node {
         for runner in &self.runners {
             runner.stop().await;
         }
+        if let Some(growing) = &self.growing {
+            growing.abort();
+        }
         self.store.close().await;
     }
+}
+
+/// Starts to make tiles as the log grows.
+fn growing(proofs: &Proofs) -> AbortOnDropHandle<()> {
+    let proofs = proofs.clone();
+    AbortOnDropHandle::new(tokio::spawn(async move { proofs.keep_growing().await }))
 }
 
 /// Starts to keep a read model whenever no other node does, as the node of this name.

@@ -15,6 +15,7 @@ mod events;
 mod extract;
 mod headers;
 mod health;
+mod log;
 mod metrics;
 mod openapi;
 mod problem;

@@ -5,7 +5,7 @@ use utoipa::openapi::security::{Flow, OAuth2, Password, Scopes, SecurityScheme};
 use utoipa::openapi::{Components, InfoBuilder};
 use utoipa::{OpenApi, ToSchema};
 
-use super::{auth, events, health, metrics, projections, root, stats, users};
+use super::{auth, events, health, log, metrics, projections, root, stats, users};
 use crate::config::HttpSettings;
 
 /// What stands outside the prefix.
@@ -30,6 +30,11 @@ struct Outside;
         users::roles::revoke,
         events::list::list,
         events::stream::stream,
+        log::checkpoint::checkpoint,
+        log::key::key,
+        log::tile::tile,
+        log::proof::proof,
+        log::consistency::consistency,
         projections::list::list,
         projections::show::show,
         projections::rebuild::rebuild,
@@ -46,6 +51,7 @@ struct Outside;
         (name = "auth", description = "Coming in"),
         (name = "users", description = "Accounts"),
         (name = "events", description = "What happened: the event log, for auditors and subscribers"),
+        (name = "log", description = "Proofs that nobody has edited the log"),
         (name = "projections", description = "Read models: how they are doing, and their versions"),
     ),
 )]

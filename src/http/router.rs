@@ -13,7 +13,7 @@ use super::edge::{edge, panicked};
 use super::extract::RequestIds;
 use super::repeat::Running;
 use super::state::HttpState;
-use super::{auth, cors, docs, events, health, metrics, openapi, projections, root, stats, users};
+use super::{auth, cors, docs, events, health, log, metrics, openapi, projections, root, stats, users};
 use crate::app::App;
 
 /// Everything that the service answers over HTTP.
@@ -40,8 +40,12 @@ pub(super) fn router_until(app: Arc<App>, shutdown: CancellationToken) -> Router
     // Where Prometheus looks unless told otherwise; without a prefix it is there already.
     let at_root = (!prefix.is_empty()).then(|| ("/metrics".to_owned(), get(metrics::metrics)));
     for (path, methods) in endpoints.chain([described]).chain(at_root) {
-        // With a slash at the end as well, and without a redirect: clients do not send a body twice.
-        router = router.route(&format!("{path}/"), methods.clone()).route(&path, methods);
+        // With a slash at the end as well, and without a redirect: clients do not send a body twice. A path with an open
+        // end has it anyhow.
+        if !path.contains("{*") {
+            router = router.route(&format!("{path}/"), methods.clone());
+        }
+        router = router.route(&path, methods);
     }
     router = router.layer(CatchPanicLayer::custom(panicked));
     if let Some(cors) = cors::layer(&settings.cors_origins) {
@@ -50,7 +54,7 @@ pub(super) fn router_until(app: Arc<App>, shutdown: CancellationToken) -> Router
     router.layer(middleware::from_fn_with_state(state.clone(), edge)).with_state(state)
 }
 
-fn endpoints() -> [(&'static str, MethodRouter<HttpState>); 22] {
+fn endpoints() -> [(&'static str, MethodRouter<HttpState>); 27] {
     [
         ("/auth/signup", post(auth::signup::sign_up)),
         ("/auth/login/access-token", post(auth::login::log_in)),
@@ -63,6 +67,11 @@ fn endpoints() -> [(&'static str, MethodRouter<HttpState>); 22] {
         ("/users/{id}/roles/{role}", put(users::roles::grant).delete(users::roles::revoke)),
         ("/events", get(events::list::list)),
         ("/events/stream", get(events::stream::stream)),
+        ("/log/checkpoint", get(log::checkpoint::checkpoint)),
+        ("/log/key", get(log::key::key)),
+        ("/log/tile/{*path}", get(log::tile::tile)),
+        ("/log/proof/{position}", get(log::proof::proof)),
+        ("/log/consistency", get(log::consistency::consistency)),
         ("/projections", get(projections::list::list)),
         ("/projections/{name}", get(projections::show::show)),
         ("/projections/{name}/rebuild", post(projections::rebuild::rebuild)),

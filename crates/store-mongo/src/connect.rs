@@ -150,6 +150,11 @@ impl Db {
         self.database.collection("idempotency")
     }
 
+    /// The log's tree in tiles.
+    pub(crate) fn tiles(&self) -> Collection<RawDocumentBuf> {
+        self.database.collection("tiles")
+    }
+
     /// Checkpoints of read models.
     pub(crate) fn checkpoints(&self) -> Collection<RawDocumentBuf> {
         self.database.collection("checkpoints")

@@ -41,9 +41,19 @@ pub(crate) async fn find<T>(
             found.push(decode(
                 document.ok_or_else(|| StoreError::corrupt(format!("{what}: no document came")))?,
             )?);
+            breathe(found.len()).await;
         }
     }
     drop(batches);
     db.saw(&session);
     Ok(found)
+}
+
+/// Lets others have the thread now and then: to decode or to make thousands of documents takes tens of milliseconds, for
+/// which a request would have to wait.
+pub(crate) async fn breathe(done: usize) {
+    const AT_ONCE: usize = 128;
+    if done.is_multiple_of(AT_ONCE) {
+        tokio::task::yield_now().await;
+    }
 }

@@ -14,7 +14,7 @@ use crate::connect::Db;
 use crate::facts::ONE_REPLY;
 use crate::failure::{Failure, cannot, check_statements};
 use crate::fields::raw;
-use crate::find::find;
+use crate::find::{breathe, find};
 use crate::preparing::{checkpoint, index, prepare};
 use crate::row_document::{field, from_checkpoint, from_row, to_checkpoint, to_row};
 use crate::shield::{LONG, SHORT, answered, shielded};
@@ -80,7 +80,7 @@ impl ReadModels for MongoStore {
         if from.is_removed() {
             return Err(ApplyError::Overtaken);
         }
-        let rows = Rows::new(table, from, to, changes)?;
+        let rows = Rows::new(table, from, to, changes).await?;
         match transact(&self.connection.work, rows).await {
             Ok(true) => self.board.raise_checkpoint(&table.name, to),
             Ok(false) => return Err(ApplyError::Overtaken),
@@ -193,7 +193,7 @@ struct Rows {
 }
 
 impl Rows {
-    fn new(
+    async fn new(
         table: &Table,
         from: Checkpoint,
         moved: Checkpoint,
@@ -204,7 +204,8 @@ impl Rows {
         let moved = raw(&from_checkpoint(&table.name, moved))?;
         let (new, replaced, removed) = Default::default();
         let mut rows = Self { table: table.clone(), from, moved, new, replaced, removed };
-        for (key, Change { row, known, .. }) in changes {
+        for (done, (key, Change { row, known, .. })) in changes.into_iter().enumerate() {
+            breathe(done).await;
             match row {
                 Some(row) if known => {
                     let row = from_row(table, &key, &row)?;

@@ -1,12 +1,16 @@
 //! The signed head of the log: a C2SP checkpoint (c2sp.org/tlog-checkpoint) in a signed note (c2sp.org/signed-note),
 //! so that any tool of that family can check it.
 
+mod verifier;
+
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use uuid::Uuid;
 
 use crate::merkle::Hash;
+
+pub use verifier::{InvalidKey, NotSigned, SignedHead, VerifierKey};
 
 /// The signature algorithm byte of Ed25519 in a signed note.
 const ED25519: u8 = 1;
@@ -26,13 +30,7 @@ impl Signer {
     pub fn new(log_id: Uuid, seed: &[u8; 32]) -> Result<Self, InvalidSeed> {
         let key = Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| InvalidSeed)?;
         let origin = format!("aegis/{}", log_id.hyphenated());
-        let mut named = origin.as_bytes().to_vec();
-        named.extend([b'\n', ED25519]);
-        named.extend(key.public_key().as_ref());
-        let mut key_hash = [0; 4];
-        for (to, from) in key_hash.iter_mut().zip(digest(&SHA256, &named).as_ref()) {
-            *to = *from;
-        }
+        let key_hash = key_hash(&origin, key.public_key().as_ref());
         Ok(Self { origin, key, key_hash })
     }
 
@@ -48,6 +46,14 @@ impl Signer {
         self.key.public_key().as_ref()
     }
 
+    /// The key that checkpoints are checked with, as signed notes have it: `<name>+<hash>+<key>` (c2sp.org/signed-note).
+    #[must_use]
+    pub fn verifier_key(&self) -> String {
+        let hash = self.key_hash.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+        let key = BASE64_STANDARD.encode([&[ED25519], self.public_key()].concat());
+        format!("{}+{hash}+{key}", self.origin)
+    }
+
     /// The signed checkpoint of a log of that size and root.
     #[must_use]
     pub fn sign(&self, size: u64, root: &Hash) -> String {
@@ -56,6 +62,16 @@ impl Signer {
         let stamp = BASE64_STANDARD.encode([self.key_hash.as_slice(), signature.as_ref()].concat());
         format!("{body}\n— {} {stamp}\n", self.origin)
     }
+}
+
+/// Tells keys apart: the first four bytes of a hash of the name and the key.
+fn key_hash(origin: &str, public_key: &[u8]) -> [u8; 4] {
+    let named = [origin.as_bytes(), &[b'\n', ED25519], public_key].concat();
+    let mut hash = [0; 4];
+    for (to, from) in hash.iter_mut().zip(digest(&SHA256, &named).as_ref()) {
+        *to = *from;
+    }
+    hash
 }
 
 /// Bytes that cannot be a signing key.

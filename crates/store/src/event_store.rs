@@ -30,7 +30,7 @@ const RESEAL_ATTEMPTS: usize = 3;
 #[derive(Clone)]
 pub struct EventStore {
     backend: Arc<dyn Backend>,
-    sealer: Sealer,
+    sealer: Arc<Sealer>,
     writer: Writer,
     log_id: Uuid,
     signer: Arc<Signer>,
@@ -57,7 +57,7 @@ impl EventStore {
         let (writer, task) = Writer::start(Arc::clone(&backend), Arc::clone(&signer), ambient.clone());
         Ok(Self {
             backend,
-            sealer: Sealer { master, claims: ClaimKey::new(&claims), ambient },
+            sealer: Arc::new(Sealer { master, claims: ClaimKey::new(&claims), ambient }),
             writer,
             log_id: stored.log_id,
             signer,
@@ -120,6 +120,15 @@ impl EventStore {
     /// [`StoreError`] if it cannot be read.
     pub async fn head(&self) -> Result<Head, StoreError> {
         self.backend.head().await
+    }
+
+    /// The signed head of the log (c2sp.org/tlog-checkpoint).
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be read.
+    pub async fn checkpoint(&self) -> Result<String, StoreError> {
+        let Head { position, root, note, .. } = self.head().await?;
+        Ok(if position == Position::START { self.signer.sign(0, &root) } else { note })
     }
 
     /// Events by ascending position, personal values unsealed. A query without filters gives every position between

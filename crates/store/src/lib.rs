@@ -5,7 +5,7 @@
 //! [`append`] says what is asked; [`event_store`] is the door; `prepare` seals what is personal ([`vault`]); `writer`
 //! packs what waits (`lanes`) into one transaction; [`judge`] decides it, purely, with [`canonical`], [`merkle`] and
 //! [`checkpoint`] for the verifiable log; [`backend`] is the port that carries it out; [`signal`] wakes who follows, and
-//! [`page`] reads on; [`verify`] proves it all; [`metrics`] counts.
+//! [`page`] reads on; [`tiles`] prove that it is the log that was signed; [`verify`] proves it all; [`metrics`] counts.
 //! [`rows`] is the port for read models, with [`versions`] of each and a [`rows_digest`]; [`lease`] the one that says who
 //! works; [`memory`] implements all ports as the reference; `conformance` holds every backend to the promises.
 //!
@@ -35,6 +35,7 @@ mod read;
 pub mod rows;
 pub mod rows_digest;
 pub mod signal;
+pub mod tiles;
 pub mod vault;
 pub mod verify;
 pub mod versions;

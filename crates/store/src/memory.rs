@@ -3,6 +3,7 @@
 
 mod leases;
 mod rows;
+mod tiles;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,6 +20,7 @@ use crate::idempotency::FirstResult;
 use crate::judge::Batch;
 use crate::rows::{Checkpoint, Row};
 use crate::signal::{Signal, SignalBoard};
+use crate::tiles::Tiles;
 use crate::vault::ClaimHash;
 use crate::versions::Versions;
 
@@ -39,6 +41,7 @@ struct State {
     tables: HashMap<Arc<str>, (Checkpoint, BTreeMap<String, Row>)>,
     versions: HashMap<String, Versions>,
     leases: BTreeMap<String, leases::Held>,
+    tiles: Tiles,
 }
 
 impl Memory {

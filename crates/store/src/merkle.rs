@@ -1,7 +1,11 @@
 //! The log as a Merkle tree (RFC 6962 §2.1): leaf hashes, and the frontier from which the root of all events so far
-//! follows in a handful of hashes, however long the log is.
+//! follows in a handful of hashes, however long the log is. `proof` says which hashes prove what, and checks them.
+
+mod proof;
 
 use aws_lc_rs::digest::{Context, SHA256};
+
+pub use proof::{Node, consistency, cover, inclusion, root_of, verify_consistency, verify_inclusion};
 
 /// A SHA-256 hash.
 pub type Hash = [u8; 32];
@@ -16,6 +20,12 @@ pub fn leaf_hash(canonical: &[u8]) -> Hash {
 #[must_use]
 pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
     hash(&[&[1], left, right])
+}
+
+/// The root of a tree without leaves: the hash of nothing.
+#[must_use]
+pub fn empty_root() -> Hash {
+    hash(&[])
 }
 
 /// The right edge of the tree: the roots of its complete subtrees, largest first. There are as many as the size has
@@ -68,7 +78,7 @@ impl Frontier {
     #[must_use]
     pub fn root(&self) -> Hash {
         let mut roots = self.roots.iter().rev();
-        let Some(last) = roots.next() else { return hash(&[]) };
+        let Some(last) = roots.next() else { return empty_root() };
         roots.fold(*last, |right, left| node_hash(left, &right))
     }
 }

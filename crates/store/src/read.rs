@@ -39,8 +39,23 @@ pub(crate) async fn unseal(
     for (stream, entry) in vault {
         let key = open_entry(&stream, &entry, master)?;
         keys.insert(stream, key);
+        breathe(keys.len()).await;
     }
-    events.into_iter().map(|event| open_event(event, &keys)).collect()
+    let mut opened = Vec::with_capacity(events.len());
+    for event in events {
+        opened.push(open_event(event, &keys)?);
+        breathe(opened.len()).await;
+    }
+    Ok(opened)
+}
+
+/// Lets others have the thread now and then: thousands of events take tens of milliseconds, for which a request would have
+/// to wait.
+async fn breathe(done: usize) {
+    const AT_ONCE: usize = 64;
+    if done.is_multiple_of(AT_ONCE) {
+        tokio::task::yield_now().await;
+    }
 }
 
 /// The key of a stream, or `None` if it was erased.

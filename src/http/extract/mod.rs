@@ -23,7 +23,7 @@ pub(crate) use form::{Form, FormValue};
 pub(crate) use if_match::IfMatch;
 pub(crate) use min_position::MinPosition;
 pub(crate) use once::{Once, Sent};
-pub(crate) use path::{ProjectionPath, RolePath, UserPath};
+pub(crate) use path::{ProjectionPath, RolePath, UserPath, param};
 pub(crate) use query::{Params, position};
 pub(crate) use request_id::{RequestId, RequestIds};
 pub(crate) use role::{Admin, Auditor, EventReader, MetricsReader, Operator, StatsReader};

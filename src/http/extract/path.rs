@@ -46,7 +46,8 @@ impl<S: Send + Sync> FromRequestParts<S> for ProjectionPath {
     }
 }
 
-async fn param<S: Send + Sync>(parts: &mut Parts, state: &S, wanted: &str) -> Option<String> {
+/// A part of the path, by its name.
+pub(crate) async fn param<S: Send + Sync>(parts: &mut Parts, state: &S, wanted: &str) -> Option<String> {
     let params = RawPathParams::from_request_parts(parts, state).await.ok()?;
     params.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value.to_owned())
 }

@@ -17,6 +17,7 @@ pub mod leases;
 pub mod ordering;
 pub mod proof;
 pub mod rows;
+pub mod tiles;
 pub mod versions;
 pub mod world;
 
@@ -70,6 +71,9 @@ macro_rules! conformance {
             versions::of_racing_changes_exactly_one_happens
             versions::what_is_behind_does_not_become_live
             versions::a_removed_table_takes_no_more_rows
+            tiles::every_event_of_a_growing_log_is_proved
+            tiles::of_racing_processes_all_make_the_same_tiles
+            tiles::a_tile_that_was_changed_is_not_believed
             leases::of_racing_nodes_exactly_one_holds_the_lease
             leases::a_lease_that_is_not_renewed_is_free_again
         );

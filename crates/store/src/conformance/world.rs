@@ -14,6 +14,7 @@ use crate::event::{NewEvent, Position, Recorded, StreamId};
 use crate::event_store::EventStore;
 use crate::lease::Leases;
 use crate::rows::ReadModels;
+use crate::tiles::TileStore;
 use crate::vault::MasterKey;
 
 /// How long anything that must happen may take on a slow machine. Nothing waits this long unless it is broken.
@@ -35,13 +36,15 @@ pub struct Handle {
     pub rows: Arc<dyn ReadModels>,
     /// Who works on them.
     pub leases: Arc<dyn Leases>,
+    /// The tiles.
+    pub tiles: Arc<dyn TileStore>,
 }
 
 impl Handle {
     /// A database in all its roles.
-    pub fn of<D: Backend + ReadModels + Leases + 'static>(database: D) -> Self {
+    pub fn of<D: Backend + ReadModels + Leases + TileStore + 'static>(database: D) -> Self {
         let database = Arc::new(database);
-        Self { log: database.clone(), rows: database.clone(), leases: database }
+        Self { log: database.clone(), rows: database.clone(), leases: database.clone(), tiles: database }
     }
 }
 

@@ -1,0 +1,92 @@
+//! The tiles of the log, in `tiles`. Whatever of them is missing, the table itself too, is made anew from the leaves.
+
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use store::merkle::Hash;
+use store::tiles::{self, TileId, TileStore, Tiles, WIDTH};
+use store::{Position, StoreError};
+
+use crate::SqliteStore;
+use crate::failure::Failure;
+use crate::watch::unless_missing;
+
+/// `tile` is the level, shifted left by 48 bits, and the index within the level.
+const TABLE: &str =
+    "CREATE TABLE IF NOT EXISTS tiles (tile INTEGER PRIMARY KEY, hashes BLOB NOT NULL) STRICT";
+
+#[async_trait]
+impl TileStore for SqliteStore {
+    async fn leaves(&self, after: Position, limit: usize) -> Result<Vec<Hash>, StoreError> {
+        self.read(move |connection| leaves(connection, after, limit)).await
+    }
+
+    async fn tiled(&self) -> Result<u64, StoreError> {
+        self.read(tiled).await
+    }
+
+    async fn tiles(&self, wanted: &[TileId]) -> Result<Tiles, StoreError> {
+        let wanted = wanted.to_vec();
+        self.read(move |connection| read(connection, &wanted)).await
+    }
+
+    async fn add_tiles(&self, from: u64, tiles: &Tiles) -> Result<(), StoreError> {
+        let added = tiles.clone();
+        self.write(move |connection| add(connection, from, &added)).await
+    }
+}
+
+/// The leaves above a position.
+fn leaves(connection: &Connection, after: Position, limit: usize) -> Result<Vec<Hash>, Failure> {
+    let sql = "SELECT leaf FROM events WHERE position > ?1 ORDER BY position LIMIT ?2";
+    let mut statement = connection.prepare_cached(sql)?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let found = statement.query_map(params![after.to_i64(), limit], |row| row.get::<_, Hash>(0))?;
+    Ok(found.collect::<Result<_, _>>()?)
+}
+
+/// How many leaves are in tiles.
+fn tiled(connection: &Connection) -> Result<u64, Failure> {
+    let above = TileId { level: 1, index: 0 }.to_number();
+    let last = (|| {
+        let sql = "SELECT tile FROM tiles WHERE tile < ?1 ORDER BY tile DESC LIMIT 1";
+        let mut statement = connection.prepare_cached(sql)?;
+        Ok(statement.query_row([above], |row| row.get(0)).optional()?)
+    })();
+    let last = unless_missing(last)?.flatten().and_then(TileId::from_number);
+    Ok(last.map_or(0, |last| (last.index + 1) * WIDTH))
+}
+
+/// These tiles.
+fn read(connection: &Connection, wanted: &[TileId]) -> Result<Tiles, Failure> {
+    let found = (|| {
+        let mut statement = connection.prepare_cached("SELECT hashes FROM tiles WHERE tile = ?1")?;
+        let mut found = Tiles::new();
+        for tile in wanted {
+            let stored: Option<Vec<u8>> =
+                statement.query_row([tile.to_number()], |row| row.get(0)).optional()?;
+            if let Some(stored) = stored {
+                let damaged = || StoreError::corrupt(format!("tile {tile} is no list of hashes"));
+                found.insert(*tile, tiles::from_bytes(&stored).ok_or_else(damaged)?);
+            }
+        }
+        Ok(found)
+    })();
+    Ok(unless_missing(found)?.unwrap_or_default())
+}
+
+/// Writes tiles, unless others were quicker.
+fn add(connection: &mut Connection, from: u64, added: &Tiles) -> Result<(), Failure> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    transaction.execute_batch(TABLE)?;
+    if tiled(&transaction)? != from {
+        return Ok(());
+    }
+    {
+        let sql = "INSERT OR REPLACE INTO tiles (tile, hashes) VALUES (?1, ?2)";
+        let mut statement = transaction.prepare_cached(sql)?;
+        for (tile, hashes) in added {
+            statement.execute(params![tile.to_number(), tiles::to_bytes(hashes)])?;
+        }
+    }
+    Ok(transaction.commit()?)
+}

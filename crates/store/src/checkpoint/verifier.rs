@@ -1,0 +1,141 @@
+//! Checking a signed head with nothing but the public key.
+
+use std::str::FromStr;
+
+use aws_lc_rs::signature::{ED25519 as ALGORITHM, UnparsedPublicKey};
+use base64::prelude::{BASE64_STANDARD, Engine};
+
+use super::{ED25519, key_hash};
+use crate::merkle::Hash;
+
+/// Checks the checkpoints of one log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifierKey {
+    origin: String,
+    public_key: [u8; 32],
+}
+
+/// What a checkpoint says, its signature checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedHead {
+    /// How many events the log had.
+    pub size: u64,
+    /// The root over them.
+    pub root: Hash,
+}
+
+/// A text that is no verifier key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("is no verifier key: one looks like `aegis/0193…+1a2b3c4d+AQ…`, as `GET /log/key` shows it")]
+pub struct InvalidKey;
+
+/// Why a text is no checkpoint of the log.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotSigned {
+    /// It has another form.
+    #[error(
+        "is no checkpoint: one has the name of the log, its size and its root, then an empty line and signatures"
+    )]
+    Form,
+    /// It is of another log.
+    #[error("is a checkpoint of `{found}`, not of `{expected}`")]
+    AnotherLog {
+        /// Whose it is.
+        found: String,
+        /// Whose it should be.
+        expected: String,
+    },
+    /// No signature by the key is on it, or that one is wrong.
+    #[error("is not signed by the key of `{0}`")]
+    Signature(String),
+}
+
+impl FromStr for VerifierKey {
+    type Err = InvalidKey;
+
+    fn from_str(text: &str) -> Result<Self, InvalidKey> {
+        let mut parts = text.trim().splitn(3, '+');
+        let (Some(origin), Some(hash), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
+            return Err(InvalidKey);
+        };
+        let key = BASE64_STANDARD.decode(key).map_err(|_| InvalidKey)?;
+        let public_key: [u8; 32] =
+            key.strip_prefix(&[ED25519]).and_then(|key| key.try_into().ok()).ok_or(InvalidKey)?;
+        let expected = u32::from_be_bytes(key_hash(origin, &public_key));
+        if hash.len() != 8 || u32::from_str_radix(hash, 16) != Ok(expected) {
+            return Err(InvalidKey);
+        }
+        Ok(Self { origin: origin.to_owned(), public_key })
+    }
+}
+
+impl VerifierKey {
+    /// What a checkpoint says, if this key has signed it. Signatures by others beside it, of witnesses, are passed over.
+    ///
+    /// # Errors
+    /// [`NotSigned`] and why.
+    pub fn open(&self, note: &str) -> Result<SignedHead, NotSigned> {
+        let (body, signatures) = note.split_once("\n\n").ok_or(NotSigned::Form)?;
+        let mut lines = body.lines();
+        let (Some(origin), Some(size), Some(root)) = (lines.next(), lines.next(), lines.next()) else {
+            return Err(NotSigned::Form);
+        };
+        let root = BASE64_STANDARD.decode(root).ok().and_then(|root| root.try_into().ok());
+        let (Ok(size), Some(root)) = (size.parse(), root) else { return Err(NotSigned::Form) };
+        if origin != self.origin {
+            return Err(NotSigned::AnotherLog { found: origin.to_owned(), expected: self.origin.clone() });
+        }
+        let signed = format!("{body}\n");
+        let ours = signatures.lines().any(|line| self.has_signed(line, signed.as_bytes()));
+        if ours { Ok(SignedHead { size, root }) } else { Err(NotSigned::Signature(self.origin.clone())) }
+    }
+
+    fn has_signed(&self, line: &str, text: &[u8]) -> bool {
+        let stamp = line.strip_prefix("— ").and_then(|line| line.strip_prefix(&self.origin));
+        let stamp = stamp.and_then(|stamp| BASE64_STANDARD.decode(stamp.strip_prefix(' ')?).ok());
+        let Some(signature) =
+            stamp.as_deref().and_then(|stamp| stamp.strip_prefix(&key_hash(&self.origin, &self.public_key)))
+        else {
+            return false;
+        };
+        UnparsedPublicKey::new(&ALGORITHM, &self.public_key).verify(text, signature).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::super::Signer;
+    use super::*;
+
+    #[test]
+    fn what_was_signed_opens_and_whatever_was_changed_does_not() {
+        let signer = Signer::new(Uuid::nil(), &[7; 32]).unwrap();
+        let key: VerifierKey = signer.verifier_key().parse().unwrap();
+        let note = signer.sign(42, &[9; 32]);
+        assert_eq!(key.open(&note), Ok(SignedHead { size: 42, root: [9; 32] }));
+        let witnessed = format!("{note}— witness.example/w1 AAAAAAAA\n");
+        assert_eq!(key.open(&witnessed).map(|head| head.size), Ok(42));
+        let forged = |note: String| matches!(key.open(&note), Err(NotSigned::Signature(_)));
+        assert!(forged(note.replace("\n42\n", "\n43\n")));
+        assert!(forged(signer.sign(42, &[8; 32]).replace("CAgICAgI", "CQkJCQkJ")));
+        assert!(forged(note.replace("— aegis/", "— other/")));
+        let stranger = Signer::new(Uuid::nil(), &[8; 32]).unwrap();
+        assert!(forged(stranger.sign(42, &[9; 32])));
+        let elsewhere = Signer::new(Uuid::max(), &[7; 32]).unwrap().sign(42, &[9; 32]);
+        assert!(matches!(key.open(&elsewhere), Err(NotSigned::AnotherLog { .. })));
+        for nonsense in ["", "aegis", "a\nb\nc\n\n", &note.replace("\n\n", "\n")] {
+            assert_eq!(key.open(nonsense), Err(NotSigned::Form), "{nonsense:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_read_back_from_what_is_shown_and_nothing_else_is() {
+        let shown = Signer::new(Uuid::nil(), &[7; 32]).unwrap().verifier_key();
+        assert!(format!("{shown}\n").parse::<VerifierKey>().is_ok());
+        for other in ["", "a+b", &shown.replace("aegis", "other"), &shown.replace("+A", "+B")] {
+            assert_eq!(other.parse::<VerifierKey>(), Err(InvalidKey), "{other}");
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The log as a tree in tiles: proofs lead to the signed root, whoever makes the tiles and whenever.
+
+use futures::future::join_all;
+
+use super::world::{World, all, put};
+use crate::append::{Expected, StreamWrite};
+use crate::event::Position;
+use crate::event_store::EventStore;
+use crate::merkle::{Frontier, Hash, verify_consistency, verify_inclusion};
+use crate::tiles::{ProofError, Proofs, TileId, WIDTH};
+
+/// Appends so many events, in one append.
+async fn grow(world: &World, store: &EventStore, events: u64) {
+    let events = (0..events).map(|_| world.plain_event()).collect();
+    put(store, [StreamWrite::new(world.stream(), Expected::NoStream, events)]).await.unwrap();
+}
+
+async fn proofs(world: &World) -> (EventStore, Proofs) {
+    let handle = world.handle().await;
+    let store = world.store_on(&handle).await;
+    (store.clone(), Proofs::new(store, handle.tiles))
+}
+
+/// The root of the log after each number of events.
+async fn roots(store: &EventStore) -> Vec<Hash> {
+    let mut frontier = Frontier::default();
+    let mut roots = vec![frontier.root()];
+    for event in all(store).await {
+        frontier.push(event.envelope.leaf);
+        roots.push(frontier.root());
+    }
+    roots
+}
+
+/// In a log of no event, of one, of a tile, of more; and each state of it continues each earlier one.
+pub async fn every_event_of_a_growing_log_is_proved(world: &World) {
+    let (store, proofs) = proofs(world).await;
+    let none = proofs.inclusion(Position::new(1)).await;
+    assert!(matches!(none, Err(ProofError::Beyond { .. })), "{none:?}");
+    for more in [1, 254, 1, 1, 300, 211, 17] {
+        grow(world, &store, more).await;
+        let head = store.head().await.unwrap();
+        let size = head.position.get();
+        for position in
+            [1, 2, size / 3, size / 2, size - 1, size].into_iter().filter(|position| *position > 0)
+        {
+            let found = proofs.inclusion(Position::new(position)).await.unwrap();
+            let event = &all(&store).await[usize::try_from(position - 1).unwrap()];
+            assert_eq!((&found.head, found.leaf), (&head, event.envelope.leaf), "{position} of {size}");
+            assert!(verify_inclusion(position - 1, size, &found.leaf, &found.proof, &head.root));
+        }
+        let beyond = proofs.inclusion(head.position.next()).await;
+        assert!(matches!(beyond, Err(ProofError::Beyond { .. })), "{beyond:?}");
+    }
+    let (roots, size) = (roots(&store).await, store.head().await.unwrap().position.get());
+    for (from, to) in [(0, 5), (1, size), (255, 256), (256, 700), (257, size), (511, 513), (size, size)] {
+        let [old, new] = [from, to].map(|at| (at, &roots[usize::try_from(at).unwrap()]));
+        let found = proofs.consistency(Position::new(from), Position::new(to)).await.unwrap();
+        assert_eq!((found.from, found.to), (*old.1, *new.1), "{from} to {to}");
+        assert!(verify_consistency(old, new, &found.proof), "{from} to {to}");
+    }
+    for (from, to) in [(2, 1), (1, size + 1)] {
+        let none = proofs.consistency(Position::new(from), Position::new(to)).await;
+        assert!(matches!(none, Err(ProofError::Beyond { .. })), "{from} to {to}: {none:?}");
+    }
+}
+
+/// Several processes make the same tiles at once, while one appends; earlier states of a tile stay as they were.
+pub async fn of_racing_processes_all_make_the_same_tiles(world: &World) {
+    let (store, first) = proofs(world).await;
+    grow(world, &store, 3 * WIDTH).await;
+    let size = Position::new(3 * WIDTH);
+    let begun = first.tile(TileId { level: 1, index: 0 }, size).await.unwrap();
+    assert_eq!(begun.len(), 3);
+    let mut others = Vec::new();
+    for _ in 0..4 {
+        others.push(proofs(world).await.1);
+    }
+    let appending = async {
+        for _ in 0..8 {
+            grow(world, &store, 150).await;
+        }
+    };
+    let growing = join_all(others.iter().map(async |proofs| {
+        for _ in 0..20 {
+            proofs.grow().await.unwrap();
+        }
+    }));
+    tokio::join!(appending, growing);
+    let roots = roots(&store).await;
+    let end = store.head().await.unwrap().position;
+    for (at, proofs) in (0..).zip(&others) {
+        let from = Position::new(100 + at * 57);
+        let found = proofs.consistency(from, end).await.unwrap();
+        assert_eq!(found.from, roots[usize::try_from(from.get()).unwrap()]);
+        assert_eq!(proofs.tile(TileId { level: 1, index: 0 }, size).await.unwrap(), begun);
+    }
+    assert_eq!(others[0].tile(TileId { level: 1, index: 0 }, end).await.unwrap().len(), 7);
+    let last = others[0].tile(TileId { level: 0, index: end.get() / WIDTH }, end).await.unwrap();
+    assert_eq!(u64::try_from(last.len()).unwrap(), end.get() % WIDTH);
+}
+
+/// What does not lead to the signed root is no proof.
+pub async fn a_tile_that_was_changed_is_not_believed(world: &World) {
+    let handle = world.handle().await;
+    let store = world.store_on(&handle).await;
+    let proofs = Proofs::new(store.clone(), handle.tiles.clone());
+    grow(world, &store, WIDTH + 1).await;
+    // Whoever comes first makes tiles of leaves that are not those of the log.
+    let wrong =
+        [(TileId { level: 0, index: 0 }, vec![[7; 32]; 256]), (TileId { level: 1, index: 0 }, vec![[7; 32]])];
+    handle.tiles.add_tiles(0, &wrong.into()).await.unwrap();
+    for position in [1, WIDTH, WIDTH + 1] {
+        let refused = proofs.inclusion(Position::new(position)).await.unwrap_err().to_string();
+        assert!(refused.contains("drop `tiles`"), "{refused}");
+    }
+}

@@ -1,0 +1,90 @@
+//! `GET /log/proof/{position}`
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
+use serde::Serialize;
+use store::canonical::canonical_event;
+use store::tiles::ProofError;
+use store::{EventQuery, Position};
+use utoipa::ToSchema;
+
+use super::encode;
+use crate::app::App;
+use crate::http::extract::{Auditor, param, position};
+use crate::http::openapi::{ErrorBody, ValidationErrorBody};
+use crate::http::problem::{Loc, Problem};
+
+/// That an event is in the log.
+#[derive(Serialize, ToSchema)]
+#[schema(as = InclusionProof)]
+pub(crate) struct ProofBody {
+    /// The event's position; its index in the tree is one less.
+    position: u64,
+    /// The event as it was hashed: RFC 8785 JSON, personal values sealed.
+    event: String,
+    /// `SHA-256(0x00 ‖ event)`, in base64.
+    leaf: String,
+    /// How many events the tree has.
+    size: u64,
+    /// Its root, in base64.
+    root: String,
+    /// The audit path from the leaf upwards (RFC 6962 §2.1.1), in base64.
+    proof: Vec<String>,
+    /// The signed note that names size and root.
+    checkpoint: String,
+}
+
+/// `{position}`.
+pub(crate) struct PositionPath(Position);
+
+impl<S: Send + Sync> FromRequestParts<S> for PositionPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let text = param(parts, state, "position").await.unwrap_or_default();
+        position(Loc::Path("position"), &text).map(Self).map_err(Problem::invalid)
+    }
+}
+
+/// Proves that an event is in the log as it is now.
+#[utoipa::path(
+    get,
+    path = "/log/proof/{position}",
+    tag = "log",
+    operation_id = "log_proof",
+    security(("OAuth2PasswordBearer" = [])),
+    params(("position" = u64, Path, description = "The event's position")),
+    responses(
+        (status = 200, description = "The proof", body = ProofBody),
+        (status = 401, description = "No token", body = ErrorBody),
+        (status = 403, description = "A bad token, or neither administrator nor auditor", body = ErrorBody),
+        (status = 404, description = "No such event", body = ErrorBody),
+        (status = 422, description = "No position", body = ValidationErrorBody),
+    ),
+)]
+pub(crate) async fn proof(
+    State(app): State<Arc<App>>,
+    _: Auditor,
+    PositionPath(position): PositionPath,
+) -> Result<Json<ProofBody>, Problem> {
+    let node = app.node()?;
+    let found = node.proofs.inclusion(position).await.map_err(|error| match error {
+        ProofError::Beyond { .. } => Problem::EventNotFound,
+        ProofError::Store(error) => error.into(),
+    })?;
+    let event =
+        node.store.read_sealed(&EventQuery::at(position)).await?.pop().ok_or(Problem::EventNotFound)?;
+    let event = canonical_event(&event).map_err(|error| Problem::internal(&error))?;
+    Ok(Json(ProofBody {
+        position: position.get(),
+        event: String::from_utf8(event).map_err(|error| Problem::internal(&error))?,
+        leaf: encode(&found.leaf),
+        size: found.head.position.get(),
+        root: encode(&found.head.root),
+        proof: found.proof.iter().map(encode).collect(),
+        checkpoint: found.head.note,
+    }))
+}

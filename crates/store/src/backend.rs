@@ -181,6 +181,22 @@ impl EventQuery {
         Self { after: position.previous(), until: Some(position), limit: 1, ..Self::default() }
     }
 
+    /// Whether only a few types are asked for, so that each can be looked for by itself.
+    #[must_use]
+    pub fn has_few_types(&self) -> bool {
+        /// What databases merge in order from an index is limited.
+        const FEW: usize = 64;
+        (1..=FEW).contains(&self.types.len())
+    }
+
+    /// Whether what is asked for lies scattered in what an index finds in order, so that it may take long to find any.
+    #[must_use]
+    pub fn is_scattered(&self) -> bool {
+        let by_actor_alone = self.actor.is_some() && self.types.is_empty();
+        let by_types_alone = self.actor.is_none() && self.has_few_types();
+        !(self.is_whole() || self.stream.is_some() || by_actor_alone || by_types_alone)
+    }
+
     /// Whether every event between `after` and `until` is asked for, so that a missing one is an alarm.
     #[must_use]
     pub fn is_whole(&self) -> bool {

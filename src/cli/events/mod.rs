@@ -1,5 +1,6 @@
 //! `aegis events`: the log itself.
 
+mod diff;
 mod list;
 mod replay;
 mod tail;
@@ -29,6 +30,8 @@ pub(super) enum Command {
     Tail(tail::Arguments),
     /// Fold the log and print the state of every user at some point in it
     Replay(replay::Arguments),
+    /// Print what the events between two points of the log have made of users
+    Diff(diff::Arguments),
     /// Prove that the log is whole, in order and unchanged, and that claims and checkpoints agree with it
     Verify(verify::Arguments),
 }
@@ -39,6 +42,7 @@ pub(super) async fn run(command: Command, sources: &Sources, out: &mut Output) -
         Command::List(arguments) => list::run(&arguments, &session, out).await,
         Command::Tail(arguments) => tail::run(&arguments, &session, out).await,
         Command::Replay(arguments) => replay::run(&arguments, &session, out).await,
+        Command::Diff(arguments) => diff::run(&arguments, &session, out).await,
         Command::Verify(arguments) => verify::run(&arguments, &session, out).await,
     };
     session.close().await;

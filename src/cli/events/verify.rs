@@ -1,15 +1,15 @@
 //! `aegis events verify`: proves the log, and that nothing has run ahead of it.
 
-use domain::UserId;
-use projections::{Sources, decode};
+use projections::Sources;
 use serde::Serialize;
 use store::merkle::Hash;
-use store::{Claim, ClaimChange, Finding, Position, Recorded, Verified, VerifyError};
+use store::{Finding, Position, Verified, VerifyError};
 
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::cli::session::Session;
+use crate::query::claims_of;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
@@ -38,17 +38,6 @@ pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Outp
     })?;
     check_projections(session).await?;
     report(arguments, &verified, out)
-}
-
-/// The claims that an event takes and gives back. Users alone have any.
-fn claims_of(event: &Recorded) -> Result<ClaimChange, String> {
-    if UserId::from_stream(event.envelope.stream.as_str()).is_none() {
-        return Ok(ClaimChange::default());
-    }
-    let fact = decode::user_event(event).map_err(|error| error.to_string())?;
-    let claim = |(kind, value): (domain::ClaimKind, String)| Claim { kind: kind.as_str(), value };
-    let take = fact.claims_taken().into_iter().map(claim).collect();
-    Ok(ClaimChange { take, release: Vec::new(), erases: fact.erases() })
 }
 
 /// A table that is further than the log has seen events that are no more.

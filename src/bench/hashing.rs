@@ -63,12 +63,8 @@ impl Contest for Appending {
 impl Appending {
     async fn events(&self, written: Written) -> Result<Vec<Envelope>, BenchError> {
         let limit = usize::try_from(written.events()).unwrap_or(usize::MAX);
-        let query = EventQuery {
-            after: written.after,
-            until: Some(written.until),
-            limit,
-            ..EventQuery::default()
-        };
+        let query =
+            EventQuery { after: written.after, until: Some(written.until), limit, ..EventQuery::default() };
         let events = self.0.sources().events.read(&query).await?;
         Ok(events.into_iter().map(|event| event.envelope).collect())
     }

@@ -109,6 +109,11 @@ impl Backend for MongoStore {
         answered("reading the head of the log", SHORT, async move { log::head(&db).await }).await
     }
 
+    async fn known_head(&self) -> Result<Head, StoreError> {
+        let db = self.connection.work.clone();
+        answered("reading the head of the log", SHORT, async move { log::known_head(&db).await }).await
+    }
+
     async fn events(&self, query: &EventQuery) -> Result<Vec<Envelope>, StoreError> {
         let (db, query) = (self.connection.work.clone(), query.clone());
         answered("reading events", LONG, async move { log::events(&db, &query).await }).await

@@ -32,6 +32,14 @@ pub(crate) async fn head(db: &Db) -> Result<Head, StoreError> {
     Ok(to_head(&found)?.0)
 }
 
+/// A head that is no older than what this process has seen.
+pub(crate) async fn known_head(db: &Db) -> Result<Head, StoreError> {
+    let head = |document: &RawDocument| to_head(document).map(|(head, _)| head);
+    let by_id = doc! { "_id": HEAD_ID };
+    let found = find(db, &db.head(), "reading the head of the log", by_id, doc! {}, 1, head).await?;
+    found.into_iter().next().ok_or_else(|| StoreError::corrupt("the head of the log is missing"))
+}
+
 pub(crate) async fn events(db: &Db, query: &EventQuery) -> Result<Vec<Envelope>, StoreError> {
     // Within a stream versions rise as positions do, and an index holds them.
     let order = if query.stream.is_some() {

@@ -54,6 +54,15 @@ pub trait Backend: Send + Sync {
     /// [`StoreError`] if it cannot be read.
     async fn head(&self) -> Result<Head, StoreError>;
 
+    /// A head of the log that a majority knows, no older than anything that this process has read or written: what others
+    /// have appended may be missing in it for a moment. Cheaper than [`Backend::head`] where that has to ask around.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be read.
+    async fn known_head(&self) -> Result<Head, StoreError> {
+        self.head().await
+    }
+
     /// Events by ascending position, at most `query.limit`, as a majority knows them.
     ///
     /// # Errors

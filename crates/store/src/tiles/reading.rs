@@ -112,13 +112,13 @@ impl Proofs {
         Ok(tiles.remove(&tile).unwrap_or_default())
     }
 
-    /// Proves that the event at that position is in the log as it is now.
+    /// Proves that the event at that position is in the log as it is now, or was a moment ago.
     ///
     /// # Errors
     /// [`ProofError::Beyond`] if there is no such event; [`StoreError::Corrupt`] if the tiles do not lead to the root
     /// that is signed.
     pub async fn inclusion(&self, position: Position) -> Result<Inclusion, ProofError> {
-        let head = self.store.head().await?;
+        let head = self.store.head_from(position).await?;
         let (index, size) = (position.get().checked_sub(1), head.position.get());
         let beyond = ProofError::Beyond { asked: position, head: head.position };
         let Some(index) = index else { return Err(beyond) };
@@ -140,7 +140,7 @@ impl Proofs {
     /// [`ProofError::Beyond`] if the log has not reached `to`, or `from` is beyond that; [`StoreError::Corrupt`] if the
     /// tiles do not lead to the root that is signed.
     pub async fn consistency(&self, from: Position, to: Position) -> Result<Consistency, ProofError> {
-        let head = self.store.head().await?;
+        let head = self.store.head_from(to).await?;
         if to > head.position {
             return Err(ProofError::Beyond { asked: to, head: head.position });
         }

@@ -13,7 +13,7 @@ use crate::backend::Head;
 use crate::error::StoreError;
 use crate::event::Position;
 use crate::event_store::EventStore;
-use crate::merkle::{self, Hash};
+use crate::merkle::{self, Frontier, Hash};
 
 /// The pause after tiles could not be made.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -156,6 +156,23 @@ impl Proofs {
         } else {
             Err(wrong_tiles(new).into())
         }
+    }
+
+    /// The right edge of the tree as it was at that size.
+    ///
+    /// # Errors
+    /// [`ProofError::Beyond`] if the log has not reached it; [`StoreError`] if the tiles cannot be read.
+    pub async fn frontier(&self, size: Position) -> Result<Frontier, ProofError> {
+        let head = self.store.head_from(size).await?;
+        if size > head.position {
+            return Err(ProofError::Beyond { asked: size, head: head.position });
+        }
+        let nodes = merkle::cover(&(0..size.get()));
+        let wanted = nodes.iter().map(|node| TileId::under(*node)).collect();
+        let tiles = read(&*self.tiles, head.position.get(), &wanted).await?;
+        let roots: Option<Vec<_>> = nodes.iter().map(|node| root_under(&tiles, *node)).collect();
+        let edge = roots.and_then(|roots| Frontier::from_bytes(size.get(), &roots.concat()).ok());
+        Ok(edge.ok_or_else(|| wrong_tiles(size.get()))?)
     }
 
     /// The roots over ranges of leaves, in a log of that size.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::Finding;
 use super::pages::Link;
 use crate::backend::Head;
-use crate::checkpoint::Signer;
+use crate::checkpoint::{SignedHead, Signer};
 use crate::event::{Position, StreamId};
 use crate::merkle::{Frontier, Hash};
 
@@ -17,9 +17,16 @@ pub(super) struct Chain {
     last: Option<(Position, Timestamp)>,
     versions: HashMap<StreamId, u64>,
     frontier: Frontier,
+    /// A head that was signed earlier.
+    since: Option<SignedHead>,
 }
 
 impl Chain {
+    /// The chain of a log that is to begin with the events of that head.
+    pub(super) fn since(since: Option<SignedHead>) -> Self {
+        Self { since, ..Self::default() }
+    }
+
     pub(super) fn position(&self) -> Position {
         self.last.map_or(Position::START, |(position, _)| position)
     }
@@ -47,7 +54,30 @@ impl Chain {
         self.versions.insert(event.stream, version);
         self.frontier.push(event.leaf);
         self.last = Some((event.position, event.at));
-        Ok(())
+        self.check_since(event.position)
+    }
+
+    fn check_since(&self, position: Position) -> Result<(), Finding> {
+        match &self.since {
+            Some(since) if since.size == position.get() && since.root != self.root() => {
+                let what = "the events up to here are not those that the checkpoint was signed for";
+                Err(Finding::new(position, what))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the log is as long as it once was.
+    pub(super) fn check_length(&self) -> Result<(), Finding> {
+        let Some(since) = self.since.as_ref().filter(|since| since.size > self.position().get()) else {
+            return Ok(());
+        };
+        let what = format!(
+            "it is missing: the checkpoint was signed for {} events, and the log ends at position {}. Its end was cut off",
+            since.size,
+            self.position()
+        );
+        Err(Finding::new(self.position().next(), what))
     }
 
     /// Whether the head is that of the last event.

@@ -11,6 +11,7 @@ use std::pin::pin;
 use futures::TryStreamExt;
 
 use crate::backend::{EventQuery, Head};
+use crate::checkpoint::SignedHead;
 use crate::error::StoreError;
 use crate::event::Position;
 use crate::event_store::EventStore;
@@ -80,17 +81,18 @@ impl EventStore {
     /// Positions are 1, 2, 3 … without a gap, and so are the versions of each stream; times never fall; each leaf is
     /// that of its event; what is sealed opens, unless it was erased; the head is that of the last event, with the root,
     /// the frontier and the signature that follow from all leaves; each claim that the events say is held, by the stream
-    /// that took it, and no other.
+    /// that took it, and no other. With a head that was signed earlier, the log begins with the events of that one.
     ///
     /// # Errors
     /// [`VerifyError::Found`] with the first thing that is wrong.
     pub async fn verify(
         &self,
         reader: ClaimReader,
+        since: Option<&SignedHead>,
         each_page: &mut (dyn FnMut(Position, Position) + Send),
     ) -> Result<Verified, VerifyError> {
         // What cannot be read for what it is, was changed: where no event tells its place, it has none.
-        self.verified(reader, each_page).await.map_err(|error| match error {
+        self.verified(reader, since, each_page).await.map_err(|error| match error {
             VerifyError::Store(StoreError::Corrupt(what)) => Finding::new(Position::START, what).into(),
             error => error,
         })
@@ -99,11 +101,13 @@ impl EventStore {
     async fn verified(
         &self,
         reader: ClaimReader,
+        since: Option<&SignedHead>,
         each_page: &mut (dyn FnMut(Position, Position) + Send),
     ) -> Result<Verified, VerifyError> {
         let head = self.head().await?;
-        let (mut chain, mut told) = (Chain::default(), Told::default());
+        let (mut chain, mut told) = (Chain::since(since.cloned()), Told::default());
         self.follow(&mut chain, &mut told, reader, head.position, each_page).await?;
+        chain.check_length()?;
         chain.compare(&head, self.signer())?;
         self.nothing_beyond(head).await?;
         let verified = Verified {

@@ -43,3 +43,9 @@ impl ExportError {
         move |source| Self::File { path, source }
     }
 }
+
+/// Bytes as people write them down.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+}

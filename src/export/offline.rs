@@ -12,8 +12,8 @@ use store::checkpoint::{SignedHead, VerifierKey};
 use store::merkle::{Frontier, leaf_hash, verify_consistency};
 use store::{Finding, Position};
 
-use super::ExportError;
 use super::manifest::Manifest;
+use super::{ExportError, hex};
 
 /// What an export begins its lines with.
 const BEGINNING: &str = "{\"event\":";
@@ -82,9 +82,8 @@ pub fn prove(
                 format!("it is missing: the manifest says that the export ends at position {}", manifest.to);
             return Err(found(to.min(manifest.to) + 1, what));
         }
-        let sha256 =
-            hash.finish().as_ref().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
-        if sha256 != manifest.sha256 {
+
+        if hex(hash.finish().as_ref()) != manifest.sha256 {
             return Err(found(0, "the file is not the one that its manifest was made for (SHA-256)"));
         }
     }

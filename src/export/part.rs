@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use aws_lc_rs::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 
-use super::ExportError;
 use super::lines::Format;
 use super::manifest::Manifest;
+use super::{ExportError, hex};
 
 /// How often it is noted how far the file is.
 const PACE: Duration = Duration::from_secs(1);
@@ -165,8 +165,7 @@ impl Part {
         manifest: impl FnOnce(&Plan, u64, String) -> Manifest,
     ) -> Result<Manifest, ExportError> {
         self.note()?;
-        let digest = self.hash.finish();
-        let sha256 = digest.as_ref().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+        let sha256 = hex(self.hash.finish().as_ref());
         let manifest = manifest(&self.plan, self.count, sha256);
         let text = serde_json::to_string_pretty(&manifest)
             .map_err(|error| ExportError::Refused(error.to_string()))?;
@@ -230,4 +229,106 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn plan() -> Plan {
+        Plan {
+            log: "aegis/1".to_owned(),
+            format: Format::Csv,
+            from: 1,
+            asked_to: None,
+            types: Vec::new(),
+            to: 9,
+            checkpoint: "note".to_owned(),
+            size: 9,
+        }
+    }
+
+    fn manifest(plan: &Plan, count: u64, sha256: String) -> Manifest {
+        let (log, format, types) = (plan.log.clone(), plan.format, plan.types.clone());
+        let [root, before, consistency] = [const { String::new() }; 3];
+        let (version, from, to, complete) = (1, plan.from, plan.to, false);
+        let checkpoint = plan.checkpoint.clone();
+        Manifest {
+            version,
+            log,
+            format,
+            from,
+            to,
+            types,
+            count,
+            complete,
+            sha256,
+            root,
+            before,
+            checkpoint,
+            consistency,
+        }
+    }
+
+    #[test]
+    fn what_was_interrupted_goes_on_and_is_the_same_in_the_end() {
+        let folder = TempDir::new().unwrap();
+        let (whole, torn) = (folder.path().join("whole"), folder.path().join("torn"));
+        let mut part = Part::open(&whole, plan(), false).unwrap();
+        part.add("one\ntwo\n", 2, 2).unwrap();
+        part.add("nine\n", 1, 9).unwrap();
+        let expected = part.finish(manifest).unwrap();
+
+        let mut part = Part::open(&torn, plan(), false).unwrap();
+        part.add("one\ntwo\n", 2, 2).unwrap();
+        part.note().unwrap();
+        // This is written and never noted, and the last of it is torn.
+        part.add("three\nfo", 2, 4).unwrap();
+        part.file.flush().unwrap();
+        drop(part);
+        // The log has grown meanwhile: what was settled at first stays.
+        let later = Plan { to: 12, size: 12, checkpoint: "later".to_owned(), ..plan() };
+        let mut part = Part::open(&torn, later, false).unwrap();
+        assert_eq!((part.position(), part.count(), part.plan()), (2, 2, &plan()));
+        part.add("nine\n", 1, 9).unwrap();
+        assert_eq!(part.finish(manifest).unwrap(), expected);
+        assert_eq!(fs::read(&torn).unwrap(), fs::read(&whole).unwrap());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4, "two files and their manifests");
+        let digest = aws_lc_rs::digest::digest(&SHA256, &fs::read(&whole).unwrap());
+        assert_eq!(hex(digest.as_ref()), expected.sha256);
+    }
+
+    #[test]
+    fn what_another_request_has_begun_is_left_alone() {
+        let folder = TempDir::new().unwrap();
+        let file = folder.path().join("file");
+        drop(Part::open(&file, plan(), false).unwrap());
+        for other in [
+            Plan { from: 2, ..plan() },
+            Plan { asked_to: Some(9), ..plan() },
+            Plan { types: vec!["X".to_owned()], ..plan() },
+            Plan { format: Format::Jsonl, ..plan() },
+            Plan { log: "aegis/2".to_owned(), ..plan() },
+        ] {
+            assert!(matches!(Part::open(&file, other, true), Err(ExportError::Refused(_))));
+        }
+        Part::open(&file, plan(), false).unwrap().finish(manifest).unwrap();
+        assert!(matches!(Part::open(&file, plan(), false), Err(ExportError::Refused(_))));
+        assert!(Part::open(&file, plan(), true).is_ok());
+    }
+
+    #[test]
+    fn a_file_that_is_shorter_than_was_noted_begins_anew() {
+        let folder = TempDir::new().unwrap();
+        let file = folder.path().join("file");
+        let mut part = Part::open(&file, plan(), false).unwrap();
+        part.add("one\n", 1, 1).unwrap();
+        part.note().unwrap();
+        drop(part);
+        fs::write(folder.path().join("file.part"), "o").unwrap();
+        let part = Part::open(&file, plan(), false).unwrap();
+        assert_eq!((part.position(), part.count()), (0, 0));
+    }
 }

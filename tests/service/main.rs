@@ -16,6 +16,7 @@ mod browsers;
 mod common_answers;
 mod erasure;
 mod events;
+mod export;
 mod feed;
 mod full_queue;
 mod history;

@@ -26,6 +26,7 @@ mod fail_point;
 mod network;
 mod port;
 mod probe;
+mod python;
 mod replica_set;
 mod server;
 #[expect(
@@ -58,6 +59,15 @@ use std::path::PathBuf;
 /// When there is none to be had; the message says what was tried.
 pub async fn mongod() -> PathBuf {
     or_fail(executable::mongod().await)
+}
+
+/// `python3` with the package `cryptography`, which is fetched if the machine has none.
+///
+/// # Panics
+/// When there is none to be had; the message says what was tried.
+#[must_use]
+pub fn python() -> std::process::Command {
+    or_fail(python::with_cryptography())
 }
 
 /// Unpredictable enough for names and ports; the standard library seeds it from the operating system.

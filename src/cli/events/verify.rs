@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use projections::Sources;
 use serde::Serialize;
 use store::checkpoint::{SignedHead, VerifierKey};
-use store::merkle::Hash;
 use store::{Finding, Position, Verified, VerifyError};
 
 use super::offline::{Offline, read, read_key};
@@ -13,6 +12,7 @@ use crate::cli::failure::Failure;
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::cli::session::Session;
+use crate::export::hex;
 use crate::query::claims_of;
 
 #[derive(Debug, clap::Args)]
@@ -131,10 +131,6 @@ fn report(
         }
     }
     out.flush()
-}
-
-fn hex(hash: &Hash) -> String {
-    hash.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 #[cfg(test)]

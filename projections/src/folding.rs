@@ -43,11 +43,14 @@ pub(crate) enum Stop {
     },
 }
 
-/// Only damage needs a person; a database that refuses to answer, for whatever reason, may answer again.
+/// Only damage needs a person; a database that refuses to answer, for whatever reason, may answer again, and a master key
+/// may be given.
 pub(crate) fn stop(after: Checkpoint, error: StoreError) -> Stop {
     match error {
         StoreError::Corrupt(_) => Stop::Poisoned { after, reason: error.to_string() },
-        StoreError::Unavailable { .. } | StoreError::Refused(_) => Stop::Failed(error),
+        StoreError::Unavailable { .. } | StoreError::Refused(_) | StoreError::KeyMissing(_) => {
+            Stop::Failed(error)
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! `connect` says how the server is spoken to; `migrate` makes a database; `commit` runs a batch in the loop of
 //! `transaction`, with what `facts` reads; `orphans` clears away what crashed processes leave open; `find` reads outside
-//! of transactions, and `seen` keeps all reads from going back in time; `log` reads events back, `tiles` keeps what proves them; `preparing`, `rows`,
+//! of transactions, and `seen` keeps all reads from going back in time; `log` reads events back, `tiles` keeps what proves them; `keys` is there for rotations; `preparing`, `rows`,
 //! `clearing` and `versions` keep read models; `watch` wakes whoever follows. `document` is the only place that knows how
 //! an event looks in BSON, `row_document` the same for rows, `failure` the only one that reads the driver's errors.
 //!
@@ -18,6 +18,7 @@ mod failure;
 mod fields;
 mod find;
 mod idempotency;
+mod keys;
 mod leases;
 mod log;
 mod migrate;

@@ -108,7 +108,8 @@ async fn count(db: &Db, known: &[KeyId]) -> Result<(BTreeMap<Option<KeyId>, u64>
         doc! { "$group": { "_id": master, "streams": { "$sum": 1_i64 } } },
     ];
     let mut session = db.session().await.map_err(cannot(WHAT))?;
-    let counting = db.vault().aggregate(pipeline).with_type().session(&mut session);
+    let vault = db.vault();
+    let counting = vault.aggregate(pipeline).with_type().session(&mut session);
     let mut found = counting.await.map_err(cannot(WHAT))?;
     let found: Vec<mongodb::bson::RawDocumentBuf> =
         found.stream(&mut session).try_collect().await.map_err(cannot(WHAT))?;
@@ -143,7 +144,8 @@ async fn stranger(db: &Db, known: &[KeyId]) -> Result<Option<KeyId>, StoreError>
     if !not.is_empty() {
         filter.insert("$nor", not);
     }
-    let one = find(db, &db.vault(), "counting wrapped keys", filter, doc! {}, 1, |entry| {
+    let vault = db.vault();
+    let one = find(db, &vault, "counting wrapped keys", filter, doc! {}, 1, |entry| {
         Ok(MasterKey::id_of(Fields::new(entry, "a vault entry").bytes("key")?))
     });
     Ok(one.await?.first().copied().flatten())

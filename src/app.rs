@@ -164,8 +164,7 @@ async fn without_key(
         return StoreError::KeyMissing(what);
     };
     let missing = survey.wraps.iter().filter(|(id, _)| masters.origin(**id).is_none());
-    let missing =
-        missing.map(|(id, wraps)| format!(" Master key {id} wraps the keys of {} streams.", wraps.streams));
+    let missing = missing.map(|(id, wraps)| format!(" Master key {id} wraps {wraps}."));
     StoreError::KeyMissing(what + &missing.collect::<String>())
 }
 

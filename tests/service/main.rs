@@ -20,6 +20,7 @@ mod feed;
 mod full_queue;
 mod hostile;
 mod idempotency;
+mod keys;
 mod log;
 mod login;
 mod login_faults;

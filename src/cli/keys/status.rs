@@ -1,10 +1,9 @@
 //! `aegis keys status`: which master key wraps what.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::Serialize;
-use store::rotation::Survey;
+use store::rotation::{Survey, Wraps};
 use store::vault::KeyId;
 use store::{Ambient, Rotation};
 
@@ -98,10 +97,10 @@ fn missing(survey: &Survey, masters: &MasterKeySetting) -> Vec<KeyId> {
 fn next(survey: &Survey, masters: &MasterKeySetting) -> Vec<String> {
     let keys = masters.keys();
     let previous: Vec<_> = keys.ids().filter(|id| *id != keys.current()).collect();
-    let left: u64 = previous.iter().map(|id| survey.of(*id).streams).sum();
-    if previous.iter().any(|id| survey.wraps.contains_key(id)) {
+    let left = survey.of_all(previous.iter().copied());
+    if left != Wraps::default() {
         let then = "run `aegis keys rotate` once every service has the current one as well";
-        return vec![format!("master keys of before still wrap the keys of {left} streams: {then}")];
+        return vec![format!("master keys of before still wrap {left}: {then}")];
     }
     previous.into_iter().filter_map(|id| unneeded(id, masters)).collect()
 }
@@ -109,18 +108,14 @@ fn next(survey: &Survey, masters: &MasterKeySetting) -> Vec<String> {
 /// What is wrong, if anything is.
 pub(super) fn wrong(survey: &Survey, masters: &MasterKeySetting) -> Option<String> {
     let missing = missing(survey, masters).into_iter().map(|id| {
-        let wraps = survey.of(id);
-        let keys: BTreeSet<_> = wraps.service_keys.iter().map(|name| format!("`{name}`")).collect();
-        let keys = keys.into_iter().collect::<Vec<_>>().join(", ");
-        let service = if keys.is_empty() { String::new() } else { format!(" and the service keys {keys}") };
         format!(
-            "master key {id} is missing: the keys of {} streams{service} cannot be opened. Give it in \
-             AEGIS_MASTER_KEY_PREVIOUS, or put its file back into the data folder",
-            wraps.streams
+            "master key {id} is missing: it wraps {}, which cannot be opened. Give it in AEGIS_MASTER_KEY_PREVIOUS, or \
+             put its file back into the data folder",
+            survey.of(id)
         )
     });
     let damaged = (survey.damaged > 0).then(|| {
-        format!("{} streams have no wrapped key where it should be: `aegis events verify`", survey.damaged)
+        format!("{} vault entries hold no wrapped key: `aegis events verify` says which", survey.damaged)
     });
     let wrong: Vec<_> = missing.chain(damaged).collect();
     (!wrong.is_empty()).then(|| wrong.join("\n"))
@@ -142,4 +137,74 @@ fn print(report: &Report, out: &mut Output) -> Result<(), Failure> {
     }
     table.print(out)?;
     report.next.iter().try_for_each(|text| out.line(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use store::MasterKey;
+
+    use super::*;
+    use crate::config::{HeldKey, Origin};
+
+    fn keys() -> [MasterKey; 3] {
+        [(); 3].map(|()| MasterKey::generate(&Ambient::system()))
+    }
+
+    fn survey(wrapping: &MasterKey, wraps: &[(&MasterKey, u64, &[&str])]) -> Survey {
+        let wraps = wraps.iter().map(|(key, streams, service_keys)| {
+            let service_keys = service_keys.iter().map(|name| (*name).to_owned()).collect();
+            (key.id(), Wraps { streams: *streams, service_keys })
+        });
+        Survey { wrapping: Some(wrapping.id()), wraps: wraps.collect(), damaged: 0 }
+    }
+
+    fn given(current: &MasterKey, previous: &[&MasterKey]) -> MasterKeySetting {
+        let held = |key: &MasterKey| HeldKey { key: key.clone(), origin: Origin::Environment };
+        MasterKeySetting::named(held(current), previous.iter().map(|key| held(key)).collect())
+    }
+
+    fn states(report: &Report) -> Vec<(&str, bool)> {
+        report.keys.iter().map(|line| (line.state, line.wraps_new)).collect()
+    }
+
+    #[test]
+    fn each_step_of_a_rotation_says_what_comes_next() {
+        let [old, new, _] = keys();
+        let (one, both) = (given(&old, &[]), given(&new, &[&old]));
+        let before = survey(&old, &[(&old, 3, &["claims", "signing"])]);
+        assert_eq!(report(&before, &one).next, [""; 0]);
+        let begun = report(&before, &both);
+        assert_eq!(states(&begun), [("current", false), ("previous", true)]);
+        assert!(
+            begun.next[0]
+                .contains("3 stream keys and the service keys claims, signing: run `aegis keys rotate`")
+        );
+        let halfway = survey(&new, &[(&old, 1, &["claims"]), (&new, 2, &["signing"])]);
+        let halfway = report(&halfway, &both);
+        assert_eq!(states(&halfway), [("current", true), ("previous", false)]);
+        assert!(
+            halfway.next[0].contains("1 stream key and the service key claims: run"),
+            "{:?}",
+            halfway.next
+        );
+        let after = survey(&new, &[(&new, 3, &["claims", "signing"])]);
+        let next = report(&after, &both).next;
+        assert!(
+            next[0].contains(&old.id().to_string()) && next[0].contains("AEGIS_MASTER_KEY_PREVIOUS"),
+            "{next:?}"
+        );
+        assert_eq!(wrong(&after, &both), None);
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let [old, new, stranger] = keys();
+        let survey = survey(&new, &[(&new, 3, &["claims", "signing"]), (&stranger, 2, &[])]);
+        let both = given(&new, &[&old]);
+        assert_eq!(states(&report(&survey, &both)).last(), Some(&("missing", false)));
+        let what = wrong(&survey, &both).unwrap();
+        assert!(what.contains(&stranger.id().to_string()) && what.contains("2 stream keys"), "{what}");
+        let damaged = Survey { damaged: 7, ..Survey::default() };
+        assert!(wrong(&damaged, &both).unwrap().contains("7 vault entries"));
+    }
 }

@@ -1,6 +1,7 @@
 //! What each master key wraps.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use super::{Rotation, SIGNING};
 use crate::error::StoreError;
@@ -26,11 +27,35 @@ pub struct Wraps {
     pub service_keys: Vec<String>,
 }
 
+/// For people: "3 stream keys and the service keys claims, signing".
+impl fmt::Display for Wraps {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.streams == 1 { "" } else { "s" };
+        write!(out, "{} stream key{plural}", self.streams)?;
+        match self.service_keys.as_slice() {
+            [] => Ok(()),
+            [name] => write!(out, " and the service key {name}"),
+            names => write!(out, " and the service keys {}", names.join(", ")),
+        }
+    }
+}
+
 impl Survey {
     /// What a master key wraps; nothing, if it is not known here.
     #[must_use]
     pub fn of(&self, id: KeyId) -> Wraps {
         self.wraps.get(&id).cloned().unwrap_or_default()
+    }
+
+    /// What these wrap together.
+    #[must_use]
+    pub fn of_all(&self, ids: impl IntoIterator<Item = KeyId>) -> Wraps {
+        let mut sum = Wraps::default();
+        for wraps in ids.into_iter().filter_map(|id| self.wraps.get(&id)) {
+            sum.streams += wraps.streams;
+            sum.service_keys.extend(wraps.service_keys.iter().cloned());
+        }
+        sum
     }
 
     /// How many keys of streams there are.

@@ -256,6 +256,18 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_cannot_be_kept_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let old = started(folder.path());
+        let in_the_way = folder.path().join(format!("master-{}.key", ids(&old)[0]));
+        let files = KeyFiles::of(&old).unwrap().unwrap();
+        fs::create_dir_all(in_the_way.join("x")).unwrap();
+        files.renew(&Ambient::system()).unwrap_err();
+        fs::remove_dir_all(in_the_way).unwrap();
+        assert_eq!(ids(&started(folder.path())), ids(&old));
+    }
+
+    #[test]
     fn a_running_process_finds_the_key_that_another_has_made() {
         let folder = tempfile::tempdir().unwrap();
         let old = started(folder.path());

@@ -10,7 +10,7 @@ use store::{StoreError, StreamId};
 
 use crate::SqliteStore;
 use crate::commit::finish;
-use crate::facts::{stream_id, unsigned};
+use crate::facts::stream_id;
 use crate::failure::Failure;
 
 #[async_trait]
@@ -62,17 +62,15 @@ fn service_keys(connection: &Connection) -> Result<BTreeMap<String, Vec<u8>>, Fa
     Ok(found.collect::<Result<_, _>>()?)
 }
 
+/// One by one, since SQLite would sort all of them in memory to group them.
 fn count(connection: &Connection) -> Result<BTreeMap<Option<KeyId>, u64>, Failure> {
-    let mut statement = connection.prepare_cached(
-        "SELECT CASE length(key) WHEN ?1 THEN substr(key, 1, 8) END AS master, count(*)
-         FROM vault WHERE key IS NOT NULL GROUP BY master",
-    )?;
-    let size = i64::try_from(WRAPPED_BYTES).unwrap_or(i64::MAX);
-    let mut rows = statement.query([size])?;
+    let mut statement = connection.prepare_cached("SELECT key FROM vault WHERE key IS NOT NULL")?;
+    let mut rows = statement.query([])?;
     let mut counts = BTreeMap::new();
     while let Some(row) = rows.next()? {
-        let master: Option<[u8; 8]> = row.get(0)?;
-        counts.insert(master.map(KeyId::from_bytes), unsigned(row.get(1)?, "a count")?);
+        let wrapped = row.get_ref(0)?.as_blob()?;
+        let master = MasterKey::id_of(wrapped).filter(|_| wrapped.len() == WRAPPED_BYTES);
+        *counts.entry(master).or_default() += 1;
     }
     Ok(counts)
 }

@@ -101,10 +101,7 @@ fn a_new_key_is_wrapped_by_the_master_key_in_use_or_refused() {
     let rotating = Facts { wrapping: Some(new.id()), ..log() };
     let plan = judge(rotating, [wrapped("cy", &old), wrapped("dan", &new), append([change("ada", 1)])]);
     let told = &plan.verdicts[0];
-    assert!(
-        matches!(told, Err(AppendError::WrappedBefore { master }) if *master == new.id()),
-        "{told:?}"
-    );
+    assert!(matches!(told, Err(AppendError::WrappedBefore { master }) if *master == new.id()), "{told:?}");
     assert_eq!(places(&plan), [(4, "dan", 1), (5, "ada", 2)]);
     assert_eq!(plan.keyed.len(), 1);
 }

@@ -43,6 +43,10 @@ impl WrappedKeys for MongoStore {
     }
 
     async fn replace_keys(&self, changes: &[Rewrapped]) -> Result<u64, StoreError> {
+        // To the server a command without statements is an error.
+        if changes.is_empty() {
+            return Ok(0);
+        }
         transact(&self.connection.work, Replace(changes.to_vec())).await.map_err(reason)
     }
 

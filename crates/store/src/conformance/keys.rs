@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use futures::future::join_all;
+use tokio::sync::Mutex;
 
 use super::world::{Handle, World, all, object, put};
 use crate::ambient::Ambient;
@@ -272,6 +273,24 @@ pub async fn keys_are_replaced_only_as_they_were(world: &World) {
     assert_eq!(done.left.of(keys.newest.id()).streams, 1);
 }
 
+/// What somebody else was quicker to change is looked at again.
+pub async fn a_key_that_changes_meanwhile_is_not_left_behind(world: &World) {
+    let keys = Keys::of(world).await;
+    let store = world.open(&keys.handle, keys.old.clone()).await.unwrap();
+    for name in ["ada", "bob"] {
+        join(world, &store, name).await;
+    }
+    let (stream, from) = keys.handle.keys.wrapped_keys(None, 1).await.unwrap().remove(0);
+    let key = keys.old.unwrap(stream.as_str(), &from).unwrap();
+    let to = keys.old.wrap(stream.as_str(), &key, &Ambient::system()).unwrap();
+    let stopping = Stopping::after(keys.handle.keys.clone(), usize::MAX);
+    *stopping.before.lock().await = vec![Rewrapped { stream, from, to }];
+    let rotation = Rotation::new(stopping, Arc::new(keys.both()), Ambient::system());
+    let done = rotation.run(&mut |_, _| {}).await.unwrap();
+    assert_eq!((done.streams, done.service_keys.as_slice()), (2, &[SIGNING, CLAIMS][..]));
+    assert!(done.left.is_all_by(keys.new.id()), "{:?}", done.left);
+}
+
 /// A key that does not open is left to those who look into it, and with it the old master key.
 pub async fn a_damaged_key_keeps_the_old_master_key_needed(world: &World) {
     let keys = Keys::of(world).await;
@@ -303,11 +322,13 @@ pub async fn a_damaged_key_keeps_the_old_master_key_needed(world: &World) {
 struct Stopping {
     keys: Arc<dyn WrappedKeys>,
     left: AtomicUsize,
+    /// What somebody else does before the first of them.
+    before: Mutex<Vec<Rewrapped>>,
 }
 
 impl Stopping {
     fn after(keys: Arc<dyn WrappedKeys>, changes: usize) -> Arc<Self> {
-        Arc::new(Self { keys, left: AtomicUsize::new(changes) })
+        Arc::new(Self { keys, left: AtomicUsize::new(changes), before: Mutex::default() })
     }
 
     fn change(&self) -> Result<(), StoreError> {
@@ -333,6 +354,8 @@ impl WrappedKeys for Stopping {
 
     async fn replace_keys(&self, changes: &[Rewrapped]) -> Result<u64, StoreError> {
         self.change()?;
+        let before = std::mem::take(&mut *self.before.lock().await);
+        self.keys.replace_keys(&before).await?;
         self.keys.replace_keys(changes).await
     }
 

@@ -81,6 +81,7 @@ macro_rules! conformance {
             keys::an_interrupted_rotation_is_gone_on_with
             keys::rotations_at_once_do_no_harm
             keys::keys_are_replaced_only_as_they_were
+            keys::a_key_that_changes_meanwhile_is_not_left_behind
             keys::a_damaged_key_keeps_the_old_master_key_needed
             leases::of_racing_nodes_exactly_one_holds_the_lease
             leases::a_lease_that_is_not_renewed_is_free_again

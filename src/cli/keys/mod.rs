@@ -34,13 +34,15 @@ pub(super) async fn run(command: Command, sources: &Sources, out: &mut Output) -
 
 /// A key of before that wraps nothing any more: what becomes of it.
 fn unneeded(id: KeyId, masters: &MasterKeySetting) -> Option<String> {
-    let what = match masters.origin(id)? {
-        Origin::DataFolder(file) => {
-            format!("{} (master key {id}) is needed by nothing in this database: delete it", file.display())
-        }
-        origin => format!(
-            "master key {id} is needed by nothing in this database: take it out of AEGIS_MASTER_KEY_PREVIOUS ({origin})"
+    Some(match masters.origin(id)? {
+        Origin::DataFolder(file) => format!(
+            "master key {id} is needed by nothing in this database. Backups from before the rotation need it: keep {} as \
+             long as you keep one of them, then delete it",
+            file.display()
         ),
-    };
-    Some(format!("{what} once you keep no backup from before the rotation, which would need it"))
+        origin => format!(
+            "master key {id} is needed by nothing in this database: take it out of AEGIS_MASTER_KEY_PREVIOUS ({origin}). \
+             Backups from before the rotation need it: keep it, apart from them, as long as you keep one"
+        ),
+    })
 }

@@ -9,8 +9,9 @@ use crate::vault::{CannotUnwrap, KeyId, MasterKey, WRAPPED_BYTES};
 
 /// How many keys are read, and replaced, at once.
 const PAGE: usize = 500;
-/// The shortest rest between two pages.
-const BREATH: Duration = Duration::from_millis(1);
+/// How long is rested between two pages: as long as it took to write one, within these bounds.
+const SHORTEST_REST: Duration = Duration::from_millis(1);
+const LONGEST_REST: Duration = Duration::from_millis(20);
 /// How often a key that others change at the same time is tried.
 const ATTEMPTS: usize = 10;
 
@@ -147,8 +148,8 @@ impl Rotation {
         let replaced = self.stored.replace_keys(&changes).await?;
         pass.replaced += replaced;
         pass.overtaken += u64::try_from(changes.len()).unwrap_or(u64::MAX) - replaced;
-        // Half of the time belongs to those who append.
-        tokio::time::sleep(begun.elapsed().max(BREATH)).await;
+        // Where one may write at a time, half of it belongs to those who append.
+        tokio::time::sleep(begun.elapsed().clamp(SHORTEST_REST, LONGEST_REST)).await;
         Ok(())
     }
 

@@ -78,6 +78,7 @@ macro_rules! conformance {
             keys::a_rotation_takes_every_key_along
             keys::people_come_and_go_beside_a_rotation
             keys::a_rotation_that_has_begun_lets_no_old_key_through
+            keys::no_key_of_before_comes_after_the_first_step
             keys::an_interrupted_rotation_is_gone_on_with
             keys::rotations_at_once_do_no_harm
             keys::keys_are_replaced_only_as_they_were

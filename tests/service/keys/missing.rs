@@ -7,7 +7,7 @@ use store::{Ambient, MasterKey, StreamId};
 use testkit::service::Finished;
 
 use super::{NEW_KEY, STRANGE_KEY, assert_all_log_in, id_of, shown_keys, sign_up, status, told, with_keys};
-use crate::support::{MASTER_KEY, PASSWORD, Store, email_of, on_both_stores};
+use crate::support::{MASTER_KEY, PASSWORD, Store, email_of, on_both_stores, until};
 
 on_both_stores! {
     a_missing_key_is_named_and_nobody_is_taken_for_unknown
@@ -41,7 +41,7 @@ async fn a_missing_key_is_named_and_nobody_is_taken_for_unknown(store: Store) {
             .send()
     };
     assert_eq!(leave().await.code(503), "unavailable");
-    assert!(service.said().contains(&id_of(STRANGE_KEY)), "{}", service.said());
+    until("the key in the log", async || service.said().contains(&id_of(STRANGE_KEY)).then_some(())).await;
     assert_all_log_in(service.client(), ["bob".to_owned()]).await;
     sign_up(service.client(), "cid").await.expect(201);
     let named = |finished: &Finished, code: i32| {

@@ -19,7 +19,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::command::UserCommands;
 use crate::config::{DatabaseSettings, MasterKeySetting, Settings};
 use crate::crypto::{HashingPool, Tokens, UnusableHash};
-use crate::query::{StatsQueries, UserQueries};
+use crate::query::{HistoryQueries, StatsQueries, UserQueries};
 
 pub use node_name::{is_gone, node_name};
 
@@ -86,6 +86,8 @@ pub struct Node {
     pub user_rows: UserQueries,
     /// Queries of what happened day by day.
     pub stats: StatsQueries,
+    /// Queries of what users were.
+    pub history: HistoryQueries,
     /// Proofs that the log is the one that was signed.
     pub proofs: Proofs,
     runners: Vec<RunnerHandle>,
@@ -127,6 +129,7 @@ impl Node {
             user_rows: UserQueries::new(store.clone(), Arc::clone(&rows)),
             stats: StatsQueries::new(store.clone(), rows),
             growing: (project == Projecting::Yes).then(|| growing(&proofs)),
+            history: HistoryQueries::new(store.clone()),
             proofs,
             store,
             sources,

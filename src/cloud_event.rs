@@ -104,13 +104,17 @@ fn data(event: &Recorded, disclosure: Disclosure) -> Map<String, Value> {
         PersonalData::Erased => {
             data.insert("erased".to_owned(), true.into());
         }
-        PersonalData::Known(personal) if disclosure == Disclosure::Personal => {
-            let shown = personal.iter().filter(|(name, _)| SHOWN_PERSONAL.contains(&name.as_str()));
-            data.extend(shown.map(|(name, value)| (name.clone(), value.clone())));
-        }
+        PersonalData::Known(_) if disclosure == Disclosure::Personal => data.extend(shown_personal(event)),
         PersonalData::Known(_) => {}
     }
     data
+}
+
+/// The personal values that may leave the service, if they are still there.
+pub(crate) fn shown_personal(event: &Recorded) -> Map<String, Value> {
+    let PersonalData::Known(personal) = &event.personal else { return Map::new() };
+    let shown = personal.iter().filter(|(name, _)| SHOWN_PERSONAL.contains(&name.as_str()));
+    shown.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 #[cfg(test)]

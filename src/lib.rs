@@ -1,7 +1,8 @@
 //! The Aegis service. In the order in which a request passes through: [`http`] turns it into a command or a query;
 //! [`command`] loads, decides and appends; the `projections` crate folds what was appended into rows; [`query`] reads
 //! them. [`crypto`] hashes passwords and signs tokens, [`config`] finds the settings, [`cli`] is the command line, and
-//! [`app`] puts it all together. [`mod@bench`] measures what it reaches. [`cloud_event`] is how an event is shown, to whoever may see it.
+//! [`app`] puts it all together. [`mod@bench`] measures what it reaches. [`cloud_event`] is how an event is shown,
+//! to whoever may see it, and [`mod@export`] takes the log elsewhere.
 
 pub mod app;
 pub mod bench;
@@ -10,5 +11,6 @@ pub mod cloud_event;
 pub mod command;
 pub mod config;
 pub mod crypto;
+pub mod export;
 pub mod http;
 pub mod query;

@@ -12,11 +12,14 @@ mod append_alone;
 mod append_grouped;
 pub mod figure;
 pub mod ground;
+mod hashing;
 mod mongod;
+mod proof;
 mod raw;
 mod rebuild;
 mod registrations;
 mod rounds;
+mod verify;
 mod visible;
 mod watchdog;
 
@@ -30,8 +33,15 @@ pub use self::rounds::{ROUNDS, Rounds};
 use crate::command::CommandError;
 
 /// All figures, in the order in which they are measured.
-pub static ROWS: [&dyn Row; 4] =
-    [&append_alone::AppendAlone, &append_grouped::AppendGrouped, &rebuild::Rebuild, &visible::Visible];
+pub static ROWS: [&dyn Row; 7] = [
+    &append_alone::AppendAlone,
+    &append_grouped::AppendGrouped,
+    &hashing::Hashing,
+    &rebuild::Rebuild,
+    &visible::Visible,
+    &verify::Verify,
+    &proof::Proof,
+];
 
 /// One figure: what is measured, and by what it is judged.
 #[async_trait]

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use domain::{EmailAddress, PasswordHash, Username};
 use projections::Sources;
+use store::tiles::TileStore;
 use store::{Ambient, EventStore, MasterKey, Position};
 use tokio::task::JoinSet;
 
@@ -40,6 +41,7 @@ impl Written {
 pub(super) struct Registrations {
     store: EventStore,
     sources: Sources,
+    tiles: Arc<dyn TileStore>,
     newcomers: Newcomers,
 }
 
@@ -63,12 +65,22 @@ impl Registrations {
             users: UserCommands::new(store.clone(), ambient),
             next: Arc::default(),
         };
-        Ok(Self { store, sources, newcomers })
+        Ok(Self { store, sources, tiles: database.tiles, newcomers })
     }
 
     /// What projections of the log work on.
     pub(super) fn sources(&self) -> &Sources {
         &self.sources
+    }
+
+    /// Where tiles of the log are kept.
+    pub(super) fn tiles(&self) -> Arc<dyn TileStore> {
+        Arc::clone(&self.tiles)
+    }
+
+    /// All that is in the log.
+    pub(super) async fn all(&self) -> Result<Written, BenchError> {
+        Ok(Written { after: Position::START, until: self.store.head().await?.position })
     }
 
     /// Registers so many, or as many as there is time for.

@@ -8,6 +8,7 @@ mod bench;
 mod config;
 mod events;
 pub mod failure;
+mod field_change;
 mod keys;
 mod logging;
 mod operator;

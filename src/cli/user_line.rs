@@ -1,7 +1,5 @@
 //! A user as the command line shows them: everything but the password hash.
 
-use domain::{Account, EmailAddress, Personal, UserId, Username};
-use jiff::Timestamp;
 use projections::UserRow;
 use serde::Serialize;
 use store::canonical::rfc3339;
@@ -9,6 +7,7 @@ use store::canonical::rfc3339;
 use super::failure::Failure;
 use super::output::Output;
 use super::table::{Table, printable};
+use crate::query::PastUser;
 
 /// How many things are told of a user.
 const CELLS: usize = 7;
@@ -39,21 +38,14 @@ impl From<&UserRow> for UserLine {
     }
 }
 
-impl UserLine {
-    /// A user as their events leave them.
-    pub(super) fn folded(id: UserId, account: &Account, created_at: Timestamp, version: u64) -> Self {
-        let known = |text: Personal<&str>| text.known().map(|text| (*text).to_owned());
-        Self {
-            id: id.to_string(),
-            email: known(account.email.as_ref().map(EmailAddress::as_str)),
-            username: known(account.username.as_ref().map(Username::as_str)),
-            is_active: account.is_active,
-            roles: account.roles.iter().map(|role| role.as_str()).collect(),
-            created_at: rfc3339(created_at),
-            version,
-        }
+impl From<PastUser> for UserLine {
+    fn from(past: PastUser) -> Self {
+        let PastUser { id, email, username, is_active, created_at, roles, version, position: _ } = past;
+        Self { id, email, username, is_active, roles, created_at, version }
     }
+}
 
+impl UserLine {
     fn cells(&self) -> [String; CELLS] {
         [
             self.id.clone(),

@@ -54,13 +54,15 @@ pub(super) fn router_until(app: Arc<App>, shutdown: CancellationToken) -> Router
     router.layer(middleware::from_fn_with_state(state.clone(), edge)).with_state(state)
 }
 
-fn endpoints() -> [(&'static str, MethodRouter<HttpState>); 27] {
+fn endpoints() -> [(&'static str, MethodRouter<HttpState>); 29] {
     [
         ("/auth/signup", post(auth::signup::sign_up)),
         ("/auth/login/access-token", post(auth::login::log_in)),
         ("/users/me", get(users::me::me).delete(users::me::erase::erase)),
+        ("/users/me/export", get(users::me::export::export)),
         ("/users/me/deactivate", post(users::me::deactivate::deactivate)),
         ("/users/{id}", get(users::show::show)),
+        ("/users/{id}/events", get(users::history::history)),
         ("/users/{id}/deactivate", post(users::deactivate::deactivate)),
         ("/users/{id}/reactivate", post(users::reactivate::reactivate)),
         ("/users/{id}/erase", post(users::erase::erase)),

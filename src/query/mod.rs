@@ -1,10 +1,17 @@
-//! Queries: rows of read models, and how fresh they are. Never events, except to ask where the log's head is, and how old
-//! what is not projected yet.
+//! Queries: rows of read models, and how fresh they are. Never events, except to ask where the log's head is, how old what
+//! is not projected yet, and for what was (`history`).
 
+mod claims;
+mod history;
 pub mod projections;
 mod stats;
 mod users;
 
+pub use claims::claims_of;
+pub use history::{
+    Act, AsOf, Became, FieldChange, HistoryQueries, KeptPassword, Life, NoPoint, PastUser, PersonalRecord,
+    UserChange, UserDifference,
+};
 pub use stats::{DayStats, Stats, StatsQueries};
 pub use users::{FRESHNESS_BOUND, QueryError, UserQueries};
 

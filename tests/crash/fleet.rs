@@ -95,8 +95,15 @@ impl Fleet {
             self.start(place).await;
         }
         let services: Vec<_> = self.places.iter().map(|place| Client::new(&place.address)).collect();
-        let answer = services[0].log_in(ADMIN_EMAIL, ADMIN_PASSWORD).await.expect(200).json();
-        let token = answer["access_token"].as_str().unwrap().to_owned();
+        // A log that was there before may have to be projected first.
+        let token = until("the administrator to log in", async || {
+            let answer = services[0].log_in(ADMIN_EMAIL, ADMIN_PASSWORD).await;
+            if answer.status() == 503 {
+                return None;
+            }
+            Some(answer.expect(200).json()["access_token"].as_str().unwrap().to_owned())
+        })
+        .await;
         Desk { services, token, patience, journal: Arc::new(Journal::new()) }
     }
 

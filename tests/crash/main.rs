@@ -15,6 +15,7 @@
 mod chance;
 mod check;
 mod elections;
+mod erasures;
 mod fleet;
 // The limit on files is changed while the service runs, which only Linux can do.
 #[cfg(target_os = "linux")]

@@ -1,20 +1,94 @@
-//! A log with many users in it, imported in batches as an importer would: long logs are made in minutes.
+//! A log with many users in it, imported in batches as an importer would: long logs are made in minutes. A few thousand
+//! by default; `AEGIS_TEST_USERS` says otherwise.
 
 use std::sync::Arc;
 
-use aegis::app::Database;
-use aegis::config::DatabaseSettings;
+use aegis::app::{DATABASE_FILE, Database};
+use aegis::config::{DatabaseSettings, Secret};
 use domain::{Command, EmailAddress, Moment, PasswordHash, User, UserEvent, UserId, Username, user};
+use mongodb::bson::{RawDocumentBuf, doc};
 use store::{Ambient, Append, Claim, EventStore, Expected, MasterKey, NewEvent, StreamId, StreamWrite};
+use tempfile::TempDir;
+use testkit::service::MASTER_KEY;
 use tokio::task::JoinSet;
+
+use crate::fleet::Fleet;
+use crate::plan::variable;
 
 /// Users in one append.
 const TOGETHER: u64 = 100;
 /// Appends under way at a time.
 const UNDER_WAY: u64 = 8;
 
+/// How many users.
+pub(crate) fn users() -> u64 {
+    variable("AEGIS_TEST_USERS").unwrap_or(3_000)
+}
+
+/// A database with many users.
+pub(crate) enum Town {
+    Mongo(testkit::Database),
+    Embedded(TempDir),
+}
+
+impl Town {
+    pub(crate) async fn on_mongodb(users: u64) -> Self {
+        let database = testkit::mongodb().await.database();
+        let url = Secret::new(database.url().to_owned());
+        let settings = DatabaseSettings::Mongo { url, name: database.name().to_owned() };
+        import(&settings, MasterKey::from_base64(MASTER_KEY).unwrap(), users).await;
+        Self::Mongo(database)
+    }
+
+    pub(crate) async fn embedded(users: u64) -> Self {
+        let data = TempDir::new().unwrap();
+        let settings = DatabaseSettings::Embedded { data_dir: data.path().to_owned() };
+        let master = MasterKey::generate(&Ambient::system());
+        let file = data.path().join("master.key");
+        std::fs::write(&file, master.to_base64().as_str()).unwrap();
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        import(&settings, master, users).await;
+        Self::Embedded(data)
+    }
+
+    /// One service on it.
+    pub(crate) fn fleet(&self) -> Fleet {
+        match self {
+            Self::Mongo(database) => Fleet::on_mongodb(1, database.url(), database.name()),
+            Self::Embedded(data) => Fleet::embedded(data.path()),
+        }
+    }
+
+    /// Hands over all that is stored, piece by piece, with the name of where it is: each document of each collection, or
+    /// each file after a `VACUUM`. Nobody may be using the database.
+    pub(crate) async fn look_into(&self, mut look: impl FnMut(&str, &[u8])) {
+        match self {
+            Self::Mongo(database) => {
+                let client = mongodb::Client::with_uri_str(database.url()).await.unwrap();
+                let database = client.database(database.name());
+                for name in database.list_collection_names().await.unwrap() {
+                    let mut found = database.collection::<RawDocumentBuf>(&name).find(doc! {}).await.unwrap();
+                    while found.advance().await.unwrap() {
+                        look(&name, found.current().as_bytes());
+                    }
+                }
+            }
+            Self::Embedded(data) => {
+                let connection = rusqlite::Connection::open(data.path().join(DATABASE_FILE)).unwrap();
+                connection.execute_batch("VACUUM").unwrap();
+                connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+                connection.close().unwrap();
+                for file in std::fs::read_dir(data.path()).unwrap() {
+                    let file = file.unwrap();
+                    look(&file.file_name().to_string_lossy(), &std::fs::read(file.path()).unwrap());
+                }
+            }
+        }
+    }
+}
+
 /// Imports so many users into an empty database.
-pub(crate) async fn import(database: &DatabaseSettings, master: MasterKey, users: u64) {
+async fn import(database: &DatabaseSettings, master: MasterKey, users: u64) {
     let ambient = Ambient::system();
     let log = Database::connect(database).await.unwrap().log;
     let store = Arc::new(EventStore::open(log, master, ambient.clone()).await.unwrap());
@@ -39,7 +113,7 @@ pub(crate) async fn import(database: &DatabaseSettings, master: MasterKey, users
 fn newcomer(number: u64, ambient: &Ambient) -> StreamWrite {
     let import = Command::Import {
         email: EmailAddress::parse(&format!("imported{number}@example.com")).unwrap(),
-        username: Username::parse(&format!("imported {number}")).unwrap(),
+        username: Username::parse(&format!("imported {number}.")).unwrap(),
         password_hash: PasswordHash::new(HASH.to_owned()).unwrap(),
         is_active: !number.is_multiple_of(10),
         created_at: Moment::from_millisecond(1_600_000_000_000).unwrap(),

@@ -4,16 +4,12 @@
 
 use std::time::Duration;
 
-use aegis::config::{DatabaseSettings, Secret};
 use serde_json::Value;
-use store::{Ambient, MasterKey};
-use tempfile::TempDir;
-use testkit::service::{MASTER_KEY, until_within};
+use testkit::service::until_within;
 
 use crate::fleet::Fleet;
 use crate::load::{People, Seen};
-use crate::plan::variable;
-use crate::population::import;
+use crate::population::{Town, users};
 use crate::summary;
 
 /// How long projecting a million users may take on a slow machine.
@@ -25,29 +21,14 @@ const MEMORY: u64 = 300 * 1024;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_mongodb_a_rebuild_goes_on_through_load_and_a_kill() {
-    let database = testkit::mongodb().await.database();
-    let settings = DatabaseSettings::Mongo {
-        url: Secret::new(database.url().to_owned()),
-        name: database.name().to_owned(),
-    };
-    import(&settings, MasterKey::from_base64(MASTER_KEY).unwrap(), users()).await;
-    rebuild("MongoDB", Fleet::on_mongodb(1, database.url(), database.name())).await;
+    let town = Town::on_mongodb(users()).await;
+    rebuild("MongoDB", town.fleet()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_the_embedded_database_a_rebuild_goes_on_through_load_and_a_kill() {
-    let data = TempDir::new().unwrap();
-    let settings = DatabaseSettings::Embedded { data_dir: data.path().to_owned() };
-    let master = MasterKey::generate(&Ambient::system());
-    let file = data.path().join("master.key");
-    std::fs::write(&file, master.to_base64().as_str()).unwrap();
-    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-    import(&settings, master, users()).await;
-    rebuild("embedded", Fleet::embedded(data.path())).await;
-}
-
-fn users() -> u64 {
-    variable("AEGIS_TEST_USERS").unwrap_or(3_000)
+    let town = Town::embedded(users()).await;
+    rebuild("embedded", town.fleet()).await;
 }
 
 async fn rebuild(test: &str, fleet: Fleet) {

@@ -18,6 +18,7 @@ mod erasure;
 mod events;
 mod feed;
 mod full_queue;
+mod history;
 mod hostile;
 mod idempotency;
 mod keys;

@@ -4,6 +4,7 @@
 mod conformance;
 mod elections;
 mod fail_points;
+mod query_plans;
 mod regressions;
 mod support;
 mod two_processes;

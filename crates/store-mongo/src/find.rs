@@ -4,11 +4,21 @@ use futures::TryStreamExt;
 use mongodb::Collection;
 use mongodb::bson::{Document, RawDocument, RawDocumentBuf};
 use mongodb::error::Error;
-use mongodb::options::FindOptions;
+use mongodb::options::{FindOptions, Hint};
 use store::StoreError;
 
 use crate::connect::Db;
 use crate::failure::{cannot, from_driver};
+
+/// What to look for.
+pub(crate) struct Search {
+    pub(crate) filter: Document,
+    /// Empty: in any order.
+    pub(crate) order: Document,
+    pub(crate) limit: usize,
+    /// The keys of the index to go by, where the server is not to choose.
+    pub(crate) index: Option<Document>,
+}
 
 /// Up to `limit` documents, each turned into what it means straight from the server's reply.
 pub(crate) async fn find<T>(
@@ -20,6 +30,18 @@ pub(crate) async fn find<T>(
     limit: usize,
     decode: impl Fn(&RawDocument) -> Result<T, StoreError>,
 ) -> Result<Vec<T>, StoreError> {
+    search(db, collection, what, Search { filter, order, limit, index: None }, decode).await
+}
+
+/// As [`find`], by an index of the caller's choice.
+pub(crate) async fn search<T>(
+    db: &Db,
+    collection: &Collection<RawDocumentBuf>,
+    what: &'static str,
+    search: Search,
+    decode: impl Fn(&RawDocument) -> Result<T, StoreError>,
+) -> Result<Vec<T>, StoreError> {
+    let Search { filter, order, limit, index } = search;
     // To MongoDB a limit of zero is none at all.
     if limit == 0 {
         return Ok(Vec::new());
@@ -28,6 +50,7 @@ pub(crate) async fn find<T>(
         .sort((!order.is_empty()).then_some(order))
         .limit(i64::try_from(limit).unwrap_or(i64::MAX))
         .batch_size(u32::try_from(limit).unwrap_or(u32::MAX).min(100_000))
+        .hint(index.map(Hint::Keys))
         .build();
     let mut session = db.session().await.map_err(cannot(what))?;
     let query = collection.find(filter).with_options(options).session(&mut session);

@@ -3,8 +3,8 @@
 //!
 //! `connect` says how the server is spoken to; `migrate` makes a database; `commit` runs a batch in the loop of
 //! `transaction`, with what `facts` reads; `orphans` clears away what crashed processes leave open; `find` reads outside
-//! of transactions, and `seen` keeps all reads from going back in time; `log` reads events back, `tiles` keeps what proves them; `keys` is there for rotations; `preparing`, `rows`,
-//! `clearing` and `versions` keep read models; `watch` wakes whoever follows. `document` is the only place that knows how
+//! of transactions, and `seen` keeps all reads from going back in time; `log` reads events back by one of the `indexes`,
+//! `tiles` keeps what proves them; `keys` is there for rotations; `preparing`, `rows`, `clearing` and `versions` keep read models; `watch` wakes whoever follows. `document` is the only place that knows how
 //! an event looks in BSON, `row_document` the same for rows, `failure` the only one that reads the driver's errors.
 //!
 //! What does not belong here: deciding what may be written. That is [`store::judge`]'s, the same for every backend.
@@ -18,6 +18,7 @@ mod failure;
 mod fields;
 mod find;
 mod idempotency;
+mod indexes;
 mod keys;
 mod leases;
 mod log;
@@ -107,6 +108,11 @@ impl Backend for MongoStore {
     async fn head(&self) -> Result<Head, StoreError> {
         let db = self.connection.work.clone();
         answered("reading the head of the log", SHORT, async move { log::head(&db).await }).await
+    }
+
+    async fn known_head(&self) -> Result<Head, StoreError> {
+        let db = self.connection.work.clone();
+        answered("reading the head of the log", SHORT, async move { log::known_head(&db).await }).await
     }
 
     async fn events(&self, query: &EventQuery) -> Result<Vec<Envelope>, StoreError> {

@@ -12,7 +12,8 @@ use crate::connect::Db;
 use crate::document::{HEAD_ID, to_event, to_head};
 use crate::facts::{names, to_vault};
 use crate::failure::cannot;
-use crate::find::find;
+use crate::find::{self, Search, find};
+use crate::indexes;
 
 /// How long the server may take to find out that it is the primary.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -31,6 +32,14 @@ pub(crate) async fn head(db: &Db) -> Result<Head, StoreError> {
     Ok(to_head(&found)?.0)
 }
 
+/// A head that is no older than what this process has seen.
+pub(crate) async fn known_head(db: &Db) -> Result<Head, StoreError> {
+    let head = |document: &RawDocument| to_head(document).map(|(head, _)| head);
+    let by_id = doc! { "_id": HEAD_ID };
+    let found = find(db, &db.head(), "reading the head of the log", by_id, doc! {}, 1, head).await?;
+    found.into_iter().next().ok_or_else(|| StoreError::corrupt("the head of the log is missing"))
+}
+
 pub(crate) async fn events(db: &Db, query: &EventQuery) -> Result<Vec<Envelope>, StoreError> {
     // Within a stream versions rise as positions do, and an index holds them.
     let order = if query.stream.is_some() {
@@ -38,7 +47,18 @@ pub(crate) async fn events(db: &Db, query: &EventQuery) -> Result<Vec<Envelope>,
     } else {
         doc! { "_id": 1 }
     };
-    find(db, &db.events(), "reading events", event_filter(query), order, query.limit, to_event).await
+    let search = Search { filter: event_filter(query), order, limit: query.limit, index: Some(path(query)) };
+    find::search(db, &db.events(), "reading events", search, to_event).await
+}
+
+/// The index that leads to what a query asks for, in order.
+fn path(query: &EventQuery) -> Document {
+    match query {
+        EventQuery { stream: Some(_), .. } => indexes::by_stream(),
+        EventQuery { actor: Some(_), .. } => indexes::by_actor(),
+        _ if query.has_few_types() => indexes::by_type(),
+        _ => indexes::by_position(),
+    }
 }
 
 pub(crate) async fn stream(

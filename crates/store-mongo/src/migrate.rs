@@ -13,6 +13,7 @@ use crate::connect::{Connection, Db};
 use crate::document::from_head;
 use crate::failure::{Failure, cannot, from_driver};
 use crate::fields::{Fields, binary, raw, uuid};
+use crate::indexes;
 use crate::transaction::{Work, reason, transact};
 
 /// The `_id` of the one document in `meta`.
@@ -119,8 +120,11 @@ async fn make_collections(db: &Db) -> Result<(), StoreError> {
         make_collection(db, name).await?;
     }
     let unique = IndexOptions::builder().unique(true).build();
-    let by_stream = IndexModel::builder().keys(doc! { "stream": 1, "version": -1 }).options(unique).build();
+    let by_stream = IndexModel::builder().keys(indexes::by_stream()).options(unique).build();
     db.events().create_index(by_stream).await.map_err(cannot("creating the index of streams"))?;
+    let filters =
+        [indexes::by_type(), indexes::by_actor()].map(|keys| IndexModel::builder().keys(keys).build());
+    db.events().create_indexes(filters).await.map_err(cannot("creating the indexes of types and actors"))?;
     // Sparse, since a unique index admits only one document without the field otherwise.
     let sparse = IndexOptions::builder().unique(true).sparse(true).build();
     let by_claim = IndexModel::builder().keys(doc! { "claims": 1 }).options(sparse).build();

@@ -1,5 +1,7 @@
 //! Queries of the log.
 
+use std::collections::BTreeSet;
+
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Connection, params, params_from_iter};
 use store::backend::EventQuery;
@@ -33,29 +35,46 @@ pub(crate) fn read_events(connection: &Connection, query: &EventQuery) -> Result
     collect(statement.query(params_from_iter(numbers.into_iter().chain(texts)))?)
 }
 
-/// The statement of a query, and its parameters from `?4` on.
+/// The statement of a query, and its parameters from `?4` on. Whatever is asked for, an index leads to it in order, so
+/// that a page costs no more in a long log than in a short one.
 fn statement(query: &EventQuery) -> (String, Vec<&str>) {
-    let mut filters: Vec<&str> = query.types.iter().map(String::as_str).collect();
-    let types: Vec<_> = (4..).take(filters.len()).map(|number| format!("?{number}")).collect();
-    let mut conditions = Vec::new();
-    if !types.is_empty() {
-        conditions.push(format!("AND type IN ({})", types.join(", ")));
-    }
-    let texts = [("stream", query.stream.as_ref().map(StreamId::as_str)), ("actor", query.actor.as_deref())];
-    for (column, text) in texts {
-        if let Some(text) = text {
-            conditions.push(format!("AND {column} = ?{}", filters.len() + 4));
-            filters.push(text);
-        }
-    }
-    // Within a stream, versions rise as positions do; the `+` keeps SQLite to the stream's own index.
-    let (position, order) =
-        if query.stream.is_some() { ("+position", "version") } else { ("position", "position") };
-    let sql = format!(
-        "SELECT {COLUMNS} FROM events WHERE {position} > ?1 AND {position} <= ?2 {} ORDER BY {order} LIMIT ?3",
-        conditions.join(" ")
-    );
-    (sql, filters)
+    let EventQuery { stream, actor, .. } = query;
+    // One that is named twice is still looked for once.
+    let types: BTreeSet<_> = query.types.iter().map(String::as_str).collect();
+    let of_types: Vec<_> = (4..).take(types.len()).map(|number| format!("?{number}")).collect();
+    let next = types.len() + 4;
+    let types_too =
+        if types.is_empty() { String::new() } else { format!("AND type IN ({})", of_types.join(", ")) };
+    let mut texts: Vec<&str> = types.into_iter().collect();
+    texts.extend(stream.as_ref().map(StreamId::as_str).or(actor.as_deref()));
+    let select = |index: &str, filter: &str| {
+        format!("SELECT {COLUMNS} FROM events{index} WHERE position > ?1 AND position <= ?2 {filter}")
+    };
+    let sql = if stream.is_some() {
+        let actor_too = if let Some(actor) = actor {
+            texts.push(actor);
+            format!("AND actor = ?{}", next + 1)
+        } else {
+            String::new()
+        };
+        // Within a stream, versions rise as positions do; the `+` keeps SQLite to the stream's own index.
+        format!(
+            "SELECT {COLUMNS} FROM events WHERE +position > ?1 AND +position <= ?2 AND stream = ?{next} {types_too} \
+             {actor_too} ORDER BY version LIMIT ?3"
+        )
+    } else {
+        let found = if actor.is_some() {
+            select(" INDEXED BY events_actor", &format!("AND actor = ?{next} {types_too}"))
+        } else if query.has_few_types() {
+            let of_one = |number: &String| select(" INDEXED BY events_type", &format!("AND type = {number}"));
+            of_types.iter().map(of_one).collect::<Vec<_>>().join(" UNION ALL ")
+        } else {
+            // The `+` keeps SQLite from sorting what it would find by type.
+            select("", &types_too.replace("type", "+type"))
+        };
+        format!("{found} ORDER BY position LIMIT ?3")
+    };
+    (sql, texts)
 }
 
 fn collect(mut rows: rusqlite::Rows<'_>) -> Result<Vec<Envelope>, Failure> {
@@ -68,4 +87,54 @@ fn collect(mut rows: rusqlite::Rows<'_>) -> Result<Vec<Envelope>, Failure> {
 
 fn bound(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use store::{Ambient, EventStore, MasterKey};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::SqliteStore;
+
+    /// How SQLite goes about a query.
+    fn plan(connection: &Connection, query: &EventQuery) -> Vec<String> {
+        let (sql, texts) = statement(query);
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let numbers = ["0", "9", "100"].into_iter();
+        let steps = statement.query_map(params_from_iter(numbers.chain(texts)), |row| row.get(3)).unwrap();
+        steps.map(Result::unwrap).collect()
+    }
+
+    #[tokio::test]
+    async fn an_index_leads_to_whatever_is_asked_for_and_nothing_is_sorted() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("aegis.sqlite");
+        let sqlite = std::sync::Arc::new(SqliteStore::open(&path).unwrap());
+        let ambient = Ambient::system();
+        EventStore::open(sqlite, MasterKey::generate(&ambient), ambient).await.unwrap();
+        let connection = Connection::open(&path).unwrap();
+        let (stream, actor) = (StreamId::new("system").ok(), Some("system".to_owned()));
+        let types = |count: usize| (0..count).map(|number| format!("Type{number}")).collect::<Vec<_>>();
+        let whole = EventQuery::default();
+        for (query, index) in [
+            (whole.clone(), "PRIMARY KEY"),
+            (EventQuery { types: types(1), ..whole.clone() }, "events_type"),
+            (EventQuery { types: types(64), ..whole.clone() }, "events_type"),
+            (EventQuery { types: types(200), ..whole.clone() }, "PRIMARY KEY"),
+            (EventQuery { actor: actor.clone(), ..whole.clone() }, "events_actor"),
+            (EventQuery { actor: actor.clone(), types: types(2), ..whole.clone() }, "events_actor"),
+            (EventQuery { stream: stream.clone(), ..whole.clone() }, "sqlite_autoindex_events_1"),
+            (EventQuery { stream, actor, types: types(2), ..whole }, "sqlite_autoindex_events_1"),
+        ] {
+            let plan = plan(&connection, &query);
+            let reading: Vec<_> = plan.iter().filter(|step| step.contains("events")).collect();
+            assert_eq!(reading.len(), if index == "events_type" { query.types.len() } else { 1 }, "{plan:?}");
+            assert!(
+                reading.iter().all(|step| step.starts_with("SEARCH") && step.contains(index)),
+                "{plan:?}"
+            );
+            assert!(!plan.iter().any(|step| step.contains("B-TREE")), "something is sorted: {plan:?}");
+        }
+    }
 }

@@ -64,6 +64,8 @@ CREATE TABLE IF NOT EXISTS events (
     leaf BLOB NOT NULL,
     UNIQUE (stream, version)
 ) STRICT;
+CREATE INDEX IF NOT EXISTS events_type ON events (type);
+CREATE INDEX IF NOT EXISTS events_actor ON events (actor);
 CREATE TRIGGER IF NOT EXISTS events_are_never_changed BEFORE UPDATE ON events
 BEGIN SELECT RAISE(ABORT, 'events are never changed'); END;
 CREATE TRIGGER IF NOT EXISTS events_are_never_deleted BEFORE DELETE ON events

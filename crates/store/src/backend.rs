@@ -54,6 +54,15 @@ pub trait Backend: Send + Sync {
     /// [`StoreError`] if it cannot be read.
     async fn head(&self) -> Result<Head, StoreError>;
 
+    /// A head of the log that a majority knows, no older than anything that this process has read or written: what others
+    /// have appended may be missing in it for a moment. Cheaper than [`Backend::head`] where that has to ask around.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be read.
+    async fn known_head(&self) -> Result<Head, StoreError> {
+        self.head().await
+    }
+
     /// Events by ascending position, at most `query.limit`, as a majority knows them.
     ///
     /// # Errors
@@ -179,6 +188,22 @@ impl EventQuery {
     #[must_use]
     pub fn at(position: Position) -> Self {
         Self { after: position.previous(), until: Some(position), limit: 1, ..Self::default() }
+    }
+
+    /// Whether only a few types are asked for, so that each can be looked for by itself.
+    #[must_use]
+    pub fn has_few_types(&self) -> bool {
+        /// What databases merge in order from an index is limited.
+        const FEW: usize = 64;
+        (1..=FEW).contains(&self.types.len())
+    }
+
+    /// Whether what is asked for lies scattered in what an index finds in order, so that it may take long to find any.
+    #[must_use]
+    pub fn is_scattered(&self) -> bool {
+        let by_actor_alone = self.actor.is_some() && self.types.is_empty();
+        let by_types_alone = self.actor.is_none() && self.has_few_types();
+        !(self.is_whole() || self.stream.is_some() || by_actor_alone || by_types_alone)
     }
 
     /// Whether every event between `after` and `until` is asked for, so that a missing one is an alarm.

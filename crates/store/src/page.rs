@@ -7,7 +7,7 @@ use crate::error::StoreError;
 use crate::event::{Position, Recorded};
 use crate::event_store::EventStore;
 
-/// Positions looked at for one page, when a filter that no index serves may let few events through.
+/// Positions looked at for one page, when what the filters let through lies scattered in what the index finds.
 const STRETCH: u64 = 50_000;
 
 /// A part of the log.
@@ -30,8 +30,7 @@ impl EventStore {
             Some(until) => until,
             None => self.head().await?.position,
         };
-        let searched = !query.is_whole() && query.stream.is_none();
-        let last = if searched { end.min(stretch_after(query.after)) } else { end };
+        let last = if query.is_scattered() { end.min(stretch_after(query.after)) } else { end };
         let events = self.read(&EventQuery { until: Some(last), ..query.clone() }).await?;
         let found = events.last().map_or(query.after, |event| event.envelope.position);
         let next = if events.len() < query.limit { last.max(query.after) } else { found };

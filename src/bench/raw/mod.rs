@@ -30,6 +30,9 @@ pub(super) trait Raw: Send {
     /// each took.
     async fn transactions(&mut self, written: Written, slice: &Slice) -> Result<Vec<Duration>, BenchError>;
 
+    /// Reads them once, and does nothing with them; gives how many a second.
+    async fn read(&mut self, written: Written, slice: &Slice) -> Result<f64, BenchError>;
+
     /// Writes the rows of a read model again, a thousand at a time, into a table of its own; gives how many there are,
     /// and how many it wrote a second.
     async fn rows(&mut self, table: &Table, slice: &Slice) -> Result<(usize, f64), BenchError>;

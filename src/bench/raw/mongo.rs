@@ -116,6 +116,12 @@ impl Raw for RawMongo {
         Ok(took)
     }
 
+    async fn read(&mut self, written: Written, slice: &Slice) -> Result<f64, BenchError> {
+        slice.check()?;
+        let begun = Instant::now();
+        rate(written, self.events(written).await?.len(), begun)
+    }
+
     async fn rows(&mut self, table: &Table, slice: &Slice) -> Result<(usize, f64), BenchError> {
         let rows: Vec<RawDocumentBuf> =
             self.0.collection(&table.name).find(doc! {}).await?.try_collect().await?;

@@ -121,6 +121,17 @@ impl Raw for RawSqlite {
         .await
     }
 
+    async fn read(&mut self, written: Written, slice: &Slice) -> Result<f64, BenchError> {
+        slice.check()?;
+        self.run(move |source, _| {
+            let begun = Instant::now();
+            let sql = "SELECT * FROM events WHERE position > ?1 AND position <= ?2 ORDER BY position";
+            let bounds = params![written.after.to_i64(), written.until.to_i64()];
+            rate(written, all(&mut source.prepare(sql)?, bounds)?.len(), begun)
+        })
+        .await
+    }
+
     async fn rows(&mut self, table: &Table, slice: &Slice) -> Result<(usize, f64), BenchError> {
         let (slice, name) = (slice.clone(), table.name.to_string());
         self.run(move |source, connection| {

@@ -1,6 +1,9 @@
 //! `aegis events`: the log itself.
 
+mod diff;
+mod export;
 mod list;
+mod offline;
 mod replay;
 mod tail;
 mod verify;
@@ -29,16 +32,28 @@ pub(super) enum Command {
     Tail(tail::Arguments),
     /// Fold the log and print the state of every user at some point in it
     Replay(replay::Arguments),
+    /// Print what the events between two points of the log have made of users
+    Diff(diff::Arguments),
+    /// Write the log, or a stretch of it, to a file that can be examined and proved elsewhere
+    Export(export::Arguments),
     /// Prove that the log is whole, in order and unchanged, and that claims and checkpoints agree with it
     Verify(verify::Arguments),
 }
 
 pub(super) async fn run(command: Command, sources: &Sources, out: &mut Output) -> Result<(), Failure> {
+    if let Command::Verify(arguments) = &command
+        && let Some(offline) = arguments.offline()
+    {
+        return offline.run(out);
+    }
     let session = Session::open(sources).await?;
     let done = match command {
         Command::List(arguments) => list::run(&arguments, &session, out).await,
         Command::Tail(arguments) => tail::run(&arguments, &session, out).await,
         Command::Replay(arguments) => replay::run(&arguments, &session, out).await,
+        Command::Diff(arguments) => diff::run(&arguments, &session, out).await,
+        // Boxed: it is large, and so would be every future around it.
+        Command::Export(arguments) => Box::pin(export::run(&arguments, &session, out)).await,
         Command::Verify(arguments) => verify::run(&arguments, &session, out).await,
     };
     session.close().await;

@@ -2,50 +2,29 @@
 //! read model, so that the two can be compared.
 
 use std::collections::BTreeMap;
-use std::str::FromStr;
 
-use domain::{EmailAddress, User, UserId, user};
-use jiff::Timestamp;
+use domain::{EmailAddress, User, UserId};
 use projections::decode;
-use store::{EventQuery, Position, Recorded, StoreError};
+use store::{EventQuery, Recorded, StoreError};
 
 use super::{PAGE, stream};
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
 use crate::cli::session::Session;
 use crate::cli::user_line::{UserLine, UserLines};
+use crate::query::{AsOf, Life};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
     /// Stop after this position, or after the events up to this moment (RFC 3339); without it, at the head
     #[arg(long, value_name = "POSITION|TIME")]
-    until: Option<Until>,
+    until: Option<AsOf>,
     /// Only this user, by id or by the e-mail address they had then
     #[arg(long, value_name = "EMAIL|ID")]
     user: Option<String>,
     /// Print one JSON object per line
     #[arg(long)]
     json: bool,
-}
-
-/// A point in the log. Times never fall as positions rise, so each moment is one.
-#[derive(Clone, Copy, Debug)]
-enum Until {
-    Position(Position),
-    Time(Timestamp),
-}
-
-impl FromStr for Until {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if let Ok(position) = text.parse() {
-            return Ok(Self::Position(Position::new(position)));
-        }
-        let time =
-            text.parse().map_err(|_| "it is neither a position nor a time like 2026-11-22T08:03:14Z")?;
-        Ok(Self::Time(time))
-    }
 }
 
 /// Whom to show.
@@ -56,24 +35,16 @@ enum Wanted {
     Nobody,
 }
 
-/// What is kept of a user while the log passes by.
-struct Replayed {
-    user: User,
-    /// When their first event was appended.
-    first: Timestamp,
-    version: u64,
-}
-
 pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> Result<(), Failure> {
     let wanted = Wanted::parse(arguments.user.as_deref());
     let users = fold(session, arguments.until, &wanted).await?;
     let mut lines = UserLines::new(arguments.json);
     let mut found = false;
-    for (index, (id, Replayed { user, first, version })) in users.iter().enumerate() {
-        let User::Present(account) = user else { continue };
+    for (index, (id, life)) in users.iter().enumerate() {
+        let (User::Present(account), Some(past)) = (&life.user, life.told(*id)) else { continue };
         if wanted.is_met_by(*id, account) {
             found = true;
-            lines.add(&UserLine::folded(*id, account, decode::created_at(account, *first), *version), out)?;
+            lines.add(&UserLine::from(past), out)?;
         }
         if index % PAGE == 0 {
             lines.print(out)?;
@@ -90,20 +61,13 @@ pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Outp
 
 async fn fold(
     session: &Session,
-    until: Option<Until>,
+    until: Option<AsOf>,
     wanted: &Wanted,
-) -> Result<BTreeMap<UserId, Replayed>, Failure> {
+) -> Result<BTreeMap<UserId, Life>, Failure> {
     let store = &session.node.store;
-    let head = store.head().await?.position;
-    let (last, moment) = match until {
-        Some(Until::Position(position)) if position > head => {
-            return Err(Failure::Failed(format!(
-                "position {position} is beyond the head of the log, which is at {head}"
-            )));
-        }
-        Some(Until::Position(position)) => (position, Timestamp::MAX),
-        Some(Until::Time(moment)) => (head, moment),
-        None => (head, Timestamp::MAX),
+    let last = match until {
+        Some(until) => session.node.history.position(until).await.map_err(Failure::because)?,
+        None => store.head().await?.position,
     };
     let mut query = EventQuery { until: Some(last), limit: PAGE, ..EventQuery::default() };
     if let Wanted::Id(id) = wanted {
@@ -113,9 +77,6 @@ async fn fold(
     while query.after < last {
         let page = store.page(&query).await?;
         for event in &page.events {
-            if event.envelope.at > moment {
-                return Ok(users);
-            }
             take_in(&mut users, event)?;
         }
         query.after = page.next;
@@ -123,15 +84,12 @@ async fn fold(
     Ok(users)
 }
 
-fn take_in(users: &mut BTreeMap<UserId, Replayed>, event: &Recorded) -> Result<(), Failure> {
+fn take_in(users: &mut BTreeMap<UserId, Life>, event: &Recorded) -> Result<(), Failure> {
     let envelope = &event.envelope;
     let Some(id) = UserId::from_stream(envelope.stream.as_str()) else { return Ok(()) };
     let fact = decode::user_event(event)
         .map_err(|error| Failure::Failed(format!("stopped at position {}: {error}", envelope.position)))?;
-    let replayed =
-        users.entry(id).or_insert_with(|| Replayed { user: User::Absent, first: envelope.at, version: 0 });
-    replayed.user = user::evolve(std::mem::take(&mut replayed.user), &fact);
-    replayed.version = envelope.version;
+    users.entry(id).or_default().take(envelope, &fact);
     Ok(())
 }
 

@@ -1,21 +1,50 @@
 //! `aegis events verify`: proves the log, and that nothing has run ahead of it.
 
-use domain::UserId;
-use projections::{Sources, decode};
-use serde::Serialize;
-use store::merkle::Hash;
-use store::{Claim, ClaimChange, Finding, Position, Recorded, Verified, VerifyError};
+use std::path::PathBuf;
 
+use projections::Sources;
+use serde::Serialize;
+use store::checkpoint::{SignedHead, VerifierKey};
+use store::merkle::Hash;
+use store::{Finding, Position, Verified, VerifyError};
+
+use super::offline::{Offline, read, read_key};
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::cli::session::Session;
+use crate::query::claims_of;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
+    /// Also prove that nothing before this checkpoint was changed or cut off: a file with one that was kept elsewhere
+    #[arg(long, value_name = "FILE", conflicts_with = "export")]
+    since: Option<PathBuf>,
+    /// Prove this export instead, without any database
+    #[arg(long, value_name = "FILE", requires = "checkpoint", requires = "key")]
+    export: Option<PathBuf>,
+    /// A checkpoint that was kept elsewhere: one that comes with the export would prove nothing
+    #[arg(long, value_name = "FILE", requires = "export")]
+    checkpoint: Option<PathBuf>,
+    /// The key of the log, as it was once fetched from `GET /log/key` and kept
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+}
+
+impl Arguments {
+    /// The proof of an export, if that is what is asked for.
+    pub(super) fn offline(&self) -> Option<Offline<'_>> {
+        let Self { export, checkpoint, key, json, .. } = self;
+        Some(Offline {
+            export: export.as_ref()?,
+            checkpoint: checkpoint.as_ref()?,
+            key: key.as_ref()?,
+            json: *json,
+        })
+    }
 }
 
 /// What was verified.
@@ -25,30 +54,38 @@ struct Report {
     root: String,
     streams: usize,
     claims: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<u64>,
 }
 
 pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> Result<(), Failure> {
+    let since = kept(arguments, session)?;
     let mut progress = Progress::new("events");
     let mut each_page = |position: Position, head: Position| progress.at(position.get(), head.get());
-    let verified = session.node.store.verify(&claims_of, &mut each_page).await;
+    let verified = session.node.store.verify(claims_of, since.as_ref(), &mut each_page).await;
     progress.finish();
     let verified = verified.map_err(|error| match error {
         VerifyError::Found(finding) => found(&finding),
         VerifyError::Store(error) => error.into(),
     })?;
     check_projections(session).await?;
-    report(arguments, &verified, out)
+    report(arguments, &verified, since.map(|head| head.size), out)
 }
 
-/// The claims that an event takes and gives back. Users alone have any.
-fn claims_of(event: &Recorded) -> Result<ClaimChange, String> {
-    if UserId::from_stream(event.envelope.stream.as_str()).is_none() {
-        return Ok(ClaimChange::default());
+/// The checkpoint that was kept, its signature checked with the key that was kept, or with that of the log.
+fn kept(arguments: &Arguments, session: &Session) -> Result<Option<SignedHead>, Failure> {
+    let own: VerifierKey = session.node.store.signer().verifier_key().parse().map_err(Failure::because)?;
+    if let Some(path) = &arguments.key
+        && read_key(path)? != own
+    {
+        return Err(Failure::Found(format!(
+            "the log is signed with another key than that of {}",
+            path.display()
+        )));
     }
-    let fact = decode::user_event(event).map_err(|error| error.to_string())?;
-    let claim = |(kind, value): (domain::ClaimKind, String)| Claim { kind: kind.as_str(), value };
-    let take = fact.claims_taken().into_iter().map(claim).collect();
-    Ok(ClaimChange { take, release: Vec::new(), erases: fact.erases() })
+    let Some(path) = &arguments.since else { return Ok(None) };
+    let head = own.open(&read(path)?);
+    head.map(Some).map_err(|error| Failure::Found(format!("{} {error}", path.display())))
 }
 
 /// A table that is further than the log has seen events that are no more.
@@ -74,9 +111,14 @@ fn found(finding: &Finding) -> Failure {
     Failure::Found(format!("the log does not verify: {finding}"))
 }
 
-fn report(arguments: &Arguments, verified: &Verified, out: &mut Output) -> Result<(), Failure> {
+fn report(
+    arguments: &Arguments,
+    verified: &Verified,
+    since: Option<u64>,
+    out: &mut Output,
+) -> Result<(), Failure> {
     let Verified { position, root, streams, claims } = *verified;
-    let report = Report { position: position.get(), root: hex(&root), streams, claims };
+    let report = Report { position: position.get(), root: hex(&root), streams, claims, since };
     if arguments.json {
         out.json(&report)?;
     } else {
@@ -84,6 +126,9 @@ fn report(arguments: &Arguments, verified: &Verified, out: &mut Output) -> Resul
         out.line(&format!(
             "verified up to position {position}: streams {streams}, claims {claims}, root {root}"
         ))?;
+        if let Some(since) = since {
+            out.line(&format!("it begins with the {since} events that the checkpoint was signed for"))?;
+        }
     }
     out.flush()
 }
@@ -118,7 +163,7 @@ mod tests {
         let id = users.sign_up("r", None, ada()).await.unwrap().id;
         users.execute(&Cause::new("system", "r"), id, &erase, None).await.unwrap();
         users.sign_up("r", None, ada()).await.unwrap();
-        let verified = store.verify(&claims_of, &mut |_, _| {}).await.unwrap();
+        let verified = store.verify(claims_of, None, &mut |_, _| {}).await.unwrap();
         assert_eq!((verified.position.get(), verified.claims), (4, 2));
     }
 }

@@ -2,6 +2,8 @@
 //! printed is true with or without a running service.
 
 mod change;
+mod export;
+mod history;
 mod list;
 mod show;
 
@@ -21,6 +23,10 @@ pub(super) enum Command {
     List(list::Arguments),
     /// Print one user
     Show(show::Arguments),
+    /// Print what has happened to a user, and which fields it has changed
+    History(history::Arguments),
+    /// Print all that is held on a user, for them to read, as one JSON object
+    Export(export::Arguments),
     /// Give a user a role
     Grant(change::RoleArguments),
     /// Take a role from a user; their access tokens end
@@ -39,6 +45,8 @@ pub(super) async fn run(command: Command, sources: &Sources, out: &mut Output) -
     let done = match command {
         Command::List(arguments) => list::run(&arguments, &session, out).await,
         Command::Show(arguments) => show::run(&arguments, &session, out).await,
+        Command::History(arguments) => history::run(&arguments, &session, out).await,
+        Command::Export(arguments) => export::run(&arguments, &session, out).await,
         Command::Grant(arguments) => change::run(arguments.grant(), &session, &cause, out).await,
         Command::Revoke(arguments) => change::run(arguments.revoke(), &session, &cause, out).await,
         Command::Deactivate(arguments) => change::run(arguments.deactivate(), &session, &cause, out).await,
@@ -59,6 +67,14 @@ async fn find(session: &Session, text: &str) -> Result<UserRow, Failure> {
         (Err(_), Err(_)) => Ok(None),
     };
     row.map_err(Failure::because)?.ok_or_else(|| unknown(text))
+}
+
+/// The id of the user of that id, or of that e-mail address now. An id need not be anybody's.
+async fn id_of(session: &Session, text: &str) -> Result<UserId, Failure> {
+    match UserId::parse(text) {
+        Ok(id) => Ok(id),
+        Err(_) => Ok(find(session, text).await?.id),
+    }
 }
 
 fn unknown(text: &str) -> Failure {

@@ -11,6 +11,7 @@ use store::{Position, StreamId};
 use url::form_urlencoded;
 
 use crate::http::problem::{Fault, Loc, Problem};
+use crate::query::AsOf;
 
 /// The largest position that a database holds.
 const MAX_POSITION: u64 = i64::MAX.cast_unsigned();
@@ -69,6 +70,12 @@ impl Params {
         // A plus sign that was not escaped arrives as a space.
         let time = text.parse().or_else(|_| text.replace(' ', "+").parse());
         self.noted(time.map_err(|_| Fault::no_time(Loc::Query(name), &text)))
+    }
+
+    /// A position of the log, or a moment in RFC 3339.
+    pub(crate) fn as_of(&mut self, name: &'static str) -> Option<AsOf> {
+        let is_number = self.given.get(name)?.trim().bytes().all(|byte| byte.is_ascii_digit());
+        if is_number { self.position(name).map(AsOf::Position) } else { self.time(name).map(AsOf::Time) }
     }
 
     /// A day, such as `2026-11-23`.

@@ -3,6 +3,7 @@
 mod account_change;
 pub(crate) mod deactivate;
 pub(crate) mod erase;
+pub(crate) mod history;
 pub(crate) mod me;
 pub(crate) mod reactivate;
 mod reason;

@@ -42,6 +42,14 @@ const BLANK: [RangeInclusive<char>; 2] = ['\u{2800}'..='\u{2800}', '\u{FFF9}'..=
 /// ignorable characters, as `NFKC_Casefold` asks for identifiers (UAX #31). Folding twice is part of that
 /// definition: a character such as `℡` shows its capitals only once it is decomposed.
 pub(super) fn identity_key(text: &str) -> String {
+    if text.is_ascii() {
+        // Nothing there is invisible or has another form, and folding is lower case.
+        return text.trim().to_ascii_lowercase();
+    }
+    folded(text)
+}
+
+fn folded(text: &str) -> String {
     let folded: String = text
         .chars()
         .filter(|&character| !is_ignorable(character))
@@ -107,6 +115,16 @@ mod tests {
     fn texts_that_read_differently_have_different_keys() {
         assert_ne!(identity_key("ada"), identity_key("adá"));
         assert_ne!(identity_key("ada l"), identity_key("adal"));
+    }
+
+    #[test]
+    fn the_short_way_through_ascii_leads_to_the_same_key() {
+        let all: String = (0..0x80_u8).map(char::from).collect();
+        assert_eq!(identity_key(&all), folded(&all));
+        for byte in 0..0x80_u8 {
+            let around = format!(" {0}A{0} ", char::from(byte));
+            assert_eq!(identity_key(&around), folded(&around), "{byte}");
+        }
     }
 
     #[test]

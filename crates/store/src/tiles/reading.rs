@@ -13,7 +13,7 @@ use crate::backend::Head;
 use crate::error::StoreError;
 use crate::event::Position;
 use crate::event_store::EventStore;
-use crate::merkle::{self, Hash};
+use crate::merkle::{self, Frontier, Hash};
 
 /// The pause after tiles could not be made.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -112,13 +112,13 @@ impl Proofs {
         Ok(tiles.remove(&tile).unwrap_or_default())
     }
 
-    /// Proves that the event at that position is in the log as it is now.
+    /// Proves that the event at that position is in the log as it is now, or was a moment ago.
     ///
     /// # Errors
     /// [`ProofError::Beyond`] if there is no such event; [`StoreError::Corrupt`] if the tiles do not lead to the root
     /// that is signed.
     pub async fn inclusion(&self, position: Position) -> Result<Inclusion, ProofError> {
-        let head = self.store.head().await?;
+        let head = self.store.head_from(position).await?;
         let (index, size) = (position.get().checked_sub(1), head.position.get());
         let beyond = ProofError::Beyond { asked: position, head: head.position };
         let Some(index) = index else { return Err(beyond) };
@@ -140,7 +140,7 @@ impl Proofs {
     /// [`ProofError::Beyond`] if the log has not reached `to`, or `from` is beyond that; [`StoreError::Corrupt`] if the
     /// tiles do not lead to the root that is signed.
     pub async fn consistency(&self, from: Position, to: Position) -> Result<Consistency, ProofError> {
-        let head = self.store.head().await?;
+        let head = self.store.head_from(to).await?;
         if to > head.position {
             return Err(ProofError::Beyond { asked: to, head: head.position });
         }
@@ -156,6 +156,23 @@ impl Proofs {
         } else {
             Err(wrong_tiles(new).into())
         }
+    }
+
+    /// The right edge of the tree as it was at that size.
+    ///
+    /// # Errors
+    /// [`ProofError::Beyond`] if the log has not reached it; [`StoreError`] if the tiles cannot be read.
+    pub async fn frontier(&self, size: Position) -> Result<Frontier, ProofError> {
+        let head = self.store.head_from(size).await?;
+        if size > head.position {
+            return Err(ProofError::Beyond { asked: size, head: head.position });
+        }
+        let nodes = merkle::cover(&(0..size.get()));
+        let wanted = nodes.iter().map(|node| TileId::under(*node)).collect();
+        let tiles = read(&*self.tiles, head.position.get(), &wanted).await?;
+        let roots: Option<Vec<_>> = nodes.iter().map(|node| root_under(&tiles, *node)).collect();
+        let edge = roots.and_then(|roots| Frontier::from_bytes(size.get(), &roots.concat()).ok());
+        Ok(edge.ok_or_else(|| wrong_tiles(size.get()))?)
     }
 
     /// The roots over ranges of leaves, in a log of that size.

@@ -3,13 +3,14 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::chain::Chain;
+use super::pages::Says;
 use super::{Finding, VerifyError};
 use crate::append::Claim;
 use crate::backend::{Held, VaultEntry, VaultRange};
 use crate::error::StoreError;
 use crate::event::{Position, Recorded, StreamId};
 use crate::event_store::EventStore;
-use crate::vault::{ClaimHash, ClaimKey};
+use crate::vault::ClaimHash;
 
 /// Vault entries read at once.
 const PAGE: usize = 1000;
@@ -28,7 +29,7 @@ pub struct ClaimChange {
 }
 
 /// Says which claims an event takes and gives back, or why it cannot be understood.
-pub type ClaimReader = dyn Fn(&Recorded) -> Result<ClaimChange, String> + Send + Sync;
+pub type ClaimReader = fn(&Recorded) -> Result<ClaimChange, String>;
 
 /// What the events say.
 #[derive(Default)]
@@ -41,18 +42,18 @@ struct Stream {
     /// An event says so.
     erased: bool,
     claims: Vec<ClaimHash>,
+    /// The vault has an entry of it.
+    has_entry: bool,
 }
 
 impl Told {
-    pub(super) fn take(&mut self, event: &Recorded, change: &ClaimChange, key: &ClaimKey) {
-        let stream = self.0.entry(event.envelope.stream.clone()).or_default();
-        let hash = |claim: &Claim| key.hash(claim.kind, &claim.value);
-        let released: Vec<_> = change.release.iter().map(hash).collect();
-        stream.claims.retain(|claim| !released.contains(claim));
-        stream.claims.extend(change.take.iter().map(hash));
-        stream.last = event.envelope.position;
-        stream.sealed |= event.envelope.sealed.is_some();
-        stream.erased |= change.erases;
+    pub(super) fn take(&mut self, says: Says) {
+        let stream = self.0.entry(says.stream).or_default();
+        stream.claims.retain(|claim| !says.released.contains(claim));
+        stream.claims.extend(says.taken);
+        stream.last = says.position;
+        stream.sealed |= says.is_sealed;
+        stream.erased |= says.erases;
     }
 
     pub(super) fn streams(&self) -> usize {
@@ -104,7 +105,7 @@ impl EventStore {
         &self,
         chain: &mut Chain,
         told: &mut Told,
-        reader: &ClaimReader,
+        reader: ClaimReader,
     ) -> Result<(), VerifyError> {
         let mut suspects = self.suspects(told).await?;
         for _ in 0..LOOKS {
@@ -133,7 +134,7 @@ impl EventStore {
         &self,
         chain: &mut Chain,
         told: &mut Told,
-        reader: &ClaimReader,
+        reader: ClaimReader,
     ) -> Result<(), VerifyError> {
         let head = self.head().await?.position;
         self.follow(chain, told, reader, head, &mut |_, _| {}).await
@@ -153,15 +154,16 @@ impl EventStore {
     }
 
     /// The streams whose vault entry is not what the events say, as far as they were read.
-    async fn suspects(&self, told: &Told) -> Result<BTreeSet<StreamId>, StoreError> {
+    async fn suspects(&self, told: &mut Told) -> Result<BTreeSet<StreamId>, StoreError> {
         let mut suspects = BTreeSet::new();
-        let mut unseen: BTreeSet<_> = told.0.keys().collect();
         let mut after = None;
         loop {
             let page: Vec<Held> = self.backend().held(&VaultRange::After(after.clone(), PAGE)).await?;
             let last = page.len() < PAGE;
             for (stream, entry, claims) in page {
-                unseen.remove(&stream);
+                if let Some(told) = told.0.get_mut(&stream) {
+                    told.has_entry = true;
+                }
                 let held = (entry, claims);
                 if told.judge(&stream, Some(&held)).is_err() {
                     suspects.insert(stream.clone());
@@ -172,7 +174,8 @@ impl EventStore {
                 break;
             }
         }
-        suspects.extend(unseen.into_iter().filter(|stream| told.judge(stream, None).is_err()).cloned());
+        let without = told.0.iter().filter(|(_, of_stream)| !of_stream.has_entry).map(|(stream, _)| stream);
+        suspects.extend(without.filter(|stream| told.judge(stream, None).is_err()).cloned());
         Ok(suspects)
     }
 }
@@ -190,6 +193,7 @@ mod tests {
             sealed,
             erased,
             claims: claims.iter().copied().map(claim).collect(),
+            has_entry: false,
         };
         let no_event = Stream::default();
         for (told, held, wrong) in [

@@ -3,23 +3,25 @@
 
 mod chain;
 mod claims;
+mod pages;
 
 use std::fmt;
+use std::pin::pin;
+
+use futures::TryStreamExt;
 
 use crate::backend::{EventQuery, Head};
+use crate::checkpoint::SignedHead;
 use crate::error::StoreError;
-use crate::event::{Envelope, Position, Recorded};
+use crate::event::Position;
 use crate::event_store::EventStore;
 use crate::merkle::Hash;
-use crate::read::unseal;
 
 pub use claims::{ClaimChange, ClaimReader};
 
 use self::chain::Chain;
 use self::claims::Told;
-
-/// Events read at once.
-const PAGE: usize = 1000;
+use self::pages::pages;
 
 /// The first thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,17 +81,18 @@ impl EventStore {
     /// Positions are 1, 2, 3 … without a gap, and so are the versions of each stream; times never fall; each leaf is
     /// that of its event; what is sealed opens, unless it was erased; the head is that of the last event, with the root,
     /// the frontier and the signature that follow from all leaves; each claim that the events say is held, by the stream
-    /// that took it, and no other.
+    /// that took it, and no other. With a head that was signed earlier, the log begins with the events of that one.
     ///
     /// # Errors
     /// [`VerifyError::Found`] with the first thing that is wrong.
     pub async fn verify(
         &self,
-        reader: &ClaimReader,
+        reader: ClaimReader,
+        since: Option<&SignedHead>,
         each_page: &mut (dyn FnMut(Position, Position) + Send),
     ) -> Result<Verified, VerifyError> {
         // What cannot be read for what it is, was changed: where no event tells its place, it has none.
-        self.verified(reader, each_page).await.map_err(|error| match error {
+        self.verified(reader, since, each_page).await.map_err(|error| match error {
             VerifyError::Store(StoreError::Corrupt(what)) => Finding::new(Position::START, what).into(),
             error => error,
         })
@@ -97,12 +100,14 @@ impl EventStore {
 
     async fn verified(
         &self,
-        reader: &ClaimReader,
+        reader: ClaimReader,
+        since: Option<&SignedHead>,
         each_page: &mut (dyn FnMut(Position, Position) + Send),
     ) -> Result<Verified, VerifyError> {
         let head = self.head().await?;
-        let (mut chain, mut told) = (Chain::default(), Told::default());
+        let (mut chain, mut told) = (Chain::since(since.cloned()), Told::default());
         self.follow(&mut chain, &mut told, reader, head.position, each_page).await?;
+        chain.check_length()?;
         chain.compare(&head, self.signer())?;
         self.nothing_beyond(head).await?;
         let verified = Verified {
@@ -120,60 +125,31 @@ impl EventStore {
         &self,
         chain: &mut Chain,
         told: &mut Told,
-        reader: &ClaimReader,
+        reader: ClaimReader,
         until: Position,
         each_page: &mut (dyn FnMut(Position, Position) + Send),
     ) -> Result<(), VerifyError> {
-        let mut limit = PAGE;
-        while chain.position() < until {
-            let query =
-                EventQuery { after: chain.position(), until: Some(until), limit, ..EventQuery::default() };
-            let events = match self.backend().events(&query).await {
-                // One by one it shows which it is, and what is wrong before it.
-                Err(StoreError::Corrupt(_)) if limit > 1 => {
-                    limit = 1;
-                    continue;
+        let mut pages = pin!(pages(self, reader, chain.position(), until));
+        while let Some(page) = pages.try_next().await? {
+            for link in page.links {
+                let position = link.position;
+                chain.take(link)?;
+                if let Some(finding) = page.leaf.as_ref().filter(|finding| finding.position == position) {
+                    return Err(finding.clone().into());
                 }
-                Err(StoreError::Corrupt(what)) => {
-                    return Err(Finding::new(chain.position().next(), what).into());
-                }
-                events => events?,
-            };
-            if events.is_empty() {
+            }
+            page.says?.into_iter().for_each(|says| told.take(says));
+            if let Some(finding) = page.unreadable {
+                return Err(finding.into());
+            }
+            if chain.position() < page.end && page.end == until {
                 let missing = chain.position().next();
-                return Err(
-                    Finding::new(missing, format!("it is missing, though the head is at {until}")).into()
-                );
-            }
-            for event in &events {
-                chain.take(event)?;
-            }
-            for event in self.opened(events).await? {
-                let change = reader(&event).map_err(|what| Finding::new(event.envelope.position, what))?;
-                told.take(&event, &change, self.claim_key());
+                let what = format!("it is missing, though the head is at {until}");
+                return Err(Finding::new(missing, what).into());
             }
             each_page(chain.position(), until);
         }
         Ok(())
-    }
-
-    /// Unseals events. Of those that cannot be, the first is found.
-    async fn opened(&self, events: Vec<Envelope>) -> Result<Vec<Recorded>, VerifyError> {
-        let all = unseal(self.backend(), self.masters(), events.clone()).await;
-        let Err(StoreError::Corrupt(_) | StoreError::KeyMissing(_)) = all else { return Ok(all?) };
-        let mut opened = Vec::new();
-        for event in events {
-            let position = event.position;
-            match unseal(self.backend(), self.masters(), vec![event]).await {
-                Ok(event) => opened.extend(event),
-                // Whoever has put another id before a wrapped key cannot be told from whoever has lost a master key.
-                Err(StoreError::Corrupt(what) | StoreError::KeyMissing(what)) => {
-                    return Err(Finding::new(position, what).into());
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(opened)
     }
 
     /// What lies beyond the head was never committed, or the head was put back.

@@ -3,6 +3,7 @@
 mod confirmation;
 pub(crate) mod deactivate;
 pub(crate) mod erase;
+pub(crate) mod export;
 
 use axum::Json;
 

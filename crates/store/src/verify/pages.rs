@@ -1,0 +1,183 @@
+//! The events of a log, page by page, with all that can be told of each by itself: whether its leaf is its own, and what it
+//! says of claims. That is most of the work, so pages are looked at side by side and handed over in order.
+
+use std::sync::Arc;
+
+use futures::stream::{self, Stream, StreamExt};
+use jiff::Timestamp;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{ClaimReader, Finding, VerifyError};
+use crate::backend::EventQuery;
+use crate::canonical::canonical_event;
+use crate::error::StoreError;
+use crate::event::{Envelope, Position, Recorded, StreamId};
+use crate::event_store::EventStore;
+use crate::merkle::{Hash, leaf_hash};
+use crate::read::unseal;
+use crate::vault::ClaimHash;
+
+/// Events in a page.
+const PAGE: u64 = 1000;
+/// Pages looked at side by side.
+const AHEAD: usize = 4;
+
+/// What was found between two positions.
+pub(super) struct Page {
+    /// The events, by ascending position, up to the first that cannot be read for what it is.
+    pub(super) links: Vec<Link>,
+    /// The first event whose leaf is not its own.
+    pub(super) leaf: Option<Finding>,
+    /// What the events say of their streams, or why that cannot be told of one.
+    pub(super) says: Result<Vec<Says>, VerifyError>,
+    /// What is wrong with the event after the last.
+    pub(super) unreadable: Option<Finding>,
+    /// Where the page ends if nothing is missing.
+    pub(super) end: Position,
+}
+
+/// What ties an event to those before it.
+pub(super) struct Link {
+    pub(super) position: Position,
+    pub(super) stream: StreamId,
+    pub(super) version: u64,
+    pub(super) at: Timestamp,
+    pub(super) leaf: Hash,
+}
+
+impl From<&Envelope> for Link {
+    fn from(event: &Envelope) -> Self {
+        let Envelope { position, version, at, leaf, .. } = *event;
+        Self { position, stream: event.stream.clone(), version, at, leaf }
+    }
+}
+
+/// What an event says of its stream.
+pub(super) struct Says {
+    pub(super) stream: StreamId,
+    pub(super) position: Position,
+    pub(super) is_sealed: bool,
+    pub(super) erases: bool,
+    pub(super) taken: Vec<ClaimHash>,
+    pub(super) released: Vec<ClaimHash>,
+}
+
+/// The pages above `after`, up to `until`.
+pub(super) fn pages(
+    store: &EventStore,
+    reader: ClaimReader,
+    after: Position,
+    until: Position,
+) -> impl Stream<Item = Result<Page, VerifyError>> + Send {
+    let page_size = usize::try_from(PAGE).unwrap_or(usize::MAX);
+    let store = Arc::new(store.clone());
+    let starts = (after.get()..until.get()).step_by(page_size);
+    let page = move |start: u64| {
+        let store = Arc::clone(&store);
+        let end = Position::new(until.get().min(start + PAGE));
+        // A task of its own, so that another thread may do it.
+        AbortOnDropHandle::new(tokio::spawn(
+            async move { look(&store, reader, Position::new(start), end).await },
+        ))
+    };
+    stream::iter(starts).map(page).buffered(AHEAD).map(|looked| {
+        looked.unwrap_or_else(|stopped| {
+            Err(StoreError::unavailable("looking at a page of the log", stopped).into())
+        })
+    })
+}
+
+async fn look(
+    store: &EventStore,
+    reader: ClaimReader,
+    after: Position,
+    end: Position,
+) -> Result<Page, VerifyError> {
+    let (events, unreadable) = read(store, after, end).await?;
+    let links: Vec<_> = events.iter().map(Link::from).collect();
+    let leaf =
+        events.iter().find_map(|event| wrong_leaf(event).map(|what| Finding::new(event.position, what)));
+    let says = match unseal(store.backend(), store.masters(), events).await {
+        // Whoever has put another id before a wrapped key cannot be told from whoever has lost a master key.
+        Err(StoreError::Corrupt(what) | StoreError::KeyMissing(what)) => {
+            Err(cannot_open(store, after, end, what).await)
+        }
+        opened => says(store, reader, opened?),
+    };
+    Ok(Page { links, leaf, says, unreadable, end })
+}
+
+/// The events of a page, and what is wrong with the first one that does not decode, if one does not.
+async fn read(
+    store: &EventStore,
+    mut after: Position,
+    end: Position,
+) -> Result<(Vec<Envelope>, Option<Finding>), StoreError> {
+    let query = |after, limit| EventQuery { after, until: Some(end), limit, ..EventQuery::default() };
+    let whole = usize::try_from(end.get() - after.get()).unwrap_or(usize::MAX);
+    match store.backend().events(&query(after, whole)).await {
+        Err(StoreError::Corrupt(_)) => {}
+        events => return Ok((events?, None)),
+    }
+    // One by one it shows which it is.
+    let mut events = Vec::new();
+    loop {
+        match store.backend().events(&query(after, 1)).await {
+            Err(StoreError::Corrupt(what)) => return Ok((events, Some(Finding::new(after.next(), what)))),
+            found => match found?.pop() {
+                Some(event) => {
+                    after = event.position;
+                    events.push(event);
+                }
+                None => return Ok((events, None)),
+            },
+        }
+    }
+}
+
+fn wrong_leaf(event: &Envelope) -> Option<String> {
+    match canonical_event(event) {
+        Ok(canonical) if leaf_hash(&canonical) == event.leaf => None,
+        Ok(_) => Some("its leaf is not the hash of the event: one of them was changed".to_owned()),
+        Err(error) => Some(error.to_string()),
+    }
+}
+
+fn says(store: &EventStore, reader: ClaimReader, events: Vec<Recorded>) -> Result<Vec<Says>, VerifyError> {
+    let mut says = Vec::with_capacity(events.len());
+    for event in events {
+        let position = event.envelope.position;
+        let change = reader(&event).map_err(|what| Finding::new(position, what))?;
+        let hashes = |claims: &[crate::append::Claim]| {
+            claims.iter().map(|claim| store.claim_key().hash(claim.kind, &claim.value)).collect()
+        };
+        says.push(Says {
+            position,
+            is_sealed: event.envelope.sealed.is_some(),
+            erases: change.erases,
+            taken: hashes(&change.take),
+            released: hashes(&change.release),
+            stream: event.envelope.stream,
+        });
+    }
+    Ok(says)
+}
+
+/// The first event of a page that cannot be unsealed, one of which `what` was told.
+async fn cannot_open(store: &EventStore, after: Position, end: Position, what: String) -> VerifyError {
+    let events = match read(store, after, end).await {
+        Ok((events, _)) => events,
+        Err(error) => return error.into(),
+    };
+    for event in events {
+        let position = event.position;
+        match unseal(store.backend(), store.masters(), vec![event]).await {
+            Ok(_) => {}
+            Err(StoreError::Corrupt(what) | StoreError::KeyMissing(what)) => {
+                return Finding::new(position, what).into();
+            }
+            Err(error) => return error.into(),
+        }
+    }
+    StoreError::Corrupt(what).into()
+}

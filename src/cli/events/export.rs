@@ -1,0 +1,172 @@
+//! `aegis events export`: the log, or a stretch of it, in a file.
+
+use std::path::PathBuf;
+use std::pin::pin;
+
+use base64::prelude::{BASE64_STANDARD, Engine};
+use futures::{StreamExt, TryStreamExt, stream};
+use store::{EventQuery, EventStore, Position, StoreError};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::cli::failure::Failure;
+use crate::cli::output::Output;
+use crate::cli::progress::{Progress, per_second};
+use crate::cli::session::Session;
+use crate::export::ExportError;
+use crate::export::lines::Format;
+use crate::export::manifest::{Manifest, VERSION, encoded};
+use crate::export::part::{Part, Plan};
+use crate::query::AsOf;
+
+/// Positions looked at together.
+const STRETCH: u64 = 2_000;
+/// Stretches worked on side by side.
+const AHEAD: usize = 4;
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Arguments {
+    /// The file; a manifest is written beside it. Run again after an interruption, it goes on where it was
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// One JSON object per line, which can be proved, or a table for spreadsheets
+    #[arg(long, value_enum, default_value_t = Format::Jsonl)]
+    format: Format,
+    /// From this position on, or from the first event at or after this moment (RFC 3339)
+    #[arg(long, value_name = "POSITION|TIME")]
+    from: Option<AsOf>,
+    /// Up to this position, or up to this moment; without it, up to the head
+    #[arg(long, value_name = "POSITION|TIME")]
+    to: Option<AsOf>,
+    /// Only events of these types, between commas; what is left out cannot be proved then
+    #[arg(long, value_name = "TYPES", value_delimiter = ',')]
+    types: Vec<String>,
+    /// Take the place of a file that is there
+    #[arg(long)]
+    force: bool,
+    /// Print the manifest as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> Result<(), Failure> {
+    let plan = plan(arguments, session).await?;
+    let mut part = Part::open(&arguments.out, plan, arguments.force).map_err(Failure::because)?;
+    let mut progress = Progress::new("events");
+    let begun = part.count();
+    let written = write(&session.node.store, &mut part, &mut progress).await;
+    let took = progress.finish();
+    written.map_err(Failure::because)?;
+    let rate = per_second(part.count() - begun, took);
+    let manifest = finish(part, session).await.map_err(Failure::because)?;
+    if arguments.json {
+        out.json(&manifest)?;
+    } else {
+        let Manifest { count, from, to, .. } = &manifest;
+        let file = arguments.out.display();
+        out.line(&format!("{count} events of positions {from} to {to} are in {file} ({rate} per second)"))?;
+        if !manifest.complete {
+            out.line("it cannot be proved against a checkpoint: only a `jsonl` without `--types` can")?;
+        }
+    }
+    out.flush()
+}
+
+/// Settles what is to be exported. The head is read once, so that its signature covers all of it.
+async fn plan(arguments: &Arguments, session: &Session) -> Result<Plan, Failure> {
+    let (store, history) = (&session.node.store, &session.node.history);
+    let checkpoint = store.checkpoint().await?;
+    let key =
+        store.signer().verifier_key().parse::<store::checkpoint::VerifierKey>().map_err(Failure::because)?;
+    let head = key.open(&checkpoint).map_err(|why| Failure::Found(format!("the head of the log {why}")))?;
+    let from = match arguments.from {
+        None => 1,
+        Some(AsOf::Position(position)) => position.get(),
+        Some(AsOf::Time(time)) => {
+            let until = Position::new(head.size);
+            store.last_before(time, Position::START, until).await?.next().get()
+        }
+    };
+    let asked_to = match arguments.to {
+        None => None,
+        Some(to) => Some(history.position(to).await.map_err(Failure::because)?.get()),
+    };
+    let to = asked_to.unwrap_or(head.size);
+    if from == 0 || from > to {
+        return Err(Failure::Failed(format!(
+            "there is nothing from position {from} to {to}: positions begin with 1"
+        )));
+    }
+    let (log, types) = (store.signer().origin().to_owned(), arguments.types.clone());
+    // Somebody may have appended since, and asked for that.
+    if to > head.size {
+        return Err(Failure::Failed("the log has moved on while it was looked at: run it again".to_owned()));
+    }
+    Ok(Plan { log, format: arguments.format, from, asked_to, types, to, checkpoint, size: head.size })
+}
+
+/// Lines of a stretch, how many, and where it ends.
+type Stretch = (String, u64, u64);
+
+async fn write(store: &EventStore, part: &mut Part, progress: &mut Progress) -> Result<(), ExportError> {
+    let Plan { to, from, format, .. } = *part.plan();
+    let types = part.plan().types.clone();
+    let starts = (part.position()..to).step_by(usize::try_from(STRETCH).unwrap_or(usize::MAX));
+    let render = |start: u64| {
+        let (store, types, end) = (store.clone(), types.clone(), to.min(start + STRETCH));
+        // A task of its own, so that another thread may do it.
+        AbortOnDropHandle::new(tokio::spawn(async move { stretch(&store, format, types, start, end).await }))
+    };
+    let mut stretches = pin!(stream::iter(starts).map(render).buffered(AHEAD).map(|rendered| {
+        rendered
+            .unwrap_or_else(|stopped| Err(StoreError::unavailable("reading a stretch of the log", stopped)))
+    }));
+    while let Some((lines, count, end)) = stretches.try_next().await? {
+        part.add(&lines, count, end)?;
+        progress.at(end + 1 - from, to + 1 - from);
+    }
+    Ok(())
+}
+
+async fn stretch(
+    store: &EventStore,
+    format: Format,
+    types: Vec<String>,
+    start: u64,
+    end: u64,
+) -> Result<Stretch, StoreError> {
+    let limit = usize::try_from(STRETCH).unwrap_or(usize::MAX);
+    let (after, until) = (Position::new(start), Some(Position::new(end)));
+    let mut query = EventQuery { after, until, limit, types, ..EventQuery::default() };
+    let (mut lines, mut count) = (String::new(), 0);
+    while query.after.get() < end {
+        let page = store.page(&query).await?;
+        for event in &page.events {
+            lines.push_str(&format.line(event)?);
+            count += 1;
+        }
+        query.after = page.next;
+    }
+    Ok((lines, count, end))
+}
+
+async fn finish(part: Part, session: &Session) -> Result<Manifest, ExportError> {
+    let (proofs, plan) = (&session.node.proofs, part.plan());
+    let before = proofs.frontier(Position::new(plan.from.saturating_sub(1))).await?;
+    let root = proofs.frontier(Position::new(plan.to)).await?.root();
+    let bridge = proofs.consistency(Position::new(plan.to), Position::new(plan.size)).await?.proof;
+    part.finish(|plan, count, sha256| Manifest {
+        version: VERSION,
+        log: plan.log.clone(),
+        format: plan.format,
+        from: plan.from,
+        to: plan.to,
+        types: plan.types.clone(),
+        count,
+        complete: plan.format == Format::Jsonl && plan.types.is_empty(),
+        sha256,
+        root: BASE64_STANDARD.encode(root),
+        before: BASE64_STANDARD.encode(before.to_bytes()),
+        checkpoint: plan.checkpoint.clone(),
+        consistency: encoded(&bridge),
+    })
+}

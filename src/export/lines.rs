@@ -1,0 +1,148 @@
+//! How an event looks in a file.
+
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use store::canonical::{canonical_event, rfc3339};
+use store::{PersonalData, Recorded, StoreError};
+
+use crate::cloud_event::shown_personal;
+
+/// A form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// One JSON object per line, with all that is needed to prove it.
+    Jsonl,
+    /// A table for spreadsheets (RFC 4180). It cannot be proved.
+    Csv,
+}
+
+/// The columns of a table. Personal values that every tool asks for have their own.
+const COLUMNS: [&str; 13] = [
+    "position",
+    "time",
+    "type",
+    "stream",
+    "version",
+    "schema",
+    "actor",
+    "request_id",
+    "email",
+    "username",
+    "reason",
+    "erased",
+    "data",
+];
+
+impl Format {
+    /// What stands above all events.
+    #[must_use]
+    pub fn header(self) -> String {
+        match self {
+            Self::Jsonl => String::new(),
+            Self::Csv => row(COLUMNS.map(str::to_owned)),
+        }
+    }
+
+    /// An event, with the end of its line.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if it is not one that could have been written.
+    pub fn line(self, event: &Recorded) -> Result<String, StoreError> {
+        match self {
+            Self::Jsonl => json(event),
+            Self::Csv => Ok(row(cells(event))),
+        }
+    }
+}
+
+/// The canonical event stands in it byte by byte as it is hashed. What is beside it is not covered by the hash.
+fn json(event: &Recorded) -> Result<String, StoreError> {
+    let position = event.envelope.position;
+    let corrupt =
+        |error: &dyn std::fmt::Display| StoreError::corrupt(format!("position {position}: {error}"));
+    let canonical = canonical_event(&event.envelope).map_err(|error| corrupt(&error))?;
+    let canonical = String::from_utf8(canonical).map_err(|error| corrupt(&error))?;
+    let leaf = BASE64_URL_SAFE_NO_PAD.encode(event.envelope.leaf);
+    let beside = match (shown_personal(event), &event.personal) {
+        (_, PersonalData::Erased) => ",\"erased\":true".to_owned(),
+        (personal, _) if personal.is_empty() => String::new(),
+        (personal, _) => format!(",\"personal\":{}", Value::Object(personal)),
+    };
+    Ok(format!("{{\"event\":{canonical},\"leaf\":\"{leaf}\"{beside}}}\n"))
+}
+
+fn cells(event: &Recorded) -> [String; COLUMNS.len()] {
+    let envelope = &event.envelope;
+    let mut personal = shown_personal(event);
+    let mut data = envelope.data.clone();
+    let mut named = |name: &str| {
+        let value = personal.remove(name).or_else(|| data.remove(name));
+        value.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned)).unwrap_or_default()
+    };
+    let [email, username, reason] = ["email", "username", "reason"].map(&mut named);
+    let erased = if matches!(event.personal, PersonalData::Erased) { "true" } else { "" };
+    [
+        envelope.position.to_string(),
+        rfc3339(envelope.at),
+        envelope.event_type.clone(),
+        envelope.stream.to_string(),
+        envelope.version.to_string(),
+        envelope.schema.to_string(),
+        envelope.actor.clone(),
+        envelope.request_id.clone(),
+        email,
+        username,
+        reason,
+        erased.to_owned(),
+        rest(data),
+    ]
+}
+
+fn rest(data: Map<String, Value>) -> String {
+    if data.is_empty() { String::new() } else { Value::Object(data).to_string() }
+}
+
+fn row(cells: [String; COLUMNS.len()]) -> String {
+    let cells = cells.map(|cell| quoted(defused(cell)));
+    cells.join(",") + "\r\n"
+}
+
+/// A cell that a spreadsheet would take for a formula is made plain text (OWASP, "CSV Injection").
+fn defused(cell: String) -> String {
+    let starts = |character: char| {
+        matches!(character, '=' | '+' | '-' | '@' | '\t' | '\r' | '\n' | '＝' | '＋' | '－' | '＠')
+    };
+    let begins_so = cell.starts_with(starts) || cell.trim_start().starts_with(starts);
+    if begins_so { format!("'{cell}") } else { cell }
+}
+
+fn quoted(cell: String) -> String {
+    if cell.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_spreadsheet_would_carry_out_is_plain_text() {
+        for formula in ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "  =1", "＝1", "\u{a0}@x"] {
+            assert_eq!(defused(formula.to_owned()), format!("'{formula}"), "{formula:?}");
+        }
+        for plain in ["", "ada", "a=1", "1-1", "{\"a\":1}", "2031-03-01T10:00:00.000Z"] {
+            assert_eq!(defused(plain.to_owned()), plain);
+        }
+    }
+
+    #[test]
+    fn cells_keep_their_bounds() {
+        for (cell, expected) in
+            [("a,b", "\"a,b\""), ("say \"hi\"", "\"say \"\"hi\"\"\""), ("a\nb", "\"a\nb\""), ("a", "a")]
+        {
+            assert_eq!(quoted(cell.to_owned()), expected);
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! What the log says of claims, for who proves that they are held.
+
+use domain::UserId;
+use projections::decode;
+use store::{Claim, ClaimChange, Recorded};
+
+/// The claims that an event takes and gives back. Users alone have any.
+///
+/// # Errors
+/// Why the event cannot be read.
+pub fn claims_of(event: &Recorded) -> Result<ClaimChange, String> {
+    if UserId::from_stream(event.envelope.stream.as_str()).is_none() {
+        return Ok(ClaimChange::default());
+    }
+    let fact = decode::user_event(event).map_err(|error| error.to_string())?;
+    let claim = |(kind, value): (domain::ClaimKind, String)| Claim { kind: kind.as_str(), value };
+    let take = fact.claims_taken().into_iter().map(claim).collect();
+    Ok(ClaimChange { take, release: Vec::new(), erases: fact.erases() })
+}

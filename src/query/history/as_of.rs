@@ -1,0 +1,41 @@
+//! Points in the log.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use store::Position;
+
+/// A point in the log. Times never fall as positions rise, so each moment is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AsOf {
+    /// After the event at this position.
+    Position(Position),
+    /// After the events up to this moment, that included.
+    Time(Timestamp),
+}
+
+/// A text that names no point in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it is neither a position nor a time like 2026-11-22T08:03:14Z")]
+pub struct NoPoint;
+
+impl FromStr for AsOf {
+    type Err = NoPoint;
+
+    fn from_str(text: &str) -> Result<Self, NoPoint> {
+        match text.parse() {
+            Ok(position) => Ok(Self::Position(Position::new(position))),
+            Err(_) => text.parse().map(Self::Time).map_err(|_| NoPoint),
+        }
+    }
+}
+
+impl fmt::Display for AsOf {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Position(position) => write!(out, "position {position}"),
+            Self::Time(time) => time.fmt(out),
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! All that is held on one person, for the person to read (GDPR, article 15).
+
+use domain::{PasswordHash, User};
+use serde::Serialize;
+use store::Envelope;
+use store::canonical::rfc3339;
+use utoipa::ToSchema;
+
+use super::change::UserChange;
+use super::past::PastUser;
+
+/// All that is held on one person.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct PersonalRecord {
+    /// When this was put together: RFC 3339, UTC.
+    #[schema(format = DateTime)]
+    pub exported_at: String,
+    /// Nothing later than this position of the log is in here.
+    pub position: u64,
+    /// The account; null if it was erased.
+    pub account: Option<PastUser>,
+    /// How the password is kept; null if it was erased.
+    pub password: Option<KeptPassword>,
+    /// All that has happened to the account, in order.
+    pub events: Vec<UserChange>,
+    /// What the person has done to other accounts, or to the service.
+    pub acts: Vec<Act>,
+}
+
+/// How a password is kept.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct KeptPassword {
+    /// The password itself is not kept: only a hash of this kind, from which nobody can tell it. Hashes are shown to
+    /// nobody.
+    #[schema(examples("argon2id"))]
+    pub hash: String,
+    /// When it was set: RFC 3339, UTC.
+    #[schema(format = DateTime)]
+    pub set_at: String,
+}
+
+/// Something that the person has done. Whom it was done to is those people's own.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Act {
+    /// Where in the log.
+    pub position: u64,
+    /// When: RFC 3339, UTC.
+    #[schema(format = DateTime)]
+    pub at: String,
+    /// What was done.
+    #[schema(examples("UserDeactivated"))]
+    pub r#type: String,
+    /// The request that did it, as in the logs.
+    pub request_id: String,
+}
+
+impl Act {
+    pub(super) fn new(envelope: &Envelope) -> Self {
+        Self {
+            position: envelope.position.get(),
+            at: rfc3339(envelope.at),
+            r#type: envelope.event_type.clone(),
+            request_id: envelope.request_id.clone(),
+        }
+    }
+}
+
+impl KeptPassword {
+    /// How the user's password is kept, after the events that say when it was set.
+    pub(super) fn of(user: &User, events: &[UserChange]) -> Option<Self> {
+        let User::Present(account) = user else { return None };
+        let hash = account.password_hash.known()?;
+        let sets = |event: &&UserChange| event.changes.iter().any(|change| change.field == "password");
+        let set_at = events.iter().rev().find(sets)?.at.clone();
+        Some(Self { hash: kind(hash), set_at })
+    }
+}
+
+/// The name of the algorithm: the first field of a hash in PHC or crypt format.
+fn kind(hash: &PasswordHash) -> String {
+    hash.expose().split('$').nth(1).unwrap_or_default().to_owned()
+}

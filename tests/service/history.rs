@@ -1,0 +1,270 @@
+//! The past: users as they were, what has happened to them, and all that is held on one.
+
+use domain::{Command, Role};
+use serde_json::{Value, json};
+
+use crate::support::{Installation, PASSWORD, Store, TestApp, User, credentials, email_of, on_both_stores};
+
+on_both_stores! {
+    a_user_is_shown_as_they_were_at_a_position_and_at_a_time
+    a_point_that_is_none_is_refused
+    who_was_erased_since_was_somebody_whom_nobody_can_name
+    a_history_names_the_fields_the_actors_and_the_requests
+    everybody_gets_all_that_is_held_on_them
+    the_past_is_for_administrators_and_auditors
+    the_command_line_shows_the_past
+    the_command_line_says_what_a_stretch_of_the_log_has_made_of_users
+}
+
+/// What administrators see of a user, as of some point.
+async fn then(admin: &User, id: &str, as_of: &str) -> Value {
+    admin.get(&format!("/users/{id}?as_of={as_of}")).send().await.expect(200).json()
+}
+
+async fn a_user_is_shown_as_they_were_at_a_position_and_at_a_time(store: Store) {
+    let app = TestApp::start(store).await;
+    app.clock.set("2031-03-01T10:00:00Z".parse().unwrap());
+    let admin = app.admin().await;
+    app.clock.set("2031-03-01T11:00:00Z".parse().unwrap());
+    let ada = app.sign_up("ada").await;
+    let registered = app.node().store.head().await.unwrap().position.get();
+    app.clock.set("2031-03-01T12:00:00.500Z".parse().unwrap());
+    admin.put(&format!("/users/{}/roles/auditor", ada.id)).send().await.expect(204);
+    app.clock.set("2031-03-01T13:00:00Z".parse().unwrap());
+    let deactivated = admin.deactivate(&ada.id).send().await.expect(200).position();
+    let expected = |is_active: bool, roles: &[&str], version: u64, position: u64| {
+        json!({"id": ada.id, "email": ada.email, "username": "ada", "is_active": is_active, "roles": roles,
+            "created_at": "2031-03-01T11:00:00.000Z", "version": version, "position": position})
+    };
+    let (first, second) =
+        (expected(true, &[], 1, registered), expected(true, &["auditor"], 2, registered + 1));
+    let third = expected(false, &["auditor"], 3, deactivated);
+    for (as_of, user) in [
+        (registered.to_string(), &first),
+        ((registered + 1).to_string(), &second),
+        (deactivated.to_string(), &third),
+        ("2031-03-01T11:00:00Z".to_owned(), &first),
+        ("2031-03-01T12:00:00.499Z".to_owned(), &first),
+        ("2031-03-01T12:00:00.5Z".to_owned(), &second),
+        ("2031-03-01T13:59:59%2B01:00".to_owned(), &second),
+        ("2031-03-01T14:00:00%2B01:00".to_owned(), &third),
+        ("2999-01-01T00:00:00Z".to_owned(), &third),
+    ] {
+        assert_eq!(&then(&admin, &ada.id, &as_of).await, user, "as of {as_of}");
+    }
+    let answer = admin.get(&format!("/users/{}?as_of={registered}", ada.id)).send().await.expect(200);
+    assert_eq!(answer.header("ETag"), "\"1\"");
+    for early in [(registered - 1).to_string(), "0".to_owned(), "2031-03-01T10:59:59.999Z".to_owned()] {
+        let answer = admin.get(&format!("/users/{}?as_of={early}", ada.id)).send().await;
+        assert_eq!(answer.code(404), "not_found", "as of {early}");
+    }
+}
+
+async fn a_point_that_is_none_is_refused(store: Store) {
+    let app = TestApp::start(store).await;
+    let admin = app.admin().await;
+    let head = app.node().store.head().await.unwrap().position.get();
+    then(&admin, &admin.id, &head.to_string()).await;
+    for (as_of, kind) in [
+        ((head + 1).to_string().as_str(), "less_than_equal"),
+        ("99999999999999999999", "less_than_equal"),
+        ("yesterday", "datetime_parsing"),
+        ("-1", "datetime_parsing"),
+    ] {
+        let answer = admin.get(&format!("/users/{}?as_of={as_of}", admin.id)).send().await;
+        let faults = answer.fault_list();
+        assert_eq!(faults, [(kind.to_owned(), json!(["query", "as_of"]))], "{as_of}");
+    }
+}
+
+async fn who_was_erased_since_was_somebody_whom_nobody_can_name(store: Store) {
+    let app = TestApp::start(store).await;
+    let (admin, ada) = (app.admin().await, app.sign_up("ada").await);
+    let registered = app.node().store.head().await.unwrap().position.get();
+    admin.deactivate(&ada.id).send().await.expect(200);
+    let body = json!({"reason": "request"});
+    let erased =
+        admin.post(&format!("/users/{}/erase", ada.id)).json(&body).send().await.expect(204).position();
+    let past = then(&admin, &ada.id, &registered.to_string()).await;
+    assert_eq!((&past["email"], &past["username"]), (&Value::Null, &Value::Null), "{past}");
+    assert_eq!((&past["is_active"], &past["position"]), (&json!(true), &json!(registered)), "{past}");
+    let answer = admin.get(&format!("/users/{}?as_of={erased}", ada.id)).send().await;
+    assert_eq!(answer.code(404), "not_found");
+    let history = admin.get(&format!("/users/{}/events", ada.id)).send().await.expect(200);
+    assert!(!history.text().contains("ada"), "{}", history.text());
+    let history = history.json();
+    let events = history["events"].as_array().unwrap();
+    let types: Vec<_> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
+    assert_eq!(types, ["UserRegistered", "UserDeactivated", "UserErased"]);
+    assert_eq!(events[0]["changes"][0], json!({"field": "email", "from": null, "to": {"erased": true}}));
+    assert_eq!(events[1]["reason"], json!({"erased": true}));
+    assert_eq!((&events[2]["reason"], &events[2]["changes"]), (&json!("request"), &json!([])));
+}
+
+async fn a_history_names_the_fields_the_actors_and_the_requests(store: Store) {
+    let app = TestApp::start(store).await;
+    app.clock.set("2031-03-01T10:00:00Z".parse().unwrap());
+    let (admin, ada) = (app.admin().await, app.sign_up("ada").await);
+    let signed_up = app.node().store.head().await.unwrap().position.get();
+    app.command(&ada.id, Command::GrantRole { role: Role::Operator }).await;
+    let request = admin.deactivate(&ada.id).header("X-Request-Id", "the-request-42");
+    let answer = request.send().await.expect(200);
+    let request_id = answer.header("X-Request-Id").to_owned();
+    let history = admin.get(&format!("/users/{}/events", ada.id)).send().await.expect(200).json();
+    let me = format!("user-{}", ada.id);
+    let event = |version: u64, kind: &str, actor: &str| {
+        json!({"position": signed_up + version - 1, "version": version, "type": kind, "actor": actor,
+            "at": "2031-03-01T10:00:00.000Z"})
+    };
+    let mut expected = [
+        event(1, "UserRegistered", &me),
+        event(2, "RoleGranted", "operator:test"),
+        event(3, "UserDeactivated", &format!("user-{}", admin.id)),
+    ];
+    expected[0]["request_id"] = history["events"][0]["request_id"].clone();
+    expected[0]["changes"] = json!([
+        {"field": "email", "from": null, "to": ada.email}, {"field": "username", "from": null, "to": "ada"},
+        {"field": "password"}, {"field": "is_active", "from": null, "to": true},
+        {"field": "roles", "from": null, "to": []},
+    ]);
+    expected[1]["request_id"] = json!("test");
+    expected[1]["changes"] = json!([{"field": "roles", "from": [], "to": ["operator"]}]);
+    expected[2]["request_id"] = json!(request_id);
+    expected[2]["changes"] = json!([{"field": "is_active", "from": true, "to": false}]);
+    expected[2]["reason"] = json!("a test asked for it");
+    assert_eq!(history["events"], json!(expected));
+    assert!(!expected[0]["request_id"].as_str().unwrap().is_empty());
+    let nobody = "0193e2b4-0000-7000-8000-000000000001";
+    assert_eq!(admin.get(&format!("/users/{nobody}/events")).send().await.code(404), "not_found");
+}
+
+async fn everybody_gets_all_that_is_held_on_them(store: Store) {
+    let app = TestApp::start(store).await;
+    app.clock.set("2031-03-01T10:00:00Z".parse().unwrap());
+    let (admin, mut ada) = (app.admin().await, app.sign_up("ada").await);
+    app.clock.set("2031-03-01T11:00:00Z".parse().unwrap());
+    let done = admin.deactivate(&ada.id).send().await.expect(200).position();
+    admin.reactivate(&ada.id).send().await.expect(200);
+    ada.token = app.token_of(&ada.email).await;
+    let answer = ada.get("/users/me/export").send().await.expect(200);
+    assert_eq!(answer.header("Content-Disposition"), "attachment; filename=\"my-data.json\"");
+    assert_eq!(answer.header("Cache-Control"), "no-store");
+    assert!(!answer.text().contains("$argon2id$"), "{}", answer.text());
+    let record = answer.json();
+    let history = admin.get(&format!("/users/{}/events", ada.id)).send().await.expect(200).json();
+    assert_eq!(record["events"], history["events"]);
+    assert_eq!(record["account"], then(&admin, &ada.id, &record["position"].to_string()).await);
+    assert_eq!(record["password"], json!({"hash": "argon2id", "set_at": "2031-03-01T10:00:00.000Z"}));
+    assert_eq!((&record["exported_at"], &record["acts"]), (&json!("2031-03-01T11:00:00.000Z"), &json!([])));
+
+    // What they have done to others is told, and not to whom.
+    let record = admin.get("/users/me/export").send().await.expect(200);
+    assert!(!record.text().contains(&ada.id) && !record.text().contains(&ada.email), "{}", record.text());
+    let acts = record.json()["acts"].clone();
+    let acts = acts.as_array().unwrap();
+    let types: Vec<_> = acts.iter().map(|act| act["type"].as_str().unwrap()).collect();
+    assert_eq!(types, ["UserDeactivated", "UserReactivated"]);
+    assert_eq!((&acts[0]["position"], &acts[0]["at"]), (&json!(done), &json!("2031-03-01T11:00:00.000Z")));
+    ada.delete("/users/me").json(&json!({"password": PASSWORD})).send().await.expect(204);
+    assert_eq!(ada.get("/users/me/export").send().await.code(404), "not_found");
+}
+
+async fn the_past_is_for_administrators_and_auditors(store: Store) {
+    let app = TestApp::start(store).await;
+    let ada = app.sign_up("ada").await;
+    let (subscriber, auditor) = (app.user_with(Role::Subscriber).await, app.user_with(Role::Auditor).await);
+    for path in [format!("/users/{}/events", ada.id), format!("/users/{}?as_of=1", ada.id)] {
+        app.get(&path).send().await.expect(401);
+        assert_eq!(ada.get(&path).send().await.code(403), "forbidden", "{path}");
+        assert_eq!(subscriber.get(&path).send().await.code(403), "forbidden", "{path}");
+        auditor.get(&path).send().await.expect(200);
+    }
+    app.get("/users/me/export").send().await.expect(401);
+}
+
+/// A log with an administrator's deeds: positions 1 to 6, of which the last two erase.
+async fn deeds(installation: &Installation) -> [String; 2] {
+    let service = installation.serve().await;
+    let mut ids = Vec::new();
+    for name in ["ada", "bob"] {
+        let answer = service.client().post("/auth/signup").json(&credentials(name)).send().await.expect(201);
+        ids.push(answer.json()["id"].as_str().unwrap().to_owned());
+    }
+    installation.done(&["users", "grant", &email_of("bob"), "auditor"]).await;
+    installation.done(&["users", "deactivate", &email_of("ada"), "--reason", "=1+1"]).await;
+    installation.done(&["users", "erase", &email_of("bob"), "--reason", "policy", "--yes"]).await;
+    ids.try_into().unwrap()
+}
+
+async fn the_command_line_shows_the_past(store: Store) {
+    let installation = Installation::of(store);
+    let [ada, bob] = deeds(&installation).await;
+    let email = email_of("ada");
+    let shown = installation.json(&["users", "show", &email, "--as-of", "2"]).await;
+    assert_eq!((&shown[0]["is_active"], &shown[0]["version"]), (&json!(true), &json!(1)), "{shown:?}");
+    let shown = installation.json(&["users", "show", &ada, "--as-of", "4"]).await;
+    assert_eq!((&shown[0]["is_active"], &shown[0]["email"]), (&json!(false), &json!(email)), "{shown:?}");
+    let shown = installation.done(&["users", "show", &bob, "--as-of", "3"]).await.stdout;
+    assert!(shown.contains("(erased)") && shown.contains("auditor"), "{shown}");
+    for (user, as_of, why) in [(&ada, "0", "there was no user"), (&ada, "99", "beyond the head")] {
+        let refused = installation.run(&["users", "show", user, "--as-of", as_of]).await;
+        assert!(refused.code == Some(1) && refused.stderr.contains(why), "{refused:?}");
+    }
+    assert_eq!(installation.run(&["users", "show", &ada, "--as-of", "then"]).await.code, Some(2));
+
+    let history = installation.json(&["users", "history", &email]).await;
+    let types: Vec<_> = history.iter().map(|change| change["type"].as_str().unwrap()).collect();
+    assert_eq!(types, ["UserRegistered", "UserDeactivated"]);
+    assert_eq!(history[1]["reason"], "=1+1");
+    let history = installation.done(&["users", "history", &email]).await.stdout;
+    assert!(history.contains("is_active true -> false, reason \"=1+1\""), "{history}");
+    let history = installation.done(&["users", "history", &bob]).await.stdout;
+    assert!(history.contains("email (erased)") && !history.contains(&email_of("bob")), "{history}");
+    assert_eq!(installation.run(&["users", "history", "nobody@example.com"]).await.code, Some(1));
+
+    let record = installation.done(&["users", "export", &email]).await.stdout;
+    let record: Value = serde_json::from_str(&record).unwrap();
+    assert_eq!(
+        (&record["account"]["email"], &record["events"][1]["reason"]),
+        (&json!(email), &json!("=1+1"))
+    );
+    let record: Value =
+        serde_json::from_str(&installation.done(&["users", "export", &bob]).await.stdout).unwrap();
+    assert_eq!((&record["account"], &record["password"]), (&Value::Null, &Value::Null));
+    assert_eq!(record["events"].as_array().unwrap().len(), 4);
+}
+
+async fn the_command_line_says_what_a_stretch_of_the_log_has_made_of_users(store: Store) {
+    let installation = Installation::of(store);
+    let [ada, bob] = deeds(&installation).await;
+    let became = async |arguments: &[&str]| {
+        let found = installation.json(&[&["events", "diff"], arguments].concat()).await;
+        let told = |one: &Value| {
+            (
+                one["id"].as_str().unwrap() == ada,
+                one["became"].clone(),
+                one["changes"].as_array().unwrap().len(),
+            )
+        };
+        found.iter().map(told).collect::<Vec<_>>()
+    };
+    let (registered, changed, erased) = (json!("registered"), json!("changed"), json!("erased"));
+    let both = [(true, registered.clone(), 5), (false, registered, 5)];
+    assert_eq!(became(&["--from", "0", "--to", "2"]).await, both);
+    assert_eq!(became(&["--from", "1", "--to", "3"]).await, both[1..]);
+    assert_eq!(became(&["--from", "2", "--to", "3"]).await, [(false, changed.clone(), 1)]);
+    assert_eq!(became(&["--from", "2"]).await, [(true, changed, 1), (false, erased, 0)]);
+    assert_eq!(became(&["--from", "6"]).await, []);
+    let one = installation.json(&["events", "diff", "--from", "3", "--to", "4"]).await;
+    let expected = json!([{"id": ada, "became": "changed", "events": 1,
+        "changes": [{"field": "is_active", "from": true, "to": false}]}]);
+    assert_eq!(json!(one), expected);
+    let text =
+        installation.done(&["events", "diff", "--from", "2", "--to", "2999-01-01T00:00:00Z"]).await.stdout;
+    assert!(text.contains("is_active true -> false") && text.contains(&bob), "{text}");
+    for wrong in [&["--from", "3", "--to", "2"][..], &["--from", "7"]] {
+        let refused = installation.run(&[&["events", "diff"], wrong].concat()).await;
+        assert_eq!(refused.code, Some(1), "{refused:?}");
+    }
+    assert_eq!(installation.run(&["events", "diff"]).await.code, Some(2));
+}

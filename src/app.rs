@@ -8,10 +8,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use projections::{Projection, Runner, RunnerHandle, Sources, models};
+use store::rotation::WrappedKeys;
 use store::tiles::{Proofs, TileStore};
-use store::{Ambient, Backend, EventStore, Leases, ReadModels, StoreError};
+use store::{Ambient, Backend, EventStore, Leases, ReadModels, Rotation, StoreError};
 use store_mongo::MongoStore;
 use store_sqlite::SqliteStore;
+use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::command::UserCommands;
@@ -23,6 +25,8 @@ pub use node_name::{is_gone, node_name};
 
 /// The embedded database's file in the data folder.
 pub const DATABASE_FILE: &str = "aegis.db";
+/// How long a process that will not start looks at what it cannot open.
+const COUNTING: Duration = Duration::from_secs(3);
 /// The pause between two tries to reach a database that does not answer.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -37,13 +41,21 @@ pub struct Database {
     pub leases: Arc<dyn Leases>,
     /// The log as a tree.
     pub tiles: Arc<dyn TileStore>,
+    /// The wrapped keys.
+    pub keys: Arc<dyn WrappedKeys>,
 }
 
 impl Database {
     /// One database in all roles.
-    pub fn of<D: Backend + ReadModels + Leases + TileStore + 'static>(database: D) -> Self {
+    pub fn of<D: Backend + ReadModels + Leases + TileStore + WrappedKeys + 'static>(database: D) -> Self {
         let database = Arc::new(database);
-        Self { log: database.clone(), rows: database.clone(), leases: database.clone(), tiles: database }
+        Self {
+            log: database.clone(),
+            rows: database.clone(),
+            leases: database.clone(),
+            tiles: database.clone(),
+            keys: database,
+        }
     }
 
     /// The database that the settings name. A MongoDB that is out of reach is no error here.
@@ -95,7 +107,12 @@ impl Node {
         project: Projecting,
     ) -> Result<Self, StoreError> {
         let (log, rows) = (Arc::clone(&database.log), Arc::clone(&database.rows));
-        let store = EventStore::open(log, master_key.0.clone(), ambient.clone()).await?;
+        let store = match EventStore::open(log, master_key.ring(), ambient.clone()).await {
+            Err(StoreError::KeyMissing(what)) => {
+                return Err(Box::pin(without_key(what, database, master_key, ambient)).await);
+            }
+            opened => opened?,
+        };
         let sources =
             Sources { events: store.clone(), rows: Arc::clone(&rows), leases: Arc::clone(&database.leases) };
         let (name, mut runners) = (node_name(ambient), Vec::new());
@@ -136,6 +153,22 @@ impl Node {
         }
         self.store.close().await;
     }
+}
+
+/// Says also how many people cannot be read without the key, if that can be found out soon.
+async fn without_key(
+    what: String,
+    database: &Database,
+    masters: &MasterKeySetting,
+    ambient: &Ambient,
+) -> StoreError {
+    let rotation = Rotation::new(Arc::clone(&database.keys), Arc::new(masters.keys()), ambient.clone());
+    let Ok(Ok(survey)) = timeout(COUNTING, rotation.survey()).await else {
+        return StoreError::KeyMissing(what);
+    };
+    let missing = survey.wraps.iter().filter(|(id, _)| masters.origin(**id).is_none());
+    let missing = missing.map(|(id, wraps)| format!(" Master key {id} wraps {wraps}."));
+    StoreError::KeyMissing(what + &missing.collect::<String>())
 }
 
 /// Starts to make tiles as the log grows.
@@ -199,7 +232,7 @@ impl App {
     /// reach. Requests do not see it before [`App::publish`].
     ///
     /// # Errors
-    /// [`StoreError::Refused`] or [`StoreError::Corrupt`] if it is not one that this service may use.
+    /// [`StoreError::Refused`], [`StoreError::KeyMissing`] or [`StoreError::Corrupt`] if it is not one that this service may use.
     pub async fn reach(&self, project: Projecting) -> Result<Node, StoreError> {
         let database = self.until_reached(|| Database::connect(&self.settings.database)).await?;
         self.open(&database, project).await

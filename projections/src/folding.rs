@@ -34,6 +34,13 @@ pub(crate) enum Stop {
     Overtaken,
     /// The database could not do it; trying again may help.
     Failed(StoreError),
+    /// An event cannot be opened here: the master key was not given to this process. Another one may have it.
+    Locked {
+        /// How far the rows are.
+        after: Checkpoint,
+        /// Which master key.
+        error: StoreError,
+    },
     /// An event cannot be taken in, or the log is damaged: trying again will not help.
     Poisoned {
         /// How far the rows are.
@@ -47,6 +54,7 @@ pub(crate) enum Stop {
 pub(crate) fn stop(after: Checkpoint, error: StoreError) -> Stop {
     match error {
         StoreError::Corrupt(_) => Stop::Poisoned { after, reason: error.to_string() },
+        StoreError::KeyMissing(_) => Stop::Locked { after, error },
         StoreError::Unavailable { .. } | StoreError::Refused(_) => Stop::Failed(error),
     }
 }
@@ -78,7 +86,7 @@ impl Folding {
                     tokio::time::sleep(OVERTAKEN).await;
                     at = self.checkpoint().await?;
                 }
-                Err(Stop::Failed(error)) => return Err(error),
+                Err(Stop::Failed(error) | Stop::Locked { error, .. }) => return Err(error),
                 Err(Stop::Poisoned { reason, .. }) => return Err(StoreError::corrupt(reason)),
             }
         }

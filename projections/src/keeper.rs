@@ -93,6 +93,7 @@ impl Keeper {
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
+                Stop::Locked { after, error } => self.halt(after, error.to_string()).await,
                 Stop::Poisoned { after, reason } => self.halt(after, reason).await,
             }
         }
@@ -146,7 +147,7 @@ impl Keeper {
         tokio::time::timeout(POLL, news).await.is_ok().then_some(from)
     }
 
-    /// Halted until the checkpoint moves by another hand, such as a node that knows the event; or until it is time to
+    /// Halted until the checkpoint moves by another hand, such as a node that knows the event, or has its master key; or until it is time to
     /// look whether it can be passed now.
     async fn halt(&self, after: Checkpoint, reason: String) {
         let table = &*self.folding.table.name;

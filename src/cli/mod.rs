@@ -9,6 +9,7 @@ mod config;
 mod events;
 pub mod failure;
 mod field_change;
+mod keys;
 mod logging;
 mod operator;
 pub mod output;
@@ -60,6 +61,9 @@ enum Command {
     /// Look after the read models that are made of the event log
     #[command(subcommand)]
     Projections(projections::Command),
+    /// See what the master key wraps, and replace it
+    #[command(subcommand)]
+    Keys(keys::Command),
     /// Find users, give them roles, close and reopen their accounts
     #[command(subcommand)]
     Users(users::Command),
@@ -99,6 +103,7 @@ async fn dispatch(command: Command, sources: &Sources, out: &mut Output) -> Resu
         Command::Config(arguments) => config::run(&arguments, sources, out)?,
         Command::Events(command) => Box::pin(events::run(command, sources, out)).await?,
         Command::Projections(command) => Box::pin(projections::run(command, sources, out)).await?,
+        Command::Keys(command) => Box::pin(keys::run(command, sources, out)).await?,
         Command::Users(command) => Box::pin(users::run(command, sources, out)).await?,
         Command::Bench(arguments) => bench::run(&arguments, sources, out).await?,
     }

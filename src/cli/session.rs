@@ -26,22 +26,8 @@ pub(super) struct Session {
 impl Session {
     /// Opens the database that the settings name.
     pub(super) async fn open(sources: &Sources) -> Result<Self, Failure> {
-        let Loaded { settings, warnings } = load::for_command(sources)?;
-        logging::start(&settings.log);
-        for warning in warnings {
-            tracing::warn!("{warning}");
-        }
-        let ambient = Ambient::system();
-        let opened = timeout(PATIENCE, open(&settings, &ambient)).await;
-        let node =
-            opened.unwrap_or_else(|_| Err(StoreError::Unavailable { what: no_answer(), source: None }));
-        let node = node.map_err(|error| match &settings.database {
-            DatabaseSettings::Embedded { .. } => error.into(),
-            DatabaseSettings::Mongo { url, name } => {
-                let url = mask_url(url.expose());
-                Failure::Failed(format!("the database `{name}` at {url} cannot be used: {error}"))
-            }
-        })?;
+        let (settings, ambient) = (settings(sources)?, Ambient::system());
+        let node = in_time(&settings, open(&settings, &ambient)).await?;
         Ok(Self { node, ambient })
     }
 
@@ -65,14 +51,52 @@ impl Session {
     }
 }
 
+/// The settings, and the database that they name, for a command that has to work without opening the log.
+pub(super) async fn connect(sources: &Sources) -> Result<(CommandSettings, Database), Failure> {
+    let settings = settings(sources)?;
+    let database = in_time(&settings, reach(&settings)).await?;
+    Ok((settings, database))
+}
+
+/// The settings of a command, which logs from here on.
+fn settings(sources: &Sources) -> Result<CommandSettings, Failure> {
+    let Loaded { settings, warnings } = load::for_command(sources)?;
+    logging::start(&settings.log);
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(settings)
+}
+
+/// What comes of the database, if it answers in time.
+async fn in_time<T>(
+    settings: &CommandSettings,
+    opening: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, Failure> {
+    let opened = timeout(PATIENCE, opening).await;
+    let opened = opened.unwrap_or_else(|_| Err(StoreError::Unavailable { what: no_answer(), source: None }));
+    opened.map_err(|error| match &settings.database {
+        DatabaseSettings::Embedded { .. } => error.into(),
+        DatabaseSettings::Mongo { url, name } => {
+            let url = mask_url(url.expose());
+            Failure::Failed(format!("the database `{name}` at {url} cannot be used: {error}"))
+        }
+    })
+}
+
 async fn open(settings: &CommandSettings, ambient: &Ambient) -> Result<Node, StoreError> {
+    let database = reach(settings).await?;
+    Node::open(&database, &settings.master_key, ambient, Projecting::No).await
+}
+
+async fn reach(settings: &CommandSettings) -> Result<Database, StoreError> {
     let database = Database::connect(&settings.database).await?;
     if !database.log.exists().await? {
         // A mistyped name must not leave an empty log behind.
         let what = "it holds no log of Aegis: start the service on it once, or name another";
         return Err(StoreError::Refused(what.to_owned()));
     }
-    Node::open(&database, &settings.master_key, ambient, Projecting::No).await
+    Ok(database)
 }
 
 fn no_answer() -> String {

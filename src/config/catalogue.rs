@@ -104,6 +104,14 @@ pub static MASTER_KEY: Setting = Setting::new(
     "wraps all stored keys; 32 bytes in base64. Whoever loses it loses all personal data",
 );
 
+/// `AEGIS_MASTER_KEY_PREVIOUS`.
+pub static MASTER_KEY_PREVIOUS: Setting = Setting::new(
+    "AEGIS_MASTER_KEY_PREVIOUS",
+    Unset,
+    Secret,
+    "master keys of before, separated by commas: they open what they have wrapped until `aegis keys rotate` is done",
+);
+
 /// `ALGORITHM`.
 pub static ALGORITHM: Setting =
     Setting::new("ALGORITHM", Text("HS256"), Open, "how access tokens are signed: HS256, HS384 or HS512");
@@ -209,7 +217,7 @@ pub static MONGOD: Setting = Setting::new(
 );
 
 /// All of them, in the order in which they are shown.
-pub static ALL: [&Setting; 24] = [
+pub static ALL: [&Setting; 25] = [
     &MONGODB_URL,
     &DATABASE_NAME,
     &DATA_DIR,
@@ -217,6 +225,7 @@ pub static ALL: [&Setting; 24] = [
     &SECRET_KEY,
     &SECRET_KEY_PREVIOUS,
     &MASTER_KEY,
+    &MASTER_KEY_PREVIOUS,
     &ALGORITHM,
     &ACCESS_TOKEN_EXPIRE_MINUTES,
     &API_V1_STR,

@@ -1,5 +1,5 @@
-//! The data folder of the embedded database, and the keys that are made in it. A key is never replaced: whatever
-//! exists is used as it is, and none is made beside a database that was made with another.
+//! The data folder of the embedded database, and the keys that are made in it. A key is never replaced, but
+//! for a master key by a rotation: whatever exists is used as it is, and none is made beside a database that was made with another.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -7,11 +7,11 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use base64::prelude::{BASE64_STANDARD, Engine};
-use store::{Ambient, MasterKey};
+use store::Ambient;
 use zeroize::Zeroizing;
 
 use super::parse::check_secret;
-use super::settings::{MasterKeySetting, Secret};
+use super::settings::Secret;
 use crate::app::DATABASE_FILE;
 
 /// Signs access tokens.
@@ -26,7 +26,7 @@ pub struct UnusableFolder(String);
 
 /// The data folder.
 pub(super) struct DataFolder {
-    path: PathBuf,
+    pub(super) path: PathBuf,
     /// What the operator should know.
     pub(super) warnings: Vec<String>,
 }
@@ -34,22 +34,21 @@ pub(super) struct DataFolder {
 impl DataFolder {
     /// The folder in which a service has made a database before.
     pub(super) fn existing(path: &Path) -> Result<Self, UnusableFolder> {
-        let database = path.join(DATABASE_FILE);
-        match database.try_exists() {
-            Ok(true) => Ok(Self { path: path.to_owned(), warnings: Vec::new() }),
-            Ok(false) => Err(UnusableFolder(format!(
-                "no database at {}; start the service once, or set AEGIS_DATA_DIR",
-                database.display()
-            ))),
-            Err(error) => Err(cannot("look at", &database, &error)),
+        let folder = Self::at(path);
+        if folder.has_database()? {
+            return Ok(folder);
         }
+        Err(UnusableFolder(format!(
+            "no database at {}; start the service once, or set AEGIS_DATA_DIR",
+            path.join(DATABASE_FILE).display()
+        )))
     }
 
     /// The folder of a service that is about to start: made, for its owner alone, if there is none.
     pub(super) fn for_service(path: &Path) -> Result<Self, UnusableFolder> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
         made.map_err(|error| cannot("make", path, &error))?;
-        Ok(Self { path: path.to_owned(), warnings: Vec::new() })
+        Ok(Self::at(path))
     }
 
     /// Locks the folder while keys are looked for and made, so that of two processes that start at once one makes them
@@ -63,28 +62,15 @@ impl DataFolder {
         lock().map_err(|error| cannot("lock", &self.path, &error))
     }
 
-    /// The master key kept here, if there is one.
-    pub(super) fn master_key(&mut self) -> Result<Option<MasterKeySetting>, UnusableFolder> {
-        let Some((text, file)) = self.read(MASTER_KEY_FILE)? else { return Ok(None) };
-        let key = MasterKey::from_base64(&text);
-        key.map(|key| Some(MasterKeySetting(key))).map_err(|error| damaged(&file, &error.to_string()))
+    /// The folder at that path, whatever is in it.
+    pub(super) fn at(path: &Path) -> Self {
+        Self { path: path.to_owned(), warnings: Vec::new() }
     }
 
-    /// The master key kept here, or a new one unless there is a database already: that one was made with another key.
-    pub(super) fn master_key_or_new(
-        &mut self,
-        ambient: &Ambient,
-    ) -> Result<MasterKeySetting, UnusableFolder> {
-        if let Some(key) = self.master_key()? {
-            return Ok(key);
-        }
+    /// Whether there is a database already.
+    pub(super) fn has_database(&self) -> Result<bool, UnusableFolder> {
         let database = self.path.join(DATABASE_FILE);
-        if database.try_exists().map_err(|error| cannot("look at", &database, &error))? {
-            return Err(self.master_key_lost());
-        }
-        let key = MasterKey::generate(ambient);
-        self.write(MASTER_KEY_FILE, &key.to_base64())?;
-        Ok(MasterKeySetting(key))
+        database.try_exists().map_err(|error| cannot("look at", &database, &error))
     }
 
     /// The master key of the database here is gone.
@@ -110,7 +96,10 @@ impl DataFolder {
         Ok(Secret::new(text.to_string()))
     }
 
-    fn read(&mut self, name: &str) -> Result<Option<(Zeroizing<String>, PathBuf)>, UnusableFolder> {
+    pub(super) fn read(
+        &mut self,
+        name: &str,
+    ) -> Result<Option<(Zeroizing<String>, PathBuf)>, UnusableFolder> {
         let file = self.path.join(name);
         let text = match fs::read_to_string(&file) {
             Ok(text) => Zeroizing::new(text),
@@ -126,7 +115,7 @@ impl DataFolder {
     }
 
     /// Writes a key whole or not at all, and on the disk before anything is made with it.
-    fn write(&self, name: &str, key: &str) -> Result<(), UnusableFolder> {
+    pub(super) fn write(&self, name: &str, key: &str) -> Result<(), UnusableFolder> {
         let (file, draft) = (self.path.join(name), self.path.join(format!(".{name}.new")));
         let write = || -> io::Result<()> {
             // A draft that a crash left behind may have any mode and any content.
@@ -145,14 +134,14 @@ impl DataFolder {
     }
 }
 
-fn cannot(act: &str, path: &Path, error: &io::Error) -> UnusableFolder {
+pub(super) fn cannot(act: &str, path: &Path, error: &io::Error) -> UnusableFolder {
     UnusableFolder(format!(
         "cannot {act} {}: {error}. Give it to the user who runs Aegis, or set AEGIS_DATA_DIR",
         path.display()
     ))
 }
 
-fn damaged(file: &Path, problem: &str) -> UnusableFolder {
+pub(super) fn damaged(file: &Path, problem: &str) -> UnusableFolder {
     UnusableFolder(format!("{} holds no usable key, it {problem}. Restore it from a backup", file.display()))
 }
 
@@ -175,13 +164,16 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("a/b");
         let ambient = Ambient::system();
-        let master = folder(&path).master_key_or_new(&ambient).unwrap();
+        let master = folder(&path).master_keys_or_new(Vec::new(), &ambient).unwrap();
         let secret = folder(&path).secret_key_or_new(&ambient).unwrap();
         assert_eq!(
             (mode(&path), mode(&path.join("master.key")), mode(&path.join("secret.key"))),
             (0o700, 0o600, 0o600)
         );
-        assert_eq!(folder(&path).master_key_or_new(&ambient).unwrap().0.id(), master.0.id());
+        assert_eq!(
+            folder(&path).master_keys_or_new(Vec::new(), &ambient).unwrap().keys().current(),
+            master.keys().current()
+        );
         assert!(folder(&path).secret_key_or_new(&ambient).unwrap() == secret);
         assert_eq!(fs::read_dir(&path).unwrap().count(), 2, "no draft is left behind");
     }
@@ -190,7 +182,8 @@ mod tests {
     fn no_master_key_is_made_beside_a_database() {
         let parent = tempfile::tempdir().unwrap();
         fs::write(parent.path().join("aegis.db"), "").unwrap();
-        let refused = folder(parent.path()).master_key_or_new(&Ambient::system()).unwrap_err().to_string();
+        let refused =
+            folder(parent.path()).master_keys_or_new(Vec::new(), &Ambient::system()).unwrap_err().to_string();
         assert!(refused.contains("master.key is missing"), "{refused}");
         assert!(!parent.path().join("master.key").exists());
     }
@@ -202,7 +195,7 @@ mod tests {
             fs::write(parent.path().join(name), "short\n").unwrap();
         }
         let ambient = Ambient::system();
-        let master = folder(parent.path()).master_key_or_new(&ambient).unwrap_err().to_string();
+        let master = folder(parent.path()).master_keys_or_new(Vec::new(), &ambient).unwrap_err().to_string();
         let secret = folder(parent.path()).secret_key_or_new(&ambient).map(drop).unwrap_err().to_string();
         assert!(master.contains("not 32 bytes") && secret.contains("has 5 bytes"), "{master} {secret}");
         assert!(!master.contains("short") && !secret.contains("short"));
@@ -213,11 +206,11 @@ mod tests {
     fn a_key_that_others_may_read_gives_a_warning() {
         let parent = tempfile::tempdir().unwrap();
         let ambient = Ambient::system();
-        folder(parent.path()).master_key_or_new(&ambient).unwrap();
+        folder(parent.path()).master_keys_or_new(Vec::new(), &ambient).unwrap();
         let file = parent.path().join("master.key");
         fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
         let mut again = folder(parent.path());
-        again.master_key().unwrap();
+        again.master_keys(Vec::new()).unwrap();
         assert!(again.warnings[0].contains("chmod 600"), "{:?}", again.warnings);
     }
 
@@ -226,8 +219,11 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         fs::write(parent.path().join(".master.key.new"), "half a k").unwrap();
         let ambient = Ambient::system();
-        let made = folder(parent.path()).master_key_or_new(&ambient).unwrap();
-        assert_eq!(folder(parent.path()).master_key().unwrap().unwrap().0.id(), made.0.id());
+        let made = folder(parent.path()).master_keys_or_new(Vec::new(), &ambient).unwrap();
+        assert_eq!(
+            folder(parent.path()).master_keys(Vec::new()).unwrap().unwrap().keys().current(),
+            made.keys().current()
+        );
         assert_eq!(mode(&parent.path().join("master.key")), 0o600);
     }
 
@@ -237,7 +233,7 @@ mod tests {
         let start = || {
             let mut folder = folder(parent.path());
             let _lock = folder.lock().unwrap();
-            folder.master_key_or_new(&Ambient::system()).unwrap().0.id()
+            folder.master_keys_or_new(Vec::new(), &Ambient::system()).unwrap().keys().current()
         };
         let ids: Vec<_> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..8).map(|_| scope.spawn(start)).collect();

@@ -8,8 +8,9 @@ use store::Ambient;
 use super::catalogue::{self as setting, Setting};
 use super::data_folder::{DataFolder, UnusableFolder};
 use super::fault::{Fault, Faults};
+use super::master_keys::MasterKeySetting;
 use super::parse::{self, Parsed};
-use super::settings::{DatabaseSettings, LogSettings, MasterKeySetting, Secret, Settings, TokenSettings};
+use super::settings::{DatabaseSettings, LogSettings, Secret, Settings, TokenSettings};
 use super::sources::Sources;
 use super::values::Values;
 
@@ -32,7 +33,7 @@ pub enum Unusable {
 pub struct CommandSettings {
     /// Where events and read models are kept.
     pub database: DatabaseSettings,
-    /// Wraps all stored keys.
+    /// They wrap all stored keys.
     pub master_key: MasterKeySetting,
     /// What is logged, and how.
     pub log: LogSettings,
@@ -67,12 +68,13 @@ pub fn for_service(sources: &Sources, ambient: &Ambient) -> Result<Loaded<Settin
     missing_keys(&values, &parsed, &NODE_KEYS, &mut faults);
     refuse_any(faults)?;
     let database = database(&parsed);
-    let (given_master, given_secret) = (parsed.master_key, parsed.secret_key);
+    let (given_secret, previous) = (parsed.secret_key, parsed.previous_masters);
+    let given_master = parsed.master_key.map(|key| MasterKeySetting::named(key, previous.clone()));
     let (master_key, secret_key, warnings) = match (&database, given_master, given_secret) {
         (DatabaseSettings::Embedded { data_dir }, master, secret) => {
             let mut folder = DataFolder::for_service(data_dir)?;
             let _lock = folder.lock()?;
-            let master = master.map_or_else(|| folder.master_key_or_new(ambient), Ok)?;
+            let master = master.map_or_else(|| folder.master_keys_or_new(previous, ambient), Ok)?;
             let secret = secret.map_or_else(|| folder.secret_key_or_new(ambient), Ok)?;
             (master, secret, folder.warnings)
         }
@@ -105,10 +107,12 @@ pub fn for_command(sources: &Sources) -> Result<Loaded<CommandSettings>, Unusabl
     missing_keys(&values, &parsed, &[&setting::MASTER_KEY], &mut faults);
     refuse_any(faults)?;
     let database = database(&parsed);
-    let (master_key, warnings) = match (&database, parsed.master_key) {
+    let previous = parsed.previous_masters;
+    let given = parsed.master_key.map(|key| MasterKeySetting::named(key, previous.clone()));
+    let (master_key, warnings) = match (&database, given) {
         (DatabaseSettings::Embedded { data_dir }, given) => {
             let mut folder = DataFolder::existing(data_dir)?;
-            let kept = given.map_or_else(|| folder.master_key(), |key| Ok(Some(key)))?;
+            let kept = given.map_or_else(|| folder.master_keys(previous), |keys| Ok(Some(keys)))?;
             (kept.ok_or_else(|| folder.master_key_lost())?, folder.warnings)
         }
         (DatabaseSettings::Mongo { .. }, Some(master)) => (master, Vec::new()),

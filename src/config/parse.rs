@@ -10,8 +10,9 @@ use store::MasterKey;
 
 use super::catalogue::{self as setting, Fallback, Setting};
 use super::fault::{Fault, Origin};
+use super::master_keys::HeldKey;
 use super::settings::{
-    AdministratorSettings, HttpSettings, LogFormat, LogSettings, MasterKeySetting, PasswordSettings, Secret,
+    AdministratorSettings, HttpSettings, LogFormat, LogSettings, PasswordSettings, Secret,
 };
 use super::show::origin;
 use super::syntax;
@@ -41,7 +42,8 @@ pub(super) struct Parsed {
     pub(super) data_dir: PathBuf,
     pub(super) secret_key: Option<Secret>,
     pub(super) previous_key: Option<Secret>,
-    pub(super) master_key: Option<MasterKeySetting>,
+    pub(super) master_key: Option<HeldKey>,
+    pub(super) previous_masters: Vec<HeldKey>,
     pub(super) algorithm: Algorithm,
     pub(super) token_lifetime: Duration,
     pub(super) http: HttpSettings,
@@ -68,6 +70,7 @@ pub(super) fn parse(values: &Values, cores: usize, faults: &mut Vec<Fault>) -> P
         secret_key: reader.secret_key(),
         previous_key: reader.secret(&setting::SECRET_KEY_PREVIOUS),
         master_key: reader.master_key(),
+        previous_masters: reader.previous_masters(),
         algorithm: reader.parsed(&setting::ALGORITHM, Algorithm::HS256, syntax::algorithm),
         token_lifetime: Duration::from_secs(
             60 * reader.number(&setting::ACCESS_TOKEN_EXPIRE_MINUTES, TOKEN_MINUTES),
@@ -147,15 +150,31 @@ impl Reader<'_> {
         Some(key)
     }
 
-    fn master_key(&mut self) -> Option<MasterKeySetting> {
+    fn master_key(&mut self) -> Option<HeldKey> {
         let text = self.secret(&setting::MASTER_KEY)?;
         match MasterKey::from_base64(text.expose()) {
-            Ok(key) => Some(MasterKeySetting(key)),
+            Ok(key) => Some(HeldKey { key, origin: origin(self.values, &setting::MASTER_KEY) }),
             Err(error) => {
                 self.refuse(&setting::MASTER_KEY, error.to_string());
                 None
             }
         }
+    }
+
+    fn previous_masters(&mut self) -> Vec<HeldKey> {
+        let Some(text) = self.secret(&setting::MASTER_KEY_PREVIOUS) else { return Vec::new() };
+        let origin = origin(self.values, &setting::MASTER_KEY_PREVIOUS);
+        let mut keys = Vec::new();
+        let words = text.expose().split(',').map(str::trim).filter(|word| !word.is_empty());
+        for (number, word) in (1..).zip(words) {
+            match MasterKey::from_base64(word) {
+                Ok(key) => keys.push(HeldKey { key, origin: origin.clone() }),
+                Err(error) => {
+                    self.refuse(&setting::MASTER_KEY_PREVIOUS, format!("its key no. {number} {error}"));
+                }
+            }
+        }
+        keys
     }
 
     fn http(&mut self) -> HttpSettings {

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use domain::EmailAddress;
 use jsonwebtoken::Algorithm;
-use store::MasterKey;
 use zeroize::Zeroizing;
 
+use super::master_keys::MasterKeySetting;
 use super::network::Network;
 
 /// Everything that can be set.
@@ -17,7 +17,7 @@ use super::network::Network;
 pub struct Settings {
     /// Where events and read models are kept.
     pub database: DatabaseSettings,
-    /// Wraps all stored keys.
+    /// They wrap all stored keys.
     pub master_key: MasterKeySetting,
     /// How the service is reached.
     pub http: HttpSettings,
@@ -46,16 +46,6 @@ pub enum DatabaseSettings {
         /// `DATABASE_NAME`.
         name: String,
     },
-}
-
-/// The master key, kept out of `Debug`.
-#[derive(Clone)]
-pub struct MasterKeySetting(pub MasterKey);
-
-impl fmt::Debug for MasterKeySetting {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "MasterKey({})", self.0.id())
-    }
 }
 
 /// How the service is reached.

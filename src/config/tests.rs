@@ -204,7 +204,7 @@ fn keys_are_made_for_the_service_and_found_again_by_commands() {
     assert!(settings.tokens.secret_key.expose().len() >= 32);
     fs::write(folder.path().join("data/aegis.db"), "").unwrap();
     let command = for_command(&sources).unwrap().settings;
-    assert_eq!(command.master_key.0.id(), settings.master_key.0.id());
+    assert_eq!(command.master_key.keys().current(), settings.master_key.keys().current());
 
     fs::remove_file(folder.path().join("data/master.key")).unwrap();
     for lost in [fault(&sources), for_command(&sources).map(drop).unwrap_err().to_string()] {

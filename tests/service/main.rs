@@ -22,6 +22,7 @@ mod full_queue;
 mod history;
 mod hostile;
 mod idempotency;
+mod keys;
 mod log;
 mod login;
 mod login_faults;

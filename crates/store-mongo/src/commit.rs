@@ -65,7 +65,7 @@ impl Work for Appends {
 }
 
 /// Makes this transaction one that writes to the head: of two that do so, one fails.
-async fn touch_head(db: &Db, session: &mut ClientSession) -> Result<(), Failure> {
+pub(crate) async fn touch_head(db: &Db, session: &mut ClientSession) -> Result<(), Failure> {
     let touch = doc! { "$inc": { "touched": 1_i64 } };
     db.head().update_one(doc! { "_id": HEAD_ID }, touch).session(session).await?;
     Ok(())

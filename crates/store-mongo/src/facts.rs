@@ -6,7 +6,8 @@ use mongodb::ClientSession;
 use mongodb::bson::{Bson, Document, RawBsonRef, RawDocument, doc};
 use store::backend::{Facts, VaultEntry};
 use store::judge::Batch;
-use store::vault::ClaimHash;
+use store::rotation::SIGNING;
+use store::vault::{ClaimHash, KeyId, MasterKey};
 use store::{StoreError, StreamId};
 
 use crate::connect::Db;
@@ -29,7 +30,10 @@ pub(crate) async fn read(
     session: &mut ClientSession,
     batch: &Batch,
 ) -> Result<(Facts, i64), Failure> {
-    let pipeline = pipeline(db, &batch.streams(), &batch.claims());
+    let mut pipeline = pipeline(db, &batch.streams(), &batch.claims());
+    if batch.makes_keys() {
+        pipeline.push(beside(db.keys().name(), vec![doc! { "$match": { "_id": SIGNING } }], WRAPPING));
+    }
     let found = db.head().aggregate(pipeline).with_type().session(&mut *session).await?;
     let found = all(found, session).await?;
     let found = found.first().ok_or_else(|| StoreError::corrupt("the head of the log is missing"))?;
@@ -44,20 +48,19 @@ pub(crate) async fn read(
         claims.clear();
     }
     let first_results = idempotency::read_all(db, session, &batch.idempotency_keys()).await?;
+    let wrapping = if batch.makes_keys() { wrapping(&beside)? } else { None };
     // Whoever owns a claim is among the entries, which say so.
     let owners = HashMap::new();
-    Ok((Facts { head, versions, vault, owners, first_results }, touched))
+    Ok((Facts { head, versions, vault, owners, first_results, wrapping }, touched))
 }
 
 /// What is read beside the head.
 const VERSIONS: &str = "versions";
 const BY_STREAM: &str = "by_stream";
 const BY_CLAIM: &str = "by_claim";
+const WRAPPING: &str = "wrapping";
 
 fn pipeline(db: &Db, streams: &[StreamId], claims: &[ClaimHash]) -> Vec<Document> {
-    let beside = |collection: &str, pipeline: Vec<Document>, name: &str| {
-        doc! { "$lookup": { "from": collection, "pipeline": pipeline, "as": name } }
-    };
     let vault = db.vault();
     vec![
         doc! { "$match": { "_id": HEAD_ID } },
@@ -65,6 +68,17 @@ fn pipeline(db: &Db, streams: &[StreamId], claims: &[ClaimHash]) -> Vec<Document
         beside(vault.name(), vec![doc! { "$match": { "_id": { "$in": names(streams) } } }], BY_STREAM),
         beside(vault.name(), vec![doc! { "$match": { "claims": { "$in": hashes(claims) } } }], BY_CLAIM),
     ]
+}
+
+fn beside(collection: &str, pipeline: Vec<Document>, name: &str) -> Document {
+    doc! { "$lookup": { "from": collection, "pipeline": pipeline, "as": name } }
+}
+
+/// The master key that new keys are wrapped by.
+fn wrapping(beside: &Fields<'_>) -> Result<Option<KeyId>, StoreError> {
+    let missing = || StoreError::corrupt(format!("the service key `{SIGNING}` is missing"));
+    let signing = beside.documents(WRAPPING)?.into_iter().next().ok_or_else(missing)?;
+    Ok(MasterKey::id_of(Fields::new(signing, "a service key").bytes("key")?))
 }
 
 fn to_version(document: &RawDocument) -> Result<(StreamId, u64), StoreError> {

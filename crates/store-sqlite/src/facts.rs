@@ -11,7 +11,7 @@ use store::vault::ClaimHash;
 use store::{Position, StreamId};
 
 use crate::failure::Failure;
-use crate::idempotency;
+use crate::{idempotency, keys};
 
 /// What a batch needs to know.
 pub(crate) fn read_facts(connection: &Connection, batch: &Batch) -> Result<Facts, Failure> {
@@ -33,7 +33,8 @@ pub(crate) fn read_facts(connection: &Connection, batch: &Batch) -> Result<Facts
     for key in batch.idempotency_keys() {
         first_results.extend(idempotency::read(connection, key)?.map(|first| (key, first)));
     }
-    Ok(Facts { head, versions, vault, owners: owners(connection, batch)?, first_results })
+    let wrapping = if batch.makes_keys() { keys::wrapping(connection)? } else { None };
+    Ok(Facts { head, versions, vault, owners: owners(connection, batch)?, first_results, wrapping })
 }
 
 /// The head of the log.

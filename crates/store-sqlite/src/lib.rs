@@ -4,7 +4,7 @@
 //! In the order in which a commit passes through: [`SqliteStore`] is the door; `workers` hands the job to the thread
 //! that owns the writing connection; `session` keeps that connection usable, opened by `connection` on the file that
 //! `file` guards; `commit` runs the transaction, with `facts` and `envelope`; `watch` tells those who follow. Beside
-//! that way: `migrate` makes the tables, `events` answers queries of the log, `tiles` keeps what proves it, `rows` holds read models, `leases` says who works on them, `failure` puts
+//! that way: `migrate` makes the tables, `events` answers queries of the log, `tiles` keeps what proves it, `keys` is there for rotations, `rows` holds read models, `leases` says who works on them, `failure` puts
 //! SQLite's errors into words.
 //!
 //! What does not belong here: deciding. What may be written is judged by [`store::judge`], the same for every backend.
@@ -17,6 +17,7 @@ mod facts;
 mod failure;
 mod file;
 mod idempotency;
+mod keys;
 mod leases;
 mod migrate;
 mod rows;

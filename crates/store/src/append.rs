@@ -8,6 +8,7 @@ use crate::canonical::NotCanonical;
 use crate::error::StoreError;
 use crate::event::{NewEvent, Position, StreamId};
 use crate::idempotency::IdempotencyKey;
+use crate::vault::KeyId;
 
 /// One append: one or more stream writes that happen whole or not at all.
 #[derive(Clone, Debug)]
@@ -150,6 +151,13 @@ pub enum AppendError {
     Erased {
         /// The stream.
         stream: StreamId,
+    },
+    /// The key of a new stream is wrapped by a master key that no longer wraps new ones: it has to be wrapped by this one.
+    /// [`EventStore::append`](crate::EventStore::append) does so by itself.
+    #[error("the master key is being rotated: keys are wrapped by {master} now; try again")]
+    WrappedBefore {
+        /// The master key that wraps new keys.
+        master: KeyId,
     },
     /// An event is too large.
     #[error("a {event_type} event of {bytes} bytes is too large: at most {limit} are allowed")]

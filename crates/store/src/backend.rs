@@ -18,7 +18,7 @@ use crate::judge::Batch;
 use crate::merkle::{Frontier, Hash};
 use crate::metrics::Retries;
 use crate::signal::Signal;
-use crate::vault::ClaimHash;
+use crate::vault::{ClaimHash, KeyId};
 
 /// The version of the stored format that this code reads and writes.
 pub const FORMAT: u32 = 1;
@@ -235,6 +235,9 @@ pub struct Facts {
     pub owners: HashMap<ClaimHash, StreamId>,
     /// What is kept under [`Batch::idempotency_keys`].
     pub first_results: HashMap<ClaimHash, FirstResult>,
+    /// The master key that wraps new keys: the one by which the service key
+    /// [`SIGNING`](crate::rotation::SIGNING) is wrapped. Needed if the batch [makes keys](Batch::makes_keys).
+    pub wrapping: Option<KeyId>,
 }
 
 /// What one append of a batch is told.

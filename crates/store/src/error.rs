@@ -1,7 +1,10 @@
 //! What can go wrong between the store and its database.
 
 use std::error::Error;
+use std::fmt::Display;
 use std::sync::Arc;
+
+use crate::vault::CannotUnwrap;
 
 /// A failure of the store, cheap to clone, since one failed commit answers every append in it.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -18,6 +21,9 @@ pub enum StoreError {
     /// What is stored is not what this version of Aegis could have stored. Trying again will not help.
     #[error("the stored data is damaged: {0}")]
     Corrupt(String),
+    /// What is stored may be well, but the master key that it takes was not given to this process. It helps to give it.
+    #[error("{0}")]
+    KeyMissing(String),
     /// The database, or a key, is not one that this service may use. Trying again will not help.
     #[error("{0}")]
     Refused(String),
@@ -33,6 +39,15 @@ impl StoreError {
     /// The stored data contradicts itself.
     pub fn corrupt(what: impl Into<String>) -> Self {
         Self::Corrupt(what.into())
+    }
+
+    /// The wrapped key of `whose` was not opened.
+    pub(crate) fn locked(whose: impl Display, why: CannotUnwrap) -> Self {
+        let what = format!("{whose} {why}");
+        match why {
+            CannotUnwrap::Missing(_) => Self::KeyMissing(what),
+            CannotUnwrap::Changed(_) => Self::Corrupt(what),
+        }
     }
 
     /// A table or collection that this process relies on is gone.

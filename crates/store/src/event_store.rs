@@ -19,11 +19,13 @@ use crate::idempotency::{FirstResult, IdempotencyKey};
 use crate::metrics::Metrics;
 use crate::prepare::Sealer;
 use crate::read::{check_contiguous, unseal};
+use crate::rotation::{CLAIMS, SIGNING, check_masters, owner, service_key};
 use crate::signal::Signal;
-use crate::vault::{ClaimKey, MasterKey};
+use crate::vault::{ClaimKey, Keyring, MasterKey, MasterKeys};
 use crate::writer::Writer;
 
-/// How often an append is sealed anew because another process gave the stream its key in between.
+/// How often an append is sealed anew because another process gave the stream its key in between, or began to rotate the
+/// master key.
 const RESEAL_ATTEMPTS: usize = 3;
 
 /// The event store.
@@ -41,23 +43,30 @@ impl EventStore {
     /// Opens the log, making it first if the database is empty.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] if the database is not one that this version may use, or `master` is not its master
-    /// key; nothing is changed then. [`StoreError::Unavailable`] if it cannot be reached.
+    /// [`StoreError::Refused`] if the database is not one that this version may use; [`StoreError::KeyMissing`] if a
+    /// master key that it takes is not among `masters`. Nothing is changed then. [`StoreError::Unavailable`] if it
+    /// cannot be reached.
     pub async fn open(
         backend: Arc<dyn Backend>,
-        master: MasterKey,
+        masters: impl Into<Keyring>,
         ambient: Ambient,
     ) -> Result<Self, StoreError> {
-        let stored = backend.migrate(&genesis(&master, &ambient)?).await?;
-        let claims = service_key(&master, "claims", &stored.claim_key)?;
-        let signing = service_key(&master, "signing", &stored.signing_key)?;
+        let masters = masters.into();
+        let stored = backend.migrate(&genesis(&masters.keys(), &ambient)?).await?;
+        let wrapped = [(CLAIMS, &stored.claim_key), (SIGNING, &stored.signing_key)];
+        let used = wrapped.iter().filter_map(|(_, wrapped)| MasterKey::id_of(wrapped));
+        let keys = masters.reaching(used).await;
+        check_masters(&keys, &wrapped)?;
+        let claims = service_key(&keys, CLAIMS, &stored.claim_key)?;
+        let signing = service_key(&keys, SIGNING, &stored.signing_key)?;
+        let wrapping = MasterKey::id_of(&stored.signing_key).unwrap_or_else(|| keys.current());
         let signer =
             Signer::new(stored.log_id, &signing).map_err(|error| StoreError::corrupt(error.to_string()))?;
         let signer = Arc::new(signer);
         let (writer, task) = Writer::start(Arc::clone(&backend), Arc::clone(&signer), ambient.clone());
         Ok(Self {
             backend,
-            sealer: Arc::new(Sealer { master, claims: ClaimKey::new(&claims), ambient }),
+            sealer: Arc::new(Sealer::new(masters, wrapping, ClaimKey::new(&claims), ambient)),
             writer,
             log_id: stored.log_id,
             signer,
@@ -85,8 +94,13 @@ impl EventStore {
         let mut attempt = 1;
         loop {
             let vault = self.backend.vault(&existing_streams_with_secrets(append)).await?;
-            let verdict = self.writer.append(self.sealer.prepare(append, &vault)?).await;
+            let masters = self.sealer.masters_for(&vault).await;
+            let verdict = self.writer.append(self.sealer.prepare(append, &vault, &masters)?).await;
             match verdict {
+                Err(AppendError::WrappedBefore { master }) if attempt < RESEAL_ATTEMPTS => {
+                    self.sealer.wrap_by(master);
+                    attempt += 1;
+                }
                 Err(AppendError::Conflict { expected, actual, .. })
                     if expected.holds(actual) && attempt < RESEAL_ATTEMPTS =>
                 {
@@ -163,7 +177,7 @@ impl EventStore {
     /// # Errors
     /// [`StoreError::Corrupt`] with the position of an event that cannot be unsealed.
     pub async fn unseal(&self, events: Vec<Envelope>) -> Result<Vec<Recorded>, StoreError> {
-        unseal(&*self.backend, &self.sealer.master, events).await
+        unseal(&*self.backend, &self.sealer.masters, events).await
     }
 
     /// All events of a stream from version 1, personal values unsealed; empty if there is no such stream.
@@ -188,7 +202,7 @@ impl EventStore {
                 "stream {stream} has version {found} where {want} should be"
             )));
         }
-        unseal(&*self.backend, &self.sealer.master, events).await
+        unseal(&*self.backend, &self.sealer.masters, events).await
     }
 
     /// The position of the first event of a stream above `version`, if there is one.
@@ -242,8 +256,8 @@ impl EventStore {
         &*self.backend
     }
 
-    pub(crate) fn master(&self) -> &MasterKey {
-        &self.sealer.master
+    pub(crate) fn masters(&self) -> &Keyring {
+        &self.sealer.masters
     }
 
     pub(crate) fn claim_key(&self) -> &ClaimKey {
@@ -269,34 +283,16 @@ fn existing_streams_with_secrets(append: &Append) -> Vec<StreamId> {
     known.filter(secret).map(|write| write.stream.clone()).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-fn genesis(master: &MasterKey, ambient: &Ambient) -> Result<Genesis, StoreError> {
+fn genesis(masters: &MasterKeys, ambient: &Ambient) -> Result<Genesis, StoreError> {
     let wrap = |name: &str| {
         let key: [u8; 32] = ambient.bytes();
-        master
-            .wrap(&service_key_owner(name), &key, ambient)
-            .map_err(|error| StoreError::corrupt(error.to_string()))
+        let wrapped = masters.current_key().wrap(&owner(name), &key, ambient);
+        wrapped.map_err(|error| StoreError::corrupt(error.to_string()))
     };
     Ok(Genesis {
         format: FORMAT,
         log_id: ambient.uuid(),
-        claim_key: wrap("claims")?,
-        signing_key: wrap("signing")?,
+        claim_key: wrap(CLAIMS)?,
+        signing_key: wrap(SIGNING)?,
     })
-}
-
-fn service_key(master: &MasterKey, name: &str, wrapped: &[u8]) -> Result<[u8; 32], StoreError> {
-    master.unwrap(&service_key_owner(name), wrapped).map_err(|_| {
-        let stored = MasterKey::id_of(wrapped).map_or_else(|| "none".to_owned(), |id| id.to_string());
-        StoreError::Refused(format!(
-            "the master key is not the one this database was made with: its key `{name}` is wrapped by master key \
-             {stored}, the one given is {given}. Give the right key in AEGIS_MASTER_KEY, or in the file `master.key` \
-             of the data folder; without it no personal data can be read. Nothing was changed.",
-            given = master.id(),
-        ))
-    })
-}
-
-/// Service keys are bound to a name that no stream can have.
-fn service_key_owner(name: &str) -> String {
-    format!("keys/{name}")
 }

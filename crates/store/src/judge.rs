@@ -16,7 +16,7 @@ use crate::event::{Envelope, StreamId};
 use crate::idempotency::FirstResult;
 use crate::merkle::leaf_hash;
 use crate::prepared::{KeyUse, Place, PreparedAppend, PreparedWrite};
-use crate::vault::ClaimHash;
+use crate::vault::{ClaimHash, KeyId, MasterKey};
 
 /// Appends that are committed in one transaction.
 pub struct Batch {
@@ -57,6 +57,12 @@ impl Batch {
         keys.into_iter().collect()
     }
 
+    /// Whether streams get their keys, so that [`Batch::judge`] needs to know which master key wraps them.
+    #[must_use]
+    pub fn makes_keys(&self) -> bool {
+        self.writes().any(|write| matches!(write.key, KeyUse::New(_)))
+    }
+
     /// Decides what happens. Of two appends that exclude each other, the earlier one wins.
     #[must_use]
     pub fn judge(&self, facts: Facts) -> Plan {
@@ -83,6 +89,7 @@ struct Ledger {
     events: Vec<Envelope>,
     first_results: HashMap<ClaimHash, FirstResult>,
     new_results: Vec<(ClaimHash, FirstResult)>,
+    wrapping: Option<KeyId>,
 }
 
 impl Ledger {
@@ -108,6 +115,7 @@ impl Ledger {
             events: Vec::new(),
             first_results: facts.first_results,
             new_results: Vec::new(),
+            wrapping: facts.wrapping,
         }
     }
 
@@ -176,6 +184,17 @@ impl Ledger {
             (None, _) if write.erase => Err(AppendError::Invalid(format!(
                 "stream {stream} has no personal data: there is nothing to erase"
             ))),
+            (None, KeyUse::New(wrapped)) => self.check_wrapped(wrapped),
+            _ => Ok(()),
+        }
+    }
+
+    /// A rotation of the master key that has begun finds every key of before. So none may come later.
+    fn check_wrapped(&self, wrapped: &[u8]) -> Result<(), AppendError> {
+        match self.wrapping {
+            Some(master) if MasterKey::id_of(wrapped) != Some(master) => {
+                Err(AppendError::WrappedBefore { master })
+            }
             _ => Ok(()),
         }
     }

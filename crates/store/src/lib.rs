@@ -5,7 +5,8 @@
 //! [`append`] says what is asked; [`event_store`] is the door; `prepare` seals what is personal ([`vault`]); `writer`
 //! packs what waits (`lanes`) into one transaction; [`judge`] decides it, purely, with [`canonical`], [`merkle`] and
 //! [`checkpoint`] for the verifiable log; [`backend`] is the port that carries it out; [`signal`] wakes who follows, and
-//! [`page`] reads on; [`tiles`] prove that it is the log that was signed; [`verify`] proves it all; [`metrics`] counts.
+//! [`page`] reads on; [`tiles`] prove that it is the log that was signed; [`verify`] proves it all; [`rotation`] replaces the
+//! master key; [`metrics`] counts.
 //! [`rows`] is the port for read models, with [`versions`] of each and a [`rows_digest`]; [`lease`] the one that says who
 //! works; [`memory`] implements all ports as the reference; `conformance` holds every backend to the promises.
 //!
@@ -32,6 +33,7 @@ pub mod page;
 mod prepare;
 mod prepared;
 mod read;
+pub mod rotation;
 pub mod rows;
 pub mod rows_digest;
 pub mod signal;
@@ -51,9 +53,10 @@ pub use idempotency::{FirstResult, IdempotencyKey};
 pub use lease::{Lease, Leases};
 pub use metrics::{Metrics, Outcome, Retries, Retry};
 pub use page::Page;
+pub use rotation::Rotation;
 pub use rows::{ApplyError, Change, Checkpoint, Column, ColumnKind, ReadModels, Row, Shape, Slice, Table};
 pub use rows_digest::RowsDigest;
 pub use signal::{Signal, SignalBoard};
-pub use vault::MasterKey;
+pub use vault::{Keyring, MasterKey, MasterKeys};
 pub use verify::{ClaimChange, Finding, Verified, VerifyError};
 pub use versions::{Stage, Version, Versions, VersionsError};

@@ -1,6 +1,7 @@
 //! The reference backend: everything in memory, one lock, no I/O. It is the shortest true statement of what a backend
 //! has to do, and what tests run on when no database matters.
 
+mod keys;
 mod leases;
 mod rows;
 mod tiles;
@@ -21,7 +22,7 @@ use crate::judge::Batch;
 use crate::rows::{Checkpoint, Row};
 use crate::signal::{Signal, SignalBoard};
 use crate::tiles::Tiles;
-use crate::vault::ClaimHash;
+use crate::vault::{ClaimHash, MasterKey};
 use crate::versions::Versions;
 
 /// A log and read models in memory. Clones share them, as processes share a database.
@@ -162,6 +163,7 @@ impl State {
                 .into_iter()
                 .filter_map(|key| Some((key, self.first_results.get(&key)?.clone())))
                 .collect(),
+            wrapping: self.genesis.as_ref().and_then(|genesis| MasterKey::id_of(&genesis.signing_key)),
         }
     }
 

@@ -76,6 +76,7 @@ impl Outcome {
                 AppendError::Repeated
                 | AppendError::Conflict { .. }
                 | AppendError::ClaimTaken { .. }
+                | AppendError::WrappedBefore { .. }
                 | AppendError::Erased { .. }
                 | AppendError::TooLarge { .. }
                 | AppendError::Invalid(_),

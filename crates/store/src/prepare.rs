@@ -2,6 +2,7 @@
 //! short.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::ambient::Ambient;
 use crate::append::{Append, AppendError, StreamWrite};
@@ -10,28 +11,49 @@ use crate::canonical::{MAX_EVENT_BYTES, canonical_event};
 use crate::error::StoreError;
 use crate::event::{NewEvent, Position, StreamId};
 use crate::prepared::{KeyUse, Place, PreparedAppend, PreparedEvent, PreparedWrite};
-use crate::vault::{ClaimKey, DataKey, MasterKey, SealedContext};
+use crate::read::{master_of, open_key};
+use crate::vault::{CannotUnwrap, ClaimKey, DataKey, KeyId, Keyring, MasterKeys, SealedContext};
 
 /// The largest position that canonical JSON can hold; sizes are measured with it, since the real one is not known yet.
 const LARGEST: u64 = (1 << 53) - 1;
 
 /// The keys that preparing needs.
-#[derive(Clone)]
 pub(crate) struct Sealer {
-    pub(crate) master: MasterKey,
+    pub(crate) masters: Keyring,
+    /// The master key that wraps the keys of new streams, as far as is known.
+    wrapping: RwLock<KeyId>,
     pub(crate) claims: ClaimKey,
     pub(crate) ambient: Ambient,
 }
 
 impl Sealer {
+    pub(crate) fn new(masters: Keyring, wrapping: KeyId, claims: ClaimKey, ambient: Ambient) -> Self {
+        Self { masters, wrapping: RwLock::new(wrapping), claims, ambient }
+    }
+
+    /// From now on new keys are wrapped by that one.
+    pub(crate) fn wrap_by(&self, master: KeyId) {
+        *self.wrapping.write().unwrap_or_else(PoisonError::into_inner) = master;
+    }
+
+    fn wrapping(&self) -> KeyId {
+        *self.wrapping.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The master keys, with those that these entries take and the one for new ones, if they are to be had.
+    pub(crate) async fn masters_for(&self, vault: &HashMap<StreamId, VaultEntry>) -> Arc<MasterKeys> {
+        self.masters.reaching(vault.values().filter_map(master_of).chain([self.wrapping()])).await
+    }
+
     /// Seals and measures an append; `vault` holds the entries of the streams it writes to.
     pub(crate) fn prepare(
         &self,
         append: &Append,
         vault: &HashMap<StreamId, VaultEntry>,
+        masters: &MasterKeys,
     ) -> Result<PreparedAppend, AppendError> {
         check_shape(append)?;
-        let writes = append.writes.iter().map(|write| self.write(write, vault.get(&write.stream)));
+        let writes = append.writes.iter().map(|write| self.write(write, vault.get(&write.stream), masters));
         let mut prepared = PreparedAppend {
             actor: append.actor.clone(),
             request_id: append.request_id.clone(),
@@ -43,8 +65,13 @@ impl Sealer {
         Ok(prepared)
     }
 
-    fn write(&self, write: &StreamWrite, entry: Option<&VaultEntry>) -> Result<PreparedWrite, AppendError> {
-        let (key, key_use) = self.key(write, entry)?;
+    fn write(
+        &self,
+        write: &StreamWrite,
+        entry: Option<&VaultEntry>,
+        masters: &MasterKeys,
+    ) -> Result<PreparedWrite, AppendError> {
+        let (key, key_use) = self.key(write, entry, masters)?;
         let events = write.events.iter().map(|event| self.event(&write.stream, event, key.as_ref()));
         let claim = |claim: &crate::append::Claim| self.claims.hash(claim.kind, &claim.value);
         Ok(PreparedWrite {
@@ -63,6 +90,7 @@ impl Sealer {
         &self,
         write: &StreamWrite,
         entry: Option<&VaultEntry>,
+        masters: &MasterKeys,
     ) -> Result<(Option<DataKey>, KeyUse), AppendError> {
         if write.take.is_empty() && write.events.iter().all(|event| event.personal.is_empty()) {
             return Ok((None, KeyUse::None));
@@ -70,14 +98,15 @@ impl Sealer {
         match entry {
             Some(VaultEntry::Erased) => Err(AppendError::Erased { stream: write.stream.clone() }),
             Some(VaultEntry::Key(wrapped)) => {
-                let key = DataKey::unwrap(&write.stream, wrapped, &self.master).map_err(|error| {
-                    StoreError::corrupt(format!("the key of stream {} {error}", write.stream))
-                })?;
-                Ok((Some(key), KeyUse::Existing))
+                Ok((Some(open_key(&write.stream, wrapped, masters)?), KeyUse::Existing))
             }
             None => {
+                let wrapping = self.wrapping();
+                let master = masters.get(wrapping).ok_or_else(|| {
+                    StoreError::locked("whatever is new in this log", CannotUnwrap::Missing(wrapping))
+                })?;
                 let key = DataKey::generate(&self.ambient);
-                let wrapped = key.wrap(&write.stream, &self.master, &self.ambient).map_err(cannot_seal)?;
+                let wrapped = key.wrap(&write.stream, master, &self.ambient).map_err(cannot_seal)?;
                 Ok((Some(key), KeyUse::New(wrapped)))
             }
         }

@@ -7,7 +7,7 @@ use serde_json::Map;
 use crate::backend::{Backend, VaultEntry};
 use crate::error::StoreError;
 use crate::event::{Envelope, PersonalData, Position, Recorded, StreamId};
-use crate::vault::{DataKey, MasterKey, SealedContext};
+use crate::vault::{DataKey, KeyId, Keyring, MasterKey, MasterKeys, SealedContext};
 
 /// Positions have no gaps, so one that is missing was lost or removed: an alarm, never a guess.
 pub(crate) fn check_contiguous(after: Position, events: &[Envelope]) -> Result<(), StoreError> {
@@ -28,16 +28,17 @@ pub(crate) fn check_contiguous(after: Position, events: &[Envelope]) -> Result<(
 /// them after the events is safe, since an event and its key are committed together.
 pub(crate) async fn unseal(
     backend: &dyn Backend,
-    master: &MasterKey,
+    masters: &Keyring,
     events: Vec<Envelope>,
 ) -> Result<Vec<Recorded>, StoreError> {
     let sealed = events.iter().filter(|event| event.sealed.is_some());
     let streams: BTreeSet<_> = sealed.map(|event| event.stream.clone()).collect();
     let streams: Vec<_> = streams.into_iter().collect();
     let vault = if streams.is_empty() { HashMap::new() } else { backend.vault(&streams).await? };
+    let masters = masters.reaching(vault.values().filter_map(master_of)).await;
     let mut keys = HashMap::new();
     for (stream, entry) in vault {
-        let key = open_entry(&stream, &entry, master)?;
+        let key = open_entry(&stream, &entry, &masters)?;
         keys.insert(stream, key);
         breathe(keys.len()).await;
     }
@@ -58,18 +59,34 @@ async fn breathe(done: usize) {
     }
 }
 
+/// The master key that a stream's key is wrapped by.
+pub(crate) fn master_of(entry: &VaultEntry) -> Option<KeyId> {
+    match entry {
+        VaultEntry::Key(wrapped) => MasterKey::id_of(wrapped),
+        VaultEntry::Erased => None,
+    }
+}
+
 /// The key of a stream, or `None` if it was erased.
 fn open_entry(
     stream: &StreamId,
     entry: &VaultEntry,
-    master: &MasterKey,
+    masters: &MasterKeys,
 ) -> Result<Option<DataKey>, StoreError> {
     match entry {
         VaultEntry::Erased => Ok(None),
-        VaultEntry::Key(wrapped) => DataKey::unwrap(stream, wrapped, master)
-            .map(Some)
-            .map_err(|error| StoreError::corrupt(format!("the key of stream {stream} {error}"))),
+        VaultEntry::Key(wrapped) => open_key(stream, wrapped, masters).map(Some),
     }
+}
+
+/// Opens the wrapped key of a stream.
+pub(crate) fn open_key(
+    stream: &StreamId,
+    wrapped: &[u8],
+    masters: &MasterKeys,
+) -> Result<DataKey, StoreError> {
+    DataKey::unwrap(stream, wrapped, masters)
+        .map_err(|error| StoreError::locked(format_args!("the key of stream {stream}"), error))
 }
 
 fn open_event(event: Envelope, keys: &HashMap<StreamId, Option<DataKey>>) -> Result<Recorded, StoreError> {

@@ -103,7 +103,7 @@ impl Replay {
 
 fn failed(stop: Stop) -> StoreError {
     match stop {
-        Stop::Failed(error) => error,
+        Stop::Failed(error) | Stop::Locked { error, .. } => error,
         Stop::Poisoned { reason, .. } => StoreError::corrupt(reason),
         Stop::Overtaken => StoreError::corrupt("reading was overtaken"),
     }

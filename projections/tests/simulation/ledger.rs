@@ -97,6 +97,7 @@ impl Ledger {
             AppendError::Repeated
             | AppendError::TooLarge { .. }
             | AppendError::Busy
+            | AppendError::WrappedBefore { .. }
             | AppendError::Unknown(_)
             | AppendError::Store(_) => true,
         }

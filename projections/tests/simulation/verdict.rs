@@ -161,6 +161,7 @@ fn kind_of(refusal: &AppendError) -> &'static str {
         AppendError::Conflict { .. } => "refused: conflict",
         AppendError::ClaimTaken { .. } => "refused: claim taken",
         AppendError::Erased { .. } => "refused: erased",
+        AppendError::WrappedBefore { .. } => "refused: wrapped before",
         AppendError::TooLarge { .. } => "refused: too large",
         AppendError::Invalid(_) => "refused: invalid",
         AppendError::Busy => "refused: busy",

@@ -170,7 +170,7 @@ mod tests {
     /// A database with one user, whom the rows show, and after them an event that the projection halts at.
     async fn halted() -> (Session, UserId) {
         let ambient = Ambient::system();
-        let master = MasterKeySetting(MasterKey::generate(&ambient));
+        let master = MasterKeySetting::from(MasterKey::generate(&ambient));
         let database = Database::of(Memory::default());
         let node = Node::open(&database, &master, &ambient, Projecting::No).await.unwrap();
         let sign_up = SignUp {

@@ -22,7 +22,10 @@ impl Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match &error {
-            StoreError::Unavailable { .. } => Self::Unavailable { cause: error.to_string() },
+            // Other nodes may have the key, and whoever reads the log can give it to this one.
+            StoreError::Unavailable { .. } | StoreError::KeyMissing(_) => {
+                Self::Unavailable { cause: error.to_string() }
+            }
             StoreError::Corrupt(_) | StoreError::Refused(_) => Self::internal(&error),
         }
     }
@@ -36,7 +39,9 @@ impl From<AppendError> for Problem {
             AppendError::Erased { .. } => Self::UserNotFound,
             AppendError::Repeated => Self::StillRunning,
             AppendError::TooLarge { .. } => Self::BodyTooLarge,
-            AppendError::Conflict { .. } | AppendError::Busy => Self::Busy { cause: error.to_string() },
+            AppendError::Conflict { .. } | AppendError::WrappedBefore { .. } | AppendError::Busy => {
+                Self::Busy { cause: error.to_string() }
+            }
             AppendError::Unknown(_) => Self::OutcomeUnknown { cause: error.to_string() },
             AppendError::Store(store) => store.clone().into(),
             AppendError::ClaimTaken { .. } | AppendError::Invalid(_) => Self::internal(&error),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aegis::config::{
-    HttpSettings, LogFormat, LogSettings, MasterKeySetting, PasswordSettings, Secret, Settings, TokenSettings,
+    HttpSettings, LogFormat, LogSettings, PasswordSettings, Secret, Settings, TokenSettings,
 };
 use jsonwebtoken::Algorithm;
 use store::MasterKey;
@@ -14,7 +14,7 @@ use super::Store;
 pub(crate) fn settings(store: &Store) -> Settings {
     Settings {
         database: store.settings(),
-        master_key: MasterKeySetting(MasterKey::from_base64(MASTER_KEY).unwrap()),
+        master_key: MasterKey::from_base64(MASTER_KEY).unwrap().into(),
         http: HttpSettings {
             listen: "127.0.0.1:0".to_owned(),
             api_prefix: "/api/v1".to_owned(),

@@ -13,6 +13,7 @@ pub mod appends;
 pub mod claims;
 pub mod erasure;
 pub mod idempotency;
+pub mod keys;
 pub mod leases;
 pub mod ordering;
 pub mod proof;
@@ -74,6 +75,15 @@ macro_rules! conformance {
             tiles::every_event_of_a_growing_log_is_proved
             tiles::of_racing_processes_all_make_the_same_tiles
             tiles::a_tile_that_was_changed_is_not_believed
+            keys::a_rotation_takes_every_key_along
+            keys::people_come_and_go_beside_a_rotation
+            keys::a_rotation_that_has_begun_lets_no_old_key_through
+            keys::no_key_of_before_comes_after_the_first_step
+            keys::an_interrupted_rotation_is_gone_on_with
+            keys::rotations_at_once_do_no_harm
+            keys::keys_are_replaced_only_as_they_were
+            keys::a_key_that_changes_meanwhile_is_not_left_behind
+            keys::a_damaged_key_keeps_the_old_master_key_needed
             leases::of_racing_nodes_exactly_one_holds_the_lease
             leases::a_lease_that_is_not_renewed_is_free_again
         );

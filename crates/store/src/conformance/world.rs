@@ -10,12 +10,14 @@ use serde_json::{Map, Value};
 use crate::ambient::{Ambient, Clock, Entropy};
 use crate::append::{Append, AppendError, Appended, Claim, Expected, StreamWrite};
 use crate::backend::{Backend, EventQuery};
+use crate::error::StoreError;
 use crate::event::{NewEvent, Position, Recorded, StreamId};
 use crate::event_store::EventStore;
 use crate::lease::Leases;
+use crate::rotation::WrappedKeys;
 use crate::rows::ReadModels;
 use crate::tiles::TileStore;
-use crate::vault::MasterKey;
+use crate::vault::{Keyring, MasterKey};
 
 /// How long anything that must happen may take on a slow machine. Nothing waits this long unless it is broken.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -38,13 +40,21 @@ pub struct Handle {
     pub leases: Arc<dyn Leases>,
     /// The tiles.
     pub tiles: Arc<dyn TileStore>,
+    /// The wrapped keys.
+    pub keys: Arc<dyn WrappedKeys>,
 }
 
 impl Handle {
     /// A database in all its roles.
-    pub fn of<D: Backend + ReadModels + Leases + TileStore + 'static>(database: D) -> Self {
+    pub fn of<D: Backend + ReadModels + Leases + TileStore + WrappedKeys + 'static>(database: D) -> Self {
         let database = Arc::new(database);
-        Self { log: database.clone(), rows: database.clone(), leases: database.clone(), tiles: database }
+        Self {
+            log: database.clone(),
+            rows: database.clone(),
+            leases: database.clone(),
+            tiles: database.clone(),
+            keys: database,
+        }
     }
 }
 
@@ -86,8 +96,16 @@ impl World {
 
     /// A new process on a handle that a test has made itself.
     pub async fn store_on(&self, handle: &Handle) -> EventStore {
+        self.open(handle, self.master.clone()).await.unwrap()
+    }
+
+    /// A new process with other master keys than those of this world.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn open(&self, handle: &Handle, masters: impl Into<Keyring>) -> Result<EventStore, StoreError> {
         let ambient = Ambient::new(self.clock.clone(), self.clock.clone());
-        EventStore::open(handle.log.clone(), self.master.clone(), ambient).await.unwrap()
+        EventStore::open(handle.log.clone(), masters, ambient).await
     }
 
     async fn process(&self) -> (EventStore, Handle) {

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::{CannotOpen, MasterKey, open, seal};
+use super::{CannotOpen, CannotUnwrap, MasterKey, MasterKeys, open, seal};
 use crate::ambient::Ambient;
 use crate::event::{Envelope, StreamId};
 
@@ -64,9 +64,9 @@ impl DataKey {
     /// Unwraps a stored key.
     ///
     /// # Errors
-    /// [`CannotOpen`] if it is another master's or another stream's.
-    pub fn unwrap(stream: &StreamId, wrapped: &[u8], master: &MasterKey) -> Result<Self, CannotOpen> {
-        master.unwrap(stream.as_str(), wrapped).map(Self)
+    /// [`CannotUnwrap`] if its master key is missing, or it is another stream's.
+    pub fn unwrap(stream: &StreamId, wrapped: &[u8], masters: &MasterKeys) -> Result<Self, CannotUnwrap> {
+        masters.unwrap(stream.as_str(), wrapped).map(Self)
     }
 
     /// Seals personal values: `1 ‖ nonce ‖ ciphertext ‖ tag`.

@@ -9,9 +9,26 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 use super::{CannotOpen, open, seal};
 use crate::ambient::Ambient;
 
+/// How many bytes a wrapped key has: id, nonce, key and tag.
+pub const WRAPPED_BYTES: usize = 8 + 12 + 32 + 16;
+
 /// Names a master key without telling it: the first 8 bytes of a hash of the key.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId([u8; 8]);
+
+impl KeyId {
+    /// The id that stored bytes begin with.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 8]) -> Self {
+        Self(bytes)
+    }
+
+    /// What every key that is wrapped by this master key begins with.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 8] {
+        &self.0
+    }
+}
 
 impl fmt::Display for KeyId {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -79,10 +96,12 @@ impl MasterKey {
     /// # Errors
     /// [`CannotOpen`] if it was wrapped by another key, for another owner, or changed since.
     pub fn unwrap(&self, owner: &str, wrapped: &[u8]) -> Result<[u8; 32], CannotOpen> {
-        let (id, sealed) = wrapped.split_first_chunk::<8>().ok_or(CannotOpen)?;
-        if *id != self.id().0 {
-            return Err(CannotOpen);
-        }
+        let (id, sealed) = Self::split(wrapped).ok_or(CannotOpen)?;
+        if id == self.id() { self.open_sealed(owner, sealed) } else { Err(CannotOpen) }
+    }
+
+    /// Opens what follows the id.
+    pub(super) fn open_sealed(&self, owner: &str, sealed: &[u8]) -> Result<[u8; 32], CannotOpen> {
         let mut plain = open(&self.0, owner.as_bytes(), sealed)?;
         let key = plain.as_slice().try_into().map_err(|_| CannotOpen);
         plain.zeroize();
@@ -92,7 +111,13 @@ impl MasterKey {
     /// The id of the master key under which something was wrapped.
     #[must_use]
     pub fn id_of(wrapped: &[u8]) -> Option<KeyId> {
-        wrapped.first_chunk::<8>().copied().map(KeyId)
+        Self::split(wrapped).map(|(id, _)| id)
+    }
+
+    /// The id of the master key, and what it has sealed.
+    pub(super) fn split(wrapped: &[u8]) -> Option<(KeyId, &[u8])> {
+        let (id, sealed) = wrapped.split_first_chunk::<8>()?;
+        Some((KeyId(*id), sealed))
     }
 }
 
@@ -114,6 +139,7 @@ mod tests {
         assert_eq!(master.unwrap("user-2", &wrapped), Err(CannotOpen));
         assert_eq!(MasterKey::generate(&ambient).unwrap("user-1", &wrapped), Err(CannotOpen));
         assert_eq!(MasterKey::id_of(&wrapped), Some(master.id()));
+        assert_eq!(wrapped.len(), WRAPPED_BYTES);
     }
 
     #[test]

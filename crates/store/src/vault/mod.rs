@@ -4,11 +4,13 @@
 
 mod claim;
 mod data_key;
+mod keyring;
 mod master_key;
 
 pub use claim::{ClaimHash, ClaimKey};
 pub use data_key::{DataKey, SealedContext};
-pub use master_key::{InvalidMasterKey, KeyId, MasterKey};
+pub use keyring::{CannotUnwrap, KeySource, Keyring, MasterKeys};
+pub use master_key::{InvalidMasterKey, KeyId, MasterKey, WRAPPED_BYTES};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 

@@ -97,8 +97,11 @@ async fn look(
     let links: Vec<_> = events.iter().map(Link::from).collect();
     let leaf =
         events.iter().find_map(|event| wrong_leaf(event).map(|what| Finding::new(event.position, what)));
-    let says = match unseal(store.backend(), store.master(), events).await {
-        Err(StoreError::Corrupt(what)) => Err(cannot_open(store, after, end, what).await),
+    let says = match unseal(store.backend(), store.masters(), events).await {
+        // Whoever has put another id before a wrapped key cannot be told from whoever has lost a master key.
+        Err(StoreError::Corrupt(what) | StoreError::KeyMissing(what)) => {
+            Err(cannot_open(store, after, end, what).await)
+        }
         opened => says(store, reader, opened?),
     };
     Ok(Page { links, leaf, says, unreadable, end })
@@ -168,9 +171,11 @@ async fn cannot_open(store: &EventStore, after: Position, end: Position, what: S
     };
     for event in events {
         let position = event.position;
-        match unseal(store.backend(), store.master(), vec![event]).await {
+        match unseal(store.backend(), store.masters(), vec![event]).await {
             Ok(_) => {}
-            Err(StoreError::Corrupt(what)) => return Finding::new(position, what).into(),
+            Err(StoreError::Corrupt(what) | StoreError::KeyMissing(what)) => {
+                return Finding::new(position, what).into();
+            }
             Err(error) => return error.into(),
         }
     }

@@ -85,8 +85,9 @@ fn an_append(events: usize) -> PreparedAppend {
     let stream = StreamId::new(format!("user-{}", ambient.uuid())).unwrap();
     let write = StreamWrite::new(stream, Expected::NoStream, (0..events).map(|_| event()).collect());
     let append = Append::new("system", "test", vec![write]);
-    let sealer = Sealer { master: MasterKey::generate(&ambient), claims: ClaimKey::new(&[1; 32]), ambient };
-    sealer.prepare(&append, &HashMap::new()).unwrap()
+    let master = MasterKey::generate(&ambient);
+    let sealer = Sealer::new(master.clone().into(), master.id(), ClaimKey::new(&[1; 32]), ambient);
+    sealer.prepare(&append, &HashMap::new(), &master.into()).unwrap()
 }
 
 #[tokio::test(start_paused = true)]

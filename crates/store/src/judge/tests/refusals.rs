@@ -89,3 +89,19 @@ fn a_batch_of_which_all_is_refused_leaves_the_head_as_it_was() {
     assert_eq!(plan.head, log().head);
     assert_eq!((plan.events.len(), plan.keyed.len(), plan.first_results.len()), (0, 0, 0));
 }
+
+#[test]
+fn a_new_key_is_wrapped_by_the_master_key_in_use_or_refused() {
+    let ambient = crate::ambient::Ambient::system();
+    let [old, new] = [(); 2].map(|()| MasterKey::generate(&ambient));
+    let wrapped = |name: &str, master: &MasterKey| {
+        let key = KeyUse::New(master.wrap(name, &[7; 32], &ambient).unwrap());
+        append([PreparedWrite { key, ..change(name, 0) }])
+    };
+    let rotating = Facts { wrapping: Some(new.id()), ..log() };
+    let plan = judge(rotating, [wrapped("cy", &old), wrapped("dan", &new), append([change("ada", 1)])]);
+    let told = &plan.verdicts[0];
+    assert!(matches!(told, Err(AppendError::WrappedBefore { master }) if *master == new.id()), "{told:?}");
+    assert_eq!(places(&plan), [(4, "dan", 1), (5, "ada", 2)]);
+    assert_eq!(plan.keyed.len(), 1);
+}

@@ -1,0 +1,223 @@
+//! Wrapped keys: counted, read and replaced while a rotation of the master key goes on.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::TryStreamExt;
+use mongodb::ClientSession;
+use mongodb::bson::{Bson, Document, RawBsonRef, RawDocument, doc};
+use store::rotation::{Rewrapped, Wrapped, WrappedKeys};
+use store::vault::{KeyId, MasterKey, WRAPPED_BYTES};
+use store::{StoreError, StreamId};
+
+use crate::MongoStore;
+use crate::commit::touch_head;
+use crate::connect::Db;
+use crate::failure::{Failure, cannot, check_statements};
+use crate::fields::{Fields, binary};
+use crate::find::find;
+use crate::shield::{LONG, SHORT, answered};
+use crate::transaction::{Work, reason, transact};
+
+/// How long the server may look at every stream.
+const COUNTING: Duration = Duration::from_mins(10);
+/// How many master keys that nobody expects are told apart; each takes one more look.
+const STRANGERS: usize = 16;
+
+#[async_trait]
+impl WrappedKeys for MongoStore {
+    async fn service_keys(&self) -> Result<BTreeMap<String, Vec<u8>>, StoreError> {
+        let db = self.connection.work.clone();
+        answered("reading the service keys", SHORT, async move { service_keys(&db).await }).await
+    }
+
+    async fn count_keys(&self, known: &[KeyId]) -> Result<BTreeMap<Option<KeyId>, u64>, StoreError> {
+        let (db, known) = (self.connection.work.clone(), known.to_vec());
+        answered("counting wrapped keys", COUNTING, async move { count_all(&db, known).await }).await
+    }
+
+    async fn wrapped_keys(&self, after: Option<&StreamId>, limit: usize) -> Result<Vec<Wrapped>, StoreError> {
+        let (db, after) = (self.connection.work.clone(), after.cloned());
+        answered("reading wrapped keys", LONG, async move { wrapped(&db, after.as_ref(), limit).await }).await
+    }
+
+    async fn replace_keys(&self, changes: &[Rewrapped]) -> Result<u64, StoreError> {
+        // To the server a command without statements is an error.
+        if changes.is_empty() {
+            return Ok(0);
+        }
+        transact(&self.connection.work, Replace(changes.to_vec())).await.map_err(reason)
+    }
+
+    async fn replace_service_key(&self, name: &str, from: &[u8], to: &[u8]) -> Result<bool, StoreError> {
+        let work = ReplaceServiceKey { name: name.to_owned(), from: from.to_vec(), to: to.to_vec() };
+        transact(&self.connection.work, work).await.map_err(reason)
+    }
+}
+
+async fn service_keys(db: &Db) -> Result<BTreeMap<String, Vec<u8>>, StoreError> {
+    let key = |document: &RawDocument| {
+        let fields = Fields::new(document, "a service key");
+        Ok((fields.text("_id")?.to_owned(), fields.bytes("key")?.to_vec()))
+    };
+    let found = find(db, &db.keys(), "reading the service keys", doc! {}, doc! {}, usize::MAX, key).await?;
+    Ok(found.into_iter().collect())
+}
+
+async fn wrapped(db: &Db, after: Option<&StreamId>, limit: usize) -> Result<Vec<Wrapped>, StoreError> {
+    let after = after.map_or("", StreamId::as_str);
+    let above = doc! { "_id": { "$gt": after }, "key": { "$exists": true } };
+    find(db, &db.vault(), "reading wrapped keys", above, doc! { "_id": 1 }, limit, |entry| {
+        let fields = Fields::new(entry, "a vault entry");
+        let stream = StreamId::new(fields.text("_id")?).map_err(|_| fields.wrong("_id", "a stream name"))?;
+        Ok((stream, fields.bytes("key")?.to_vec()))
+    })
+    .await
+}
+
+/// Counts by master key. The server cannot take binary apart, but it can compare: of the same length it goes by the
+/// bytes, so the keys of one master key are a range. What is in none of the known ranges shows which one to look at next.
+async fn count_all(db: &Db, mut known: Vec<KeyId>) -> Result<BTreeMap<Option<KeyId>, u64>, StoreError> {
+    for _ in 0..STRANGERS {
+        let (counts, others) = count(db, &known).await?;
+        let stranger = if others == 0 { None } else { stranger(db, &known).await? };
+        match stranger {
+            Some(id) => known.push(id),
+            // Those that are gone since they were counted are nobody's.
+            None => return Ok(counts),
+        }
+    }
+    let what = format!("the vault has keys of more than {STRANGERS} master keys that were not given");
+    Err(StoreError::corrupt(what))
+}
+
+/// Counts by these master keys, and how many are of others.
+async fn count(db: &Db, known: &[KeyId]) -> Result<(BTreeMap<Option<KeyId>, u64>, u64), StoreError> {
+    const WHAT: &str = "counting wrapped keys";
+    let size = i64::try_from(WRAPPED_BYTES).unwrap_or(i64::MAX);
+    let whole = doc! { "$and": [
+        { "$eq": [{ "$type": "$key" }, "binData"] },
+        { "$eq": [{ "$cond": [{ "$eq": [{ "$type": "$key" }, "binData"] }, { "$binarySize": "$key" }, 0_i64] }, size] },
+    ] };
+    let mut branches = vec![doc! { "case": { "$not": whole }, "then": DAMAGED }];
+    for (number, id) in (0_i64..).zip(known) {
+        let [first, last] = range(*id);
+        let within = doc! { "$and": [{ "$gte": ["$key", first] }, { "$lte": ["$key", last] }] };
+        branches.push(doc! { "case": within, "then": number });
+    }
+    let master = doc! { "$switch": { "branches": branches, "default": OTHERS } };
+    let pipeline = [
+        doc! { "$match": { "key": { "$exists": true } } },
+        doc! { "$group": { "_id": master, "streams": { "$sum": 1_i64 } } },
+    ];
+    let mut session = db.session().await.map_err(cannot(WHAT))?;
+    let vault = db.vault();
+    let counting = vault.aggregate(pipeline).with_type().session(&mut session);
+    let mut found = counting.await.map_err(cannot(WHAT))?;
+    let found: Vec<mongodb::bson::RawDocumentBuf> =
+        found.stream(&mut session).try_collect().await.map_err(cannot(WHAT))?;
+    db.saw(&session);
+    let (mut counts, mut others) = (BTreeMap::new(), 0);
+    for group in &found {
+        let fields = Fields::new(group, "a count of wrapped keys");
+        let (master, streams): (i64, u64) =
+            (fields.get("_id", "a number", RawBsonRef::as_i64)?, fields.number("streams")?);
+        match usize::try_from(master) {
+            Ok(number) => drop(counts.insert(known.get(number).copied(), streams)),
+            Err(_) if master == DAMAGED => drop(counts.insert(None, streams)),
+            Err(_) => others = streams,
+        }
+    }
+    Ok((counts, others))
+}
+
+/// What is no wrapped key, and what is wrapped by a master key that is not known, among counts.
+const DAMAGED: i64 = -1;
+const OTHERS: i64 = -2;
+
+/// A master key that wraps something and is not among these.
+async fn stranger(db: &Db, known: &[KeyId]) -> Result<Option<KeyId>, StoreError> {
+    let [first, last] = whole_range();
+    let mut not = Vec::new();
+    for id in known {
+        let [first, last] = range(*id);
+        not.push(doc! { "key": { "$gte": first, "$lte": last } });
+    }
+    let mut filter = doc! { "key": { "$gte": first, "$lte": last } };
+    if !not.is_empty() {
+        filter.insert("$nor", not);
+    }
+    let vault = db.vault();
+    let one = find(db, &vault, "counting wrapped keys", filter, doc! {}, 1, |entry| {
+        Ok(MasterKey::id_of(Fields::new(entry, "a vault entry").bytes("key")?))
+    });
+    Ok(one.await?.first().copied().flatten())
+}
+
+/// The first and the last key that a master key can wrap.
+fn range(id: KeyId) -> [Bson; 2] {
+    [0x00, 0xff].map(|rest| {
+        let mut bytes = id.as_bytes().to_vec();
+        bytes.resize(WRAPPED_BYTES, rest);
+        binary(&bytes).into()
+    })
+}
+
+/// The first and the last wrapped key there can be.
+fn whole_range() -> [Bson; 2] {
+    [0x00, 0xff].map(|byte| binary(&[byte; WRAPPED_BYTES]).into())
+}
+
+/// Replaces keys that are still as they were.
+struct Replace(Vec<Rewrapped>);
+
+#[async_trait]
+impl Work for Replace {
+    type Answer = u64;
+
+    fn what(&self) -> String {
+        "replacing wrapped keys".to_owned()
+    }
+
+    async fn attempt(&self, db: &Db, session: &mut ClientSession) -> Result<u64, Failure> {
+        let statement = |Rewrapped { stream, from, to }: &Rewrapped| {
+            let set = doc! { "$set": { "key": binary(to) } };
+            doc! { "q": { "_id": stream.as_str(), "key": binary(from) }, "u": set }
+        };
+        let updates: Vec<_> = self.0.iter().map(statement).collect();
+        let update = doc! { "update": db.vault().name(), "updates": updates };
+        let answer = db.handle().run_command(update).session(&mut *session).await?;
+        check_statements("replacing wrapped keys", &answer)?;
+        Ok(replaced(&answer))
+    }
+}
+
+fn replaced(answer: &Document) -> u64 {
+    answer.get_i32("nModified").ok().and_then(|number| u64::try_from(number).ok()).unwrap_or_default()
+}
+
+/// Replaces a service key that is still as it was.
+struct ReplaceServiceKey {
+    name: String,
+    from: Vec<u8>,
+    to: Vec<u8>,
+}
+
+#[async_trait]
+impl Work for ReplaceServiceKey {
+    type Answer = bool;
+
+    fn what(&self) -> String {
+        format!("replacing the service key `{}`", self.name)
+    }
+
+    async fn attempt(&self, db: &Db, session: &mut ClientSession) -> Result<bool, Failure> {
+        // Every batch writes to the head, so that of it and this transaction one comes first.
+        touch_head(db, session).await?;
+        let as_it_was = doc! { "_id": &self.name, "key": binary(&self.from) };
+        let set = doc! { "$set": { "key": binary(&self.to) } };
+        let updated = db.keys().update_one(as_it_was, set).session(&mut *session).await?;
+        Ok(updated.matched_count > 0)
+    }
+}

@@ -1,0 +1,103 @@
+//! Wrapped keys: counted, read and replaced while a rotation of the master key goes on.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use store::rotation::{Rewrapped, SIGNING, Wrapped, WrappedKeys};
+use store::vault::{KeyId, MasterKey, WRAPPED_BYTES};
+use store::{StoreError, StreamId};
+
+use crate::SqliteStore;
+use crate::commit::finish;
+use crate::facts::stream_id;
+use crate::failure::Failure;
+
+#[async_trait]
+impl WrappedKeys for SqliteStore {
+    async fn service_keys(&self) -> Result<BTreeMap<String, Vec<u8>>, StoreError> {
+        self.read(service_keys).await
+    }
+
+    async fn count_keys(&self, _: &[KeyId]) -> Result<BTreeMap<Option<KeyId>, u64>, StoreError> {
+        self.read(count).await
+    }
+
+    async fn wrapped_keys(&self, after: Option<&StreamId>, limit: usize) -> Result<Vec<Wrapped>, StoreError> {
+        let after = after.cloned();
+        self.read(move |connection| wrapped(connection, after.as_ref(), limit)).await
+    }
+
+    async fn replace_keys(&self, changes: &[Rewrapped]) -> Result<u64, StoreError> {
+        let changes = changes.to_vec();
+        self.write(move |connection| replace(connection, &changes)).await
+    }
+
+    async fn replace_service_key(&self, name: &str, from: &[u8], to: &[u8]) -> Result<bool, StoreError> {
+        let (name, from, to) = (name.to_owned(), from.to_vec(), to.to_vec());
+        self.write(move |connection| {
+            // Like an append it is alone with the database, so that each append is wholly before or after it.
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let sql = "UPDATE keys SET wrapped = ?3 WHERE name = ?1 AND wrapped = ?2";
+            let replaced = transaction.execute(sql, params![name, from, to])?;
+            finish(&transaction)?;
+            Ok(replaced > 0)
+        })
+        .await
+    }
+}
+
+/// The master key that new keys are wrapped by.
+pub(crate) fn wrapping(connection: &Connection) -> Result<Option<KeyId>, Failure> {
+    let mut statement = connection.prepare_cached("SELECT wrapped FROM keys WHERE name = ?1")?;
+    let wrapped: Option<Vec<u8>> = statement.query_row([SIGNING], |row| row.get(0)).optional()?;
+    let wrapped =
+        wrapped.ok_or_else(|| Failure::corrupt(format!("the service key `{SIGNING}` is missing")))?;
+    Ok(MasterKey::id_of(&wrapped))
+}
+
+fn service_keys(connection: &Connection) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
+    let mut statement = connection.prepare_cached("SELECT name, wrapped FROM keys")?;
+    let found = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(found.collect::<Result<_, _>>()?)
+}
+
+/// One by one, since SQLite would sort all of them in memory to group them.
+fn count(connection: &Connection) -> Result<BTreeMap<Option<KeyId>, u64>, Failure> {
+    let mut statement = connection.prepare_cached("SELECT key FROM vault WHERE key IS NOT NULL")?;
+    let mut rows = statement.query([])?;
+    let mut counts = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let wrapped = row.get_ref(0)?.as_blob()?;
+        let master = MasterKey::id_of(wrapped).filter(|_| wrapped.len() == WRAPPED_BYTES);
+        *counts.entry(master).or_default() += 1;
+    }
+    Ok(counts)
+}
+
+fn wrapped(connection: &Connection, after: Option<&StreamId>, limit: usize) -> Result<Vec<Wrapped>, Failure> {
+    let mut statement = connection.prepare_cached(
+        "SELECT stream, key FROM vault WHERE stream > ?1 AND key IS NOT NULL ORDER BY stream LIMIT ?2",
+    )?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut rows = statement.query(params![after.map_or("", StreamId::as_str), limit])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push((stream_id(row.get(0)?)?, row.get(1)?));
+    }
+    Ok(found)
+}
+
+fn replace(connection: &mut Connection, changes: &[Rewrapped]) -> Result<u64, Failure> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut replaced = 0;
+    {
+        let mut statement =
+            transaction.prepare_cached("UPDATE vault SET key = ?3 WHERE stream = ?1 AND key = ?2")?;
+        for Rewrapped { stream, from, to } in changes {
+            replaced += statement.execute(params![stream.as_str(), from, to])?;
+        }
+    }
+    finish(&transaction)?;
+    Ok(u64::try_from(replaced).unwrap_or(u64::MAX))
+}

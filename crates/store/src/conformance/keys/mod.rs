@@ -1,0 +1,194 @@
+//! Rotating the master key: nobody becomes unreadable, nobody comes back, whatever goes on beside it and wherever it stops.
+
+mod replacing;
+mod ring;
+
+use std::sync::Arc;
+
+use futures::future::join_all;
+
+use self::ring::{Keys, Stopping, assert_names, assert_readable, assert_refused, erase, join};
+use super::world::{World, all, put};
+use crate::ambient::Ambient;
+use crate::append::{AppendError, Expected};
+use crate::error::StoreError;
+use crate::rotation::{CLAIMS, Rotation, SIGNING};
+use crate::vault::MasterKeys;
+
+pub use replacing::{
+    a_damaged_key_keeps_the_old_master_key_needed, a_key_that_changes_meanwhile_is_not_left_behind,
+    keys_are_replaced_only_as_they_were,
+};
+
+/// After it the new key alone opens everything, and the old one alone opens nothing; doing it again changes nothing.
+pub async fn a_rotation_takes_every_key_along(world: &World) {
+    let keys = Keys::of(world).await;
+    let store = world.open(&keys.handle, keys.old.clone()).await.unwrap();
+    let (_, bob) = (join(world, &store, "ada").await, join(world, &store, "bob").await);
+    join(world, &store, "cid").await;
+    erase(world, &store, &bob).await.unwrap();
+    let before = keys.survey().await;
+    assert_eq!((before.wrapping, before.streams()), (Some(keys.old.id()), 2));
+    assert!(before.is_all_by(keys.old.id()) && !keys.rotation(keys.both()).is_done().await.unwrap());
+    assert_refused(world, &keys, &keys.new, &keys.old).await;
+
+    let done = keys.rotate().await;
+    assert_eq!((done.master, done.streams, done.damaged), (keys.new.id(), 2, None));
+    assert_eq!(done.service_keys, [SIGNING, CLAIMS]);
+    assert_eq!(done.left, keys.survey().await);
+    assert!(done.left.is_all_by(keys.new.id()), "{:?}", done.left);
+    assert!(keys.rotation(keys.both()).is_done().await.unwrap());
+    let now = world.open(&keys.handle, keys.new.clone()).await.unwrap();
+    assert_readable(&now, std::slice::from_ref(&bob)).await;
+    assert_refused(world, &keys, &keys.old, &keys.new).await;
+    // Claims are hashed under a key that has stayed the same.
+    let twin = put(&now, [world.claiming(&world.stream(), "ada@example.com")]).await;
+    assert!(matches!(twin, Err(AppendError::ClaimTaken { .. })), "{twin:?}");
+
+    let stored = keys.handle.keys.wrapped_keys(None, 100).await.unwrap();
+    let again = keys.rotate().await;
+    assert_eq!((again.streams, again.service_keys.len()), (0, 0));
+    assert_eq!(keys.handle.keys.wrapped_keys(None, 100).await.unwrap(), stored);
+}
+
+/// Those who come meanwhile are wrapped by the new key, and those who are erased stay so.
+pub async fn people_come_and_go_beside_a_rotation(world: &World) {
+    let keys = Keys::of(world).await;
+    let first = world.open(&keys.handle, keys.both_with_old_first()).await.unwrap();
+    let second = world.open(&world.untouched().await, keys.both()).await.unwrap();
+    let mut people = Vec::new();
+    for number in 0..40 {
+        people.push(join(world, &first, &format!("early{number}")).await);
+    }
+    let gone: Vec<_> = people.iter().step_by(2).cloned().collect();
+    let coming = async {
+        for number in 0..20 {
+            let (one, other) = (format!("late{number}"), format!("later{number}"));
+            tokio::join!(join(world, &first, &one), join(world, &second, &other));
+        }
+    };
+    let going = async {
+        for stream in &gone {
+            erase(world, &second, stream).await.unwrap();
+        }
+    };
+    let (done, (), ()) = tokio::join!(keys.rotate(), coming, going);
+    assert_eq!(done.damaged, None);
+    let left = keys.survey().await;
+    assert!(left.is_all_by(keys.new.id()), "{left:?}");
+    assert_eq!(left.streams(), 60);
+    let now = world.open(&keys.handle, keys.new.clone()).await.unwrap();
+    for store in [&first, &second, &now] {
+        assert_readable(store, &gone).await;
+    }
+}
+
+/// From its first step on, whoever wraps by the old key is told, has the key wrapped anew if they can, and is refused if
+/// not. Nothing of theirs is in the log then.
+pub async fn a_rotation_that_has_begun_lets_no_old_key_through(world: &World) {
+    let keys = Keys::of(world).await;
+    let able = world.open(&keys.handle, keys.both_with_old_first()).await.unwrap();
+    let unable = world.open(&keys.handle, keys.old.clone()).await.unwrap();
+    let ada = join(world, &unable, "ada").await;
+    let stopping = Stopping::after(keys.handle.keys.clone(), 1);
+    let rotation = Rotation::new(stopping, Arc::new(keys.both()), Ambient::system());
+    rotation.run(&mut |_, _| {}).await.unwrap_err();
+    assert_eq!(keys.survey().await.wrapping, Some(keys.new.id()));
+
+    join(world, &able, "bob").await;
+    assert_eq!(keys.survey().await.of(keys.new.id()).streams, 1, "it was wrapped by the new key");
+    let cid = world.claiming(&world.stream(), "cid@example.com");
+    for _ in 0..2 {
+        let refused = put(&unable, [cid.clone()]).await.unwrap_err();
+        let AppendError::Store(refused) = refused else { unreachable!("{refused:?}") };
+        assert_names(&refused, &keys.new);
+    }
+    assert_eq!(unable.head().await.unwrap().position.get(), 2);
+    // Whom it can open, it goes on serving; whom it cannot, it does not take for somebody who never was.
+    put(&unable, [world.write(&ada, Expected::Any)]).await.unwrap();
+    let unread = unable.read(&crate::backend::EventQuery { limit: 9, ..Default::default() }).await;
+    assert_names(&unread.unwrap_err(), &keys.new);
+    keys.rotate().await;
+    assert_readable(&able, &[]).await;
+}
+
+/// The first step and each append come one after the other: once it is done, no key of before comes any more, from
+/// whichever batch that was under way.
+pub async fn no_key_of_before_comes_after_the_first_step(world: &World) {
+    let keys = Keys::of(world).await;
+    let processes =
+        [world.open(&keys.handle, keys.both()), world.open(&keys.handle, keys.both_with_old_first())];
+    let processes = join_all(processes).await;
+    for round in 0..24 {
+        let (from, to) = if round % 2 == 0 { (&keys.old, &keys.new) } else { (&keys.new, &keys.old) };
+        let names: Vec<_> = (0..8).map(|number| format!("user{round}-{number}")).collect();
+        let coming = names.iter().zip(processes.iter().cycle());
+        let coming = coming.map(async |(name, process)| {
+            for again in 0..3 {
+                join(world, process.as_ref().unwrap(), &format!("{name}-{again}")).await;
+            }
+        });
+        let step = async {
+            let wrapped = keys.handle.keys.service_keys().await.unwrap().remove(SIGNING).unwrap();
+            let key = from.unwrap("keys/signing", &wrapped).unwrap();
+            let anew = to.wrap("keys/signing", &key, &Ambient::system()).unwrap();
+            assert!(keys.handle.keys.replace_service_key(SIGNING, &wrapped, &anew).await.unwrap());
+            keys.survey().await.of(from.id()).streams
+        };
+        let (before, _) = tokio::join!(step, join_all(coming));
+        assert_eq!(keys.survey().await.of(from.id()).streams, before, "round {round}");
+    }
+    assert_eq!(keys.survey().await.streams(), 24 * 8 * 3);
+}
+
+/// Wherever it stops, whoever has both keys can start and read, and going on with it gets to the end; nobody starts with
+/// the new key alone as long as somebody needs the old one.
+pub async fn an_interrupted_rotation_is_gone_on_with(world: &World) {
+    let keys = Keys::of(world).await;
+    let store = world.open(&keys.handle, keys.old.clone()).await.unwrap();
+    let names: Vec<_> = (0..1100).map(|number| format!("user{number}")).collect();
+    join_all(names.iter().map(|name| join(world, &store, name))).await;
+    let mut interruptions = 0;
+    loop {
+        // One step of each try is done, the next one fails.
+        let stopping = Stopping::after(keys.handle.keys.clone(), 1);
+        let rotation = Rotation::new(stopping, Arc::new(keys.both()), Ambient::system());
+        if let Ok(done) = rotation.run(&mut |_, _| {}).await {
+            assert!(done.left.is_all_by(keys.new.id()), "{:?}", done.left);
+            break;
+        }
+        interruptions += 1;
+        assert_refused(world, &keys, &keys.new, &keys.old).await;
+        let both = world.open(&keys.handle, keys.both()).await.unwrap();
+        assert_eq!(all(&both).await.len(), names.len());
+    }
+    assert_eq!(interruptions, 4, "the first service key, then three pages");
+    assert_readable(&world.open(&keys.handle, keys.new.clone()).await.unwrap(), &[]).await;
+}
+
+/// Two rotations to the same key share the work. Of two to different keys, the one that began later has its way.
+pub async fn rotations_at_once_do_no_harm(world: &World) {
+    let keys = Keys::of(world).await;
+    let store = world.open(&keys.handle, keys.old.clone()).await.unwrap();
+    let names: Vec<_> = (0..60).map(|number| format!("user{number}")).collect();
+    join_all(names.iter().map(|name| join(world, &store, name))).await;
+    let (one, other) = tokio::join!(keys.rotate(), keys.rotate());
+    assert_eq!(one.streams + other.streams, 60);
+    assert!(keys.survey().await.is_all_by(keys.new.id()));
+
+    let three = || MasterKeys::new(keys.newest.clone(), [keys.new.clone(), keys.old.clone()]);
+    let back = || MasterKeys::new(keys.old.clone(), [keys.new.clone(), keys.newest.clone()]);
+    let (to_newest, to_old) = (keys.rotation(three()), keys.rotation(back()));
+    let (mut nothing, mut either) = (|_, _| {}, |_, _| {});
+    let (first, second) = tokio::join!(to_newest.run(&mut nothing), to_old.run(&mut either));
+    for outcome in [first, second] {
+        let told = outcome.as_ref().err();
+        let overtaken =
+            |error: &StoreError| matches!(error, StoreError::Refused(what) if what.contains("meanwhile"));
+        assert!(told.is_none_or(overtaken), "{outcome:?}");
+    }
+    to_newest.run(&mut |_, _| {}).await.unwrap();
+    assert!(keys.survey().await.is_all_by(keys.newest.id()));
+    let now = world.open(&keys.handle, keys.newest.clone()).await.unwrap();
+    assert_readable(&now, &[]).await;
+}

@@ -1,0 +1,75 @@
+//! Wrapped keys of the reference backend.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+
+use super::{Memory, State};
+use crate::backend::VaultEntry;
+use crate::error::StoreError;
+use crate::event::StreamId;
+use crate::rotation::{CLAIMS, Rewrapped, SIGNING, Wrapped, WrappedKeys};
+use crate::vault::{KeyId, MasterKey, WRAPPED_BYTES};
+
+#[async_trait]
+impl WrappedKeys for Memory {
+    async fn service_keys(&self) -> Result<BTreeMap<String, Vec<u8>>, StoreError> {
+        let state = self.state();
+        let keys = state.genesis.as_ref().map(|genesis| {
+            [
+                (CLAIMS.to_owned(), genesis.claim_key.clone()),
+                (SIGNING.to_owned(), genesis.signing_key.clone()),
+            ]
+        });
+        Ok(keys.into_iter().flatten().collect())
+    }
+
+    async fn count_keys(&self, _: &[KeyId]) -> Result<BTreeMap<Option<KeyId>, u64>, StoreError> {
+        let mut counts = BTreeMap::new();
+        for (_, wrapped) in self.state().wrapped() {
+            let id = MasterKey::id_of(wrapped).filter(|_| wrapped.len() == WRAPPED_BYTES);
+            *counts.entry(id).or_default() += 1;
+        }
+        Ok(counts)
+    }
+
+    async fn wrapped_keys(&self, after: Option<&StreamId>, limit: usize) -> Result<Vec<Wrapped>, StoreError> {
+        let state = self.state();
+        let above = state.wrapped().filter(|(stream, _)| after.is_none_or(|after| *stream > after));
+        let sorted: BTreeMap<_, _> = above.collect();
+        Ok(sorted.into_iter().take(limit).map(|(stream, key)| (stream.clone(), key.clone())).collect())
+    }
+
+    async fn replace_keys(&self, changes: &[Rewrapped]) -> Result<u64, StoreError> {
+        let mut state = self.state();
+        let mut replaced = 0;
+        for Rewrapped { stream, from, to } in changes {
+            if let Some((VaultEntry::Key(held), _)) = state.vault.get_mut(stream)
+                && held == from
+            {
+                held.clone_from(to);
+                replaced += 1;
+            }
+        }
+        Ok(replaced)
+    }
+
+    async fn replace_service_key(&self, name: &str, from: &[u8], to: &[u8]) -> Result<bool, StoreError> {
+        let mut state = self.state();
+        let held = state.genesis.as_mut().and_then(|genesis| match name {
+            CLAIMS => Some(&mut genesis.claim_key),
+            SIGNING => Some(&mut genesis.signing_key),
+            _ => None,
+        });
+        Ok(held.filter(|held| *held == from).map(|held| *held = to.to_vec()).is_some())
+    }
+}
+
+impl State {
+    fn wrapped(&self) -> impl Iterator<Item = (&StreamId, &Vec<u8>)> {
+        self.vault.iter().filter_map(|(stream, (entry, _))| match entry {
+            VaultEntry::Key(wrapped) => Some((stream, wrapped)),
+            VaultEntry::Erased => None,
+        })
+    }
+}

@@ -1,0 +1,113 @@
+//! A rotation from key to key, both in the settings.
+
+use super::{
+    NEW_KEY, assert_all_log_in, assert_refused, id_of, names, shown_keys, sign_up, status, told, with_keys,
+};
+use crate::support::{MASTER_KEY, PASSWORD, Store, dump, email_of, on_both_stores, on_one_store, until};
+
+on_both_stores! {
+    a_rotation_beside_a_service_loses_nobody_and_brings_nobody_back
+    a_rotation_without_a_new_key_says_how_to_get_one
+}
+
+mod two_services {
+    use super::{a_service_without_the_new_key_says_so, on_one_store};
+
+    on_one_store! { mongo: a_service_without_the_new_key_says_so }
+}
+
+async fn a_rotation_beside_a_service_loses_nobody_and_brings_nobody_back(store: Store) {
+    let old = with_keys(&store, &[MASTER_KEY]);
+    let mut first = old.serve().await;
+    for name in names("early", 6).chain(["gone".to_owned()]) {
+        sign_up(first.client(), &name).await.expect(201);
+    }
+    assert!(first.terminate().await.success());
+
+    let both = with_keys(&store, &[NEW_KEY, MASTER_KEY]);
+    let mut service = both.serve().await;
+    // Nothing is wrapped by the new key before the rotation: those who have the old one alone read on.
+    sign_up(service.client(), "between").await.expect(201);
+    let before = status(&both).await;
+    assert_eq!(told(&before), [("current".to_owned(), 0, 0), ("previous".to_owned(), 8, 2)]);
+    assert!(before["next"][0].as_str().unwrap().contains("aegis keys rotate"), "{before}");
+    old.done(&["events", "verify"]).await;
+
+    let (client, gone) = (service.client(), email_of("gone"));
+    let coming = async {
+        for name in names("late", 20) {
+            sign_up(client, &name).await.expect(201);
+        }
+    };
+    let erasing = ["users", "erase", &gone, "--reason", "request", "--yes"];
+    let rotating = ["keys", "rotate"];
+    let (rotated, again, erased, ()) =
+        tokio::join!(both.done(&rotating), both.done(&rotating), both.done(&erasing), coming);
+    assert!(rotated.stdout.contains(&id_of(NEW_KEY)) && rotated.stdout.contains("AEGIS_MASTER_KEY_PREVIOUS"));
+    let after = status(&both).await;
+    assert_eq!(told(&after), [("current".to_owned(), 27, 2), ("previous".to_owned(), 0, 0)]);
+
+    let everybody = || names("early", 6).chain(names("late", 20)).chain(["between".to_owned()]);
+    assert_all_log_in(client, everybody()).await;
+    assert_eq!(client.log_in(&gone, PASSWORD).await.code(400), "invalid_credentials");
+    both.done(&["events", "verify"]).await;
+    assert!(service.terminate().await.success());
+    assert!(!shown_keys(&format!("{}{rotated:?}{again:?}{erased:?}{before}{after}", service.said())));
+
+    assert_refused(&old, NEW_KEY, "27 stream keys and the service keys claims, signing").await;
+    let new = with_keys(&store, &[NEW_KEY]);
+    let service = new.serve().await;
+    assert_all_log_in(service.client(), everybody()).await;
+    assert_eq!(sign_up(service.client(), "late0").await.code(400), "email_taken");
+    sign_up(service.client(), "gone").await.expect(201);
+    new.done(&["projections", "rebuild", "users"]).await;
+    new.done(&["events", "verify"]).await;
+}
+
+async fn a_rotation_without_a_new_key_says_how_to_get_one(store: Store) {
+    let installation = with_keys(&store, &[MASTER_KEY]);
+    let mut service = installation.serve().await;
+    sign_up(service.client(), "ada").await.expect(201);
+    assert!(service.terminate().await.success());
+    let before = dump(&store).await;
+    let done = installation.done(&["keys", "rotate"]).await;
+    assert!(done.stdout.contains("AEGIS_MASTER_KEY_PREVIOUS"), "{done:?}");
+    let refused = installation.run(&["keys", "rotate", "--delete-old"]).await;
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    // The new key without that of before.
+    let alone = with_keys(&store, &[NEW_KEY]).run(&["keys", "rotate"]).await;
+    assert_eq!(alone.code, Some(1), "{alone:?}");
+    assert!(alone.stderr.contains(&id_of(MASTER_KEY)), "{alone:?}");
+    assert!(before == dump(&store).await, "the database was changed");
+    let faulty = with_keys(&store, &[NEW_KEY, MASTER_KEY, "short"]).run(&["keys", "status"]).await;
+    assert!(faulty.stderr.contains("its key no. 2 is not 32 bytes"), "{faulty:?}");
+    let shown = with_keys(&store, &[NEW_KEY, MASTER_KEY]).done(&["config"]).await;
+    assert!(
+        shown.stdout.contains("AEGIS_MASTER_KEY_PREVIOUS=********") && !shown_keys(&format!("{shown:?}"))
+    );
+}
+
+/// Until the rotation it does as all others do; from then on it cannot make users any more, and says why.
+async fn a_service_without_the_new_key_says_so() {
+    let store = Store::mongo().await;
+    let behind = with_keys(&store, &[MASTER_KEY]).serve().await;
+    let both = with_keys(&store, &[NEW_KEY, MASTER_KEY]);
+    let ahead = both.serve().await;
+    sign_up(ahead.client(), "ada").await.expect(201);
+    sign_up(behind.client(), "bob").await.expect(201);
+    both.done(&["keys", "rotate"]).await;
+    assert_eq!(sign_up(behind.client(), "cid").await.code(503), "unavailable");
+    until("the key in the log", async || behind.said().contains(&id_of(NEW_KEY)).then_some(())).await;
+    for name in ["cid", "dan"] {
+        sign_up(ahead.client(), name).await.expect(201);
+    }
+    // If it is the one that keeps the read models, it leaves that to a service that can.
+    until("the rows of all", async || {
+        let last = ahead.client().log_in(&email_of("dan"), PASSWORD).await;
+        (last.status() == 200).then_some(())
+    })
+    .await;
+    assert_all_log_in(ahead.client(), ["ada", "bob", "cid", "dan"].map(str::to_owned)).await;
+    behind.kill();
+    with_keys(&store, &[NEW_KEY]).done(&["events", "verify"]).await;
+}

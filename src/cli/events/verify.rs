@@ -30,7 +30,7 @@ struct Report {
 pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> Result<(), Failure> {
     let mut progress = Progress::new("events");
     let mut each_page = |position: Position, head: Position| progress.at(position.get(), head.get());
-    let verified = session.node.store.verify(claims_of, &mut each_page).await;
+    let verified = session.node.proofs.verify(claims_of, &mut each_page).await;
     progress.finish();
     let verified = verified.map_err(|error| match error {
         VerifyError::Found(finding) => found(&finding),

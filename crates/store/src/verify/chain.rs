@@ -1,6 +1,7 @@
 //! The log as one chain: each event in its place. Pure.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -10,6 +11,7 @@ use crate::backend::Head;
 use crate::checkpoint::Signer;
 use crate::event::{Position, StreamId};
 use crate::merkle::{Frontier, Hash};
+use crate::tiles::TileStore;
 
 /// The log so far.
 #[derive(Default)]
@@ -17,9 +19,30 @@ pub(super) struct Chain {
     last: Option<(Position, Timestamp)>,
     versions: HashMap<StreamId, u64>,
     frontier: Frontier,
+    tiles: Option<Arc<dyn TileStore>>,
+    otherwise_tiled: Option<Position>,
 }
 
 impl Chain {
+    /// A log that is compared with its tiles.
+    pub(super) fn beside(tiles: &Arc<dyn TileStore>) -> Self {
+        Self { tiles: Some(Arc::clone(tiles)), ..Self::default() }
+    }
+
+    pub(super) fn tiles(&self) -> Option<Arc<dyn TileStore>> {
+        self.tiles.clone()
+    }
+
+    /// Takes note of an event whose leaf is not the one in the tiles.
+    pub(super) fn meet(&mut self, otherwise_tiled: Option<Position>) {
+        self.otherwise_tiled = self.otherwise_tiled.or(otherwise_tiled);
+    }
+
+    /// The first event whose leaf is not the one in the tiles.
+    pub(super) fn otherwise_tiled(&self) -> Option<Position> {
+        self.otherwise_tiled
+    }
+
     pub(super) fn position(&self) -> Position {
         self.last.map_or(Position::START, |(position, _)| position)
     }

@@ -92,7 +92,7 @@ fn stream(event: &mut Envelope) {
 }
 
 fn event_type(event: &mut Envelope) {
-    event.event_type = "UserImported".to_owned();
+    "UserImported".clone_into(&mut event.event_type);
 }
 
 fn later(event: &mut Envelope) {
@@ -100,11 +100,11 @@ fn later(event: &mut Envelope) {
 }
 
 fn actor(event: &mut Envelope) {
-    event.actor = "user-eve".to_owned();
+    "user-eve".clone_into(&mut event.actor);
 }
 
 fn request_id(event: &mut Envelope) {
-    event.request_id = "another".to_owned();
+    "another".clone_into(&mut event.request_id);
 }
 
 fn data(event: &mut Envelope) {

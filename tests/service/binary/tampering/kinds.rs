@@ -278,7 +278,7 @@ fn reassign_to_3(log: &mut Record) {
 
 fn rewrite_tail(log: &mut Record) {
     for position in 4..=6 {
-        log.event(position).actor = "user-eve".to_owned();
+        "user-eve".clone_into(&mut log.event(position).actor);
     }
 }
 

@@ -127,9 +127,10 @@ impl Record {
 
     async fn write_mongo(&self, database: &mongodb::Database) {
         let vault = self.vault.iter().map(|(stream, (entry, claims))| {
-            let mut held = match key(entry) {
-                Some(key) => doc! { "_id": stream.as_str(), "key": binary(key) },
-                None => doc! { "_id": stream.as_str(), "erased": true },
+            let mut held = doc! { "_id": stream.as_str() };
+            match key(entry) {
+                Some(key) => held.insert("key", binary(key)),
+                None => held.insert("erased", true),
             };
             if !claims.is_empty() {
                 let claims: Vec<_> = claims.iter().map(|claim| binary(claim.as_bytes())).collect();
@@ -141,7 +142,9 @@ impl Record {
         for (name, documents) in [("events", events), ("vault", vault.collect::<Vec<_>>())] {
             let collection = database.collection::<Document>(name);
             collection.delete_many(doc! {}).await.unwrap();
-            collection.insert_many(documents).await.unwrap();
+            if !documents.is_empty() {
+                collection.insert_many(documents).await.unwrap();
+            }
         }
         let Head { position, at, root, frontier, note } = &self.head;
         let head = doc! {

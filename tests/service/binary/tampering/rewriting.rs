@@ -51,7 +51,7 @@ async fn a_rewritten_log_is_found_where_it_parts_from_its_tiles(store: Store) {
     };
     let rewrite = |log: &mut Record, from: u64| {
         log.events.iter_mut().filter(|event| event.position.get() >= from).for_each(|event| {
-            event.actor = "user-eve".to_owned();
+            "user-eve".clone_into(&mut event.actor);
         });
         log.make_leaves();
     };

@@ -58,7 +58,7 @@ impl Contest for Verifying {
     async fn round(&mut self, slice: &Slice) -> Result<Round, BenchError> {
         slice.check()?;
         let begun = Instant::now();
-        let verified = self.subject.sources().events.verify(claims_of, None, &mut |_, _| {}).await;
+        let verified = self.subject.sources().events.verify(claims_of, &mut |_, _| {}).await;
         verified.map_err(|error| match error {
             VerifyError::Store(error) => error.into(),
             found @ VerifyError::Found(_) => BenchError::Void(found.to_string()),

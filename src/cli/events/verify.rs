@@ -62,7 +62,7 @@ pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Outp
     let since = kept(arguments, session)?;
     let mut progress = Progress::new("events");
     let mut each_page = |position: Position, head: Position| progress.at(position.get(), head.get());
-    let verified = session.node.store.verify(claims_of, since.as_ref(), &mut each_page).await;
+    let verified = session.node.proofs.verify(claims_of, since.as_ref(), &mut each_page).await;
     progress.finish();
     let verified = verified.map_err(|error| match error {
         VerifyError::Found(finding) => found(&finding),
@@ -159,7 +159,7 @@ mod tests {
         let id = users.sign_up("r", None, ada()).await.unwrap().id;
         users.execute(&Cause::new("system", "r"), id, &erase, None).await.unwrap();
         users.sign_up("r", None, ada()).await.unwrap();
-        let verified = store.verify(claims_of, None, &mut |_, _| {}).await.unwrap();
+        let verified = store.verify(claims_of, &mut |_, _| {}).await.unwrap();
         assert_eq!((verified.position.get(), verified.claims), (4, 2));
     }
 }

@@ -7,6 +7,7 @@ mod journey;
 mod projections;
 mod refusals;
 mod stop;
+mod tampering;
 mod verify;
 
 use crate::support::{Client, PASSWORD, credentials, email_of};

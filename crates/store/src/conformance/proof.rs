@@ -20,7 +20,7 @@ fn changes(event: &Recorded) -> ClaimChange {
 }
 
 async fn verify(store: &EventStore) -> Result<Verified, VerifyError> {
-    store.verify(|event| Ok(changes(event)), None, &mut |_, _| {}).await
+    store.verify(|event| Ok(changes(event)), &mut |_, _| {}).await
 }
 
 /// A write whose event says which claims it takes and gives back.

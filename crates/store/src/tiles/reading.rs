@@ -70,6 +70,16 @@ impl Proofs {
         Self { store, tiles }
     }
 
+    /// The log.
+    pub(crate) fn store(&self) -> &EventStore {
+        &self.store
+    }
+
+    /// Where its tiles are kept.
+    pub(crate) fn tiles(&self) -> &Arc<dyn TileStore> {
+        &self.tiles
+    }
+
     /// Makes the tiles that the log as it is now fills, and that are missing; gives the size of that log.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! The log as one chain: each event in its place. Pure.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -10,6 +11,7 @@ use crate::backend::Head;
 use crate::checkpoint::{SignedHead, Signer};
 use crate::event::{Position, StreamId};
 use crate::merkle::{Frontier, Hash};
+use crate::tiles::TileStore;
 
 /// The log so far.
 #[derive(Default)]
@@ -17,14 +19,30 @@ pub(super) struct Chain {
     last: Option<(Position, Timestamp)>,
     versions: HashMap<StreamId, u64>,
     frontier: Frontier,
+    tiles: Option<Arc<dyn TileStore>>,
+    otherwise_tiled: Option<Position>,
     /// A head that was signed earlier.
     since: Option<SignedHead>,
 }
 
 impl Chain {
-    /// The chain of a log that is to begin with the events of that head.
-    pub(super) fn since(since: Option<SignedHead>) -> Self {
-        Self { since, ..Self::default() }
+    /// A log that is compared with its tiles, and is to begin with the events of a head that was signed earlier.
+    pub(super) fn beside(tiles: &Arc<dyn TileStore>, since: Option<SignedHead>) -> Self {
+        Self { tiles: Some(Arc::clone(tiles)), since, ..Self::default() }
+    }
+
+    pub(super) fn tiles(&self) -> Option<Arc<dyn TileStore>> {
+        self.tiles.clone()
+    }
+
+    /// Takes note of an event whose leaf is not the one in the tiles.
+    pub(super) fn meet(&mut self, otherwise_tiled: Option<Position>) {
+        self.otherwise_tiled = self.otherwise_tiled.or(otherwise_tiled);
+    }
+
+    /// The first event whose leaf is not the one in the tiles.
+    pub(super) fn otherwise_tiled(&self) -> Option<Position> {
+        self.otherwise_tiled
     }
 
     pub(super) fn position(&self) -> Position {

@@ -16,12 +16,17 @@ use crate::error::StoreError;
 use crate::event::Position;
 use crate::event_store::EventStore;
 use crate::merkle::Hash;
+use crate::tiles::Proofs;
 
 pub use claims::{ClaimChange, ClaimReader};
 
 use self::chain::Chain;
 use self::claims::Told;
 use self::pages::pages;
+
+/// The log is right then, and only what is derived from it is not.
+const TILES_WRONG: &str = "the leaf that the tiles hold of it is not its own, though the log is the one that was signed: drop \
+     `tiles`, and they are made anew";
 
 /// The first thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,14 +79,15 @@ pub struct Verified {
     pub claims: usize,
 }
 
-impl EventStore {
+impl Proofs {
     /// Verifies the log up to its present head, and the claims. `reader` says which claims an event takes and gives
     /// back; `each_page` is told how far it is, and how far it goes.
     ///
     /// Positions are 1, 2, 3 … without a gap, and so are the versions of each stream; times never fall; each leaf is
-    /// that of its event; what is sealed opens, unless it was erased; the head is that of the last event, with the root,
-    /// the frontier and the signature that follow from all leaves; each claim that the events say is held, by the stream
-    /// that took it, and no other. With a head that was signed earlier, the log begins with the events of that one.
+    /// that of its event, and the one in the tiles; what is sealed opens, unless it was erased; the head is that of the
+    /// last event, with the root, the frontier and the signature that follow from all leaves; each claim that the events
+    /// say is held, by the stream that took it, and no other. With a head that was signed earlier, the log begins with the
+    /// events of that one.
     ///
     /// # Errors
     /// [`VerifyError::Found`] with the first thing that is wrong.
@@ -91,22 +97,54 @@ impl EventStore {
         since: Option<&SignedHead>,
         each_page: &mut (dyn FnMut(Position, Position) + Send),
     ) -> Result<Verified, VerifyError> {
-        // What cannot be read for what it is, was changed: where no event tells its place, it has none.
-        self.verified(reader, since, each_page).await.map_err(|error| match error {
+        self.store().verify_with(Chain::beside(self.tiles(), since.cloned()), reader, each_page).await
+    }
+}
+
+impl EventStore {
+    /// As [`Proofs::verify`], but for the tiles, and since the beginning.
+    ///
+    /// # Errors
+    /// [`VerifyError::Found`] with the first thing that is wrong.
+    pub async fn verify(
+        &self,
+        reader: ClaimReader,
+        each_page: &mut (dyn FnMut(Position, Position) + Send),
+    ) -> Result<Verified, VerifyError> {
+        self.verify_with(Chain::default(), reader, each_page).await
+    }
+
+    async fn verify_with(
+        &self,
+        mut chain: Chain,
+        reader: ClaimReader,
+        each_page: &mut (dyn FnMut(Position, Position) + Send),
+    ) -> Result<Verified, VerifyError> {
+        let verified = self.verified(&mut chain, reader, each_page).await.map_err(|error| match error {
+            // What cannot be read for what it is, was changed: where no event tells its place, it has none.
             VerifyError::Store(StoreError::Corrupt(what)) => Finding::new(Position::START, what).into(),
             error => error,
-        })
+        });
+        match (verified, chain.otherwise_tiled()) {
+            (Ok(_), Some(position)) => Err(Finding::new(position, TILES_WRONG).into()),
+            // Whoever rewrites the log from some place on makes all right up to its end, but the tiles tell the place.
+            (Err(VerifyError::Found(later)), Some(position)) if position < later.position => {
+                let what = format!("its leaf is not the one in the tiles; and {later}");
+                Err(Finding::new(position, what).into())
+            }
+            (verified, _) => verified,
+        }
     }
 
     async fn verified(
         &self,
+        chain: &mut Chain,
         reader: ClaimReader,
-        since: Option<&SignedHead>,
         each_page: &mut (dyn FnMut(Position, Position) + Send),
     ) -> Result<Verified, VerifyError> {
         let head = self.head().await?;
-        let (mut chain, mut told) = (Chain::since(since.cloned()), Told::default());
-        self.follow(&mut chain, &mut told, reader, head.position, each_page).await?;
+        let mut told = Told::default();
+        self.follow(chain, &mut told, reader, head.position, each_page).await?;
         chain.check_length()?;
         chain.compare(&head, self.signer())?;
         self.nothing_beyond(head).await?;
@@ -116,7 +154,7 @@ impl EventStore {
             streams: told.streams(),
             claims: told.claims(),
         };
-        self.check_claims(&mut chain, &mut told, reader).await?;
+        self.check_claims(chain, &mut told, reader).await?;
         Ok(verified)
     }
 
@@ -129,8 +167,9 @@ impl EventStore {
         until: Position,
         each_page: &mut (dyn FnMut(Position, Position) + Send),
     ) -> Result<(), VerifyError> {
-        let mut pages = pin!(pages(self, reader, chain.position(), until));
+        let mut pages = pin!(pages(self, chain.tiles(), reader, chain.position(), until));
         while let Some(page) = pages.try_next().await? {
+            chain.meet(page.otherwise_tiled);
             for link in page.links {
                 let position = link.position;
                 chain.take(link)?;

@@ -1,6 +1,7 @@
 //! The events of a log, page by page, with all that can be told of each by itself: whether its leaf is its own, and what it
 //! says of claims. That is most of the work, so pages are looked at side by side and handed over in order.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::stream::{self, Stream, StreamExt};
@@ -15,6 +16,7 @@ use crate::event::{Envelope, Position, Recorded, StreamId};
 use crate::event_store::EventStore;
 use crate::merkle::{Hash, leaf_hash};
 use crate::read::unseal;
+use crate::tiles::{TileId, TileStore, WIDTH};
 use crate::vault::ClaimHash;
 
 /// Events in a page.
@@ -28,6 +30,8 @@ pub(super) struct Page {
     pub(super) links: Vec<Link>,
     /// The first event whose leaf is not its own.
     pub(super) leaf: Option<Finding>,
+    /// The first event whose leaf is not the one in the tiles.
+    pub(super) otherwise_tiled: Option<Position>,
     /// What the events say of their streams, or why that cannot be told of one.
     pub(super) says: Result<Vec<Says>, VerifyError>,
     /// What is wrong with the event after the last.
@@ -65,6 +69,7 @@ pub(super) struct Says {
 /// The pages above `after`, up to `until`.
 pub(super) fn pages(
     store: &EventStore,
+    tiles: Option<Arc<dyn TileStore>>,
     reader: ClaimReader,
     after: Position,
     until: Position,
@@ -73,12 +78,16 @@ pub(super) fn pages(
     let store = Arc::new(store.clone());
     let starts = (after.get()..until.get()).step_by(page_size);
     let page = move |start: u64| {
-        let store = Arc::clone(&store);
+        let (store, tiles) = (Arc::clone(&store), tiles.clone());
         let end = Position::new(until.get().min(start + PAGE));
         // A task of its own, so that another thread may do it.
-        AbortOnDropHandle::new(tokio::spawn(
-            async move { look(&store, reader, Position::new(start), end).await },
-        ))
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            let mut page = look(&store, reader, Position::new(start), end).await?;
+            if let Some(tiles) = tiles {
+                page.otherwise_tiled = otherwise_tiled(&*tiles, &page.links).await?;
+            }
+            Ok(page)
+        }))
     };
     stream::iter(starts).map(page).buffered(AHEAD).map(|looked| {
         looked.unwrap_or_else(|stopped| {
@@ -104,7 +113,7 @@ async fn look(
         }
         opened => says(store, reader, opened?),
     };
-    Ok(Page { links, leaf, says, unreadable, end })
+    Ok(Page { links, leaf, otherwise_tiled: None, says, unreadable, end })
 }
 
 /// The events of a page, and what is wrong with the first one that does not decode, if one does not.
@@ -133,6 +142,21 @@ async fn read(
             },
         }
     }
+}
+
+/// The first event whose leaf is not the one that was put into the tiles. What is in no tile yet cannot be told.
+async fn otherwise_tiled(store: &dyn TileStore, links: &[Link]) -> Result<Option<Position>, StoreError> {
+    let place = |link: &Link| {
+        let index = link.position.previous().get();
+        (TileId { level: 0, index: index / WIDTH }, usize::try_from(index % WIDTH).unwrap_or(usize::MAX))
+    };
+    let wanted: BTreeSet<_> = links.iter().map(|link| place(link).0).collect();
+    let tiles = store.tiles(&wanted.into_iter().collect::<Vec<_>>()).await?;
+    let differs = |link: &&Link| {
+        let (tile, within) = place(link);
+        tiles.get(&tile).is_some_and(|leaves| leaves.get(within) != Some(&link.leaf))
+    };
+    Ok(links.iter().find(differs).map(|link| link.position))
 }
 
 fn wrong_leaf(event: &Envelope) -> Option<String> {

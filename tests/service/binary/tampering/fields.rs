@@ -1,0 +1,120 @@
+//! One field of one event changed, with the old leaf and with one that fits.
+
+use store::Envelope;
+use uuid::Uuid;
+
+use super::kinds::Kind;
+use super::record::Record;
+
+/// What is said where a leaf does not fit.
+pub(super) const LEAF: &str = "its leaf is not the hash of the event";
+/// What is said where leaves fit, and the log is not the one that was signed.
+pub(super) const ROOT: &str = "the root in the head does not follow from the leaves";
+/// What is said where something sealed is not in its place.
+pub(super) const SEALED: &str = "the personal data of the event at position";
+
+/// Of the event at position 3, without a new leaf.
+pub(super) const WITH_THE_OLD_LEAF: [Kind; 14] = [
+    Kind { what: "id", change: |log| id(log.event(3)), position: 3, said: LEAF },
+    Kind { what: "stream", change: |log| stream(log.event(3)), position: 3, said: LEAF },
+    Kind {
+        what: "version",
+        change: |log| log.event(3).version = 2,
+        position: 3,
+        said: "has version 2 where 1 should be",
+    },
+    Kind { what: "type", change: |log| event_type(log.event(3)), position: 3, said: LEAF },
+    Kind { what: "schema", change: |log| log.event(3).schema = 2, position: 3, said: LEAF },
+    Kind { what: "at", change: |log| later(log.event(3)), position: 3, said: LEAF },
+    Kind {
+        what: "at, back in time",
+        change: |log| log.event(3).at = jiff::Timestamp::UNIX_EPOCH,
+        position: 3,
+        said: "is before that of the event before",
+    },
+    Kind { what: "actor", change: |log| actor(log.event(3)), position: 3, said: LEAF },
+    Kind { what: "request_id", change: |log| request_id(log.event(3)), position: 3, said: LEAF },
+    Kind { what: "data", change: |log| data(log.event(5)), position: 5, said: LEAF },
+    Kind { what: "sealed", change: |log| sealed(log.event(3)), position: 3, said: LEAF },
+    Kind { what: "sealed, removed", change: |log| log.event(3).sealed = None, position: 3, said: LEAF },
+    Kind { what: "sealed, of another event", change: ciphertext_of_another, position: 3, said: LEAF },
+    Kind { what: "leaf", change: |log| log.event(3).leaf[31] ^= 1, position: 3, said: LEAF },
+];
+
+/// The same, made to fit: what is left to tell is what is sealed, and then the root alone.
+pub(super) const WITH_A_LEAF_THAT_FITS: [Kind; 13] = [
+    Kind { what: "id", change: |log| id(log.event(3)), position: 3, said: SEALED },
+    Kind {
+        what: "stream",
+        change: |log| stream(log.event(3)),
+        position: 3,
+        said: "is missing from the vault, though it was never erased",
+    },
+    Kind {
+        what: "version",
+        change: |log| log.event(3).version = 2,
+        position: 3,
+        said: "has version 2 where 1 should be",
+    },
+    Kind { what: "type", change: |log| event_type(log.event(3)), position: 3, said: SEALED },
+    Kind { what: "schema", change: |log| log.event(3).schema = 2, position: 3, said: SEALED },
+    Kind {
+        what: "at",
+        change: |log| later(log.event(6)),
+        position: 6,
+        said: "the head has another time than the last event",
+    },
+    Kind {
+        what: "at, back in time",
+        change: |log| log.event(3).at = jiff::Timestamp::UNIX_EPOCH,
+        position: 3,
+        said: "is before that of the event before",
+    },
+    Kind { what: "actor", change: |log| actor(log.event(3)), position: 6, said: ROOT },
+    Kind { what: "request_id", change: |log| request_id(log.event(3)), position: 6, said: ROOT },
+    Kind { what: "data", change: |log| data(log.event(5)), position: 6, said: ROOT },
+    Kind { what: "sealed", change: |log| sealed(log.event(3)), position: 3, said: SEALED },
+    Kind { what: "a ciphertext of another user", change: ciphertext_of_another, position: 3, said: SEALED },
+    Kind {
+        what: "a ciphertext of another event of the same user",
+        change: |log| log.event(2).sealed = log.event(5).sealed.clone(),
+        position: 2,
+        said: SEALED,
+    },
+];
+
+fn id(event: &mut Envelope) {
+    event.id = Uuid::nil();
+}
+
+fn stream(event: &mut Envelope) {
+    event.stream = super::kinds::nobody();
+}
+
+fn event_type(event: &mut Envelope) {
+    "UserImported".clone_into(&mut event.event_type);
+}
+
+fn later(event: &mut Envelope) {
+    event.at = jiff::Timestamp::from_millisecond(event.at.as_millisecond() + 1).unwrap();
+}
+
+fn actor(event: &mut Envelope) {
+    "user-eve".clone_into(&mut event.actor);
+}
+
+fn request_id(event: &mut Envelope) {
+    "another".clone_into(&mut event.request_id);
+}
+
+fn data(event: &mut Envelope) {
+    event.data.insert("note".to_owned(), "added".into());
+}
+
+fn sealed(event: &mut Envelope) {
+    *event.sealed.as_mut().unwrap().last_mut().unwrap() ^= 1;
+}
+
+fn ciphertext_of_another(log: &mut Record) {
+    log.event(3).sealed = log.event(4).sealed.clone();
+}

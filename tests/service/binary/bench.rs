@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use mongodb::Client;
 use rustix::process::{Pid, Signal, test_kill_process};
@@ -32,7 +33,7 @@ mod throwaway {
 fn installation(store: Store) -> (Installation, TempDir) {
     let folder = TempDir::new().unwrap();
     let installation = Installation::of(store).with("TMPDIR", folder.path().to_str().unwrap());
-    (installation, folder)
+    (installation.patient(PATIENCE), folder)
 }
 
 fn kind(store: &Store) -> &'static str {
@@ -55,7 +56,11 @@ async fn no_scratch_databases(store: &Store) {
 }
 
 /// All figures, for no longer than it takes to see that they are measured.
-const QUICK: [&str; 4] = ["append_alone", "append_grouped", "rebuild", "commit_to_visible"];
+const QUICK: [&str; 7] =
+    ["append_alone", "append_grouped", "hashing", "rebuild", "commit_to_visible", "verify", "proof"];
+
+/// How long measuring them all may take on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 fn quick(store: &str) -> Vec<&str> {
     vec!["bench", "--store", store, "--seconds", "0.5"]

@@ -1,6 +1,7 @@
 //! The real binary on the database of a test.
 
 use std::ops::Deref;
+use std::time::Duration;
 
 use super::Store;
 
@@ -23,6 +24,11 @@ impl Installation {
     /// With one more setting.
     pub(crate) fn with(self, name: &str, value: &str) -> Self {
         Self { installed: self.installed.with(name, value), ..self }
+    }
+
+    /// For work that takes longer than in other tests.
+    pub(crate) fn patient(self, patience: Duration) -> Self {
+        Self { installed: self.installed.patient(patience), ..self }
     }
 
     /// Without a setting.

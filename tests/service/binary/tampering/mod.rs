@@ -7,6 +7,8 @@ mod kinds;
 mod record;
 mod rewriting;
 
+use std::time::Duration;
+
 use self::damage::DAMAGES;
 use self::kinds::Kind;
 pub(super) use self::record::Record;
@@ -33,6 +35,8 @@ async fn six_events(store: Store) -> Installation {
             installation.done(&["users", "deactivate", &email, "--reason", "moved away"]).await;
         }
         sign_up(service.client(), &format!("user{number}")).await;
+        // Each has a time of its own, which is in milliseconds.
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
     service.kill();
     installation

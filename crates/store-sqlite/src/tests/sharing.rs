@@ -141,22 +141,6 @@ async fn queries_filter_as_the_port_says() {
 }
 
 #[tokio::test]
-async fn filters_use_the_index_that_is_meant_for_them() {
-    let database = Database::new();
-    let (_sqlite, _log) = database.open().await;
-    let raw = database.raw();
-    let plan = |query: &str| {
-        let sql = format!("EXPLAIN QUERY PLAN SELECT * FROM events WHERE {query} LIMIT 10");
-        raw.query_row(&sql, [], |row| row.get::<_, String>(3)).unwrap()
-    };
-    assert!(plan("position > 1 AND position <= 9 ORDER BY position").contains("INTEGER PRIMARY KEY"));
-    assert!(
-        plan("position > 1 AND position <= 9 AND type IN ('A') ORDER BY position").contains("PRIMARY KEY")
-    );
-    assert!(plan("+position > 1 AND stream = 'a' AND actor = 'a' ORDER BY version").contains("(stream=?)"));
-}
-
-#[tokio::test]
 async fn an_erased_key_is_nowhere_on_the_disk() {
     let database = Database::new();
     let (sqlite, log) = database.open().await;

@@ -7,16 +7,15 @@ use std::path::Path;
 use aws_lc_rs::digest::{Context, SHA256};
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use jiff::Timestamp;
-use serde_json::{Deserializer, Value};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 use store::checkpoint::{SignedHead, VerifierKey};
 use store::merkle::{Frontier, leaf_hash, verify_consistency};
 use store::{Finding, Position};
 
 use super::manifest::Manifest;
 use super::{ExportError, hex};
-
-/// What an export begins its lines with.
-const BEGINNING: &str = "{\"event\":";
 
 /// What was proved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,26 +146,24 @@ impl Tree {
     fn take(&mut self, line: &[u8], head: &SignedHead) -> Result<(), NotProved> {
         let expected = self.frontier.size() + 1;
         let wrong = |what: &str| found(expected, what);
-        let (canonical, leaf) = parts(line).ok_or_else(|| wrong("its line is not an event of an export"))?;
-        let event: Value =
-            serde_json::from_slice(canonical).map_err(|_| wrong("its line is not an event"))?;
-        match event.get("position").and_then(Value::as_u64) {
-            Some(position) if position == expected => {}
-            Some(position) if position > expected => {
-                return Err(wrong(&format!("it is missing: the next event is at position {position}")));
-            }
-            _ => return Err(wrong("another event stands in its place")),
+        let line: Line<'_> =
+            serde_json::from_slice(line).map_err(|_| wrong("its line is not an event of an export"))?;
+        let canonical = line.event.get();
+        let event: Placed = serde_json::from_str(canonical).map_err(|_| wrong("its line is not an event"))?;
+        if event.position > expected {
+            return Err(wrong(&format!("it is missing: the next event is at position {}", event.position)));
         }
-        let hash = leaf_hash(canonical);
-        if leaf != hash {
+        if event.position < expected {
+            return Err(wrong("another event stands in its place"));
+        }
+        let hash = leaf_hash(canonical.as_bytes());
+        if BASE64_URL_SAFE_NO_PAD.decode(line.leaf).ok().as_deref() != Some(&hash) {
             return Err(wrong("its leaf is not the hash of the event: one of them was changed"));
         }
-        let at: Option<Timestamp> = event.get("at").and_then(Value::as_str).and_then(|at| at.parse().ok());
-        let at = at.ok_or_else(|| wrong("it has no time"))?;
-        if self.last.is_some_and(|before| before > at) {
+        if self.last.is_some_and(|before| before > event.at) {
             return Err(wrong("its time is before that of the event before"));
         }
-        self.last = Some(at);
+        self.last = Some(event.at);
         self.frontier.push(hash);
         if self.frontier.size() == head.size && self.frontier.root() != head.root {
             return Err(wrong("the events up to here are not those that the checkpoint was signed for"));
@@ -175,15 +172,25 @@ impl Tree {
     }
 }
 
-/// The bytes of the canonical event of a line, and the leaf beside it.
-fn parts(line: &[u8]) -> Option<(&[u8], Vec<u8>)> {
-    let rest = line.strip_prefix(BEGINNING.as_bytes())?;
-    let mut values = Deserializer::from_slice(rest).into_iter::<Value>();
-    values.next()?.ok()?;
-    let canonical = rest.get(..values.byte_offset())?;
-    let beside: Value = serde_json::from_slice(line).ok()?;
-    let leaf = BASE64_URL_SAFE_NO_PAD.decode(beside.get("leaf")?.as_str()?).ok()?;
-    Some((canonical, leaf))
+/// A line. A name that comes twice is refused, as is one that nobody knows: of two events a reader might show the other one.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line<'a> {
+    /// The bytes that are hashed.
+    #[serde(borrow)]
+    event: &'a RawValue,
+    leaf: &'a str,
+    #[serde(rename = "personal", default)]
+    _personal: IgnoredAny,
+    #[serde(rename = "erased", default)]
+    _erased: IgnoredAny,
+}
+
+/// What has to be known of an event to put it in its place.
+#[derive(Deserialize)]
+struct Placed {
+    position: u64,
+    at: Timestamp,
 }
 
 fn found(position: u64, what: impl Into<String>) -> NotProved {

@@ -173,7 +173,7 @@ async fn whoever_changes_an_export_is_found_and_where(store: Store) {
         change(&mut changed);
         changed.concat()
     };
-    let cases: [(&str, String, &str); 9] = [
+    let cases: [(&str, String, &str); 11] = [
         (
             "changed",
             with(&|lines| lines[4] = lines[4].replace("\"version\":", "\"version\":1")),
@@ -189,6 +189,17 @@ async fn whoever_changes_an_export_is_found_and_where(store: Store) {
             "personal",
             with(&|lines| lines[0] = lines[0].replace("admin@example.com", "eve@example.com")),
             "SHA-256",
+        ),
+        // Most readers of JSON would show the second one.
+        (
+            "two events",
+            with(&|lines| lines[4] = lines[4].replacen("}\n", ",\"event\":{}}\n", 1)),
+            "position 5: its line",
+        ),
+        (
+            "a stranger",
+            with(&|lines| lines[4] = lines[4].replacen("}\n", ",\"note\":1}\n", 1)),
+            "position 5: its line",
         ),
         ("empty", String::new(), "position 1: it is missing"),
     ];

@@ -56,6 +56,30 @@ struct State {
     count: u64,
 }
 
+impl State {
+    fn new(plan: Plan) -> Self {
+        Self { bytes: 0, position: plan.from.saturating_sub(1), count: 0, plan }
+    }
+
+    /// What was noted of the file, if anything was; by the same request, or it is left alone.
+    fn read(target: &Path, plan: &Plan) -> Result<Option<Self>, ExportError> {
+        let path = beside(target, ".part.json");
+        let begun: Option<Self> = match fs::read(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            text => serde_json::from_slice(&text.map_err(ExportError::file(&path))?).ok(),
+        };
+        match begun {
+            Some(begun) if !begun.plan.is_same_request(plan) => Err(ExportError::Refused(format!(
+                "{} was begun with other arguments (from position {}, see {}): run it with those, or remove both",
+                beside(target, ".part").display(),
+                begun.plan.from,
+                path.display()
+            ))),
+            begun => Ok(begun),
+        }
+    }
+}
+
 /// A file that is being written.
 pub struct Part {
     target: PathBuf,
@@ -80,34 +104,13 @@ impl Part {
                 "{target} is there already: name another, or add `--force`"
             )));
         }
-        let (path, state) = (beside(target, ".part"), beside(target, ".part.json"));
-        let begun = match fs::read(&state) {
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
-            text => serde_json::from_slice::<State>(&text.map_err(ExportError::file(&state))?).ok(),
-        };
-        if let Some(begun) = begun.as_ref().filter(|begun| !begun.plan.is_same_request(&plan)) {
-            let (state, from) = (state.display(), begun.plan.from);
-            return Err(ExportError::Refused(format!(
-                "{} was begun with other arguments (from position {from}, see {state}): run it with those, or remove both",
-                path.display()
-            )));
-        }
+        let begun = State::read(target, &plan)?;
+        let path = beside(target, ".part");
         let file =
             OpenOptions::new().create(true).read(true).write(true).truncate(false).mode(0o600).open(&path);
         let mut file = file.map_err(ExportError::file(&path))?;
-        let (mut hash, mut resumed) = (Context::new(&SHA256), None);
-        if let Some(begun) = begun
-            && hashed(&mut file, begun.bytes, &mut hash).map_err(ExportError::file(&path))?
-        {
-            resumed = Some(begun);
-        }
-        let State { plan, bytes, position, count } = resumed.unwrap_or_else(|| {
-            hash = Context::new(&SHA256);
-            State { position: plan.from.saturating_sub(1), bytes: 0, count: 0, plan }
-        });
-        // Whatever comes after was not noted, and may be torn.
-        file.set_len(bytes).map_err(ExportError::file(&path))?;
-        file.seek(SeekFrom::Start(bytes)).map_err(ExportError::file(&path))?;
+        let (state, hash) = resumed(&mut file, begun, plan).map_err(ExportError::file(&path))?;
+        let State { plan, bytes, position, count } = state;
         let file = BufWriter::with_capacity(1 << 20, file);
         let mut part = Self {
             target: target.to_owned(),
@@ -196,6 +199,22 @@ impl Part {
         self.noted = Instant::now();
         Ok(())
     }
+}
+
+/// Cuts a file to what was noted of it, and hashes that; one that is shorter begins anew.
+fn resumed(file: &mut File, begun: Option<State>, plan: Plan) -> std::io::Result<(State, Context)> {
+    let mut hash = Context::new(&SHA256);
+    let state = match begun {
+        Some(begun) if hashed(file, begun.bytes, &mut hash)? => begun,
+        _ => {
+            hash = Context::new(&SHA256);
+            State::new(plan)
+        }
+    };
+    // Whatever comes after was not noted, and may be torn.
+    file.set_len(state.bytes)?;
+    file.seek(SeekFrom::Start(state.bytes))?;
+    Ok((state, hash))
 }
 
 /// Takes the first bytes of a file into the hash; whether there are so many.

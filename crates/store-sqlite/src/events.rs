@@ -38,43 +38,38 @@ pub(crate) fn read_events(connection: &Connection, query: &EventQuery) -> Result
 /// The statement of a query, and its parameters from `?4` on. Whatever is asked for, an index leads to it in order, so
 /// that a page costs no more in a long log than in a short one.
 fn statement(query: &EventQuery) -> (String, Vec<&str>) {
-    let EventQuery { stream, actor, .. } = query;
     // One that is named twice is still looked for once.
     let types: BTreeSet<_> = query.types.iter().map(String::as_str).collect();
-    let of_types: Vec<_> = (4..).take(types.len()).map(|number| format!("?{number}")).collect();
-    let next = types.len() + 4;
-    let types_too =
-        if types.is_empty() { String::new() } else { format!("AND type IN ({})", of_types.join(", ")) };
-    let mut texts: Vec<&str> = types.into_iter().collect();
-    texts.extend(stream.as_ref().map(StreamId::as_str).or(actor.as_deref()));
-    let select = |index: &str, filter: &str| {
-        format!("SELECT {COLUMNS} FROM events{index} WHERE position > ?1 AND position <= ?2 {filter}")
+    let mut texts = Vec::new();
+    let mut parameter = |text| {
+        texts.push(text);
+        format!("?{}", texts.len() + 3)
     };
-    let sql = if stream.is_some() {
-        let actor_too = if let Some(actor) = actor {
-            texts.push(actor);
-            format!("AND actor = ?{}", next + 1)
-        } else {
-            String::new()
-        };
-        // Within a stream, versions rise as positions do; the `+` keeps SQLite to the stream's own index.
-        format!(
-            "SELECT {COLUMNS} FROM events WHERE +position > ?1 AND +position <= ?2 AND stream = ?{next} {types_too} \
-             {actor_too} ORDER BY version LIMIT ?3"
-        )
+    let types: Vec<_> = types.into_iter().map(&mut parameter).collect();
+    let stream = query.stream.as_ref().map(|stream| parameter(stream.as_str()));
+    let actor = query.actor.as_deref().map(parameter);
+    let of_types =
+        if types.is_empty() { String::new() } else { format!("AND +type IN ({})", types.join(", ")) };
+    let of_actor =
+        |column: &str| actor.as_ref().map(|actor| format!("AND {column} = {actor}")).unwrap_or_default();
+    let select = |index: &str, filters: &str| {
+        format!("SELECT {COLUMNS} FROM events {index} WHERE position > ?1 AND position <= ?2 {filters}")
+    };
+    // The `+` keeps SQLite from going by what only sorts out what another index has found.
+    let (found, order) = if let Some(stream) = stream {
+        // Within a stream, versions rise as positions do.
+        let within = "+position > ?1 AND +position <= ?2";
+        let of_stream = format!("SELECT {COLUMNS} FROM events WHERE {within} AND stream = {stream}");
+        (format!("{of_stream} {} {of_types}", of_actor("+actor")), "version")
+    } else if actor.is_some() {
+        (select("INDEXED BY events_actor", &format!("{} {of_types}", of_actor("actor"))), "position")
+    } else if query.has_few_types() {
+        let of_one = |kind: &String| select("INDEXED BY events_type", &format!("AND type = {kind}"));
+        (types.iter().map(of_one).collect::<Vec<_>>().join(" UNION ALL "), "position")
     } else {
-        let found = if actor.is_some() {
-            select(" INDEXED BY events_actor", &format!("AND actor = ?{next} {types_too}"))
-        } else if query.has_few_types() {
-            let of_one = |number: &String| select(" INDEXED BY events_type", &format!("AND type = {number}"));
-            of_types.iter().map(of_one).collect::<Vec<_>>().join(" UNION ALL ")
-        } else {
-            // The `+` keeps SQLite from sorting what it would find by type.
-            select("", &types_too.replace("type", "+type"))
-        };
-        format!("{found} ORDER BY position LIMIT ?3")
+        (select("", &of_types), "position")
     };
-    (sql, texts)
+    (format!("{found} ORDER BY {order} LIMIT ?3"), texts)
 }
 
 fn collect(mut rows: rusqlite::Rows<'_>) -> Result<Vec<Envelope>, Failure> {

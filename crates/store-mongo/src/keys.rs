@@ -56,10 +56,12 @@ impl WrappedKeys for MongoStore {
     }
 }
 
-async fn service_keys(db: &Db) -> Result<BTreeMap<String, Vec<u8>>, StoreError> {
+/// The service keys by name.
+pub(crate) async fn service_keys(db: &Db) -> Result<BTreeMap<String, Vec<u8>>, StoreError> {
     let key = |document: &RawDocument| {
-        let fields = Fields::new(document, "a service key");
-        Ok((fields.text("_id")?.to_owned(), fields.bytes("key")?.to_vec()))
+        let name = Fields::new(document, "a service key").text("_id")?.to_owned();
+        let key = Fields::new(document, &format!("the service key `{name}`")).bytes("key")?.to_vec();
+        Ok((name, key))
     };
     let found = find(db, &db.keys(), "reading the service keys", doc! {}, doc! {}, usize::MAX, key).await?;
     Ok(found.into_iter().collect())

@@ -7,6 +7,7 @@ use mongodb::options::IndexOptions;
 use mongodb::{ClientSession, IndexModel};
 use store::backend::{FORMAT, Genesis};
 use store::idempotency::KEPT;
+use store::rotation::{CLAIMS, SIGNING};
 use store::{Head, StoreError};
 
 use crate::connect::{Connection, Db};
@@ -14,6 +15,7 @@ use crate::document::from_head;
 use crate::failure::{Failure, cannot, from_driver};
 use crate::fields::{Fields, binary, raw, uuid};
 use crate::indexes;
+use crate::keys::service_keys;
 use crate::transaction::{Work, reason, transact};
 
 /// The `_id` of the one document in `meta`.
@@ -155,7 +157,7 @@ impl Work for WriteGenesis {
         let meta = doc! { "_id": META_ID, "format": i64::from(*format), "log_id": uuid(*log_id) };
         db.meta().insert_one(raw(&meta)?).session(&mut *session).await?;
         let key = |name: &str, wrapped: &[u8]| raw(&doc! { "_id": name, "key": binary(wrapped) });
-        let keys = [key("claims", claim_key)?, key("signing", signing_key)?];
+        let keys = [key(CLAIMS, claim_key)?, key(SIGNING, signing_key)?];
         db.keys().insert_many(&keys).session(&mut *session).await?;
         db.head().insert_one(from_head(&Head::default(), 0)).session(&mut *session).await?;
         Ok(())
@@ -166,16 +168,14 @@ async fn read_genesis(db: &Db) -> Result<Genesis, StoreError> {
     let meta =
         db.meta().find_one(doc! { "_id": META_ID }).await.map_err(cannot("reading the format of the log"))?;
     let meta = meta.ok_or_else(|| StoreError::corrupt("the description of the log is missing"))?;
+    let mut keys = service_keys(db).await?;
+    let mut key = |name: &str| {
+        keys.remove(name).ok_or_else(|| StoreError::corrupt(format!("the service key `{name}` is missing")))
+    };
     Ok(Genesis {
         format: check_format(&meta)?,
         log_id: Fields::new(&meta, "the description of the log").uuid("log_id")?,
-        claim_key: read_key(db, "claims").await?,
-        signing_key: read_key(db, "signing").await?,
+        claim_key: key(CLAIMS)?,
+        signing_key: key(SIGNING)?,
     })
-}
-
-async fn read_key(db: &Db, name: &str) -> Result<Vec<u8>, StoreError> {
-    let found = db.keys().find_one(doc! { "_id": name }).await.map_err(cannot("reading the service keys"))?;
-    let found = found.ok_or_else(|| StoreError::corrupt(format!("the service key `{name}` is missing")))?;
-    Ok(Fields::new(&found, &format!("the service key `{name}`")).bytes("key")?.to_vec())
 }

@@ -56,7 +56,8 @@ pub(crate) fn wrapping(connection: &Connection) -> Result<Option<KeyId>, Failure
     Ok(MasterKey::id_of(&wrapped))
 }
 
-fn service_keys(connection: &Connection) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
+/// The service keys by name.
+pub(crate) fn service_keys(connection: &Connection) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
     let mut statement = connection.prepare_cached("SELECT name, wrapped FROM keys")?;
     let found = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(found.collect::<Result<_, _>>()?)

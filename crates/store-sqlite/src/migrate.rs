@@ -3,12 +3,14 @@
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use store::StoreError;
 use store::backend::{Genesis, Head};
+use store::rotation::{CLAIMS, SIGNING};
 use uuid::Uuid;
 
 use crate::commit::write_head;
 use crate::connection::{check_format, stored_format};
 use crate::failure::Failure;
 use crate::file::DatabaseFile;
+use crate::keys::service_keys;
 
 /// What the log, the vault and the checkpoints are kept in.
 pub(crate) const TABLES: [&str; 10] = [
@@ -159,8 +161,8 @@ fn write_genesis(transaction: &Transaction<'_>, genesis: &Genesis) -> Result<(),
     meta.execute(params!["format", genesis.format.to_string()])?;
     meta.execute(params!["log_id", genesis.log_id.hyphenated().to_string()])?;
     let mut keys = transaction.prepare("INSERT INTO keys (name, wrapped) VALUES (?1, ?2)")?;
-    keys.execute(params!["claims", genesis.claim_key])?;
-    keys.execute(params!["signing", genesis.signing_key])?;
+    keys.execute(params![CLAIMS, genesis.claim_key])?;
+    keys.execute(params![SIGNING, genesis.signing_key])?;
     write_head(transaction, &Head::default())
 }
 
@@ -170,16 +172,14 @@ fn read_genesis(transaction: &Transaction<'_>) -> Result<Genesis, Failure> {
         let value: Option<String> = value.optional()?;
         value.ok_or_else(|| Failure::corrupt(format!("`meta` has no `{name}`")))
     };
-    let key = |name: &str| {
-        let key = transaction.query_row("SELECT wrapped FROM keys WHERE name = ?1", [name], |row| row.get(0));
-        let key: Option<Vec<u8>> = key.optional()?;
-        key.ok_or_else(|| Failure::corrupt(format!("`keys` has no `{name}`")))
-    };
+    let mut keys = service_keys(transaction)?;
+    let mut key =
+        |name: &str| keys.remove(name).ok_or_else(|| Failure::corrupt(format!("`keys` has no `{name}`")));
     let invalid = |name: &str| Failure::corrupt(format!("`{name}` in `meta` is not what it should be"));
     Ok(Genesis {
         format: meta("format")?.parse().map_err(|_| invalid("format"))?,
         log_id: Uuid::parse_str(&meta("log_id")?).map_err(|_| invalid("log_id"))?,
-        claim_key: key("claims")?,
-        signing_key: key("signing")?,
+        claim_key: key(CLAIMS)?,
+        signing_key: key(SIGNING)?,
     })
 }

@@ -205,3 +205,33 @@ async fn cannot_open(store: &EventStore, after: Position, end: Position, what: S
     }
     StoreError::Corrupt(what).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, json};
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a_leaf_is_that_of_its_event_and_of_no_other() {
+        let mut event = Envelope {
+            position: Position::new(3),
+            id: Uuid::nil(),
+            stream: StreamId::new("system").unwrap(),
+            version: 3,
+            event_type: "Happened".to_owned(),
+            schema: 1,
+            at: Timestamp::UNIX_EPOCH,
+            actor: "system".to_owned(),
+            request_id: String::new(),
+            data: Map::new(),
+            sealed: None,
+            leaf: [0; 32],
+        };
+        event.leaf = leaf_hash(&canonical_event(&event).unwrap());
+        assert_eq!(wrong_leaf(&event), None);
+        event.data.insert("x".to_owned(), json!(1));
+        assert!(wrong_leaf(&event).unwrap().contains("its leaf"));
+    }
+}

@@ -106,17 +106,27 @@ fn rest(data: Map<String, Value>) -> String {
 }
 
 fn row(cells: [String; COLUMNS.len()]) -> String {
-    let cells = cells.map(|cell| quoted(defused(cell)));
+    let cells = cells.map(|cell| quoted(defused(&cell)));
     cells.join(",") + "\r\n"
 }
 
-/// A cell that a spreadsheet would take for a formula is made plain text (OWASP, "CSV Injection").
-fn defused(cell: String) -> String {
-    let starts = |character: char| {
-        matches!(character, '=' | '+' | '-' | '@' | '\t' | '\r' | '\n' | '＝' | '＋' | '－' | '＠')
-    };
-    let begins_so = cell.starts_with(starts) || cell.trim_start().starts_with(starts);
-    if begins_so { format!("'{cell}") } else { cell }
+/// A cell that a spreadsheet would take for a formula is made plain text (OWASP, "CSV Injection"): with a `'` before
+/// whatever would begin one, also where a spreadsheet that separates by semicolons, tabs or bars sees a cell of its own.
+fn defused(cell: &str) -> String {
+    let mut safe = String::with_capacity(cell.len());
+    let mut is_at_start = true;
+    for (at, character) in cell.char_indices() {
+        let begins = matches!(character, '=' | '+' | '-' | '@' | '＝' | '＋' | '－' | '＠');
+        let begins_first = at == 0 && matches!(character, '\t' | '\r' | '\n');
+        if is_at_start && begins || begins_first {
+            safe.push('\'');
+        }
+        // What is passed over at the start of a cell leaves the reader there.
+        let is_passed_over = is_at_start && (character.is_whitespace() || character == '"');
+        is_at_start = is_passed_over || matches!(character, ';' | '|' | '\t' | '\r' | '\n');
+        safe.push(character);
+    }
+    safe
 }
 
 fn quoted(cell: String) -> String {
@@ -130,10 +140,24 @@ mod tests {
     #[test]
     fn what_a_spreadsheet_would_carry_out_is_plain_text() {
         for formula in ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "  =1", "＝1", "\u{a0}@x"] {
-            assert_eq!(defused(formula.to_owned()), format!("'{formula}"), "{formula:?}");
+            let safe = defused(formula);
+            assert_eq!(safe.replace('\'', ""), formula, "nothing else is changed");
+            assert!(safe.starts_with('\'') || safe.trim_start().starts_with('\''), "{safe:?}");
         }
-        for plain in ["", "ada", "a=1", "1-1", "{\"a\":1}", "2031-03-01T10:00:00.000Z"] {
-            assert_eq!(defused(plain.to_owned()), plain);
+        for (formula, safe) in [
+            ("a;=1", "a;'=1"),
+            ("a; \"=1\"", "a; \"'=1\""),
+            ("a\t@x;+1", "a\t'@x;'+1"),
+            ("a\n-1", "a\n'-1"),
+            ("a|=1", "a|'=1"),
+            ("\t=1", "'\t'=1"),
+        ] {
+            assert_eq!(defused(formula), safe);
+        }
+        for plain in
+            ["", "ada", "a=1", "1-1", "{\"a\":1}", "2031-03-01T10:00:00.000Z", "a;b", "a b-c", "a;b=1"]
+        {
+            assert_eq!(defused(plain), plain);
         }
     }
 

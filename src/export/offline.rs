@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use aws_lc_rs::digest::{Context, SHA256};
-use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD, Engine};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -56,7 +56,7 @@ pub fn prove(
 ) -> Result<Proved, NotProved> {
     let head = key.open(checkpoint).map_err(NotProved::Checkpoint)?;
     let manifest = Manifest::read(export)?;
-    let mut tree = Tree::before(manifest.as_ref())?;
+    let mut tree = Tree::before(manifest.as_ref(), key)?;
     let from = tree.frontier.size() + 1;
     if head.size < from {
         return Err(refused(format!(
@@ -76,18 +76,36 @@ pub fn prove(
     }
     let to = tree.frontier.size();
     if let Some(manifest) = &manifest {
-        if to != manifest.to {
-            let what =
-                format!("it is missing: the manifest says that the export ends at position {}", manifest.to);
-            return Err(found(to.min(manifest.to) + 1, what));
-        }
-
-        if hex(hash.finish().as_ref()) != manifest.sha256 {
-            return Err(found(0, "the file is not the one that its manifest was made for (SHA-256)"));
-        }
+        agree(manifest, &tree, &hex(hash.finish().as_ref()))?;
+    }
+    if to < from {
+        return Err(refused(format!("{} holds no event", export.display())));
     }
     let proved = covered(&tree, &head, manifest.as_ref(), key)?;
     Ok(Proved { from, proved, to, size: head.size })
+}
+
+/// Whether the manifest was made for this file.
+fn agree(manifest: &Manifest, tree: &Tree, sha256: &str) -> Result<(), NotProved> {
+    let to = tree.frontier.size();
+    if to != manifest.to {
+        let what =
+            format!("it is missing: the manifest says that the export ends at position {}", manifest.to);
+        return Err(found(to.min(manifest.to) + 1, what));
+    }
+    let other = |what: &str| {
+        Err(found(0, format!("the file is not the one that its manifest was made for ({what})")))
+    };
+    if sha256 != manifest.sha256 {
+        return other("SHA-256");
+    }
+    if manifest.count != (to + 1).saturating_sub(manifest.from) {
+        return other("the number of events");
+    }
+    if BASE64_STANDARD.encode(tree.frontier.root()) != manifest.root {
+        return other("the root");
+    }
+    Ok(())
 }
 
 /// How far the checkpoint proves the export, whose events are one after the other.
@@ -127,8 +145,12 @@ struct Tree {
 }
 
 impl Tree {
-    fn before(manifest: Option<&Manifest>) -> Result<Self, NotProved> {
+    fn before(manifest: Option<&Manifest>, key: &VerifierKey) -> Result<Self, NotProved> {
         let Some(manifest) = manifest else { return Ok(Self { frontier: Frontier::default(), last: None }) };
+        if manifest.log != key.origin() {
+            let (log, other) = (&manifest.log, key.origin());
+            return Err(refused(format!("the export is of the log {log}, and the key is that of {other}")));
+        }
         if !manifest.complete {
             return Err(refused(
                 "the export holds a choice of events, or a table, which no root can be made of: export without \

@@ -1,9 +1,9 @@
 //! An export while it is being written: `FILE.part`, and beside it how far it is. After a kill it goes on from there, and
 //! only what is whole gets the name that was asked for.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -17,34 +17,32 @@ use super::{ExportError, hex};
 /// How often it is noted how far the file is.
 const PACE: Duration = Duration::from_secs(1);
 
-/// What an export is to hold. Settled when it is begun, and kept when it goes on.
+/// What was asked for, in the words of whoever asked: the same words go on with what they began.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Plan {
+pub struct Asked {
     /// The name of the log.
     pub log: String,
     /// The form.
     pub format: Format,
-    /// The first position.
-    pub from: u64,
-    /// The last position, if one was asked for.
-    pub asked_to: Option<u64>,
+    /// From where on, if that was said.
+    pub from: Option<String>,
+    /// Up to where, if that was said.
+    pub to: Option<String>,
     /// Only these types; empty: all.
     pub types: Vec<String>,
+}
+
+/// What an export is to hold. Settled when it is begun, and kept when it goes on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// What was asked for.
+    pub asked: Asked,
+    /// The first position.
+    pub from: u64,
     /// The last position.
     pub to: u64,
     /// A signed head of `to` events or more.
     pub checkpoint: String,
-    /// How many events that head is of.
-    pub size: u64,
-}
-
-impl Plan {
-    /// Whether it was begun by the same words.
-    fn is_same_request(&self, other: &Self) -> bool {
-        let asked =
-            |plan: &Self| (plan.log.clone(), plan.format, plan.from, plan.asked_to, plan.types.clone());
-        asked(self) == asked(other)
-    }
 }
 
 /// How far a file is.
@@ -69,10 +67,9 @@ impl State {
             text => serde_json::from_slice(&text.map_err(ExportError::file(&path))?).ok(),
         };
         match begun {
-            Some(begun) if !begun.plan.is_same_request(plan) => Err(ExportError::Refused(format!(
-                "{} was begun with other arguments (from position {}, see {}): run it with those, or remove both",
+            Some(begun) if begun.plan.asked != plan.asked => Err(ExportError::Refused(format!(
+                "{} was begun with other arguments (see {}): run it with those, or remove both",
                 beside(target, ".part").display(),
-                begun.plan.from,
                 path.display()
             ))),
             begun => Ok(begun),
@@ -104,11 +101,10 @@ impl Part {
                 "{target} is there already: name another, or add `--force`"
             )));
         }
-        let begun = State::read(target, &plan)?;
         let path = beside(target, ".part");
-        let file =
-            OpenOptions::new().create(true).read(true).write(true).truncate(false).mode(0o600).open(&path);
-        let mut file = file.map_err(ExportError::file(&path))?;
+        let (mut file, is_new) = alone(&path)?;
+        // What was noted of a file that is gone, or has got its name already, tells nothing of a new one.
+        let begun = if is_new { None } else { State::read(target, &plan)? };
         let (state, hash) = resumed(&mut file, begun, plan).map_err(ExportError::file(&path))?;
         let State { plan, bytes, position, count } = state;
         let file = BufWriter::with_capacity(1 << 20, file);
@@ -124,7 +120,7 @@ impl Part {
         };
         part.note()?;
         if bytes == 0 {
-            let header = part.plan.format.header();
+            let header = part.plan.asked.format.header();
             part.write(&header)?;
         }
         Ok(part)
@@ -201,6 +197,31 @@ impl Part {
     }
 }
 
+/// Opens a file that nobody else writes, and says whether it is new. The lock goes with the process.
+fn alone(path: &Path) -> Result<(File, bool), ExportError> {
+    let open = || {
+        let is_new = !path.try_exists()?;
+        let file =
+            OpenOptions::new().create(true).read(true).write(true).truncate(false).mode(0o600).open(path)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        // Whoever held it may have given it its name since.
+        let (ours, named) = (file.metadata()?, fs::metadata(path));
+        let is_named = named.is_ok_and(|named| (named.dev(), named.ino()) == (ours.dev(), ours.ino()));
+        Ok(is_named.then_some((file, is_new)))
+    };
+    let opened = open().map_err(ExportError::file(path))?;
+    opened.ok_or_else(|| {
+        ExportError::Refused(format!(
+            "another export is writing {}: wait for it, or name another file",
+            path.display()
+        ))
+    })
+}
+
 /// Cuts a file to what was noted of it, and hashes that; one that is shorter begins anew.
 fn resumed(file: &mut File, begun: Option<State>, plan: Plan) -> std::io::Result<(State, Context)> {
     let mut hash = Context::new(&SHA256);
@@ -251,103 +272,4 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 }
 
 #[cfg(test)]
-mod tests {
-    use tempfile::TempDir;
-
-    use super::*;
-
-    fn plan() -> Plan {
-        Plan {
-            log: "aegis/1".to_owned(),
-            format: Format::Csv,
-            from: 1,
-            asked_to: None,
-            types: Vec::new(),
-            to: 9,
-            checkpoint: "note".to_owned(),
-            size: 9,
-        }
-    }
-
-    fn manifest(plan: &Plan, count: u64, sha256: String) -> Manifest {
-        let (log, format, types) = (plan.log.clone(), plan.format, plan.types.clone());
-        let [root, before, consistency] = [const { String::new() }; 3];
-        let (version, from, to, complete) = (1, plan.from, plan.to, false);
-        let checkpoint = plan.checkpoint.clone();
-        Manifest {
-            version,
-            log,
-            format,
-            from,
-            to,
-            types,
-            count,
-            complete,
-            sha256,
-            root,
-            before,
-            checkpoint,
-            consistency,
-        }
-    }
-
-    #[test]
-    fn what_was_interrupted_goes_on_and_is_the_same_in_the_end() {
-        let folder = TempDir::new().unwrap();
-        let (whole, torn) = (folder.path().join("whole"), folder.path().join("torn"));
-        let mut part = Part::open(&whole, plan(), false).unwrap();
-        part.add("one\ntwo\n", 2, 2).unwrap();
-        part.add("nine\n", 1, 9).unwrap();
-        let expected = part.finish(manifest).unwrap();
-
-        let mut part = Part::open(&torn, plan(), false).unwrap();
-        part.add("one\ntwo\n", 2, 2).unwrap();
-        part.note().unwrap();
-        // This is written and never noted, and the last of it is torn.
-        part.add("three\nfo", 2, 4).unwrap();
-        part.file.flush().unwrap();
-        drop(part);
-        // The log has grown meanwhile: what was settled at first stays.
-        let later = Plan { to: 12, size: 12, checkpoint: "later".to_owned(), ..plan() };
-        let mut part = Part::open(&torn, later, false).unwrap();
-        assert_eq!((part.position(), part.count(), part.plan()), (2, 2, &plan()));
-        part.add("nine\n", 1, 9).unwrap();
-        assert_eq!(part.finish(manifest).unwrap(), expected);
-        assert_eq!(fs::read(&torn).unwrap(), fs::read(&whole).unwrap());
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4, "two files and their manifests");
-        let digest = aws_lc_rs::digest::digest(&SHA256, &fs::read(&whole).unwrap());
-        assert_eq!(hex(digest.as_ref()), expected.sha256);
-    }
-
-    #[test]
-    fn what_another_request_has_begun_is_left_alone() {
-        let folder = TempDir::new().unwrap();
-        let file = folder.path().join("file");
-        drop(Part::open(&file, plan(), false).unwrap());
-        for other in [
-            Plan { from: 2, ..plan() },
-            Plan { asked_to: Some(9), ..plan() },
-            Plan { types: vec!["X".to_owned()], ..plan() },
-            Plan { format: Format::Jsonl, ..plan() },
-            Plan { log: "aegis/2".to_owned(), ..plan() },
-        ] {
-            assert!(matches!(Part::open(&file, other, true), Err(ExportError::Refused(_))));
-        }
-        Part::open(&file, plan(), false).unwrap().finish(manifest).unwrap();
-        assert!(matches!(Part::open(&file, plan(), false), Err(ExportError::Refused(_))));
-        assert!(Part::open(&file, plan(), true).is_ok());
-    }
-
-    #[test]
-    fn a_file_that_is_shorter_than_was_noted_begins_anew() {
-        let folder = TempDir::new().unwrap();
-        let file = folder.path().join("file");
-        let mut part = Part::open(&file, plan(), false).unwrap();
-        part.add("one\n", 1, 1).unwrap();
-        part.note().unwrap();
-        drop(part);
-        fs::write(folder.path().join("file.part"), "o").unwrap();
-        let part = Part::open(&file, plan(), false).unwrap();
-        assert_eq!((part.position(), part.count()), (0, 0));
-    }
-}
+mod tests;

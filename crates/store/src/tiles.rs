@@ -14,7 +14,7 @@ use crate::error::StoreError;
 use crate::event::Position;
 use crate::merkle::{Hash, Node, node_hash};
 
-pub use reading::{Consistency, Inclusion, ProofError, Proofs};
+pub use reading::{Consistency, Inclusion, ProofError, Proofs, Stretch};
 
 /// How many hashes a full tile holds.
 pub const WIDTH: u64 = 1 << HEIGHT;

@@ -5,6 +5,7 @@ use std::pin::pin;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use futures::{StreamExt, TryStreamExt, stream};
+use store::checkpoint::{SignedHead, VerifierKey};
 use store::{EventQuery, EventStore, Position, StoreError};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -15,7 +16,7 @@ use crate::cli::session::Session;
 use crate::export::ExportError;
 use crate::export::lines::Format;
 use crate::export::manifest::{Manifest, VERSION, encoded};
-use crate::export::part::{Part, Plan};
+use crate::export::part::{Asked, Part, Plan};
 use crate::query::AsOf;
 
 /// Positions looked at together.
@@ -57,7 +58,7 @@ pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Outp
     let took = progress.finish();
     written.map_err(Failure::because)?;
     let rate = per_second(part.count() - begun, took);
-    let manifest = finish(part, session).await.map_err(Failure::because)?;
+    let manifest = finish(part, session).await?;
     if arguments.json {
         out.json(&manifest)?;
     } else {
@@ -75,41 +76,43 @@ pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Outp
 async fn plan(arguments: &Arguments, session: &Session) -> Result<Plan, Failure> {
     let (store, history) = (&session.node.store, &session.node.history);
     let checkpoint = store.checkpoint().await?;
-    let key =
-        store.signer().verifier_key().parse::<store::checkpoint::VerifierKey>().map_err(Failure::because)?;
-    let head = key.open(&checkpoint).map_err(|why| Failure::Found(format!("the head of the log {why}")))?;
+    let end = Position::new(signed_head(session, &checkpoint)?.size);
     let from = match arguments.from {
         None => 1,
         Some(AsOf::Position(position)) => position.get(),
-        Some(AsOf::Time(time)) => {
-            let until = Position::new(head.size);
-            store.last_before(time, Position::START, until).await?.next().get()
-        }
+        Some(AsOf::Time(time)) => store.last_before(time, Position::START, end).await?.next().get(),
     };
-    let asked_to = match arguments.to {
-        None => None,
-        Some(to) => Some(history.position(to).await.map_err(Failure::because)?.get()),
+    let to = match arguments.to {
+        None => end.get(),
+        Some(to) => history.position_before(to, end).await.map_err(Failure::because)?.get(),
     };
-    let to = asked_to.unwrap_or(head.size);
     if from == 0 || from > to {
         return Err(Failure::Failed(format!(
             "there is nothing from position {from} to {to}: positions begin with 1"
         )));
     }
-    let (log, types) = (store.signer().origin().to_owned(), arguments.types.clone());
-    // Somebody may have appended since, and asked for that.
-    if to > head.size {
-        return Err(Failure::Failed("the log has moved on while it was looked at: run it again".to_owned()));
-    }
-    Ok(Plan { log, format: arguments.format, from, asked_to, types, to, checkpoint, size: head.size })
+    let asked = Asked {
+        log: store.signer().origin().to_owned(),
+        format: arguments.format,
+        from: arguments.from.map(|from| from.to_string()),
+        to: arguments.to.map(|to| to.to_string()),
+        types: arguments.types.clone(),
+    };
+    Ok(Plan { asked, from, to, checkpoint })
+}
+
+/// What a checkpoint of this log says.
+fn signed_head(session: &Session, checkpoint: &str) -> Result<SignedHead, Failure> {
+    let key: VerifierKey = session.node.store.signer().verifier_key().parse().map_err(Failure::because)?;
+    key.open(checkpoint).map_err(|why| Failure::Found(format!("the head of the log {why}")))
 }
 
 /// Lines of a stretch, how many, and where it ends.
 type Stretch = (String, u64, u64);
 
 async fn write(store: &EventStore, part: &mut Part, progress: &mut Progress) -> Result<(), ExportError> {
-    let Plan { to, from, format, .. } = *part.plan();
-    let types = part.plan().types.clone();
+    let Plan { to, from, .. } = *part.plan();
+    let Asked { format, types, .. } = part.plan().asked.clone();
     let starts = (part.position()..to).step_by(usize::try_from(STRETCH).unwrap_or(usize::MAX));
     let render = |start: u64| {
         let (store, types, end) = (store.clone(), types.clone(), to.min(start + STRETCH));
@@ -149,24 +152,25 @@ async fn stretch(
     Ok((lines, count, end))
 }
 
-async fn finish(part: Part, session: &Session) -> Result<Manifest, ExportError> {
-    let (proofs, plan) = (&session.node.proofs, part.plan());
-    let before = proofs.frontier(Position::new(plan.from.saturating_sub(1))).await?;
-    let root = proofs.frontier(Position::new(plan.to)).await?.root();
-    let bridge = proofs.consistency(Position::new(plan.to), Position::new(plan.size)).await?.proof;
-    part.finish(|plan, count, sha256| Manifest {
+async fn finish(part: Part, session: &Session) -> Result<Manifest, Failure> {
+    let plan = part.plan();
+    let (before, to) = (Position::new(plan.from).previous(), Position::new(plan.to));
+    let head = signed_head(session, &plan.checkpoint)?;
+    let proved = session.node.proofs.stretch(before, to, &head).await.map_err(Failure::because)?;
+    let manifest = part.finish(|plan, count, sha256| Manifest {
         version: VERSION,
-        log: plan.log.clone(),
-        format: plan.format,
+        log: plan.asked.log.clone(),
+        format: plan.asked.format,
         from: plan.from,
         to: plan.to,
-        types: plan.types.clone(),
+        types: plan.asked.types.clone(),
         count,
-        complete: plan.format == Format::Jsonl && plan.types.is_empty(),
+        complete: plan.asked.format == Format::Jsonl && plan.asked.types.is_empty(),
         sha256,
-        root: BASE64_STANDARD.encode(root),
-        before: BASE64_STANDARD.encode(before.to_bytes()),
+        root: BASE64_STANDARD.encode(proved.root),
+        before: BASE64_STANDARD.encode(proved.before.to_bytes()),
         checkpoint: plan.checkpoint.clone(),
-        consistency: encoded(&bridge),
-    })
+        consistency: encoded(&proved.consistency),
+    });
+    manifest.map_err(Failure::because)
 }

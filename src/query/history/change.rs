@@ -61,6 +61,16 @@ impl UserChange {
             changes: difference(before, after),
         }
     }
+
+    /// Leaves of whoever caused it only the kind: which administrator it was, is theirs to tell.
+    pub(super) fn name_kind_of_actor(&mut self) {
+        let kind = match self.actor.split(['-', ':']).next() {
+            Some("user") => "administrator",
+            Some(kind @ ("token" | "operator")) => kind,
+            _ => "system",
+        };
+        self.actor = kind.to_owned();
+    }
 }
 
 fn erased() -> Value {

@@ -46,6 +46,14 @@ impl HistoryQueries {
     /// [`QueryError::BeyondHead`] if the log has not reached that position.
     pub async fn position(&self, at: AsOf) -> Result<Position, QueryError> {
         let head = self.store.head().await?.position;
+        self.position_before(at, head).await
+    }
+
+    /// The last position at that point, in the log as it was at that head.
+    ///
+    /// # Errors
+    /// [`QueryError::BeyondHead`] if the position is beyond that.
+    pub async fn position_before(&self, at: AsOf, head: Position) -> Result<Position, QueryError> {
         match at {
             AsOf::Position(wanted) if wanted > head => Err(QueryError::BeyondHead { wanted, head }),
             AsOf::Position(position) => Ok(position),
@@ -109,17 +117,19 @@ impl HistoryQueries {
     /// [`QueryError::Store`] if it cannot be read.
     pub async fn record(&self, id: UserId, now: Timestamp) -> Result<Option<PersonalRecord>, QueryError> {
         let head = self.store.head().await?.position;
-        let (life, events) = self.told(id).await?;
-        if events.is_empty() {
-            return Ok(None);
-        }
+        let (life, mut events) = self.told(id).await?;
+        let Some(last) = events.last() else { return Ok(None) };
+        // Something may have happened to them since the head was read.
+        let position = head.max(Position::new(last.position));
+        let me = stream(id)?;
+        events.iter_mut().filter(|event| event.actor != me.as_str()).for_each(UserChange::name_kind_of_actor);
         Ok(Some(PersonalRecord {
             exported_at: rfc3339(now),
-            position: head.get(),
+            position: position.get(),
             account: life.told(id),
             password: KeptPassword::of(&life.user, &events),
             events,
-            acts: self.acts(id, head).await?,
+            acts: self.acts(id, position).await?,
         }))
     }
 

@@ -21,7 +21,8 @@ pub struct PersonalRecord {
     pub account: Option<PastUser>,
     /// How the password is kept; null if it was erased.
     pub password: Option<KeptPassword>,
-    /// All that has happened to the account, in order.
+    /// All that has happened to the account, in order. Of whoever else caused it only the kind is told: `administrator`,
+    /// `token`, `operator` or `system`.
     pub events: Vec<UserChange>,
     /// What the person has done to other accounts, or to the service.
     pub acts: Vec<Act>,

@@ -70,6 +70,12 @@ impl FromStr for VerifierKey {
 }
 
 impl VerifierKey {
+    /// The name of the log whose checkpoints it verifies.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
     /// What a checkpoint says, if this key has signed it. Signatures by others beside it, of witnesses, are passed over.
     ///
     /// # Errors

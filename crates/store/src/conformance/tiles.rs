@@ -4,6 +4,7 @@ use futures::future::join_all;
 
 use super::world::{World, all, put};
 use crate::append::{Expected, StreamWrite};
+use crate::checkpoint::SignedHead;
 use crate::event::Position;
 use crate::event_store::EventStore;
 use crate::merkle::{Frontier, Hash, verify_consistency, verify_inclusion};
@@ -60,6 +61,17 @@ pub async fn every_event_of_a_growing_log_is_proved(world: &World) {
         assert_eq!((found.from, found.to), (*old.1, *new.1), "{from} to {to}");
         assert!(verify_consistency(old, new, &found.proof), "{from} to {to}");
     }
+    let head = store.head().await.unwrap();
+    let signed = SignedHead { size, root: head.root };
+    for (before, to) in [(0, 1), (0, size), (255, 256), (256, 700), (700, size), (size - 1, size)] {
+        let found = proofs.stretch(Position::new(before), Position::new(to), &signed).await.unwrap();
+        let root = |at: u64| roots[usize::try_from(at).unwrap()];
+        assert_eq!((found.before.size(), found.before.root(), found.root), (before, root(before), root(to)));
+        assert!(verify_consistency((to, &found.root), (size, &head.root), &found.consistency));
+    }
+    let another = SignedHead { size, root: [7; 32] };
+    let refused = proofs.stretch(Position::START, Position::new(size), &another).await.unwrap_err();
+    assert!(refused.to_string().contains("drop `tiles`"), "{refused}");
     for (from, to) in [(2, 1), (1, size + 1)] {
         let none = proofs.consistency(Position::new(from), Position::new(to)).await;
         assert!(matches!(none, Err(ProofError::Beyond { .. })), "{from} to {to}: {none:?}");
@@ -115,4 +127,8 @@ pub async fn a_tile_that_was_changed_is_not_believed(world: &World) {
         let refused = proofs.inclusion(Position::new(position)).await.unwrap_err().to_string();
         assert!(refused.contains("drop `tiles`"), "{refused}");
     }
+    let head = store.head().await.unwrap();
+    let signed = SignedHead { size: WIDTH + 1, root: head.root };
+    let refused = proofs.stretch(Position::START, Position::new(WIDTH), &signed).await.unwrap_err();
+    assert!(refused.to_string().contains("drop `tiles`"), "{refused}");
 }

@@ -10,6 +10,7 @@ use tokio::time::sleep;
 use super::growth::{grow, leaves};
 use super::{TileId, TileStore, Tiles, WIDTH, root_under};
 use crate::backend::Head;
+use crate::checkpoint::SignedHead;
 use crate::error::StoreError;
 use crate::event::Position;
 use crate::event_store::EventStore;
@@ -38,6 +39,17 @@ pub struct Consistency {
     pub to: Hash,
     /// The proof (RFC 6962 §2.1.2).
     pub proof: Vec<Hash>,
+}
+
+/// That events which follow one another are in a log.
+#[derive(Clone, Debug)]
+pub struct Stretch {
+    /// The right edge of the tree before them.
+    pub before: Frontier,
+    /// The root over all events up to the last of them.
+    pub root: Hash,
+    /// The proof that the log begins with those events.
+    pub consistency: Vec<Hash>,
 }
 
 /// Why there is no proof.
@@ -172,7 +184,7 @@ impl Proofs {
     ///
     /// # Errors
     /// [`ProofError::Beyond`] if the log has not reached it; [`StoreError`] if the tiles cannot be read.
-    pub async fn frontier(&self, size: Position) -> Result<Frontier, ProofError> {
+    async fn frontier(&self, size: Position) -> Result<Frontier, ProofError> {
         let head = self.store.head_from(size).await?;
         if size > head.position {
             return Err(ProofError::Beyond { asked: size, head: head.position });
@@ -183,6 +195,27 @@ impl Proofs {
         let roots: Option<Vec<_>> = nodes.iter().map(|node| root_under(&tiles, *node)).collect();
         let edge = roots.and_then(|roots| Frontier::from_bytes(size.get(), &roots.concat()).ok());
         Ok(edge.ok_or_else(|| wrong_tiles(size.get()))?)
+    }
+
+    /// Proves that the events above `before`, up to `to`, are in the log of that signed head.
+    ///
+    /// # Errors
+    /// [`ProofError::Beyond`] if the log has not reached that head, or the positions are not in order;
+    /// [`StoreError::Corrupt`] if the tiles do not lead to its root.
+    pub async fn stretch(
+        &self,
+        before: Position,
+        to: Position,
+        head: &SignedHead,
+    ) -> Result<Stretch, ProofError> {
+        let edge = self.frontier(before).await?;
+        let opening = self.consistency(before, to).await?;
+        let bridge = self.consistency(to, Position::new(head.size)).await?;
+        if opening.from == edge.root() && opening.to == bridge.from && bridge.to == head.root {
+            Ok(Stretch { before: edge, root: opening.to, consistency: bridge.proof })
+        } else {
+            Err(wrong_tiles(head.size).into())
+        }
     }
 
     /// The roots over ranges of leaves, in a log of that size.

@@ -60,6 +60,16 @@ pub enum VerifyError {
     Store(#[from] StoreError),
 }
 
+impl VerifyError {
+    /// What is wrong with the log, if it could be read.
+    fn finding(&self) -> Option<&Finding> {
+        match self {
+            Self::Found(finding) => Some(finding),
+            Self::Store(_) => None,
+        }
+    }
+}
+
 impl From<Finding> for VerifyError {
     fn from(finding: Finding) -> Self {
         Self::Found(finding)
@@ -170,10 +180,12 @@ impl EventStore {
         let mut pages = pin!(pages(self, chain.tiles(), reader, chain.position(), until));
         while let Some(page) = pages.try_next().await? {
             chain.meet(page.otherwise_tiled);
+            let says = page.says.as_ref().err().and_then(VerifyError::finding);
             for link in page.links {
                 let position = link.position;
                 chain.take(link)?;
-                if let Some(finding) = page.leaf.as_ref().filter(|finding| finding.position == position) {
+                let found = [page.leaf.as_ref(), says].into_iter().flatten();
+                if let Some(finding) = found.into_iter().find(|finding| finding.position == position) {
                     return Err(finding.clone().into());
                 }
             }

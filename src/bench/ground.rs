@@ -71,7 +71,7 @@ impl Ground {
     /// A place for embedded databases.
     #[must_use]
     pub fn embedded(&self) -> Place {
-        Place::new(Kind::Folder(self.folder.clone()))
+        Place::new(Kind::Folder, &self.folder)
     }
 
     /// A place on a MongoDB.
@@ -86,18 +86,20 @@ impl Ground {
                 (Secret::new(self.mongod.insert(started).url()), false)
             }
         };
-        Ok(Place::new(Kind::Server { url, prefix: format!("aegis_bench_{}", self.name), remove }))
+        let prefix = format!("aegis_bench_{}", self.name);
+        Ok(Place::new(Kind::Server { url, prefix, remove }, &self.folder))
     }
 }
 
 /// Where scratch databases of one kind are made.
 pub struct Place {
     kind: Kind,
+    folder: PathBuf,
     made: Mutex<Vec<String>>,
 }
 
 enum Kind {
-    Folder(PathBuf),
+    Folder,
     Server {
         url: Secret,
         prefix: String,
@@ -107,15 +109,20 @@ enum Kind {
 }
 
 impl Place {
-    fn new(kind: Kind) -> Self {
-        Self { kind, made: Mutex::default() }
+    fn new(kind: Kind, folder: &Path) -> Self {
+        Self { kind, folder: folder.to_owned(), made: Mutex::default() }
+    }
+
+    /// A path that nothing is at. Whatever is put there is removed in the end.
+    pub(super) fn file(&self) -> PathBuf {
+        self.folder.join(self.next_name("file"))
     }
 
     /// The kind of store that is measured here.
     #[must_use]
     pub fn store(&self) -> StoreKind {
         match self.kind {
-            Kind::Folder(_) => StoreKind::Sqlite,
+            Kind::Folder => StoreKind::Sqlite,
             Kind::Server { .. } => StoreKind::Mongodb,
         }
     }
@@ -123,8 +130,8 @@ impl Place {
     /// A database that was not there before.
     pub(super) async fn database(&self) -> Result<Scratch, BenchError> {
         match &self.kind {
-            Kind::Folder(folder) => {
-                let data_dir = folder.join(self.next_name("database"));
+            Kind::Folder => {
+                let data_dir = self.folder.join(self.next_name("database"));
                 let made = tokio::fs::create_dir(&data_dir).await;
                 made.map_err(BenchError::io("making a folder for a database"))?;
                 Ok(Scratch(DatabaseSettings::Embedded { data_dir }))
@@ -142,14 +149,14 @@ impl Place {
     pub async fn clear(&self) -> Result<(), BenchError> {
         let made = std::mem::take(&mut *self.made());
         match &self.kind {
-            Kind::Server { url, remove: true, .. } if !made.is_empty() => {
+            Kind::Server { url, prefix, remove: true } if !made.is_empty() => {
                 let client = Client::with_uri_str(url.expose()).await?;
-                for name in made {
-                    client.database(&name).drop().await?;
+                for name in made.iter().filter(|name| name.starts_with(prefix)) {
+                    client.database(name).drop().await?;
                 }
             }
             // They go with the folder.
-            Kind::Server { .. } | Kind::Folder(_) => {}
+            Kind::Server { .. } | Kind::Folder => {}
         }
         Ok(())
     }

@@ -10,6 +10,7 @@
 
 mod append_alone;
 mod append_grouped;
+mod export;
 pub mod figure;
 pub mod ground;
 mod hashing;
@@ -33,7 +34,7 @@ pub use self::rounds::{ROUNDS, Rounds};
 use crate::command::CommandError;
 
 /// All figures, in the order in which they are measured.
-pub static ROWS: [&dyn Row; 7] = [
+pub static ROWS: [&dyn Row; 8] = [
     &append_alone::AppendAlone,
     &append_grouped::AppendGrouped,
     &hashing::Hashing,
@@ -41,6 +42,7 @@ pub static ROWS: [&dyn Row; 7] = [
     &visible::Visible,
     &verify::Verify,
     &proof::Proof,
+    &export::Export,
 ];
 
 /// One figure: what is measured, and by what it is judged.

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use store::VerifyError;
+use store::tiles::Proofs;
 
 use super::figure::{Round, Target};
 use super::ground::{Place, StoreKind};
@@ -30,7 +31,7 @@ impl Row for Verify {
 
     fn meaning(&self) -> &'static str {
         "`events verify` over a log of 50,000 registrations (fewer where SECONDS are too few to make them): every hash, \
-         seal, version and claim, the root and the signature; the limit is the bare driver, reading the same events and \
+         seal, version and claim, the tiles, the root and the signature; the limit is the bare driver, reading the same events and \
          doing nothing with them"
     }
 
@@ -43,12 +44,15 @@ impl Row for Verify {
         let subject = Registrations::open(&database).await?;
         subject.fill(EVENTS, slice).await?;
         let written = subject.all().await?;
-        Ok(Box::new(Verifying { raw: raw::beside(&database).await?, subject, written }))
+        let proofs = Proofs::new(subject.sources().events.clone(), subject.tiles());
+        proofs.grow().await?;
+        Ok(Box::new(Verifying { raw: raw::beside(&database).await?, subject, proofs, written }))
     }
 }
 
 struct Verifying {
     subject: Registrations,
+    proofs: Proofs,
     raw: Box<dyn Raw>,
     written: Written,
 }
@@ -58,7 +62,7 @@ impl Contest for Verifying {
     async fn round(&mut self, slice: &Slice) -> Result<Round, BenchError> {
         slice.check()?;
         let begun = Instant::now();
-        let verified = self.subject.sources().events.verify(claims_of, &mut |_, _| {}).await;
+        let verified = self.proofs.verify(claims_of, None, &mut |_, _| {}).await;
         verified.map_err(|error| match error {
             VerifyError::Store(error) => error.into(),
             found @ VerifyError::Found(_) => BenchError::Void(found.to_string()),

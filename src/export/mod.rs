@@ -1,6 +1,6 @@
 //! The log, or a stretch of it, in a file: for whoever examines it elsewhere. [`lines`] says how an event looks in it,
-//! [`part`] is the file while it is being written, which a kill does not undo, [`manifest`] tells what is in it, and
-//! [`offline`] proves, without any database, that it is what was signed.
+//! [`write`] reads and renders, [`part`] is the file while it is being written, which a kill does not undo, [`manifest`]
+//! tells what is in it, and [`offline`] proves, without any database, that it is what was signed.
 //!
 //! What does not belong here: what may be shown of an event ([`crate::cloud_event`]).
 
@@ -8,6 +8,7 @@ pub mod lines;
 pub mod manifest;
 pub mod offline;
 pub mod part;
+pub mod write;
 
 use std::path::PathBuf;
 

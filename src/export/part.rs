@@ -155,6 +155,21 @@ impl Part {
         if self.noted.elapsed() < PACE { Ok(()) } else { self.note() }
     }
 
+    /// Notes all that was added so far, on the disk; gives how many events that are.
+    ///
+    /// # Errors
+    /// [`ExportError::File`], such as for a full disk.
+    pub fn noted(mut self) -> Result<u64, ExportError> {
+        self.note()?;
+        Ok(self.count)
+    }
+
+    /// Where a file is until it is whole.
+    #[must_use]
+    pub fn path(target: &Path) -> PathBuf {
+        beside(target, ".part")
+    }
+
     /// The file is whole: gives it its name, with its manifest. Says what its SHA-256 is.
     ///
     /// # Errors

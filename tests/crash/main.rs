@@ -12,6 +12,7 @@
     reason = "these are tests: a broken promise has to panic"
 )]
 
+mod audits;
 mod chance;
 mod check;
 mod elections;

@@ -1,28 +1,20 @@
 //! `aegis events export`: the log, or a stretch of it, in a file.
 
 use std::path::PathBuf;
-use std::pin::pin;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
-use futures::{StreamExt, TryStreamExt, stream};
+use store::Position;
 use store::checkpoint::{SignedHead, VerifierKey};
-use store::{EventQuery, EventStore, Position, StoreError};
-use tokio_util::task::AbortOnDropHandle;
 
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
 use crate::cli::progress::{Progress, per_second};
 use crate::cli::session::Session;
-use crate::export::ExportError;
 use crate::export::lines::Format;
 use crate::export::manifest::{Manifest, VERSION, encoded};
 use crate::export::part::{Asked, Part, Plan};
+use crate::export::write::write;
 use crate::query::AsOf;
-
-/// Positions looked at together.
-const STRETCH: u64 = 2_000;
-/// Stretches worked on side by side.
-const AHEAD: usize = 4;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
@@ -54,7 +46,9 @@ pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Outp
     let mut part = Part::open(&arguments.out, plan, arguments.force).map_err(Failure::because)?;
     let mut progress = Progress::new("events");
     let begun = part.count();
-    let written = write(&session.node.store, &mut part, &mut progress).await;
+    let (first, last) = (part.plan().from, part.plan().to);
+    let each = &mut |position| progress.at(position + 1 - first, last + 1 - first);
+    let written = write(&session.node.store, &mut part, each).await;
     let took = progress.finish();
     written.map_err(Failure::because)?;
     let rate = per_second(part.count() - begun, took);
@@ -105,51 +99,6 @@ async fn plan(arguments: &Arguments, session: &Session) -> Result<Plan, Failure>
 fn signed_head(session: &Session, checkpoint: &str) -> Result<SignedHead, Failure> {
     let key: VerifierKey = session.node.store.signer().verifier_key().parse().map_err(Failure::because)?;
     key.open(checkpoint).map_err(|why| Failure::Found(format!("the head of the log {why}")))
-}
-
-/// Lines of a stretch, how many, and where it ends.
-type Stretch = (String, u64, u64);
-
-async fn write(store: &EventStore, part: &mut Part, progress: &mut Progress) -> Result<(), ExportError> {
-    let Plan { to, from, .. } = *part.plan();
-    let Asked { format, types, .. } = part.plan().asked.clone();
-    let starts = (part.position()..to).step_by(usize::try_from(STRETCH).unwrap_or(usize::MAX));
-    let render = |start: u64| {
-        let (store, types, end) = (store.clone(), types.clone(), to.min(start + STRETCH));
-        // A task of its own, so that another thread may do it.
-        AbortOnDropHandle::new(tokio::spawn(async move { stretch(&store, format, types, start, end).await }))
-    };
-    let mut stretches = pin!(stream::iter(starts).map(render).buffered(AHEAD).map(|rendered| {
-        rendered
-            .unwrap_or_else(|stopped| Err(StoreError::unavailable("reading a stretch of the log", stopped)))
-    }));
-    while let Some((lines, count, end)) = stretches.try_next().await? {
-        part.add(&lines, count, end)?;
-        progress.at(end + 1 - from, to + 1 - from);
-    }
-    Ok(())
-}
-
-async fn stretch(
-    store: &EventStore,
-    format: Format,
-    types: Vec<String>,
-    start: u64,
-    end: u64,
-) -> Result<Stretch, StoreError> {
-    let limit = usize::try_from(STRETCH).unwrap_or(usize::MAX);
-    let (after, until) = (Position::new(start), Some(Position::new(end)));
-    let mut query = EventQuery { after, until, limit, types, ..EventQuery::default() };
-    let (mut lines, mut count) = (String::new(), 0);
-    while query.after.get() < end {
-        let page = store.page(&query).await?;
-        for event in &page.events {
-            lines.push_str(&format.line(event)?);
-            count += 1;
-        }
-        query.after = page.next;
-    }
-    Ok((lines, count, end))
 }
 
 async fn finish(part: Part, session: &Session) -> Result<Manifest, Failure> {

@@ -56,8 +56,16 @@ async fn no_scratch_databases(store: &Store) {
 }
 
 /// All figures, for no longer than it takes to see that they are measured.
-const QUICK: [&str; 7] =
-    ["append_alone", "append_grouped", "hashing", "rebuild", "commit_to_visible", "verify", "proof"];
+const QUICK: [&str; 8] = [
+    "append_alone",
+    "append_grouped",
+    "hashing",
+    "rebuild",
+    "commit_to_visible",
+    "verify",
+    "proof",
+    "export",
+];
 
 /// How long measuring them all may take on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(90);

@@ -146,7 +146,7 @@ pub(super) const OF_THE_HEAD: [Kind; 12] = [
 ];
 
 /// Claims and keys, of the user at position 3.
-pub(super) const OF_THE_VAULT: [Kind; 9] = [
+pub(super) const OF_THE_VAULT: [Kind; 10] = [
     Kind {
         what: "claims taken away",
         change: |log| log.held(3).1.clear(),
@@ -177,6 +177,15 @@ pub(super) const OF_THE_VAULT: [Kind; 9] = [
     Kind {
         what: "a key of another user",
         change: |log| log.held(3).0 = log.held(4).0.clone(),
+        position: 3,
+        said: WRONG_KEY,
+    },
+    Kind {
+        what: "a key of another user, and an event after theirs",
+        change: |log| {
+            log.held(3).0 = log.held(4).0.clone();
+            log.event(6).actor = "user-eve".to_owned();
+        },
         position: 3,
         said: WRONG_KEY,
     },

@@ -10,8 +10,6 @@ use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::edge::{edge, panicked};
-use super::extract::RequestIds;
-use super::repeat::Running;
 use super::state::HttpState;
 use super::{auth, cors, docs, events, health, log, metrics, openapi, projections, root, stats, users};
 use crate::app::App;
@@ -24,8 +22,7 @@ pub fn router(app: Arc<App>) -> Router {
 /// The same; answers without an end are ended by `shutdown`.
 pub(super) fn router_until(app: Arc<App>, shutdown: CancellationToken) -> Router {
     let settings = app.settings.http.clone();
-    let ids = Arc::new(RequestIds::new(&app.ambient));
-    let state = HttpState { app, ids, running: Running::default(), shutdown };
+    let state = HttpState::new(app, shutdown);
     let prefix = settings.api_prefix.trim_end_matches('/');
     let description = openapi::openapi(&settings);
     let describe = move || {

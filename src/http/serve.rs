@@ -14,6 +14,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
 use self::opening::Opening;
@@ -32,6 +33,8 @@ const OPENING_BOUND: Duration = Duration::from_secs(10);
 /// long a connection may be idle: longer than the minute for which proxies keep theirs, or they would send requests
 /// into connections that are being closed.
 const HEAD_BOUND: Duration = Duration::from_secs(75);
+/// How long a client may leave what is sent to it: whoever has hung holds no connection for ever.
+const STALL_BOUND: Duration = Duration::from_secs(60);
 /// How often, and for how long, a silent HTTP/2 connection is asked whether it is still there.
 const PING: Duration = Duration::from_secs(20);
 /// How much of a request's head is kept in memory.
@@ -64,7 +67,9 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: CancellationT
         };
         // Small answers must not wait for an acknowledgement; should it fail they are late, and that is all.
         drop(stream.set_nodelay(true));
-        let io = TokioIo::new(Opening::new(stream, OPENING_BOUND));
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(STALL_BOUND));
+        let io = TokioIo::new(Opening::new(Box::pin(stream), OPENING_BOUND));
         let router = router.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(peer);

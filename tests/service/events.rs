@@ -3,6 +3,7 @@
 use domain::Role;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use crate::support::{Store, TestApp, User, on_both_stores};
 
@@ -13,6 +14,9 @@ on_both_stores! {
     personal_values_are_for_those_who_may_see_them
     no_password_hash_is_in_any_event
     limits_and_positions_are_checked
+    whoever_waits_is_told_as_soon_as_something_happens
+    whoever_waits_in_vain_learns_how_far_the_log_was_looked_through
+    whoever_loses_the_right_while_waiting_is_told_nothing
 }
 
 /// An administrator, an auditor and seven users to whom things have happened.
@@ -163,4 +167,58 @@ async fn limits_and_positions_are_checked(store: Store) {
         let (_, place) = answer.fault_list().remove(0);
         assert_eq!(place, json!(["query", bad.split('=').next().unwrap()]), "{bad}");
     }
+}
+
+async fn whoever_waits_is_told_as_soon_as_something_happens(store: Store) {
+    let app = TestApp::start(store).await;
+    let admin = app.admin().await;
+    let head = app.node().store.head().await.unwrap().position.get();
+    let waiting = async {
+        let begun = Instant::now();
+        let page = admin.get(&format!("/events?after={head}&wait=60")).send().await.expect(200).json();
+        (page, begun.elapsed())
+    };
+    let happening = async {
+        // Something that is let through, after something that is not.
+        app.sign_up("ada").await
+    };
+    let ((page, took), ada) = tokio::join!(waiting, happening);
+    assert_eq!(page["events"][0]["subject"], ada.id);
+    assert_eq!((&page["next"], page["events"].as_array().unwrap().len()), (&json!(head + 1), 1));
+    assert!(took < Duration::from_secs(30), "it took {took:?}");
+    // What is there already is not waited for.
+    let begun = Instant::now();
+    admin.get("/events?after=0&wait=60").send().await.expect(200);
+    assert!(begun.elapsed() < Duration::from_secs(30));
+    for (query, fault) in [("wait=61", "less_than_equal"), ("wait=x", "int_parsing")] {
+        let faults = admin.get(&format!("/events?{query}")).send().await.faults();
+        assert_eq!(faults[0]["type"], fault, "{query}");
+    }
+}
+
+async fn whoever_waits_in_vain_learns_how_far_the_log_was_looked_through(store: Store) {
+    let app = TestApp::start(store).await;
+    let admin = app.admin().await;
+    let (page, _) = tokio::join!(
+        async { admin.get("/events?types=Nothing&wait=1").send().await.expect(200).json() },
+        app.sign_up("ada")
+    );
+    let head = app.node().store.head().await.unwrap().position.get();
+    assert_eq!(page, json!({"events": [], "next": head, "head": head}));
+    // Nothing that is yet to happen can have happened by then.
+    let begun = Instant::now();
+    let page = admin.get("/events?to=2020-01-01T00:00:00Z&wait=60").send().await.expect(200).json();
+    assert_eq!(page["events"], json!([]));
+    assert!(begun.elapsed() < Duration::from_secs(30));
+}
+
+async fn whoever_loses_the_right_while_waiting_is_told_nothing(store: Store) {
+    let app = TestApp::start(store).await;
+    let (admin, auditor) = (app.admin().await, app.user_with(Role::Auditor).await);
+    let head = app.node().store.head().await.unwrap().position.get();
+    let (answer, _) = tokio::join!(auditor.get(&format!("/events?after={head}&wait=60")).send(), async {
+        admin.deactivate(&auditor.id).send().await.expect(200)
+    });
+    // Whether the one or the other came first.
+    assert_eq!(answer.code(403), "inactive_user");
 }

@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use domain::Role;
 use serde_json::json;
+use store::{Append, Expected, NewEvent, StreamId, StreamWrite};
+use uuid::Uuid;
 
 use crate::support::{Item, Store, TestApp, credentials, on_both_stores, until};
 
@@ -17,6 +19,9 @@ on_both_stores! {
     silence_is_broken_at_least_every_fifteen_seconds
     the_stream_ends_when_the_service_stops
     slow_readers_harm_nobody
+    whoever_does_not_take_what_is_new_is_sent_away_with_their_place
+    what_was_erased_is_shown_to_nobody_who_comes_later
+    everybody_has_so_many_places
     a_position_that_is_none_is_refused
 }
 
@@ -173,6 +178,91 @@ async fn slow_readers_harm_nobody(store: Store) {
     // Those who leave are let go.
     drop(slow);
     until("an answer", async || Some(app.readiness().await.expect(200))).await;
+}
+
+/// Appends so many large events that concern nobody.
+async fn pad(app: &TestApp, count: usize) {
+    let store = &app.node().store;
+    let padding = "x".repeat(30_000);
+    for number in 0..count {
+        let data = json!({"padding": padding}).as_object().unwrap().clone();
+        let event = NewEvent {
+            id: Uuid::from_u128(u128::try_from(number).unwrap() + 1),
+            event_type: "Padding".to_owned(),
+            schema: 1,
+            data,
+            personal: serde_json::Map::new(),
+        };
+        let write = StreamWrite::new(StreamId::new("padding").unwrap(), Expected::Any, vec![event]);
+        store.append(&Append::new("operator:test", "test", vec![write])).await.unwrap();
+    }
+}
+
+async fn whoever_does_not_take_what_is_new_is_sent_away_with_their_place(store: Store) {
+    let app = TestApp::start(store).await;
+    let admin = app.admin().await;
+    let mut stream = admin.get("/events/stream").open().await;
+    let first = app.post("/auth/signup").json(&credentials("ada")).send().await.expect(201).position();
+    assert_eq!(stream.positions(1).await, [first]);
+    // More than lies between the two, and than is kept for those who follow: 16 MiB.
+    pad(&app, 1_000).await;
+    let mut seen = first;
+    let said = loop {
+        match stream.next().await.expect("a last word") {
+            Item::Event { id, .. } => {
+                assert_eq!(id, seen + 1);
+                seen = id;
+            }
+            Item::Comment(text) if text.starts_with("head") => {}
+            Item::Comment(text) => break text,
+        }
+    };
+    assert_eq!(said, format!("too slow, resume after {seen}"));
+    assert_eq!(stream.next().await, None);
+    let head = app.node().store.head().await.unwrap().position.get();
+    assert!(seen < head, "nothing was left to be taken");
+    let resumed = admin.get("/events/stream").header("Last-Event-ID", &seen.to_string());
+    let rest = resumed.open().await.positions(usize::try_from(head - seen).unwrap()).await;
+    assert!(rest.iter().copied().eq(seen + 1..=head), "{rest:?}");
+}
+
+async fn what_was_erased_is_shown_to_nobody_who_comes_later(store: Store) {
+    let app = TestApp::start(store).await;
+    let admin = app.admin().await;
+    // As long as somebody follows, what is new is kept ready for all.
+    let mut follower = admin.get("/events/stream").open().await;
+    let user = app.sign_up("ada").await;
+    let (registered, _, data) = follower.event().await.unwrap();
+    assert_eq!(data["data"]["username"], "ada");
+    let body = json!({"reason": "request"});
+    admin.post(&format!("/users/{}/erase", user.id)).json(&body).send().await.expect(204);
+    let (deactivated, erased) = (follower.event().await.unwrap().1, follower.event().await.unwrap().1);
+    assert_eq!([deactivated, erased], ["UserDeactivated", "UserErased"]);
+    let mut late = admin.get(&format!("/events/stream?after={}", registered - 1)).open().await;
+    let (position, _, data) = late.event().await.unwrap();
+    assert_eq!((position, &data["data"]), (registered, &json!({"erased": true})));
+}
+
+async fn everybody_has_so_many_places(store: Store) {
+    let app = TestApp::start(store).await;
+    let (admin, auditor) = (app.admin().await, app.user_with(Role::Auditor).await);
+    let mut streams = Vec::new();
+    for _ in 0..100 {
+        streams.push(admin.get("/events/stream").open().await);
+    }
+    for path in ["/events/stream", "/events?wait=1"] {
+        let refused = admin.get(path).send().await;
+        assert_eq!(refused.code(429), "too_many_readers");
+        assert!(refused.retry_after() > 0);
+    }
+    admin.get("/events").send().await.expect(200);
+    drop(auditor.get("/events/stream").open().await);
+    streams.pop();
+    until("a free place", async || {
+        let answer = admin.get("/events?after=0&wait=1").send().await;
+        (answer.status() == 200).then_some(())
+    })
+    .await;
 }
 
 async fn a_position_that_is_none_is_refused(store: Store) {

@@ -18,6 +18,8 @@ pub(crate) struct Search {
     pub(crate) limit: usize,
     /// The keys of the index to go by, where the server is not to choose.
     pub(crate) index: Option<Document>,
+    /// Only these fields, where not the whole document is wanted.
+    pub(crate) fields: Option<Document>,
 }
 
 /// Up to `limit` documents, each turned into what it means straight from the server's reply.
@@ -30,7 +32,7 @@ pub(crate) async fn find<T>(
     limit: usize,
     decode: impl Fn(&RawDocument) -> Result<T, StoreError>,
 ) -> Result<Vec<T>, StoreError> {
-    search(db, collection, what, Search { filter, order, limit, index: None }, decode).await
+    search(db, collection, what, Search { filter, order, limit, index: None, fields: None }, decode).await
 }
 
 /// As [`find`], by an index of the caller's choice.
@@ -41,7 +43,7 @@ pub(crate) async fn search<T>(
     search: Search,
     decode: impl Fn(&RawDocument) -> Result<T, StoreError>,
 ) -> Result<Vec<T>, StoreError> {
-    let Search { filter, order, limit, index } = search;
+    let Search { filter, order, limit, index, fields } = search;
     // To MongoDB a limit of zero is none at all.
     if limit == 0 {
         return Ok(Vec::new());
@@ -51,6 +53,7 @@ pub(crate) async fn search<T>(
         .limit(i64::try_from(limit).unwrap_or(i64::MAX))
         .batch_size(u32::try_from(limit).unwrap_or(u32::MAX).min(100_000))
         .hint(index.map(Hint::Keys))
+        .projection(fields)
         .build();
     let mut session = db.session().await.map_err(cannot(what))?;
     let query = collection.find(filter).with_options(options).session(&mut session);

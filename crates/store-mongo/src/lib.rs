@@ -40,7 +40,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use store::backend::{CommitError, Genesis, Held, VaultEntry, VaultRange, Verdict};
+use store::backend::{CommitError, Genesis, Held, VaultEntry, Verdict};
 use store::judge::Batch;
 use store::vault::ClaimHash;
 use store::{
@@ -134,9 +134,15 @@ impl Backend for MongoStore {
         answered("reading the vault", SHORT, async move { log::vault(&db, &streams).await }).await
     }
 
-    async fn held(&self, range: &VaultRange) -> Result<Vec<Held>, StoreError> {
-        let (db, range) = (self.connection.work.clone(), range.clone());
-        answered("reading the vault", LONG, async move { log::held(&db, &range).await }).await
+    async fn held(&self, streams: &[StreamId]) -> Result<Vec<Held>, StoreError> {
+        let (db, streams) = (self.connection.work.clone(), streams.to_vec());
+        answered("reading the vault", LONG, async move { log::held(&db, &streams).await }).await
+    }
+
+    async fn holders(&self, after: Option<&StreamId>, limit: usize) -> Result<Vec<StreamId>, StoreError> {
+        let (db, after) = (self.connection.work.clone(), after.cloned());
+        answered("reading the vault", LONG, async move { log::holders(&db, after.as_ref(), limit).await })
+            .await
     }
 
     async fn first_result(&self, key: ClaimHash) -> Result<Option<FirstResult>, StoreError> {

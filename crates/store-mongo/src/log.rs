@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use mongodb::bson::{Document, RawDocument, doc};
 use mongodb::options::ReadConcern;
-use store::backend::{Held, VaultEntry, VaultRange};
+use store::backend::{Held, VaultEntry};
 use store::{Envelope, EventQuery, Head, StoreError, StreamId};
 
 use crate::connect::Db;
 use crate::document::{HEAD_ID, to_event, to_head};
-use crate::facts::{names, to_vault};
+use crate::facts::{names, to_holder, to_vault};
 use crate::failure::cannot;
 use crate::find::{self, Search, find};
 use crate::indexes;
@@ -47,7 +47,8 @@ pub(crate) async fn events(db: &Db, query: &EventQuery) -> Result<Vec<Envelope>,
     } else {
         doc! { "_id": 1 }
     };
-    let search = Search { filter: event_filter(query), order, limit: query.limit, index: Some(path(query)) };
+    let (filter, index) = (event_filter(query), Some(path(query)));
+    let search = Search { filter, order, limit: query.limit, index, fields: None };
     find::search(db, &db.events(), "reading events", search, to_event).await
 }
 
@@ -83,17 +84,23 @@ pub(crate) async fn vault(
 }
 
 /// Vault entries with their claims.
-pub(crate) async fn held(db: &Db, range: &VaultRange) -> Result<Vec<Held>, StoreError> {
-    let (filter, limit) = match range {
-        VaultRange::Of(streams) => (doc! { "_id": { "$in": names(streams) } }, usize::MAX),
-        VaultRange::After(after, limit) => {
-            let after = after.as_ref().map_or("", StreamId::as_str);
-            (doc! { "_id": { "$gt": after } }, *limit)
-        }
-    };
+pub(crate) async fn held(db: &Db, streams: &[StreamId]) -> Result<Vec<Held>, StoreError> {
+    let filter = doc! { "_id": { "$in": names(streams) } };
     let entry =
         |document: &RawDocument| to_vault(document).map(|(stream, (entry, claims))| (stream, entry, claims));
-    find(db, &db.vault(), "reading the vault", filter, doc! { "_id": 1 }, limit, entry).await
+    find(db, &db.vault(), "reading the vault", filter, doc! {}, usize::MAX, entry).await
+}
+
+/// Streams with an entry in the vault.
+pub(crate) async fn holders(
+    db: &Db,
+    after: Option<&StreamId>,
+    limit: usize,
+) -> Result<Vec<StreamId>, StoreError> {
+    let filter = doc! { "_id": { "$gt": after.map_or("", StreamId::as_str) } };
+    let search =
+        Search { filter, order: doc! { "_id": 1 }, limit, index: None, fields: Some(doc! { "_id": 1 }) };
+    find::search(db, &db.vault(), "reading the vault", search, to_holder).await
 }
 
 fn event_filter(query: &EventQuery) -> Document {

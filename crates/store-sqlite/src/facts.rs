@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
-use store::backend::{Facts, Head, Held, VaultEntry, VaultRange};
+use store::backend::{Facts, Head, Held, VaultEntry};
 use store::judge::Batch;
 use store::merkle::Frontier;
 use store::vault::ClaimHash;
@@ -69,34 +69,33 @@ pub(crate) fn read_vault(
     Ok(found)
 }
 
+/// Streams with an entry in the vault.
+pub(crate) fn read_holders(
+    connection: &Connection,
+    after: Option<&StreamId>,
+    limit: usize,
+) -> Result<Vec<StreamId>, Failure> {
+    // Once for all pages: it looks at every claim.
+    if after.is_none() {
+        check_claims_have_entries(connection)?;
+    }
+    let mut statement =
+        connection.prepare_cached("SELECT stream FROM vault WHERE stream > ?1 ORDER BY stream LIMIT ?2")?;
+    let after = after.map_or("", StreamId::as_str);
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let names = statement.query_map(params![after, limit], |row| row.get(0))?;
+    names.map(|name| stream_id(name?)).collect()
+}
+
 /// Vault entries with their claims.
-pub(crate) fn read_held(connection: &Connection, range: &VaultRange) -> Result<Vec<Held>, Failure> {
-    let streams = match range {
-        VaultRange::Of(streams) => {
-            let mut streams = streams.clone();
-            streams.sort_unstable();
-            streams
-        }
-        VaultRange::After(after, limit) => {
-            // Once for all pages: it looks at every claim.
-            if after.is_none() {
-                check_claims_have_entries(connection)?;
-            }
-            let mut statement = connection
-                .prepare_cached("SELECT stream FROM vault WHERE stream > ?1 ORDER BY stream LIMIT ?2")?;
-            let after = after.as_ref().map_or("", StreamId::as_str);
-            let limit = i64::try_from(*limit).unwrap_or(i64::MAX);
-            let names = statement.query_map(params![after, limit], |row| row.get(0))?;
-            names.map(|name| stream_id(name?)).collect::<Result<_, Failure>>()?
-        }
-    };
+pub(crate) fn read_held(connection: &Connection, streams: &[StreamId]) -> Result<Vec<Held>, Failure> {
     let mut entry = vault_statement(connection)?;
     let mut claims = claims_statement(connection)?;
     let mut held = Vec::new();
     for stream in streams {
-        if let Some(entry) = vault_entry(&mut entry, &stream)? {
-            let claims = held_claims(&mut claims, &stream)?;
-            held.push((stream, entry, claims));
+        if let Some(entry) = vault_entry(&mut entry, stream)? {
+            let claims = held_claims(&mut claims, stream)?;
+            held.push((stream.clone(), entry, claims));
         }
     }
     Ok(held)

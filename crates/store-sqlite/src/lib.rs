@@ -35,9 +35,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::Connection;
-use store::backend::{
-    Backend, CommitError, EventQuery, Genesis, Head, Held, VaultEntry, VaultRange, Verdict,
-};
+use store::backend::{Backend, CommitError, EventQuery, Genesis, Head, Held, VaultEntry, Verdict};
 use store::judge::Batch;
 use store::vault::ClaimHash;
 use store::{Envelope, FirstResult, Signal, SignalBoard, StoreError, StreamId};
@@ -171,9 +169,14 @@ impl Backend for SqliteStore {
         self.read(move |connection| facts::read_vault(connection, &streams)).await
     }
 
-    async fn held(&self, range: &VaultRange) -> Result<Vec<Held>, StoreError> {
-        let range = range.clone();
-        self.read(move |connection| facts::read_held(connection, &range)).await
+    async fn held(&self, streams: &[StreamId]) -> Result<Vec<Held>, StoreError> {
+        let streams = streams.to_vec();
+        self.read(move |connection| facts::read_held(connection, &streams)).await
+    }
+
+    async fn holders(&self, after: Option<&StreamId>, limit: usize) -> Result<Vec<StreamId>, StoreError> {
+        let after = after.cloned();
+        self.read(move |connection| facts::read_holders(connection, after.as_ref(), limit)).await
     }
 
     async fn first_result(&self, key: ClaimHash) -> Result<Option<FirstResult>, StoreError> {

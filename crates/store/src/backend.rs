@@ -81,11 +81,19 @@ pub trait Backend: Send + Sync {
     /// [`StoreError`] if it cannot be read.
     async fn vault(&self, streams: &[StreamId]) -> Result<HashMap<StreamId, VaultEntry>, StoreError>;
 
-    /// Vault entries with the claims that each stream holds, by ascending stream, as a majority knows them.
+    /// What the vault holds of these streams, with their claims, as a majority knows it; a stream without an entry is left
+    /// out.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be read.
+    async fn held(&self, streams: &[StreamId]) -> Result<Vec<Held>, StoreError>;
+
+    /// The streams that the vault has an entry of, by ascending name, above one of them or from the first on, at most
+    /// `limit`, as a majority knows them.
     ///
     /// # Errors
     /// [`StoreError`] if they cannot be read.
-    async fn held(&self, range: &VaultRange) -> Result<Vec<Held>, StoreError>;
+    async fn holders(&self, after: Option<&StreamId>, limit: usize) -> Result<Vec<StreamId>, StoreError>;
 
     /// What the first append under an idempotency key has come to, as a majority knows it. What is older than
     /// [`KEPT`](crate::idempotency::KEPT) may be gone, or not yet.
@@ -156,15 +164,6 @@ pub enum VaultEntry {
 
 /// A stream, what the vault holds of it, and its claims.
 pub type Held = (StreamId, VaultEntry, Vec<ClaimHash>);
-
-/// Which vault entries to read.
-#[derive(Clone, Debug)]
-pub enum VaultRange {
-    /// Those above a stream, or from the first on, at most so many.
-    After(Option<StreamId>, usize),
-    /// Those of these streams; one without an entry is left out.
-    Of(Vec<StreamId>),
-}
 
 /// Which events to read.
 #[derive(Clone, Debug, Default)]

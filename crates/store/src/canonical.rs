@@ -38,19 +38,19 @@ pub fn canonical_event(event: &Envelope) -> Result<Vec<u8>, NotCanonical> {
     // By name, as the standard sorts them. None of these names and numbers needs more than to be written down.
     out.extend_from_slice(b"{\"actor\":");
     write_string(&event.actor, &mut out);
-    write_field("at", &rfc3339(event.at), &mut out);
+    write_unescaped("at", &rfc3339(event.at), &mut out);
     write_name("data", &mut out);
     write_object(&event.data, &mut out)?;
-    write_field("id", event.id.hyphenated().encode_lower(&mut Uuid::encode_buffer()), &mut out);
+    write_unescaped("id", event.id.hyphenated().encode_lower(&mut Uuid::encode_buffer()), &mut out);
     write_name("position", &mut out);
     write_number(&event.position.get().into(), &mut out)?;
     write_field("request_id", &event.request_id, &mut out);
     write_name("schema", &mut out);
     write_number(&event.schema.into(), &mut out)?;
     if let Some(sealed) = &event.sealed {
-        write_field("sealed", &BASE64_URL_SAFE_NO_PAD.encode(sealed), &mut out);
+        write_unescaped("sealed", &BASE64_URL_SAFE_NO_PAD.encode(sealed), &mut out);
     }
-    write_field("stream", event.stream.as_str(), &mut out);
+    write_unescaped("stream", event.stream.as_str(), &mut out);
     write_field("type", &event.event_type, &mut out);
     write_name("version", &mut out);
     write_number(&event.version.into(), &mut out)?;
@@ -120,6 +120,14 @@ fn write_object(object: &Map<String, Value>, out: &mut Vec<u8>) -> Result<(), No
 }
 
 /// A field that is not the first of its object.
+/// A text in which nothing can need an escape.
+fn write_unescaped(name: &str, text: &str, out: &mut Vec<u8>) {
+    write_name(name, out);
+    out.push(b'"');
+    out.extend_from_slice(text.as_bytes());
+    out.push(b'"');
+}
+
 fn write_field(name: &str, text: &str, out: &mut Vec<u8>) {
     write_name(name, out);
     write_string(text, out);

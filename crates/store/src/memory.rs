@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use crate::backend::{
-    Backend, CommitError, EventQuery, Facts, Genesis, Head, Held, Plan, VaultEntry, VaultRange, Verdict,
+    Backend, CommitError, EventQuery, Facts, Genesis, Head, Held, Plan, VaultEntry, Verdict,
 };
 use crate::error::StoreError;
 use crate::event::{Envelope, StreamId};
@@ -111,23 +111,21 @@ impl Backend for Memory {
         Ok(streams.iter().filter_map(entry).collect())
     }
 
-    async fn held(&self, range: &VaultRange) -> Result<Vec<Held>, StoreError> {
+    async fn held(&self, streams: &[StreamId]) -> Result<Vec<Held>, StoreError> {
         let state = self.state();
         let entry = |stream: &StreamId| {
             let (entry, claims) = state.vault.get(stream)?;
             Some((stream.clone(), entry.clone(), claims.clone()))
         };
-        let mut streams: Vec<_> = match range {
-            VaultRange::Of(streams) => streams.iter().collect(),
-            VaultRange::After(after, _) => state
-                .vault
-                .keys()
-                .filter(|stream| after.as_ref().is_none_or(|after| *stream > after))
-                .collect(),
-        };
+        Ok(streams.iter().filter_map(entry).collect())
+    }
+
+    async fn holders(&self, after: Option<&StreamId>, limit: usize) -> Result<Vec<StreamId>, StoreError> {
+        let state = self.state();
+        let mut streams: Vec<_> =
+            state.vault.keys().filter(|stream| after.is_none_or(|after| *stream > after)).collect();
         streams.sort_unstable();
-        let limit = if let VaultRange::After(_, limit) = range { *limit } else { usize::MAX };
-        Ok(streams.into_iter().filter_map(entry).take(limit).collect())
+        Ok(streams.into_iter().take(limit).cloned().collect())
     }
 
     async fn first_result(&self, key: ClaimHash) -> Result<Option<FirstResult>, StoreError> {

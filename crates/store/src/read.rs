@@ -35,11 +35,19 @@ pub(crate) async fn unseal(
     let streams: BTreeSet<_> = sealed.map(|event| event.stream.clone()).collect();
     let streams: Vec<_> = streams.into_iter().collect();
     let vault = if streams.is_empty() { HashMap::new() } else { backend.vault(&streams).await? };
-    let masters = masters.reaching(vault.values().filter_map(master_of)).await;
+    unseal_with(vault.iter(), masters, events).await
+}
+
+/// As [`unseal`], by vault entries that were read after the events, of every stream that has any.
+pub(crate) async fn unseal_with<'a>(
+    vault: impl Iterator<Item = (&'a StreamId, &'a VaultEntry)> + Clone,
+    masters: &Keyring,
+    events: Vec<Envelope>,
+) -> Result<Vec<Recorded>, StoreError> {
+    let masters = masters.reaching(vault.clone().filter_map(|(_, entry)| master_of(entry))).await;
     let mut keys = HashMap::new();
     for (stream, entry) in vault {
-        let key = open_entry(&stream, &entry, &masters)?;
-        keys.insert(stream, key);
+        keys.insert(stream.clone(), open_entry(stream, entry, &masters)?);
         breathe(keys.len()).await;
     }
     let mut opened = Vec::with_capacity(events.len());

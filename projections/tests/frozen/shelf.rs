@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::Encoded;
-use store::backend::{CommitError, Genesis, Held, VaultEntry, VaultRange, Verdict};
+use store::backend::{CommitError, Genesis, Held, VaultEntry, Verdict};
 use store::judge::Batch;
 use store::memory::Memory;
 use store::vault::ClaimHash;
@@ -104,8 +104,12 @@ impl Backend for Shelf {
         Ok(asked.map(|entry| (stream.clone(), entry)).into_iter().collect())
     }
 
-    async fn held(&self, range: &VaultRange) -> Result<Vec<Held>, StoreError> {
-        self.memory.held(range).await
+    async fn held(&self, streams: &[StreamId]) -> Result<Vec<Held>, StoreError> {
+        self.memory.held(streams).await
+    }
+
+    async fn holders(&self, after: Option<&StreamId>, limit: usize) -> Result<Vec<StreamId>, StoreError> {
+        self.memory.holders(after, limit).await
     }
 
     async fn first_result(&self, key: ClaimHash) -> Result<Option<FirstResult>, StoreError> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::Value;
-use store::backend::{CommitError, Genesis, Held, VaultEntry, VaultRange, Verdict};
+use store::backend::{CommitError, Genesis, Held, VaultEntry, Verdict};
 use store::judge::Batch;
 use store::vault::ClaimHash;
 use store::{
@@ -73,9 +73,14 @@ impl<B: Backend + Clone + 'static> Backend for Faulty<B> {
         self.line.call("vault", async move { inner.vault(&streams).await }).await
     }
 
-    async fn held(&self, range: &VaultRange) -> Result<Vec<Held>, StoreError> {
-        let (inner, range) = (self.inner.clone(), range.clone());
-        self.line.call("held", async move { inner.held(&range).await }).await
+    async fn held(&self, streams: &[StreamId]) -> Result<Vec<Held>, StoreError> {
+        let (inner, streams) = (self.inner.clone(), streams.to_vec());
+        self.line.call("held", async move { inner.held(&streams).await }).await
+    }
+
+    async fn holders(&self, after: Option<&StreamId>, limit: usize) -> Result<Vec<StreamId>, StoreError> {
+        let (inner, after) = (self.inner.clone(), after.cloned());
+        self.line.call("holders", async move { inner.holders(after.as_ref(), limit).await }).await
     }
 
     async fn first_result(&self, key: ClaimHash) -> Result<Option<FirstResult>, StoreError> {

@@ -1,18 +1,23 @@
 //! One reader of an event stream, and how far they are. Positions come in order and none is left out; whatever cannot
 //! be told for sure ends the stream, and the client, which knows its place, comes back.
+//!
+//! What is new comes from the [`Feed`](super::feed::Feed), ready to be sent; whoever is further back than that reads the
+//! log for themselves, a page at a time, as fast as they take it. Nothing is kept for anybody: whoever was told what is
+//! new and then does not take it is sent away, with the position to come back with.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use store::{EventQuery, EventStore, Page, Position, Signal, StoreError};
+use store::{EventQuery, EventStore, Page, Position, StoreError};
 use tokio::time::{Instant, sleep_until};
-use tokio_stream::StreamExt;
-use tokio_stream::wrappers::WatchStream;
 use tokio_util::sync::CancellationToken;
 
+use super::feed::Subscription;
 use super::frame;
+use super::subscribers::Place;
+use super::window::{Next, View};
 use crate::app::App;
 use crate::cloud_event::CloudEvent;
 use crate::http::extract::EventReader;
@@ -25,13 +30,13 @@ const HEAD_EVERY: Duration = Duration::from_secs(10);
 const ASK_EVERY: Duration = Duration::from_secs(30);
 /// Events read, and held in memory for one reader, at once.
 const BATCH: usize = 100;
+/// How long a reader may leave what they are sent, once that fills all that lies between.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What is followed.
 pub(super) struct Following {
     /// From where on.
     pub(super) after: Position,
-    /// The head when that was settled.
-    pub(super) head: Position,
     /// Only these types; empty: all.
     pub(super) types: Vec<String>,
 }
@@ -40,37 +45,44 @@ pub(super) struct Following {
 pub(super) struct Follower {
     app: Arc<App>,
     store: EventStore,
-    signals: WatchStream<Signal>,
+    feed: Subscription,
     shutdown: CancellationToken,
     reader: Option<EventReader>,
+    /// Counted for as long as they follow.
+    _place: Place,
     types: Vec<String>,
     /// The last position that was looked at.
     at: Position,
     /// The last position that the client knows of.
     told: Option<Position>,
-    /// The head as far as is known.
-    head: Position,
+    /// Up to here, what happened to the reader has been looked at.
+    judged: Position,
+    /// Whether they have been told all there was.
+    is_live: bool,
+    /// When the last piece was handed over.
+    handed: Option<Instant>,
     tell_head: Instant,
     ask_again: Instant,
+    has_ended: bool,
 }
 
 /// Why a stream ends.
 enum End {
     /// The reader may no longer read, or that cannot be found out.
     NoRight,
+    /// They do not take what they are sent.
+    TooSlow,
     /// The log cannot be read.
     Unreadable(StoreError),
     /// An event cannot be rendered.
     Unrenderable(serde_json::Error),
-    /// The store has stopped.
-    Stopped,
 }
 
 impl End {
     fn log(&self) {
         match self {
             Self::NoRight => tracing::debug!("an event stream ended: its reader may no longer read"),
-            Self::Stopped => tracing::debug!("an event stream ended: the store has stopped"),
+            Self::TooSlow => tracing::info!("an event stream ended: its reader was too slow"),
             Self::Unreadable(error) if error.is_transient() => {
                 tracing::warn!(%error, "an event stream broke off");
             }
@@ -81,27 +93,39 @@ impl End {
 }
 
 impl Follower {
-    pub(super) fn new(state: &HttpState, reader: EventReader, following: Following) -> Result<Self, Problem> {
+    pub(super) fn new(
+        state: &HttpState,
+        reader: EventReader,
+        place: Place,
+        following: Following,
+    ) -> Result<Self, Problem> {
         let store = state.app.node()?.store.clone();
-        let Following { after, head, types } = following;
+        let Following { after, types } = following;
         let now = Instant::now();
         Ok(Self {
             app: Arc::clone(&state.app),
-            signals: WatchStream::new(store.signals()),
+            feed: state.feed()?.subscribe(),
             store,
             shutdown: state.shutdown.clone(),
             reader: Some(reader),
+            _place: place,
             types,
             at: after,
             told: None,
-            head,
+            judged: after,
+            is_live: false,
+            handed: None,
             tell_head: now,
             ask_again: now + ASK_EVERY,
+            has_ended: false,
         })
     }
 
     /// The next piece of the stream; `None` at its end.
     pub(super) async fn next(&mut self) -> Option<Result<Bytes, Infallible>> {
+        if self.has_ended {
+            return None;
+        }
         let shutdown = self.shutdown.clone();
         let piece = tokio::select! {
             biased;
@@ -109,46 +133,74 @@ impl Follower {
             piece = self.piece() => piece,
         };
         match piece {
-            Ok(piece) => Some(Ok(piece.into())),
+            Ok(piece) => {
+                self.handed = Some(Instant::now());
+                Some(Ok(piece))
+            }
             Err(end) => {
                 end.log();
-                None
+                self.has_ended = true;
+                matches!(end, End::TooSlow).then(|| Ok(frame::too_slow(self.at.get()).into()))
             }
         }
     }
 
-    async fn piece(&mut self) -> Result<String, End> {
+    async fn piece(&mut self) -> Result<Bytes, End> {
+        // This is asked for as soon as there is room for it on the way to the client.
+        if self.is_live && self.handed.is_some_and(|handed| handed.elapsed() > PATIENCE) {
+            return Err(End::TooSlow);
+        }
         loop {
             if Instant::now() >= self.ask_again {
                 self.ask_again().await?;
             }
             if Instant::now() >= self.tell_head {
-                return Ok(self.tell_head());
+                return Ok(self.tell_head().into());
             }
-            if self.at < self.head {
-                let events = self.read().await?;
-                if !events.is_empty() {
-                    return Ok(events);
+            let reader = self.reader.as_ref().ok_or(End::NoRight)?;
+            let (types, judged) = (&self.types, self.judged);
+            let view = View { disclosure: reader.disclosure, types, own: &reader.stream, judged };
+            match self.feed.next(self.at, &view) {
+                Next::Here { events, shown, at } => {
+                    self.at = at;
+                    self.told = shown.or(self.told);
+                    if !events.is_empty() {
+                        return Ok(events);
+                    }
                 }
-            } else {
-                self.wait().await?;
+                Next::Judge(position) => {
+                    self.ask_as_of(position).await?;
+                    self.judged = position;
+                }
+                Next::UpToDate => {
+                    self.is_live = true;
+                    self.wait().await;
+                }
+                Next::Passed if self.is_live => return Err(End::TooSlow),
+                Next::Passed | Next::Unknown => {
+                    let head = self.store.signal().head;
+                    if self.at >= head {
+                        self.wait().await;
+                        continue;
+                    }
+                    let events = self.read(head).await?;
+                    if !events.is_empty() {
+                        return Ok(events.into());
+                    }
+                }
             }
         }
     }
 
     /// The events up to the head, at most [`BATCH`].
-    async fn read(&mut self) -> Result<String, End> {
-        let query = EventQuery {
-            after: self.at,
-            until: Some(self.head),
-            limit: BATCH,
-            types: self.types.clone(),
-            ..EventQuery::default()
-        };
+    async fn read(&mut self, head: Position) -> Result<String, End> {
+        let (types, until) = (self.types.clone(), Some(head));
+        let query = EventQuery { after: self.at, until, limit: BATCH, types, ..EventQuery::default() };
         let Page { events, next } = self.store.page(&query).await.map_err(End::Unreadable)?;
         let last = events.last().map(|event| event.envelope.position);
         if let Some(last) = last {
             self.ask_as_of(last).await?;
+            self.judged = last;
         }
         let disclosure = self.reader.as_ref().ok_or(End::NoRight)?.disclosure;
         let mut out = String::new();
@@ -163,7 +215,7 @@ impl Follower {
 
     /// How far the log is, and, if the client does not know yet, how far the search is.
     fn tell_head(&mut self) -> String {
-        let mut out = frame::head(self.head.get());
+        let mut out = frame::head(self.store.signal().head.get());
         if self.told != Some(self.at) {
             out.push_str(&frame::progress(self.at.get()));
             self.told = Some(self.at);
@@ -173,27 +225,29 @@ impl Follower {
     }
 
     /// Until there is something to do.
-    async fn wait(&mut self) -> Result<(), End> {
+    async fn wait(&mut self) {
         tokio::select! {
             () = sleep_until(self.tell_head.min(self.ask_again)) => {}
-            news = self.signals.next() => self.head = self.head.max(news.ok_or(End::Stopped)?.head),
+            () = self.feed.moved() => {}
         }
-        Ok(())
+        // Nobody was waiting for the client meanwhile.
+        self.handed = None;
     }
 
     /// Asks for the reader's rights as they are at that position, so that nobody is told what happened after they had
-    /// lost them. Where the rows do not get there, they count as they are, as for any other request.
+    /// lost them.
     async fn ask_as_of(&mut self, position: Position) -> Result<(), End> {
-        let rows = &self.app.node().map_err(|_| End::NoRight)?.user_rows;
-        if let Err(error) = rows.reach(position).await {
-            tracing::debug!(%error, "an event stream goes on with the rights that the rows show");
-        }
-        self.ask_again().await
+        let reader = self.reader.take().ok_or(End::NoRight)?;
+        self.keep(reader.ask_as_of(&self.app, position).await)
     }
 
     async fn ask_again(&mut self) -> Result<(), End> {
         let reader = self.reader.take().ok_or(End::NoRight)?;
-        self.reader = Some(reader.ask_again(&self.app).await.map_err(|_| End::NoRight)?);
+        self.keep(reader.ask_again(&self.app).await)
+    }
+
+    fn keep(&mut self, reader: Result<EventReader, Problem>) -> Result<(), End> {
+        self.reader = Some(reader.map_err(|_| End::NoRight)?);
         self.ask_again = Instant::now() + ASK_EVERY;
         Ok(())
     }

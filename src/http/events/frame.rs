@@ -19,6 +19,11 @@ pub(super) fn progress(position: u64) -> String {
     format!("id: {position}\n\n")
 }
 
+/// The last comment to a client that is too slow: from where on to go on.
+pub(super) fn too_slow(position: u64) -> String {
+    format!(": too slow, resume after {position}\n\n")
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Map, json};

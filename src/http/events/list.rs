@@ -1,13 +1,14 @@
 //! `GET /events`
 
-use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 use jiff::Timestamp;
 use serde::Serialize;
-use store::EventQuery;
+use store::{EventQuery, Position};
+use tokio::time::{Instant, timeout_at};
 use utoipa::ToSchema;
 
 use super::CloudEventBody;
@@ -16,9 +17,12 @@ use crate::cloud_event::CloudEvent;
 use crate::http::extract::{EventReader, Params};
 use crate::http::openapi::{ErrorBody, ValidationErrorBody};
 use crate::http::problem::Problem;
+use crate::http::state::HttpState;
 
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: u64 = 1000;
+/// In seconds.
+const LONGEST_WAIT: u64 = 60;
 
 /// A page of the log.
 #[derive(Serialize, ToSchema)]
@@ -41,6 +45,8 @@ pub(crate) struct Asked {
     from: Option<Timestamp>,
     /// Only events before this moment.
     to: Option<Timestamp>,
+    /// How long to wait if there is nothing yet.
+    wait: Duration,
 }
 
 impl<S: Sync> FromRequestParts<S> for Asked {
@@ -59,7 +65,8 @@ impl<S: Sync> FromRequestParts<S> for Asked {
             stream: params.stream("stream"),
             actor: params.text("actor"),
         };
-        let asked = Self { query, from: params.time("from"), to: params.time("to") };
+        let wait = Duration::from_secs(params.number("wait", 0..=LONGEST_WAIT).unwrap_or_default());
+        let asked = Self { query, from: params.time("from"), to: params.time("to"), wait };
         params.finish(asked)
     }
 }
@@ -79,35 +86,78 @@ impl<S: Sync> FromRequestParts<S> for Asked {
         ("actor" = Option<String>, Query, description = "Only what this actor caused"),
         ("from" = Option<String>, Query, description = "Only events at or after this moment, in RFC 3339"),
         ("to" = Option<String>, Query, description = "Only events before this moment, in RFC 3339"),
+        ("wait" = Option<u64>, Query, description = "If there is nothing yet, wait up to so many seconds for it: at most 60"),
     ),
     responses(
         (status = 200, description = "A page", body = EventPage),
         (status = 401, description = "No token", body = ErrorBody),
         (status = 403, description = "A bad token, or no role to read events", body = ErrorBody),
         (status = 422, description = "Bad parameters", body = ValidationErrorBody),
+        (status = 429, description = "`too_many_readers`: more than 100 at once", body = ErrorBody),
         (status = 503, description = "`unavailable`", body = ErrorBody),
     ),
 )]
 pub(crate) async fn list(
-    State(app): State<Arc<App>>,
+    State(state): State<HttpState>,
     reader: EventReader,
-    Asked { query, from, to }: Asked,
+    asked: Asked,
 ) -> Result<Json<EventPage>, Problem> {
+    if asked.wait.is_zero() {
+        return page(&state.app, &reader, &asked).await.map(Json);
+    }
+    let _place = state.subscribers.take(&reader.stream).ok_or(Problem::TooManyReaders)?;
+    tokio::select! {
+        page = wait(&state.app, reader, asked) => page.map(Json),
+        // Whoever waits is to come back to another node, and not to be kept until the connection is cut.
+        () = state.shutdown.cancelled() => Err(Problem::Unavailable { cause: "the service stops".to_owned() }),
+    }
+}
+
+/// A page with events in it, or the one that is there once the time is over.
+async fn wait(app: &App, mut reader: EventReader, mut asked: Asked) -> Result<EventPage, Problem> {
+    let store = &app.node()?.store;
+    let mut signals = store.signals();
+    let deadline = Instant::now() + asked.wait;
+    loop {
+        let found = page(app, &reader, &asked).await?;
+        // Later events have later times.
+        let is_over = asked.to.is_some_and(|to| to <= app.ambient.now());
+        if !found.events.is_empty() || is_over {
+            return Ok(found);
+        }
+        asked.query.after = Position::new(found.next);
+        let known = Position::new(found.head);
+        if found.next < found.head {
+            continue;
+        }
+        let Ok(Ok(head)) = timeout_at(deadline, signals.wait_for(|signal| signal.head > known))
+            .await
+            .map(|news| news.map(|signal| signal.head))
+        else {
+            return Ok(found);
+        };
+        // Nobody is told what happened after they had lost the right to know.
+        reader = reader.ask_as_of(app, head).await?;
+    }
+}
+
+async fn page(app: &App, reader: &EventReader, asked: &Asked) -> Result<EventPage, Problem> {
+    let Asked { query, from, to, .. } = asked;
     let store = &app.node()?.store;
     let head = store.head().await?.position;
-    let after = match from {
+    let after = match *from {
         Some(from) => store.last_before(from, query.after, head).await?,
         None => query.after,
     };
-    let until = match to {
+    let until = match *to {
         Some(to) => store.last_before(to, after, head).await?,
         None => head,
     };
     // Nothing above the head is read, so that what comes in meanwhile is neither skipped nor counted twice.
-    let page = store.page(&EventQuery { after, until: Some(until), ..query }).await?;
+    let page = store.page(&EventQuery { after, until: Some(until), ..query.clone() }).await?;
     // Whatever lies between there and the head is too new to be asked for.
     let next = if page.next < until { page.next } else { page.next.max(head) };
     let event = |event| CloudEvent::new(event, store.log_id(), reader.disclosure);
     let events = page.events.iter().map(event).collect();
-    Ok(Json(EventPage { events, next: next.get(), head: head.get() }))
+    Ok(EventPage { events, next: next.get(), head: head.get() })
 }

@@ -1,9 +1,16 @@
-//! `/events`: the log, read page by page (`list`) or followed (`stream`).
+//! `/events`: the log, read page by page (`list`) or followed (`stream`). A `follower` is one reader; the `feed` reads what
+//! is new, once for all of them, into a `window`; `subscribers` counts them.
 
+mod feed;
 mod follower;
 mod frame;
 pub(crate) mod list;
 pub(crate) mod stream;
+mod subscribers;
+mod window;
+
+pub(crate) use feed::Feed;
+pub(crate) use subscribers::Subscribers;
 
 use serde::Serialize;
 use utoipa::ToSchema;

@@ -57,6 +57,7 @@ impl<S: Sync> FromRequestParts<S> for Asked {
         (status = 401, description = "No token", body = ErrorBody),
         (status = 403, description = "A bad token, or no role to read events", body = ErrorBody),
         (status = 422, description = "Bad parameters", body = ValidationErrorBody),
+        (status = 429, description = "`too_many_readers`: more than 100 at once", body = ErrorBody),
         (status = 503, description = "`unavailable`", body = ErrorBody),
     ),
 )]
@@ -65,8 +66,12 @@ pub(crate) async fn stream(
     reader: EventReader,
     Asked { after, types }: Asked,
 ) -> Result<impl IntoResponse, Problem> {
-    let head = state.app.node()?.store.head().await?.position;
-    let follower = Follower::new(&state, reader, Following { after: after.unwrap_or(head), head, types })?;
+    let place = state.subscribers.take(&reader.stream).ok_or(Problem::TooManyReaders)?;
+    let after = match after {
+        Some(after) => after,
+        None => state.app.node()?.store.head().await?.position,
+    };
+    let follower = Follower::new(&state, reader, place, Following { after, types })?;
     // The next piece is made when the last one has been sent: a slow client holds back only itself.
     let pieces = unfold(follower, async |mut follower| Some((follower.next().await?, follower)));
     let headers = [(header::CONTENT_TYPE.as_str(), "text/event-stream"), ("x-accel-buffering", "no")];

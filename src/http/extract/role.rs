@@ -3,6 +3,7 @@
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use domain::Role;
+use store::{Position, StreamId};
 
 use super::CurrentUser;
 use super::caller::bearer;
@@ -80,6 +81,8 @@ impl FromRequestParts<HttpState> for MetricsReader {
 /// A user who may read events, and how much of them.
 pub(crate) struct EventReader {
     pub(crate) disclosure: Disclosure,
+    /// What happens to them themselves is told there.
+    pub(crate) stream: StreamId,
     /// The token, so that whoever reads on and on can be asked again.
     token: String,
 }
@@ -93,13 +96,26 @@ impl EventReader {
         } else {
             return Err(Problem::Forbidden);
         };
-        Ok(Self { disclosure, token })
+        let stream = StreamId::new(user.row.id.stream())
+            .map_err(|error| Problem::Internal { cause: error.to_string() })?;
+        Ok(Self { disclosure, stream, token })
     }
 
     /// Whether, and how much, the same caller may still read.
     pub(crate) async fn ask_again(self, app: &App) -> Result<Self, Problem> {
         let user = CurrentUser::of_token(app, &self.token).await?;
         Self::new(&user, self.token)
+    }
+}
+
+impl EventReader {
+    /// As [`EventReader::ask_again`], by the rows as they are at that position. Where they do not get there, they count as
+    /// they are, as for any other request.
+    pub(crate) async fn ask_as_of(self, app: &App, position: Position) -> Result<Self, Problem> {
+        if let Err(error) = app.node()?.user_rows.reach(position).await {
+            tracing::debug!(%error, "a reader goes on with the rights that the rows show");
+        }
+        self.ask_again(app).await
     }
 }
 

@@ -79,6 +79,8 @@ pub(crate) enum Problem {
     ProjectionBehind { cause: String },
     /// Too much is asked at once.
     Busy { cause: String },
+    /// The caller follows the log too often at once.
+    TooManyReaders,
     /// It is our fault.
     Internal { cause: String },
     /// A refusal by the HTTP library.
@@ -185,6 +187,7 @@ impl Problem {
             Self::OutcomeUnknown { .. } => (S::SERVICE_UNAVAILABLE, "outcome_unknown"),
             Self::ProjectionBehind { .. } => (S::SERVICE_UNAVAILABLE, "projection_behind"),
             Self::Busy { .. } => (S::SERVICE_UNAVAILABLE, "busy"),
+            Self::TooManyReaders => (S::TOO_MANY_REQUESTS, "too_many_readers"),
             Self::Internal { .. } => (S::INTERNAL_SERVER_ERROR, "internal"),
             Self::Other(status) => (*status, "http_error"),
         }
@@ -231,6 +234,7 @@ impl Problem {
             }
             Self::ProjectionBehind { .. } => "The read model is behind the event log; try again in a moment",
             Self::Busy { .. } => "The service is busy; try again in a moment",
+            Self::TooManyReaders => "You follow the log 100 times already; end one of those first",
             Self::Internal { .. } => "Internal Server Error",
             Self::Other(status) => status.canonical_reason().unwrap_or("Error"),
         }
@@ -245,7 +249,7 @@ impl IntoResponse for Problem {
         if matches!(self, Self::NotAuthenticated) {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response.extensions_mut().insert(self);

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use jiff::Timestamp;
 
 use super::Finding;
@@ -17,7 +18,7 @@ use crate::tiles::TileStore;
 #[derive(Default)]
 pub(super) struct Chain {
     last: Option<(Position, Timestamp)>,
-    versions: HashMap<StreamId, u64>,
+    versions: HashMap<StreamId, u64, RandomState>,
     frontier: Frontier,
     tiles: Option<Arc<dyn TileStore>>,
     otherwise_tiled: Option<Position>,
@@ -61,7 +62,8 @@ impl Chain {
             return Err(Finding::new(expected, what));
         }
         let found = |what: String| Err(Finding::new(event.position, what));
-        let version = self.versions.get(&event.stream).copied().unwrap_or(0) + 1;
+        let known = self.versions.entry(event.stream.clone()).or_default();
+        let version = *known + 1;
         if event.version != version {
             let (stream, found_version) = (&event.stream, event.version);
             return found(format!("stream {stream} has version {found_version} where {version} should be"));
@@ -69,7 +71,7 @@ impl Chain {
         if let Some((_, before)) = self.last.filter(|(_, before)| *before > event.at) {
             return found(format!("its time, {}, is before that of the event before, {before}", event.at));
         }
-        self.versions.insert(event.stream, version);
+        *known = version;
         self.frontier.push(event.leaf);
         self.last = Some((event.position, event.at));
         self.check_since(event.position)

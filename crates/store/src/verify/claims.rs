@@ -2,18 +2,20 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use foldhash::fast::RandomState;
+
 use super::chain::Chain;
 use super::pages::Says;
 use super::{Finding, VerifyError};
 use crate::append::Claim;
-use crate::backend::{Held, VaultEntry, VaultRange};
+use crate::backend::VaultEntry;
 use crate::error::StoreError;
 use crate::event::{Position, Recorded, StreamId};
 use crate::event_store::EventStore;
 use crate::vault::ClaimHash;
 
-/// Vault entries read at once.
-const PAGE: usize = 1000;
+/// Names of streams read at once.
+const PAGE: usize = 10_000;
 /// How often a stream that differs is looked at again, since it may have changed between two looks.
 const LOOKS: usize = 10;
 
@@ -31,9 +33,18 @@ pub struct ClaimChange {
 /// Says which claims an event takes and gives back, or why it cannot be understood.
 pub type ClaimReader = fn(&Recorded) -> Result<ClaimChange, String>;
 
+/// What the vault holds of a stream.
+pub(super) type Holding = (VaultEntry, Vec<ClaimHash>);
+/// What it holds of some.
+pub(super) type Holdings = HashMap<StreamId, Holding, RandomState>;
+
 /// What the events say.
 #[derive(Default)]
-pub(super) struct Told(HashMap<StreamId, Stream>);
+pub(super) struct Told {
+    streams: HashMap<StreamId, Stream, RandomState>,
+    /// Streams of which the vault held something else when it was read.
+    suspects: BTreeSet<StreamId>,
+}
 
 #[derive(Default)]
 struct Stream {
@@ -42,53 +53,71 @@ struct Stream {
     /// An event says so.
     erased: bool,
     claims: Vec<ClaimHash>,
-    /// The vault has an entry of it.
-    has_entry: bool,
 }
 
 impl Told {
-    pub(super) fn take(&mut self, says: Says) {
-        let stream = self.0.entry(says.stream).or_default();
-        stream.claims.retain(|claim| !says.released.contains(claim));
-        stream.claims.extend(says.taken);
-        stream.last = says.position;
-        stream.sealed |= says.is_sealed;
-        stream.erased |= says.erases;
+    /// Takes in what the events of a page say, and compares what the vault held of their streams later.
+    pub(super) fn take(&mut self, page: Vec<Says>, held: &Holdings) {
+        let mut told = Vec::with_capacity(page.len());
+        for says in page {
+            let stream = self.streams.entry(says.stream.clone()).or_default();
+            stream.claims.retain(|claim| !says.released.contains(claim));
+            stream.claims.extend(says.taken);
+            stream.last = says.position;
+            stream.sealed |= says.is_sealed;
+            stream.erased |= says.erases;
+            told.push((says.stream, says.position));
+        }
+        for (name, position) in told {
+            let Some(stream) = self.streams.get(&name).filter(|stream| stream.last == position) else {
+                continue;
+            };
+            if stream.judge(&name, held.get(&name)).is_err() {
+                self.suspects.insert(name);
+            } else if !self.suspects.is_empty() {
+                self.suspects.remove(&name);
+            }
+        }
     }
 
     pub(super) fn streams(&self) -> usize {
-        self.0.len()
+        self.streams.len()
     }
 
     pub(super) fn claims(&self) -> usize {
-        self.0.values().map(|stream| stream.claims.len()).sum()
+        self.streams.values().map(|stream| stream.claims.len()).sum()
     }
 
     /// The last position that speaks of a stream.
     fn last(&self, stream: &StreamId) -> Position {
-        self.0.get(stream).map_or(Position::START, |stream| stream.last)
+        self.streams.get(stream).map_or(Position::START, |stream| stream.last)
     }
 
     /// What is wrong with a stream's vault entry.
-    fn judge(&self, name: &StreamId, held: Option<&(VaultEntry, Vec<ClaimHash>)>) -> Result<(), Finding> {
-        let unknown = Stream::default();
-        let told = self.0.get(name).unwrap_or(&unknown);
-        let found = |what: String| Err(Finding::new(told.last, format!("stream {name} {what}")));
+    fn judge(&self, name: &StreamId, held: Option<&Holding>) -> Result<(), Finding> {
+        self.streams.get(name).unwrap_or(&Stream::default()).judge(name, held)
+    }
+}
+
+impl Stream {
+    /// What is wrong with the vault entry of this stream.
+    fn judge(&self, name: &StreamId, held: Option<&Holding>) -> Result<(), Finding> {
+        let found = |what: String| Err(Finding::new(self.last, format!("stream {name} {what}")));
         match held {
-            None if told.sealed || !told.claims.is_empty() => found("has no entry in the vault".to_owned()),
+            None if self.sealed || !self.claims.is_empty() => found("has no entry in the vault".to_owned()),
             None => Ok(()),
-            Some(_) if told.last == Position::START => found("is in the vault and has no event".to_owned()),
-            Some((VaultEntry::Erased, _)) if !told.erased => {
+            Some(_) if self.last == Position::START => found("is in the vault and has no event".to_owned()),
+            Some((VaultEntry::Erased, _)) if !self.erased => {
                 found("lost its key, and no event says that it was erased".to_owned())
             }
             Some((VaultEntry::Erased, claims)) if claims.is_empty() => Ok(()),
             Some((VaultEntry::Erased, _)) => found("was erased and still holds claims".to_owned()),
-            Some((VaultEntry::Key(_), _)) if told.erased => {
+            Some((VaultEntry::Key(_), _)) if self.erased => {
                 found("has a key again after it was erased".to_owned())
             }
             Some((VaultEntry::Key(_), claims)) => {
-                let missing = told.claims.iter().filter(|claim| !claims.contains(claim)).count();
-                let extra = claims.iter().filter(|claim| !told.claims.contains(claim)).count();
+                let missing = self.claims.iter().filter(|claim| !claims.contains(claim)).count();
+                let extra = claims.iter().filter(|claim| !self.claims.contains(claim)).count();
                 if missing + extra == 0 {
                     return Ok(());
                 }
@@ -99,7 +128,7 @@ impl Told {
 }
 
 impl EventStore {
-    /// Compares the vault with what the events say. The vault is read later than the events: what differs is looked at
+    /// Compares the vault with what the events say. The vault is read later than the events: what differed is looked at
     /// again, with the events that have come meanwhile, until it stands still.
     pub(super) async fn check_claims(
         &self,
@@ -107,7 +136,8 @@ impl EventStore {
         told: &mut Told,
         reader: ClaimReader,
     ) -> Result<(), VerifyError> {
-        let mut suspects = self.suspects(told).await?;
+        let mut suspects = self.strangers(told).await?;
+        suspects.extend(told.suspects.iter().cloned());
         for _ in 0..LOOKS {
             if suspects.is_empty() {
                 return Ok(());
@@ -146,37 +176,25 @@ impl EventStore {
         told: &Told,
         streams: &BTreeSet<StreamId>,
     ) -> Result<HashMap<StreamId, Finding>, StoreError> {
-        let held = self.backend().held(&VaultRange::Of(streams.iter().cloned().collect())).await?;
+        let held = self.backend().held(&streams.iter().cloned().collect::<Vec<_>>()).await?;
         let held: HashMap<_, _> =
             held.into_iter().map(|(stream, entry, claims)| (stream, (entry, claims))).collect();
         let judge = |stream: &StreamId| Some((stream.clone(), told.judge(stream, held.get(stream)).err()?));
         Ok(streams.iter().filter_map(judge).collect())
     }
 
-    /// The streams whose vault entry is not what the events say, as far as they were read.
-    async fn suspects(&self, told: &mut Told) -> Result<BTreeSet<StreamId>, StoreError> {
-        let mut suspects = BTreeSet::new();
+    /// The streams that are in the vault, and in no event so far.
+    async fn strangers(&self, told: &Told) -> Result<BTreeSet<StreamId>, StoreError> {
+        let mut strangers = BTreeSet::new();
         let mut after = None;
         loop {
-            let page: Vec<Held> = self.backend().held(&VaultRange::After(after.clone(), PAGE)).await?;
-            let last = page.len() < PAGE;
-            for (stream, entry, claims) in page {
-                if let Some(told) = told.0.get_mut(&stream) {
-                    told.has_entry = true;
-                }
-                let held = (entry, claims);
-                if told.judge(&stream, Some(&held)).is_err() {
-                    suspects.insert(stream.clone());
-                }
-                after = Some(stream);
-            }
-            if last {
-                break;
+            let page = self.backend().holders(after.as_ref(), PAGE).await?;
+            strangers.extend(page.iter().filter(|stream| !told.streams.contains_key(*stream)).cloned());
+            after = page.last().cloned();
+            if page.len() < PAGE {
+                return Ok(strangers);
             }
         }
-        let without = told.0.iter().filter(|(_, of_stream)| !of_stream.has_entry).map(|(stream, _)| stream);
-        suspects.extend(without.filter(|stream| told.judge(stream, None).is_err()).cloned());
-        Ok(suspects)
     }
 }
 
@@ -193,7 +211,6 @@ mod tests {
             sealed,
             erased,
             claims: claims.iter().copied().map(claim).collect(),
-            has_entry: false,
         };
         let no_event = Stream::default();
         for (told, held, wrong) in [
@@ -213,7 +230,8 @@ mod tests {
             (stream(true, false, &[1]), Some((key(), vec![claim(2)])), Some("lacks 1 of the claims")),
         ] {
             let name = StreamId::new("user-1").unwrap();
-            let told = Told(HashMap::from([(name.clone(), told)]));
+            let streams = HashMap::from_iter([(name.clone(), told)]);
+            let told = Told { streams, ..Told::default() };
             let found = told.judge(&name, held.as_ref()).err().map(|finding| finding.what);
             assert_eq!(found.is_some(), wrong.is_some(), "{held:?}: {found:?}");
             let found = found.unwrap_or_default();

@@ -189,7 +189,7 @@ impl EventStore {
                     return Err(finding.clone().into());
                 }
             }
-            page.says?.into_iter().for_each(|says| told.take(says));
+            told.take(page.says?, &page.held);
             if let Some(finding) = page.unreadable {
                 return Err(finding.into());
             }

@@ -8,6 +8,7 @@ use futures::stream::{self, Stream, StreamExt};
 use jiff::Timestamp;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::claims::Holdings;
 use super::{ClaimReader, Finding, VerifyError};
 use crate::backend::EventQuery;
 use crate::canonical::canonical_event;
@@ -15,7 +16,7 @@ use crate::error::StoreError;
 use crate::event::{Envelope, Position, Recorded, StreamId};
 use crate::event_store::EventStore;
 use crate::merkle::{Hash, leaf_hash};
-use crate::read::unseal;
+use crate::read::{unseal, unseal_with};
 use crate::tiles::{TileId, TileStore, WIDTH};
 use crate::vault::ClaimHash;
 
@@ -34,6 +35,8 @@ pub(super) struct Page {
     pub(super) otherwise_tiled: Option<Position>,
     /// What the events say of their streams, or why that cannot be told of one.
     pub(super) says: Result<Vec<Says>, VerifyError>,
+    /// What the vault holds of the streams of the events, read after them.
+    pub(super) held: Holdings,
     /// What is wrong with the event after the last.
     pub(super) unreadable: Option<Finding>,
     /// Where the page ends if nothing is missing.
@@ -106,14 +109,30 @@ async fn look(
     let links: Vec<_> = events.iter().map(Link::from).collect();
     let leaf =
         events.iter().find_map(|event| wrong_leaf(event).map(|what| Finding::new(event.position, what)));
-    let says = match unseal(store.backend(), store.masters(), events).await {
+    let (held, opened) = match open(store, events).await {
+        Ok((held, opened)) => (held, Ok(opened)),
+        Err(error) => (Holdings::default(), Err(error)),
+    };
+    let says = match opened {
         // Whoever has put another id before a wrapped key cannot be told from whoever has lost a master key.
         Err(StoreError::Corrupt(what) | StoreError::KeyMissing(what)) => {
             Err(cannot_open(store, after, end, what).await)
         }
         opened => says(store, reader, opened?),
     };
-    Ok(Page { links, leaf, otherwise_tiled: None, says, unreadable, end })
+    Ok(Page { links, leaf, otherwise_tiled: None, says, held, unreadable, end })
+}
+
+/// Events with what is sealed in them, and what the vault holds of their streams.
+async fn open(store: &EventStore, events: Vec<Envelope>) -> Result<(Holdings, Vec<Recorded>), StoreError> {
+    let mut streams: Vec<_> = events.iter().map(|event| event.stream.clone()).collect();
+    streams.sort_unstable();
+    streams.dedup();
+    let held = store.backend().held(&streams).await?;
+    let held: Holdings = held.into_iter().map(|(stream, entry, claims)| (stream, (entry, claims))).collect();
+    let entries = held.iter().map(|(stream, (entry, _))| (stream, entry));
+    let opened = unseal_with(entries, store.masters(), events).await?;
+    Ok((held, opened))
 }
 
 /// The events of a page, and what is wrong with the first one that does not decode, if one does not.

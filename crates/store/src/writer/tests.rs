@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::append::{Append, Expected, StreamWrite};
-use crate::backend::{EventQuery, Genesis, Head, Held, VaultEntry, VaultRange};
+use crate::backend::{EventQuery, Genesis, Head, Held, VaultEntry};
 use crate::event::{Envelope, NewEvent, Position, StreamId};
 use crate::idempotency::FirstResult;
 use crate::memory::Memory;
@@ -49,8 +49,11 @@ impl Backend for Gated {
     async fn vault(&self, streams: &[StreamId]) -> Result<HashMap<StreamId, VaultEntry>, StoreError> {
         self.memory.vault(streams).await
     }
-    async fn held(&self, range: &VaultRange) -> Result<Vec<Held>, StoreError> {
-        self.memory.held(range).await
+    async fn held(&self, streams: &[StreamId]) -> Result<Vec<Held>, StoreError> {
+        self.memory.held(streams).await
+    }
+    async fn holders(&self, after: Option<&StreamId>, limit: usize) -> Result<Vec<StreamId>, StoreError> {
+        self.memory.holders(after, limit).await
     }
     async fn first_result(&self, key: ClaimHash) -> Result<Option<FirstResult>, StoreError> {
         self.memory.first_result(key).await

@@ -9,7 +9,7 @@ use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Bson, DateTime, Document, doc};
 use rusqlite::{Connection, params};
 use serde_json::{Map, Value};
-use store::backend::{VaultEntry, VaultRange};
+use store::backend::VaultEntry;
 use store::canonical::canonical_event;
 use store::merkle::{Frontier, leaf_hash};
 use store::vault::ClaimHash;
@@ -29,7 +29,8 @@ impl Record {
     pub(in super::super) async fn read(store: &Store) -> Self {
         let log = Database::connect(&store.settings()).await.unwrap().log;
         let all = EventQuery { limit: 1000, ..EventQuery::default() };
-        let vault = log.held(&VaultRange::After(None, 1000)).await.unwrap();
+        let holders = log.holders(None, 1000).await.unwrap();
+        let vault = log.held(&holders).await.unwrap();
         Self {
             events: log.events(&all).await.unwrap(),
             head: log.head().await.unwrap(),

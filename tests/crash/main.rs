@@ -32,6 +32,7 @@ mod plan;
 mod population;
 mod rebuilds;
 mod resolve;
+mod subscribers;
 mod summary;
 mod swarm;
 mod verdict;

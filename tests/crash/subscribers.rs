@@ -1,0 +1,236 @@
+//! Many who follow the log at once, as server-sent events: each of them sees every event, once and in order. First as many
+//! as sit there idle, then a few events for all of them, then many events for some. A tenth of it by default;
+//! `AEGIS_TEST_LONG=1` asks for all of it, and is worth it only with a build that was made for speed. How much that
+//! comes to is told, and asserted nowhere.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use serde_json::json;
+use tempfile::TempDir;
+use testkit::service::{Client, until, until_within};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::fleet::Fleet;
+use crate::plan::Plan;
+use crate::summary;
+use crate::swarm::Desk;
+
+/// How many streams a user may have open, and then some.
+const EACH: usize = 90;
+/// Of so many events each subscriber looks at the time of one.
+const SAMPLE: u64 = 10;
+/// How long the last event may take to get to everybody on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The most memory for a subscriber to whom nothing happens, in bytes.
+const MEMORY: u64 = 30_000;
+const PASSWORD: &str = "correct horse battery";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_mongodb_every_subscriber_sees_everything_in_order() {
+    let database = testkit::mongodb().await.database();
+    followed("MongoDB", Fleet::on_mongodb(1, database.url(), database.name())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_the_embedded_database_every_subscriber_sees_everything_in_order() {
+    let data = TempDir::new().unwrap();
+    followed("embedded", Fleet::embedded(data.path())).await;
+}
+
+async fn followed(test: &str, mut fleet: Fleet) {
+    let is_long = Plan::of_this_process().is_long;
+    let (many, rate, seconds) = if is_long { (1_000_usize, 1_000, 30) } else { (100, 100, 3) };
+    let desk = fleet.open(Duration::from_secs(10)).await;
+    let tokens = subscribers(&desk, many.div_ceil(EACH)).await;
+    let writer = Writer::of(&desk).await;
+
+    let before = fleet.service(0).memory();
+    let crowd = Crowd::follow(&desk, &tokens, many).await;
+    let each = (fleet.service(0).memory().saturating_sub(before)) * 1024 / u64::try_from(many).unwrap();
+    summary::say(&format!("{test}: {many} idle subscribers take {each} bytes each"));
+    assert!(!is_long || each < MEMORY, "an idle subscriber takes {each} bytes");
+
+    let few = crowd.see(&writer, rate / 10, seconds).await;
+    drop(crowd);
+    let crowd = Crowd::follow(&desk, &tokens, many / 10).await;
+    let fast = crowd.see(&writer, rate, seconds).await;
+    for (count, seen) in [(many, few), (many / 10, fast)] {
+        summary::say(&format!("{test}: {count} subscribers: {seen}"));
+    }
+}
+
+/// Users who may subscribe; their tokens.
+async fn subscribers(desk: &Desk, count: usize) -> Vec<String> {
+    let mut tokens = Vec::new();
+    for number in 0..count {
+        let id = sign_up(desk, &format!("subscriber{number}")).await;
+        let path = format!("/users/{id}/roles/subscriber");
+        desk.services[0].request(reqwest::Method::PUT, &path).bearer(&desk.token).send().await.expect(204);
+        let email = format!("subscriber{number}@example.com");
+        let answer = desk.services[0].log_in(&email, PASSWORD).await.expect(200).json();
+        tokens.push(answer["access_token"].as_str().unwrap().to_owned());
+    }
+    tokens
+}
+
+/// Signs somebody up; their id.
+async fn sign_up(desk: &Desk, name: &str) -> String {
+    let body = json!({"email": format!("{name}@example.com"), "username": name, "password": PASSWORD});
+    let answer = desk.services[0].post("/auth/signup").json(&body).send().await.expect(201).json();
+    answer["id"].as_str().unwrap().to_owned()
+}
+
+/// Makes events at a fixed pace: roles are given and taken.
+struct Writer {
+    service: Client,
+    token: String,
+    users: Arc<Vec<String>>,
+    next: Arc<AtomicUsize>,
+}
+
+impl Writer {
+    async fn of(desk: &Desk) -> Self {
+        let mut users = Vec::new();
+        for number in 0..200 {
+            users.push(sign_up(desk, &format!("changed{number}")).await);
+        }
+        let (service, token) = (desk.services[0].clone(), desk.token.clone());
+        Self { service, token, users: Arc::new(users), next: Arc::default() }
+    }
+
+    /// So many a second, for so many seconds; how many were made.
+    async fn write(&self, rate: u32, seconds: u64) -> u64 {
+        let mut ticks = interval(Duration::from_secs(1) / rate);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+        let mut writing = JoinSet::new();
+        let wanted = u64::from(rate) * seconds;
+        for _ in 0..wanted {
+            ticks.tick().await;
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            let (round, user) = (number / self.users.len(), &self.users[number % self.users.len()]);
+            let method = if round.is_multiple_of(2) { reqwest::Method::PUT } else { reqwest::Method::DELETE };
+            let request = self.service.request(method, &format!("/users/{user}/roles/operator"));
+            let request = request.bearer(&self.token);
+            writing.spawn(async move { request.send().await.expect(204) });
+            while writing.try_join_next().is_some_and(|written| written.is_ok()) {}
+        }
+        while let Some(written) = writing.join_next().await {
+            written.unwrap();
+        }
+        wanted
+    }
+
+    async fn head(&self) -> u64 {
+        let answer = self.service.get("/events?limit=1").bearer(&self.token).send().await.expect(200).json();
+        answer["head"].as_u64().unwrap()
+    }
+}
+
+/// What all subscribers have seen together.
+struct Tally {
+    open: AtomicUsize,
+    /// How far each of them is.
+    at: Vec<AtomicU64>,
+    is_over: AtomicBool,
+    delays: std::sync::Mutex<Vec<u64>>,
+}
+
+/// Subscribers.
+struct Crowd {
+    tally: Arc<Tally>,
+    from: u64,
+    _following: JoinSet<()>,
+}
+
+impl Crowd {
+    async fn follow(desk: &Desk, tokens: &[String], count: usize) -> Self {
+        let answer = desk.services[0].get("/events?limit=1").bearer(&desk.token).send().await.expect(200);
+        let from = answer.json()["head"].as_u64().unwrap();
+        let at = (0..count).map(|_| AtomicU64::new(from)).collect();
+        let (open, is_over, delays) = Default::default();
+        let tally = Arc::new(Tally { open, at, is_over, delays });
+        let mut following = JoinSet::new();
+        for number in 0..count {
+            let address = desk.services[0].address().trim_start_matches("http://").to_owned();
+            let (token, tally) = (tokens[number % tokens.len()].clone(), Arc::clone(&tally));
+            following.spawn(async move { follow(&address, &token, &tally.at[number], &tally).await });
+        }
+        until("all streams to be open", async || (tally.open.load(Ordering::Relaxed) == count).then_some(()))
+            .await;
+        Self { tally, from, _following: following }
+    }
+
+    /// Events come at that pace, and everybody sees all of them.
+    async fn see(&self, writer: &Writer, rate: u32, seconds: u64) -> String {
+        let begun = Instant::now();
+        writer.write(rate, seconds).await;
+        let head = writer.head().await;
+        let at = || self.tally.at.iter().map(|at| at.load(Ordering::Relaxed));
+        until_within(PATIENCE, "everybody to see everything", async || {
+            at().all(|at| at == head).then_some(())
+        })
+        .await;
+        let took = begun.elapsed().as_secs_f64();
+        self.tally.is_over.store(true, Ordering::Relaxed);
+        let delivered: u64 = at().map(|at| at - self.from).sum();
+        let mut delays = self.tally.delays.lock().unwrap();
+        delays.sort_unstable();
+        let delay = |of: usize| delays.get(delays.len() * of / 100).copied().unwrap_or_default();
+        format!(
+            "{} events in {took:.1} s, {:.0} deliveries a second, none missing, double or out of order; delay p50 {} ms, \
+             p99 {} ms",
+            head - self.from,
+            f64::from(u32::try_from(delivered).unwrap()) / took,
+            delay(50),
+            delay(99),
+        )
+    }
+}
+
+/// Follows the log with as little work as can be: HTTP/1.0 has no chunks.
+async fn follow(address: &str, token: &str, place: &AtomicU64, tally: &Tally) {
+    let mut at = place.load(Ordering::Relaxed);
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!(
+        "GET /api/v1/events/stream?after={at} HTTP/1.0\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut lines = BufReader::with_capacity(4096, stream);
+    let mut line = Vec::new();
+    lines.read_until(b'\n', &mut line).await.unwrap();
+    assert!(line.starts_with(b"HTTP/1.0 200"), "{}", String::from_utf8_lossy(&line));
+    tally.open.fetch_add(1, Ordering::Relaxed);
+    let mut id = None;
+    loop {
+        line.clear();
+        if lines.read_until(b'\n', &mut line).await.unwrap() == 0 {
+            assert!(tally.is_over.load(Ordering::Relaxed), "the stream of a subscriber ended at {at}");
+            return;
+        }
+        if let Some(number) = line.strip_prefix(b"id: ") {
+            id = Some(str::from_utf8(number).unwrap().trim().parse::<u64>().unwrap());
+        } else if let Some(data) = line.strip_prefix(b"data: ") {
+            let position = id.take().unwrap();
+            assert_eq!(position, at + 1, "after {at}");
+            at = position;
+            place.store(at, Ordering::Relaxed);
+            if position.is_multiple_of(SAMPLE) {
+                tally.delays.lock().unwrap().push(delay(data));
+            }
+        }
+    }
+}
+
+/// How long ago an event was committed, in milliseconds.
+#[expect(clippy::disallowed_methods, reason = "the service goes by this clock")]
+fn delay(data: &[u8]) -> u64 {
+    let event: serde_json::Value = serde_json::from_slice(data).unwrap();
+    let at: jiff::Timestamp = event["time"].as_str().unwrap().parse().unwrap();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    u64::try_from(now.as_millis()).unwrap().saturating_sub(u64::try_from(at.as_millisecond()).unwrap())
+}

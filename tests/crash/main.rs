@@ -15,6 +15,7 @@
 mod audits;
 mod chance;
 mod check;
+mod consumers;
 mod elections;
 mod erasures;
 mod fleet;

@@ -49,6 +49,7 @@ async fn followed(test: &str, mut fleet: Fleet) {
     let tokens = subscribers(&desk, many.div_ceil(EACH)).await;
     let writer = Writer::of(&desk).await;
 
+    warm_up(&desk, &tokens, many).await;
     let before = fleet.service(0).memory();
     let crowd = Crowd::follow(&desk, &tokens, many).await;
     let each = (fleet.service(0).memory().saturating_sub(before)) * 1024 / u64::try_from(many).unwrap();
@@ -61,6 +62,18 @@ async fn followed(test: &str, mut fleet: Fleet) {
     let fast = crowd.see(&writer, rate, seconds).await;
     for (count, seen) in [(many, few), (many / 10, fast)] {
         summary::say(&format!("{test}: {count} subscribers: {seen}"));
+    }
+}
+
+/// As many requests at once as there will be subscribers: what that costs is not theirs.
+async fn warm_up(desk: &Desk, tokens: &[String], count: usize) {
+    let mut asking = JoinSet::new();
+    for number in 0..count {
+        let request = desk.services[0].get("/users/me").bearer(&tokens[number % tokens.len()]);
+        asking.spawn(async move { request.send().await.expect(200) });
+    }
+    while let Some(asked) = asking.join_next().await {
+        asked.unwrap();
     }
 }
 
@@ -96,7 +109,7 @@ struct Writer {
 impl Writer {
     async fn of(desk: &Desk) -> Self {
         let mut users = Vec::new();
-        for number in 0..200 {
+        for number in 0..1_000 {
             users.push(sign_up(desk, &format!("changed{number}")).await);
         }
         let (service, token) = (desk.services[0].clone(), desk.token.clone());

@@ -24,6 +24,7 @@ mod error;
 mod executable;
 mod fail_point;
 mod network;
+mod node;
 mod port;
 mod probe;
 mod python;
@@ -68,6 +69,15 @@ pub async fn mongod() -> PathBuf {
 #[must_use]
 pub fn python() -> std::process::Command {
     or_fail(python::with_cryptography())
+}
+
+/// A Node.js that runs TypeScript as it is, which is fetched if the machine has none.
+///
+/// # Panics
+/// When there is none to be had; the message says what was tried.
+#[must_use]
+pub fn node() -> PathBuf {
+    or_fail(node::executable())
 }
 
 /// Unpredictable enough for names and ports; the standard library seeds it from the operating system.

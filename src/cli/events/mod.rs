@@ -28,7 +28,7 @@ const PAGE: usize = 500;
 pub(super) enum Command {
     /// Print the events of the log in order
     List(list::Arguments),
-    /// Print events as they happen, until interrupted
+    /// Print the last events, and with `--follow` those that happen from then on
     Tail(tail::Arguments),
     /// Fold the log and print the state of every user at some point in it
     Replay(replay::Arguments),

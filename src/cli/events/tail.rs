@@ -1,4 +1,4 @@
-//! `aegis events tail`: events as they happen.
+//! `aegis events tail`: the last events, and those that happen from then on.
 
 use std::time::Duration;
 
@@ -13,11 +13,20 @@ use crate::cli::session::Session;
 /// How often it looks whether anybody still reads, and, should a wake-up get lost, for news.
 const POLL: Duration = Duration::from_secs(1);
 
+/// How many events are printed unless something else was asked for.
+const LINES: u64 = 10;
+
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
-    /// Begin with the events after this position; without it, with those to come
+    /// Begin with the events after this position
     #[arg(long, value_name = "POSITION")]
     after: Option<u64>,
+    /// Begin with the last so many events
+    #[arg(short = 'n', long, value_name = "COUNT", default_value_t = LINES, conflicts_with = "after")]
+    lines: u64,
+    /// Go on with events as they happen, until interrupted
+    #[arg(short, long)]
+    follow: bool,
     /// Print one JSON object per line, in the form of a `CloudEvent`
     #[arg(long)]
     json: bool,
@@ -35,10 +44,9 @@ async fn follow(arguments: &Arguments, session: &Session, out: &mut Output) -> R
     let store = &session.node.store;
     let mut signals = store.signals();
     let mut lines = EventLines::new(arguments.json, session);
-    let after = match arguments.after {
-        Some(position) => Position::new(position),
-        None => store.head().await?.position,
-    };
+    let head = store.head().await?.position;
+    let after = arguments.after.unwrap_or_else(|| head.get().saturating_sub(arguments.lines));
+    let after = Position::new(after);
     let mut query = EventQuery { after, limit: PAGE, ..EventQuery::default() };
     loop {
         match store.read(&query).await {
@@ -48,8 +56,11 @@ async fn follow(arguments: &Arguments, session: &Session, out: &mut Output) -> R
                     query.after = last.envelope.position;
                     continue;
                 }
+                if !arguments.follow {
+                    return Ok(());
+                }
             }
-            Err(error) if error.is_transient() => {
+            Err(error) if error.is_transient() && arguments.follow => {
                 tracing::warn!(%error, "the log cannot be read; trying on");
                 sleep(POLL).await;
             }

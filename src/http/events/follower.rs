@@ -145,6 +145,7 @@ impl Follower {
         }
     }
 
+    // What is seldom done is boxed: room for it would be kept for each of those who only wait.
     async fn piece(&mut self) -> Result<Bytes, End> {
         // This is asked for as soon as there is room for it on the way to the client.
         if self.is_live && self.handed.is_some_and(|handed| handed.elapsed() > PATIENCE) {
@@ -152,7 +153,7 @@ impl Follower {
         }
         loop {
             if Instant::now() >= self.ask_again {
-                self.ask_again().await?;
+                Box::pin(self.ask_again()).await?;
             }
             if Instant::now() >= self.tell_head {
                 return Ok(self.tell_head().into());
@@ -169,7 +170,7 @@ impl Follower {
                     }
                 }
                 Next::Judge(position) => {
-                    self.ask_as_of(position).await?;
+                    Box::pin(self.ask_as_of(position)).await?;
                     self.judged = position;
                 }
                 Next::UpToDate => {
@@ -183,7 +184,7 @@ impl Follower {
                         self.wait().await;
                         continue;
                     }
-                    let events = self.read(head).await?;
+                    let events = Box::pin(self.read(head)).await?;
                     if !events.is_empty() {
                         return Ok(events.into());
                     }

@@ -106,15 +106,12 @@ pub(crate) async fn list(
         return page(&state.app, &reader, &asked).await.map(Json);
     }
     let _place = state.subscribers.take(&reader.stream).ok_or(Problem::TooManyReaders)?;
-    tokio::select! {
-        page = wait(&state.app, reader, asked) => page.map(Json),
-        // Whoever waits is to come back to another node, and not to be kept until the connection is cut.
-        () = state.shutdown.cancelled() => Err(Problem::Unavailable { cause: "the service stops".to_owned() }),
-    }
+    wait(&state, reader, asked).await.map(Json)
 }
 
 /// A page with events in it, or the one that is there once the time is over.
-async fn wait(app: &App, mut reader: EventReader, mut asked: Asked) -> Result<EventPage, Problem> {
+async fn wait(state: &HttpState, mut reader: EventReader, mut asked: Asked) -> Result<EventPage, Problem> {
+    let app = &state.app;
     let store = &app.node()?.store;
     let mut signals = store.signals();
     let deadline = Instant::now() + asked.wait;
@@ -130,12 +127,14 @@ async fn wait(app: &App, mut reader: EventReader, mut asked: Asked) -> Result<Ev
         if found.next < found.head {
             continue;
         }
-        let Ok(Ok(head)) = timeout_at(deadline, signals.wait_for(|signal| signal.head > known))
-            .await
-            .map(|news| news.map(|signal| signal.head))
-        else {
-            return Ok(found);
+        let head = tokio::select! {
+            news = timeout_at(deadline, signals.wait_for(|signal| signal.head > known)) => {
+                news.ok().and_then(|news| Some(news.ok()?.head))
+            }
+            // Whoever waits is to come back to another node, and not to be kept until the connection is cut.
+            () = state.shutdown.cancelled() => None,
         };
+        let Some(head) = head else { return Ok(found) };
         // Nobody is told what happened after they had lost the right to know.
         reader = reader.ask_as_of(app, head).await?;
     }

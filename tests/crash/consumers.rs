@@ -1,0 +1,162 @@
+//! The programs of `docs/subscribe.md`, as they stand there: they are killed at any moment and started again, while events
+//! come and the service is killed as well. In the end each has 1, 2, 3 … N in its file, once and in order. A few kills by
+//! default; `AEGIS_TEST_LONG=1` asks for fifty, and ten of the service.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use testkit::service::until_within;
+
+use crate::fleet::{Fleet, works_again};
+use crate::plan::Plan;
+use crate::summary;
+use crate::swarm::{Desk, Swarm};
+
+const DOCUMENT: &str = include_str!("../../docs/subscribe.md");
+const RUST: &str = include_str!("../../examples/subscriber.rs");
+/// The longest life of a consumer.
+const LIFE: Duration = Duration::from_millis(700);
+/// How long the last of them may take to see everything on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_mongodb_a_consumer_that_is_killed_misses_and_repeats_nothing() {
+    let database = testkit::mongodb().await.database();
+    consume("MongoDB", Fleet::on_mongodb(1, database.url(), database.name())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_the_embedded_database_a_consumer_that_is_killed_misses_and_repeats_nothing() {
+    let data = TempDir::new().unwrap();
+    consume("embedded", Fleet::embedded(data.path())).await;
+}
+
+async fn consume(test: &str, mut fleet: Fleet) {
+    let mut chance = Plan::chance("consumers");
+    let (kills, kills_of_service) = if Plan::of_this_process().is_long { (50, 10) } else { (3, 1) };
+    let desk = fleet.open(Duration::from_secs(10)).await;
+    let folder = TempDir::new().unwrap();
+    for language in ["python", "typescript", "rust"] {
+        let consumer = Consumer::new(language, folder.path(), &desk);
+        let swarm = Swarm::start(&desk, &mut chance);
+        for kill in 0..kills {
+            let life = consumer.start();
+            tokio::time::sleep(chance.between(Duration::ZERO, LIFE)).await;
+            if kill % (kills / kills_of_service) == 0 {
+                let since = desk.journal.now();
+                fleet.kill(0);
+                fleet.start(0).await;
+                works_again(&desk, 1, since).await;
+            }
+            drop(life);
+        }
+        swarm.stop().await;
+        let log = log(&desk).await;
+        let last = consumer.start();
+        until_within(PATIENCE, "the consumer to see everything", async || {
+            (consumer.lines().len() >= log.len()).then_some(())
+        })
+        .await;
+        drop(last);
+        assert!(consumer.lines() == log, "{language}: {}", consumer.difference(&log));
+        summary::say(&format!(
+            "{test}: a consumer in {language}, killed {kills} times, and the service {kills_of_service} times, has 1 to {}",
+            log.len()
+        ));
+    }
+}
+
+/// Position and id of every event.
+async fn log(desk: &Desk) -> Vec<(u64, String)> {
+    let mut log = Vec::new();
+    loop {
+        let path = format!("/events?after={}&limit=1000", log.len());
+        let page = desk.services[0].get(&path).bearer(&desk.token).send().await.expect(200).json();
+        let events = page["events"].as_array().unwrap();
+        if events.is_empty() {
+            return log;
+        }
+        log.extend(events.iter().map(position_and_id));
+    }
+}
+
+fn position_and_id(event: &Value) -> (u64, String) {
+    (event["position"].as_u64().unwrap(), event["id"].as_str().unwrap().to_owned())
+}
+
+/// A program of the document.
+struct Consumer {
+    program: PathBuf,
+    arguments: Vec<PathBuf>,
+    file: PathBuf,
+    address: String,
+    token: String,
+}
+
+impl Consumer {
+    fn new(language: &str, folder: &Path, desk: &Desk) -> Self {
+        let source = folder.join(format!("consumer.{language}"));
+        let (program, arguments) = match language {
+            "python" => ("python3".into(), vec![source.clone()]),
+            // Node.js goes by the ending.
+            "typescript" => (testkit::node(), vec![folder.join("consumer.mts")]),
+            _ => (built(), Vec::new()),
+        };
+        if let Some(source) = arguments.first() {
+            std::fs::write(source, block(language)).unwrap();
+        }
+        let file = folder.join(format!("{language}.jsonl"));
+        let address = format!("http://{}", desk.services[0].address());
+        let token = desk.token.clone();
+        Self { program, arguments, file, address, token }
+    }
+
+    fn start(&self) -> Life {
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments).arg(&self.address).arg(&self.file).env("AEGIS_TOKEN", &self.token);
+        Life(command.stdin(Stdio::null()).spawn().unwrap())
+    }
+
+    /// What it has seen so far.
+    fn lines(&self) -> Vec<(u64, String)> {
+        let text = std::fs::read_to_string(&self.file).unwrap_or_default();
+        let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
+        whole.lines().map(|line| position_and_id(&serde_json::from_str(line).unwrap())).collect()
+    }
+
+    fn difference(&self, log: &[(u64, String)]) -> String {
+        let lines = self.lines();
+        let at = lines.iter().zip(log).position(|(seen, logged)| seen != logged);
+        format!("{} lines of {}, the first other one is {at:?}", lines.len(), log.len())
+    }
+}
+
+/// A consumer that runs, until this is dropped.
+struct Life(Child);
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+/// The program in that language, as it stands in the document.
+fn block(language: &str) -> &'static str {
+    let begin = format!("```{language}\n");
+    let (_, after) = DOCUMENT.split_once(&begin).unwrap();
+    after.split_once("```\n").unwrap().0
+}
+
+/// The program in Rust, which is an example of this package.
+fn built() -> PathBuf {
+    let (_, program) = RUST.split_once(")]\n").unwrap();
+    assert_eq!(block("rust"), program, "docs/subscribe.md shows another program than examples/subscriber.rs");
+    let mut cargo = Command::new(env!("CARGO"));
+    let done = cargo.args(["build", "--quiet", "--locked", "--example", "subscriber"]).status().unwrap();
+    assert!(done.success(), "examples/subscriber.rs is not built");
+    Path::new(env!("CARGO_BIN_EXE_aegis")).parent().unwrap().join("examples/subscriber")
+}

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use domain::Role;
+use domain::{Role, SystemEvent, UserEvent};
 use serde_json::json;
 use store::{Append, Expected, NewEvent, StreamId, StreamWrite};
 use uuid::Uuid;
@@ -15,6 +15,7 @@ on_both_stores! {
     last_event_id_beats_after
     without_a_position_it_starts_at_the_head
     types_are_filtered_and_personal_values_left_out
+    no_type_of_event_shows_a_subscriber_anything_personal
     a_reader_who_loses_the_right_is_told_nothing_that_happens_after
     silence_is_broken_at_least_every_fifteen_seconds
     the_stream_ends_when_the_service_stops
@@ -103,6 +104,44 @@ async fn types_are_filtered_and_personal_values_left_out(store: Store) {
         seen.push(event);
     }
     assert_eq!(seen, ["UserRegistered", "UserRegistered", "UserRegistered", "UserDeactivated"]);
+}
+
+/// Whatever an event of any type may hold, or come to hold.
+async fn no_type_of_event_shows_a_subscriber_anything_personal(store: Store) {
+    const MARK: &str = "nobody-may-see-this";
+    let app = TestApp::start(store).await;
+    let (admin, subscriber) = (app.admin().await, app.user_with(Role::Subscriber).await);
+    let mut live = [subscriber.get("/events/stream").open().await, admin.get("/events/stream").open().await];
+    let before = app.node().store.head().await.unwrap().position.get();
+    let types: Vec<_> = UserEvent::TYPES.iter().chain(SystemEvent::TYPES).copied().collect();
+    let fields = ["email", "username", "password_hash", "reason", "something new"];
+    let events = types.iter().zip(1_u128..).map(|(event_type, number)| NewEvent {
+        id: Uuid::from_u128(number),
+        event_type: (*event_type).to_owned(),
+        schema: 1,
+        data: json!({"open": true}).as_object().unwrap().clone(),
+        personal: fields.iter().map(|&field| (field.to_owned(), MARK.into())).collect(),
+    });
+    let write = StreamWrite::new(StreamId::new("walk").unwrap(), Expected::NoStream, events.collect());
+    app.node().store.append(&Append::new("operator:test", "test", vec![write])).await.unwrap();
+    // As it is sent to those who wait for it, to those who come later, and page by page.
+    let path = format!("?after={before}");
+    let [for_subscriber, for_admin] = &mut live;
+    let mut late = subscriber.get(&format!("/events/stream{path}")).open().await;
+    for event_type in &types {
+        for stream in [&mut *for_subscriber, &mut late] {
+            let (_, event, data) = stream.event().await.unwrap();
+            assert_eq!((event.as_str(), &data["data"]), (*event_type, &json!({"open": true})));
+        }
+        let (_, _, data) = for_admin.event().await.unwrap();
+        let shown = json!({"open": true, "email": MARK, "username": MARK, "reason": MARK});
+        assert_eq!(data["data"], shown, "secrets and what is new stay inside: {event_type}");
+    }
+    for path in [format!("/events{path}"), format!("/events{path}&wait=5")] {
+        let page = subscriber.get(&path).send().await.expect(200);
+        assert_eq!(page.json()["events"].as_array().unwrap().len(), types.len());
+        assert!(!page.text().contains(MARK), "{}", page.text());
+    }
 }
 
 async fn a_reader_who_loses_the_right_is_told_nothing_that_happens_after(store: Store) {

@@ -7,6 +7,7 @@ mod journey;
 mod projections;
 mod refusals;
 mod stop;
+mod tail;
 mod tampering;
 mod verify;
 

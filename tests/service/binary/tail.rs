@@ -1,0 +1,55 @@
+//! `aegis events tail`: the end of the log, and whatever comes then.
+
+use serde_json::Value;
+
+use super::sign_up;
+use crate::support::{Installation, Store, on_both_stores, until};
+
+on_both_stores! {
+    the_end_of_the_log_is_printed
+    whoever_follows_and_is_killed_goes_on_where_they_were
+}
+
+fn positions(lines: &[Value]) -> Vec<u64> {
+    lines.iter().map(|line| line["position"].as_u64().unwrap()).collect()
+}
+
+async fn the_end_of_the_log_is_printed(store: Store) {
+    let installation = Installation::of(store);
+    let service = installation.serve().await;
+    for number in 0..12 {
+        sign_up(service.client(), &format!("user{number}")).await;
+    }
+    let tail = async |arguments: &[&str]| {
+        positions(&installation.json(&[&["events", "tail"], arguments].concat()).await)
+    };
+    assert!(tail(&[]).await.iter().copied().eq(3..=12));
+    assert_eq!(tail(&["-n", "2"]).await, [11, 12]);
+    assert!(tail(&["--lines", "99"]).await.iter().copied().eq(1..=12));
+    assert_eq!(tail(&["--after", "10"]).await, [11, 12]);
+    assert!(tail(&["--after", "12"]).await.is_empty());
+    let shown = installation.done(&["events", "tail", "-n", "1"]).await.stdout;
+    assert!(shown.contains("POSITION") && shown.contains("UserRegistered"), "{shown}");
+    assert_eq!(installation.run(&["events", "tail", "-n", "1", "--after", "1"]).await.code, Some(2));
+}
+
+async fn whoever_follows_and_is_killed_goes_on_where_they_were(store: Store) {
+    let installation = Installation::of(store);
+    let service = installation.serve().await;
+    let mut seen = Vec::new();
+    for round in 1..=4 {
+        let after = seen.last().copied().unwrap_or(0).to_string();
+        let following = installation.start(&["events", "tail", "--follow", "--after", &after, "--json"]);
+        sign_up(service.client(), &format!("user{round}")).await;
+        let whole = || {
+            let said = following.said();
+            let whole = &said[..said.rfind('\n').map_or(0, |end| end + 1)];
+            let lines = whole.lines().filter(|line| line.starts_with('{'));
+            positions(&lines.map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<_>>())
+        };
+        until("the event to be printed", async || whole().contains(&round).then_some(())).await;
+        seen.extend(whole());
+        following.kill();
+    }
+    assert_eq!(seen, [1, 2, 3, 4]);
+}

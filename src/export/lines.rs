@@ -5,6 +5,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use store::canonical::{canonical_event, rfc3339};
+use store::merkle::leaf_hash;
 use store::{PersonalData, Recorded, StoreError};
 
 use crate::cloud_event::shown_personal;
@@ -64,6 +65,9 @@ fn json(event: &Recorded) -> Result<String, StoreError> {
     let corrupt =
         |error: &dyn std::fmt::Display| StoreError::corrupt(format!("position {position}: {error}"));
     let canonical = canonical_event(&event.envelope).map_err(|error| corrupt(&error))?;
+    if leaf_hash(&canonical) != event.envelope.leaf {
+        return Err(corrupt(&"its leaf is not the hash of the event; `aegis events verify` tells more"));
+    }
     let canonical = String::from_utf8(canonical).map_err(|error| corrupt(&error))?;
     let leaf = BASE64_URL_SAFE_NO_PAD.encode(event.envelope.leaf);
     let beside = match (shown_personal(event), &event.personal) {

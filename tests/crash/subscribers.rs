@@ -51,14 +51,14 @@ async fn followed(test: &str, mut fleet: Fleet) {
 
     warm_up(&desk, &tokens, many).await;
     let before = fleet.service(0).memory();
-    let crowd = Crowd::follow(&desk, &tokens, many).await;
+    let mut crowd = Crowd::follow(&desk, &tokens, many).await;
     let each = (fleet.service(0).memory().saturating_sub(before)) * 1024 / u64::try_from(many).unwrap();
     summary::say(&format!("{test}: {many} idle subscribers take {each} bytes each"));
     assert!(!is_long || each < MEMORY, "an idle subscriber takes {each} bytes");
 
     let few = crowd.see(&writer, rate / 10, seconds).await;
     drop(crowd);
-    let crowd = Crowd::follow(&desk, &tokens, many / 10).await;
+    let mut crowd = Crowd::follow(&desk, &tokens, many / 10).await;
     let fast = crowd.see(&writer, rate, seconds).await;
     for (count, seen) in [(many, few), (many / 10, fast)] {
         summary::say(&format!("{test}: {count} subscribers: {seen}"));
@@ -157,7 +157,7 @@ struct Tally {
 struct Crowd {
     tally: Arc<Tally>,
     from: u64,
-    _following: JoinSet<()>,
+    following: JoinSet<()>,
 }
 
 impl Crowd {
@@ -175,11 +175,11 @@ impl Crowd {
         }
         until("all streams to be open", async || (tally.open.load(Ordering::Relaxed) == count).then_some(()))
             .await;
-        Self { tally, from, _following: following }
+        Self { tally, from, following }
     }
 
     /// Events come at that pace, and everybody sees all of them.
-    async fn see(&self, writer: &Writer, rate: u32, seconds: u64) -> String {
+    async fn see(&mut self, writer: &Writer, rate: u32, seconds: u64) -> String {
         let begun = Instant::now();
         writer.write(rate, seconds).await;
         let head = writer.head().await;
@@ -190,6 +190,7 @@ impl Crowd {
         .await;
         let took = begun.elapsed().as_secs_f64();
         self.tally.is_over.store(true, Ordering::Relaxed);
+        assert!(self.following.try_join_next().is_none(), "a subscriber's stream has ended");
         let delivered: u64 = at().map(|at| at - self.from).sum();
         let mut delays = self.tally.delays.lock().unwrap();
         delays.sort_unstable();

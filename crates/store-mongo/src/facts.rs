@@ -95,12 +95,12 @@ fn newest_versions(streams: &[StreamId]) -> [Document; 3] {
     ]
 }
 
-/// A vault entry: a wrapped key and claims, or the tombstone of an erased stream.
 /// The stream of a vault entry.
 pub(crate) fn to_holder(document: &RawDocument) -> Result<StreamId, StoreError> {
     stream_name(&Fields::new(document, "a vault entry"))
 }
 
+/// A vault entry: a wrapped key and claims, or the tombstone of an erased stream.
 pub(crate) fn to_vault(document: &RawDocument) -> Result<(StreamId, Held), StoreError> {
     let name = match document.get_str("_id") {
         Ok(stream) => format!("the vault entry of {stream}"),

@@ -119,8 +119,7 @@ fn write_object(object: &Map<String, Value>, out: &mut Vec<u8>) -> Result<(), No
     Ok(())
 }
 
-/// A field that is not the first of its object.
-/// A text in which nothing can need an escape.
+/// A field with a text in which nothing can need an escape.
 fn write_unescaped(name: &str, text: &str, out: &mut Vec<u8>) {
     write_name(name, out);
     out.push(b'"');
@@ -128,6 +127,7 @@ fn write_unescaped(name: &str, text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
+/// A field that is not the first of its object.
 fn write_field(name: &str, text: &str, out: &mut Vec<u8>) {
     write_name(name, out);
     write_string(text, out);

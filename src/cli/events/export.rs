@@ -44,6 +44,12 @@ pub(in crate::cli) struct Arguments {
 pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> Result<(), Failure> {
     let plan = plan(arguments, session).await?;
     let mut part = Part::open(&arguments.out, plan, arguments.force).map_err(Failure::because)?;
+    if part.position() >= part.plan().from {
+        let (at, to) = (part.position(), part.plan().to);
+        tracing::warn!(
+            "going on from position {at} of {to}, as the log was when this export was begun; remove its `.part` to begin anew"
+        );
+    }
     let mut progress = Progress::new("events");
     let begun = part.count();
     let (first, last) = (part.plan().from, part.plan().to);

@@ -34,9 +34,12 @@ struct Readers {
 struct Shared {
     store: EventStore,
     window: RwLock<Window>,
-    /// Moves whenever the window does.
-    moved: watch::Sender<()>,
+    /// Moves whenever the window does; closed once nobody reads on.
+    moved: watch::Receiver<()>,
 }
+
+/// Nobody reads on: the feed has failed.
+pub(super) struct Ended;
 
 /// Why the log is not read on for the time being.
 enum Broken {
@@ -55,7 +58,7 @@ impl Feed {
         let readers = readers.get_or_insert_with(|| Readers::of(&self.store));
         readers.count += 1;
         let shared = Arc::clone(&readers.shared);
-        Subscription { feed: Arc::clone(self), moved: shared.moved.subscribe(), shared }
+        Subscription { feed: Arc::clone(self), moved: shared.moved.clone(), shared }
     }
 
     fn unsubscribe(&self) {
@@ -75,10 +78,11 @@ impl Feed {
 
 impl Readers {
     fn of(store: &EventStore) -> Self {
-        let moved = watch::Sender::new(());
+        let (moves, moved) = watch::channel(());
         let shared = Arc::new(Shared { store: store.clone(), window: RwLock::default(), moved });
         let reading = Arc::clone(&shared);
-        let reading = tokio::spawn(async move { reading.read_on().await });
+        // It owns what tells of moves: should it fail, those who follow hear of that.
+        let reading = tokio::spawn(async move { reading.read_on(&moves).await });
         Self { count: 0, shared, _reading: AbortOnDropHandle::new(reading) }
     }
 }
@@ -86,35 +90,47 @@ impl Readers {
 impl Shared {
     /// Never ends by itself. What cannot be read is tried again: those who follow wait meanwhile, and are told no more than
     /// is certain.
-    async fn read_on(&self) {
+    async fn read_on(&self, moves: &watch::Sender<()>) {
+        let mut end = self.begin(moves);
         loop {
-            let end = self.store.signal().head;
-            *self.change() = Window::after(end);
-            self.moved.send_replace(());
-            match self.read_after(end).await {
+            match self.read_after(&mut end, moves).await {
                 Broken::Unreadable(error) if error.is_transient() => {
                     tracing::warn!(%error, "the feed cannot read the log; trying again");
+                    sleep(PAUSE).await;
+                    continue;
                 }
                 Broken::Unreadable(error) => tracing::error!(%error, "the feed cannot read the log"),
                 Broken::Unrenderable(error) => tracing::error!(%error, "the feed cannot show an event"),
             }
             sleep(PAUSE).await;
+            // Those who follow look for themselves, and meet the same.
+            end = self.begin(moves);
         }
     }
 
+    /// Begins with what comes next.
+    fn begin(&self, moves: &watch::Sender<()>) -> Position {
+        let end = self.store.signal().head;
+        *self.change() = Window::after(end);
+        moves.send_replace(());
+        end
+    }
+
     /// Reads what comes after `end`, until it cannot be read.
-    async fn read_after(&self, mut end: Position) -> Broken {
+    async fn read_after(&self, end: &mut Position, moves: &watch::Sender<()>) -> Broken {
         let mut signals = self.store.signals();
         loop {
-            let Ok(head) = signals.wait_for(|signal| signal.head > end).await.map(|signal| signal.head)
+            let after = *end;
+            let Ok(head) = signals.wait_for(|signal| signal.head > after).await.map(|signal| signal.head)
             else {
                 // The store has stopped: there is nothing more to come.
                 return std::future::pending().await;
             };
-            match self.read_up_to(end, head).await {
-                Ok(read) => end = read,
+            match self.read_up_to(after, head).await {
+                Ok(read) => *end = read,
                 Err(broken) => return broken,
             }
+            moves.send_replace(());
         }
     }
 
@@ -124,12 +140,12 @@ impl Shared {
         let render = |event| Rendered::new(event, self.store.log_id()).map_err(Broken::Unrenderable);
         let rendered = page.events.iter().map(render).collect::<Result<Vec<_>, _>>()?;
         for event in &page.events {
-            if claims_of(event).is_ok_and(|change| change.erases) {
+            // Of what cannot be understood the worst is assumed.
+            if claims_of(event).map_or(true, |change| change.erases) {
                 self.forget(&event.envelope.stream).await?;
             }
         }
         self.change().push(rendered);
-        self.moved.send_replace(());
         Ok(page.next)
     }
 
@@ -168,11 +184,14 @@ impl Subscription {
         self.shared.window().next(after, view)
     }
 
-    /// Until there may be more. The feed lives as long as its subscriptions.
-    pub(super) async fn moved(&mut self) {
-        if self.moved.changed().await.is_err() {
-            std::future::pending().await
-        }
+    /// Whether all that the feed has is before that position.
+    pub(super) fn is_reached(&self, at: Position) -> bool {
+        self.shared.window().is_reached(at)
+    }
+
+    /// Until there may be more.
+    pub(super) async fn moved(&mut self) -> Result<(), Ended> {
+        self.moved.changed().await.map_err(|_| Ended)
     }
 }
 

@@ -14,7 +14,7 @@ use store::{EventQuery, EventStore, Page, Position, StoreError};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::feed::Subscription;
+use super::feed::{Ended, Subscription};
 use super::frame;
 use super::subscribers::Place;
 use super::window::{Next, View};
@@ -27,7 +27,9 @@ use crate::http::state::HttpState;
 /// How often the head is told: well within the 15 s that are promised.
 const HEAD_EVERY: Duration = Duration::from_secs(10);
 /// How often the reader's rights are looked at again while nothing happens: well within a minute.
-const ASK_EVERY: Duration = Duration::from_secs(30);
+const ASK_EVERY: Duration = Duration::from_secs(10);
+/// The same while the rows that tell of them are behind.
+const ASK_SOON: Duration = Duration::from_secs(1);
 /// Events read, and held in memory for one reader, at once.
 const BATCH: usize = 100;
 /// How long a reader may leave what they are sent, once that fills all that lies between.
@@ -37,6 +39,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(super) struct Following {
     /// From where on.
     pub(super) after: Position,
+    /// Up to here, what happened to the reader has been looked at.
+    pub(super) judged: Position,
     /// Only these types; empty: all.
     pub(super) types: Vec<String>,
 }
@@ -72,6 +76,8 @@ enum End {
     NoRight,
     /// They do not take what they are sent.
     TooSlow,
+    /// The feed has failed.
+    Failed,
     /// The log cannot be read.
     Unreadable(StoreError),
     /// An event cannot be rendered.
@@ -82,6 +88,7 @@ impl End {
     fn log(&self) {
         match self {
             Self::NoRight => tracing::debug!("an event stream ended: its reader may no longer read"),
+            Self::Failed => tracing::error!("an event stream ended: nobody reads the log any more"),
             Self::TooSlow => tracing::info!("an event stream ended: its reader was too slow"),
             Self::Unreadable(error) if error.is_transient() => {
                 tracing::warn!(%error, "an event stream broke off");
@@ -100,7 +107,7 @@ impl Follower {
         following: Following,
     ) -> Result<Self, Problem> {
         let store = state.app.node()?.store.clone();
-        let Following { after, types } = following;
+        let Following { after, judged, types } = following;
         let now = Instant::now();
         Ok(Self {
             app: Arc::clone(&state.app),
@@ -112,7 +119,7 @@ impl Follower {
             types,
             at: after,
             told: None,
-            judged: after,
+            judged,
             is_live: false,
             handed: None,
             tell_head: now,
@@ -158,39 +165,52 @@ impl Follower {
             if Instant::now() >= self.tell_head {
                 return Ok(self.tell_head().into());
             }
-            let reader = self.reader.as_ref().ok_or(End::NoRight)?;
-            let (types, judged) = (&self.types, self.judged);
-            let view = View { disclosure: reader.disclosure, types, own: &reader.stream, judged };
-            match self.feed.next(self.at, &view) {
-                Next::Here { events, shown, at } => {
-                    self.at = at;
-                    self.told = shown.or(self.told);
-                    if !events.is_empty() {
-                        return Ok(events);
-                    }
-                }
-                Next::Judge(position) => {
-                    Box::pin(self.ask_as_of(position)).await?;
-                    self.judged = position;
-                }
-                Next::UpToDate => {
-                    self.is_live = true;
-                    self.wait().await;
-                }
-                Next::Passed if self.is_live => return Err(End::TooSlow),
-                Next::Passed | Next::Unknown => {
-                    let head = self.store.signal().head;
-                    if self.at >= head {
-                        self.wait().await;
-                        continue;
-                    }
-                    let events = Box::pin(self.read(head)).await?;
-                    if !events.is_empty() {
-                        return Ok(events.into());
-                    }
-                }
+            let piece = if self.is_live { self.newest().await? } else { self.older().await? };
+            if let Some(piece) = piece {
+                return Ok(piece);
             }
         }
+    }
+
+    /// What is new, for one who was up to date.
+    async fn newest(&mut self) -> Result<Option<Bytes>, End> {
+        let reader = self.reader.as_ref().ok_or(End::NoRight)?;
+        let (types, judged) = (&self.types, self.judged);
+        let view = View { disclosure: reader.disclosure, types, own: &reader.stream, judged };
+        match self.feed.next(self.at, &view) {
+            Next::Here { events, shown, at } => {
+                self.at = at;
+                self.told = shown.or(self.told);
+                return Ok((!events.is_empty()).then_some(events));
+            }
+            Next::Judge(position) => {
+                if !Box::pin(self.ask_as_of(position)).await? {
+                    // It was something that happened to themselves.
+                    return Err(End::NoRight);
+                }
+                self.judged = position;
+            }
+            Next::UpToDate => self.wait().await?,
+            Next::Passed => return Err(End::TooSlow),
+            // The feed has begun anew.
+            Next::Unknown => self.is_live = false,
+        }
+        Ok(None)
+    }
+
+    /// What is further back, from the log itself: nobody who comes later is shown what was kept ready for others, and was
+    /// erased this moment.
+    async fn older(&mut self) -> Result<Option<Bytes>, End> {
+        let head = self.store.signal().head;
+        if self.feed.is_reached(self.at) {
+            self.is_live = true;
+        } else if self.at < head {
+            let events = Box::pin(self.read(head)).await?;
+            return Ok((!events.is_empty()).then(|| events.into()));
+        } else {
+            self.wait().await?;
+        }
+        Ok(None)
     }
 
     /// The events up to the head, at most [`BATCH`].
@@ -199,10 +219,8 @@ impl Follower {
         let query = EventQuery { after: self.at, until, limit: BATCH, types, ..EventQuery::default() };
         let Page { events, next } = self.store.page(&query).await.map_err(End::Unreadable)?;
         let last = events.last().map(|event| event.envelope.position);
-        if let Some(last) = last {
-            self.ask_as_of(last).await?;
-            self.judged = last;
-        }
+        self.ask_as_of(next).await?;
+        self.judged = self.judged.max(next);
         let disclosure = self.reader.as_ref().ok_or(End::NoRight)?.disclosure;
         let mut out = String::new();
         for event in &events {
@@ -226,30 +244,34 @@ impl Follower {
     }
 
     /// Until there is something to do.
-    async fn wait(&mut self) {
+    async fn wait(&mut self) -> Result<(), End> {
         tokio::select! {
             () = sleep_until(self.tell_head.min(self.ask_again)) => {}
-            () = self.feed.moved() => {}
+            moved = self.feed.moved() => moved.map_err(|Ended| End::Failed)?,
         }
         // Nobody was waiting for the client meanwhile.
         self.handed = None;
+        Ok(())
     }
 
     /// Asks for the reader's rights as they are at that position, so that nobody is told what happened after they had
-    /// lost them.
-    async fn ask_as_of(&mut self, position: Position) -> Result<(), End> {
+    /// lost them. Whether the rows that tell of them were that far; if not, they are soon asked again.
+    async fn ask_as_of(&mut self, position: Position) -> Result<bool, End> {
         let reader = self.reader.take().ok_or(End::NoRight)?;
-        self.keep(reader.ask_as_of(&self.app, position).await)
+        let (reader, is_certain) = reader.ask_as_of(&self.app, position).await.map_err(|_| End::NoRight)?;
+        self.keep(reader, if is_certain { ASK_EVERY } else { ASK_SOON });
+        Ok(is_certain)
     }
 
     async fn ask_again(&mut self) -> Result<(), End> {
         let reader = self.reader.take().ok_or(End::NoRight)?;
-        self.keep(reader.ask_again(&self.app).await)
+        let reader = reader.ask_again(&self.app).await.map_err(|_| End::NoRight)?;
+        self.keep(reader, ASK_EVERY);
+        Ok(())
     }
 
-    fn keep(&mut self, reader: Result<EventReader, Problem>) -> Result<(), End> {
-        self.reader = Some(reader.map_err(|_| End::NoRight)?);
-        self.ask_again = Instant::now() + ASK_EVERY;
-        Ok(())
+    fn keep(&mut self, reader: EventReader, until: Duration) {
+        self.reader = Some(reader);
+        self.ask_again = Instant::now() + until;
     }
 }

@@ -8,7 +8,7 @@ use axum::http::request::Parts;
 use jiff::Timestamp;
 use serde::Serialize;
 use store::{EventQuery, Position};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use utoipa::ToSchema;
 
 use super::CloudEventBody;
@@ -23,6 +23,8 @@ const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: u64 = 1000;
 /// In seconds.
 const LONGEST_WAIT: u64 = 60;
+/// While waiting with filters, events that come within so long are looked at together.
+const TOGETHER: Duration = Duration::from_millis(50);
 
 /// A page of the log.
 #[derive(Serialize, ToSchema)]
@@ -47,6 +49,13 @@ pub(crate) struct Asked {
     to: Option<Timestamp>,
     /// How long to wait if there is nothing yet.
     wait: Duration,
+}
+
+impl Asked {
+    fn lets_all_through(&self) -> bool {
+        let EventQuery { types, stream, actor, .. } = &self.query;
+        types.is_empty() && stream.is_none() && actor.is_none()
+    }
 }
 
 impl<S: Sync> FromRequestParts<S> for Asked {
@@ -103,7 +112,8 @@ pub(crate) async fn list(
     asked: Asked,
 ) -> Result<Json<EventPage>, Problem> {
     if asked.wait.is_zero() {
-        return page(&state.app, &reader, &asked).await.map(Json);
+        let head = state.app.node()?.store.head().await?.position;
+        return page(&state.app, &reader, &asked, head).await.map(Json);
     }
     let _place = state.subscribers.take(&reader.stream).ok_or(Problem::TooManyReaders)?;
     wait(&state, reader, asked).await.map(Json)
@@ -115,35 +125,43 @@ async fn wait(state: &HttpState, mut reader: EventReader, mut asked: Asked) -> R
     let store = &app.node()?.store;
     let mut signals = store.signals();
     let deadline = Instant::now() + asked.wait;
+    let mut head = store.head().await?.position;
     loop {
-        let found = page(app, &reader, &asked).await?;
+        let found = page(app, &reader, &asked, head).await?;
         // Later events have later times.
-        let is_over = asked.to.is_some_and(|to| to <= app.ambient.now());
-        if !found.events.is_empty() || is_over {
+        let left = asked.to.map(|to| to.duration_since(app.ambient.now()));
+        let left = left.map(|left| Duration::try_from(left).unwrap_or_default());
+        let until = deadline.min(Instant::now() + left.unwrap_or(asked.wait));
+        if !found.events.is_empty() || Instant::now() >= until || state.shutdown.is_cancelled() {
             return Ok(found);
         }
         asked.query.after = Position::new(found.next);
-        let known = Position::new(found.head);
-        if found.next < found.head {
-            continue;
+        let known = head;
+        if found.next >= found.head {
+            let news = tokio::select! {
+                news = timeout_at(until, signals.wait_for(|signal| signal.head > known)) => {
+                    news.ok().and_then(|news| Some(news.ok()?.head))
+                }
+                // Whoever waits is to come back to another node, and not to be kept until the connection is cut.
+                () = state.shutdown.cancelled() => None,
+            };
+            let Some(news) = news else { return Ok(found) };
+            head = news;
         }
-        let head = tokio::select! {
-            news = timeout_at(deadline, signals.wait_for(|signal| signal.head > known)) => {
-                news.ok().and_then(|news| Some(news.ok()?.head))
-            }
-            // Whoever waits is to come back to another node, and not to be kept until the connection is cut.
-            () = state.shutdown.cancelled() => None,
-        };
-        let Some(head) = head else { return Ok(found) };
+        // What is not let through is not looked at one by one.
+        if !asked.lets_all_through() {
+            sleep(TOGETHER).await;
+            head = head.max(store.signal().head);
+        }
         // Nobody is told what happened after they had lost the right to know.
-        reader = reader.ask_as_of(app, head).await?;
+        (reader, _) = reader.ask_as_of(app, head).await?;
     }
 }
 
-async fn page(app: &App, reader: &EventReader, asked: &Asked) -> Result<EventPage, Problem> {
+/// A page of the log as it was at that head.
+async fn page(app: &App, reader: &EventReader, asked: &Asked, head: Position) -> Result<EventPage, Problem> {
     let Asked { query, from, to, .. } = asked;
     let store = &app.node()?.store;
-    let head = store.head().await?.position;
     let after = match *from {
         Some(from) => store.last_before(from, query.after, head).await?,
         None => query.after,

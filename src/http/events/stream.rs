@@ -71,7 +71,10 @@ pub(crate) async fn stream(
         Some(after) => after,
         None => state.app.node()?.store.head().await?.position,
     };
-    let follower = Follower::new(&state, reader, place, Following { after, types })?;
+    // The rows that let them in may have been old.
+    let judged = state.app.node()?.store.signal().head;
+    let (reader, _) = reader.ask_as_of(&state.app, judged).await?;
+    let follower = Follower::new(&state, reader, place, Following { after, judged, types })?;
     // The next piece is made when the last one has been sent: a slow client holds back only itself.
     let pieces = unfold(follower, async |mut follower| Some((follower.next().await?, follower)));
     let headers = [(header::CONTENT_TYPE.as_str(), "text/event-stream"), ("x-accel-buffering", "no")];

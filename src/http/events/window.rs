@@ -117,6 +117,11 @@ impl Window {
         }
     }
 
+    /// Whether nothing is here that comes after that position; not while nobody looks at the log.
+    pub(super) fn is_reached(&self, at: Position) -> bool {
+        self.end.is_some_and(|end| at >= end)
+    }
+
     /// What comes after that position.
     pub(super) fn next(&self, after: Position, view: &View<'_>) -> Next {
         let Some(end) = self.end else { return Next::Unknown };

@@ -110,12 +110,13 @@ impl EventReader {
 
 impl EventReader {
     /// As [`EventReader::ask_again`], by the rows as they are at that position. Where they do not get there, they count as
-    /// they are, as for any other request.
-    pub(crate) async fn ask_as_of(self, app: &App, position: Position) -> Result<Self, Problem> {
-        if let Err(error) = app.node()?.user_rows.reach(position).await {
+    /// they are, as for any other request; tells whether they did.
+    pub(crate) async fn ask_as_of(self, app: &App, position: Position) -> Result<(Self, bool), Problem> {
+        let reached = app.node()?.user_rows.reach(position).await;
+        if let Err(error) = &reached {
             tracing::debug!(%error, "a reader goes on with the rights that the rows show");
         }
-        self.ask_again(app).await
+        Ok((self.ask_again(app).await?, reached.is_ok()))
     }
 }
 

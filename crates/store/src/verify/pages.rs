@@ -1,7 +1,7 @@
 //! The events of a log, page by page, with all that can be told of each by itself: whether its leaf is its own, and what it
 //! says of claims. That is most of the work, so pages are looked at side by side and handed over in order.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use futures::stream::{self, Stream, StreamExt};
@@ -130,7 +130,12 @@ async fn open(store: &EventStore, events: Vec<Envelope>) -> Result<(Holdings, Ve
     streams.dedup();
     let held = store.backend().held(&streams).await?;
     let held: Holdings = held.into_iter().map(|(stream, entry, claims)| (stream, (entry, claims))).collect();
-    let entries = held.iter().map(|(stream, (entry, _))| (stream, entry));
+    let sealed: HashSet<_> =
+        events.iter().filter(|event| event.sealed.is_some()).map(|event| event.stream.clone()).collect();
+    let entries = held
+        .iter()
+        .filter(|(stream, _)| sealed.contains(*stream))
+        .map(|(stream, (entry, _))| (stream, entry));
     let opened = unseal_with(entries, store.masters(), events).await?;
     Ok((held, opened))
 }

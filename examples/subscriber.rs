@@ -1,6 +1,7 @@
 #![expect(
     missing_docs,
     clippy::expect_used,
+    clippy::indexing_slicing,
     clippy::disallowed_methods,
     reason = "it is the program of docs/subscribe.md"
 )]

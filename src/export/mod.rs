@@ -1,5 +1,5 @@
 //! The log, or a stretch of it, in a file: for whoever examines it elsewhere. [`lines`] says how an event looks in it,
-//! [`write`] reads and renders, [`part`] is the file while it is being written, which a kill does not undo, [`manifest`]
+//! [`mod@write`] reads and renders, [`part`] is the file while it is being written, which a kill does not undo, [`manifest`]
 //! tells what is in it, and [`offline`] proves, without any database, that it is what was signed.
 //!
 //! What does not belong here: what may be shown of an event ([`crate::cloud_event`]).

@@ -34,7 +34,7 @@ const OPENING_BOUND: Duration = Duration::from_secs(10);
 /// into connections that are being closed.
 const HEAD_BOUND: Duration = Duration::from_secs(75);
 /// How long a client may leave what is sent to it: whoever has hung holds no connection for ever.
-const STALL_BOUND: Duration = Duration::from_secs(60);
+const STALL_BOUND: Duration = Duration::from_mins(1);
 /// How often, and for how long, a silent HTTP/2 connection is asked whether it is still there.
 const PING: Duration = Duration::from_secs(20);
 /// How much of a request's head is kept in memory.

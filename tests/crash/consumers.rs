@@ -20,7 +20,7 @@ const RUST: &str = include_str!("../../examples/subscriber.rs");
 /// The longest life of a consumer.
 const LIFE: Duration = Duration::from_millis(700);
 /// How long the last of them may take to see everything on a slow machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_mongodb_a_consumer_that_is_killed_misses_and_repeats_nothing() {

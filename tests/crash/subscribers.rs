@@ -22,10 +22,12 @@ use crate::swarm::Desk;
 
 /// How many streams a user may have open, and then some.
 const EACH: usize = 90;
+/// Streams that are opened at once.
+const TOGETHER: usize = 10;
 /// Of so many events each subscriber looks at the time of one.
 const SAMPLE: u64 = 10;
 /// How long the last event may take to get to everybody on a slow machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// The most memory for a subscriber to whom nothing happens, in bytes.
 const MEMORY: u64 = 30_000;
 const PASSWORD: &str = "correct horse battery";
@@ -49,7 +51,6 @@ async fn followed(test: &str, mut fleet: Fleet) {
     let tokens = subscribers(&desk, many.div_ceil(EACH)).await;
     let writer = Writer::of(&desk).await;
 
-    warm_up(&desk, &tokens, many).await;
     let before = fleet.service(0).memory();
     let mut crowd = Crowd::follow(&desk, &tokens, many).await;
     let each = (fleet.service(0).memory().saturating_sub(before)) * 1024 / u64::try_from(many).unwrap();
@@ -62,18 +63,6 @@ async fn followed(test: &str, mut fleet: Fleet) {
     let fast = crowd.see(&writer, rate, seconds).await;
     for (count, seen) in [(many, few), (many / 10, fast)] {
         summary::say(&format!("{test}: {count} subscribers: {seen}"));
-    }
-}
-
-/// As many requests at once as there will be subscribers: what that costs is not theirs.
-async fn warm_up(desk: &Desk, tokens: &[String], count: usize) {
-    let mut asking = JoinSet::new();
-    for number in 0..count {
-        let request = desk.services[0].get("/users/me").bearer(&tokens[number % tokens.len()]);
-        asking.spawn(async move { request.send().await.expect(200) });
-    }
-    while let Some(asked) = asking.join_next().await {
-        asked.unwrap();
     }
 }
 
@@ -170,11 +159,16 @@ impl Crowd {
         let mut following = JoinSet::new();
         for number in 0..count {
             let address = desk.services[0].address().trim_start_matches("http://").to_owned();
-            let (token, tally) = (tokens[number % tokens.len()].clone(), Arc::clone(&tally));
-            following.spawn(async move { follow(&address, &token, &tally.at[number], &tally).await });
+            let (token, of_one) = (tokens[number % tokens.len()].clone(), Arc::clone(&tally));
+            following.spawn(async move { follow(&address, &token, &of_one.at[number], &of_one).await });
+            // What a burst of requests takes is not what those who sit there idle take.
+            if number % TOGETHER == 0 || number + 1 == count {
+                until("the streams to be open", async || {
+                    (tally.open.load(Ordering::Relaxed) > number).then_some(())
+                })
+                .await;
+            }
         }
-        until("all streams to be open", async || (tally.open.load(Ordering::Relaxed) == count).then_some(()))
-            .await;
         Self { tally, from, following }
     }
 

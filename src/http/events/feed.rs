@@ -78,11 +78,11 @@ impl Feed {
 
 impl Readers {
     fn of(store: &EventStore) -> Self {
-        let (moves, moved) = watch::channel(());
+        let (bell, moved) = watch::channel(());
         let shared = Arc::new(Shared { store: store.clone(), window: RwLock::default(), moved });
         let reading = Arc::clone(&shared);
-        // It owns what tells of moves: should it fail, those who follow hear of that.
-        let reading = tokio::spawn(async move { reading.read_on(&moves).await });
+        // It owns the bell: should it fail, those who follow hear of that.
+        let reading = tokio::spawn(async move { reading.read_on(&bell).await });
         Self { count: 0, shared, _reading: AbortOnDropHandle::new(reading) }
     }
 }
@@ -90,10 +90,10 @@ impl Readers {
 impl Shared {
     /// Never ends by itself. What cannot be read is tried again: those who follow wait meanwhile, and are told no more than
     /// is certain.
-    async fn read_on(&self, moves: &watch::Sender<()>) {
-        let mut end = self.begin(moves);
+    async fn read_on(&self, bell: &watch::Sender<()>) {
+        let mut end = self.begin(bell);
         loop {
-            match self.read_after(&mut end, moves).await {
+            match self.read_after(&mut end, bell).await {
                 Broken::Unreadable(error) if error.is_transient() => {
                     tracing::warn!(%error, "the feed cannot read the log; trying again");
                     sleep(PAUSE).await;
@@ -104,20 +104,20 @@ impl Shared {
             }
             sleep(PAUSE).await;
             // Those who follow look for themselves, and meet the same.
-            end = self.begin(moves);
+            end = self.begin(bell);
         }
     }
 
     /// Begins with what comes next.
-    fn begin(&self, moves: &watch::Sender<()>) -> Position {
+    fn begin(&self, bell: &watch::Sender<()>) -> Position {
         let end = self.store.signal().head;
         *self.change() = Window::after(end);
-        moves.send_replace(());
+        bell.send_replace(());
         end
     }
 
     /// Reads what comes after `end`, until it cannot be read.
-    async fn read_after(&self, end: &mut Position, moves: &watch::Sender<()>) -> Broken {
+    async fn read_after(&self, end: &mut Position, bell: &watch::Sender<()>) -> Broken {
         let mut signals = self.store.signals();
         loop {
             let after = *end;
@@ -130,7 +130,7 @@ impl Shared {
                 Ok(read) => *end = read,
                 Err(broken) => return broken,
             }
-            moves.send_replace(());
+            bell.send_replace(());
         }
     }
 

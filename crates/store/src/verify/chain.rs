@@ -55,7 +55,7 @@ impl Chain {
     }
 
     /// Takes the next event in, whose leaf is its own.
-    pub(super) fn take(&mut self, event: Link) -> Result<(), Finding> {
+    pub(super) fn take(&mut self, event: &Link) -> Result<(), Finding> {
         let expected = self.position().next();
         if event.position != expected {
             let what = format!("it is missing: the next event is at position {}", event.position);
@@ -167,7 +167,7 @@ mod tests {
 
     fn judge(events: &[Envelope], head: &Head) -> Result<(), Finding> {
         let mut chain = Chain::default();
-        events.iter().try_for_each(|event| chain.take(event.into()))?;
+        events.iter().try_for_each(|event| chain.take(&event.into()))?;
         chain.compare(head, &signer())
     }
 

@@ -183,7 +183,7 @@ impl EventStore {
             let says = page.says.as_ref().err().and_then(VerifyError::finding);
             for link in page.links {
                 let position = link.position;
-                chain.take(link)?;
+                chain.take(&link)?;
                 let found = [page.leaf.as_ref(), says].into_iter().flatten();
                 if let Some(finding) = found.into_iter().find(|finding| finding.position == position) {
                     return Err(finding.clone().into());

@@ -184,7 +184,7 @@ pub(super) const OF_THE_VAULT: [Kind; 10] = [
         what: "a key of another user, and an event after theirs",
         change: |log| {
             log.held(3).0 = log.held(4).0.clone();
-            log.event(6).actor = "user-eve".to_owned();
+            "user-eve".clone_into(&mut log.event(6).actor);
         },
         position: 3,
         said: WRONG_KEY,

@@ -162,6 +162,15 @@ async fn limits_and_positions_are_checked(store: Store) {
     for good in ["limit=1", "after=0", "from=2026-11-22T08:03:14Z", "to=2026-11-22T08:03:14.680%2B01:00"] {
         admin.get(&format!("/events?{good}")).send().await.expect(200);
     }
+    // Whoever has seen more than there is has followed another log.
+    let head = app.node().store.head().await.unwrap().position.get();
+    for query in [format!("after={}", head + 1), format!("after={}&wait=60", head + 1)] {
+        let faults = admin.get(&format!("/events?{query}")).send().await.faults();
+        assert_eq!(
+            (&faults[0]["type"], &faults[0]["ctx"]),
+            (&json!("less_than_equal"), &json!({"le": head}))
+        );
+    }
     for bad in ["limit=0", "limit=-1", "limit=x", "after=-1", "after=x", "from=yesterday", "to=1"] {
         let answer = admin.get(&format!("/events?{bad}")).send().await;
         let (_, place) = answer.fault_list().remove(0);

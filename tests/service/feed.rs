@@ -311,4 +311,10 @@ async fn a_position_that_is_none_is_refused(store: Store) {
         admin.get(&format!("/events/stream?after={bad}")).send().await.expect(422);
         admin.get("/events/stream").header("Last-Event-ID", bad).send().await.expect(422);
     }
+    // Whoever has seen more than there is has followed another log.
+    let beyond = (app.node().store.head().await.unwrap().position.get() + 1).to_string();
+    let faults = admin.get(&format!("/events/stream?after={beyond}")).send().await.faults();
+    assert_eq!(faults[0]["loc"], json!(["query", "after"]));
+    let faults = admin.get("/events/stream").header("Last-Event-ID", &beyond).send().await.faults();
+    assert_eq!(faults[0]["loc"], json!(["header", "last-event-id"]));
 }

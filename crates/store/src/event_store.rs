@@ -136,8 +136,12 @@ impl EventStore {
         self.backend.head().await
     }
 
-    /// The head, if that tells enough: one that reaches `position`, though others may have appended more since.
-    pub(crate) async fn head_from(&self, position: Position) -> Result<Head, StoreError> {
+    /// The head, if that tells enough: one that reaches `position`, though others may have appended more since. Where it
+    /// does not, the log has no such position.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be read.
+    pub async fn head_from(&self, position: Position) -> Result<Head, StoreError> {
         let known = self.backend.known_head().await?;
         if known.position >= position { Ok(known) } else { self.head().await }
     }

@@ -47,6 +47,11 @@ async fn follow(arguments: &Arguments, session: &Session, out: &mut Output) -> R
     let head = store.head().await?.position;
     let after = arguments.after.unwrap_or_else(|| head.get().saturating_sub(arguments.lines));
     let after = Position::new(after);
+    if after > head {
+        return Err(Failure::Failed(format!(
+            "the log ends at position {head}, before {after}: it is not the one that you have followed, or it was put back"
+        )));
+    }
     let mut query = EventQuery { after, limit: PAGE, ..EventQuery::default() };
     loop {
         match store.read(&query).await {

@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::cloud_event::CloudEvent;
 use crate::http::extract::{EventReader, Params};
 use crate::http::openapi::{ErrorBody, ValidationErrorBody};
-use crate::http::problem::Problem;
+use crate::http::problem::{Fault, Loc, Problem};
 use crate::http::state::HttpState;
 
 const DEFAULT_LIMIT: usize = 100;
@@ -162,6 +162,11 @@ async fn wait(state: &HttpState, mut reader: EventReader, mut asked: Asked) -> R
 async fn page(app: &App, reader: &EventReader, asked: &Asked, head: Position) -> Result<EventPage, Problem> {
     let Asked { query, from, to, .. } = asked;
     let store = &app.node()?.store;
+    if query.after > head {
+        // Whoever has seen more than there is has followed another log: one that was put back since.
+        let fault = Fault::too_large(Loc::Query("after"), head.get(), &query.after.to_string());
+        return Err(Problem::invalid(fault));
+    }
     let after = match *from {
         Some(from) => store.last_before(from, query.after, head).await?,
         None => query.after,

@@ -11,12 +11,14 @@ use store::Position;
 use super::follower::{Follower, Following};
 use crate::http::extract::{EventReader, Params, position};
 use crate::http::openapi::{ErrorBody, ValidationErrorBody};
-use crate::http::problem::{Loc, Problem};
+use crate::http::problem::{Fault, Loc, Problem};
 use crate::http::state::HttpState;
 
 /// Which events are asked for, and from where on.
 pub(crate) struct Asked {
     after: Option<Position>,
+    /// Where that was said.
+    said: Loc,
     types: Vec<String>,
 }
 
@@ -33,7 +35,8 @@ impl<S: Sync> FromRequestParts<S> for Asked {
             Some(id) => Some(position(Loc::Header("last-event-id"), &id).map_err(Problem::invalid)?),
             None => None,
         };
-        params.finish(Self { after: last.or(after), types })
+        let said = if last.is_some() { Loc::Header("last-event-id") } else { Loc::Query("after") };
+        params.finish(Self { after: last.or(after), said, types })
     }
 }
 
@@ -64,15 +67,23 @@ impl<S: Sync> FromRequestParts<S> for Asked {
 pub(crate) async fn stream(
     State(state): State<HttpState>,
     reader: EventReader,
-    Asked { after, types }: Asked,
+    Asked { after, said, types }: Asked,
 ) -> Result<impl IntoResponse, Problem> {
     let place = state.subscribers.take(&reader.stream).ok_or(Problem::TooManyReaders)?;
+    let store = &state.app.node()?.store;
     let after = match after {
-        Some(after) => after,
-        None => state.app.node()?.store.head().await?.position,
+        None => store.head().await?.position,
+        Some(after) => {
+            let head = store.head_from(after).await?.position;
+            if after > head {
+                // Whoever has seen more than there is has followed another log: one that was put back since.
+                return Err(Problem::invalid(Fault::too_large(said, head.get(), &after.to_string())));
+            }
+            after
+        }
     };
     // The rows that let them in may have been old.
-    let judged = state.app.node()?.store.signal().head;
+    let judged = store.signal().head;
     let (reader, _) = reader.ask_as_of(&state.app, judged).await?;
     let follower = Follower::new(&state, reader, place, Following { after, judged, types })?;
     // The next piece is made when the last one has been sent: a slow client holds back only itself.

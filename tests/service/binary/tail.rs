@@ -31,6 +31,10 @@ async fn the_end_of_the_log_is_printed(store: Store) {
     let shown = installation.done(&["events", "tail", "-n", "1"]).await.stdout;
     assert!(shown.contains("POSITION") && shown.contains("UserRegistered"), "{shown}");
     assert_eq!(installation.run(&["events", "tail", "-n", "1", "--after", "1"]).await.code, Some(2));
+    for arguments in [&["--after", "13"][..], &["--after", "13", "--follow"]] {
+        let failed = installation.run(&[&["events", "tail"], arguments].concat()).await;
+        assert!(failed.code == Some(1) && failed.stderr.contains("ends at position 12"), "{failed:?}");
+    }
 }
 
 async fn whoever_follows_and_is_killed_goes_on_where_they_were(store: Store) {

@@ -117,17 +117,20 @@ fn row(cells: [String; COLUMNS.len()]) -> String {
 /// A cell that a spreadsheet would take for a formula is made plain text (OWASP, "CSV Injection"): with a `'` before
 /// whatever would begin one, also where a spreadsheet that separates by semicolons, tabs or bars sees a cell of its own.
 fn defused(cell: &str) -> String {
+    let begins = |character: char| matches!(character, '=' | '+' | '-' | '@' | '＝' | '＋' | '－' | '＠');
+    let is_passed_over = |character: char| character.is_whitespace() || character == '"';
     let mut safe = String::with_capacity(cell.len());
-    let mut is_at_start = true;
-    for (at, character) in cell.char_indices() {
-        let begins = matches!(character, '=' | '+' | '-' | '@' | '＝' | '＋' | '－' | '＠');
-        let begins_first = at == 0 && matches!(character, '\t' | '\r' | '\n');
-        if is_at_start && begins || begins_first {
+    if cell.starts_with(['\t', '\r', '\n']) || cell.trim_start_matches(is_passed_over).starts_with(begins) {
+        safe.push('\'');
+    }
+    let mut is_at_start = false;
+    for character in cell.chars() {
+        if is_at_start && begins(character) {
             safe.push('\'');
         }
         // What is passed over at the start of a cell leaves the reader there.
-        let is_passed_over = is_at_start && (character.is_whitespace() || character == '"');
-        is_at_start = is_passed_over || matches!(character, ';' | '|' | '\t' | '\r' | '\n');
+        let separates = matches!(character, ';' | '|' | '\t' | '\r' | '\n');
+        is_at_start = separates || is_at_start && is_passed_over(character);
         safe.push(character);
     }
     safe
@@ -143,10 +146,10 @@ mod tests {
 
     #[test]
     fn what_a_spreadsheet_would_carry_out_is_plain_text() {
-        for formula in ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "  =1", "＝1", "\u{a0}@x"] {
-            let safe = defused(formula);
-            assert_eq!(safe.replace('\'', ""), formula, "nothing else is changed");
-            assert!(safe.starts_with('\'') || safe.trim_start().starts_with('\''), "{safe:?}");
+        for formula in
+            ["=1+1", "+1", "-1", "@SUM(A1)", "\ta", "\ra", "\na", "  =1", "＝1", "\u{a0}@x", "\"=1"]
+        {
+            assert_eq!(defused(formula), format!("'{formula}"), "{formula:?}");
         }
         for (formula, safe) in [
             ("a;=1", "a;'=1"),
@@ -155,6 +158,8 @@ mod tests {
             ("a\n-1", "a\n'-1"),
             ("a|=1", "a|'=1"),
             ("\t=1", "'\t'=1"),
+            ("\r=1", "'\r'=1"),
+            ("\n=1", "'\n'=1"),
         ] {
             assert_eq!(defused(formula), safe);
         }

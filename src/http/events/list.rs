@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::cloud_event::CloudEvent;
 use crate::http::extract::{EventReader, Params};
 use crate::http::openapi::{ErrorBody, ValidationErrorBody};
-use crate::http::problem::{Fault, Loc, Problem};
+use crate::http::problem::{Loc, Problem};
 use crate::http::state::HttpState;
 
 const DEFAULT_LIMIT: usize = 100;
@@ -164,8 +164,7 @@ async fn page(app: &App, reader: &EventReader, asked: &Asked, head: Position) ->
     let store = &app.node()?.store;
     if query.after > head {
         // Whoever has seen more than there is has followed another log: one that was put back since.
-        let fault = Fault::too_large(Loc::Query("after"), head.get(), &query.after.to_string());
-        return Err(Problem::invalid(fault));
+        return Err(Problem::beyond_head(Loc::Query("after"), query.after, head));
     }
     let after = match *from {
         Some(from) => store.last_before(from, query.after, head).await?,

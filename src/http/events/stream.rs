@@ -11,7 +11,7 @@ use store::Position;
 use super::follower::{Follower, Following};
 use crate::http::extract::{EventReader, Params, position};
 use crate::http::openapi::{ErrorBody, ValidationErrorBody};
-use crate::http::problem::{Fault, Loc, Problem};
+use crate::http::problem::{Loc, Problem};
 use crate::http::state::HttpState;
 
 /// Which events are asked for, and from where on.
@@ -77,7 +77,7 @@ pub(crate) async fn stream(
             let head = store.head_from(after).await?.position;
             if after > head {
                 // Whoever has seen more than there is has followed another log: one that was put back since.
-                return Err(Problem::invalid(Fault::too_large(said, head.get(), &after.to_string())));
+                return Err(Problem::beyond_head(said, after, head));
             }
             after
         }

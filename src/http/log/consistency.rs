@@ -14,7 +14,7 @@ use super::encode;
 use crate::app::App;
 use crate::http::extract::{Auditor, Params};
 use crate::http::openapi::{ErrorBody, ValidationErrorBody};
-use crate::http::problem::{Fault, Loc, Problem};
+use crate::http::problem::{Loc, Problem};
 
 /// That a longer log begins with a shorter one.
 #[derive(Serialize, ToSchema)]
@@ -79,7 +79,7 @@ pub(crate) async fn consistency(
     let found = node.proofs.consistency(from, to).await.map_err(|error| match error {
         ProofError::Beyond { asked, head } => {
             let name = if asked == to { "to" } else { "from" };
-            Problem::invalid(Fault::too_large(Loc::Query(name), head.get(), &asked.to_string()))
+            Problem::beyond_head(Loc::Query(name), asked, head)
         }
         ProofError::Store(error) => error.into(),
     })?;

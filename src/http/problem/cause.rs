@@ -7,7 +7,7 @@ use domain::Refusal;
 use projections::ChangeError;
 use store::{AppendError, StoreError, VersionsError};
 
-use super::{Fault, Loc, Problem};
+use super::{Loc, Problem};
 use crate::command::{CommandError, SkipError};
 use crate::crypto::{HashingError, InvalidToken};
 use crate::query::QueryError;
@@ -70,8 +70,7 @@ impl From<QueryError> for Problem {
         match error {
             QueryError::Behind { .. } => Self::ProjectionBehind { cause: error.to_string() },
             QueryError::BeyondHead { wanted, head } => {
-                let loc = Loc::Header("aegis-min-position");
-                Self::invalid(Fault::too_large(loc, head.get(), &wanted.to_string()))
+                Self::beyond_head(Loc::Header("aegis-min-position"), wanted, head)
             }
             QueryError::Store(error) => error.into(),
         }

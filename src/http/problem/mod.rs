@@ -10,6 +10,7 @@ mod fault;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use store::Position;
 
 pub(crate) use fault::{Fault, Loc};
 
@@ -110,6 +111,11 @@ impl Problem {
     /// One bad field, parameter or header.
     pub(crate) fn invalid(fault: Fault) -> Self {
         Self::Invalid(vec![fault])
+    }
+
+    /// A position that the log does not have, or not yet.
+    pub(crate) fn beyond_head(loc: Loc, asked: Position, head: Position) -> Self {
+        Self::invalid(Fault::too_large(loc, head.get(), &asked.to_string()))
     }
 
     /// The problem of an answer that a library made.

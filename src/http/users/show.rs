@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::http::extract::{Auditor, Params, UserPath};
 use crate::http::headers::Version;
 use crate::http::openapi::{ErrorBody, ValidationErrorBody};
-use crate::http::problem::{Fault, Loc, Problem};
+use crate::http::problem::{Loc, Problem};
 use crate::query::{AsOf, PastUser, QueryError};
 
 /// `as_of`.
@@ -81,9 +81,7 @@ pub(crate) async fn show(
 
 fn beyond(error: QueryError) -> Problem {
     match error {
-        QueryError::BeyondHead { wanted, head } => {
-            Problem::invalid(Fault::too_large(Loc::Query("as_of"), head.get(), &wanted.to_string()))
-        }
+        QueryError::BeyondHead { wanted, head } => Problem::beyond_head(Loc::Query("as_of"), wanted, head),
         error => error.into(),
     }
 }

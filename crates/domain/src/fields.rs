@@ -63,6 +63,19 @@ impl Fields<'_> {
         }
     }
 
+    /// A personal text that must be there unless the personal part was erased, as `parse` understands it.
+    pub(crate) fn parsed_personal<T, E>(
+        &self,
+        field: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<Personal<T>, DecodeError> {
+        match self.personal(field, parse)? {
+            Personal::Known(Ok(value)) => Ok(Personal::Known(value)),
+            Personal::Known(Err(_)) => Err(self.error(DecodeProblem::IllTyped { field })),
+            Personal::Erased => Ok(Personal::Erased),
+        }
+    }
+
     /// A personal text that is there if the flag beside it says so.
     pub(crate) fn optional_personal<T>(
         &self,

@@ -9,8 +9,9 @@
 //!    back into the state (`evolve`);
 //! 3. [`system`]: the stream of the whole installation: who the active administrators are, so that the last one
 //!    stays, and what projections skip;
-//! 4. [`encoded`]: what an event looks like to the event store, with what is personal kept apart;
-//! 5. [`upcast`]: how events that an earlier version has stored become events of today.
+//! 4. [`webhook`]: who is sent which events where;
+//! 5. [`encoded`]: what an event looks like to the event store, with what is personal kept apart;
+//! 6. [`upcast`]: how events that an earlier version has stored become events of today.
 //!
 //! The functions `decide`, `evolve` and `fold` exist once per aggregate and are called by its name:
 //! `user::decide`, `system::evolve`. All types are also found at the root of the crate.
@@ -21,6 +22,7 @@ pub mod system;
 pub mod upcast;
 pub mod user;
 pub mod value;
+pub mod webhook;
 
 #[cfg(test)]
 mod samples;
@@ -33,7 +35,9 @@ pub use upcast::known_schemas;
 pub use user::{Account, ClaimKind, Command, Refusal, User, UserEvent};
 pub use value::{
     EmailAddress, EmailFault, ErasureReason, MAX_EMAIL_OCTETS, MAX_PASSWORD_HASH_BYTES, MAX_PASSWORD_LENGTH,
-    MAX_REASON_LENGTH, MAX_USERNAME_LENGTH, Moment, MomentFault, PasswordFault, PasswordHash,
-    PasswordHashFault, PasswordPolicy, Personal, Reason, ReasonFault, Role, UnknownErasureReason,
-    UnknownRole, UserId, UserIdFault, Username, UsernameFault,
+    MAX_REASON_LENGTH, MAX_USERNAME_LENGTH, MAX_WEBHOOK_URL_LENGTH, Moment, MomentFault, PasswordFault,
+    PasswordHash, PasswordHashFault, PasswordPolicy, Personal, Reason, ReasonFault, Role,
+    UnknownErasureReason, UnknownRole, UserId, UserIdFault, Username, UsernameFault, WEBHOOK_SECRET_OCTETS,
+    WebhookId, WebhookIdFault, WebhookSecret, WebhookSecretFault, WebhookUrl, WebhookUrlFault,
 };
+pub use webhook::{ParkReason, Subscription, Webhook, WebhookCommand, WebhookEvent, WebhookRefusal};

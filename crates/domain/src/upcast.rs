@@ -14,6 +14,7 @@ use crate::fields::Fields;
 use crate::system::SystemEvent;
 use crate::user::UserEvent;
 use crate::value::Personal;
+use crate::webhook::WebhookEvent;
 
 /// The fields of a stored event.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,10 +35,10 @@ pub(crate) struct Upcasters(pub(crate) &'static [(&'static str, &'static [Upcast
 /// Those of all events. None has changed its layout so far.
 pub(crate) const UPCASTERS: Upcasters = Upcasters(&[]);
 
-/// Every type and schema that can be read, of users and of the installation. New events are stored with the highest
+/// Every type and schema that can be read, of users, of webhooks and of the installation. New events are stored with the highest
 /// schema of their type.
 pub fn known_schemas() -> impl Iterator<Item = (&'static str, u32)> {
-    let types = UserEvent::TYPES.iter().chain(SystemEvent::TYPES);
+    let types = UserEvent::TYPES.iter().chain(WebhookEvent::TYPES).chain(SystemEvent::TYPES);
     types.flat_map(|event_type| (1..=UPCASTERS.newest(event_type)).map(move |schema| (*event_type, schema)))
 }
 

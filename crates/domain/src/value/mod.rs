@@ -19,6 +19,9 @@ mod role;
 mod text;
 mod user_id;
 mod username;
+mod webhook_id;
+mod webhook_secret;
+mod webhook_url;
 
 pub use email::{EmailAddress, EmailFault, MAX_EMAIL_OCTETS};
 pub use erasure_reason::{ErasureReason, UnknownErasureReason};
@@ -30,3 +33,6 @@ pub use reason::{MAX_REASON_LENGTH, Reason, ReasonFault};
 pub use role::{Role, UnknownRole};
 pub use user_id::{UserId, UserIdFault};
 pub use username::{MAX_USERNAME_LENGTH, Username, UsernameFault};
+pub use webhook_id::{WebhookId, WebhookIdFault};
+pub use webhook_secret::{WEBHOOK_SECRET_OCTETS, WebhookSecret, WebhookSecretFault};
+pub use webhook_url::{MAX_WEBHOOK_URL_LENGTH, WebhookUrl, WebhookUrlFault};

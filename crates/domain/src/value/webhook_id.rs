@@ -1,0 +1,79 @@
+//! Which webhook.
+
+use std::fmt;
+
+use uuid::Uuid;
+
+const STREAM_PREFIX: &str = "webhook-";
+
+/// The identity of a webhook: a UUID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WebhookId(Uuid);
+
+/// A text that is no webhook's id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a webhook id is a hyphenated UUID")]
+pub struct WebhookIdFault;
+
+impl WebhookId {
+    /// The webhook of this UUID.
+    #[must_use]
+    pub const fn from_uuid(uuid: Uuid) -> Self {
+        Self(uuid)
+    }
+
+    /// Reads an id as clients write it, in either case.
+    ///
+    /// # Errors
+    /// [`WebhookIdFault`] if it is no hyphenated UUID.
+    pub fn parse(text: &str) -> Result<Self, WebhookIdFault> {
+        // Of the spellings that the parser knows, only the hyphenated one has this length.
+        let uuid = (text.len() == uuid::fmt::Hyphenated::LENGTH).then(|| Uuid::try_parse(text).ok());
+        uuid.flatten().map(Self).ok_or(WebhookIdFault)
+    }
+
+    /// The name of the webhook's stream in the event store.
+    #[must_use]
+    pub fn stream(&self) -> String {
+        format!("{STREAM_PREFIX}{self}")
+    }
+
+    /// The webhook whose stream this is; none if the name is not exactly as [`stream`](WebhookId::stream) writes it.
+    #[must_use]
+    pub fn from_stream(stream: &str) -> Option<Self> {
+        let id = Self::parse(stream.strip_prefix(STREAM_PREFIX)?).ok()?;
+        (id.stream() == stream).then_some(id)
+    }
+}
+
+impl fmt::Display for WebhookId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.0.hyphenated())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UUID: &str = "01930000-0000-7000-8000-00000000002a";
+
+    #[test]
+    fn a_webhook_is_read_back_from_its_text_and_its_stream() {
+        let id = WebhookId::parse(UUID).unwrap();
+        assert_eq!(id.to_string(), UUID);
+        assert_eq!(WebhookId::parse(&UUID.to_uppercase()), Ok(id));
+        assert_eq!(WebhookId::from_stream(&format!("webhook-{UUID}")), Some(id));
+    }
+
+    #[test]
+    fn other_spellings_are_refused() {
+        for text in ["", "42", &UUID.replace('-', ""), &format!(" {UUID}")] {
+            assert_eq!(WebhookId::parse(text), Err(WebhookIdFault), "{text}");
+        }
+        for stream in ["webhook-", UUID, &format!("user-{UUID}"), &format!("webhook-{}", UUID.to_uppercase())]
+        {
+            assert_eq!(WebhookId::from_stream(stream), None, "{stream}");
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! What the deliveries of a webhook are signed with.
+
+use std::fmt;
+
+/// Octets of a secret: within the 24 to 64 that Standard Webhooks asks for.
+pub const WEBHOOK_SECRET_OCTETS: usize = 32;
+
+/// The secret of a webhook. `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct WebhookSecret([u8; WEBHOOK_SECRET_OCTETS]);
+
+/// A text that is no secret of a webhook; it is not repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a webhook secret is 64 hex digits in the log")]
+pub struct WebhookSecretFault;
+
+impl WebhookSecret {
+    /// The secret of these octets, which have to be random.
+    #[must_use]
+    pub const fn new(octets: [u8; WEBHOOK_SECRET_OCTETS]) -> Self {
+        Self(octets)
+    }
+
+    /// The octets.
+    #[must_use]
+    pub const fn expose(&self) -> &[u8; WEBHOOK_SECRET_OCTETS] {
+        &self.0
+    }
+
+    /// As it is stored, sealed: hex digits.
+    pub(crate) fn to_stored(&self) -> String {
+        self.0.iter().map(|octet| format!("{octet:02x}")).collect()
+    }
+
+    pub(crate) fn from_stored(text: &str) -> Result<Self, WebhookSecretFault> {
+        let mut octets = [0; WEBHOOK_SECRET_OCTETS];
+        if text.len() != 2 * octets.len() {
+            return Err(WebhookSecretFault);
+        }
+        for (octet, digits) in octets.iter_mut().zip(text.as_bytes().chunks(2)) {
+            let digits = std::str::from_utf8(digits).map_err(|_| WebhookSecretFault)?;
+            *octet = u8::from_str_radix(digits, 16).map_err(|_| WebhookSecretFault)?;
+        }
+        Ok(Self(octets))
+    }
+}
+
+impl fmt::Debug for WebhookSecret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("WebhookSecret(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_read_back() {
+        let secret = WebhookSecret::new(std::array::from_fn(|index| u8::try_from(index * 7).unwrap_or(255)));
+        assert!(WebhookSecret::from_stored(&secret.to_stored()) == Ok(secret));
+        for text in ["", "00", &"g".repeat(64), &"é".repeat(32)] {
+            assert!(WebhookSecret::from_stored(text) == Err(WebhookSecretFault), "{text}");
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Where a webhook sends events.
+
+use std::fmt;
+
+use url::{Host, Url};
+
+/// Most characters the address of a webhook may have.
+pub const MAX_WEBHOOK_URL_LENGTH: usize = 2_048;
+
+/// An absolute `https` or `http` URL without credentials and without a fragment.
+///
+/// Its path and query may hold a secret of the receiver, so `Debug` shows the host alone, and events hold it sealed. Whether the
+/// service may send anything there is not judged here: that depends on what its host resolves to.
+#[derive(Clone, PartialEq, Eq)]
+pub struct WebhookUrl(Url);
+
+/// Why a text is not the address of a webhook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WebhookUrlFault {
+    /// It is longer than it may be.
+    #[error("the address has at most {max} characters")]
+    TooLong {
+        /// Most characters ([`MAX_WEBHOOK_URL_LENGTH`]).
+        max: usize,
+    },
+    /// It is no absolute URL of these schemes.
+    #[error("the address has to be an absolute https URL, such as https://example.com/events")]
+    NotAUrl,
+    /// It carries a user name or a password.
+    #[error("the address cannot carry a user name or password; every delivery is signed instead")]
+    Credentials,
+    /// It carries a fragment.
+    #[error("the address cannot have a fragment (#…): it would not be sent")]
+    Fragment,
+}
+
+impl WebhookUrl {
+    /// Reads an address as its owner wrote it (WHATWG URL).
+    ///
+    /// # Errors
+    /// [`WebhookUrlFault`].
+    pub fn parse(text: &str) -> Result<Self, WebhookUrlFault> {
+        if text.chars().count() > MAX_WEBHOOK_URL_LENGTH {
+            return Err(WebhookUrlFault::TooLong { max: MAX_WEBHOOK_URL_LENGTH });
+        }
+        let url = Url::parse(text).map_err(|_| WebhookUrlFault::NotAUrl)?;
+        if !matches!(url.scheme(), "https" | "http") || !url.has_host() {
+            return Err(WebhookUrlFault::NotAUrl);
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(WebhookUrlFault::Credentials);
+        }
+        if url.fragment().is_some() {
+            return Err(WebhookUrlFault::Fragment);
+        }
+        Ok(Self(url))
+    }
+
+    /// The address, normalised.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// The parsed address.
+    #[must_use]
+    pub const fn as_url(&self) -> &Url {
+        &self.0
+    }
+
+    /// Whether what is sent there is encrypted.
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        self.0.scheme() == "https"
+    }
+
+    /// The host, which every URL of these schemes has.
+    #[must_use]
+    pub fn host(&self) -> Option<Host<&str>> {
+        self.0.host()
+    }
+
+    /// The port, given or usual.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.0.port_or_known_default().unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for WebhookUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "WebhookUrl({})", self.0.host_str().unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn fault(text: &str) -> WebhookUrlFault {
+        WebhookUrl::parse(text).err().unwrap()
+    }
+
+    #[test]
+    fn an_address_is_normalised() {
+        let url = WebhookUrl::parse("HTTPS://Example.COM:443/a/../b?token=1").unwrap();
+        assert_eq!(url.as_str(), "https://example.com/b?token=1");
+        assert_eq!(format!("{url:?}"), "WebhookUrl(example.com)");
+        assert!(url.is_encrypted());
+        assert_eq!(url.port(), 443);
+    }
+
+    #[test]
+    fn numbers_that_stand_for_an_address_become_one() {
+        for text in ["http://2130706433/", "http://0x7f.1/", "http://127.1/"] {
+            let url = WebhookUrl::parse(text).unwrap();
+            assert_eq!(url.host(), Some(Host::Ipv4([127, 0, 0, 1].into())), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        for text in
+            ["", "example.com", "/events", "ftp://example.com/", "https://", "file:///etc/passwd", "data:,a"]
+        {
+            assert_eq!(fault(text), WebhookUrlFault::NotAUrl, "{text}");
+        }
+        assert_eq!(fault("https://ada:secret@example.com/"), WebhookUrlFault::Credentials);
+        assert_eq!(fault("https://example.com/#top"), WebhookUrlFault::Fragment);
+        let long = format!("https://example.com/{}", "a".repeat(MAX_WEBHOOK_URL_LENGTH));
+        assert_eq!(fault(&long), WebhookUrlFault::TooLong { max: MAX_WEBHOOK_URL_LENGTH });
+    }
+}

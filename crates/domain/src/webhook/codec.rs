@@ -1,0 +1,91 @@
+//! A webhook's events as they are stored, in the newest layout of each; how the older ones become it is in
+//! [`crate::upcast`].
+
+use serde_json::{Map, Value};
+
+use super::{ParkReason, WebhookEvent};
+use crate::encoded::{DecodeError, DecodeProblem, Encoded};
+use crate::fields::Fields;
+use crate::upcast::UPCASTERS;
+use crate::value::{Moment, Personal, Reason, UserId, WebhookSecret, WebhookUrl};
+
+/// Between the types of events in one text: the log holds no lists.
+const SEPARATOR: char = ',';
+
+impl WebhookEvent {
+    /// The event as it is stored. Meant for new events, in which nothing is erased yet.
+    #[must_use]
+    pub fn encode(&self) -> Encoded {
+        let encoded = Encoded::new(self.event_type());
+        match self {
+            Self::WebhookRegistered { owner, url, secret, types, description, after } => with_secret(
+                encoded
+                    .with("owner", owner.to_string())
+                    .with("types", types.join(&SEPARATOR.to_string()))
+                    .with("after", *after)
+                    .with_personal("url", url.known().map(WebhookUrl::as_str))
+                    .with_optional_personal("description", description.as_ref(), Reason::as_str),
+                secret,
+            ),
+            Self::WebhookSecretRotated { secret, previous_until } => {
+                with_secret(encoded.with("previous_until", previous_until.to_string()), secret)
+            }
+            Self::WebhookParked { reason, position } => {
+                encoded.with("reason", reason.as_str()).with("position", *position)
+            }
+            Self::WebhookReplayRequested { from, to } => encoded.with("from", *from).with("to", *to),
+            Self::WebhookResumed | Self::WebhookDeleted => encoded,
+        }
+    }
+
+    /// Reads a stored event. `personal` is [`Personal::Erased`] once its key is gone, and an empty map for an event that
+    /// never had a sealed part.
+    ///
+    /// # Errors
+    /// [`DecodeError`] if the type or its schema is not known here, or a field is missing or makes no sense.
+    /// It shows no values.
+    pub fn decode(
+        event_type: &str,
+        schema: u32,
+        data: &Map<String, Value>,
+        personal: Personal<&Map<String, Value>>,
+    ) -> Result<Self, DecodeError> {
+        let stored = Fields { event_type, schema, data, personal };
+        UPCASTERS.read(Self::TYPES, stored, |fields| Self::read(&fields))
+    }
+
+    fn read(fields: &Fields<'_>) -> Result<Self, DecodeError> {
+        match fields.event_type {
+            Self::REGISTERED => Ok(Self::WebhookRegistered {
+                owner: fields.parsed("owner", UserId::parse)?,
+                url: fields.parsed_personal("url", WebhookUrl::parse)?,
+                secret: fields.parsed_personal("secret", WebhookSecret::from_stored)?,
+                types: types(&fields.text("types")?),
+                description: fields.optional_personal("has_description", "description", Reason::recorded)?,
+                after: fields.integer("after")?,
+            }),
+            Self::SECRET_ROTATED => Ok(Self::WebhookSecretRotated {
+                secret: fields.parsed_personal("secret", WebhookSecret::from_stored)?,
+                previous_until: fields.parsed("previous_until", Moment::parse)?,
+            }),
+            Self::PARKED => Ok(Self::WebhookParked {
+                reason: fields.parsed("reason", |name| ParkReason::named(name).ok_or(()))?,
+                position: fields.integer("position")?,
+            }),
+            Self::RESUMED => Ok(Self::WebhookResumed),
+            Self::REPLAY_REQUESTED => {
+                Ok(Self::WebhookReplayRequested { from: fields.integer("from")?, to: fields.integer("to")? })
+            }
+            Self::DELETED => Ok(Self::WebhookDeleted),
+            _ => Err(fields.error(DecodeProblem::UnknownType)),
+        }
+    }
+}
+
+fn with_secret(encoded: Encoded, secret: &Personal<WebhookSecret>) -> Encoded {
+    encoded.with_personal("secret", secret.known().map(WebhookSecret::to_stored).as_deref())
+}
+
+fn types(joined: &str) -> Vec<String> {
+    joined.split(SEPARATOR).filter(|name| !name.is_empty()).map(ToOwned::to_owned).collect()
+}

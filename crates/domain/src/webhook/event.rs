@@ -1,0 +1,126 @@
+//! What has happened to a webhook.
+
+use crate::value::{Moment, Personal, Reason, UserId, WebhookSecret, WebhookUrl};
+
+/// A fact about one webhook. The address and the secret are sealed, since both let whoever has them pose as the other
+/// side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WebhookEvent {
+    /// Somebody asked to be sent events.
+    WebhookRegistered {
+        /// Who. Their rights decide whether anything is sent.
+        owner: UserId,
+        /// Where to.
+        url: Personal<WebhookUrl>,
+        /// What deliveries are signed with.
+        secret: Personal<WebhookSecret>,
+        /// The types of events that are sent; all if it is empty.
+        types: Vec<String>,
+        /// What it is for, in the owner's words.
+        description: Option<Personal<Reason>>,
+        /// The position after which it begins.
+        after: u64,
+    },
+    /// Deliveries are signed with another secret, and for a while with the one before as well.
+    WebhookSecretRotated {
+        /// The new one.
+        secret: Personal<WebhookSecret>,
+        /// Until when the one before is valid too.
+        previous_until: Moment,
+    },
+    /// Nothing is sent any more until somebody resumes it.
+    WebhookParked {
+        /// Why.
+        reason: ParkReason,
+        /// The position up to which everything was delivered.
+        position: u64,
+    },
+    /// Deliveries are tried again at once.
+    WebhookResumed,
+    /// Events are sent once more.
+    WebhookReplayRequested {
+        /// The first position.
+        from: u64,
+        /// The last position.
+        to: u64,
+    },
+    /// Nothing is ever sent again. The address and the secrets are destroyed with this event, the last of the stream.
+    WebhookDeleted,
+}
+
+/// Why nothing is sent any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ParkReason {
+    /// One event could not be delivered for as long as it is tried.
+    Failing,
+    /// The receiver has answered that it is gone for good (410).
+    Gone,
+    /// The owner may no longer read events.
+    Owner,
+}
+
+impl ParkReason {
+    /// Every reason there is.
+    pub const ALL: [ParkReason; 3] = [ParkReason::Failing, ParkReason::Gone, ParkReason::Owner];
+
+    /// The name in events and in the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ParkReason::Failing => "failing",
+            ParkReason::Gone => "gone",
+            ParkReason::Owner => "owner",
+        }
+    }
+
+    /// The reason of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == name)
+    }
+}
+
+impl WebhookEvent {
+    pub(super) const REGISTERED: &'static str = "WebhookRegistered";
+    pub(super) const SECRET_ROTATED: &'static str = "WebhookSecretRotated";
+    pub(super) const PARKED: &'static str = "WebhookParked";
+    pub(super) const RESUMED: &'static str = "WebhookResumed";
+    pub(super) const REPLAY_REQUESTED: &'static str = "WebhookReplayRequested";
+    pub(super) const DELETED: &'static str = "WebhookDeleted";
+
+    /// The names of all events of a webhook.
+    pub const TYPES: &'static [&'static str] = &[
+        Self::REGISTERED,
+        Self::SECRET_ROTATED,
+        Self::PARKED,
+        Self::RESUMED,
+        Self::REPLAY_REQUESTED,
+        Self::DELETED,
+    ];
+
+    /// The name this event has in the log, one of [`TYPES`](WebhookEvent::TYPES).
+    #[must_use]
+    pub const fn event_type(&self) -> &'static str {
+        match self {
+            Self::WebhookRegistered { .. } => Self::REGISTERED,
+            Self::WebhookSecretRotated { .. } => Self::SECRET_ROTATED,
+            Self::WebhookParked { .. } => Self::PARKED,
+            Self::WebhookResumed => Self::RESUMED,
+            Self::WebhookReplayRequested { .. } => Self::REPLAY_REQUESTED,
+            Self::WebhookDeleted => Self::DELETED,
+        }
+    }
+
+    /// Whether all that is sealed in the webhook's stream is destroyed in the commit of this event.
+    #[must_use]
+    pub const fn erases(&self) -> bool {
+        match self {
+            Self::WebhookDeleted => true,
+            Self::WebhookRegistered { .. }
+            | Self::WebhookSecretRotated { .. }
+            | Self::WebhookParked { .. }
+            | Self::WebhookResumed
+            | Self::WebhookReplayRequested { .. } => false,
+        }
+    }
+}

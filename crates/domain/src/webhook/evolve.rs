@@ -1,0 +1,53 @@
+//! From a webhook and what happened to it, to the webhook after.
+
+use super::{Replay, Subscription, Webhook, WebhookEvent};
+
+/// The webhook after one more event. Total: what makes no sense changes nothing.
+#[must_use]
+pub fn evolve(webhook: Webhook, event: &WebhookEvent) -> Webhook {
+    match (webhook, event) {
+        (
+            Webhook::Absent,
+            WebhookEvent::WebhookRegistered { owner, url, secret, types, description, after },
+        ) => Webhook::Present(Subscription {
+            owner: *owner,
+            url: url.clone(),
+            secret: secret.clone(),
+            previous_secret: None,
+            types: types.clone(),
+            description: description.clone(),
+            after: *after,
+            parked: None,
+            resumed: 0,
+            replays: Vec::new(),
+        }),
+        (Webhook::Present(webhook), event) => changed(webhook, event),
+        (webhook @ (Webhook::Absent | Webhook::Deleted), _) => webhook,
+    }
+}
+
+fn changed(webhook: Subscription, event: &WebhookEvent) -> Webhook {
+    Webhook::Present(match event {
+        WebhookEvent::WebhookRegistered { .. } => webhook,
+        WebhookEvent::WebhookSecretRotated { secret, previous_until } => Subscription {
+            previous_secret: Some((webhook.secret, *previous_until)),
+            secret: secret.clone(),
+            ..webhook
+        },
+        WebhookEvent::WebhookParked { reason, .. } => Subscription { parked: Some(*reason), ..webhook },
+        WebhookEvent::WebhookResumed => {
+            Subscription { parked: None, resumed: webhook.resumed + 1, ..webhook }
+        }
+        WebhookEvent::WebhookReplayRequested { from, to } => {
+            let mut webhook = webhook;
+            webhook.replays.push(Replay { from: *from, to: *to });
+            webhook
+        }
+        WebhookEvent::WebhookDeleted => return Webhook::Deleted,
+    })
+}
+
+/// The webhook that these events, its whole stream, have made.
+pub fn fold<'a>(events: impl IntoIterator<Item = &'a WebhookEvent>) -> Webhook {
+    events.into_iter().fold(Webhook::default(), evolve)
+}

@@ -1,0 +1,66 @@
+//! What is known of a webhook once its events are folded.
+
+use super::ParkReason;
+use crate::value::{Moment, Personal, Reason, UserId, WebhookSecret, WebhookUrl};
+
+/// A webhook as its events leave it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Webhook {
+    /// Nothing was registered under this id.
+    #[default]
+    Absent,
+    /// Something was.
+    Present(Subscription),
+    /// Something had been, and is no longer.
+    Deleted,
+}
+
+/// A webhook that was registered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscription {
+    /// Whose it is.
+    pub owner: UserId,
+    /// Where events are sent.
+    pub url: Personal<WebhookUrl>,
+    /// What deliveries are signed with.
+    pub secret: Personal<WebhookSecret>,
+    /// The secret before, and until when deliveries are signed with it too.
+    pub previous_secret: Option<(Personal<WebhookSecret>, Moment)>,
+    /// The types of events that are sent; all if it is empty.
+    pub types: Vec<String>,
+    /// What it is for.
+    pub description: Option<Personal<Reason>>,
+    /// The position after which it begins.
+    pub after: u64,
+    /// Why nothing is sent, if nothing is.
+    pub parked: Option<ParkReason>,
+    /// How often it was resumed.
+    pub resumed: u64,
+    /// What was asked for once more, in the order of asking.
+    pub replays: Vec<Replay>,
+}
+
+/// Events that are to be sent once more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replay {
+    /// The first position.
+    pub from: u64,
+    /// The last position.
+    pub to: u64,
+}
+
+impl Subscription {
+    /// Whether events of that type are sent.
+    #[must_use]
+    pub fn wants(&self, event_type: &str) -> bool {
+        self.types.is_empty() || self.types.iter().any(|wanted| wanted == event_type)
+    }
+
+    /// What a delivery of that moment is signed with, the newest first.
+    #[must_use]
+    pub fn secrets(&self, now: Moment) -> Vec<&WebhookSecret> {
+        let previous = self.previous_secret.as_ref().filter(|(_, until)| now < *until);
+        let secrets = [Some(&self.secret), previous.map(|(secret, _)| secret)];
+        secrets.into_iter().flatten().filter_map(Personal::known).collect()
+    }
+}

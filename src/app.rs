@@ -10,16 +10,18 @@ use std::time::Duration;
 use projections::{Projection, Runner, RunnerHandle, Sources, models};
 use store::rotation::WrappedKeys;
 use store::tiles::{Proofs, TileStore};
-use store::{Ambient, Backend, EventStore, Leases, ReadModels, Rotation, StoreError};
+use store::{Ambient, Backend, Deliveries, EventStore, Leases, ReadModels, Rotation, StoreError};
 use store_mongo::MongoStore;
 use store_sqlite::SqliteStore;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::command::UserCommands;
+use crate::command::{UserCommands, WebhookCommands};
 use crate::config::{DatabaseSettings, MasterKeySetting, Settings};
 use crate::crypto::{HashingPool, Tokens, UnusableHash};
-use crate::query::{HistoryQueries, StatsQueries, UserQueries};
+use crate::query::{HistoryQueries, StatsQueries, UserQueries, WebhookQueries};
+use crate::webhooks::dispatcher::{Dispatcher, DispatcherHandle};
+use crate::webhooks::{Sender, Tools};
 
 pub use node_name::{is_gone, node_name};
 
@@ -43,18 +45,24 @@ pub struct Database {
     pub tiles: Arc<dyn TileStore>,
     /// The wrapped keys.
     pub keys: Arc<dyn WrappedKeys>,
+    /// How far webhooks are.
+    pub deliveries: Arc<dyn Deliveries>,
 }
 
 impl Database {
     /// One database in all roles.
-    pub fn of<D: Backend + ReadModels + Leases + TileStore + WrappedKeys + 'static>(database: D) -> Self {
+    pub fn of<D>(database: D) -> Self
+    where
+        D: Backend + ReadModels + Leases + TileStore + WrappedKeys + Deliveries + 'static,
+    {
         let database = Arc::new(database);
         Self {
             log: database.clone(),
             rows: database.clone(),
             leases: database.clone(),
             tiles: database.clone(),
-            keys: database,
+            keys: database.clone(),
+            deliveries: database,
         }
     }
 
@@ -84,6 +92,14 @@ pub struct Node {
     pub users: UserCommands,
     /// Queries of users.
     pub user_rows: UserQueries,
+    /// Commands to webhooks.
+    pub webhooks: WebhookCommands,
+    /// Queries of webhooks.
+    pub webhook_rows: WebhookQueries,
+    /// How far webhooks are.
+    pub deliveries: Arc<dyn Deliveries>,
+    /// What their deliveries need.
+    pub delivery_tools: Tools,
     /// Queries of what happened day by day.
     pub stats: StatsQueries,
     /// Queries of what users were.
@@ -93,6 +109,7 @@ pub struct Node {
     runners: Vec<RunnerHandle>,
     /// Makes tiles behind the appends.
     growing: Option<AbortOnDropHandle<()>>,
+    delivering: Option<DispatcherHandle>,
 }
 
 impl Node {
@@ -124,9 +141,24 @@ impl Node {
             }
         }
         let proofs = Proofs::new(store.clone(), Arc::clone(&database.tiles));
+        let webhooks = WebhookCommands::new(store.clone(), ambient.clone());
+        let user_rows = UserQueries::new(store.clone(), Arc::clone(&rows));
+        let deliveries = Arc::clone(&database.deliveries);
+        let (commands, readers) = (webhooks.clone(), user_rows.clone());
         Ok(Self {
             users: UserCommands::new(store.clone(), ambient.clone()),
-            user_rows: UserQueries::new(store.clone(), Arc::clone(&rows)),
+            delivery_tools: Tools::new(
+                store.clone(),
+                commands,
+                readers,
+                Arc::clone(&deliveries),
+                ambient.clone(),
+            ),
+            webhooks,
+            user_rows,
+            webhook_rows: WebhookQueries::new(store.clone(), Arc::clone(&rows)),
+            deliveries,
+            delivering: None,
             stats: StatsQueries::new(store.clone(), rows),
             growing: (project == Projecting::Yes).then(|| growing(&proofs)),
             history: HistoryQueries::new(store.clone()),
@@ -137,6 +169,19 @@ impl Node {
         })
     }
 
+    /// Starts to deliver webhooks whenever no other node does.
+    fn deliver(&mut self, sender: &Sender, ambient: &Ambient) {
+        let dispatcher = Dispatcher {
+            tools: self.delivery_tools.clone(),
+            sender: sender.clone(),
+            rows: self.webhook_rows.clone(),
+            leases: Arc::clone(&self.sources.leases),
+            holder: node_name(ambient),
+            is_gone,
+        };
+        self.delivering = Some(dispatcher.start());
+    }
+
     /// The runners of this node; none if it does not project.
     #[must_use]
     pub fn runners(&self) -> &[RunnerHandle] {
@@ -145,6 +190,9 @@ impl Node {
 
     /// Finishes the writes that were handed over, and gives the leases back. Later writes are refused.
     pub async fn close(&self) {
+        if let Some(delivering) = &self.delivering {
+            delivering.stop().await;
+        }
         for runner in &self.runners {
             runner.stop().await;
         }
@@ -207,6 +255,8 @@ pub struct App {
     pub hashing: HashingPool,
     /// Issues and checks access tokens.
     pub tokens: Tokens,
+    /// Sends to webhooks.
+    pub sender: Sender,
     node: OnceLock<Node>,
     /// Why the database cannot be used yet, for people to read.
     trouble: std::sync::Mutex<Option<String>>,
@@ -221,6 +271,7 @@ impl App {
         Ok(Self {
             hashing: HashingPool::start(&settings.passwords, &ambient)?,
             tokens: Tokens::new(&settings.tokens, ambient.clone()),
+            sender: Sender::new(&settings.webhooks),
             settings,
             ambient,
             node: OnceLock::new(),
@@ -244,10 +295,15 @@ impl App {
     /// As [`App::reach`].
     pub async fn open(&self, database: &Database, project: Projecting) -> Result<Node, StoreError> {
         // Boxed: it is large, and so would be every future around it.
-        self.until_reached(|| {
-            Box::pin(Node::open(database, &self.settings.master_key, &self.ambient, project))
-        })
-        .await
+        let mut node = self
+            .until_reached(|| {
+                Box::pin(Node::open(database, &self.settings.master_key, &self.ambient, project))
+            })
+            .await?;
+        if project == Projecting::Yes {
+            node.deliver(&self.sender, &self.ambient);
+        }
+        Ok(node)
     }
 
     /// Lets requests use the node: from here on the service is ready.

@@ -2,7 +2,8 @@
 //! [`command`] loads, decides and appends; the `projections` crate folds what was appended into rows; [`query`] reads
 //! them. [`crypto`] hashes passwords and signs tokens, [`config`] finds the settings, [`cli`] is the command line, and
 //! [`app`] puts it all together. [`mod@bench`] measures what it reaches. [`cloud_event`] is how an event is shown,
-//! to whoever may see it, and [`mod@export`] takes the log elsewhere.
+//! to whoever may see it, [`mod@export`] takes the log elsewhere, and
+//! [`webhooks`] send it, event by event, to whoever asked for it.
 
 pub mod app;
 pub mod bench;
@@ -14,3 +15,4 @@ pub mod crypto;
 pub mod export;
 pub mod http;
 pub mod query;
+pub mod webhooks;

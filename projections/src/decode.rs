@@ -1,6 +1,6 @@
 //! From what the log gives back to what the domain knows, and back to what rows and answers hold.
 
-use domain::{Account, DecodeError, Moment, Personal, SystemEvent, UserEvent};
+use domain::{Account, DecodeError, Moment, Personal, SystemEvent, UserEvent, WebhookEvent};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use store::{PersonalData, Recorded};
@@ -21,6 +21,15 @@ pub fn user_event(event: &Recorded) -> Result<UserEvent, DecodeError> {
 pub fn system_event(event: &Recorded) -> Result<SystemEvent, DecodeError> {
     let envelope = &event.envelope;
     SystemEvent::decode(&envelope.event_type, envelope.schema, &envelope.data, personal(event))
+}
+
+/// An event of a webhook.
+///
+/// # Errors
+/// [`DecodeError`] if this version does not know the type or the schema.
+pub fn webhook_event(event: &Recorded) -> Result<WebhookEvent, DecodeError> {
+    let envelope = &event.envelope;
+    WebhookEvent::decode(&envelope.event_type, envelope.schema, &envelope.data, personal(event))
 }
 
 /// When a user registered: where they come from, or here, with their first event, appended at `first`.

@@ -1,8 +1,9 @@
-//! One node's claim to keep a projection.
+//! One node's claim to do a piece of work: to keep a projection, or whatever else one node at a time is to do.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
 use store::{Lease, Leases, StoreError};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
@@ -11,11 +12,11 @@ use crate::projection::Projection;
 use crate::report::Report;
 
 /// How long a node that has fallen silent keeps its lease.
-pub(crate) const TERM: Duration = Duration::from_millis(2_400);
+pub const TERM: Duration = Duration::from_millis(2_400);
 
 /// What a node asks for a lease with. One request is under way at a time, and none is left behind: whoever gives the
 /// lease back would otherwise be overtaken by their own last renewal, and nobody would keep the projection for a term.
-pub(crate) struct Claim {
+pub struct Claim {
     leases: Arc<dyn Leases>,
     name: Arc<str>,
     holder: Arc<str>,
@@ -23,23 +24,30 @@ pub(crate) struct Claim {
 }
 
 impl Claim {
-    pub(crate) fn new(leases: Arc<dyn Leases>, projection: &dyn Projection, holder: &str) -> Self {
-        Self { leases, name: lease_name(projection).into(), holder: holder.into(), turn: Arc::default() }
+    /// A claim to the lease of that name by that node.
+    #[must_use]
+    pub fn new(leases: Arc<dyn Leases>, name: &str, holder: &str) -> Self {
+        Self { leases, name: name.into(), holder: holder.into(), turn: Arc::default() }
     }
 
     /// The name of the lease.
-    pub(crate) fn name(&self) -> &str {
+    #[must_use]
+    pub fn name(&self) -> &str {
         &self.name
     }
 
     /// Who asks.
-    pub(crate) fn holder(&self) -> &Arc<str> {
+    #[must_use]
+    pub fn holder(&self) -> &Arc<str> {
         &self.holder
     }
 
     /// Takes or renews the lease, and says how the work goes; gives who holds it then. The request goes on even if nobody
     /// waits for the answer any more.
-    pub(crate) async fn take(&self, report: &Report) -> Result<Lease, StoreError> {
+    ///
+    /// # Errors
+    /// [`StoreError`] if the database cannot tell.
+    pub async fn take(&self, report: &(impl Serialize + Sync)) -> Result<Lease, StoreError> {
         let turn = Arc::clone(&self.turn).lock_owned().await;
         let (leases, name, holder) =
             (Arc::clone(&self.leases), Arc::clone(&self.name), Arc::clone(&self.holder));
@@ -53,7 +61,7 @@ impl Claim {
     }
 
     /// Gives it back, if this node has it.
-    pub(crate) async fn give_back(&self, report: &Report) {
+    pub async fn give_back(&self, report: &(impl Serialize + Sync)) {
         let given_back = async {
             let _turn = self.turn.lock().await;
             let report = serde_json::to_value(report).unwrap_or_default();

@@ -26,6 +26,7 @@ mod skips;
 mod sources;
 pub mod users;
 pub mod verify;
+pub mod webhooks;
 
 #[cfg(test)]
 mod tests;
@@ -42,11 +43,12 @@ pub use report::{Health, Report, VersionReport};
 pub use runner::{Runner, RunnerHandle, Standing};
 pub use sources::Sources;
 pub use users::{UserRow, Users};
+pub use webhooks::{WebhookRow, Webhooks};
 
 /// Every projection there is.
 #[must_use]
-pub fn all() -> [&'static dyn Projection; 3] {
-    [&Users, &UserActivity, &Daily]
+pub fn all() -> [&'static dyn Projection; 4] {
+    [&Users, &UserActivity, &Daily, &Webhooks]
 }
 
 /// The projection of that name.

@@ -11,7 +11,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep};
 
 use crate::keepers::Keepers;
-use crate::lease::{Claim, TERM, to_report};
+use crate::lease::{Claim, TERM, lease_name, to_report};
 use crate::projection::Projection;
 use crate::report::Report;
 use crate::sources::Sources;
@@ -116,7 +116,7 @@ impl Runner {
         ambient: Ambient,
         holder: &str,
     ) -> Self {
-        let claim = Claim::new(Arc::clone(&sources.leases), projection, holder);
+        let claim = Claim::new(Arc::clone(&sources.leases), &lease_name(projection), holder);
         let standing = watch::Sender::new(Standing::default());
         Self { projection, sources, ambient, claim, is_gone: |_| false, standing }
     }

@@ -1,6 +1,6 @@
 //! Why a command was not carried out.
 
-use domain::{DecodeError, LastAdministrator, Refusal};
+use domain::{DecodeError, LastAdministrator, Refusal, WebhookRefusal};
 use store::{AppendError, StoreError};
 
 /// Why a command was not carried out.
@@ -9,6 +9,9 @@ pub enum CommandError {
     /// The domain refuses it.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// The domain refuses it to a webhook.
+    #[error(transparent)]
+    Webhook(#[from] WebhookRefusal),
     /// It would leave nobody who can administer the service.
     #[error(transparent)]
     LastAdministrator(#[from] LastAdministrator),

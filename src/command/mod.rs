@@ -5,6 +5,7 @@ mod error;
 mod loaded;
 mod projections;
 mod user;
+mod webhook;
 mod writing;
 
 pub use error::CommandError;
@@ -12,6 +13,7 @@ pub use projections::{SkipError, Skipped, skip};
 use store::IdempotencyKey;
 
 pub use user::{SignUp, UserCommands, UserState};
+pub use webhook::{NewWebhook, WebhookCommands, WebhookState};
 
 /// Who gives a command, and under which request.
 #[derive(Clone, Debug)]

@@ -148,6 +148,14 @@ pub static TRUSTED_PROXIES: Setting = Setting::new(
     "networks, such as 10.0.0.0/8, of the proxies before the service, separated by commas: only their X-Forwarded-For is believed",
 );
 
+/// `AEGIS_WEBHOOK_ALLOW_PRIVATE`.
+pub static WEBHOOK_ALLOW_PRIVATE: Setting = Setting::new(
+    "AEGIS_WEBHOOK_ALLOW_PRIVATE",
+    Unset,
+    Open,
+    "networks, such as 10.1.0.0/16, separated by commas, that webhooks may reach although they are not public; http is allowed there too",
+);
+
 /// `AEGIS_ARGON2_MEMORY_KIB`.
 pub static ARGON2_MEMORY_KIB: Setting =
     Setting::new("AEGIS_ARGON2_MEMORY_KIB", Text("19456"), Open, "memory of one password hash, in KiB");
@@ -217,7 +225,7 @@ pub static MONGOD: Setting = Setting::new(
 );
 
 /// All of them, in the order in which they are shown.
-pub static ALL: [&Setting; 25] = [
+pub static ALL: [&Setting; 26] = [
     &MONGODB_URL,
     &DATABASE_NAME,
     &DATA_DIR,
@@ -232,6 +240,7 @@ pub static ALL: [&Setting; 25] = [
     &PROJECT_NAME,
     &CORS_ORIGINS,
     &TRUSTED_PROXIES,
+    &WEBHOOK_ALLOW_PRIVATE,
     &ARGON2_MEMORY_KIB,
     &ARGON2_ITERATIONS,
     &ARGON2_PARALLELISM,

@@ -10,7 +10,7 @@ use super::data_folder::{DataFolder, UnusableFolder};
 use super::fault::{Fault, Faults};
 use super::master_keys::MasterKeySetting;
 use super::parse::{self, Parsed};
-use super::settings::{DatabaseSettings, LogSettings, Secret, Settings, TokenSettings};
+use super::settings::{DatabaseSettings, LogSettings, Secret, Settings, TokenSettings, WebhookSettings};
 use super::sources::Sources;
 use super::values::Values;
 
@@ -35,6 +35,8 @@ pub struct CommandSettings {
     pub database: DatabaseSettings,
     /// They wrap all stored keys.
     pub master_key: MasterKeySetting,
+    /// Where webhooks may send to.
+    pub webhooks: WebhookSettings,
     /// What is logged, and how.
     pub log: LogSettings,
 }
@@ -85,6 +87,7 @@ pub fn for_service(sources: &Sources, ambient: &Ambient) -> Result<Loaded<Settin
         database,
         master_key,
         http: parsed.http,
+        webhooks: parsed.webhooks,
         tokens: TokenSettings {
             secret_key,
             previous_key: parsed.previous_key,
@@ -119,7 +122,10 @@ pub fn for_command(sources: &Sources) -> Result<Loaded<CommandSettings>, Unusabl
         (DatabaseSettings::Mongo { .. }, None) => return Err(required_keys(true).into()),
     };
     let log = quiet(&values, parsed.log);
-    Ok(Loaded { settings: CommandSettings { database, master_key, log }, warnings })
+    Ok(Loaded {
+        settings: CommandSettings { database, master_key, webhooks: parsed.webhooks, log },
+        warnings,
+    })
 }
 
 /// The settings of a benchmark, which uses no database and no key of anybody's.

@@ -32,6 +32,6 @@ pub use master_keys::{HeldKey, KeyFiles, MasterKeySetting};
 pub use network::Network;
 pub use settings::{
     AdministratorSettings, DatabaseSettings, HttpSettings, LogFormat, LogSettings, PasswordSettings, Secret,
-    Settings, TokenSettings,
+    Settings, TokenSettings, WebhookSettings,
 };
 pub use sources::Sources;

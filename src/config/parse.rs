@@ -12,7 +12,7 @@ use super::catalogue::{self as setting, Fallback, Setting};
 use super::fault::{Fault, Origin};
 use super::master_keys::HeldKey;
 use super::settings::{
-    AdministratorSettings, HttpSettings, LogFormat, LogSettings, PasswordSettings, Secret,
+    AdministratorSettings, HttpSettings, LogFormat, LogSettings, PasswordSettings, Secret, WebhookSettings,
 };
 use super::show::origin;
 use super::syntax;
@@ -47,6 +47,7 @@ pub(super) struct Parsed {
     pub(super) algorithm: Algorithm,
     pub(super) token_lifetime: Duration,
     pub(super) http: HttpSettings,
+    pub(super) webhooks: WebhookSettings,
     pub(super) passwords: PasswordSettings,
     pub(super) administrator: Option<AdministratorSettings>,
     pub(super) log: LogSettings,
@@ -76,6 +77,9 @@ pub(super) fn parse(values: &Values, cores: usize, faults: &mut Vec<Fault>) -> P
             60 * reader.number(&setting::ACCESS_TOKEN_EXPIRE_MINUTES, TOKEN_MINUTES),
         ),
         http: reader.http(),
+        webhooks: WebhookSettings {
+            allow_private: reader.parsed(&setting::WEBHOOK_ALLOW_PRIVATE, Vec::new(), syntax::networks),
+        },
         passwords,
         administrator: reader.administrator(&passwords),
         log: LogSettings {

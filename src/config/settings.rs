@@ -21,6 +21,8 @@ pub struct Settings {
     pub master_key: MasterKeySetting,
     /// How the service is reached.
     pub http: HttpSettings,
+    /// Where webhooks may send to.
+    pub webhooks: WebhookSettings,
     /// How access tokens are signed.
     pub tokens: TokenSettings,
     /// How passwords are hashed, and which are accepted.
@@ -61,6 +63,13 @@ pub struct HttpSettings {
     pub cors_origins: Vec<String>,
     /// `AEGIS_TRUSTED_PROXIES`: whose word on the client's address is taken.
     pub trusted_proxies: Vec<Network>,
+}
+
+/// Where webhooks may send to.
+#[derive(Clone, Debug, Default)]
+pub struct WebhookSettings {
+    /// `AEGIS_WEBHOOK_ALLOW_PRIVATE`: networks that may be reached although they are not public.
+    pub allow_private: Vec<Network>,
 }
 
 /// How access tokens are signed.

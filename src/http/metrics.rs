@@ -60,6 +60,7 @@ fn registry(app: &App) -> Registry {
         let head = "The head of the log, as far as this process has heard";
         gauge("aegis_log_head_position", head, node.store.signal().head.get());
         node.store.metrics().register(&mut registry);
+        node.delivery_tools.counts().register(&mut registry);
         projections::register(&mut registry, node, app.ambient.now());
     }
     registry

@@ -1,6 +1,6 @@
 //! What the log says of claims, for who proves that they are held.
 
-use domain::UserId;
+use domain::{UserId, WebhookId};
 use projections::decode;
 use store::{Claim, ClaimChange, Recorded};
 
@@ -9,6 +9,10 @@ use store::{Claim, ClaimChange, Recorded};
 /// # Errors
 /// Why the event cannot be read.
 pub fn claims_of(event: &Recorded) -> Result<ClaimChange, String> {
+    if WebhookId::from_stream(event.envelope.stream.as_str()).is_some() {
+        let fact = decode::webhook_event(event).map_err(|error| error.to_string())?;
+        return Ok(ClaimChange { erases: fact.erases(), ..ClaimChange::default() });
+    }
     if UserId::from_stream(event.envelope.stream.as_str()).is_none() {
         return Ok(ClaimChange::default());
     }

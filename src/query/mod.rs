@@ -6,6 +6,7 @@ mod history;
 pub mod projections;
 mod stats;
 mod users;
+mod webhooks;
 
 pub use claims::claims_of;
 pub use history::{
@@ -14,6 +15,7 @@ pub use history::{
 };
 pub use stats::{DayStats, Stats, StatsQueries};
 pub use users::{FRESHNESS_BOUND, QueryError, UserQueries};
+pub use webhooks::WebhookQueries;
 
 use ::projections::Projection;
 use store::{EventStore, Position, Table};

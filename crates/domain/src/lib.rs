@@ -40,4 +40,4 @@ pub use value::{
     UnknownErasureReason, UnknownRole, UserId, UserIdFault, Username, UsernameFault, WEBHOOK_SECRET_OCTETS,
     WebhookId, WebhookIdFault, WebhookSecret, WebhookSecretFault, WebhookUrl, WebhookUrlFault,
 };
-pub use webhook::{ParkReason, Subscription, Webhook, WebhookCommand, WebhookEvent, WebhookRefusal};
+pub use webhook::{ParkReason, Replay, Subscription, Webhook, WebhookCommand, WebhookEvent, WebhookRefusal};

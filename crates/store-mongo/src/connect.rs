@@ -170,6 +170,16 @@ impl Db {
         self.database.collection("leases")
     }
 
+    /// How far subscribers are.
+    pub(crate) fn delivery_progress(&self) -> Collection<RawDocumentBuf> {
+        self.database.collection("delivery_progress")
+    }
+
+    /// What was tried to deliver last.
+    pub(crate) fn delivery_attempts(&self) -> Collection<RawDocumentBuf> {
+        self.database.collection("delivery_attempts")
+    }
+
     /// The rows of a read model.
     pub(crate) fn table(&self, name: &str) -> Collection<RawDocumentBuf> {
         self.database.collection(name)

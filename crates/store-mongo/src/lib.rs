@@ -4,7 +4,7 @@
 //! `connect` says how the server is spoken to; `migrate` makes a database; `commit` runs a batch in the loop of
 //! `transaction`, with what `facts` reads; `orphans` clears away what crashed processes leave open; `find` reads outside
 //! of transactions, and `seen` keeps all reads from going back in time; `log` reads events back by one of the `indexes`,
-//! `tiles` keeps what proves them; `keys` is there for rotations; `preparing`, `rows`, `clearing` and `versions` keep read models; `watch` wakes whoever follows. `document` is the only place that knows how
+//! `tiles` keeps what proves them; `keys` is there for rotations; `preparing`, `rows`, `clearing` and `versions` keep read models; `deliveries` says how far subscribers are; `watch` wakes whoever follows. `document` is the only place that knows how
 //! an event looks in BSON, `row_document` the same for rows, `failure` the only one that reads the driver's errors.
 //!
 //! What does not belong here: deciding what may be written. That is [`store::judge`]'s, the same for every backend.
@@ -12,6 +12,7 @@
 mod clearing;
 mod commit;
 mod connect;
+mod deliveries;
 mod document;
 mod facts;
 mod failure;

@@ -22,8 +22,19 @@ use crate::transaction::{Work, reason, transact};
 const META_ID: &str = "log";
 
 /// What the log, the vault and the checkpoints are kept in.
-pub(crate) const COLLECTIONS: [&str; 9] =
-    ["meta", "keys", "head", "events", "vault", "idempotency", "checkpoints", "read_models", "leases"];
+pub(crate) const COLLECTIONS: [&str; 11] = [
+    "meta",
+    "keys",
+    "head",
+    "events",
+    "vault",
+    "idempotency",
+    "checkpoints",
+    "read_models",
+    "leases",
+    "delivery_progress",
+    "delivery_attempts",
+];
 
 /// Whether there is a log, of a format that this version knows.
 pub(crate) async fn exists(connection: &Connection) -> Result<bool, StoreError> {

@@ -61,10 +61,10 @@ impl Leases for SqliteStore {
 
 /// A connection whose commits do not wait for the disk, until it is dropped: a lease that a power failure takes back does
 /// no harm, and several of them a second would never let a disk sleep.
-struct Undurable<'a>(&'a Connection);
+pub(crate) struct Undurable<'a>(&'a Connection);
 
 impl<'a> Undurable<'a> {
-    fn new(connection: &'a Connection) -> Result<Self, Failure> {
+    pub(crate) fn new(connection: &'a Connection) -> Result<Self, Failure> {
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         Ok(Self(connection))
     }

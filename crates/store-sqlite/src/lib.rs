@@ -11,6 +11,7 @@
 
 mod commit;
 mod connection;
+mod deliveries;
 mod envelope;
 mod events;
 mod facts;

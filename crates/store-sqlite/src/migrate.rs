@@ -13,7 +13,7 @@ use crate::file::DatabaseFile;
 use crate::keys::service_keys;
 
 /// What the log, the vault and the checkpoints are kept in.
-pub(crate) const TABLES: [&str; 10] = [
+pub(crate) const TABLES: [&str; 12] = [
     "meta",
     "keys",
     "head",
@@ -24,12 +24,14 @@ pub(crate) const TABLES: [&str; 10] = [
     "checkpoints",
     "read_models",
     "leases",
+    "delivery_progress",
+    "delivery_attempts",
 ];
 
 /// What a database of format 1 has. Every statement changes nothing if it was run before.
 ///
 /// `at` is in milliseconds since the Unix epoch, UTC. `events.data` is canonical JSON (RFC 8785). `vault.erased` is 1
-/// exactly when the key was destroyed. The triggers guard against slips with other tools; against intent, the signed
+/// exactly when the key was destroyed. `delivery_progress.state` and `delivery_attempts.report` are JSON. The triggers guard against slips with other tools; against intent, the signed
 /// head does.
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS meta (
@@ -94,6 +96,20 @@ CREATE TABLE IF NOT EXISTS idempotency (
     at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS idempotency_at ON idempotency (at);
+
+CREATE TABLE IF NOT EXISTS delivery_progress (
+    stream TEXT PRIMARY KEY,
+    revision INTEGER NOT NULL,
+    attempts INTEGER NOT NULL,
+    state TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS delivery_attempts (
+    stream TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    report TEXT NOT NULL,
+    PRIMARY KEY (stream, number)
+) STRICT, WITHOUT ROWID;
 ";
 
 /// What is known of read models, which may exist before the log does: how far each table is, which versions there are

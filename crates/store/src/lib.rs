@@ -8,7 +8,7 @@
 //! [`page`] reads on; [`tiles`] prove that it is the log that was signed; [`verify`] proves it all; [`rotation`] replaces the
 //! master key; [`metrics`] counts.
 //! [`rows`] is the port for read models, with [`versions`] of each and a [`rows_digest`]; [`lease`] the one that says who
-//! works; [`memory`] implements all ports as the reference; `conformance` holds every backend to the promises.
+//! works, [`deliveries`] the one that says how far subscribers are; [`memory`] implements all ports as the reference; `conformance` holds every backend to the promises.
 //!
 //! What does not belong here: what events mean (the `domain` crate), and any database by name.
 
@@ -19,6 +19,7 @@ pub mod canonical;
 pub mod checkpoint;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+pub mod deliveries;
 pub mod error;
 pub mod event;
 pub mod event_store;
@@ -46,6 +47,7 @@ mod writer;
 pub use ambient::{Ambient, Clock, Entropy};
 pub use append::{Append, AppendError, Appended, Claim, Expected, StreamWrite};
 pub use backend::{Backend, EventQuery, Head};
+pub use deliveries::{Attempt, Deliveries, Progress};
 pub use error::StoreError;
 pub use event::{Envelope, NewEvent, PersonalData, Position, Recorded, StreamId};
 pub use event_store::EventStore;

@@ -1,6 +1,7 @@
 //! The reference backend: everything in memory, one lock, no I/O. It is the shortest true statement of what a backend
 //! has to do, and what tests run on when no database matters.
 
+mod deliveries;
 mod keys;
 mod leases;
 mod rows;
@@ -15,6 +16,7 @@ use tokio::sync::watch;
 use crate::backend::{
     Backend, CommitError, EventQuery, Facts, Genesis, Head, Held, Plan, VaultEntry, Verdict,
 };
+use crate::deliveries::{Attempt, Progress};
 use crate::error::StoreError;
 use crate::event::{Envelope, StreamId};
 use crate::idempotency::FirstResult;
@@ -43,6 +45,7 @@ struct State {
     versions: HashMap<String, Versions>,
     leases: BTreeMap<String, leases::Held>,
     tiles: Tiles,
+    deliveries: HashMap<StreamId, (Progress, Vec<Attempt>)>,
 }
 
 impl Memory {

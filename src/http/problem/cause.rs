@@ -3,7 +3,7 @@
 
 use std::error::Error;
 
-use domain::Refusal;
+use domain::{Refusal, WebhookRefusal};
 use projections::ChangeError;
 use store::{AppendError, StoreError, VersionsError};
 
@@ -53,14 +53,15 @@ impl From<CommandError> for Problem {
     fn from(error: CommandError) -> Self {
         match error {
             CommandError::Refused(Refusal::Unknown | Refusal::Erased) => Self::UserNotFound,
+            CommandError::Webhook(WebhookRefusal::Unknown) => Self::WebhookNotFound,
             CommandError::LastAdministrator(_) => Self::LastAdministrator,
             CommandError::VersionMismatch { .. } => Self::VersionMismatch,
             CommandError::Contended => Self::Busy { cause: error.to_string() },
             CommandError::Append(error) => error.into(),
             CommandError::Store(error) => error.into(),
-            CommandError::Refused(Refusal::AlreadyRegistered) | CommandError::Unreadable(_) => {
-                Self::internal(&error)
-            }
+            CommandError::Refused(Refusal::AlreadyRegistered)
+            | CommandError::Webhook(WebhookRefusal::AlreadyRegistered)
+            | CommandError::Unreadable(_) => Self::internal(&error),
         }
     }
 }

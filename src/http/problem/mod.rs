@@ -34,6 +34,8 @@ pub(crate) enum Problem {
     UserNotFound,
     /// There is no such read model.
     ProjectionNotFound,
+    /// There is no such webhook, or it is another's.
+    WebhookNotFound,
     /// The log has no such event.
     EventNotFound,
     /// As things are it cannot be done: a code, and how things are.
@@ -170,9 +172,11 @@ impl Problem {
             Self::InactiveUser => (S::FORBIDDEN, "inactive_user"),
             Self::TokenRevoked => (S::FORBIDDEN, "token_revoked"),
             Self::Forbidden => (S::FORBIDDEN, "forbidden"),
-            Self::UserNotFound | Self::ProjectionNotFound | Self::EventNotFound | Self::NotFound => {
-                (S::NOT_FOUND, "not_found")
-            }
+            Self::UserNotFound
+            | Self::ProjectionNotFound
+            | Self::WebhookNotFound
+            | Self::EventNotFound
+            | Self::NotFound => (S::NOT_FOUND, "not_found"),
             Self::Conflict { code, .. } => (S::CONFLICT, *code),
             Self::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::EmailTaken => (S::BAD_REQUEST, "email_taken"),
@@ -208,6 +212,7 @@ impl Problem {
             Self::Forbidden => "Not enough permissions",
             Self::UserNotFound => "User not found",
             Self::ProjectionNotFound => "There is no such read model",
+            Self::WebhookNotFound => "There is no such webhook",
             Self::EventNotFound => "The log has no event at this position",
             Self::Conflict { .. } => "As things are, this cannot be done",
             Self::NotFound => "Not Found",

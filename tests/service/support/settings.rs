@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aegis::config::{
-    HttpSettings, LogFormat, LogSettings, PasswordSettings, Secret, Settings, TokenSettings,
+    HttpSettings, LogFormat, LogSettings, PasswordSettings, Secret, Settings, TokenSettings, WebhookSettings,
 };
 use jsonwebtoken::Algorithm;
 use store::MasterKey;
@@ -22,6 +22,7 @@ pub(crate) fn settings(store: &Store) -> Settings {
             cors_origins: vec!["https://app.example".to_owned()],
             trusted_proxies: Vec::new(),
         },
+        webhooks: WebhookSettings { allow_private: vec!["127.0.0.0/8".parse().unwrap()] },
         tokens: TokenSettings {
             secret_key: Secret::new(SECRET_KEY.to_owned()),
             previous_key: None,

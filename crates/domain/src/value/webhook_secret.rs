@@ -29,7 +29,8 @@ impl WebhookSecret {
 
     /// As it is stored, sealed: hex digits.
     pub(crate) fn to_stored(&self) -> String {
-        self.0.iter().map(|octet| format!("{octet:02x}")).collect()
+        let digits = self.0.iter().flat_map(|octet| [octet >> 4, octet & 15]);
+        digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
     }
 
     pub(crate) fn from_stored(text: &str) -> Result<Self, WebhookSecretFault> {

@@ -9,7 +9,7 @@ pub fn evolve(webhook: Webhook, event: &WebhookEvent) -> Webhook {
         (
             Webhook::Absent,
             WebhookEvent::WebhookRegistered { owner, url, secret, types, description, after },
-        ) => Webhook::Present(Subscription {
+        ) => Webhook::Present(Box::new(Subscription {
             owner: *owner,
             url: url.clone(),
             secret: secret.clone(),
@@ -20,14 +20,14 @@ pub fn evolve(webhook: Webhook, event: &WebhookEvent) -> Webhook {
             parked: None,
             resumed: 0,
             replays: Vec::new(),
-        }),
-        (Webhook::Present(webhook), event) => changed(webhook, event),
+        })),
+        (Webhook::Present(webhook), event) => changed(*webhook, event),
         (webhook @ (Webhook::Absent | Webhook::Deleted), _) => webhook,
     }
 }
 
 fn changed(webhook: Subscription, event: &WebhookEvent) -> Webhook {
-    Webhook::Present(match event {
+    Webhook::Present(Box::new(match event {
         WebhookEvent::WebhookRegistered { .. } => webhook,
         WebhookEvent::WebhookSecretRotated { secret, previous_until } => Subscription {
             previous_secret: Some((webhook.secret, *previous_until)),
@@ -44,7 +44,7 @@ fn changed(webhook: Subscription, event: &WebhookEvent) -> Webhook {
             webhook
         }
         WebhookEvent::WebhookDeleted => return Webhook::Deleted,
-    })
+    }))
 }
 
 /// The webhook that these events, its whole stream, have made.

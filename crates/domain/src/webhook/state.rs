@@ -10,7 +10,7 @@ pub enum Webhook {
     #[default]
     Absent,
     /// Something was.
-    Present(Subscription),
+    Present(Box<Subscription>),
     /// Something had been, and is no longer.
     Deleted,
 }

@@ -43,7 +43,7 @@ fn given(commands: &[WebhookCommand]) -> Webhook {
 
 fn present(commands: &[WebhookCommand]) -> Subscription {
     let Webhook::Present(webhook) = given(commands) else { panic!("there is no webhook") };
-    webhook
+    *webhook
 }
 
 #[test]

@@ -11,6 +11,7 @@
 
 pub mod appends;
 pub mod claims;
+pub mod deliveries;
 pub mod erasure;
 pub mod idempotency;
 pub mod keys;
@@ -86,6 +87,9 @@ macro_rules! conformance {
             keys::a_damaged_key_keeps_the_old_master_key_needed
             leases::of_racing_nodes_exactly_one_holds_the_lease
             leases::a_lease_that_is_not_renewed_is_free_again
+            deliveries::progress_and_attempts_move_together
+            deliveries::of_racing_deliverers_exactly_one_records
+            deliveries::the_last_attempts_are_kept
         );
     };
     ($backend:ident, $fixture:expr; $($group:ident::$promise:ident)+) => {

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use crate::ambient::{Ambient, Clock, Entropy};
 use crate::append::{Append, AppendError, Appended, Claim, Expected, StreamWrite};
 use crate::backend::{Backend, EventQuery};
+use crate::deliveries::Deliveries;
 use crate::error::StoreError;
 use crate::event::{NewEvent, Position, Recorded, StreamId};
 use crate::event_store::EventStore;
@@ -42,18 +43,24 @@ pub struct Handle {
     pub tiles: Arc<dyn TileStore>,
     /// The wrapped keys.
     pub keys: Arc<dyn WrappedKeys>,
+    /// How far subscribers are.
+    pub deliveries: Arc<dyn Deliveries>,
 }
 
 impl Handle {
     /// A database in all its roles.
-    pub fn of<D: Backend + ReadModels + Leases + TileStore + WrappedKeys + 'static>(database: D) -> Self {
+    pub fn of<D>(database: D) -> Self
+    where
+        D: Backend + ReadModels + Leases + TileStore + WrappedKeys + Deliveries + 'static,
+    {
         let database = Arc::new(database);
         Self {
             log: database.clone(),
             rows: database.clone(),
             leases: database.clone(),
             tiles: database.clone(),
-            keys: database,
+            keys: database.clone(),
+            deliveries: database,
         }
     }
 }

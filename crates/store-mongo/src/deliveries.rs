@@ -1,0 +1,139 @@
+//! How far subscribers are, and what was tried last. The attempts of a subscriber lie side by side in the index of
+//! `_id`: `<stream>/<number>`, the number in twenty digits.
+
+use async_trait::async_trait;
+use mongodb::ClientSession;
+use mongodb::bson::{Document, RawDocument, doc};
+use serde_json::Value;
+use store::deliveries::{Attempt, Deliveries, KEPT, Progress, numbered};
+use store::{StoreError, StreamId};
+
+use crate::MongoStore;
+use crate::connect::Db;
+use crate::failure::{Failure, cannot};
+use crate::fields::{Fields, raw};
+use crate::find::find;
+use crate::shield::{SHORT, answered, shielded};
+use crate::transaction::{Work, reason, transact};
+
+#[async_trait]
+impl Deliveries for MongoStore {
+    async fn progress(&self, stream: &StreamId) -> Result<Option<Progress>, StoreError> {
+        let (db, by_id) = (self.connection.work.clone(), doc! { "_id": stream.as_str() });
+        answered("reading how far a subscriber is", SHORT, async move {
+            let (what, progress) = ("reading how far a subscriber is", db.delivery_progress());
+            Ok(find(&db, &progress, what, by_id, doc! {}, 1, to_progress).await?.pop())
+        })
+        .await
+    }
+
+    async fn record(&self, stream: &StreamId, to: &Progress, reports: &[Value]) -> Result<bool, StoreError> {
+        let record = Record { stream: stream.clone(), to: to.clone(), reports: reports.to_vec() };
+        let db = self.connection.work.clone();
+        shielded(async move { transact(&db, record).await.map_err(reason) }).await
+    }
+
+    async fn attempts(
+        &self,
+        stream: &StreamId,
+        below: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<Attempt>, StoreError> {
+        let (db, filter) = (self.connection.work.clone(), below_number(stream, below));
+        answered("reading attempts to deliver", SHORT, async move {
+            let (what, attempts) = ("reading attempts to deliver", db.delivery_attempts());
+            find(&db, &attempts, what, filter, doc! { "_id": -1 }, limit, to_attempt).await
+        })
+        .await
+    }
+
+    async fn forget(&self, stream: &StreamId) -> Result<(), StoreError> {
+        let (db, by_id) = (self.connection.work.clone(), doc! { "_id": stream.as_str() });
+        let attempts = below_number(stream, None);
+        answered("forgetting a subscriber", SHORT, async move {
+            let what = "forgetting a subscriber";
+            // In this order: nobody records an attempt once the progress is gone.
+            db.delivery_progress().delete_one(by_id).await.map_err(cannot(what))?;
+            db.delivery_attempts().delete_many(attempts).await.map_err(cannot(what))?;
+            Ok(())
+        })
+        .await
+    }
+}
+
+struct Record {
+    stream: StreamId,
+    to: Progress,
+    reports: Vec<Value>,
+}
+
+#[async_trait]
+impl Work for Record {
+    /// Whether it was done.
+    type Answer = bool;
+
+    fn what(&self) -> String {
+        "recording a delivery".to_owned()
+    }
+
+    async fn attempt(&self, db: &Db, session: &mut ClientSession) -> Result<bool, Failure> {
+        let Self { stream, to, reports } = self;
+        let by_id = doc! { "_id": stream.as_str() };
+        let stored = db.delivery_progress().find_one(by_id.clone()).session(&mut *session).await?;
+        let revision =
+            stored.as_deref().map(to_progress).transpose()?.map_or(0, |progress| progress.revision);
+        if revision + 1 != to.revision {
+            return Ok(false);
+        }
+        let progress = doc! {
+            "_id": stream.as_str(), "revision": number(to.revision), "attempts": number(to.attempts),
+            "state": to.state.to_string(),
+        };
+        db.delivery_progress()
+            .replace_one(by_id, raw(&progress)?)
+            .upsert(true)
+            .session(&mut *session)
+            .await?;
+        let attempts = numbered(to, reports).map(|(number, report)| {
+            raw(&doc! { "_id": attempt_id(stream, number), "report": report.to_string() })
+        });
+        let attempts = attempts.collect::<Result<Vec<_>, _>>()?;
+        if !attempts.is_empty() {
+            db.delivery_attempts().insert_many(&attempts).session(&mut *session).await?;
+            let dropped = below_number(stream, Some((to.attempts + 1).saturating_sub(KEPT)));
+            db.delivery_attempts().delete_many(dropped).session(&mut *session).await?;
+        }
+        Ok(true)
+    }
+}
+
+fn number(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn attempt_id(stream: &StreamId, number: u64) -> String {
+    format!("{stream}/{number:020}")
+}
+
+/// The attempts of that subscriber below that number.
+fn below_number(stream: &StreamId, below: Option<u64>) -> Document {
+    doc! { "_id": { "$gte": attempt_id(stream, 0), "$lt": attempt_id(stream, below.unwrap_or(u64::MAX)) } }
+}
+
+fn to_progress(document: &RawDocument) -> Result<Progress, StoreError> {
+    let fields = Fields::new(document, "how far a subscriber is");
+    let state = parse(fields.text("state")?)?;
+    Ok(Progress { revision: fields.number("revision")?, attempts: fields.number("attempts")?, state })
+}
+
+fn to_attempt(document: &RawDocument) -> Result<Attempt, StoreError> {
+    let fields = Fields::new(document, "an attempt to deliver");
+    let number = fields.text("_id")?.rsplit_once('/').and_then(|(_, number)| number.parse().ok());
+    let number = number.ok_or_else(|| StoreError::corrupt("an attempt to deliver has no number"))?;
+    Ok(Attempt { number, report: parse(fields.text("report")?)? })
+}
+
+fn parse(json: &str) -> Result<Value, StoreError> {
+    serde_json::from_str(json)
+        .map_err(|error| StoreError::corrupt(format!("what is known of deliveries cannot be read: {error}")))
+}

@@ -1,0 +1,124 @@
+//! How far subscribers are, and what was tried last.
+
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use serde_json::Value;
+use store::deliveries::{Attempt, Deliveries, KEPT, Progress, numbered};
+use store::{StoreError, StreamId};
+
+use crate::SqliteStore;
+use crate::facts::unsigned;
+use crate::failure::Failure;
+use crate::leases::Undurable;
+
+#[async_trait]
+impl Deliveries for SqliteStore {
+    async fn progress(&self, stream: &StreamId) -> Result<Option<Progress>, StoreError> {
+        let stream = stream.clone();
+        self.read(move |connection| read_progress(connection, &stream)).await
+    }
+
+    async fn record(&self, stream: &StreamId, to: &Progress, reports: &[Value]) -> Result<bool, StoreError> {
+        let (stream, to, reports) = (stream.clone(), to.clone(), reports.to_vec());
+        // What a power failure takes back is delivered once more.
+        self.write(move |connection| record(&*Undurable::new(connection)?, &stream, &to, &reports)).await
+    }
+
+    async fn attempts(
+        &self,
+        stream: &StreamId,
+        below: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<Attempt>, StoreError> {
+        let stream = stream.clone();
+        self.read(move |connection| read_attempts(connection, &stream, below, limit)).await
+    }
+
+    async fn forget(&self, stream: &StreamId) -> Result<(), StoreError> {
+        let stream = stream.clone();
+        self.write(move |connection| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            for table in ["delivery_progress", "delivery_attempts"] {
+                let sql = format!("DELETE FROM {table} WHERE stream = ?1");
+                transaction.execute(&sql, [stream.as_str()])?;
+            }
+            Ok(transaction.commit()?)
+        })
+        .await
+    }
+}
+
+fn read_progress(connection: &Connection, stream: &StreamId) -> Result<Option<Progress>, Failure> {
+    let sql = "SELECT revision, attempts, state FROM delivery_progress WHERE stream = ?1";
+    let mut statement = connection.prepare_cached(sql)?;
+    let stored = statement.query_row([stream.as_str()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+    let Some((revision, attempts, state)): Option<(i64, i64, String)> = stored.optional()? else {
+        return Ok(None);
+    };
+    Ok(Some(Progress {
+        revision: unsigned(revision, "the revision of a progress")?,
+        attempts: unsigned(attempts, "a number of attempts")?,
+        state: parse(stream, &state)?,
+    }))
+}
+
+fn record(
+    connection: &Connection,
+    stream: &StreamId,
+    to: &Progress,
+    reports: &[Value],
+) -> Result<bool, Failure> {
+    let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+    let stored = read_progress(&transaction, stream)?.map_or(0, |progress| progress.revision);
+    if stored + 1 != to.revision {
+        return Ok(false);
+    }
+    let name = stream.as_str();
+    let sql = "INSERT OR REPLACE INTO delivery_progress (stream, revision, attempts, state) VALUES (?1, ?2, ?3, ?4)";
+    let mut put = transaction.prepare_cached(sql)?;
+    put.execute(params![name, signed(to.revision), signed(to.attempts), to.state.to_string()])?;
+    let sql = "INSERT OR REPLACE INTO delivery_attempts (stream, number, report) VALUES (?1, ?2, ?3)";
+    let mut insert = transaction.prepare_cached(sql)?;
+    for (number, report) in numbered(to, reports) {
+        insert.execute(params![name, signed(number), report.to_string()])?;
+    }
+    let sql = "DELETE FROM delivery_attempts WHERE stream = ?1 AND number <= ?2";
+    transaction.prepare_cached(sql)?.execute(params![name, signed(to.attempts.saturating_sub(KEPT))])?;
+    drop((put, insert));
+    transaction.commit()?;
+    Ok(true)
+}
+
+fn read_attempts(
+    connection: &Connection,
+    stream: &StreamId,
+    below: Option<u64>,
+    limit: usize,
+) -> Result<Vec<Attempt>, Failure> {
+    let sql = "SELECT number, report FROM delivery_attempts WHERE stream = ?1 AND number < ?2
+               ORDER BY number DESC LIMIT ?3";
+    let mut statement = connection.prepare_cached(sql)?;
+    let below = below.map_or(i64::MAX, signed);
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let found = statement.query_map(params![stream.as_str(), below, limit], |row| {
+        Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
+    })?;
+    found
+        .map(|row| {
+            let (number, report) = row?;
+            Ok(Attempt {
+                number: unsigned(number, "the number of an attempt")?,
+                report: parse(stream, &report)?,
+            })
+        })
+        .collect()
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn parse(stream: &StreamId, json: &str) -> Result<Value, Failure> {
+    serde_json::from_str(json)
+        .map_err(|error| Failure::corrupt(format!("what is known of deliveries to {stream}: {error}")))
+}

@@ -1,0 +1,79 @@
+//! Deliveries: what is known of a subscriber moves whole, by one deliverer at a time.
+
+use futures::future::join_all;
+use serde_json::{Value, json};
+
+use super::world::World;
+use crate::deliveries::{KEPT, Progress};
+use crate::event::StreamId;
+
+fn stream(name: &str) -> StreamId {
+    StreamId::new(name).unwrap()
+}
+
+fn progress(revision: u64, attempts: u64) -> Progress {
+    Progress { revision, attempts, state: json!({"position": attempts, "odd": "$set . \u{1F980}"}) }
+}
+
+fn reports(numbers: std::ops::RangeInclusive<u64>) -> Vec<Value> {
+    numbers.map(|number| json!({"attempt": number})).collect()
+}
+
+/// What was recorded comes back, each subscriber for itself, also to another process; a stale writer changes nothing, and
+/// what was forgotten is gone.
+pub async fn progress_and_attempts_move_together(world: &World) {
+    let (one, other) = (world.handle().await.deliveries, world.handle().await.deliveries);
+    let (mine, near) = (stream("webhook-1"), stream("webhook-11"));
+    assert_eq!(one.progress(&mine).await.unwrap(), None);
+    assert!(!one.record(&mine, &progress(2, 1), &reports(1..=1)).await.unwrap(), "nothing was before");
+    assert!(one.record(&mine, &progress(1, 2), &reports(1..=2)).await.unwrap());
+    assert!(one.record(&near, &progress(1, 1), &reports(1..=1)).await.unwrap());
+    assert!(other.record(&mine, &progress(2, 3), &reports(3..=3)).await.unwrap());
+    assert!(!one.record(&mine, &progress(2, 9), &reports(3..=9)).await.unwrap(), "somebody was quicker");
+    assert_eq!(one.progress(&mine).await.unwrap(), Some(progress(2, 3)));
+    let numbers = async |below, limit| {
+        let attempts = other.attempts(&mine, below, limit).await.unwrap();
+        for attempt in &attempts {
+            assert_eq!(attempt.report, json!({"attempt": attempt.number}));
+        }
+        attempts.into_iter().map(|attempt| attempt.number).collect::<Vec<_>>()
+    };
+    assert_eq!(numbers(None, 10).await, [3, 2, 1], "newest first");
+    assert_eq!(numbers(Some(3), 1).await, [2]);
+    one.forget(&mine).await.unwrap();
+    one.forget(&mine).await.unwrap();
+    assert_eq!(numbers(None, 10).await, [0; 0]);
+    assert_eq!(other.progress(&mine).await.unwrap(), None);
+    assert!(!other.record(&mine, &progress(3, 4), &reports(4..=4)).await.unwrap(), "it stays forgotten");
+    assert_eq!(other.progress(&near).await.unwrap(), Some(progress(1, 1)));
+    assert_eq!(other.attempts(&near, None, 10).await.unwrap().len(), 1);
+}
+
+/// Of several who deliver at once each revision is written by one.
+pub async fn of_racing_deliverers_exactly_one_records(world: &World) {
+    let handles = [world.handle().await.deliveries, world.handle().await.deliveries];
+    let mine = stream("webhook-1");
+    for revision in 1..=3 {
+        let racers = (0..6).map(|number| {
+            let (deliveries, mine) = (handles[number % 2].clone(), mine.clone());
+            async move {
+                deliveries.record(&mine, &progress(revision, revision), &reports(revision..=revision)).await
+            }
+        });
+        let won: Vec<_> = join_all(racers).await.into_iter().map(Result::unwrap).collect();
+        assert_eq!(won.iter().filter(|won| **won).count(), 1, "revision {revision}: {won:?}");
+    }
+    assert_eq!(handles[0].attempts(&mine, None, 10).await.unwrap().len(), 3);
+}
+
+/// Old attempts make room for new ones.
+pub async fn the_last_attempts_are_kept(world: &World) {
+    let deliveries = world.handle().await.deliveries;
+    let mine = stream("webhook-1");
+    assert!(deliveries.record(&mine, &progress(1, KEPT), &reports(1..=KEPT)).await.unwrap());
+    let more = reports(KEPT + 1..=KEPT + 7);
+    assert!(deliveries.record(&mine, &progress(2, KEPT + 7), &more).await.unwrap());
+    let kept = deliveries.attempts(&mine, None, usize::MAX).await.unwrap();
+    let (newest, oldest) = (kept[0].number, kept[kept.len() - 1].number);
+    assert_eq!((kept.len(), newest, oldest), (1_000, KEPT + 7, 8));
+}

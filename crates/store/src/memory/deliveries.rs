@@ -1,0 +1,47 @@
+//! Deliveries of the reference backend.
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+use super::Memory;
+use crate::deliveries::{Attempt, Deliveries, KEPT, Progress, numbered};
+use crate::error::StoreError;
+use crate::event::StreamId;
+
+#[async_trait]
+impl Deliveries for Memory {
+    async fn progress(&self, stream: &StreamId) -> Result<Option<Progress>, StoreError> {
+        Ok(self.state().deliveries.get(stream).map(|(progress, _)| progress.clone()))
+    }
+
+    async fn record(&self, stream: &StreamId, to: &Progress, reports: &[Value]) -> Result<bool, StoreError> {
+        let mut state = self.state();
+        let stored = state.deliveries.get(stream).map_or(0, |(progress, _)| progress.revision);
+        if stored + 1 != to.revision {
+            return Ok(false);
+        }
+        let (progress, attempts) = state.deliveries.entry(stream.clone()).or_default();
+        *progress = to.clone();
+        let new = numbered(to, reports).map(|(number, report)| Attempt { number, report: report.clone() });
+        attempts.extend(new);
+        attempts.retain(|attempt| attempt.number + KEPT > to.attempts);
+        Ok(true)
+    }
+
+    async fn attempts(
+        &self,
+        stream: &StreamId,
+        below: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<Attempt>, StoreError> {
+        let state = self.state();
+        let attempts = state.deliveries.get(stream).map_or(&[][..], |(_, attempts)| attempts);
+        let below = attempts.iter().rev().filter(|attempt| below.is_none_or(|below| attempt.number < below));
+        Ok(below.take(limit).cloned().collect())
+    }
+
+    async fn forget(&self, stream: &StreamId) -> Result<(), StoreError> {
+        self.state().deliveries.remove(stream);
+        Ok(())
+    }
+}

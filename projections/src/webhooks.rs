@@ -1,0 +1,118 @@
+//! `webhooks`: one row per webhook, with what is open of it. Its address and its secrets stay in the log, sealed: whoever
+//! needs them reads its stream.
+
+use domain::{UserId, WebhookEvent, WebhookId};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use store::{Column, ColumnKind, Envelope, Recorded, Row, Shape, StoreError};
+
+use crate::decode;
+use crate::projection::{Poison, Projection};
+
+static SHAPE: Shape = Shape {
+    columns: &[
+        Column { name: "id", kind: ColumnKind::Text },
+        Column { name: "owner", kind: ColumnKind::Text },
+        Column { name: "parked", kind: ColumnKind::Text },
+        Column { name: "created_at", kind: ColumnKind::Time },
+        Column { name: "version", kind: ColumnKind::Integer },
+        Column { name: "position", kind: ColumnKind::Integer },
+    ],
+    indexes: &["owner"],
+};
+
+/// The projection.
+#[derive(Clone, Copy, Debug)]
+pub struct Webhooks;
+
+/// What is known of one webhook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebhookRow {
+    /// The webhook.
+    pub id: WebhookId,
+    /// Whose it is.
+    pub owner: UserId,
+    /// Why nothing is sent, if nothing is.
+    pub parked: Option<String>,
+    /// When it was registered.
+    pub created_at: Timestamp,
+    /// The version of its stream that the row shows.
+    pub version: u64,
+}
+
+impl WebhookRow {
+    /// A stored row.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if a field is missing or of another kind.
+    pub fn from_row(row: &Row) -> Result<Self, StoreError> {
+        let text = |field: &str| row.get(field).and_then(Value::as_str);
+        let read = || {
+            Some(Self {
+                id: WebhookId::parse(text("id")?).ok()?,
+                owner: UserId::parse(text("owner")?).ok()?,
+                parked: text("parked").map(ToOwned::to_owned),
+                created_at: Timestamp::from_millisecond(row.get("created_at")?.as_i64()?).ok()?,
+                version: row.get("version")?.as_u64()?,
+            })
+        };
+        read().ok_or_else(|| {
+            let id = text("id").unwrap_or("?");
+            StoreError::corrupt(format!(
+                "the row of webhook {id} cannot be read: rebuild the projection `webhooks`"
+            ))
+        })
+    }
+}
+
+impl Projection for Webhooks {
+    fn name(&self) -> &'static str {
+        "webhooks"
+    }
+
+    fn shape(&self) -> &'static Shape {
+        &SHAPE
+    }
+
+    fn reads_personal(&self) -> bool {
+        false
+    }
+
+    fn key(&self, event: &Envelope) -> Option<String> {
+        WebhookId::from_stream(event.stream.as_str()).map(|id| id.to_string())
+    }
+
+    fn opens(&self, event: &Envelope) -> bool {
+        event.version == 1
+    }
+
+    fn fold(&self, row: Option<Row>, event: &Recorded) -> Result<Option<Row>, Poison> {
+        let decoded = decode::webhook_event(event).map_err(|error| Poison::new(event, &error))?;
+        let envelope = &event.envelope;
+        let mut row = match (&decoded, row) {
+            (WebhookEvent::WebhookDeleted, _) => return Ok(None),
+            (WebhookEvent::WebhookRegistered { owner, .. }, _) => {
+                let (id, at) = (self.key(envelope), envelope.at.as_millisecond());
+                let opened = json!({"id": id, "owner": owner.to_string(), "created_at": at});
+                opened.as_object().cloned().unwrap_or_default()
+            }
+            (_, Some(row)) => row,
+            (_, None) => return Err(Poison::new(event, &"it was never registered")),
+        };
+        match &decoded {
+            WebhookEvent::WebhookParked { reason, .. } => {
+                row.insert("parked".to_owned(), reason.as_str().into());
+            }
+            WebhookEvent::WebhookResumed => {
+                row.remove("parked");
+            }
+            WebhookEvent::WebhookRegistered { .. }
+            | WebhookEvent::WebhookSecretRotated { .. }
+            | WebhookEvent::WebhookReplayRequested { .. }
+            | WebhookEvent::WebhookDeleted => {}
+        }
+        row.insert("version".to_owned(), envelope.version.into());
+        row.insert("position".to_owned(), envelope.position.get().into());
+        Ok(Some(row))
+    }
+}

@@ -1,0 +1,163 @@
+//! How far one webhook is, and what was tried: kept in memory while it is delivered, and written beside the log every so
+//! often. What was delivered and not written yet is delivered once more by whoever takes over.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::Subscription;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use store::{Deliveries, Progress, StoreError, StreamId};
+use tokio::time::Instant;
+
+/// How long deliveries may go unwritten while there are more to come.
+const UNWRITTEN: Duration = Duration::from_millis(200);
+/// How long it may go unwritten that events were passed over.
+const PASSED_OVER: Duration = Duration::from_secs(10);
+
+/// How far a webhook is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Cursor {
+    /// The last position that was looked at: whatever is wanted of what comes before was delivered.
+    pub(crate) position: u64,
+    /// The position of the event delivered last.
+    pub(crate) previous: u64,
+    /// How often the webhook had been resumed by then.
+    pub(crate) resumed: u64,
+    /// How many replays are done.
+    pub(crate) replayed: usize,
+    /// How far the next one is, once it has begun.
+    pub(crate) replay: Option<Replaying>,
+    /// The event that does not get through, if one does not.
+    pub(crate) failing: Option<Failing>,
+}
+
+/// How far a replay is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Replaying {
+    /// The last position that was looked at.
+    pub(crate) position: u64,
+    /// The position of the event that was delivered before.
+    pub(crate) previous: u64,
+}
+
+/// An event that does not get through.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Failing {
+    /// Where it is.
+    pub(crate) position: u64,
+    /// When it was tried first.
+    pub(crate) since: Timestamp,
+    /// How often it was tried.
+    pub(crate) failures: u32,
+    /// When it is tried again.
+    pub(crate) again: Timestamp,
+    /// What went wrong last.
+    pub(crate) error: String,
+}
+
+/// One attempt to deliver an event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Report {
+    /// When it began.
+    pub(crate) at: Timestamp,
+    /// The event.
+    pub(crate) position: u64,
+    /// Its id, which is the delivery's `webhook-id`.
+    pub(crate) event: String,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub(crate) event_type: String,
+    /// How often it was tried, this time included.
+    pub(crate) attempt: u32,
+    /// Whether it was asked for once more.
+    pub(crate) replay: bool,
+    /// Whether the receiver has it.
+    pub(crate) delivered: bool,
+    /// The status of the answer, if there was one.
+    pub(crate) status: Option<u16>,
+    /// What went wrong, if anything.
+    pub(crate) error: Option<String>,
+    /// How long it took, in milliseconds.
+    pub(crate) latency_ms: u64,
+}
+
+impl Cursor {
+    /// What is kept of a webhook; at its beginning if nothing is.
+    pub(crate) fn read(progress: Option<&Progress>, webhook: &Subscription) -> Result<Self, StoreError> {
+        let begun = Self { position: webhook.after, previous: webhook.after, ..Self::default() };
+        progress.map_or(Ok(begun), |progress| {
+            serde_json::from_value(progress.state.clone())
+                .map_err(|error| StoreError::corrupt(format!("how far a webhook is cannot be read: {error}")))
+        })
+    }
+}
+
+/// Somebody else delivers this webhook, or it was deleted.
+pub(super) struct Overtaken;
+
+/// What is known of one webhook.
+pub(super) struct Book {
+    deliveries: Arc<dyn Deliveries>,
+    stream: StreamId,
+    pub(super) cursor: Cursor,
+    written: Progress,
+    reports: Vec<Value>,
+    /// Since when something is unwritten.
+    since: Option<Instant>,
+}
+
+impl Book {
+    pub(super) async fn open(
+        deliveries: &Arc<dyn Deliveries>,
+        stream: StreamId,
+        webhook: &Subscription,
+    ) -> Result<Self, StoreError> {
+        let written = deliveries.progress(&stream).await?;
+        let cursor = Cursor::read(written.as_ref(), webhook)?;
+        let (deliveries, written) = (Arc::clone(deliveries), written.unwrap_or_default());
+        Ok(Self { deliveries, stream, cursor, written, reports: Vec::new(), since: None })
+    }
+
+    /// Notes an attempt, whatever came of it.
+    pub(super) fn note(&mut self, report: &Report) {
+        self.reports.push(serde_json::to_value(report).unwrap_or_default());
+        self.since.get_or_insert_with(Instant::now);
+    }
+
+    /// Notes that the cursor has moved.
+    pub(super) fn moved(&mut self) {
+        self.since.get_or_insert_with(Instant::now);
+    }
+
+    /// Writes if that is due while deliveries go on.
+    pub(super) async fn write_if_due(&mut self) -> Result<Result<(), Overtaken>, StoreError> {
+        let bound = if self.reports.is_empty() { PASSED_OVER } else { UNWRITTEN };
+        match self.since {
+            Some(since) if since.elapsed() >= bound => self.write().await,
+            _ => Ok(Ok(())),
+        }
+    }
+
+    /// How long until something has to be written, if nothing else happens.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.since.map(|since| since + PASSED_OVER)
+    }
+
+    /// Writes what is not written yet.
+    pub(super) async fn write(&mut self) -> Result<Result<(), Overtaken>, StoreError> {
+        if self.since.is_none() {
+            return Ok(Ok(()));
+        }
+        let attempts = self.written.attempts + u64::try_from(self.reports.len()).unwrap_or_default();
+        let state = serde_json::to_value(&self.cursor).unwrap_or_default();
+        let next = Progress { revision: self.written.revision + 1, attempts, state };
+        if !self.deliveries.record(&self.stream, &next, &self.reports).await? {
+            return Ok(Err(Overtaken));
+        }
+        (self.written, self.since) = (next, None);
+        self.reports.clear();
+        Ok(Ok(()))
+    }
+}

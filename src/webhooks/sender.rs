@@ -1,0 +1,213 @@
+//! Sending a request to the receiver of a webhook, and to nobody else. A name is resolved by us, every address it has is
+//! judged, and the connection goes to those addresses and no other: what a name means a moment later does not matter.
+//! Redirects are not followed, proxies of the environment not used, answers not read beyond a bound.
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use domain::WebhookUrl;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::redirect::Policy;
+use tokio::net::lookup_host;
+use tokio::time::timeout;
+use url::Host;
+
+use super::address::Reach;
+use crate::config::WebhookSettings;
+
+/// How long a connection may take.
+const CONNECT: Duration = Duration::from_secs(5);
+/// How long a delivery may take, its answer included.
+pub(super) const WHOLE: Duration = Duration::from_secs(15);
+/// How long a connection is kept for the next event.
+const IDLE: Duration = Duration::from_secs(30);
+/// How much of an answer is read, so that its connection can be used again. Nothing of it is kept.
+const READ: usize = 64 * 1024;
+
+/// Sends requests to receivers. Cheap to clone.
+#[derive(Clone)]
+pub struct Sender {
+    reach: Arc<Reach>,
+    clients: Arc<OnceLock<Result<Clients, String>>>,
+}
+
+/// Made when the first webhook needs them: they hold the certificates of all the world.
+struct Clients {
+    encrypted: reqwest::Client,
+    plain: reqwest::Client,
+}
+
+/// What the receiver has answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    /// How long it asks to be left alone.
+    pub(crate) retry_after: Option<Duration>,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum SendError {
+    /// The name means nothing.
+    #[error("the host does not resolve to any address")]
+    Unresolved,
+    /// It means something that must not be reached.
+    #[error("the host resolves to an address that webhooks may not reach")]
+    Forbidden,
+    /// It would be readable on the way.
+    #[error("https is required")]
+    Unencrypted,
+    /// No connection, or no trusted one.
+    #[error("no connection: refused, unreachable, or its certificate is not trusted")]
+    Unreachable,
+    /// Too slow.
+    #[error("no answer within 15 s")]
+    Timeout,
+    /// The connection ended before the answer did.
+    #[error("the connection broke off before the answer was complete")]
+    BrokeOff,
+    /// This machine cannot send at all.
+    #[error("this node cannot send: it finds no certificates to trust")]
+    Unable,
+}
+
+impl Sender {
+    /// Sends to the public internet, and where the settings allow it.
+    #[must_use]
+    pub fn new(settings: &WebhookSettings) -> Self {
+        Self { reach: Arc::new(Reach::new(&settings.allow_private)), clients: Arc::default() }
+    }
+
+    /// Whether anything may be sent there, as names resolve now.
+    pub(crate) async fn check(&self, url: &WebhookUrl) -> Result<(), SendError> {
+        let is_encrypted = url.is_encrypted();
+        let addresses = match url.host() {
+            Some(Host::Domain(name)) => match timeout(CONNECT, resolve(name)).await {
+                Ok(addresses) => addresses?,
+                Err(_) => return Err(SendError::Unresolved),
+            },
+            Some(Host::Ipv4(address)) => vec![SocketAddr::from((address, 0))],
+            Some(Host::Ipv6(address)) => vec![SocketAddr::from((address, 0))],
+            None => return Err(SendError::Unresolved),
+        };
+        match judge(&self.reach, is_encrypted, &addresses) {
+            Err(SendError::Forbidden) if !is_encrypted && judge(&self.reach, true, &addresses).is_ok() => {
+                Err(SendError::Unencrypted)
+            }
+            judged => judged,
+        }
+    }
+
+    /// Sends a request and waits for the answer.
+    pub(super) async fn send(
+        &self,
+        url: &WebhookUrl,
+        headers: HeaderMap,
+        body: Vec<u8>,
+    ) -> Result<Answer, SendError> {
+        // An address in the place of a name is never resolved.
+        if !matches!(url.host(), Some(Host::Domain(_))) {
+            self.check(url).await?;
+        }
+        let clients = self.clients.get_or_init(|| Clients::new(&self.reach)).as_ref();
+        let clients = clients.map_err(|error| {
+            tracing::error!(%error, "webhooks cannot be delivered from this node; install CA certificates");
+            SendError::Unable
+        })?;
+        let client = if url.is_encrypted() { &clients.encrypted } else { &clients.plain };
+        let sent = client.post(url.as_url().clone()).headers(headers).body(body).send().await;
+        let mut response = sent.map_err(|error| why(&error))?;
+        let answer =
+            Answer { status: response.status().as_u16(), retry_after: retry_after(response.headers()) };
+        let mut read = 0;
+        while let Some(chunk) = response.chunk().await.map_err(|error| why(&error))? {
+            read += chunk.len();
+            if read > READ {
+                break;
+            }
+        }
+        Ok(answer)
+    }
+}
+
+impl Clients {
+    fn new(reach: &Arc<Reach>) -> Result<Self, String> {
+        let client = |is_encrypted| {
+            reqwest::Client::builder()
+                .user_agent(concat!("aegis/", env!("CARGO_PKG_VERSION")))
+                .dns_resolver(Judged { reach: Arc::clone(reach), is_encrypted })
+                .https_only(is_encrypted)
+                .no_proxy()
+                .redirect(Policy::none())
+                .referer(false)
+                .connect_timeout(CONNECT)
+                .timeout(WHOLE)
+                .pool_idle_timeout(IDLE)
+                .build()
+                .map_err(|error| source(&error))
+        };
+        Ok(Self { encrypted: client(true)?, plain: client(false)? })
+    }
+}
+
+/// Resolves names to addresses that may be reached, all of them, or to none.
+struct Judged {
+    reach: Arc<Reach>,
+    is_encrypted: bool,
+}
+
+impl Resolve for Judged {
+    fn resolve(&self, name: Name) -> Resolving {
+        let (reach, is_encrypted) = (Arc::clone(&self.reach), self.is_encrypted);
+        Box::pin(async move {
+            let addresses = resolve(name.as_str()).await?;
+            judge(&reach, is_encrypted, &addresses)?;
+            Ok(Box::new(addresses.into_iter()) as Addrs)
+        })
+    }
+}
+
+async fn resolve(name: &str) -> Result<Vec<SocketAddr>, SendError> {
+    let found: Vec<_> = lookup_host((name, 0)).await.map_err(|_| SendError::Unresolved)?.collect();
+    if found.is_empty() { Err(SendError::Unresolved) } else { Ok(found) }
+}
+
+/// One address that must not be reached is enough: a name of the public internet has none.
+fn judge(reach: &Reach, is_encrypted: bool, addresses: &[SocketAddr]) -> Result<(), SendError> {
+    match addresses.iter().find(|address| !reach.permits(address.ip(), is_encrypted)) {
+        None => Ok(()),
+        Some(address) => {
+            tracing::debug!(address = %address.ip(), "a webhook may not reach this address");
+            Err(SendError::Forbidden)
+        }
+    }
+}
+
+fn why(error: &reqwest::Error) -> SendError {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(ours) = error.downcast_ref::<SendError>() {
+            return *ours;
+        }
+        cause = error.source();
+    }
+    if error.is_timeout() {
+        SendError::Timeout
+    } else if error.is_connect() {
+        SendError::Unreachable
+    } else {
+        SendError::BrokeOff
+    }
+}
+
+/// In seconds; a date is passed over (RFC 9110 §10.2.3).
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+}
+
+fn source(error: &reqwest::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
+}

@@ -23,6 +23,7 @@ mod table;
 mod tests;
 mod user_line;
 mod users;
+mod webhooks;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -67,6 +68,9 @@ enum Command {
     /// Find users, give them roles, close and reopen their accounts
     #[command(subcommand)]
     Users(users::Command),
+    /// Look after webhooks: events that the service sends to whoever asks for them
+    #[command(subcommand)]
+    Webhooks(webhooks::Command),
     /// Measure what the event store reaches on this machine, in scratch databases, each figure against a bare driver
     Bench(bench::Arguments),
 }
@@ -105,6 +109,7 @@ async fn dispatch(command: Command, sources: &Sources, out: &mut Output) -> Resu
         Command::Projections(command) => Box::pin(projections::run(command, sources, out)).await?,
         Command::Keys(command) => Box::pin(keys::run(command, sources, out)).await?,
         Command::Users(command) => Box::pin(users::run(command, sources, out)).await?,
+        Command::Webhooks(command) => Box::pin(webhooks::run(command, sources, out)).await?,
         Command::Bench(arguments) => bench::run(&arguments, sources, out).await?,
     }
     out.flush()

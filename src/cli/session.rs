@@ -11,6 +11,7 @@ use super::logging;
 use crate::app::{Database, Node, Projecting, node_name, runner};
 use crate::config::show::mask_url;
 use crate::config::{CommandSettings, DatabaseSettings, Loaded, Sources, load};
+use crate::webhooks::Sender;
 
 /// How long a command looks for the database; somebody waits at the keyboard.
 const PATIENCE: Duration = Duration::from_secs(9);
@@ -21,6 +22,8 @@ pub(super) struct Session {
     pub(super) node: Node,
     /// Time and chance.
     pub(super) ambient: Ambient,
+    /// Where webhooks may send to.
+    pub(super) sender: Sender,
 }
 
 impl Session {
@@ -28,7 +31,8 @@ impl Session {
     pub(super) async fn open(sources: &Sources) -> Result<Self, Failure> {
         let (settings, ambient) = (settings(sources)?, Ambient::system());
         let node = in_time(&settings, open(&settings, &ambient)).await?;
-        Ok(Self { node, ambient })
+        let sender = Sender::new(&settings.webhooks);
+        Ok(Self { node, ambient, sender })
     }
 
     /// Projects what there is, so that rows are true now, whether a service runs or not. Gives how far they are.

@@ -1,6 +1,6 @@
 //! The HTTP API: requests become commands and queries, what they come to becomes answers, and nothing is decided here.
 //!
-//! One file per endpoint, in folders that follow the URLs: `auth`, `users`, `events`, `projections`, `stats`, `health`,
+//! One file per endpoint, in folders that follow the URLs: `auth`, `users`, `events`, `webhooks`, `projections`, `stats`, `health`,
 //! `metrics`. Around them, in the order in which a request meets it: `serve` takes connections, `router` finds the
 //! endpoint, `edge` does what every answer needs, `client` says who is at the other end, `extract` turns the request into
 //! checked values and into authority, `repeat` knows writes that were sent before, `problem` is every answer that is no
@@ -28,6 +28,7 @@ mod state;
 mod stats;
 mod time_limit;
 mod users;
+mod webhooks;
 
 pub use openapi::openapi;
 pub use router::router;

@@ -5,7 +5,7 @@ use utoipa::openapi::security::{Flow, OAuth2, Password, Scopes, SecurityScheme};
 use utoipa::openapi::{Components, InfoBuilder};
 use utoipa::{OpenApi, ToSchema};
 
-use super::{auth, events, health, log, metrics, projections, root, stats, users};
+use super::{auth, events, health, log, metrics, projections, root, stats, users, webhooks};
 use crate::config::HttpSettings;
 
 /// What stands outside the prefix.
@@ -32,6 +32,15 @@ struct Outside;
         users::roles::revoke,
         events::list::list,
         events::stream::stream,
+        webhooks::register::register,
+        webhooks::list::list,
+        webhooks::show::show,
+        webhooks::delete::delete,
+        webhooks::deliveries::deliveries,
+        webhooks::test::test,
+        webhooks::rotate_secret::rotate_secret,
+        webhooks::replay::replay,
+        webhooks::resume::resume,
         log::checkpoint::checkpoint,
         log::key::key,
         log::tile::tile,
@@ -53,6 +62,7 @@ struct Outside;
         (name = "auth", description = "Coming in"),
         (name = "users", description = "Accounts"),
         (name = "events", description = "What happened: the event log, for auditors and subscribers"),
+        (name = "webhooks", description = "Events sent to whoever asks for them"),
         (name = "log", description = "Proofs that nobody has edited the log"),
         (name = "projections", description = "Read models: how they are doing, and their versions"),
     ),

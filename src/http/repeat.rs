@@ -4,29 +4,79 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use domain::Refusal;
-use store::IdempotencyKey;
 use store::vault::ClaimHash;
+use store::{FirstResult, IdempotencyKey, Position};
 
 use super::extract::Sent;
 use super::problem::Problem;
 use super::state::HttpState;
 use super::time_limit::TimeLimit;
 use crate::app::Node;
-use crate::command::{CommandError, UserState};
+use crate::command::{CommandError, UserState, WebhookState};
 
 /// What is read under a key, for messages.
 const FIRST: &str = "whether it was done before";
 
+/// What a write leaves, and what its repetition is answered with.
+pub(super) trait Outcome: Sized + Send {
+    /// What an earlier write has left, as it was then.
+    async fn after(node: &Node, first: &FirstResult) -> Result<Self, Problem>;
+
+    /// The position of the last event that was appended; `None` if nothing was.
+    fn position(&self) -> Option<Position>;
+
+    /// Waits, within bounds, until whoever asked can read it back.
+    async fn settle(node: &Node, position: Position);
+}
+
+impl Outcome for UserState {
+    async fn after(node: &Node, first: &FirstResult) -> Result<Self, Problem> {
+        let user = match node.users.state_after(first).await {
+            Err(CommandError::Refused(Refusal::Erased)) => return Err(Problem::Erased),
+            user => user?,
+        };
+        if user.account.email.known().is_none() {
+            return Err(Problem::Erased);
+        }
+        Ok(user)
+    }
+
+    fn position(&self) -> Option<Position> {
+        self.position
+    }
+
+    async fn settle(node: &Node, position: Position) {
+        node.user_rows.settle(position).await;
+    }
+}
+
+impl Outcome for WebhookState {
+    async fn after(node: &Node, first: &FirstResult) -> Result<Self, Problem> {
+        let state = node.webhooks.state_after(first).await?;
+        let is_erased = state.webhook.as_ref().is_some_and(|webhook| webhook.url.known().is_none());
+        if is_erased { Err(Problem::Erased) } else { Ok(state) }
+    }
+
+    fn position(&self) -> Option<Position> {
+        self.position
+    }
+
+    async fn settle(node: &Node, position: Position) {
+        // It stands all the same.
+        drop(node.webhook_rows.reach(position).await);
+    }
+}
+
 /// Does a write, unless it is a repetition; then gives what the first came to. Waits until whoever asked can read it
 /// back.
-pub(super) async fn once(
+pub(super) async fn once<T: Outcome>(
     state: &HttpState,
     caller: &str,
     sent: &Sent,
-    write: impl AsyncFnOnce(Option<IdempotencyKey>) -> Result<UserState, Problem>,
-) -> Result<UserState, Problem> {
+    write: impl AsyncFnOnce(Option<IdempotencyKey>) -> Result<T, Problem>,
+) -> Result<T, Problem> {
     let (node, limit) = (state.app.node()?, sent.limit);
-    let user = match sent.key(caller, &node.store) {
+    let outcome = match sent.key(caller, &node.store) {
         None => limit.write(write(None)).await?,
         Some(key) => {
             let _running = state.running.begin(&key).ok_or(Problem::StillRunning)?;
@@ -38,22 +88,22 @@ pub(super) async fn once(
             }
         }
     };
-    if let Some(position) = user.position {
+    if let Some(position) = outcome.position() {
         // It stands, whether its author can read it back by then or not.
-        limit.within(node.user_rows.settle(position)).await;
+        limit.within(T::settle(node, position)).await;
     }
-    Ok(user)
+    Ok(outcome)
 }
 
 /// A write that was refused, or changed nothing, may find things so because the first, sent to another node, has just
 /// been done; one of unknown outcome may have been done itself.
-async fn settled(
+async fn settled<T: Outcome>(
     node: &Node,
     key: &IdempotencyKey,
-    done: Result<UserState, Problem>,
+    done: Result<T, Problem>,
     limit: TimeLimit,
-) -> Result<UserState, Problem> {
-    if done.as_ref().is_ok_and(|user| user.position.is_some()) {
+) -> Result<T, Problem> {
+    if done.as_ref().is_ok_and(|outcome| outcome.position().is_some()) {
         return done;
     }
     match limit.read(FIRST, first_result(node, key)).await {
@@ -63,19 +113,12 @@ async fn settled(
     }
 }
 
-async fn first_result(node: &Node, key: &IdempotencyKey) -> Result<Option<UserState>, Problem> {
+async fn first_result<T: Outcome>(node: &Node, key: &IdempotencyKey) -> Result<Option<T>, Problem> {
     let Some(first) = node.store.first_result(key).await? else { return Ok(None) };
     if !first.is_of(key) {
         return Err(Problem::KeyReused);
     }
-    let user = match node.users.state_after(&first).await {
-        Err(CommandError::Refused(Refusal::Erased)) => return Err(Problem::Erased),
-        user => user?,
-    };
-    if user.account.email.known().is_none() {
-        return Err(Problem::Erased);
-    }
-    Ok(Some(user))
+    T::after(node, &first).await.map(Some)
 }
 
 /// The keys of writes that this process has begun and not answered.

@@ -11,7 +11,9 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use super::edge::{edge, panicked};
 use super::state::HttpState;
-use super::{auth, cors, docs, events, health, log, metrics, openapi, projections, root, stats, users};
+use super::{
+    auth, cors, docs, events, health, log, metrics, openapi, projections, root, stats, users, webhooks,
+};
 use crate::app::App;
 
 /// Everything that the service answers over HTTP.
@@ -51,7 +53,7 @@ pub(super) fn router_until(app: Arc<App>, shutdown: CancellationToken) -> Router
     router.layer(middleware::from_fn_with_state(state.clone(), edge)).with_state(state)
 }
 
-fn endpoints() -> [(&'static str, MethodRouter<HttpState>); 29] {
+fn endpoints() -> [(&'static str, MethodRouter<HttpState>); 36] {
     [
         ("/auth/signup", post(auth::signup::sign_up)),
         ("/auth/login/access-token", post(auth::login::log_in)),
@@ -66,6 +68,13 @@ fn endpoints() -> [(&'static str, MethodRouter<HttpState>); 29] {
         ("/users/{id}/roles/{role}", put(users::roles::grant).delete(users::roles::revoke)),
         ("/events", get(events::list::list)),
         ("/events/stream", get(events::stream::stream)),
+        ("/webhooks", get(webhooks::list::list).post(webhooks::register::register)),
+        ("/webhooks/{id}", get(webhooks::show::show).delete(webhooks::delete::delete)),
+        ("/webhooks/{id}/deliveries", get(webhooks::deliveries::deliveries)),
+        ("/webhooks/{id}/test", post(webhooks::test::test)),
+        ("/webhooks/{id}/rotate-secret", post(webhooks::rotate_secret::rotate_secret)),
+        ("/webhooks/{id}/replay", post(webhooks::replay::replay)),
+        ("/webhooks/{id}/resume", post(webhooks::resume::resume)),
         ("/log/checkpoint", get(log::checkpoint::checkpoint)),
         ("/log/key", get(log::key::key)),
         ("/log/tile/{*path}", get(log::tile::tile)),

@@ -3,7 +3,7 @@
 //! In the order in which an event passes through: `dispatcher` says, under a lease, which node delivers, and has a `courier`
 //! for each webhook; that one reads the log from where its `book` says it is, makes a `message` of each event, with a
 //! `signature`, and hands it to the `sender`, which goes to no address that `address` does not permit; what fails is tried
-//! again on the `schedule`. `tools` is what all of them need.
+//! again on the `schedule`. `tools` is what all of them need, `view` how it is shown.
 //!
 //! What does not belong here: what a webhook is (the `domain`), and how one is registered (`http/webhooks`, `cli/webhooks`).
 
@@ -16,11 +16,24 @@ mod schedule;
 pub(crate) mod sender;
 pub(crate) mod signature;
 mod tools;
+mod view;
+
+use domain::{Moment, MomentFault};
+use jiff::{SignedDuration, Timestamp};
 
 pub use sender::Sender;
 pub use tools::Tools;
+pub(crate) use view::{WebhookView, stream};
 
 /// How many webhooks one user may have.
 pub(crate) const MOST: usize = 100;
-/// How long the secret of before is valid too, after a rotation, in hours.
-pub(crate) const BOTH_SECRETS_HOURS: i64 = 24;
+/// How long the secret of before is valid too, after a rotation.
+const BOTH_SECRETS: SignedDuration = SignedDuration::from_hours(24);
+
+/// When the secret of before ends, if it is replaced now.
+pub(crate) fn until_both_end(now: Timestamp) -> Result<Moment, MomentFault> {
+    Moment::from_millisecond(
+        now.as_millisecond()
+            .saturating_add_unsigned(u64::try_from(BOTH_SECRETS.as_millis()).unwrap_or_default()),
+    )
+}

@@ -58,7 +58,7 @@ pub(super) async fn run(command: Command, sources: &Sources, out: &mut Output) -
 }
 
 /// The user of that e-mail address or id, as the log has them now.
-async fn find(session: &Session, text: &str) -> Result<UserRow, Failure> {
+pub(super) async fn find(session: &Session, text: &str) -> Result<UserRow, Failure> {
     session.catch_up().await?;
     let rows = &session.node.user_rows;
     let row = match (UserId::parse(text), EmailAddress::parse(text)) {

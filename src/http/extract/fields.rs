@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 
 use domain::{
     EmailAddress, ErasureReason, PasswordFault, PasswordPolicy, Reason, ReasonFault, Username, UsernameFault,
+    WebhookUrl, known_schemas,
 };
 use serde_json::{Map, Value};
 
@@ -45,6 +46,44 @@ impl Fields {
         EmailAddress::parse(&text)
             .map_err(|fault| self.faults.push(Fault::no_email(Loc::Field(name), &fault.reason, text.into())))
             .ok()
+    }
+
+    /// The address of a webhook, which has to be there.
+    pub(crate) fn webhook_url(&mut self, name: &'static str) -> Option<WebhookUrl> {
+        let text = self.text(name)?;
+        WebhookUrl::parse(&text)
+            .map_err(|fault| {
+                self.faults.push(Fault::no_url(Loc::Field(name), &fault.to_string(), text.into()));
+            })
+            .ok()
+    }
+
+    /// Types of events, if any are given: each of them one that there is.
+    pub(crate) fn event_types(&mut self, name: &'static str) -> Vec<String> {
+        let given = match self.given.get(name) {
+            None | Some(Value::Null) => return Vec::new(),
+            Some(Value::Array(given)) => given.clone(),
+            Some(other) => {
+                let fault = Fault::no_list(Loc::Field(name), other.clone());
+                return self.refuse(fault).unwrap_or_default();
+            }
+        };
+        let mut types = Vec::new();
+        for event_type in given {
+            match event_type {
+                Value::String(event_type) if known_schemas().any(|(known, _)| known == event_type) => {
+                    if !types.contains(&event_type) {
+                        types.push(event_type);
+                    }
+                }
+                Value::String(unknown) => {
+                    let expected = "a type of event, such as 'UserRegistered'";
+                    self.faults.push(Fault::no_choice(Loc::Field(name), expected, &unknown));
+                }
+                other => self.faults.push(Fault::no_text(Loc::Field(name), other)),
+            }
+        }
+        types
     }
 
     /// A username that has to be there.

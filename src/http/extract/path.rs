@@ -2,7 +2,7 @@
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
-use domain::{Role, UserId};
+use domain::{Role, UserId, WebhookId};
 use projections::Projection;
 
 use crate::http::problem::{Fault, Loc, Problem};
@@ -16,6 +16,18 @@ impl<S: Send + Sync> FromRequestParts<S> for UserPath {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let id = param(parts, state, "id").await.ok_or(Problem::UserNotFound)?;
         UserId::parse(&id).map(Self).map_err(|_| Problem::UserNotFound)
+    }
+}
+
+/// `{id}`: a webhook. A text that is no id is the id of none.
+pub(crate) struct WebhookPath(pub(crate) WebhookId);
+
+impl<S: Send + Sync> FromRequestParts<S> for WebhookPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let id = param(parts, state, "id").await.ok_or(Problem::WebhookNotFound)?;
+        WebhookId::parse(&id).map(Self).map_err(|_| Problem::WebhookNotFound)
     }
 }
 

@@ -52,6 +52,17 @@ impl FromRequestParts<HttpState> for Operator {
     }
 }
 
+/// A user who may have webhooks: a subscriber or an administrator.
+pub(crate) struct Subscriber(pub(crate) CurrentUser);
+
+impl FromRequestParts<HttpState> for Subscriber {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Problem> {
+        one_of(&[Role::Admin, Role::Subscriber], parts, state).await.map(Self)
+    }
+}
+
 /// Proof that the caller may see how many users there are: an administrator, an operator or an auditor.
 pub(crate) struct StatsReader;
 

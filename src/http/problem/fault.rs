@@ -73,6 +73,17 @@ impl Fault {
         Self::new("value_error", loc, msg, input).with(json!({ "reason": reason }))
     }
 
+    /// It is no address that a webhook can have.
+    pub(crate) fn no_url(loc: Loc, reason: &str, input: Value) -> Self {
+        let msg = format!("value is not a valid webhook address: {reason}");
+        Self::new("value_error", loc, msg, input).with(json!({ "reason": reason }))
+    }
+
+    /// It is no list.
+    pub(crate) fn no_list(loc: Loc, input: Value) -> Self {
+        Self::new("list_type", loc, "Input should be a valid list", input)
+    }
+
     /// It has fewer characters than `min`.
     pub(crate) fn too_short(loc: Loc, min: usize, input: Value) -> Self {
         let msg = format!("String should have at least {}", characters(min));

@@ -1,0 +1,54 @@
+//! `aegis webhooks list`: all webhooks, by id.
+
+use domain::WebhookRefusal;
+
+use crate::cli::failure::Failure;
+use crate::cli::output::Output;
+use crate::cli::session::Session;
+use crate::cli::table::Table;
+use crate::command::CommandError;
+use crate::webhooks::WebhookView;
+
+/// Rows read at once.
+const PAGE: usize = 100;
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Arguments {
+    /// Print one JSON object per line
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> Result<(), Failure> {
+    session.catch_up().await?;
+    let node = &session.node;
+    let mut table = Table::new(["ID", "STATE", "POSITION", "OWNER", "URL"]);
+    let mut after = None;
+    loop {
+        let page = node.webhook_rows.page(after, PAGE).await.map_err(Failure::because)?;
+        for row in &page {
+            let state = match node.webhooks.state(row.id).await {
+                Ok(state) => state,
+                // Deleted this moment.
+                Err(CommandError::Webhook(WebhookRefusal::Unknown)) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            match WebhookView::of(&*node.deliveries, &state).await? {
+                Some(view) if arguments.json => out.json(&view)?,
+                Some(view) => table.row(cells(view)),
+                None => {}
+            }
+        }
+        table.print(out)?;
+        after = page.last().map(|row| row.id);
+        if page.len() < PAGE {
+            return Ok(());
+        }
+    }
+}
+
+fn cells(view: WebhookView) -> [String; 5] {
+    let why = view.parked.map(ToOwned::to_owned).or_else(|| Some(view.failing?.error));
+    let state = why.map_or_else(|| view.state.to_owned(), |why| format!("{} ({why})", view.state));
+    [view.id, state, view.position.to_string(), view.owner, view.url]
+}

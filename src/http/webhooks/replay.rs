@@ -1,0 +1,78 @@
+//! `POST /webhooks/{id}/replay`
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use domain::WebhookCommand;
+use store::Position;
+use utoipa::ToSchema;
+
+use super::{Owned, view};
+use crate::config::Settings;
+use crate::http::extract::{Fields, Once, RequestId, Valid, Validated};
+use crate::http::headers::Written;
+use crate::http::openapi::{ErrorBody, ValidationErrorBody};
+use crate::http::problem::{Fault, Loc, Problem};
+use crate::http::state::HttpState;
+
+/// More than any log has.
+const LAST: u64 = i64::MAX.cast_unsigned();
+
+/// Which events are sent once more.
+#[derive(ToSchema)]
+#[schema(as = Replay)]
+pub(crate) struct ReplayBody {
+    /// The first position.
+    #[schema(minimum = 1)]
+    from: u64,
+    /// The last position.
+    to: u64,
+}
+
+impl Validated for ReplayBody {
+    fn read(fields: &mut Fields, _: &Settings) -> Option<Self> {
+        let (from, to) = (fields.number("from", 1..=LAST), fields.number("to", 1..=LAST));
+        Some(Self { from: from?, to: to? })
+    }
+}
+
+/// Sends the events of a range once more, as far as they were looked at already, with `replay` in them; then goes on as
+/// before.
+#[utoipa::path(
+    post,
+    path = "/webhooks/{id}/replay",
+    tag = "webhooks",
+    operation_id = "replay_webhook",
+    security(("OAuth2PasswordBearer" = [])),
+    params(
+        ("id" = String, Path, description = "The webhook's id"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Send again under the same key, and it is done once"),
+    ),
+    request_body = ReplayBody,
+    responses(
+        (status = 202, description = "They will be sent", body = crate::webhooks::WebhookView, headers(("Aegis-Position" = u64))),
+        (status = 401, description = "No token", body = ErrorBody),
+        (status = 403, description = "A bad token, or neither subscriber nor administrator", body = ErrorBody),
+        (status = 404, description = "No such webhook, or not the caller's", body = ErrorBody),
+        (status = 422, description = "No range, or none of the log", body = ValidationErrorBody),
+        (status = 503, description = "`unavailable` or `outcome_unknown`", body = ErrorBody),
+    ),
+)]
+pub(crate) async fn replay(
+    State(state): State<HttpState>,
+    owned: Owned,
+    request_id: RequestId,
+    Once { sent, body: Valid(ReplayBody { from, to }) }: Once<Valid<ReplayBody>>,
+) -> Result<impl IntoResponse, Problem> {
+    let node = state.app.node()?;
+    let head = node.store.head().await?.position;
+    if to > head.get() {
+        return Err(Problem::beyond_head(Loc::Field("to"), Position::new(to), head));
+    }
+    if from > to {
+        return Err(Problem::invalid(Fault::too_large(Loc::Field("from"), to, &from.to_string())));
+    }
+    let asked = owned.carry_out(&state, &sent, &request_id, &WebhookCommand::Replay { from, to }).await?;
+    Ok((StatusCode::ACCEPTED, Written(asked.position), Json(view(node, &asked).await?)))
+}

@@ -1,0 +1,31 @@
+//! `GET /webhooks/{id}`
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+
+use super::{Owned, view};
+use crate::app::App;
+use crate::http::openapi::ErrorBody;
+use crate::http::problem::Problem;
+use crate::webhooks::WebhookView;
+
+/// Shows a webhook, and how far it is.
+#[utoipa::path(
+    get,
+    path = "/webhooks/{id}",
+    tag = "webhooks",
+    operation_id = "show_webhook",
+    security(("OAuth2PasswordBearer" = [])),
+    params(("id" = String, Path, description = "The webhook's id")),
+    responses(
+        (status = 200, description = "The webhook", body = WebhookView),
+        (status = 401, description = "No token", body = ErrorBody),
+        (status = 403, description = "A bad token, or neither subscriber nor administrator", body = ErrorBody),
+        (status = 404, description = "No such webhook, or not the caller's", body = ErrorBody),
+    ),
+)]
+pub(crate) async fn show(State(app): State<Arc<App>>, owned: Owned) -> Result<Json<WebhookView>, Problem> {
+    view(app.node()?, &owned.state).await.map(Json)
+}

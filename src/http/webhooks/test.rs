@@ -1,0 +1,49 @@
+//! `POST /webhooks/{id}/test`
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::Owned;
+use crate::app::App;
+use crate::http::openapi::ErrorBody;
+use crate::http::problem::Problem;
+
+/// What came of a test.
+#[derive(Serialize, ToSchema)]
+#[schema(as = WebhookTest)]
+pub(crate) struct TestView {
+    /// Whether the receiver took it.
+    delivered: bool,
+    /// The status of the answer; null if there was none.
+    status: Option<u16>,
+    /// What went wrong; null if nothing did.
+    error: Option<String>,
+    /// How long it took, in milliseconds.
+    latency_ms: u64,
+}
+
+/// Sends a signed event of the type `WebhookTest` at once, and once, whatever else is under way. It is in no log.
+#[utoipa::path(
+    post,
+    path = "/webhooks/{id}/test",
+    tag = "webhooks",
+    operation_id = "test_webhook",
+    security(("OAuth2PasswordBearer" = [])),
+    params(("id" = String, Path, description = "The webhook's id")),
+    responses(
+        (status = 200, description = "What came of it", body = TestView),
+        (status = 401, description = "No token", body = ErrorBody),
+        (status = 403, description = "A bad token, or neither subscriber nor administrator", body = ErrorBody),
+        (status = 404, description = "No such webhook, or not the caller's", body = ErrorBody),
+    ),
+)]
+pub(crate) async fn test(State(app): State<Arc<App>>, owned: Owned) -> Result<Json<TestView>, Problem> {
+    let tested = app.node()?.delivery_tools.test(&app.sender, &owned.state).await;
+    let delivered = tested.error.is_none();
+    let (status, error, latency_ms) = (tested.status, tested.error, tested.latency_ms);
+    Ok(Json(TestView { delivered, status, error, latency_ms }))
+}

@@ -92,9 +92,9 @@ impl Courier {
     /// Delivers until the webhook changes.
     async fn once(&mut self) -> Result<Turn, Trouble> {
         self.version.mark_unchanged();
-        let webhook = match self.tools.commands.state(self.id).await {
-            Ok(state) => state.webhook,
-            Err(CommandError::Webhook(WebhookRefusal::Unknown)) => None,
+        let (webhook, version) = match self.tools.commands.state(self.id).await {
+            Ok(state) => (state.webhook, state.version),
+            Err(CommandError::Webhook(WebhookRefusal::Unknown)) => (None, 0),
             Err(error) => return Err(error.into()),
         };
         let Some(webhook) = webhook else {
@@ -113,7 +113,7 @@ impl Courier {
         let turn = tokio::select! {
             biased;
             () = stop.cancelled() => Ok(Turn::Over),
-            turn = Box::pin(self.deliver(&webhook, url, &mut book)) => turn,
+            turn = Box::pin(self.deliver(&webhook, version, url, &mut book)) => turn,
         };
         // What was delivered is not delivered again only because the node stops.
         match timeout(LAST_WORD, book.write()).await {
@@ -127,6 +127,7 @@ impl Courier {
     async fn deliver(
         &mut self,
         webhook: &Subscription,
+        version: u64,
         url: &WebhookUrl,
         book: &mut Book,
     ) -> Result<Turn, Trouble> {
@@ -156,6 +157,10 @@ impl Courier {
                 // Nobody is told what happened after they had lost the right to know.
                 drop(self.tools.users.reach(page.next).await);
                 judged = None;
+                // Nothing that happened after it was deleted, or changed, is delivered as if it had not been.
+                if self.tools.store.moved_beyond(&self.stream, version).await?.is_some() {
+                    return Ok(Turn::Changed);
+                }
             }
             for event in &page.events {
                 let previous = book.cursor.replay.map_or(book.cursor.previous, |replay| replay.previous);

@@ -84,7 +84,7 @@ impl Fleet {
 
     /// The rows of every read model are what the log says.
     pub(crate) async fn verify_read_models(&self) {
-        for name in ["users", "user_activity", "daily"] {
+        for name in ["users", "user_activity", "daily", "webhooks"] {
             self.command_line().done(&["projections", "verify", name]).await;
         }
     }

@@ -43,5 +43,6 @@ mod signup_faults;
 mod standby;
 mod stats;
 mod surface;
+mod webhooks;
 
 mod binary;

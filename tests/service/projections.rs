@@ -44,7 +44,7 @@ async fn only_operators_and_administrators_see_and_change_read_models(store: Sto
         let user = app.user_with(role).await;
         let found = user.get("/projections").send().await.expect(200).json();
         let names: Vec<_> = found["projections"].as_array().unwrap().iter().map(|one| &one["name"]).collect();
-        assert_eq!(names, ["users", "user_activity", "daily"], "{found}");
+        assert_eq!(names, ["users", "user_activity", "daily", "webhooks"], "{found}");
         let one = user.get("/projections/daily").send().await.expect(200).json();
         assert_eq!(
             (&one["name"], &one["live"], &one["versions"][0]["role"]),

@@ -71,6 +71,15 @@ pub fn python() -> std::process::Command {
     or_fail(python::with_cryptography())
 }
 
+/// `python3` with these packages, named as for `pip install`, each at one version. They are fetched if they are not there.
+///
+/// # Panics
+/// When they are not to be had; the message says what was tried.
+#[must_use]
+pub fn python_with(requirements: &str) -> std::process::Command {
+    or_fail(python::with(requirements))
+}
+
 /// A Node.js that runs TypeScript as it is, which is fetched if the machine has none.
 ///
 /// # Panics

@@ -1,4 +1,4 @@
-//! A Python that can check Ed25519 signatures.
+//! A Python with the packages that a test needs.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -20,7 +20,18 @@ pub(crate) fn with_cryptography() -> Result<Command, Error> {
     Ok(python)
 }
 
-/// The folder of a package, fetched under `target/python` unless it is there already.
+/// `python3` with these packages, separated by spaces, fetched under `target/python`.
+pub(crate) fn with(requirements: &str) -> Result<Command, Error> {
+    // Written once they are there, whole.
+    let mark = |packages: &Path| packages.join(".whole");
+    let packages = installed(requirements, |packages| Ok(mark(packages).exists()))?;
+    File::create(mark(&packages)).map_err(Error::io("marking packages as whole"))?;
+    let mut python = Command::new("python3");
+    python.env("PYTHONPATH", &packages);
+    Ok(python)
+}
+
+/// The folder of packages, fetched under `target/python` unless they are there already.
 pub(crate) fn installed(
     requirement: &str,
     is_there: impl Fn(&Path) -> Result<bool, Error>,
@@ -29,11 +40,11 @@ pub(crate) fn installed(
     fs::create_dir_all(&folder).map_err(Error::io(format!("making {}", folder.display())))?;
     let lock = File::create(folder.join("lock")).map_err(Error::io("making the lock of target/python"))?;
     lock.lock().map_err(Error::io("waiting for the lock of target/python"))?;
-    let packages = folder.join(requirement.replace("==", "-"));
+    let packages = folder.join(requirement.replace("==", "-").replace(' ', "-"));
     if !is_there(&packages)? {
         let mut pip = Command::new("python3");
         pip.args(["-m", "pip", "install", "--quiet", "--only-binary=:all:", "--disable-pip-version-check"]);
-        pip.arg("--upgrade").arg("--target").arg(&packages).arg(requirement);
+        pip.arg("--upgrade").arg("--target").arg(&packages).args(requirement.split(' '));
         let output = pip.output().map_err(Error::io("running python3"))?;
         if !output.status.success() {
             let said = in_one_line(&String::from_utf8_lossy(&output.stderr));

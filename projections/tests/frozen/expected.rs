@@ -1,8 +1,9 @@
 //! How each sample reads today, and how once its person is erased.
 
 use domain::{
-    DecodeError, EmailAddress, Encoded, ErasureReason, Moment, PasswordHash, Personal, Reason, Role,
-    SYSTEM_STREAM, SystemEvent, UserEvent, UserId, Username,
+    DecodeError, EmailAddress, Encoded, ErasureReason, Moment, ParkReason, PasswordHash, Personal, Reason,
+    Role, SYSTEM_STREAM, SystemEvent, UserEvent, UserId, Username, WebhookEvent, WebhookId, WebhookSecret,
+    WebhookUrl,
 };
 use projections::decode;
 use store::Recorded;
@@ -20,12 +21,15 @@ pub(crate) struct Expected {
 pub(crate) enum Fact {
     User(UserEvent),
     System(SystemEvent),
+    Webhook(WebhookEvent),
 }
 
 impl Fact {
     pub(crate) fn decode(event: &Recorded) -> Result<Self, DecodeError> {
         if event.envelope.stream.as_str() == SYSTEM_STREAM {
             decode::system_event(event).map(Self::System)
+        } else if WebhookId::from_stream(event.envelope.stream.as_str()).is_some() {
+            decode::webhook_event(event).map(Self::Webhook)
         } else {
             decode::user_event(event).map(Self::User)
         }
@@ -35,6 +39,7 @@ impl Fact {
         match self {
             Self::User(event) => event.encode(),
             Self::System(event) => event.encode(),
+            Self::Webhook(event) => event.encode(),
         }
     }
 
@@ -43,13 +48,14 @@ impl Fact {
         match self {
             Self::User(_) => None,
             Self::System(_) => Some(SYSTEM_STREAM.to_owned()),
+            Self::Webhook(_) => Some("webhook-0193e2b4-0000-7000-8000-000000000009".to_owned()),
         }
     }
 }
 
 /// Every sample there is.
 pub(crate) fn all() -> Vec<Expected> {
-    of_users().into_iter().chain(of_the_installation()).collect()
+    of_users().into_iter().chain(of_the_installation()).chain(of_webhooks()).collect()
 }
 
 fn of_users() -> [Expected; 12] {
@@ -124,6 +130,58 @@ fn of_the_installation() -> [Expected; 3] {
         ),
         system("ProjectionEventSkipped-1", skipped(reason()), skipped(Personal::Erased)),
     ]
+}
+
+fn of_webhooks() -> [Expected; 10] {
+    use WebhookEvent as E;
+    let webhook =
+        |name, known, erased| Expected { name, known: Fact::Webhook(known), erased: Fact::Webhook(erased) };
+    let open = |name, event: WebhookEvent| webhook(name, event.clone(), event);
+    let owner = UserId::parse("0193e2b4-0000-7000-8000-000000000001").unwrap();
+    let some = |types: &[&str]| types.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let registered = |url, secret, types: &[&str], description| E::WebhookRegistered {
+        owner,
+        url,
+        secret,
+        types: some(types),
+        description,
+        after: 4711,
+    };
+    let types = ["UserRegistered", "UserErased"];
+    let previous_until = Moment::parse("2026-11-25T03:02:01.007Z").unwrap();
+    let parked = |reason| E::WebhookParked { reason, position: 4712 };
+    [
+        webhook(
+            "WebhookRegistered-1",
+            registered(url(), secret(1), &types, Some(reason())),
+            registered(Personal::Erased, Personal::Erased, &types, Some(Personal::Erased)),
+        ),
+        webhook(
+            "WebhookRegistered-1-for-all-types-without-words",
+            registered(url(), secret(1), &[], None),
+            registered(Personal::Erased, Personal::Erased, &[], None),
+        ),
+        webhook(
+            "WebhookSecretRotated-1",
+            E::WebhookSecretRotated { secret: secret(2), previous_until },
+            E::WebhookSecretRotated { secret: Personal::Erased, previous_until },
+        ),
+        open("WebhookParked-1", parked(ParkReason::Failing)),
+        open("WebhookParked-1-gone", parked(ParkReason::Gone)),
+        open("WebhookParked-1-owner", parked(ParkReason::Owner)),
+        open("WebhookResumed-1", E::WebhookResumed),
+        open("WebhookReplayRequested-1", E::WebhookReplayRequested { from: 7, to: 4711 }),
+        open("WebhookReplayRequested-1-of-one", E::WebhookReplayRequested { from: 7, to: 7 }),
+        open("WebhookDeleted-1", E::WebhookDeleted),
+    ]
+}
+
+fn url() -> Personal<WebhookUrl> {
+    Personal::Known(WebhookUrl::parse("https://example.com/events?token=1").unwrap())
+}
+
+fn secret(octet: u8) -> Personal<WebhookSecret> {
+    Personal::Known(WebhookSecret::new([octet; 32]))
 }
 
 fn email() -> Personal<EmailAddress> {

@@ -25,7 +25,7 @@ fn numbers(status: &Value) -> Vec<u64> {
 }
 
 async fn verify(installation: &Installation, rows: u64) {
-    for name in ["users", "user_activity", "daily"] {
+    for name in ["users", "user_activity", "daily", "webhooks"] {
         let verified = installation.json(&["projections", "verify", name]).await.remove(0);
         assert!(verified["digest"].as_str().is_some_and(|digest| !digest.is_empty()), "{verified}");
         if name != "daily" {
@@ -52,7 +52,7 @@ async fn come_and_go(installation: &Installation, rows: u64) {
     assert!(dropped.contains("version 1 of users is dropped: 2 is live"), "{dropped}");
     assert_eq!(numbers(&users(installation).await), [2]);
     let table = installation.done(&["projections", "status"]).await.stdout;
-    for word in ["NAME", "VERSION", "users", "user_activity", "daily", "live", "current"] {
+    for word in ["NAME", "VERSION", "users", "user_activity", "daily", "webhooks", "live", "current"] {
         assert!(table.contains(word), "{table}");
     }
 }

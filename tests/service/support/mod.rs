@@ -24,7 +24,7 @@ pub(crate) use predecessor::{PREDECESSORS_HASH, PREDECESSORS_PASSWORD, signed};
 pub(crate) use raw::raw;
 pub(crate) use store::Store;
 pub(crate) use testkit::service::{
-    Answer, Client, Item, MASTER_KEY, PATIENCE, Request, SECRET_KEY, until, within,
+    Answer, Client, Delivery, Item, MASTER_KEY, PATIENCE, Receiver, Reply, Request, SECRET_KEY, until, within,
 };
 
 /// Declares the test functions of a module for both stores, so that none can be forgotten on one of them: a function

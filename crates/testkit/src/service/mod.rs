@@ -5,10 +5,12 @@ mod client;
 mod installation;
 mod patience;
 mod process;
+mod receiver;
 mod sse;
 
 pub use client::{Answer, Client, Request};
 pub use installation::{Finished, Installation, MASTER_KEY, SECRET_KEY};
 pub use patience::{PATIENCE, until, until_within, within, within_limit};
 pub use process::Service;
+pub use receiver::{Delivery, Receiver, Reply};
 pub use sse::{EventStream, Item};

@@ -1,5 +1,5 @@
 //! An event as the world outside sees it: a `CloudEvent` 1.0 in JSON (<https://cloudevents.io>, JSON event format 1.0.2).
-//! The feed, the command line and, later, webhooks all show this and nothing else.
+//! The feed, the command line and webhooks all show this and nothing else.
 
 use domain::UserId;
 use serde::Serialize;

@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
-use testkit::service::until_within;
+use testkit::service::{Client, until_within};
 
 use crate::fleet::{Fleet, works_again};
 use crate::plan::Plan;
 use crate::summary;
 use crate::swarm::{Desk, Swarm};
 
-const DOCUMENT: &str = include_str!("../../docs/subscribe.md");
+pub(crate) const DOCUMENT: &str = include_str!("../../docs/subscribe.md");
 const RUST: &str = include_str!("../../examples/subscriber.rs");
 /// The longest life of a consumer.
 const LIFE: Duration = Duration::from_millis(700);
@@ -54,14 +54,15 @@ async fn consume(test: &str, mut fleet: Fleet) {
             drop(life);
         }
         swarm.stop().await;
-        let log = log(&desk).await;
+        let log = log(&desk.services[0], &desk.token).await;
         let last = consumer.start();
         until_within(PATIENCE, "the consumer to see everything", async || {
             (consumer.lines().len() >= log.len()).then_some(())
         })
         .await;
         drop(last);
-        assert!(consumer.lines() == log, "{language}: {}", consumer.difference(&log));
+        let lines = consumer.lines();
+        assert!(lines == log, "{language}: {}", difference(&lines, &log));
         summary::say(&format!(
             "{test}: a consumer in {language}, killed {kills} times, and the service {kills_of_service} times, has 1 to {}",
             log.len()
@@ -69,12 +70,15 @@ async fn consume(test: &str, mut fleet: Fleet) {
     }
 }
 
-/// Position and id of every event.
-async fn log(desk: &Desk) -> Vec<(u64, String)> {
+/// Position and id of an event.
+pub(crate) type Seen = (u64, String);
+
+/// Every event.
+pub(crate) async fn log(service: &Client, token: &str) -> Vec<Seen> {
     let mut log = Vec::new();
     loop {
         let path = format!("/events?after={}&limit=1000", log.len());
-        let page = desk.services[0].get(&path).bearer(&desk.token).send().await.expect(200).json();
+        let page = service.get(&path).bearer(token).send().await.expect(200).json();
         let events = page["events"].as_array().unwrap();
         if events.is_empty() {
             return log;
@@ -83,7 +87,7 @@ async fn log(desk: &Desk) -> Vec<(u64, String)> {
     }
 }
 
-fn position_and_id(event: &Value) -> (u64, String) {
+fn position_and_id(event: &Value) -> Seen {
     (event["position"].as_u64().unwrap(), event["id"].as_str().unwrap().to_owned())
 }
 
@@ -121,21 +125,26 @@ impl Consumer {
     }
 
     /// What it has seen so far.
-    fn lines(&self) -> Vec<(u64, String)> {
-        let text = std::fs::read_to_string(&self.file).unwrap_or_default();
-        let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
-        whole.lines().map(|line| position_and_id(&serde_json::from_str(line).unwrap())).collect()
-    }
-
-    fn difference(&self, log: &[(u64, String)]) -> String {
-        let lines = self.lines();
-        let at = lines.iter().zip(log).position(|(seen, logged)| seen != logged);
-        format!("{} lines of {}, the first other one is {at:?}", lines.len(), log.len())
+    fn lines(&self) -> Vec<Seen> {
+        seen(&self.file)
     }
 }
 
+/// The events in a file, one per line.
+pub(crate) fn seen(file: &Path) -> Vec<Seen> {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
+    whole.lines().map(|line| position_and_id(&serde_json::from_str(line).unwrap())).collect()
+}
+
+/// Where what was seen is not what was logged.
+pub(crate) fn difference(seen: &[Seen], log: &[Seen]) -> String {
+    let at = seen.iter().zip(log).position(|(seen, logged)| seen != logged);
+    format!("{} lines of {}, the first other one is {at:?}", seen.len(), log.len())
+}
+
 /// A consumer that runs, until this is dropped.
-struct Life(Child);
+pub(crate) struct Life(pub(crate) Child);
 
 impl Drop for Life {
     fn drop(&mut self) {

@@ -53,6 +53,7 @@ impl Fleet {
                 .with("AEGIS_LISTEN", &address)
                 .with("AEGIS_ARGON2_MEMORY_KIB", "8")
                 .with("AEGIS_LOG", "info")
+                .with("AEGIS_WEBHOOK_ALLOW_PRIVATE", "127.0.0.0/8")
                 .with("AEGIS_ADMIN_EMAIL", ADMIN_EMAIL)
                 .with("AEGIS_ADMIN_PASSWORD", ADMIN_PASSWORD);
             Place { installation, address, service: None }

@@ -38,5 +38,6 @@ mod summary;
 mod swarm;
 mod verdict;
 mod wal;
+mod webhooks;
 mod witness;
 mod write;

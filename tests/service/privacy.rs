@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Store, TestApp, captured_logs, dump, on_both_stores, raw_bytes_without};
+use crate::support::{Receiver, Store, TestApp, captured_logs, dump, on_both_stores, raw_bytes_without};
 
 on_both_stores! {
     what_is_personal_is_stored_in_the_users_rows_alone
@@ -10,13 +10,20 @@ on_both_stores! {
 }
 
 /// Words that occur nowhere else.
-const MARKERS: [&str; 5] =
-    ["zyxmailmarker", "zyxnamemarker", "zyxpasswordmarker", "zyxreasonmarker", "zyxkeymarker"];
+const MARKERS: [&str; 7] = [
+    "zyxmailmarker",
+    "zyxnamemarker",
+    "zyxpasswordmarker",
+    "zyxreasonmarker",
+    "zyxkeymarker",
+    "zyxtokenmarker",
+    "zyxwordsmarker",
+];
 
 /// Signs up, logs in, is refused, is deactivated with a reason: everything that takes personal values.
 async fn live(app: &TestApp) {
     let admin = app.admin().await;
-    let [mail, name, password, reason, key] = MARKERS;
+    let [mail, name, password, reason, key, token, words] = MARKERS;
     let email = format!("{mail}@example.com");
     let body = json!({"email": email, "username": name, "password": password});
     let sign_up = app.post("/auth/signup").header("Idempotency-Key", key).json(&body);
@@ -38,6 +45,13 @@ async fn live(app: &TestApp) {
     let path = format!("/users/{}/deactivate", signed_up["id"].as_str().unwrap());
     admin.post(&path).json(&json!({"reason": reason})).send().await.expect(200);
     app.log_in(&email, password).await.expect(400);
+    // What is in the address of a webhook lets whoever has it pose as the service.
+    let receiver = Receiver::start().await;
+    let url = receiver.url("127.0.0.1").replace("hush", token);
+    let webhook = admin.post("/webhooks").json(&json!({"url": url, "description": words, "after": 0}));
+    let webhook = webhook.send().await.expect(201).json();
+    receiver.arrived(1).await;
+    admin.post(&format!("/webhooks/{}/test", webhook["id"].as_str().unwrap())).send().await.expect(200);
 }
 
 fn contains(bytes: &[u8], marker: &str) -> bool {

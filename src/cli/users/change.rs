@@ -166,6 +166,8 @@ mod tests {
     use crate::cli::tests::Captured;
     use crate::command::SignUp;
     use crate::config::MasterKeySetting;
+    use crate::config::WebhookSettings;
+    use crate::webhooks::Sender;
 
     /// A database with one user, whom the rows show, and after them an event that the projection halts at.
     async fn halted() -> (Session, UserId) {
@@ -179,7 +181,7 @@ mod tests {
             password_hash: PasswordHash::new("$argon2id$".to_owned()).unwrap(),
         };
         let id = node.users.sign_up("r", None, sign_up).await.unwrap().id;
-        let session = Session { node, ambient };
+        let session = Session { node, ambient, sender: Sender::new(&WebhookSettings::default()) };
         session.catch_up().await.unwrap();
         let unheard_of = NewEvent {
             id: session.ambient.uuid(),

@@ -10,6 +10,7 @@ mod stop;
 mod tail;
 mod tampering;
 mod verify;
+mod webhooks;
 
 use crate::support::{Client, PASSWORD, credentials, email_of};
 

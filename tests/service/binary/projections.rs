@@ -28,7 +28,7 @@ async fn verify(installation: &Installation, rows: u64) {
     for name in ["users", "user_activity", "daily", "webhooks"] {
         let verified = installation.json(&["projections", "verify", name]).await.remove(0);
         assert!(verified["digest"].as_str().is_some_and(|digest| !digest.is_empty()), "{verified}");
-        if name != "daily" {
+        if name.starts_with("user") {
             assert_eq!(verified["rows"], rows, "{verified}");
         }
     }

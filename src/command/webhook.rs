@@ -43,6 +43,8 @@ pub struct NewWebhook {
 pub struct WebhookState {
     /// The webhook.
     pub id: WebhookId,
+    /// Whose it is, or was.
+    pub owner: UserId,
     /// What it is; none once it was deleted.
     pub webhook: Option<Subscription>,
     /// When it was registered.
@@ -92,16 +94,12 @@ impl WebhookCommands {
         Err(CommandError::Contended)
     }
 
-    /// A webhook as the log has it now.
+    /// A webhook as the log has it now, deleted or not.
     ///
     /// # Errors
-    /// [`WebhookRefusal::Unknown`] if there is none, or no longer.
+    /// [`WebhookRefusal::Unknown`] if there never was one.
     pub async fn state(&self, id: WebhookId) -> Result<WebhookState, CommandError> {
-        let loaded = self.load(id, u64::MAX).await?;
-        match loaded.webhook {
-            Webhook::Present(_) => Ok(loaded.state(id, self.ambient.now())),
-            Webhook::Absent | Webhook::Deleted => Err(WebhookRefusal::Unknown.into()),
-        }
+        self.load(id, u64::MAX).await?.state(id, self.ambient.now())
     }
 
     /// A webhook as an earlier command left it.
@@ -112,7 +110,7 @@ impl WebhookCommands {
         let id = WebhookId::from_stream(first.stream.as_str()).ok_or_else(|| {
             StoreError::corrupt(format!("{} is not in the log as its first result says", first.stream))
         })?;
-        let state = self.load(id, first.version).await?.state(id, self.ambient.now());
+        let state = self.load(id, first.version).await?.state(id, self.ambient.now())?;
         Ok(WebhookState { position: Some(first.position), ..state })
     }
 
@@ -143,7 +141,7 @@ impl WebhookCommands {
         let events = decide(&loaded.webhook, command)?;
         let after = Loaded { webhook: events.iter().fold(loaded.webhook.clone(), evolve), ..loaded.clone() };
         if events.is_empty() {
-            return Ok(after.state(id, self.ambient.now()));
+            return after.state(id, self.ambient.now());
         }
         let encoded = events.iter().map(WebhookEvent::encode);
         let mut write = stream_write(&self.ambient, &id.stream(), loaded.version, encoded)?;
@@ -152,7 +150,7 @@ impl WebhookCommands {
         let append = Append { actor, request_id, writes: vec![write], idempotency };
         let appended = self.store.append(&append).await?;
         let version = appended.versions.first().copied().unwrap_or(loaded.version);
-        let state = after.state(id, appended.at);
+        let state = after.state(id, appended.at)?;
         Ok(WebhookState { version, position: Some(appended.position), ..state })
     }
 }
@@ -168,12 +166,13 @@ struct Loaded {
 
 impl Loaded {
     /// `now` is when it was registered, if it is about to be.
-    fn state(self, id: WebhookId, now: Timestamp) -> WebhookState {
-        let webhook = match self.webhook {
-            Webhook::Present(webhook) => Some(*webhook),
-            Webhook::Absent | Webhook::Deleted => None,
+    fn state(self, id: WebhookId, now: Timestamp) -> Result<WebhookState, CommandError> {
+        let (owner, webhook) = match self.webhook {
+            Webhook::Present(webhook) => (webhook.owner, Some(*webhook)),
+            Webhook::Deleted { owner } => (owner, None),
+            Webhook::Absent => return Err(WebhookRefusal::Unknown.into()),
         };
         let created_at = self.first.unwrap_or(now);
-        WebhookState { id, webhook, created_at, version: self.version, position: None }
+        Ok(WebhookState { id, owner, webhook, created_at, version: self.version, position: None })
     }
 }

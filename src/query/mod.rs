@@ -10,8 +10,8 @@ mod webhooks;
 
 pub use claims::claims_of;
 pub use history::{
-    Act, AsOf, Became, FieldChange, HistoryQueries, KeptPassword, Life, NoPoint, PastUser, PersonalRecord,
-    UserChange, UserDifference,
+    Act, AsOf, Became, FieldChange, HeldWebhook, HistoryQueries, KeptPassword, Life, NoPoint, PastUser,
+    PersonalRecord, UserChange, UserDifference,
 };
 pub use stats::{DayStats, Stats, StatsQueries};
 pub use users::{FRESHNESS_BOUND, QueryError, UserQueries};

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::Subscription;
+use domain::{Replay, Subscription};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -34,12 +34,14 @@ pub(crate) struct Cursor {
 }
 
 /// How far a replay is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Replaying {
     /// The last position that was looked at.
     pub(crate) position: u64,
     /// The position of the event that was delivered before.
     pub(crate) previous: u64,
+    /// The event that does not get through, if one does not.
+    pub(crate) failing: Option<Failing>,
 }
 
 /// An event that does not get through.
@@ -84,6 +86,51 @@ pub(crate) struct Report {
 }
 
 impl Cursor {
+    /// The next replay, begun if it was not: how far it is, and where it ends. What comes after the cursor is delivered
+    /// anyway.
+    pub(super) fn begin_replay(&mut self, webhook: &Subscription) -> Option<(u64, u64)> {
+        let Replay { from, to } = *webhook.replays.get(self.replayed)?;
+        let before = from.saturating_sub(1);
+        let begun = Replaying { position: before, previous: before, failing: None };
+        let at = self.replay.get_or_insert(begun).position;
+        Some((at, to.min(self.position)))
+    }
+
+    pub(super) fn end_replay(&mut self) {
+        self.replayed += 1;
+        self.replay = None;
+    }
+
+    /// The event at that position has arrived.
+    pub(super) fn delivered(&mut self, position: u64) {
+        if let Some(replay) = &mut self.replay {
+            *replay = Replaying { position, previous: position, failing: None };
+        } else {
+            (self.position, self.previous, self.failing) = (position, position, None);
+        }
+    }
+
+    /// Whatever lies before that position was delivered or is not wanted.
+    pub(super) fn look_at(&mut self, position: u64) {
+        match &mut self.replay {
+            Some(replay) => replay.position = position,
+            None => self.position = position,
+        }
+    }
+
+    /// The event that does not get through, of what is delivered now: a replay, or what goes on after it.
+    pub(crate) fn failing(&self) -> Option<&Failing> {
+        self.replay.as_ref().map_or(&self.failing, |replay| &replay.failing).as_ref()
+    }
+
+    /// The same, to be changed.
+    pub(super) fn failing_mut(&mut self) -> &mut Option<Failing> {
+        match &mut self.replay {
+            Some(replay) => &mut replay.failing,
+            None => &mut self.failing,
+        }
+    }
+
     /// What is kept of a webhook; at its beginning if nothing is.
     pub(crate) fn read(progress: Option<&Progress>, webhook: &Subscription) -> Result<Self, StoreError> {
         let begun = Self { position: webhook.after, previous: webhook.after, ..Self::default() };

@@ -3,19 +3,20 @@
 
 use std::time::Duration;
 
-use domain::{ParkReason, Replay, Subscription, WebhookCommand, WebhookId, WebhookRefusal, WebhookUrl};
+use domain::{ParkReason, Subscription, WebhookCommand, WebhookId, WebhookRefusal, WebhookUrl};
 use jiff::SignedDuration;
-use store::{EventQuery, Position, Recorded, StoreError, StreamId};
+use store::{EventQuery, PersonalData, Position, Recorded, StoreError, StreamId};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::book::{Book, Failing, Overtaken, Replaying, Report};
+use super::attempt::Parcel;
+use super::book::{Book, Failing, Overtaken};
 use super::message::Message;
 use super::schedule::{LONGEST, PATIENCE, pause};
-use super::sender::{Answer, Sender};
-use super::tools::{Tools, milliseconds, outcome};
-use crate::command::{Cause, CommandError};
+use super::sender::{SendError, Sender};
+use super::tools::Tools;
+use crate::command::CommandError;
 use crate::query::QueryError;
 
 /// Events read at once.
@@ -26,7 +27,7 @@ const TROUBLE: Duration = Duration::from_secs(1);
 const TOGETHER: Duration = Duration::from_millis(20);
 /// How long it is taken for granted that the owner may still be sent events.
 const TRUSTED: Duration = Duration::from_secs(1);
-/// The longest sleep without looking at the clock of the service.
+/// The longest wait for news that may have got lost.
 const LOOK: Duration = Duration::from_mins(1);
 /// How long there is to write down what was delivered, at the end.
 const LAST_WORD: Duration = Duration::from_secs(2);
@@ -52,23 +53,19 @@ enum Turn {
 
 /// What went wrong on our side.
 #[derive(Debug, thiserror::Error)]
-enum Trouble {
+pub(super) enum Trouble {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
     Command(#[from] CommandError),
     #[error(transparent)]
     Query(#[from] QueryError),
+    #[error(transparent)]
+    Send(#[from] SendError),
+    #[error("its owner is not in the read model `users`, and was not erased: rebuild that")]
+    NoOwner,
     #[error("an event cannot be rendered: {0}")]
     Message(#[from] serde_json::Error),
-}
-
-/// An event on its way.
-struct Parcel<'a> {
-    url: &'a WebhookUrl,
-    event: &'a Recorded,
-    message: Message,
-    replay: bool,
 }
 
 impl Courier {
@@ -94,7 +91,8 @@ impl Courier {
         self.version.mark_unchanged();
         let (webhook, version) = match self.tools.commands.state(self.id).await {
             Ok(state) => (state.webhook, state.version),
-            Err(CommandError::Webhook(WebhookRefusal::Unknown)) => (None, 0),
+            // The rows are not what the log says.
+            Err(CommandError::Webhook(WebhookRefusal::Unknown)) => return Ok(Turn::Over),
             Err(error) => return Err(error.into()),
         };
         let Some(webhook) = webhook else {
@@ -106,7 +104,9 @@ impl Courier {
         };
         let mut book = Book::open(&self.tools.deliveries, self.stream.clone(), &webhook).await?;
         if book.cursor.resumed != webhook.resumed {
-            (book.cursor.resumed, book.cursor.failing) = (webhook.resumed, None);
+            book.cursor.resumed = webhook.resumed;
+            // What failed before is tried anew, also what waits behind a replay.
+            (*book.cursor.failing_mut(), book.cursor.failing) = (None, None);
             book.moved();
         }
         let stop = self.stop.clone();
@@ -131,15 +131,14 @@ impl Courier {
         url: &WebhookUrl,
         book: &mut Book,
     ) -> Result<Turn, Trouble> {
-        let mut judged: Option<Instant> = None;
-        loop {
+        'pages: loop {
             let head = self.tools.store.signal().head.get();
-            let replay = begin_replay(webhook, book);
-            let (after, until) =
-                replay.map_or((book.cursor.position, head), |(at, until)| (at.position, until));
+            let replay = book.cursor.begin_replay(webhook);
+            let (after, until) = replay.unwrap_or((book.cursor.position, head));
             if after >= until {
                 if replay.is_some() {
-                    end_replay(book);
+                    book.cursor.end_replay();
+                    book.moved();
                 } else if let Some(turn) = self.wait(book, head).await? {
                     return Ok(turn);
                 }
@@ -152,18 +151,29 @@ impl Courier {
                 types: webhook.types.clone(),
                 ..EventQuery::default()
             };
-            let page = self.tools.store.page(&query).await?;
+            let mut page = self.tools.store.page(&query).await?;
+            let mut judged: Option<Instant> = None;
             if !page.events.is_empty() {
+                // None of it is ever sent, and an event may wait here for days.
+                page.events.iter_mut().for_each(forget_personal);
                 // Nobody is told what happened after they had lost the right to know.
-                drop(self.tools.users.reach(page.next).await);
-                judged = None;
+                self.tools.users.reach(page.next).await?;
                 // Nothing that happened after it was deleted, or changed, is delivered as if it had not been.
                 if self.tools.store.moved_beyond(&self.stream, version).await?.is_some() {
                     return Ok(Turn::Changed);
                 }
             }
+            let read = Instant::now();
             for event in &page.events {
-                let previous = book.cursor.replay.map_or(book.cursor.previous, |replay| replay.previous);
+                if self.version.has_changed().unwrap_or(true) {
+                    return Ok(Turn::Changed);
+                }
+                // What was read long ago may have been erased since, and the webhook changed.
+                if read.elapsed() > TRUSTED {
+                    continue 'pages;
+                }
+                let previous =
+                    book.cursor.replay.as_ref().map_or(book.cursor.previous, |replay| replay.previous);
                 let message = Message::of(event, self.tools.store.log_id(), previous, replay.is_some())?;
                 let parcel = Parcel { url, event, message, replay: replay.is_some() };
                 if let Some(turn) = self.hand_over(webhook, &parcel, book, &mut judged).await? {
@@ -173,14 +183,12 @@ impl Courier {
                     return Ok(Turn::Over);
                 }
             }
-            look_at(book, page.next.get());
+            book.cursor.look_at(page.next.get());
+            book.moved();
             if !page.events.is_empty()
                 && let Err(Overtaken) = book.write().await?
             {
                 return Ok(Turn::Over);
-            }
-            if self.version.has_changed().unwrap_or(false) {
-                return Ok(Turn::Changed);
             }
         }
     }
@@ -220,6 +228,9 @@ impl Courier {
         let mut again = self.pause_left(book, position);
         loop {
             if let Some(again) = again {
+                if let Err(Overtaken) = book.write().await? {
+                    return Ok(Some(Turn::Over));
+                }
                 tokio::select! {
                     changed = self.version.changed() => {
                         return Ok(Some(if changed.is_ok() { Turn::Changed } else { Turn::Over }));
@@ -231,14 +242,17 @@ impl Courier {
                 match self.tools.may_own(webhook.owner).await? {
                     Some(true) => *judged = Some(Instant::now()),
                     Some(false) => return self.park(book, ParkReason::Owner).await.map(Some),
-                    None => return self.delete().await.map(Some),
+                    None if self.tools.delete_if_orphaned(webhook.owner, self.id).await? => {
+                        return Ok(Some(Turn::Changed));
+                    }
+                    None => return Err(Trouble::NoOwner),
                 }
             }
-            let Some(failed) = self.attempt(webhook, parcel, book).await else {
-                delivered(book, position);
+            let Some(failed) = self.attempt(webhook, parcel, book).await? else {
+                book.cursor.delivered(position);
                 return Ok(None);
             };
-            let (failures, since) = match &book.cursor.failing {
+            let (failures, since) = match book.cursor.failing() {
                 Some(failing) if failing.position == position => (failing.failures + 1, failing.since),
                 _ => (1, failed.begun),
             };
@@ -247,15 +261,12 @@ impl Courier {
             let now = self.tools.ambient.now();
             let next = now + SignedDuration::try_from(pause).unwrap_or(SignedDuration::ZERO);
             let error = failed.error;
-            book.cursor.failing = Some(Failing { position, since, failures, again: next, error });
+            *book.cursor.failing_mut() = Some(Failing { position, since, failures, again: next, error });
             if failed.is_gone {
                 return self.park(book, ParkReason::Gone).await.map(Some);
             }
             if now.duration_since(since).unsigned_abs() >= PATIENCE {
                 return self.park(book, ParkReason::Failing).await.map(Some);
-            }
-            if let Err(Overtaken) = book.write().await? {
-                return Ok(Some(Turn::Over));
             }
             again = Some(Instant::now() + pause);
         }
@@ -263,41 +274,10 @@ impl Courier {
 
     /// When an event that failed before, maybe on another node, is to be tried again.
     fn pause_left(&self, book: &Book, position: u64) -> Option<Instant> {
-        let failing = book.cursor.failing.as_ref().filter(|failing| failing.position == position)?;
+        let failing = book.cursor.failing().filter(|failing| failing.position == position)?;
         let left = failing.again.duration_since(self.tools.ambient.now());
         let left = Duration::try_from(left).unwrap_or_default().min(LONGEST);
         Some(Instant::now() + left)
-    }
-
-    /// One attempt; nothing if the receiver has the event now.
-    async fn attempt(&self, webhook: &Subscription, parcel: &Parcel<'_>, book: &mut Book) -> Option<Failed> {
-        let Parcel { url, event, message, replay } = parcel;
-        let (begun, now) = (Instant::now(), self.tools.ambient.now());
-        let answer = self.sender.send(url, message.headers(webhook, now), message.body.clone()).await;
-        let (status, error) = outcome(answer.map(|answer: Answer| answer.status));
-        let envelope = &event.envelope;
-        let position = envelope.position.get();
-        let before = book.cursor.failing.as_ref().filter(|failing| failing.position == position);
-        book.note(&Report {
-            at: now,
-            position,
-            event: message.id.clone(),
-            event_type: envelope.event_type.clone(),
-            attempt: before.map_or(0, |failing| failing.failures) + 1,
-            replay: *replay,
-            delivered: error.is_none(),
-            status,
-            error: error.clone(),
-            latency_ms: milliseconds(begun),
-        });
-        let Some(error) = error else {
-            self.tools.counts.delivered();
-            return None;
-        };
-        self.tools.counts.failed();
-        tracing::info!(webhook = %self.id, position, error, "an event was not delivered");
-        let retry_after = answer.ok().and_then(|answer| answer.retry_after);
-        Some(Failed { begun: now, error, retry_after, is_gone: status == Some(410) })
     }
 
     /// Sends nothing any more until somebody resumes it.
@@ -309,7 +289,7 @@ impl Courier {
         }
         self.tools
             .commands
-            .execute(&self.cause(), self.id, &WebhookCommand::Park { reason, position })
+            .execute(&self.tools.cause(), self.id, &WebhookCommand::Park { reason, position })
             .await?;
         let reason = reason.as_str();
         tracing::error!(
@@ -318,57 +298,11 @@ impl Courier {
         );
         Ok(Turn::Over)
     }
+}
 
-    /// The owner was erased, and with them goes what was theirs.
-    async fn delete(&self) -> Result<Turn, Trouble> {
-        self.tools.commands.execute(&self.cause(), self.id, &WebhookCommand::Delete).await?;
-        tracing::info!(webhook = %self.id, "a webhook was deleted: its owner is gone");
-        Ok(Turn::Changed)
+/// That somebody was erased stays; all else that is personal goes.
+fn forget_personal(event: &mut Recorded) {
+    if let PersonalData::Known(personal) = &mut event.personal {
+        personal.clear();
     }
-
-    fn cause(&self) -> Cause {
-        Cause::new("system", format!("webhook-{}", self.tools.ambient.uuid().hyphenated()))
-    }
-}
-
-/// An attempt that failed.
-struct Failed {
-    begun: jiff::Timestamp,
-    error: String,
-    retry_after: Option<Duration>,
-    is_gone: bool,
-}
-
-/// The next replay: how far it is, and where it ends. What comes after the cursor is delivered anyway.
-fn begin_replay(webhook: &Subscription, book: &mut Book) -> Option<(Replaying, u64)> {
-    let Replay { from, to } = *webhook.replays.get(book.cursor.replayed)?;
-    let before = from.saturating_sub(1);
-    let begun = Replaying { position: before, previous: before };
-    let replay = *book.cursor.replay.get_or_insert(begun);
-    Some((replay, to.min(book.cursor.position)))
-}
-
-fn end_replay(book: &mut Book) {
-    book.cursor.replayed += 1;
-    book.cursor.replay = None;
-    book.moved();
-}
-
-fn delivered(book: &mut Book, position: u64) {
-    book.cursor.failing = None;
-    if let Some(replay) = &mut book.cursor.replay {
-        *replay = Replaying { position, previous: position };
-    } else {
-        (book.cursor.position, book.cursor.previous) = (position, position);
-    }
-}
-
-/// Whatever lies before that position was delivered or is not wanted.
-fn look_at(book: &mut Book, position: u64) {
-    if let Some(replay) = &mut book.cursor.replay {
-        replay.position = position;
-    } else {
-        book.cursor.position = position;
-    }
-    book.moved();
 }

@@ -5,10 +5,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::WebhookId;
+use domain::{UserId, WebhookEvent, WebhookId};
 use projections::lease::{Claim, TERM};
 use serde_json::json;
-use store::{Leases, Position, StoreError, StreamId};
+use store::{EventQuery, Leases, Position, StoreError, StreamId};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -28,6 +28,8 @@ const RENEWED: Duration = Duration::from_millis(800);
 const LOOK: Duration = Duration::from_millis(250);
 /// The pause after which a courier that has ended may begin again.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How often it is looked whether the owners of webhooks are still there.
+const OWNERS: Duration = Duration::from_secs(10);
 /// Rows read at once.
 const PAGE: usize = 500;
 /// How long couriers are waited for at the end.
@@ -84,16 +86,13 @@ impl Dispatcher {
     }
 
     async fn run(&self, claim: &Claim, stop: &CancellationToken) {
-        let (mut looked, mut is_needed) = (None, false);
+        let mut looked = Some(Position::START);
         while !stop.is_cancelled() {
-            // Where nobody has registered any, no lease is asked for.
-            let reached = self.rows.reached();
-            if looked != Some(reached)
-                && let Ok(first) = self.rows.page(None, 1).await
-            {
-                (looked, is_needed) = (Some(reached), !first.is_empty());
+            // Where nobody has ever registered any, no lease is asked for.
+            if let Some(after) = looked {
+                looked = self.look_after(after).await;
             }
-            if !is_needed {
+            if looked.is_some() {
                 tokio::select! {
                     () = sleep(RENEWED) => {}
                     () = stop.cancelled() => {}
@@ -109,7 +108,6 @@ impl Dispatcher {
                         () = self.work(stop) => {}
                     }
                     self.tools.counts.stand(0, 0);
-                    looked = None;
                     claim.give_back(&json!({})).await;
                     RENEWED
                 }
@@ -130,14 +128,32 @@ impl Dispatcher {
         }
     }
 
+    /// Looks for the first webhook that was ever registered; gives how far the log holds none, or nothing if it has one.
+    async fn look_after(&self, after: Position) -> Option<Position> {
+        let (head, types) = (self.tools.store.signal().head, vec![WebhookEvent::REGISTERED.to_owned()]);
+        if head <= after {
+            return Some(after);
+        }
+        let query = EventQuery { after, until: Some(head), limit: 1, types, ..EventQuery::default() };
+        match self.tools.store.page(&query).await {
+            Ok(page) if page.events.is_empty() => Some(page.next),
+            Ok(_) => None,
+            Err(error) => {
+                tracing::debug!(%error, "cannot tell whether there are webhooks");
+                Some(after)
+            }
+        }
+    }
+
     /// Renews the lease until it is lost.
     async fn renew(&self, claim: &Claim) {
         let mut renewed = Instant::now();
         loop {
             sleep(RENEWED).await;
-            let left = TERM.saturating_sub(renewed.elapsed());
+            let (left, asked) = (TERM.saturating_sub(renewed.elapsed()), Instant::now());
             match timeout(left, claim.take(&json!({}))).await {
-                Ok(Ok(lease)) if lease.holder == self.holder => renewed = Instant::now(),
+                // From when it was asked for: the answer may have taken its time.
+                Ok(Ok(lease)) if lease.holder == self.holder => renewed = asked,
                 Ok(Ok(lease)) => {
                     tracing::info!(owner = lease.holder, "another node delivers webhooks");
                     return;
@@ -153,14 +169,17 @@ impl Dispatcher {
 
     /// Has a courier for each webhook that is to be delivered, until it is stopped.
     async fn work(&self, stop: &CancellationToken) {
-        let mut couriers =
-            Couriers { dispatcher: self, stop: CancellationToken::new(), engaged: HashMap::new(), known: 0 };
+        let mut couriers = Couriers {
+            dispatcher: self,
+            stop: CancellationToken::new(),
+            engaged: HashMap::new(),
+            owners: HashMap::new(),
+        };
         let mut looked: Option<(Position, Instant)> = None;
         loop {
             let reached = self.rows.reached();
             if looked.is_none_or(|(at, since)| at != reached || since.elapsed() > AGAIN) {
                 match couriers.arrange().await {
-                    Ok(()) if couriers.engaged.is_empty() && couriers.known == 0 => return,
                     Ok(()) => looked = Some((reached, Instant::now())),
                     Err(error) => tracing::warn!(%error, "cannot read the webhooks; trying again"),
                 }
@@ -177,8 +196,8 @@ struct Couriers<'a> {
     dispatcher: &'a Dispatcher,
     stop: CancellationToken,
     engaged: HashMap<WebhookId, Engaged>,
-    /// How many webhooks there are, parked ones included.
-    known: usize,
+    /// When their owners were last found to be there.
+    owners: HashMap<UserId, Instant>,
 }
 
 impl Couriers<'_> {
@@ -189,6 +208,7 @@ impl Couriers<'_> {
             for row in &page {
                 there.insert(row.id);
                 parked += usize::from(row.parked.is_some());
+                self.look_for(row.owner, row.id).await;
                 self.engage(row.id, row.version, row.parked.is_some())?;
             }
             after = page.last().map(|row| row.id);
@@ -196,7 +216,6 @@ impl Couriers<'_> {
                 break;
             }
         }
-        self.known = there.len();
         self.dispatcher.tools.counts.stand(there.len() - parked, parked);
         for (id, engaged) in &self.engaged {
             if !there.contains(id) {
@@ -206,6 +225,20 @@ impl Couriers<'_> {
         }
         self.engaged.retain(|id, engaged| there.contains(id) || !engaged.task.is_finished());
         Ok(())
+    }
+
+    /// Deletes the webhook of an owner who was erased, also one to which nothing is delivered.
+    async fn look_for(&mut self, owner: UserId, id: WebhookId) {
+        if self.owners.get(&owner).is_some_and(|found| found.elapsed() < OWNERS) {
+            return;
+        }
+        match self.dispatcher.tools.delete_if_orphaned(owner, id).await {
+            Ok(true) => {}
+            Ok(false) => drop(self.owners.insert(owner, Instant::now())),
+            Err(error) => {
+                tracing::debug!(webhook = %id, %error, "cannot tell whether its owner is still there")
+            }
+        }
     }
 
     fn engage(&mut self, id: WebhookId, version: u64, is_parked: bool) -> Result<(), StoreError> {

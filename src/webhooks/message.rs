@@ -33,7 +33,8 @@ pub(super) struct Message {
 struct Delivered {
     #[serde(flatten)]
     event: CloudEvent,
-    /// The position of the event that was delivered before this one: whoever has not seen it has missed something.
+    /// The position of the event that was delivered before this one, or, of the first, the one after which was begun:
+    /// whoever is not there has missed something.
     previous: u64,
     /// Whether it was asked for once more.
     #[serde(skip_serializing_if = "std::ops::Not::not")]

@@ -2,12 +2,13 @@
 //!
 //! In the order in which an event passes through: `dispatcher` says, under a lease, which node delivers, and has a `courier`
 //! for each webhook; that one reads the log from where its `book` says it is, makes a `message` of each event, with a
-//! `signature`, and hands it to the `sender`, which goes to no address that `address` does not permit; what fails is tried
+//! `signature`, and makes an `attempt` after the other to hand it to the `sender`, which goes to no address that `address` does not permit; what fails is tried
 //! again on the `schedule`. `tools` is what all of them need, `view` how it is shown.
 //!
 //! What does not belong here: what a webhook is (the `domain`), and how one is registered (`http/webhooks`, `cli/webhooks`).
 
 mod address;
+mod attempt;
 pub(crate) mod book;
 mod courier;
 pub(crate) mod dispatcher;

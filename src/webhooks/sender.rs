@@ -4,7 +4,7 @@
 
 use std::error::Error;
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use domain::WebhookUrl;
@@ -12,6 +12,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use tokio::net::lookup_host;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use url::Host;
 
@@ -24,6 +25,8 @@ const CONNECT: Duration = Duration::from_secs(5);
 pub(super) const WHOLE: Duration = Duration::from_secs(15);
 /// How long a connection is kept for the next event.
 const IDLE: Duration = Duration::from_secs(30);
+/// How many may have addresses looked at, at once, while they wait.
+const PLACES: usize = 32;
 /// How much of an answer is read, so that its connection can be used again. Nothing of it is kept.
 const READ: usize = 64 * 1024;
 
@@ -31,10 +34,13 @@ const READ: usize = 64 * 1024;
 #[derive(Clone)]
 pub struct Sender {
     reach: Arc<Reach>,
-    clients: Arc<OnceLock<Result<Clients, String>>>,
+    clients: Arc<Mutex<Option<Clients>>>,
+    /// For those who have an address looked at, and wait for it.
+    places: Arc<Semaphore>,
 }
 
 /// Made when the first webhook needs them: they hold the certificates of all the world.
+#[derive(Clone)]
 struct Clients {
     encrypted: reqwest::Client,
     plain: reqwest::Client,
@@ -78,17 +84,36 @@ impl Sender {
     /// Sends to the public internet, and where the settings allow it.
     #[must_use]
     pub fn new(settings: &WebhookSettings) -> Self {
-        Self { reach: Arc::new(Reach::new(&settings.allow_private)), clients: Arc::default() }
+        let (reach, places) = (Arc::new(Reach::new(&settings.allow_private)), Semaphore::new(PLACES));
+        Self { reach, clients: Arc::default(), places: Arc::new(places) }
     }
 
-    /// Whether anything may be sent there, as names resolve now.
-    pub(crate) async fn check(&self, url: &WebhookUrl) -> Result<(), SendError> {
+    /// Leave to have an address looked at while somebody waits; none if too many are. Names that nobody answers for hold
+    /// up the threads that look them up.
+    pub(crate) fn place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.places).try_acquire_owned().ok()
+    }
+
+    /// Whether anything may be sent there, as names resolve now. The place is given up once the name was looked up, waited
+    /// for or not.
+    pub(crate) async fn check(
+        &self,
+        url: &WebhookUrl,
+        place: Option<OwnedSemaphorePermit>,
+    ) -> Result<(), SendError> {
         let is_encrypted = url.is_encrypted();
         let addresses = match url.host() {
-            Some(Host::Domain(name)) => match timeout(CONNECT, resolve(name)).await {
-                Ok(addresses) => addresses?,
-                Err(_) => return Err(SendError::Unresolved),
-            },
+            Some(Host::Domain(name)) => {
+                let name = name.to_owned();
+                let resolving = tokio::spawn(async move {
+                    let _place = place;
+                    resolve(&name).await
+                });
+                match timeout(CONNECT, resolving).await {
+                    Ok(Ok(addresses)) => addresses?,
+                    Ok(Err(_)) | Err(_) => return Err(SendError::Unresolved),
+                }
+            }
             Some(Host::Ipv4(address)) => vec![SocketAddr::from((address, 0))],
             Some(Host::Ipv6(address)) => vec![SocketAddr::from((address, 0))],
             None => return Err(SendError::Unresolved),
@@ -110,13 +135,9 @@ impl Sender {
     ) -> Result<Answer, SendError> {
         // An address in the place of a name is never resolved.
         if !matches!(url.host(), Some(Host::Domain(_))) {
-            self.check(url).await?;
+            self.check(url, None).await?;
         }
-        let clients = self.clients.get_or_init(|| Clients::new(&self.reach)).as_ref();
-        let clients = clients.map_err(|error| {
-            tracing::error!(%error, "webhooks cannot be delivered from this node; install CA certificates");
-            SendError::Unable
-        })?;
+        let clients = self.clients()?;
         let client = if url.is_encrypted() { &clients.encrypted } else { &clients.plain };
         let sent = client.post(url.as_url().clone()).headers(headers).body(body).send().await;
         let mut response = sent.map_err(|error| why(&error))?;
@@ -130,6 +151,20 @@ impl Sender {
             }
         }
         Ok(answer)
+    }
+}
+
+impl Sender {
+    fn clients(&self) -> Result<Clients, SendError> {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(clients) = &*clients {
+            return Ok(clients.clone());
+        }
+        let made = Clients::new(&self.reach).map_err(|error| {
+            tracing::error!(error, "webhooks cannot be delivered from this node; install CA certificates");
+            SendError::Unable
+        })?;
+        Ok(clients.insert(made).clone())
     }
 }
 
@@ -194,10 +229,11 @@ fn why(error: &reqwest::Error) -> SendError {
         }
         cause = error.source();
     }
-    if error.is_timeout() {
-        SendError::Timeout
-    } else if error.is_connect() {
+    // One that ran out of time while it was being made counts as both.
+    if error.is_connect() {
         SendError::Unreachable
+    } else if error.is_timeout() {
+        SendError::Timeout
     } else {
         SendError::BrokeOff
     }

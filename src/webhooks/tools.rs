@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
-use domain::{Role, UserId, WebhookId};
+use domain::{Role, UserId, WebhookCommand, WebhookId};
 use jiff::Timestamp;
+use projections::decode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use store::{Ambient, Deliveries, EventStore};
+use store::{Ambient, Deliveries, EventStore, StoreError, StreamId};
 use tokio::time::Instant;
 
 use super::message::Message;
 use super::sender::{SendError, Sender};
-use crate::command::{WebhookCommands, WebhookState};
+use crate::command::{Cause, CommandError, WebhookCommands, WebhookState};
 use crate::query::{QueryError, UserQueries};
 
 /// What every delivery needs. Cheap to clone.
@@ -93,6 +94,32 @@ impl Tools {
         let row = self.users.by_id(owner).await?;
         let may = |role| row.as_ref().is_some_and(|row| row.roles.contains(&role));
         Ok(row.as_ref().map(|row| row.is_active && (may(Role::Subscriber) || may(Role::Admin))))
+    }
+
+    /// Deletes the webhook if its owner was erased: with them goes what was theirs. That they were is asked of the log, since
+    /// it cannot be undone.
+    pub(super) async fn delete_if_orphaned(
+        &self,
+        owner: UserId,
+        id: WebhookId,
+    ) -> Result<bool, CommandError> {
+        let stream = StreamId::new(owner.stream()).map_err(|error| StoreError::corrupt(error.to_string()))?;
+        if self.users.by_id(owner).await.map_or(true, |row| row.is_some()) {
+            return Ok(false);
+        }
+        let events = self.store.read_stream(&stream).await?;
+        let erased =
+            events.last().is_some_and(|last| decode::user_event(last).is_ok_and(|event| event.erases()));
+        if erased {
+            self.commands.execute(&self.cause(), id, &WebhookCommand::Delete).await?;
+            tracing::info!(webhook = %id, "a webhook was deleted: its owner was erased");
+        }
+        Ok(erased)
+    }
+
+    /// What the deliverer does by itself.
+    pub(super) fn cause(&self) -> Cause {
+        Cause::new("system", format!("webhook-{}", self.ambient.uuid().hyphenated()))
     }
 
     /// Sends a test event at once, whatever else is under way. It is tried once.

@@ -1,13 +1,19 @@
 //! A webhook as the API and the command line show it.
 
+use std::time::Duration;
+
 use domain::{ParkReason, Subscription, WebhookId, WebhookUrl};
 use serde::Serialize;
 use store::canonical::rfc3339;
 use store::{Deliveries, StoreError, StreamId};
+use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use super::book::Cursor;
 use crate::command::WebhookState;
+
+/// How long it may take to read how far a webhook is that was just changed.
+const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// A webhook.
 #[derive(Serialize, ToSchema)]
@@ -82,9 +88,20 @@ impl WebhookView {
         Ok(Self::new(state, webhook, &Cursor::read(progress.as_ref(), webhook)?))
     }
 
+    /// Of one that was just changed: as far as it is, or, where that cannot be read at once, as at its beginning.
+    pub(crate) async fn written(deliveries: &dyn Deliveries, state: &WebhookState) -> Option<Self> {
+        match timeout(AT_ONCE, Self::of(deliveries, state)).await {
+            Ok(Ok(view)) => view,
+            Ok(Err(_)) | Err(_) => {
+                let webhook = state.webhook.as_ref()?;
+                Self::new(state, webhook, &Cursor::read(None, webhook).ok()?)
+            }
+        }
+    }
+
     fn new(state: &WebhookState, webhook: &Subscription, cursor: &Cursor) -> Option<Self> {
         // What failed before it was resumed is tried anew.
-        let failing = cursor.failing.as_ref().filter(|_| cursor.resumed == webhook.resumed);
+        let failing = cursor.failing().filter(|_| cursor.resumed == webhook.resumed);
         Some(Self {
             id: state.id.to_string(),
             owner: webhook.owner.to_string(),

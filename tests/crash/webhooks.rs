@@ -65,7 +65,9 @@ async fn deliver(test: &str, mut fleet: Fleet) {
         receiver.seen().len()
     ));
     let taken_over = take_over(&mut fleet, &desk, &receiver).await;
-    summary::say(&format!("{test}: after the node that delivers was killed, the next event came {taken_over:.1?} later"));
+    summary::say(&format!(
+        "{test}: after the node that delivers was killed, the next event came {taken_over:.1?} later"
+    ));
     assert!(taken_over < TAKEN_OVER, "{taken_over:?}");
 }
 

@@ -114,7 +114,8 @@ async fn no_type_of_event_shows_a_subscriber_anything_personal(store: Store) {
     let mut live = [subscriber.get("/events/stream").open().await, admin.get("/events/stream").open().await];
     let before = app.node().store.head().await.unwrap().position.get();
     let types: Vec<_> = known_schemas().map(|(event_type, _)| event_type).collect();
-    let fields = ["email", "username", "password_hash", "reason", "url", "secret", "description", "something new"];
+    let fields =
+        ["email", "username", "password_hash", "reason", "url", "secret", "description", "something new"];
     let events = types.iter().zip(1_u128..).map(|(event_type, number)| NewEvent {
         id: Uuid::from_u128(number),
         event_type: (*event_type).to_owned(),

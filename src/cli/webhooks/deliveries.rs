@@ -1,6 +1,6 @@
 //! `aegis webhooks deliveries`: what was tried last.
 
-use domain::WebhookId;
+use domain::{WebhookId, WebhookRefusal};
 use serde_json::Value;
 
 use super::id;
@@ -26,7 +26,9 @@ pub(in crate::cli) struct Arguments {
 pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> Result<(), Failure> {
     let node = &session.node;
     // So that one that does not exist is told from one to which nothing was sent yet.
-    node.webhooks.state(arguments.webhook).await?;
+    if node.webhooks.state(arguments.webhook).await?.webhook.is_none() {
+        return Err(Failure::because(WebhookRefusal::Unknown));
+    }
     let attempts = node.deliveries.attempts(&stream(arguments.webhook)?, None, arguments.limit).await?;
     let mut table = Table::new(["NUMBER", "AT", "POSITION", "TYPE", "ATTEMPT", "STATUS", "MS", "ERROR"]);
     for attempt in attempts {

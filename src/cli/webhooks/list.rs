@@ -1,12 +1,9 @@
 //! `aegis webhooks list`: all webhooks, by id.
 
-use domain::WebhookRefusal;
-
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
 use crate::cli::session::Session;
 use crate::cli::table::Table;
-use crate::command::CommandError;
 use crate::webhooks::WebhookView;
 
 /// Rows read at once.
@@ -27,15 +24,11 @@ pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Outp
     loop {
         let page = node.webhook_rows.page(after, PAGE).await.map_err(Failure::because)?;
         for row in &page {
-            let state = match node.webhooks.state(row.id).await {
-                Ok(state) => state,
-                // Deleted this moment.
-                Err(CommandError::Webhook(WebhookRefusal::Unknown)) => continue,
-                Err(error) => return Err(error.into()),
-            };
+            let state = node.webhooks.state(row.id).await?;
             match WebhookView::of(&*node.deliveries, &state).await? {
                 Some(view) if arguments.json => out.json(&view)?,
                 Some(view) => table.row(cells(view)),
+                // Deleted this moment.
                 None => {}
             }
         }

@@ -45,7 +45,7 @@ pub(super) async fn run(
             owner.id, owner.id
         )));
     }
-    session.sender.check(&url).await.map_err(|error| {
+    session.sender.check(&url, None).await.map_err(|error| {
         Failure::Failed(format!(
             "nothing may be sent there: {error}. AEGIS_WEBHOOK_ALLOW_PRIVATE names networks that may be reached all the same"
         ))

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use domain::{
     EmailAddress, ErasureReason, PasswordFault, PasswordPolicy, Reason, ReasonFault, Username, UsernameFault,
-    WebhookUrl, known_schemas,
+    WebhookUrl, WebhookUrlFault, known_schemas,
 };
 use serde_json::{Map, Value};
 
@@ -53,7 +53,8 @@ impl Fields {
         let text = self.text(name)?;
         WebhookUrl::parse(&text)
             .map_err(|fault| {
-                self.faults.push(Fault::no_url(Loc::Field(name), &fault.to_string(), text.into()));
+                let shown = if fault == WebhookUrlFault::Credentials { Value::Null } else { text.into() };
+                self.faults.push(Fault::no_url(Loc::Field(name), &fault.to_string(), shown));
             })
             .ok()
     }

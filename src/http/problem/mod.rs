@@ -120,6 +120,11 @@ impl Problem {
         Self::invalid(Fault::too_large(loc, head.get(), &asked.to_string()))
     }
 
+    /// As many addresses of webhooks are looked at as may be at once.
+    pub(crate) fn too_many_checks() -> Self {
+        Self::Busy { cause: "too many addresses of webhooks are looked at at once".to_owned() }
+    }
+
     /// The problem of an answer that a library made.
     pub(crate) fn of_status(status: StatusCode) -> Self {
         match status {

@@ -111,6 +111,9 @@ pub(crate) async fn deliveries(
     owned: Owned,
     asked: Asked,
 ) -> Result<Json<DeliveryPage>, Problem> {
+    if owned.state.webhook.is_none() {
+        return Err(Problem::WebhookNotFound);
+    }
     let stream = stream(owned.state.id)?;
     let found = app.node()?.deliveries.attempts(&stream, asked.before, asked.limit).await?;
     let next = found.last().filter(|_| found.len() == asked.limit).map(|attempt| attempt.number);

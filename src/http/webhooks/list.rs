@@ -5,13 +5,11 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
-use domain::{Role, WebhookId, WebhookRefusal};
+use domain::{Role, WebhookId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::view;
 use crate::app::App;
-use crate::command::CommandError;
 use crate::http::extract::{Params, Subscriber};
 use crate::http::openapi::{ErrorBody, ValidationErrorBody};
 use crate::http::problem::{Fault, Loc, Problem};
@@ -93,12 +91,9 @@ pub(crate) async fn list(
     let next = rows.last().filter(|_| !is_last).map(|row| row.id.to_string());
     let mut webhooks = Vec::with_capacity(rows.len());
     for row in rows {
-        match node.webhooks.state(row.id).await {
-            Ok(state) => webhooks.push(view(node, &state).await?),
-            // Deleted this moment.
-            Err(CommandError::Webhook(WebhookRefusal::Unknown)) => {}
-            Err(error) => return Err(error.into()),
-        }
+        let state = node.webhooks.state(row.id).await?;
+        // None: deleted this moment.
+        webhooks.extend(WebhookView::of(&*node.deliveries, &state).await?);
     }
     Ok(Json(WebhookPage { webhooks, next }))
 }

@@ -26,7 +26,7 @@ use crate::command::{Cause, WebhookState};
 use crate::webhooks::WebhookView;
 use crate::webhooks::signature::shown;
 
-/// A webhook that the caller may look after, and who they are.
+/// A webhook that the caller may look after, be it deleted by now, and who they are.
 pub(crate) struct Owned {
     pub(crate) caller: CurrentUser,
     pub(crate) state: WebhookState,
@@ -40,8 +40,7 @@ impl FromRequestParts<HttpState> for Owned {
         let WebhookPath(id) = WebhookPath::from_request_parts(parts, state).await?;
         let found = async { Ok(state.app.node()?.webhooks.state(id).await?) };
         let found: WebhookState = TimeLimit::of(&parts.extensions).read("a webhook", found).await?;
-        let owner = found.webhook.as_ref().map(|webhook| webhook.owner);
-        if owner != Some(caller.row.id) && !caller.has(Role::Admin) {
+        if found.owner != caller.row.id && !caller.has(Role::Admin) {
             return Err(Problem::WebhookNotFound);
         }
         Ok(Self { caller, state: found })
@@ -82,11 +81,11 @@ impl WithSecret {
     async fn of(node: &Node, state: &WebhookState) -> Result<Self, Problem> {
         let webhook = state.webhook.as_ref().ok_or(Problem::WebhookNotFound)?;
         let secret: &WebhookSecret = webhook.secret.known().ok_or(Problem::WebhookNotFound)?;
-        Ok(Self { secret: shown(secret), webhook: view(node, state).await? })
+        Ok(Self { secret: shown(secret), webhook: written(node, state).await? })
     }
 }
 
-/// A webhook as it is shown, with how far it is.
-async fn view(node: &Node, state: &WebhookState) -> Result<WebhookView, Problem> {
-    WebhookView::of(&*node.deliveries, state).await?.ok_or(Problem::WebhookNotFound)
+/// A webhook that was just changed, as it is shown. That it was stands, whether how far it is can be read now or not.
+async fn written(node: &Node, state: &WebhookState) -> Result<WebhookView, Problem> {
+    WebhookView::written(&*node.deliveries, state).await.ok_or(Problem::WebhookNotFound)
 }

@@ -65,7 +65,7 @@ impl Validated for NewWebhookBody {
         (status = 403, description = "A bad token, or neither subscriber nor administrator", body = ErrorBody),
         (status = 409, description = "`too_many_webhooks`: the caller has 100", body = ErrorBody),
         (status = 422, description = "Missing or bad fields, or an address that may not be reached", body = ValidationErrorBody),
-        (status = 503, description = "`unavailable` or `outcome_unknown`", body = ErrorBody),
+        (status = 503, description = "`busy`, `unavailable`, `projection_behind` or `outcome_unknown`", body = ErrorBody),
     ),
 )]
 pub(crate) async fn register(
@@ -81,15 +81,17 @@ pub(crate) async fn register(
     let owner = owner.row.id;
     let registered = once(&state, &caller, &sent, async |idempotency| {
         let NewWebhookBody { url, types, description, after } = body;
-        if let Err(error) = app.sender.check(&url).await {
+        let place = app.sender.place().ok_or_else(Problem::too_many_checks)?;
+        if let Err(error) = app.sender.check(&url, Some(place)).await {
             let fault = Fault::no_url(Loc::Field("url"), &error.to_string(), url.as_str().into());
             return Err(Problem::invalid(fault));
         }
+        let head = node.store.head().await?.position;
+        node.webhook_rows.reach(head).await?;
         if node.webhook_rows.of(owner).await?.len() >= MOST {
             let detail = format!("You have {MOST} webhooks; delete one of those first");
             return Err(Problem::Conflict { code: "too_many_webhooks", detail });
         }
-        let head = node.store.head().await?.position;
         let after = after.map_or(head, Position::new);
         if after > head {
             return Err(Problem::beyond_head(Loc::Field("after"), after, head));

@@ -8,7 +8,7 @@ use domain::WebhookCommand;
 use store::Position;
 use utoipa::ToSchema;
 
-use super::{Owned, view};
+use super::{Owned, written};
 use crate::config::Settings;
 use crate::http::extract::{Fields, Once, RequestId, Valid, Validated};
 use crate::http::headers::Written;
@@ -74,5 +74,5 @@ pub(crate) async fn replay(
         return Err(Problem::invalid(Fault::too_large(Loc::Field("from"), to, &from.to_string())));
     }
     let asked = owned.carry_out(&state, &sent, &request_id, &WebhookCommand::Replay { from, to }).await?;
-    Ok((StatusCode::ACCEPTED, Written(asked.position), Json(view(node, &asked).await?)))
+    Ok((StatusCode::ACCEPTED, Written(asked.position), Json(written(node, &asked).await?)))
 }

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use domain::WebhookCommand;
 
-use super::{Owned, view};
+use super::{Owned, written};
 use crate::http::extract::{NoBody, Once, RequestId};
 use crate::http::headers::Written;
 use crate::http::openapi::ErrorBody;
@@ -38,5 +38,5 @@ pub(crate) async fn resume(
     Once { sent, body: NoBody }: Once<NoBody>,
 ) -> Result<impl IntoResponse, Problem> {
     let resumed = owned.carry_out(&state, &sent, &request_id, &WebhookCommand::Resume).await?;
-    Ok((Written(resumed.position), Json(view(state.app.node()?, &resumed).await?)))
+    Ok((Written(resumed.position), Json(written(state.app.node()?, &resumed).await?)))
 }

@@ -13,7 +13,8 @@ use crate::http::problem::Problem;
 use crate::http::state::HttpState;
 use crate::webhooks::until_both_end;
 
-/// Gives a webhook another secret. For 24 hours deliveries are signed with both.
+/// Gives a webhook another secret. For 24 hours deliveries are signed with both,
+/// unless it is given yet another one.
 #[utoipa::path(
     post,
     path = "/webhooks/{id}/rotate-secret",

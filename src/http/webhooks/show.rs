@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 
-use super::{Owned, view};
+use super::Owned;
 use crate::app::App;
 use crate::http::openapi::ErrorBody;
 use crate::http::problem::Problem;
@@ -27,5 +27,6 @@ use crate::webhooks::WebhookView;
     ),
 )]
 pub(crate) async fn show(State(app): State<Arc<App>>, owned: Owned) -> Result<Json<WebhookView>, Problem> {
-    view(app.node()?, &owned.state).await.map(Json)
+    let view = WebhookView::of(&*app.node()?.deliveries, &owned.state).await?;
+    view.map(Json).ok_or(Problem::WebhookNotFound)
 }

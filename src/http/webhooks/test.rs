@@ -39,9 +39,14 @@ pub(crate) struct TestView {
         (status = 401, description = "No token", body = ErrorBody),
         (status = 403, description = "A bad token, or neither subscriber nor administrator", body = ErrorBody),
         (status = 404, description = "No such webhook, or not the caller's", body = ErrorBody),
+        (status = 503, description = "`busy`: 32 addresses are being looked at already", body = ErrorBody),
     ),
 )]
 pub(crate) async fn test(State(app): State<Arc<App>>, owned: Owned) -> Result<Json<TestView>, Problem> {
+    if owned.state.webhook.is_none() {
+        return Err(Problem::WebhookNotFound);
+    }
+    let _place = app.sender.place().ok_or_else(Problem::too_many_checks)?;
     let tested = app.node()?.delivery_tools.test(&app.sender, &owned.state).await;
     let delivered = tested.error.is_none();
     let (status, error, latency_ms) = (tested.status, tested.error, tested.latency_ms);

@@ -9,7 +9,7 @@ mod record;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use domain::{UserEvent, UserId};
+use domain::{UserEvent, UserId, WebhookEvent, WebhookId};
 use jiff::{SignedDuration, Timestamp};
 use projections::decode;
 use store::canonical::rfc3339;
@@ -19,7 +19,7 @@ pub use as_of::{AsOf, NoPoint};
 pub use change::{FieldChange, UserChange};
 pub use difference::{Became, UserDifference};
 pub use past::{Life, PastUser};
-pub use record::{Act, KeptPassword, PersonalRecord};
+pub use record::{Act, HeldWebhook, KeptPassword, PersonalRecord};
 
 use super::QueryError;
 use difference::{Span, differences};
@@ -130,7 +130,28 @@ impl HistoryQueries {
             password: KeptPassword::of(&life.user, &events),
             events,
             acts: self.acts(id, position).await?,
+            webhooks: self.webhooks(id, position).await?,
         }))
+    }
+
+    /// The webhooks that the user has, of those registered up to `head`.
+    async fn webhooks(&self, id: UserId, head: Position) -> Result<Vec<HeldWebhook>, QueryError> {
+        let (owner, types) = (id.to_string(), vec![WebhookEvent::REGISTERED.to_owned()]);
+        let mut query = EventQuery { until: Some(head), limit: PAGE, types, ..EventQuery::default() };
+        let mut webhooks = Vec::new();
+        while query.after < head {
+            let page = self.store.page(&query).await?;
+            for event in &page.events {
+                let envelope = &event.envelope;
+                let is_theirs = envelope.data.get("owner").and_then(|owner| owner.as_str()) == Some(&*owner);
+                let Some(id) = WebhookId::from_stream(envelope.stream.as_str()).filter(|_| is_theirs) else {
+                    continue;
+                };
+                webhooks.extend(HeldWebhook::of(id, &self.store.read_stream(&envelope.stream).await?)?);
+            }
+            query.after = page.next;
+        }
+        Ok(webhooks)
     }
 
     /// What the user has done, up to `head`, other than to themselves.

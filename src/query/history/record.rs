@@ -1,9 +1,10 @@
 //! All that is held on one person, for the person to read (GDPR, article 15).
 
-use domain::{PasswordHash, User};
+use domain::{PasswordHash, Personal, User, Webhook, WebhookId, webhook};
+use projections::decode;
 use serde::Serialize;
-use store::Envelope;
 use store::canonical::rfc3339;
+use store::{Envelope, Recorded, StoreError};
 use utoipa::ToSchema;
 
 use super::change::UserChange;
@@ -26,6 +27,24 @@ pub struct PersonalRecord {
     pub events: Vec<UserChange>,
     /// What the person has done to other accounts, or to the service.
     pub acts: Vec<Act>,
+    /// Their webhooks.
+    pub webhooks: Vec<HeldWebhook>,
+}
+
+/// A webhook of the person.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct HeldWebhook {
+    /// Its id.
+    pub id: String,
+    /// Where events are sent.
+    pub url: String,
+    /// The types of events; all if it is empty.
+    pub types: Vec<String>,
+    /// What it is for, in their words; null if they did not say.
+    pub description: Option<String>,
+    /// When it was registered: RFC 3339, UTC.
+    #[schema(format = DateTime)]
+    pub created_at: String,
 }
 
 /// How a password is kept.
@@ -63,6 +82,28 @@ impl Act {
             r#type: envelope.event_type.clone(),
             request_id: envelope.request_id.clone(),
         }
+    }
+}
+
+impl HeldWebhook {
+    /// The webhook of a stream, unless it was deleted.
+    pub(super) fn of(id: WebhookId, events: &[Recorded]) -> Result<Option<Self>, StoreError> {
+        let mut webhook = Webhook::default();
+        for event in events {
+            let fact =
+                decode::webhook_event(event).map_err(|error| StoreError::corrupt(error.to_string()))?;
+            webhook = webhook::evolve(webhook, &fact);
+        }
+        let (Webhook::Present(webhook), Some(first)) = (webhook, events.first()) else { return Ok(None) };
+        let Some(url) = webhook.url.known() else { return Ok(None) };
+        let description = webhook.description.as_ref().and_then(Personal::known);
+        Ok(Some(Self {
+            id: id.to_string(),
+            url: url.as_str().to_owned(),
+            types: webhook.types,
+            description: description.map(|words| words.as_str().to_owned()),
+            created_at: rfc3339(first.envelope.at),
+        }))
     }
 }
 

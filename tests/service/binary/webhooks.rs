@@ -31,7 +31,10 @@ async fn an_operator_looks_after_a_webhook(store: Store) {
     })
     .await;
     let id = listed["id"].as_str().unwrap();
-    assert_eq!((&listed["state"], &listed["types"]), (&json!("active"), &json!(["UserRegistered", "RoleGranted"])));
+    assert_eq!(
+        (&listed["state"], &listed["types"]),
+        (&json!("active"), &json!(["UserRegistered", "RoleGranted"]))
+    );
     let table = installation.done(&["webhooks", "list"]).await.stdout;
     assert!(table.contains("POSITION") && table.contains(id) && table.contains("active"), "{table}");
     let attempts = installation.json(&["webhooks", "deliveries", id]).await;
@@ -59,8 +62,11 @@ async fn an_operator_looks_after_a_webhook(store: Store) {
     installation.done(&["webhooks", "delete", id]).await;
     assert!(installation.json(&["webhooks", "list"]).await.is_empty());
     let log = installation.json(&["events", "list"]).await;
-    let of_webhook: Vec<_> =
-        log.iter().filter_map(|event| event["type"].as_str()).filter(|name| name.starts_with("Webhook")).collect();
+    let of_webhook: Vec<_> = log
+        .iter()
+        .filter_map(|event| event["type"].as_str())
+        .filter(|name| name.starts_with("Webhook"))
+        .collect();
     let expected = ["Registered", "ReplayRequested", "Resumed", "SecretRotated", "Deleted"];
     assert_eq!(of_webhook, expected.map(|what| format!("Webhook{what}")));
     installation.done(&["events", "verify"]).await;
@@ -80,13 +86,22 @@ async fn what_cannot_be_is_refused(store: Store) {
     installation.done(&["users", "grant", &ada, "subscriber"]).await;
     for url in ["https://127.0.0.1/", "https://[::ffff:169.254.169.254]/", "https://localhost/"] {
         let failed = register(url, &[]).await;
-        assert!(failed.code == Some(1) && failed.stderr.contains("AEGIS_WEBHOOK_ALLOW_PRIVATE"), "{failed:?}");
+        assert!(
+            failed.code == Some(1) && failed.stderr.contains("AEGIS_WEBHOOK_ALLOW_PRIVATE"),
+            "{failed:?}"
+        );
     }
-    for (url, more) in [("nonsense", &[][..]), ("https://a:b@example.com/", &[]), ("https://example.com/", &["--types", "No"])] {
+    for (url, more) in [
+        ("nonsense", &[][..]),
+        ("https://a:b@example.com/", &[]),
+        ("https://example.com/", &["--types", "No"]),
+    ] {
         assert_eq!(register(url, more).await.code, Some(2), "{url}");
     }
     let nobody = "0193e2b4-0000-7000-8000-000000000009";
-    for arguments in [&["deliveries", nobody][..], &["delete", nobody], &["resume", nobody], &["rotate-secret", nobody]] {
+    for arguments in
+        [&["deliveries", nobody][..], &["delete", nobody], &["resume", nobody], &["rotate-secret", nobody]]
+    {
         let failed = installation.run(&[&["webhooks"], arguments].concat()).await;
         assert!(failed.code == Some(1) && failed.stderr.contains("no webhook"), "{failed:?}");
     }

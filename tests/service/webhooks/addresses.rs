@@ -106,7 +106,11 @@ async fn what_is_no_address_is_refused(store: Store) {
     {
         let refused = subscriber.post("/webhooks").json(&json!({"url": url})).send().await.expect(422).json();
         assert_eq!(refused["detail"][0]["type"], "value_error", "{url}");
+        assert!(!refused.to_string().contains("a:b"), "a password is shown: {refused}");
     }
+    // What is escaped is longer than it was.
+    let long = json!({"url": format!("https://example.com/{}", "é".repeat(1_000))});
+    subscriber.post("/webhooks").json(&long).send().await.expect(422);
     for (body, kind, field) in [
         (json!({}), "missing", "url"),
         (json!({"url": 1}), "string_type", "url"),

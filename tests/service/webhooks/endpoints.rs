@@ -41,8 +41,13 @@ async fn a_deleted_webhook_is_sent_nothing_and_leaves_nothing(store: Store) {
     let webhook = Webhook::register(&subscriber, &receiver, 0).await;
     receiver.accepted(1).await;
     let deleted = webhook.delete().header("Idempotency-Key", "k1").send().await.expect(204).position();
+    let again = webhook.delete().header("Idempotency-Key", "k1").send().await.expect(204).position();
+    assert_eq!(again, deleted, "sent again under its key it is answered as the first time");
     webhook.delete().send().await.expect(404);
-    webhook.post("resume").send().await.expect(404);
+    for what in ["resume", "test", "rotate-secret"] {
+        webhook.post(what).send().await.expect(404);
+    }
+    subscriber.get(&format!("/webhooks/{}/deliveries", webhook.id)).send().await.expect(404);
     assert_eq!(subscriber.get("/webhooks").send().await.expect(200).json(), json!({"webhooks": []}));
     // One that is still delivered beside it shows that what comes later was looked at.
     let witness = Receiver::start().await;

@@ -4,11 +4,13 @@ use domain::{Command, ErasureReason, Role};
 use serde_json::json;
 
 use super::{Webhook, sign_ups};
-use crate::support::{Receiver, Store, TestApp, credentials, on_both_stores, until};
+use crate::support::{Receiver, Reply, Store, TestApp, credentials, on_both_stores, until};
 
 on_both_stores! {
     an_owner_who_loses_the_role_is_sent_nothing_that_happens_after
     the_webhooks_of_somebody_who_is_erased_are_deleted
+    what_is_delivered_no_more_is_deleted_with_its_owner_as_well
+    an_owner_is_told_of_their_webhooks_with_all_that_is_held_on_them
     a_webhook_of_somebody_else_is_not_there_but_for_administrators
     who_is_no_subscriber_has_none
     what_is_sent_is_never_personal_whoever_it_is_sent_to
@@ -66,6 +68,39 @@ async fn the_webhooks_of_somebody_who_is_erased_are_deleted(store: Store) {
         left.is_empty().then_some(())
     })
     .await;
+}
+
+async fn what_is_delivered_no_more_is_deleted_with_its_owner_as_well(store: Store) {
+    let app = TestApp::start(store).await;
+    let (receiver, subscriber) = (Receiver::start().await, app.user_with(Role::Subscriber).await);
+    let admin = app.admin().await;
+    let idle = json!({"url": receiver.url("127.0.0.1"), "types": ["UserImported"]});
+    Webhook::of(&subscriber, &idle).await;
+    receiver.always(Reply::Status(410));
+    let parked = Webhook::register(&subscriber, &receiver, 0).await;
+    until("a parked webhook", async || (parked.show().await["state"] == "parked").then_some(())).await;
+    app.command(&subscriber.id, Command::Erase { reason: ErasureReason::Request }).await;
+    until("no webhooks", async || {
+        let left = admin.get("/webhooks").send().await.expect(200).json();
+        (left == json!({"webhooks": []})).then_some(())
+    })
+    .await;
+}
+
+async fn an_owner_is_told_of_their_webhooks_with_all_that_is_held_on_them(store: Store) {
+    let app = TestApp::start(store).await;
+    let (receiver, ada, bob) = (Receiver::start().await, app.sign_up("ada").await, app.sign_up("bob").await);
+    for user in [&ada, &bob] {
+        app.grant(user, Role::Subscriber).await;
+    }
+    let body = json!({"url": receiver.url("127.0.0.1"), "types": ["UserErased"], "description": "billing"});
+    let kept = Webhook::of(&ada, &body).await;
+    Webhook::of(&ada, &body).await.delete().send().await.expect(204);
+    Webhook::of(&bob, &body).await;
+    let held = ada.get("/users/me/export").send().await.expect(200).json()["webhooks"].clone();
+    assert_eq!(held.as_array().unwrap().len(), 1, "{held}");
+    assert_eq!((&held[0]["id"], &held[0]["url"]), (&json!(kept.id), &body["url"]));
+    assert_eq!((&held[0]["types"], &held[0]["description"]), (&body["types"], &body["description"]));
 }
 
 async fn a_webhook_of_somebody_else_is_not_there_but_for_administrators(store: Store) {

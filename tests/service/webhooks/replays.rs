@@ -9,6 +9,7 @@ use crate::support::{Delivery, Receiver, Reply, Store, TestApp, on_both_stores, 
 on_both_stores! {
     a_replay_sends_a_range_once_more_and_then_goes_on
     a_replay_that_is_interrupted_is_gone_on_with
+    a_replay_leaves_what_fails_behind_it_as_it_is
     a_range_that_the_log_does_not_have_is_refused
 }
 
@@ -65,6 +66,26 @@ async fn a_replay_that_is_interrupted_is_gone_on_with(store: Store) {
     let all = receiver.accepted(2 * count).await;
     let replayed: Vec<_> = all[count..2 * count].iter().map(Delivery::position).collect();
     assert_eq!(replayed, (1..=last).collect::<Vec<_>>());
+}
+
+async fn a_replay_leaves_what_fails_behind_it_as_it_is(store: Store) {
+    let app = TestApp::start(store).await;
+    let (receiver, subscriber) = (Receiver::start().await, app.user_with(Role::Subscriber).await);
+    let ok = || Reply::Status(200);
+    receiver.next([ok(), ok(), Reply::RetryAfter(600)]);
+    let webhook = Webhook::register(&subscriber, &receiver, 0).await;
+    let failing = async || {
+        until("a failure", async || {
+            Some(webhook.show().await["failing"].clone()).filter(|failing| failing["position"] == 3)
+        })
+        .await
+    };
+    let before = failing().await;
+    webhook.post("replay").json(&json!({"from": 1, "to": 3})).send().await.expect(202);
+    let replayed: Vec<_> = receiver.accepted(4).await[2..].iter().map(Delivery::position).collect();
+    assert_eq!(replayed, [1, 2], "3 was never delivered, and is not part of it");
+    until("the end of the replay", async || (webhook.show().await["replays"] == 0).then_some(())).await;
+    assert_eq!(failing().await, before, "it is tried for three days from the first failure on");
 }
 
 async fn a_range_that_the_log_does_not_have_is_refused(store: Store) {

@@ -58,7 +58,7 @@ impl WebhookEvent {
         match fields.event_type {
             Self::REGISTERED => Ok(Self::WebhookRegistered {
                 owner: fields.parsed("owner", UserId::parse)?,
-                url: fields.parsed_personal("url", WebhookUrl::parse)?,
+                url: fields.parsed_personal("url", WebhookUrl::recorded)?,
                 secret: fields.parsed_personal("secret", WebhookSecret::from_stored)?,
                 types: types(&fields.text("types")?),
                 description: fields.optional_personal("has_description", "description", Reason::recorded)?,

@@ -30,10 +30,10 @@ pub fn decide(webhook: &Webhook, command: WebhookCommand) -> Result<Vec<WebhookE
                 after,
             }])
         }
-        (Webhook::Present(_) | Webhook::Deleted, WebhookCommand::Register { .. }) => {
+        (Webhook::Present(_) | Webhook::Deleted { .. }, WebhookCommand::Register { .. }) => {
             Err(WebhookRefusal::AlreadyRegistered)
         }
-        (Webhook::Absent | Webhook::Deleted, _) => Err(WebhookRefusal::Unknown),
+        (Webhook::Absent | Webhook::Deleted { .. }, _) => Err(WebhookRefusal::Unknown),
         (Webhook::Present(_), WebhookCommand::RotateSecret { secret, previous_until }) => {
             Ok(vec![WebhookEvent::WebhookSecretRotated { secret: Personal::Known(secret), previous_until }])
         }

@@ -81,7 +81,8 @@ impl ParkReason {
 }
 
 impl WebhookEvent {
-    pub(super) const REGISTERED: &'static str = "WebhookRegistered";
+    /// The name of the event by which a webhook begins.
+    pub const REGISTERED: &'static str = "WebhookRegistered";
     pub(super) const SECRET_ROTATED: &'static str = "WebhookSecretRotated";
     pub(super) const PARKED: &'static str = "WebhookParked";
     pub(super) const RESUMED: &'static str = "WebhookResumed";

@@ -22,7 +22,7 @@ pub fn evolve(webhook: Webhook, event: &WebhookEvent) -> Webhook {
             replays: Vec::new(),
         })),
         (Webhook::Present(webhook), event) => changed(*webhook, event),
-        (webhook @ (Webhook::Absent | Webhook::Deleted), _) => webhook,
+        (webhook @ (Webhook::Absent | Webhook::Deleted { .. }), _) => webhook,
     }
 }
 
@@ -43,7 +43,7 @@ fn changed(webhook: Subscription, event: &WebhookEvent) -> Webhook {
             webhook.replays.push(Replay { from: *from, to: *to });
             webhook
         }
-        WebhookEvent::WebhookDeleted => return Webhook::Deleted,
+        WebhookEvent::WebhookDeleted => return Webhook::Deleted { owner: webhook.owner },
     }))
 }
 

@@ -12,7 +12,10 @@ pub enum Webhook {
     /// Something was.
     Present(Box<Subscription>),
     /// Something had been, and is no longer.
-    Deleted,
+    Deleted {
+        /// Whose it was.
+        owner: UserId,
+    },
 }
 
 /// A webhook that was registered.

@@ -117,10 +117,9 @@ impl Courier {
         };
         // What was delivered is not delivered again only because the node stops.
         match timeout(LAST_WORD, book.write()).await {
-            Ok(Ok(Ok(()))) => turn,
             Ok(Ok(Err(Overtaken))) => Ok(Turn::Over),
             Ok(Err(error)) => turn.and(Err(error.into())),
-            Err(_) => turn,
+            Ok(Ok(Ok(()))) | Err(_) => turn,
         }
     }
 

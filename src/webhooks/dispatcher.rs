@@ -236,7 +236,7 @@ impl Couriers<'_> {
             Ok(true) => {}
             Ok(false) => drop(self.owners.insert(owner, Instant::now())),
             Err(error) => {
-                tracing::debug!(webhook = %id, %error, "cannot tell whether its owner is still there")
+                tracing::debug!(webhook = %id, %error, "cannot tell whether its owner is still there");
             }
         }
     }

@@ -200,7 +200,8 @@ impl Resolve for Judged {
         Box::pin(async move {
             let addresses = resolve(name.as_str()).await?;
             judge(&reach, is_encrypted, &addresses)?;
-            Ok(Box::new(addresses.into_iter()) as Addrs)
+            let addresses: Addrs = Box::new(addresses.into_iter());
+            Ok(addresses)
         })
     }
 }

@@ -90,13 +90,11 @@ impl WebhookView {
 
     /// Of one that was just changed: as far as it is, or, where that cannot be read at once, as at its beginning.
     pub(crate) async fn written(deliveries: &dyn Deliveries, state: &WebhookState) -> Option<Self> {
-        match timeout(AT_ONCE, Self::of(deliveries, state)).await {
-            Ok(Ok(view)) => view,
-            Ok(Err(_)) | Err(_) => {
-                let webhook = state.webhook.as_ref()?;
-                Self::new(state, webhook, &Cursor::read(None, webhook).ok()?)
-            }
+        if let Ok(Ok(view)) = timeout(AT_ONCE, Self::of(deliveries, state)).await {
+            return view;
         }
+        let webhook = state.webhook.as_ref()?;
+        Self::new(state, webhook, &Cursor::read(None, webhook).ok()?)
     }
 
     fn new(state: &WebhookState, webhook: &Subscription, cursor: &Cursor) -> Option<Self> {

@@ -43,11 +43,11 @@ fn checked(secrets: &[&str], deliveries: &[crate::support::Delivery]) -> Vec<Val
     let mut python: Command = testkit::python_with("standardwebhooks==1.1.0 cloudevents==2.2.0");
     python.args(["-c", CHECK]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut python = python.spawn().unwrap();
-    let mut lines = String::new();
-    for delivery in deliveries {
-        let line = json!({"secrets": secrets, "headers": delivery.headers, "body": delivery.body});
-        lines += &format!("{line}\n");
-    }
+    let lines: Vec<_> = deliveries
+        .iter()
+        .map(|sent| json!({"secrets": secrets, "headers": sent.headers, "body": sent.body}).to_string())
+        .collect();
+    let lines = lines.join("\n");
     let mut stdin = python.stdin.take().unwrap();
     let written = std::thread::spawn(move || stdin.write_all(lines.as_bytes()));
     let output = python.wait_with_output().unwrap();

@@ -8,6 +8,7 @@ use crate::support::{Delivery, Installation, Receiver, Reply, Store, email_of, o
 on_both_stores! {
     an_operator_looks_after_a_webhook
     what_cannot_be_is_refused
+    a_certificate_has_to_be_trusted
 }
 
 async fn an_operator_looks_after_a_webhook(store: Store) {
@@ -71,6 +72,61 @@ async fn an_operator_looks_after_a_webhook(store: Store) {
     assert_eq!(of_webhook, expected.map(|what| format!("Webhook{what}")));
     installation.done(&["events", "verify"]).await;
     installation.done(&["projections", "verify", "webhooks"]).await;
+}
+
+/// A receiver over TLS, until it is dropped.
+struct Https {
+    child: std::process::Child,
+    folder: tempfile::TempDir,
+    port: u16,
+}
+
+impl Https {
+    async fn start() -> Self {
+        let (folder, port) = (tempfile::TempDir::new().unwrap(), testkit::reserve_port());
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/service/binary/https.py");
+        let child = testkit::python().arg(script).arg(folder.path()).arg(port.to_string()).spawn().unwrap();
+        let https = Self { child, folder, port };
+        let listens = async || tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok();
+        drop(until("the receiver to listen", listens).await);
+        https
+    }
+
+    fn received(&self) -> usize {
+        std::fs::read_to_string(self.folder.path().join("received")).unwrap_or_default().lines().count()
+    }
+}
+
+impl Drop for Https {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+async fn a_certificate_has_to_be_trusted(store: Store) {
+    let installation = Installation::of(store).with("AEGIS_WEBHOOK_ALLOW_PRIVATE", "127.0.0.1");
+    let receiver = Https::start().await;
+    let mut service = installation.serve().await;
+    sign_up(service.client(), "ada").await;
+    let ada = email_of("ada");
+    installation.done(&["users", "grant", &ada, "admin"]).await;
+    let url = format!("https://127.0.0.1:{}/", receiver.port);
+    installation.done(&["webhooks", "register", &url, "--owner", &ada, "--after", "0"]).await;
+    let listed = async |installation: &Installation| installation.json(&["webhooks", "list"]).await.remove(0);
+    let failing = until("a failure", async || {
+        Some(listed(&installation).await).filter(|webhook| webhook["state"] == "failing")
+    })
+    .await;
+    let error = failing["failing"]["error"].as_str().unwrap();
+    assert!(error.contains("certificate is not trusted"), "{failing}");
+    assert_eq!(receiver.received(), 0, "something was sent to a receiver that is not trusted");
+    service.terminate().await;
+    let authority = receiver.folder.path().join("ca.pem").display().to_string();
+    let installation = installation.with("SSL_CERT_FILE", &authority);
+    let _service = installation.serve().await;
+    installation.done(&["webhooks", "resume", failing["id"].as_str().unwrap()]).await;
+    until("deliveries", async || (receiver.received() >= 3).then_some(())).await;
 }
 
 async fn what_cannot_be_is_refused(store: Store) {

@@ -188,7 +188,7 @@ mod tests {
     fn upcasters_are_of_types_that_exist_and_are_listed_once() {
         let mut types: Vec<_> = known_schemas().map(|(event_type, _)| event_type).collect();
         types.dedup();
-        assert_eq!(types, [UserEvent::TYPES, SystemEvent::TYPES].concat());
+        assert_eq!(types, [UserEvent::TYPES, WebhookEvent::TYPES, SystemEvent::TYPES].concat());
         let mut listed: Vec<_> = UPCASTERS.0.iter().map(|(event_type, _)| *event_type).collect();
         assert!(listed.iter().all(|event_type| types.contains(event_type)), "{listed:?}");
         listed.dedup();

@@ -10,7 +10,7 @@ use crate::decode;
 
 /// The positions that this projection passes over.
 pub(crate) async fn skipped(events: &EventStore, projection: &str) -> Result<BTreeSet<Position>, StoreError> {
-    let stream = StreamId::new(SYSTEM_STREAM).map_err(|error| StoreError::corrupt(error.to_string()))?;
+    let stream = StreamId::known(SYSTEM_STREAM)?;
     let decided = events.read_stream(&stream).await?;
     // What this program does not know of the installation is no decision to skip.
     let decided = decided.iter().filter_map(|event| decode::system_event(event).ok());

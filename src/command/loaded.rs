@@ -3,7 +3,7 @@
 use domain::{Account, SYSTEM_STREAM, System, User, UserId, system, user};
 use jiff::Timestamp;
 use projections::decode;
-use store::{EventStore, Position, Recorded, StoreError, StreamId};
+use store::{EventStore, Position, Recorded, StreamId};
 
 use super::{CommandError, UserState};
 
@@ -71,5 +71,5 @@ pub(super) fn fold_system(events: &[Recorded]) -> Result<(System, u64), CommandE
 }
 
 pub(super) fn stream_id(name: &str) -> Result<StreamId, CommandError> {
-    StreamId::new(name).map_err(|error| StoreError::corrupt(error.to_string()).into())
+    Ok(StreamId::known(name)?)
 }

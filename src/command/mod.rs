@@ -15,6 +15,9 @@ use store::IdempotencyKey;
 pub use user::{SignUp, UserCommands, UserState};
 pub use webhook::{NewWebhook, WebhookCommands, WebhookState};
 
+/// How often a command is judged anew because somebody else was quicker.
+const ATTEMPTS: usize = 8;
+
 /// Who gives a command, and under which request.
 #[derive(Clone, Debug)]
 pub struct Cause {

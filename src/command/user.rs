@@ -13,10 +13,7 @@ use store::{
 
 use super::loaded::{Loaded, load_system};
 use super::writing::{stream_write, system_write};
-use super::{Cause, CommandError};
-
-/// How often a command is judged anew because somebody else was quicker.
-const ATTEMPTS: usize = 8;
+use super::{ATTEMPTS, Cause, CommandError};
 
 /// Carries out commands to users.
 #[derive(Clone)]

@@ -11,10 +11,7 @@ use store::{Ambient, Append, AppendError, EventStore, FirstResult, Position, Sto
 
 use super::loaded::stream_id;
 use super::writing::stream_write;
-use super::{Cause, CommandError};
-
-/// How often a command is judged anew because somebody else was quicker.
-const ATTEMPTS: usize = 8;
+use super::{ATTEMPTS, Cause, CommandError};
 
 /// Carries out commands to webhooks.
 #[derive(Clone)]

@@ -65,6 +65,14 @@ pub struct HttpSettings {
     pub trusted_proxies: Vec<Network>,
 }
 
+impl HttpSettings {
+    /// The path of what stands at `path` below the prefix.
+    #[must_use]
+    pub fn path(&self, path: &str) -> String {
+        format!("{}{path}", self.api_prefix.trim_end_matches('/'))
+    }
+}
+
 /// Where webhooks may send to.
 #[derive(Clone, Debug, Default)]
 pub struct WebhookSettings {

@@ -124,7 +124,7 @@ struct FaultBody {
 
 /// Where the description is served.
 pub(super) fn path(settings: &HttpSettings) -> String {
-    format!("{}/openapi.json", settings.api_prefix.trim_end_matches('/'))
+    settings.path("/openapi.json")
 }
 
 /// The description of the API, as JSON for people and programs.

@@ -18,11 +18,16 @@ pub use users::{FRESHNESS_BOUND, QueryError, UserQueries};
 pub use webhooks::WebhookQueries;
 
 use ::projections::Projection;
-use store::{EventStore, Position, Table};
+use store::{EventStore, Position, StoreError, Table};
 
 /// The table of a read model that is read now, as far as this process has heard.
 fn live(store: &EventStore, projection: &'static dyn Projection) -> Table {
     projection.table(store.signal().live(projection.name()))
+}
+
+/// Nothing that was read of a table is taken at its word if that was dropped behind the service's back.
+fn unless_gone(store: &EventStore, table: &Table) -> Result<(), QueryError> {
+    if store.signal().gone.contains(&table.name) { Err(StoreError::gone(&table.name).into()) } else { Ok(()) }
 }
 
 /// Waits until that table shows the log up to a position, for at most [`FRESHNESS_BOUND`].

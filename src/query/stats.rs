@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::civil::Date;
 use projections::{Daily, Day};
 use serde::Serialize;
-use store::{EventStore, Position, ReadModels, StoreError};
+use store::{EventStore, Position, ReadModels};
 use utoipa::ToSchema;
 
 use super::users::QueryError;
@@ -87,9 +87,7 @@ impl StatsQueries {
                 break;
             }
         }
-        if self.store.signal().gone.contains(&table.name) {
-            return Err(StoreError::gone(&table.name).into());
-        }
+        super::unless_gone(&self.store, &table)?;
         Ok(stats)
     }
 

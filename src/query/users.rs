@@ -86,9 +86,7 @@ impl UserQueries {
     pub async fn page(&self, after: Option<UserId>, limit: usize) -> Result<Vec<UserRow>, QueryError> {
         let (table, after) = (self.live(), after.map(|id| id.to_string()));
         let page = self.rows.slice(&table, after.as_deref(), limit).await?.rows;
-        if self.store.signal().gone.contains(&table.name) {
-            return Err(StoreError::gone(&table.name).into());
-        }
+        super::unless_gone(&self.store, &table)?;
         page.iter().map(typed).collect()
     }
 
@@ -157,8 +155,7 @@ impl UserQueries {
     /// it has more on this user: who was deactivated must not come in by an old row.
     async fn current(&self, row: UserRow) -> Result<UserRow, QueryError> {
         if self.store.signal().lags(&self.live().name, TRUSTED_LAG) {
-            let stream =
-                StreamId::new(row.id.stream()).map_err(|error| StoreError::corrupt(error.to_string()))?;
+            let stream = StreamId::known(row.id.stream())?;
             if let Some(wanted) = self.store.moved_beyond(&stream, row.version).await? {
                 return Err(QueryError::Behind { name: Users.name(), wanted });
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use domain::{UserId, WebhookId};
 use projections::{WebhookRow, Webhooks};
-use store::{EventStore, Position, ReadModels, StoreError};
+use store::{EventStore, Position, ReadModels};
 
 use super::users::QueryError;
 
@@ -29,9 +29,7 @@ impl WebhookQueries {
     pub async fn of(&self, owner: UserId) -> Result<Vec<WebhookRow>, QueryError> {
         let table = super::live(&self.store, &Webhooks);
         let found = self.rows.find(&table, "owner", &owner.to_string()).await?;
-        if self.store.signal().gone.contains(&table.name) {
-            return Err(StoreError::gone(&table.name).into());
-        }
+        super::unless_gone(&self.store, &table)?;
         found.iter().map(|row| Ok(WebhookRow::from_row(row)?)).collect()
     }
 
@@ -42,9 +40,7 @@ impl WebhookQueries {
     pub async fn page(&self, after: Option<WebhookId>, limit: usize) -> Result<Vec<WebhookRow>, QueryError> {
         let (table, after) = (super::live(&self.store, &Webhooks), after.map(|id| id.to_string()));
         let page = self.rows.slice(&table, after.as_deref(), limit).await?.rows;
-        if self.store.signal().gone.contains(&table.name) {
-            return Err(StoreError::gone(&table.name).into());
-        }
+        super::unless_gone(&self.store, &table)?;
         page.iter().map(|row| Ok(WebhookRow::from_row(row)?)).collect()
     }
 

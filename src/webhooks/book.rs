@@ -170,10 +170,10 @@ impl Book {
     /// Notes an attempt, whatever came of it.
     pub(super) fn note(&mut self, report: &Report) {
         self.reports.push(serde_json::to_value(report).unwrap_or_default());
-        self.since.get_or_insert_with(Instant::now);
+        self.moved();
     }
 
-    /// Notes that the cursor has moved.
+    /// Notes that there is something to be written.
     pub(super) fn moved(&mut self) {
         self.since.get_or_insert_with(Instant::now);
     }

@@ -92,38 +92,36 @@ impl Dispatcher {
             if let Some(after) = looked {
                 looked = self.look_after(after).await;
             }
-            if looked.is_some() {
-                tokio::select! {
-                    () = sleep(RENEWED) => {}
-                    () = stop.cancelled() => {}
-                }
-                continue;
-            }
-            let pause = match claim.take(&json!({})).await {
-                Ok(lease) if lease.holder == self.holder => {
-                    tracing::info!("this node delivers webhooks");
-                    tokio::select! {
-                        biased;
-                        () = self.renew(claim) => {}
-                        () = self.work(stop) => {}
-                    }
-                    self.tools.counts.stand(0, 0);
-                    claim.give_back(&json!({})).await;
-                    RENEWED
-                }
-                Ok(lease) if (self.is_gone)(&lease.holder) => {
-                    let released = self.leases.release(&lease.name, &lease.holder, &lease.report).await;
-                    if released.is_ok() { Duration::ZERO } else { RENEWED }
-                }
-                Ok(lease) => RENEWED.min(lease.left),
-                Err(error) => {
-                    tracing::debug!(%error, "cannot take the lease of webhooks");
-                    RENEWED
-                }
-            };
+            let pause = if looked.is_some() { RENEWED } else { self.take_turn(claim, stop).await };
             tokio::select! {
                 () = sleep(pause) => {}
                 () = stop.cancelled() => {}
+            }
+        }
+    }
+
+    /// Delivers as long as this node holds the lease, if it gets it; says how long to wait before it is asked for again.
+    async fn take_turn(&self, claim: &Claim, stop: &CancellationToken) -> Duration {
+        match claim.take(&json!({})).await {
+            Ok(lease) if lease.holder == self.holder => {
+                tracing::info!("this node delivers webhooks");
+                tokio::select! {
+                    biased;
+                    () = self.renew(claim) => {}
+                    () = self.work(stop) => {}
+                }
+                self.tools.counts.stand(0, 0);
+                claim.give_back(&json!({})).await;
+                RENEWED
+            }
+            Ok(lease) if (self.is_gone)(&lease.holder) => {
+                let released = self.leases.release(&lease.name, &lease.holder, &lease.report).await;
+                if released.is_ok() { Duration::ZERO } else { RENEWED }
+            }
+            Ok(lease) => RENEWED.min(lease.left),
+            Err(error) => {
+                tracing::debug!(%error, "cannot take the lease of webhooks");
+                RENEWED
             }
         }
     }
@@ -253,7 +251,7 @@ impl Couriers<'_> {
         if is_parked {
             return Ok(());
         }
-        let stream = StreamId::new(id.stream()).map_err(|error| StoreError::corrupt(error.to_string()))?;
+        let stream = StreamId::known(id.stream())?;
         let (news, version) = watch::channel(version);
         let Dispatcher { tools, sender, .. } = self.dispatcher;
         let (tools, sender, stop) = (tools.clone(), sender.clone(), self.stop.clone());

@@ -19,7 +19,7 @@ const TIME: HeaderName = HeaderName::from_static("webhook-timestamp");
 const SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 
 /// The type of the event that `test` sends. It is in no log.
-pub(crate) const TEST: &str = "WebhookTest";
+const TEST: &str = "WebhookTest";
 
 /// A body and its name.
 #[derive(Clone)]

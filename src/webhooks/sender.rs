@@ -22,7 +22,7 @@ use crate::config::WebhookSettings;
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long a delivery may take, its answer included.
-pub(super) const WHOLE: Duration = Duration::from_secs(15);
+const WHOLE: Duration = Duration::from_secs(15);
 /// How long a connection is kept for the next event.
 const IDLE: Duration = Duration::from_secs(30);
 /// How many may have addresses looked at, at once, while they wait.
@@ -152,9 +152,7 @@ impl Sender {
         }
         Ok(answer)
     }
-}
 
-impl Sender {
     fn clients(&self) -> Result<Clients, SendError> {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(clients) = &*clients {

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use domain::{Role, UserId, WebhookCommand, WebhookId};
-use jiff::Timestamp;
+use domain::{UserId, WebhookCommand, WebhookId};
 use projections::decode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use store::{Ambient, Deliveries, EventStore, StoreError, StreamId};
+use store::{Ambient, Deliveries, EventStore, StreamId};
 use tokio::time::Instant;
 
+use super::may_own;
 use super::message::Message;
 use super::sender::{SendError, Sender};
 use crate::command::{Cause, CommandError, WebhookCommands, WebhookState};
@@ -91,9 +91,7 @@ impl Tools {
 
     /// Whether somebody may be sent events; `None` if there is no such user, or no longer.
     pub(super) async fn may_own(&self, owner: UserId) -> Result<Option<bool>, QueryError> {
-        let row = self.users.by_id(owner).await?;
-        let may = |role| row.as_ref().is_some_and(|row| row.roles.contains(&role));
-        Ok(row.as_ref().map(|row| row.is_active && (may(Role::Subscriber) || may(Role::Admin))))
+        Ok(self.users.by_id(owner).await?.as_ref().map(may_own))
     }
 
     /// Deletes the webhook if its owner was erased: with them goes what was theirs. That they were is asked of the log, since
@@ -103,11 +101,10 @@ impl Tools {
         owner: UserId,
         id: WebhookId,
     ) -> Result<bool, CommandError> {
-        let stream = StreamId::new(owner.stream()).map_err(|error| StoreError::corrupt(error.to_string()))?;
         if self.users.by_id(owner).await.map_or(true, |row| row.is_some()) {
             return Ok(false);
         }
-        let events = self.store.read_stream(&stream).await?;
+        let events = self.store.read_stream(&StreamId::known(owner.stream())?).await?;
         let erased =
             events.last().is_some_and(|last| decode::user_event(last).is_ok_and(|event| event.erases()));
         if erased {
@@ -124,9 +121,8 @@ impl Tools {
 
     /// Sends a test event at once, whatever else is under way. It is tried once.
     pub(crate) async fn test(&self, sender: &Sender, state: &WebhookState) -> Tested {
-        let id: WebhookId = state.id;
-        let now: Timestamp = self.ambient.now();
-        let message = Message::test(self.ambient.uuid(), self.store.log_id(), &id.stream(), now);
+        let now = self.ambient.now();
+        let message = Message::test(self.ambient.uuid(), self.store.log_id(), &state.id.stream(), now);
         let begun = Instant::now();
         let answer = match state.webhook.as_ref().and_then(|webhook| Some((webhook, webhook.url.known()?))) {
             Some((webhook, url)) => sender.send(url, message.headers(webhook, now), message.body).await,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::{ParkReason, Subscription, WebhookId, WebhookUrl};
+use domain::{ParkReason, Subscription, WebhookUrl};
 use serde::Serialize;
 use store::canonical::rfc3339;
 use store::{Deliveries, StoreError, StreamId};
@@ -84,7 +84,7 @@ impl WebhookView {
         state: &WebhookState,
     ) -> Result<Option<Self>, StoreError> {
         let Some(webhook) = &state.webhook else { return Ok(None) };
-        let progress = deliveries.progress(&stream(state.id)?).await?;
+        let progress = deliveries.progress(&StreamId::known(state.id.stream())?).await?;
         Ok(Self::new(state, webhook, &Cursor::read(progress.as_ref(), webhook)?))
     }
 
@@ -128,9 +128,4 @@ impl WebhookView {
             created_at: rfc3339(state.created_at),
         })
     }
-}
-
-/// The stream of a webhook, under which its deliveries are kept as well.
-pub(crate) fn stream(id: WebhookId) -> Result<StreamId, StoreError> {
-    StreamId::new(id.stream()).map_err(|error| StoreError::corrupt(error.to_string()))
 }

@@ -35,8 +35,8 @@ pub(crate) struct Upcasters(pub(crate) &'static [(&'static str, &'static [Upcast
 /// Those of all events. None has changed its layout so far.
 pub(crate) const UPCASTERS: Upcasters = Upcasters(&[]);
 
-/// Every type and schema that can be read, of users, of webhooks and of the installation. New events are stored with the highest
-/// schema of their type.
+/// Every type and schema that can be read, of users, of webhooks and of the installation. New events are stored with
+/// the highest schema of their type.
 pub fn known_schemas() -> impl Iterator<Item = (&'static str, u32)> {
     let types = UserEvent::TYPES.iter().chain(WebhookEvent::TYPES).chain(SystemEvent::TYPES);
     types.flat_map(|event_type| (1..=UPCASTERS.newest(event_type)).map(move |schema| (*event_type, schema)))

@@ -8,6 +8,8 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use crate::error::StoreError;
+
 /// A place in the whole log: 1, 2, 3 … without a gap, in commit order. Zero is "before the first event".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position(u64);
@@ -80,6 +82,14 @@ impl StreamId {
         } else {
             Err(InvalidStream(name))
         }
+    }
+
+    /// The stream of a name that this program has made itself: that it is none cannot be the fault of whoever asks.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if it is none all the same.
+    pub fn known(name: impl Into<String>) -> Result<Self, StoreError> {
+        Self::new(name).map_err(|error| StoreError::corrupt(error.to_string()))
     }
 
     /// The name.

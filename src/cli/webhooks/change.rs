@@ -1,6 +1,7 @@
 //! `aegis webhooks delete`, `replay`, `resume` and `rotate-secret`.
 
 use domain::{WebhookCommand, WebhookId};
+use store::StreamId;
 
 use super::id;
 use crate::cli::failure::Failure;
@@ -8,7 +9,7 @@ use crate::cli::output::Output;
 use crate::cli::session::Session;
 use crate::command::Cause;
 use crate::webhooks::signature::shown;
-use crate::webhooks::{stream, until_both_end};
+use crate::webhooks::until_both_end;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
@@ -38,7 +39,7 @@ pub(super) async fn delete(
 ) -> Result<(), Failure> {
     let (node, webhook) = (&session.node, arguments.webhook);
     node.webhooks.execute(cause, webhook, &WebhookCommand::Delete).await?;
-    node.deliveries.forget(&stream(webhook)?).await?;
+    node.deliveries.forget(&StreamId::known(webhook.stream())?).await?;
     out.line(&format!("webhook {webhook} is deleted"))
 }
 

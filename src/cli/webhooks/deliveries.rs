@@ -2,13 +2,13 @@
 
 use domain::{WebhookId, WebhookRefusal};
 use serde_json::Value;
+use store::StreamId;
 
 use super::id;
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
 use crate::cli::session::Session;
 use crate::cli::table::Table;
-use crate::webhooks::stream;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
@@ -29,7 +29,10 @@ pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Outp
     if node.webhooks.state(arguments.webhook).await?.webhook.is_none() {
         return Err(Failure::because(WebhookRefusal::Unknown));
     }
-    let attempts = node.deliveries.attempts(&stream(arguments.webhook)?, None, arguments.limit).await?;
+    let attempts = node
+        .deliveries
+        .attempts(&StreamId::known(arguments.webhook.stream())?, None, arguments.limit)
+        .await?;
     let mut table = Table::new(["NUMBER", "AT", "POSITION", "TYPE", "ATTEMPT", "STATUS", "MS", "ERROR"]);
     for attempt in attempts {
         let mut report = attempt.report;

@@ -1,14 +1,14 @@
 //! `aegis webhooks register`: a webhook for a user.
 
-use domain::{Reason, Role, WebhookUrl, known_schemas};
+use domain::{Reason, WebhookUrl, known_schemas};
 
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
 use crate::cli::session::Session;
 use crate::cli::users;
 use crate::command::{Cause, NewWebhook};
-use crate::webhooks::MOST;
 use crate::webhooks::signature::shown;
+use crate::webhooks::{MOST, may_own};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
@@ -38,7 +38,7 @@ pub(super) async fn run(
     let Arguments { url, owner, types, description, after } = arguments;
     let node = &session.node;
     let owner = users::find(session, &owner).await?;
-    if !owner.is_active || !(owner.roles.contains(&Role::Subscriber) || owner.roles.contains(&Role::Admin)) {
+    if !may_own(&owner) {
         return Err(Failure::Failed(format!(
             "user {} may not have webhooks: they have to be active, and `aegis users grant {} subscriber` gives them the \
              role",

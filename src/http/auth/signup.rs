@@ -78,7 +78,7 @@ pub(crate) async fn sign_up(
         Ok(node.users.sign_up(request_id.as_str(), key, sign_up).await?)
     })
     .await?;
-    let location = format!("{}/users/{}", app.settings.http.api_prefix.trim_end_matches('/'), user.id);
+    let location = app.settings.http.path(&format!("/users/{}", user.id));
     let view = UserView::of_state(&user)?;
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Written(user.position), Json(view)))
 }

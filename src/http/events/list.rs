@@ -66,10 +66,7 @@ impl<S: Sync> FromRequestParts<S> for Asked {
         let query = EventQuery {
             after: params.position("after").unwrap_or_default(),
             until: None,
-            limit: params
-                .number("limit", 1..=MAX_LIMIT)
-                .and_then(|n| n.try_into().ok())
-                .unwrap_or(DEFAULT_LIMIT),
+            limit: params.limit(MAX_LIMIT, DEFAULT_LIMIT),
             types: params.names("types"),
             stream: params.stream("stream"),
             actor: params.text("actor"),

@@ -24,6 +24,6 @@ pub(crate) use if_match::IfMatch;
 pub(crate) use min_position::MinPosition;
 pub(crate) use once::{Once, Sent};
 pub(crate) use path::{ProjectionPath, RolePath, UserPath, WebhookPath, param};
-pub(crate) use query::{Params, position};
+pub(crate) use query::{MAX_POSITION, Params, position};
 pub(crate) use request_id::{RequestId, RequestIds};
 pub(crate) use role::{Admin, Auditor, EventReader, MetricsReader, Operator, StatsReader, Subscriber};

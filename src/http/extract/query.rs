@@ -14,7 +14,7 @@ use crate::http::problem::{Fault, Loc, Problem};
 use crate::query::AsOf;
 
 /// The largest position that a database holds.
-const MAX_POSITION: u64 = i64::MAX.cast_unsigned();
+pub(crate) const MAX_POSITION: u64 = i64::MAX.cast_unsigned();
 const STREAM_PATTERN: &str = "^[a-z0-9-]{1,128}$";
 
 /// The parameters of a request.
@@ -38,6 +38,11 @@ impl Params {
     pub(crate) fn number(&mut self, name: &'static str, bounds: RangeInclusive<u64>) -> Option<u64> {
         let text = self.given.remove(name)?;
         self.noted(number(Loc::Query(name), &text, bounds))
+    }
+
+    /// How many of something are asked for, at most `max`; `usual` unless it is said.
+    pub(crate) fn limit(&mut self, max: u64, usual: usize) -> usize {
+        self.number("limit", 1..=max).and_then(|limit| limit.try_into().ok()).unwrap_or(usual)
     }
 
     /// A position of the log.

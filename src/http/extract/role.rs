@@ -12,6 +12,7 @@ use crate::cloud_event::Disclosure;
 use crate::http::client;
 use crate::http::problem::Problem;
 use crate::http::state::HttpState;
+use crate::webhooks;
 
 /// The caller, if they hold one of these roles.
 async fn one_of(roles: &[Role], parts: &mut Parts, state: &HttpState) -> Result<CurrentUser, Problem> {
@@ -59,7 +60,7 @@ impl FromRequestParts<HttpState> for Subscriber {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Problem> {
-        one_of(&[Role::Admin, Role::Subscriber], parts, state).await.map(Self)
+        one_of(&webhooks::OWNERS, parts, state).await.map(Self)
     }
 }
 

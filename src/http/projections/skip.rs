@@ -9,7 +9,9 @@ use utoipa::ToSchema;
 
 use crate::command;
 use crate::config::Settings;
-use crate::http::extract::{Fields, Once, Operator, ProjectionPath, RequestId, Valid, Validated};
+use crate::http::extract::{
+    Fields, MAX_POSITION, Once, Operator, ProjectionPath, RequestId, Valid, Validated,
+};
 use crate::http::headers::Written;
 use crate::http::openapi::{ErrorBody, ValidationErrorBody};
 use crate::http::problem::Problem;
@@ -29,7 +31,7 @@ pub(crate) struct SkipBody {
 
 impl Validated for SkipBody {
     fn read(fields: &mut Fields, _: &Settings) -> Option<Self> {
-        let position = fields.number("position", 1..=i64::MAX.cast_unsigned());
+        let position = fields.number("position", 1..=MAX_POSITION);
         let reason = fields.needed_reason("reason");
         Some(Self { position: position?, reason: reason? })
     }

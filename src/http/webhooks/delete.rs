@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use domain::WebhookCommand;
+use store::StreamId;
 
 use super::Owned;
 use crate::http::extract::{NoBody, Once, RequestId};
@@ -11,7 +12,6 @@ use crate::http::headers::Written;
 use crate::http::openapi::ErrorBody;
 use crate::http::problem::Problem;
 use crate::http::state::HttpState;
-use crate::webhooks::stream;
 
 /// Deletes a webhook: nothing is sent any more, and its address and its secrets are destroyed.
 #[utoipa::path(
@@ -40,7 +40,7 @@ pub(crate) async fn delete(
 ) -> Result<impl IntoResponse, Problem> {
     let deleted = owned.carry_out(&state, &sent, &request_id, &WebhookCommand::Delete).await?;
     // Whoever delivers it forgets it, too; this is for when nobody does.
-    if let Err(error) = state.app.node()?.deliveries.forget(&stream(deleted.id)?).await {
+    if let Err(error) = state.app.node()?.deliveries.forget(&StreamId::known(deleted.id.stream())?).await {
         tracing::warn!(webhook = %deleted.id, %error, "the attempts of a deleted webhook are still there");
     }
     Ok((StatusCode::NO_CONTENT, Written(deleted.position), ()))

@@ -7,6 +7,7 @@ use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 use serde::Serialize;
 use serde_json::Value;
+use store::StreamId;
 use utoipa::ToSchema;
 
 use super::Owned;
@@ -14,7 +15,6 @@ use crate::app::App;
 use crate::http::extract::Params;
 use crate::http::openapi::{ErrorBody, ValidationErrorBody};
 use crate::http::problem::Problem;
-use crate::webhooks::stream;
 
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: u64 = 1000;
@@ -80,9 +80,9 @@ impl<S: Sync> FromRequestParts<S> for Asked {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let mut params = Params::of(&parts.uri);
-        let limit = params.number("limit", 1..=MAX_LIMIT).and_then(|limit| limit.try_into().ok());
+        let limit = params.limit(MAX_LIMIT, DEFAULT_LIMIT);
         let before = params.number("before", 1..=i64::MAX.cast_unsigned());
-        params.finish(Self { before, limit: limit.unwrap_or(DEFAULT_LIMIT) })
+        params.finish(Self { before, limit })
     }
 }
 
@@ -114,7 +114,7 @@ pub(crate) async fn deliveries(
     if owned.state.webhook.is_none() {
         return Err(Problem::WebhookNotFound);
     }
-    let stream = stream(owned.state.id)?;
+    let stream = StreamId::known(owned.state.id.stream())?;
     let found = app.node()?.deliveries.attempts(&stream, asked.before, asked.limit).await?;
     let next = found.last().filter(|_| found.len() == asked.limit).map(|attempt| attempt.number);
     let shown = |attempt: store::Attempt| Attempt { number: attempt.number, report: attempt.report };

@@ -41,14 +41,14 @@ impl<S: Sync> FromRequestParts<S> for Asked {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let mut params = Params::of(&parts.uri);
-        let limit = params.number("limit", 1..=MAX_LIMIT).and_then(|limit| limit.try_into().ok());
+        let limit = params.limit(MAX_LIMIT, MOST);
         let after = match params.text("after") {
             None => None,
             Some(text) => Some(WebhookId::parse(&text).map_err(|_| {
                 Problem::invalid(Fault::no_match(Loc::Query("after"), ID_PATTERN, text.into()))
             })?),
         };
-        params.finish(Self { after, limit: limit.unwrap_or(MOST) })
+        params.finish(Self { after, limit })
     }
 }
 

@@ -12,7 +12,7 @@ pub(crate) mod test;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use domain::{Role, WebhookCommand, WebhookSecret};
+use domain::{Role, WebhookCommand};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -80,7 +80,7 @@ pub(crate) struct WithSecret {
 impl WithSecret {
     async fn of(node: &Node, state: &WebhookState) -> Result<Self, Problem> {
         let webhook = state.webhook.as_ref().ok_or(Problem::WebhookNotFound)?;
-        let secret: &WebhookSecret = webhook.secret.known().ok_or(Problem::WebhookNotFound)?;
+        let secret = webhook.secret.known().ok_or(Problem::WebhookNotFound)?;
         Ok(Self { secret: shown(secret), webhook: written(node, state).await? })
     }
 }

@@ -11,16 +11,13 @@ use utoipa::ToSchema;
 use super::WithSecret;
 use crate::command::{Cause, NewWebhook};
 use crate::config::Settings;
-use crate::http::extract::{Fields, Once, RequestId, Subscriber, Valid, Validated};
+use crate::http::extract::{Fields, MAX_POSITION, Once, RequestId, Subscriber, Valid, Validated};
 use crate::http::headers::Written;
 use crate::http::openapi::{ErrorBody, ValidationErrorBody};
 use crate::http::problem::{Fault, Loc, Problem};
 use crate::http::repeat::once;
 use crate::http::state::HttpState;
 use crate::webhooks::MOST;
-
-/// More than any log has.
-const LAST: u64 = i64::MAX.cast_unsigned();
 
 /// A new webhook. Unknown fields are ignored.
 #[derive(ToSchema)]
@@ -44,7 +41,7 @@ impl Validated for NewWebhookBody {
         let url = fields.webhook_url("url");
         let types = fields.event_types("types");
         let description = fields.reason("description");
-        let after = fields.number_if_given("after", 0..=LAST);
+        let after = fields.number_if_given("after", 0..=MAX_POSITION);
         Some(Self { url: url?, types: Some(types), description, after })
     }
 }
@@ -101,8 +98,7 @@ pub(crate) async fn register(
         Ok(node.webhooks.register(&cause, NewWebhook { owner, url, types, description, after }).await?)
     })
     .await?;
-    let location =
-        format!("{}/webhooks/{}", app.settings.http.api_prefix.trim_end_matches('/'), registered.id);
+    let location = app.settings.http.path(&format!("/webhooks/{}", registered.id));
     let view = WithSecret::of(node, &registered).await?;
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Written(registered.position), Json(view)))
 }

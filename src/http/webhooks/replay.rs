@@ -10,14 +10,11 @@ use utoipa::ToSchema;
 
 use super::{Owned, written};
 use crate::config::Settings;
-use crate::http::extract::{Fields, Once, RequestId, Valid, Validated};
+use crate::http::extract::{Fields, MAX_POSITION, Once, RequestId, Valid, Validated};
 use crate::http::headers::Written;
 use crate::http::openapi::{ErrorBody, ValidationErrorBody};
 use crate::http::problem::{Fault, Loc, Problem};
 use crate::http::state::HttpState;
-
-/// More than any log has.
-const LAST: u64 = i64::MAX.cast_unsigned();
 
 /// Which events are sent once more.
 #[derive(ToSchema)]
@@ -32,7 +29,7 @@ pub(crate) struct ReplayBody {
 
 impl Validated for ReplayBody {
     fn read(fields: &mut Fields, _: &Settings) -> Option<Self> {
-        let (from, to) = (fields.number("from", 1..=LAST), fields.number("to", 1..=LAST));
+        let (from, to) = (fields.number("from", 1..=MAX_POSITION), fields.number("to", 1..=MAX_POSITION));
         Some(Self { from: from?, to: to? })
     }
 }

@@ -201,7 +201,7 @@ impl HistoryQueries {
 }
 
 fn stream(id: UserId) -> Result<StreamId, StoreError> {
-    StreamId::new(id.stream()).map_err(|error| StoreError::corrupt(error.to_string()))
+    StreamId::known(id.stream())
 }
 
 fn decoded(event: &Recorded) -> Result<UserEvent, StoreError> {

@@ -88,13 +88,11 @@ impl Act {
 impl HeldWebhook {
     /// The webhook of a stream, unless it was deleted.
     pub(super) fn of(id: WebhookId, events: &[Recorded]) -> Result<Option<Self>, StoreError> {
-        let mut webhook = Webhook::default();
-        for event in events {
-            let fact =
-                decode::webhook_event(event).map_err(|error| StoreError::corrupt(error.to_string()))?;
-            webhook = webhook::evolve(webhook, &fact);
-        }
-        let (Webhook::Present(webhook), Some(first)) = (webhook, events.first()) else { return Ok(None) };
+        let facts = events.iter().map(decode::webhook_event).collect::<Result<Vec<_>, _>>();
+        let facts = facts.map_err(|error| StoreError::corrupt(error.to_string()))?;
+        let (Webhook::Present(webhook), Some(first)) = (webhook::fold(&facts), events.first()) else {
+            return Ok(None);
+        };
         let Some(url) = webhook.url.known() else { return Ok(None) };
         let description = webhook.description.as_ref().and_then(Personal::known);
         Ok(Some(Self {

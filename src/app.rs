@@ -7,10 +7,10 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use projections::{Projection, Runner, RunnerHandle, Sources, models};
-use store::rotation::WrappedKeys;
+use projections::{Projection, ProjectionContext, ProjectionHandle, ProjectionRunner, lifecycle};
+use store::rotation::WrappedKeyStore;
 use store::tiles::{Proofs, TileStore};
-use store::{Ambient, Backend, Deliveries, EventStore, Leases, ReadModels, Rotation, StoreError};
+use store::{Backend, DeliveryStore, Env, EventStore, LeaseStore, ReadModelStore, Rotation, StoreError};
 use store_mongo::MongoStore;
 use store_sqlite::SqliteStore;
 use tokio::time::timeout;
@@ -18,19 +18,19 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::command::{UserCommands, WebhookCommands};
 use crate::config::{DatabaseSettings, MasterKeySetting, Settings};
-use crate::crypto::{HashingPool, Tokens, UnusableHash};
+use crate::crypto::{HashingPool, PasswordHashError, Tokens};
 use crate::query::{HistoryQueries, StatsQueries, UserQueries, WebhookQueries};
 use crate::webhooks::dispatcher::{Dispatcher, DispatcherHandle};
-use crate::webhooks::{Sender, Tools};
+use crate::webhooks::{DeliveryContext, WebhookSender};
 
-pub use node_name::{is_gone, node_name};
+pub use node_name::{is_dead_node, node_name};
 
 /// The embedded database's file in the data folder.
 pub const DATABASE_FILE: &str = "aegis.db";
 /// How long a process that will not start looks at what it cannot open.
-const COUNTING: Duration = Duration::from_secs(3);
+const KEY_SURVEY_TIMEOUT: Duration = Duration::from_secs(3);
 /// The pause between two tries to reach a database that does not answer.
-const RETRY: Duration = Duration::from_millis(500);
+const CONNECT_RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
 /// A database in all its roles.
 #[derive(Clone)]
@@ -38,22 +38,22 @@ pub struct Database {
     /// The log.
     pub log: Arc<dyn Backend>,
     /// The read models.
-    pub rows: Arc<dyn ReadModels>,
+    pub rows: Arc<dyn ReadModelStore>,
     /// Who works on them.
-    pub leases: Arc<dyn Leases>,
+    pub leases: Arc<dyn LeaseStore>,
     /// The log as a tree.
     pub tiles: Arc<dyn TileStore>,
     /// The wrapped keys.
-    pub keys: Arc<dyn WrappedKeys>,
+    pub keys: Arc<dyn WrappedKeyStore>,
     /// How far webhooks are.
-    pub deliveries: Arc<dyn Deliveries>,
+    pub deliveries: Arc<dyn DeliveryStore>,
 }
 
 impl Database {
     /// One database in all roles.
-    pub fn of<D>(database: D) -> Self
+    pub fn from_backend<D>(database: D) -> Self
     where
-        D: Backend + ReadModels + Leases + TileStore + WrappedKeys + Deliveries + 'static,
+        D: Backend + ReadModelStore + LeaseStore + TileStore + WrappedKeyStore + DeliveryStore + 'static,
     {
         let database = Arc::new(database);
         Self {
@@ -73,21 +73,23 @@ impl Database {
     pub async fn connect(settings: &DatabaseSettings) -> Result<Self, StoreError> {
         match settings {
             DatabaseSettings::Embedded { data_dir } => Self::embedded(data_dir),
-            DatabaseSettings::Mongo { url, name } => MongoStore::new(url.expose(), name).await.map(Self::of),
+            DatabaseSettings::Mongo { url, name } => {
+                MongoStore::new(url.expose(), name).await.map(Self::from_backend)
+            }
         }
     }
 
     fn embedded(data_dir: &Path) -> Result<Self, StoreError> {
-        SqliteStore::open(&data_dir.join(DATABASE_FILE)).map(Self::of)
+        SqliteStore::open(&data_dir.join(DATABASE_FILE)).map(Self::from_backend)
     }
 }
 
 /// What works once the database has been reached.
-pub struct Node {
+pub struct Services {
     /// The event store.
     pub store: EventStore,
     /// What projections work on.
-    pub sources: Sources,
+    pub projection_context: ProjectionContext,
     /// Commands to users.
     pub users: UserCommands,
     /// Queries of users.
@@ -97,22 +99,22 @@ pub struct Node {
     /// Queries of webhooks.
     pub webhook_rows: WebhookQueries,
     /// How far webhooks are.
-    pub deliveries: Arc<dyn Deliveries>,
+    pub deliveries: Arc<dyn DeliveryStore>,
     /// What their deliveries need.
-    pub delivery_tools: Tools,
+    pub delivery_context: DeliveryContext,
     /// Queries of what happened day by day.
     pub stats: StatsQueries,
     /// Queries of what users were.
     pub history: HistoryQueries,
     /// Proofs that the log is the one that was signed.
     pub proofs: Proofs,
-    runners: Vec<RunnerHandle>,
+    projectors: Vec<ProjectionHandle>,
     /// Makes tiles behind the appends.
-    growing: Option<AbortOnDropHandle<()>>,
-    delivering: Option<DispatcherHandle>,
+    tile_builder: Option<AbortOnDropHandle<()>>,
+    dispatcher: Option<DispatcherHandle>,
 }
 
-impl Node {
+impl Services {
     /// Opens the log, makes the tables of the read models, and starts to project unless told not to.
     ///
     /// # Errors
@@ -120,129 +122,134 @@ impl Node {
     pub async fn open(
         database: &Database,
         master_key: &MasterKeySetting,
-        ambient: &Ambient,
-        project: Projecting,
+        env: &Env,
+        mode: ProjectionMode,
     ) -> Result<Self, StoreError> {
         let (log, rows) = (Arc::clone(&database.log), Arc::clone(&database.rows));
-        let store = match EventStore::open(log, master_key.ring(), ambient.clone()).await {
+        let store = match EventStore::open(log, master_key.ring(), env.clone()).await {
             Err(StoreError::KeyMissing(what)) => {
-                return Err(Box::pin(without_key(what, database, master_key, ambient)).await);
+                return Err(Box::pin(missing_key_error(what, database, master_key, env)).await);
             }
             opened => opened?,
         };
-        let sources =
-            Sources { events: store.clone(), rows: Arc::clone(&rows), leases: Arc::clone(&database.leases) };
-        let (name, mut runners) = (node_name(ambient), Vec::new());
+        let projection_context = ProjectionContext {
+            events: store.clone(),
+            rows: Arc::clone(&rows),
+            leases: Arc::clone(&database.leases),
+        };
+        let (name, mut projectors) = (node_name(env), Vec::new());
         for projection in projections::all() {
             // Nothing is read or written before it is known which of the tables is live.
-            models::open(projection, &sources, "system", ambient.now()).await?;
-            if project == Projecting::Yes {
-                runners.push(runner(projection, &sources, ambient, &name));
+            lifecycle::open(projection, &projection_context, "system", env.now()).await?;
+            if mode == ProjectionMode::Enabled {
+                projectors.push(start_projector(projection, &projection_context, env, &name));
             }
         }
         let proofs = Proofs::new(store.clone(), Arc::clone(&database.tiles));
-        let webhooks = WebhookCommands::new(store.clone(), ambient.clone());
+        let webhooks = WebhookCommands::new(store.clone(), env.clone());
         let user_rows = UserQueries::new(store.clone(), Arc::clone(&rows));
         let deliveries = Arc::clone(&database.deliveries);
         let (commands, readers) = (webhooks.clone(), user_rows.clone());
         Ok(Self {
-            users: UserCommands::new(store.clone(), ambient.clone()),
-            delivery_tools: Tools::new(
+            users: UserCommands::new(store.clone(), env.clone()),
+            delivery_context: DeliveryContext::new(
                 store.clone(),
                 commands,
                 readers,
                 Arc::clone(&deliveries),
-                ambient.clone(),
+                env.clone(),
             ),
             webhooks,
             user_rows,
             webhook_rows: WebhookQueries::new(store.clone(), Arc::clone(&rows)),
             deliveries,
-            delivering: None,
+            dispatcher: None,
             stats: StatsQueries::new(store.clone(), rows),
-            growing: (project == Projecting::Yes).then(|| growing(&proofs)),
+            tile_builder: (mode == ProjectionMode::Enabled).then(|| spawn_tile_builder(&proofs)),
             history: HistoryQueries::new(store.clone()),
             proofs,
             store,
-            sources,
-            runners,
+            projection_context,
+            projectors,
         })
     }
 
     /// Starts to deliver webhooks whenever no other node does.
-    fn deliver(&mut self, sender: &Sender, ambient: &Ambient) {
+    fn start_dispatcher(&mut self, sender: &WebhookSender, env: &Env) {
         let dispatcher = Dispatcher {
-            tools: self.delivery_tools.clone(),
+            context: self.delivery_context.clone(),
             sender: sender.clone(),
             rows: self.webhook_rows.clone(),
-            leases: Arc::clone(&self.sources.leases),
-            holder: node_name(ambient),
-            is_gone,
+            leases: Arc::clone(&self.projection_context.leases),
+            holder: node_name(env),
+            is_dead_node,
         };
-        self.delivering = Some(dispatcher.start());
+        self.dispatcher = Some(dispatcher.start());
     }
 
-    /// The runners of this node; none if it does not project.
+    /// The projectors of this node; none if it does not project.
     #[must_use]
-    pub fn runners(&self) -> &[RunnerHandle] {
-        &self.runners
+    pub fn projectors(&self) -> &[ProjectionHandle] {
+        &self.projectors
     }
 
     /// Finishes the writes that were handed over, and gives the leases back. Later writes are refused.
     pub async fn close(&self) {
-        if let Some(delivering) = &self.delivering {
-            delivering.stop().await;
+        if let Some(dispatcher) = &self.dispatcher {
+            dispatcher.stop().await;
         }
-        for runner in &self.runners {
-            runner.stop().await;
+        for projector in &self.projectors {
+            projector.stop().await;
         }
-        if let Some(growing) = &self.growing {
-            growing.abort();
+        if let Some(tile_builder) = &self.tile_builder {
+            tile_builder.abort();
         }
         self.store.close().await;
     }
 }
 
 /// Says also how many people cannot be read without the key, if that can be found out soon.
-async fn without_key(
+async fn missing_key_error(
     what: String,
     database: &Database,
     masters: &MasterKeySetting,
-    ambient: &Ambient,
+    env: &Env,
 ) -> StoreError {
-    let rotation = Rotation::new(Arc::clone(&database.keys), Arc::new(masters.keys()), ambient.clone());
-    let Ok(Ok(survey)) = timeout(COUNTING, rotation.survey()).await else {
+    let rotation = Rotation::new(Arc::clone(&database.keys), Arc::new(masters.keys()), env.clone());
+    let Ok(Ok(usage)) = timeout(KEY_SURVEY_TIMEOUT, rotation.master_key_usage()).await else {
         return StoreError::KeyMissing(what);
     };
-    let missing = survey.wraps.iter().filter(|(id, _)| masters.origin(**id).is_none());
+    let missing = usage.wraps.iter().filter(|(id, _)| masters.origin(**id).is_none());
     let missing = missing.map(|(id, wraps)| format!(" Master key {id} wraps {wraps}."));
     StoreError::KeyMissing(what + &missing.collect::<String>())
 }
 
 /// Starts to make tiles as the log grows.
-fn growing(proofs: &Proofs) -> AbortOnDropHandle<()> {
+fn spawn_tile_builder(proofs: &Proofs) -> AbortOnDropHandle<()> {
     let proofs = proofs.clone();
-    AbortOnDropHandle::new(tokio::spawn(async move { proofs.keep_growing().await }))
+    AbortOnDropHandle::new(tokio::spawn(async move { proofs.maintain_tiles().await }))
 }
 
 /// Starts to keep a read model whenever no other node does, as the node of this name.
 #[must_use]
-pub fn runner(
+pub fn start_projector(
     projection: &'static dyn Projection,
-    sources: &Sources,
-    ambient: &Ambient,
+    projection_context: &ProjectionContext,
+    env: &Env,
     name: &str,
-) -> RunnerHandle {
-    Runner::new(projection, sources.clone(), ambient.clone(), name).told_who_is_gone(is_gone).start()
+) -> ProjectionHandle {
+    ProjectionRunner::new(projection, projection_context.clone(), env.clone(), name)
+        .with_dead_holder_check(is_dead_node)
+        .start()
 }
 
 /// Whether a node keeps the read models up to date itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Projecting {
+pub enum ProjectionMode {
     /// It does.
-    Yes,
+    Enabled,
     /// It relies on another node.
-    No,
+    Disabled,
 }
 
 /// The service: what works at once, and what works once the database has been reached.
@@ -250,32 +257,32 @@ pub struct App {
     /// The settings.
     pub settings: Settings,
     /// Time and chance.
-    pub ambient: Ambient,
+    pub env: Env,
     /// Hashes and checks passwords.
     pub hashing: HashingPool,
     /// Issues and checks access tokens.
     pub tokens: Tokens,
     /// Sends to webhooks.
-    pub sender: Sender,
-    node: OnceLock<Node>,
+    pub sender: WebhookSender,
+    services: OnceLock<Services>,
     /// Why the database cannot be used yet, for people to read.
-    trouble: std::sync::Mutex<Option<String>>,
+    startup_error: std::sync::Mutex<Option<String>>,
 }
 
 impl App {
     /// The service without its database.
     ///
     /// # Errors
-    /// [`UnusableHash`] if the costs of password hashing are out of range.
-    pub fn new(settings: Settings, ambient: Ambient) -> Result<Self, UnusableHash> {
+    /// [`PasswordHashError`] if the costs of password hashing are out of range.
+    pub fn new(settings: Settings, env: Env) -> Result<Self, PasswordHashError> {
         Ok(Self {
-            hashing: HashingPool::start(&settings.passwords, &ambient)?,
-            tokens: Tokens::new(&settings.tokens, ambient.clone()),
-            sender: Sender::new(&settings.webhooks),
+            hashing: HashingPool::start(&settings.passwords, &env)?,
+            tokens: Tokens::new(&settings.tokens, env.clone()),
+            sender: WebhookSender::new(&settings.webhooks),
             settings,
-            ambient,
-            node: OnceLock::new(),
-            trouble: std::sync::Mutex::new(None),
+            env,
+            services: OnceLock::new(),
+            startup_error: std::sync::Mutex::new(None),
         })
     }
 
@@ -284,59 +291,59 @@ impl App {
     ///
     /// # Errors
     /// [`StoreError::Refused`], [`StoreError::KeyMissing`] or [`StoreError::Corrupt`] if it is not one that this service may use.
-    pub async fn reach(&self, project: Projecting) -> Result<Node, StoreError> {
-        let database = self.until_reached(|| Database::connect(&self.settings.database)).await?;
-        self.open(&database, project).await
+    pub async fn connect(&self, mode: ProjectionMode) -> Result<Services, StoreError> {
+        let database = self.retry_while_unavailable(|| Database::connect(&self.settings.database)).await?;
+        self.open(&database, mode).await
     }
 
     /// Opens a database, trying again for as long as it is only out of reach.
     ///
     /// # Errors
-    /// As [`App::reach`].
-    pub async fn open(&self, database: &Database, project: Projecting) -> Result<Node, StoreError> {
+    /// As [`App::connect`].
+    pub async fn open(&self, database: &Database, mode: ProjectionMode) -> Result<Services, StoreError> {
         // Boxed: it is large, and so would be every future around it.
-        let mut node = self
-            .until_reached(|| {
-                Box::pin(Node::open(database, &self.settings.master_key, &self.ambient, project))
+        let mut services = self
+            .retry_while_unavailable(|| {
+                Box::pin(Services::open(database, &self.settings.master_key, &self.env, mode))
             })
             .await?;
-        if project == Projecting::Yes {
-            node.deliver(&self.sender, &self.ambient);
+        if mode == ProjectionMode::Enabled {
+            services.start_dispatcher(&self.sender, &self.env);
         }
-        Ok(node)
+        Ok(services)
     }
 
     /// Lets requests use the node: from here on the service is ready.
-    pub fn publish(&self, node: Node) -> &Node {
-        self.set_trouble(None);
-        self.node.get_or_init(|| node)
+    pub fn publish(&self, services: Services) -> &Services {
+        self.set_startup_error(None);
+        self.services.get_or_init(|| services)
     }
 
     /// Finishes the writes that were handed over; later ones are refused. For when nobody is served any more.
     pub async fn close(&self) {
-        if let Some(node) = self.node.get() {
-            node.close().await;
+        if let Some(services) = self.services.get() {
+            services.close().await;
         }
     }
 
     /// Tries until it is done, or fails for another reason than that the database is out of reach.
-    async fn until_reached<T, F>(&self, attempt: impl Fn() -> F) -> Result<T, StoreError>
+    async fn retry_while_unavailable<T, F>(&self, attempt: impl Fn() -> F) -> Result<T, StoreError>
     where
         F: Future<Output = Result<T, StoreError>>,
     {
-        let mut told = false;
+        let mut warned = false;
         loop {
             match attempt().await {
                 Err(error) if error.is_transient() => {
-                    if !told {
+                    if !warned {
                         tracing::warn!(%error, "starting without the database; trying on until it answers");
-                        told = true;
+                        warned = true;
                     }
-                    self.set_trouble(Some(error.to_string()));
-                    tokio::time::sleep(RETRY).await;
+                    self.set_startup_error(Some(error.to_string()));
+                    tokio::time::sleep(CONNECT_RETRY_INTERVAL).await;
                 }
                 done => {
-                    if told && done.is_ok() {
+                    if warned && done.is_ok() {
                         tracing::info!("the database has been reached");
                     }
                     return done;
@@ -349,17 +356,18 @@ impl App {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] if it was not reached yet.
-    pub fn node(&self) -> Result<&Node, StoreError> {
-        self.node.get().ok_or_else(|| {
-            let trouble = self.trouble.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+    pub fn services(&self) -> Result<&Services, StoreError> {
+        self.services.get().ok_or_else(|| {
+            let startup_error =
+                self.startup_error.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
             StoreError::Unavailable {
-                what: trouble.unwrap_or_else(|| "it is being opened".to_owned()),
+                what: startup_error.unwrap_or_else(|| "it is being opened".to_owned()),
                 source: None,
             }
         })
     }
 
-    fn set_trouble(&self, trouble: Option<String>) {
-        *self.trouble.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = trouble;
+    fn set_startup_error(&self, startup_error: Option<String>) {
+        *self.startup_error.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = startup_error;
     }
 }

@@ -5,12 +5,12 @@ use domain::UserId;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use store::canonical::rfc3339;
-use store::{PersonalData, Recorded};
+use store::{PersonalData, StoredEvent};
 use uuid::Uuid;
 
 /// The personal fields that may leave the service. A field is added here by hand or stays inside: a password hash,
 /// or a secret of an event yet to be invented, is never shown by mistake.
-const SHOWN_PERSONAL: [&str; 3] = ["email", "username", "reason"];
+const DISCLOSED_PERSONAL_FIELDS: [&str; 3] = ["email", "username", "reason"];
 
 /// Whether personal values are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub enum Disclosure {
     /// They are, but for secrets.
     Personal,
     /// They are left out.
-    Impersonal,
+    Redacted,
 }
 
 /// A `CloudEvent`, its fields in the order in which people read them.
@@ -42,7 +42,7 @@ pub struct CloudEvent {
 impl CloudEvent {
     /// What may be shown of an event of the log of that id.
     #[must_use]
-    pub fn new(event: &Recorded, log_id: Uuid, disclosure: Disclosure) -> Self {
+    pub fn new(event: &StoredEvent, log_id: Uuid, disclosure: Disclosure) -> Self {
         let envelope = &event.envelope;
         let stream = envelope.stream.as_str();
         Self {
@@ -98,22 +98,24 @@ impl CloudEvent {
     }
 }
 
-fn data(event: &Recorded, disclosure: Disclosure) -> Map<String, Value> {
+fn data(event: &StoredEvent, disclosure: Disclosure) -> Map<String, Value> {
     let mut data = event.envelope.data.clone();
     match &event.personal {
         PersonalData::Erased => {
             data.insert("erased".to_owned(), true.into());
         }
-        PersonalData::Known(_) if disclosure == Disclosure::Personal => data.extend(shown_personal(event)),
+        PersonalData::Known(_) if disclosure == Disclosure::Personal => {
+            data.extend(disclosed_personal(event))
+        }
         PersonalData::Known(_) => {}
     }
     data
 }
 
 /// The personal values that may leave the service, if they are still there.
-pub(crate) fn shown_personal(event: &Recorded) -> Map<String, Value> {
+pub(crate) fn disclosed_personal(event: &StoredEvent) -> Map<String, Value> {
     let PersonalData::Known(personal) = &event.personal else { return Map::new() };
-    let shown = personal.iter().filter(|(name, _)| SHOWN_PERSONAL.contains(&name.as_str()));
+    let shown = personal.iter().filter(|(name, _)| DISCLOSED_PERSONAL_FIELDS.contains(&name.as_str()));
     shown.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
@@ -125,7 +127,7 @@ mod tests {
 
     use super::*;
 
-    fn registered(personal: PersonalData) -> Recorded {
+    fn registered(personal: PersonalData) -> StoredEvent {
         let envelope = Envelope {
             position: Position::new(42),
             id: "0193e2b4-0000-7000-8000-000000000002".parse().unwrap(),
@@ -140,7 +142,7 @@ mod tests {
             sealed: None,
             leaf: [0; 32],
         };
-        Recorded { envelope, personal }
+        StoredEvent { envelope, personal }
     }
 
     fn known() -> PersonalData {
@@ -154,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_shown_as_the_contract_says() {
+    fn event_matches_the_cloudevents_contract() {
         assert_eq!(
             shown(known(), Disclosure::Personal),
             json!({
@@ -169,13 +171,13 @@ mod tests {
     }
 
     #[test]
-    fn of_an_import_the_password_hash_stays_inside() {
+    fn password_hash_of_an_import_is_never_disclosed() {
         let mut event = registered(known());
         event.envelope.event_type = "UserImported".to_owned();
         let open = json!({"is_active": true, "created_at": "2019-05-04T03:02:01.007Z"});
         event.envelope.data = open.as_object().unwrap().clone();
         let shown = |disclosure| CloudEvent::new(&event, Uuid::nil(), disclosure).data().clone();
-        assert_eq!(Value::from(shown(Disclosure::Impersonal)), open);
+        assert_eq!(Value::from(shown(Disclosure::Redacted)), open);
         assert_eq!(
             Value::from(shown(Disclosure::Personal)),
             json!({
@@ -186,9 +188,9 @@ mod tests {
     }
 
     #[test]
-    fn personal_values_can_be_left_out_and_erased_ones_are_said_to_be() {
-        assert_eq!(shown(known(), Disclosure::Impersonal)["data"], json!({}));
-        for disclosure in [Disclosure::Personal, Disclosure::Impersonal] {
+    fn personal_values_can_be_redacted_and_erasure_is_marked() {
+        assert_eq!(shown(known(), Disclosure::Redacted)["data"], json!({}));
+        for disclosure in [Disclosure::Personal, Disclosure::Redacted] {
             assert_eq!(shown(PersonalData::Erased, disclosure)["data"], json!({"erased": true}));
         }
     }

@@ -3,12 +3,12 @@
 
 use domain::{UserEvent, UserId};
 use serde_json::{Value, json};
-use store::{Column, ColumnKind, Envelope, Recorded, Row, Shape};
+use store::{Column, ColumnKind, Envelope, Row, StoredEvent, TableSchema};
 
 use crate::decode;
-use crate::projection::{Poison, Projection};
+use crate::projection::{PoisonEvent, Projection};
 
-static SHAPE: Shape = Shape {
+static SCHEMA: TableSchema = TableSchema {
     columns: &[
         Column { name: "id", kind: ColumnKind::Text },
         Column { name: "registered_at", kind: ColumnKind::Time },
@@ -29,8 +29,8 @@ impl Projection for UserActivity {
         "user_activity"
     }
 
-    fn shape(&self) -> &'static Shape {
-        &SHAPE
+    fn schema(&self) -> &'static TableSchema {
+        &SCHEMA
     }
 
     fn reads_personal(&self) -> bool {
@@ -41,12 +41,12 @@ impl Projection for UserActivity {
         UserId::from_stream(event.stream.as_str()).map(|id| id.to_string())
     }
 
-    fn opens(&self, event: &Envelope) -> bool {
+    fn creates_row(&self, event: &Envelope) -> bool {
         event.version == 1
     }
 
-    fn fold(&self, row: Option<Row>, event: &Recorded) -> Result<Option<Row>, Poison> {
-        let decoded = decode::user_event(event).map_err(|error| Poison::new(event, &error))?;
+    fn fold(&self, row: Option<Row>, event: &StoredEvent) -> Result<Option<Row>, PoisonEvent> {
+        let decoded = decode::user_event(event).map_err(|error| PoisonEvent::new(event, &error))?;
         let envelope = &event.envelope;
         let Some(id) = self.key(envelope) else { return Ok(row) };
         let registered_at = match &decoded {

@@ -4,12 +4,12 @@
 use domain::{UserEvent, UserId};
 use jiff::tz::TimeZone;
 use serde_json::Value;
-use store::{Column, ColumnKind, Envelope, Recorded, Row, Shape};
+use store::{Column, ColumnKind, Envelope, Row, StoredEvent, TableSchema};
 
 use crate::decode;
-use crate::projection::{Poison, Projection};
+use crate::projection::{PoisonEvent, Projection};
 
-static SHAPE: Shape = Shape {
+static SCHEMA: TableSchema = TableSchema {
     columns: &[
         Column { name: "day", kind: ColumnKind::Text },
         Column { name: "registered", kind: ColumnKind::Integer },
@@ -28,7 +28,7 @@ pub struct Daily;
 
 /// What happened to users on one day.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Day {
+pub struct DayRow {
     /// The day, as in `2026-11-23`.
     pub day: String,
     /// How many came, by themselves or by an import.
@@ -45,7 +45,7 @@ pub struct Day {
     pub position: i64,
 }
 
-impl Day {
+impl DayRow {
     /// A stored row. A field that is missing counts as nothing.
     #[must_use]
     pub fn from_row(row: &Row) -> Self {
@@ -106,8 +106,8 @@ impl Projection for Daily {
         "daily"
     }
 
-    fn shape(&self) -> &'static Shape {
-        &SHAPE
+    fn schema(&self) -> &'static TableSchema {
+        &SCHEMA
     }
 
     fn reads_personal(&self) -> bool {
@@ -119,11 +119,11 @@ impl Projection for Daily {
         Some(TimeZone::UTC.to_datetime(event.at).date().to_string())
     }
 
-    fn fold(&self, row: Option<Row>, event: &Recorded) -> Result<Option<Row>, Poison> {
-        let decoded = decode::user_event(event).map_err(|error| Poison::new(event, &error))?;
+    fn fold(&self, row: Option<Row>, event: &StoredEvent) -> Result<Option<Row>, PoisonEvent> {
+        let decoded = decode::user_event(event).map_err(|error| PoisonEvent::new(event, &error))?;
         let Some(day) = self.key(&event.envelope) else { return Ok(row) };
-        let before = row.as_ref().map(Day::from_row).unwrap_or_default();
+        let before = row.as_ref().map(DayRow::from_row).unwrap_or_default();
         let after = before.with(&decoded);
-        Ok(Some(Day { day, position: event.envelope.position.to_i64(), ..after }.to_row()))
+        Ok(Some(DayRow { day, position: event.envelope.position.to_i64(), ..after }.to_row()))
     }
 }

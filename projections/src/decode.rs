@@ -1,15 +1,15 @@
 //! From what the log gives back to what the domain knows, and back to what rows and answers hold.
 
-use domain::{Account, DecodeError, Moment, Personal, SystemEvent, UserEvent, WebhookEvent};
+use domain::{Account, DecodeError, Erasable, Moment, SystemEvent, UserEvent, WebhookEvent};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
-use store::{PersonalData, Recorded};
+use store::{PersonalData, StoredEvent};
 
 /// An event of a user.
 ///
 /// # Errors
 /// [`DecodeError`] if this version does not know the type or the schema.
-pub fn user_event(event: &Recorded) -> Result<UserEvent, DecodeError> {
+pub fn user_event(event: &StoredEvent) -> Result<UserEvent, DecodeError> {
     let envelope = &event.envelope;
     UserEvent::decode(&envelope.event_type, envelope.schema, &envelope.data, personal(event))
 }
@@ -18,7 +18,7 @@ pub fn user_event(event: &Recorded) -> Result<UserEvent, DecodeError> {
 ///
 /// # Errors
 /// [`DecodeError`] if this version does not know the type or the schema.
-pub fn system_event(event: &Recorded) -> Result<SystemEvent, DecodeError> {
+pub fn system_event(event: &StoredEvent) -> Result<SystemEvent, DecodeError> {
     let envelope = &event.envelope;
     SystemEvent::decode(&envelope.event_type, envelope.schema, &envelope.data, personal(event))
 }
@@ -27,7 +27,7 @@ pub fn system_event(event: &Recorded) -> Result<SystemEvent, DecodeError> {
 ///
 /// # Errors
 /// [`DecodeError`] if this version does not know the type or the schema.
-pub fn webhook_event(event: &Recorded) -> Result<WebhookEvent, DecodeError> {
+pub fn webhook_event(event: &StoredEvent) -> Result<WebhookEvent, DecodeError> {
     let envelope = &event.envelope;
     WebhookEvent::decode(&envelope.event_type, envelope.schema, &envelope.data, personal(event))
 }
@@ -43,10 +43,10 @@ pub(crate) fn timestamp(moment: Moment) -> Timestamp {
     Timestamp::from_millisecond(moment.as_millisecond()).unwrap_or_default()
 }
 
-fn personal(event: &Recorded) -> Personal<&Map<String, Value>> {
+fn personal(event: &StoredEvent) -> Erasable<&Map<String, Value>> {
     match &event.personal {
-        PersonalData::Known(fields) => Personal::Known(fields),
-        PersonalData::Erased => Personal::Erased,
+        PersonalData::Known(fields) => Erasable::Known(fields),
+        PersonalData::Erased => Erasable::Erased,
     }
 }
 
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_timestamp_can_hold_the_first_moment_the_last_and_those_between() {
+    fn timestamp_holds_every_moment() {
         for text in ["0000-01-01T00:00:00.000Z", "1969-12-31T23:59:59.999Z", "9998-12-31T23:59:59.999Z"] {
             assert_eq!(rfc3339(timestamp(Moment::parse(text).unwrap())), text);
         }

@@ -1,29 +1,29 @@
 //! The read models of Aegis, and the runner that keeps them.
 //!
 //! A projection ([`Projection`]) is a name, a version, a key and a pure fold. The rest is the same for all of them, in
-//! the order in which events pass through: [`runner`] says which node works, under a [`lease`]; `keepers` has a `keeper` at
-//! work on each version, at its `pace`; `folding` reads the log from the checkpoint, folds (on several threads: `shards`),
-//! and writes rows and checkpoint in one transaction; `finisher` puts a rebuilt version in its place; [`report`] tells how
-//! it goes. Beside that: [`models`] is what operators do with versions, [`verify`] proves the rows against the log,
-//! `skips` knows what operators have decided to pass over. To add a read model, write one file like
+//! the order in which events pass through: [`runner`] says which node works, under a [`lease`]; `supervisor` has a `projector` at
+//! work on each version, at its `batch_size`; `table_projection` reads the log from the checkpoint, folds (on several threads: `parallel_fold`),
+//! and writes rows and checkpoint in one transaction; `cutover` puts a rebuilt version in its place; [`report`] tells how
+//! it goes. Beside that: [`lifecycle`] is what operators do with versions, [`verify`] proves the rows against the log,
+//! `skipped_events` knows what operators have decided to pass over. To add a read model, write one file like
 //! [`daily`] and add it to [`all`].
 
 pub mod activity;
+mod batch_size;
+mod context;
+mod cutover;
 pub mod daily;
 pub mod decode;
-mod finisher;
-mod folding;
-mod keeper;
-mod keepers;
 pub mod lease;
-pub mod models;
-mod pace;
+pub mod lifecycle;
+mod parallel_fold;
 mod projection;
+mod projector;
 pub mod report;
 pub mod runner;
-mod shards;
-mod skips;
-mod sources;
+mod skipped_events;
+mod supervisor;
+mod table_projection;
 pub mod users;
 pub mod verify;
 pub mod webhooks;
@@ -33,15 +33,15 @@ mod tests;
 
 use store::{Position, StoreError};
 
-use crate::folding::Folding;
+use crate::table_projection::TableProjection;
 
 pub use activity::UserActivity;
-pub use daily::{Daily, Day};
-pub use models::ChangeError;
-pub use projection::{Poison, Projection};
-pub use report::{Health, Report, VersionReport};
-pub use runner::{Runner, RunnerHandle, Standing};
-pub use sources::Sources;
+pub use context::ProjectionContext;
+pub use daily::{Daily, DayRow};
+pub use lifecycle::ChangeError;
+pub use projection::{PoisonEvent, Projection};
+pub use report::{ProjectionReport, VersionHealth, VersionReport};
+pub use runner::{LeadershipStatus, ProjectionHandle, ProjectionRunner};
 pub use users::{UserRow, Users};
 pub use webhooks::{WebhookRow, Webhooks};
 
@@ -63,10 +63,10 @@ pub fn by_name(name: &str) -> Option<&'static dyn Projection> {
 /// [`StoreError::Corrupt`] on an event that cannot be projected, with its position; otherwise whatever the database says.
 pub async fn catch_up(
     projection: &'static dyn Projection,
-    sources: &Sources,
+    context: &ProjectionContext,
 ) -> Result<Position, StoreError> {
-    let versions = models::versions(projection, sources).await?;
-    let live = versions.get(versions.live).and_then(|live| Folding::of(projection, live, sources));
+    let versions = lifecycle::versions(projection, context).await?;
+    let live = versions.get(versions.live).and_then(|live| TableProjection::of(projection, live, context));
     let live = live.ok_or_else(|| {
         let name = projection.name();
         StoreError::Refused(format!(

@@ -1,6 +1,6 @@
 //! What a projection is: pure, and the same wherever and however often it runs.
 
-use store::{Envelope, Position, Recorded, Row, Shape, Table};
+use store::{Envelope, Position, Row, StoredEvent, Table, TableSchema};
 
 /// One read model: every event goes into at most one row, and the row after depends on nothing but the row before and
 /// the event.
@@ -15,7 +15,7 @@ pub trait Projection: Send + Sync {
     }
 
     /// What its rows look like.
-    fn shape(&self) -> &'static Shape;
+    fn schema(&self) -> &'static TableSchema;
 
     /// Whether the fold looks at what is personal. One that does not is spared the unsealing, and is handed every event
     /// as if its person were erased.
@@ -28,16 +28,16 @@ pub trait Projection: Send + Sync {
 
     /// Whether there can be no row of that key before this event, such as the first one of a stream where each stream has
     /// its row. It spares looking for one.
-    fn opens(&self, _: &Envelope) -> bool {
+    fn creates_row(&self, _: &Envelope) -> bool {
         false
     }
 
     /// The row after the event; `None` removes it.
     ///
     /// # Errors
-    /// [`Poison`] if the event, or the row, is not what this version understands. The projection halts on it: skipping
+    /// [`PoisonEvent`] if the event, or the row, is not what this version understands. The projection halts on it: skipping
     /// an event in silence would show operators and users a state that never was.
-    fn fold(&self, row: Option<Row>, event: &Recorded) -> Result<Option<Row>, Poison>;
+    fn fold(&self, row: Option<Row>, event: &StoredEvent) -> Result<Option<Row>, PoisonEvent>;
 
     /// The fold of the version before, which keeps the old rows up to date while the new ones are made.
     fn predecessor(&self) -> Option<&'static dyn Projection> {
@@ -49,12 +49,12 @@ impl dyn Projection {
     /// The table of that version of the read model.
     #[must_use]
     pub fn table(&self, number: u64) -> Table {
-        Table::of(self.name(), number, self.shape())
+        Table::of(self.name(), number, self.schema())
     }
 
     /// The fold of that version, if it is still in the program.
     #[must_use]
-    pub fn fold_of(&'static self, version: u32) -> Option<&'static dyn Projection> {
+    pub fn with_version(&'static self, version: u32) -> Option<&'static dyn Projection> {
         let mut known: Option<&'static dyn Projection> = Some(self);
         while let Some(projection) = known {
             if projection.version() == version {
@@ -69,7 +69,7 @@ impl dyn Projection {
 /// An event that a projection cannot take in.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the event at position {position} ({event_type}) cannot be projected: {reason}")]
-pub struct Poison {
+pub struct PoisonEvent {
     /// Where it is.
     pub position: Position,
     /// Its type.
@@ -78,9 +78,9 @@ pub struct Poison {
     pub reason: String,
 }
 
-impl Poison {
+impl PoisonEvent {
     /// The event cannot be projected because of `reason`.
-    pub fn new(event: &Recorded, reason: &impl ToString) -> Self {
+    pub fn new(event: &StoredEvent, reason: &impl ToString) -> Self {
         Self {
             position: event.envelope.position,
             event_type: event.envelope.event_type.clone(),

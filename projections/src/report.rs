@@ -1,4 +1,4 @@
-//! How a projection is doing: what the node that keeps it says, in its lease, for all others to read.
+//! How a projection is doing: what the node that keeps it wait_for_status, in its lease, for all others to read.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// What the node that keeps a projection says of it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Report {
+pub struct ProjectionReport {
     /// Each version that it keeps, by its number.
     pub versions: BTreeMap<u64, VersionReport>,
 }
@@ -16,7 +16,7 @@ pub struct Report {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct VersionReport {
     /// Whether it is at work.
-    pub health: Health,
+    pub health: VersionHealth,
     /// The last position that is in the rows.
     pub position: u64,
     /// Events a second, lately.
@@ -29,7 +29,7 @@ pub struct VersionReport {
 /// Whether a version is kept up to date.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", content = "error", rename_all = "snake_case")]
-pub enum Health {
+pub enum VersionHealth {
     /// It is, or waits for something to do.
     #[default]
     Running,
@@ -41,7 +41,7 @@ pub enum Health {
     Unknown(String),
 }
 
-impl Health {
+impl VersionHealth {
     /// The names of all.
     pub const NAMES: [&str; 4] = ["running", "failing", "halted", "unknown"];
 

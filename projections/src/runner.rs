@@ -6,57 +6,57 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use store::{Ambient, Lease, StoreError};
+use store::{Env, Lease, StoreError};
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep};
 
-use crate::keepers::Keepers;
-use crate::lease::{Claim, TERM, lease_name, to_report};
+use crate::context::ProjectionContext;
+use crate::lease::{LEASE_TERM, LeaseClient, lease_name, parse_report};
 use crate::projection::Projection;
-use crate::report::Report;
-use crate::sources::Sources;
+use crate::report::ProjectionReport;
+use crate::supervisor::ProjectorSupervisor;
 
 /// How often the lease is renewed, and how often others look whether it is free.
-const RENEWED: Duration = Duration::from_millis(800);
+const RENEW_INTERVAL: Duration = Duration::from_millis(800);
 /// How long what is read may stand still before another node, which may run another program, may try.
-const HALTED: Duration = Duration::from_secs(2);
+const MAX_HALTED: Duration = Duration::from_secs(2);
 /// How long whoever gave way stays away: others look more often.
-const STAND_BACK: Duration = Duration::from_secs(1);
+const YIELD_PAUSE: Duration = Duration::from_secs(1);
 /// How much longer, if another node has taken over: should that one give way as well, it is the turn of a third.
-const THEIR_TURN: Duration = Duration::from_secs(5);
+const YIELD_BACKOFF: Duration = Duration::from_secs(5);
 /// A wake-up that got lost costs no more than this.
 const POLL: Duration = Duration::from_secs(1);
 
 /// Who keeps a projection, and how it is doing.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Standing {
+pub struct LeadershipStatus {
     /// The node that keeps it, as far as this one knows.
     pub owner: Option<String>,
     /// What that node says.
-    pub report: Report,
+    pub report: ProjectionReport,
     /// When it last said so.
     pub reported: Option<Instant>,
 }
 
 /// Keeps one projection whenever no other node does.
-pub struct Runner {
+pub struct ProjectionRunner {
     projection: &'static dyn Projection,
-    sources: Sources,
-    ambient: Ambient,
-    claim: Claim,
-    is_gone: fn(&str) -> bool,
-    standing: watch::Sender<Standing>,
+    context: ProjectionContext,
+    env: Env,
+    lease_client: LeaseClient,
+    is_known_dead: fn(&str) -> bool,
+    status: watch::Sender<LeadershipStatus>,
 }
 
 /// A runner at work in the background, until it is dropped.
-pub struct RunnerHandle {
+pub struct ProjectionHandle {
     projection: &'static dyn Projection,
     holder: Arc<str>,
-    standing: watch::Receiver<Standing>,
+    status: watch::Receiver<LeadershipStatus>,
     stop: Arc<tokio::sync::Notify>,
 }
 
-impl RunnerHandle {
+impl ProjectionHandle {
     /// What is kept.
     #[must_use]
     pub fn projection(&self) -> &'static dyn Projection {
@@ -66,32 +66,32 @@ impl RunnerHandle {
     /// Who keeps it, and how it is doing.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "nothing happens between borrowing and copying")]
-    pub fn standing(&self) -> Standing {
-        self.standing.borrow().clone()
+    pub fn status(&self) -> LeadershipStatus {
+        self.status.borrow().clone()
     }
 
     /// Whether it is this node that keeps it, as far as it knows.
     #[must_use]
     pub fn is_owner(&self) -> bool {
-        self.standing().owner.as_deref() == Some(&*self.holder)
+        self.status().owner.as_deref() == Some(&*self.holder)
     }
 
     /// Follows that.
     #[must_use]
-    pub fn watch(&self) -> watch::Receiver<Standing> {
-        self.standing.clone()
+    pub fn watch(&self) -> watch::Receiver<LeadershipStatus> {
+        self.status.clone()
     }
 
     /// Stops, and gives the lease back.
     pub async fn stop(&self) {
         self.stop.notify_one();
         // Its other end is gone once it has ended, whichever way.
-        let mut standing = self.standing.clone();
-        while standing.changed().await.is_ok() {}
+        let mut status = self.status.clone();
+        while status.changed().await.is_ok() {}
     }
 }
 
-impl Drop for RunnerHandle {
+impl Drop for ProjectionHandle {
     fn drop(&mut self) {
         // It gives the lease back by itself. Between two awaits at most a transaction is lost, which then was not
         // committed, or was, whole.
@@ -100,39 +100,39 @@ impl Drop for RunnerHandle {
 }
 
 /// Why a node no longer keeps a projection.
-enum End {
+enum LeadershipEnd {
     /// The lease is another's, or nobody's.
     Lost,
     /// What is read stands still here, and might go on elsewhere.
-    GaveWay,
+    Yielded,
 }
 
-impl Runner {
+impl ProjectionRunner {
     /// A runner of this projection. `holder` tells this node from all others.
     #[must_use]
     pub fn new(
         projection: &'static dyn Projection,
-        sources: Sources,
-        ambient: Ambient,
+        context: ProjectionContext,
+        env: Env,
         holder: &str,
     ) -> Self {
-        let claim = Claim::new(Arc::clone(&sources.leases), &lease_name(projection), holder);
-        let standing = watch::Sender::new(Standing::default());
-        Self { projection, sources, ambient, claim, is_gone: |_| false, standing }
+        let lease_client = LeaseClient::new(Arc::clone(&context.leases), &lease_name(projection), holder);
+        let status = watch::Sender::new(LeadershipStatus::default());
+        Self { projection, context, env, lease_client, is_known_dead: |_| false, status }
     }
 
-    /// Takes the lease at once from a holder of whom `is_gone` is sure that it works no more, instead of waiting until
+    /// Takes the lease at once from a holder of whom `is_known_dead` is sure that it works no more, instead of waiting until
     /// it runs out.
     #[must_use]
-    pub fn told_who_is_gone(self, is_gone: fn(&str) -> bool) -> Self {
-        Self { is_gone, ..self }
+    pub fn with_dead_holder_check(self, is_known_dead: fn(&str) -> bool) -> Self {
+        Self { is_known_dead, ..self }
     }
 
     /// Starts it in the background.
     #[must_use]
-    pub fn start(self) -> RunnerHandle {
-        let (projection, standing) = (self.projection, self.standing.subscribe());
-        let holder = Arc::clone(self.claim.holder());
+    pub fn start(self) -> ProjectionHandle {
+        let (projection, status) = (self.projection, self.status.subscribe());
+        let holder = Arc::clone(self.lease_client.holder());
         let stop = Arc::new(tokio::sync::Notify::new());
         let stopped = Arc::clone(&stop);
         tokio::spawn(async move {
@@ -143,90 +143,90 @@ impl Runner {
             }
             self.release().await;
         });
-        RunnerHandle { projection, holder, standing, stop }
+        ProjectionHandle { projection, holder, status, stop }
     }
 
     async fn run(&self) {
         loop {
             match self.lease().await {
                 Ok(lease) if self.is_mine(&lease) => {
-                    let end = self.work().await;
+                    let end = self.lead().await;
                     self.release().await;
-                    sleep(STAND_BACK).await;
-                    if matches!(end, End::GaveWay) && self.others_want_it().await {
-                        sleep(THEIR_TURN).await;
+                    sleep(YIELD_PAUSE).await;
+                    if matches!(end, LeadershipEnd::Yielded) && self.taken_by_other().await {
+                        sleep(YIELD_BACKOFF).await;
                     }
                 }
-                Ok(lease) if (self.is_gone)(&lease.holder) => self.inherit(&lease).await,
+                Ok(lease) if (self.is_known_dead)(&lease.holder) => self.take_over_dead_lease(&lease).await,
                 Ok(lease) => {
-                    self.show_other(&lease);
-                    sleep(RENEWED.min(lease.left)).await;
+                    self.publish_follower_status(&lease);
+                    sleep(RENEW_INTERVAL.min(lease.remaining)).await;
                 }
                 Err(error) => {
                     tracing::debug!(projection = self.projection.name(), %error, "cannot take the lease");
-                    sleep(RENEWED).await;
+                    sleep(RENEW_INTERVAL).await;
                 }
             }
         }
     }
 
     /// Gives the lease back in the name of a holder that is gone.
-    async fn inherit(&self, lease: &Lease) {
+    async fn take_over_dead_lease(&self, lease: &Lease) {
         let (projection, owner) = (self.projection.name(), &lease.holder);
         tracing::info!(projection, owner, "the node that kept the projection is gone");
-        let released = self.sources.leases.release(&lease.name, owner, &lease.report).await;
+        let released = self.context.leases.release_lease(&lease.name, owner, &lease.report).await;
         if let Err(error) = released {
             tracing::debug!(projection, %error, "the lease ends by itself");
-            sleep(RENEWED).await;
+            sleep(RENEW_INTERVAL).await;
         }
     }
 
     /// Works until the lease is lost, or another node had better try.
-    async fn work(&self) -> End {
+    async fn lead(&self) -> LeadershipEnd {
         tracing::info!(projection = self.projection.name(), "this node keeps the projection");
-        let keepers = Keepers::new(self.projection, self.sources.clone(), self.ambient.clone());
-        let keepers = Mutex::new(keepers);
+        let supervisor = ProjectorSupervisor::new(self.projection, self.context.clone(), self.env.clone());
+        let supervisor = Mutex::new(supervisor);
         tokio::select! {
             biased;
-            end = self.renew(&keepers) => end,
-            never = self.keep(&keepers) => match never {},
+            end = self.renew(&supervisor) => end,
+            never = self.supervise(&supervisor) => match never {},
         }
     }
 
     /// Whether another node has taken the lease since this one gave way.
-    async fn others_want_it(&self) -> bool {
-        let leases = self.sources.leases.leases().await.unwrap_or_default();
+    async fn taken_by_other(&self) -> bool {
+        let leases = self.context.leases.list_leases().await.unwrap_or_default();
         let theirs =
-            |lease: &Lease| lease.name == self.claim.name() && lease.is_held() && !self.is_mine(lease);
+            |lease: &Lease| lease.name == self.lease_client.name() && lease.is_held() && !self.is_mine(lease);
         let Some(lease) = leases.into_iter().find(theirs) else { return false };
-        self.show_other(&lease);
+        self.publish_follower_status(&lease);
         true
     }
 
     /// Renews the lease, whatever the keepers do.
-    async fn renew(&self, keepers: &Mutex<Keepers>) -> End {
+    async fn renew(&self, supervisor: &Mutex<ProjectorSupervisor>) -> LeadershipEnd {
         let (mut renewed, mut halted) = (Instant::now(), None);
         loop {
-            sleep(RENEWED).await;
+            sleep(RENEW_INTERVAL).await;
             // Whoever is changing the keepers waits for the database; the lease does not wait for them.
-            if let Ok(keepers) = keepers.try_lock() {
-                let (report, stuck) = keepers.look();
-                self.show(Some(self.claim.holder().to_string()), report, Some(renewed));
+            if let Ok(supervisor) = supervisor.try_lock() {
+                let (report, stuck) = supervisor.report();
+                self.show(Some(self.lease_client.holder().to_string()), report, Some(renewed));
                 halted = if stuck { halted.or_else(|| Some(Instant::now())) } else { None };
             }
-            if halted.is_some_and(|since: Instant| since.elapsed() > HALTED) {
-                return End::GaveWay;
+            if halted.is_some_and(|since: Instant| since.elapsed() > MAX_HALTED) {
+                return LeadershipEnd::Yielded;
             }
             match self.lease().await {
                 Ok(lease) if self.is_mine(&lease) => renewed = Instant::now(),
                 Ok(lease) => {
                     let (projection, owner) = (self.projection.name(), lease.holder);
                     tracing::info!(projection, owner, "another node keeps the projection");
-                    return End::Lost;
+                    return LeadershipEnd::Lost;
                 }
-                Err(error) if renewed.elapsed() > TERM => {
+                Err(error) if renewed.elapsed() > LEASE_TERM => {
                     tracing::warn!(projection = self.projection.name(), %error, "the lease has run out");
-                    return End::Lost;
+                    return LeadershipEnd::Lost;
                 }
                 Err(_) => {}
             }
@@ -234,13 +234,13 @@ impl Runner {
     }
 
     /// Has every version kept that is to be kept, as long as it is.
-    async fn keep(&self, keepers: &Mutex<Keepers>) -> Infallible {
+    async fn supervise(&self, supervisor: &Mutex<ProjectorSupervisor>) -> Infallible {
         let name = self.projection.name();
         loop {
-            let mut signals = self.sources.events.signals();
-            let seen = match self.sources.rows.versions(name).await {
+            let mut updates = self.context.events.watch_progress();
+            let seen = match self.context.rows.versions(name).await {
                 Ok(Some(versions)) => {
-                    keepers.lock().await.arrange(&versions).await;
+                    supervisor.lock().await.reconcile(&versions).await;
                     versions.revision
                 }
                 Ok(None) => 0,
@@ -249,41 +249,41 @@ impl Runner {
                     0
                 }
             };
-            let news = signals.wait_for(|signal| {
-                signal.versions.get(name).is_some_and(|versions| versions.revision > seen)
+            let news = updates.wait_for(|progress| {
+                progress.versions.get(name).is_some_and(|versions| versions.revision > seen)
             });
             drop(tokio::time::timeout(POLL, news).await);
         }
     }
 
     async fn lease(&self) -> Result<Lease, StoreError> {
-        self.claim.take(&self.standing().report).await
+        self.lease_client.acquire(&self.status().report).await
     }
 
     async fn release(&self) {
-        self.claim.give_back(&self.standing().report).await;
+        self.lease_client.release(&self.status().report).await;
     }
 
     /// Whether it is this node that holds it.
     fn is_mine(&self, lease: &Lease) -> bool {
-        *lease.holder == **self.claim.holder()
+        *lease.holder == **self.lease_client.holder()
     }
 
-    fn standing(&self) -> Standing {
-        self.standing.borrow().clone()
+    fn status(&self) -> LeadershipStatus {
+        self.status.borrow().clone()
     }
 
-    /// Says what another node says, and when it did.
-    fn show_other(&self, lease: &Lease) {
-        let reported = Instant::now().checked_sub(TERM.saturating_sub(lease.left));
-        self.show(Some(lease.holder.clone()), to_report(lease), reported);
+    /// Says what another node wait_for_status, and when it did.
+    fn publish_follower_status(&self, lease: &Lease) {
+        let reported = Instant::now().checked_sub(LEASE_TERM.saturating_sub(lease.remaining));
+        self.show(Some(lease.holder.clone()), parse_report(lease), reported);
     }
 
-    fn show(&self, owner: Option<String>, report: Report, reported: Option<Instant>) {
-        let standing = Standing { owner, report, reported };
-        self.standing.send_if_modified(|known| {
-            let news = *known != standing;
-            *known = standing;
+    fn show(&self, owner: Option<String>, report: ProjectionReport, reported: Option<Instant>) {
+        let status = LeadershipStatus { owner, report, reported };
+        self.status.send_if_modified(|known| {
+            let news = *known != status;
+            *known = status;
             news
         });
     }

@@ -4,12 +4,12 @@
 use domain::{UserId, WebhookEvent, WebhookId};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use store::{Column, ColumnKind, Envelope, Recorded, Row, Shape, StoreError};
+use store::{Column, ColumnKind, Envelope, Row, StoreError, StoredEvent, TableSchema};
 
 use crate::decode;
-use crate::projection::{Poison, Projection};
+use crate::projection::{PoisonEvent, Projection};
 
-static SHAPE: Shape = Shape {
+static SCHEMA: TableSchema = TableSchema {
     columns: &[
         Column { name: "id", kind: ColumnKind::Text },
         Column { name: "owner", kind: ColumnKind::Text },
@@ -33,7 +33,7 @@ pub struct WebhookRow {
     /// Whose it is.
     pub owner: UserId,
     /// Why nothing is sent, if nothing is.
-    pub parked: Option<String>,
+    pub suspended: Option<String>,
     /// When it was registered.
     pub created_at: Timestamp,
     /// The version of its stream that the row shows.
@@ -51,7 +51,7 @@ impl WebhookRow {
             Some(Self {
                 id: WebhookId::parse(text("id")?).ok()?,
                 owner: UserId::parse(text("owner")?).ok()?,
-                parked: text("parked").map(ToOwned::to_owned),
+                suspended: text("parked").map(ToOwned::to_owned),
                 created_at: Timestamp::from_millisecond(row.get("created_at")?.as_i64()?).ok()?,
                 version: row.get("version")?.as_u64()?,
             })
@@ -70,8 +70,8 @@ impl Projection for Webhooks {
         "webhooks"
     }
 
-    fn shape(&self) -> &'static Shape {
-        &SHAPE
+    fn schema(&self) -> &'static TableSchema {
+        &SCHEMA
     }
 
     fn reads_personal(&self) -> bool {
@@ -82,12 +82,12 @@ impl Projection for Webhooks {
         WebhookId::from_stream(event.stream.as_str()).map(|id| id.to_string())
     }
 
-    fn opens(&self, event: &Envelope) -> bool {
+    fn creates_row(&self, event: &Envelope) -> bool {
         event.version == 1
     }
 
-    fn fold(&self, row: Option<Row>, event: &Recorded) -> Result<Option<Row>, Poison> {
-        let decoded = decode::webhook_event(event).map_err(|error| Poison::new(event, &error))?;
+    fn fold(&self, row: Option<Row>, event: &StoredEvent) -> Result<Option<Row>, PoisonEvent> {
+        let decoded = decode::webhook_event(event).map_err(|error| PoisonEvent::new(event, &error))?;
         let envelope = &event.envelope;
         let mut row = match (&decoded, row) {
             (WebhookEvent::WebhookDeleted, _) => return Ok(None),
@@ -97,10 +97,10 @@ impl Projection for Webhooks {
                 opened.as_object().cloned().unwrap_or_default()
             }
             (_, Some(row)) => row,
-            (_, None) => return Err(Poison::new(event, &"it was never registered")),
+            (_, None) => return Err(PoisonEvent::new(event, &"it was never registered")),
         };
         match &decoded {
-            WebhookEvent::WebhookParked { reason, .. } => {
+            WebhookEvent::WebhookSuspended { reason, .. } => {
                 row.insert("parked".to_owned(), reason.as_str().into());
             }
             WebhookEvent::WebhookResumed => {

@@ -4,26 +4,26 @@
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use store::Ambient;
+use store::Env;
 
 /// The machine, the process, and both the place and something random, since containers share the first two.
 #[must_use]
-pub fn node_name(ambient: &Ambient) -> String {
-    let random = u32::from_be_bytes(ambient.bytes());
-    format!("{}:{}:{:08x}{random:08x}", host(), std::process::id(), place().unwrap_or_default())
+pub fn node_name(env: &Env) -> String {
+    let random = u32::from_be_bytes(env.bytes());
+    format!("{}:{}:{:08x}{random:08x}", host(), std::process::id(), process_namespace().unwrap_or_default())
 }
 
 /// Whether the node of that name ran in the place where this one runs, and its process has ended. Nobody can tell of
 /// other places, and not where `/proc` is missing: those are not gone.
 #[must_use]
-pub fn is_gone(name: &str) -> bool {
+pub fn is_dead_node(name: &str) -> bool {
     let mut parts = name.rsplitn(3, ':');
     let (Some(rest), Some(process), Some(there)) = (parts.next(), parts.next(), parts.next()) else {
         return false;
     };
-    let Some(place) = place() else { return false };
-    let here = there == host() && rest.len() == 16 && rest.starts_with(&format!("{place:08x}"));
-    here && process.parse().is_ok_and(has_ended)
+    let Some(namespace) = process_namespace() else { return false };
+    let here = there == host() && rest.len() == 16 && rest.starts_with(&format!("{namespace:08x}"));
+    here && process.parse().is_ok_and(has_exited)
 }
 
 fn host() -> String {
@@ -32,7 +32,7 @@ fn host() -> String {
 }
 
 /// What two processes have in common that see each other in `/proc`.
-fn place() -> Option<u32> {
+fn process_namespace() -> Option<u32> {
     let started = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let namespace = fs::read_link("/proc/self/ns/pid").ok()?;
     // Another release of the compiler may hash otherwise: then the places differ, and the lease runs out by itself.
@@ -42,7 +42,7 @@ fn place() -> Option<u32> {
 }
 
 /// One that has ended and that its parent has not asked after yet is still listed, as a zombie (`proc_pid_stat(5)`).
-fn has_ended(process: u32) -> bool {
+fn has_exited(process: u32) -> bool {
     match fs::read_to_string(format!("/proc/{process}/stat")) {
         Ok(stat) => stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X'])),
         Err(error) => error.kind() == std::io::ErrorKind::NotFound,
@@ -56,32 +56,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_node_of_the_same_place_whose_process_has_ended_is_gone() {
-        let name = node_name(&Ambient::system());
-        assert!(!is_gone(&name), "{name}");
+    fn only_an_exited_process_in_this_namespace_is_a_dead_node() {
+        let name = node_name(&Env::system());
+        assert!(!is_dead_node(&name), "{name}");
         let mut ended = Command::new("true").spawn().unwrap();
         let named =
             |process: u32| name.replacen(&format!(":{}:", std::process::id()), &format!(":{process}:"), 1);
         let gone = named(ended.id());
         ended.wait().unwrap();
-        assert!(is_gone(&gone), "{gone}");
+        assert!(is_dead_node(&gone), "{gone}");
         let (known, _) = gone.rsplit_once(':').unwrap();
         for elsewhere in
             [format!("other-{gone}"), format!("{known}:00000000deadbeef"), format!("{known}:deadbeef")]
         {
-            assert!(!is_gone(&elsewhere), "{elsewhere}");
+            assert!(!is_dead_node(&elsewhere), "{elsewhere}");
         }
         for nonsense in ["", "node", "a:b", "a:b:c"] {
-            assert!(!is_gone(nonsense), "{nonsense}");
+            assert!(!is_dead_node(nonsense), "{nonsense}");
         }
     }
 
     #[test]
-    fn a_process_that_nobody_has_asked_after_has_ended_all_the_same() {
+    fn a_zombie_process_counts_as_exited() {
         let mut killed = Command::new("sleep").arg("600").spawn().unwrap();
-        assert!(!has_ended(killed.id()));
+        assert!(!has_exited(killed.id()));
         killed.kill().unwrap();
-        while !has_ended(killed.id()) {
+        while !has_exited(killed.id()) {
             std::thread::yield_now();
         }
         killed.wait().unwrap();

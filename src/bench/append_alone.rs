@@ -2,17 +2,17 @@
 
 use async_trait::async_trait;
 
-use super::figure::{Round, Target, median};
-use super::ground::{Place, StoreKind};
-use super::raw::{self, Raw};
+use super::raw::{self, RawDriver};
 use super::registrations::Registrations;
-use super::rounds::Slice;
-use super::{BenchError, Contest, Row};
+use super::result::{Round, Target, median};
+use super::rounds::TimeSlice;
+use super::scratch::{ScratchDatabases, StoreKind};
+use super::{BenchError, Benchmark, Comparison};
 
 pub(super) struct AppendAlone;
 
 #[async_trait]
-impl Row for AppendAlone {
+impl Benchmark for AppendAlone {
     fn name(&self) -> &'static str {
         "append_alone"
     }
@@ -30,28 +30,33 @@ impl Row for AppendAlone {
         Target::RatioAtMost(1.5)
     }
 
-    async fn prepare(&self, place: &Place, _: &Slice) -> Result<Box<dyn Contest>, BenchError> {
-        let database = place.database().await?;
+    async fn prepare(
+        &self,
+        scratch: &ScratchDatabases,
+        _: &TimeSlice,
+    ) -> Result<Box<dyn Comparison>, BenchError> {
+        let database = scratch.database().await?;
         let subject = Registrations::open(&database).await?;
-        Ok(Box::new(Alone { raw: raw::beside(&database).await?, subject }))
+        Ok(Box::new(SequentialAppends { raw: raw::open(&database).await?, subject }))
     }
 }
 
-struct Alone {
+struct SequentialAppends {
     subject: Registrations,
-    raw: Box<dyn Raw>,
+    raw: Box<dyn RawDriver>,
 }
 
 #[async_trait]
-impl Contest for Alone {
-    async fn round(&mut self, slice: &Slice) -> Result<Round, BenchError> {
-        let (written, took) = self.subject.one_by_one(slice).await?;
+impl Comparison for SequentialAppends {
+    async fn round(&mut self, slice: &TimeSlice) -> Result<Round, BenchError> {
+        let (written, took) = self.subject.append_sequentially(slice).await?;
         let bare = self.raw.transactions(written, slice).await?;
         let middle = |took: Vec<std::time::Duration>| {
             let milliseconds = took.iter().map(|took| took.as_secs_f64() * 1000.0).collect();
-            median(milliseconds).ok_or_else(|| BenchError::Void("not a single append".to_owned()))
+            median(milliseconds)
+                .ok_or_else(|| BenchError::InvalidMeasurement("not a single append".to_owned()))
         };
-        Ok(Round { value: middle(took)?, limit: middle(bare)? })
+        Ok(Round { value: middle(took)?, baseline: middle(bare)? })
     }
 
     async fn finish(self: Box<Self>) {

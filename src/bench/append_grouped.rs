@@ -2,20 +2,20 @@
 
 use async_trait::async_trait;
 
-use super::figure::{Round, Target};
-use super::ground::{Place, StoreKind};
-use super::raw::{self, Raw};
+use super::raw::{self, RawDriver};
 use super::registrations::Registrations;
-use super::rounds::Slice;
-use super::{BenchError, Contest, Row};
+use super::result::{Round, Target};
+use super::rounds::TimeSlice;
+use super::scratch::{ScratchDatabases, StoreKind};
+use super::{BenchError, Benchmark, Comparison};
 
 /// How many registrations are under way at any time.
-const IN_FLIGHT: usize = 512;
+const CONCURRENCY: usize = 512;
 
 pub(super) struct AppendGrouped;
 
 #[async_trait]
-impl Row for AppendGrouped {
+impl Benchmark for AppendGrouped {
     fn name(&self) -> &'static str {
         "append_grouped"
     }
@@ -38,24 +38,28 @@ impl Row for AppendGrouped {
         }
     }
 
-    async fn prepare(&self, place: &Place, _: &Slice) -> Result<Box<dyn Contest>, BenchError> {
-        let database = place.database().await?;
+    async fn prepare(
+        &self,
+        scratch: &ScratchDatabases,
+        _: &TimeSlice,
+    ) -> Result<Box<dyn Comparison>, BenchError> {
+        let database = scratch.database().await?;
         let subject = Registrations::open(&database).await?;
-        Ok(Box::new(Grouped { raw: raw::beside(&database).await?, subject }))
+        Ok(Box::new(ConcurrentAppends { raw: raw::open(&database).await?, subject }))
     }
 }
 
-struct Grouped {
+struct ConcurrentAppends {
     subject: Registrations,
-    raw: Box<dyn Raw>,
+    raw: Box<dyn RawDriver>,
 }
 
 #[async_trait]
-impl Contest for Grouped {
-    async fn round(&mut self, slice: &Slice) -> Result<Round, BenchError> {
-        let (written, value) = self.subject.in_flight(IN_FLIGHT, slice).await?;
-        let limit = self.raw.batches(written, slice).await?;
-        Ok(Round { value, limit })
+impl Comparison for ConcurrentAppends {
+    async fn round(&mut self, slice: &TimeSlice) -> Result<Round, BenchError> {
+        let (written, value) = self.subject.append_concurrently(CONCURRENCY, slice).await?;
+        let baseline = self.raw.batches(written, slice).await?;
+        Ok(Round { value, baseline })
     }
 
     async fn finish(self: Box<Self>) {

@@ -6,23 +6,23 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 
-use super::figure::{Round, Target};
-use super::ground::{Place, StoreKind};
-use super::raw::{self, Raw};
-use super::registrations::{Registrations, Written};
-use super::rounds::Slice;
-use super::{BenchError, Contest, Row};
-use crate::export::lines::Format;
-use crate::export::part::{Asked, Part, Plan};
-use crate::export::write::write;
+use super::raw::{self, RawDriver};
+use super::registrations::{EventRange, Registrations};
+use super::result::{Round, Target};
+use super::rounds::TimeSlice;
+use super::scratch::{ScratchDatabases, StoreKind};
+use super::{BenchError, Benchmark, Comparison};
+use crate::export::format::ExportFormat;
+use crate::export::partial::{ExportPlan, ExportRequest, PartialExport};
+use crate::export::writer::write_export;
 
 /// How many events there are.
-const EVENTS: u64 = 50_000;
+const LOG_SIZE: u64 = 50_000;
 
 pub(super) struct Export;
 
 #[async_trait]
-impl Row for Export {
+impl Benchmark for Export {
     fn name(&self) -> &'static str {
         "export"
     }
@@ -41,42 +41,46 @@ impl Row for Export {
         Target::ValueAtLeast(50_000.0)
     }
 
-    async fn prepare(&self, place: &Place, slice: &Slice) -> Result<Box<dyn Contest>, BenchError> {
-        let database = place.database().await?;
+    async fn prepare(
+        &self,
+        scratch: &ScratchDatabases,
+        slice: &TimeSlice,
+    ) -> Result<Box<dyn Comparison>, BenchError> {
+        let database = scratch.database().await?;
         let subject = Registrations::open(&database).await?;
-        subject.fill(EVENTS, slice).await?;
-        let written = subject.all().await?;
-        let (file, raw) = (place.file(), raw::beside(&database).await?);
+        subject.fill(LOG_SIZE, slice).await?;
+        let written = subject.whole_log().await?;
+        let (file, raw) = (scratch.file(), raw::open(&database).await?);
         Ok(Box::new(Exporting { subject, raw, written, file }))
     }
 }
 
 struct Exporting {
     subject: Registrations,
-    raw: Box<dyn Raw>,
-    written: Written,
+    raw: Box<dyn RawDriver>,
+    written: EventRange,
     file: PathBuf,
 }
 
 #[async_trait]
-impl Contest for Exporting {
-    async fn round(&mut self, slice: &Slice) -> Result<Round, BenchError> {
+impl Comparison for Exporting {
+    async fn round(&mut self, slice: &TimeSlice) -> Result<Round, BenchError> {
         slice.check()?;
         let begun = Instant::now();
-        let void = |error: &dyn std::fmt::Display| BenchError::Void(error.to_string());
-        let mut part = Part::open(&self.file, self.plan(), true).map_err(|error| void(&error))?;
+        let void = |error: &dyn std::fmt::Display| BenchError::InvalidMeasurement(error.to_string());
+        let mut part = PartialExport::open(&self.file, self.plan(), true).map_err(|error| void(&error))?;
         let store = &self.subject.sources().events;
-        write(store, &mut part, &mut |_| {}).await.map_err(|error| void(&error))?;
-        let written = part.noted().map_err(|error| void(&error))?;
+        write_export(store, &mut part, &mut |_| {}).await.map_err(|error| void(&error))?;
+        let written = part.saved().map_err(|error| void(&error))?;
         let took = begun.elapsed().as_secs_f64();
         if written != self.written.events() {
-            return Err(BenchError::Void(format!("{written} events were exported")));
+            return Err(BenchError::InvalidMeasurement(format!("{written} events were exported")));
         }
-        let part = fs::remove_file(Part::path(&self.file));
+        let part = fs::remove_file(PartialExport::path(&self.file));
         part.map_err(BenchError::io("removing an export"))?;
         let events = u32::try_from(self.written.events()).unwrap_or(u32::MAX);
-        let limit = self.raw.read(self.written, slice).await?;
-        Ok(Round { value: f64::from(events) / took, limit })
+        let baseline = self.raw.read(self.written, slice).await?;
+        Ok(Round { value: f64::from(events) / took, baseline })
     }
 
     async fn finish(self: Box<Self>) {
@@ -85,9 +89,14 @@ impl Contest for Exporting {
 }
 
 impl Exporting {
-    fn plan(&self) -> Plan {
-        let asked =
-            Asked { log: String::new(), format: Format::Jsonl, from: None, to: None, types: Vec::new() };
-        Plan { asked, from: 1, to: self.written.until.get(), checkpoint: String::new() }
+    fn plan(&self) -> ExportPlan {
+        let asked = ExportRequest {
+            log: String::new(),
+            format: ExportFormat::Jsonl,
+            from: None,
+            to: None,
+            types: Vec::new(),
+        };
+        ExportPlan { asked, from: 1, to: self.written.until.get(), checkpoint: String::new() }
     }
 }

@@ -6,23 +6,23 @@ use async_trait::async_trait;
 use store::canonical::canonical_event;
 use store::checkpoint::Signer;
 use store::merkle::{Frontier, leaf_hash};
-use store::{Ambient, Envelope, EventQuery};
+use store::{Env, Envelope, EventQuery};
 
-use super::figure::{Round, Target};
-use super::ground::{Place, StoreKind};
-use super::registrations::{Registrations, Written};
-use super::rounds::Slice;
-use super::{BenchError, Contest, Row};
+use super::registrations::{EventRange, Registrations};
+use super::result::{Round, Target};
+use super::rounds::TimeSlice;
+use super::scratch::{ScratchDatabases, StoreKind};
+use super::{BenchError, Benchmark, Comparison};
 
 /// How many registrations are under way at any time, and how many of them go into one batch at most.
-const IN_FLIGHT: usize = 512;
+const CONCURRENCY: usize = 512;
 /// The head is signed once for so many: fewer than batches hold while so many are under way.
 const SIGNED_TOGETHER: usize = 128;
 
 pub(super) struct Hashing;
 
 #[async_trait]
-impl Row for Hashing {
+impl Benchmark for Hashing {
     fn name(&self) -> &'static str {
         "hashing"
     }
@@ -40,19 +40,23 @@ impl Row for Hashing {
         Target::RatioAtMost(0.1)
     }
 
-    async fn prepare(&self, place: &Place, _: &Slice) -> Result<Box<dyn Contest>, BenchError> {
-        Ok(Box::new(Appending(Registrations::open(&place.database().await?).await?)))
+    async fn prepare(
+        &self,
+        scratch: &ScratchDatabases,
+        _: &TimeSlice,
+    ) -> Result<Box<dyn Comparison>, BenchError> {
+        Ok(Box::new(HashingComparison(Registrations::open(&scratch.database().await?).await?)))
     }
 }
 
-struct Appending(Registrations);
+struct HashingComparison(Registrations);
 
 #[async_trait]
-impl Contest for Appending {
-    async fn round(&mut self, slice: &Slice) -> Result<Round, BenchError> {
-        let (written, rate) = self.0.in_flight(IN_FLIGHT, slice).await?;
+impl Comparison for HashingComparison {
+    async fn round(&mut self, slice: &TimeSlice) -> Result<Round, BenchError> {
+        let (written, rate) = self.0.append_concurrently(CONCURRENCY, slice).await?;
         let value = hashed(&self.events(written).await?)?;
-        Ok(Round { value, limit: 1e6 / rate })
+        Ok(Round { value, baseline: 1e6 / rate })
     }
 
     async fn finish(self: Box<Self>) {
@@ -60,8 +64,8 @@ impl Contest for Appending {
     }
 }
 
-impl Appending {
-    async fn events(&self, written: Written) -> Result<Vec<Envelope>, BenchError> {
+impl HashingComparison {
+    async fn events(&self, written: EventRange) -> Result<Vec<Envelope>, BenchError> {
         let limit = usize::try_from(written.events()).unwrap_or(usize::MAX);
         let query =
             EventQuery { after: written.after, until: Some(written.until), limit, ..EventQuery::default() };
@@ -72,16 +76,19 @@ impl Appending {
 
 /// Does it all again; gives the microseconds for each event.
 fn hashed(events: &[Envelope]) -> Result<f64, BenchError> {
-    let void = |error: &dyn std::fmt::Display| BenchError::Void(error.to_string());
-    let ambient = Ambient::system();
-    let signer = Signer::new(ambient.uuid(), &ambient.bytes()).map_err(|error| void(&error))?;
+    let void = |error: &dyn std::fmt::Display| BenchError::InvalidMeasurement(error.to_string());
+    let env = Env::system();
+    let signer = Signer::new(env.uuid(), &env.bytes()).map_err(|error| void(&error))?;
     let mut frontier = Frontier::default();
     let begun = Instant::now();
     for batch in events.chunks(SIGNED_TOGETHER) {
         for event in batch {
             let leaf = leaf_hash(&canonical_event(event).map_err(|error| void(&error))?);
             if leaf != event.leaf {
-                return Err(BenchError::Void(format!("position {} has another leaf", event.position)));
+                return Err(BenchError::InvalidMeasurement(format!(
+                    "position {} has another leaf",
+                    event.position
+                )));
             }
             frontier.push(leaf);
         }

@@ -1,8 +1,8 @@
 //! `aegis bench`: what the service reaches on this machine, each figure against its own limit (the same work done by a
 //! bare driver) in the same run, since absolute figures of different machines say nothing of one another.
 //!
-//! A figure is a [`Row`]: one file, and one line in [`ROWS`]. `rounds` has subject and limit take turns, and [`figure`]
-//! picks the round in the middle. [`ground`] makes scratch databases and removes them, with `mongod` and `watchdog`;
+//! A figure is a [`Benchmark`]: one file, and one line in [`BENCHMARKS`]. `rounds` has subject and limit take turns, and [`result`]
+//! picks the round in the middle. [`scratch`] makes scratch databases and removes them, with `mongod` and `watchdog`;
 //! `registrations` is what is done to them; `raw` does the same without Aegis and is, beside the backends' own crates,
 //! the only place that names a driver.
 //!
@@ -10,36 +10,36 @@
 
 mod append_alone;
 mod append_grouped;
+mod commit_to_visible;
 mod export;
-pub mod figure;
-pub mod ground;
 mod hashing;
 mod mongod;
 mod proof;
 mod raw;
 mod rebuild;
 mod registrations;
+pub mod result;
 mod rounds;
+pub mod scratch;
 mod verify;
-mod visible;
 mod watchdog;
 
 use async_trait::async_trait;
 use store::StoreError;
 
-use self::figure::{Figure, Round, Target};
-use self::ground::{Place, StoreKind};
-use self::rounds::Slice;
+use self::result::{BenchmarkResult, Round, Target};
+use self::rounds::TimeSlice;
 pub use self::rounds::{ROUNDS, Rounds};
+use self::scratch::{ScratchDatabases, StoreKind};
 use crate::command::CommandError;
 
 /// All figures, in the order in which they are measured.
-pub static ROWS: [&dyn Row; 8] = [
+pub static BENCHMARKS: [&dyn Benchmark; 8] = [
     &append_alone::AppendAlone,
     &append_grouped::AppendGrouped,
     &hashing::Hashing,
     &rebuild::Rebuild,
-    &visible::Visible,
+    &commit_to_visible::CommitToVisible,
     &verify::Verify,
     &proof::Proof,
     &export::Export,
@@ -47,7 +47,7 @@ pub static ROWS: [&dyn Row; 8] = [
 
 /// One figure: what is measured, and by what it is judged.
 #[async_trait]
-pub trait Row: Sync {
+pub trait Benchmark: Sync {
     /// Its name, for people and programs.
     fn name(&self) -> &'static str;
 
@@ -61,14 +61,18 @@ pub trait Row: Sync {
     fn target(&self, store: StoreKind) -> Target;
 
     /// Gets ready to measure in a place of its own. What is to be there first is made until the slice is over.
-    async fn prepare(&self, place: &Place, slice: &Slice) -> Result<Box<dyn Contest>, BenchError>;
+    async fn prepare(
+        &self,
+        scratch: &ScratchDatabases,
+        slice: &TimeSlice,
+    ) -> Result<Box<dyn Comparison>, BenchError>;
 }
 
 /// A subject and its limit, ready to be measured by turns.
 #[async_trait]
-pub trait Contest: Send {
+pub trait Comparison: Send {
     /// The subject works for one slice of time, then the limit does the same work.
-    async fn round(&mut self, slice: &Slice) -> Result<Round, BenchError>;
+    async fn round(&mut self, slice: &TimeSlice) -> Result<Round, BenchError>;
 
     /// Ends what was begun, so that the place can be removed.
     async fn finish(self: Box<Self>);
@@ -102,10 +106,10 @@ pub enum BenchError {
     },
     /// A throwaway server does not run.
     #[error("{0}")]
-    Server(String),
+    MongodUnavailable(String),
     /// What was read back is not what was written.
     #[error("measured nothing: {0}")]
-    Void(String),
+    InvalidMeasurement(String),
 }
 
 impl BenchError {
@@ -115,13 +119,17 @@ impl BenchError {
     }
 }
 
-/// Measures one row in one place.
+/// Measures one row in one scratch.
 ///
 /// # Errors
 /// [`BenchError`] if it could not be measured.
-pub async fn measure(row: &dyn Row, place: &Place, rounds: &Rounds) -> Result<Figure, BenchError> {
-    let mut contest = row.prepare(place, &rounds.slice(rounds.each() * ROUNDS)).await?;
-    let measured = rounds.run(&mut *contest).await;
-    contest.finish().await;
-    Figure::of(row, place.store(), measured?)
+pub async fn measure(
+    benchmark: &dyn Benchmark,
+    scratch: &ScratchDatabases,
+    rounds: &Rounds,
+) -> Result<BenchmarkResult, BenchError> {
+    let mut comparison = benchmark.prepare(scratch, &rounds.slice(rounds.round_duration() * ROUNDS)).await?;
+    let measured = rounds.run(&mut *comparison).await;
+    comparison.finish().await;
+    BenchmarkResult::from_rounds(benchmark, scratch.store(), measured?)
 }

@@ -15,12 +15,12 @@ use mongodb::options::{ClientOptions, ServerAddress};
 use super::BenchError;
 use super::watchdog::Watchdog;
 
-const SET: &str = "rs0";
+const REPLICA_SET: &str = "rs0";
 /// Generous: a loaded machine may take long, and nothing waits once the server is there.
-const DEADLINE: Duration = Duration::from_secs(30);
-const STEP: Duration = Duration::from_millis(50);
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// The process waits for our word before it becomes `mongod`: none runs that the watchdog does not know.
-const HELD: &str = r#"read -r go && exec "$@" </dev/null"#;
+const WAIT_THEN_EXEC: &str = r#"read -r go && exec "$@" </dev/null"#;
 
 /// A server that runs until it is dropped.
 pub(super) struct Mongod {
@@ -36,7 +36,7 @@ impl Mongod {
         folder: &Path,
         watchdog: &mut Watchdog,
     ) -> Result<Self, BenchError> {
-        check(executable)?;
+        check_executable(executable)?;
         let data = folder.join("mongod");
         std::fs::create_dir(&data).map_err(BenchError::io("making a folder for mongod"))?;
         let port = free_port().map_err(BenchError::io("looking for a free port"))?;
@@ -52,7 +52,7 @@ impl Mongod {
 
     /// How a client reaches it.
     pub(super) fn url(&self) -> String {
-        format!("mongodb://127.0.0.1:{}/?replicaSet={SET}", self.port)
+        format!("mongodb://127.0.0.1:{}/?replicaSet={REPLICA_SET}", self.port)
     }
 
     async fn until_primary(&mut self) -> Result<(), BenchError> {
@@ -74,17 +74,20 @@ impl Mongod {
                 }
             }
             let ended = self.child.try_wait().ok().flatten();
-            if ended.is_some() || begun.elapsed() > DEADLINE {
+            if ended.is_some() || begun.elapsed() > START_TIMEOUT {
                 let state =
                     ended.map_or("does not become primary".to_owned(), |how| format!("has ended, {how}"));
-                return Err(BenchError::Server(format!("mongod {state}; its log ends: {}", self.log_tail())));
+                return Err(BenchError::MongodUnavailable(format!(
+                    "mongod {state}; its log ends: {}",
+                    self.log_tail()
+                )));
             }
-            tokio::time::sleep(STEP).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
     fn configuration(&self) -> Document {
-        doc! { "_id": SET, "members": [{ "_id": 0, "host": format!("127.0.0.1:{}", self.port) }] }
+        doc! { "_id": REPLICA_SET, "members": [{ "_id": 0, "host": format!("127.0.0.1:{}", self.port) }] }
     }
 
     fn log_tail(&self) -> String {
@@ -101,29 +104,37 @@ impl Drop for Mongod {
 }
 
 /// Whether it runs at all: a library that is missing shows here, not as a server that never answers.
-fn check(executable: &Path) -> Result<(), BenchError> {
+fn check_executable(executable: &Path) -> Result<(), BenchError> {
     let name = executable.display();
     match Command::new(executable).arg("--version").output() {
         Ok(output) if output.status.success() => Ok(()),
         Ok(output) => {
             let said = String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ");
-            Err(BenchError::Server(format!("{name} does not run: {said}")))
+            Err(BenchError::MongodUnavailable(format!("{name} does not run: {said}")))
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            Err(BenchError::Server(format!("there is no {name}")))
+            Err(BenchError::MongodUnavailable(format!("there is no {name}")))
         }
-        Err(error) => Err(BenchError::Server(format!("{name} does not run: {error}"))),
+        Err(error) => Err(BenchError::MongodUnavailable(format!("{name} does not run: {error}"))),
     }
 }
 
 fn spawn(executable: &Path, data: &Path, log: &Path, port: u16) -> std::io::Result<Child> {
     let log = File::create(log)?;
     Command::new("sh")
-        .args(["-c", HELD, "mongod"])
+        .args(["-c", WAIT_THEN_EXEC, "mongod"])
         .arg(executable)
         .arg("--dbpath")
         .arg(data)
-        .args(["--replSet", SET, "--port", &port.to_string(), "--bind_ip", "127.0.0.1", "--nounixsocket"])
+        .args([
+            "--replSet",
+            REPLICA_SET,
+            "--port",
+            &port.to_string(),
+            "--bind_ip",
+            "127.0.0.1",
+            "--nounixsocket",
+        ])
         .args(["--wiredTigerCacheSizeGB", "1", "--oplogSize", "1024"])
         .args(["--setParameter", "diagnosticDataCollectionEnabled=false"])
         .stdin(Stdio::piped())

@@ -4,23 +4,23 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use store::tiles::Proofs;
-use store::{Ambient, Position};
+use store::{Env, Position};
 
-use super::figure::{Round, Target};
-use super::ground::{Place, StoreKind};
 use super::registrations::Registrations;
-use super::rounds::Slice;
-use super::{BenchError, Contest, Row};
+use super::result::{Round, Target};
+use super::rounds::TimeSlice;
+use super::scratch::{ScratchDatabases, StoreKind};
+use super::{BenchError, Benchmark, Comparison};
 
 /// How many events there are.
-const EVENTS: u64 = 50_000;
+const LOG_SIZE: u64 = 50_000;
 /// As soon as that, in milliseconds.
-const WANTED: f64 = 10.0;
+const PROMISED_MS: f64 = 10.0;
 
 pub(super) struct Proof;
 
 #[async_trait]
-impl Row for Proof {
+impl Benchmark for Proof {
     fn name(&self) -> &'static str {
         "proof"
     }
@@ -39,13 +39,17 @@ impl Row for Proof {
         Target::RatioAtMost(1.0)
     }
 
-    async fn prepare(&self, place: &Place, slice: &Slice) -> Result<Box<dyn Contest>, BenchError> {
-        let database = place.database().await?;
+    async fn prepare(
+        &self,
+        scratch: &ScratchDatabases,
+        slice: &TimeSlice,
+    ) -> Result<Box<dyn Comparison>, BenchError> {
+        let database = scratch.database().await?;
         let subject = Registrations::open(&database).await?;
-        subject.fill(EVENTS, slice).await?;
+        subject.fill(LOG_SIZE, slice).await?;
         let proofs = Proofs::new(subject.sources().events.clone(), subject.tiles());
-        proofs.grow().await?;
-        Ok(Box::new(Proving { head: subject.all().await?.until, subject, proofs }))
+        proofs.extend_tiles().await?;
+        Ok(Box::new(Proving { head: subject.whole_log().await?.until, subject, proofs }))
     }
 }
 
@@ -56,20 +60,23 @@ struct Proving {
 }
 
 #[async_trait]
-impl Contest for Proving {
-    async fn round(&mut self, slice: &Slice) -> Result<Round, BenchError> {
-        let ambient = Ambient::system();
+impl Comparison for Proving {
+    async fn round(&mut self, slice: &TimeSlice) -> Result<Round, BenchError> {
+        let env = Env::system();
         let mut took = Vec::new();
         while !slice.is_over() || took.is_empty() {
-            let position = Position::new(1 + u64::from_be_bytes(ambient.bytes()) % self.head.get());
+            let position = Position::new(1 + u64::from_be_bytes(env.bytes()) % self.head.get());
             let begun = Instant::now();
-            self.proofs.inclusion(position).await.map_err(|error| BenchError::Void(error.to_string()))?;
+            self.proofs
+                .inclusion(position)
+                .await
+                .map_err(|error| BenchError::InvalidMeasurement(error.to_string()))?;
             took.push(begun.elapsed());
         }
         slice.check()?;
         took.sort_unstable();
         let slowest = took.get(took.len() * 99 / 100).copied().unwrap_or_default();
-        Ok(Round { value: slowest.as_secs_f64() * 1000.0, limit: WANTED })
+        Ok(Round { value: slowest.as_secs_f64() * 1000.0, baseline: PROMISED_MS })
     }
 
     async fn finish(self: Box<Self>) {

@@ -3,23 +3,23 @@
 use std::time::Instant;
 
 use async_trait::async_trait;
-use projections::{Projection, Runner, RunnerHandle, Sources, Users, models};
-use store::{Ambient, Versions};
+use projections::{Projection, ProjectionContext, ProjectionHandle, ProjectionRunner, Users, lifecycle};
+use store::{Env, ProjectionVersions};
 
-use super::figure::{Round, Target};
-use super::ground::{Place, StoreKind};
-use super::raw::{self, Raw};
+use super::raw::{self, RawDriver};
 use super::registrations::Registrations;
-use super::rounds::Slice;
-use super::{BenchError, Contest, Row};
+use super::result::{Round, Target};
+use super::rounds::TimeSlice;
+use super::scratch::{ScratchDatabases, StoreKind};
+use super::{BenchError, Benchmark, Comparison};
 
 /// How many rows there are.
-const USERS: u64 = 50_000;
+const LOG_SIZE: u64 = 50_000;
 
 pub(super) struct Rebuild;
 
 #[async_trait]
-impl Row for Rebuild {
+impl Benchmark for Rebuild {
     fn name(&self) -> &'static str {
         "rebuild"
     }
@@ -41,49 +41,56 @@ impl Row for Rebuild {
         }
     }
 
-    async fn prepare(&self, place: &Place, slice: &Slice) -> Result<Box<dyn Contest>, BenchError> {
-        let database = place.database().await?;
+    async fn prepare(
+        &self,
+        scratch: &ScratchDatabases,
+        slice: &TimeSlice,
+    ) -> Result<Box<dyn Comparison>, BenchError> {
+        let database = scratch.database().await?;
         let subject = Registrations::open(&database).await?;
-        subject.fill(USERS, slice).await?;
+        subject.fill(LOG_SIZE, slice).await?;
         let sources = subject.sources().clone();
-        models::open(&Users, &sources, "bench", Ambient::system().now()).await?;
-        let runner = Runner::new(&Users, sources, Ambient::system(), "bench").start();
-        Ok(Box::new(Rebuilding { raw: raw::beside(&database).await?, subject, runner }))
+        lifecycle::open(&Users, &sources, "bench", Env::system().now()).await?;
+        let runner = ProjectionRunner::new(&Users, sources, Env::system(), "bench").start();
+        Ok(Box::new(Rebuilding { raw: raw::open(&database).await?, subject, runner }))
     }
 }
 
 struct Rebuilding {
     subject: Registrations,
-    raw: Box<dyn Raw>,
-    runner: RunnerHandle,
+    raw: Box<dyn RawDriver>,
+    runner: ProjectionHandle,
 }
 
 /// Waits until the versions are as wanted.
-async fn until(sources: &Sources, wanted: impl Fn(&Versions) -> bool) -> Result<(), BenchError> {
-    let mut signals = sources.events.signals();
-    let so =
-        signals.wait_for(|signal| signal.versions.get(Users.name()).is_some_and(|versions| wanted(versions)));
-    so.await.map_err(|_| BenchError::Void("the database has fallen silent".to_owned()))?;
+async fn until(
+    sources: &ProjectionContext,
+    wanted: impl Fn(&ProjectionVersions) -> bool,
+) -> Result<(), BenchError> {
+    let mut updates = sources.events.watch_progress();
+    let so = updates
+        .wait_for(|progress| progress.versions.get(Users.name()).is_some_and(|versions| wanted(versions)));
+    so.await.map_err(|_| BenchError::InvalidMeasurement("the database has fallen silent".to_owned()))?;
     Ok(())
 }
 
 #[async_trait]
-impl Contest for Rebuilding {
-    async fn round(&mut self, slice: &Slice) -> Result<Round, BenchError> {
+impl Comparison for Rebuilding {
+    async fn round(&mut self, slice: &TimeSlice) -> Result<Round, BenchError> {
         slice.check()?;
         let sources = self.subject.sources().clone();
         let begun = Instant::now();
-        let change = |error: projections::ChangeError| BenchError::Void(error.to_string());
-        let now = Ambient::system().now();
-        let building = models::rebuild(&Users, &sources, "bench", now).await.map_err(change)?;
+        let change = |error: projections::ChangeError| BenchError::InvalidMeasurement(error.to_string());
+        let now = Env::system().now();
+        let building = lifecycle::rebuild(&Users, &sources, "bench", now).await.map_err(change)?;
         let number = building.last;
         until(&sources, |versions| versions.live == number).await?;
         let took = begun.elapsed().as_secs_f64();
         // The versions before it stay: where nothing is appended, keeping them costs nothing.
         let users: &dyn Projection = &Users;
-        let (rows, limit) = self.raw.rows(&users.table(number), slice).await?;
+        let (rows, baseline) = self.raw.rows(&users.table(number), slice).await?;
         let rows = u32::try_from(rows).unwrap_or_default();
-        Ok(Round { value: f64::from(rows) / took, limit })
+        Ok(Round { value: f64::from(rows) / took, baseline })
     }
 
     async fn finish(self: Box<Self>) {

@@ -5,32 +5,32 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use domain::{EmailAddress, PasswordHash, Username};
-use projections::Sources;
+use projections::ProjectionContext;
 use store::tiles::TileStore;
-use store::{Ambient, EventStore, MasterKey, Position};
+use store::{Env, EventStore, MasterKey, Position};
 use tokio::task::JoinSet;
 
 use super::BenchError;
-use super::ground::Scratch;
-use super::rounds::Slice;
+use super::rounds::TimeSlice;
+use super::scratch::ScratchDatabase;
 use crate::app::Database;
 use crate::command::{SignUp, UserCommands};
 
 /// How many registrations are under way while a log is filled.
-const FILLING: u64 = 256;
+const FILL_CONCURRENCY: u64 = 256;
 
 /// As long as a real one with the default costs.
-const HASH: &str =
+const PASSWORD_HASH: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$Zm9ydHktdGhyZWUgY2hhcmFjdGVycyBvZiBhIGhhc2ghIQ";
 
 /// The events after a position up to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Written {
+pub(super) struct EventRange {
     pub(super) after: Position,
     pub(super) until: Position,
 }
 
-impl Written {
+impl EventRange {
     /// How many there are.
     pub(super) fn events(self) -> u64 {
         self.until.get() - self.after.get()
@@ -40,14 +40,14 @@ impl Written {
 /// A log that users are registered in.
 pub(super) struct Registrations {
     store: EventStore,
-    sources: Sources,
+    sources: ProjectionContext,
     tiles: Arc<dyn TileStore>,
-    newcomers: Newcomers,
+    generator: UserGenerator,
 }
 
 /// Registers one new user after another. Clones share the numbers that users are told apart by.
 #[derive(Clone)]
-struct Newcomers {
+struct UserGenerator {
     users: UserCommands,
     next: Arc<AtomicU64>,
     request_id: Arc<str>,
@@ -55,21 +55,22 @@ struct Newcomers {
 
 impl Registrations {
     /// Begins a log in a scratch database.
-    pub(super) async fn open(scratch: &Scratch) -> Result<Self, BenchError> {
-        let ambient = Ambient::system();
+    pub(super) async fn open(scratch: &ScratchDatabase) -> Result<Self, BenchError> {
+        let env = Env::system();
         let database = Database::connect(scratch.settings()).await?;
-        let store = EventStore::open(database.log, MasterKey::generate(&ambient), ambient.clone()).await?;
-        let sources = Sources { events: store.clone(), rows: database.rows, leases: database.leases };
-        let newcomers = Newcomers {
-            request_id: ambient.uuid().hyphenated().to_string().into(),
-            users: UserCommands::new(store.clone(), ambient),
+        let store = EventStore::open(database.log, MasterKey::generate(&env), env.clone()).await?;
+        let sources =
+            ProjectionContext { events: store.clone(), rows: database.rows, leases: database.leases };
+        let generator = UserGenerator {
+            request_id: env.uuid().hyphenated().to_string().into(),
+            users: UserCommands::new(store.clone(), env),
             next: Arc::default(),
         };
-        Ok(Self { store, sources, tiles: database.tiles, newcomers })
+        Ok(Self { store, sources, tiles: database.tiles, generator })
     }
 
     /// What projections of the log work on.
-    pub(super) fn sources(&self) -> &Sources {
+    pub(super) fn sources(&self) -> &ProjectionContext {
         &self.sources
     }
 
@@ -79,19 +80,19 @@ impl Registrations {
     }
 
     /// All that is in the log.
-    pub(super) async fn all(&self) -> Result<Written, BenchError> {
-        Ok(Written { after: Position::START, until: self.store.head().await?.position })
+    pub(super) async fn whole_log(&self) -> Result<EventRange, BenchError> {
+        Ok(EventRange { after: Position::START, until: self.store.head().await?.position })
     }
 
     /// Registers so many, or as many as there is time for.
-    pub(super) async fn fill(&self, count: u64, slice: &Slice) -> Result<(), BenchError> {
+    pub(super) async fn fill(&self, count: u64, slice: &TimeSlice) -> Result<(), BenchError> {
         let mut clients = JoinSet::new();
-        for client in 0..FILLING {
-            let (newcomers, slice) = (self.newcomers.clone(), slice.clone());
+        for client in 0..FILL_CONCURRENCY {
+            let (generator, slice) = (self.generator.clone(), slice.clone());
             clients.spawn(async move {
-                for _ in (client..count).step_by(usize::try_from(FILLING).unwrap_or(1)) {
+                for _ in (client..count).step_by(usize::try_from(FILL_CONCURRENCY).unwrap_or(1)) {
                     slice.check()?;
-                    newcomers.register(newcomers.next()?).await?;
+                    generator.register(generator.next()?).await?;
                     // One at least.
                     if slice.is_over() {
                         break;
@@ -101,41 +102,48 @@ impl Registrations {
             });
         }
         while let Some(done) = clients.join_next().await {
-            done.map_err(|stopped| BenchError::Void(stopped.to_string()))??;
+            done.map_err(|stopped| BenchError::InvalidMeasurement(stopped.to_string()))??;
         }
         Ok(())
     }
 
     /// Registers one, and says where it stands in the log.
-    pub(super) async fn one(&self) -> Result<Position, BenchError> {
-        self.newcomers.register(self.newcomers.next()?).await
+    pub(super) async fn register_one(&self) -> Result<Position, BenchError> {
+        self.generator.register(self.generator.next()?).await
     }
 
     /// Registers one after the other; gives what that wrote and how long each took.
-    pub(super) async fn one_by_one(&self, slice: &Slice) -> Result<(Written, Vec<Duration>), BenchError> {
+    pub(super) async fn append_sequentially(
+        &self,
+        slice: &TimeSlice,
+    ) -> Result<(EventRange, Vec<Duration>), BenchError> {
         let after = self.store.head().await?.position;
         let mut took = Vec::new();
         while !slice.is_over() || took.is_empty() {
-            let newcomer = self.newcomers.next()?;
+            let sign_up = self.generator.next()?;
             let begun = Instant::now();
-            self.newcomers.register(newcomer).await?;
+            self.generator.register(sign_up).await?;
             took.push(begun.elapsed());
         }
         Ok((self.written(after, slice).await?, took))
     }
 
-    /// Keeps `many` registrations under way; gives what they wrote and how many there were a second.
-    pub(super) async fn in_flight(&self, many: usize, slice: &Slice) -> Result<(Written, f64), BenchError> {
+    /// Keeps `concurrency` registrations under way; gives what they wrote and how many there were a second.
+    pub(super) async fn append_concurrently(
+        &self,
+        concurrency: usize,
+        slice: &TimeSlice,
+    ) -> Result<(EventRange, f64), BenchError> {
         let after = self.store.head().await?.position;
         let begun = Instant::now();
         let mut clients = JoinSet::new();
-        for _ in 0..many {
-            let (newcomers, slice) = (self.newcomers.clone(), slice.clone());
+        for _ in 0..concurrency {
+            let (generator, slice) = (self.generator.clone(), slice.clone());
             clients.spawn(async move {
                 // One at least, so that even the shortest slice measures something.
                 let mut registered = 0_u32;
                 while registered == 0 || !slice.is_over() {
-                    newcomers.register(newcomers.next()?).await?;
+                    generator.register(generator.next()?).await?;
                     registered += 1;
                 }
                 Ok::<_, BenchError>(registered)
@@ -143,7 +151,7 @@ impl Registrations {
         }
         let mut registered = 0;
         while let Some(done) = clients.join_next().await {
-            registered += done.map_err(|stopped| BenchError::Void(stopped.to_string()))??;
+            registered += done.map_err(|stopped| BenchError::InvalidMeasurement(stopped.to_string()))??;
         }
         // Until the last answer, so that none of what is counted was done outside of what is timed.
         let rate = f64::from(registered) / begun.elapsed().as_secs_f64();
@@ -155,27 +163,30 @@ impl Registrations {
         self.store.close().await;
     }
 
-    async fn written(&self, after: Position, slice: &Slice) -> Result<Written, BenchError> {
+    async fn written(&self, after: Position, slice: &TimeSlice) -> Result<EventRange, BenchError> {
         slice.check()?;
-        Ok(Written { after, until: self.store.head().await?.position })
+        Ok(EventRange { after, until: self.store.head().await?.position })
     }
 }
 
-impl Newcomers {
+impl UserGenerator {
     fn next(&self) -> Result<SignUp, BenchError> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let unfit = |fault: String| BenchError::Void(format!("newcomer {number} is unfit: {fault}"));
+        let invalid =
+            |fault: String| BenchError::InvalidMeasurement(format!("user {number} is invalid: {fault}"));
         Ok(SignUp {
-            email: EmailAddress::parse(&format!("newcomer-{number}@example.com"))
-                .map_err(|fault| unfit(fault.to_string()))?,
-            username: Username::parse(&format!("Newcomer {number}"))
-                .map_err(|fault| unfit(fault.to_string()))?,
-            password_hash: PasswordHash::recorded(HASH),
+            email: EmailAddress::parse(&format!("user-{number}@example.com"))
+                .map_err(|fault| invalid(fault.to_string()))?,
+            username: Username::parse(&format!("User {number}"))
+                .map_err(|fault| invalid(fault.to_string()))?,
+            password_hash: PasswordHash::from_stored(PASSWORD_HASH),
         })
     }
 
-    async fn register(&self, newcomer: SignUp) -> Result<Position, BenchError> {
-        let state = self.users.sign_up(&self.request_id, None, newcomer).await?;
-        state.position.ok_or_else(|| BenchError::Void("a registration has no position".to_owned()))
+    async fn register(&self, sign_up: SignUp) -> Result<Position, BenchError> {
+        let state = self.users.register(&self.request_id, None, sign_up).await?;
+        state
+            .position
+            .ok_or_else(|| BenchError::InvalidMeasurement("a registration has no position".to_owned()))
     }
 }

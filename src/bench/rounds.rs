@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use super::figure::Round;
-use super::{BenchError, Contest};
+use super::result::Round;
+use super::{BenchError, Comparison};
 
 /// How many rounds count: an odd number, so that one of them is in the middle.
 pub const ROUNDS: u32 = 11;
@@ -15,7 +15,7 @@ pub const ROUNDS: u32 = 11;
 #[derive(Clone, Debug)]
 pub struct Rounds {
     /// How long the subject works in each.
-    each: Duration,
+    round_duration: Duration,
     /// Cancelled when the measuring is called off.
     stop: CancellationToken,
 }
@@ -24,38 +24,38 @@ impl Rounds {
     /// Rounds in which each subject works for `total` in all. Cancelling `stop` calls the measuring off.
     #[must_use]
     pub fn new(total: Duration, stop: CancellationToken) -> Self {
-        Self { each: total / ROUNDS, stop }
+        Self { round_duration: total / ROUNDS, stop }
     }
 
     /// How long the subject works in each round.
     #[must_use]
-    pub fn each(&self) -> Duration {
-        self.each
+    pub fn round_duration(&self) -> Duration {
+        self.round_duration
     }
 
     /// Runs them, after a short one that does not count: connections are made in it, and caches filled.
-    pub(super) async fn run(&self, contest: &mut dyn Contest) -> Result<Vec<Round>, BenchError> {
-        contest.round(&self.slice(self.each / 4)).await?;
+    pub(super) async fn run(&self, comparison: &mut dyn Comparison) -> Result<Vec<Round>, BenchError> {
+        comparison.round(&self.slice(self.round_duration / 4)).await?;
         let mut rounds = Vec::new();
         for _ in 0..ROUNDS {
-            rounds.push(contest.round(&self.slice(self.each)).await?);
+            rounds.push(comparison.round(&self.slice(self.round_duration)).await?);
         }
         Ok(rounds)
     }
 
-    pub(super) fn slice(&self, length: Duration) -> Slice {
-        Slice { end: Instant::now() + length, stop: self.stop.clone() }
+    pub(super) fn slice(&self, length: Duration) -> TimeSlice {
+        TimeSlice { end: Instant::now() + length, stop: self.stop.clone() }
     }
 }
 
 /// The time that a subject has in one round.
 #[derive(Clone, Debug)]
-pub struct Slice {
+pub struct TimeSlice {
     end: Instant,
     stop: CancellationToken,
 }
 
-impl Slice {
+impl TimeSlice {
     /// Whether the time is up, or the measuring was called off.
     #[must_use]
     pub fn is_over(&self) -> bool {

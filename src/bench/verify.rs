@@ -6,21 +6,21 @@ use async_trait::async_trait;
 use store::VerifyError;
 use store::tiles::Proofs;
 
-use super::figure::{Round, Target};
-use super::ground::{Place, StoreKind};
-use super::raw::{self, Raw};
-use super::registrations::{Registrations, Written};
-use super::rounds::Slice;
-use super::{BenchError, Contest, Row};
-use crate::query::claims_of;
+use super::raw::{self, RawDriver};
+use super::registrations::{EventRange, Registrations};
+use super::result::{Round, Target};
+use super::rounds::TimeSlice;
+use super::scratch::{ScratchDatabases, StoreKind};
+use super::{BenchError, Benchmark, Comparison};
+use crate::query::claim_change;
 
 /// How many events there are.
-const EVENTS: u64 = 50_000;
+const LOG_SIZE: u64 = 50_000;
 
 pub(super) struct Verify;
 
 #[async_trait]
-impl Row for Verify {
+impl Benchmark for Verify {
     fn name(&self) -> &'static str {
         "verify"
     }
@@ -39,38 +39,42 @@ impl Row for Verify {
         Target::ValueAtLeast(100_000.0)
     }
 
-    async fn prepare(&self, place: &Place, slice: &Slice) -> Result<Box<dyn Contest>, BenchError> {
-        let database = place.database().await?;
+    async fn prepare(
+        &self,
+        scratch: &ScratchDatabases,
+        slice: &TimeSlice,
+    ) -> Result<Box<dyn Comparison>, BenchError> {
+        let database = scratch.database().await?;
         let subject = Registrations::open(&database).await?;
-        subject.fill(EVENTS, slice).await?;
-        let written = subject.all().await?;
+        subject.fill(LOG_SIZE, slice).await?;
+        let written = subject.whole_log().await?;
         let proofs = Proofs::new(subject.sources().events.clone(), subject.tiles());
-        proofs.grow().await?;
-        Ok(Box::new(Verifying { raw: raw::beside(&database).await?, subject, proofs, written }))
+        proofs.extend_tiles().await?;
+        Ok(Box::new(Verifying { raw: raw::open(&database).await?, subject, proofs, written }))
     }
 }
 
 struct Verifying {
     subject: Registrations,
     proofs: Proofs,
-    raw: Box<dyn Raw>,
-    written: Written,
+    raw: Box<dyn RawDriver>,
+    written: EventRange,
 }
 
 #[async_trait]
-impl Contest for Verifying {
-    async fn round(&mut self, slice: &Slice) -> Result<Round, BenchError> {
+impl Comparison for Verifying {
+    async fn round(&mut self, slice: &TimeSlice) -> Result<Round, BenchError> {
         slice.check()?;
         let begun = Instant::now();
-        let verified = self.proofs.verify(claims_of, None, &mut |_, _| {}).await;
+        let verified = self.proofs.verify(claim_change, None, &mut |_, _| {}).await;
         verified.map_err(|error| match error {
             VerifyError::Store(error) => error.into(),
-            found @ VerifyError::Found(_) => BenchError::Void(found.to_string()),
+            found @ VerifyError::Found(_) => BenchError::InvalidMeasurement(found.to_string()),
         })?;
         let took = begun.elapsed().as_secs_f64();
         let events = u32::try_from(self.written.events()).unwrap_or(u32::MAX);
-        let limit = self.raw.read(self.written, slice).await?;
-        Ok(Round { value: f64::from(events) / took, limit })
+        let baseline = self.raw.read(self.written, slice).await?;
+        Ok(Round { value: f64::from(events) / took, baseline })
     }
 
     async fn finish(self: Box<Self>) {

@@ -11,18 +11,18 @@ use clap::builder::PossibleValuesParser;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::failure::{Failure, warn};
+use super::error::{CliError, warn};
 use super::logging;
 use super::output::Output;
 use super::signals::Signals;
 use super::table::Table;
-use crate::bench::figure::Figure;
-use crate::bench::ground::{Ground, Place, Server, StoreKind};
-use crate::bench::{BenchError, ROUNDS, ROWS, Rounds, Row, measure};
-use crate::config::{BenchSettings, Sources, load};
+use crate::bench::result::BenchmarkResult;
+use crate::bench::scratch::{MongoServer, ScratchDatabases, ScratchFolder, StoreKind};
+use crate::bench::{BENCHMARKS, BenchError, Benchmark, ROUNDS, Rounds, measure};
+use crate::config::{BenchSettings, ConfigSources, load};
 
 /// The longest a figure may take.
-const LONGEST: Duration = Duration::from_hours(1);
+const MAX_DURATION: Duration = Duration::from_hours(1);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -33,7 +33,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     store: Option<StoreKind>,
     /// Measure this figure alone; may be given more than once
-    #[arg(long, value_name = "FIGURE", value_parser = PossibleValuesParser::new(ROWS.map(Row::name)))]
+    #[arg(long, value_name = "FIGURE", value_parser = PossibleValuesParser::new(BENCHMARKS.map(Benchmark::name)))]
     only: Vec<String>,
     /// For how long each subject works, all rounds together
     #[arg(long, default_value = "10", value_parser = seconds)]
@@ -44,14 +44,18 @@ pub(super) struct Arguments {
 }
 
 #[derive(Serialize)]
-struct Report {
-    figures: Vec<Figure>,
+struct BenchReport {
+    figures: Vec<BenchmarkResult>,
 }
 
 /// A store, and where to measure it or why that is not possible.
-type Found = (StoreKind, Result<Place, String>);
+type StoreSite = (StoreKind, Result<ScratchDatabases, String>);
 
-pub(super) async fn run(arguments: &Arguments, sources: &Sources, out: &mut Output) -> Result<(), Failure> {
+pub(super) async fn run(
+    arguments: &Arguments,
+    sources: &ConfigSources,
+    out: &mut Output,
+) -> Result<(), CliError> {
     let settings = load::for_bench(sources)?;
     logging::start(&settings.log);
     let mut signals = Signals::listen()?;
@@ -59,12 +63,12 @@ pub(super) async fn run(arguments: &Arguments, sources: &Sources, out: &mut Outp
     let rounds = Rounds::new(arguments.seconds, stop.clone());
     let conditions = conditions(&rounds);
     let folder = arguments.folder.clone().unwrap_or_else(std::env::temp_dir);
-    let mut ground = Ground::within(&folder).map_err(Failure::because)?;
-    let places = tokio::select! {
-        places = find(arguments.store, &settings, &mut ground) => places,
-        _ = signals.next() => return Err(Failure::because(BenchError::Interrupted)),
+    let mut scratch = ScratchFolder::create_in(&folder).map_err(CliError::because)?;
+    let sites = tokio::select! {
+        sites = find_sites(arguments.store, &settings, &mut scratch) => sites,
+        _ = signals.next() => return Err(CliError::because(BenchError::Interrupted)),
     };
-    let mut measuring = pin!(measure_all(&arguments.only, &places, &rounds));
+    let mut measuring = pin!(measure_all(&arguments.only, &sites, &rounds));
     let measured = tokio::select! {
         measured = &mut measuring => measured,
         _ = signals.next() => {
@@ -76,49 +80,60 @@ pub(super) async fn run(arguments: &Arguments, sources: &Sources, out: &mut Outp
             }
         }
     };
-    clear(&places).await;
-    drop(ground);
-    let report = Report { figures: measured.map_err(Failure::because)? };
-    if arguments.json { out.json(&report) } else { tell(&report.figures, &conditions, out) }
+    drop_scratch_databases(&sites).await;
+    drop(scratch);
+    let report = BenchReport { figures: measured.map_err(CliError::because)? };
+    if arguments.json { out.json(&report) } else { print_report(&report.figures, &conditions, out) }
 }
 
 /// Where each store can be measured.
-async fn find(only: Option<StoreKind>, settings: &BenchSettings, ground: &mut Ground) -> Vec<Found> {
+async fn find_sites(
+    only: Option<StoreKind>,
+    settings: &BenchSettings,
+    scratch: &mut ScratchFolder,
+) -> Vec<StoreSite> {
     let mut found = Vec::new();
     for store in StoreKind::value_variants() {
         if only.is_none_or(|only| only == *store) {
-            let place = match store {
-                StoreKind::Sqlite => Ok(ground.embedded()),
-                StoreKind::Mongodb => ground.mongodb(&server(settings)).await,
+            let scratch = match store {
+                StoreKind::Sqlite => Ok(scratch.sqlite()),
+                StoreKind::Mongodb => scratch.mongodb(&server(settings)).await,
             };
-            found.push((*store, place.map_err(|error| how_to_get_one(&error))));
+            found.push((*store, scratch.map_err(|error| with_setup_hint(&error))));
         }
     }
     found
 }
 
 /// The MongoDB that is configured, else one that is started.
-fn server(settings: &BenchSettings) -> Server {
+fn server(settings: &BenchSettings) -> MongoServer {
     match &settings.mongodb_url {
-        Some(url) => Server::Running(url.clone()),
-        None => Server::Throwaway(settings.mongod.clone().unwrap_or_else(|| PathBuf::from("mongod"))),
+        Some(url) => MongoServer::Existing(url.clone()),
+        None => MongoServer::Temporary(settings.mongod.clone().unwrap_or_else(|| PathBuf::from("mongod"))),
     }
 }
 
-fn how_to_get_one(error: &BenchError) -> String {
+fn with_setup_hint(error: &BenchError) -> String {
     format!(
         "{error}. Set MONGODB_URL to a replica set (scratch databases are made in it and removed), or AEGIS_MONGOD to \
          the path of a `mongod`, which is then started for the purpose"
     )
 }
 
-async fn measure_all(only: &[String], places: &[Found], rounds: &Rounds) -> Result<Vec<Figure>, BenchError> {
+async fn measure_all(
+    only: &[String],
+    sites: &[StoreSite],
+    rounds: &Rounds,
+) -> Result<Vec<BenchmarkResult>, BenchError> {
     let mut figures = Vec::new();
-    for (store, place) in places {
-        for row in ROWS.iter().filter(|row| only.is_empty() || only.iter().any(|name| name == row.name())) {
-            figures.push(match place {
-                Ok(place) => figure(*row, place, rounds).await?,
-                Err(why) => Figure::missing(*row, *store, why),
+    for (store, scratch) in sites {
+        for benchmark in BENCHMARKS
+            .iter()
+            .filter(|benchmark| only.is_empty() || only.iter().any(|name| name == benchmark.name()))
+        {
+            figures.push(match scratch {
+                Ok(scratch) => measure_one(*benchmark, scratch, rounds).await?,
+                Err(why) => BenchmarkResult::not_measured(*benchmark, *store, why),
             });
         }
     }
@@ -126,22 +141,26 @@ async fn measure_all(only: &[String], places: &[Found], rounds: &Rounds) -> Resu
 }
 
 /// A figure, or why there is none; only being called off ends it all.
-async fn figure(row: &dyn Row, place: &Place, rounds: &Rounds) -> Result<Figure, BenchError> {
-    let (name, store, each) = (row.name(), place.store(), rounds.each().as_secs_f64());
+async fn measure_one(
+    benchmark: &dyn Benchmark,
+    scratch: &ScratchDatabases,
+    rounds: &Rounds,
+) -> Result<BenchmarkResult, BenchError> {
+    let (name, store, seconds) = (benchmark.name(), scratch.store(), rounds.round_duration().as_secs_f64());
     progress(&format!(
-        "measuring {name} on {}: {ROUNDS} rounds of {each:.1} s and its limit",
+        "measuring {name} on {}: {ROUNDS} rounds of {seconds:.1} s and its limit",
         store.as_str()
     ));
-    match measure(row, place, rounds).await {
+    match measure(benchmark, scratch, rounds).await {
         Err(BenchError::Interrupted) => Err(BenchError::Interrupted),
-        Err(error) => Ok(Figure::missing(row, store, &error)),
+        Err(error) => Ok(BenchmarkResult::not_measured(benchmark, store, &error)),
         Ok(figure) => Ok(figure),
     }
 }
 
-async fn clear(places: &[Found]) {
-    for place in places.iter().filter_map(|(_, place)| place.as_ref().ok()) {
-        if let Err(error) = place.clear().await {
+async fn drop_scratch_databases(sites: &[StoreSite]) {
+    for scratch in sites.iter().filter_map(|(_, scratch)| scratch.as_ref().ok()) {
+        if let Err(error) = scratch.clear().await {
             warn(&format!("scratch databases, named `aegis_bench_…`, are left behind: {error}"));
         }
     }
@@ -153,7 +172,7 @@ fn progress(text: &str) {
 }
 
 /// A table, and below it what its rows mean.
-fn tell(figures: &[Figure], conditions: &str, out: &mut Output) -> Result<(), Failure> {
+fn print_report(figures: &[BenchmarkResult], conditions: &str, out: &mut Output) -> Result<(), CliError> {
     let mut table =
         Table::new(["FIGURE", "STORE", "VALUE", "LIMIT", "UNIT", "RATIO", "TARGET", "PASS", "SPREAD"]);
     for figure in figures {
@@ -163,7 +182,7 @@ fn tell(figures: &[Figure], conditions: &str, out: &mut Output) -> Result<(), Fa
             figure.name.to_owned(),
             figure.store.to_owned(),
             figure.value.map(number).unwrap_or_default(),
-            figure.limit.map(number).unwrap_or_default(),
+            figure.baseline.map(number).unwrap_or_default(),
             figure.unit.to_owned(),
             figure.ratio.map(number).unwrap_or_default(),
             figure.rule.clone(),
@@ -174,8 +193,10 @@ fn tell(figures: &[Figure], conditions: &str, out: &mut Output) -> Result<(), Fa
     table.print(out)?;
     out.line("")?;
     out.line(conditions)?;
-    for row in ROWS.iter().filter(|row| figures.iter().any(|figure| figure.name == row.name())) {
-        out.line(&format!("{}: {}.", row.name(), row.meaning()))?;
+    for benchmark in
+        BENCHMARKS.iter().filter(|benchmark| figures.iter().any(|figure| figure.name == benchmark.name()))
+    {
+        out.line(&format!("{}: {}.", benchmark.name(), benchmark.meaning()))?;
     }
     for figure in figures {
         if let Some(why) = &figure.note {
@@ -194,7 +215,7 @@ fn conditions(rounds: &Rounds) -> String {
     format!(
         "{ROUNDS} rounds each: {:.1} s of the subject, then its limit does the same work. Shown is the round in the \
          middle; SPREAD is the least and the greatest of the number that TARGET judges. {cores} cores{load}.",
-        rounds.each().as_secs_f64()
+        rounds.round_duration().as_secs_f64()
     )
 }
 
@@ -204,6 +225,6 @@ fn number(number: f64) -> String {
 
 fn seconds(text: &str) -> Result<Duration, String> {
     let parsed = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    let fits = |length: &Duration| !length.is_zero() && *length <= LONGEST;
+    let fits = |length: &Duration| !length.is_zero() && *length <= MAX_DURATION;
     parsed.filter(fits).ok_or_else(|| "a number of seconds is, more than none and at most 3600".to_owned())
 }

@@ -1,10 +1,10 @@
 //! `aegis config`: every setting, its value and where it comes from.
 
-use super::failure::Failure;
+use super::error::CliError;
 use super::output::Output;
 use super::table::printable;
-use crate::config::Sources;
-use crate::config::show::{Shown, survey};
+use crate::config::ConfigSources;
+use crate::config::show::{ShownSetting, survey};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -13,7 +13,7 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-pub(super) fn run(arguments: &Arguments, sources: &Sources, out: &mut Output) -> Result<(), Failure> {
+pub(super) fn run(arguments: &Arguments, sources: &ConfigSources, out: &mut Output) -> Result<(), CliError> {
     let (settings, faults) = survey(sources);
     let lines: Vec<_> = settings.iter().map(assignment).collect();
     let width = lines.iter().map(|line| line.chars().count()).filter(|width| *width <= 60).max().unwrap_or(0);
@@ -29,7 +29,7 @@ pub(super) fn run(arguments: &Arguments, sources: &Sources, out: &mut Output) ->
 }
 
 /// As it could stand in `.env`.
-fn assignment(setting: &Shown) -> String {
+fn assignment(setting: &ShownSetting) -> String {
     let value = printable(setting.value.as_deref().unwrap_or_default());
     let plain =
         |character: char| !character.is_whitespace() && !matches!(character, '#' | '\'' | '"' | '\\' | '$');
@@ -43,18 +43,18 @@ fn assignment(setting: &Shown) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::tests::Captured;
+    use crate::cli::tests::CapturedOutput;
 
-    fn shown(json: bool, pairs: &[(&str, &str)]) -> (String, Result<(), Failure>) {
-        let captured = Captured::default();
+    fn shown(json: bool, pairs: &[(&str, &str)]) -> (String, Result<(), CliError>) {
+        let captured = CapturedOutput::default();
         let environment = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
-        let sources = Sources { environment, ..Sources::default() };
+        let sources = ConfigSources { environment, ..ConfigSources::default() };
         let done = run(&Arguments { json }, &sources, &mut captured.output());
         (captured.text(), done)
     }
 
     #[test]
-    fn each_setting_has_a_line_with_its_source() {
+    fn each_line_shows_the_source() {
         let (text, done) =
             shown(false, &[("PROJECT_NAME", "Ada's"), ("SECRET_KEY", "0123456789abcdef0123456789abcdef")]);
         assert_eq!(done, Ok(()));
@@ -67,16 +67,16 @@ mod tests {
     }
 
     #[test]
-    fn programs_get_one_object_per_line() {
+    fn json_is_one_object_per_line() {
         let (text, _) = shown(true, &[]);
         let first: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
         assert_eq!(first, serde_json::json!({"name": "MONGODB_URL", "value": null, "source": "not set"}));
     }
 
     #[test]
-    fn faults_are_told_after_what_there_is() {
+    fn errors_follow_the_settings() {
         let (text, done) = shown(false, &[("AEGIS_LISTEN", "nowhere")]);
         assert!(text.contains("AEGIS_LISTEN=nowhere"));
-        assert!(matches!(done, Err(Failure::Failed(why)) if why.contains("AEGIS_LISTEN (environment)")));
+        assert!(matches!(done, Err(CliError::Failed(why)) if why.contains("AEGIS_LISTEN (environment)")));
     }
 }

@@ -1,13 +1,13 @@
 //! The command line. One file per subcommand, folders follow its words: `aegis users list` is in `users/list.rs`.
-//! Beside them: [`failure`] and its exit codes, [`output`], `session` (an opened database for a command),
+//! Beside them: [`error`] and its exit codes, [`output`], `session` (an opened database for a command),
 //! `operator` (who types), `signals`, `table`, `progress` and `logging`.
 //!
 //! What does not belong here: anything that a request over HTTP needs too.
 
 mod bench;
 mod config;
+pub mod error;
 mod events;
-pub mod failure;
 mod field_change;
 mod keys;
 mod logging;
@@ -21,7 +21,7 @@ mod signals;
 mod table;
 #[cfg(test)]
 mod tests;
-mod user_line;
+mod user_row;
 mod users;
 mod webhooks;
 
@@ -31,9 +31,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tokio::runtime::Runtime;
 
-use self::failure::Failure;
+use self::error::CliError;
 use self::output::Output;
-use crate::config::Sources;
+use crate::config::ConfigSources;
 
 /// An event-sourced identity service: sign-up, login, and user events that can be replayed, audited and followed.
 #[derive(Debug, Parser)]
@@ -82,17 +82,17 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => {
             // Help that was asked for is no error: it goes to stdout. That nobody reads it, either.
             drop(error.print());
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(failure::USAGE));
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(error::EXIT_USAGE));
         }
     };
     match run_in_runtime(command) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.tell(),
+        Err(error) => error.report(),
     }
 }
 
-fn run_in_runtime(command: Command) -> Result<(), Failure> {
-    let sources = Sources::of_this_process()?;
+fn run_in_runtime(command: Command) -> Result<(), CliError> {
+    let sources = ConfigSources::from_process()?;
     let runtime = Runtime::new()?;
     let done = runtime.block_on(dispatch(command, &sources, &mut Output::stdout()));
     // Whatever had to be finished is. Shutting the runtime down would take the driver's background tasks apart one by one,
@@ -101,7 +101,7 @@ fn run_in_runtime(command: Command) -> Result<(), Failure> {
     done
 }
 
-async fn dispatch(command: Command, sources: &Sources, out: &mut Output) -> Result<(), Failure> {
+async fn dispatch(command: Command, sources: &ConfigSources, out: &mut Output) -> Result<(), CliError> {
     match command {
         Command::Serve => serve::run(sources, out).await?,
         Command::Config(arguments) => config::run(&arguments, sources, out)?,

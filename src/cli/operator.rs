@@ -3,33 +3,33 @@
 use std::fs;
 
 use rustix::process::getuid;
-use store::Ambient;
+use store::Env;
 
-use crate::command::Cause;
-use crate::config::Sources;
+use crate::command::CommandContext;
+use crate::config::ConfigSources;
 
 /// Where the machine's own users are named.
-const USERS_FILE: &str = "/etc/passwd";
+const PASSWD_FILE: &str = "/etc/passwd";
 /// Longer names are cut.
-const MAX_NAME: usize = 32;
+const MAX_NAME_LENGTH: usize = 32;
 
-/// The operator as the cause of a command: `operator:<os user>`, under a request id of its own. The operating system
+/// The operator as the context of a command: `operator:<os user>`, under a request id of its own. The operating system
 /// says who it is before the environment does, which whoever types could have changed.
-pub(super) fn cause(sources: &Sources, ambient: &Ambient) -> Cause {
+pub(super) fn command_context(sources: &ConfigSources, env: &Env) -> CommandContext {
     let uid = getuid().as_raw();
-    let users = fs::read_to_string(USERS_FILE).unwrap_or_default();
+    let users = fs::read_to_string(PASSWD_FILE).unwrap_or_default();
     let name = operator(&users, uid, |variable| sources.variable(variable));
-    Cause::new(format!("operator:{name}"), format!("cli-{}", ambient.uuid().hyphenated()))
+    CommandContext::new(format!("operator:{name}"), format!("cli-{}", env.uuid().hyphenated()))
 }
 
 fn operator<'a>(users: &str, uid: u32, variable: impl Fn(&'static str) -> Option<&'a str>) -> String {
-    let known = name_in(users, uid).and_then(|name| sanitised(&name));
+    let known = name_of_uid(users, uid).and_then(|name| sanitised(&name));
     let told = || ["USER", "LOGNAME"].into_iter().find_map(variable).and_then(sanitised);
     known.or_else(told).unwrap_or_else(|| format!("uid-{uid}"))
 }
 
 /// The name of a user in a file in the form of passwd(5).
-fn name_in(users: &str, uid: u32) -> Option<String> {
+fn name_of_uid(users: &str, uid: u32) -> Option<String> {
     let fields = users.lines().map(|line| line.split(':').collect::<Vec<_>>());
     fields
         .filter_map(|fields| Some((fields.first()?.to_string(), fields.get(2)?.parse().ok()?)))
@@ -39,7 +39,7 @@ fn name_in(users: &str, uid: u32) -> Option<String> {
 /// A name that can stand in an event and a log line: of letters, digits and a few signs.
 fn sanitised(name: &str) -> Option<String> {
     let fits = |character: &char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_' | '.');
-    let name: String = name.chars().filter(fits).take(MAX_NAME).collect();
+    let name: String = name.chars().filter(fits).take(MAX_NAME_LENGTH).collect();
     (!name.is_empty()).then_some(name)
 }
 
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn the_operating_system_is_believed_before_the_environment() {
+    fn operating_system_overrides_environment() {
         assert_eq!(named(1000, &[("USER", "mallory")]), "ada");
         assert_eq!(named(7, &[("USER", "bob"), ("LOGNAME", "eve")]), "bob");
         assert_eq!(named(7, &[("LOGNAME", "DOMAIN\\bob smith\n")]), "DOMAINbobsmith");
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn long_names_are_cut() {
+    fn long_names_are_truncated() {
         assert_eq!(sanitised(&"x".repeat(99)), Some("x".repeat(32)));
     }
 }

@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
-use super::failure::Failure;
+use super::error::CliError;
 
 /// Where a command prints to.
 pub struct Output(Box<dyn Write + Send>);
@@ -28,33 +28,33 @@ impl Output {
     /// Prints a line.
     ///
     /// # Errors
-    /// [`Failure::OutputClosed`] if nobody reads any more.
-    pub fn line(&mut self, text: &str) -> Result<(), Failure> {
+    /// [`CliError::OutputClosed`] if nobody reads any more.
+    pub fn line(&mut self, text: &str) -> Result<(), CliError> {
         Ok(writeln!(self.0, "{text}")?)
     }
 
     /// Prints a JSON object on a line of its own.
     ///
     /// # Errors
-    /// [`Failure::OutputClosed`] if nobody reads any more.
-    pub fn json(&mut self, object: &impl Serialize) -> Result<(), Failure> {
-        let text = serde_json::to_string(object).map_err(Failure::because)?;
+    /// [`CliError::OutputClosed`] if nobody reads any more.
+    pub fn json(&mut self, object: &impl Serialize) -> Result<(), CliError> {
+        let text = serde_json::to_string(object).map_err(CliError::because)?;
         self.line(&text)
     }
 
     /// Clears a terminal's screen.
     ///
     /// # Errors
-    /// [`Failure::OutputClosed`] if nobody reads any more.
-    pub fn clear_screen(&mut self) -> Result<(), Failure> {
+    /// [`CliError::OutputClosed`] if nobody reads any more.
+    pub fn clear_screen(&mut self) -> Result<(), CliError> {
         Ok(write!(self.0, "\x1b[H\x1b[2J")?)
     }
 
     /// Makes sure that everything printed so far can be read.
     ///
     /// # Errors
-    /// [`Failure::OutputClosed`] if nobody reads any more.
-    pub fn flush(&mut self) -> Result<(), Failure> {
+    /// [`CliError::OutputClosed`] if nobody reads any more.
+    pub fn flush(&mut self) -> Result<(), CliError> {
         Ok(self.0.flush()?)
     }
 }
@@ -62,7 +62,7 @@ impl Output {
 /// Whether whoever read stdout through a pipe has gone. A command that waits for news would otherwise notice only with
 /// the next line.
 #[must_use]
-pub fn reader_is_gone() -> bool {
+pub fn is_stdout_closed() -> bool {
     let stdout = io::stdout();
     let mut watched = [PollFd::from_borrowed_fd(stdout.as_fd(), PollFlags::empty())];
     let answered = poll(&mut watched, Some(&Timespec::default()));

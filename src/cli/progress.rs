@@ -8,7 +8,7 @@ const BAR_PACE: Duration = Duration::from_millis(100);
 const LINE_PACE: Duration = Duration::from_secs(2);
 
 /// How far a piece of work is.
-pub(super) struct Progress {
+pub(super) struct ProgressReporter {
     what: &'static str,
     begun: Instant,
     shown: Instant,
@@ -16,7 +16,7 @@ pub(super) struct Progress {
     drawn: bool,
 }
 
-impl Progress {
+impl ProgressReporter {
     /// Work on things called `what`, such as `events`.
     pub(super) fn new(what: &'static str) -> Self {
         let now = Instant::now();
@@ -24,7 +24,7 @@ impl Progress {
     }
 
     /// So many are done by now, of so many.
-    pub(super) fn at(&mut self, done: u64, all: u64) {
+    pub(super) fn update(&mut self, done: u64, all: u64) {
         let pace = if self.terminal { BAR_PACE } else { LINE_PACE };
         if self.shown.elapsed() < pace {
             return;
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn progress_is_told_in_numbers_and_in_a_bar() {
+    fn progress_line_has_rate_and_remaining_time() {
         let second = Duration::from_secs(1);
         assert_eq!(line("events", 50, 200, second), "50 of 200 events (25 %), 50 per second, 3 s left");
         assert_eq!(line("events", 0, 0, Duration::ZERO), "0 of 0 events (100 %), 0 per second");

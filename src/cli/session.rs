@@ -2,68 +2,68 @@
 
 use std::time::Duration;
 
-use projections::{Projection, RunnerHandle};
-use store::{Ambient, Position, StoreError};
+use projections::{Projection, ProjectionHandle};
+use store::{Env, Position, StoreError};
 use tokio::time::timeout;
 
-use super::failure::Failure;
+use super::error::CliError;
 use super::logging;
-use crate::app::{Database, Node, Projecting, node_name, runner};
+use crate::app::{Database, ProjectionMode, Services, node_name, start_projector};
 use crate::config::show::mask_url;
-use crate::config::{CommandSettings, DatabaseSettings, Loaded, Sources, load};
-use crate::webhooks::Sender;
+use crate::config::{CommandSettings, ConfigSources, DatabaseSettings, Loaded, load};
+use crate::webhooks::WebhookSender;
 
 /// How long a command looks for the database; somebody waits at the keyboard.
-const PATIENCE: Duration = Duration::from_secs(9);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(9);
 
 /// An opened database.
 pub(super) struct Session {
     /// The store, commands and queries.
-    pub(super) node: Node,
+    pub(super) services: Services,
     /// Time and chance.
-    pub(super) ambient: Ambient,
+    pub(super) env: Env,
     /// Where webhooks may send to.
-    pub(super) sender: Sender,
+    pub(super) sender: WebhookSender,
 }
 
 impl Session {
     /// Opens the database that the settings name.
-    pub(super) async fn open(sources: &Sources) -> Result<Self, Failure> {
-        let (settings, ambient) = (settings(sources)?, Ambient::system());
-        let node = in_time(&settings, open(&settings, &ambient)).await?;
-        let sender = Sender::new(&settings.webhooks);
-        Ok(Self { node, ambient, sender })
+    pub(super) async fn open(sources: &ConfigSources) -> Result<Self, CliError> {
+        let (settings, env) = (settings(sources)?, Env::system());
+        let services = with_timeout(&settings, open(&settings, &env)).await?;
+        let sender = WebhookSender::new(&settings.webhooks);
+        Ok(Self { services, env, sender })
     }
 
     /// Projects what there is, so that rows are true now, whether a service runs or not. Gives how far they are.
-    pub(super) async fn catch_up(&self) -> Result<Position, Failure> {
+    pub(super) async fn catch_up(&self) -> Result<Position, CliError> {
         let mut reached = Position::START;
         for projection in projections::all() {
-            reached = projections::catch_up(projection, &self.node.sources).await?;
+            reached = projections::catch_up(projection, &self.services.projection_context).await?;
         }
         Ok(reached)
     }
 
     /// Does the work on a read model from here, as long as no other node does.
-    pub(super) fn run(&self, projection: &'static dyn Projection) -> RunnerHandle {
-        runner(projection, &self.node.sources, &self.ambient, &node_name(&self.ambient))
+    pub(super) fn run(&self, projection: &'static dyn Projection) -> ProjectionHandle {
+        start_projector(projection, &self.services.projection_context, &self.env, &node_name(&self.env))
     }
 
     /// Finishes what was written.
     pub(super) async fn close(self) {
-        self.node.close().await;
+        self.services.close().await;
     }
 }
 
 /// The settings, and the database that they name, for a command that has to work without opening the log.
-pub(super) async fn connect(sources: &Sources) -> Result<(CommandSettings, Database), Failure> {
+pub(super) async fn connect(sources: &ConfigSources) -> Result<(CommandSettings, Database), CliError> {
     let settings = settings(sources)?;
-    let database = in_time(&settings, reach(&settings)).await?;
+    let database = with_timeout(&settings, reach(&settings)).await?;
     Ok((settings, database))
 }
 
 /// The settings of a command, which logs from here on.
-fn settings(sources: &Sources) -> Result<CommandSettings, Failure> {
+fn settings(sources: &ConfigSources) -> Result<CommandSettings, CliError> {
     let Loaded { settings, warnings } = load::for_command(sources)?;
     logging::start(&settings.log);
     for warning in warnings {
@@ -73,24 +73,25 @@ fn settings(sources: &Sources) -> Result<CommandSettings, Failure> {
 }
 
 /// What comes of the database, if it answers in time.
-async fn in_time<T>(
+async fn with_timeout<T>(
     settings: &CommandSettings,
     opening: impl Future<Output = Result<T, StoreError>>,
-) -> Result<T, Failure> {
-    let opened = timeout(PATIENCE, opening).await;
-    let opened = opened.unwrap_or_else(|_| Err(StoreError::Unavailable { what: no_answer(), source: None }));
+) -> Result<T, CliError> {
+    let opened = timeout(CONNECT_TIMEOUT, opening).await;
+    let opened =
+        opened.unwrap_or_else(|_| Err(StoreError::Unavailable { what: timeout_message(), source: None }));
     opened.map_err(|error| match &settings.database {
         DatabaseSettings::Embedded { .. } => error.into(),
         DatabaseSettings::Mongo { url, name } => {
             let url = mask_url(url.expose());
-            Failure::Failed(format!("the database `{name}` at {url} cannot be used: {error}"))
+            CliError::Failed(format!("the database `{name}` at {url} cannot be used: {error}"))
         }
     })
 }
 
-async fn open(settings: &CommandSettings, ambient: &Ambient) -> Result<Node, StoreError> {
+async fn open(settings: &CommandSettings, env: &Env) -> Result<Services, StoreError> {
     let database = reach(settings).await?;
-    Node::open(&database, &settings.master_key, ambient, Projecting::No).await
+    Services::open(&database, &settings.master_key, env, ProjectionMode::Disabled).await
 }
 
 async fn reach(settings: &CommandSettings) -> Result<Database, StoreError> {
@@ -103,6 +104,6 @@ async fn reach(settings: &CommandSettings) -> Result<Database, StoreError> {
     Ok(database)
 }
 
-fn no_answer() -> String {
-    format!("it has not answered for {} s", PATIENCE.as_secs())
+fn timeout_message() -> String {
+    format!("it has not answered for {} s", CONNECT_TIMEOUT.as_secs())
 }

@@ -1,6 +1,6 @@
 //! Aligned columns for people.
 
-use super::failure::Failure;
+use super::error::CliError;
 use super::output::Output;
 
 /// Rows that are held back until their widths are known: those of the first page decide, longer cells of later pages
@@ -21,7 +21,7 @@ impl<const N: usize> Table<N> {
     }
 
     /// Prints what was held back, the header before the first row of all.
-    pub(super) fn print(&mut self, out: &mut Output) -> Result<(), Failure> {
+    pub(super) fn print(&mut self, out: &mut Output) -> Result<(), CliError> {
         if self.rows.is_empty() {
             return Ok(());
         }
@@ -56,11 +56,11 @@ pub(super) fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::tests::Captured;
+    use crate::cli::tests::CapturedOutput;
 
     #[test]
-    fn columns_are_aligned_and_control_characters_are_written_out() {
-        let captured = Captured::default();
+    fn columns_are_aligned_and_control_characters_escaped() {
+        let captured = CapturedOutput::default();
         let mut out = captured.output();
         let mut table = Table::new(["A", "LONG"]);
         table.print(&mut out).unwrap();

@@ -9,9 +9,9 @@ use super::*;
 
 /// What a command prints, kept.
 #[derive(Clone, Default)]
-pub(super) struct Captured(Arc<Mutex<Vec<u8>>>);
+pub(super) struct CapturedOutput(Arc<Mutex<Vec<u8>>>);
 
-impl Captured {
+impl CapturedOutput {
     pub(super) fn output(&self) -> Output {
         Output::to(self.clone())
     }
@@ -21,7 +21,7 @@ impl Captured {
     }
 }
 
-impl Write for Captured {
+impl Write for CapturedOutput {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap().write(bytes)
     }
@@ -39,12 +39,12 @@ fn exit_code(line: &str) -> i32 {
 }
 
 #[test]
-fn the_definition_is_sound() {
+fn clap_definition_is_valid() {
     Arguments::command().debug_assert();
 }
 
 #[test]
-fn good_lines_are_understood() {
+fn valid_command_lines_parse() {
     for line in [
         "aegis serve",
         "aegis config --json",
@@ -75,7 +75,7 @@ fn good_lines_are_understood() {
 }
 
 #[test]
-fn lines_that_make_no_sense_exit_with_2() {
+fn invalid_command_lines_exit_with_2() {
     for line in [
         "aegis",
         "aegis nonsense",
@@ -127,7 +127,7 @@ fn help_names_every_command() {
 }
 
 #[test]
-fn nobody_reading_is_no_failure() {
+fn closed_stdout_is_not_an_error() {
     struct Closed;
     impl Write for Closed {
         fn write(&mut self, _: &[u8]) -> io::Result<usize> {
@@ -137,5 +137,5 @@ fn nobody_reading_is_no_failure() {
             Ok(())
         }
     }
-    assert_eq!(Output::to(Closed).line("x"), Err(Failure::OutputClosed));
+    assert_eq!(Output::to(Closed).line("x"), Err(CliError::OutputClosed));
 }

@@ -1,6 +1,6 @@
 //! Why a command was not carried out.
 
-use domain::{DecodeError, LastAdministrator, Refusal, WebhookRefusal};
+use domain::{DecodeError, LastAdministrator, Rejection, WebhookRejection};
 use store::{AppendError, StoreError};
 
 /// Why a command was not carried out.
@@ -8,10 +8,10 @@ use store::{AppendError, StoreError};
 pub enum CommandError {
     /// The domain refuses it.
     #[error(transparent)]
-    Refused(#[from] Refusal),
+    Rejected(#[from] Rejection),
     /// The domain refuses it to a webhook.
     #[error(transparent)]
-    Webhook(#[from] WebhookRefusal),
+    WebhookRejected(#[from] WebhookRejection),
     /// It would leave nobody who can administer the service.
     #[error(transparent)]
     LastAdministrator(#[from] LastAdministrator),
@@ -28,7 +28,7 @@ pub enum CommandError {
     Contended,
     /// The stored history cannot be understood by this version.
     #[error("the stored history cannot be read: {0}")]
-    Unreadable(#[from] DecodeError),
+    Decode(#[from] DecodeError),
     /// The event store refused or failed.
     #[error(transparent)]
     Append(AppendError),

@@ -3,7 +3,7 @@
 use domain::{Account, SYSTEM_STREAM, System, User, UserId, system, user};
 use jiff::Timestamp;
 use projections::decode;
-use store::{EventStore, Position, Recorded, StreamId};
+use store::{EventStore, Position, StoredEvent, StreamId};
 
 use super::{CommandError, UserState};
 
@@ -57,12 +57,12 @@ pub(super) async fn load_system(store: &EventStore) -> Result<(System, u64), Com
 }
 
 /// The stream of the installation.
-pub(super) async fn read_system(store: &EventStore) -> Result<Vec<Recorded>, CommandError> {
+pub(super) async fn read_system(store: &EventStore) -> Result<Vec<StoredEvent>, CommandError> {
     Ok(store.read_stream(&stream_id(SYSTEM_STREAM)?).await?)
 }
 
 /// The installation that these events, its whole stream, have made, and the version of the stream.
-pub(super) fn fold_system(events: &[Recorded]) -> Result<(System, u64), CommandError> {
+pub(super) fn fold_system(events: &[StoredEvent]) -> Result<(System, u64), CommandError> {
     let mut system = System::default();
     for event in events {
         system = system::evolve(system, &decode::system_event(event)?);
@@ -71,5 +71,5 @@ pub(super) fn fold_system(events: &[Recorded]) -> Result<(System, u64), CommandE
 }
 
 pub(super) fn stream_id(name: &str) -> Result<StreamId, CommandError> {
-    Ok(StreamId::known(name)?)
+    Ok(StreamId::from_trusted(name)?)
 }

@@ -9,7 +9,7 @@ mod webhook;
 mod writing;
 
 pub use error::CommandError;
-pub use projections::{SkipError, Skipped, skip};
+pub use projections::{RecordedSkip, SkipError, skip};
 use store::IdempotencyKey;
 
 pub use user::{SignUp, UserCommands, UserState};
@@ -20,7 +20,7 @@ const ATTEMPTS: usize = 8;
 
 /// Who gives a command, and under which request.
 #[derive(Clone, Debug)]
-pub struct Cause {
+pub struct CommandContext {
     /// `user-…`, `token-…`, `operator:…` or `system`.
     pub actor: String,
     /// As in the logs and in the answer's `X-Request-Id`.
@@ -29,8 +29,8 @@ pub struct Cause {
     pub idempotency: Option<IdempotencyKey>,
 }
 
-impl Cause {
-    /// A cause without an idempotency key.
+impl CommandContext {
+    /// A context without an idempotency key.
     #[must_use]
     pub fn new(actor: impl Into<String>, request_id: impl Into<String>) -> Self {
         Self { actor: actor.into(), request_id: request_id.into(), idempotency: None }

@@ -1,12 +1,12 @@
 //! The one command to a projection that is an event: to go on without an event that it cannot take in.
 
 use domain::{Skip, SystemEvent, system};
-use projections::{Poison, Projection, Sources, decode};
-use store::{Ambient, Append, AppendError, EventQuery, Position, Recorded};
+use projections::{PoisonEvent, Projection, ProjectionContext, decode};
+use store::{Append, AppendError, Env, EventQuery, Position, StoredEvent};
 
 use super::loaded::{fold_system, read_system};
 use super::writing::system_write;
-use super::{Cause, CommandError};
+use super::{CommandContext, CommandError};
 
 /// How often somebody else may be quicker on the stream.
 const ATTEMPTS: u32 = 8;
@@ -27,11 +27,11 @@ pub enum SkipError {
 
 /// The recorded decision to go on without an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Skipped {
+pub struct RecordedSkip {
     /// The position of the event that says so.
     pub position: Position,
     /// Whether it was taken before.
-    pub before: bool,
+    pub already_recorded: bool,
 }
 
 /// Records the decision, unless it was taken before.
@@ -40,33 +40,33 @@ pub struct Skipped {
 /// [`SkipError`].
 pub async fn skip(
     projection: &'static dyn Projection,
-    sources: &Sources,
-    ambient: &Ambient,
-    cause: &Cause,
+    sources: &ProjectionContext,
+    env: &Env,
+    context: &CommandContext,
     skip: Skip,
-) -> Result<Skipped, SkipError> {
+) -> Result<RecordedSkip, SkipError> {
     check(projection, sources, Position::new(skip.position)).await?;
     let mut attempt = 1;
     loop {
         let events = read_system(&sources.events).await?;
         let (installation, version) = fold_system(&events)?;
-        let decided = system::skip(&installation, skip.clone());
+        let decided = system::decide_skip(&installation, skip.clone());
         if decided.is_empty() {
             let decision = events.iter().rfind(|event| is_decision(event, &skip));
             let position = decision.map(|event| event.envelope.position).unwrap_or_default();
-            return Ok(Skipped { position, before: true });
+            return Ok(RecordedSkip { position, already_recorded: true });
         }
-        let writes = vec![system_write(ambient, version, &decided)?];
-        let Cause { actor, request_id, idempotency } = cause.clone();
+        let writes = vec![system_write(env, version, &decided)?];
+        let CommandContext { actor, request_id, idempotency } = context.clone();
         match sources.events.append(&Append { actor, request_id, writes, idempotency }).await {
-            Ok(appended) => return Ok(Skipped { position: appended.position, before: false }),
+            Ok(appended) => return Ok(RecordedSkip { position: appended.position, already_recorded: false }),
             Err(AppendError::Conflict { .. }) if attempt < ATTEMPTS => attempt += 1,
             Err(error) => return Err(CommandError::from(error).into()),
         }
     }
 }
 
-fn is_decision(event: &Recorded, skip: &Skip) -> bool {
+fn is_decision(event: &StoredEvent, skip: &Skip) -> bool {
     matches!(decode::system_event(event), Ok(SystemEvent::ProjectionEventSkipped { projection, position, .. })
         if projection == skip.projection && position == skip.position)
 }
@@ -74,7 +74,7 @@ fn is_decision(event: &Recorded, skip: &Skip) -> bool {
 /// Only what cannot be taken in can be skipped: the row as it is read now decides.
 async fn check(
     projection: &'static dyn Projection,
-    sources: &Sources,
+    sources: &ProjectionContext,
     position: Position,
 ) -> Result<(), SkipError> {
     match poison(projection, sources, position).await? {
@@ -85,9 +85,9 @@ async fn check(
 
 async fn poison(
     projection: &'static dyn Projection,
-    sources: &Sources,
+    sources: &ProjectionContext,
     position: Position,
-) -> Result<Option<Poison>, SkipError> {
+) -> Result<Option<PoisonEvent>, SkipError> {
     let found = sources.events.read(&EventQuery::at(position)).await.map_err(CommandError::from)?;
     let Some(event) = found.first().filter(|event| event.envelope.position == position) else {
         let head = sources.events.head().await.map_err(CommandError::from)?.position;

@@ -2,22 +2,22 @@
 
 use domain::webhook::{decide, evolve};
 use domain::{
-    Reason, Subscription, UserId, Webhook, WebhookCommand, WebhookEvent, WebhookId, WebhookRefusal,
+    ActiveWebhook, Reason, UserId, Webhook, WebhookCommand, WebhookEvent, WebhookId, WebhookRejection,
     WebhookSecret, WebhookUrl,
 };
 use jiff::Timestamp;
 use projections::decode;
-use store::{Ambient, Append, AppendError, EventStore, FirstResult, Position, StoreError};
+use store::{Append, AppendError, Env, EventStore, Position, RecordedResult, StoreError};
 
 use super::loaded::stream_id;
 use super::writing::stream_write;
-use super::{ATTEMPTS, Cause, CommandError};
+use super::{ATTEMPTS, CommandContext, CommandError};
 
 /// Carries out commands to webhooks.
 #[derive(Clone)]
 pub struct WebhookCommands {
     store: EventStore,
-    ambient: Ambient,
+    env: Env,
 }
 
 /// What a new webhook is to be.
@@ -43,7 +43,7 @@ pub struct WebhookState {
     /// Whose it is, or was.
     pub owner: UserId,
     /// What it is; none once it was deleted.
-    pub webhook: Option<Subscription>,
+    pub webhook: Option<ActiveWebhook>,
     /// When it was registered.
     pub created_at: Timestamp,
     /// The version of its stream.
@@ -55,35 +55,39 @@ pub struct WebhookState {
 impl WebhookCommands {
     /// Commands that append to this store.
     #[must_use]
-    pub fn new(store: EventStore, ambient: Ambient) -> Self {
-        Self { store, ambient }
+    pub fn new(store: EventStore, env: Env) -> Self {
+        Self { store, env }
     }
 
     /// Registers a webhook under a new id and with a new secret.
     ///
     /// # Errors
     /// [`CommandError`] if it cannot be appended.
-    pub async fn register(&self, cause: &Cause, new: NewWebhook) -> Result<WebhookState, CommandError> {
+    pub async fn register(
+        &self,
+        context: &CommandContext,
+        new: NewWebhook,
+    ) -> Result<WebhookState, CommandError> {
         let NewWebhook { owner, url, types, description, after } = new;
         let command =
             WebhookCommand::Register { owner, url, secret: self.new_secret(), types, description, after };
-        let id = WebhookId::from_uuid(self.ambient.uuid());
-        self.decide_and_append(cause, id, &Loaded::default(), command).await
+        let id = WebhookId::from_uuid(self.env.uuid());
+        self.decide_and_append(context, id, &Loaded::default(), command).await
     }
 
     /// Carries out a command to an existing webhook.
     ///
     /// # Errors
-    /// [`WebhookRefusal::Unknown`] if there is none, or no longer.
+    /// [`WebhookRejection::Unknown`] if there is none, or no longer.
     pub async fn execute(
         &self,
-        cause: &Cause,
+        context: &CommandContext,
         id: WebhookId,
         command: &WebhookCommand,
     ) -> Result<WebhookState, CommandError> {
         for _ in 0..ATTEMPTS {
             let loaded = self.load(id, u64::MAX).await?;
-            match self.decide_and_append(cause, id, &loaded, command.clone()).await {
+            match self.decide_and_append(context, id, &loaded, command.clone()).await {
                 Err(CommandError::Append(AppendError::Conflict { .. })) => {}
                 done => return done,
             }
@@ -94,27 +98,27 @@ impl WebhookCommands {
     /// A webhook as the log has it now, deleted or not.
     ///
     /// # Errors
-    /// [`WebhookRefusal::Unknown`] if there never was one.
+    /// [`WebhookRejection::Unknown`] if there never was one.
     pub async fn state(&self, id: WebhookId) -> Result<WebhookState, CommandError> {
-        self.load(id, u64::MAX).await?.state(id, self.ambient.now())
+        self.load(id, u64::MAX).await?.state(id, self.env.now())
     }
 
     /// A webhook as an earlier command left it.
     ///
     /// # Errors
     /// [`CommandError`] if the history cannot be read.
-    pub async fn state_after(&self, first: &FirstResult) -> Result<WebhookState, CommandError> {
+    pub async fn state_after(&self, first: &RecordedResult) -> Result<WebhookState, CommandError> {
         let id = WebhookId::from_stream(first.stream.as_str()).ok_or_else(|| {
             StoreError::corrupt(format!("{} is not in the log as its first result says", first.stream))
         })?;
-        let state = self.load(id, first.version).await?.state(id, self.ambient.now())?;
+        let state = self.load(id, first.version).await?.state(id, self.env.now())?;
         Ok(WebhookState { position: Some(first.position), ..state })
     }
 
     /// A secret that nobody can guess.
     #[must_use]
     pub fn new_secret(&self) -> WebhookSecret {
-        WebhookSecret::new(self.ambient.bytes())
+        WebhookSecret::new(self.env.bytes())
     }
 
     async fn load(&self, id: WebhookId, version: u64) -> Result<Loaded, CommandError> {
@@ -130,7 +134,7 @@ impl WebhookCommands {
 
     async fn decide_and_append(
         &self,
-        cause: &Cause,
+        context: &CommandContext,
         id: WebhookId,
         loaded: &Loaded,
         command: WebhookCommand,
@@ -138,12 +142,12 @@ impl WebhookCommands {
         let events = decide(&loaded.webhook, command)?;
         let after = Loaded { webhook: events.iter().fold(loaded.webhook.clone(), evolve), ..loaded.clone() };
         if events.is_empty() {
-            return after.state(id, self.ambient.now());
+            return after.state(id, self.env.now());
         }
         let encoded = events.iter().map(WebhookEvent::encode);
-        let mut write = stream_write(&self.ambient, &id.stream(), loaded.version, encoded)?;
+        let mut write = stream_write(&self.env, &id.stream(), loaded.version, encoded)?;
         write.erase = events.iter().any(WebhookEvent::erases);
-        let Cause { actor, request_id, idempotency } = cause.clone();
+        let CommandContext { actor, request_id, idempotency } = context.clone();
         let append = Append { actor, request_id, writes: vec![write], idempotency };
         let appended = self.store.append(&append).await?;
         let version = appended.versions.first().copied().unwrap_or(loaded.version);
@@ -167,7 +171,7 @@ impl Loaded {
         let (owner, webhook) = match self.webhook {
             Webhook::Present(webhook) => (webhook.owner, Some(*webhook)),
             Webhook::Deleted { owner } => (owner, None),
-            Webhook::Absent => return Err(WebhookRefusal::Unknown.into()),
+            Webhook::Absent => return Err(WebhookRejection::Unknown.into()),
         };
         let created_at = self.first.unwrap_or(now);
         Ok(WebhookState { id, owner, webhook, created_at, version: self.version, position: None })

@@ -7,7 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use base64::prelude::{BASE64_STANDARD, Engine};
-use store::Ambient;
+use store::Env;
 use zeroize::Zeroizing;
 
 use super::parse::check_secret;
@@ -22,7 +22,7 @@ pub(super) const MASTER_KEY_FILE: &str = "master.key";
 /// Why the data folder cannot be used: one sentence or two, for the operator.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct UnusableFolder(String);
+pub struct DataFolderError(String);
 
 /// The data folder.
 pub(super) struct DataFolder {
@@ -33,19 +33,19 @@ pub(super) struct DataFolder {
 
 impl DataFolder {
     /// The folder in which a service has made a database before.
-    pub(super) fn existing(path: &Path) -> Result<Self, UnusableFolder> {
+    pub(super) fn existing(path: &Path) -> Result<Self, DataFolderError> {
         let folder = Self::at(path);
         if folder.has_database()? {
             return Ok(folder);
         }
-        Err(UnusableFolder(format!(
+        Err(DataFolderError(format!(
             "no database at {}; start the service once, or set AEGIS_DATA_DIR",
             path.join(DATABASE_FILE).display()
         )))
     }
 
     /// The folder of a service that is about to start: made, for its owner alone, if there is none.
-    pub(super) fn for_service(path: &Path) -> Result<Self, UnusableFolder> {
+    pub(super) fn for_service(path: &Path) -> Result<Self, DataFolderError> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
         made.map_err(|error| cannot("make", path, &error))?;
         Ok(Self::at(path))
@@ -53,7 +53,7 @@ impl DataFolder {
 
     /// Locks the folder while keys are looked for and made, so that of two processes that start at once one makes them
     /// and the other finds them. The lock falls with the process.
-    pub(super) fn lock(&self) -> Result<File, UnusableFolder> {
+    pub(super) fn lock(&self) -> Result<File, DataFolderError> {
         let lock = || {
             let folder = File::open(&self.path)?;
             folder.lock()?;
@@ -68,14 +68,14 @@ impl DataFolder {
     }
 
     /// Whether there is a database already.
-    pub(super) fn has_database(&self) -> Result<bool, UnusableFolder> {
+    pub(super) fn has_database(&self) -> Result<bool, DataFolderError> {
         let database = self.path.join(DATABASE_FILE);
         database.try_exists().map_err(|error| cannot("look at", &database, &error))
     }
 
     /// The master key of the database here is gone.
-    pub(super) fn master_key_lost(&self) -> UnusableFolder {
-        UnusableFolder(format!(
+    pub(super) fn master_key_missing(&self) -> DataFolderError {
+        DataFolderError(format!(
             "{} exists, but its master key does not: {} is missing and AEGIS_MASTER_KEY is not set. Without that very \
              key no personal data in the database can be read, so no new one was made. Restore the file from a backup, \
              or set AEGIS_MASTER_KEY; to begin anew, move the whole folder away",
@@ -85,12 +85,12 @@ impl DataFolder {
     }
 
     /// The key of access tokens kept here, or a new one.
-    pub(super) fn secret_key_or_new(&mut self, ambient: &Ambient) -> Result<Secret, UnusableFolder> {
+    pub(super) fn secret_key_or_new(&mut self, env: &Env) -> Result<Secret, DataFolderError> {
         if let Some((text, file)) = self.read(SECRET_KEY_FILE)? {
             check_secret(&text).map_err(|problem| damaged(&file, &problem))?;
             return Ok(Secret::new(text.to_string()));
         }
-        let bytes = Zeroizing::new(ambient.bytes::<32>());
+        let bytes = Zeroizing::new(env.bytes::<32>());
         let text = Zeroizing::new(BASE64_STANDARD.encode(bytes.as_slice()));
         self.write(SECRET_KEY_FILE, &text)?;
         Ok(Secret::new(text.to_string()))
@@ -99,7 +99,7 @@ impl DataFolder {
     pub(super) fn read(
         &mut self,
         name: &str,
-    ) -> Result<Option<(Zeroizing<String>, PathBuf)>, UnusableFolder> {
+    ) -> Result<Option<(Zeroizing<String>, PathBuf)>, DataFolderError> {
         let file = self.path.join(name);
         let text = match fs::read_to_string(&file) {
             Ok(text) => Zeroizing::new(text),
@@ -115,7 +115,7 @@ impl DataFolder {
     }
 
     /// Writes a key whole or not at all, and on the disk before anything is made with it.
-    pub(super) fn write(&self, name: &str, key: &str) -> Result<(), UnusableFolder> {
+    pub(super) fn write(&self, name: &str, key: &str) -> Result<(), DataFolderError> {
         let (file, draft) = (self.path.join(name), self.path.join(format!(".{name}.new")));
         let write = || -> io::Result<()> {
             // A draft that a crash left behind may have any mode and any content.
@@ -134,15 +134,15 @@ impl DataFolder {
     }
 }
 
-pub(super) fn cannot(act: &str, path: &Path, error: &io::Error) -> UnusableFolder {
-    UnusableFolder(format!(
+pub(super) fn cannot(act: &str, path: &Path, error: &io::Error) -> DataFolderError {
+    DataFolderError(format!(
         "cannot {act} {}: {error}. Give it to the user who runs Aegis, or set AEGIS_DATA_DIR",
         path.display()
     ))
 }
 
-pub(super) fn damaged(file: &Path, problem: &str) -> UnusableFolder {
-    UnusableFolder(format!("{} holds no usable key, it {problem}. Restore it from a backup", file.display()))
+pub(super) fn damaged(file: &Path, problem: &str) -> DataFolderError {
+    DataFolderError(format!("{} holds no usable key, it {problem}. Restore it from a backup", file.display()))
 }
 
 #[cfg(test)]
@@ -160,53 +160,53 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_made_once_and_for_their_owner_alone() {
+    fn generated_keys_are_stable_and_private() {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("a/b");
-        let ambient = Ambient::system();
-        let master = folder(&path).master_keys_or_new(Vec::new(), &ambient).unwrap();
-        let secret = folder(&path).secret_key_or_new(&ambient).unwrap();
+        let env = Env::system();
+        let master = folder(&path).master_keys_or_new(Vec::new(), &env).unwrap();
+        let secret = folder(&path).secret_key_or_new(&env).unwrap();
         assert_eq!(
             (mode(&path), mode(&path.join("master.key")), mode(&path.join("secret.key"))),
             (0o700, 0o600, 0o600)
         );
         assert_eq!(
-            folder(&path).master_keys_or_new(Vec::new(), &ambient).unwrap().keys().current(),
+            folder(&path).master_keys_or_new(Vec::new(), &env).unwrap().keys().current(),
             master.keys().current()
         );
-        assert!(folder(&path).secret_key_or_new(&ambient).unwrap() == secret);
+        assert!(folder(&path).secret_key_or_new(&env).unwrap() == secret);
         assert_eq!(fs::read_dir(&path).unwrap().count(), 2, "no draft is left behind");
     }
 
     #[test]
-    fn no_master_key_is_made_beside_a_database() {
+    fn no_master_key_is_generated_for_an_existing_database() {
         let parent = tempfile::tempdir().unwrap();
         fs::write(parent.path().join("aegis.db"), "").unwrap();
         let refused =
-            folder(parent.path()).master_keys_or_new(Vec::new(), &Ambient::system()).unwrap_err().to_string();
+            folder(parent.path()).master_keys_or_new(Vec::new(), &Env::system()).unwrap_err().to_string();
         assert!(refused.contains("master.key is missing"), "{refused}");
         assert!(!parent.path().join("master.key").exists());
     }
 
     #[test]
-    fn a_damaged_key_is_refused_and_not_replaced() {
+    fn invalid_key_file_is_rejected_and_not_replaced() {
         let parent = tempfile::tempdir().unwrap();
         for name in ["master.key", "secret.key"] {
             fs::write(parent.path().join(name), "short\n").unwrap();
         }
-        let ambient = Ambient::system();
-        let master = folder(parent.path()).master_keys_or_new(Vec::new(), &ambient).unwrap_err().to_string();
-        let secret = folder(parent.path()).secret_key_or_new(&ambient).map(drop).unwrap_err().to_string();
+        let env = Env::system();
+        let master = folder(parent.path()).master_keys_or_new(Vec::new(), &env).unwrap_err().to_string();
+        let secret = folder(parent.path()).secret_key_or_new(&env).map(drop).unwrap_err().to_string();
         assert!(master.contains("not 32 bytes") && secret.contains("has 5 bytes"), "{master} {secret}");
         assert!(!master.contains("short") && !secret.contains("short"));
         assert_eq!(fs::read_to_string(parent.path().join("master.key")).unwrap(), "short\n");
     }
 
     #[test]
-    fn a_key_that_others_may_read_gives_a_warning() {
+    fn key_file_readable_by_others_causes_a_warning() {
         let parent = tempfile::tempdir().unwrap();
-        let ambient = Ambient::system();
-        folder(parent.path()).master_keys_or_new(Vec::new(), &ambient).unwrap();
+        let env = Env::system();
+        folder(parent.path()).master_keys_or_new(Vec::new(), &env).unwrap();
         let file = parent.path().join("master.key");
         fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
         let mut again = folder(parent.path());
@@ -215,11 +215,11 @@ mod tests {
     }
 
     #[test]
-    fn a_draft_left_by_a_crash_is_replaced() {
+    fn leftover_temporary_file_is_replaced() {
         let parent = tempfile::tempdir().unwrap();
         fs::write(parent.path().join(".master.key.new"), "half a k").unwrap();
-        let ambient = Ambient::system();
-        let made = folder(parent.path()).master_keys_or_new(Vec::new(), &ambient).unwrap();
+        let env = Env::system();
+        let made = folder(parent.path()).master_keys_or_new(Vec::new(), &env).unwrap();
         assert_eq!(
             folder(parent.path()).master_keys(Vec::new()).unwrap().unwrap().keys().current(),
             made.keys().current()
@@ -228,12 +228,12 @@ mod tests {
     }
 
     #[test]
-    fn processes_that_start_at_once_share_one_key() {
+    fn concurrent_starts_share_one_key() {
         let parent = tempfile::tempdir().unwrap();
         let start = || {
             let mut folder = folder(parent.path());
             let _lock = folder.lock().unwrap();
-            folder.master_keys_or_new(Vec::new(), &Ambient::system()).unwrap().keys().current()
+            folder.master_keys_or_new(Vec::new(), &Env::system()).unwrap().keys().current()
         };
         let ids: Vec<_> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..8).map(|_| scope.spawn(start)).collect();
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_need_a_database_that_is_there() {
+    fn commands_need_an_existing_database() {
         let parent = tempfile::tempdir().unwrap();
         let missing = DataFolder::existing(&parent.path().join("none")).map(drop).unwrap_err().to_string();
         assert!(

@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 
 /// A line that cannot be read, by its number from 1. What it says is not repeated: it may be a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct BadLine(pub(super) usize);
+pub(super) struct InvalidLine(pub(super) usize);
 
 /// The names and values of a file, later lines over earlier ones, and the lines that cannot be read.
 /// `lookup` gives what `${NAME}` stands for if the file has not said so before.
 pub(super) fn parse(
     text: &str,
     lookup: impl Fn(&str) -> Option<String>,
-) -> (BTreeMap<String, String>, Vec<BadLine>) {
+) -> (BTreeMap<String, String>, Vec<InvalidLine>) {
     let mut values = BTreeMap::new();
     let mut bad = Vec::new();
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -29,7 +29,7 @@ pub(super) fn parse(
             }
             None => {
                 cursor = start;
-                bad.push(BadLine(cursor.first_line_of_statement()));
+                bad.push(InvalidLine(cursor.first_line_of_statement()));
                 cursor.skip_line();
             }
         }
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_read_as_the_predecessor_reads_them() {
+    fn values_are_parsed_like_python_dotenv() {
         for (line, value) in [
             ("A=b", "b"),
             ("  export A = b  ", "b"),
@@ -228,21 +228,21 @@ mod tests {
     }
 
     #[test]
-    fn earlier_lines_can_be_referred_to() {
+    fn earlier_lines_are_interpolated() {
         assert_eq!(read("A=x\nB=${A}y")["B"], "xy");
     }
 
     #[test]
-    fn comments_blank_lines_and_bare_names_set_nothing() {
+    fn comments_blank_lines_and_bare_names_are_skipped() {
         assert!(read("# A=b\n\n   \nA\nexport B\n").is_empty());
     }
 
     #[test]
-    fn a_bad_line_is_named_by_its_number_and_the_others_are_read() {
+    fn invalid_line_is_reported_by_number() {
         let (values, bad) = parse("A=1\n\n='x'\nB=\"two\n\nlines\"\nC='x' y\nD=2", |_| None);
-        assert_eq!(bad, [BadLine(3), BadLine(7)]);
+        assert_eq!(bad, [InvalidLine(3), InvalidLine(7)]);
         assert_eq!(values.into_keys().collect::<Vec<_>>(), ["A", "B", "D"]);
         let (values, bad) = parse("A=\"never closed\nB=1", |_| None);
-        assert_eq!((bad, values.len()), (vec![BadLine(1)], 1));
+        assert_eq!((bad, values.len()), (vec![InvalidLine(1)], 1));
     }
 }

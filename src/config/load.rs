@@ -3,29 +3,29 @@
 use std::num::NonZero;
 use std::path::PathBuf;
 
-use store::Ambient;
+use store::Env;
 
-use super::catalogue::{self as setting, Setting};
-use super::data_folder::{DataFolder, UnusableFolder};
-use super::fault::{Fault, Faults};
+use super::data_folder::{DataFolder, DataFolderError};
+use super::definitions::{self as setting, Setting};
+use super::error::{InvalidSetting, InvalidSettings};
 use super::master_keys::MasterKeySetting;
 use super::parse::{self, Parsed};
 use super::settings::{DatabaseSettings, LogSettings, Secret, Settings, TokenSettings, WebhookSettings};
-use super::sources::Sources;
-use super::values::Values;
+use super::sources::ConfigSources;
+use super::values::RawValues;
 
 /// The keys that every node of a service needs.
-pub(super) static NODE_KEYS: [&Setting; 2] = [&setting::SECRET_KEY, &setting::MASTER_KEY];
+pub(super) static REQUIRED_KEYS: [&Setting; 2] = [&setting::SECRET_KEY, &setting::MASTER_KEY];
 
 /// Why there are no settings.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unusable {
+pub enum ConfigError {
     /// Some are wrong or missing.
     #[error(transparent)]
-    Faults(#[from] Faults),
+    InvalidSettings(#[from] InvalidSettings),
     /// The data folder lacks something, or may not be used.
     #[error(transparent)]
-    Folder(#[from] UnusableFolder),
+    Folder(#[from] DataFolderError),
 }
 
 /// What a command other than `serve` needs to know.
@@ -64,11 +64,11 @@ pub struct Loaded<T> {
 /// The settings of the service. Embedded, the data folder and its keys are made if they are missing.
 ///
 /// # Errors
-/// [`Unusable`] with all that is wrong.
-pub fn for_service(sources: &Sources, ambient: &Ambient) -> Result<Loaded<Settings>, Unusable> {
+/// [`ConfigError`] with all that is wrong.
+pub fn for_service(sources: &ConfigSources, env: &Env) -> Result<Loaded<Settings>, ConfigError> {
     let (values, parsed, mut faults) = check(sources);
-    missing_keys(&values, &parsed, &NODE_KEYS, &mut faults);
-    refuse_any(faults)?;
+    missing_keys(&values, &parsed, &REQUIRED_KEYS, &mut faults);
+    reject_invalid(faults)?;
     let database = database(&parsed);
     let (given_secret, previous) = (parsed.secret_key, parsed.previous_masters);
     let given_master = parsed.master_key.map(|key| MasterKeySetting::named(key, previous.clone()));
@@ -76,12 +76,14 @@ pub fn for_service(sources: &Sources, ambient: &Ambient) -> Result<Loaded<Settin
         (DatabaseSettings::Embedded { data_dir }, master, secret) => {
             let mut folder = DataFolder::for_service(data_dir)?;
             let _lock = folder.lock()?;
-            let master = master.map_or_else(|| folder.master_keys_or_new(previous, ambient), Ok)?;
-            let secret = secret.map_or_else(|| folder.secret_key_or_new(ambient), Ok)?;
+            let master = master.map_or_else(|| folder.master_keys_or_new(previous, env), Ok)?;
+            let secret = secret.map_or_else(|| folder.secret_key_or_new(env), Ok)?;
             (master, secret, folder.warnings)
         }
         (DatabaseSettings::Mongo { .. }, Some(master), Some(secret)) => (master, secret, Vec::new()),
-        (DatabaseSettings::Mongo { .. }, master, _) => return Err(required_keys(master.is_none()).into()),
+        (DatabaseSettings::Mongo { .. }, master, _) => {
+            return Err(missing_required_key(master.is_none()).into());
+        }
     };
     let settings = Settings {
         database,
@@ -104,11 +106,11 @@ pub fn for_service(sources: &Sources, ambient: &Ambient) -> Result<Loaded<Settin
 /// The settings of a command that works on an existing database. Nothing is made.
 ///
 /// # Errors
-/// [`Unusable`] with all that is wrong.
-pub fn for_command(sources: &Sources) -> Result<Loaded<CommandSettings>, Unusable> {
+/// [`ConfigError`] with all that is wrong.
+pub fn for_command(sources: &ConfigSources) -> Result<Loaded<CommandSettings>, ConfigError> {
     let (values, parsed, mut faults) = check(sources);
     missing_keys(&values, &parsed, &[&setting::MASTER_KEY], &mut faults);
-    refuse_any(faults)?;
+    reject_invalid(faults)?;
     let database = database(&parsed);
     let previous = parsed.previous_masters;
     let given = parsed.master_key.map(|key| MasterKeySetting::named(key, previous.clone()));
@@ -116,12 +118,12 @@ pub fn for_command(sources: &Sources) -> Result<Loaded<CommandSettings>, Unusabl
         (DatabaseSettings::Embedded { data_dir }, given) => {
             let mut folder = DataFolder::existing(data_dir)?;
             let kept = given.map_or_else(|| folder.master_keys(previous), |keys| Ok(Some(keys)))?;
-            (kept.ok_or_else(|| folder.master_key_lost())?, folder.warnings)
+            (kept.ok_or_else(|| folder.master_key_missing())?, folder.warnings)
         }
         (DatabaseSettings::Mongo { .. }, Some(master)) => (master, Vec::new()),
-        (DatabaseSettings::Mongo { .. }, None) => return Err(required_keys(true).into()),
+        (DatabaseSettings::Mongo { .. }, None) => return Err(missing_required_key(true).into()),
     };
-    let log = quiet(&values, parsed.log);
+    let log = with_command_log_level(&values, parsed.log);
     Ok(Loaded {
         settings: CommandSettings { database, master_key, webhooks: parsed.webhooks, log },
         warnings,
@@ -131,16 +133,20 @@ pub fn for_command(sources: &Sources) -> Result<Loaded<CommandSettings>, Unusabl
 /// The settings of a benchmark, which uses no database and no key of anybody's.
 ///
 /// # Errors
-/// [`Unusable`] with all that is wrong.
-pub fn for_bench(sources: &Sources) -> Result<BenchSettings, Unusable> {
+/// [`ConfigError`] with all that is wrong.
+pub fn for_bench(sources: &ConfigSources) -> Result<BenchSettings, ConfigError> {
     let (values, parsed, faults) = check(sources);
-    refuse_any(faults)?;
+    reject_invalid(faults)?;
     let mongod = values.get(&setting::MONGOD).map(|found| PathBuf::from(found.text.as_str()));
-    Ok(BenchSettings { mongodb_url: parsed.mongodb_url, mongod, log: quiet(&values, parsed.log) })
+    Ok(BenchSettings {
+        mongodb_url: parsed.mongodb_url,
+        mongod,
+        log: with_command_log_level(&values, parsed.log),
+    })
 }
 
 /// Whoever types a command wants its answer; only what is wrong is worth a line more.
-fn quiet(values: &Values, mut log: LogSettings) -> LogSettings {
+fn with_command_log_level(values: &RawValues, mut log: LogSettings) -> LogSettings {
     if values.get(&setting::LOG).is_none() {
         "warn".clone_into(&mut log.filter);
     }
@@ -148,32 +154,38 @@ fn quiet(values: &Values, mut log: LogSettings) -> LogSettings {
 }
 
 /// What was found, checked as the service would check it.
-pub(super) fn check(sources: &Sources) -> (Values, Parsed, Vec<Fault>) {
+pub(super) fn check(sources: &ConfigSources) -> (RawValues, Parsed, Vec<InvalidSetting>) {
     let mut faults = Vec::new();
-    let values = Values::gather(sources, &mut faults);
+    let values = RawValues::collect_raw(sources, &mut faults);
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     let parsed = parse::parse(&values, cores, &mut faults);
     (values, parsed, faults)
 }
 
 /// The faults of keys that MongoDB needs and nobody gave: nodes must share them, so none is made up.
-pub(super) fn missing_keys(values: &Values, parsed: &Parsed, keys: &[&Setting], faults: &mut Vec<Fault>) {
+pub(super) fn missing_keys(
+    values: &RawValues,
+    parsed: &Parsed,
+    keys: &[&Setting],
+    faults: &mut Vec<InvalidSetting>,
+) {
     for key in keys.iter().filter(|key| parsed.mongodb_url.is_some() && values.get(key).is_none()) {
-        let known =
-            |fault: &Fault| fault.subject == key.name || Some(&fault.subject) == key.file_name().as_ref();
+        let known = |fault: &InvalidSetting| {
+            fault.subject == key.name || Some(&fault.subject) == key.file_name().as_ref()
+        };
         if !faults.iter().any(known) {
-            faults.push(parse::required(key));
+            faults.push(parse::missing_required(key));
         }
     }
 }
 
-fn refuse_any(faults: Vec<Fault>) -> Result<(), Faults> {
-    if faults.is_empty() { Ok(()) } else { Err(Faults(faults)) }
+fn reject_invalid(faults: Vec<InvalidSetting>) -> Result<(), InvalidSettings> {
+    if faults.is_empty() { Ok(()) } else { Err(InvalidSettings(faults)) }
 }
 
-fn required_keys(master: bool) -> Faults {
+fn missing_required_key(master: bool) -> InvalidSettings {
     let setting = if master { &setting::MASTER_KEY } else { &setting::SECRET_KEY };
-    Faults(vec![parse::required(setting)])
+    InvalidSettings(vec![parse::missing_required(setting)])
 }
 
 fn database(parsed: &Parsed) -> DatabaseSettings {

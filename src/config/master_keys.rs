@@ -6,29 +6,29 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use store::vault::{KeyId, KeySource};
-use store::{Ambient, Keyring, MasterKey, MasterKeys};
+use store::key_store::{KeyId, KeySource};
+use store::{Env, Keyring, MasterKey, MasterKeys};
 
-use super::data_folder::{DataFolder, MASTER_KEY_FILE, UnusableFolder, cannot, damaged};
-use super::fault::Origin;
+use super::data_folder::{DataFolder, DataFolderError, MASTER_KEY_FILE, cannot, damaged};
+use super::error::SettingSource;
 
 /// A master key, and where it comes from.
 #[derive(Clone)]
-pub struct HeldKey {
+pub struct LoadedKey {
     /// The key.
     pub key: MasterKey,
     /// Where it comes from.
-    pub origin: Origin,
+    pub origin: SettingSource,
 }
 
 /// The master keys of a process. `Debug` tells their ids alone.
 #[derive(Clone)]
 pub struct MasterKeySetting {
-    current: HeldKey,
+    current: LoadedKey,
     /// They only open.
-    previous: Vec<HeldKey>,
+    previous: Vec<LoadedKey>,
     /// Those of them that settings name.
-    named: Vec<HeldKey>,
+    named: Vec<LoadedKey>,
     /// The data folder, if the current one is kept there.
     folder: Option<PathBuf>,
 }
@@ -36,7 +36,7 @@ pub struct MasterKeySetting {
 impl MasterKeySetting {
     /// Keys that settings name.
     #[must_use]
-    pub fn named(current: HeldKey, previous: Vec<HeldKey>) -> Self {
+    pub fn named(current: LoadedKey, previous: Vec<LoadedKey>) -> Self {
         Self { current, named: previous.clone(), previous, folder: None }
     }
 
@@ -52,12 +52,12 @@ impl MasterKeySetting {
         let source = |folder: &PathBuf| -> Arc<dyn KeySource> {
             Arc::new(Files { folder: folder.clone(), named: self.named.clone() })
         };
-        Keyring::of(self.keys(), self.folder.as_ref().map(source))
+        Keyring::new(self.keys(), self.folder.as_ref().map(source))
     }
 
     /// Where a key comes from.
     #[must_use]
-    pub fn origin(&self, id: KeyId) -> Option<&Origin> {
+    pub fn origin(&self, id: KeyId) -> Option<&SettingSource> {
         let mut held = std::iter::once(&self.current).chain(&self.previous);
         held.find_map(|held| (held.key.id() == id).then_some(&held.origin))
     }
@@ -65,7 +65,7 @@ impl MasterKeySetting {
 
 impl From<MasterKey> for MasterKeySetting {
     fn from(key: MasterKey) -> Self {
-        Self::named(HeldKey { key, origin: Origin::Environment }, Vec::new())
+        Self::named(LoadedKey { key, origin: SettingSource::Environment }, Vec::new())
     }
 }
 
@@ -79,8 +79,8 @@ impl DataFolder {
     /// The master keys kept here, and others to open with; none if there is no current one.
     pub(super) fn master_keys(
         &mut self,
-        named: Vec<HeldKey>,
-    ) -> Result<Option<MasterKeySetting>, UnusableFolder> {
+        named: Vec<LoadedKey>,
+    ) -> Result<Option<MasterKeySetting>, DataFolderError> {
         // In this order: a rotation keeps the old key before it replaces the current one.
         let Some(current) = self.master_key(MASTER_KEY_FILE)? else { return Ok(None) };
         let mut previous = Vec::new();
@@ -98,26 +98,26 @@ impl DataFolder {
     /// The master keys kept here, a new one unless there is a database already: that one was made with another key.
     pub(super) fn master_keys_or_new(
         &mut self,
-        named: Vec<HeldKey>,
-        ambient: &Ambient,
-    ) -> Result<MasterKeySetting, UnusableFolder> {
+        named: Vec<LoadedKey>,
+        env: &Env,
+    ) -> Result<MasterKeySetting, DataFolderError> {
         if let Some(keys) = self.master_keys(named.clone())? {
             return Ok(keys);
         }
         if self.has_database()? {
-            return Err(self.master_key_lost());
+            return Err(self.master_key_missing());
         }
-        self.write(MASTER_KEY_FILE, &MasterKey::generate(ambient).to_base64())?;
-        self.master_keys(named)?.ok_or_else(|| self.master_key_lost())
+        self.write(MASTER_KEY_FILE, &MasterKey::generate(env).to_base64())?;
+        self.master_keys(named)?.ok_or_else(|| self.master_key_missing())
     }
 
-    fn master_key(&mut self, name: &str) -> Result<Option<HeldKey>, UnusableFolder> {
+    fn master_key(&mut self, name: &str) -> Result<Option<LoadedKey>, DataFolderError> {
         let Some((text, file)) = self.read(name)? else { return Ok(None) };
         let key = MasterKey::from_base64(&text).map_err(|error| damaged(&file, &error.to_string()))?;
-        Ok(Some(HeldKey { key, origin: Origin::DataFolder(file) }))
+        Ok(Some(LoadedKey { key, origin: SettingSource::DataFolder(file) }))
     }
 
-    fn previous_names(&self) -> Result<Vec<String>, UnusableFolder> {
+    fn previous_names(&self) -> Result<Vec<String>, DataFolderError> {
         let entries = fs::read_dir(&self.path).map_err(|error| cannot("read", &self.path, &error))?;
         let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
         let mut names: Vec<_> = names.filter(|name| is_previous(name)).collect();
@@ -138,14 +138,14 @@ fn is_previous(name: &str) -> bool {
 /// The key files of a data folder, to be read again.
 struct Files {
     folder: PathBuf,
-    named: Vec<HeldKey>,
+    named: Vec<LoadedKey>,
 }
 
 impl KeySource for Files {
     fn read(&self) -> Result<MasterKeys, String> {
         let mut folder = DataFolder::at(&self.folder);
         let keys = folder.master_keys(self.named.clone()).map_err(|error| error.to_string())?;
-        keys.map(|keys| keys.keys()).ok_or_else(|| folder.master_key_lost().to_string())
+        keys.map(|keys| keys.keys()).ok_or_else(|| folder.master_key_missing().to_string())
     }
 }
 
@@ -159,8 +159,8 @@ impl KeyFiles {
     /// The files that these keys come from, once nobody else has them; `None` if settings name the current one.
     ///
     /// # Errors
-    /// [`UnusableFolder`] if the folder cannot be locked.
-    pub fn of(keys: &MasterKeySetting) -> Result<Option<Self>, UnusableFolder> {
+    /// [`DataFolderError`] if the folder cannot be locked.
+    pub fn of(keys: &MasterKeySetting) -> Result<Option<Self>, DataFolderError> {
         let Some(folder) = keys.folder.clone() else { return Ok(None) };
         let lock = DataFolder::at(&folder).lock()?;
         Ok(Some(Self { files: Files { folder, named: keys.named.clone() }, _lock: lock }))
@@ -169,29 +169,29 @@ impl KeyFiles {
     /// The keys that are there now.
     ///
     /// # Errors
-    /// [`UnusableFolder`] if they are damaged, or gone.
-    pub fn read(&self) -> Result<MasterKeySetting, UnusableFolder> {
+    /// [`DataFolderError`] if they are damaged, or gone.
+    pub fn read(&self) -> Result<MasterKeySetting, DataFolderError> {
         let mut folder = DataFolder::at(&self.files.folder);
-        folder.master_keys(self.files.named.clone())?.ok_or_else(|| folder.master_key_lost())
+        folder.master_keys(self.files.named.clone())?.ok_or_else(|| folder.master_key_missing())
     }
 
     /// Makes a new master key the current one; that of before is kept beside it. Killed at any moment, it leaves the
     /// current key in `master.key`, whichever that is, and the old one under its id or still there.
     ///
     /// # Errors
-    /// [`UnusableFolder`] if they cannot be written.
-    pub fn renew(&self, ambient: &Ambient) -> Result<(), UnusableFolder> {
+    /// [`DataFolderError`] if they cannot be written.
+    pub fn renew(&self, env: &Env) -> Result<(), DataFolderError> {
         let old = self.read()?.current.key;
         let folder = DataFolder::at(&self.files.folder);
         folder.write(&previous_name(old.id()), &old.to_base64())?;
-        folder.write(MASTER_KEY_FILE, &MasterKey::generate(ambient).to_base64())
+        folder.write(MASTER_KEY_FILE, &MasterKey::generate(env).to_base64())
     }
 
     /// Deletes the file that keeps a key of before; gives its path, if there was one.
     ///
     /// # Errors
-    /// [`UnusableFolder`] if it cannot be deleted.
-    pub fn delete(&self, id: KeyId) -> Result<Option<PathBuf>, UnusableFolder> {
+    /// [`DataFolderError`] if it cannot be deleted.
+    pub fn delete(&self, id: KeyId) -> Result<Option<PathBuf>, DataFolderError> {
         let file = self.files.folder.join(previous_name(id));
         match fs::remove_file(&file) {
             Ok(()) => Ok(Some(file)),
@@ -214,7 +214,7 @@ mod tests {
     use super::*;
 
     fn started(path: &Path) -> MasterKeySetting {
-        DataFolder::for_service(path).unwrap().master_keys_or_new(Vec::new(), &Ambient::system()).unwrap()
+        DataFolder::for_service(path).unwrap().master_keys_or_new(Vec::new(), &Env::system()).unwrap()
     }
 
     fn ids(keys: &MasterKeySetting) -> Vec<KeyId> {
@@ -222,16 +222,16 @@ mod tests {
     }
 
     #[test]
-    fn a_renewed_key_leaves_that_of_before_beside_it() {
+    fn rotation_stores_the_previous_key() {
         let folder = tempfile::tempdir().unwrap();
         let old = started(folder.path());
         let files = KeyFiles::of(&old).unwrap().unwrap();
-        files.renew(&Ambient::system()).unwrap();
+        files.renew(&Env::system()).unwrap();
         let both = files.read().unwrap();
         assert_eq!(ids(&both).len(), 2);
         assert_eq!(ids(&both)[1], ids(&old)[0]);
         let kept = folder.path().join(format!("master-{}.key", ids(&old)[0]));
-        assert_eq!(both.origin(ids(&old)[0]), Some(&Origin::DataFolder(kept.clone())));
+        assert_eq!(both.origin(ids(&old)[0]), Some(&SettingSource::DataFolder(kept.clone())));
         assert_eq!(fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(ids(&started(folder.path())), ids(&both), "whoever starts has both");
 
@@ -242,7 +242,7 @@ mod tests {
 
     /// What a kill leaves: the old key kept and the current one not replaced yet; and half of a draft.
     #[test]
-    fn a_renewal_that_was_cut_short_loses_no_key() {
+    fn interrupted_rotation_loses_no_key() {
         let folder = tempfile::tempdir().unwrap();
         let old = started(folder.path());
         let kept = folder.path().join(format!("master-{}.key", ids(&old)[0]));
@@ -250,40 +250,40 @@ mod tests {
         fs::write(folder.path().join(".master.key.new"), "half a k").unwrap();
         assert_eq!(ids(&started(folder.path())), ids(&old));
         let files = KeyFiles::of(&old).unwrap().unwrap();
-        files.renew(&Ambient::system()).unwrap();
+        files.renew(&Env::system()).unwrap();
         let both = ids(&files.read().unwrap());
         assert_eq!((both.len(), both[1]), (2, ids(&old)[0]));
     }
 
     #[test]
-    fn a_key_that_cannot_be_kept_is_not_replaced() {
+    fn key_is_not_replaced_unless_it_is_stored() {
         let folder = tempfile::tempdir().unwrap();
         let old = started(folder.path());
         let in_the_way = folder.path().join(format!("master-{}.key", ids(&old)[0]));
         let files = KeyFiles::of(&old).unwrap().unwrap();
         fs::create_dir_all(in_the_way.join("x")).unwrap();
-        files.renew(&Ambient::system()).unwrap_err();
+        files.renew(&Env::system()).unwrap_err();
         fs::remove_dir_all(in_the_way).unwrap();
         assert_eq!(ids(&started(folder.path())), ids(&old));
     }
 
     #[test]
-    fn a_running_process_finds_the_key_that_another_has_made() {
+    fn running_process_loads_a_rotated_key() {
         let folder = tempfile::tempdir().unwrap();
         let old = started(folder.path());
         let (ring, named) = (old.ring(), MasterKeySetting::from(old.current.key.clone()));
         let files = KeyFiles::of(&old).unwrap().unwrap();
-        files.renew(&Ambient::system()).unwrap();
+        files.renew(&Env::system()).unwrap();
         let new = files.read().unwrap().keys().current();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        assert_eq!(runtime.block_on(ring.reaching([new])).current(), new);
+        assert_eq!(runtime.block_on(ring.load_missing([new])).current(), new);
         // Keys that settings name are not looked for in files.
         assert!(KeyFiles::of(&named).unwrap().is_none());
-        assert!(runtime.block_on(named.ring().reaching([new])).get(new).is_none());
+        assert!(runtime.block_on(named.ring().load_missing([new])).get(new).is_none());
     }
 
     #[test]
-    fn a_damaged_key_of_before_is_told_and_is_no_reason_not_to_start() {
+    fn invalid_previous_key_is_only_a_warning() {
         let folder = tempfile::tempdir().unwrap();
         let old = started(folder.path());
         fs::write(folder.path().join("master-0123456789abcdef.key"), "short").unwrap();

@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_holds_the_addresses_of_its_prefix() {
+    fn network_contains_addresses_of_its_prefix() {
         for (network, inside, outside) in [
             ("10.0.0.0/8", "10.255.0.1", "11.0.0.0"),
             ("10.1.2.0/23", "10.1.3.255", "10.1.4.0"),
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_network_is_told_with_an_example() {
+    fn invalid_network_is_rejected_with_an_example() {
         for bad in [
             "",
             "10",

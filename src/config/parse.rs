@@ -8,20 +8,20 @@ use domain::{EmailAddress, PasswordPolicy};
 use jsonwebtoken::Algorithm;
 use store::MasterKey;
 
-use super::catalogue::{self as setting, Fallback, Setting};
-use super::fault::{Fault, Origin};
-use super::master_keys::HeldKey;
+use super::definitions::{self as setting, DefaultValue, Setting};
+use super::error::{InvalidSetting, SettingSource};
+use super::master_keys::LoadedKey;
 use super::settings::{
     AdministratorSettings, HttpSettings, LogFormat, LogSettings, PasswordSettings, Secret, WebhookSettings,
 };
 use super::show::origin;
 use super::syntax;
-use super::values::Values;
+use super::values::RawValues;
 
 /// A secret shorter than this could be guessed (RFC 7518 §3.2 asks as much of HS256).
 pub(super) const MIN_SECRET_BYTES: usize = 32;
 /// What makes a key of that size.
-pub(super) const MAKE_KEY: &str = "`openssl rand -base64 32` makes one";
+pub(super) const KEY_HINT: &str = "`openssl rand -base64 32` makes one";
 
 /// The largest costs of a password hash, those that [`crate::crypto`] would still verify.
 const MEMORY_KIB: RangeInclusive<u64> = 8..=1024 * 1024;
@@ -42,8 +42,8 @@ pub(super) struct Parsed {
     pub(super) data_dir: PathBuf,
     pub(super) secret_key: Option<Secret>,
     pub(super) previous_key: Option<Secret>,
-    pub(super) master_key: Option<HeldKey>,
-    pub(super) previous_masters: Vec<HeldKey>,
+    pub(super) master_key: Option<LoadedKey>,
+    pub(super) previous_masters: Vec<LoadedKey>,
     pub(super) algorithm: Algorithm,
     pub(super) token_lifetime: Duration,
     pub(super) http: HttpSettings,
@@ -54,15 +54,15 @@ pub(super) struct Parsed {
 }
 
 /// Reads settings and notes what is wrong with them.
-struct Reader<'a> {
-    values: &'a Values,
+struct SettingReader<'a> {
+    values: &'a RawValues,
     cores: usize,
-    faults: &'a mut Vec<Fault>,
+    faults: &'a mut Vec<InvalidSetting>,
 }
 
 /// Checks all values; `cores` is how many the machine has.
-pub(super) fn parse(values: &Values, cores: usize, faults: &mut Vec<Fault>) -> Parsed {
-    let mut reader = Reader { values, cores, faults };
+pub(super) fn parse(values: &RawValues, cores: usize, faults: &mut Vec<InvalidSetting>) -> Parsed {
+    let mut reader = SettingReader { values, cores, faults };
     let passwords = reader.passwords();
     Parsed {
         mongodb_url: reader.mongodb_url(),
@@ -89,18 +89,18 @@ pub(super) fn parse(values: &Values, cores: usize, faults: &mut Vec<Fault>) -> P
     }
 }
 
-impl Reader<'_> {
+impl SettingReader<'_> {
     /// The text that was set, or the default.
     fn text(&self, setting: &Setting) -> &str {
         let default = match setting.fallback {
-            Fallback::Text(text) => text,
-            Fallback::Unset | Fallback::Computed(_) => "",
+            DefaultValue::Text(text) => text,
+            DefaultValue::Unset | DefaultValue::Computed(_) => "",
         };
         self.values.get(setting).map_or(default, |found| &found.text)
     }
 
     fn refuse(&mut self, setting: &Setting, problem: impl Into<String>) {
-        self.faults.push(Fault::new(setting.name, origin(self.values, setting), problem));
+        self.faults.push(InvalidSetting::new(setting.name, origin(self.values, setting), problem));
     }
 
     /// What `parse` makes of the text; `stand_in` if it is wrong.
@@ -154,10 +154,10 @@ impl Reader<'_> {
         Some(key)
     }
 
-    fn master_key(&mut self) -> Option<HeldKey> {
+    fn master_key(&mut self) -> Option<LoadedKey> {
         let text = self.secret(&setting::MASTER_KEY)?;
         match MasterKey::from_base64(text.expose()) {
-            Ok(key) => Some(HeldKey { key, origin: origin(self.values, &setting::MASTER_KEY) }),
+            Ok(key) => Some(LoadedKey { key, origin: origin(self.values, &setting::MASTER_KEY) }),
             Err(error) => {
                 self.refuse(&setting::MASTER_KEY, error.to_string());
                 None
@@ -165,14 +165,14 @@ impl Reader<'_> {
         }
     }
 
-    fn previous_masters(&mut self) -> Vec<HeldKey> {
+    fn previous_masters(&mut self) -> Vec<LoadedKey> {
         let Some(text) = self.secret(&setting::MASTER_KEY_PREVIOUS) else { return Vec::new() };
         let origin = origin(self.values, &setting::MASTER_KEY_PREVIOUS);
         let mut keys = Vec::new();
         let words = text.expose().split(',').map(str::trim).filter(|word| !word.is_empty());
         for (number, word) in (1..).zip(words) {
             match MasterKey::from_base64(word) {
-                Ok(key) => keys.push(HeldKey { key, origin: origin.clone() }),
+                Ok(key) => keys.push(LoadedKey { key, origin: origin.clone() }),
                 Err(error) => {
                     self.refuse(&setting::MASTER_KEY_PREVIOUS, format!("its key no. {number} {error}"));
                 }
@@ -251,15 +251,15 @@ impl Reader<'_> {
 pub(super) fn check_secret(text: &str) -> Result<(), String> {
     match text.len() {
         MIN_SECRET_BYTES.. => Ok(()),
-        bytes => Err(format!("has {bytes} bytes, at least {MIN_SECRET_BYTES} are needed: {MAKE_KEY}")),
+        bytes => Err(format!("has {bytes} bytes, at least {MIN_SECRET_BYTES} are needed: {KEY_HINT}")),
     }
 }
 
 /// What a setting needs that is required and not set.
-pub(super) fn required(setting: &Setting) -> Fault {
+pub(super) fn missing_required(setting: &Setting) -> InvalidSetting {
     let problem = format!(
-        "is not set; with MongoDB it is required, and every node needs the same one: {MAKE_KEY}. Keep it apart from \
+        "is not set; with MongoDB it is required, and every node needs the same one: {KEY_HINT}. Keep it apart from \
          the database"
     );
-    Fault::new(setting.name, Origin::Default, problem)
+    InvalidSetting::new(setting.name, SettingSource::Default, problem)
 }

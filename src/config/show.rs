@@ -4,20 +4,20 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::catalogue::{self, Fallback, Secrecy, Setting};
 use super::data_folder::{MASTER_KEY_FILE, SECRET_KEY_FILE};
-use super::fault::{Faults, Origin};
-use super::load::{NODE_KEYS, check, missing_keys};
+use super::definitions::{self, DefaultValue, Sensitivity, Setting};
+use super::error::{InvalidSettings, SettingSource};
+use super::load::{REQUIRED_KEYS, check, missing_keys};
 use super::parse::Parsed;
-use super::sources::Sources;
-use super::values::Values;
+use super::sources::ConfigSources;
+use super::values::RawValues;
 
 /// What stands for a secret, whatever its length.
 pub(super) const MASK: &str = "********";
 
 /// A setting as it may be shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Shown {
+pub struct ShownSetting {
     /// Its name.
     pub name: &'static str,
     /// What it is; nothing if it is not set.
@@ -28,54 +28,54 @@ pub struct Shown {
 
 /// All settings as they would hold for the service, and what is wrong with them.
 #[must_use]
-pub fn survey(sources: &Sources) -> (Vec<Shown>, Option<Faults>) {
+pub fn survey(sources: &ConfigSources) -> (Vec<ShownSetting>, Option<InvalidSettings>) {
     let (values, parsed, mut faults) = check(sources);
-    missing_keys(&values, &parsed, &NODE_KEYS, &mut faults);
-    let shown = catalogue::ALL.iter().map(|setting| show(setting, &values, &parsed)).collect();
-    (shown, (!faults.is_empty()).then_some(Faults(faults)))
+    missing_keys(&values, &parsed, &REQUIRED_KEYS, &mut faults);
+    let shown = definitions::ALL.iter().map(|setting| show(setting, &values, &parsed)).collect();
+    (shown, (!faults.is_empty()).then_some(InvalidSettings(faults)))
 }
 
 /// Where a setting comes from.
-pub(super) fn origin(values: &Values, setting: &Setting) -> Origin {
-    values.get(setting).map_or(Origin::Default, |found| found.origin.clone())
+pub(super) fn origin(values: &RawValues, setting: &Setting) -> SettingSource {
+    values.get(setting).map_or(SettingSource::Default, |found| found.origin.clone())
 }
 
-fn show(setting: &Setting, values: &Values, parsed: &Parsed) -> Shown {
+fn show(setting: &Setting, values: &RawValues, parsed: &Parsed) -> ShownSetting {
     let name = setting.name;
     if let Some(found) = values.get(setting) {
-        let value = match setting.secrecy {
-            Secrecy::Open => found.text.to_string(),
-            Secrecy::Secret => MASK.to_owned(),
-            Secrecy::Url => mask_url(&found.text),
+        let value = match setting.sensitivity {
+            Sensitivity::Open => found.text.to_string(),
+            Sensitivity::Secret => MASK.to_owned(),
+            Sensitivity::Url => mask_url(&found.text),
         };
-        return Shown { name, value: Some(value), source: found.origin.to_string() };
+        return ShownSetting { name, value: Some(value), source: found.origin.to_string() };
     }
     let (value, source) = match setting.fallback {
-        Fallback::Text(text) => (Some(text.to_owned()), "default".to_owned()),
-        Fallback::Unset => (None, "not set".to_owned()),
-        Fallback::Computed(_) if name == catalogue::HASH_THREADS.name => {
+        DefaultValue::Text(text) => (Some(text.to_owned()), "default".to_owned()),
+        DefaultValue::Unset => (None, "not set".to_owned()),
+        DefaultValue::Computed(_) if name == definitions::HASH_THREADS.name => {
             (Some(parsed.passwords.threads.to_string()), "default: one per core".to_owned())
         }
-        Fallback::Computed(_) => kept_key(setting, parsed),
+        DefaultValue::Computed(_) => generated_key(setting, parsed),
     };
-    Shown { name, value, source }
+    ShownSetting { name, value, source }
 }
 
 /// A key that the data folder holds, or will.
-fn kept_key(setting: &Setting, parsed: &Parsed) -> (Option<String>, String) {
+fn generated_key(setting: &Setting, parsed: &Parsed) -> (Option<String>, String) {
     if parsed.mongodb_url.is_some() {
         return (None, "not set, but required with MongoDB".to_owned());
     }
-    let file = if setting.name == catalogue::SECRET_KEY.name { SECRET_KEY_FILE } else { MASTER_KEY_FILE };
+    let file = if setting.name == definitions::SECRET_KEY.name { SECRET_KEY_FILE } else { MASTER_KEY_FILE };
     let path = parsed.data_dir.join(file);
-    if is_there(&path) {
-        (Some(MASK.to_owned()), Origin::DataFolder(path).to_string())
+    if file_exists(&path) {
+        (Some(MASK.to_owned()), SettingSource::DataFolder(path).to_string())
     } else {
         (None, format!("made at first start: {}", path.display()))
     }
 }
 
-fn is_there(path: &Path) -> bool {
+fn file_exists(path: &Path) -> bool {
     path.try_exists().unwrap_or(false)
 }
 
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_shown_url_keeps_its_secrets() {
+    fn shown_url_masks_passwords() {
         for (url, shown) in [
             ("mongodb://h:27017/?replicaSet=rs0", "mongodb://h:27017/?replicaSet=rs0"),
             ("mongodb://ada@h/", "mongodb://ada@h/"),

@@ -1,4 +1,4 @@
-//! Where settings are looked for, as one value: tests make their own, and only [`Sources::of_this_process`] asks the
+//! Where settings are looked for, as one value: tests make their own, and only [`ConfigSources::from_process`] asks the
 //! machine.
 
 use std::collections::BTreeMap;
@@ -7,11 +7,11 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 
-use super::fault::{Fault, Faults, Origin};
+use super::error::{InvalidSetting, InvalidSettings, SettingSource};
 
 /// The environment and the two files, best first.
 #[derive(Clone, Debug, Default)]
-pub struct Sources {
+pub struct ConfigSources {
     /// The environment variables whose names are text.
     pub environment: BTreeMap<String, OsString>,
     /// The text of `.env`, if there is one.
@@ -22,18 +22,18 @@ pub struct Sources {
     pub folder: PathBuf,
 }
 
-impl Sources {
+impl ConfigSources {
     /// What this process was given, and what lies in its working folder.
     ///
     /// # Errors
-    /// [`Faults`] if one of the files is there but cannot be read.
-    pub fn of_this_process() -> Result<Self, Faults> {
+    /// [`InvalidSettings`] if one of the files is there but cannot be read.
+    pub fn from_process() -> Result<Self, InvalidSettings> {
         let folder = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
         let mut faults = Vec::new();
-        let mut read = |name: &str, origin: Origin| {
+        let mut read = |name: &str, origin: SettingSource| {
             optional(fs::read_to_string(folder.join(name))).unwrap_or_else(|error| {
                 let file = folder.join(name);
-                faults.push(Fault::new(
+                faults.push(InvalidSetting::new(
                     file.display().to_string(),
                     origin,
                     format!("cannot be read: {error}"),
@@ -41,11 +41,15 @@ impl Sources {
                 None
             })
         };
-        let dotenv = read(".env", Origin::DotEnv);
-        let toml = read("aegis.toml", Origin::Toml);
+        let dotenv = read(".env", SettingSource::DotEnv);
+        let toml = read("aegis.toml", SettingSource::Toml);
         let environment =
             std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value))).collect();
-        if faults.is_empty() { Ok(Self { environment, dotenv, toml, folder }) } else { Err(Faults(faults)) }
+        if faults.is_empty() {
+            Ok(Self { environment, dotenv, toml, folder })
+        } else {
+            Err(InvalidSettings(faults))
+        }
     }
 
     /// The text of an environment variable that is no setting; nothing if it is unset, empty or no text.

@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_have_a_host_and_a_port() {
+    fn listen_address_needs_host_and_port() {
         for good in ["127.0.0.1:8000", "0.0.0.0:0", "[::]:80", "localhost:8000", "api.example.com:1"] {
             assert_eq!(listen(good), Ok(good.to_owned()));
         }
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_begins_with_a_slash_and_does_not_end_in_one() {
+    fn api_prefix_starts_but_does_not_end_with_a_slash() {
         for good in ["/api/v1", "/api", "/a-b/c.d/~e_f"] {
             assert_eq!(api_prefix(good), Ok(good.to_owned()));
         }
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn origins_are_written_as_browsers_send_them() {
+    fn cors_origins_are_in_browser_form() {
         assert_eq!(cors_origins(""), Ok(vec![]));
         assert_eq!(cors_origins("*"), Ok(vec!["*".to_owned()]));
         let two = cors_origins("https://app.example.com , http://localhost:3000,").unwrap();
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn networks_stand_between_commas() {
+    fn networks_are_comma_separated() {
         assert_eq!(networks(""), Ok(vec![]));
         let shown =
             |text: &str| networks(text).map(|all| all.iter().map(Network::to_string).collect::<Vec<_>>());
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_log_level_is_no_filter() {
+    fn misspelt_log_level_is_rejected() {
         for good in
             ["info", "WARN", "off", "info,aegis=debug", "warn, store_mongo=trace", "aegis[{user}]=debug"]
         {
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_stay_within_their_bounds() {
+    fn numbers_are_range_checked() {
         assert_eq!(number("8", &(1..=8)), Ok(8));
         for bad in ["9", "0", "-1", "1.5", "", "eight"] {
             assert!(number(bad, &(1..=8)).is_err(), "{bad}");

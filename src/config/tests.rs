@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use store::Ambient;
+use store::Env;
 
-use super::catalogue;
+use super::definitions;
 use super::load::{for_command, for_service};
 use super::show::{MASK, survey};
 use super::*;
@@ -13,33 +13,33 @@ use super::*;
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 const MASTER: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
-fn environment(pairs: &[(&str, &str)]) -> Sources {
+fn environment(pairs: &[(&str, &str)]) -> ConfigSources {
     let environment = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
-    Sources { environment, ..Sources::default() }
+    ConfigSources { environment, ..ConfigSources::default() }
 }
 
 /// A service on MongoDB: needs no folder.
-fn mongo(pairs: &[(&str, &str)]) -> Sources {
+fn mongo(pairs: &[(&str, &str)]) -> ConfigSources {
     let base =
         [("MONGODB_URL", "mongodb://h/?replicaSet=rs0"), ("SECRET_KEY", KEY), ("AEGIS_MASTER_KEY", MASTER)];
     environment(&[&base, pairs].concat())
 }
 
-fn embedded(folder: &Path) -> Sources {
+fn embedded(folder: &Path) -> ConfigSources {
     environment(&[("AEGIS_DATA_DIR", folder.to_str().unwrap())])
 }
 
-fn load(sources: &Sources) -> Result<Settings, String> {
-    for_service(sources, &Ambient::system()).map(|loaded| loaded.settings).map_err(|error| error.to_string())
+fn load(sources: &ConfigSources) -> Result<Settings, String> {
+    for_service(sources, &Env::system()).map(|loaded| loaded.settings).map_err(|error| error.to_string())
 }
 
 #[track_caller]
-fn fault(sources: &Sources) -> String {
+fn fault(sources: &ConfigSources) -> String {
     load(sources).map(drop).unwrap_err()
 }
 
 #[test]
-fn without_any_setting_the_embedded_database_and_the_defaults_of_the_contract_hold() {
+fn defaults_apply_without_settings() {
     let folder = tempfile::tempdir().unwrap();
     let settings = load(&embedded(folder.path())).unwrap();
     assert!(matches!(settings.database, DatabaseSettings::Embedded { .. }));
@@ -57,8 +57,8 @@ fn without_any_setting_the_embedded_database_and_the_defaults_of_the_contract_ho
 }
 
 #[test]
-fn the_environment_beats_dotenv_and_dotenv_beats_toml() {
-    let sources = Sources {
+fn environment_overrides_dotenv_overrides_toml() {
+    let sources = ConfigSources {
         dotenv: Some("PROJECT_NAME=two\nDATABASE_NAME=two\n".to_owned()),
         toml: Some("PROJECT_NAME = 'three'\nDATABASE_NAME = 'three'\nAEGIS_HASH_QUEUE = 3\n".to_owned()),
         ..mongo(&[("PROJECT_NAME", "one")])
@@ -72,7 +72,7 @@ fn the_environment_beats_dotenv_and_dotenv_beats_toml() {
 }
 
 #[test]
-fn an_empty_setting_is_unset_and_hides_those_below() {
+fn empty_value_means_unset_and_overrides_files() {
     let folder = tempfile::tempdir().unwrap();
     let mut sources = embedded(folder.path());
     sources.environment.insert("MONGODB_URL".to_owned(), "".into());
@@ -81,7 +81,7 @@ fn an_empty_setting_is_unset_and_hides_those_below() {
 }
 
 #[test]
-fn secrets_can_be_read_from_files() {
+fn secrets_are_read_from_files() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("key"), format!("{KEY}\n")).unwrap();
     let mut sources = mongo(&[("SECRET_KEY_FILE", "key"), ("SECRET_KEY", "")]);
@@ -103,37 +103,37 @@ fn secrets_can_be_read_from_files() {
 }
 
 #[test]
-fn an_unknown_name_is_an_error_with_the_nearest_one() {
+fn unknown_name_suggests_the_closest_one() {
     let environment = fault(&mongo(&[("AEGIS_LISTN", "x")]));
     assert!(
         environment.contains("AEGIS_LISTN (environment): ")
             && environment.contains("did you mean AEGIS_LISTEN?")
     );
-    let dotenv = fault(&Sources { dotenv: Some("AEGIS_DATADIR=x".to_owned()), ..mongo(&[]) });
+    let dotenv = fault(&ConfigSources { dotenv: Some("AEGIS_DATADIR=x".to_owned()), ..mongo(&[]) });
     assert!(
         dotenv.contains("AEGIS_DATADIR (.env): ") && dotenv.contains("did you mean AEGIS_DATA_DIR?"),
         "{dotenv}"
     );
-    let toml = fault(&Sources { toml: Some("algoritm = 'HS256'".to_owned()), ..mongo(&[]) });
+    let toml = fault(&ConfigSources { toml: Some("algoritm = 'HS256'".to_owned()), ..mongo(&[]) });
     assert!(toml.contains("algoritm (aegis.toml): ") && toml.contains("did you mean ALGORITHM?"), "{toml}");
 }
 
 #[test]
-fn names_of_others_are_let_pass() {
+fn foreign_names_are_ignored() {
     let others = [
         ("PATH", "/bin"),
         ("AEGIS_TEST_RUN", "1"),
         ("AEGIS_PORT_8000_TCP", "tcp://x"),
         ("AEGIS_SERVICE_HOST", "y"),
     ];
-    let sources = Sources { dotenv: Some("BACKEND_CORS_ORIGINS=[]".to_owned()), ..mongo(&others) };
+    let sources = ConfigSources { dotenv: Some("BACKEND_CORS_ORIGINS=[]".to_owned()), ..mongo(&others) };
     load(&sources).unwrap();
     load(&mongo(&[("AEGIS_MONGOD", "/usr/bin/mongod")])).unwrap();
 }
 
 #[test]
-fn all_faults_are_told_at_once() {
-    let sources = Sources {
+fn all_errors_are_reported_at_once() {
+    let sources = ConfigSources {
         dotenv: Some("ALGORITHM=RS256\n='\nAEGIS_NOPE=1".to_owned()),
         toml: Some("API_V1_STR = 'api/'\nAEGIS_HASH_QUEUE = 1.5".to_owned()),
         ..environment(&[
@@ -172,14 +172,16 @@ fn all_faults_are_told_at_once() {
 }
 
 #[test]
-fn toml_that_cannot_be_read_is_not_quoted() {
-    let told =
-        fault(&Sources { toml: Some("SECRET_KEY = 'x'\nSECRET_KEY = s3cret\n".to_owned()), ..mongo(&[]) });
+fn invalid_toml_is_not_quoted() {
+    let told = fault(&ConfigSources {
+        toml: Some("SECRET_KEY = 'x'\nSECRET_KEY = s3cret\n".to_owned()),
+        ..mongo(&[])
+    });
     assert!(told.contains("line 2 (aegis.toml): is no TOML") && !told.contains("s3cret"), "{told}");
 }
 
 #[test]
-fn the_administrators_address_and_password_come_together() {
+fn administrator_needs_email_and_password() {
     let both =
         load(&mongo(&[("AEGIS_ADMIN_EMAIL", "Ada@Example.com"), ("AEGIS_ADMIN_PASSWORD", "long enough")]));
     assert_eq!(both.unwrap().administrator.unwrap().email.as_str(), "Ada@example.com");
@@ -192,7 +194,7 @@ fn the_administrators_address_and_password_come_together() {
 }
 
 #[test]
-fn keys_are_made_for_the_service_and_found_again_by_commands() {
+fn service_generates_keys_and_commands_find_them() {
     let folder = tempfile::tempdir().unwrap();
     let sources = embedded(&folder.path().join("data"));
     let none = for_command(&sources).map(drop).unwrap_err().to_string();
@@ -210,19 +212,19 @@ fn keys_are_made_for_the_service_and_found_again_by_commands() {
     for lost in [fault(&sources), for_command(&sources).map(drop).unwrap_err().to_string()] {
         assert!(lost.contains("master.key is missing"), "{lost}");
     }
-    let given = Sources {
+    let given = ConfigSources {
         environment: [sources.environment, environment(&[("AEGIS_MASTER_KEY", MASTER)]).environment]
             .into_iter()
             .flatten()
             .collect(),
-        ..Sources::default()
+        ..ConfigSources::default()
     };
     load(&given).unwrap();
     for_command(&given).unwrap();
 }
 
 #[test]
-fn given_keys_are_not_written_down() {
+fn configured_keys_are_not_written_to_disk() {
     let folder = tempfile::tempdir().unwrap();
     let mut sources = embedded(folder.path());
     sources.environment.insert("SECRET_KEY".to_owned(), KEY.into());
@@ -232,7 +234,7 @@ fn given_keys_are_not_written_down() {
 }
 
 #[test]
-fn commands_on_mongodb_do_not_need_the_key_of_tokens() {
+fn commands_on_mongodb_need_no_secret_key() {
     let url = ("MONGODB_URL", "mongodb://h");
     for_command(&environment(&[url, ("AEGIS_MASTER_KEY", MASTER)])).unwrap();
     let told = for_command(&environment(&[url])).map(drop).unwrap_err().to_string();
@@ -248,8 +250,8 @@ fn commands_on_mongodb_do_not_need_the_key_of_tokens() {
 }
 
 #[test]
-fn what_is_shown_keeps_secrets_and_names_sources() {
-    let sources = Sources {
+fn shown_settings_mask_secrets_and_name_sources() {
+    let sources = ConfigSources {
         dotenv: Some("AEGIS_SECRET_KEY_PREVIOUS=s3cret".to_owned()),
         toml: Some("DATABASE_NAME = 'other'".to_owned()),
         ..mongo(&[("MONGODB_URL", "mongodb://ada:s3cret@h/?replicaSet=rs0")])
@@ -271,15 +273,16 @@ fn what_is_shown_keeps_secrets_and_names_sources() {
 }
 
 #[test]
-fn what_is_shown_tells_where_keys_are_kept_and_what_is_wrong() {
+fn shown_settings_name_key_files_and_errors() {
     let folder = tempfile::tempdir().unwrap();
     let sources = embedded(folder.path());
-    let source =
-        |(shown, _): (Vec<show::Shown>, _)| shown.into_iter().find(|one| one.name == "SECRET_KEY").unwrap();
+    let source = |(shown, _): (Vec<show::ShownSetting>, _)| {
+        shown.into_iter().find(|one| one.name == "SECRET_KEY").unwrap()
+    };
     assert!(source(survey(&sources)).source.starts_with("made at first start: "));
     load(&sources).unwrap();
     let kept = source(survey(&sources));
     assert!(kept.value.as_deref() == Some(MASK) && kept.source.ends_with("secret.key"), "{kept:?}");
     let (shown, faults) = survey(&environment(&[("MONGODB_URL", "mongodb://h"), ("ALGORITHM", "none")]));
-    assert_eq!((shown.len(), faults.unwrap().0.len()), (catalogue::ALL.len(), 3));
+    assert_eq!((shown.len(), faults.unwrap().0.len()), (definitions::ALL.len(), 3));
 }

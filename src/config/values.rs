@@ -6,39 +6,39 @@ use std::fs;
 
 use zeroize::Zeroizing;
 
-use super::catalogue::{self, Setting};
+use super::definitions::{self, Setting};
 use super::dotenv;
-use super::fault::{Fault, Origin};
-use super::sources::Sources;
+use super::error::{InvalidSetting, SettingSource};
+use super::sources::ConfigSources;
 
 /// A setting as somebody set it.
 #[derive(Clone)]
-pub struct Found {
+pub struct RawValue {
     /// What it was set to; may be a secret.
     pub text: Zeroizing<String>,
     /// Where.
-    pub origin: Origin,
+    pub origin: SettingSource,
 }
 
 /// What was found, by setting.
 #[derive(Clone, Default)]
-pub struct Values(HashMap<&'static str, Found>);
+pub struct RawValues(HashMap<&'static str, RawValue>);
 
 /// The names and texts of one source.
 struct Layer {
-    origin: Origin,
+    origin: SettingSource,
     texts: BTreeMap<String, Zeroizing<String>>,
 }
 
-impl Values {
+impl RawValues {
     /// Searches the sources; faults are added to `faults`.
-    pub(super) fn gather(sources: &Sources, faults: &mut Vec<Fault>) -> Self {
+    pub(super) fn collect_raw(sources: &ConfigSources, faults: &mut Vec<InvalidSetting>) -> Self {
         let layers = [environment(sources, faults), dotenv(sources, faults), toml(sources, faults)];
         for layer in &layers {
-            refuse_unknown(layer, faults);
+            reject_unknown(layer, faults);
         }
         let mut values = HashMap::new();
-        for setting in catalogue::ALL {
+        for setting in definitions::ALL {
             if let Some(found) = layers.iter().find_map(|layer| layer.find(setting, sources, faults)) {
                 values.insert(setting.name, found);
             }
@@ -48,23 +48,28 @@ impl Values {
 
     /// What the setting was set to; nothing if that is empty.
     #[must_use]
-    pub fn get(&self, setting: &Setting) -> Option<&Found> {
+    pub fn get(&self, setting: &Setting) -> Option<&RawValue> {
         self.0.get(setting.name).filter(|found| !found.text.is_empty())
     }
 }
 
 impl Layer {
-    fn find(&self, setting: &Setting, sources: &Sources, faults: &mut Vec<Fault>) -> Option<Found> {
+    fn find(
+        &self,
+        setting: &Setting,
+        sources: &ConfigSources,
+        faults: &mut Vec<InvalidSetting>,
+    ) -> Option<RawValue> {
         let text = self.texts.get(setting.name);
         let file_name = setting.file_name();
         let path = file_name.as_deref().and_then(|name| self.texts.get(name)).filter(|path| !path.is_empty());
         let Some(path) = path else {
-            return Some(Found { text: text?.clone(), origin: self.origin.clone() });
+            return Some(RawValue { text: text?.clone(), origin: self.origin.clone() });
         };
         let file_name = file_name.unwrap_or_default();
         if text.is_some_and(|text| !text.is_empty()) {
             let problem = format!("set together with {file_name}: keep one of the two");
-            faults.push(Fault::new(setting.name, self.origin.clone(), problem));
+            faults.push(InvalidSetting::new(setting.name, self.origin.clone(), problem));
         }
         let file = sources.folder.join(path.as_str());
         match fs::read_to_string(&file) {
@@ -73,48 +78,48 @@ impl Layer {
                 let text = Zeroizing::new(text.trim_end_matches(['\n', '\r']).to_owned());
                 if text.is_empty() {
                     let problem = format!("{} is empty", file.display());
-                    faults.push(Fault::new(file_name, self.origin.clone(), problem));
+                    faults.push(InvalidSetting::new(file_name, self.origin.clone(), problem));
                 }
-                Some(Found { text, origin: Origin::SecretFile(file) })
+                Some(RawValue { text, origin: SettingSource::SecretFile(file) })
             }
             Err(error) => {
                 let problem = format!("{} cannot be read: {error}", file.display());
-                faults.push(Fault::new(file_name, self.origin.clone(), problem));
+                faults.push(InvalidSetting::new(file_name, self.origin.clone(), problem));
                 // Set, though unreadable: looking further would use a value that somebody meant to replace.
-                Some(Found { text: Zeroizing::default(), origin: self.origin.clone() })
+                Some(RawValue { text: Zeroizing::default(), origin: self.origin.clone() })
             }
         }
     }
 }
 
-fn environment(sources: &Sources, faults: &mut Vec<Fault>) -> Layer {
+fn environment(sources: &ConfigSources, faults: &mut Vec<InvalidSetting>) -> Layer {
     let mut texts = BTreeMap::new();
     for (name, value) in &sources.environment {
         match value.to_str() {
             Some(text) => {
                 texts.insert(name.clone(), Zeroizing::new(text.to_owned()));
             }
-            None if catalogue::names().any(|known| known == *name) => {
-                faults.push(Fault::new(name, Origin::Environment, "is not text in UTF-8"));
+            None if definitions::names().any(|known| known == *name) => {
+                faults.push(InvalidSetting::new(name, SettingSource::Environment, "is not text in UTF-8"));
             }
             None => {}
         }
     }
-    Layer { origin: Origin::Environment, texts }
+    Layer { origin: SettingSource::Environment, texts }
 }
 
-fn dotenv(sources: &Sources, faults: &mut Vec<Fault>) -> Layer {
+fn dotenv(sources: &ConfigSources, faults: &mut Vec<InvalidSetting>) -> Layer {
     let text = sources.dotenv.as_deref().unwrap_or_default();
     let (texts, bad) = dotenv::parse(text, |name| sources.variable(name).map(str::to_owned));
-    faults.extend(bad.into_iter().map(|dotenv::BadLine(number)| {
+    faults.extend(bad.into_iter().map(|dotenv::InvalidLine(number)| {
         let problem = "cannot be read: it is no `NAME=value`, or a quote is not closed";
-        Fault::new(format!("line {number}"), Origin::DotEnv, problem)
+        InvalidSetting::new(format!("line {number}"), SettingSource::DotEnv, problem)
     }));
     let texts = texts.into_iter().map(|(name, text)| (name, Zeroizing::new(text))).collect();
-    Layer { origin: Origin::DotEnv, texts }
+    Layer { origin: SettingSource::DotEnv, texts }
 }
 
-fn toml(sources: &Sources, faults: &mut Vec<Fault>) -> Layer {
+fn toml(sources: &ConfigSources, faults: &mut Vec<InvalidSetting>) -> Layer {
     let mut texts = BTreeMap::new();
     let text = sources.toml.as_deref().unwrap_or_default();
     let table = text.parse::<toml::Table>().unwrap_or_else(|error| {
@@ -122,9 +127,9 @@ fn toml(sources: &Sources, faults: &mut Vec<Fault>) -> Layer {
             .span()
             .map_or(1, |span| 1 + text.bytes().take(span.start).filter(|byte| *byte == b'\n').count());
         // The message alone: the whole error quotes the line, which may hold a secret.
-        faults.push(Fault::new(
+        faults.push(InvalidSetting::new(
             format!("line {line}"),
-            Origin::Toml,
+            SettingSource::Toml,
             format!("is no TOML: {}", error.message()),
         ));
         toml::Table::new()
@@ -134,9 +139,9 @@ fn toml(sources: &Sources, faults: &mut Vec<Fault>) -> Layer {
             Some(text) => {
                 texts.insert(name, Zeroizing::new(text));
             }
-            None if catalogue::names().any(|known| known == name) => {
+            None if definitions::names().any(|known| known == name) => {
                 let problem = "must be a text, a whole number, true or false, or a list of texts";
-                faults.push(Fault::new(name, Origin::Toml, problem));
+                faults.push(InvalidSetting::new(name, SettingSource::Toml, problem));
             }
             // A table, for example: unknown, whatever is in it.
             None => {
@@ -144,7 +149,7 @@ fn toml(sources: &Sources, faults: &mut Vec<Fault>) -> Layer {
             }
         }
     }
-    Layer { origin: Origin::Toml, texts }
+    Layer { origin: SettingSource::Toml, texts }
 }
 
 fn scalar(value: &toml::Value) -> Option<String> {
@@ -162,15 +167,15 @@ fn scalar(value: &toml::Value) -> Option<String> {
 
 /// A misspelt setting must not pass for one left at its default. In `aegis.toml`, which is ours alone, every unknown
 /// name is an error; elsewhere those that begin like ours.
-fn refuse_unknown(layer: &Layer, faults: &mut Vec<Fault>) {
+fn reject_unknown(layer: &Layer, faults: &mut Vec<InvalidSetting>) {
     for name in layer.texts.keys() {
-        let ours = layer.origin == Origin::Toml || name.starts_with("AEGIS_");
-        if ours && !catalogue::is_injected(name) && catalogue::names().all(|known| known != *name) {
+        let ours = layer.origin == SettingSource::Toml || name.starts_with("AEGIS_");
+        if ours && !definitions::is_ignored(name) && definitions::names().all(|known| known != *name) {
             let problem = format!(
                 "there is no such setting; did you mean {}? `aegis config` lists all",
-                catalogue::nearest(name)
+                definitions::closest_name(name)
             );
-            faults.push(Fault::new(name, layer.origin.clone(), problem));
+            faults.push(InvalidSetting::new(name, layer.origin.clone(), problem));
         }
     }
 }

@@ -35,22 +35,22 @@ impl HashParameters {
 /// A stored hash that cannot be checked, or costs that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the password hash cannot be used: {0}")]
-pub struct UnusableHash(String);
+pub struct PasswordHashError(String);
 
-impl UnusableHash {
-    pub(super) fn no_thread(error: &std::io::Error) -> Self {
+impl PasswordHashError {
+    pub(super) fn thread_not_started(error: &std::io::Error) -> Self {
         Self(format!("a hashing thread could not be started: {error}"))
     }
 }
 
 /// One thread's hashing memory.
-pub(super) struct Hasher {
+pub(super) struct Argon2Hasher {
     /// The costs of new hashes.
     costs: HashParameters,
     blocks: Vec<Block>,
 }
 
-impl Hasher {
+impl Argon2Hasher {
     /// A hasher that makes hashes at these costs, and keeps the memory that they need.
     pub(super) fn new(costs: HashParameters) -> Self {
         Self { costs, blocks: Vec::new() }
@@ -61,24 +61,24 @@ impl Hasher {
         &mut self,
         password: &[u8],
         salt: &[u8; SALT_BYTES],
-    ) -> Result<PasswordHash, UnusableHash> {
+    ) -> Result<PasswordHash, PasswordHashError> {
         let mut out = [0; HASH_BYTES];
-        self.fill(Algorithm::Argon2id, Version::V0x13, self.costs, password, salt, &mut out)?;
+        self.compute(Algorithm::Argon2id, Version::V0x13, self.costs, password, salt, &mut out)?;
         let HashParameters { memory_kib, iterations, parallelism } = self.costs;
         let (salt, hash) = (BASE64_STANDARD_NO_PAD.encode(salt), BASE64_STANDARD_NO_PAD.encode(out));
         let phc = format!("$argon2id$v=19$m={memory_kib},t={iterations},p={parallelism}${salt}${hash}");
-        PasswordHash::new(phc).map_err(|fault| UnusableHash(fault.to_string()))
+        PasswordHash::new(phc).map_err(|fault| PasswordHashError(fault.to_string()))
     }
 
     /// Whether the password belongs to the hash.
-    pub(super) fn verify(&mut self, password: &[u8], hash: &PasswordHash) -> Result<bool, UnusableHash> {
-        let stored = Stored::parse(hash.expose())?;
+    pub(super) fn verify(&mut self, password: &[u8], hash: &PasswordHash) -> Result<bool, PasswordHashError> {
+        let stored = ParsedHash::parse(hash.expose())?;
         let mut out = vec![0; stored.hash.len()];
-        self.fill(stored.algorithm, stored.version, stored.costs, password, &stored.salt, &mut out)?;
+        self.compute(stored.algorithm, stored.version, stored.costs, password, &stored.salt, &mut out)?;
         Ok(aws_lc_rs::constant_time::verify_slices_are_equal(&out, &stored.hash).is_ok())
     }
 
-    fn fill(
+    fn compute(
         &mut self,
         algorithm: Algorithm,
         version: Version,
@@ -86,8 +86,8 @@ impl Hasher {
         password: &[u8],
         salt: &[u8],
         out: &mut [u8],
-    ) -> Result<(), UnusableHash> {
-        let unusable = |error: argon2::Error| UnusableHash(error.to_string());
+    ) -> Result<(), PasswordHashError> {
+        let unusable = |error: argon2::Error| PasswordHashError(error.to_string());
         let params = costs.params(out.len()).map_err(unusable)?;
         let count = params.block_count();
         if self.blocks.len() < count {
@@ -112,7 +112,7 @@ impl Hasher {
 }
 
 /// A PHC string of the Argon2 family, its costs within bounds.
-struct Stored {
+struct ParsedHash {
     algorithm: Algorithm,
     version: Version,
     costs: HashParameters,
@@ -120,9 +120,9 @@ struct Stored {
     hash: Vec<u8>,
 }
 
-impl Stored {
-    fn parse(text: &str) -> Result<Self, UnusableHash> {
-        let unusable = |what: &str| UnusableHash(what.to_owned());
+impl ParsedHash {
+    fn parse(text: &str) -> Result<Self, PasswordHashError> {
+        let unusable = |what: &str| PasswordHashError(what.to_owned());
         let phc = argon2::password_hash::phc::PasswordHash::new(text)
             .map_err(|_| unusable("it is no PHC string"))?;
         let algorithm = Algorithm::try_from(phc.algorithm.as_str())
@@ -159,13 +159,13 @@ mod tests {
 
     const CHEAP: HashParameters = HashParameters { memory_kib: 64, iterations: 1, parallelism: 1 };
 
-    fn stored(phc: &str) -> PasswordHash {
+    fn password_hash(phc: &str) -> PasswordHash {
         PasswordHash::new(phc.to_owned()).unwrap()
     }
 
     #[test]
-    fn a_password_verifies_against_its_own_hash_and_no_other_does() {
-        let mut hasher = Hasher::new(CHEAP);
+    fn password_verifies_only_against_its_own_hash() {
+        let mut hasher = Argon2Hasher::new(CHEAP);
         let hash = hasher.hash(b"correct horse", &[1; 16]).unwrap();
         assert!(hash.expose().starts_with("$argon2id$v=19$m=64,t=1,p=1$"));
         assert_eq!(hasher.verify(b"correct horse", &hash), Ok(true));
@@ -173,42 +173,44 @@ mod tests {
     }
 
     #[test]
-    fn the_predecessors_hashes_verify() {
+    fn legacy_argon2_cffi_hashes_verify() {
         // Made by argon2-cffi 23.1, `PasswordHasher().hash("correct horse battery")`: m=65536, t=3, p=4.
-        let hash = stored(include_str!("argon2_cffi_hash.txt").trim());
-        let mut hasher = Hasher::new(CHEAP);
+        let hash = password_hash(include_str!("argon2_cffi_hash.txt").trim());
+        let mut hasher = Argon2Hasher::new(CHEAP);
         assert_eq!(hasher.verify(b"correct horse battery", &hash), Ok(true));
         assert_eq!(hasher.verify(b"wrong", &hash), Ok(false));
     }
 
     #[test]
-    fn the_memory_of_a_costly_hash_is_given_back_even_by_a_thread_that_begins_with_it() {
+    fn memory_of_a_costly_hash_is_released() {
         let costs = HashParameters { memory_kib: 256, ..CHEAP };
-        let costly = Hasher::new(costs).hash(b"costly", &[1; 16]).unwrap();
-        let mut hasher = Hasher::new(CHEAP);
+        let costly = Argon2Hasher::new(costs).hash(b"costly", &[1; 16]).unwrap();
+        let mut hasher = Argon2Hasher::new(CHEAP);
         assert_eq!(hasher.verify(b"costly", &costly), Ok(true));
-        let kept = |hasher: &Hasher| (hasher.blocks.len(), hasher.blocks.capacity());
+        let kept = |hasher: &Argon2Hasher| (hasher.blocks.len(), hasher.blocks.capacity());
         let first = kept(&hasher);
         let usual = hasher.hash(b"usual", &[1; 16]).unwrap();
         assert_eq!((first, kept(&hasher)), ((64, 64), (64, 64)), "a block is a KiB");
         hasher.verify(b"costly", &costly).unwrap();
         assert_eq!(kept(&hasher), (64, 64));
         // Nor does a cheap one take away what the next usual one needs.
-        let mut hasher = Hasher::new(costs);
+        let mut hasher = Argon2Hasher::new(costs);
         hasher.hash(b"costly", &[1; 16]).unwrap();
         hasher.verify(b"usual", &usual).unwrap();
         assert_eq!(kept(&hasher), (256, 256));
     }
 
     #[test]
-    fn hashes_that_ask_for_the_moon_are_refused_before_the_work() {
-        let mut hasher = Hasher::new(CHEAP);
+    fn hashes_with_excessive_costs_are_rejected_before_hashing() {
+        let mut hasher = Argon2Hasher::new(CHEAP);
         let salt_and_hash = "AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
         for costs in ["m=4194304,t=1,p=1", "m=64,t=4294967295,p=1", "m=1048576,t=1,p=65"] {
             assert!(
-                hasher.verify(b"x", &stored(&format!("$argon2id$v=19${costs}${salt_and_hash}"))).is_err()
+                hasher
+                    .verify(b"x", &password_hash(&format!("$argon2id$v=19${costs}${salt_and_hash}")))
+                    .is_err()
             );
         }
-        assert!(hasher.verify(b"x", &stored("plain text")).is_err());
+        assert!(hasher.verify(b"x", &password_hash("plain text")).is_err());
     }
 }

@@ -5,6 +5,6 @@ mod argon;
 mod pool;
 mod tokens;
 
-pub use argon::{HashParameters, UnusableHash};
+pub use argon::{HashParameters, PasswordHashError};
 pub use pool::{HashingError, HashingPool, Password};
-pub use tokens::{Access, InvalidToken, IssuedToken, Tokens};
+pub use tokens::{InvalidToken, IssuedToken, Tokens, VerifiedToken};

@@ -6,17 +6,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use domain::PasswordHash;
-use store::Ambient;
+use store::Env;
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
-use super::argon::{HashParameters, Hasher, UnusableHash};
+use super::argon::{Argon2Hasher, HashParameters, PasswordHashError};
 use crate::config::PasswordSettings;
 
 /// The weakest priority of POSIX (`nice 19`).
 const LOWEST_PRIORITY: i32 = 19;
 
-/// A password as typed: shown to nobody, wiped when dropped.
+/// A password as typed: shown to decoy, wiped when dropped.
 #[derive(Clone)]
 pub struct Password(Zeroizing<String>);
 
@@ -42,12 +42,19 @@ pub enum HashingError {
     Busy,
     /// The hash, or the costs, cannot be used.
     #[error(transparent)]
-    Unusable(#[from] UnusableHash),
+    Hash(#[from] PasswordHashError),
 }
 
 enum Job {
-    Hash { password: Password, answer: oneshot::Sender<Result<PasswordHash, UnusableHash>> },
-    Verify { password: Password, hash: PasswordHash, answer: oneshot::Sender<Result<bool, UnusableHash>> },
+    Hash {
+        password: Password,
+        answer: oneshot::Sender<Result<PasswordHash, PasswordHashError>>,
+    },
+    Verify {
+        password: Password,
+        hash: PasswordHash,
+        answer: oneshot::Sender<Result<bool, PasswordHashError>>,
+    },
 }
 
 /// The pool. Its threads end when the last clone is dropped.
@@ -55,29 +62,29 @@ enum Job {
 pub struct HashingPool {
     jobs: SyncSender<Job>,
     /// A hash that no password has, at current costs.
-    nobody: PasswordHash,
+    decoy: PasswordHash,
 }
 
 impl HashingPool {
     /// Starts the threads.
     ///
     /// # Errors
-    /// [`UnusableHash`] if Argon2 does not know such costs, or the threads cannot be started.
-    pub fn start(settings: &PasswordSettings, ambient: &Ambient) -> Result<Self, UnusableHash> {
+    /// [`PasswordHashError`] if Argon2 does not know such costs, or the threads cannot be started.
+    pub fn start(settings: &PasswordSettings, env: &Env) -> Result<Self, PasswordHashError> {
         let PasswordSettings { memory_kib, iterations, parallelism, threads, queue, .. } = *settings;
         let costs = HashParameters { memory_kib, iterations, parallelism };
-        let secret = Zeroizing::new(ambient.bytes::<32>());
-        let nobody = Hasher::new(costs).hash(secret.as_slice(), &ambient.bytes())?;
-        let (jobs, waiting) = sync_channel(queue);
-        let waiting = Arc::new(Mutex::new(waiting));
+        let secret = Zeroizing::new(env.bytes::<32>());
+        let decoy = Argon2Hasher::new(costs).hash(secret.as_slice(), &env.bytes())?;
+        let (jobs, queue) = sync_channel(queue);
+        let queue = Arc::new(Mutex::new(queue));
         for number in 0..threads.max(1) {
-            let (waiting, ambient) = (Arc::clone(&waiting), ambient.clone());
+            let (queue, env) = (Arc::clone(&queue), env.clone());
             thread::Builder::new()
                 .name(format!("hash-{number}"))
-                .spawn(move || work(&waiting, costs, &ambient))
-                .map_err(|error| UnusableHash::no_thread(&error))?;
+                .spawn(move || run_worker(&queue, costs, &env))
+                .map_err(|error| PasswordHashError::thread_not_started(&error))?;
         }
-        Ok(Self { jobs, nobody })
+        Ok(Self { jobs, decoy })
     }
 
     /// Hashes a new password at current costs, with a random salt.
@@ -93,7 +100,7 @@ impl HashingPool {
     /// Whether the password belongs to the hash.
     ///
     /// # Errors
-    /// [`HashingError::Busy`] if the queue is full, [`HashingError::Unusable`] if the hash is of no known kind.
+    /// [`HashingError::Busy`] if the queue is full, [`HashingError::Hash`] if the hash is of no known kind.
     pub async fn verify(&self, password: Password, hash: PasswordHash) -> Result<bool, HashingError> {
         let (answer, verified) = oneshot::channel();
         self.submit(Job::Verify { password, hash, answer })?;
@@ -104,8 +111,8 @@ impl HashingPool {
     ///
     /// # Errors
     /// As [`HashingPool::verify`].
-    pub async fn verify_nobody(&self, password: Password) -> Result<(), HashingError> {
-        self.verify(password, self.nobody.clone()).await.map(drop)
+    pub async fn verify_decoy(&self, password: Password) -> Result<(), HashingError> {
+        self.verify(password, self.decoy.clone()).await.map(drop)
     }
 
     fn submit(&self, job: Job) -> Result<(), HashingError> {
@@ -115,21 +122,21 @@ impl HashingPool {
     }
 }
 
-fn work(waiting: &Mutex<Receiver<Job>>, costs: HashParameters, ambient: &Ambient) {
+fn run_worker(queue: &Mutex<Receiver<Job>>, costs: HashParameters, env: &Env) {
     // Linux keeps a priority per thread; elsewhere, and where it is forbidden, hashing just competes.
     if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), LOWEST_PRIORITY)
     {
         tracing::debug!(%error, "hashing threads run at normal priority");
     }
-    let mut hasher = Hasher::new(costs);
+    let mut hasher = Argon2Hasher::new(costs);
     loop {
-        let job = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         match job {
             // Whoever hung up needs no answer: their place in the queue costs nothing.
             Ok(Job::Hash { answer, .. }) if answer.is_closed() => {}
             Ok(Job::Verify { answer, .. }) if answer.is_closed() => {}
             Ok(Job::Hash { password, answer }) => {
-                drop(answer.send(hasher.hash(password.0.as_bytes(), &ambient.bytes())));
+                drop(answer.send(hasher.hash(password.0.as_bytes(), &env.bytes())));
             }
             Ok(Job::Verify { password, hash, answer }) => {
                 drop(answer.send(hasher.verify(password.0.as_bytes(), &hash)));
@@ -147,26 +154,26 @@ mod tests {
         PasswordSettings { memory_kib: 64, iterations: 1, parallelism: 1, threads: 1, queue, min_length: 8 }
     }
 
-    fn typed(text: &str) -> Password {
+    fn password(text: &str) -> Password {
         Password::new(text.to_owned())
     }
 
     #[tokio::test]
-    async fn a_hash_made_by_the_pool_verifies_in_the_pool() {
-        let pool = HashingPool::start(&settings(8), &Ambient::system()).unwrap();
-        let hash = pool.hash(typed("correct horse")).await.unwrap();
-        assert_eq!(pool.verify(typed("correct horse"), hash.clone()).await, Ok(true));
-        assert_eq!(pool.verify(typed("wrong"), hash).await, Ok(false));
-        assert_eq!(pool.verify_nobody(typed("anything")).await, Ok(()));
+    async fn pool_verifies_its_own_hashes() {
+        let pool = HashingPool::start(&settings(8), &Env::system()).unwrap();
+        let hash = pool.hash(password("correct horse")).await.unwrap();
+        assert_eq!(pool.verify(password("correct horse"), hash.clone()).await, Ok(true));
+        assert_eq!(pool.verify(password("wrong"), hash).await, Ok(false));
+        assert_eq!(pool.verify_decoy(password("anything")).await, Ok(()));
     }
 
     #[tokio::test]
-    async fn a_full_queue_refuses_at_once() {
+    async fn full_queue_rejects_immediately() {
         let costly = PasswordSettings { memory_kib: 16 * 1024, iterations: 8, ..settings(1) };
-        let pool = HashingPool::start(&costly, &Ambient::system()).unwrap();
-        let all = futures::future::join_all((0..20).map(|_| pool.hash(typed("correct horse")))).await;
+        let pool = HashingPool::start(&costly, &Env::system()).unwrap();
+        let all = futures::future::join_all((0..20).map(|_| pool.hash(password("correct horse")))).await;
         let refused = all.iter().filter(|result| matches!(result, Err(HashingError::Busy))).count();
-        assert!(refused >= 17, "one at work and one waiting, the rest refused: {refused} were");
+        assert!(refused >= 17, "one at work and one queue, the rest refused: {refused} were");
         assert!(all.iter().any(Result::is_ok));
     }
 }

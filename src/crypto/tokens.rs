@@ -1,4 +1,4 @@
-//! Access tokens: JWTs (RFC 7519) under the service's own secret, HMAC-SHA-2 only. `sub` is the user's id, `ver` the
+//! VerifiedToken tokens: JWTs (RFC 7519) under the service's own secret, HMAC-SHA-2 only. `sub` is the user's id, `ver` the
 //! version of the user's stream at issue: an event that ends tokens sets the version below which they are void, so
 //! revocation is exact and needs no clock.
 
@@ -6,7 +6,7 @@ use domain::UserId;
 use jiff::Timestamp;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
 use serde::{Deserialize, Serialize};
-use store::Ambient;
+use store::Env;
 
 use crate::config::TokenSettings;
 
@@ -16,7 +16,7 @@ pub struct Tokens {
     signing: EncodingKey,
     verifying: Vec<DecodingKey>,
     lifetime_seconds: i64,
-    ambient: Ambient,
+    env: Env,
 }
 
 /// A token for a client.
@@ -30,7 +30,7 @@ pub struct IssuedToken {
 
 /// What a good token says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Access {
+pub struct VerifiedToken {
     /// Whose it is.
     pub user: UserId,
     /// The version of the user's stream when it was issued; zero if the token does not say, as the predecessor's do not.
@@ -63,14 +63,14 @@ struct ReadClaims {
 impl Tokens {
     /// Tokens by these settings.
     #[must_use]
-    pub fn new(settings: &TokenSettings, ambient: Ambient) -> Self {
+    pub fn new(settings: &TokenSettings, env: Env) -> Self {
         let keys = std::iter::once(&settings.secret_key).chain(&settings.previous_key);
         Self {
             algorithm: settings.algorithm,
             signing: EncodingKey::from_secret(settings.secret_key.expose().as_bytes()),
             verifying: keys.map(|key| DecodingKey::from_secret(key.expose().as_bytes())).collect(),
             lifetime_seconds: i64::try_from(settings.lifetime.as_secs()).unwrap_or(i64::MAX),
-            ambient,
+            env,
         }
     }
 
@@ -79,12 +79,12 @@ impl Tokens {
     /// # Errors
     /// [`InvalidToken`] if the library cannot sign, which a key of the right family rules out.
     pub fn issue(&self, user: UserId, version: u64) -> Result<IssuedToken, InvalidToken> {
-        let iat = self.ambient.now().as_second();
+        let iat = self.env.now().as_second();
         let claims = IssuedClaims {
             sub: user.to_string(),
             exp: iat.saturating_add(self.lifetime_seconds),
             iat,
-            jti: self.ambient.uuid().hyphenated().to_string(),
+            jti: self.env.uuid().hyphenated().to_string(),
             ver: version,
         };
         let token = encode(&Header::new(self.algorithm), &claims, &self.signing).map_err(|_| InvalidToken)?;
@@ -96,7 +96,7 @@ impl Tokens {
     ///
     /// # Errors
     /// [`InvalidToken`] for anything that is not a good token of this service.
-    pub fn verify(&self, token: &str) -> Result<Access, InvalidToken> {
+    pub fn verify(&self, token: &str) -> Result<VerifiedToken, InvalidToken> {
         let mut validation = Validation::new(self.algorithm);
         validation.set_required_spec_claims(&["exp", "sub"]);
         // Expiry is compared below, by the clock that the service was given; the predecessor looked at no audience.
@@ -104,15 +104,15 @@ impl Tokens {
         validation.validate_aud = false;
         let good = |key| decode::<ReadClaims>(token, key, &validation).ok();
         let claims = self.verifying.iter().find_map(good).ok_or(InvalidToken)?.claims;
-        if !is_ahead(claims.exp, self.ambient.now()) {
+        if !is_unexpired(claims.exp, self.env.now()) {
             return Err(InvalidToken);
         }
         let user = UserId::parse(&claims.sub).map_err(|_| InvalidToken)?;
-        Ok(Access { user, version: claims.ver })
+        Ok(VerifiedToken { user, version: claims.ver })
     }
 }
 
-fn is_ahead(exp: f64, now: Timestamp) -> bool {
+fn is_unexpired(exp: f64, now: Timestamp) -> bool {
     exp > now.as_duration().as_secs_f64()
 }
 
@@ -150,9 +150,9 @@ mod tests {
         }
     }
 
-    fn at(second: i64) -> (Arc<Fixed>, Ambient) {
+    fn at(second: i64) -> (Arc<Fixed>, Env) {
         let fixed = Arc::new(Fixed(Mutex::new(Timestamp::from_second(second).unwrap())));
-        (fixed.clone(), Ambient::new(fixed.clone(), fixed))
+        (fixed.clone(), Env::new(fixed.clone(), fixed))
     }
 
     fn user() -> UserId {
@@ -164,12 +164,12 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_good_until_its_last_second() {
-        let (clock, ambient) = at(1_000_000);
-        let tokens = Tokens::new(&settings(KEY), ambient);
+    fn token_is_valid_until_its_expiry_second() {
+        let (clock, env) = at(1_000_000);
+        let tokens = Tokens::new(&settings(KEY), env);
         let issued = tokens.issue(user(), 3).unwrap();
         assert_eq!(issued.expires_in, 3600);
-        assert_eq!(tokens.verify(&issued.token), Ok(Access { user: user(), version: 3 }));
+        assert_eq!(tokens.verify(&issued.token), Ok(VerifiedToken { user: user(), version: 3 }));
         *clock.0.lock().unwrap() = Timestamp::from_second(1_003_599).unwrap();
         assert!(tokens.verify(&issued.token).is_ok());
         *clock.0.lock().unwrap() = Timestamp::from_second(1_003_600).unwrap();
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn the_predecessors_tokens_with_sub_and_exp_alone_are_good() {
+    fn legacy_tokens_with_sub_and_exp_only_are_valid() {
         let tokens = Tokens::new(&settings(KEY), at(1_000_000).1);
         let token = signed(&json!({"sub": "65a1b2c3d4e5f60718293a4b", "exp": 1_000_001}), Algorithm::HS256);
         let access = tokens.verify(&token).unwrap();
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_not() {
+    fn malformed_and_forged_tokens_are_invalid() {
         let tokens = Tokens::new(&settings(KEY), at(1_000_000).1);
         let (sub, exp) = (user().to_string(), 1_000_001);
         let good = signed(&json!({"sub": sub, "exp": exp}), Algorithm::HS256);
@@ -207,12 +207,12 @@ mod tests {
     }
 
     #[test]
-    fn the_previous_key_verifies_but_never_signs() {
-        let ambient = at(1_000_000).1;
-        let old = Tokens::new(&settings(KEY), ambient.clone());
+    fn previous_key_verifies_but_never_signs() {
+        let env = at(1_000_000).1;
+        let old = Tokens::new(&settings(KEY), env.clone());
         let new_key = "another key of at least 32 bytes…";
         let both = TokenSettings { previous_key: Some(Secret::new(KEY.to_owned())), ..settings(new_key) };
-        let both = Tokens::new(&both, ambient);
+        let both = Tokens::new(&both, env);
         assert!(both.verify(&old.issue(user(), 1).unwrap().token).is_ok());
         assert!(old.verify(&both.issue(user(), 1).unwrap().token).is_err());
     }

@@ -8,10 +8,10 @@ use store::merkle::{Frontier, Hash};
 use store::tiles::{from_bytes, to_bytes};
 
 use super::ExportError;
-use super::lines::Format;
+use super::format::ExportFormat;
 
 /// The version of the form.
-pub const VERSION: u32 = 1;
+pub const MANIFEST_VERSION: u32 = 1;
 
 /// What is in an export.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,7 +21,7 @@ pub struct Manifest {
     /// The name of the log, as in its checkpoints.
     pub log: String,
     /// The form of the events.
-    pub format: Format,
+    pub format: ExportFormat,
     /// The first position that was looked at.
     pub from: u64,
     /// The last.
@@ -70,7 +70,7 @@ impl Manifest {
             ))
         };
         let manifest: Self = serde_json::from_slice(&text).map_err(|error| unknown(&error))?;
-        if manifest.version != VERSION {
+        if manifest.version != MANIFEST_VERSION {
             return Err(unknown(&format!("it has version {}", manifest.version)));
         }
         Ok(Some(manifest))
@@ -91,6 +91,6 @@ impl Manifest {
 
 /// Hashes as a manifest holds them.
 #[must_use]
-pub fn encoded(hashes: &[Hash]) -> String {
+pub fn encode_hashes(hashes: &[Hash]) -> String {
     BASE64_STANDARD.encode(to_bytes(hashes))
 }

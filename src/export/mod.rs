@@ -1,14 +1,14 @@
-//! The log, or a stretch of it, in a file: for whoever examines it elsewhere. [`lines`] says how an event looks in it,
-//! [`mod@write`] reads and renders, [`part`] is the file while it is being written, which a kill does not undo, [`manifest`]
-//! tells what is in it, and [`offline`] proves, without any database, that it is what was signed.
+//! The log, or a stretch of it, in a file: for whoever examines it elsewhere. [`format`] says how an event looks in it,
+//! [`writer`] reads and renders, [`partial`] is the file while it is being written, which a kill does not undo, [`manifest`]
+//! tells what is in it, and [`verify`] proves, without any database, that it is what was signed.
 //!
 //! What does not belong here: what may be shown of an event ([`crate::cloud_event`]).
 
-pub mod lines;
+pub mod format;
 pub mod manifest;
-pub mod offline;
-pub mod part;
-pub mod write;
+pub mod partial;
+pub mod verify;
+pub mod writer;
 
 use std::path::PathBuf;
 

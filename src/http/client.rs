@@ -58,7 +58,7 @@ mod tests {
     const PROXIES: [&str; 3] = ["10.0.0.0/8", "127.0.0.1", "fd00::/8"];
 
     #[track_caller]
-    fn seen(peer: &str, forwarded: &[&str]) -> String {
+    fn resolved(peer: &str, forwarded: &[&str]) -> String {
         let proxies: Vec<_> = PROXIES.map(|network| network.parse().unwrap()).into();
         let lines =
             forwarded.iter().map(|line| (FORWARDED_FOR, HeaderValue::from_bytes(line.as_bytes()).unwrap()));
@@ -70,9 +70,9 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_is_no_trusted_proxy_speaks_for_itself() {
+    fn an_untrusted_peer_is_the_client() {
         for forwarded in [&[][..], &["198.51.100.7"], &["198.51.100.7, 10.0.0.1"], &["10.0.0.1"]] {
-            assert_eq!(seen("203.0.113.9", forwarded), "203.0.113.9");
+            assert_eq!(resolved("203.0.113.9", forwarded), "203.0.113.9");
         }
         let headers = HeaderMap::from_iter([(FORWARDED_FOR, HeaderValue::from_static("198.51.100.7"))]);
         let loopback = IpAddr::from([127, 0, 0, 1]);
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn the_client_is_the_right_most_address_that_is_no_trusted_proxy() {
+    fn the_client_is_the_rightmost_untrusted_address() {
         for (peer, forwarded, expected) in [
             ("10.0.0.1", &["198.51.100.7"][..], "198.51.100.7"),
             ("10.0.0.1", &["192.0.2.1, 198.51.100.7"], "198.51.100.7"),
@@ -93,12 +93,12 @@ mod tests {
             ("10.0.0.1", &["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
             ("10.0.0.1", &[], "10.0.0.1"),
         ] {
-            assert_eq!(seen(peer, forwarded), expected, "{peer} {forwarded:?}");
+            assert_eq!(resolved(peer, forwarded), expected, "{peer} {forwarded:?}");
         }
     }
 
     #[test]
-    fn local_is_who_is_on_this_machine_and_comes_through_no_proxy() {
+    fn local_requests_come_from_loopback_without_a_proxy() {
         let local = |peer: &str, header: Option<&'static str>| {
             let mut extensions = Extensions::new();
             extensions.insert(Peer(peer.parse().unwrap()));
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_ends_the_walk_at_the_last_good_one() {
+    fn an_unparsable_address_ends_the_walk_at_the_last_valid_one() {
         for (forwarded, expected) in [
             ("unknown", "10.0.0.1"),
             ("", "10.0.0.1"),
@@ -128,7 +128,7 @@ mod tests {
             ("198.51.100.7, \u{FF}, 10.0.0.2", "10.0.0.2"),
             ("198.51.100.7,,10.0.0.2", "10.0.0.2"),
         ] {
-            assert_eq!(seen("10.0.0.1", &[forwarded]), expected, "{forwarded:?}");
+            assert_eq!(resolved("10.0.0.1", &[forwarded]), expected, "{forwarded:?}");
         }
     }
 }

@@ -10,8 +10,8 @@ use axum::routing::get;
 use axum::{Extension, Router};
 use utoipa_swagger_ui::Config;
 
+use super::api_error::ApiError;
 use super::openapi;
-use super::problem::Problem;
 use super::state::HttpState;
 use crate::config::HttpSettings;
 
@@ -19,7 +19,7 @@ use crate::config::HttpSettings;
 pub(super) const PATH: &str = "/docs";
 
 /// The files are as old as the program: a browser may keep them while it lasts, but has to ask.
-const CACHING: &str = "no-cache";
+const CACHE_POLICY: &str = "no-cache";
 
 pub(super) fn routes(settings: &HttpSettings) -> Router<HttpState> {
     // The validator of Swagger's makers would have to be asked over the internet.
@@ -42,18 +42,19 @@ async fn file(Path(file): Path<String>, Extension(config): Extension<Arc<Config<
 fn serve(file: &str, config: Arc<Config<'static>>) -> Response {
     match utoipa_swagger_ui::serve(file, config) {
         Ok(Some(found)) => {
-            let bytes = if file == "index.html" { anchored(&found.bytes) } else { found.bytes.into_owned() };
+            let bytes =
+                if file == "index.html" { with_base_href(&found.bytes) } else { found.bytes.into_owned() };
             let headers =
-                [(header::CONTENT_TYPE, found.content_type.as_str()), (header::CACHE_CONTROL, CACHING)];
+                [(header::CONTENT_TYPE, found.content_type.as_str()), (header::CACHE_CONTROL, CACHE_POLICY)];
             (StatusCode::OK, headers, bytes).into_response()
         }
-        Ok(None) => Problem::NotFound.into_response(),
-        Err(error) => Problem::internal(&*error).into_response(),
+        Ok(None) => ApiError::NotFound.into_response(),
+        Err(error) => ApiError::internal(&*error).into_response(),
     }
 }
 
 /// The page names its files relative to `/docs/`; it is to find them from `/docs` as well.
-fn anchored(page: &[u8]) -> Vec<u8> {
+fn with_base_href(page: &[u8]) -> Vec<u8> {
     let page = String::from_utf8_lossy(page);
     page.replacen("<head>", &format!("<head>\n    <base href=\"{PATH}/\">"), 1).into_bytes()
 }

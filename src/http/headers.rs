@@ -17,9 +17,9 @@ pub(crate) const MIN_POSITION: HeaderName = HeaderName::from_static("aegis-min-p
 pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// The position of what was written, if anything was.
-pub(crate) struct Written(pub(crate) Option<Position>);
+pub(crate) struct PositionHeader(pub(crate) Option<Position>);
 
-impl IntoResponseParts for Written {
+impl IntoResponseParts for PositionHeader {
     type Error = Infallible;
 
     fn into_response_parts(self, mut response: ResponseParts) -> Result<ResponseParts, Infallible> {
@@ -31,9 +31,9 @@ impl IntoResponseParts for Written {
 }
 
 /// The version of a stream as an entity tag, for a later `If-Match`.
-pub(crate) struct Version(pub(crate) u64);
+pub(crate) struct EntityTag(pub(crate) u64);
 
-impl IntoResponseParts for Version {
+impl IntoResponseParts for EntityTag {
     type Error = Infallible;
 
     fn into_response_parts(self, mut response: ResponseParts) -> Result<ResponseParts, Infallible> {

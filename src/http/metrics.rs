@@ -13,8 +13,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use super::api_error::ApiError;
 use super::extract::MetricsReader;
-use super::problem::Problem;
 use crate::app::App;
 
 /// `OpenMetrics` 1.0, which Prometheus and those who read like it understand.
@@ -34,9 +34,9 @@ const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset
     ),
     security((), ("OAuth2PasswordBearer" = [])),
 )]
-pub(crate) async fn metrics(_: MetricsReader, State(app): State<Arc<App>>) -> Result<Response, Problem> {
+pub(crate) async fn metrics(_: MetricsReader, State(app): State<Arc<App>>) -> Result<Response, ApiError> {
     let mut text = String::new();
-    encode(&mut text, &registry(&app)).map_err(|error| Problem::internal(&error))?;
+    encode(&mut text, &registry(&app)).map_err(|error| ApiError::internal(&error))?;
     Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response())
 }
 
@@ -53,15 +53,15 @@ fn registry(app: &App) -> Registry {
         gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         registry.register(name, help, gauge);
     };
-    let node = app.node();
+    let services = app.services();
     let reached = "Whether the database has been reached since the start";
-    gauge("aegis_database_reached", reached, u64::from(node.is_ok()));
-    if let Ok(node) = node {
+    gauge("aegis_database_reached", reached, u64::from(services.is_ok()));
+    if let Ok(services) = services {
         let head = "The head of the log, as far as this process has heard";
-        gauge("aegis_log_head_position", head, node.store.signal().head.get());
-        node.store.metrics().register(&mut registry);
-        node.delivery_tools.counts().register(&mut registry);
-        projections::register(&mut registry, node, app.ambient.now());
+        gauge("aegis_log_head_position", head, services.store.progress().head.get());
+        services.store.metrics().register(&mut registry);
+        services.delivery_context.metrics().register(&mut registry);
+        projections::register(&mut registry, services, app.env.now());
     }
     registry
 }

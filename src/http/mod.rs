@@ -6,21 +6,21 @@
 //! checked values and into authority, `repeat` knows writes that were sent before, `problem` is every answer that is no
 //! success.
 
+mod api_error;
 mod auth;
 mod client;
 mod cors;
 mod docs;
-mod edge;
 mod events;
 mod extract;
 mod headers;
 mod health;
+mod idempotency;
 mod log;
 mod metrics;
+mod middleware;
 mod openapi;
-mod problem;
 mod projections;
-mod repeat;
 mod root;
 mod router;
 mod serve;
@@ -32,4 +32,4 @@ mod webhooks;
 
 pub use openapi::openapi;
 pub use router::router;
-pub use serve::{DRAIN_BOUND, serve};
+pub use serve::{DRAIN_TIMEOUT, serve};

@@ -91,7 +91,7 @@ pub(crate) struct ErrorBody {
 #[schema(as = ValidationError)]
 pub(crate) struct ValidationErrorBody {
     /// One entry per fault.
-    detail: Vec<FaultBody>,
+    detail: Vec<ValidationErrorDetail>,
     /// For programs; stable.
     #[schema(examples("validation_error"))]
     code: String,
@@ -106,7 +106,7 @@ pub(crate) struct ValidationErrorBody {
 /// One thing that is wrong with a request.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Fault)]
-struct FaultBody {
+struct ValidationErrorDetail {
     /// What kind of fault it is.
     #[schema(examples("missing"))]
     r#type: String,

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::http::header;
-use axum::middleware;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, get, post, put};
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use super::edge::{edge, panicked};
+use super::middleware::{finish_response, panic_response};
 use super::state::HttpState;
 use super::{
     auth, cors, docs, events, health, log, metrics, openapi, projections, root, stats, users, webhooks,
@@ -18,11 +18,11 @@ use crate::app::App;
 
 /// Everything that the service answers over HTTP.
 pub fn router(app: Arc<App>) -> Router {
-    router_until(app, CancellationToken::new())
+    router_with_shutdown(app, CancellationToken::new())
 }
 
 /// The same; answers without an end are ended by `shutdown`.
-pub(super) fn router_until(app: Arc<App>, shutdown: CancellationToken) -> Router {
+pub(super) fn router_with_shutdown(app: Arc<App>, shutdown: CancellationToken) -> Router {
     let settings = app.settings.http.clone();
     let state = HttpState::new(app, shutdown);
     let prefix = settings.api_prefix.trim_end_matches('/');
@@ -46,11 +46,11 @@ pub(super) fn router_until(app: Arc<App>, shutdown: CancellationToken) -> Router
         }
         router = router.route(&path, methods);
     }
-    router = router.layer(CatchPanicLayer::custom(panicked));
+    router = router.layer(CatchPanicLayer::custom(panic_response));
     if let Some(cors) = cors::layer(&settings.cors_origins) {
         router = router.layer(cors);
     }
-    router.layer(middleware::from_fn_with_state(state.clone(), edge)).with_state(state)
+    router.layer(from_fn_with_state(state.clone(), finish_response)).with_state(state)
 }
 
 fn endpoints() -> [(&'static str, MethodRouter<HttpState>); 36] {

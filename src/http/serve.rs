@@ -17,38 +17,38 @@ use tokio::time::{sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
-use self::opening::Opening;
+use self::first_byte_timeout::FirstByteTimeout;
 use super::client::Peer;
-use super::router::router_until;
+use super::router::router_with_shutdown;
 use crate::app::App;
 
-mod opening;
+mod first_byte_timeout;
 
 /// How long requests under way may take to finish once the server is to stop.
-pub const DRAIN_BOUND: Duration = Duration::from_secs(7);
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(7);
 
 /// How long a new connection may take to begin.
-const OPENING_BOUND: Duration = Duration::from_secs(10);
+const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the head of a request may take. The library counts from the end of the answer before, so this is also how
 /// long a connection may be idle: longer than the minute for which proxies keep theirs, or they would send requests
 /// into connections that are being closed.
-const HEAD_BOUND: Duration = Duration::from_secs(75);
+const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
 /// How long a client may leave what is sent to it: whoever has hung holds no connection for ever.
-const STALL_BOUND: Duration = Duration::from_mins(1);
+const WRITE_TIMEOUT: Duration = Duration::from_mins(1);
 /// How often, and for how long, a silent HTTP/2 connection is asked whether it is still there.
-const PING: Duration = Duration::from_secs(20);
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
 /// How much of a request's head is kept in memory.
-const MAX_HEAD: usize = 64 * 1024;
+const MAX_HEADER_BYTES: usize = 64 * 1024;
 /// The pause after a connection could not be taken, for want of file descriptors as a rule.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// Answers HTTP/1 and HTTP/2 on a listener until `shutdown` is cancelled. Then no more connections are taken, endless
-/// answers end at once, and requests under way have [`DRAIN_BOUND`] to finish.
+/// answers end at once, and requests under way have [`DRAIN_TIMEOUT`] to finish.
 ///
 /// # Errors
 /// None so far: a connection that fails concerns only itself.
 pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: CancellationToken) -> io::Result<()> {
-    let router = TowerToHyperService::new(router_until(app, shutdown.clone()));
+    let router = TowerToHyperService::new(router_with_shutdown(app, shutdown.clone()));
     let protocol = protocol();
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
@@ -61,15 +61,15 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: CancellationT
             Ok((stream, address)) => (stream, Peer(address.ip())),
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be taken");
-                sleep(ACCEPT_PAUSE).await;
+                sleep(ACCEPT_RETRY_DELAY).await;
                 continue;
             }
         };
         // Small answers must not wait for an acknowledgement; should it fail they are late, and that is all.
         drop(stream.set_nodelay(true));
         let mut stream = TimeoutStream::new(stream);
-        stream.set_write_timeout(Some(STALL_BOUND));
-        let io = TokioIo::new(Opening::new(Box::pin(stream), OPENING_BOUND));
+        stream.set_write_timeout(Some(WRITE_TIMEOUT));
+        let io = TokioIo::new(FirstByteTimeout::new(Box::pin(stream), FIRST_BYTE_TIMEOUT));
         let router = router.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(peer);
@@ -84,8 +84,8 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: CancellationT
         while connections.try_join_next().is_some() {}
     }
     drop(listener);
-    if timeout(DRAIN_BOUND, graceful.shutdown()).await.is_err() {
-        tracing::warn!("requests were still under way after {DRAIN_BOUND:?} and have been cut off");
+    if timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
+        tracing::warn!("requests were still under way after {DRAIN_TIMEOUT:?} and have been cut off");
     }
     connections.shutdown().await;
     Ok(())
@@ -97,10 +97,14 @@ fn protocol() -> auto::Builder<TokioExecutor> {
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_BOUND)
-        .max_buf_size(MAX_HEAD)
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(MAX_HEADER_BYTES)
         .half_close(true);
-    builder.http2().timer(TokioTimer::new()).keep_alive_interval(PING).keep_alive_timeout(PING);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(KEEP_ALIVE_INTERVAL)
+        .keep_alive_timeout(KEEP_ALIVE_INTERVAL);
     builder
 }
 
@@ -120,7 +124,7 @@ mod tests {
     fn connection() -> DuplexStream {
         let (client, server) = duplex(4096);
         let service = service_fn(async |_| Ok::<_, Infallible>(Response::new(Body::empty())));
-        let io = TokioIo::new(Opening::new(server, OPENING_BOUND));
+        let io = TokioIo::new(FirstByteTimeout::new(server, FIRST_BYTE_TIMEOUT));
         let connection = protocol().serve_connection(io, service).into_owned();
         tokio::spawn(async move { drop(connection.await) });
         client
@@ -144,7 +148,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_idle_connection_is_kept_longer_than_proxies_keep_it_and_not_for_ever() {
+    async fn an_idle_connection_outlives_those_of_proxies_and_then_closes() {
         let mut client = connection();
         assert!(is_answered(&mut client).await);
         skip(&mut client).await;
@@ -155,7 +159,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_that_says_nothing_is_cut_off_after_ten_seconds() {
+    async fn a_silent_connection_is_closed_after_ten_seconds() {
         let mut client = connection();
         assert_eq!(timeout(Duration::from_secs(11), client.read(&mut [0])).await.unwrap().unwrap(), 0);
     }

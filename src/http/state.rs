@@ -5,10 +5,10 @@ use std::sync::{Arc, OnceLock};
 use axum::extract::FromRef;
 use tokio_util::sync::CancellationToken;
 
-use super::events::{Feed, Subscribers};
+use super::api_error::ApiError;
+use super::events::{Broadcaster, ReaderSlots};
 use super::extract::RequestIds;
-use super::problem::Problem;
-use super::repeat::Running;
+use super::idempotency::InFlightKeys;
 use crate::app::App;
 
 /// The service, and whether it is about to stop.
@@ -17,25 +17,25 @@ pub(crate) struct HttpState {
     pub(crate) app: Arc<App>,
     pub(crate) ids: Arc<RequestIds>,
     /// Writes under idempotency keys.
-    pub(crate) running: Running,
+    pub(crate) in_flight: InFlightKeys,
     /// Who follows the log.
-    pub(crate) subscribers: Subscribers,
-    feed: Arc<OnceLock<Arc<Feed>>>,
+    pub(crate) reader_slots: ReaderSlots,
+    broadcaster: Arc<OnceLock<Arc<Broadcaster>>>,
     /// Cancelled when the server stops: answers without an end are to end then.
     pub(crate) shutdown: CancellationToken,
 }
 
 impl HttpState {
     pub(super) fn new(app: Arc<App>, shutdown: CancellationToken) -> Self {
-        let ids = Arc::new(RequestIds::new(&app.ambient));
-        let (running, subscribers) = (Running::default(), Subscribers::default());
-        Self { app, ids, running, subscribers, feed: Arc::default(), shutdown }
+        let ids = Arc::new(RequestIds::new(&app.env));
+        let (in_flight, reader_slots) = (InFlightKeys::default(), ReaderSlots::default());
+        Self { app, ids, in_flight, reader_slots, broadcaster: Arc::default(), shutdown }
     }
 
     /// The log as it grows.
-    pub(crate) fn feed(&self) -> Result<&Arc<Feed>, Problem> {
-        let store = &self.app.node()?.store;
-        Ok(self.feed.get_or_init(|| Feed::new(store.clone())))
+    pub(crate) fn broadcaster(&self) -> Result<&Arc<Broadcaster>, ApiError> {
+        let store = &self.app.services()?.store;
+        Ok(self.broadcaster.get_or_init(|| Broadcaster::new(store.clone())))
     }
 }
 

@@ -8,23 +8,23 @@ use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use jiff::civil::Date;
 
-use super::extract::{MinPosition, Params, StatsReader};
+use super::api_error::ApiError;
+use super::extract::{MinPosition, QueryParams, StatsReader};
 use super::openapi::{ErrorBody, ValidationErrorBody};
-use super::problem::Problem;
 use crate::app::App;
 use crate::query::Stats;
 
 /// Which days are asked for.
-pub(crate) struct Days {
+pub(crate) struct DaysQuery {
     from: Option<Date>,
     to: Option<Date>,
 }
 
-impl<S: Sync> FromRequestParts<S> for Days {
-    type Rejection = Problem;
+impl<S: Sync> FromRequestParts<S> for DaysQuery {
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let mut params = Params::of(&parts.uri);
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let mut params = QueryParams::of(&parts.uri);
         let days = Self { from: params.date("from"), to: params.date("to") };
         params.finish(days)
     }
@@ -54,12 +54,12 @@ pub(crate) async fn stats(
     State(app): State<Arc<App>>,
     _: StatsReader,
     headers: HeaderMap,
-    Days { from, to }: Days,
-) -> Result<Json<Stats>, Problem> {
-    let stats = &app.node()?.stats;
+    DaysQuery { from, to }: DaysQuery,
+) -> Result<Json<Stats>, ApiError> {
+    let stats = &app.services()?.stats;
     // That it exists is known: the caller was not let in before `users` had reached it.
-    if let Some(position) = MinPosition::asked(&headers)? {
-        stats.reach(position).await?;
+    if let Some(position) = MinPosition::from_headers(&headers)? {
+        stats.wait_for_position(position).await?;
     }
     Ok(Json(stats.all(from, to).await?))
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 use axum::http::Extensions;
 use tokio::time::{Instant, timeout_at};
 
-use super::problem::Problem;
+use super::api_error::ApiError;
 
-const LONGEST: Duration = Duration::from_millis(9_500);
+const MAX_DURATION: Duration = Duration::from_millis(9_500);
 
 /// When a request that came at some time has to be answered.
 #[derive(Clone, Copy, Debug)]
@@ -17,7 +17,7 @@ pub(crate) struct TimeLimit(Instant);
 impl TimeLimit {
     /// That of a request which comes now.
     pub(crate) fn from_now() -> Self {
-        Self(Instant::now() + LONGEST)
+        Self(Instant::now() + MAX_DURATION)
     }
 
     /// That of the request with these extensions, where the outermost layer has put it.
@@ -26,7 +26,7 @@ impl TimeLimit {
     }
 
     /// As much later: time for which the client was waited for is not the service's own.
-    pub(crate) fn put_off(self, by: Duration) -> Self {
+    pub(crate) fn extend(self, by: Duration) -> Self {
         Self(self.0 + by)
     }
 
@@ -39,20 +39,24 @@ impl TimeLimit {
     pub(crate) async fn read<T>(
         self,
         what: &str,
-        work: impl Future<Output = Result<T, Problem>>,
-    ) -> Result<T, Problem> {
-        let late = || Problem::Unavailable { cause: format!("{what} was not known within {LONGEST:?}") };
+        work: impl Future<Output = Result<T, ApiError>>,
+    ) -> Result<T, ApiError> {
+        let late =
+            || ApiError::Unavailable { cause: format!("{what} was not known within {MAX_DURATION:?}") };
         self.within(work).await.unwrap_or_else(|| Err(late()))
     }
 
     /// What a write has come to if that is known in time. What was handed over by then is done all the same, waited for
     /// or not; nothing is begun once the time is up.
-    pub(crate) async fn write<T>(self, work: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
+    pub(crate) async fn write<T>(
+        self,
+        work: impl Future<Output = Result<T, ApiError>>,
+    ) -> Result<T, ApiError> {
         if Instant::now() >= self.0 {
-            let cause = format!("it could not be begun within {LONGEST:?}; nothing was done");
-            return Err(Problem::Unavailable { cause });
+            let cause = format!("it could not be begun within {MAX_DURATION:?}; nothing was done");
+            return Err(ApiError::Unavailable { cause });
         }
-        let late = || Problem::OutcomeUnknown { cause: format!("it was not known within {LONGEST:?}") };
+        let late = || ApiError::OutcomeUnknown { cause: format!("it was not known within {MAX_DURATION:?}") };
         self.within(work).await.unwrap_or_else(|| Err(late()))
     }
 }
@@ -66,25 +70,25 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_not_known_in_time_is_told_for_what_it_is() {
+    async fn a_timed_out_read_is_unavailable_and_a_timed_out_write_is_unknown() {
         let limit = TimeLimit::from_now();
         let known = limit.read("who calls", async { Ok(7) }).await;
         assert_eq!(known.unwrap(), 7);
         let begun = Instant::now();
         let late = limit.write(pending::<Result<(), _>>()).await;
-        assert!(matches!(late, Err(Problem::OutcomeUnknown { .. })), "{late:?}");
-        assert_eq!(begun.elapsed(), LONGEST);
+        assert!(matches!(late, Err(ApiError::OutcomeUnknown { .. })), "{late:?}");
+        assert_eq!(begun.elapsed(), MAX_DURATION);
         let late = limit.read("who calls", pending::<Result<(), _>>()).await;
-        assert!(matches!(late, Err(Problem::Unavailable { .. })), "{late:?}");
+        assert!(matches!(late, Err(ApiError::Unavailable { .. })), "{late:?}");
         let never = limit.write(async { panic!("begun too late") }).await;
-        assert!(matches!(never, Err::<(), _>(Problem::Unavailable { .. })), "{never:?}");
+        assert!(matches!(never, Err::<(), _>(ApiError::Unavailable { .. })), "{never:?}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn time_spent_on_the_client_does_not_count() {
+    async fn time_spent_waiting_for_the_client_does_not_count() {
         let limit = TimeLimit::from_now();
-        sleep(LONGEST).await;
-        let known = limit.put_off(Duration::from_secs(1)).write(async { Ok(7) }).await;
+        sleep(MAX_DURATION).await;
+        let known = limit.extend(Duration::from_secs(1)).write(async { Ok(7) }).await;
         assert_eq!(known.unwrap(), 7);
     }
 }

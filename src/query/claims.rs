@@ -2,13 +2,13 @@
 
 use domain::{UserId, WebhookId};
 use projections::decode;
-use store::{Claim, ClaimChange, Recorded};
+use store::{Claim, ClaimChange, StoredEvent};
 
 /// The claims that an event takes and gives back. Users alone have any.
 ///
 /// # Errors
 /// Why the event cannot be read.
-pub fn claims_of(event: &Recorded) -> Result<ClaimChange, String> {
+pub fn claim_change(event: &StoredEvent) -> Result<ClaimChange, String> {
     if WebhookId::from_stream(event.envelope.stream.as_str()).is_some() {
         let fact = decode::webhook_event(event).map_err(|error| error.to_string())?;
         return Ok(ClaimChange { erases: fact.erases(), ..ClaimChange::default() });

@@ -8,35 +8,39 @@ mod stats;
 mod users;
 mod webhooks;
 
-pub use claims::claims_of;
+pub use claims::claim_change;
 pub use history::{
-    Act, AsOf, Became, FieldChange, HeldWebhook, HistoryQueries, KeptPassword, Life, NoPoint, PastUser,
-    PersonalRecord, UserChange, UserDifference,
+    AsOf, FieldChange, HistoryQueries, OwnedWebhook, ParseAsOfError, PersonalRecord, ReplayedUser,
+    StoredPassword, UserAction, UserAt, UserChange, UserChangeKind, UserDifference,
 };
 pub use stats::{DayStats, Stats, StatsQueries};
-pub use users::{FRESHNESS_BOUND, QueryError, UserQueries};
+pub use users::{PROJECTION_WAIT_TIMEOUT, QueryError, UserQueries};
 pub use webhooks::WebhookQueries;
 
 use ::projections::Projection;
 use store::{EventStore, Position, StoreError, Table};
 
 /// The table of a read model that is read now, as far as this process has heard.
-fn live(store: &EventStore, projection: &'static dyn Projection) -> Table {
-    projection.table(store.signal().live(projection.name()))
+fn live_table(store: &EventStore, projection: &'static dyn Projection) -> Table {
+    projection.table(store.progress().live_version(projection.name()))
 }
 
 /// Nothing that was read of a table is taken at its word if that was dropped behind the service's back.
-fn unless_gone(store: &EventStore, table: &Table) -> Result<(), QueryError> {
-    if store.signal().gone.contains(&table.name) { Err(StoreError::gone(&table.name).into()) } else { Ok(()) }
+fn ensure_not_dropped(store: &EventStore, table: &Table) -> Result<(), QueryError> {
+    if store.progress().dropped.contains(&table.name) {
+        Err(StoreError::table_dropped(&table.name).into())
+    } else {
+        Ok(())
+    }
 }
 
-/// Waits until that table shows the log up to a position, for at most [`FRESHNESS_BOUND`].
-async fn wait(
+/// Waits until that table shows the log up to a position, for at most [`PROJECTION_WAIT_TIMEOUT`].
+async fn wait_until_projected(
     store: &EventStore,
     projection: &'static dyn Projection,
     wanted: Position,
 ) -> Result<(), QueryError> {
-    if store.projected(&live(store, projection).name, wanted, FRESHNESS_BOUND).await {
+    if store.wait_until_applied(&live_table(store, projection).name, wanted, PROJECTION_WAIT_TIMEOUT).await {
         Ok(())
     } else {
         Err(QueryError::Behind { name: projection.name(), wanted })

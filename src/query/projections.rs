@@ -2,10 +2,10 @@
 //! node and the command line say the same.
 
 use jiff::{SignedDuration, Timestamp};
-use projections::lease::{lease_name, to_report};
-use projections::{Health, Projection, Sources, VersionReport, models};
+use projections::lease::{lease_name, parse_report};
+use projections::{Projection, ProjectionContext, VersionHealth, VersionReport, lifecycle};
 use serde::Serialize;
-use store::{EventQuery, Lease, Position, Stage, StoreError, Version, Versions};
+use store::{EventQuery, Lease, Position, ProjectionVersion, ProjectionVersions, StoreError, VersionStage};
 use utoipa::ToSchema;
 
 /// A read model and its versions.
@@ -67,8 +67,8 @@ pub struct VersionStatus {
 ///
 /// # Errors
 /// [`StoreError`] if that cannot be read.
-pub async fn all(sources: &Sources, now: Timestamp) -> Result<Vec<ProjectionStatus>, StoreError> {
-    let (leases, mut found) = (sources.leases.leases().await?, Vec::new());
+pub async fn all(sources: &ProjectionContext, now: Timestamp) -> Result<Vec<ProjectionStatus>, StoreError> {
+    let (leases, mut found) = (sources.leases.list_leases().await?, Vec::new());
     for projection in projections::all() {
         found.push(of(projection, sources, &leases, now).await?);
     }
@@ -81,19 +81,19 @@ pub async fn all(sources: &Sources, now: Timestamp) -> Result<Vec<ProjectionStat
 /// [`StoreError`] if that cannot be read.
 pub async fn one(
     projection: &'static dyn Projection,
-    sources: &Sources,
+    sources: &ProjectionContext,
     now: Timestamp,
 ) -> Result<ProjectionStatus, StoreError> {
-    of(projection, sources, &sources.leases.leases().await?, now).await
+    of(projection, sources, &sources.leases.list_leases().await?, now).await
 }
 
 async fn of(
     projection: &'static dyn Projection,
-    sources: &Sources,
+    sources: &ProjectionContext,
     leases: &[Lease],
     now: Timestamp,
 ) -> Result<ProjectionStatus, StoreError> {
-    let versions = models::versions(projection, sources).await?;
+    let versions = lifecycle::versions(projection, sources).await?;
     let lease_name = lease_name(projection);
     let lease = leases.iter().find(|lease| lease.name == lease_name);
     let mut shown = Vec::new();
@@ -105,7 +105,7 @@ async fn of(
     let head = sources.events.head().await?.position;
     for (version, position) in versions.kept.iter().zip(positions) {
         let age = if position < head { age_after(sources, position, now).await? } else { 0.0 };
-        shown.push(status(&versions, version, lease, Place { position, head, age }));
+        shown.push(status(&versions, version, lease, VersionPosition { position, head, age }));
     }
     let owner = lease.filter(|lease| lease.is_held()).map(|lease| lease.holder.clone());
     Ok(ProjectionStatus {
@@ -118,7 +118,11 @@ async fn of(
 }
 
 /// The age of the event after a position, in seconds.
-async fn age_after(sources: &Sources, position: Position, now: Timestamp) -> Result<f64, StoreError> {
+async fn age_after(
+    sources: &ProjectionContext,
+    position: Position,
+    now: Timestamp,
+) -> Result<f64, StoreError> {
     let next = EventQuery { after: position, limit: 1, ..EventQuery::default() };
     let next = sources.events.read_sealed(&next).await?;
     let age = next.first().map(|event| now.duration_since(event.at).max(SignedDuration::ZERO));
@@ -127,23 +131,28 @@ async fn age_after(sources: &Sources, position: Position, now: Timestamp) -> Res
 
 /// Where a version is.
 #[derive(Clone, Copy)]
-struct Place {
+struct VersionPosition {
     position: Position,
     head: Position,
     age: f64,
 }
 
-fn status(versions: &Versions, version: &Version, lease: Option<&Lease>, place: Place) -> VersionStatus {
-    let Place { position, head, age } = place;
+fn status(
+    versions: &ProjectionVersions,
+    version: &ProjectionVersion,
+    lease: Option<&Lease>,
+    place: VersionPosition,
+) -> VersionStatus {
+    let VersionPosition { position, head, age } = place;
     let lag = head.get().saturating_sub(position.get());
     let kept = lease.is_some_and(Lease::is_held);
     let report =
-        lease.map(to_report).unwrap_or_default().versions.remove(&version.number).unwrap_or_default();
+        lease.map(parse_report).unwrap_or_default().versions.remove(&version.number).unwrap_or_default();
     let role = match version.stage {
         _ if version.number == versions.live => "live",
-        Stage::Building => "building",
-        Stage::Ready => "kept",
-        Stage::Dropping => "dropping",
+        VersionStage::Building => "building",
+        VersionStage::Ready => "kept",
+        VersionStage::Dropping => "dropping",
     };
     let (state, error) = state(&report, kept, lag);
     let rate = if kept { report.rate } else { 0 };
@@ -170,9 +179,9 @@ fn state(report: &VersionReport, kept: bool, lag: u64) -> (&'static str, Option<
     let error = report.health.error().map(ToOwned::to_owned);
     match &report.health {
         // Whoever halted may have given way to others, who halt as well: it stays halted until it moves.
-        Health::Halted(_) if lag > 0 => ("halted", error),
-        Health::Unknown(_) => ("unknown", error),
-        Health::Failing(_) if kept => ("failing", error),
+        VersionHealth::Halted(_) if lag > 0 => ("halted", error),
+        VersionHealth::Unknown(_) => ("unknown", error),
+        VersionHealth::Failing(_) if kept => ("failing", error),
         _ if lag == 0 => ("current", None),
         _ if kept => ("catching up", None),
         _ => ("stopped", Some("no node keeps it up to date; is a service running?".to_owned())),
@@ -190,19 +199,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_state_is_what_the_keeper_says_and_what_the_checkpoint_shows() {
+    fn state_combines_projector_report_and_checkpoint() {
         let report = |health| VersionReport { health, ..VersionReport::default() };
-        let halted = || report(Health::Halted("position 7".to_owned()));
-        assert_eq!(state(&report(Health::Running), true, 0).0, "current");
-        assert_eq!(state(&report(Health::Running), true, 5).0, "catching up");
-        assert_eq!(state(&report(Health::Running), false, 5).0, "stopped");
+        let halted = || report(VersionHealth::Halted("position 7".to_owned()));
+        assert_eq!(state(&report(VersionHealth::Running), true, 0).0, "current");
+        assert_eq!(state(&report(VersionHealth::Running), true, 5).0, "catching up");
+        assert_eq!(state(&report(VersionHealth::Running), false, 5).0, "stopped");
         assert_eq!(state(&halted(), false, 5), ("halted", Some("position 7".to_owned())));
         assert_eq!(state(&halted(), true, 0).0, "current", "it was passed, the report is late");
-        assert_eq!(state(&report(Health::Failing("x".to_owned())), true, 5).0, "failing");
+        assert_eq!(state(&report(VersionHealth::Failing("x".to_owned())), true, 5).0, "failing");
     }
 
     #[test]
-    fn percents_have_one_digit_and_an_empty_log_is_whole() {
+    fn percent_has_one_decimal_and_an_empty_log_is_complete() {
         assert_eq!((percent(1, 3), percent(3, 3), percent(0, 0)), (33.3, 100.0, 100.0));
     }
 }

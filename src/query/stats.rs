@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use jiff::civil::Date;
-use projections::{Daily, Day};
+use projections::{Daily, DayRow};
 use serde::Serialize;
-use store::{EventStore, Position, ReadModels};
+use store::{EventStore, Position, ReadModelStore};
 use utoipa::ToSchema;
 
 use super::users::QueryError;
@@ -52,13 +52,13 @@ pub struct DayStats {
 #[derive(Clone)]
 pub struct StatsQueries {
     store: EventStore,
-    rows: Arc<dyn ReadModels>,
+    rows: Arc<dyn ReadModelStore>,
 }
 
 impl StatsQueries {
     /// Queries of these rows, as fresh as this log.
     #[must_use]
-    pub fn new(store: EventStore, rows: Arc<dyn ReadModels>) -> Self {
+    pub fn new(store: EventStore, rows: Arc<dyn ReadModelStore>) -> Self {
         Self { store, rows }
     }
 
@@ -67,7 +67,7 @@ impl StatsQueries {
     /// # Errors
     /// [`QueryError::Store`] if it cannot be read.
     pub async fn all(&self, from: Option<Date>, to: Option<Date>) -> Result<Stats, QueryError> {
-        let table = super::live(&self.store, &Daily);
+        let table = super::live_table(&self.store, &Daily);
         let (from, to) = (from.map(|date| date.to_string()), to.map(|date| date.to_string()));
         let wanted = |day: &str| {
             from.as_deref().is_none_or(|from| day >= from) && to.as_deref().is_none_or(|to| day <= to)
@@ -75,9 +75,9 @@ impl StatsQueries {
         let (mut stats, mut after) = (Stats::default(), None);
         loop {
             // Days that are over do not change, so pages that are read one after the other fit together.
-            let page = self.rows.slice(&table, after.as_deref(), PAGE).await?;
+            let page = self.rows.row_page(&table, after.as_deref(), PAGE).await?;
             stats.position = page.checkpoint.position.get();
-            let days: Vec<_> = page.rows.iter().map(Day::from_row).collect();
+            let days: Vec<_> = page.rows.iter().map(DayRow::from_row).collect();
             after = days.last().map(|day| day.day.clone());
             let last = days.len() < PAGE;
             for day in days {
@@ -87,7 +87,7 @@ impl StatsQueries {
                 break;
             }
         }
-        super::unless_gone(&self.store, &table)?;
+        super::ensure_not_dropped(&self.store, &table)?;
         Ok(stats)
     }
 
@@ -95,15 +95,15 @@ impl StatsQueries {
     ///
     /// # Errors
     /// [`QueryError::Behind`] if they do not get there in time.
-    pub async fn reach(&self, position: Position) -> Result<(), QueryError> {
-        super::wait(&self.store, &Daily, position).await
+    pub async fn wait_for_position(&self, position: Position) -> Result<(), QueryError> {
+        super::wait_until_projected(&self.store, &Daily, position).await
     }
 }
 
 impl Stats {
     /// Adds the next day.
-    fn add(&mut self, day: Day, wanted: impl Fn(&str) -> bool) {
-        let Day { day, registered, deactivated, reactivated, erased, active_change, position: _ } = day;
+    fn add(&mut self, day: DayRow, wanted: impl Fn(&str) -> bool) {
+        let DayRow { day, registered, deactivated, reactivated, erased, active_change, position: _ } = day;
         self.registered += registered;
         self.active += active_change;
         self.erased += erased;
@@ -120,14 +120,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_active_of_a_day_are_those_of_before_and_the_change() {
-        let day = |day: &str, registered, deactivated, erased, active_change| Day {
+    fn active_count_carries_over_between_days() {
+        let day = |day: &str, registered, deactivated, erased, active_change| DayRow {
             day: day.to_owned(),
             registered,
             deactivated,
             erased,
             active_change,
-            ..Day::default()
+            ..DayRow::default()
         };
         let mut stats = Stats::default();
         stats.add(day("2026-11-22", 5, 0, 0, 5), |day| day > "2026-11-22");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use domain::{UserId, WebhookId};
 use projections::{WebhookRow, Webhooks};
-use store::{EventStore, Position, ReadModels};
+use store::{EventStore, Position, ReadModelStore};
 
 use super::users::QueryError;
 
@@ -12,13 +12,13 @@ use super::users::QueryError;
 #[derive(Clone)]
 pub struct WebhookQueries {
     store: EventStore,
-    rows: Arc<dyn ReadModels>,
+    rows: Arc<dyn ReadModelStore>,
 }
 
 impl WebhookQueries {
     /// Queries of these rows, as fresh as this log.
     #[must_use]
-    pub fn new(store: EventStore, rows: Arc<dyn ReadModels>) -> Self {
+    pub fn new(store: EventStore, rows: Arc<dyn ReadModelStore>) -> Self {
         Self { store, rows }
     }
 
@@ -27,9 +27,9 @@ impl WebhookQueries {
     /// # Errors
     /// [`QueryError::Store`] if they cannot be read.
     pub async fn of(&self, owner: UserId) -> Result<Vec<WebhookRow>, QueryError> {
-        let table = super::live(&self.store, &Webhooks);
+        let table = super::live_table(&self.store, &Webhooks);
         let found = self.rows.find(&table, "owner", &owner.to_string()).await?;
-        super::unless_gone(&self.store, &table)?;
+        super::ensure_not_dropped(&self.store, &table)?;
         found.iter().map(|row| Ok(WebhookRow::from_row(row)?)).collect()
     }
 
@@ -38,9 +38,9 @@ impl WebhookQueries {
     /// # Errors
     /// [`QueryError::Store`] if they cannot be read.
     pub async fn page(&self, after: Option<WebhookId>, limit: usize) -> Result<Vec<WebhookRow>, QueryError> {
-        let (table, after) = (super::live(&self.store, &Webhooks), after.map(|id| id.to_string()));
-        let page = self.rows.slice(&table, after.as_deref(), limit).await?.rows;
-        super::unless_gone(&self.store, &table)?;
+        let (table, after) = (super::live_table(&self.store, &Webhooks), after.map(|id| id.to_string()));
+        let page = self.rows.row_page(&table, after.as_deref(), limit).await?.rows;
+        super::ensure_not_dropped(&self.store, &table)?;
         page.iter().map(|row| Ok(WebhookRow::from_row(row)?)).collect()
     }
 
@@ -48,13 +48,13 @@ impl WebhookQueries {
     ///
     /// # Errors
     /// [`QueryError::Behind`] if they do not get there in time.
-    pub async fn reach(&self, position: Position) -> Result<(), QueryError> {
-        super::wait(&self.store, &Webhooks, position).await
+    pub async fn wait_for_position(&self, position: Position) -> Result<(), QueryError> {
+        super::wait_until_projected(&self.store, &Webhooks, position).await
     }
 
     /// How far the rows are, as far as this process has heard.
     #[must_use]
-    pub fn reached(&self) -> Position {
-        self.store.signal().projected(&super::live(&self.store, &Webhooks).name)
+    pub fn projected_position(&self) -> Position {
+        self.store.progress().applied_position(&super::live_table(&self.store, &Webhooks).name)
     }
 }

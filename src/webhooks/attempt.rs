@@ -2,54 +2,54 @@
 
 use std::time::Duration;
 
-use domain::{Subscription, WebhookUrl};
-use store::Recorded;
+use domain::{ActiveWebhook, WebhookUrl};
+use store::StoredEvent;
 use tokio::time::Instant;
 
-use super::book::{Book, Report};
-use super::courier::{Courier, Trouble};
+use super::delivery_context::{elapsed_ms, status_and_error};
+use super::delivery_cursor::{AttemptRecord, CursorWriter};
+use super::delivery_worker::{DeliveryError, DeliveryWorker};
 use super::message::Message;
-use super::sender::{Answer, SendError};
-use super::tools::{milliseconds, outcome};
+use super::sender::{ReceiverAnswer, SendError};
 
 /// An event on its way.
-pub(super) struct Parcel<'a> {
+pub(super) struct Delivery<'a> {
     pub(super) url: &'a WebhookUrl,
-    pub(super) event: &'a Recorded,
+    pub(super) event: &'a StoredEvent,
     pub(super) message: Message,
     /// Whether it was asked for once more.
     pub(super) replay: bool,
 }
 
 /// An attempt that failed.
-pub(super) struct Failed {
-    pub(super) begun: jiff::Timestamp,
+pub(super) struct FailedAttempt {
+    pub(super) started_at: jiff::Timestamp,
     pub(super) error: String,
     pub(super) retry_after: Option<Duration>,
     pub(super) is_gone: bool,
 }
 
-impl Courier {
+impl DeliveryWorker {
     /// One attempt; nothing if the receiver has the event now.
     pub(super) async fn attempt(
         &self,
-        webhook: &Subscription,
-        parcel: &Parcel<'_>,
-        book: &mut Book,
-    ) -> Result<Option<Failed>, Trouble> {
-        let Parcel { url, event, message, replay } = parcel;
-        let (begun, now) = (Instant::now(), self.tools.ambient.now());
+        webhook: &ActiveWebhook,
+        delivery: &Delivery<'_>,
+        cursor_writer: &mut CursorWriter,
+    ) -> Result<Option<FailedAttempt>, DeliveryError> {
+        let Delivery { url, event, message, replay } = delivery;
+        let (begun, now) = (Instant::now(), self.context.env.now());
         let answer = self.sender.send(url, message.headers(webhook, now), message.body.clone()).await;
-        if let Err(unable @ SendError::Unable) = answer {
+        if let Err(unable @ SendError::NoRootCertificates) = answer {
             // The receiver has no part in it.
             return Err(unable.into());
         }
-        let (status, error) = outcome(answer.map(|answer: Answer| answer.status));
+        let (status, error) = status_and_error(answer.map(|answer: ReceiverAnswer| answer.status));
         let envelope = &event.envelope;
         let position = envelope.position.get();
-        let before = book.cursor.failing().filter(|failing| failing.position == position);
+        let before = cursor_writer.cursor.failing().filter(|failing| failing.position == position);
         let attempt = before.map_or(0, |failing| failing.failures) + 1;
-        book.note(&Report {
+        cursor_writer.record_attempt(&AttemptRecord {
             at: now,
             position,
             event: message.id.clone(),
@@ -59,15 +59,15 @@ impl Courier {
             delivered: error.is_none(),
             status,
             error: error.clone(),
-            latency_ms: milliseconds(begun),
+            latency_ms: elapsed_ms(begun),
         });
         let Some(error) = error else {
-            self.tools.counts.delivered();
+            self.context.metrics.count_delivered();
             return Ok(None);
         };
-        self.tools.counts.failed();
+        self.context.metrics.count_failed();
         tracing::info!(webhook = %self.id, position, error, "an event was not delivered");
         let retry_after = answer.ok().and_then(|answer| answer.retry_after);
-        Ok(Some(Failed { begun: now, error, retry_after, is_gone: status == Some(410) }))
+        Ok(Some(FailedAttempt { started_at: now, error, retry_after, is_gone: status == Some(410) }))
     }
 }

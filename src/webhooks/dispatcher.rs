@@ -1,50 +1,50 @@
-//! Has every webhook delivered by one node, under a lease: of all nodes, the one that holds it runs a courier for each
-//! webhook that is not parked; the others stand by and take over within seconds.
+//! Has every webhook delivered by one node, under a lease: of all nodes, the one that holds it runs a worker for each
+//! webhook that is not suspended; the others stand by and take over within seconds.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{UserId, WebhookEvent, WebhookId};
-use projections::lease::{Claim, TERM};
+use projections::lease::{LEASE_TERM, LeaseClient};
 use serde_json::json;
-use store::{EventQuery, Leases, Position, StoreError, StreamId};
+use store::{EventQuery, LeaseStore, Position, StoreError, StreamId};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::courier::Courier;
-use super::sender::Sender;
-use super::tools::Tools;
+use super::delivery_context::DeliveryContext;
+use super::delivery_worker::DeliveryWorker;
+use super::sender::WebhookSender;
 use crate::query::{QueryError, WebhookQueries};
 
 /// The lease.
 const LEASE: &str = "webhooks";
 /// How often it is renewed, and how often others look whether it is free.
-const RENEWED: Duration = Duration::from_millis(800);
+const RENEW_INTERVAL: Duration = Duration::from_millis(800);
 /// How often it is looked for webhooks that have come, changed or gone.
-const LOOK: Duration = Duration::from_millis(250);
-/// The pause after which a courier that has ended may begin again.
-const AGAIN: Duration = Duration::from_secs(1);
+const RECONCILE_INTERVAL: Duration = Duration::from_millis(250);
+/// The pause after which a worker that has ended may begin again.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
 /// How often it is looked whether the owners of webhooks are still there.
-const OWNERS: Duration = Duration::from_secs(10);
+const OWNER_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 /// Rows read at once.
-const PAGE: usize = 500;
-/// How long couriers are waited for at the end.
-const LAST_WORD: Duration = Duration::from_secs(3);
+const PAGE_SIZE: usize = 500;
+/// How long workers are waited for at the end.
+const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Delivers webhooks whenever no other node does.
 pub(crate) struct Dispatcher {
-    pub(crate) tools: Tools,
-    pub(crate) sender: Sender,
+    pub(crate) context: DeliveryContext,
+    pub(crate) sender: WebhookSender,
     pub(crate) rows: WebhookQueries,
-    pub(crate) leases: Arc<dyn Leases>,
+    pub(crate) leases: Arc<dyn LeaseStore>,
     /// This node.
     pub(crate) holder: String,
     /// Whether a holder is certain to be gone.
-    pub(crate) is_gone: fn(&str) -> bool,
+    pub(crate) is_dead_node: fn(&str) -> bool,
 }
 
 /// A dispatcher at work, until it is dropped.
@@ -55,17 +55,17 @@ pub(crate) struct DispatcherHandle {
 }
 
 impl DispatcherHandle {
-    /// Lets couriers write down what they have delivered, and gives the lease back.
+    /// Lets workers write down what they have delivered, and gives the lease back.
     pub(crate) async fn stop(&self) {
         self.stop.cancel();
-        if timeout(LAST_WORD + TERM, self.ended.cancelled()).await.is_err() {
+        if timeout(STOP_TIMEOUT + LEASE_TERM, self.ended.cancelled()).await.is_err() {
             self.task.abort();
         }
     }
 }
 
-/// A courier at work.
-struct Engaged {
+/// A worker at work.
+struct RunningWorker {
     version: watch::Sender<u64>,
     task: AbortOnDropHandle<()>,
     since: Instant,
@@ -78,21 +78,22 @@ impl Dispatcher {
         let (stopped, over) = (stop.clone(), ended.clone().drop_guard());
         let task = AbortOnDropHandle::new(tokio::spawn(async move {
             let _over = over;
-            let claim = Claim::new(Arc::clone(&self.leases), LEASE, &self.holder);
+            let claim = LeaseClient::new(Arc::clone(&self.leases), LEASE, &self.holder);
             self.run(&claim, &stopped).await;
-            claim.give_back(&json!({})).await;
+            claim.release(&json!({})).await;
         }));
         DispatcherHandle { stop, task, ended }
     }
 
-    async fn run(&self, claim: &Claim, stop: &CancellationToken) {
+    async fn run(&self, claim: &LeaseClient, stop: &CancellationToken) {
         let mut looked = Some(Position::START);
         while !stop.is_cancelled() {
             // Where nobody has ever registered any, no lease is asked for.
             if let Some(after) = looked {
-                looked = self.look_after(after).await;
+                looked = self.find_webhooks(after).await;
             }
-            let pause = if looked.is_some() { RENEWED } else { self.take_turn(claim, stop).await };
+            let pause =
+                if looked.is_some() { RENEW_INTERVAL } else { self.deliver_while_leader(claim, stop).await };
             tokio::select! {
                 () = sleep(pause) => {}
                 () = stop.cancelled() => {}
@@ -101,8 +102,8 @@ impl Dispatcher {
     }
 
     /// Delivers as long as this node holds the lease, if it gets it; says how long to wait before it is asked for again.
-    async fn take_turn(&self, claim: &Claim, stop: &CancellationToken) -> Duration {
-        match claim.take(&json!({})).await {
+    async fn deliver_while_leader(&self, claim: &LeaseClient, stop: &CancellationToken) -> Duration {
+        match claim.acquire(&json!({})).await {
             Ok(lease) if lease.holder == self.holder => {
                 tracing::info!("this node delivers webhooks");
                 tokio::select! {
@@ -110,30 +111,30 @@ impl Dispatcher {
                     () = self.renew(claim) => {}
                     () = self.work(stop) => {}
                 }
-                self.tools.counts.stand(0, 0);
-                claim.give_back(&json!({})).await;
-                RENEWED
+                self.context.metrics.set_webhooks(0, 0);
+                claim.release(&json!({})).await;
+                RENEW_INTERVAL
             }
-            Ok(lease) if (self.is_gone)(&lease.holder) => {
-                let released = self.leases.release(&lease.name, &lease.holder, &lease.report).await;
-                if released.is_ok() { Duration::ZERO } else { RENEWED }
+            Ok(lease) if (self.is_dead_node)(&lease.holder) => {
+                let released = self.leases.release_lease(&lease.name, &lease.holder, &lease.report).await;
+                if released.is_ok() { Duration::ZERO } else { RENEW_INTERVAL }
             }
-            Ok(lease) => RENEWED.min(lease.left),
+            Ok(lease) => RENEW_INTERVAL.min(lease.remaining),
             Err(error) => {
                 tracing::debug!(%error, "cannot take the lease of webhooks");
-                RENEWED
+                RENEW_INTERVAL
             }
         }
     }
 
     /// Looks for the first webhook that was ever registered; gives how far the log holds none, or nothing if it has one.
-    async fn look_after(&self, after: Position) -> Option<Position> {
-        let (head, types) = (self.tools.store.signal().head, vec![WebhookEvent::REGISTERED.to_owned()]);
+    async fn find_webhooks(&self, after: Position) -> Option<Position> {
+        let (head, types) = (self.context.store.progress().head, vec![WebhookEvent::REGISTERED.to_owned()]);
         if head <= after {
             return Some(after);
         }
         let query = EventQuery { after, until: Some(head), limit: 1, types, ..EventQuery::default() };
-        match self.tools.store.page(&query).await {
+        match self.context.store.page(&query).await {
             Ok(page) if page.events.is_empty() => Some(page.next),
             Ok(_) => None,
             Err(error) => {
@@ -144,19 +145,19 @@ impl Dispatcher {
     }
 
     /// Renews the lease until it is lost.
-    async fn renew(&self, claim: &Claim) {
+    async fn renew(&self, claim: &LeaseClient) {
         let mut renewed = Instant::now();
         loop {
-            sleep(RENEWED).await;
-            let (left, asked) = (TERM.saturating_sub(renewed.elapsed()), Instant::now());
-            match timeout(left, claim.take(&json!({}))).await {
+            sleep(RENEW_INTERVAL).await;
+            let (left, asked) = (LEASE_TERM.saturating_sub(renewed.elapsed()), Instant::now());
+            match timeout(left, claim.acquire(&json!({}))).await {
                 // From when it was asked for: the answer may have taken its time.
                 Ok(Ok(lease)) if lease.holder == self.holder => renewed = asked,
                 Ok(Ok(lease)) => {
                     tracing::info!(owner = lease.holder, "another node delivers webhooks");
                     return;
                 }
-                Ok(Err(_)) if renewed.elapsed() < TERM => {}
+                Ok(Err(_)) if renewed.elapsed() < LEASE_TERM => {}
                 Ok(Err(_)) | Err(_) => {
                     tracing::warn!("the lease of webhooks has run out");
                     return;
@@ -165,72 +166,72 @@ impl Dispatcher {
         }
     }
 
-    /// Has a courier for each webhook that is to be delivered, until it is stopped.
+    /// Has a worker for each webhook that is to be delivered, until it is stopped.
     async fn work(&self, stop: &CancellationToken) {
-        let mut couriers = Couriers {
+        let mut workers = WorkerPool {
             dispatcher: self,
             stop: CancellationToken::new(),
-            engaged: HashMap::new(),
+            running: HashMap::new(),
             owners: HashMap::new(),
         };
         let mut looked: Option<(Position, Instant)> = None;
         loop {
-            let reached = self.rows.reached();
-            if looked.is_none_or(|(at, since)| at != reached || since.elapsed() > AGAIN) {
-                match couriers.arrange().await {
+            let reached = self.rows.projected_position();
+            if looked.is_none_or(|(at, since)| at != reached || since.elapsed() > RESTART_PAUSE) {
+                match workers.reconcile().await {
                     Ok(()) => looked = Some((reached, Instant::now())),
                     Err(error) => tracing::warn!(%error, "cannot read the webhooks; trying again"),
                 }
             }
             tokio::select! {
-                () = sleep(LOOK) => {}
-                () = stop.cancelled() => return couriers.end().await,
+                () = sleep(RECONCILE_INTERVAL) => {}
+                () = stop.cancelled() => return workers.stop_all().await,
             }
         }
     }
 }
 
-struct Couriers<'a> {
+struct WorkerPool<'a> {
     dispatcher: &'a Dispatcher,
     stop: CancellationToken,
-    engaged: HashMap<WebhookId, Engaged>,
+    running: HashMap<WebhookId, RunningWorker>,
     /// When their owners were last found to be there.
     owners: HashMap<UserId, Instant>,
 }
 
-impl Couriers<'_> {
-    async fn arrange(&mut self) -> Result<(), QueryError> {
-        let (mut after, mut there, mut parked) = (None, HashSet::new(), 0);
+impl WorkerPool<'_> {
+    async fn reconcile(&mut self) -> Result<(), QueryError> {
+        let (mut after, mut found, mut suspended) = (None, HashSet::new(), 0);
         loop {
-            let page = self.dispatcher.rows.page(after, PAGE).await?;
+            let page = self.dispatcher.rows.page(after, PAGE_SIZE).await?;
             for row in &page {
-                there.insert(row.id);
-                parked += usize::from(row.parked.is_some());
-                self.look_for(row.owner, row.id).await;
-                self.engage(row.id, row.version, row.parked.is_some())?;
+                found.insert(row.id);
+                suspended += usize::from(row.suspended.is_some());
+                self.check_owner(row.owner, row.id).await;
+                self.spawn_worker(row.id, row.version, row.suspended.is_some())?;
             }
             after = page.last().map(|row| row.id);
-            if page.len() < PAGE {
+            if page.len() < PAGE_SIZE {
                 break;
             }
         }
-        self.dispatcher.tools.counts.stand(there.len() - parked, parked);
-        for (id, engaged) in &self.engaged {
-            if !there.contains(id) {
-                // It was deleted: the courier finds out, forgets what there is to forget, and ends.
-                engaged.version.send_if_modified(|version| std::mem::replace(version, u64::MAX) != u64::MAX);
+        self.dispatcher.context.metrics.set_webhooks(found.len() - suspended, suspended);
+        for (id, worker) in &self.running {
+            if !found.contains(id) {
+                // It was deleted: the worker finds out, forgets what there is to forget, and ends.
+                worker.version.send_if_modified(|version| std::mem::replace(version, u64::MAX) != u64::MAX);
             }
         }
-        self.engaged.retain(|id, engaged| there.contains(id) || !engaged.task.is_finished());
+        self.running.retain(|id, worker| found.contains(id) || !worker.task.is_finished());
         Ok(())
     }
 
     /// Deletes the webhook of an owner who was erased, also one to which nothing is delivered.
-    async fn look_for(&mut self, owner: UserId, id: WebhookId) {
-        if self.owners.get(&owner).is_some_and(|found| found.elapsed() < OWNERS) {
+    async fn check_owner(&mut self, owner: UserId, id: WebhookId) {
+        if self.owners.get(&owner).is_some_and(|found| found.elapsed() < OWNER_CHECK_INTERVAL) {
             return;
         }
-        match self.dispatcher.tools.delete_if_orphaned(owner, id).await {
+        match self.dispatcher.context.delete_if_orphaned(owner, id).await {
             Ok(true) => {}
             Ok(false) => drop(self.owners.insert(owner, Instant::now())),
             Err(error) => {
@@ -239,35 +240,35 @@ impl Couriers<'_> {
         }
     }
 
-    fn engage(&mut self, id: WebhookId, version: u64, is_parked: bool) -> Result<(), StoreError> {
-        if let Some(engaged) = self.engaged.get(&id) {
+    fn spawn_worker(&mut self, id: WebhookId, version: u64, is_suspended: bool) -> Result<(), StoreError> {
+        if let Some(worker) = self.running.get(&id) {
             let is_news =
-                engaged.version.send_if_modified(|known| std::mem::replace(known, version) != version);
-            if !engaged.task.is_finished() || (!is_news && engaged.since.elapsed() < AGAIN) {
+                worker.version.send_if_modified(|known| std::mem::replace(known, version) != version);
+            if !worker.task.is_finished() || (!is_news && worker.since.elapsed() < RESTART_PAUSE) {
                 return Ok(());
             }
-            self.engaged.remove(&id);
+            self.running.remove(&id);
         }
-        if is_parked {
+        if is_suspended {
             return Ok(());
         }
-        let stream = StreamId::known(id.stream())?;
+        let stream = StreamId::from_trusted(id.stream())?;
         let (news, version) = watch::channel(version);
-        let Dispatcher { tools, sender, .. } = self.dispatcher;
-        let (tools, sender, stop) = (tools.clone(), sender.clone(), self.stop.clone());
-        let courier = Courier { id, stream, tools, sender, version, stop };
-        let task = AbortOnDropHandle::new(tokio::spawn(courier.run()));
-        self.engaged.insert(id, Engaged { version: news, task, since: Instant::now() });
+        let Dispatcher { context, sender, .. } = self.dispatcher;
+        let (context, sender, stop) = (context.clone(), sender.clone(), self.stop.clone());
+        let worker = DeliveryWorker { id, stream, context, sender, version, stop };
+        let task = AbortOnDropHandle::new(tokio::spawn(worker.run()));
+        self.running.insert(id, RunningWorker { version: news, task, since: Instant::now() });
         Ok(())
     }
 
     /// Lets them write down what they have delivered.
-    async fn end(&mut self) {
+    async fn stop_all(&mut self) {
         self.stop.cancel();
         let mut ending = JoinSet::new();
-        for (_, engaged) in self.engaged.drain() {
-            ending.spawn(engaged.task);
+        for (_, worker) in self.running.drain() {
+            ending.spawn(worker.task);
         }
-        drop(timeout(LAST_WORD, ending.join_all()).await);
+        drop(timeout(STOP_TIMEOUT, ending.join_all()).await);
     }
 }

@@ -10,7 +10,7 @@ use domain::WebhookSecret;
 const PREFIX: &str = "whsec_";
 
 /// A secret as its owner is shown it: `whsec_` and base64.
-pub(crate) fn shown(secret: &WebhookSecret) -> String {
+pub(crate) fn encode_secret(secret: &WebhookSecret) -> String {
     format!("{PREFIX}{}", STANDARD.encode(secret.expose()))
 }
 
@@ -48,6 +48,6 @@ mod tests {
         let (new, old) = (WebhookSecret::new([1; 32]), WebhookSecret::new([2; 32]));
         let both = sign(&[&new, &old], "id", 1, b"{}");
         assert_eq!(both, format!("{} {}", sign(&[&new], "id", 1, b"{}"), sign(&[&old], "id", 1, b"{}")));
-        assert!(shown(&new).starts_with("whsec_AQEB"));
+        assert!(encode_secret(&new).starts_with("whsec_AQEB"));
     }
 }

@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use domain::{ParkReason, Subscription, WebhookUrl};
+use domain::{ActiveWebhook, SuspensionReason, WebhookUrl};
 use serde::Serialize;
 use store::canonical::rfc3339;
-use store::{Deliveries, StoreError, StreamId};
+use store::{DeliveryStore, StoreError, StreamId};
 use tokio::time::timeout;
 use utoipa::ToSchema;
 
-use super::book::Cursor;
+use super::delivery_cursor::DeliveryCursor;
 use crate::command::WebhookState;
 
 /// How long it may take to read how far a webhook is that was just changed.
-const AT_ONCE: Duration = Duration::from_secs(1);
+const CURSOR_READ_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A webhook.
 #[derive(Serialize, ToSchema)]
@@ -32,15 +32,15 @@ pub(crate) struct WebhookView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     description: Option<String>,
-    /// `active`; `failing`: an event does not get through, and is tried again; or `parked`: nothing is sent until it is
+    /// `active`; `failing`: an event does not get through, and is tried again; or `suspended`: nothing is sent until it is
     /// resumed.
     #[schema(examples("active"))]
     pub(crate) state: &'static str,
-    /// Why it is parked: `failing` for three days, `gone` (the receiver answered 410), or `owner` (they may no longer read
+    /// Why it is suspended: `failing` for three days, `gone` (the receiver answered 410), or `owner` (they may no longer read
     /// events).
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    pub(crate) parked: Option<&'static str>,
+    pub(crate) suspended: Option<&'static str>,
     /// The event that does not get through.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -80,24 +80,24 @@ impl WebhookView {
     /// # Errors
     /// [`StoreError`] if that cannot be read.
     pub(crate) async fn of(
-        deliveries: &dyn Deliveries,
+        deliveries: &dyn DeliveryStore,
         state: &WebhookState,
     ) -> Result<Option<Self>, StoreError> {
         let Some(webhook) = &state.webhook else { return Ok(None) };
-        let progress = deliveries.progress(&StreamId::known(state.id.stream())?).await?;
-        Ok(Self::new(state, webhook, &Cursor::read(progress.as_ref(), webhook)?))
+        let progress = deliveries.progress(&StreamId::from_trusted(state.id.stream())?).await?;
+        Ok(Self::new(state, webhook, &DeliveryCursor::from_progress(progress.as_ref(), webhook)?))
     }
 
     /// Of one that was just changed: as far as it is, or, where that cannot be read at once, as at its beginning.
-    pub(crate) async fn written(deliveries: &dyn Deliveries, state: &WebhookState) -> Option<Self> {
-        if let Ok(Ok(view)) = timeout(AT_ONCE, Self::of(deliveries, state)).await {
+    pub(crate) async fn after_change(deliveries: &dyn DeliveryStore, state: &WebhookState) -> Option<Self> {
+        if let Ok(Ok(view)) = timeout(CURSOR_READ_TIMEOUT, Self::of(deliveries, state)).await {
             return view;
         }
         let webhook = state.webhook.as_ref()?;
-        Self::new(state, webhook, &Cursor::read(None, webhook).ok()?)
+        Self::new(state, webhook, &DeliveryCursor::from_progress(None, webhook).ok()?)
     }
 
-    fn new(state: &WebhookState, webhook: &Subscription, cursor: &Cursor) -> Option<Self> {
+    fn new(state: &WebhookState, webhook: &ActiveWebhook, cursor: &DeliveryCursor) -> Option<Self> {
         // What failed before it was resumed is tried anew.
         let failing = cursor.failing().filter(|_| cursor.resumed == webhook.resumed);
         Some(Self {
@@ -109,12 +109,12 @@ impl WebhookView {
                 .description
                 .as_ref()
                 .and_then(|words| Some(words.known()?.as_str().to_owned())),
-            state: match (webhook.parked, failing) {
-                (Some(_), _) => "parked",
+            state: match (webhook.suspended, failing) {
+                (Some(_), _) => "suspended",
                 (None, Some(_)) => "failing",
                 (None, None) => "active",
             },
-            parked: webhook.parked.map(ParkReason::as_str),
+            suspended: webhook.suspended.map(SuspensionReason::as_str),
             failing: failing.map(|failing| FailingView {
                 position: failing.position,
                 since: rfc3339(failing.since),

@@ -8,62 +8,62 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
-use testkit::service::{Client, until_within};
+use testkit::service::{Client, eventually_within};
 
-use crate::fleet::{Fleet, works_again};
-use crate::plan::Plan;
+use crate::clients::{ClientContext, Clients};
+use crate::cluster::{Cluster, await_writes};
 use crate::summary;
-use crate::swarm::{Desk, Swarm};
+use crate::test_config::TestConfig;
 
 pub(crate) const DOCUMENT: &str = include_str!("../../docs/subscribe.md");
 const RUST: &str = include_str!("../../examples/subscriber.rs");
 /// The longest life of a consumer.
-const LIFE: Duration = Duration::from_millis(700);
+const MAX_LIFETIME: Duration = Duration::from_millis(700);
 /// How long the last of them may take to see everything on a slow machine.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_mongodb_a_consumer_that_is_killed_misses_and_repeats_nothing() {
-    let database = testkit::mongodb().await.database();
-    consume("MongoDB", Fleet::on_mongodb(1, database.url(), database.name())).await;
+async fn mongodb_killed_consumer_sees_every_event_exactly_once() {
+    let database = testkit::shared_mongodb().await.database();
+    consume("MongoDB", Cluster::on_mongodb(1, database.url(), database.name())).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_the_embedded_database_a_consumer_that_is_killed_misses_and_repeats_nothing() {
+async fn embedded_killed_consumer_sees_every_event_exactly_once() {
     let data = TempDir::new().unwrap();
-    consume("embedded", Fleet::embedded(data.path())).await;
+    consume("embedded", Cluster::embedded(data.path())).await;
 }
 
-async fn consume(test: &str, mut fleet: Fleet) {
-    let mut chance = Plan::chance("consumers");
-    let (kills, kills_of_service) = if Plan::of_this_process().is_long { (50, 10) } else { (3, 1) };
-    let desk = fleet.open(Duration::from_secs(10)).await;
+async fn consume(test: &str, mut cluster: Cluster) {
+    let mut rng = TestConfig::rng("consumers");
+    let (kills, kills_of_service) = if TestConfig::from_env().is_long { (50, 10) } else { (3, 1) };
+    let context = cluster.start_all(Duration::from_secs(10)).await;
     let folder = TempDir::new().unwrap();
     for language in ["python", "typescript", "rust"] {
-        let consumer = Consumer::new(language, folder.path(), &desk);
-        let swarm = Swarm::start(&desk, &mut chance);
+        let consumer = Consumer::new(language, folder.path(), &context);
+        let clients = Clients::start(&context, &mut rng);
         for kill in 0..kills {
-            let life = consumer.start();
-            tokio::time::sleep(chance.between(Duration::ZERO, LIFE)).await;
+            let child = consumer.start();
+            tokio::time::sleep(rng.duration_between(Duration::ZERO, MAX_LIFETIME)).await;
             if kill % (kills / kills_of_service) == 0 {
-                let since = desk.journal.now();
-                fleet.kill(0);
-                fleet.start(0).await;
-                works_again(&desk, 1, since).await;
+                let since = context.journal.now();
+                cluster.kill(0);
+                cluster.start(0).await;
+                await_writes(&context, 1, since).await;
             }
-            drop(life);
+            drop(child);
         }
-        swarm.stop().await;
-        let log = log(&desk.services[0], &desk.token).await;
+        clients.stop().await;
+        let log = whole_log(&context.services[0], &context.token).await;
         let last = consumer.start();
-        until_within(PATIENCE, "the consumer to see everything", async || {
+        eventually_within(TIMEOUT, "the consumer to see everything", async || {
             (consumer.lines().len() >= log.len()).then_some(())
         })
         .await;
         drop(last);
         let lines = consumer.lines();
         assert!(lines == log, "{language}: {}", difference(&lines, &log));
-        summary::say(&format!(
+        summary::print(&format!(
             "{test}: a consumer in {language}, killed {kills} times, and the service {kills_of_service} times, has 1 to {}",
             log.len()
         ));
@@ -71,10 +71,10 @@ async fn consume(test: &str, mut fleet: Fleet) {
 }
 
 /// Position and id of an event.
-pub(crate) type Seen = (u64, String);
+pub(crate) type EventRef = (u64, String);
 
 /// Every event.
-pub(crate) async fn log(service: &Client, token: &str) -> Vec<Seen> {
+pub(crate) async fn whole_log(service: &Client, token: &str) -> Vec<EventRef> {
     let mut log = Vec::new();
     loop {
         let path = format!("/events?after={}&limit=1000", log.len());
@@ -87,7 +87,7 @@ pub(crate) async fn log(service: &Client, token: &str) -> Vec<Seen> {
     }
 }
 
-fn position_and_id(event: &Value) -> Seen {
+fn position_and_id(event: &Value) -> EventRef {
     (event["position"].as_u64().unwrap(), event["id"].as_str().unwrap().to_owned())
 }
 
@@ -101,52 +101,52 @@ struct Consumer {
 }
 
 impl Consumer {
-    fn new(language: &str, folder: &Path, desk: &Desk) -> Self {
+    fn new(language: &str, folder: &Path, context: &ClientContext) -> Self {
         let source = folder.join(format!("consumer.{language}"));
         let (program, arguments) = match language {
             "python" => ("python3".into(), vec![source.clone()]),
             // Node.js goes by the ending.
             "typescript" => (testkit::node(), vec![folder.join("consumer.mts")]),
-            _ => (built(), Vec::new()),
+            _ => (build_example(), Vec::new()),
         };
         if let Some(source) = arguments.first() {
-            std::fs::write(source, block(language)).unwrap();
+            std::fs::write(source, code_block(language)).unwrap();
         }
         let file = folder.join(format!("{language}.jsonl"));
-        let address = format!("http://{}", desk.services[0].address());
-        let token = desk.token.clone();
+        let address = format!("http://{}", context.services[0].address());
+        let token = context.token.clone();
         Self { program, arguments, file, address, token }
     }
 
-    fn start(&self) -> Life {
+    fn start(&self) -> ChildGuard {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).arg(&self.address).arg(&self.file).env("AEGIS_TOKEN", &self.token);
-        Life(command.stdin(Stdio::null()).spawn().unwrap())
+        ChildGuard(command.stdin(Stdio::null()).spawn().unwrap())
     }
 
     /// What it has seen so far.
-    fn lines(&self) -> Vec<Seen> {
-        seen(&self.file)
+    fn lines(&self) -> Vec<EventRef> {
+        read_events(&self.file)
     }
 }
 
 /// The events in a file, one per line.
-pub(crate) fn seen(file: &Path) -> Vec<Seen> {
+pub(crate) fn read_events(file: &Path) -> Vec<EventRef> {
     let text = std::fs::read_to_string(file).unwrap_or_default();
     let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
     whole.lines().map(|line| position_and_id(&serde_json::from_str(line).unwrap())).collect()
 }
 
 /// Where what was seen is not what was logged.
-pub(crate) fn difference(seen: &[Seen], log: &[Seen]) -> String {
+pub(crate) fn difference(seen: &[EventRef], log: &[EventRef]) -> String {
     let at = seen.iter().zip(log).position(|(seen, logged)| seen != logged);
     format!("{} lines of {}, the first other one is {at:?}", seen.len(), log.len())
 }
 
 /// A consumer that runs, until this is dropped.
-pub(crate) struct Life(pub(crate) Child);
+pub(crate) struct ChildGuard(pub(crate) Child);
 
-impl Drop for Life {
+impl Drop for ChildGuard {
     fn drop(&mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
@@ -154,16 +154,20 @@ impl Drop for Life {
 }
 
 /// The program in that language, as it stands in the document.
-fn block(language: &str) -> &'static str {
+fn code_block(language: &str) -> &'static str {
     let begin = format!("```{language}\n");
     let (_, after) = DOCUMENT.split_once(&begin).unwrap();
     after.split_once("```\n").unwrap().0
 }
 
 /// The program in Rust, which is an example of this package.
-fn built() -> PathBuf {
+fn build_example() -> PathBuf {
     let (_, program) = RUST.split_once(")]\n").unwrap();
-    assert_eq!(block("rust"), program, "docs/subscribe.md shows another program than examples/subscriber.rs");
+    assert_eq!(
+        code_block("rust"),
+        program,
+        "docs/subscribe.md shows another program than examples/subscriber.rs"
+    );
     let mut cargo = Command::new(env!("CARGO"));
     let done = cargo.args(["build", "--quiet", "--locked", "--example", "subscriber"]).status().unwrap();
     assert!(done.success(), "examples/subscriber.rs is not built");

@@ -12,30 +12,30 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use tempfile::TempDir;
-use testkit::service::{until, within};
+use testkit::service::{eventually, run_test};
 
-use crate::check::Siege;
-use crate::fleet::{Fleet, works_again};
-use crate::journal::Outcome;
-use crate::namespace;
-use crate::plan::Plan;
+use crate::clients::{ClientContext, Clients};
+use crate::cluster::{Cluster, await_writes};
+use crate::crash_test::CrashTest;
+use crate::journal::WriteOutcome;
 use crate::summary;
-use crate::swarm::{Desk, Swarm};
+use crate::test_config::TestConfig;
+use crate::user_namespace;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// How many writes are acknowledged before the room ends.
-const BEFORE: usize = 60;
+const WRITES_BEFORE: usize = 60;
 /// How many writes must be told that there is none.
-const IN_VAIN: usize = 40;
+const FAILED_WRITES: usize = 40;
 /// Less than any file of the database is long.
-const SMALL: u64 = 4096;
+const FILE_SIZE_LIMIT: u64 = 4096;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_that_may_not_grow_is_told_and_survived() {
-    within(async {
+async fn file_size_limit_is_reported_and_survived() {
+    run_test(async {
         let data = TempDir::new().unwrap();
-        run_out_of_room("embedded, file size limit", data.path(), |service| {
-            limit_files(service, Some(SMALL));
+        survives_no_space("embedded, file size limit", data.path(), |service| {
+            limit_files(service, Some(FILE_SIZE_LIMIT));
             move || limit_files(service, None)
         })
         .await;
@@ -44,14 +44,15 @@ async fn a_file_that_may_not_grow_is_told_and_survived() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_system_that_is_full_is_told_and_survived() {
-    within(async {
+async fn full_file_system_is_reported_and_survived() {
+    run_test(async {
         let test = "embedded, full file system";
         let folder = TempDir::new().unwrap();
         let Some(mounted) = SmallFileSystem::mount(folder.path()) else {
-            return namespace::run_again("full_disk::a_file_system_that_is_full_is_told_and_survived").await;
+            return user_namespace::rerun_as_root("full_disk::full_file_system_is_reported_and_survived")
+                .await;
         };
-        run_out_of_room(test, folder.path(), |_| {
+        survives_no_space(test, folder.path(), |_| {
             let filler = Filler::start(folder.path().join("filler"));
             move || filler.stop()
         })
@@ -63,48 +64,48 @@ async fn a_file_system_that_is_full_is_told_and_survived() {
 
 /// Lets clients write, takes the room away, gives it back. `take` gets the process of the service, and gives what makes
 /// room again.
-async fn run_out_of_room<F: FnOnce()>(test: &str, data: &Path, take: impl FnOnce(Pid) -> F) {
-    let mut chance = Plan::chance(test);
-    let mut fleet = Fleet::embedded(data);
-    let desk = fleet.open(PATIENCE).await;
-    let siege = Siege::lay(desk.clone(), Swarm::start(&desk, &mut chance));
-    works_again(&desk, BEFORE, Duration::ZERO).await;
+async fn survives_no_space<F: FnOnce()>(test: &str, data: &Path, take: impl FnOnce(Pid) -> F) {
+    let mut rng = TestConfig::rng(test);
+    let mut cluster = Cluster::embedded(data);
+    let context = cluster.start_all(TIMEOUT).await;
+    let crash_test = CrashTest::start(context.clone(), Clients::start(&context, &mut rng));
+    await_writes(&context, WRITES_BEFORE, Duration::ZERO).await;
 
-    let give_back = take(fleet.service(0).pid());
-    let taken = desk.journal.now();
-    until("that writes are told there is no room", async || {
-        fleet.assert_running();
-        (refusals(&desk, taken).len() >= IN_VAIN).then_some(())
+    let give_back = take(cluster.service(0).pid());
+    let taken = context.journal.now();
+    eventually("that writes are told there is no room", async || {
+        cluster.assert_running();
+        (failed_writes(&context, taken).len() >= FAILED_WRITES).then_some(())
     })
     .await;
-    let told = refusals(&desk, taken);
+    let told = failed_writes(&context, taken);
     for code in &told {
         assert!(["unavailable", "outcome_unknown", "busy"].contains(&code.as_str()), "{told:?}");
     }
     // What is there can still be read.
-    let _there = desk.services[0].me(&desk.token).await.expect(200);
+    let _there = context.services[0].me(&context.token).await.expect(200);
 
     give_back();
-    works_again(&desk, BEFORE, desk.journal.now()).await;
-    fleet.assert_running();
-    let said = fleet.service(0).said();
+    await_writes(&context, WRITES_BEFORE, context.journal.now()).await;
+    cluster.assert_running();
+    let said = cluster.service(0).output();
     assert!(said.contains("free some space") || said.contains("see to the disk"), "{said}");
-    let log = siege.raise(test, &fleet).await;
+    let log = crash_test.finish(test, &cluster).await;
 
     // All of it is on the disk, too.
-    fleet.kill(0);
-    fleet.start(0).await;
-    assert_eq!(crate::log::Log::read(fleet.command_line()).await.events(), log.events());
-    crate::log::verify(fleet.command_line()).await;
-    summary::say(&format!("{test}: {} writes were told that there is no room", told.len()));
+    cluster.kill(0);
+    cluster.start(0).await;
+    assert_eq!(crate::log::Log::read(cluster.command_line()).await.events(), log.events());
+    crate::log::verify(cluster.command_line()).await;
+    summary::print(&format!("{test}: {} writes were told that there is no room", told.len()));
 }
 
 /// The codes of all writes sent after `since` that came to nothing, or to nobody knows what.
-fn refusals(desk: &Desk, since: Duration) -> Vec<String> {
-    let records = desk.journal.records();
+fn failed_writes(context: &ClientContext, since: Duration) -> Vec<String> {
+    let records = context.journal.records();
     let attempts = records.iter().flat_map(|record| &record.attempts).filter(|attempt| attempt.sent > since);
-    let code = |outcome: &Outcome| match outcome {
-        Outcome::NotDone { code } | Outcome::Unknown { why: code } => Some(code.clone()),
+    let code = |outcome: &WriteOutcome| match outcome {
+        WriteOutcome::NotExecuted { code } | WriteOutcome::Unknown { reason: code } => Some(code.clone()),
         _ => None,
     };
     attempts.filter_map(|attempt| code(&attempt.outcome)).collect()

@@ -4,29 +4,29 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use testkit::service::Answer;
+use testkit::service::Response;
 
-use crate::write::Write;
+use crate::client_write::ClientWrite;
 
 /// Why an outcome is unknown when no answer came.
-const SILENCE: &str = "no answer in time";
+const NO_ANSWER: &str = "no answer in time";
 
 /// What a client knows after one attempt.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Outcome {
+pub(crate) enum WriteOutcome {
     /// It is done: at this position, and told in these words.
-    Done { position: u64, told: String },
+    Acknowledged { position: u64, response: String },
     /// Nothing had to be done.
     Unchanged,
     /// It was refused, for good.
-    Refused { status: u16, code: String },
+    Rejected { status: u16, code: String },
     /// This attempt has done nothing, and another one might: 503 `unavailable`, `busy`, `projection_behind`, or nobody
     /// listened.
-    NotDone { code: String },
+    NotExecuted { code: String },
     /// An earlier attempt under the same key is still under way.
-    Running,
+    InProgress,
     /// Nobody can tell: 503 `outcome_unknown`, a connection that broke, an answer that did not come.
-    Unknown { why: String },
+    Unknown { reason: String },
 }
 
 /// One sending of a request. Times count from the beginning of the journal.
@@ -36,14 +36,14 @@ pub(crate) struct Attempt {
     pub(crate) service: usize,
     pub(crate) sent: Duration,
     pub(crate) answered: Duration,
-    pub(crate) outcome: Outcome,
+    pub(crate) outcome: WriteOutcome,
 }
 
 /// A write and everything that was heard of it, in order. Every attempt carries the same key. One without a key is sent
 /// once: whether it was done is then for the log alone to tell.
 #[derive(Clone, Debug)]
-pub(crate) struct Record {
-    pub(crate) write: Write,
+pub(crate) struct WriteRecord {
+    pub(crate) write: ClientWrite,
     pub(crate) key: Option<String>,
     pub(crate) attempts: Vec<Attempt>,
 }
@@ -51,21 +51,21 @@ pub(crate) struct Record {
 /// All records of a test.
 pub(crate) struct Journal {
     started: Instant,
-    records: Mutex<Vec<Record>>,
+    records: Mutex<Vec<WriteRecord>>,
 }
 
-impl Outcome {
+impl WriteOutcome {
     /// What an answer says, or that none came.
-    pub(crate) fn of(answer: &reqwest::Result<Answer>) -> Self {
+    pub(crate) fn of(answer: &reqwest::Result<Response>) -> Self {
         match answer {
             Ok(answer) => Self::of_answer(answer),
-            Err(error) if error.is_connect() => Self::NotDone { code: "nobody listens".to_owned() },
-            Err(error) if error.is_timeout() => Self::Unknown { why: SILENCE.to_owned() },
-            Err(_) => Self::Unknown { why: "the connection broke".to_owned() },
+            Err(error) if error.is_connect() => Self::NotExecuted { code: "nobody listens".to_owned() },
+            Err(error) if error.is_timeout() => Self::Unknown { reason: NO_ANSWER.to_owned() },
+            Err(_) => Self::Unknown { reason: "the connection broke".to_owned() },
         }
     }
 
-    fn of_answer(answer: &Answer) -> Self {
+    fn of_answer(answer: &Response) -> Self {
         let status = answer.status();
         let code = || {
             let body: Value = serde_json::from_str(&answer.text()).unwrap_or_default();
@@ -74,41 +74,45 @@ impl Outcome {
         match status {
             200..=299 if answer.header("Aegis-Position").is_empty() => Self::Unchanged,
             200..=299 => {
-                let told = format!("{status} {} {}", answer.header("Location"), answer.text());
-                Self::Done { position: answer.position(), told }
+                let response = format!("{status} {} {}", answer.header("Location"), answer.text());
+                Self::Acknowledged { position: answer.position(), response }
             }
-            409 if code() == "still_running" => Self::Running,
-            503 if code() == "outcome_unknown" => Self::Unknown { why: code() },
+            409 if code() == "still_running" => Self::InProgress,
+            503 if code() == "outcome_unknown" => Self::Unknown { reason: code() },
             // A promise of the contract.
             503 if answer.header("Retry-After").is_empty() => {
-                Self::Refused { status, code: format!("{} without Retry-After", code()) }
+                Self::Rejected { status, code: format!("{} without Retry-After", code()) }
             }
-            503 => Self::NotDone { code: code() },
-            _ => Self::Refused { status, code: code() },
+            503 => Self::NotExecuted { code: code() },
+            _ => Self::Rejected { status, code: code() },
         }
     }
 }
 
-impl Record {
+impl WriteRecord {
     /// The position at which it was acknowledged.
     pub(crate) fn acknowledged(&self) -> Option<u64> {
         self.attempts.iter().find_map(|attempt| match attempt.outcome {
-            Outcome::Done { position, .. } => Some(position),
+            WriteOutcome::Acknowledged { position, .. } => Some(position),
             _ => None,
         })
     }
 
     /// Whether some attempt got no answer at all.
-    pub(crate) fn never_answered(&self) -> bool {
-        let silent = |attempt: &Attempt| attempt.outcome == Outcome::Unknown { why: SILENCE.to_owned() };
+    pub(crate) fn timed_out(&self) -> bool {
+        let silent =
+            |attempt: &Attempt| attempt.outcome == WriteOutcome::Unknown { reason: NO_ANSWER.to_owned() };
         self.attempts.iter().any(silent)
     }
 
     /// Whether its client cannot tell if it was done, and may ask.
-    pub(crate) fn is_open(&self) -> bool {
-        let unknown = |attempt: &Attempt| matches!(attempt.outcome, Outcome::Unknown { .. });
+    pub(crate) fn is_indeterminate(&self) -> bool {
+        let unknown = |attempt: &Attempt| matches!(attempt.outcome, WriteOutcome::Unknown { .. });
         let settles = |attempt: &Attempt| {
-            matches!(attempt.outcome, Outcome::Done { .. } | Outcome::Unchanged | Outcome::Refused { .. })
+            matches!(
+                attempt.outcome,
+                WriteOutcome::Acknowledged { .. } | WriteOutcome::Unchanged | WriteOutcome::Rejected { .. }
+            )
         };
         let unknown = self.attempts.iter().rposition(unknown);
         let settled = self.attempts.iter().rposition(settles);
@@ -127,11 +131,11 @@ impl Journal {
     }
 
     /// Writes down a write that is about to be sent: its place in the journal, and its key, if it is to have one.
-    pub(crate) fn begin(&self, write: Write, keyed: bool) -> (usize, Option<String>) {
+    pub(crate) fn begin(&self, write: ClientWrite, keyed: bool) -> (usize, Option<String>) {
         let mut records = self.records.lock().unwrap();
         let place = records.len();
         let key = keyed.then(|| format!("write-{place}"));
-        records.push(Record { write, key: key.clone(), attempts: Vec::new() });
+        records.push(WriteRecord { write, key: key.clone(), attempts: Vec::new() });
         (place, key)
     }
 
@@ -141,7 +145,7 @@ impl Journal {
     }
 
     /// Everything so far. A write that is under way has no attempt yet.
-    pub(crate) fn records(&self) -> Vec<Record> {
+    pub(crate) fn records(&self) -> Vec<WriteRecord> {
         self.records.lock().unwrap().clone()
     }
 
@@ -150,7 +154,7 @@ impl Journal {
     pub(crate) fn acknowledgements(&self, since: Duration) -> Vec<(usize, Duration)> {
         let records = self.records.lock().unwrap();
         let firsts = records.iter().filter_map(|record| record.attempts.first());
-        let done = firsts.filter(|attempt| matches!(attempt.outcome, Outcome::Done { .. }));
+        let done = firsts.filter(|attempt| matches!(attempt.outcome, WriteOutcome::Acknowledged { .. }));
         done.filter(|attempt| attempt.sent >= since)
             .map(|attempt| (attempt.service, attempt.answered))
             .collect()

@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
-use testkit::service::Installation;
+use testkit::service::Deployment;
 
-use crate::write::mark_of;
+use crate::client_write::fingerprint_of;
 
 /// The log, as `aegis events list` prints it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Log {
     events: Vec<Value>,
-    marks: BTreeMap<String, Vec<u64>>,
+    fingerprints: BTreeMap<String, Vec<u64>>,
 }
 
 impl Log {
@@ -23,19 +23,19 @@ impl Log {
     }
 
     /// Reads all of it.
-    pub(crate) async fn read(installation: &Installation) -> Self {
-        Self::of(installation.json(&["events", "list"]).await)
+    pub(crate) async fn read(deployment: &Deployment) -> Self {
+        Self::of(deployment.json(&["events", "list"]).await)
     }
 
     /// Reads what was appended since.
-    pub(crate) async fn catch_up(&mut self, installation: &Installation) {
+    pub(crate) async fn catch_up(&mut self, deployment: &Deployment) {
         let after = self.head().to_string();
-        self.extend(installation.json(&["events", "list", "--after", &after]).await);
+        self.extend(deployment.json(&["events", "list", "--after", &after]).await);
     }
 
     fn extend(&mut self, events: Vec<Value>) {
         for event in &events {
-            self.marks.entry(mark_of(event)).or_default().push(number(event, "position"));
+            self.fingerprints.entry(fingerprint_of(event)).or_default().push(number(event, "position"));
         }
         self.events.extend(events);
     }
@@ -56,39 +56,39 @@ impl Log {
     }
 
     /// The positions at which a mark was left.
-    pub(crate) fn positions(&self, mark: &str) -> &[u64] {
-        self.marks.get(mark).map_or(&[], Vec::as_slice)
+    pub(crate) fn positions(&self, fingerprint: &str) -> &[u64] {
+        self.fingerprints.get(fingerprint).map_or(&[], Vec::as_slice)
     }
 
     /// What is wrong with it: positions 1, 2, 3 …, versions 1, 2, 3 … in every stream, times that never fall, no id
     /// and no e-mail address twice.
-    pub(crate) fn faults(&self) -> Vec<String> {
-        let mut faults = Vec::new();
+    pub(crate) fn violations(&self) -> Vec<String> {
+        let mut violations = Vec::new();
         let (mut versions, mut ids, mut emails) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
         let mut before = "";
         for (event, position) in self.events.iter().zip(1..) {
             if event["position"] != position {
-                faults.push(format!("position {position} expected, found {event}"));
+                violations.push(format!("position {position} expected, found {event}"));
                 // Every later one would be wrong, too.
                 break;
             }
             let version: &mut u64 = versions.entry(text(event, "subject")).or_default();
             *version += 1;
             if event["streamversion"] != *version {
-                faults.push(format!("version {version} expected, found {event}"));
+                violations.push(format!("version {version} expected, found {event}"));
             }
             if text(event, "time") < before {
-                faults.push(format!("time falls from {before}: {event}"));
+                violations.push(format!("time falls from {before}: {event}"));
             }
             before = text(event, "time");
             if !ids.insert(text(event, "id")) {
-                faults.push(format!("an id for the second time: {event}"));
+                violations.push(format!("an id for the second time: {event}"));
             }
             if event["type"] == "UserRegistered" && !emails.insert(event["data"]["email"].to_string()) {
-                faults.push(format!("an e-mail address for the second time: {event}"));
+                violations.push(format!("an e-mail address for the second time: {event}"));
             }
         }
-        faults
+        violations
     }
 
     /// Every user as their events leave them: active or not, and their roles.
@@ -110,13 +110,13 @@ impl Log {
 }
 
 /// The log and the read model as the program itself proves them, and the rows as the log's events say.
-pub(crate) async fn verify(installation: &Installation) {
-    installation.done(&["events", "verify"]).await;
+pub(crate) async fn verify(deployment: &Deployment) {
+    deployment.run_ok(&["events", "verify"]).await;
 }
 
 /// The rows of the read model are what the events come to.
-pub(crate) async fn assert_rows_follow(installation: &Installation, log: &Log) {
-    let rows = installation.json(&["users", "list"]).await;
+pub(crate) async fn assert_rows_follow(deployment: &Deployment, log: &Log) {
+    let rows = deployment.json(&["users", "list"]).await;
     let roles = |row: &Value| {
         row["roles"].as_array().unwrap().iter().map(|role| role.as_str().unwrap().into()).collect()
     };

@@ -3,7 +3,7 @@
 //! end, what was acknowledged is in the log exactly once, what was refused is not, and what nobody could tell is told by
 //! its `Idempotency-Key`.
 //!
-//! Short by default; `plan` says how to have it long, and with which seed. `docs/evidence/crashes.md` has the figures
+//! Short by default; `test_config` says how to have it long, and with which seed. `docs/evidence/crashes.md` has the figures
 //! of a long run.
 #![expect(
     clippy::unwrap_used,
@@ -12,32 +12,32 @@
     reason = "these are tests: a broken promise has to panic"
 )]
 
-mod audits;
-mod chance;
-mod check;
+mod cluster;
 mod consumers;
+mod crash_test;
 mod elections;
 mod erasures;
-mod fleet;
+mod log_audits;
+mod seeded_rng;
 // The limit on files is changed while the service runs, which only Linux can do.
+mod background_load;
+mod client_write;
+mod clients;
+mod feed_observer;
 #[cfg(target_os = "linux")]
 mod full_disk;
+mod history_checker;
 mod journal;
-mod kills;
-mod load;
 mod log;
-#[cfg(target_os = "linux")]
-mod namespace;
-mod owners;
-mod plan;
-mod population;
+mod populated_database;
+mod projector_failover;
 mod rebuilds;
-mod resolve;
+mod resend;
+mod service_kills;
 mod subscribers;
 mod summary;
-mod swarm;
-mod verdict;
+mod test_config;
+#[cfg(target_os = "linux")]
+mod user_namespace;
 mod wal;
 mod webhooks;
-mod witness;
-mod write;

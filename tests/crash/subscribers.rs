@@ -9,81 +9,86 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::json;
 use tempfile::TempDir;
-use testkit::service::{Client, until, until_within};
+use testkit::service::{Client, eventually, eventually_within};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::fleet::Fleet;
-use crate::plan::Plan;
+use crate::clients::ClientContext;
+use crate::cluster::Cluster;
 use crate::summary;
-use crate::swarm::Desk;
+use crate::test_config::TestConfig;
 
 /// How many streams a user may have open, and then some.
-const EACH: usize = 90;
+const STREAMS_PER_USER: usize = 90;
 /// Streams that are opened at once.
-const TOGETHER: usize = 10;
+const OPENED_AT_ONCE: usize = 10;
 /// Of so many events each subscriber looks at the time of one.
-const SAMPLE: u64 = 10;
+const SAMPLE_EVERY: u64 = 10;
 /// How long the last event may take to get to everybody on a slow machine.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 /// The most memory for a subscriber to whom nothing happens, in bytes.
-const MEMORY: u64 = 30_000;
+const MAX_BYTES_PER_SUBSCRIBER: u64 = 30_000;
 const PASSWORD: &str = "correct horse battery";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_mongodb_every_subscriber_sees_everything_in_order() {
-    let database = testkit::mongodb().await.database();
-    followed("MongoDB", Fleet::on_mongodb(1, database.url(), database.name())).await;
+async fn mongodb_every_subscriber_receives_every_event_in_order() {
+    let database = testkit::shared_mongodb().await.database();
+    measure_subscribers("MongoDB", Cluster::on_mongodb(1, database.url(), database.name())).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_the_embedded_database_every_subscriber_sees_everything_in_order() {
+async fn embedded_every_subscriber_receives_every_event_in_order() {
     let data = TempDir::new().unwrap();
-    followed("embedded", Fleet::embedded(data.path())).await;
+    measure_subscribers("embedded", Cluster::embedded(data.path())).await;
 }
 
-async fn followed(test: &str, mut fleet: Fleet) {
-    let is_long = Plan::of_this_process().is_long;
+async fn measure_subscribers(test: &str, mut cluster: Cluster) {
+    let is_long = TestConfig::from_env().is_long;
     let (many, rate, seconds) = if is_long { (1_000_usize, 1_000, 30) } else { (100, 100, 3) };
-    let desk = fleet.open(Duration::from_secs(10)).await;
-    let tokens = subscribers(&desk, many.div_ceil(EACH)).await;
-    let writer = Writer::of(&desk).await;
+    let context = cluster.start_all(Duration::from_secs(10)).await;
+    let tokens = subscribers(&context, many.div_ceil(STREAMS_PER_USER)).await;
+    let writer = Writer::of(&context).await;
 
-    let before = fleet.service(0).memory();
-    let mut crowd = Crowd::follow(&desk, &tokens, many).await;
-    let each = (fleet.service(0).memory().saturating_sub(before)) * 1024 / u64::try_from(many).unwrap();
-    summary::say(&format!("{test}: {many} idle subscribers take {each} bytes each"));
-    assert!(!is_long || each < MEMORY, "an idle subscriber takes {each} bytes");
+    let before = cluster.service(0).rss_kib();
+    let mut subscribers = Subscribers::follow(&context, &tokens, many).await;
+    let each = (cluster.service(0).rss_kib().saturating_sub(before)) * 1024 / u64::try_from(many).unwrap();
+    summary::print(&format!("{test}: {many} idle subscribers take {each} bytes each"));
+    assert!(!is_long || each < MAX_BYTES_PER_SUBSCRIBER, "an idle subscriber takes {each} bytes");
 
-    let few = crowd.see(&writer, rate / 10, seconds).await;
-    drop(crowd);
-    let mut crowd = Crowd::follow(&desk, &tokens, many / 10).await;
-    let fast = crowd.see(&writer, rate, seconds).await;
+    let few = subscribers.see(&writer, rate / 10, seconds).await;
+    drop(subscribers);
+    let mut subscribers = Subscribers::follow(&context, &tokens, many / 10).await;
+    let fast = subscribers.see(&writer, rate, seconds).await;
     for (count, seen) in [(many, few), (many / 10, fast)] {
-        summary::say(&format!("{test}: {count} subscribers: {seen}"));
+        summary::print(&format!("{test}: {count} subscribers: {seen}"));
     }
 }
 
 /// Users who may subscribe; their tokens.
-async fn subscribers(desk: &Desk, count: usize) -> Vec<String> {
+async fn subscribers(context: &ClientContext, count: usize) -> Vec<String> {
     let mut tokens = Vec::new();
     for number in 0..count {
-        let id = sign_up(desk, &format!("subscriber{number}")).await;
+        let id = sign_up(context, &format!("subscriber{number}")).await;
         let path = format!("/users/{id}/roles/subscriber");
-        desk.services[0].request(reqwest::Method::PUT, &path).bearer(&desk.token).send().await.expect(204);
+        context.services[0]
+            .request(reqwest::Method::PUT, &path)
+            .bearer(&context.token)
+            .send()
+            .await
+            .expect(204);
         let email = format!("subscriber{number}@example.com");
-        let answer = desk.services[0].log_in(&email, PASSWORD).await.expect(200).json();
+        let answer = context.services[0].log_in(&email, PASSWORD).await.expect(200).json();
         tokens.push(answer["access_token"].as_str().unwrap().to_owned());
     }
     tokens
 }
 
 /// Signs somebody up; their id.
-async fn sign_up(desk: &Desk, name: &str) -> String {
+async fn sign_up(context: &ClientContext, name: &str) -> String {
     let body = json!({"email": format!("{name}@example.com"), "username": name, "password": PASSWORD});
-    let answer = desk.services[0].post("/auth/signup").json(&body).send().await.expect(201).json();
+    let answer = context.services[0].post("/auth/signup").json(&body).send().await.expect(201).json();
     answer["id"].as_str().unwrap().to_owned()
 }
 
@@ -96,12 +101,12 @@ struct Writer {
 }
 
 impl Writer {
-    async fn of(desk: &Desk) -> Self {
+    async fn of(context: &ClientContext) -> Self {
         let mut users = Vec::new();
         for number in 0..1_000 {
-            users.push(sign_up(desk, &format!("changed{number}")).await);
+            users.push(sign_up(context, &format!("changed{number}")).await);
         }
-        let (service, token) = (desk.services[0].clone(), desk.token.clone());
+        let (service, token) = (context.services[0].clone(), context.token.clone());
         Self { service, token, users: Arc::new(users), next: Arc::default() }
     }
 
@@ -134,7 +139,7 @@ impl Writer {
 }
 
 /// What all subscribers have seen together.
-struct Tally {
+struct SubscriberStats {
     open: AtomicUsize,
     /// How far each of them is.
     at: Vec<AtomicU64>,
@@ -143,33 +148,34 @@ struct Tally {
 }
 
 /// Subscribers.
-struct Crowd {
-    tally: Arc<Tally>,
+struct Subscribers {
+    stats: Arc<SubscriberStats>,
     from: u64,
     following: JoinSet<()>,
 }
 
-impl Crowd {
-    async fn follow(desk: &Desk, tokens: &[String], count: usize) -> Self {
-        let answer = desk.services[0].get("/events?limit=1").bearer(&desk.token).send().await.expect(200);
+impl Subscribers {
+    async fn follow(context: &ClientContext, tokens: &[String], count: usize) -> Self {
+        let answer =
+            context.services[0].get("/events?limit=1").bearer(&context.token).send().await.expect(200);
         let from = answer.json()["head"].as_u64().unwrap();
         let at = (0..count).map(|_| AtomicU64::new(from)).collect();
         let (open, is_over, delays) = Default::default();
-        let tally = Arc::new(Tally { open, at, is_over, delays });
+        let stats = Arc::new(SubscriberStats { open, at, is_over, delays });
         let mut following = JoinSet::new();
         for number in 0..count {
-            let address = desk.services[0].address().trim_start_matches("http://").to_owned();
-            let (token, of_one) = (tokens[number % tokens.len()].clone(), Arc::clone(&tally));
+            let address = context.services[0].address().trim_start_matches("http://").to_owned();
+            let (token, of_one) = (tokens[number % tokens.len()].clone(), Arc::clone(&stats));
             following.spawn(async move { follow(&address, &token, &of_one.at[number], &of_one).await });
             // What a burst of requests takes is not what those who sit there idle take.
-            if number % TOGETHER == 0 || number + 1 == count {
-                until("the streams to be open", async || {
-                    (tally.open.load(Ordering::Relaxed) > number).then_some(())
+            if number % OPENED_AT_ONCE == 0 || number + 1 == count {
+                eventually("the streams to be open", async || {
+                    (stats.open.load(Ordering::Relaxed) > number).then_some(())
                 })
                 .await;
             }
         }
-        Self { tally, from, following }
+        Self { stats, from, following }
     }
 
     /// Events come at that pace, and everybody sees all of them.
@@ -177,16 +183,16 @@ impl Crowd {
         let begun = Instant::now();
         writer.write(rate, seconds).await;
         let head = writer.head().await;
-        let at = || self.tally.at.iter().map(|at| at.load(Ordering::Relaxed));
-        until_within(PATIENCE, "everybody to see everything", async || {
+        let at = || self.stats.at.iter().map(|at| at.load(Ordering::Relaxed));
+        eventually_within(TIMEOUT, "everybody to see everything", async || {
             at().all(|at| at == head).then_some(())
         })
         .await;
         let took = begun.elapsed().as_secs_f64();
-        self.tally.is_over.store(true, Ordering::Relaxed);
+        self.stats.is_over.store(true, Ordering::Relaxed);
         assert!(self.following.try_join_next().is_none(), "a subscriber's stream has ended");
         let delivered: u64 = at().map(|at| at - self.from).sum();
-        let mut delays = self.tally.delays.lock().unwrap();
+        let mut delays = self.stats.delays.lock().unwrap();
         delays.sort_unstable();
         let delay = |of: usize| delays.get(delays.len() * of / 100).copied().unwrap_or_default();
         format!(
@@ -201,7 +207,7 @@ impl Crowd {
 }
 
 /// Follows the log with as little work as can be: HTTP/1.0 has no chunks.
-async fn follow(address: &str, token: &str, place: &AtomicU64, tally: &Tally) {
+async fn follow(address: &str, token: &str, place: &AtomicU64, stats: &SubscriberStats) {
     let mut at = place.load(Ordering::Relaxed);
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request = format!(
@@ -212,12 +218,12 @@ async fn follow(address: &str, token: &str, place: &AtomicU64, tally: &Tally) {
     let mut line = Vec::new();
     lines.read_until(b'\n', &mut line).await.unwrap();
     assert!(line.starts_with(b"HTTP/1.0 200"), "{}", String::from_utf8_lossy(&line));
-    tally.open.fetch_add(1, Ordering::Relaxed);
+    stats.open.fetch_add(1, Ordering::Relaxed);
     let mut id = None;
     loop {
         line.clear();
         if lines.read_until(b'\n', &mut line).await.unwrap() == 0 {
-            assert!(tally.is_over.load(Ordering::Relaxed), "the stream of a subscriber ended at {at}");
+            assert!(stats.is_over.load(Ordering::Relaxed), "the stream of a subscriber ended at {at}");
             return;
         }
         if let Some(number) = line.strip_prefix(b"id: ") {
@@ -227,8 +233,8 @@ async fn follow(address: &str, token: &str, place: &AtomicU64, tally: &Tally) {
             assert_eq!(position, at + 1, "after {at}");
             at = position;
             place.store(at, Ordering::Relaxed);
-            if position.is_multiple_of(SAMPLE) {
-                tally.delays.lock().unwrap().push(delay(data));
+            if position.is_multiple_of(SAMPLE_EVERY) {
+                stats.delays.lock().unwrap().push(delay(data));
             }
         }
     }

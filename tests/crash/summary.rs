@@ -5,17 +5,17 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::time::Duration;
 
-use crate::journal::{Attempt, Journal, Outcome, Record};
+use crate::journal::{Attempt, Journal, WriteOutcome, WriteRecord};
 use crate::log::Log;
 
 /// Says something past the capture of test output: a seed is of use when a test has failed, and figures when it has not.
-pub(crate) fn say(line: &str) {
+pub(crate) fn print(line: &str) {
     let said = writeln!(std::io::stdout(), "crash: {line}");
     drop(said);
 }
 
 /// What became of all writes.
-pub(crate) fn tell(test: &str, records: &[Record], log: &Log) {
+pub(crate) fn print_totals(test: &str, records: &[WriteRecord], log: &Log) {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     let mut resolved: BTreeMap<&str, usize> = BTreeMap::new();
     let mut slowest = Duration::ZERO;
@@ -28,7 +28,7 @@ pub(crate) fn tell(test: &str, records: &[Record], log: &Log) {
         slowest = record.attempts.iter().map(took).max().unwrap_or_default().max(slowest);
     }
     let attempts: usize = records.iter().map(|record| record.attempts.len()).sum();
-    say(&format!(
+    print(&format!(
         "{test}: {} writes, {attempts} requests: {}; unknown ones, sent again: {}; slowest answer {:.1} s; log of {} events",
         records.len(),
         shown(&counts),
@@ -48,28 +48,28 @@ fn shown(counts: &BTreeMap<&str, usize>) -> String {
 }
 
 /// What a write was told at first.
-fn first_answer(record: &Record) -> &'static str {
+fn first_answer(record: &WriteRecord) -> &'static str {
     match record.attempts.first().map(|attempt| &attempt.outcome) {
-        Some(Outcome::Done { .. }) => "acknowledged",
-        Some(Outcome::Unchanged) => "unchanged",
-        Some(Outcome::Refused { .. }) => "refused",
-        Some(Outcome::NotDone { .. }) => "not done",
-        Some(Outcome::Unknown { .. } | Outcome::Running) => "unknown",
+        Some(WriteOutcome::Acknowledged { .. }) => "acknowledged",
+        Some(WriteOutcome::Unchanged) => "unchanged",
+        Some(WriteOutcome::Rejected { .. }) => "refused",
+        Some(WriteOutcome::NotExecuted { .. }) => "not done",
+        Some(WriteOutcome::Unknown { .. } | WriteOutcome::InProgress) => "unknown",
         None => "never sent",
     }
 }
 
-fn is_unknown(record: &Record) -> bool {
-    record.attempts.iter().any(|attempt| matches!(attempt.outcome, Outcome::Unknown { .. }))
+fn is_unknown(record: &WriteRecord) -> bool {
+    record.attempts.iter().any(|attempt| matches!(attempt.outcome, WriteOutcome::Unknown { .. }))
 }
 
 /// What an unknown write came to.
-fn resolution(record: &Record) -> &'static str {
+fn resolution(record: &WriteRecord) -> &'static str {
     let last = record.attempts.iter().rev().find_map(|attempt| match attempt.outcome {
-        Outcome::Done { .. } => Some("acknowledged"),
-        Outcome::Unchanged => Some("unchanged"),
-        Outcome::Refused { .. } => Some("refused"),
-        Outcome::NotDone { .. } | Outcome::Running | Outcome::Unknown { .. } => None,
+        WriteOutcome::Acknowledged { .. } => Some("acknowledged"),
+        WriteOutcome::Unchanged => Some("unchanged"),
+        WriteOutcome::Rejected { .. } => Some("refused"),
+        WriteOutcome::NotExecuted { .. } | WriteOutcome::InProgress | WriteOutcome::Unknown { .. } => None,
     });
     last.unwrap_or("without a key")
 }

@@ -8,19 +8,19 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tempfile::TempDir;
-use testkit::service::{Installation, until, within_limit};
+use testkit::service::{Deployment, eventually, run_test_with_timeout};
 use tokio::time::sleep;
 
-use crate::chance::Chance;
-use crate::check::Siege;
-use crate::fleet::{ADMIN_EMAIL, EXECUTABLE, Fleet, works_again};
-use crate::journal::{Journal, Record};
+use crate::clients::Clients;
+use crate::cluster::{ADMIN_EMAIL, Cluster, EXECUTABLE, await_writes};
+use crate::crash_test::CrashTest;
+use crate::journal::{Journal, WriteRecord};
 use crate::log::{self, Log};
-use crate::plan::Plan;
+use crate::seeded_rng::SeededRng;
 use crate::summary;
-use crate::swarm::Swarm;
+use crate::test_config::TestConfig;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// How many writes are acknowledged at least before the crash.
 const WRITES: usize = 150;
 
@@ -29,23 +29,24 @@ const HEADER: u64 = 32;
 const FRAME_HEADER: u64 = 24;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_a_crash_leaves_of_the_wal_opens_as_an_earlier_log() {
-    let plan = Plan::of_this_process();
-    within_limit(Plan::limit(plan.copies), damage_copies(plan)).await;
+async fn damaged_wal_opens_as_a_prefix_of_the_log() {
+    let config = TestConfig::from_env();
+    run_test_with_timeout(TestConfig::timeout(config.copies), damage_copies(config)).await;
 }
 
-async fn damage_copies(plan: Plan) {
+async fn damage_copies(config: TestConfig) {
     let test = "embedded, damaged WAL";
-    let mut chance = Plan::chance(test);
+    let mut rng = TestConfig::rng(test);
     let data = TempDir::new().unwrap();
-    let marks = crash(data.path(), &mut chance).await;
+    let marks = crash(data.path(), &mut rng).await;
     let wal = Wal::read(data.path());
-    let whole = Copied::of(data.path(), wal.bytes.clone()).open_and_go_on(None).await;
+    let whole = DatabaseCopy::of(data.path(), wal.bytes.clone()).verify_and_append(None).await;
     assert!(whole.head() >= marks.last().unwrap().position);
     let (mut cuts, mut shortest) = (Vec::new(), whole.head());
-    for copy in 0..plan.copies {
-        let (bytes, kept) = if copy % 3 == 2 { wal.flipped(&mut chance) } else { wal.cut(&mut chance) };
-        let copied = Copied::of(data.path(), bytes).open_and_go_on(Some(&whole)).await;
+    for copy in 0..config.copies {
+        let (bytes, kept) =
+            if copy % 3 == 2 { wal.with_flipped_bit(&mut rng) } else { wal.truncated(&mut rng) };
+        let copied = DatabaseCopy::of(data.path(), bytes).verify_and_append(Some(&whole)).await;
         let held = marks.iter().filter(|mark| mark.wal <= kept).map(|mark| mark.position).max().unwrap_or(0);
         assert!(
             copied.head() >= held,
@@ -58,56 +59,59 @@ async fn damage_copies(plan: Plan) {
     cuts.sort_unstable();
     assert!(cuts.is_sorted_by_key(|(_, head)| *head), "more bytes hold fewer events: {cuts:?}");
     assert!(shortest < whole.head(), "no copy has lost anything: {cuts:?}");
-    summary::say(&format!(
+    summary::print(&format!(
         "{test}: {} copies of a log of {} events, the shortest with {shortest}",
-        plan.copies,
+        config.copies,
         whole.head()
     ));
 }
 
 /// How far the log was acknowledged when the WAL had this length.
 #[derive(Clone, Copy)]
-struct Mark {
+struct WalMark {
     position: u64,
     wal: u64,
 }
 
 /// Lets clients write, and kills the service in the midst of it. The database then holds a log of its own, and the WAL
 /// what came after it.
-async fn crash(data: &Path, chance: &mut Chance) -> Vec<Mark> {
-    let mut fleet = Fleet::embedded(data);
-    fleet.open(PATIENCE).await;
-    fleet.stop(0).await;
-    let desk = fleet.open(PATIENCE).await;
-    let siege = Siege::lay(desk.clone(), Swarm::start(&desk, chance));
-    let marks = Arc::<Mutex<Vec<Mark>>>::default();
-    let marking =
-        tokio::spawn(mark(data.join("aegis.db-wal"), Arc::clone(&desk.journal), Arc::clone(&marks)));
-    works_again(&desk, WRITES, Duration::ZERO).await;
+async fn crash(data: &Path, rng: &mut SeededRng) -> Vec<WalMark> {
+    let mut cluster = Cluster::embedded(data);
+    cluster.start_all(TIMEOUT).await;
+    cluster.stop(0).await;
+    let context = cluster.start_all(TIMEOUT).await;
+    let crash_test = CrashTest::start(context.clone(), Clients::start(&context, rng));
+    let marks = Arc::<Mutex<Vec<WalMark>>>::default();
+    let marking = tokio::spawn(record_marks(
+        data.join("aegis.db-wal"),
+        Arc::clone(&context.journal),
+        Arc::clone(&marks),
+    ));
+    await_writes(&context, WRITES, Duration::ZERO).await;
     // Enough to cut: the service empties the WAL every few seconds.
-    until("a WAL with something in it", async || {
+    eventually("a WAL with something in it", async || {
         let marks = marks.lock().unwrap();
         let (first, last) = (marks.first()?, marks.last()?);
         (last.position > first.position + 60).then_some(())
     })
     .await;
-    fleet.kill(0);
+    cluster.kill(0);
     marking.abort();
-    drop(siege);
+    drop(crash_test);
     marks.lock().unwrap().clone()
 }
 
 /// Notes again and again how far the log is acknowledged, and then how long the WAL is.
-async fn mark(wal: PathBuf, journal: Arc<Journal>, marks: Arc<Mutex<Vec<Mark>>>) {
+async fn record_marks(wal: PathBuf, journal: Arc<Journal>, marks: Arc<Mutex<Vec<WalMark>>>) {
     loop {
-        let position = journal.records().iter().filter_map(Record::acknowledged).max().unwrap_or(0);
+        let position = journal.records().iter().filter_map(WriteRecord::acknowledged).max().unwrap_or(0);
         let wal = fs::metadata(&wal).map_or(0, |file| file.len());
-        note(&mut marks.lock().unwrap(), Mark { position, wal });
+        push_mark(&mut marks.lock().unwrap(), WalMark { position, wal });
         sleep(Duration::from_millis(5)).await;
     }
 }
 
-fn note(marks: &mut Vec<Mark>, mark: Mark) {
+fn push_mark(marks: &mut Vec<WalMark>, mark: WalMark) {
     if marks.last().is_some_and(|last| mark.wal < last.wal) {
         // It was emptied: what it held is in the database file.
         marks.clear();
@@ -122,7 +126,7 @@ struct Wal {
     commits: Vec<u64>,
     /// Where something may be missing or wrong: behind what was already moved into the database file. That was synced
     /// before, so no crash takes it away.
-    frail: Range<u64>,
+    unsynced: Range<u64>,
 }
 
 impl Wal {
@@ -133,46 +137,46 @@ impl Wal {
         let index = fs::read(data.join("aegis.db-shm")).unwrap();
         let moved = u64::from(u32::from_ne_bytes(index[128..132].try_into().unwrap()));
         let frame = FRAME_HEADER + page;
-        let frail = HEADER + moved * frame..u64::try_from(bytes.len()).unwrap();
-        assert!(!frail.is_empty(), "nothing can be lost any more: {frail:?}");
+        let unsynced = HEADER + moved * frame..u64::try_from(bytes.len()).unwrap();
+        assert!(!unsynced.is_empty(), "nothing can be lost any more: {unsynced:?}");
         // A frame that ends a transaction has the size of the database in its header.
         let frames = bytes[usize::try_from(HEADER).unwrap()..].chunks_exact(usize::try_from(frame).unwrap());
         let ends = (1..).zip(frames).filter(|(_, frame)| frame[4..8] != [0; 4]);
         let commits =
-            ends.map(|(number, _)| HEADER + number * frame).filter(|end| frail.contains(end)).collect();
-        Self { bytes, commits, frail }
+            ends.map(|(number, _)| HEADER + number * frame).filter(|end| unsynced.contains(end)).collect();
+        Self { bytes, commits, unsynced }
     }
 
     /// Cut off somewhere, and how many bytes are as they were.
-    fn cut(&self, chance: &mut Chance) -> (Vec<u8>, u64) {
-        let kept = self.somewhere(chance);
+    fn truncated(&self, rng: &mut SeededRng) -> (Vec<u8>, u64) {
+        let kept = self.random_offset(rng);
         (self.bytes[..usize::try_from(kept).unwrap()].to_vec(), kept)
     }
 
     /// With one bit turned over.
-    fn flipped(&self, chance: &mut Chance) -> (Vec<u8>, u64) {
-        let place = self.somewhere(chance);
+    fn with_flipped_bit(&self, rng: &mut SeededRng) -> (Vec<u8>, u64) {
+        let place = self.random_offset(rng);
         let mut bytes = self.bytes.clone();
-        bytes[usize::try_from(place).unwrap()] ^= 1 << chance.below(8);
+        bytes[usize::try_from(place).unwrap()] ^= 1 << rng.below(8);
         (bytes, place)
     }
 
     /// Anywhere, near the end, or just behind a transaction.
-    fn somewhere(&self, chance: &mut Chance) -> u64 {
-        let length = usize::try_from(self.frail.end - self.frail.start).unwrap();
-        let end = match chance.below(3) {
+    fn random_offset(&self, rng: &mut SeededRng) -> u64 {
+        let length = usize::try_from(self.unsynced.end - self.unsynced.start).unwrap();
+        let end = match rng.below(3) {
             0 => length,
             1 => (length / 10).max(1),
-            _ => return self.commits[chance.below(self.commits.len())],
+            _ => return self.commits[rng.below(self.commits.len())],
         };
-        self.frail.end - 1 - u64::try_from(chance.below(end)).unwrap()
+        self.unsynced.end - 1 - u64::try_from(rng.below(end)).unwrap()
     }
 }
 
 /// A copy of a database with another WAL, as another machine finds it.
-struct Copied(TempDir);
+struct DatabaseCopy(TempDir);
 
-impl Copied {
+impl DatabaseCopy {
     fn of(data: &Path, wal: Vec<u8>) -> Self {
         let copy = TempDir::new().unwrap();
         for name in ["aegis.db", "master.key"] {
@@ -183,19 +187,19 @@ impl Copied {
     }
 
     /// Opens it. What it holds verifies and is the beginning of `whole`, the rows follow it, and it can be written to.
-    async fn open_and_go_on(&self, whole: Option<&Log>) -> Log {
-        let installation = Installation::embedded(EXECUTABLE, self.0.path());
-        let log = Log::read(&installation).await;
+    async fn verify_and_append(&self, whole: Option<&Log>) -> Log {
+        let deployment = Deployment::embedded(EXECUTABLE, self.0.path());
+        let log = Log::read(&deployment).await;
         if let Some(whole) = whole {
             assert!(whole.events().starts_with(log.events()), "it is not the beginning of the log");
         }
-        log::verify(&installation).await;
-        log::assert_rows_follow(&installation, &log).await;
-        installation.done(&["users", "grant", ADMIN_EMAIL, "auditor"]).await;
+        log::verify(&deployment).await;
+        log::assert_rows_follow(&deployment, &log).await;
+        deployment.run_ok(&["users", "grant", ADMIN_EMAIL, "auditor"]).await;
         let mut longer = log.clone();
-        longer.catch_up(&installation).await;
+        longer.catch_up(&deployment).await;
         assert_eq!(longer.head(), log.head() + 1);
-        log::verify(&installation).await;
+        log::verify(&deployment).await;
         log
     }
 }

@@ -7,22 +7,22 @@ use serde_json::json;
 use crate::support::{PASSWORD, Store, TestApp, on_both_stores};
 
 on_both_stores! {
-    a_user_is_shown_with_roles_version_and_position
-    deactivation_ends_access_and_reactivation_gives_it_back_to_new_tokens
-    what_is_already_so_is_answered_without_a_new_event
-    a_version_that_is_not_the_users_is_refused
-    a_reason_is_optional_and_recorded
-    a_reason_is_bounded
-    roles_are_given_and_taken_and_unknown_ones_refused
-    the_last_administrator_stays
-    a_user_who_does_not_exist_is_not_found
+    user_resource_has_roles_version_and_position
+    deactivation_revokes_tokens_and_reactivation_admits_new_ones
+    no_op_commands_append_no_event
+    mismatched_if_match_version_is_rejected
+    reason_is_optional_and_recorded
+    reason_length_is_limited
+    roles_are_granted_and_revoked_and_unknown_roles_rejected
+    last_administrator_cannot_be_removed
+    unknown_user_is_not_found
 }
 
 async fn head(app: &TestApp) -> u64 {
-    app.node().store.head().await.unwrap().position.get()
+    app.services().store.head().await.unwrap().position.get()
 }
 
-async fn a_user_is_shown_with_roles_version_and_position(store: Store) {
+async fn user_resource_has_roles_version_and_position(store: Store) {
     let app = TestApp::start(store).await;
     let (admin, user) = (app.admin().await, app.sign_up("ada").await);
     app.grant(&user, Role::Auditor).await;
@@ -39,7 +39,7 @@ async fn a_user_is_shown_with_roles_version_and_position(store: Store) {
     assert_eq!(answer.header("ETag"), "\"3\"");
 }
 
-async fn deactivation_ends_access_and_reactivation_gives_it_back_to_new_tokens(store: Store) {
+async fn deactivation_revokes_tokens_and_reactivation_admits_new_ones(store: Store) {
     let app = TestApp::start(store).await;
     let (admin, user) = (app.admin().await, app.sign_up("ada").await);
     let answer = admin.deactivate(&user.id).send().await.expect(200);
@@ -52,7 +52,7 @@ async fn deactivation_ends_access_and_reactivation_gives_it_back_to_new_tokens(s
     app.me(&app.token_of(&user.email).await).await.expect(200);
 }
 
-async fn what_is_already_so_is_answered_without_a_new_event(store: Store) {
+async fn no_op_commands_append_no_event(store: Store) {
     let app = TestApp::start(store).await;
     let (admin, user) = (app.admin().await, app.sign_up("ada").await);
     let before = head(&app).await;
@@ -73,16 +73,16 @@ async fn what_is_already_so_is_answered_without_a_new_event(store: Store) {
     assert_eq!(head(&app).await, before + 3);
 }
 
-async fn a_version_that_is_not_the_users_is_refused(store: Store) {
+async fn mismatched_if_match_version_is_rejected(store: Store) {
     let app = TestApp::start(store).await;
     let (admin, user) = (app.admin().await, app.sign_up("ada").await);
     for stale in ["\"2\"", "\"0\"", "\"99\""] {
-        let body = admin.deactivate(&user.id).header("If-Match", stale).send().await.refusal(412);
+        let body = admin.deactivate(&user.id).header("If-Match", stale).send().await.error_body(412);
         assert!(body["code"].is_string() && body["detail"].is_string(), "{body}");
     }
     assert_eq!(admin.look_up(&user.id).await["is_active"], json!(true));
     admin.deactivate(&user.id).header("If-Match", "\"1\"").send().await.expect(200);
-    admin.reactivate(&user.id).header("If-Match", "\"1\"").send().await.refusal(412);
+    admin.reactivate(&user.id).header("If-Match", "\"1\"").send().await.error_body(412);
     admin.reactivate(&user.id).header("If-Match", "*").send().await.expect(200);
     for nonsense in ["x", "1\"", "\"x\"", "\"-1\"", "W/\"3\""] {
         let answer = admin.deactivate(&user.id).header("If-Match", nonsense).send().await;
@@ -90,7 +90,7 @@ async fn a_version_that_is_not_the_users_is_refused(store: Store) {
     }
 }
 
-async fn a_reason_is_optional_and_recorded(store: Store) {
+async fn reason_is_optional_and_recorded(store: Store) {
     let app = TestApp::start(store).await;
     let (admin, user) = (app.admin().await, app.sign_up("ada").await);
     for (action, body) in [("deactivate", json!({"reason": "left us"})), ("reactivate", json!({}))] {
@@ -105,7 +105,7 @@ async fn a_reason_is_optional_and_recorded(store: Store) {
     assert_eq!((&events[2]["type"], events[2]["data"].get("reason")), (&json!("UserReactivated"), None));
 }
 
-async fn a_reason_is_bounded(store: Store) {
+async fn reason_length_is_limited(store: Store) {
     let app = TestApp::start(store).await;
     let (admin, user) = (app.admin().await, app.sign_up("ada").await);
     for action in ["deactivate", "reactivate"] {
@@ -118,7 +118,7 @@ async fn a_reason_is_bounded(store: Store) {
             (json!({"reason": "a\u{7}b"}), "string_pattern_mismatch"),
             (json!([]), "model_attributes_type"),
         ] {
-            let faults = admin.post(&path).json(&body).send().await.faults();
+            let faults = admin.post(&path).json(&body).send().await.validation_errors();
             assert_eq!(faults[0]["type"], kind, "{body}");
         }
     }
@@ -127,7 +127,7 @@ async fn a_reason_is_bounded(store: Store) {
     admin.post(&format!("/users/{}/deactivate", user.id)).json(&longest).send().await.expect(200);
 }
 
-async fn roles_are_given_and_taken_and_unknown_ones_refused(store: Store) {
+async fn roles_are_granted_and_revoked_and_unknown_roles_rejected(store: Store) {
     let app = TestApp::start(store).await;
     let (admin, user) = (app.admin().await, app.sign_up("ada").await);
     for role in Role::ALL {
@@ -146,7 +146,7 @@ async fn roles_are_given_and_taken_and_unknown_ones_refused(store: Store) {
     }
 }
 
-async fn the_last_administrator_stays(store: Store) {
+async fn last_administrator_cannot_be_removed(store: Store) {
     let app = TestApp::start(store).await;
     let admin = app.admin().await;
     let removed = |path: String| admin.delete(&path);
@@ -169,15 +169,18 @@ async fn the_last_administrator_stays(store: Store) {
     app.get("/events").bearer(&last).send().await.expect(200);
 }
 
-async fn a_user_who_does_not_exist_is_not_found(store: Store) {
+async fn unknown_user_is_not_found(store: Store) {
     let app = TestApp::start(store).await;
     let admin = app.admin().await;
     for id in ["0193e2b4-0000-7000-8000-000000000001", "65a1b2c3d4e5f60718293a4b"] {
-        assert_eq!(admin.get(&format!("/users/{id}")).send().await.refusal(404)["detail"], "User not found");
-        assert_eq!(admin.deactivate(id).send().await.refusal(404)["detail"], "User not found");
-        assert_eq!(admin.reactivate(id).send().await.refusal(404)["detail"], "User not found");
-        admin.put(&format!("/users/{id}/roles/admin")).send().await.refusal(404);
-        admin.delete(&format!("/users/{id}/roles/admin")).send().await.refusal(404);
+        assert_eq!(
+            admin.get(&format!("/users/{id}")).send().await.error_body(404)["detail"],
+            "User not found"
+        );
+        assert_eq!(admin.deactivate(id).send().await.error_body(404)["detail"], "User not found");
+        assert_eq!(admin.reactivate(id).send().await.error_body(404)["detail"], "User not found");
+        admin.put(&format!("/users/{id}/roles/admin")).send().await.error_body(404);
+        admin.delete(&format!("/users/{id}/roles/admin")).send().await.error_body(404);
     }
     for id in ["nonsense", "%00", "..%2f..%2fetc", "0193e2b4000070008000000000000001", "😀"] {
         let answer = admin.get(&format!("/users/{id}")).send().await;

@@ -2,33 +2,33 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, PASSWORD, Store, TestApp, credentials, on_both_stores, raw};
+use crate::support::{PASSWORD, Response, Store, TestApp, credentials, on_both_stores, raw};
 
 on_both_stores! {
-    a_byte_order_mark_is_passed_over
-    a_charset_and_json_suffixes_are_accepted
-    what_is_not_json_is_told_where
-    what_is_not_an_object_is_told_so
-    another_content_type_is_no_object
-    a_body_of_sixty_four_kibibytes_is_read_and_a_larger_one_refused
-    a_larger_body_is_refused_whether_announced_or_not
-    invalid_utf_8_and_zero_bytes_are_refused
-    deep_nesting_is_refused
-    duplicate_fields_and_odd_numbers_do_no_harm
-    a_number_beyond_all_bounds_is_a_bad_field
+    byte_order_mark_is_ignored
+    charset_and_json_suffix_media_types_are_accepted
+    invalid_json_is_reported_with_its_offset
+    non_object_json_is_reported
+    other_content_types_are_not_parsed_as_json
+    body_limit_is_64_kib
+    oversized_body_is_rejected_with_and_without_content_length
+    invalid_utf_8_and_nul_bytes_are_rejected
+    deep_nesting_is_rejected
+    duplicate_fields_and_unusual_numbers_are_handled
+    out_of_range_number_is_a_validation_error
 }
 
-async fn post(app: &TestApp, content_type: &str, body: impl Into<Vec<u8>>) -> Answer {
+async fn post(app: &TestApp, content_type: &str, body: impl Into<Vec<u8>>) -> Response {
     app.post("/auth/signup").body(content_type, body.into()).send().await
 }
 
-async fn a_byte_order_mark_is_passed_over(store: Store) {
+async fn byte_order_mark_is_ignored(store: Store) {
     let app = TestApp::start(store).await;
     let body = format!("\u{FEFF}{}", credentials("ada"));
     post(&app, "application/json", body).await.expect(201);
 }
 
-async fn a_charset_and_json_suffixes_are_accepted(store: Store) {
+async fn charset_and_json_suffix_media_types_are_accepted(store: Store) {
     let app = TestApp::start(store).await;
     for (number, content_type) in [
         "application/json; charset=utf-8",
@@ -45,12 +45,12 @@ async fn a_charset_and_json_suffixes_are_accepted(store: Store) {
     }
 }
 
-async fn what_is_not_json_is_told_where(store: Store) {
+async fn invalid_json_is_reported_with_its_offset(store: Store) {
     let app = TestApp::start(store).await;
     for body in
         ["", "{", "{\"email\": }", "nonsense", "{'email': 'ada'}", "{\"a\":1,}", "{} {}", "{\"a\": \"\n\"}"]
     {
-        let faults = post(&app, "application/json", body).await.faults();
+        let faults = post(&app, "application/json", body).await.validation_errors();
         // FastAPI takes an empty body for a missing one.
         if body.is_empty() {
             continue;
@@ -65,14 +65,14 @@ async fn what_is_not_json_is_told_where(store: Store) {
     }
 }
 
-async fn what_is_not_an_object_is_told_so(store: Store) {
+async fn non_object_json_is_reported(store: Store) {
     let app = TestApp::start(store).await;
     for body in ["[]", "1", "true", "\"text\"", "[{\"email\":\"ada@example.com\"}]"] {
         assert_no_object(&post(&app, "application/json", body).await);
     }
 }
 
-async fn another_content_type_is_no_object(store: Store) {
+async fn other_content_types_are_not_parsed_as_json(store: Store) {
     let app = TestApp::start(store).await;
     let body = credentials("ada").to_string();
     for content_type in ["text/plain", "application/xml", "application/octet-stream", "application/jsonx"] {
@@ -87,8 +87,8 @@ async fn another_content_type_is_no_object(store: Store) {
 }
 
 #[track_caller]
-fn assert_no_object(answer: &Answer) {
-    let faults = answer.faults();
+fn assert_no_object(answer: &Response) {
+    let faults = answer.validation_errors();
     assert_eq!(faults.len(), 1, "{faults:?}");
     assert_eq!(faults[0]["type"], "model_attributes_type", "{faults:?}");
     assert_eq!(faults[0]["loc"], json!(["body"]));
@@ -102,15 +102,15 @@ fn padded(length: usize) -> Vec<u8> {
     body.to_string().into_bytes()
 }
 
-async fn a_body_of_sixty_four_kibibytes_is_read_and_a_larger_one_refused(store: Store) {
+async fn body_limit_is_64_kib(store: Store) {
     let app = TestApp::start(store).await;
     let answer = post(&app, "application/json", padded(64 * 1024 + 1)).await;
-    let body = answer.refusal(413);
+    let body = answer.error_body(413);
     assert!(body["detail"].is_string() && body["code"].is_string(), "{body}");
     post(&app, "application/json", padded(64 * 1024)).await.expect(201);
 }
 
-async fn a_larger_body_is_refused_whether_announced_or_not(store: Store) {
+async fn oversized_body_is_rejected_with_and_without_content_length(store: Store) {
     let app = TestApp::start(store).await;
     let head = "POST /api/v1/auth/signup HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nConnection: close\r\n";
     let announced = format!("{head}Content-Length: 99999999\r\nExpect: 100-continue\r\n\r\n");
@@ -128,7 +128,7 @@ async fn a_larger_body_is_refused_whether_announced_or_not(store: Store) {
         .expect(413);
 }
 
-async fn invalid_utf_8_and_zero_bytes_are_refused(store: Store) {
+async fn invalid_utf_8_and_nul_bytes_are_rejected(store: Store) {
     let app = TestApp::start(store).await;
     let text = credentials("ada").to_string();
     for bad in [b"\xFF".as_slice(), b"\xC3\x28", b"\xED\xA0\x80", b"\xF4\x90\x80\x80", b"\x00", b"\xC0\xAF"] {
@@ -145,7 +145,7 @@ async fn invalid_utf_8_and_zero_bytes_are_refused(store: Store) {
     }
 }
 
-async fn deep_nesting_is_refused(store: Store) {
+async fn deep_nesting_is_rejected(store: Store) {
     let app = TestApp::start(store).await;
     for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
         for depth in [200, 5_000] {
@@ -159,7 +159,7 @@ async fn deep_nesting_is_refused(store: Store) {
     }
 }
 
-async fn duplicate_fields_and_odd_numbers_do_no_harm(store: Store) {
+async fn duplicate_fields_and_unusual_numbers_are_handled(store: Store) {
     let app = TestApp::start(store).await;
     let twice = format!("{{\"username\":\"first\",{}", &credentials("second").to_string()[1..]);
     let answer = post(&app, "application/json", twice).await;
@@ -168,14 +168,14 @@ async fn duplicate_fields_and_odd_numbers_do_no_harm(store: Store) {
         let body = format!("{{\"email\":{number},\"username\":\"ada\",\"password\":\"long enough\"}}");
         let answer = post(&app, "application/json", body).await;
         assert_eq!(answer.status(), 422, "{number}: {}", answer.text());
-        assert!(!answer.faults().is_empty());
+        assert!(!answer.validation_errors().is_empty());
     }
 }
 
-async fn a_number_beyond_all_bounds_is_a_bad_field(store: Store) {
+async fn out_of_range_number_is_a_validation_error(store: Store) {
     let app = TestApp::start(store).await;
     // JSON allows it (RFC 8259 §6), and Python reads it as infinity.
     let body = "{\"email\":1e999,\"username\":\"ada\",\"password\":\"long enough\"}";
-    let faults = post(&app, "application/json", body).await.faults();
+    let faults = post(&app, "application/json", body).await.validation_errors();
     assert_eq!((&faults[0]["type"], &faults[0]["loc"]), (&json!("string_type"), &json!(["body", "email"])));
 }

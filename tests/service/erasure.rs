@@ -6,29 +6,29 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Answer, Installation, PASSWORD, Store, TestApp, User, captured_logs, credentials, dump, email_of,
-    on_both_stores, raw_bytes_without, until,
+    Deployment, PASSWORD, Response, Store, TestApp, User, captured_logs, credentials, dump, email_of,
+    eventually, on_both_stores, raw_bytes_without,
 };
 
 on_both_stores! {
-    who_erases_oneself_is_gone_and_somebody_else_may_come
-    a_wrong_password_erases_nobody
-    an_administrator_erases_with_a_reason_that_stays
-    the_last_administrator_cannot_be_erased
-    the_feed_says_that_somebody_was_erased_and_not_who
-    nothing_of_an_erased_person_is_left_in_any_version_of_any_table
-    the_command_line_erases_and_the_log_still_verifies
+    self_erasure_frees_email_and_username
+    self_erasure_requires_the_right_password
+    admin_erasure_records_its_reason
+    last_administrator_cannot_be_erased
+    feed_shows_the_erasure_without_personal_data
+    erased_user_leaves_no_trace_in_any_table_or_version
+    cli_erasure_keeps_the_log_verifiable
 }
 
-async fn erase_me(user: &User, body: &Value) -> Answer {
+async fn erase_me(user: &User, body: &Value) -> Response {
     user.delete("/users/me").json(body).send().await
 }
 
-async fn erase(admin: &User, id: &str, reason: &str) -> Answer {
+async fn erase(admin: &User, id: &str, reason: &str) -> Response {
     admin.post(&format!("/users/{id}/erase")).json(&json!({"reason": reason})).send().await
 }
 
-async fn who_erases_oneself_is_gone_and_somebody_else_may_come(store: Store) {
+async fn self_erasure_frees_email_and_username(store: Store) {
     let app = TestApp::start(store).await;
     let (user, admin) = (app.sign_up("ada").await, app.admin().await);
     let second = app.token_of(&user.email).await;
@@ -53,17 +53,17 @@ async fn who_erases_oneself_is_gone_and_somebody_else_may_come(store: Store) {
     app.me(&user.token).await.expect(404);
 }
 
-async fn a_wrong_password_erases_nobody(store: Store) {
+async fn self_erasure_requires_the_right_password(store: Store) {
     let app = TestApp::start(store).await;
     let user = app.sign_up("ada").await;
     assert_eq!(erase_me(&user, &json!({"password": "wrong"})).await.code(400), "wrong_password");
-    let faults = erase_me(&user, &json!({})).await.fault_list();
+    let faults = erase_me(&user, &json!({})).await.validation_error_kinds();
     assert_eq!(faults, [("missing".to_owned(), json!(["body", "password"]))]);
     app.request(Method::DELETE, "/users/me").json(&json!({"password": PASSWORD})).send().await.expect(401);
     user.get("/users/me").send().await.expect(200);
 }
 
-async fn an_administrator_erases_with_a_reason_that_stays(store: Store) {
+async fn admin_erasure_records_its_reason(store: Store) {
     let app = TestApp::start(store).await;
     let (user, admin) = (app.sign_up("ada").await, app.admin().await);
     let place = json!(["body", "reason"]);
@@ -73,7 +73,7 @@ async fn an_administrator_erases_with_a_reason_that_stays(store: Store) {
         (json!({"reason": 1}), "string_type"),
     ] {
         let answer = admin.post(&format!("/users/{}/erase", user.id)).json(&body).send().await;
-        assert_eq!(answer.fault_list(), [(fault.to_owned(), place.clone())], "{body}");
+        assert_eq!(answer.validation_error_kinds(), [(fault.to_owned(), place.clone())], "{body}");
     }
     erase(&user, &user.id, "request").await.expect(403);
     let path = format!("/users/{}/erase", user.id);
@@ -90,7 +90,7 @@ async fn an_administrator_erases_with_a_reason_that_stays(store: Store) {
     assert_eq!(admin.whole_log().await.len(), log.len(), "it was done once");
 }
 
-async fn the_last_administrator_cannot_be_erased(store: Store) {
+async fn last_administrator_cannot_be_erased(store: Store) {
     let app = TestApp::start(store).await;
     let admin = app.admin().await;
     assert_eq!(erase_me(&admin, &json!({"password": PASSWORD})).await.code(409), "last_admin");
@@ -102,7 +102,7 @@ async fn the_last_administrator_cannot_be_erased(store: Store) {
     app.me(&other).await.expect(200);
 }
 
-async fn the_feed_says_that_somebody_was_erased_and_not_who(store: Store) {
+async fn feed_shows_the_erasure_without_personal_data(store: Store) {
     let app = TestApp::start(store).await;
     let (user, admin) = (app.sign_up("ada").await, app.admin().await);
     admin.deactivate(&user.id).send().await.expect(200);
@@ -125,19 +125,19 @@ fn contains(bytes: &[u8], text: &str) -> bool {
     bytes.windows(text.len()).any(|window| window.eq_ignore_ascii_case(text.as_bytes()))
 }
 
-async fn nothing_of_an_erased_person_is_left_in_any_version_of_any_table(store: Store) {
+async fn erased_user_leaves_no_trace_in_any_table_or_version(store: Store) {
     let app = TestApp::start(store.clone()).await;
     let admin = app.admin().await;
     let (gone, stays) = (app.sign_up("zyxgone").await, app.sign_up("zyxstays").await);
     admin.post("/projections/users/rebuild").send().await.expect(202);
-    until("the second version to be read", async || {
+    eventually("the second version to be read", async || {
         let status = admin.get("/projections/users").send().await.expect(200).json();
         let live = |version: &Value| version["role"] == "live" && version["version"] == 2;
         status["versions"].as_array().unwrap().iter().any(live).then_some(())
     })
     .await;
     let erased = erase_me(&gone, &json!({"password": PASSWORD})).await.expect(204);
-    until("every version to have heard", async || {
+    eventually("every version to have heard", async || {
         let status = admin.get("/projections/users").send().await.expect(200).json();
         let heard = |version: &Value| version["position"].as_u64() >= Some(erased.position());
         status["versions"].as_array().unwrap().iter().all(heard).then_some(())
@@ -156,9 +156,9 @@ async fn nothing_of_an_erased_person_is_left_in_any_version_of_any_table(store: 
     }
 }
 
-async fn the_command_line_erases_and_the_log_still_verifies(store: Store) {
-    let installation = Installation::of(store);
-    let service = installation.serve().await;
+async fn cli_erasure_keeps_the_log_verifiable(store: Store) {
+    let deployment = Deployment::of(store);
+    let service = deployment.serve().await;
     let client = service.client();
     let sign_up = || client.post("/auth/signup").json(&credentials("ada")).send();
     let id = sign_up().await.expect(201).json()["id"].as_str().unwrap().to_owned();
@@ -166,18 +166,18 @@ async fn the_command_line_erases_and_the_log_still_verifies(store: Store) {
     for unsure in
         [&["users", "erase", &email, "--reason", "request"][..], &["users", "erase", &email, "--yes"]]
     {
-        assert_eq!(installation.run(unsure).await.code, Some(2), "{unsure:?}");
+        assert_eq!(deployment.run(unsure).await.code, Some(2), "{unsure:?}");
     }
-    let done = installation.done(&["users", "erase", &email, "--reason", "request", "--yes"]).await;
+    let done = deployment.run_ok(&["users", "erase", &email, "--reason", "request", "--yes"]).await;
     assert!(done.stdout.contains(&id) && done.stdout.contains("is erased"), "{done:?}");
     assert!(!done.stdout.contains(&email), "{done:?}");
     for again in [&email, &id] {
-        let refused = installation.run(&["users", "erase", again, "--reason", "other", "--yes"]).await;
+        let refused = deployment.run(&["users", "erase", again, "--reason", "other", "--yes"]).await;
         assert_eq!(refused.code, Some(1), "{refused:?}");
     }
     sign_up().await.expect(201);
-    installation.done(&["events", "verify"]).await;
-    let rebuilt = installation.done(&["projections", "rebuild", "users"]).await;
+    deployment.run_ok(&["events", "verify"]).await;
+    let rebuilt = deployment.run_ok(&["projections", "rebuild", "users"]).await;
     assert!(rebuilt.stdout.contains("the same as before"), "{rebuilt:?}");
-    installation.done(&["projections", "verify", "users"]).await;
+    deployment.run_ok(&["projections", "verify", "users"]).await;
 }

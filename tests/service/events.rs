@@ -8,19 +8,19 @@ use std::time::{Duration, Instant};
 use crate::support::{Store, TestApp, User, on_both_stores};
 
 on_both_stores! {
-    the_log_is_a_list_of_cloud_events_without_a_gap
-    pages_with_filters_give_what_the_whole_log_does
-    next_moves_on_also_when_filters_let_nothing_through
-    personal_values_are_for_those_who_may_see_them
-    no_password_hash_is_in_any_event
-    limits_and_positions_are_checked
-    whoever_waits_is_told_as_soon_as_something_happens
-    whoever_waits_in_vain_learns_how_far_the_log_was_looked_through
-    whoever_loses_the_right_while_waiting_is_told_nothing
+    events_are_cloud_events_with_consecutive_positions
+    filtered_pages_match_the_filtered_log
+    next_advances_when_no_event_matches_the_filter
+    personal_values_depend_on_the_role
+    no_event_exposes_a_password_hash
+    limits_and_positions_are_validated
+    long_poll_returns_on_the_next_event
+    long_poll_timeout_returns_the_scanned_position
+    long_poll_rechecks_authorization_before_answering
 }
 
 /// An administrator, an auditor and seven users to whom things have happened.
-async fn town(app: &TestApp) -> (User, User) {
+async fn users_with_history(app: &TestApp) -> (User, User) {
     let (admin, auditor) = (app.admin().await, app.user_with(Role::Auditor).await);
     for number in 0..7 {
         let user = app.sign_up(&format!("user{number}")).await;
@@ -35,14 +35,14 @@ async fn town(app: &TestApp) -> (User, User) {
     (admin, auditor)
 }
 
-async fn the_log_is_a_list_of_cloud_events_without_a_gap(store: Store) {
+async fn events_are_cloud_events_with_consecutive_positions(store: Store) {
     let app = TestApp::start(store).await;
     app.clock.set("2026-11-22T08:03:14.680Z".parse().unwrap());
-    let (admin, _) = town(&app).await;
+    let (admin, _) = users_with_history(&app).await;
     let page = admin.get("/events?limit=1000").send().await.expect(200).json();
     let events = page["events"].as_array().unwrap();
     assert_eq!((&page["next"], &page["head"]), (&json!(events.len()), &json!(events.len())));
-    let source = format!("/aegis/{}", app.node().store.log_id().hyphenated());
+    let source = format!("/aegis/{}", app.services().store.log_id().hyphenated());
     for (event, position) in events.iter().zip(1..) {
         assert_eq!(event["position"], json!(position));
         assert_eq!(event["specversion"], "1.0");
@@ -71,17 +71,17 @@ async fn the_log_is_a_list_of_cloud_events_without_a_gap(store: Store) {
 }
 
 /// Whether an event is among those that a filter lets through.
-type Matches<'a> = Box<dyn Fn(&Value) -> bool + 'a>;
+type Predicate<'a> = Box<dyn Fn(&Value) -> bool + 'a>;
 
-async fn pages_with_filters_give_what_the_whole_log_does(store: Store) {
+async fn filtered_pages_match_the_filtered_log(store: Store) {
     let app = TestApp::start(store).await;
-    let (admin, _) = town(&app).await;
+    let (admin, _) = users_with_history(&app).await;
     let whole = admin.whole_log().await;
     let somebody = whole.iter().find(|event| event["type"] == "UserReactivated").unwrap()["subject"].clone();
     let somebody = somebody.as_str().unwrap();
     let actor = format!("user-{}", admin.id);
     let (from, to) = (whole[8]["time"].as_str().unwrap(), whole[20]["time"].as_str().unwrap());
-    let filters: Vec<(String, Matches<'_>)> = vec![
+    let filters: Vec<(String, Predicate<'_>)> = vec![
         (String::new(), Box::new(|_| true)),
         ("types=UserDeactivated".into(), Box::new(|event| event["type"] == "UserDeactivated")),
         (
@@ -109,9 +109,9 @@ async fn pages_with_filters_give_what_the_whole_log_does(store: Store) {
     }
 }
 
-async fn next_moves_on_also_when_filters_let_nothing_through(store: Store) {
+async fn next_advances_when_no_event_matches_the_filter(store: Store) {
     let app = TestApp::start(store).await;
-    let (admin, _) = town(&app).await;
+    let (admin, _) = users_with_history(&app).await;
     for filter in
         ["types=NothingOfTheKind", "stream=user-0193e2b4-0000-7000-8000-000000000001", "actor=nobody"]
     {
@@ -122,9 +122,9 @@ async fn next_moves_on_also_when_filters_let_nothing_through(store: Store) {
     assert_eq!(page, json!({"events": [], "next": head, "head": head}));
 }
 
-async fn personal_values_are_for_those_who_may_see_them(store: Store) {
+async fn personal_values_depend_on_the_role(store: Store) {
     let app = TestApp::start(store).await;
-    let (admin, auditor) = town(&app).await;
+    let (admin, auditor) = users_with_history(&app).await;
     let subscriber = app.user_with(Role::Subscriber).await;
     let full = admin.whole_log().await;
     assert_eq!(auditor.whole_log().await, full);
@@ -147,25 +147,25 @@ async fn personal_values_are_for_those_who_may_see_them(store: Store) {
     );
 }
 
-async fn no_password_hash_is_in_any_event(store: Store) {
+async fn no_event_exposes_a_password_hash(store: Store) {
     let app = TestApp::start(store).await;
-    let (admin, auditor) = town(&app).await;
+    let (admin, auditor) = users_with_history(&app).await;
     for user in [&admin, &auditor] {
         let log = serde_json::to_string(&user.whole_log().await).unwrap();
         assert!(!log.contains("argon2") && !log.contains("password"), "{log}");
     }
 }
 
-async fn limits_and_positions_are_checked(store: Store) {
+async fn limits_and_positions_are_validated(store: Store) {
     let app = TestApp::start(store).await;
     let admin = app.admin().await;
     for good in ["limit=1", "after=0", "from=2026-11-22T08:03:14Z", "to=2026-11-22T08:03:14.680%2B01:00"] {
         admin.get(&format!("/events?{good}")).send().await.expect(200);
     }
     // Whoever has seen more than there is has followed another log.
-    let head = app.node().store.head().await.unwrap().position.get();
+    let head = app.services().store.head().await.unwrap().position.get();
     for query in [format!("after={}", head + 1), format!("after={}&wait=60", head + 1)] {
-        let faults = admin.get(&format!("/events?{query}")).send().await.faults();
+        let faults = admin.get(&format!("/events?{query}")).send().await.validation_errors();
         assert_eq!(
             (&faults[0]["type"], &faults[0]["ctx"]),
             (&json!("less_than_equal"), &json!({"le": head}))
@@ -173,15 +173,15 @@ async fn limits_and_positions_are_checked(store: Store) {
     }
     for bad in ["limit=0", "limit=-1", "limit=x", "after=-1", "after=x", "from=yesterday", "to=1"] {
         let answer = admin.get(&format!("/events?{bad}")).send().await;
-        let (_, place) = answer.fault_list().remove(0);
+        let (_, place) = answer.validation_error_kinds().remove(0);
         assert_eq!(place, json!(["query", bad.split('=').next().unwrap()]), "{bad}");
     }
 }
 
-async fn whoever_waits_is_told_as_soon_as_something_happens(store: Store) {
+async fn long_poll_returns_on_the_next_event(store: Store) {
     let app = TestApp::start(store).await;
     let admin = app.admin().await;
-    let head = app.node().store.head().await.unwrap().position.get();
+    let head = app.services().store.head().await.unwrap().position.get();
     let waiting = async {
         let begun = Instant::now();
         let page = admin.get(&format!("/events?after={head}&wait=60")).send().await.expect(200).json();
@@ -200,19 +200,19 @@ async fn whoever_waits_is_told_as_soon_as_something_happens(store: Store) {
     admin.get("/events?after=0&wait=60").send().await.expect(200);
     assert!(begun.elapsed() < Duration::from_secs(30));
     for (query, fault) in [("wait=61", "less_than_equal"), ("wait=x", "int_parsing")] {
-        let faults = admin.get(&format!("/events?{query}")).send().await.faults();
+        let faults = admin.get(&format!("/events?{query}")).send().await.validation_errors();
         assert_eq!(faults[0]["type"], fault, "{query}");
     }
 }
 
-async fn whoever_waits_in_vain_learns_how_far_the_log_was_looked_through(store: Store) {
+async fn long_poll_timeout_returns_the_scanned_position(store: Store) {
     let app = TestApp::start(store).await;
     let admin = app.admin().await;
     let (page, _) = tokio::join!(
         async { admin.get("/events?types=Nothing&wait=1").send().await.expect(200).json() },
         app.sign_up("ada")
     );
-    let head = app.node().store.head().await.unwrap().position.get();
+    let head = app.services().store.head().await.unwrap().position.get();
     assert_eq!(page, json!({"events": [], "next": head, "head": head}));
     // Nothing that is yet to happen can have happened by then.
     let begun = Instant::now();
@@ -221,10 +221,10 @@ async fn whoever_waits_in_vain_learns_how_far_the_log_was_looked_through(store: 
     assert!(begun.elapsed() < Duration::from_secs(30));
 }
 
-async fn whoever_loses_the_right_while_waiting_is_told_nothing(store: Store) {
+async fn long_poll_rechecks_authorization_before_answering(store: Store) {
     let app = TestApp::start(store).await;
     let (admin, auditor) = (app.admin().await, app.user_with(Role::Auditor).await);
-    let head = app.node().store.head().await.unwrap().position.get();
+    let head = app.services().store.head().await.unwrap().position.get();
     let (answer, _) = tokio::join!(auditor.get(&format!("/events?after={head}&wait=60")).send(), async {
         admin.deactivate(&auditor.id).send().await.expect(200)
     });

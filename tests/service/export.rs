@@ -9,29 +9,29 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use testkit::service::{MASTER_KEY, SECRET_KEY};
 
-use crate::support::{Installation, Store, TestApp, User, on_both_stores};
+use crate::support::{Deployment, Store, TestApp, User, on_both_stores};
 
-mod copy;
-mod forged;
+mod database_copy;
+mod forged_manifests;
 
-use copy::Copy;
-use forged::whoever_changes_an_export_is_found_and_where;
+use database_copy::DatabaseCopy;
+use forged_manifests::tampered_export_is_located;
 
 on_both_stores! {
-    an_export_is_the_log_and_is_proved_without_it
-    another_program_proves_an_export_and_an_event
-    whoever_changes_an_export_is_found_and_where
-    a_stretch_is_proved_and_a_choice_is_not
-    a_table_harms_no_spreadsheet
-    what_is_there_is_not_overwritten
-    a_log_that_was_cut_is_found_by_a_checkpoint_that_was_kept
+    export_is_verified_without_the_database
+    independent_program_verifies_an_export_and_an_event
+    tampered_export_is_located
+    exported_range_is_verifiable_and_filtered_export_is_not
+    csv_export_is_safe_against_formula_injection
+    existing_export_file_is_not_overwritten
+    truncated_log_is_detected_by_an_earlier_checkpoint
 }
 
 /// A log of 12 events, with somebody erased; a checkpoint and the key of it in files, as an auditor keeps them.
 struct Audit {
     app: TestApp,
     auditor: User,
-    installation: Installation,
+    deployment: Deployment,
     folder: TempDir,
 }
 
@@ -50,12 +50,12 @@ impl Audit {
         }
         let audit = {
             // The keys of a service in this process.
-            let installation =
-                Installation::of(store).with("AEGIS_MASTER_KEY", MASTER_KEY).with("SECRET_KEY", SECRET_KEY);
-            Self { app, auditor, installation, folder: TempDir::new().unwrap() }
+            let deployment =
+                Deployment::of(store).with("AEGIS_MASTER_KEY", MASTER_KEY).with("SECRET_KEY", SECRET_KEY);
+            Self { app, auditor, deployment, folder: TempDir::new().unwrap() }
         };
-        audit.keep("checkpoint").await;
-        audit.keep("key").await;
+        audit.download("checkpoint").await;
+        audit.download("key").await;
         audit
     }
 
@@ -68,7 +68,7 @@ impl Audit {
     }
 
     /// Fetches something of `/log` into a file of that name.
-    async fn keep(&self, name: &str) {
+    async fn download(&self, name: &str) {
         let answer = self.auditor.get(&format!("/log/{name}")).send().await.expect(200);
         fs::write(self.path(name), answer.bytes()).unwrap();
     }
@@ -76,21 +76,21 @@ impl Audit {
     async fn export(&self, arguments: &[&str]) -> Value {
         let out = self.text("log.jsonl");
         let command = [&["events", "export", "--out", &out, "--force"], arguments].concat();
-        self.installation.json(&command).await.remove(0)
+        self.deployment.json(&command).await.remove(0)
     }
 
     /// Proves the export; gives the exit code and what was said.
-    async fn prove(&self) -> (Option<i32>, String) {
+    async fn verify_export(&self) -> (Option<i32>, String) {
         let [export, checkpoint, key] = ["log.jsonl", "checkpoint", "key"].map(|name| self.text(name));
         let arguments = ["events", "verify", "--export", &export, "--checkpoint", &checkpoint, "--key", &key];
         // It needs no database, so it gets none.
-        let done = self.nowhere().run(&arguments).await;
+        let done = self.without_database().run(&arguments).await;
         (done.code, done.stdout + &done.stderr)
     }
 
     /// The binary without any database.
-    fn nowhere(&self) -> testkit::service::Installation {
-        testkit::service::Installation::embedded(env!("CARGO_BIN_EXE_aegis"), &self.path("nowhere"))
+    fn without_database(&self) -> testkit::service::Deployment {
+        testkit::service::Deployment::embedded(env!("CARGO_BIN_EXE_aegis"), &self.path("without_database"))
     }
 
     fn python(arguments: &[&str]) -> std::process::Output {
@@ -99,10 +99,10 @@ impl Audit {
     }
 }
 
-async fn an_export_is_the_log_and_is_proved_without_it(store: Store) {
+async fn export_is_verified_without_the_database(store: Store) {
     let audit = Audit::of(store).await;
     let manifest = audit.export(&[]).await;
-    let head = audit.app.node().store.head().await.unwrap().position.get();
+    let head = audit.app.services().store.head().await.unwrap().position.get();
     assert_eq!(
         (&manifest["from"], &manifest["to"], &manifest["count"]),
         (&json!(1), &json!(head), &json!(head))
@@ -122,7 +122,7 @@ async fn an_export_is_the_log_and_is_proved_without_it(store: Store) {
         let mode = fs::metadata(audit.path(name)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
-    let (code, said) = audit.prove().await;
+    let (code, said) = audit.verify_export().await;
     assert_eq!(code, Some(0), "{said}");
     assert!(
         said.contains(&format!("positions 1 to {head} are what the checkpoint of {head} events")),
@@ -132,7 +132,7 @@ async fn an_export_is_the_log_and_is_proved_without_it(store: Store) {
     // What comes after the checkpoint is not what it proves.
     audit.app.sign_up("later").await;
     audit.export(&[]).await;
-    let (code, said) = audit.prove().await;
+    let (code, said) = audit.verify_export().await;
     assert_eq!(code, Some(0), "{said}");
     assert!(
         said.contains(&format!("positions 1 to {head} are")) && said.contains("the 1 events after"),
@@ -140,7 +140,7 @@ async fn an_export_is_the_log_and_is_proved_without_it(store: Store) {
     );
 }
 
-async fn another_program_proves_an_export_and_an_event(store: Store) {
+async fn independent_program_verifies_an_export_and_an_event(store: Store) {
     let audit = Audit::of(store).await;
     audit.export(&[]).await;
     let [export, checkpoint, key, proof] =
@@ -165,7 +165,7 @@ async fn another_program_proves_an_export_and_an_event(store: Store) {
     );
 }
 
-async fn a_stretch_is_proved_and_a_choice_is_not(store: Store) {
+async fn exported_range_is_verifiable_and_filtered_export_is_not(store: Store) {
     let audit = Audit::of(store).await;
     for (from, to) in [("4", "9"), ("1", "8"), ("12", "12"), ("2", "12")] {
         let manifest = audit.export(&["--from", from, "--to", to]).await;
@@ -173,7 +173,7 @@ async fn a_stretch_is_proved_and_a_choice_is_not(store: Store) {
             manifest["checkpoint"].as_str().unwrap().as_bytes(),
             fs::read(audit.path("checkpoint")).unwrap()
         );
-        let (code, said) = audit.prove().await;
+        let (code, said) = audit.verify_export().await;
         assert!(code == Some(0) && said.contains(&format!("positions {from} to {to} are")), "{said}");
         let mut manifest: Value =
             serde_json::from_slice(&fs::read(audit.path("log.jsonl.manifest.json")).unwrap()).unwrap();
@@ -181,7 +181,7 @@ async fn a_stretch_is_proved_and_a_choice_is_not(store: Store) {
             let size = manifest["before"].as_str().unwrap().len();
             manifest["before"] = json!("A".repeat(size - 1) + "=");
             fs::write(audit.path("log.jsonl.manifest.json"), manifest.to_string()).unwrap();
-            assert_eq!(audit.prove().await.0, Some(3), "another tree before it");
+            assert_eq!(audit.verify_export().await.0, Some(3), "another tree before it");
         }
     }
     // A moment that is still to come is what the log holds by now.
@@ -189,23 +189,23 @@ async fn a_stretch_is_proved_and_a_choice_is_not(store: Store) {
     assert_eq!((&manifest["from"], &manifest["to"]), (&json!(1), &json!(12)));
     let manifest = audit.export(&["--types", "UserDeactivated,UserErased"]).await;
     assert_eq!((&manifest["count"], &manifest["complete"]), (&json!(4), &json!(false)));
-    let (code, said) = audit.prove().await;
+    let (code, said) = audit.verify_export().await;
     assert!(code == Some(1) && said.contains("without `--types`"), "{said}");
 
     // A checkpoint that is later than all that the export can tell of.
     audit.export(&[]).await;
     audit.app.sign_up("later").await;
-    audit.keep("checkpoint").await;
-    let (code, said) = audit.prove().await;
+    audit.download("checkpoint").await;
+    let (code, said) = audit.verify_export().await;
     assert!(code == Some(1) && said.contains("take an earlier checkpoint"), "{said}");
     for wrong in [&["--from", "5", "--to", "4"][..], &["--from", "0"], &["--to", "99"]] {
         let out = audit.text("log.jsonl");
-        let refused = audit.installation.run(&[&["events", "export", "--out", &out], wrong].concat()).await;
+        let refused = audit.deployment.run(&[&["events", "export", "--out", &out], wrong].concat()).await;
         assert_eq!(refused.code, Some(1), "{refused:?}");
     }
 }
 
-async fn a_table_harms_no_spreadsheet(store: Store) {
+async fn csv_export_is_safe_against_formula_injection(store: Store) {
     let audit = Audit::of(store).await;
     let manifest = audit.export(&["--format", "csv"]).await;
     assert_eq!((&manifest["count"], &manifest["complete"]), (&json!(12), &json!(false)));
@@ -215,30 +215,30 @@ async fn a_table_harms_no_spreadsheet(store: Store) {
     assert!(
         table.contains(",ada@example.com,ada,,,") && !table.contains("gone@") && !table.contains("argon2")
     );
-    let (code, said) = audit.prove().await;
+    let (code, said) = audit.verify_export().await;
     assert!(code == Some(1) && said.contains("as `jsonl`"), "{said}");
 }
 
-async fn what_is_there_is_not_overwritten(store: Store) {
+async fn existing_export_file_is_not_overwritten(store: Store) {
     let audit = Audit::of(store).await;
     let out = audit.text("log.jsonl");
     fs::write(&out, "mine").unwrap();
-    let refused = audit.installation.run(&["events", "export", "--out", &out]).await;
+    let refused = audit.deployment.run(&["events", "export", "--out", &out]).await;
     assert!(refused.code == Some(1) && refused.stderr.contains("--force"), "{refused:?}");
     assert_eq!(fs::read_to_string(&out).unwrap(), "mine");
-    let nowhere = audit.text("no/such/folder");
-    let failed = audit.installation.run(&["events", "export", "--out", &nowhere]).await;
+    let without_database = audit.text("no/such/folder");
+    let failed = audit.deployment.run(&["events", "export", "--out", &without_database]).await;
     assert!(failed.code == Some(1) && failed.stderr.contains("no/such/folder"), "{failed:?}");
-    assert_eq!(audit.installation.run(&["events", "verify", "--export", &out]).await.code, Some(2));
+    assert_eq!(audit.deployment.run(&["events", "verify", "--export", &out]).await.code, Some(2));
 }
 
-async fn a_log_that_was_cut_is_found_by_a_checkpoint_that_was_kept(store: Store) {
+async fn truncated_log_is_detected_by_an_earlier_checkpoint(store: Store) {
     let audit = Audit::of(store.clone()).await;
     let earlier = audit.text("checkpoint");
-    let Audit { app, auditor, installation, folder } = audit;
+    let Audit { app, auditor, deployment, folder } = audit;
     app.stopped().await;
-    let before = Copy::of(&store).await;
-    let service = installation.serve().await;
+    let before = DatabaseCopy::of(&store).await;
+    let service = deployment.serve().await;
     let client = service.client();
     for name in ["dora", "emil"] {
         client.post("/auth/signup").json(&crate::support::credentials(name)).send().await.expect(201);
@@ -247,13 +247,13 @@ async fn a_log_that_was_cut_is_found_by_a_checkpoint_that_was_kept(store: Store)
     fs::write(&later, auditor.at(client).get("/log/checkpoint").send().await.expect(200).bytes()).unwrap();
     let later = later.to_str().unwrap();
     for kept in [&earlier, later] {
-        installation.done(&["events", "verify", "--since", kept]).await;
+        deployment.run_ok(&["events", "verify", "--since", kept]).await;
     }
     service.kill();
-    before.put_back(&store).await;
-    installation.done(&["events", "verify"]).await;
-    installation.done(&["events", "verify", "--since", &earlier]).await;
-    let found = installation.run(&["events", "verify", "--since", later]).await;
+    before.restore(&store).await;
+    deployment.run_ok(&["events", "verify"]).await;
+    deployment.run_ok(&["events", "verify", "--since", &earlier]).await;
+    let found = deployment.run(&["events", "verify", "--since", later]).await;
     assert_eq!(found.code, Some(3), "{found:?}");
     assert!(
         found.stderr.contains("position 13: it is missing") && found.stderr.contains("cut off"),
@@ -261,7 +261,7 @@ async fn a_log_that_was_cut_is_found_by_a_checkpoint_that_was_kept(store: Store)
     );
 
     // Another history after the cut is as long, and not what was signed.
-    let service = installation.serve().await;
+    let service = deployment.serve().await;
     for name in ["eve", "mallory"] {
         service
             .client()
@@ -271,14 +271,14 @@ async fn a_log_that_was_cut_is_found_by_a_checkpoint_that_was_kept(store: Store)
             .await
             .expect(201);
     }
-    installation.done(&["events", "verify"]).await;
-    let found = installation.run(&["events", "verify", "--since", later]).await;
+    deployment.run_ok(&["events", "verify"]).await;
+    let found = deployment.run(&["events", "verify", "--since", later]).await;
     assert!(
         found.code == Some(3) && found.stderr.contains("position 14: the events up to here"),
         "{found:?}"
     );
     let forged = folder.path().join("forged");
     fs::write(&forged, fs::read_to_string(later).unwrap().replace("\n14\n", "\n13\n")).unwrap();
-    let found = installation.run(&["events", "verify", "--since", forged.to_str().unwrap()]).await;
+    let found = deployment.run(&["events", "verify", "--since", forged.to_str().unwrap()]).await;
     assert!(found.code == Some(3) && found.stderr.contains("is not signed"), "{found:?}");
 }

@@ -4,29 +4,29 @@ use std::time::{Duration, Instant};
 
 use domain::{Role, known_schemas};
 use serde_json::json;
-use store::{Append, Expected, NewEvent, StreamId, StreamWrite};
+use store::{Append, ExpectedVersion, NewEvent, StreamId, StreamWrite};
 use uuid::Uuid;
 
-use crate::support::{Item, Store, TestApp, credentials, on_both_stores, until};
+use crate::support::{SseItem, Store, TestApp, credentials, eventually, on_both_stores};
 
 on_both_stores! {
-    the_stream_shows_the_log_and_goes_on_with_it
-    a_reader_who_resumes_ten_times_sees_everything_once_and_in_order
-    last_event_id_beats_after
-    without_a_position_it_starts_at_the_head
-    types_are_filtered_and_personal_values_left_out
-    no_type_of_event_shows_a_subscriber_anything_personal
-    a_reader_who_loses_the_right_is_told_nothing_that_happens_after
-    silence_is_broken_at_least_every_fifteen_seconds
-    the_stream_ends_when_the_service_stops
-    slow_readers_harm_nobody
-    whoever_does_not_take_what_is_new_is_sent_away_with_their_place
-    what_was_erased_is_shown_to_nobody_who_comes_later
-    everybody_has_so_many_places
-    a_position_that_is_none_is_refused
+    stream_catches_up_then_follows_new_events
+    resuming_ten_times_yields_every_event_once_in_order
+    last_event_id_takes_precedence_over_after
+    stream_without_a_position_starts_at_the_head
+    stream_filters_types_and_redacts_personal_values
+    subscribers_see_no_personal_data_in_any_event_type
+    stream_ends_when_the_reader_loses_authorization
+    idle_stream_sends_keep_alives_every_fifteen_seconds
+    stream_ends_when_the_service_stops
+    slow_subscribers_do_not_affect_others
+    lagging_subscriber_is_disconnected_with_its_position
+    erased_data_is_not_shown_to_later_subscribers
+    streams_per_user_are_limited
+    invalid_position_is_rejected
 }
 
-async fn the_stream_shows_the_log_and_goes_on_with_it(store: Store) {
+async fn stream_catches_up_then_follows_new_events(store: Store) {
     let app = TestApp::start(store).await;
     let admin = app.admin().await;
     let mut stream = admin.get("/events/stream?after=0").open().await;
@@ -44,10 +44,10 @@ async fn the_stream_shows_the_log_and_goes_on_with_it(store: Store) {
     assert_eq!(data["data"]["email"], "ada@example.com");
 }
 
-async fn a_reader_who_resumes_ten_times_sees_everything_once_and_in_order(store: Store) {
+async fn resuming_ten_times_yields_every_event_once_in_order(store: Store) {
     let app = TestApp::start(store).await;
     let admin = app.admin().await;
-    let head = || async { app.node().store.head().await.unwrap().position.get() };
+    let head = || async { app.services().store.head().await.unwrap().position.get() };
     let last = head().await + 60;
     let sign_ups = async {
         for number in 0..60 {
@@ -71,7 +71,7 @@ async fn a_reader_who_resumes_ten_times_sees_everything_once_and_in_order(store:
     assert_eq!(head().await, last);
 }
 
-async fn last_event_id_beats_after(store: Store) {
+async fn last_event_id_takes_precedence_over_after(store: Store) {
     let app = TestApp::start(store).await;
     let admin = app.admin().await;
     let stream = admin.get("/events/stream?after=0").header("Last-Event-ID", "2");
@@ -79,7 +79,7 @@ async fn last_event_id_beats_after(store: Store) {
     assert_eq!(admin.get("/events/stream?after=1").open().await.positions(2).await, [2, 3]);
 }
 
-async fn without_a_position_it_starts_at_the_head(store: Store) {
+async fn stream_without_a_position_starts_at_the_head(store: Store) {
     let app = TestApp::start(store).await;
     let admin = app.admin().await;
     let mut stream = admin.get("/events/stream").open().await;
@@ -87,7 +87,7 @@ async fn without_a_position_it_starts_at_the_head(store: Store) {
     assert_eq!(stream.positions(1).await, [position]);
 }
 
-async fn types_are_filtered_and_personal_values_left_out(store: Store) {
+async fn stream_filters_types_and_redacts_personal_values(store: Store) {
     let app = TestApp::start(store).await;
     let (admin, subscriber) = (app.admin().await, app.user_with(Role::Subscriber).await);
     let user = app.sign_up("ada").await;
@@ -107,12 +107,12 @@ async fn types_are_filtered_and_personal_values_left_out(store: Store) {
 }
 
 /// Whatever an event of any type may hold, or come to hold.
-async fn no_type_of_event_shows_a_subscriber_anything_personal(store: Store) {
+async fn subscribers_see_no_personal_data_in_any_event_type(store: Store) {
     const MARK: &str = "nobody-may-see-this";
     let app = TestApp::start(store).await;
     let (admin, subscriber) = (app.admin().await, app.user_with(Role::Subscriber).await);
     let mut live = [subscriber.get("/events/stream").open().await, admin.get("/events/stream").open().await];
-    let before = app.node().store.head().await.unwrap().position.get();
+    let before = app.services().store.head().await.unwrap().position.get();
     let types: Vec<_> = known_schemas().map(|(event_type, _)| event_type).collect();
     let fields =
         ["email", "username", "password_hash", "reason", "url", "secret", "description", "something new"];
@@ -123,8 +123,8 @@ async fn no_type_of_event_shows_a_subscriber_anything_personal(store: Store) {
         data: json!({"open": true}).as_object().unwrap().clone(),
         personal: fields.iter().map(|&field| (field.to_owned(), MARK.into())).collect(),
     });
-    let write = StreamWrite::new(StreamId::new("walk").unwrap(), Expected::NoStream, events.collect());
-    app.node().store.append(&Append::new("operator:test", "test", vec![write])).await.unwrap();
+    let write = StreamWrite::new(StreamId::new("walk").unwrap(), ExpectedVersion::NoStream, events.collect());
+    app.services().store.append(&Append::new("operator:test", "test", vec![write])).await.unwrap();
     // As it is sent to those who wait for it, to those who come later, and page by page.
     let path = format!("?after={before}");
     let [for_subscriber, for_admin] = &mut live;
@@ -145,7 +145,7 @@ async fn no_type_of_event_shows_a_subscriber_anything_personal(store: Store) {
     }
 }
 
-async fn a_reader_who_loses_the_right_is_told_nothing_that_happens_after(store: Store) {
+async fn stream_ends_when_the_reader_loses_authorization(store: Store) {
     let app = TestApp::start(store).await;
     let (admin, auditor) = (app.admin().await, app.user_with(Role::Auditor).await);
     let subscriber = app.user_with(Role::Subscriber).await;
@@ -163,7 +163,7 @@ async fn a_reader_who_loses_the_right_is_told_nothing_that_happens_after(store: 
     assert_eq!(second.event().await, None);
 }
 
-async fn silence_is_broken_at_least_every_fifteen_seconds(store: Store) {
+async fn idle_stream_sends_keep_alives_every_fifteen_seconds(store: Store) {
     let app = TestApp::start(store).await;
     let admin = app.admin().await;
     let mut stream = admin.get("/events/stream?types=NothingOfTheKind").open().await;
@@ -172,7 +172,7 @@ async fn silence_is_broken_at_least_every_fifteen_seconds(store: Store) {
     // One may come at once; two in a row are a habit.
     for _ in 0..2 {
         let item = stream.next_within(limit).await.expect("the stream ended");
-        let Item::Comment(text) = item else { panic!("{item:?}") };
+        let SseItem::Comment(text) = item else { panic!("{item:?}") };
         assert!(text.contains("head"), "{text}");
         if started.elapsed() > Duration::from_secs(5) {
             break;
@@ -180,7 +180,7 @@ async fn silence_is_broken_at_least_every_fifteen_seconds(store: Store) {
     }
 }
 
-async fn the_stream_ends_when_the_service_stops(store: Store) {
+async fn stream_ends_when_the_service_stops(store: Store) {
     let app = TestApp::start(store).await;
     let admin = app.admin().await;
     let mut streams = Vec::new();
@@ -196,7 +196,7 @@ async fn the_stream_ends_when_the_service_stops(store: Store) {
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
 }
 
-async fn slow_readers_harm_nobody(store: Store) {
+async fn slow_subscribers_do_not_affect_others(store: Store) {
     let app = TestApp::start(store).await;
     let admin = app.admin().await;
     let mut slow = Vec::new();
@@ -210,19 +210,19 @@ async fn slow_readers_harm_nobody(store: Store) {
         slowest = slowest.max(started.elapsed());
     }
     assert!(slowest < Duration::from_secs(2), "a sign-up took {slowest:?}");
-    let head = app.node().store.head().await.unwrap().position.get();
+    let head = app.services().store.head().await.unwrap().position.get();
     for stream in &mut slow {
         let seen = stream.positions(usize::try_from(head).unwrap()).await;
         assert!(seen.iter().copied().eq(1..=head), "{seen:?}");
     }
     // Those who leave are let go.
     drop(slow);
-    until("an answer", async || Some(app.readiness().await.expect(200))).await;
+    eventually("an answer", async || Some(app.readiness().await.expect(200))).await;
 }
 
 /// Appends so many large events that concern nobody.
 async fn pad(app: &TestApp, count: usize) {
-    let store = &app.node().store;
+    let store = &app.services().store;
     let padding = "x".repeat(30_000);
     for number in 0..count {
         let data = json!({"padding": padding}).as_object().unwrap().clone();
@@ -233,12 +233,12 @@ async fn pad(app: &TestApp, count: usize) {
             data,
             personal: serde_json::Map::new(),
         };
-        let write = StreamWrite::new(StreamId::new("padding").unwrap(), Expected::Any, vec![event]);
+        let write = StreamWrite::new(StreamId::new("padding").unwrap(), ExpectedVersion::Any, vec![event]);
         store.append(&Append::new("operator:test", "test", vec![write])).await.unwrap();
     }
 }
 
-async fn whoever_does_not_take_what_is_new_is_sent_away_with_their_place(store: Store) {
+async fn lagging_subscriber_is_disconnected_with_its_position(store: Store) {
     let app = TestApp::start(store).await;
     let admin = app.admin().await;
     let mut stream = admin.get("/events/stream").open().await;
@@ -249,24 +249,24 @@ async fn whoever_does_not_take_what_is_new_is_sent_away_with_their_place(store: 
     let mut seen = first;
     let said = loop {
         match stream.next().await.expect("a last word") {
-            Item::Event { id, .. } => {
+            SseItem::Event { id, .. } => {
                 assert_eq!(id, seen + 1);
                 seen = id;
             }
-            Item::Comment(text) if text.starts_with("head") => {}
-            Item::Comment(text) => break text,
+            SseItem::Comment(text) if text.starts_with("head") => {}
+            SseItem::Comment(text) => break text,
         }
     };
     assert_eq!(said, format!("too slow, resume after {seen}"));
     assert_eq!(stream.next().await, None);
-    let head = app.node().store.head().await.unwrap().position.get();
+    let head = app.services().store.head().await.unwrap().position.get();
     assert!(seen < head, "nothing was left to be taken");
     let resumed = admin.get("/events/stream").header("Last-Event-ID", &seen.to_string());
     let rest = resumed.open().await.positions(usize::try_from(head - seen).unwrap()).await;
     assert!(rest.iter().copied().eq(seen + 1..=head), "{rest:?}");
 }
 
-async fn what_was_erased_is_shown_to_nobody_who_comes_later(store: Store) {
+async fn erased_data_is_not_shown_to_later_subscribers(store: Store) {
     let app = TestApp::start(store).await;
     let admin = app.admin().await;
     // As long as somebody follows, what is new is kept ready for all.
@@ -283,7 +283,7 @@ async fn what_was_erased_is_shown_to_nobody_who_comes_later(store: Store) {
     assert_eq!((position, &data["data"]), (registered, &json!({"erased": true})));
 }
 
-async fn everybody_has_so_many_places(store: Store) {
+async fn streams_per_user_are_limited(store: Store) {
     let app = TestApp::start(store).await;
     let (admin, auditor) = (app.admin().await, app.user_with(Role::Auditor).await);
     let mut streams = Vec::new();
@@ -298,14 +298,14 @@ async fn everybody_has_so_many_places(store: Store) {
     admin.get("/events").send().await.expect(200);
     drop(auditor.get("/events/stream").open().await);
     streams.pop();
-    until("a free place", async || {
+    eventually("a free place", async || {
         let answer = admin.get("/events?after=0&wait=1").send().await;
         (answer.status() == 200).then_some(())
     })
     .await;
 }
 
-async fn a_position_that_is_none_is_refused(store: Store) {
+async fn invalid_position_is_rejected(store: Store) {
     let app = TestApp::start(store).await;
     let admin = app.admin().await;
     for bad in ["-1", "x", "1.5", "99999999999999999999"] {
@@ -313,9 +313,10 @@ async fn a_position_that_is_none_is_refused(store: Store) {
         admin.get("/events/stream").header("Last-Event-ID", bad).send().await.expect(422);
     }
     // Whoever has seen more than there is has followed another log.
-    let beyond = (app.node().store.head().await.unwrap().position.get() + 1).to_string();
-    let faults = admin.get(&format!("/events/stream?after={beyond}")).send().await.faults();
+    let beyond = (app.services().store.head().await.unwrap().position.get() + 1).to_string();
+    let faults = admin.get(&format!("/events/stream?after={beyond}")).send().await.validation_errors();
     assert_eq!(faults[0]["loc"], json!(["query", "after"]));
-    let faults = admin.get("/events/stream").header("Last-Event-ID", &beyond).send().await.faults();
+    let faults =
+        admin.get("/events/stream").header("Last-Event-ID", &beyond).send().await.validation_errors();
     assert_eq!(faults[0]["loc"], json!(["header", "last-event-id"]));
 }

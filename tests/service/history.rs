@@ -1,19 +1,19 @@
 //! The past: users as they were, what has happened to them, and all that is held on one.
 
-use domain::{Command, Role};
+use domain::{Role, UserCommand};
 use serde_json::{Value, json};
 
-use crate::support::{Installation, PASSWORD, Store, TestApp, User, credentials, email_of, on_both_stores};
+use crate::support::{Deployment, PASSWORD, Store, TestApp, User, credentials, email_of, on_both_stores};
 
 on_both_stores! {
-    a_user_is_shown_as_they_were_at_a_position_and_at_a_time
-    a_point_that_is_none_is_refused
-    who_was_erased_since_was_somebody_whom_nobody_can_name
-    a_history_names_the_fields_the_actors_and_the_requests
-    everybody_gets_all_that_is_held_on_them
-    the_past_is_for_administrators_and_auditors
-    the_command_line_shows_the_past
-    the_command_line_says_what_a_stretch_of_the_log_has_made_of_users
+    user_as_of_a_position_or_time
+    invalid_point_in_time_is_rejected
+    erased_user_has_an_anonymous_past
+    history_lists_field_changes_actors_and_requests
+    user_downloads_all_data_held_on_them
+    history_requires_the_admin_or_auditor_role
+    cli_shows_history_and_past_state
+    cli_diff_shows_user_changes_between_positions
 }
 
 /// What administrators see of a user, as of some point.
@@ -21,13 +21,13 @@ async fn then(admin: &User, id: &str, as_of: &str) -> Value {
     admin.get(&format!("/users/{id}?as_of={as_of}")).send().await.expect(200).json()
 }
 
-async fn a_user_is_shown_as_they_were_at_a_position_and_at_a_time(store: Store) {
+async fn user_as_of_a_position_or_time(store: Store) {
     let app = TestApp::start(store).await;
     app.clock.set("2031-03-01T10:00:00Z".parse().unwrap());
     let admin = app.admin().await;
     app.clock.set("2031-03-01T11:00:00Z".parse().unwrap());
     let ada = app.sign_up("ada").await;
-    let registered = app.node().store.head().await.unwrap().position.get();
+    let registered = app.services().store.head().await.unwrap().position.get();
     app.clock.set("2031-03-01T12:00:00.500Z".parse().unwrap());
     admin.put(&format!("/users/{}/roles/auditor", ada.id)).send().await.expect(204);
     app.clock.set("2031-03-01T13:00:00Z".parse().unwrap());
@@ -60,10 +60,10 @@ async fn a_user_is_shown_as_they_were_at_a_position_and_at_a_time(store: Store) 
     }
 }
 
-async fn a_point_that_is_none_is_refused(store: Store) {
+async fn invalid_point_in_time_is_rejected(store: Store) {
     let app = TestApp::start(store).await;
     let admin = app.admin().await;
-    let head = app.node().store.head().await.unwrap().position.get();
+    let head = app.services().store.head().await.unwrap().position.get();
     then(&admin, &admin.id, &head.to_string()).await;
     for (as_of, kind) in [
         ((head + 1).to_string().as_str(), "less_than_equal"),
@@ -72,15 +72,15 @@ async fn a_point_that_is_none_is_refused(store: Store) {
         ("-1", "datetime_parsing"),
     ] {
         let answer = admin.get(&format!("/users/{}?as_of={as_of}", admin.id)).send().await;
-        let faults = answer.fault_list();
+        let faults = answer.validation_error_kinds();
         assert_eq!(faults, [(kind.to_owned(), json!(["query", "as_of"]))], "{as_of}");
     }
 }
 
-async fn who_was_erased_since_was_somebody_whom_nobody_can_name(store: Store) {
+async fn erased_user_has_an_anonymous_past(store: Store) {
     let app = TestApp::start(store).await;
     let (admin, ada) = (app.admin().await, app.sign_up("ada").await);
-    let registered = app.node().store.head().await.unwrap().position.get();
+    let registered = app.services().store.head().await.unwrap().position.get();
     admin.deactivate(&ada.id).send().await.expect(200);
     let body = json!({"reason": "request"});
     let erased =
@@ -105,12 +105,12 @@ async fn who_was_erased_since_was_somebody_whom_nobody_can_name(store: Store) {
     assert_eq!((&events[2]["reason"], &events[2]["changes"]), (&json!("request"), &json!([])));
 }
 
-async fn a_history_names_the_fields_the_actors_and_the_requests(store: Store) {
+async fn history_lists_field_changes_actors_and_requests(store: Store) {
     let app = TestApp::start(store).await;
     app.clock.set("2031-03-01T10:00:00Z".parse().unwrap());
     let (admin, ada) = (app.admin().await, app.sign_up("ada").await);
-    let signed_up = app.node().store.head().await.unwrap().position.get();
-    app.command(&ada.id, Command::GrantRole { role: Role::Operator }).await;
+    let signed_up = app.services().store.head().await.unwrap().position.get();
+    app.command(&ada.id, UserCommand::GrantRole { role: Role::Operator }).await;
     let request = admin.deactivate(&ada.id).header("X-Request-Id", "the-request-42");
     let answer = request.send().await.expect(200);
     let request_id = answer.header("X-Request-Id").to_owned();
@@ -142,7 +142,7 @@ async fn a_history_names_the_fields_the_actors_and_the_requests(store: Store) {
     assert_eq!(admin.get(&format!("/users/{nobody}/events")).send().await.code(404), "not_found");
 }
 
-async fn everybody_gets_all_that_is_held_on_them(store: Store) {
+async fn user_downloads_all_data_held_on_them(store: Store) {
     let app = TestApp::start(store).await;
     app.clock.set("2031-03-01T10:00:00Z".parse().unwrap());
     let (admin, mut ada) = (app.admin().await, app.sign_up("ada").await);
@@ -179,7 +179,7 @@ async fn everybody_gets_all_that_is_held_on_them(store: Store) {
     assert_eq!(ada.get("/users/me/export").send().await.code(404), "not_found");
 }
 
-async fn the_past_is_for_administrators_and_auditors(store: Store) {
+async fn history_requires_the_admin_or_auditor_role(store: Store) {
     let app = TestApp::start(store).await;
     let ada = app.sign_up("ada").await;
     let (subscriber, auditor) = (app.user_with(Role::Subscriber).await, app.user_with(Role::Auditor).await);
@@ -192,63 +192,63 @@ async fn the_past_is_for_administrators_and_auditors(store: Store) {
     app.get("/users/me/export").send().await.expect(401);
 }
 
-/// A log with an administrator's deeds: positions 1 to 6, of which the last two erase.
-async fn deeds(installation: &Installation) -> [String; 2] {
-    let service = installation.serve().await;
+/// A log with an administrator's run_commands: positions 1 to 6, of which the last two erase.
+async fn run_commands(deployment: &Deployment) -> [String; 2] {
+    let service = deployment.serve().await;
     let mut ids = Vec::new();
     for name in ["ada", "bob"] {
         let answer = service.client().post("/auth/signup").json(&credentials(name)).send().await.expect(201);
         ids.push(answer.json()["id"].as_str().unwrap().to_owned());
     }
-    installation.done(&["users", "grant", &email_of("bob"), "auditor"]).await;
-    installation.done(&["users", "deactivate", &email_of("ada"), "--reason", "=1+1"]).await;
-    installation.done(&["users", "erase", &email_of("bob"), "--reason", "policy", "--yes"]).await;
+    deployment.run_ok(&["users", "grant", &email_of("bob"), "auditor"]).await;
+    deployment.run_ok(&["users", "deactivate", &email_of("ada"), "--reason", "=1+1"]).await;
+    deployment.run_ok(&["users", "erase", &email_of("bob"), "--reason", "policy", "--yes"]).await;
     ids.try_into().unwrap()
 }
 
-async fn the_command_line_shows_the_past(store: Store) {
-    let installation = Installation::of(store);
-    let [ada, bob] = deeds(&installation).await;
+async fn cli_shows_history_and_past_state(store: Store) {
+    let deployment = Deployment::of(store);
+    let [ada, bob] = run_commands(&deployment).await;
     let email = email_of("ada");
-    let shown = installation.json(&["users", "show", &email, "--as-of", "2"]).await;
+    let shown = deployment.json(&["users", "show", &email, "--as-of", "2"]).await;
     assert_eq!((&shown[0]["is_active"], &shown[0]["version"]), (&json!(true), &json!(1)), "{shown:?}");
-    let shown = installation.json(&["users", "show", &ada, "--as-of", "4"]).await;
+    let shown = deployment.json(&["users", "show", &ada, "--as-of", "4"]).await;
     assert_eq!((&shown[0]["is_active"], &shown[0]["email"]), (&json!(false), &json!(email)), "{shown:?}");
-    let shown = installation.done(&["users", "show", &bob, "--as-of", "3"]).await.stdout;
+    let shown = deployment.run_ok(&["users", "show", &bob, "--as-of", "3"]).await.stdout;
     assert!(shown.contains("(erased)") && shown.contains("auditor"), "{shown}");
     for (user, as_of, why) in [(&ada, "0", "there was no user"), (&ada, "99", "beyond the head")] {
-        let refused = installation.run(&["users", "show", user, "--as-of", as_of]).await;
+        let refused = deployment.run(&["users", "show", user, "--as-of", as_of]).await;
         assert!(refused.code == Some(1) && refused.stderr.contains(why), "{refused:?}");
     }
-    assert_eq!(installation.run(&["users", "show", &ada, "--as-of", "then"]).await.code, Some(2));
+    assert_eq!(deployment.run(&["users", "show", &ada, "--as-of", "then"]).await.code, Some(2));
 
-    let history = installation.json(&["users", "history", &email]).await;
+    let history = deployment.json(&["users", "history", &email]).await;
     let types: Vec<_> = history.iter().map(|change| change["type"].as_str().unwrap()).collect();
     assert_eq!(types, ["UserRegistered", "UserDeactivated"]);
     assert_eq!(history[1]["reason"], "=1+1");
-    let history = installation.done(&["users", "history", &email]).await.stdout;
+    let history = deployment.run_ok(&["users", "history", &email]).await.stdout;
     assert!(history.contains("is_active true -> false, reason \"=1+1\""), "{history}");
-    let history = installation.done(&["users", "history", &bob]).await.stdout;
+    let history = deployment.run_ok(&["users", "history", &bob]).await.stdout;
     assert!(history.contains("email (erased)") && !history.contains(&email_of("bob")), "{history}");
-    assert_eq!(installation.run(&["users", "history", "nobody@example.com"]).await.code, Some(1));
+    assert_eq!(deployment.run(&["users", "history", "nobody@example.com"]).await.code, Some(1));
 
-    let record = installation.done(&["users", "export", &email]).await.stdout;
+    let record = deployment.run_ok(&["users", "export", &email]).await.stdout;
     let record: Value = serde_json::from_str(&record).unwrap();
     assert_eq!(
         (&record["account"]["email"], &record["events"][1]["reason"]),
         (&json!(email), &json!("=1+1"))
     );
     let record: Value =
-        serde_json::from_str(&installation.done(&["users", "export", &bob]).await.stdout).unwrap();
+        serde_json::from_str(&deployment.run_ok(&["users", "export", &bob]).await.stdout).unwrap();
     assert_eq!((&record["account"], &record["password"]), (&Value::Null, &Value::Null));
     assert_eq!(record["events"].as_array().unwrap().len(), 4);
 }
 
-async fn the_command_line_says_what_a_stretch_of_the_log_has_made_of_users(store: Store) {
-    let installation = Installation::of(store);
-    let [ada, bob] = deeds(&installation).await;
+async fn cli_diff_shows_user_changes_between_positions(store: Store) {
+    let deployment = Deployment::of(store);
+    let [ada, bob] = run_commands(&deployment).await;
     let became = async |arguments: &[&str]| {
-        let found = installation.json(&[&["events", "diff"], arguments].concat()).await;
+        let found = deployment.json(&[&["events", "diff"], arguments].concat()).await;
         let told = |one: &Value| {
             (
                 one["id"].as_str().unwrap() == ada,
@@ -265,16 +265,16 @@ async fn the_command_line_says_what_a_stretch_of_the_log_has_made_of_users(store
     assert_eq!(became(&["--from", "2", "--to", "3"]).await, [(false, changed.clone(), 1)]);
     assert_eq!(became(&["--from", "2"]).await, [(true, changed, 1), (false, erased, 0)]);
     assert_eq!(became(&["--from", "6"]).await, []);
-    let one = installation.json(&["events", "diff", "--from", "3", "--to", "4"]).await;
+    let one = deployment.json(&["events", "diff", "--from", "3", "--to", "4"]).await;
     let expected = json!([{"id": ada, "became": "changed", "events": 1,
         "changes": [{"field": "is_active", "from": true, "to": false}]}]);
     assert_eq!(json!(one), expected);
     let text =
-        installation.done(&["events", "diff", "--from", "2", "--to", "2999-01-01T00:00:00Z"]).await.stdout;
+        deployment.run_ok(&["events", "diff", "--from", "2", "--to", "2999-01-01T00:00:00Z"]).await.stdout;
     assert!(text.contains("is_active true -> false") && text.contains(&bob), "{text}");
     for wrong in [&["--from", "3", "--to", "2"][..], &["--from", "7"]] {
-        let refused = installation.run(&[&["events", "diff"], wrong].concat()).await;
+        let refused = deployment.run(&[&["events", "diff"], wrong].concat()).await;
         assert_eq!(refused.code, Some(1), "{refused:?}");
     }
-    assert_eq!(installation.run(&["events", "diff"]).await.code, Some(2));
+    assert_eq!(deployment.run(&["events", "diff"]).await.code, Some(2));
 }

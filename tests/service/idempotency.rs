@@ -3,26 +3,26 @@
 use domain::Role;
 use futures::future::join_all;
 use serde_json::json;
-use store::{Ambient, Append, Expected, NewEvent, StreamId, StreamWrite};
+use store::{Append, Env, ExpectedVersion, NewEvent, StreamId, StreamWrite};
 
-use crate::support::{Answer, Client, Request, Store, TestApp, credentials, on_both_stores, on_one_store};
+use crate::support::{Client, Request, Response, Store, TestApp, credentials, on_both_stores, on_one_store};
 
 on_both_stores! {
-    a_repeated_sign_up_is_answered_as_the_first_time
-    the_first_result_is_told_whatever_has_changed_since
-    a_repeated_command_adds_no_event
-    a_key_is_good_for_one_request
-    keys_belong_to_callers_and_endpoints
-    what_was_refused_or_changed_nothing_is_judged_again
-    of_many_at_once_one_is_done
-    what_was_erased_is_gone
-    keys_that_are_none_are_refused
+    repeated_sign_up_gets_the_replayed_response
+    replayed_response_is_unaffected_by_later_changes
+    repeated_command_appends_no_event
+    reusing_a_key_for_another_request_is_rejected
+    idempotency_keys_are_scoped_to_caller_and_endpoint
+    rejected_and_no_op_requests_are_executed_again
+    concurrent_requests_with_one_key_execute_once
+    replay_after_erasure_is_answered_410
+    invalid_idempotency_keys_are_rejected
 }
 
 on_one_store! {
     two_nodes:
-    a_request_repeated_on_another_node_is_done_once
-    of_many_at_once_on_two_nodes_one_is_done
+    request_repeated_on_another_node_executes_once
+    concurrent_requests_with_one_key_on_two_nodes_execute_once
 }
 
 const KEY: &str = "8e03978e-40d5-43e8-bc93-6894a57f9324";
@@ -36,40 +36,40 @@ fn keyed(request: Request) -> Request {
 }
 
 async fn head(app: &TestApp) -> u64 {
-    app.node().store.head().await.unwrap().position.get()
+    app.services().store.head().await.unwrap().position.get()
 }
 
 /// All that tells one success from another.
-fn essence(answer: &Answer) -> (u16, String, [String; 3]) {
+fn status_body_and_headers(answer: &Response) -> (u16, String, [String; 3]) {
     let headers = ["Location", "Aegis-Position", "ETag"].map(|name| answer.header(name).to_owned());
     (answer.status(), answer.text(), headers)
 }
 
-async fn a_repeated_sign_up_is_answered_as_the_first_time(store: Store) {
+async fn repeated_sign_up_gets_the_replayed_response(store: Store) {
     let app = TestApp::start(store).await;
     let first = keyed(sign_up(&app, "ada")).send().await.expect(201);
     for _ in 0..3 {
         let again = keyed(sign_up(&app, "ada")).send().await;
-        assert_eq!(essence(&again), essence(&first));
+        assert_eq!(status_body_and_headers(&again), status_body_and_headers(&first));
     }
     assert_eq!(head(&app).await, 1);
     // Without the key it is a sign-up like any other.
     assert_eq!(sign_up(&app, "ada").send().await.code(400), "email_taken");
 }
 
-async fn the_first_result_is_told_whatever_has_changed_since(store: Store) {
+async fn replayed_response_is_unaffected_by_later_changes(store: Store) {
     let app = TestApp::start(store).await;
     let admin = app.admin().await;
     let first = keyed(sign_up(&app, "ada")).send().await.expect(201);
     let id = first.json()["id"].as_str().unwrap().to_owned();
     admin.deactivate(&id).send().await.expect(200);
     let again = keyed(sign_up(&app, "ada")).send().await;
-    assert_eq!(essence(&again), essence(&first));
+    assert_eq!(status_body_and_headers(&again), status_body_and_headers(&first));
     assert_eq!(again.json()["is_active"], true, "as it was then");
     assert_eq!(admin.look_up(&id).await["is_active"], false, "and as it is");
 }
 
-async fn a_repeated_command_adds_no_event(store: Store) {
+async fn repeated_command_appends_no_event(store: Store) {
     let app = TestApp::start(store).await;
     let (admin, user) = (app.admin().await, app.sign_up("ada").await);
     let role = format!("/users/{}/roles/auditor", user.id);
@@ -84,16 +84,16 @@ async fn a_repeated_command_adds_no_event(store: Store) {
         assert!([200, 204].contains(&first.status()), "{}", first.text());
         expected += 1;
         assert_eq!(first.position(), expected);
-        firsts.push((request, essence(&first)));
+        firsts.push((request, status_body_and_headers(&first)));
     }
     // Each would change something if it were done anew.
     for (request, first) in firsts {
-        assert_eq!(essence(&keyed(request()).send().await), first);
+        assert_eq!(status_body_and_headers(&keyed(request()).send().await), first);
     }
     assert_eq!(head(&app).await, expected);
 }
 
-async fn a_key_is_good_for_one_request(store: Store) {
+async fn reusing_a_key_for_another_request_is_rejected(store: Store) {
     let app = TestApp::start(store).await;
     let admin = app.admin().await;
     keyed(sign_up(&app, "ada")).send().await.expect(201);
@@ -107,7 +107,7 @@ async fn a_key_is_good_for_one_request(store: Store) {
     keyed(admin.deactivate(&id)).header("If-Match", "\"1\"").send().await.expect(200);
 }
 
-async fn keys_belong_to_callers_and_endpoints(store: Store) {
+async fn idempotency_keys_are_scoped_to_caller_and_endpoint(store: Store) {
     let app = TestApp::start(store).await;
     let (admin, other, user) = (app.admin().await, app.sign_up("other").await, app.sign_up("ada").await);
     app.grant(&other, Role::Admin).await;
@@ -121,7 +121,7 @@ async fn keys_belong_to_callers_and_endpoints(store: Store) {
     assert_eq!(second.position(), before + 3);
 }
 
-async fn what_was_refused_or_changed_nothing_is_judged_again(store: Store) {
+async fn rejected_and_no_op_requests_are_executed_again(store: Store) {
     let app = TestApp::start(store).await;
     let (admin, user) = (app.admin().await, app.sign_up("ada").await);
     assert_eq!(keyed(sign_up(&app, "ada")).send().await.code(400), "email_taken");
@@ -136,68 +136,75 @@ async fn what_was_refused_or_changed_nothing_is_judged_again(store: Store) {
 }
 
 /// Those that are not told the result are told that it is on its way.
-async fn assert_one_is_done(app: &TestApp, nodes: &[&Client]) {
+async fn assert_executes_once(app: &TestApp, nodes: &[&Client]) {
     let answers = join_all((0..30).map(|n| keyed(sign_up(nodes[n % nodes.len()], "ada")).send())).await;
     let (done, waiting): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status() == 201);
     assert!(!done.is_empty());
     for answer in &done {
-        assert_eq!(essence(answer), essence(done[0]));
+        assert_eq!(status_body_and_headers(answer), status_body_and_headers(done[0]));
     }
     for answer in waiting {
         assert_eq!(answer.code(409), "still_running");
     }
     assert_eq!(head(app).await, 1);
-    assert_eq!(essence(&keyed(sign_up(nodes[0], "ada")).send().await), essence(done[0]));
+    assert_eq!(
+        status_body_and_headers(&keyed(sign_up(nodes[0], "ada")).send().await),
+        status_body_and_headers(done[0])
+    );
 }
 
-async fn of_many_at_once_one_is_done(store: Store) {
+async fn concurrent_requests_with_one_key_execute_once(store: Store) {
     let app = TestApp::start(store).await;
-    assert_one_is_done(&app, &[&app]).await;
+    assert_executes_once(&app, &[&app]).await;
 }
 
-async fn of_many_at_once_on_two_nodes_one_is_done() {
+async fn concurrent_requests_with_one_key_on_two_nodes_execute_once() {
     let app = TestApp::start(Store::mongo().await).await;
-    let other = app.second_node().await;
-    assert_one_is_done(&app, &[&app, &other]).await;
+    let other = app.start_second_node().await;
+    assert_executes_once(&app, &[&app, &other]).await;
 }
 
-async fn a_request_repeated_on_another_node_is_done_once() {
+async fn request_repeated_on_another_node_executes_once() {
     let app = TestApp::start(Store::mongo().await).await;
-    let other = app.second_node().await;
+    let other = app.start_second_node().await;
     let first = keyed(sign_up(&app, "ada")).send().await.expect(201);
-    assert_eq!(essence(&keyed(sign_up(&other, "ada")).send().await), essence(&first));
+    assert_eq!(
+        status_body_and_headers(&keyed(sign_up(&other, "ada")).send().await),
+        status_body_and_headers(&first)
+    );
     assert_eq!(head(&app).await, 1);
 }
 
-async fn what_was_erased_is_gone(store: Store) {
+async fn replay_after_erasure_is_answered_410(store: Store) {
     let app = TestApp::start(store).await;
     let first = keyed(sign_up(&app, "ada")).send().await.expect(201).json();
     let stream = StreamId::new(format!("user-{}", first["id"].as_str().unwrap())).unwrap();
     let encoded = domain::UserEvent::UserDeactivated { reason: None }.encode();
     let last = NewEvent {
-        id: Ambient::system().uuid(),
+        id: Env::system().uuid(),
         event_type: encoded.event_type.to_owned(),
         schema: encoded.schema,
         data: encoded.data,
         personal: encoded.personal,
     };
-    let erase = StreamWrite { erase: true, ..StreamWrite::new(stream, Expected::Exactly(1), vec![last]) };
-    app.node().store.append(&Append::new("system", "test", vec![erase])).await.unwrap();
+    let erase =
+        StreamWrite { erase: true, ..StreamWrite::new(stream, ExpectedVersion::Exactly(1), vec![last]) };
+    app.services().store.append(&Append::new("system", "test", vec![erase])).await.unwrap();
     assert_eq!(keyed(sign_up(&app, "ada")).send().await.code(410), "erased");
 }
 
-async fn keys_that_are_none_are_refused(store: Store) {
+async fn invalid_idempotency_keys_are_rejected(store: Store) {
     let app = TestApp::start(store).await;
     for bad in ["", "with space", &"x".repeat(256)] {
         let answer = sign_up(&app, "ada").header("Idempotency-Key", bad).send().await;
         assert_eq!(
-            answer.fault_list(),
+            answer.validation_error_kinds(),
             [("string_pattern_mismatch".to_owned(), json!(["header", "idempotency-key"]))],
             "{bad}"
         );
     }
     let two = keyed(keyed(sign_up(&app, "ada"))).send().await;
-    assert_eq!(two.faults()[0]["loc"], json!(["header", "idempotency-key"]));
+    assert_eq!(two.validation_errors()[0]["loc"], json!(["header", "idempotency-key"]));
     // Who may not do it at all learns nothing about keys.
     let nobody = app.post("/users/x/deactivate").header("Idempotency-Key", "with space").send().await;
     assert_eq!(nobody.code(401), "not_authenticated");

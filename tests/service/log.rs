@@ -5,16 +5,16 @@ use domain::Role;
 use serde_json::{Value, json};
 use store::checkpoint::{SignedHead, VerifierKey};
 use store::merkle::{Frontier, Hash, leaf_hash, verify_consistency, verify_inclusion};
-use store::{Ambient, Append, Expected, NewEvent, StreamId, StreamWrite};
+use store::{Append, Env, ExpectedVersion, NewEvent, StreamId, StreamWrite};
 
 use crate::support::{Store, TestApp, User, on_both_stores};
 
 on_both_stores! {
-    every_event_is_proved_under_a_checkpoint_that_verifies
-    a_later_log_is_proved_to_continue_an_earlier_one
-    tiles_and_entries_are_those_of_the_standard
-    proofs_are_for_auditors
-    what_is_not_there_is_not_proved
+    every_event_has_an_inclusion_proof_under_a_signed_checkpoint
+    consistency_proof_links_two_checkpoints
+    tiles_follow_the_tlog_tiles_specification
+    proofs_are_restricted_to_auditors
+    proofs_of_missing_positions_are_rejected
 }
 
 /// An auditor's view of a log of so many events and more.
@@ -28,15 +28,15 @@ async fn audited(app: &TestApp, events: usize) -> (User, VerifierKey) {
 /// Events of nobody, in one append.
 async fn fill(app: &TestApp, events: usize) {
     let event = |_| NewEvent {
-        id: Ambient::system().uuid(),
+        id: Env::system().uuid(),
         event_type: "RoleGranted".to_owned(),
         schema: 1,
         data: json!({"role": "auditor"}).as_object().unwrap().clone(),
         personal: serde_json::Map::new(),
     };
-    let stream = StreamId::new(format!("token-{}", Ambient::system().uuid().hyphenated())).unwrap();
-    let write = StreamWrite::new(stream, Expected::NoStream, (0..events).map(event).collect());
-    app.node().store.append(&Append::new("system", "test", vec![write])).await.unwrap();
+    let stream = StreamId::new(format!("token-{}", Env::system().uuid().hyphenated())).unwrap();
+    let write = StreamWrite::new(stream, ExpectedVersion::NoStream, (0..events).map(event).collect());
+    app.services().store.append(&Append::new("system", "test", vec![write])).await.unwrap();
 }
 
 async fn checkpoint(auditor: &User, key: &VerifierKey) -> SignedHead {
@@ -53,7 +53,7 @@ fn hashes(value: &Value) -> Vec<Hash> {
     value.as_array().unwrap().iter().map(hash).collect()
 }
 
-async fn every_event_is_proved_under_a_checkpoint_that_verifies(store: Store) {
+async fn every_event_has_an_inclusion_proof_under_a_signed_checkpoint(store: Store) {
     let app = TestApp::start(store).await;
     let (auditor, key) = audited(&app, 300).await;
     let head = checkpoint(&auditor, &key).await;
@@ -73,7 +73,7 @@ async fn every_event_is_proved_under_a_checkpoint_that_verifies(store: Store) {
     }
 }
 
-async fn a_later_log_is_proved_to_continue_an_earlier_one(store: Store) {
+async fn consistency_proof_links_two_checkpoints(store: Store) {
     let app = TestApp::start(store).await;
     let (auditor, key) = audited(&app, 300).await;
     let kept = checkpoint(&auditor, &key).await;
@@ -88,7 +88,7 @@ async fn a_later_log_is_proved_to_continue_an_earlier_one(store: Store) {
     }
 }
 
-async fn tiles_and_entries_are_those_of_the_standard(store: Store) {
+async fn tiles_follow_the_tlog_tiles_specification(store: Store) {
     let app = TestApp::start(store).await;
     let (auditor, key) = audited(&app, 700).await;
     let head = checkpoint(&auditor, &key).await;
@@ -121,7 +121,7 @@ async fn tiles_and_entries_are_those_of_the_standard(store: Store) {
     }
 }
 
-async fn proofs_are_for_auditors(store: Store) {
+async fn proofs_are_restricted_to_auditors(store: Store) {
     let app = TestApp::start(store).await;
     let (user, subscriber) = (app.sign_up("ada").await, app.user_with(Role::Subscriber).await);
     for path in ["checkpoint", "key", "tile/0/000.p/1", "proof/1", "consistency?from=1"] {
@@ -135,7 +135,7 @@ async fn proofs_are_for_auditors(store: Store) {
     admin.get("/log/checkpoint").send().await.expect(200);
 }
 
-async fn what_is_not_there_is_not_proved(store: Store) {
+async fn proofs_of_missing_positions_are_rejected(store: Store) {
     let app = TestApp::start(store).await;
     let (auditor, key) = audited(&app, 5).await;
     let size = checkpoint(&auditor, &key).await.size;
@@ -148,10 +148,10 @@ async fn what_is_not_there_is_not_proved(store: Store) {
         ("from=3&to=2".to_owned(), "from"),
         ("from=x".to_owned(), "from"),
     ] {
-        let faults = auditor.get(&format!("/log/consistency?{query}")).send().await.fault_list();
+        let faults = auditor.get(&format!("/log/consistency?{query}")).send().await.validation_error_kinds();
         assert_eq!(faults.len(), 1, "{faults:?}");
         assert_eq!(faults[0].1, json!(["query", place]), "{query}");
     }
-    let faults = auditor.get("/log/proof/first").send().await.fault_list();
+    let faults = auditor.get("/log/proof/first").send().await.validation_error_kinds();
     assert_eq!(faults, [("int_parsing".to_owned(), json!(["path", "position"]))]);
 }

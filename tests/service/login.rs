@@ -3,24 +3,24 @@
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
 use serde_json::Value;
 
-use crate::support::{Answer, PASSWORD, SECRET_KEY, Store, TestApp, on_both_stores};
+use crate::support::{PASSWORD, Response, SECRET_KEY, Store, TestApp, on_both_stores};
 
 on_both_stores! {
-    a_login_is_answered_with_a_bearer_token_for_seven_days
-    a_token_says_whose_it_is_and_until_when
-    the_form_may_be_urlencoded_or_multipart
-    the_optional_fields_and_basic_authentication_are_ignored
-    the_password_is_taken_as_it_is
-    a_login_right_after_the_sign_up_works
-    the_algorithm_is_the_configured_one
+    login_returns_a_bearer_token_for_seven_days
+    token_claims_are_subject_and_expiry
+    login_accepts_urlencoded_and_multipart_forms
+    optional_fields_and_basic_authentication_are_ignored
+    password_is_not_trimmed_or_normalised
+    login_directly_after_sign_up_succeeds
+    token_algorithm_is_configurable
 }
 
-async fn log_in_with(app: &TestApp, fields: &[(&str, &str)]) -> Answer {
+async fn log_in_with(app: &TestApp, fields: &[(&str, &str)]) -> Response {
     let own = [("username", "ada@example.com"), ("password", PASSWORD)];
     app.post("/auth/login/access-token").form(&[&own, fields].concat()).send().await
 }
 
-async fn a_login_is_answered_with_a_bearer_token_for_seven_days(store: Store) {
+async fn login_returns_a_bearer_token_for_seven_days(store: Store) {
     let app = TestApp::start(store).await;
     app.sign_up("ada").await;
     let answer = app.log_in("ada@example.com", PASSWORD).await.expect(200);
@@ -36,7 +36,7 @@ fn claims(token: &str, algorithm: Algorithm) -> Value {
     decode(token, &DecodingKey::from_secret(SECRET_KEY.as_bytes()), &validation).unwrap().claims
 }
 
-async fn a_token_says_whose_it_is_and_until_when(store: Store) {
+async fn token_claims_are_subject_and_expiry(store: Store) {
     let app = TestApp::start(store).await;
     app.clock.set("2026-11-22T08:03:14.680Z".parse().unwrap());
     let user = app.sign_up("ada").await;
@@ -49,7 +49,7 @@ async fn a_token_says_whose_it_is_and_until_when(store: Store) {
     assert_ne!(app.token_of(&user.email).await, user.token, "every login has its own `jti`");
 }
 
-async fn the_form_may_be_urlencoded_or_multipart(store: Store) {
+async fn login_accepts_urlencoded_and_multipart_forms(store: Store) {
     let app = TestApp::start(store).await;
     app.sign_up("ada").await;
     let login = || app.post("/auth/login/access-token");
@@ -63,7 +63,7 @@ async fn the_form_may_be_urlencoded_or_multipart(store: Store) {
     }
 }
 
-async fn the_optional_fields_and_basic_authentication_are_ignored(store: Store) {
+async fn optional_fields_and_basic_authentication_are_ignored(store: Store) {
     let app = TestApp::start(store).await;
     app.sign_up("ada").await;
     log_in_with(&app, &[("grant_type", "password")]).await.expect(200);
@@ -76,7 +76,7 @@ async fn the_optional_fields_and_basic_authentication_are_ignored(store: Store) 
     login.form(&form).send().await.expect(200);
 }
 
-async fn the_password_is_taken_as_it_is(store: Store) {
+async fn password_is_not_trimmed_or_normalised(store: Store) {
     let app = TestApp::start(store).await;
     app.sign_up("ada").await;
     for near in [format!(" {PASSWORD}"), format!("{PASSWORD} "), PASSWORD.to_uppercase()] {
@@ -84,7 +84,7 @@ async fn the_password_is_taken_as_it_is(store: Store) {
     }
 }
 
-async fn a_login_right_after_the_sign_up_works(store: Store) {
+async fn login_directly_after_sign_up_succeeds(store: Store) {
     let app = TestApp::start(store).await;
     for number in 0..30 {
         let user = app.sign_up(&format!("user{number}")).await;
@@ -92,7 +92,7 @@ async fn a_login_right_after_the_sign_up_works(store: Store) {
     }
 }
 
-async fn the_algorithm_is_the_configured_one(store: Store) {
+async fn token_algorithm_is_configurable(store: Store) {
     let app = TestApp::start_with(store, |settings| settings.tokens.algorithm = Algorithm::HS512).await;
     let user = app.sign_up("ada").await;
     assert_eq!(claims(&user.token, Algorithm::HS512)["sub"], user.id.as_str());

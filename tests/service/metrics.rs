@@ -3,21 +3,21 @@
 use domain::Role;
 use reqwest::Method;
 
-use crate::support::{Answer, Client, Store, TestApp, credentials, on_both_stores, on_one_store};
+use crate::support::{Client, Response, Store, TestApp, credentials, on_both_stores, on_one_store};
 
 on_both_stores! {
-    it_is_shown_to_this_machine_operators_and_administrators
-    appends_and_their_batches_are_counted
+    metrics_are_visible_to_loopback_operators_and_administrators
+    appends_and_group_commit_batches_are_counted
 }
 
 mod out_of_reach {
-    use super::{it_is_shown_while_the_database_is_out_of_reach, on_one_store};
+    use super::{metrics_are_served_without_the_database, on_one_store};
 
-    on_one_store! { mongo: it_is_shown_while_the_database_is_out_of_reach }
+    on_one_store! { mongo: metrics_are_served_without_the_database }
 }
 
-async fn at(client: &Client, path: &str) -> Answer {
-    client.outside(Method::GET, path).send().await
+async fn at(client: &Client, path: &str) -> Response {
+    client.request_at_root(Method::GET, path).send().await
 }
 
 /// The value of a series.
@@ -29,7 +29,7 @@ fn value(text: &str, series: &str) -> f64 {
     values[0]
 }
 
-async fn it_is_shown_to_this_machine_operators_and_administrators(store: Store) {
+async fn metrics_are_visible_to_loopback_operators_and_administrators(store: Store) {
     let app = TestApp::start(store).await;
     for path in ["/metrics", "/api/v1/metrics"] {
         let answer = at(&app, path).await.expect(200);
@@ -56,7 +56,7 @@ async fn it_is_shown_to_this_machine_operators_and_administrators(store: Store) 
     assert_eq!(refused.code(403), "forbidden");
 }
 
-async fn appends_and_their_batches_are_counted(store: Store) {
+async fn appends_and_group_commit_batches_are_counted(store: Store) {
     let app = TestApp::start(store).await;
     for name in ["ada", "bob"] {
         app.post("/auth/signup").json(&credentials(name)).send().await.expect(201);
@@ -86,9 +86,9 @@ async fn appends_and_their_batches_are_counted(store: Store) {
     }
 }
 
-async fn it_is_shown_while_the_database_is_out_of_reach() {
+async fn metrics_are_served_without_the_database() {
     let nowhere = Store::on_port(testkit::reserve_port());
-    let app = TestApp::start_unopened(nowhere).await;
+    let app = TestApp::start_without_waiting(nowhere).await;
     let text = at(&app, "/metrics").await.expect(200).text();
     assert_eq!(value(&text, "aegis_database_reached").to_bits(), 0.0_f64.to_bits());
     assert!(!text.contains("aegis_appends_total"), "{text}");

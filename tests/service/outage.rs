@@ -7,16 +7,18 @@ use mongodb::bson::doc;
 use serde_json::json;
 use testkit::{MongodServer, reserve_port};
 
-use crate::support::{Answer, PASSWORD, Store, TestApp, assert_no_gap, credentials, on_one_store, until};
+use crate::support::{
+    PASSWORD, Response, Store, TestApp, assert_no_gap, credentials, eventually, on_one_store,
+};
 
 on_one_store! { mongo:
-    a_service_starts_without_its_database_and_recovers_by_itself
-    a_service_outlives_the_death_of_its_database
-    a_keyed_write_is_answered_in_time_by_a_service_whose_database_falls_silent
+    service_starts_without_the_database_and_recovers
+    service_survives_the_death_of_its_database
+    write_with_idempotency_key_is_answered_in_time_when_the_database_hangs
 }
 
 #[track_caller]
-fn assert_refused_in_time(answer: &Answer, started: Instant, codes: &[&str]) {
+fn assert_rejected_in_time(answer: &Response, started: Instant, codes: &[&str]) {
     assert!(started.elapsed() < Duration::from_secs(10), "the refusal took {:?}", started.elapsed());
     let code = answer.code(503);
     assert!(codes.contains(&code.as_str()), "{}", answer.text());
@@ -33,25 +35,26 @@ async fn assert_unready(app: &TestApp) {
 }
 
 async fn assert_recovers(app: &TestApp, name: &str) {
-    until("readiness", async || Some(app.readiness().await).filter(|answer| answer.status() == 200)).await;
+    eventually("readiness", async || Some(app.readiness().await).filter(|answer| answer.status() == 200))
+        .await;
     let user = app.sign_up(name).await;
     user.get("/users/me").send().await.expect(200);
 }
 
-async fn a_service_starts_without_its_database_and_recovers_by_itself() {
+async fn service_starts_without_the_database_and_recovers() {
     let port = reserve_port();
-    let app = TestApp::start_unopened(Store::on_port(port)).await;
+    let app = TestApp::start_without_waiting(Store::on_port(port)).await;
     assert_unready(&app).await;
     let started = Instant::now();
     let refused = app.post("/auth/signup").json(&credentials("ada")).send().await;
-    assert_refused_in_time(&refused, started, &["unavailable"]);
+    assert_rejected_in_time(&refused, started, &["unavailable"]);
     let started = Instant::now();
-    assert_refused_in_time(&app.log_in("ada@example.com", PASSWORD).await, started, &["unavailable"]);
+    assert_rejected_in_time(&app.log_in("ada@example.com", PASSWORD).await, started, &["unavailable"]);
     let _server = MongodServer::replica_set_on(port).await;
     assert_recovers(&app, "ada").await;
 }
 
-async fn a_service_outlives_the_death_of_its_database() {
+async fn service_survives_the_death_of_its_database() {
     let mut server = MongodServer::replica_set().await;
     let app = TestApp::start(Store::at(&server.url())).await;
     let known = app.sign_up("known").await;
@@ -61,12 +64,13 @@ async fn a_service_outlives_the_death_of_its_database() {
     let sign_up = app.post("/auth/signup").json(&credentials("ada")).send();
     let (sign_up, login, me) =
         tokio::join!(sign_up, app.log_in(&known.email, PASSWORD), app.me(&known.token));
-    assert_refused_in_time(&sign_up, started, &["unavailable", "outcome_unknown"]);
-    assert_refused_in_time(&login, started, &["unavailable"]);
-    assert_refused_in_time(&me, started, &["unavailable"]);
-    until("unreadiness", async || Some(app.readiness().await).filter(|answer| answer.status() == 503)).await;
+    assert_rejected_in_time(&sign_up, started, &["unavailable", "outcome_unknown"]);
+    assert_rejected_in_time(&login, started, &["unavailable"]);
+    assert_rejected_in_time(&me, started, &["unavailable"]);
+    eventually("unreadiness", async || Some(app.readiness().await).filter(|answer| answer.status() == 503))
+        .await;
     assert_unready(&app).await;
-    server.start_again().await;
+    server.restart().await;
     assert_recovers(&app, "bob").await;
     known.get("/users/me").send().await.expect(200);
     app.log_in(&known.email, PASSWORD).await.expect(200);
@@ -76,7 +80,7 @@ async fn a_service_outlives_the_death_of_its_database() {
     assert_no_gap(&log);
 }
 
-async fn a_keyed_write_is_answered_in_time_by_a_service_whose_database_falls_silent() {
+async fn write_with_idempotency_key_is_answered_in_time_when_the_database_hangs() {
     let server = MongodServer::replica_set().await;
     let app = TestApp::start(Store::at(&server.url())).await;
     let admin = Client::with_uri_str(server.url()).await.unwrap().database("admin");
@@ -90,8 +94,8 @@ async fn a_keyed_write_is_answered_in_time_by_a_service_whose_database_falls_sil
     let sign_up = tokio::spawn(sign_up.send());
     let hit = doc! { "waitForFailPoint": "failCommand", "timesEntered": entered + 1, "maxTimeMS": 30_000 };
     admin.run_command(hit).await.unwrap();
-    server.freeze();
+    server.pause();
     // Whether it was done cannot be looked up either, and is not waited for.
-    assert_refused_in_time(&sign_up.await.unwrap(), started, &["outcome_unknown"]);
-    server.thaw();
+    assert_rejected_in_time(&sign_up.await.unwrap(), started, &["outcome_unknown"]);
+    server.resume();
 }

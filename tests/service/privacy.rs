@@ -2,11 +2,13 @@
 
 use serde_json::json;
 
-use crate::support::{Receiver, Store, TestApp, captured_logs, dump, on_both_stores, raw_bytes_without};
+use crate::support::{
+    Store, TestApp, WebhookReceiver, captured_logs, dump, on_both_stores, raw_bytes_without,
+};
 
 on_both_stores! {
-    what_is_personal_is_stored_in_the_users_rows_alone
-    what_is_personal_is_logged_nowhere
+    personal_data_is_stored_in_plain_text_only_in_user_rows
+    personal_data_is_never_logged
 }
 
 /// Words that occur nowhere else.
@@ -21,7 +23,7 @@ const MARKERS: [&str; 7] = [
 ];
 
 /// Signs up, logs in, is refused, is deactivated with a reason: everything that takes personal values.
-async fn live(app: &TestApp) {
+async fn use_every_feature(app: &TestApp) {
     let admin = app.admin().await;
     let [mail, name, password, reason, key, token, words] = MARKERS;
     let email = format!("{mail}@example.com");
@@ -46,11 +48,11 @@ async fn live(app: &TestApp) {
     admin.post(&path).json(&json!({"reason": reason})).send().await.expect(200);
     app.log_in(&email, password).await.expect(400);
     // What is in the address of a webhook lets whoever has it pose as the service.
-    let receiver = Receiver::start().await;
+    let receiver = WebhookReceiver::start().await;
     let url = receiver.url("127.0.0.1").replace("hush", token);
     let webhook = admin.post("/webhooks").json(&json!({"url": url, "description": words, "after": 0}));
     let webhook = webhook.send().await.expect(201).json();
-    receiver.arrived(1).await;
+    receiver.wait_for_deliveries(1).await;
     admin.post(&format!("/webhooks/{}/test", webhook["id"].as_str().unwrap())).send().await.expect(200);
 }
 
@@ -59,9 +61,9 @@ fn contains(bytes: &[u8], marker: &str) -> bool {
     lower.windows(marker.len()).any(|window| window == marker.as_bytes())
 }
 
-async fn what_is_personal_is_stored_in_the_users_rows_alone(store: Store) {
+async fn personal_data_is_stored_in_plain_text_only_in_user_rows(store: Store) {
     let app = TestApp::start(store.clone()).await;
-    live(&app).await;
+    use_every_feature(&app).await;
     let dumped = dump(&store).await;
     let users = "users_1";
     let names: Vec<_> = dumped.iter().map(|(name, _)| name.as_str()).collect();
@@ -86,9 +88,9 @@ async fn what_is_personal_is_stored_in_the_users_rows_alone(store: Store) {
     }
 }
 
-async fn what_is_personal_is_logged_nowhere(store: Store) {
+async fn personal_data_is_never_logged(store: Store) {
     let app = TestApp::start(store).await;
-    live(&app).await;
+    use_every_feature(&app).await;
     let logs = captured_logs();
     assert!(logs.contains("request_id"), "nothing was captured: {logs}");
     for marker in MARKERS.iter().chain(&["$argon2id$"]) {

@@ -6,16 +6,16 @@ use domain::Role;
 use projections::{Users, verify};
 use serde_json::{Value, json};
 
-use crate::projector::append_poison;
-use crate::support::{Store, TestApp, User, on_both_stores, until};
+use crate::projector::append_unknown_event;
+use crate::support::{Store, TestApp, User, eventually, on_both_stores};
 
 on_both_stores! {
-    only_operators_and_administrators_see_and_change_read_models
-    what_makes_no_sense_is_refused_and_nothing_changes
-    a_version_is_rebuilt_gone_back_from_and_dropped
-    a_second_rebuild_is_told_who_began_the_first_and_a_rebuild_can_be_canceled
-    an_event_that_nobody_knows_is_skipped_by_a_recorded_decision
-    a_rebuild_disturbs_nobody
+    read_models_are_managed_by_operators_and_administrators_only
+    invalid_projection_commands_are_rejected_without_effect
+    projection_version_is_rebuilt_rolled_back_and_dropped
+    second_rebuild_is_rejected_and_a_rebuild_can_be_canceled
+    unknown_event_is_skipped_by_a_recorded_decision
+    rebuild_does_not_disturb_requests
 }
 
 const ACTIONS: [&str; 5] = ["rebuild", "cancel", "rollback", "drop", "skip"];
@@ -33,11 +33,13 @@ fn roles(status: &Value) -> Vec<(u64, String)> {
 
 /// Waits until `users` is read from that version.
 async fn until_live(operator: &User, number: u64) -> Value {
-    until("the switch", async || Some(users_of(operator).await).filter(|status| status["live"] == number))
-        .await
+    eventually("the switch", async || {
+        Some(users_of(operator).await).filter(|status| status["live"] == number)
+    })
+    .await
 }
 
-async fn only_operators_and_administrators_see_and_change_read_models(store: Store) {
+async fn read_models_are_managed_by_operators_and_administrators_only(store: Store) {
     let app = TestApp::start(store).await;
     app.get("/projections").send().await.expect(401);
     for role in [Role::Admin, Role::Operator] {
@@ -67,7 +69,7 @@ async fn only_operators_and_administrators_see_and_change_read_models(store: Sto
     }
 }
 
-async fn what_makes_no_sense_is_refused_and_nothing_changes(store: Store) {
+async fn invalid_projection_commands_are_rejected_without_effect(store: Store) {
     let app = TestApp::start(store).await;
     let operator = app.user_with(Role::Operator).await;
     let send = async |action: &str, body: Value| {
@@ -91,7 +93,7 @@ async fn what_makes_no_sense_is_refused_and_nothing_changes(store: Store) {
         ("skip", json!({"reason": "x"}), "missing", "position"),
     ] {
         let answer = send(action, body.clone()).await;
-        let body = answer.refusal(422);
+        let body = answer.error_body(422);
         assert_eq!(
             (&body["detail"][0]["type"], &body["detail"][0]["loc"][1]),
             (&json!(kind), &json!(field)),
@@ -113,7 +115,7 @@ async fn what_makes_no_sense_is_refused_and_nothing_changes(store: Store) {
     assert_eq!(roles(&users_of(&operator).await), [(1, "live".to_owned())]);
 }
 
-async fn a_version_is_rebuilt_gone_back_from_and_dropped(store: Store) {
+async fn projection_version_is_rebuilt_rolled_back_and_dropped(store: Store) {
     let app = TestApp::start(store).await;
     let operator = app.user_with(Role::Operator).await;
     let begun = operator.post("/projections/users/rebuild").send().await.expect(202).json();
@@ -137,18 +139,18 @@ async fn a_version_is_rebuilt_gone_back_from_and_dropped(store: Store) {
     app.me(&ada.token).await.expect(200);
     let dropping = change("drop", json!({"version": 1})).await;
     assert_eq!(roles(&dropping)[0], (1, "dropping".to_owned()));
-    until("the removal", async || (roles(&users_of(&operator).await).len() == 1).then_some(())).await;
+    eventually("the removal", async || (roles(&users_of(&operator).await).len() == 1).then_some(())).await;
     let refused = operator.post("/projections/users/rollback").send().await;
     assert_eq!(refused.code(409), "no_such_version");
     app.me(&ada.token).await.expect(200);
 }
 
-async fn a_second_rebuild_is_told_who_began_the_first_and_a_rebuild_can_be_canceled(store: Store) {
+async fn second_rebuild_is_rejected_and_a_rebuild_can_be_canceled(store: Store) {
     let app = TestApp::start(store).await;
     let operator = app.user_with(Role::Operator).await;
     let other = app.sign_up("other").await;
     // What cannot be taken in keeps the rebuild from its end.
-    let position = append_poison(&app, &other.id).await;
+    let position = append_unknown_event(&app, &other.id).await;
     operator.post("/projections/users/rebuild").send().await.expect(202);
     let refused = operator.post("/projections/users/rebuild").send().await;
     assert_eq!(refused.code(409), "already_rebuilding");
@@ -159,20 +161,20 @@ async fn a_second_rebuild_is_told_who_began_the_first_and_a_rebuild_can_be_cance
         let building = status["versions"][1].clone();
         (building["state"] == "halted").then_some(building)
     };
-    let building = until("the halt", halted).await;
+    let building = eventually("the halt", halted).await;
     assert!(building["error"].as_str().unwrap().contains(&format!("position {position} ")), "{building}");
     assert!(building["percent"].as_f64().is_some_and(|percent| percent < 100.0), "{building}");
     assert!(building["lag_seconds"].as_f64().is_some(), "{building}");
     operator.post("/projections/users/cancel").send().await.expect(200);
-    until("the removal", async || (roles(&users_of(&operator).await).len() == 1).then_some(())).await;
+    eventually("the removal", async || (roles(&users_of(&operator).await).len() == 1).then_some(())).await;
     assert_eq!(operator.post("/projections/users/cancel").send().await.code(409), "not_rebuilding");
 }
 
-async fn an_event_that_nobody_knows_is_skipped_by_a_recorded_decision(store: Store) {
+async fn unknown_event_is_skipped_by_a_recorded_decision(store: Store) {
     let app = TestApp::start(store).await;
     let (admin, other) = (app.admin().await, app.sign_up("other").await);
-    let position = append_poison(&app, &other.id).await;
-    until("the halt", async || (app.readiness().await.status() == 503).then_some(())).await;
+    let position = append_unknown_event(&app, &other.id).await;
+    eventually("the halt", async || (app.readiness().await.status() == 503).then_some(())).await;
     let skip = json!({"position": position, "reason": "made by a broken tool"});
     let skip = async |name: &str| admin.post(&format!("/projections/{name}/skip")).json(&skip).send().await;
     let done = skip("users").await.expect(200);
@@ -180,7 +182,7 @@ async fn an_event_that_nobody_knows_is_skipped_by_a_recorded_decision(store: Sto
     assert!(decision > position && done.position() == decision, "{}", done.text());
     // The same decision is not taken twice.
     assert_eq!(skip("users").await.expect(200).json()["position"], decision);
-    until("readiness", async || (app.readiness().await.status() == 200).then_some(())).await;
+    eventually("readiness", async || (app.readiness().await.status() == 200).then_some(())).await;
     app.me(&other.token).await.expect(200);
     let log = admin.whole_log().await;
     let event = log.iter().find(|event| event["position"] == decision).unwrap();
@@ -198,7 +200,7 @@ async fn an_event_that_nobody_knows_is_skipped_by_a_recorded_decision(store: Sto
     assert_eq!(until_live(&admin, 2).await["versions"][1]["differed"], false);
 }
 
-async fn a_rebuild_disturbs_nobody(store: Store) {
+async fn rebuild_does_not_disturb_requests(store: Store) {
     let app = TestApp::start(store).await;
     let operator = app.user_with(Role::Operator).await;
     let over = AtomicBool::new(false);
@@ -223,6 +225,7 @@ async fn a_rebuild_disturbs_nobody(store: Store) {
     };
     let (one, other, ()) = tokio::join!(client(1), client(2), rebuilds);
     assert!(one > 0 && other > 0);
-    let verified = verify::verify(&Users, &app.node().sources, None, &mut |_, _| {}).await.unwrap();
+    let verified =
+        verify::verify(&Users, &app.services().projection_context, None, &mut |_, _| {}).await.unwrap();
     assert_eq!((verified.table.as_str(), verified.rows), ("users_4", one + other + 1));
 }

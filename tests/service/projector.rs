@@ -1,34 +1,34 @@
 //! A projector that stands still turns nobody into nobody.
 
-use aegis::command::{Cause, SignUp};
-use domain::{Command, EmailAddress, PasswordHash, UserId, Username};
+use aegis::command::{CommandContext, SignUp};
+use domain::{EmailAddress, PasswordHash, UserCommand, UserId, Username};
 use futures::future::join_all;
-use projections::{Projection, Users, models};
+use projections::{Projection, Users, lifecycle};
 use serde_json::json;
-use store::{Ambient, Append, Expected, NewEvent, StreamId, StreamWrite};
+use store::{Append, Env, ExpectedVersion, NewEvent, StreamId, StreamWrite};
 
 use crate::support::{
-    Answer, Installation, MASTER_KEY, PASSWORD, Store, TestApp, credentials, email_of, on_both_stores,
-    signed, until,
+    Deployment, MASTER_KEY, PASSWORD, Response, Store, TestApp, credentials, email_of, eventually,
+    on_both_stores, sign_token,
 };
 
 on_both_stores! {
-    without_a_projector_a_fresh_user_is_asked_to_come_back
-    without_a_projector_a_deactivated_user_is_not_let_in_by_a_position
-    an_event_that_nobody_knows_halts_the_projector_and_hides_nobody
-    another_node_projects_for_one_that_does_not
-    a_rebuild_lets_nobody_in_who_was_shut_out_and_hides_nobody
+    without_a_projector_a_new_user_gets_projection_behind
+    deactivated_token_stays_void_while_projection_lags
+    unknown_event_halts_the_projector_and_hides_no_user
+    node_without_projector_uses_another_nodes_projections
+    rebuild_admits_no_deactivated_user_and_hides_no_user
 }
 
 #[track_caller]
-fn assert_behind(answer: &Answer) {
-    let body = answer.refusal(503);
+fn assert_behind(answer: &Response) {
+    let body = answer.error_body(503);
     assert_eq!(body["code"], "projection_behind", "{body}");
     assert!((1..=60).contains(&answer.retry_after()), "{answer:?}");
 }
 
 /// Signs somebody up whom the read models do not show; their id.
-async fn sign_up_unseen(app: &TestApp, name: &str) -> String {
+async fn sign_up_unprojected(app: &TestApp, name: &str) -> String {
     let answer = app.post("/auth/signup").json(&credentials(name)).send().await.expect(201);
     answer.json()["id"].as_str().unwrap().to_owned()
 }
@@ -36,12 +36,12 @@ async fn sign_up_unseen(app: &TestApp, name: &str) -> String {
 /// A token that the service would have issued.
 fn token_for(id: &str) -> String {
     let claims = json!({"sub": id, "exp": 4_000_000_000_u64, "ver": 1});
-    signed(&claims, jsonwebtoken::Algorithm::HS256, crate::support::SECRET_KEY)
+    sign_token(&claims, jsonwebtoken::Algorithm::HS256, crate::support::SECRET_KEY)
 }
 
-async fn without_a_projector_a_fresh_user_is_asked_to_come_back(store: Store) {
-    let app = TestApp::without_projector(store).await;
-    let id = sign_up_unseen(&app, "ada").await;
+async fn without_a_projector_a_new_user_gets_projection_behind(store: Store) {
+    let app = TestApp::start_without_projector(store).await;
+    let id = sign_up_unprojected(&app, "ada").await;
     assert_behind(&app.log_in(&email_of("ada"), PASSWORD).await);
     assert_behind(&app.log_in(&email_of("ada"), "wrong").await);
     assert_behind(&app.log_in("nobody@example.com", PASSWORD).await);
@@ -54,46 +54,47 @@ async fn without_a_projector_a_fresh_user_is_asked_to_come_back(store: Store) {
     assert_eq!(twin.code(400), "email_taken");
 }
 
-async fn without_a_projector_a_deactivated_user_is_not_let_in_by_a_position(store: Store) {
+async fn deactivated_token_stays_void_while_projection_lags(store: Store) {
     let app = TestApp::start(store).await;
     let user = app.sign_up("ada").await;
-    let idle = TestApp::without_projector(app.store().clone()).await;
+    let idle = TestApp::start_without_projector(app.store().clone()).await;
     idle.me(&user.token).await.expect(200);
-    app.command(&user.id, Command::Deactivate { reason: None }).await;
-    let head = app.node().store.head().await.unwrap().position.to_string();
+    app.command(&user.id, UserCommand::Deactivate { reason: None }).await;
+    let head = app.services().store.head().await.unwrap().position.to_string();
     let me = idle.get("/users/me").bearer(&user.token).header("Aegis-Min-Position", &head);
     assert_eq!(me.send().await.code(403), "inactive_user");
 }
 
 /// Appends an event to a user's stream that no projection of users takes in; its position.
-pub(crate) async fn append_poison(app: &TestApp, id: &str) -> u64 {
+pub(crate) async fn append_unknown_event(app: &TestApp, id: &str) -> u64 {
     let event = NewEvent {
-        id: Ambient::system().uuid(),
+        id: Env::system().uuid(),
         event_type: "UserTeleported".to_owned(),
         schema: 1,
         data: serde_json::Map::new(),
         personal: serde_json::Map::new(),
     };
     let stream = StreamId::new(format!("user-{id}")).unwrap();
-    let writes = vec![StreamWrite::new(stream, Expected::Any, vec![event])];
+    let writes = vec![StreamWrite::new(stream, ExpectedVersion::Any, vec![event])];
     let append = Append::new("system", "test", writes);
-    app.node().store.append(&append).await.unwrap().position.get()
+    app.services().store.append(&append).await.unwrap().position.get()
 }
 
-async fn an_event_that_nobody_knows_halts_the_projector_and_hides_nobody(store: Store) {
+async fn unknown_event_halts_the_projector_and_hides_no_user(store: Store) {
     let app = TestApp::start(store).await;
     let (known, other) = (app.sign_up("known").await, app.sign_up("other").await);
-    let position = append_poison(&app, &other.id).await;
+    let position = append_unknown_event(&app, &other.id).await;
     let unready =
-        until("the halt", async || Some(app.readiness().await).filter(|answer| answer.status() == 503)).await;
+        eventually("the halt", async || Some(app.readiness().await).filter(|answer| answer.status() == 503))
+            .await;
     // Everybody may ask, so it names the part and no more; operators are told all.
     let body = unready.json();
     assert_eq!(
         (&body["users"], &body["database"], &body["lag"]),
         (&json!("halted"), &json!("ok"), &json!(1))
     );
-    let installation = Installation::of(app.store().clone()).with("AEGIS_MASTER_KEY", MASTER_KEY);
-    let status = installation.json(&["projections", "status"]).await;
+    let deployment = Deployment::of(app.store().clone()).with("AEGIS_MASTER_KEY", MASTER_KEY);
+    let status = deployment.json(&["projections", "status"]).await;
     let (name, users) = (&status[0]["name"], &status[0]["versions"][0]);
     assert_eq!((name, &users["state"]), (&json!("users"), &json!("halted")), "{status:?}");
     let reason = users["error"].as_str().unwrap();
@@ -105,23 +106,27 @@ async fn an_event_that_nobody_knows_halts_the_projector_and_hides_nobody(store: 
     // poison is about, and not one who is deactivated only now.
     app.me(&known.token).await.expect(200);
     app.log_in(&known.email, PASSWORD).await.expect(200);
-    let cause = Cause::new("system", "test");
+    let context = CommandContext::new("system", "test");
     let id = UserId::parse(&known.id).unwrap();
-    app.node().users.execute(&cause, id, &Command::Deactivate { reason: None }, None).await.unwrap();
+    app.services()
+        .users
+        .execute(&context, id, &UserCommand::Deactivate { reason: None }, None)
+        .await
+        .unwrap();
     for user in [&known, &other] {
         let refused = async || Some(app.me(&user.token).await).filter(|answer| answer.status() != 200);
-        assert_behind(&until("the old row to be distrusted", refused).await);
+        assert_behind(&eventually("the old row to be distrusted", refused).await);
         assert_behind(&app.log_in(&user.email, PASSWORD).await);
     }
-    let id = sign_up_unseen(&app, "fresh").await;
+    let id = sign_up_unprojected(&app, "fresh").await;
     assert_behind(&app.log_in(&email_of("fresh"), PASSWORD).await);
     assert_behind(&app.me(&token_for(&id)).await);
     app.get("/health").send().await.expect(200);
     app.readiness().await.expect(503);
 }
 
-async fn another_node_projects_for_one_that_does_not(store: Store) {
-    let idle = TestApp::without_projector(store).await;
+async fn node_without_projector_uses_another_nodes_projections(store: Store) {
+    let idle = TestApp::start_without_projector(store).await;
     let working = TestApp::start(idle.store().clone()).await;
     for number in 0..10 {
         let user = idle.sign_up(&format!("user{number}")).await;
@@ -130,7 +135,7 @@ async fn another_node_projects_for_one_that_does_not(store: Store) {
     }
 }
 
-async fn a_rebuild_lets_nobody_in_who_was_shut_out_and_hides_nobody(store: Store) {
+async fn rebuild_admits_no_deactivated_user_and_hides_no_user(store: Store) {
     let app = TestApp::start(store).await;
     let (out, known) = (app.sign_up("out").await, app.sign_up("known").await);
     // More than a projector takes in at once, between what let the user in and what shut them out.
@@ -140,18 +145,18 @@ async fn a_rebuild_lets_nobody_in_who_was_shut_out_and_hides_nobody(store: Store
         username: Username::parse(&format!("other{number}")).unwrap(),
         password_hash: password_hash.clone(),
     });
-    let users = &app.node().users;
-    for done in join_all(others.map(|other| users.sign_up("test", None, other))).await {
+    let users = &app.services().users;
+    for done in join_all(others.map(|other| users.register("test", None, other))).await {
         done.unwrap();
     }
     let deactivate = json!({"password": PASSWORD});
     app.post("/users/me/deactivate").bearer(&out.token).json(&deactivate).send().await.expect(204);
 
-    let store = &app.node().store;
-    let now = Ambient::system().now();
-    let building = models::rebuild(&Users, &app.node().sources, "test", now).await.unwrap();
+    let store = &app.services().store;
+    let now = Env::system().now();
+    let building = lifecycle::rebuild(&Users, &app.services().projection_context, "test", now).await.unwrap();
     let mut asked = 0;
-    while store.signal().live(Users.name()) != building.last || asked <= 10 {
+    while store.progress().live_version(Users.name()) != building.last || asked <= 10 {
         assert_eq!(app.me(&out.token).await.code(403), "inactive_user");
         app.me(&known.token).await.expect(200);
         asked += 1;

@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use crate::support::{Request, Store, TestApp, User, on_both_stores};
 
 on_both_stores! {
-    every_endpoint_asks_for_its_role
-    no_role_is_needed_for_oneself
-    a_role_counts_from_the_moment_it_is_given
-    a_refusal_comes_before_any_look_at_the_request
-    a_deactivated_administrator_is_none
+    every_endpoint_requires_its_role
+    own_account_endpoints_require_no_role
+    granted_role_takes_effect_immediately
+    authorization_precedes_request_validation
+    deactivated_administrator_has_no_authority
 }
 
 /// Method, path, body, the roles that may, and the status they get.
@@ -34,11 +34,11 @@ fn endpoints(id: &str) -> Vec<Endpoint> {
 /// Status, and the body of a refusal.
 async fn outcome(request: Request) -> (u16, Value) {
     let answer = request.send().await;
-    let body = if answer.status() >= 400 { answer.refusal(answer.status()) } else { Value::Null };
+    let body = if answer.status() >= 400 { answer.error_body(answer.status()) } else { Value::Null };
     (answer.status(), body)
 }
 
-async fn every_endpoint_asks_for_its_role(store: Store) {
+async fn every_endpoint_requires_its_role(store: Store) {
     let app = TestApp::start(store).await;
     let somebody = app.sign_up("somebody").await;
     let plain = app.sign_up("plain").await;
@@ -70,7 +70,7 @@ async fn every_endpoint_asks_for_its_role(store: Store) {
     }
 }
 
-async fn no_role_is_needed_for_oneself(store: Store) {
+async fn own_account_endpoints_require_no_role(store: Store) {
     let app = TestApp::start(store).await;
     let plain = app.sign_up("plain").await;
     plain.get("/users/me").send().await.expect(200);
@@ -78,7 +78,7 @@ async fn no_role_is_needed_for_oneself(store: Store) {
     assert_eq!(plain.get(&format!("/users/{}", plain.id)).send().await.code(403), "forbidden");
 }
 
-async fn a_role_counts_from_the_moment_it_is_given(store: Store) {
+async fn granted_role_takes_effect_immediately(store: Store) {
     let app = TestApp::start(store).await;
     let (admin, user) = (app.admin().await, app.sign_up("ada").await);
     user.get("/events").send().await.expect(403);
@@ -90,7 +90,7 @@ async fn a_role_counts_from_the_moment_it_is_given(store: Store) {
     assert_eq!(app.get("/events").bearer(&fresh).send().await.code(403), "forbidden");
 }
 
-async fn a_refusal_comes_before_any_look_at_the_request(store: Store) {
+async fn authorization_precedes_request_validation(store: Store) {
     let app = TestApp::start(store).await;
     let plain = app.sign_up("plain").await;
     let unknown = "0193e2b4-0000-7000-8000-000000000001";
@@ -104,7 +104,7 @@ async fn a_refusal_comes_before_any_look_at_the_request(store: Store) {
     assert_eq!(plain.put(&format!("/users/{unknown}/roles/nonsense")).send().await.code(403), "forbidden");
 }
 
-async fn a_deactivated_administrator_is_none(store: Store) {
+async fn deactivated_administrator_has_no_authority(store: Store) {
     let app = TestApp::start(store).await;
     let admin = app.admin().await;
     let other = app.sign_up("other").await;

@@ -8,9 +8,9 @@ use tokio::net::TcpStream;
 use crate::support::{PASSWORD, Store, TestApp, credentials, email_of, on_both_stores};
 
 on_both_stores! {
-    a_sign_up_in_flight_is_finished
-    new_connections_are_refused_once_it_stops
-    idle_connections_do_not_hold_it_up
+    in_flight_sign_up_is_completed
+    new_connections_are_refused_while_stopping
+    idle_connections_do_not_delay_shutdown
 }
 
 async fn read_until(stream: &mut TcpStream, mark: &str) -> String {
@@ -38,7 +38,7 @@ async fn begin_sign_up(app: &TestApp, name: &str) -> (TcpStream, String) {
     (stream, body)
 }
 
-async fn a_sign_up_in_flight_is_finished(store: Store) {
+async fn in_flight_sign_up_is_completed(store: Store) {
     let app = TestApp::start(store.clone()).await;
     let (mut stream, body) = begin_sign_up(&app, "ada").await;
     app.stop();
@@ -52,7 +52,7 @@ async fn a_sign_up_in_flight_is_finished(store: Store) {
     again.log_in(&email_of("ada"), PASSWORD).await.expect(200);
 }
 
-async fn new_connections_are_refused_once_it_stops(store: Store) {
+async fn new_connections_are_refused_while_stopping(store: Store) {
     let app = TestApp::start(store).await;
     let address = app.address().to_owned();
     app.get("/health").send().await.expect(200);
@@ -60,7 +60,7 @@ async fn new_connections_are_refused_once_it_stops(store: Store) {
     assert!(TcpStream::connect(&address).await.is_err(), "it still listens");
 }
 
-async fn idle_connections_do_not_hold_it_up(store: Store) {
+async fn idle_connections_do_not_delay_shutdown(store: Store) {
     let app = TestApp::start(store).await;
     let mut idle = Vec::new();
     for _ in 0..10 {

@@ -3,23 +3,23 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, PASSWORD, Store, TestApp, credentials, on_both_stores};
+use crate::support::{PASSWORD, Response, Store, TestApp, credentials, on_both_stores};
 
 on_both_stores! {
-    a_sign_up_is_answered_with_the_five_fields
-    created_at_is_the_moment_of_the_sign_up
-    unknown_fields_are_ignored_and_give_nothing
-    an_email_is_shown_trimmed_with_its_domain_in_lower_case
-    a_username_is_shown_trimmed_and_normalised
-    a_taken_email_is_refused_whatever_its_spelling
-    a_taken_username_is_refused_whatever_its_spelling
-    a_refused_sign_up_leaves_nothing_behind
-    an_email_that_is_taken_is_named_before_a_username
-    a_password_of_the_least_and_of_the_greatest_length_is_good
-    the_predecessors_password_rule_can_be_restored
+    sign_up_returns_the_five_fields
+    created_at_is_the_time_of_the_sign_up
+    unknown_fields_are_ignored
+    email_is_trimmed_and_its_domain_lowercased
+    username_is_trimmed_and_normalised
+    taken_email_is_rejected_in_every_spelling
+    taken_username_is_rejected_in_every_spelling
+    rejected_sign_up_leaves_no_trace
+    taken_email_is_reported_before_a_taken_username
+    minimum_and_maximum_password_lengths_are_accepted
+    legacy_password_rule_can_be_configured
 }
 
-async fn sign_up(app: &TestApp, email: &str, username: &str) -> Answer {
+async fn sign_up(app: &TestApp, email: &str, username: &str) -> Response {
     let body = json!({"email": email, "username": username, "password": PASSWORD});
     app.post("/auth/signup").json(&body).send().await
 }
@@ -32,7 +32,7 @@ fn username_taken() -> Value {
     json!({"detail": "The user with this username already exists in the system.", "code": "username_taken"})
 }
 
-async fn a_sign_up_is_answered_with_the_five_fields(store: Store) {
+async fn sign_up_returns_the_five_fields(store: Store) {
     let app = TestApp::start(store).await;
     let answer = app.post("/auth/signup").json(&credentials("ada")).send().await.expect(201);
     let mut body = answer.json();
@@ -46,7 +46,7 @@ async fn a_sign_up_is_answered_with_the_five_fields(store: Store) {
     assert!(answer.position() > 0);
 }
 
-async fn created_at_is_the_moment_of_the_sign_up(store: Store) {
+async fn created_at_is_the_time_of_the_sign_up(store: Store) {
     let app = TestApp::start(store).await;
     let moment: Timestamp = "2026-11-22T08:03:14.680Z".parse().unwrap();
     app.clock.set(moment);
@@ -56,7 +56,7 @@ async fn created_at_is_the_moment_of_the_sign_up(store: Store) {
     assert!(created_at.ends_with('Z'), "{created_at}");
 }
 
-async fn unknown_fields_are_ignored_and_give_nothing(store: Store) {
+async fn unknown_fields_are_ignored(store: Store) {
     let app = TestApp::start(store).await;
     let mut body = credentials("ada");
     body["is_active"] = json!(false);
@@ -70,7 +70,7 @@ async fn unknown_fields_are_ignored_and_give_nothing(store: Store) {
     assert_eq!(admin.look_up(answer["id"].as_str().unwrap()).await["roles"], json!([]));
 }
 
-async fn an_email_is_shown_trimmed_with_its_domain_in_lower_case(store: Store) {
+async fn email_is_trimmed_and_its_domain_lowercased(store: Store) {
     let app = TestApp::start(store).await;
     let answer = sign_up(&app, " \tAda.Lovelace@EXAMPLE.Com \n", "ada").await.expect(201).json();
     assert_eq!(answer["email"], "Ada.Lovelace@example.com");
@@ -82,9 +82,9 @@ async fn an_email_is_shown_trimmed_with_its_domain_in_lower_case(store: Store) {
     }
 }
 
-async fn a_username_is_shown_trimmed_and_normalised(store: Store) {
+async fn username_is_trimmed_and_normalised(store: Store) {
     let app = TestApp::start(store).await;
-    let shown = |answer: Answer| answer.expect(201).json()["username"].clone();
+    let shown = |answer: Response| answer.expect(201).json()["username"].clone();
     assert_eq!(shown(sign_up(&app, "a@example.com", "  Ada  Lovelace ").await), "Ada  Lovelace");
     assert_eq!(shown(sign_up(&app, "b@example.com", "ｂｏｂ").await), "bob");
     assert_eq!(shown(sign_up(&app, "c@example.com", "Ame\u{301}lie").await), "Amélie");
@@ -92,21 +92,21 @@ async fn a_username_is_shown_trimmed_and_normalised(store: Store) {
     assert_eq!(shown(sign_up(&app, "e@example.com", &"é".repeat(64)).await), "é".repeat(64));
 }
 
-async fn a_taken_email_is_refused_whatever_its_spelling(store: Store) {
+async fn taken_email_is_rejected_in_every_spelling(store: Store) {
     let app = TestApp::start(store).await;
     sign_up(&app, "Ada@example.com", "first").await.expect(201);
     for (number, twin) in
         ["Ada@example.com", "ada@EXAMPLE.com", " ADA@example.com ", "Ａda@example.com"].iter().enumerate()
     {
         let answer = sign_up(&app, twin, &format!("twin {number}")).await;
-        assert_eq!(answer.refusal(400), email_taken(), "{twin}");
+        assert_eq!(answer.error_body(400), email_taken(), "{twin}");
         assert_eq!(answer.header("Location"), "");
     }
     sign_up(&app, "straße@example.com", "second").await.expect(201);
-    assert_eq!(sign_up(&app, "STRASSE@example.com", "third").await.refusal(400), email_taken());
+    assert_eq!(sign_up(&app, "STRASSE@example.com", "third").await.error_body(400), email_taken());
 }
 
-async fn a_taken_username_is_refused_whatever_its_spelling(store: Store) {
+async fn taken_username_is_rejected_in_every_spelling(store: Store) {
     let app = TestApp::start(store).await;
     sign_up(&app, "ada@example.com", "Ada Lovelace").await.expect(201);
     for (number, twin) in
@@ -115,11 +115,11 @@ async fn a_taken_username_is_refused_whatever_its_spelling(store: Store) {
             .enumerate()
     {
         let answer = sign_up(&app, &format!("twin{number}@example.com"), twin).await;
-        assert_eq!(answer.refusal(400), username_taken(), "{twin}");
+        assert_eq!(answer.error_body(400), username_taken(), "{twin}");
     }
 }
 
-async fn a_refused_sign_up_leaves_nothing_behind(store: Store) {
+async fn rejected_sign_up_leaves_no_trace(store: Store) {
     let app = TestApp::start(store).await;
     sign_up(&app, "ada@example.com", "ada").await.expect(201);
     sign_up(&app, "ada@example.com", "bob").await.expect(400);
@@ -129,15 +129,15 @@ async fn a_refused_sign_up_leaves_nothing_behind(store: Store) {
     assert_eq!(answer.position(), 2, "the second event of the log");
 }
 
-async fn an_email_that_is_taken_is_named_before_a_username(store: Store) {
+async fn taken_email_is_reported_before_a_taken_username(store: Store) {
     let app = TestApp::start(store).await;
     sign_up(&app, "ada@example.com", "ada").await.expect(201);
     sign_up(&app, "bob@example.com", "bob").await.expect(201);
-    assert_eq!(sign_up(&app, "ada@example.com", "bob").await.refusal(400), email_taken());
-    assert_eq!(sign_up(&app, "bob@example.com", "ada").await.refusal(400), email_taken());
+    assert_eq!(sign_up(&app, "ada@example.com", "bob").await.error_body(400), email_taken());
+    assert_eq!(sign_up(&app, "bob@example.com", "ada").await.error_body(400), email_taken());
 }
 
-async fn a_password_of_the_least_and_of_the_greatest_length_is_good(store: Store) {
+async fn minimum_and_maximum_password_lengths_are_accepted(store: Store) {
     let app = TestApp::start(store).await;
     for (name, password) in
         [("least", "éééééééé".to_owned()), ("most", "é".repeat(1024)), ("spaces", " ".repeat(8))]
@@ -150,12 +150,12 @@ async fn a_password_of_the_least_and_of_the_greatest_length_is_good(store: Store
     }
 }
 
-async fn the_predecessors_password_rule_can_be_restored(store: Store) {
+async fn legacy_password_rule_can_be_configured(store: Store) {
     let app = TestApp::start_with(store, |settings| settings.passwords.min_length = 1).await;
     let mut body = credentials("ada");
     body["password"] = "x".into();
     app.post("/auth/signup").json(&body).send().await.expect(201);
     body["password"] = "".into();
-    let faults = app.post("/auth/signup").json(&body).send().await.faults();
+    let faults = app.post("/auth/signup").json(&body).send().await.validation_errors();
     assert_eq!(faults[0]["msg"], "String should have at least 1 character");
 }

@@ -1,14 +1,14 @@
 //! `GET /stats`: how many users there are, and what happened to them day by day.
 
-use domain::{Command, Role};
+use domain::{Role, UserCommand};
 use serde_json::{Value, json};
 
 use crate::support::{Store, TestApp, User, on_both_stores};
 
 on_both_stores! {
-    the_numbers_follow_the_log_day_by_day
-    days_and_positions_that_are_none_are_refused
-    it_is_shown_to_administrators_operators_and_auditors
+    daily_numbers_match_the_log
+    invalid_days_and_positions_are_rejected
+    stats_are_visible_to_administrators_operators_and_auditors
 }
 
 async fn stats(user: &User, query: &str, position: u64) -> Value {
@@ -20,17 +20,17 @@ fn totals(stats: &Value) -> [i64; 4] {
     ["registered", "active", "deactivated", "erased"].map(|name| stats[name].as_i64().unwrap())
 }
 
-async fn the_numbers_follow_the_log_day_by_day(store: Store) {
+async fn daily_numbers_match_the_log(store: Store) {
     let app = TestApp::start(store).await;
     app.clock.set("2031-03-01T23:59:59Z".parse().unwrap());
     let auditor = app.user_with(Role::Auditor).await;
     let (ada, bob) = (app.sign_up("ada").await, app.sign_up("bob").await);
-    app.command(&ada.id, Command::Deactivate { reason: None }).await;
+    app.command(&ada.id, UserCommand::Deactivate { reason: None }).await;
     app.clock.set("2031-03-02T00:00:00Z".parse().unwrap());
-    app.command(&bob.id, Command::Deactivate { reason: None }).await;
-    app.command(&ada.id, Command::Reactivate { reason: None }).await;
+    app.command(&bob.id, UserCommand::Deactivate { reason: None }).await;
+    app.command(&ada.id, UserCommand::Reactivate { reason: None }).await;
     app.sign_up("carol").await;
-    let head = app.node().store.head().await.unwrap().position.get();
+    let head = app.services().store.head().await.unwrap().position.get();
     let all = stats(&auditor, "", head).await;
     assert_eq!((totals(&all), &all["position"]), ([4, 3, 1, 0], &json!(head)), "{all}");
     let day = |day: &str, registered: u64, deactivated: u64, reactivated: u64, active: u64| {
@@ -51,18 +51,18 @@ async fn the_numbers_follow_the_log_day_by_day(store: Store) {
     }
 }
 
-async fn days_and_positions_that_are_none_are_refused(store: Store) {
+async fn invalid_days_and_positions_are_rejected(store: Store) {
     let app = TestApp::start(store).await;
     let auditor = app.user_with(Role::Auditor).await;
     for query in ["?from=yesterday", "?to=2026-11-31", "?from=2026-11-23T00:00:00Z", "?from="] {
-        let refused = auditor.get(&format!("/stats{query}")).send().await.refusal(422);
+        let refused = auditor.get(&format!("/stats{query}")).send().await.error_body(422);
         assert_eq!(refused["detail"][0]["type"], "date_parsing", "{refused}");
     }
     let ahead = auditor.get("/stats").header("Aegis-Min-Position", "1000000").send().await;
     assert_eq!(ahead.code(422), "validation_error");
 }
 
-async fn it_is_shown_to_administrators_operators_and_auditors(store: Store) {
+async fn stats_are_visible_to_administrators_operators_and_auditors(store: Store) {
     let app = TestApp::start(store).await;
     app.get("/stats").send().await.expect(401);
     for (role, status) in

@@ -1,35 +1,35 @@
 //! The promises of the event store, on every backend.
 
 use async_trait::async_trait;
-use store::conformance::{Fixture, Handle};
+use store::conformance::{BackendHandle, Fixture};
 use store_mongo::MongoStore;
 use store_sqlite::SqliteStore;
 use tempfile::TempDir;
-use testkit::Database;
+use testkit::TestDatabase;
 
 /// An embedded database in a folder of its own.
-pub(crate) struct Sqlite(pub(crate) TempDir);
+pub(crate) struct SqliteFixture(pub(crate) TempDir);
 
 #[async_trait]
-impl Fixture for Sqlite {
-    async fn open(&self) -> Handle {
-        Handle::of(SqliteStore::open(&self.0.path().join("aegis.db")).unwrap())
+impl Fixture for SqliteFixture {
+    async fn open(&self) -> BackendHandle {
+        BackendHandle::new(SqliteStore::open(&self.0.path().join("aegis.db")).unwrap())
     }
 }
 
 /// A database of its own on the shared MongoDB.
-pub(crate) struct Mongo(pub(crate) Database);
+pub(crate) struct MongoFixture(pub(crate) TestDatabase);
 
 #[async_trait]
-impl Fixture for Mongo {
-    async fn open(&self) -> Handle {
-        Handle::of(MongoStore::new(self.0.url(), self.0.name()).await.unwrap())
+impl Fixture for MongoFixture {
+    async fn open(&self) -> BackendHandle {
+        BackendHandle::new(MongoStore::new(self.0.url(), self.0.name()).await.unwrap())
     }
 }
 
-async fn mongo() -> Mongo {
-    Mongo(testkit::mongodb().await.database())
+async fn mongo() -> MongoFixture {
+    MongoFixture(testkit::shared_mongodb().await.database())
 }
 
-store::conformance!(sqlite, std::future::ready(Sqlite(TempDir::new().unwrap())));
+store::conformance!(sqlite, std::future::ready(SqliteFixture(TempDir::new().unwrap())));
 store::conformance!(mongo, mongo());

@@ -2,27 +2,27 @@
 
 use futures::TryStreamExt;
 use mongodb::bson::{Document, doc};
-use store::conformance::world::append;
-use store::{Append, EventQuery, Expected, NewEvent, Position, StreamId, StreamWrite};
+use store::conformance::harness::build_append;
+use store::{Append, EventQuery, ExpectedVersion, NewEvent, Position, StreamId, StreamWrite};
 
-use crate::support::Mongo;
+use crate::support::MongoFixture;
 
 /// How many of each kind there are; few are asked for.
 const MANY: usize = 60;
 const LIMIT: usize = 10;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_index_leads_to_whatever_is_asked_for_and_nothing_is_sorted() {
-    let mongo = Mongo::shared().await;
+async fn queries_use_an_index_without_sorting() {
+    let mongo = MongoFixture::shared().await;
     let process = mongo.process("reader").await;
-    let (busy, quiet) = (mongo.world.stream(), mongo.world.stream());
+    let (busy, quiet) = (mongo.harness.new_stream(), mongo.harness.new_stream());
     for number in 0..MANY {
         for (stream, event_type, actor) in [(&busy, "Common", "system"), (&quiet, "Other", "operator:1")] {
             let rare = number == MANY - 1 && actor == "system";
             let event_type = if rare { "Rare" } else { event_type };
-            let event = NewEvent { event_type: event_type.to_owned(), ..mongo.world.plain_event() };
-            let write = StreamWrite::new(stream.clone(), Expected::Any, vec![event]);
-            process.store.append(&Append { actor: actor.to_owned(), ..append([write]) }).await.unwrap();
+            let event = NewEvent { event_type: event_type.to_owned(), ..mongo.harness.plain_event() };
+            let write = StreamWrite::new(stream.clone(), ExpectedVersion::Any, vec![event]);
+            process.store.append(&Append { actor: actor.to_owned(), ..build_append([write]) }).await.unwrap();
         }
     }
     let database = mongodb::Client::with_uri_str(&mongo.url).await.unwrap().database(&mongo.database);

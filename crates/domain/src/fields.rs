@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use crate::encoded::{DecodeError, DecodeProblem};
-use crate::value::Personal;
+use crate::payload::{DecodeError, DecodeProblem};
+use crate::value::Erasable;
 
 /// A stored event whose fields are about to be read.
 #[derive(Clone, Copy)]
@@ -11,7 +11,7 @@ pub(crate) struct Fields<'a> {
     pub(crate) event_type: &'a str,
     pub(crate) schema: u32,
     pub(crate) data: &'a Map<String, Value>,
-    pub(crate) personal: Personal<&'a Map<String, Value>>,
+    pub(crate) personal: Erasable<&'a Map<String, Value>>,
 }
 
 impl Fields<'_> {
@@ -52,14 +52,14 @@ impl Fields<'_> {
     pub(crate) fn personal<T>(
         &self,
         field: &'static str,
-        recorded: impl FnOnce(&str) -> T,
-    ) -> Result<Personal<T>, DecodeError> {
+        read: impl FnOnce(&str) -> T,
+    ) -> Result<Erasable<T>, DecodeError> {
         match self.personal {
-            Personal::Known(personal) => {
+            Erasable::Known(personal) => {
                 let text = self.text_in(personal, field)?;
-                Ok(Personal::Known(recorded(text)))
+                Ok(Erasable::Known(read(text)))
             }
-            Personal::Erased => Ok(Personal::Erased),
+            Erasable::Erased => Ok(Erasable::Erased),
         }
     }
 
@@ -68,11 +68,11 @@ impl Fields<'_> {
         &self,
         field: &'static str,
         parse: impl FnOnce(&str) -> Result<T, E>,
-    ) -> Result<Personal<T>, DecodeError> {
+    ) -> Result<Erasable<T>, DecodeError> {
         match self.personal(field, parse)? {
-            Personal::Known(Ok(value)) => Ok(Personal::Known(value)),
-            Personal::Known(Err(_)) => Err(self.error(DecodeProblem::IllTyped { field })),
-            Personal::Erased => Ok(Personal::Erased),
+            Erasable::Known(Ok(value)) => Ok(Erasable::Known(value)),
+            Erasable::Known(Err(_)) => Err(self.error(DecodeProblem::IllTyped { field })),
+            Erasable::Erased => Ok(Erasable::Erased),
         }
     }
 
@@ -81,9 +81,9 @@ impl Fields<'_> {
         &self,
         flag: &'static str,
         field: &'static str,
-        recorded: impl FnOnce(&str) -> T,
-    ) -> Result<Option<Personal<T>>, DecodeError> {
-        if self.flag(flag)? { self.personal(field, recorded).map(Some) } else { Ok(None) }
+        read: impl FnOnce(&str) -> T,
+    ) -> Result<Option<Erasable<T>>, DecodeError> {
+        if self.flag(flag)? { self.personal(field, read).map(Some) } else { Ok(None) }
     }
 
     fn text_in<'m>(&self, map: &'m Map<String, Value>, field: &'static str) -> Result<&'m str, DecodeError> {

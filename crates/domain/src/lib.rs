@@ -10,14 +10,14 @@
 //! 3. [`system`]: the stream of the whole installation: who the active administrators are, so that the last one
 //!    stays, and what projections skip;
 //! 4. [`webhook`]: who is sent which events where;
-//! 5. [`encoded`]: what an event looks like to the event store, with what is personal kept apart;
+//! 5. [`payload`]: what an event looks like to the event store, with what is personal kept apart;
 //! 6. [`upcast`]: how events that an earlier version has stored become events of today.
 //!
 //! The functions `decide`, `evolve` and `fold` exist once per aggregate and are called by its name:
 //! `user::decide`, `system::evolve`. All types are also found at the root of the crate.
 
-pub mod encoded;
 mod fields;
+pub mod payload;
 pub mod system;
 pub mod upcast;
 pub mod user;
@@ -27,17 +27,20 @@ pub mod webhook;
 #[cfg(test)]
 mod samples;
 
-pub use encoded::{DecodeError, DecodeProblem, Encoded};
+pub use payload::{DecodeError, DecodeProblem, EventPayload};
 pub use system::{
     AdministratorChange, LastAdministrator, SYSTEM_STREAM, Skip, System, SystemEvent, administrator_change,
 };
-pub use upcast::known_schemas;
-pub use user::{Account, ClaimKind, Command, Refusal, User, UserEvent};
+pub use upcast::{current_event_type, known_schemas};
+pub use user::{Account, ClaimKind, Rejection, User, UserCommand, UserEvent};
 pub use value::{
-    EmailAddress, EmailFault, ErasureReason, MAX_EMAIL_OCTETS, MAX_PASSWORD_HASH_BYTES, MAX_PASSWORD_LENGTH,
-    MAX_REASON_LENGTH, MAX_USERNAME_LENGTH, MAX_WEBHOOK_URL_LENGTH, Moment, MomentFault, PasswordFault,
-    PasswordHash, PasswordHashFault, PasswordPolicy, Personal, Reason, ReasonFault, Role,
-    UnknownErasureReason, UnknownRole, UserId, UserIdFault, Username, UsernameFault, WEBHOOK_SECRET_OCTETS,
-    WebhookId, WebhookIdFault, WebhookSecret, WebhookSecretFault, WebhookUrl, WebhookUrlFault,
+    EmailAddress, EmailError, Erasable, ErasureReason, InvalidPasswordHash, MAX_EMAIL_OCTETS,
+    MAX_PASSWORD_HASH_BYTES, MAX_PASSWORD_LENGTH, MAX_REASON_LENGTH, MAX_USERNAME_LENGTH,
+    MAX_WEBHOOK_URL_LENGTH, Moment, MomentError, PasswordError, PasswordHash, PasswordPolicy, Reason,
+    ReasonError, Role, UnknownErasureReason, UnknownRole, UserId, UserIdError, Username, UsernameError,
+    WEBHOOK_SECRET_OCTETS, WebhookId, WebhookIdError, WebhookSecret, WebhookSecretError, WebhookUrl,
+    WebhookUrlError,
 };
-pub use webhook::{ParkReason, Replay, Subscription, Webhook, WebhookCommand, WebhookEvent, WebhookRefusal};
+pub use webhook::{
+    ActiveWebhook, Replay, SuspensionReason, Webhook, WebhookCommand, WebhookEvent, WebhookRejection,
+};

@@ -8,10 +8,10 @@ use proptest::test_runner::Config;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::encoded::Encoded;
-use crate::user::{Command, UserEvent};
+use crate::payload::EventPayload;
+use crate::user::{UserCommand, UserEvent};
 use crate::value::{
-    EmailAddress, ErasureReason, Moment, PasswordHash, Personal, Reason, Role, UserId, Username,
+    EmailAddress, Erasable, ErasureReason, Moment, PasswordHash, Reason, Role, UserId, Username,
 };
 
 /// Failing cases are printed, not written into the source tree: each becomes a test of its own.
@@ -23,7 +23,7 @@ pub(crate) fn ada() -> EmailAddress {
     EmailAddress::parse("Ada@Example.com").unwrap()
 }
 
-pub(crate) fn ada_by_name() -> Username {
+pub(crate) fn ada_username() -> Username {
     Username::parse("Ada Lovelace").unwrap()
 }
 
@@ -31,7 +31,7 @@ pub(crate) fn hash() -> PasswordHash {
     PasswordHash::new("$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA".to_owned()).unwrap()
 }
 
-pub(crate) fn because() -> Reason {
+pub(crate) fn sample_reason() -> Reason {
     Reason::parse("asked by mail").unwrap()
 }
 
@@ -43,15 +43,15 @@ pub(crate) fn nth_user(number: u8) -> UserId {
 /// The event by which Ada signs up.
 pub(crate) fn registered() -> UserEvent {
     UserEvent::UserRegistered {
-        email: Personal::Known(ada()),
-        username: Personal::Known(ada_by_name()),
-        password_hash: Personal::Known(hash()),
+        email: Erasable::Known(ada()),
+        username: Erasable::Known(ada_username()),
+        password_hash: Erasable::Known(hash()),
     }
 }
 
 /// The command by which Ada signs up.
-pub(crate) fn register() -> Command {
-    Command::Register { email: ada(), username: ada_by_name(), password_hash: hash() }
+pub(crate) fn register() -> UserCommand {
+    UserCommand::Register { email: ada(), username: ada_username(), password_hash: hash() }
 }
 
 /// When Ada signed up elsewhere.
@@ -62,19 +62,19 @@ pub(crate) fn long_ago() -> Moment {
 /// The event by which Ada, who signed up elsewhere, is brought here.
 pub(crate) fn imported(is_active: bool) -> UserEvent {
     UserEvent::UserImported {
-        email: Personal::Known(ada()),
-        username: Personal::Known(ada_by_name()),
-        password_hash: Personal::Known(hash()),
+        email: Erasable::Known(ada()),
+        username: Erasable::Known(ada_username()),
+        password_hash: Erasable::Known(hash()),
         is_active,
         created_at: long_ago(),
     }
 }
 
 /// The command by which Ada is brought here.
-pub(crate) fn import(is_active: bool) -> Command {
-    Command::Import {
+pub(crate) fn import(is_active: bool) -> UserCommand {
+    UserCommand::Import {
         email: ada(),
-        username: ada_by_name(),
+        username: ada_username(),
         password_hash: hash(),
         is_active,
         created_at: long_ago(),
@@ -83,7 +83,7 @@ pub(crate) fn import(is_active: bool) -> Command {
 
 /// The stored form of an event, its fields in alphabetical order whatever features `serde_json` is built
 /// with.
-pub(crate) fn stored(encoded: Encoded) -> String {
+pub(crate) fn stored(encoded: EventPayload) -> String {
     let sorted = |fields: Map<String, Value>| {
         let fields: BTreeMap<String, Value> = fields.into_iter().collect();
         serde_json::to_string_pretty(&fields).unwrap()
@@ -153,16 +153,16 @@ pub(crate) fn moment() -> impl Strategy<Value = Moment> {
 pub(crate) fn user_event() -> impl Strategy<Value = UserEvent> {
     let registered = (email(), username(), password_hash()).prop_map(|(email, username, hash)| {
         UserEvent::UserRegistered {
-            email: Personal::Known(email),
-            username: Personal::Known(username),
-            password_hash: Personal::Known(hash),
+            email: Erasable::Known(email),
+            username: Erasable::Known(username),
+            password_hash: Erasable::Known(hash),
         }
     });
     let imported = (email(), username(), password_hash(), any::<bool>(), moment()).prop_map(
         |(email, username, hash, is_active, created_at)| UserEvent::UserImported {
-            email: Personal::Known(email),
-            username: Personal::Known(username),
-            password_hash: Personal::Known(hash),
+            email: Erasable::Known(email),
+            username: Erasable::Known(username),
+            password_hash: Erasable::Known(hash),
             is_active,
             created_at,
         },
@@ -170,8 +170,8 @@ pub(crate) fn user_event() -> impl Strategy<Value = UserEvent> {
     prop_oneof![
         registered,
         imported,
-        reason().prop_map(|reason| UserEvent::UserDeactivated { reason: reason.map(Personal::Known) }),
-        reason().prop_map(|reason| UserEvent::UserReactivated { reason: reason.map(Personal::Known) }),
+        reason().prop_map(|reason| UserEvent::UserDeactivated { reason: reason.map(Erasable::Known) }),
+        reason().prop_map(|reason| UserEvent::UserReactivated { reason: reason.map(Erasable::Known) }),
         role().prop_map(|role| UserEvent::RoleGranted { role }),
         role().prop_map(|role| UserEvent::RoleRevoked { role }),
         erasure_reason().prop_map(|reason| UserEvent::UserErased { reason }),
@@ -179,15 +179,15 @@ pub(crate) fn user_event() -> impl Strategy<Value = UserEvent> {
 }
 
 /// Any command, with the ones that make and unmake administrators more often than the rest.
-pub(crate) fn command() -> impl Strategy<Value = Command> {
+pub(crate) fn command() -> impl Strategy<Value = UserCommand> {
     let role = || prop_oneof![Just(Role::Admin), role()];
     prop_oneof![
         Just(register()),
         any::<bool>().prop_map(import),
-        reason().prop_map(|reason| Command::Deactivate { reason }),
-        reason().prop_map(|reason| Command::Reactivate { reason }),
-        role().prop_map(|role| Command::GrantRole { role }),
-        role().prop_map(|role| Command::RevokeRole { role }),
-        erasure_reason().prop_map(|reason| Command::Erase { reason }),
+        reason().prop_map(|reason| UserCommand::Deactivate { reason }),
+        reason().prop_map(|reason| UserCommand::Reactivate { reason }),
+        role().prop_map(|role| UserCommand::GrantRole { role }),
+        role().prop_map(|role| UserCommand::RevokeRole { role }),
+        erasure_reason().prop_map(|reason| UserCommand::Erase { reason }),
     ]
 }

@@ -9,11 +9,11 @@
 
 use serde_json::{Map, Value};
 
-use crate::encoded::{DecodeError, DecodeProblem};
 use crate::fields::Fields;
+use crate::payload::{DecodeError, DecodeProblem};
 use crate::system::SystemEvent;
 use crate::user::UserEvent;
-use crate::value::Personal;
+use crate::value::Erasable;
 use crate::webhook::WebhookEvent;
 
 /// The fields of a stored event.
@@ -21,28 +21,57 @@ use crate::webhook::WebhookEvent;
 pub(crate) struct Parts {
     pub(crate) data: Map<String, Value>,
     /// Erased, it stays so, whatever an upcaster does.
-    pub(crate) personal: Personal<Map<String, Value>>,
+    pub(crate) personal: Erasable<Map<String, Value>>,
 }
 
 /// From the fields of one schema to those of the next: pure and total. What it does not find it leaves; the reader
 /// names what is missing.
 pub(crate) type Upcaster = fn(Parts) -> Parts;
 
-/// For each type that has changed its layout, what leads from schema 1 to 2, from 2 to 3, and so on.
+/// How stored events of earlier versions are read.
 #[derive(Clone, Copy)]
-pub(crate) struct Upcasters(pub(crate) &'static [(&'static str, &'static [Upcaster])]);
+pub(crate) struct Upcasters {
+    /// For each type that has changed its layout, what leads from schema 1 to 2, from 2 to 3, and so on.
+    pub(crate) layouts: &'static [(&'static str, &'static [Upcaster])],
+    /// The types that have another name now.
+    pub(crate) renamed: &'static [RenamedType],
+}
 
-/// Those of all events. None has changed its layout so far.
-pub(crate) const UPCASTERS: Upcasters = Upcasters(&[]);
+/// An event type that was stored under another name. Its schemas count on under the new name.
+#[derive(Clone, Copy)]
+pub(crate) struct RenamedType {
+    pub(crate) stored: &'static str,
+    /// The newest schema that was stored under that name.
+    pub(crate) last_schema: u32,
+    pub(crate) current: &'static str,
+}
+
+/// The upcasters of all events. No layout has changed so far.
+pub(crate) const UPCASTERS: Upcasters = Upcasters {
+    layouts: &[],
+    renamed: &[RenamedType { stored: "WebhookParked", last_schema: 1, current: WebhookEvent::SUSPENDED }],
+};
 
 /// Every type and schema that can be read, of users, of webhooks and of the installation. New events are stored with
 /// the highest schema of their type.
 pub fn known_schemas() -> impl Iterator<Item = (&'static str, u32)> {
     let types = UserEvent::TYPES.iter().chain(WebhookEvent::TYPES).chain(SystemEvent::TYPES);
-    types.flat_map(|event_type| (1..=UPCASTERS.newest(event_type)).map(move |schema| (*event_type, schema)))
+    let current = types.map(|event_type| (*event_type, UPCASTERS.newest(event_type)));
+    let renamed = UPCASTERS.renamed.iter().map(|renamed| (renamed.stored, renamed.last_schema));
+    current.chain(renamed).flat_map(|(event_type, last)| (1..=last).map(move |schema| (event_type, schema)))
+}
+
+/// The name that events of a stored type have today: the same one unless the type was renamed.
+#[must_use]
+pub fn current_event_type(stored: &str) -> &str {
+    UPCASTERS.renamed(stored).map_or(stored, |renamed| renamed.current)
 }
 
 impl Upcasters {
+    fn renamed(self, stored: &str) -> Option<&'static RenamedType> {
+        self.renamed.iter().find(|renamed| renamed.stored == stored)
+    }
+
     /// The schema that new events of this type have.
     pub(crate) fn newest(self, event_type: &str) -> u32 {
         u32::try_from(self.of(event_type).len()).map_or(u32::MAX, |changes| changes.saturating_add(1))
@@ -58,26 +87,32 @@ impl Upcasters {
         stored: Fields<'_>,
         read: impl FnOnce(Fields<'_>) -> Result<T, DecodeError>,
     ) -> Result<T, DecodeError> {
-        if !types.contains(&stored.event_type) {
+        let renamed = self.renamed(stored.event_type);
+        let event_type = renamed.map_or(stored.event_type, |renamed| renamed.current);
+        if !types.contains(&event_type) {
             return Err(stored.error(DecodeProblem::UnknownType));
         }
+        if renamed.is_some_and(|renamed| stored.schema > renamed.last_schema) {
+            return Err(stored.error(DecodeProblem::UnknownSchema));
+        }
+        let stored_name = |error| DecodeError { event_type: stored.event_type.to_owned(), ..error };
         let since = |schema: u32| usize::try_from(schema.checked_sub(1)?).ok();
-        match since(stored.schema).and_then(|first| self.of(stored.event_type).get(first..)) {
+        match since(stored.schema).and_then(|first| self.of(event_type).get(first..)) {
             None => Err(stored.error(DecodeProblem::UnknownSchema)),
             // The usual case copies nothing.
-            Some([]) => read(stored),
+            Some([]) => read(Fields { event_type, ..stored }).map_err(stored_name),
             Some(upcasters) => {
                 let parts = Parts { data: stored.data.clone(), personal: stored.personal.map(Clone::clone) };
-                let erased = parts.personal == Personal::Erased;
+                let erased = parts.personal == Erasable::Erased;
                 let Parts { data, personal } = upcasters.iter().fold(parts, |parts, upcast| upcast(parts));
-                let personal = if erased { Personal::Erased } else { personal.as_ref() };
-                read(Fields { data: &data, personal, ..stored })
+                let personal = if erased { Erasable::Erased } else { personal.as_ref() };
+                read(Fields { event_type, data: &data, personal, ..stored }).map_err(stored_name)
             }
         }
     }
 
     fn of(self, event_type: &str) -> &'static [Upcaster] {
-        let of_type = self.0.iter().find(|(name, _)| *name == event_type);
+        let of_type = self.layouts.iter().find(|(name, _)| *name == event_type);
         of_type.map_or(&[], |(_, upcasters)| upcasters)
     }
 }
@@ -90,7 +125,10 @@ mod tests {
 
     /// An event that exists in these tests alone, and has changed twice: its fields got better names, then the painter's
     /// was found to be personal.
-    const PAINTED: Upcasters = Upcasters(&[("Painted", &[rename, conceal])]);
+    const PAINTED: Upcasters = Upcasters {
+        layouts: &[("Painted", &[rename, conceal])],
+        renamed: &[RenamedType { stored: "Coloured", last_schema: 2, current: "Painted" }],
+    };
     const TYPES: &[&str] = &["Painted", "Framed"];
 
     fn rename(mut parts: Parts) -> Parts {
@@ -110,13 +148,13 @@ mod tests {
         Parts { personal, ..parts }
     }
 
-    type Painted = (String, Personal<String>);
+    type Painted = (String, Erasable<String>);
 
     fn read(
         event_type: &str,
         schema: u32,
         data: &Value,
-        personal: Personal<&Value>,
+        personal: Erasable<&Value>,
     ) -> Result<Painted, DecodeError> {
         let personal = personal.map(|personal| personal.as_object().unwrap());
         let stored = Fields { event_type, schema, data: data.as_object().unwrap(), personal };
@@ -127,71 +165,92 @@ mod tests {
     }
 
     #[test]
-    fn an_event_of_each_schema_is_read_as_one_of_today() {
-        let ada = || Ok(("red".to_owned(), Personal::Known("Ada".to_owned())));
+    fn every_schema_upcasts_to_the_current_layout() {
+        let ada = || Ok(("red".to_owned(), Erasable::Known("Ada".to_owned())));
         let nothing = json!({});
         for (schema, data, personal) in [
             (1, json!({"colour": "red", "by": "Ada"}), &nothing),
             (2, json!({"paint": "red", "painter": "Ada"}), &nothing),
             (3, json!({"paint": "red"}), &json!({"painter": "Ada"})),
         ] {
-            assert_eq!(read("Painted", schema, &data, Personal::Known(personal)), ada(), "schema {schema}");
+            assert_eq!(read("Painted", schema, &data, Erasable::Known(personal)), ada(), "schema {schema}");
         }
     }
 
     #[test]
-    fn an_erased_part_stays_erased_through_every_upcaster() {
+    fn erased_data_stays_erased_through_upcasters() {
         for (schema, data) in [
             (1, json!({"colour": "red", "by": "Ada"})),
             (2, json!({"paint": "red"})),
             (3, json!({"paint": "red"})),
         ] {
-            let erased = read("Painted", schema, &data, Personal::Erased);
-            assert_eq!(erased, Ok(("red".to_owned(), Personal::Erased)), "schema {schema}");
+            let erased = read("Painted", schema, &data, Erasable::Erased);
+            assert_eq!(erased, Ok(("red".to_owned(), Erasable::Erased)), "schema {schema}");
         }
         // Even one that gives a personal part to every event.
-        let careless =
-            Upcasters(&[("Painted", &[|parts| Parts { personal: Personal::Known(Map::new()), ..parts }])]);
+        let careless = Upcasters {
+            layouts: &[("Painted", &[|parts| Parts { personal: Erasable::Known(Map::new()), ..parts }])],
+            renamed: &[],
+        };
         let stored =
-            Fields { event_type: "Painted", schema: 1, data: &Map::new(), personal: Personal::Erased };
+            Fields { event_type: "Painted", schema: 1, data: &Map::new(), personal: Erasable::Erased };
         let read = careless.read(TYPES, stored, |fields| fields.personal("painter", ToOwned::to_owned));
-        assert_eq!(read, Ok(Personal::<String>::Erased));
+        assert_eq!(read, Ok(Erasable::<String>::Erased));
     }
 
     #[test]
-    fn a_field_that_an_old_event_lacks_is_named_with_the_schema_that_was_stored() {
-        let error = read("Painted", 1, &json!({"paint": "red"}), Personal::Known(&json!({}))).unwrap_err();
-        assert_eq!((error.schema, error.problem), (1, DecodeProblem::Missing { field: "painter" }));
+    fn missing_field_is_reported_with_the_stored_schema() {
+        for event_type in ["Painted", "Coloured"] {
+            let data = json!({"paint": "red"});
+            let error = read(event_type, 1, &data, Erasable::Known(&json!({}))).unwrap_err();
+            assert_eq!((error.schema, error.problem), (1, DecodeProblem::Missing { field: "painter" }));
+            assert_eq!(error.event_type, event_type);
+        }
     }
 
     #[test]
-    fn a_schema_that_never_was_and_one_from_the_future_are_not_guessed_at() {
+    fn renamed_event_type_decodes_as_its_current_type() {
+        let data = json!({"colour": "red", "by": "Ada"});
+        let painted = ("red".to_owned(), Erasable::Known("Ada".to_owned()));
+        assert_eq!(read("Coloured", 1, &data, Erasable::Known(&json!({}))), Ok(painted));
+        let data = json!({"paint": "red", "painter": "Ada"});
+        let painted = ("red".to_owned(), Erasable::Erased);
+        assert_eq!(read("Coloured", 2, &data, Erasable::Erased), Ok(painted));
+    }
+
+    #[test]
+    fn unknown_schemas_and_types_are_rejected() {
         for (event_type, schema, problem) in [
             ("Painted", 0, DecodeProblem::UnknownSchema),
             ("Painted", 4, DecodeProblem::UnknownSchema),
             ("Painted", u32::MAX, DecodeProblem::UnknownSchema),
             ("Framed", 2, DecodeProblem::UnknownSchema),
             ("Sold", 1, DecodeProblem::UnknownType),
+            ("Coloured", 0, DecodeProblem::UnknownSchema),
+            ("Coloured", 3, DecodeProblem::UnknownSchema),
         ] {
             let data = json!({"paint": "red"});
-            let error = read(event_type, schema, &data, Personal::Erased).unwrap_err();
+            let error = read(event_type, schema, &data, Erasable::Erased).unwrap_err();
             assert_eq!((error.schema, error.problem), (schema, problem), "{event_type}");
         }
     }
 
     #[test]
-    fn new_events_have_the_schema_that_the_last_upcaster_leads_to() {
+    fn new_events_have_the_newest_schema() {
         assert_eq!((PAINTED.newest("Painted"), PAINTED.newest("Framed")), (3, 1));
     }
 
     #[test]
-    fn upcasters_are_of_types_that_exist_and_are_listed_once() {
+    fn upcasters_belong_to_known_types_once() {
         let mut types: Vec<_> = known_schemas().map(|(event_type, _)| event_type).collect();
         types.dedup();
-        assert_eq!(types, [UserEvent::TYPES, WebhookEvent::TYPES, SystemEvent::TYPES].concat());
-        let mut listed: Vec<_> = UPCASTERS.0.iter().map(|(event_type, _)| *event_type).collect();
+        let current = [UserEvent::TYPES, WebhookEvent::TYPES, SystemEvent::TYPES].concat();
+        let renamed: Vec<_> = UPCASTERS.renamed.iter().map(|renamed| renamed.stored).collect();
+        assert_eq!(types, [current.clone(), renamed].concat());
+        assert!(UPCASTERS.renamed.iter().all(|renamed| current.contains(&renamed.current)));
+        let mut listed: Vec<_> = UPCASTERS.layouts.iter().map(|(event_type, _)| *event_type).collect();
         assert!(listed.iter().all(|event_type| types.contains(event_type)), "{listed:?}");
         listed.dedup();
-        assert_eq!(listed.len(), UPCASTERS.0.len());
+        assert_eq!(listed.len(), UPCASTERS.layouts.len());
     }
 }

@@ -5,32 +5,37 @@ use async_trait::async_trait;
 use mongodb::ClientSession;
 use mongodb::bson::{Document, RawDocument, doc};
 use serde_json::Value;
-use store::deliveries::{Attempt, Deliveries, KEPT, Progress, numbered};
+use store::deliveries::{Attempt, DeliveryProgress, DeliveryStore, MAX_STORED_ATTEMPTS, number_attempts};
 use store::{StoreError, StreamId};
 
 use crate::MongoStore;
-use crate::connect::Db;
-use crate::failure::{Failure, cannot};
-use crate::fields::{Fields, raw};
+use crate::connection::Db;
+use crate::detached::{REQUEST_TIMEOUT, spawn_detached, spawn_with_timeout};
+use crate::document_reader::{DocumentReader, raw};
+use crate::error::{MongoError, context};
 use crate::find::find;
-use crate::shield::{SHORT, answered, shielded};
-use crate::transaction::{Work, reason, transact};
+use crate::transaction::{TransactionBody, inner_error, run_transaction};
 
 #[async_trait]
-impl Deliveries for MongoStore {
-    async fn progress(&self, stream: &StreamId) -> Result<Option<Progress>, StoreError> {
+impl DeliveryStore for MongoStore {
+    async fn progress(&self, stream: &StreamId) -> Result<Option<DeliveryProgress>, StoreError> {
         let (db, by_id) = (self.connection.work.clone(), doc! { "_id": stream.as_str() });
-        answered("reading how far a subscriber is", SHORT, async move {
+        spawn_with_timeout("reading how far a subscriber is", REQUEST_TIMEOUT, async move {
             let (what, progress) = ("reading how far a subscriber is", db.delivery_progress());
             Ok(find(&db, &progress, what, by_id, doc! {}, 1, to_progress).await?.pop())
         })
         .await
     }
 
-    async fn record(&self, stream: &StreamId, to: &Progress, reports: &[Value]) -> Result<bool, StoreError> {
-        let record = Record { stream: stream.clone(), to: to.clone(), reports: reports.to_vec() };
+    async fn record(
+        &self,
+        stream: &StreamId,
+        to: &DeliveryProgress,
+        reports: &[Value],
+    ) -> Result<bool, StoreError> {
+        let record = RecordAttempts { stream: stream.clone(), to: to.clone(), reports: reports.to_vec() };
         let db = self.connection.work.clone();
-        shielded(async move { transact(&db, record).await.map_err(reason) }).await
+        spawn_detached(async move { run_transaction(&db, record).await.map_err(inner_error) }).await
     }
 
     async fn attempts(
@@ -40,7 +45,7 @@ impl Deliveries for MongoStore {
         limit: usize,
     ) -> Result<Vec<Attempt>, StoreError> {
         let (db, filter) = (self.connection.work.clone(), below_number(stream, below));
-        answered("reading attempts to deliver", SHORT, async move {
+        spawn_with_timeout("reading attempts to deliver", REQUEST_TIMEOUT, async move {
             let (what, attempts) = ("reading attempts to deliver", db.delivery_attempts());
             find(&db, &attempts, what, filter, doc! { "_id": -1 }, limit, to_attempt).await
         })
@@ -50,33 +55,33 @@ impl Deliveries for MongoStore {
     async fn forget(&self, stream: &StreamId) -> Result<(), StoreError> {
         let (db, by_id) = (self.connection.work.clone(), doc! { "_id": stream.as_str() });
         let attempts = below_number(stream, None);
-        answered("forgetting a subscriber", SHORT, async move {
+        spawn_with_timeout("forgetting a subscriber", REQUEST_TIMEOUT, async move {
             let what = "forgetting a subscriber";
             // In this order: nobody records an attempt once the progress is gone.
-            db.delivery_progress().delete_one(by_id).await.map_err(cannot(what))?;
-            db.delivery_attempts().delete_many(attempts).await.map_err(cannot(what))?;
+            db.delivery_progress().delete_one(by_id).await.map_err(context(what))?;
+            db.delivery_attempts().delete_many(attempts).await.map_err(context(what))?;
             Ok(())
         })
         .await
     }
 }
 
-struct Record {
+struct RecordAttempts {
     stream: StreamId,
-    to: Progress,
+    to: DeliveryProgress,
     reports: Vec<Value>,
 }
 
 #[async_trait]
-impl Work for Record {
+impl TransactionBody for RecordAttempts {
     /// Whether it was done.
-    type Answer = bool;
+    type Output = bool;
 
-    fn what(&self) -> String {
+    fn description(&self) -> String {
         "recording a delivery".to_owned()
     }
 
-    async fn attempt(&self, db: &Db, session: &mut ClientSession) -> Result<bool, Failure> {
+    async fn attempt(&self, db: &Db, session: &mut ClientSession) -> Result<bool, MongoError> {
         let Self { stream, to, reports } = self;
         let by_id = doc! { "_id": stream.as_str() };
         let stored = db.delivery_progress().find_one(by_id.clone()).session(&mut *session).await?;
@@ -94,13 +99,13 @@ impl Work for Record {
             .upsert(true)
             .session(&mut *session)
             .await?;
-        let attempts = numbered(to, reports).map(|(number, report)| {
+        let attempts = number_attempts(to, reports).map(|(number, report)| {
             raw(&doc! { "_id": attempt_id(stream, number), "report": report.to_string() })
         });
         let attempts = attempts.collect::<Result<Vec<_>, _>>()?;
         if !attempts.is_empty() {
             db.delivery_attempts().insert_many(&attempts).session(&mut *session).await?;
-            let dropped = below_number(stream, Some((to.attempts + 1).saturating_sub(KEPT)));
+            let dropped = below_number(stream, Some((to.attempts + 1).saturating_sub(MAX_STORED_ATTEMPTS)));
             db.delivery_attempts().delete_many(dropped).session(&mut *session).await?;
         }
         Ok(true)
@@ -120,14 +125,14 @@ fn below_number(stream: &StreamId, below: Option<u64>) -> Document {
     doc! { "_id": { "$gte": attempt_id(stream, 0), "$lt": attempt_id(stream, below.unwrap_or(u64::MAX)) } }
 }
 
-fn to_progress(document: &RawDocument) -> Result<Progress, StoreError> {
-    let fields = Fields::new(document, "how far a subscriber is");
+fn to_progress(document: &RawDocument) -> Result<DeliveryProgress, StoreError> {
+    let fields = DocumentReader::new(document, "how far a subscriber is");
     let state = parse(fields.text("state")?)?;
-    Ok(Progress { revision: fields.number("revision")?, attempts: fields.number("attempts")?, state })
+    Ok(DeliveryProgress { revision: fields.number("revision")?, attempts: fields.number("attempts")?, state })
 }
 
 fn to_attempt(document: &RawDocument) -> Result<Attempt, StoreError> {
-    let fields = Fields::new(document, "an attempt to deliver");
+    let fields = DocumentReader::new(document, "an attempt to deliver");
     let number = fields.text("_id")?.rsplit_once('/').and_then(|(_, number)| number.parse().ok());
     let number = number.ok_or_else(|| StoreError::corrupt("an attempt to deliver has no number"))?;
     Ok(Attempt { number, report: parse(fields.text("report")?)? })

@@ -7,11 +7,11 @@ use mongodb::error::Error;
 use mongodb::options::{FindOptions, Hint};
 use store::StoreError;
 
-use crate::connect::Db;
-use crate::failure::{cannot, from_driver};
+use crate::connection::Db;
+use crate::error::{context, from_driver_error};
 
 /// What to look for.
-pub(crate) struct Search {
+pub(crate) struct FindRequest {
     pub(crate) filter: Document,
     /// Empty: in any order.
     pub(crate) order: Document,
@@ -32,7 +32,8 @@ pub(crate) async fn find<T>(
     limit: usize,
     decode: impl Fn(&RawDocument) -> Result<T, StoreError>,
 ) -> Result<Vec<T>, StoreError> {
-    search(db, collection, what, Search { filter, order, limit, index: None, fields: None }, decode).await
+    search(db, collection, what, FindRequest { filter, order, limit, index: None, fields: None }, decode)
+        .await
 }
 
 /// As [`find`], by an index of the caller's choice.
@@ -40,10 +41,10 @@ pub(crate) async fn search<T>(
     db: &Db,
     collection: &Collection<RawDocumentBuf>,
     what: &'static str,
-    search: Search,
+    search: FindRequest,
     decode: impl Fn(&RawDocument) -> Result<T, StoreError>,
 ) -> Result<Vec<T>, StoreError> {
-    let Search { filter, order, limit, index, fields } = search;
+    let FindRequest { filter, order, limit, index, fields } = search;
     // To MongoDB a limit of zero is none at all.
     if limit == 0 {
         return Ok(Vec::new());
@@ -55,29 +56,29 @@ pub(crate) async fn search<T>(
         .hint(index.map(Hint::Keys))
         .projection(fields)
         .build();
-    let mut session = db.session().await.map_err(cannot(what))?;
+    let mut session = db.session().await.map_err(context(what))?;
     let query = collection.find(filter).with_options(options).session(&mut session);
-    let mut cursor = query.batch().await.map_err(cannot(what))?;
+    let mut cursor = query.batch().await.map_err(context(what))?;
     let mut batches = cursor.stream(&mut session);
     let mut found = Vec::new();
-    while let Some(batch) = batches.try_next().await.map_err(cannot(what))? {
-        for document in batch.doc_slices().map_err(cannot(what))? {
-            let document = document.map_err(|error| from_driver(what, Error::from(error)))?;
+    while let Some(batch) = batches.try_next().await.map_err(context(what))? {
+        for document in batch.doc_slices().map_err(context(what))? {
+            let document = document.map_err(|error| from_driver_error(what, Error::from(error)))?;
             let document = document.as_document();
             found.push(decode(
                 document.ok_or_else(|| StoreError::corrupt(format!("{what}: no document came")))?,
             )?);
-            breathe(found.len()).await;
+            yield_if_due(found.len()).await;
         }
     }
     drop(batches);
-    db.saw(&session);
+    db.observe(&session);
     Ok(found)
 }
 
 /// Lets others have the thread now and then: to decode or to make thousands of documents takes tens of milliseconds, for
 /// which a request would have to wait.
-pub(crate) async fn breathe(done: usize) {
+pub(crate) async fn yield_if_due(done: usize) {
     const AT_ONCE: usize = 128;
     if done.is_multiple_of(AT_ONCE) {
         tokio::task::yield_now().await;

@@ -4,18 +4,18 @@ use std::collections::HashMap;
 
 use mongodb::ClientSession;
 use mongodb::bson::{Document, RawDocument, doc};
-use store::vault::ClaimHash;
-use store::{FirstResult, StoreError, StreamId};
+use store::key_store::ClaimHash;
+use store::{RecordedResult, StoreError, StreamId};
 
-use crate::connect::Db;
-use crate::facts::{ONE_REPLY, hashes};
-use crate::failure::{Failure, check_statements};
-use crate::fields::{Fields, binary, date};
+use crate::connection::Db;
+use crate::document_reader::{DocumentReader, binary, date};
+use crate::error::{MongoError, check_write_errors};
 use crate::find::find;
-use crate::transaction::all;
+use crate::preconditions::{ONE_REPLY, hashes};
+use crate::transaction::collect_all;
 
 /// What is kept under a key.
-pub(crate) async fn read(db: &Db, key: ClaimHash) -> Result<Option<FirstResult>, StoreError> {
+pub(crate) async fn read(db: &Db, key: ClaimHash) -> Result<Option<RecordedResult>, StoreError> {
     let by_key = doc! { "_id": binary(key.as_bytes()) };
     let decode = |document: &RawDocument| to_result(document).map(|(_, result)| result);
     let found = find(db, &db.idempotency(), "reading a first result", by_key, doc! {}, 1, decode).await?;
@@ -27,32 +27,32 @@ pub(crate) async fn read_all(
     db: &Db,
     session: &mut ClientSession,
     keys: &[ClaimHash],
-) -> Result<HashMap<ClaimHash, FirstResult>, Failure> {
+) -> Result<HashMap<ClaimHash, RecordedResult>, MongoError> {
     if keys.is_empty() {
         return Ok(HashMap::new());
     }
     let by_key = doc! { "_id": { "$in": hashes(keys) } };
     let found = db.idempotency().find(by_key).batch_size(ONE_REPLY).session(&mut *session).await?;
-    all(found, session).await?.iter().map(|document| Ok(to_result(document)?)).collect()
+    collect_all(found, session).await?.iter().map(|document| Ok(to_result(document)?)).collect()
 }
 
 /// Keeps first results, in place of what has been kept for too long and is not gone yet.
 pub(crate) async fn write(
     db: &Db,
     session: &mut ClientSession,
-    results: &[(ClaimHash, FirstResult)],
-) -> Result<(), Failure> {
+    results: &[(ClaimHash, RecordedResult)],
+) -> Result<(), MongoError> {
     if results.is_empty() {
         return Ok(());
     }
     let updates: Vec<_> = results.iter().map(statement).collect();
     let update = doc! { "update": db.idempotency().name(), "updates": updates };
     let answer = db.handle().run_command(update).session(&mut *session).await?;
-    check_statements("keeping first results", &answer)
+    check_write_errors("keeping first results", &answer)
 }
 
-fn statement((key, result): &(ClaimHash, FirstResult)) -> Document {
-    let FirstResult { request, stream, version, position, at } = result;
+fn statement((key, result): &(ClaimHash, RecordedResult)) -> Document {
+    let RecordedResult { request, stream, version, position, at } = result;
     let kept = doc! {
         "request": binary(request.as_bytes()),
         "stream": stream.as_str(),
@@ -63,18 +63,19 @@ fn statement((key, result): &(ClaimHash, FirstResult)) -> Document {
     doc! { "q": { "_id": binary(key.as_bytes()) }, "u": kept, "upsert": true }
 }
 
-fn to_result(document: &RawDocument) -> Result<(ClaimHash, FirstResult), StoreError> {
-    let fields = Fields::new(document, "a first result");
-    let result = FirstResult {
+fn to_result(document: &RawDocument) -> Result<(ClaimHash, RecordedResult), StoreError> {
+    let fields = DocumentReader::new(document, "a first result");
+    let result = RecordedResult {
         request: claim_hash(&fields, "request")?,
-        stream: StreamId::new(fields.text("stream")?).map_err(|_| fields.wrong("stream", "a stream name"))?,
+        stream: StreamId::new(fields.text("stream")?)
+            .map_err(|_| fields.invalid("stream", "a stream name"))?,
         version: fields.number("version")?,
         position: fields.position("position")?,
-        at: fields.moment("at")?,
+        at: fields.timestamp("at")?,
     };
     Ok((claim_hash(&fields, "_id")?, result))
 }
 
-fn claim_hash(fields: &Fields<'_>, name: &str) -> Result<ClaimHash, StoreError> {
-    ClaimHash::from_slice(fields.bytes(name)?).ok_or_else(|| fields.wrong(name, "32 bytes"))
+fn claim_hash(fields: &DocumentReader<'_>, name: &str) -> Result<ClaimHash, StoreError> {
+    ClaimHash::from_slice(fields.bytes(name)?).ok_or_else(|| fields.invalid(name, "32 bytes"))
 }

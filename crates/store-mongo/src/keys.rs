@@ -7,72 +7,88 @@ use async_trait::async_trait;
 use futures::TryStreamExt;
 use mongodb::ClientSession;
 use mongodb::bson::{Bson, Document, RawBsonRef, RawDocument, doc};
-use store::rotation::{Rewrapped, Wrapped, WrappedKeys};
-use store::vault::{KeyId, MasterKey, WRAPPED_BYTES};
+use store::key_store::{KeyId, MasterKey, WRAPPED_BYTES};
+use store::rotation::{KeyReplacement, WrappedKey, WrappedKeyStore};
 use store::{StoreError, StreamId};
 
 use crate::MongoStore;
-use crate::commit::touch_head;
-use crate::connect::Db;
-use crate::failure::{Failure, cannot, check_statements};
-use crate::fields::{Fields, binary};
+use crate::commit::lock_head;
+use crate::connection::Db;
+use crate::detached::{REQUEST_TIMEOUT, SCAN_TIMEOUT, spawn_with_timeout};
+use crate::document_reader::{DocumentReader, binary};
+use crate::error::{MongoError, check_write_errors, context};
 use crate::find::find;
-use crate::shield::{LONG, SHORT, answered};
-use crate::transaction::{Work, reason, transact};
+use crate::transaction::{TransactionBody, inner_error, run_transaction};
 
 /// How long the server may look at every stream.
-const COUNTING: Duration = Duration::from_mins(10);
+const COUNT_TIMEOUT: Duration = Duration::from_mins(10);
 /// How many master keys that nobody expects are told apart; each takes one more look.
-const STRANGERS: usize = 16;
+const MAX_UNKNOWN_MASTER_KEYS: usize = 16;
 
 #[async_trait]
-impl WrappedKeys for MongoStore {
+impl WrappedKeyStore for MongoStore {
     async fn service_keys(&self) -> Result<BTreeMap<String, Vec<u8>>, StoreError> {
         let db = self.connection.work.clone();
-        answered("reading the service keys", SHORT, async move { service_keys(&db).await }).await
+        spawn_with_timeout(
+            "reading the service keys",
+            REQUEST_TIMEOUT,
+            async move { service_keys(&db).await },
+        )
+        .await
     }
 
     async fn count_keys(&self, known: &[KeyId]) -> Result<BTreeMap<Option<KeyId>, u64>, StoreError> {
         let (db, known) = (self.connection.work.clone(), known.to_vec());
-        answered("counting wrapped keys", COUNTING, async move { count_all(&db, known).await }).await
+        spawn_with_timeout("counting wrapped keys", COUNT_TIMEOUT, async move {
+            count_by_master_key(&db, known).await
+        })
+        .await
     }
 
-    async fn wrapped_keys(&self, after: Option<&StreamId>, limit: usize) -> Result<Vec<Wrapped>, StoreError> {
+    async fn wrapped_keys(
+        &self,
+        after: Option<&StreamId>,
+        limit: usize,
+    ) -> Result<Vec<WrappedKey>, StoreError> {
         let (db, after) = (self.connection.work.clone(), after.cloned());
-        answered("reading wrapped keys", LONG, async move { wrapped(&db, after.as_ref(), limit).await }).await
+        spawn_with_timeout("reading wrapped keys", SCAN_TIMEOUT, async move {
+            wrapped(&db, after.as_ref(), limit).await
+        })
+        .await
     }
 
-    async fn replace_keys(&self, changes: &[Rewrapped]) -> Result<u64, StoreError> {
+    async fn replace_keys(&self, changes: &[KeyReplacement]) -> Result<u64, StoreError> {
         // To the server a command without statements is an error.
         if changes.is_empty() {
             return Ok(0);
         }
-        transact(&self.connection.work, Replace(changes.to_vec())).await.map_err(reason)
+        run_transaction(&self.connection.work, ReplaceKeys(changes.to_vec())).await.map_err(inner_error)
     }
 
     async fn replace_service_key(&self, name: &str, from: &[u8], to: &[u8]) -> Result<bool, StoreError> {
         let work = ReplaceServiceKey { name: name.to_owned(), from: from.to_vec(), to: to.to_vec() };
-        transact(&self.connection.work, work).await.map_err(reason)
+        run_transaction(&self.connection.work, work).await.map_err(inner_error)
     }
 }
 
 /// The service keys by name.
 pub(crate) async fn service_keys(db: &Db) -> Result<BTreeMap<String, Vec<u8>>, StoreError> {
     let key = |document: &RawDocument| {
-        let name = Fields::new(document, "a service key").text("_id")?.to_owned();
-        let key = Fields::new(document, &format!("the service key `{name}`")).bytes("key")?.to_vec();
+        let name = DocumentReader::new(document, "a service key").text("_id")?.to_owned();
+        let key = DocumentReader::new(document, &format!("the service key `{name}`")).bytes("key")?.to_vec();
         Ok((name, key))
     };
     let found = find(db, &db.keys(), "reading the service keys", doc! {}, doc! {}, usize::MAX, key).await?;
     Ok(found.into_iter().collect())
 }
 
-async fn wrapped(db: &Db, after: Option<&StreamId>, limit: usize) -> Result<Vec<Wrapped>, StoreError> {
+async fn wrapped(db: &Db, after: Option<&StreamId>, limit: usize) -> Result<Vec<WrappedKey>, StoreError> {
     let after = after.map_or("", StreamId::as_str);
     let above = doc! { "_id": { "$gt": after }, "key": { "$exists": true } };
     find(db, &db.vault(), "reading wrapped keys", above, doc! { "_id": 1 }, limit, |entry| {
-        let fields = Fields::new(entry, "a vault entry");
-        let stream = StreamId::new(fields.text("_id")?).map_err(|_| fields.wrong("_id", "a stream name"))?;
+        let fields = DocumentReader::new(entry, "a vault entry");
+        let stream =
+            StreamId::new(fields.text("_id")?).map_err(|_| fields.invalid("_id", "a stream name"))?;
         Ok((stream, fields.bytes("key")?.to_vec()))
     })
     .await
@@ -80,17 +96,21 @@ async fn wrapped(db: &Db, after: Option<&StreamId>, limit: usize) -> Result<Vec<
 
 /// Counts by master key. The server cannot take binary apart, but it can compare: of the same length it goes by the
 /// bytes, so the keys of one master key are a range. What is in none of the known ranges shows which one to look at next.
-async fn count_all(db: &Db, mut known: Vec<KeyId>) -> Result<BTreeMap<Option<KeyId>, u64>, StoreError> {
-    for _ in 0..STRANGERS {
+async fn count_by_master_key(
+    db: &Db,
+    mut known: Vec<KeyId>,
+) -> Result<BTreeMap<Option<KeyId>, u64>, StoreError> {
+    for _ in 0..MAX_UNKNOWN_MASTER_KEYS {
         let (counts, others) = count(db, &known).await?;
-        let stranger = if others == 0 { None } else { stranger(db, &known).await? };
-        match stranger {
+        let unknown_master_key = if others == 0 { None } else { unknown_master_key(db, &known).await? };
+        match unknown_master_key {
             Some(id) => known.push(id),
             // Those that are gone since they were counted are nobody's.
             None => return Ok(counts),
         }
     }
-    let what = format!("the vault has keys of more than {STRANGERS} master keys that were not given");
+    let what =
+        format!("the vault has keys of more than {MAX_UNKNOWN_MASTER_KEYS} master keys that were not given");
     Err(StoreError::corrupt(what))
 }
 
@@ -102,32 +122,32 @@ async fn count(db: &Db, known: &[KeyId]) -> Result<(BTreeMap<Option<KeyId>, u64>
         { "$eq": [{ "$type": "$key" }, "binData"] },
         { "$eq": [{ "$cond": [{ "$eq": [{ "$type": "$key" }, "binData"] }, { "$binarySize": "$key" }, 0_i64] }, size] },
     ] };
-    let mut branches = vec![doc! { "case": { "$not": whole }, "then": DAMAGED }];
+    let mut branches = vec![doc! { "case": { "$not": whole }, "then": MALFORMED_KEYS }];
     for (number, id) in (0_i64..).zip(known) {
-        let [first, last] = range(*id);
+        let [first, last] = key_range(*id);
         let within = doc! { "$and": [{ "$gte": ["$key", first] }, { "$lte": ["$key", last] }] };
         branches.push(doc! { "case": within, "then": number });
     }
-    let master = doc! { "$switch": { "branches": branches, "default": OTHERS } };
+    let master = doc! { "$switch": { "branches": branches, "default": UNKNOWN_MASTER_KEYS } };
     let pipeline = [
         doc! { "$match": { "key": { "$exists": true } } },
         doc! { "$group": { "_id": master, "streams": { "$sum": 1_i64 } } },
     ];
-    let mut session = db.session().await.map_err(cannot(WHAT))?;
+    let mut session = db.session().await.map_err(context(WHAT))?;
     let vault = db.vault();
     let counting = vault.aggregate(pipeline).with_type().session(&mut session);
-    let mut found = counting.await.map_err(cannot(WHAT))?;
+    let mut found = counting.await.map_err(context(WHAT))?;
     let found: Vec<mongodb::bson::RawDocumentBuf> =
-        found.stream(&mut session).try_collect().await.map_err(cannot(WHAT))?;
-    db.saw(&session);
+        found.stream(&mut session).try_collect().await.map_err(context(WHAT))?;
+    db.observe(&session);
     let (mut counts, mut others) = (BTreeMap::new(), 0);
     for group in &found {
-        let fields = Fields::new(group, "a count of wrapped keys");
+        let fields = DocumentReader::new(group, "a count of wrapped keys");
         let (master, streams): (i64, u64) =
             (fields.get("_id", "a number", RawBsonRef::as_i64)?, fields.number("streams")?);
         match usize::try_from(master) {
             Ok(number) => drop(counts.insert(known.get(number).copied(), streams)),
-            Err(_) if master == DAMAGED => drop(counts.insert(None, streams)),
+            Err(_) if master == MALFORMED_KEYS => drop(counts.insert(None, streams)),
             Err(_) => others = streams,
         }
     }
@@ -135,15 +155,15 @@ async fn count(db: &Db, known: &[KeyId]) -> Result<(BTreeMap<Option<KeyId>, u64>
 }
 
 /// What is no wrapped key, and what is wrapped by a master key that is not known, among counts.
-const DAMAGED: i64 = -1;
-const OTHERS: i64 = -2;
+const MALFORMED_KEYS: i64 = -1;
+const UNKNOWN_MASTER_KEYS: i64 = -2;
 
 /// A master key that wraps something and is not among these.
-async fn stranger(db: &Db, known: &[KeyId]) -> Result<Option<KeyId>, StoreError> {
-    let [first, last] = whole_range();
+async fn unknown_master_key(db: &Db, known: &[KeyId]) -> Result<Option<KeyId>, StoreError> {
+    let [first, last] = full_key_range();
     let mut not = Vec::new();
     for id in known {
-        let [first, last] = range(*id);
+        let [first, last] = key_range(*id);
         not.push(doc! { "key": { "$gte": first, "$lte": last } });
     }
     let mut filter = doc! { "key": { "$gte": first, "$lte": last } };
@@ -152,13 +172,13 @@ async fn stranger(db: &Db, known: &[KeyId]) -> Result<Option<KeyId>, StoreError>
     }
     let vault = db.vault();
     let one = find(db, &vault, "counting wrapped keys", filter, doc! {}, 1, |entry| {
-        Ok(MasterKey::id_of(Fields::new(entry, "a vault entry").bytes("key")?))
+        Ok(MasterKey::id_of(DocumentReader::new(entry, "a vault entry").bytes("key")?))
     });
     Ok(one.await?.first().copied().flatten())
 }
 
 /// The first and the last key that a master key can wrap.
-fn range(id: KeyId) -> [Bson; 2] {
+fn key_range(id: KeyId) -> [Bson; 2] {
     [0x00, 0xff].map(|rest| {
         let mut bytes = id.as_bytes().to_vec();
         bytes.resize(WRAPPED_BYTES, rest);
@@ -167,30 +187,30 @@ fn range(id: KeyId) -> [Bson; 2] {
 }
 
 /// The first and the last wrapped key there can be.
-fn whole_range() -> [Bson; 2] {
+fn full_key_range() -> [Bson; 2] {
     [0x00, 0xff].map(|byte| binary(&[byte; WRAPPED_BYTES]).into())
 }
 
 /// Replaces keys that are still as they were.
-struct Replace(Vec<Rewrapped>);
+struct ReplaceKeys(Vec<KeyReplacement>);
 
 #[async_trait]
-impl Work for Replace {
-    type Answer = u64;
+impl TransactionBody for ReplaceKeys {
+    type Output = u64;
 
-    fn what(&self) -> String {
+    fn description(&self) -> String {
         "replacing wrapped keys".to_owned()
     }
 
-    async fn attempt(&self, db: &Db, session: &mut ClientSession) -> Result<u64, Failure> {
-        let statement = |Rewrapped { stream, from, to }: &Rewrapped| {
+    async fn attempt(&self, db: &Db, session: &mut ClientSession) -> Result<u64, MongoError> {
+        let statement = |KeyReplacement { stream, from, to }: &KeyReplacement| {
             let set = doc! { "$set": { "key": binary(to) } };
             doc! { "q": { "_id": stream.as_str(), "key": binary(from) }, "u": set }
         };
         let updates: Vec<_> = self.0.iter().map(statement).collect();
         let update = doc! { "update": db.vault().name(), "updates": updates };
         let answer = db.handle().run_command(update).session(&mut *session).await?;
-        check_statements("replacing wrapped keys", &answer)?;
+        check_write_errors("replacing wrapped keys", &answer)?;
         Ok(replaced(&answer))
     }
 }
@@ -207,16 +227,16 @@ struct ReplaceServiceKey {
 }
 
 #[async_trait]
-impl Work for ReplaceServiceKey {
-    type Answer = bool;
+impl TransactionBody for ReplaceServiceKey {
+    type Output = bool;
 
-    fn what(&self) -> String {
+    fn description(&self) -> String {
         format!("replacing the service key `{}`", self.name)
     }
 
-    async fn attempt(&self, db: &Db, session: &mut ClientSession) -> Result<bool, Failure> {
+    async fn attempt(&self, db: &Db, session: &mut ClientSession) -> Result<bool, MongoError> {
         // Every batch writes to the head, so that of it and this transaction one comes first.
-        touch_head(db, session).await?;
+        lock_head(db, session).await?;
         let as_it_was = doc! { "_id": &self.name, "key": binary(&self.from) };
         let set = doc! { "$set": { "key": binary(&self.to) } };
         let updated = db.keys().update_one(as_it_was, set).session(&mut *session).await?;

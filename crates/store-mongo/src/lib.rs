@@ -7,16 +7,17 @@
 //! `tiles` keeps what proves them; `keys` is there for rotations; `preparing`, `rows`, `clearing` and `versions` keep read models; `deliveries` says how far subscribers are; `watch` wakes whoever follows. `document` is the only place that knows how
 //! an event looks in BSON, `row_document` the same for rows, `failure` the only one that reads the driver's errors.
 //!
-//! What does not belong here: deciding what may be written. That is [`store::judge`]'s, the same for every backend.
+//! What does not belong here: deciding what may be written. That is [`store::commit_planner`]'s, the same for every backend.
 
-mod clearing;
+mod abandoned_transactions;
+mod causal_token;
 mod commit;
-mod connect;
+mod connection;
 mod deliveries;
-mod document;
-mod facts;
-mod failure;
-mod fields;
+mod detached;
+mod document_reader;
+mod error;
+mod event_document;
 mod find;
 mod idempotency;
 mod indexes;
@@ -24,12 +25,11 @@ mod keys;
 mod leases;
 mod log;
 mod migrate;
-mod orphans;
-mod preparing;
+mod preconditions;
 mod row_document;
 mod rows;
-mod seen;
-mod shield;
+mod table_reset;
+mod table_setup;
 mod tiles;
 mod transaction;
 mod versions;
@@ -41,22 +41,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use store::backend::{CommitError, Genesis, Held, VaultEntry, Verdict};
-use store::judge::Batch;
-use store::vault::ClaimHash;
+use store::backend::{AppendResult, CommitError, Genesis, KeyEntry, StreamKeyEntry};
+use store::commit_planner::Batch;
+use store::key_store::ClaimHash;
 use store::{
-    Backend, Envelope, EventQuery, FirstResult, Head, Retries, Signal, SignalBoard, StoreError, StreamId,
+    Backend, Envelope, EventQuery, Head, ProgressTracker, RecordedResult, RetryCounter, StoreError,
+    StoreProgress, StreamId,
 };
 use tokio::sync::watch::Receiver;
 
-use crate::connect::Connection;
-use crate::shield::{LONG, SHORT, answered, shielded};
+use crate::connection::Connection;
+use crate::detached::{REQUEST_TIMEOUT, SCAN_TIMEOUT, spawn_detached, spawn_with_timeout};
 
-/// A log and read models in a MongoDB database. Clones share connections and signals.
+/// A log and read models in a MongoDB database. Clones share connections and progress.
 #[derive(Clone)]
 pub struct MongoStore {
     connection: Connection,
-    board: Arc<SignalBoard>,
+    tracker: Arc<ProgressTracker>,
     watching: Arc<AtomicBool>,
 }
 
@@ -70,7 +71,7 @@ impl MongoStore {
     pub async fn new(url: &str, database: &str) -> Result<Self, StoreError> {
         Ok(Self {
             connection: Connection::new(url, database).await?,
-            board: Arc::default(),
+            tracker: Arc::default(),
             watching: Arc::default(),
         })
     }
@@ -78,7 +79,7 @@ impl MongoStore {
     /// Starts to follow what other processes write, once.
     fn watch(&self) {
         if !self.watching.swap(true, Ordering::AcqRel) {
-            watch::start(self.connection.watched.clone(), &self.board);
+            watch::start(self.connection.watched.clone(), &self.tracker);
         }
     }
 }
@@ -87,79 +88,110 @@ impl MongoStore {
 impl Backend for MongoStore {
     async fn exists(&self) -> Result<bool, StoreError> {
         let connection = self.connection.clone();
-        answered("looking for a log", SHORT, async move { migrate::exists(&connection).await }).await
+        spawn_with_timeout(
+            "looking for a log",
+            REQUEST_TIMEOUT,
+            async move { migrate::exists(&connection).await },
+        )
+        .await
     }
 
     async fn migrate(&self, genesis: &Genesis) -> Result<Genesis, StoreError> {
         let (connection, genesis) = (self.connection.clone(), genesis.clone());
-        let stored = shielded(async move { migrate::migrate(&connection, &genesis).await }).await?;
+        let stored = spawn_detached(async move { migrate::migrate(&connection, &genesis).await }).await?;
         for name in migrate::COLLECTIONS {
-            self.board.rely_on(name);
+            self.tracker.watch(name);
         }
         self.watch();
         Ok(stored)
     }
 
-    async fn commit(&self, batch: Arc<Batch>) -> Result<Vec<Verdict>, CommitError> {
+    async fn commit(&self, batch: Arc<Batch>) -> Result<Vec<AppendResult>, CommitError> {
         let committed = commit::commit(&self.connection.work, batch).await?;
-        self.board.raise_head(committed.head);
-        Ok(committed.verdicts)
+        self.tracker.advance_head(committed.head);
+        Ok(committed.results)
     }
 
     async fn head(&self) -> Result<Head, StoreError> {
         let db = self.connection.work.clone();
-        answered("reading the head of the log", SHORT, async move { log::head(&db).await }).await
+        spawn_with_timeout(
+            "reading the head of the log",
+            REQUEST_TIMEOUT,
+            async move { log::head(&db).await },
+        )
+        .await
     }
 
-    async fn known_head(&self) -> Result<Head, StoreError> {
+    async fn recent_head(&self) -> Result<Head, StoreError> {
         let db = self.connection.work.clone();
-        answered("reading the head of the log", SHORT, async move { log::known_head(&db).await }).await
+        spawn_with_timeout("reading the head of the log", REQUEST_TIMEOUT, async move {
+            log::recent_head(&db).await
+        })
+        .await
     }
 
     async fn events(&self, query: &EventQuery) -> Result<Vec<Envelope>, StoreError> {
         let (db, query) = (self.connection.work.clone(), query.clone());
-        answered("reading events", LONG, async move { log::events(&db, &query).await }).await
+        spawn_with_timeout("reading events", SCAN_TIMEOUT, async move { log::events(&db, &query).await })
+            .await
     }
 
     async fn stream(&self, stream: &StreamId, after: u64, limit: usize) -> Result<Vec<Envelope>, StoreError> {
         let (db, stream) = (self.connection.work.clone(), stream.clone());
-        answered("reading a stream", SHORT, async move { log::stream(&db, &stream, after, limit).await })
-            .await
+        spawn_with_timeout("reading a stream", REQUEST_TIMEOUT, async move {
+            log::stream(&db, &stream, after, limit).await
+        })
+        .await
     }
 
-    async fn vault(&self, streams: &[StreamId]) -> Result<HashMap<StreamId, VaultEntry>, StoreError> {
+    async fn key_entries(&self, streams: &[StreamId]) -> Result<HashMap<StreamId, KeyEntry>, StoreError> {
         if streams.is_empty() {
             return Ok(HashMap::new());
         }
         let (db, streams) = (self.connection.work.clone(), streams.to_vec());
-        answered("reading the vault", SHORT, async move { log::vault(&db, &streams).await }).await
+        spawn_with_timeout(
+            "reading the vault",
+            REQUEST_TIMEOUT,
+            async move { log::vault(&db, &streams).await },
+        )
+        .await
     }
 
-    async fn held(&self, streams: &[StreamId]) -> Result<Vec<Held>, StoreError> {
+    async fn key_entries_with_claims(&self, streams: &[StreamId]) -> Result<Vec<StreamKeyEntry>, StoreError> {
         let (db, streams) = (self.connection.work.clone(), streams.to_vec());
-        answered("reading the vault", LONG, async move { log::held(&db, &streams).await }).await
-    }
-
-    async fn holders(&self, after: Option<&StreamId>, limit: usize) -> Result<Vec<StreamId>, StoreError> {
-        let (db, after) = (self.connection.work.clone(), after.cloned());
-        answered("reading the vault", LONG, async move { log::holders(&db, after.as_ref(), limit).await })
+        spawn_with_timeout("reading the vault", SCAN_TIMEOUT, async move { log::held(&db, &streams).await })
             .await
     }
 
-    async fn first_result(&self, key: ClaimHash) -> Result<Option<FirstResult>, StoreError> {
+    async fn key_entry_streams(
+        &self,
+        after: Option<&StreamId>,
+        limit: usize,
+    ) -> Result<Vec<StreamId>, StoreError> {
+        let (db, after) = (self.connection.work.clone(), after.cloned());
+        spawn_with_timeout("reading the vault", SCAN_TIMEOUT, async move {
+            log::holders(&db, after.as_ref(), limit).await
+        })
+        .await
+    }
+
+    async fn recorded_result(&self, key: ClaimHash) -> Result<Option<RecordedResult>, StoreError> {
         let db = self.connection.work.clone();
-        answered("reading a first result", SHORT, async move { idempotency::read(&db, key).await }).await
+        spawn_with_timeout("reading a first result", REQUEST_TIMEOUT, async move {
+            idempotency::read(&db, key).await
+        })
+        .await
     }
 
-    fn signals(&self) -> Receiver<Signal> {
-        self.board.subscribe()
+    fn watch_progress(&self) -> Receiver<StoreProgress> {
+        self.tracker.subscribe()
     }
 
-    fn silence(&self) -> Option<Duration> {
-        self.board.silence()
+    fn since_heartbeat(&self) -> Option<Duration> {
+        self.tracker.since_heartbeat()
     }
 
-    fn retries(&self) -> Retries {
+    fn retries(&self) -> RetryCounter {
         self.connection.work.retries().clone()
     }
 }

@@ -5,35 +5,35 @@ use std::time::Duration;
 
 use mongodb::bson::{Document, RawDocument, doc};
 use mongodb::options::ReadConcern;
-use store::backend::{Held, VaultEntry};
+use store::backend::{KeyEntry, StreamKeyEntry};
 use store::{Envelope, EventQuery, Head, StoreError, StreamId};
 
-use crate::connect::Db;
-use crate::document::{HEAD_ID, to_event, to_head};
-use crate::facts::{names, to_holder, to_vault};
-use crate::failure::cannot;
-use crate::find::{self, Search, find};
+use crate::connection::Db;
+use crate::error::context;
+use crate::event_document::{HEAD_ID, to_event, to_head};
+use crate::find::{self, FindRequest, find};
 use crate::indexes;
+use crate::preconditions::{names, to_holder, to_vault};
 
 /// How long the server may take to find out that it is the primary.
-const PATIENCE: Duration = Duration::from_secs(5);
+const HEAD_READ_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The head, with every commit that was acknowledged before this was called, by whomever.
 pub(crate) async fn head(db: &Db) -> Result<Head, StoreError> {
-    let cannot = || cannot("reading the head of the log");
+    let context = || context("reading the head of the log");
     // Linearizable: a primary that is one no longer, and does not know it yet, cannot answer this with an old head. Such a
     // read takes no session that has seen something; but what follows has to know of the events up to this head.
-    let mut session = db.fresh_session().await.map_err(cannot())?;
+    let mut session = db.session_without_token().await.map_err(context())?;
     let heads = db.head();
     let read = heads.find_one(doc! { "_id": HEAD_ID }).read_concern(ReadConcern::linearizable());
-    let found = read.max_time(PATIENCE).session(&mut session).await.map_err(cannot())?;
-    db.saw(&session);
+    let found = read.max_time(HEAD_READ_TIMEOUT).session(&mut session).await.map_err(context())?;
+    db.observe(&session);
     let found = found.ok_or_else(|| StoreError::corrupt("the head of the log is missing"))?;
     Ok(to_head(&found)?.0)
 }
 
 /// A head that is no older than what this process has seen.
-pub(crate) async fn known_head(db: &Db) -> Result<Head, StoreError> {
+pub(crate) async fn recent_head(db: &Db) -> Result<Head, StoreError> {
     let head = |document: &RawDocument| to_head(document).map(|(head, _)| head);
     let by_id = doc! { "_id": HEAD_ID };
     let found = find(db, &db.head(), "reading the head of the log", by_id, doc! {}, 1, head).await?;
@@ -47,13 +47,13 @@ pub(crate) async fn events(db: &Db, query: &EventQuery) -> Result<Vec<Envelope>,
     } else {
         doc! { "_id": 1 }
     };
-    let (filter, index) = (event_filter(query), Some(path(query)));
-    let search = Search { filter, order, limit: query.limit, index, fields: None };
+    let (filter, index) = (event_filter(query), Some(index_for(query)));
+    let search = FindRequest { filter, order, limit: query.limit, index, fields: None };
     find::search(db, &db.events(), "reading events", search, to_event).await
 }
 
 /// The index that leads to what a query asks for, in order.
-fn path(query: &EventQuery) -> Document {
+fn index_for(query: &EventQuery) -> Document {
     match query {
         EventQuery { stream: Some(_), .. } => indexes::by_stream(),
         EventQuery { actor: Some(_), .. } => indexes::by_actor(),
@@ -73,10 +73,7 @@ pub(crate) async fn stream(
     find(db, &db.events(), "reading a stream", filter, doc! { "version": 1 }, limit, to_event).await
 }
 
-pub(crate) async fn vault(
-    db: &Db,
-    streams: &[StreamId],
-) -> Result<HashMap<StreamId, VaultEntry>, StoreError> {
+pub(crate) async fn vault(db: &Db, streams: &[StreamId]) -> Result<HashMap<StreamId, KeyEntry>, StoreError> {
     let filter = doc! { "_id": { "$in": names(streams) } };
     let entry = |document: &RawDocument| to_vault(document).map(|(stream, (entry, _))| (stream, entry));
     let found = find(db, &db.vault(), "reading the vault", filter, doc! {}, usize::MAX, entry).await?;
@@ -84,7 +81,7 @@ pub(crate) async fn vault(
 }
 
 /// Vault entries with their claims.
-pub(crate) async fn held(db: &Db, streams: &[StreamId]) -> Result<Vec<Held>, StoreError> {
+pub(crate) async fn held(db: &Db, streams: &[StreamId]) -> Result<Vec<StreamKeyEntry>, StoreError> {
     let filter = doc! { "_id": { "$in": names(streams) } };
     let entry =
         |document: &RawDocument| to_vault(document).map(|(stream, (entry, claims))| (stream, entry, claims));
@@ -99,7 +96,7 @@ pub(crate) async fn holders(
 ) -> Result<Vec<StreamId>, StoreError> {
     let filter = doc! { "_id": { "$gt": after.map_or("", StreamId::as_str) } };
     let search =
-        Search { filter, order: doc! { "_id": 1 }, limit, index: None, fields: Some(doc! { "_id": 1 }) };
+        FindRequest { filter, order: doc! { "_id": 1 }, limit, index: None, fields: Some(doc! { "_id": 1 }) };
     find::search(db, &db.vault(), "reading the vault", search, to_holder).await
 }
 

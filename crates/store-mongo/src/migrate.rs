@@ -6,17 +6,17 @@ use mongodb::error::ErrorKind;
 use mongodb::options::IndexOptions;
 use mongodb::{ClientSession, IndexModel};
 use store::backend::{FORMAT, Genesis};
-use store::idempotency::KEPT;
+use store::idempotency::RETENTION;
 use store::rotation::{CLAIMS, SIGNING};
 use store::{Head, StoreError};
 
-use crate::connect::{Connection, Db};
-use crate::document::from_head;
-use crate::failure::{Failure, cannot, from_driver};
-use crate::fields::{Fields, binary, raw, uuid};
+use crate::connection::{Connection, Db};
+use crate::document_reader::{DocumentReader, binary, raw, uuid};
+use crate::error::{MongoError, context, from_driver_error};
+use crate::event_document::from_head;
 use crate::indexes;
 use crate::keys::service_keys;
-use crate::transaction::{Work, reason, transact};
+use crate::transaction::{TransactionBody, inner_error, run_transaction};
 
 /// The `_id` of the one document in `meta`.
 const META_ID: &str = "log";
@@ -47,19 +47,19 @@ pub(crate) async fn migrate(connection: &Connection, genesis: &Genesis) -> Resul
     check_server(connection).await?;
     let db = &connection.work;
     if read_format(db).await?.is_none() {
-        refuse_foreign_events(db).await?;
+        reject_foreign_events(db).await?;
     }
-    make_collections(db).await?;
-    transact(db, WriteGenesis(genesis.clone())).await.map_err(reason)?;
+    create_schema(db).await?;
+    run_transaction(db, WriteGenesis(genesis.clone())).await.map_err(inner_error)?;
     read_genesis(db).await
 }
 
 /// Creates a collection unless it is there; says whether it did.
-pub(crate) async fn make_collection(db: &Db, name: &str) -> Result<bool, StoreError> {
-    match db.handle().create_collection(name).await.map_err(Failure::from) {
+pub(crate) async fn create_collection(db: &Db, name: &str) -> Result<bool, StoreError> {
+    match db.handle().create_collection(name).await.map_err(MongoError::from) {
         Ok(()) => Ok(true),
         Err(failure) if failure.is_existing_collection() => Ok(false),
-        Err(failure) => Err(failure.into_store("creating a collection")),
+        Err(failure) => Err(failure.into_store_error("creating a collection")),
     }
 }
 
@@ -67,20 +67,20 @@ pub(crate) async fn make_collection(db: &Db, name: &str) -> Result<bool, StoreEr
 async fn check_server(connection: &Connection) -> Result<(), StoreError> {
     let admin = connection.work.handle().client().database("admin");
     match admin.run_command(doc! { "hello": 1 }).await {
-        Ok(hello) => check_kind(&connection.hosts, &hello),
+        Ok(hello) => check_topology(&connection.hosts, &hello),
         Err(error) => {
             // The driver passes over a server that is not of the kind that the URL asks for, and does not say so.
             let passed_over = match *error.kind {
-                ErrorKind::ServerSelection { .. } => connection.first_server().await,
+                ErrorKind::ServerSelection { .. } => connection.hello_from_first_host().await,
                 _ => None,
             };
-            passed_over.map_or(Ok(()), |hello| check_kind(&connection.hosts, &hello))?;
-            Err(from_driver("greeting MongoDB", error))
+            passed_over.map_or(Ok(()), |hello| check_topology(&connection.hosts, &hello))?;
+            Err(from_driver_error("greeting MongoDB", error))
         }
     }
 }
 
-fn check_kind(hosts: &str, hello: &Document) -> Result<(), StoreError> {
+fn check_topology(hosts: &str, hello: &Document) -> Result<(), StoreError> {
     if hello.contains_key("setName") || hello.get_str("msg").is_ok_and(|kind| kind == "isdbgrid") {
         Ok(())
     } else if hello.get_bool("isreplicaset").unwrap_or(false) {
@@ -98,13 +98,16 @@ fn check_kind(hosts: &str, hello: &Document) -> Result<(), StoreError> {
 }
 
 async fn read_format(db: &Db) -> Result<Option<u32>, StoreError> {
-    let meta =
-        db.meta().find_one(doc! { "_id": META_ID }).await.map_err(cannot("reading the format of the log"))?;
+    let meta = db
+        .meta()
+        .find_one(doc! { "_id": META_ID })
+        .await
+        .map_err(context("reading the format of the log"))?;
     meta.as_deref().map(check_format).transpose()
 }
 
 fn check_format(meta: &RawDocument) -> Result<u32, StoreError> {
-    let format = Fields::new(meta, "the description of the log").number("format")?;
+    let format = DocumentReader::new(meta, "the description of the log").number("format")?;
     if format <= FORMAT {
         return Ok(format);
     }
@@ -114,8 +117,8 @@ fn check_format(meta: &RawDocument) -> Result<u32, StoreError> {
     )))
 }
 
-async fn refuse_foreign_events(db: &Db) -> Result<(), StoreError> {
-    let event = db.events().find_one(doc! {}).await.map_err(cannot("looking for events"))?;
+async fn reject_foreign_events(db: &Db) -> Result<(), StoreError> {
+    let event = db.events().find_one(doc! {}).await.map_err(context("looking for events"))?;
     if event.is_none() {
         return Ok(());
     }
@@ -128,23 +131,23 @@ async fn refuse_foreign_events(db: &Db) -> Result<(), StoreError> {
 
 /// Collections and indexes are made here and never in a transaction: making them aborts transactions that are under
 /// way, and one that writes to a collection that is not there may wait for it in vain.
-async fn make_collections(db: &Db) -> Result<(), StoreError> {
+async fn create_schema(db: &Db) -> Result<(), StoreError> {
     for name in COLLECTIONS {
-        make_collection(db, name).await?;
+        create_collection(db, name).await?;
     }
     let unique = IndexOptions::builder().unique(true).build();
     let by_stream = IndexModel::builder().keys(indexes::by_stream()).options(unique).build();
-    db.events().create_index(by_stream).await.map_err(cannot("creating the index of streams"))?;
+    db.events().create_index(by_stream).await.map_err(context("creating the index of streams"))?;
     let filters =
         [indexes::by_type(), indexes::by_actor()].map(|keys| IndexModel::builder().keys(keys).build());
-    db.events().create_indexes(filters).await.map_err(cannot("creating the indexes of types and actors"))?;
+    db.events().create_indexes(filters).await.map_err(context("creating the indexes of types and actors"))?;
     // Sparse, since a unique index admits only one document without the field otherwise.
     let sparse = IndexOptions::builder().unique(true).sparse(true).build();
     let by_claim = IndexModel::builder().keys(doc! { "claims": 1 }).options(sparse).build();
-    db.vault().create_index(by_claim).await.map_err(cannot("creating the index of claims"))?;
-    let kept = IndexOptions::builder().expire_after(KEPT.unsigned_abs()).build();
+    db.vault().create_index(by_claim).await.map_err(context("creating the index of claims"))?;
+    let kept = IndexOptions::builder().expire_after(RETENTION.unsigned_abs()).build();
     let by_time = IndexModel::builder().keys(doc! { "at": 1 }).options(kept).build();
-    db.idempotency().create_index(by_time).await.map_err(cannot("creating the index of first results"))?;
+    db.idempotency().create_index(by_time).await.map_err(context("creating the index of first results"))?;
     Ok(())
 }
 
@@ -153,14 +156,14 @@ async fn make_collections(db: &Db) -> Result<(), StoreError> {
 struct WriteGenesis(Genesis);
 
 #[async_trait]
-impl Work for WriteGenesis {
-    type Answer = ();
+impl TransactionBody for WriteGenesis {
+    type Output = ();
 
-    fn what(&self) -> String {
+    fn description(&self) -> String {
         "beginning the log".to_owned()
     }
 
-    async fn attempt(&self, db: &Db, session: &mut ClientSession) -> Result<(), Failure> {
+    async fn attempt(&self, db: &Db, session: &mut ClientSession) -> Result<(), MongoError> {
         if db.meta().find_one(doc! { "_id": META_ID }).session(&mut *session).await?.is_some() {
             return Ok(());
         }
@@ -176,8 +179,11 @@ impl Work for WriteGenesis {
 }
 
 async fn read_genesis(db: &Db) -> Result<Genesis, StoreError> {
-    let meta =
-        db.meta().find_one(doc! { "_id": META_ID }).await.map_err(cannot("reading the format of the log"))?;
+    let meta = db
+        .meta()
+        .find_one(doc! { "_id": META_ID })
+        .await
+        .map_err(context("reading the format of the log"))?;
     let meta = meta.ok_or_else(|| StoreError::corrupt("the description of the log is missing"))?;
     let mut keys = service_keys(db).await?;
     let mut key = |name: &str| {
@@ -185,7 +191,7 @@ async fn read_genesis(db: &Db) -> Result<Genesis, StoreError> {
     };
     Ok(Genesis {
         format: check_format(&meta)?,
-        log_id: Fields::new(&meta, "the description of the log").uuid("log_id")?,
+        log_id: DocumentReader::new(&meta, "the description of the log").uuid("log_id")?,
         claim_key: key(CLAIMS)?,
         signing_key: key(SIGNING)?,
     })

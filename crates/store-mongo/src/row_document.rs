@@ -3,16 +3,16 @@
 use mongodb::bson::raw::{CStr, cstr};
 use mongodb::bson::{DateTime, Document, RawArrayBuf, RawBson, RawBsonRef, RawDocument, RawDocumentBuf, doc};
 use serde_json::Value;
-use store::{Checkpoint, Column, ColumnKind, Position, Row, StoreError, Table};
+use store::{Column, ColumnKind, Position, ProjectionCheckpoint, Row, StoreError, Table};
 
-use crate::fields::{Fields, whole_number};
+use crate::document_reader::{DocumentReader, integer};
 
 /// A row as stored: the table's columns, those that are null left out.
 pub(crate) fn from_row(table: &Table, key: &str, row: &Row) -> Result<RawDocumentBuf, StoreError> {
     table.check(row)?;
     let mut document = RawDocumentBuf::new();
     document.append(cstr!("_id"), key);
-    for column in table.shape.columns.iter().filter(|column| column.name != table.key()) {
+    for column in table.schema.columns.iter().filter(|column| column.name != table.key()) {
         let Some(value) = row.get(column.name).filter(|value| !value.is_null()) else { continue };
         let unfit = || {
             let (table, column, kind) = (&table.name, column.name, column.kind);
@@ -27,14 +27,14 @@ pub(crate) fn from_row(table: &Table, key: &str, row: &Row) -> Result<RawDocumen
 /// A stored row, and its key.
 pub(crate) fn to_row(table: &Table, document: &RawDocument) -> Result<(String, Row), StoreError> {
     let name = format!("a row of {}", table.name);
-    let key = Fields::new(document, &name).text("_id")?.to_owned();
+    let key = DocumentReader::new(document, &name).text("_id")?.to_owned();
     let name = format!("the row {key} of {}", table.name);
-    let fields = Fields::new(document, &name);
+    let fields = DocumentReader::new(document, &name);
     let mut row = Row::new();
     row.insert(table.key().to_owned(), Value::from(key.as_str()));
-    for Column { name, kind } in table.shape.columns.iter().filter(|column| column.name != table.key()) {
+    for Column { name, kind } in table.schema.columns.iter().filter(|column| column.name != table.key()) {
         if let Some(value) = fields.optional(name)?.filter(|value| value.as_null().is_none()) {
-            let value = to_value(*kind, value).ok_or_else(|| fields.wrong(name, &format!("{kind:?}")))?;
+            let value = to_value(*kind, value).ok_or_else(|| fields.invalid(name, &format!("{kind:?}")))?;
             row.insert((*name).to_owned(), value);
         }
     }
@@ -42,30 +42,35 @@ pub(crate) fn to_row(table: &Table, document: &RawDocument) -> Result<(String, R
 }
 
 /// The name under which a column is stored.
-pub(crate) fn field<'a>(table: &Table, column: &'a str) -> &'a str {
+pub(crate) fn field_name<'a>(table: &Table, column: &'a str) -> &'a str {
     if column == table.key() { "_id" } else { column }
 }
 
 /// The keys of stored rows.
-pub(crate) fn ids<C: FromIterator<String>>(rows: &[RawDocumentBuf]) -> C {
+pub(crate) fn row_keys<C: FromIterator<String>>(rows: &[RawDocumentBuf]) -> C {
     rows.iter().filter_map(|row| row.get_str("_id").ok().map(str::to_owned)).collect()
 }
 
 /// A checkpoint as stored.
-pub(crate) fn from_checkpoint(table: &str, checkpoint: Checkpoint) -> Document {
-    let Checkpoint { rebuilds, position, digest } = checkpoint;
+pub(crate) fn from_checkpoint(table: &str, checkpoint: ProjectionCheckpoint) -> Document {
+    let ProjectionCheckpoint { rebuilds, position, digest } = checkpoint;
     let rebuilds = Position::new(rebuilds).to_i64();
     doc! { "_id": table, "position": position.to_i64(), "rebuilds": rebuilds, "digest": digest.to_string() }
 }
 
 /// A stored checkpoint: the table's name, how far it is, and whether its old rows are still being removed.
-pub(crate) fn to_checkpoint(document: &RawDocument) -> Result<(String, Checkpoint, bool), StoreError> {
-    let table = Fields::new(document, "a checkpoint").text("_id")?.to_owned();
+pub(crate) fn to_checkpoint(
+    document: &RawDocument,
+) -> Result<(String, ProjectionCheckpoint, bool), StoreError> {
+    let table = DocumentReader::new(document, "a checkpoint").text("_id")?.to_owned();
     let name = format!("the checkpoint of {table}");
-    let fields = Fields::new(document, &name);
-    let digest = fields.text("digest")?.parse().map_err(|_| fields.wrong("digest", "a digest"))?;
-    let checkpoint =
-        Checkpoint { rebuilds: fields.number("rebuilds")?, position: fields.position("position")?, digest };
+    let fields = DocumentReader::new(document, &name);
+    let digest = fields.text("digest")?.parse().map_err(|_| fields.invalid("digest", "a digest"))?;
+    let checkpoint = ProjectionCheckpoint {
+        rebuilds: fields.number("rebuilds")?,
+        position: fields.position("position")?,
+        digest,
+    };
     let clearing = fields.optional("clearing")?.is_some();
     Ok((table, checkpoint, clearing))
 }
@@ -86,7 +91,7 @@ fn from_value(kind: ColumnKind, value: &Value) -> Option<RawBson> {
 fn to_value(kind: ColumnKind, value: RawBsonRef<'_>) -> Option<Value> {
     Some(match kind {
         ColumnKind::Text => Value::from(value.as_str()?),
-        ColumnKind::Integer => Value::from(whole_number(value)?),
+        ColumnKind::Integer => Value::from(integer(value)?),
         ColumnKind::Boolean => Value::from(value.as_bool()?),
         ColumnKind::Time => Value::from(value.as_datetime()?.timestamp_millis()),
         ColumnKind::TextList => {
@@ -100,11 +105,11 @@ fn to_value(kind: ColumnKind, value: RawBsonRef<'_>) -> Option<Value> {
 mod tests {
     use serde_json::json;
 
-    use store::{RowsDigest, Shape};
+    use store::{RowsDigest, TableSchema};
 
     use super::*;
 
-    static SHAPE: Shape = Shape {
+    static SCHEMA: TableSchema = TableSchema {
         columns: &[
             Column { name: "id", kind: ColumnKind::Text },
             Column { name: "email", kind: ColumnKind::Text },
@@ -117,7 +122,7 @@ mod tests {
     };
 
     fn table() -> Table {
-        Table::of("users", 1, &SHAPE)
+        Table::of("users", 1, &SCHEMA)
     }
 
     fn row(value: Value) -> Row {
@@ -125,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_come_back_as_they_went_in_and_null_is_absent() {
+    fn rows_round_trip_and_omit_nulls() {
         let full = row(json!({"id": "u1", "email": "a@b", "position": 7, "is_active": true,
             "created_at": 1_700_000_000_123_i64, "roles": ["admin", "auditor"]}));
         let sparse = row(json!({"id": "u1", "email": null, "roles": []}));
@@ -136,14 +141,14 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_stored_in_the_databases_own_types() {
+    fn rows_use_native_bson_types() {
         let given = row(json!({"id": "u1", "created_at": 5, "position": 7}));
         let stored = Document::try_from(from_row(&table(), "u1", &given).unwrap()).unwrap();
         assert_eq!(stored, doc! { "_id": "u1", "position": 7_i64, "created_at": DateTime::from_millis(5) });
     }
 
     #[test]
-    fn a_value_of_the_wrong_kind_is_refused_and_a_stored_one_reported() {
+    fn mistyped_values_are_rejected_and_reported() {
         let refused = from_row(&table(), "u1", &row(json!({"is_active": "yes"}))).unwrap_err();
         assert!(refused.to_string().contains("is_active"), "{refused}");
         let stored = RawDocumentBuf::try_from(&doc! { "_id": "u1", "roles": [1] }).unwrap();
@@ -152,11 +157,11 @@ mod tests {
     }
 
     #[test]
-    fn checkpoints_come_back_as_they_went_in() {
-        let checkpoint = Checkpoint {
+    fn checkpoints_round_trip() {
+        let checkpoint = ProjectionCheckpoint {
             position: Position::new(9),
             digest: RowsDigest::default().plus(&row(json!({"id": "u1"}))),
-            ..Checkpoint::start(2)
+            ..ProjectionCheckpoint::start(2)
         };
         let mut stored = from_checkpoint("users_1", checkpoint);
         let read = |stored: &Document| to_checkpoint(&RawDocumentBuf::try_from(stored).unwrap()).unwrap();

@@ -7,45 +7,48 @@ use async_trait::async_trait;
 use mongodb::ClientSession;
 use mongodb::bson::raw::cstr;
 use mongodb::bson::{Document, RawArrayBuf, RawDocumentBuf, doc};
-use store::{ApplyError, Change, Checkpoint, ReadModels, Row, Slice, StoreError, Table, Versions};
+use store::{
+    ApplyError, ProjectionCheckpoint, ProjectionVersions, ReadModelStore, Row, RowChange, RowPage,
+    StoreError, Table,
+};
 
 use crate::MongoStore;
-use crate::connect::Db;
-use crate::facts::ONE_REPLY;
-use crate::failure::{Failure, cannot, check_statements};
-use crate::fields::raw;
-use crate::find::{breathe, find};
-use crate::preparing::{checkpoint, index, prepare};
-use crate::row_document::{field, from_checkpoint, from_row, to_checkpoint, to_row};
-use crate::shield::{LONG, SHORT, answered, shielded};
-use crate::transaction::{Work, all, reason, transact};
+use crate::connection::Db;
+use crate::detached::{REQUEST_TIMEOUT, SCAN_TIMEOUT, spawn_detached, spawn_with_timeout};
+use crate::document_reader::raw;
+use crate::error::{MongoError, check_write_errors, context};
+use crate::find::{find, yield_if_due};
+use crate::preconditions::ONE_REPLY;
+use crate::row_document::{field_name, from_checkpoint, from_row, to_checkpoint, to_row};
+use crate::table_setup::{checkpoint, index, prepare};
+use crate::transaction::{TransactionBody, collect_all, inner_error, run_transaction};
 use crate::versions::{self, ChangeVersions};
 
-/// The most rows that [`ReadModels::find`] gives.
-const FOUND: usize = 100;
+/// The most rows that [`ReadModelStore::find`] gives.
+const MAX_FIND_ROWS: usize = 100;
 
 #[async_trait]
-impl ReadModels for MongoStore {
+impl ReadModelStore for MongoStore {
     async fn prepare(&self, table: &Table) -> Result<(), StoreError> {
         let (db, prepared) = (self.connection.work.clone(), table.clone());
-        let checkpoint = shielded(async move { prepare(&db, &prepared).await }).await?;
-        self.board.rely_on(&table.name);
-        self.board.raise_checkpoint(&table.name, checkpoint);
+        let checkpoint = spawn_detached(async move { prepare(&db, &prepared).await }).await?;
+        self.tracker.watch(&table.name);
+        self.tracker.advance_checkpoint(&table.name, checkpoint);
         Ok(())
     }
 
     async fn index(&self, table: &Table) -> Result<(), StoreError> {
         let (db, table) = (self.connection.work.clone(), table.clone());
-        shielded(async move { index(&db, &table).await }).await
+        spawn_detached(async move { index(&db, &table).await }).await
     }
 
-    async fn checkpoint(&self, table: &Table) -> Result<Checkpoint, StoreError> {
+    async fn checkpoint(&self, table: &Table) -> Result<ProjectionCheckpoint, StoreError> {
         let (db, name) = (self.connection.work.clone(), Arc::clone(&table.name));
         let read = async move { checkpoint(&db, &name).await };
-        match answered("reading a checkpoint", SHORT, read).await? {
+        match spawn_with_timeout("reading a checkpoint", REQUEST_TIMEOUT, read).await? {
             Some((checkpoint, _)) => Ok(checkpoint),
-            None if self.board.relies_on(&table.name) => Err(StoreError::gone("checkpoints")),
-            None => Ok(Checkpoint::default()),
+            None if self.tracker.is_watched(&table.name) => Err(StoreError::table_dropped("checkpoints")),
+            None => Ok(ProjectionCheckpoint::default()),
         }
     }
 
@@ -59,42 +62,50 @@ impl ReadModels for MongoStore {
 
     async fn find(&self, table: &Table, column: &'static str, text: &str) -> Result<Vec<Row>, StoreError> {
         let mut filter = Document::new();
-        filter.insert(field(table, column), text);
-        let found = self.select(table, filter, doc! { "_id": 1 }, FOUND).await?;
+        filter.insert(field_name(table, column), text);
+        let found = self.select(table, filter, doc! { "_id": 1 }, MAX_FIND_ROWS).await?;
         Ok(found.into_iter().map(|(_, row)| row).collect())
     }
 
-    async fn slice(&self, table: &Table, after: Option<&str>, limit: usize) -> Result<Slice, StoreError> {
+    async fn row_page(
+        &self,
+        table: &Table,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<RowPage, StoreError> {
         let (db, after) = (self.connection.work.clone(), after.map(ToOwned::to_owned));
         let work = ReadSlice { table: table.clone(), after, limit };
-        answered("reading rows", LONG, async move { transact(&db, work).await.map_err(reason) }).await
+        spawn_with_timeout("reading rows", SCAN_TIMEOUT, async move {
+            run_transaction(&db, work).await.map_err(inner_error)
+        })
+        .await
     }
 
     async fn apply(
         &self,
         table: &Table,
-        from: Checkpoint,
-        to: Checkpoint,
-        changes: Vec<Change>,
+        from: ProjectionCheckpoint,
+        to: ProjectionCheckpoint,
+        changes: Vec<RowChange>,
     ) -> Result<(), ApplyError> {
         if from.is_removed() {
             return Err(ApplyError::Overtaken);
         }
-        let rows = Rows::new(table, from, to, changes).await?;
-        match transact(&self.connection.work, rows).await {
-            Ok(true) => self.board.raise_checkpoint(&table.name, to),
+        let rows = ApplyRows::new(table, from, to, changes).await?;
+        match run_transaction(&self.connection.work, rows).await {
+            Ok(true) => self.tracker.advance_checkpoint(&table.name, to),
             Ok(false) => return Err(ApplyError::Overtaken),
-            Err(error) => return Err(reason(error).into()),
+            Err(error) => return Err(inner_error(error).into()),
         }
         Ok(())
     }
 
-    async fn versions(&self, projection: &str) -> Result<Option<Versions>, StoreError> {
+    async fn versions(&self, projection: &str) -> Result<Option<ProjectionVersions>, StoreError> {
         let (db, name) = (self.connection.work.clone(), projection.to_owned());
         let read = async move { versions::read(&db, &name).await };
-        let versions = answered("reading versions", SHORT, read).await?;
+        let versions = spawn_with_timeout("reading versions", REQUEST_TIMEOUT, read).await?;
         if let Some(versions) = versions.clone() {
-            self.board.raise_versions(projection, versions);
+            self.tracker.advance_versions(projection, versions);
         }
         Ok(versions)
     }
@@ -102,28 +113,29 @@ impl ReadModels for MongoStore {
     async fn change_versions(
         &self,
         projection: &str,
-        to: &Versions,
+        to: &ProjectionVersions,
         behind: Option<(&Table, &Table)>,
     ) -> Result<(), ApplyError> {
         let behind = behind.map(|(one, other)| (one.clone(), other.clone()));
         let change = ChangeVersions { projection: projection.to_owned(), to: to.clone(), behind };
-        match transact(&self.connection.work, change).await {
-            Ok(true) => self.board.raise_versions(projection, to.clone()),
+        match run_transaction(&self.connection.work, change).await {
+            Ok(true) => self.tracker.advance_versions(projection, to.clone()),
             Ok(false) => return Err(ApplyError::Overtaken),
-            Err(error) => return Err(reason(error).into()),
+            Err(error) => return Err(inner_error(error).into()),
         }
         Ok(())
     }
 
     async fn remove(&self, table: &Table) -> Result<(), StoreError> {
-        self.board.forget(&table.name);
+        self.tracker.unwatch(&table.name);
         let (db, name) = (self.connection.work.clone(), Arc::clone(&table.name));
-        shielded(async move {
+        spawn_detached(async move {
             // The checkpoint first: from then on nobody writes to it.
-            let (by_name, removed) = (doc! { "_id": &*name }, from_checkpoint(&name, Checkpoint::removed()));
+            let (by_name, removed) =
+                (doc! { "_id": &*name }, from_checkpoint(&name, ProjectionCheckpoint::removed()));
             let marked = db.checkpoints().replace_one(by_name, raw(&removed)?).upsert(true).await;
-            marked.map_err(cannot("removing a checkpoint"))?;
-            db.table(&name).drop().await.map_err(cannot("removing a read model"))
+            marked.map_err(context("removing a checkpoint"))?;
+            db.table(&name).drop().await.map_err(context("removing a read model"))
         })
         .await
     }
@@ -138,7 +150,7 @@ impl MongoStore {
         limit: usize,
     ) -> Result<Vec<(String, Row)>, StoreError> {
         let (db, table) = (self.connection.work.clone(), table.clone());
-        answered("reading rows", SHORT, async move {
+        spawn_with_timeout("reading rows", REQUEST_TIMEOUT, async move {
             find(&db, &db.table(&table.name), "reading rows", filter, order, limit, |document| {
                 to_row(&table, document)
             })
@@ -156,34 +168,34 @@ struct ReadSlice {
 }
 
 #[async_trait]
-impl Work for ReadSlice {
-    type Answer = Slice;
+impl TransactionBody for ReadSlice {
+    type Output = RowPage;
 
-    fn what(&self) -> String {
+    fn description(&self) -> String {
         format!("reading rows of {}", self.table.name)
     }
 
-    async fn attempt(&self, db: &Db, session: &mut ClientSession) -> Result<Slice, Failure> {
+    async fn attempt(&self, db: &Db, session: &mut ClientSession) -> Result<RowPage, MongoError> {
         let Self { table, after, limit } = self;
         let by_name = doc! { "_id": &*table.name };
         let checkpoint = match db.checkpoints().find_one(by_name).session(&mut *session).await? {
             Some(found) => to_checkpoint(&found)?.1,
-            None => Checkpoint::default(),
+            None => ProjectionCheckpoint::default(),
         };
         let above = after.as_ref().map_or_else(Document::new, |after| doc! { "_id": { "$gt": after } });
         let rows = db.table(&table.name);
         let found = rows.find(above).sort(doc! { "_id": 1 }).batch_size(ONE_REPLY);
         let found = found.limit(i64::try_from(*limit).unwrap_or(i64::MAX)).session(&mut *session).await?;
-        let rows = all(found, session).await?;
+        let rows = collect_all(found, session).await?;
         let rows = rows.iter().map(|row| to_row(table, row).map(|(_, row)| row)).collect::<Result<_, _>>()?;
-        Ok(Slice { checkpoint, rows })
+        Ok(RowPage { checkpoint, rows })
     }
 }
 
 /// Rows to write together with their checkpoint.
-struct Rows {
+struct ApplyRows {
     table: Table,
-    from: Checkpoint,
+    from: ProjectionCheckpoint,
     moved: RawDocumentBuf,
     /// The rows that are not there yet.
     new: Vec<RawDocumentBuf>,
@@ -192,22 +204,22 @@ struct Rows {
     removed: Vec<String>,
 }
 
-impl Rows {
+impl ApplyRows {
     async fn new(
         table: &Table,
-        from: Checkpoint,
-        moved: Checkpoint,
-        changes: Vec<Change>,
+        from: ProjectionCheckpoint,
+        moved: ProjectionCheckpoint,
+        changes: Vec<RowChange>,
     ) -> Result<Self, StoreError> {
         // Of several changes to one row the last counts.
         let changes: HashMap<_, _> = changes.into_iter().map(|change| (change.key.clone(), change)).collect();
         let moved = raw(&from_checkpoint(&table.name, moved))?;
         let (new, replaced, removed) = Default::default();
         let mut rows = Self { table: table.clone(), from, moved, new, replaced, removed };
-        for (done, (key, Change { row, known, .. })) in changes.into_iter().enumerate() {
-            breathe(done).await;
+        for (done, (key, RowChange { row, existed, .. })) in changes.into_iter().enumerate() {
+            yield_if_due(done).await;
             match row {
-                Some(row) if known => {
+                Some(row) if existed => {
                     let row = from_row(table, &key, &row)?;
                     rows.replaced.push((key, row));
                 }
@@ -220,15 +232,15 @@ impl Rows {
 }
 
 #[async_trait]
-impl Work for Rows {
+impl TransactionBody for ApplyRows {
     /// Whether the checkpoint was where it was believed to be.
-    type Answer = bool;
+    type Output = bool;
 
-    fn what(&self) -> String {
+    fn description(&self) -> String {
         format!("writing rows of {}", self.table.name)
     }
 
-    async fn attempt(&self, db: &Db, session: &mut ClientSession) -> Result<bool, Failure> {
+    async fn attempt(&self, db: &Db, session: &mut ClientSession) -> Result<bool, MongoError> {
         let mut believed = from_checkpoint(&self.table.name, self.from);
         believed.insert("clearing", doc! { "$exists": false });
         // Replaced, not updated: the change stream then carries the new checkpoint whole.
@@ -243,7 +255,7 @@ impl Work for Rows {
         for chunk in chunks(&self.replaced) {
             let update = replacements(&self.table.name, chunk);
             let answer = db.handle().run_raw_command(update).session(&mut *session).await?;
-            check_statements("replacing rows", &answer)?;
+            check_write_errors("replacing rows", &answer)?;
         }
         if !self.removed.is_empty() {
             rows.delete_many(doc! { "_id": { "$in": &self.removed } }).session(&mut *session).await?;
@@ -254,11 +266,11 @@ impl Work for Rows {
 
 /// Replacements that fit into one command, which like every document may have 16 MB.
 fn chunks(rows: &[(String, RawDocumentBuf)]) -> impl Iterator<Item = &[(String, RawDocumentBuf)]> {
-    const MOST_BYTES: usize = 8 * 1024 * 1024;
+    const MAX_COMMAND_BYTES: usize = 8 * 1024 * 1024;
     let mut bytes = 0;
     rows.chunk_by(move |_, (key, row)| {
         bytes += key.len() + row.as_bytes().len() + 100;
-        let fits = bytes < MOST_BYTES;
+        let fits = bytes < MAX_COMMAND_BYTES;
         if !fits {
             bytes = 0;
         }

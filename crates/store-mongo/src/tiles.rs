@@ -8,38 +8,39 @@ use store::tiles::{self, TileId, TileStore, Tiles, WIDTH};
 use store::{Position, StoreError};
 
 use crate::MongoStore;
-use crate::connect::Db;
-use crate::failure::{Failure, check_statements};
-use crate::fields::{Fields, binary};
+use crate::connection::Db;
+use crate::detached::{REQUEST_TIMEOUT, SCAN_TIMEOUT, spawn_detached, spawn_with_timeout};
+use crate::document_reader::{DocumentReader, binary};
+use crate::error::{MongoError, check_write_errors};
 use crate::find::find;
-use crate::migrate::make_collection;
-use crate::shield::{LONG, SHORT, answered, shielded};
-use crate::transaction::{Work, reason, transact};
+use crate::migrate::create_collection;
+use crate::transaction::{TransactionBody, inner_error, run_transaction};
 
 #[async_trait]
 impl TileStore for MongoStore {
     async fn leaves(&self, after: Position, limit: usize) -> Result<Vec<Hash>, StoreError> {
         let db = self.connection.work.clone();
-        answered("reading leaves", LONG, async move { leaves(&db, after, limit).await }).await
+        spawn_with_timeout("reading leaves", SCAN_TIMEOUT, async move { leaves(&db, after, limit).await })
+            .await
     }
 
-    async fn tiled(&self) -> Result<u64, StoreError> {
+    async fn tiled_leaves(&self) -> Result<u64, StoreError> {
         let db = self.connection.work.clone();
-        answered("reading tiles", SHORT, async move { tiled(&db).await }).await
+        spawn_with_timeout("reading tiles", REQUEST_TIMEOUT, async move { tiled_leaves(&db).await }).await
     }
 
     async fn tiles(&self, wanted: &[TileId]) -> Result<Tiles, StoreError> {
         let (db, wanted) = (self.connection.work.clone(), wanted.to_vec());
-        answered("reading tiles", SHORT, async move { read(&db, &wanted).await }).await
+        spawn_with_timeout("reading tiles", REQUEST_TIMEOUT, async move { read(&db, &wanted).await }).await
     }
 
     async fn add_tiles(&self, from: u64, tiles: &Tiles) -> Result<(), StoreError> {
         if from == 0 {
             let db = self.connection.work.clone();
-            shielded(async move { make_collection(&db, "tiles").await }).await?;
+            spawn_detached(async move { create_collection(&db, "tiles").await }).await?;
         }
         let work = AddTiles { from, tiles: tiles.clone() };
-        transact(&self.connection.work, work).await.map_err(reason)
+        run_transaction(&self.connection.work, work).await.map_err(inner_error)
     }
 }
 
@@ -48,15 +49,15 @@ async fn leaves(db: &Db, after: Position, limit: usize) -> Result<Vec<Hash>, Sto
     // By the primary key, so that the server reads on where the log goes on.
     let above = doc! { "_id": { "$gt": after.to_i64() } };
     find(db, &db.events(), "reading leaves", above, doc! { "_id": 1 }, limit, |event| {
-        Fields::new(event, "an event").hash("leaf")
+        DocumentReader::new(event, "an event").hash("leaf")
     })
     .await
 }
 
 /// How many leaves are in tiles.
-async fn tiled(db: &Db) -> Result<u64, StoreError> {
-    let last = find(db, &db.tiles(), "reading tiles", of_leaves(), doc! { "_id": -1 }, 1, number).await?;
-    Ok(leaves_up_to(last.first().copied()))
+async fn tiled_leaves(db: &Db) -> Result<u64, StoreError> {
+    let last = find(db, &db.tiles(), "reading tiles", leaf_tiles(), doc! { "_id": -1 }, 1, number).await?;
+    Ok(leaves_in_tiles(last.first().copied()))
 }
 
 /// These tiles.
@@ -65,7 +66,7 @@ async fn read(db: &Db, wanted: &[TileId]) -> Result<Tiles, StoreError> {
     let wanted = doc! { "_id": { "$in": numbers } };
     let found = find(db, &db.tiles(), "reading tiles", wanted, doc! {}, usize::MAX, |document| {
         let tile = TileId::from_number(number(document)?);
-        let hashes = tiles::from_bytes(Fields::new(document, "a tile").bytes("hashes")?);
+        let hashes = tiles::from_bytes(DocumentReader::new(document, "a tile").bytes("hashes")?);
         tile.zip(hashes).ok_or_else(|| StoreError::corrupt("a tile is no list of hashes"))
     })
     .await?;
@@ -79,17 +80,17 @@ struct AddTiles {
 }
 
 #[async_trait]
-impl Work for AddTiles {
-    type Answer = ();
+impl TransactionBody for AddTiles {
+    type Output = ();
 
-    fn what(&self) -> String {
+    fn description(&self) -> String {
         "writing tiles".to_owned()
     }
 
-    async fn attempt(&self, db: &Db, session: &mut ClientSession) -> Result<(), Failure> {
-        let last = db.tiles().find_one(of_leaves()).sort(doc! { "_id": -1 }).session(&mut *session).await?;
+    async fn attempt(&self, db: &Db, session: &mut ClientSession) -> Result<(), MongoError> {
+        let last = db.tiles().find_one(leaf_tiles()).sort(doc! { "_id": -1 }).session(&mut *session).await?;
         let last = last.as_deref().map(number).transpose()?;
-        if leaves_up_to(last) != self.from {
+        if leaves_in_tiles(last) != self.from {
             return Ok(());
         }
         let statement = |(tile, hashes): (&TileId, &Vec<Hash>)| {
@@ -99,18 +100,18 @@ impl Work for AddTiles {
         let updates: Vec<_> = self.tiles.iter().map(statement).collect();
         let update = doc! { "update": db.tiles().name(), "updates": updates };
         let answer = db.handle().run_command(update).session(&mut *session).await?;
-        check_statements("writing tiles", &answer)
+        check_write_errors("writing tiles", &answer)
     }
 }
 
-fn of_leaves() -> Document {
+fn leaf_tiles() -> Document {
     doc! { "_id": { "$lt": TileId { level: 1, index: 0 }.to_number() } }
 }
 
 fn number(document: &RawDocument) -> Result<i64, StoreError> {
-    Fields::new(document, "a tile").number("_id")
+    DocumentReader::new(document, "a tile").number("_id")
 }
 
-fn leaves_up_to(last: Option<i64>) -> u64 {
+fn leaves_in_tiles(last: Option<i64>) -> u64 {
     last.and_then(TileId::from_number).map_or(0, |last| (last.index + 1) * WIDTH)
 }

@@ -11,63 +11,63 @@ use mongodb::bson::RawDocumentBuf;
 use mongodb::error::Error;
 use mongodb::{ClientSession, SessionCursor};
 use store::backend::CommitError;
-use store::{Retry, StoreError};
+use store::{RetryReason, StoreError};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::connect::Db;
-use crate::failure::Failure;
-use crate::orphans::Conflicts;
+use crate::abandoned_transactions::ConflictMonitor;
+use crate::connection::Db;
+use crate::error::MongoError;
 
 /// How long a caller waits for an outcome: less than the writer task's own patience, so that what is known is told.
-const DEADLINE: Duration = Duration::from_secs(8);
+const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(8);
 /// How often a duplicate key is met with fresh facts before it is believed.
-const MAX_DUPLICATES: u32 = 5;
+const MAX_DUPLICATE_KEY_RETRIES: u32 = 5;
 
 /// What is done inside a transaction. It may be tried more than once, each time from the start.
 #[async_trait]
-pub(crate) trait Work: Send + Sync + 'static {
+pub(crate) trait TransactionBody: Send + Sync + 'static {
     /// What it finds out.
-    type Answer: Send + 'static;
+    type Output: Send + 'static;
 
     /// What it is, for messages: "committing appends".
-    fn what(&self) -> String;
+    fn description(&self) -> String;
 
     /// Reads and writes, through `session` only. The loop commits.
-    async fn attempt(&self, db: &Db, session: &mut ClientSession) -> Result<Self::Answer, Failure>;
+    async fn attempt(&self, db: &Db, session: &mut ClientSession) -> Result<Self::Output, MongoError>;
 }
 
 /// Carries `work` out in a transaction and answers by the deadline. A loop that has not sent its commit by then never
 /// will, so [`CommitError::NotCommitted`] stays true.
-pub(crate) async fn transact<W: Work>(db: &Db, work: W) -> Result<W::Answer, CommitError> {
-    let what = work.what();
-    let deadline = Instant::now() + DEADLINE;
-    let gate = Arc::new(Gate::default());
-    let attempts = Loop {
+pub(crate) async fn run_transaction<W: TransactionBody>(db: &Db, work: W) -> Result<W::Output, CommitError> {
+    let what = work.description();
+    let deadline = Instant::now() + TRANSACTION_TIMEOUT;
+    let gate = Arc::new(CommitGate::default());
+    let attempts = TransactionLoop {
         db: db.clone(),
         work,
         deadline,
         gate: Arc::clone(&gate),
         backoff: Backoff::default(),
-        conflicts: Conflicts::default(),
+        conflicts: ConflictMonitor::default(),
     };
     match timeout_at(deadline, tokio::spawn(attempts.run())).await {
         Ok(Ok(outcome)) => outcome,
-        Ok(Err(stopped)) => Err(gate.give_up(StoreError::unavailable(what, stopped))),
+        Ok(Err(stopped)) => Err(gate.time_out(StoreError::unavailable(what, stopped))),
         Err(_) => {
-            let what = format!("{what}: MongoDB has not answered for {} s", DEADLINE.as_secs());
-            Err(gate.give_up(StoreError::Unavailable { what, source: None }))
+            let what = format!("{what}: MongoDB has not answered for {} s", TRANSACTION_TIMEOUT.as_secs());
+            Err(gate.time_out(StoreError::Unavailable { what, source: None }))
         }
     }
 }
 
 /// Why it was not committed, or may not have been, for those to whom it makes no difference.
-pub(crate) fn reason(error: CommitError) -> StoreError {
+pub(crate) fn inner_error(error: CommitError) -> StoreError {
     let (CommitError::NotCommitted(reason) | CommitError::Unknown(reason)) = error;
     reason
 }
 
 /// Everything that a read inside the transaction has found.
-pub(crate) async fn all(
+pub(crate) async fn collect_all(
     mut found: SessionCursor<RawDocumentBuf>,
     session: &mut ClientSession,
 ) -> Result<Vec<RawDocumentBuf>, Error> {
@@ -76,18 +76,18 @@ pub(crate) async fn all(
 
 /// Between the caller, who may lose patience, and the loop, which may send a commit.
 #[derive(Default)]
-struct Gate(Mutex<GateState>);
+struct CommitGate(Mutex<CommitGateState>);
 
 #[derive(Default)]
-struct GateState {
+struct CommitGateState {
     /// A commit is under way, or was and is not known to have failed.
     sent: bool,
     /// The caller has been answered.
     closed: bool,
 }
 
-impl Gate {
-    fn state(&self) -> MutexGuard<'_, GateState> {
+impl CommitGate {
+    fn state(&self) -> MutexGuard<'_, CommitGateState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -104,47 +104,47 @@ impl Gate {
     }
 
     /// The caller waits no longer: no commit is sent from here on. Says what is known of one sent before.
-    fn give_up(&self, error: StoreError) -> CommitError {
+    fn time_out(&self, error: StoreError) -> CommitError {
         let mut state = self.state();
         state.closed = true;
         if state.sent { CommitError::Unknown(error) } else { CommitError::NotCommitted(error) }
     }
 }
 
-struct Loop<W> {
+struct TransactionLoop<W> {
     db: Db,
     work: W,
     deadline: Instant,
-    gate: Arc<Gate>,
+    gate: Arc<CommitGate>,
     backoff: Backoff,
-    conflicts: Conflicts,
+    conflicts: ConflictMonitor,
 }
 
-impl<W: Work> Loop<W> {
-    async fn run(mut self) -> Result<W::Answer, CommitError> {
-        let what = self.work.what();
+impl<W: TransactionBody> TransactionLoop<W> {
+    async fn run(mut self) -> Result<W::Output, CommitError> {
+        let what = self.work.description();
         let mut duplicates = 0;
         loop {
-            let failure = match self.once(&what).await {
+            let failure = match self.attempt_once(&what).await {
                 Ok(outcome) => return outcome,
                 Err(failure) => failure,
             };
-            duplicates += u32::from(matches!(failure, Failure::Duplicate(_)));
-            let again = failure.is_transient() && duplicates < MAX_DUPLICATES;
+            duplicates += u32::from(matches!(failure, MongoError::DuplicateKey(_)));
+            let again = failure.is_transient() && duplicates < MAX_DUPLICATE_KEY_RETRIES;
             if failure.is_conflict() {
-                self.conflicts.met(&self.db).await;
+                self.conflicts.record(&self.db).await;
             }
             tracing::debug!(again, error = failure.describe(), "a transaction failed: {what}");
             if !again || !self.backoff.wait(self.deadline).await {
-                return Err(CommitError::NotCommitted(failure.into_store(&what)));
+                return Err(CommitError::NotCommitted(failure.into_store_error(&what)));
             }
-            self.db.retries().count(reason_of(&failure));
+            self.db.retries().count(retry_cause(&failure));
         }
     }
 
     /// One try: an outcome, or a failure after which nothing is written. A session that is dropped in mid-transaction
     /// aborts it in the background; after an error of the server there is nothing left to abort.
-    async fn once(&mut self, what: &str) -> Result<Result<W::Answer, CommitError>, Failure> {
+    async fn attempt_once(&mut self, what: &str) -> Result<Result<W::Output, CommitError>, MongoError> {
         let mut session = self.db.session().await?;
         session.start_transaction().await?;
         let answer = self.work.attempt(&self.db, &mut session).await?;
@@ -158,13 +158,13 @@ impl<W: Work> Loop<W> {
         &mut self,
         what: &str,
         session: &mut ClientSession,
-    ) -> Result<Result<(), CommitError>, Failure> {
+    ) -> Result<Result<(), CommitError>, MongoError> {
         loop {
             let Err(error) = session.commit_transaction().await else {
-                self.db.saw(session);
+                self.db.observe(session);
                 return Ok(Ok(()));
             };
-            let failure = Failure::from(error);
+            let failure = MongoError::from(error);
             tracing::debug!(error = failure.describe(), "a commit failed: {what}");
             // Some errors carry neither label. Whether the commit happened is then just as unknown, and asking again
             // would bring the same error.
@@ -174,19 +174,19 @@ impl<W: Work> Loop<W> {
                 return Err(failure);
             }
             if !unknown || !self.backoff.wait(self.deadline).await {
-                return Ok(Err(CommitError::Unknown(failure.into_store(what))));
+                return Ok(Err(CommitError::Unknown(failure.into_store_error(what))));
             }
-            self.db.retries().count(Retry::UnknownCommit);
+            self.db.retries().count(RetryReason::UnknownCommit);
         }
     }
 }
 
 /// Why a transaction is begun anew.
-fn reason_of(failure: &Failure) -> Retry {
+fn retry_cause(failure: &MongoError) -> RetryReason {
     match failure {
-        Failure::Duplicate(_) => Retry::DuplicateKey,
-        _ if failure.is_conflict() => Retry::WriteConflict,
-        Failure::Driver(_) | Failure::Store(_) => Retry::Transient,
+        MongoError::DuplicateKey(_) => RetryReason::DuplicateKey,
+        _ if failure.is_conflict() => RetryReason::WriteConflict,
+        MongoError::Driver(_) | MongoError::Store(_) => RetryReason::Transient,
     }
 }
 
@@ -202,7 +202,7 @@ impl Backoff {
     async fn wait(&mut self, deadline: Instant) -> bool {
         let ceiling = (Self::FIRST * 2_u32.saturating_pow(self.0.min(10))).min(Self::LONGEST);
         self.0 += 1;
-        let until = Instant::now() + random_part(ceiling);
+        let until = Instant::now() + jitter(ceiling);
         let in_time = until < deadline;
         if in_time {
             sleep(until - Instant::now()).await;
@@ -212,7 +212,7 @@ impl Backoff {
 }
 
 /// Somewhere between nothing and the whole. It decides nothing, so it need not be repeatable.
-fn random_part(whole: Duration) -> Duration {
+fn jitter(whole: Duration) -> Duration {
     let micros = u64::try_from(whole.as_micros()).unwrap_or(u64::MAX).max(1);
     Duration::from_micros(RandomState::new().build_hasher().finish() % micros)
 }
@@ -226,26 +226,26 @@ mod tests {
     }
 
     #[test]
-    fn once_the_caller_was_told_not_committed_no_commit_is_sent() {
-        let gate = Gate::default();
-        assert!(matches!(gate.give_up(late()), CommitError::NotCommitted(_)));
+    fn no_commit_is_sent_after_the_caller_timed_out() {
+        let gate = CommitGate::default();
+        assert!(matches!(gate.time_out(late()), CommitError::NotCommitted(_)));
         assert!(!gate.open());
     }
 
     #[test]
-    fn a_commit_under_way_is_unknown_until_it_is_known_to_have_failed() {
-        let gate = Gate::default();
+    fn pending_commit_is_unknown_until_it_failed() {
+        let gate = CommitGate::default();
         assert!(gate.open());
-        assert!(matches!(gate.give_up(late()), CommitError::Unknown(_)));
-        let gate = Gate::default();
+        assert!(matches!(gate.time_out(late()), CommitError::Unknown(_)));
+        let gate = CommitGate::default();
         assert!(gate.open());
         gate.failed();
-        assert!(matches!(gate.give_up(late()), CommitError::NotCommitted(_)));
+        assert!(matches!(gate.time_out(late()), CommitError::NotCommitted(_)));
     }
 
     #[test]
-    fn random_parts_stay_below_the_whole_and_differ() {
-        let parts: Vec<_> = (0..50).map(|_| random_part(Duration::from_millis(4))).collect();
+    fn jitter_is_bounded_and_varies() {
+        let parts: Vec<_> = (0..50).map(|_| jitter(Duration::from_millis(4))).collect();
         assert!(parts.iter().all(|part| *part < Duration::from_millis(4)));
         assert!(parts.iter().any(|part| part != &parts[0]));
     }

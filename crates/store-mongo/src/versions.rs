@@ -3,27 +3,27 @@
 use async_trait::async_trait;
 use mongodb::ClientSession;
 use mongodb::bson::{RawDocument, doc};
-use store::{Position, StoreError, Table, Versions};
+use store::{Position, ProjectionVersions, StoreError, Table};
 
-use crate::connect::Db;
-use crate::failure::Failure;
-use crate::fields::{Fields, raw};
+use crate::connection::Db;
+use crate::document_reader::{DocumentReader, raw};
+use crate::error::MongoError;
 use crate::find::find;
 use crate::row_document::to_checkpoint;
-use crate::transaction::Work;
+use crate::transaction::TransactionBody;
 
 /// Those of one read model.
-pub(crate) async fn read(db: &Db, projection: &str) -> Result<Option<Versions>, StoreError> {
+pub(crate) async fn read(db: &Db, projection: &str) -> Result<Option<ProjectionVersions>, StoreError> {
     let by_name = doc! { "_id": projection };
     let found = find(db, &db.read_models(), "reading versions", by_name, doc! {}, 1, to_versions).await?;
     Ok(found.into_iter().next().map(|(_, versions)| versions))
 }
 
 /// Stored versions, and the name of the read model.
-pub(crate) fn to_versions(document: &RawDocument) -> Result<(String, Versions), StoreError> {
-    let name = Fields::new(document, "the versions of a read model").text("_id")?.to_owned();
+pub(crate) fn to_versions(document: &RawDocument) -> Result<(String, ProjectionVersions), StoreError> {
+    let name = DocumentReader::new(document, "the versions of a read model").text("_id")?.to_owned();
     let what = format!("the versions of `{name}`");
-    let stored = Fields::new(document, &what).text("versions")?;
+    let stored = DocumentReader::new(document, &what).text("versions")?;
     let versions = serde_json::from_str(stored)
         .map_err(|error| StoreError::corrupt(format!("{what} cannot be read: {error}")))?;
     Ok((name, versions))
@@ -32,21 +32,21 @@ pub(crate) fn to_versions(document: &RawDocument) -> Result<(String, Versions), 
 /// One change of the versions of a read model.
 pub(crate) struct ChangeVersions {
     pub(crate) projection: String,
-    pub(crate) to: Versions,
+    pub(crate) to: ProjectionVersions,
     /// The first must be as far as the second.
     pub(crate) behind: Option<(Table, Table)>,
 }
 
 #[async_trait]
-impl Work for ChangeVersions {
+impl TransactionBody for ChangeVersions {
     /// Whether it was done.
-    type Answer = bool;
+    type Output = bool;
 
-    fn what(&self) -> String {
+    fn description(&self) -> String {
         format!("changing the versions of {}", self.projection)
     }
 
-    async fn attempt(&self, db: &Db, session: &mut ClientSession) -> Result<bool, Failure> {
+    async fn attempt(&self, db: &Db, session: &mut ClientSession) -> Result<bool, MongoError> {
         let Self { projection, to, behind } = self;
         let by_name = doc! { "_id": projection };
         let stored = db.read_models().find_one(by_name.clone()).session(&mut *session).await?;
@@ -73,7 +73,7 @@ impl Work for ChangeVersions {
 
 /// How far a table is. It is touched, so that whoever moves it meanwhile conflicts. One that is being emptied is at the
 /// start.
-async fn position(db: &Db, session: &mut ClientSession, table: &Table) -> Result<Position, Failure> {
+async fn position(db: &Db, session: &mut ClientSession, table: &Table) -> Result<Position, MongoError> {
     let (by_name, touch) = (doc! { "_id": &*table.name }, doc! { "$inc": { "touched": 1_i64 } });
     let found = db.checkpoints().find_one_and_update(by_name, touch).session(&mut *session).await?;
     Ok(match found {

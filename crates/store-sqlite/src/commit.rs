@@ -1,33 +1,33 @@
 //! Carrying out a batch: one transaction that reads the facts, has them judged and writes the plan.
 
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, params};
-use store::backend::{Head, Plan, Verdict};
-use store::judge::Batch;
-use store::vault::ClaimHash;
+use store::backend::{AppendResult, CommitPlan, Head};
+use store::commit_planner::Batch;
+use store::key_store::ClaimHash;
 use store::{Position, StreamId};
 
-use crate::envelope::insert_events;
-use crate::facts::read_facts;
-use crate::failure::Failure;
+use crate::error::SqliteError;
+use crate::event_row::insert_events;
 use crate::idempotency;
+use crate::preconditions::read_preconditions;
 
 /// Runs a batch; gives the verdicts and the position of the head after it.
 pub(crate) fn commit(
     connection: &mut Connection,
     batch: &Batch,
-) -> Result<(Vec<Verdict>, Position), Failure> {
+) -> Result<(Vec<AppendResult>, Position), SqliteError> {
     // IMMEDIATE: the only writer from here on, so what is read stays true.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let plan = batch.judge(read_facts(&transaction, batch)?);
+    let plan = batch.plan(read_preconditions(&transaction, batch)?);
     if !plan.events.is_empty() {
         write_plan(&transaction, &plan)?;
     }
     finish(&transaction)?;
-    Ok((plan.verdicts, plan.head.position))
+    Ok((plan.results, plan.head.position))
 }
 
 /// Commits, and tells apart how it can fail.
-pub(crate) fn finish(transaction: &Transaction<'_>) -> Result<(), Failure> {
+pub(crate) fn finish(transaction: &Transaction<'_>) -> Result<(), SqliteError> {
     match transaction.execute_batch("COMMIT") {
         Ok(()) => Ok(()),
         // Still open, so not committed: dropping the transaction rolls it back.
@@ -36,12 +36,12 @@ pub(crate) fn finish(transaction: &Transaction<'_>) -> Result<(), Failure> {
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => Err(error.into()),
         // SQLite has rolled it back as well, but if what failed came after the last page was written (such as the sync
         // of the file), a crash before the next commit would find the transaction whole.
-        Err(error) => Err(Failure::Unanswered(error)),
+        Err(error) => Err(SqliteError::UnknownCommit(error)),
     }
 }
 
-fn write_plan(transaction: &Transaction<'_>, plan: &Plan) -> Result<(), Failure> {
-    let Plan { verdicts: _, released, erased, keyed, taken, events, first_results, head } = plan;
+fn write_plan(transaction: &Transaction<'_>, plan: &CommitPlan) -> Result<(), SqliteError> {
+    let CommitPlan { results: _, released, erased, new_keys, taken, events, recorded_results, head } = plan;
     let mut release = transaction.prepare_cached("DELETE FROM claims WHERE claim = ?1 AND stream = ?2")?;
     for (stream, claims) in released {
         for claim in claims {
@@ -50,18 +50,19 @@ fn write_plan(transaction: &Transaction<'_>, plan: &Plan) -> Result<(), Failure>
     }
     erase(transaction, erased)?;
     let mut key = transaction.prepare_cached("INSERT INTO vault (stream, key, erased) VALUES (?1, ?2, 0)")?;
-    for (stream, wrapped, _) in keyed {
+    for (stream, wrapped, _) in new_keys {
         key.execute(params![stream.as_str(), wrapped])?;
     }
-    let keyed = keyed.iter().flat_map(|(stream, _, claims)| claims.iter().map(move |claim| (claim, stream)));
+    let new_claims =
+        new_keys.iter().flat_map(|(stream, _, claims)| claims.iter().map(move |claim| (claim, stream)));
     let taken = taken.iter().flat_map(|(stream, claims)| claims.iter().map(move |claim| (claim, stream)));
-    take(transaction, keyed.chain(taken).collect())?;
+    take(transaction, new_claims.chain(taken).collect())?;
     insert_events(transaction, events)?;
-    idempotency::write(transaction, first_results)?;
+    idempotency::write(transaction, recorded_results)?;
     write_head(transaction, head)
 }
 
-fn erase(transaction: &Transaction<'_>, streams: &[StreamId]) -> Result<(), Failure> {
+fn erase(transaction: &Transaction<'_>, streams: &[StreamId]) -> Result<(), SqliteError> {
     let mut forget = transaction.prepare_cached(
         "INSERT INTO vault (stream, key, erased) VALUES (?1, NULL, 1)
          ON CONFLICT (stream) DO UPDATE SET key = NULL, erased = 1",
@@ -75,7 +76,7 @@ fn erase(transaction: &Transaction<'_>, streams: &[StreamId]) -> Result<(), Fail
 }
 
 /// Claims are random bytes: sorted, those of one page are written together.
-fn take(transaction: &Transaction<'_>, mut claims: Vec<(&ClaimHash, &StreamId)>) -> Result<(), Failure> {
+fn take(transaction: &Transaction<'_>, mut claims: Vec<(&ClaimHash, &StreamId)>) -> Result<(), SqliteError> {
     claims.sort_unstable();
     let mut take = transaction.prepare_cached("INSERT INTO claims (claim, stream) VALUES (?1, ?2)")?;
     for (claim, stream) in claims {
@@ -85,7 +86,7 @@ fn take(transaction: &Transaction<'_>, mut claims: Vec<(&ClaimHash, &StreamId)>)
 }
 
 /// Writes the head of the log.
-pub(crate) fn write_head(transaction: &Transaction<'_>, head: &Head) -> Result<(), Failure> {
+pub(crate) fn write_head(transaction: &Transaction<'_>, head: &Head) -> Result<(), SqliteError> {
     let mut statement = transaction.prepare_cached(
         "INSERT OR REPLACE INTO head (one, position, at, root, frontier, note) VALUES (1, ?1, ?2, ?3, ?4, ?5)",
     )?;

@@ -8,17 +8,17 @@ use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, OptionalExtension};
 use store::StoreError;
 use store::backend::FORMAT;
 
-use crate::failure::Failure;
-use crate::file::DatabaseFile;
+use crate::database_file::DatabaseFile;
+use crate::error::SqliteError;
 
 /// How long to wait for another process that writes.
 pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Enough for every statement of this crate, so that none is ever parsed twice.
-const CACHED_STATEMENTS: usize = 64;
+const STATEMENT_CACHE_CAPACITY: usize = 64;
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
+pub(crate) enum ConnectionRole {
     /// Writes, and is the only one that checkpoints.
     Writer,
     /// Reads.
@@ -26,20 +26,20 @@ pub(crate) enum Role {
 }
 
 /// Opens the file.
-pub(crate) fn connect(file: &DatabaseFile, role: Role) -> Result<Connection, Failure> {
+pub(crate) fn connect(file: &DatabaseFile, role: ConnectionRole) -> Result<Connection, SqliteError> {
     // No mutex: each connection is used by one thread at a time. Readers too may write, as far as SQLite knows:
     // the first one after a crash has to repair the shared memory.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(file.path(), flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+    connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE_CAPACITY);
     // Sorting may spill personal values: into memory, never into a temporary file.
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     // Checkpoints are the session's business.
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     match role {
-        Role::Writer => prepare_writer(&connection, file)?,
-        Role::Reader => {
+        ConnectionRole::Writer => configure_writer(&connection, file)?,
+        ConnectionRole::Reader => {
             connection.pragma_update(None, "query_only", true)?;
             connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         }
@@ -47,14 +47,14 @@ pub(crate) fn connect(file: &DatabaseFile, role: Role) -> Result<Connection, Fai
     Ok(connection)
 }
 
-fn prepare_writer(connection: &Connection, file: &DatabaseFile) -> Result<(), Failure> {
-    check_ours(connection, file)?;
+fn configure_writer(connection: &Connection, file: &DatabaseFile) -> Result<(), SqliteError> {
+    reject_foreign_database(connection, file)?;
     if connection.is_readonly(MAIN_DB)? {
         // SQLite opens what it may not write for reading, and does not say so.
         let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY);
         return Err(rusqlite::Error::SqliteFailure(code, None).into());
     }
-    enter_wal_mode(connection, file)?;
+    enable_wal(connection, file)?;
     // Each commit is on the disk before it is answered.
     connection.pragma_update(None, "synchronous", "FULL")?;
     // What is deleted is overwritten with zeros: a key that was destroyed must not be found in a free page.
@@ -69,7 +69,7 @@ fn prepare_writer(connection: &Connection, file: &DatabaseFile) -> Result<(), Fa
 }
 
 /// Refuses databases of other programs, and of later versions, before anything is changed in them.
-fn check_ours(connection: &Connection, file: &DatabaseFile) -> Result<(), Failure> {
+fn reject_foreign_database(connection: &Connection, file: &DatabaseFile) -> Result<(), SqliteError> {
     let count = |names: &str| {
         let sql = format!("SELECT count(*) FROM sqlite_schema WHERE type = 'table' {names}");
         connection.query_row(&sql, [], |row| row.get::<_, i64>(0))
@@ -88,9 +88,9 @@ fn check_ours(connection: &Connection, file: &DatabaseFile) -> Result<(), Failur
 }
 
 /// The version of the stored format; `None` of a database without one.
-pub(crate) fn stored_format(connection: &Connection) -> Result<Option<String>, Failure> {
+pub(crate) fn stored_format(connection: &Connection) -> Result<Option<String>, SqliteError> {
     let found = connection.query_row("SELECT value FROM meta WHERE name = 'format'", [], |row| row.get(0));
-    match found.optional().map_err(Failure::from) {
+    match found.optional().map_err(SqliteError::from) {
         Err(failure) if failure.is_missing_table() => Ok(None),
         found => found,
     }
@@ -111,7 +111,7 @@ pub(crate) fn check_format(stored: &str, file: &DatabaseFile) -> Result<(), Stor
 }
 
 /// SQLite does not wait when two processes do this to a new file at once, so the waiting is done here.
-fn enter_wal_mode(connection: &Connection, file: &DatabaseFile) -> Result<(), Failure> {
+fn enable_wal(connection: &Connection, file: &DatabaseFile) -> Result<(), SqliteError> {
     let deadline = Instant::now() + BUSY_TIMEOUT;
     let mode: String = loop {
         match connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)) {

@@ -3,25 +3,31 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use serde_json::Value;
-use store::deliveries::{Attempt, Deliveries, KEPT, Progress, numbered};
+use store::deliveries::{Attempt, DeliveryProgress, DeliveryStore, MAX_STORED_ATTEMPTS, number_attempts};
 use store::{StoreError, StreamId};
 
 use crate::SqliteStore;
-use crate::facts::unsigned;
-use crate::failure::Failure;
-use crate::leases::Undurable;
+use crate::error::SqliteError;
+use crate::leases::RelaxedDurability;
+use crate::preconditions::unsigned;
 
 #[async_trait]
-impl Deliveries for SqliteStore {
-    async fn progress(&self, stream: &StreamId) -> Result<Option<Progress>, StoreError> {
+impl DeliveryStore for SqliteStore {
+    async fn progress(&self, stream: &StreamId) -> Result<Option<DeliveryProgress>, StoreError> {
         let stream = stream.clone();
         self.read(move |connection| read_progress(connection, &stream)).await
     }
 
-    async fn record(&self, stream: &StreamId, to: &Progress, reports: &[Value]) -> Result<bool, StoreError> {
+    async fn record(
+        &self,
+        stream: &StreamId,
+        to: &DeliveryProgress,
+        reports: &[Value],
+    ) -> Result<bool, StoreError> {
         let (stream, to, reports) = (stream.clone(), to.clone(), reports.to_vec());
         // What a power failure takes back is delivered once more.
-        self.write(move |connection| record(&*Undurable::new(connection)?, &stream, &to, &reports)).await
+        self.write(move |connection| record(&*RelaxedDurability::new(connection)?, &stream, &to, &reports))
+            .await
     }
 
     async fn attempts(
@@ -48,14 +54,17 @@ impl Deliveries for SqliteStore {
     }
 }
 
-fn read_progress(connection: &Connection, stream: &StreamId) -> Result<Option<Progress>, Failure> {
+fn read_progress(
+    connection: &Connection,
+    stream: &StreamId,
+) -> Result<Option<DeliveryProgress>, SqliteError> {
     let sql = "SELECT revision, attempts, state FROM delivery_progress WHERE stream = ?1";
     let mut statement = connection.prepare_cached(sql)?;
     let stored = statement.query_row([stream.as_str()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
     let Some((revision, attempts, state)): Option<(i64, i64, String)> = stored.optional()? else {
         return Ok(None);
     };
-    Ok(Some(Progress {
+    Ok(Some(DeliveryProgress {
         revision: unsigned(revision, "the revision of a progress")?,
         attempts: unsigned(attempts, "a number of attempts")?,
         state: parse(stream, &state)?,
@@ -65,9 +74,9 @@ fn read_progress(connection: &Connection, stream: &StreamId) -> Result<Option<Pr
 fn record(
     connection: &Connection,
     stream: &StreamId,
-    to: &Progress,
+    to: &DeliveryProgress,
     reports: &[Value],
-) -> Result<bool, Failure> {
+) -> Result<bool, SqliteError> {
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
     let stored = read_progress(&transaction, stream)?.map_or(0, |progress| progress.revision);
     if stored + 1 != to.revision {
@@ -79,11 +88,13 @@ fn record(
     put.execute(params![name, signed(to.revision), signed(to.attempts), to.state.to_string()])?;
     let sql = "INSERT OR REPLACE INTO delivery_attempts (stream, number, report) VALUES (?1, ?2, ?3)";
     let mut insert = transaction.prepare_cached(sql)?;
-    for (number, report) in numbered(to, reports) {
+    for (number, report) in number_attempts(to, reports) {
         insert.execute(params![name, signed(number), report.to_string()])?;
     }
     let sql = "DELETE FROM delivery_attempts WHERE stream = ?1 AND number <= ?2";
-    transaction.prepare_cached(sql)?.execute(params![name, signed(to.attempts.saturating_sub(KEPT))])?;
+    transaction
+        .prepare_cached(sql)?
+        .execute(params![name, signed(to.attempts.saturating_sub(MAX_STORED_ATTEMPTS))])?;
     drop((put, insert));
     transaction.commit()?;
     Ok(true)
@@ -94,7 +105,7 @@ fn read_attempts(
     stream: &StreamId,
     below: Option<u64>,
     limit: usize,
-) -> Result<Vec<Attempt>, Failure> {
+) -> Result<Vec<Attempt>, SqliteError> {
     let sql = "SELECT number, report FROM delivery_attempts WHERE stream = ?1 AND number < ?2
                ORDER BY number DESC LIMIT ?3";
     let mut statement = connection.prepare_cached(sql)?;
@@ -118,7 +129,7 @@ fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-fn parse(stream: &StreamId, json: &str) -> Result<Value, Failure> {
+fn parse(stream: &StreamId, json: &str) -> Result<Value, SqliteError> {
     serde_json::from_str(json)
-        .map_err(|error| Failure::corrupt(format!("what is known of deliveries to {stream}: {error}")))
+        .map_err(|error| SqliteError::corrupt(format!("what is known of deliveries to {stream}: {error}")))
 }

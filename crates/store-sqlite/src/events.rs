@@ -7,8 +7,8 @@ use rusqlite::{Connection, params, params_from_iter};
 use store::backend::EventQuery;
 use store::{Envelope, Position, StreamId};
 
-use crate::envelope::{COLUMNS, read_envelope};
-use crate::failure::Failure;
+use crate::error::SqliteError;
+use crate::event_row::{COLUMNS, read_event};
 
 /// The events of one stream.
 pub(crate) fn read_stream(
@@ -16,7 +16,7 @@ pub(crate) fn read_stream(
     stream: &StreamId,
     after: u64,
     limit: usize,
-) -> Result<Vec<Envelope>, Failure> {
+) -> Result<Vec<Envelope>, SqliteError> {
     let mut statement = connection.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM events WHERE stream = ?1 AND version > ?2 ORDER BY version LIMIT ?3"
     ))?;
@@ -25,7 +25,7 @@ pub(crate) fn read_stream(
 }
 
 /// The events that a query asks for.
-pub(crate) fn read_events(connection: &Connection, query: &EventQuery) -> Result<Vec<Envelope>, Failure> {
+pub(crate) fn read_events(connection: &Connection, query: &EventQuery) -> Result<Vec<Envelope>, SqliteError> {
     let (sql, filters) = statement(query);
     let until = query.until.map_or(i64::MAX, Position::to_i64);
     let numbers = [query.after.to_i64(), until, bound(query.limit)]
@@ -72,10 +72,10 @@ fn statement(query: &EventQuery) -> (String, Vec<&str>) {
     (format!("{found} ORDER BY {order} LIMIT ?3"), texts)
 }
 
-fn collect(mut rows: rusqlite::Rows<'_>) -> Result<Vec<Envelope>, Failure> {
+fn collect(mut rows: rusqlite::Rows<'_>) -> Result<Vec<Envelope>, SqliteError> {
     let mut events = Vec::new();
     while let Some(row) = rows.next()? {
-        events.push(read_envelope(row)?);
+        events.push(read_event(row)?);
     }
     Ok(events)
 }
@@ -86,7 +86,7 @@ fn bound(limit: usize) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use store::{Ambient, EventStore, MasterKey};
+    use store::{Env, EventStore, MasterKey};
     use tempfile::TempDir;
 
     use super::*;
@@ -102,12 +102,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_index_leads_to_whatever_is_asked_for_and_nothing_is_sorted() {
+    async fn queries_use_an_index_without_sorting() {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("aegis.sqlite");
         let sqlite = std::sync::Arc::new(SqliteStore::open(&path).unwrap());
-        let ambient = Ambient::system();
-        EventStore::open(sqlite, MasterKey::generate(&ambient), ambient).await.unwrap();
+        let env = Env::system();
+        EventStore::open(sqlite, MasterKey::generate(&env), env).await.unwrap();
         let connection = Connection::open(&path).unwrap();
         let (stream, actor) = (StreamId::new("system").ok(), Some("system".to_owned()));
         let types = |count: usize| (0..count).map(|number| format!("Type{number}")).collect::<Vec<_>>();

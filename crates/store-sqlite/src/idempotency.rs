@@ -1,15 +1,15 @@
 //! First results under idempotency keys.
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
-use store::idempotency::KEPT;
-use store::vault::ClaimHash;
-use store::{FirstResult, Position};
+use store::idempotency::RETENTION;
+use store::key_store::ClaimHash;
+use store::{Position, RecordedResult};
 
-use crate::facts::{moment, stream_id, unsigned};
-use crate::failure::Failure;
+use crate::error::SqliteError;
+use crate::preconditions::{stream_id, timestamp, unsigned};
 
 /// What is kept under a key.
-pub(crate) fn read(connection: &Connection, key: ClaimHash) -> Result<Option<FirstResult>, Failure> {
+pub(crate) fn read(connection: &Connection, key: ClaimHash) -> Result<Option<RecordedResult>, SqliteError> {
     let mut statement = connection
         .prepare_cached("SELECT request, stream, version, position, at FROM idempotency WHERE key = ?1")?;
     let stored = statement.query_row([key.as_bytes()], |row| {
@@ -18,20 +18,20 @@ pub(crate) fn read(connection: &Connection, key: ClaimHash) -> Result<Option<Fir
     });
     let Some((request, stream, version, position, at)) = stored.optional()? else { return Ok(None) };
     let request = ClaimHash::from_slice(&request);
-    Ok(Some(FirstResult {
-        request: request.ok_or_else(|| Failure::corrupt("the hash of a request is not 32 bytes"))?,
+    Ok(Some(RecordedResult {
+        request: request.ok_or_else(|| SqliteError::corrupt("the hash of a request is not 32 bytes"))?,
         stream: stream_id(stream)?,
         version: unsigned(version, "the version of a first result")?,
         position: Position::new(unsigned(position, "the position of a first result")?),
-        at: moment(at)?,
+        at: timestamp(at)?,
     }))
 }
 
 /// Keeps first results, and lets those go that have been kept for long enough.
 pub(crate) fn write(
     transaction: &Transaction<'_>,
-    results: &[(ClaimHash, FirstResult)],
-) -> Result<(), Failure> {
+    results: &[(ClaimHash, RecordedResult)],
+) -> Result<(), SqliteError> {
     let Some((_, newest)) = results.last() else { return Ok(()) };
     let mut forget = transaction.prepare_cached("DELETE FROM idempotency WHERE at <= ?1")?;
     forget.execute([newest.at.as_millisecond() - kept_milliseconds()])?;
@@ -39,7 +39,7 @@ pub(crate) fn write(
         "INSERT OR REPLACE INTO idempotency (key, request, stream, version, position, at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?;
-    for (key, FirstResult { request, stream, version, position, at }) in results {
+    for (key, RecordedResult { request, stream, version, position, at }) in results {
         let version = i64::try_from(*version).unwrap_or(i64::MAX);
         let (position, at) = (position.to_i64(), at.as_millisecond());
         keep.execute(params![key.as_bytes(), request.as_bytes(), stream.as_str(), version, position, at])?;
@@ -48,5 +48,5 @@ pub(crate) fn write(
 }
 
 fn kept_milliseconds() -> i64 {
-    i64::try_from(KEPT.as_millis()).unwrap_or(i64::MAX)
+    i64::try_from(RETENTION.as_millis()).unwrap_or(i64::MAX)
 }

@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
-use store::rotation::{Rewrapped, SIGNING, Wrapped, WrappedKeys};
-use store::vault::{KeyId, MasterKey, WRAPPED_BYTES};
+use store::key_store::{KeyId, MasterKey, WRAPPED_BYTES};
+use store::rotation::{KeyReplacement, SIGNING, WrappedKey, WrappedKeyStore};
 use store::{StoreError, StreamId};
 
 use crate::SqliteStore;
 use crate::commit::finish;
-use crate::facts::stream_id;
-use crate::failure::Failure;
+use crate::error::SqliteError;
+use crate::preconditions::stream_id;
 
 #[async_trait]
-impl WrappedKeys for SqliteStore {
+impl WrappedKeyStore for SqliteStore {
     async fn service_keys(&self) -> Result<BTreeMap<String, Vec<u8>>, StoreError> {
         self.read(service_keys).await
     }
@@ -23,12 +23,16 @@ impl WrappedKeys for SqliteStore {
         self.read(count).await
     }
 
-    async fn wrapped_keys(&self, after: Option<&StreamId>, limit: usize) -> Result<Vec<Wrapped>, StoreError> {
+    async fn wrapped_keys(
+        &self,
+        after: Option<&StreamId>,
+        limit: usize,
+    ) -> Result<Vec<WrappedKey>, StoreError> {
         let after = after.cloned();
         self.read(move |connection| wrapped(connection, after.as_ref(), limit)).await
     }
 
-    async fn replace_keys(&self, changes: &[Rewrapped]) -> Result<u64, StoreError> {
+    async fn replace_keys(&self, changes: &[KeyReplacement]) -> Result<u64, StoreError> {
         let changes = changes.to_vec();
         self.write(move |connection| replace(connection, &changes)).await
     }
@@ -48,23 +52,23 @@ impl WrappedKeys for SqliteStore {
 }
 
 /// The master key that new keys are wrapped by.
-pub(crate) fn wrapping(connection: &Connection) -> Result<Option<KeyId>, Failure> {
+pub(crate) fn wrapping(connection: &Connection) -> Result<Option<KeyId>, SqliteError> {
     let mut statement = connection.prepare_cached("SELECT wrapped FROM keys WHERE name = ?1")?;
     let wrapped: Option<Vec<u8>> = statement.query_row([SIGNING], |row| row.get(0)).optional()?;
     let wrapped =
-        wrapped.ok_or_else(|| Failure::corrupt(format!("the service key `{SIGNING}` is missing")))?;
+        wrapped.ok_or_else(|| SqliteError::corrupt(format!("the service key `{SIGNING}` is missing")))?;
     Ok(MasterKey::id_of(&wrapped))
 }
 
 /// The service keys by name.
-pub(crate) fn service_keys(connection: &Connection) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
+pub(crate) fn service_keys(connection: &Connection) -> Result<BTreeMap<String, Vec<u8>>, SqliteError> {
     let mut statement = connection.prepare_cached("SELECT name, wrapped FROM keys")?;
     let found = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(found.collect::<Result<_, _>>()?)
 }
 
 /// One by one, since SQLite would sort all of them in memory to group them.
-fn count(connection: &Connection) -> Result<BTreeMap<Option<KeyId>, u64>, Failure> {
+fn count(connection: &Connection) -> Result<BTreeMap<Option<KeyId>, u64>, SqliteError> {
     let mut statement = connection.prepare_cached("SELECT key FROM vault WHERE key IS NOT NULL")?;
     let mut rows = statement.query([])?;
     let mut counts = BTreeMap::new();
@@ -76,7 +80,11 @@ fn count(connection: &Connection) -> Result<BTreeMap<Option<KeyId>, u64>, Failur
     Ok(counts)
 }
 
-fn wrapped(connection: &Connection, after: Option<&StreamId>, limit: usize) -> Result<Vec<Wrapped>, Failure> {
+fn wrapped(
+    connection: &Connection,
+    after: Option<&StreamId>,
+    limit: usize,
+) -> Result<Vec<WrappedKey>, SqliteError> {
     let mut statement = connection.prepare_cached(
         "SELECT stream, key FROM vault WHERE stream > ?1 AND key IS NOT NULL ORDER BY stream LIMIT ?2",
     )?;
@@ -89,13 +97,13 @@ fn wrapped(connection: &Connection, after: Option<&StreamId>, limit: usize) -> R
     Ok(found)
 }
 
-fn replace(connection: &mut Connection, changes: &[Rewrapped]) -> Result<u64, Failure> {
+fn replace(connection: &mut Connection, changes: &[KeyReplacement]) -> Result<u64, SqliteError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut replaced = 0;
     {
         let mut statement =
             transaction.prepare_cached("UPDATE vault SET key = ?3 WHERE stream = ?1 AND key = ?2")?;
-        for Rewrapped { stream, from, to } in changes {
+        for KeyReplacement { stream, from, to } in changes {
             replaced += statement.execute(params![stream.as_str(), from, to])?;
         }
     }

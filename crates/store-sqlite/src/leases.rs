@@ -6,18 +6,18 @@ use async_trait::async_trait;
 use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params};
 use serde_json::Value;
 use store::StoreError;
-use store::lease::{Lease, Leases};
+use store::lease::{Lease, LeaseStore};
 
 use crate::SqliteStore;
-use crate::failure::Failure;
-use crate::watch::unless_missing;
+use crate::error::SqliteError;
+use crate::watch::none_if_table_missing;
 
 /// Milliseconds since the Unix epoch, as SQLite tells them.
 const NOW: &str = "CAST(unixepoch('subsec') * 1000 AS INTEGER)";
 
 #[async_trait]
-impl Leases for SqliteStore {
-    async fn lease(
+impl LeaseStore for SqliteStore {
+    async fn acquire_lease(
         &self,
         name: &str,
         holder: &str,
@@ -27,7 +27,7 @@ impl Leases for SqliteStore {
         let (name, holder, report) = (name.to_owned(), holder.to_owned(), report.to_string());
         let term = i64::try_from(term.as_millis()).unwrap_or(i64::MAX);
         self.write(move |connection| {
-            let connection = &*Undurable::new(connection)?;
+            let connection = &*RelaxedDurability::new(connection)?;
             let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
             let sql = format!(
                 "INSERT INTO leases (name, holder, until, report) VALUES (?1, ?2, {NOW} + ?3, ?4)
@@ -38,39 +38,39 @@ impl Leases for SqliteStore {
             transaction.prepare_cached(&sql)?.execute(params![name, holder, term, report])?;
             let held = read(&transaction, Some(&name))?.into_iter().next();
             transaction.commit()?;
-            held.ok_or_else(|| Failure::corrupt(format!("the lease `{name}` is missing")))
+            held.ok_or_else(|| SqliteError::corrupt(format!("the lease `{name}` is missing")))
         })
         .await
     }
 
-    async fn release(&self, name: &str, holder: &str, report: &Value) -> Result<(), StoreError> {
+    async fn release_lease(&self, name: &str, holder: &str, report: &Value) -> Result<(), StoreError> {
         let (name, holder, report) = (name.to_owned(), holder.to_owned(), report.to_string());
         self.write(move |connection| {
             let sql = "UPDATE leases SET until = 0, report = ?3 WHERE name = ?1 AND holder = ?2";
-            let connection = &*Undurable::new(connection)?;
+            let connection = &*RelaxedDurability::new(connection)?;
             connection.prepare_cached(sql)?.execute(params![name, holder, report])?;
             Ok(())
         })
         .await
     }
 
-    async fn leases(&self) -> Result<Vec<Lease>, StoreError> {
-        self.read(|connection| Ok(unless_missing(read(connection, None))?.unwrap_or_default())).await
+    async fn list_leases(&self) -> Result<Vec<Lease>, StoreError> {
+        self.read(|connection| Ok(none_if_table_missing(read(connection, None))?.unwrap_or_default())).await
     }
 }
 
 /// A connection whose commits do not wait for the disk, until it is dropped: a lease that a power failure takes back does
 /// no harm, and several of them a second would never let a disk sleep.
-pub(crate) struct Undurable<'a>(&'a Connection);
+pub(crate) struct RelaxedDurability<'a>(&'a Connection);
 
-impl<'a> Undurable<'a> {
-    pub(crate) fn new(connection: &'a Connection) -> Result<Self, Failure> {
+impl<'a> RelaxedDurability<'a> {
+    pub(crate) fn new(connection: &'a Connection) -> Result<Self, SqliteError> {
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         Ok(Self(connection))
     }
 }
 
-impl std::ops::Deref for Undurable<'_> {
+impl std::ops::Deref for RelaxedDurability<'_> {
     type Target = Connection;
 
     fn deref(&self) -> &Connection {
@@ -78,7 +78,7 @@ impl std::ops::Deref for Undurable<'_> {
     }
 }
 
-impl Drop for Undurable<'_> {
+impl Drop for RelaxedDurability<'_> {
     fn drop(&mut self) {
         // Were this to fail, what is appended next would be acknowledged too early.
         if let Err(error) = self.0.pragma_update(None, "synchronous", "FULL") {
@@ -89,19 +89,19 @@ impl Drop for Undurable<'_> {
 }
 
 /// The lease of that name, or all of them.
-fn read(connection: &Connection, name: Option<&str>) -> Result<Vec<Lease>, Failure> {
+fn read(connection: &Connection, name: Option<&str>) -> Result<Vec<Lease>, SqliteError> {
     let sql = format!(
         "SELECT name, holder, max(until - {NOW}, 0), report FROM leases WHERE ?1 IS NULL OR name = ?1 ORDER BY name"
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let found = statement.query_map([name], |row| Ok(to_lease(row)))?;
-    found.map(|lease| lease.map_err(Failure::from)?).collect()
+    found.map(|lease| lease.map_err(SqliteError::from)?).collect()
 }
 
-fn to_lease(row: &Row<'_>) -> Result<Lease, Failure> {
+fn to_lease(row: &Row<'_>) -> Result<Lease, SqliteError> {
     let (name, left, report): (String, i64, String) = (row.get(0)?, row.get(2)?, row.get(3)?);
     let report = serde_json::from_str(&report)
-        .map_err(|error| Failure::corrupt(format!("the report of the lease `{name}`: {error}")))?;
+        .map_err(|error| SqliteError::corrupt(format!("the report of the lease `{name}`: {error}")))?;
     let left = Duration::from_millis(u64::try_from(left).unwrap_or_default());
-    Ok(Lease { name, holder: row.get(1)?, left, report })
+    Ok(Lease { name, holder: row.get(1)?, remaining: left, report })
 }

@@ -7,27 +7,27 @@
 //! that way: `migrate` makes the tables, `events` answers queries of the log, `tiles` keeps what proves it, `keys` is there for rotations, `rows` holds read models, `leases` says who works on them, `failure` puts
 //! SQLite's errors into words.
 //!
-//! What does not belong here: deciding. What may be written is judged by [`store::judge`], the same for every backend.
+//! What does not belong here: deciding. What may be written is judged by [`store::commit_planner`], the same for every backend.
 
 mod commit;
 mod connection;
+mod database_file;
 mod deliveries;
-mod envelope;
+mod error;
+mod event_row;
 mod events;
-mod facts;
-mod failure;
-mod file;
 mod idempotency;
 mod keys;
 mod leases;
+mod managed_connection;
 mod migrate;
+mod preconditions;
 mod rows;
-mod session;
 #[cfg(test)]
 mod tests;
 mod tiles;
 mod watch;
-mod workers;
+mod worker_pool;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -36,18 +36,20 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::Connection;
-use store::backend::{Backend, CommitError, EventQuery, Genesis, Head, Held, VaultEntry, Verdict};
-use store::judge::Batch;
-use store::vault::ClaimHash;
-use store::{Envelope, FirstResult, Signal, SignalBoard, StoreError, StreamId};
+use store::backend::{
+    AppendResult, Backend, CommitError, EventQuery, Genesis, Head, KeyEntry, StreamKeyEntry,
+};
+use store::commit_planner::Batch;
+use store::key_store::ClaimHash;
+use store::{Envelope, ProgressTracker, RecordedResult, StoreError, StoreProgress, StreamId};
 use tokio::sync::watch::Receiver;
 
-use crate::connection::{Role, stored_format};
-use crate::failure::Failure;
-use crate::file::DatabaseFile;
-use crate::session::Session;
-use crate::watch::Watch;
-use crate::workers::Workers;
+use crate::connection::{ConnectionRole, stored_format};
+use crate::database_file::DatabaseFile;
+use crate::error::SqliteError;
+use crate::managed_connection::ManagedConnection;
+use crate::watch::ProgressWatcher;
+use crate::worker_pool::WorkerPool;
 
 /// How many reads run at once. Each has a connection of its own, so none waits for a writer.
 const READERS: usize = 4;
@@ -59,10 +61,10 @@ const READERS: usize = 4;
 /// ends the threads and closes the file.
 pub struct SqliteStore {
     // In the order in which they end: the writer closes the file last and leaves it whole, without a `-wal` beside it.
-    _watch: Watch,
-    readers: Workers,
-    writer: Workers,
-    board: Arc<SignalBoard>,
+    _watch: ProgressWatcher,
+    readers: WorkerPool,
+    writer: WorkerPool,
+    tracker: Arc<ProgressTracker>,
     file: Arc<DatabaseFile>,
 }
 
@@ -75,17 +77,18 @@ impl SqliteStore {
     /// be written, or a database of another program. Nothing is changed then.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let file = Arc::new(DatabaseFile::open(path)?);
-        let board = Arc::new(SignalBoard::default());
-        let mut writer = Session::new(Arc::clone(&file), Role::Writer);
-        let opened =
-            writer.run(|connection| watch::read_news(connection)).map_err(|failure| failure.refused(&file));
-        opened?.post(&board);
-        let reader = || Session::new(Arc::clone(&file), Role::Reader);
+        let tracker = Arc::new(ProgressTracker::default());
+        let mut writer = ManagedConnection::new(Arc::clone(&file), ConnectionRole::Writer);
+        let opened = writer
+            .run(|connection| watch::read_snapshot(connection))
+            .map_err(|failure| failure.into_open_error(&file));
+        opened?.publish(&tracker);
+        let reader = || ManagedConnection::new(Arc::clone(&file), ConnectionRole::Reader);
         Ok(Self {
-            _watch: Watch::start(reader(), Arc::clone(&board))?,
-            readers: Workers::start("sqlite-reader", (0..READERS).map(|_| reader()).collect())?,
-            writer: Workers::start("sqlite-writer", vec![writer])?,
-            board,
+            _watch: ProgressWatcher::start(reader(), Arc::clone(&tracker))?,
+            readers: WorkerPool::start("sqlite-reader", (0..READERS).map(|_| reader()).collect())?,
+            writer: WorkerPool::start("sqlite-writer", vec![writer])?,
+            tracker,
             file,
         })
     }
@@ -101,20 +104,20 @@ impl SqliteStore {
     /// Runs `work` on a reading connection, within one transaction: all that it reads belongs to one state of the log.
     async fn read<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
+        work: impl FnOnce(&Connection) -> Result<T, SqliteError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let whole = |connection: &mut Connection| work(&*connection.transaction()?);
-        let outcome = self.readers.run_if_awaited(move |session| session.run(whole)).await?;
-        outcome.map_err(|failure| failure.explain(&self.file))
+        let outcome = self.readers.run_unless_cancelled(move |session| session.run(whole)).await?;
+        outcome.map_err(|failure| failure.into_store_error(&self.file))
     }
 
     /// Runs `work` on the writing connection.
     async fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Connection) -> Result<T, Failure> + Send + 'static,
+        work: impl FnOnce(&mut Connection) -> Result<T, SqliteError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let outcome = self.writer.run(move |session| session.run(work)).await?;
-        outcome.map_err(|failure| failure.explain(&self.file))
+        outcome.map_err(|failure| failure.into_store_error(&self.file))
     }
 }
 
@@ -128,28 +131,30 @@ impl Backend for SqliteStore {
         let (genesis, file) = (genesis.clone(), Arc::clone(&self.file));
         let stored = self.write(move |connection| migrate::migrate(connection, &genesis, &file)).await?;
         for name in migrate::TABLES {
-            self.board.rely_on(name);
+            self.tracker.watch(name);
         }
         Ok(stored)
     }
 
-    async fn commit(&self, batch: Arc<Batch>) -> Result<Vec<Verdict>, CommitError> {
-        let board = Arc::clone(&self.board);
-        let work = move |session: &mut Session| {
-            let (verdicts, head) = session.run(|connection| commit::commit(connection, &batch))?;
-            board.raise_head(head);
-            Ok(verdicts)
+    async fn commit(&self, batch: Arc<Batch>) -> Result<Vec<AppendResult>, CommitError> {
+        let tracker = Arc::clone(&self.tracker);
+        let work = move |session: &mut ManagedConnection| {
+            let (results, head) = session.run(|connection| commit::commit(connection, &batch))?;
+            tracker.advance_head(head);
+            Ok(results)
         };
         // A writer that is gone without an answer may have committed first.
-        let outcome: Result<_, Failure> = self.writer.run(work).await.map_err(CommitError::Unknown)?;
+        let outcome: Result<_, SqliteError> = self.writer.run(work).await.map_err(CommitError::Unknown)?;
         outcome.map_err(|failure| match failure {
-            Failure::Unanswered(_) => CommitError::Unknown(failure.explain(&self.file)),
-            Failure::Sqlite(_) | Failure::Store(_) => CommitError::NotCommitted(failure.explain(&self.file)),
+            SqliteError::UnknownCommit(_) => CommitError::Unknown(failure.into_store_error(&self.file)),
+            SqliteError::Sqlite(_) | SqliteError::Store(_) => {
+                CommitError::NotCommitted(failure.into_store_error(&self.file))
+            }
         })
     }
 
     async fn head(&self) -> Result<Head, StoreError> {
-        self.read(facts::read_head).await
+        self.read(preconditions::read_head).await
     }
 
     async fn events(&self, query: &EventQuery) -> Result<Vec<Envelope>, StoreError> {
@@ -162,33 +167,37 @@ impl Backend for SqliteStore {
         self.read(move |connection| events::read_stream(connection, &stream, after, limit)).await
     }
 
-    async fn vault(&self, streams: &[StreamId]) -> Result<HashMap<StreamId, VaultEntry>, StoreError> {
+    async fn key_entries(&self, streams: &[StreamId]) -> Result<HashMap<StreamId, KeyEntry>, StoreError> {
         if streams.is_empty() {
             return Ok(HashMap::new());
         }
         let streams = streams.to_vec();
-        self.read(move |connection| facts::read_vault(connection, &streams)).await
+        self.read(move |connection| preconditions::read_vault(connection, &streams)).await
     }
 
-    async fn held(&self, streams: &[StreamId]) -> Result<Vec<Held>, StoreError> {
+    async fn key_entries_with_claims(&self, streams: &[StreamId]) -> Result<Vec<StreamKeyEntry>, StoreError> {
         let streams = streams.to_vec();
-        self.read(move |connection| facts::read_held(connection, &streams)).await
+        self.read(move |connection| preconditions::read_held(connection, &streams)).await
     }
 
-    async fn holders(&self, after: Option<&StreamId>, limit: usize) -> Result<Vec<StreamId>, StoreError> {
+    async fn key_entry_streams(
+        &self,
+        after: Option<&StreamId>,
+        limit: usize,
+    ) -> Result<Vec<StreamId>, StoreError> {
         let after = after.cloned();
-        self.read(move |connection| facts::read_holders(connection, after.as_ref(), limit)).await
+        self.read(move |connection| preconditions::read_holders(connection, after.as_ref(), limit)).await
     }
 
-    async fn first_result(&self, key: ClaimHash) -> Result<Option<FirstResult>, StoreError> {
+    async fn recorded_result(&self, key: ClaimHash) -> Result<Option<RecordedResult>, StoreError> {
         self.read(move |connection| idempotency::read(connection, key)).await
     }
 
-    fn signals(&self) -> Receiver<Signal> {
-        self.board.subscribe()
+    fn watch_progress(&self) -> Receiver<StoreProgress> {
+        self.tracker.subscribe()
     }
 
-    fn silence(&self) -> Option<Duration> {
-        self.board.silence()
+    fn since_heartbeat(&self) -> Option<Duration> {
+        self.tracker.since_heartbeat()
     }
 }

@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use crate::commit::write_head;
 use crate::connection::{check_format, stored_format};
-use crate::failure::Failure;
-use crate::file::DatabaseFile;
+use crate::database_file::DatabaseFile;
+use crate::error::SqliteError;
 use crate::keys::service_keys;
 
 /// What the log, the vault and the checkpoints are kept in.
@@ -140,7 +140,7 @@ pub(crate) fn migrate(
     connection: &mut Connection,
     genesis: &Genesis,
     file: &DatabaseFile,
-) -> Result<Genesis, Failure> {
+) -> Result<Genesis, SqliteError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let format = stored_format(&transaction)?;
     match &format {
@@ -164,15 +164,15 @@ pub(crate) fn migrate(
     Ok(stored)
 }
 
-fn has_events(transaction: &Transaction<'_>) -> Result<bool, Failure> {
+fn has_events(transaction: &Transaction<'_>) -> Result<bool, SqliteError> {
     let first = transaction.query_row("SELECT 1 FROM events LIMIT 1", [], |_| Ok(()));
-    match first.optional().map_err(Failure::from) {
+    match first.optional().map_err(SqliteError::from) {
         Err(failure) if failure.is_missing_table() => Ok(false),
         first => Ok(first?.is_some()),
     }
 }
 
-fn write_genesis(transaction: &Transaction<'_>, genesis: &Genesis) -> Result<(), Failure> {
+fn write_genesis(transaction: &Transaction<'_>, genesis: &Genesis) -> Result<(), SqliteError> {
     let mut meta = transaction.prepare("INSERT INTO meta (name, value) VALUES (?1, ?2)")?;
     meta.execute(params!["format", genesis.format.to_string()])?;
     meta.execute(params!["log_id", genesis.log_id.hyphenated().to_string()])?;
@@ -182,16 +182,16 @@ fn write_genesis(transaction: &Transaction<'_>, genesis: &Genesis) -> Result<(),
     write_head(transaction, &Head::default())
 }
 
-fn read_genesis(transaction: &Transaction<'_>) -> Result<Genesis, Failure> {
+fn read_genesis(transaction: &Transaction<'_>) -> Result<Genesis, SqliteError> {
     let meta = |name: &str| {
         let value = transaction.query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0));
         let value: Option<String> = value.optional()?;
-        value.ok_or_else(|| Failure::corrupt(format!("`meta` has no `{name}`")))
+        value.ok_or_else(|| SqliteError::corrupt(format!("`meta` has no `{name}`")))
     };
     let mut keys = service_keys(transaction)?;
     let mut key =
-        |name: &str| keys.remove(name).ok_or_else(|| Failure::corrupt(format!("`keys` has no `{name}`")));
-    let invalid = |name: &str| Failure::corrupt(format!("`{name}` in `meta` is not what it should be"));
+        |name: &str| keys.remove(name).ok_or_else(|| SqliteError::corrupt(format!("`keys` has no `{name}`")));
+    let invalid = |name: &str| SqliteError::corrupt(format!("`{name}` in `meta` is not what it should be"));
     Ok(Genesis {
         format: meta("format")?.parse().map_err(|_| invalid("format"))?,
         log_id: Uuid::parse_str(&meta("log_id")?).map_err(|_| invalid("log_id"))?,

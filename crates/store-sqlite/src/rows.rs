@@ -10,19 +10,22 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use rusqlite::types::ToSqlOutput;
 use rusqlite::{Connection, TransactionBehavior, params, params_from_iter};
-use store::{ApplyError, Change, Checkpoint, Position, ReadModels, Row, Slice, StoreError, Table, Versions};
+use store::{
+    ApplyError, Position, ProjectionCheckpoint, ProjectionVersions, ReadModelStore, Row, RowChange, RowPage,
+    StoreError, Table,
+};
 
 use crate::SqliteStore;
-use crate::facts::unsigned;
-use crate::failure::Failure;
+use crate::error::SqliteError;
 use crate::migrate::READ_MODELS;
-use crate::watch::{is_there, unless_missing};
+use crate::preconditions::unsigned;
+use crate::watch::{none_if_table_missing, table_exists};
 
 /// How many rows of a table that is removed go in one transaction: others write in between.
-const REMOVED_AT_ONCE: i64 = 5_000;
+const DELETE_BATCH_ROWS: i64 = 5_000;
 
 #[async_trait]
-impl ReadModels for SqliteStore {
+impl ReadModelStore for SqliteStore {
     async fn prepare(&self, table: &Table) -> Result<(), StoreError> {
         let asked = table.clone();
         let made = self.write(move |connection| {
@@ -30,18 +33,22 @@ impl ReadModels for SqliteStore {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             transaction.execute_batch(READ_MODELS)?;
             match find_checkpoint(&transaction, &table.name)? {
-                Some(known) if known.is_removed() => return Err(StoreError::removed(&table.name).into()),
+                Some(known) if known.is_removed() => {
+                    return Err(StoreError::table_removed(&table.name).into());
+                }
                 // Rows that are not in the table would be taken for users who do not exist.
-                Some(known) if known.position > Position::START && !is_there(&transaction, &table.name)? => {
+                Some(known)
+                    if known.position > Position::START && !table_exists(&transaction, &table.name)? =>
+                {
                     tracing::warn!(table = &*table.name, "it was gone; it is filled anew from the log");
-                    let anew = Checkpoint::start(known.rebuilds.saturating_add(1));
+                    let anew = ProjectionCheckpoint::start(known.rebuilds.saturating_add(1));
                     write_checkpoint(&transaction, &table.name, anew)?;
                 }
                 Some(_) => {}
                 // Rows without a checkpoint are nobody's.
                 None => {
                     transaction.execute_batch(&sql::drop(table))?;
-                    write_checkpoint(&transaction, &table.name, Checkpoint::default())?;
+                    write_checkpoint(&transaction, &table.name, ProjectionCheckpoint::default())?;
                 }
             }
             transaction.execute_batch(&sql::create(table))?;
@@ -49,7 +56,7 @@ impl ReadModels for SqliteStore {
             Ok(transaction.commit()?)
         });
         made.await?;
-        self.board.rely_on(&table.name);
+        self.tracker.watch(&table.name);
         Ok(())
     }
 
@@ -58,12 +65,12 @@ impl ReadModels for SqliteStore {
         Ok(())
     }
 
-    async fn checkpoint(&self, table: &Table) -> Result<Checkpoint, StoreError> {
-        let (name, relied_on) = (Arc::clone(&table.name), self.board.relies_on(&table.name));
+    async fn checkpoint(&self, table: &Table) -> Result<ProjectionCheckpoint, StoreError> {
+        let (name, watched) = (Arc::clone(&table.name), self.tracker.is_watched(&table.name));
         self.read(move |connection| match find_checkpoint(connection, &name)? {
             Some(checkpoint) => Ok(checkpoint),
-            None if relied_on => Err(StoreError::gone("checkpoints").into()),
-            None => Ok(Checkpoint::default()),
+            None if watched => Err(StoreError::table_dropped("checkpoints").into()),
+            None => Ok(ProjectionCheckpoint::default()),
         })
         .await
     }
@@ -72,28 +79,40 @@ impl ReadModels for SqliteStore {
         if keys.is_empty() {
             return Ok(HashMap::new());
         }
-        let (table, keys, relied_on) = (table.clone(), keys.to_vec(), self.board.relies_on(&table.name));
-        self.read(move |connection| or_none(rows_of(connection, &table, keys), &table, relied_on)).await
+        let (table, keys, watched) = (table.clone(), keys.to_vec(), self.tracker.is_watched(&table.name));
+        self.read(move |connection| {
+            empty_if_never_prepared(rows_of(connection, &table, keys), &table, watched)
+        })
+        .await
     }
 
     async fn find(&self, table: &Table, column: &'static str, text: &str) -> Result<Vec<Row>, StoreError> {
         let Some(sql) = sql::find(table, column) else { return Ok(Vec::new()) };
-        let (table, text, relied_on) = (table.clone(), text.to_owned(), self.board.relies_on(&table.name));
-        self.read(move |connection| or_none(list(connection, &table, &sql, params![text]), &table, relied_on))
-            .await
+        let (table, text, watched) = (table.clone(), text.to_owned(), self.tracker.is_watched(&table.name));
+        self.read(move |connection| {
+            empty_if_never_prepared(select_rows(connection, &table, &sql, params![text]), &table, watched)
+        })
+        .await
     }
 
-    async fn slice(&self, table: &Table, after: Option<&str>, limit: usize) -> Result<Slice, StoreError> {
+    async fn row_page(
+        &self,
+        table: &Table,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<RowPage, StoreError> {
         let after = after.map(str::to_owned);
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let (table, relied_on) = (table.clone(), self.board.relies_on(&table.name));
+        let (table, watched) = (table.clone(), self.tracker.is_watched(&table.name));
         self.read(move |connection| {
             let checkpoint = read_checkpoint(connection, &table.name)?;
             let rows = match after {
-                Some(after) => list(connection, &table, &sql::page_after(&table), params![limit, after]),
-                None => list(connection, &table, &sql::first_page(&table), params![limit]),
+                Some(after) => {
+                    select_rows(connection, &table, &sql::page_after(&table), params![limit, after])
+                }
+                None => select_rows(connection, &table, &sql::first_page(&table), params![limit]),
             };
-            Ok(Slice { checkpoint, rows: or_none(rows, &table, relied_on)? })
+            Ok(RowPage { checkpoint, rows: empty_if_never_prepared(rows, &table, watched)? })
         })
         .await
     }
@@ -101,11 +120,11 @@ impl ReadModels for SqliteStore {
     async fn apply(
         &self,
         table: &Table,
-        from: Checkpoint,
-        to: Checkpoint,
-        changes: Vec<Change>,
+        from: ProjectionCheckpoint,
+        to: ProjectionCheckpoint,
+        changes: Vec<RowChange>,
     ) -> Result<(), ApplyError> {
-        let (board, table) = (Arc::clone(&self.board), table.clone());
+        let (tracker, table) = (Arc::clone(&self.tracker), table.clone());
         let applied = self.write(move |connection| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             if from.is_removed() || find_checkpoint(&transaction, &table.name)? != Some(from) {
@@ -114,18 +133,18 @@ impl ReadModels for SqliteStore {
             write_rows(&transaction, &table, &changes)?;
             write_checkpoint(&transaction, &table.name, to)?;
             transaction.commit()?;
-            board.raise_checkpoint(&table.name, to);
+            tracker.advance_checkpoint(&table.name, to);
             Ok(true)
         });
         if applied.await? { Ok(()) } else { Err(ApplyError::Overtaken) }
     }
 
-    async fn versions(&self, projection: &str) -> Result<Option<Versions>, StoreError> {
-        let (board, projection) = (Arc::clone(&self.board), projection.to_owned());
+    async fn versions(&self, projection: &str) -> Result<Option<ProjectionVersions>, StoreError> {
+        let (tracker, projection) = (Arc::clone(&self.tracker), projection.to_owned());
         self.read(move |connection| {
-            let versions = unless_missing(versions::read(connection, &projection))?.flatten();
+            let versions = none_if_table_missing(versions::read(connection, &projection))?.flatten();
             if let Some(versions) = versions.clone() {
-                board.raise_versions(&projection, versions);
+                tracker.advance_versions(&projection, versions);
             }
             Ok(versions)
         })
@@ -135,15 +154,15 @@ impl ReadModels for SqliteStore {
     async fn change_versions(
         &self,
         projection: &str,
-        to: &Versions,
+        to: &ProjectionVersions,
         behind: Option<(&Table, &Table)>,
     ) -> Result<(), ApplyError> {
-        let (board, projection, to) = (Arc::clone(&self.board), projection.to_owned(), to.clone());
+        let (tracker, projection, to) = (Arc::clone(&self.tracker), projection.to_owned(), to.clone());
         let behind = behind.map(|(one, other)| (one.clone(), other.clone()));
         let changed = self.write(move |connection| {
             let changed = versions::change(connection, &projection, &to, behind.as_ref())?;
             if changed {
-                board.raise_versions(&projection, to);
+                tracker.advance_versions(&projection, to);
             }
             Ok(changed)
         });
@@ -151,18 +170,18 @@ impl ReadModels for SqliteStore {
     }
 
     async fn remove(&self, table: &Table) -> Result<(), StoreError> {
-        self.board.forget(&table.name);
+        self.tracker.unwatch(&table.name);
         let name = Arc::clone(&table.name);
         // The checkpoint first: from then on nobody writes to it.
         self.write(move |connection| {
-            unless_missing(write_checkpoint(connection, &name, Checkpoint::removed()))
+            none_if_table_missing(write_checkpoint(connection, &name, ProjectionCheckpoint::removed()))
         })
         .await?;
         loop {
             let table = table.clone();
             let removed = self.write(move |connection| {
-                let some = connection.execute(&sql::remove_some(&table), [REMOVED_AT_ONCE]);
-                let removed = unless_missing(some.map_err(Failure::from))?.unwrap_or_default();
+                let some = connection.execute(&sql::remove_some(&table), [DELETE_BATCH_ROWS]);
+                let removed = none_if_table_missing(some.map_err(SqliteError::from))?.unwrap_or_default();
                 if removed == 0 {
                     connection.execute_batch(&sql::drop(&table))?;
                 }
@@ -176,11 +195,11 @@ impl ReadModels for SqliteStore {
 }
 
 /// A table that was made with other columns would fail with each row that is written.
-fn check_columns(connection: &Connection, table: &Table) -> Result<(), Failure> {
+fn check_columns(connection: &Connection, table: &Table) -> Result<(), SqliteError> {
     let mut statement = connection.prepare("SELECT name FROM pragma_table_info(?1)")?;
     let stored =
         statement.query_map([&*table.name], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
-    let declared: Vec<_> = table.shape.columns.iter().map(|column| column.name).collect();
+    let declared: Vec<_> = table.schema.columns.iter().map(|column| column.name).collect();
     if stored == declared {
         return Ok(());
     }
@@ -195,45 +214,49 @@ fn check_columns(connection: &Connection, table: &Table) -> Result<(), Failure> 
 }
 
 /// A table that was never prepared is at the start.
-fn read_checkpoint(connection: &Connection, name: &str) -> Result<Checkpoint, Failure> {
+fn read_checkpoint(connection: &Connection, name: &str) -> Result<ProjectionCheckpoint, SqliteError> {
     Ok(find_checkpoint(connection, name)?.unwrap_or_default())
 }
 
-fn find_checkpoint(connection: &Connection, name: &str) -> Result<Option<Checkpoint>, Failure> {
+fn find_checkpoint(connection: &Connection, name: &str) -> Result<Option<ProjectionCheckpoint>, SqliteError> {
     let found = (|| {
         let sql = "SELECT name, position, rebuilds, digest FROM checkpoints WHERE name = ?1";
         let mut statement = connection.prepare_cached(sql)?;
         let mut rows = statement.query([name])?;
         rows.next()?.map(to_checkpoint).transpose()
     })();
-    Ok(unless_missing(found)?.flatten())
+    Ok(none_if_table_missing(found)?.flatten())
 }
 
 /// A checkpoint from `position, rebuilds, digest` in the columns after the first.
-pub(crate) fn to_checkpoint(row: &rusqlite::Row<'_>) -> Result<Checkpoint, Failure> {
+pub(crate) fn to_checkpoint(row: &rusqlite::Row<'_>) -> Result<ProjectionCheckpoint, SqliteError> {
     let digest: String = row.get(3)?;
-    Ok(Checkpoint {
+    Ok(ProjectionCheckpoint {
         rebuilds: unsigned(row.get(2)?, "a number of rebuilds")?,
         position: Position::new(unsigned(row.get(1)?, "a checkpoint")?),
         digest: digest
             .parse()
-            .map_err(|error| Failure::corrupt(format!("the digest of a table: {error}")))?,
+            .map_err(|error| SqliteError::corrupt(format!("the digest of a table: {error}")))?,
     })
 }
 
-fn write_checkpoint(connection: &Connection, name: &str, checkpoint: Checkpoint) -> Result<(), Failure> {
+fn write_checkpoint(
+    connection: &Connection,
+    name: &str,
+    checkpoint: ProjectionCheckpoint,
+) -> Result<(), SqliteError> {
     let sql = "INSERT OR REPLACE INTO checkpoints (name, position, rebuilds, digest) VALUES (?1, ?2, ?3, ?4)";
-    let Checkpoint { rebuilds, position, digest } = checkpoint;
+    let ProjectionCheckpoint { rebuilds, position, digest } = checkpoint;
     let rebuilds = i64::try_from(rebuilds).unwrap_or(i64::MAX);
     let values = params![name, position.to_i64(), rebuilds, digest.to_string()];
     connection.prepare_cached(sql)?.execute(values)?;
     Ok(())
 }
 
-fn write_rows(connection: &Connection, table: &Table, changes: &[Change]) -> Result<(), Failure> {
+fn write_rows(connection: &Connection, table: &Table, changes: &[RowChange]) -> Result<(), SqliteError> {
     let mut upsert = connection.prepare_cached(&sql::upsert(table))?;
     let mut remove = connection.prepare_cached(&sql::remove(table))?;
-    for Change { key, row, known: _ } in changes {
+    for RowChange { key, row, existed: _ } in changes {
         match row {
             Some(row) => {
                 let values: Vec<ToSqlOutput<'_>> = value::to_columns(table, key, row)?;
@@ -251,7 +274,7 @@ fn rows_of(
     connection: &Connection,
     table: &Table,
     keys: Vec<String>,
-) -> Result<HashMap<String, Row>, Failure> {
+) -> Result<HashMap<String, Row>, SqliteError> {
     let mut statement = connection.prepare_cached(&sql::by_key(table))?;
     let mut found = HashMap::new();
     for key in keys {
@@ -266,12 +289,12 @@ fn rows_of(
 }
 
 /// The rows that a statement selects.
-fn list(
+fn select_rows(
     connection: &Connection,
     table: &Table,
     sql: &str,
     params: impl rusqlite::Params,
-) -> Result<Vec<Row>, Failure> {
+) -> Result<Vec<Row>, SqliteError> {
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query(params)?;
     let mut found = Vec::new();
@@ -282,9 +305,15 @@ fn list(
 }
 
 /// What was found. A table that was never prepared has no rows; one that is gone may have had any.
-fn or_none<T: Default>(found: Result<T, Failure>, table: &Table, relied_on: bool) -> Result<T, Failure> {
+fn empty_if_never_prepared<T: Default>(
+    found: Result<T, SqliteError>,
+    table: &Table,
+    watched: bool,
+) -> Result<T, SqliteError> {
     match found {
-        Err(failure) if failure.is_missing_table() && relied_on => Err(StoreError::gone(&table.name).into()),
-        found => Ok(unless_missing(found)?.unwrap_or_default()),
+        Err(failure) if failure.is_missing_table() && watched => {
+            Err(StoreError::table_dropped(&table.name).into())
+        }
+        found => Ok(none_if_table_missing(found)?.unwrap_or_default()),
     }
 }

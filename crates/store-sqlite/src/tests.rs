@@ -1,17 +1,17 @@
 //! What is SQLite's own. What every backend promises is tested by the conformance suite.
 
-mod disaster;
+mod failure_recovery;
 mod migration;
+mod multi_process;
 mod opening;
 mod read_models;
-mod sharing;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use store::{
-    Ambient, Append, AppendError, Appended, Backend, Claim, EventStore, Expected, MasterKey, NewEvent,
+    Append, AppendError, Appended, Backend, Claim, Env, EventStore, ExpectedVersion, MasterKey, NewEvent,
     StreamId, StreamWrite,
 };
 use tempfile::TempDir;
@@ -26,7 +26,7 @@ struct Database {
 
 impl Database {
     fn new() -> Self {
-        Self { folder: TempDir::new().unwrap(), master: MasterKey::generate(&Ambient::system()) }
+        Self { folder: TempDir::new().unwrap(), master: MasterKey::generate(&Env::system()) }
     }
 
     fn path(&self) -> PathBuf {
@@ -37,7 +37,7 @@ impl Database {
     async fn open(&self) -> (Arc<SqliteStore>, EventStore) {
         let sqlite = Arc::new(SqliteStore::open(&self.path()).unwrap());
         let backend: Arc<dyn Backend> = sqlite.clone();
-        let log = EventStore::open(backend, self.master.clone(), Ambient::system()).await.unwrap();
+        let log = EventStore::open(backend, self.master.clone(), Env::system()).await.unwrap();
         (sqlite, log)
     }
 
@@ -58,13 +58,13 @@ fn object(value: Value) -> Map<String, Value> {
 /// A new stream with a claim, and one event with a personal value.
 fn registration(name: &str) -> Append {
     let event = NewEvent {
-        id: Ambient::system().uuid(),
+        id: Env::system().uuid(),
         event_type: "UserRegistered".to_owned(),
         schema: 1,
         data: object(json!({"roles": ["user"], "n": 1})),
         personal: object(json!({"email": format!("{name}@example.com")})),
     };
-    let mut write = StreamWrite::new(stream(name), Expected::NoStream, vec![event]);
+    let mut write = StreamWrite::new(stream(name), ExpectedVersion::NoStream, vec![event]);
     write.take = vec![Claim { kind: "email", value: format!("{name}@example.com") }];
     Append::new(format!("operator:{name}"), "request", vec![write])
 }

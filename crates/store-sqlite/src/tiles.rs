@@ -7,8 +7,8 @@ use store::tiles::{self, TileId, TileStore, Tiles, WIDTH};
 use store::{Position, StoreError};
 
 use crate::SqliteStore;
-use crate::failure::Failure;
-use crate::watch::unless_missing;
+use crate::error::SqliteError;
+use crate::watch::none_if_table_missing;
 
 /// `tile` is the level, shifted left by 48 bits, and the index within the level.
 const TABLE: &str =
@@ -20,8 +20,8 @@ impl TileStore for SqliteStore {
         self.read(move |connection| leaves(connection, after, limit)).await
     }
 
-    async fn tiled(&self) -> Result<u64, StoreError> {
-        self.read(tiled).await
+    async fn tiled_leaves(&self) -> Result<u64, StoreError> {
+        self.read(tiled_leaves).await
     }
 
     async fn tiles(&self, wanted: &[TileId]) -> Result<Tiles, StoreError> {
@@ -36,7 +36,7 @@ impl TileStore for SqliteStore {
 }
 
 /// The leaves above a position.
-fn leaves(connection: &Connection, after: Position, limit: usize) -> Result<Vec<Hash>, Failure> {
+fn leaves(connection: &Connection, after: Position, limit: usize) -> Result<Vec<Hash>, SqliteError> {
     let sql = "SELECT leaf FROM events WHERE position > ?1 ORDER BY position LIMIT ?2";
     let mut statement = connection.prepare_cached(sql)?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
@@ -45,19 +45,19 @@ fn leaves(connection: &Connection, after: Position, limit: usize) -> Result<Vec<
 }
 
 /// How many leaves are in tiles.
-fn tiled(connection: &Connection) -> Result<u64, Failure> {
+fn tiled_leaves(connection: &Connection) -> Result<u64, SqliteError> {
     let above = TileId { level: 1, index: 0 }.to_number();
     let last = (|| {
         let sql = "SELECT tile FROM tiles WHERE tile < ?1 ORDER BY tile DESC LIMIT 1";
         let mut statement = connection.prepare_cached(sql)?;
         Ok(statement.query_row([above], |row| row.get(0)).optional()?)
     })();
-    let last = unless_missing(last)?.flatten().and_then(TileId::from_number);
+    let last = none_if_table_missing(last)?.flatten().and_then(TileId::from_number);
     Ok(last.map_or(0, |last| (last.index + 1) * WIDTH))
 }
 
 /// These tiles.
-fn read(connection: &Connection, wanted: &[TileId]) -> Result<Tiles, Failure> {
+fn read(connection: &Connection, wanted: &[TileId]) -> Result<Tiles, SqliteError> {
     let found = (|| {
         let mut statement = connection.prepare_cached("SELECT hashes FROM tiles WHERE tile = ?1")?;
         let mut found = Tiles::new();
@@ -71,14 +71,14 @@ fn read(connection: &Connection, wanted: &[TileId]) -> Result<Tiles, Failure> {
         }
         Ok(found)
     })();
-    Ok(unless_missing(found)?.unwrap_or_default())
+    Ok(none_if_table_missing(found)?.unwrap_or_default())
 }
 
 /// Writes tiles, unless others were quicker.
-fn add(connection: &mut Connection, from: u64, added: &Tiles) -> Result<(), Failure> {
+fn add(connection: &mut Connection, from: u64, added: &Tiles) -> Result<(), SqliteError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     transaction.execute_batch(TABLE)?;
-    if tiled(&transaction)? != from {
+    if tiled_leaves(&transaction)? != from {
         return Ok(());
     }
     {

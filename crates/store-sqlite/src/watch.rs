@@ -8,36 +8,39 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
-use store::{Checkpoint, Position, SignalBoard, StoreError, Versions};
+use store::{Position, ProgressTracker, ProjectionCheckpoint, ProjectionVersions, StoreError};
 
-use crate::failure::Failure;
+use crate::error::SqliteError;
+use crate::managed_connection::ManagedConnection;
 use crate::rows::{to_checkpoint, versions};
-use crate::session::Session;
-use crate::workers::start_thread;
+use crate::worker_pool::start_thread;
 
 /// How often to look whether anything was committed.
-const LOOK: Duration = Duration::from_millis(25);
+const POLL_INTERVAL: Duration = Duration::from_millis(25);
 /// How often to read head and checkpoints even though nothing seems to have been.
-const READ: Duration = Duration::from_secs(1);
+const FULL_READ_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A thread that posts news, until it is dropped.
-pub(crate) struct Watch {
+pub(crate) struct ProgressWatcher {
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Watch {
+impl ProgressWatcher {
     /// Starts the thread.
-    pub(crate) fn start(session: Session, board: Arc<SignalBoard>) -> Result<Self, StoreError> {
+    pub(crate) fn start(
+        session: ManagedConnection,
+        tracker: Arc<ProgressTracker>,
+    ) -> Result<Self, StoreError> {
         let (stop, stopped) = mpsc::channel();
-        board.hear();
-        let watcher = Watcher { session, board, version: None, read_at: None, failing: false };
+        tracker.heartbeat();
+        let watcher = WatcherThread { session, tracker, version: None, read_at: None, failing: false };
         let thread = start_thread("sqlite-watch", move || watcher.run(&stopped))?;
         Ok(Self { stop: Some(stop), thread: Some(thread) })
     }
 }
 
-impl Drop for Watch {
+impl Drop for ProgressWatcher {
     fn drop(&mut self) {
         self.stop = None;
         if let Some(thread) = self.thread.take() {
@@ -46,18 +49,18 @@ impl Drop for Watch {
     }
 }
 
-struct Watcher {
-    session: Session,
-    board: Arc<SignalBoard>,
+struct WatcherThread {
+    session: ManagedConnection,
+    tracker: Arc<ProgressTracker>,
     version: Option<i64>,
     read_at: Option<Instant>,
     failing: bool,
 }
 
-impl Watcher {
+impl WatcherThread {
     fn run(mut self, stopped: &Receiver<()>) {
-        while stopped.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
-            match self.look() {
+        while stopped.recv_timeout(POLL_INTERVAL) == Err(RecvTimeoutError::Timeout) {
+            match self.poll() {
                 Ok(()) => self.failing = false,
                 Err(failure) => {
                     if !self.failing {
@@ -70,16 +73,17 @@ impl Watcher {
         }
     }
 
-    fn look(&mut self) -> Result<(), Failure> {
-        let relied_on = self.board.relied_on();
-        let (known, overdue) = (self.version, self.read_at.is_none_or(|at| at.elapsed() >= READ));
+    fn poll(&mut self) -> Result<(), SqliteError> {
+        let watched = self.tracker.watched();
+        let (known, overdue) =
+            (self.version, self.read_at.is_none_or(|at| at.elapsed() >= FULL_READ_INTERVAL));
         let news = self.session.run(|connection| {
             // The version first: what is committed after it was read will change it again.
             let mut statement = connection.prepare_cached("PRAGMA data_version")?;
             let version: i64 = statement.query_row([], |row| row.get(0))?;
             let moved = known != Some(version);
             let news = if moved || overdue {
-                Some((read_news(connection)?, missing(connection, relied_on)?))
+                Some((read_snapshot(connection)?, missing_tables(connection, watched)?))
             } else {
                 None
             };
@@ -88,63 +92,66 @@ impl Watcher {
         let (version, news) = news?;
         if let Some((news, missing)) = news {
             for name in missing {
-                self.board.lose(&name);
+                self.tracker.mark_dropped(&name);
             }
-            news.post(&self.board);
+            news.publish(&self.tracker);
             self.read_at = Some(Instant::now());
         }
         self.version = Some(version);
-        self.board.hear();
+        self.tracker.heartbeat();
         Ok(())
     }
 }
 
 /// How far log and projections are.
-pub(crate) struct News {
+pub(crate) struct ProgressSnapshot {
     head: Position,
-    checkpoints: Vec<(String, Checkpoint)>,
-    versions: Vec<(String, Versions)>,
+    checkpoints: Vec<(String, ProjectionCheckpoint)>,
+    versions: Vec<(String, ProjectionVersions)>,
 }
 
-impl News {
+impl ProgressSnapshot {
     /// Wakes those who follow.
-    pub(crate) fn post(self, board: &SignalBoard) {
-        board.raise_head(self.head);
+    pub(crate) fn publish(self, tracker: &ProgressTracker) {
+        tracker.advance_head(self.head);
         for (table, checkpoint) in self.checkpoints {
-            board.raise_checkpoint(&table, checkpoint);
+            tracker.advance_checkpoint(&table, checkpoint);
         }
         for (projection, versions) in self.versions {
-            board.raise_versions(&projection, versions);
+            tracker.advance_versions(&projection, versions);
         }
     }
 }
 
 /// Reads how far log and projections are; a database without them is at the start.
-pub(crate) fn read_news(connection: &Connection) -> Result<News, Failure> {
-    Ok(News {
-        head: unless_missing(head_position(connection))?.unwrap_or_default(),
-        checkpoints: unless_missing(checkpoints(connection))?.unwrap_or_default(),
-        versions: unless_missing(versions::all(connection))?.unwrap_or_default(),
+pub(crate) fn read_snapshot(connection: &Connection) -> Result<ProgressSnapshot, SqliteError> {
+    Ok(ProgressSnapshot {
+        head: none_if_table_missing(head_position(connection))?.unwrap_or_default(),
+        checkpoints: none_if_table_missing(checkpoints(connection))?.unwrap_or_default(),
+        versions: none_if_table_missing(versions::all(connection))?.unwrap_or_default(),
     })
 }
 
 /// Which of these tables are not there.
-fn missing(connection: &Connection, relied_on: BTreeSet<Arc<str>>) -> Result<Vec<Arc<str>>, Failure> {
+fn missing_tables(
+    connection: &Connection,
+    watched: BTreeSet<Arc<str>>,
+) -> Result<Vec<Arc<str>>, SqliteError> {
     let mut missing = Vec::new();
-    for name in relied_on {
-        if !is_there(connection, &name)? {
+    for name in watched {
+        if !table_exists(connection, &name)? {
             missing.push(name);
         }
     }
     Ok(missing)
 }
 
-fn head_position(connection: &Connection) -> Result<Position, Failure> {
+fn head_position(connection: &Connection) -> Result<Position, SqliteError> {
     let mut statement = connection.prepare_cached("SELECT position FROM head")?;
     Ok(Position::from_i64(statement.query_row([], |row| row.get(0))?))
 }
 
-fn checkpoints(connection: &Connection) -> Result<Vec<(String, Checkpoint)>, Failure> {
+fn checkpoints(connection: &Connection) -> Result<Vec<(String, ProjectionCheckpoint)>, SqliteError> {
     let sql = "SELECT name, position, rebuilds, digest FROM checkpoints";
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query([])?;
@@ -156,13 +163,13 @@ fn checkpoints(connection: &Connection) -> Result<Vec<(String, Checkpoint)>, Fai
 }
 
 /// Whether there is a table of that name.
-pub(crate) fn is_there(connection: &Connection, table: &str) -> Result<bool, Failure> {
+pub(crate) fn table_exists(connection: &Connection, table: &str) -> Result<bool, SqliteError> {
     let sql = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1";
     Ok(connection.prepare_cached(sql)?.exists([table])?)
 }
 
 /// What was found, or `None` if its table is not there yet.
-pub(crate) fn unless_missing<T>(found: Result<T, Failure>) -> Result<Option<T>, Failure> {
+pub(crate) fn none_if_table_missing<T>(found: Result<T, SqliteError>) -> Result<Option<T>, SqliteError> {
     match found {
         Err(failure) if failure.is_missing_table() => Ok(None),
         found => found.map(Some),

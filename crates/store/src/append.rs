@@ -4,11 +4,11 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-use crate::canonical::NotCanonical;
+use crate::canonical::CanonicalError;
 use crate::error::StoreError;
 use crate::event::{NewEvent, Position, StreamId};
 use crate::idempotency::IdempotencyKey;
-use crate::vault::KeyId;
+use crate::key_store::KeyId;
 
 /// One append: one or more stream writes that happen whole or not at all.
 #[derive(Clone, Debug)]
@@ -37,7 +37,7 @@ pub struct StreamWrite {
     /// The stream.
     pub stream: StreamId,
     /// What its version must be.
-    pub expected: Expected,
+    pub expected: ExpectedVersion,
     /// The events to add, in order.
     pub events: Vec<NewEvent>,
     /// Claims that the stream takes.
@@ -51,14 +51,14 @@ pub struct StreamWrite {
 impl StreamWrite {
     /// Events for a stream, without claims.
     #[must_use]
-    pub fn new(stream: StreamId, expected: Expected, events: Vec<NewEvent>) -> Self {
+    pub fn new(stream: StreamId, expected: ExpectedVersion, events: Vec<NewEvent>) -> Self {
         Self { stream, expected, events, take: Vec::new(), release: Vec::new(), erase: false }
     }
 }
 
 /// What the version of a stream must be for a write to happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expected {
+pub enum ExpectedVersion {
     /// The stream must not exist.
     NoStream,
     /// The stream must be at exactly this version.
@@ -67,7 +67,7 @@ pub enum Expected {
     Any,
 }
 
-impl Expected {
+impl ExpectedVersion {
     /// The expectation of a caller who has read the stream up to `version`; zero is "there was none".
     #[must_use]
     pub fn version(version: u64) -> Self {
@@ -85,7 +85,7 @@ impl Expected {
     }
 }
 
-impl fmt::Display for Expected {
+impl fmt::Display for ExpectedVersion {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoStream => out.write_str("no stream"),
@@ -125,18 +125,18 @@ pub struct Appended {
 /// Why an append did not happen, or may have.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum AppendError {
-    /// An append under the same idempotency key has happened: [`EventStore::first_result`] tells what came of it.
+    /// An append under the same idempotency key has happened: [`EventStore::recorded_result`] tells what came of it.
     ///
-    /// [`EventStore::first_result`]: crate::EventStore::first_result
+    /// [`EventStore::recorded_result`]: crate::EventStore::recorded_result
     #[error("an append under the same idempotency key has happened already")]
-    Repeated,
+    DuplicateRequest,
     /// A stream was not at the expected version: read it again and decide anew.
     #[error("stream {stream} is at version {actual}, not at {expected}")]
     Conflict {
         /// The stream.
         stream: StreamId,
         /// What the caller expected.
-        expected: Expected,
+        expected: ExpectedVersion,
         /// What it is.
         actual: u64,
     },
@@ -155,7 +155,7 @@ pub enum AppendError {
     /// The key of a new stream is wrapped by a master key that no longer wraps new ones: it has to be wrapped by this one.
     /// [`EventStore::append`](crate::EventStore::append) does so by itself.
     #[error("the master key is being rotated: keys are wrapped by {master} now; try again")]
-    WrappedBefore {
+    WrappingKeyRotated {
         /// The master key that wraps new keys.
         master: KeyId,
     },
@@ -183,8 +183,8 @@ pub enum AppendError {
     Store(#[from] StoreError),
 }
 
-impl From<NotCanonical> for AppendError {
-    fn from(error: NotCanonical) -> Self {
+impl From<CanonicalError> for AppendError {
+    fn from(error: CanonicalError) -> Self {
         Self::Invalid(error.to_string())
     }
 }

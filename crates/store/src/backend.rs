@@ -1,5 +1,5 @@
 //! The port to a database that holds the log. A backend does I/O inside one transaction and nothing else: what may be
-//! written is decided by [`Batch::judge`], the same for every backend.
+//! written is decided by [`Batch::plan`], the same for every backend.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::append::{AppendError, Appended};
+use crate::commit_planner::Batch;
 use crate::error::StoreError;
 use crate::event::{Envelope, Position, StreamId};
-use crate::idempotency::FirstResult;
-use crate::judge::Batch;
+use crate::idempotency::RecordedResult;
+use crate::key_store::{ClaimHash, KeyId};
 use crate::merkle::{Frontier, Hash};
-use crate::metrics::Retries;
-use crate::signal::Signal;
-use crate::vault::{ClaimHash, KeyId};
+use crate::metrics::RetryCounter;
+use crate::progress::StoreProgress;
 
 /// The version of the stored format that this code reads and writes.
 pub const FORMAT: u32 = 1;
@@ -39,14 +39,14 @@ pub trait Backend: Send + Sync {
     /// [`StoreError::Refused`] if the database has events but no `meta`, or a format this code does not know.
     async fn migrate(&self, genesis: &Genesis) -> Result<Genesis, StoreError>;
 
-    /// Runs a batch in one transaction: reads `head` and the other [`Facts`] that the batch asks for, lets
-    /// [`Batch::judge`] decide, and writes the [`Plan`]: `head`, releases, erasures and new keys before takes, then
+    /// Runs a batch in one transaction: reads `head` and the other [`Preconditions`] that the batch asks for, lets
+    /// [`Batch::plan`] decide, and writes the [`CommitPlan`]: `head`, releases, erasures and new keys before takes, then
     /// events. `head` is written even if nothing else is, so that of two such transactions one fails. Commits with
-    /// majority, durably; raises the signal.
+    /// majority, durably; publishes the progress.
     ///
     /// # Errors
     /// [`CommitError`]: whether nothing was written, or nobody can tell.
-    async fn commit(&self, batch: Arc<Batch>) -> Result<Vec<Verdict>, CommitError>;
+    async fn commit(&self, batch: Arc<Batch>) -> Result<Vec<AppendResult>, CommitError>;
 
     /// The head of the log, as a majority knows it.
     ///
@@ -59,7 +59,7 @@ pub trait Backend: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError`] if it cannot be read.
-    async fn known_head(&self) -> Result<Head, StoreError> {
+    async fn recent_head(&self) -> Result<Head, StoreError> {
         self.head().await
     }
 
@@ -79,41 +79,45 @@ pub trait Backend: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError`] if it cannot be read.
-    async fn vault(&self, streams: &[StreamId]) -> Result<HashMap<StreamId, VaultEntry>, StoreError>;
+    async fn key_entries(&self, streams: &[StreamId]) -> Result<HashMap<StreamId, KeyEntry>, StoreError>;
 
     /// What the vault holds of these streams, with their claims, as a majority knows it; a stream without an entry is left
     /// out.
     ///
     /// # Errors
     /// [`StoreError`] if it cannot be read.
-    async fn held(&self, streams: &[StreamId]) -> Result<Vec<Held>, StoreError>;
+    async fn key_entries_with_claims(&self, streams: &[StreamId]) -> Result<Vec<StreamKeyEntry>, StoreError>;
 
     /// The streams that the vault has an entry of, by ascending name, above one of them or from the first on, at most
     /// `limit`, as a majority knows them.
     ///
     /// # Errors
     /// [`StoreError`] if they cannot be read.
-    async fn holders(&self, after: Option<&StreamId>, limit: usize) -> Result<Vec<StreamId>, StoreError>;
+    async fn key_entry_streams(
+        &self,
+        after: Option<&StreamId>,
+        limit: usize,
+    ) -> Result<Vec<StreamId>, StoreError>;
 
     /// What the first append under an idempotency key has come to, as a majority knows it. What is older than
-    /// [`KEPT`](crate::idempotency::KEPT) may be gone, or not yet.
+    /// [`RETENTION`](crate::idempotency::RETENTION) may be gone, or not yet.
     ///
     /// # Errors
     /// [`StoreError`] if it cannot be read.
-    async fn first_result(&self, key: ClaimHash) -> Result<Option<FirstResult>, StoreError>;
+    async fn recorded_result(&self, key: ClaimHash) -> Result<Option<RecordedResult>, StoreError>;
 
     /// Follows the log's head and the projections' checkpoints, also those that other processes move.
-    fn signals(&self) -> watch::Receiver<Signal>;
+    fn watch_progress(&self) -> watch::Receiver<StoreProgress>;
 
     /// For how long nothing was heard of the commits of other processes, not even that there are none; `None` where
     /// there are no others, or nobody listens yet. A backend that follows a database hears from it every second.
-    fn silence(&self) -> Option<Duration> {
+    fn since_heartbeat(&self) -> Option<Duration> {
         None
     }
 
     /// Where transactions of this process that are tried again are counted; nothing comes there where that never happens.
-    fn retries(&self) -> Retries {
-        Retries::default()
+    fn retries(&self) -> RetryCounter {
+        RetryCounter::default()
     }
 }
 
@@ -155,7 +159,7 @@ impl Default for Head {
 
 /// What the vault holds of one stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum VaultEntry {
+pub enum KeyEntry {
     /// The stream's wrapped data key.
     Key(Vec<u8>),
     /// The key was destroyed. The entry stays as a tombstone, so that "erased" is never mistaken for "lost".
@@ -163,7 +167,7 @@ pub enum VaultEntry {
 }
 
 /// A stream, what the vault holds of it, and its claims.
-pub type Held = (StreamId, VaultEntry, Vec<ClaimHash>);
+pub type StreamKeyEntry = (StreamId, KeyEntry, Vec<ClaimHash>);
 
 /// Which events to read.
 #[derive(Clone, Debug, Default)]
@@ -199,15 +203,15 @@ impl EventQuery {
 
     /// Whether what is asked for lies scattered in what an index finds in order, so that it may take long to find any.
     #[must_use]
-    pub fn is_scattered(&self) -> bool {
+    pub fn needs_scan_window(&self) -> bool {
         let by_actor_alone = self.actor.is_some() && self.types.is_empty();
         let by_types_alone = self.actor.is_none() && self.has_few_types();
-        !(self.is_whole() || self.stream.is_some() || by_actor_alone || by_types_alone)
+        !(self.is_unfiltered() || self.stream.is_some() || by_actor_alone || by_types_alone)
     }
 
     /// Whether every event between `after` and `until` is asked for, so that a missing one is an alarm.
     #[must_use]
-    pub fn is_whole(&self) -> bool {
+    pub fn is_unfiltered(&self) -> bool {
         let Self { after: _, until: _, limit: _, types, stream, actor } = self;
         types.is_empty() && stream.is_none() && actor.is_none()
     }
@@ -223,42 +227,42 @@ impl EventQuery {
 
 /// What a batch needs to know, read inside its transaction.
 #[derive(Clone, Debug, Default)]
-pub struct Facts {
+pub struct Preconditions {
     /// The head, read first.
     pub head: Head,
     /// The versions of [`Batch::streams`]; a stream without events is left out.
     pub versions: HashMap<StreamId, u64>,
     /// The vault entries of [`Batch::streams`], with the claims that each holds.
-    pub vault: HashMap<StreamId, (VaultEntry, Vec<ClaimHash>)>,
+    pub key_entries: HashMap<StreamId, (KeyEntry, Vec<ClaimHash>)>,
     /// The owners of [`Batch::claims`]; a free one is left out, and one may be whose entry in `vault` holds the claim.
     pub owners: HashMap<ClaimHash, StreamId>,
     /// What is kept under [`Batch::idempotency_keys`].
-    pub first_results: HashMap<ClaimHash, FirstResult>,
+    pub recorded_results: HashMap<ClaimHash, RecordedResult>,
     /// The master key that wraps new keys: the one by which the service key
-    /// [`SIGNING`](crate::rotation::SIGNING) is wrapped. Needed if the batch [makes keys](Batch::makes_keys).
-    pub wrapping: Option<KeyId>,
+    /// [`SIGNING`](crate::rotation::SIGNING) is wrapped. Needed if the batch [makes keys](Batch::creates_keys).
+    pub wrapping_key: Option<KeyId>,
 }
 
 /// What one append of a batch is told.
-pub type Verdict = Result<Appended, AppendError>;
+pub type AppendResult = Result<Appended, AppendError>;
 
 /// What a batch writes.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct CommitPlan {
     /// The answer to each append, in the batch's order. They hold once the transaction is committed.
-    pub verdicts: Vec<Verdict>,
+    pub results: Vec<AppendResult>,
     /// Claims to take away from streams that keep their key: to be written first.
     pub released: Vec<(StreamId, Vec<ClaimHash>)>,
     /// Streams whose key and claims are destroyed.
     pub erased: Vec<StreamId>,
     /// Streams that get their key, with the claims they hold from now on.
-    pub keyed: Vec<(StreamId, Vec<u8>, Vec<ClaimHash>)>,
+    pub new_keys: Vec<(StreamId, Vec<u8>, Vec<ClaimHash>)>,
     /// Claims to give to streams that had a key before: to be written after all releases.
     pub taken: Vec<(StreamId, Vec<ClaimHash>)>,
     /// The accepted events, by ascending position.
     pub events: Vec<Envelope>,
     /// What to keep under idempotency keys, in place of what is there.
-    pub first_results: Vec<(ClaimHash, FirstResult)>,
+    pub recorded_results: Vec<(ClaimHash, RecordedResult)>,
     /// The head after them; equal to the head before if nothing was accepted.
     pub head: Head,
 }

@@ -17,7 +17,7 @@ const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
 
 /// A value that has no single canonical form here.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum NotCanonical {
+pub enum CanonicalError {
     /// A number that is no integer, or one of 2^53 and above.
     #[error("event data holds the number {0}: only integers below 2^53 are allowed")]
     Number(String),
@@ -32,8 +32,8 @@ pub enum NotCanonical {
 /// The canonical bytes of an event.
 ///
 /// # Errors
-/// [`NotCanonical`] if `data` holds a fraction, a null or a zero byte in a name, or any number is 2^53 or above.
-pub fn canonical_event(event: &Envelope) -> Result<Vec<u8>, NotCanonical> {
+/// [`CanonicalError`] if `data` holds a fraction, a null or a zero byte in a name, or any number is 2^53 or above.
+pub fn canonical_event(event: &Envelope) -> Result<Vec<u8>, CanonicalError> {
     let mut out = Vec::with_capacity(1024);
     // By name, as the standard sorts them. None of these names and numbers needs more than to be written down.
     out.extend_from_slice(b"{\"actor\":");
@@ -62,7 +62,7 @@ pub fn canonical_event(event: &Envelope) -> Result<Vec<u8>, NotCanonical> {
 ///
 /// # Errors
 /// As [`canonical_event`].
-pub fn canonical_object(object: &Map<String, Value>) -> Result<Vec<u8>, NotCanonical> {
+pub fn canonical_object(object: &Map<String, Value>) -> Result<Vec<u8>, CanonicalError> {
     let mut out = Vec::new();
     write_object(object, &mut out)?;
     Ok(out)
@@ -74,9 +74,9 @@ pub fn rfc3339(at: Timestamp) -> String {
     format!("{at:.3}")
 }
 
-fn write_value(value: &Value, out: &mut Vec<u8>) -> Result<(), NotCanonical> {
+fn write_value(value: &Value, out: &mut Vec<u8>) -> Result<(), CanonicalError> {
     match value {
-        Value::Null => return Err(NotCanonical::Null),
+        Value::Null => return Err(CanonicalError::Null),
         Value::Bool(true) => out.extend_from_slice(b"true"),
         Value::Bool(false) => out.extend_from_slice(b"false"),
         Value::Number(number) => write_number(number, out)?,
@@ -97,7 +97,7 @@ fn write_value(value: &Value, out: &mut Vec<u8>) -> Result<(), NotCanonical> {
 }
 
 /// Sorts by UTF-16 code units, as RFC 8785 §3.2.3 asks, whatever order the map itself keeps.
-fn write_object(object: &Map<String, Value>, out: &mut Vec<u8>) -> Result<(), NotCanonical> {
+fn write_object(object: &Map<String, Value>, out: &mut Vec<u8>) -> Result<(), CanonicalError> {
     let mut entries: Vec<_> = object.iter().collect();
     // As bytes they sort alike, but for characters beyond the first 65,536.
     if !entries.is_sorted_by_key(|(name, _)| *name) || entries.iter().any(|(name, _)| !name.is_ascii()) {
@@ -109,7 +109,7 @@ fn write_object(object: &Map<String, Value>, out: &mut Vec<u8>) -> Result<(), No
             out.push(b',');
         }
         if name.contains('\0') {
-            return Err(NotCanonical::Name);
+            return Err(CanonicalError::Name);
         }
         write_string(name, out);
         out.push(b':');
@@ -139,10 +139,10 @@ fn write_name(name: &str, out: &mut Vec<u8>) {
     out.push(b':');
 }
 
-fn write_number(number: &Number, out: &mut Vec<u8>) -> Result<(), NotCanonical> {
+fn write_number(number: &Number, out: &mut Vec<u8>) -> Result<(), CanonicalError> {
     match number.as_i64() {
         Some(integer) if integer.unsigned_abs() <= MAX_SAFE_INTEGER => write_plain(&integer, out),
-        _ => return Err(NotCanonical::Number(number.to_string())),
+        _ => return Err(CanonicalError::Number(number.to_string())),
     }
     Ok(())
 }
@@ -166,7 +166,7 @@ mod tests {
     use super::*;
     use crate::event::{Position, StreamId};
 
-    fn canonical(value: &Value) -> Result<String, NotCanonical> {
+    fn canonical(value: &Value) -> Result<String, CanonicalError> {
         let mut out = Vec::new();
         write_value(value, &mut out).map(|()| String::from_utf8(out).unwrap())
     }
@@ -184,19 +184,19 @@ mod tests {
     }
 
     #[test]
-    fn strings_are_escaped_as_the_standard_says() {
+    fn strings_are_escaped_as_rfc_8785_requires() {
         let text = canonical(&json!("\u{20ac}$\u{f}\nA'B\"\\\u{8}\u{c}\t/\u{7f}")).unwrap();
         assert_eq!(text, "\"\u{20ac}$\\u000f\\nA'B\\\"\\\\\\b\\f\\t/\u{7f}\"");
     }
 
     #[test]
-    fn numbers_that_lose_digits_elsewhere_are_refused() {
+    fn numbers_beyond_2_pow_53_are_rejected() {
         assert_eq!(canonical(&json!(9_007_199_254_740_991_u64)).unwrap(), "9007199254740991");
         assert!(canonical(&json!(9_007_199_254_740_992_u64)).is_err());
         assert!(canonical(&json!(u64::MAX)).is_err());
         assert!(canonical(&json!(0.5)).is_err());
-        assert_eq!(canonical(&json!({"a": [null]})), Err(NotCanonical::Null));
-        assert_eq!(canonical(&json!([{"a\u{0}": 1}])), Err(NotCanonical::Name));
+        assert_eq!(canonical(&json!({"a": [null]})), Err(CanonicalError::Null));
+        assert_eq!(canonical(&json!([{"a\u{0}": 1}])), Err(CanonicalError::Name));
     }
 
     #[test]
@@ -230,7 +230,7 @@ mod tests {
         let event = Envelope { sealed: None, ..event };
         assert_eq!(text(canonical_event(&event).unwrap()), text(canonical_object(&object).unwrap()));
         let late = Envelope { position: Position::new(1 << 53), ..event };
-        assert_eq!(canonical_event(&late), Err(NotCanonical::Number((1_u64 << 53).to_string())));
+        assert_eq!(canonical_event(&late), Err(CanonicalError::Number((1_u64 << 53).to_string())));
     }
 
     #[test]

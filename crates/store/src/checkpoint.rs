@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::merkle::Hash;
 
-pub use verifier::{InvalidKey, NotSigned, SignedHead, VerifierKey};
+pub use verifier::{InvalidKey, SignatureError, SignedHead, VerifierKey};
 
 /// The signature algorithm byte of Ed25519 in a signed note.
 const ED25519: u8 = 1;
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_checkpoint_has_the_form_of_the_standard_and_verifies() {
+    fn checkpoint_follows_c2sp_format_and_verifies() {
         let signer = Signer::new(Uuid::nil(), &[7; 32]).unwrap();
         let note = signer.sign(42, &[9; 32]);
         let (body, signatures) = note.split_once("\n\n").unwrap();

@@ -8,11 +8,11 @@ use crate::error::StoreError;
 use crate::event::StreamId;
 
 /// How many attempts of one subscriber are kept; older ones are dropped.
-pub const KEPT: u64 = 1_000;
+pub const MAX_STORED_ATTEMPTS: u64 = 1_000;
 
 /// How far one subscriber is.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Progress {
+pub struct DeliveryProgress {
     /// How often it was written; none at the start.
     pub revision: u64,
     /// How many attempts were ever made. They are numbered from 1.
@@ -32,12 +32,12 @@ pub struct Attempt {
 
 /// A database that keeps what is known of deliveries.
 #[async_trait]
-pub trait Deliveries: Send + Sync {
+pub trait DeliveryStore: Send + Sync {
     /// How far the subscriber of that stream is; none if nothing was ever recorded, or all was forgotten.
     ///
     /// # Errors
     /// [`StoreError`] if it cannot be read.
-    async fn progress(&self, stream: &StreamId) -> Result<Option<Progress>, StoreError>;
+    async fn progress(&self, stream: &StreamId) -> Result<Option<DeliveryProgress>, StoreError>;
 
     /// Puts `to` in the place of the progress one revision before it, with the attempts that led to it: their reports, the
     /// last of which has the number `to.attempts`. Whole or not at all. `false` if the stored revision is another: somebody
@@ -45,9 +45,14 @@ pub trait Deliveries: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError`] if it cannot be written, or it is unknown whether it was; the progress, read again, tells.
-    async fn record(&self, stream: &StreamId, to: &Progress, reports: &[Value]) -> Result<bool, StoreError>;
+    async fn record(
+        &self,
+        stream: &StreamId,
+        to: &DeliveryProgress,
+        reports: &[Value],
+    ) -> Result<bool, StoreError>;
 
-    /// The attempts below that number, newest first, at most `limit`. Of each subscriber at most [`KEPT`] are there.
+    /// The attempts below that number, newest first, at most `limit`. Of each subscriber at most [`MAX_STORED_ATTEMPTS`] are there.
     ///
     /// # Errors
     /// [`StoreError`] if they cannot be read.
@@ -66,7 +71,10 @@ pub trait Deliveries: Send + Sync {
 }
 
 /// The reports with their numbers, up to the last, which ends with `progress`.
-pub fn numbered<'a>(progress: &Progress, reports: &'a [Value]) -> impl Iterator<Item = (u64, &'a Value)> {
+pub fn number_attempts<'a>(
+    progress: &DeliveryProgress,
+    reports: &'a [Value],
+) -> impl Iterator<Item = (u64, &'a Value)> {
     let count = u64::try_from(reports.len()).unwrap_or(u64::MAX);
     (progress.attempts.saturating_sub(count) + 1..).zip(reports)
 }

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt::Display;
 use std::sync::Arc;
 
-use crate::vault::CannotUnwrap;
+use crate::key_store::UnwrapError;
 
 /// A failure of the store, cheap to clone, since one failed commit answers every append in it.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -42,17 +42,17 @@ impl StoreError {
     }
 
     /// The wrapped key of `whose` was not opened.
-    pub(crate) fn locked(whose: impl Display, why: CannotUnwrap) -> Self {
+    pub(crate) fn key_unavailable(whose: impl Display, why: UnwrapError) -> Self {
         let what = format!("{whose} {why}");
         match why {
-            CannotUnwrap::Missing(_) => Self::KeyMissing(what),
-            CannotUnwrap::Changed(_) => Self::Corrupt(what),
+            UnwrapError::Missing(_) => Self::KeyMissing(what),
+            UnwrapError::Changed(_) => Self::Corrupt(what),
         }
     }
 
     /// A table or collection that this process relies on is gone.
     #[must_use]
-    pub fn gone(name: &str) -> Self {
+    pub fn table_dropped(name: &str) -> Self {
         Self::Corrupt(format!(
             "`{name}` was dropped while the service was using it. Restart the service: a read model is then filled anew \
              from the log; what belongs to the log itself has to come from a backup"
@@ -61,7 +61,7 @@ impl StoreError {
 
     /// A table was removed while somebody was about to use it.
     #[must_use]
-    pub fn removed(name: &str) -> Self {
+    pub fn table_removed(name: &str) -> Self {
         Self::Unavailable {
             what: format!("`{name}` was removed meanwhile; which versions there are has changed"),
             source: None,

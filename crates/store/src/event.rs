@@ -88,7 +88,7 @@ impl StreamId {
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] if it is none all the same.
-    pub fn known(name: impl Into<String>) -> Result<Self, StoreError> {
+    pub fn from_trusted(name: impl Into<String>) -> Result<Self, StoreError> {
         Self::new(name).map_err(|error| StoreError::corrupt(error.to_string()))
     }
 
@@ -171,7 +171,7 @@ pub struct Envelope {
 
 /// An event as read: its envelope, and its personal values if they can still be known.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Recorded {
+pub struct StoredEvent {
     /// The event as stored.
     pub envelope: Envelope,
     /// Its personal values.

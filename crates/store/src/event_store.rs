@@ -9,30 +9,30 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use crate::ambient::Ambient;
-use crate::append::{Append, AppendError, Appended, Expected};
+use crate::append::{Append, AppendError, Appended, ExpectedVersion};
 use crate::backend::{Backend, EventQuery, FORMAT, Genesis, Head};
 use crate::checkpoint::Signer;
+use crate::encryptor::Encryptor;
+use crate::env::Env;
 use crate::error::StoreError;
-use crate::event::{Envelope, Position, Recorded, StreamId};
-use crate::idempotency::{FirstResult, IdempotencyKey};
+use crate::event::{Envelope, Position, StoredEvent, StreamId};
+use crate::idempotency::{IdempotencyKey, RecordedResult};
+use crate::key_store::{ClaimKey, Keyring, MasterKey, MasterKeys};
 use crate::metrics::Metrics;
-use crate::prepare::Sealer;
+use crate::progress::StoreProgress;
 use crate::read::{check_contiguous, unseal};
 use crate::rotation::{CLAIMS, SIGNING, check_masters, owner, service_key};
-use crate::signal::Signal;
-use crate::vault::{ClaimKey, Keyring, MasterKey, MasterKeys};
 use crate::writer::Writer;
 
 /// How often an append is sealed anew because another process gave the stream its key in between, or began to rotate the
 /// master key.
-const RESEAL_ATTEMPTS: usize = 3;
+const MAX_ENCRYPT_ATTEMPTS: usize = 3;
 
 /// The event store.
 #[derive(Clone)]
 pub struct EventStore {
     backend: Arc<dyn Backend>,
-    sealer: Arc<Sealer>,
+    encryptor: Arc<Encryptor>,
     writer: Writer,
     log_id: Uuid,
     signer: Arc<Signer>,
@@ -49,13 +49,13 @@ impl EventStore {
     pub async fn open(
         backend: Arc<dyn Backend>,
         masters: impl Into<Keyring>,
-        ambient: Ambient,
+        env: Env,
     ) -> Result<Self, StoreError> {
         let masters = masters.into();
-        let stored = backend.migrate(&genesis(&masters.keys(), &ambient)?).await?;
+        let stored = backend.migrate(&genesis(&masters.keys(), &env)?).await?;
         let wrapped = [(CLAIMS, &stored.claim_key), (SIGNING, &stored.signing_key)];
         let used = wrapped.iter().filter_map(|(_, wrapped)| MasterKey::id_of(wrapped));
-        let keys = masters.reaching(used).await;
+        let keys = masters.load_missing(used).await;
         check_masters(&keys, &wrapped)?;
         let claims = service_key(&keys, CLAIMS, &stored.claim_key)?;
         let signing = service_key(&keys, SIGNING, &stored.signing_key)?;
@@ -63,10 +63,10 @@ impl EventStore {
         let signer =
             Signer::new(stored.log_id, &signing).map_err(|error| StoreError::corrupt(error.to_string()))?;
         let signer = Arc::new(signer);
-        let (writer, task) = Writer::start(Arc::clone(&backend), Arc::clone(&signer), ambient.clone());
+        let (writer, task) = Writer::start(Arc::clone(&backend), Arc::clone(&signer), env.clone());
         Ok(Self {
             backend,
-            sealer: Arc::new(Sealer::new(masters, wrapping, ClaimKey::new(&claims), ambient)),
+            encryptor: Arc::new(Encryptor::new(masters, wrapping, ClaimKey::new(&claims), env)),
             writer,
             log_id: stored.log_id,
             signer,
@@ -93,20 +93,20 @@ impl EventStore {
     pub async fn append(&self, append: &Append) -> Result<Appended, AppendError> {
         let mut attempt = 1;
         loop {
-            let vault = self.backend.vault(&existing_streams_with_secrets(append)).await?;
-            let masters = self.sealer.masters_for(&vault).await;
-            let verdict = self.writer.append(self.sealer.prepare(append, &vault, &masters)?).await;
-            match verdict {
-                Err(AppendError::WrappedBefore { master }) if attempt < RESEAL_ATTEMPTS => {
-                    self.sealer.wrap_by(master);
+            let vault = self.backend.key_entries(&existing_streams_with_secrets(append)).await?;
+            let masters = self.encryptor.master_keys_for(&vault).await;
+            let result = self.writer.append(self.encryptor.encrypt(append, &vault, &masters)?).await;
+            match result {
+                Err(AppendError::WrappingKeyRotated { master }) if attempt < MAX_ENCRYPT_ATTEMPTS => {
+                    self.encryptor.set_wrapping_key(master);
                     attempt += 1;
                 }
                 Err(AppendError::Conflict { expected, actual, .. })
-                    if expected.holds(actual) && attempt < RESEAL_ATTEMPTS =>
+                    if expected.holds(actual) && attempt < MAX_ENCRYPT_ATTEMPTS =>
                 {
                     attempt += 1;
                 }
-                verdict => return verdict,
+                result => return result,
             }
         }
     }
@@ -115,17 +115,17 @@ impl EventStore {
     /// key as it was sent; `request` is all that makes the write what it is.
     #[must_use]
     pub fn idempotency_key(&self, scope: &[&[u8]], request: &[&[u8]]) -> IdempotencyKey {
-        IdempotencyKey::new(&self.sealer.claims, scope, request)
+        IdempotencyKey::new(&self.encryptor.claims, scope, request)
     }
 
     /// What the first append under that key has come to, within the time it is kept. It may have been another request:
-    /// [`FirstResult::is_of`] tells.
+    /// [`RecordedResult::is_for`] tells.
     ///
     /// # Errors
     /// [`StoreError`] if it cannot be read.
-    pub async fn first_result(&self, key: &IdempotencyKey) -> Result<Option<FirstResult>, StoreError> {
-        let now = self.sealer.ambient.now();
-        Ok(self.backend.first_result(key.hash()).await?.filter(|first| first.is_kept(now)))
+    pub async fn recorded_result(&self, key: &IdempotencyKey) -> Result<Option<RecordedResult>, StoreError> {
+        let now = self.encryptor.env.now();
+        Ok(self.backend.recorded_result(key.hash()).await?.filter(|first| first.is_retained(now)))
     }
 
     /// The head of the log.
@@ -141,8 +141,8 @@ impl EventStore {
     ///
     /// # Errors
     /// [`StoreError`] if it cannot be read.
-    pub async fn head_from(&self, position: Position) -> Result<Head, StoreError> {
-        let known = self.backend.known_head().await?;
+    pub async fn head_at_least(&self, position: Position) -> Result<Head, StoreError> {
+        let known = self.backend.recent_head().await?;
         if known.position >= position { Ok(known) } else { self.head().await }
     }
 
@@ -150,7 +150,7 @@ impl EventStore {
     ///
     /// # Errors
     /// [`StoreError`] if it cannot be read.
-    pub async fn checkpoint(&self) -> Result<String, StoreError> {
+    pub async fn signed_checkpoint(&self) -> Result<String, StoreError> {
         let Head { position, root, note, .. } = self.head().await?;
         Ok(if position == Position::START { self.signer.sign(0, &root) } else { note })
     }
@@ -160,7 +160,7 @@ impl EventStore {
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] with the position of an event that is missing or cannot be unsealed.
-    pub async fn read(&self, query: &EventQuery) -> Result<Vec<Recorded>, StoreError> {
+    pub async fn read(&self, query: &EventQuery) -> Result<Vec<StoredEvent>, StoreError> {
         self.unseal(self.read_sealed(query).await?).await
     }
 
@@ -170,7 +170,7 @@ impl EventStore {
     /// [`StoreError::Corrupt`] with the position of an event that is missing.
     pub async fn read_sealed(&self, query: &EventQuery) -> Result<Vec<Envelope>, StoreError> {
         let events = self.backend.events(query).await?;
-        if query.is_whole() {
+        if query.is_unfiltered() {
             check_contiguous(query.after, &events)?;
         }
         Ok(events)
@@ -180,15 +180,15 @@ impl EventStore {
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] with the position of an event that cannot be unsealed.
-    pub async fn unseal(&self, events: Vec<Envelope>) -> Result<Vec<Recorded>, StoreError> {
-        unseal(&*self.backend, &self.sealer.masters, events).await
+    pub async fn unseal(&self, events: Vec<Envelope>) -> Result<Vec<StoredEvent>, StoreError> {
+        unseal(&*self.backend, &self.encryptor.masters, events).await
     }
 
     /// All events of a stream from version 1, personal values unsealed; empty if there is no such stream.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] with the position of an event that is missing or cannot be unsealed.
-    pub async fn read_stream(&self, stream: &StreamId) -> Result<Vec<Recorded>, StoreError> {
+    pub async fn read_stream(&self, stream: &StreamId) -> Result<Vec<StoredEvent>, StoreError> {
         const PAGE: usize = 1000;
         let mut events = Vec::new();
         loop {
@@ -206,14 +206,14 @@ impl EventStore {
                 "stream {stream} has version {found} where {want} should be"
             )));
         }
-        unseal(&*self.backend, &self.sealer.masters, events).await
+        unseal(&*self.backend, &self.encryptor.masters, events).await
     }
 
     /// The position of the first event of a stream above `version`, if there is one.
     ///
     /// # Errors
     /// [`StoreError`] if it cannot be read.
-    pub async fn moved_beyond(
+    pub async fn first_after_version(
         &self,
         stream: &StreamId,
         version: u64,
@@ -226,21 +226,21 @@ impl EventStore {
     /// while it is asked for again: whoever held the board itself meanwhile could wait for themselves forever.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "nothing happens between borrowing and copying")]
-    pub fn signal(&self) -> Signal {
-        self.signals().borrow().clone()
+    pub fn progress(&self) -> StoreProgress {
+        self.watch_progress().borrow().clone()
     }
 
     /// Follows the log and the projections: wakes on every move, also one that another process made.
     #[must_use]
-    pub fn signals(&self) -> watch::Receiver<Signal> {
-        self.backend.signals()
+    pub fn watch_progress(&self) -> watch::Receiver<StoreProgress> {
+        self.backend.watch_progress()
     }
 
     /// For how long nothing was heard of the commits of other processes, not even that there are none; `None` where
     /// there are no others.
     #[must_use]
-    pub fn silence(&self) -> Option<Duration> {
-        self.backend.silence()
+    pub fn since_heartbeat(&self) -> Option<Duration> {
+        self.backend.since_heartbeat()
     }
 
     /// What the writing of events has come to since this log was opened.
@@ -250,10 +250,10 @@ impl EventStore {
     }
 
     /// Waits until `table` has every event up to `position`; `false` if `bound` passes first.
-    pub async fn projected(&self, table: &str, position: Position, bound: Duration) -> bool {
-        let mut signals = self.signals();
-        let reached = signals.wait_for(|signal| signal.projected(table) >= position);
-        tokio::time::timeout(bound, reached).await.is_ok_and(|signal| signal.is_ok())
+    pub async fn wait_until_applied(&self, table: &str, position: Position, bound: Duration) -> bool {
+        let mut updates = self.watch_progress();
+        let reached = updates.wait_for(|progress| progress.applied_position(table) >= position);
+        tokio::time::timeout(bound, reached).await.is_ok_and(|progress| progress.is_ok())
     }
 
     pub(crate) fn backend(&self) -> &dyn Backend {
@@ -261,11 +261,11 @@ impl EventStore {
     }
 
     pub(crate) fn masters(&self) -> &Keyring {
-        &self.sealer.masters
+        &self.encryptor.masters
     }
 
     pub(crate) fn claim_key(&self) -> &ClaimKey {
-        &self.sealer.claims
+        &self.encryptor.claims
     }
 
     /// Finishes what was handed over and stops writing. Every clone can still read; their appends are refused.
@@ -283,20 +283,15 @@ fn existing_streams_with_secrets(append: &Append) -> Vec<StreamId> {
     let secret = |write: &&crate::append::StreamWrite| {
         !write.take.is_empty() || write.events.iter().any(|event| !event.personal.is_empty())
     };
-    let known = append.writes.iter().filter(|write| write.expected != Expected::NoStream);
+    let known = append.writes.iter().filter(|write| write.expected != ExpectedVersion::NoStream);
     known.filter(secret).map(|write| write.stream.clone()).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-fn genesis(masters: &MasterKeys, ambient: &Ambient) -> Result<Genesis, StoreError> {
+fn genesis(masters: &MasterKeys, env: &Env) -> Result<Genesis, StoreError> {
     let wrap = |name: &str| {
-        let key: [u8; 32] = ambient.bytes();
-        let wrapped = masters.current_key().wrap(&owner(name), &key, ambient);
+        let key: [u8; 32] = env.bytes();
+        let wrapped = masters.current_key().wrap(&owner(name), &key, env);
         wrapped.map_err(|error| StoreError::corrupt(error.to_string()))
     };
-    Ok(Genesis {
-        format: FORMAT,
-        log_id: ambient.uuid(),
-        claim_key: wrap(CLAIMS)?,
-        signing_key: wrap(SIGNING)?,
-    })
+    Ok(Genesis { format: FORMAT, log_id: env.uuid(), claim_key: wrap(CLAIMS)?, signing_key: wrap(SIGNING)? })
 }

@@ -7,10 +7,10 @@ use std::fmt;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::event::{Position, StreamId};
-use crate::vault::{ClaimHash, ClaimKey};
+use crate::key_store::{ClaimHash, ClaimKey};
 
 /// How long a first result is kept. After that the key is as good as new.
-pub const KEPT: SignedDuration = SignedDuration::from_hours(24);
+pub const RETENTION: SignedDuration = SignedDuration::from_hours(24);
 
 /// A caller's key for a write, and what the write is; both as keyed hashes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -45,7 +45,7 @@ impl IdempotencyKey {
 
 /// What the first append under a key has come to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FirstResult {
+pub struct RecordedResult {
     /// The hash of its request.
     pub request: ClaimHash,
     /// The stream of its first write.
@@ -58,16 +58,16 @@ pub struct FirstResult {
     pub at: Timestamp,
 }
 
-impl FirstResult {
+impl RecordedResult {
     /// Whether it is the result of this very request, and not of another one under the same key.
     #[must_use]
-    pub fn is_of(&self, key: &IdempotencyKey) -> bool {
+    pub fn is_for(&self, key: &IdempotencyKey) -> bool {
         self.request == key.request
     }
 
     /// Whether it still counts.
     #[must_use]
-    pub fn is_kept(&self, now: Timestamp) -> bool {
-        now.duration_since(self.at) < KEPT
+    pub fn is_retained(&self, now: Timestamp) -> bool {
+        now.duration_since(self.at) < RETENTION
     }
 }

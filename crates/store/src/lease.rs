@@ -17,7 +17,7 @@ pub struct Lease {
     /// Who holds it.
     pub holder: String,
     /// How much longer; nothing of one that has run out.
-    pub left: Duration,
+    pub remaining: Duration,
     /// What the holder has said of their work when they last renewed it.
     pub report: Value,
 }
@@ -26,18 +26,18 @@ impl Lease {
     /// Whether somebody holds it now.
     #[must_use]
     pub fn is_held(&self) -> bool {
-        self.left > Duration::ZERO
+        self.remaining > Duration::ZERO
     }
 }
 
 /// A database that gives out leases.
 #[async_trait]
-pub trait Leases: Send + Sync {
+pub trait LeaseStore: Send + Sync {
     /// Takes the lease, or renews it, if nobody else holds it: for `term` from now on. Gives who holds it then.
     ///
     /// # Errors
     /// [`StoreError`] if the database cannot tell.
-    async fn lease(
+    async fn acquire_lease(
         &self,
         name: &str,
         holder: &str,
@@ -49,11 +49,11 @@ pub trait Leases: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError`] if that cannot be done; it then ends by itself.
-    async fn release(&self, name: &str, holder: &str, report: &Value) -> Result<(), StoreError>;
+    async fn release_lease(&self, name: &str, holder: &str, report: &Value) -> Result<(), StoreError>;
 
     /// Every lease that was ever given out, held or not, by name.
     ///
     /// # Errors
     /// [`StoreError`] if they cannot be read.
-    async fn leases(&self) -> Result<Vec<Lease>, StoreError>;
+    async fn list_leases(&self) -> Result<Vec<Lease>, StoreError>;
 }

@@ -14,24 +14,25 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use crate::backend::{
-    Backend, CommitError, EventQuery, Facts, Genesis, Head, Held, Plan, VaultEntry, Verdict,
+    AppendResult, Backend, CommitError, CommitPlan, EventQuery, Genesis, Head, KeyEntry, Preconditions,
+    StreamKeyEntry,
 };
-use crate::deliveries::{Attempt, Progress};
+use crate::commit_planner::Batch;
+use crate::deliveries::{Attempt, DeliveryProgress};
 use crate::error::StoreError;
 use crate::event::{Envelope, StreamId};
-use crate::idempotency::FirstResult;
-use crate::judge::Batch;
-use crate::rows::{Checkpoint, Row};
-use crate::signal::{Signal, SignalBoard};
+use crate::idempotency::RecordedResult;
+use crate::key_store::{ClaimHash, MasterKey};
+use crate::progress::{ProgressTracker, StoreProgress};
+use crate::rows::{ProjectionCheckpoint, Row};
 use crate::tiles::Tiles;
-use crate::vault::{ClaimHash, MasterKey};
-use crate::versions::Versions;
+use crate::versions::ProjectionVersions;
 
 /// A log and read models in memory. Clones share them, as processes share a database.
 #[derive(Clone, Default)]
 pub struct Memory {
     state: Arc<Mutex<State>>,
-    board: Arc<SignalBoard>,
+    tracker: Arc<ProgressTracker>,
 }
 
 #[derive(Default)]
@@ -39,13 +40,13 @@ struct State {
     genesis: Option<Genesis>,
     head: Head,
     events: Vec<Envelope>,
-    vault: HashMap<StreamId, (VaultEntry, Vec<ClaimHash>)>,
-    first_results: HashMap<ClaimHash, FirstResult>,
-    tables: HashMap<Arc<str>, (Checkpoint, BTreeMap<String, Row>)>,
-    versions: HashMap<String, Versions>,
-    leases: BTreeMap<String, leases::Held>,
+    key_entries: HashMap<StreamId, (KeyEntry, Vec<ClaimHash>)>,
+    recorded_results: HashMap<ClaimHash, RecordedResult>,
+    tables: HashMap<Arc<str>, (ProjectionCheckpoint, BTreeMap<String, Row>)>,
+    versions: HashMap<String, ProjectionVersions>,
+    leases: BTreeMap<String, leases::LeaseState>,
     tiles: Tiles,
-    deliveries: HashMap<StreamId, (Progress, Vec<Attempt>)>,
+    deliveries: HashMap<StreamId, (DeliveryProgress, Vec<Attempt>)>,
 }
 
 impl Memory {
@@ -64,7 +65,7 @@ impl Memory {
             claims
         };
         let state = self.state();
-        let holders = state.vault.iter().filter(|(_, (_, claims))| !claims.is_empty());
+        let holders = state.key_entries.iter().filter(|(_, (_, claims))| !claims.is_empty());
         holders.map(|(stream, (_, claims))| (stream.clone(), sorted(claims))).collect()
     }
 }
@@ -79,14 +80,14 @@ impl Backend for Memory {
         Ok(self.state().genesis.get_or_insert_with(|| genesis.clone()).clone())
     }
 
-    async fn commit(&self, batch: Arc<Batch>) -> Result<Vec<Verdict>, CommitError> {
+    async fn commit(&self, batch: Arc<Batch>) -> Result<Vec<AppendResult>, CommitError> {
         let mut state = self.state();
-        let plan = batch.judge(state.facts(&batch));
+        let plan = batch.plan(state.preconditions(&batch));
         let head = plan.head.position;
-        let verdicts = state.write(plan);
+        let results = state.write(plan);
         drop(state);
-        self.board.raise_head(head);
-        Ok(verdicts)
+        self.tracker.advance_head(head);
+        Ok(results)
     }
 
     async fn head(&self) -> Result<Head, StoreError> {
@@ -108,103 +109,107 @@ impl Backend for Memory {
         Ok(mine.take(limit).cloned().collect())
     }
 
-    async fn vault(&self, streams: &[StreamId]) -> Result<HashMap<StreamId, VaultEntry>, StoreError> {
+    async fn key_entries(&self, streams: &[StreamId]) -> Result<HashMap<StreamId, KeyEntry>, StoreError> {
         let state = self.state();
-        let entry = |stream: &StreamId| Some((stream.clone(), state.vault.get(stream)?.0.clone()));
+        let entry = |stream: &StreamId| Some((stream.clone(), state.key_entries.get(stream)?.0.clone()));
         Ok(streams.iter().filter_map(entry).collect())
     }
 
-    async fn held(&self, streams: &[StreamId]) -> Result<Vec<Held>, StoreError> {
+    async fn key_entries_with_claims(&self, streams: &[StreamId]) -> Result<Vec<StreamKeyEntry>, StoreError> {
         let state = self.state();
         let entry = |stream: &StreamId| {
-            let (entry, claims) = state.vault.get(stream)?;
+            let (entry, claims) = state.key_entries.get(stream)?;
             Some((stream.clone(), entry.clone(), claims.clone()))
         };
         Ok(streams.iter().filter_map(entry).collect())
     }
 
-    async fn holders(&self, after: Option<&StreamId>, limit: usize) -> Result<Vec<StreamId>, StoreError> {
+    async fn key_entry_streams(
+        &self,
+        after: Option<&StreamId>,
+        limit: usize,
+    ) -> Result<Vec<StreamId>, StoreError> {
         let state = self.state();
         let mut streams: Vec<_> =
-            state.vault.keys().filter(|stream| after.is_none_or(|after| *stream > after)).collect();
+            state.key_entries.keys().filter(|stream| after.is_none_or(|after| *stream > after)).collect();
         streams.sort_unstable();
         Ok(streams.into_iter().take(limit).cloned().collect())
     }
 
-    async fn first_result(&self, key: ClaimHash) -> Result<Option<FirstResult>, StoreError> {
-        Ok(self.state().first_results.get(&key).cloned())
+    async fn recorded_result(&self, key: ClaimHash) -> Result<Option<RecordedResult>, StoreError> {
+        Ok(self.state().recorded_results.get(&key).cloned())
     }
 
-    fn signals(&self) -> watch::Receiver<Signal> {
-        self.board.subscribe()
+    fn watch_progress(&self) -> watch::Receiver<StoreProgress> {
+        self.tracker.subscribe()
     }
 }
 
 impl State {
-    fn facts(&self, batch: &Batch) -> Facts {
+    fn preconditions(&self, batch: &Batch) -> Preconditions {
         let streams = batch.streams();
         let version = |stream: &StreamId| {
             let last = self.events.iter().rev().find(|event| event.stream == *stream)?;
             Some((stream.clone(), last.version))
         };
         let owner = |claim: ClaimHash| {
-            let (stream, _) = self.vault.iter().find(|(_, (_, claims))| claims.contains(&claim))?;
+            let (stream, _) = self.key_entries.iter().find(|(_, (_, claims))| claims.contains(&claim))?;
             Some((claim, stream.clone()))
         };
-        Facts {
+        Preconditions {
             head: self.head.clone(),
             versions: streams.iter().filter_map(version).collect(),
-            vault: streams
+            key_entries: streams
                 .iter()
-                .filter_map(|stream| Some((stream.clone(), self.vault.get(stream)?.clone())))
+                .filter_map(|stream| Some((stream.clone(), self.key_entries.get(stream)?.clone())))
                 .collect(),
             owners: batch.claims().into_iter().filter_map(owner).collect(),
-            first_results: batch
+            recorded_results: batch
                 .idempotency_keys()
                 .into_iter()
-                .filter_map(|key| Some((key, self.first_results.get(&key)?.clone())))
+                .filter_map(|key| Some((key, self.recorded_results.get(&key)?.clone())))
                 .collect(),
-            wrapping: self.genesis.as_ref().and_then(|genesis| MasterKey::id_of(&genesis.signing_key)),
+            wrapping_key: self.genesis.as_ref().and_then(|genesis| MasterKey::id_of(&genesis.signing_key)),
         }
     }
 
-    fn write(&mut self, plan: Plan) -> Vec<Verdict> {
+    fn write(&mut self, plan: CommitPlan) -> Vec<AppendResult> {
         for (stream, claims) in plan.released {
-            if let Some((_, held)) = self.vault.get_mut(&stream) {
+            if let Some((_, held)) = self.key_entries.get_mut(&stream) {
                 held.retain(|claim| !claims.contains(claim));
             }
         }
         for stream in plan.erased {
-            self.vault.insert(stream, (VaultEntry::Erased, Vec::new()));
+            self.key_entries.insert(stream, (KeyEntry::Erased, Vec::new()));
         }
-        for (stream, key, claims) in plan.keyed {
-            self.vault.insert(stream, (VaultEntry::Key(key), claims));
+        for (stream, key, claims) in plan.new_keys {
+            self.key_entries.insert(stream, (KeyEntry::Key(key), claims));
         }
         for (stream, claims) in plan.taken {
-            if let Some((_, held)) = self.vault.get_mut(&stream) {
+            if let Some((_, held)) = self.key_entries.get_mut(&stream) {
                 held.extend(claims);
             }
         }
         self.events.extend(plan.events);
-        self.first_results.extend(plan.first_results);
+        self.recorded_results.extend(plan.recorded_results);
         self.head = plan.head;
-        plan.verdicts
+        plan.results
     }
 }
 
 #[cfg(all(test, feature = "conformance"))]
 mod tests {
     use super::*;
-    use crate::conformance::{Fixture, Handle};
+    use crate::conformance::{BackendHandle, Fixture};
 
     struct Shared(Memory);
 
     #[async_trait]
     impl Fixture for Shared {
-        async fn open(&self) -> Handle {
-            Handle::of(self.0.clone())
+        async fn open(&self) -> BackendHandle {
+            BackendHandle::new(self.0.clone())
         }
     }
 
-    crate::conformance!(promises, std::future::ready(Shared(Memory::default())));
+    crate::conformance!(in_memory, std::future::ready(Shared(Memory::default())));
 }

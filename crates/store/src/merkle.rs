@@ -121,7 +121,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_frontier_gives_the_root_of_the_standard(count in 0_u32..300) {
+        fn frontier_root_matches_rfc_6962(count in 0_u32..300) {
             let leaves: Vec<Hash> = (0..count).map(|n| leaf_hash(&n.to_be_bytes())).collect();
             let mut frontier = Frontier::default();
             for leaf in &leaves {
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn known_hashes_of_the_standard_come_out() {
+    fn hashes_match_rfc_6962_test_vectors() {
         let hex = |hash: Hash| hash.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
         assert_eq!(
             hex(Frontier::default().root()),
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frontier_of_the_wrong_length_is_refused() {
+    fn frontier_of_wrong_length_is_rejected() {
         assert!(Frontier::from_bytes(3, &[0; 32]).is_err());
         assert!(Frontier::from_bytes(1, &[0; 31]).is_err());
     }

@@ -8,7 +8,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use crate::append::AppendError;
-use crate::backend::Verdict;
+use crate::backend::AppendResult;
 
 /// Bounds of batches: 1, 2, 4 … 1,024 events. Larger ones have a single append that is larger than a batch.
 const BATCH_BOUNDS: u16 = 11;
@@ -34,12 +34,12 @@ pub struct Metrics {
     batch_events: Histogram,
     commit_seconds: Histogram,
     appends: Labelled,
-    retries: Retries,
+    retries: RetryCounter,
 }
 
 /// What became of an append, as its caller was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum AppendOutcome {
     /// It happened.
     Appended,
     /// It lost against another, or was not appendable.
@@ -52,7 +52,7 @@ pub enum Outcome {
     Unknown,
 }
 
-impl Outcome {
+impl AppendOutcome {
     const ALL: [Self; 5] = [Self::Appended, Self::Refused, Self::Busy, Self::Failed, Self::Unknown];
     const LABEL: &str = "outcome";
 
@@ -66,17 +66,17 @@ impl Outcome {
         }
     }
 
-    fn of(verdict: &Verdict) -> Self {
-        match verdict {
+    fn of(result: &AppendResult) -> Self {
+        match result {
             Ok(_) => Self::Appended,
             Err(AppendError::Busy) => Self::Busy,
             Err(AppendError::Unknown(_)) => Self::Unknown,
             Err(AppendError::Store(_)) => Self::Failed,
             Err(
-                AppendError::Repeated
+                AppendError::DuplicateRequest
                 | AppendError::Conflict { .. }
                 | AppendError::ClaimTaken { .. }
-                | AppendError::WrappedBefore { .. }
+                | AppendError::WrappingKeyRotated { .. }
                 | AppendError::Erased { .. }
                 | AppendError::TooLarge { .. }
                 | AppendError::Invalid(_),
@@ -86,12 +86,12 @@ impl Outcome {
 }
 
 impl Metrics {
-    pub(crate) fn new(retries: Retries) -> Self {
+    pub(crate) fn new(retries: RetryCounter) -> Self {
         Self {
             waiting: Gauge::default(),
             batch_events: Histogram::new(exponential_buckets(1.0, 2.0, BATCH_BOUNDS)),
             commit_seconds: Histogram::new(exponential_buckets(0.0005, 2.0, COMMIT_BOUNDS)),
-            appends: labelled(Outcome::LABEL, Outcome::ALL.map(Outcome::name)),
+            appends: labelled(AppendOutcome::LABEL, AppendOutcome::ALL.map(AppendOutcome::name)),
             retries,
         }
     }
@@ -118,13 +118,13 @@ impl Metrics {
 
     /// How many appends have ended so.
     #[must_use]
-    pub fn appends(&self, outcome: Outcome) -> u64 {
-        self.appends.get_or_create(&[(Outcome::LABEL, outcome.name())]).get()
+    pub fn appends(&self, outcome: AppendOutcome) -> u64 {
+        self.appends.get_or_create(&[(AppendOutcome::LABEL, outcome.name())]).get()
     }
 
     /// How often transactions of this process, also those of read models, were tried again for that reason.
     #[must_use]
-    pub fn retries(&self, retry: Retry) -> u64 {
+    pub fn retries(&self, retry: RetryReason) -> u64 {
         self.retries.counter(retry).get()
     }
 
@@ -138,7 +138,7 @@ impl Metrics {
         self.waiting.inc();
     }
 
-    pub(crate) fn left_queue(&self) {
+    pub(crate) fn dequeued(&self) {
         self.waiting.dec();
     }
 
@@ -148,14 +148,14 @@ impl Metrics {
         self.commit_seconds.observe(seconds);
     }
 
-    pub(crate) fn ended(&self, verdict: &Verdict) {
-        self.appends.get_or_create(&[(Outcome::LABEL, Outcome::of(verdict).name())]).inc();
+    pub(crate) fn record_result(&self, result: &AppendResult) {
+        self.appends.get_or_create(&[(AppendOutcome::LABEL, AppendOutcome::of(result).name())]).inc();
     }
 }
 
 /// Why a transaction was tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retry {
+pub enum RetryReason {
     /// Another transaction was in the way.
     WriteConflict,
     /// Any other passing trouble; the whole was begun anew.
@@ -166,7 +166,7 @@ pub enum Retry {
     DuplicateKey,
 }
 
-impl Retry {
+impl RetryReason {
     /// All of them.
     pub const ALL: [Self; 4] =
         [Self::WriteConflict, Self::Transient, Self::UnknownCommit, Self::DuplicateKey];
@@ -186,21 +186,21 @@ impl Retry {
 /// Counts transactions that are tried again, for a backend. Clones count together; a backend that never does counts
 /// nothing.
 #[derive(Clone, Debug)]
-pub struct Retries(Labelled);
+pub struct RetryCounter(Labelled);
 
-impl Default for Retries {
+impl Default for RetryCounter {
     fn default() -> Self {
-        Self(labelled(Retry::LABEL, Retry::ALL.map(Retry::name)))
+        Self(labelled(RetryReason::LABEL, RetryReason::ALL.map(RetryReason::name)))
     }
 }
 
-impl Retries {
+impl RetryCounter {
     /// Counts one.
-    pub fn count(&self, retry: Retry) {
+    pub fn count(&self, retry: RetryReason) {
         self.counter(retry).inc();
     }
 
-    fn counter(&self, retry: Retry) -> Counter {
-        self.0.get_or_create_owned(&[(Retry::LABEL, retry.name())])
+    fn counter(&self, retry: RetryReason) -> Counter {
+        self.0.get_or_create_owned(&[(RetryReason::LABEL, retry.name())])
     }
 }

@@ -4,17 +4,17 @@ use jiff::Timestamp;
 
 use crate::backend::EventQuery;
 use crate::error::StoreError;
-use crate::event::{Position, Recorded};
+use crate::event::{Position, StoredEvent};
 use crate::event_store::EventStore;
 
 /// Positions looked at for one page, when what the filters let through lies scattered in what the index finds.
-const STRETCH: u64 = 50_000;
+const SCAN_WINDOW: u64 = 50_000;
 
 /// A part of the log.
 #[derive(Clone, Debug)]
 pub struct Page {
     /// By ascending position, personal values unsealed.
-    pub events: Vec<Recorded>,
+    pub events: Vec<StoredEvent>,
     /// The last position that was looked at, also when filters let nothing through: the next page's `after`.
     pub next: Position,
 }
@@ -30,11 +30,11 @@ impl EventStore {
             Some(until) => until,
             None => self.head().await?.position,
         };
-        let last = if query.is_scattered() { end.min(stretch_after(query.after)) } else { end };
+        let last = if query.needs_scan_window() { end.min(scan_window_end(query.after)) } else { end };
         let events = self.read(&EventQuery { until: Some(last), ..query.clone() }).await?;
         let found = events.last().map_or(query.after, |event| event.envelope.position);
         let next = if events.len() < query.limit { last.max(query.after) } else { found };
-        if query.is_whole() && found != next {
+        if query.is_unfiltered() && found != next {
             return Err(StoreError::corrupt(format!(
                 "position {} is missing from the log: nothing is found between it and position {next}",
                 found.next()
@@ -75,6 +75,6 @@ impl EventStore {
     }
 }
 
-fn stretch_after(after: Position) -> Position {
-    Position::new(after.get().saturating_add(STRETCH))
+fn scan_window_end(after: Position) -> Position {
+    Position::new(after.get().saturating_add(SCAN_WINDOW))
 }

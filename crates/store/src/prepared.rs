@@ -4,10 +4,10 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::append::Expected;
+use crate::append::ExpectedVersion;
 use crate::event::{Envelope, Position, StreamId};
 use crate::idempotency::IdempotencyKey;
-use crate::vault::ClaimHash;
+use crate::key_store::ClaimHash;
 
 /// An append made ready for the queue: bodies sealed, claims hashed.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ impl PreparedAppend {
 #[derive(Clone, Debug)]
 pub(crate) struct PreparedWrite {
     pub(crate) stream: StreamId,
-    pub(crate) expected: Expected,
+    pub(crate) expected: ExpectedVersion,
     pub(crate) events: Vec<PreparedEvent>,
     pub(crate) take: Vec<(&'static str, ClaimHash)>,
     pub(crate) release: Vec<ClaimHash>,
@@ -62,7 +62,12 @@ pub(crate) struct PreparedEvent {
 
 impl PreparedEvent {
     /// The event at a place in the log, its leaf not yet made.
-    pub(crate) fn placed(&self, append: &PreparedAppend, stream: &StreamId, place: Place) -> Envelope {
+    pub(crate) fn to_envelope(
+        &self,
+        append: &PreparedAppend,
+        stream: &StreamId,
+        place: EventPlacement,
+    ) -> Envelope {
         Envelope {
             position: place.position,
             id: self.id,
@@ -82,7 +87,7 @@ impl PreparedEvent {
 
 /// Where and when an event is put.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
+pub(crate) struct EventPlacement {
     pub(crate) position: Position,
     pub(crate) version: u64,
     pub(crate) at: Timestamp,

@@ -4,10 +4,10 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde_json::Map;
 
-use crate::backend::{Backend, VaultEntry};
+use crate::backend::{Backend, KeyEntry};
 use crate::error::StoreError;
-use crate::event::{Envelope, PersonalData, Position, Recorded, StreamId};
-use crate::vault::{DataKey, KeyId, Keyring, MasterKey, MasterKeys, SealedContext};
+use crate::event::{Envelope, PersonalData, Position, StoredEvent, StreamId};
+use crate::key_store::{DataKey, KeyId, Keyring, MasterKey, MasterKeys, SealedContext};
 
 /// Positions have no gaps, so one that is missing was lost or removed: an alarm, never a guess.
 pub(crate) fn check_contiguous(after: Position, events: &[Envelope]) -> Result<(), StoreError> {
@@ -30,37 +30,37 @@ pub(crate) async fn unseal(
     backend: &dyn Backend,
     masters: &Keyring,
     events: Vec<Envelope>,
-) -> Result<Vec<Recorded>, StoreError> {
+) -> Result<Vec<StoredEvent>, StoreError> {
     let sealed = events.iter().filter(|event| event.sealed.is_some());
     let streams: BTreeSet<_> = sealed.map(|event| event.stream.clone()).collect();
     let streams: Vec<_> = streams.into_iter().collect();
-    let vault = if streams.is_empty() { HashMap::new() } else { backend.vault(&streams).await? };
+    let vault = if streams.is_empty() { HashMap::new() } else { backend.key_entries(&streams).await? };
     unseal_with(vault.iter(), masters, events).await
 }
 
 /// As [`unseal`], by vault entries that were read after the events, of every stream that has any.
 pub(crate) async fn unseal_with<'a>(
-    vault: impl Iterator<Item = (&'a StreamId, &'a VaultEntry)> + Clone,
+    vault: impl Iterator<Item = (&'a StreamId, &'a KeyEntry)> + Clone,
     masters: &Keyring,
     events: Vec<Envelope>,
-) -> Result<Vec<Recorded>, StoreError> {
-    let masters = masters.reaching(vault.clone().filter_map(|(_, entry)| master_of(entry))).await;
+) -> Result<Vec<StoredEvent>, StoreError> {
+    let masters = masters.load_missing(vault.clone().filter_map(|(_, entry)| master_key_id(entry))).await;
     let mut keys = HashMap::new();
     for (stream, entry) in vault {
         keys.insert(stream.clone(), open_entry(stream, entry, &masters)?);
-        breathe(keys.len()).await;
+        yield_if_due(keys.len()).await;
     }
     let mut opened = Vec::with_capacity(events.len());
     for event in events {
         opened.push(open_event(event, &keys)?);
-        breathe(opened.len()).await;
+        yield_if_due(opened.len()).await;
     }
     Ok(opened)
 }
 
 /// Lets others have the thread now and then: thousands of events take tens of milliseconds, for which a request would have
 /// to wait.
-async fn breathe(done: usize) {
+async fn yield_if_due(done: usize) {
     const AT_ONCE: usize = 64;
     if done.is_multiple_of(AT_ONCE) {
         tokio::task::yield_now().await;
@@ -68,36 +68,36 @@ async fn breathe(done: usize) {
 }
 
 /// The master key that a stream's key is wrapped by.
-pub(crate) fn master_of(entry: &VaultEntry) -> Option<KeyId> {
+pub(crate) fn master_key_id(entry: &KeyEntry) -> Option<KeyId> {
     match entry {
-        VaultEntry::Key(wrapped) => MasterKey::id_of(wrapped),
-        VaultEntry::Erased => None,
+        KeyEntry::Key(wrapped) => MasterKey::id_of(wrapped),
+        KeyEntry::Erased => None,
     }
 }
 
 /// The key of a stream, or `None` if it was erased.
 fn open_entry(
     stream: &StreamId,
-    entry: &VaultEntry,
+    entry: &KeyEntry,
     masters: &MasterKeys,
 ) -> Result<Option<DataKey>, StoreError> {
     match entry {
-        VaultEntry::Erased => Ok(None),
-        VaultEntry::Key(wrapped) => open_key(stream, wrapped, masters).map(Some),
+        KeyEntry::Erased => Ok(None),
+        KeyEntry::Key(wrapped) => unwrap_key(stream, wrapped, masters).map(Some),
     }
 }
 
 /// Opens the wrapped key of a stream.
-pub(crate) fn open_key(
+pub(crate) fn unwrap_key(
     stream: &StreamId,
     wrapped: &[u8],
     masters: &MasterKeys,
 ) -> Result<DataKey, StoreError> {
     DataKey::unwrap(stream, wrapped, masters)
-        .map_err(|error| StoreError::locked(format_args!("the key of stream {stream}"), error))
+        .map_err(|error| StoreError::key_unavailable(format_args!("the key of stream {stream}"), error))
 }
 
-fn open_event(event: Envelope, keys: &HashMap<StreamId, Option<DataKey>>) -> Result<Recorded, StoreError> {
+fn open_event(event: Envelope, keys: &HashMap<StreamId, Option<DataKey>>) -> Result<StoredEvent, StoreError> {
     let personal = match (&event.sealed, keys.get(&event.stream)) {
         (None, _) => PersonalData::Known(Map::new()),
         (Some(_), Some(None)) => PersonalData::Erased,
@@ -118,7 +118,7 @@ fn open_event(event: Envelope, keys: &HashMap<StreamId, Option<DataKey>>) -> Res
             )));
         }
     };
-    Ok(Recorded { envelope: event, personal })
+    Ok(StoredEvent { envelope: event, personal })
 }
 
 #[cfg(test)]
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_meets_a_gap_stops_and_names_what_is_missing() {
+    fn gap_in_positions_is_an_error_naming_the_missing_position() {
         let after = Position::new(4);
         assert!(check_contiguous(after, &[event(5), event(6)]).is_ok());
         for (events, missing) in [(vec![event(6)], "position 5"), (vec![event(5), event(7)], "position 6")] {

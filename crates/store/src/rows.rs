@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use crate::error::StoreError;
 use crate::event::Position;
 use crate::rows_digest::RowsDigest;
-use crate::versions::Versions;
+use crate::versions::ProjectionVersions;
 
 /// One version of one read model, stored as a table or collection of that name. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,12 +20,12 @@ pub struct Table {
     /// The projection's name, a `_`, and the number of this version: `users_1`.
     pub name: Arc<str>,
     /// What its rows look like.
-    pub shape: &'static Shape,
+    pub schema: &'static TableSchema,
 }
 
 /// What the rows of a read model look like.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Shape {
+pub struct TableSchema {
     /// The fields of a row, the key first.
     pub columns: &'static [Column],
     /// Fields to index, each by itself. Never unique: the log has decided already, rows only follow.
@@ -35,14 +35,14 @@ pub struct Shape {
 impl Table {
     /// The table of that version of a read model.
     #[must_use]
-    pub fn of(projection: &str, number: u64, shape: &'static Shape) -> Self {
-        Self { name: format!("{projection}_{number}").into(), shape }
+    pub fn of(projection: &str, number: u64, schema: &'static TableSchema) -> Self {
+        Self { name: format!("{projection}_{number}").into(), schema }
     }
 
     /// The name of the key field.
     #[must_use]
     pub fn key(&self) -> &'static str {
-        self.shape.columns.first().map_or("id", |column| column.name)
+        self.schema.columns.first().map_or("id", |column| column.name)
     }
 
     /// Makes sure that every field of a row has a column: one without would be lost unheard.
@@ -50,7 +50,7 @@ impl Table {
     /// # Errors
     /// [`StoreError::Corrupt`] with the first field that has none.
     pub fn check(&self, row: &Row) -> Result<(), StoreError> {
-        let declared = |name: &String| self.shape.columns.iter().any(|column| column.name == name);
+        let declared = |name: &String| self.schema.columns.iter().any(|column| column.name == name);
         match row.keys().find(|name| !declared(name)) {
             Some(stranger) => {
                 let table = &self.name;
@@ -97,7 +97,7 @@ const REMOVED: u64 = i64::MAX.cast_unsigned();
 
 /// How far a table is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Checkpoint {
+pub struct ProjectionCheckpoint {
     /// How often the table was begun anew. Of two checkpoints, the one with more rebuilds is the newer.
     pub rebuilds: u64,
     /// The last position whose event is in the rows.
@@ -106,7 +106,7 @@ pub struct Checkpoint {
     pub digest: RowsDigest,
 }
 
-impl Checkpoint {
+impl ProjectionCheckpoint {
     /// The start, after so many rebuilds.
     #[must_use]
     pub fn start(rebuilds: u64) -> Self {
@@ -128,30 +128,30 @@ impl Checkpoint {
 
 /// A row to write, or, without one, to remove.
 #[derive(Clone)]
-pub struct Change {
+pub struct RowChange {
     /// The row's key.
     pub key: String,
     /// Its new content.
     pub row: Option<Row>,
     /// Whether there was a row of that key before, as the writer has read it. The checkpoint, which must not have moved
     /// since, vouches for it.
-    pub known: bool,
+    pub existed: bool,
 }
 
 /// Rows with the checkpoint that they are made of, read at one moment.
 #[derive(Clone, Debug, Default)]
-pub struct Slice {
+pub struct RowPage {
     /// How far the table was.
-    pub checkpoint: Checkpoint,
+    pub checkpoint: ProjectionCheckpoint,
     /// Rows by ascending key.
     pub rows: Vec<Row>,
 }
 
 /// Rows may hold what is personal or secret, so `Debug` tells only their key.
-impl fmt::Debug for Change {
+impl fmt::Debug for RowChange {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = if self.row.is_some() { "write" } else { "remove" };
-        write!(out, "Change({what} {})", self.key)
+        write!(out, "RowChange({what} {})", self.key)
     }
 }
 
@@ -168,12 +168,12 @@ pub enum ApplyError {
 
 /// A database that holds read models.
 #[async_trait]
-pub trait ReadModels: Send + Sync {
+pub trait ReadModelStore: Send + Sync {
     /// Creates the table and its checkpoint where missing. Idempotent. One that is gone, though its checkpoint says that
     /// it has rows, begins anew. Rows can be written from then on, and read by their keys.
     ///
     /// # Errors
-    /// [`StoreError`] if that cannot be done; [`StoreError::removed`] if the table was removed before.
+    /// [`StoreError`] if that cannot be done; [`StoreError::table_removed`] if the table was removed before.
     async fn prepare(&self, table: &Table) -> Result<(), StoreError>;
 
     /// Creates the indexes where missing. Idempotent. To be done before anybody reads by them; where a table is filled
@@ -187,7 +187,7 @@ pub trait ReadModels: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError`] if it cannot be read.
-    async fn checkpoint(&self, table: &Table) -> Result<Checkpoint, StoreError>;
+    async fn checkpoint(&self, table: &Table) -> Result<ProjectionCheckpoint, StoreError>;
 
     /// The rows of these keys; a missing one is left out.
     ///
@@ -195,7 +195,7 @@ pub trait ReadModels: Send + Sync {
     /// [`StoreError`] if they cannot be read.
     async fn rows(&self, table: &Table, keys: &[String]) -> Result<HashMap<String, Row>, StoreError>;
 
-    /// The rows whose `column`, one of [`Shape::indexes`], has this text, at most 100, by ascending key.
+    /// The rows whose `column`, one of [`TableSchema::indexes`], has this text, at most 100, by ascending key.
     ///
     /// # Errors
     /// [`StoreError`] if they cannot be read.
@@ -205,9 +205,10 @@ pub trait ReadModels: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError`] if they cannot be read.
-    async fn slice(&self, table: &Table, after: Option<&str>, limit: usize) -> Result<Slice, StoreError>;
+    async fn row_page(&self, table: &Table, after: Option<&str>, limit: usize)
+    -> Result<RowPage, StoreError>;
 
-    /// Writes rows and moves the checkpoint from `from` to `to`, in one transaction; raises the signal.
+    /// Writes rows and moves the checkpoint from `from` to `to`, in one transaction; publishes the progress.
     ///
     /// # Errors
     /// [`ApplyError::Overtaken`] if the checkpoint is not at `from`, or the table was removed; [`StoreError::Corrupt`] if a row does not fit the
@@ -215,18 +216,18 @@ pub trait ReadModels: Send + Sync {
     async fn apply(
         &self,
         table: &Table,
-        from: Checkpoint,
-        to: Checkpoint,
-        changes: Vec<Change>,
+        from: ProjectionCheckpoint,
+        to: ProjectionCheckpoint,
+        changes: Vec<RowChange>,
     ) -> Result<(), ApplyError>;
 
-    /// The versions of a read model, as a majority knows them; raises the signal. None were made yet if it is `None`.
+    /// The versions of a read model, as a majority knows them; publishes the progress. None were made yet if it is `None`.
     ///
     /// # Errors
     /// [`StoreError`] if they cannot be read.
-    async fn versions(&self, projection: &str) -> Result<Option<Versions>, StoreError>;
+    async fn versions(&self, projection: &str) -> Result<Option<ProjectionVersions>, StoreError>;
 
-    /// Puts `to` in the place of the versions before it, in one transaction that compares; raises the signal. With
+    /// Puts `to` in the place of the versions before it, in one transaction that compares; publishes the progress. With
     /// `behind` the first table must be as far as the second in that same transaction: nobody may see a user go back
     /// in time.
     ///
@@ -235,11 +236,11 @@ pub trait ReadModels: Send + Sync {
     async fn change_versions(
         &self,
         projection: &str,
-        to: &Versions,
+        to: &ProjectionVersions,
         behind: Option<(&Table, &Table)>,
     ) -> Result<(), ApplyError>;
 
-    /// Removes the table with its rows, for good. Idempotent. [`Checkpoint::removed`] stays, so that a node that has
+    /// Removes the table with its rows, for good. Idempotent. [`ProjectionCheckpoint::removed`] stays, so that a node that has
     /// slept meanwhile can neither write to it nor make it again, with people in it whom nobody would ever erase.
     ///
     /// # Errors

@@ -79,19 +79,19 @@ impl fmt::Debug for RowsDigest {
 /// Not 64 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("it is not made of 64 hexadecimal digits")]
-pub struct NoDigest;
+pub struct InvalidDigest;
 
 impl std::str::FromStr for RowsDigest {
-    type Err = NoDigest;
+    type Err = InvalidDigest;
 
-    fn from_str(text: &str) -> Result<Self, NoDigest> {
+    fn from_str(text: &str) -> Result<Self, InvalidDigest> {
         if text.len() != 64 {
-            return Err(NoDigest);
+            return Err(InvalidDigest);
         }
         let mut words = [0; 4];
         for (word, start) in words.iter_mut().zip([0, 16, 32, 48]) {
-            let digits = text.get(start..start + 16).ok_or(NoDigest)?;
-            *word = u64::from_str_radix(digits, 16).map_err(|_| NoDigest)?;
+            let digits = text.get(start..start + 16).ok_or(InvalidDigest)?;
+            *word = u64::from_str_radix(digits, 16).map_err(|_| InvalidDigest)?;
         }
         Ok(Self(words))
     }
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn it_depends_on_the_rows_and_not_on_their_order() {
+    fn digest_is_independent_of_row_order() {
         let (ada, bob) = (row(&json!({"id": "a", "n": 1})), row(&json!({"id": "b", "n": 2})));
         let both = RowsDigest::default().plus(&ada).plus(&bob);
         assert_eq!(both, RowsDigest::default().plus(&bob).plus(&ada));
@@ -119,18 +119,18 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_is_null_is_one_that_is_absent() {
+    fn null_and_absent_fields_have_the_same_digest() {
         let (null, absent) = (row(&json!({"id": "a", "n": null})), row(&json!({"id": "a"})));
         assert_eq!(RowsDigest::default().plus(&null), RowsDigest::default().plus(&absent));
     }
 
     #[test]
-    fn it_is_shown_in_64_digits_and_read_back() {
+    fn digest_round_trips_through_64_hex_digits() {
         let digest = RowsDigest::default().plus(&row(&json!({"id": "a"})));
         let shown = digest.to_string();
         assert_eq!((shown.len(), shown.parse()), (64, Ok(digest)));
         for wrong in ["", "abc", &"x".repeat(64), &"é".repeat(32)] {
-            assert_eq!(wrong.parse::<RowsDigest>(), Err(NoDigest), "{wrong}");
+            assert_eq!(wrong.parse::<RowsDigest>(), Err(InvalidDigest), "{wrong}");
         }
     }
 }

@@ -2,8 +2,8 @@
 //! hashes of one level, and the root over a full one is one hash of the tile above it. Tiles follow from the leaves, so
 //! they are made behind the append, by whoever comes first.
 
-mod growth;
-mod reading;
+mod extension;
+mod proofs;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,7 +14,7 @@ use crate::error::StoreError;
 use crate::event::Position;
 use crate::merkle::{Hash, Node, node_hash};
 
-pub use reading::{Consistency, Inclusion, ProofError, Proofs, Stretch};
+pub use proofs::{ConsistencyProof, InclusionProof, ProofError, Proofs, RangeProof};
 
 /// How many hashes a full tile holds.
 pub const WIDTH: u64 = 1 << HEIGHT;
@@ -88,7 +88,7 @@ pub trait TileStore: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError`] if that cannot be read.
-    async fn tiled(&self) -> Result<u64, StoreError>;
+    async fn tiled_leaves(&self) -> Result<u64, StoreError>;
 
     /// These tiles; one that was never written is left out.
     ///

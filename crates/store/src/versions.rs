@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// What is known of the versions of one read model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Versions {
+pub struct ProjectionVersions {
     /// Counts the changes, from 1.
     pub revision: u64,
     /// The number of the version that is read.
@@ -19,18 +19,18 @@ pub struct Versions {
     #[serde(default)]
     pub declined: u32,
     /// What there is, by ascending number.
-    pub kept: Vec<Version>,
+    pub kept: Vec<ProjectionVersion>,
 }
 
 /// One version of a read model: a table of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Version {
+pub struct ProjectionVersion {
     /// Its number, the end of its table's name.
     pub number: u64,
     /// The version of the fold that makes its rows.
     pub fold: u32,
     /// What is to be done with it.
-    pub stage: Stage,
+    pub stage: VersionStage,
     /// Who has asked for it.
     pub by: String,
     /// When.
@@ -44,7 +44,7 @@ pub struct Version {
 /// What is to be done with a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Stage {
+pub enum VersionStage {
     /// It is filled, and takes the place of the live one once it is as far.
     Building,
     /// It is kept up to date, read or not.
@@ -55,10 +55,10 @@ pub enum Stage {
 
 /// Why versions stay as they are.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum VersionsError {
+pub enum VersionError {
     /// Another one is being built.
     #[error("version {} is being built already, since {} by {}", .0.number, .0.since, .0.by)]
-    AlreadyBuilding(Version),
+    AlreadyBuilding(ProjectionVersion),
     /// None is being built.
     #[error("no version is being built")]
     NotBuilding,
@@ -73,50 +73,62 @@ pub enum VersionsError {
     IsLive(u64),
 }
 
-impl Versions {
+impl ProjectionVersions {
     /// The first version, empty, and live at once.
     #[must_use]
     pub fn first(fold: u32, by: &str, now: Timestamp) -> Self {
-        let first =
-            Version { number: 1, fold, stage: Stage::Ready, by: by.to_owned(), since: now, differed: None };
+        let first = ProjectionVersion {
+            number: 1,
+            fold,
+            stage: VersionStage::Ready,
+            by: by.to_owned(),
+            since: now,
+            differed: None,
+        };
         Self { revision: 1, live: 1, last: 1, declined: 0, kept: vec![first] }
     }
 
     /// The version of that number.
     #[must_use]
-    pub fn get(&self, number: u64) -> Option<&Version> {
+    pub fn get(&self, number: u64) -> Option<&ProjectionVersion> {
         self.kept.iter().find(|version| version.number == number)
     }
 
     /// The one that is being built.
     #[must_use]
-    pub fn building(&self) -> Option<&Version> {
-        self.kept.iter().find(|version| version.stage == Stage::Building)
+    pub fn building(&self) -> Option<&ProjectionVersion> {
+        self.kept.iter().find(|version| version.stage == VersionStage::Building)
     }
 
     /// Whether that version is read, or on the way to it.
     #[must_use]
-    pub fn building_or_live(&self, number: u64) -> bool {
+    pub fn is_building_or_live(&self, number: u64) -> bool {
         number == self.live || self.building().is_some_and(|version| version.number == number)
     }
 
     /// Whether a table is still to be removed.
     #[must_use]
     pub fn is_dropping(&self) -> bool {
-        self.kept.iter().any(|version| version.stage == Stage::Dropping)
+        self.kept.iter().any(|version| version.stage == VersionStage::Dropping)
     }
 
     /// Begins to build one more.
     ///
     /// # Errors
-    /// [`VersionsError::AlreadyBuilding`] with the one that is being built.
-    pub fn build(&self, fold: u32, by: &str, now: Timestamp) -> Result<Self, VersionsError> {
+    /// [`VersionError::AlreadyBuilding`] with the one that is being built.
+    pub fn build(&self, fold: u32, by: &str, now: Timestamp) -> Result<Self, VersionError> {
         if let Some(building) = self.building() {
-            return Err(VersionsError::AlreadyBuilding(building.clone()));
+            return Err(VersionError::AlreadyBuilding(building.clone()));
         }
         let number = self.last + 1;
-        let version =
-            Version { number, fold, stage: Stage::Building, by: by.to_owned(), since: now, differed: None };
+        let version = ProjectionVersion {
+            number,
+            fold,
+            stage: VersionStage::Building,
+            by: by.to_owned(),
+            since: now,
+            differed: None,
+        };
         let kept = self.kept.iter().cloned().chain([version]).collect();
         Ok(Self { last: number, kept, ..self.next() })
     }
@@ -125,42 +137,42 @@ impl Versions {
     /// be compared.
     ///
     /// # Errors
-    /// [`VersionsError::NotBuilding`].
-    pub fn finish(&self, differed: Option<bool>) -> Result<Self, VersionsError> {
-        let number = self.building().ok_or(VersionsError::NotBuilding)?.number;
-        let mut finished = Self { live: number, ..self.staged(number, Stage::Ready) };
-        for version in finished.kept.iter_mut().filter(|version| version.number == number) {
+    /// [`VersionError::NotBuilding`].
+    pub fn promote(&self, differed: Option<bool>) -> Result<Self, VersionError> {
+        let number = self.building().ok_or(VersionError::NotBuilding)?.number;
+        let mut promoted = Self { live: number, ..self.staged(number, VersionStage::Ready) };
+        for version in promoted.kept.iter_mut().filter(|version| version.number == number) {
             version.differed = differed;
         }
-        Ok(finished)
+        Ok(promoted)
     }
 
     /// The one that is being built is dropped.
     ///
     /// # Errors
-    /// [`VersionsError::NotBuilding`].
-    pub fn cancel(&self) -> Result<Self, VersionsError> {
-        let building = self.building().ok_or(VersionsError::NotBuilding)?;
+    /// [`VersionError::NotBuilding`].
+    pub fn cancel(&self) -> Result<Self, VersionError> {
+        let building = self.building().ok_or(VersionError::NotBuilding)?;
         Ok(self.without(building))
     }
 
     /// Makes another version live that is kept up to date: the one named, or the highest below the live one.
     ///
     /// # Errors
-    /// [`VersionsError::NothingBefore`] or [`VersionsError::NotReady`].
-    pub fn roll_back(&self, to: Option<u64>) -> Result<Self, VersionsError> {
-        let ready = |version: &&Version| version.stage == Stage::Ready;
+    /// [`VersionError::NothingBefore`] or [`VersionError::NotReady`].
+    pub fn roll_back(&self, to: Option<u64>) -> Result<Self, VersionError> {
+        let ready = |version: &&ProjectionVersion| version.stage == VersionStage::Ready;
         let live = match to {
             Some(number) => self
                 .get(number)
                 .filter(ready)
-                .ok_or_else(|| VersionsError::NotReady(number, self.describe()))?,
+                .ok_or_else(|| VersionError::NotReady(number, self.describe()))?,
             None => self
                 .kept
                 .iter()
                 .filter(ready)
                 .rfind(|version| version.number < self.live)
-                .ok_or_else(|| VersionsError::NothingBefore(self.describe()))?,
+                .ok_or_else(|| VersionError::NothingBefore(self.describe()))?,
         };
         Ok(Self { live: live.number, ..self.next() })
     }
@@ -168,46 +180,47 @@ impl Versions {
     /// A version that nobody reads is to be dropped. One that is dropped already stays so.
     ///
     /// # Errors
-    /// [`VersionsError::IsLive`] or [`VersionsError::NotReady`].
-    pub fn drop(&self, number: u64) -> Result<Self, VersionsError> {
+    /// [`VersionError::IsLive`] or [`VersionError::NotReady`].
+    pub fn drop(&self, number: u64) -> Result<Self, VersionError> {
         if number == self.live {
-            return Err(VersionsError::IsLive(number));
+            return Err(VersionError::IsLive(number));
         }
-        let version = self.get(number).ok_or_else(|| VersionsError::NotReady(number, self.describe()))?;
+        let version = self.get(number).ok_or_else(|| VersionError::NotReady(number, self.describe()))?;
         Ok(self.without(version))
     }
 
     /// The table of that version is gone.
     #[must_use]
     pub fn dropped(&self, number: u64) -> Self {
-        let gone = |version: &Version| version.number == number && version.stage == Stage::Dropping;
+        let gone =
+            |version: &ProjectionVersion| version.number == number && version.stage == VersionStage::Dropping;
         Self { kept: self.kept.iter().filter(|version| !gone(version)).cloned().collect(), ..self.next() }
     }
 
     /// What there is, for people.
     #[must_use]
     pub fn describe(&self) -> String {
-        let one = |version: &Version| {
+        let one = |version: &ProjectionVersion| {
             let state = match version.stage {
                 _ if version.number == self.live => "live",
-                Stage::Building => "being built",
-                Stage::Ready => "kept",
-                Stage::Dropping => "being dropped",
+                VersionStage::Building => "being built",
+                VersionStage::Ready => "kept",
+                VersionStage::Dropping => "being dropped",
             };
             format!("{} is {state}", version.number)
         };
         self.kept.iter().map(one).collect::<Vec<_>>().join(", ")
     }
 
-    fn without(&self, version: &Version) -> Self {
+    fn without(&self, version: &ProjectionVersion) -> Self {
         let declined = self.declined.max(version.fold);
-        Self { declined, ..self.staged(version.number, Stage::Dropping) }
+        Self { declined, ..self.staged(version.number, VersionStage::Dropping) }
     }
 
-    fn staged(&self, number: u64, stage: Stage) -> Self {
-        let staged = |version: &Version| {
+    fn staged(&self, number: u64, stage: VersionStage) -> Self {
+        let staged = |version: &ProjectionVersion| {
             let stage = if version.number == number { stage } else { version.stage };
-            Version { stage, ..version.clone() }
+            ProjectionVersion { stage, ..version.clone() }
         };
         Self { kept: self.kept.iter().map(staged).collect(), ..self.next() }
     }
@@ -221,26 +234,26 @@ impl Versions {
 mod tests {
     use super::*;
 
-    fn first() -> Versions {
-        Versions::first(1, "operator:ada", Timestamp::UNIX_EPOCH)
+    fn first() -> ProjectionVersions {
+        ProjectionVersions::first(1, "operator:ada", Timestamp::UNIX_EPOCH)
     }
 
-    fn built(versions: &Versions) -> Versions {
+    fn built(versions: &ProjectionVersions) -> ProjectionVersions {
         versions.build(1, "operator:ada", Timestamp::UNIX_EPOCH).unwrap()
     }
 
     #[test]
-    fn a_version_is_built_beside_the_live_one_and_then_takes_its_place() {
+    fn built_version_is_promoted_to_live() {
         let building = built(&first());
         assert_eq!((building.live, building.building().unwrap().number), (1, 2));
-        let finished = building.finish(None).unwrap();
-        assert_eq!((finished.live, finished.building()), (2, None));
-        assert_eq!(finished.describe(), "1 is kept, 2 is live");
-        assert_eq!(finished.revision, 3, "each change counts");
+        let promoted = building.promote(None).unwrap();
+        assert_eq!((promoted.live, promoted.building()), (2, None));
+        assert_eq!(promoted.describe(), "1 is kept, 2 is live");
+        assert_eq!(promoted.revision, 3, "each change counts");
     }
 
     #[test]
-    fn a_second_build_is_refused_with_who_runs_the_first() {
+    fn second_build_is_rejected_naming_the_running_one() {
         let refused = built(&first()).build(1, "operator:bob", Timestamp::UNIX_EPOCH).unwrap_err();
         assert_eq!(
             refused.to_string(),
@@ -249,28 +262,28 @@ mod tests {
     }
 
     #[test]
-    fn one_goes_back_to_what_is_kept_and_forward_again() {
-        let finished = built(&first()).finish(None).unwrap();
-        let back = finished.roll_back(None).unwrap();
+    fn roll_back_and_forward_between_ready_versions() {
+        let promoted = built(&first()).promote(None).unwrap();
+        let back = promoted.roll_back(None).unwrap();
         assert_eq!(back.live, 1);
         assert_eq!(back.roll_back(Some(2)).unwrap().live, 2);
-        assert!(matches!(back.roll_back(None), Err(VersionsError::NothingBefore(_))));
-        assert!(matches!(back.roll_back(Some(9)), Err(VersionsError::NotReady(9, _))));
+        assert!(matches!(back.roll_back(None), Err(VersionError::NothingBefore(_))));
+        assert!(matches!(back.roll_back(Some(9)), Err(VersionError::NotReady(9, _))));
         let building = built(&back);
         assert!(building.roll_back(Some(3)).is_err(), "what is being built is not whole");
     }
 
     #[test]
-    fn what_is_read_is_never_dropped_and_no_number_is_used_twice() {
-        let finished = built(&first()).finish(None).unwrap();
-        assert_eq!(finished.drop(2), Err(VersionsError::IsLive(2)));
-        let dropping = finished.drop(1).unwrap();
+    fn live_version_is_never_dropped_and_numbers_are_never_reused() {
+        let promoted = built(&first()).promote(None).unwrap();
+        assert_eq!(promoted.drop(2), Err(VersionError::IsLive(2)));
+        let dropping = promoted.drop(1).unwrap();
         assert_eq!(dropping.roll_back(None).unwrap_err().to_string().split(';').count(), 2);
         let dropped = dropping.dropped(1);
         assert_eq!(dropped.describe(), "2 is live");
         let canceled = built(&dropped).cancel().unwrap().dropped(3);
         assert_eq!(built(&canceled).building().unwrap().number, 4);
-        assert_eq!(finished.dropped(1).kept, finished.kept, "only what was marked goes");
-        assert_eq!(first().cancel(), Err(VersionsError::NotBuilding));
+        assert_eq!(promoted.dropped(1).kept, promoted.kept, "only what was marked goes");
+        assert_eq!(first().cancel(), Err(VersionError::NotBuilding));
     }
 }

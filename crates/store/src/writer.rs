@@ -9,65 +9,65 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::ambient::Ambient;
 use crate::append::AppendError;
-use crate::backend::{Backend, CommitError, Verdict};
+use crate::backend::{AppendResult, Backend, CommitError};
 use crate::checkpoint::Signer;
+use crate::commit_planner::Batch;
+use crate::env::Env;
 use crate::error::StoreError;
-use crate::judge::Batch;
-use crate::lanes::{Lanes, Load};
+use crate::fair_queue::{AppendSize, FairQueue};
 use crate::metrics::Metrics;
 use crate::prepared::PreparedAppend;
 
 /// How many appends may wait; one more is refused as [`AppendError::Busy`].
-const QUEUE: u32 = 4096;
+const MAX_QUEUED: u32 = 4096;
 /// One that is larger than this counts as several, which bounds the memory of all that wait: 64 MiB.
-const BYTES_OF_ONE: usize = 16 * 1024;
+const BYTES_PER_PERMIT: usize = 16 * 1024;
 
 /// How long a caller waits for a verdict. Clients are promised an answer within ten seconds, whatever the database does.
-const PATIENCE: Duration = Duration::from_secs(9);
+const APPEND_TIMEOUT: Duration = Duration::from_secs(9);
 
-struct Waiting {
+struct QueuedAppend {
     append: PreparedAppend,
-    answer: oneshot::Sender<Verdict>,
-    fate: Arc<Fate>,
+    answer: oneshot::Sender<AppendResult>,
+    cancellation: Arc<Cancellation>,
     /// Its place in the queue, free again once it is taken out.
     place: OwnedSemaphorePermit,
 }
 
-impl Waiting {
-    fn load(&self) -> Load {
-        Load { events: self.append.events(), bytes: self.append.bytes }
+impl QueuedAppend {
+    fn size(&self) -> AppendSize {
+        AppendSize { events: self.append.events(), bytes: self.append.bytes }
     }
 }
 
 /// Whether an append still waits, was taken into a batch, or was withdrawn by a caller who waited too long. Only what
 /// still waits can be taken or withdrawn, so a withdrawn append is certain not to happen.
 #[derive(Default)]
-struct Fate(AtomicU8);
+struct Cancellation(AtomicU8);
 
-impl Fate {
-    const WAITING: u8 = 0;
-    const TAKEN: u8 = 1;
-    const WITHDRAWN: u8 = 2;
+impl Cancellation {
+    const QUEUED: u8 = 0;
+    const COMMITTING: u8 = 1;
+    const CANCELLED: u8 = 2;
 
     fn take(&self) -> bool {
-        self.settle(Self::TAKEN)
+        self.transition(Self::COMMITTING)
     }
 
-    fn withdraw(&self) -> bool {
-        self.settle(Self::WITHDRAWN)
+    fn cancel(&self) -> bool {
+        self.transition(Self::CANCELLED)
     }
 
-    fn settle(&self, fate: u8) -> bool {
-        self.0.compare_exchange(Self::WAITING, fate, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    fn transition(&self, cancellation: u8) -> bool {
+        self.0.compare_exchange(Self::QUEUED, cancellation, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 }
 
 /// The sending side of the writer task.
 #[derive(Clone)]
 pub(crate) struct Writer {
-    queue: mpsc::UnboundedSender<Waiting>,
+    queue: mpsc::UnboundedSender<QueuedAppend>,
     /// As many permits as may still wait: the channel itself has no bound.
     room: Arc<Semaphore>,
     closing: Arc<Notify>,
@@ -76,28 +76,24 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Starts the task. It ends once [`Writer::close`] was called, or nobody can send any more, and nothing waits.
-    pub(crate) fn start(
-        backend: Arc<dyn Backend>,
-        signer: Arc<Signer>,
-        ambient: Ambient,
-    ) -> (Self, JoinHandle<()>) {
+    pub(crate) fn start(backend: Arc<dyn Backend>, signer: Arc<Signer>, env: Env) -> (Self, JoinHandle<()>) {
         let (sender, queue) = mpsc::unbounded_channel();
         let writer = Self {
             queue: sender,
-            room: Arc::new(Semaphore::new(QUEUE.try_into().unwrap_or(usize::MAX))),
+            room: Arc::new(Semaphore::new(MAX_QUEUED.try_into().unwrap_or(usize::MAX))),
             closing: Arc::default(),
             metrics: Metrics::new(backend.retries()),
         };
         let (closing, metrics) = (Arc::clone(&writer.closing), writer.metrics.clone());
-        let task = Task {
+        let task = WriterTask {
             backend,
             signer,
-            ambient,
+            env,
             queue,
             closing,
             metrics,
-            lanes: Lanes::default(),
-            telling: JoinSet::new(),
+            waiting: FairQueue::default(),
+            responders: JoinSet::new(),
         };
         (writer, tokio::spawn(task.run()))
     }
@@ -114,20 +110,22 @@ impl Writer {
     }
 
     /// Hands an append over and waits for its verdict. Once taken into a batch it will be judged, waited for or not.
-    pub(crate) async fn append(&self, append: PreparedAppend) -> Verdict {
-        let (answer, mut verdict) = oneshot::channel();
-        let fate = Arc::<Fate>::default();
-        if self.queue(append, answer, &fate).is_none() {
-            return self.unjudged(AppendError::Busy);
+    pub(crate) async fn append(&self, append: PreparedAppend) -> AppendResult {
+        let (answer, mut result) = oneshot::channel();
+        let cancellation = Arc::<Cancellation>::default();
+        if self.queue(append, answer, &cancellation).is_none() {
+            return self.reject(AppendError::Busy);
         }
-        match tokio::time::timeout(PATIENCE, &mut verdict).await {
-            Ok(Ok(verdict)) => verdict,
+        match tokio::time::timeout(APPEND_TIMEOUT, &mut result).await {
+            Ok(Ok(result)) => result,
             // The task has ended without a verdict.
-            Ok(Err(_)) if fate.withdraw() => self.unjudged(AppendError::Busy),
-            Ok(Err(_)) => self.unjudged(AppendError::Unknown(no_verdict())),
-            Err(_) if fate.withdraw() => self.unjudged(AppendError::Store(no_answer("nothing was written"))),
+            Ok(Err(_)) if cancellation.cancel() => self.reject(AppendError::Busy),
+            Ok(Err(_)) => self.reject(AppendError::Unknown(writer_stopped())),
+            Err(_) if cancellation.cancel() => {
+                self.reject(AppendError::Store(append_timed_out("nothing was written")))
+            }
             Err(_) => {
-                self.unjudged(AppendError::Unknown(no_answer("what was asked of it may still be done")))
+                self.reject(AppendError::Unknown(append_timed_out("what was asked of it may still be done")))
             }
         }
     }
@@ -136,57 +134,58 @@ impl Writer {
     fn queue(
         &self,
         append: PreparedAppend,
-        answer: oneshot::Sender<Verdict>,
-        fate: &Arc<Fate>,
+        answer: oneshot::Sender<AppendResult>,
+        cancellation: &Arc<Cancellation>,
     ) -> Option<()> {
-        let places = u32::try_from(append.bytes.div_ceil(BYTES_OF_ONE)).unwrap_or(QUEUE).clamp(1, QUEUE);
+        let places =
+            u32::try_from(append.bytes.div_ceil(BYTES_PER_PERMIT)).unwrap_or(MAX_QUEUED).clamp(1, MAX_QUEUED);
         let place = Arc::clone(&self.room).try_acquire_many_owned(places).ok()?;
         self.metrics.queued();
-        let waiting = Waiting { append, answer, fate: Arc::clone(fate), place };
-        self.queue.send(waiting).map_err(|_| self.metrics.left_queue()).ok()
+        let waiting = QueuedAppend { append, answer, cancellation: Arc::clone(cancellation), place };
+        self.queue.send(waiting).map_err(|_| self.metrics.dequeued()).ok()
     }
 
     /// Counts what a caller is told without the task having judged it.
-    fn unjudged(&self, error: AppendError) -> Verdict {
-        let verdict = Err(error);
-        self.metrics.ended(&verdict);
-        verdict
+    fn reject(&self, error: AppendError) -> AppendResult {
+        let result = Err(error);
+        self.metrics.record_result(&result);
+        result
     }
 }
 
-fn no_answer(consequence: &str) -> StoreError {
+fn append_timed_out(consequence: &str) -> StoreError {
     StoreError::Unavailable {
-        what: format!("it has not answered for {PATIENCE:?}; {consequence}"),
+        what: format!("it has not answered for {APPEND_TIMEOUT:?}; {consequence}"),
         source: None,
     }
 }
 
-fn no_verdict() -> StoreError {
+fn writer_stopped() -> StoreError {
     let what = "the writing of events has ended; what was asked of it may still be done";
     StoreError::Unavailable { what: what.to_owned(), source: None }
 }
 
-struct Task {
+struct WriterTask {
     backend: Arc<dyn Backend>,
     signer: Arc<Signer>,
-    ambient: Ambient,
-    queue: mpsc::UnboundedReceiver<Waiting>,
+    env: Env,
+    queue: mpsc::UnboundedReceiver<QueuedAppend>,
     closing: Arc<Notify>,
     metrics: Metrics,
     /// What was received and is not taken into a batch yet.
-    lanes: Lanes<Waiting>,
+    waiting: FairQueue<QueuedAppend>,
     /// Who is being told.
-    telling: JoinSet<()>,
+    responders: JoinSet<()>,
 }
 
-impl Task {
+impl WriterTask {
     async fn run(mut self) {
         while let Some(waiting) = self.next_batch().await {
             let (mut appends, mut answers) = (Vec::new(), Vec::new());
-            for Waiting { append, answer, fate, place } in waiting {
+            for QueuedAppend { append, answer, cancellation, place } in waiting {
                 drop(place);
-                self.metrics.left_queue();
-                if fate.take() {
+                self.metrics.dequeued();
+                if cancellation.take() {
                     appends.push(append);
                     answers.push(answer);
                 }
@@ -195,46 +194,50 @@ impl Task {
                 self.commit(appends, answers).await;
             }
         }
-        self.telling.join_all().await;
+        self.responders.join_all().await;
     }
 
     /// Has a batch judged and written, and each caller told of it.
-    async fn commit(&mut self, appends: Vec<PreparedAppend>, answers: Vec<oneshot::Sender<Verdict>>) {
+    async fn commit(&mut self, appends: Vec<PreparedAppend>, answers: Vec<oneshot::Sender<AppendResult>>) {
         let events = appends.iter().map(PreparedAppend::events).sum();
-        let batch = Batch::new(appends, self.ambient.now(), Arc::clone(&self.signer));
+        let batch = Batch::new(appends, self.env.now(), Arc::clone(&self.signer));
         let begun = Instant::now();
-        let verdicts = self.backend.commit(Arc::new(batch)).await;
+        let results = self.backend.commit(Arc::new(batch)).await;
         self.metrics.committed(events, begun.elapsed().as_secs_f64());
-        self.tell(answers, verdicts);
+        self.respond(answers, results);
     }
 
     /// Tells each caller, in a task of its own: hundreds who wake at once keep all threads busy, and the next batch
     /// would wait behind them.
-    fn tell(&mut self, answers: Vec<oneshot::Sender<Verdict>>, verdicts: Result<Vec<Verdict>, CommitError>) {
+    fn respond(
+        &mut self,
+        answers: Vec<oneshot::Sender<AppendResult>>,
+        results: Result<Vec<AppendResult>, CommitError>,
+    ) {
         let metrics = self.metrics.clone();
-        while self.telling.try_join_next().is_some() {}
-        self.telling.spawn(async move {
-            for (answer, verdict) in answers.into_iter().zip(each(verdicts)) {
-                metrics.ended(&verdict);
+        while self.responders.try_join_next().is_some() {}
+        self.responders.spawn(async move {
+            for (answer, result) in answers.into_iter().zip(per_append(results)) {
+                metrics.record_result(&result);
                 // Nobody may wait for it any more: the caller hung up. The event stands all the same.
-                drop(answer.send(verdict));
+                drop(answer.send(result));
             }
         });
     }
 
     /// Waits for one append, then takes what waits already, up to what one batch holds.
-    async fn next_batch(&mut self) -> Option<Vec<Waiting>> {
-        if self.lanes.is_empty() {
+    async fn next_batch(&mut self) -> Option<Vec<QueuedAppend>> {
+        if self.waiting.is_empty() {
             let first = self.first().await?;
-            self.lanes.push(first.load(), first);
+            self.waiting.push(first.size(), first);
         }
         while let Ok(next) = self.queue.try_recv() {
-            self.lanes.push(next.load(), next);
+            self.waiting.push(next.size(), next);
         }
-        Some(self.lanes.next_batch())
+        Some(self.waiting.next_batch())
     }
 
-    async fn first(&mut self) -> Option<Waiting> {
+    async fn first(&mut self) -> Option<QueuedAppend> {
         tokio::select! {
             // Without this, chance would decide between an append and the closing that come at once.
             biased;
@@ -247,9 +250,11 @@ impl Task {
 }
 
 /// The verdict on each append of a batch.
-fn each(verdicts: Result<Vec<Verdict>, CommitError>) -> Box<dyn Iterator<Item = Verdict> + Send> {
-    let failed = match verdicts {
-        Ok(verdicts) => return Box::new(verdicts.into_iter()),
+fn per_append(
+    results: Result<Vec<AppendResult>, CommitError>,
+) -> Box<dyn Iterator<Item = AppendResult> + Send> {
+    let failed = match results {
+        Ok(results) => return Box::new(results.into_iter()),
         Err(CommitError::NotCommitted(error)) => AppendError::Store(error),
         Err(CommitError::Unknown(error)) => AppendError::Unknown(error),
     };

@@ -10,9 +10,9 @@ use testcontainers::runners::AsyncRunner;
 use testcontainers::{ContainerAsync, GenericImage, ImageExt};
 use tokio::time::timeout;
 
+use crate::admin_connection::{AdminConnection, ServerRole};
 use crate::environment::{Image, variable};
 use crate::error::{Error, in_one_line};
-use crate::probe::{Probe, Role};
 use crate::server::SET;
 
 const PORT: u16 = 27017;
@@ -43,7 +43,7 @@ pub(crate) struct Container {
 impl Container {
     pub(crate) async fn start(image: &Image) -> Result<Self, Error> {
         engine().await?;
-        let refused = |problem: &dyn std::fmt::Display| Error::NoContainer {
+        let refused = |problem: &dyn std::fmt::Display| Error::ContainerFailed {
             image: image.to_string(),
             problem: in_one_line(&problem.to_string()),
         };
@@ -84,16 +84,17 @@ fn engine_is_here() -> bool {
 }
 
 async fn engine() -> Result<(), Error> {
-    let engine = docker_client_instance().await.map_err(|error| Error::NoEngine(error.to_string()))?;
+    let engine =
+        docker_client_instance().await.map_err(|error| Error::DockerUnavailable(error.to_string()))?;
     let answer = timeout(ENGINE_DEADLINE, engine.ping()).await;
-    let answer = answer.map_err(|_| Error::NoEngine("no answer within five seconds".to_owned()))?;
-    answer.map(drop).map_err(|error| Error::NoEngine(in_one_line(&error.to_string())))
+    let answer = answer.map_err(|_| Error::DockerUnavailable("no answer within five seconds".to_owned()))?;
+    answer.map(drop).map_err(|error| Error::DockerUnavailable(in_one_line(&error.to_string())))
 }
 
 async fn initiate(address: &str) -> Result<(), Error> {
     let log = || "in the container".to_owned();
-    let mut probe = Probe::new(address);
-    probe.until(|role| role == Role::Uninitiated, || None, log).await?;
+    let mut probe = AdminConnection::new(address);
+    probe.wait_until(|role| role == ServerRole::Uninitiated, || None, log).await?;
     let members = [format!("127.0.0.1:{PORT}")];
     let initiated = probe.initiate(SET, &members).await;
     initiated.map_err(|last| Error::NotReady {
@@ -102,5 +103,5 @@ async fn initiate(address: &str) -> Result<(), Error> {
         last,
         log: log(),
     })?;
-    probe.until(|role| role == Role::Primary, || None, log).await.map(drop)
+    probe.wait_until(|role| role == ServerRole::Primary, || None, log).await.map(drop)
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
-use crate::wheel;
+use crate::pypi_mongod;
 
 const DEFAULT_IMAGE: &str = "mongo:7.0";
 
@@ -21,16 +21,16 @@ pub(crate) struct Environment {
     /// `AEGIS_TEST_MONGODB_IMAGE`
     pub image: Option<String>,
     /// `AEGIS_TEST_MONGODB_SOURCE`
-    pub only: Option<String>,
+    pub forced_source: Option<String>,
 }
 
 /// One place to look.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Source {
+pub(crate) enum MongoSource {
     Url(String),
     Executable(PathBuf),
     Docker(Image),
-    Wheel,
+    PyPi,
 }
 
 /// A container image by name and tag.
@@ -41,29 +41,29 @@ pub(crate) struct Image {
 }
 
 impl Environment {
-    pub(crate) fn of_this_process() -> Self {
+    pub(crate) fn from_process() -> Self {
         Self {
             url: variable("AEGIS_TEST_MONGODB_URL"),
             mongod: variable("AEGIS_MONGOD").map(PathBuf::from),
             on_path: variable("PATH").and_then(|path| find_on(path.as_ref(), "mongod")),
             image: variable("AEGIS_TEST_MONGODB_IMAGE"),
-            only: variable("AEGIS_TEST_MONGODB_SOURCE"),
+            forced_source: variable("AEGIS_TEST_MONGODB_SOURCE"),
         }
     }
 
     /// Where to look for the shared server, best first.
-    pub(crate) fn sources(&self) -> Result<Vec<Source>, Error> {
-        let Some(only) = self.only.as_deref() else {
-            return Ok(self.in_order());
+    pub(crate) fn sources(&self) -> Result<Vec<MongoSource>, Error> {
+        let Some(only) = self.forced_source.as_deref() else {
+            return Ok(self.default_order());
         };
         match only {
-            "url" => self.url.clone().map(Source::Url).ok_or("AEGIS_TEST_MONGODB_URL is not set"),
+            "url" => self.url.clone().map(MongoSource::Url).ok_or("AEGIS_TEST_MONGODB_URL is not set"),
             "mongod" => self
                 .executable()
-                .map(Source::Executable)
+                .map(MongoSource::Executable)
                 .ok_or("AEGIS_MONGOD is not set and mongod is not on PATH"),
-            "docker" => Ok(Source::Docker(self.image())),
-            "wheel" => Ok(Source::Wheel),
+            "docker" => Ok(MongoSource::Docker(self.image())),
+            "wheel" => Ok(MongoSource::PyPi),
             _ => Err("must be url, mongod, docker or wheel"),
         }
         .map(|source| vec![source])
@@ -75,21 +75,21 @@ impl Environment {
     }
 
     /// Where to look for an executable, for servers that a test stops and kills.
-    pub(crate) fn executables(&self) -> Vec<Source> {
-        let found = self.executable().filter(|_| self.only.as_deref() != Some("wheel"));
-        let wheel = self.mongod.is_none().then_some(Source::Wheel);
-        found.map(Source::Executable).into_iter().chain(wheel).collect()
+    pub(crate) fn executables(&self) -> Vec<MongoSource> {
+        let found = self.executable().filter(|_| self.forced_source.as_deref() != Some("wheel"));
+        let wheel = self.mongod.is_none().then_some(MongoSource::PyPi);
+        found.map(MongoSource::Executable).into_iter().chain(wheel).collect()
     }
 
-    fn in_order(&self) -> Vec<Source> {
+    fn default_order(&self) -> Vec<MongoSource> {
         if let Some(url) = &self.url {
-            return vec![Source::Url(url.clone())];
+            return vec![MongoSource::Url(url.clone())];
         }
         if let Some(mongod) = &self.mongod {
-            return vec![Source::Executable(mongod.clone())];
+            return vec![MongoSource::Executable(mongod.clone())];
         }
-        let on_path = self.on_path.clone().map(Source::Executable);
-        on_path.into_iter().chain([Source::Docker(self.image()), Source::Wheel]).collect()
+        let on_path = self.on_path.clone().map(MongoSource::Executable);
+        on_path.into_iter().chain([MongoSource::Docker(self.image()), MongoSource::PyPi]).collect()
     }
 
     fn executable(&self) -> Option<PathBuf> {
@@ -119,14 +119,14 @@ impl fmt::Display for Image {
     }
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for MongoSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             // The URL may hold a password.
             Self::Url(_) => write!(f, "AEGIS_TEST_MONGODB_URL"),
             Self::Executable(path) => write!(f, "mongod at {}", path.display()),
             Self::Docker(image) => write!(f, "Docker, image {image}"),
-            Self::Wheel => write!(f, "wheel {}", wheel::REQUIREMENT),
+            Self::PyPi => write!(f, "wheel {}", pypi_mongod::REQUIREMENT),
         }
     }
 }
@@ -158,8 +158,8 @@ pub(crate) fn target_folder() -> PathBuf {
 mod tests {
     use super::*;
 
-    fn docker() -> Source {
-        Source::Docker(Image { name: "mongo".into(), tag: "7.0".into() })
+    fn docker() -> MongoSource {
+        MongoSource::Docker(Image { name: "mongo".into(), tag: "7.0".into() })
     }
 
     fn with(change: impl FnOnce(&mut Environment)) -> Environment {
@@ -169,50 +169,53 @@ mod tests {
     }
 
     #[test]
-    fn with_nothing_set_docker_comes_before_the_wheel() {
-        assert_eq!(Environment::default().sources().unwrap(), [docker(), Source::Wheel]);
+    fn default_order_is_docker_then_pypi() {
+        assert_eq!(Environment::default().sources().unwrap(), [docker(), MongoSource::PyPi]);
     }
 
     #[test]
-    fn mongod_on_the_path_comes_first_and_is_not_the_last_word() {
+    fn mongod_on_path_is_tried_first_with_fallbacks() {
         let environment = with(|e| e.on_path = Some("/usr/bin/mongod".into()));
-        let expected = [Source::Executable("/usr/bin/mongod".into()), docker(), Source::Wheel];
+        let expected = [MongoSource::Executable("/usr/bin/mongod".into()), docker(), MongoSource::PyPi];
         assert_eq!(environment.sources().unwrap(), expected);
     }
 
     #[test]
-    fn a_named_executable_is_the_last_word() {
+    fn named_executable_has_no_fallback() {
         let environment = with(|e| {
             e.mongod = Some("/opt/mongod".into());
             e.on_path = Some("/usr/bin/mongod".into());
         });
-        assert_eq!(environment.sources().unwrap(), [Source::Executable("/opt/mongod".into())]);
-        assert_eq!(environment.executables(), [Source::Executable("/opt/mongod".into())]);
+        assert_eq!(environment.sources().unwrap(), [MongoSource::Executable("/opt/mongod".into())]);
+        assert_eq!(environment.executables(), [MongoSource::Executable("/opt/mongod".into())]);
     }
 
     #[test]
-    fn a_url_beats_everything_and_is_the_last_word() {
+    fn url_takes_precedence_without_fallback() {
         let environment = with(|e| {
             e.url = Some("mongodb://db".into());
             e.mongod = Some("/opt/mongod".into());
         });
-        assert_eq!(environment.sources().unwrap(), [Source::Url("mongodb://db".into())]);
+        assert_eq!(environment.sources().unwrap(), [MongoSource::Url("mongodb://db".into())]);
     }
 
     #[test]
-    fn private_servers_look_for_an_executable_even_if_a_url_is_set() {
+    fn private_servers_use_an_executable_even_with_a_url() {
         let environment = with(|e| {
             e.url = Some("mongodb://db".into());
             e.on_path = Some("/usr/bin/mongod".into());
         });
-        assert_eq!(environment.executables(), [Source::Executable("/usr/bin/mongod".into()), Source::Wheel]);
+        assert_eq!(
+            environment.executables(),
+            [MongoSource::Executable("/usr/bin/mongod".into()), MongoSource::PyPi]
+        );
     }
 
     #[test]
-    fn the_search_can_be_narrowed_to_one_source() {
-        let only = |value: &str| with(|e| e.only = Some(value.into()));
+    fn source_can_be_forced() {
+        let only = |value: &str| with(|e| e.forced_source = Some(value.into()));
         assert_eq!(only("docker").sources().unwrap(), [docker()]);
-        assert_eq!(only("wheel").sources().unwrap(), [Source::Wheel]);
+        assert_eq!(only("wheel").sources().unwrap(), [MongoSource::PyPi]);
         for impossible in ["url", "mongod", "podman"] {
             let message = only(impossible).sources().unwrap_err().to_string();
             assert!(message.starts_with("AEGIS_TEST_MONGODB_SOURCE="), "{message}");
@@ -220,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_is_a_reference_or_a_tag_of_mongo() {
+    fn image_is_a_reference_or_a_mongo_tag() {
         for (text, image) in [
             ("mongo:8.0", "mongo:8.0"),
             ("8.0", "mongo:8.0"),
@@ -232,12 +235,12 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_names_every_source_and_every_way_out() {
+    fn no_mongo_error_lists_attempts_and_remedies() {
         let tried = vec![
-            (docker(), Error::NoEngine("no socket".into())),
-            (Source::Wheel, Error::Wheel("no pip".into())),
+            (docker(), Error::DockerUnavailable("no socket".into())),
+            (MongoSource::PyPi, Error::PyPi("no pip".into())),
         ];
-        let message = Error::NothingFound(tried).to_string();
+        let message = Error::NoMongoFound(tried).to_string();
         for part in [
             "mongo:7.0: no engine answers (no socket)",
             "no pip",

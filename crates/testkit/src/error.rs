@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::environment::Source;
+use crate::environment::MongoSource;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -24,16 +24,16 @@ pub(crate) enum Error {
     Io { doing: String, source: std::io::Error },
 
     #[error("no engine answers ({0})")]
-    NoEngine(String),
+    DockerUnavailable(String),
 
     #[error("the Docker engine answers, but gives no container of {image}: {problem}")]
-    NoContainer { image: String, problem: String },
+    ContainerFailed { image: String, problem: String },
 
     #[error("{0}")]
-    Wheel(String),
+    PyPi(String),
 
     #[error("{}", explanation(.0))]
-    NothingFound(Vec<(Source, Error)>),
+    NoMongoFound(Vec<(MongoSource, Error)>),
 }
 
 impl Error {
@@ -53,7 +53,7 @@ pub(crate) fn in_one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-fn explanation(tried: &[(Source, Error)]) -> String {
+fn explanation(tried: &[(MongoSource, Error)]) -> String {
     let tried: Vec<String> = tried.iter().map(|(source, error)| format!("  - {source}: {error}")).collect();
     let tried = tried.join("\n");
     format!(

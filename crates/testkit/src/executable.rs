@@ -6,9 +6,9 @@ use std::process::Command;
 use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
 
-use crate::environment::{Environment, Source};
+use crate::environment::{Environment, MongoSource};
 use crate::error::{Error, in_one_line};
-use crate::wheel;
+use crate::pypi_mongod;
 
 static FOUND: OnceCell<Result<PathBuf, String>> = OnceCell::const_new();
 
@@ -19,9 +19,9 @@ pub(crate) async fn mongod() -> Result<PathBuf, String> {
 
 async fn search() -> Result<PathBuf, Error> {
     let mut tried = Vec::new();
-    for source in Environment::of_this_process().executables() {
+    for source in Environment::from_process().executables() {
         let found = match &source {
-            Source::Executable(path) => that_runs(path.clone()).await,
+            MongoSource::Executable(path) => check_runs(path.clone()).await,
             _ => from_wheel().await,
         };
         match found {
@@ -29,17 +29,18 @@ async fn search() -> Result<PathBuf, Error> {
             Err(error) => tried.push((source, error)),
         }
     }
-    Err(Error::NothingFound(tried))
+    Err(Error::NoMongoFound(tried))
 }
 
 /// The wheel's executable, if it runs here.
 pub(crate) async fn from_wheel() -> Result<PathBuf, Error> {
-    let path = spawn_blocking(wheel::mongod).await.map_err(|error| Error::Wheel(error.to_string()))??;
-    that_runs(path).await
+    let path =
+        spawn_blocking(pypi_mongod::mongod).await.map_err(|error| Error::PyPi(error.to_string()))??;
+    check_runs(path).await
 }
 
 /// `path`, if it starts: a library that is missing shows here, not as a server that never answers.
-pub(crate) async fn that_runs(path: PathBuf) -> Result<PathBuf, Error> {
+pub(crate) async fn check_runs(path: PathBuf) -> Result<PathBuf, Error> {
     let refused = |problem: String| Error::Executable { path: path.clone(), problem };
     let tried = path.clone();
     let ran = spawn_blocking(move || version_of(&tried)).await.map_err(|error| refused(error.to_string()))?;

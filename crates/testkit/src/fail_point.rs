@@ -9,7 +9,7 @@ use crate::or_fail;
 use crate::server::MongodServer;
 
 /// Generous: a loaded machine may take long, and nothing waits once it has happened.
-const PATIENCE: Duration = Duration::from_mins(1);
+const HIT_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A fail point that is set on one server, until it is cleared. Of each name a server has one.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub struct FailPoint {
 
 /// How often a fail point takes effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Failing {
+pub enum FailPointMode {
     /// Only the first so many times.
     Times(i32),
     /// Each time, until it is cleared.
@@ -35,7 +35,7 @@ impl FailPoint {
     ///
     /// # Panics
     /// When the server does not take it.
-    pub async fn command(server: &MongodServer, failing: Failing, data: Document) -> Self {
+    pub async fn command(server: &MongodServer, failing: FailPointMode, data: Document) -> Self {
         Self::named("failCommand", server, failing, data).await
     }
 
@@ -43,12 +43,17 @@ impl FailPoint {
     ///
     /// # Panics
     /// When the server does not take it.
-    pub async fn named(name: &'static str, server: &MongodServer, failing: Failing, data: Document) -> Self {
+    pub async fn named(
+        name: &'static str,
+        server: &MongodServer,
+        failing: FailPointMode,
+        data: Document,
+    ) -> Self {
         // Spoken to alone: through its set, the primary would be made to fail instead.
-        let client = or_fail(crate::probe::direct(&server.address()));
+        let client = or_fail(crate::admin_connection::direct(&server.address()));
         let mode = match failing {
-            Failing::Times(times) => Bson::from(doc! { "times": times }),
-            Failing::Always => "alwaysOn".into(),
+            FailPointMode::Times(times) => Bson::from(doc! { "times": times }),
+            FailPointMode::Always => "alwaysOn".into(),
         };
         let before = or_fail(configure(&client, name, mode, data).await);
         Self { client, name, before }
@@ -58,11 +63,11 @@ impl FailPoint {
     ///
     /// # Panics
     /// When it does not within a minute.
-    pub async fn met(&self, times: i64) {
+    pub async fn wait_for_hits(&self, times: i64) {
         let wanted = doc! {
             "waitForFailPoint": self.name,
             "timesEntered": self.before + times,
-            "maxTimeMS": i64::try_from(PATIENCE.as_millis()).unwrap_or(i64::MAX),
+            "maxTimeMS": i64::try_from(HIT_TIMEOUT.as_millis()).unwrap_or(i64::MAX),
         };
         or_fail(self.client.database("admin").run_command(wanted).await);
     }

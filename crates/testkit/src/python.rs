@@ -14,7 +14,7 @@ pub(crate) fn with_cryptography() -> Result<Command, Error> {
     if can_import(None)? {
         return Ok(Command::new("python3"));
     }
-    let packages = installed(REQUIREMENT, |packages| can_import(Some(packages)))?;
+    let packages = install_packages(REQUIREMENT, |packages| can_import(Some(packages)))?;
     let mut python = Command::new("python3");
     python.env("PYTHONPATH", &packages);
     Ok(python)
@@ -24,7 +24,7 @@ pub(crate) fn with_cryptography() -> Result<Command, Error> {
 pub(crate) fn with(requirements: &str) -> Result<Command, Error> {
     // Written once they are there, whole.
     let mark = |packages: &Path| packages.join(".whole");
-    let packages = installed(requirements, |packages| Ok(mark(packages).exists()))?;
+    let packages = install_packages(requirements, |packages| Ok(mark(packages).exists()))?;
     File::create(mark(&packages)).map_err(Error::io("marking packages as whole"))?;
     let mut python = Command::new("python3");
     python.env("PYTHONPATH", &packages);
@@ -32,7 +32,7 @@ pub(crate) fn with(requirements: &str) -> Result<Command, Error> {
 }
 
 /// The folder of packages, fetched under `target/python` unless they are there already.
-pub(crate) fn installed(
+pub(crate) fn install_packages(
     requirement: &str,
     is_there: impl Fn(&Path) -> Result<bool, Error>,
 ) -> Result<PathBuf, Error> {
@@ -48,7 +48,7 @@ pub(crate) fn installed(
         let output = pip.output().map_err(Error::io("running python3"))?;
         if !output.status.success() {
             let said = in_one_line(&String::from_utf8_lossy(&output.stderr));
-            return Err(Error::Wheel(format!("pip install {requirement}: {}, {said}", output.status)));
+            return Err(Error::PyPi(format!("pip install {requirement}: {}, {said}", output.status)));
         }
     }
     Ok(packages)

@@ -3,9 +3,9 @@
 use mongodb::bson::doc;
 use tokio::task::JoinSet;
 
-use crate::network::{Network, Party};
+use crate::admin_connection::AdminConnection;
+use crate::network::{Endpoint, Network};
 use crate::or_fail;
-use crate::probe::Probe;
 use crate::server::{Kind, MongodServer, SET};
 
 /// How many seconds a member that has stepped down stays out of elections.
@@ -34,9 +34,9 @@ impl ReplicaSet {
             members.push(or_fail(started));
         }
         let ports: Vec<u16> = members.iter().map(MongodServer::port).collect();
-        let network = or_fail(Network::before(&ports).await);
+        let network = or_fail(Network::in_front_of(&ports).await);
         let first = or_fail(members.first().ok_or("a replica set needs a member"));
-        or_fail(Probe::new(first.address()).initiate(SET, &network.addresses()).await);
+        or_fail(AdminConnection::new(first.address()).initiate(SET, &network.addresses()).await);
         let set = Self { members, network };
         set.primary().await;
         set
@@ -58,28 +58,28 @@ impl ReplicaSet {
     /// # Panics
     /// When there is none within a minute.
     pub async fn primary(&self) -> usize {
-        or_fail(crate::probe::primary_of(self.running()).await)
+        or_fail(crate::admin_connection::find_primary(self.running()).await)
     }
 
     /// Waits until another running member than this one is primary: its place among the members.
     ///
     /// # Panics
     /// As [`ReplicaSet::primary`].
-    pub async fn successor(&self, of: usize) -> usize {
+    pub async fn wait_for_new_primary(&self, of: usize) -> usize {
         let mut others = self.running();
         others.retain(|(place, _)| *place != of);
-        or_fail(crate::probe::primary_of(others).await)
+        or_fail(crate::admin_connection::find_primary(others).await)
     }
 
     /// Waits until one member is primary, and every other running one follows and copies from it: the primary's place.
     ///
     /// # Panics
     /// When that is not so within a minute or two.
-    pub async fn whole(&self) -> usize {
+    pub async fn wait_until_healthy(&self) -> usize {
         let running = self.running();
         let everybody = running.len();
-        let primary = or_fail(crate::probe::primary_of_whole(running).await);
-        or_fail(self.probe(primary).write_to(everybody).await);
+        let primary = or_fail(crate::admin_connection::find_primary_of_healthy_set(running).await);
+        or_fail(self.probe(primary).write_replicated_to(everybody).await);
         primary
     }
 
@@ -107,25 +107,25 @@ impl ReplicaSet {
     }
 
     /// Cuts a member off from everybody.
-    pub fn cut_off(&self, place: usize) {
-        self.cut_off_from_members(place);
-        self.network.cut(Party::Member(place), Party::Client);
+    pub fn isolate(&self, place: usize) {
+        self.isolate_from_members(place);
+        self.network.partition(Endpoint::Member(place), Endpoint::Client);
     }
 
     /// Cuts a member off from all others; clients reach it still.
-    pub fn cut_off_from_members(&self, place: usize) {
+    pub fn isolate_from_members(&self, place: usize) {
         for other in (0..self.members.len()).filter(|other| *other != place) {
-            self.network.cut(Party::Member(place), Party::Member(other));
+            self.network.partition(Endpoint::Member(place), Endpoint::Member(other));
         }
     }
 
     /// Mends what was cut. What has waited arrives.
-    pub fn mend(&self) {
-        self.network.mend();
+    pub fn heal(&self) {
+        self.network.heal();
     }
 
-    fn probe(&self, place: usize) -> Probe {
-        Probe::new(self.members.get(place).map(MongodServer::address).unwrap_or_default())
+    fn probe(&self, place: usize) -> AdminConnection {
+        AdminConnection::new(self.members.get(place).map(MongodServer::address).unwrap_or_default())
     }
 
     fn running(&self) -> Vec<(usize, String)> {

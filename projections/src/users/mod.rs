@@ -6,12 +6,12 @@ mod row;
 pub use row::{UnreadableRow, UserRow};
 
 use domain::UserId;
-use store::{Column, ColumnKind, Envelope, Recorded, Row, Shape};
+use store::{Column, ColumnKind, Envelope, Row, StoredEvent, TableSchema};
 
 use crate::decode;
-use crate::projection::{Poison, Projection};
+use crate::projection::{PoisonEvent, Projection};
 
-static SHAPE: Shape = Shape { columns: &COLUMNS, indexes: &["email_key", "username_key"] };
+static SCHEMA: TableSchema = TableSchema { columns: &COLUMNS, indexes: &["email_key", "username_key"] };
 
 static COLUMNS: [Column; 12] = [
     Column { name: "id", kind: ColumnKind::Text },
@@ -37,24 +37,26 @@ impl Projection for Users {
         "users"
     }
 
-    fn shape(&self) -> &'static Shape {
-        &SHAPE
+    fn schema(&self) -> &'static TableSchema {
+        &SCHEMA
     }
 
     fn key(&self, event: &Envelope) -> Option<String> {
         UserId::from_stream(event.stream.as_str()).map(|id| id.to_string())
     }
 
-    fn opens(&self, event: &Envelope) -> bool {
+    fn creates_row(&self, event: &Envelope) -> bool {
         event.version == 1
     }
 
-    fn fold(&self, row: Option<Row>, event: &Recorded) -> Result<Option<Row>, Poison> {
-        let row =
-            row.map(|row| UserRow::from_row(&row)).transpose().map_err(|error| Poison::new(event, &error))?;
-        let decoded = decode::user_event(event).map_err(|error| Poison::new(event, &error))?;
+    fn fold(&self, row: Option<Row>, event: &StoredEvent) -> Result<Option<Row>, PoisonEvent> {
+        let row = row
+            .map(|row| UserRow::from_row(&row))
+            .transpose()
+            .map_err(|error| PoisonEvent::new(event, &error))?;
+        let decoded = decode::user_event(event).map_err(|error| PoisonEvent::new(event, &error))?;
         let Some(id) = UserId::from_stream(event.envelope.stream.as_str()) else {
-            return Err(Poison::new(event, &"it is no event of a user"));
+            return Err(PoisonEvent::new(event, &"it is no event of a user"));
         };
         Ok(fold::fold(row, id, &decoded, &event.envelope).map(|row| row.to_row()))
     }

@@ -72,13 +72,13 @@ impl UserRow {
         let fields = Fields(row);
         Ok(Self {
             id: fields.parse("id", |text| UserId::parse(text).ok())?,
-            email: fields.parse("email", |text| Some(EmailAddress::recorded(text)))?,
-            username: fields.parse("username", |text| Some(Username::recorded(text)))?,
+            email: fields.parse("email", |text| Some(EmailAddress::from_stored(text)))?,
+            username: fields.parse("username", |text| Some(Username::from_stored(text)))?,
             is_active: fields.get("is_active", Value::as_bool)?,
             created_at: fields
                 .get("created_at", |value| Timestamp::from_millisecond(value.as_i64()?).ok())?,
             roles: fields.get("roles", roles)?,
-            password_hash: fields.parse("password_hash", |text| Some(PasswordHash::recorded(text)))?,
+            password_hash: fields.parse("password_hash", |text| Some(PasswordHash::from_stored(text)))?,
             version: fields.get("version", Value::as_u64)?,
             tokens_from: fields.get("tokens_from", Value::as_u64)?,
             position: fields.get("position", Value::as_u64).map(Position::new)?,

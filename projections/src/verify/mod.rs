@@ -1,27 +1,27 @@
-//! Proving the rows: the log is replayed, and every row compared with what the replay says, while both go on. Nothing is
+//! Proving the rows: the log is replayed, and every row compared with what the replay wait_for_status, while both go on. Nothing is
 //! written. Memory is bounded: of more rows than fit, the first are compared, then the log is replayed for the next.
 
 mod replay;
 
 use std::time::Duration;
 
-use store::{Checkpoint, Position, Row, RowsDigest, Slice, StoreError, Table};
+use store::{Position, ProjectionCheckpoint, Row, RowPage, RowsDigest, StoreError, Table};
 
-use crate::folding::Folding;
-use crate::models;
+use crate::context::ProjectionContext;
+use crate::lifecycle;
 use crate::projection::Projection;
-use crate::sources::Sources;
-use replay::{BUDGET, Replay, decoded};
+use crate::table_projection::TableProjection;
+use replay::{MEMORY_BUDGET, Replay, decoded};
 
 /// Rows compared at once.
 const PAGE: usize = 1_000;
 /// How often a difference is looked at again, and how long the rows may take to catch up in between.
-const DOUBTS: u32 = 5;
-const CATCHING_UP: Duration = Duration::from_secs(5);
+const MAX_RECHECKS: u32 = 5;
+const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What was proved.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verified {
+pub struct VerifiedTable {
     /// The table.
     pub table: String,
     /// Every row is what the events up to here say.
@@ -37,15 +37,15 @@ pub struct Verified {
 pub enum VerifyError {
     /// A row is not what the log says.
     #[error("{0}")]
-    Differs(Difference),
+    Differs(RowDifference),
     /// The database, an event that cannot be replayed, or a version that cannot be compared.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// A row that is not what the log says, the first by its key. It names no values: they may be personal.
+/// A row that is not what the log wait_for_status, the first by its key. It names no values: they may be personal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Difference {
+pub struct RowDifference {
     /// The table.
     pub table: String,
     /// The row's key.
@@ -58,7 +58,7 @@ pub struct Difference {
     pub position: Position,
 }
 
-impl std::fmt::Display for Difference {
+impl std::fmt::Display for RowDifference {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { table, key, field, what, position } = self;
         write!(out, "{table} at position {position}: the row {key} {what}")?;
@@ -76,61 +76,67 @@ impl std::fmt::Display for Difference {
 /// [`VerifyError`].
 pub async fn verify(
     projection: &'static dyn Projection,
-    sources: &Sources,
+    context: &ProjectionContext,
     number: Option<u64>,
     progress: &mut (dyn FnMut(u64, u64) + Send),
-) -> Result<Verified, VerifyError> {
-    verify_within(BUDGET, projection, sources, number, progress).await
+) -> Result<VerifiedTable, VerifyError> {
+    verify_within(MEMORY_BUDGET, projection, context, number, progress).await
 }
 
 /// The same with no more than so many bytes of rows kept at once.
 pub(crate) async fn verify_within(
     budget: usize,
     projection: &'static dyn Projection,
-    sources: &Sources,
+    context: &ProjectionContext,
     number: Option<u64>,
     progress: &mut (dyn FnMut(u64, u64) + Send),
-) -> Result<Verified, VerifyError> {
-    let folding = folding(projection, sources, number).await?;
-    let begun = folding.checkpoint().await?;
-    let mut proof =
-        Proof { budget, folding, begun, rows: 0, digest: RowsDigest::default(), position: begun.position };
+) -> Result<VerifiedTable, VerifyError> {
+    let projection = table_projection(projection, context, number).await?;
+    let begun = projection.checkpoint().await?;
+    let mut proof = Verification {
+        budget,
+        projection,
+        begun,
+        rows: 0,
+        digest: RowsDigest::default(),
+        position: begun.position,
+    };
     let mut low = None;
     loop {
         low = proof.pass(low, progress).await?;
         if low.is_none() {
-            let Proof { folding, rows, digest, position, .. } = proof;
-            return Ok(Verified { table: folding.table.name.to_string(), position, rows, digest });
+            let Verification { projection, rows, digest, position, .. } = proof;
+            return Ok(VerifiedTable { table: projection.table.name.to_string(), position, rows, digest });
         }
     }
 }
 
-async fn folding(
+async fn table_projection(
     projection: &'static dyn Projection,
-    sources: &Sources,
+    context: &ProjectionContext,
     number: Option<u64>,
-) -> Result<Folding, StoreError> {
+) -> Result<TableProjection, StoreError> {
     let name = projection.name();
-    let versions = models::versions(projection, sources).await?;
+    let versions = lifecycle::versions(projection, context).await?;
     let number = number.unwrap_or(versions.live);
     let version = versions.get(number).ok_or_else(|| {
         StoreError::Refused(format!("`{name}` has no version {number}: {}", versions.describe()))
     })?;
-    Folding::of(projection, version, sources).ok_or_else(|| {
+    TableProjection::of(projection, version, context).ok_or_else(|| {
         StoreError::Refused(format!("version {number} of `{name}` is made by another version of Aegis"))
     })
 }
 
-struct Proof {
+struct Verification {
     budget: usize,
-    folding: Folding,
-    begun: Checkpoint,
+    projection: TableProjection,
+    begun: ProjectionCheckpoint,
     rows: u64,
     digest: RowsDigest,
     position: Position,
 }
 
-impl Proof {
+impl Verification {
     /// Compares the rows whose keys come after `low`, up to where memory ends; gives the last key it has compared, or
     /// nothing if those were all.
     async fn pass(
@@ -138,12 +144,12 @@ impl Proof {
         low: Option<String>,
         progress: &mut (dyn FnMut(u64, u64) + Send),
     ) -> Result<Option<String>, VerifyError> {
-        let mut replay = Replay::new(self.folding.clone(), self.budget, low.clone());
-        let target = self.folding.checkpoint().await?.position;
+        let mut replay = Replay::new(self.projection.clone(), self.budget, low.clone());
+        let target = self.projection.checkpoint().await?.position;
         replay.advance(target, progress).await?;
-        let (mut after, mut doubts) = (low, 0);
+        let (mut after, mut rechecks) = (low, 0);
         loop {
-            let slice = self.slice(after.as_deref()).await?;
+            let slice = self.row_page(after.as_deref()).await?;
             let position = slice.checkpoint.position;
             replay.advance(position, &mut |_, _| {}).await?;
             self.position = position;
@@ -154,7 +160,7 @@ impl Proof {
                 return Ok(Some(done));
             }
             let last = match slice.rows.last() {
-                Some(row) if slice.rows.len() == PAGE => Some(key_of(&self.folding.table, row)),
+                Some(row) if slice.rows.len() == PAGE => Some(key_of(&self.projection.table, row)),
                 _ => None,
             };
             let until = match (&last, &replay.high) {
@@ -165,13 +171,17 @@ impl Proof {
             if let Err(difference) = self.compare(&replay, slice, after.as_deref(), until.as_deref()) {
                 // An erasure that is not in the rows yet: the log does not tell any more what they still show. It is
                 // believed only of rows that have everything there was when it was seen.
-                let head = self.folding.sources.events.head().await?.position;
-                if position >= head || doubts == DOUBTS {
+                let head = self.projection.context.events.head().await?.position;
+                if position >= head || rechecks == MAX_RECHECKS {
                     return Err(difference);
                 }
-                doubts += 1;
+                rechecks += 1;
                 (self.rows, self.digest) = before;
-                self.folding.sources.events.projected(&self.folding.table.name, head, CATCHING_UP).await;
+                self.projection
+                    .context
+                    .events
+                    .wait_until_applied(&self.projection.table.name, head, CATCH_UP_TIMEOUT)
+                    .await;
                 continue;
             }
             match until {
@@ -182,12 +192,12 @@ impl Proof {
         }
     }
 
-    async fn slice(&self, after: Option<&str>) -> Result<Slice, StoreError> {
-        let slice = self.folding.sources.rows.slice(&self.folding.table, after, PAGE).await?;
+    async fn row_page(&self, after: Option<&str>) -> Result<RowPage, StoreError> {
+        let slice = self.projection.context.rows.row_page(&self.projection.table, after, PAGE).await?;
         if slice.checkpoint.rebuilds == self.begun.rebuilds {
             return Ok(slice);
         }
-        let table = &self.folding.table.name;
+        let table = &self.projection.table.name;
         Err(StoreError::Refused(format!("`{table}` was begun anew meanwhile: verify it once more")))
     }
 
@@ -195,14 +205,14 @@ impl Proof {
     fn compare(
         &mut self,
         replay: &Replay,
-        slice: Slice,
+        slice: RowPage,
         after: Option<&str>,
         until: Option<&str>,
     ) -> Result<(), VerifyError> {
         let within =
             |key: &str| after.is_none_or(|after| key > after) && until.is_none_or(|until| key <= until);
         let mut expected = replay.rows.iter().filter(|(key, _)| within(key)).peekable();
-        let found = slice.rows.into_iter().map(|row| (key_of(&self.folding.table, &row), row));
+        let found = slice.rows.into_iter().map(|row| (key_of(&self.projection.table, &row), row));
         for (key, row) in found.filter(|(key, _)| within(key)) {
             match expected.next() {
                 Some((wanted, _)) if *wanted < key => return Err(self.differs(wanted, None, MISSING)),
@@ -223,8 +233,14 @@ impl Proof {
     }
 
     fn differs(&self, key: &str, field: Option<String>, what: &'static str) -> VerifyError {
-        let table = self.folding.table.name.to_string();
-        VerifyError::Differs(Difference { table, key: key.to_owned(), field, what, position: self.position })
+        let table = self.projection.table.name.to_string();
+        VerifyError::Differs(RowDifference {
+            table,
+            key: key.to_owned(),
+            field,
+            what,
+            position: self.position,
+        })
     }
 }
 

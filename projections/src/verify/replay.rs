@@ -2,21 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use store::{Checkpoint, EventQuery, Position, Recorded, Row, StoreError};
+use store::{EventQuery, Position, ProjectionCheckpoint, Row, StoreError, StoredEvent};
 
-use crate::folding::{Folding, Stop};
-use crate::skips;
+use crate::skipped_events;
+use crate::table_projection::{BatchError, TableProjection};
 
 /// Bytes of rows that are kept at once.
-pub(super) const BUDGET: usize = 96 * 1024 * 1024;
+pub(super) const MEMORY_BUDGET: usize = 96 * 1024 * 1024;
 /// What a kept row costs beside its text.
 const OVERHEAD: usize = 96;
 /// Events replayed at once.
 const BATCH: usize = 2_000;
 
-/// The rows that the log says, of the keys in a range, as JSON texts, which take a third of the room.
+/// The rows that the log wait_for_status, of the keys in a range, as JSON texts, which take a third of the room.
 pub(super) struct Replay {
-    folding: Folding,
+    projection: TableProjection,
     /// How many bytes of rows may be kept.
     budget: usize,
     pub(super) rows: BTreeMap<String, Vec<u8>>,
@@ -29,8 +29,16 @@ pub(super) struct Replay {
 }
 
 impl Replay {
-    pub(super) fn new(folding: Folding, budget: usize, low: Option<String>) -> Self {
-        Self { folding, budget, rows: BTreeMap::new(), bytes: 0, low, high: None, position: Position::START }
+    pub(super) fn new(projection: TableProjection, budget: usize, low: Option<String>) -> Self {
+        Self {
+            projection,
+            budget,
+            rows: BTreeMap::new(),
+            bytes: 0,
+            low,
+            high: None,
+            position: Position::START,
+        }
     }
 
     /// Replays up to that position, if it is not there yet.
@@ -46,12 +54,12 @@ impl Replay {
                 limit: BATCH,
                 ..EventQuery::default()
             };
-            let from = Checkpoint { position: self.position, ..Checkpoint::default() };
+            let from = ProjectionCheckpoint { position: self.position, ..ProjectionCheckpoint::default() };
             let (low, high) = (self.low.clone(), self.high.clone());
             let within = move |key: &str| {
                 low.as_deref().is_none_or(|low| key > low) && high.as_deref().is_none_or(|high| key <= high)
             };
-            let batch = self.folding.read_some(from, &query, until, &within).await.map_err(failed)?;
+            let batch = self.projection.read_matching(from, &query, until, &within).await.map_err(failed)?;
             for event in &batch.events {
                 self.fold(event).await?;
             }
@@ -61,8 +69,8 @@ impl Replay {
         Ok(())
     }
 
-    async fn fold(&mut self, event: &Recorded) -> Result<(), StoreError> {
-        let projection = self.folding.projection;
+    async fn fold(&mut self, event: &StoredEvent) -> Result<(), StoreError> {
+        let projection = self.projection.projection;
         let Some(key) = projection.key(&event.envelope) else { return Ok(()) };
         // Its row, of this very batch, may have gone for want of room.
         if self.high.as_ref().is_some_and(|high| key > *high) {
@@ -72,7 +80,8 @@ impl Replay {
         match projection.fold(before, event) {
             Ok(row) => self.put(key, row),
             Err(poison) => {
-                let skipped = skips::skipped(&self.folding.sources.events, projection.name()).await?;
+                let skipped =
+                    skipped_events::load(&self.projection.context.events, projection.name()).await?;
                 if skipped.contains(&poison.position) {
                     Ok(())
                 } else {
@@ -101,11 +110,11 @@ impl Replay {
     }
 }
 
-fn failed(stop: Stop) -> StoreError {
+fn failed(stop: BatchError) -> StoreError {
     match stop {
-        Stop::Failed(error) | Stop::Locked { error, .. } => error,
-        Stop::Poisoned { reason, .. } => StoreError::corrupt(reason),
-        Stop::Overtaken => StoreError::corrupt("reading was overtaken"),
+        BatchError::Failed(error) | BatchError::Locked { error, .. } => error,
+        BatchError::Poisoned { reason, .. } => StoreError::corrupt(reason),
+        BatchError::Overtaken => StoreError::corrupt("reading was overtaken"),
     }
 }
 

@@ -1,31 +1,31 @@
 //! How each sample reads today, and how once its person is erased.
 
 use domain::{
-    DecodeError, EmailAddress, Encoded, ErasureReason, Moment, ParkReason, PasswordHash, Personal, Reason,
-    Role, SYSTEM_STREAM, SystemEvent, UserEvent, UserId, Username, WebhookEvent, WebhookId, WebhookSecret,
-    WebhookUrl,
+    DecodeError, EmailAddress, Erasable, ErasureReason, EventPayload, Moment, PasswordHash, Reason, Role,
+    SYSTEM_STREAM, SuspensionReason, SystemEvent, UserEvent, UserId, Username, WebhookEvent, WebhookId,
+    WebhookSecret, WebhookUrl,
 };
 use projections::decode;
-use store::Recorded;
+use store::StoredEvent;
 
 /// A sample by the name of its file, without the ending.
-pub(crate) struct Expected {
+pub(crate) struct ExpectedEvent {
     /// Type and schema as stored, and what else sets it apart.
     pub(crate) name: &'static str,
-    pub(crate) known: Fact,
-    pub(crate) erased: Fact,
+    pub(crate) known: DomainEvent,
+    pub(crate) erased: DomainEvent,
 }
 
 /// An event of either kind of stream.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Fact {
+pub(crate) enum DomainEvent {
     User(UserEvent),
     System(SystemEvent),
     Webhook(WebhookEvent),
 }
 
-impl Fact {
-    pub(crate) fn decode(event: &Recorded) -> Result<Self, DecodeError> {
+impl DomainEvent {
+    pub(crate) fn decode(event: &StoredEvent) -> Result<Self, DecodeError> {
         if event.envelope.stream.as_str() == SYSTEM_STREAM {
             decode::system_event(event).map(Self::System)
         } else if WebhookId::from_stream(event.envelope.stream.as_str()).is_some() {
@@ -35,7 +35,7 @@ impl Fact {
         }
     }
 
-    pub(crate) fn encode(&self) -> Encoded {
+    pub(crate) fn encode(&self) -> EventPayload {
         match self {
             Self::User(event) => event.encode(),
             Self::System(event) => event.encode(),
@@ -54,13 +54,17 @@ impl Fact {
 }
 
 /// Every sample there is.
-pub(crate) fn all() -> Vec<Expected> {
-    of_users().into_iter().chain(of_the_installation()).chain(of_webhooks()).collect()
+pub(crate) fn all() -> Vec<ExpectedEvent> {
+    user_events().into_iter().chain(system_events()).chain(webhook_events()).collect()
 }
 
-fn of_users() -> [Expected; 12] {
+fn user_events() -> [ExpectedEvent; 12] {
     use UserEvent as E;
-    let user = |name, known, erased| Expected { name, known: Fact::User(known), erased: Fact::User(erased) };
+    let user = |name, known, erased| ExpectedEvent {
+        name,
+        known: DomainEvent::User(known),
+        erased: DomainEvent::User(erased),
+    };
     let open = |name, event: UserEvent| user(name, event.clone(), event);
     let created_at = Moment::parse("2019-05-04T03:02:01.007Z").unwrap();
     [
@@ -68,9 +72,9 @@ fn of_users() -> [Expected; 12] {
             "UserRegistered-1",
             E::UserRegistered { email: email(), username: username(), password_hash: password_hash() },
             E::UserRegistered {
-                email: Personal::Erased,
-                username: Personal::Erased,
-                password_hash: Personal::Erased,
+                email: Erasable::Erased,
+                username: Erasable::Erased,
+                password_hash: Erasable::Erased,
             },
         ),
         user(
@@ -83,9 +87,9 @@ fn of_users() -> [Expected; 12] {
                 created_at,
             },
             E::UserImported {
-                email: Personal::Erased,
-                username: Personal::Erased,
-                password_hash: Personal::Erased,
+                email: Erasable::Erased,
+                username: Erasable::Erased,
+                password_hash: Erasable::Erased,
                 is_active: false,
                 created_at,
             },
@@ -93,13 +97,13 @@ fn of_users() -> [Expected; 12] {
         user(
             "UserDeactivated-1",
             E::UserDeactivated { reason: Some(reason()) },
-            E::UserDeactivated { reason: Some(Personal::Erased) },
+            E::UserDeactivated { reason: Some(Erasable::Erased) },
         ),
         open("UserDeactivated-1-without-a-reason", E::UserDeactivated { reason: None }),
         user(
             "UserReactivated-1",
             E::UserReactivated { reason: Some(reason()) },
-            E::UserReactivated { reason: Some(Personal::Erased) },
+            E::UserReactivated { reason: Some(Erasable::Erased) },
         ),
         open("UserReactivated-1-without-a-reason", E::UserReactivated { reason: None }),
         open("RoleGranted-1", E::RoleGranted { role: Role::Admin }),
@@ -111,10 +115,13 @@ fn of_users() -> [Expected; 12] {
     ]
 }
 
-fn of_the_installation() -> [Expected; 3] {
+fn system_events() -> [ExpectedEvent; 3] {
     use SystemEvent as E;
-    let system =
-        |name, known, erased| Expected { name, known: Fact::System(known), erased: Fact::System(erased) };
+    let system = |name, known, erased| ExpectedEvent {
+        name,
+        known: DomainEvent::System(known),
+        erased: DomainEvent::System(erased),
+    };
     let open = |name, event: SystemEvent| system(name, event.clone(), event);
     let skipped =
         |reason| E::ProjectionEventSkipped { projection: "users".to_owned(), position: 4711, reason };
@@ -128,14 +135,17 @@ fn of_the_installation() -> [Expected; 3] {
             "AdministratorRemoved-1",
             E::AdministratorRemoved { user: UserId::parse("507f1f77bcf86cd799439011").unwrap() },
         ),
-        system("ProjectionEventSkipped-1", skipped(reason()), skipped(Personal::Erased)),
+        system("ProjectionEventSkipped-1", skipped(reason()), skipped(Erasable::Erased)),
     ]
 }
 
-fn of_webhooks() -> [Expected; 10] {
+fn webhook_events() -> [ExpectedEvent; 13] {
     use WebhookEvent as E;
-    let webhook =
-        |name, known, erased| Expected { name, known: Fact::Webhook(known), erased: Fact::Webhook(erased) };
+    let webhook = |name, known, erased| ExpectedEvent {
+        name,
+        known: DomainEvent::Webhook(known),
+        erased: DomainEvent::Webhook(erased),
+    };
     let open = |name, event: WebhookEvent| webhook(name, event.clone(), event);
     let owner = UserId::parse("0193e2b4-0000-7000-8000-000000000001").unwrap();
     let some = |types: &[&str]| types.iter().map(ToString::to_string).collect::<Vec<_>>();
@@ -149,26 +159,30 @@ fn of_webhooks() -> [Expected; 10] {
     };
     let types = ["UserRegistered", "UserErased"];
     let previous_until = Moment::parse("2026-11-25T03:02:01.007Z").unwrap();
-    let parked = |reason| E::WebhookParked { reason, position: 4712 };
+    let suspended = |reason| E::WebhookSuspended { reason, position: 4712 };
     [
         webhook(
             "WebhookRegistered-1",
             registered(url(), secret(1), &types, Some(reason())),
-            registered(Personal::Erased, Personal::Erased, &types, Some(Personal::Erased)),
+            registered(Erasable::Erased, Erasable::Erased, &types, Some(Erasable::Erased)),
         ),
         webhook(
             "WebhookRegistered-1-for-all-types-without-words",
             registered(url(), secret(1), &[], None),
-            registered(Personal::Erased, Personal::Erased, &[], None),
+            registered(Erasable::Erased, Erasable::Erased, &[], None),
         ),
         webhook(
             "WebhookSecretRotated-1",
             E::WebhookSecretRotated { secret: secret(2), previous_until },
-            E::WebhookSecretRotated { secret: Personal::Erased, previous_until },
+            E::WebhookSecretRotated { secret: Erasable::Erased, previous_until },
         ),
-        open("WebhookParked-1", parked(ParkReason::Failing)),
-        open("WebhookParked-1-gone", parked(ParkReason::Gone)),
-        open("WebhookParked-1-owner", parked(ParkReason::Owner)),
+        open("WebhookSuspended-1", suspended(SuspensionReason::Failing)),
+        open("WebhookSuspended-1-gone", suspended(SuspensionReason::Gone)),
+        open("WebhookSuspended-1-owner", suspended(SuspensionReason::Owner)),
+        // Stored under its previous name.
+        open("WebhookParked-1", suspended(SuspensionReason::Failing)),
+        open("WebhookParked-1-gone", suspended(SuspensionReason::Gone)),
+        open("WebhookParked-1-owner", suspended(SuspensionReason::Owner)),
         open("WebhookResumed-1", E::WebhookResumed),
         open("WebhookReplayRequested-1", E::WebhookReplayRequested { from: 7, to: 4711 }),
         open("WebhookReplayRequested-1-of-one", E::WebhookReplayRequested { from: 7, to: 7 }),
@@ -176,27 +190,27 @@ fn of_webhooks() -> [Expected; 10] {
     ]
 }
 
-fn url() -> Personal<WebhookUrl> {
-    Personal::Known(WebhookUrl::parse("https://example.com/events?token=1").unwrap())
+fn url() -> Erasable<WebhookUrl> {
+    Erasable::Known(WebhookUrl::parse("https://example.com/events?token=1").unwrap())
 }
 
-fn secret(octet: u8) -> Personal<WebhookSecret> {
-    Personal::Known(WebhookSecret::new([octet; 32]))
+fn secret(octet: u8) -> Erasable<WebhookSecret> {
+    Erasable::Known(WebhookSecret::new([octet; 32]))
 }
 
-fn email() -> Personal<EmailAddress> {
-    Personal::Known(EmailAddress::parse("Ada@example.com").unwrap())
+fn email() -> Erasable<EmailAddress> {
+    Erasable::Known(EmailAddress::parse("Ada@example.com").unwrap())
 }
 
-fn username() -> Personal<Username> {
-    Personal::Known(Username::parse("Ada Lovelace").unwrap())
+fn username() -> Erasable<Username> {
+    Erasable::Known(Username::parse("Ada Lovelace").unwrap())
 }
 
-fn password_hash() -> Personal<PasswordHash> {
+fn password_hash() -> Erasable<PasswordHash> {
     let hash = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaA".to_owned();
-    Personal::Known(PasswordHash::new(hash).unwrap())
+    Erasable::Known(PasswordHash::new(hash).unwrap())
 }
 
-fn reason() -> Personal<Reason> {
-    Personal::Known(Reason::parse("asked by mail,\nticket 7 – „übel“").unwrap())
+fn reason() -> Erasable<Reason> {
+    Erasable::Known(Reason::parse("asked by mail,\nticket 7 – „übel“").unwrap())
 }

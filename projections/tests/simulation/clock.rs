@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use store::Clock;
 use tokio::time::Instant;
 
-use crate::chance::Chance;
+use crate::random::SeededRandom;
 
 /// 2026-11-22, 08:00 UTC.
 const START_SECOND: i64 = 1_795_334_400;
@@ -19,11 +19,11 @@ pub(crate) struct NodeClock {
 }
 
 impl NodeClock {
-    pub(crate) fn new(began: Instant, chance: &Chance) -> Self {
-        let minutes = i64::try_from(chance.below(121)).unwrap() - 60;
+    pub(crate) fn new(began: Instant, random: &SeededRandom) -> Self {
+        let minutes = i64::try_from(random.below(121)).unwrap() - 60;
         let skew =
-            if chance.happens(500) { SignedDuration::from_mins(minutes) } else { SignedDuration::ZERO };
-        let set_back = chance.happens(200).then(|| Instant::now() + chance.millis(0..=3000));
+            if random.permille(500) { SignedDuration::from_mins(minutes) } else { SignedDuration::ZERO };
+        let set_back = random.permille(200).then(|| Instant::now() + random.millis(0..=3000));
         Self { began, skew, set_back }
     }
 }

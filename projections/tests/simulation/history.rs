@@ -6,7 +6,7 @@ use store::{Append, AppendError, Appended, Position};
 
 /// An append as its client saw it.
 #[derive(Clone, Debug)]
-pub(crate) struct Intent {
+pub(crate) struct AppendRecord {
     pub(crate) append: Append,
     /// The head when it was asked.
     pub(crate) began: Position,
@@ -17,24 +17,24 @@ pub(crate) struct Intent {
 }
 
 #[derive(Default)]
-pub(crate) struct History(Mutex<Vec<Intent>>);
+pub(crate) struct History(Mutex<Vec<AppendRecord>>);
 
 impl History {
     /// An append is asked for; gives its number.
     pub(crate) fn begin(&self, append: &Append, head: Position) -> usize {
-        let mut intents = self.0.lock().unwrap();
-        intents.push(Intent { append: append.clone(), began: head, ended: head, answer: None });
-        intents.len() - 1
+        let mut records = self.0.lock().unwrap();
+        records.push(AppendRecord { append: append.clone(), began: head, ended: head, answer: None });
+        records.len() - 1
     }
 
     /// It was answered.
     pub(crate) fn end(&self, number: usize, answer: Result<Appended, AppendError>, head: Position) {
-        let mut intents = self.0.lock().unwrap();
-        intents[number].ended = head;
-        intents[number].answer = Some(answer);
+        let mut records = self.0.lock().unwrap();
+        records[number].ended = head;
+        records[number].answer = Some(answer);
     }
 
-    pub(crate) fn intents(&self) -> Vec<Intent> {
+    pub(crate) fn records(&self) -> Vec<AppendRecord> {
         self.0.lock().unwrap().clone()
     }
 }

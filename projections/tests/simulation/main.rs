@@ -4,44 +4,44 @@
 //!
 //! `AEGIS_TEST_SEEDS=100000` runs more seeds than usual, `AEGIS_TEST_SEED=7` that one alone and step by step.
 //!
-//! [`run`] tells the story of a seed; [`world`] is what its processes share. [`node`] is a process, [`client`] (with
-//! [`people`] and [`names`]) and [`follower`] are what it does. [`faulty`] is the database as it meets it, through its
-//! [`line`] and in its [`weather`]. [`sentry`] looks on while it happens; [`calm`], [`verdict`] (by the [`ledger`]) and
-//! [`holdings`] judge it in the end.
+//! [`run`] tells the story of a seed; [`shared_state`] is what its processes share. [`node`] is a process, [`client`] (with
+//! [`user_operations`] and [`item_operations`]) and [`feed_subscriber`] are what it does. [`faulty_backend`] is the database as it meets it, through its
+//! [`connection`] and in its [`fault_injector`]. [`invariant_monitor`] looks on while it happens; [`recovery`], [`history_checker`] (by the [`reference_model`]) and
+//! [`final_state_check`] judge it in the end.
 #![cfg(test)]
 
-mod board;
-mod calm;
-mod chance;
 mod client;
 mod clock;
-mod faulty;
-mod follower;
+mod connection;
+mod coverage;
+mod fault_injector;
+mod faulty_backend;
+mod feed_subscriber;
+mod final_state_check;
 mod history;
-mod holdings;
-mod ledger;
-mod life;
-mod line;
-mod names;
+mod history_checker;
+mod invariant_monitor;
+mod item_operations;
+mod item_projection;
+mod lifetime;
 mod node;
+mod notifications;
 mod operators;
-mod people;
-mod programs;
+mod random;
+mod recovery;
+mod reference_model;
+mod releases;
 mod run;
 mod seeds;
-mod sentry;
-mod tally;
-mod things;
+mod shared_state;
 mod trace;
-mod verdict;
-mod weather;
-mod world;
+mod user_operations;
 
-use crate::seeds::{failure_of, first_failure, how_many, number_in};
-use crate::tally::Tally;
+use crate::coverage::Coverage;
+use crate::seeds::{first_failure, number_from_env, run_seed, seed_count};
 
 /// What a round of seeds must have met to prove anything.
-const MET: [&str; 24] = [
+const REQUIRED_COVERAGE: [&str; 24] = [
     "acknowledged",
     "unknown, done",
     "unknown, not done",
@@ -52,43 +52,43 @@ const MET: [&str; 24] = [
     "refused: busy",
     "refused: database",
     "crashes at a call",
-    "stops in order",
+    "graceful stops",
     "batches of several appends",
-    "keepers overtaken",
+    "projector conflicts",
     "leases taken over",
-    "changes of versions overtaken",
-    "changes refused",
-    "changes with an unknown end",
-    "rebuilds asked for",
+    "version change conflicts",
+    "version changes rejected",
+    "version changes with unknown outcome",
+    "rebuilds requested",
     "rebuilds done",
     "rebuilds compared",
-    "rebuilds in the calm",
+    "rebuilds after faults ended",
     "upgrades done",
     "rollbacks done",
     "drops done",
 ];
 
 #[test]
-fn whatever_fails_nothing_acknowledged_is_lost_and_nothing_is_skipped() {
-    let tally = Tally::default();
-    if let Some(seed) = number_in("AEGIS_TEST_SEED") {
-        let failure = failure_of(seed, true, &tally);
-        println!("{}", tally.lines());
+fn no_fault_loses_acknowledged_appends_or_skips_events() {
+    let coverage = Coverage::default();
+    if let Some(seed) = number_from_env("AEGIS_TEST_SEED") {
+        let failure = run_seed(seed, true, &coverage);
+        println!("{}", coverage.lines());
         assert!(failure.is_none(), "{}", failure.unwrap_or_default());
         return;
     }
-    let seeds = how_many();
-    let failure = first_failure(seeds, &tally);
-    println!("{seeds} seeds have met:\n{}", tally.lines());
+    let seeds = seed_count();
+    let failure = first_failure(seeds, &coverage);
+    println!("{seeds} seeds have met:\n{}", coverage.lines());
     assert!(failure.is_none(), "{}", failure.unwrap_or_default());
-    for what in MET {
-        assert!(seeds < 1000 || tally.of(what) > 0, "no seed has met: {what}");
+    for what in REQUIRED_COVERAGE {
+        assert!(seeds < 1000 || coverage.of(what) > 0, "no seed has met: {what}");
     }
 }
 
 #[test]
-fn one_seed_is_one_run() {
-    for seed in 1..=how_many().div_ceil(50) {
+fn runs_are_deterministic_per_seed() {
+    for seed in 1..=seed_count().div_ceil(50) {
         let digests = [run::run(seed, false).digest, run::run(seed, false).digest];
         assert_eq!(digests[0], digests[1], "seed {seed} is not always the same run");
     }

@@ -2,55 +2,62 @@
 
 use std::sync::atomic::Ordering;
 
-use projections::{ChangeError, Projection, models};
-use store::Versions;
+use projections::{ChangeError, Projection, lifecycle};
+use store::ProjectionVersions;
 use tokio::time::sleep;
 
 use crate::node::Node;
-use crate::world::World;
+use crate::shared_state::Simulation;
 
-/// Changes the versions of a read model now and then, for as long as the process lives.
-pub(crate) async fn change_versions(world: &World, place: usize, node: &Node) {
-    let left = &world.places[place].changes;
+/// Changes the versions of a read model now and then, for as long as the process incarnations.
+pub(crate) async fn change_versions(simulation: &Simulation, slot: usize, node: &Node) {
+    let left = &simulation.slots[slot].changes;
     while left.load(Ordering::Relaxed) > 0 {
-        sleep(world.chance.millis(0..=1500)).await;
+        sleep(simulation.random.millis(0..=1500)).await;
         left.fetch_sub(1, Ordering::Relaxed);
-        let projection = *world.chance.pick(&node.projections);
-        let changed = match world.chance.below(100) {
-            0..45 => rebuild(world, node, projection).await,
-            45..55 => models::cancel(projection, &node.sources).await,
+        let projection = *simulation.random.pick(&node.projections);
+        let changed = match simulation.random.below(100) {
+            0..45 => rebuild(simulation, node, projection).await,
+            45..55 => lifecycle::cancel(projection, &node.context).await,
             55..80 => {
-                let to = world.chance.happens(500).then(|| some_number(world, node, projection));
-                models::roll_back(projection, &node.sources, to).await
+                let to =
+                    simulation.random.permille(500).then(|| random_version(simulation, node, projection));
+                lifecycle::roll_back(projection, &node.context, to).await
             }
-            _ => models::drop(projection, &node.sources, some_number(world, node, projection)).await,
+            _ => {
+                lifecycle::drop(projection, &node.context, random_version(simulation, node, projection)).await
+            }
         };
-        world.trace.say(|| format!("an operator of `{}` is told {changed:?}", projection.name()));
+        simulation.trace.log(|| format!("an operator of `{}` is told {changed:?}", projection.name()));
         match changed {
-            Ok(_) => world.tally.count("changes done"),
-            Err(ChangeError::Refused(..) | ChangeError::Unknown(..)) => world.tally.count("changes refused"),
-            Err(ChangeError::Behind(..)) => world.tally.count("changes that would go back in time"),
-            Err(ChangeError::Store(error)) if error.is_transient() => {
-                world.tally.count("changes with an unknown end");
+            Ok(_) => simulation.coverage.count("version changes done"),
+            Err(ChangeError::Refused(..) | ChangeError::Unknown(..)) => {
+                simulation.coverage.count("version changes rejected")
             }
-            Err(ChangeError::Store(error)) => world.broken(format!("an operator was told: {error}")),
+            Err(ChangeError::Behind(..)) => simulation.coverage.count("version changes rejected as behind"),
+            Err(ChangeError::Store(error)) if error.is_transient() => {
+                simulation.coverage.count("version changes with unknown outcome");
+            }
+            Err(ChangeError::Store(error)) => {
+                simulation.report_violation(format!("an operator was told: {error}"))
+            }
         }
     }
 }
 
 /// Asks for a rebuild.
 pub(crate) async fn rebuild(
-    world: &World,
+    simulation: &Simulation,
     node: &Node,
     projection: &'static dyn Projection,
-) -> Result<Versions, ChangeError> {
-    world.tally.count("rebuilds asked for");
-    models::rebuild(projection, &node.sources, "operator:ada", node.ambient.now()).await
+) -> Result<ProjectionVersions, ChangeError> {
+    simulation.coverage.count("rebuilds requested");
+    lifecycle::rebuild(projection, &node.context, "operator:ada", node.env.now()).await
 }
 
 /// One of the numbers there are, or were.
-fn some_number(world: &World, node: &Node, projection: &dyn Projection) -> u64 {
-    let signal = node.sources.events.signal();
-    let last = signal.versions.get(projection.name()).map_or(1, |versions| versions.last);
-    world.chance.within(1..=last)
+fn random_version(simulation: &Simulation, node: &Node, projection: &dyn Projection) -> u64 {
+    let progress = node.context.events.progress();
+    let last = progress.versions.get(projection.name()).map_or(1, |versions| versions.last);
+    simulation.random.within(1..=last)
 }

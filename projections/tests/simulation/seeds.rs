@@ -5,29 +5,29 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{available_parallelism, scope};
 
+use crate::coverage::Coverage;
 use crate::run::run;
-use crate::tally::Tally;
 
 /// How many seeds are run unless `AEGIS_TEST_SEEDS` says otherwise.
 const SEEDS: u64 = 2000;
 
 /// The number in an environment variable, if it is set.
 #[expect(clippy::disallowed_methods, reason = "a test has no settings but these")]
-pub(crate) fn number_in(variable: &str) -> Option<u64> {
+pub(crate) fn number_from_env(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{variable} holds `{text}`, which is no number")))
 }
 
 /// How many seeds to run.
-pub(crate) fn how_many() -> u64 {
-    number_in("AEGIS_TEST_SEEDS").unwrap_or(SEEDS)
+pub(crate) fn seed_count() -> u64 {
+    number_from_env("AEGIS_TEST_SEEDS").unwrap_or(SEEDS)
 }
 
 /// The first promise that a seed breaks, and how to see it again.
-pub(crate) fn failure_of(seed: u64, shown: bool, tally: &Tally) -> Option<String> {
-    let broken = match catch_unwind(AssertUnwindSafe(|| run(seed, shown))) {
+pub(crate) fn run_seed(seed: u64, verbose: bool, coverage: &Coverage) -> Option<String> {
+    let broken = match catch_unwind(AssertUnwindSafe(|| run(seed, verbose))) {
         Ok(outcome) => {
-            tally.merge(&outcome.tally);
+            coverage.merge(&outcome.coverage);
             outcome.broken?
         }
         Err(panic) => match (panic.downcast_ref::<String>(), panic.downcast_ref::<&str>()) {
@@ -42,7 +42,7 @@ pub(crate) fn failure_of(seed: u64, shown: bool, tally: &Tally) -> Option<String
 
 /// Runs seeds from 1 on, as many at once as there are processors, until one fails; gives the lowest that was found
 /// to.
-pub(crate) fn first_failure(seeds: u64, tally: &Tally) -> Option<String> {
+pub(crate) fn first_failure(seeds: u64, coverage: &Coverage) -> Option<String> {
     let (next, failures) = (AtomicU64::new(1), Mutex::new(Vec::new()));
     let work = || {
         loop {
@@ -50,7 +50,7 @@ pub(crate) fn first_failure(seeds: u64, tally: &Tally) -> Option<String> {
             if seed > seeds || !failures.lock().unwrap().is_empty() {
                 return;
             }
-            let failure = failure_of(seed, false, tally);
+            let failure = run_seed(seed, false, coverage);
             failures.lock().unwrap().extend(failure.map(|failure| (seed, failure)));
         }
     };

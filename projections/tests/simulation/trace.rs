@@ -6,13 +6,13 @@ use tokio::time::Instant;
 
 pub(crate) struct Trace {
     began: Instant,
-    shown: bool,
+    verbose: bool,
     digest: AtomicU64,
 }
 
 impl Trace {
-    pub(crate) fn new(shown: bool) -> Self {
-        Self { began: Instant::now(), shown, digest: AtomicU64::new(0) }
+    pub(crate) fn new(verbose: bool) -> Self {
+        Self { began: Instant::now(), verbose, digest: AtomicU64::new(0) }
     }
 
     pub(crate) fn began(&self) -> Instant {
@@ -31,14 +31,14 @@ impl Trace {
             .chain(letters)
             .fold(before, |digest, number| (digest ^ number).wrapping_mul(0x100_0000_01b3));
         self.digest.store(after, Ordering::Relaxed);
-        if self.shown {
+        if self.verbose {
             println!("{:>9.3} s  node {node}  {what} {how}", passed.as_secs_f64());
         }
     }
 
     /// Tells who follows the run.
-    pub(crate) fn say(&self, text: impl FnOnce() -> String) {
-        if self.shown {
+    pub(crate) fn log(&self, text: impl FnOnce() -> String) {
+        if self.verbose {
             println!("{:>9.3} s  {}", self.began.elapsed().as_secs_f64(), text());
         }
     }

@@ -12,10 +12,10 @@ use mongodb::options::{
 use mongodb::{Client, Collection, Database};
 use store::Table;
 
-use super::{BATCH, Raw, counted, rate};
+use super::{BATCH, RawDriver, counted, rate};
 use crate::bench::BenchError;
-use crate::bench::registrations::Written;
-use crate::bench::rounds::Slice;
+use crate::bench::registrations::EventRange;
+use crate::bench::rounds::TimeSlice;
 
 /// The collections of the event store that an append of a new user writes to.
 const COPIED: [&str; 3] = ["head", "vault", "events"];
@@ -52,7 +52,7 @@ impl RawMongo {
         self.0.collection(&twin_name(name))
     }
 
-    async fn events(&self, written: Written) -> Result<Vec<RawDocumentBuf>, BenchError> {
+    async fn events(&self, written: EventRange) -> Result<Vec<RawDocumentBuf>, BenchError> {
         let filter = doc! { "_id": { "$gt": written.after.to_i64(), "$lte": written.until.to_i64() } };
         let events = self.0.collection("events").find(filter).sort(doc! { "_id": 1 }).await?;
         Ok(events.try_collect().await?)
@@ -60,9 +60,10 @@ impl RawMongo {
 
     /// The vault entry of an event's stream.
     async fn vault_entry(&self, event: &RawDocumentBuf) -> Result<RawDocumentBuf, BenchError> {
-        let stream = event.get_str("stream").map_err(|error| BenchError::Void(error.to_string()))?;
+        let stream =
+            event.get_str("stream").map_err(|error| BenchError::InvalidMeasurement(error.to_string()))?;
         let entry = self.0.collection("vault").find_one(doc! { "_id": stream }).await?;
-        entry.ok_or_else(|| BenchError::Void(format!("{stream} has no vault entry")))
+        entry.ok_or_else(|| BenchError::InvalidMeasurement(format!("{stream} has no vault entry")))
     }
 
     /// Writes one append's documents.
@@ -88,8 +89,8 @@ impl RawMongo {
 }
 
 #[async_trait]
-impl Raw for RawMongo {
-    async fn batches(&mut self, written: Written, slice: &Slice) -> Result<f64, BenchError> {
+impl RawDriver for RawMongo {
+    async fn batches(&mut self, written: EventRange, slice: &TimeSlice) -> Result<f64, BenchError> {
         let events = self.events(written).await?;
         let twin = self.twin("events");
         let begun = Instant::now();
@@ -100,9 +101,14 @@ impl Raw for RawMongo {
         rate(written, events.len(), begun)
     }
 
-    async fn transactions(&mut self, written: Written, slice: &Slice) -> Result<Vec<Duration>, BenchError> {
+    async fn transactions(
+        &mut self,
+        written: EventRange,
+        slice: &TimeSlice,
+    ) -> Result<Vec<Duration>, BenchError> {
         let head = self.0.collection::<Document>("head").find_one(doc! {}).await?;
-        let mut head = head.ok_or_else(|| BenchError::Void("the log has no head".to_owned()))?;
+        let mut head =
+            head.ok_or_else(|| BenchError::InvalidMeasurement("the log has no head".to_owned()))?;
         let mut took = Vec::new();
         for event in self.events(written).await? {
             slice.check()?;
@@ -116,13 +122,13 @@ impl Raw for RawMongo {
         Ok(took)
     }
 
-    async fn read(&mut self, written: Written, slice: &Slice) -> Result<f64, BenchError> {
+    async fn read(&mut self, written: EventRange, slice: &TimeSlice) -> Result<f64, BenchError> {
         slice.check()?;
         let begun = Instant::now();
         rate(written, self.events(written).await?.len(), begun)
     }
 
-    async fn rows(&mut self, table: &Table, slice: &Slice) -> Result<(usize, f64), BenchError> {
+    async fn rows(&mut self, table: &Table, slice: &TimeSlice) -> Result<(usize, f64), BenchError> {
         let rows: Vec<RawDocumentBuf> =
             self.0.collection(&table.name).find(doc! {}).await?.try_collect().await?;
         self.copy_indexes(&table.name).await?;

@@ -8,13 +8,13 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, Statement, params, params_from_iter};
 use store::Table;
 
-use super::{BATCH, Raw, counted, rate};
+use super::{BATCH, RawDriver, counted, rate};
 use crate::app::DATABASE_FILE;
 use crate::bench::BenchError;
-use crate::bench::registrations::Written;
-use crate::bench::rounds::Slice;
+use crate::bench::registrations::EventRange;
+use crate::bench::rounds::TimeSlice;
 
-/// What `crates/store-sqlite/src/connection.rs` sets, and a WAL that is moved into the file as late as its `session.rs`
+/// What `crates/store-sqlite/src/connection.rs` sets, and a WAL that is moved into the file as late as its `managed_connection.rs`
 /// does.
 const PRAGMAS: &str = "
 PRAGMA journal_mode = WAL;
@@ -78,15 +78,16 @@ impl RawSqlite {
             let done = job(&source, &mut connection)?;
             Ok::<_, BenchError>((done, connection))
         });
-        let (done, connection) = done.await.map_err(|stopped| BenchError::Void(stopped.to_string()))??;
+        let (done, connection) =
+            done.await.map_err(|stopped| BenchError::InvalidMeasurement(stopped.to_string()))??;
         self.connection = Some(connection);
         Ok(done)
     }
 }
 
 #[async_trait]
-impl Raw for RawSqlite {
-    async fn batches(&mut self, written: Written, slice: &Slice) -> Result<f64, BenchError> {
+impl RawDriver for RawSqlite {
+    async fn batches(&mut self, written: EventRange, slice: &TimeSlice) -> Result<f64, BenchError> {
         let slice = slice.clone();
         self.run(move |source, connection| {
             let appends = rows(source, written)?;
@@ -102,7 +103,11 @@ impl Raw for RawSqlite {
         .await
     }
 
-    async fn transactions(&mut self, written: Written, slice: &Slice) -> Result<Vec<Duration>, BenchError> {
+    async fn transactions(
+        &mut self,
+        written: EventRange,
+        slice: &TimeSlice,
+    ) -> Result<Vec<Duration>, BenchError> {
         let slice = slice.clone();
         self.run(move |source, connection| {
             let head = first(&mut source.prepare("SELECT * FROM head")?, &[])?;
@@ -121,7 +126,7 @@ impl Raw for RawSqlite {
         .await
     }
 
-    async fn read(&mut self, written: Written, slice: &Slice) -> Result<f64, BenchError> {
+    async fn read(&mut self, written: EventRange, slice: &TimeSlice) -> Result<f64, BenchError> {
         slice.check()?;
         self.run(move |source, _| {
             let begun = Instant::now();
@@ -132,7 +137,7 @@ impl Raw for RawSqlite {
         .await
     }
 
-    async fn rows(&mut self, table: &Table, slice: &Slice) -> Result<(usize, f64), BenchError> {
+    async fn rows(&mut self, table: &Table, slice: &TimeSlice) -> Result<(usize, f64), BenchError> {
         let (slice, name) = (slice.clone(), table.name.to_string());
         self.run(move |source, connection| {
             let rows = all(&mut source.prepare(&format!("SELECT * FROM {name}"))?, &[])?;
@@ -157,7 +162,7 @@ impl Raw for RawSqlite {
 }
 
 /// What the event store has written, append by append: a registration is one event.
-fn rows(source: &Connection, written: Written) -> Result<Vec<AppendRows>, BenchError> {
+fn rows(source: &Connection, written: EventRange) -> Result<Vec<AppendRows>, BenchError> {
     let mut events =
         source.prepare("SELECT * FROM events WHERE position > ?1 AND position <= ?2 ORDER BY position")?;
     let stream_at = events.column_index("stream")?;
@@ -186,7 +191,7 @@ fn all(statement: &mut Statement<'_>, parameters: &[&dyn rusqlite::ToSql]) -> Re
 
 fn first(statement: &mut Statement<'_>, parameters: &[&dyn rusqlite::ToSql]) -> Result<Row, BenchError> {
     let found = all(statement, parameters)?.into_iter().next();
-    found.ok_or_else(|| BenchError::Void("a row of the event store is missing".to_owned()))
+    found.ok_or_else(|| BenchError::InvalidMeasurement("a row of the event store is missing".to_owned()))
 }
 
 /// Table by table, as anybody would who has them all.

@@ -6,14 +6,14 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use store::Position;
 use store::checkpoint::{SignedHead, VerifierKey};
 
-use crate::cli::failure::Failure;
+use crate::cli::error::CliError;
 use crate::cli::output::Output;
-use crate::cli::progress::{Progress, per_second};
+use crate::cli::progress::{ProgressReporter, per_second};
 use crate::cli::session::Session;
-use crate::export::lines::Format;
-use crate::export::manifest::{Manifest, VERSION, encoded};
-use crate::export::part::{Asked, Part, Plan};
-use crate::export::write::write;
+use crate::export::format::ExportFormat;
+use crate::export::manifest::{MANIFEST_VERSION, Manifest, encode_hashes};
+use crate::export::partial::{ExportPlan, ExportRequest, PartialExport};
+use crate::export::writer::write_export;
 use crate::query::AsOf;
 
 #[derive(Debug, clap::Args)]
@@ -22,8 +22,8 @@ pub(in crate::cli) struct Arguments {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// One JSON object per line, which can be proved, or a table for spreadsheets
-    #[arg(long, value_enum, default_value_t = Format::Jsonl)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = ExportFormat::Jsonl)]
+    format: ExportFormat,
     /// From this position on, or from the first event at or after this moment (RFC 3339)
     #[arg(long, value_name = "POSITION|TIME")]
     from: Option<AsOf>,
@@ -41,22 +41,22 @@ pub(in crate::cli) struct Arguments {
     json: bool,
 }
 
-pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> Result<(), Failure> {
+pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> Result<(), CliError> {
     let plan = plan(arguments, session).await?;
-    let mut part = Part::open(&arguments.out, plan, arguments.force).map_err(Failure::because)?;
+    let mut part = PartialExport::open(&arguments.out, plan, arguments.force).map_err(CliError::because)?;
     if part.position() >= part.plan().from {
         let (at, to) = (part.position(), part.plan().to);
         tracing::warn!(
             "going on from position {at} of {to}, as the log was when this export was begun; remove its `.part` to begin anew"
         );
     }
-    let mut progress = Progress::new("events");
+    let mut progress = ProgressReporter::new("events");
     let begun = part.count();
     let (first, last) = (part.plan().from, part.plan().to);
-    let each = &mut |position| progress.at(position + 1 - first, last + 1 - first);
-    let written = write(&session.node.store, &mut part, each).await;
+    let each = &mut |position| progress.update(position + 1 - first, last + 1 - first);
+    let written = write_export(&session.services.store, &mut part, each).await;
     let took = progress.finish();
-    written.map_err(Failure::because)?;
+    written.map_err(CliError::because)?;
     let rate = per_second(part.count() - begun, took);
     let manifest = finish(part, session).await?;
     if arguments.json {
@@ -73,9 +73,9 @@ pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Outp
 }
 
 /// Settles what is to be exported. The head is read once, so that its signature covers all of it.
-async fn plan(arguments: &Arguments, session: &Session) -> Result<Plan, Failure> {
-    let (store, history) = (&session.node.store, &session.node.history);
-    let checkpoint = store.checkpoint().await?;
+async fn plan(arguments: &Arguments, session: &Session) -> Result<ExportPlan, CliError> {
+    let (store, history) = (&session.services.store, &session.services.history);
+    let checkpoint = store.signed_checkpoint().await?;
     let end = Position::new(signed_head(session, &checkpoint)?.size);
     let from = match arguments.from {
         None => 1,
@@ -84,48 +84,49 @@ async fn plan(arguments: &Arguments, session: &Session) -> Result<Plan, Failure>
     };
     let to = match arguments.to {
         None => end.get(),
-        Some(to) => history.position_before(to, end).await.map_err(Failure::because)?.get(),
+        Some(to) => history.position_before(to, end).await.map_err(CliError::because)?.get(),
     };
     if from == 0 || from > to {
-        return Err(Failure::Failed(format!(
+        return Err(CliError::Failed(format!(
             "there is nothing from position {from} to {to}: positions begin with 1"
         )));
     }
-    let asked = Asked {
+    let asked = ExportRequest {
         log: store.signer().origin().to_owned(),
         format: arguments.format,
         from: arguments.from.map(|from| from.to_string()),
         to: arguments.to.map(|to| to.to_string()),
         types: arguments.types.clone(),
     };
-    Ok(Plan { asked, from, to, checkpoint })
+    Ok(ExportPlan { asked, from, to, checkpoint })
 }
 
 /// What a checkpoint of this log says.
-fn signed_head(session: &Session, checkpoint: &str) -> Result<SignedHead, Failure> {
-    let key: VerifierKey = session.node.store.signer().verifier_key().parse().map_err(Failure::because)?;
-    key.open(checkpoint).map_err(|why| Failure::Found(format!("the head of the log {why}")))
+fn signed_head(session: &Session, checkpoint: &str) -> Result<SignedHead, CliError> {
+    let key: VerifierKey =
+        session.services.store.signer().verifier_key().parse().map_err(CliError::because)?;
+    key.open(checkpoint).map_err(|why| CliError::VerificationFailed(format!("the head of the log {why}")))
 }
 
-async fn finish(part: Part, session: &Session) -> Result<Manifest, Failure> {
+async fn finish(part: PartialExport, session: &Session) -> Result<Manifest, CliError> {
     let plan = part.plan();
     let (before, to) = (Position::new(plan.from).previous(), Position::new(plan.to));
     let head = signed_head(session, &plan.checkpoint)?;
-    let proved = session.node.proofs.stretch(before, to, &head).await.map_err(Failure::because)?;
+    let proved = session.services.proofs.range(before, to, &head).await.map_err(CliError::because)?;
     let manifest = part.finish(|plan, count, sha256| Manifest {
-        version: VERSION,
+        version: MANIFEST_VERSION,
         log: plan.asked.log.clone(),
         format: plan.asked.format,
         from: plan.from,
         to: plan.to,
         types: plan.asked.types.clone(),
         count,
-        complete: plan.asked.format == Format::Jsonl && plan.asked.types.is_empty(),
+        complete: plan.asked.format == ExportFormat::Jsonl && plan.asked.types.is_empty(),
         sha256,
         root: BASE64_STANDARD.encode(proved.root),
         before: BASE64_STANDARD.encode(proved.before.to_bytes()),
         checkpoint: plan.checkpoint.clone(),
-        consistency: encoded(&proved.consistency),
+        consistency: encode_hashes(&proved.consistency),
     });
-    manifest.map_err(Failure::because)
+    manifest.map_err(CliError::because)
 }

@@ -4,8 +4,8 @@ use clap::builder::PossibleValuesParser;
 use domain::{SystemEvent, UserEvent};
 use store::{EventQuery, Position, StreamId};
 
-use super::{EventLines, PAGE, stream};
-use crate::cli::failure::Failure;
+use super::{EventPrinter, PAGE, stream};
+use crate::cli::error::CliError;
 use crate::cli::output::Output;
 use crate::cli::session::Session;
 
@@ -35,11 +35,11 @@ fn types() -> PossibleValuesParser {
     PossibleValuesParser::new(UserEvent::TYPES.iter().chain(SystemEvent::TYPES).copied())
 }
 
-pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> Result<(), Failure> {
-    let mut lines = EventLines::new(arguments.json, session);
+pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> Result<(), CliError> {
+    let mut lines = EventPrinter::new(arguments.json, session);
     let mut left = arguments.limit.unwrap_or(usize::MAX);
     // What is appended while this runs is left out: a busy log would have no end.
-    let head = session.node.store.head().await?.position;
+    let head = session.services.store.head().await?.position;
     let mut query = EventQuery {
         after: Position::new(arguments.after),
         until: Some(head),
@@ -50,7 +50,7 @@ pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Outp
     };
     while left > 0 && query.after < head {
         query.limit = left.min(PAGE);
-        let page = session.node.store.page(&query).await?;
+        let page = session.services.store.page(&query).await?;
         lines.print(&page.events, out)?;
         left -= page.events.len();
         query.after = page.next;

@@ -11,15 +11,15 @@ mod verify;
 use clap::Subcommand;
 use domain::UserId;
 use serde_json::Value;
-use store::{Recorded, StreamId};
+use store::{StoredEvent, StreamId};
 use uuid::Uuid;
 
-use super::failure::Failure;
+use super::error::CliError;
 use super::output::Output;
 use super::session::Session;
 use super::table::Table;
 use crate::cloud_event::{CloudEvent, Disclosure};
-use crate::config::Sources;
+use crate::config::ConfigSources;
 
 /// Events read at once.
 const PAGE: usize = 500;
@@ -40,7 +40,7 @@ pub(super) enum Command {
     Verify(verify::Arguments),
 }
 
-pub(super) async fn run(command: Command, sources: &Sources, out: &mut Output) -> Result<(), Failure> {
+pub(super) async fn run(command: Command, sources: &ConfigSources, out: &mut Output) -> Result<(), CliError> {
     if let Command::Verify(arguments) = &command
         && let Some(offline) = arguments.offline()
     {
@@ -61,19 +61,19 @@ pub(super) async fn run(command: Command, sources: &Sources, out: &mut Output) -
 }
 
 /// Events as they come, one per line. Operators see personal values; secrets are shown to nobody.
-struct EventLines {
+struct EventPrinter {
     json: bool,
     log_id: Uuid,
     table: Table<6>,
 }
 
-impl EventLines {
+impl EventPrinter {
     fn new(json: bool, session: &Session) -> Self {
         let table = Table::new(["POSITION", "TIME", "TYPE", "SUBJECT", "ACTOR", "DATA"]);
-        Self { json, log_id: session.node.store.log_id(), table }
+        Self { json, log_id: session.services.store.log_id(), table }
     }
 
-    fn print(&mut self, events: &[Recorded], out: &mut Output) -> Result<(), Failure> {
+    fn print(&mut self, events: &[StoredEvent], out: &mut Output) -> Result<(), CliError> {
         for event in events {
             let event = CloudEvent::new(event, self.log_id, Disclosure::Personal);
             if self.json {

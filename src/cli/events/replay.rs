@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 
 use domain::{EmailAddress, User, UserId};
 use projections::decode;
-use store::{EventQuery, Recorded, StoreError};
+use store::{EventQuery, StoreError, StoredEvent};
 
 use super::{PAGE, stream};
-use crate::cli::failure::Failure;
+use crate::cli::error::CliError;
 use crate::cli::output::Output;
 use crate::cli::session::Session;
-use crate::cli::user_line::{UserLine, UserLines};
-use crate::query::{AsOf, Life};
+use crate::cli::user_row::{UserOutput, UserPrinter};
+use crate::query::{AsOf, ReplayedUser};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
@@ -28,23 +28,23 @@ pub(in crate::cli) struct Arguments {
 }
 
 /// Whom to show.
-enum Wanted {
-    Everybody,
+enum UserFilter {
+    All,
     Id(UserId),
     Email(String),
-    Nobody,
+    None,
 }
 
-pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> Result<(), Failure> {
-    let wanted = Wanted::parse(arguments.user.as_deref());
+pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> Result<(), CliError> {
+    let wanted = UserFilter::parse(arguments.user.as_deref());
     let users = fold(session, arguments.until, &wanted).await?;
-    let mut lines = UserLines::new(arguments.json);
+    let mut lines = UserPrinter::new(arguments.json);
     let mut found = false;
-    for (index, (id, life)) in users.iter().enumerate() {
-        let (User::Present(account), Some(past)) = (&life.user, life.told(*id)) else { continue };
-        if wanted.is_met_by(*id, account) {
+    for (index, (id, user)) in users.iter().enumerate() {
+        let (User::Present(account), Some(past)) = (&user.state, user.account_as_of(*id)) else { continue };
+        if wanted.matches(*id, account) {
             found = true;
-            lines.add(&UserLine::from(past), out)?;
+            lines.add(&UserOutput::from(past), out)?;
         }
         if index % PAGE == 0 {
             lines.print(out)?;
@@ -53,7 +53,7 @@ pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Outp
     lines.print(out)?;
     match &arguments.user {
         Some(user) if !found => {
-            Err(Failure::Failed(format!("there was no user with e-mail address or id `{user}` then")))
+            Err(CliError::Failed(format!("there was no user with e-mail address or id `{user}` then")))
         }
         _ => Ok(()),
     }
@@ -62,53 +62,53 @@ pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Outp
 async fn fold(
     session: &Session,
     until: Option<AsOf>,
-    wanted: &Wanted,
-) -> Result<BTreeMap<UserId, Life>, Failure> {
-    let store = &session.node.store;
+    wanted: &UserFilter,
+) -> Result<BTreeMap<UserId, ReplayedUser>, CliError> {
+    let store = &session.services.store;
     let last = match until {
-        Some(until) => session.node.history.position(until).await.map_err(Failure::because)?,
+        Some(until) => session.services.history.position(until).await.map_err(CliError::because)?,
         None => store.head().await?.position,
     };
     let mut query = EventQuery { until: Some(last), limit: PAGE, ..EventQuery::default() };
-    if let Wanted::Id(id) = wanted {
+    if let UserFilter::Id(id) = wanted {
         query.stream = Some(stream(&id.stream()).map_err(StoreError::corrupt)?);
     }
     let mut users = BTreeMap::new();
     while query.after < last {
         let page = store.page(&query).await?;
         for event in &page.events {
-            take_in(&mut users, event)?;
+            apply(&mut users, event)?;
         }
         query.after = page.next;
     }
     Ok(users)
 }
 
-fn take_in(users: &mut BTreeMap<UserId, Life>, event: &Recorded) -> Result<(), Failure> {
+fn apply(users: &mut BTreeMap<UserId, ReplayedUser>, event: &StoredEvent) -> Result<(), CliError> {
     let envelope = &event.envelope;
     let Some(id) = UserId::from_stream(envelope.stream.as_str()) else { return Ok(()) };
     let fact = decode::user_event(event)
-        .map_err(|error| Failure::Failed(format!("stopped at position {}: {error}", envelope.position)))?;
-    users.entry(id).or_default().take(envelope, &fact);
+        .map_err(|error| CliError::Failed(format!("stopped at position {}: {error}", envelope.position)))?;
+    users.entry(id).or_default().apply(envelope, &fact);
     Ok(())
 }
 
-impl Wanted {
+impl UserFilter {
     fn parse(text: Option<&str>) -> Self {
-        let Some(text) = text else { return Self::Everybody };
+        let Some(text) = text else { return Self::All };
         match (UserId::parse(text), EmailAddress::parse(text)) {
             (Ok(id), _) => Self::Id(id),
             (Err(_), Ok(email)) => Self::Email(email.key()),
-            (Err(_), Err(_)) => Self::Nobody,
+            (Err(_), Err(_)) => Self::None,
         }
     }
 
-    fn is_met_by(&self, id: UserId, account: &domain::Account) -> bool {
+    fn matches(&self, id: UserId, account: &domain::Account) -> bool {
         match self {
-            Self::Everybody => true,
+            Self::All => true,
             Self::Id(wanted) => *wanted == id,
             Self::Email(key) => account.email.known().is_some_and(|email| email.key() == *key),
-            Self::Nobody => false,
+            Self::None => false,
         }
     }
 }

@@ -2,18 +2,18 @@
 
 use std::path::PathBuf;
 
-use projections::Sources;
+use projections::ProjectionContext;
 use serde::Serialize;
 use store::checkpoint::{SignedHead, VerifierKey};
 use store::{Finding, Position, Verified, VerifyError};
 
-use super::offline::{Offline, read, read_key};
-use crate::cli::failure::Failure;
+use super::offline::{ExportProof, read, read_key};
+use crate::cli::error::CliError;
 use crate::cli::output::Output;
-use crate::cli::progress::Progress;
+use crate::cli::progress::ProgressReporter;
 use crate::cli::session::Session;
 use crate::export::hex;
-use crate::query::claims_of;
+use crate::query::claim_change;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
@@ -36,9 +36,9 @@ pub(in crate::cli) struct Arguments {
 
 impl Arguments {
     /// The proof of an export, if that is what is asked for.
-    pub(super) fn offline(&self) -> Option<Offline<'_>> {
+    pub(super) fn offline(&self) -> Option<ExportProof<'_>> {
         let Self { export, checkpoint, key, json, .. } = self;
-        Some(Offline {
+        Some(ExportProof {
             export: export.as_ref()?,
             checkpoint: checkpoint.as_ref()?,
             key: key.as_ref()?,
@@ -49,7 +49,7 @@ impl Arguments {
 
 /// What was verified.
 #[derive(Serialize)]
-struct Report {
+struct VerificationOutput {
     position: u64,
     root: String,
     streams: usize,
@@ -58,39 +58,40 @@ struct Report {
     since: Option<u64>,
 }
 
-pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> Result<(), Failure> {
-    let since = kept(arguments, session)?;
-    let mut progress = Progress::new("events");
-    let mut each_page = |position: Position, head: Position| progress.at(position.get(), head.get());
-    let verified = session.node.proofs.verify(claims_of, since.as_ref(), &mut each_page).await;
+pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> Result<(), CliError> {
+    let since = trusted_checkpoint(arguments, session)?;
+    let mut progress = ProgressReporter::new("events");
+    let mut each_page = |position: Position, head: Position| progress.update(position.get(), head.get());
+    let verified = session.services.proofs.verify(claim_change, since.as_ref(), &mut each_page).await;
     progress.finish();
     let verified = verified.map_err(|error| match error {
-        VerifyError::Found(finding) => found(&finding),
+        VerifyError::Found(finding) => verification_failed(&finding),
         VerifyError::Store(error) => error.into(),
     })?;
     check_projections(session).await?;
-    report(arguments, &verified, since.map(|head| head.size), out)
+    print(arguments, &verified, since.map(|head| head.size), out)
 }
 
 /// The checkpoint that was kept, its signature checked with the key that was kept, or with that of the log.
-fn kept(arguments: &Arguments, session: &Session) -> Result<Option<SignedHead>, Failure> {
-    let own: VerifierKey = session.node.store.signer().verifier_key().parse().map_err(Failure::because)?;
+fn trusted_checkpoint(arguments: &Arguments, session: &Session) -> Result<Option<SignedHead>, CliError> {
+    let own: VerifierKey =
+        session.services.store.signer().verifier_key().parse().map_err(CliError::because)?;
     if let Some(path) = &arguments.key
         && read_key(path)? != own
     {
-        return Err(Failure::Found(format!(
+        return Err(CliError::VerificationFailed(format!(
             "the log is signed with another key than that of {}",
             path.display()
         )));
     }
     let Some(path) = &arguments.since else { return Ok(None) };
     let head = own.open(&read(path)?);
-    head.map(Some).map_err(|error| Failure::Found(format!("{} {error}", path.display())))
+    head.map(Some).map_err(|error| CliError::VerificationFailed(format!("{} {error}", path.display())))
 }
 
 /// A table that is further than the log has seen events that are no more.
-async fn check_projections(session: &Session) -> Result<(), Failure> {
-    let Sources { events, rows, .. } = &session.node.sources;
+async fn check_projections(session: &Session) -> Result<(), CliError> {
+    let ProjectionContext { events, rows, .. } = &session.services.projection_context;
     for projection in projections::all() {
         let Some(versions) = rows.versions(projection.name()).await? else { continue };
         for version in &versions.kept {
@@ -100,29 +101,29 @@ async fn check_projections(session: &Session) -> Result<(), Failure> {
             let head = events.head().await?.position;
             if checkpoint.position > head {
                 let what = format!("the read model `{}` is there, though the head is at {head}", table.name);
-                return Err(found(&Finding { position: checkpoint.position, what }));
+                return Err(verification_failed(&Finding { position: checkpoint.position, what }));
             }
         }
     }
     Ok(())
 }
 
-fn found(finding: &Finding) -> Failure {
-    Failure::Found(format!("the log does not verify: {finding}"))
+fn verification_failed(finding: &Finding) -> CliError {
+    CliError::VerificationFailed(format!("the log does not verify: {finding}"))
 }
 
-fn report(
+fn print(
     arguments: &Arguments,
     verified: &Verified,
     since: Option<u64>,
     out: &mut Output,
-) -> Result<(), Failure> {
+) -> Result<(), CliError> {
     let Verified { position, root, streams, claims } = *verified;
-    let report = Report { position: position.get(), root: hex(&root), streams, claims, since };
+    let report = VerificationOutput { position: position.get(), root: hex(&root), streams, claims, since };
     if arguments.json {
         out.json(&report)?;
     } else {
-        let Report { position, root, .. } = &report;
+        let VerificationOutput { position, root, .. } = &report;
         out.line(&format!(
             "verified up to position {position}: streams {streams}, claims {claims}, root {root}"
         ))?;
@@ -137,29 +138,29 @@ fn report(
 mod tests {
     use std::sync::Arc;
 
-    use domain::{Command, EmailAddress, ErasureReason, PasswordHash, Username};
+    use domain::{EmailAddress, ErasureReason, PasswordHash, UserCommand, Username};
     use store::memory::Memory;
-    use store::{Ambient, EventStore, MasterKey};
+    use store::{Env, EventStore, MasterKey};
 
     use super::*;
-    use crate::command::{Cause, SignUp, UserCommands};
+    use crate::command::{CommandContext, SignUp, UserCommands};
 
     #[tokio::test]
-    async fn a_log_with_erased_users_and_their_heirs_verifies() {
-        let ambient = Ambient::system();
-        let master = MasterKey::generate(&ambient);
-        let store = EventStore::open(Arc::new(Memory::default()), master, ambient.clone()).await.unwrap();
-        let users = UserCommands::new(store.clone(), ambient);
+    async fn log_with_erased_users_and_reused_claims_verifies() {
+        let env = Env::system();
+        let master = MasterKey::generate(&env);
+        let store = EventStore::open(Arc::new(Memory::default()), master, env.clone()).await.unwrap();
+        let users = UserCommands::new(store.clone(), env);
         let ada = || SignUp {
             email: EmailAddress::parse("ada@example.com").unwrap(),
             username: Username::parse("ada").unwrap(),
             password_hash: PasswordHash::new("$argon2id$".to_owned()).unwrap(),
         };
-        let erase = Command::Erase { reason: ErasureReason::Other };
-        let id = users.sign_up("r", None, ada()).await.unwrap().id;
-        users.execute(&Cause::new("system", "r"), id, &erase, None).await.unwrap();
-        users.sign_up("r", None, ada()).await.unwrap();
-        let verified = store.verify(claims_of, &mut |_, _| {}).await.unwrap();
+        let erase = UserCommand::Erase { reason: ErasureReason::Other };
+        let id = users.register("r", None, ada()).await.unwrap().id;
+        users.execute(&CommandContext::new("system", "r"), id, &erase, None).await.unwrap();
+        users.register("r", None, ada()).await.unwrap();
+        let verified = store.verify(claim_change, &mut |_, _| {}).await.unwrap();
         assert_eq!((verified.position.get(), verified.claims), (4, 2));
     }
 }

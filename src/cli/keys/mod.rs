@@ -5,12 +5,12 @@ mod rotate;
 mod status;
 
 use clap::Subcommand;
-use store::vault::KeyId;
+use store::key_store::KeyId;
 
-use super::failure::Failure;
+use super::error::CliError;
 use super::output::Output;
 use super::session;
-use crate::config::{MasterKeySetting, Origin, Sources};
+use crate::config::{ConfigSources, MasterKeySetting, SettingSource};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -24,7 +24,7 @@ pub(super) enum Command {
     Rotate(rotate::Arguments),
 }
 
-pub(super) async fn run(command: Command, sources: &Sources, out: &mut Output) -> Result<(), Failure> {
+pub(super) async fn run(command: Command, sources: &ConfigSources, out: &mut Output) -> Result<(), CliError> {
     let (settings, database) = session::connect(sources).await?;
     match command {
         Command::Status(arguments) => status::run(&arguments, &settings, &database, out).await,
@@ -33,9 +33,9 @@ pub(super) async fn run(command: Command, sources: &Sources, out: &mut Output) -
 }
 
 /// A key of before that wraps nothing any more: what becomes of it.
-fn unneeded(id: KeyId, masters: &MasterKeySetting) -> Option<String> {
+fn removal_advice(id: KeyId, masters: &MasterKeySetting) -> Option<String> {
     Some(match masters.origin(id)? {
-        Origin::DataFolder(file) => format!(
+        SettingSource::DataFolder(file) => format!(
             "master key {id} is needed by nothing in this database. Backups from before the rotation need it: keep {} as \
              long as you keep one of them, then delete it",
             file.display()

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use store::rotation::Rotated;
-use store::{Ambient, Rotation};
+use store::rotation::RotationSummary;
+use store::{Env, Rotation};
 
-use super::status::wrong;
-use super::unneeded;
+use super::removal_advice;
+use super::status::problems;
 use crate::app::Database;
-use crate::cli::failure::Failure;
+use crate::cli::error::CliError;
 use crate::cli::output::Output;
-use crate::cli::progress::{Progress, per_second};
+use crate::cli::progress::{ProgressReporter, per_second};
 use crate::config::{CommandSettings, KeyFiles, MasterKeySetting};
 
 #[derive(Debug, clap::Args)]
@@ -29,7 +29,7 @@ pub(in crate::cli) struct Arguments {
 
 /// What was done.
 #[derive(Debug, Serialize)]
-struct Report {
+struct RotationOutput {
     /// The master key that wraps now.
     id: String,
     /// How many keys of streams were wrapped anew.
@@ -48,19 +48,19 @@ pub(super) async fn run(
     settings: CommandSettings,
     database: &Database,
     out: &mut Output,
-) -> Result<(), Failure> {
-    let ambient = Ambient::system();
+) -> Result<(), CliError> {
+    let env = Env::system();
     let mut masters = settings.master_key;
-    if let Some(renewed) = renewed(&masters, database, &ambient).await? {
+    if let Some(renewed) = keys_to_rotate_to(&masters, database, &env).await? {
         masters = renewed;
     } else if arguments.delete_old {
         let why = "--delete-old is for keys in files of the data folder; settings name the master key here";
-        return Err(Failure::because(why));
+        return Err(CliError::because(why));
     }
-    let rotation = rotation(&masters, database, &ambient);
+    let rotation = rotation(&masters, database, &env);
     let begun_done = rotation.is_done().await?;
-    let mut progress = Progress::new("streams");
-    let rotated = rotation.run(&mut |done, all| progress.at(done, all)).await;
+    let mut progress = ProgressReporter::new("streams");
+    let rotated = rotation.run(&mut |done, all| progress.update(done, all)).await;
     let took = progress.finish();
     let rotated = rotated?;
     let deleted = if arguments.delete_old { delete_old(&masters, &rotated)? } else { Vec::new() };
@@ -71,45 +71,50 @@ pub(super) async fn run(
         print(&report, took, out)?;
     }
     out.flush()?;
-    fault(&rotated, &masters).map_or(Ok(()), |what| Err(Failure::Found(what)))
+    fault(&rotated, &masters).map_or(Ok(()), |what| Err(CliError::VerificationFailed(what)))
 }
 
-fn rotation(masters: &MasterKeySetting, database: &Database, ambient: &Ambient) -> Rotation {
-    Rotation::new(Arc::clone(&database.keys), Arc::new(masters.keys()), ambient.clone())
+fn rotation(masters: &MasterKeySetting, database: &Database, env: &Env) -> Rotation {
+    Rotation::new(Arc::clone(&database.keys), Arc::new(masters.keys()), env.clone())
 }
 
 /// The keys of the data folder: a new one among them, unless a rotation to the present one is not done yet. `None` if
 /// settings name the keys.
-async fn renewed(
+async fn keys_to_rotate_to(
     masters: &MasterKeySetting,
     database: &Database,
-    ambient: &Ambient,
-) -> Result<Option<MasterKeySetting>, Failure> {
-    let Some(files) = KeyFiles::of(masters).map_err(Failure::because)? else { return Ok(None) };
+    env: &Env,
+) -> Result<Option<MasterKeySetting>, CliError> {
+    let Some(files) = KeyFiles::of(masters).map_err(CliError::because)? else { return Ok(None) };
     // Only now: whoever had them until then may have made a new one.
-    let present = files.read().map_err(Failure::because)?;
-    if !rotation(&present, database, ambient).is_done().await? {
+    let present = files.read().map_err(CliError::because)?;
+    if !rotation(&present, database, env).is_done().await? {
         return Ok(Some(present));
     }
-    files.renew(ambient).map_err(Failure::because)?;
-    files.read().map(Some).map_err(Failure::because)
+    files.renew(env).map_err(CliError::because)?;
+    files.read().map(Some).map_err(CliError::because)
 }
 
 /// Deletes the files of keys that nothing in the database needs; gives their paths.
-fn delete_old(masters: &MasterKeySetting, rotated: &Rotated) -> Result<Vec<String>, Failure> {
+fn delete_old(masters: &MasterKeySetting, rotated: &RotationSummary) -> Result<Vec<String>, CliError> {
     let mut deleted = Vec::new();
-    let Some(files) = KeyFiles::of(masters).map_err(Failure::because)? else { return Ok(deleted) };
-    if !rotated.left.is_all_by(rotated.master) {
+    let Some(files) = KeyFiles::of(masters).map_err(CliError::because)? else { return Ok(deleted) };
+    if !rotated.left.is_wrapped_only_by(rotated.master) {
         return Ok(deleted);
     }
     let shown = |file: &Path| file.display().to_string();
     for id in masters.keys().ids().filter(|id| *id != rotated.master) {
-        deleted.extend(files.delete(id).map_err(Failure::because)?.as_deref().map(shown));
+        deleted.extend(files.delete(id).map_err(CliError::because)?.as_deref().map(shown));
     }
     Ok(deleted)
 }
 
-fn report(rotated: &Rotated, masters: &MasterKeySetting, deleted: Vec<String>, begun_done: bool) -> Report {
+fn report(
+    rotated: &RotationSummary,
+    masters: &MasterKeySetting,
+    deleted: Vec<String>,
+    begun_done: bool,
+) -> RotationOutput {
     let keys = masters.keys();
     let mut previous = keys.ids().filter(|id| *id != rotated.master).peekable();
     let next = if begun_done && previous.peek().is_none() {
@@ -121,22 +126,22 @@ fn report(rotated: &Rotated, masters: &MasterKeySetting, deleted: Vec<String>, b
         ]
     } else if deleted.is_empty() {
         let free = previous.filter(|id| !rotated.left.wraps.contains_key(id));
-        free.filter_map(|id| unneeded(id, masters)).collect()
+        free.filter_map(|id| removal_advice(id, masters)).collect()
     } else {
         Vec::new()
     };
-    Report {
+    RotationOutput {
         id: rotated.master.to_string(),
         streams: rotated.streams,
         service_keys: rotated.service_keys.clone(),
-        complete: rotated.left.is_all_by(rotated.master),
+        complete: rotated.left.is_wrapped_only_by(rotated.master),
         deleted,
         next,
     }
 }
 
-fn print(report: &Report, took: Duration, out: &mut Output) -> Result<(), Failure> {
-    let Report { id, streams, service_keys, complete, .. } = report;
+fn print(report: &RotationOutput, took: Duration, out: &mut Output) -> Result<(), CliError> {
+    let RotationOutput { id, streams, service_keys, complete, .. } = report;
     let all = if *complete { "everything" } else { "what could be opened" };
     let rate = per_second(*streams, took);
     out.line(&format!(
@@ -150,12 +155,12 @@ fn print(report: &Report, took: Duration, out: &mut Output) -> Result<(), Failur
 }
 
 /// What could not be wrapped anew.
-fn fault(rotated: &Rotated, masters: &MasterKeySetting) -> Option<String> {
+fn fault(rotated: &RotationSummary, masters: &MasterKeySetting) -> Option<String> {
     let damaged = rotated.damaged.as_ref().map(|stream| {
         format!(
             "the key of stream {stream} does not open, though its master key was given: it was left as it is, and master \
              keys of before stay needed. `aegis events verify` says what else is wrong"
         )
     });
-    damaged.or_else(|| wrong(&rotated.left, masters))
+    damaged.or_else(|| problems(&rotated.left, masters))
 }

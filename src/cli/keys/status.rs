@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use store::rotation::{Survey, Wraps};
-use store::vault::KeyId;
-use store::{Ambient, Rotation};
+use store::key_store::KeyId;
+use store::rotation::{MasterKeyUsage, WrappedCount};
+use store::{Env, Rotation};
 
-use super::unneeded;
+use super::removal_advice;
 use crate::app::Database;
-use crate::cli::failure::Failure;
+use crate::cli::error::CliError;
 use crate::cli::output::Output;
 use crate::cli::table::Table;
 use crate::config::{CommandSettings, MasterKeySetting};
@@ -23,7 +23,7 @@ pub(in crate::cli) struct Arguments {
 
 /// A master key as it is shown.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-struct Line {
+struct KeyOutput {
     id: String,
     /// `current`, `previous`, or `missing`: it wraps something and was not given.
     state: &'static str,
@@ -37,8 +37,8 @@ struct Line {
 
 /// What is shown.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-struct Report {
-    keys: Vec<Line>,
+struct StatusOutput {
+    keys: Vec<KeyOutput>,
     /// Streams whose key is no wrapped key.
     damaged: u64,
     /// What to do next.
@@ -50,25 +50,25 @@ pub(super) async fn run(
     settings: &CommandSettings,
     database: &Database,
     out: &mut Output,
-) -> Result<(), Failure> {
+) -> Result<(), CliError> {
     let masters = &settings.master_key;
     let keys = Arc::new(masters.keys());
-    let survey = Rotation::new(Arc::clone(&database.keys), keys, Ambient::system()).survey().await?;
-    let report = report(&survey, masters);
+    let usage = Rotation::new(Arc::clone(&database.keys), keys, Env::system()).master_key_usage().await?;
+    let report = report(&usage, masters);
     if arguments.json {
         out.json(&report)?;
     } else {
         print(&report, out)?;
     }
     out.flush()?;
-    wrong(&survey, masters).map_or(Ok(()), |what| Err(Failure::Found(what)))
+    problems(&usage, masters).map_or(Ok(()), |what| Err(CliError::VerificationFailed(what)))
 }
 
-fn report(survey: &Survey, masters: &MasterKeySetting) -> Report {
-    let (keys, missing) = (masters.keys(), missing(survey, masters));
+fn report(usage: &MasterKeyUsage, masters: &MasterKeySetting) -> StatusOutput {
+    let (keys, missing) = (masters.keys(), missing(usage, masters));
     let line = |id: KeyId| {
-        let wraps = survey.of(id);
-        Line {
+        let wraps = usage.wrapped_by(id);
+        KeyOutput {
             id: id.to_string(),
             state: match keys.get(id) {
                 None => "missing",
@@ -76,52 +76,52 @@ fn report(survey: &Survey, masters: &MasterKeySetting) -> Report {
                 Some(_) => "previous",
             },
             from: masters.origin(id).map(ToString::to_string),
-            wraps_new: survey.wrapping == Some(id),
+            wraps_new: usage.wrapping_key == Some(id),
             streams: wraps.streams,
             service_keys: wraps.service_keys,
         }
     };
-    Report {
+    StatusOutput {
         keys: keys.ids().chain(missing).map(line).collect(),
-        damaged: survey.damaged,
-        next: next(survey, masters),
+        damaged: usage.damaged,
+        next: next(usage, masters),
     }
 }
 
 /// The master keys that wrap something and were not given.
-fn missing(survey: &Survey, masters: &MasterKeySetting) -> Vec<KeyId> {
-    survey.wraps.keys().copied().filter(|id| masters.origin(*id).is_none()).collect()
+fn missing(usage: &MasterKeyUsage, masters: &MasterKeySetting) -> Vec<KeyId> {
+    usage.wraps.keys().copied().filter(|id| masters.origin(*id).is_none()).collect()
 }
 
 /// What to do, where nothing is wrong.
-fn next(survey: &Survey, masters: &MasterKeySetting) -> Vec<String> {
+fn next(usage: &MasterKeyUsage, masters: &MasterKeySetting) -> Vec<String> {
     let keys = masters.keys();
     let previous: Vec<_> = keys.ids().filter(|id| *id != keys.current()).collect();
-    let left = survey.of_all(previous.iter().copied());
-    if left != Wraps::default() {
+    let left = usage.wrapped_by_any(previous.iter().copied());
+    if left != WrappedCount::default() {
         let then = "run `aegis keys rotate` once every service has the current one as well";
         return vec![format!("master keys of before still wrap {left}: {then}")];
     }
-    previous.into_iter().filter_map(|id| unneeded(id, masters)).collect()
+    previous.into_iter().filter_map(|id| removal_advice(id, masters)).collect()
 }
 
 /// What is wrong, if anything is.
-pub(super) fn wrong(survey: &Survey, masters: &MasterKeySetting) -> Option<String> {
-    let missing = missing(survey, masters).into_iter().map(|id| {
+pub(super) fn problems(usage: &MasterKeyUsage, masters: &MasterKeySetting) -> Option<String> {
+    let missing = missing(usage, masters).into_iter().map(|id| {
         format!(
             "master key {id} is missing: it wraps {}, which cannot be opened. Give it in AEGIS_MASTER_KEY_PREVIOUS, or \
              put its file back into the data folder",
-            survey.of(id)
+            usage.wrapped_by(id)
         )
     });
-    let damaged = (survey.damaged > 0).then(|| {
-        format!("{} vault entries hold no wrapped key: `aegis events verify` says which", survey.damaged)
+    let damaged = (usage.damaged > 0).then(|| {
+        format!("{} vault entries hold no wrapped key: `aegis events verify` says which", usage.damaged)
     });
     let wrong: Vec<_> = missing.chain(damaged).collect();
     (!wrong.is_empty()).then(|| wrong.join("\n"))
 }
 
-fn print(report: &Report, out: &mut Output) -> Result<(), Failure> {
+fn print(report: &StatusOutput, out: &mut Output) -> Result<(), CliError> {
     let mut table = Table::new(["MASTER KEY", "STATE", "WRAPS NEW", "STREAMS", "SERVICE KEYS", "FROM"]);
     for line in &report.keys {
         let service_keys =
@@ -144,34 +144,34 @@ mod tests {
     use store::MasterKey;
 
     use super::*;
-    use crate::config::{HeldKey, Origin};
+    use crate::config::{LoadedKey, SettingSource};
 
     fn keys() -> [MasterKey; 3] {
-        [(); 3].map(|()| MasterKey::generate(&Ambient::system()))
+        [(); 3].map(|()| MasterKey::generate(&Env::system()))
     }
 
-    fn survey(wrapping: &MasterKey, wraps: &[(&MasterKey, u64, &[&str])]) -> Survey {
+    fn usage(wrapping: &MasterKey, wraps: &[(&MasterKey, u64, &[&str])]) -> MasterKeyUsage {
         let wraps = wraps.iter().map(|(key, streams, service_keys)| {
             let service_keys = service_keys.iter().map(|name| (*name).to_owned()).collect();
-            (key.id(), Wraps { streams: *streams, service_keys })
+            (key.id(), WrappedCount { streams: *streams, service_keys })
         });
-        Survey { wrapping: Some(wrapping.id()), wraps: wraps.collect(), damaged: 0 }
+        MasterKeyUsage { wrapping_key: Some(wrapping.id()), wraps: wraps.collect(), damaged: 0 }
     }
 
     fn given(current: &MasterKey, previous: &[&MasterKey]) -> MasterKeySetting {
-        let held = |key: &MasterKey| HeldKey { key: key.clone(), origin: Origin::Environment };
+        let held = |key: &MasterKey| LoadedKey { key: key.clone(), origin: SettingSource::Environment };
         MasterKeySetting::named(held(current), previous.iter().map(|key| held(key)).collect())
     }
 
-    fn states(report: &Report) -> Vec<(&str, bool)> {
+    fn states(report: &StatusOutput) -> Vec<(&str, bool)> {
         report.keys.iter().map(|line| (line.state, line.wraps_new)).collect()
     }
 
     #[test]
-    fn each_step_of_a_rotation_says_what_comes_next() {
+    fn each_rotation_step_names_the_next_one() {
         let [old, new, _] = keys();
         let (one, both) = (given(&old, &[]), given(&new, &[&old]));
-        let before = survey(&old, &[(&old, 3, &["claims", "signing"])]);
+        let before = usage(&old, &[(&old, 3, &["claims", "signing"])]);
         assert_eq!(report(&before, &one).next, [""; 0]);
         let begun = report(&before, &both);
         assert_eq!(states(&begun), [("current", false), ("previous", true)]);
@@ -179,7 +179,7 @@ mod tests {
             begun.next[0]
                 .contains("3 stream keys and the service keys claims, signing: run `aegis keys rotate`")
         );
-        let halfway = survey(&new, &[(&old, 1, &["claims"]), (&new, 2, &["signing"])]);
+        let halfway = usage(&new, &[(&old, 1, &["claims"]), (&new, 2, &["signing"])]);
         let halfway = report(&halfway, &both);
         assert_eq!(states(&halfway), [("current", true), ("previous", false)]);
         assert!(
@@ -187,24 +187,24 @@ mod tests {
             "{:?}",
             halfway.next
         );
-        let after = survey(&new, &[(&new, 3, &["claims", "signing"])]);
+        let after = usage(&new, &[(&new, 3, &["claims", "signing"])]);
         let next = report(&after, &both).next;
         assert!(
             next[0].contains(&old.id().to_string()) && next[0].contains("AEGIS_MASTER_KEY_PREVIOUS"),
             "{next:?}"
         );
-        assert_eq!(wrong(&after, &both), None);
+        assert_eq!(problems(&after, &both), None);
     }
 
     #[test]
-    fn what_is_missing_is_named() {
+    fn missing_keys_are_named() {
         let [old, new, stranger] = keys();
-        let survey = survey(&new, &[(&new, 3, &["claims", "signing"]), (&stranger, 2, &[])]);
+        let usage = usage(&new, &[(&new, 3, &["claims", "signing"]), (&stranger, 2, &[])]);
         let both = given(&new, &[&old]);
-        assert_eq!(states(&report(&survey, &both)).last(), Some(&("missing", false)));
-        let what = wrong(&survey, &both).unwrap();
+        assert_eq!(states(&report(&usage, &both)).last(), Some(&("missing", false)));
+        let what = problems(&usage, &both).unwrap();
         assert!(what.contains(&stranger.id().to_string()) && what.contains("2 stream keys"), "{what}");
-        let damaged = Survey { damaged: 7, ..Survey::default() };
-        assert!(wrong(&damaged, &both).unwrap().contains("7 vault entries"));
+        let damaged = MasterKeyUsage { damaged: 7, ..MasterKeyUsage::default() };
+        assert!(problems(&damaged, &both).unwrap().contains("7 vault entries"));
     }
 }

@@ -9,11 +9,11 @@ mod versions;
 
 use clap::Subcommand;
 
-use super::failure::Failure;
+use super::error::CliError;
 use super::operator;
 use super::output::Output;
 use super::session::Session;
-use crate::config::Sources;
+use crate::config::ConfigSources;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -33,17 +33,17 @@ pub(super) enum Command {
     Skip(skip::Arguments),
 }
 
-pub(super) async fn run(command: Command, sources: &Sources, out: &mut Output) -> Result<(), Failure> {
+pub(super) async fn run(command: Command, sources: &ConfigSources, out: &mut Output) -> Result<(), CliError> {
     let session = Session::open(sources).await?;
-    let cause = operator::cause(sources, &session.ambient);
+    let context = operator::command_context(sources, &session.env);
     let done = match command {
         Command::Status(arguments) => status::run(&arguments, &session, out).await,
-        Command::Rebuild(arguments) => rebuild::run(&arguments, &session, &cause, out).await,
+        Command::Rebuild(arguments) => rebuild::run(&arguments, &session, &context, out).await,
         Command::Cancel(arguments) => versions::cancel(&arguments, &session, out).await,
         Command::Verify(arguments) => verify::run(&arguments, &session, out).await,
         Command::Rollback(arguments) => versions::roll_back(&arguments, &session, out).await,
         Command::Drop(arguments) => versions::drop(&arguments, &session, out).await,
-        Command::Skip(arguments) => skip::run(arguments, &session, &cause, out).await,
+        Command::Skip(arguments) => skip::run(arguments, &session, &context, out).await,
     };
     session.close().await;
     done

@@ -5,9 +5,9 @@ use projections::Projection;
 
 /// A projection that was named.
 #[derive(Clone, Copy)]
-pub(super) struct Named(pub(super) &'static dyn Projection);
+pub(super) struct ProjectionArg(pub(super) &'static dyn Projection);
 
-impl std::fmt::Debug for Named {
+impl std::fmt::Debug for ProjectionArg {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str(self.0.name())
     }
@@ -16,6 +16,7 @@ impl std::fmt::Debug for Named {
 /// Takes the names that there are.
 pub(super) fn parser() -> ValueParser {
     let names = PossibleValuesParser::new(projections::all().map(Projection::name));
-    let find = |name: String| projections::by_name(&name).map(Named).ok_or("there is no such read model");
+    let find =
+        |name: String| projections::by_name(&name).map(ProjectionArg).ok_or("there is no such read model");
     names.try_map(find).into()
 }

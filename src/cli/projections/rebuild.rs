@@ -4,42 +4,42 @@
 
 use std::time::Duration;
 
-use projections::{ChangeError, Projection, Sources, models};
-use store::{Version, Versions, VersionsError};
+use projections::{ChangeError, Projection, ProjectionContext, lifecycle};
+use store::{ProjectionVersion, ProjectionVersions, VersionError};
 use tokio::time::{Instant, sleep};
 
-use super::name::{self, Named};
-use crate::cli::failure::Failure;
+use super::name::{self, ProjectionArg};
+use crate::cli::error::CliError;
 use crate::cli::output::Output;
-use crate::cli::progress::{Progress, per_second};
+use crate::cli::progress::{ProgressReporter, per_second};
 use crate::cli::session::Session;
-use crate::command::Cause;
+use crate::command::CommandContext;
 use crate::query::projections as status;
 use crate::query::projections::VersionStatus;
 
 /// How often to look.
-const GLANCE: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// How long it may be halted, or out of hands, before that is told: longer than a change of hands takes.
-const STUCK: Duration = Duration::from_secs(10);
+const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
     /// The read model
     #[arg(value_parser = name::parser())]
-    name: Named,
+    name: ProjectionArg,
 }
 
 pub(super) async fn run(
     arguments: &Arguments,
     session: &Session,
-    cause: &Cause,
+    context: &CommandContext,
     out: &mut Output,
-) -> Result<(), Failure> {
-    let Named(projection) = arguments.name;
-    let version = begin(projection, session, cause, out).await?;
+) -> Result<(), CliError> {
+    let ProjectionArg(projection) = arguments.name;
+    let version = start_or_resume(projection, session, context, out).await?;
     let runner = session.run(projection);
-    let mut progress = Progress::new("events");
-    let outcome = follow(projection, session, version.number, &mut progress).await;
+    let mut progress = ProgressReporter::new("events");
+    let outcome = wait_until_live(projection, session, version.number, &mut progress).await;
     let took = progress.finish();
     runner.stop().await;
     let (versions, position) = outcome?;
@@ -62,29 +62,29 @@ pub(super) async fn run(
 }
 
 /// Begins a rebuild, or goes on with one that nobody works on.
-async fn begin(
+async fn start_or_resume(
     projection: &'static dyn Projection,
     session: &Session,
-    cause: &Cause,
+    context: &CommandContext,
     out: &mut Output,
-) -> Result<Version, Failure> {
-    let sources = &session.node.sources;
-    let begun = models::rebuild(projection, sources, &cause.actor, session.ambient.now()).await;
+) -> Result<ProjectionVersion, CliError> {
+    let sources = &session.services.projection_context;
+    let begun = lifecycle::rebuild(projection, sources, &context.actor, session.env.now()).await;
     match begun {
         Ok(versions) => {
             let building = versions.building().cloned();
-            building.ok_or_else(|| Failure::because("it was canceled at once"))
+            building.ok_or_else(|| CliError::because("it was canceled at once"))
         }
-        Err(ChangeError::Refused(name, VersionsError::AlreadyBuilding(version))) => {
-            let status = status::one(projection, sources, session.ambient.now()).await?;
+        Err(ChangeError::Refused(name, VersionError::AlreadyBuilding(version))) => {
+            let status = status::one(projection, sources, session.env.now()).await?;
             if let Some(owner) = status.owner {
-                return Err(Failure::Failed(format!(
+                return Err(CliError::Failed(format!(
                     "version {} of `{name}` is being built already, since {} by {}; the node {owner} is at it, and at {}. \
                      Watch it with `aegis projections status --watch`, or end it with `aegis projections cancel {name}`",
                     version.number,
                     version.since,
                     version.by,
-                    at(&status.versions, version.number),
+                    percent_of(&status.versions, version.number),
                 )));
             }
             out.line(&format!(
@@ -94,60 +94,60 @@ async fn begin(
             out.flush()?;
             Ok(version)
         }
-        Err(error) => Err(Failure::because(error)),
+        Err(error) => Err(CliError::because(error)),
     }
 }
 
-fn at(versions: &[VersionStatus], number: u64) -> String {
+fn percent_of(versions: &[VersionStatus], number: u64) -> String {
     let version = versions.iter().find(|version| version.version == number);
     let percent = version.and_then(|version| version.percent);
     percent.map_or_else(|| "an unknown place".to_owned(), |percent| format!("{percent} %"))
 }
 
 /// Shows the progress until the version is read, or is no more. Gives how far it is then.
-async fn follow(
+async fn wait_until_live(
     projection: &'static dyn Projection,
     session: &Session,
     number: u64,
-    progress: &mut Progress,
-) -> Result<(Versions, u64), Failure> {
-    let Sources { events, rows, .. } = &session.node.sources;
+    progress: &mut ProgressReporter,
+) -> Result<(ProjectionVersions, u64), CliError> {
+    let ProjectionContext { events, rows, .. } = &session.services.projection_context;
     let (name, table) = (projection.name(), projection.table(number));
-    let mut stuck_since = Instant::now();
+    let mut stalled_since = Instant::now();
     let mut before = None;
     loop {
         let versions = rows.versions(name).await?;
         let versions = versions.filter(|versions| versions.get(number).is_some());
-        let Some(versions) = versions.filter(|versions| versions.building_or_live(number)) else {
-            return Err(Failure::Failed(format!("version {number} of `{name}` was canceled")));
+        let Some(versions) = versions.filter(|versions| versions.is_building_or_live(number)) else {
+            return Err(CliError::Failed(format!("version {number} of `{name}` was canceled")));
         };
         let position = rows.checkpoint(&table).await?.position;
         if versions.live == number {
             return Ok((versions, position.get()));
         }
-        progress.at(position.get(), events.signal().head.get());
+        progress.update(position.get(), events.progress().head.get());
         if before != Some(position) {
-            (before, stuck_since) = (Some(position), Instant::now());
+            (before, stalled_since) = (Some(position), Instant::now());
         }
-        if stuck_since.elapsed() > STUCK {
-            check_stuck(projection, session, number).await?;
+        if stalled_since.elapsed() > STALL_TIMEOUT {
+            fail_if_halted(projection, session, number).await?;
         }
-        sleep(GLANCE).await;
+        sleep(POLL_INTERVAL).await;
     }
 }
 
 /// Gives up on what cannot go on by itself.
-async fn check_stuck(
+async fn fail_if_halted(
     projection: &'static dyn Projection,
     session: &Session,
     number: u64,
-) -> Result<(), Failure> {
-    let status = status::one(projection, &session.node.sources, session.ambient.now()).await?;
+) -> Result<(), CliError> {
+    let status = status::one(projection, &session.services.projection_context, session.env.now()).await?;
     let version = status.versions.into_iter().find(|version| version.version == number);
     match version {
         Some(VersionStatus { state: "halted" | "unknown", error: Some(error), .. }) => {
             let name = projection.name();
-            Err(Failure::Failed(format!(
+            Err(CliError::Failed(format!(
                 "version {number} of `{name}` cannot be built further: {error}. What there is of it stays, and a program \
                  that knows the event goes on by itself; `aegis projections skip {name}` passes the event over, \
                  `aegis projections cancel {name}` removes the version. `{name}` is read as before"

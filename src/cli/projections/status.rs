@@ -3,14 +3,14 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use crate::cli::failure::Failure;
+use crate::cli::error::CliError;
 use crate::cli::output::Output;
 use crate::cli::session::Session;
 use crate::cli::table::Table;
 use crate::query::projections::{self as query, ProjectionStatus, VersionStatus};
 
 /// How often `--watch` shows it anew.
-const EVERY: Duration = Duration::from_secs(1);
+const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
@@ -22,22 +22,22 @@ pub(in crate::cli) struct Arguments {
     watch: bool,
 }
 
-pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> Result<(), Failure> {
+pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> Result<(), CliError> {
     loop {
-        let found = query::all(&session.node.sources, session.ambient.now()).await?;
+        let found = query::all(&session.services.projection_context, session.env.now()).await?;
         if arguments.watch && !arguments.json && std::io::stdout().is_terminal() {
             out.clear_screen()?;
         }
-        show(&found, arguments.json, out)?;
+        print(&found, arguments.json, out)?;
         if !arguments.watch {
             return Ok(());
         }
         out.flush()?;
-        tokio::time::sleep(EVERY).await;
+        tokio::time::sleep(REFRESH_INTERVAL).await;
     }
 }
 
-fn show(found: &[ProjectionStatus], json: bool, out: &mut Output) -> Result<(), Failure> {
+fn print(found: &[ProjectionStatus], json: bool, out: &mut Output) -> Result<(), CliError> {
     if json {
         return found.iter().try_for_each(|status| out.json(status));
     }

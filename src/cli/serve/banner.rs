@@ -3,13 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Where the service is.
-pub(super) fn greeting(address: SocketAddr) -> String {
+pub(super) fn startup_message(address: SocketAddr) -> String {
     let url = url(address);
     format!("Aegis {} listens on {url}\nDocumentation: {url}/docs", env!("CARGO_PKG_VERSION"))
 }
 
 /// Three lines to copy and paste: sign up, log in, read oneself.
-pub(super) fn first_steps(address: SocketAddr, api_prefix: &str, min_length: usize) -> String {
+pub(super) fn quick_start(address: SocketAddr, api_prefix: &str, min_length: usize) -> String {
     let api = format!("{}{api_prefix}", url(address));
     let password = password(min_length);
     format!(
@@ -42,23 +42,23 @@ fn password(min_length: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::catalogue;
+    use crate::config::definitions;
 
     #[test]
-    fn the_url_can_be_opened_on_this_machine() {
+    fn url_is_reachable_locally() {
         for (address, url) in [
             ("127.0.0.1:8000", "http://127.0.0.1:8000"),
             ("0.0.0.0:80", "http://127.0.0.1:80"),
             ("[::]:80", "http://[::1]:80"),
             ("10.1.2.3:80", "http://10.1.2.3:80"),
         ] {
-            assert!(greeting(address.parse().unwrap()).contains(&format!("{url}/docs")));
+            assert!(startup_message(address.parse().unwrap()).contains(&format!("{url}/docs")));
         }
     }
 
     #[test]
-    fn the_first_steps_fit_the_settings() {
-        let lines = first_steps("127.0.0.1:9".parse().unwrap(), "/v2", 40);
+    fn quick_start_uses_the_settings() {
+        let lines = quick_start("127.0.0.1:9".parse().unwrap(), "/v2", 40);
         assert_eq!(lines.matches("http://127.0.0.1:9/v2/").count(), 3);
         assert_eq!(lines.lines().filter(|line| line.contains("curl -sS")).count(), 3);
         assert_eq!(password(40).len(), 40);
@@ -66,14 +66,14 @@ mod tests {
     }
 
     #[test]
-    fn the_readme_shows_what_is_printed() {
-        let default = |setting: &catalogue::Setting| match setting.fallback {
-            catalogue::Fallback::Text(text) => text,
+    fn readme_contains_the_quick_start() {
+        let default = |setting: &definitions::Setting| match setting.fallback {
+            definitions::DefaultValue::Text(text) => text,
             other => panic!("{} has no default: {other:?}", setting.name),
         };
-        let address = default(&catalogue::LISTEN).parse().unwrap();
-        let min_length = default(&catalogue::PASSWORD_MIN_LENGTH).parse().unwrap();
-        let printed = first_steps(address, default(&catalogue::API_V1_STR), min_length);
+        let address = default(&definitions::LISTEN).parse().unwrap();
+        let min_length = default(&definitions::PASSWORD_MIN_LENGTH).parse().unwrap();
+        let printed = quick_start(address, default(&definitions::API_V1_STR), min_length);
         let (_, lines) = printed.split_once("Try it:\n").unwrap();
         assert!(
             include_str!("../../../README.md").contains(&format!("```sh\n{lines}```\n")),

@@ -1,8 +1,8 @@
 //! `aegis users history`: what has happened to one user.
 
-use super::{id_of, unknown};
-use crate::cli::failure::Failure;
-use crate::cli::field_change::{field, value};
+use super::{id_of, user_not_found};
+use crate::cli::error::CliError;
+use crate::cli::field_change::{format_change, format_value};
 use crate::cli::output::Output;
 use crate::cli::session::Session;
 use crate::cli::table::Table;
@@ -18,11 +18,11 @@ pub(in crate::cli) struct Arguments {
     json: bool,
 }
 
-pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> Result<(), Failure> {
+pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> Result<(), CliError> {
     let id = id_of(session, &arguments.user).await?;
-    let changes = session.node.history.changes(id).await.map_err(Failure::because)?;
+    let changes = session.services.history.changes(id).await.map_err(CliError::because)?;
     if changes.is_empty() {
-        return Err(unknown(&arguments.user));
+        return Err(user_not_found(&arguments.user));
     }
     let mut table = Table::new(["POSITION", "TIME", "TYPE", "ACTOR", "REQUEST", "CHANGES"]);
     for change in changes {
@@ -30,14 +30,14 @@ pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Outp
             out.json(&change)?;
             continue;
         }
-        let told = told(&change);
+        let changes = describe_changes(&change);
         let UserChange { position, at, r#type, actor, request_id, .. } = change;
-        table.row([position.to_string(), at, r#type, actor, request_id, told]);
+        table.row([position.to_string(), at, r#type, actor, request_id, changes]);
     }
     table.print(out)
 }
 
-fn told(change: &UserChange) -> String {
-    let reason = change.reason.as_ref().map(|reason| format!("reason {}", value(reason)));
-    change.changes.iter().map(field).chain(reason).collect::<Vec<_>>().join(", ")
+fn describe_changes(change: &UserChange) -> String {
+    let reason = change.reason.as_ref().map(|reason| format!("reason {}", format_value(reason)));
+    change.changes.iter().map(format_change).chain(reason).collect::<Vec<_>>().join(", ")
 }

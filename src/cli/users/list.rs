@@ -2,10 +2,10 @@
 
 use domain::UserId;
 
-use crate::cli::failure::Failure;
+use crate::cli::error::CliError;
 use crate::cli::output::Output;
 use crate::cli::session::Session;
-use crate::cli::user_line::{UserLine, UserLines};
+use crate::cli::user_row::{UserOutput, UserPrinter};
 
 /// Rows read at once.
 const PAGE: usize = 500;
@@ -23,16 +23,16 @@ pub(in crate::cli) struct Arguments {
     json: bool,
 }
 
-pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> Result<(), Failure> {
+pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> Result<(), CliError> {
     session.catch_up().await?;
-    let mut lines = UserLines::new(arguments.json);
+    let mut lines = UserPrinter::new(arguments.json);
     let mut left = arguments.limit.unwrap_or(usize::MAX);
     let mut after = arguments.after;
     while left > 0 {
         let size = left.min(PAGE);
-        let page = session.node.user_rows.page(after, size).await.map_err(Failure::because)?;
+        let page = session.services.user_rows.page(after, size).await.map_err(CliError::because)?;
         for user in &page {
-            lines.add(&UserLine::from(user), out)?;
+            lines.add(&UserOutput::from(user), out)?;
             after = Some(user.id);
         }
         lines.print(out)?;

@@ -11,11 +11,11 @@ use clap::Subcommand;
 use domain::{EmailAddress, UserId};
 use projections::UserRow;
 
-use super::failure::Failure;
+use super::error::CliError;
 use super::operator;
 use super::output::Output;
 use super::session::Session;
-use crate::config::Sources;
+use crate::config::ConfigSources;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -39,44 +39,44 @@ pub(super) enum Command {
     Erase(change::ErasureArguments),
 }
 
-pub(super) async fn run(command: Command, sources: &Sources, out: &mut Output) -> Result<(), Failure> {
+pub(super) async fn run(command: Command, sources: &ConfigSources, out: &mut Output) -> Result<(), CliError> {
     let session = Session::open(sources).await?;
-    let cause = operator::cause(sources, &session.ambient);
+    let context = operator::command_context(sources, &session.env);
     let done = match command {
         Command::List(arguments) => list::run(&arguments, &session, out).await,
         Command::Show(arguments) => show::run(&arguments, &session, out).await,
         Command::History(arguments) => history::run(&arguments, &session, out).await,
         Command::Export(arguments) => export::run(&arguments, &session, out).await,
-        Command::Grant(arguments) => change::run(arguments.grant(), &session, &cause, out).await,
-        Command::Revoke(arguments) => change::run(arguments.revoke(), &session, &cause, out).await,
-        Command::Deactivate(arguments) => change::run(arguments.deactivate(), &session, &cause, out).await,
-        Command::Reactivate(arguments) => change::run(arguments.reactivate(), &session, &cause, out).await,
-        Command::Erase(arguments) => change::run(arguments.erase(), &session, &cause, out).await,
+        Command::Grant(arguments) => change::run(arguments.grant(), &session, &context, out).await,
+        Command::Revoke(arguments) => change::run(arguments.revoke(), &session, &context, out).await,
+        Command::Deactivate(arguments) => change::run(arguments.deactivate(), &session, &context, out).await,
+        Command::Reactivate(arguments) => change::run(arguments.reactivate(), &session, &context, out).await,
+        Command::Erase(arguments) => change::run(arguments.erase(), &session, &context, out).await,
     };
     session.close().await;
     done
 }
 
 /// The user of that e-mail address or id, as the log has them now.
-pub(super) async fn find(session: &Session, text: &str) -> Result<UserRow, Failure> {
+pub(super) async fn find(session: &Session, text: &str) -> Result<UserRow, CliError> {
     session.catch_up().await?;
-    let rows = &session.node.user_rows;
+    let rows = &session.services.user_rows;
     let row = match (UserId::parse(text), EmailAddress::parse(text)) {
         (Ok(id), _) => rows.by_id(id).await,
         (Err(_), Ok(email)) => rows.by_email(&email).await,
         (Err(_), Err(_)) => Ok(None),
     };
-    row.map_err(Failure::because)?.ok_or_else(|| unknown(text))
+    row.map_err(CliError::because)?.ok_or_else(|| user_not_found(text))
 }
 
 /// The id of the user of that id, or of that e-mail address now. An id need not be anybody's.
-async fn id_of(session: &Session, text: &str) -> Result<UserId, Failure> {
+async fn id_of(session: &Session, text: &str) -> Result<UserId, CliError> {
     match UserId::parse(text) {
         Ok(id) => Ok(id),
         Err(_) => Ok(find(session, text).await?.id),
     }
 }
 
-fn unknown(text: &str) -> Failure {
-    Failure::Failed(format!("no user with e-mail address or id `{text}`"))
+fn user_not_found(text: &str) -> CliError {
+    CliError::Failed(format!("no user with e-mail address or id `{text}`"))
 }

@@ -1,10 +1,10 @@
 //! `aegis users show`: one user, as they are or as they were.
 
 use super::{find, id_of};
-use crate::cli::failure::Failure;
+use crate::cli::error::CliError;
 use crate::cli::output::Output;
 use crate::cli::session::Session;
-use crate::cli::user_line::UserLine;
+use crate::cli::user_row::UserOutput;
 use crate::query::AsOf;
 
 #[derive(Debug, clap::Args)]
@@ -20,19 +20,19 @@ pub(in crate::cli) struct Arguments {
     json: bool,
 }
 
-pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> Result<(), Failure> {
+pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> Result<(), CliError> {
     let user = match arguments.as_of {
-        Some(as_of) => then(session, &arguments.user, as_of).await?,
-        None => UserLine::from(&find(session, &arguments.user).await?),
+        Some(as_of) => user_as_of(session, &arguments.user, as_of).await?,
+        None => UserOutput::from(&find(session, &arguments.user).await?),
     };
     if arguments.json { out.json(&user) } else { user.print(out) }
 }
 
 /// The user of that id, or of that e-mail address now, as they were then.
-async fn then(session: &Session, user: &str, as_of: AsOf) -> Result<UserLine, Failure> {
+async fn user_as_of(session: &Session, user: &str, as_of: AsOf) -> Result<UserOutput, CliError> {
     let id = id_of(session, user).await?;
-    let found = session.node.history.as_of(id, as_of).await.map_err(Failure::because)?;
+    let found = session.services.history.as_of(id, as_of).await.map_err(CliError::because)?;
     let past = found
-        .ok_or_else(|| Failure::Failed(format!("at {as_of} there was no user `{user}`, or no longer")))?;
-    Ok(UserLine::from(past))
+        .ok_or_else(|| CliError::Failed(format!("at {as_of} there was no user `{user}`, or no longer")))?;
+    Ok(UserOutput::from(past))
 }

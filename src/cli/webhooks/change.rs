@@ -4,12 +4,12 @@ use domain::{WebhookCommand, WebhookId};
 use store::StreamId;
 
 use super::id;
-use crate::cli::failure::Failure;
+use crate::cli::error::CliError;
 use crate::cli::output::Output;
 use crate::cli::session::Session;
-use crate::command::Cause;
-use crate::webhooks::signature::shown;
-use crate::webhooks::until_both_end;
+use crate::command::CommandContext;
+use crate::webhooks::previous_secret_expiry;
+use crate::webhooks::signature::encode_secret;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
@@ -34,54 +34,54 @@ pub(in crate::cli) struct ReplayArguments {
 pub(super) async fn delete(
     arguments: &Arguments,
     session: &Session,
-    cause: &Cause,
+    context: &CommandContext,
     out: &mut Output,
-) -> Result<(), Failure> {
-    let (node, webhook) = (&session.node, arguments.webhook);
-    node.webhooks.execute(cause, webhook, &WebhookCommand::Delete).await?;
-    node.deliveries.forget(&StreamId::known(webhook.stream())?).await?;
+) -> Result<(), CliError> {
+    let (services, webhook) = (&session.services, arguments.webhook);
+    services.webhooks.execute(context, webhook, &WebhookCommand::Delete).await?;
+    services.deliveries.forget(&StreamId::from_trusted(webhook.stream())?).await?;
     out.line(&format!("webhook {webhook} is deleted"))
 }
 
 pub(super) async fn replay(
     arguments: &ReplayArguments,
     session: &Session,
-    cause: &Cause,
+    context: &CommandContext,
     out: &mut Output,
-) -> Result<(), Failure> {
+) -> Result<(), CliError> {
     let ReplayArguments { webhook, from, to } = *arguments;
-    let head = session.node.store.head().await?.position.get();
+    let head = session.services.store.head().await?.position.get();
     if from > to || to > head {
-        return Err(Failure::Failed(format!(
+        return Err(CliError::Failed(format!(
             "no events stand from {from} to {to}: the log ends at position {head}"
         )));
     }
-    session.node.webhooks.execute(cause, webhook, &WebhookCommand::Replay { from, to }).await?;
+    session.services.webhooks.execute(context, webhook, &WebhookCommand::Replay { from, to }).await?;
     out.line(&format!("the service sends webhook {webhook} the events from {from} to {to} once more"))
 }
 
 pub(super) async fn resume(
     arguments: &Arguments,
     session: &Session,
-    cause: &Cause,
+    context: &CommandContext,
     out: &mut Output,
-) -> Result<(), Failure> {
-    session.node.webhooks.execute(cause, arguments.webhook, &WebhookCommand::Resume).await?;
+) -> Result<(), CliError> {
+    session.services.webhooks.execute(context, arguments.webhook, &WebhookCommand::Resume).await?;
     out.line(&format!("the service delivers to webhook {} again", arguments.webhook))
 }
 
 pub(super) async fn rotate_secret(
     arguments: &Arguments,
     session: &Session,
-    cause: &Cause,
+    context: &CommandContext,
     out: &mut Output,
-) -> Result<(), Failure> {
-    let webhooks = &session.node.webhooks;
-    let previous_until = until_both_end(session.ambient.now()).map_err(Failure::because)?;
+) -> Result<(), CliError> {
+    let webhooks = &session.services.webhooks;
+    let previous_until = previous_secret_expiry(session.env.now()).map_err(CliError::because)?;
     let secret = webhooks.new_secret();
-    let shown = shown(&secret);
+    let shown = encode_secret(&secret);
     webhooks
-        .execute(cause, arguments.webhook, &WebhookCommand::RotateSecret { secret, previous_until })
+        .execute(context, arguments.webhook, &WebhookCommand::RotateSecret { secret, previous_until })
         .await?;
     out.line(&format!(
         "secret {shown}, which is not shown again; the one before is valid until {previous_until}"

@@ -1,11 +1,11 @@
 //! `aegis webhooks deliveries`: what was tried last.
 
-use domain::{WebhookId, WebhookRefusal};
+use domain::{WebhookId, WebhookRejection};
 use serde_json::Value;
 use store::StreamId;
 
 use super::id;
-use crate::cli::failure::Failure;
+use crate::cli::error::CliError;
 use crate::cli::output::Output;
 use crate::cli::session::Session;
 use crate::cli::table::Table;
@@ -23,15 +23,15 @@ pub(in crate::cli) struct Arguments {
     json: bool,
 }
 
-pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> Result<(), Failure> {
-    let node = &session.node;
+pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> Result<(), CliError> {
+    let services = &session.services;
     // So that one that does not exist is told from one to which nothing was sent yet.
-    if node.webhooks.state(arguments.webhook).await?.webhook.is_none() {
-        return Err(Failure::because(WebhookRefusal::Unknown));
+    if services.webhooks.state(arguments.webhook).await?.webhook.is_none() {
+        return Err(CliError::because(WebhookRejection::Unknown));
     }
-    let attempts = node
+    let attempts = services
         .deliveries
-        .attempts(&StreamId::known(arguments.webhook.stream())?, None, arguments.limit)
+        .attempts(&StreamId::from_trusted(arguments.webhook.stream())?, None, arguments.limit)
         .await?;
     let mut table = Table::new(["NUMBER", "AT", "POSITION", "TYPE", "ATTEMPT", "STATUS", "MS", "ERROR"]);
     for attempt in attempts {

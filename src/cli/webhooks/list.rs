@@ -1,6 +1,6 @@
 //! `aegis webhooks list`: all webhooks, by id.
 
-use crate::cli::failure::Failure;
+use crate::cli::error::CliError;
 use crate::cli::output::Output;
 use crate::cli::session::Session;
 use crate::cli::table::Table;
@@ -16,16 +16,16 @@ pub(in crate::cli) struct Arguments {
     json: bool,
 }
 
-pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> Result<(), Failure> {
+pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> Result<(), CliError> {
     session.catch_up().await?;
-    let node = &session.node;
+    let services = &session.services;
     let mut table = Table::new(["ID", "STATE", "POSITION", "OWNER", "URL"]);
     let mut after = None;
     loop {
-        let page = node.webhook_rows.page(after, PAGE).await.map_err(Failure::because)?;
+        let page = services.webhook_rows.page(after, PAGE).await.map_err(CliError::because)?;
         for row in &page {
-            let state = node.webhooks.state(row.id).await?;
-            match WebhookView::of(&*node.deliveries, &state).await? {
+            let state = services.webhooks.state(row.id).await?;
+            match WebhookView::of(&*services.deliveries, &state).await? {
                 Some(view) if arguments.json => out.json(&view)?,
                 Some(view) => table.row(cells(view)),
                 // Deleted this moment.
@@ -41,7 +41,7 @@ pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Outp
 }
 
 fn cells(view: WebhookView) -> [String; 5] {
-    let why = view.parked.map(ToOwned::to_owned).or_else(|| Some(view.failing?.error));
+    let why = view.suspended.map(ToOwned::to_owned).or_else(|| Some(view.failing?.error));
     let state = why.map_or_else(|| view.state.to_owned(), |why| format!("{} ({why})", view.state));
     [view.id, state, view.position.to_string(), view.owner, view.url]
 }

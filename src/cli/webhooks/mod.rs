@@ -9,11 +9,11 @@ mod register;
 use clap::Subcommand;
 use domain::WebhookId;
 
-use super::failure::Failure;
+use super::error::CliError;
 use super::operator;
 use super::output::Output;
 use super::session::Session;
-use crate::config::Sources;
+use crate::config::ConfigSources;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -27,23 +27,23 @@ pub(super) enum Command {
     Deliveries(deliveries::Arguments),
     /// Send the events of a range once more
     Replay(change::ReplayArguments),
-    /// Deliver again at once: a webhook that is parked, or that waits before it tries again
+    /// Deliver again at once: a webhook that is suspended, or that waits before it tries again
     Resume(change::Arguments),
     /// Give a webhook another secret, and print it; for 24 hours deliveries are signed with both
     RotateSecret(change::Arguments),
 }
 
-pub(super) async fn run(command: Command, sources: &Sources, out: &mut Output) -> Result<(), Failure> {
+pub(super) async fn run(command: Command, sources: &ConfigSources, out: &mut Output) -> Result<(), CliError> {
     let session = Session::open(sources).await?;
-    let cause = operator::cause(sources, &session.ambient);
+    let context = operator::command_context(sources, &session.env);
     let done = match command {
         Command::List(arguments) => list::run(&arguments, &session, out).await,
-        Command::Register(arguments) => register::run(arguments, &session, &cause, out).await,
-        Command::Delete(arguments) => change::delete(&arguments, &session, &cause, out).await,
+        Command::Register(arguments) => register::run(arguments, &session, &context, out).await,
+        Command::Delete(arguments) => change::delete(&arguments, &session, &context, out).await,
         Command::Deliveries(arguments) => deliveries::run(&arguments, &session, out).await,
-        Command::Replay(arguments) => change::replay(&arguments, &session, &cause, out).await,
-        Command::Resume(arguments) => change::resume(&arguments, &session, &cause, out).await,
-        Command::RotateSecret(arguments) => change::rotate_secret(&arguments, &session, &cause, out).await,
+        Command::Replay(arguments) => change::replay(&arguments, &session, &context, out).await,
+        Command::Resume(arguments) => change::resume(&arguments, &session, &context, out).await,
+        Command::RotateSecret(arguments) => change::rotate_secret(&arguments, &session, &context, out).await,
     };
     session.close().await;
     done

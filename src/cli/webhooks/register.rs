@@ -2,13 +2,13 @@
 
 use domain::{Reason, WebhookUrl, known_schemas};
 
-use crate::cli::failure::Failure;
+use crate::cli::error::CliError;
 use crate::cli::output::Output;
 use crate::cli::session::Session;
 use crate::cli::users;
-use crate::command::{Cause, NewWebhook};
-use crate::webhooks::signature::shown;
-use crate::webhooks::{MOST, may_own};
+use crate::command::{CommandContext, NewWebhook};
+use crate::webhooks::signature::encode_secret;
+use crate::webhooks::{MAX_WEBHOOKS_PER_USER, may_own};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
@@ -32,40 +32,42 @@ pub(in crate::cli) struct Arguments {
 pub(super) async fn run(
     arguments: Arguments,
     session: &Session,
-    cause: &Cause,
+    context: &CommandContext,
     out: &mut Output,
-) -> Result<(), Failure> {
+) -> Result<(), CliError> {
     let Arguments { url, owner, types, description, after } = arguments;
-    let node = &session.node;
+    let services = &session.services;
     let owner = users::find(session, &owner).await?;
     if !may_own(&owner) {
-        return Err(Failure::Failed(format!(
+        return Err(CliError::Failed(format!(
             "user {} may not have webhooks: they have to be active, and `aegis users grant {} subscriber` gives them the \
              role",
             owner.id, owner.id
         )));
     }
     session.sender.check(&url, None).await.map_err(|error| {
-        Failure::Failed(format!(
+        CliError::Failed(format!(
             "nothing may be sent there: {error}. AEGIS_WEBHOOK_ALLOW_PRIVATE names networks that may be reached all the same"
         ))
     })?;
-    if node.webhook_rows.of(owner.id).await.map_err(Failure::because)?.len() >= MOST {
-        return Err(Failure::Failed(format!(
-            "user {} has {MOST} webhooks; delete one of those first",
+    if services.webhook_rows.of(owner.id).await.map_err(CliError::because)?.len() >= MAX_WEBHOOKS_PER_USER {
+        return Err(CliError::Failed(format!(
+            "user {} has {MAX_WEBHOOKS_PER_USER} webhooks; delete one of those first",
             owner.id
         )));
     }
-    let head = node.store.head().await?.position.get();
+    let head = services.store.head().await?.position.get();
     let after = after.unwrap_or(head);
     if after > head {
-        return Err(Failure::Failed(format!("the log ends at position {head}, before {after}")));
+        return Err(CliError::Failed(format!("the log ends at position {head}, before {after}")));
     }
     let new = NewWebhook { owner: owner.id, url, types, description, after };
-    let registered = node.webhooks.register(cause, new).await?;
+    let registered = services.webhooks.register(context, new).await?;
     out.line(&format!("webhook {} is registered; it begins after position {after}", registered.id))?;
     let secret = registered.webhook.as_ref().and_then(|webhook| webhook.secret.known());
-    secret.map_or(Ok(()), |secret| out.line(&format!("secret {}, which is not shown again", shown(secret))))
+    secret.map_or(Ok(()), |secret| {
+        out.line(&format!("secret {}, which is not shown again", encode_secret(secret)))
+    })
 }
 
 fn event_type(text: &str) -> Result<String, String> {

@@ -5,37 +5,37 @@ use projections::UserRow;
 
 use crate::app::App;
 use crate::crypto::{HashingError, Password};
-use crate::http::problem::Problem;
+use crate::http::api_error::ApiError;
 
 /// The user who has this e-mail address and this password, and may log in.
-pub(super) async fn check(app: &App, email: &str, password: Password) -> Result<UserRow, Problem> {
-    let Ok(email) = EmailAddress::parse(email) else { return nobody(app, password).await };
-    let row = match app.node()?.user_rows.shown_by_email(&email).await? {
+pub(super) async fn authenticate(app: &App, email: &str, password: Password) -> Result<UserRow, ApiError> {
+    let Ok(email) = EmailAddress::parse(email) else { return reject_login(app, password).await };
+    let row = match app.services()?.user_rows.find_by_email(&email).await? {
         Some(row) => row,
-        None => sought(app, &email, password.clone()).await?,
+        None => find_or_confirm_absent(app, &email, password.clone()).await?,
     };
     // Nobody can have chosen so long a password: it is wrong without a look.
     if password.expose().chars().count() > MAX_PASSWORD_LENGTH {
-        return nobody(app, password).await;
+        return reject_login(app, password).await;
     }
-    match belong_together(app, password, &row).await? {
-        false => Err(Problem::WrongCredentials),
-        true if !row.is_active => Err(Problem::InactiveLogin),
+    match verify_password(app, password, &row).await? {
+        false => Err(ApiError::InvalidCredentials),
+        true if !row.is_active => Err(ApiError::InactiveLogin),
         true => Ok(row),
     }
 }
 
 /// Whether the password is the user's. A stored hash of a kind that is not known here has no password; who asks is
 /// not told so.
-pub(crate) async fn belong_together(
+pub(crate) async fn verify_password(
     app: &App,
     password: Password,
     row: &UserRow,
 ) -> Result<bool, HashingError> {
     match app.hashing.verify(password.clone(), row.password_hash.clone()).await {
-        Err(HashingError::Unusable(error)) => {
+        Err(HashingError::Hash(error)) => {
             tracing::warn!(user = %row.id, %error, "nobody can log in as this user");
-            app.hashing.verify_nobody(password).await.map(|()| false)
+            app.hashing.verify_decoy(password).await.map(|()| false)
         }
         verified => verified,
     }
@@ -43,14 +43,18 @@ pub(crate) async fn belong_together(
 
 /// Makes sure that there is no such user, and meanwhile spends what checking their password would: the time that the
 /// search takes is hidden behind the hash.
-async fn sought(app: &App, email: &EmailAddress, password: Password) -> Result<UserRow, Problem> {
-    let rows = &app.node()?.user_rows;
-    let (row, hashed) = tokio::join!(rows.by_email(email), app.hashing.verify_nobody(password));
+async fn find_or_confirm_absent(
+    app: &App,
+    email: &EmailAddress,
+    password: Password,
+) -> Result<UserRow, ApiError> {
+    let rows = &app.services()?.user_rows;
+    let (row, hashed) = tokio::join!(rows.by_email(email), app.hashing.verify_decoy(password));
     hashed?;
-    row?.ok_or(Problem::WrongCredentials)
+    row?.ok_or(ApiError::InvalidCredentials)
 }
 
-async fn nobody(app: &App, password: Password) -> Result<UserRow, Problem> {
-    app.hashing.verify_nobody(password).await?;
-    Err(Problem::WrongCredentials)
+async fn reject_login(app: &App, password: Password) -> Result<UserRow, ApiError> {
+    app.hashing.verify_decoy(password).await?;
+    Err(ApiError::InvalidCredentials)
 }

@@ -12,9 +12,9 @@ use utoipa::ToSchema;
 use super::credentials;
 use crate::app::App;
 use crate::crypto::Password;
+use crate::http::api_error::{ApiError, Loc, ValidationError};
 use crate::http::extract::{Form, FormValue, MinPosition};
 use crate::http::openapi::{ErrorBody, ValidationErrorBody};
-use crate::http::problem::{Fault, Loc, Problem};
 use crate::http::state::HttpState;
 
 const GRANT_TYPE_PATTERN: &str = "^password$";
@@ -45,44 +45,50 @@ pub(crate) struct TokenView {
 }
 
 impl FromRequest<HttpState> for LoginForm {
-    type Rejection = Problem;
+    type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &HttpState) -> Result<Self, Problem> {
+    async fn from_request(request: Request, state: &HttpState) -> Result<Self, ApiError> {
         let form = Form::from_request(request, state).await?;
         Self::read(form)
     }
 }
 
 impl LoginForm {
-    /// The faults come in the order in which FastAPI tells them.
-    fn read(mut form: Form) -> Result<Self, Problem> {
-        let mut faults = Vec::new();
+    /// The errors come in the order in which FastAPI tells them.
+    fn read(mut form: Form) -> Result<Self, ApiError> {
+        let mut errors = Vec::new();
         let mut error = "invalid_request";
         match form.take("grant_type") {
             None => {}
             Some(FormValue::Text(text)) if text == "password" => {}
             Some(FormValue::Text(text)) => {
                 error = "unsupported_grant_type";
-                faults.push(Fault::no_match(Loc::Field("grant_type"), GRANT_TYPE_PATTERN, text.into()));
+                errors.push(ValidationError::pattern_mismatch(
+                    Loc::Field("grant_type"),
+                    GRANT_TYPE_PATTERN,
+                    text.into(),
+                ));
             }
-            Some(FormValue::File) => faults.push(Fault::no_text(Loc::Field("grant_type"), Value::Null)),
+            Some(FormValue::File) => {
+                errors.push(ValidationError::not_a_string(Loc::Field("grant_type"), Value::Null))
+            }
         }
-        let email = text(&mut form, "username", &mut faults);
-        let password = text(&mut form, "password", &mut faults).map(Password::new);
+        let email = text(&mut form, "username", &mut errors);
+        let password = text(&mut form, "password", &mut errors).map(Password::new);
         match (email, password) {
-            (Some(email), Some(password)) if faults.is_empty() => Ok(Self { email, password }),
-            _ => Err(Problem::InvalidForm { faults, error }),
+            (Some(email), Some(password)) if errors.is_empty() => Ok(Self { email, password }),
+            _ => Err(ApiError::InvalidForm { errors, error }),
         }
     }
 }
 
-fn text(form: &mut Form, name: &'static str, faults: &mut Vec<Fault>) -> Option<String> {
-    let fault = match form.take(name) {
+fn text(form: &mut Form, name: &'static str, errors: &mut Vec<ValidationError>) -> Option<String> {
+    let error = match form.take(name) {
         Some(FormValue::Text(text)) => return Some(text),
-        Some(FormValue::File) => Fault::no_text(Loc::Field(name), Value::Null),
-        None => Fault::missing(Loc::Field(name), Value::Null),
+        Some(FormValue::File) => ValidationError::not_a_string(Loc::Field(name), Value::Null),
+        None => ValidationError::missing(Loc::Field(name), Value::Null),
     };
-    faults.push(fault);
+    errors.push(error);
     None
 }
 
@@ -108,8 +114,8 @@ pub(crate) async fn log_in(
     State(app): State<Arc<App>>,
     _: MinPosition,
     form: LoginForm,
-) -> Result<Json<TokenView>, Problem> {
-    let user = credentials::check(&app, &form.email, form.password).await?;
-    let issued = app.tokens.issue(user.id, user.version).map_err(|error| Problem::internal(&error))?;
+) -> Result<Json<TokenView>, ApiError> {
+    let user = credentials::authenticate(&app, &form.email, form.password).await?;
+    let issued = app.tokens.issue(user.id, user.version).map_err(|error| ApiError::internal(&error))?;
     Ok(Json(TokenView { access_token: issued.token, token_type: "bearer", expires_in: issued.expires_in }))
 }

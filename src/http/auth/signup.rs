@@ -10,17 +10,17 @@ use utoipa::ToSchema;
 use crate::command::SignUp;
 use crate::config::Settings;
 use crate::crypto::Password;
-use crate::http::extract::{Fields, Once, RequestId, Valid, Validated};
-use crate::http::headers::Written;
+use crate::http::api_error::ApiError;
+use crate::http::extract::{FieldReader, FromFields, Idempotent, JsonBody, RequestId};
+use crate::http::headers::PositionHeader;
+use crate::http::idempotency::execute_once;
 use crate::http::openapi::{ErrorBody, ValidationErrorBody};
-use crate::http::problem::Problem;
-use crate::http::repeat::once;
 use crate::http::state::HttpState;
 use crate::http::users::UserView;
 
 /// Whose idempotency keys these are: nobody is logged in yet. A key says nothing to whoever does not know the rest of
 /// the request as well.
-const ANYBODY: &str = "";
+const UNAUTHENTICATED_SCOPE: &str = "";
 
 /// A new user. Unknown fields are ignored.
 #[derive(ToSchema)]
@@ -37,8 +37,8 @@ pub(crate) struct SignUpBody {
     password: Password,
 }
 
-impl Validated for SignUpBody {
-    fn read(fields: &mut Fields, settings: &Settings) -> Option<Self> {
+impl FromFields for SignUpBody {
+    fn from_fields(fields: &mut FieldReader, settings: &Settings) -> Option<Self> {
         let email = fields.email("email");
         let username = fields.username("username");
         let password = fields.new_password("password", settings.passwords.min_length);
@@ -67,18 +67,18 @@ impl Validated for SignUpBody {
 pub(crate) async fn sign_up(
     State(state): State<HttpState>,
     request_id: RequestId,
-    Once { sent, body: Valid(body) }: Once<Valid<SignUpBody>>,
-) -> Result<impl IntoResponse, Problem> {
+    Idempotent { attempt, body: JsonBody(body) }: Idempotent<JsonBody<SignUpBody>>,
+) -> Result<impl IntoResponse, ApiError> {
     let app = &state.app;
-    let user = once(&state, ANYBODY, &sent, async |key| {
-        let node = app.node()?;
+    let user = execute_once(&state, UNAUTHENTICATED_SCOPE, &attempt, async |key| {
+        let services = app.services()?;
         let SignUpBody { email, username, password } = body;
         let password_hash = app.hashing.hash(password).await?;
         let sign_up = SignUp { email, username, password_hash };
-        Ok(node.users.sign_up(request_id.as_str(), key, sign_up).await?)
+        Ok(services.users.register(request_id.as_str(), key, sign_up).await?)
     })
     .await?;
     let location = app.settings.http.path(&format!("/users/{}", user.id));
-    let view = UserView::of_state(&user)?;
-    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Written(user.position), Json(view)))
+    let view = UserView::from_state(&user)?;
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], PositionHeader(user.position), Json(view)))
 }

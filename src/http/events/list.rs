@@ -14,17 +14,17 @@ use utoipa::ToSchema;
 use super::CloudEventBody;
 use crate::app::App;
 use crate::cloud_event::CloudEvent;
-use crate::http::extract::{EventReader, Params};
+use crate::http::api_error::{ApiError, Loc};
+use crate::http::extract::{EventReader, QueryParams};
 use crate::http::openapi::{ErrorBody, ValidationErrorBody};
-use crate::http::problem::{Loc, Problem};
 use crate::http::state::HttpState;
 
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: u64 = 1000;
 /// In seconds.
-const LONGEST_WAIT: u64 = 60;
+const MAX_WAIT_SECONDS: u64 = 60;
 /// While waiting with filters, events that come within so long are looked at together.
-const TOGETHER: Duration = Duration::from_millis(50);
+const COALESCING_DELAY: Duration = Duration::from_millis(50);
 
 /// A page of the log.
 #[derive(Serialize, ToSchema)]
@@ -41,7 +41,7 @@ pub(crate) struct EventPage {
 }
 
 /// Which events are asked for.
-pub(crate) struct Asked {
+pub(crate) struct EventsQuery {
     query: EventQuery,
     /// Only events at or after this moment.
     from: Option<Timestamp>,
@@ -51,18 +51,18 @@ pub(crate) struct Asked {
     wait: Duration,
 }
 
-impl Asked {
-    fn lets_all_through(&self) -> bool {
+impl EventsQuery {
+    fn is_unfiltered(&self) -> bool {
         let EventQuery { types, stream, actor, .. } = &self.query;
         types.is_empty() && stream.is_none() && actor.is_none()
     }
 }
 
-impl<S: Sync> FromRequestParts<S> for Asked {
-    type Rejection = Problem;
+impl<S: Sync> FromRequestParts<S> for EventsQuery {
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let mut params = Params::of(&parts.uri);
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let mut params = QueryParams::of(&parts.uri);
         let query = EventQuery {
             after: params.position("after").unwrap_or_default(),
             until: None,
@@ -71,7 +71,7 @@ impl<S: Sync> FromRequestParts<S> for Asked {
             stream: params.stream("stream"),
             actor: params.text("actor"),
         };
-        let wait = Duration::from_secs(params.number("wait", 0..=LONGEST_WAIT).unwrap_or_default());
+        let wait = Duration::from_secs(params.number("wait", 0..=MAX_WAIT_SECONDS).unwrap_or_default());
         let asked = Self { query, from: params.time("from"), to: params.time("to"), wait };
         params.finish(asked)
     }
@@ -106,27 +106,31 @@ impl<S: Sync> FromRequestParts<S> for Asked {
 pub(crate) async fn list(
     State(state): State<HttpState>,
     reader: EventReader,
-    asked: Asked,
-) -> Result<Json<EventPage>, Problem> {
+    asked: EventsQuery,
+) -> Result<Json<EventPage>, ApiError> {
     if asked.wait.is_zero() {
-        let head = state.app.node()?.store.head().await?.position;
+        let head = state.app.services()?.store.head().await?.position;
         return page(&state.app, &reader, &asked, head).await.map(Json);
     }
-    let _place = state.subscribers.take(&reader.stream).ok_or(Problem::TooManyReaders)?;
+    let _slot = state.reader_slots.acquire(&reader.stream).ok_or(ApiError::TooManyReaders)?;
     wait(&state, reader, asked).await.map(Json)
 }
 
 /// A page with events in it, or the one that is there once the time is over.
-async fn wait(state: &HttpState, mut reader: EventReader, mut asked: Asked) -> Result<EventPage, Problem> {
+async fn wait(
+    state: &HttpState,
+    mut reader: EventReader,
+    mut asked: EventsQuery,
+) -> Result<EventPage, ApiError> {
     let app = &state.app;
-    let store = &app.node()?.store;
-    let mut signals = store.signals();
+    let store = &app.services()?.store;
+    let mut updates = store.watch_progress();
     let deadline = Instant::now() + asked.wait;
     let mut head = store.head().await?.position;
     loop {
         let found = page(app, &reader, &asked, head).await?;
         // Later events have later times.
-        let left = asked.to.map(|to| to.duration_since(app.ambient.now()));
+        let left = asked.to.map(|to| to.duration_since(app.env.now()));
         let left = left.map(|left| Duration::try_from(left).unwrap_or_default());
         let until = deadline.min(Instant::now() + left.unwrap_or(asked.wait));
         if !found.events.is_empty() || Instant::now() >= until || state.shutdown.is_cancelled() {
@@ -136,7 +140,7 @@ async fn wait(state: &HttpState, mut reader: EventReader, mut asked: Asked) -> R
         let known = head;
         if found.next >= found.head {
             let news = tokio::select! {
-                news = timeout_at(until, signals.wait_for(|signal| signal.head > known)) => {
+                news = timeout_at(until, updates.wait_for(|progress| progress.head > known)) => {
                     news.ok().and_then(|news| Some(news.ok()?.head))
                 }
                 // Whoever waits is to come back to another node, and not to be kept until the connection is cut.
@@ -146,22 +150,27 @@ async fn wait(state: &HttpState, mut reader: EventReader, mut asked: Asked) -> R
             head = news;
         }
         // What is not let through is not looked at one by one.
-        if !asked.lets_all_through() {
-            sleep(TOGETHER).await;
-            head = head.max(store.signal().head);
+        if !asked.is_unfiltered() {
+            sleep(COALESCING_DELAY).await;
+            head = head.max(store.progress().head);
         }
         // Nobody is told what happened after they had lost the right to know.
-        (reader, _) = reader.ask_as_of(app, head).await?;
+        (reader, _) = reader.reauthorize_at(app, head).await?;
     }
 }
 
 /// A page of the log as it was at that head.
-async fn page(app: &App, reader: &EventReader, asked: &Asked, head: Position) -> Result<EventPage, Problem> {
-    let Asked { query, from, to, .. } = asked;
-    let store = &app.node()?.store;
+async fn page(
+    app: &App,
+    reader: &EventReader,
+    asked: &EventsQuery,
+    head: Position,
+) -> Result<EventPage, ApiError> {
+    let EventsQuery { query, from, to, .. } = asked;
+    let store = &app.services()?.store;
     if query.after > head {
         // Whoever has seen more than there is has followed another log: one that was put back since.
-        return Err(Problem::beyond_head(Loc::Query("after"), query.after, head));
+        return Err(ApiError::beyond_head(Loc::Query("after"), query.after, head));
     }
     let after = match *from {
         Some(from) => store.last_before(from, query.after, head).await?,

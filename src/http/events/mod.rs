@@ -1,16 +1,16 @@
 //! `/events`: the log, read page by page (`list`) or followed (`stream`). A `follower` is one reader; the `feed` reads what
 //! is new, once for all of them, into a `window`; `subscribers` counts them.
 
-mod feed;
-mod follower;
-mod frame;
+mod broadcaster;
+mod event_buffer;
 pub(crate) mod list;
+mod reader_slots;
+mod sse;
 pub(crate) mod stream;
-mod subscribers;
-mod window;
+mod subscriber;
 
-pub(crate) use feed::Feed;
-pub(crate) use subscribers::Subscribers;
+pub(crate) use broadcaster::Broadcaster;
+pub(crate) use reader_slots::ReaderSlots;
 
 use serde::Serialize;
 use utoipa::ToSchema;

@@ -8,35 +8,35 @@ use axum::response::IntoResponse;
 use futures::stream::unfold;
 use store::Position;
 
-use super::follower::{Follower, Following};
-use crate::http::extract::{EventReader, Params, position};
+use super::subscriber::{StreamStart, StreamSubscriber};
+use crate::http::api_error::{ApiError, Loc};
+use crate::http::extract::{EventReader, QueryParams, position};
 use crate::http::openapi::{ErrorBody, ValidationErrorBody};
-use crate::http::problem::{Loc, Problem};
 use crate::http::state::HttpState;
 
 /// Which events are asked for, and from where on.
-pub(crate) struct Asked {
+pub(crate) struct StreamQuery {
     after: Option<Position>,
-    /// Where that was said.
-    said: Loc,
+    /// Where that was after_loc.
+    after_loc: Loc,
     types: Vec<String>,
 }
 
-impl<S: Sync> FromRequestParts<S> for Asked {
-    type Rejection = Problem;
+impl<S: Sync> FromRequestParts<S> for StreamQuery {
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let mut params = Params::of(&parts.uri);
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let mut params = QueryParams::of(&parts.uri);
         let after = params.position("after");
         let types = params.names("types");
         let last = parts.headers.get("last-event-id").map(|id| String::from_utf8_lossy(id.as_bytes()));
         // A browser that reconnects sends the header and repeats the address: the header is the newer of the two.
         let last = match last.filter(|id| !id.is_empty()) {
-            Some(id) => Some(position(Loc::Header("last-event-id"), &id).map_err(Problem::invalid)?),
+            Some(id) => Some(position(Loc::Header("last-event-id"), &id).map_err(ApiError::invalid)?),
             None => None,
         };
-        let said = if last.is_some() { Loc::Header("last-event-id") } else { Loc::Query("after") };
-        params.finish(Self { after: last.or(after), said, types })
+        let after_loc = if last.is_some() { Loc::Header("last-event-id") } else { Loc::Query("after") };
+        params.finish(Self { after: last.or(after), after_loc, types })
     }
 }
 
@@ -67,27 +67,28 @@ impl<S: Sync> FromRequestParts<S> for Asked {
 pub(crate) async fn stream(
     State(state): State<HttpState>,
     reader: EventReader,
-    Asked { after, said, types }: Asked,
-) -> Result<impl IntoResponse, Problem> {
-    let place = state.subscribers.take(&reader.stream).ok_or(Problem::TooManyReaders)?;
-    let store = &state.app.node()?.store;
+    StreamQuery { after, after_loc, types }: StreamQuery,
+) -> Result<impl IntoResponse, ApiError> {
+    let slot = state.reader_slots.acquire(&reader.stream).ok_or(ApiError::TooManyReaders)?;
+    let store = &state.app.services()?.store;
     let after = match after {
         None => store.head().await?.position,
         Some(after) => {
-            let head = store.head_from(after).await?.position;
+            let head = store.head_at_least(after).await?.position;
             if after > head {
                 // Whoever has seen more than there is has followed another log: one that was put back since.
-                return Err(Problem::beyond_head(said, after, head));
+                return Err(ApiError::beyond_head(after_loc, after, head));
             }
             after
         }
     };
     // The rows that let them in may have been old.
-    let judged = store.signal().head;
-    let (reader, _) = reader.ask_as_of(&state.app, judged).await?;
-    let follower = Follower::new(&state, reader, place, Following { after, judged, types })?;
+    let authorized_at = store.progress().head;
+    let (reader, _) = reader.reauthorize_at(&state.app, authorized_at).await?;
+    let subscriber =
+        StreamSubscriber::new(&state, reader, slot, StreamStart { after, authorized_at, types })?;
     // The next piece is made when the last one has been sent: a slow client holds back only itself.
-    let pieces = unfold(follower, async |mut follower| Some((follower.next().await?, follower)));
+    let pieces = unfold(subscriber, async |mut subscriber| Some((subscriber.next().await?, subscriber)));
     let headers = [(header::CONTENT_TYPE.as_str(), "text/event-stream"), ("x-accel-buffering", "no")];
     Ok((headers, Body::from_stream(pieces)))
 }

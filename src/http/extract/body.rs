@@ -9,50 +9,50 @@ use futures::StreamExt;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::Fields;
+use super::FieldReader;
 use super::json;
 use crate::config::Settings;
-use crate::http::problem::{Fault, Loc, Problem};
+use crate::http::api_error::{ApiError, Loc, ValidationError};
 use crate::http::state::HttpState;
 
 /// The largest body.
-const LIMIT: usize = 64 * 1024;
+const MAX_BODY: usize = 64 * 1024;
 /// The longest time a body may take to arrive.
-const DEADLINE: Duration = Duration::from_secs(30);
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How much of a body that is too large is read all the same, and for how long.
 const MAX_DRAINED: usize = 1024 * 1024;
-const DRAIN_BOUND: Duration = Duration::from_secs(2);
+const BODY_DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A body that says what it consists of.
-pub(crate) trait Validated: Sized {
-    /// Takes the fields out, in the order in which their faults are to be told. `None` only after a fault.
-    fn read(fields: &mut Fields, settings: &Settings) -> Option<Self>;
+pub(crate) trait FromFields: Sized {
+    /// Takes the fields out, in the order in which their errors are to be told. `None` only after a fault.
+    fn from_fields(fields: &mut FieldReader, settings: &Settings) -> Option<Self>;
 }
 
 /// A JSON object that has to be there.
-pub(crate) struct Valid<T>(pub(crate) T);
+pub(crate) struct JsonBody<T>(pub(crate) T);
 
-impl<T: Validated> FromRequest<HttpState> for Valid<T> {
-    type Rejection = Problem;
+impl<T: FromFields> FromRequest<HttpState> for JsonBody<T> {
+    type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &HttpState) -> Result<Self, Problem> {
+    async fn from_request(request: Request, state: &HttpState) -> Result<Self, ApiError> {
         match json_body(request).await? {
-            None => Err(Problem::invalid(Fault::missing(Loc::Body, Value::Null))),
-            Some(body) => validated(body, &state.app.settings).map(Self),
+            None => Err(ApiError::invalid(ValidationError::missing(Loc::Body, Value::Null))),
+            Some(body) => parse_object(body, &state.app.settings).map(Self),
         }
     }
 }
 
 /// A JSON object that may be left out, or be `null`.
-pub(crate) struct MaybeValid<T>(pub(crate) Option<T>);
+pub(crate) struct OptionalJsonBody<T>(pub(crate) Option<T>);
 
-impl<T: Validated> FromRequest<HttpState> for MaybeValid<T> {
-    type Rejection = Problem;
+impl<T: FromFields> FromRequest<HttpState> for OptionalJsonBody<T> {
+    type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &HttpState) -> Result<Self, Problem> {
+    async fn from_request(request: Request, state: &HttpState) -> Result<Self, ApiError> {
         match json_body(request).await? {
             None | Some(Value::Null) => Ok(Self(None)),
-            Some(body) => validated(body, &state.app.settings).map(Some).map(Self),
+            Some(body) => parse_object(body, &state.app.settings).map(Some).map(Self),
         }
     }
 }
@@ -61,55 +61,55 @@ impl<T: Validated> FromRequest<HttpState> for MaybeValid<T> {
 pub(crate) struct NoBody;
 
 impl FromRequest<HttpState> for NoBody {
-    type Rejection = Problem;
+    type Rejection = ApiError;
 
-    async fn from_request(_: Request, _: &HttpState) -> Result<Self, Problem> {
+    async fn from_request(_: Request, _: &HttpState) -> Result<Self, ApiError> {
         Ok(Self)
     }
 }
 
-fn validated<T: Validated>(body: Value, settings: &Settings) -> Result<T, Problem> {
-    let Value::Object(body) = body else { return Err(Problem::invalid(Fault::no_object())) };
-    let mut fields = Fields::new(body);
-    let read = T::read(&mut fields, settings);
+fn parse_object<T: FromFields>(body: Value, settings: &Settings) -> Result<T, ApiError> {
+    let Value::Object(body) = body else { return Err(ApiError::invalid(ValidationError::not_an_object())) };
+    let mut fields = FieldReader::new(body);
+    let read = T::from_fields(&mut fields, settings);
     fields.finish(read)
 }
 
 /// The body as JSON; `None` if it is empty. One of another content type is no object, whatever it holds.
-async fn json_body(request: Request) -> Result<Option<Value>, Problem> {
+async fn json_body(request: Request) -> Result<Option<Value>, ApiError> {
     let is_json = is_json(request.headers());
     let body = read_body(request).await?;
     match (body.is_empty(), is_json) {
         (true, _) => Ok(None),
         (false, true) => json::parse(&body).map(Some),
-        (false, false) => Err(Problem::invalid(Fault::no_object())),
+        (false, false) => Err(ApiError::invalid(ValidationError::not_an_object())),
     }
 }
 
-/// Reads a body whole, within [`LIMIT`] and [`DEADLINE`].
-pub(crate) async fn read_body(request: Request) -> Result<Bytes, Problem> {
+/// Reads a body whole, within [`MAX_BODY`] and [`BODY_TIMEOUT`].
+pub(crate) async fn read_body(request: Request) -> Result<Bytes, ApiError> {
     let announced =
         request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    let fits = announced.is_none_or(|length: usize| length <= LIMIT);
+    let fits = announced.is_none_or(|length: usize| length <= MAX_BODY);
     // Who asks first has sent nothing yet, and will not.
     let asks_first = request.headers().contains_key(header::EXPECT);
     let mut chunks = request.into_body().into_data_stream();
-    let read = async { if fits { collect(&mut chunks).await } else { Err(Problem::BodyTooLarge) } };
-    let body = timeout(DEADLINE, read).await.unwrap_or(Err(Problem::BodyTooSlow));
-    if matches!(body, Err(Problem::BodyTooLarge)) && !asks_first {
+    let read = async { if fits { collect(&mut chunks).await } else { Err(ApiError::BodyTooLarge) } };
+    let body = timeout(BODY_TIMEOUT, read).await.unwrap_or(Err(ApiError::BodyTooSlow));
+    if matches!(body, Err(ApiError::BodyTooLarge)) && !asks_first {
         // Who is still sending would take a closed connection for the answer.
-        drop(timeout(DRAIN_BOUND, drain(&mut chunks)).await);
+        drop(timeout(BODY_DRAIN_TIMEOUT, drain(&mut chunks)).await);
     }
     body
 }
 
-async fn collect(chunks: &mut BodyDataStream) -> Result<Bytes, Problem> {
+async fn collect(chunks: &mut BodyDataStream) -> Result<Bytes, ApiError> {
     let mut body = Bytes::new();
     let mut joined = Vec::new();
     while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|_| Problem::UnreadableBody("The request body broke off".to_owned()))?;
-        if body.len() + joined.len() + chunk.len() > LIMIT {
-            return Err(Problem::BodyTooLarge);
+        let chunk = chunk.map_err(|_| ApiError::UnreadableBody("The request body broke off".to_owned()))?;
+        if body.len() + joined.len() + chunk.len() > MAX_BODY {
+            return Err(ApiError::BodyTooLarge);
         }
         // Nearly every body comes in one piece, which needs no copy.
         if body.is_empty() && joined.is_empty() {
@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_has_many_content_types() {
+    fn json_content_types() {
         let is_json = |kind: &'static str| {
             is_json(&HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(kind))]))
         };
@@ -173,10 +173,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_in_pieces_is_put_together_and_bounded_all_the_same() {
+    async fn a_chunked_body_is_joined_and_bounded() {
         assert_eq!(read_body(chunked("ab", 3)).await.unwrap(), "ababab");
         assert_eq!(read_body(chunked("", 3)).await.unwrap(), "");
-        assert_eq!(read_body(chunked("0123456789abcdef", 4096)).await.unwrap().len(), LIMIT);
-        assert!(matches!(read_body(chunked("0123456789abcdef", 4097)).await, Err(Problem::BodyTooLarge)));
+        assert_eq!(read_body(chunked("0123456789abcdef", 4096)).await.unwrap().len(), MAX_BODY);
+        assert!(matches!(read_body(chunked("0123456789abcdef", 4097)).await, Err(ApiError::BodyTooLarge)));
     }
 }

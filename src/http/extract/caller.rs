@@ -8,9 +8,9 @@ use projections::UserRow;
 
 use super::{MinPosition, RequestId};
 use crate::app::App;
-use crate::command::Cause;
-use crate::crypto::Access;
-use crate::http::problem::Problem;
+use crate::command::CommandContext;
+use crate::crypto::VerifiedToken;
+use crate::http::api_error::ApiError;
 use crate::http::state::HttpState;
 use crate::http::time_limit::TimeLimit;
 
@@ -21,17 +21,17 @@ pub(crate) struct CurrentUser {
 
 impl CurrentUser {
     /// The user of a token that is still good.
-    pub(crate) async fn of_token(app: &App, token: &str) -> Result<Self, Problem> {
-        Self::of_access(app, app.tokens.verify(token)?).await
+    pub(crate) async fn from_token(app: &App, token: &str) -> Result<Self, ApiError> {
+        Self::from_claims(app, app.tokens.verify(token)?).await
     }
 
-    async fn of_access(app: &App, access: Access) -> Result<Self, Problem> {
-        let row = app.node()?.user_rows.by_id(access.user).await?.ok_or(Problem::UserNotFound)?;
+    async fn from_claims(app: &App, access: VerifiedToken) -> Result<Self, ApiError> {
+        let row = app.services()?.user_rows.by_id(access.user).await?.ok_or(ApiError::UserNotFound)?;
         if !row.is_active {
-            return Err(Problem::InactiveUser);
+            return Err(ApiError::InactiveUser);
         }
         if access.version < row.tokens_from {
-            return Err(Problem::TokenRevoked);
+            return Err(ApiError::TokenRevoked);
         }
         Ok(Self { row })
     }
@@ -41,34 +41,34 @@ impl CurrentUser {
     }
 
     /// What this user does, they do under this request.
-    pub(crate) fn cause(&self, request_id: &RequestId) -> Cause {
-        Cause::new(self.row.id.stream(), request_id.as_str())
+    pub(crate) fn command_context(&self, request_id: &RequestId) -> CommandContext {
+        CommandContext::new(self.row.id.stream(), request_id.as_str())
     }
 }
 
 impl FromRequestParts<HttpState> for CurrentUser {
-    type Rejection = Problem;
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, ApiError> {
         let app = &state.app;
         // Nobody waits for a position without a good token.
         let access = app.tokens.verify(bearer(&parts.headers)?)?;
         let known = async {
-            MinPosition::reach(&parts.headers, app.node()?).await?;
-            Self::of_access(app, access).await
+            MinPosition::wait(&parts.headers, app.services()?).await?;
+            Self::from_claims(app, access).await
         };
         TimeLimit::of(&parts.extensions).read("who calls", known).await
     }
 }
 
 /// The token of `Authorization: Bearer …`, the scheme in any case (RFC 9110 §11.1).
-pub(super) fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
+pub(super) fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
     let given = headers.get(header::AUTHORIZATION).map(axum::http::HeaderValue::as_bytes).unwrap_or_default();
     let mut parts = given.splitn(2, |byte| *byte == b' ');
     if !parts.next().is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer")) {
-        return Err(Problem::NotAuthenticated);
+        return Err(ApiError::NotAuthenticated);
     }
-    str::from_utf8(parts.next().unwrap_or_default()).map_err(|_| Problem::InvalidToken)
+    str::from_utf8(parts.next().unwrap_or_default()).map_err(|_| ApiError::InvalidToken)
 }
 
 #[cfg(test)]
@@ -90,8 +90,8 @@ mod tests {
             assert_eq!(token(given).unwrap(), expected);
         }
         for given in ["", "Basic x", "Token x", "bearerx", "Bearer\tx"] {
-            assert!(matches!(token(given), Err(Problem::NotAuthenticated)), "{given}");
+            assert!(matches!(token(given), Err(ApiError::NotAuthenticated)), "{given}");
         }
-        assert!(matches!(bearer(&HeaderMap::new()), Err(Problem::NotAuthenticated)));
+        assert!(matches!(bearer(&HeaderMap::new()), Err(ApiError::NotAuthenticated)));
     }
 }

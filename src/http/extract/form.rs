@@ -8,7 +8,7 @@ use axum::http::header;
 use url::form_urlencoded;
 
 use super::read_body;
-use crate::http::problem::Problem;
+use crate::http::api_error::ApiError;
 use crate::http::state::HttpState;
 
 /// The fields of a form. A body of another content type has none.
@@ -30,9 +30,9 @@ impl Form {
 }
 
 impl FromRequest<HttpState> for Form {
-    type Rejection = Problem;
+    type Rejection = ApiError;
 
-    async fn from_request(request: Request, _: &HttpState) -> Result<Self, Problem> {
+    async fn from_request(request: Request, _: &HttpState) -> Result<Self, ApiError> {
         let content_type = request.headers().get(header::CONTENT_TYPE).cloned();
         let kind = content_type.as_ref().and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         let essence = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -58,8 +58,8 @@ fn urlencoded(body: &[u8]) -> HashMap<String, FormValue> {
         .collect()
 }
 
-async fn multipart(request: Request) -> Result<HashMap<String, FormValue>, Problem> {
-    let no_boundary = |_| Problem::UnreadableBody("Missing boundary in multipart.".to_owned());
+async fn multipart(request: Request) -> Result<HashMap<String, FormValue>, ApiError> {
+    let no_boundary = |_| ApiError::UnreadableBody("Missing boundary in multipart.".to_owned());
     let mut parts = Multipart::from_request(request, &()).await.map_err(no_boundary)?;
     let mut fields = HashMap::new();
     while let Some(part) = parts.next_field().await.map_err(invalid)? {
@@ -76,8 +76,8 @@ async fn multipart(request: Request) -> Result<HashMap<String, FormValue>, Probl
     Ok(fields)
 }
 
-fn invalid<E>(_: E) -> Problem {
-    Problem::UnreadableBody("Invalid multipart data.".to_owned())
+fn invalid<E>(_: E) -> ApiError {
+    ApiError::UnreadableBody("Invalid multipart data.".to_owned())
 }
 
 #[cfg(test)]
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_of_two_fields_counts_and_broken_escapes_are_text() {
+    fn the_last_duplicate_field_wins_and_broken_escapes_are_text() {
         let fields = urlencoded(b"a=1&a=2&b=%zz+%41&c=%ff&d");
         assert_eq!(text(&fields, "a").as_deref(), Some("2"));
         assert_eq!(text(&fields, "b").as_deref(), Some("%zz A"));
@@ -100,18 +100,18 @@ mod tests {
         assert_eq!(text(&fields, "d").as_deref(), Some(""));
     }
 
-    async fn parts(body: &'static str) -> Result<HashMap<String, FormValue>, Problem> {
+    async fn parts(body: &'static str) -> Result<HashMap<String, FormValue>, ApiError> {
         let kind = "multipart/form-data; boundary=X";
         multipart(Request::builder().header(header::CONTENT_TYPE, kind).body(Body::from(body)).unwrap()).await
     }
 
     #[tokio::test]
-    async fn multipart_fields_are_read_and_files_are_no_text() {
+    async fn multipart_fields_are_read_and_files_are_not_text() {
         let body = "--X\r\nContent-Disposition: form-data; name=\"username\"\r\n\r\na b\r\n\
                     --X\r\nContent-Disposition: form-data; name=\"password\"; filename=\"f\"\r\n\r\nx\r\n--X--\r\n";
         let fields = parts(body).await.unwrap();
         assert_eq!(text(&fields, "username").as_deref(), Some("a b"));
         assert!(matches!(fields.get("password"), Some(FormValue::File)));
-        assert!(matches!(parts("junk").await, Err(Problem::UnreadableBody(_))));
+        assert!(matches!(parts("junk").await, Err(ApiError::UnreadableBody(_))));
     }
 }

@@ -4,15 +4,15 @@ use axum::extract::FromRequestParts;
 use axum::http::header;
 use axum::http::request::Parts;
 
-use crate::http::problem::Problem;
+use crate::http::api_error::ApiError;
 
 /// The version that the caller has seen; none if any will do.
 pub(crate) struct IfMatch(pub(crate) Option<u64>);
 
 impl<S: Sync> FromRequestParts<S> for IfMatch {
-    type Rejection = Problem;
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         match parts.headers.get(header::IF_MATCH) {
             None => Ok(Self(None)),
             Some(tag) => parse(tag.as_bytes()).map(Self),
@@ -21,7 +21,7 @@ impl<S: Sync> FromRequestParts<S> for IfMatch {
 }
 
 /// One tag of ours, or `*`. Anything else, lists and weak tags among it, matches no version that there could be.
-fn parse(tag: &[u8]) -> Result<Option<u64>, Problem> {
+fn parse(tag: &[u8]) -> Result<Option<u64>, ApiError> {
     let tag = str::from_utf8(tag).unwrap_or_default().trim();
     if tag == "*" {
         return Ok(None);
@@ -29,7 +29,7 @@ fn parse(tag: &[u8]) -> Result<Option<u64>, Problem> {
     let version = tag.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or_default();
     let is_ours = version.bytes().all(|byte| byte.is_ascii_digit());
     let version = is_ours.then(|| version.parse().ok()).flatten();
-    version.map(Some).ok_or(Problem::VersionMismatch)
+    version.map(Some).ok_or(ApiError::VersionMismatch)
 }
 
 #[cfg(test)]
@@ -37,11 +37,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_strong_tag_or_a_star() {
+    fn accepts_one_strong_tag_or_a_star() {
         assert_eq!(parse(b"\"7\"").unwrap(), Some(7));
         assert_eq!(parse(b" * ").unwrap(), None);
         for other in ["", "7", "W/\"7\"", "\"7\", \"8\"", "\"x\"", "\"+7\"", "\"\""] {
-            assert!(matches!(parse(other.as_bytes()), Err(Problem::VersionMismatch)), "{other}");
+            assert!(matches!(parse(other.as_bytes()), Err(ApiError::VersionMismatch)), "{other}");
         }
     }
 }

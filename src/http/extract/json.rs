@@ -2,29 +2,29 @@
 
 use serde_json::Value;
 
-use super::json_fault;
-use crate::http::problem::{Fault, Problem};
+use super::json_syntax;
+use crate::http::api_error::{ApiError, ValidationError};
 
 const UNREADABLE: &str = "There was an error parsing the body";
 
 /// Reads a JSON text in UTF-8, with or without a byte order mark. Of members with the same name the last one counts.
-pub(super) fn parse(body: &[u8]) -> Result<Value, Problem> {
+pub(super) fn parse(body: &[u8]) -> Result<Value, ApiError> {
     let text = str::from_utf8(body).map_err(|error| {
-        Problem::UnreadableBody(format!("{UNREADABLE}: it is no UTF-8 from byte {} on", error.valid_up_to()))
+        ApiError::UnreadableBody(format!("{UNREADABLE}: it is no UTF-8 from byte {} on", error.valid_up_to()))
     })?;
     let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
-    serde_json::from_str(text).or_else(|_| match json_fault::locate(text) {
-        Some(fault) => Err(Problem::invalid(Fault::no_json(fault.offset, fault.error))),
+    serde_json::from_str(text).or_else(|_| match json_syntax::locate(text) {
+        Some(error) => Err(ApiError::invalid(ValidationError::invalid_json(error.offset, error.error))),
         // The grammar is kept, so it is too deep, or a number is beyond bounds. The latter is allowed (RFC 8259 §6).
-        None => serde_json::from_str(&bounded(text)).map_err(|error| {
+        None => serde_json::from_str(&clamp_numbers(text)).map_err(|error| {
             // The parser names the fault and shows nothing of the text.
-            Problem::UnreadableBody(format!("{UNREADABLE}: {error}"))
+            ApiError::UnreadableBody(format!("{UNREADABLE}: {error}"))
         }),
     })
 }
 
 /// A text that keeps the grammar, with numbers beyond what a float can hold put to its bounds.
-fn bounded(text: &str) -> String {
+fn clamp_numbers(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
@@ -63,29 +63,29 @@ mod tests {
 
     use super::*;
 
-    fn refused(body: &[u8]) -> String {
+    fn rejection(body: &[u8]) -> String {
         match parse(body) {
-            Err(Problem::UnreadableBody(why)) => why,
+            Err(ApiError::UnreadableBody(why)) => why,
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
-    fn a_byte_order_mark_is_passed_over_and_the_last_of_two_members_counts() {
+    fn a_byte_order_mark_is_skipped_and_the_last_duplicate_member_wins() {
         let value = parse("\u{FEFF}{\"a\":1,\"a\":2}".as_bytes()).unwrap();
         assert_eq!(value, json!({"a": 2}));
     }
 
     #[test]
-    fn what_cannot_be_read_is_said_without_showing_it() {
-        assert_eq!(refused(b"{\"a\":\"\xFF\"}"), format!("{UNREADABLE}: it is no UTF-8 from byte 6 on"));
+    fn unreadable_bodies_are_rejected_without_being_echoed() {
+        assert_eq!(rejection(b"{\"a\":\"\xFF\"}"), format!("{UNREADABLE}: it is no UTF-8 from byte 6 on"));
         let deep = format!("{}1{}", "[".repeat(200), "]".repeat(200));
-        assert!(refused(deep.as_bytes()).contains("recursion limit exceeded"));
-        assert!(refused("[".repeat(60_000).as_bytes()).contains("recursion limit exceeded"));
+        assert!(rejection(deep.as_bytes()).contains("recursion limit exceeded"));
+        assert!(rejection("[".repeat(60_000).as_bytes()).contains("recursion limit exceeded"));
     }
 
     #[test]
-    fn a_number_beyond_all_bounds_is_a_number() {
+    fn out_of_range_numbers_are_clamped() {
         let text = r#"{"a\\\"":[1e999,-1e999,1.5],"b":"1e999 \" 1e999"}"#;
         let value = parse(text.as_bytes()).unwrap();
         assert_eq!(value, json!({"a\\\"": [1e308, -1e308, 1.5], "b": "1e999 \" 1e999"}));

@@ -5,9 +5,9 @@ use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use store::Position;
 
-use crate::app::Node;
+use crate::app::Services;
+use crate::http::api_error::{ApiError, Loc, ValidationError};
 use crate::http::headers::MIN_POSITION;
-use crate::http::problem::{Fault, Loc, Problem};
 use crate::http::state::HttpState;
 
 /// The rows have reached the position that the caller asked for, if they did.
@@ -15,33 +15,36 @@ pub(crate) struct MinPosition;
 
 impl MinPosition {
     /// The position that the caller asked for, if they did.
-    pub(crate) fn asked(headers: &HeaderMap) -> Result<Option<Position>, Problem> {
+    pub(crate) fn from_headers(headers: &HeaderMap) -> Result<Option<Position>, ApiError> {
         let Some(wanted) = headers.get(MIN_POSITION) else { return Ok(None) };
         let wanted = String::from_utf8_lossy(wanted.as_bytes());
         parse(wanted.trim()).map(Some)
     }
 
     /// Waits, within bounds, until it is so.
-    pub(crate) async fn reach(headers: &HeaderMap, node: &Node) -> Result<Self, Problem> {
-        if let Some(position) = Self::asked(headers)? {
-            node.user_rows.reach(position).await?;
+    pub(crate) async fn wait(headers: &HeaderMap, services: &Services) -> Result<Self, ApiError> {
+        if let Some(position) = Self::from_headers(headers)? {
+            services.user_rows.wait_for_position(position).await?;
         }
         Ok(Self)
     }
 }
 
 impl FromRequestParts<HttpState> for MinPosition {
-    type Rejection = Problem;
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Problem> {
-        Self::reach(&parts.headers, state.app.node()?).await
+    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, ApiError> {
+        Self::wait(&parts.headers, state.app.services()?).await
     }
 }
 
-fn parse(text: &str) -> Result<Position, Problem> {
+fn parse(text: &str) -> Result<Position, ApiError> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if !is_number {
-        return Err(Problem::invalid(Fault::no_integer(Loc::Header("aegis-min-position"), text)));
+        return Err(ApiError::invalid(ValidationError::unparsable_integer(
+            Loc::Header("aegis-min-position"),
+            text,
+        )));
     }
     // A number beyond the largest is beyond the head in any case.
     Ok(Position::new(text.parse().unwrap_or(u64::MAX)))

@@ -4,26 +4,26 @@
 
 mod body;
 mod caller;
-mod fields;
+mod field_reader;
 mod form;
+mod idempotency_key;
 mod if_match;
 mod json;
-mod json_fault;
+mod json_syntax;
 mod min_position;
-mod once;
 mod path;
 mod query;
 mod request_id;
 mod role;
 
-pub(crate) use body::{MaybeValid, NoBody, Valid, Validated, read_body};
+pub(crate) use body::{FromFields, JsonBody, NoBody, OptionalJsonBody, read_body};
 pub(crate) use caller::CurrentUser;
-pub(crate) use fields::Fields;
+pub(crate) use field_reader::FieldReader;
 pub(crate) use form::{Form, FormValue};
+pub(crate) use idempotency_key::{Idempotent, WriteAttempt};
 pub(crate) use if_match::IfMatch;
 pub(crate) use min_position::MinPosition;
-pub(crate) use once::{Once, Sent};
 pub(crate) use path::{ProjectionPath, RolePath, UserPath, WebhookPath, param};
-pub(crate) use query::{MAX_POSITION, Params, position};
+pub(crate) use query::{MAX_POSITION, QueryParams, position};
 pub(crate) use request_id::{RequestId, RequestIds};
-pub(crate) use role::{Admin, Auditor, EventReader, MetricsReader, Operator, StatsReader, Subscriber};
+pub(crate) use role::{Admin, Auditor, EventReader, MetricsReader, Operator, StatsReader, WebhookOwner};

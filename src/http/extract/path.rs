@@ -5,17 +5,17 @@ use axum::http::request::Parts;
 use domain::{Role, UserId, WebhookId};
 use projections::Projection;
 
-use crate::http::problem::{Fault, Loc, Problem};
+use crate::http::api_error::{ApiError, Loc, ValidationError};
 
 /// `{id}`: a user. A text that is no id is the id of nobody.
 pub(crate) struct UserPath(pub(crate) UserId);
 
 impl<S: Send + Sync> FromRequestParts<S> for UserPath {
-    type Rejection = Problem;
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let id = param(parts, state, "id").await.ok_or(Problem::UserNotFound)?;
-        UserId::parse(&id).map(Self).map_err(|_| Problem::UserNotFound)
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let id = param(parts, state, "id").await.ok_or(ApiError::UserNotFound)?;
+        UserId::parse(&id).map(Self).map_err(|_| ApiError::UserNotFound)
     }
 }
 
@@ -23,11 +23,11 @@ impl<S: Send + Sync> FromRequestParts<S> for UserPath {
 pub(crate) struct WebhookPath(pub(crate) WebhookId);
 
 impl<S: Send + Sync> FromRequestParts<S> for WebhookPath {
-    type Rejection = Problem;
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let id = param(parts, state, "id").await.ok_or(Problem::WebhookNotFound)?;
-        WebhookId::parse(&id).map(Self).map_err(|_| Problem::WebhookNotFound)
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let id = param(parts, state, "id").await.ok_or(ApiError::WebhookNotFound)?;
+        WebhookId::parse(&id).map(Self).map_err(|_| ApiError::WebhookNotFound)
     }
 }
 
@@ -35,13 +35,13 @@ impl<S: Send + Sync> FromRequestParts<S> for WebhookPath {
 pub(crate) struct RolePath(pub(crate) Role);
 
 impl<S: Send + Sync> FromRequestParts<S> for RolePath {
-    type Rejection = Problem;
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let name = param(parts, state, "role").await.unwrap_or_default();
         name.parse().map(Self).map_err(|_| {
             let expected = "'admin', 'auditor', 'operator' or 'subscriber'";
-            Problem::invalid(Fault::no_choice(Loc::Path("role"), expected, &name))
+            ApiError::invalid(ValidationError::invalid_choice(Loc::Path("role"), expected, &name))
         })
     }
 }
@@ -50,11 +50,11 @@ impl<S: Send + Sync> FromRequestParts<S> for RolePath {
 pub(crate) struct ProjectionPath(pub(crate) &'static dyn Projection);
 
 impl<S: Send + Sync> FromRequestParts<S> for ProjectionPath {
-    type Rejection = Problem;
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let name = param(parts, state, "name").await.unwrap_or_default();
-        projections::by_name(&name).map(Self).ok_or(Problem::ProjectionNotFound)
+        projections::by_name(&name).map(Self).ok_or(ApiError::ProjectionNotFound)
     }
 }
 

@@ -10,7 +10,7 @@ use jiff::civil::Date;
 use store::{Position, StreamId};
 use url::form_urlencoded;
 
-use crate::http::problem::{Fault, Loc, Problem};
+use crate::http::api_error::{ApiError, Loc, ValidationError};
 use crate::query::AsOf;
 
 /// The largest position that a database holds.
@@ -18,37 +18,37 @@ pub(crate) const MAX_POSITION: u64 = i64::MAX.cast_unsigned();
 const STREAM_PATTERN: &str = "^[a-z0-9-]{1,128}$";
 
 /// The parameters of a request.
-pub(crate) struct Params {
+pub(crate) struct QueryParams {
     given: HashMap<String, String>,
-    faults: Vec<Fault>,
+    errors: Vec<ValidationError>,
 }
 
-impl Params {
+impl QueryParams {
     pub(crate) fn of(uri: &Uri) -> Self {
         let given = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
-        Self { given, faults: Vec::new() }
+        Self { given, errors: Vec::new() }
     }
 
     /// What the parameters come to, unless a fault was found.
-    pub(crate) fn finish<T>(self, read: T) -> Result<T, Problem> {
-        if self.faults.is_empty() { Ok(read) } else { Err(Problem::Invalid(self.faults)) }
+    pub(crate) fn finish<T>(self, read: T) -> Result<T, ApiError> {
+        if self.errors.is_empty() { Ok(read) } else { Err(ApiError::Invalid(self.errors)) }
     }
 
     /// A whole number within bounds.
     pub(crate) fn number(&mut self, name: &'static str, bounds: RangeInclusive<u64>) -> Option<u64> {
         let text = self.given.remove(name)?;
-        self.noted(number(Loc::Query(name), &text, bounds))
+        self.record(number(Loc::Query(name), &text, bounds))
     }
 
     /// How many of something are asked for, at most `max`; `usual` unless it is said.
-    pub(crate) fn limit(&mut self, max: u64, usual: usize) -> usize {
-        self.number("limit", 1..=max).and_then(|limit| limit.try_into().ok()).unwrap_or(usual)
+    pub(crate) fn limit(&mut self, max: u64, default: usize) -> usize {
+        self.number("limit", 1..=max).and_then(|limit| limit.try_into().ok()).unwrap_or(default)
     }
 
     /// A position of the log.
     pub(crate) fn position(&mut self, name: &'static str) -> Option<Position> {
         let text = self.given.remove(name)?;
-        self.noted(position(Loc::Query(name), &text))
+        self.record(position(Loc::Query(name), &text))
     }
 
     /// Names between commas.
@@ -66,7 +66,11 @@ impl Params {
     pub(crate) fn stream(&mut self, name: &'static str) -> Option<StreamId> {
         let text = self.text(name)?;
         let stream = StreamId::new(text.as_str());
-        self.noted(stream.map_err(|_| Fault::no_match(Loc::Query(name), STREAM_PATTERN, text.into())))
+        self.record(
+            stream.map_err(|_| {
+                ValidationError::pattern_mismatch(Loc::Query(name), STREAM_PATTERN, text.into())
+            }),
+        )
     }
 
     /// A moment in RFC 3339.
@@ -74,7 +78,7 @@ impl Params {
         let text = self.given.remove(name)?;
         // A plus sign that was not escaped arrives as a space.
         let time = text.parse().or_else(|_| text.replace(' ', "+").parse());
-        self.noted(time.map_err(|_| Fault::no_time(Loc::Query(name), &text)))
+        self.record(time.map_err(|_| ValidationError::invalid_time(Loc::Query(name), &text)))
     }
 
     /// A position of the log, or a moment in RFC 3339.
@@ -88,33 +92,33 @@ impl Params {
         let text = self.given.remove(name)?;
         let is_day = text.len() == "2026-11-23".len();
         let date = text.parse().ok().filter(|_| is_day);
-        self.noted(date.ok_or_else(|| Fault::no_date(Loc::Query(name), &text)))
+        self.record(date.ok_or_else(|| ValidationError::invalid_date(Loc::Query(name), &text)))
     }
 
-    fn noted<T>(&mut self, read: Result<T, Fault>) -> Option<T> {
-        read.map_err(|fault| self.faults.push(fault)).ok()
+    fn record<T>(&mut self, read: Result<T, ValidationError>) -> Option<T> {
+        read.map_err(|error| self.errors.push(error)).ok()
     }
 }
 
 /// A position of the log.
-pub(crate) fn position(loc: Loc, text: &str) -> Result<Position, Fault> {
+pub(crate) fn position(loc: Loc, text: &str) -> Result<Position, ValidationError> {
     number(loc, text, 0..=MAX_POSITION).map(Position::new)
 }
 
 /// A whole number within bounds, spelled with digits alone or with a sign.
-fn number(loc: Loc, text: &str, bounds: RangeInclusive<u64>) -> Result<u64, Fault> {
+fn number(loc: Loc, text: &str, bounds: RangeInclusive<u64>) -> Result<u64, ValidationError> {
     let trimmed = text.trim();
     let digits = trimmed.strip_prefix(['+', '-']).unwrap_or(trimmed);
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(Fault::no_integer(loc, text));
+        return Err(ValidationError::unparsable_integer(loc, text));
     }
     let (min, max) = (*bounds.start(), *bounds.end());
     match digits.parse::<u64>() {
         Ok(size) if size < min || (size > 0 && trimmed.starts_with('-')) => {
-            Err(Fault::too_small(loc, min, text))
+            Err(ValidationError::too_small(loc, min, text))
         }
         Ok(size) if size <= max => Ok(size),
-        Ok(_) | Err(_) => Err(Fault::too_large(loc, max, text)),
+        Ok(_) | Err(_) => Err(ValidationError::too_large(loc, max, text)),
     }
 }
 
@@ -124,18 +128,18 @@ mod tests {
 
     use super::*;
 
-    fn params(query: &str) -> Params {
-        Params::of(&format!("/events?{query}").parse().unwrap())
+    fn params(query: &str) -> QueryParams {
+        QueryParams::of(&format!("/events?{query}").parse().unwrap())
     }
 
     #[test]
-    fn numbers_are_bounded_and_faults_name_the_parameter() {
+    fn numbers_are_bounded_and_errors_name_the_parameter() {
         let mut given = params("after=x&limit=1001");
         given.position("after");
         given.number("limit", 1..=1000);
-        let Err(Problem::Invalid(faults)) = given.finish(()) else { panic!("accepted") };
+        let Err(ApiError::Invalid(errors)) = given.finish(()) else { panic!("accepted") };
         assert_eq!(
-            serde_json::to_value(faults).unwrap(),
+            serde_json::to_value(errors).unwrap(),
             json!([
                 {"type": "int_parsing", "loc": ["query", "after"], "input": "x",
                  "msg": "Input should be a valid integer, unable to parse string as an integer"},

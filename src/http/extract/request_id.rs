@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue};
-use store::Ambient;
+use store::Env;
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
@@ -15,29 +15,29 @@ use crate::http::headers::REQUEST_ID;
 /// Makes ids. They have to be distinct, not secret: asking the system's generator for each would cost more than all
 /// else that a request for `/health` needs.
 pub(crate) struct RequestIds {
-    ambient: Ambient,
+    env: Env,
     seed: u64,
     count: AtomicU64,
 }
 
 impl RequestIds {
-    pub(crate) fn new(ambient: &Ambient) -> Self {
-        let seed = u64::from_le_bytes(ambient.bytes());
-        Self { ambient: ambient.clone(), seed, count: AtomicU64::new(0) }
+    pub(crate) fn new(env: &Env) -> Self {
+        let seed = u64::from_le_bytes(env.bytes());
+        Self { env: env.clone(), seed, count: AtomicU64::new(0) }
     }
 
     /// A `UUIDv7` (RFC 9562).
     fn next(&self) -> Uuid {
-        let millis = u64::try_from(self.ambient.now().as_millisecond()).unwrap_or(0);
+        let millis = u64::try_from(self.env.now().as_millisecond()).unwrap_or(0);
         let number = self.seed.wrapping_add(self.count.fetch_add(1, Ordering::Relaxed));
-        let noise = u128::from(mixed(number ^ millis)) << 64 | u128::from(mixed(number));
+        let noise = u128::from(mix(number ^ millis)) << 64 | u128::from(mix(number));
         let [_, _, _, _, _, _, noise @ ..] = noise.to_be_bytes();
         uuid::Builder::from_unix_timestamp_millis(millis, &noise).into_uuid()
     }
 }
 
 /// The mixing of `SplitMix64`: every number gives another one, and neighbours look unrelated.
-fn mixed(number: u64) -> u64 {
+fn mix(number: u64) -> u64 {
     let number = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let number = (number ^ (number >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let number = (number ^ (number >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
@@ -94,11 +94,11 @@ mod tests {
     fn id(given: &str) -> String {
         let mut headers = HeaderMap::new();
         headers.insert(REQUEST_ID, HeaderValue::from_str(given).unwrap());
-        RequestId::of(&headers, &RequestIds::new(&Ambient::system())).as_str().to_owned()
+        RequestId::of(&headers, &RequestIds::new(&Env::system())).as_str().to_owned()
     }
 
     #[test]
-    fn a_uuid_is_taken_over_and_anything_else_replaced() {
+    fn a_client_uuid_is_adopted_and_anything_else_replaced() {
         let uuid = "0193e2b4-0000-7000-8000-00000000000a";
         assert_eq!(id(uuid), uuid);
         assert_eq!(id(&uuid.to_uppercase()), uuid);
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn fresh_ids_are_distinct_uuids() {
-        let ids = RequestIds::new(&Ambient::system());
+        let ids = RequestIds::new(&Env::system());
         let made: std::collections::BTreeSet<_> = (0..10_000).map(|_| ids.next()).collect();
         assert_eq!(made.len(), 10_000);
         assert!(made.iter().all(|id| id.get_version_num() == 7));

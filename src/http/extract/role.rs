@@ -9,25 +9,25 @@ use super::CurrentUser;
 use super::caller::bearer;
 use crate::app::App;
 use crate::cloud_event::Disclosure;
+use crate::http::api_error::ApiError;
 use crate::http::client;
-use crate::http::problem::Problem;
 use crate::http::state::HttpState;
 use crate::webhooks;
 
 /// The caller, if they hold one of these roles.
-async fn one_of(roles: &[Role], parts: &mut Parts, state: &HttpState) -> Result<CurrentUser, Problem> {
+async fn require_role(roles: &[Role], parts: &mut Parts, state: &HttpState) -> Result<CurrentUser, ApiError> {
     let user = CurrentUser::from_request_parts(parts, state).await?;
-    if roles.iter().any(|role| user.has(*role)) { Ok(user) } else { Err(Problem::Forbidden) }
+    if roles.iter().any(|role| user.has(*role)) { Ok(user) } else { Err(ApiError::Forbidden) }
 }
 
 /// A user who may do everything.
 pub(crate) struct Admin(pub(crate) CurrentUser);
 
 impl FromRequestParts<HttpState> for Admin {
-    type Rejection = Problem;
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Problem> {
-        one_of(&[Role::Admin], parts, state).await.map(Self)
+    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, ApiError> {
+        require_role(&[Role::Admin], parts, state).await.map(Self)
     }
 }
 
@@ -35,10 +35,10 @@ impl FromRequestParts<HttpState> for Admin {
 pub(crate) struct Auditor;
 
 impl FromRequestParts<HttpState> for Auditor {
-    type Rejection = Problem;
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Problem> {
-        one_of(&[Role::Admin, Role::Auditor], parts, state).await.map(|_| Self)
+    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, ApiError> {
+        require_role(&[Role::Admin, Role::Auditor], parts, state).await.map(|_| Self)
     }
 }
 
@@ -46,21 +46,21 @@ impl FromRequestParts<HttpState> for Auditor {
 pub(crate) struct Operator(pub(crate) CurrentUser);
 
 impl FromRequestParts<HttpState> for Operator {
-    type Rejection = Problem;
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Problem> {
-        one_of(&[Role::Admin, Role::Operator], parts, state).await.map(Self)
+    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, ApiError> {
+        require_role(&[Role::Admin, Role::Operator], parts, state).await.map(Self)
     }
 }
 
 /// A user who may have webhooks: a subscriber or an administrator.
-pub(crate) struct Subscriber(pub(crate) CurrentUser);
+pub(crate) struct WebhookOwner(pub(crate) CurrentUser);
 
-impl FromRequestParts<HttpState> for Subscriber {
-    type Rejection = Problem;
+impl FromRequestParts<HttpState> for WebhookOwner {
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Problem> {
-        one_of(&webhooks::OWNERS, parts, state).await.map(Self)
+    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, ApiError> {
+        require_role(&webhooks::OWNER_ROLES, parts, state).await.map(Self)
     }
 }
 
@@ -68,10 +68,10 @@ impl FromRequestParts<HttpState> for Subscriber {
 pub(crate) struct StatsReader;
 
 impl FromRequestParts<HttpState> for StatsReader {
-    type Rejection = Problem;
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Problem> {
-        one_of(&[Role::Admin, Role::Operator, Role::Auditor], parts, state).await.map(|_| Self)
+    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, ApiError> {
+        require_role(&[Role::Admin, Role::Operator, Role::Auditor], parts, state).await.map(|_| Self)
     }
 }
 
@@ -80,9 +80,9 @@ impl FromRequestParts<HttpState> for StatsReader {
 pub(crate) struct MetricsReader;
 
 impl FromRequestParts<HttpState> for MetricsReader {
-    type Rejection = Problem;
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, ApiError> {
         if client::is_local(&parts.extensions, &parts.headers) {
             return Ok(Self);
         }
@@ -100,42 +100,46 @@ pub(crate) struct EventReader {
 }
 
 impl EventReader {
-    fn new(user: &CurrentUser, token: String) -> Result<Self, Problem> {
+    fn new(user: &CurrentUser, token: String) -> Result<Self, ApiError> {
         let disclosure = if user.has(Role::Admin) || user.has(Role::Auditor) {
             Disclosure::Personal
         } else if user.has(Role::Subscriber) {
-            Disclosure::Impersonal
+            Disclosure::Redacted
         } else {
-            return Err(Problem::Forbidden);
+            return Err(ApiError::Forbidden);
         };
         let stream = StreamId::new(user.row.id.stream())
-            .map_err(|error| Problem::Internal { cause: error.to_string() })?;
+            .map_err(|error| ApiError::Internal { cause: error.to_string() })?;
         Ok(Self { disclosure, stream, token })
     }
 
     /// Whether, and how much, the same caller may still read.
-    pub(crate) async fn ask_again(self, app: &App) -> Result<Self, Problem> {
-        let user = CurrentUser::of_token(app, &self.token).await?;
+    pub(crate) async fn reauthorize(self, app: &App) -> Result<Self, ApiError> {
+        let user = CurrentUser::from_token(app, &self.token).await?;
         Self::new(&user, self.token)
     }
 }
 
 impl EventReader {
-    /// As [`EventReader::ask_again`], by the rows as they are at that position. Where they do not get there, they count as
+    /// As [`EventReader::reauthorize`], by the rows as they are at that position. Where they do not get there, they count as
     /// they are, as for any other request; tells whether they did.
-    pub(crate) async fn ask_as_of(self, app: &App, position: Position) -> Result<(Self, bool), Problem> {
-        let reached = app.node()?.user_rows.reach(position).await;
+    pub(crate) async fn reauthorize_at(
+        self,
+        app: &App,
+        position: Position,
+    ) -> Result<(Self, bool), ApiError> {
+        let reached = app.services()?.user_rows.wait_for_position(position).await;
         if let Err(error) = &reached {
             tracing::debug!(%error, "a reader goes on with the rights that the rows show");
         }
-        Ok((self.ask_again(app).await?, reached.is_ok()))
+        Ok((self.reauthorize(app).await?, reached.is_ok()))
     }
 }
 
 impl FromRequestParts<HttpState> for EventReader {
-    type Rejection = Problem;
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, ApiError> {
         let user = CurrentUser::from_request_parts(parts, state).await?;
         let token = bearer(&parts.headers)?.to_owned();
         Self::new(&user, token)

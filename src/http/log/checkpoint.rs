@@ -7,9 +7,9 @@ use axum::response::IntoResponse;
 
 use super::TEXT;
 use crate::app::App;
+use crate::http::api_error::ApiError;
 use crate::http::extract::Auditor;
 use crate::http::openapi::ErrorBody;
-use crate::http::problem::Problem;
 
 /// Shows the signed head of the log: keep one outside, and nobody can cut the log back or rewrite it unseen.
 #[utoipa::path(
@@ -27,6 +27,6 @@ use crate::http::problem::Problem;
 pub(crate) async fn checkpoint(
     State(app): State<Arc<App>>,
     _: Auditor,
-) -> Result<impl IntoResponse, Problem> {
-    Ok(([TEXT], app.node()?.store.checkpoint().await?))
+) -> Result<impl IntoResponse, ApiError> {
+    Ok(([TEXT], app.services()?.store.signed_checkpoint().await?))
 }

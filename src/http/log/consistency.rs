@@ -12,9 +12,9 @@ use utoipa::ToSchema;
 
 use super::encode;
 use crate::app::App;
-use crate::http::extract::{Auditor, Params};
+use crate::http::api_error::{ApiError, Loc};
+use crate::http::extract::{Auditor, QueryParams};
 use crate::http::openapi::{ErrorBody, ValidationErrorBody};
-use crate::http::problem::{Loc, Problem};
 
 /// That a longer log begins with a shorter one.
 #[derive(Serialize, ToSchema)]
@@ -33,16 +33,16 @@ pub(crate) struct ConsistencyBody {
 }
 
 /// Which two states of the log.
-pub(crate) struct Between {
+pub(crate) struct ConsistencyQuery {
     from: Position,
     to: Option<Position>,
 }
 
-impl<S: Sync> FromRequestParts<S> for Between {
-    type Rejection = Problem;
+impl<S: Sync> FromRequestParts<S> for ConsistencyQuery {
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let mut params = Params::of(&parts.uri);
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let mut params = QueryParams::of(&parts.uri);
         let between = Self { from: params.position("from").unwrap_or_default(), to: params.position("to") };
         params.finish(between)
     }
@@ -69,17 +69,17 @@ impl<S: Sync> FromRequestParts<S> for Between {
 pub(crate) async fn consistency(
     State(app): State<Arc<App>>,
     _: Auditor,
-    Between { from, to }: Between,
-) -> Result<Json<ConsistencyBody>, Problem> {
-    let node = app.node()?;
+    ConsistencyQuery { from, to }: ConsistencyQuery,
+) -> Result<Json<ConsistencyBody>, ApiError> {
+    let services = app.services()?;
     let to = match to {
         Some(to) => to,
-        None => node.store.head().await?.position,
+        None => services.store.head().await?.position,
     };
-    let found = node.proofs.consistency(from, to).await.map_err(|error| match error {
-        ProofError::Beyond { asked, head } => {
+    let found = services.proofs.consistency(from, to).await.map_err(|error| match error {
+        ProofError::BeyondHead { asked, head } => {
             let name = if asked == to { "to" } else { "from" };
-            Problem::beyond_head(Loc::Query(name), asked, head)
+            ApiError::beyond_head(Loc::Query(name), asked, head)
         }
         ProofError::Store(error) => error.into(),
     })?;

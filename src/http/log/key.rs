@@ -7,9 +7,9 @@ use axum::response::IntoResponse;
 
 use super::TEXT;
 use crate::app::App;
+use crate::http::api_error::ApiError;
 use crate::http::extract::Auditor;
 use crate::http::openapi::ErrorBody;
-use crate::http::problem::Problem;
 
 /// Shows the key that checkpoints are checked with. Get it once, over a way that you trust, and keep it.
 #[utoipa::path(
@@ -24,6 +24,6 @@ use crate::http::problem::Problem;
         (status = 403, description = "A bad token, or neither administrator nor auditor", body = ErrorBody),
     ),
 )]
-pub(crate) async fn key(State(app): State<Arc<App>>, _: Auditor) -> Result<impl IntoResponse, Problem> {
-    Ok(([TEXT], format!("{}\n", app.node()?.store.signer().verifier_key())))
+pub(crate) async fn key(State(app): State<Arc<App>>, _: Auditor) -> Result<impl IntoResponse, ApiError> {
+    Ok(([TEXT], format!("{}\n", app.services()?.store.signer().verifier_key())))
 }

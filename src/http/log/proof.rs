@@ -13,9 +13,9 @@ use utoipa::ToSchema;
 
 use super::encode;
 use crate::app::App;
+use crate::http::api_error::{ApiError, Loc};
 use crate::http::extract::{Auditor, param, position};
 use crate::http::openapi::{ErrorBody, ValidationErrorBody};
-use crate::http::problem::{Loc, Problem};
 
 /// That an event is in the log.
 #[derive(Serialize, ToSchema)]
@@ -41,11 +41,11 @@ pub(crate) struct ProofBody {
 pub(crate) struct PositionPath(Position);
 
 impl<S: Send + Sync> FromRequestParts<S> for PositionPath {
-    type Rejection = Problem;
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let text = param(parts, state, "position").await.unwrap_or_default();
-        position(Loc::Path("position"), &text).map(Self).map_err(Problem::invalid)
+        position(Loc::Path("position"), &text).map(Self).map_err(ApiError::invalid)
     }
 }
 
@@ -69,18 +69,18 @@ pub(crate) async fn proof(
     State(app): State<Arc<App>>,
     _: Auditor,
     PositionPath(position): PositionPath,
-) -> Result<Json<ProofBody>, Problem> {
-    let node = app.node()?;
-    let found = node.proofs.inclusion(position).await.map_err(|error| match error {
-        ProofError::Beyond { .. } => Problem::EventNotFound,
+) -> Result<Json<ProofBody>, ApiError> {
+    let services = app.services()?;
+    let found = services.proofs.inclusion(position).await.map_err(|error| match error {
+        ProofError::BeyondHead { .. } => ApiError::EventNotFound,
         ProofError::Store(error) => error.into(),
     })?;
     let event =
-        node.store.read_sealed(&EventQuery::at(position)).await?.pop().ok_or(Problem::EventNotFound)?;
-    let event = canonical_event(&event).map_err(|error| Problem::internal(&error))?;
+        services.store.read_sealed(&EventQuery::at(position)).await?.pop().ok_or(ApiError::EventNotFound)?;
+    let event = canonical_event(&event).map_err(|error| ApiError::internal(&error))?;
     Ok(Json(ProofBody {
         position: position.get(),
-        event: String::from_utf8(event).map_err(|error| Problem::internal(&error))?,
+        event: String::from_utf8(event).map_err(|error| ApiError::internal(&error))?,
         leaf: encode(&found.leaf),
         size: found.head.position.get(),
         root: encode(&found.head.root),

@@ -11,26 +11,26 @@ use store::tiles::{WIDTH, to_bytes};
 use store::{EventQuery, Position};
 
 use super::tile_path::TilePath;
-use crate::app::{App, Node};
+use crate::app::{App, Services};
+use crate::http::api_error::ApiError;
 use crate::http::extract::{Auditor, param};
 use crate::http::openapi::ErrorBody;
-use crate::http::problem::Problem;
 
 /// What is in a tile stays as it is. It is for those who may see it, and no shared cache.
-const FOR_EVER: (HeaderName, HeaderValue) =
+const IMMUTABLE: (HeaderName, HeaderValue) =
     (header::CACHE_CONTROL, HeaderValue::from_static("private, max-age=31536000, immutable"));
 const BYTES: (HeaderName, HeaderValue) =
     (header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
 
 /// `{path}`.
-pub(crate) struct AskedTile(TilePath);
+pub(crate) struct TileParam(TilePath);
 
-impl<S: Send + Sync> FromRequestParts<S> for AskedTile {
-    type Rejection = Problem;
+impl<S: Send + Sync> FromRequestParts<S> for TileParam {
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let path = param(parts, state, "path").await.unwrap_or_default();
-        TilePath::parse(path.trim_end_matches('/')).map(Self).ok_or(Problem::NotFound)
+        TilePath::parse(path.trim_end_matches('/')).map(Self).ok_or(ApiError::NotFound)
     }
 }
 
@@ -53,24 +53,24 @@ impl<S: Send + Sync> FromRequestParts<S> for AskedTile {
 pub(crate) async fn tile(
     State(app): State<Arc<App>>,
     _: Auditor,
-    AskedTile(asked): AskedTile,
-) -> Result<Response, Problem> {
-    let node = app.node()?;
-    let head = node.store.head().await?.position;
+    TileParam(asked): TileParam,
+) -> Result<Response, ApiError> {
+    let services = app.services()?;
+    let head = services.store.head().await?.position;
     if asked.tile.width_in(head.get()) < asked.width {
-        return Err(Problem::NotFound);
+        return Err(ApiError::NotFound);
     }
     let bytes = if asked.entries {
-        entries(node, &asked).await?
+        entries(services, &asked).await?
     } else {
-        let mut hashes = node.proofs.tile(asked.tile, head).await?;
+        let mut hashes = services.proofs.tile(asked.tile, head).await?;
         hashes.truncate(usize::try_from(asked.width).unwrap_or(usize::MAX));
         to_bytes(&hashes)
     };
-    Ok(([BYTES, FOR_EVER], bytes).into_response())
+    Ok(([BYTES, IMMUTABLE], bytes).into_response())
 }
 
-async fn entries(node: &Node, asked: &TilePath) -> Result<Vec<u8>, Problem> {
+async fn entries(services: &Services, asked: &TilePath) -> Result<Vec<u8>, ApiError> {
     let after = asked.tile.index * WIDTH;
     let query = EventQuery {
         after: Position::new(after),
@@ -79,10 +79,10 @@ async fn entries(node: &Node, asked: &TilePath) -> Result<Vec<u8>, Problem> {
         ..EventQuery::default()
     };
     let mut bytes = Vec::new();
-    for event in node.store.read_sealed(&query).await? {
-        let event = canonical_event(&event).map_err(|error| Problem::internal(&error))?;
+    for event in services.store.read_sealed(&query).await? {
+        let event = canonical_event(&event).map_err(|error| ApiError::internal(&error))?;
         // Every event has at most 32 KiB.
-        let length = u16::try_from(event.len()).map_err(|error| Problem::internal(&error))?;
+        let length = u16::try_from(event.len()).map_err(|error| ApiError::internal(&error))?;
         bytes.extend_from_slice(&length.to_be_bytes());
         bytes.extend_from_slice(&event);
     }

@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_are_those_of_the_standard_and_no_others() {
+    fn only_standard_tile_paths_parse() {
         let tile = |level, index| TileId { level, index };
         for (path, expected) in [
             ("0/000", TilePath { tile: tile(0, 0), entries: false, width: 256 }),

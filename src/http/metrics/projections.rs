@@ -4,14 +4,14 @@
 use std::sync::atomic::AtomicU64;
 
 use jiff::{SignedDuration, Timestamp};
-use projections::{Health, RunnerHandle, VersionReport};
+use projections::{ProjectionHandle, VersionHealth, VersionReport};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use store::{Position, Signal};
+use store::{Position, StoreProgress};
 use tokio::time::Instant;
 
-use crate::app::Node;
+use crate::app::Services;
 
 type Labels = Vec<(&'static str, String)>;
 type Numbers = Family<Labels, Gauge>;
@@ -31,10 +31,10 @@ struct Gauges {
 }
 
 /// Shows how the read models are doing.
-pub(super) fn register(registry: &mut Registry, node: &Node, now: Timestamp) {
-    let (gauges, signal) = (Gauges::default(), node.store.signal());
-    for runner in node.runners() {
-        gauges.of_projection(runner, &signal, now);
+pub(super) fn register(registry: &mut Registry, services: &Services, now: Timestamp) {
+    let (gauges, progress) = (Gauges::default(), services.store.progress());
+    for runner in services.projectors() {
+        gauges.of_projection(runner, &progress, now);
     }
     let Gauges { position, lag, lag_seconds, rate, state, live, owner, heartbeat } = gauges;
     let mut numbers = |name: &str, help: &str, family: Numbers| registry.register(name, help, family);
@@ -52,22 +52,22 @@ pub(super) fn register(registry: &mut Registry, node: &Node, now: Timestamp) {
 }
 
 impl Gauges {
-    fn of_projection(&self, runner: &RunnerHandle, signal: &Signal, now: Timestamp) {
+    fn of_projection(&self, runner: &ProjectionHandle, progress: &StoreProgress, now: Timestamp) {
         let name = runner.projection().name();
-        let (labels, standing) = (vec![("projection", name.to_owned())], runner.standing());
+        let (labels, standing) = (vec![("projection", name.to_owned())], runner.status());
         self.owner.get_or_create(&labels).set(i64::from(runner.is_owner()));
         if let Some(reported) = standing.reported {
             let age = Instant::now().saturating_duration_since(reported);
             self.heartbeat.get_or_create(&labels).set(age.as_secs_f64());
         }
-        let Some(versions) = signal.versions.get(name) else { return };
+        let Some(versions) = progress.versions.get(name) else { return };
         for version in &versions.kept {
             let number = ("version", version.number.to_string());
             let labels: Labels = labels.iter().cloned().chain([number]).collect();
             self.live.get_or_create(&labels).set(i64::from(version.number == versions.live));
-            let known = signal.projected(&runner.projection().table(version.number).name);
+            let known = progress.applied_position(&runner.projection().table(version.number).name);
             if let Some(report) = standing.report.versions.get(&version.number) {
-                self.of_version(&labels, report, known, signal.head, now);
+                self.of_version(&labels, report, known, progress.head, now);
             }
         }
     }
@@ -90,7 +90,7 @@ impl Gauges {
         let age = report.oldest.filter(|_| lag > 0).map(|oldest| now.duration_since(oldest));
         let age = age.unwrap_or_default().max(SignedDuration::ZERO);
         self.lag_seconds.get_or_create(labels).set(age.as_secs_f64());
-        for state in Health::NAMES {
+        for state in VersionHealth::NAMES {
             let labels: Labels = labels.iter().cloned().chain([("state", state.to_owned())]).collect();
             self.state.get_or_create(&labels).set(i64::from(report.health.name() == state));
         }

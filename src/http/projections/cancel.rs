@@ -2,12 +2,12 @@
 
 use axum::Json;
 use axum::extract::State;
-use projections::models;
+use projections::lifecycle;
 
 use super::change;
-use crate::http::extract::{NoBody, Once, Operator, ProjectionPath};
+use crate::http::api_error::ApiError;
+use crate::http::extract::{Idempotent, NoBody, Operator, ProjectionPath};
 use crate::http::openapi::ErrorBody;
-use crate::http::problem::Problem;
 use crate::http::state::HttpState;
 use crate::query::projections::ProjectionStatus;
 
@@ -32,8 +32,8 @@ pub(crate) async fn cancel(
     State(state): State<HttpState>,
     _: Operator,
     ProjectionPath(projection): ProjectionPath,
-    Once { sent, body: NoBody }: Once<NoBody>,
-) -> Result<Json<ProjectionStatus>, Problem> {
-    let cancel = models::cancel(projection, &state.app.node()?.sources);
-    change(&state, &sent, projection, cancel).await.map(Json)
+    Idempotent { attempt, body: NoBody }: Idempotent<NoBody>,
+) -> Result<Json<ProjectionStatus>, ApiError> {
+    let cancel = lifecycle::cancel(projection, &state.app.services()?.projection_context);
+    change(&state, &attempt, projection, cancel).await.map(Json)
 }

@@ -2,14 +2,14 @@
 
 use axum::Json;
 use axum::extract::State;
-use projections::models;
+use projections::lifecycle;
 use utoipa::ToSchema;
 
 use super::change;
 use crate::config::Settings;
-use crate::http::extract::{Fields, Once, Operator, ProjectionPath, Valid, Validated};
+use crate::http::api_error::ApiError;
+use crate::http::extract::{FieldReader, FromFields, Idempotent, JsonBody, Operator, ProjectionPath};
 use crate::http::openapi::{ErrorBody, ValidationErrorBody};
-use crate::http::problem::Problem;
 use crate::http::state::HttpState;
 use crate::query::projections::ProjectionStatus;
 
@@ -22,8 +22,8 @@ pub(crate) struct DropBody {
     version: u64,
 }
 
-impl Validated for DropBody {
-    fn read(fields: &mut Fields, _: &Settings) -> Option<Self> {
+impl FromFields for DropBody {
+    fn from_fields(fields: &mut FieldReader, _: &Settings) -> Option<Self> {
         Some(Self { version: fields.number("version", 1..=u64::MAX)? })
     }
 }
@@ -51,8 +51,8 @@ pub(crate) async fn drop(
     State(state): State<HttpState>,
     _: Operator,
     ProjectionPath(projection): ProjectionPath,
-    Once { sent, body: Valid(DropBody { version }) }: Once<Valid<DropBody>>,
-) -> Result<Json<ProjectionStatus>, Problem> {
-    let drop = models::drop(projection, &state.app.node()?.sources, version);
-    change(&state, &sent, projection, drop).await.map(Json)
+    Idempotent { attempt, body: JsonBody(DropBody { version }) }: Idempotent<JsonBody<DropBody>>,
+) -> Result<Json<ProjectionStatus>, ApiError> {
+    let drop = lifecycle::drop(projection, &state.app.services()?.projection_context, version);
+    change(&state, &attempt, projection, drop).await.map(Json)
 }

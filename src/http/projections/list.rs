@@ -5,9 +5,9 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::http::api_error::ApiError;
 use crate::http::extract::Operator;
 use crate::http::openapi::ErrorBody;
-use crate::http::problem::Problem;
 use crate::http::state::HttpState;
 use crate::query::projections::{ProjectionStatus, all};
 
@@ -36,7 +36,7 @@ pub(crate) struct ProjectionsView {
 pub(crate) async fn list(
     State(state): State<HttpState>,
     _: Operator,
-) -> Result<Json<ProjectionsView>, Problem> {
-    let projections = all(&state.app.node()?.sources, state.app.ambient.now()).await?;
+) -> Result<Json<ProjectionsView>, ApiError> {
+    let projections = all(&state.app.services()?.projection_context, state.app.env.now()).await?;
     Ok(Json(ProjectionsView { projections }))
 }

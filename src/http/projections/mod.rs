@@ -10,24 +10,27 @@ pub(crate) mod show;
 pub(crate) mod skip;
 
 use projections::{ChangeError, Projection};
-use store::Versions;
+use store::ProjectionVersions;
 
-use super::extract::Sent;
-use super::problem::Problem;
+use super::api_error::ApiError;
+use super::extract::WriteAttempt;
 use super::state::HttpState;
 use crate::query::projections::{ProjectionStatus, one};
 
 /// Changes the versions of a read model, and says how it is doing then.
 async fn change(
     state: &HttpState,
-    sent: &Sent,
+    attempt: &WriteAttempt,
     projection: &'static dyn Projection,
-    change: impl Future<Output = Result<Versions, ChangeError>>,
-) -> Result<ProjectionStatus, Problem> {
-    sent.limit.write(async { Ok(change.await?) }).await?;
-    sent.limit.read("how the read model is doing", status(state, projection)).await
+    change: impl Future<Output = Result<ProjectionVersions, ChangeError>>,
+) -> Result<ProjectionStatus, ApiError> {
+    attempt.limit.write(async { Ok(change.await?) }).await?;
+    attempt.limit.read("how the read model is doing", status(state, projection)).await
 }
 
-async fn status(state: &HttpState, projection: &'static dyn Projection) -> Result<ProjectionStatus, Problem> {
-    Ok(one(projection, &state.app.node()?.sources, state.app.ambient.now()).await?)
+async fn status(
+    state: &HttpState,
+    projection: &'static dyn Projection,
+) -> Result<ProjectionStatus, ApiError> {
+    Ok(one(projection, &state.app.services()?.projection_context, state.app.env.now()).await?)
 }

@@ -3,12 +3,12 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use projections::models;
+use projections::lifecycle;
 
 use super::change;
-use crate::http::extract::{NoBody, Once, Operator, ProjectionPath, RequestId};
+use crate::http::api_error::ApiError;
+use crate::http::extract::{Idempotent, NoBody, Operator, ProjectionPath, RequestId};
 use crate::http::openapi::ErrorBody;
-use crate::http::problem::Problem;
 use crate::http::state::HttpState;
 use crate::query::projections::ProjectionStatus;
 
@@ -34,10 +34,10 @@ pub(crate) async fn rebuild(
     Operator(operator): Operator,
     ProjectionPath(projection): ProjectionPath,
     request_id: RequestId,
-    Once { sent, body: NoBody }: Once<NoBody>,
-) -> Result<(StatusCode, Json<ProjectionStatus>), Problem> {
-    let (by, now) = (operator.cause(&request_id).actor, state.app.ambient.now());
-    let rebuild = models::rebuild(projection, &state.app.node()?.sources, &by, now);
-    let status = change(&state, &sent, projection, rebuild).await?;
+    Idempotent { attempt, body: NoBody }: Idempotent<NoBody>,
+) -> Result<(StatusCode, Json<ProjectionStatus>), ApiError> {
+    let (by, now) = (operator.command_context(&request_id).actor, state.app.env.now());
+    let rebuild = lifecycle::rebuild(projection, &state.app.services()?.projection_context, &by, now);
+    let status = change(&state, &attempt, projection, rebuild).await?;
     Ok((StatusCode::ACCEPTED, Json(status)))
 }

@@ -2,14 +2,14 @@
 
 use axum::Json;
 use axum::extract::State;
-use projections::models;
+use projections::lifecycle;
 use utoipa::ToSchema;
 
 use super::change;
 use crate::config::Settings;
-use crate::http::extract::{Fields, MaybeValid, Once, Operator, ProjectionPath, Validated};
+use crate::http::api_error::ApiError;
+use crate::http::extract::{FieldReader, FromFields, Idempotent, Operator, OptionalJsonBody, ProjectionPath};
 use crate::http::openapi::{ErrorBody, ValidationErrorBody};
-use crate::http::problem::Problem;
 use crate::http::state::HttpState;
 use crate::query::projections::ProjectionStatus;
 
@@ -22,9 +22,9 @@ pub(crate) struct RollbackBody {
     to: Option<u64>,
 }
 
-impl Validated for RollbackBody {
-    fn read(fields: &mut Fields, _: &Settings) -> Option<Self> {
-        Some(Self { to: fields.number_if_given("to", 1..=u64::MAX) })
+impl FromFields for RollbackBody {
+    fn from_fields(fields: &mut FieldReader, _: &Settings) -> Option<Self> {
+        Some(Self { to: fields.optional_number("to", 1..=u64::MAX) })
     }
 }
 
@@ -51,9 +51,9 @@ pub(crate) async fn roll_back(
     State(state): State<HttpState>,
     _: Operator,
     ProjectionPath(projection): ProjectionPath,
-    Once { sent, body: MaybeValid(body) }: Once<MaybeValid<RollbackBody>>,
-) -> Result<Json<ProjectionStatus>, Problem> {
+    Idempotent { attempt, body: OptionalJsonBody(body) }: Idempotent<OptionalJsonBody<RollbackBody>>,
+) -> Result<Json<ProjectionStatus>, ApiError> {
     let to = body.and_then(|body| body.to);
-    let roll_back = models::roll_back(projection, &state.app.node()?.sources, to);
-    change(&state, &sent, projection, roll_back).await.map(Json)
+    let roll_back = lifecycle::roll_back(projection, &state.app.services()?.projection_context, to);
+    change(&state, &attempt, projection, roll_back).await.map(Json)
 }

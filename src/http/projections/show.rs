@@ -4,9 +4,9 @@ use axum::Json;
 use axum::extract::State;
 
 use super::status;
+use crate::http::api_error::ApiError;
 use crate::http::extract::{Operator, ProjectionPath};
 use crate::http::openapi::ErrorBody;
-use crate::http::problem::Problem;
 use crate::http::state::HttpState;
 use crate::query::projections::ProjectionStatus;
 
@@ -30,6 +30,6 @@ pub(crate) async fn show(
     State(state): State<HttpState>,
     _: Operator,
     ProjectionPath(projection): ProjectionPath,
-) -> Result<Json<ProjectionStatus>, Problem> {
+) -> Result<Json<ProjectionStatus>, ApiError> {
     status(&state, projection).await.map(Json)
 }

@@ -9,12 +9,12 @@ use utoipa::ToSchema;
 
 use crate::command;
 use crate::config::Settings;
+use crate::http::api_error::ApiError;
 use crate::http::extract::{
-    Fields, MAX_POSITION, Once, Operator, ProjectionPath, RequestId, Valid, Validated,
+    FieldReader, FromFields, Idempotent, JsonBody, MAX_POSITION, Operator, ProjectionPath, RequestId,
 };
-use crate::http::headers::Written;
+use crate::http::headers::PositionHeader;
 use crate::http::openapi::{ErrorBody, ValidationErrorBody};
-use crate::http::problem::Problem;
 use crate::http::state::HttpState;
 
 /// Which event, and why.
@@ -29,10 +29,10 @@ pub(crate) struct SkipBody {
     reason: Reason,
 }
 
-impl Validated for SkipBody {
-    fn read(fields: &mut Fields, _: &Settings) -> Option<Self> {
+impl FromFields for SkipBody {
+    fn from_fields(fields: &mut FieldReader, _: &Settings) -> Option<Self> {
         let position = fields.number("position", 1..=MAX_POSITION);
-        let reason = fields.needed_reason("reason");
+        let reason = fields.required_reason("reason");
         Some(Self { position: position?, reason: reason? })
     }
 }
@@ -69,12 +69,13 @@ pub(crate) async fn skip(
     Operator(operator): Operator,
     ProjectionPath(projection): ProjectionPath,
     request_id: RequestId,
-    Once { sent, body: Valid(SkipBody { position, reason }) }: Once<Valid<SkipBody>>,
-) -> Result<impl IntoResponse, Problem> {
+    Idempotent { attempt, body: JsonBody(SkipBody { position, reason }) }: Idempotent<JsonBody<SkipBody>>,
+) -> Result<impl IntoResponse, ApiError> {
     let skip = Skip { projection: projection.name().to_owned(), position, reason };
-    let (sources, cause) = (&state.app.node()?.sources, operator.cause(&request_id));
-    let skip = async { Ok(command::skip(projection, sources, &state.app.ambient, &cause, skip).await?) };
-    let skipped = sent.limit.write(skip).await?;
-    let written = (!skipped.before).then_some(skipped.position);
-    Ok((Written(written), Json(SkippedView { position: skipped.position.get() })))
+    let (sources, context) =
+        (&state.app.services()?.projection_context, operator.command_context(&request_id));
+    let skip = async { Ok(command::skip(projection, sources, &state.app.env, &context, skip).await?) };
+    let skipped = attempt.limit.write(skip).await?;
+    let written = (!skipped.already_recorded).then_some(skipped.position);
+    Ok((PositionHeader(written), Json(SkippedView { position: skipped.position.get() })))
 }

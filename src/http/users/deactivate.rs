@@ -1,12 +1,12 @@
 //! `POST /users/{id}/deactivate`
 
 use axum::response::IntoResponse;
-use domain::Command;
+use domain::UserCommand;
 
 use super::account_change::AccountChange;
 use super::{ReasonBody, UserDetail};
+use crate::http::api_error::ApiError;
 use crate::http::openapi::{ErrorBody, ValidationErrorBody};
-use crate::http::problem::Problem;
 
 /// Keeps a user from logging in, and ends their tokens. It is no error if that is so already.
 #[utoipa::path(
@@ -32,6 +32,6 @@ use crate::http::problem::Problem;
         (status = 422, description = "A bad reason", body = ValidationErrorBody),
     ),
 )]
-pub(crate) async fn deactivate(change: AccountChange) -> Result<impl IntoResponse, Problem> {
-    change.carry_out(|reason| Command::Deactivate { reason }).await
+pub(crate) async fn deactivate(change: AccountChange) -> Result<impl IntoResponse, ApiError> {
+    change.execute(|reason| UserCommand::Deactivate { reason }).await
 }

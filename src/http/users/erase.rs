@@ -3,15 +3,17 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use domain::{Command, ErasureReason};
+use domain::{ErasureReason, UserCommand};
 use utoipa::ToSchema;
 
-use super::carry_out;
+use super::execute;
 use crate::config::Settings;
-use crate::http::extract::{Admin, Fields, IfMatch, Once, RequestId, UserPath, Valid, Validated};
-use crate::http::headers::Written;
+use crate::http::api_error::ApiError;
+use crate::http::extract::{
+    Admin, FieldReader, FromFields, Idempotent, IfMatch, JsonBody, RequestId, UserPath,
+};
+use crate::http::headers::PositionHeader;
 use crate::http::openapi::{ErrorBody, ValidationErrorBody};
-use crate::http::problem::Problem;
 use crate::http::state::HttpState;
 
 /// Why a user is erased.
@@ -23,8 +25,8 @@ pub(crate) struct ErasureBody {
     reason: ErasureReason,
 }
 
-impl Validated for ErasureBody {
-    fn read(fields: &mut Fields, _: &Settings) -> Option<Self> {
+impl FromFields for ErasureBody {
+    fn from_fields(fields: &mut FieldReader, _: &Settings) -> Option<Self> {
         Some(Self { reason: fields.erasure_reason("reason")? })
     }
 }
@@ -59,14 +61,15 @@ pub(crate) async fn erase(
     UserPath(id): UserPath,
     IfMatch(version): IfMatch,
     request_id: RequestId,
-    Once { sent, body: Valid(ErasureBody { reason }) }: Once<Valid<ErasureBody>>,
-) -> Result<impl IntoResponse, Problem> {
-    let command = Command::Erase { reason };
-    let position = match carry_out(&state, &sent, admin.cause(&request_id), id, &command, version).await {
-        Ok(user) => user.position,
-        // This very request, sent before, has made it so.
-        Err(Problem::Erased) => None,
-        Err(problem) => return Err(problem),
-    };
-    Ok((StatusCode::NO_CONTENT, Written(position), ()))
+    Idempotent { attempt, body: JsonBody(ErasureBody { reason }) }: Idempotent<JsonBody<ErasureBody>>,
+) -> Result<impl IntoResponse, ApiError> {
+    let command = UserCommand::Erase { reason };
+    let position =
+        match execute(&state, &attempt, admin.command_context(&request_id), id, &command, version).await {
+            Ok(user) => user.position,
+            // This very request, sent before, has made it so.
+            Err(ApiError::ResourceErased) => None,
+            Err(error) => return Err(error),
+        };
+    Ok((StatusCode::NO_CONTENT, PositionHeader(position), ()))
 }

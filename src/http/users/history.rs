@@ -8,9 +8,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::http::api_error::ApiError;
 use crate::http::extract::{Auditor, UserPath};
 use crate::http::openapi::ErrorBody;
-use crate::http::problem::Problem;
 use crate::query::UserChange;
 
 /// All that has happened to a user.
@@ -41,7 +41,7 @@ pub(crate) async fn history(
     State(app): State<Arc<App>>,
     _: Auditor,
     UserPath(id): UserPath,
-) -> Result<Json<HistoryBody>, Problem> {
-    let events = app.node()?.history.changes(id).await?;
-    if events.is_empty() { Err(Problem::UserNotFound) } else { Ok(Json(HistoryBody { events })) }
+) -> Result<Json<HistoryBody>, ApiError> {
+    let events = app.services()?.history.changes(id).await?;
+    if events.is_empty() { Err(ApiError::UserNotFound) } else { Ok(Json(HistoryBody { events })) }
 }

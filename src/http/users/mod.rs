@@ -14,27 +14,27 @@ mod view;
 pub(crate) use reason::ReasonBody;
 pub(crate) use view::{UserDetail, UserView};
 
-use domain::{Command, UserId};
+use domain::{UserCommand, UserId};
 
-use super::extract::Sent;
-use super::problem::Problem;
-use super::repeat::once;
+use super::api_error::ApiError;
+use super::extract::WriteAttempt;
+use super::idempotency::execute_once;
 use super::state::HttpState;
-use crate::command::{Cause, UserState};
+use crate::command::{CommandContext, UserState};
 
 /// Carries out a command to a user, once if it was sent under a key, and waits until its author can read it back.
-async fn carry_out(
+async fn execute(
     state: &HttpState,
-    sent: &Sent,
-    cause: Cause,
+    attempt: &WriteAttempt,
+    context: CommandContext,
     id: UserId,
-    command: &Command,
+    command: &UserCommand,
     if_match: Option<u64>,
-) -> Result<UserState, Problem> {
-    let caller = cause.actor.clone();
-    once(state, &caller, sent, async |idempotency| {
-        let cause = Cause { idempotency, ..cause };
-        Ok(state.app.node()?.users.execute(&cause, id, command, if_match).await?)
+) -> Result<UserState, ApiError> {
+    let caller = context.actor.clone();
+    execute_once(state, &caller, attempt, async |idempotency| {
+        let context = CommandContext { idempotency, ..context };
+        Ok(state.app.services()?.users.execute(&context, id, command, if_match).await?)
     })
     .await
 }

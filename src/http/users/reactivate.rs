@@ -1,12 +1,12 @@
 //! `POST /users/{id}/reactivate`
 
 use axum::response::IntoResponse;
-use domain::Command;
+use domain::UserCommand;
 
 use super::account_change::AccountChange;
 use super::{ReasonBody, UserDetail};
+use crate::http::api_error::ApiError;
 use crate::http::openapi::{ErrorBody, ValidationErrorBody};
-use crate::http::problem::Problem;
 
 /// Lets a user log in again. It is no error if that is so already.
 #[utoipa::path(
@@ -31,6 +31,6 @@ use crate::http::problem::Problem;
         (status = 422, description = "A bad reason", body = ValidationErrorBody),
     ),
 )]
-pub(crate) async fn reactivate(change: AccountChange) -> Result<impl IntoResponse, Problem> {
-    change.carry_out(|reason| Command::Reactivate { reason }).await
+pub(crate) async fn reactivate(change: AccountChange) -> Result<impl IntoResponse, ApiError> {
+    change.execute(|reason| UserCommand::Reactivate { reason }).await
 }

@@ -4,7 +4,7 @@ use domain::Reason;
 use utoipa::ToSchema;
 
 use crate::config::Settings;
-use crate::http::extract::{Fields, Validated};
+use crate::http::extract::{FieldReader, FromFields};
 
 /// Why it is done.
 #[derive(ToSchema)]
@@ -15,8 +15,8 @@ pub(crate) struct ReasonBody {
     pub(super) reason: Option<Reason>,
 }
 
-impl Validated for ReasonBody {
-    fn read(fields: &mut Fields, _: &Settings) -> Option<Self> {
+impl FromFields for ReasonBody {
+    fn from_fields(fields: &mut FieldReader, _: &Settings) -> Option<Self> {
         Some(Self { reason: fields.reason("reason") })
     }
 }

@@ -3,13 +3,13 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use domain::Command;
+use domain::UserCommand;
 
-use super::carry_out;
-use crate::http::extract::{Admin, IfMatch, NoBody, Once, RequestId, RolePath, UserPath};
-use crate::http::headers::{Version, Written};
+use super::execute;
+use crate::http::api_error::ApiError;
+use crate::http::extract::{Admin, Idempotent, IfMatch, NoBody, RequestId, RolePath, UserPath};
+use crate::http::headers::{EntityTag, PositionHeader};
 use crate::http::openapi::{ErrorBody, ValidationErrorBody};
-use crate::http::problem::Problem;
 use crate::http::state::HttpState;
 
 /// Gives a user a role. It is no error if they hold it already.
@@ -41,11 +41,11 @@ pub(crate) async fn grant(
     RolePath(role): RolePath,
     IfMatch(version): IfMatch,
     request_id: RequestId,
-    Once { sent, body: NoBody }: Once<NoBody>,
-) -> Result<impl IntoResponse, Problem> {
-    let command = Command::GrantRole { role };
-    let user = carry_out(&state, &sent, admin.cause(&request_id), id, &command, version).await?;
-    Ok((StatusCode::NO_CONTENT, Version(user.version), Written(user.position), ()))
+    Idempotent { attempt, body: NoBody }: Idempotent<NoBody>,
+) -> Result<impl IntoResponse, ApiError> {
+    let command = UserCommand::GrantRole { role };
+    let user = execute(&state, &attempt, admin.command_context(&request_id), id, &command, version).await?;
+    Ok((StatusCode::NO_CONTENT, EntityTag(user.version), PositionHeader(user.position), ()))
 }
 
 /// Takes a role from a user, and ends their tokens. It is no error if they do not hold it.
@@ -78,9 +78,9 @@ pub(crate) async fn revoke(
     RolePath(role): RolePath,
     IfMatch(version): IfMatch,
     request_id: RequestId,
-    Once { sent, body: NoBody }: Once<NoBody>,
-) -> Result<impl IntoResponse, Problem> {
-    let command = Command::RevokeRole { role };
-    let user = carry_out(&state, &sent, admin.cause(&request_id), id, &command, version).await?;
-    Ok((StatusCode::NO_CONTENT, Version(user.version), Written(user.position), ()))
+    Idempotent { attempt, body: NoBody }: Idempotent<NoBody>,
+) -> Result<impl IntoResponse, ApiError> {
+    let command = UserCommand::RevokeRole { role };
+    let user = execute(&state, &attempt, admin.command_context(&request_id), id, &command, version).await?;
+    Ok((StatusCode::NO_CONTENT, EntityTag(user.version), PositionHeader(user.position), ()))
 }

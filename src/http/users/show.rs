@@ -11,22 +11,22 @@ use utoipa::ToSchema;
 
 use super::UserDetail;
 use crate::app::App;
-use crate::http::extract::{Auditor, Params, UserPath};
-use crate::http::headers::Version;
+use crate::http::api_error::{ApiError, Loc};
+use crate::http::extract::{Auditor, QueryParams, UserPath};
+use crate::http::headers::EntityTag;
 use crate::http::openapi::{ErrorBody, ValidationErrorBody};
-use crate::http::problem::{Loc, Problem};
-use crate::query::{AsOf, PastUser, QueryError};
+use crate::query::{AsOf, QueryError, UserAt};
 
 /// `as_of`.
-pub(crate) struct Then(Option<AsOf>);
+pub(crate) struct AsOfQuery(Option<AsOf>);
 
-impl<S: Sync> FromRequestParts<S> for Then {
-    type Rejection = Problem;
+impl<S: Sync> FromRequestParts<S> for AsOfQuery {
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let mut params = Params::of(&parts.uri);
-        let then = Self(params.as_of("as_of"));
-        params.finish(then)
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let mut params = QueryParams::of(&parts.uri);
+        let query = Self(params.as_of("as_of"));
+        params.finish(query)
     }
 }
 
@@ -34,11 +34,11 @@ impl<S: Sync> FromRequestParts<S> for Then {
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 #[schema(as = ShownUser)]
-pub(crate) enum ShownUser {
+pub(crate) enum CurrentOrPastUser {
     /// Now.
-    Now(UserDetail),
+    Current(UserDetail),
     /// Then.
-    Then(PastUser),
+    Past(UserAt),
 }
 
 /// Shows a user, as they are or, with `as_of`, as they were at some point of the log.
@@ -54,7 +54,7 @@ pub(crate) enum ShownUser {
         ("Aegis-Min-Position" = Option<u64>, Header, description = "Show at least this position of the log"),
     ),
     responses(
-        (status = 200, description = "The user", body = ShownUser,
+        (status = 200, description = "The user", body = CurrentOrPastUser,
             headers(("ETag" = String, description = "The version of the user's stream"))),
         (status = 401, description = "No token", body = ErrorBody),
         (status = 403, description = "A bad token, or neither administrator nor auditor", body = ErrorBody),
@@ -66,22 +66,23 @@ pub(crate) async fn show(
     State(app): State<Arc<App>>,
     _: Auditor,
     UserPath(id): UserPath,
-    Then(then): Then,
-) -> Result<Response, Problem> {
-    let node = app.node()?;
-    let (version, user) = if let Some(then) = then {
-        let past = node.history.as_of(id, then).await.map_err(beyond)?.ok_or(Problem::UserNotFound)?;
-        (past.version, ShownUser::Then(past))
+    AsOfQuery(as_of): AsOfQuery,
+) -> Result<Response, ApiError> {
+    let services = app.services()?;
+    let (version, user) = if let Some(as_of) = as_of {
+        let past =
+            services.history.as_of(id, as_of).await.map_err(beyond_head)?.ok_or(ApiError::UserNotFound)?;
+        (past.version, CurrentOrPastUser::Past(past))
     } else {
-        let row = node.user_rows.by_id(id).await?.ok_or(Problem::UserNotFound)?;
-        (row.version, ShownUser::Now(UserDetail::of_row(&row)))
+        let row = services.user_rows.by_id(id).await?.ok_or(ApiError::UserNotFound)?;
+        (row.version, CurrentOrPastUser::Current(UserDetail::from_row(&row)))
     };
-    Ok((Version(version), Json(user)).into_response())
+    Ok((EntityTag(version), Json(user)).into_response())
 }
 
-fn beyond(error: QueryError) -> Problem {
+fn beyond_head(error: QueryError) -> ApiError {
     match error {
-        QueryError::BeyondHead { wanted, head } => Problem::beyond_head(Loc::Query("as_of"), wanted, head),
+        QueryError::BeyondHead { wanted, head } => ApiError::beyond_head(Loc::Query("as_of"), wanted, head),
         error => error.into(),
     }
 }

@@ -7,7 +7,7 @@ use store::canonical::rfc3339;
 use utoipa::ToSchema;
 
 use crate::command::UserState;
-use crate::http::problem::Problem;
+use crate::http::api_error::ApiError;
 
 /// A user as everybody sees themselves.
 #[derive(Serialize, ToSchema)]
@@ -30,7 +30,7 @@ pub(crate) struct UserView {
 }
 
 impl UserView {
-    pub(crate) fn of_row(row: &UserRow) -> Self {
+    pub(crate) fn from_row(row: &UserRow) -> Self {
         Self {
             id: row.id.to_string(),
             email: row.email.as_str().to_owned(),
@@ -41,9 +41,9 @@ impl UserView {
     }
 
     /// Of a user whose data was erased nothing can be shown: they are gone.
-    pub(crate) fn of_state(user: &UserState) -> Result<Self, Problem> {
-        let email = user.account.email.known().map(EmailAddress::as_str).ok_or(Problem::UserNotFound)?;
-        let username = user.account.username.known().map(Username::as_str).ok_or(Problem::UserNotFound)?;
+    pub(crate) fn from_state(user: &UserState) -> Result<Self, ApiError> {
+        let email = user.account.email.known().map(EmailAddress::as_str).ok_or(ApiError::UserNotFound)?;
+        let username = user.account.username.known().map(Username::as_str).ok_or(ApiError::UserNotFound)?;
         Ok(Self {
             id: user.id.to_string(),
             email: email.to_owned(),
@@ -71,18 +71,18 @@ pub(crate) struct UserDetail {
 }
 
 impl UserDetail {
-    pub(crate) fn of_row(row: &UserRow) -> Self {
+    pub(crate) fn from_row(row: &UserRow) -> Self {
         Self {
-            user: UserView::of_row(row),
+            user: UserView::from_row(row),
             roles: names(&row.roles),
             version: row.version,
             position: Some(row.position.get()),
         }
     }
 
-    pub(crate) fn of_state(user: &UserState) -> Result<Self, Problem> {
+    pub(crate) fn from_state(user: &UserState) -> Result<Self, ApiError> {
         Ok(Self {
-            user: UserView::of_state(user)?,
+            user: UserView::from_state(user)?,
             roles: names(&user.account.roles),
             version: user.version,
             position: None,

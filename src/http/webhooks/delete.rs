@@ -6,11 +6,11 @@ use axum::response::IntoResponse;
 use domain::WebhookCommand;
 use store::StreamId;
 
-use super::Owned;
-use crate::http::extract::{NoBody, Once, RequestId};
-use crate::http::headers::Written;
+use super::ManagedWebhook;
+use crate::http::api_error::ApiError;
+use crate::http::extract::{Idempotent, NoBody, RequestId};
+use crate::http::headers::PositionHeader;
 use crate::http::openapi::ErrorBody;
-use crate::http::problem::Problem;
 use crate::http::state::HttpState;
 
 /// Deletes a webhook: nothing is sent any more, and its address and its secrets are destroyed.
@@ -34,14 +34,16 @@ use crate::http::state::HttpState;
 )]
 pub(crate) async fn delete(
     State(state): State<HttpState>,
-    owned: Owned,
+    owned: ManagedWebhook,
     request_id: RequestId,
-    Once { sent, body: NoBody }: Once<NoBody>,
-) -> Result<impl IntoResponse, Problem> {
-    let deleted = owned.carry_out(&state, &sent, &request_id, &WebhookCommand::Delete).await?;
+    Idempotent { attempt, body: NoBody }: Idempotent<NoBody>,
+) -> Result<impl IntoResponse, ApiError> {
+    let deleted = owned.execute(&state, &attempt, &request_id, &WebhookCommand::Delete).await?;
     // Whoever delivers it forgets it, too; this is for when nobody does.
-    if let Err(error) = state.app.node()?.deliveries.forget(&StreamId::known(deleted.id.stream())?).await {
+    if let Err(error) =
+        state.app.services()?.deliveries.forget(&StreamId::from_trusted(deleted.id.stream())?).await
+    {
         tracing::warn!(webhook = %deleted.id, %error, "the attempts of a deleted webhook are still there");
     }
-    Ok((StatusCode::NO_CONTENT, Written(deleted.position), ()))
+    Ok((StatusCode::NO_CONTENT, PositionHeader(deleted.position), ()))
 }

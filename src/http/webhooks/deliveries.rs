@@ -10,11 +10,11 @@ use serde_json::Value;
 use store::StreamId;
 use utoipa::ToSchema;
 
-use super::Owned;
+use super::ManagedWebhook;
 use crate::app::App;
-use crate::http::extract::Params;
+use crate::http::api_error::ApiError;
+use crate::http::extract::QueryParams;
 use crate::http::openapi::{ErrorBody, ValidationErrorBody};
-use crate::http::problem::Problem;
 
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: u64 = 1000;
@@ -70,16 +70,16 @@ pub(crate) struct AttemptBody {
 }
 
 /// Which are asked for.
-pub(crate) struct Asked {
+pub(crate) struct DeliveriesQuery {
     before: Option<u64>,
     limit: usize,
 }
 
-impl<S: Sync> FromRequestParts<S> for Asked {
-    type Rejection = Problem;
+impl<S: Sync> FromRequestParts<S> for DeliveriesQuery {
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let mut params = Params::of(&parts.uri);
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let mut params = QueryParams::of(&parts.uri);
         let limit = params.limit(MAX_LIMIT, DEFAULT_LIMIT);
         let before = params.number("before", 1..=i64::MAX.cast_unsigned());
         params.finish(Self { before, limit })
@@ -108,15 +108,15 @@ impl<S: Sync> FromRequestParts<S> for Asked {
 )]
 pub(crate) async fn deliveries(
     State(app): State<Arc<App>>,
-    owned: Owned,
-    asked: Asked,
-) -> Result<Json<DeliveryPage>, Problem> {
+    owned: ManagedWebhook,
+    query: DeliveriesQuery,
+) -> Result<Json<DeliveryPage>, ApiError> {
     if owned.state.webhook.is_none() {
-        return Err(Problem::WebhookNotFound);
+        return Err(ApiError::WebhookNotFound);
     }
-    let stream = StreamId::known(owned.state.id.stream())?;
-    let found = app.node()?.deliveries.attempts(&stream, asked.before, asked.limit).await?;
-    let next = found.last().filter(|_| found.len() == asked.limit).map(|attempt| attempt.number);
+    let stream = StreamId::from_trusted(owned.state.id.stream())?;
+    let found = app.services()?.deliveries.attempts(&stream, query.before, query.limit).await?;
+    let next = found.last().filter(|_| found.len() == query.limit).map(|attempt| attempt.number);
     let shown = |attempt: store::Attempt| Attempt { number: attempt.number, report: attempt.report };
     Ok(Json(DeliveryPage { deliveries: found.into_iter().map(shown).collect(), next }))
 }

@@ -10,10 +10,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::http::extract::{Params, Subscriber};
+use crate::http::api_error::{ApiError, Loc, ValidationError};
+use crate::http::extract::{QueryParams, WebhookOwner};
 use crate::http::openapi::{ErrorBody, ValidationErrorBody};
-use crate::http::problem::{Fault, Loc, Problem};
-use crate::webhooks::{MOST, WebhookView};
+use crate::webhooks::{MAX_WEBHOOKS_PER_USER, WebhookView};
 
 const MAX_LIMIT: u64 = 100;
 const ID_PATTERN: &str = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$";
@@ -31,21 +31,25 @@ pub(crate) struct WebhookPage {
 }
 
 /// Which are asked for.
-pub(crate) struct Asked {
+pub(crate) struct WebhooksQuery {
     after: Option<WebhookId>,
     limit: usize,
 }
 
-impl<S: Sync> FromRequestParts<S> for Asked {
-    type Rejection = Problem;
+impl<S: Sync> FromRequestParts<S> for WebhooksQuery {
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let mut params = Params::of(&parts.uri);
-        let limit = params.limit(MAX_LIMIT, MOST);
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let mut params = QueryParams::of(&parts.uri);
+        let limit = params.limit(MAX_LIMIT, MAX_WEBHOOKS_PER_USER);
         let after = match params.text("after") {
             None => None,
             Some(text) => Some(WebhookId::parse(&text).map_err(|_| {
-                Problem::invalid(Fault::no_match(Loc::Query("after"), ID_PATTERN, text.into()))
+                ApiError::invalid(ValidationError::pattern_mismatch(
+                    Loc::Query("after"),
+                    ID_PATTERN,
+                    text.into(),
+                ))
             })?),
         };
         params.finish(Self { after, limit })
@@ -74,26 +78,26 @@ impl<S: Sync> FromRequestParts<S> for Asked {
 )]
 pub(crate) async fn list(
     State(app): State<Arc<App>>,
-    Subscriber(caller): Subscriber,
-    asked: Asked,
-) -> Result<Json<WebhookPage>, Problem> {
-    let node = app.node()?;
-    let head = node.store.head().await?.position;
-    node.webhook_rows.reach(head).await?;
+    WebhookOwner(caller): WebhookOwner,
+    query: WebhooksQuery,
+) -> Result<Json<WebhookPage>, ApiError> {
+    let services = app.services()?;
+    let head = services.store.head().await?.position;
+    services.webhook_rows.wait_for_position(head).await?;
     let mut rows = if caller.has(Role::Admin) {
-        node.webhook_rows.page(asked.after, asked.limit + 1).await?
+        services.webhook_rows.page(query.after, query.limit + 1).await?
     } else {
-        let own = node.webhook_rows.of(caller.row.id).await?.into_iter();
-        own.filter(|row| asked.after.is_none_or(|after| row.id > after)).collect()
+        let own = services.webhook_rows.of(caller.row.id).await?.into_iter();
+        own.filter(|row| query.after.is_none_or(|after| row.id > after)).collect()
     };
-    let is_last = rows.len() <= asked.limit;
-    rows.truncate(asked.limit);
+    let is_last = rows.len() <= query.limit;
+    rows.truncate(query.limit);
     let next = rows.last().filter(|_| !is_last).map(|row| row.id.to_string());
     let mut webhooks = Vec::with_capacity(rows.len());
     for row in rows {
-        let state = node.webhooks.state(row.id).await?;
+        let state = services.webhooks.state(row.id).await?;
         // None: deleted this moment.
-        webhooks.extend(WebhookView::of(&*node.deliveries, &state).await?);
+        webhooks.extend(WebhookView::of(&*services.deliveries, &state).await?);
     }
     Ok(Json(WebhookPage { webhooks, next }))
 }

@@ -16,51 +16,51 @@ use domain::{Role, WebhookCommand};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::extract::{CurrentUser, RequestId, Sent, Subscriber, WebhookPath};
-use super::problem::Problem;
-use super::repeat::once;
+use super::api_error::ApiError;
+use super::extract::{CurrentUser, RequestId, WebhookOwner, WebhookPath, WriteAttempt};
+use super::idempotency::execute_once;
 use super::state::HttpState;
 use super::time_limit::TimeLimit;
-use crate::app::Node;
-use crate::command::{Cause, WebhookState};
+use crate::app::Services;
+use crate::command::{CommandContext, WebhookState};
 use crate::webhooks::WebhookView;
-use crate::webhooks::signature::shown;
+use crate::webhooks::signature::encode_secret;
 
 /// A webhook that the caller may look after, be it deleted by now, and who they are.
-pub(crate) struct Owned {
+pub(crate) struct ManagedWebhook {
     pub(crate) caller: CurrentUser,
     pub(crate) state: WebhookState,
 }
 
-impl FromRequestParts<HttpState> for Owned {
-    type Rejection = Problem;
+impl FromRequestParts<HttpState> for ManagedWebhook {
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Problem> {
-        let Subscriber(caller) = Subscriber::from_request_parts(parts, state).await?;
+    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, ApiError> {
+        let WebhookOwner(caller) = WebhookOwner::from_request_parts(parts, state).await?;
         let WebhookPath(id) = WebhookPath::from_request_parts(parts, state).await?;
-        let found = async { Ok(state.app.node()?.webhooks.state(id).await?) };
+        let found = async { Ok(state.app.services()?.webhooks.state(id).await?) };
         let found: WebhookState = TimeLimit::of(&parts.extensions).read("a webhook", found).await?;
         if found.owner != caller.row.id && !caller.has(Role::Admin) {
-            return Err(Problem::WebhookNotFound);
+            return Err(ApiError::WebhookNotFound);
         }
         Ok(Self { caller, state: found })
     }
 }
 
-impl Owned {
+impl ManagedWebhook {
     /// Carries out a command to it, once if it was sent under a key.
-    async fn carry_out(
+    async fn execute(
         &self,
         state: &HttpState,
-        sent: &Sent,
+        attempt: &WriteAttempt,
         request_id: &RequestId,
         command: &WebhookCommand,
-    ) -> Result<WebhookState, Problem> {
-        let cause = self.caller.cause(request_id);
-        let caller = cause.actor.clone();
-        once(state, &caller, sent, async |idempotency| {
-            let cause = Cause { idempotency, ..cause };
-            Ok(state.app.node()?.webhooks.execute(&cause, self.state.id, command).await?)
+    ) -> Result<WebhookState, ApiError> {
+        let context = self.caller.command_context(request_id);
+        let caller = context.actor.clone();
+        execute_once(state, &caller, attempt, async |idempotency| {
+            let context = CommandContext { idempotency, ..context };
+            Ok(state.app.services()?.webhooks.execute(&context, self.state.id, command).await?)
         })
         .await
     }
@@ -69,7 +69,7 @@ impl Owned {
 /// A webhook with its secret, which is shown this once.
 #[derive(Serialize, ToSchema)]
 #[schema(as = WebhookWithSecret)]
-pub(crate) struct WithSecret {
+pub(crate) struct WebhookWithSecret {
     #[serde(flatten)]
     webhook: WebhookView,
     /// What deliveries are signed with (Standard Webhooks). Keep it: it is not shown again.
@@ -77,15 +77,15 @@ pub(crate) struct WithSecret {
     secret: String,
 }
 
-impl WithSecret {
-    async fn of(node: &Node, state: &WebhookState) -> Result<Self, Problem> {
-        let webhook = state.webhook.as_ref().ok_or(Problem::WebhookNotFound)?;
-        let secret = webhook.secret.known().ok_or(Problem::WebhookNotFound)?;
-        Ok(Self { secret: shown(secret), webhook: written(node, state).await? })
+impl WebhookWithSecret {
+    async fn of(services: &Services, state: &WebhookState) -> Result<Self, ApiError> {
+        let webhook = state.webhook.as_ref().ok_or(ApiError::WebhookNotFound)?;
+        let secret = webhook.secret.known().ok_or(ApiError::WebhookNotFound)?;
+        Ok(Self { secret: encode_secret(secret), webhook: view_after_write(services, state).await? })
     }
 }
 
 /// A webhook that was just changed, as it is shown. That it was stands, whether how far it is can be read now or not.
-async fn written(node: &Node, state: &WebhookState) -> Result<WebhookView, Problem> {
-    WebhookView::written(&*node.deliveries, state).await.ok_or(Problem::WebhookNotFound)
+async fn view_after_write(services: &Services, state: &WebhookState) -> Result<WebhookView, ApiError> {
+    WebhookView::after_change(&*services.deliveries, state).await.ok_or(ApiError::WebhookNotFound)
 }

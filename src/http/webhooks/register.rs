@@ -8,16 +8,18 @@ use domain::{Reason, WebhookUrl};
 use store::Position;
 use utoipa::ToSchema;
 
-use super::WithSecret;
-use crate::command::{Cause, NewWebhook};
+use super::WebhookWithSecret;
+use crate::command::{CommandContext, NewWebhook};
 use crate::config::Settings;
-use crate::http::extract::{Fields, MAX_POSITION, Once, RequestId, Subscriber, Valid, Validated};
-use crate::http::headers::Written;
+use crate::http::api_error::{ApiError, Loc, ValidationError};
+use crate::http::extract::{
+    FieldReader, FromFields, Idempotent, JsonBody, MAX_POSITION, RequestId, WebhookOwner,
+};
+use crate::http::headers::PositionHeader;
+use crate::http::idempotency::execute_once;
 use crate::http::openapi::{ErrorBody, ValidationErrorBody};
-use crate::http::problem::{Fault, Loc, Problem};
-use crate::http::repeat::once;
 use crate::http::state::HttpState;
-use crate::webhooks::MOST;
+use crate::webhooks::MAX_WEBHOOKS_PER_USER;
 
 /// A new webhook. Unknown fields are ignored.
 #[derive(ToSchema)]
@@ -36,12 +38,12 @@ pub(crate) struct NewWebhookBody {
     after: Option<u64>,
 }
 
-impl Validated for NewWebhookBody {
-    fn read(fields: &mut Fields, _: &Settings) -> Option<Self> {
+impl FromFields for NewWebhookBody {
+    fn from_fields(fields: &mut FieldReader, _: &Settings) -> Option<Self> {
         let url = fields.webhook_url("url");
         let types = fields.event_types("types");
         let description = fields.reason("description");
-        let after = fields.number_if_given("after", 0..=MAX_POSITION);
+        let after = fields.optional_number("after", 0..=MAX_POSITION);
         Some(Self { url: url?, types: Some(types), description, after })
     }
 }
@@ -56,7 +58,7 @@ impl Validated for NewWebhookBody {
     params(("Idempotency-Key" = Option<String>, Header, description = "Send again under the same key, and it is done once")),
     request_body = NewWebhookBody,
     responses(
-        (status = 201, description = "It is registered", body = WithSecret,
+        (status = 201, description = "It is registered", body = WebhookWithSecret,
             headers(("Location" = String, description = "Where the webhook is"), ("Aegis-Position" = u64))),
         (status = 401, description = "No token", body = ErrorBody),
         (status = 403, description = "A bad token, or neither subscriber nor administrator", body = ErrorBody),
@@ -67,38 +69,39 @@ impl Validated for NewWebhookBody {
 )]
 pub(crate) async fn register(
     State(state): State<HttpState>,
-    Subscriber(owner): Subscriber,
+    WebhookOwner(owner): WebhookOwner,
     request_id: RequestId,
-    Once { sent, body: Valid(body) }: Once<Valid<NewWebhookBody>>,
-) -> Result<impl IntoResponse, Problem> {
+    Idempotent { attempt, body: JsonBody(body) }: Idempotent<JsonBody<NewWebhookBody>>,
+) -> Result<impl IntoResponse, ApiError> {
     let app = &state.app;
-    let node = app.node()?;
-    let cause = owner.cause(&request_id);
-    let caller = cause.actor.clone();
+    let services = app.services()?;
+    let context = owner.command_context(&request_id);
+    let caller = context.actor.clone();
     let owner = owner.row.id;
-    let registered = once(&state, &caller, &sent, async |idempotency| {
+    let registered = execute_once(&state, &caller, &attempt, async |idempotency| {
         let NewWebhookBody { url, types, description, after } = body;
-        let place = app.sender.place().ok_or_else(Problem::too_many_checks)?;
+        let place = app.sender.try_lookup_permit().ok_or_else(ApiError::too_many_checks)?;
         if let Err(error) = app.sender.check(&url, Some(place)).await {
-            let fault = Fault::no_url(Loc::Field("url"), &error.to_string(), url.as_str().into());
-            return Err(Problem::invalid(fault));
+            let error =
+                ValidationError::invalid_url(Loc::Field("url"), &error.to_string(), url.as_str().into());
+            return Err(ApiError::invalid(error));
         }
-        let head = node.store.head().await?.position;
-        node.webhook_rows.reach(head).await?;
-        if node.webhook_rows.of(owner).await?.len() >= MOST {
-            let detail = format!("You have {MOST} webhooks; delete one of those first");
-            return Err(Problem::Conflict { code: "too_many_webhooks", detail });
+        let head = services.store.head().await?.position;
+        services.webhook_rows.wait_for_position(head).await?;
+        if services.webhook_rows.of(owner).await?.len() >= MAX_WEBHOOKS_PER_USER {
+            let detail = format!("You have {MAX_WEBHOOKS_PER_USER} webhooks; delete one of those first");
+            return Err(ApiError::Conflict { code: "too_many_webhooks", detail });
         }
         let after = after.map_or(head, Position::new);
         if after > head {
-            return Err(Problem::beyond_head(Loc::Field("after"), after, head));
+            return Err(ApiError::beyond_head(Loc::Field("after"), after, head));
         }
         let (types, after) = (types.unwrap_or_default(), after.get());
-        let cause = Cause { idempotency, ..cause };
-        Ok(node.webhooks.register(&cause, NewWebhook { owner, url, types, description, after }).await?)
+        let context = CommandContext { idempotency, ..context };
+        Ok(services.webhooks.register(&context, NewWebhook { owner, url, types, description, after }).await?)
     })
     .await?;
     let location = app.settings.http.path(&format!("/webhooks/{}", registered.id));
-    let view = WithSecret::of(node, &registered).await?;
-    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Written(registered.position), Json(view)))
+    let view = WebhookWithSecret::of(services, &registered).await?;
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], PositionHeader(registered.position), Json(view)))
 }

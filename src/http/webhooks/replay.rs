@@ -8,12 +8,12 @@ use domain::WebhookCommand;
 use store::Position;
 use utoipa::ToSchema;
 
-use super::{Owned, written};
+use super::{ManagedWebhook, view_after_write};
 use crate::config::Settings;
-use crate::http::extract::{Fields, MAX_POSITION, Once, RequestId, Valid, Validated};
-use crate::http::headers::Written;
+use crate::http::api_error::{ApiError, Loc, ValidationError};
+use crate::http::extract::{FieldReader, FromFields, Idempotent, JsonBody, MAX_POSITION, RequestId};
+use crate::http::headers::PositionHeader;
 use crate::http::openapi::{ErrorBody, ValidationErrorBody};
-use crate::http::problem::{Fault, Loc, Problem};
 use crate::http::state::HttpState;
 
 /// Which events are sent once more.
@@ -27,8 +27,8 @@ pub(crate) struct ReplayBody {
     to: u64,
 }
 
-impl Validated for ReplayBody {
-    fn read(fields: &mut Fields, _: &Settings) -> Option<Self> {
+impl FromFields for ReplayBody {
+    fn from_fields(fields: &mut FieldReader, _: &Settings) -> Option<Self> {
         let (from, to) = (fields.number("from", 1..=MAX_POSITION), fields.number("to", 1..=MAX_POSITION));
         Some(Self { from: from?, to: to? })
     }
@@ -58,18 +58,22 @@ impl Validated for ReplayBody {
 )]
 pub(crate) async fn replay(
     State(state): State<HttpState>,
-    owned: Owned,
+    owned: ManagedWebhook,
     request_id: RequestId,
-    Once { sent, body: Valid(ReplayBody { from, to }) }: Once<Valid<ReplayBody>>,
-) -> Result<impl IntoResponse, Problem> {
-    let node = state.app.node()?;
-    let head = node.store.head().await?.position;
+    Idempotent { attempt, body: JsonBody(ReplayBody { from, to }) }: Idempotent<JsonBody<ReplayBody>>,
+) -> Result<impl IntoResponse, ApiError> {
+    let services = state.app.services()?;
+    let head = services.store.head().await?.position;
     if to > head.get() {
-        return Err(Problem::beyond_head(Loc::Field("to"), Position::new(to), head));
+        return Err(ApiError::beyond_head(Loc::Field("to"), Position::new(to), head));
     }
     if from > to {
-        return Err(Problem::invalid(Fault::too_large(Loc::Field("from"), to, &from.to_string())));
+        return Err(ApiError::invalid(ValidationError::too_large(Loc::Field("from"), to, &from.to_string())));
     }
-    let asked = owned.carry_out(&state, &sent, &request_id, &WebhookCommand::Replay { from, to }).await?;
-    Ok((StatusCode::ACCEPTED, Written(asked.position), Json(written(node, &asked).await?)))
+    let asked = owned.execute(&state, &attempt, &request_id, &WebhookCommand::Replay { from, to }).await?;
+    Ok((
+        StatusCode::ACCEPTED,
+        PositionHeader(asked.position),
+        Json(view_after_write(services, &asked).await?),
+    ))
 }

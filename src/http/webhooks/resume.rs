@@ -5,14 +5,14 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use domain::WebhookCommand;
 
-use super::{Owned, written};
-use crate::http::extract::{NoBody, Once, RequestId};
-use crate::http::headers::Written;
+use super::{ManagedWebhook, view_after_write};
+use crate::http::api_error::ApiError;
+use crate::http::extract::{Idempotent, NoBody, RequestId};
+use crate::http::headers::PositionHeader;
 use crate::http::openapi::ErrorBody;
-use crate::http::problem::Problem;
 use crate::http::state::HttpState;
 
-/// Delivers again at once, where it had stopped: a webhook that is parked, or one that waits before it tries again.
+/// Delivers again at once, where it had stopped: a webhook that is suspended, or one that waits before it tries again.
 #[utoipa::path(
     post,
     path = "/webhooks/{id}/resume",
@@ -33,10 +33,10 @@ use crate::http::state::HttpState;
 )]
 pub(crate) async fn resume(
     State(state): State<HttpState>,
-    owned: Owned,
+    owned: ManagedWebhook,
     request_id: RequestId,
-    Once { sent, body: NoBody }: Once<NoBody>,
-) -> Result<impl IntoResponse, Problem> {
-    let resumed = owned.carry_out(&state, &sent, &request_id, &WebhookCommand::Resume).await?;
-    Ok((Written(resumed.position), Json(written(state.app.node()?, &resumed).await?)))
+    Idempotent { attempt, body: NoBody }: Idempotent<NoBody>,
+) -> Result<impl IntoResponse, ApiError> {
+    let resumed = owned.execute(&state, &attempt, &request_id, &WebhookCommand::Resume).await?;
+    Ok((PositionHeader(resumed.position), Json(view_after_write(state.app.services()?, &resumed).await?)))
 }

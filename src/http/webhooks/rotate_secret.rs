@@ -5,13 +5,13 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use domain::WebhookCommand;
 
-use super::{Owned, WithSecret};
-use crate::http::extract::{NoBody, Once, RequestId};
-use crate::http::headers::Written;
+use super::{ManagedWebhook, WebhookWithSecret};
+use crate::http::api_error::ApiError;
+use crate::http::extract::{Idempotent, NoBody, RequestId};
+use crate::http::headers::PositionHeader;
 use crate::http::openapi::ErrorBody;
-use crate::http::problem::Problem;
 use crate::http::state::HttpState;
-use crate::webhooks::until_both_end;
+use crate::webhooks::previous_secret_expiry;
 
 /// Gives a webhook another secret. For 24 hours deliveries are signed with both,
 /// unless it is given yet another one.
@@ -26,7 +26,7 @@ use crate::webhooks::until_both_end;
         ("Idempotency-Key" = Option<String>, Header, description = "Send again under the same key, and it is done once"),
     ),
     responses(
-        (status = 200, description = "The webhook and its new secret", body = WithSecret, headers(("Aegis-Position" = u64))),
+        (status = 200, description = "The webhook and its new secret", body = WebhookWithSecret, headers(("Aegis-Position" = u64))),
         (status = 401, description = "No token", body = ErrorBody),
         (status = 403, description = "A bad token, or neither subscriber nor administrator", body = ErrorBody),
         (status = 404, description = "No such webhook, or not the caller's", body = ErrorBody),
@@ -35,14 +35,14 @@ use crate::webhooks::until_both_end;
 )]
 pub(crate) async fn rotate_secret(
     State(state): State<HttpState>,
-    owned: Owned,
+    owned: ManagedWebhook,
     request_id: RequestId,
-    Once { sent, body: NoBody }: Once<NoBody>,
-) -> Result<impl IntoResponse, Problem> {
-    let node = state.app.node()?;
+    Idempotent { attempt, body: NoBody }: Idempotent<NoBody>,
+) -> Result<impl IntoResponse, ApiError> {
+    let services = state.app.services()?;
     let previous_until =
-        until_both_end(state.app.ambient.now()).map_err(|error| Problem::internal(&error))?;
-    let command = WebhookCommand::RotateSecret { secret: node.webhooks.new_secret(), previous_until };
-    let rotated = owned.carry_out(&state, &sent, &request_id, &command).await?;
-    Ok((Written(rotated.position), Json(WithSecret::of(node, &rotated).await?)))
+        previous_secret_expiry(state.app.env.now()).map_err(|error| ApiError::internal(&error))?;
+    let command = WebhookCommand::RotateSecret { secret: services.webhooks.new_secret(), previous_until };
+    let rotated = owned.execute(&state, &attempt, &request_id, &command).await?;
+    Ok((PositionHeader(rotated.position), Json(WebhookWithSecret::of(services, &rotated).await?)))
 }

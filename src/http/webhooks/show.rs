@@ -5,10 +5,10 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 
-use super::Owned;
+use super::ManagedWebhook;
 use crate::app::App;
+use crate::http::api_error::ApiError;
 use crate::http::openapi::ErrorBody;
-use crate::http::problem::Problem;
 use crate::webhooks::WebhookView;
 
 /// Shows a webhook, and how far it is.
@@ -26,7 +26,10 @@ use crate::webhooks::WebhookView;
         (status = 404, description = "No such webhook, or not the caller's", body = ErrorBody),
     ),
 )]
-pub(crate) async fn show(State(app): State<Arc<App>>, owned: Owned) -> Result<Json<WebhookView>, Problem> {
-    let view = WebhookView::of(&*app.node()?.deliveries, &owned.state).await?;
-    view.map(Json).ok_or(Problem::WebhookNotFound)
+pub(crate) async fn show(
+    State(app): State<Arc<App>>,
+    owned: ManagedWebhook,
+) -> Result<Json<WebhookView>, ApiError> {
+    let view = WebhookView::of(&*app.services()?.deliveries, &owned.state).await?;
+    view.map(Json).ok_or(ApiError::WebhookNotFound)
 }

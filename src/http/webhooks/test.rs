@@ -7,10 +7,10 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Owned;
+use super::ManagedWebhook;
 use crate::app::App;
+use crate::http::api_error::ApiError;
 use crate::http::openapi::ErrorBody;
-use crate::http::problem::Problem;
 
 /// What came of a test.
 #[derive(Serialize, ToSchema)]
@@ -42,12 +42,15 @@ pub(crate) struct TestView {
         (status = 503, description = "`busy`: 32 addresses are being looked at already", body = ErrorBody),
     ),
 )]
-pub(crate) async fn test(State(app): State<Arc<App>>, owned: Owned) -> Result<Json<TestView>, Problem> {
+pub(crate) async fn test(
+    State(app): State<Arc<App>>,
+    owned: ManagedWebhook,
+) -> Result<Json<TestView>, ApiError> {
     if owned.state.webhook.is_none() {
-        return Err(Problem::WebhookNotFound);
+        return Err(ApiError::WebhookNotFound);
     }
-    let _place = app.sender.place().ok_or_else(Problem::too_many_checks)?;
-    let tested = app.node()?.delivery_tools.test(&app.sender, &owned.state).await;
+    let _place = app.sender.try_lookup_permit().ok_or_else(ApiError::too_many_checks)?;
+    let tested = app.services()?.delivery_context.test(&app.sender, &owned.state).await;
     let delivered = tested.error.is_none();
     let (status, error, latency_ms) = (tested.status, tested.error, tested.latency_ms);
     Ok(Json(TestView { delivered, status, error, latency_ms }))

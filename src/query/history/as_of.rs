@@ -18,15 +18,15 @@ pub enum AsOf {
 /// A text that names no point in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("it is neither a position nor a time like 2026-11-22T08:03:14Z")]
-pub struct NoPoint;
+pub struct ParseAsOfError;
 
 impl FromStr for AsOf {
-    type Err = NoPoint;
+    type Err = ParseAsOfError;
 
-    fn from_str(text: &str) -> Result<Self, NoPoint> {
+    fn from_str(text: &str) -> Result<Self, ParseAsOfError> {
         match text.parse() {
             Ok(position) => Ok(Self::Position(Position::new(position))),
-            Err(_) => text.parse().map(Self::Time).map_err(|_| NoPoint),
+            Err(_) => text.parse().map(Self::Time).map_err(|_| ParseAsOfError),
         }
     }
 }

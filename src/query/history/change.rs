@@ -1,6 +1,6 @@
 //! What an event has changed of a user, field by field.
 
-use domain::{Account, EmailAddress, Personal, User, UserEvent, Username};
+use domain::{Account, EmailAddress, Erasable, User, UserEvent, Username};
 use serde::Serialize;
 use serde_json::{Value, json};
 use store::Envelope;
@@ -49,7 +49,7 @@ pub struct FieldChange {
 
 impl UserChange {
     /// What an event says of a user, who was `before` and is `after`.
-    pub(super) fn new(envelope: Envelope, fact: &UserEvent, before: &User, after: &User) -> Self {
+    pub(super) fn new(envelope: Envelope, user_event: &UserEvent, before: &User, after: &User) -> Self {
         Self {
             position: envelope.position.get(),
             version: envelope.version,
@@ -57,13 +57,13 @@ impl UserChange {
             at: rfc3339(envelope.at),
             actor: envelope.actor,
             request_id: envelope.request_id,
-            reason: reason(fact),
-            changes: difference(before, after),
+            reason: reason(user_event),
+            changes: changed_fields(before, after),
         }
     }
 
     /// Leaves of whoever caused it only the kind: which administrator it was, is theirs to tell.
-    pub(super) fn name_kind_of_actor(&mut self) {
+    pub(super) fn redact_actor(&mut self) {
         let kind = match self.actor.split(['-', ':']).next() {
             Some("user") => "administrator",
             Some(kind @ ("token" | "operator")) => kind,
@@ -77,7 +77,7 @@ fn erased() -> Value {
     json!({ "erased": true })
 }
 
-fn shown<T>(personal: &Personal<T>, text: impl FnOnce(&T) -> &str) -> Value {
+fn shown<T>(personal: &Erasable<T>, text: impl FnOnce(&T) -> &str) -> Value {
     personal.known().map_or_else(erased, |value| text(value).into())
 }
 
@@ -95,7 +95,7 @@ fn reason(event: &UserEvent) -> Option<Value> {
 }
 
 /// The fields that differ. Who is erased has lost nothing by that event which could still be shown.
-pub(super) fn difference(before: &User, after: &User) -> Vec<FieldChange> {
+pub(super) fn changed_fields(before: &User, after: &User) -> Vec<FieldChange> {
     let User::Present(after) = after else { return Vec::new() };
     let before = if let User::Present(account) = before { Some(account) } else { None };
     let field = |field, value: fn(&Account) -> Value| {

@@ -3,8 +3,8 @@
 mod as_of;
 mod change;
 mod difference;
-mod past;
 mod record;
+mod replayed_user;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -13,16 +13,16 @@ use domain::{UserEvent, UserId, WebhookEvent, WebhookId};
 use jiff::{SignedDuration, Timestamp};
 use projections::decode;
 use store::canonical::rfc3339;
-use store::{EventQuery, EventStore, Position, Recorded, StoreError, StreamId};
+use store::{EventQuery, EventStore, Position, StoreError, StoredEvent, StreamId};
 
-pub use as_of::{AsOf, NoPoint};
+pub use as_of::{AsOf, ParseAsOfError};
 pub use change::{FieldChange, UserChange};
-pub use difference::{Became, UserDifference};
-pub use past::{Life, PastUser};
-pub use record::{Act, HeldWebhook, KeptPassword, PersonalRecord};
+pub use difference::{UserChangeKind, UserDifference};
+pub use record::{OwnedWebhook, PersonalRecord, StoredPassword, UserAction};
+pub use replayed_user::{ReplayedUser, UserAt};
 
 use super::QueryError;
-use difference::{Span, differences};
+use difference::{ReplayedSpan, user_differences};
 
 /// Events read at once.
 const PAGE: usize = 1000;
@@ -68,9 +68,9 @@ impl HistoryQueries {
     ///
     /// # Errors
     /// As [`HistoryQueries::position`]; [`QueryError::Store`] if their history cannot be read.
-    pub async fn as_of(&self, id: UserId, at: AsOf) -> Result<Option<PastUser>, QueryError> {
+    pub async fn as_of(&self, id: UserId, at: AsOf) -> Result<Option<UserAt>, QueryError> {
         let until = self.position(at).await?;
-        Ok(self.life(id, until).await?.told(id))
+        Ok(self.replay_until(id, until).await?.account_as_of(id))
     }
 
     /// All that has happened to the user, in order; nothing if there never was such a user.
@@ -78,7 +78,7 @@ impl HistoryQueries {
     /// # Errors
     /// [`QueryError::Store`] if it cannot be read.
     pub async fn changes(&self, id: UserId) -> Result<Vec<UserChange>, QueryError> {
-        Ok(self.told(id).await?.1)
+        Ok(self.replay(id).await?.1)
     }
 
     /// What the events above `from`, up to `to`, have made of users, by id. Users to whom nothing has happened in between
@@ -102,13 +102,13 @@ impl HistoryQueries {
                     Entry::Occupied(known) => known.into_mut(),
                     Entry::Vacant(new) => new.insert(self.span(id, event, from).await?),
                 };
-                span.after.take(&event.envelope, &decoded(event)?);
+                span.after.apply(&event.envelope, &decode_user_event(event)?);
                 span.events += 1;
             }
             query.after = page.next;
             each_page(page.next);
         }
-        Ok(differences(spans))
+        Ok(user_differences(spans))
     }
 
     /// All that is held on the person; nothing if there never was such a user.
@@ -117,25 +117,25 @@ impl HistoryQueries {
     /// [`QueryError::Store`] if it cannot be read.
     pub async fn record(&self, id: UserId, now: Timestamp) -> Result<Option<PersonalRecord>, QueryError> {
         let head = self.store.head().await?.position;
-        let (life, mut events) = self.told(id).await?;
+        let (user, mut events) = self.replay(id).await?;
         let Some(last) = events.last() else { return Ok(None) };
         // Something may have happened to them since the head was read.
         let position = head.max(Position::new(last.position));
         let me = stream(id)?;
-        events.iter_mut().filter(|event| event.actor != me.as_str()).for_each(UserChange::name_kind_of_actor);
+        events.iter_mut().filter(|event| event.actor != me.as_str()).for_each(UserChange::redact_actor);
         Ok(Some(PersonalRecord {
             exported_at: rfc3339(now),
             position: position.get(),
-            account: life.told(id),
-            password: KeptPassword::of(&life.user, &events),
+            account: user.account_as_of(id),
+            password: StoredPassword::of(&user.state, &events),
             events,
-            acts: self.acts(id, position).await?,
+            acts: self.actions(id, position).await?,
             webhooks: self.webhooks(id, position).await?,
         }))
     }
 
     /// The webhooks that the user has, of those registered up to `head`.
-    async fn webhooks(&self, id: UserId, head: Position) -> Result<Vec<HeldWebhook>, QueryError> {
+    async fn webhooks(&self, id: UserId, head: Position) -> Result<Vec<OwnedWebhook>, QueryError> {
         let (owner, types) = (id.to_string(), vec![WebhookEvent::REGISTERED.to_owned()]);
         let mut query = EventQuery { until: Some(head), limit: PAGE, types, ..EventQuery::default() };
         let mut webhooks = Vec::new();
@@ -147,7 +147,7 @@ impl HistoryQueries {
                 let Some(id) = WebhookId::from_stream(envelope.stream.as_str()).filter(|_| is_theirs) else {
                     continue;
                 };
-                webhooks.extend(HeldWebhook::of(id, &self.store.read_stream(&envelope.stream).await?)?);
+                webhooks.extend(OwnedWebhook::of(id, &self.store.read_stream(&envelope.stream).await?)?);
             }
             query.after = page.next;
         }
@@ -155,56 +155,65 @@ impl HistoryQueries {
     }
 
     /// What the user has done, up to `head`, other than to themselves.
-    async fn acts(&self, id: UserId, head: Position) -> Result<Vec<Act>, QueryError> {
+    async fn actions(&self, id: UserId, head: Position) -> Result<Vec<UserAction>, QueryError> {
         let stream = stream(id)?;
         let actor = Some(stream.as_str().to_owned());
         let mut query = EventQuery { until: Some(head), limit: PAGE, actor, ..EventQuery::default() };
-        let mut acts = Vec::new();
+        let mut actions = Vec::new();
         while query.after < head {
             let page = self.store.page(&query).await?;
             let others = page.events.iter().filter(|event| event.envelope.stream != stream);
-            acts.extend(others.map(|event| Act::new(&event.envelope)));
+            actions.extend(others.map(|event| UserAction::new(&event.envelope)));
             query.after = page.next;
         }
-        Ok(acts)
+        Ok(actions)
     }
 
     /// A user to whom `event` is the first thing that happens above `from`.
-    async fn span(&self, id: UserId, event: &Recorded, from: Position) -> Result<Span, QueryError> {
-        let before = if event.envelope.version == 1 { Life::default() } else { self.life(id, from).await? };
-        Ok(Span { after: before.clone(), before, events: 0 })
+    async fn span(
+        &self,
+        id: UserId,
+        event: &StoredEvent,
+        from: Position,
+    ) -> Result<ReplayedSpan, QueryError> {
+        let before = if event.envelope.version == 1 {
+            ReplayedUser::default()
+        } else {
+            self.replay_until(id, from).await?
+        };
+        Ok(ReplayedSpan { after: before.clone(), before, events: 0 })
     }
 
     /// What the user had come to at that position.
-    async fn life(&self, id: UserId, until: Position) -> Result<Life, QueryError> {
-        let mut life = Life::default();
+    async fn replay_until(&self, id: UserId, until: Position) -> Result<ReplayedUser, QueryError> {
+        let mut user = ReplayedUser::default();
         for event in self.events(id).await?.iter().take_while(|event| event.envelope.position <= until) {
-            life.take(&event.envelope, &decoded(event)?);
+            user.apply(&event.envelope, &decode_user_event(event)?);
         }
-        Ok(life)
+        Ok(user)
     }
 
     /// What the user has come to, and how.
-    async fn told(&self, id: UserId) -> Result<(Life, Vec<UserChange>), QueryError> {
-        let (mut life, mut changes) = (Life::default(), Vec::new());
+    async fn replay(&self, id: UserId) -> Result<(ReplayedUser, Vec<UserChange>), QueryError> {
+        let (mut user, mut changes) = (ReplayedUser::default(), Vec::new());
         for event in self.events(id).await? {
-            let (fact, before) = (decoded(&event)?, life.user.clone());
-            life.take(&event.envelope, &fact);
-            changes.push(UserChange::new(event.envelope, &fact, &before, &life.user));
+            let (user_event, before) = (decode_user_event(&event)?, user.state.clone());
+            user.apply(&event.envelope, &user_event);
+            changes.push(UserChange::new(event.envelope, &user_event, &before, &user.state));
         }
-        Ok((life, changes))
+        Ok((user, changes))
     }
 
-    async fn events(&self, id: UserId) -> Result<Vec<Recorded>, QueryError> {
+    async fn events(&self, id: UserId) -> Result<Vec<StoredEvent>, QueryError> {
         Ok(self.store.read_stream(&stream(id)?).await?)
     }
 }
 
 fn stream(id: UserId) -> Result<StreamId, StoreError> {
-    StreamId::known(id.stream())
+    StreamId::from_trusted(id.stream())
 }
 
-fn decoded(event: &Recorded) -> Result<UserEvent, StoreError> {
+fn decode_user_event(event: &StoredEvent) -> Result<UserEvent, StoreError> {
     let position = event.envelope.position;
     decode::user_event(event).map_err(|error| StoreError::corrupt(format!("position {position}: {error}")))
 }

@@ -1,14 +1,14 @@
 //! All that is held on one person, for the person to read (GDPR, article 15).
 
-use domain::{PasswordHash, Personal, User, Webhook, WebhookId, webhook};
+use domain::{Erasable, PasswordHash, User, Webhook, WebhookId, webhook};
 use projections::decode;
 use serde::Serialize;
 use store::canonical::rfc3339;
-use store::{Envelope, Recorded, StoreError};
+use store::{Envelope, StoreError, StoredEvent};
 use utoipa::ToSchema;
 
 use super::change::UserChange;
-use super::past::PastUser;
+use super::replayed_user::UserAt;
 
 /// All that is held on one person.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -19,21 +19,21 @@ pub struct PersonalRecord {
     /// Nothing later than this position of the log is in here.
     pub position: u64,
     /// The account; null if it was erased.
-    pub account: Option<PastUser>,
+    pub account: Option<UserAt>,
     /// How the password is kept; null if it was erased.
-    pub password: Option<KeptPassword>,
+    pub password: Option<StoredPassword>,
     /// All that has happened to the account, in order. Of whoever else caused it only the kind is told: `administrator`,
     /// `token`, `operator` or `system`.
     pub events: Vec<UserChange>,
     /// What the person has done to other accounts, or to the service.
-    pub acts: Vec<Act>,
+    pub acts: Vec<UserAction>,
     /// Their webhooks.
-    pub webhooks: Vec<HeldWebhook>,
+    pub webhooks: Vec<OwnedWebhook>,
 }
 
 /// A webhook of the person.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct HeldWebhook {
+pub struct OwnedWebhook {
     /// Its id.
     pub id: String,
     /// Where events are sent.
@@ -49,7 +49,7 @@ pub struct HeldWebhook {
 
 /// How a password is kept.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct KeptPassword {
+pub struct StoredPassword {
     /// The password itself is not kept: only a hash of this kind, from which nobody can tell it. Hashes are shown to
     /// nobody.
     #[schema(examples("argon2id"))]
@@ -61,7 +61,7 @@ pub struct KeptPassword {
 
 /// Something that the person has done. Whom it was done to is those people's own.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Act {
+pub struct UserAction {
     /// Where in the log.
     pub position: u64,
     /// When: RFC 3339, UTC.
@@ -74,7 +74,7 @@ pub struct Act {
     pub request_id: String,
 }
 
-impl Act {
+impl UserAction {
     pub(super) fn new(envelope: &Envelope) -> Self {
         Self {
             position: envelope.position.get(),
@@ -85,16 +85,17 @@ impl Act {
     }
 }
 
-impl HeldWebhook {
+impl OwnedWebhook {
     /// The webhook of a stream, unless it was deleted.
-    pub(super) fn of(id: WebhookId, events: &[Recorded]) -> Result<Option<Self>, StoreError> {
-        let facts = events.iter().map(decode::webhook_event).collect::<Result<Vec<_>, _>>();
-        let facts = facts.map_err(|error| StoreError::corrupt(error.to_string()))?;
-        let (Webhook::Present(webhook), Some(first)) = (webhook::fold(&facts), events.first()) else {
+    pub(super) fn of(id: WebhookId, events: &[StoredEvent]) -> Result<Option<Self>, StoreError> {
+        let webhook_events = events.iter().map(decode::webhook_event).collect::<Result<Vec<_>, _>>();
+        let webhook_events = webhook_events.map_err(|error| StoreError::corrupt(error.to_string()))?;
+        let (Webhook::Present(webhook), Some(first)) = (webhook::fold(&webhook_events), events.first())
+        else {
             return Ok(None);
         };
         let Some(url) = webhook.url.known() else { return Ok(None) };
-        let description = webhook.description.as_ref().and_then(Personal::known);
+        let description = webhook.description.as_ref().and_then(Erasable::known);
         Ok(Some(Self {
             id: id.to_string(),
             url: url.as_str().to_owned(),
@@ -105,7 +106,7 @@ impl HeldWebhook {
     }
 }
 
-impl KeptPassword {
+impl StoredPassword {
     /// How the user's password is kept, after the events that say when it was set.
     pub(super) fn of(user: &User, events: &[UserChange]) -> Option<Self> {
         let User::Present(account) = user else { return None };

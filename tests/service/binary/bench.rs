@@ -9,31 +9,31 @@ use rustix::process::{Pid, Signal, test_kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{Installation, Store, dump, on_both_stores, on_one_store, until};
+use crate::support::{Deployment, Store, dump, eventually, on_both_stores, on_one_store};
 
 on_both_stores! {
-    figures_come_in_the_form_of_the_contract_and_nothing_is_left
-    an_interrupted_run_leaves_nothing_behind
+    bench_output_matches_the_contract_and_cleans_up
+    interrupted_bench_run_cleans_up
 }
 
 mod throwaway {
     use super::{
-        a_killed_run_leaves_neither_folder_nor_server, a_mongodb_that_is_named_is_started_and_removed,
-        on_one_store, without_a_mongodb_its_figures_say_so,
+        killed_bench_run_leaves_no_folder_and_no_server, missing_mongodb_is_reported_in_the_figures,
+        named_mongodb_image_is_started_and_removed, on_one_store,
     };
 
     on_one_store! { mongo:
-        a_mongodb_that_is_named_is_started_and_removed
-        a_killed_run_leaves_neither_folder_nor_server
-        without_a_mongodb_its_figures_say_so
+        named_mongodb_image_is_started_and_removed
+        killed_bench_run_leaves_no_folder_and_no_server
+        missing_mongodb_is_reported_in_the_figures
     }
 }
 
-/// An installation whose temporary files go to a folder of their own.
-fn installation(store: Store) -> (Installation, TempDir) {
+/// An deployment whose temporary files go to a folder of their own.
+fn deployment(store: Store) -> (Deployment, TempDir) {
     let folder = TempDir::new().unwrap();
-    let installation = Installation::of(store).with("TMPDIR", folder.path().to_str().unwrap());
-    (installation.patient(PATIENCE), folder)
+    let deployment = Deployment::of(store).with("TMPDIR", folder.path().to_str().unwrap());
+    (deployment.with_timeout(TIMEOUT), folder)
 }
 
 fn kind(store: &Store) -> &'static str {
@@ -48,7 +48,7 @@ fn is_empty(folder: &Path) -> bool {
 async fn no_scratch_databases(store: &Store) {
     let Some((url, _)) = store.mongo_address() else { return };
     let client = Client::with_uri_str(url).await.unwrap();
-    until("the removal of scratch databases", async || {
+    eventually("the removal of scratch databases", async || {
         let names = client.list_database_names().await.unwrap();
         names.iter().all(|name| !name.starts_with("aegis_bench")).then_some(())
     })
@@ -68,7 +68,7 @@ const QUICK: [&str; 8] = [
 ];
 
 /// How long measuring them all may take on a slow machine.
-const PATIENCE: Duration = Duration::from_secs(90);
+const TIMEOUT: Duration = Duration::from_secs(90);
 
 fn quick(store: &str) -> Vec<&str> {
     vec!["bench", "--store", store, "--seconds", "0.5"]
@@ -88,17 +88,17 @@ fn assert_measured(figures: &[Value], store: &str) {
     }
 }
 
-async fn figures_come_in_the_form_of_the_contract_and_nothing_is_left(store: Store) {
-    let (installation, folder) = installation(store.clone());
-    let mut service = installation.serve().await;
+async fn bench_output_matches_the_contract_and_cleans_up(store: Store) {
+    let (deployment, folder) = deployment(store.clone());
+    let mut service = deployment.serve().await;
     assert!(service.terminate().await.success());
     let before = dump(&store).await;
     let kind = kind(&store);
-    let json = installation.json(&quick(kind)).await;
+    let json = deployment.json(&quick(kind)).await;
     assert_eq!(json.len(), 1, "one object: {json:?}");
     assert_measured(json[0]["figures"].as_array().unwrap(), kind);
     let shown =
-        installation.done(&["bench", "--store", kind, "--seconds", "0.5", "--only", "append_alone"]).await;
+        deployment.run_ok(&["bench", "--store", kind, "--seconds", "0.5", "--only", "append_alone"]).await;
     for word in ["FIGURE", "append_alone", "ratio <= 1.5", "11 rounds", "one registration after the other"] {
         assert!(shown.stdout.contains(word), "{word} is missing from {shown:?}");
     }
@@ -108,14 +108,16 @@ async fn figures_come_in_the_form_of_the_contract_and_nothing_is_left(store: Sto
     assert!(before == dump(&store).await, "the database was changed");
 }
 
-async fn an_interrupted_run_leaves_nothing_behind(store: Store) {
-    let (installation, folder) = installation(store.clone());
-    let mut run = installation.start(&["bench", "--store", kind(&store), "--seconds", "3000"]);
-    until("a scratch database", async || has_scratch_database(&store, folder.path()).await.then_some(()))
-        .await;
+async fn interrupted_bench_run_cleans_up(store: Store) {
+    let (deployment, folder) = deployment(store.clone());
+    let mut run = deployment.start(&["bench", "--store", kind(&store), "--seconds", "3000"]);
+    eventually("a scratch database", async || {
+        has_scratch_database(&store, folder.path()).await.then_some(())
+    })
+    .await;
     let status = run.signal(Signal::INT).await;
-    assert_eq!(status.code(), Some(1), "{}", run.said());
-    assert!(run.said().contains("aegis: interrupted"), "{}", run.said());
+    assert_eq!(status.code(), Some(1), "{}", run.output());
+    assert!(run.output().contains("aegis: interrupted"), "{}", run.output());
     assert!(is_empty(folder.path()), "the scratch folder is left");
     no_scratch_databases(&store).await;
 }
@@ -131,41 +133,41 @@ async fn has_scratch_database(store: &Store, folder: &Path) -> bool {
     }
 }
 
-async fn a_killed_run_leaves_neither_folder_nor_server() {
-    let (installation, folder) = installation(Store::sqlite());
+async fn killed_bench_run_leaves_no_folder_and_no_server() {
+    let (deployment, folder) = deployment(Store::sqlite());
     let executable = testkit::mongod().await;
-    let installation = installation.with("AEGIS_MONGOD", executable.to_str().unwrap());
-    let run = installation.start(&["bench", "--store", "mongodb", "--seconds", "3000"]);
-    until("the measuring", async || run.said().contains("measuring").then_some(())).await;
+    let deployment = deployment.with("AEGIS_MONGOD", executable.to_str().unwrap());
+    let run = deployment.start(&["bench", "--store", "mongodb", "--seconds", "3000"]);
+    eventually("the measuring", async || run.output().contains("measuring").then_some(())).await;
     let scratch = fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
     // It names itself in its lock while it runs.
     let server: i32 = fs::read_to_string(scratch.join("mongod/mongod.lock")).unwrap().trim().parse().unwrap();
     let runs = || test_kill_process(Pid::from_raw(server).unwrap()).is_ok();
     assert!(runs());
     run.kill();
-    until("the end of the server", async || (!runs()).then_some(())).await;
-    until("the removal of the folder", async || is_empty(folder.path()).then_some(())).await;
+    eventually("the end of the server", async || (!runs()).then_some(())).await;
+    eventually("the removal of the folder", async || is_empty(folder.path()).then_some(())).await;
 }
 
-async fn a_mongodb_that_is_named_is_started_and_removed() {
-    let (installation, folder) = installation(Store::sqlite());
+async fn named_mongodb_image_is_started_and_removed() {
+    let (deployment, folder) = deployment(Store::sqlite());
     let executable = testkit::mongod().await;
-    let installation = installation.with("AEGIS_MONGOD", executable.to_str().unwrap());
-    let json = installation.json(&quick("mongodb")).await;
+    let deployment = deployment.with("AEGIS_MONGOD", executable.to_str().unwrap());
+    let json = deployment.json(&quick("mongodb")).await;
     assert_measured(json[0]["figures"].as_array().unwrap(), "mongodb");
     assert!(is_empty(folder.path()), "the server's folder is left");
 }
 
-async fn without_a_mongodb_its_figures_say_so() {
-    let (installation, _folder) = installation(Store::sqlite());
-    let installation = installation.with("AEGIS_MONGOD", "/nowhere/mongod");
+async fn missing_mongodb_is_reported_in_the_figures() {
+    let (deployment, _folder) = deployment(Store::sqlite());
+    let deployment = deployment.with("AEGIS_MONGOD", "/nowhere/mongod");
     let arguments = ["bench", "--seconds", "0.5", "--only", "append_alone"];
-    let figures = installation.json(&arguments).await[0]["figures"].clone();
+    let figures = deployment.json(&arguments).await[0]["figures"].clone();
     assert_eq!((&figures[0]["store"], figures[0]["pass"].is_boolean()), (&"sqlite".into(), true));
     let missing = &figures[1];
     assert_eq!(missing["store"], "mongodb");
     assert!(missing["value"].is_null() && missing["pass"].is_null(), "{missing}");
-    let shown = installation.done(&[&arguments[..], &["--store", "mongodb"]].concat()).await.stdout;
+    let shown = deployment.run_ok(&[&arguments[..], &["--store", "mongodb"]].concat()).await.stdout;
     for said in [missing["note"].as_str().unwrap(), &shown] {
         for word in ["/nowhere/mongod", "MONGODB_URL", "AEGIS_MONGOD"] {
             assert!(said.contains(word), "{word} is missing from {said}");

@@ -7,11 +7,11 @@ use tokio::sync::Mutex;
 
 use super::token;
 use crate::support::{
-    Client, Installation, PASSWORD, Store, assert_no_gap, credentials, email_of, on_both_stores, until,
+    Client, Deployment, PASSWORD, Store, assert_no_gap, credentials, email_of, eventually, on_both_stores,
 };
 
 on_both_stores! {
-    what_was_acknowledged_survives_five_kills
+    acknowledged_sign_ups_survive_five_kills
 }
 
 /// Signs people up until the service does not answer any more; those who were told 201 are noted.
@@ -30,12 +30,12 @@ async fn sign_up_until_the_end(
     }
 }
 
-async fn what_was_acknowledged_survives_five_kills(store: Store) {
-    let installation = Installation::of(store);
+async fn acknowledged_sign_ups_survive_five_kills(store: Store) {
+    let deployment = Deployment::of(store);
     let numbers = Arc::new(AtomicUsize::new(0));
     let acknowledged = Arc::new(Mutex::new(Vec::new()));
     for round in 1..=5 {
-        let service = installation.serve().await;
+        let service = deployment.serve().await;
         let writers: Vec<_> = (0..8)
             .map(|_| {
                 let work =
@@ -43,21 +43,21 @@ async fn what_was_acknowledged_survives_five_kills(store: Store) {
                 tokio::spawn(work)
             })
             .collect();
-        until("sign-ups", async || (acknowledged.lock().await.len() >= round * 40).then_some(())).await;
+        eventually("sign-ups", async || (acknowledged.lock().await.len() >= round * 40).then_some(())).await;
         service.kill();
         for writer in writers {
             writer.await.unwrap();
         }
     }
-    let service = installation.serve().await;
+    let service = deployment.serve().await;
     let acknowledged = acknowledged.lock().await.clone();
     for name in &acknowledged {
         token(service.client(), &email_of(name), PASSWORD).await;
     }
-    let events = installation.json(&["events", "list"]).await;
+    let events = deployment.json(&["events", "list"]).await;
     assert_no_gap(&events);
-    installation.done(&["events", "verify"]).await;
+    deployment.run_ok(&["events", "verify"]).await;
     assert!(events.len() >= acknowledged.len());
     let registered = events.iter().filter(|event| event["type"] == "UserRegistered").count();
-    assert_eq!(registered, installation.json(&["users", "list"]).await.len());
+    assert_eq!(registered, deployment.json(&["users", "list"]).await.len());
 }

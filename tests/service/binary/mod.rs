@@ -1,20 +1,20 @@
 //! Journeys with the real binary, as operators and users take them.
 
 mod bench;
-mod beside;
+mod cli_beside_server;
 mod crash;
-mod journey;
+mod end_to_end;
+mod events_tail;
 mod projections;
-mod refusals;
+mod startup_errors;
 mod stop;
-mod tail;
 mod tampering;
 mod verify;
 mod webhooks;
 
 use crate::support::{Client, PASSWORD, credentials, email_of};
 
-/// The first administrator of an installation.
+/// The first administrator of an deployment.
 const ADMIN_EMAIL: &str = "root@example.com";
 const ADMIN_PASSWORD: &str = "the first of all administrators";
 
@@ -31,6 +31,6 @@ async fn token(client: &Client, email: &str, password: &str) -> String {
 }
 
 /// Signs up and logs in; id and token.
-async fn newcomer(client: &Client, name: &str) -> (String, String) {
+async fn new_user(client: &Client, name: &str) -> (String, String) {
     (sign_up(client, name).await, token(client, &email_of(name), PASSWORD).await)
 }

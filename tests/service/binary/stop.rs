@@ -3,26 +3,26 @@
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
-use super::{newcomer, token};
-use crate::support::{Installation, PASSWORD, Store, email_of, on_both_stores, on_one_store, until};
+use super::{new_user, token};
+use crate::support::{Deployment, PASSWORD, Store, email_of, eventually, on_both_stores, on_one_store};
 
 on_both_stores! {
-    sigterm_ends_it_in_good_order_with_streams_open
-    nothing_personal_is_printed
+    sigterm_shuts_down_gracefully_with_open_streams
+    no_personal_data_is_printed
 }
 
 mod embedded {
-    use super::{keys_are_made_once_and_kept_to_the_owner, on_one_store};
+    use super::{key_files_are_generated_once_and_readable_by_the_owner_only, on_one_store};
 
-    on_one_store! { sqlite: keys_are_made_once_and_kept_to_the_owner }
+    on_one_store! { sqlite: key_files_are_generated_once_and_readable_by_the_owner_only }
 }
 
-async fn sigterm_ends_it_in_good_order_with_streams_open(store: Store) {
-    let installation = Installation::of(store);
-    let mut service = installation.serve().await;
-    let (_, auditor) = newcomer(service.client(), "ada").await;
-    installation.done(&["users", "grant", &email_of("ada"), "auditor"]).await;
-    until("the role", async || {
+async fn sigterm_shuts_down_gracefully_with_open_streams(store: Store) {
+    let deployment = Deployment::of(store);
+    let mut service = deployment.serve().await;
+    let (_, auditor) = new_user(service.client(), "ada").await;
+    deployment.run_ok(&["users", "grant", &email_of("ada"), "auditor"]).await;
+    eventually("the role", async || {
         let asked = service.client().get("/events").bearer(&auditor).send().await;
         (asked.status() == 200).then_some(())
     })
@@ -37,16 +37,16 @@ async fn sigterm_ends_it_in_good_order_with_streams_open(store: Store) {
     let started = Instant::now();
     let status = service.terminate().await;
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
-    assert_eq!(status.code(), Some(0), "{}", service.said());
+    assert_eq!(status.code(), Some(0), "{}", service.output());
     for stream in &mut streams {
         assert_eq!(stream.event().await, None);
     }
 }
 
-async fn nothing_personal_is_printed(store: Store) {
-    let installation = Installation::of(store);
-    let mut service = installation.serve().await;
-    newcomer(service.client(), "zyxprintmarker").await;
+async fn no_personal_data_is_printed(store: Store) {
+    let deployment = Deployment::of(store);
+    let mut service = deployment.serve().await;
+    new_user(service.client(), "zyxprintmarker").await;
     service.client().log_in(&email_of("zyxprintmarker"), "wrong").await.expect(400);
     service
         .client()
@@ -56,18 +56,18 @@ async fn nothing_personal_is_printed(store: Store) {
         .await
         .expect(422);
     assert!(service.terminate().await.success());
-    let said = service.said();
+    let said = service.output();
     assert!(
         !said.contains("zyxprintmarker") && !said.contains(PASSWORD) && !said.contains("$argon2"),
         "{said}"
     );
 }
 
-async fn keys_are_made_once_and_kept_to_the_owner() {
-    let installation = Installation::of(Store::sqlite());
-    let mut service = installation.serve().await;
-    let (_, issued) = newcomer(service.client(), "ada").await;
-    let folder = installation.store().file().parent().unwrap().to_owned();
+async fn key_files_are_generated_once_and_readable_by_the_owner_only() {
+    let deployment = Deployment::of(Store::sqlite());
+    let mut service = deployment.serve().await;
+    let (_, issued) = new_user(service.client(), "ada").await;
+    let folder = deployment.store().file().parent().unwrap().to_owned();
     let mut seen = 0;
     for entry in std::fs::read_dir(&folder).unwrap() {
         let entry = entry.unwrap();
@@ -77,7 +77,7 @@ async fn keys_are_made_once_and_kept_to_the_owner() {
     }
     assert!(seen >= 3, "the database and two keys: {seen} files");
     assert!(service.terminate().await.success());
-    let service = installation.serve().await;
+    let service = deployment.serve().await;
     service.client().me(&issued).await.expect(200);
     token(service.client(), &email_of("ada"), PASSWORD).await;
 }

@@ -2,21 +2,23 @@
 
 use aegis::app::Database;
 use serde_json::json;
-use store::rotation::Rewrapped;
-use store::{Ambient, MasterKey, StreamId};
-use testkit::service::Finished;
+use store::rotation::KeyReplacement;
+use store::{Env, MasterKey, StreamId};
+use testkit::service::CommandOutput;
 
-use super::{NEW_KEY, STRANGE_KEY, assert_all_log_in, id_of, shown_keys, sign_up, status, told, with_keys};
-use crate::support::{MASTER_KEY, PASSWORD, Store, email_of, on_both_stores, until};
+use super::{
+    NEW_KEY, UNRELATED_KEY, assert_all_log_in, contains_keys, id_of, key_summary, sign_up, status, with_keys,
+};
+use crate::support::{MASTER_KEY, PASSWORD, Store, email_of, eventually, on_both_stores};
 
 on_both_stores! {
-    a_missing_key_is_named_and_nobody_is_taken_for_unknown
+    missing_key_is_named_and_no_user_looks_nonexistent
 }
 
 /// The key of one person under a master key that nobody was given: that person cannot be read, and everybody else can.
-async fn a_missing_key_is_named_and_nobody_is_taken_for_unknown(store: Store) {
-    let installation = with_keys(&store, &[MASTER_KEY]);
-    let service = installation.serve().await;
+async fn missing_key_is_named_and_no_user_looks_nonexistent(store: Store) {
+    let deployment = with_keys(&store, &[MASTER_KEY]);
+    let service = deployment.serve().await;
     let id = sign_up(service.client(), "ada").await.expect(201).json()["id"].as_str().unwrap().to_owned();
     sign_up(service.client(), "bob").await.expect(201);
     let token = service.client().log_in(&email_of("ada"), PASSWORD).await.json()["access_token"]
@@ -27,10 +29,10 @@ async fn a_missing_key_is_named_and_nobody_is_taken_for_unknown(store: Store) {
     let keys = Database::connect(&store.settings()).await.unwrap().keys;
     let (_, from) =
         keys.wrapped_keys(None, 9).await.unwrap().into_iter().find(|(one, _)| *one == stream).unwrap();
-    let [old, strange] = [MASTER_KEY, STRANGE_KEY].map(|key| MasterKey::from_base64(key).unwrap());
+    let [old, strange] = [MASTER_KEY, UNRELATED_KEY].map(|key| MasterKey::from_base64(key).unwrap());
     let key = old.unwrap(stream.as_str(), &from).unwrap();
-    let to = strange.wrap(stream.as_str(), &key, &Ambient::system()).unwrap();
-    assert_eq!(keys.replace_keys(&[Rewrapped { stream, from, to }]).await.unwrap(), 1);
+    let to = strange.wrap(stream.as_str(), &key, &Env::system()).unwrap();
+    assert_eq!(keys.replace_keys(&[KeyReplacement { stream, from, to }]).await.unwrap(), 1);
 
     let leave = || {
         service
@@ -41,31 +43,32 @@ async fn a_missing_key_is_named_and_nobody_is_taken_for_unknown(store: Store) {
             .send()
     };
     assert_eq!(leave().await.code(503), "unavailable");
-    until("the key in the log", async || service.said().contains(&id_of(STRANGE_KEY)).then_some(())).await;
+    eventually("the key in the log", async || service.output().contains(&id_of(UNRELATED_KEY)).then_some(()))
+        .await;
     assert_all_log_in(service.client(), ["bob".to_owned()]).await;
     sign_up(service.client(), "cid").await.expect(201);
-    let named = |finished: &Finished, code: i32| {
+    let named = |finished: &CommandOutput, code: i32| {
         assert_eq!(finished.code, Some(code), "{finished:?}");
         assert!(
-            finished.stderr.contains(&id_of(STRANGE_KEY)) && !shown_keys(&format!("{finished:?}")),
+            finished.stderr.contains(&id_of(UNRELATED_KEY)) && !contains_keys(&format!("{finished:?}")),
             "{finished:?}"
         );
     };
-    let found = installation.run(&["keys", "status"]).await;
+    let found = deployment.run(&["keys", "status"]).await;
     named(&found, 3);
     assert!(found.stdout.contains("missing") && found.stderr.contains("1 stream key,"), "{found:?}");
-    named(&installation.run(&["events", "list"]).await, 1);
-    let verified = installation.run(&["events", "verify"]).await;
+    named(&deployment.run(&["events", "list"]).await, 1);
+    let verified = deployment.run(&["events", "verify"]).await;
     named(&verified, 3);
     assert!(verified.stderr.contains("position 1: "), "{verified:?}");
     // A rotation takes the others along and loses nothing.
     let both = with_keys(&store, &[NEW_KEY, MASTER_KEY]);
     named(&both.run(&["keys", "rotate"]).await, 3);
     service.kill();
-    let service = with_keys(&store, &[NEW_KEY, STRANGE_KEY]).serve().await;
-    let all = with_keys(&store, &[NEW_KEY, STRANGE_KEY]);
-    all.done(&["keys", "rotate"]).await;
-    assert_eq!(told(&status(&all).await)[0], ("current".to_owned(), 3, 2));
+    let service = with_keys(&store, &[NEW_KEY, UNRELATED_KEY]).serve().await;
+    let all = with_keys(&store, &[NEW_KEY, UNRELATED_KEY]);
+    all.run_ok(&["keys", "rotate"]).await;
+    assert_eq!(key_summary(&status(&all).await)[0], ("current".to_owned(), 3, 2));
     service
         .client()
         .post("/users/me/deactivate")
@@ -74,5 +77,5 @@ async fn a_missing_key_is_named_and_nobody_is_taken_for_unknown(store: Store) {
         .send()
         .await
         .expect(204);
-    with_keys(&store, &[NEW_KEY]).done(&["events", "verify"]).await;
+    with_keys(&store, &[NEW_KEY]).run_ok(&["events", "verify"]).await;
 }

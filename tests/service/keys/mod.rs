@@ -10,23 +10,23 @@ use serde_json::Value;
 use store::MasterKey;
 
 use crate::support::{
-    Answer, Client, Installation, MASTER_KEY, PASSWORD, Store, credentials, dump, email_of,
+    Client, Deployment, MASTER_KEY, PASSWORD, Response, Store, credentials, dump, email_of,
 };
 
 const NEW_KEY: &str = "//////////////////////////////////////////8=";
-const STRANGE_KEY: &str = "ERERERERERERERERERERERERERERERERERERERERERE=";
+const UNRELATED_KEY: &str = "ERERERERERERERERERERERERERERERERERERERERERE=";
 
 fn id_of(key: &str) -> String {
     MasterKey::from_base64(key).unwrap().id().to_string()
 }
 
-/// An installation with these master keys, the current one first.
-fn with_keys(store: &Store, keys: &[&str]) -> Installation {
-    let installation = Installation::of(store.clone()).with("AEGIS_MASTER_KEY", keys[0]);
-    installation.with("AEGIS_MASTER_KEY_PREVIOUS", &keys[1..].join(","))
+/// An deployment with these master keys, the current one first.
+fn with_keys(store: &Store, keys: &[&str]) -> Deployment {
+    let deployment = Deployment::of(store.clone()).with("AEGIS_MASTER_KEY", keys[0]);
+    deployment.with("AEGIS_MASTER_KEY_PREVIOUS", &keys[1..].join(","))
 }
 
-async fn sign_up(client: &Client, name: &str) -> Answer {
+async fn sign_up(client: &Client, name: &str) -> Response {
     client.post("/auth/signup").json(&credentials(name)).send().await
 }
 
@@ -40,16 +40,16 @@ fn names(prefix: &str, count: usize) -> impl Iterator<Item = String> {
     (0..count).map(move |number| format!("{prefix}{number}"))
 }
 
-fn shown_keys(said: &str) -> bool {
-    [MASTER_KEY, NEW_KEY, STRANGE_KEY].iter().any(|key| said.contains(key))
+fn contains_keys(said: &str) -> bool {
+    [MASTER_KEY, NEW_KEY, UNRELATED_KEY].iter().any(|key| said.contains(key))
 }
 
-async fn status(installation: &Installation) -> Value {
-    installation.json(&["keys", "status"]).await.remove(0)
+async fn status(deployment: &Deployment) -> Value {
+    deployment.json(&["keys", "status"]).await.remove(0)
 }
 
 /// State, stream keys and service keys of each master key.
-fn told(status: &Value) -> Vec<(String, u64, u64)> {
+fn key_summary(status: &Value) -> Vec<(String, u64, u64)> {
     let line = |key: &Value| {
         let service_keys = key["service_keys"].as_array().unwrap().len().try_into().unwrap();
         (key["state"].as_str().unwrap().to_owned(), key["streams"].as_u64().unwrap(), service_keys)
@@ -58,12 +58,12 @@ fn told(status: &Value) -> Vec<(String, u64, u64)> {
 }
 
 /// It does not start, says which master key is missing and what that wraps, and changes nothing.
-async fn assert_refused(installation: &Installation, missing: &str, wraps: &str) {
-    let before = dump(installation.store()).await;
-    let refused = installation.run(&["serve"]).await;
+async fn assert_refused(deployment: &Deployment, missing: &str, wraps: &str) {
+    let before = dump(deployment.store()).await;
+    let refused = deployment.run(&["serve"]).await;
     assert_eq!(refused.code, Some(1), "{refused:?}");
     let stderr = &refused.stderr;
     assert!(stderr.contains(&id_of(missing)) && stderr.contains(wraps), "{stderr}");
-    assert!(!stderr.contains("panicked") && !shown_keys(&format!("{refused:?}")), "{stderr}");
-    assert!(before == dump(installation.store()).await, "the database was changed");
+    assert!(!stderr.contains("panicked") && !contains_keys(&format!("{refused:?}")), "{stderr}");
+    assert!(before == dump(deployment.store()).await, "the database was changed");
 }

@@ -1,22 +1,23 @@
 //! A rotation from key to key, both in the settings.
 
 use super::{
-    NEW_KEY, assert_all_log_in, assert_refused, id_of, names, shown_keys, sign_up, status, told, with_keys,
+    NEW_KEY, assert_all_log_in, assert_refused, contains_keys, id_of, key_summary, names, sign_up, status,
+    with_keys,
 };
-use crate::support::{MASTER_KEY, PASSWORD, Store, dump, email_of, on_both_stores, on_one_store, until};
+use crate::support::{MASTER_KEY, PASSWORD, Store, dump, email_of, eventually, on_both_stores, on_one_store};
 
 on_both_stores! {
-    a_rotation_beside_a_service_loses_nobody_and_brings_nobody_back
-    a_rotation_without_a_new_key_says_how_to_get_one
+    rotation_beside_a_service_loses_no_user_and_restores_no_erased_one
+    rotation_without_a_new_key_explains_how_to_create_one
 }
 
 mod two_services {
-    use super::{a_service_without_the_new_key_says_so, on_one_store};
+    use super::{on_one_store, service_without_the_new_key_reports_it};
 
-    on_one_store! { mongo: a_service_without_the_new_key_says_so }
+    on_one_store! { mongo: service_without_the_new_key_reports_it }
 }
 
-async fn a_rotation_beside_a_service_loses_nobody_and_brings_nobody_back(store: Store) {
+async fn rotation_beside_a_service_loses_no_user_and_restores_no_erased_one(store: Store) {
     let old = with_keys(&store, &[MASTER_KEY]);
     let mut first = old.serve().await;
     for name in names("early", 6).chain(["gone".to_owned()]) {
@@ -29,9 +30,9 @@ async fn a_rotation_beside_a_service_loses_nobody_and_brings_nobody_back(store: 
     // Nothing is wrapped by the new key before the rotation: those who have the old one alone read on.
     sign_up(service.client(), "between").await.expect(201);
     let before = status(&both).await;
-    assert_eq!(told(&before), [("current".to_owned(), 0, 0), ("previous".to_owned(), 8, 2)]);
+    assert_eq!(key_summary(&before), [("current".to_owned(), 0, 0), ("previous".to_owned(), 8, 2)]);
     assert!(before["next"][0].as_str().unwrap().contains("aegis keys rotate"), "{before}");
-    old.done(&["events", "verify"]).await;
+    old.run_ok(&["events", "verify"]).await;
 
     let (client, gone) = (service.client(), email_of("gone"));
     let coming = async {
@@ -42,17 +43,17 @@ async fn a_rotation_beside_a_service_loses_nobody_and_brings_nobody_back(store: 
     let erasing = ["users", "erase", &gone, "--reason", "request", "--yes"];
     let rotating = ["keys", "rotate"];
     let (rotated, again, erased, ()) =
-        tokio::join!(both.done(&rotating), both.done(&rotating), both.done(&erasing), coming);
+        tokio::join!(both.run_ok(&rotating), both.run_ok(&rotating), both.run_ok(&erasing), coming);
     assert!(rotated.stdout.contains(&id_of(NEW_KEY)) && rotated.stdout.contains("AEGIS_MASTER_KEY_PREVIOUS"));
     let after = status(&both).await;
-    assert_eq!(told(&after), [("current".to_owned(), 27, 2), ("previous".to_owned(), 0, 0)]);
+    assert_eq!(key_summary(&after), [("current".to_owned(), 27, 2), ("previous".to_owned(), 0, 0)]);
 
     let everybody = || names("early", 6).chain(names("late", 20)).chain(["between".to_owned()]);
     assert_all_log_in(client, everybody()).await;
     assert_eq!(client.log_in(&gone, PASSWORD).await.code(400), "invalid_credentials");
-    both.done(&["events", "verify"]).await;
+    both.run_ok(&["events", "verify"]).await;
     assert!(service.terminate().await.success());
-    assert!(!shown_keys(&format!("{}{rotated:?}{again:?}{erased:?}{before}{after}", service.said())));
+    assert!(!contains_keys(&format!("{}{rotated:?}{again:?}{erased:?}{before}{after}", service.output())));
 
     assert_refused(&old, NEW_KEY, "27 stream keys and the service keys claims, signing").await;
     let new = with_keys(&store, &[NEW_KEY]);
@@ -60,19 +61,19 @@ async fn a_rotation_beside_a_service_loses_nobody_and_brings_nobody_back(store: 
     assert_all_log_in(service.client(), everybody()).await;
     assert_eq!(sign_up(service.client(), "late0").await.code(400), "email_taken");
     sign_up(service.client(), "gone").await.expect(201);
-    new.done(&["projections", "rebuild", "users"]).await;
-    new.done(&["events", "verify"]).await;
+    new.run_ok(&["projections", "rebuild", "users"]).await;
+    new.run_ok(&["events", "verify"]).await;
 }
 
-async fn a_rotation_without_a_new_key_says_how_to_get_one(store: Store) {
-    let installation = with_keys(&store, &[MASTER_KEY]);
-    let mut service = installation.serve().await;
+async fn rotation_without_a_new_key_explains_how_to_create_one(store: Store) {
+    let deployment = with_keys(&store, &[MASTER_KEY]);
+    let mut service = deployment.serve().await;
     sign_up(service.client(), "ada").await.expect(201);
     assert!(service.terminate().await.success());
     let before = dump(&store).await;
-    let done = installation.done(&["keys", "rotate"]).await;
+    let done = deployment.run_ok(&["keys", "rotate"]).await;
     assert!(done.stdout.contains("AEGIS_MASTER_KEY_PREVIOUS"), "{done:?}");
-    let refused = installation.run(&["keys", "rotate", "--delete-old"]).await;
+    let refused = deployment.run(&["keys", "rotate", "--delete-old"]).await;
     assert_eq!(refused.code, Some(1), "{refused:?}");
     // The new key without that of before.
     let alone = with_keys(&store, &[NEW_KEY]).run(&["keys", "rotate"]).await;
@@ -81,33 +82,33 @@ async fn a_rotation_without_a_new_key_says_how_to_get_one(store: Store) {
     assert!(before == dump(&store).await, "the database was changed");
     let faulty = with_keys(&store, &[NEW_KEY, MASTER_KEY, "short"]).run(&["keys", "status"]).await;
     assert!(faulty.stderr.contains("its key no. 2 is not 32 bytes"), "{faulty:?}");
-    let shown = with_keys(&store, &[NEW_KEY, MASTER_KEY]).done(&["config"]).await;
+    let shown = with_keys(&store, &[NEW_KEY, MASTER_KEY]).run_ok(&["config"]).await;
     assert!(
-        shown.stdout.contains("AEGIS_MASTER_KEY_PREVIOUS=********") && !shown_keys(&format!("{shown:?}"))
+        shown.stdout.contains("AEGIS_MASTER_KEY_PREVIOUS=********") && !contains_keys(&format!("{shown:?}"))
     );
 }
 
 /// Until the rotation it does as all others do; from then on it cannot make users any more, and says why.
-async fn a_service_without_the_new_key_says_so() {
+async fn service_without_the_new_key_reports_it() {
     let store = Store::mongo().await;
     let behind = with_keys(&store, &[MASTER_KEY]).serve().await;
     let both = with_keys(&store, &[NEW_KEY, MASTER_KEY]);
     let ahead = both.serve().await;
     sign_up(ahead.client(), "ada").await.expect(201);
     sign_up(behind.client(), "bob").await.expect(201);
-    both.done(&["keys", "rotate"]).await;
+    both.run_ok(&["keys", "rotate"]).await;
     assert_eq!(sign_up(behind.client(), "cid").await.code(503), "unavailable");
-    until("the key in the log", async || behind.said().contains(&id_of(NEW_KEY)).then_some(())).await;
+    eventually("the key in the log", async || behind.output().contains(&id_of(NEW_KEY)).then_some(())).await;
     for name in ["cid", "dan"] {
         sign_up(ahead.client(), name).await.expect(201);
     }
     // If it is the one that keeps the read models, it leaves that to a service that can.
-    until("the rows of all", async || {
+    eventually("the rows of all", async || {
         let last = ahead.client().log_in(&email_of("dan"), PASSWORD).await;
         (last.status() == 200).then_some(())
     })
     .await;
     assert_all_log_in(ahead.client(), ["ada", "bob", "cid", "dan"].map(str::to_owned)).await;
     behind.kill();
-    with_keys(&store, &[NEW_KEY]).done(&["events", "verify"]).await;
+    with_keys(&store, &[NEW_KEY]).run_ok(&["events", "verify"]).await;
 }

@@ -2,17 +2,17 @@
 //! (Occurrent #199, Axon), and tokens that were ended come back to life.
 
 use jiff::ToSpan;
-use store::Ambient;
+use store::Env;
 
 use crate::support::{PASSWORD, Store, TestApp, assert_no_gap, credentials, on_both_stores};
 
 on_both_stores! {
-    a_clock_that_is_set_back_an_hour_changes_no_order_and_no_right
+    clock_set_back_an_hour_preserves_order_and_authorization
 }
 
-async fn a_clock_that_is_set_back_an_hour_changes_no_order_and_no_right(store: Store) {
+async fn clock_set_back_an_hour_preserves_order_and_authorization(store: Store) {
     let app = TestApp::start(store).await;
-    let start = Ambient::system().now();
+    let start = Env::system().now();
     app.clock.set(start);
     let (admin, ada) = (app.admin().await, app.sign_up("ada").await);
     let before = admin.whole_log().await.len();

@@ -4,54 +4,57 @@
 
 use mongodb::bson::{Document, doc};
 use serde_json::json;
-use testkit::{FailPoint, Failing, MongodServer};
+use testkit::{FailPoint, FailPointMode, MongodServer};
 
-use crate::support::{Store, TestApp, on_one_store, until};
+use crate::support::{Store, TestApp, eventually, on_one_store};
 
 on_one_store! { mongo:
-    a_watcher_that_hears_nothing_is_not_reported_healthy
-    without_its_change_stream_a_service_is_well_and_hears_of_everything
+    dead_change_stream_is_not_reported_healthy
+    service_without_change_stream_falls_back_to_polling
 }
 
 /// The commands by which a service follows, each of which fails.
-fn deaf(commands: &[&str]) -> Document {
+fn failing_stream(commands: &[&str]) -> Document {
     doc! { "failCommands": commands, "appName": "aegis-watch", "errorCode": 13 }
 }
 
 /// Two services on a server of the test's own. The second one keeps no read models, so it needs to hear.
 async fn two_nodes(server: &MongodServer) -> [TestApp; 2] {
     let app = TestApp::start(Store::at(&server.url())).await;
-    let idle = TestApp::without_projector(app.store().clone()).await;
+    let idle = TestApp::start_without_projector(app.store().clone()).await;
     [app, idle]
 }
 
-async fn a_watcher_that_hears_nothing_is_not_reported_healthy() {
+async fn dead_change_stream_is_not_reported_healthy() {
     let server = MongodServer::replica_set().await;
     let [app, idle] = two_nodes(&server).await;
     let user = app.sign_up("ada").await;
     app.readiness().await.expect(200);
     let commands = ["find", "aggregate", "getMore", "listCollections"];
-    let fail_point = FailPoint::command(&server, Failing::Always, deaf(&commands)).await;
+    let fail_point = FailPoint::command(&server, FailPointMode::Always, failing_stream(&commands)).await;
     for node in [&app, &idle] {
         let unready = async || Some(node.readiness().await).filter(|answer| answer.status() == 503);
-        let body = until("the silence to be noticed", unready).await.json();
+        let body = eventually("the silence to be noticed", unready).await.json();
         assert_eq!((&body["feed"], &body["database"]), (&json!("silent"), &json!("ok")), "{body}");
         node.get("/health").send().await.expect(200);
         node.me(&user.token).await.expect(200);
     }
     fail_point.clear().await;
     for node in [&app, &idle] {
-        until("readiness", async || Some(node.readiness().await).filter(|answer| answer.status() == 200))
-            .await;
+        eventually("readiness", async || {
+            Some(node.readiness().await).filter(|answer| answer.status() == 200)
+        })
+        .await;
     }
     idle.sign_up("bob").await;
 }
 
-async fn without_its_change_stream_a_service_is_well_and_hears_of_everything() {
+async fn service_without_change_stream_falls_back_to_polling() {
     let server = MongodServer::replica_set().await;
     let [app, idle] = two_nodes(&server).await;
-    let fail_point = FailPoint::command(&server, Failing::Always, deaf(&["aggregate", "getMore"])).await;
-    fail_point.met(4).await;
+    let fail_point =
+        FailPoint::command(&server, FailPointMode::Always, failing_stream(&["aggregate", "getMore"])).await;
+    fail_point.wait_for_hits(4).await;
     for number in 0..5 {
         // The other node projects it, and this one hears of that within its two seconds.
         let user = idle.sign_up(&format!("user{number}")).await;

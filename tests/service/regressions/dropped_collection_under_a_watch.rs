@@ -4,28 +4,29 @@
 use serde_json::{Value, json};
 
 use crate::support::{
-    PASSWORD, Store, TestApp, User, captured_logs, credentials, on_both_stores, on_one_store, until,
+    PASSWORD, Store, TestApp, User, captured_logs, credentials, eventually, on_both_stores, on_one_store,
 };
 
 on_both_stores! {
-    a_read_model_that_is_dropped_hides_nobody_and_is_made_anew
-    checkpoints_that_are_dropped_are_missed
+    dropped_read_model_hides_no_user_and_is_rebuilt
+    dropped_projection_checkpoints_are_detected
 }
 
 on_one_store! { mongo_alone:
-    a_database_that_is_dropped_is_missed
+    dropped_database_is_detected
 }
 
 /// What readiness says once it has noticed.
 async fn unready(app: &TestApp) -> Value {
     let unready = async || Some(app.readiness().await).filter(|answer| answer.status() == 503);
-    let body = until("the loss to be noticed", unready).await.json();
+    let body = eventually("the loss to be noticed", unready).await.json();
     app.get("/health").send().await.expect(200);
     body
 }
 
 async fn assert_recovers(app: &TestApp, users: &[&User]) {
-    until("readiness", async || Some(app.readiness().await).filter(|answer| answer.status() == 200)).await;
+    eventually("readiness", async || Some(app.readiness().await).filter(|answer| answer.status() == 200))
+        .await;
     for user in users {
         app.me(&user.token).await.expect(200);
         app.log_in(&user.email, PASSWORD).await.expect(200);
@@ -38,7 +39,7 @@ fn assert_logged(name: &str) {
     assert!(logs.contains(&format!("`{name}` was dropped")), "it is not said that {name} was dropped");
 }
 
-async fn a_read_model_that_is_dropped_hides_nobody_and_is_made_anew(store: Store) {
+async fn dropped_read_model_hides_no_user_and_is_rebuilt(store: Store) {
     let app = TestApp::start(store).await;
     let (ada, bob) = (app.sign_up("ada").await, app.sign_up("bob").await);
     app.store().drop_table("users_1").await;
@@ -65,15 +66,15 @@ async fn a_read_model_that_is_dropped_hides_nobody_and_is_made_anew(store: Store
         }
         answers.iter().all(|answer| answer.status() == 200).then_some(())
     };
-    until("the rows to be made anew", seen).await;
+    eventually("the rows to be made anew", seen).await;
     assert_recovers(&app, &[&ada, &bob]).await;
-    let restarted = app.second_node().await;
+    let restarted = app.start_second_node().await;
     assert_recovers(&restarted, &[&ada, &bob]).await;
     let dave = app.sign_up("dave").await;
     restarted.me(&dave.token).await.expect(200);
 }
 
-async fn checkpoints_that_are_dropped_are_missed(store: Store) {
+async fn dropped_projection_checkpoints_are_detected(store: Store) {
     let app = TestApp::start(store).await;
     let ada = app.sign_up("ada").await;
     app.store().drop_table("checkpoints").await;
@@ -81,13 +82,13 @@ async fn checkpoints_that_are_dropped_are_missed(store: Store) {
     assert_eq!(body["database"], "damaged", "{body}");
     assert_logged("checkpoints");
     app.me(&ada.token).await.expect(200);
-    let restarted = app.second_node().await;
+    let restarted = app.start_second_node().await;
     assert_recovers(&restarted, &[&ada]).await;
     let bob = restarted.sign_up("bob").await;
     restarted.me(&bob.token).await.expect(200);
 }
 
-async fn a_database_that_is_dropped_is_missed() {
+async fn dropped_database_is_detected() {
     let app = TestApp::start(Store::mongo().await).await;
     app.sign_up("ada").await;
     app.store().drop_everything().await;

@@ -8,18 +8,18 @@ use futures::future::join_all;
 use crate::support::{Client, Store, TestApp, User, on_both_stores};
 
 on_both_stores! {
-    whoever_comes_back_to_the_feed_under_load_misses_nothing_and_sees_nothing_twice
+    feed_reconnect_under_load_yields_every_event_once
 }
 
 const WRITERS: usize = 8;
 const EACH: usize = 30;
 const READERS: usize = 4;
 
-async fn whoever_comes_back_to_the_feed_under_load_misses_nothing_and_sees_nothing_twice(store: Store) {
+async fn feed_reconnect_under_load_yields_every_event_once(store: Store) {
     let app = TestApp::start(store).await;
-    let nodes = [&app, &app.second_node().await];
+    let nodes = [&app, &app.start_second_node().await];
     let admin = app.admin().await;
-    let head = async || app.node().store.head().await.unwrap().position.get();
+    let head = async || app.services().store.head().await.unwrap().position.get();
     let last = head().await + u64::try_from(WRITERS * EACH).unwrap();
     let writing = join_all((0..WRITERS).map(|writer| write(nodes[writer % 2], writer)));
     let reading = join_all((0..READERS).map(|reader| read(nodes, &admin, reader, last)));
@@ -39,7 +39,7 @@ async fn write(node: &TestApp, writer: usize) {
             username: Username::parse(&name).unwrap(),
             password_hash: PasswordHash::new("$argon2id$none".to_owned()).unwrap(),
         };
-        node.node().users.sign_up("test", None, sign_up).await.unwrap();
+        node.services().users.register("test", None, sign_up).await.unwrap();
     }
 }
 

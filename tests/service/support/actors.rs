@@ -1,6 +1,6 @@
 //! Who sends requests: users, with a token of their own.
 
-use domain::{Command, Role, UserId};
+use domain::{Role, UserCommand, UserId};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -123,16 +123,17 @@ impl TestApp {
 
     /// Gives a role, as the command line does.
     pub(crate) async fn grant(&self, user: &User, role: Role) {
-        self.command(&user.id, Command::GrantRole { role }).await;
+        self.command(&user.id, UserCommand::GrantRole { role }).await;
     }
 
     /// Carries out a command as an operator does, and waits until the rows show it.
-    pub(crate) async fn command(&self, id: &str, command: Command) {
-        let cause = aegis::command::Cause::new("operator:test", "test");
-        let node = self.node();
-        let done = node.users.execute(&cause, UserId::parse(id).unwrap(), &command, None).await.unwrap();
+    pub(crate) async fn command(&self, id: &str, command: UserCommand) {
+        let context = aegis::command::CommandContext::new("operator:test", "test");
+        let services = self.services();
+        let done =
+            services.users.execute(&context, UserId::parse(id).unwrap(), &command, None).await.unwrap();
         if let Some(position) = done.position {
-            node.user_rows.settle(position).await;
+            services.user_rows.wait_until_visible(position).await;
         }
     }
 }

@@ -4,14 +4,14 @@ use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use aegis::app::{App, Database, Node, Projecting};
+use aegis::app::{App, Database, ProjectionMode, Services};
 use aegis::config::Settings;
-use store::Ambient;
+use store::Env;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{Client, PATIENCE, Store, TestClock, logs, settings};
+use super::{Client, DEFAULT_TIMEOUT, Store, TestClock, logs, settings};
 
 /// A service that listens. Requests are sent through the [`Client`] it derefs to.
 pub(crate) struct TestApp {
@@ -36,26 +36,26 @@ impl TestApp {
     pub(crate) async fn start_with(store: Store, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = settings::settings(&store);
         change(&mut settings);
-        let app = Self::launch(store, settings, Projecting::Yes, Arc::default()).await;
+        let app = Self::launch(store, settings, ProjectionMode::Enabled, Arc::default()).await;
         app.opened().await
     }
 
     /// A service that keeps no read models.
-    pub(crate) async fn without_projector(store: Store) -> Self {
+    pub(crate) async fn start_without_projector(store: Store) -> Self {
         let settings = settings::settings(&store);
-        Self::launch(store, settings, Projecting::No, Arc::default()).await.opened().await
+        Self::launch(store, settings, ProjectionMode::Disabled, Arc::default()).await.opened().await
     }
 
     /// A service whose database may be out of reach yet.
-    pub(crate) async fn start_unopened(store: Store) -> Self {
+    pub(crate) async fn start_without_waiting(store: Store) -> Self {
         let settings = settings::settings(&store);
-        Self::launch(store, settings, Projecting::Yes, Arc::default()).await
+        Self::launch(store, settings, ProjectionMode::Enabled, Arc::default()).await
     }
 
     /// One more service on the same database.
-    pub(crate) async fn second_node(&self) -> Self {
+    pub(crate) async fn start_second_node(&self) -> Self {
         let (store, clock) = (self.store.clone(), Arc::clone(&self.clock));
-        Self::launch(store, self.settings.clone(), Projecting::Yes, clock).await.opened().await
+        Self::launch(store, self.settings.clone(), ProjectionMode::Enabled, clock).await.opened().await
     }
 
     /// The settings of a service on this database.
@@ -69,8 +69,8 @@ impl TestApp {
     }
 
     /// The node behind the service.
-    pub(crate) fn node(&self) -> &Node {
-        self.app.node().unwrap()
+    pub(crate) fn services(&self) -> &Services {
+        self.app.services().unwrap()
     }
 
     /// Tells the service to stop; [`TestApp::stopped`] waits until it has.
@@ -82,20 +82,20 @@ impl TestApp {
     pub(crate) async fn stopped(mut self) {
         self.stop();
         let served = self.served.take().unwrap();
-        let ended = tokio::time::timeout(PATIENCE, served).await;
+        let ended = tokio::time::timeout(DEFAULT_TIMEOUT, served).await;
         ended.expect("the service has not stopped").unwrap();
         self.app.close().await;
     }
 
-    async fn launch(store: Store, settings: Settings, project: Projecting, clock: Arc<TestClock>) -> Self {
+    async fn launch(store: Store, settings: Settings, mode: ProjectionMode, clock: Arc<TestClock>) -> Self {
         logs::capture();
-        let ambient = Ambient::new(clock.clone(), clock.clone());
-        let app = Arc::new(App::new(settings.clone(), ambient).unwrap());
+        let env = Env::new(clock.clone(), clock.clone());
+        let app = Arc::new(App::new(settings.clone(), env).unwrap());
         let database = Database::connect(&settings.database).await.unwrap();
         let opening = Arc::clone(&app);
         let opened = tokio::spawn(async move {
-            match opening.open(&database, project).await {
-                Ok(node) => opening.publish(node),
+            match opening.open(&database, mode).await {
+                Ok(services) => opening.publish(services),
                 Err(error) => panic!("the database was refused: {error}"),
             };
         });
@@ -110,7 +110,7 @@ impl TestApp {
     }
 
     async fn opened(mut self) -> Self {
-        let opened = tokio::time::timeout(PATIENCE, &mut self.opened).await;
+        let opened = tokio::time::timeout(DEFAULT_TIMEOUT, &mut self.opened).await;
         opened.expect("the database was not opened").unwrap();
         self
     }

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use jiff::Timestamp;
-use store::{Ambient, Clock, Entropy};
+use store::{Clock, Entropy, Env};
 
 /// The machine's clock until it is set, then a fixed one; the randomness is always real.
 #[derive(Default)]
@@ -18,13 +18,13 @@ impl TestClock {
 
 impl Clock for TestClock {
     fn now(&self) -> Timestamp {
-        self.0.lock().unwrap().unwrap_or_else(|| Ambient::system().now())
+        self.0.lock().unwrap().unwrap_or_else(|| Env::system().now())
     }
 }
 
 impl Entropy for TestClock {
     fn fill(&self, bytes: &mut [u8]) {
-        let system = Ambient::system();
+        let system = Env::system();
         for chunk in bytes.chunks_mut(16) {
             let random: [u8; 16] = system.bytes();
             chunk.copy_from_slice(&random[..chunk.len()]);

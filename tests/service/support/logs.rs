@@ -5,27 +5,27 @@ use std::sync::{Mutex, Once};
 
 use tracing_subscriber::EnvFilter;
 
-static KEPT: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+static CAPTURED: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 static STARTED: Once = Once::new();
 
 /// From now on everything is kept.
 pub(crate) fn capture() {
     STARTED.call_once(|| {
         let filter = EnvFilter::new("debug,hyper=info,mongodb=info,h2=info,reqwest=info");
-        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(|| Keeper).init();
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(|| LogCapture).init();
     });
 }
 
 /// Everything that was logged so far, by all services of this process.
 pub(crate) fn captured_logs() -> String {
-    String::from_utf8_lossy(&KEPT.lock().unwrap()).into_owned()
+    String::from_utf8_lossy(&CAPTURED.lock().unwrap()).into_owned()
 }
 
-struct Keeper;
+struct LogCapture;
 
-impl Write for Keeper {
+impl Write for LogCapture {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        KEPT.lock().unwrap().extend_from_slice(bytes);
+        CAPTURED.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())
     }
 

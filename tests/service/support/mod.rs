@@ -4,11 +4,11 @@
 mod actors;
 mod app;
 mod clock;
+mod deployment;
 mod dump;
-mod installation;
+mod legacy_service;
 mod log;
 mod logs;
-mod predecessor;
 mod raw;
 mod settings;
 mod store;
@@ -16,15 +16,16 @@ mod store;
 pub(crate) use actors::{PASSWORD, User, credentials, email_of};
 pub(crate) use app::TestApp;
 pub(crate) use clock::TestClock;
+pub(crate) use deployment::Deployment;
 pub(crate) use dump::{dump, raw_bytes_without};
-pub(crate) use installation::Installation;
+pub(crate) use legacy_service::{LEGACY_PASSWORD, LEGACY_PASSWORD_HASH, sign_token};
 pub(crate) use log::assert_no_gap;
 pub(crate) use logs::captured_logs;
-pub(crate) use predecessor::{PREDECESSORS_HASH, PREDECESSORS_PASSWORD, signed};
 pub(crate) use raw::raw;
 pub(crate) use store::Store;
 pub(crate) use testkit::service::{
-    Answer, Client, Delivery, Item, MASTER_KEY, PATIENCE, Receiver, Reply, Request, SECRET_KEY, until, within,
+    Client, DEFAULT_TIMEOUT, MASTER_KEY, ReceivedDelivery, Reply, Request, Response, SECRET_KEY, SseItem,
+    WebhookReceiver, eventually, run_test,
 };
 
 /// Declares the test functions of a module for both stores, so that none can be forgotten on one of them: a function
@@ -34,13 +35,13 @@ macro_rules! on_both_stores {
         mod sqlite {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                crate::support::within(super::$name(crate::support::Store::sqlite())).await;
+                crate::support::run_test(super::$name(crate::support::Store::sqlite())).await;
             })+
         }
         mod mongo {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                crate::support::within(super::$name(crate::support::Store::mongo().await)).await;
+                crate::support::run_test(super::$name(crate::support::Store::mongo().await)).await;
             })+
         }
     };
@@ -52,7 +53,7 @@ macro_rules! on_one_store {
         mod $store {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                crate::support::within(super::$name()).await;
+                crate::support::run_test(super::$name()).await;
             })+
         }
     };

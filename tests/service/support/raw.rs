@@ -3,7 +3,7 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::PATIENCE;
+use super::DEFAULT_TIMEOUT;
 
 /// An answer, taken apart no further than needed.
 #[derive(Clone, Debug)]
@@ -35,5 +35,5 @@ pub(crate) async fn raw(address: &str, request: &[u8]) -> Option<RawAnswer> {
         let _read = stream.read_to_end(&mut answer).await;
         RawAnswer::parse(&answer)
     };
-    tokio::time::timeout(PATIENCE, exchange).await.expect("the service neither answered nor closed")
+    tokio::time::timeout(DEFAULT_TIMEOUT, exchange).await.expect("the service neither answered nor closed")
 }

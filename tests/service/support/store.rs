@@ -11,33 +11,33 @@ use tempfile::TempDir;
 
 /// A database of a test's own, gone with the last clone.
 #[derive(Clone)]
-pub(crate) struct Store(Arc<Kind>);
+pub(crate) struct Store(Arc<Backend>);
 
-enum Kind {
+enum Backend {
     Sqlite(TempDir),
-    Mongo(testkit::Database),
+    Mongo(testkit::TestDatabase),
     Server { url: String },
 }
 
 impl Store {
     /// An embedded database in a folder of its own.
     pub(crate) fn sqlite() -> Self {
-        Self(Arc::new(Kind::Sqlite(TempDir::new().unwrap())))
+        Self(Arc::new(Backend::Sqlite(TempDir::new().unwrap())))
     }
 
     /// A database of its own on the MongoDB that all tests share.
     pub(crate) async fn mongo() -> Self {
-        Self(Arc::new(Kind::Mongo(testkit::mongodb().await.database())))
+        Self(Arc::new(Backend::Mongo(testkit::shared_mongodb().await.database())))
     }
 
     /// A database on a MongoDB server of the test's own, which may not be there yet.
     pub(crate) fn on_port(port: u16) -> Self {
-        Self(Arc::new(Kind::Server { url: format!("mongodb://127.0.0.1:{port}/?replicaSet=rs0") }))
+        Self(Arc::new(Backend::Server { url: format!("mongodb://127.0.0.1:{port}/?replicaSet=rs0") }))
     }
 
     /// A database on whatever answers at `url`.
     pub(crate) fn at(url: &str) -> Self {
-        Self(Arc::new(Kind::Server { url: url.to_owned() }))
+        Self(Arc::new(Backend::Server { url: url.to_owned() }))
     }
 
     /// How a service finds it.
@@ -53,9 +53,9 @@ impl Store {
     /// URL and database name, if it is a MongoDB.
     pub(crate) fn mongo_address(&self) -> Option<(&str, &str)> {
         match &*self.0 {
-            Kind::Sqlite(_) => None,
-            Kind::Mongo(database) => Some((database.url(), database.name())),
-            Kind::Server { url } => Some((url, "aegis")),
+            Backend::Sqlite(_) => None,
+            Backend::Mongo(database) => Some((database.url(), database.name())),
+            Backend::Server { url } => Some((url, "aegis")),
         }
     }
 
@@ -102,8 +102,8 @@ impl Store {
     /// The folder of an embedded database.
     pub(crate) fn folder(&self) -> &Path {
         match &*self.0 {
-            Kind::Sqlite(folder) => folder.path(),
-            Kind::Mongo(_) | Kind::Server { .. } => panic!("only the embedded database has a folder"),
+            Backend::Sqlite(folder) => folder.path(),
+            Backend::Mongo(_) | Backend::Server { .. } => panic!("only the embedded database has a folder"),
         }
     }
 }

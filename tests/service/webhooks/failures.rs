@@ -6,40 +6,40 @@ use domain::Role;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Webhook, sign_ups};
-use crate::support::{Delivery, Receiver, Reply, Store, TestApp, on_both_stores, until};
+use crate::support::{ReceivedDelivery, Reply, Store, TestApp, WebhookReceiver, eventually, on_both_stores};
 
 on_both_stores! {
-    events_arrive_in_order_each_naming_the_one_before
-    a_receiver_that_fails_in_every_way_misses_nothing
-    a_receiver_that_hangs_is_tried_again
-    a_dead_receiver_delays_nobody_else
-    a_receiver_may_ask_for_more_time
-    what_fails_for_three_days_is_parked_until_it_is_resumed
-    a_receiver_that_is_gone_is_parked_at_once
-    another_node_goes_on_where_the_first_has_stopped
-    types_are_a_filter_and_what_they_pass_over_is_looked_at
+    events_are_delivered_in_order_each_naming_its_predecessor
+    failing_receiver_eventually_gets_every_event
+    hanging_receiver_is_retried
+    dead_receiver_does_not_delay_other_webhooks
+    retry_after_of_the_receiver_is_honoured
+    webhook_failing_for_three_days_is_suspended_until_resumed
+    webhook_answering_410_is_suspended_at_once
+    another_node_resumes_at_the_delivery_cursor
+    type_filter_advances_the_cursor_past_other_events
 }
 
-fn positions(deliveries: &[Delivery]) -> Vec<u64> {
-    deliveries.iter().map(Delivery::position).collect()
+fn positions(deliveries: &[ReceivedDelivery]) -> Vec<u64> {
+    deliveries.iter().map(ReceivedDelivery::position).collect()
 }
 
-async fn events_arrive_in_order_each_naming_the_one_before(store: Store) {
+async fn events_are_delivered_in_order_each_naming_its_predecessor(store: Store) {
     let app = TestApp::start(store).await;
-    let (receiver, subscriber) = (Receiver::start().await, app.user_with(Role::Subscriber).await);
+    let (receiver, subscriber) = (WebhookReceiver::start().await, app.user_with(Role::Subscriber).await);
     let webhook = Webhook::register(&subscriber, &receiver, 0).await;
     let last = sign_ups(&app, "user", 5).await;
-    let arrived = receiver.accepted(usize::try_from(last).unwrap()).await;
+    let arrived = receiver.wait_for_accepted(usize::try_from(last).unwrap()).await;
     // What the owner sees of the log, and the position of the one before.
     let mut log = subscriber.whole_log().await;
     for (event, previous) in log.iter_mut().zip(0_u64..) {
         event["previous"] = previous.into();
     }
-    assert_eq!(arrived.iter().map(Delivery::json).collect::<Vec<_>>(), log);
+    assert_eq!(arrived.iter().map(ReceivedDelivery::json).collect::<Vec<_>>(), log);
     let first = &arrived[0].headers;
     assert_eq!(first["content-type"], "application/cloudevents+json; charset=utf-8");
     assert_eq!(first["webhook-id"], log[0]["id"].as_str().unwrap());
-    let shown = until("progress", async || {
+    let shown = eventually("progress", async || {
         Some(webhook.show().await).filter(|shown| shown["position"].as_u64() == Some(last))
     })
     .await;
@@ -54,12 +54,12 @@ async fn events_arrive_in_order_each_naming_the_one_before(store: Store) {
     }
 }
 
-async fn a_receiver_that_fails_in_every_way_misses_nothing(store: Store) {
+async fn failing_receiver_eventually_gets_every_event(store: Store) {
     let app = TestApp::start(store).await;
-    let (receiver, elsewhere) = (Receiver::start().await, Receiver::start().await);
+    let (receiver, elsewhere) = (WebhookReceiver::start().await, WebhookReceiver::start().await);
     let subscriber = app.user_with(Role::Subscriber).await;
     let ok = || Reply::Status(200);
-    receiver.next([
+    receiver.queue_replies([
         Reply::Status(500),
         ok(),
         Reply::Close,
@@ -76,7 +76,7 @@ async fn a_receiver_that_fails_in_every_way_misses_nothing(store: Store) {
     ]);
     let webhook = Webhook::register(&subscriber, &receiver, 0).await;
     let last = sign_ups(&app, "user", 8).await;
-    let accepted = receiver.accepted(usize::try_from(last).unwrap()).await;
+    let accepted = receiver.wait_for_accepted(usize::try_from(last).unwrap()).await;
     assert_eq!(positions(&accepted), (1..=last).collect::<Vec<_>>());
     // Whatever was not accepted came again, the same to the letter under the same id, before anything else.
     let all = receiver.deliveries();
@@ -86,7 +86,7 @@ async fn a_receiver_that_fails_in_every_way_misses_nothing(store: Store) {
     }
     assert_eq!(all.len(), accepted.len() + 7);
     assert_eq!(elsewhere.connections(), 0, "a redirect was followed");
-    let attempts = until("the log of attempts", async || {
+    let attempts = eventually("the log of attempts", async || {
         Some(webhook.attempts().await).filter(|attempts| attempts.len() == all.len())
     })
     .await;
@@ -99,14 +99,14 @@ async fn a_receiver_that_fails_in_every_way_misses_nothing(store: Store) {
     );
 }
 
-async fn a_receiver_that_hangs_is_tried_again(store: Store) {
+async fn hanging_receiver_is_retried(store: Store) {
     let app = TestApp::start(store).await;
-    let (receiver, subscriber) = (Receiver::start().await, app.user_with(Role::Subscriber).await);
-    receiver.next([Reply::Hang]);
+    let (receiver, subscriber) = (WebhookReceiver::start().await, app.user_with(Role::Subscriber).await);
+    receiver.queue_replies([Reply::Hang]);
     let webhook = Webhook::register(&subscriber, &receiver, 0).await;
-    let accepted = receiver.accepted(3).await;
+    let accepted = receiver.wait_for_accepted(3).await;
     assert_eq!(positions(&accepted), [1, 2, 3]);
-    let attempts = until("the log of attempts", async || {
+    let attempts = eventually("the log of attempts", async || {
         Some(webhook.attempts().await).filter(|attempts| attempts.len() == 4)
     })
     .await;
@@ -114,22 +114,22 @@ async fn a_receiver_that_hangs_is_tried_again(store: Store) {
     assert!(attempts[0]["latency_ms"].as_u64().unwrap() >= 15_000, "{}", attempts[0]);
 }
 
-async fn a_dead_receiver_delays_nobody_else(store: Store) {
+async fn dead_receiver_does_not_delay_other_webhooks(store: Store) {
     let app = TestApp::start(store).await;
     let (hanging, failing, living) =
-        (Receiver::start().await, Receiver::start().await, Receiver::start().await);
+        (WebhookReceiver::start().await, WebhookReceiver::start().await, WebhookReceiver::start().await);
     let subscriber = app.user_with(Role::Subscriber).await;
-    hanging.always(Reply::Hang);
-    failing.always(Reply::Status(500));
+    hanging.set_default_reply(Reply::Hang);
+    failing.set_default_reply(Reply::Status(500));
     for receiver in [&hanging, &failing] {
         Webhook::register(&subscriber, receiver, 0).await;
     }
-    hanging.arrived(1).await;
-    failing.arrived(1).await;
+    hanging.wait_for_deliveries(1).await;
+    failing.wait_for_deliveries(1).await;
     let begun = Instant::now();
     Webhook::register(&subscriber, &living, 0).await;
     let last = sign_ups(&app, "user", 20).await;
-    let accepted = living.accepted(usize::try_from(last).unwrap()).await;
+    let accepted = living.wait_for_accepted(usize::try_from(last).unwrap()).await;
     assert_eq!(positions(&accepted), (1..=last).collect::<Vec<_>>());
     // The other two are still at their first event.
     assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
@@ -138,85 +138,87 @@ async fn a_dead_receiver_delays_nobody_else(store: Store) {
     }
 }
 
-async fn a_receiver_may_ask_for_more_time(store: Store) {
+async fn retry_after_of_the_receiver_is_honoured(store: Store) {
     let app = TestApp::start(store).await;
-    let (receiver, subscriber) = (Receiver::start().await, app.user_with(Role::Subscriber).await);
-    receiver.next([Reply::RetryAfter(600)]);
+    let (receiver, subscriber) = (WebhookReceiver::start().await, app.user_with(Role::Subscriber).await);
+    receiver.queue_replies([Reply::RetryAfter(600)]);
     let webhook = Webhook::register(&subscriber, &receiver, 0).await;
-    let shown =
-        until("a failure", async || Some(webhook.show().await).filter(|shown| shown["state"] == "failing"))
-            .await;
+    let shown = eventually("a failure", async || {
+        Some(webhook.show().await).filter(|shown| shown["state"] == "failing")
+    })
+    .await;
     let moment = |field: &str| shown["failing"][field].as_str().unwrap().parse::<Timestamp>().unwrap();
     let pause = moment("next_attempt_at").duration_since(moment("since"));
     assert!(pause >= SignedDuration::from_secs(600) && pause < SignedDuration::from_secs(660), "{shown}");
     // Whoever knows better has it tried at once.
     webhook.post("resume").send().await.expect(200);
-    receiver.accepted(1).await;
+    receiver.wait_for_accepted(1).await;
 }
 
-async fn what_fails_for_three_days_is_parked_until_it_is_resumed(store: Store) {
+async fn webhook_failing_for_three_days_is_suspended_until_resumed(store: Store) {
     let app = TestApp::start(store).await;
-    let (receiver, subscriber) = (Receiver::start().await, app.user_with(Role::Subscriber).await);
-    receiver.always(Reply::Status(500));
+    let (receiver, subscriber) = (WebhookReceiver::start().await, app.user_with(Role::Subscriber).await);
+    receiver.set_default_reply(Reply::Status(500));
     let webhook = Webhook::register(&subscriber, &receiver, 0).await;
-    receiver.arrived(1).await;
-    let failing =
-        until("a failure", async || Some(webhook.show().await).filter(|shown| shown["state"] == "failing"))
-            .await;
-    assert_eq!(failing["failing"]["error"], "status 500");
-    app.clock.set(app_time() + SignedDuration::from_hours(73));
-    let parked = until("a parked webhook", async || {
-        Some(webhook.show().await).filter(|shown| shown["state"] == "parked")
+    receiver.wait_for_deliveries(1).await;
+    let failing = eventually("a failure", async || {
+        Some(webhook.show().await).filter(|shown| shown["state"] == "failing")
     })
     .await;
-    assert_eq!((&parked["parked"], parked["position"].as_u64()), (&"failing".into(), Some(0)));
+    assert_eq!(failing["failing"]["error"], "status 500");
+    app.clock.set(app_time() + SignedDuration::from_hours(73));
+    let suspended = eventually("a suspended webhook", async || {
+        Some(webhook.show().await).filter(|shown| shown["state"] == "suspended")
+    })
+    .await;
+    assert_eq!((&suspended["suspended"], suspended["position"].as_u64()), (&"failing".into(), Some(0)));
     let tried = receiver.deliveries().len();
-    receiver.always(Reply::Status(204));
+    receiver.set_default_reply(Reply::Status(204));
     let last = sign_ups(&app, "user", 3).await;
-    assert_eq!(receiver.deliveries().len(), tried, "a parked webhook was sent something");
+    assert_eq!(receiver.deliveries().len(), tried, "a suspended webhook was sent something");
     let resumed = webhook.post("resume").send().await.expect(200).json();
     assert_eq!(resumed["state"], "active");
-    let accepted = receiver.accepted(usize::try_from(last).unwrap()).await;
+    let accepted = receiver.wait_for_accepted(usize::try_from(last).unwrap()).await;
     let through = positions(&accepted);
     assert!(through.iter().copied().take(usize::try_from(last).unwrap()).eq(1..=last), "{through:?}");
 }
 
 fn app_time() -> Timestamp {
-    store::Ambient::system().now()
+    store::Env::system().now()
 }
 
-async fn a_receiver_that_is_gone_is_parked_at_once(store: Store) {
+async fn webhook_answering_410_is_suspended_at_once(store: Store) {
     let app = TestApp::start(store).await;
-    let (receiver, subscriber) = (Receiver::start().await, app.user_with(Role::Subscriber).await);
-    receiver.always(Reply::Status(410));
+    let (receiver, subscriber) = (WebhookReceiver::start().await, app.user_with(Role::Subscriber).await);
+    receiver.set_default_reply(Reply::Status(410));
     let webhook = Webhook::register(&subscriber, &receiver, 0).await;
-    let parked = until("a parked webhook", async || {
-        Some(webhook.show().await).filter(|shown| shown["state"] == "parked")
+    let suspended = eventually("a suspended webhook", async || {
+        Some(webhook.show().await).filter(|shown| shown["state"] == "suspended")
     })
     .await;
-    assert_eq!(parked["parked"], "gone");
+    assert_eq!(suspended["suspended"], "gone");
     assert_eq!(receiver.deliveries().len(), 1);
 }
 
-async fn another_node_goes_on_where_the_first_has_stopped(store: Store) {
+async fn another_node_resumes_at_the_delivery_cursor(store: Store) {
     let app = TestApp::start(store).await;
-    let (receiver, subscriber) = (Receiver::start().await, app.user_with(Role::Subscriber).await);
+    let (receiver, subscriber) = (WebhookReceiver::start().await, app.user_with(Role::Subscriber).await);
     Webhook::register(&subscriber, &receiver, 0).await;
     let last = sign_ups(&app, "user", 3).await;
-    receiver.accepted(usize::try_from(last).unwrap()).await;
-    let second = app.second_node().await;
+    receiver.wait_for_accepted(usize::try_from(last).unwrap()).await;
+    let second = app.start_second_node().await;
     app.stopped().await;
     let begun = Instant::now();
     let last = sign_ups(&second, "other", 3).await;
-    let accepted = receiver.accepted(usize::try_from(last).unwrap()).await;
+    let accepted = receiver.wait_for_accepted(usize::try_from(last).unwrap()).await;
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     // A node that ends well leaves nothing to be delivered twice.
     assert_eq!(positions(&accepted), (1..=last).collect::<Vec<_>>());
 }
 
-async fn types_are_a_filter_and_what_they_pass_over_is_looked_at(store: Store) {
+async fn type_filter_advances_the_cursor_past_other_events(store: Store) {
     let app = TestApp::start(store).await;
-    let (receiver, subscriber) = (Receiver::start().await, app.user_with(Role::Subscriber).await);
+    let (receiver, subscriber) = (WebhookReceiver::start().await, app.user_with(Role::Subscriber).await);
     let types = ["WebhookRegistered", "UserRegistered", "UserRegistered"];
     let body = serde_json::json!({"url": receiver.url("127.0.0.1"), "types": types, "after": 0});
     let webhook = Webhook::of(&subscriber, &body).await;
@@ -225,7 +227,7 @@ async fn types_are_a_filter_and_what_they_pass_over_is_looked_at(store: Store) {
     let log = subscriber.whole_log().await;
     let wanted: Vec<_> =
         log.iter().filter(|event| types.iter().any(|wanted| event["type"] == *wanted)).collect();
-    let accepted = receiver.accepted(wanted.len()).await;
+    let accepted = receiver.wait_for_accepted(wanted.len()).await;
     let mut previous = 0;
     for (delivery, event) in accepted.iter().zip(&wanted) {
         assert_eq!(delivery.json()["position"], event["position"]);
@@ -234,6 +236,8 @@ async fn types_are_a_filter_and_what_they_pass_over_is_looked_at(store: Store) {
     }
     let head = log.last().unwrap()["position"].as_u64().unwrap();
     assert!(previous < head, "the last event is passed over");
-    until("progress", async || (webhook.show().await["position"].as_u64() >= Some(previous)).then_some(()))
-        .await;
+    eventually("progress", async || {
+        (webhook.show().await["position"].as_u64() >= Some(previous)).then_some(())
+    })
+    .await;
 }

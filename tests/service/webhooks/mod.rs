@@ -1,6 +1,6 @@
 //! `/webhooks`: events sent to whoever asks for them.
 
-mod addresses;
+mod egress_policy;
 mod endpoints;
 mod failures;
 mod owners;
@@ -10,7 +10,7 @@ mod signatures;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Receiver, Request, TestApp, User, credentials};
+use crate::support::{Request, TestApp, User, WebhookReceiver, credentials};
 
 /// A webhook of somebody.
 struct Webhook<'a> {
@@ -21,7 +21,7 @@ struct Webhook<'a> {
 
 impl<'a> Webhook<'a> {
     /// Registers one for all that comes after `after`.
-    async fn register(owner: &'a User, receiver: &Receiver, after: u64) -> Self {
+    async fn register(owner: &'a User, receiver: &WebhookReceiver, after: u64) -> Self {
         Self::of(owner, &json!({"url": receiver.url("127.0.0.1"), "after": after})).await
     }
 

@@ -4,33 +4,34 @@ use domain::Role;
 use serde_json::json;
 
 use super::{Webhook, sign_ups};
-use crate::support::{Delivery, Receiver, Reply, Store, TestApp, on_both_stores, until};
+use crate::support::{ReceivedDelivery, Reply, Store, TestApp, WebhookReceiver, eventually, on_both_stores};
 
 on_both_stores! {
-    a_replay_sends_a_range_once_more_and_then_goes_on
-    a_replay_that_is_interrupted_is_gone_on_with
-    a_replay_leaves_what_fails_behind_it_as_it_is
-    a_range_that_the_log_does_not_have_is_refused
+    replay_redelivers_a_range_then_resumes
+    interrupted_replay_is_resumed
+    replay_preserves_the_failing_delivery_behind_it
+    replay_range_outside_the_log_is_rejected
 }
 
-async fn a_replay_sends_a_range_once_more_and_then_goes_on(store: Store) {
+async fn replay_redelivers_a_range_then_resumes(store: Store) {
     let app = TestApp::start(store).await;
-    let (receiver, subscriber) = (Receiver::start().await, app.user_with(Role::Subscriber).await);
+    let (receiver, subscriber) = (WebhookReceiver::start().await, app.user_with(Role::Subscriber).await);
     let types = ["UserRegistered"];
     let body = json!({"url": receiver.url("127.0.0.1"), "types": types, "after": 0});
     let webhook = Webhook::of(&subscriber, &body).await;
     let last = sign_ups(&app, "user", 4).await;
-    let first = receiver.accepted(5).await;
-    until("progress", async || (webhook.show().await["previous"].as_u64() == Some(last)).then_some(())).await;
+    let first = receiver.wait_for_accepted(5).await;
+    eventually("progress", async || (webhook.show().await["previous"].as_u64() == Some(last)).then_some(()))
+        .await;
     let asked =
         webhook.post("replay").json(&json!({"from": 3, "to": last - 1})).send().await.expect(202).json();
     assert_eq!(asked["replays"], 1);
     let again: Vec<_> = first
         .iter()
         .filter(|delivery| (3..last).contains(&delivery.position()))
-        .map(Delivery::json)
+        .map(ReceivedDelivery::json)
         .collect();
-    let all = receiver.accepted(5 + again.len()).await;
+    let all = receiver.wait_for_accepted(5 + again.len()).await;
     let mut previous = 2;
     for (delivery, before) in all[5..].iter().zip(&again) {
         let sent = delivery.json();
@@ -38,59 +39,61 @@ async fn a_replay_sends_a_range_once_more_and_then_goes_on(store: Store) {
         assert_eq!((&sent["replay"], &sent["previous"]), (&json!(true), &json!(previous)));
         previous = delivery.position();
     }
-    until("the end of the replay", async || (webhook.show().await["replays"] == 0).then_some(())).await;
+    eventually("the end of the replay", async || (webhook.show().await["replays"] == 0).then_some(())).await;
     // What comes next follows what came last, not the replay.
     sign_ups(&app, "next", 1).await;
-    let next = receiver.accepted(6 + again.len()).await.pop().unwrap().json();
+    let next = receiver.wait_for_accepted(6 + again.len()).await.pop().unwrap().json();
     assert_eq!((next.get("replay"), &next["previous"]), (None, &json!(last)));
 }
 
-async fn a_replay_that_is_interrupted_is_gone_on_with(store: Store) {
+async fn interrupted_replay_is_resumed(store: Store) {
     let app = TestApp::start(store).await;
-    let (receiver, subscriber) = (Receiver::start().await, app.user_with(Role::Subscriber).await);
+    let (receiver, subscriber) = (WebhookReceiver::start().await, app.user_with(Role::Subscriber).await);
     let webhook = Webhook::register(&subscriber, &receiver, 0).await;
     let last = sign_ups(&app, "user", 4).await;
     let count = usize::try_from(last).unwrap();
-    receiver.accepted(count).await;
-    until("progress", async || (webhook.show().await["previous"].as_u64() == Some(last)).then_some(())).await;
+    receiver.wait_for_accepted(count).await;
+    eventually("progress", async || (webhook.show().await["previous"].as_u64() == Some(last)).then_some(()))
+        .await;
     let ok = || Reply::Status(200);
-    receiver.next([ok(), ok(), Reply::RetryAfter(600)]);
+    receiver.queue_replies([ok(), ok(), Reply::RetryAfter(600)]);
     webhook.post("replay").json(&json!({"from": 1, "to": last})).send().await.expect(202);
-    receiver.arrived(count + 3).await;
-    until("a failure", async || (webhook.show().await["state"] == "failing").then_some(())).await;
-    let second = app.second_node().await;
+    receiver.wait_for_deliveries(count + 3).await;
+    eventually("a failure", async || (webhook.show().await["state"] == "failing").then_some(())).await;
+    let second = app.start_second_node().await;
     app.stopped().await;
     let subscriber = subscriber.at(&second);
     let webhook = Webhook { owner: &subscriber, ..webhook };
     webhook.post("resume").send().await.expect(200);
-    let all = receiver.accepted(2 * count).await;
-    let replayed: Vec<_> = all[count..2 * count].iter().map(Delivery::position).collect();
+    let all = receiver.wait_for_accepted(2 * count).await;
+    let replayed: Vec<_> = all[count..2 * count].iter().map(ReceivedDelivery::position).collect();
     assert_eq!(replayed, (1..=last).collect::<Vec<_>>());
 }
 
-async fn a_replay_leaves_what_fails_behind_it_as_it_is(store: Store) {
+async fn replay_preserves_the_failing_delivery_behind_it(store: Store) {
     let app = TestApp::start(store).await;
-    let (receiver, subscriber) = (Receiver::start().await, app.user_with(Role::Subscriber).await);
+    let (receiver, subscriber) = (WebhookReceiver::start().await, app.user_with(Role::Subscriber).await);
     let ok = || Reply::Status(200);
-    receiver.next([ok(), ok(), Reply::RetryAfter(600)]);
+    receiver.queue_replies([ok(), ok(), Reply::RetryAfter(600)]);
     let webhook = Webhook::register(&subscriber, &receiver, 0).await;
     let failing = async || {
-        until("a failure", async || {
+        eventually("a failure", async || {
             Some(webhook.show().await["failing"].clone()).filter(|failing| failing["position"] == 3)
         })
         .await
     };
     let before = failing().await;
     webhook.post("replay").json(&json!({"from": 1, "to": 3})).send().await.expect(202);
-    let replayed: Vec<_> = receiver.accepted(4).await[2..].iter().map(Delivery::position).collect();
+    let replayed: Vec<_> =
+        receiver.wait_for_accepted(4).await[2..].iter().map(ReceivedDelivery::position).collect();
     assert_eq!(replayed, [1, 2], "3 was never delivered, and is not part of it");
-    until("the end of the replay", async || (webhook.show().await["replays"] == 0).then_some(())).await;
+    eventually("the end of the replay", async || (webhook.show().await["replays"] == 0).then_some(())).await;
     assert_eq!(failing().await, before, "it is tried for three days from the first failure on");
 }
 
-async fn a_range_that_the_log_does_not_have_is_refused(store: Store) {
+async fn replay_range_outside_the_log_is_rejected(store: Store) {
     let app = TestApp::start(store).await;
-    let (receiver, subscriber) = (Receiver::start().await, app.user_with(Role::Subscriber).await);
+    let (receiver, subscriber) = (WebhookReceiver::start().await, app.user_with(Role::Subscriber).await);
     let webhook = Webhook::register(&subscriber, &receiver, 0).await;
     for (body, kind, field) in [
         (json!({"from": 1}), "missing", "to"),

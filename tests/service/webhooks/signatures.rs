@@ -6,15 +6,15 @@ use std::process::{Command, Stdio};
 use domain::{Role, known_schemas};
 use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
-use store::{Append, Expected, NewEvent, StreamId, StreamWrite};
+use store::{Append, ExpectedVersion, NewEvent, StreamId, StreamWrite};
 use uuid::Uuid;
 
 use super::{Webhook, sign_ups};
-use crate::support::{Receiver, Store, TestApp, on_both_stores};
+use crate::support::{Store, TestApp, WebhookReceiver, on_both_stores};
 
 on_both_stores! {
-    the_libraries_of_others_accept_every_signature_and_parse_every_type
-    for_a_day_after_a_rotation_both_secrets_are_valid
+    standard_webhooks_libraries_accept_every_signature_and_type
+    both_secrets_sign_for_a_day_after_rotation
 }
 
 /// Reads `{secrets, headers, body}` line by line, verifies each body with every secret and parses it as a `CloudEvent`.
@@ -39,7 +39,7 @@ for line in sys.stdin:
 "#;
 
 /// What the libraries make of the deliveries: type, id and position of each.
-fn checked(secrets: &[&str], deliveries: &[crate::support::Delivery]) -> Vec<Value> {
+fn checked(secrets: &[&str], deliveries: &[crate::support::ReceivedDelivery]) -> Vec<Value> {
     let mut python: Command = testkit::python_with("standardwebhooks==1.1.0 cloudevents==2.2.0");
     python.args(["-c", CHECK]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut python = python.spawn().unwrap();
@@ -59,7 +59,7 @@ fn checked(secrets: &[&str], deliveries: &[crate::support::Delivery]) -> Vec<Val
 
 /// Appends an event of every type that there is, with something personal in it.
 async fn every_type(app: &TestApp) -> u64 {
-    let store = &app.node().store;
+    let store = &app.services().store;
     let mut last = 0;
     for (number, (event_type, schema)) in (1_u128..).zip(known_schemas()) {
         let personal: Map<String, Value> = json!({"email": "eve@example.com"}).as_object().unwrap().clone();
@@ -67,19 +67,19 @@ async fn every_type(app: &TestApp) -> u64 {
         let id = Uuid::from_u128(number);
         let event = NewEvent { id, event_type: event_type.to_owned(), schema, data, personal };
         // A stream that no read model knows, so that nothing has to make sense of it.
-        let write = StreamWrite::new(StreamId::new("padding").unwrap(), Expected::Any, vec![event]);
+        let write = StreamWrite::new(StreamId::new("padding").unwrap(), ExpectedVersion::Any, vec![event]);
         last = store.append(&Append::new("operator:test", "test", vec![write])).await.unwrap().position.get();
     }
     last
 }
 
-async fn the_libraries_of_others_accept_every_signature_and_parse_every_type(store: Store) {
+async fn standard_webhooks_libraries_accept_every_signature_and_type(store: Store) {
     let app = TestApp::start(store).await;
-    let (receiver, subscriber) = (Receiver::start().await, app.user_with(Role::Subscriber).await);
+    let (receiver, subscriber) = (WebhookReceiver::start().await, app.user_with(Role::Subscriber).await);
     let webhook = Webhook::register(&subscriber, &receiver, 0).await;
     webhook.post("test").send().await.expect(200);
     let last = every_type(&app).await;
-    let all = receiver.accepted(usize::try_from(last).unwrap() + 1).await;
+    let all = receiver.wait_for_accepted(usize::try_from(last).unwrap() + 1).await;
     let found = checked(&[&webhook.secret], &all);
     assert_eq!(found.len(), all.len());
     for (found, delivery) in found.iter().zip(&all) {
@@ -93,10 +93,10 @@ async fn the_libraries_of_others_accept_every_signature_and_parse_every_type(sto
     }
 }
 
-async fn for_a_day_after_a_rotation_both_secrets_are_valid(store: Store) {
+async fn both_secrets_sign_for_a_day_after_rotation(store: Store) {
     let app = TestApp::start(store).await;
-    let (receiver, subscriber) = (Receiver::start().await, app.user_with(Role::Subscriber).await);
-    let head = app.node().store.head().await.unwrap().position.get();
+    let (receiver, subscriber) = (WebhookReceiver::start().await, app.user_with(Role::Subscriber).await);
+    let head = app.services().store.head().await.unwrap().position.get();
     let body = json!({"url": receiver.url("127.0.0.1"), "types": ["UserRegistered"], "after": head});
     let webhook = Webhook::of(&subscriber, &body).await;
     let rotated = webhook.post("rotate-secret").send().await.expect(200).json();
@@ -104,12 +104,13 @@ async fn for_a_day_after_a_rotation_both_secrets_are_valid(store: Store) {
     assert_ne!(secret, webhook.secret);
     webhook.post("test").send().await.expect(200);
     sign_ups(&app, "user", 1).await;
-    let both = receiver.accepted(2).await;
+    let both = receiver.wait_for_accepted(2).await;
     assert_eq!(checked(&[secret, &webhook.secret], &both).len(), 2);
-    app.clock.set(store::Ambient::system().now() + SignedDuration::from_hours(25));
+    app.clock.set(store::Env::system().now() + SignedDuration::from_hours(25));
     webhook.post("test").send().await.expect(200);
-    let one = receiver.arrived(3).await.pop().unwrap();
-    let signatures =
-        |delivery: &crate::support::Delivery| delivery.headers["webhook-signature"].split(' ').count();
+    let one = receiver.wait_for_deliveries(3).await.pop().unwrap();
+    let signatures = |delivery: &crate::support::ReceivedDelivery| {
+        delivery.headers["webhook-signature"].split(' ').count()
+    };
     assert_eq!((signatures(&both[0]), signatures(&one)), (2, 1));
 }

@@ -5,7 +5,7 @@
 //! case; `run` tries them one after the other, several servers at a time. `counted` is what is counted of it.
 
 mod appends;
-mod counted;
-mod fault;
+mod injected_fault;
+mod retry_metrics;
 mod rows;
-mod run;
+mod runner;

@@ -1,18 +1,21 @@
 //! Writing rows of a read model, the commands of which fail, each in turn.
 
 use serde_json::json;
-use store::{ApplyError, Change, Checkpoint, Column, ColumnKind, Position, ReadModels, Shape, Table};
+use store::{
+    ApplyError, Column, ColumnKind, Position, ProjectionCheckpoint, ReadModelStore, RowChange, Table,
+    TableSchema,
+};
 use testkit::MongodServer;
 
-use super::fault::Fault::{
+use super::injected_fault::Fault::{
     Closed, Conflict, Interrupted, Silent, Slow, Transient, Unanswered, UnknownCommit, WriteConcern,
 };
-use super::fault::{Place, SUBJECT};
-use super::run::Outcome::{self, Done, NotDone, Open, Unknown, UnknownButDone};
-use super::run::{Case, LateRow, Row, Told, cases, try_all};
-use crate::support::Mongo;
+use super::injected_fault::{FAULTED_PROCESS, TargetCommand};
+use super::runner::ExpectedOutcome::{self, Done, NotDone, Open, Unknown, UnknownButDone};
+use super::runner::{FaultCase, Observed, TestCase, TimeoutCase, expand, run_all};
+use crate::support::MongoFixture;
 
-static SHAPE: Shape = Shape {
+static SCHEMA: TableSchema = TableSchema {
     columns: &[
         Column { name: "id", kind: ColumnKind::Text },
         Column { name: "label", kind: ColumnKind::Text },
@@ -21,21 +24,21 @@ static SHAPE: Shape = Shape {
 };
 
 fn things() -> Table {
-    Table::of("things", 1, &SHAPE)
+    Table::of("things", 1, &SCHEMA)
 }
 
 /// The first command of the transaction.
-const CHECKPOINT: Place = on("update", "checkpoints");
-const NEW: Place = on("insert", "things_1");
-const CHANGED: Place = on("update", "things_1");
-const REMOVED: Place = on("delete", "things_1");
-const COMMIT: Place = Place { command: "commitTransaction", collection: None };
+const CHECKPOINT: TargetCommand = on("update", "checkpoints");
+const NEW: TargetCommand = on("insert", "things_1");
+const CHANGED: TargetCommand = on("update", "things_1");
+const REMOVED: TargetCommand = on("delete", "things_1");
+const COMMIT: TargetCommand = TargetCommand { command: "commitTransaction", collection: None };
 
-const fn on(command: &'static str, collection: &'static str) -> Place {
-    Place { command, collection: Some(collection) }
+const fn on(command: &'static str, collection: &'static str) -> TargetCommand {
+    TargetCommand { command, collection: Some(collection) }
 }
 
-const ROWS: &[Row] = &[
+const ROWS: &[FaultCase] = &[
     (CHECKPOINT, Transient, [Done, Done, NotDone]),
     (CHECKPOINT, UnknownCommit, [NotDone, NotDone, NotDone]),
     (CHECKPOINT, Conflict, [Done, Done, NotDone]),
@@ -73,7 +76,7 @@ const ROWS: &[Row] = &[
     (COMMIT, Slow, [Done, Done, Done]),
 ];
 
-const LATE_ROWS: &[LateRow] = &[
+const LATE_ROWS: &[TimeoutCase] = &[
     (CHECKPOINT, Silent, NotDone),
     (NEW, Silent, NotDone),
     (CHANGED, Silent, NotDone),
@@ -83,13 +86,13 @@ const LATE_ROWS: &[LateRow] = &[
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_befalls_the_writing_of_rows_they_and_their_checkpoint_move_together_or_not_at_all() {
-    try_all(cases(ROWS, LATE_ROWS), attempt).await;
+async fn faulted_row_write_is_atomic_with_its_checkpoint() {
+    run_all(expand(ROWS, LATE_ROWS), attempt).await;
 }
 
-async fn attempt(server: &MongodServer, case: Case) {
-    let mongo = Mongo::on(server);
-    let (subject, observer) = (mongo.process(SUBJECT).await, mongo.process("observer").await);
+async fn attempt(server: &MongodServer, case: TestCase) {
+    let mongo = MongoFixture::on(server);
+    let (subject, observer) = (mongo.process(FAULTED_PROCESS).await, mongo.process("observer").await);
     let (writing, watching) = (subject.rows(), observer.rows());
     for rows in [writing, watching] {
         rows.prepare(&things()).await.unwrap();
@@ -112,30 +115,37 @@ async fn attempt(server: &MongodServer, case: Case) {
     }
     assert_eq!(state(writing).await, (at(11), vec!["a=three".to_owned()]));
     for process in [&subject, &observer] {
-        let mut signals = process.store.signals();
-        signals.wait_for(|signal| signal.projected("things_1") == Position::new(11)).await.unwrap();
+        let mut updates = process.store.watch_progress();
+        updates
+            .wait_for(|progress| progress.applied_position("things_1") == Position::new(11))
+            .await
+            .unwrap();
     }
 }
 
 /// One row is changed, one new, one removed: every command is needed.
-async fn apply(rows: &dyn ReadModels) -> Result<(), ApplyError> {
+async fn apply(rows: &dyn ReadModelStore) -> Result<(), ApplyError> {
     let changes = vec![known("a", Some("three")), known("b", None), change("c", Some("four"))];
     rows.apply(&things(), at(5), at(9), changes).await
 }
 
 /// Whether it happened: then, and only then, the same asked for again is overtaken by it.
-fn check_answer(expected: Outcome, answer: &Result<(), ApplyError>, again: &Result<(), ApplyError>) -> bool {
+fn check_answer(
+    expected: ExpectedOutcome,
+    answer: &Result<(), ApplyError>,
+    again: &Result<(), ApplyError>,
+) -> bool {
     let happened = match again {
         Err(ApplyError::Overtaken) => true,
         Ok(()) => false,
         Err(error) => panic!("it does not go on: {error}"),
     };
     // A failed writer is not told whether nobody can tell: the checkpoint, read again, does.
-    let told: &[Told] = match (answer, happened) {
-        (Ok(()), true) => &[Told::Done],
-        (Err(ApplyError::Store(error)), true) if error.is_transient() => &[Told::UnknownButDone],
+    let told: &[Observed] = match (answer, happened) {
+        (Ok(()), true) => &[Observed::Done],
+        (Err(ApplyError::Store(error)), true) if error.is_transient() => &[Observed::UnknownButDone],
         (Err(ApplyError::Store(error)), false) if error.is_transient() => {
-            &[Told::NotDone, Told::UnknownAndNotDone]
+            &[Observed::NotDone, Observed::UnknownAndNotDone]
         }
         _ => panic!("the writer was told {answer:?}, but happened: {happened}"),
     };
@@ -143,21 +153,21 @@ fn check_answer(expected: Outcome, answer: &Result<(), ApplyError>, again: &Resu
     happened
 }
 
-fn change(key: &str, label: Option<&str>) -> Change {
+fn change(key: &str, label: Option<&str>) -> RowChange {
     let row = label.map(|label| json!({"id": key, "label": label}).as_object().unwrap().clone());
-    Change { key: key.to_owned(), row, known: false }
+    RowChange { key: key.to_owned(), row, existed: false }
 }
 
-fn known(key: &str, label: Option<&str>) -> Change {
-    Change { known: true, ..change(key, label) }
+fn known(key: &str, label: Option<&str>) -> RowChange {
+    RowChange { existed: true, ..change(key, label) }
 }
 
-fn at(position: u64) -> Checkpoint {
-    Checkpoint { position: Position::new(position), ..Checkpoint::default() }
+fn at(position: u64) -> ProjectionCheckpoint {
+    ProjectionCheckpoint { position: Position::new(position), ..ProjectionCheckpoint::default() }
 }
 
-async fn state(rows: &dyn ReadModels) -> (Checkpoint, Vec<String>) {
-    let page = rows.slice(&things(), None, 100).await.unwrap().rows;
+async fn state(rows: &dyn ReadModelStore) -> (ProjectionCheckpoint, Vec<String>) {
+    let page = rows.row_page(&things(), None, 100).await.unwrap().rows;
     let text =
         |row: &store::Row| format!("{}={}", row["id"].as_str().unwrap(), row["label"].as_str().unwrap());
     (rows.checkpoint(&things()).await.unwrap(), page.iter().map(text).collect())

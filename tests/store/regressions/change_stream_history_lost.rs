@@ -5,92 +5,96 @@
 use std::time::Instant;
 
 use mongodb::bson::{Document, doc};
-use store::Expected;
-use store::conformance::world::{PATIENCE, put};
-use testkit::{FailPoint, Failing, MongodServer};
+use store::ExpectedVersion;
+use store::conformance::harness::{TIMEOUT, append_writes};
+use testkit::{FailPoint, FailPointMode, MongodServer};
 
-use crate::support::{Mongo, Process};
+use crate::support::{MongoFixture, Process};
 
 const HISTORY_LOST: i32 = 286;
 /// How often a stream may be asked for in a second, however it fails.
-const CALM: f64 = 15.0;
+const MAX_ATTEMPTS_PER_SECOND: f64 = 15.0;
 
 /// The client of the process under test that follows.
-fn of_the_watcher(commands: &[&str], effect: Document) -> Document {
+fn fail_watcher_commands(commands: &[&str], effect: Document) -> Document {
     let mut data = doc! { "failCommands": commands, "appName": "watcher-watch" };
     data.extend(effect);
     data
 }
 
-struct Arena {
+struct WatchScenario {
     server: MongodServer,
-    mongo: Mongo,
+    mongo: MongoFixture,
     writer: Process,
     watcher: Process,
 }
 
-impl Arena {
+impl WatchScenario {
     async fn new() -> Self {
         let server = MongodServer::replica_set().await;
-        let mongo = Mongo::on(&server);
+        let mongo = MongoFixture::on(&server);
         let (writer, watcher) = (mongo.process("writer").await, mongo.process("watcher").await);
         Self { server, mongo, writer, watcher }
     }
 
     /// The watcher hears of an append of the writer.
-    async fn assert_heard(&self) {
-        let world = &self.mongo.world;
-        let write = world.write(&world.stream(), Expected::NoStream);
-        let done = put(&self.writer.store, [write]).await.unwrap();
-        let mut signals = self.watcher.store.signals();
-        let heard = signals.wait_for(|signal| signal.head >= done.position);
-        tokio::time::timeout(PATIENCE, heard).await.expect("the watcher has not heard").unwrap();
+    async fn assert_append_is_seen(&self) {
+        let harness = &self.mongo.harness;
+        let write = harness.write(&harness.new_stream(), ExpectedVersion::NoStream);
+        let done = append_writes(&self.writer.store, [write]).await.unwrap();
+        let mut updates = self.watcher.store.watch_progress();
+        let heard = updates.wait_for(|progress| progress.head >= done.position);
+        tokio::time::timeout(TIMEOUT, heard).await.expect("the watcher has not heard").unwrap();
     }
 
     /// Commands fail in this way, over and over, and the watcher hears of everything; it does not spin.
-    async fn assert_calm(&self, commands: &[&str], effect: Document) {
+    async fn assert_bounded_retries(&self, commands: &[&str], effect: Document) {
         let started = Instant::now();
-        let data = of_the_watcher(commands, effect);
-        let failing = FailPoint::command(&self.server, Failing::Always, data).await;
-        failing.met(2).await;
+        let data = fail_watcher_commands(commands, effect);
+        let failing = FailPoint::command(&self.server, FailPointMode::Always, data).await;
+        failing.wait_for_hits(2).await;
         for _ in 0..3 {
-            self.assert_heard().await;
+            self.assert_append_is_seen().await;
         }
         let (met, seconds) = (failing.clear().await, started.elapsed().as_secs_f64());
-        let limit = CALM * (seconds + 1.0);
+        let limit = MAX_ATTEMPTS_PER_SECOND * (seconds + 1.0);
         assert!(f64::from(i32::try_from(met).unwrap()) < limit, "{met} times in {seconds} s");
     }
 
     /// The change stream itself is open and tells: looking is made impossible meanwhile.
-    async fn assert_open(&self) {
+    async fn assert_change_stream_works(&self) {
         let pass = doc! { "blockConnection": true, "blockTimeMS": 0 };
-        let asking =
-            FailPoint::command(&self.server, Failing::Always, of_the_watcher(&["getMore"], pass)).await;
-        asking.met(2).await;
+        let asking = FailPoint::command(
+            &self.server,
+            FailPointMode::Always,
+            fail_watcher_commands(&["getMore"], pass),
+        )
+        .await;
+        asking.wait_for_hits(2).await;
         asking.clear().await;
-        let blind = of_the_watcher(&["find"], doc! { "errorCode": 1 });
-        let blind = FailPoint::command(&self.server, Failing::Always, blind).await;
-        blind.met(1).await;
-        self.assert_heard().await;
+        let blind = fail_watcher_commands(&["find"], doc! { "errorCode": 1 });
+        let blind = FailPoint::command(&self.server, FailPointMode::Always, blind).await;
+        blind.wait_for_hits(1).await;
+        self.assert_append_is_seen().await;
         blind.clear().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stream_whose_history_is_lost_is_opened_anew_and_what_came_between_is_looked_up() {
-    let arena = Arena::new().await;
-    arena.assert_heard().await;
+async fn lost_history_reopens_the_stream_and_polls_the_gap() {
+    let scenario = WatchScenario::new().await;
+    scenario.assert_append_is_seen().await;
     for commands in [&["getMore"][..], &["getMore", "aggregate"]] {
-        arena.assert_calm(commands, doc! { "errorCode": HISTORY_LOST }).await;
-        arena.assert_open().await;
+        scenario.assert_bounded_retries(commands, doc! { "errorCode": HISTORY_LOST }).await;
+        scenario.assert_change_stream_works().await;
     }
 }
 
 /// The driver resumes such a stream by itself, without a pause.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stream_that_breaks_over_and_over_is_resumed_calmly() {
-    let arena = Arena::new().await;
-    arena.assert_calm(&["getMore"], doc! { "errorCode": 91 }).await;
-    arena.assert_calm(&["getMore"], doc! { "closeConnection": true }).await;
-    arena.assert_open().await;
+async fn repeatedly_broken_stream_resumes_with_backoff() {
+    let scenario = WatchScenario::new().await;
+    scenario.assert_bounded_retries(&["getMore"], doc! { "errorCode": 91 }).await;
+    scenario.assert_bounded_retries(&["getMore"], doc! { "closeConnection": true }).await;
+    scenario.assert_change_stream_works().await;
 }

@@ -2,5 +2,5 @@
 //! show only in a whole service are in `tests/service`.
 
 mod change_stream_history_lost;
-mod duplicate_key_of_one_index_mistaken_for_another;
-mod slow_writer_overtaken_by_a_fast_one;
+mod duplicate_key_attributed_to_wrong_index;
+mod slow_commit_hides_events_from_readers;

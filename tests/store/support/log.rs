@@ -3,16 +3,16 @@
 use std::collections::HashMap;
 
 use store::canonical::canonical_event;
-use store::conformance::world::all;
+use store::conformance::harness::read_all;
 use store::merkle::{Frontier, leaf_hash};
-use store::{EventStore, Position, Recorded};
+use store::{EventStore, Position, StoredEvent};
 
 /// Positions are 1, 2, 3 … and versions of each stream too, times never fall, and the signed head is that of exactly
 /// these events. Gives them.
-pub(crate) async fn assert_sound(store: &EventStore) -> Vec<Recorded> {
+pub(crate) async fn assert_log_consistent(store: &EventStore) -> Vec<StoredEvent> {
     // In this order: what is appended meanwhile is in the events, never missing.
     let head = store.head().await.unwrap();
-    let events = all(store).await;
+    let events = read_all(store).await;
     let mut versions: HashMap<_, u64> = HashMap::new();
     let (mut frontier, mut at) = (Frontier::default(), None);
     for (place, event) in (1..).zip(&events) {

@@ -4,5 +4,5 @@
 mod log;
 mod process;
 
-pub(crate) use log::assert_sound;
-pub(crate) use process::{Mongo, Process};
+pub(crate) use log::assert_log_consistent;
+pub(crate) use process::{MongoFixture, Process};

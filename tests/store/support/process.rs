@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use store::conformance::{Handle, World};
-use store::{EventStore, ReadModels};
+use store::conformance::{BackendHandle, Harness};
+use store::{EventStore, ReadModelStore};
 use store_mongo::MongoStore;
 use testkit::MongodServer;
 
@@ -11,21 +11,21 @@ use testkit::MongodServer;
 static DATABASES: AtomicUsize = AtomicUsize::new(0);
 
 /// One database that processes share.
-pub(crate) struct Mongo {
+pub(crate) struct MongoFixture {
     pub(crate) url: String,
     pub(crate) database: String,
-    pub(crate) world: World,
+    pub(crate) harness: Harness,
     /// Dropped with the value, where the server is not the test's own.
-    _shared: Option<testkit::Database>,
+    _shared: Option<testkit::TestDatabase>,
 }
 
 /// A process that uses it.
 pub(crate) struct Process {
     pub(crate) store: EventStore,
-    pub(crate) handle: Handle,
+    pub(crate) handle: BackendHandle,
 }
 
-impl Mongo {
+impl MongoFixture {
     /// A new database on a server of the test's own.
     pub(crate) fn on(server: &MongodServer) -> Self {
         Self::at(server.url())
@@ -34,27 +34,27 @@ impl Mongo {
     /// A new database on the servers of the test's own that `url` names.
     pub(crate) fn at(url: String) -> Self {
         let database = format!("aegis_{}", DATABASES.fetch_add(1, Ordering::Relaxed));
-        Self { url, database, world: World::new(Nothing), _shared: None }
+        Self { url, database, harness: Harness::new(NoFixture), _shared: None }
     }
 
     /// A new database on the server that all tests share.
     pub(crate) async fn shared() -> Self {
-        let shared = testkit::mongodb().await.database();
+        let shared = testkit::shared_mongodb().await.database();
         let (url, database) = (shared.url().to_owned(), shared.name().to_owned());
-        Self { url, database, world: World::new(Nothing), _shared: Some(shared) }
+        Self { url, database, harness: Harness::new(NoFixture), _shared: Some(shared) }
     }
 
     /// A new process, which the server knows under that name: fail points can be aimed at it.
     pub(crate) async fn process(&self, name: &str) -> Process {
         let handle = self.handle(name).await;
-        Process { store: self.world.store_on(&handle).await, handle }
+        Process { store: self.harness.store_on(&handle).await, handle }
     }
 
     /// The same, without a log yet.
-    pub(crate) async fn handle(&self, name: &str) -> Handle {
+    pub(crate) async fn handle(&self, name: &str) -> BackendHandle {
         let separator = if self.url.contains('?') { '&' } else { '?' };
         let url = format!("{}{separator}appName={name}", self.url);
-        Handle::of(MongoStore::new(&url, &self.database).await.unwrap())
+        BackendHandle::new(MongoStore::new(&url, &self.database).await.unwrap())
     }
 
     /// The full name of a collection, as fail points want it.
@@ -64,17 +64,17 @@ impl Mongo {
 }
 
 impl Process {
-    pub(crate) fn rows(&self) -> &dyn ReadModels {
+    pub(crate) fn rows(&self) -> &dyn ReadModelStore {
         &*self.handle.rows
     }
 }
 
-/// The world's processes are opened by name here, so it has nothing to open by itself.
-struct Nothing;
+/// The harness's processes are opened by name here, so it has nothing to open by itself.
+struct NoFixture;
 
 #[async_trait::async_trait]
-impl store::conformance::Fixture for Nothing {
-    async fn open(&self) -> Handle {
-        unreachable!("processes of this world have names")
+impl store::conformance::Fixture for NoFixture {
+    async fn open(&self) -> BackendHandle {
+        unreachable!("processes of this harness have names")
     }
 }

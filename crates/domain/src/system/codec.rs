@@ -4,16 +4,16 @@
 use serde_json::{Map, Value};
 
 use super::SystemEvent;
-use crate::encoded::{DecodeError, DecodeProblem, Encoded};
 use crate::fields::Fields;
+use crate::payload::{DecodeError, DecodeProblem, EventPayload};
 use crate::upcast::UPCASTERS;
-use crate::value::{Personal, Reason, UserId};
+use crate::value::{Erasable, Reason, UserId};
 
 impl SystemEvent {
     /// The event as it is stored. Meant for new events, in which nothing is erased yet.
     #[must_use]
-    pub fn encode(&self) -> Encoded {
-        let encoded = Encoded::new(self.event_type());
+    pub fn encode(&self) -> EventPayload {
+        let encoded = EventPayload::new(self.event_type());
         match self {
             Self::AdministratorAdded { user } | Self::AdministratorRemoved { user } => {
                 encoded.with("user", user.to_string())
@@ -25,7 +25,7 @@ impl SystemEvent {
         }
     }
 
-    /// Reads a stored event. `personal` is [`Personal::Erased`] once its key is gone, and an empty map for an event that
+    /// Reads a stored event. `personal` is [`Erasable::Erased`] once its key is gone, and an empty map for an event that
     /// never had a personal part.
     ///
     /// # Errors
@@ -35,7 +35,7 @@ impl SystemEvent {
         event_type: &str,
         schema: u32,
         data: &Map<String, Value>,
-        personal: Personal<&Map<String, Value>>,
+        personal: Erasable<&Map<String, Value>>,
     ) -> Result<Self, DecodeError> {
         let stored = Fields { event_type, schema, data, personal };
         UPCASTERS.read(Self::TYPES, stored, |fields| Self::read(&fields))
@@ -52,7 +52,7 @@ impl SystemEvent {
             Self::PROJECTION_EVENT_SKIPPED => Ok(Self::ProjectionEventSkipped {
                 projection: fields.text("projection")?,
                 position: fields.integer("position")?,
-                reason: fields.personal("reason", Reason::recorded)?,
+                reason: fields.personal("reason", Reason::from_stored)?,
             }),
             _ => Err(fields.error(DecodeProblem::UnknownType)),
         }

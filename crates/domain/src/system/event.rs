@@ -1,6 +1,6 @@
 //! What has happened to the installation.
 
-use crate::value::{Personal, Reason, UserId};
+use crate::value::{Erasable, Reason, UserId};
 
 /// A fact about the installation. An id is not personal: it names nobody once the user is erased.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub enum SystemEvent {
         /// The position of the event.
         position: u64,
         /// Why, in the operator's words, which may say anything about a person.
-        reason: Personal<Reason>,
+        reason: Erasable<Reason>,
     },
 }
 

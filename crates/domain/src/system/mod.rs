@@ -23,7 +23,7 @@ pub use change::{AdministratorChange, administrator_change};
 pub use decide::{LastAdministrator, decide};
 pub use event::SystemEvent;
 pub use evolve::{evolve, fold};
-pub use skip::{Skip, skip};
+pub use skip::{Skip, decide_skip};
 pub use state::System;
 
 /// The name of the stream.

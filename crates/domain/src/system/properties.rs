@@ -7,10 +7,10 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::*;
-use crate::encoded::Encoded;
+use crate::payload::EventPayload;
 use crate::samples;
-use crate::user::{self, Command, User};
-use crate::value::{Personal, UserId};
+use crate::user::{self, User, UserCommand};
+use crate::value::{Erasable, UserId};
 
 /// A handful of users and the installation they live in, with every command judged by both.
 #[derive(Default)]
@@ -21,7 +21,7 @@ struct World {
 
 impl World {
     /// Carries `command` out whole or, if either aggregate refuses it, not at all.
-    fn obey(&mut self, id: UserId, command: Command) {
+    fn obey(&mut self, id: UserId, command: UserCommand) {
         let before = self.users.get(&id).cloned().unwrap_or_default();
         let Ok(events) = user::decide(&before, command) else {
             return;
@@ -65,7 +65,7 @@ fn event() -> impl Strategy<Value = SystemEvent> {
         skip_of().prop_map(|Skip { projection, position, reason }| SystemEvent::ProjectionEventSkipped {
             projection,
             position,
-            reason: Personal::Known(reason),
+            reason: Erasable::Known(reason),
         }),
     ]
 }
@@ -89,7 +89,7 @@ proptest! {
     }
 
     #[test]
-    fn what_decide_emits_makes_a_difference_and_a_repeat_makes_none(
+    fn decide_is_idempotent(
         past in vec(event(), 0..6),
         change in change(),
     ) {
@@ -102,19 +102,19 @@ proptest! {
     }
 
     #[test]
-    fn a_skip_makes_a_difference_and_a_repeat_makes_none(past in vec(event(), 0..6), asked in skip_of()) {
+    fn skip_is_idempotent(past in vec(event(), 0..6), asked in skip_of()) {
         let before = fold(&past);
-        let events = skip(&before, asked.clone());
+        let events = decide_skip(&before, asked.clone());
         let after = events.iter().fold(before.clone(), evolve);
         prop_assert_eq!(after == before, events.is_empty());
         prop_assert!(after.is_skipped(&asked.projection, asked.position));
-        prop_assert_eq!(skip(&after, asked), vec![]);
+        prop_assert_eq!(decide_skip(&after, asked), vec![]);
     }
 
     #[test]
-    fn a_stored_event_is_read_back_as_it_was(event in event()) {
-        let Encoded { event_type, schema, data, personal } = event.encode();
-        let read = SystemEvent::decode(event_type, schema, &data, Personal::Known(&personal));
+    fn stored_event_round_trips(event in event()) {
+        let EventPayload { event_type, schema, data, personal } = event.encode();
+        let read = SystemEvent::decode(event_type, schema, &data, Erasable::Known(&personal));
         prop_assert_eq!(read, Ok(event));
     }
 }

@@ -1,7 +1,7 @@
 //! An operator's decision that a projection goes on without an event that it cannot take in.
 
 use super::{System, SystemEvent};
-use crate::value::{Personal, Reason};
+use crate::value::{Erasable, Reason};
 
 /// What to pass over, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,9 +18,9 @@ pub struct Skip {
 ///
 /// Whether the projection does halt there is for the caller to see: the installation's past does not tell.
 #[must_use]
-pub fn skip(system: &System, Skip { projection, position, reason }: Skip) -> Vec<SystemEvent> {
+pub fn decide_skip(system: &System, Skip { projection, position, reason }: Skip) -> Vec<SystemEvent> {
     if system.is_skipped(&projection, position) {
         return Vec::new();
     }
-    vec![SystemEvent::ProjectionEventSkipped { projection, position, reason: Personal::Known(reason) }]
+    vec![SystemEvent::ProjectionEventSkipped { projection, position, reason: Erasable::Known(reason) }]
 }

@@ -3,10 +3,10 @@
 use serde_json::json;
 
 use super::*;
-use crate::encoded::DecodeProblem;
-use crate::samples::{because, nth_user, registered, stored};
+use crate::payload::DecodeProblem;
+use crate::samples::{nth_user, registered, sample_reason, stored};
 use crate::user::{self, User, UserEvent};
-use crate::value::{ErasureReason, Personal, Reason, Role, UserId};
+use crate::value::{Erasable, ErasureReason, Reason, Role, UserId};
 
 /// An installation with these administrators.
 fn given(administrators: &[UserId]) -> Given {
@@ -45,7 +45,7 @@ fn one_of_two_administrators_can_be_removed() {
 }
 
 #[test]
-fn the_last_administrator_stays() {
+fn last_administrator_cannot_be_removed() {
     given(&[nth_user(1)]).when_then_it_is_refused(AdministratorChange::Removed(nth_user(1)));
 }
 
@@ -56,7 +56,7 @@ fn removing_somebody_who_is_no_administrator_changes_nothing() {
 }
 
 #[test]
-fn a_change_is_seen_by_what_it_leads_to() {
+fn administrator_change_compares_states() {
     let id = nth_user(1);
     let admin = UserEvent::RoleGranted { role: Role::Admin };
     let auditor = UserEvent::RoleGranted { role: Role::Auditor };
@@ -76,7 +76,7 @@ fn a_change_is_seen_by_what_it_leads_to() {
 }
 
 #[test]
-fn the_stored_form_names_the_user_as_clients_do() {
+fn stored_form_holds_the_public_user_id() {
     let user = UserId::parse("507f1f77bcf86cd799439011").unwrap();
     let added = SystemEvent::AdministratorAdded { user };
     insta::assert_snapshot!(stored(added.encode()), @r#"
@@ -100,33 +100,33 @@ fn skipped(projection: &str, position: u64, reason: Reason) -> SystemEvent {
     SystemEvent::ProjectionEventSkipped {
         projection: projection.to_owned(),
         position,
-        reason: Personal::Known(reason),
+        reason: Erasable::Known(reason),
     }
 }
 
 #[test]
-fn what_a_projection_skips_is_decided_once() {
+fn skip_is_recorded_once() {
     let decide = |system: &System, projection: &str, position| {
-        skip(system, Skip { projection: projection.to_owned(), position, reason: because() })
+        decide_skip(system, Skip { projection: projection.to_owned(), position, reason: sample_reason() })
     };
     let none = System::default();
     let first = decide(&none, "users", 7);
-    assert_eq!(first, [skipped("users", 7, because())]);
+    assert_eq!(first, [skipped("users", 7, sample_reason())]);
     let once = fold(&first);
     assert_eq!(decide(&once, "users", 7), []);
-    assert_eq!(decide(&once, "users", 8), [skipped("users", 8, because())]);
-    assert_eq!(decide(&once, "daily", 7), [skipped("daily", 7, because())]);
+    assert_eq!(decide(&once, "users", 8), [skipped("users", 8, sample_reason())]);
+    assert_eq!(decide(&once, "daily", 7), [skipped("daily", 7, sample_reason())]);
     assert_eq!(fold(&[skipped("users", 7, Reason::parse("another").unwrap())]), once, "whatever the reason");
 }
 
 #[test]
-fn what_is_skipped_is_kept_by_projection_and_position() {
+fn skipped_positions_are_stored_per_projection() {
     let user = nth_user(1);
     let system = fold(&[
-        skipped("users", 7, because()),
+        skipped("users", 7, sample_reason()),
         SystemEvent::AdministratorAdded { user },
-        skipped("daily", 9, because()),
-        skipped("users", 3, because()),
+        skipped("daily", 9, sample_reason()),
+        skipped("users", 3, sample_reason()),
     ]);
     let all: Vec<_> = ["users", "daily", "activity"]
         .into_iter()
@@ -138,8 +138,8 @@ fn what_is_skipped_is_kept_by_projection_and_position() {
 }
 
 #[test]
-fn a_skip_holds_its_reason_as_personal() {
-    insta::assert_snapshot!(stored(skipped("users", 7, because()).encode()), @r#"
+fn skip_reason_is_personal() {
+    insta::assert_snapshot!(stored(skipped("users", 7, sample_reason()).encode()), @r#"
     ProjectionEventSkipped 1
     data {
       "position": 7,
@@ -150,26 +150,26 @@ fn a_skip_holds_its_reason_as_personal() {
     }
     "#);
     let data = json!({ "projection": "users", "position": 7 });
-    let read = SystemEvent::decode("ProjectionEventSkipped", 1, data.as_object().unwrap(), Personal::Erased);
+    let read = SystemEvent::decode("ProjectionEventSkipped", 1, data.as_object().unwrap(), Erasable::Erased);
     let SystemEvent::ProjectionEventSkipped { projection, position, reason } = read.unwrap() else {
         panic!("another event was read");
     };
-    assert_eq!((projection.as_str(), position, reason), ("users", 7, Personal::Erased));
+    assert_eq!((projection.as_str(), position, reason), ("users", 7, Erasable::Erased));
 }
 
 #[test]
-fn the_names_of_all_events_are_listed_once() {
+fn event_types_are_unique() {
     let user = nth_user(1);
     let names = [
         SystemEvent::AdministratorAdded { user }.event_type(),
         SystemEvent::AdministratorRemoved { user }.event_type(),
-        skipped("users", 7, because()).event_type(),
+        skipped("users", 7, sample_reason()).event_type(),
     ];
     assert_eq!(names, SystemEvent::TYPES);
 }
 
 #[test]
-fn what_cannot_be_read_is_named() {
+fn decode_errors_name_type_schema_and_field() {
     for (event_type, schema, data, problem) in [
         ("ClockSet", 1, json!({}), DecodeProblem::UnknownType),
         ("AdministratorAdded", 2, json!({}), DecodeProblem::UnknownSchema),
@@ -190,7 +190,7 @@ fn what_cannot_be_read_is_named() {
         ),
     ] {
         let data = data.as_object().unwrap();
-        let error = SystemEvent::decode(event_type, schema, data, Personal::Erased).unwrap_err();
+        let error = SystemEvent::decode(event_type, schema, data, Erasable::Erased).unwrap_err();
         assert_eq!(error.problem, problem);
     }
 }

@@ -7,16 +7,16 @@ use std::str::FromStr;
 use serde_json::{Map, Value};
 
 use super::UserEvent;
-use crate::encoded::{DecodeError, DecodeProblem, Encoded};
 use crate::fields::Fields;
+use crate::payload::{DecodeError, DecodeProblem, EventPayload};
 use crate::upcast::UPCASTERS;
-use crate::value::{EmailAddress, ErasureReason, Moment, PasswordHash, Personal, Reason, Role, Username};
+use crate::value::{EmailAddress, Erasable, ErasureReason, Moment, PasswordHash, Reason, Role, Username};
 
 impl UserEvent {
     /// The event as it is stored. Meant for new events, in which nothing is erased yet.
     #[must_use]
-    pub fn encode(&self) -> Encoded {
-        let encoded = Encoded::new(self.event_type());
+    pub fn encode(&self) -> EventPayload {
+        let encoded = EventPayload::new(self.event_type());
         match self {
             Self::UserRegistered { email, username, password_hash } => {
                 with_person(encoded, email, username, password_hash)
@@ -34,7 +34,7 @@ impl UserEvent {
         }
     }
 
-    /// Reads a stored event. `personal` is [`Personal::Erased`] once its key is gone, and an empty map for an
+    /// Reads a stored event. `personal` is [`Erasable::Erased`] once its key is gone, and an empty map for an
     /// event that never had a personal part.
     ///
     /// # Errors
@@ -44,7 +44,7 @@ impl UserEvent {
         event_type: &str,
         schema: u32,
         data: &Map<String, Value>,
-        personal: Personal<&Map<String, Value>>,
+        personal: Erasable<&Map<String, Value>>,
     ) -> Result<Self, DecodeError> {
         let stored = Fields { event_type, schema, data, personal };
         UPCASTERS.read(Self::TYPES, stored, |fields| Self::read(&fields))
@@ -53,14 +53,14 @@ impl UserEvent {
     fn read(fields: &Fields<'_>) -> Result<Self, DecodeError> {
         match fields.event_type {
             Self::REGISTERED => Ok(Self::UserRegistered {
-                email: fields.personal("email", EmailAddress::recorded)?,
-                username: fields.personal("username", Username::recorded)?,
-                password_hash: fields.personal("password_hash", PasswordHash::recorded)?,
+                email: fields.personal("email", EmailAddress::from_stored)?,
+                username: fields.personal("username", Username::from_stored)?,
+                password_hash: fields.personal("password_hash", PasswordHash::from_stored)?,
             }),
             Self::IMPORTED => Ok(Self::UserImported {
-                email: fields.personal("email", EmailAddress::recorded)?,
-                username: fields.personal("username", Username::recorded)?,
-                password_hash: fields.personal("password_hash", PasswordHash::recorded)?,
+                email: fields.personal("email", EmailAddress::from_stored)?,
+                username: fields.personal("username", Username::from_stored)?,
+                password_hash: fields.personal("password_hash", PasswordHash::from_stored)?,
                 is_active: fields.boolean("is_active")?,
                 created_at: fields.parsed("created_at", Moment::parse)?,
             }),
@@ -77,17 +77,17 @@ impl UserEvent {
 }
 
 fn with_person(
-    encoded: Encoded,
-    email: &Personal<EmailAddress>,
-    username: &Personal<Username>,
-    password_hash: &Personal<PasswordHash>,
-) -> Encoded {
+    encoded: EventPayload,
+    email: &Erasable<EmailAddress>,
+    username: &Erasable<Username>,
+    password_hash: &Erasable<PasswordHash>,
+) -> EventPayload {
     encoded
         .with_personal("email", email.known().map(EmailAddress::as_str))
         .with_personal("username", username.known().map(Username::as_str))
         .with_personal("password_hash", password_hash.known().map(PasswordHash::expose))
 }
 
-fn reason(fields: &Fields<'_>) -> Result<Option<Personal<Reason>>, DecodeError> {
-    fields.optional_personal("has_reason", "reason", Reason::recorded)
+fn reason(fields: &Fields<'_>) -> Result<Option<Erasable<Reason>>, DecodeError> {
+    fields.optional_personal("has_reason", "reason", Reason::from_stored)
 }

@@ -4,7 +4,7 @@ use crate::value::{EmailAddress, ErasureReason, Moment, PasswordHash, Reason, Ro
 
 /// An intention, its values already parsed. Who asks, and whether they may, was settled before.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
+pub enum UserCommand {
     /// Open the account. The password was hashed before: this crate never sees one in clear, except to judge
     /// its length.
     Register {

@@ -1,11 +1,11 @@
 //! Judging a command against a user's past.
 
-use super::{Command, User, UserEvent};
-use crate::value::{ErasureReason, Personal};
+use super::{User, UserCommand, UserEvent};
+use crate::value::{Erasable, ErasureReason};
 
 /// Why a command cannot be carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum Rejection {
     /// The id belongs to an account already.
     #[error("a user is already registered under this id")]
     AlreadyRegistered,
@@ -20,51 +20,51 @@ pub enum Refusal {
 /// Judges `command` against the user as they are. No events means that it is already so.
 ///
 /// # Errors
-/// [`Refusal`] if the command makes no sense for this user.
-pub fn decide(user: &User, command: Command) -> Result<Vec<UserEvent>, Refusal> {
+/// [`Rejection`] if the command makes no sense for this user.
+pub fn decide(user: &User, command: UserCommand) -> Result<Vec<UserEvent>, Rejection> {
     match (user, command) {
-        (User::Absent, Command::Register { email, username, password_hash }) => {
+        (User::Absent, UserCommand::Register { email, username, password_hash }) => {
             Ok(vec![UserEvent::UserRegistered {
-                email: Personal::Known(email),
-                username: Personal::Known(username),
-                password_hash: Personal::Known(password_hash),
+                email: Erasable::Known(email),
+                username: Erasable::Known(username),
+                password_hash: Erasable::Known(password_hash),
             }])
         }
-        (User::Absent, Command::Import { email, username, password_hash, is_active, created_at }) => {
+        (User::Absent, UserCommand::Import { email, username, password_hash, is_active, created_at }) => {
             Ok(vec![UserEvent::UserImported {
-                email: Personal::Known(email),
-                username: Personal::Known(username),
-                password_hash: Personal::Known(password_hash),
+                email: Erasable::Known(email),
+                username: Erasable::Known(username),
+                password_hash: Erasable::Known(password_hash),
                 is_active,
                 created_at,
             }])
         }
-        (User::Present(_), Command::Register { .. } | Command::Import { .. }) => {
-            Err(Refusal::AlreadyRegistered)
+        (User::Present(_), UserCommand::Register { .. } | UserCommand::Import { .. }) => {
+            Err(Rejection::AlreadyRegistered)
         }
-        (User::Absent, _) => Err(Refusal::Unknown),
-        (User::Erased, _) => Err(Refusal::Erased),
-        (User::Present(account), Command::Deactivate { reason }) if account.is_active => {
-            let reason = reason.map(Personal::Known);
+        (User::Absent, _) => Err(Rejection::Unknown),
+        (User::Erased, _) => Err(Rejection::Erased),
+        (User::Present(account), UserCommand::Deactivate { reason }) if account.is_active => {
+            let reason = reason.map(Erasable::Known);
             Ok(vec![UserEvent::UserDeactivated { reason }])
         }
-        (User::Present(account), Command::Reactivate { reason }) if !account.is_active => {
-            let reason = reason.map(Personal::Known);
+        (User::Present(account), UserCommand::Reactivate { reason }) if !account.is_active => {
+            let reason = reason.map(Erasable::Known);
             Ok(vec![UserEvent::UserReactivated { reason }])
         }
-        (User::Present(account), Command::GrantRole { role }) if !account.roles.contains(&role) => {
+        (User::Present(account), UserCommand::GrantRole { role }) if !account.roles.contains(&role) => {
             Ok(vec![UserEvent::RoleGranted { role }])
         }
-        (User::Present(account), Command::RevokeRole { role }) if account.roles.contains(&role) => {
+        (User::Present(account), UserCommand::RevokeRole { role }) if account.roles.contains(&role) => {
             Ok(vec![UserEvent::RoleRevoked { role }])
         }
-        (User::Present(account), Command::Erase { reason }) => Ok(erasure(account.is_active, reason)),
+        (User::Present(account), UserCommand::Erase { reason }) => Ok(erasure(account.is_active, reason)),
         (
             User::Present(_),
-            Command::Deactivate { .. }
-            | Command::Reactivate { .. }
-            | Command::GrantRole { .. }
-            | Command::RevokeRole { .. },
+            UserCommand::Deactivate { .. }
+            | UserCommand::Reactivate { .. }
+            | UserCommand::GrantRole { .. }
+            | UserCommand::RevokeRole { .. },
         ) => Ok(vec![]),
     }
 }

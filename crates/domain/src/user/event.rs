@@ -1,6 +1,6 @@
 //! What has happened to a user's account.
 
-use crate::value::{EmailAddress, ErasureReason, Moment, PasswordHash, Personal, Reason, Role, Username};
+use crate::value::{EmailAddress, Erasable, ErasureReason, Moment, PasswordHash, Reason, Role, Username};
 
 /// A fact about one user. When it happened, and by whom, is in the envelope around it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -8,20 +8,20 @@ pub enum UserEvent {
     /// The account was opened. It is active and holds no role.
     UserRegistered {
         /// Where the user gets mail.
-        email: Personal<EmailAddress>,
+        email: Erasable<EmailAddress>,
         /// The name to show.
-        username: Personal<Username>,
+        username: Erasable<Username>,
         /// The hash of their password.
-        password_hash: Personal<PasswordHash>,
+        password_hash: Erasable<PasswordHash>,
     },
     /// The account was opened for a user who was brought from another system. It holds no role.
     UserImported {
         /// Where the user gets mail.
-        email: Personal<EmailAddress>,
+        email: Erasable<EmailAddress>,
         /// The name to show.
-        username: Personal<Username>,
+        username: Erasable<Username>,
         /// The hash of their password, as the other system made it.
-        password_hash: Personal<PasswordHash>,
+        password_hash: Erasable<PasswordHash>,
         /// Whether they could sign in there, and can here.
         is_active: bool,
         /// When they registered there.
@@ -30,12 +30,12 @@ pub enum UserEvent {
     /// The user may no longer sign in.
     UserDeactivated {
         /// Why, if a reason was given.
-        reason: Option<Personal<Reason>>,
+        reason: Option<Erasable<Reason>>,
     },
     /// The user may sign in again.
     UserReactivated {
         /// Why, if a reason was given.
-        reason: Option<Personal<Reason>>,
+        reason: Option<Erasable<Reason>>,
     },
     /// The user holds a role from here on.
     RoleGranted {

@@ -20,8 +20,8 @@ mod tests;
 mod wire_format;
 
 pub use claim::ClaimKind;
-pub use command::Command;
-pub use decide::{Refusal, decide};
+pub use command::UserCommand;
+pub use decide::{Rejection, decide};
 pub use event::UserEvent;
 pub use evolve::{evolve, fold};
 pub use state::{Account, User};

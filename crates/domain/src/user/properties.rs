@@ -4,9 +4,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::encoded::Encoded;
+use crate::payload::EventPayload;
 use crate::samples;
-use crate::value::Personal;
+use crate::value::Erasable;
 
 proptest! {
     #![proptest_config(samples::config())]
@@ -27,18 +27,18 @@ proptest! {
     }
 
     #[test]
-    fn a_stored_event_is_read_back_as_it_was(event in samples::user_event()) {
-        let Encoded { event_type, schema, data, personal } = event.encode();
-        let read = UserEvent::decode(event_type, schema, &data, Personal::Known(&personal));
+    fn stored_event_round_trips(event in samples::user_event()) {
+        let EventPayload { event_type, schema, data, personal } = event.encode();
+        let read = UserEvent::decode(event_type, schema, &data, Erasable::Known(&personal));
         prop_assert_eq!(read, Ok(event));
     }
 
     #[test]
-    fn an_erased_event_is_read_and_leaves_the_same_account_but_for_what_is_personal(
+    fn erased_event_folds_to_the_same_account_without_personal_data(
         event in samples::user_event(),
     ) {
-        let Encoded { event_type, schema, data, .. } = event.encode();
-        let erased = UserEvent::decode(event_type, schema, &data, Personal::Erased).unwrap();
+        let EventPayload { event_type, schema, data, .. } = event.encode();
+        let erased = UserEvent::decode(event_type, schema, &data, Erasable::Erased).unwrap();
         prop_assert_eq!(erased.revokes_tokens(), event.revokes_tokens());
         prop_assert_eq!(erased.erases(), event.erases());
         let [read, written] = [erased, event].map(|event| {
@@ -54,7 +54,7 @@ proptest! {
     }
 
     #[test]
-    fn who_is_erased_was_inactive_before(commands in vec(samples::command(), 0..20)) {
+    fn erased_user_was_inactive_before(commands in vec(samples::command(), 0..20)) {
         let mut user = User::Absent;
         for command in commands {
             for event in decide(&user, command).unwrap_or_default() {
@@ -68,7 +68,7 @@ proptest! {
     }
 
     #[test]
-    fn what_decide_emits_makes_a_difference_and_a_repeat_makes_none(
+    fn decide_is_idempotent(
         past in vec(samples::command(), 0..12),
         command in samples::command(),
     ) {
@@ -82,7 +82,7 @@ proptest! {
 }
 
 /// The user after `command`, whether or not it was refused.
-fn obey(user: User, command: Command) -> User {
+fn obey(user: User, command: UserCommand) -> User {
     let events = decide(&user, command).unwrap_or_default();
     events.iter().fold(user, evolve)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::value::{EmailAddress, Moment, PasswordHash, Personal, Role, Username};
+use crate::value::{EmailAddress, Erasable, Moment, PasswordHash, Role, Username};
 
 /// A user as their events leave them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,11 +20,11 @@ pub enum User {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
     /// Where the user gets mail, and what they sign in with.
-    pub email: Personal<EmailAddress>,
+    pub email: Erasable<EmailAddress>,
     /// The name they are shown by.
-    pub username: Personal<Username>,
+    pub username: Erasable<Username>,
     /// What their password is verified against.
-    pub password_hash: Personal<PasswordHash>,
+    pub password_hash: Erasable<PasswordHash>,
     /// Whether they may sign in.
     pub is_active: bool,
     /// When they registered in the system that they were brought from. Who registered here did so when their first

@@ -1,8 +1,10 @@
 //! What a user's account allows: given a past, when a command comes, then these events or that refusal.
 
 use super::*;
-use crate::samples::{ada, ada_by_name, because, hash, import, imported, long_ago, register, registered};
-use crate::value::{ErasureReason, Personal, Role};
+use crate::samples::{
+    ada, ada_username, hash, import, imported, long_ago, register, registered, sample_reason,
+};
+use crate::value::{Erasable, ErasureReason, Role};
 
 /// A user with this past.
 fn given(past: &[UserEvent]) -> Given {
@@ -14,13 +16,13 @@ struct Given {
 }
 
 impl Given {
-    fn when(self, command: Command) -> When {
+    fn when(self, command: UserCommand) -> When {
         When { outcome: decide(&self.user, command) }
     }
 }
 
 struct When {
-    outcome: Result<Vec<UserEvent>, Refusal>,
+    outcome: Result<Vec<UserEvent>, Rejection>,
 }
 
 impl When {
@@ -35,7 +37,7 @@ impl When {
     }
 
     #[track_caller]
-    fn then_it_is_refused(self, refusal: Refusal) {
+    fn then_it_is_refused(self, refusal: Rejection) {
         assert_eq!(self.outcome, Err(refusal));
     }
 }
@@ -45,42 +47,44 @@ const REACTIVATED: UserEvent = UserEvent::UserReactivated { reason: None };
 const MADE_ADMIN: UserEvent = UserEvent::RoleGranted { role: Role::Admin };
 const UNMADE_ADMIN: UserEvent = UserEvent::RoleRevoked { role: Role::Admin };
 const ERASED: UserEvent = UserEvent::UserErased { reason: ErasureReason::Request };
-const ERASE: Command = Command::Erase { reason: ErasureReason::Request };
+const ERASE: UserCommand = UserCommand::Erase { reason: ErasureReason::Request };
 
 #[test]
 fn a_user_registers_once() {
     given(&[]).when(register()).then(&[registered()]);
-    given(&[registered()]).when(register()).then_it_is_refused(Refusal::AlreadyRegistered);
-    given(&[registered(), DEACTIVATED]).when(register()).then_it_is_refused(Refusal::AlreadyRegistered);
+    given(&[registered()]).when(register()).then_it_is_refused(Rejection::AlreadyRegistered);
+    given(&[registered(), DEACTIVATED]).when(register()).then_it_is_refused(Rejection::AlreadyRegistered);
 }
 
 #[test]
-fn a_user_is_imported_once_and_under_an_id_that_nobody_has() {
+fn user_is_imported_once_under_an_unused_id() {
     given(&[]).when(import(true)).then(&[imported(true)]);
     given(&[]).when(import(false)).then(&[imported(false)]);
     for past in [imported(true), imported(false), registered()] {
-        given(std::slice::from_ref(&past)).when(import(true)).then_it_is_refused(Refusal::AlreadyRegistered);
-        given(&[past]).when(register()).then_it_is_refused(Refusal::AlreadyRegistered);
+        given(std::slice::from_ref(&past))
+            .when(import(true))
+            .then_it_is_refused(Rejection::AlreadyRegistered);
+        given(&[past]).when(register()).then_it_is_refused(Rejection::AlreadyRegistered);
     }
 }
 
 #[test]
-fn an_imported_account_is_as_it_was_where_it_came_from() {
+fn imported_account_keeps_its_state() {
     for is_active in [true, false] {
         let User::Present(account) = fold(&[imported(is_active)]) else {
             panic!("the import leaves the user absent");
         };
-        assert_eq!(account.email, Personal::Known(ada()));
-        assert_eq!(account.username, Personal::Known(ada_by_name()));
-        assert_eq!(account.password_hash, Personal::Known(hash()));
+        assert_eq!(account.email, Erasable::Known(ada()));
+        assert_eq!(account.username, Erasable::Known(ada_username()));
+        assert_eq!(account.password_hash, Erasable::Known(hash()));
         assert_eq!((account.is_active, account.created_at), (is_active, Some(long_ago())));
         assert!(account.roles.is_empty());
     }
-    given(&[imported(false)]).when(Command::Reactivate { reason: None }).then(&[REACTIVATED]);
+    given(&[imported(false)]).when(UserCommand::Reactivate { reason: None }).then(&[REACTIVATED]);
 }
 
 #[test]
-fn an_active_user_is_deactivated_before_they_are_erased() {
+fn erasing_an_active_user_deactivates_first() {
     for past in [&[registered()][..], &[imported(true)], &[registered(), MADE_ADMIN]] {
         given(past).when(ERASE).then(&[DEACTIVATED, ERASED]);
     }
@@ -90,32 +94,32 @@ fn an_active_user_is_deactivated_before_they_are_erased() {
 }
 
 #[test]
-fn of_an_erased_user_nothing_is_left_to_act_on() {
+fn commands_on_an_erased_user_are_rejected() {
     let past = [registered(), MADE_ADMIN, DEACTIVATED, ERASED];
     assert_eq!(fold(&past), User::Erased);
     let role = Role::Admin;
     for command in [
         register(),
         import(true),
-        Command::Deactivate { reason: None },
-        Command::Reactivate { reason: Some(because()) },
-        Command::GrantRole { role },
-        Command::RevokeRole { role },
+        UserCommand::Deactivate { reason: None },
+        UserCommand::Reactivate { reason: Some(sample_reason()) },
+        UserCommand::GrantRole { role },
+        UserCommand::RevokeRole { role },
         ERASE,
     ] {
-        given(&past).when(command).then_it_is_refused(Refusal::Erased);
+        given(&past).when(command).then_it_is_refused(Rejection::Erased);
     }
 }
 
 #[test]
-fn no_event_brings_an_erased_user_back() {
+fn no_event_revives_an_erased_user() {
     for event in [registered(), imported(true), REACTIVATED, MADE_ADMIN, ERASED] {
         assert_eq!(fold(&[registered(), ERASED, event]), User::Erased);
     }
 }
 
 #[test]
-fn one_event_alone_destroys_what_is_personal() {
+fn only_user_erased_erases() {
     assert!(ERASED.erases());
     for event in [registered(), imported(true), DEACTIVATED, REACTIVATED, MADE_ADMIN, UNMADE_ADMIN] {
         assert!(!event.erases(), "{event:?}");
@@ -123,64 +127,64 @@ fn one_event_alone_destroys_what_is_personal() {
 }
 
 #[test]
-fn nothing_can_be_asked_of_a_user_who_never_registered() {
+fn commands_on_an_absent_user_are_rejected() {
     let role = Role::Admin;
     for command in [
-        Command::Deactivate { reason: None },
-        Command::Reactivate { reason: None },
-        Command::GrantRole { role },
-        Command::RevokeRole { role },
+        UserCommand::Deactivate { reason: None },
+        UserCommand::Reactivate { reason: None },
+        UserCommand::GrantRole { role },
+        UserCommand::RevokeRole { role },
         ERASE,
     ] {
-        given(&[]).when(command).then_it_is_refused(Refusal::Unknown);
+        given(&[]).when(command).then_it_is_refused(Rejection::Unknown);
     }
 }
 
 #[test]
 fn an_active_user_can_be_deactivated_with_a_reason_or_without() {
-    given(&[registered()]).when(Command::Deactivate { reason: None }).then(&[DEACTIVATED]);
+    given(&[registered()]).when(UserCommand::Deactivate { reason: None }).then(&[DEACTIVATED]);
     given(&[registered()])
-        .when(Command::Deactivate { reason: Some(because()) })
-        .then(&[UserEvent::UserDeactivated { reason: Some(Personal::Known(because())) }]);
+        .when(UserCommand::Deactivate { reason: Some(sample_reason()) })
+        .then(&[UserEvent::UserDeactivated { reason: Some(Erasable::Known(sample_reason())) }]);
 }
 
 #[test]
 fn deactivating_twice_changes_nothing() {
     given(&[registered(), DEACTIVATED])
-        .when(Command::Deactivate { reason: Some(because()) })
+        .when(UserCommand::Deactivate { reason: Some(sample_reason()) })
         .then_nothing_changes();
 }
 
 #[test]
 fn a_deactivated_user_can_be_reactivated() {
     given(&[registered(), DEACTIVATED])
-        .when(Command::Reactivate { reason: Some(because()) })
-        .then(&[UserEvent::UserReactivated { reason: Some(Personal::Known(because())) }]);
+        .when(UserCommand::Reactivate { reason: Some(sample_reason()) })
+        .then(&[UserEvent::UserReactivated { reason: Some(Erasable::Known(sample_reason())) }]);
 }
 
 #[test]
 fn reactivating_an_active_user_changes_nothing() {
-    given(&[registered()]).when(Command::Reactivate { reason: None }).then_nothing_changes();
+    given(&[registered()]).when(UserCommand::Reactivate { reason: None }).then_nothing_changes();
     given(&[registered(), DEACTIVATED, REACTIVATED])
-        .when(Command::Reactivate { reason: None })
+        .when(UserCommand::Reactivate { reason: None })
         .then_nothing_changes();
 }
 
 #[test]
 fn a_role_is_granted_once_and_revoked_once() {
     let role = Role::Admin;
-    given(&[registered()]).when(Command::GrantRole { role }).then(&[MADE_ADMIN]);
-    given(&[registered(), MADE_ADMIN]).when(Command::GrantRole { role }).then_nothing_changes();
-    given(&[registered(), MADE_ADMIN]).when(Command::RevokeRole { role }).then(&[UNMADE_ADMIN]);
+    given(&[registered()]).when(UserCommand::GrantRole { role }).then(&[MADE_ADMIN]);
+    given(&[registered(), MADE_ADMIN]).when(UserCommand::GrantRole { role }).then_nothing_changes();
+    given(&[registered(), MADE_ADMIN]).when(UserCommand::RevokeRole { role }).then(&[UNMADE_ADMIN]);
     given(&[registered(), MADE_ADMIN, UNMADE_ADMIN])
-        .when(Command::RevokeRole { role })
+        .when(UserCommand::RevokeRole { role })
         .then_nothing_changes();
 }
 
 #[test]
 fn a_deactivated_user_keeps_and_changes_roles() {
     given(&[registered(), MADE_ADMIN, DEACTIVATED])
-        .when(Command::GrantRole { role: Role::Auditor })
+        .when(UserCommand::GrantRole { role: Role::Auditor })
         .then(&[UserEvent::RoleGranted { role: Role::Auditor }]);
 }
 
@@ -189,8 +193,8 @@ fn a_new_account_is_active_and_holds_no_role() {
     let User::Present(account) = fold(&[registered()]) else {
         panic!("registration leaves the user absent");
     };
-    assert_eq!(account.email, Personal::Known(ada()));
-    assert_eq!(account.username, Personal::Known(ada_by_name()));
+    assert_eq!(account.email, Erasable::Known(ada()));
+    assert_eq!(account.username, Erasable::Known(ada_username()));
     assert!(account.is_active);
     assert_eq!(account.created_at, None);
     assert!(account.roles.is_empty());
@@ -224,7 +228,7 @@ fn losing_a_right_revokes_tokens_and_gaining_one_does_not() {
 }
 
 #[test]
-fn who_comes_claims_the_address_and_the_name_by_their_keys() {
+fn registration_claims_email_and_username_keys() {
     let claims = registered().claims_taken();
     assert_eq!(imported(false).claims_taken(), claims);
     assert_eq!(
@@ -236,11 +240,11 @@ fn who_comes_claims_the_address_and_the_name_by_their_keys() {
 }
 
 #[test]
-fn nothing_else_claims_anything() {
+fn other_events_claim_nothing() {
     let erased = UserEvent::UserRegistered {
-        email: Personal::Erased,
-        username: Personal::Erased,
-        password_hash: Personal::Erased,
+        email: Erasable::Erased,
+        username: Erasable::Erased,
+        password_hash: Erasable::Erased,
     };
     for event in [erased, DEACTIVATED, REACTIVATED, MADE_ADMIN, UNMADE_ADMIN, ERASED] {
         assert_eq!(event.claims_taken(), [], "{event:?}");

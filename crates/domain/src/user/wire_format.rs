@@ -3,12 +3,12 @@
 use serde_json::{Map, Value, json};
 
 use super::*;
-use crate::encoded::{DecodeError, DecodeProblem, Encoded};
-use crate::samples::{because, imported, long_ago, registered, stored};
-use crate::value::{ErasureReason, Personal, Role};
+use crate::payload::{DecodeError, DecodeProblem, EventPayload};
+use crate::samples::{imported, long_ago, registered, sample_reason, stored};
+use crate::value::{Erasable, ErasureReason, Role};
 
 fn one_of_each() -> Vec<UserEvent> {
-    let reason = Some(Personal::Known(because()));
+    let reason = Some(Erasable::Known(sample_reason()));
     vec![
         registered(),
         imported(true),
@@ -25,21 +25,21 @@ fn object(value: &Value) -> &Map<String, Value> {
 }
 
 fn decode_known(event_type: &str, data: &Value, personal: &Value) -> Result<UserEvent, DecodeError> {
-    UserEvent::decode(event_type, 1, object(data), Personal::Known(object(personal)))
+    UserEvent::decode(event_type, 1, object(data), Erasable::Known(object(personal)))
 }
 
 fn decode_erased(event_type: &str, data: &Value) -> Result<UserEvent, DecodeError> {
-    UserEvent::decode(event_type, 1, object(data), Personal::Erased)
+    UserEvent::decode(event_type, 1, object(data), Erasable::Erased)
 }
 
 #[test]
-fn the_names_of_all_events_are_listed_once() {
+fn event_types_are_unique() {
     let names: Vec<&str> = one_of_each().iter().map(UserEvent::event_type).collect();
     assert_eq!(names, UserEvent::TYPES);
 }
 
 #[test]
-fn a_registration_holds_all_it_says_as_personal() {
+fn registration_payload_is_all_personal() {
     insta::assert_snapshot!(stored(registered().encode()), @r#"
     UserRegistered 1
     data {}
@@ -52,7 +52,7 @@ fn a_registration_holds_all_it_says_as_personal() {
 }
 
 #[test]
-fn an_import_says_in_the_open_what_the_account_was_elsewhere() {
+fn import_keeps_state_and_creation_time_unsealed() {
     insta::assert_snapshot!(stored(imported(false).encode()), @r#"
     UserImported 1
     data {
@@ -68,7 +68,7 @@ fn an_import_says_in_the_open_what_the_account_was_elsewhere() {
 }
 
 #[test]
-fn an_erasure_gives_its_reason_as_a_code() {
+fn erasure_stores_its_reason_code() {
     let erased = UserEvent::UserErased { reason: ErasureReason::Request };
     insta::assert_snapshot!(stored(erased.encode()), @r#"
     UserErased 1
@@ -80,8 +80,8 @@ fn an_erasure_gives_its_reason_as_a_code() {
 }
 
 #[test]
-fn a_deactivation_says_in_the_open_that_there_is_a_reason() {
-    let reason = Some(Personal::Known(because()));
+fn deactivation_flags_its_sealed_reason() {
+    let reason = Some(Erasable::Known(sample_reason()));
     insta::assert_snapshot!(stored(UserEvent::UserDeactivated { reason }.encode()), @r#"
     UserDeactivated 1
     data {
@@ -94,7 +94,7 @@ fn a_deactivation_says_in_the_open_that_there_is_a_reason() {
 }
 
 #[test]
-fn a_reactivation_without_a_reason_says_nothing_of_one() {
+fn reactivation_without_reason_has_no_flag() {
     let event = UserEvent::UserReactivated { reason: None };
     insta::assert_snapshot!(stored(event.encode()), @r"
     UserReactivated 1
@@ -124,26 +124,26 @@ fn roles_are_written_in_the_open() {
 }
 
 #[test]
-fn an_erased_registration_is_still_a_registration() {
+fn erased_registration_decodes() {
     assert_eq!(
         decode_erased("UserRegistered", &json!({})),
         Ok(UserEvent::UserRegistered {
-            email: Personal::Erased,
-            username: Personal::Erased,
-            password_hash: Personal::Erased,
+            email: Erasable::Erased,
+            username: Erasable::Erased,
+            password_hash: Erasable::Erased,
         })
     );
 }
 
 #[test]
-fn an_erased_import_still_tells_what_is_not_personal() {
+fn erased_import_keeps_unsealed_fields() {
     let data = json!({ "is_active": false, "created_at": "2019-05-04T03:02:01.007Z" });
     assert_eq!(
         decode_erased("UserImported", &data),
         Ok(UserEvent::UserImported {
-            email: Personal::Erased,
-            username: Personal::Erased,
-            password_hash: Personal::Erased,
+            email: Erasable::Erased,
+            username: Erasable::Erased,
+            password_hash: Erasable::Erased,
             is_active: false,
             created_at: long_ago(),
         })
@@ -151,16 +151,16 @@ fn an_erased_import_still_tells_what_is_not_personal() {
 }
 
 #[test]
-fn an_erased_reason_is_told_from_one_that_was_never_given() {
+fn erased_reason_differs_from_no_reason() {
     assert_eq!(
         decode_erased("UserDeactivated", &json!({ "has_reason": true })),
-        Ok(UserEvent::UserDeactivated { reason: Some(Personal::Erased) })
+        Ok(UserEvent::UserDeactivated { reason: Some(Erasable::Erased) })
     );
     assert_eq!(decode_erased("UserDeactivated", &json!({})), Ok(UserEvent::UserDeactivated { reason: None }));
 }
 
 #[test]
-fn an_event_keeps_its_meaning_when_the_rules_for_new_ones_grow_stricter() {
+fn stored_events_decode_under_stricter_rules() {
     let personal = json!({ "email": "ada@intranet", "username": "", "password_hash": "" });
     let event = decode_known("UserRegistered", &json!({}), &personal).unwrap();
     assert_eq!(Value::Object(event.encode().personal), personal);
@@ -176,7 +176,7 @@ fn fields_that_a_later_version_added_are_passed_over() {
 }
 
 #[test]
-fn what_cannot_be_read_is_named() {
+fn decode_errors_name_type_schema_and_field() {
     let person = json!({ "email": "ada@example.com", "username": "ada", "password_hash": "" });
     let complete = json!({ "email": "ada@example.com", "username": "ada", "password_hash": 7 });
     for (event_type, data, personal, problem) in [
@@ -220,16 +220,16 @@ fn what_cannot_be_read_is_named() {
 }
 
 #[test]
-fn a_schema_from_the_future_is_not_guessed_at() {
+fn unknown_schema_is_rejected() {
     for event in one_of_each() {
-        let Encoded { data, personal, .. } = event.encode();
-        let error = UserEvent::decode(event.event_type(), 2, &data, Personal::Known(&personal)).unwrap_err();
+        let EventPayload { data, personal, .. } = event.encode();
+        let error = UserEvent::decode(event.event_type(), 2, &data, Erasable::Known(&personal)).unwrap_err();
         assert_eq!(error.problem, DecodeProblem::UnknownSchema);
     }
 }
 
 #[test]
-fn an_error_shows_no_value() {
+fn decode_error_shows_no_value() {
     let personal = json!({ "email": ["ada@example.com"], "username": "ada" });
     let error = decode_known("UserRegistered", &json!({}), &personal).unwrap_err();
     assert!(!format!("{error} {error:?}").contains("ada"));

@@ -9,11 +9,11 @@
 //! rules and Unicode tables change over the years, and what was accepted then is a fact now.
 
 mod email;
+mod erasable;
 mod erasure_reason;
 mod moment;
 mod password_hash;
 mod password_policy;
-mod personal;
 mod reason;
 mod role;
 mod text;
@@ -23,16 +23,16 @@ mod webhook_id;
 mod webhook_secret;
 mod webhook_url;
 
-pub use email::{EmailAddress, EmailFault, MAX_EMAIL_OCTETS};
+pub use email::{EmailAddress, EmailError, MAX_EMAIL_OCTETS};
+pub use erasable::Erasable;
 pub use erasure_reason::{ErasureReason, UnknownErasureReason};
-pub use moment::{Moment, MomentFault};
-pub use password_hash::{MAX_PASSWORD_HASH_BYTES, PasswordHash, PasswordHashFault};
-pub use password_policy::{MAX_PASSWORD_LENGTH, PasswordFault, PasswordPolicy};
-pub use personal::Personal;
-pub use reason::{MAX_REASON_LENGTH, Reason, ReasonFault};
+pub use moment::{Moment, MomentError};
+pub use password_hash::{InvalidPasswordHash, MAX_PASSWORD_HASH_BYTES, PasswordHash};
+pub use password_policy::{MAX_PASSWORD_LENGTH, PasswordError, PasswordPolicy};
+pub use reason::{MAX_REASON_LENGTH, Reason, ReasonError};
 pub use role::{Role, UnknownRole};
-pub use user_id::{UserId, UserIdFault};
-pub use username::{MAX_USERNAME_LENGTH, Username, UsernameFault};
-pub use webhook_id::{WebhookId, WebhookIdFault};
-pub use webhook_secret::{WEBHOOK_SECRET_OCTETS, WebhookSecret, WebhookSecretFault};
-pub use webhook_url::{MAX_WEBHOOK_URL_LENGTH, WebhookUrl, WebhookUrlFault};
+pub use user_id::{UserId, UserIdError};
+pub use username::{MAX_USERNAME_LENGTH, Username, UsernameError};
+pub use webhook_id::{WebhookId, WebhookIdError};
+pub use webhook_secret::{WEBHOOK_SECRET_OCTETS, WebhookSecret, WebhookSecretError};
+pub use webhook_url::{MAX_WEBHOOK_URL_LENGTH, WebhookUrl, WebhookUrlError};

@@ -24,15 +24,15 @@ pub struct Moment(i64);
 /// What is no moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a moment is of the years 0 to 9998 and written like 2026-11-22T08:03:14.680Z")]
-pub struct MomentFault;
+pub struct MomentError;
 
 impl Moment {
     /// So many milliseconds after 1970-01-01T00:00:00Z, leap seconds not counted.
     ///
     /// # Errors
-    /// [`MomentFault`] outside the years 0 to 9998.
-    pub fn from_millisecond(milliseconds: i64) -> Result<Self, MomentFault> {
-        if (FIRST..=LAST).contains(&milliseconds) { Ok(Self(milliseconds)) } else { Err(MomentFault) }
+    /// [`MomentError`] outside the years 0 to 9998.
+    pub fn from_millisecond(milliseconds: i64) -> Result<Self, MomentError> {
+        if (FIRST..=LAST).contains(&milliseconds) { Ok(Self(milliseconds)) } else { Err(MomentError) }
     }
 
     /// The milliseconds after 1970-01-01T00:00:00Z.
@@ -44,17 +44,17 @@ impl Moment {
     /// Reads a moment exactly as it is shown.
     ///
     /// # Errors
-    /// [`MomentFault`] for anything else, also for other spellings of the same moment.
-    pub fn parse(text: &str) -> Result<Self, MomentFault> {
+    /// [`MomentError`] for anything else, also for other spellings of the same moment.
+    pub fn parse(text: &str) -> Result<Self, MomentError> {
         let number = |range: Range<usize>| text.get(range)?.parse::<i64>().ok();
         let parts = || {
             let days = days_before(number(0..4)?, number(5..7)?, number(8..10)?);
             let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
             Some(days * DAY + ((hour * 60 + minute) * 60 + second) * 1000 + number(20..23)?)
         };
-        let moment = Self::from_millisecond(parts().ok_or(MomentFault)?)?;
+        let moment = Self::from_millisecond(parts().ok_or(MomentError)?)?;
         // What no calendar or clock shows, such as 30 February, comes out as another day than it went in.
-        if moment.to_string() == text { Ok(moment) } else { Err(MomentFault) }
+        if moment.to_string() == text { Ok(moment) } else { Err(MomentError) }
     }
 }
 
@@ -98,7 +98,7 @@ mod tests {
     use crate::samples;
 
     #[test]
-    fn a_moment_is_written_with_three_digits_and_a_z() {
+    fn moment_has_three_fraction_digits_and_z() {
         for (milliseconds, text) in [
             (0, "1970-01-01T00:00:00.000Z"),
             (1_795_334_594_680, "2026-11-22T08:03:14.680Z"),
@@ -114,14 +114,14 @@ mod tests {
     }
 
     #[test]
-    fn years_that_not_everybody_can_hold_are_refused() {
+    fn years_outside_the_portable_range_are_rejected() {
         for milliseconds in [FIRST - 1, LAST + 1, i64::MIN, i64::MAX] {
-            assert_eq!(Moment::from_millisecond(milliseconds), Err(MomentFault), "{milliseconds}");
+            assert_eq!(Moment::from_millisecond(milliseconds), Err(MomentError), "{milliseconds}");
         }
     }
 
     #[test]
-    fn there_is_one_spelling_of_each_moment() {
+    fn each_moment_has_one_spelling() {
         for text in [
             "",
             "2026-11-22T08:03:14Z",
@@ -141,7 +141,7 @@ mod tests {
             "2026-11-22T08:03:14.+80Z",
             "２026-11-22T08:03:14.680Z",
         ] {
-            assert_eq!(Moment::parse(text), Err(MomentFault), "{text}");
+            assert_eq!(Moment::parse(text), Err(MomentError), "{text}");
         }
     }
 
@@ -149,7 +149,7 @@ mod tests {
         #![proptest_config(samples::config())]
 
         #[test]
-        fn the_calendar_is_everybody_elses(milliseconds in FIRST..=LAST) {
+        fn calendar_matches_jiff(milliseconds in FIRST..=LAST) {
             let moment = Moment::from_millisecond(milliseconds).unwrap();
             let theirs = Timestamp::from_millisecond(milliseconds).unwrap();
             prop_assert_eq!(moment.to_string(), format!("{theirs:.3}"));
@@ -157,7 +157,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_read_or_refused(text in "\\PC{0,30}|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{3}Z") {
+        fn any_text_parses_or_is_rejected(text in "\\PC{0,30}|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{3}Z") {
             let theirs = text.parse::<Timestamp>().ok().filter(|at| format!("{at:.3}") == text && !text.starts_with("9999"));
             let ours = Moment::parse(&text).ok().map(Moment::as_millisecond);
             prop_assert_eq!(ours, theirs.map(Timestamp::as_millisecond));

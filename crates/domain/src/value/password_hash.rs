@@ -14,7 +14,7 @@ pub struct PasswordHash(String);
 
 /// Why a text cannot be a stored hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PasswordHashFault {
+pub enum InvalidPasswordHash {
     /// There is nothing to verify a password against.
     #[error("a password hash cannot be empty")]
     Empty,
@@ -30,20 +30,20 @@ impl PasswordHash {
     /// Takes a hash as a hashing function, or an import, made it.
     ///
     /// # Errors
-    /// [`PasswordHashFault`] if it is empty or longer than [`MAX_PASSWORD_HASH_BYTES`].
-    pub fn new(hash: String) -> Result<Self, PasswordHashFault> {
+    /// [`InvalidPasswordHash`] if it is empty or longer than [`MAX_PASSWORD_HASH_BYTES`].
+    pub fn new(hash: String) -> Result<Self, InvalidPasswordHash> {
         if hash.is_empty() {
-            return Err(PasswordHashFault::Empty);
+            return Err(InvalidPasswordHash::Empty);
         }
         if hash.len() > MAX_PASSWORD_HASH_BYTES {
-            return Err(PasswordHashFault::TooLong { max: MAX_PASSWORD_HASH_BYTES });
+            return Err(InvalidPasswordHash::TooLong { max: MAX_PASSWORD_HASH_BYTES });
         }
         Ok(Self(hash))
     }
 
     /// A hash out of an event, or of a row made of one: accepted when it was written, and not judged again.
     #[must_use]
-    pub fn recorded(hash: &str) -> Self {
+    pub fn from_stored(hash: &str) -> Self {
         Self(hash.to_owned())
     }
 
@@ -72,9 +72,9 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_hash_and_an_endless_one_are_refused() {
-        assert_eq!(PasswordHash::new(String::new()), Err(PasswordHashFault::Empty));
+    fn empty_and_overlong_hashes_are_rejected() {
+        assert_eq!(PasswordHash::new(String::new()), Err(InvalidPasswordHash::Empty));
         assert!(PasswordHash::new("x".repeat(1024)).is_ok());
-        assert_eq!(PasswordHash::new("x".repeat(1025)), Err(PasswordHashFault::TooLong { max: 1024 }));
+        assert_eq!(PasswordHash::new("x".repeat(1025)), Err(InvalidPasswordHash::TooLong { max: 1024 }));
     }
 }

@@ -13,7 +13,7 @@ pub struct PasswordPolicy {
 
 /// Why a password is not accepted. Says nothing of the password itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PasswordFault {
+pub enum PasswordError {
     /// It has fewer characters than the policy asks for.
     #[error("a password has at least {min} characters")]
     TooShort {
@@ -40,14 +40,14 @@ impl PasswordPolicy {
     /// Judges a new password, counted in Unicode characters and neither trimmed nor normalised.
     ///
     /// # Errors
-    /// [`PasswordFault`] if it is too short or too long.
-    pub fn check(&self, password: &str) -> Result<(), PasswordFault> {
+    /// [`PasswordError`] if it is too short or too long.
+    pub fn check(&self, password: &str) -> Result<(), PasswordError> {
         let length = password.chars().count();
         if length < self.min_length {
-            return Err(PasswordFault::TooShort { min: self.min_length });
+            return Err(PasswordError::TooShort { min: self.min_length });
         }
         if length > MAX_PASSWORD_LENGTH {
-            return Err(PasswordFault::TooLong { max: MAX_PASSWORD_LENGTH });
+            return Err(PasswordError::TooLong { max: MAX_PASSWORD_LENGTH });
         }
         Ok(())
     }
@@ -60,7 +60,7 @@ mod tests {
     #[test]
     fn length_is_counted_in_characters_not_bytes() {
         let policy = PasswordPolicy::default();
-        assert_eq!(policy.check("ééééééé"), Err(PasswordFault::TooShort { min: 8 }));
+        assert_eq!(policy.check("ééééééé"), Err(PasswordError::TooShort { min: 8 }));
         assert_eq!(policy.check("éééééééé"), Ok(()));
     }
 
@@ -73,13 +73,13 @@ mod tests {
     fn the_longest_password_has_1024_characters() {
         let policy = PasswordPolicy::default();
         assert_eq!(policy.check(&"é".repeat(1024)), Ok(()));
-        assert_eq!(policy.check(&"é".repeat(1025)), Err(PasswordFault::TooLong { max: 1024 }));
+        assert_eq!(policy.check(&"é".repeat(1025)), Err(PasswordError::TooLong { max: 1024 }));
     }
 
     #[test]
-    fn a_policy_of_one_character_refuses_only_the_empty_password() {
+    fn policy_of_one_character_rejects_only_empty_passwords() {
         let policy = PasswordPolicy { min_length: 1 };
         assert_eq!(policy.check("x"), Ok(()));
-        assert_eq!(policy.check(""), Err(PasswordFault::TooShort { min: 1 }));
+        assert_eq!(policy.check(""), Err(PasswordError::TooShort { min: 1 }));
     }
 }

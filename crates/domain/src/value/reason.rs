@@ -11,7 +11,7 @@ pub struct Reason(String);
 
 /// Why a text is not a reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ReasonFault {
+pub enum ReasonError {
     /// Nothing is left after trimming.
     #[error("a reason has at least {min} character")]
     TooShort {
@@ -36,22 +36,22 @@ impl Reason {
     /// Reads a reason as an administrator typed it.
     ///
     /// # Errors
-    /// [`ReasonFault`] if the text, trimmed, is empty, too long or holds control characters.
-    pub fn parse(text: &str) -> Result<Self, ReasonFault> {
+    /// [`ReasonError`] if the text, trimmed, is empty, too long or holds control characters.
+    pub fn parse(text: &str) -> Result<Self, ReasonError> {
         // Browsers send a line break of a form field as CR LF (HTML, "form-encoding"); it is one line break.
         let text = text.trim().replace("\r\n", "\n");
         if let Some(character) = text.chars().find(|&character| is_forbidden(character)) {
-            return Err(ReasonFault::Forbidden { character });
+            return Err(ReasonError::Forbidden { character });
         }
         match text.chars().count() {
-            0 => Err(ReasonFault::TooShort { min: 1 }),
+            0 => Err(ReasonError::TooShort { min: 1 }),
             1..=MAX_REASON_LENGTH => Ok(Self(text)),
-            _ => Err(ReasonFault::TooLong { max: MAX_REASON_LENGTH }),
+            _ => Err(ReasonError::TooLong { max: MAX_REASON_LENGTH }),
         }
     }
 
     /// A reason out of an event: accepted when it was written, and not judged again.
-    pub(crate) fn recorded(text: &str) -> Self {
+    pub(crate) fn from_stored(text: &str) -> Self {
         Self(text.to_owned())
     }
 
@@ -71,22 +71,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reason_is_trimmed_and_keeps_its_lines() {
+    fn reason_is_trimmed_and_keeps_line_breaks() {
         let reason = Reason::parse("  asked by mail\r\n\tticket 7\n").unwrap();
         assert_eq!(reason.as_str(), "asked by mail\n\tticket 7");
     }
 
     #[test]
     fn a_reason_has_one_to_five_hundred_characters() {
-        assert_eq!(Reason::parse(" \n"), Err(ReasonFault::TooShort { min: 1 }));
+        assert_eq!(Reason::parse(" \n"), Err(ReasonError::TooShort { min: 1 }));
         assert!(Reason::parse(&"é".repeat(500)).is_ok());
-        assert_eq!(Reason::parse(&"é".repeat(501)), Err(ReasonFault::TooLong { max: 500 }));
+        assert_eq!(Reason::parse(&"é".repeat(501)), Err(ReasonError::TooLong { max: 500 }));
     }
 
     #[test]
     fn control_characters_are_forbidden() {
         for character in ['\0', '\u{1B}', '\r', '\u{85}'] {
-            assert_eq!(Reason::parse(&format!("a{character}b")), Err(ReasonFault::Forbidden { character }));
+            assert_eq!(Reason::parse(&format!("a{character}b")), Err(ReasonError::Forbidden { character }));
         }
     }
 }

@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_that_read_the_same_have_one_key() {
+    fn equivalent_texts_share_a_key() {
         for (one, other) in [
             ("Ada", "ada"),
             ("Straße", "STRASSE"),
@@ -112,13 +112,13 @@ mod tests {
     }
 
     #[test]
-    fn texts_that_read_differently_have_different_keys() {
+    fn distinct_texts_have_distinct_keys() {
         assert_ne!(identity_key("ada"), identity_key("adá"));
         assert_ne!(identity_key("ada l"), identity_key("adal"));
     }
 
     #[test]
-    fn the_short_way_through_ascii_leads_to_the_same_key() {
+    fn ascii_fast_path_yields_the_same_key() {
         let all: String = (0..0x80_u8).map(char::from).collect();
         assert_eq!(identity_key(&all), folded(&all));
         for byte in 0..0x80_u8 {
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn the_key_of_every_character_is_its_own_key() {
+    fn key_is_idempotent_for_every_character() {
         // Beyond these planes no character has case or decomposes.
         for character in '\0'..='\u{2FFFF}' {
             let key = identity_key(&character.to_string());
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn joiners_marks_and_blanks_are_not_visible() {
+    fn joiners_marks_and_blanks_are_invisible() {
         for character in ['\u{200D}', '\u{3164}', '\u{2800}', '\u{A0}', '\u{301}', '\0'] {
             assert!(!is_visible(character), "{}", character.escape_unicode());
         }

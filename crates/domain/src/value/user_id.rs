@@ -32,7 +32,7 @@ pub struct UserId(Uuid);
 /// A text that is no user's id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a user id is a hyphenated UUID or the 24 hex digits of an ObjectId")]
-pub struct UserIdFault;
+pub struct UserIdError;
 
 impl UserId {
     /// The user of this UUID.
@@ -64,13 +64,13 @@ impl UserId {
     /// Reads an id as clients write it: a hyphenated UUID or 24 hex digits, letters in either case.
     ///
     /// # Errors
-    /// [`UserIdFault`] for anything else, also for the other spellings of a UUID (bare, in braces, as a URN):
+    /// [`UserIdError`] for anything else, also for the other spellings of a UUID (bare, in braces, as a URN):
     /// one user has one spelling, so that ids can be compared as text.
-    pub fn parse(text: &str) -> Result<Self, UserIdFault> {
+    pub fn parse(text: &str) -> Result<Self, UserIdError> {
         parse_hyphenated(text)
             .map(Self)
             .or_else(|| parse_object_id(text).map(Self::from_object_id_digits))
-            .ok_or(UserIdFault)
+            .ok_or(UserIdError)
     }
 
     /// The name of the user's stream in the event store: `user-` and the hyphenated UUID in lower case, also
@@ -146,35 +146,35 @@ mod tests {
     }
 
     #[test]
-    fn a_uuid_is_shown_as_it_is() {
+    fn uuid_is_displayed_unchanged() {
         assert_eq!(id(UUID).to_string(), UUID);
         assert_eq!(id(&UUID.to_uppercase()), id(UUID));
         assert_eq!(id(UUID).object_id(), None);
     }
 
     #[test]
-    fn an_object_id_is_laid_out_around_version_and_variant() {
+    fn object_id_layout_leaves_version_and_variant_bits() {
         assert_eq!(id(OBJECT_ID).as_uuid().to_string(), OBJECT_ID_AS_UUID);
         assert_eq!(id(OBJECT_ID).as_uuid().get_version_num(), 8);
         assert_eq!(id(OBJECT_ID).as_uuid().get_variant(), uuid::Variant::RFC4122);
     }
 
     #[test]
-    fn an_object_id_has_one_spelling_whichever_way_it_was_written() {
+    fn object_id_has_one_canonical_spelling() {
         assert_eq!(id(OBJECT_ID), id(OBJECT_ID_AS_UUID));
         assert_eq!(id(OBJECT_ID_AS_UUID).to_string(), OBJECT_ID);
         assert_eq!(id(&OBJECT_ID.to_uppercase()).to_string(), OBJECT_ID);
     }
 
     #[test]
-    fn a_stream_is_named_by_the_uuid_in_either_case() {
+    fn stream_name_holds_the_uuid() {
         assert_eq!(id(UUID).stream(), format!("user-{UUID}"));
         assert_eq!(id(OBJECT_ID).stream(), format!("user-{OBJECT_ID_AS_UUID}"));
         assert_eq!(UserId::from_stream(&id(OBJECT_ID).stream()), Some(id(OBJECT_ID)));
     }
 
     #[test]
-    fn only_the_exact_name_of_a_stream_is_one() {
+    fn only_exact_stream_names_parse() {
         let shouted = format!("user-{}", UUID.to_uppercase());
         let short = format!("user-{OBJECT_ID}");
         for stream in ["", "user-", "system", UUID, &shouted, &short] {
@@ -183,14 +183,14 @@ mod tests {
     }
 
     #[test]
-    fn other_spellings_are_refused() {
+    fn non_canonical_spellings_are_rejected() {
         let bare = UUID.replace('-', "");
         let braced = format!("{{{UUID}}}");
         let urn = format!("urn:uuid:{UUID}");
         let signed = "+07f1f77bcf86cd799439011";
         let spaced = format!(" {UUID}");
         for text in ["", "42", &bare, &braced, &urn, signed, &spaced, "é".repeat(12).as_str()] {
-            assert_eq!(UserId::parse(text), Err(UserIdFault), "{text}");
+            assert_eq!(UserId::parse(text), Err(UserIdError), "{text}");
         }
     }
 
@@ -198,7 +198,7 @@ mod tests {
         #![proptest_config(samples::config())]
 
         #[test]
-        fn every_object_id_survives_the_round_trip(bytes: [u8; 12]) {
+        fn every_object_id_round_trips(bytes: [u8; 12]) {
             let id = UserId::from_object_id(bytes);
             prop_assert_eq!(id.object_id(), Some(bytes));
             prop_assert_eq!(UserId::parse(&id.to_string()), Ok(id));
@@ -206,7 +206,7 @@ mod tests {
         }
 
         #[test]
-        fn every_id_is_read_back_from_its_text_and_its_stream(id in samples::user_id()) {
+        fn every_user_id_round_trips_through_text_and_stream(id in samples::user_id()) {
             prop_assert_eq!(UserId::parse(&id.to_string()), Ok(id));
             prop_assert_eq!(UserId::parse(&id.as_uuid().to_string()), Ok(id));
             prop_assert_eq!(UserId::from_stream(&id.stream()), Some(id));

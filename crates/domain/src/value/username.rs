@@ -16,7 +16,7 @@ pub struct Username(String);
 
 /// Why a text is not a username.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum UsernameFault {
+pub enum UsernameError {
     /// Nothing in it can be seen.
     #[error("a username has at least {min} visible character")]
     TooShort {
@@ -41,26 +41,26 @@ impl Username {
     /// Reads a name as a user typed it.
     ///
     /// # Errors
-    /// [`UsernameFault`] if the text, trimmed and normalised, is no name.
-    pub fn parse(text: &str) -> Result<Self, UsernameFault> {
+    /// [`UsernameError`] if the text, trimmed and normalised, is no name.
+    pub fn parse(text: &str) -> Result<Self, UsernameError> {
         let normalised: String = text.trim().nfkc().collect();
         // Normalisation turns some characters into plain spaces, so the edges need a second look.
         let shown = normalised.trim();
         if let Some(character) = shown.chars().find(|&character| is_forbidden(character)) {
-            return Err(UsernameFault::Forbidden { character });
+            return Err(UsernameError::Forbidden { character });
         }
         if !shown.chars().any(is_visible) {
-            return Err(UsernameFault::TooShort { min: 1 });
+            return Err(UsernameError::TooShort { min: 1 });
         }
         if shown.chars().count() > MAX_USERNAME_LENGTH {
-            return Err(UsernameFault::TooLong { max: MAX_USERNAME_LENGTH });
+            return Err(UsernameError::TooLong { max: MAX_USERNAME_LENGTH });
         }
         Ok(Self(shown.to_owned()))
     }
 
     /// A name out of an event, or of a row made of one: accepted when it was written, and not judged again.
     #[must_use]
-    pub fn recorded(shown: &str) -> Self {
+    pub fn from_stored(shown: &str) -> Self {
         Self(shown.to_owned())
     }
 
@@ -95,14 +95,14 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_shown_trimmed_and_normalised() {
+    fn username_is_trimmed_and_normalised() {
         assert_eq!(shown("  Ada Lovelace\n"), "Ada Lovelace");
         assert_eq!(shown("ａｄａ\u{3000}"), "ada");
         assert_eq!(shown("Ame\u{301}lie"), "Amélie");
     }
 
     #[test]
-    fn names_that_differ_in_case_or_hidden_characters_are_one_identity() {
+    fn case_and_invisible_characters_do_not_distinguish_usernames() {
         let key = |text| Username::parse(text).unwrap().key();
         assert_eq!(key("Ada"), key("ＡＤＡ"));
         assert_eq!(key("Ada"), key("a\u{200B}da"));
@@ -110,11 +110,11 @@ mod tests {
     }
 
     #[test]
-    fn a_name_without_a_visible_character_is_too_short() {
+    fn username_without_visible_characters_is_too_short() {
         for text in ["", "   ", "\u{200D}\u{200D}", "\u{3164}", "\u{2800}", "\u{301}"] {
             assert_eq!(
                 Username::parse(text),
-                Err(UsernameFault::TooShort { min: 1 }),
+                Err(UsernameError::TooShort { min: 1 }),
                 "{}",
                 text.escape_unicode()
             );
@@ -124,9 +124,9 @@ mod tests {
     #[test]
     fn a_name_may_have_sixty_four_characters_and_no_more() {
         assert_eq!(shown(&"é".repeat(64)).chars().count(), 64);
-        assert_eq!(Username::parse(&"é".repeat(65)), Err(UsernameFault::TooLong { max: 64 }));
+        assert_eq!(Username::parse(&"é".repeat(65)), Err(UsernameError::TooLong { max: 64 }));
         // One character that normalises to eighteen.
-        assert_eq!(Username::parse(&"\u{FDFA}".repeat(4)), Err(UsernameFault::TooLong { max: 64 }));
+        assert_eq!(Username::parse(&"\u{FDFA}".repeat(4)), Err(UsernameError::TooLong { max: 64 }));
     }
 
     #[test]
@@ -134,13 +134,13 @@ mod tests {
         for character in ['\0', '\t', '\n', '\u{7F}', '\u{2028}', '\u{202E}', '\u{2066}'] {
             assert_eq!(
                 Username::parse(&format!("a{character}b")),
-                Err(UsernameFault::Forbidden { character })
+                Err(UsernameError::Forbidden { character })
             );
         }
     }
 
     #[test]
-    fn a_forbidden_character_is_named_by_its_number() {
+    fn forbidden_character_is_reported_by_code_point() {
         let fault = Username::parse("a\u{202E}b").unwrap_err();
         assert_eq!(fault.to_string(), "a username cannot contain the character U+202E");
     }
@@ -149,7 +149,7 @@ mod tests {
         #![proptest_config(samples::config())]
 
         #[test]
-        fn reading_the_shown_form_again_changes_nothing(text in samples::name_text()) {
+        fn parsing_is_idempotent(text in samples::name_text()) {
             if let Ok(name) = Username::parse(&text) {
                 let again = Username::parse(name.as_str()).unwrap();
                 prop_assert_eq!(again.key(), name.key());
@@ -158,7 +158,7 @@ mod tests {
         }
 
         #[test]
-        fn the_key_of_a_name_is_never_empty(name in samples::username()) {
+        fn username_key_is_never_empty(name in samples::username()) {
             prop_assert!(!name.key().is_empty());
         }
     }

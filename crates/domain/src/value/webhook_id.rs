@@ -13,7 +13,7 @@ pub struct WebhookId(Uuid);
 /// A text that is no webhook's id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a webhook id is a hyphenated UUID")]
-pub struct WebhookIdFault;
+pub struct WebhookIdError;
 
 impl WebhookId {
     /// The webhook of this UUID.
@@ -25,11 +25,11 @@ impl WebhookId {
     /// Reads an id as clients write it, in either case.
     ///
     /// # Errors
-    /// [`WebhookIdFault`] if it is no hyphenated UUID.
-    pub fn parse(text: &str) -> Result<Self, WebhookIdFault> {
+    /// [`WebhookIdError`] if it is no hyphenated UUID.
+    pub fn parse(text: &str) -> Result<Self, WebhookIdError> {
         // Of the spellings that the parser knows, only the hyphenated one has this length.
         let uuid = (text.len() == uuid::fmt::Hyphenated::LENGTH).then(|| Uuid::try_parse(text).ok());
-        uuid.flatten().map(Self).ok_or(WebhookIdFault)
+        uuid.flatten().map(Self).ok_or(WebhookIdError)
     }
 
     /// The name of the webhook's stream in the event store.
@@ -59,7 +59,7 @@ mod tests {
     const UUID: &str = "01930000-0000-7000-8000-00000000002a";
 
     #[test]
-    fn a_webhook_is_read_back_from_its_text_and_its_stream() {
+    fn webhook_id_round_trips_through_text_and_stream() {
         let id = WebhookId::parse(UUID).unwrap();
         assert_eq!(id.to_string(), UUID);
         assert_eq!(WebhookId::parse(&UUID.to_uppercase()), Ok(id));
@@ -67,9 +67,9 @@ mod tests {
     }
 
     #[test]
-    fn other_spellings_are_refused() {
+    fn non_canonical_spellings_are_rejected() {
         for text in ["", "42", &UUID.replace('-', ""), &format!(" {UUID}")] {
-            assert_eq!(WebhookId::parse(text), Err(WebhookIdFault), "{text}");
+            assert_eq!(WebhookId::parse(text), Err(WebhookIdError), "{text}");
         }
         for stream in ["webhook-", UUID, &format!("user-{UUID}"), &format!("webhook-{}", UUID.to_uppercase())]
         {

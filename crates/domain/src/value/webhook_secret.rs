@@ -12,7 +12,7 @@ pub struct WebhookSecret([u8; WEBHOOK_SECRET_OCTETS]);
 /// A text that is no secret of a webhook; it is not repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a webhook secret is 64 hex digits in the log")]
-pub struct WebhookSecretFault;
+pub struct WebhookSecretError;
 
 impl WebhookSecret {
     /// The secret of these octets, which have to be random.
@@ -33,14 +33,14 @@ impl WebhookSecret {
         digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
     }
 
-    pub(crate) fn from_stored(text: &str) -> Result<Self, WebhookSecretFault> {
+    pub(crate) fn from_stored(text: &str) -> Result<Self, WebhookSecretError> {
         let mut octets = [0; WEBHOOK_SECRET_OCTETS];
         if text.len() != 2 * octets.len() {
-            return Err(WebhookSecretFault);
+            return Err(WebhookSecretError);
         }
         for (octet, digits) in octets.iter_mut().zip(text.as_bytes().chunks(2)) {
-            let digits = std::str::from_utf8(digits).map_err(|_| WebhookSecretFault)?;
-            *octet = u8::from_str_radix(digits, 16).map_err(|_| WebhookSecretFault)?;
+            let digits = std::str::from_utf8(digits).map_err(|_| WebhookSecretError)?;
+            *octet = u8::from_str_radix(digits, 16).map_err(|_| WebhookSecretError)?;
         }
         Ok(Self(octets))
     }
@@ -57,11 +57,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_is_read_back() {
+    fn secret_round_trips() {
         let secret = WebhookSecret::new(std::array::from_fn(|index| u8::try_from(index * 7).unwrap_or(255)));
         assert!(WebhookSecret::from_stored(&secret.to_stored()) == Ok(secret));
         for text in ["", "00", &"g".repeat(64), &"é".repeat(32)] {
-            assert!(WebhookSecret::from_stored(text) == Err(WebhookSecretFault), "{text}");
+            assert!(WebhookSecret::from_stored(text) == Err(WebhookSecretError), "{text}");
         }
     }
 }

@@ -16,7 +16,7 @@ pub struct WebhookUrl(Url);
 
 /// Why a text is not the address of a webhook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum WebhookUrlFault {
+pub enum WebhookUrlError {
     /// It is longer than it may be.
     #[error("the address has at most {max} characters")]
     TooLong {
@@ -38,21 +38,21 @@ impl WebhookUrl {
     /// Reads an address as its owner wrote it (WHATWG URL).
     ///
     /// # Errors
-    /// [`WebhookUrlFault`].
-    pub fn parse(text: &str) -> Result<Self, WebhookUrlFault> {
-        let too_long = WebhookUrlFault::TooLong { max: MAX_WEBHOOK_URL_LENGTH };
+    /// [`WebhookUrlError`].
+    pub fn parse(text: &str) -> Result<Self, WebhookUrlError> {
+        let too_long = WebhookUrlError::TooLong { max: MAX_WEBHOOK_URL_LENGTH };
         if text.len() > 4 * MAX_WEBHOOK_URL_LENGTH {
             return Err(too_long);
         }
-        let url = Url::parse(text).map_err(|_| WebhookUrlFault::NotAUrl)?;
+        let url = Url::parse(text).map_err(|_| WebhookUrlError::NotAUrl)?;
         if !matches!(url.scheme(), "https" | "http") || !url.has_host() {
-            return Err(WebhookUrlFault::NotAUrl);
+            return Err(WebhookUrlError::NotAUrl);
         }
         if !url.username().is_empty() || url.password().is_some() {
-            return Err(WebhookUrlFault::Credentials);
+            return Err(WebhookUrlError::Credentials);
         }
         if url.fragment().is_some() {
-            return Err(WebhookUrlFault::Fragment);
+            return Err(WebhookUrlError::Fragment);
         }
         // As it is kept and sent: what is escaped there counts threefold.
         if url.as_str().len() > MAX_WEBHOOK_URL_LENGTH {
@@ -62,8 +62,8 @@ impl WebhookUrl {
     }
 
     /// An address out of an event: accepted when it was written, and not judged again.
-    pub(crate) fn recorded(text: &str) -> Result<Self, WebhookUrlFault> {
-        Url::parse(text).map(Self).map_err(|_| WebhookUrlFault::NotAUrl)
+    pub(crate) fn from_stored(text: &str) -> Result<Self, WebhookUrlError> {
+        Url::parse(text).map(Self).map_err(|_| WebhookUrlError::NotAUrl)
     }
 
     /// The address, normalised.
@@ -108,12 +108,12 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn fault(text: &str) -> WebhookUrlFault {
+    fn fault(text: &str) -> WebhookUrlError {
         WebhookUrl::parse(text).err().unwrap()
     }
 
     #[test]
-    fn an_address_is_normalised() {
+    fn url_is_normalised() {
         let url = WebhookUrl::parse("HTTPS://Example.COM:443/a/../b?token=1").unwrap();
         assert_eq!(url.as_str(), "https://example.com/b?token=1");
         assert_eq!(format!("{url:?}"), "WebhookUrl(example.com)");
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_stand_for_an_address_become_one() {
+    fn numeric_hosts_become_ip_addresses() {
         for text in ["http://2130706433/", "http://0x7f.1/", "http://127.1/"] {
             let url = WebhookUrl::parse(text).unwrap();
             assert_eq!(url.host(), Some(Host::Ipv4([127, 0, 0, 1].into())), "{text}");
@@ -130,29 +130,29 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn invalid_urls_are_rejected() {
         for text in
             ["", "example.com", "/events", "ftp://example.com/", "https://", "file:///etc/passwd", "data:,a"]
         {
-            assert_eq!(fault(text), WebhookUrlFault::NotAUrl, "{text}");
+            assert_eq!(fault(text), WebhookUrlError::NotAUrl, "{text}");
         }
-        assert_eq!(fault("https://ada:secret@example.com/"), WebhookUrlFault::Credentials);
-        assert_eq!(fault("https://example.com/#top"), WebhookUrlFault::Fragment);
+        assert_eq!(fault("https://ada:secret@example.com/"), WebhookUrlError::Credentials);
+        assert_eq!(fault("https://example.com/#top"), WebhookUrlError::Fragment);
         let long = format!("https://example.com/{}", "a".repeat(MAX_WEBHOOK_URL_LENGTH));
         let escaped = format!("https://example.com/{}", "é".repeat(MAX_WEBHOOK_URL_LENGTH / 6));
         let with_slash = format!("https://example.com?{}", "a".repeat(MAX_WEBHOOK_URL_LENGTH - 20));
         for text in [long, escaped, with_slash] {
-            assert_eq!(fault(&text), WebhookUrlFault::TooLong { max: MAX_WEBHOOK_URL_LENGTH });
+            assert_eq!(fault(&text), WebhookUrlError::TooLong { max: MAX_WEBHOOK_URL_LENGTH });
         }
     }
 
     #[test]
-    fn what_is_accepted_is_read_back() {
+    fn accepted_url_round_trips() {
         for text in
             ["https://example.com?a", &format!("https://example.com/{}", "é".repeat(300)), "http://[::1]:80/"]
         {
             let url = WebhookUrl::parse(text).unwrap();
-            assert_eq!(WebhookUrl::recorded(url.as_str()), Ok(url));
+            assert_eq!(WebhookUrl::from_stored(url.as_str()), Ok(url));
         }
     }
 }

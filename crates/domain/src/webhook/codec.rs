@@ -3,11 +3,11 @@
 
 use serde_json::{Map, Value};
 
-use super::{ParkReason, WebhookEvent};
-use crate::encoded::{DecodeError, DecodeProblem, Encoded};
+use super::{SuspensionReason, WebhookEvent};
 use crate::fields::Fields;
+use crate::payload::{DecodeError, DecodeProblem, EventPayload};
 use crate::upcast::UPCASTERS;
-use crate::value::{Moment, Personal, Reason, UserId, WebhookSecret, WebhookUrl};
+use crate::value::{Erasable, Moment, Reason, UserId, WebhookSecret, WebhookUrl};
 
 /// Between the types of events in one text: the log holds no lists.
 const SEPARATOR: char = ',';
@@ -15,8 +15,8 @@ const SEPARATOR: char = ',';
 impl WebhookEvent {
     /// The event as it is stored. Meant for new events, in which nothing is erased yet.
     #[must_use]
-    pub fn encode(&self) -> Encoded {
-        let encoded = Encoded::new(self.event_type());
+    pub fn encode(&self) -> EventPayload {
+        let encoded = EventPayload::new(self.event_type());
         match self {
             Self::WebhookRegistered { owner, url, secret, types, description, after } => with_secret(
                 encoded
@@ -30,7 +30,7 @@ impl WebhookEvent {
             Self::WebhookSecretRotated { secret, previous_until } => {
                 with_secret(encoded.with("previous_until", previous_until.to_string()), secret)
             }
-            Self::WebhookParked { reason, position } => {
+            Self::WebhookSuspended { reason, position } => {
                 encoded.with("reason", reason.as_str()).with("position", *position)
             }
             Self::WebhookReplayRequested { from, to } => encoded.with("from", *from).with("to", *to),
@@ -38,7 +38,7 @@ impl WebhookEvent {
         }
     }
 
-    /// Reads a stored event. `personal` is [`Personal::Erased`] once its key is gone, and an empty map for an event that
+    /// Reads a stored event. `personal` is [`Erasable::Erased`] once its key is gone, and an empty map for an event that
     /// never had a sealed part.
     ///
     /// # Errors
@@ -48,7 +48,7 @@ impl WebhookEvent {
         event_type: &str,
         schema: u32,
         data: &Map<String, Value>,
-        personal: Personal<&Map<String, Value>>,
+        personal: Erasable<&Map<String, Value>>,
     ) -> Result<Self, DecodeError> {
         let stored = Fields { event_type, schema, data, personal };
         UPCASTERS.read(Self::TYPES, stored, |fields| Self::read(&fields))
@@ -58,18 +58,22 @@ impl WebhookEvent {
         match fields.event_type {
             Self::REGISTERED => Ok(Self::WebhookRegistered {
                 owner: fields.parsed("owner", UserId::parse)?,
-                url: fields.parsed_personal("url", WebhookUrl::recorded)?,
+                url: fields.parsed_personal("url", WebhookUrl::from_stored)?,
                 secret: fields.parsed_personal("secret", WebhookSecret::from_stored)?,
                 types: types(&fields.text("types")?),
-                description: fields.optional_personal("has_description", "description", Reason::recorded)?,
+                description: fields.optional_personal(
+                    "has_description",
+                    "description",
+                    Reason::from_stored,
+                )?,
                 after: fields.integer("after")?,
             }),
             Self::SECRET_ROTATED => Ok(Self::WebhookSecretRotated {
                 secret: fields.parsed_personal("secret", WebhookSecret::from_stored)?,
                 previous_until: fields.parsed("previous_until", Moment::parse)?,
             }),
-            Self::PARKED => Ok(Self::WebhookParked {
-                reason: fields.parsed("reason", |name| ParkReason::named(name).ok_or(()))?,
+            Self::SUSPENDED => Ok(Self::WebhookSuspended {
+                reason: fields.parsed("reason", |name| SuspensionReason::named(name).ok_or(()))?,
                 position: fields.integer("position")?,
             }),
             Self::RESUMED => Ok(Self::WebhookResumed),
@@ -82,7 +86,7 @@ impl WebhookEvent {
     }
 }
 
-fn with_secret(encoded: Encoded, secret: &Personal<WebhookSecret>) -> Encoded {
+fn with_secret(encoded: EventPayload, secret: &Erasable<WebhookSecret>) -> EventPayload {
     encoded.with_personal("secret", secret.known().map(WebhookSecret::to_stored).as_deref())
 }
 

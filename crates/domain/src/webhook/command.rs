@@ -1,6 +1,6 @@
 //! What can be asked of a webhook.
 
-use super::ParkReason;
+use super::SuspensionReason;
 use crate::value::{Moment, Reason, UserId, WebhookSecret, WebhookUrl};
 
 /// A wish, not yet judged.
@@ -29,9 +29,9 @@ pub enum WebhookCommand {
         previous_until: Moment,
     },
     /// Send nothing until somebody resumes it.
-    Park {
+    Suspend {
         /// Why.
-        reason: ParkReason,
+        reason: SuspensionReason,
         /// The position up to which everything was delivered.
         position: u64,
     },

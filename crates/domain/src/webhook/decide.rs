@@ -1,11 +1,11 @@
 //! Judging a command against a webhook's past.
 
 use super::{Webhook, WebhookCommand, WebhookEvent};
-use crate::value::Personal;
+use crate::value::Erasable;
 
 /// Why a command cannot be carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum WebhookRefusal {
+pub enum WebhookRejection {
     /// The id belongs to a webhook already, or did.
     #[error("a webhook is already registered under this id")]
     AlreadyRegistered,
@@ -17,29 +17,31 @@ pub enum WebhookRefusal {
 /// Judges `command` against the webhook as it is. No events means that it is already so.
 ///
 /// # Errors
-/// [`WebhookRefusal`] if the command makes no sense for this webhook.
-pub fn decide(webhook: &Webhook, command: WebhookCommand) -> Result<Vec<WebhookEvent>, WebhookRefusal> {
+/// [`WebhookRejection`] if the command makes no sense for this webhook.
+pub fn decide(webhook: &Webhook, command: WebhookCommand) -> Result<Vec<WebhookEvent>, WebhookRejection> {
     match (webhook, command) {
         (Webhook::Absent, WebhookCommand::Register { owner, url, secret, types, description, after }) => {
             Ok(vec![WebhookEvent::WebhookRegistered {
                 owner,
-                url: Personal::Known(url),
-                secret: Personal::Known(secret),
+                url: Erasable::Known(url),
+                secret: Erasable::Known(secret),
                 types,
-                description: description.map(Personal::Known),
+                description: description.map(Erasable::Known),
                 after,
             }])
         }
         (Webhook::Present(_) | Webhook::Deleted { .. }, WebhookCommand::Register { .. }) => {
-            Err(WebhookRefusal::AlreadyRegistered)
+            Err(WebhookRejection::AlreadyRegistered)
         }
-        (Webhook::Absent | Webhook::Deleted { .. }, _) => Err(WebhookRefusal::Unknown),
+        (Webhook::Absent | Webhook::Deleted { .. }, _) => Err(WebhookRejection::Unknown),
         (Webhook::Present(_), WebhookCommand::RotateSecret { secret, previous_until }) => {
-            Ok(vec![WebhookEvent::WebhookSecretRotated { secret: Personal::Known(secret), previous_until }])
+            Ok(vec![WebhookEvent::WebhookSecretRotated { secret: Erasable::Known(secret), previous_until }])
         }
-        (Webhook::Present(webhook), WebhookCommand::Park { .. }) if webhook.parked.is_some() => Ok(vec![]),
-        (Webhook::Present(_), WebhookCommand::Park { reason, position }) => {
-            Ok(vec![WebhookEvent::WebhookParked { reason, position }])
+        (Webhook::Present(webhook), WebhookCommand::Suspend { .. }) if webhook.suspended.is_some() => {
+            Ok(vec![])
+        }
+        (Webhook::Present(_), WebhookCommand::Suspend { reason, position }) => {
+            Ok(vec![WebhookEvent::WebhookSuspended { reason, position }])
         }
         (Webhook::Present(_), WebhookCommand::Resume) => Ok(vec![WebhookEvent::WebhookResumed]),
         (Webhook::Present(_), WebhookCommand::Replay { from, to }) => {

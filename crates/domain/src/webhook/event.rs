@@ -1,6 +1,6 @@
 //! What has happened to a webhook.
 
-use crate::value::{Moment, Personal, Reason, UserId, WebhookSecret, WebhookUrl};
+use crate::value::{Erasable, Moment, Reason, UserId, WebhookSecret, WebhookUrl};
 
 /// A fact about one webhook. The address and the secret are sealed, since both let whoever has them pose as the other
 /// side.
@@ -11,27 +11,27 @@ pub enum WebhookEvent {
         /// Who. Their rights decide whether anything is sent.
         owner: UserId,
         /// Where to.
-        url: Personal<WebhookUrl>,
+        url: Erasable<WebhookUrl>,
         /// What deliveries are signed with.
-        secret: Personal<WebhookSecret>,
+        secret: Erasable<WebhookSecret>,
         /// The types of events that are sent; all if it is empty.
         types: Vec<String>,
         /// What it is for, in the owner's words.
-        description: Option<Personal<Reason>>,
+        description: Option<Erasable<Reason>>,
         /// The position after which it begins.
         after: u64,
     },
     /// Deliveries are signed with another secret, and for a while with the one before as well.
     WebhookSecretRotated {
         /// The new one.
-        secret: Personal<WebhookSecret>,
+        secret: Erasable<WebhookSecret>,
         /// Until when the one before is valid too.
         previous_until: Moment,
     },
     /// Nothing is sent any more until somebody resumes it.
-    WebhookParked {
+    WebhookSuspended {
         /// Why.
-        reason: ParkReason,
+        reason: SuspensionReason,
         /// The position up to which everything was delivered.
         position: u64,
     },
@@ -50,7 +50,7 @@ pub enum WebhookEvent {
 
 /// Why nothing is sent any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ParkReason {
+pub enum SuspensionReason {
     /// One event could not be delivered for as long as it is tried.
     Failing,
     /// The receiver has answered that it is gone for good (410).
@@ -59,17 +59,18 @@ pub enum ParkReason {
     Owner,
 }
 
-impl ParkReason {
+impl SuspensionReason {
     /// Every reason there is.
-    pub const ALL: [ParkReason; 3] = [ParkReason::Failing, ParkReason::Gone, ParkReason::Owner];
+    pub const ALL: [SuspensionReason; 3] =
+        [SuspensionReason::Failing, SuspensionReason::Gone, SuspensionReason::Owner];
 
     /// The name in events and in the API.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            ParkReason::Failing => "failing",
-            ParkReason::Gone => "gone",
-            ParkReason::Owner => "owner",
+            SuspensionReason::Failing => "failing",
+            SuspensionReason::Gone => "gone",
+            SuspensionReason::Owner => "owner",
         }
     }
 
@@ -84,7 +85,7 @@ impl WebhookEvent {
     /// The name of the event by which a webhook begins.
     pub const REGISTERED: &'static str = "WebhookRegistered";
     pub(super) const SECRET_ROTATED: &'static str = "WebhookSecretRotated";
-    pub(super) const PARKED: &'static str = "WebhookParked";
+    pub(crate) const SUSPENDED: &'static str = "WebhookSuspended";
     pub(super) const RESUMED: &'static str = "WebhookResumed";
     pub(super) const REPLAY_REQUESTED: &'static str = "WebhookReplayRequested";
     pub(super) const DELETED: &'static str = "WebhookDeleted";
@@ -93,7 +94,7 @@ impl WebhookEvent {
     pub const TYPES: &'static [&'static str] = &[
         Self::REGISTERED,
         Self::SECRET_ROTATED,
-        Self::PARKED,
+        Self::SUSPENDED,
         Self::RESUMED,
         Self::REPLAY_REQUESTED,
         Self::DELETED,
@@ -105,7 +106,7 @@ impl WebhookEvent {
         match self {
             Self::WebhookRegistered { .. } => Self::REGISTERED,
             Self::WebhookSecretRotated { .. } => Self::SECRET_ROTATED,
-            Self::WebhookParked { .. } => Self::PARKED,
+            Self::WebhookSuspended { .. } => Self::SUSPENDED,
             Self::WebhookResumed => Self::RESUMED,
             Self::WebhookReplayRequested { .. } => Self::REPLAY_REQUESTED,
             Self::WebhookDeleted => Self::DELETED,
@@ -119,7 +120,7 @@ impl WebhookEvent {
             Self::WebhookDeleted => true,
             Self::WebhookRegistered { .. }
             | Self::WebhookSecretRotated { .. }
-            | Self::WebhookParked { .. }
+            | Self::WebhookSuspended { .. }
             | Self::WebhookResumed
             | Self::WebhookReplayRequested { .. } => false,
         }

@@ -1,6 +1,6 @@
 //! From a webhook and what happened to it, to the webhook after.
 
-use super::{Replay, Subscription, Webhook, WebhookEvent};
+use super::{ActiveWebhook, Replay, Webhook, WebhookEvent};
 
 /// The webhook after one more event. Total: what makes no sense changes nothing.
 #[must_use]
@@ -9,7 +9,7 @@ pub fn evolve(webhook: Webhook, event: &WebhookEvent) -> Webhook {
         (
             Webhook::Absent,
             WebhookEvent::WebhookRegistered { owner, url, secret, types, description, after },
-        ) => Webhook::Present(Box::new(Subscription {
+        ) => Webhook::Present(Box::new(ActiveWebhook {
             owner: *owner,
             url: url.clone(),
             secret: secret.clone(),
@@ -17,7 +17,7 @@ pub fn evolve(webhook: Webhook, event: &WebhookEvent) -> Webhook {
             types: types.clone(),
             description: description.clone(),
             after: *after,
-            parked: None,
+            suspended: None,
             resumed: 0,
             replays: Vec::new(),
         })),
@@ -26,17 +26,19 @@ pub fn evolve(webhook: Webhook, event: &WebhookEvent) -> Webhook {
     }
 }
 
-fn changed(webhook: Subscription, event: &WebhookEvent) -> Webhook {
+fn changed(webhook: ActiveWebhook, event: &WebhookEvent) -> Webhook {
     Webhook::Present(Box::new(match event {
         WebhookEvent::WebhookRegistered { .. } => webhook,
-        WebhookEvent::WebhookSecretRotated { secret, previous_until } => Subscription {
+        WebhookEvent::WebhookSecretRotated { secret, previous_until } => ActiveWebhook {
             previous_secret: Some((webhook.secret, *previous_until)),
             secret: secret.clone(),
             ..webhook
         },
-        WebhookEvent::WebhookParked { reason, .. } => Subscription { parked: Some(*reason), ..webhook },
+        WebhookEvent::WebhookSuspended { reason, .. } => {
+            ActiveWebhook { suspended: Some(*reason), ..webhook }
+        }
         WebhookEvent::WebhookResumed => {
-            Subscription { parked: None, resumed: webhook.resumed + 1, ..webhook }
+            ActiveWebhook { suspended: None, resumed: webhook.resumed + 1, ..webhook }
         }
         WebhookEvent::WebhookReplayRequested { from, to } => {
             let mut webhook = webhook;

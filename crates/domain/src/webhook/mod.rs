@@ -14,7 +14,7 @@ mod state;
 mod tests;
 
 pub use command::WebhookCommand;
-pub use decide::{WebhookRefusal, decide};
-pub use event::{ParkReason, WebhookEvent};
+pub use decide::{WebhookRejection, decide};
+pub use event::{SuspensionReason, WebhookEvent};
 pub use evolve::{evolve, fold};
-pub use state::{Replay, Subscription, Webhook};
+pub use state::{ActiveWebhook, Replay, Webhook};

@@ -1,7 +1,7 @@
 //! What is known of a webhook once its events are folded.
 
-use super::ParkReason;
-use crate::value::{Moment, Personal, Reason, UserId, WebhookSecret, WebhookUrl};
+use super::SuspensionReason;
+use crate::value::{Erasable, Moment, Reason, UserId, WebhookSecret, WebhookUrl};
 
 /// A webhook as its events leave it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -10,7 +10,7 @@ pub enum Webhook {
     #[default]
     Absent,
     /// Something was.
-    Present(Box<Subscription>),
+    Present(Box<ActiveWebhook>),
     /// Something had been, and is no longer.
     Deleted {
         /// Whose it was.
@@ -20,23 +20,23 @@ pub enum Webhook {
 
 /// A webhook that was registered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Subscription {
+pub struct ActiveWebhook {
     /// Whose it is.
     pub owner: UserId,
     /// Where events are sent.
-    pub url: Personal<WebhookUrl>,
+    pub url: Erasable<WebhookUrl>,
     /// What deliveries are signed with.
-    pub secret: Personal<WebhookSecret>,
+    pub secret: Erasable<WebhookSecret>,
     /// The secret before, and until when deliveries are signed with it too.
-    pub previous_secret: Option<(Personal<WebhookSecret>, Moment)>,
+    pub previous_secret: Option<(Erasable<WebhookSecret>, Moment)>,
     /// The types of events that are sent; all if it is empty.
     pub types: Vec<String>,
     /// What it is for.
-    pub description: Option<Personal<Reason>>,
+    pub description: Option<Erasable<Reason>>,
     /// The position after which it begins.
     pub after: u64,
     /// Why nothing is sent, if nothing is.
-    pub parked: Option<ParkReason>,
+    pub suspended: Option<SuspensionReason>,
     /// How often it was resumed.
     pub resumed: u64,
     /// What was asked for once more, in the order of asking.
@@ -52,10 +52,10 @@ pub struct Replay {
     pub to: u64,
 }
 
-impl Subscription {
+impl ActiveWebhook {
     /// Whether events of that type are sent.
     #[must_use]
-    pub fn wants(&self, event_type: &str) -> bool {
+    pub fn matches_type(&self, event_type: &str) -> bool {
         self.types.is_empty() || self.types.iter().any(|wanted| wanted == event_type)
     }
 
@@ -64,6 +64,6 @@ impl Subscription {
     pub fn secrets(&self, now: Moment) -> Vec<&WebhookSecret> {
         let previous = self.previous_secret.as_ref().filter(|(_, until)| now < *until);
         let secrets = [Some(&self.secret), previous.map(|(secret, _)| secret)];
-        secrets.into_iter().flatten().filter_map(Personal::known).collect()
+        secrets.into_iter().flatten().filter_map(Erasable::known).collect()
     }
 }

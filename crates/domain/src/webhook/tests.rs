@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::samples::{self, because, nth_user, stored};
-use crate::value::{Moment, Personal, WebhookSecret, WebhookUrl};
+use crate::samples::{self, nth_user, sample_reason, stored};
+use crate::value::{Erasable, Moment, WebhookSecret, WebhookUrl};
 
 fn url() -> WebhookUrl {
     WebhookUrl::parse("https://example.com/events?token=1").unwrap()
@@ -24,7 +24,7 @@ fn register() -> WebhookCommand {
         url: url(),
         secret: secret(1),
         types: vec!["UserRegistered".to_owned(), "UserErased".to_owned()],
-        description: Some(because()),
+        description: Some(sample_reason()),
         after: 7,
     }
 }
@@ -41,39 +41,39 @@ fn given(commands: &[WebhookCommand]) -> Webhook {
     })
 }
 
-fn present(commands: &[WebhookCommand]) -> Subscription {
+fn present(commands: &[WebhookCommand]) -> ActiveWebhook {
     let Webhook::Present(webhook) = given(commands) else { panic!("there is no webhook") };
     *webhook
 }
 
 #[test]
-fn nothing_can_be_done_with_a_webhook_that_is_not_there() {
+fn commands_on_an_absent_or_deleted_webhook_are_rejected() {
     for webhook in [given(&[]), given(&[register(), WebhookCommand::Delete])] {
         for command in [rotate(2), WebhookCommand::Resume, WebhookCommand::Delete] {
-            assert_eq!(decide(&webhook, command), Err(WebhookRefusal::Unknown));
+            assert_eq!(decide(&webhook, command), Err(WebhookRejection::Unknown));
         }
     }
 }
 
 #[test]
-fn an_id_is_used_once() {
+fn webhook_id_cannot_be_reused() {
     for webhook in [given(&[register()]), given(&[register(), WebhookCommand::Delete])] {
-        assert_eq!(decide(&webhook, register()), Err(WebhookRefusal::AlreadyRegistered));
+        assert_eq!(decide(&webhook, register()), Err(WebhookRejection::AlreadyRegistered));
     }
 }
 
 #[test]
-fn what_is_parked_stays_so_until_it_is_resumed() {
-    let park = |reason| WebhookCommand::Park { reason, position: 9 };
-    let parked = [register(), park(ParkReason::Failing), park(ParkReason::Owner)];
-    assert_eq!(present(&parked).parked, Some(ParkReason::Failing));
-    let resumed = present(&[register(), park(ParkReason::Gone), WebhookCommand::Resume]);
-    assert_eq!((resumed.parked, resumed.resumed), (None, 1));
+fn suspended_webhook_stays_suspended_until_resumed() {
+    let suspend = |reason| WebhookCommand::Suspend { reason, position: 9 };
+    let suspended = [register(), suspend(SuspensionReason::Failing), suspend(SuspensionReason::Owner)];
+    assert_eq!(present(&suspended).suspended, Some(SuspensionReason::Failing));
+    let resumed = present(&[register(), suspend(SuspensionReason::Gone), WebhookCommand::Resume]);
+    assert_eq!((resumed.suspended, resumed.resumed), (None, 1));
     assert_eq!(present(&[register(), WebhookCommand::Resume]).resumed, 1, "also one that only waits");
 }
 
 #[test]
-fn two_secrets_are_valid_for_a_while() {
+fn previous_secret_is_valid_until_its_deadline() {
     let webhook = present(&[register(), rotate(2)]);
     assert_eq!(webhook.secrets(moment("2026-11-24T07:59:59.999Z")), [&secret(2), &secret(1)]);
     assert_eq!(webhook.secrets(moment("2026-11-24T08:00:00.000Z")), [&secret(2)]);
@@ -82,21 +82,21 @@ fn two_secrets_are_valid_for_a_while() {
 }
 
 #[test]
-fn replays_are_kept_in_the_order_of_asking() {
+fn replays_keep_their_request_order() {
     let replay = |from, to| WebhookCommand::Replay { from, to };
     let webhook = present(&[register(), replay(5, 9), replay(1, 2)]);
     assert_eq!(webhook.replays, [Replay { from: 5, to: 9 }, Replay { from: 1, to: 2 }]);
 }
 
 #[test]
-fn types_are_a_filter_and_none_are_all() {
+fn empty_type_filter_matches_all_types() {
     let webhook = present(&[register()]);
-    assert!(webhook.wants("UserErased") && !webhook.wants("UserImported"));
-    assert!(Subscription { types: vec![], ..webhook }.wants("UserImported"));
+    assert!(webhook.matches_type("UserErased") && !webhook.matches_type("UserImported"));
+    assert!(ActiveWebhook { types: vec![], ..webhook }.matches_type("UserImported"));
 }
 
 #[test]
-fn the_stored_form_seals_address_secret_and_words() {
+fn stored_form_seals_url_secret_and_description() {
     let all: Vec<_> = every_event().iter().map(|event| stored(event.encode())).collect();
     insta::assert_snapshot!(all.join("\n\n"), @r#"
     WebhookRegistered 1
@@ -120,7 +120,7 @@ fn the_stored_form_seals_address_secret_and_words() {
       "secret": "0202020202020202020202020202020202020202020202020202020202020202"
     }
 
-    WebhookParked 1
+    WebhookSuspended 1
     data {
       "position": 41,
       "reason": "failing"
@@ -146,10 +146,10 @@ fn the_stored_form_seals_address_secret_and_words() {
 
 fn every_event() -> Vec<WebhookEvent> {
     let mut webhook = Webhook::default();
-    let park = WebhookCommand::Park { reason: ParkReason::Failing, position: 41 };
+    let suspend = WebhookCommand::Suspend { reason: SuspensionReason::Failing, position: 41 };
     let replay = WebhookCommand::Replay { from: 3, to: 41 };
     let mut all = Vec::new();
-    for command in [register(), rotate(2), park, WebhookCommand::Resume, replay, WebhookCommand::Delete] {
+    for command in [register(), rotate(2), suspend, WebhookCommand::Resume, replay, WebhookCommand::Delete] {
         let events = decide(&webhook, command).unwrap();
         webhook = events.iter().fold(webhook, evolve);
         all.extend(events);
@@ -158,14 +158,14 @@ fn every_event() -> Vec<WebhookEvent> {
 }
 
 #[test]
-fn every_event_is_read_back_and_without_its_key_says_that_it_is_erased() {
+fn every_event_round_trips_and_decodes_after_erasure() {
     for event in every_event() {
         let encoded = event.encode();
         let read = |personal| {
             WebhookEvent::decode(encoded.event_type, encoded.schema, &encoded.data, personal).unwrap()
         };
-        assert_eq!(read(Personal::Known(&encoded.personal)), event);
-        let erased = read(Personal::Erased);
+        assert_eq!(read(Erasable::Known(&encoded.personal)), event);
+        let erased = read(Erasable::Erased);
         assert_eq!(erased.encode().data, encoded.data);
         assert!(erased.encode().personal.is_empty());
     }
@@ -173,7 +173,7 @@ fn every_event_is_read_back_and_without_its_key_says_that_it_is_erased() {
 }
 
 #[test]
-fn only_the_end_erases() {
+fn only_deletion_erases() {
     let erasing: Vec<_> = every_event().into_iter().filter(WebhookEvent::erases).collect();
     assert_eq!(erasing, [WebhookEvent::WebhookDeleted]);
 }
@@ -182,7 +182,8 @@ fn command() -> impl Strategy<Value = WebhookCommand> {
     prop_oneof![
         Just(register()),
         any::<u8>().prop_map(rotate),
-        any::<u64>().prop_map(|position| WebhookCommand::Park { reason: ParkReason::Gone, position }),
+        any::<u64>()
+            .prop_map(|position| WebhookCommand::Suspend { reason: SuspensionReason::Gone, position }),
         Just(WebhookCommand::Resume),
         Just(WebhookCommand::Replay { from: 1, to: 2 }),
         Just(WebhookCommand::Delete),
@@ -193,7 +194,7 @@ proptest! {
     #![proptest_config(samples::config())]
 
     #[test]
-    fn whatever_is_asked_the_stored_events_make_the_same_webhook(
+    fn stored_events_fold_to_the_same_webhook(
         commands in proptest::collection::vec(command(), 0..12),
     ) {
         let (mut webhook, mut log) = (Webhook::default(), Vec::new());
@@ -203,8 +204,8 @@ proptest! {
                 log.push(event.encode());
             }
         }
-        let read = |stored: &crate::Encoded| {
-            let personal = Personal::Known(&stored.personal);
+        let read = |stored: &crate::EventPayload| {
+            let personal = Erasable::Known(&stored.personal);
             WebhookEvent::decode(stored.event_type, stored.schema, &stored.data, personal).unwrap()
         };
         let events: Vec<_> = log.iter().map(read).collect();

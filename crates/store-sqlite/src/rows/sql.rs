@@ -9,7 +9,7 @@ const FIND_LIMIT: usize = 100;
 pub(super) fn create(table: &Table) -> String {
     let name = quoted(&table.name);
     let columns: Vec<_> = table
-        .shape
+        .schema
         .columns
         .iter()
         .map(|column| {
@@ -17,7 +17,7 @@ pub(super) fn create(table: &Table) -> String {
             format!("{} {}{key}", quoted(column.name), column_type(column))
         })
         .collect();
-    let indexes = table.shape.indexes.iter().map(|column| {
+    let indexes = table.schema.indexes.iter().map(|column| {
         let index = quoted(&format!("{}_{column}", table.name));
         format!("CREATE INDEX IF NOT EXISTS {index} ON {name} ({});", quoted(column))
     });
@@ -27,8 +27,8 @@ pub(super) fn create(table: &Table) -> String {
 
 /// Writes a row; its parameters are the columns in their order.
 pub(super) fn upsert(table: &Table) -> String {
-    let places: Vec<_> = (1..).zip(table.shape.columns).map(|(number, _)| format!("?{number}")).collect();
-    let fields = table.shape.columns.iter().filter(|column| column.name != table.key());
+    let places: Vec<_> = (1..).zip(table.schema.columns).map(|(number, _)| format!("?{number}")).collect();
+    let fields = table.schema.columns.iter().filter(|column| column.name != table.key());
     let updates: Vec<_> = fields.map(|column| format!("{0} = excluded.{0}", quoted(column.name))).collect();
     let update =
         if updates.is_empty() { "NOTHING".to_owned() } else { format!("UPDATE SET {}", updates.join(", ")) };
@@ -66,7 +66,7 @@ pub(super) fn by_key(table: &Table) -> String {
 /// takes a quoted name that it does not know for a text.
 pub(super) fn find(table: &Table, column: &str) -> Option<String> {
     let known =
-        table.shape.columns.iter().any(|known| known.name == column && known.kind == ColumnKind::Text);
+        table.schema.columns.iter().any(|known| known.name == column && known.kind == ColumnKind::Text);
     let key = quoted(table.key());
     known
         .then(|| format!("{} WHERE {} = ?1 ORDER BY {key} LIMIT {FIND_LIMIT}", select(table), quoted(column)))
@@ -88,7 +88,7 @@ fn select(table: &Table) -> String {
 }
 
 fn columns(table: &Table) -> String {
-    table.shape.columns.iter().map(|column| quoted(column.name)).collect::<Vec<_>>().join(", ")
+    table.schema.columns.iter().map(|column| quoted(column.name)).collect::<Vec<_>>().join(", ")
 }
 
 fn column_type(column: &Column) -> &'static str {

@@ -4,30 +4,33 @@ use rusqlite::types::{ToSqlOutput, Value as Stored, ValueRef};
 use serde_json::Value;
 use store::{Column, ColumnKind, Row, Table};
 
-use crate::facts::unsigned;
-use crate::failure::Failure;
+use crate::error::SqliteError;
+use crate::preconditions::unsigned;
 
 /// The values of a row's columns, in the table's order.
 pub(super) fn to_columns<'a>(
     table: &Table,
     key: &'a str,
     row: &'a Row,
-) -> Result<Vec<ToSqlOutput<'a>>, Failure> {
+) -> Result<Vec<ToSqlOutput<'a>>, SqliteError> {
     table.check(row)?;
     let value = |column: &Column| match row.get(column.name) {
         _ if column.name == table.key() => Ok(text(key)),
         None | Some(Value::Null) => Ok(ToSqlOutput::Owned(Stored::Null)),
         Some(value) => to_column(column.kind, value).ok_or_else(|| {
-            Failure::corrupt(format!("a value for `{}.{}` is not {:?}", table.name, column.name, column.kind))
+            SqliteError::corrupt(format!(
+                "a value for `{}.{}` is not {:?}",
+                table.name, column.name, column.kind
+            ))
         }),
     };
-    table.shape.columns.iter().map(value).collect()
+    table.schema.columns.iter().map(value).collect()
 }
 
 /// The row that a statement with all columns has selected.
-pub(super) fn from_columns(table: &Table, stored: &rusqlite::Row<'_>) -> Result<Row, Failure> {
+pub(super) fn from_columns(table: &Table, stored: &rusqlite::Row<'_>) -> Result<Row, SqliteError> {
     let mut row = Row::new();
-    for (index, column) in table.shape.columns.iter().enumerate() {
+    for (index, column) in table.schema.columns.iter().enumerate() {
         match stored.get_ref(index)? {
             ValueRef::Null => {}
             value => {
@@ -50,13 +53,13 @@ fn to_column(kind: ColumnKind, value: &Value) -> Option<ToSqlOutput<'_>> {
     }
 }
 
-fn from_column(kind: ColumnKind, value: ValueRef<'_>) -> Result<Value, Failure> {
+fn from_column(kind: ColumnKind, value: ValueRef<'_>) -> Result<Value, SqliteError> {
     Ok(match kind {
         ColumnKind::Text => Value::from(value.as_str()?),
         ColumnKind::Integer | ColumnKind::Time => Value::from(value.as_i64()?),
         ColumnKind::Boolean => Value::from(unsigned(value.as_i64()?, "a truth value")? != 0),
         ColumnKind::TextList => serde_json::from_str(value.as_str()?)
-            .map_err(|error| Failure::corrupt(format!("a list of texts is no JSON array: {error}")))?,
+            .map_err(|error| SqliteError::corrupt(format!("a list of texts is no JSON array: {error}")))?,
     })
 }
 

@@ -1,20 +1,23 @@
 //! The versions of read models, as JSON in `read_models`.
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
-use store::{Table, Versions};
+use store::{ProjectionVersions, Table};
 
 use super::read_checkpoint;
-use crate::failure::Failure;
+use crate::error::SqliteError;
 
 /// Those of one read model.
-pub(super) fn read(connection: &Connection, projection: &str) -> Result<Option<Versions>, Failure> {
+pub(super) fn read(
+    connection: &Connection,
+    projection: &str,
+) -> Result<Option<ProjectionVersions>, SqliteError> {
     let mut statement = connection.prepare_cached("SELECT versions FROM read_models WHERE name = ?1")?;
     let stored: Option<String> = statement.query_row([projection], |row| row.get(0)).optional()?;
     stored.map(|stored| decode(projection, &stored)).transpose()
 }
 
 /// Those of every read model, by its name.
-pub(crate) fn all(connection: &Connection) -> Result<Vec<(String, Versions)>, Failure> {
+pub(crate) fn all(connection: &Connection) -> Result<Vec<(String, ProjectionVersions)>, SqliteError> {
     let mut statement = connection.prepare_cached("SELECT name, versions FROM read_models")?;
     let mut rows = statement.query([])?;
     let mut found = Vec::new();
@@ -30,9 +33,9 @@ pub(crate) fn all(connection: &Connection) -> Result<Vec<(String, Versions)>, Fa
 pub(super) fn change(
     connection: &mut Connection,
     projection: &str,
-    to: &Versions,
+    to: &ProjectionVersions,
     behind: Option<&(Table, Table)>,
-) -> Result<bool, Failure> {
+) -> Result<bool, SqliteError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let revision = read(&transaction, projection)?.map_or(0, |versions| versions.revision);
     if revision + 1 != to.revision {
@@ -45,7 +48,7 @@ pub(super) fn change(
         return Ok(false);
     }
     let encoded = serde_json::to_string(to)
-        .map_err(|error| Failure::corrupt(format!("the versions of `{projection}`: {error}")))?;
+        .map_err(|error| SqliteError::corrupt(format!("the versions of `{projection}`: {error}")))?;
     transaction
         .prepare_cached("INSERT OR REPLACE INTO read_models (name, versions) VALUES (?1, ?2)")?
         .execute(params![projection, encoded])?;
@@ -53,7 +56,8 @@ pub(super) fn change(
     Ok(true)
 }
 
-fn decode(projection: &str, stored: &str) -> Result<Versions, Failure> {
-    serde_json::from_str(stored)
-        .map_err(|error| Failure::corrupt(format!("the versions of `{projection}` cannot be read: {error}")))
+fn decode(projection: &str, stored: &str) -> Result<ProjectionVersions, SqliteError> {
+    serde_json::from_str(stored).map_err(|error| {
+        SqliteError::corrupt(format!("the versions of `{projection}` cannot be read: {error}"))
+    })
 }

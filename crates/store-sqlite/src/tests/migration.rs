@@ -14,7 +14,7 @@ fn genesis(number: u8) -> Genesis {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_several_processes_one_genesis_wins_whole() {
+async fn concurrent_migrations_agree_on_one_genesis() {
     for _ in 0..5 {
         let database = Database::new();
         let processes: Vec<_> = (0..8).map(|_| SqliteStore::open(&database.path()).unwrap()).collect();
@@ -43,7 +43,7 @@ async fn events_without_meta_are_refused() {
 }
 
 #[tokio::test]
-async fn a_later_format_is_refused_with_both_numbers() {
+async fn newer_format_is_refused_with_both_numbers() {
     let database = Database::new();
     let sqlite = SqliteStore::open(&database.path()).unwrap();
     sqlite.migrate(&genesis(1)).await.unwrap();
@@ -59,7 +59,7 @@ async fn a_later_format_is_refused_with_both_numbers() {
 }
 
 #[tokio::test]
-async fn migrating_again_changes_nothing() {
+async fn migration_is_idempotent() {
     let database = Database::new();
     let sqlite = SqliteStore::open(&database.path()).unwrap();
     assert_eq!(sqlite.migrate(&genesis(1)).await.unwrap(), genesis(1));
@@ -67,7 +67,7 @@ async fn migrating_again_changes_nothing() {
 }
 
 #[tokio::test]
-async fn events_can_neither_be_changed_nor_deleted() {
+async fn events_are_immutable() {
     let database = Database::new();
     let (_sqlite, log) = database.open().await;
     register(&log, "user-1").await.unwrap();

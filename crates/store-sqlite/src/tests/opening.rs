@@ -16,7 +16,7 @@ fn refusal(path: &Path) -> String {
 }
 
 #[tokio::test]
-async fn files_are_readable_by_their_owner_alone() {
+async fn files_have_mode_0600() {
     let database = Database::new();
     let (_sqlite, log) = database.open().await;
     register(&log, "user-1").await.unwrap();
@@ -30,7 +30,7 @@ async fn files_are_readable_by_their_owner_alone() {
 }
 
 #[tokio::test]
-async fn a_closed_database_is_one_whole_file() {
+async fn closing_leaves_a_single_file() {
     let database = Database::new();
     let (sqlite, log) = database.open().await;
     register(&log, "user-1").await.unwrap();
@@ -42,7 +42,7 @@ async fn a_closed_database_is_one_whole_file() {
 }
 
 #[test]
-fn what_is_no_database_of_ours_is_refused_and_left_as_it_was() {
+fn foreign_files_are_refused_unchanged() {
     let folder = TempDir::new().unwrap();
     assert!(refusal(folder.path()).contains("is a folder"));
     assert!(refusal(&folder.path().join("missing").join("aegis.sqlite")).contains("folder does not exist"));
@@ -62,7 +62,7 @@ fn what_is_no_database_of_ours_is_refused_and_left_as_it_was() {
 }
 
 #[test]
-fn many_may_open_a_new_file_at_once() {
+fn concurrent_opens_of_a_new_file_succeed() {
     for _ in 0..10 {
         let database = Database::new();
         let path = database.path();
@@ -74,7 +74,7 @@ fn many_may_open_a_new_file_at_once() {
 }
 
 #[tokio::test]
-async fn a_ready_database_says_so_and_a_deleted_one_takes_no_more_writes() {
+async fn moved_or_replaced_file_rejects_writes() {
     let database = Database::new();
     let (sqlite, log) = database.open().await;
     sqlite.ready().await.unwrap();
@@ -90,7 +90,7 @@ async fn a_ready_database_says_so_and_a_deleted_one_takes_no_more_writes() {
 }
 
 #[tokio::test]
-async fn connections_are_set_up_as_promised() {
+async fn connections_have_the_required_pragmas() {
     let database = Database::new();
     let (sqlite, _log) = database.open().await;
     let pragma = |name: &'static str| {

@@ -1,8 +1,11 @@
-use store::{ApplyError, Change, Checkpoint, Column, ColumnKind, Position, ReadModels, Shape, Table};
+use store::{
+    ApplyError, Column, ColumnKind, Position, ProjectionCheckpoint, ReadModelStore, RowChange, Table,
+    TableSchema,
+};
 
 use super::*;
 
-static SHAPE: Shape = Shape {
+static SCHEMA: TableSchema = TableSchema {
     columns: &[
         Column { name: "id", kind: ColumnKind::Text },
         Column { name: "email", kind: ColumnKind::Text },
@@ -15,24 +18,24 @@ static SHAPE: Shape = Shape {
 };
 
 fn users() -> Table {
-    Table::of("users", 1, &SHAPE)
+    Table::of("users", 1, &SCHEMA)
 }
 
-fn at(position: u64) -> Checkpoint {
-    Checkpoint { position: Position::new(position), ..Checkpoint::default() }
+fn at(position: u64) -> ProjectionCheckpoint {
+    ProjectionCheckpoint { position: Position::new(position), ..ProjectionCheckpoint::default() }
 }
 
-fn change(key: &str, row: Value) -> Change {
-    Change { key: key.to_owned(), row: Some(object(row)), known: false }
+fn change(key: &str, row: Value) -> RowChange {
+    RowChange { key: key.to_owned(), row: Some(object(row)), existed: false }
 }
 
 #[tokio::test]
-async fn rows_stand_in_typed_columns_and_nulls_are_left_out() {
+async fn rows_use_typed_columns_and_omit_nulls() {
     let database = Database::new();
     let sqlite = SqliteStore::open(&database.path()).unwrap();
     // Nothing prepared yet: empty, and at the start.
-    assert_eq!(sqlite.checkpoint(&users()).await.unwrap(), Checkpoint::default());
-    assert!(sqlite.slice(&users(), None, 10).await.unwrap().rows.is_empty());
+    assert_eq!(sqlite.checkpoint(&users()).await.unwrap(), ProjectionCheckpoint::default());
+    assert!(sqlite.row_page(&users(), None, 10).await.unwrap().rows.is_empty());
     sqlite.prepare(&users()).await.unwrap();
     sqlite.prepare(&users()).await.unwrap();
     let ada = json!({"id": "a", "email": "ada@x", "position": -3, "active": true, "created_at": 1_700_000_000_123_i64,
@@ -42,7 +45,7 @@ async fn rows_stand_in_typed_columns_and_nulls_are_left_out() {
         change("b", json!({"id": "b", "email": null, "active": false, "roles": []})),
     ];
     sqlite.apply(&users(), at(0), at(2), changes).await.unwrap();
-    let rows = sqlite.slice(&users(), None, 10).await.unwrap().rows;
+    let rows = sqlite.row_page(&users(), None, 10).await.unwrap().rows;
     assert_eq!(rows, [object(ada.clone()), object(json!({"id": "b", "active": false, "roles": []}))]);
     assert_eq!(sqlite.find(&users(), "email", "ada@x").await.unwrap(), [object(ada)]);
     assert!(sqlite.find(&users(), "roles", "[]").await.unwrap().is_empty());
@@ -62,18 +65,21 @@ async fn rows_stand_in_typed_columns_and_nulls_are_left_out() {
 }
 
 #[tokio::test]
-async fn a_table_without_a_checkpoint_begins_empty() {
+async fn table_without_checkpoint_is_emptied() {
     let database = Database::new();
     let sqlite = SqliteStore::open(&database.path()).unwrap();
     sqlite.prepare(&users()).await.unwrap();
     sqlite.apply(&users(), at(0), at(1), vec![change("a", json!({"id": "a"}))]).await.unwrap();
     database.raw().execute("DELETE FROM checkpoints", []).unwrap();
     sqlite.prepare(&users()).await.unwrap();
-    assert!(sqlite.slice(&users(), None, 10).await.unwrap().rows.is_empty(), "nobody vouches for its rows");
+    assert!(
+        sqlite.row_page(&users(), None, 10).await.unwrap().rows.is_empty(),
+        "nobody vouches for its rows"
+    );
 }
 
 #[tokio::test]
-async fn a_row_that_does_not_fit_its_table_is_refused_whole() {
+async fn invalid_row_rejects_the_whole_batch() {
     let database = Database::new();
     let sqlite = SqliteStore::open(&database.path()).unwrap();
     sqlite.prepare(&users()).await.unwrap();
@@ -84,17 +90,17 @@ async fn a_row_that_does_not_fit_its_table_is_refused_whole() {
         let applied = sqlite.apply(&users(), at(0), at(1), changes).await;
         assert!(matches!(applied, Err(ApplyError::Store(_))), "{wrong}");
     }
-    assert_eq!(sqlite.checkpoint(&users()).await.unwrap(), Checkpoint::default());
-    assert!(sqlite.slice(&users(), None, 10).await.unwrap().rows.is_empty());
+    assert_eq!(sqlite.checkpoint(&users()).await.unwrap(), ProjectionCheckpoint::default());
+    assert!(sqlite.row_page(&users(), None, 10).await.unwrap().rows.is_empty());
 }
 
 #[tokio::test]
-async fn checkpoints_wake_those_who_follow_also_elsewhere() {
+async fn checkpoint_is_seen_by_another_process() {
     let database = Database::new();
     let (one, two) =
         (SqliteStore::open(&database.path()).unwrap(), SqliteStore::open(&database.path()).unwrap());
     one.prepare(&users()).await.unwrap();
     one.apply(&users(), at(0), at(3), Vec::new()).await.unwrap();
-    let mut signals = store::Backend::signals(&two);
-    signals.wait_for(|signal| signal.projected("users_1") == Position::new(3)).await.unwrap();
+    let mut updates = store::Backend::watch_progress(&two);
+    updates.wait_for(|progress| progress.applied_position("users_1") == Position::new(3)).await.unwrap();
 }

@@ -31,7 +31,7 @@ pub struct InvalidKey;
 
 /// Why a text is no checkpoint of the log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotSigned {
+pub enum SignatureError {
     /// It has another form.
     #[error(
         "is no checkpoint: one has the name of the log, its size and its root, then an empty line and signatures"
@@ -79,21 +79,24 @@ impl VerifierKey {
     /// What a checkpoint says, if this key has signed it. Signatures by others beside it, of witnesses, are passed over.
     ///
     /// # Errors
-    /// [`NotSigned`] and why.
-    pub fn open(&self, note: &str) -> Result<SignedHead, NotSigned> {
-        let (body, signatures) = note.split_once("\n\n").ok_or(NotSigned::Form)?;
+    /// [`SignatureError`] and why.
+    pub fn open(&self, note: &str) -> Result<SignedHead, SignatureError> {
+        let (body, signatures) = note.split_once("\n\n").ok_or(SignatureError::Form)?;
         let mut lines = body.lines();
         let (Some(origin), Some(size), Some(root)) = (lines.next(), lines.next(), lines.next()) else {
-            return Err(NotSigned::Form);
+            return Err(SignatureError::Form);
         };
         let root = BASE64_STANDARD.decode(root).ok().and_then(|root| root.try_into().ok());
-        let (Ok(size), Some(root)) = (size.parse(), root) else { return Err(NotSigned::Form) };
+        let (Ok(size), Some(root)) = (size.parse(), root) else { return Err(SignatureError::Form) };
         if origin != self.origin {
-            return Err(NotSigned::AnotherLog { found: origin.to_owned(), expected: self.origin.clone() });
+            return Err(SignatureError::AnotherLog {
+                found: origin.to_owned(),
+                expected: self.origin.clone(),
+            });
         }
         let signed = format!("{body}\n");
         let ours = signatures.lines().any(|line| self.has_signed(line, signed.as_bytes()));
-        if ours { Ok(SignedHead { size, root }) } else { Err(NotSigned::Signature(self.origin.clone())) }
+        if ours { Ok(SignedHead { size, root }) } else { Err(SignatureError::Signature(self.origin.clone())) }
     }
 
     fn has_signed(&self, line: &str, text: &[u8]) -> bool {
@@ -116,28 +119,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_signed_opens_and_whatever_was_changed_does_not() {
+    fn tampered_checkpoint_fails_verification() {
         let signer = Signer::new(Uuid::nil(), &[7; 32]).unwrap();
         let key: VerifierKey = signer.verifier_key().parse().unwrap();
         let note = signer.sign(42, &[9; 32]);
         assert_eq!(key.open(&note), Ok(SignedHead { size: 42, root: [9; 32] }));
         let witnessed = format!("{note}— witness.example/w1 AAAAAAAA\n");
         assert_eq!(key.open(&witnessed).map(|head| head.size), Ok(42));
-        let forged = |note: String| matches!(key.open(&note), Err(NotSigned::Signature(_)));
+        let forged = |note: String| matches!(key.open(&note), Err(SignatureError::Signature(_)));
         assert!(forged(note.replace("\n42\n", "\n43\n")));
         assert!(forged(signer.sign(42, &[8; 32]).replace("CAgICAgI", "CQkJCQkJ")));
         assert!(forged(note.replace("— aegis/", "— other/")));
         let stranger = Signer::new(Uuid::nil(), &[8; 32]).unwrap();
         assert!(forged(stranger.sign(42, &[9; 32])));
         let elsewhere = Signer::new(Uuid::max(), &[7; 32]).unwrap().sign(42, &[9; 32]);
-        assert!(matches!(key.open(&elsewhere), Err(NotSigned::AnotherLog { .. })));
+        assert!(matches!(key.open(&elsewhere), Err(SignatureError::AnotherLog { .. })));
         for nonsense in ["", "aegis", "a\nb\nc\n\n", &note.replace("\n\n", "\n")] {
-            assert_eq!(key.open(nonsense), Err(NotSigned::Form), "{nonsense:?}");
+            assert_eq!(key.open(nonsense), Err(SignatureError::Form), "{nonsense:?}");
         }
     }
 
     #[test]
-    fn a_key_is_read_back_from_what_is_shown_and_nothing_else_is() {
+    fn verifier_key_round_trips_and_malformed_keys_are_rejected() {
         let shown = Signer::new(Uuid::nil(), &[7; 32]).unwrap().verifier_key();
         assert!(format!("{shown}\n").parse::<VerifierKey>().is_ok());
         for other in ["", "a+b", &shown.replace("aegis", "other"), &shown.replace("+A", "+B")] {

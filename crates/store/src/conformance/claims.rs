@@ -2,105 +2,123 @@
 
 use futures::future::join_all;
 
-use super::world::{World, all, email, put, username};
-use crate::append::{AppendError, Expected, StreamWrite};
+use super::harness::{Harness, append_writes, email_claim, read_all, username_claim};
+use crate::append::{AppendError, ExpectedVersion, StreamWrite};
 
 /// The refusal names which claim is taken, the first in the order given.
-pub async fn a_taken_claim_is_refused_by_name(world: &World) {
-    let store = world.store().await;
+pub async fn taken_claim_is_rejected_by_kind(harness: &Harness) {
+    let store = harness.open_store().await;
     let first = StreamWrite {
-        take: vec![email("ada@example.com"), username("ada")],
-        ..world.write(&world.stream(), Expected::NoStream)
+        take: vec![email_claim("ada@example.com"), username_claim("ada")],
+        ..harness.write(&harness.new_stream(), ExpectedVersion::NoStream)
     };
-    put(&store, [first]).await.unwrap();
+    append_writes(&store, [first]).await.unwrap();
     for (take, kind) in [
-        (vec![email("ada@example.com"), username("bob")], "email"),
-        (vec![email("bob@example.com"), username("ada")], "username"),
-        (vec![email("ada@example.com"), username("ada")], "email"),
+        (vec![email_claim("ada@example.com"), username_claim("bob")], "email"),
+        (vec![email_claim("bob@example.com"), username_claim("ada")], "username"),
+        (vec![email_claim("ada@example.com"), username_claim("ada")], "email"),
     ] {
-        let refused =
-            put(&store, [StreamWrite { take, ..world.write(&world.stream(), Expected::NoStream) }]).await;
+        let refused = append_writes(
+            &store,
+            [StreamWrite { take, ..harness.write(&harness.new_stream(), ExpectedVersion::NoStream) }],
+        )
+        .await;
         assert!(
             matches!(refused, Err(AppendError::ClaimTaken { kind: which }) if which == kind),
             "{refused:?}"
         );
     }
-    assert_eq!(all(&store).await.len(), 1);
+    assert_eq!(read_all(&store).await.len(), 1);
     // The same text as another kind is another claim.
     let other = StreamWrite {
-        take: vec![username("ada@example.com")],
-        ..world.write(&world.stream(), Expected::NoStream)
+        take: vec![username_claim("ada@example.com")],
+        ..harness.write(&harness.new_stream(), ExpectedVersion::NoStream)
     };
-    put(&store, [other]).await.unwrap();
+    append_writes(&store, [other]).await.unwrap();
 }
 
 /// Fifty sign-ups for one e-mail in two processes: one wins, and every loser is told why.
-pub async fn of_racing_claimants_exactly_one_wins(world: &World) {
-    let processes = [world.store().await, world.store().await];
-    let racers =
-        (0..50).map(|n| put(&processes[n % 2], [world.claiming(&world.stream(), "ada@example.com")]));
+pub async fn concurrent_claims_one_wins(harness: &Harness) {
+    let processes = [harness.open_store().await, harness.open_store().await];
+    let racers = (0..50).map(|n| {
+        append_writes(
+            &processes[n % 2],
+            [harness.write_claiming_email(&harness.new_stream(), "ada@example.com")],
+        )
+    });
     let results = join_all(racers).await;
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
     let refused =
         results.iter().filter(|r| matches!(r, Err(AppendError::ClaimTaken { kind: "email" }))).count();
     assert_eq!(refused, 49, "{results:?}");
-    assert_eq!(all(&processes[0]).await.len(), 1);
+    assert_eq!(read_all(&processes[0]).await.len(), 1);
 }
 
 /// Both give back and take in one append, in either order.
-pub async fn two_users_may_swap_their_claims(world: &World) {
-    let store = world.store().await;
-    let (a, b) = (world.stream(), world.stream());
-    put(&store, [world.claiming(&a, "a@example.com")]).await.unwrap();
-    put(&store, [world.claiming(&b, "b@example.com")]).await.unwrap();
+pub async fn claims_can_be_swapped_in_one_append(harness: &Harness) {
+    let store = harness.open_store().await;
+    let (a, b) = (harness.new_stream(), harness.new_stream());
+    append_writes(&store, [harness.write_claiming_email(&a, "a@example.com")]).await.unwrap();
+    append_writes(&store, [harness.write_claiming_email(&b, "b@example.com")]).await.unwrap();
     let change = |stream, from: &str, to: &str, version| StreamWrite {
-        release: vec![email(from)],
-        take: vec![email(to)],
-        ..world.write(stream, Expected::Exactly(version))
+        release: vec![email_claim(from)],
+        take: vec![email_claim(to)],
+        ..harness.write(stream, ExpectedVersion::Exactly(version))
     };
     // One alone cannot have what the other still holds.
-    let alone = put(&store, [change(&a, "a@example.com", "b@example.com", 1)]).await;
+    let alone = append_writes(&store, [change(&a, "a@example.com", "b@example.com", 1)]).await;
     assert!(matches!(alone, Err(AppendError::ClaimTaken { kind: "email" })), "{alone:?}");
     let swap =
         [change(&a, "a@example.com", "b@example.com", 1), change(&b, "b@example.com", "a@example.com", 1)];
-    put(&store, swap).await.unwrap();
+    append_writes(&store, swap).await.unwrap();
     // Now each holds the other's, and only that: swapping back works, swapping again does not.
     let back =
         [change(&b, "a@example.com", "b@example.com", 2), change(&a, "b@example.com", "a@example.com", 2)];
-    put(&store, back).await.unwrap();
+    append_writes(&store, back).await.unwrap();
     for taken in ["a@example.com", "b@example.com"] {
-        let refused = put(&store, [world.claiming(&world.stream(), taken)]).await;
+        let refused =
+            append_writes(&store, [harness.write_claiming_email(&harness.new_stream(), taken)]).await;
         assert!(matches!(refused, Err(AppendError::ClaimTaken { .. })), "{refused:?}");
     }
 }
 
 /// Giving back frees a claim at once; giving back what is another's does not.
-pub async fn a_released_claim_is_free_in_the_same_commit(world: &World) {
-    let store = world.store().await;
-    let (a, b, c) = (world.stream(), world.stream(), world.stream());
-    put(&store, [world.claiming(&a, "a@example.com")]).await.unwrap();
-    put(&store, [world.claiming(&b, "b@example.com")]).await.unwrap();
-    let theft =
-        StreamWrite { release: vec![email("a@example.com")], ..world.write(&b, Expected::Exactly(1)) };
-    put(&store, [theft]).await.unwrap();
-    let refused = put(&store, [world.claiming(&c, "a@example.com")]).await;
+pub async fn released_claim_is_free_in_the_same_commit(harness: &Harness) {
+    let store = harness.open_store().await;
+    let (a, b, c) = (harness.new_stream(), harness.new_stream(), harness.new_stream());
+    append_writes(&store, [harness.write_claiming_email(&a, "a@example.com")]).await.unwrap();
+    append_writes(&store, [harness.write_claiming_email(&b, "b@example.com")]).await.unwrap();
+    let theft = StreamWrite {
+        release: vec![email_claim("a@example.com")],
+        ..harness.write(&b, ExpectedVersion::Exactly(1))
+    };
+    append_writes(&store, [theft]).await.unwrap();
+    let refused = append_writes(&store, [harness.write_claiming_email(&c, "a@example.com")]).await;
     assert!(matches!(refused, Err(AppendError::ClaimTaken { .. })), "{refused:?}");
     let handover = [
-        StreamWrite { release: vec![email("a@example.com")], ..world.write(&a, Expected::Exactly(1)) },
-        world.claiming(&c, "a@example.com"),
+        StreamWrite {
+            release: vec![email_claim("a@example.com")],
+            ..harness.write(&a, ExpectedVersion::Exactly(1))
+        },
+        harness.write_claiming_email(&c, "a@example.com"),
     ];
-    put(&store, handover).await.unwrap();
+    append_writes(&store, handover).await.unwrap();
     // A stream that has given back its last claim can take one again.
-    let again = StreamWrite { take: vec![email("new@example.com")], ..world.write(&a, Expected::Exactly(2)) };
-    put(&store, [again]).await.unwrap();
+    let again = StreamWrite {
+        take: vec![email_claim("new@example.com")],
+        ..harness.write(&a, ExpectedVersion::Exactly(2))
+    };
+    append_writes(&store, [again]).await.unwrap();
 }
 
 /// The claims of an append that was refused for another reason stay free.
-pub async fn a_refused_append_takes_no_claim(world: &World) {
-    let store = world.store().await;
-    let stream = world.stream();
-    put(&store, [world.write(&stream, Expected::NoStream)]).await.unwrap();
-    let stale = put(&store, [world.claiming(&stream, "ada@example.com")]).await;
+pub async fn rejected_append_takes_no_claim(harness: &Harness) {
+    let store = harness.open_store().await;
+    let stream = harness.new_stream();
+    append_writes(&store, [harness.write(&stream, ExpectedVersion::NoStream)]).await.unwrap();
+    let stale = append_writes(&store, [harness.write_claiming_email(&stream, "ada@example.com")]).await;
     assert!(matches!(stale, Err(AppendError::Conflict { .. })), "{stale:?}");
-    put(&store, [world.claiming(&world.stream(), "ada@example.com")]).await.unwrap();
+    append_writes(&store, [harness.write_claiming_email(&harness.new_stream(), "ada@example.com")])
+        .await
+        .unwrap();
 }

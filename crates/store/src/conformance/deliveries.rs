@@ -3,16 +3,16 @@
 use futures::future::join_all;
 use serde_json::{Value, json};
 
-use super::world::World;
-use crate::deliveries::{KEPT, Progress};
+use super::harness::Harness;
+use crate::deliveries::{DeliveryProgress, MAX_STORED_ATTEMPTS};
 use crate::event::StreamId;
 
 fn stream(name: &str) -> StreamId {
     StreamId::new(name).unwrap()
 }
 
-fn progress(revision: u64, attempts: u64) -> Progress {
-    Progress { revision, attempts, state: json!({"position": attempts, "odd": "$set . \u{1F980}"}) }
+fn progress(revision: u64, attempts: u64) -> DeliveryProgress {
+    DeliveryProgress { revision, attempts, state: json!({"position": attempts, "odd": "$set . \u{1F980}"}) }
 }
 
 fn reports(numbers: std::ops::RangeInclusive<u64>) -> Vec<Value> {
@@ -21,8 +21,8 @@ fn reports(numbers: std::ops::RangeInclusive<u64>) -> Vec<Value> {
 
 /// What was recorded comes back, each subscriber for itself, also to another process; a stale writer changes nothing, and
 /// what was forgotten is gone.
-pub async fn progress_and_attempts_move_together(world: &World) {
-    let (one, other) = (world.handle().await.deliveries, world.handle().await.deliveries);
+pub async fn progress_and_attempts_are_written_atomically(harness: &Harness) {
+    let (one, other) = (harness.open_migrated().await.deliveries, harness.open_migrated().await.deliveries);
     let (mine, near) = (stream("webhook-1"), stream("webhook-11"));
     assert_eq!(one.progress(&mine).await.unwrap(), None);
     assert!(!one.record(&mine, &progress(2, 1), &reports(1..=1)).await.unwrap(), "nothing was before");
@@ -50,8 +50,8 @@ pub async fn progress_and_attempts_move_together(world: &World) {
 }
 
 /// Of several who deliver at once each revision is written by one.
-pub async fn of_racing_deliverers_exactly_one_records(world: &World) {
-    let handles = [world.handle().await.deliveries, world.handle().await.deliveries];
+pub async fn concurrent_recorders_one_wins(harness: &Harness) {
+    let handles = [harness.open_migrated().await.deliveries, harness.open_migrated().await.deliveries];
     let mine = stream("webhook-1");
     for revision in 1..=3 {
         let racers = (0..6).map(|number| {
@@ -67,13 +67,18 @@ pub async fn of_racing_deliverers_exactly_one_records(world: &World) {
 }
 
 /// Old attempts make room for new ones.
-pub async fn the_last_attempts_are_kept(world: &World) {
-    let deliveries = world.handle().await.deliveries;
+pub async fn attempt_history_is_bounded(harness: &Harness) {
+    let deliveries = harness.open_migrated().await.deliveries;
     let mine = stream("webhook-1");
-    assert!(deliveries.record(&mine, &progress(1, KEPT), &reports(1..=KEPT)).await.unwrap());
-    let more = reports(KEPT + 1..=KEPT + 7);
-    assert!(deliveries.record(&mine, &progress(2, KEPT + 7), &more).await.unwrap());
+    assert!(
+        deliveries
+            .record(&mine, &progress(1, MAX_STORED_ATTEMPTS), &reports(1..=MAX_STORED_ATTEMPTS))
+            .await
+            .unwrap()
+    );
+    let more = reports(MAX_STORED_ATTEMPTS + 1..=MAX_STORED_ATTEMPTS + 7);
+    assert!(deliveries.record(&mine, &progress(2, MAX_STORED_ATTEMPTS + 7), &more).await.unwrap());
     let kept = deliveries.attempts(&mine, None, usize::MAX).await.unwrap();
     let (newest, oldest) = (kept[0].number, kept[kept.len() - 1].number);
-    assert_eq!((kept.len(), newest, oldest), (1_000, KEPT + 7, 8));
+    assert_eq!((kept.len(), newest, oldest), (1_000, MAX_STORED_ATTEMPTS + 7, 8));
 }

@@ -4,28 +4,28 @@
 use futures::future::join_all;
 use jiff::ToSpan;
 
-use super::world::{World, all, append};
-use crate::append::{Append, AppendError, Expected, StreamWrite};
+use super::harness::{Harness, build_append, read_all};
+use crate::append::{Append, AppendError, ExpectedVersion, StreamWrite};
 use crate::event::Position;
 use crate::event_store::EventStore;
-use crate::idempotency::{FirstResult, IdempotencyKey};
+use crate::idempotency::{IdempotencyKey, RecordedResult};
 
 fn key(store: &EventStore, name: &str, request: &str) -> IdempotencyKey {
     store.idempotency_key(&[b"caller", name.as_bytes()], &[request.as_bytes()])
 }
 
 fn keyed(key: IdempotencyKey, write: StreamWrite) -> Append {
-    Append { idempotency: Some(key), ..append([write]) }
+    Append { idempotency: Some(key), ..build_append([write]) }
 }
 
 /// The second append is told so, writes nothing, and leads to the first, also in another process.
-pub async fn a_repeated_append_happens_once(world: &World) {
-    let (store, other) = (world.store().await, world.store().await);
-    let (a, b) = (world.stream(), world.stream());
+pub async fn repeated_append_executes_once(harness: &Harness) {
+    let (store, other) = (harness.open_store().await, harness.open_store().await);
+    let (a, b) = (harness.new_stream(), harness.new_stream());
     let key = key(&store, "k", "r");
-    assert_eq!(store.first_result(&key).await.unwrap(), None);
-    let first = store.append(&keyed(key, world.write(&a, Expected::NoStream))).await.unwrap();
-    let known = FirstResult {
+    assert_eq!(store.recorded_result(&key).await.unwrap(), None);
+    let first = store.append(&keyed(key, harness.write(&a, ExpectedVersion::NoStream))).await.unwrap();
+    let known = RecordedResult {
         request: key.request,
         stream: a.clone(),
         version: 1,
@@ -33,65 +33,72 @@ pub async fn a_repeated_append_happens_once(world: &World) {
         at: first.at,
     };
     // The same command judged anew, and another one: neither happens.
-    for write in [world.write(&a, Expected::NoStream), world.write(&b, Expected::NoStream)] {
+    for write in [harness.write(&a, ExpectedVersion::NoStream), harness.write(&b, ExpectedVersion::NoStream)]
+    {
         for store in [&store, &other] {
             let repeated = store.append(&keyed(key, write.clone())).await;
-            assert!(matches!(repeated, Err(AppendError::Repeated)), "{repeated:?}");
-            assert_eq!(store.first_result(&key).await.unwrap().as_ref(), Some(&known));
+            assert!(matches!(repeated, Err(AppendError::DuplicateRequest)), "{repeated:?}");
+            assert_eq!(store.recorded_result(&key).await.unwrap().as_ref(), Some(&known));
         }
     }
-    assert_eq!(all(&store).await.len(), 1);
+    assert_eq!(read_all(&store).await.len(), 1);
 }
 
 /// A key belongs to its scope and to one request; the same key for another request is told apart.
-pub async fn keys_are_told_apart(world: &World) {
-    let store = world.store().await;
+pub async fn keys_are_bound_to_scope_and_request(harness: &Harness) {
+    let store = harness.open_store().await;
     let (mine, other_request) = (key(&store, "k", "r"), key(&store, "k", "s"));
-    store.append(&keyed(mine, world.write(&world.stream(), Expected::NoStream))).await.unwrap();
-    let first = store.first_result(&other_request).await.unwrap().unwrap();
-    assert!(first.is_of(&mine) && !first.is_of(&other_request));
-    assert_eq!(store.first_result(&key(&store, "l", "r")).await.unwrap(), None);
-    store.append(&keyed(key(&store, "l", "r"), world.write(&world.stream(), Expected::Any))).await.unwrap();
+    store
+        .append(&keyed(mine, harness.write(&harness.new_stream(), ExpectedVersion::NoStream)))
+        .await
+        .unwrap();
+    let first = store.recorded_result(&other_request).await.unwrap().unwrap();
+    assert!(first.is_for(&mine) && !first.is_for(&other_request));
+    assert_eq!(store.recorded_result(&key(&store, "l", "r")).await.unwrap(), None);
+    store
+        .append(&keyed(key(&store, "l", "r"), harness.write(&harness.new_stream(), ExpectedVersion::Any)))
+        .await
+        .unwrap();
 }
 
 /// Of many at once, in the same batch or in several processes, one happens.
-pub async fn of_repeated_appends_at_once_one_happens(world: &World) {
-    let stores = [world.store().await, world.store().await];
+pub async fn concurrent_repeats_execute_once(harness: &Harness) {
+    let stores = [harness.open_store().await, harness.open_store().await];
     let key = key(&stores[0], "k", "r");
     let append = |n: usize| {
-        let append = keyed(key, world.write(&world.stream(), Expected::NoStream));
+        let append = keyed(key, harness.write(&harness.new_stream(), ExpectedVersion::NoStream));
         let store = &stores[n % 2];
         async move { store.append(&append).await }
     };
-    let verdicts = join_all((0..20).map(append)).await;
-    assert_eq!(verdicts.iter().filter(|verdict| verdict.is_ok()).count(), 1);
-    let repeated = |verdict: &&Result<_, _>| matches!(verdict, Err(AppendError::Repeated));
-    assert_eq!(verdicts.iter().filter(repeated).count(), 19, "{verdicts:?}");
-    assert_eq!(all(&stores[0]).await.len(), 1);
+    let results = join_all((0..20).map(append)).await;
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
+    let repeated = |result: &&Result<_, _>| matches!(result, Err(AppendError::DuplicateRequest));
+    assert_eq!(results.iter().filter(repeated).count(), 19, "{results:?}");
+    assert_eq!(read_all(&stores[0]).await.len(), 1);
 }
 
 /// What was refused was not done, so its key is still free.
-pub async fn a_refused_append_leaves_its_key_free(world: &World) {
-    let store = world.store().await;
-    let (stream, key) = (world.stream(), key(&store, "k", "r"));
-    let refused = store.append(&keyed(key, world.write(&stream, Expected::Exactly(7)))).await;
+pub async fn rejected_append_leaves_its_key_free(harness: &Harness) {
+    let store = harness.open_store().await;
+    let (stream, key) = (harness.new_stream(), key(&store, "k", "r"));
+    let refused = store.append(&keyed(key, harness.write(&stream, ExpectedVersion::Exactly(7)))).await;
     assert!(matches!(refused, Err(AppendError::Conflict { .. })), "{refused:?}");
-    assert_eq!(store.first_result(&key).await.unwrap(), None);
-    store.append(&keyed(key, world.write(&stream, Expected::NoStream))).await.unwrap();
-    assert!(store.first_result(&key).await.unwrap().is_some());
+    assert_eq!(store.recorded_result(&key).await.unwrap(), None);
+    store.append(&keyed(key, harness.write(&stream, ExpectedVersion::NoStream))).await.unwrap();
+    assert!(store.recorded_result(&key).await.unwrap().is_some());
 }
 
 /// After a day a key is as good as new.
-pub async fn keys_are_kept_for_a_day(world: &World) {
-    let store = world.store().await;
-    let (start, key) = (world.now(), key(&store, "k", "r"));
-    let write = || world.write(&world.stream(), Expected::NoStream);
+pub async fn keys_expire_after_a_day(harness: &Harness) {
+    let store = harness.open_store().await;
+    let (start, key) = (harness.now(), key(&store, "k", "r"));
+    let write = || harness.write(&harness.new_stream(), ExpectedVersion::NoStream);
     store.append(&keyed(key, write())).await.unwrap();
-    world.set_clock(start + 24.hours() - 1.second());
-    assert!(matches!(store.append(&keyed(key, write())).await, Err(AppendError::Repeated)));
-    world.set_clock(start + 24.hours());
-    assert_eq!(store.first_result(&key).await.unwrap(), None);
+    harness.set_clock(start + 24.hours() - 1.second());
+    assert!(matches!(store.append(&keyed(key, write())).await, Err(AppendError::DuplicateRequest)));
+    harness.set_clock(start + 24.hours());
+    assert_eq!(store.recorded_result(&key).await.unwrap(), None);
     store.append(&keyed(key, write())).await.unwrap();
-    let first = store.first_result(&key).await.unwrap().unwrap();
+    let first = store.recorded_result(&key).await.unwrap().unwrap();
     assert_eq!(first.position, Position::new(2), "the new one has taken the old one's place");
 }

@@ -5,39 +5,40 @@ use std::time::Duration;
 use futures::future::join_all;
 use serde_json::json;
 
-use super::world::{PATIENCE, World};
+use super::harness::{Harness, TIMEOUT};
 
 const LONG: Duration = Duration::from_mins(10);
 const SHORT: Duration = Duration::from_millis(300);
 
 /// Of several who want it at once one gets it, and the others are told who.
-pub async fn of_racing_nodes_exactly_one_holds_the_lease(world: &World) {
-    let handles = [world.handle().await, world.handle().await];
+pub async fn concurrent_nodes_one_holds_the_lease(harness: &Harness) {
+    let handles = [harness.open_migrated().await, harness.open_migrated().await];
     let names: Vec<_> = (0..6).map(|number| format!("node {number}")).collect();
     let report = json!({});
     let racers = names
         .iter()
         .enumerate()
-        .map(|(number, name)| handles[number % 2].leases.lease("work", name, LONG, &report));
+        .map(|(number, name)| handles[number % 2].leases.acquire_lease("work", name, LONG, &report));
     let told: Vec<_> = join_all(racers).await.into_iter().map(Result::unwrap).collect();
     assert!(told.iter().all(|lease| lease.holder == told[0].holder && lease.is_held()), "{told:?}");
-    let other = handles[0].leases.lease("other work", "node 9", LONG, &report).await.unwrap();
+    let other = handles[0].leases.acquire_lease("other work", "node 9", LONG, &report).await.unwrap();
     assert_eq!(other.holder, "node 9", "each lease is for itself");
 }
 
 /// Whoever holds it renews it; once they stop, or give it back, another one gets it.
-pub async fn a_lease_that_is_not_renewed_is_free_again(world: &World) {
-    let leases = world.handle().await.leases;
-    let take =
-        async |holder: &str, term| leases.lease("work", holder, term, &json!({"by": holder})).await.unwrap();
+pub async fn expired_lease_is_free(harness: &Harness) {
+    let leases = harness.open_migrated().await.leases;
+    let take = async |holder: &str, term| {
+        leases.acquire_lease("work", holder, term, &json!({"by": holder})).await.unwrap()
+    };
     assert_eq!(take("ada", SHORT).await.holder, "ada");
     assert_eq!(take("ada", LONG).await.holder, "ada");
     tokio::time::sleep(SHORT).await;
     assert_eq!(take("bob", LONG).await.holder, "ada", "it was renewed");
-    leases.release("work", "bob", &json!({})).await.unwrap();
+    leases.release_lease("work", "bob", &json!({})).await.unwrap();
     assert_eq!(take("bob", LONG).await.holder, "ada", "only the holder gives it back");
-    leases.release("work", "ada", &json!({"by": "ada", "at": "the end"})).await.unwrap();
-    let free = leases.leases().await.unwrap().remove(0);
+    leases.release_lease("work", "ada", &json!({"by": "ada", "at": "the end"})).await.unwrap();
+    let free = leases.list_leases().await.unwrap().remove(0);
     assert_eq!((free.is_held(), free.report), (false, json!({"by": "ada", "at": "the end"})));
     assert_eq!(take("bob", SHORT).await.holder, "bob");
     // By the database's clock, which is not this one: it is asked until it is so.
@@ -46,8 +47,8 @@ pub async fn a_lease_that_is_not_renewed_is_free_again(world: &World) {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(PATIENCE, taken).await.unwrap();
-    let held = leases.leases().await.unwrap();
+    tokio::time::timeout(TIMEOUT, taken).await.unwrap();
+    let held = leases.list_leases().await.unwrap();
     assert_eq!((held.len(), held[0].holder.as_str(), &held[0].report), (1, "ada", &json!({"by": "ada"})));
-    assert!(held[0].left > LONG / 2 && held[0].left <= LONG, "{held:?}");
+    assert!(held[0].remaining > LONG / 2 && held[0].remaining <= LONG, "{held:?}");
 }

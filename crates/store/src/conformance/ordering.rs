@@ -6,8 +6,8 @@ use std::sync::Arc;
 use futures::future::join_all;
 use jiff::{SignedDuration, ToSpan};
 
-use super::world::{PATIENCE, World, after, all, append, put};
-use crate::append::{Expected, StreamWrite};
+use super::harness::{Harness, TIMEOUT, append_writes, build_append, read_after, read_all};
+use crate::append::{ExpectedVersion, StreamWrite};
 use crate::backend::EventQuery;
 use crate::canonical::canonical_event;
 use crate::event::{NewEvent, Position};
@@ -15,60 +15,68 @@ use crate::merkle::{Frontier, leaf_hash};
 
 /// Two processes append at once while a reader follows: it meets every event once, in order, and nothing that it saw
 /// changes afterwards.
-pub async fn positions_have_no_gap_and_readers_miss_nothing(world: &World) {
+pub async fn positions_are_gapless_and_readers_miss_nothing(harness: &Harness) {
     const EACH: usize = 150;
-    let processes = [world.store().await, world.store().await];
-    let writers =
-        join_all(
-            (0..2 * EACH).map(|n| {
-                let store = &processes[n % 2];
-                async move {
-                    put(store, [world.write(&world.stream(), Expected::NoStream)]).await.unwrap().position
-                }
-            }),
-        );
-    let reader = world.store().await;
+    let processes = [harness.open_store().await, harness.open_store().await];
+    let writers = join_all((0..2 * EACH).map(|n| {
+        let store = &processes[n % 2];
+        async move {
+            append_writes(store, [harness.write(&harness.new_stream(), ExpectedVersion::NoStream)])
+                .await
+                .unwrap()
+                .position
+        }
+    }));
+    let reader = harness.open_store().await;
     let following = async {
         let mut seen = Vec::new();
         while seen.len() < 2 * EACH {
-            let last =
-                seen.last().map_or(Position::START, |event: &crate::event::Recorded| event.envelope.position);
+            let last = seen
+                .last()
+                .map_or(Position::START, |event: &crate::event::StoredEvent| event.envelope.position);
             // `read` itself refuses a gap; what is new must come after what was seen.
-            seen.extend(after(&reader, last).await);
+            seen.extend(read_after(&reader, last).await);
             tokio::task::yield_now().await;
         }
         seen
     };
     let (mut acknowledged, seen) =
-        tokio::time::timeout(PATIENCE, async { tokio::join!(writers, following) }).await.unwrap();
+        tokio::time::timeout(TIMEOUT, async { tokio::join!(writers, following) }).await.unwrap();
     acknowledged.sort_unstable();
     let expected: Vec<_> = (1..).take(2 * EACH).map(Position::new).collect();
     assert_eq!(acknowledged, expected, "every append was told its own position");
-    assert_eq!(seen, all(&reader).await, "what was read once reads the same again");
+    assert_eq!(seen, read_all(&reader).await, "what was read once reads the same again");
 }
 
 /// The clock is set back by an hour; `at` stands still instead of falling.
-pub async fn times_never_fall_even_if_a_clock_does(world: &World) {
-    let store = world.store().await;
-    let start = world.now();
+pub async fn timestamps_are_monotonic_despite_clock_skew(harness: &Harness) {
+    let store = harness.open_store().await;
+    let start = harness.now();
     for offset in [0, 5, -3600, -10, 6] {
-        world.set_clock(start + SignedDuration::from_secs(offset));
-        put(&store, [world.write(&world.stream(), Expected::NoStream)]).await.unwrap();
+        harness.set_clock(start + SignedDuration::from_secs(offset));
+        append_writes(&store, [harness.write(&harness.new_stream(), ExpectedVersion::NoStream)])
+            .await
+            .unwrap();
     }
-    let times: Vec<_> =
-        all(&store).await.iter().map(|event| event.envelope.at.duration_since(start).as_secs()).collect();
+    let times: Vec<_> = read_all(&store)
+        .await
+        .iter()
+        .map(|event| event.envelope.at.duration_since(start).as_secs())
+        .collect();
     assert_eq!(times, [0, 5, 5, 5, 6]);
 }
 
 /// Leaves, root, frontier and signature follow from the stored events alone.
-pub async fn the_head_proves_the_events(world: &World) {
-    let store = world.store().await;
+pub async fn head_commits_to_the_events(harness: &Harness) {
+    let store = harness.open_store().await;
     for size in [1, 3, 2, 7] {
-        let events = (0..size).map(|n| world.event(&format!("{n}@example.com"))).collect();
-        put(&store, [StreamWrite::new(world.stream(), Expected::NoStream, events)]).await.unwrap();
+        let events = (0..size).map(|n| harness.personal_event(&format!("{n}@example.com"))).collect();
+        append_writes(&store, [StreamWrite::new(harness.new_stream(), ExpectedVersion::NoStream, events)])
+            .await
+            .unwrap();
     }
     let mut frontier = Frontier::default();
-    for event in all(&store).await {
+    for event in read_all(&store).await {
         assert_eq!(event.envelope.leaf, leaf_hash(&canonical_event(&event.envelope).unwrap()));
         frontier.push(event.envelope.leaf);
     }
@@ -78,32 +86,37 @@ pub async fn the_head_proves_the_events(world: &World) {
 }
 
 /// A commit of one process wakes a watcher in another, and the event is there to be read.
-pub async fn watchers_wake_on_commits_of_another_process(world: &World) {
-    let (writer, watcher) = (world.store().await, world.store().await);
-    let mut signals = watcher.signals();
+pub async fn commits_of_another_process_wake_watchers(harness: &Harness) {
+    let (writer, watcher) = (harness.open_store().await, harness.open_store().await);
+    let mut updates = watcher.watch_progress();
     for expected in 1..=5 {
         let position = Position::new(expected);
-        put(&writer, [world.write(&world.stream(), Expected::NoStream)]).await.unwrap();
-        let woken = signals.wait_for(|signal| signal.head >= position);
-        tokio::time::timeout(PATIENCE, woken).await.unwrap().unwrap();
-        assert_eq!(after(&watcher, Position::new(expected - 1)).await.len(), 1);
+        append_writes(&writer, [harness.write(&harness.new_stream(), ExpectedVersion::NoStream)])
+            .await
+            .unwrap();
+        let woken = updates.wait_for(|progress| progress.head >= position);
+        tokio::time::timeout(TIMEOUT, woken).await.unwrap().unwrap();
+        assert_eq!(read_after(&watcher, Position::new(expected - 1)).await.len(), 1);
     }
 }
 
 /// Filters choose by type, stream, actor, time and place, each alone and together.
-pub async fn events_can_be_filtered(world: &World) {
-    let store = world.store().await;
-    let (a, b) = (world.stream(), world.stream());
-    let start = world.now();
+pub async fn event_queries_filter(harness: &Harness) {
+    let store = harness.open_store().await;
+    let (a, b) = (harness.new_stream(), harness.new_stream());
+    let start = harness.now();
     for (hour, (stream, event_type, actor)) in
         [(&a, "X", "system"), (&b, "X", "operator:1"), (&a, "Y", "system"), (&b, "Z", "system")]
             .into_iter()
             .enumerate()
     {
-        world.set_clock(start + i64::try_from(hour).unwrap().hours());
-        let event = NewEvent { event_type: event_type.to_owned(), ..world.plain_event() };
-        let write = StreamWrite::new(stream.clone(), Expected::Any, vec![event]);
-        store.append(&crate::append::Append { actor: actor.to_owned(), ..append([write]) }).await.unwrap();
+        harness.set_clock(start + i64::try_from(hour).unwrap().hours());
+        let event = NewEvent { event_type: event_type.to_owned(), ..harness.plain_event() };
+        let write = StreamWrite::new(stream.clone(), ExpectedVersion::Any, vec![event]);
+        store
+            .append(&crate::append::Append { actor: actor.to_owned(), ..build_append([write]) })
+            .await
+            .unwrap();
     }
     let all = EventQuery { limit: 100, ..EventQuery::default() };
     let types = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
@@ -142,12 +155,14 @@ pub async fn events_can_be_filtered(world: &World) {
 }
 
 /// Moments lead to positions.
-pub async fn moments_are_found(world: &World) {
-    let store = world.store().await;
-    let start = world.now();
+pub async fn positions_are_found_by_time(harness: &Harness) {
+    let store = harness.open_store().await;
+    let start = harness.now();
     for hour in [0, 1, 1, 2, 5] {
-        world.set_clock(start + hour.hours());
-        put(&store, [world.write(&world.stream(), Expected::NoStream)]).await.unwrap();
+        harness.set_clock(start + hour.hours());
+        append_writes(&store, [harness.write(&harness.new_stream(), ExpectedVersion::NoStream)])
+            .await
+            .unwrap();
     }
     let (bottom, head) = (Position::START, Position::new(5));
     for (hour, expected) in [(-1, 0), (0, 0), (1, 1), (2, 3), (3, 4), (5, 4), (6, 5)] {

@@ -3,12 +3,12 @@
 use futures::future::join_all;
 use serde_json::json;
 
-use super::world::{Handle, PATIENCE, World};
+use super::harness::{BackendHandle, Harness, TIMEOUT};
 use crate::error::StoreError;
 use crate::event::Position;
-use crate::rows::{ApplyError, Change, Checkpoint, Column, ColumnKind, Row, Shape, Table};
+use crate::rows::{ApplyError, Column, ColumnKind, ProjectionCheckpoint, Row, RowChange, Table, TableSchema};
 use crate::rows_digest::RowsDigest;
-use crate::versions::Versions;
+use crate::versions::ProjectionVersions;
 
 static COLUMNS: [Column; 6] = [
     Column { name: "id", kind: ColumnKind::Text },
@@ -18,31 +18,31 @@ static COLUMNS: [Column; 6] = [
     Column { name: "made_at", kind: ColumnKind::Time },
     Column { name: "tags", kind: ColumnKind::TextList },
 ];
-static SHAPE: Shape = Shape { columns: &COLUMNS, indexes: &["label"] };
+static SCHEMA: TableSchema = TableSchema { columns: &COLUMNS, indexes: &["label"] };
 
 /// A version of the read model `things`.
 pub(super) fn things(number: u64) -> Table {
-    Table::of("things", number, &SHAPE)
+    Table::of("things", number, &SCHEMA)
 }
 
 fn row(id: &str, label: &str) -> Row {
     json!({"id": id, "label": label}).as_object().unwrap().clone()
 }
 
-pub(super) fn change(id: &str, label: &str) -> Change {
-    Change { key: id.to_owned(), row: Some(row(id, label)), known: false }
+pub(super) fn change(id: &str, label: &str) -> RowChange {
+    RowChange { key: id.to_owned(), row: Some(row(id, label)), existed: false }
 }
 
-fn known(id: &str, label: &str) -> Change {
-    Change { known: true, ..change(id, label) }
+fn known(id: &str, label: &str) -> RowChange {
+    RowChange { existed: true, ..change(id, label) }
 }
 
-pub(super) fn at(position: u64) -> Checkpoint {
-    Checkpoint { position: Position::new(position), ..Checkpoint::default() }
+pub(super) fn at(position: u64) -> ProjectionCheckpoint {
+    ProjectionCheckpoint { position: Position::new(position), ..ProjectionCheckpoint::default() }
 }
 
-pub(super) async fn prepared(world: &World) -> Handle {
-    let handle = world.handle().await;
+pub(super) async fn prepared(harness: &Harness) -> BackendHandle {
+    let handle = harness.open_migrated().await;
     for table in [things(1), things(2)] {
         handle.rows.prepare(&table).await.unwrap();
         handle.rows.index(&table).await.unwrap();
@@ -50,14 +50,14 @@ pub(super) async fn prepared(world: &World) -> Handle {
     handle
 }
 
-async fn labels(handle: &Handle) -> Vec<String> {
-    let rows = handle.rows.slice(&things(1), None, 100).await.unwrap().rows;
+async fn labels(handle: &BackendHandle) -> Vec<String> {
+    let rows = handle.rows.row_page(&things(1), None, 100).await.unwrap().rows;
     rows.iter().map(|row| row["label"].as_str().unwrap().to_owned()).collect()
 }
 
 /// Either both move or neither; rows are replaced whole, and removed.
-pub async fn rows_and_checkpoint_move_together(world: &World) {
-    let handle = prepared(world).await;
+pub async fn rows_and_checkpoint_are_written_atomically(harness: &Harness) {
+    let handle = prepared(harness).await;
     let rows = &handle.rows;
     rows.prepare(&things(1)).await.unwrap();
     assert_eq!(rows.checkpoint(&things(1)).await.unwrap(), at(0));
@@ -71,7 +71,7 @@ pub async fn rows_and_checkpoint_move_together(world: &World) {
         (at(5), vec!["one".into(), "two".into()])
     );
 
-    let removal = Change { key: "a".to_owned(), row: None, known: true };
+    let removal = RowChange { key: "a".to_owned(), row: None, existed: true };
     rows.apply(&things(1), at(5), at(6), vec![removal, known("b", "three")]).await.unwrap();
     assert_eq!(
         (rows.checkpoint(&things(1)).await.unwrap(), labels(&handle).await),
@@ -82,12 +82,12 @@ pub async fn rows_and_checkpoint_move_together(world: &World) {
 }
 
 /// Ten projectors in two processes fold the same events: one writes.
-pub async fn of_racing_projectors_exactly_one_writes(world: &World) {
-    let handles = [prepared(world).await, prepared(world).await];
+pub async fn concurrent_projectors_one_writes(harness: &Harness) {
+    let handles = [prepared(harness).await, prepared(harness).await];
     let table = things(1);
     for round in 0..5 {
         let racers = (0..10).map(|n| {
-            let changes = vec![Change { known: round > 0, ..change("a", &n.to_string()) }];
+            let changes = vec![RowChange { existed: round > 0, ..change("a", &n.to_string()) }];
             handles[n % 2].rows.apply(&table, at(round), at(round + 1), changes)
         });
         let results = join_all(racers).await;
@@ -99,14 +99,14 @@ pub async fn of_racing_projectors_exactly_one_writes(world: &World) {
 }
 
 /// Every kind of field reads back as it was written; null is the same as absent.
-pub async fn every_kind_of_column_comes_back(world: &World) {
-    let handle = prepared(world).await;
+pub async fn every_column_kind_round_trips(harness: &Harness) {
+    let handle = prepared(harness).await;
     let full = json!({"id": "a", "label": "Grüße 😀", "count": -7, "good": true, "made_at": 1_763_798_594_680_i64, "tags": ["x", "y"]});
     let sparse = json!({"id": "b", "label": null, "good": false, "tags": []});
-    let write = |value: &serde_json::Value| Change {
+    let write = |value: &serde_json::Value| RowChange {
         key: value["id"].as_str().unwrap().to_owned(),
         row: Some(value.as_object().unwrap().clone()),
-        known: false,
+        existed: false,
     };
     handle.rows.apply(&things(1), at(0), at(1), vec![write(&full), write(&sparse)]).await.unwrap();
     let keys = ["a".to_owned(), "b".to_owned(), "missing".to_owned()];
@@ -117,10 +117,10 @@ pub async fn every_kind_of_column_comes_back(world: &World) {
 }
 
 /// A row that does not fit is refused, and the checkpoint stays where it was.
-pub async fn a_row_without_a_place_is_refused(world: &World) {
-    let handle = prepared(world).await;
+pub async fn row_with_unknown_column_is_rejected(harness: &Harness) {
+    let handle = prepared(harness).await;
     let row = json!({"id": "a", "label": "x", "stranger": 1}).as_object().unwrap().clone();
-    let change = Change { key: "a".to_owned(), row: Some(row), known: false };
+    let change = RowChange { key: "a".to_owned(), row: Some(row), existed: false };
     let refused = handle.rows.apply(&things(1), at(0), at(1), vec![change]).await.unwrap_err();
     let corrupt = matches!(&refused, ApplyError::Store(StoreError::Corrupt(why)) if why.contains("stranger"));
     assert!(corrupt, "{refused}");
@@ -128,8 +128,8 @@ pub async fn a_row_without_a_place_is_refused(world: &World) {
 }
 
 /// By the text of an indexed column, and in pages by key.
-pub async fn rows_are_found_by_index_and_by_page(world: &World) {
-    let handle = prepared(world).await;
+pub async fn rows_are_found_by_index_and_by_page(harness: &Harness) {
+    let handle = prepared(harness).await;
     let changes =
         (0..25).map(|n| change(&format!("{n:02}"), if n % 2 == 0 { "even" } else { "odd" })).collect();
     handle.rows.apply(&things(1), at(0), at(1), changes).await.unwrap();
@@ -141,43 +141,51 @@ pub async fn rows_are_found_by_index_and_by_page(world: &World) {
         (0..12).map(|n| 2 * n + 1).collect::<Vec<_>>()
     );
     assert!(handle.rows.find(&things(1), "label", "Odd").await.unwrap().is_empty());
-    assert_eq!(ids(handle.rows.slice(&things(1), None, 10).await.unwrap().rows), (0..10).collect::<Vec<_>>());
     assert_eq!(
-        ids(handle.rows.slice(&things(1), Some("19"), 10).await.unwrap().rows),
+        ids(handle.rows.row_page(&things(1), None, 10).await.unwrap().rows),
+        (0..10).collect::<Vec<_>>()
+    );
+    assert_eq!(
+        ids(handle.rows.row_page(&things(1), Some("19"), 10).await.unwrap().rows),
         (20..25).collect::<Vec<_>>()
     );
 }
 
 /// Who waits for a projection hears of it, whoever projects.
-pub async fn watchers_hear_of_checkpoints_of_another_process(world: &World) {
-    let (projector, watcher) = (prepared(world).await, prepared(world).await);
-    let mut signals = watcher.log.signals();
+pub async fn checkpoints_of_another_process_wake_watchers(harness: &Harness) {
+    let (projector, watcher) = (prepared(harness).await, prepared(harness).await);
+    let mut updates = watcher.log.watch_progress();
     for position in 1..=5 {
         projector.rows.apply(&things(1), at(position - 1), at(position), Vec::new()).await.unwrap();
-        let woken = signals.wait_for(|signal| signal.projected("things_1") >= Position::new(position));
-        tokio::time::timeout(PATIENCE, woken).await.unwrap().unwrap();
+        let woken =
+            updates.wait_for(|progress| progress.applied_position("things_1") >= Position::new(position));
+        tokio::time::timeout(TIMEOUT, woken).await.unwrap().unwrap();
     }
-    projector.rows.change_versions("things", &Versions::first(1, "test", world.now()), None).await.unwrap();
-    let heard = signals.wait_for(|signal| signal.versions.contains_key("things"));
-    tokio::time::timeout(PATIENCE, heard).await.unwrap().unwrap();
+    projector
+        .rows
+        .change_versions("things", &ProjectionVersions::first(1, "test", harness.now()), None)
+        .await
+        .unwrap();
+    let heard = updates.wait_for(|progress| progress.versions.contains_key("things"));
+    tokio::time::timeout(TIMEOUT, heard).await.unwrap().unwrap();
 }
 
 /// The digest stands with the checkpoint, and so does what a slice was made of.
-pub async fn a_slice_says_what_it_is_made_of(world: &World) {
-    let handle = prepared(world).await;
+pub async fn slice_carries_its_checkpoint(harness: &Harness) {
+    let handle = prepared(harness).await;
     let digest = RowsDigest::default().plus(&row("a", "one"));
-    let to = Checkpoint { digest, ..at(5) };
+    let to = ProjectionCheckpoint { digest, ..at(5) };
     handle.rows.apply(&things(1), at(0), to, vec![change("a", "one")]).await.unwrap();
     assert_eq!(handle.rows.checkpoint(&things(1)).await.unwrap(), to);
-    let slice = handle.rows.slice(&things(1), None, 10).await.unwrap();
+    let slice = handle.rows.row_page(&things(1), None, 10).await.unwrap();
     assert_eq!((slice.checkpoint, slice.rows), (to, vec![row("a", "one")]));
-    let beyond = handle.rows.slice(&things(1), Some("a"), 10).await.unwrap();
+    let beyond = handle.rows.row_page(&things(1), Some("a"), 10).await.unwrap();
     assert_eq!((beyond.checkpoint, beyond.rows), (to, Vec::new()));
 }
 
 /// A row that was read before is replaced, and one that somebody has removed by hand meanwhile comes back.
-pub async fn a_known_row_is_written_whether_it_is_there_or_not(world: &World) {
-    let handle = prepared(world).await;
+pub async fn known_row_is_upserted(harness: &Harness) {
+    let handle = prepared(harness).await;
     handle.rows.apply(&things(1), at(0), at(1), vec![change("a", "one")]).await.unwrap();
     handle.rows.apply(&things(1), at(1), at(2), vec![known("a", "two"), known("b", "lost")]).await.unwrap();
     assert_eq!(labels(&handle).await, ["two", "lost"]);

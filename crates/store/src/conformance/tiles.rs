@@ -2,8 +2,8 @@
 
 use futures::future::join_all;
 
-use super::world::{World, all, put};
-use crate::append::{Expected, StreamWrite};
+use super::harness::{Harness, append_writes, read_all};
+use crate::append::{ExpectedVersion, StreamWrite};
 use crate::checkpoint::SignedHead;
 use crate::event::Position;
 use crate::event_store::EventStore;
@@ -11,14 +11,16 @@ use crate::merkle::{Frontier, Hash, verify_consistency, verify_inclusion};
 use crate::tiles::{ProofError, Proofs, TileId, WIDTH};
 
 /// Appends so many events, in one append.
-async fn grow(world: &World, store: &EventStore, events: u64) {
-    let events = (0..events).map(|_| world.plain_event()).collect();
-    put(store, [StreamWrite::new(world.stream(), Expected::NoStream, events)]).await.unwrap();
+async fn grow(harness: &Harness, store: &EventStore, events: u64) {
+    let events = (0..events).map(|_| harness.plain_event()).collect();
+    append_writes(store, [StreamWrite::new(harness.new_stream(), ExpectedVersion::NoStream, events)])
+        .await
+        .unwrap();
 }
 
-async fn proofs(world: &World) -> (EventStore, Proofs) {
-    let handle = world.handle().await;
-    let store = world.store_on(&handle).await;
+async fn proofs(harness: &Harness) -> (EventStore, Proofs) {
+    let handle = harness.open_migrated().await;
+    let store = harness.store_on(&handle).await;
     (store.clone(), Proofs::new(store, handle.tiles))
 }
 
@@ -26,7 +28,7 @@ async fn proofs(world: &World) -> (EventStore, Proofs) {
 async fn roots(store: &EventStore) -> Vec<Hash> {
     let mut frontier = Frontier::default();
     let mut roots = vec![frontier.root()];
-    for event in all(store).await {
+    for event in read_all(store).await {
         frontier.push(event.envelope.leaf);
         roots.push(frontier.root());
     }
@@ -34,12 +36,12 @@ async fn roots(store: &EventStore) -> Vec<Hash> {
 }
 
 /// In a log of no event, of one, of a tile, of more; and each state of it continues each earlier one.
-pub async fn every_event_of_a_growing_log_is_proved(world: &World) {
-    let (store, proofs) = proofs(world).await;
+pub async fn every_event_of_a_growing_log_has_an_inclusion_proof(harness: &Harness) {
+    let (store, proofs) = proofs(harness).await;
     let none = proofs.inclusion(Position::new(1)).await;
-    assert!(matches!(none, Err(ProofError::Beyond { .. })), "{none:?}");
+    assert!(matches!(none, Err(ProofError::BeyondHead { .. })), "{none:?}");
     for more in [1, 254, 1, 1, 300, 211, 17] {
-        grow(world, &store, more).await;
+        grow(harness, &store, more).await;
         let head = store.head().await.unwrap();
         let size = head.position.get();
         for position in [1, 2, size / 3, size / 2, size - 1, size]
@@ -47,12 +49,12 @@ pub async fn every_event_of_a_growing_log_is_proved(world: &World) {
             .filter(|position| (1..=size).contains(position))
         {
             let found = proofs.inclusion(Position::new(position)).await.unwrap();
-            let event = &all(&store).await[usize::try_from(position - 1).unwrap()];
+            let event = &read_all(&store).await[usize::try_from(position - 1).unwrap()];
             assert_eq!((&found.head, found.leaf), (&head, event.envelope.leaf), "{position} of {size}");
             assert!(verify_inclusion(position - 1, size, &found.leaf, &found.proof, &head.root));
         }
         let beyond = proofs.inclusion(head.position.next()).await;
-        assert!(matches!(beyond, Err(ProofError::Beyond { .. })), "{beyond:?}");
+        assert!(matches!(beyond, Err(ProofError::BeyondHead { .. })), "{beyond:?}");
     }
     let (roots, size) = (roots(&store).await, store.head().await.unwrap().position.get());
     for (from, to) in [(0, 5), (1, size), (255, 256), (256, 700), (257, size), (511, 513), (size, size)] {
@@ -64,39 +66,39 @@ pub async fn every_event_of_a_growing_log_is_proved(world: &World) {
     let head = store.head().await.unwrap();
     let signed = SignedHead { size, root: head.root };
     for (before, to) in [(0, 1), (0, size), (255, 256), (256, 700), (700, size), (size - 1, size)] {
-        let found = proofs.stretch(Position::new(before), Position::new(to), &signed).await.unwrap();
+        let found = proofs.range(Position::new(before), Position::new(to), &signed).await.unwrap();
         let root = |at: u64| roots[usize::try_from(at).unwrap()];
         assert_eq!((found.before.size(), found.before.root(), found.root), (before, root(before), root(to)));
         assert!(verify_consistency((to, &found.root), (size, &head.root), &found.consistency));
     }
     let another = SignedHead { size, root: [7; 32] };
-    let refused = proofs.stretch(Position::START, Position::new(size), &another).await.unwrap_err();
+    let refused = proofs.range(Position::START, Position::new(size), &another).await.unwrap_err();
     assert!(refused.to_string().contains("drop `tiles`"), "{refused}");
     for (from, to) in [(2, 1), (1, size + 1)] {
         let none = proofs.consistency(Position::new(from), Position::new(to)).await;
-        assert!(matches!(none, Err(ProofError::Beyond { .. })), "{from} to {to}: {none:?}");
+        assert!(matches!(none, Err(ProofError::BeyondHead { .. })), "{from} to {to}: {none:?}");
     }
 }
 
 /// Several processes make the same tiles at once, while one appends; earlier states of a tile stay as they were.
-pub async fn of_racing_processes_all_make_the_same_tiles(world: &World) {
-    let (store, first) = proofs(world).await;
-    grow(world, &store, 3 * WIDTH).await;
+pub async fn concurrent_processes_build_identical_tiles(harness: &Harness) {
+    let (store, first) = proofs(harness).await;
+    grow(harness, &store, 3 * WIDTH).await;
     let size = Position::new(3 * WIDTH);
     let begun = first.tile(TileId { level: 1, index: 0 }, size).await.unwrap();
     assert_eq!(begun.len(), 3);
     let mut others = Vec::new();
     for _ in 0..4 {
-        others.push(proofs(world).await.1);
+        others.push(proofs(harness).await.1);
     }
     let appending = async {
         for _ in 0..8 {
-            grow(world, &store, 150).await;
+            grow(harness, &store, 150).await;
         }
     };
     let growing = join_all(others.iter().map(async |proofs| {
         for _ in 0..20 {
-            proofs.grow().await.unwrap();
+            proofs.extend_tiles().await.unwrap();
         }
     }));
     tokio::join!(appending, growing);
@@ -114,11 +116,11 @@ pub async fn of_racing_processes_all_make_the_same_tiles(world: &World) {
 }
 
 /// What does not lead to the signed root is no proof.
-pub async fn a_tile_that_was_changed_is_not_believed(world: &World) {
-    let handle = world.handle().await;
-    let store = world.store_on(&handle).await;
+pub async fn tampered_tile_is_rejected(harness: &Harness) {
+    let handle = harness.open_migrated().await;
+    let store = harness.store_on(&handle).await;
     let proofs = Proofs::new(store.clone(), handle.tiles.clone());
-    grow(world, &store, WIDTH + 1).await;
+    grow(harness, &store, WIDTH + 1).await;
     // Whoever comes first makes tiles of leaves that are not those of the log.
     let wrong =
         [(TileId { level: 0, index: 0 }, vec![[7; 32]; 256]), (TileId { level: 1, index: 0 }, vec![[7; 32]])];
@@ -129,6 +131,6 @@ pub async fn a_tile_that_was_changed_is_not_believed(world: &World) {
     }
     let head = store.head().await.unwrap();
     let signed = SignedHead { size: WIDTH + 1, root: head.root };
-    let refused = proofs.stretch(Position::START, Position::new(WIDTH), &signed).await.unwrap_err();
+    let refused = proofs.range(Position::START, Position::new(WIDTH), &signed).await.unwrap_err();
     assert!(refused.to_string().contains("drop `tiles`"), "{refused}");
 }

@@ -4,17 +4,22 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use super::Memory;
-use crate::deliveries::{Attempt, Deliveries, KEPT, Progress, numbered};
+use crate::deliveries::{Attempt, DeliveryProgress, DeliveryStore, MAX_STORED_ATTEMPTS, number_attempts};
 use crate::error::StoreError;
 use crate::event::StreamId;
 
 #[async_trait]
-impl Deliveries for Memory {
-    async fn progress(&self, stream: &StreamId) -> Result<Option<Progress>, StoreError> {
+impl DeliveryStore for Memory {
+    async fn progress(&self, stream: &StreamId) -> Result<Option<DeliveryProgress>, StoreError> {
         Ok(self.state().deliveries.get(stream).map(|(progress, _)| progress.clone()))
     }
 
-    async fn record(&self, stream: &StreamId, to: &Progress, reports: &[Value]) -> Result<bool, StoreError> {
+    async fn record(
+        &self,
+        stream: &StreamId,
+        to: &DeliveryProgress,
+        reports: &[Value],
+    ) -> Result<bool, StoreError> {
         let mut state = self.state();
         let stored = state.deliveries.get(stream).map_or(0, |(progress, _)| progress.revision);
         if stored + 1 != to.revision {
@@ -22,9 +27,10 @@ impl Deliveries for Memory {
         }
         let (progress, attempts) = state.deliveries.entry(stream.clone()).or_default();
         *progress = to.clone();
-        let new = numbered(to, reports).map(|(number, report)| Attempt { number, report: report.clone() });
+        let new =
+            number_attempts(to, reports).map(|(number, report)| Attempt { number, report: report.clone() });
         attempts.extend(new);
-        attempts.retain(|attempt| attempt.number + KEPT > to.attempts);
+        attempts.retain(|attempt| attempt.number + MAX_STORED_ATTEMPTS > to.attempts);
         Ok(true)
     }
 

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 
 use super::{Memory, State};
-use crate::backend::VaultEntry;
+use crate::backend::KeyEntry;
 use crate::error::StoreError;
 use crate::event::StreamId;
-use crate::rotation::{CLAIMS, Rewrapped, SIGNING, Wrapped, WrappedKeys};
-use crate::vault::{KeyId, MasterKey, WRAPPED_BYTES};
+use crate::key_store::{KeyId, MasterKey, WRAPPED_BYTES};
+use crate::rotation::{CLAIMS, KeyReplacement, SIGNING, WrappedKey, WrappedKeyStore};
 
 #[async_trait]
-impl WrappedKeys for Memory {
+impl WrappedKeyStore for Memory {
     async fn service_keys(&self) -> Result<BTreeMap<String, Vec<u8>>, StoreError> {
         let state = self.state();
         let keys = state.genesis.as_ref().map(|genesis| {
@@ -33,18 +33,22 @@ impl WrappedKeys for Memory {
         Ok(counts)
     }
 
-    async fn wrapped_keys(&self, after: Option<&StreamId>, limit: usize) -> Result<Vec<Wrapped>, StoreError> {
+    async fn wrapped_keys(
+        &self,
+        after: Option<&StreamId>,
+        limit: usize,
+    ) -> Result<Vec<WrappedKey>, StoreError> {
         let state = self.state();
         let above = state.wrapped().filter(|(stream, _)| after.is_none_or(|after| *stream > after));
         let sorted: BTreeMap<_, _> = above.collect();
         Ok(sorted.into_iter().take(limit).map(|(stream, key)| (stream.clone(), key.clone())).collect())
     }
 
-    async fn replace_keys(&self, changes: &[Rewrapped]) -> Result<u64, StoreError> {
+    async fn replace_keys(&self, changes: &[KeyReplacement]) -> Result<u64, StoreError> {
         let mut state = self.state();
         let mut replaced = 0;
-        for Rewrapped { stream, from, to } in changes {
-            if let Some((VaultEntry::Key(held), _)) = state.vault.get_mut(stream)
+        for KeyReplacement { stream, from, to } in changes {
+            if let Some((KeyEntry::Key(held), _)) = state.key_entries.get_mut(stream)
                 && held == from
             {
                 held.clone_from(to);
@@ -67,9 +71,9 @@ impl WrappedKeys for Memory {
 
 impl State {
     fn wrapped(&self) -> impl Iterator<Item = (&StreamId, &Vec<u8>)> {
-        self.vault.iter().filter_map(|(stream, (entry, _))| match entry {
-            VaultEntry::Key(wrapped) => Some((stream, wrapped)),
-            VaultEntry::Erased => None,
+        self.key_entries.iter().filter_map(|(stream, (entry, _))| match entry {
+            KeyEntry::Key(wrapped) => Some((stream, wrapped)),
+            KeyEntry::Erased => None,
         })
     }
 }

@@ -8,29 +8,29 @@ use tokio::time::Instant;
 
 use super::Memory;
 use crate::error::StoreError;
-use crate::lease::{Lease, Leases};
+use crate::lease::{Lease, LeaseStore};
 
 /// A lease as it is kept.
-pub(super) struct Held {
+pub(super) struct LeaseState {
     holder: String,
     until: Instant,
     report: Value,
 }
 
-impl Held {
-    fn shown(&self, name: &str) -> Lease {
+impl LeaseState {
+    fn to_lease(&self, name: &str) -> Lease {
         Lease {
             name: name.to_owned(),
             holder: self.holder.clone(),
-            left: self.until.saturating_duration_since(Instant::now()),
+            remaining: self.until.saturating_duration_since(Instant::now()),
             report: self.report.clone(),
         }
     }
 }
 
 #[async_trait]
-impl Leases for Memory {
-    async fn lease(
+impl LeaseStore for Memory {
+    async fn acquire_lease(
         &self,
         name: &str,
         holder: &str,
@@ -40,22 +40,22 @@ impl Leases for Memory {
         let now = Instant::now();
         let mut state = self.state();
         if let Some(held) = state.leases.get(name).filter(|held| held.holder != holder && held.until > now) {
-            return Ok(held.shown(name));
+            return Ok(held.to_lease(name));
         }
-        let held = Held { holder: holder.to_owned(), until: now + term, report: report.clone() };
-        let lease = held.shown(name);
+        let held = LeaseState { holder: holder.to_owned(), until: now + term, report: report.clone() };
+        let lease = held.to_lease(name);
         state.leases.insert(name.to_owned(), held);
         Ok(lease)
     }
 
-    async fn release(&self, name: &str, holder: &str, report: &Value) -> Result<(), StoreError> {
+    async fn release_lease(&self, name: &str, holder: &str, report: &Value) -> Result<(), StoreError> {
         if let Some(held) = self.state().leases.get_mut(name).filter(|held| held.holder == holder) {
             (held.until, held.report) = (Instant::now(), report.clone());
         }
         Ok(())
     }
 
-    async fn leases(&self) -> Result<Vec<Lease>, StoreError> {
-        Ok(self.state().leases.iter().map(|(name, held)| held.shown(name)).collect())
+    async fn list_leases(&self) -> Result<Vec<Lease>, StoreError> {
+        Ok(self.state().leases.iter().map(|(name, held)| held.to_lease(name)).collect())
     }
 }

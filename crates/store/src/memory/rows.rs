@@ -6,22 +6,22 @@ use async_trait::async_trait;
 
 use super::Memory;
 use crate::error::StoreError;
-use crate::rows::{ApplyError, Change, Checkpoint, ReadModels, Row, Slice, Table};
-use crate::versions::Versions;
+use crate::rows::{ApplyError, ProjectionCheckpoint, ReadModelStore, Row, RowChange, RowPage, Table};
+use crate::versions::ProjectionVersions;
 
 #[async_trait]
-impl ReadModels for Memory {
+impl ReadModelStore for Memory {
     async fn prepare(&self, table: &Table) -> Result<(), StoreError> {
         let mut state = self.state();
         let (checkpoint, _) = state.tables.entry(table.name.clone()).or_default();
-        if checkpoint.is_removed() { Err(StoreError::removed(&table.name)) } else { Ok(()) }
+        if checkpoint.is_removed() { Err(StoreError::table_removed(&table.name)) } else { Ok(()) }
     }
 
     async fn index(&self, _: &Table) -> Result<(), StoreError> {
         Ok(())
     }
 
-    async fn checkpoint(&self, table: &Table) -> Result<Checkpoint, StoreError> {
+    async fn checkpoint(&self, table: &Table) -> Result<ProjectionCheckpoint, StoreError> {
         Ok(self.state().tables.get(&table.name).map(|(checkpoint, _)| *checkpoint).unwrap_or_default())
     }
 
@@ -38,20 +38,25 @@ impl ReadModels for Memory {
         Ok(rows.values().filter(has).take(100).cloned().collect())
     }
 
-    async fn slice(&self, table: &Table, after: Option<&str>, limit: usize) -> Result<Slice, StoreError> {
+    async fn row_page(
+        &self,
+        table: &Table,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<RowPage, StoreError> {
         let state = self.state();
-        let Some((checkpoint, rows)) = state.tables.get(&table.name) else { return Ok(Slice::default()) };
+        let Some((checkpoint, rows)) = state.tables.get(&table.name) else { return Ok(RowPage::default()) };
         let above = |(key, _): &(&String, &Row)| after.is_none_or(|after| key.as_str() > after);
         let rows = rows.iter().filter(above).take(limit).map(|(_, row)| row.clone()).collect();
-        Ok(Slice { checkpoint: *checkpoint, rows })
+        Ok(RowPage { checkpoint: *checkpoint, rows })
     }
 
     async fn apply(
         &self,
         table: &Table,
-        from: Checkpoint,
-        to: Checkpoint,
-        changes: Vec<Change>,
+        from: ProjectionCheckpoint,
+        to: ProjectionCheckpoint,
+        changes: Vec<RowChange>,
     ) -> Result<(), ApplyError> {
         changes.iter().filter_map(|change| change.row.as_ref()).try_for_each(|row| table.check(row))?;
         {
@@ -62,7 +67,7 @@ impl ReadModels for Memory {
                 .filter(|found| found.0 == from && !from.is_removed())
                 .ok_or(ApplyError::Overtaken)?;
             *checkpoint = to;
-            for Change { key, row, known: _ } in changes {
+            for RowChange { key, row, existed: _ } in changes {
                 match row {
                     // Null and absent are the same: one form is kept.
                     Some(row) => {
@@ -72,14 +77,14 @@ impl ReadModels for Memory {
                 };
             }
         }
-        self.board.raise_checkpoint(&table.name, to);
+        self.tracker.advance_checkpoint(&table.name, to);
         Ok(())
     }
 
-    async fn versions(&self, projection: &str) -> Result<Option<Versions>, StoreError> {
+    async fn versions(&self, projection: &str) -> Result<Option<ProjectionVersions>, StoreError> {
         let versions = self.state().versions.get(projection).cloned();
         if let Some(versions) = versions.clone() {
-            self.board.raise_versions(projection, versions);
+            self.tracker.advance_versions(projection, versions);
         }
         Ok(versions)
     }
@@ -87,7 +92,7 @@ impl ReadModels for Memory {
     async fn change_versions(
         &self,
         projection: &str,
-        to: &Versions,
+        to: &ProjectionVersions,
         behind: Option<(&Table, &Table)>,
     ) -> Result<(), ApplyError> {
         {
@@ -101,13 +106,13 @@ impl ReadModels for Memory {
             }
             state.versions.insert(projection.to_owned(), to.clone());
         }
-        self.board.raise_versions(projection, to.clone());
+        self.tracker.advance_versions(projection, to.clone());
         Ok(())
     }
 
     async fn remove(&self, table: &Table) -> Result<(), StoreError> {
-        self.board.forget(&table.name);
-        let removed = (Checkpoint::removed(), BTreeMap::new());
+        self.tracker.unwatch(&table.name);
+        let removed = (ProjectionCheckpoint::removed(), BTreeMap::new());
         self.state().tables.insert(table.name.clone(), removed);
         Ok(())
     }

@@ -16,8 +16,8 @@ impl TileStore for Memory {
         Ok(above.take(limit).map(|event| event.leaf).collect())
     }
 
-    async fn tiled(&self) -> Result<u64, StoreError> {
-        Ok(self.state().tiled())
+    async fn tiled_leaves(&self) -> Result<u64, StoreError> {
+        Ok(self.state().tiled_leaves())
     }
 
     async fn tiles(&self, wanted: &[TileId]) -> Result<Tiles, StoreError> {
@@ -27,7 +27,7 @@ impl TileStore for Memory {
 
     async fn add_tiles(&self, from: u64, tiles: &Tiles) -> Result<(), StoreError> {
         let mut state = self.state();
-        if state.tiled() == from {
+        if state.tiled_leaves() == from {
             state.tiles.extend(tiles.clone());
         }
         Ok(())
@@ -35,7 +35,7 @@ impl TileStore for Memory {
 }
 
 impl State {
-    fn tiled(&self) -> u64 {
+    fn tiled_leaves(&self) -> u64 {
         let leaves = self.tiles.keys().rfind(|tile| tile.level == 0);
         leaves.map_or(0, |last| (last.index + 1) * WIDTH)
     }

@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn every_leaf_of_every_small_tree_is_proved_and_no_other() {
+    fn inclusion_proofs_verify_for_their_leaf_only() {
         let all = leaves(70);
         for size in 1..=all.len() {
             let (tree, count) = (root(&all[..size]), u64::try_from(size).unwrap());
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn every_small_tree_is_proved_to_continue_every_earlier_one_and_no_other() {
+    fn consistency_proofs_verify_for_their_prefix_only() {
         let all = leaves(70);
         let roots: Vec<_> = (0..=all.len()).map(|size| root(&all[..size])).collect();
         for new in 0..all.len() {

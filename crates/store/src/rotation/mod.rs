@@ -4,28 +4,28 @@
 //! There are three steps, and whoever is interrupted after any of them can begin again:
 //!
 //! 1. The service key [`SIGNING`]. Its master key is the one that the keys of new streams have to be wrapped by
-//!    ([`Facts::wrapping`](crate::backend::Facts)), so from here on none comes that is wrapped by another.
+//!    ([`Preconditions::wrapping`](crate::backend::Preconditions)), so from here on none comes that is wrapped by another.
 //! 2. The key of each stream that an older one wraps, compared and set: what somebody erases meanwhile stays erased.
 //! 3. The service key [`CLAIMS`], once no stream is left. A process opens both service keys before anything else, so
 //!    one that lacks a master key which streams still need does not start.
 
-mod run;
+mod rewrap;
 mod service_keys;
-mod survey;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::ambient::Ambient;
+use crate::env::Env;
 use crate::error::StoreError;
 use crate::event::StreamId;
-use crate::vault::{KeyId, MasterKeys};
+use crate::key_store::{KeyId, MasterKeys};
 
-pub use run::Rotated;
+pub use rewrap::RotationSummary;
 pub(crate) use service_keys::{check_masters, owner, service_key};
-pub use survey::{Survey, Wraps};
+pub use usage::{MasterKeyUsage, WrappedCount};
 
 /// The service key that all claims are hashed with. Its master key is the oldest that anything needs.
 pub const CLAIMS: &str = "claims";
@@ -33,11 +33,11 @@ pub const CLAIMS: &str = "claims";
 pub const SIGNING: &str = "signing";
 
 /// A stream with its wrapped key.
-pub type Wrapped = (StreamId, Vec<u8>);
+pub type WrappedKey = (StreamId, Vec<u8>);
 
 /// A wrapped key that is replaced if it is still as it was.
 #[derive(Clone, Debug)]
-pub struct Rewrapped {
+pub struct KeyReplacement {
     /// Whose.
     pub stream: StreamId,
     /// What is stored.
@@ -48,7 +48,7 @@ pub struct Rewrapped {
 
 /// A database as the place where wrapped keys are.
 #[async_trait]
-pub trait WrappedKeys: Send + Sync {
+pub trait WrappedKeyStore: Send + Sync {
     /// The service keys by name, as a majority knows them.
     ///
     /// # Errors
@@ -56,7 +56,7 @@ pub trait WrappedKeys: Send + Sync {
     async fn service_keys(&self) -> Result<BTreeMap<String, Vec<u8>>, StoreError>;
 
     /// How many streams' keys each master key wraps, counted within the database; under `None` what has not the
-    /// [size](crate::vault::WRAPPED_BYTES) of a wrapped key. `known` are ids to be expected: others take longer to count.
+    /// [size](crate::key_store::WRAPPED_BYTES) of a wrapped key. `known` are ids to be expected: others take longer to count.
     ///
     /// # Errors
     /// [`StoreError`] if they cannot be counted.
@@ -67,13 +67,17 @@ pub trait WrappedKeys: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError`] if they cannot be read.
-    async fn wrapped_keys(&self, after: Option<&StreamId>, limit: usize) -> Result<Vec<Wrapped>, StoreError>;
+    async fn wrapped_keys(
+        &self,
+        after: Option<&StreamId>,
+        limit: usize,
+    ) -> Result<Vec<WrappedKey>, StoreError>;
 
     /// Replaces each key that is still as it was, and nothing else; says how many were. Durable, like an append.
     ///
     /// # Errors
     /// [`StoreError`] if that cannot be done; some of them may have been replaced.
-    async fn replace_keys(&self, changes: &[Rewrapped]) -> Result<u64, StoreError>;
+    async fn replace_keys(&self, changes: &[KeyReplacement]) -> Result<u64, StoreError>;
 
     /// Replaces a service key if it is still as it was; says whether it was. Of this and a batch that commits at the same
     /// time one comes first, and the other sees it.
@@ -85,15 +89,15 @@ pub trait WrappedKeys: Send + Sync {
 
 /// The master keys of a database, and what they wrap.
 pub struct Rotation {
-    stored: Arc<dyn WrappedKeys>,
+    stored: Arc<dyn WrappedKeyStore>,
     masters: Arc<MasterKeys>,
-    ambient: Ambient,
+    env: Env,
 }
 
 impl Rotation {
     /// From the keys that were given, to the current one among them.
     #[must_use]
-    pub fn new(stored: Arc<dyn WrappedKeys>, masters: Arc<MasterKeys>, ambient: Ambient) -> Self {
-        Self { stored, masters, ambient }
+    pub fn new(stored: Arc<dyn WrappedKeyStore>, masters: Arc<MasterKeys>, env: Env) -> Self {
+        Self { stored, masters, env }
     }
 }

@@ -1,7 +1,7 @@
 //! The keys of the service itself, wrapped like those of streams.
 
 use crate::error::StoreError;
-use crate::vault::{MasterKey, MasterKeys};
+use crate::key_store::{MasterKey, MasterKeys};
 
 /// Service keys are bound to a name that no stream can have.
 pub(crate) fn owner(name: &str) -> String {
@@ -12,7 +12,7 @@ pub(crate) fn owner(name: &str) -> String {
 pub(crate) fn service_key(masters: &MasterKeys, name: &str, wrapped: &[u8]) -> Result<[u8; 32], StoreError> {
     masters
         .unwrap(&owner(name), wrapped)
-        .map_err(|error| StoreError::locked(format_args!("the service key `{name}`"), error))
+        .map_err(|error| StoreError::key_unavailable(format_args!("the service key `{name}`"), error))
 }
 
 /// Whether every master key of these service keys is there; if not, which are missing.

@@ -1,9 +1,9 @@
 //! Proving the log: that what is stored is whole, in order, unchanged, and agrees with the head, and that the claims are
 //! those that the events say. It reads and never writes, and may run beside processes that append.
 
-mod chain;
-mod claims;
+mod key_store;
 mod pages;
+mod sequence;
 
 use std::fmt;
 use std::pin::pin;
@@ -18,14 +18,14 @@ use crate::event_store::EventStore;
 use crate::merkle::Hash;
 use crate::tiles::Proofs;
 
-pub use claims::{ClaimChange, ClaimReader};
+pub use key_store::{ClaimChange, ClaimReader};
 
-use self::chain::Chain;
-use self::claims::Told;
+use self::key_store::ExpectedEntries;
 use self::pages::pages;
+use self::sequence::LogSequence;
 
 /// The log is right then, and only what is derived from it is not.
-const TILES_WRONG: &str = "the leaf that the tiles hold of it is not its own, though the log is the one that was signed: drop \
+const TILES_DIFFER: &str = "the leaf that the tiles hold of it is not its own, though the log is the one that was signed: drop \
      `tiles`, and they are made anew";
 
 /// The first thing that is wrong.
@@ -107,7 +107,9 @@ impl Proofs {
         since: Option<&SignedHead>,
         each_page: &mut (dyn FnMut(Position, Position) + Send),
     ) -> Result<Verified, VerifyError> {
-        self.store().verify_with(Chain::beside(self.tiles(), since.cloned()), reader, each_page).await
+        self.store()
+            .verify_with(LogSequence::with_tiles(self.tiles(), since.cloned()), reader, each_page)
+            .await
     }
 }
 
@@ -121,22 +123,22 @@ impl EventStore {
         reader: ClaimReader,
         each_page: &mut (dyn FnMut(Position, Position) + Send),
     ) -> Result<Verified, VerifyError> {
-        self.verify_with(Chain::default(), reader, each_page).await
+        self.verify_with(LogSequence::default(), reader, each_page).await
     }
 
     async fn verify_with(
         &self,
-        mut chain: Chain,
+        mut sequence: LogSequence,
         reader: ClaimReader,
         each_page: &mut (dyn FnMut(Position, Position) + Send),
     ) -> Result<Verified, VerifyError> {
-        let verified = self.verified(&mut chain, reader, each_page).await.map_err(|error| match error {
+        let verified = self.verified(&mut sequence, reader, each_page).await.map_err(|error| match error {
             // What cannot be read for what it is, was changed: where no event tells its place, it has none.
             VerifyError::Store(StoreError::Corrupt(what)) => Finding::new(Position::START, what).into(),
             error => error,
         });
-        match (verified, chain.otherwise_tiled()) {
-            (Ok(_), Some(position)) => Err(Finding::new(position, TILES_WRONG).into()),
+        match (verified, sequence.tile_mismatch()) {
+            (Ok(_), Some(position)) => Err(Finding::new(position, TILES_DIFFER).into()),
             // Whoever rewrites the log from some place on makes all right up to its end, but the tiles tell the place.
             (Err(VerifyError::Found(later)), Some(position)) if position < later.position => {
                 let what = format!("its leaf is not the one in the tiles; and {later}");
@@ -148,63 +150,63 @@ impl EventStore {
 
     async fn verified(
         &self,
-        chain: &mut Chain,
+        sequence: &mut LogSequence,
         reader: ClaimReader,
         each_page: &mut (dyn FnMut(Position, Position) + Send),
     ) -> Result<Verified, VerifyError> {
         let head = self.head().await?;
-        let mut told = Told::default();
-        self.follow(chain, &mut told, reader, head.position, each_page).await?;
-        chain.check_length()?;
-        chain.compare(&head, self.signer())?;
-        self.nothing_beyond(head).await?;
+        let mut expected = ExpectedEntries::default();
+        self.scan_to(sequence, &mut expected, reader, head.position, each_page).await?;
+        sequence.check_length()?;
+        sequence.compare(&head, self.signer())?;
+        self.check_nothing_beyond_head(head).await?;
         let verified = Verified {
-            position: chain.position(),
-            root: chain.root(),
-            streams: told.streams(),
-            claims: told.claims(),
+            position: sequence.position(),
+            root: sequence.root(),
+            streams: expected.streams(),
+            claims: expected.claims(),
         };
-        self.check_claims(chain, &mut told, reader).await?;
+        self.check_claims(sequence, &mut expected, reader).await?;
         Ok(verified)
     }
 
     /// Takes in the events up to `until`.
-    async fn follow(
+    async fn scan_to(
         &self,
-        chain: &mut Chain,
-        told: &mut Told,
+        sequence: &mut LogSequence,
+        expected: &mut ExpectedEntries,
         reader: ClaimReader,
         until: Position,
         each_page: &mut (dyn FnMut(Position, Position) + Send),
     ) -> Result<(), VerifyError> {
-        let mut pages = pin!(pages(self, chain.tiles(), reader, chain.position(), until));
+        let mut pages = pin!(pages(self, sequence.tiles(), reader, sequence.position(), until));
         while let Some(page) = pages.try_next().await? {
-            chain.meet(page.otherwise_tiled);
-            let says = page.says.as_ref().err().and_then(VerifyError::finding);
-            for link in page.links {
-                let position = link.position;
-                chain.take(&link)?;
-                let found = [page.leaf.as_ref(), says].into_iter().flatten();
+            sequence.note_tile_mismatch(page.tile_mismatch);
+            let effects = page.effects.as_ref().err().and_then(VerifyError::finding);
+            for header in page.headers {
+                let position = header.position;
+                sequence.take(&header)?;
+                let found = [page.leaf.as_ref(), effects].into_iter().flatten();
                 if let Some(finding) = found.into_iter().find(|finding| finding.position == position) {
                     return Err(finding.clone().into());
                 }
             }
-            told.take(page.says?, &page.held);
+            expected.take(page.effects?, &page.held);
             if let Some(finding) = page.unreadable {
                 return Err(finding.into());
             }
-            if chain.position() < page.end && page.end == until {
-                let missing = chain.position().next();
+            if sequence.position() < page.end && page.end == until {
+                let missing = sequence.position().next();
                 let what = format!("it is missing, though the head is at {until}");
                 return Err(Finding::new(missing, what).into());
             }
-            each_page(chain.position(), until);
+            each_page(sequence.position(), until);
         }
         Ok(())
     }
 
     /// What lies beyond the head was never committed, or the head was put back.
-    async fn nothing_beyond(&self, mut head: Head) -> Result<(), VerifyError> {
+    async fn check_nothing_beyond_head(&self, mut head: Head) -> Result<(), VerifyError> {
         loop {
             let query = EventQuery { after: head.position, limit: 1, ..EventQuery::default() };
             let Some(event) = self.backend().events(&query).await?.into_iter().next() else { return Ok(()) };

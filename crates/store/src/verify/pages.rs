@@ -8,35 +8,35 @@ use futures::stream::{self, Stream, StreamExt};
 use jiff::Timestamp;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::claims::Holdings;
+use super::key_store::StoredEntries;
 use super::{ClaimReader, Finding, VerifyError};
 use crate::backend::EventQuery;
 use crate::canonical::canonical_event;
 use crate::error::StoreError;
-use crate::event::{Envelope, Position, Recorded, StreamId};
+use crate::event::{Envelope, Position, StoredEvent, StreamId};
 use crate::event_store::EventStore;
+use crate::key_store::ClaimHash;
 use crate::merkle::{Hash, leaf_hash};
 use crate::read::{unseal, unseal_with};
 use crate::tiles::{TileId, TileStore, WIDTH};
-use crate::vault::ClaimHash;
 
 /// Events in a page.
 const PAGE: u64 = 1000;
 /// Pages looked at side by side.
-const AHEAD: usize = 4;
+const CONCURRENT_PAGES: usize = 4;
 
 /// What was found between two positions.
-pub(super) struct Page {
+pub(super) struct CheckedPage {
     /// The events, by ascending position, up to the first that cannot be read for what it is.
-    pub(super) links: Vec<Link>,
+    pub(super) headers: Vec<EventHeader>,
     /// The first event whose leaf is not its own.
     pub(super) leaf: Option<Finding>,
     /// The first event whose leaf is not the one in the tiles.
-    pub(super) otherwise_tiled: Option<Position>,
+    pub(super) tile_mismatch: Option<Position>,
     /// What the events say of their streams, or why that cannot be told of one.
-    pub(super) says: Result<Vec<Says>, VerifyError>,
+    pub(super) effects: Result<Vec<EventEffects>, VerifyError>,
     /// What the vault holds of the streams of the events, read after them.
-    pub(super) held: Holdings,
+    pub(super) held: StoredEntries,
     /// What is wrong with the event after the last.
     pub(super) unreadable: Option<Finding>,
     /// Where the page ends if nothing is missing.
@@ -44,7 +44,7 @@ pub(super) struct Page {
 }
 
 /// What ties an event to those before it.
-pub(super) struct Link {
+pub(super) struct EventHeader {
     pub(super) position: Position,
     pub(super) stream: StreamId,
     pub(super) version: u64,
@@ -52,7 +52,7 @@ pub(super) struct Link {
     pub(super) leaf: Hash,
 }
 
-impl From<&Envelope> for Link {
+impl From<&Envelope> for EventHeader {
     fn from(event: &Envelope) -> Self {
         let Envelope { position, version, at, leaf, .. } = *event;
         Self { position, stream: event.stream.clone(), version, at, leaf }
@@ -60,7 +60,7 @@ impl From<&Envelope> for Link {
 }
 
 /// What an event says of its stream.
-pub(super) struct Says {
+pub(super) struct EventEffects {
     pub(super) stream: StreamId,
     pub(super) position: Position,
     pub(super) is_sealed: bool,
@@ -76,7 +76,7 @@ pub(super) fn pages(
     reader: ClaimReader,
     after: Position,
     until: Position,
-) -> impl Stream<Item = Result<Page, VerifyError>> + Send {
+) -> impl Stream<Item = Result<CheckedPage, VerifyError>> + Send {
     let page_size = usize::try_from(PAGE).unwrap_or(usize::MAX);
     let store = Arc::new(store.clone());
     let starts = (after.get()..until.get()).step_by(page_size);
@@ -85,51 +85,55 @@ pub(super) fn pages(
         let end = Position::new(until.get().min(start + PAGE));
         // A task of its own, so that another thread may do it.
         AbortOnDropHandle::new(tokio::spawn(async move {
-            let mut page = look(&store, reader, Position::new(start), end).await?;
+            let mut page = check_page(&store, reader, Position::new(start), end).await?;
             if let Some(tiles) = tiles {
-                page.otherwise_tiled = otherwise_tiled(&*tiles, &page.links).await?;
+                page.tile_mismatch = tile_mismatch(&*tiles, &page.headers).await?;
             }
             Ok(page)
         }))
     };
-    stream::iter(starts).map(page).buffered(AHEAD).map(|looked| {
+    stream::iter(starts).map(page).buffered(CONCURRENT_PAGES).map(|looked| {
         looked.unwrap_or_else(|stopped| {
             Err(StoreError::unavailable("looking at a page of the log", stopped).into())
         })
     })
 }
 
-async fn look(
+async fn check_page(
     store: &EventStore,
     reader: ClaimReader,
     after: Position,
     end: Position,
-) -> Result<Page, VerifyError> {
+) -> Result<CheckedPage, VerifyError> {
     let (events, unreadable) = read(store, after, end).await?;
-    let links: Vec<_> = events.iter().map(Link::from).collect();
+    let headers: Vec<_> = events.iter().map(EventHeader::from).collect();
     let leaf =
-        events.iter().find_map(|event| wrong_leaf(event).map(|what| Finding::new(event.position, what)));
+        events.iter().find_map(|event| check_leaf(event).map(|what| Finding::new(event.position, what)));
     let (held, opened) = match open(store, events).await {
         Ok((held, opened)) => (held, Ok(opened)),
-        Err(error) => (Holdings::default(), Err(error)),
+        Err(error) => (StoredEntries::default(), Err(error)),
     };
-    let says = match opened {
+    let effects = match opened {
         // Whoever has put another id before a wrapped key cannot be told from whoever has lost a master key.
         Err(StoreError::Corrupt(what) | StoreError::KeyMissing(what)) => {
-            Err(cannot_open(store, after, end, what).await)
+            Err(first_undecryptable(store, after, end, what).await)
         }
-        opened => says(store, reader, opened?),
+        opened => effects(store, reader, opened?),
     };
-    Ok(Page { links, leaf, otherwise_tiled: None, says, held, unreadable, end })
+    Ok(CheckedPage { headers, leaf, tile_mismatch: None, effects, held, unreadable, end })
 }
 
 /// Events with what is sealed in them, and what the vault holds of their streams.
-async fn open(store: &EventStore, events: Vec<Envelope>) -> Result<(Holdings, Vec<Recorded>), StoreError> {
+async fn open(
+    store: &EventStore,
+    events: Vec<Envelope>,
+) -> Result<(StoredEntries, Vec<StoredEvent>), StoreError> {
     let mut streams: Vec<_> = events.iter().map(|event| event.stream.clone()).collect();
     streams.sort_unstable();
     streams.dedup();
-    let held = store.backend().held(&streams).await?;
-    let held: Holdings = held.into_iter().map(|(stream, entry, claims)| (stream, (entry, claims))).collect();
+    let held = store.backend().key_entries_with_claims(&streams).await?;
+    let held: StoredEntries =
+        held.into_iter().map(|(stream, entry, claims)| (stream, (entry, claims))).collect();
     let sealed: HashSet<_> =
         events.iter().filter(|event| event.sealed.is_some()).map(|event| event.stream.clone()).collect();
     let entries = held
@@ -169,21 +173,24 @@ async fn read(
 }
 
 /// The first event whose leaf is not the one that was put into the tiles. What is in no tile yet cannot be told.
-async fn otherwise_tiled(store: &dyn TileStore, links: &[Link]) -> Result<Option<Position>, StoreError> {
-    let place = |link: &Link| {
-        let index = link.position.previous().get();
+async fn tile_mismatch(
+    store: &dyn TileStore,
+    headers: &[EventHeader],
+) -> Result<Option<Position>, StoreError> {
+    let place = |header: &EventHeader| {
+        let index = header.position.previous().get();
         (TileId { level: 0, index: index / WIDTH }, usize::try_from(index % WIDTH).unwrap_or(usize::MAX))
     };
-    let wanted: BTreeSet<_> = links.iter().map(|link| place(link).0).collect();
+    let wanted: BTreeSet<_> = headers.iter().map(|header| place(header).0).collect();
     let tiles = store.tiles(&wanted.into_iter().collect::<Vec<_>>()).await?;
-    let differs = |link: &&Link| {
-        let (tile, within) = place(link);
-        tiles.get(&tile).is_some_and(|leaves| leaves.get(within) != Some(&link.leaf))
+    let differs = |header: &&EventHeader| {
+        let (tile, within) = place(header);
+        tiles.get(&tile).is_some_and(|leaves| leaves.get(within) != Some(&header.leaf))
     };
-    Ok(links.iter().find(differs).map(|link| link.position))
+    Ok(headers.iter().find(differs).map(|header| header.position))
 }
 
-fn wrong_leaf(event: &Envelope) -> Option<String> {
+fn check_leaf(event: &Envelope) -> Option<String> {
     match canonical_event(event) {
         Ok(canonical) if leaf_hash(&canonical) == event.leaf => None,
         Ok(_) => Some("its leaf is not the hash of the event: one of them was changed".to_owned()),
@@ -191,15 +198,19 @@ fn wrong_leaf(event: &Envelope) -> Option<String> {
     }
 }
 
-fn says(store: &EventStore, reader: ClaimReader, events: Vec<Recorded>) -> Result<Vec<Says>, VerifyError> {
-    let mut says = Vec::with_capacity(events.len());
+fn effects(
+    store: &EventStore,
+    reader: ClaimReader,
+    events: Vec<StoredEvent>,
+) -> Result<Vec<EventEffects>, VerifyError> {
+    let mut effects = Vec::with_capacity(events.len());
     for event in events {
         let position = event.envelope.position;
         let change = reader(&event).map_err(|what| Finding::new(position, what))?;
         let hashes = |claims: &[crate::append::Claim]| {
             claims.iter().map(|claim| store.claim_key().hash(claim.kind, &claim.value)).collect()
         };
-        says.push(Says {
+        effects.push(EventEffects {
             position,
             is_sealed: event.envelope.sealed.is_some(),
             erases: change.erases,
@@ -208,11 +219,16 @@ fn says(store: &EventStore, reader: ClaimReader, events: Vec<Recorded>) -> Resul
             stream: event.envelope.stream,
         });
     }
-    Ok(says)
+    Ok(effects)
 }
 
 /// The first event of a page that cannot be unsealed, one of which `what` was told.
-async fn cannot_open(store: &EventStore, after: Position, end: Position, what: String) -> VerifyError {
+async fn first_undecryptable(
+    store: &EventStore,
+    after: Position,
+    end: Position,
+    what: String,
+) -> VerifyError {
     let events = match read(store, after, end).await {
         Ok((events, _)) => events,
         Err(error) => return error.into(),
@@ -238,7 +254,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_leaf_is_that_of_its_event_and_of_no_other() {
+    fn leaf_hash_detects_a_changed_event() {
         let mut event = Envelope {
             position: Position::new(3),
             id: Uuid::nil(),
@@ -254,8 +270,8 @@ mod tests {
             leaf: [0; 32],
         };
         event.leaf = leaf_hash(&canonical_event(&event).unwrap());
-        assert_eq!(wrong_leaf(&event), None);
+        assert_eq!(check_leaf(&event), None);
         event.data.insert("x".to_owned(), json!(1));
-        assert!(wrong_leaf(&event).unwrap().contains("its leaf"));
+        assert!(check_leaf(&event).unwrap().contains("its leaf"));
     }
 }

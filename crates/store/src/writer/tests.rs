@@ -7,17 +7,17 @@ use tokio::sync::{Semaphore, watch};
 use uuid::Uuid;
 
 use super::*;
-use crate::append::{Append, Expected, StreamWrite};
-use crate::backend::{EventQuery, Genesis, Head, Held, VaultEntry};
+use crate::append::{Append, ExpectedVersion, StreamWrite};
+use crate::backend::{EventQuery, Genesis, Head, KeyEntry, StreamKeyEntry};
+use crate::encryptor::Encryptor;
 use crate::event::{Envelope, NewEvent, Position, StreamId};
-use crate::idempotency::FirstResult;
+use crate::idempotency::RecordedResult;
+use crate::key_store::{ClaimHash, ClaimKey, MasterKey};
 use crate::memory::Memory;
-use crate::metrics::Outcome;
-use crate::prepare::Sealer;
-use crate::signal::Signal;
-use crate::vault::{ClaimHash, ClaimKey, MasterKey};
+use crate::metrics::AppendOutcome;
+use crate::progress::StoreProgress;
 
-mod crowd;
+mod full_queue;
 
 /// A memory backend whose commits wait to be let through, one permit each.
 struct Gated {
@@ -33,7 +33,7 @@ impl Backend for Gated {
     async fn migrate(&self, genesis: &Genesis) -> Result<Genesis, StoreError> {
         self.memory.migrate(genesis).await
     }
-    async fn commit(&self, batch: Arc<Batch>) -> Result<Vec<Verdict>, CommitError> {
+    async fn commit(&self, batch: Arc<Batch>) -> Result<Vec<AppendResult>, CommitError> {
         self.gate.acquire().await.unwrap().forget();
         self.memory.commit(batch).await
     }
@@ -46,55 +46,59 @@ impl Backend for Gated {
     async fn stream(&self, stream: &StreamId, after: u64, limit: usize) -> Result<Vec<Envelope>, StoreError> {
         self.memory.stream(stream, after, limit).await
     }
-    async fn vault(&self, streams: &[StreamId]) -> Result<HashMap<StreamId, VaultEntry>, StoreError> {
-        self.memory.vault(streams).await
+    async fn key_entries(&self, streams: &[StreamId]) -> Result<HashMap<StreamId, KeyEntry>, StoreError> {
+        self.memory.key_entries(streams).await
     }
-    async fn held(&self, streams: &[StreamId]) -> Result<Vec<Held>, StoreError> {
-        self.memory.held(streams).await
+    async fn key_entries_with_claims(&self, streams: &[StreamId]) -> Result<Vec<StreamKeyEntry>, StoreError> {
+        self.memory.key_entries_with_claims(streams).await
     }
-    async fn holders(&self, after: Option<&StreamId>, limit: usize) -> Result<Vec<StreamId>, StoreError> {
-        self.memory.holders(after, limit).await
+    async fn key_entry_streams(
+        &self,
+        after: Option<&StreamId>,
+        limit: usize,
+    ) -> Result<Vec<StreamId>, StoreError> {
+        self.memory.key_entry_streams(after, limit).await
     }
-    async fn first_result(&self, key: ClaimHash) -> Result<Option<FirstResult>, StoreError> {
-        self.memory.first_result(key).await
+    async fn recorded_result(&self, key: ClaimHash) -> Result<Option<RecordedResult>, StoreError> {
+        self.memory.recorded_result(key).await
     }
-    fn signals(&self) -> watch::Receiver<Signal> {
-        self.memory.signals()
+    fn watch_progress(&self) -> watch::Receiver<StoreProgress> {
+        self.memory.watch_progress()
     }
 }
 
 fn gated() -> (Arc<Gated>, Writer, JoinHandle<()>) {
     let backend = Arc::new(Gated { memory: Memory::default(), gate: Semaphore::new(0) });
     let signer = Arc::new(Signer::new(Uuid::nil(), &[7; 32]).unwrap());
-    let (writer, task) = Writer::start(backend.clone(), signer, Ambient::system());
+    let (writer, task) = Writer::start(backend.clone(), signer, Env::system());
     (backend, writer, task)
 }
 
 /// Hands an append over in a task of its own, as a request does.
-fn queued(writer: &Writer, append: PreparedAppend) -> JoinHandle<Verdict> {
+fn queued(writer: &Writer, append: PreparedAppend) -> JoinHandle<AppendResult> {
     let writer = writer.clone();
     tokio::spawn(async move { writer.append(append).await })
 }
 
 fn an_append(events: usize) -> PreparedAppend {
-    let ambient = Ambient::system();
+    let env = Env::system();
     let event = || NewEvent {
-        id: ambient.uuid(),
+        id: env.uuid(),
         event_type: "Happened".to_owned(),
         schema: 1,
         data: serde_json::Map::new(),
         personal: serde_json::Map::new(),
     };
-    let stream = StreamId::new(format!("user-{}", ambient.uuid())).unwrap();
-    let write = StreamWrite::new(stream, Expected::NoStream, (0..events).map(|_| event()).collect());
+    let stream = StreamId::new(format!("user-{}", env.uuid())).unwrap();
+    let write = StreamWrite::new(stream, ExpectedVersion::NoStream, (0..events).map(|_| event()).collect());
     let append = Append::new("system", "test", vec![write]);
-    let master = MasterKey::generate(&ambient);
-    let sealer = Sealer::new(master.clone().into(), master.id(), ClaimKey::new(&[1; 32]), ambient);
-    sealer.prepare(&append, &HashMap::new(), &master.into()).unwrap()
+    let master = MasterKey::generate(&env);
+    let encryptor = Encryptor::new(master.clone().into(), master.id(), ClaimKey::new(&[1; 32]), env);
+    encryptor.encrypt(&append, &HashMap::new(), &master.into()).unwrap()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_grows_while_one_is_in_flight_up_to_its_cap() {
+async fn batch_grows_while_a_commit_is_in_flight_up_to_its_limit() {
     let (backend, writer, _task) = gated();
     let first = queued(&writer, an_append(1));
     tokio::task::yield_now().await;
@@ -104,7 +108,7 @@ async fn a_batch_grows_while_one_is_in_flight_up_to_its_cap() {
     for _ in 0..3 {
         backend.gate.add_permits(1);
         let before = backend.head().await.unwrap().position;
-        backend.signals().wait_for(|signal| signal.head > before).await.unwrap();
+        backend.watch_progress().wait_for(|progress| progress.head > before).await.unwrap();
         heads.push(backend.head().await.unwrap().position.get());
     }
     assert_eq!(heads, [1, 501, 601], "one alone, then what fits into 512 events, then the rest");
@@ -115,7 +119,7 @@ async fn a_batch_grows_while_one_is_in_flight_up_to_its_cap() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_append_that_waits_too_long_is_withdrawn_and_one_in_flight_is_unknown() {
+async fn queued_append_times_out_cancelled_and_in_flight_one_unknown() {
     let (backend, writer, _task) = gated();
     let (in_flight, queued) = tokio::join!(writer.append(an_append(1)), async {
         tokio::task::yield_now().await;
@@ -129,7 +133,7 @@ async fn an_append_that_waits_too_long_is_withdrawn_and_one_in_flight_is_unknown
 }
 
 #[tokio::test(start_paused = true)]
-async fn closing_finishes_what_waits_and_refuses_the_rest() {
+async fn close_drains_queued_appends_and_rejects_new_ones() {
     let (backend, writer, task) = gated();
     let waiting: Vec<_> = (0..3).map(|_| queued(&writer, an_append(1))).collect();
     tokio::task::yield_now().await;
@@ -143,17 +147,17 @@ async fn closing_finishes_what_waits_and_refuses_the_rest() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_who_hangs_up_loses_the_answer_and_not_the_event() {
+async fn dropped_caller_does_not_cancel_the_append() {
     let (backend, writer, _task) = gated();
     let caller = queued(&writer, an_append(1));
     tokio::task::yield_now().await;
     caller.abort();
     backend.gate.add_permits(1);
-    backend.signals().wait_for(|signal| signal.head == Position::new(1)).await.unwrap();
+    backend.watch_progress().wait_for(|progress| progress.head == Position::new(1)).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_the_task_dies_what_it_had_taken_is_unknown_and_the_rest_was_not_done() {
+async fn writer_death_leaves_in_flight_append_unknown_and_queued_one_undone() {
     let (_backend, writer, task) = gated();
     let (in_flight, queued, ()) = tokio::join!(
         writer.append(an_append(1)),

@@ -21,7 +21,7 @@ pub struct Request(reqwest::RequestBuilder);
 
 /// What came back, body and all.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct Response {
     status: u16,
     headers: HeaderMap,
     body: Vec<u8>,
@@ -43,12 +43,12 @@ impl Client {
     /// The path of a request is below `/api/v1`.
     #[must_use]
     pub fn request(&self, method: Method, path: &str) -> Request {
-        self.outside(method, &format!("/api/v1{path}"))
+        self.request_at_root(method, &format!("/api/v1{path}"))
     }
 
     /// The path of a request is the whole path.
     #[must_use]
-    pub fn outside(&self, method: Method, path: &str) -> Request {
+    pub fn request_at_root(&self, method: Method, path: &str) -> Request {
         Request(self.http.request(method, format!("http://{}{path}", self.address)))
     }
 
@@ -65,12 +65,12 @@ impl Client {
     }
 
     /// Whether the service is ready.
-    pub async fn readiness(&self) -> Answer {
+    pub async fn readiness(&self) -> Response {
         self.get("/health/ready").send().await
     }
 
     /// Logs in.
-    pub async fn log_in(&self, email: &str, password: &str) -> Answer {
+    pub async fn log_in(&self, email: &str, password: &str) -> Response {
         self.post("/auth/login/access-token")
             .form(&[("username", email), ("password", password)])
             .send()
@@ -78,7 +78,7 @@ impl Client {
     }
 
     /// Asks who the bearer of a token is.
-    pub async fn me(&self, token: &str) -> Answer {
+    pub async fn me(&self, token: &str) -> Response {
         self.get("/users/me").bearer(token).send().await
     }
 }
@@ -123,12 +123,12 @@ impl Request {
 
     /// Waits for no answer longer than this.
     #[must_use]
-    pub fn within(self, patience: Duration) -> Self {
-        Self(self.0.timeout(patience))
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self(self.0.timeout(timeout))
     }
 
     /// Sends it to a service that answers.
-    pub async fn send(self) -> Answer {
+    pub async fn send(self) -> Response {
         self.try_send().await.unwrap()
     }
 
@@ -136,14 +136,14 @@ impl Request {
     ///
     /// # Errors
     /// Whatever kept the answer from coming.
-    pub async fn try_send(self) -> reqwest::Result<Answer> {
+    pub async fn try_send(self) -> reqwest::Result<Response> {
         let response = self.0.send().await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         // A stream of events has no end; who wants to read one opens it.
         let endless =
             headers.get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
         let body = if endless { Vec::new() } else { response.bytes().await?.into() };
-        Ok(Answer { status, headers, body })
+        Ok(Response { status, headers, body })
     }
 
     /// Opens a stream of server-sent events.
@@ -152,7 +152,7 @@ impl Request {
     }
 }
 
-impl Answer {
+impl Response {
     /// Its status.
     #[must_use]
     pub fn status(&self) -> u16 {
@@ -193,7 +193,7 @@ impl Answer {
 
     /// The body of a refusal but for `request_id`, which is the one in the header.
     #[track_caller]
-    pub fn refusal(&self, status: u16) -> Value {
+    pub fn error_body(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{}", self.text());
         let mut body = self.json();
         let request_id = body.as_object_mut().unwrap().remove("request_id");
@@ -204,13 +204,16 @@ impl Answer {
     /// `code` of a refusal of that status.
     #[track_caller]
     pub fn code(&self, status: u16) -> String {
-        self.refusal(status)["code"].as_str().unwrap_or_else(|| panic!("no code: {}", self.text())).to_owned()
+        self.error_body(status)["code"]
+            .as_str()
+            .unwrap_or_else(|| panic!("no code: {}", self.text()))
+            .to_owned()
     }
 
     /// The faults that a 422 lists.
     #[track_caller]
-    pub fn faults(&self) -> Vec<Value> {
-        let faults = self.refusal(422)["detail"].as_array().cloned();
+    pub fn validation_errors(&self) -> Vec<Value> {
+        let faults = self.error_body(422)["detail"].as_array().cloned();
         let faults = faults.unwrap_or_else(|| panic!("`detail` is no list: {}", self.text()));
         for fault in &faults {
             for field in ["type", "loc", "msg"] {
@@ -222,8 +225,8 @@ impl Answer {
 
     /// The faults that a 422 lists, as type and place.
     #[track_caller]
-    pub fn fault_list(&self) -> Vec<(String, Value)> {
-        let faults = self.faults();
+    pub fn validation_error_kinds(&self) -> Vec<(String, Value)> {
+        let faults = self.validation_errors();
         faults
             .iter()
             .map(|fault| (fault["type"].as_str().unwrap().to_owned(), fault["loc"].clone()))

@@ -2,15 +2,15 @@
 //! Nothing here knows how the service is made; whoever tests it says where its executable is.
 
 mod client;
-mod installation;
-mod patience;
+mod deployment;
 mod process;
-mod receiver;
 mod sse;
+mod timeouts;
+mod webhook_receiver;
 
-pub use client::{Answer, Client, Request};
-pub use installation::{Finished, Installation, MASTER_KEY, SECRET_KEY};
-pub use patience::{PATIENCE, until, until_within, within, within_limit};
-pub use process::Service;
-pub use receiver::{Delivery, Receiver, Reply};
-pub use sse::{EventStream, Item};
+pub use client::{Client, Request, Response};
+pub use deployment::{CommandOutput, Deployment, MASTER_KEY, SECRET_KEY};
+pub use process::ServiceProcess;
+pub use sse::{EventStream, SseItem};
+pub use timeouts::{DEFAULT_TIMEOUT, eventually, eventually_within, run_test, run_test_with_timeout};
+pub use webhook_receiver::{ReceivedDelivery, Reply, WebhookReceiver};

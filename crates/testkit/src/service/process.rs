@@ -8,33 +8,35 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Client, Finished, PATIENCE, until, until_within};
-use crate::watchdog::Watchdog;
+use super::{Client, CommandOutput, DEFAULT_TIMEOUT, eventually, eventually_within};
+use crate::resource_reaper::ResourceReaper;
 
 /// A running process; it dies with the test.
-pub struct Service {
+pub struct ServiceProcess {
     child: Child,
-    watchdog: Watchdog,
-    stdout: Said,
-    stderr: Said,
+    reaper: ResourceReaper,
+    stdout: OutputCollector,
+    stderr: OutputCollector,
     client: Option<Client>,
 }
 
-impl Service {
+impl ServiceProcess {
     /// Takes over a process that was just started, with pipes for what it says.
     pub(super) fn of(mut child: Child) -> Self {
-        let mut watchdog = Watchdog::without_folder().unwrap();
-        watchdog.watch(child.id()).unwrap();
-        let (stdout, stderr) =
-            (Said::of(child.stdout.take().unwrap()), Said::of(child.stderr.take().unwrap()));
-        Self { child, watchdog, stdout, stderr, client: None }
+        let mut reaper = ResourceReaper::without_folder().unwrap();
+        reaper.track(child.id()).unwrap();
+        let (stdout, stderr) = (
+            OutputCollector::of(child.stdout.take().unwrap()),
+            OutputCollector::of(child.stderr.take().unwrap()),
+        );
+        Self { child, reaper, stdout, stderr, client: None }
     }
 
     /// Waits until it listens.
-    pub(super) async fn listening(&mut self) {
-        let address = until("the address in the log", async || {
+    pub(super) async fn wait_until_listening(&mut self) {
+        let address = eventually("the address in the log", async || {
             self.assert_running();
-            address_in(&self.said())
+            address_in(&self.output())
         })
         .await;
         self.client = Some(Client::new(address));
@@ -54,13 +56,13 @@ impl Service {
 
     /// The most memory that it has had resident, in KiB, as Linux tells it.
     #[must_use]
-    pub fn peak_memory(&self) -> u64 {
+    pub fn peak_rss_kib(&self) -> u64 {
         self.status("VmHWM:")
     }
 
     /// The memory that it has resident, in KiB, as Linux tells it.
     #[must_use]
-    pub fn memory(&self) -> u64 {
+    pub fn rss_kib(&self) -> u64 {
         self.status("VmRSS:")
     }
 
@@ -72,21 +74,21 @@ impl Service {
 
     /// Everything it has printed so far, on both ways.
     #[must_use]
-    pub fn said(&self) -> String {
+    pub fn output(&self) -> String {
         format!("{}{}", self.stdout.text(), self.stderr.text())
     }
 
     /// It has not ended by itself.
     #[track_caller]
     pub fn assert_running(&mut self) {
-        assert_eq!(self.child.try_wait().unwrap(), None, "{}", self.said());
+        assert_eq!(self.child.try_wait().unwrap(), None, "{}", self.output());
     }
 
     /// SIGKILL: nothing can be finished.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        self.watchdog.forget().unwrap();
+        self.reaper.untrack().unwrap();
     }
 
     /// SIGTERM, and how it ended.
@@ -97,16 +99,16 @@ impl Service {
     /// Any signal that ends it, and how it ended.
     pub async fn signal(&mut self, signal: Signal) -> ExitStatus {
         self.send(signal);
-        self.ended(PATIENCE).await
+        self.wait_for_exit(DEFAULT_TIMEOUT).await
     }
 
     /// SIGSTOP: it does nothing any more, and its connections stay open.
-    pub fn freeze(&self) {
+    pub fn pause(&self) {
         self.send(Signal::STOP);
     }
 
     /// SIGCONT: it goes on as if no time had passed.
-    pub fn thaw(&self) {
+    pub fn resume(&self) {
         self.send(Signal::CONT);
     }
 
@@ -115,36 +117,37 @@ impl Service {
     }
 
     /// Waits for its end, and takes what it has printed.
-    pub(super) async fn finish(mut self, patience: Duration) -> Finished {
-        let status = self.ended(patience).await;
-        Finished { code: status.code(), stdout: self.stdout.text(), stderr: self.stderr.text() }
+    pub(super) async fn finish(mut self, timeout: Duration) -> CommandOutput {
+        let status = self.wait_for_exit(timeout).await;
+        CommandOutput { code: status.code(), stdout: self.stdout.text(), stderr: self.stderr.text() }
     }
 
-    async fn ended(&mut self, patience: Duration) -> ExitStatus {
+    async fn wait_for_exit(&mut self, timeout: Duration) -> ExitStatus {
         let status =
-            until_within(patience, "the end of the process", async || self.child.try_wait().unwrap()).await;
-        self.watchdog.forget().unwrap();
+            eventually_within(timeout, "the end of the process", async || self.child.try_wait().unwrap())
+                .await;
+        self.reaper.untrack().unwrap();
         self.stdout.finish();
         self.stderr.finish();
         status
     }
 }
 
-impl Drop for Service {
+impl Drop for ServiceProcess {
     fn drop(&mut self) {
         let _killed = self.child.kill();
         let _reaped = self.child.wait();
-        let _told = self.watchdog.forget();
+        let _told = self.reaper.untrack();
     }
 }
 
 /// What a process prints on one way, collected while it runs.
-struct Said {
+struct OutputCollector {
     text: Arc<Mutex<String>>,
     reader: Option<thread::JoinHandle<()>>,
 }
 
-impl Said {
+impl OutputCollector {
     fn of(pipe: impl Read + Send + 'static) -> Self {
         let text = Arc::new(Mutex::new(String::new()));
         let collected = Arc::clone(&text);

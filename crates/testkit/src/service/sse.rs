@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::PATIENCE;
+use super::DEFAULT_TIMEOUT;
 
 /// An open stream.
 pub struct EventStream {
@@ -14,7 +14,7 @@ pub struct EventStream {
 
 /// One thing that came.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Item {
+pub enum SseItem {
     /// An event with its fields.
     Event {
         /// `id:`, a position.
@@ -40,12 +40,12 @@ impl EventStream {
     }
 
     /// The next event or comment; `None` once the stream has ended.
-    pub async fn next(&mut self) -> Option<Item> {
-        self.next_within(PATIENCE).await
+    pub async fn next(&mut self) -> Option<SseItem> {
+        self.next_within(DEFAULT_TIMEOUT).await
     }
 
     /// The next event or comment, which must come soon.
-    pub async fn next_within(&mut self, limit: Duration) -> Option<Item> {
+    pub async fn next_within(&mut self, limit: Duration) -> Option<SseItem> {
         let next = tokio::time::timeout(limit, self.read()).await;
         next.unwrap_or_else(|_| panic!("nothing came on the stream within {limit:?}"))
     }
@@ -54,8 +54,8 @@ impl EventStream {
     pub async fn event(&mut self) -> Option<(u64, String, Value)> {
         loop {
             match self.next().await? {
-                Item::Event { id, event, data } => return Some((id, event, data)),
-                Item::Comment(_) => {}
+                SseItem::Event { id, event, data } => return Some((id, event, data)),
+                SseItem::Comment(_) => {}
             }
         }
     }
@@ -69,7 +69,7 @@ impl EventStream {
         positions
     }
 
-    async fn read(&mut self) -> Option<Item> {
+    async fn read(&mut self) -> Option<SseItem> {
         loop {
             if let Some(end) = self.buffer.windows(2).position(|two| two == b"\n\n") {
                 let block: Vec<u8> = self.buffer.drain(..end + 2).collect();
@@ -84,7 +84,7 @@ impl EventStream {
     }
 }
 
-fn item(block: &str) -> Option<Item> {
+fn item(block: &str) -> Option<SseItem> {
     let (mut id, mut event, mut data, mut comment) = (None, None, Vec::new(), None);
     for line in block.lines().filter(|line| !line.is_empty()) {
         let (name, value) = line.split_once(':').unwrap_or((line, ""));
@@ -99,10 +99,10 @@ fn item(block: &str) -> Option<Item> {
         }
     }
     if data.is_empty() {
-        return comment.map(Item::Comment);
+        return comment.map(SseItem::Comment);
     }
     let data = serde_json::from_str(&data.join("\n")).unwrap();
-    Some(Item::Event {
+    Some(SseItem::Event {
         id: id.expect("an event without id"),
         event: event.expect("an event without type"),
         data,

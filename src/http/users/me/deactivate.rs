@@ -3,12 +3,12 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use domain::Command;
+use domain::UserCommand;
 
-use super::confirmation::{PasswordBody, confirmed};
-use crate::http::extract::{CurrentUser, Once, RequestId, Valid};
+use super::password_confirmation::{PasswordBody, execute_confirmed};
+use crate::http::api_error::ApiError;
+use crate::http::extract::{CurrentUser, Idempotent, JsonBody, RequestId};
 use crate::http::openapi::{ErrorBody, ValidationErrorBody};
-use crate::http::problem::Problem;
 use crate::http::state::HttpState;
 
 /// Closes the caller's account to logins, and ends all their tokens.
@@ -33,9 +33,9 @@ pub(crate) async fn deactivate(
     State(state): State<HttpState>,
     user: CurrentUser,
     request_id: RequestId,
-    Once { sent, body: Valid(body) }: Once<Valid<PasswordBody>>,
-) -> Result<impl IntoResponse, Problem> {
-    let command = Command::Deactivate { reason: None };
-    let written = confirmed(&state, &user, &request_id, &sent, body, &command).await?;
+    Idempotent { attempt, body: JsonBody(body) }: Idempotent<JsonBody<PasswordBody>>,
+) -> Result<impl IntoResponse, ApiError> {
+    let command = UserCommand::Deactivate { reason: None };
+    let written = execute_confirmed(&state, &user, &request_id, &attempt, body, &command).await?;
     Ok((StatusCode::NO_CONTENT, written, ()))
 }

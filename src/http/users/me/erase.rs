@@ -3,16 +3,16 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use domain::{Command, ErasureReason};
+use domain::{ErasureReason, UserCommand};
 
-use super::confirmation::{PasswordBody, confirmed};
-use crate::http::extract::{CurrentUser, Once, RequestId, Valid};
+use super::password_confirmation::{PasswordBody, execute_confirmed};
+use crate::http::api_error::ApiError;
+use crate::http::extract::{CurrentUser, Idempotent, JsonBody, RequestId};
 use crate::http::openapi::{ErrorBody, ValidationErrorBody};
-use crate::http::problem::Problem;
 use crate::http::state::HttpState;
 
 /// Destroys all that is personal of the caller, for ever. Their tokens end, and others may take their e-mail address and
-/// their username. Sent again, it is answered with 404: the token's user is no more.
+/// their username. WriteAttempt again, it is answered with 404: the token's user is no more.
 #[utoipa::path(
     delete,
     path = "/users/me",
@@ -35,9 +35,9 @@ pub(crate) async fn erase(
     State(state): State<HttpState>,
     user: CurrentUser,
     request_id: RequestId,
-    Once { sent, body: Valid(body) }: Once<Valid<PasswordBody>>,
-) -> Result<impl IntoResponse, Problem> {
-    let command = Command::Erase { reason: ErasureReason::Request };
-    let written = confirmed(&state, &user, &request_id, &sent, body, &command).await?;
+    Idempotent { attempt, body: JsonBody(body) }: Idempotent<JsonBody<PasswordBody>>,
+) -> Result<impl IntoResponse, ApiError> {
+    let command = UserCommand::Erase { reason: ErasureReason::Request };
+    let written = execute_confirmed(&state, &user, &request_id, &attempt, body, &command).await?;
     Ok((StatusCode::NO_CONTENT, written, ()))
 }

@@ -8,9 +8,9 @@ use axum::http::header::CONTENT_DISPOSITION;
 use axum::response::IntoResponse;
 
 use crate::app::App;
+use crate::http::api_error::ApiError;
 use crate::http::extract::CurrentUser;
 use crate::http::openapi::ErrorBody;
-use crate::http::problem::Problem;
 use crate::query::PersonalRecord;
 
 /// What browsers save it as.
@@ -33,8 +33,8 @@ const FILE_NAME: &str = "attachment; filename=\"my-data.json\"";
 pub(crate) async fn export(
     State(app): State<Arc<App>>,
     user: CurrentUser,
-) -> Result<impl IntoResponse, Problem> {
-    let record = app.node()?.history.record(user.row.id, app.ambient.now()).await?;
-    let record = record.ok_or(Problem::UserNotFound)?;
+) -> Result<impl IntoResponse, ApiError> {
+    let record = app.services()?.history.record(user.row.id, app.env.now()).await?;
+    let record = record.ok_or(ApiError::UserNotFound)?;
     Ok(([(CONTENT_DISPOSITION, FILE_NAME)], Json(record)))
 }

@@ -1,9 +1,9 @@
 //! `GET /users/me`, and what the caller does with their own account.
 
-mod confirmation;
 pub(crate) mod deactivate;
 pub(crate) mod erase;
 pub(crate) mod export;
+mod password_confirmation;
 
 use axum::Json;
 
@@ -28,5 +28,5 @@ use crate::http::openapi::ErrorBody;
     ),
 )]
 pub(crate) async fn me(user: CurrentUser) -> Json<UserView> {
-    Json(UserView::of_row(&user.row))
+    Json(UserView::from_row(&user.row))
 }

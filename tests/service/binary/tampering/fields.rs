@@ -3,8 +3,8 @@
 use store::Envelope;
 use uuid::Uuid;
 
-use super::kinds::Kind;
-use super::record::Record;
+use super::attacks::Attack;
+use super::raw_database::RawDatabase;
 
 /// What is said where a leaf does not fit.
 pub(super) const LEAF: &str = "its leaf is not the hash of the event";
@@ -14,68 +14,68 @@ pub(super) const ROOT: &str = "the root in the head does not follow from the lea
 pub(super) const SEALED: &str = "the personal data of the event at position";
 
 /// Of the event at position 3, without a new leaf.
-pub(super) const WITH_THE_OLD_LEAF: [Kind; 14] = [
-    Kind { what: "id", change: |log| id(log.event(3)), position: 3, said: LEAF },
-    Kind { what: "stream", change: |log| stream(log.event(3)), position: 3, said: LEAF },
-    Kind {
+pub(super) const FIELD_ATTACKS: [Attack; 14] = [
+    Attack { what: "id", change: |log| id(log.event(3)), position: 3, said: LEAF },
+    Attack { what: "stream", change: |log| stream(log.event(3)), position: 3, said: LEAF },
+    Attack {
         what: "version",
         change: |log| log.event(3).version = 2,
         position: 3,
         said: "has version 2 where 1 should be",
     },
-    Kind { what: "type", change: |log| event_type(log.event(3)), position: 3, said: LEAF },
-    Kind { what: "schema", change: |log| log.event(3).schema = 2, position: 3, said: LEAF },
-    Kind { what: "at", change: |log| later(log.event(3)), position: 3, said: LEAF },
-    Kind {
+    Attack { what: "type", change: |log| event_type(log.event(3)), position: 3, said: LEAF },
+    Attack { what: "schema", change: |log| log.event(3).schema = 2, position: 3, said: LEAF },
+    Attack { what: "at", change: |log| later(log.event(3)), position: 3, said: LEAF },
+    Attack {
         what: "at, back in time",
         change: |log| log.event(3).at = jiff::Timestamp::UNIX_EPOCH,
         position: 3,
         said: "is before that of the event before",
     },
-    Kind { what: "actor", change: |log| actor(log.event(3)), position: 3, said: LEAF },
-    Kind { what: "request_id", change: |log| request_id(log.event(3)), position: 3, said: LEAF },
-    Kind { what: "data", change: |log| data(log.event(5)), position: 5, said: LEAF },
-    Kind { what: "sealed", change: |log| sealed(log.event(3)), position: 3, said: LEAF },
-    Kind { what: "sealed, removed", change: |log| log.event(3).sealed = None, position: 3, said: LEAF },
-    Kind { what: "sealed, of another event", change: ciphertext_of_another, position: 3, said: LEAF },
-    Kind { what: "leaf", change: |log| log.event(3).leaf[31] ^= 1, position: 3, said: LEAF },
+    Attack { what: "actor", change: |log| actor(log.event(3)), position: 3, said: LEAF },
+    Attack { what: "request_id", change: |log| request_id(log.event(3)), position: 3, said: LEAF },
+    Attack { what: "data", change: |log| data(log.event(5)), position: 5, said: LEAF },
+    Attack { what: "sealed", change: |log| sealed(log.event(3)), position: 3, said: LEAF },
+    Attack { what: "sealed, removed", change: |log| log.event(3).sealed = None, position: 3, said: LEAF },
+    Attack { what: "sealed, of another event", change: ciphertext_of_another, position: 3, said: LEAF },
+    Attack { what: "leaf", change: |log| log.event(3).leaf[31] ^= 1, position: 3, said: LEAF },
 ];
 
 /// The same, made to fit: what is left to tell is what is sealed, and then the root alone.
-pub(super) const WITH_A_LEAF_THAT_FITS: [Kind; 13] = [
-    Kind { what: "id", change: |log| id(log.event(3)), position: 3, said: SEALED },
-    Kind {
+pub(super) const FIELD_ATTACKS_WITH_RECOMPUTED_LEAF: [Attack; 13] = [
+    Attack { what: "id", change: |log| id(log.event(3)), position: 3, said: SEALED },
+    Attack {
         what: "stream",
         change: |log| stream(log.event(3)),
         position: 3,
         said: "is missing from the vault, though it was never erased",
     },
-    Kind {
+    Attack {
         what: "version",
         change: |log| log.event(3).version = 2,
         position: 3,
         said: "has version 2 where 1 should be",
     },
-    Kind { what: "type", change: |log| event_type(log.event(3)), position: 3, said: SEALED },
-    Kind { what: "schema", change: |log| log.event(3).schema = 2, position: 3, said: SEALED },
-    Kind {
+    Attack { what: "type", change: |log| event_type(log.event(3)), position: 3, said: SEALED },
+    Attack { what: "schema", change: |log| log.event(3).schema = 2, position: 3, said: SEALED },
+    Attack {
         what: "at",
         change: |log| later(log.event(6)),
         position: 6,
         said: "the head has another time than the last event",
     },
-    Kind {
+    Attack {
         what: "at, back in time",
         change: |log| log.event(3).at = jiff::Timestamp::UNIX_EPOCH,
         position: 3,
         said: "is before that of the event before",
     },
-    Kind { what: "actor", change: |log| actor(log.event(3)), position: 6, said: ROOT },
-    Kind { what: "request_id", change: |log| request_id(log.event(3)), position: 6, said: ROOT },
-    Kind { what: "data", change: |log| data(log.event(5)), position: 6, said: ROOT },
-    Kind { what: "sealed", change: |log| sealed(log.event(3)), position: 3, said: SEALED },
-    Kind { what: "a ciphertext of another user", change: ciphertext_of_another, position: 3, said: SEALED },
-    Kind {
+    Attack { what: "actor", change: |log| actor(log.event(3)), position: 6, said: ROOT },
+    Attack { what: "request_id", change: |log| request_id(log.event(3)), position: 6, said: ROOT },
+    Attack { what: "data", change: |log| data(log.event(5)), position: 6, said: ROOT },
+    Attack { what: "sealed", change: |log| sealed(log.event(3)), position: 3, said: SEALED },
+    Attack { what: "a ciphertext of another user", change: ciphertext_of_another, position: 3, said: SEALED },
+    Attack {
         what: "a ciphertext of another event of the same user",
         change: |log| log.event(2).sealed = log.event(5).sealed.clone(),
         position: 2,
@@ -88,7 +88,7 @@ fn id(event: &mut Envelope) {
 }
 
 fn stream(event: &mut Envelope) {
-    event.stream = super::kinds::nobody();
+    event.stream = super::attacks::unknown_stream();
 }
 
 fn event_type(event: &mut Envelope) {
@@ -115,6 +115,6 @@ fn sealed(event: &mut Envelope) {
     *event.sealed.as_mut().unwrap().last_mut().unwrap() ^= 1;
 }
 
-fn ciphertext_of_another(log: &mut Record) {
+fn ciphertext_of_another(log: &mut RawDatabase) {
     log.event(3).sealed = log.event(4).sealed.clone();
 }

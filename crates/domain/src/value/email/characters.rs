@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
 
-use super::EmailFault;
+use super::EmailError;
 
 /// Whether `character` may stand in an unquoted local part: `atext` of RFC 5322 section 3.2.3 and the dot,
 /// and with RFC 6531 section 3.3 everything beyond ASCII.
@@ -26,7 +26,7 @@ pub(super) fn is_host(character: char) -> bool {
 /// Refuses characters that mislead a reader or mean nothing: controls and invisible formats, private and
 /// unassigned code points, spaces and line breaks, and a combining mark that would join whatever stands
 /// before the text.
-pub(super) fn refuse_unsafe(text: &str) -> Result<(), EmailFault> {
+pub(super) fn refuse_unsafe(text: &str) -> Result<(), EmailError> {
     let is_unsafe = |&(index, character): &(usize, char)| match character.general_category_group() {
         GeneralCategoryGroup::Mark => index == 0,
         _ => !is_drawn(character),
@@ -38,18 +38,18 @@ pub(super) fn refuse_unsafe(text: &str) -> Result<(), EmailFault> {
 
 /// Refuses every character of `text` that `allowed` does not let through, in one sentence that begins with
 /// `what`.
-pub(super) fn refuse_others(text: &str, allowed: fn(char) -> bool, what: &str) -> Result<(), EmailFault> {
+pub(super) fn refuse_others(text: &str, allowed: fn(char) -> bool, what: &str) -> Result<(), EmailError> {
     let found = text.chars().filter(|&character| !allowed(character));
     refuse(what, found.collect())
 }
 
-fn refuse(what: &str, found: BTreeSet<char>) -> Result<(), EmailFault> {
+fn refuse(what: &str, found: BTreeSet<char>) -> Result<(), EmailError> {
     if found.is_empty() {
         return Ok(());
     }
     let names: BTreeSet<String> = found.into_iter().map(name).collect();
     let names: Vec<String> = names.into_iter().collect();
-    Err(EmailFault::new(format_args!("{what}: {}.", names.join(", "))))
+    Err(EmailError::new(format_args!("{what}: {}.", names.join(", "))))
 }
 
 /// What can be seen is quoted, what cannot is named.

@@ -6,7 +6,7 @@ use idna::AsciiDenyList;
 use idna::uts46::{DnsLength, Hyphens, Uts46};
 use unicode_normalization::UnicodeNormalization;
 
-use super::EmailFault;
+use super::EmailError;
 use super::characters;
 use super::label;
 use super::length::too_many;
@@ -39,7 +39,7 @@ pub(super) fn key(shown: &str) -> String {
 
 impl DomainName {
     /// Reads a name in either spelling (UTS #46 without transitional processing, RFC 5890 to 5893).
-    pub(super) fn parse(text: &str) -> Result<Self, EmailFault> {
+    pub(super) fn parse(text: &str) -> Result<Self, EmailError> {
         check_given(text)?;
         let (unicode, validity) =
             Uts46::new().to_unicode(text.as_bytes(), AsciiDenyList::EMPTY, Hyphens::Allow);
@@ -47,7 +47,7 @@ impl DomainName {
         let ascii = validity
             .ok()
             .and_then(|()| to_ascii(&unicode))
-            .ok_or_else(|| EmailFault::new("The part after the @-sign is not valid IDNA."))?;
+            .ok_or_else(|| EmailError::new("The part after the @-sign is not valid IDNA."))?;
         unicode.split('.').try_for_each(label::check)?;
         check_ascii(&ascii)?;
         Ok(Self { unicode: unicode.into_owned(), ascii })
@@ -62,17 +62,17 @@ fn to_ascii(domain: &str) -> Option<String> {
 }
 
 /// Judges the text before UTS #46 maps it, so that a refusal shows the characters that were typed.
-fn check_given(text: &str) -> Result<(), EmailFault> {
+fn check_given(text: &str) -> Result<(), EmailError> {
     const INVALID: &str = "The part after the @-sign contains invalid characters";
     if text.is_empty() {
-        return Err(EmailFault::new("There must be something after the @-sign."));
+        return Err(EmailError::new("There must be something after the @-sign."));
     }
     if text.starts_with('[') && text.ends_with(']') {
-        return Err(EmailFault::new("A bracketed IP address after the @-sign is not allowed here."));
+        return Err(EmailError::new("A bracketed IP address after the @-sign is not allowed here."));
     }
     let length = text.chars().count();
     if length > MAX_DOMAIN_LENGTH {
-        return Err(EmailFault::new(format_args!(
+        return Err(EmailError::new(format_args!(
             "The email address is too long after the @-sign {}.",
             too_many(length, MAX_DOMAIN_LENGTH)
         )));
@@ -89,7 +89,7 @@ fn hides_a_dot(character: char) -> bool {
 }
 
 /// Judges the name after mapping, since that can turn other characters into dots and hyphens.
-fn check_mapped(domain: &str) -> Result<(), EmailFault> {
+fn check_mapped(domain: &str) -> Result<(), EmailError> {
     characters::refuse_others(
         domain,
         characters::is_host,
@@ -110,20 +110,20 @@ fn check_mapped(domain: &str) -> Result<(), EmailFault> {
     } else {
         return Ok(());
     };
-    Err(EmailFault::new(reason))
+    Err(EmailError::new(reason))
 }
 
-fn check_ascii(domain: &str) -> Result<(), EmailFault> {
+fn check_ascii(domain: &str) -> Result<(), EmailError> {
     if domain.len() > MAX_DOMAIN_LENGTH {
         let excess = domain.len().saturating_sub(MAX_DOMAIN_LENGTH);
         let plural = if excess == 1 { "" } else { "s" };
-        return Err(EmailFault::new(format_args!(
+        return Err(EmailError::new(format_args!(
             "The email address is too long after the @-sign \
              ({excess} byte{plural} too many after IDNA encoding)."
         )));
     }
     if let Some(label) = domain.split('.').find(|label| label.len() > MAX_LABEL_LENGTH) {
-        return Err(EmailFault::new(format_args!(
+        return Err(EmailError::new(format_args!(
             "After the @-sign, periods cannot be separated by so many characters {}.",
             too_many(label.len(), MAX_LABEL_LENGTH)
         )));
@@ -131,17 +131,17 @@ fn check_ascii(domain: &str) -> Result<(), EmailFault> {
     check_top_level(domain)
 }
 
-fn check_top_level(domain: &str) -> Result<(), EmailFault> {
+fn check_top_level(domain: &str) -> Result<(), EmailError> {
     let Some((_, top_level)) = domain.rsplit_once('.') else {
-        return Err(EmailFault::new("The part after the @-sign is not valid. It should have a period."));
+        return Err(EmailError::new("The part after the @-sign is not valid. It should have a period."));
     };
     if !top_level.ends_with(|last: char| last.is_ascii_alphabetic()) {
-        return Err(EmailFault::new(
+        return Err(EmailError::new(
             "The part after the @-sign is not valid. It is not within a valid top-level domain.",
         ));
     }
     if SPECIAL_USE.contains(&top_level) {
-        return Err(EmailFault::new(
+        return Err(EmailError::new(
             "The part after the @-sign is a special-use or reserved name that cannot be used with email.",
         ));
     }

@@ -7,7 +7,7 @@ use std::fmt;
 
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 
-use super::EmailFault;
+use super::EmailError;
 
 /// Characters that are allowed although they are neither letters, marks nor digits, or would be mapped away:
 /// the exceptions and the context rules of RFC 5892 (section 2.6, appendix A).
@@ -15,9 +15,9 @@ const BY_NAME: &str = "\u{B7}\u{375}\u{5F3}\u{5F4}\u{6FD}\u{6FE}\u{F0B}\u{200C}\
 
 /// Refuses a label, mapped and in Unicode, that IDNA 2008 does not know: with a reserved prefix, or with
 /// characters that RFC 5892 disallows there.
-pub(super) fn check(label: &str) -> Result<(), EmailFault> {
+pub(super) fn check(label: &str) -> Result<(), EmailError> {
     if is_reserved(label) {
-        return Err(EmailFault::new(
+        return Err(EmailError::new(
             "An email address cannot have two letters followed by two dashes immediately after the @-sign or \
              after a period, except Punycode.",
         ));
@@ -43,8 +43,8 @@ pub(super) fn check(label: &str) -> Result<(), EmailFault> {
     Ok(())
 }
 
-fn invalid(why: fmt::Arguments<'_>) -> EmailFault {
-    EmailFault::new(format_args!("The part after the @-sign is invalid ({why})."))
+fn invalid(why: fmt::Arguments<'_>) -> EmailError {
+    EmailError::new(format_args!("The part after the @-sign is invalid ({why})."))
 }
 
 /// Whether the third and fourth characters are hyphens, which RFC 5890 (section 2.3.1) keeps for encodings.

@@ -2,14 +2,14 @@
 
 use unicode_normalization::UnicodeNormalization;
 
-use super::EmailFault;
+use super::EmailError;
 use super::characters;
 
 /// The local part as it is shown: an unquoted dot-atom (RFC 5322 section 3.2.3, RFC 6531 section 3.3) in
 /// Unicode normalisation form NFC.
-pub(super) fn normalise(text: &str) -> Result<String, EmailFault> {
+pub(super) fn normalise(text: &str) -> Result<String, EmailError> {
     if text.starts_with('"') {
-        return Err(EmailFault::new("Quoting the part before the @-sign is not allowed here."));
+        return Err(EmailError::new("Quoting the part before the @-sign is not allowed here."));
     }
     check(text)?;
     let normalised: String = text.nfc().collect();
@@ -17,14 +17,14 @@ pub(super) fn normalise(text: &str) -> Result<String, EmailFault> {
         // NFC turns a few characters into ones that may not stand here, the Greek question mark into a
         // semicolon.
         check(&normalised)
-            .map_err(|fault| EmailFault::new(format_args!("After Unicode normalization: {fault}")))?;
+            .map_err(|fault| EmailError::new(format_args!("After Unicode normalization: {fault}")))?;
     }
     Ok(normalised)
 }
 
-fn check(text: &str) -> Result<(), EmailFault> {
+fn check(text: &str) -> Result<(), EmailError> {
     if text.is_empty() {
-        return Err(EmailFault::new("There must be something before the @-sign."));
+        return Err(EmailError::new("There must be something before the @-sign."));
     }
     characters::refuse_others(
         text,
@@ -35,7 +35,7 @@ fn check(text: &str) -> Result<(), EmailFault> {
     characters::refuse_unsafe(text)
 }
 
-fn check_dots(text: &str) -> Result<(), EmailFault> {
+fn check_dots(text: &str) -> Result<(), EmailError> {
     let reason = if text.ends_with('.') {
         "An email address cannot have a period immediately before the @-sign."
     } else if text.starts_with('.') {
@@ -45,5 +45,5 @@ fn check_dots(text: &str) -> Result<(), EmailFault> {
     } else {
         return Ok(());
     };
-    Err(EmailFault::new(reason))
+    Err(EmailError::new(reason))
 }

@@ -36,7 +36,7 @@ pub struct EmailAddress(String);
 /// Why a text is not an e-mail address: one sentence, to be shown to whoever typed it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
-pub struct EmailFault {
+pub struct EmailError {
     /// The sentence.
     pub reason: String,
 }
@@ -46,8 +46,8 @@ impl EmailAddress {
     /// them (`Ada <ada@example.com>`).
     ///
     /// # Errors
-    /// [`EmailFault`] with the first fault found, from left to right.
-    pub fn parse(text: &str) -> Result<Self, EmailFault> {
+    /// [`EmailError`] with the first fault found, from left to right.
+    pub fn parse(text: &str) -> Result<Self, EmailError> {
         length::check_input(text)?;
         let address = split::split(text.trim())?;
         let local_part = local_part::normalise(address.local_part)?;
@@ -58,7 +58,7 @@ impl EmailAddress {
 
     /// An address out of an event, or of a row made of one: accepted when it was written, and not judged again.
     #[must_use]
-    pub fn recorded(shown: &str) -> Self {
+    pub fn from_stored(shown: &str) -> Self {
         Self(shown.to_owned())
     }
 
@@ -85,7 +85,7 @@ impl EmailAddress {
     }
 }
 
-impl EmailFault {
+impl EmailError {
     fn new(reason: impl fmt::Display) -> Self {
         Self { reason: reason.to_string() }
     }

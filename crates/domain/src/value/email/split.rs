@@ -1,6 +1,6 @@
 //! Taking a text apart at the @-sign.
 
-use super::EmailFault;
+use super::EmailError;
 use super::characters;
 
 /// The two sides of an address, not yet judged.
@@ -13,7 +13,7 @@ pub(super) struct Parts<'a> {
 }
 
 /// Finds the @-sign of a trimmed text, in angle brackets or without.
-pub(super) fn split(text: &str) -> Result<Parts<'_>, EmailFault> {
+pub(super) fn split(text: &str) -> Result<Parts<'_>, EmailError> {
     let address = in_brackets_after_a_name(text).unwrap_or(text).trim();
     match find_unquoted(address, &['@', '<']) {
         Some((local_part, '@', domain)) => Ok(Parts { local_part, domain }),
@@ -54,8 +54,8 @@ fn find_unquoted<'a>(text: &'a str, signs: &[char]) -> Option<(&'a str, char, &'
     None
 }
 
-fn stray_bracket(rest: &str) -> EmailFault {
-    EmailFault::new(match rest.split_once('>') {
+fn stray_bracket(rest: &str) -> EmailError {
+    EmailError::new(match rest.split_once('>') {
         None => {
             "An open angle bracket at the start of the email address has to be followed by a close angle \
              bracket at the end."
@@ -65,8 +65,8 @@ fn stray_bracket(rest: &str) -> EmailFault {
     })
 }
 
-fn no_at_sign(address: &str) -> EmailFault {
-    EmailFault::new(if address.contains('\u{FF20}') {
+fn no_at_sign(address: &str) -> EmailError {
+    EmailError::new(if address.contains('\u{FF20}') {
         "The email address has the \"full-width\" at-sign (@) character instead of a regular at-sign."
     } else if address.contains('\u{FE6B}') {
         "The email address has the \"small commercial at\" character instead of a regular at-sign."

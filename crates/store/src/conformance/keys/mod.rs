@@ -1,48 +1,51 @@
 //! Rotating the master key: nobody becomes unreadable, nobody comes back, whatever goes on beside it and wherever it stops.
 
-mod replacing;
-mod ring;
+mod compare_and_set;
+mod fixture;
 
 use std::sync::Arc;
 
 use futures::future::join_all;
 
-use self::ring::{Keys, Stopping, assert_names, assert_readable, assert_refused, erase, join};
-use super::world::{World, all, put};
-use crate::ambient::Ambient;
-use crate::append::{AppendError, Expected};
+use self::fixture::{
+    FailAfter, RotationFixture, assert_cannot_open, assert_key_missing, assert_readable, erase, register,
+};
+use super::harness::{Harness, append_writes, read_all};
+use crate::append::{AppendError, ExpectedVersion};
+use crate::env::Env;
 use crate::error::StoreError;
+use crate::key_store::MasterKeys;
 use crate::rotation::{CLAIMS, Rotation, SIGNING};
-use crate::vault::MasterKeys;
 
-pub use replacing::{
-    a_damaged_key_keeps_the_old_master_key_needed, a_key_that_changes_meanwhile_is_not_left_behind,
-    keys_are_replaced_only_as_they_were,
+pub use compare_and_set::{
+    damaged_key_keeps_the_old_master_key_required, key_changed_during_rotation_is_rewrapped,
+    keys_are_replaced_by_compare_and_set,
 };
 
 /// After it the new key alone opens everything, and the old one alone opens nothing; doing it again changes nothing.
-pub async fn a_rotation_takes_every_key_along(world: &World) {
-    let keys = Keys::of(world).await;
-    let store = world.open(&keys.handle, keys.old.clone()).await.unwrap();
-    let (_, bob) = (join(world, &store, "ada").await, join(world, &store, "bob").await);
-    join(world, &store, "cid").await;
-    erase(world, &store, &bob).await.unwrap();
-    let before = keys.survey().await;
-    assert_eq!((before.wrapping, before.streams()), (Some(keys.old.id()), 2));
-    assert!(before.is_all_by(keys.old.id()) && !keys.rotation(keys.both()).is_done().await.unwrap());
-    assert_refused(world, &keys, &keys.new, &keys.old).await;
+pub async fn rotation_rewraps_every_key(harness: &Harness) {
+    let keys = RotationFixture::new(harness).await;
+    let store = harness.open_with_master_keys(&keys.handle, keys.old.clone()).await.unwrap();
+    let (_, bob) = (register(harness, &store, "ada").await, register(harness, &store, "bob").await);
+    register(harness, &store, "cid").await;
+    erase(harness, &store, &bob).await.unwrap();
+    let before = keys.master_key_usage().await;
+    assert_eq!((before.wrapping_key, before.streams()), (Some(keys.old.id()), 2));
+    assert!(before.is_wrapped_only_by(keys.old.id()) && !keys.rotation(keys.both()).is_done().await.unwrap());
+    assert_cannot_open(harness, &keys, &keys.new, &keys.old).await;
 
     let done = keys.rotate().await;
     assert_eq!((done.master, done.streams, done.damaged), (keys.new.id(), 2, None));
     assert_eq!(done.service_keys, [SIGNING, CLAIMS]);
-    assert_eq!(done.left, keys.survey().await);
-    assert!(done.left.is_all_by(keys.new.id()), "{:?}", done.left);
+    assert_eq!(done.left, keys.master_key_usage().await);
+    assert!(done.left.is_wrapped_only_by(keys.new.id()), "{:?}", done.left);
     assert!(keys.rotation(keys.both()).is_done().await.unwrap());
-    let now = world.open(&keys.handle, keys.new.clone()).await.unwrap();
+    let now = harness.open_with_master_keys(&keys.handle, keys.new.clone()).await.unwrap();
     assert_readable(&now, std::slice::from_ref(&bob)).await;
-    assert_refused(world, &keys, &keys.old, &keys.new).await;
+    assert_cannot_open(harness, &keys, &keys.old, &keys.new).await;
     // Claims are hashed under a key that has stayed the same.
-    let twin = put(&now, [world.claiming(&world.stream(), "ada@example.com")]).await;
+    let twin =
+        append_writes(&now, [harness.write_claiming_email(&harness.new_stream(), "ada@example.com")]).await;
     assert!(matches!(twin, Err(AppendError::ClaimTaken { .. })), "{twin:?}");
 
     let stored = keys.handle.keys.wrapped_keys(None, 100).await.unwrap();
@@ -52,32 +55,32 @@ pub async fn a_rotation_takes_every_key_along(world: &World) {
 }
 
 /// Those who come meanwhile are wrapped by the new key, and those who are erased stay so.
-pub async fn people_come_and_go_beside_a_rotation(world: &World) {
-    let keys = Keys::of(world).await;
-    let first = world.open(&keys.handle, keys.both_with_old_first()).await.unwrap();
-    let second = world.open(&world.untouched().await, keys.both()).await.unwrap();
+pub async fn registrations_and_erasures_continue_during_rotation(harness: &Harness) {
+    let keys = RotationFixture::new(harness).await;
+    let first = harness.open_with_master_keys(&keys.handle, keys.both_with_old_first()).await.unwrap();
+    let second = harness.open_with_master_keys(&harness.open_unmigrated().await, keys.both()).await.unwrap();
     let mut people = Vec::new();
     for number in 0..40 {
-        people.push(join(world, &first, &format!("early{number}")).await);
+        people.push(register(harness, &first, &format!("early{number}")).await);
     }
     let gone: Vec<_> = people.iter().step_by(2).cloned().collect();
     let coming = async {
         for number in 0..20 {
             let (one, other) = (format!("late{number}"), format!("later{number}"));
-            tokio::join!(join(world, &first, &one), join(world, &second, &other));
+            tokio::join!(register(harness, &first, &one), register(harness, &second, &other));
         }
     };
     let going = async {
         for stream in &gone {
-            erase(world, &second, stream).await.unwrap();
+            erase(harness, &second, stream).await.unwrap();
         }
     };
     let (done, (), ()) = tokio::join!(keys.rotate(), coming, going);
     assert_eq!(done.damaged, None);
-    let left = keys.survey().await;
-    assert!(left.is_all_by(keys.new.id()), "{left:?}");
+    let left = keys.master_key_usage().await;
+    assert!(left.is_wrapped_only_by(keys.new.id()), "{left:?}");
     assert_eq!(left.streams(), 60);
-    let now = world.open(&keys.handle, keys.new.clone()).await.unwrap();
+    let now = harness.open_with_master_keys(&keys.handle, keys.new.clone()).await.unwrap();
     for store in [&first, &second, &now] {
         assert_readable(store, &gone).await;
     }
@@ -85,39 +88,45 @@ pub async fn people_come_and_go_beside_a_rotation(world: &World) {
 
 /// From its first step on, whoever wraps by the old key is told, has the key wrapped anew if they can, and is refused if
 /// not. Nothing of theirs is in the log then.
-pub async fn a_rotation_that_has_begun_lets_no_old_key_through(world: &World) {
-    let keys = Keys::of(world).await;
-    let able = world.open(&keys.handle, keys.both_with_old_first()).await.unwrap();
-    let unable = world.open(&keys.handle, keys.old.clone()).await.unwrap();
-    let ada = join(world, &unable, "ada").await;
-    let stopping = Stopping::after(keys.handle.keys.clone(), 1);
-    let rotation = Rotation::new(stopping, Arc::new(keys.both()), Ambient::system());
+pub async fn started_rotation_rejects_the_old_master_key(harness: &Harness) {
+    let keys = RotationFixture::new(harness).await;
+    let able = harness.open_with_master_keys(&keys.handle, keys.both_with_old_first()).await.unwrap();
+    let unable = harness.open_with_master_keys(&keys.handle, keys.old.clone()).await.unwrap();
+    let ada = register(harness, &unable, "ada").await;
+    let stopping = FailAfter::read_after(keys.handle.keys.clone(), 1);
+    let rotation = Rotation::new(stopping, Arc::new(keys.both()), Env::system());
     rotation.run(&mut |_, _| {}).await.unwrap_err();
-    assert_eq!(keys.survey().await.wrapping, Some(keys.new.id()));
+    assert_eq!(keys.master_key_usage().await.wrapping_key, Some(keys.new.id()));
 
-    join(world, &able, "bob").await;
-    assert_eq!(keys.survey().await.of(keys.new.id()).streams, 1, "it was wrapped by the new key");
-    let cid = world.claiming(&world.stream(), "cid@example.com");
+    register(harness, &able, "bob").await;
+    assert_eq!(
+        keys.master_key_usage().await.wrapped_by(keys.new.id()).streams,
+        1,
+        "it was wrapped by the new key"
+    );
+    let cid = harness.write_claiming_email(&harness.new_stream(), "cid@example.com");
     for _ in 0..2 {
-        let refused = put(&unable, [cid.clone()]).await.unwrap_err();
+        let refused = append_writes(&unable, [cid.clone()]).await.unwrap_err();
         let AppendError::Store(refused) = refused else { unreachable!("{refused:?}") };
-        assert_names(&refused, &keys.new);
+        assert_key_missing(&refused, &keys.new);
     }
     assert_eq!(unable.head().await.unwrap().position.get(), 2);
     // Whom it can open, it goes on serving; whom it cannot, it does not take for somebody who never was.
-    put(&unable, [world.write(&ada, Expected::Any)]).await.unwrap();
+    append_writes(&unable, [harness.write(&ada, ExpectedVersion::Any)]).await.unwrap();
     let unread = unable.read(&crate::backend::EventQuery { limit: 9, ..Default::default() }).await;
-    assert_names(&unread.unwrap_err(), &keys.new);
+    assert_key_missing(&unread.unwrap_err(), &keys.new);
     keys.rotate().await;
     assert_readable(&able, &[]).await;
 }
 
 /// The first step and each append come one after the other: once it is done, no key of before comes any more, from
 /// whichever batch that was under way.
-pub async fn no_key_of_before_comes_after_the_first_step(world: &World) {
-    let keys = Keys::of(world).await;
-    let processes =
-        [world.open(&keys.handle, keys.both()), world.open(&keys.handle, keys.both_with_old_first())];
+pub async fn old_master_key_wraps_nothing_after_the_first_step(harness: &Harness) {
+    let keys = RotationFixture::new(harness).await;
+    let processes = [
+        harness.open_with_master_keys(&keys.handle, keys.both()),
+        harness.open_with_master_keys(&keys.handle, keys.both_with_old_first()),
+    ];
     let processes = join_all(processes).await;
     for round in 0..24 {
         let (from, to) = if round % 2 == 0 { (&keys.old, &keys.new) } else { (&keys.new, &keys.old) };
@@ -125,56 +134,56 @@ pub async fn no_key_of_before_comes_after_the_first_step(world: &World) {
         let coming = names.iter().zip(processes.iter().cycle());
         let coming = coming.map(async |(name, process)| {
             for again in 0..3 {
-                join(world, process.as_ref().unwrap(), &format!("{name}-{again}")).await;
+                register(harness, process.as_ref().unwrap(), &format!("{name}-{again}")).await;
             }
         });
         let step = async {
             let wrapped = keys.handle.keys.service_keys().await.unwrap().remove(SIGNING).unwrap();
             let key = from.unwrap("keys/signing", &wrapped).unwrap();
-            let anew = to.wrap("keys/signing", &key, &Ambient::system()).unwrap();
+            let anew = to.wrap("keys/signing", &key, &Env::system()).unwrap();
             assert!(keys.handle.keys.replace_service_key(SIGNING, &wrapped, &anew).await.unwrap());
-            keys.survey().await.of(from.id()).streams
+            keys.master_key_usage().await.wrapped_by(from.id()).streams
         };
         let (before, _) = tokio::join!(step, join_all(coming));
-        assert_eq!(keys.survey().await.of(from.id()).streams, before, "round {round}");
+        assert_eq!(keys.master_key_usage().await.wrapped_by(from.id()).streams, before, "round {round}");
     }
-    assert_eq!(keys.survey().await.streams(), 24 * 8 * 3);
+    assert_eq!(keys.master_key_usage().await.streams(), 24 * 8 * 3);
 }
 
 /// Wherever it stops, whoever has both keys can start and read, and going on with it gets to the end; nobody starts with
 /// the new key alone as long as somebody needs the old one.
-pub async fn an_interrupted_rotation_is_gone_on_with(world: &World) {
-    let keys = Keys::of(world).await;
-    let store = world.open(&keys.handle, keys.old.clone()).await.unwrap();
+pub async fn interrupted_rotation_resumes(harness: &Harness) {
+    let keys = RotationFixture::new(harness).await;
+    let store = harness.open_with_master_keys(&keys.handle, keys.old.clone()).await.unwrap();
     let names: Vec<_> = (0..1100).map(|number| format!("user{number}")).collect();
-    join_all(names.iter().map(|name| join(world, &store, name))).await;
+    join_all(names.iter().map(|name| register(harness, &store, name))).await;
     let mut interruptions = 0;
     loop {
         // One step of each try is done, the next one fails.
-        let stopping = Stopping::after(keys.handle.keys.clone(), 1);
-        let rotation = Rotation::new(stopping, Arc::new(keys.both()), Ambient::system());
+        let stopping = FailAfter::read_after(keys.handle.keys.clone(), 1);
+        let rotation = Rotation::new(stopping, Arc::new(keys.both()), Env::system());
         if let Ok(done) = rotation.run(&mut |_, _| {}).await {
-            assert!(done.left.is_all_by(keys.new.id()), "{:?}", done.left);
+            assert!(done.left.is_wrapped_only_by(keys.new.id()), "{:?}", done.left);
             break;
         }
         interruptions += 1;
-        assert_refused(world, &keys, &keys.new, &keys.old).await;
-        let both = world.open(&keys.handle, keys.both()).await.unwrap();
-        assert_eq!(all(&both).await.len(), names.len());
+        assert_cannot_open(harness, &keys, &keys.new, &keys.old).await;
+        let both = harness.open_with_master_keys(&keys.handle, keys.both()).await.unwrap();
+        assert_eq!(read_all(&both).await.len(), names.len());
     }
     assert_eq!(interruptions, 4, "the first service key, then three pages");
-    assert_readable(&world.open(&keys.handle, keys.new.clone()).await.unwrap(), &[]).await;
+    assert_readable(&harness.open_with_master_keys(&keys.handle, keys.new.clone()).await.unwrap(), &[]).await;
 }
 
 /// Two rotations to the same key share the work. Of two to different keys, the one that began later has its way.
-pub async fn rotations_at_once_do_no_harm(world: &World) {
-    let keys = Keys::of(world).await;
-    let store = world.open(&keys.handle, keys.old.clone()).await.unwrap();
+pub async fn concurrent_rotations_are_safe(harness: &Harness) {
+    let keys = RotationFixture::new(harness).await;
+    let store = harness.open_with_master_keys(&keys.handle, keys.old.clone()).await.unwrap();
     let names: Vec<_> = (0..60).map(|number| format!("user{number}")).collect();
-    join_all(names.iter().map(|name| join(world, &store, name))).await;
+    join_all(names.iter().map(|name| register(harness, &store, name))).await;
     let (one, other) = tokio::join!(keys.rotate(), keys.rotate());
     assert_eq!(one.streams + other.streams, 60);
-    assert!(keys.survey().await.is_all_by(keys.new.id()));
+    assert!(keys.master_key_usage().await.is_wrapped_only_by(keys.new.id()));
 
     let three = || MasterKeys::new(keys.newest.clone(), [keys.new.clone(), keys.old.clone()]);
     let back = || MasterKeys::new(keys.old.clone(), [keys.new.clone(), keys.newest.clone()]);
@@ -188,7 +197,7 @@ pub async fn rotations_at_once_do_no_harm(world: &World) {
         assert!(told.is_none_or(overtaken), "{outcome:?}");
     }
     to_newest.run(&mut |_, _| {}).await.unwrap();
-    assert!(keys.survey().await.is_all_by(keys.newest.id()));
-    let now = world.open(&keys.handle, keys.newest.clone()).await.unwrap();
+    assert!(keys.master_key_usage().await.is_wrapped_only_by(keys.newest.id()));
+    let now = harness.open_with_master_keys(&keys.handle, keys.newest.clone()).await.unwrap();
     assert_readable(&now, &[]).await;
 }

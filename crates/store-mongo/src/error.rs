@@ -1,0 +1,204 @@
+//! What the driver's errors mean here.
+
+use std::sync::Arc;
+
+use mongodb::bson::Document;
+use mongodb::error::{
+    Error, ErrorKind, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT, WriteFailure,
+};
+use store::StoreError;
+
+/// Server error codes (`src/mongo/base/error_codes.yml` of MongoDB).
+mod code {
+    pub(super) const UNAUTHORIZED: i32 = 13;
+    pub(super) const AUTHENTICATION_FAILED: i32 = 18;
+    pub(super) const LOCK_TIMEOUT: i32 = 24;
+    pub(super) const NAMESPACE_EXISTS: i32 = 48;
+    pub(super) const INVALID_NAMESPACE: i32 = 73;
+    pub(super) const INDEX_OPTIONS_CONFLICT: i32 = 85;
+    pub(super) const INDEX_KEY_SPECS_CONFLICT: i32 = 86;
+    pub(super) const WRITE_CONFLICT: i32 = 112;
+    pub(super) const DUPLICATE_KEY: i32 = 11_000;
+    pub(super) const INTERRUPTED: i32 = 11_601;
+}
+
+/// Why a piece of work on the database failed.
+pub(crate) enum MongoError {
+    /// The driver or the server says so.
+    Driver(Error),
+    /// A unique index did not let a write through: its name and collection, since each collection has an `_id_`.
+    DuplicateKey(String),
+    /// What is stored, or asked, makes no sense.
+    Store(StoreError),
+}
+
+impl From<Error> for MongoError {
+    fn from(error: Error) -> Self {
+        match duplicate(&error) {
+            Some(index) => Self::DuplicateKey(index),
+            None => Self::Driver(error),
+        }
+    }
+}
+
+impl From<StoreError> for MongoError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl MongoError {
+    /// Whether the same transaction, begun anew, may succeed. A server that could not be found within the selection
+    /// timeout is not looked for again: the caller has waited long enough.
+    pub(crate) fn is_transient(&self) -> bool {
+        match self {
+            Self::Driver(error) => {
+                (error.contains_label(TRANSIENT_TRANSACTION_ERROR) || self.is_interrupted())
+                    && !matches!(*error.kind, ErrorKind::ServerSelection { .. })
+            }
+            Self::DuplicateKey(_) => true,
+            Self::Store(_) => false,
+        }
+    }
+
+    /// Whether another transaction was in the way.
+    pub(crate) fn is_conflict(&self) -> bool {
+        matches!(self, Self::Driver(error) if matches!(server_code(error), Some(code::LOCK_TIMEOUT | code::WRITE_CONFLICT)))
+    }
+
+    /// Whether a commit that ended like this may have happened, and can be asked for again.
+    pub(crate) fn is_unknown_commit(&self) -> bool {
+        matches!(self, Self::Driver(error) if error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT))
+            || self.is_interrupted()
+    }
+
+    /// Whether somebody has ended the session in the middle of a command, as processes do to those that stand still
+    /// with a transaction open. The server gives that error no label.
+    fn is_interrupted(&self) -> bool {
+        matches!(self, Self::Driver(error) if server_code(error) == Some(code::INTERRUPTED))
+    }
+
+    /// Whether a collection that was to be created is there already.
+    pub(crate) fn is_existing_collection(&self) -> bool {
+        matches!(self, Self::Driver(error) if server_code(error) == Some(code::NAMESPACE_EXISTS))
+    }
+
+    /// What to trace.
+    pub(crate) fn describe(&self) -> String {
+        match self {
+            Self::Driver(error) => {
+                let mut labels: Vec<_> = error.labels().iter().map(String::as_str).collect();
+                labels.sort_unstable();
+                format!("{} [{}]", error.kind, labels.join(", "))
+            }
+            Self::DuplicateKey(index) => format!("the unique index {index} refused a write"),
+            Self::Store(error) => error.to_string(),
+        }
+    }
+
+    /// The failure to do `what`, for those above.
+    pub(crate) fn into_store_error(self, what: &str) -> StoreError {
+        match self {
+            Self::Driver(error) => from_driver_error(what, error),
+            Self::DuplicateKey(index) => StoreError::corrupt(format!(
+                "{what}: the unique index {index} holds an entry that should not be there; was the database written \
+                 to by something else?"
+            )),
+            Self::Store(error) => error,
+        }
+    }
+}
+
+/// The driver's failure to do `what`. Its message is that of the kind alone, without the server's whole answer.
+pub(crate) fn from_driver_error(what: &str, error: Error) -> StoreError {
+    let what = format!("{what}: {}", error.kind);
+    if is_permanent(&error) {
+        StoreError::Refused(what)
+    } else {
+        StoreError::Unavailable { what, source: Some(Arc::new(error)) }
+    }
+}
+
+/// Turns a driver's error into the failure to do `what`.
+pub(crate) fn context(what: &'static str) -> impl Fn(Error) -> StoreError {
+    move |error| from_driver_error(what, error)
+}
+
+/// The first error among the statements of a write command that as a whole went through.
+pub(crate) fn check_write_errors(what: &str, answer: &Document) -> Result<(), MongoError> {
+    let Some(first) = answer.get_array("writeErrors").ok().and_then(|errors| errors.first()?.as_document())
+    else {
+        return Ok(());
+    };
+    if first.get_i32("code").is_ok_and(|number| number == code::DUPLICATE_KEY) {
+        return Err(MongoError::DuplicateKey(index_name(first.get_str("errmsg").unwrap_or_default())));
+    }
+    let message = first.get_str("errmsg").unwrap_or("no reason given");
+    Err(StoreError::Unavailable { what: format!("{what}: {message}"), source: None }.into())
+}
+
+fn is_permanent(error: &Error) -> bool {
+    let by_server = matches!(
+        server_code(error),
+        Some(
+            code::UNAUTHORIZED
+                | code::AUTHENTICATION_FAILED
+                | code::INVALID_NAMESPACE
+                | code::INDEX_OPTIONS_CONFLICT
+                | code::INDEX_KEY_SPECS_CONFLICT
+        )
+    );
+    by_server
+        || matches!(
+            *error.kind,
+            ErrorKind::Authentication { .. }
+                | ErrorKind::IncompatibleServer { .. }
+                | ErrorKind::InvalidTlsConfig { .. }
+                | ErrorKind::SessionsNotSupported
+        )
+}
+
+fn server_code(error: &Error) -> Option<i32> {
+    server_error(error).map(|(code, _)| code)
+}
+
+/// Code and message of the server's error.
+fn server_error(error: &Error) -> Option<(i32, &str)> {
+    match &*error.kind {
+        ErrorKind::Command(command) => Some((command.code, &command.message)),
+        ErrorKind::Write(WriteFailure::WriteError(write)) => Some((write.code, &write.message)),
+        ErrorKind::InsertMany(insert) => {
+            let first = insert.write_errors.as_ref()?.first()?;
+            Some((first.code, &first.message))
+        }
+        _ => None,
+    }
+}
+
+/// The unique index that refused a write.
+fn duplicate(error: &Error) -> Option<String> {
+    let (code, message) = server_error(error)?;
+    (code == code::DUPLICATE_KEY).then(|| index_name(message))
+}
+
+/// The index that the server names in its message: `E11000 duplicate key error collection: aegis.events index: _id_ dup
+/// key: …`. The key itself is not repeated.
+fn index_name(message: &str) -> String {
+    let after = |name: &str| message.split_once(name)?.1.split_whitespace().next();
+    match (after("index: "), after("collection: ")) {
+        (Some(index), Some(collection)) => format!("`{index}` of {collection}"),
+        _ => "(not named)".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn duplicate_key_error_names_the_index_not_the_key() {
+        let message = "E11000 duplicate key error collection: aegis.vault index: claims_1 dup key: { claims: \"secret\" }";
+        assert_eq!(index_name(message), "`claims_1` of aegis.vault");
+        assert_eq!(index_name("E11000 something else"), "(not named)");
+    }
+}

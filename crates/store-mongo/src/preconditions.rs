@@ -1,0 +1,145 @@
+//! What a batch needs to know, read inside its transaction.
+
+use std::collections::HashMap;
+
+use mongodb::ClientSession;
+use mongodb::bson::{Bson, Document, RawBsonRef, RawDocument, doc};
+use store::backend::{KeyEntry, Preconditions};
+use store::commit_planner::Batch;
+use store::key_store::{ClaimHash, KeyId, MasterKey};
+use store::rotation::SIGNING;
+use store::{StoreError, StreamId};
+
+use crate::connection::Db;
+use crate::document_reader::{DocumentReader, binary};
+use crate::error::MongoError;
+use crate::event_document::{HEAD_ID, to_head};
+use crate::idempotency;
+use crate::transaction::collect_all;
+
+/// More documents than a transaction asks for, so that every answer fits into one reply (the default is 101).
+pub(crate) const ONE_REPLY: u32 = 100_000;
+
+/// What the vault holds of one stream.
+pub(crate) type Held = (KeyEntry, Vec<ClaimHash>);
+
+/// Reads everything in one round trip, as of one moment: the head, and beside it what the batch asks for. Says also how
+/// often the head was touched.
+pub(crate) async fn read(
+    db: &Db,
+    session: &mut ClientSession,
+    batch: &Batch,
+) -> Result<(Preconditions, i64), MongoError> {
+    let mut pipeline = pipeline(db, &batch.streams(), &batch.claims());
+    if batch.creates_keys() {
+        pipeline.push(beside(db.keys().name(), vec![doc! { "$match": { "_id": SIGNING } }], WRAPPING));
+    }
+    let found = db.head().aggregate(pipeline).with_type().session(&mut *session).await?;
+    let found = collect_all(found, session).await?;
+    let found = found.first().ok_or_else(|| StoreError::corrupt("the head of the log is missing"))?;
+    let (head, touched) = to_head(found)?;
+    let beside = DocumentReader::new(found, "what is read beside the head of the log");
+    let versions = beside.documents(VERSIONS)?.into_iter().map(to_version).collect::<Result<_, _>>()?;
+    // An entry that was asked for by stream and by claim comes twice, and is the same.
+    let entries = [beside.documents(BY_STREAM)?, beside.documents(BY_CLAIM)?].concat();
+    let mut vault: HashMap<_, Held> = entries.into_iter().map(to_vault).collect::<Result<_, _>>()?;
+    // A tombstone holds no claims. One that does was tampered with: the unique index tells, and nothing is taken for true.
+    for (_, claims) in vault.values_mut().filter(|(entry, _)| *entry == KeyEntry::Erased) {
+        claims.clear();
+    }
+    let recorded_results = idempotency::read_all(db, session, &batch.idempotency_keys()).await?;
+    let wrapping = if batch.creates_keys() { wrapping(&beside)? } else { None };
+    // Whoever owns a claim is among the entries, which say so.
+    let owners = HashMap::new();
+    Ok((
+        Preconditions {
+            head,
+            versions,
+            key_entries: vault,
+            owners,
+            recorded_results,
+            wrapping_key: wrapping,
+        },
+        touched,
+    ))
+}
+
+/// What is read beside the head.
+const VERSIONS: &str = "versions";
+const BY_STREAM: &str = "by_stream";
+const BY_CLAIM: &str = "by_claim";
+const WRAPPING: &str = "wrapping";
+
+fn pipeline(db: &Db, streams: &[StreamId], claims: &[ClaimHash]) -> Vec<Document> {
+    let vault = db.vault();
+    vec![
+        doc! { "$match": { "_id": HEAD_ID } },
+        beside(db.events().name(), newest_versions(streams).into(), VERSIONS),
+        beside(vault.name(), vec![doc! { "$match": { "_id": { "$in": names(streams) } } }], BY_STREAM),
+        beside(vault.name(), vec![doc! { "$match": { "claims": { "$in": hashes(claims) } } }], BY_CLAIM),
+    ]
+}
+
+fn beside(collection: &str, pipeline: Vec<Document>, name: &str) -> Document {
+    doc! { "$lookup": { "from": collection, "pipeline": pipeline, "as": name } }
+}
+
+/// The master key that new keys are wrapped by.
+fn wrapping(beside: &DocumentReader<'_>) -> Result<Option<KeyId>, StoreError> {
+    let missing = || StoreError::corrupt(format!("the service key `{SIGNING}` is missing"));
+    let signing = beside.documents(WRAPPING)?.into_iter().next().ok_or_else(missing)?;
+    Ok(MasterKey::id_of(DocumentReader::new(signing, "a service key").bytes("key")?))
+}
+
+fn to_version(document: &RawDocument) -> Result<(StreamId, u64), StoreError> {
+    let fields = DocumentReader::new(document, "the newest version of a stream");
+    Ok((stream_name(&fields)?, fields.number("version")?))
+}
+
+/// The newest version of each stream: one step in the index `{stream: 1, version: -1}` for each, however long it is.
+fn newest_versions(streams: &[StreamId]) -> [Document; 3] {
+    [
+        doc! { "$match": { "stream": { "$in": names(streams) } } },
+        doc! { "$sort": { "stream": 1, "version": -1 } },
+        doc! { "$group": { "_id": "$stream", "version": { "$first": "$version" } } },
+    ]
+}
+
+/// The stream of a vault entry.
+pub(crate) fn to_holder(document: &RawDocument) -> Result<StreamId, StoreError> {
+    stream_name(&DocumentReader::new(document, "a vault entry"))
+}
+
+/// A vault entry: a wrapped key and claims, or the tombstone of an erased stream.
+pub(crate) fn to_vault(document: &RawDocument) -> Result<(StreamId, Held), StoreError> {
+    let name = match document.get_str("_id") {
+        Ok(stream) => format!("the vault entry of {stream}"),
+        Err(_) => "a vault entry without a stream".to_owned(),
+    };
+    let fields = DocumentReader::new(document, &name);
+    let stream = stream_name(&fields)?;
+    let claims = match fields.optional("claims")? {
+        None => Vec::new(),
+        Some(_) => fields.get("claims", "a list of 32-byte hashes", |value| {
+            let claim = |value: RawBsonRef<'_>| ClaimHash::from_slice(value.as_binary()?.bytes);
+            value.as_array()?.into_iter().map(|value| claim(value.ok()?)).collect()
+        })?,
+    };
+    let erased = fields.optional("erased")?.and_then(RawBsonRef::as_bool) == Some(true);
+    let entry = if erased { KeyEntry::Erased } else { KeyEntry::Key(fields.bytes("key")?.to_vec()) };
+    Ok((stream, (entry, claims)))
+}
+
+fn stream_name(fields: &DocumentReader<'_>) -> Result<StreamId, StoreError> {
+    StreamId::new(fields.text("_id")?).map_err(|_| fields.invalid("_id", "a stream name"))
+}
+
+/// Streams for `$in`.
+pub(crate) fn names(streams: &[StreamId]) -> Vec<&str> {
+    streams.iter().map(StreamId::as_str).collect()
+}
+
+/// Claims as they are stored.
+pub(crate) fn hashes(claims: &[ClaimHash]) -> Vec<Bson> {
+    claims.iter().map(|claim| Bson::Binary(binary(claim.as_bytes()))).collect()
+}

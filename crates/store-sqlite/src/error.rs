@@ -1,0 +1,123 @@
+//! What went wrong, first as SQLite says it, then in words that tell what to do.
+
+use rusqlite::ErrorCode;
+use rusqlite::types::FromSqlError;
+use store::StoreError;
+
+use crate::connection::BUSY_TIMEOUT;
+use crate::database_file::DatabaseFile;
+
+/// A failure inside this crate.
+#[derive(Debug)]
+pub(crate) enum SqliteError {
+    /// SQLite failed; the transaction, if any, is rolled back.
+    Sqlite(rusqlite::Error),
+    /// COMMIT failed after it may have reached the disk.
+    UnknownCommit(rusqlite::Error),
+    /// What is stored is wrong.
+    Store(StoreError),
+}
+
+impl From<rusqlite::Error> for SqliteError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl From<FromSqlError> for SqliteError {
+    fn from(error: FromSqlError) -> Self {
+        Self::corrupt(format!("a stored value is not of its kind: {error}"))
+    }
+}
+
+impl From<StoreError> for SqliteError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl SqliteError {
+    /// The stored data contradicts itself.
+    pub(crate) fn corrupt(what: impl Into<String>) -> Self {
+        Self::Store(StoreError::corrupt(what))
+    }
+
+    /// Whether a table was asked for that is not there yet.
+    pub(crate) fn is_missing_table(&self) -> bool {
+        matches!(self, Self::Sqlite(error) if error.to_string().contains("no such table"))
+    }
+
+    /// Whether the connection should be opened anew. After these few, it works on.
+    pub(crate) fn breaks_connection(&self) -> bool {
+        let error = match self {
+            Self::Store(_) => return false,
+            Self::UnknownCommit(_) => return true,
+            Self::Sqlite(error) => error,
+        };
+        let harmless = [ErrorCode::DatabaseBusy, ErrorCode::DiskFull, ErrorCode::ConstraintViolation];
+        !error.sqlite_error_code().is_some_and(|code| harmless.contains(&code))
+    }
+
+    /// The failure, for those who use the store.
+    pub(crate) fn into_store_error(self, file: &DatabaseFile) -> StoreError {
+        match self {
+            Self::Sqlite(error) => into_store_error(error, file),
+            Self::UnknownCommit(error) => StoreError::unavailable(
+                format!(
+                    "{file} failed in the middle of a commit: see to the disk, then read back what was written"
+                ),
+                error,
+            ),
+            Self::Store(error) => error,
+        }
+    }
+
+    /// As [`SqliteError::into_store_error`], of a database that is being opened: one that may not be used is refused.
+    pub(crate) fn into_open_error(self, file: &DatabaseFile) -> StoreError {
+        match self {
+            Self::Sqlite(error) if is_access_denied(&error) => {
+                StoreError::Refused(format!("{}: {error}", not_writable(file)))
+            }
+            failure => failure.into_store_error(file),
+        }
+    }
+}
+
+fn into_store_error(error: rusqlite::Error, file: &DatabaseFile) -> StoreError {
+    let what = match error.sqlite_error_code() {
+        _ if is_access_denied(&error) => not_writable(file),
+        Some(ErrorCode::DiskFull) => format!(
+            "the disk that holds {file} is full and nothing was written: free some space, then it goes on by itself"
+        ),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => format!(
+            "another process has kept {file} locked for {} s and nothing was written: wait for it, or end it",
+            BUSY_TIMEOUT.as_secs()
+        ),
+        Some(ErrorCode::SystemIoFailure) => format!("{file} cannot be read or written: see to the disk"),
+        Some(ErrorCode::NotADatabase) => {
+            return StoreError::Refused(format!(
+                "{file} is no SQLite database: name another file, or move it away"
+            ));
+        }
+        Some(ErrorCode::DatabaseCorrupt) => {
+            return StoreError::corrupt(format!("{file}: {error}. Restore it from a backup"));
+        }
+        Some(ErrorCode::ConstraintViolation) => {
+            return StoreError::corrupt(format!("{file} holds what its head says it does not: {error}"));
+        }
+        _ => format!("SQLite failed on {file}"),
+    };
+    StoreError::unavailable(what, error)
+}
+
+fn is_access_denied(error: &rusqlite::Error) -> bool {
+    let denied = [ErrorCode::ReadOnly, ErrorCode::PermissionDenied, ErrorCode::CannotOpen];
+    error.sqlite_error_code().is_some_and(|code| denied.contains(&code))
+}
+
+fn not_writable(file: &DatabaseFile) -> String {
+    format!(
+        "{file} cannot be opened for writing: the user who runs Aegis must be able to write the file, the `-wal` and \
+         `-shm` beside it, and their folder"
+    )
+}

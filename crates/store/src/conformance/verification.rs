@@ -1,0 +1,135 @@
+//! The log proves itself: verification passes on whatever was appended, also while more is, and sees each claim that is
+//! missing or too much.
+
+use std::sync::Arc;
+
+use super::harness::{Harness, append_writes, build_append, email_claim, read_all};
+use crate::append::{Claim, ExpectedVersion, StreamWrite};
+use crate::event::{Position, StoredEvent, StreamId};
+use crate::event_store::EventStore;
+use crate::verify::{ClaimChange, Verified, VerifyError};
+
+/// What the events that these tests append say in their data: the claims `taken` and `given`, and whether it `erases`.
+fn changes(event: &StoredEvent) -> ClaimChange {
+    let claims = |field: &str| match event.envelope.data.get(field).and_then(|value| value.as_str()) {
+        Some(value) => vec![email_claim(value)],
+        None => Vec::new(),
+    };
+    let erases = event.envelope.data.get("erases").is_some_and(|erases| erases == true);
+    ClaimChange { take: claims("taken"), release: claims("given"), erases }
+}
+
+async fn verify(store: &EventStore) -> Result<Verified, VerifyError> {
+    store.verify(|event| Ok(changes(event)), &mut |_, _| {}).await
+}
+
+/// A write whose event says which claims it takes and gives back.
+fn responders(
+    harness: &Harness,
+    mut write: StreamWrite,
+    taken: Option<&str>,
+    given: Option<&str>,
+) -> StreamWrite {
+    let mut event = harness.personal_event("somebody@example.com");
+    for (field, value) in [("taken", taken), ("given", given)] {
+        event.data.extend(value.map(|value| (field.to_owned(), value.into())));
+    }
+    write.events = vec![event];
+    let claims = |value: Option<&str>| -> Vec<Claim> { value.map(email_claim).into_iter().collect() };
+    write.take = claims(taken);
+    write.release = claims(given);
+    write
+}
+
+/// A write that erases its stream, and whether its event says so.
+fn erasing(harness: &Harness, stream: &StreamId, expected: ExpectedVersion, said: bool) -> StreamWrite {
+    let mut event = harness.plain_event();
+    event.data.insert("erases".to_owned(), said.into());
+    StreamWrite { erase: true, ..StreamWrite::new(stream.clone(), expected, vec![event]) }
+}
+
+/// Of an empty log, of one with claims that were taken, moved and erased, and beside somebody who appends.
+pub async fn intact_log_verifies(harness: &Harness) {
+    let store = harness.open_store().await;
+    let verified = verify(&store).await.unwrap();
+    assert_eq!((verified.position, verified.streams, verified.claims), (Position::START, 0, 0));
+
+    let (a, b) = (harness.new_stream(), harness.new_stream());
+    let write = |stream: &StreamId, expected| StreamWrite::new(stream.clone(), expected, Vec::new());
+    append_writes(&store, [responders(harness, write(&a, ExpectedVersion::NoStream), Some("x"), None)])
+        .await
+        .unwrap();
+    append_writes(&store, [responders(harness, write(&b, ExpectedVersion::NoStream), Some("y"), None)])
+        .await
+        .unwrap();
+    append_writes(
+        &store,
+        [
+            responders(harness, write(&a, ExpectedVersion::Exactly(1)), Some("y"), Some("x")),
+            responders(harness, write(&b, ExpectedVersion::Exactly(1)), Some("x"), Some("y")),
+        ],
+    )
+    .await
+    .unwrap();
+    append_writes(&store, [erasing(harness, &b, ExpectedVersion::Exactly(2), true)]).await.unwrap();
+    let verified = verify(&store).await.unwrap();
+    assert_eq!((verified.position, verified.streams), (Position::new(5), 2));
+    assert_eq!(verified.root, store.head().await.unwrap().root);
+
+    let store = Arc::new(store);
+    let writing = async {
+        for n in 0..100 {
+            let write = responders(
+                harness,
+                write(&harness.new_stream(), ExpectedVersion::NoStream),
+                Some(&format!("w{n}")),
+                None,
+            );
+            append_writes(&store, [write]).await.unwrap();
+        }
+    };
+    let verifying = async {
+        for _ in 0..10 {
+            verify(&store).await.unwrap();
+        }
+    };
+    tokio::join!(writing, verifying);
+    assert_eq!(
+        verify(&store).await.unwrap().position,
+        Position::new(u64::try_from(read_all(&store).await.len()).unwrap())
+    );
+}
+
+/// A claim that is held and not said, or said and not held, is found, at the last event of its stream.
+pub async fn claims_contradicting_the_events_are_found(harness: &Harness) {
+    let store = harness.open_store().await;
+    let write = |expected| StreamWrite::new(harness.new_stream(), expected, Vec::new());
+    append_writes(&store, [responders(harness, write(ExpectedVersion::NoStream), Some("x"), None)])
+        .await
+        .unwrap();
+    let silent = StreamWrite {
+        take: vec![email_claim("y")],
+        ..responders(harness, write(ExpectedVersion::NoStream), None, None)
+    };
+    append_writes(&store, [silent]).await.unwrap();
+    let found = verify(&store).await.unwrap_err().to_string();
+    assert!(found.starts_with("position 2: ") && found.contains("holds 1 others"), "{found}");
+    let boast = StreamWrite {
+        take: Vec::new(),
+        ..responders(harness, write(ExpectedVersion::NoStream), Some("z"), None)
+    };
+    store.append(&build_append([boast])).await.unwrap();
+    let found = verify(&store).await.unwrap_err().to_string();
+    assert!(found.starts_with("position 2: ") || found.starts_with("position 3: "), "{found}");
+}
+
+/// A key that is gone is an erasure only if an event says so: without the key a person's data is gone, whoever took it.
+pub async fn silently_destroyed_key_is_found(harness: &Harness) {
+    let store = harness.open_store().await;
+    let stream = harness.new_stream();
+    let write = StreamWrite::new(stream.clone(), ExpectedVersion::NoStream, Vec::new());
+    append_writes(&store, [responders(harness, write, Some("x"), None)]).await.unwrap();
+    append_writes(&store, [erasing(harness, &stream, ExpectedVersion::Exactly(1), false)]).await.unwrap();
+    let found = verify(&store).await.unwrap_err().to_string();
+    assert!(found.starts_with("position 2: ") && found.contains("lost its key"), "{found}");
+}

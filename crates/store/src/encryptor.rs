@@ -1,0 +1,180 @@
+//! Making an append ready before it queues: checks, sealing and claim hashes, so that the transaction itself stays
+//! short.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::append::{Append, AppendError, StreamWrite};
+use crate::backend::KeyEntry;
+use crate::canonical::{MAX_EVENT_BYTES, canonical_event};
+use crate::env::Env;
+use crate::error::StoreError;
+use crate::event::{NewEvent, Position, StreamId};
+use crate::key_store::{ClaimKey, DataKey, KeyId, Keyring, MasterKeys, SealedContext, UnwrapError};
+use crate::prepared::{EventPlacement, KeyUse, PreparedAppend, PreparedEvent, PreparedWrite};
+use crate::read::{master_key_id, unwrap_key};
+
+/// The largest position that canonical JSON can hold; sizes are measured with it, since the real one is not known yet.
+const MAX_SAFE_POSITION: u64 = (1 << 53) - 1;
+
+/// The keys that preparing needs.
+pub(crate) struct Encryptor {
+    pub(crate) masters: Keyring,
+    /// The master key that wraps the keys of new streams, as far as is known.
+    wrapping_key: RwLock<KeyId>,
+    pub(crate) claims: ClaimKey,
+    pub(crate) env: Env,
+}
+
+impl Encryptor {
+    pub(crate) fn new(masters: Keyring, wrapping: KeyId, claims: ClaimKey, env: Env) -> Self {
+        Self { masters, wrapping_key: RwLock::new(wrapping), claims, env }
+    }
+
+    /// From now on new keys are wrapped by that one.
+    pub(crate) fn set_wrapping_key(&self, master: KeyId) {
+        *self.wrapping_key.write().unwrap_or_else(PoisonError::into_inner) = master;
+    }
+
+    fn wrapping_key(&self) -> KeyId {
+        *self.wrapping_key.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The master keys, with those that these entries take and the one for new ones, if they are to be had.
+    pub(crate) async fn master_keys_for(&self, vault: &HashMap<StreamId, KeyEntry>) -> Arc<MasterKeys> {
+        self.masters.load_missing(vault.values().filter_map(master_key_id).chain([self.wrapping_key()])).await
+    }
+
+    /// Seals and measures an append; `vault` holds the entries of the streams it writes to.
+    pub(crate) fn encrypt(
+        &self,
+        append: &Append,
+        vault: &HashMap<StreamId, KeyEntry>,
+        masters: &MasterKeys,
+    ) -> Result<PreparedAppend, AppendError> {
+        check_shape(append)?;
+        let writes = append.writes.iter().map(|write| self.write(write, vault.get(&write.stream), masters));
+        let mut prepared = PreparedAppend {
+            actor: append.actor.clone(),
+            request_id: append.request_id.clone(),
+            writes: writes.collect::<Result<_, _>>()?,
+            idempotency: append.idempotency,
+            bytes: 0,
+        };
+        prepared.bytes = measure(&prepared, self.env.now())?;
+        Ok(prepared)
+    }
+
+    fn write(
+        &self,
+        write: &StreamWrite,
+        entry: Option<&KeyEntry>,
+        masters: &MasterKeys,
+    ) -> Result<PreparedWrite, AppendError> {
+        let (key, key_use) = self.key(write, entry, masters)?;
+        let events = write.events.iter().map(|event| self.event(&write.stream, event, key.as_ref()));
+        let claim = |claim: &crate::append::Claim| self.claims.hash(claim.kind, &claim.value);
+        Ok(PreparedWrite {
+            stream: write.stream.clone(),
+            expected: write.expected,
+            events: events.collect::<Result<_, _>>()?,
+            take: write.take.iter().map(|taken| (taken.kind, claim(taken))).collect(),
+            release: write.release.iter().map(claim).collect(),
+            key: key_use,
+            erase: write.erase,
+        })
+    }
+
+    /// The key to seal with. A stream that takes a claim has a key too, since both are kept and destroyed together.
+    fn key(
+        &self,
+        write: &StreamWrite,
+        entry: Option<&KeyEntry>,
+        masters: &MasterKeys,
+    ) -> Result<(Option<DataKey>, KeyUse), AppendError> {
+        if write.take.is_empty() && write.events.iter().all(|event| event.personal.is_empty()) {
+            return Ok((None, KeyUse::None));
+        }
+        match entry {
+            Some(KeyEntry::Erased) => Err(AppendError::Erased { stream: write.stream.clone() }),
+            Some(KeyEntry::Key(wrapped)) => {
+                Ok((Some(unwrap_key(&write.stream, wrapped, masters)?), KeyUse::Existing))
+            }
+            None => {
+                let wrapping = self.wrapping_key();
+                let master = masters.get(wrapping).ok_or_else(|| {
+                    StoreError::key_unavailable("whatever is new in this log", UnwrapError::Missing(wrapping))
+                })?;
+                let key = DataKey::generate(&self.env);
+                let wrapped = key.wrap(&write.stream, master, &self.env).map_err(encryption_failed)?;
+                Ok((Some(key), KeyUse::New(wrapped)))
+            }
+        }
+    }
+
+    fn event(
+        &self,
+        stream: &StreamId,
+        event: &NewEvent,
+        key: Option<&DataKey>,
+    ) -> Result<PreparedEvent, AppendError> {
+        let context =
+            SealedContext { stream, id: event.id, event_type: &event.event_type, schema: event.schema };
+        let sealed = match key.filter(|_| !event.personal.is_empty()) {
+            Some(key) => Some(key.seal(context, &event.personal, &self.env).map_err(encryption_failed)?),
+            None => None,
+        };
+        Ok(PreparedEvent {
+            id: event.id,
+            event_type: event.event_type.clone(),
+            schema: event.schema,
+            data: event.data.clone(),
+            sealed,
+        })
+    }
+}
+
+fn encryption_failed(error: crate::key_store::DecryptError) -> AppendError {
+    AppendError::Invalid(format!("personal values could not be sealed: {error}"))
+}
+
+fn check_shape(append: &Append) -> Result<(), AppendError> {
+    let mut streams = BTreeSet::new();
+    for write in &append.writes {
+        let stream = &write.stream;
+        if !streams.insert(stream) {
+            return Err(AppendError::Invalid(format!("stream {stream} is written to twice in one append")));
+        }
+        if write.events.is_empty() {
+            return Err(AppendError::Invalid(format!("the write to stream {stream} has no event")));
+        }
+        if write.erase
+            && !(write.take.is_empty() && write.events.iter().all(|event| event.personal.is_empty()))
+        {
+            return Err(AppendError::Invalid(format!(
+                "stream {stream} is erased and given personal data at once"
+            )));
+        }
+    }
+    if streams.is_empty() {
+        return Err(AppendError::Invalid("it writes to no stream".to_owned()));
+    }
+    Ok(())
+}
+
+/// The canonical size of the append's events at the largest place there is; refuses one that is too large.
+fn measure(append: &PreparedAppend, at: jiff::Timestamp) -> Result<usize, AppendError> {
+    let place = EventPlacement { position: Position::new(MAX_SAFE_POSITION), version: MAX_SAFE_POSITION, at };
+    let mut total = 0;
+    for write in &append.writes {
+        for event in &write.events {
+            let bytes = canonical_event(&event.to_envelope(append, &write.stream, place))?.len();
+            if bytes > MAX_EVENT_BYTES {
+                let event_type = event.event_type.clone();
+                return Err(AppendError::TooLarge { event_type, bytes, limit: MAX_EVENT_BYTES });
+            }
+            total += bytes;
+        }
+    }
+    Ok(total)
+}

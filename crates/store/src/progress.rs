@@ -1,0 +1,334 @@
+//! Wake-ups: that something moved, never what. Whoever is woken reads from where it stopped.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::error::StoreError;
+use crate::event::Position;
+use crate::rows::ProjectionCheckpoint;
+use crate::versions::{ProjectionVersion, ProjectionVersions, VersionStage};
+
+/// How far the log and the projections are, as far as this process has heard.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoreProgress {
+    /// The head of the log.
+    pub head: Position,
+    /// The checkpoint of each projection table.
+    pub checkpoints: BTreeMap<Arc<str>, ProjectionCheckpoint>,
+    /// The versions of each read model.
+    pub versions: BTreeMap<Arc<str>, Arc<ProjectionVersions>>,
+    /// Tables, or collections, that this process relies on and that somebody has dropped.
+    pub dropped: BTreeSet<Arc<str>>,
+    lags: BTreeMap<Arc<str>, Lag>,
+}
+
+/// A table that is behind the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Lag {
+    /// Where the head was when this was noticed.
+    target: Position,
+    /// When that was; `None` if the table was behind when it was first heard of.
+    since: Option<Instant>,
+}
+
+impl StoreProgress {
+    /// How far a projection table is; [`Position::START`] if nothing was heard of it.
+    #[must_use]
+    pub fn applied_position(&self, table: &str) -> Position {
+        self.checkpoints.get(table).map(|checkpoint| checkpoint.position).unwrap_or_default()
+    }
+
+    /// The number of the version of a read model that is read; the first if nothing was heard of it.
+    #[must_use]
+    pub fn live_version(&self, projection: &str) -> u64 {
+        self.versions.get(projection).map_or(1, |versions| versions.live)
+    }
+
+    /// Whether an event has been waiting for longer than `bound` to get into the table.
+    #[must_use]
+    pub fn is_lagging(&self, table: &str, bound: Duration) -> bool {
+        self.lags.get(table).is_some_and(|lag| lag.since.is_none_or(|since| since.elapsed() > bound))
+    }
+
+    /// Whether anything was known of the table.
+    fn remove(&mut self, table: &str) -> bool {
+        self.lags.remove(table);
+        let known = self.checkpoints.remove(table).is_some();
+        self.dropped.remove(table) || known
+    }
+
+    /// Notes which tables are behind from now on, and which no longer.
+    fn update_lags(&mut self) {
+        for (table, checkpoint) in &self.checkpoints {
+            if checkpoint.position >= self.head {
+                self.lags.remove(table);
+            } else if self.lags.get(table).is_none_or(|lag| checkpoint.position >= lag.target) {
+                let lag = Lag { target: self.head, since: Some(Instant::now()) };
+                self.lags.insert(Arc::clone(table), lag);
+            }
+        }
+    }
+}
+
+/// Where a backend posts what it hears. News that comes late and is older than what is known changes nothing.
+#[derive(Debug)]
+pub struct ProgressTracker {
+    progress: watch::Sender<StoreProgress>,
+    last_heartbeat: Mutex<Option<Instant>>,
+    watched: Mutex<BTreeSet<Arc<str>>>,
+}
+
+impl Default for ProgressTracker {
+    fn default() -> Self {
+        let progress = watch::Sender::new(StoreProgress::default());
+        Self { progress, last_heartbeat: Mutex::default(), watched: Mutex::default() }
+    }
+}
+
+impl ProgressTracker {
+    /// Follows the board.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<StoreProgress> {
+        self.progress.subscribe()
+    }
+
+    /// The log's head is at least here.
+    pub fn advance_head(&self, head: Position) {
+        self.progress.send_if_modified(|progress| {
+            let changed = head > progress.head;
+            if changed {
+                progress.head = head;
+                progress.update_lags();
+            }
+            changed
+        });
+    }
+
+    /// A projection table is at least here.
+    pub fn advance_checkpoint(&self, table: &str, checkpoint: ProjectionCheckpoint) {
+        self.progress.send_if_modified(|progress| {
+            let changed = progress.checkpoints.get(table).is_none_or(|known| checkpoint > *known);
+            if checkpoint.is_removed() {
+                return progress.remove(table);
+            }
+            if changed {
+                let before = progress.checkpoints.insert(table.into(), checkpoint);
+                progress.update_lags();
+                if let Some(lag) = progress.lags.get_mut(table).filter(|_| before.is_none()) {
+                    lag.since = None;
+                }
+                // Whoever empties a table to fill it anew has made sure that it is there.
+                if before.is_some_and(|before| before.rebuilds < checkpoint.rebuilds) {
+                    progress.dropped.remove(table);
+                }
+            }
+            changed
+        });
+    }
+
+    /// Says that this process has found, or made, a table or collection, and relies on it from now on.
+    pub fn watch(&self, name: &str) {
+        lock(&self.watched).insert(name.into());
+        self.progress.send_if_modified(|progress| progress.dropped.remove(name));
+    }
+
+    /// The versions of a read model are these, or later ones. The table that is read is relied on from here on; those
+    /// that are to be dropped, or are no longer kept, may go.
+    pub fn advance_versions(&self, projection: &str, versions: ProjectionVersions) {
+        // Held throughout: older news cannot get in between.
+        let mut watched = lock(&self.watched);
+        self.progress.send_if_modified(|progress| {
+            let known = progress.versions.get(projection);
+            if known.is_some_and(|known| versions.revision <= known.revision) {
+                return false;
+            }
+            let before = known.map(|known| known.kept.clone()).unwrap_or_default();
+            let wanted = |number| versions.get(number).is_some_and(|it| it.stage != VersionStage::Dropping);
+            for ProjectionVersion { number, .. } in before.iter().chain(&versions.kept) {
+                if !wanted(*number) {
+                    let table = format!("{projection}_{number}");
+                    watched.remove(&*table);
+                    progress.remove(&table);
+                }
+            }
+            watched.insert(format!("{projection}_{}", versions.live).into());
+            progress.versions.insert(projection.into(), Arc::new(versions));
+            true
+        });
+    }
+
+    /// A table may go from here on, and nobody asks how far it is.
+    pub fn unwatch(&self, name: &str) {
+        let mut watched = lock(&self.watched);
+        watched.remove(name);
+        self.progress.send_if_modified(|progress| progress.remove(name));
+    }
+
+    /// What this process relies on.
+    #[must_use]
+    pub fn watched(&self) -> BTreeSet<Arc<str>> {
+        lock(&self.watched).clone()
+    }
+
+    /// Whether this process relies on that.
+    #[must_use]
+    pub fn is_watched(&self, name: &str) -> bool {
+        lock(&self.watched).contains(name)
+    }
+
+    /// That is gone. What nobody relies on may go.
+    pub fn mark_dropped(&self, name: &str) {
+        let watched = lock(&self.watched);
+        let Some(name) = watched.get(name) else { return };
+        if self.progress.send_if_modified(|progress| progress.dropped.insert(Arc::clone(name))) {
+            tracing::error!("{}", StoreError::table_dropped(name));
+        }
+    }
+
+    /// The database has answered: whatever was committed until now is known, or will be told.
+    pub fn heartbeat(&self) {
+        *lock(&self.last_heartbeat) = Some(Instant::now());
+    }
+
+    /// For how long the database has not been heard; `None` if nobody has begun to listen.
+    #[must_use]
+    pub fn since_heartbeat(&self) -> Option<Duration> {
+        lock(&self.last_heartbeat).map(|last_heartbeat| last_heartbeat.elapsed())
+    }
+}
+
+/// None of these is held while anything can fail, so what is in them is whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "nothing else happens meanwhile")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stale_update_never_moves_progress_back_but_a_rebuild_does() {
+        let tracker = ProgressTracker::default();
+        let at = |rebuilds, position| ProjectionCheckpoint {
+            position: Position::new(position),
+            ..ProjectionCheckpoint::start(rebuilds)
+        };
+        tracker.advance_head(Position::new(7));
+        tracker.advance_head(Position::new(5));
+        tracker.advance_checkpoint("users_1", at(0, 7));
+        tracker.advance_checkpoint("users_1", at(0, 6));
+        let seen = tracker.subscribe().borrow().clone();
+        assert_eq!((seen.head, seen.applied_position("users_1")), (Position::new(7), Position::new(7)));
+        tracker.advance_checkpoint("users_1", at(1, 0));
+        assert_eq!(tracker.subscribe().borrow().applied_position("users_1"), Position::START);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn table_lags_once_an_event_is_unapplied_for_too_long() {
+        const BOUND: Duration = Duration::from_secs(1);
+        let tracker = ProgressTracker::default();
+        let lags = || tracker.subscribe().borrow().is_lagging("users_1", BOUND);
+        let at = |position| ProjectionCheckpoint {
+            position: Position::new(position),
+            ..ProjectionCheckpoint::default()
+        };
+        tracker.advance_checkpoint("users_1", at(0));
+        tracker.advance_head(Position::new(1));
+        assert!(!lags(), "it has only just fallen behind");
+        tokio::time::advance(BOUND * 2).await;
+        assert!(lags());
+        tracker.advance_head(Position::new(2));
+        assert!(lags(), "more to do does not make it younger");
+        tracker.advance_checkpoint("users_1", at(1));
+        assert!(!lags(), "it moves");
+        tracker.advance_checkpoint("users_1", at(2));
+        tokio::time::advance(BOUND * 2).await;
+        assert!(!lags(), "it has caught up");
+    }
+
+    #[test]
+    fn watched_table_is_reported_dropped_until_recreated() {
+        let tracker = ProgressTracker::default();
+        let gone = || tracker.subscribe().borrow().dropped.clone();
+        let at = |rebuilds| ProjectionCheckpoint {
+            position: Position::new(7),
+            ..ProjectionCheckpoint::start(rebuilds)
+        };
+        tracker.watch("users_1");
+        tracker.advance_checkpoint("users_1", at(0));
+        for name in ["users_0", "users_1", "users_1"] {
+            tracker.mark_dropped(name);
+        }
+        assert_eq!(gone(), [Arc::from("users_1")].into());
+        tracker.advance_checkpoint(
+            "users_1",
+            ProjectionCheckpoint { position: Position::new(8), ..ProjectionCheckpoint::default() },
+        );
+        assert_eq!(gone(), [Arc::from("users_1")].into(), "to go on is not to begin anew");
+        tracker.advance_checkpoint("users_1", at(1));
+        assert!(gone().is_empty());
+        tracker.mark_dropped("users_1");
+        tracker.watch("users_1");
+        assert!(gone().is_empty());
+    }
+
+    #[test]
+    fn removed_version_is_unwatched_despite_stale_updates() {
+        let tracker = ProgressTracker::default();
+        let version = |number, stage| ProjectionVersion {
+            number,
+            fold: 1,
+            stage,
+            by: "system".to_owned(),
+            since: jiff::Timestamp::UNIX_EPOCH,
+            differed: None,
+        };
+        let at = |revision, live, kept: &[(u64, VersionStage)]| ProjectionVersions {
+            revision,
+            live,
+            last: 3,
+            declined: 0,
+            kept: kept.iter().map(|(number, stage)| version(*number, *stage)).collect(),
+        };
+        let watched = || tracker.watched().iter().map(ToString::to_string).collect::<Vec<_>>();
+        let first = at(1, 1, &[(1, VersionStage::Ready)]);
+        tracker.advance_versions("users", first.clone());
+        tracker.advance_checkpoint("users_1", ProjectionCheckpoint::start(0));
+        assert_eq!(watched(), ["users_1"]);
+        // That version 1 is to be dropped was never heard, only that it is no longer there.
+        tracker.advance_versions("users", at(5, 2, &[(2, VersionStage::Ready)]));
+        tracker.advance_versions("users", first);
+        assert_eq!(watched(), ["users_2"]);
+        tracker.mark_dropped("users_1");
+        let seen = tracker.subscribe().borrow().clone();
+        assert!(seen.dropped.is_empty() && !seen.checkpoints.contains_key("users_1"), "{seen:?}");
+        assert_eq!(seen.live_version("users"), 2);
+        tracker.advance_versions("users", at(6, 3, &[(2, VersionStage::Dropping), (3, VersionStage::Ready)]));
+        assert_eq!(watched(), ["users_3"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn heartbeat_age_counts_from_the_first_heartbeat() {
+        let tracker = ProgressTracker::default();
+        assert_eq!(tracker.since_heartbeat(), None);
+        tracker.heartbeat();
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert_eq!(tracker.since_heartbeat(), Some(Duration::from_secs(3)));
+    }
+
+    #[test]
+    fn table_behind_at_first_sight_lags_immediately() {
+        let tracker = ProgressTracker::default();
+        tracker.advance_head(Position::new(5));
+        tracker.advance_checkpoint(
+            "users_1",
+            ProjectionCheckpoint { position: Position::new(3), ..ProjectionCheckpoint::default() },
+        );
+        assert!(tracker.subscribe().borrow().is_lagging("users_1", Duration::from_secs(1)));
+    }
+}

@@ -1,0 +1,110 @@
+//! What each master key wraps.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::{Rotation, SIGNING};
+use crate::error::StoreError;
+use crate::key_store::{KeyId, MasterKey};
+
+/// What each master key wraps, of those that wrap anything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MasterKeyUsage {
+    /// The master key that the keys of new streams are wrapped by.
+    pub wrapping_key: Option<KeyId>,
+    /// What each wraps.
+    pub wraps: BTreeMap<KeyId, WrappedCount>,
+    /// How many streams have something else in the place of a wrapped key.
+    pub damaged: u64,
+}
+
+/// What one master key wraps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WrappedCount {
+    /// The keys of so many streams.
+    pub streams: u64,
+    /// These service keys.
+    pub service_keys: Vec<String>,
+}
+
+/// For people: "3 stream keys and the service keys claims, signing".
+impl fmt::Display for WrappedCount {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.streams == 1 { "" } else { "s" };
+        write!(out, "{} stream key{plural}", self.streams)?;
+        match self.service_keys.as_slice() {
+            [] => Ok(()),
+            [name] => write!(out, " and the service key {name}"),
+            names => write!(out, " and the service keys {}", names.join(", ")),
+        }
+    }
+}
+
+impl MasterKeyUsage {
+    /// What a master key wraps; nothing, if it is not known here.
+    #[must_use]
+    pub fn wrapped_by(&self, id: KeyId) -> WrappedCount {
+        self.wraps.get(&id).cloned().unwrap_or_default()
+    }
+
+    /// What these wrap together.
+    #[must_use]
+    pub fn wrapped_by_any(&self, ids: impl IntoIterator<Item = KeyId>) -> WrappedCount {
+        let mut sum = WrappedCount::default();
+        for wraps in ids.into_iter().filter_map(|id| self.wraps.get(&id)) {
+            sum.streams += wraps.streams;
+            sum.service_keys.extend(wraps.service_keys.iter().cloned());
+        }
+        sum
+    }
+
+    /// How many keys of streams there are.
+    #[must_use]
+    pub fn streams(&self) -> u64 {
+        self.damaged + self.wraps.values().map(|wraps| wraps.streams).sum::<u64>()
+    }
+
+    /// Whether this master key wraps all there is.
+    #[must_use]
+    pub fn is_wrapped_only_by(&self, id: KeyId) -> bool {
+        self.damaged == 0 && self.wraps.keys().all(|other| *other == id)
+    }
+}
+
+impl Rotation {
+    /// Counts what each master key wraps. It looks at every stream once, within the database.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be counted.
+    pub async fn master_key_usage(&self) -> Result<MasterKeyUsage, StoreError> {
+        let known: Vec<_> = self.masters.ids().collect();
+        let mut usage = MasterKeyUsage::default();
+        for (id, streams) in self.stored.count_keys(&known).await? {
+            match id {
+                Some(id) => usage.wraps.entry(id).or_default().streams = streams,
+                None => usage.damaged = streams,
+            }
+        }
+        for (name, wrapped) in self.stored.service_keys().await? {
+            let Some(id) = MasterKey::id_of(&wrapped) else {
+                return Err(StoreError::corrupt(format!("the service key `{name}` is no wrapped key")));
+            };
+            if name == SIGNING {
+                usage.wrapping_key = Some(id);
+            }
+            usage.wraps.entry(id).or_default().service_keys.push(name);
+        }
+        Ok(usage)
+    }
+
+    /// Whether the current master key wraps all there is, but for keys that were given to nobody. Reads the service keys
+    /// alone: the last of them is only wrapped anew when nothing else is left.
+    ///
+    /// # Errors
+    /// [`StoreError`] if they cannot be read.
+    pub async fn is_done(&self) -> Result<bool, StoreError> {
+        let keys = self.stored.service_keys().await?;
+        let current = self.masters.current();
+        Ok(keys.values().all(|wrapped| MasterKey::id_of(wrapped) == Some(current)))
+    }
+}

@@ -1,0 +1,206 @@
+//! Asks one server what it is, and makes a replica set of it.
+
+use std::time::{Duration, Instant};
+
+use mongodb::Client;
+use mongodb::bson::{Document, doc};
+use mongodb::options::{ClientOptions, ServerAddress};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+
+use crate::error::Error;
+
+/// Generous: a loaded machine may take long, and nothing waits once the answer is there.
+const DEADLINE: Duration = Duration::from_mins(1);
+const STEP: Duration = Duration::from_millis(25);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
+const ALREADY_INITIALIZED: i32 = 23;
+
+/// What a server has become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ServerRole {
+    /// Takes writes, belongs to no replica set.
+    Standalone,
+    /// Was started for a replica set that nobody has initiated, or has not read its configuration yet.
+    Uninitiated,
+    /// Belongs to a replica set, and neither takes writes nor follows somebody who does.
+    Member,
+    /// Follows the primary.
+    Secondary,
+    Primary,
+    /// The router of a sharded cluster.
+    Router,
+}
+
+/// One server, spoken to directly: `host:port`.
+#[derive(Debug)]
+pub(crate) struct AdminConnection {
+    address: String,
+    client: Option<Client>,
+}
+
+impl AdminConnection {
+    pub(crate) fn new(address: impl Into<String>) -> Self {
+        Self { address: address.into(), client: None }
+    }
+
+    /// Polls until `wanted` holds. `gone` is asked between polls and ends the wait with its error; `log` is shown when
+    /// time runs out.
+    pub(crate) async fn wait_until(
+        &mut self,
+        wanted: impl Fn(ServerRole) -> bool,
+        mut gone: impl FnMut() -> Option<Error>,
+        log: impl Fn() -> String,
+    ) -> Result<ServerRole, Error> {
+        let started = Instant::now();
+        loop {
+            let last = match self.role().await {
+                Ok(role) if wanted(role) => return Ok(role),
+                Ok(role) => format!("{role:?}"),
+                Err(problem) => problem,
+            };
+            if let Some(error) = gone() {
+                return Err(error);
+            }
+            if started.elapsed() > DEADLINE {
+                let address = self.address.clone();
+                return Err(Error::NotReady { address, seconds: DEADLINE.as_secs(), last, log: log() });
+            }
+            sleep(STEP).await;
+        }
+    }
+
+    /// Makes a replica set of these members. That it has been done before is no error.
+    pub(crate) async fn initiate(&mut self, set: &str, members: &[String]) -> Result<(), String> {
+        let members: Vec<Document> =
+            (0_i32..).zip(members).map(|(id, host)| doc! { "_id": id, "host": host }).collect();
+        // The defaults are made for wide networks; here a lost primary should be noticed at once. Both timeouts, as in
+        // the defaults, are the same: a new primary waits for the answer of each member that it takes to be up.
+        let settings = doc! { "electionTimeoutMillis": 2_000, "heartbeatTimeoutSecs": 2, "heartbeatIntervalMillis": 500 };
+        let config = doc! { "_id": set, "members": members, "settings": settings };
+        match self.command(doc! { "replSetInitiate": config }).await {
+            Err(error) if code(&error) != Some(ALREADY_INITIALIZED) => Err(error.to_string()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes something that `members` members must copy.
+    pub(crate) async fn write_replicated_to(&mut self, members: usize) -> Result<(), String> {
+        let patience = i64::try_from(DEADLINE.as_millis()).unwrap_or(i64::MAX);
+        let concern = doc! { "w": i64::try_from(members).unwrap_or(i64::MAX), "wtimeout": patience };
+        let insert = doc! { "insert": "copied", "documents": [{}], "writeConcern": concern };
+        let answer = self.run("testkit", insert).await.map_err(|error| error.to_string())?;
+        match answer.get("writeConcernError") {
+            None => Ok(()),
+            Some(error) => Err(format!("not every member copies from the primary: {error}")),
+        }
+    }
+
+    async fn role(&mut self) -> Result<ServerRole, String> {
+        if self.client.is_none() {
+            // The driver would wait half a second between attempts to connect; a bare socket need not.
+            let connected = timeout(RESPONSE_TIMEOUT, TcpStream::connect(&self.address)).await;
+            connected
+                .map_err(|_| "connecting takes too long".to_owned())?
+                .map_err(|error| error.to_string())?;
+        }
+        let answer = self.command(doc! { "hello": 1 }).await.map_err(|error| {
+            self.client = None;
+            error.to_string()
+        })?;
+        Ok(role_in(&answer))
+    }
+
+    pub(crate) async fn command(&mut self, command: Document) -> mongodb::error::Result<Document> {
+        self.run("admin", command).await
+    }
+
+    async fn run(&mut self, database: &str, command: Document) -> mongodb::error::Result<Document> {
+        let client = if let Some(client) = &self.client {
+            client.clone()
+        } else {
+            self.client.insert(direct(&self.address)?).clone()
+        };
+        client.database(database).run_command(command).await
+    }
+}
+
+/// The role of whoever takes the writes behind `url`, which may name a whole cluster.
+pub(crate) async fn role_of_server_at(url: &str) -> mongodb::error::Result<ServerRole> {
+    let mut options = ClientOptions::parse(url).await?;
+    options.server_selection_timeout = Some(2 * RESPONSE_TIMEOUT);
+    let answer = Client::with_options(options)?.database("admin").run_command(doc! { "hello": 1 }).await?;
+    Ok(role_in(&answer))
+}
+
+/// The place of the first of `servers` that turns out to be primary.
+pub(crate) async fn find_primary(servers: Vec<(usize, String)>) -> Result<usize, Error> {
+    find_primary_where(servers, |_| true).await
+}
+
+/// The same, once every other one of `servers` follows.
+pub(crate) async fn find_primary_of_healthy_set(servers: Vec<(usize, String)>) -> Result<usize, Error> {
+    find_primary_where(servers, |others| others.iter().all(|role| role == &Ok(ServerRole::Secondary))).await
+}
+
+/// The place of the only primary among `servers`, once the roles of the others are as wanted.
+async fn find_primary_where(
+    servers: Vec<(usize, String)>,
+    wanted: impl Fn(&[Result<ServerRole, String>]) -> bool,
+) -> Result<usize, Error> {
+    let mut probes: Vec<_> =
+        servers.into_iter().map(|(place, address)| (place, AdminConnection::new(address))).collect();
+    let started = Instant::now();
+    let mut last = String::new();
+    while started.elapsed() < DEADLINE {
+        let (mut primary, mut others) = (None, Vec::new());
+        for (place, probe) in &mut probes {
+            match probe.role().await {
+                Ok(ServerRole::Primary) if primary.is_none() => primary = Some(*place),
+                role => others.push(role),
+            }
+        }
+        match primary {
+            Some(place) if wanted(&others) => return Ok(place),
+            _ => last = format!("primary: {primary:?}, others: {others:?}"),
+        }
+        sleep(STEP).await;
+    }
+    let address = probes.into_iter().map(|(_, probe)| probe.address).collect::<Vec<_>>().join(",");
+    Err(Error::NotReady { address, seconds: DEADLINE.as_secs(), last, log: "none".into() })
+}
+
+/// A client that speaks to that server alone, whatever set it belongs to.
+pub(crate) fn direct(address: &str) -> mongodb::error::Result<Client> {
+    let options = ClientOptions::builder()
+        .hosts(vec![ServerAddress::parse(address)?])
+        .direct_connection(true)
+        .connect_timeout(RESPONSE_TIMEOUT)
+        .server_selection_timeout(RESPONSE_TIMEOUT)
+        .build();
+    Client::with_options(options)
+}
+
+fn role_in(hello: &Document) -> ServerRole {
+    let writable = hello.get_bool("isWritablePrimary").unwrap_or(false);
+    if hello.get_str("msg").is_ok_and(|message| message == "isdbgrid") {
+        ServerRole::Router
+    } else if hello.get_bool("isreplicaset").unwrap_or(false) {
+        ServerRole::Uninitiated
+    } else if hello.contains_key("setName") {
+        match hello.get_bool("secondary") {
+            _ if writable => ServerRole::Primary,
+            Ok(true) => ServerRole::Secondary,
+            _ => ServerRole::Member,
+        }
+    } else {
+        ServerRole::Standalone
+    }
+}
+
+fn code(error: &mongodb::error::Error) -> Option<i32> {
+    match error.kind.as_ref() {
+        mongodb::error::ErrorKind::Command(command) => Some(command.code),
+        _ => None,
+    }
+}

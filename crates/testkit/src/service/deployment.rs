@@ -1,0 +1,153 @@
+//! What an operator has set up: an executable, a database, and an environment to run it in.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::process::ServiceProcess;
+use super::{DEFAULT_TIMEOUT, eventually_within};
+
+/// Signs the tokens of services on MongoDB.
+pub const SECRET_KEY: &str = "a secret key of the tests, longer than thirty-two bytes";
+/// Wraps the stored keys of services on MongoDB.
+pub const MASTER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+/// A database, and an environment to run the binary in. Password hashing costs next to nothing.
+pub struct Deployment {
+    executable: PathBuf,
+    environment: BTreeMap<String, String>,
+    /// How long a command, or the service until it is ready, may take.
+    timeout: Duration,
+    /// The working folder: nothing is in it, no `.env` either.
+    folder: TempDir,
+}
+
+impl Deployment {
+    /// On the embedded database in the folder `data`.
+    #[must_use]
+    pub fn embedded(executable: &str, data: &Path) -> Self {
+        Self::of(executable).with("AEGIS_DATA_DIR", &data.display().to_string())
+    }
+
+    /// On a database of a MongoDB.
+    #[must_use]
+    pub fn on_mongodb(executable: &str, url: &str, database: &str) -> Self {
+        Self::of(executable)
+            .with("MONGODB_URL", url)
+            .with("DATABASE_NAME", database)
+            .with("SECRET_KEY", SECRET_KEY)
+            .with("AEGIS_MASTER_KEY", MASTER_KEY)
+    }
+
+    fn of(executable: &str) -> Self {
+        let settings = [
+            ("AEGIS_LISTEN", "127.0.0.1:0"),
+            ("AEGIS_ARGON2_MEMORY_KIB", "64"),
+            ("AEGIS_ARGON2_ITERATIONS", "1"),
+            ("AEGIS_LOG", "debug,hyper=info,mongodb=info"),
+        ];
+        let environment = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        Self {
+            executable: executable.into(),
+            environment,
+            timeout: DEFAULT_TIMEOUT,
+            folder: TempDir::new().unwrap(),
+        }
+    }
+
+    /// With one more setting.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.environment.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// For work that takes longer than in other tests.
+    #[must_use]
+    pub fn with_timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
+    /// Without a setting.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.environment.remove(name);
+        self
+    }
+
+    /// Runs a command of the command line to its end.
+    pub async fn run(&self, arguments: &[&str]) -> CommandOutput {
+        self.start(arguments).finish(self.timeout).await
+    }
+
+    /// Runs a command that must succeed.
+    pub async fn run_ok(&self, arguments: &[&str]) -> CommandOutput {
+        let finished = self.run(arguments).await;
+        assert_eq!(finished.code, Some(0), "aegis {}: {finished:?}", arguments.join(" "));
+        finished
+    }
+
+    /// What a command prints, one JSON object per line.
+    pub async fn json(&self, arguments: &[&str]) -> Vec<Value> {
+        parse_json_lines(&self.run_ok(&[arguments, &["--json"]].concat()).await.stdout)
+    }
+
+    /// Starts the service and waits until it is ready.
+    pub async fn serve(&self) -> ServiceProcess {
+        let mut service = self.serve_listening().await;
+        eventually_within(self.timeout, "readiness", async || {
+            service.assert_running();
+            // One that is just ending does not answer; the next look says why.
+            let answer = service.client().get("/health/ready").try_send().await.ok()?;
+            (answer.status() == 200).then_some(())
+        })
+        .await;
+        service
+    }
+
+    /// Starts the service and waits until it listens.
+    pub async fn serve_listening(&self) -> ServiceProcess {
+        let mut service = self.start(&["serve"]);
+        service.wait_until_listening().await;
+        service
+    }
+
+    /// Starts the binary and waits for nothing.
+    #[must_use]
+    pub fn start(&self, arguments: &[&str]) -> ServiceProcess {
+        let child = Command::new(&self.executable)
+            .args(arguments)
+            .env_clear()
+            .envs(&self.environment)
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        ServiceProcess::of(child)
+    }
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub struct CommandOutput {
+    /// Its exit code; none if a signal ended it.
+    pub code: Option<i32>,
+    /// What it printed.
+    pub stdout: String,
+    /// What it complained of.
+    pub stderr: String,
+}
+
+/// One JSON value per line.
+#[track_caller]
+fn parse_json_lines(text: &str) -> Vec<Value> {
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect()
+}

@@ -1,0 +1,237 @@
+//! From events to rows of one table: read, fold, and write rows and checkpoint together, or not at all.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use store::{
+    ApplyError, Envelope, EventQuery, PersonalData, Position, ProjectionCheckpoint, ProjectionVersion, Row,
+    RowChange, StoreError, StoredEvent, Table,
+};
+
+use crate::context::ProjectionContext;
+use crate::parallel_fold::{self, FoldResult, FoldTask, FoldedRows};
+use crate::projection::Projection;
+use crate::skipped_events;
+
+/// How many events whoever is in no hurry reads at once.
+pub(crate) const BATCH: usize = 500;
+/// The pause after somebody else was quicker.
+const CONFLICT_RETRY_DELAY: std::time::Duration = std::time::Duration::from_millis(20);
+
+/// One projection and the table it is folded into.
+#[derive(Clone)]
+pub(crate) struct TableProjection {
+    pub(crate) projection: &'static dyn Projection,
+    pub(crate) table: Table,
+    pub(crate) context: ProjectionContext,
+}
+
+/// Why a batch was not projected.
+#[derive(Debug)]
+pub(crate) enum BatchError {
+    /// Somebody else has moved the checkpoint.
+    Overtaken,
+    /// The database could not do it; trying again may help.
+    Failed(StoreError),
+    /// An event cannot be opened here: the master key was not given to this process. Another one may have it.
+    Locked {
+        /// How far the rows are.
+        after: ProjectionCheckpoint,
+        /// Which master key.
+        error: StoreError,
+    },
+    /// An event cannot be taken in, or the log is damaged: trying again will not help.
+    Poisoned {
+        /// How far the rows are.
+        after: ProjectionCheckpoint,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// Only damage needs a person; a database that refuses to answer, for whatever reason, may answer again.
+pub(crate) fn batch_error(after: ProjectionCheckpoint, error: StoreError) -> BatchError {
+    match error {
+        StoreError::Corrupt(_) => BatchError::Poisoned { after, reason: error.to_string() },
+        StoreError::KeyMissing(_) => BatchError::Locked { after, error },
+        StoreError::Unavailable { .. } | StoreError::Refused(_) => BatchError::Failed(error),
+    }
+}
+
+impl TableProjection {
+    /// Of a version, by the fold that makes its rows; `None` if that is not in this program.
+    pub(crate) fn of(
+        projection: &'static dyn Projection,
+        version: &ProjectionVersion,
+        context: &ProjectionContext,
+    ) -> Option<Self> {
+        let projection = projection.with_version(version.fold)?;
+        Some(Self { projection, table: projection.table(version.number), context: context.clone() })
+    }
+
+    /// How far the table is.
+    pub(crate) async fn checkpoint(&self) -> Result<ProjectionCheckpoint, StoreError> {
+        self.context.rows.checkpoint(&self.table).await
+    }
+
+    /// Projects what there is up to the present head, then says how far it came.
+    pub(crate) async fn catch_up(&self) -> Result<Position, StoreError> {
+        let head = self.context.events.head().await?.position;
+        let mut at = self.checkpoint().await?;
+        while at.position < head {
+            match self.advance(at, head).await {
+                Ok(moved) => at = moved,
+                Err(BatchError::Overtaken) => {
+                    tokio::time::sleep(CONFLICT_RETRY_DELAY).await;
+                    at = self.checkpoint().await?;
+                }
+                Err(BatchError::Failed(error) | BatchError::Locked { error, .. }) => return Err(error),
+                Err(BatchError::Poisoned { reason, .. }) => return Err(StoreError::corrupt(reason)),
+            }
+        }
+        Ok(at.position)
+    }
+
+    /// Projects the events after `from` up to `until`, at most one batch; gives the checkpoint after it.
+    pub(crate) async fn advance(
+        &self,
+        from: ProjectionCheckpoint,
+        until: Position,
+    ) -> Result<ProjectionCheckpoint, BatchError> {
+        let wanted =
+            EventQuery { after: from.position, until: Some(until), limit: BATCH, ..EventQuery::default() };
+        let events = self.read(from, &wanted, until).await?;
+        self.project(from, events).await
+    }
+
+    /// The events that a query gives. The log is known to go up to `head`: were nothing found before that, waiting for
+    /// it would be waiting forever.
+    pub(crate) async fn read(
+        &self,
+        from: ProjectionCheckpoint,
+        query: &EventQuery,
+        head: Position,
+    ) -> Result<ProjectionBatch, BatchError> {
+        self.read_matching(from, query, head, &|_| true).await
+    }
+
+    /// The same, but of these keys alone: what goes into other rows is not even unsealed.
+    pub(crate) async fn read_matching(
+        &self,
+        from: ProjectionCheckpoint,
+        query: &EventQuery,
+        head: Position,
+        wanted: &(dyn Fn(&str) -> bool + Send + Sync),
+    ) -> Result<ProjectionBatch, BatchError> {
+        let failed = |error| batch_error(from, error);
+        let events = self.context.events.read_sealed(query).await.map_err(failed)?;
+        let oldest = events.first().map(|event| event.at);
+        let Some(last) = events.last().map(|event| event.position) else {
+            if head > query.after {
+                let position = query.after.next();
+                let reason =
+                    format!("position {position} is missing from the log, though the head is at {head}");
+                return Err(BatchError::Poisoned { after: from, reason });
+            }
+            return Ok(ProjectionBatch { to: query.after, events: Vec::new(), oldest });
+        };
+        let mine = |event: &Envelope| self.projection.key(event).is_some_and(|key| wanted(&key));
+        let mine: Vec<_> = events.into_iter().filter(mine).collect();
+        let events = if self.projection.reads_personal() {
+            self.context.events.unseal(mine).await.map_err(failed)?
+        } else {
+            mine.into_iter().map(without_personal_data).collect()
+        };
+        Ok(ProjectionBatch { to: last, events, oldest })
+    }
+
+    /// Folds a batch and writes the rows; gives the checkpoint after it.
+    pub(crate) async fn project(
+        &self,
+        from: ProjectionCheckpoint,
+        batch: ProjectionBatch,
+    ) -> Result<ProjectionCheckpoint, BatchError> {
+        if batch.to == from.position {
+            return Ok(from);
+        }
+        // Some databases make a table that is gone anew with the first row. It would look whole.
+        if self.context.events.progress().dropped.contains(&self.table.name) {
+            return Err(batch_error(from, StoreError::table_dropped(&self.table.name)));
+        }
+        let before = self.load_rows(&batch.events).await.map_err(|error| batch_error(from, error))?;
+        let (task, FoldResult { folded, digest, poison }) =
+            self.fold(before, batch.events).await.map_err(|error| batch_error(from, error))?;
+        // What comes before a poison event is good and is kept.
+        let to = poison.as_ref().map_or(batch.to, |poison| poison.position.previous());
+        let moved = ProjectionCheckpoint { position: to, digest: from.digest.and(digest), ..from };
+        if to > from.position {
+            self.apply(from, moved, &task.before, folded).await?;
+        }
+        match poison {
+            None => Ok(moved),
+            Some(poison) => Err(BatchError::Poisoned { after: moved, reason: poison.to_string() }),
+        }
+    }
+
+    async fn apply(
+        &self,
+        from: ProjectionCheckpoint,
+        to: ProjectionCheckpoint,
+        before: &HashMap<String, Row>,
+        folded: FoldedRows,
+    ) -> Result<(), BatchError> {
+        let change = |(key, row)| RowChange { existed: before.contains_key(&key), key, row };
+        let changes = folded.into_iter().map(change).filter(|change| change.existed || change.row.is_some());
+        let applied = self.context.rows.apply(&self.table, from, to, changes.collect()).await;
+        applied.map_err(|error| match error {
+            ApplyError::Overtaken => BatchError::Overtaken,
+            ApplyError::Store(error) => batch_error(from, error),
+        })
+    }
+
+    async fn load_rows(&self, events: &[StoredEvent]) -> Result<HashMap<String, Row>, StoreError> {
+        let known = events.iter().filter(|event| !self.projection.creates_row(&event.envelope));
+        let mut keys: Vec<_> = known.filter_map(|event| self.projection.key(&event.envelope)).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        self.context.rows.rows(&self.table, &keys).await
+    }
+
+    /// The rows after these events, up to the first that cannot be taken in and that nobody has decided to skip.
+    async fn fold(
+        &self,
+        before: HashMap<String, Row>,
+        events: Vec<StoredEvent>,
+    ) -> Result<(Arc<FoldTask>, FoldResult), StoreError> {
+        let mut task =
+            Arc::new(FoldTask { projection: self.projection, events, before, skipped: BTreeSet::new() });
+        let mut outcome = parallel_fold::fold(&task).await?;
+        if let Some(poison) = &outcome.poison {
+            let projection = self.projection.name();
+            let skipped = skipped_events::load(&self.context.events, projection).await?;
+            if skipped.contains(&poison.position) {
+                let position = poison.position.get();
+                tracing::warn!(projection, position, "an event is passed over, as an operator has decided");
+                if let Some(task) = Arc::get_mut(&mut task) {
+                    task.skipped = skipped;
+                }
+                outcome = parallel_fold::fold(&task).await?;
+            }
+        }
+        Ok((task, outcome))
+    }
+}
+
+/// Events that were read, and how far the log was read for them: also what does not concern the projection counts.
+#[derive(Debug)]
+pub(crate) struct ProjectionBatch {
+    pub(crate) to: Position,
+    pub(crate) events: Vec<StoredEvent>,
+    /// When the first event that was read happened.
+    pub(crate) oldest: Option<Timestamp>,
+}
+
+fn without_personal_data(envelope: Envelope) -> StoredEvent {
+    StoredEvent { envelope, personal: PersonalData::Erased }
+}

@@ -1,0 +1,237 @@
+//! A log with users in memory, and nodes that project it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::{
+    EmailAddress, ErasureReason, Moment, PasswordHash, Reason, Role, SYSTEM_STREAM, System, User,
+    UserCommand, UserEvent, UserId, Username, system, user,
+};
+use proptest::prelude::*;
+use store::memory::Memory;
+use store::{
+    Append, Env, EventStore, ExpectedVersion, LeaseStore, MasterKey, NewEvent, Position, ProjectionVersions,
+    ReadModelStore, Row, StreamId, StreamWrite, Table,
+};
+
+use crate::runner::{LeadershipStatus, ProjectionHandle, ProjectionRunner};
+use crate::{Projection, ProjectionContext, UserRow, Users, lifecycle};
+
+pub(super) const TIMEOUT: Duration = Duration::from_secs(20);
+
+pub(super) const ERASE: UserCommand = UserCommand::Erase { reason: ErasureReason::Request };
+
+pub(super) struct Fixture {
+    pub(super) env: Env,
+    pub(super) memory: Memory,
+    pub(super) store: EventStore,
+    pub(super) users: Vec<(UserId, User, u64)>,
+}
+
+impl Fixture {
+    /// So many who could register, and the read models of this program.
+    pub(super) async fn new(users: usize) -> Self {
+        let env = Env::system();
+        let memory = Memory::default();
+        let master = MasterKey::generate(&env);
+        let store = EventStore::open(Arc::new(memory.clone()), master, env.clone()).await.unwrap();
+        let users = (0..users).map(|_| (UserId::from_uuid(env.uuid()), User::Absent, 0)).collect();
+        let fixture = Self { env, memory, store, users };
+        for projection in crate::all() {
+            lifecycle::open(projection, &fixture.context(), "system", fixture.env.now()).await.unwrap();
+        }
+        fixture
+    }
+
+    /// Users who registered, of whom each has so many events.
+    pub(super) async fn with_users(users: usize, events: usize) -> Self {
+        let mut fixture = Self::new(users).await;
+        for who in 0..users {
+            fixture.command(who, register(&format!("user{who}"))).await;
+            for number in 1..events {
+                let role = Role::Auditor;
+                let granted = number % 2 == 1;
+                let command =
+                    if granted { UserCommand::GrantRole { role } } else { UserCommand::RevokeRole { role } };
+                fixture.command(who, command).await;
+            }
+        }
+        fixture
+    }
+
+    pub(super) fn context(&self) -> ProjectionContext {
+        self.context_over(Arc::new(self.memory.clone()), Arc::new(self.memory.clone()))
+    }
+
+    pub(super) fn context_over(
+        &self,
+        rows: Arc<dyn ReadModelStore>,
+        leases: Arc<dyn LeaseStore>,
+    ) -> ProjectionContext {
+        ProjectionContext { events: self.store.clone(), rows, leases }
+    }
+
+    /// A node that keeps a projection.
+    pub(super) fn node(&self, projection: &'static dyn Projection, holder: &str) -> ProjectionHandle {
+        self.node_over(self.context(), projection, holder)
+    }
+
+    pub(super) fn node_over(
+        &self,
+        context: ProjectionContext,
+        projection: &'static dyn Projection,
+        holder: &str,
+    ) -> ProjectionHandle {
+        ProjectionRunner::new(projection, context, self.env.clone(), holder).start()
+    }
+
+    /// Judges a command to the user of that number and appends what it yields; gives the events.
+    pub(super) async fn command(&mut self, who: usize, command: UserCommand) -> Vec<UserEvent> {
+        let (id, state, version) = self.users[who].clone();
+        let events = user::decide(&state, command).unwrap_or_default();
+        if !events.is_empty() {
+            let encoded = events.iter().map(UserEvent::encode);
+            let new = encoded
+                .map(|event| (event.event_type, event.schema, event.data, event.personal))
+                .collect::<Vec<_>>();
+            let mut write = self.write(&id.stream(), version, new);
+            write.erase = events.iter().any(UserEvent::erases);
+            self.append(write).await;
+        }
+        let after = events.iter().fold(state, user::evolve);
+        self.users[who] = (id, after, version + u64::try_from(events.len()).unwrap());
+        events
+    }
+
+    /// Appends what no program of today writes, to the stream of that user.
+    pub(super) async fn append_unknown_event(&mut self, who: usize) -> Position {
+        let (id, _, version) = self.users[who].clone();
+        self.users[who].2 += 1;
+        let write = self.write(&id.stream(), version, vec![("FromTheFuture", 1, Row::new(), Row::new())]);
+        self.append(write).await
+    }
+
+    /// Records the decision to skip.
+    pub(super) async fn skip(&self, projection: &str, position: Position) {
+        let reason = Reason::parse("ticket 7").unwrap();
+        let skip = system::Skip { projection: projection.to_owned(), position: position.get(), reason };
+        let encoded = system::decide_skip(&System::default(), skip).remove(0).encode();
+        let event = (encoded.event_type, encoded.schema, encoded.data, encoded.personal);
+        self.append(self.write(SYSTEM_STREAM, 0, vec![event])).await;
+    }
+
+    fn write(&self, stream: &str, version: u64, events: Vec<(&str, u32, Row, Row)>) -> StreamWrite {
+        let event = |(event_type, schema, data, personal): (&str, u32, Row, Row)| NewEvent {
+            id: self.env.uuid(),
+            event_type: event_type.to_owned(),
+            schema,
+            data,
+            personal,
+        };
+        let events = events.into_iter().map(event).collect();
+        StreamWrite::new(StreamId::new(stream).unwrap(), ExpectedVersion::version(version), events)
+    }
+
+    async fn append(&self, write: StreamWrite) -> Position {
+        let append = Append::new("system", "test", vec![write]);
+        self.store.append(&append).await.unwrap().position
+    }
+
+    pub(super) async fn head(&self) -> Position {
+        self.store.head().await.unwrap().position
+    }
+
+    pub(super) async fn versions(&self, projection: &dyn Projection) -> ProjectionVersions {
+        self.memory.versions(projection.name()).await.unwrap().unwrap()
+    }
+
+    pub(super) async fn rows(&self, table: &Table) -> Vec<Row> {
+        self.memory.row_page(table, None, usize::MAX).await.unwrap().rows
+    }
+
+    /// The rows that are read.
+    pub(super) async fn live_rows(&self, projection: &'static dyn Projection) -> Vec<Row> {
+        self.rows(&projection.table(self.store.progress().live_version(projection.name()))).await
+    }
+
+    /// The users that are read.
+    pub(super) async fn live_users(&self) -> Vec<UserRow> {
+        self.live_rows(&Users).await.iter().map(|row| UserRow::from_row(row).unwrap()).collect()
+    }
+
+    /// Waits until a version has everything.
+    pub(super) async fn reached(&self, projection: &'static dyn Projection, number: u64, position: Position) {
+        let table = projection.table(number);
+        let reached = self.store.wait_until_applied(&table.name, position, TIMEOUT).await;
+        assert!(reached, "position {position} is not in `{}`", table.name);
+    }
+
+    /// Waits until the versions are as wanted.
+    pub(super) async fn until(
+        &self,
+        projection: &dyn Projection,
+        wanted: impl Fn(&ProjectionVersions) -> bool,
+    ) -> ProjectionVersions {
+        let (name, mut updates) = (projection.name(), self.store.watch_progress());
+        let seen =
+            updates.wait_for(|progress| progress.versions.get(name).is_some_and(|versions| wanted(versions)));
+        let seen = tokio::time::timeout(TIMEOUT, seen).await;
+        let Ok(seen) = seen else { panic!("it stays at {:?}", self.versions(projection).await) };
+        seen.unwrap().versions[name].as_ref().clone()
+    }
+
+    /// Asks for a rebuild and waits until it is read.
+    pub(super) async fn rebuild(&self, projection: &'static dyn Projection) -> ProjectionVersions {
+        let asked = self.begin_rebuild(projection).await.unwrap();
+        self.until(projection, |versions| versions.live == asked.last).await
+    }
+
+    pub(super) async fn begin_rebuild(
+        &self,
+        projection: &'static dyn Projection,
+    ) -> Result<ProjectionVersions, crate::ChangeError> {
+        lifecycle::rebuild(projection, &self.context(), "operator:ada", self.env.now()).await
+    }
+}
+
+/// Waits until a node says what is wanted.
+pub(super) async fn wait_for_status(
+    node: &ProjectionHandle,
+    wanted: impl Fn(&LeadershipStatus) -> bool,
+) -> LeadershipStatus {
+    let mut status = node.watch();
+    let said = tokio::time::timeout(TIMEOUT, status.wait_for(|status| wanted(status))).await;
+    let Ok(said) = said else { panic!("it says {:?}", node.status()) };
+    said.unwrap().clone()
+}
+
+pub(super) fn register(name: &str) -> UserCommand {
+    UserCommand::Register {
+        email: EmailAddress::parse(&format!("{name}@example.com")).unwrap(),
+        username: Username::parse(name).unwrap(),
+        password_hash: PasswordHash::new("$argon2id$…".to_owned()).unwrap(),
+    }
+}
+
+pub(super) fn import(name: &str, is_active: bool) -> UserCommand {
+    let UserCommand::Register { email, username, password_hash } = register(name) else { unreachable!() };
+    UserCommand::Import { email, username, password_hash, is_active, created_at: long_ago() }
+}
+
+pub(super) fn long_ago() -> Moment {
+    Moment::parse("2019-05-04T03:02:01.007Z").unwrap()
+}
+
+/// Whatever may be asked of one of five users.
+pub(super) fn any_command() -> impl Strategy<Value = (usize, UserCommand)> {
+    let command = prop_oneof![
+        3 => (0..5_usize).prop_map(|who| register(&format!("user{who}"))),
+        2 => (0..5_usize, any::<bool>()).prop_map(|(who, is_active)| import(&format!("user{who}"), is_active)),
+        2 => Just(UserCommand::Deactivate { reason: None }),
+        2 => Just(UserCommand::Reactivate { reason: None }),
+        1 => Just(UserCommand::GrantRole { role: Role::Auditor }),
+        1 => Just(UserCommand::RevokeRole { role: Role::Auditor }),
+        1 => Just(ERASE),
+    ];
+    (0..5_usize, command)
+}

@@ -1,0 +1,130 @@
+//! Programs of before and after: folds of `users` that are not those of today.
+
+use store::{Column, ColumnKind, Envelope, Row, StoredEvent, TableSchema};
+
+use crate::{PoisonEvent, Projection, Users};
+
+/// The same fold in a program that knows the event which today's does not.
+pub(super) struct FixedUsers;
+
+impl Projection for FixedUsers {
+    fn name(&self) -> &'static str {
+        Users.name()
+    }
+
+    fn schema(&self) -> &'static TableSchema {
+        Users.schema()
+    }
+
+    fn key(&self, event: &Envelope) -> Option<String> {
+        Users.key(event)
+    }
+
+    fn creates_row(&self, event: &Envelope) -> bool {
+        Users.creates_row(event)
+    }
+
+    fn fold(&self, row: Option<Row>, event: &StoredEvent) -> Result<Option<Row>, PoisonEvent> {
+        if event.envelope.event_type == "FromTheFuture" { Ok(row) } else { Users.fold(row, event) }
+    }
+}
+
+/// The fold of the next program: its rows are other ones, and it halts on a role that is granted.
+pub(super) struct UsersV2;
+
+static USERS_V2: TableSchema = TableSchema {
+    columns: &[
+        Column { name: "id", kind: ColumnKind::Text },
+        Column { name: "types", kind: ColumnKind::TextList },
+    ],
+    indexes: &[],
+};
+
+impl Projection for UsersV2 {
+    fn name(&self) -> &'static str {
+        Users.name()
+    }
+
+    fn version(&self) -> u32 {
+        2
+    }
+
+    fn schema(&self) -> &'static TableSchema {
+        &USERS_V2
+    }
+
+    fn key(&self, event: &Envelope) -> Option<String> {
+        Users.key(event)
+    }
+
+    fn fold(&self, row: Option<Row>, event: &StoredEvent) -> Result<Option<Row>, PoisonEvent> {
+        let event_type = &event.envelope.event_type;
+        if event_type == "RoleGranted" {
+            return Err(PoisonEvent::new(event, &"this program has a fault"));
+        }
+        let mut row = row.unwrap_or_default();
+        row.insert("id".to_owned(), self.key(&event.envelope).into());
+        let mut types = row.get("types").and_then(|types| types.as_array().cloned()).unwrap_or_default();
+        types.push(event_type.as_str().into());
+        row.insert("types".to_owned(), types.into());
+        Ok(Some(row))
+    }
+
+    fn predecessor(&self) -> Option<&'static dyn Projection> {
+        Some(&Users)
+    }
+}
+
+/// The fold of the program after that, which has forgotten the first one.
+pub(super) struct UsersV3;
+
+impl Projection for UsersV3 {
+    fn name(&self) -> &'static str {
+        Users.name()
+    }
+
+    fn version(&self) -> u32 {
+        3
+    }
+
+    fn schema(&self) -> &'static TableSchema {
+        Users.schema()
+    }
+
+    fn key(&self, event: &Envelope) -> Option<String> {
+        Users.key(event)
+    }
+
+    fn fold(&self, row: Option<Row>, event: &StoredEvent) -> Result<Option<Row>, PoisonEvent> {
+        Users.fold(row, event)
+    }
+
+    fn predecessor(&self) -> Option<&'static dyn Projection> {
+        Some(&UsersV2Final)
+    }
+}
+
+/// Its predecessor: [`Next`], which has none any more.
+struct UsersV2Final;
+
+impl Projection for UsersV2Final {
+    fn name(&self) -> &'static str {
+        Users.name()
+    }
+
+    fn version(&self) -> u32 {
+        UsersV2.version()
+    }
+
+    fn schema(&self) -> &'static TableSchema {
+        UsersV2.schema()
+    }
+
+    fn key(&self, event: &Envelope) -> Option<String> {
+        UsersV2.key(event)
+    }
+
+    fn fold(&self, row: Option<Row>, event: &StoredEvent) -> Result<Option<Row>, PoisonEvent> {
+        UsersV2.fold(row, event)
+    }
+}

@@ -1,0 +1,142 @@
+//! A database that takes its time and lets others see what was written; and one that a node is cut off
+//! from.
+
+use std::collections::HashMap;
+use std::future::pending;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::Value;
+use store::memory::Memory;
+use store::{
+    ApplyError, Lease, LeaseStore, ProjectionCheckpoint, ProjectionVersions, ReadModelStore, Row, RowChange,
+    RowPage, StoreError, Table,
+};
+
+/// What was written: into which table, from where, to where.
+pub(super) type Writes = Arc<Mutex<Vec<(String, u64, u64)>>>;
+
+/// The rows, by way of one node.
+#[derive(Clone)]
+pub(super) struct RecordingBackend {
+    pub(super) memory: Memory,
+    /// How long it takes to write, to give a page, or a lease.
+    pub(super) delay: Duration,
+    pub(super) written: Writes,
+    /// Set once the node has disconnected: it gives nothing back any more.
+    pub(super) disconnected: Arc<AtomicBool>,
+}
+
+impl RecordingBackend {
+    pub(super) fn new(memory: &Memory, delay: Duration) -> Self {
+        Self { memory: memory.clone(), delay, written: Writes::default(), disconnected: Arc::default() }
+    }
+
+    /// What was written into a table.
+    pub(super) fn writes_to(&self, table: &str) -> Vec<(u64, u64)> {
+        let written = self.written.lock().unwrap();
+        written.iter().filter(|(name, ..)| name == table).map(|(_, from, to)| (*from, *to)).collect()
+    }
+
+    async fn wait_if_disconnected(&self) {
+        if self.disconnected.load(Ordering::Relaxed) {
+            pending::<()>().await;
+        }
+    }
+}
+
+#[async_trait]
+impl ReadModelStore for RecordingBackend {
+    async fn prepare(&self, table: &Table) -> Result<(), StoreError> {
+        self.memory.prepare(table).await
+    }
+
+    async fn index(&self, table: &Table) -> Result<(), StoreError> {
+        self.memory.index(table).await
+    }
+
+    async fn checkpoint(&self, table: &Table) -> Result<ProjectionCheckpoint, StoreError> {
+        self.memory.checkpoint(table).await
+    }
+
+    async fn rows(&self, table: &Table, keys: &[String]) -> Result<HashMap<String, Row>, StoreError> {
+        self.memory.rows(table, keys).await
+    }
+
+    async fn find(&self, table: &Table, column: &'static str, text: &str) -> Result<Vec<Row>, StoreError> {
+        self.memory.find(table, column, text).await
+    }
+
+    async fn row_page(
+        &self,
+        table: &Table,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<RowPage, StoreError> {
+        tokio::time::sleep(self.delay).await;
+        self.memory.row_page(table, after, limit).await
+    }
+
+    async fn apply(
+        &self,
+        table: &Table,
+        from: ProjectionCheckpoint,
+        to: ProjectionCheckpoint,
+        changes: Vec<RowChange>,
+    ) -> Result<(), ApplyError> {
+        tokio::time::sleep(self.delay).await;
+        self.memory.apply(table, from, to, changes).await?;
+        let moved = (table.name.to_string(), from.position.get(), to.position.get());
+        self.written.lock().unwrap().push(moved);
+        Ok(())
+    }
+
+    async fn versions(&self, projection: &str) -> Result<Option<ProjectionVersions>, StoreError> {
+        self.memory.versions(projection).await
+    }
+
+    async fn change_versions(
+        &self,
+        projection: &str,
+        to: &ProjectionVersions,
+        behind: Option<(&Table, &Table)>,
+    ) -> Result<(), ApplyError> {
+        self.memory.change_versions(projection, to, behind).await
+    }
+
+    async fn remove(&self, table: &Table) -> Result<(), StoreError> {
+        self.memory.remove(table).await
+    }
+}
+
+#[async_trait]
+impl LeaseStore for RecordingBackend {
+    async fn acquire_lease(
+        &self,
+        name: &str,
+        holder: &str,
+        term: Duration,
+        report: &Value,
+    ) -> Result<Lease, StoreError> {
+        self.wait_if_disconnected().await;
+        let (memory, delay) = (self.memory.clone(), self.delay);
+        let (name, holder, report) = (name.to_owned(), holder.to_owned(), report.clone());
+        // What was sent arrives, whether or not the sender still waits.
+        let sent = tokio::spawn(async move {
+            tokio::time::sleep(delay).await;
+            memory.acquire_lease(&name, &holder, term, &report).await
+        });
+        sent.await.unwrap()
+    }
+
+    async fn release_lease(&self, name: &str, holder: &str, report: &Value) -> Result<(), StoreError> {
+        self.wait_if_disconnected().await;
+        self.memory.release_lease(name, holder, report).await
+    }
+
+    async fn list_leases(&self) -> Result<Vec<Lease>, StoreError> {
+        self.memory.list_leases().await
+    }
+}

@@ -1,0 +1,124 @@
+//! Which faults a run has, and how often. Each seed has its own faults: with every fault in every run, the frequent
+//! ones would hide the rest.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::random::SeededRandom;
+
+/// What becomes of one call to the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CallOutcome {
+    /// It is done and answered.
+    Success,
+    /// It is not done, and says so.
+    Refused,
+    /// It is done, but the answer is lost.
+    Lost,
+    /// It is not done, and nobody can tell.
+    Phantom,
+    /// It is answered as lost, and done some time later.
+    Late,
+    /// The process dies before it is done.
+    CrashBefore,
+    /// The process dies once it is done.
+    CrashAfter,
+    /// The process dies, and it is done some time later.
+    CrashLate,
+}
+
+impl CallOutcome {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Success => "is done",
+            Self::Refused => "is refused",
+            Self::Lost => "is done, and its answer lost",
+            Self::Phantom => "is lost",
+            Self::Late => "will be done later",
+            Self::CrashBefore => "is lost in a crash",
+            Self::CrashAfter => "is done, and the process crashes",
+            Self::CrashLate => "will be done later, and the process crashes",
+        }
+    }
+}
+
+/// How often what happens, in a thousand calls or news.
+#[derive(Debug)]
+pub(crate) struct FaultInjector {
+    disabled: AtomicBool,
+    crash: u64,
+    refused: u64,
+    unknown: u64,
+    slow: u64,
+    stalled: u64,
+    notification_lost: u64,
+    notification_late: u64,
+}
+
+impl FaultInjector {
+    pub(crate) fn new(random: &SeededRandom) -> Self {
+        let level = |levels: &[u64]| *random.pick(levels);
+        Self {
+            disabled: AtomicBool::new(false),
+            crash: level(&[0, 0, 3, 10, 30]),
+            refused: level(&[0, 20, 100]),
+            unknown: level(&[0, 20, 100, 250]),
+            slow: level(&[0, 50, 300, 700]),
+            stalled: level(&[0, 0, 5, 15]),
+            notification_lost: level(&[0, 100, 500]),
+            notification_late: level(&[0, 200, 800]),
+        }
+    }
+
+    /// From here on nothing fails any more.
+    pub(crate) fn disable(&self) {
+        self.disabled.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_disabled(&self) -> bool {
+        self.disabled.load(Ordering::Relaxed)
+    }
+
+    /// The fate of a call that changes something, or of one that only asks: that is answered or not.
+    pub(crate) fn call_outcome(&self, random: &SeededRandom, changes: bool) -> CallOutcome {
+        if self.is_disabled() {
+            CallOutcome::Success
+        } else if random.permille(self.crash) {
+            *random.pick(&[CallOutcome::CrashBefore, CallOutcome::CrashAfter, CallOutcome::CrashLate])
+        } else if random.permille(self.refused) {
+            CallOutcome::Refused
+        } else if changes && random.permille(self.unknown) {
+            *random.pick(&[CallOutcome::Lost, CallOutcome::Phantom, CallOutcome::Late])
+        } else {
+            CallOutcome::Success
+        }
+    }
+
+    /// How long a message takes to the database, or back.
+    pub(crate) fn delay(&self, random: &SeededRandom) -> Duration {
+        if !self.is_disabled() && random.permille(self.slow) {
+            random.millis(2..=150)
+        } else {
+            Duration::from_millis(*random.pick(&[0, 0, 1, 2]))
+        }
+    }
+
+    /// For how long a call is held up, if it is: longer, at times, than a caller waits for a verdict.
+    pub(crate) fn stall(&self, random: &SeededRandom) -> Option<Duration> {
+        let longest = *random.pick(&[500, 500, 2000, 12_000]);
+        (!self.is_disabled() && random.permille(self.stalled)).then(|| random.millis(100..=longest))
+    }
+
+    /// How long a piece of news takes; `None` if it never comes.
+    pub(crate) fn notification_delay(&self, random: &SeededRandom) -> Option<Duration> {
+        if self.is_disabled() {
+            Some(random.millis(0..=2))
+        } else if random.permille(self.notification_lost) {
+            None
+        } else if random.permille(self.notification_late) {
+            Some(random.millis(5..=3000))
+        } else {
+            Some(random.millis(0..=2))
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Streams that are no users, and the smallest read model there is: it shows an event that is skipped, taken in twice
+//! or out of order, and rows that go. Of its fold there are two versions, as in two programs of which one follows the
+//! other.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use projections::{PoisonEvent, Projection};
+use serde_json::Value;
+use store::{Column, ColumnKind, Envelope, Row, StoredEvent, StreamId, TableSchema};
+
+static SCHEMA: TableSchema = TableSchema {
+    columns: &[
+        Column { name: "id", kind: ColumnKind::Text },
+        Column { name: "count", kind: ColumnKind::Integer },
+        Column { name: "position", kind: ColumnKind::Integer },
+        Column { name: "trail", kind: ColumnKind::Text },
+    ],
+    indexes: &[],
+};
+
+static SHAPE_V2: TableSchema = TableSchema {
+    columns: &[
+        Column { name: "id", kind: ColumnKind::Text },
+        Column { name: "count", kind: ColumnKind::Integer },
+        Column { name: "position", kind: ColumnKind::Integer },
+        Column { name: "trail", kind: ColumnKind::Text },
+        Column { name: "actor", kind: ColumnKind::Text },
+    ],
+    indexes: &[],
+};
+
+/// The last event of a item.
+pub(crate) const ERASED: &str = "ItemErased";
+
+pub(crate) fn item_stream(number: u64) -> StreamId {
+    StreamId::new(format!("item-{number}")).unwrap()
+}
+
+/// One row per item: how many events it has, where the last one is, and a trail of all of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Items;
+
+impl Projection for Items {
+    fn name(&self) -> &'static str {
+        "items"
+    }
+
+    fn schema(&self) -> &'static TableSchema {
+        &SCHEMA
+    }
+
+    fn key(&self, event: &Envelope) -> Option<String> {
+        let stream = event.stream.as_str();
+        stream.starts_with("item-").then(|| stream.to_owned())
+    }
+
+    fn fold(&self, row: Option<Row>, event: &StoredEvent) -> Result<Option<Row>, PoisonEvent> {
+        let envelope = &event.envelope;
+        if envelope.event_type == ERASED {
+            return Ok(None);
+        }
+        let before = row.unwrap_or_default();
+        let mut trail = DefaultHasher::new();
+        (before.get("trail").and_then(Value::as_str), envelope.id.as_u128()).hash(&mut trail);
+        let count = before.get("count").and_then(Value::as_u64).unwrap_or_default();
+        let fields: [(&str, Value); 4] = [
+            ("id", envelope.stream.as_str().into()),
+            ("count", (count + 1).into()),
+            ("position", envelope.position.get().into()),
+            ("trail", format!("{:016x}", trail.finish()).into()),
+        ];
+        Ok(Some(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()))
+    }
+}
+
+/// The same in the next program, whose rows also tell who was the last.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ItemsV2;
+
+impl Projection for ItemsV2 {
+    fn name(&self) -> &'static str {
+        Items.name()
+    }
+
+    fn version(&self) -> u32 {
+        Items.version() + 1
+    }
+
+    fn schema(&self) -> &'static TableSchema {
+        &SHAPE_V2
+    }
+
+    fn key(&self, event: &Envelope) -> Option<String> {
+        Items.key(event)
+    }
+
+    fn fold(&self, row: Option<Row>, event: &StoredEvent) -> Result<Option<Row>, PoisonEvent> {
+        let mut row = Items.fold(row, event)?;
+        if let Some(row) = &mut row {
+            row.insert("actor".to_owned(), event.envelope.actor.as_str().into());
+        }
+        Ok(row)
+    }
+
+    fn predecessor(&self) -> Option<&'static dyn Projection> {
+        Some(&Items)
+    }
+}

@@ -1,0 +1,31 @@
+//! Whether a process incarnations. A dead one is dropped with all its tasks; what it had begun at the database may still be
+//! done there.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::Notify;
+
+#[derive(Default)]
+pub(crate) struct ProcessLifetime {
+    over: AtomicBool,
+    end: Notify,
+}
+
+impl ProcessLifetime {
+    /// Ends it, wherever its tasks are.
+    pub(crate) fn end(&self) {
+        self.over.store(true, Ordering::Relaxed);
+        self.end.notify_waiters();
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+
+    pub(crate) async fn ended(&self) {
+        let end = self.end.notified();
+        if !self.is_over() {
+            end.await;
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! What clients do to users: commands, judged by the domain against the stream, and judged anew when somebody else was
+//! quicker.
+
+use domain::{
+    EmailAddress, ErasureReason, EventPayload, Moment, PasswordHash, Reason, Role, SYSTEM_STREAM, System,
+    User, UserCommand, UserEvent, UserId, Username, administrator_change, system, user,
+};
+use projections::decode;
+use store::{AppendError, Claim, ExpectedVersion, NewEvent, StoreError, StreamId, StreamWrite};
+
+use crate::client::Client;
+
+/// How often a command is judged anew.
+const ATTEMPTS: usize = 3;
+
+impl Client {
+    /// Registers or imports a new user under a name that others want too; now and then an administrator.
+    pub(crate) async fn sign_up(&self) {
+        let id = UserId::from_uuid(self.node.env.uuid());
+        self.simulation.users.lock().unwrap().push(id);
+        let email = EmailAddress::parse(&format!("{}@example.com", self.name())).unwrap();
+        let username = Username::parse(self.name()).unwrap();
+        let password_hash = PasswordHash::new("$argon2id$…".to_owned()).unwrap();
+        let come = if self.random.permille(250) {
+            let is_active = self.random.permille(700);
+            let created_at = Moment::from_millisecond(1_556_938_921_007).unwrap();
+            UserCommand::Import { email, username, password_hash, is_active, created_at }
+        } else {
+            UserCommand::Register { email, username, password_hash }
+        };
+        let grant = UserCommand::GrantRole { role: Role::Admin };
+        let commands = if self.random.permille(300) { vec![come, grant] } else { vec![come] };
+        self.decide_and_append(id, &User::Absent, 0, &commands).await;
+    }
+
+    /// Changes a user whom others may be changing at the same time.
+    pub(crate) async fn change_user(&self) {
+        let Some(id) = self.random_user() else { return };
+        let reason = self.random.permille(500).then(|| Reason::parse("it was asked for").unwrap());
+        let command = match self.random.below(7) {
+            0 | 1 => UserCommand::Deactivate { reason },
+            2 => UserCommand::Reactivate { reason },
+            3 => UserCommand::GrantRole { role: Role::Admin },
+            4 => UserCommand::RevokeRole { role: Role::Admin },
+            5 => UserCommand::Erase { reason: ErasureReason::Request },
+            _ => UserCommand::GrantRole { role: Role::Auditor },
+        };
+        for _ in 0..ATTEMPTS {
+            let Ok((user, version)) = self.load(id).await else { return };
+            if !self.decide_and_append(id, &user, version, std::slice::from_ref(&command)).await {
+                return;
+            }
+        }
+    }
+
+    fn random_user(&self) -> Option<UserId> {
+        let users = self.simulation.users.lock().unwrap();
+        (!users.is_empty()).then(|| *self.random.pick(&users))
+    }
+
+    /// Whether somebody else was quicker.
+    async fn decide_and_append(
+        &self,
+        id: UserId,
+        before: &User,
+        version: u64,
+        commands: &[UserCommand],
+    ) -> bool {
+        let (mut after, mut events) = (before.clone(), Vec::new());
+        for command in commands {
+            let decided = user::decide(&after, command.clone()).unwrap_or_default();
+            after = decided.iter().fold(after, user::evolve);
+            events.extend(decided);
+        }
+        if events.is_empty() {
+            return false;
+        }
+        let mut write = self.write(&id.stream(), version, events.iter().map(UserEvent::encode));
+        let claims = events.iter().flat_map(UserEvent::claims_taken);
+        write.take = claims.map(|(kind, value)| Claim { kind: kind.as_str(), value }).collect();
+        write.erase = events.iter().any(UserEvent::erases);
+        let mut writes = vec![write];
+        if let Some(change) = administrator_change(id, before, &after) {
+            let Ok((system, version)) = self.load_system().await else { return false };
+            let Ok(events) = system::decide(&system, change) else { return false };
+            if !events.is_empty() {
+                writes.push(self.write(
+                    SYSTEM_STREAM,
+                    version,
+                    events.iter().map(domain::SystemEvent::encode),
+                ));
+            }
+        }
+        matches!(self.append(writes).await, Some(Err(AppendError::Conflict { .. })))
+    }
+
+    fn write(&self, stream: &str, version: u64, events: impl Iterator<Item = EventPayload>) -> StreamWrite {
+        let event = |event: EventPayload| NewEvent {
+            schema: event.schema,
+            ..self.event(event.event_type, event.data, event.personal)
+        };
+        StreamWrite::new(
+            StreamId::new(stream).unwrap(),
+            ExpectedVersion::version(version),
+            events.map(event).collect(),
+        )
+    }
+
+    async fn load(&self, id: UserId) -> Result<(User, u64), StoreError> {
+        let events = self.read(&StreamId::new(id.stream()).unwrap()).await?;
+        let folded = events.iter().map(|event| decode::user_event(event).unwrap());
+        let user = folded.fold(User::Absent, |user, event| user::evolve(user, &event));
+        Ok((user, u64::try_from(events.len()).unwrap()))
+    }
+
+    async fn load_system(&self) -> Result<(System, u64), StoreError> {
+        let events = self.read(&StreamId::new(SYSTEM_STREAM).unwrap()).await?;
+        let folded = events.iter().map(|event| decode::system_event(event).unwrap());
+        let system = folded.fold(System::default(), |system, event| system::evolve(system, &event));
+        Ok((system, u64::try_from(events.len()).unwrap()))
+    }
+}

@@ -1,0 +1,229 @@
+//! Proving that an export is what was signed: with the export, a checkpoint and the key, and no database.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+
+use aws_lc_rs::digest::{Context, SHA256};
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD, Engine};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+use store::checkpoint::{SignedHead, VerifierKey};
+use store::merkle::{Frontier, leaf_hash, verify_consistency};
+use store::{Finding, Position};
+
+use super::manifest::Manifest;
+use super::{ExportError, hex};
+
+/// What was proved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VerifiedExport {
+    /// The first position of the export.
+    pub from: u64,
+    /// Up to here it is what was signed.
+    pub verified_to: u64,
+    /// The last position of the export.
+    pub to: u64,
+    /// How many events the checkpoint is of.
+    pub checkpoint_size: u64,
+}
+
+/// Why an export was not proved.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportVerificationError {
+    /// Something is wrong with it.
+    #[error("{0}")]
+    Mismatch(Finding),
+    /// The checkpoint is not one of that key.
+    #[error("the checkpoint {0}")]
+    Checkpoint(store::checkpoint::SignatureError),
+    /// It cannot be proved as things are.
+    #[error(transparent)]
+    Export(#[from] ExportError),
+}
+
+/// Proves an export. `each` is told the position, now and then.
+///
+/// # Errors
+/// [`ExportVerificationError::Mismatch`] with the position of the first thing that is wrong.
+pub fn verify_export(
+    export: &Path,
+    checkpoint: &str,
+    key: &VerifierKey,
+    on_progress: &mut dyn FnMut(u64),
+) -> Result<VerifiedExport, ExportVerificationError> {
+    let head = key.open(checkpoint).map_err(ExportVerificationError::Checkpoint)?;
+    let manifest = Manifest::read(export)?;
+    let mut tree = ExportTree::before(manifest.as_ref(), key)?;
+    let from = tree.frontier.size() + 1;
+    if head.size < from {
+        return Err(refused(format!(
+            "the checkpoint is of {} events, and the export begins at position {from}: take a later checkpoint",
+            head.size
+        )));
+    }
+    let mut file = BufReader::with_capacity(1 << 20, File::open(export).map_err(ExportError::file(export))?);
+    let (mut hash, mut line) = (Context::new(&SHA256), Vec::new());
+    while file.read_until(b'\n', &mut line).map_err(ExportError::file(export))? > 0 {
+        hash.update(&line);
+        tree.push_line(&line, &head)?;
+        if tree.frontier.size().is_multiple_of(1000) {
+            on_progress(tree.frontier.size());
+        }
+        line.clear();
+    }
+    let to = tree.frontier.size();
+    if let Some(manifest) = &manifest {
+        check_manifest(manifest, &tree, &hex(hash.finish().as_ref()))?;
+    }
+    if to < from {
+        return Err(refused(format!("{} holds no event", export.display())));
+    }
+    let proved = verify_coverage(&tree, &head, manifest.as_ref(), key)?;
+    Ok(VerifiedExport { from, verified_to: proved, to, checkpoint_size: head.size })
+}
+
+/// Whether the manifest was made for this file.
+fn check_manifest(
+    manifest: &Manifest,
+    tree: &ExportTree,
+    sha256: &str,
+) -> Result<(), ExportVerificationError> {
+    let to = tree.frontier.size();
+    if to != manifest.to {
+        let what =
+            format!("it is missing: the manifest says that the export ends at position {}", manifest.to);
+        return Err(mismatch(to.min(manifest.to) + 1, what));
+    }
+    let other = |what: &str| {
+        Err(mismatch(0, format!("the file is not the one that its manifest was made for ({what})")))
+    };
+    if sha256 != manifest.sha256 {
+        return other("SHA-256");
+    }
+    if manifest.count != (to + 1).saturating_sub(manifest.from) {
+        return other("the number of events");
+    }
+    if BASE64_STANDARD.encode(tree.frontier.root()) != manifest.root {
+        return other("the root");
+    }
+    Ok(())
+}
+
+/// How far the checkpoint proves the export, whose events are one after the other.
+fn verify_coverage(
+    tree: &ExportTree,
+    head: &SignedHead,
+    manifest: Option<&Manifest>,
+    key: &VerifierKey,
+) -> Result<u64, ExportVerificationError> {
+    let to = tree.frontier.size();
+    if head.size <= to {
+        return Ok(head.size);
+    }
+    let bridge =
+        manifest.and_then(|manifest| Some((key.open(&manifest.checkpoint).ok()?, manifest.proof()?)));
+    match bridge {
+        Some((same, proof)) if same == *head => {
+            let root = tree.frontier.root();
+            if verify_consistency((to, &root), (head.size, &head.root), &proof) {
+                return Ok(to);
+            }
+            let what = "the events up to here are not those that the checkpoint was signed for";
+            Err(mismatch(to, what))
+        }
+        _ => Err(refused(format!(
+            "the checkpoint is of {} events, and the export ends at position {to}: take an earlier checkpoint, or export \
+             again up to there",
+            head.size
+        ))),
+    }
+}
+
+/// The tree so far.
+struct ExportTree {
+    frontier: Frontier,
+    last: Option<Timestamp>,
+}
+
+impl ExportTree {
+    fn before(manifest: Option<&Manifest>, key: &VerifierKey) -> Result<Self, ExportVerificationError> {
+        let Some(manifest) = manifest else { return Ok(Self { frontier: Frontier::default(), last: None }) };
+        if manifest.log != key.origin() {
+            let (log, other) = (&manifest.log, key.origin());
+            return Err(refused(format!("the export is of the log {log}, and the key is that of {other}")));
+        }
+        if !manifest.complete {
+            return Err(refused(
+                "the export holds a choice of events, or a table, which no root can be made of: export without \
+                 `--types`, as `jsonl`, to prove it"
+                    .to_owned(),
+            ));
+        }
+        let frontier = manifest.tree_before();
+        let frontier = frontier
+            .ok_or_else(|| mismatch(manifest.from, "the manifest has no tree before this position"))?;
+        Ok(Self { frontier, last: None })
+    }
+
+    /// Takes a line in, which is to be the next event.
+    fn push_line(&mut self, line: &[u8], head: &SignedHead) -> Result<(), ExportVerificationError> {
+        let expected = self.frontier.size() + 1;
+        let wrong = |what: &str| mismatch(expected, what);
+        let line: ExportLine<'_> =
+            serde_json::from_slice(line).map_err(|_| wrong("its line is not an event of an export"))?;
+        let canonical = line.event.get();
+        let event: EventPosition =
+            serde_json::from_str(canonical).map_err(|_| wrong("its line is not an event"))?;
+        if event.position > expected {
+            return Err(wrong(&format!("it is missing: the next event is at position {}", event.position)));
+        }
+        if event.position < expected {
+            return Err(wrong("another event stands in its place"));
+        }
+        let hash = leaf_hash(canonical.as_bytes());
+        if BASE64_URL_SAFE_NO_PAD.decode(line.leaf).ok().as_deref() != Some(&hash) {
+            return Err(wrong("its leaf is not the hash of the event: one of them was changed"));
+        }
+        if self.last.is_some_and(|before| before > event.at) {
+            return Err(wrong("its time is before that of the event before"));
+        }
+        self.last = Some(event.at);
+        self.frontier.push(hash);
+        if self.frontier.size() == head.size && self.frontier.root() != head.root {
+            return Err(wrong("the events up to here are not those that the checkpoint was signed for"));
+        }
+        Ok(())
+    }
+}
+
+/// A line. A name that comes twice is refused, as is one that nobody knows: of two events a reader might show the other one.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExportLine<'a> {
+    /// The bytes that are hashed.
+    #[serde(borrow)]
+    event: &'a RawValue,
+    leaf: &'a str,
+    #[serde(rename = "personal", default)]
+    _personal: IgnoredAny,
+    #[serde(rename = "erased", default)]
+    _erased: IgnoredAny,
+}
+
+/// What has to be known of an event to put it in its place.
+#[derive(Deserialize)]
+struct EventPosition {
+    position: u64,
+    at: Timestamp,
+}
+
+fn mismatch(position: u64, what: impl Into<String>) -> ExportVerificationError {
+    ExportVerificationError::Mismatch(Finding { position: Position::new(position), what: what.into() })
+}
+
+fn refused(what: String) -> ExportVerificationError {
+    ExportVerificationError::Export(ExportError::Refused(what))
+}

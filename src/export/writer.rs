@@ -1,0 +1,71 @@
+//! Writing an export: stretches of the log are read and rendered side by side, and written in order.
+
+use std::pin::pin;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use store::{EventQuery, EventStore, Position, StoreError};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::ExportError;
+use super::format::ExportFormat;
+use super::partial::{ExportPlan, ExportRequest, PartialExport};
+
+/// Positions looked at together.
+const CHUNK_EVENTS: u64 = 2_000;
+/// Stretches worked on side by side.
+const CONCURRENT_CHUNKS: usize = 4;
+
+/// Lines of a stretch, how many, and where it ends.
+type Chunk = (String, u64, u64);
+
+/// Writes what is missing of an export. `each` is told the position, now and then.
+///
+/// # Errors
+/// [`ExportError`] if the log cannot be read, or the file not be written.
+pub async fn write_export(
+    store: &EventStore,
+    part: &mut PartialExport,
+    on_progress: &mut (dyn FnMut(u64) + Send),
+) -> Result<(), ExportError> {
+    let to = part.plan().to;
+    let ExportPlan { asked: ExportRequest { format, types, .. }, .. } = part.plan().clone();
+    let starts = (part.position()..to).step_by(usize::try_from(CHUNK_EVENTS).unwrap_or(usize::MAX));
+    let render = |start: u64| {
+        let (store, types, end) = (store.clone(), types.clone(), to.min(start + CHUNK_EVENTS));
+        // A task of its own, so that another thread may do it.
+        AbortOnDropHandle::new(tokio::spawn(
+            async move { render_chunk(&store, format, types, start, end).await },
+        ))
+    };
+    let mut chunks = pin!(stream::iter(starts).map(render).buffered(CONCURRENT_CHUNKS).map(|rendered| {
+        rendered
+            .unwrap_or_else(|stopped| Err(StoreError::unavailable("reading a stretch of the log", stopped)))
+    }));
+    while let Some((lines, count, end)) = chunks.try_next().await? {
+        part.add(&lines, count, end)?;
+        on_progress(end);
+    }
+    Ok(())
+}
+
+async fn render_chunk(
+    store: &EventStore,
+    format: ExportFormat,
+    types: Vec<String>,
+    start: u64,
+    end: u64,
+) -> Result<Chunk, StoreError> {
+    let limit = usize::try_from(CHUNK_EVENTS).unwrap_or(usize::MAX);
+    let (after, until) = (Position::new(start), Some(Position::new(end)));
+    let mut query = EventQuery { after, until, limit, types, ..EventQuery::default() };
+    let (mut lines, mut count) = (String::new(), 0);
+    while query.after.get() < end {
+        let page = store.page(&query).await?;
+        for event in &page.events {
+            lines.push_str(&format.line(event)?);
+            count += 1;
+        }
+        query.after = page.next;
+    }
+    Ok((lines, count, end))
+}

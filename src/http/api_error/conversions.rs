@@ -1,0 +1,136 @@
+//! From what went wrong further in to what the client is told. The matches are exhaustive: a new error has to be
+//! given its answer here.
+
+use std::error::Error;
+
+use domain::{Rejection, WebhookRejection};
+use projections::ChangeError;
+use store::{AppendError, StoreError, VersionError};
+
+use super::{ApiError, Loc};
+use crate::command::{CommandError, SkipError};
+use crate::crypto::{HashingError, InvalidToken};
+use crate::query::QueryError;
+
+impl ApiError {
+    /// Something that must not happen did.
+    pub(crate) fn internal(error: &dyn Error) -> Self {
+        Self::Internal { cause: chain(error) }
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match &error {
+            // Other nodes may have the key, and whoever reads the log can give it to this one.
+            StoreError::Unavailable { .. } | StoreError::KeyMissing(_) => {
+                Self::Unavailable { cause: error.to_string() }
+            }
+            StoreError::Corrupt(_) | StoreError::Refused(_) => Self::internal(&error),
+        }
+    }
+}
+
+impl From<AppendError> for ApiError {
+    fn from(error: AppendError) -> Self {
+        match &error {
+            AppendError::ClaimTaken { kind: "email" } => Self::EmailTaken,
+            AppendError::ClaimTaken { kind: "username" } => Self::UsernameTaken,
+            AppendError::Erased { .. } => Self::UserNotFound,
+            AppendError::DuplicateRequest => Self::RequestInProgress,
+            AppendError::TooLarge { .. } => Self::BodyTooLarge,
+            AppendError::Conflict { .. } | AppendError::WrappingKeyRotated { .. } | AppendError::Busy => {
+                Self::Busy { cause: error.to_string() }
+            }
+            AppendError::Unknown(_) => Self::OutcomeUnknown { cause: error.to_string() },
+            AppendError::Store(store) => store.clone().into(),
+            AppendError::ClaimTaken { .. } | AppendError::Invalid(_) => Self::internal(&error),
+        }
+    }
+}
+
+impl From<CommandError> for ApiError {
+    fn from(error: CommandError) -> Self {
+        match error {
+            CommandError::Rejected(Rejection::Unknown | Rejection::Erased) => Self::UserNotFound,
+            CommandError::WebhookRejected(WebhookRejection::Unknown) => Self::WebhookNotFound,
+            CommandError::LastAdministrator(_) => Self::LastAdministrator,
+            CommandError::VersionMismatch { .. } => Self::VersionMismatch,
+            CommandError::Contended => Self::Busy { cause: error.to_string() },
+            CommandError::Append(error) => error.into(),
+            CommandError::Store(error) => error.into(),
+            CommandError::Rejected(Rejection::AlreadyRegistered)
+            | CommandError::WebhookRejected(WebhookRejection::AlreadyRegistered)
+            | CommandError::Decode(_) => Self::internal(&error),
+        }
+    }
+}
+
+impl From<QueryError> for ApiError {
+    fn from(error: QueryError) -> Self {
+        match error {
+            QueryError::Behind { .. } => Self::ProjectionBehind { cause: error.to_string() },
+            QueryError::BeyondHead { wanted, head } => {
+                Self::beyond_head(Loc::Header("aegis-min-position"), wanted, head)
+            }
+            QueryError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ChangeError> for ApiError {
+    fn from(error: ChangeError) -> Self {
+        let code = match &error {
+            ChangeError::Behind(..) => return Self::ProjectionBehind { cause: error.to_string() },
+            ChangeError::Store(store) => return store.clone().into(),
+            ChangeError::Refused(_, VersionError::AlreadyBuilding(_)) => "already_rebuilding",
+            ChangeError::Refused(_, VersionError::NotBuilding) => "not_rebuilding",
+            ChangeError::Unknown(..)
+            | ChangeError::Refused(_, VersionError::NotReady(..) | VersionError::NothingBefore(_)) => {
+                "no_such_version"
+            }
+            ChangeError::Refused(_, VersionError::IsLive(_)) => "version_is_live",
+        };
+        Self::Conflict { code, detail: error.to_string() }
+    }
+}
+
+impl From<SkipError> for ApiError {
+    fn from(error: SkipError) -> Self {
+        match error {
+            SkipError::NoEvent(..) => Self::EventNotFound,
+            SkipError::NotPoison(..) => Self::Conflict { code: "nothing_to_skip", detail: error.to_string() },
+            SkipError::Command(error) => error.into(),
+        }
+    }
+}
+
+impl From<HashingError> for ApiError {
+    fn from(error: HashingError) -> Self {
+        match &error {
+            HashingError::Busy => Self::Busy { cause: error.to_string() },
+            HashingError::Hash(_) => Self::internal(&error),
+        }
+    }
+}
+
+impl From<InvalidToken> for ApiError {
+    fn from(_: InvalidToken) -> Self {
+        Self::InvalidToken
+    }
+}
+
+/// An error and what it came from, for the log.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let inner = error.to_string();
+        // Many of our errors quote their source already.
+        if !text.contains(&inner) {
+            text = format!("{text}: {inner}");
+        }
+        source = error.source();
+    }
+    text
+}

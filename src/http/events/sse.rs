@@ -1,0 +1,68 @@
+//! The lines of a server-sent event stream (WHATWG HTML, §9.2).
+
+use crate::cloud_event::CloudEvent;
+
+/// An event. JSON on one line has no line breaks, and neither have positions and types.
+pub(super) fn event(event: &CloudEvent) -> Result<String, serde_json::Error> {
+    let data = serde_json::to_string(event)?;
+    Ok(format!("id: {}\nevent: {}\ndata: {data}\n\n", event.position(), event.event_type()))
+}
+
+/// The comment that tells how far the log is.
+pub(super) fn head(head: u64) -> String {
+    format!(": head {head}\n\n")
+}
+
+/// A position without an event. By the standard nothing is dispatched for it, but a client that reconnects goes on
+/// from there: what filters passed over is not searched again.
+pub(super) fn progress(position: u64) -> String {
+    format!("id: {position}\n\n")
+}
+
+/// The last comment to a client that is too slow: from where on to go on.
+pub(super) fn too_slow(position: u64) -> String {
+    format!(": too slow, resume after {position}\n\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, json};
+    use store::{Envelope, PersonalData, Position, StoredEvent, StreamId};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::cloud_event::Disclosure;
+
+    #[test]
+    fn an_event_is_three_lines_and_a_blank_one() {
+        let envelope = Envelope {
+            position: Position::new(42),
+            id: Uuid::nil(),
+            stream: StreamId::new("system").unwrap(),
+            version: 7,
+            event_type: "AdministratorAdded".to_owned(),
+            schema: 1,
+            at: "2026-11-22T08:03:14.68Z".parse().unwrap(),
+            actor: "system".to_owned(),
+            request_id: "r".to_owned(),
+            data: Map::from_iter([("user".to_owned(), json!("a\nb"))]),
+            sealed: None,
+            leaf: [0; 32],
+        };
+        let recorded = StoredEvent { envelope, personal: PersonalData::Known(Map::new()) };
+        let out = event(&CloudEvent::new(&recorded, Uuid::nil(), Disclosure::Redacted)).unwrap();
+        let lines: Vec<_> = out.split('\n').collect();
+        assert_eq!(lines[..2], ["id: 42", "event: AdministratorAdded"]);
+        assert!(
+            lines[2].starts_with("data: {\"specversion\":\"1.0\"") && lines[2].contains(r"a\nb"),
+            "{out}"
+        );
+        assert_eq!(lines[3..], ["", ""]);
+    }
+
+    #[test]
+    fn head_is_a_comment_and_progress_a_bare_id() {
+        assert_eq!(head(9), ": head 9\n\n");
+        assert_eq!(progress(7), "id: 7\n\n");
+    }
+}

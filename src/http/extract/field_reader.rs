@@ -1,0 +1,312 @@
+//! The fields of a JSON object, each taken out once, with every fault noted on the way.
+
+use std::ops::RangeInclusive;
+
+use domain::{
+    EmailAddress, ErasureReason, PasswordError, PasswordPolicy, Reason, ReasonError, Username, UsernameError,
+    WebhookUrl, WebhookUrlError, known_schemas,
+};
+use serde_json::{Map, Value};
+
+use crate::crypto::Password;
+use crate::http::api_error::{ApiError, Loc, ValidationError};
+
+/// FieldReader that no answer may show, however deep they stand.
+const SECRET_FIELDS: [&str; 4] = ["password", "current_password", "new_password", "client_secret"];
+
+// The patterns say what the domain forbids; they are words for people, nothing is matched against them.
+const USERNAME_PATTERN: &str = r"^[^\p{Cc}\u2028\u2029\u202A-\u202E\u2066-\u2069]*$";
+const REASON_PATTERN: &str = r"^[^\p{Cc}--[\n\t]]*$";
+const PASSWORD_PATTERN: &str = r"^[^\u0000]*$";
+
+/// A JSON object on its way to becoming a body.
+pub(crate) struct FieldReader {
+    /// What may be shown.
+    given: Map<String, Value>,
+    /// What may not: the object's own secret fields.
+    secret: Map<String, Value>,
+    errors: Vec<ValidationError>,
+}
+
+impl FieldReader {
+    pub(crate) fn new(mut given: Map<String, Value>) -> Self {
+        let secret = SECRET_FIELDS.iter().filter_map(|name| given.remove_entry(*name)).collect();
+        given.values_mut().for_each(redact_secrets);
+        Self { given, secret, errors: Vec::new() }
+    }
+
+    /// The body, unless a fault was found.
+    pub(crate) fn finish<T>(self, body: Option<T>) -> Result<T, ApiError> {
+        body.filter(|_| self.errors.is_empty()).ok_or(ApiError::Invalid(self.errors))
+    }
+
+    /// An e-mail address that has to be there.
+    pub(crate) fn email(&mut self, name: &'static str) -> Option<EmailAddress> {
+        let text = self.text(name)?;
+        EmailAddress::parse(&text)
+            .map_err(|error| {
+                self.errors.push(ValidationError::invalid_email(Loc::Field(name), &error.reason, text.into()))
+            })
+            .ok()
+    }
+
+    /// The address of a webhook, which has to be there.
+    pub(crate) fn webhook_url(&mut self, name: &'static str) -> Option<WebhookUrl> {
+        let text = self.text(name)?;
+        WebhookUrl::parse(&text)
+            .map_err(|error| {
+                let shown = if error == WebhookUrlError::Credentials { Value::Null } else { text.into() };
+                self.errors.push(ValidationError::invalid_url(Loc::Field(name), &error.to_string(), shown));
+            })
+            .ok()
+    }
+
+    /// Types of events, if any are given: each of them one that there is.
+    pub(crate) fn event_types(&mut self, name: &'static str) -> Vec<String> {
+        let given = match self.given.get(name) {
+            None | Some(Value::Null) => return Vec::new(),
+            Some(Value::Array(given)) => given.clone(),
+            Some(other) => {
+                let error = ValidationError::not_a_list(Loc::Field(name), other.clone());
+                return self.reject(error).unwrap_or_default();
+            }
+        };
+        let mut types = Vec::new();
+        for event_type in given {
+            match event_type {
+                Value::String(event_type) if known_schemas().any(|(known, _)| known == event_type) => {
+                    if !types.contains(&event_type) {
+                        types.push(event_type);
+                    }
+                }
+                Value::String(unknown) => {
+                    let expected = "a type of event, such as 'UserRegistered'";
+                    self.errors.push(ValidationError::invalid_choice(Loc::Field(name), expected, &unknown));
+                }
+                other => self.errors.push(ValidationError::not_a_string(Loc::Field(name), other)),
+            }
+        }
+        types
+    }
+
+    /// A username that has to be there.
+    pub(crate) fn username(&mut self, name: &'static str) -> Option<Username> {
+        let text = self.text(name)?;
+        let loc = Loc::Field(name);
+        Username::parse(&text)
+            .map_err(|error| {
+                self.errors.push(match error {
+                    UsernameError::TooShort { min } => ValidationError::too_short(loc, min, text.into()),
+                    UsernameError::TooLong { max } => ValidationError::too_long(loc, max, text.into()),
+                    UsernameError::Forbidden { .. } => {
+                        ValidationError::pattern_mismatch(loc, USERNAME_PATTERN, text.into())
+                    }
+                });
+            })
+            .ok()
+    }
+
+    /// A reason, if one is given.
+    pub(crate) fn reason(&mut self, name: &'static str) -> Option<Reason> {
+        if self.given.get(name).is_none_or(Value::is_null) {
+            return None;
+        }
+        let text = self.text(name)?;
+        let loc = Loc::Field(name);
+        Reason::parse(&text)
+            .map_err(|error| {
+                self.errors.push(match error {
+                    ReasonError::TooShort { min } => ValidationError::too_short(loc, min, text.into()),
+                    ReasonError::TooLong { max } => ValidationError::too_long(loc, max, text.into()),
+                    ReasonError::Forbidden { .. } => {
+                        ValidationError::pattern_mismatch(loc, REASON_PATTERN, text.into())
+                    }
+                });
+            })
+            .ok()
+    }
+
+    /// The code of a reason for an erasure, which has to be there.
+    pub(crate) fn erasure_reason(&mut self, name: &'static str) -> Option<ErasureReason> {
+        let text = self.text(name)?;
+        let known = text.parse().ok();
+        known.or_else(|| {
+            let expected = "'request', 'policy' or 'other'";
+            self.reject(ValidationError::invalid_choice(Loc::Field(name), expected, &text))
+        })
+    }
+
+    /// A password that has to be there, whatever it is.
+    pub(crate) fn password(&mut self, name: &'static str) -> Option<Password> {
+        match self.secret.remove(name) {
+            Some(Value::String(text)) => Some(Password::new(text)),
+            Some(_) => self.reject(ValidationError::not_a_string(Loc::Field(name), Value::Null)),
+            None => self.missing(name),
+        }
+    }
+
+    /// A password that somebody is about to choose. What is wrong with it is said, the password is not.
+    pub(crate) fn new_password(&mut self, name: &'static str, min_length: usize) -> Option<Password> {
+        let password = self.password(name)?;
+        let loc = Loc::Field(name);
+        // A zero byte ends the text for many a library that may verify this hash one day.
+        if password.expose().contains('\0') {
+            return self.reject(ValidationError::pattern_mismatch(loc, PASSWORD_PATTERN, Value::Null));
+        }
+        match (PasswordPolicy { min_length }).check(password.expose()) {
+            Ok(()) => Some(password),
+            Err(PasswordError::TooShort { min }) => {
+                self.reject(ValidationError::too_short(loc, min, Value::Null))
+            }
+            Err(PasswordError::TooLong { max }) => {
+                self.reject(ValidationError::too_long(loc, max, Value::Null))
+            }
+        }
+    }
+
+    /// A whole number that has to be there, and within bounds.
+    pub(crate) fn number(&mut self, name: &'static str, bounds: RangeInclusive<u64>) -> Option<u64> {
+        let Some(given) = self.given.get(name).cloned() else { return self.missing(name) };
+        let (loc, shown, (min, max)) = (Loc::Field(name), given.to_string(), bounds.into_inner());
+        match (given.as_u64(), &given) {
+            (Some(number), _) if number < min => self.reject(ValidationError::too_small(loc, min, &shown)),
+            (Some(number), _) if number <= max => Some(number),
+            (Some(_), _) => self.reject(ValidationError::too_large(loc, max, &shown)),
+            (None, Value::Number(number)) if number.is_i64() => {
+                self.reject(ValidationError::too_small(loc, min, &shown))
+            }
+            (None, _) => self.reject(ValidationError::not_an_integer(loc, given)),
+        }
+    }
+
+    /// The same, if one is given.
+    pub(crate) fn optional_number(&mut self, name: &'static str, bounds: RangeInclusive<u64>) -> Option<u64> {
+        if self.given.get(name).is_none_or(Value::is_null) {
+            return None;
+        }
+        self.number(name, bounds)
+    }
+
+    /// A reason that has to be there.
+    pub(crate) fn required_reason(&mut self, name: &'static str) -> Option<Reason> {
+        if self.given.get(name).is_none_or(Value::is_null) {
+            return self.missing(name);
+        }
+        self.reason(name)
+    }
+
+    fn text(&mut self, name: &'static str) -> Option<String> {
+        match self.given.get(name) {
+            Some(Value::String(text)) => Some(text.clone()),
+            Some(other) => {
+                let other = other.clone();
+                self.reject(ValidationError::not_a_string(Loc::Field(name), other))
+            }
+            None => self.missing(name),
+        }
+    }
+
+    fn missing<T>(&mut self, name: &'static str) -> Option<T> {
+        let whole = Value::Object(self.given.clone());
+        self.reject(ValidationError::missing(Loc::Field(name), whole))
+    }
+
+    fn reject<T>(&mut self, error: ValidationError) -> Option<T> {
+        self.errors.push(error);
+        None
+    }
+}
+
+/// Takes out what must not be shown.
+fn redact_secrets(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.retain(|name, _| !SECRET_FIELDS.contains(&name.as_str()));
+            members.values_mut().for_each(redact_secrets);
+        }
+        Value::Array(elements) => elements.iter_mut().for_each(redact_secrets),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// The errors of a sign-up with this body.
+    fn errors(body: Value) -> Value {
+        let Value::Object(body) = body else { panic!("no object") };
+        let mut fields = FieldReader::new(body);
+        let read = (fields.email("email"), fields.username("username"), fields.new_password("password", 8));
+        match fields.finish(Some(read)) {
+            Err(ApiError::Invalid(errors)) => serde_json::to_value(errors).unwrap(),
+            Err(other) => panic!("{other:?}"),
+            Ok(_) => json!([]),
+        }
+    }
+
+    #[test]
+    fn errors_are_listed_in_field_order() {
+        assert_eq!(
+            errors(json!({"username": " ", "password": "short", "extra": 1})),
+            json!([
+                {"type": "missing", "loc": ["body", "email"], "msg": "Field required",
+                 "input": {"username": " ", "extra": 1}},
+                {"type": "string_too_short", "loc": ["body", "username"],
+                 "msg": "String should have at least 1 character", "input": " ", "ctx": {"min_length": 1}},
+                {"type": "string_too_short", "loc": ["body", "password"],
+                 "msg": "String should have at least 8 characters", "input": null, "ctx": {"min_length": 8}}
+            ])
+        );
+    }
+
+    #[test]
+    fn an_email_error_gives_its_reason() {
+        assert_eq!(
+            errors(json!({"email": "nope", "username": "ada", "password": "correct horse"})),
+            json!([{
+                "type": "value_error", "loc": ["body", "email"],
+                "msg": "value is not a valid email address: An email address must have an @-sign.",
+                "input": "nope", "ctx": {"reason": "An email address must have an @-sign."}
+            }])
+        );
+    }
+
+    #[test]
+    fn non_strings_are_echoed_except_passwords() {
+        let reported = errors(
+            json!({"email": {"a": [{"password": "s3cret", "b": 1}]}, "username": null, "password": 7}),
+        );
+        assert_eq!(reported[0]["input"], json!({"a": [{"b": 1}]}));
+        assert_eq!((&reported[1]["type"], &reported[1]["input"]), (&json!("string_type"), &json!(null)));
+        assert_eq!((&reported[2]["type"], &reported[2]["input"]), (&json!("string_type"), &json!(null)));
+    }
+
+    #[test]
+    fn no_error_shows_a_password_at_any_depth() {
+        let body = json!({
+            "email": {"password": "s3cret", "deep": [[{"client_secret": {"x": "s3cret"}}]]},
+            "current_password": "s3cret", "new_password": ["s3cret"], "password": "s3cret"
+        });
+        let reported = errors(body).to_string();
+        assert!(reported.contains("Field required") && !reported.contains("s3cret"), "{reported}");
+    }
+
+    #[test]
+    fn length_and_character_errors_name_the_bound() {
+        let reported = errors(json!({
+            "email": "a@example.com", "username": "x".repeat(65), "password": "p".repeat(1025)
+        }));
+        assert_eq!(reported[0]["msg"], "String should have at most 64 characters");
+        assert_eq!(reported[1]["ctx"], json!({"max_length": 1024}));
+        let reported =
+            errors(json!({"email": "a@example.com", "username": "a\u{202E}b", "password": "12345678\0"}));
+        assert_eq!(
+            (&reported[0]["type"], &reported[1]["type"]),
+            (&json!("string_pattern_mismatch"), &reported[0]["type"])
+        );
+        assert_eq!(reported[1]["input"], json!(null));
+    }
+}

@@ -1,0 +1,98 @@
+//! What clients want done. Each write leaves a mark in the log that no other write leaves, so that the log itself tells
+//! how often it was done.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use testkit::service::{Client, Request};
+
+/// The roles that users are given. The first involves the stream `system`, too.
+pub(crate) const ROLES: [&str; 4] = ["admin", "auditor", "operator", "subscriber"];
+
+const PASSWORD: &str = "correct horse battery staple";
+
+/// One write. Every name is taken once, and to a user everything is done once at most.
+#[derive(Clone, Debug)]
+pub(crate) enum ClientWrite {
+    SignUp {
+        name: String,
+        email: String,
+    },
+    Deactivate {
+        id: String,
+        reason: String,
+    },
+    Reactivate {
+        id: String,
+        reason: String,
+    },
+    Grant {
+        id: String,
+        role: &'static str,
+    },
+    Revoke {
+        id: String,
+        role: &'static str,
+    },
+    /// A deactivation that must be refused: it names a version that the user never had.
+    Stale {
+        id: String,
+        reason: String,
+    },
+}
+
+impl ClientWrite {
+    /// The request for it.
+    pub(crate) fn request(&self, client: &Client, token: &str) -> Request {
+        let command = |id: &str, what: &str, reason: &str| {
+            let request = client.post(&format!("/users/{id}/{what}")).bearer(token);
+            request.json(&json!({ "reason": reason }))
+        };
+        let role = |method, id: &str, role: &str| {
+            client.request(method, &format!("/users/{id}/roles/{role}")).bearer(token)
+        };
+        match self {
+            Self::SignUp { name, email } => client
+                .post("/auth/signup")
+                .json(&json!({ "email": email, "username": name, "password": PASSWORD })),
+            Self::Deactivate { id, reason } => command(id, "deactivate", reason),
+            Self::Reactivate { id, reason } => command(id, "reactivate", reason),
+            Self::Grant { id, role: name } => role(Method::PUT, id, name),
+            Self::Revoke { id, role: name } => role(Method::DELETE, id, name),
+            Self::Stale { id, reason } => command(id, "deactivate", reason).header("If-Match", "\"1000000\""),
+        }
+    }
+
+    /// The mark that it leaves.
+    pub(crate) fn fingerprint(&self) -> String {
+        match self {
+            Self::SignUp { name, .. } => format!("UserRegistered {name}"),
+            Self::Deactivate { id, reason } | Self::Stale { id, reason } => {
+                format!("UserDeactivated {id} {reason}")
+            }
+            Self::Reactivate { id, reason } => format!("UserReactivated {id} {reason}"),
+            Self::Grant { id, role } => format!("RoleGranted {id} {role}"),
+            Self::Revoke { id, role } => format!("RoleRevoked {id} {role}"),
+        }
+    }
+
+    /// How many events it appends.
+    pub(crate) fn events(&self) -> usize {
+        match self {
+            // An administrator more or less is written in `system` as well.
+            Self::Grant { role: "admin", .. } | Self::Revoke { role: "admin", .. } => 2,
+            _ => 1,
+        }
+    }
+}
+
+/// The mark that an event is.
+pub(crate) fn fingerprint_of(event: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let (kind, id, data) = (text(&event["type"]), text(&event["subject"]), &event["data"]);
+    match kind.as_str() {
+        "UserRegistered" => format!("{kind} {}", text(&data["username"])),
+        "UserDeactivated" | "UserReactivated" => format!("{kind} {id} {}", text(&data["reason"])),
+        "RoleGranted" | "RoleRevoked" => format!("{kind} {id} {}", text(&data["role"])),
+        _ => format!("{kind} {id} {}", text(&data["user"])),
+    }
+}

@@ -1,0 +1,180 @@
+//! Of three services one keeps the projections. It is killed again and again; another takes over, and nobody who asks is
+//! told what is not so: that somebody does not exist, or what was true before their last change.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use testkit::service::{Client, eventually, run_test_with_timeout};
+use tokio::task::JoinHandle;
+
+use crate::clients::{ClientContext, Clients};
+use crate::cluster::{Cluster, await_writes};
+use crate::crash_test::CrashTest;
+use crate::summary;
+use crate::test_config::TestConfig;
+
+/// How long a client waits for an answer.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Between two kills.
+const KILL_INTERVAL: Duration = Duration::from_secs(5);
+/// How long answers may be missing after a kill: until the lease has run out and another service has caught up.
+const MAX_UNAVAILABLE: Duration = Duration::from_secs(4);
+/// How long it may take after the last kill until everything is projected.
+const MAX_CATCH_UP: Duration = Duration::from_secs(5);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_projector_is_replaced_and_reads_stay_correct() {
+    let config = TestConfig::from_env();
+    run_test_with_timeout(TestConfig::timeout(config.projector_kills), kill_projectors(config)).await;
+}
+
+async fn kill_projectors(config: TestConfig) {
+    let test = "MongoDB, three services";
+    let mut rng = TestConfig::rng(test);
+    let database = testkit::shared_mongodb().await.database();
+    let mut cluster = Cluster::on_mongodb(3, database.url(), database.name());
+    let context = cluster.start_all(TIMEOUT).await;
+    let crash_test = CrashTest::start(context.clone(), Clients::start(&context, &mut rng));
+    let reader = Reader::start(&context);
+    let (mut killed, mut takeover) = (Instant::now(), Duration::ZERO);
+    for _ in 0..config.projector_kills {
+        let next = tokio::time::Instant::now() + KILL_INTERVAL;
+        await_writes(&context, 1, context.journal.now()).await;
+        let owner = leader_index(&cluster).await;
+        cluster.kill(owner);
+        killed = Instant::now();
+        let behind = eventually("that what is acknowledged is projected again", async || {
+            (lag(&cluster, killed).await == 0).then(|| killed.elapsed())
+        })
+        .await;
+        takeover = takeover.max(behind);
+        cluster.start(owner).await;
+        cluster.assert_running();
+        tokio::time::sleep_until(next).await;
+    }
+    let caught_up = eventually("that everything is projected", async || {
+        (lag(&cluster, killed).await == 0).then(|| killed.elapsed())
+    })
+    .await;
+    let results = reader.stop().await;
+    crash_test.finish(test, &cluster).await;
+    cluster.verify_read_models().await;
+    summary::print(&format!(
+        "{test}: the owner killed {} times; longest until another had caught up {:.1} s; {} reads, {} of them 503, longest \
+         time without another answer {:.1} s",
+        config.projector_kills,
+        takeover.as_secs_f64(),
+        results.reads,
+        results.unavailable,
+        results.longest.as_secs_f64(),
+    ));
+    assert!(
+        results.wrong.is_empty(),
+        "{} wrong answers, the first: {}",
+        results.wrong.len(),
+        results.wrong[0]
+    );
+    // A build that was not made for speed, on a machine that does much else meanwhile, gets more time.
+    let slack = if config.is_long { 1 } else { 4 };
+    assert!(results.longest < MAX_UNAVAILABLE * slack, "{:?} without an answer", results.longest);
+    let caught_up = caught_up.saturating_sub(KILL_INTERVAL).max(takeover);
+    assert!(caught_up < MAX_CATCH_UP * slack, "{caught_up:?} until what was acknowledged was projected");
+}
+
+/// The place of the service that keeps `users`.
+async fn leader_index(cluster: &Cluster) -> usize {
+    eventually("a service that keeps the projections", async || {
+        let users = cluster.users_status().await;
+        let process = users["owner"].as_str()?.split(':').nth(1)?.parse().ok()?;
+        cluster.index_of_process(process)
+    })
+    .await
+}
+
+/// How many of the events that were there at that time are not projected.
+async fn lag(cluster: &Cluster, since: Instant) -> u64 {
+    let users = cluster.users_status().await;
+    let live = users["versions"].as_array().unwrap().iter().find(|version| version["role"] == "live");
+    let live = live.unwrap();
+    // Under load there is always something on its way: what counts is that nothing old is.
+    let age = live["lag_seconds"].as_f64().unwrap();
+    if age < 0.5 && since.elapsed() > Duration::from_millis(500) { 0 } else { live["lag"].as_u64().unwrap() }
+}
+
+/// What a reader was told.
+#[derive(Default)]
+struct ReadResults {
+    reads: usize,
+    unavailable: usize,
+    wrong: Vec<String>,
+    /// The longest time in which every answer was a 503.
+    longest: Duration,
+}
+
+/// Somebody who signs people up, changes them, and asks every service for them at once.
+struct Reader {
+    stop: Arc<AtomicBool>,
+    results: Arc<Mutex<ReadResults>>,
+    task: JoinHandle<()>,
+}
+
+impl Reader {
+    fn start(context: &ClientContext) -> Self {
+        let (stop, results) = (Arc::<AtomicBool>::default(), Arc::<Mutex<ReadResults>>::default());
+        let task = tokio::spawn(read(context.clone(), Arc::clone(&stop), Arc::clone(&results)));
+        Self { stop, results, task }
+    }
+
+    async fn stop(self) -> ReadResults {
+        self.stop.store(true, Ordering::Relaxed);
+        self.task.await.unwrap();
+        std::mem::take(&mut *self.results.lock().unwrap())
+    }
+}
+
+async fn read(context: ClientContext, stop: Arc<AtomicBool>, results: Arc<Mutex<ReadResults>>) {
+    let mut good = Instant::now();
+    for number in 0.. {
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+        let service = &context.services[number % context.services.len()];
+        let Some((id, mut position)) = sign_up(service, number).await else { continue };
+        let deactivated =
+            if number.is_multiple_of(2) { None } else { deactivate(service, &context.token, &id).await };
+        position = deactivated.unwrap_or(position);
+        for other in &context.services {
+            let asked = other.get(&format!("/users/{id}")).bearer(&context.token);
+            let asked = asked.header("Aegis-Min-Position", &position.to_string()).timeout(TIMEOUT);
+            // A service that was killed answers nothing; that is no answer, and no wrong one.
+            let Ok(answer) = asked.try_send().await else { continue };
+            let mut results = results.lock().unwrap();
+            results.reads += 1;
+            match answer.status() {
+                503 => {
+                    results.unavailable += 1;
+                    results.longest = results.longest.max(good.elapsed());
+                }
+                200 if deactivated.is_none() || answer.json()["is_active"] == false => good = Instant::now(),
+                _ => results.wrong.push(format!("{} {}", answer.status(), answer.text())),
+            }
+        }
+    }
+}
+
+/// Signs somebody up; their id and the position of that, if it was acknowledged.
+async fn sign_up(service: &Client, number: usize) -> Option<(String, u64)> {
+    let body = json!({ "email": format!("read{number}@example.com"), "username": format!("read {number}"),
+        "password": "correct horse battery" });
+    let answer = service.post("/auth/signup").json(&body).timeout(TIMEOUT).try_send().await.ok()?;
+    (answer.status() == 201).then(|| (answer.json()["id"].as_str().unwrap().to_owned(), answer.position()))
+}
+
+/// Deactivates somebody; the position of that, if it was acknowledged.
+async fn deactivate(service: &Client, token: &str, id: &str) -> Option<u64> {
+    let request = service.post(&format!("/users/{id}/deactivate")).bearer(token).json(&json!({}));
+    let answer = request.timeout(TIMEOUT).try_send().await.ok()?;
+    (answer.status() == 200).then(|| answer.position())
+}

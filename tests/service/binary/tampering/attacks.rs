@@ -1,0 +1,328 @@
+//! Ways to change a log that concern more than a field of an event. Its events are: users sign up at 1, 2, 3, 4 and 6, and
+//! at 5 the user of position 2 is deactivated.
+
+use store::backend::KeyEntry;
+use store::checkpoint::Signer;
+use store::key_store::ClaimHash;
+use store::merkle::Frontier;
+use store::{Envelope, Position, StreamId};
+use uuid::Uuid;
+
+use super::fields::{LEAF, ROOT, SEALED};
+use super::raw_database::RawDatabase;
+
+/// A way to change a database past the service.
+pub(super) struct Attack {
+    pub(super) what: &'static str,
+    pub(super) change: fn(&mut RawDatabase),
+    /// The position that is named.
+    pub(super) position: u64,
+    /// What is said of it, in part.
+    pub(super) said: &'static str,
+}
+
+const SIGNATURE: &str = "the signature in the head is not that of its position and root";
+const MISSING: &str = "it is missing, though the head is at 6";
+const OTHER_TIME: &str = "the head has another time than the last event";
+const WRONG_KEY: &str = "the key of stream";
+
+/// Events that come, go and change places.
+pub(super) const EVENT_ATTACKS: [Attack; 16] = [
+    Attack {
+        what: "removed",
+        change: |log| remove(log, 4),
+        position: 4,
+        said: "it is missing: the next event is at",
+    },
+    Attack { what: "the last one removed", change: |log| remove(log, 6), position: 6, said: MISSING },
+    Attack {
+        what: "removed, gap closed",
+        change: |log| remove_and_renumber(log, 4),
+        position: 4,
+        said: LEAF,
+    },
+    Attack {
+        what: "removed, gap closed, leaves made",
+        change: |log| and_recompute_leaves(log, |log| remove_and_renumber(log, 4)),
+        position: 6,
+        said: MISSING,
+    },
+    Attack {
+        what: "removed, gap closed, leaves and head made",
+        change: |log| and_recompute_all(log, |log| remove_and_renumber(log, 4)),
+        position: 5,
+        said: SIGNATURE,
+    },
+    Attack { what: "inserted", change: |log| insert(log, 4), position: 5, said: LEAF },
+    Attack {
+        what: "inserted, leaves made",
+        change: |log| and_recompute_leaves(log, |log| insert(log, 4)),
+        position: 6,
+        said: OTHER_TIME,
+    },
+    Attack {
+        what: "inserted, leaves and head made",
+        change: |log| and_recompute_all(log, |log| insert(log, 4)),
+        position: 7,
+        said: SIGNATURE,
+    },
+    Attack {
+        what: "inserted at the end",
+        change: |log| insert(log, 7),
+        position: 7,
+        said: "it is beyond the head, which is at 6",
+    },
+    Attack { what: "two swapped", change: swap, position: 2, said: LEAF },
+    Attack {
+        what: "two swapped, leaves made",
+        change: |log| and_recompute_leaves(log, swap),
+        position: 3,
+        said: "is before that of the event before",
+    },
+    Attack {
+        what: "two swapped, times left and leaves made",
+        change: |log| and_recompute_leaves(log, swap_keeping_times),
+        position: 6,
+        said: ROOT,
+    },
+    Attack {
+        what: "reassigned to nobody",
+        change: |log| reassign(log, &unknown_stream()),
+        position: 2,
+        said: LEAF,
+    },
+    Attack {
+        what: "reassigned to nobody, leaves made",
+        change: |log| and_recompute_leaves(log, |log| reassign(log, &unknown_stream())),
+        position: 2,
+        said: "is missing from the vault, though it was never erased",
+    },
+    Attack { what: "reassigned to another user", change: reassign_to_3, position: 2, said: LEAF },
+    Attack {
+        what: "reassigned to another user, leaves made",
+        change: |log| and_recompute_leaves(log, reassign_to_3),
+        position: 2,
+        said: SEALED,
+    },
+];
+
+/// The head, and the log up to it.
+pub(super) const HEAD_ATTACKS: [Attack; 12] = [
+    Attack { what: "root", change: |log| log.head.root[0] ^= 1, position: 6, said: ROOT },
+    Attack { what: "root of nothing", change: |log| log.head.root = [0; 32], position: 6, said: ROOT },
+    Attack { what: "signature", change: change_signature, position: 6, said: SIGNATURE },
+    Attack {
+        what: "no signature",
+        change: |log| log.head.note = String::new(),
+        position: 6,
+        said: SIGNATURE,
+    },
+    Attack { what: "another's signature", change: sign_as_another, position: 6, said: SIGNATURE },
+    Attack {
+        what: "frontier",
+        change: change_frontier,
+        position: 6,
+        said: "the frontier in the head does not follow from the leaves",
+    },
+    Attack {
+        what: "time",
+        change: |log| log.head.at = jiff::Timestamp::UNIX_EPOCH,
+        position: 6,
+        said: OTHER_TIME,
+    },
+    Attack {
+        what: "position",
+        change: |log| log.head.position = Position::new(5),
+        position: 5,
+        said: OTHER_TIME,
+    },
+    Attack { what: "tail rewritten", change: rewrite_tail, position: 4, said: LEAF },
+    Attack {
+        what: "tail rewritten, leaves made",
+        change: |log| and_recompute_leaves(log, rewrite_tail),
+        position: 6,
+        said: ROOT,
+    },
+    Attack {
+        what: "tail rewritten, leaves and head made",
+        change: |log| and_recompute_all(log, rewrite_tail),
+        position: 6,
+        said: SIGNATURE,
+    },
+    Attack {
+        what: "tail rewritten, leaves and head made, signed by another",
+        change: |log| {
+            and_recompute_all(log, rewrite_tail);
+            sign_as_another(log);
+        },
+        position: 6,
+        said: SIGNATURE,
+    },
+];
+
+/// Claims and keys, of the user at position 3.
+pub(super) const KEY_STORE_ATTACKS: [Attack; 10] = [
+    Attack {
+        what: "claims taken away",
+        change: |log| log.key_entry(3).1.clear(),
+        position: 3,
+        said: "lacks 2 of the claims that its events say, and holds 0 others",
+    },
+    Attack {
+        what: "a claim too much",
+        change: |log| log.key_entry(3).1.push(claim()),
+        position: 3,
+        said: "lacks 0 of the claims that its events say, and holds 1 others",
+    },
+    Attack {
+        what: "another claim",
+        change: |log| log.key_entry(3).1[0] = claim(),
+        position: 3,
+        said: "lacks 1 of the claims that its events say, and holds 1 others",
+    },
+    Attack {
+        what: "a claim of another user",
+        change: |log| {
+            let moved = log.key_entry(4).1.pop().unwrap();
+            log.key_entry(3).1.push(moved);
+        },
+        position: 3,
+        said: "lacks 0 of the claims that its events say, and holds 1 others",
+    },
+    Attack {
+        what: "a key of another user",
+        change: |log| log.key_entry(3).0 = log.key_entry(4).0.clone(),
+        position: 3,
+        said: WRONG_KEY,
+    },
+    Attack {
+        what: "a key of another user, and an event after theirs",
+        change: |log| {
+            log.key_entry(3).0 = log.key_entry(4).0.clone();
+            "user-eve".clone_into(&mut log.event(6).actor);
+        },
+        position: 3,
+        said: WRONG_KEY,
+    },
+    Attack {
+        what: "a key that is none",
+        change: |log| log.key_entry(3).0 = KeyEntry::Key(vec![7; 64]),
+        position: 3,
+        said: WRONG_KEY,
+    },
+    Attack {
+        what: "a key destroyed",
+        change: |log| *log.key_entry(3) = (KeyEntry::Erased, Vec::new()),
+        position: 3,
+        said: "lost its key",
+    },
+    Attack {
+        what: "an entry removed",
+        change: |log| drop(log.vault.remove(&log.stream(3))),
+        position: 3,
+        said: "is missing from the vault, though it was never erased",
+    },
+    Attack {
+        what: "a stranger in the vault",
+        change: |log| drop(log.vault.insert(unknown_stream(), (KeyEntry::Key(vec![7]), Vec::new()))),
+        position: 0,
+        said: "has no event",
+    },
+];
+
+/// A user whom no event knows.
+pub(super) fn unknown_stream() -> StreamId {
+    StreamId::new(format!("user-{}", Uuid::nil().hyphenated())).unwrap()
+}
+
+fn claim() -> ClaimHash {
+    ClaimHash::from_slice(&[7; 32]).unwrap()
+}
+
+fn and_recompute_leaves(log: &mut RawDatabase, change: fn(&mut RawDatabase)) {
+    change(log);
+    log.recompute_leaves();
+}
+
+fn and_recompute_all(log: &mut RawDatabase, change: fn(&mut RawDatabase)) {
+    and_recompute_leaves(log, change);
+    log.recompute_head();
+}
+
+fn remove(log: &mut RawDatabase, position: u64) {
+    log.events.retain(|event| event.position.get() != position);
+}
+
+fn remove_and_renumber(log: &mut RawDatabase, position: u64) {
+    remove(log, position);
+    log.renumber();
+}
+
+/// An event that fits in every way but that nobody has appended it.
+pub(super) fn insert(log: &mut RawDatabase, position: usize) {
+    let before = log.events[position - 2].clone();
+    let stream = StreamId::new(format!("token-{}", Uuid::nil().hyphenated())).unwrap();
+    let inserted = Envelope { id: Uuid::nil(), stream, version: 1, sealed: None, ..before };
+    log.events.insert(position - 1, inserted);
+    let old: Vec<_> = log.events.iter().map(|event| event.leaf).collect();
+    log.renumber();
+    log.recompute_leaves();
+    for (event, leaf) in log.events.iter_mut().zip(old).skip(position) {
+        event.leaf = leaf;
+    }
+}
+
+fn swap(log: &mut RawDatabase) {
+    log.events.swap(1, 2);
+    log.renumber();
+}
+
+fn swap_keeping_times(log: &mut RawDatabase) {
+    swap(log);
+    let (second, third) = (log.event(2).at, log.event(3).at);
+    log.event(2).at = third;
+    log.event(3).at = second;
+}
+
+/// All events of the user of position 2.
+fn reassign(log: &mut RawDatabase, to: &StreamId) {
+    let from = log.stream(2);
+    for event in log.events.iter_mut().filter(|event| event.stream == from) {
+        event.stream = to.clone();
+    }
+}
+
+fn reassign_to_3(log: &mut RawDatabase) {
+    let to = log.stream(3);
+    reassign(log, &to);
+    for (event, version) in log.events.iter_mut().filter(|event| event.stream == to).zip(1..) {
+        event.version = version;
+    }
+}
+
+fn rewrite_tail(log: &mut RawDatabase) {
+    for position in 4..=6 {
+        "user-eve".clone_into(&mut log.event(position).actor);
+    }
+}
+
+/// Another letter within the signature proper.
+fn change_signature(log: &mut RawDatabase) {
+    let note = &mut log.head.note;
+    let place = note.trim_end().len() - 10;
+    let letter = if note.as_bytes()[place] == b'A' { "B" } else { "A" };
+    note.replace_range(place..=place, letter);
+}
+
+/// A good signature of the same log's head, by a key that is not the log's.
+fn sign_as_another(log: &mut RawDatabase) {
+    let origin = log.head.note.lines().next().unwrap().strip_prefix("aegis/").unwrap();
+    let signer = Signer::new(Uuid::parse_str(origin).unwrap(), &[7; 32]).unwrap();
+    log.head.note = signer.sign(log.head.position.get(), &log.head.root);
+}
+
+fn change_frontier(log: &mut RawDatabase) {
+    let mut bytes = log.head.frontier.to_bytes();
+    bytes[0] ^= 1;
+    log.head.frontier = Frontier::from_bytes(log.head.position.get(), &bytes).unwrap();
+}

@@ -1,0 +1,78 @@
+//! Values that are no longer of their kind: no event, head or checkpoint could be read and hold them, so each store is
+//! changed in its own words.
+
+use mongodb::Client;
+use mongodb::bson::{Document, doc};
+
+use super::raw_database::{binary, connection_without_triggers};
+use crate::support::Store;
+
+/// A change that makes something unreadable, or that is beside log, head and vault.
+#[derive(Clone, Copy)]
+pub(super) struct UnreadableValue {
+    pub(super) what: &'static str,
+    /// A statement that changes one row.
+    sqlite: &'static str,
+    collection: &'static str,
+    filter: fn() -> Document,
+    /// What to set in the document.
+    set: fn() -> Document,
+    /// The position that is named.
+    pub(super) position: u64,
+    /// What is said of it, in part.
+    pub(super) said: &'static str,
+}
+
+pub(super) const UNREADABLE_VALUES: [UnreadableValue; 4] = [
+    UnreadableValue {
+        what: "a leaf cut short",
+        sqlite: "UPDATE events SET leaf = x'00' WHERE position = 3",
+        collection: "events",
+        filter: || doc! { "_id": 3 },
+        set: || doc! { "leaf": binary(&[0]) },
+        position: 3,
+        said: "`leaf`",
+    },
+    UnreadableValue {
+        what: "data that is none",
+        sqlite: "UPDATE events SET data = '{' WHERE position = 5",
+        collection: "events",
+        filter: || doc! { "_id": 5 },
+        set: || doc! { "data": 1.5 },
+        position: 5,
+        said: "`data`",
+    },
+    UnreadableValue {
+        what: "a head that is none",
+        sqlite: "UPDATE head SET frontier = x'00'",
+        collection: "head",
+        filter: || doc! {},
+        set: || doc! { "frontier": binary(&[0]) },
+        position: 0,
+        said: "frontier",
+    },
+    // Last: it stays.
+    UnreadableValue {
+        what: "a read model ahead of the log",
+        sqlite: "UPDATE checkpoints SET position = 99 WHERE name = 'users_1'",
+        collection: "checkpoints",
+        filter: || doc! { "_id": "users_1" },
+        set: || doc! { "position": 99_i64 },
+        position: 99,
+        said: "users_1",
+    },
+];
+
+impl UnreadableValue {
+    pub(super) async fn on(&self, store: &Store) {
+        let changed = if let Some((url, name)) = store.mongo_address() {
+            let database = Client::with_uri_str(url).await.unwrap().database(name);
+            let damaged = database.collection::<Document>(self.collection);
+            let set = doc! { "$set": (self.set)() };
+            damaged.update_one((self.filter)(), set).await.unwrap().modified_count
+        } else {
+            connection_without_triggers(store).execute(self.sqlite, []).unwrap().try_into().unwrap()
+        };
+        assert_eq!(changed, 1, "{}", self.what);
+    }
+}

@@ -1,0 +1,115 @@
+//! Exports that somebody has changed, or made up.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use super::Audit;
+use crate::support::Store;
+
+const SHA256_OF_NOTHING: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+fn base64_of(bytes: impl AsRef<[u8]>) -> String {
+    base64::Engine::encode(&base64::prelude::BASE64_STANDARD, bytes)
+}
+
+pub(super) async fn tampered_export_is_located(store: Store) {
+    let audit = Audit::of(store).await;
+    audit.export(&[]).await;
+    let file = fs::read_to_string(audit.path("log.jsonl")).unwrap();
+    let lines: Vec<_> = file.split_inclusive('\n').collect();
+    let with = |change: &dyn Fn(&mut Vec<String>)| {
+        let mut changed: Vec<_> = lines.iter().map(|&line| line.to_owned()).collect();
+        change(&mut changed);
+        changed.concat()
+    };
+    let cases: [(&str, String, &str); 11] = [
+        (
+            "changed",
+            with(&|lines| lines[4] = lines[4].replace("\"version\":", "\"version\":1")),
+            "position 5: its leaf",
+        ),
+        ("removed", with(&|lines| drop(lines.remove(3))), "position 4: it is missing"),
+        ("swapped", with(&|lines| lines.swap(5, 6)), "position 6: it is missing"),
+        ("twice", with(&|lines| lines.insert(3, lines[2].clone())), "position 4: another event"),
+        ("no event", with(&|lines| "{}\n".clone_into(&mut lines[7])), "position 8: its line"),
+        ("cut", with(&|lines| lines.truncate(9)), "position 10: it is missing"),
+        ("torn", with(&|lines| lines[11].truncate(40)), "position 12: its line"),
+        (
+            "personal",
+            with(&|lines| lines[0] = lines[0].replace("admin@example.com", "eve@example.com")),
+            "SHA-256",
+        ),
+        // Most readers of JSON would show the second one.
+        (
+            "two events",
+            with(&|lines| lines[4] = lines[4].replacen("}\n", ",\"event\":{}}\n", 1)),
+            "position 5: its line",
+        ),
+        (
+            "a stranger",
+            with(&|lines| lines[4] = lines[4].replacen("}\n", ",\"note\":1}\n", 1)),
+            "position 5: its line",
+        ),
+        ("empty", String::new(), "position 1: it is missing"),
+    ];
+    for (what, changed, named) in cases {
+        assert_ne!(changed, file, "{what}");
+        fs::write(audit.path("log.jsonl"), changed).unwrap();
+        let (code, said) = audit.verify_export().await;
+        assert_eq!(code, Some(3), "{what}: {said}");
+        assert!(said.contains(named), "{what}: {said}");
+    }
+    fs::write(audit.path("log.jsonl"), &file).unwrap();
+    assert_forged_manifests_are_detected(&audit).await;
+    // An event that was changed together with its leaf is told by the root.
+    let event = lines[4].replace("\"version\":", "\"version\":1");
+    let canonical = &event["{\"event\":".len()..event.find(",\"leaf\":").unwrap()];
+    let leaf = store::merkle::leaf_hash(canonical.as_bytes());
+    let leaf = base64::Engine::encode(&base64::prelude::BASE64_URL_SAFE_NO_PAD, leaf);
+    let changed = with(&|lines| lines[4] = format!("{{\"event\":{canonical},\"leaf\":\"{leaf}\"}}\n"));
+    fs::write(audit.path("log.jsonl"), changed).unwrap();
+    let (code, said) = audit.verify_export().await;
+    assert!(code == Some(3) && said.contains("position 12: the events up to here are not those"), "{said}");
+
+    fs::write(audit.path("log.jsonl"), &file).unwrap();
+    assert_eq!(audit.verify_export().await.0, Some(0));
+    let key = fs::read_to_string(audit.path("key")).unwrap();
+    let note = fs::read_to_string(audit.path("checkpoint")).unwrap();
+    fs::write(audit.path("checkpoint"), note.replace("\n12\n", "\n11\n")).unwrap();
+    let (code, said) = audit.verify_export().await;
+    assert!(code == Some(3) && said.contains("is not signed by the key"), "{said}");
+    fs::write(audit.path("checkpoint"), note).unwrap();
+    fs::write(audit.path("key"), key.replace('A', "B")).unwrap();
+    let (code, said) = audit.verify_export().await;
+    assert!(code == Some(1) && said.contains("no verifier key"), "{said}");
+}
+
+async fn assert_forged_manifests_are_detected(audit: &Audit) {
+    let (path, file) = (audit.path("log.jsonl.manifest.json"), fs::read(audit.path("log.jsonl")).unwrap());
+    let right: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let cases = [
+        (json!({"count": 11}), Some(3), "the number of events"),
+        (json!({"root": right["before"]}), Some(3), "the root"),
+        (json!({"log": "aegis/another"}), Some(1), "the export is of the log aegis/another"),
+        (json!({"sha256": "00"}), Some(3), "SHA-256"),
+        (json!({"to": 11}), Some(3), "position 12: it is missing"),
+    ];
+    for (change, code, named) in cases {
+        let mut manifest = right.clone();
+        manifest.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        fs::write(&path, manifest.to_string()).unwrap();
+        let (exit, said) = audit.verify_export().await;
+        assert!(exit == code && said.contains(named), "{named}: {said}");
+    }
+    // Of no event at all, everything could be said.
+    fs::write(audit.path("log.jsonl"), "").unwrap();
+    let nothing = json!({"to": 0, "count": 0, "root": base64_of(store::merkle::empty_root()), "sha256": SHA256_OF_NOTHING});
+    let mut manifest = right.clone();
+    manifest.as_object_mut().unwrap().extend(nothing.as_object().unwrap().clone());
+    fs::write(&path, manifest.to_string()).unwrap();
+    let (exit, said) = audit.verify_export().await;
+    assert!(exit == Some(1) && said.contains("holds no event"), "{said}");
+    fs::write(audit.path("log.jsonl"), file).unwrap();
+    fs::write(&path, right.to_string()).unwrap();
+}

@@ -1,0 +1,136 @@
+//! What is there and what is not: health, unknown paths, wrong methods, the front page, and the API's description.
+
+use reqwest::Method;
+use serde_json::json;
+
+use crate::support::{Store, TestApp, credentials, on_both_stores};
+
+on_both_stores! {
+    liveness_is_answered_without_the_database
+    service_with_its_database_is_ready
+    front_page_links_to_the_openapi_description
+    unknown_path_is_not_found
+    wrong_method_is_answered_with_allow_header
+    trailing_slash_is_ignored
+    head_is_answered_like_get_without_a_body
+    openapi_description_is_served_offline
+    api_prefix_is_configurable
+}
+
+async fn liveness_is_answered_without_the_database(store: Store) {
+    let app = TestApp::start(store).await;
+    let answer = app.get("/health").send().await.expect(200);
+    assert_eq!(answer.json(), json!({"status": "ok", "message": "API is healthy"}));
+}
+
+async fn service_with_its_database_is_ready(store: Store) {
+    let app = TestApp::start(store).await;
+    app.readiness().await.expect(200);
+}
+
+async fn front_page_links_to_the_openapi_description(store: Store) {
+    let app = TestApp::start(store).await;
+    let answer = app.request_at_root(Method::GET, "/").send().await.expect(200);
+    let (body, text) = (answer.json(), answer.text());
+    assert_eq!(body["name"], "Aegis");
+    assert_eq!(body["version"], env!("CARGO_PKG_VERSION"));
+    assert!(text.contains("\"/docs\"") && text.contains("\"/api/v1/openapi.json\""), "{text}");
+}
+
+async fn unknown_path_is_not_found(store: Store) {
+    let app = TestApp::start(store).await;
+    for path in [
+        "/nothing",
+        "/api/v1",
+        "/api/v1/nothing",
+        "/api/v1/users/me/nothing",
+        "/api/v1/auth",
+        "/api/v2/health",
+    ] {
+        let body = app.request_at_root(Method::GET, path).send().await.error_body(404);
+        assert_eq!(body["detail"], "Not Found", "{path}");
+        assert!(body["code"].is_string(), "{body}");
+        app.request_at_root(Method::POST, path).send().await.error_body(404);
+    }
+}
+
+async fn wrong_method_is_answered_with_allow_header(store: Store) {
+    let app = TestApp::start(store).await;
+    for (path, method, allowed) in [
+        ("/auth/signup", Method::GET, "POST"),
+        ("/auth/signup", Method::DELETE, "POST"),
+        ("/auth/login/access-token", Method::GET, "POST"),
+        ("/users/me", Method::POST, "GET"),
+        ("/health", Method::POST, "GET"),
+        ("/events", Method::PUT, "GET"),
+    ] {
+        let answer = app.request(method, path).send().await;
+        let body = answer.error_body(405);
+        assert_eq!(body["detail"], "Method Not Allowed", "{path}");
+        assert!(body["code"].is_string(), "{body}");
+        let allow: Vec<_> = answer.header("Allow").split(',').map(str::trim).collect();
+        assert!(allow.contains(&allowed), "{path}: Allow: {}", answer.header("Allow"));
+    }
+    let answer = app.request_at_root(Method::from_bytes(b"BREW").unwrap(), "/api/v1/users/me").send().await;
+    answer.expect(405);
+}
+
+async fn trailing_slash_is_ignored(store: Store) {
+    let app = TestApp::start(store).await;
+    app.get("/health/").send().await.expect(200);
+    app.post("/auth/signup/").json(&credentials("ada")).send().await.expect(201);
+    let form = [("username", "ada@example.com"), ("password", crate::support::PASSWORD)];
+    let answer = app.post("/auth/login/access-token/").form(&form).send().await.expect(200);
+    let token = answer.json()["access_token"].as_str().unwrap().to_owned();
+    app.get("/users/me/").bearer(&token).send().await.expect(200);
+    app.get("/nothing/").send().await.expect(404);
+    app.get("/auth/signup/").send().await.expect(405);
+    app.get("/users/me/?a=/").bearer(&token).send().await.expect(200);
+}
+
+async fn head_is_answered_like_get_without_a_body(store: Store) {
+    let app = TestApp::start(store).await;
+    let user = app.sign_up("ada").await;
+    for path in ["/health", "/users/me"] {
+        let get = user.get(path).send().await.expect(200);
+        let head = user.request(Method::HEAD, path).send().await.expect(200);
+        assert_eq!(head.text(), "");
+        assert_eq!(head.header("Content-Type"), get.header("Content-Type"));
+    }
+    app.request(Method::HEAD, "/nothing").send().await.expect(404);
+}
+
+async fn openapi_description_is_served_offline(store: Store) {
+    let app = TestApp::start(store).await;
+    let description = app.get("/openapi.json").send().await.expect(200).json();
+    assert!(description["openapi"].as_str().is_some_and(|version| version.starts_with("3.")));
+    for path in
+        ["/api/v1/auth/signup", "/api/v1/auth/login/access-token", "/api/v1/users/me", "/api/v1/health"]
+    {
+        assert!(description["paths"][path].is_object(), "{path} is not described");
+    }
+    let mut page = app.request_at_root(Method::GET, "/docs").send().await;
+    if (300..400).contains(&page.status()) {
+        let target = page.header("Location").to_owned();
+        assert!(target.starts_with('/'), "{target}");
+        page = app.request_at_root(Method::GET, &target).send().await;
+    }
+    let page = page.expect(200).text();
+    let sources = ["src=\"", "href=\""].into_iter().flat_map(|attribute| page.split(attribute).skip(1));
+    for target in sources.map(|rest| rest.split('"').next().unwrap()) {
+        assert!(!target.starts_with("http") && !target.starts_with("//"), "{target} needs the internet");
+    }
+}
+
+async fn api_prefix_is_configurable(store: Store) {
+    let app = TestApp::start_with(store, |settings| settings.http.api_prefix = String::from("/v7")).await;
+    let answer = app
+        .request_at_root(Method::POST, "/v7/auth/signup")
+        .json(&credentials("ada"))
+        .send()
+        .await
+        .expect(201);
+    let id = answer.json()["id"].as_str().unwrap().to_owned();
+    assert_eq!(answer.header("Location"), format!("/v7/users/{id}"));
+    app.post("/auth/signup").json(&credentials("bob")).send().await.expect(404);
+}

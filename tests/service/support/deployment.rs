@@ -1,0 +1,51 @@
+//! The real binary on the database of a test.
+
+use std::ops::Deref;
+use std::time::Duration;
+
+use super::Store;
+
+/// What an operator has set up: a database, and an environment to run the binary in.
+pub(crate) struct Deployment {
+    installed: testkit::service::Deployment,
+    store: Store,
+}
+
+impl Deployment {
+    pub(crate) fn of(store: Store) -> Self {
+        let executable = env!("CARGO_BIN_EXE_aegis");
+        let installed = match store.mongo_address() {
+            Some((url, name)) => testkit::service::Deployment::on_mongodb(executable, url, name),
+            None => testkit::service::Deployment::embedded(executable, store.folder()),
+        };
+        Self { installed, store }
+    }
+
+    /// With one more setting.
+    pub(crate) fn with(self, name: &str, value: &str) -> Self {
+        Self { installed: self.installed.with(name, value), ..self }
+    }
+
+    /// For work that takes longer than in other tests.
+    pub(crate) fn with_timeout(self, patience: Duration) -> Self {
+        Self { installed: self.installed.with_timeout(patience), ..self }
+    }
+
+    /// Without a setting.
+    pub(crate) fn without(self, name: &str) -> Self {
+        Self { installed: self.installed.without(name), ..self }
+    }
+
+    /// The database, for looking into it.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+}
+
+impl Deref for Deployment {
+    type Target = testkit::service::Deployment;
+
+    fn deref(&self) -> &Self::Target {
+        &self.installed
+    }
+}

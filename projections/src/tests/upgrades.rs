@@ -10,7 +10,7 @@ use super::other_versions::{UsersV2, UsersV3};
 use crate::{ChangeError, Projection, Users, VersionHealth, lifecycle, verify};
 
 fn next() -> &'static dyn Projection {
-    &Next
+    &UsersV2
 }
 
 #[tokio::test(start_paused = true)]

@@ -21,7 +21,7 @@ async fn verify_rows(fixture: &Fixture) -> Result<VerifiedTable, VerifyError> {
 }
 
 async fn difference(fixture: &Fixture) -> RowDifference {
-    match prove(fixture).await {
+    match verify_rows(fixture).await {
         Err(VerifyError::Differs(difference)) => difference,
         other => panic!("{other:?}"),
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use domain::{EmailAddress, PasswordHash, Username};
+use domain::{EmailAddress, PasswordHash, UserCommand, Username};
 use projections::ProjectionContext;
 use store::tiles::TileStore;
 use store::{Env, EventStore, MasterKey, Position};
@@ -14,7 +14,7 @@ use super::BenchError;
 use super::rounds::TimeSlice;
 use super::scratch::ScratchDatabase;
 use crate::app::Database;
-use crate::command::{SignUp, UserCommands};
+use crate::command::UserCommands;
 
 /// How many registrations are under way while a log is filled.
 const FILL_CONCURRENCY: u64 = 256;
@@ -120,9 +120,9 @@ impl Registrations {
         let after = self.store.head().await?.position;
         let mut took = Vec::new();
         while !slice.is_over() || took.is_empty() {
-            let sign_up = self.generator.next()?;
+            let registration = self.generator.next()?;
             let begun = Instant::now();
-            self.generator.register(sign_up).await?;
+            self.generator.register(registration).await?;
             took.push(begun.elapsed());
         }
         Ok((self.written(after, slice).await?, took))
@@ -170,11 +170,11 @@ impl Registrations {
 }
 
 impl UserGenerator {
-    fn next(&self) -> Result<SignUp, BenchError> {
+    fn next(&self) -> Result<UserCommand, BenchError> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let invalid =
             |fault: String| BenchError::InvalidMeasurement(format!("user {number} is invalid: {fault}"));
-        Ok(SignUp {
+        Ok(UserCommand::Register {
             email: EmailAddress::parse(&format!("user-{number}@example.com"))
                 .map_err(|fault| invalid(fault.to_string()))?,
             username: Username::parse(&format!("User {number}"))
@@ -183,8 +183,8 @@ impl UserGenerator {
         })
     }
 
-    async fn register(&self, sign_up: SignUp) -> Result<Position, BenchError> {
-        let state = self.users.register(&self.request_id, None, sign_up).await?;
+    async fn register(&self, registration: UserCommand) -> Result<Position, BenchError> {
+        let state = self.users.register(&self.request_id, None, registration).await?;
         state
             .position
             .ok_or_else(|| BenchError::InvalidMeasurement("a registration has no position".to_owned()))

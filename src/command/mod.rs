@@ -1,31 +1,27 @@
-//! Commands: load the stream, let the domain decide, append, and try again if somebody else was quicker. One file per
-//! aggregate. Who may give a command is for `http/` and `cli/` to say; what it means is for the domain.
+//! Commands: one executor (load, decide, append, retry on conflict) and a decider for each aggregate. Authorization
+//! belongs to `http/` and `cli/`, the rules to the domain.
 
-mod error;
-mod loaded;
-mod projections;
+mod executor;
+mod projection_skip;
 mod user;
 mod webhook;
-mod writing;
 
-pub use error::CommandError;
-pub use projections::{RecordedSkip, SkipError, skip};
-use store::IdempotencyKey;
-
-pub use user::{SignUp, UserCommands, UserState};
+pub use executor::Aggregate;
+pub use projection_skip::{RecordedSkip, SkipError, skip};
+pub use user::{UserCommands, UserState};
 pub use webhook::{NewWebhook, WebhookCommands, WebhookState};
 
-/// How often a command is judged anew because somebody else was quicker.
-const ATTEMPTS: usize = 8;
+use domain::{DecodeError, LastAdministrator, Rejection, UserId, WebhookRejection};
+use store::{AppendError, IdempotencyKey, StoreError};
 
-/// Who gives a command, and under which request.
+/// On whose behalf and in which request a command is executed.
 #[derive(Clone, Debug)]
 pub struct CommandContext {
     /// `user-…`, `token-…`, `operator:…` or `system`.
     pub actor: String,
-    /// As in the logs and in the answer's `X-Request-Id`.
+    /// As in the logs and in the response header `X-Request-Id`.
     pub request_id: String,
-    /// Under which it happens at most once.
+    /// Makes the append happen at most once.
     pub idempotency: Option<IdempotencyKey>,
 }
 
@@ -35,4 +31,46 @@ impl CommandContext {
     pub fn new(actor: impl Into<String>, request_id: impl Into<String>) -> Self {
         Self { actor: actor.into(), request_id: request_id.into(), idempotency: None }
     }
+
+    /// The actor without its identity, which is personal: `user`, `token`, `operator` or `system`.
+    #[must_use]
+    pub fn actor_kind(&self) -> &str {
+        self.actor.split(['-', ':']).next().unwrap_or_default()
+    }
 }
+
+/// Why a command was not executed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum CommandError {
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    #[error(transparent)]
+    WebhookRejected(#[from] WebhookRejection),
+    #[error(transparent)]
+    LastAdministrator(#[from] LastAdministrator),
+    /// The `If-Match` of the request is not the current version.
+    #[error("user {id} is at version {actual}, not at {expected}")]
+    VersionMismatch { id: UserId, expected: u64, actual: u64 },
+    /// Every attempt conflicted with another writer; nothing was appended.
+    #[error("{0} is being changed by other requests; nothing was appended, try again")]
+    Contended(Aggregate),
+    /// A stored event that this version does not know.
+    #[error("the stored history cannot be decoded: {0}")]
+    Decode(#[from] DecodeError),
+    #[error(transparent)]
+    Append(AppendError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<AppendError> for CommandError {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Store(error) => Self::Store(error),
+            other => Self::Append(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

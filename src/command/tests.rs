@@ -9,7 +9,7 @@ use domain::{
 use store::memory::Memory;
 use store::{Env, AppendError, EventQuery, EventStore, MasterKey, PersonalData};
 
-use super::{CommandContext, CommandError, SignUp, UserCommands, UserState};
+use super::{CommandContext, CommandError, UserCommands, UserState};
 
 const ERASE: UserCommand = UserCommand::Erase { reason: ErasureReason::Request };
 
@@ -41,8 +41,8 @@ impl World {
     }
 }
 
-fn person(name: &str) -> SignUp {
-    SignUp {
+fn person(name: &str) -> UserCommand {
+    UserCommand::Register {
         email: EmailAddress::parse(&format!("{name}@example.com")).unwrap(),
         username: Username::parse(name).unwrap(),
         password_hash: PasswordHash::new("$argon2id$".to_owned()).unwrap(),
@@ -101,7 +101,7 @@ async fn last_administrator_cannot_be_erased() {
 #[tokio::test]
 async fn imported_user_keeps_their_registration_date() {
     let world = World::new().await;
-    let SignUp { email, username, password_hash } = person("ada");
+    let UserCommand::Register { email, username, password_hash } = person("ada") else { unreachable!() };
     let created_at = Moment::parse("2019-05-04T03:02:01.007Z").unwrap();
     let import = UserCommand::Import { email, username, password_hash, is_active: false, created_at };
     let id = UserId::parse("507f1f77bcf86cd799439011").unwrap();

@@ -1,111 +1,78 @@
-//! Commands to users. A command that makes or unmakes an administrator also appends to `system` at an exact version,
-//! so that of two that would each remove the other, one is judged anew and refused.
+//! Commands to users. A command that adds or removes an administrator also appends to the stream `system` at its
+//! loaded version: of two administrators who remove each other at once, one conflicts, is decided again and rejected.
 
 use domain::{
-    Account, EmailAddress, Erasable, PasswordHash, Role, System, User, UserCommand, UserEvent, UserId,
-    Username, administrator_change, system, user,
+    Account, Erasable, Role, SYSTEM_STREAM, System, SystemEvent, User, UserCommand, UserEvent, UserId,
+    administrator_change, system, user,
 };
 use jiff::Timestamp;
-use store::{
-    Append, AppendError, Claim, Env, EventStore, IdempotencyKey, Position, RecordedResult, StoreError,
-    StreamWrite,
-};
+use projections::decode;
+use store::{Appended, Claim, Env, EventStore, IdempotencyKey, Position, RecordedResult, StoreError, StreamWrite};
 
-use super::loaded::{Loaded, load_system};
-use super::writing::{stream_write, system_write};
-use super::{ATTEMPTS, CommandContext, CommandError};
+use super::executor::{Aggregate, Decider, Decision, Loaded, execute, load, stream_write};
+use super::{CommandContext, CommandError};
 
-/// Carries out commands to users.
+/// Executes commands to users.
 #[derive(Clone)]
 pub struct UserCommands {
     store: EventStore,
     env: Env,
 }
 
-/// What a new user brings, checked and hashed.
-#[derive(Clone)]
-pub struct SignUp {
-    /// Where they get mail.
-    pub email: EmailAddress,
-    /// The name they are shown by.
-    pub username: Username,
-    /// The hash of their password.
-    pub password_hash: PasswordHash,
-}
-
-impl From<SignUp> for UserCommand {
-    fn from(SignUp { email, username, password_hash }: SignUp) -> Self {
-        Self::Register { email, username, password_hash }
-    }
-}
-
-/// A user as their events leave them, read from the log itself.
+/// A user folded from the event stream, independent of any read model.
 #[derive(Clone, Debug)]
 pub struct UserState {
-    /// The user.
     pub id: UserId,
-    /// Their account; right after they were erased, without all that was personal.
+    /// Right after an erasure, without its personal values.
     pub account: Account,
-    /// When they registered.
     pub created_at: Timestamp,
-    /// The version of their stream.
+    /// The version of the stream.
     pub version: u64,
     /// The position of the last event that the command appended; `None` if it changed nothing.
     pub position: Option<Position>,
 }
 
 impl UserCommands {
-    /// Commands that append to this store.
     #[must_use]
     pub fn new(store: EventStore, env: Env) -> Self {
         Self { store, env }
     }
 
-    /// Registers a new user under a new id. The user is their own actor.
+    /// Executes [`UserCommand::Register`] under a new id. The new user is the actor.
     ///
     /// # Errors
-    /// [`AppendError::ClaimTaken`] with `email` or `username` if somebody else holds it.
+    /// [`store::AppendError::ClaimTaken`] with `email` or `username` if another user holds it.
     pub async fn register(
         &self,
         request_id: &str,
         idempotency: Option<IdempotencyKey>,
-        sign_up: SignUp,
+        registration: UserCommand,
     ) -> Result<UserState, CommandError> {
-        let id = UserId::from_uuid(self.env.uuid());
-        let context = CommandContext { idempotency, ..CommandContext::new(id.stream(), request_id) };
-        self.decide_and_append(&context, id, &Loaded::absent(), &[sign_up.into()], None).await
+        let decider = UserDecider::for_new_user(&self.env, vec![registration]);
+        let context = CommandContext { idempotency, ..CommandContext::new(decider.id.stream(), request_id) };
+        execute(&self.store, &self.env, &context, &decider).await
     }
 
-    /// Registers the first administrator: a new user who holds the role from the start, in one append, so that neither
-    /// a crash nor a rival leaves half of it. `None` if there is an administrator already: then nothing is done.
+    /// Registers a user and grants the role of administrator in one append, so that neither a crash nor a concurrent
+    /// start leaves half of it. `None`, without an event, if there is an administrator already.
     ///
     /// # Errors
     /// As [`UserCommands::register`].
     pub async fn register_first_administrator(
         &self,
         context: &CommandContext,
-        sign_up: SignUp,
+        registration: UserCommand,
     ) -> Result<Option<UserState>, CommandError> {
-        let commands = [sign_up.into(), UserCommand::GrantRole { role: Role::Admin }];
-        for _ in 0..ATTEMPTS {
-            let loaded = load_system(&self.store).await?;
-            if !loaded.0.administrators.is_empty() {
-                return Ok(None);
-            }
-            let id = UserId::from_uuid(self.env.uuid());
-            match self.decide_and_append(context, id, &Loaded::absent(), &commands, Some(loaded)).await {
-                Err(CommandError::Append(AppendError::Conflict { .. })) => {}
-                done => return done.map(Some),
-            }
-        }
-        Err(CommandError::Contended)
+        let commands = vec![registration, UserCommand::GrantRole { role: Role::Admin }];
+        let decider = FirstAdministrator(UserDecider::for_new_user(&self.env, commands));
+        execute(&self.store, &self.env, context, &decider).await
     }
 
-    /// Carries out a command to an existing user. With `if_match`, only if their stream is at that version.
+    /// Executes a command to an existing user. With `if_match` the stream must be at that version.
     ///
     /// # Errors
-    /// [`CommandError`]; [`domain::Rejection::Unknown`] if there is no such user, [`domain::Rejection::Erased`] if there no
-    /// longer is.
+    /// [`domain::Rejection::Unknown`] or [`domain::Rejection::Erased`] if there is no such user,
+    /// [`CommandError::VersionMismatch`] if the version is not `if_match`.
     pub async fn execute(
         &self,
         context: &CommandContext,
@@ -113,95 +80,81 @@ impl UserCommands {
         command: &UserCommand,
         if_match: Option<u64>,
     ) -> Result<UserState, CommandError> {
-        for _ in 0..ATTEMPTS {
-            let loaded = Loaded::whole(&self.store, id).await?;
-            let is_present = matches!(loaded.user, User::Present(_));
-            if let Some(expected) = if_match.filter(|expected| is_present && *expected != loaded.version) {
-                return Err(CommandError::VersionMismatch { expected, actual: loaded.version });
-            }
-            match self.decide_and_append(context, id, &loaded, std::slice::from_ref(command), None).await {
-                Err(CommandError::Append(AppendError::Conflict { .. })) => {}
-                done => return done,
-            }
-        }
-        Err(CommandError::Contended)
+        let decider = UserDecider { id, is_new: false, commands: vec![command.clone()], if_match };
+        execute(&self.store, &self.env, context, &decider).await
     }
 
-    /// A user as the log has them now, however far the projections are; `None` if there is no such user, or no longer.
+    /// The current user according to the log, whatever the projection lag; `None` if unknown or erased.
     ///
     /// # Errors
-    /// [`CommandError`] if the history cannot be read.
+    /// [`CommandError`] if the stream cannot be read.
     pub async fn state(&self, id: UserId) -> Result<Option<UserState>, CommandError> {
-        Ok(Loaded::whole(&self.store, id).await?.state(id, None))
+        Ok(present(id, load_user(&self.store, id, u64::MAX).await?, None))
     }
 
-    /// A user as an earlier command left them.
+    /// The user right after an earlier command, for the replayed response to an idempotency key.
     ///
     /// # Errors
-    /// [`CommandError`] if the history cannot be read; [`domain::Rejection::Erased`] if that command erased them.
+    /// [`CommandError`] if the stream cannot be read; [`domain::Rejection::Erased`] if that command was the erasure.
     pub async fn state_after(&self, first: &RecordedResult) -> Result<UserState, CommandError> {
         let lost =
             || StoreError::corrupt(format!("{} is not in the log as its first result says", first.stream));
         let id = UserId::from_stream(first.stream.as_str()).ok_or_else(lost)?;
-        let loaded = Loaded::until(&self.store, id, first.version).await?;
-        if loaded.user == User::Erased {
+        let loaded = load_user(&self.store, id, first.version).await?;
+        if loaded.state == User::Erased {
             return Err(domain::Rejection::Erased.into());
         }
-        loaded.state(id, Some(first.position)).ok_or_else(|| lost().into())
+        present(id, loaded, Some(first.position)).ok_or_else(|| lost().into())
     }
 
     /// Whether the installation has an active administrator.
     ///
     /// # Errors
-    /// [`CommandError`] if the history cannot be read.
+    /// [`CommandError`] if the stream `system` cannot be read.
     pub async fn has_administrator(&self) -> Result<bool, CommandError> {
-        let (system, _) = load_system(&self.store).await?;
-        Ok(!system.administrators.is_empty())
+        Ok(!load_system(&self.store).await?.state.administrators.is_empty())
+    }
+}
+
+/// Commands to one user, decided in order and appended together.
+struct UserDecider {
+    id: UserId,
+    /// The id was drawn for this command: there is no stream to read.
+    is_new: bool,
+    commands: Vec<UserCommand>,
+    if_match: Option<u64>,
+}
+
+struct UserStreams {
+    user: Loaded<User>,
+    /// Loaded if the commands add or remove an administrator.
+    system: Option<Loaded<System>>,
+}
+
+impl UserDecider {
+    fn for_new_user(env: &Env, commands: Vec<UserCommand>) -> Self {
+        Self { id: UserId::from_uuid(env.uuid()), is_new: true, commands, if_match: None }
     }
 
-    /// Carries out commands one after the other, in one append. `system` is the state of the installation that the
-    /// caller has judged by already; without one it is read if it matters.
-    async fn decide_and_append(
-        &self,
-        context: &CommandContext,
-        id: UserId,
-        loaded: &Loaded,
-        commands: &[UserCommand],
-        system: Option<(System, u64)>,
-    ) -> Result<UserState, CommandError> {
-        let (after, events) = decide(&loaded.user, commands)?;
-        let change = administrator_change(id, &loaded.user, &after);
-        let account = account_left(&loaded.user, after)?;
-        if events.is_empty() {
-            let created_at = loaded.created_at(&account, self.env.now());
-            return Ok(UserState { id, account, created_at, version: loaded.version, position: None });
+    /// The user after all commands, and the events of each.
+    fn decide_user(&self, before: &User) -> Result<(User, Vec<UserEvent>), domain::Rejection> {
+        let (mut after, mut events) = (before.clone(), Vec::new());
+        for command in &self.commands {
+            let decided = user::decide(&after, command.clone())?;
+            after = decided.iter().fold(after, user::evolve);
+            events.extend(decided);
         }
-        let mut writes = vec![self.user_write(id, loaded.version, &events)?];
-        if let Some(change) = change {
-            let (system, version) = match system {
-                Some(loaded) => loaded,
-                None => load_system(&self.store).await?,
-            };
-            let events = system::decide(&system, change)?;
-            if !events.is_empty() {
-                writes.push(system_write(&self.env, version, &events)?);
-            }
-        }
-        let CommandContext { actor, request_id, idempotency } = context.clone();
-        let appended = self.store.append(&Append { actor, request_id, writes, idempotency }).await?;
-        let created_at = loaded.created_at(&account, appended.at);
-        let version = appended.versions.first().copied().unwrap_or(loaded.version);
-        Ok(UserState { id, account, created_at, version, position: Some(appended.position) })
+        Ok((after, events))
     }
 
-    fn user_write(
-        &self,
-        id: UserId,
-        version: u64,
-        events: &[UserEvent],
-    ) -> Result<StreamWrite, CommandError> {
+    fn affects_administrators(&self, before: &User) -> bool {
+        let decided = self.decide_user(before);
+        decided.is_ok_and(|(after, _)| administrator_change(self.id, before, &after).is_some())
+    }
+
+    fn user_write(&self, env: &Env, version: u64, events: &[UserEvent]) -> Result<StreamWrite, CommandError> {
         let encoded = events.iter().map(UserEvent::encode);
-        let mut write = stream_write(&self.env, &id.stream(), version, encoded)?;
+        let mut write = stream_write(env, &self.id.stream(), version, encoded)?;
         let claims = events.iter().flat_map(UserEvent::claims_taken);
         write.take = claims.map(|(kind, value)| Claim { kind: kind.as_str(), value }).collect();
         write.erase = events.iter().any(UserEvent::erases);
@@ -209,19 +162,126 @@ impl UserCommands {
     }
 }
 
-/// What commands, one after the other, make of a user, and the events that say so.
-fn decide(user: &User, commands: &[UserCommand]) -> Result<(User, Vec<UserEvent>), domain::Rejection> {
-    let (mut after, mut events) = (user.clone(), Vec::new());
-    for command in commands {
-        let decided = user::decide(&after, command.clone())?;
-        after = decided.iter().fold(after, user::evolve);
-        events.extend(decided);
+impl Decider for UserDecider {
+    type State = UserStreams;
+    type Output = UserState;
+
+    fn aggregate(&self) -> Aggregate {
+        Aggregate::User(self.id)
     }
-    Ok((after, events))
+
+    fn command(&self) -> &'static str {
+        self.commands.first().map_or("", |command| match command {
+            UserCommand::Register { .. } => "register",
+            UserCommand::Import { .. } => "import",
+            UserCommand::Deactivate { .. } => "deactivate",
+            UserCommand::Reactivate { .. } => "reactivate",
+            UserCommand::GrantRole { .. } => "grant_role",
+            UserCommand::RevokeRole { .. } => "revoke_role",
+            UserCommand::Erase { .. } => "erase",
+        })
+    }
+
+    async fn load(&self, store: &EventStore) -> Result<UserStreams, CommandError> {
+        let user = if self.is_new { Loaded::default() } else { load_user(store, self.id, u64::MAX).await? };
+        let system =
+            if self.affects_administrators(&user.state) { Some(load_system(store).await?) } else { None };
+        Ok(UserStreams { user, system })
+    }
+
+    fn decide(&self, streams: UserStreams, env: &Env) -> Result<Decision<UserState>, CommandError> {
+        let UserStreams { user: Loaded { state: before, version, first_event_at }, system } = streams;
+        let is_present = matches!(before, User::Present(_));
+        if let Some(expected) = self.if_match.filter(|expected| is_present && *expected != version) {
+            return Err(CommandError::VersionMismatch { id: self.id, expected, actual: version });
+        }
+        let (after, events) = self.decide_user(&before)?;
+        let change = administrator_change(self.id, &before, &after);
+        let account = remaining_account(&before, after)?;
+        let mut writes = Vec::new();
+        if !events.is_empty() {
+            writes.push(self.user_write(env, version, &events)?);
+            if let (Some(change), Some(system)) = (change, system) {
+                writes.extend(system_write(env, &system, &system::decide(&system.state, change)?)?);
+            }
+        }
+        let created_at = decode::created_at(&account, first_event_at.unwrap_or_else(|| env.now()));
+        Ok(Decision { writes, output: UserState { id: self.id, account, created_at, version, position: None } })
+    }
+
+    fn complete(output: &mut UserState, appended: &Appended) {
+        if output.version == 0 {
+            output.created_at = decode::created_at(&output.account, appended.at);
+        }
+        output.version = appended.versions.first().copied().unwrap_or(output.version);
+        output.position = Some(appended.position);
+    }
 }
 
-/// What is left of an account: of an erased one, all that was never personal.
-fn account_left(before: &User, after: User) -> Result<Account, domain::Rejection> {
+/// A registration that only happens while there is no administrator.
+struct FirstAdministrator(UserDecider);
+
+impl Decider for FirstAdministrator {
+    type State = UserStreams;
+    type Output = Option<UserState>;
+
+    fn aggregate(&self) -> Aggregate {
+        self.0.aggregate()
+    }
+
+    fn command(&self) -> &'static str {
+        "register_first_administrator"
+    }
+
+    async fn load(&self, store: &EventStore) -> Result<UserStreams, CommandError> {
+        self.0.load(store).await
+    }
+
+    fn decide(&self, streams: UserStreams, env: &Env) -> Result<Decision<Option<UserState>>, CommandError> {
+        if streams.system.as_ref().is_some_and(|system| !system.state.administrators.is_empty()) {
+            return Ok(Decision { writes: Vec::new(), output: None });
+        }
+        let Decision { writes, output } = self.0.decide(streams, env)?;
+        Ok(Decision { writes, output: Some(output) })
+    }
+
+    fn complete(output: &mut Option<UserState>, appended: &Appended) {
+        if let Some(state) = output {
+            UserDecider::complete(state, appended);
+        }
+    }
+}
+
+async fn load_user(store: &EventStore, id: UserId, max_version: u64) -> Result<Loaded<User>, CommandError> {
+    load(store, &id.stream(), max_version, |user, event| Ok(user::evolve(user, &decode::user_event(event)?))).await
+}
+
+async fn load_system(store: &EventStore) -> Result<Loaded<System>, CommandError> {
+    let evolve = |system, event: &_| Ok(system::evolve(system, &decode::system_event(event)?));
+    load(store, SYSTEM_STREAM, u64::MAX, evolve).await
+}
+
+fn system_write(
+    env: &Env,
+    system: &Loaded<System>,
+    events: &[SystemEvent],
+) -> Result<Option<StreamWrite>, CommandError> {
+    let encoded = events.iter().map(SystemEvent::encode);
+    let write = stream_write(env, SYSTEM_STREAM, system.version, encoded)?;
+    Ok((!events.is_empty()).then_some(write))
+}
+
+/// `None` if the user does not exist or was erased.
+fn present(id: UserId, loaded: Loaded<User>, position: Option<Position>) -> Option<UserState> {
+    let Loaded { state: User::Present(account), version, first_event_at: Some(first) } = loaded else {
+        return None;
+    };
+    let created_at = decode::created_at(&account, first);
+    Some(UserState { id, account, created_at, version, position })
+}
+
+/// The account after a command: of an erased one, what was never personal.
+fn remaining_account(before: &User, after: User) -> Result<Account, domain::Rejection> {
     match (before, after) {
         (_, User::Present(account)) => Ok(account),
         (User::Present(account), User::Erased) => Ok(Account {

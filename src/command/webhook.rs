@@ -7,53 +7,45 @@ use domain::{
 };
 use jiff::Timestamp;
 use projections::decode;
-use store::{Append, AppendError, Env, EventStore, Position, RecordedResult, StoreError};
+use store::{Appended, Env, EventStore, Position, RecordedResult, StoreError};
 
-use super::loaded::stream_id;
-use super::writing::stream_write;
-use super::{ATTEMPTS, CommandContext, CommandError};
+use super::executor::{Aggregate, Decider, Decision, Loaded, execute, load, stream_write};
+use super::{CommandContext, CommandError};
 
-/// Carries out commands to webhooks.
+/// Executes commands to webhooks.
 #[derive(Clone)]
 pub struct WebhookCommands {
     store: EventStore,
     env: Env,
 }
 
-/// What a new webhook is to be.
+/// A webhook to register.
 #[derive(Clone)]
 pub struct NewWebhook {
-    /// Whose.
     pub owner: UserId,
-    /// Where events are sent.
     pub url: WebhookUrl,
-    /// Which; all if it is empty.
+    /// The event types to deliver; empty: all.
     pub types: Vec<String>,
-    /// What it is for.
     pub description: Option<Reason>,
-    /// The position after which it begins.
+    /// Delivery begins behind this position.
     pub after: u64,
 }
 
-/// A webhook as its events leave it, read from the log itself.
+/// A webhook folded from its event stream, independent of any read model.
 #[derive(Clone, Debug)]
 pub struct WebhookState {
-    /// The webhook.
     pub id: WebhookId,
-    /// Whose it is, or was.
     pub owner: UserId,
-    /// What it is; none once it was deleted.
+    /// `None` once it was deleted.
     pub webhook: Option<ActiveWebhook>,
-    /// When it was registered.
     pub created_at: Timestamp,
-    /// The version of its stream.
+    /// The version of the stream.
     pub version: u64,
     /// The position of the last event that the command appended; `None` if it changed nothing.
     pub position: Option<Position>,
 }
 
 impl WebhookCommands {
-    /// Commands that append to this store.
     #[must_use]
     pub fn new(store: EventStore, env: Env) -> Self {
         Self { store, env }
@@ -62,7 +54,7 @@ impl WebhookCommands {
     /// Registers a webhook under a new id and with a new secret.
     ///
     /// # Errors
-    /// [`CommandError`] if it cannot be appended.
+    /// [`CommandError`] if the event cannot be appended.
     pub async fn register(
         &self,
         context: &CommandContext,
@@ -72,108 +64,118 @@ impl WebhookCommands {
         let command =
             WebhookCommand::Register { owner, url, secret: self.new_secret(), types, description, after };
         let id = WebhookId::from_uuid(self.env.uuid());
-        self.decide_and_append(context, id, &Loaded::default(), command).await
+        execute(&self.store, &self.env, context, &WebhookDecider { id, is_new: true, command }).await
     }
 
-    /// Carries out a command to an existing webhook.
+    /// Executes a command to an existing webhook.
     ///
     /// # Errors
-    /// [`WebhookRejection::Unknown`] if there is none, or no longer.
+    /// [`WebhookRejection::Unknown`] if it does not exist or was deleted.
     pub async fn execute(
         &self,
         context: &CommandContext,
         id: WebhookId,
         command: &WebhookCommand,
     ) -> Result<WebhookState, CommandError> {
-        for _ in 0..ATTEMPTS {
-            let loaded = self.load(id, u64::MAX).await?;
-            match self.decide_and_append(context, id, &loaded, command.clone()).await {
-                Err(CommandError::Append(AppendError::Conflict { .. })) => {}
-                done => return done,
-            }
-        }
-        Err(CommandError::Contended)
+        let decider = WebhookDecider { id, is_new: false, command: command.clone() };
+        execute(&self.store, &self.env, context, &decider).await
     }
 
-    /// A webhook as the log has it now, deleted or not.
+    /// The current webhook according to the log, deleted or not.
     ///
     /// # Errors
-    /// [`WebhookRejection::Unknown`] if there never was one.
+    /// [`WebhookRejection::Unknown`] if it never existed.
     pub async fn state(&self, id: WebhookId) -> Result<WebhookState, CommandError> {
-        self.load(id, u64::MAX).await?.state(id, self.env.now())
+        state(id, load_webhook(&self.store, id, u64::MAX).await?, self.env.now())
     }
 
-    /// A webhook as an earlier command left it.
+    /// The webhook right after an earlier command, for the replayed response to an idempotency key.
     ///
     /// # Errors
-    /// [`CommandError`] if the history cannot be read.
+    /// [`CommandError`] if the stream cannot be read.
     pub async fn state_after(&self, first: &RecordedResult) -> Result<WebhookState, CommandError> {
         let id = WebhookId::from_stream(first.stream.as_str()).ok_or_else(|| {
             StoreError::corrupt(format!("{} is not in the log as its first result says", first.stream))
         })?;
-        let state = self.load(id, first.version).await?.state(id, self.env.now())?;
-        Ok(WebhookState { position: Some(first.position), ..state })
+        let loaded = load_webhook(&self.store, id, first.version).await?;
+        Ok(WebhookState { position: Some(first.position), ..state(id, loaded, self.env.now())? })
     }
 
-    /// A secret that nobody can guess.
+    /// A new random secret.
     #[must_use]
     pub fn new_secret(&self) -> WebhookSecret {
         WebhookSecret::new(self.env.bytes())
     }
+}
 
-    async fn load(&self, id: WebhookId, version: u64) -> Result<Loaded, CommandError> {
-        let events = self.store.read_stream(&stream_id(&id.stream())?).await?;
-        let mut loaded = Loaded::default();
-        for event in events.iter().take_while(|event| event.envelope.version <= version) {
-            loaded.webhook = evolve(loaded.webhook, &decode::webhook_event(event)?);
-            loaded.version = event.envelope.version;
-            loaded.first.get_or_insert(event.envelope.at);
-        }
-        Ok(loaded)
+struct WebhookDecider {
+    id: WebhookId,
+    /// The id was drawn for this command: there is no stream to read.
+    is_new: bool,
+    command: WebhookCommand,
+}
+
+impl Decider for WebhookDecider {
+    type State = Loaded<Webhook>;
+    type Output = WebhookState;
+
+    fn aggregate(&self) -> Aggregate {
+        Aggregate::Webhook(self.id)
     }
 
-    async fn decide_and_append(
-        &self,
-        context: &CommandContext,
-        id: WebhookId,
-        loaded: &Loaded,
-        command: WebhookCommand,
-    ) -> Result<WebhookState, CommandError> {
-        let events = decide(&loaded.webhook, command)?;
-        let after = Loaded { webhook: events.iter().fold(loaded.webhook.clone(), evolve), ..loaded.clone() };
-        if events.is_empty() {
-            return after.state(id, self.env.now());
+    fn command(&self) -> &'static str {
+        match self.command {
+            WebhookCommand::Register { .. } => "register_webhook",
+            WebhookCommand::RotateSecret { .. } => "rotate_secret",
+            WebhookCommand::Suspend { .. } => "suspend",
+            WebhookCommand::Resume => "resume",
+            WebhookCommand::Replay { .. } => "replay",
+            WebhookCommand::Delete => "delete",
         }
-        let encoded = events.iter().map(WebhookEvent::encode);
-        let mut write = stream_write(&self.env, &id.stream(), loaded.version, encoded)?;
-        write.erase = events.iter().any(WebhookEvent::erases);
-        let CommandContext { actor, request_id, idempotency } = context.clone();
-        let append = Append { actor, request_id, writes: vec![write], idempotency };
-        let appended = self.store.append(&append).await?;
-        let version = appended.versions.first().copied().unwrap_or(loaded.version);
-        let state = after.state(id, appended.at)?;
-        Ok(WebhookState { version, position: Some(appended.position), ..state })
+    }
+
+    async fn load(&self, store: &EventStore) -> Result<Loaded<Webhook>, CommandError> {
+        if self.is_new { Ok(Loaded::default()) } else { load_webhook(store, self.id, u64::MAX).await }
+    }
+
+    fn decide(&self, loaded: Loaded<Webhook>, env: &Env) -> Result<Decision<WebhookState>, CommandError> {
+        let events = decide(&loaded.state, self.command.clone())?;
+        let mut writes = Vec::new();
+        if !events.is_empty() {
+            let encoded = events.iter().map(WebhookEvent::encode);
+            let mut write = stream_write(env, &self.id.stream(), loaded.version, encoded)?;
+            write.erase = events.iter().any(WebhookEvent::erases);
+            writes.push(write);
+        }
+        let after = Loaded { state: events.iter().fold(loaded.state, evolve), ..loaded };
+        Ok(Decision { writes, output: state(self.id, after, env.now())? })
+    }
+
+    fn complete(output: &mut WebhookState, appended: &Appended) {
+        if output.version == 0 {
+            output.created_at = appended.at;
+        }
+        output.version = appended.versions.first().copied().unwrap_or(output.version);
+        output.position = Some(appended.position);
     }
 }
 
-/// A webhook's stream, folded.
-#[derive(Clone, Default)]
-struct Loaded {
-    webhook: Webhook,
-    version: u64,
-    /// When the first event was appended.
-    first: Option<Timestamp>,
+async fn load_webhook(
+    store: &EventStore,
+    id: WebhookId,
+    max_version: u64,
+) -> Result<Loaded<Webhook>, CommandError> {
+    load(store, &id.stream(), max_version, |webhook, event| Ok(evolve(webhook, &decode::webhook_event(event)?)))
+        .await
 }
 
-impl Loaded {
-    /// `now` is when it was registered, if it is about to be.
-    fn state(self, id: WebhookId, now: Timestamp) -> Result<WebhookState, CommandError> {
-        let (owner, webhook) = match self.webhook {
-            Webhook::Present(webhook) => (webhook.owner, Some(*webhook)),
-            Webhook::Deleted { owner } => (owner, None),
-            Webhook::Absent => return Err(WebhookRejection::Unknown.into()),
-        };
-        let created_at = self.first.unwrap_or(now);
-        Ok(WebhookState { id, owner, webhook, created_at, version: self.version, position: None })
-    }
+/// `now` is the registration time of a webhook that is not appended yet.
+fn state(id: WebhookId, loaded: Loaded<Webhook>, now: Timestamp) -> Result<WebhookState, CommandError> {
+    let (owner, webhook) = match loaded.state {
+        Webhook::Present(webhook) => (webhook.owner, Some(*webhook)),
+        Webhook::Deleted { owner } => (owner, None),
+        Webhook::Absent => return Err(WebhookRejection::Unknown.into()),
+    };
+    let created_at = loaded.first_event_at.unwrap_or(now);
+    Ok(WebhookState { id, owner, webhook, created_at, version: loaded.version, position: None })
 }

@@ -1,5 +1,4 @@
-//! Secrets of users at work: password hashing on a pool of its own, and access tokens. The keys of the store are the
-//! store's own business.
+//! Password hashing on its own thread pool, and access tokens. Envelope encryption belongs to the store.
 
 mod argon;
 mod pool;

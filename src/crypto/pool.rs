@@ -1,4 +1,4 @@
-//! A fixed pool of hashing threads at the lowest priority, with a bounded queue: a flood of logins costs other
+//! A fixed pool of password-hashing threads at the lowest priority, with a bounded queue: a flood of logins costs other
 //! requests little, and memory is bounded by threads × memory cost.
 
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -13,34 +13,32 @@ use zeroize::Zeroizing;
 use super::argon::{Argon2Hasher, HashParameters, PasswordHashError};
 use crate::config::PasswordSettings;
 
-/// The weakest priority of POSIX (`nice 19`).
+/// The lowest priority of POSIX (`nice 19`).
 const LOWEST_PRIORITY: i32 = 19;
 
-/// A password as typed: shown to decoy, wiped when dropped.
+/// A password as typed: has no `Debug`, and is wiped when dropped.
 #[derive(Clone)]
 pub struct Password(Zeroizing<String>);
 
 impl Password {
-    /// Takes a typed password in.
     #[must_use]
     pub fn new(text: String) -> Self {
         Self(Zeroizing::new(text))
     }
 
-    /// The password, for checking it against a policy.
+    /// For checking the password policy.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }
 }
 
-/// Why a password was not hashed or checked.
+/// Why a password was not hashed or verified.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HashingError {
     /// All threads are busy and the queue is full.
-    #[error("too many passwords are being checked at once; try again in a moment")]
+    #[error("the password-hashing queue is full; try again in a moment")]
     Busy,
-    /// The hash, or the costs, cannot be used.
     #[error(transparent)]
     Hash(#[from] PasswordHashError),
 }
@@ -57,37 +55,35 @@ enum Job {
     },
 }
 
-/// The pool. Its threads end when the last clone is dropped.
+/// The threads end when the last clone is dropped.
 #[derive(Clone)]
 pub struct HashingPool {
     jobs: SyncSender<Job>,
-    /// A hash that no password has, at current costs.
+    /// The hash of a random secret at current costs, verified when there is no user.
     decoy: PasswordHash,
 }
 
 impl HashingPool {
-    /// Starts the threads.
-    ///
     /// # Errors
-    /// [`PasswordHashError`] if Argon2 does not know such costs, or the threads cannot be started.
+    /// [`PasswordHashError`] if the costs are out of Argon2's range, or a thread cannot be started.
     pub fn start(settings: &PasswordSettings, env: &Env) -> Result<Self, PasswordHashError> {
         let PasswordSettings { memory_kib, iterations, parallelism, threads, queue, .. } = *settings;
         let costs = HashParameters { memory_kib, iterations, parallelism };
         let secret = Zeroizing::new(env.bytes::<32>());
         let decoy = Argon2Hasher::new(costs).hash(secret.as_slice(), &env.bytes())?;
-        let (jobs, queue) = sync_channel(queue);
-        let queue = Arc::new(Mutex::new(queue));
+        let (jobs, receiver) = sync_channel(queue);
+        let receiver = Arc::new(Mutex::new(receiver));
         for number in 0..threads.max(1) {
-            let (queue, env) = (Arc::clone(&queue), env.clone());
+            let (receiver, env) = (Arc::clone(&receiver), env.clone());
             thread::Builder::new()
                 .name(format!("hash-{number}"))
-                .spawn(move || run_worker(&queue, costs, &env))
+                .spawn(move || run_worker(&receiver, costs, &env))
                 .map_err(|error| PasswordHashError::thread_not_started(&error))?;
         }
         Ok(Self { jobs, decoy })
     }
 
-    /// Hashes a new password at current costs, with a random salt.
+    /// Hashes a password at current costs, with a random salt.
     ///
     /// # Errors
     /// [`HashingError::Busy`] if the queue is full.
@@ -97,17 +93,16 @@ impl HashingPool {
         Ok(hashed.await.map_err(|_| HashingError::Busy)??)
     }
 
-    /// Whether the password belongs to the hash.
-    ///
     /// # Errors
-    /// [`HashingError::Busy`] if the queue is full, [`HashingError::Hash`] if the hash is of no known kind.
+    /// [`HashingError::Busy`] if the queue is full, [`HashingError::Hash`] if the hash is not supported.
     pub async fn verify(&self, password: Password, hash: PasswordHash) -> Result<bool, HashingError> {
         let (answer, verified) = oneshot::channel();
         self.submit(Job::Verify { password, hash, answer })?;
         Ok(verified.await.map_err(|_| HashingError::Busy)??)
     }
 
-    /// Spends what a wrong password costs, for a user who does not exist: the answer's time tells nothing.
+    /// Takes as long as verifying a wrong password: the response time does not reveal whether a user exists (user
+    /// enumeration).
     ///
     /// # Errors
     /// As [`HashingPool::verify`].
@@ -122,17 +117,17 @@ impl HashingPool {
     }
 }
 
-fn run_worker(queue: &Mutex<Receiver<Job>>, costs: HashParameters, env: &Env) {
-    // Linux keeps a priority per thread; elsewhere, and where it is forbidden, hashing just competes.
+fn run_worker(receiver: &Mutex<Receiver<Job>>, costs: HashParameters, env: &Env) {
+    // Linux has a priority per thread. Elsewhere, or without the permission, hashing competes at normal priority.
     if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), LOWEST_PRIORITY)
     {
         tracing::debug!(%error, "hashing threads run at normal priority");
     }
     let mut hasher = Argon2Hasher::new(costs);
     loop {
-        let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let job = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
         match job {
-            // Whoever hung up needs no answer: their place in the queue costs nothing.
+            // The request was cancelled: skip the work.
             Ok(Job::Hash { answer, .. }) if answer.is_closed() => {}
             Ok(Job::Verify { answer, .. }) if answer.is_closed() => {}
             Ok(Job::Hash { password, answer }) => {
@@ -173,7 +168,7 @@ mod tests {
         let pool = HashingPool::start(&costly, &Env::system()).unwrap();
         let all = futures::future::join_all((0..20).map(|_| pool.hash(password("correct horse")))).await;
         let refused = all.iter().filter(|result| matches!(result, Err(HashingError::Busy))).count();
-        assert!(refused >= 17, "one at work and one queue, the rest refused: {refused} were");
+        assert!(refused >= 17, "one running and one queued, the rest refused: {refused} were");
         assert!(all.iter().any(Result::is_ok));
     }
 }

@@ -1,8 +1,7 @@
 //! What comes from the predecessor and must go on working: its tokens, its hashes, its key.
 
-use aegis::command::SignUp;
 use aegis::config::Secret;
-use domain::{EmailAddress, PasswordHash, UserId, Username};
+use domain::{EmailAddress, PasswordHash, UserCommand, UserId, Username};
 use jsonwebtoken::Algorithm;
 use serde_json::json;
 use store::{Append, Claim, ExpectedVersion, NewEvent, StreamId, StreamWrite};
@@ -31,8 +30,8 @@ async fn legacy_token_with_sub_and_exp_only_is_accepted(store: Store) {
     app.me(&sign_token(&more, Algorithm::HS256, SECRET_KEY)).await.expect(200);
 }
 
-fn sign_up(hash: &str) -> SignUp {
-    SignUp {
+fn sign_up(hash: &str) -> UserCommand {
+    UserCommand::Register {
         email: EmailAddress::parse("old@example.com").unwrap(),
         username: Username::parse("old").unwrap(),
         password_hash: PasswordHash::new(hash.to_owned()).unwrap(),
@@ -41,7 +40,9 @@ fn sign_up(hash: &str) -> SignUp {
 
 async fn imported_user_keeps_its_object_id_everywhere(store: Store) {
     let app = TestApp::start(store).await;
-    let SignUp { email, username, password_hash } = sign_up(LEGACY_PASSWORD_HASH);
+    let UserCommand::Register { email, username, password_hash } = sign_up(LEGACY_PASSWORD_HASH) else {
+        unreachable!()
+    };
     let event = domain::UserEvent::UserRegistered {
         email: domain::Erasable::Known(email.clone()),
         username: domain::Erasable::Known(username.clone()),

@@ -1,6 +1,6 @@
 //! A projector that stands still turns nobody into nobody.
 
-use aegis::command::{CommandContext, SignUp};
+use aegis::command::CommandContext;
 use domain::{EmailAddress, PasswordHash, UserCommand, UserId, Username};
 use futures::future::join_all;
 use projections::{Projection, Users, lifecycle};
@@ -140,7 +140,7 @@ async fn rebuild_admits_no_deactivated_user_and_hides_no_user(store: Store) {
     let (out, known) = (app.sign_up("out").await, app.sign_up("known").await);
     // More than a projector takes in at once, between what let the user in and what shut them out.
     let password_hash = PasswordHash::new("$argon2id$none".to_owned()).unwrap();
-    let others = (0..700).map(|number| SignUp {
+    let others = (0..700).map(|number| UserCommand::Register {
         email: EmailAddress::parse(&format!("other{number}@example.com")).unwrap(),
         username: Username::parse(&format!("other{number}")).unwrap(),
         password_hash: password_hash.clone(),

@@ -143,7 +143,7 @@ mod tests {
     use store::{Env, EventStore, MasterKey};
 
     use super::*;
-    use crate::command::{CommandContext, SignUp, UserCommands};
+    use crate::command::{CommandContext, UserCommands};
 
     #[tokio::test]
     async fn log_with_erased_users_and_reused_claims_verifies() {
@@ -151,7 +151,7 @@ mod tests {
         let master = MasterKey::generate(&env);
         let store = EventStore::open(Arc::new(Memory::default()), master, env.clone()).await.unwrap();
         let users = UserCommands::new(store.clone(), env);
-        let ada = || SignUp {
+        let ada = || UserCommand::Register {
             email: EmailAddress::parse("ada@example.com").unwrap(),
             username: Username::parse("ada").unwrap(),
             password_hash: PasswordHash::new("$argon2id$".to_owned()).unwrap(),

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use domain::{ClaimKind, EmailAddress, PasswordHash, Username};
+use domain::{ClaimKind, EmailAddress, PasswordHash, UserCommand, Username};
 use store::{AppendError, Env};
 
 use crate::app::{App, Services};
 use crate::cli::error::CliError;
-use crate::command::{CommandContext, CommandError, SignUp, UserCommands};
+use crate::command::{CommandContext, CommandError, UserCommands};
 use crate::config::AdministratorSettings;
 use crate::crypto::Password;
 
@@ -65,8 +65,9 @@ async fn create(
     let context = CommandContext::new("system", format!("start-{}", request.hyphenated()));
     for name in ["admin".to_owned(), format!("admin-{}", request.simple())] {
         let Ok(username) = Username::parse(&name) else { continue };
-        let sign_up = SignUp { email: email.clone(), username, password_hash: password_hash.clone() };
-        match users.register_first_administrator(&context, sign_up).await {
+        let (email, password_hash) = (email.clone(), password_hash.clone());
+        let registration = UserCommand::Register { email, username, password_hash };
+        match users.register_first_administrator(&context, registration).await {
             Ok(made) => return Ok(made.map_or(BootstrapResult::AlreadyExists, |_| BootstrapResult::Created)),
             Err(CommandError::Append(AppendError::ClaimTaken { kind }))
                 if kind == ClaimKind::Email.as_str() =>
@@ -84,7 +85,7 @@ async fn create(
             Err(error) => return Err(error),
         }
     }
-    Err(CommandError::Contended)
+    Err(CommandError::Append(AppendError::ClaimTaken { kind: ClaimKind::Username.as_str() }))
 }
 
 fn email_taken(email: &EmailAddress) -> CliError {
@@ -98,7 +99,10 @@ fn email_taken(email: &EmailAddress) -> CliError {
 /// Whether trying again may help. An outcome that nobody knows is known by then.
 fn is_retryable(error: &CommandError) -> bool {
     match error {
-        CommandError::Contended | CommandError::Append(AppendError::Busy | AppendError::Unknown(_)) => true,
+        CommandError::Contended(_)
+        | CommandError::Append(
+            AppendError::Busy | AppendError::Unknown(_) | AppendError::ClaimTaken { .. },
+        ) => true,
         CommandError::Store(error) => error.is_transient(),
         _ => false,
     }
@@ -131,7 +135,7 @@ mod tests {
     async fn sign_up(users: &UserCommands, email: &str, username: &str) {
         let email = EmailAddress::parse(email).unwrap();
         let username = Username::parse(username).unwrap();
-        users.register("r", None, SignUp { email, username, password_hash: hash() }).await.unwrap();
+        users.register("r", None, UserCommand::Register { email, username, password_hash: hash() }).await.unwrap();
     }
 
     #[tokio::test]

@@ -165,7 +165,6 @@ mod tests {
     use super::*;
     use crate::app::{Database, ProjectionMode, Services};
     use crate::cli::tests::CapturedOutput;
-    use crate::command::SignUp;
     use crate::config::MasterKeySetting;
     use crate::config::WebhookSettings;
     use crate::webhooks::WebhookSender;
@@ -176,12 +175,12 @@ mod tests {
         let master = MasterKeySetting::from(MasterKey::generate(&env));
         let database = Database::from_backend(Memory::default());
         let services = Services::open(&database, &master, &env, ProjectionMode::Disabled).await.unwrap();
-        let sign_up = SignUp {
+        let registration = UserCommand::Register {
             email: EmailAddress::parse("ada@example.com").unwrap(),
             username: Username::parse("ada").unwrap(),
             password_hash: PasswordHash::new("$argon2id$".to_owned()).unwrap(),
         };
-        let id = services.users.register("r", None, sign_up).await.unwrap().id;
+        let id = services.users.register("r", None, registration).await.unwrap().id;
         let session = Session { services, env, sender: WebhookSender::new(&WebhookSettings::default()) };
         session.catch_up().await.unwrap();
         let unheard_of = NewEvent {

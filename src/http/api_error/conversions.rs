@@ -56,7 +56,7 @@ impl From<CommandError> for ApiError {
             CommandError::WebhookRejected(WebhookRejection::Unknown) => Self::WebhookNotFound,
             CommandError::LastAdministrator(_) => Self::LastAdministrator,
             CommandError::VersionMismatch { .. } => Self::VersionMismatch,
-            CommandError::Contended => Self::Busy { cause: error.to_string() },
+            CommandError::Contended(_) => Self::Busy { cause: error.to_string() },
             CommandError::Append(error) => error.into(),
             CommandError::Store(error) => error.into(),
             CommandError::Rejected(Rejection::AlreadyRegistered)

@@ -72,7 +72,7 @@ fn internal_causes_are_never_disclosed() {
             503,
             "projection_behind",
         ),
-        (ApiError::from(CommandError::Contended), 503, "busy"),
+        (ApiError::from(CommandError::Contended(crate::command::Aggregate::System)), 503, "busy"),
         (ApiError::from(AppendError::Busy), 503, "busy"),
     ] {
         assert!(error.cause().is_some());

@@ -4,10 +4,9 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
-use domain::{EmailAddress, Username};
+use domain::{EmailAddress, UserCommand, Username};
 use utoipa::ToSchema;
 
-use crate::command::SignUp;
 use crate::config::Settings;
 use crate::crypto::Password;
 use crate::http::api_error::ApiError;
@@ -74,8 +73,8 @@ pub(crate) async fn sign_up(
         let services = app.services()?;
         let SignUpBody { email, username, password } = body;
         let password_hash = app.hashing.hash(password).await?;
-        let sign_up = SignUp { email, username, password_hash };
-        Ok(services.users.register(request_id.as_str(), key, sign_up).await?)
+        let registration = UserCommand::Register { email, username, password_hash };
+        Ok(services.users.register(request_id.as_str(), key, registration).await?)
     })
     .await?;
     let location = app.settings.http.path(&format!("/users/{}", user.id));

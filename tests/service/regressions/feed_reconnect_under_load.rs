@@ -1,8 +1,7 @@
 //! A reader of the feed comes back again and again while others write. In the hand-over from what is stored to what
 //! happens now, events fall through or come twice (Occurrent #199 and ADR 28, Marten #4953).
 
-use aegis::command::SignUp;
-use domain::{EmailAddress, PasswordHash, Username};
+use domain::{EmailAddress, PasswordHash, UserCommand, Username};
 use futures::future::join_all;
 
 use crate::support::{Client, Store, TestApp, User, on_both_stores};
@@ -34,12 +33,12 @@ async fn feed_reconnect_under_load_yields_every_event_once(store: Store) {
 async fn write(node: &TestApp, writer: usize) {
     for number in 0..EACH {
         let name = format!("user{writer}x{number}");
-        let sign_up = SignUp {
+        let registration = UserCommand::Register {
             email: EmailAddress::parse(&format!("{name}@example.com")).unwrap(),
             username: Username::parse(&name).unwrap(),
             password_hash: PasswordHash::new("$argon2id$none".to_owned()).unwrap(),
         };
-        node.services().users.register("test", None, sign_up).await.unwrap();
+        node.services().users.register("test", None, registration).await.unwrap();
     }
 }
 

@@ -1,0 +1,147 @@
+//! The command executor: loads the streams a decision depends on, decides, appends at the loaded versions (optimistic
+//! concurrency) and starts over when another writer got there first. What is decided is the matter of a [`Decider`],
+//! one per aggregate.
+
+use std::fmt;
+
+use domain::{DecodeError, EventPayload, UserId, WebhookId};
+use jiff::Timestamp;
+use store::{
+    Append, AppendError, Appended, Env, EventStore, ExpectedVersion, NewEvent, StoredEvent, StreamId, StreamWrite,
+};
+
+use super::{CommandContext, CommandError};
+
+/// How often a command is decided before its aggregate counts as contended.
+const MAX_ATTEMPTS: usize = 8;
+
+/// The aggregate a command is given to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aggregate {
+    User(UserId),
+    Webhook(WebhookId),
+    /// The installation: the stream `system`.
+    System,
+}
+
+impl fmt::Display for Aggregate {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(id) => write!(out, "user {id}"),
+            Self::Webhook(id) => write!(out, "webhook {id}"),
+            Self::System => out.write_str("the stream `system`"),
+        }
+    }
+}
+
+/// A command bound to the aggregate it is for.
+pub(super) trait Decider: Sync {
+    /// The folded streams that the decision depends on.
+    type State: Send;
+    /// The answer to the command.
+    type Output: Send;
+
+    fn aggregate(&self) -> Aggregate;
+
+    /// The name of the command, for spans.
+    fn command(&self) -> &'static str;
+
+    fn load(&self, store: &EventStore) -> impl Future<Output = Result<Self::State, CommandError>> + Send;
+
+    fn decide(&self, state: Self::State, env: &Env) -> Result<Decision<Self::Output>, CommandError>;
+
+    /// Completes the answer with what only the append knows: position, version and time.
+    fn complete(output: &mut Self::Output, appended: &Appended);
+}
+
+/// The outcome of [`Decider::decide`].
+pub(super) struct Decision<O> {
+    /// Empty if the command changes nothing.
+    pub(super) writes: Vec<StreamWrite>,
+    pub(super) output: O,
+}
+
+/// Executes a command.
+///
+/// # Errors
+/// The rejection of the decider, [`CommandError::Contended`] after [`MAX_ATTEMPTS`] conflicts, and errors of the store.
+#[tracing::instrument(
+    name = "command",
+    skip_all,
+    fields(
+        request_id = context.request_id,
+        actor = context.actor_kind(),
+        command = decider.command(),
+        aggregate = %decider.aggregate(),
+    )
+)]
+pub(super) async fn execute<D: Decider>(
+    store: &EventStore,
+    env: &Env,
+    context: &CommandContext,
+    decider: &D,
+) -> Result<D::Output, CommandError> {
+    for _ in 0..MAX_ATTEMPTS {
+        let state = decider.load(store).await?;
+        let Decision { writes, mut output } = decider.decide(state, env)?;
+        if writes.is_empty() {
+            return Ok(output);
+        }
+        let CommandContext { actor, request_id, idempotency } = context.clone();
+        match store.append(&Append { actor, request_id, writes, idempotency }).await {
+            Ok(appended) => {
+                D::complete(&mut output, &appended);
+                return Ok(output);
+            }
+            Err(AppendError::Conflict { stream, actual, .. }) => {
+                tracing::debug!(%stream, actual, "conflict with another writer; deciding again");
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(CommandError::Contended(decider.aggregate()))
+}
+
+/// A folded stream.
+#[derive(Clone, Default)]
+pub(super) struct Loaded<S> {
+    pub(super) state: S,
+    /// Zero if the stream does not exist.
+    pub(super) version: u64,
+    pub(super) first_event_at: Option<Timestamp>,
+}
+
+/// Folds a stream up to a version.
+pub(super) async fn load<S: Default>(
+    store: &EventStore,
+    stream: &str,
+    max_version: u64,
+    mut evolve: impl FnMut(S, &StoredEvent) -> Result<S, DecodeError> + Send,
+) -> Result<Loaded<S>, CommandError> {
+    let mut loaded = Loaded::default();
+    let events = store.read_stream(&StreamId::from_trusted(stream)?).await?;
+    for event in events.iter().take_while(|event| event.envelope.version <= max_version) {
+        loaded.state = evolve(std::mem::take(&mut loaded.state), event)?;
+        loaded.version = event.envelope.version;
+        loaded.first_event_at.get_or_insert(event.envelope.at);
+    }
+    Ok(loaded)
+}
+
+/// Decided events as a write to a stream that must still be at `version`.
+pub(super) fn stream_write(
+    env: &Env,
+    stream: &str,
+    version: u64,
+    events: impl Iterator<Item = EventPayload>,
+) -> Result<StreamWrite, CommandError> {
+    let events = events.map(|EventPayload { event_type, schema, data, personal }| NewEvent {
+        id: env.uuid(),
+        event_type: event_type.to_owned(),
+        schema,
+        data,
+        personal,
+    });
+    let stream = StreamId::from_trusted(stream)?;
+    Ok(StreamWrite::new(stream, ExpectedVersion::version(version), events.collect()))
+}

@@ -1,4 +1,4 @@
-//! Commands over the reference backend: users who come from elsewhere, and users who are erased.
+//! User commands against the in-memory backend: imports, erasure, the last administrator.
 
 use std::sync::Arc;
 

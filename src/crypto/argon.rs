@@ -1,13 +1,13 @@
-//! Argon2 (RFC 9106) over memory that is used again and again: a hashing thread keeps the blocks of one hash at current
-//! costs for life, which spares the page faults that cost a third of a hash. They are wiped after every use.
+//! Argon2 (RFC 9106) in reused memory: a hashing thread retains the blocks for one hash at current costs, which avoids
+//! page faults worth a third of a hash. The blocks are wiped after every use.
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use base64::prelude::{BASE64_STANDARD_NO_PAD, Engine};
 use domain::PasswordHash;
 use zeroize::Zeroize;
 
-/// The largest costs that a stored hash may ask for. A hash is attacker-sized work once someone can write one into an
-/// import file; these bounds admit every setting in common use.
+/// The largest costs that a stored hash may have: an imported hash could otherwise demand any amount of work. The bounds
+/// admit every setting in common use.
 const MAX_MEMORY_KIB: u32 = 1024 * 1024;
 const MAX_ITERATIONS: u32 = 64;
 const MAX_PARALLELISM: u32 = 64;
@@ -18,11 +18,10 @@ const HASH_BYTES: usize = 32;
 /// The costs of new hashes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HashParameters {
-    /// Memory in KiB.
     pub memory_kib: u32,
-    /// Passes over the memory.
+    /// Passes over the memory (`t`).
     pub iterations: u32,
-    /// Lanes.
+    /// Lanes (`p`).
     pub parallelism: u32,
 }
 
@@ -32,7 +31,7 @@ impl HashParameters {
     }
 }
 
-/// A stored hash that cannot be checked, or costs that cannot be used.
+/// A stored hash that cannot be verified, or costs that are out of range.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the password hash cannot be used: {0}")]
 pub struct PasswordHashError(String);
@@ -43,7 +42,7 @@ impl PasswordHashError {
     }
 }
 
-/// One thread's hashing memory.
+/// The hashing memory of one thread.
 pub(super) struct Argon2Hasher {
     /// The costs of new hashes.
     costs: HashParameters,
@@ -51,12 +50,11 @@ pub(super) struct Argon2Hasher {
 }
 
 impl Argon2Hasher {
-    /// A hasher that makes hashes at these costs, and keeps the memory that they need.
     pub(super) fn new(costs: HashParameters) -> Self {
         Self { costs, blocks: Vec::new() }
     }
 
-    /// Hashes a password with a given salt into a PHC string.
+    /// Hashes a password into a PHC string.
     pub(super) fn hash(
         &mut self,
         password: &[u8],
@@ -70,7 +68,6 @@ impl Argon2Hasher {
         PasswordHash::new(phc).map_err(|fault| PasswordHashError(fault.to_string()))
     }
 
-    /// Whether the password belongs to the hash.
     pub(super) fn verify(&mut self, password: &[u8], hash: &PasswordHash) -> Result<bool, PasswordHashError> {
         let stored = ParsedHash::parse(hash.expose())?;
         let mut out = vec![0; stored.hash.len()];
@@ -101,17 +98,17 @@ impl Argon2Hasher {
             &mut *blocks,
         );
         blocks.iter_mut().for_each(Zeroize::zeroize);
-        // A single costly hash, such as one of the predecessor's, must not keep its memory for ever.
-        let kept = self.costs.params(HASH_BYTES).map_or(0, |params| params.block_count());
-        if self.blocks.len() > kept {
-            self.blocks.truncate(kept);
+        // A single costly hash, such as one of the legacy service, must not retain its memory.
+        let retained = self.costs.params(HASH_BYTES).map_or(0, |params| params.block_count());
+        if self.blocks.len() > retained {
+            self.blocks.truncate(retained);
             self.blocks.shrink_to_fit();
         }
         done.map_err(unusable)
     }
 }
 
-/// A PHC string of the Argon2 family, its costs within bounds.
+/// A PHC string of the Argon2 family with costs within the bounds.
 struct ParsedHash {
     algorithm: Algorithm,
     version: Version,
@@ -124,7 +121,7 @@ impl ParsedHash {
     fn parse(text: &str) -> Result<Self, PasswordHashError> {
         let unusable = |what: &str| PasswordHashError(what.to_owned());
         let phc = argon2::password_hash::phc::PasswordHash::new(text)
-            .map_err(|_| unusable("it is no PHC string"))?;
+            .map_err(|_| unusable("it is not a PHC string"))?;
         let algorithm = Algorithm::try_from(phc.algorithm.as_str())
             .map_err(|_| unusable("its algorithm is not Argon2"))?;
         let version = phc.version.map_or(Ok(Version::V0x10), Version::try_from);
@@ -138,12 +135,12 @@ impl ParsedHash {
             && costs.iterations <= MAX_ITERATIONS
             && costs.parallelism <= MAX_PARALLELISM;
         if !bounded {
-            return Err(unusable("its costs are beyond what is ever spent on one login"));
+            return Err(unusable("its costs exceed the limit for one login"));
         }
         match (phc.salt, phc.hash) {
             (Some(salt), Some(hash)) => Ok(Self {
                 algorithm,
-                version: version.map_err(|_| unusable("its version of Argon2 is unknown"))?,
+                version: version.map_err(|_| unusable("its Argon2 version is unknown"))?,
                 costs,
                 salt: salt.as_ref().to_vec(),
                 hash: hash.as_bytes().to_vec(),
@@ -187,17 +184,17 @@ mod tests {
         let costly = Argon2Hasher::new(costs).hash(b"costly", &[1; 16]).unwrap();
         let mut hasher = Argon2Hasher::new(CHEAP);
         assert_eq!(hasher.verify(b"costly", &costly), Ok(true));
-        let kept = |hasher: &Argon2Hasher| (hasher.blocks.len(), hasher.blocks.capacity());
-        let first = kept(&hasher);
+        let retained = |hasher: &Argon2Hasher| (hasher.blocks.len(), hasher.blocks.capacity());
+        let first = retained(&hasher);
         let usual = hasher.hash(b"usual", &[1; 16]).unwrap();
-        assert_eq!((first, kept(&hasher)), ((64, 64), (64, 64)), "a block is a KiB");
+        assert_eq!((first, retained(&hasher)), ((64, 64), (64, 64)), "a block is a KiB");
         hasher.verify(b"costly", &costly).unwrap();
-        assert_eq!(kept(&hasher), (64, 64));
-        // Nor does a cheap one take away what the next usual one needs.
+        assert_eq!(retained(&hasher), (64, 64));
+        // A cheap hash does not release the memory of current costs.
         let mut hasher = Argon2Hasher::new(costs);
         hasher.hash(b"costly", &[1; 16]).unwrap();
         hasher.verify(b"usual", &usual).unwrap();
-        assert_eq!(kept(&hasher), (256, 256));
+        assert_eq!(retained(&hasher), (256, 256));
     }
 
     #[test]

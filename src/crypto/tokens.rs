@@ -1,5 +1,5 @@
-//! VerifiedToken tokens: JWTs (RFC 7519) under the service's own secret, HMAC-SHA-2 only. `sub` is the user's id, `ver` the
-//! version of the user's stream at issue: an event that ends tokens sets the version below which they are void, so
+//! Access tokens: JWTs (RFC 7519) signed with HMAC-SHA-2 under the service's secret. `sub` is the user's id, `ver` the
+//! version of the user's stream at issue. An event that revokes tokens sets the version below which they are void:
 //! revocation is exact and needs no clock.
 
 use domain::UserId;
@@ -10,7 +10,7 @@ use store::Env;
 
 use crate::config::TokenSettings;
 
-/// Issues and checks access tokens.
+/// Issues and verifies access tokens.
 pub struct Tokens {
     algorithm: Algorithm,
     signing: EncodingKey,
@@ -19,25 +19,23 @@ pub struct Tokens {
     env: Env,
 }
 
-/// A token for a client.
 #[derive(Clone)]
 pub struct IssuedToken {
-    /// The token itself: a secret.
+    /// A secret.
     pub token: String,
-    /// For how many seconds it is good.
+    /// In seconds.
     pub expires_in: i64,
 }
 
-/// What a good token says.
+/// The claims of a valid token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VerifiedToken {
-    /// Whose it is.
     pub user: UserId,
-    /// The version of the user's stream when it was issued; zero if the token does not say, as the predecessor's do not.
+    /// The version of the user's stream at issue; zero for tokens of the legacy service, which have no such claim.
     pub version: u64,
 }
 
-/// A token that is not good, for whatever reason: clients are not told which.
+/// The token is not valid. Clients do not learn the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the access token is not valid")]
 pub struct InvalidToken;
@@ -61,7 +59,6 @@ struct ReadClaims {
 }
 
 impl Tokens {
-    /// Tokens by these settings.
     #[must_use]
     pub fn new(settings: &TokenSettings, env: Env) -> Self {
         let keys = std::iter::once(&settings.secret_key).chain(&settings.previous_key);
@@ -74,10 +71,10 @@ impl Tokens {
         }
     }
 
-    /// A token for a user whose stream is at `version`.
+    /// Issues a token to a user whose stream is at `version`.
     ///
     /// # Errors
-    /// [`InvalidToken`] if the library cannot sign, which a key of the right family rules out.
+    /// [`InvalidToken`] if the library cannot sign, which cannot happen with an HMAC key.
     pub fn issue(&self, user: UserId, version: u64) -> Result<IssuedToken, InvalidToken> {
         let iat = self.env.now().as_second();
         let claims = IssuedClaims {
@@ -91,19 +88,19 @@ impl Tokens {
         Ok(IssuedToken { token, expires_in: self.lifetime_seconds })
     }
 
-    /// Checks signature, algorithm and expiry. Whether the user still exists, is active, and has not ended their
-    /// tokens since is for the caller to look up.
+    /// Checks signature, algorithm and expiry. The caller checks that the user exists, is active and has not revoked
+    /// the token since.
     ///
     /// # Errors
-    /// [`InvalidToken`] for anything that is not a good token of this service.
+    /// [`InvalidToken`] for anything but a valid token of this service.
     pub fn verify(&self, token: &str) -> Result<VerifiedToken, InvalidToken> {
         let mut validation = Validation::new(self.algorithm);
         validation.set_required_spec_claims(&["exp", "sub"]);
-        // Expiry is compared below, by the clock that the service was given; the predecessor looked at no audience.
+        // Expiry is compared below with the injected clock; the legacy service ignored the audience.
         validation.validate_exp = false;
         validation.validate_aud = false;
-        let good = |key| decode::<ReadClaims>(token, key, &validation).ok();
-        let claims = self.verifying.iter().find_map(good).ok_or(InvalidToken)?.claims;
+        let decoded = |key| decode::<ReadClaims>(token, key, &validation).ok();
+        let claims = self.verifying.iter().find_map(decoded).ok_or(InvalidToken)?.claims;
         if !is_unexpired(claims.exp, self.env.now()) {
             return Err(InvalidToken);
         }
@@ -191,7 +188,7 @@ mod tests {
         let good = signed(&json!({"sub": sub, "exp": exp}), Algorithm::HS256);
         assert!(tokens.verify(&good).is_ok());
         let (unsigned, signature) = good.rsplit_once('.').unwrap();
-        assert!(!signature.starts_with('A'), "or the bad signature below would be the good one");
+        assert!(!signature.starts_with('A'), "otherwise the bad signature below would be valid");
         for (what, bad) in [
             ("empty", String::new()),
             ("malformed", "a.b.c".to_owned()),

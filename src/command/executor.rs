@@ -2,37 +2,17 @@
 //! concurrency) and starts over when another writer got there first. What is decided is the matter of a [`Decider`],
 //! one per aggregate.
 
-use std::fmt;
-
-use domain::{DecodeError, EventPayload, UserId, WebhookId};
+use domain::{DecodeError, EventPayload};
 use jiff::Timestamp;
 use store::{
-    Append, AppendError, Appended, Env, EventStore, ExpectedVersion, NewEvent, StoredEvent, StreamId, StreamWrite,
+    Append, AppendError, Appended, Env, EventStore, ExpectedVersion, NewEvent, StoredEvent, StreamId,
+    StreamWrite,
 };
 
-use super::{CommandContext, CommandError};
+use super::{Aggregate, CommandContext, CommandError};
 
 /// How often a command is decided before its aggregate counts as contended.
 const MAX_ATTEMPTS: usize = 8;
-
-/// The aggregate a command is given to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Aggregate {
-    User(UserId),
-    Webhook(WebhookId),
-    /// The installation: the stream `system`.
-    System,
-}
-
-impl fmt::Display for Aggregate {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::User(id) => write!(out, "user {id}"),
-            Self::Webhook(id) => write!(out, "webhook {id}"),
-            Self::System => out.write_str("the stream `system`"),
-        }
-    }
-}
 
 /// A command bound to the aggregate it is for.
 pub(super) trait Decider: Sync {

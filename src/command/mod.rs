@@ -6,12 +6,13 @@ mod projection_skip;
 mod user;
 mod webhook;
 
-pub use executor::Aggregate;
 pub use projection_skip::{RecordedSkip, SkipError, skip};
 pub use user::{UserCommands, UserState};
 pub use webhook::{NewWebhook, WebhookCommands, WebhookState};
 
-use domain::{DecodeError, LastAdministrator, Rejection, UserId, WebhookRejection};
+use std::fmt;
+
+use domain::{DecodeError, LastAdministrator, Rejection, UserId, WebhookId, WebhookRejection};
 use store::{AppendError, IdempotencyKey, StoreError};
 
 /// On whose behalf and in which request a command is executed.
@@ -36,6 +37,25 @@ impl CommandContext {
     #[must_use]
     pub fn actor_kind(&self) -> &str {
         self.actor.split(['-', ':']).next().unwrap_or_default()
+    }
+}
+
+/// The aggregate a command is given to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aggregate {
+    User(UserId),
+    Webhook(WebhookId),
+    /// The installation: the stream `system`.
+    System,
+}
+
+impl fmt::Display for Aggregate {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(id) => write!(out, "user {id}"),
+            Self::Webhook(id) => write!(out, "webhook {id}"),
+            Self::System => out.write_str("the stream `system`"),
+        }
     }
 }
 

@@ -4,8 +4,8 @@ use domain::{SYSTEM_STREAM, Skip, System, SystemEvent, system};
 use projections::{PoisonEvent, Projection, ProjectionContext, decode};
 use store::{Appended, Env, EventQuery, EventStore, Position};
 
-use super::executor::{Aggregate, Decider, Decision, Loaded, execute, load, stream_write};
-use super::{CommandContext, CommandError};
+use super::executor::{Decider, Decision, Loaded, execute, load, stream_write};
+use super::{Aggregate, CommandContext, CommandError};
 
 /// Why no skip was recorded.
 #[derive(Debug, thiserror::Error)]
@@ -73,11 +73,7 @@ impl Decider for SkipDecider {
         .await
     }
 
-    fn decide(
-        &self,
-        loaded: Loaded<SystemState>,
-        env: &Env,
-    ) -> Result<Decision<RecordedSkip>, CommandError> {
+    fn decide(&self, loaded: Loaded<SystemState>, env: &Env) -> Result<Decision<RecordedSkip>, CommandError> {
         let (system, recorded) = loaded.state;
         let events = system::decide_skip(&system, self.0.clone());
         if events.is_empty() {

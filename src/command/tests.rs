@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use domain::{
-    UserCommand, EmailAddress, ErasureReason, LastAdministrator, Moment, PasswordHash, Erasable, Rejection, Role,
-    UserId, Username,
+    EmailAddress, Erasable, ErasureReason, LastAdministrator, Moment, PasswordHash, Rejection, Role,
+    UserCommand, UserId, Username,
 };
 use store::memory::Memory;
-use store::{Env, AppendError, EventQuery, EventStore, MasterKey, PersonalData};
+use store::{AppendError, Env, EventQuery, EventStore, MasterKey, PersonalData};
 
 use super::{CommandContext, CommandError, UserCommands, UserState};
 

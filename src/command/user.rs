@@ -7,10 +7,12 @@ use domain::{
 };
 use jiff::Timestamp;
 use projections::decode;
-use store::{Appended, Claim, Env, EventStore, IdempotencyKey, Position, RecordedResult, StoreError, StreamWrite};
+use store::{
+    Appended, Claim, Env, EventStore, IdempotencyKey, Position, RecordedResult, StoreError, StreamWrite,
+};
 
-use super::executor::{Aggregate, Decider, Decision, Loaded, execute, load, stream_write};
-use super::{CommandContext, CommandError};
+use super::executor::{Decider, Decision, Loaded, execute, load, stream_write};
+use super::{Aggregate, CommandContext, CommandError};
 
 /// Executes commands to users.
 #[derive(Clone)]
@@ -206,7 +208,10 @@ impl Decider for UserDecider {
             }
         }
         let created_at = decode::created_at(&account, first_event_at.unwrap_or_else(|| env.now()));
-        Ok(Decision { writes, output: UserState { id: self.id, account, created_at, version, position: None } })
+        Ok(Decision {
+            writes,
+            output: UserState { id: self.id, account, created_at, version, position: None },
+        })
     }
 
     fn complete(output: &mut UserState, appended: &Appended) {
@@ -253,7 +258,8 @@ impl Decider for FirstAdministrator {
 }
 
 async fn load_user(store: &EventStore, id: UserId, max_version: u64) -> Result<Loaded<User>, CommandError> {
-    load(store, &id.stream(), max_version, |user, event| Ok(user::evolve(user, &decode::user_event(event)?))).await
+    load(store, &id.stream(), max_version, |user, event| Ok(user::evolve(user, &decode::user_event(event)?)))
+        .await
 }
 
 async fn load_system(store: &EventStore) -> Result<Loaded<System>, CommandError> {

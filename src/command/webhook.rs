@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use projections::decode;
 use store::{Appended, Env, EventStore, Position, RecordedResult, StoreError};
 
-use super::executor::{Aggregate, Decider, Decision, Loaded, execute, load, stream_write};
-use super::{CommandContext, CommandError};
+use super::executor::{Decider, Decision, Loaded, execute, load, stream_write};
+use super::{Aggregate, CommandContext, CommandError};
 
 /// Executes commands to webhooks.
 #[derive(Clone)]
@@ -165,8 +165,10 @@ async fn load_webhook(
     id: WebhookId,
     max_version: u64,
 ) -> Result<Loaded<Webhook>, CommandError> {
-    load(store, &id.stream(), max_version, |webhook, event| Ok(evolve(webhook, &decode::webhook_event(event)?)))
-        .await
+    load(store, &id.stream(), max_version, |webhook, event| {
+        Ok(evolve(webhook, &decode::webhook_event(event)?))
+    })
+    .await
 }
 
 /// `now` is the registration time of a webhook that is not appended yet.

@@ -135,7 +135,10 @@ mod tests {
     async fn sign_up(users: &UserCommands, email: &str, username: &str) {
         let email = EmailAddress::parse(email).unwrap();
         let username = Username::parse(username).unwrap();
-        users.register("r", None, UserCommand::Register { email, username, password_hash: hash() }).await.unwrap();
+        users
+            .register("r", None, UserCommand::Register { email, username, password_hash: hash() })
+            .await
+            .unwrap();
     }
 
     #[tokio::test]

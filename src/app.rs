@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::command::{UserCommands, WebhookCommands};
-use crate::config::{DatabaseSettings, MasterKeySetting, Settings};
+use crate::config::{DATABASE_FILE, DatabaseSettings, MasterKeySetting, Settings};
 use crate::crypto::{HashingPool, PasswordHashError, Tokens};
 use crate::query::{HistoryQueries, StatsQueries, UserQueries, WebhookQueries};
 use crate::webhooks::dispatcher::{Dispatcher, DispatcherHandle};
@@ -25,8 +25,6 @@ use crate::webhooks::{DeliveryContext, WebhookSender};
 
 pub use node_name::{is_dead_node, node_name};
 
-/// The embedded database's file in the data folder.
-pub const DATABASE_FILE: &str = "aegis.db";
 /// How long a process that will not start looks at what it cannot open.
 const KEY_SURVEY_TIMEOUT: Duration = Duration::from_secs(3);
 /// The pause between two tries to reach a database that does not answer.
@@ -126,7 +124,7 @@ impl Services {
         mode: ProjectionMode,
     ) -> Result<Self, StoreError> {
         let (log, rows) = (Arc::clone(&database.log), Arc::clone(&database.rows));
-        let store = match EventStore::open(log, master_key.ring(), env.clone()).await {
+        let store = match EventStore::open(log, master_key.keyring(), env.clone()).await {
             Err(StoreError::KeyMissing(what)) => {
                 return Err(Box::pin(missing_key_error(what, database, master_key, env)).await);
             }
@@ -219,7 +217,7 @@ async fn missing_key_error(
     let Ok(Ok(usage)) = timeout(KEY_SURVEY_TIMEOUT, rotation.master_key_usage()).await else {
         return StoreError::KeyMissing(what);
     };
-    let missing = usage.wraps.iter().filter(|(id, _)| masters.origin(**id).is_none());
+    let missing = usage.wraps.iter().filter(|(id, _)| masters.source(**id).is_none());
     let missing = missing.map(|(id, wraps)| format!(" Master key {id} wraps {wraps}."));
     StoreError::KeyMissing(what + &missing.collect::<String>())
 }

@@ -4,7 +4,7 @@ use super::error::CliError;
 use super::output::Output;
 use super::table::printable;
 use crate::config::ConfigSources;
-use crate::config::show::{ShownSetting, survey};
+use crate::config::show::{ShownSetting, show_all};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -14,7 +14,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, sources: &ConfigSources, out: &mut Output) -> Result<(), CliError> {
-    let (settings, faults) = survey(sources);
+    let (settings, faults) = show_all(sources);
     let lines: Vec<_> = settings.iter().map(assignment).collect();
     let width = lines.iter().map(|line| line.chars().count()).filter(|width| *width <= 60).max().unwrap_or(0);
     for (setting, line) in settings.iter().zip(lines) {

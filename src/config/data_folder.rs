@@ -1,5 +1,5 @@
-//! The data folder of the embedded database, and the keys that are made in it. A key is never replaced, but
-//! for a master key by a rotation: whatever exists is used as it is, and none is made beside a database that was made with another.
+//! The data directory of the embedded database and the keys that are generated in it. A key file is never overwritten,
+//! except `master.key` by a rotation, and no master key is generated beside a database, which was encrypted with another.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -10,85 +10,91 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use store::Env;
 use zeroize::Zeroizing;
 
-use super::parse::check_secret;
+use super::parse;
 use super::settings::Secret;
-use crate::app::DATABASE_FILE;
 
+/// The file of the embedded database.
+pub const DATABASE_FILE: &str = "aegis.db";
 /// Signs access tokens.
 pub(super) const SECRET_KEY_FILE: &str = "secret.key";
 /// Wraps all stored keys.
 pub(super) const MASTER_KEY_FILE: &str = "master.key";
 
-/// Why the data folder cannot be used: one sentence or two, for the operator.
+/// Why the data directory cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct DataFolderError(String);
+pub enum DataFolderError {
+    #[error("no database at {}: start `aegis serve` once to create it, or set AEGIS_DATA_DIR", .0.display())]
+    NoDatabase(PathBuf),
+    #[error(
+        "the master key of {} is missing: {} does not exist and AEGIS_MASTER_KEY is not set. Without this key no personal \
+         data in the database can be read, so no other key was generated. Restore the file from a backup or set \
+         AEGIS_MASTER_KEY; to start with an empty database, move the whole directory away",
+        database.display(),
+        key_file.display()
+    )]
+    MasterKeyMissing { database: PathBuf, key_file: PathBuf },
+    #[error("{} contains no valid key, it {problem}. Restore it from a backup", file.display())]
+    InvalidKey { file: PathBuf, problem: String },
+    #[error(
+        "cannot {action} {}: {reason}. Give the user who runs Aegis access to it, or set AEGIS_DATA_DIR",
+        path.display()
+    )]
+    Io { action: &'static str, path: PathBuf, reason: String },
+}
 
-/// The data folder.
+impl DataFolderError {
+    pub(super) fn io(action: &'static str, path: &Path, error: &io::Error) -> Self {
+        Self::Io { action, path: path.to_owned(), reason: error.to_string() }
+    }
+}
+
 pub(super) struct DataFolder {
     pub(super) path: PathBuf,
-    /// What the operator should know.
+    /// To be logged once logging has started.
     pub(super) warnings: Vec<String>,
 }
 
 impl DataFolder {
-    /// The folder in which a service has made a database before.
+    pub(super) fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), warnings: Vec::new() }
+    }
+
+    /// The directory of an existing database.
     pub(super) fn existing(path: &Path) -> Result<Self, DataFolderError> {
-        let folder = Self::at(path);
-        if folder.has_database()? {
-            return Ok(folder);
+        let folder = Self::new(path);
+        if folder.contains(DATABASE_FILE)? {
+            Ok(folder)
+        } else {
+            Err(DataFolderError::NoDatabase(path.join(DATABASE_FILE)))
         }
-        Err(DataFolderError(format!(
-            "no database at {}; start the service once, or set AEGIS_DATA_DIR",
-            path.join(DATABASE_FILE).display()
-        )))
     }
 
-    /// The folder of a service that is about to start: made, for its owner alone, if there is none.
-    pub(super) fn for_service(path: &Path) -> Result<Self, DataFolderError> {
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-        made.map_err(|error| cannot("make", path, &error))?;
-        Ok(Self::at(path))
+    /// The directory of a service that starts; created, accessible to its owner only, if it does not exist.
+    pub(super) fn create(path: &Path) -> Result<Self, DataFolderError> {
+        let created = DirBuilder::new().recursive(true).mode(0o700).create(path);
+        created.map_err(|error| DataFolderError::io("create", path, &error))?;
+        Ok(Self::new(path))
     }
 
-    /// Locks the folder while keys are looked for and made, so that of two processes that start at once one makes them
-    /// and the other finds them. The lock falls with the process.
+    /// Locks the directory while keys are read and generated: of two processes that start at the same time one generates
+    /// them and the other reads them. The lock is released when the file is closed, at the latest by the end of the process.
     pub(super) fn lock(&self) -> Result<File, DataFolderError> {
         let lock = || {
             let folder = File::open(&self.path)?;
             folder.lock()?;
             Ok(folder)
         };
-        lock().map_err(|error| cannot("lock", &self.path, &error))
+        lock().map_err(|error| DataFolderError::io("lock", &self.path, &error))
     }
 
-    /// The folder at that path, whatever is in it.
-    pub(super) fn at(path: &Path) -> Self {
-        Self { path: path.to_owned(), warnings: Vec::new() }
+    pub(super) fn contains(&self, name: &str) -> Result<bool, DataFolderError> {
+        let path = self.path.join(name);
+        path.try_exists().map_err(|error| DataFolderError::io("access", &path, &error))
     }
 
-    /// Whether there is a database already.
-    pub(super) fn has_database(&self) -> Result<bool, DataFolderError> {
-        let database = self.path.join(DATABASE_FILE);
-        database.try_exists().map_err(|error| cannot("look at", &database, &error))
-    }
-
-    /// The master key of the database here is gone.
-    pub(super) fn master_key_missing(&self) -> DataFolderError {
-        DataFolderError(format!(
-            "{} exists, but its master key does not: {} is missing and AEGIS_MASTER_KEY is not set. Without that very \
-             key no personal data in the database can be read, so no new one was made. Restore the file from a backup, \
-             or set AEGIS_MASTER_KEY; to begin anew, move the whole folder away",
-            self.path.join(DATABASE_FILE).display(),
-            self.path.join(MASTER_KEY_FILE).display(),
-        ))
-    }
-
-    /// The key of access tokens kept here, or a new one.
-    pub(super) fn secret_key_or_new(&mut self, env: &Env) -> Result<Secret, DataFolderError> {
+    pub(super) fn load_or_generate_secret_key(&mut self, env: &Env) -> Result<Secret, DataFolderError> {
         if let Some((text, file)) = self.read(SECRET_KEY_FILE)? {
-            check_secret(&text).map_err(|problem| damaged(&file, &problem))?;
-            return Ok(Secret::new(text.to_string()));
+            return parse::secret_key(&text).map_err(|problem| DataFolderError::InvalidKey { file, problem });
         }
         let bytes = Zeroizing::new(env.bytes::<32>());
         let text = Zeroizing::new(BASE64_STANDARD.encode(bytes.as_slice()));
@@ -96,6 +102,7 @@ impl DataFolder {
         Ok(Secret::new(text.to_string()))
     }
 
+    /// The content of a key file and its path; `None` if it does not exist.
     pub(super) fn read(
         &mut self,
         name: &str,
@@ -104,45 +111,34 @@ impl DataFolder {
         let text = match fs::read_to_string(&file) {
             Ok(text) => Zeroizing::new(text),
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(cannot("read", &file, &error)),
+            Err(error) => return Err(DataFolderError::io("read", &file, &error)),
         };
         if fs::metadata(&file).is_ok_and(|found| found.mode() & 0o077 != 0) {
-            let shown = file.display();
+            let path = file.display();
             self.warnings
-                .push(format!("{shown} may be read by other users of this machine: `chmod 600 {shown}`"));
+                .push(format!("key file {path} is accessible to other users: run `chmod 600 {path}`"));
         }
         Ok(Some((Zeroizing::new(text.trim().to_owned()), file)))
     }
 
-    /// Writes a key whole or not at all, and on the disk before anything is made with it.
+    /// Writes a key file atomically and durably, before anything is encrypted with the key.
     pub(super) fn write(&self, name: &str, key: &str) -> Result<(), DataFolderError> {
-        let (file, draft) = (self.path.join(name), self.path.join(format!(".{name}.new")));
+        let (file, temporary) = (self.path.join(name), self.path.join(format!(".{name}.new")));
         let write = || -> io::Result<()> {
-            // A draft that a crash left behind may have any mode and any content.
-            match fs::remove_file(&draft) {
+            // A temporary file that a crash left behind may have any mode and any content.
+            match fs::remove_file(&temporary) {
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
                 Ok(()) | Err(_) => {}
             }
-            let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+            let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
             out.write_all(key.as_bytes())?;
             out.write_all(b"\n")?;
             out.sync_all()?;
-            fs::rename(&draft, &file)?;
+            fs::rename(&temporary, &file)?;
             File::open(&self.path)?.sync_all()
         };
-        write().map_err(|error| cannot("write", &file, &error))
+        write().map_err(|error| DataFolderError::io("write", &file, &error))
     }
-}
-
-pub(super) fn cannot(act: &str, path: &Path, error: &io::Error) -> DataFolderError {
-    DataFolderError(format!(
-        "cannot {act} {}: {error}. Give it to the user who runs Aegis, or set AEGIS_DATA_DIR",
-        path.display()
-    ))
-}
-
-pub(super) fn damaged(file: &Path, problem: &str) -> DataFolderError {
-    DataFolderError(format!("{} holds no usable key, it {problem}. Restore it from a backup", file.display()))
 }
 
 #[cfg(test)]
@@ -156,7 +152,7 @@ mod tests {
     }
 
     fn folder(path: &Path) -> DataFolder {
-        DataFolder::for_service(path).unwrap()
+        DataFolder::create(path).unwrap()
     }
 
     #[test]
@@ -164,27 +160,27 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("a/b");
         let env = Env::system();
-        let master = folder(&path).master_keys_or_new(Vec::new(), &env).unwrap();
-        let secret = folder(&path).secret_key_or_new(&env).unwrap();
+        let master = folder(&path).load_or_generate_master_keys(Vec::new(), &env).unwrap();
+        let secret = folder(&path).load_or_generate_secret_key(&env).unwrap();
         assert_eq!(
             (mode(&path), mode(&path.join("master.key")), mode(&path.join("secret.key"))),
             (0o700, 0o600, 0o600)
         );
         assert_eq!(
-            folder(&path).master_keys_or_new(Vec::new(), &env).unwrap().keys().current(),
+            folder(&path).load_or_generate_master_keys(Vec::new(), &env).unwrap().keys().current(),
             master.keys().current()
         );
-        assert!(folder(&path).secret_key_or_new(&env).unwrap() == secret);
-        assert_eq!(fs::read_dir(&path).unwrap().count(), 2, "no draft is left behind");
+        assert!(folder(&path).load_or_generate_secret_key(&env).unwrap() == secret);
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 2, "no temporary file is left behind");
     }
 
     #[test]
     fn no_master_key_is_generated_for_an_existing_database() {
         let parent = tempfile::tempdir().unwrap();
         fs::write(parent.path().join("aegis.db"), "").unwrap();
-        let refused =
-            folder(parent.path()).master_keys_or_new(Vec::new(), &Env::system()).unwrap_err().to_string();
-        assert!(refused.contains("master.key is missing"), "{refused}");
+        let error =
+            folder(parent.path()).load_or_generate_master_keys(Vec::new(), &Env::system()).unwrap_err();
+        assert!(matches!(error, DataFolderError::MasterKeyMissing { .. }), "{error}");
         assert!(!parent.path().join("master.key").exists());
     }
 
@@ -195,8 +191,10 @@ mod tests {
             fs::write(parent.path().join(name), "short\n").unwrap();
         }
         let env = Env::system();
-        let master = folder(parent.path()).master_keys_or_new(Vec::new(), &env).unwrap_err().to_string();
-        let secret = folder(parent.path()).secret_key_or_new(&env).map(drop).unwrap_err().to_string();
+        let master =
+            folder(parent.path()).load_or_generate_master_keys(Vec::new(), &env).unwrap_err().to_string();
+        let secret =
+            folder(parent.path()).load_or_generate_secret_key(&env).map(drop).unwrap_err().to_string();
         assert!(master.contains("not 32 bytes") && secret.contains("has 5 bytes"), "{master} {secret}");
         assert!(!master.contains("short") && !secret.contains("short"));
         assert_eq!(fs::read_to_string(parent.path().join("master.key")).unwrap(), "short\n");
@@ -206,11 +204,11 @@ mod tests {
     fn key_file_readable_by_others_causes_a_warning() {
         let parent = tempfile::tempdir().unwrap();
         let env = Env::system();
-        folder(parent.path()).master_keys_or_new(Vec::new(), &env).unwrap();
+        folder(parent.path()).load_or_generate_master_keys(Vec::new(), &env).unwrap();
         let file = parent.path().join("master.key");
         fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
         let mut again = folder(parent.path());
-        again.master_keys(Vec::new()).unwrap();
+        again.load_master_keys(Vec::new()).unwrap();
         assert!(again.warnings[0].contains("chmod 600"), "{:?}", again.warnings);
     }
 
@@ -219,9 +217,9 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         fs::write(parent.path().join(".master.key.new"), "half a k").unwrap();
         let env = Env::system();
-        let made = folder(parent.path()).master_keys_or_new(Vec::new(), &env).unwrap();
+        let made = folder(parent.path()).load_or_generate_master_keys(Vec::new(), &env).unwrap();
         assert_eq!(
-            folder(parent.path()).master_keys(Vec::new()).unwrap().unwrap().keys().current(),
+            folder(parent.path()).load_master_keys(Vec::new()).unwrap().keys().current(),
             made.keys().current()
         );
         assert_eq!(mode(&parent.path().join("master.key")), 0o600);
@@ -233,7 +231,7 @@ mod tests {
         let start = || {
             let mut folder = folder(parent.path());
             let _lock = folder.lock().unwrap();
-            folder.master_keys_or_new(Vec::new(), &Env::system()).unwrap().keys().current()
+            folder.load_or_generate_master_keys(Vec::new(), &Env::system()).unwrap().keys().current()
         };
         let ids: Vec<_> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..8).map(|_| scope.spawn(start)).collect();
@@ -245,11 +243,8 @@ mod tests {
     #[test]
     fn commands_need_an_existing_database() {
         let parent = tempfile::tempdir().unwrap();
-        let missing = DataFolder::existing(&parent.path().join("none")).map(drop).unwrap_err().to_string();
-        assert!(
-            missing.contains("no database at") && missing.contains("start the service once"),
-            "{missing}"
-        );
+        let missing = DataFolder::existing(&parent.path().join("none")).map(drop).unwrap_err();
+        assert_eq!(missing, DataFolderError::NoDatabase(parent.path().join("none/aegis.db")));
         assert!(!parent.path().join("none").exists());
     }
 }

@@ -1,281 +1,192 @@
-//! Every setting, declared once: what it is called, what it is by default, and what it means. Parsing, `aegis config`,
-//! suggestions for unknown names and `docs/settings.md` all follow from this table.
+//! Every setting, one row each: its name, the type of its value, its default, how much of it may be shown, its parser and
+//! its documentation. Loading, `NAME_FILE` variants, `aegis config`, suggestions for misspelt names and
+//! `docs/settings.md` are derived from this table.
 
-/// A setting.
+use std::ops::Deref;
+use std::path::PathBuf;
+
+use domain::EmailAddress;
+use ipnet::IpNet;
+use jsonwebtoken::Algorithm;
+use store::MasterKey;
+
+use super::parse;
+use super::settings::{LogFormat, Secret};
+
+/// A row of the table.
 #[derive(Debug)]
-pub struct Setting {
-    /// Its name, in the environment as in files.
+pub struct Definition {
+    /// The name in the environment and in files.
     pub name: &'static str,
-    /// What it is when nobody sets it.
-    pub fallback: DefaultValue,
-    /// How much of it may be shown.
+    pub default: DefaultValue,
     pub sensitivity: Sensitivity,
-    /// What it means, in one line.
-    pub meaning: &'static str,
+    /// One line for `docs/settings.md`.
+    pub description: &'static str,
 }
 
-/// What a setting is when nobody sets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DefaultValue {
-    /// Nothing.
+    /// Not set.
     Unset,
-    /// This text.
     Text(&'static str),
-    /// Found out at start, as described.
+    /// Determined at startup, as described.
     Computed(&'static str),
 }
 
-/// How much of a setting may be shown.
+/// How much of a value may be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sensitivity {
-    /// All of it.
-    Open,
-    /// Nothing of it.
+    Public,
     Secret,
-    /// All but the secrets within a database URL.
+    /// A database URL: its passwords are masked.
     Url,
 }
 
-impl Setting {
-    /// The name of the setting that holds the path of a file with the value: secrets alone have one, so that they can
-    /// be mounted instead of being passed in the environment.
+/// A row and its parser. The parser's error says what is wrong and how to write the value; it never contains a secret.
+pub struct Setting<T> {
+    definition: Definition,
+    pub(super) parse: fn(&str) -> Result<T, String>,
+}
+
+impl<T> Setting<T> {
+    pub(super) const fn definition(&self) -> &Definition {
+        &self.definition
+    }
+}
+
+impl<T> Deref for Setting<T> {
+    type Target = Definition;
+
+    fn deref(&self) -> &Definition {
+        &self.definition
+    }
+}
+
+impl Definition {
+    /// The name of the setting that holds the path of a file with the value. Only secrets have one, so that they can be
+    /// mounted instead of being passed in the environment.
     #[must_use]
     pub fn file_name(&self) -> Option<String> {
-        (self.sensitivity != Sensitivity::Open).then(|| format!("{}_FILE", self.name))
+        (self.sensitivity != Sensitivity::Public).then(|| format!("{}_FILE", self.name))
     }
 
-    const fn new(
-        name: &'static str,
-        fallback: DefaultValue,
-        sensitivity: Sensitivity,
-        meaning: &'static str,
-    ) -> Self {
-        Self { name, fallback, sensitivity, meaning }
+    /// The setting and the one that names its file.
+    fn names(&self) -> impl Iterator<Item = String> {
+        std::iter::once(self.name.to_owned()).chain(self.file_name())
     }
+}
+
+macro_rules! settings {
+    ($($id:ident: $type:ty = $name:literal, $default:expr, $sensitivity:expr, $parse:expr, $description:literal;)*) => {
+        $(
+            #[doc = concat!("`", $name, "`: ", $description, ".")]
+            pub static $id: Setting<$type> = Setting {
+                definition: Definition {
+                    name: $name,
+                    default: $default,
+                    sensitivity: $sensitivity,
+                    description: $description,
+                },
+                parse: $parse,
+            };
+        )*
+
+        /// All settings, in the order in which they are shown.
+        pub static ALL: &[&Definition] = &[$(&$id.definition),*];
+
+        /// Parses a text as the value of the setting at that index of [`ALL`], for tests of the table itself.
+        #[cfg(test)]
+        pub(super) static PARSERS: &[fn(&str) -> Result<(), String>] = &[$(|text| ($id.parse)(text).map(drop)),*];
+    };
 }
 
 use DefaultValue::{Computed, Text, Unset};
-use Sensitivity::{Open, Secret, Url};
+use Sensitivity::{Public, Secret as Hidden, Url};
 
-/// `MONGODB_URL`.
-pub static MONGODB_URL: Setting = Setting::new(
-    "MONGODB_URL",
-    Unset,
-    Url,
-    "a MongoDB replica set or sharded cluster; unset or empty: the embedded database",
-);
-
-/// `DATABASE_NAME`.
-pub static DATABASE_NAME: Setting =
-    Setting::new("DATABASE_NAME", Text("aegis"), Open, "the database on that server");
-
-/// `AEGIS_DATA_DIR`.
-pub static DATA_DIR: Setting = Setting::new(
-    "AEGIS_DATA_DIR",
-    Text("./aegis-data"),
-    Open,
-    "the folder of the embedded database `aegis.db` and of generated keys",
-);
-
-/// `AEGIS_LISTEN`.
-pub static LISTEN: Setting = Setting::new(
-    "AEGIS_LISTEN",
-    Text("127.0.0.1:8000"),
-    Open,
-    "address and port to listen on; port 0 picks a free one and logs it",
-);
-
-/// `SECRET_KEY`.
-pub static SECRET_KEY: Setting = Setting::new(
-    "SECRET_KEY",
-    Computed("embedded: `secret.key` in the data folder, made at first start; MongoDB: required"),
-    Secret,
-    "signs access tokens; at least 32 bytes",
-);
-
-/// `AEGIS_SECRET_KEY_PREVIOUS`.
-pub static SECRET_KEY_PREVIOUS: Setting = Setting::new(
-    "AEGIS_SECRET_KEY_PREVIOUS",
-    Unset,
-    Secret,
-    "verifies access tokens but never signs: the key before the last change",
-);
-
-/// `AEGIS_MASTER_KEY`.
-pub static MASTER_KEY: Setting = Setting::new(
-    "AEGIS_MASTER_KEY",
-    Computed("embedded: `master.key` in the data folder, made at first start; MongoDB: required"),
-    Secret,
-    "wraps all stored keys; 32 bytes in base64. Whoever loses it loses all personal data",
-);
-
-/// `AEGIS_MASTER_KEY_PREVIOUS`.
-pub static MASTER_KEY_PREVIOUS: Setting = Setting::new(
-    "AEGIS_MASTER_KEY_PREVIOUS",
-    Unset,
-    Secret,
-    "master keys of before, separated by commas: they open what they have wrapped until `aegis keys rotate` is done",
-);
-
-/// `ALGORITHM`.
-pub static ALGORITHM: Setting =
-    Setting::new("ALGORITHM", Text("HS256"), Open, "how access tokens are signed: HS256, HS384 or HS512");
-
-/// `ACCESS_TOKEN_EXPIRE_MINUTES`.
-pub static ACCESS_TOKEN_EXPIRE_MINUTES: Setting = Setting::new(
-    "ACCESS_TOKEN_EXPIRE_MINUTES",
-    Text("10080"),
-    Open,
-    "how long an access token is good, in minutes",
-);
-
-/// `API_V1_STR`.
-pub static API_V1_STR: Setting =
-    Setting::new("API_V1_STR", Text("/api/v1"), Open, "the path before every endpoint");
-
-/// `PROJECT_NAME`.
-pub static PROJECT_NAME: Setting =
-    Setting::new("PROJECT_NAME", Text("Aegis"), Open, "the name shown at `/` and in the API description");
-
-/// `AEGIS_CORS_ORIGINS`.
-pub static CORS_ORIGINS: Setting = Setting::new(
-    "AEGIS_CORS_ORIGINS",
-    Unset,
-    Open,
-    "origins of web pages that may call the API, separated by commas; `*`: all",
-);
-
-/// `AEGIS_TRUSTED_PROXIES`.
-pub static TRUSTED_PROXIES: Setting = Setting::new(
-    "AEGIS_TRUSTED_PROXIES",
-    Unset,
-    Open,
-    "networks, such as 10.0.0.0/8, of the proxies before the service, separated by commas: only their X-Forwarded-For is believed",
-);
-
-/// `AEGIS_WEBHOOK_ALLOW_PRIVATE`.
-pub static WEBHOOK_ALLOW_PRIVATE: Setting = Setting::new(
-    "AEGIS_WEBHOOK_ALLOW_PRIVATE",
-    Unset,
-    Open,
-    "networks, such as 10.1.0.0/16, separated by commas, that webhooks may reach although they are not public; http is allowed there too",
-);
-
-/// `AEGIS_ARGON2_MEMORY_KIB`.
-pub static ARGON2_MEMORY_KIB: Setting =
-    Setting::new("AEGIS_ARGON2_MEMORY_KIB", Text("19456"), Open, "memory of one password hash, in KiB");
-
-/// `AEGIS_ARGON2_ITERATIONS`.
-pub static ARGON2_ITERATIONS: Setting =
-    Setting::new("AEGIS_ARGON2_ITERATIONS", Text("2"), Open, "passes over that memory");
-
-/// `AEGIS_ARGON2_PARALLELISM`.
-pub static ARGON2_PARALLELISM: Setting =
-    Setting::new("AEGIS_ARGON2_PARALLELISM", Text("1"), Open, "lanes of a password hash");
-
-/// `AEGIS_HASH_THREADS`.
-pub static HASH_THREADS: Setting = Setting::new(
-    "AEGIS_HASH_THREADS",
-    Computed("one per core"),
-    Open,
-    "threads that hash passwords; each keeps the memory of one hash",
-);
-
-/// `AEGIS_HASH_QUEUE`.
-pub static HASH_QUEUE: Setting = Setting::new(
-    "AEGIS_HASH_QUEUE",
-    Text("256"),
-    Open,
-    "how many password hashes may wait before logins are answered 503",
-);
-
-/// `AEGIS_PASSWORD_MIN_LENGTH`.
-pub static PASSWORD_MIN_LENGTH: Setting = Setting::new(
-    "AEGIS_PASSWORD_MIN_LENGTH",
-    Text("8"),
-    Open,
-    "fewest characters of a new password; 1 restores the predecessor's rule, NIST SP 800-63B-4 asks 15 where the password is the sole factor",
-);
-
-/// `AEGIS_ADMIN_EMAIL`.
-pub static ADMIN_EMAIL: Setting = Setting::new(
-    "AEGIS_ADMIN_EMAIL",
-    Unset,
-    Open,
-    "e-mail address of the first administrator, created at start only while there is none; needs AEGIS_ADMIN_PASSWORD",
-);
-
-/// `AEGIS_ADMIN_PASSWORD`.
-pub static ADMIN_PASSWORD: Setting =
-    Setting::new("AEGIS_ADMIN_PASSWORD", Unset, Secret, "password of the first administrator");
-
-/// `AEGIS_LOG`.
-pub static LOG: Setting = Setting::new(
-    "AEGIS_LOG",
-    Text("info"),
-    Open,
-    "what is logged to stderr: a level, or `target=level` pairs such as `info,aegis=debug`",
-);
-
-/// `AEGIS_LOG_FORMAT`.
-pub static LOG_FORMAT: Setting =
-    Setting::new("AEGIS_LOG_FORMAT", Text("text"), Open, "`text` for people or `json`, one object per line");
-
-/// `AEGIS_MONGOD`.
-pub static MONGOD: Setting = Setting::new(
-    "AEGIS_MONGOD",
-    Unset,
-    Open,
-    "path of a `mongod`, for tests and benchmarks; the service does not use it",
-);
-
-/// All of them, in the order in which they are shown.
-pub static ALL: [&Setting; 26] = [
-    &MONGODB_URL,
-    &DATABASE_NAME,
-    &DATA_DIR,
-    &LISTEN,
-    &SECRET_KEY,
-    &SECRET_KEY_PREVIOUS,
-    &MASTER_KEY,
-    &MASTER_KEY_PREVIOUS,
-    &ALGORITHM,
-    &ACCESS_TOKEN_EXPIRE_MINUTES,
-    &API_V1_STR,
-    &PROJECT_NAME,
-    &CORS_ORIGINS,
-    &TRUSTED_PROXIES,
-    &WEBHOOK_ALLOW_PRIVATE,
-    &ARGON2_MEMORY_KIB,
-    &ARGON2_ITERATIONS,
-    &ARGON2_PARALLELISM,
-    &HASH_THREADS,
-    &HASH_QUEUE,
-    &PASSWORD_MIN_LENGTH,
-    &ADMIN_EMAIL,
-    &ADMIN_PASSWORD,
-    &LOG,
-    &LOG_FORMAT,
-    &MONGOD,
-];
-
-/// Names that look like settings and are none: test runs and Kubernetes put them into the environment.
-const IGNORED_PREFIXES: [&str; 3] = ["AEGIS_TEST_", "AEGIS_PORT", "AEGIS_SERVICE_"];
-
-/// Whether a name belongs to somebody else although it begins like ours.
-#[must_use]
-pub fn is_ignored(name: &str) -> bool {
-    IGNORED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+settings! {
+    MONGODB_URL: Secret = "MONGODB_URL", Unset, Url, parse::mongodb_url,
+        "a MongoDB replica set or sharded cluster; unset or empty: the embedded database";
+    DATABASE_NAME: String = "DATABASE_NAME", Text("aegis"), Public, parse::text,
+        "name of the MongoDB database";
+    DATA_DIR: PathBuf = "AEGIS_DATA_DIR", Text("./aegis-data"), Public, parse::path,
+        "directory of the embedded database `aegis.db` and of generated keys";
+    LISTEN: String = "AEGIS_LISTEN", Text("127.0.0.1:8000"), Public, parse::listen_address,
+        "address and port to listen on; port 0 picks a free port and logs it";
+    SECRET_KEY: Secret = "SECRET_KEY",
+        Computed("embedded: `secret.key` in the data directory, generated at first start; MongoDB: required"),
+        Hidden, parse::secret_key,
+        "signs access tokens; at least 32 bytes";
+    SECRET_KEY_PREVIOUS: Secret = "AEGIS_SECRET_KEY_PREVIOUS", Unset, Hidden, parse::secret,
+        "the `SECRET_KEY` before the last change: verifies access tokens but never signs";
+    MASTER_KEY: MasterKey = "AEGIS_MASTER_KEY",
+        Computed("embedded: `master.key` in the data directory, generated at first start; MongoDB: required"),
+        Hidden, parse::master_key,
+        "master key (KEK), which wraps all stored keys; 32 bytes in base64. Without it all personal data is lost";
+    MASTER_KEY_PREVIOUS: Vec<MasterKey> = "AEGIS_MASTER_KEY_PREVIOUS", Unset, Hidden, parse::master_keys,
+        "previous master keys, comma-separated: they unwrap stored keys until `aegis keys rotate` has finished";
+    ALGORITHM: Algorithm = "ALGORITHM", Text("HS256"), Public, parse::algorithm,
+        "signature algorithm of access tokens: HS256, HS384 or HS512";
+    ACCESS_TOKEN_EXPIRE_MINUTES: u64 = "ACCESS_TOKEN_EXPIRE_MINUTES", Text("10080"), Public,
+        // At most a hundred years.
+        |text| parse::number(text, 1..=52_560_000),
+        "lifetime of an access token, in minutes";
+    API_V1_STR: String = "API_V1_STR", Text("/api/v1"), Public, parse::api_prefix,
+        "path prefix of every endpoint";
+    PROJECT_NAME: String = "PROJECT_NAME", Text("Aegis"), Public, parse::text,
+        "the name shown at `/` and in the API description";
+    CORS_ORIGINS: Vec<String> = "AEGIS_CORS_ORIGINS", Unset, Public, parse::cors_origins,
+        "origins of web pages that may call the API, comma-separated; `*` allows all";
+    TRUSTED_PROXIES: Vec<IpNet> = "AEGIS_TRUSTED_PROXIES", Unset, Public, parse::networks,
+        "networks of the reverse proxies, such as 10.0.0.0/8, comma-separated: only their X-Forwarded-For is trusted";
+    WEBHOOK_ALLOW_PRIVATE: Vec<IpNet> = "AEGIS_WEBHOOK_ALLOW_PRIVATE", Unset, Public, parse::networks,
+        "non-public networks that webhooks may reach, such as 10.1.0.0/16, comma-separated; plain http is allowed there too";
+    // The upper bounds of a hash's cost are those up to which `crate::crypto` verifies stored hashes.
+    ARGON2_MEMORY_KIB: u32 = "AEGIS_ARGON2_MEMORY_KIB", Text("19456"), Public,
+        |text| parse::number(text, 8..=1024 * 1024),
+        "Argon2id memory per password hash, in KiB";
+    ARGON2_ITERATIONS: u32 = "AEGIS_ARGON2_ITERATIONS", Text("2"), Public,
+        |text| parse::number(text, 1..=64),
+        "Argon2id passes over that memory";
+    ARGON2_PARALLELISM: u32 = "AEGIS_ARGON2_PARALLELISM", Text("1"), Public,
+        |text| parse::number(text, 1..=64),
+        "Argon2id lanes";
+    HASH_THREADS: usize = "AEGIS_HASH_THREADS", Computed("one per core"), Public,
+        |text| parse::number(text, 1..=1024),
+        "threads that hash passwords; each keeps the memory of one hash";
+    HASH_QUEUE: usize = "AEGIS_HASH_QUEUE", Text("256"), Public,
+        |text| parse::number(text, 1..=1_000_000),
+        "password hashes that may be queued before logins are answered 503";
+    PASSWORD_MIN_LENGTH: usize = "AEGIS_PASSWORD_MIN_LENGTH", Text("8"), Public,
+        |text| parse::number(text, 1..=1024),
+        "minimum length of a new password; 1 restores the rule of the FastAPI service, \
+         NIST SP 800-63B-4 demands 15 where the password is the only factor";
+    ADMIN_EMAIL: EmailAddress = "AEGIS_ADMIN_EMAIL", Unset, Public, parse::email,
+        "e-mail address of the first administrator, created at startup unless one exists; needs AEGIS_ADMIN_PASSWORD";
+    ADMIN_PASSWORD: Secret = "AEGIS_ADMIN_PASSWORD", Unset, Hidden, parse::secret,
+        "password of the first administrator";
+    LOG: String = "AEGIS_LOG", Text("info"), Public, parse::log_filter,
+        "what is logged to stderr: a level, or `target=level` pairs such as `info,aegis=debug`";
+    LOG_FORMAT: LogFormat = "AEGIS_LOG_FORMAT", Text("text"), Public, parse::log_format,
+        "`text` for people or `json`, one object per line";
+    MONGOD: PathBuf = "AEGIS_MONGOD", Unset, Public, parse::path,
+        "path of a `mongod`, for tests and benchmarks; the service does not use it";
 }
 
-/// Every name that can be set, those of files with secrets included.
-pub fn names() -> impl Iterator<Item = String> {
-    ALL.iter().flat_map(|setting| std::iter::once(setting.name.to_owned()).chain(setting.file_name()))
+/// Test runs and Kubernetes (`NAME_PORT`, `NAME_SERVICE_HOST` of a service called `aegis`) set variables with these prefixes.
+const FOREIGN_PREFIXES: [&str; 3] = ["AEGIS_TEST_", "AEGIS_PORT", "AEGIS_SERVICE_"];
+
+/// Whether a name is no setting of Aegis although it starts with `AEGIS_`.
+pub(super) fn is_foreign(name: &str) -> bool {
+    FOREIGN_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// The setting name most like an unknown one.
-#[must_use]
-pub fn closest_name(unknown: &str) -> String {
+pub(super) fn is_defined(name: &str) -> bool {
+    ALL.iter().any(|definition| definition.names().any(|known| known == name))
+}
+
+/// The name most similar to an unknown one.
+pub(super) fn closest_name(unknown: &str) -> String {
     let unknown = unknown.to_ascii_uppercase();
-    names().min_by_key(|name| strsim::damerau_levenshtein(&unknown, name)).unwrap_or_default()
+    let names = ALL.iter().flat_map(|definition| definition.names());
+    names.min_by_key(|name| strsim::damerau_levenshtein(&unknown, name)).unwrap_or_default()
 }

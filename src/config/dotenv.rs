@@ -1,149 +1,75 @@
-//! Reads `.env` as the predecessor did (the grammar of python-dotenv 1.x, which Pydantic uses), so that its files keep
-//! their meaning: `NAME=My project` needs no quotes, and a `$` or a `\` in an unquoted secret is just a character.
+//! Parses `.env` like python-dotenv 1.x, which Pydantic and so the FastAPI service use, so that its files keep their
+//! meaning: `NAME=My project` needs no quotes, and a `$` or a `\` in an unquoted secret is an ordinary character.
 //! `${NAME}` and `${NAME:-default}` are replaced except within single quotes.
+//!
+//! `dotenvy` has another grammar: it rejects unquoted values with spaces and expands `$NAME`.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
-/// A line that cannot be read, by its number from 1. What it says is not repeated: it may be a secret.
+use regex::{Captures, Regex};
+
+/// A line that cannot be parsed, counted from 1. Its text is not repeated: it may contain a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct InvalidLine(pub(super) usize);
 
-/// The names and values of a file, later lines over earlier ones, and the lines that cannot be read.
-/// `lookup` gives what `${NAME}` stands for if the file has not said so before.
+/// Blank lines and then a comment, or a name with or without a value, to the end of its line.
+const STATEMENT: &str = r#"(?xs) ^ \s* (?:
+    (?: export [^\S\r\n]+ )?
+    (?: '(?<quoted_name> [^'\r\n]+ )' | (?<name> [^=\#\s'] [^=\#\s]* ) )
+    [^\S\r\n]*
+    (?<value> = [^\S\r\n]* (?:
+        '(?<single> (?: \\. | [^'\\] )* )'
+        | "(?<double> (?: \\. | [^"\\] )* )"
+        | (?<unquoted> [^'"\r\n] [^\r\n]* )?
+    ) )?
+    [^\S\r\n]*
+)? (?: \# [^\r\n]* )? (?: [\r\n] | $ )"#;
+
+/// `${NAME}` or `${NAME:-default}`.
+const REFERENCE: &str = r"\$\{(?<name>[^}]*?)(?::-(?<default>[^}]*))?\}";
+
+static STATEMENT_REGEX: LazyLock<Regex> = LazyLock::new(|| regex(STATEMENT));
+static REFERENCE_REGEX: LazyLock<Regex> = LazyLock::new(|| regex(REFERENCE));
+
+#[expect(clippy::expect_used, reason = "the patterns are constants, which the tests compile")]
+fn regex(pattern: &str) -> Regex {
+    Regex::new(pattern).expect("valid pattern")
+}
+
+/// The names and values of a file, where later lines override earlier ones, and the lines that cannot be parsed.
+/// `lookup` resolves references to names that no earlier line defines.
 pub(super) fn parse(
     text: &str,
     lookup: impl Fn(&str) -> Option<String>,
 ) -> (BTreeMap<String, String>, Vec<InvalidLine>) {
-    let mut values = BTreeMap::new();
-    let mut bad = Vec::new();
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut cursor = Cursor { rest: text, line: 1 };
-    while !cursor.rest.is_empty() {
-        let start = cursor;
-        match statement(&mut cursor) {
-            Some(Statement::Blank) => {}
-            Some(Statement::Assignment { name, value: Raw { text, literal } }) => {
-                let known = |name: &str| values.get(name).cloned().or_else(|| lookup(name));
-                let value = if literal { text } else { interpolate(&text, known) };
-                values.insert(name, value);
-            }
-            None => {
-                cursor = start;
-                bad.push(InvalidLine(cursor.first_line_of_statement()));
-                cursor.skip_line();
-            }
+    let (mut values, mut invalid, mut rest) = (BTreeMap::new(), Vec::new(), text);
+    while !rest.is_empty() {
+        let Some(statement) = STATEMENT_REGEX.captures(rest) else {
+            let line = rest.trim_start();
+            let consumed = text.len() - line.len();
+            invalid.push(InvalidLine(1 + text.bytes().take(consumed).filter(|byte| *byte == b'\n').count()));
+            rest = line.split_once('\n').map_or("", |(_, rest)| rest);
+            continue;
+        };
+        rest = rest.split_at(statement.get_match().len()).1;
+        let name = statement.name("quoted_name").or_else(|| statement.name("name"));
+        // A name without `=` sets nothing.
+        if let (Some(name), true) = (name, statement.name("value").is_some()) {
+            let value = value(&statement, |name| values.get(name).cloned().or_else(|| lookup(name)));
+            values.insert(name.as_str().to_owned(), value);
         }
     }
-    (values, bad)
+    (values, invalid)
 }
 
-#[derive(Clone, Copy)]
-struct Cursor<'a> {
-    rest: &'a str,
-    line: usize,
-}
-
-enum Statement {
-    Blank,
-    Assignment { name: String, value: Raw },
-}
-
-/// A value before `${…}` is replaced.
-struct Raw {
-    text: String,
-    literal: bool,
-}
-
-impl<'a> Cursor<'a> {
-    /// Takes as many characters as fit.
-    fn take_while(&mut self, fits: impl Fn(char) -> bool) -> &'a str {
-        let end = self.rest.find(|character| !fits(character)).unwrap_or(self.rest.len());
-        let (taken, rest) = self.rest.split_at(end);
-        self.line += taken.matches('\n').count();
-        self.rest = rest;
-        taken
+fn value(statement: &Captures<'_>, lookup: impl Fn(&str) -> Option<String>) -> String {
+    if let Some(text) = statement.name("single") {
+        return unescape(text.as_str(), |escaped| matches!(escaped, '\\' | '\'').then_some(escaped));
     }
-
-    fn accept(&mut self, prefix: &str) -> bool {
-        let stripped = self.rest.strip_prefix(prefix);
-        self.rest = stripped.unwrap_or(self.rest);
-        stripped.is_some()
-    }
-
-    fn next(&mut self) -> Option<char> {
-        let mut characters = self.rest.chars();
-        let next = characters.next()?;
-        self.rest = characters.as_str();
-        self.line += usize::from(next == '\n');
-        Some(next)
-    }
-
-    fn skip_blanks(&mut self) {
-        self.take_while(|character| character.is_whitespace() && !is_end(character));
-    }
-
-    /// Goes over blank lines; gives the number of the line that something stands on.
-    fn first_line_of_statement(&mut self) -> usize {
-        self.take_while(char::is_whitespace);
-        self.line
-    }
-
-    /// To the start of the next line.
-    fn skip_line(&mut self) {
-        self.take_while(|character| character != '\n');
-        self.next();
-    }
-}
-
-fn is_end(character: char) -> bool {
-    matches!(character, '\n' | '\r')
-}
-
-fn statement(cursor: &mut Cursor<'_>) -> Option<Statement> {
-    cursor.take_while(char::is_whitespace);
-    if cursor.rest.is_empty() || cursor.rest.starts_with('#') {
-        cursor.skip_line();
-        return Some(Statement::Blank);
-    }
-    let exported = cursor.rest.strip_prefix("export").filter(|rest| rest.starts_with([' ', '\t']));
-    if let Some(rest) = exported {
-        cursor.rest = rest;
-        cursor.skip_blanks();
-    }
-    let name = if cursor.accept("'") {
-        let name = cursor.take_while(|character| character != '\'' && !is_end(character));
-        cursor.accept("'").then_some(name)?
-    } else {
-        cursor.take_while(|character| !character.is_whitespace() && !matches!(character, '=' | '#'))
-    };
-    if name.is_empty() {
-        return None;
-    }
-    cursor.skip_blanks();
-    let given = cursor.accept("=");
-    let value = if given {
-        cursor.skip_blanks();
-        value(cursor)?
-    } else {
-        Raw { text: String::new(), literal: true }
-    };
-    cursor.skip_blanks();
-    if cursor.rest.starts_with('#') {
-        cursor.take_while(|character| !is_end(character));
-    }
-    let ended = cursor.rest.is_empty() || cursor.rest.starts_with(is_end);
-    // A name without `=` sets nothing, there as here.
-    ended.then(
-        || if given { Statement::Assignment { name: name.to_owned(), value } } else { Statement::Blank },
-    )
-}
-
-fn value(cursor: &mut Cursor<'_>) -> Option<Raw> {
-    if cursor.accept("'") {
-        return quoted(cursor, '\'', |escaped| matches!(escaped, '\\' | '\'').then_some(escaped));
-    }
-    if cursor.accept("\"") {
-        return quoted(cursor, '"', |escaped| match escaped {
+    let text = match statement.name("double") {
+        Some(text) => unescape(text.as_str(), |escaped| match escaped {
             '\\' | '\'' | '"' => Some(escaped),
             'a' => Some('\u{7}'),
             'b' => Some('\u{8}'),
@@ -153,47 +79,41 @@ fn value(cursor: &mut Cursor<'_>) -> Option<Raw> {
             't' => Some('\t'),
             'v' => Some('\u{b}'),
             _ => None,
-        });
-    }
-    let line = cursor.take_while(|character| !is_end(character));
-    let comment = line
-        .char_indices()
-        .zip(line.chars().skip(1))
-        .find_map(|((start, before), hash)| (before.is_whitespace() && hash == '#').then_some(start));
-    let uncommented =
-        if line.starts_with('#') { "" } else { comment.map_or(line, |start| line.split_at(start).0) };
-    Some(Raw { text: uncommented.trim_end().to_owned(), literal: false })
+        }),
+        None => uncommented(statement.name("unquoted").map_or("", |text| text.as_str())).to_owned(),
+    };
+    let replacement = |reference: &Captures<'_>| {
+        let default = reference.name("default").map_or("", |default| default.as_str());
+        reference.name("name").and_then(|name| lookup(name.as_str())).unwrap_or_else(|| default.to_owned())
+    };
+    REFERENCE_REGEX.replace_all(&text, replacement).into_owned()
 }
 
-/// The rest of a quoted value, which may go over several lines; an escape that means nothing stays as it is.
-fn quoted(cursor: &mut Cursor<'_>, quote: char, unescape: impl Fn(char) -> Option<char>) -> Option<Raw> {
-    let mut text = String::new();
-    loop {
-        match cursor.next()? {
-            '\\' => {
-                let escaped = cursor.next()?;
+/// An unquoted value ends before a `#` that is its first character or follows white space.
+fn uncommented(text: &str) -> &str {
+    let mut previous = ' ';
+    let is_comment =
+        |character| std::mem::replace(&mut previous, character).is_whitespace() && character == '#';
+    text.find(is_comment).map_or(text, |start| text.split_at(start).0).trim_end()
+}
+
+/// Replaces escapes; one that `unescape` does not know stays as it is.
+fn unescape(text: &str, unescape: impl Fn(char) -> Option<char>) -> String {
+    let mut out = String::new();
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        match (character, characters.clone().next()) {
+            ('\\', Some(escaped)) => {
+                characters.next();
                 match unescape(escaped) {
-                    Some(meant) => text.push(meant),
-                    None => text.extend(['\\', escaped]),
+                    Some(replacement) => out.push(replacement),
+                    None => out.extend(['\\', escaped]),
                 }
             }
-            end if end == quote => return Some(Raw { text, literal: quote == '\'' }),
-            other => text.push(other),
+            (other, _) => out.push(other),
         }
     }
-}
-
-fn interpolate(text: &str, known: impl Fn(&str) -> Option<String>) -> String {
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some((before, reference)) = rest.split_once("${") {
-        let Some((inside, after)) = reference.split_once('}') else { break };
-        let (name, default) = inside.split_once(":-").unwrap_or((inside, ""));
-        out.push_str(before);
-        out.push_str(&known(name).unwrap_or_else(|| default.to_owned()));
-        rest = after;
-    }
-    out + rest
+    out
 }
 
 #[cfg(test)]
@@ -218,7 +138,7 @@ mod tests {
             ("A='a \\'b\\' $c ${HOME}' # c", "a 'b' $c ${HOME}"),
             ("A=\"a\\n\\\"b\\\" \\d ${HOME}\"", "a\n\"b\" \\d /home/ada"),
             ("A=\"two\nlines\"", "two\nlines"),
-            ("A=${HOME}/x ${NOBODY}${NOBODY:-else} ${", "/home/ada/x else ${"),
+            ("A=${HOME}/x ${UNSET}${UNSET:-else} ${", "/home/ada/x else ${"),
             ("\u{feff}A=b\r\n", "b"),
             ("'A'=b", "b"),
             ("A=a\nA=b", "b"),

@@ -1,23 +1,24 @@
-//! What is wrong with the settings: every fault at once, each with its setting, its source and what to do. Never a
-//! value that may be secret.
+//! Errors of the configuration. All invalid settings are reported at once, each with its source and what to do, and never
+//! with a value that may be secret.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// Where a setting comes from.
+/// How to make a key of 32 bytes.
+pub(super) const KEY_HINT: &str = "`openssl rand -base64 32` generates one";
+
+/// Where the value of a setting comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SettingSource {
-    /// The environment.
     Environment,
-    /// `.env` in the working folder.
+    /// `.env` in the working directory.
     DotEnv,
-    /// `aegis.toml` in the working folder.
+    /// `aegis.toml` in the working directory.
     Toml,
-    /// A file that the setting `NAME_FILE` names.
+    /// The file that the setting `NAME_FILE` names.
     SecretFile(PathBuf),
-    /// A file of the data folder.
+    /// A key file in the data directory.
     DataFolder(PathBuf),
-    /// Nobody has set it.
     Default,
 }
 
@@ -33,45 +34,77 @@ impl fmt::Display for SettingSource {
     }
 }
 
-/// One thing that is wrong.
+/// All invalid settings of a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidSettings(pub Vec<InvalidSetting>);
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidSetting {
-    /// The setting, or the file and line.
+    /// The name of the setting, or the file or line that cannot be read.
     pub subject: String,
-    /// Where it was set.
-    pub origin: SettingSource,
-    /// What is wrong with it, and what to do.
-    pub problem: String,
+    pub source: SettingSource,
+    pub problem: SettingProblem,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettingProblem {
+    #[error("unknown setting; did you mean {closest}? `aegis config` lists all settings")]
+    Unknown { closest: String },
+    /// MongoDB needs a key that was not given: all nodes must share it, so none is generated.
+    #[error(
+        "not set, but required with MongoDB, and every node needs the same one: {KEY_HINT}. Keep it apart from the \
+         database"
+    )]
+    RequiredWithMongo,
+    #[error("not set, but {0} is: set both or neither")]
+    RequiredWith(&'static str),
+    #[error("set together with {0}: remove one of the two")]
+    ConflictsWith(String),
+    #[error("not valid UTF-8")]
+    NotUtf8,
+    #[error("not a string, an integer, a boolean or a list of strings")]
+    WrongType,
+    #[error("{0}")]
+    Syntax(String),
+    #[error("cannot read {}: {reason}", path.display())]
+    Unreadable { path: PathBuf, reason: String },
+    #[error("{} is empty", .0.display())]
+    EmptyFile(PathBuf),
+    /// What the parser of the setting reported.
+    #[error("{0}")]
+    Invalid(String),
 }
 
 impl InvalidSetting {
-    /// A fault of what `origin` says about `subject`.
-    pub fn new(subject: impl Into<String>, origin: SettingSource, problem: impl Into<String>) -> Self {
-        Self { subject: subject.into(), origin, problem: problem.into() }
+    pub(super) fn new(subject: impl Into<String>, source: SettingSource, problem: SettingProblem) -> Self {
+        Self { subject: subject.into(), source, problem }
     }
 }
 
 impl fmt::Display for InvalidSetting {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { subject, origin, problem } = self;
-        match origin {
+        let Self { subject, source, problem } = self;
+        match source {
             SettingSource::Default => write!(out, "{subject}: {problem}"),
-            origin => write!(out, "{subject} ({origin}): {problem}"),
+            source => write!(out, "{subject} ({source}): {problem}"),
         }
     }
 }
 
-/// All that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InvalidSettings(pub Vec<InvalidSetting>);
+impl InvalidSettings {
+    /// `Ok` if there are none.
+    pub(super) fn check(invalid: Vec<InvalidSetting>) -> Result<(), Self> {
+        if invalid.is_empty() { Ok(()) } else { Err(Self(invalid)) }
+    }
+}
 
 impl fmt::Display for InvalidSettings {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.as_slice() {
-            [fault] => write!(out, "the settings cannot be used: {fault}"),
-            faults => {
-                write!(out, "the settings cannot be used, {} faults:", faults.len())?;
-                faults.iter().try_for_each(|fault| write!(out, "\n  {fault}"))
+            [invalid] => write!(out, "invalid setting: {invalid}"),
+            all => {
+                write!(out, "{} invalid settings:", all.len())?;
+                all.iter().try_for_each(|invalid| write!(out, "\n  {invalid}"))
             }
         }
     }

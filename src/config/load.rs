@@ -1,98 +1,103 @@
-//! From the sources to the settings of a process: gather, check, and, embedded, find or make the keys.
+//! Loads the settings of a process: collects the texts, parses and checks them, and, with the embedded database, reads or
+//! generates the keys in the data directory.
 
 use std::num::NonZero;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use store::Env;
+use domain::PasswordPolicy;
+use jsonwebtoken::Algorithm;
+use store::{Env, MasterKey};
 
 use super::data_folder::{DataFolder, DataFolderError};
-use super::definitions::{self as setting, Setting};
-use super::error::{InvalidSetting, InvalidSettings};
-use super::master_keys::MasterKeySetting;
-use super::parse::{self, Parsed};
-use super::settings::{DatabaseSettings, LogSettings, Secret, Settings, TokenSettings, WebhookSettings};
-use super::sources::ConfigSources;
-use super::values::RawValues;
+use super::definitions::{self as setting, DefaultValue, Definition, Setting};
+use super::error::{InvalidSetting, InvalidSettings, SettingProblem, SettingSource};
+use super::master_keys::{LoadedKey, MasterKeySetting};
+use super::settings::{
+    AdministratorSettings, DatabaseSettings, HttpSettings, LogSettings, PasswordSettings, Secret,
+    TokenSettings, WebhookSettings,
+};
+use super::sources::{ConfigSources, RawValues};
 
-/// The keys that every node of a service needs.
-pub(super) static REQUIRED_KEYS: [&Setting; 2] = [&setting::SECRET_KEY, &setting::MASTER_KEY];
-
-/// Why there are no settings.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ConfigError {
-    /// Some are wrong or missing.
-    #[error(transparent)]
-    InvalidSettings(#[from] InvalidSettings),
-    /// The data folder lacks something, or may not be used.
-    #[error(transparent)]
-    Folder(#[from] DataFolderError),
+/// The settings of the service.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub database: DatabaseSettings,
+    pub master_key: MasterKeySetting,
+    pub http: HttpSettings,
+    pub webhooks: WebhookSettings,
+    pub tokens: TokenSettings,
+    pub passwords: PasswordSettings,
+    /// Created at startup unless there is an administrator.
+    pub administrator: Option<AdministratorSettings>,
+    pub log: LogSettings,
 }
 
-/// What a command other than `serve` needs to know.
+/// The settings of a command other than `serve`.
 #[derive(Clone, Debug)]
 pub struct CommandSettings {
-    /// Where events and read models are kept.
     pub database: DatabaseSettings,
-    /// They wrap all stored keys.
     pub master_key: MasterKeySetting,
-    /// Where webhooks may send to.
     pub webhooks: WebhookSettings,
-    /// What is logged, and how.
     pub log: LogSettings,
 }
 
-/// What a benchmark needs to know: where a MongoDB is to be had, not what is in it.
+/// The settings of a benchmark: the MongoDB server to use, not the database on it.
 #[derive(Clone, Debug)]
 pub struct BenchSettings {
-    /// `MONGODB_URL`.
     pub mongodb_url: Option<Secret>,
-    /// `AEGIS_MONGOD`.
     pub mongod: Option<PathBuf>,
-    /// What is logged, and how.
     pub log: LogSettings,
 }
 
-/// Settings, and what the operator should know about them.
 #[derive(Clone, Debug)]
 pub struct Loaded<T> {
-    /// The settings.
     pub settings: T,
-    /// What is not wrong but should be known.
+    /// To be logged once logging has started.
     pub warnings: Vec<String>,
 }
 
-/// The settings of the service. Embedded, the data folder and its keys are made if they are missing.
+/// Why a process has no usable configuration.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    #[error(transparent)]
+    InvalidSettings(#[from] InvalidSettings),
+    #[error(transparent)]
+    DataFolder(#[from] DataFolderError),
+}
+
+/// Loads the settings of the service. With the embedded database, creates the data directory and its keys if they are
+/// missing.
 ///
 /// # Errors
-/// [`ConfigError`] with all that is wrong.
+/// [`ConfigError`] with all invalid settings.
 pub fn for_service(sources: &ConfigSources, env: &Env) -> Result<Loaded<Settings>, ConfigError> {
-    let (values, parsed, mut faults) = check(sources);
-    missing_keys(&values, &parsed, &REQUIRED_KEYS, &mut faults);
-    reject_invalid(faults)?;
-    let database = database(&parsed);
-    let (given_secret, previous) = (parsed.secret_key, parsed.previous_masters);
-    let given_master = parsed.master_key.map(|key| MasterKeySetting::named(key, previous.clone()));
-    let (master_key, secret_key, warnings) = match (&database, given_master, given_secret) {
-        (DatabaseSettings::Embedded { data_dir }, master, secret) => {
-            let mut folder = DataFolder::for_service(data_dir)?;
+    let parsed = check(sources).require(&NODE_KEYS)?;
+    let (master_key, secret_key, warnings) = match &parsed.database {
+        DatabaseSettings::Embedded { data_dir } => {
+            let mut folder = DataFolder::create(data_dir)?;
             let _lock = folder.lock()?;
-            let master = master.map_or_else(|| folder.master_keys_or_new(previous, env), Ok)?;
-            let secret = secret.map_or_else(|| folder.secret_key_or_new(env), Ok)?;
-            (master, secret, folder.warnings)
+            let master_key = match parsed.master_key {
+                Some(key) => MasterKeySetting::configured(key, parsed.previous_master_keys),
+                None => folder.load_or_generate_master_keys(parsed.previous_master_keys, env)?,
+            };
+            let secret_key = parsed.secret_key.map_or_else(|| folder.load_or_generate_secret_key(env), Ok)?;
+            (master_key, secret_key, folder.warnings)
         }
-        (DatabaseSettings::Mongo { .. }, Some(master), Some(secret)) => (master, secret, Vec::new()),
-        (DatabaseSettings::Mongo { .. }, master, _) => {
-            return Err(missing_required_key(master.is_none()).into());
+        DatabaseSettings::Mongo { .. } => {
+            let key = parsed.master_key.ok_or_else(|| required_with_mongo(&setting::MASTER_KEY))?;
+            let secret_key = parsed.secret_key.ok_or_else(|| required_with_mongo(&setting::SECRET_KEY))?;
+            (MasterKeySetting::configured(key, parsed.previous_master_keys), secret_key, Vec::new())
         }
     };
     let settings = Settings {
-        database,
+        database: parsed.database,
         master_key,
         http: parsed.http,
         webhooks: parsed.webhooks,
         tokens: TokenSettings {
             secret_key,
-            previous_key: parsed.previous_key,
+            previous_key: parsed.previous_secret_key,
             algorithm: parsed.algorithm,
             lifetime: parsed.token_lifetime,
         },
@@ -103,94 +108,234 @@ pub fn for_service(sources: &ConfigSources, env: &Env) -> Result<Loaded<Settings
     Ok(Loaded { settings, warnings })
 }
 
-/// The settings of a command that works on an existing database. Nothing is made.
+/// Loads the settings of a command that works on an existing database. Creates nothing.
 ///
 /// # Errors
-/// [`ConfigError`] with all that is wrong.
+/// [`ConfigError`] with all invalid settings.
 pub fn for_command(sources: &ConfigSources) -> Result<Loaded<CommandSettings>, ConfigError> {
-    let (values, parsed, mut faults) = check(sources);
-    missing_keys(&values, &parsed, &[&setting::MASTER_KEY], &mut faults);
-    reject_invalid(faults)?;
-    let database = database(&parsed);
-    let previous = parsed.previous_masters;
-    let given = parsed.master_key.map(|key| MasterKeySetting::named(key, previous.clone()));
-    let (master_key, warnings) = match (&database, given) {
-        (DatabaseSettings::Embedded { data_dir }, given) => {
+    let parsed = check(sources).require(&[&setting::MASTER_KEY])?;
+    let (master_key, warnings) = match &parsed.database {
+        DatabaseSettings::Embedded { data_dir } => {
             let mut folder = DataFolder::existing(data_dir)?;
-            let kept = given.map_or_else(|| folder.master_keys(previous), |keys| Ok(Some(keys)))?;
-            (kept.ok_or_else(|| folder.master_key_missing())?, folder.warnings)
+            let master_key = match parsed.master_key {
+                Some(key) => MasterKeySetting::configured(key, parsed.previous_master_keys),
+                None => folder.load_master_keys(parsed.previous_master_keys)?,
+            };
+            (master_key, folder.warnings)
         }
-        (DatabaseSettings::Mongo { .. }, Some(master)) => (master, Vec::new()),
-        (DatabaseSettings::Mongo { .. }, None) => return Err(missing_required_key(true).into()),
+        DatabaseSettings::Mongo { .. } => {
+            let key = parsed.master_key.ok_or_else(|| required_with_mongo(&setting::MASTER_KEY))?;
+            (MasterKeySetting::configured(key, parsed.previous_master_keys), Vec::new())
+        }
     };
-    let log = with_command_log_level(&values, parsed.log);
-    Ok(Loaded {
-        settings: CommandSettings { database, master_key, webhooks: parsed.webhooks, log },
-        warnings,
-    })
+    let settings = CommandSettings {
+        database: parsed.database,
+        master_key,
+        webhooks: parsed.webhooks,
+        log: parsed.command_log,
+    };
+    Ok(Loaded { settings, warnings })
 }
 
-/// The settings of a benchmark, which uses no database and no key of anybody's.
+/// Loads the settings of a benchmark, which uses scratch databases with keys of their own.
 ///
 /// # Errors
-/// [`ConfigError`] with all that is wrong.
+/// [`ConfigError`] with all invalid settings.
 pub fn for_bench(sources: &ConfigSources) -> Result<BenchSettings, ConfigError> {
-    let (values, parsed, faults) = check(sources);
-    reject_invalid(faults)?;
-    let mongod = values.get(&setting::MONGOD).map(|found| PathBuf::from(found.text.as_str()));
-    Ok(BenchSettings {
-        mongodb_url: parsed.mongodb_url,
-        mongod,
-        log: with_command_log_level(&values, parsed.log),
-    })
+    let parsed = check(sources).require(&[])?;
+    let mongodb_url = match parsed.database {
+        DatabaseSettings::Mongo { url, .. } => Some(url),
+        DatabaseSettings::Embedded { .. } => None,
+    };
+    Ok(BenchSettings { mongodb_url, mongod: parsed.mongod, log: parsed.command_log })
 }
 
-/// Whoever types a command wants its answer; only what is wrong is worth a line more.
-fn with_command_log_level(values: &RawValues, mut log: LogSettings) -> LogSettings {
-    if values.get(&setting::LOG).is_none() {
-        "warn".clone_into(&mut log.filter);
-    }
-    log
+/// The keys that all nodes of a service on MongoDB must share.
+pub(super) static NODE_KEYS: [&Definition; 2] =
+    [setting::SECRET_KEY.definition(), setting::MASTER_KEY.definition()];
+
+/// All settings, except keys that are read from the data directory.
+pub(super) struct Parsed {
+    pub(super) database: DatabaseSettings,
+    secret_key: Option<Secret>,
+    previous_secret_key: Option<Secret>,
+    master_key: Option<LoadedKey>,
+    previous_master_keys: Vec<LoadedKey>,
+    algorithm: Algorithm,
+    token_lifetime: Duration,
+    http: HttpSettings,
+    webhooks: WebhookSettings,
+    pub(super) passwords: PasswordSettings,
+    administrator: Option<AdministratorSettings>,
+    log: LogSettings,
+    /// The log settings of a command, whose default level is `warn`: its output is the answer.
+    command_log: LogSettings,
+    mongod: Option<PathBuf>,
 }
 
-/// What was found, checked as the service would check it.
-pub(super) fn check(sources: &ConfigSources) -> (RawValues, Parsed, Vec<InvalidSetting>) {
-    let mut faults = Vec::new();
-    let values = RawValues::collect_raw(sources, &mut faults);
-    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let parsed = parse::parse(&values, cores, &mut faults);
-    (values, parsed, faults)
+/// The texts of all settings, what they were parsed into, and which of them are invalid.
+pub(super) struct Checked {
+    pub(super) values: RawValues,
+    pub(super) parsed: Parsed,
+    pub(super) invalid: Vec<InvalidSetting>,
 }
 
-/// The faults of keys that MongoDB needs and nobody gave: nodes must share them, so none is made up.
-pub(super) fn missing_keys(
-    values: &RawValues,
-    parsed: &Parsed,
-    keys: &[&Setting],
-    faults: &mut Vec<InvalidSetting>,
-) {
-    for key in keys.iter().filter(|key| parsed.mongodb_url.is_some() && values.get(key).is_none()) {
-        let known = |fault: &InvalidSetting| {
-            fault.subject == key.name || Some(&fault.subject) == key.file_name().as_ref()
-        };
-        if !faults.iter().any(known) {
-            faults.push(parse::missing_required(key));
+pub(super) fn check(sources: &ConfigSources) -> Checked {
+    let mut invalid = Vec::new();
+    let values = RawValues::collect(sources, &mut invalid);
+    let parsed = Parser { values: &values, invalid: &mut invalid }.parse();
+    Checked { values, parsed, invalid }
+}
+
+impl Checked {
+    /// Adds an error for each key that MongoDB requires and that is not set.
+    pub(super) fn add_missing(&mut self, keys: &[&Definition]) {
+        if matches!(self.parsed.database, DatabaseSettings::Embedded { .. }) {
+            return;
+        }
+        for key in keys.iter().filter(|key| self.values.get(key).is_none()) {
+            // A key file that cannot be read has been reported already.
+            let file_name = key.file_name().unwrap_or_default();
+            if !self.invalid.iter().any(|invalid| invalid.subject == key.name || invalid.subject == file_name)
+            {
+                self.invalid.push(missing(key));
+            }
         }
     }
+
+    /// The parsed settings if all are valid and, with MongoDB, those keys are set.
+    fn require(mut self, keys: &[&Definition]) -> Result<Parsed, InvalidSettings> {
+        self.add_missing(keys);
+        InvalidSettings::check(self.invalid)?;
+        Ok(self.parsed)
+    }
 }
 
-fn reject_invalid(faults: Vec<InvalidSetting>) -> Result<(), InvalidSettings> {
-    if faults.is_empty() { Ok(()) } else { Err(InvalidSettings(faults)) }
+fn missing(key: &Definition) -> InvalidSetting {
+    InvalidSetting::new(key.name, SettingSource::Default, SettingProblem::RequiredWithMongo)
 }
 
-fn missing_required_key(master: bool) -> InvalidSettings {
-    let setting = if master { &setting::MASTER_KEY } else { &setting::SECRET_KEY };
-    InvalidSettings(vec![parse::missing_required(setting)])
+fn required_with_mongo(key: &Definition) -> InvalidSettings {
+    InvalidSettings(vec![missing(key)])
 }
 
-fn database(parsed: &Parsed) -> DatabaseSettings {
-    match &parsed.mongodb_url {
-        Some(url) => DatabaseSettings::Mongo { url: url.clone(), name: parsed.database_name.clone() },
-        None => DatabaseSettings::Embedded { data_dir: parsed.data_dir.clone() },
+/// Parses all settings. An invalid one is reported and replaced by a placeholder, so that one run reports all of them.
+struct Parser<'a> {
+    values: &'a RawValues,
+    invalid: &'a mut Vec<InvalidSetting>,
+}
+
+impl Parser<'_> {
+    fn parse(mut self) -> Parsed {
+        let passwords = self.passwords();
+        let log = LogSettings { filter: self.get(&setting::LOG), format: self.get(&setting::LOG_FORMAT) };
+        let command_log = match self.values.get(&setting::LOG) {
+            Some(_) => log.clone(),
+            None => LogSettings { filter: "warn".to_owned(), format: log.format },
+        };
+        Parsed {
+            database: self.database(),
+            secret_key: self.optional(&setting::SECRET_KEY),
+            previous_secret_key: self.optional(&setting::SECRET_KEY_PREVIOUS),
+            master_key: self.optional(&setting::MASTER_KEY).map(|key| self.loaded(key, &setting::MASTER_KEY)),
+            previous_master_keys: self.previous_master_keys(),
+            algorithm: self.get(&setting::ALGORITHM),
+            token_lifetime: Duration::from_secs(60 * self.get(&setting::ACCESS_TOKEN_EXPIRE_MINUTES)),
+            http: HttpSettings {
+                listen: self.get(&setting::LISTEN),
+                api_prefix: self.get(&setting::API_V1_STR),
+                project_name: self.get(&setting::PROJECT_NAME),
+                cors_origins: self.get(&setting::CORS_ORIGINS),
+                trusted_proxies: self.get(&setting::TRUSTED_PROXIES),
+            },
+            webhooks: WebhookSettings { allow_private: self.get(&setting::WEBHOOK_ALLOW_PRIVATE) },
+            passwords,
+            administrator: self.administrator(passwords.min_length),
+            log,
+            command_log,
+            mongod: self.optional(&setting::MONGOD),
+        }
+    }
+
+    /// The value or the default; a placeholder if it is invalid, or unset and without a default.
+    fn get<T: Default>(&mut self, setting: &Setting<T>) -> T {
+        let value = match (self.values.get(setting), setting.default) {
+            (None, DefaultValue::Text(text)) => (setting.parse)(text).ok(),
+            _ => self.optional(setting),
+        };
+        value.unwrap_or_default()
+    }
+
+    /// The value; `None` if it is unset or invalid.
+    fn optional<T>(&mut self, setting: &Setting<T>) -> Option<T> {
+        let value = self.values.get(setting)?;
+        match (setting.parse)(&value.text) {
+            Ok(value) => Some(value),
+            Err(problem) => {
+                self.reject(setting, SettingProblem::Invalid(problem));
+                None
+            }
+        }
+    }
+
+    fn reject(&mut self, definition: &Definition, problem: SettingProblem) {
+        self.invalid.push(InvalidSetting::new(definition.name, self.values.source(definition), problem));
+    }
+
+    fn database(&mut self) -> DatabaseSettings {
+        if self.values.get(&setting::MONGODB_URL).is_none() {
+            return DatabaseSettings::Embedded { data_dir: self.get(&setting::DATA_DIR) };
+        }
+        // An invalid URL still means MongoDB, so that missing keys are reported with it.
+        let url = self.optional(&setting::MONGODB_URL).unwrap_or_else(|| Secret::new(String::new()));
+        DatabaseSettings::Mongo { url, name: self.get(&setting::DATABASE_NAME) }
+    }
+
+    fn loaded(&self, key: MasterKey, definition: &Definition) -> LoadedKey {
+        LoadedKey { key, source: self.values.source(definition) }
+    }
+
+    fn previous_master_keys(&mut self) -> Vec<LoadedKey> {
+        let keys = self.get(&setting::MASTER_KEY_PREVIOUS);
+        keys.into_iter().map(|key| self.loaded(key, &setting::MASTER_KEY_PREVIOUS)).collect()
+    }
+
+    fn passwords(&mut self) -> PasswordSettings {
+        let memory_kib: u32 = self.get(&setting::ARGON2_MEMORY_KIB);
+        let parallelism: u32 = self.get(&setting::ARGON2_PARALLELISM);
+        // RFC 9106 §3.1. An invalid value, which is 0 here, has been reported.
+        if memory_kib > 0 && memory_kib < 8 * parallelism {
+            let problem = format!("{memory_kib} KiB is too little for {parallelism} lanes: each needs 8 KiB");
+            self.reject(&setting::ARGON2_MEMORY_KIB, SettingProblem::Invalid(problem));
+        }
+        let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
+        PasswordSettings {
+            memory_kib,
+            iterations: self.get(&setting::ARGON2_ITERATIONS),
+            parallelism,
+            threads: self.optional(&setting::HASH_THREADS).unwrap_or_else(cores),
+            queue: self.get(&setting::HASH_QUEUE),
+            min_length: self.get(&setting::PASSWORD_MIN_LENGTH),
+        }
+    }
+
+    /// The e-mail address and the password must be set together.
+    fn administrator(&mut self, min_length: usize) -> Option<AdministratorSettings> {
+        let (email, password) =
+            (self.optional(&setting::ADMIN_EMAIL), self.optional(&setting::ADMIN_PASSWORD));
+        if let Some(Err(error)) = password.as_ref().map(|it| PasswordPolicy { min_length }.check(it.expose()))
+        {
+            self.reject(&setting::ADMIN_PASSWORD, SettingProblem::Invalid(error.to_string()));
+        }
+        let (is_email_set, is_password_set) = (
+            self.values.get(&setting::ADMIN_EMAIL).is_some(),
+            self.values.get(&setting::ADMIN_PASSWORD).is_some(),
+        );
+        if is_email_set && !is_password_set {
+            self.reject(&setting::ADMIN_PASSWORD, SettingProblem::RequiredWith(setting::ADMIN_EMAIL.name));
+        } else if is_password_set && !is_email_set {
+            self.reject(&setting::ADMIN_EMAIL, SettingProblem::RequiredWith(setting::ADMIN_PASSWORD.name));
+        }
+        Some(AdministratorSettings { email: email?, password: password? })
     }
 }

@@ -1,265 +1,274 @@
-//! From texts to checked settings. Every fault is noted and a stand-in used instead, so that one run shows them all.
+//! Parsers of single values. An error says what is wrong and how to write the value.
 
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use domain::{EmailAddress, PasswordPolicy};
+use domain::EmailAddress;
+use ipnet::IpNet;
 use jsonwebtoken::Algorithm;
 use store::MasterKey;
+use tracing_subscriber::EnvFilter;
+use url::Url;
 
-use super::definitions::{self as setting, DefaultValue, Setting};
-use super::error::{InvalidSetting, SettingSource};
-use super::master_keys::LoadedKey;
-use super::settings::{
-    AdministratorSettings, HttpSettings, LogFormat, LogSettings, PasswordSettings, Secret, WebhookSettings,
-};
-use super::show::origin;
-use super::syntax;
-use super::values::RawValues;
+use super::error::KEY_HINT;
+use super::settings::{LogFormat, Secret};
 
-/// A secret shorter than this could be guessed (RFC 7518 §3.2 asks as much of HS256).
-pub(super) const MIN_SECRET_BYTES: usize = 32;
-/// What makes a key of that size.
-pub(super) const KEY_HINT: &str = "`openssl rand -base64 32` makes one";
+/// Shorter secrets can be guessed; RFC 7518 §3.2 demands as much for HS256.
+const MIN_SECRET_BYTES: usize = 32;
+const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
-/// The largest costs of a password hash, those that [`crate::crypto`] would still verify.
-const MEMORY_KIB: RangeInclusive<u64> = 8..=1024 * 1024;
-const ITERATIONS: RangeInclusive<u64> = 1..=64;
-const PARALLELISM: RangeInclusive<u64> = 1..=64;
-const THREADS: RangeInclusive<u64> = 1..=1024;
-const QUEUE: RangeInclusive<u64> = 1..=1_000_000;
-const PASSWORD_LENGTH: RangeInclusive<u64> = 1..=1024;
-/// A hundred years.
-const TOKEN_MINUTES: RangeInclusive<u64> = 1..=52_560_000;
-
-/// The settings, but for keys that the data folder may hold.
-#[derive(Clone)]
-pub(super) struct Parsed {
-    /// `None`: embedded.
-    pub(super) mongodb_url: Option<Secret>,
-    pub(super) database_name: String,
-    pub(super) data_dir: PathBuf,
-    pub(super) secret_key: Option<Secret>,
-    pub(super) previous_key: Option<Secret>,
-    pub(super) master_key: Option<LoadedKey>,
-    pub(super) previous_masters: Vec<LoadedKey>,
-    pub(super) algorithm: Algorithm,
-    pub(super) token_lifetime: Duration,
-    pub(super) http: HttpSettings,
-    pub(super) webhooks: WebhookSettings,
-    pub(super) passwords: PasswordSettings,
-    pub(super) administrator: Option<AdministratorSettings>,
-    pub(super) log: LogSettings,
+pub(super) fn text(text: &str) -> Result<String, String> {
+    Ok(text.to_owned())
 }
 
-/// Reads settings and notes what is wrong with them.
-struct SettingReader<'a> {
-    values: &'a RawValues,
-    cores: usize,
-    faults: &'a mut Vec<InvalidSetting>,
+pub(super) fn path(text: &str) -> Result<PathBuf, String> {
+    Ok(PathBuf::from(text))
 }
 
-/// Checks all values; `cores` is how many the machine has.
-pub(super) fn parse(values: &RawValues, cores: usize, faults: &mut Vec<InvalidSetting>) -> Parsed {
-    let mut reader = SettingReader { values, cores, faults };
-    let passwords = reader.passwords();
-    Parsed {
-        mongodb_url: reader.mongodb_url(),
-        database_name: reader.text(&setting::DATABASE_NAME).to_owned(),
-        data_dir: PathBuf::from(reader.text(&setting::DATA_DIR)),
-        secret_key: reader.secret_key(),
-        previous_key: reader.secret(&setting::SECRET_KEY_PREVIOUS),
-        master_key: reader.master_key(),
-        previous_masters: reader.previous_masters(),
-        algorithm: reader.parsed(&setting::ALGORITHM, Algorithm::HS256, syntax::algorithm),
-        token_lifetime: Duration::from_secs(
-            60 * reader.number(&setting::ACCESS_TOKEN_EXPIRE_MINUTES, TOKEN_MINUTES),
-        ),
-        http: reader.http(),
-        webhooks: WebhookSettings {
-            allow_private: reader.parsed(&setting::WEBHOOK_ALLOW_PRIVATE, Vec::new(), syntax::networks),
-        },
-        passwords,
-        administrator: reader.administrator(&passwords),
-        log: LogSettings {
-            filter: reader.parsed(&setting::LOG, String::new(), syntax::log_filter),
-            format: reader.parsed(&setting::LOG_FORMAT, LogFormat::Text, syntax::log_format),
-        },
-    }
+pub(super) fn secret(text: &str) -> Result<Secret, String> {
+    Ok(Secret::new(text.to_owned()))
 }
 
-impl SettingReader<'_> {
-    /// The text that was set, or the default.
-    fn text(&self, setting: &Setting) -> &str {
-        let default = match setting.fallback {
-            DefaultValue::Text(text) => text,
-            DefaultValue::Unset | DefaultValue::Computed(_) => "",
-        };
-        self.values.get(setting).map_or(default, |found| &found.text)
-    }
-
-    fn refuse(&mut self, setting: &Setting, problem: impl Into<String>) {
-        self.faults.push(InvalidSetting::new(setting.name, origin(self.values, setting), problem));
-    }
-
-    /// What `parse` makes of the text; `stand_in` if it is wrong.
-    fn parsed<T>(
-        &mut self,
-        setting: &Setting,
-        stand_in: T,
-        parse: impl FnOnce(&str) -> Result<T, String>,
-    ) -> T {
-        match parse(self.text(setting)) {
-            Ok(value) => value,
-            Err(problem) => {
-                self.refuse(setting, problem);
-                stand_in
-            }
-        }
-    }
-
-    fn number(&mut self, setting: &Setting, range: RangeInclusive<u64>) -> u64 {
-        let stand_in = *range.start();
-        self.parsed(setting, stand_in, |text| syntax::number(text, &range))
-    }
-
-    fn small_number(&mut self, setting: &Setting, range: RangeInclusive<u64>) -> u32 {
-        u32::try_from(self.number(setting, range)).unwrap_or(u32::MAX)
-    }
-
-    fn size(&mut self, setting: &Setting, range: RangeInclusive<u64>) -> usize {
-        usize::try_from(self.number(setting, range)).unwrap_or(usize::MAX)
-    }
-
-    fn secret(&self, setting: &Setting) -> Option<Secret> {
-        self.values.get(setting).map(|found| Secret::new(found.text.to_string()))
-    }
-
-    fn mongodb_url(&mut self) -> Option<Secret> {
-        let url = self.secret(&setting::MONGODB_URL)?;
-        if !["mongodb://", "mongodb+srv://"].iter().any(|scheme| url.expose().starts_with(scheme)) {
-            let problem = "is no MongoDB URL: mongodb://HOST:PORT/?replicaSet=NAME is one; unset it for the embedded \
-                           database";
-            self.refuse(&setting::MONGODB_URL, problem);
-        }
-        Some(url)
-    }
-
-    fn secret_key(&mut self) -> Option<Secret> {
-        let key = self.secret(&setting::SECRET_KEY)?;
-        if let Err(problem) = check_secret(key.expose()) {
-            self.refuse(&setting::SECRET_KEY, problem);
-        }
-        Some(key)
-    }
-
-    fn master_key(&mut self) -> Option<LoadedKey> {
-        let text = self.secret(&setting::MASTER_KEY)?;
-        match MasterKey::from_base64(text.expose()) {
-            Ok(key) => Some(LoadedKey { key, origin: origin(self.values, &setting::MASTER_KEY) }),
-            Err(error) => {
-                self.refuse(&setting::MASTER_KEY, error.to_string());
-                None
-            }
-        }
-    }
-
-    fn previous_masters(&mut self) -> Vec<LoadedKey> {
-        let Some(text) = self.secret(&setting::MASTER_KEY_PREVIOUS) else { return Vec::new() };
-        let origin = origin(self.values, &setting::MASTER_KEY_PREVIOUS);
-        let mut keys = Vec::new();
-        let words = text.expose().split(',').map(str::trim).filter(|word| !word.is_empty());
-        for (number, word) in (1..).zip(words) {
-            match MasterKey::from_base64(word) {
-                Ok(key) => keys.push(LoadedKey { key, origin: origin.clone() }),
-                Err(error) => {
-                    self.refuse(&setting::MASTER_KEY_PREVIOUS, format!("its key no. {number} {error}"));
-                }
-            }
-        }
-        keys
-    }
-
-    fn http(&mut self) -> HttpSettings {
-        HttpSettings {
-            listen: self.parsed(&setting::LISTEN, String::new(), syntax::listen),
-            api_prefix: self.parsed(&setting::API_V1_STR, String::new(), syntax::api_prefix),
-            project_name: self.text(&setting::PROJECT_NAME).to_owned(),
-            cors_origins: self.parsed(&setting::CORS_ORIGINS, Vec::new(), syntax::cors_origins),
-            trusted_proxies: self.parsed(&setting::TRUSTED_PROXIES, Vec::new(), syntax::networks),
-        }
-    }
-
-    fn passwords(&mut self) -> PasswordSettings {
-        let parallelism = self.small_number(&setting::ARGON2_PARALLELISM, PARALLELISM);
-        let memory_kib = self.small_number(&setting::ARGON2_MEMORY_KIB, MEMORY_KIB);
-        if memory_kib < 8 * parallelism {
-            // RFC 9106 §3.1.
-            let problem =
-                format!("{memory_kib} KiB is too little for {parallelism} lanes: 8 KiB each are needed");
-            self.refuse(&setting::ARGON2_MEMORY_KIB, problem);
-        }
-        let threads = if self.values.get(&setting::HASH_THREADS).is_some() {
-            self.size(&setting::HASH_THREADS, THREADS)
-        } else {
-            self.cores
-        };
-        PasswordSettings {
-            memory_kib,
-            iterations: self.small_number(&setting::ARGON2_ITERATIONS, ITERATIONS),
-            parallelism,
-            threads,
-            queue: self.size(&setting::HASH_QUEUE, QUEUE),
-            min_length: self.size(&setting::PASSWORD_MIN_LENGTH, PASSWORD_LENGTH),
-        }
-    }
-
-    /// The e-mail address and the password come together or not at all.
-    fn administrator(&mut self, passwords: &PasswordSettings) -> Option<AdministratorSettings> {
-        let email = self.values.get(&setting::ADMIN_EMAIL).map(|found| EmailAddress::parse(&found.text));
-        let password = self.secret(&setting::ADMIN_PASSWORD);
-        if let Some(Err(fault)) = &email {
-            self.refuse(&setting::ADMIN_EMAIL, format!("is no e-mail address: {fault}"));
-        }
-        let policy = PasswordPolicy { min_length: passwords.min_length };
-        if let Some(Err(fault)) = password.as_ref().map(|password| policy.check(password.expose())) {
-            self.refuse(&setting::ADMIN_PASSWORD, fault.to_string());
-        }
-        match (email, password) {
-            (Some(Ok(email)), Some(password)) => Some(AdministratorSettings { email, password }),
-            (Some(_), None) => {
-                self.refuse(
-                    &setting::ADMIN_PASSWORD,
-                    "is not set, but AEGIS_ADMIN_EMAIL is: set both or neither",
-                );
-                None
-            }
-            (None, Some(_)) => {
-                self.refuse(
-                    &setting::ADMIN_EMAIL,
-                    "is not set, but AEGIS_ADMIN_PASSWORD is: set both or neither",
-                );
-                None
-            }
-            (Some(Err(_)), Some(_)) | (None, None) => None,
-        }
-    }
+pub(super) fn number<T: TryFrom<u64>>(text: &str, range: RangeInclusive<u64>) -> Result<T, String> {
+    let number = text.trim().parse().ok().filter(|number| range.contains(number));
+    let number = number.and_then(|number| T::try_from(number).ok());
+    number.ok_or_else(|| format!("`{text}` is not a whole number from {} to {}", range.start(), range.end()))
 }
 
-/// Whether a text can sign tokens.
-pub(super) fn check_secret(text: &str) -> Result<(), String> {
+pub(super) fn mongodb_url(text: &str) -> Result<Secret, String> {
+    if ["mongodb://", "mongodb+srv://"].iter().any(|scheme| text.starts_with(scheme)) {
+        return secret(text);
+    }
+    Err("not a MongoDB URL: write mongodb://HOST:PORT/?replicaSet=NAME, or unset it to use the embedded database"
+        .to_owned())
+}
+
+pub(super) fn secret_key(text: &str) -> Result<Secret, String> {
     match text.len() {
-        MIN_SECRET_BYTES.. => Ok(()),
-        bytes => Err(format!("has {bytes} bytes, at least {MIN_SECRET_BYTES} are needed: {KEY_HINT}")),
+        MIN_SECRET_BYTES.. => secret(text),
+        bytes => Err(format!("has {bytes} bytes, at least {MIN_SECRET_BYTES} are required: {KEY_HINT}")),
     }
 }
 
-/// What a setting needs that is required and not set.
-pub(super) fn missing_required(setting: &Setting) -> InvalidSetting {
-    let problem = format!(
-        "is not set; with MongoDB it is required, and every node needs the same one: {KEY_HINT}. Keep it apart from \
-         the database"
-    );
-    InvalidSetting::new(setting.name, SettingSource::Default, problem)
+pub(super) fn master_key(text: &str) -> Result<MasterKey, String> {
+    MasterKey::from_base64(text).map_err(|error| error.to_string())
+}
+
+pub(super) fn master_keys(text: &str) -> Result<Vec<MasterKey>, String> {
+    let numbered = (1..).zip(list(text));
+    let parse = |(number, key): (usize, &str)| {
+        MasterKey::from_base64(key).map_err(|error| format!("its key no. {number} {error}"))
+    };
+    numbered.map(parse).collect()
+}
+
+pub(super) fn algorithm(text: &str) -> Result<Algorithm, String> {
+    match text {
+        "HS256" => Ok(Algorithm::HS256),
+        "HS384" => Ok(Algorithm::HS384),
+        "HS512" => Ok(Algorithm::HS512),
+        _ => Err(format!("`{text}` is not supported: use HS256, HS384 or HS512")),
+    }
+}
+
+pub(super) fn email(text: &str) -> Result<EmailAddress, String> {
+    EmailAddress::parse(text).map_err(|error| format!("not an e-mail address: {error}"))
+}
+
+pub(super) fn log_format(text: &str) -> Result<LogFormat, String> {
+    match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err(format!("`{text}` is not a log format: use text or json")),
+    }
+}
+
+/// A filter of `tracing`, which would take any word as a target and log all of it: a misspelt level is an error.
+pub(super) fn log_filter(text: &str) -> Result<String, String> {
+    let words = text.split(',').map(str::trim);
+    let is_level = |word: &str| LOG_LEVELS.contains(&word.to_ascii_lowercase().as_str());
+    if let Some(word) =
+        words.clone().find(|word| !word.contains(['=', '[', ']', '{', '}']) && !is_level(word))
+    {
+        let levels = LOG_LEVELS.join(", ");
+        return Err(format!("`{word}` is not a level: use {levels}; for one target write target=level"));
+    }
+    let filter = words.collect::<Vec<_>>().join(",");
+    match EnvFilter::builder().parse(&filter) {
+        Ok(_) => Ok(filter),
+        Err(error) => {
+            Err(format!("`{filter}` is not a log filter ({error}): write for example info,aegis=debug"))
+        }
+    }
+}
+
+pub(super) fn listen_address(text: &str) -> Result<String, String> {
+    let is_host = |host: &str| match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(address) => address.parse::<IpAddr>().is_ok_and(|address| address.is_ipv6()),
+        None => {
+            let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+            !host.is_empty() && host.bytes().all(is_allowed)
+        }
+    };
+    match text.rsplit_once(':') {
+        Some((host, port)) if is_host(host) && port.parse::<u16>().is_ok() => Ok(text.to_owned()),
+        _ => Err(format!(
+            "`{text}` is not an address and port: write for example 127.0.0.1:8000 or [::1]:8000"
+        )),
+    }
+}
+
+/// Literal segments, so that the prefix can be put before every route.
+pub(super) fn api_prefix(text: &str) -> Result<String, String> {
+    let is_literal = |segment: &str| {
+        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
+        !matches!(segment, "" | "." | "..") && segment.bytes().all(is_allowed)
+    };
+    match text.strip_prefix('/') {
+        None => Err(format!("`{text}` must start with a slash, as in /api/v1")),
+        Some(rest) if rest.ends_with('/') || rest.is_empty() => {
+            Err(format!("`{text}` must not end with a slash: write it as in /api/v1"))
+        }
+        Some(rest) if rest.split('/').all(is_literal) => Ok(text.to_owned()),
+        Some(_) => {
+            Err(format!("`{text}` may contain only letters, digits and - . _ ~ between single slashes"))
+        }
+    }
+}
+
+pub(super) fn networks(text: &str) -> Result<Vec<IpNet>, String> {
+    list(text).map(network).collect()
+}
+
+/// A network in CIDR notation, or a single address.
+fn network(text: &str) -> Result<IpNet, String> {
+    let parsed = text.parse().or_else(|_| text.parse().map(|address: IpAddr| address.into()));
+    let network: IpNet =
+        parsed.map_err(|_| format!("`{text}` is not a network: write for example 10.0.0.0/8 or fd00::/8"))?;
+    // Either the address or the prefix is a mistake, and guessing which could trust half the internet.
+    if network == network.trunc() {
+        Ok(network)
+    } else {
+        Err(format!("`{text}` has bits beyond its prefix: write {}, or a longer prefix", network.trunc()))
+    }
+}
+
+/// `*`, or origins as browsers send them (RFC 6454 §6.2), because they are compared as text.
+pub(super) fn cors_origins(text: &str) -> Result<Vec<String>, String> {
+    match list(text).collect::<Vec<_>>().as_slice() {
+        ["*"] => Ok(vec!["*".to_owned()]),
+        origins => origins.iter().map(|origin| cors_origin(origin)).collect(),
+    }
+}
+
+fn cors_origin(text: &str) -> Result<String, String> {
+    if text == "*" {
+        return Err("`*` allows every origin: it must be the only entry".to_owned());
+    }
+    let invalid =
+        || format!("`{text}` is not an origin: write scheme, host and port, as in https://app.example.com");
+    let url = Url::parse(text).map_err(|_| invalid())?;
+    let is_bare = matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none();
+    if !is_bare || !url.has_host() || !url.username().is_empty() || url.password().is_some() {
+        return Err(invalid());
+    }
+    // Only web schemes have a tuple origin; others, such as those of mobile apps, are compared as they are.
+    let origin = url.origin();
+    let sent =
+        if origin.is_tuple() { origin.ascii_serialization() } else { text.trim_end_matches('/').to_owned() };
+    if sent == text {
+        Ok(sent)
+    } else {
+        Err(format!("`{text}` is not the form that browsers send: write {sent}"))
+    }
+}
+
+/// The non-empty entries of a comma-separated list.
+fn list(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|entry| !entry.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listen_address_needs_host_and_port() {
+        for good in ["127.0.0.1:8000", "0.0.0.0:0", "[::]:80", "localhost:8000", "api.example.com:1"] {
+            assert_eq!(listen_address(good), Ok(good.to_owned()));
+        }
+        for bad in
+            ["8000", ":8000", "127.0.0.1", "127.0.0.1:", "::1:8000", "[1.2.3.4]:1", "a b:1", "h:65536", ""]
+        {
+            assert!(listen_address(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn api_prefix_starts_but_does_not_end_with_a_slash() {
+        for good in ["/api/v1", "/api", "/a-b/c.d/~e_f"] {
+            assert_eq!(api_prefix(good), Ok(good.to_owned()));
+        }
+        for bad in ["api/v1", "/api/", "/", "//api", "/a//b", "/{id}", "/a/*", "/a b", "/a?b", "/..", "/é"] {
+            assert!(api_prefix(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn cors_origins_are_in_browser_form() {
+        assert_eq!(cors_origins(""), Ok(vec![]));
+        assert_eq!(cors_origins("*"), Ok(vec!["*".to_owned()]));
+        let two = cors_origins("https://app.example.com , http://localhost:3000,").unwrap();
+        assert_eq!(two, ["https://app.example.com", "http://localhost:3000"]);
+        assert!(cors_origins("capacitor://localhost").is_ok());
+        for (bad, advice) in [
+            ("https://app.example.com/", "write https://app.example.com"),
+            ("https://APP.example.com:443", "write https://app.example.com"),
+            ("https://bücher.example", "write https://xn--bcher-kva.example"),
+            ("*,https://a.example", "only entry"),
+            ("app.example.com", "is not an origin"),
+            ("https://u:p@a.example", "is not an origin"),
+            ("https://a.example/path", "is not an origin"),
+            ("null", "is not an origin"),
+        ] {
+            let problem = cors_origins(bad).unwrap_err();
+            assert!(problem.contains(advice), "{bad}: {problem}");
+        }
+    }
+
+    #[test]
+    fn networks_are_comma_separated() {
+        assert_eq!(networks(""), Ok(vec![]));
+        let shown =
+            |text: &str| networks(text).map(|all| all.iter().map(IpNet::to_string).collect::<Vec<_>>());
+        assert_eq!(shown("10.0.0.0/8 , ::1,").unwrap(), ["10.0.0.0/8", "::1/128"]);
+        for bad in
+            ["10", "10.0.0.0/", "10.0.0.0/33", "10.0.0.0/-1", "fd00::/129", "[::1]", "all", "10.0.0.0/8/8"]
+        {
+            let problem = networks(bad).unwrap_err();
+            assert!(problem.contains("is not a network"), "{bad}: {problem}");
+        }
+        assert!(networks("10.1.2.3/8").unwrap_err().contains("write 10.0.0.0/8"));
+    }
+
+    #[test]
+    fn misspelt_log_level_is_rejected() {
+        for good in
+            ["info", "WARN", "off", "info,aegis=debug", "warn, store_mongo=trace", "aegis[{user}]=debug"]
+        {
+            assert!(log_filter(good).is_ok(), "{good}");
+        }
+        for bad in ["verbose", "infoo", "info,debg", "aegis=loud", "info,"] {
+            assert!(log_filter(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_range_checked() {
+        assert_eq!(number::<u32>("8", 1..=8), Ok(8));
+        for bad in ["9", "0", "-1", "1.5", "", "eight"] {
+            assert!(number::<u32>(bad, 1..=8).is_err(), "{bad}");
+        }
+    }
 }

@@ -1,94 +1,84 @@
-//! The settings as they may be shown: secrets masked, each with its source.
-
-use std::path::Path;
+//! The effective settings, as `aegis config` shows them: each with its source, secrets masked.
 
 use serde::Serialize;
 
 use super::data_folder::{MASTER_KEY_FILE, SECRET_KEY_FILE};
-use super::definitions::{self, DefaultValue, Sensitivity, Setting};
+use super::definitions::{self, DefaultValue, Definition, Sensitivity};
 use super::error::{InvalidSettings, SettingSource};
-use super::load::{REQUIRED_KEYS, check, missing_keys};
-use super::parse::Parsed;
+use super::load::{Checked, NODE_KEYS, check};
+use super::settings::DatabaseSettings;
 use super::sources::ConfigSources;
-use super::values::RawValues;
 
-/// What stands for a secret, whatever its length.
+/// Replaces a secret of any length.
 pub(super) const MASK: &str = "********";
 
-/// A setting as it may be shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ShownSetting {
-    /// Its name.
     pub name: &'static str,
-    /// What it is; nothing if it is not set.
+    /// `None` if it is not set.
     pub value: Option<String>,
-    /// Where that comes from.
     pub source: String,
 }
 
-/// All settings as they would hold for the service, and what is wrong with them.
+/// All settings as they apply to the service, and those that are invalid.
 #[must_use]
-pub fn survey(sources: &ConfigSources) -> (Vec<ShownSetting>, Option<InvalidSettings>) {
-    let (values, parsed, mut faults) = check(sources);
-    missing_keys(&values, &parsed, &REQUIRED_KEYS, &mut faults);
-    let shown = definitions::ALL.iter().map(|setting| show(setting, &values, &parsed)).collect();
-    (shown, (!faults.is_empty()).then_some(InvalidSettings(faults)))
+pub fn show_all(sources: &ConfigSources) -> (Vec<ShownSetting>, Option<InvalidSettings>) {
+    let mut checked = check(sources);
+    checked.add_missing(&NODE_KEYS);
+    let shown = definitions::ALL.iter().map(|definition| show(definition, &checked)).collect();
+    (shown, InvalidSettings::check(checked.invalid).err())
 }
 
-/// Where a setting comes from.
-pub(super) fn origin(values: &RawValues, setting: &Setting) -> SettingSource {
-    values.get(setting).map_or(SettingSource::Default, |found| found.origin.clone())
-}
-
-fn show(setting: &Setting, values: &RawValues, parsed: &Parsed) -> ShownSetting {
-    let name = setting.name;
-    if let Some(found) = values.get(setting) {
-        let value = match setting.sensitivity {
-            Sensitivity::Open => found.text.to_string(),
+fn show(definition: &Definition, checked: &Checked) -> ShownSetting {
+    let name = definition.name;
+    if let Some(found) = checked.values.get(definition) {
+        let value = match definition.sensitivity {
+            Sensitivity::Public => found.text.to_string(),
             Sensitivity::Secret => MASK.to_owned(),
             Sensitivity::Url => mask_url(&found.text),
         };
-        return ShownSetting { name, value: Some(value), source: found.origin.to_string() };
+        return ShownSetting { name, value: Some(value), source: found.source.to_string() };
     }
-    let (value, source) = match setting.fallback {
+    let (value, source) = match definition.default {
         DefaultValue::Text(text) => (Some(text.to_owned()), "default".to_owned()),
         DefaultValue::Unset => (None, "not set".to_owned()),
-        DefaultValue::Computed(_) if name == definitions::HASH_THREADS.name => {
-            (Some(parsed.passwords.threads.to_string()), "default: one per core".to_owned())
+        DefaultValue::Computed(_) if name == definitions::SECRET_KEY.name => {
+            show_key(SECRET_KEY_FILE, checked)
         }
-        DefaultValue::Computed(_) => generated_key(setting, parsed),
+        DefaultValue::Computed(_) if name == definitions::MASTER_KEY.name => {
+            show_key(MASTER_KEY_FILE, checked)
+        }
+        DefaultValue::Computed(how) => {
+            (Some(checked.parsed.passwords.threads.to_string()), format!("default: {how}"))
+        }
     };
     ShownSetting { name, value, source }
 }
 
-/// A key that the data folder holds, or will.
-fn generated_key(setting: &Setting, parsed: &Parsed) -> (Option<String>, String) {
-    if parsed.mongodb_url.is_some() {
-        return (None, "not set, but required with MongoDB".to_owned());
-    }
-    let file = if setting.name == definitions::SECRET_KEY.name { SECRET_KEY_FILE } else { MASTER_KEY_FILE };
-    let path = parsed.data_dir.join(file);
-    if file_exists(&path) {
-        (Some(MASK.to_owned()), SettingSource::DataFolder(path).to_string())
-    } else {
-        (None, format!("made at first start: {}", path.display()))
+/// A key that is in the data directory, or will be generated there.
+fn show_key(file: &str, checked: &Checked) -> (Option<String>, String) {
+    match &checked.parsed.database {
+        DatabaseSettings::Mongo { .. } => (None, "not set, but required with MongoDB".to_owned()),
+        DatabaseSettings::Embedded { data_dir } => {
+            let path = data_dir.join(file);
+            if path.try_exists().unwrap_or(false) {
+                (Some(MASK.to_owned()), SettingSource::DataFolder(path).to_string())
+            } else {
+                (None, format!("generated at first start: {}", path.display()))
+            }
+        }
     }
 }
 
-fn file_exists(path: &Path) -> bool {
-    path.try_exists().unwrap_or(false)
-}
-
-/// A database URL without its secrets. What cannot be taken apart is masked whole.
+/// A database URL without its secrets. A text that is not a URL is masked completely.
 #[must_use]
 pub fn mask_url(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return MASK.to_owned() };
-    // The last `@`, since a password may hold others although it should not.
-    let masked = match rest.rsplit_once('@') {
-        Some((login, hosts)) => match login.split_once(':') {
-            Some((user, _)) => format!("{scheme}://{user}:{MASK}@{hosts}"),
-            None => text.to_owned(),
-        },
+    // The last `@`: a password may contain others although it should not.
+    let credentials =
+        rest.rsplit_once('@').and_then(|(login, hosts)| Some((login.split_once(':')?.0, hosts)));
+    let masked = match credentials {
+        Some((user, hosts)) => format!("{scheme}://{user}:{MASK}@{hosts}"),
         None => text.to_owned(),
     };
     let Some((before, query)) = masked.split_once('?') else { return masked };
@@ -97,7 +87,7 @@ pub fn mask_url(text: &str) -> String {
 }
 
 fn mask_parameter(parameter: &str) -> String {
-    let (name, _) = parameter.split_once('=').unwrap_or((parameter, ""));
+    let name = parameter.split_once('=').map_or(parameter, |(name, _)| name);
     let lower = name.to_ascii_lowercase();
     if lower.contains("password") || lower == "authmechanismproperties" {
         format!("{name}={MASK}")

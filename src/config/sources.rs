@@ -1,68 +1,220 @@
-//! Where settings are looked for, as one value: tests make their own, and only [`ConfigSources::from_process`] asks the
-//! machine.
+//! Where settings come from: the environment, then `.env`, then `aegis.toml`. For each setting the first source that names
+//! it wins. An empty value counts as not set, but still wins, so that `MONGODB_URL=` before a command selects the embedded
+//! database whatever the files say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
-use super::error::{InvalidSetting, InvalidSettings, SettingSource};
+use zeroize::Zeroizing;
 
-/// The environment and the two files, best first.
+use super::definitions::{self, Definition};
+use super::dotenv;
+use super::error::{InvalidSetting, InvalidSettings, SettingProblem, SettingSource};
+
+/// The contents of all sources. Only [`ConfigSources::from_process`] reads the real ones; tests make their own.
 #[derive(Clone, Debug, Default)]
 pub struct ConfigSources {
-    /// The environment variables whose names are text.
     pub environment: BTreeMap<String, OsString>,
-    /// The text of `.env`, if there is one.
+    /// The text of `.env`.
     pub dotenv: Option<String>,
-    /// The text of `aegis.toml`, if there is one.
+    /// The text of `aegis.toml`.
     pub toml: Option<String>,
-    /// The working folder: paths of files with secrets are relative to it.
+    /// The working directory; paths of secret files are relative to it.
     pub folder: PathBuf,
 }
 
 impl ConfigSources {
-    /// What this process was given, and what lies in its working folder.
+    /// The environment of this process and the files in its working directory.
     ///
     /// # Errors
-    /// [`InvalidSettings`] if one of the files is there but cannot be read.
+    /// [`InvalidSettings`] if one of the files exists but cannot be read.
     pub fn from_process() -> Result<Self, InvalidSettings> {
         let folder = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
-        let mut faults = Vec::new();
-        let mut read = |name: &str, origin: SettingSource| {
-            optional(fs::read_to_string(folder.join(name))).unwrap_or_else(|error| {
-                let file = folder.join(name);
-                faults.push(InvalidSetting::new(
-                    file.display().to_string(),
-                    origin,
-                    format!("cannot be read: {error}"),
-                ));
-                None
-            })
+        let mut invalid = Vec::new();
+        let mut read = |name: &str, source: SettingSource| {
+            let path = folder.join(name);
+            match fs::read_to_string(&path) {
+                Ok(text) => Some(text),
+                Err(error) if error.kind() == ErrorKind::NotFound => None,
+                Err(error) => {
+                    let problem = SettingProblem::Unreadable { path, reason: error.to_string() };
+                    invalid.push(InvalidSetting::new(name, source, problem));
+                    None
+                }
+            }
         };
-        let dotenv = read(".env", SettingSource::DotEnv);
-        let toml = read("aegis.toml", SettingSource::Toml);
+        let (dotenv, toml) = (read(".env", SettingSource::DotEnv), read("aegis.toml", SettingSource::Toml));
+        InvalidSettings::check(invalid)?;
         let environment =
             std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value))).collect();
-        if faults.is_empty() {
-            Ok(Self { environment, dotenv, toml, folder })
-        } else {
-            Err(InvalidSettings(faults))
-        }
+        Ok(Self { environment, dotenv, toml, folder })
     }
 
-    /// The text of an environment variable that is no setting; nothing if it is unset, empty or no text.
+    /// An environment variable that is not a setting; `None` if it is unset, empty or not text.
     #[must_use]
     pub fn variable(&self, name: &str) -> Option<&str> {
         self.environment.get(name)?.to_str().filter(|text| !text.is_empty())
     }
 }
 
-fn optional(read: io::Result<String>) -> io::Result<Option<String>> {
-    match read {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
+/// The text of a setting and its source.
+#[derive(Clone)]
+pub(super) struct RawValue {
+    pub(super) text: Zeroizing<String>,
+    pub(super) source: SettingSource,
+}
+
+/// The texts of all settings that are set.
+pub(super) struct RawValues(HashMap<&'static str, RawValue>);
+
+impl RawValues {
+    pub(super) fn collect(sources: &ConfigSources, invalid: &mut Vec<InvalidSetting>) -> Self {
+        let layers = [environment(sources, invalid), dotenv(sources, invalid), toml(sources, invalid)];
+        for layer in &layers {
+            layer.reject_unknown(invalid);
+        }
+        let mut values = HashMap::new();
+        for definition in definitions::ALL {
+            if let Some(value) = layers.iter().find_map(|layer| layer.find(definition, sources, invalid)) {
+                values.insert(definition.name, value);
+            }
+        }
+        Self(values)
+    }
+
+    /// The value of a setting unless it is unset or empty.
+    pub(super) fn get(&self, definition: &Definition) -> Option<&RawValue> {
+        self.0.get(definition.name).filter(|value| !value.text.is_empty())
+    }
+
+    pub(super) fn source(&self, definition: &Definition) -> SettingSource {
+        self.get(definition).map_or(SettingSource::Default, |value| value.source.clone())
+    }
+}
+
+/// The names and texts of one source.
+struct Layer {
+    source: SettingSource,
+    texts: BTreeMap<String, Zeroizing<String>>,
+}
+
+impl Layer {
+    fn find(
+        &self,
+        definition: &Definition,
+        sources: &ConfigSources,
+        invalid: &mut Vec<InvalidSetting>,
+    ) -> Option<RawValue> {
+        let mut reject = |subject: &str, problem| {
+            invalid.push(InvalidSetting::new(subject, self.source.clone(), problem));
+        };
+        let text = self.texts.get(definition.name);
+        let file_name = definition.file_name().unwrap_or_default();
+        let Some(path) = self.texts.get(&file_name).filter(|path| !path.is_empty()) else {
+            return Some(RawValue { text: text?.clone(), source: self.source.clone() });
+        };
+        if text.is_some_and(|text| !text.is_empty()) {
+            reject(definition.name, SettingProblem::ConflictsWith(file_name.clone()));
+        }
+        let path = sources.folder.join(path.as_str());
+        match fs::read_to_string(&path).map(Zeroizing::new) {
+            Ok(text) => {
+                let text = Zeroizing::new(text.trim_end_matches(['\n', '\r']).to_owned());
+                if text.is_empty() {
+                    reject(&file_name, SettingProblem::EmptyFile(path.clone()));
+                }
+                Some(RawValue { text, source: SettingSource::SecretFile(path) })
+            }
+            Err(error) => {
+                reject(&file_name, SettingProblem::Unreadable { path, reason: error.to_string() });
+                // Set, though unreadable: a value from a later source is one that was meant to be replaced.
+                Some(RawValue { text: Zeroizing::default(), source: self.source.clone() })
+            }
+        }
+    }
+
+    /// A misspelt setting must not silently leave another at its default. In `aegis.toml`, which belongs to Aegis alone,
+    /// every unknown name is an error; elsewhere those that start with `AEGIS_`.
+    fn reject_unknown(&self, invalid: &mut Vec<InvalidSetting>) {
+        for name in self.texts.keys() {
+            let is_ours = self.source == SettingSource::Toml || name.starts_with("AEGIS_");
+            if is_ours && !definitions::is_foreign(name) && !definitions::is_defined(name) {
+                let problem = SettingProblem::Unknown { closest: definitions::closest_name(name) };
+                invalid.push(InvalidSetting::new(name, self.source.clone(), problem));
+            }
+        }
+    }
+}
+
+fn environment(sources: &ConfigSources, invalid: &mut Vec<InvalidSetting>) -> Layer {
+    let source = SettingSource::Environment;
+    let mut texts = BTreeMap::new();
+    for (name, value) in &sources.environment {
+        match value.to_str() {
+            Some(text) => {
+                texts.insert(name.clone(), Zeroizing::new(text.to_owned()));
+            }
+            None if definitions::is_defined(name) => {
+                invalid.push(InvalidSetting::new(name, source.clone(), SettingProblem::NotUtf8));
+            }
+            None => {}
+        }
+    }
+    Layer { source, texts }
+}
+
+fn dotenv(sources: &ConfigSources, invalid: &mut Vec<InvalidSetting>) -> Layer {
+    let source = SettingSource::DotEnv;
+    let text = sources.dotenv.as_deref().unwrap_or_default();
+    let (texts, invalid_lines) = dotenv::parse(text, |name| sources.variable(name).map(str::to_owned));
+    invalid.extend(invalid_lines.into_iter().map(|dotenv::InvalidLine(line)| {
+        let problem = "cannot be parsed: not of the form `NAME=value`, or a quote is not closed";
+        InvalidSetting::new(
+            format!("line {line}"),
+            source.clone(),
+            SettingProblem::Syntax(problem.to_owned()),
+        )
+    }));
+    let texts = texts.into_iter().map(|(name, text)| (name, Zeroizing::new(text))).collect();
+    Layer { source, texts }
+}
+
+fn toml(sources: &ConfigSources, invalid: &mut Vec<InvalidSetting>) -> Layer {
+    let source = SettingSource::Toml;
+    let text = sources.toml.as_deref().unwrap_or_default();
+    let table = text.parse::<toml::Table>().unwrap_or_else(|error| {
+        let start = error.span().map_or(0, |span| span.start);
+        let line = 1 + text.bytes().take(start).filter(|byte| *byte == b'\n').count();
+        // The message alone: the whole error quotes the line, which may contain a secret.
+        let problem = SettingProblem::Syntax(format!("not valid TOML: {}", error.message()));
+        invalid.push(InvalidSetting::new(format!("line {line}"), source.clone(), problem));
+        toml::Table::new()
+    });
+    let mut texts = BTreeMap::new();
+    for (name, value) in table {
+        let text = scalar(&value);
+        if text.is_none() && definitions::is_defined(&name) {
+            invalid.push(InvalidSetting::new(name, source.clone(), SettingProblem::WrongType));
+        } else {
+            // An unknown name without text, such as that of a table, is reported as unknown.
+            texts.insert(name, Zeroizing::new(text.unwrap_or_default()));
+        }
+    }
+    Layer { source, texts }
+}
+
+fn scalar(value: &toml::Value) -> Option<String> {
+    match value {
+        toml::Value::String(text) => Some(text.clone()),
+        toml::Value::Integer(number) => Some(number.to_string()),
+        toml::Value::Boolean(boolean) => Some(boolean.to_string()),
+        toml::Value::Array(items) => {
+            let texts = items.iter().map(toml::Value::as_str).collect::<Option<Vec<_>>>()?;
+            Some(texts.join(","))
+        }
+        toml::Value::Float(_) | toml::Value::Datetime(_) | toml::Value::Table(_) => None,
     }
 }

@@ -1,13 +1,14 @@
-//! What sources make of settings, from end to end.
+//! Loading settings from sources, end to end.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
 use store::Env;
 
-use super::definitions;
+use super::definitions::DefaultValue;
 use super::load::{for_command, for_service};
-use super::show::{MASK, survey};
+use super::show::{MASK, ShownSetting, show_all};
 use super::*;
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
@@ -18,7 +19,7 @@ fn environment(pairs: &[(&str, &str)]) -> ConfigSources {
     ConfigSources { environment, ..ConfigSources::default() }
 }
 
-/// A service on MongoDB: needs no folder.
+/// A service on MongoDB, which needs no data directory.
 fn mongo(pairs: &[(&str, &str)]) -> ConfigSources {
     let base =
         [("MONGODB_URL", "mongodb://h/?replicaSet=rs0"), ("SECRET_KEY", KEY), ("AEGIS_MASTER_KEY", MASTER)];
@@ -29,13 +30,23 @@ fn embedded(folder: &Path) -> ConfigSources {
     environment(&[("AEGIS_DATA_DIR", folder.to_str().unwrap())])
 }
 
-fn load(sources: &ConfigSources) -> Result<Settings, String> {
-    for_service(sources, &Env::system()).map(|loaded| loaded.settings).map_err(|error| error.to_string())
+fn load(sources: &ConfigSources) -> Result<Settings, ConfigError> {
+    for_service(sources, &Env::system()).map(|loaded| loaded.settings)
 }
 
 #[track_caller]
-fn fault(sources: &ConfigSources) -> String {
-    load(sources).map(drop).unwrap_err()
+fn invalid(result: Result<impl Sized, ConfigError>) -> Vec<InvalidSetting> {
+    match result.map(drop).unwrap_err() {
+        ConfigError::InvalidSettings(invalid) => invalid.0,
+        other => panic!("{other}"),
+    }
+}
+
+/// The only invalid setting.
+#[track_caller]
+fn only_invalid(sources: &ConfigSources) -> InvalidSetting {
+    let [only] = invalid(load(sources)).try_into().unwrap();
+    only
 }
 
 #[test]
@@ -54,6 +65,15 @@ fn defaults_apply_without_settings() {
     assert!(threads >= 1);
     assert_eq!((settings.log.filter.as_str(), settings.log.format), ("info", LogFormat::Text));
     assert!(settings.administrator.is_none() && settings.tokens.previous_key.is_none());
+}
+
+#[test]
+fn every_default_is_valid() {
+    for (definition, parse) in definitions::ALL.iter().zip(definitions::PARSERS) {
+        if let DefaultValue::Text(text) = definition.default {
+            assert_eq!(parse(text), Ok(()), "{}", definition.name);
+        }
+    }
 }
 
 #[test]
@@ -85,37 +105,32 @@ fn secrets_are_read_from_files() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("key"), format!("{KEY}\n")).unwrap();
     let mut sources = mongo(&[("SECRET_KEY_FILE", "key"), ("SECRET_KEY", "")]);
-    sources.folder = folder.path().to_owned();
+    folder.path().clone_into(&mut sources.folder);
     assert_eq!(load(&sources).unwrap().tokens.secret_key.expose(), KEY);
 
     sources.environment.insert("SECRET_KEY".to_owned(), KEY.into());
-    let both = fault(&sources);
-    assert!(both.contains("SECRET_KEY (environment): set together with SECRET_KEY_FILE"), "{both}");
+    let both = SettingProblem::ConflictsWith("SECRET_KEY_FILE".to_owned());
+    assert_eq!(only_invalid(&sources), InvalidSetting::new("SECRET_KEY", SettingSource::Environment, both));
 
     sources.environment.insert("SECRET_KEY".to_owned(), "".into());
     sources.environment.insert("SECRET_KEY_FILE".to_owned(), "missing".into());
-    let missing = fault(&sources);
-    assert!(
-        missing.contains("SECRET_KEY_FILE (environment): ") && missing.contains("cannot be read"),
-        "{missing}"
-    );
-    assert!(!missing.contains("is not set"), "one fault is enough: {missing}");
+    let missing = only_invalid(&sources);
+    assert_eq!((missing.subject.as_str(), &missing.source), ("SECRET_KEY_FILE", &SettingSource::Environment));
+    assert!(matches!(missing.problem, SettingProblem::Unreadable { .. }), "{missing}");
 }
 
 #[test]
 fn unknown_name_suggests_the_closest_one() {
-    let environment = fault(&mongo(&[("AEGIS_LISTN", "x")]));
-    assert!(
-        environment.contains("AEGIS_LISTN (environment): ")
-            && environment.contains("did you mean AEGIS_LISTEN?")
-    );
-    let dotenv = fault(&ConfigSources { dotenv: Some("AEGIS_DATADIR=x".to_owned()), ..mongo(&[]) });
-    assert!(
-        dotenv.contains("AEGIS_DATADIR (.env): ") && dotenv.contains("did you mean AEGIS_DATA_DIR?"),
-        "{dotenv}"
-    );
-    let toml = fault(&ConfigSources { toml: Some("algoritm = 'HS256'".to_owned()), ..mongo(&[]) });
-    assert!(toml.contains("algoritm (aegis.toml): ") && toml.contains("did you mean ALGORITHM?"), "{toml}");
+    let unknown = |subject: &str, source, closest: &str| {
+        InvalidSetting::new(subject, source, SettingProblem::Unknown { closest: closest.to_owned() })
+    };
+    let environment = only_invalid(&mongo(&[("AEGIS_LISTN", "x")]));
+    assert_eq!(environment, unknown("AEGIS_LISTN", SettingSource::Environment, "AEGIS_LISTEN"));
+    let dotenv = only_invalid(&ConfigSources { dotenv: Some("AEGIS_DATADIR=x".to_owned()), ..mongo(&[]) });
+    assert_eq!(dotenv, unknown("AEGIS_DATADIR", SettingSource::DotEnv, "AEGIS_DATA_DIR"));
+    let toml = only_invalid(&ConfigSources { toml: Some("algoritm = 'HS256'".to_owned()), ..mongo(&[]) });
+    assert_eq!(toml, unknown("algoritm", SettingSource::Toml, "ALGORITHM"));
+    assert!(toml.to_string().contains("did you mean ALGORITHM?"));
 }
 
 #[test]
@@ -148,36 +163,35 @@ fn all_errors_are_reported_at_once() {
             ("AEGIS_TRUSTED_PROXIES", "10.0.0.0/8, proxy"),
         ])
     };
-    let told = fault(&sources);
+    let error = load(&sources).map(drop).unwrap_err().to_string();
     for part in [
-        "MONGODB_URL (environment): is no MongoDB URL",
-        "SECRET_KEY (environment): has 6 bytes, at least 32 are needed: `openssl rand -base64 32`",
-        "AEGIS_MASTER_KEY: is not set; with MongoDB it is required",
+        "MONGODB_URL (environment): not a MongoDB URL",
+        "SECRET_KEY (environment): has 6 bytes, at least 32 are required: `openssl rand -base64 32`",
+        "AEGIS_MASTER_KEY: not set, but required with MongoDB",
         "ALGORITHM (.env): `RS256` is not supported",
-        "line 2 (.env): cannot be read",
-        "AEGIS_NOPE (.env): there is no such setting",
-        "AEGIS_LISTEN (environment): `8000` is no address and port",
-        "API_V1_STR (aegis.toml): `api/` must begin with a slash",
-        "AEGIS_HASH_QUEUE (aegis.toml): must be a text",
+        "line 2 (.env): cannot be parsed",
+        "AEGIS_NOPE (.env): unknown setting",
+        "AEGIS_LISTEN (environment): `8000` is not an address and port",
+        "API_V1_STR (aegis.toml): `api/` must start with a slash",
+        "AEGIS_HASH_QUEUE (aegis.toml): not a string",
         "AEGIS_ARGON2_MEMORY_KIB (environment): 16 KiB is too little for 4 lanes",
-        "AEGIS_ADMIN_EMAIL (environment): is no e-mail address",
-        "AEGIS_ADMIN_PASSWORD (environment): a password has at least 8 characters",
-        "AEGIS_LOG (environment): `verbose` is no level",
-        "AEGIS_TRUSTED_PROXIES (environment): `proxy` is no network",
-        ", 14 faults:",
+        "AEGIS_ADMIN_EMAIL (environment): not an e-mail address",
+        "AEGIS_ADMIN_PASSWORD (environment): ",
+        "AEGIS_LOG (environment): `verbose` is not a level",
+        "AEGIS_TRUSTED_PROXIES (environment): `proxy` is not a network",
+        "14 invalid settings:",
     ] {
-        assert!(told.contains(part), "{part} is missing from: {told}");
+        assert!(error.contains(part), "{part} is missing from: {error}");
     }
-    assert!(!told.contains("s3cret"), "{told}");
+    assert!(!error.contains("s3cret"), "{error}");
 }
 
 #[test]
 fn invalid_toml_is_not_quoted() {
-    let told = fault(&ConfigSources {
-        toml: Some("SECRET_KEY = 'x'\nSECRET_KEY = s3cret\n".to_owned()),
-        ..mongo(&[])
-    });
-    assert!(told.contains("line 2 (aegis.toml): is no TOML") && !told.contains("s3cret"), "{told}");
+    let toml = "SECRET_KEY = 'x'\nSECRET_KEY = s3cret\n".to_owned();
+    let error = only_invalid(&ConfigSources { toml: Some(toml), ..mongo(&[]) });
+    assert_eq!((error.subject.as_str(), &error.source), ("line 2", &SettingSource::Toml));
+    assert!(matches!(&error.problem, SettingProblem::Syntax(text) if !text.contains("s3cret")), "{error}");
 }
 
 #[test]
@@ -185,20 +199,22 @@ fn administrator_needs_email_and_password() {
     let both =
         load(&mongo(&[("AEGIS_ADMIN_EMAIL", "Ada@Example.com"), ("AEGIS_ADMIN_PASSWORD", "long enough")]));
     assert_eq!(both.unwrap().administrator.unwrap().email.as_str(), "Ada@example.com");
-    assert!(
-        fault(&mongo(&[("AEGIS_ADMIN_EMAIL", "a@b.example")])).contains("AEGIS_ADMIN_PASSWORD: is not set")
-    );
-    assert!(
-        fault(&mongo(&[("AEGIS_ADMIN_PASSWORD", "long enough")])).contains("AEGIS_ADMIN_EMAIL: is not set")
-    );
+    for (set, value, missing) in [
+        ("AEGIS_ADMIN_EMAIL", "a@b.example", "AEGIS_ADMIN_PASSWORD"),
+        ("AEGIS_ADMIN_PASSWORD", "long enough", "AEGIS_ADMIN_EMAIL"),
+    ] {
+        let expected =
+            InvalidSetting::new(missing, SettingSource::Default, SettingProblem::RequiredWith(set));
+        assert_eq!(only_invalid(&mongo(&[(set, value)])), expected);
+    }
 }
 
 #[test]
 fn service_generates_keys_and_commands_find_them() {
     let folder = tempfile::tempdir().unwrap();
     let sources = embedded(&folder.path().join("data"));
-    let none = for_command(&sources).map(drop).unwrap_err().to_string();
-    assert!(none.contains("no database at"), "{none}");
+    let none = for_command(&sources).map(drop).unwrap_err();
+    assert!(matches!(none, ConfigError::DataFolder(DataFolderError::NoDatabase(_))), "{none}");
 
     let settings = load(&sources).unwrap();
     let again = load(&sources).unwrap();
@@ -209,16 +225,14 @@ fn service_generates_keys_and_commands_find_them() {
     assert_eq!(command.master_key.keys().current(), settings.master_key.keys().current());
 
     fs::remove_file(folder.path().join("data/master.key")).unwrap();
-    for lost in [fault(&sources), for_command(&sources).map(drop).unwrap_err().to_string()] {
-        assert!(lost.contains("master.key is missing"), "{lost}");
+    for error in [load(&sources).map(drop).unwrap_err(), for_command(&sources).map(drop).unwrap_err()] {
+        assert!(
+            matches!(error, ConfigError::DataFolder(DataFolderError::MasterKeyMissing { .. })),
+            "{error}"
+        );
     }
-    let given = ConfigSources {
-        environment: [sources.environment, environment(&[("AEGIS_MASTER_KEY", MASTER)]).environment]
-            .into_iter()
-            .flatten()
-            .collect(),
-        ..ConfigSources::default()
-    };
+    let mut given = sources;
+    given.environment.insert("AEGIS_MASTER_KEY".to_owned(), MASTER.into());
     load(&given).unwrap();
     for_command(&given).unwrap();
 }
@@ -235,18 +249,14 @@ fn configured_keys_are_not_written_to_disk() {
 
 #[test]
 fn commands_on_mongodb_need_no_secret_key() {
+    let required =
+        |name: &str| InvalidSetting::new(name, SettingSource::Default, SettingProblem::RequiredWithMongo);
     let url = ("MONGODB_URL", "mongodb://h");
     for_command(&environment(&[url, ("AEGIS_MASTER_KEY", MASTER)])).unwrap();
-    let told = for_command(&environment(&[url])).map(drop).unwrap_err().to_string();
-    assert!(
-        told.contains("AEGIS_MASTER_KEY: is not set") && told.contains("openssl rand -base64 32"),
-        "{told}"
-    );
-    let told = fault(&environment(&[url]));
-    assert!(
-        told.contains("SECRET_KEY: is not set") && told.contains("AEGIS_MASTER_KEY: is not set"),
-        "{told}"
-    );
+    let for_command = invalid(for_command(&environment(&[url])));
+    assert_eq!(for_command, [required("AEGIS_MASTER_KEY")]);
+    assert!(for_command[0].to_string().contains("openssl rand -base64 32"));
+    assert_eq!(invalid(load(&environment(&[url]))), [required("SECRET_KEY"), required("AEGIS_MASTER_KEY")]);
 }
 
 #[test]
@@ -256,8 +266,8 @@ fn shown_settings_mask_secrets_and_name_sources() {
         toml: Some("DATABASE_NAME = 'other'".to_owned()),
         ..mongo(&[("MONGODB_URL", "mongodb://ada:s3cret@h/?replicaSet=rs0")])
     };
-    let (shown, faults) = survey(&sources);
-    assert_eq!(faults, None);
+    let (shown, invalid) = show_all(&sources);
+    assert_eq!(invalid, None);
     let find = |name: &str| {
         let shown = shown.iter().find(|shown| shown.name == name).unwrap();
         (shown.value.as_deref(), shown.source.as_str())
@@ -276,13 +286,38 @@ fn shown_settings_mask_secrets_and_name_sources() {
 fn shown_settings_name_key_files_and_errors() {
     let folder = tempfile::tempdir().unwrap();
     let sources = embedded(folder.path());
-    let source = |(shown, _): (Vec<show::ShownSetting>, _)| {
-        shown.into_iter().find(|one| one.name == "SECRET_KEY").unwrap()
+    let secret_key = |(shown, _): (Vec<ShownSetting>, _)| {
+        shown.into_iter().find(|setting| setting.name == "SECRET_KEY").unwrap()
     };
-    assert!(source(survey(&sources)).source.starts_with("made at first start: "));
+    assert!(secret_key(show_all(&sources)).source.starts_with("generated at first start: "));
     load(&sources).unwrap();
-    let kept = source(survey(&sources));
-    assert!(kept.value.as_deref() == Some(MASK) && kept.source.ends_with("secret.key"), "{kept:?}");
-    let (shown, faults) = survey(&environment(&[("MONGODB_URL", "mongodb://h"), ("ALGORITHM", "none")]));
-    assert_eq!((shown.len(), faults.unwrap().0.len()), (definitions::ALL.len(), 3));
+    let stored = secret_key(show_all(&sources));
+    assert!(stored.value.as_deref() == Some(MASK) && stored.source.ends_with("secret.key"), "{stored:?}");
+    let (shown, invalid) = show_all(&environment(&[("MONGODB_URL", "mongodb://h"), ("ALGORITHM", "none")]));
+    assert_eq!((shown.len(), invalid.unwrap().0.len()), (definitions::ALL.len(), 3));
+}
+
+/// Regenerates the table in docs/settings.md; a difference fails, here and in CI.
+#[test]
+fn settings_documentation_is_current() {
+    const MARKS: [&str; 2] = ["<!-- settings: generated -->\n", "<!-- end -->"];
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/settings.md");
+    let text = fs::read_to_string(&path).unwrap();
+    let (before, rest) = text.split_once(MARKS[0]).unwrap();
+    let (_, after) = rest.split_once(MARKS[1]).unwrap();
+    let mut table = "| name | default | meaning |\n|---|---|---|\n".to_owned();
+    for setting in definitions::ALL {
+        let default = match setting.default {
+            DefaultValue::Unset => "not set".to_owned(),
+            DefaultValue::Text(text) => format!("`{text}`"),
+            DefaultValue::Computed(how) => how.to_owned(),
+        };
+        let file = setting.file_name().map(|name| format!(", `{name}`")).unwrap_or_default();
+        writeln!(table, "| `{}`{file} | {default} | {} |", setting.name, setting.description).unwrap();
+    }
+    let current = format!("{before}{}{table}{}{after}", MARKS[0], MARKS[1]);
+    if current != text {
+        fs::write(&path, &current).unwrap();
+        panic!("docs/settings.md was out of date and has been regenerated: commit it");
+    }
 }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use axum::http::{Extensions, HeaderMap, HeaderName};
 
-use crate::config::Network;
+use ipnet::IpNet;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -13,7 +13,7 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(super) struct Peer(pub(super) IpAddr);
 
 /// The client's address; `None` if the request came over no connection.
-pub(super) fn address(extensions: &Extensions, headers: &HeaderMap, proxies: &[Network]) -> Option<IpAddr> {
+pub(super) fn address(extensions: &Extensions, headers: &HeaderMap, proxies: &[IpNet]) -> Option<IpAddr> {
     let Peer(peer) = extensions.get()?;
     Some(client(*peer, headers, proxies))
 }
@@ -30,8 +30,8 @@ fn is_forwarding(header: &HeaderName) -> bool {
 
 /// Anybody can write anything into `X-Forwarded-For`, and each proxy adds whom it heard it from: it is believed from
 /// the right, for as long as a trusted proxy wrote it.
-fn client(peer: IpAddr, headers: &HeaderMap, proxies: &[Network]) -> IpAddr {
-    let is_trusted = |address: IpAddr| proxies.iter().any(|network| network.contains(address));
+fn client(peer: IpAddr, headers: &HeaderMap, proxies: &[IpNet]) -> IpAddr {
+    let is_trusted = |address: IpAddr| proxies.iter().any(|network| network.contains(&address));
     let mut client = peer.to_canonical();
     let lines = headers.get_all(FORWARDED_FOR).iter().rev();
     let mut entries = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
@@ -55,7 +55,7 @@ mod tests {
 
     use super::*;
 
-    const PROXIES: [&str; 3] = ["10.0.0.0/8", "127.0.0.1", "fd00::/8"];
+    const PROXIES: [&str; 3] = ["10.0.0.0/8", "127.0.0.1/32", "fd00::/8"];
 
     #[track_caller]
     fn resolved(peer: &str, forwarded: &[&str]) -> String {

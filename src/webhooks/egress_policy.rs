@@ -4,23 +4,25 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::config::Network;
+use ipnet::IpNet;
 
 /// What may be reached.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct EgressPolicy {
-    allowed: Vec<Network>,
+    allowed: Vec<IpNet>,
 }
 
 impl EgressPolicy {
     /// The public internet, and these networks.
-    pub(crate) fn new(allowed: &[Network]) -> Self {
+    pub(crate) fn new(allowed: &[IpNet]) -> Self {
         Self { allowed: allowed.to_vec() }
     }
 
     /// Whether that address may be reached. What goes there unencrypted may go to allowed networks alone.
     pub(crate) fn permits(&self, address: IpAddr, is_encrypted: bool) -> bool {
-        let is_allowed = self.allowed.iter().any(|network| network.contains(address));
+        // Networks of IPv4 also contain IPv4-mapped IPv6 addresses.
+        let canonical = address.to_canonical();
+        let is_allowed = self.allowed.iter().any(|network| network.contains(&canonical));
         is_allowed || (is_encrypted && is_public(address))
     }
 }
@@ -164,7 +166,7 @@ mod tests {
 
     #[test]
     fn what_is_allowed_is_reached_either_way_and_nothing_beside_it() {
-        let allowed: Vec<Network> = ["127.0.0.0/8", "fd00::/8"].map(|text| text.parse().unwrap()).to_vec();
+        let allowed: Vec<IpNet> = ["127.0.0.0/8", "fd00::/8"].map(|text| text.parse().unwrap()).to_vec();
         let policy = EgressPolicy::new(&allowed);
         for text in ["127.0.0.1", "::ffff:127.0.0.1", "fd00::1"] {
             assert!(policy.permits(address(text), false) && policy.permits(address(text), true), "{text}");

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use aegis::app::{DATABASE_FILE, Database};
-use aegis::config::{DatabaseSettings, Secret};
+use aegis::app::Database;
+use aegis::config::{DATABASE_FILE, DatabaseSettings, Secret};
 use domain::{EmailAddress, Moment, PasswordHash, User, UserCommand, UserEvent, UserId, Username, user};
 use mongodb::bson::{RawDocumentBuf, doc};
 use store::{Append, Claim, Env, EventStore, ExpectedVersion, MasterKey, NewEvent, StreamId, StreamWrite};

@@ -9,10 +9,10 @@ use rusqlite::{Connection, OpenFlags, Statement, params, params_from_iter};
 use store::Table;
 
 use super::{BATCH, RawDriver, counted, rate};
-use crate::app::DATABASE_FILE;
 use crate::bench::BenchError;
 use crate::bench::registrations::EventRange;
 use crate::bench::rounds::TimeSlice;
+use crate::config::DATABASE_FILE;
 
 /// What `crates/store-sqlite/src/connection.rs` sets, and a WAL that is moved into the file as late as its `managed_connection.rs`
 /// does.

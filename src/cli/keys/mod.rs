@@ -34,7 +34,7 @@ pub(super) async fn run(command: Command, sources: &ConfigSources, out: &mut Out
 
 /// A key of before that wraps nothing any more: what becomes of it.
 fn removal_advice(id: KeyId, masters: &MasterKeySetting) -> Option<String> {
-    Some(match masters.origin(id)? {
+    Some(match masters.source(id)? {
         SettingSource::DataFolder(file) => format!(
             "master key {id} is needed by nothing in this database. Backups from before the rotation need it: keep {} as \
              long as you keep one of them, then delete it",

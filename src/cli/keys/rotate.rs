@@ -85,20 +85,20 @@ async fn keys_to_rotate_to(
     database: &Database,
     env: &Env,
 ) -> Result<Option<MasterKeySetting>, CliError> {
-    let Some(files) = KeyFiles::of(masters).map_err(CliError::because)? else { return Ok(None) };
+    let Some(files) = KeyFiles::lock(masters).map_err(CliError::because)? else { return Ok(None) };
     // Only now: whoever had them until then may have made a new one.
-    let present = files.read().map_err(CliError::because)?;
+    let present = files.load().map_err(CliError::because)?;
     if !rotation(&present, database, env).is_done().await? {
         return Ok(Some(present));
     }
-    files.renew(env).map_err(CliError::because)?;
-    files.read().map(Some).map_err(CliError::because)
+    files.rotate(env).map_err(CliError::because)?;
+    files.load().map(Some).map_err(CliError::because)
 }
 
 /// Deletes the files of keys that nothing in the database needs; gives their paths.
 fn delete_old(masters: &MasterKeySetting, rotated: &RotationSummary) -> Result<Vec<String>, CliError> {
     let mut deleted = Vec::new();
-    let Some(files) = KeyFiles::of(masters).map_err(CliError::because)? else { return Ok(deleted) };
+    let Some(files) = KeyFiles::lock(masters).map_err(CliError::because)? else { return Ok(deleted) };
     if !rotated.left.is_wrapped_only_by(rotated.master) {
         return Ok(deleted);
     }

@@ -75,7 +75,7 @@ fn report(usage: &MasterKeyUsage, masters: &MasterKeySetting) -> StatusOutput {
                 Some(_) if id == keys.current() => "current",
                 Some(_) => "previous",
             },
-            from: masters.origin(id).map(ToString::to_string),
+            from: masters.source(id).map(ToString::to_string),
             wraps_new: usage.wrapping_key == Some(id),
             streams: wraps.streams,
             service_keys: wraps.service_keys,
@@ -90,7 +90,7 @@ fn report(usage: &MasterKeyUsage, masters: &MasterKeySetting) -> StatusOutput {
 
 /// The master keys that wrap something and were not given.
 fn missing(usage: &MasterKeyUsage, masters: &MasterKeySetting) -> Vec<KeyId> {
-    usage.wraps.keys().copied().filter(|id| masters.origin(*id).is_none()).collect()
+    usage.wraps.keys().copied().filter(|id| masters.source(*id).is_none()).collect()
 }
 
 /// What to do, where nothing is wrong.
@@ -159,8 +159,8 @@ mod tests {
     }
 
     fn given(current: &MasterKey, previous: &[&MasterKey]) -> MasterKeySetting {
-        let held = |key: &MasterKey| LoadedKey { key: key.clone(), origin: SettingSource::Environment };
-        MasterKeySetting::named(held(current), previous.iter().map(|key| held(key)).collect())
+        let held = |key: &MasterKey| LoadedKey { key: key.clone(), source: SettingSource::Environment };
+        MasterKeySetting::configured(held(current), previous.iter().map(|key| held(key)).collect())
     }
 
     fn states(report: &StatusOutput) -> Vec<(&str, bool)> {

@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn readme_contains_the_quick_start() {
-        let default = |setting: &definitions::Setting| match setting.fallback {
+        let default = |setting: &definitions::Definition| match setting.default {
             definitions::DefaultValue::Text(text) => text,
             other => panic!("{} has no default: {other:?}", setting.name),
         };

@@ -63,14 +63,14 @@ fn cells(connection: &Connection, table: &str) -> Vec<u8> {
 pub(crate) fn raw_bytes_without(store: &Store, table: &str) -> Vec<u8> {
     let copy = TempDir::new().unwrap();
     let file = store.file();
-    let beside = |suffix: &str| file.with_file_name(format!("{}{suffix}", aegis::app::DATABASE_FILE));
+    let beside = |suffix: &str| file.with_file_name(format!("{}{suffix}", aegis::config::DATABASE_FILE));
     for suffix in ["", "-wal"] {
         if beside(suffix).exists() {
             let name = beside(suffix).file_name().unwrap().to_owned();
             fs::copy(beside(suffix), copy.path().join(name)).unwrap();
         }
     }
-    let copied = copy.path().join(aegis::app::DATABASE_FILE);
+    let copied = copy.path().join(aegis::config::DATABASE_FILE);
     let connection = Connection::open(&copied).unwrap();
     connection.pragma_update(None, "secure_delete", true).unwrap();
     connection.execute_batch(&format!("DELETE FROM \"{table}\"")).unwrap();

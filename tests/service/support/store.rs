@@ -61,7 +61,7 @@ impl Store {
 
     /// The file of an embedded database.
     pub(crate) fn file(&self) -> PathBuf {
-        self.folder().join(aegis::app::DATABASE_FILE)
+        self.folder().join(aegis::config::DATABASE_FILE)
     }
 
     /// Drops a table or collection, past every service.

@@ -1,43 +1,30 @@
 //! Carrying out a batch: one transaction that reads the facts, has them judged and writes the plan.
 
-use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, params};
-use store::backend::{AppendResult, CommitPlan, Head};
+use rusqlite::{Connection, Transaction, params};
+use store::backend::{AppendResult, CommitPlan};
 use store::commit_planner::Batch;
 use store::key_store::ClaimHash;
 use store::{Position, StreamId};
 
 use crate::error::SqliteError;
-use crate::event_row::insert_events;
+use crate::events::insert_events;
+use crate::head::write_head;
 use crate::idempotency;
 use crate::preconditions::read_preconditions;
+use crate::transaction::{self, begin};
 
 /// Runs a batch; gives the verdicts and the position of the head after it.
 pub(crate) fn commit(
     connection: &mut Connection,
     batch: &Batch,
 ) -> Result<(Vec<AppendResult>, Position), SqliteError> {
-    // IMMEDIATE: the only writer from here on, so what is read stays true.
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let transaction = begin(connection)?;
     let plan = batch.plan(read_preconditions(&transaction, batch)?);
     if !plan.events.is_empty() {
         write_plan(&transaction, &plan)?;
     }
-    finish(&transaction)?;
+    transaction::commit(&transaction)?;
     Ok((plan.results, plan.head.position))
-}
-
-/// Commits, and tells apart how it can fail.
-pub(crate) fn finish(transaction: &Transaction<'_>) -> Result<(), SqliteError> {
-    match transaction.execute_batch("COMMIT") {
-        Ok(()) => Ok(()),
-        // Still open, so not committed: dropping the transaction rolls it back.
-        Err(error) if !transaction.is_autocommit() => Err(error.into()),
-        // SQLite has rolled it back. A disk is full before the last page of a commit is written, never after.
-        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => Err(error.into()),
-        // SQLite has rolled it back as well, but if what failed came after the last page was written (such as the sync
-        // of the file), a crash before the next commit would find the transaction whole.
-        Err(error) => Err(SqliteError::UnknownCommit(error)),
-    }
 }
 
 fn write_plan(transaction: &Transaction<'_>, plan: &CommitPlan) -> Result<(), SqliteError> {
@@ -82,20 +69,5 @@ fn take(transaction: &Transaction<'_>, mut claims: Vec<(&ClaimHash, &StreamId)>)
     for (claim, stream) in claims {
         take.execute(params![claim.as_bytes(), stream.as_str()])?;
     }
-    Ok(())
-}
-
-/// Writes the head of the log.
-pub(crate) fn write_head(transaction: &Transaction<'_>, head: &Head) -> Result<(), SqliteError> {
-    let mut statement = transaction.prepare_cached(
-        "INSERT OR REPLACE INTO head (one, position, at, root, frontier, note) VALUES (1, ?1, ?2, ?3, ?4, ?5)",
-    )?;
-    statement.execute(params![
-        head.position.to_i64(),
-        head.at.as_millisecond(),
-        head.root,
-        head.frontier.to_bytes(),
-        head.note
-    ])?;
     Ok(())
 }

@@ -8,11 +8,9 @@ use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, OptionalExtension};
 use store::StoreError;
 use store::backend::FORMAT;
 
-use crate::database_file::DatabaseFile;
+use crate::database_file::{BUSY_TIMEOUT, DatabaseFile};
 use crate::error::SqliteError;
 
-/// How long to wait for another process that writes.
-pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Enough for every statement of this crate, so that none is ever parsed twice.
 const STATEMENT_CACHE_CAPACITY: usize = 64;
 

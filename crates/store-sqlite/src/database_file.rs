@@ -6,9 +6,12 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use store::StoreError;
 
+/// How long to wait for another process that writes.
+pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Held while a file is made. Closing a file gives up every lock that the process has on it (POSIX, fcntl), also those
 /// that SQLite took through another store of this process; so none may be opened in between.
 static CREATE_LOCK: Mutex<()> = Mutex::new(());

@@ -6,10 +6,11 @@ use serde_json::Value;
 use store::deliveries::{Attempt, DeliveryProgress, DeliveryStore, MAX_STORED_ATTEMPTS, number_attempts};
 use store::{StoreError, StreamId};
 
-use crate::SqliteStore;
+use crate::columns::{row_limit, signed, unsigned};
 use crate::error::SqliteError;
 use crate::leases::RelaxedDurability;
-use crate::preconditions::unsigned;
+use crate::sqlite_store::SqliteStore;
+use crate::transaction::begin;
 
 #[async_trait]
 impl DeliveryStore for SqliteStore {
@@ -43,7 +44,7 @@ impl DeliveryStore for SqliteStore {
     async fn forget(&self, stream: &StreamId) -> Result<(), StoreError> {
         let stream = stream.clone();
         self.write(move |connection| {
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let transaction = begin(connection)?;
             for table in ["delivery_progress", "delivery_attempts"] {
                 let sql = format!("DELETE FROM {table} WHERE stream = ?1");
                 transaction.execute(&sql, [stream.as_str()])?;
@@ -110,8 +111,7 @@ fn read_attempts(
                ORDER BY number DESC LIMIT ?3";
     let mut statement = connection.prepare_cached(sql)?;
     let below = below.map_or(i64::MAX, signed);
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let found = statement.query_map(params![stream.as_str(), below, limit], |row| {
+    let found = statement.query_map(params![stream.as_str(), below, row_limit(limit)], |row| {
         Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
     })?;
     found
@@ -123,10 +123,6 @@ fn read_attempts(
             })
         })
         .collect()
-}
-
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 fn parse(stream: &StreamId, json: &str) -> Result<Value, SqliteError> {

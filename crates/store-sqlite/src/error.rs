@@ -4,8 +4,7 @@ use rusqlite::ErrorCode;
 use rusqlite::types::FromSqlError;
 use store::StoreError;
 
-use crate::connection::BUSY_TIMEOUT;
-use crate::database_file::DatabaseFile;
+use crate::database_file::{BUSY_TIMEOUT, DatabaseFile};
 
 /// A failure inside this crate.
 #[derive(Debug)]
@@ -120,4 +119,12 @@ fn not_writable(file: &DatabaseFile) -> String {
         "{file} cannot be opened for writing: the user who runs Aegis must be able to write the file, the `-wal` and \
          `-shm` beside it, and their folder"
     )
+}
+
+/// What was found, or `None` if its table is not there yet.
+pub(crate) fn none_if_table_missing<T>(found: Result<T, SqliteError>) -> Result<Option<T>, SqliteError> {
+    match found {
+        Err(failure) if failure.is_missing_table() => Ok(None),
+        found => found.map(Some),
+    }
 }

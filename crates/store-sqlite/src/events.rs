@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
-use rusqlite::{Connection, params, params_from_iter};
+use rusqlite::{Connection, Row, Rows, params, params_from_iter};
 use store::backend::EventQuery;
+use store::canonical::canonical_object;
 use store::{Envelope, Position, StreamId};
+use uuid::Uuid;
 
+use crate::columns::{row_limit, stream_id, timestamp, unsigned};
 use crate::error::SqliteError;
-use crate::event_row::{COLUMNS, read_event};
 
 /// The events of one stream.
 pub(crate) fn read_stream(
@@ -21,14 +23,14 @@ pub(crate) fn read_stream(
         "SELECT {COLUMNS} FROM events WHERE stream = ?1 AND version > ?2 ORDER BY version LIMIT ?3"
     ))?;
     let after = i64::try_from(after).unwrap_or(i64::MAX);
-    collect(statement.query(params![stream.as_str(), after, bound(limit)])?)
+    collect(statement.query(params![stream.as_str(), after, row_limit(limit)])?)
 }
 
 /// The events that a query asks for.
 pub(crate) fn read_events(connection: &Connection, query: &EventQuery) -> Result<Vec<Envelope>, SqliteError> {
     let (sql, filters) = statement(query);
     let until = query.until.map_or(i64::MAX, Position::to_i64);
-    let numbers = [query.after.to_i64(), until, bound(query.limit)]
+    let numbers = [query.after.to_i64(), until, row_limit(query.limit)]
         .map(|number| ToSqlOutput::Owned(Value::Integer(number)));
     let texts = filters.into_iter().map(|text| ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())));
     let mut statement = connection.prepare_cached(&sql)?;
@@ -72,7 +74,7 @@ fn statement(query: &EventQuery) -> (String, Vec<&str>) {
     (format!("{found} ORDER BY {order} LIMIT ?3"), texts)
 }
 
-fn collect(mut rows: rusqlite::Rows<'_>) -> Result<Vec<Envelope>, SqliteError> {
+fn collect(mut rows: Rows<'_>) -> Result<Vec<Envelope>, SqliteError> {
     let mut events = Vec::new();
     while let Some(row) = rows.next()? {
         events.push(read_event(row)?);
@@ -80,8 +82,64 @@ fn collect(mut rows: rusqlite::Rows<'_>) -> Result<Vec<Envelope>, SqliteError> {
     Ok(events)
 }
 
-fn bound(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
+/// The columns, in the order in which [`read_event`] expects them.
+const COLUMNS: &str =
+    "position, id, stream, version, type, schema, at, actor, request_id, data, sealed, leaf";
+
+/// Writes events.
+pub(crate) fn insert_events(connection: &Connection, events: &[Envelope]) -> Result<(), SqliteError> {
+    let mut insert = connection.prepare_cached(&format!(
+        "INSERT INTO events ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"
+    ))?;
+    for event in events {
+        let version = i64::try_from(event.version).map_err(|_| unstorable(event, "version"))?;
+        let data = canonical_object(&event.data).map_err(|_| unstorable(event, "data"))?;
+        insert.execute(params![
+            event.position.to_i64(),
+            &*event.id.hyphenated().encode_lower(&mut Uuid::encode_buffer()),
+            event.stream.as_str(),
+            version,
+            event.event_type,
+            event.schema,
+            event.at.as_millisecond(),
+            event.actor,
+            event.request_id,
+            str::from_utf8(&data).map_err(|_| unstorable(event, "data"))?,
+            event.sealed,
+            event.leaf,
+        ])?;
+    }
+    Ok(())
+}
+
+/// Reads an event back.
+fn read_event(row: &Row<'_>) -> Result<Envelope, SqliteError> {
+    let position = Position::new(unsigned(row.get(0)?, "a position")?);
+    let wrong = |field: &str| {
+        SqliteError::corrupt(format!("the `{field}` of the event at position {position} is wrong"))
+    };
+    Ok(Envelope {
+        position,
+        id: Uuid::parse_str(row.get_ref(1)?.as_str()?).map_err(|_| wrong("id"))?,
+        stream: stream_id(row.get(2)?)?,
+        version: unsigned(row.get(3)?, "a version")?,
+        event_type: row.get(4)?,
+        schema: row.get(5).map_err(|_| wrong("schema"))?,
+        at: timestamp(row.get(6)?)?,
+        actor: row.get(7)?,
+        request_id: row.get(8)?,
+        data: serde_json::from_str(row.get_ref(9)?.as_str()?).map_err(|_| wrong("data"))?,
+        sealed: row.get(10)?,
+        leaf: row.get(11).map_err(|_| wrong("leaf"))?,
+    })
+}
+
+/// Cannot happen: the event was judged, and its leaf made of the same canonical form, a moment ago.
+fn unstorable(event: &Envelope, field: &str) -> SqliteError {
+    SqliteError::corrupt(format!(
+        "the `{field}` of the new event at position {} cannot be stored",
+        event.position
+    ))
 }
 
 #[cfg(test)]
@@ -90,7 +148,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::SqliteStore;
+    use crate::sqlite_store::SqliteStore;
 
     /// How SQLite goes about a query.
     fn plan(connection: &Connection, query: &EventQuery) -> Vec<String> {

@@ -5,8 +5,8 @@ use store::idempotency::RETENTION;
 use store::key_store::ClaimHash;
 use store::{Position, RecordedResult};
 
+use crate::columns::{signed, stream_id, timestamp, unsigned};
 use crate::error::SqliteError;
-use crate::preconditions::{stream_id, timestamp, unsigned};
 
 /// What is kept under a key.
 pub(crate) fn read(connection: &Connection, key: ClaimHash) -> Result<Option<RecordedResult>, SqliteError> {
@@ -40,7 +40,7 @@ pub(crate) fn write(
          VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?;
     for (key, RecordedResult { request, stream, version, position, at }) in results {
-        let version = i64::try_from(*version).unwrap_or(i64::MAX);
+        let version = signed(*version);
         let (position, at) = (position.to_i64(), at.as_millisecond());
         keep.execute(params![key.as_bytes(), request.as_bytes(), stream.as_str(), version, position, at])?;
     }

@@ -8,9 +8,8 @@ use serde_json::Value;
 use store::StoreError;
 use store::lease::{Lease, LeaseStore};
 
-use crate::SqliteStore;
-use crate::error::SqliteError;
-use crate::watch::none_if_table_missing;
+use crate::error::{SqliteError, none_if_table_missing};
+use crate::sqlite_store::SqliteStore;
 
 /// Milliseconds since the Unix epoch, as SQLite tells them.
 const NOW: &str = "CAST(unixepoch('subsec') * 1000 AS INTEGER)";

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use crate::connection::{BUSY_TIMEOUT, ConnectionRole, connect};
-use crate::database_file::DatabaseFile;
+use crate::connection::{ConnectionRole, connect};
+use crate::database_file::{BUSY_TIMEOUT, DatabaseFile};
 use crate::error::SqliteError;
 
 /// The WAL is moved into the database file from this many pages of 4 KiB on. Claims are random, so each batch changes

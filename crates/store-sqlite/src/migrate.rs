@@ -1,139 +1,18 @@
 //! Making the tables. Columns are named as in the stored envelope that `docs/` describes, the same in every backend.
 
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use store::StoreError;
 use store::backend::{Genesis, Head};
 use store::rotation::{CLAIMS, SIGNING};
 use uuid::Uuid;
 
-use crate::commit::write_head;
 use crate::connection::{check_format, stored_format};
 use crate::database_file::DatabaseFile;
 use crate::error::SqliteError;
-use crate::keys::service_keys;
-
-/// What the log, the vault and the checkpoints are kept in.
-pub(crate) const TABLES: [&str; 12] = [
-    "meta",
-    "keys",
-    "head",
-    "events",
-    "vault",
-    "claims",
-    "idempotency",
-    "checkpoints",
-    "read_models",
-    "leases",
-    "delivery_progress",
-    "delivery_attempts",
-];
-
-/// What a database of format 1 has. Every statement changes nothing if it was run before.
-///
-/// `at` is in milliseconds since the Unix epoch, UTC. `events.data` is canonical JSON (RFC 8785). `vault.erased` is 1
-/// exactly when the key was destroyed. `delivery_progress.state` and `delivery_attempts.report` are JSON. The triggers guard against slips with other tools; against intent, the signed
-/// head does.
-const SCHEMA: &str = "
-CREATE TABLE IF NOT EXISTS meta (
-    name TEXT PRIMARY KEY,
-    value TEXT NOT NULL
-) STRICT, WITHOUT ROWID;
-
-CREATE TABLE IF NOT EXISTS keys (
-    name TEXT PRIMARY KEY,
-    wrapped BLOB NOT NULL
-) STRICT, WITHOUT ROWID;
-
-CREATE TABLE IF NOT EXISTS head (
-    one INTEGER PRIMARY KEY CHECK (one = 1),
-    position INTEGER NOT NULL,
-    at INTEGER NOT NULL,
-    root BLOB NOT NULL,
-    frontier BLOB NOT NULL,
-    note TEXT NOT NULL
-) STRICT;
-
-CREATE TABLE IF NOT EXISTS events (
-    position INTEGER PRIMARY KEY,
-    id TEXT NOT NULL,
-    stream TEXT NOT NULL,
-    version INTEGER NOT NULL,
-    type TEXT NOT NULL,
-    schema INTEGER NOT NULL,
-    at INTEGER NOT NULL,
-    actor TEXT NOT NULL,
-    request_id TEXT NOT NULL,
-    data TEXT NOT NULL,
-    sealed BLOB,
-    leaf BLOB NOT NULL,
-    UNIQUE (stream, version)
-) STRICT;
-CREATE INDEX IF NOT EXISTS events_type ON events (type);
-CREATE INDEX IF NOT EXISTS events_actor ON events (actor);
-CREATE TRIGGER IF NOT EXISTS events_are_never_changed BEFORE UPDATE ON events
-BEGIN SELECT RAISE(ABORT, 'events are never changed'); END;
-CREATE TRIGGER IF NOT EXISTS events_are_never_deleted BEFORE DELETE ON events
-BEGIN SELECT RAISE(ABORT, 'events are never deleted'); END;
-
-CREATE TABLE IF NOT EXISTS vault (
-    stream TEXT PRIMARY KEY,
-    key BLOB,
-    erased INTEGER NOT NULL CHECK (erased = (key IS NULL))
-) STRICT, WITHOUT ROWID;
-
-CREATE TABLE IF NOT EXISTS claims (
-    claim BLOB PRIMARY KEY,
-    stream TEXT NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS claims_stream ON claims (stream);
-
-CREATE TABLE IF NOT EXISTS idempotency (
-    key BLOB PRIMARY KEY,
-    request BLOB NOT NULL,
-    stream TEXT NOT NULL,
-    version INTEGER NOT NULL,
-    position INTEGER NOT NULL,
-    at INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS idempotency_at ON idempotency (at);
-
-CREATE TABLE IF NOT EXISTS delivery_progress (
-    stream TEXT PRIMARY KEY,
-    revision INTEGER NOT NULL,
-    attempts INTEGER NOT NULL,
-    state TEXT NOT NULL
-) STRICT, WITHOUT ROWID;
-
-CREATE TABLE IF NOT EXISTS delivery_attempts (
-    stream TEXT NOT NULL,
-    number INTEGER NOT NULL,
-    report TEXT NOT NULL,
-    PRIMARY KEY (stream, number)
-) STRICT, WITHOUT ROWID;
-";
-
-/// What is known of read models, which may exist before the log does: how far each table is, which versions there are
-/// (JSON), and who works on them (`until` in milliseconds since the Unix epoch).
-pub(crate) const READ_MODELS: &str = "
-CREATE TABLE IF NOT EXISTS checkpoints (
-    name TEXT PRIMARY KEY,
-    position INTEGER NOT NULL,
-    rebuilds INTEGER NOT NULL,
-    digest TEXT NOT NULL
-) STRICT, WITHOUT ROWID;
-
-CREATE TABLE IF NOT EXISTS read_models (
-    name TEXT PRIMARY KEY,
-    versions TEXT NOT NULL
-) STRICT, WITHOUT ROWID;
-
-CREATE TABLE IF NOT EXISTS leases (
-    name TEXT PRIMARY KEY,
-    holder TEXT NOT NULL,
-    until INTEGER NOT NULL,
-    report TEXT NOT NULL
-) STRICT, WITHOUT ROWID;
-";
+use crate::head::write_head;
+use crate::key_store::service_keys;
+use crate::schema::{READ_MODELS, SCHEMA};
+use crate::transaction::begin;
 
 /// Creates what is missing. Of several processes that do so at once, one genesis wins whole.
 pub(crate) fn migrate(
@@ -141,7 +20,7 @@ pub(crate) fn migrate(
     genesis: &Genesis,
     file: &DatabaseFile,
 ) -> Result<Genesis, SqliteError> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let transaction = begin(connection)?;
     let format = stored_format(&transaction)?;
     match &format {
         Some(format) => check_format(format, file)?,

@@ -2,24 +2,25 @@
 
 mod sql;
 mod value;
-pub(crate) mod versions;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use rusqlite::types::ToSqlOutput;
-use rusqlite::{Connection, TransactionBehavior, params, params_from_iter};
+use rusqlite::{Connection, params, params_from_iter};
 use store::{
     ApplyError, Position, ProjectionCheckpoint, ProjectionVersions, ReadModelStore, Row, RowChange, RowPage,
     StoreError, Table,
 };
 
-use crate::SqliteStore;
-use crate::error::SqliteError;
-use crate::migrate::READ_MODELS;
-use crate::preconditions::unsigned;
-use crate::watch::{none_if_table_missing, table_exists};
+use crate::checkpoints::{find_checkpoint, read_checkpoint, write_checkpoint};
+use crate::columns::row_limit;
+use crate::error::{SqliteError, none_if_table_missing};
+use crate::projection_versions;
+use crate::schema::{READ_MODELS, table_exists};
+use crate::sqlite_store::SqliteStore;
+use crate::transaction::begin;
 
 /// How many rows of a table that is removed go in one transaction: others write in between.
 const DELETE_BATCH_ROWS: i64 = 5_000;
@@ -30,7 +31,7 @@ impl ReadModelStore for SqliteStore {
         let asked = table.clone();
         let made = self.write(move |connection| {
             let table = &asked;
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let transaction = begin(connection)?;
             transaction.execute_batch(READ_MODELS)?;
             match find_checkpoint(&transaction, &table.name)? {
                 Some(known) if known.is_removed() => {
@@ -102,7 +103,7 @@ impl ReadModelStore for SqliteStore {
         limit: usize,
     ) -> Result<RowPage, StoreError> {
         let after = after.map(str::to_owned);
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let limit = row_limit(limit);
         let (table, watched) = (table.clone(), self.tracker.is_watched(&table.name));
         self.read(move |connection| {
             let checkpoint = read_checkpoint(connection, &table.name)?;
@@ -126,7 +127,7 @@ impl ReadModelStore for SqliteStore {
     ) -> Result<(), ApplyError> {
         let (tracker, table) = (Arc::clone(&self.tracker), table.clone());
         let applied = self.write(move |connection| {
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let transaction = begin(connection)?;
             if from.is_removed() || find_checkpoint(&transaction, &table.name)? != Some(from) {
                 return Ok(false);
             }
@@ -142,7 +143,8 @@ impl ReadModelStore for SqliteStore {
     async fn versions(&self, projection: &str) -> Result<Option<ProjectionVersions>, StoreError> {
         let (tracker, projection) = (Arc::clone(&self.tracker), projection.to_owned());
         self.read(move |connection| {
-            let versions = none_if_table_missing(versions::read(connection, &projection))?.flatten();
+            let versions =
+                none_if_table_missing(projection_versions::read(connection, &projection))?.flatten();
             if let Some(versions) = versions.clone() {
                 tracker.advance_versions(&projection, versions);
             }
@@ -160,7 +162,7 @@ impl ReadModelStore for SqliteStore {
         let (tracker, projection, to) = (Arc::clone(&self.tracker), projection.to_owned(), to.clone());
         let behind = behind.map(|(one, other)| (one.clone(), other.clone()));
         let changed = self.write(move |connection| {
-            let changed = versions::change(connection, &projection, &to, behind.as_ref())?;
+            let changed = projection_versions::change(connection, &projection, &to, behind.as_ref())?;
             if changed {
                 tracker.advance_versions(&projection, to);
             }
@@ -211,46 +213,6 @@ fn check_columns(connection: &Connection, table: &Table) -> Result<(), SqliteErr
         declared.join(", "),
     ))
     .into())
-}
-
-/// A table that was never prepared is at the start.
-fn read_checkpoint(connection: &Connection, name: &str) -> Result<ProjectionCheckpoint, SqliteError> {
-    Ok(find_checkpoint(connection, name)?.unwrap_or_default())
-}
-
-fn find_checkpoint(connection: &Connection, name: &str) -> Result<Option<ProjectionCheckpoint>, SqliteError> {
-    let found = (|| {
-        let sql = "SELECT name, position, rebuilds, digest FROM checkpoints WHERE name = ?1";
-        let mut statement = connection.prepare_cached(sql)?;
-        let mut rows = statement.query([name])?;
-        rows.next()?.map(to_checkpoint).transpose()
-    })();
-    Ok(none_if_table_missing(found)?.flatten())
-}
-
-/// A checkpoint from `position, rebuilds, digest` in the columns after the first.
-pub(crate) fn to_checkpoint(row: &rusqlite::Row<'_>) -> Result<ProjectionCheckpoint, SqliteError> {
-    let digest: String = row.get(3)?;
-    Ok(ProjectionCheckpoint {
-        rebuilds: unsigned(row.get(2)?, "a number of rebuilds")?,
-        position: Position::new(unsigned(row.get(1)?, "a checkpoint")?),
-        digest: digest
-            .parse()
-            .map_err(|error| SqliteError::corrupt(format!("the digest of a table: {error}")))?,
-    })
-}
-
-fn write_checkpoint(
-    connection: &Connection,
-    name: &str,
-    checkpoint: ProjectionCheckpoint,
-) -> Result<(), SqliteError> {
-    let sql = "INSERT OR REPLACE INTO checkpoints (name, position, rebuilds, digest) VALUES (?1, ?2, ?3, ?4)";
-    let ProjectionCheckpoint { rebuilds, position, digest } = checkpoint;
-    let rebuilds = i64::try_from(rebuilds).unwrap_or(i64::MAX);
-    let values = params![name, position.to_i64(), rebuilds, digest.to_string()];
-    connection.prepare_cached(sql)?.execute(values)?;
-    Ok(())
 }
 
 fn write_rows(connection: &Connection, table: &Table, changes: &[RowChange]) -> Result<(), SqliteError> {

@@ -1,14 +1,15 @@
 //! The tiles of the log, in `tiles`. Whatever of them is missing, the table itself too, is made anew from the leaves.
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use store::merkle::Hash;
 use store::tiles::{self, TileId, TileStore, Tiles, WIDTH};
 use store::{Position, StoreError};
 
-use crate::SqliteStore;
-use crate::error::SqliteError;
-use crate::watch::none_if_table_missing;
+use crate::columns::row_limit;
+use crate::error::{SqliteError, none_if_table_missing};
+use crate::sqlite_store::SqliteStore;
+use crate::transaction::begin;
 
 /// `tile` is the level, shifted left by 48 bits, and the index within the level.
 const TABLE: &str =
@@ -39,8 +40,8 @@ impl TileStore for SqliteStore {
 fn leaves(connection: &Connection, after: Position, limit: usize) -> Result<Vec<Hash>, SqliteError> {
     let sql = "SELECT leaf FROM events WHERE position > ?1 ORDER BY position LIMIT ?2";
     let mut statement = connection.prepare_cached(sql)?;
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let found = statement.query_map(params![after.to_i64(), limit], |row| row.get::<_, Hash>(0))?;
+    let found =
+        statement.query_map(params![after.to_i64(), row_limit(limit)], |row| row.get::<_, Hash>(0))?;
     Ok(found.collect::<Result<_, _>>()?)
 }
 
@@ -76,7 +77,7 @@ fn read(connection: &Connection, wanted: &[TileId]) -> Result<Tiles, SqliteError
 
 /// Writes tiles, unless others were quicker.
 fn add(connection: &mut Connection, from: u64, added: &Tiles) -> Result<(), SqliteError> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let transaction = begin(connection)?;
     transaction.execute_batch(TABLE)?;
     if tiled_leaves(&transaction)? != from {
         return Ok(());

@@ -10,9 +10,12 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use store::{Position, ProgressTracker, ProjectionCheckpoint, ProjectionVersions, StoreError};
 
-use crate::error::SqliteError;
+use crate::checkpoints::all_checkpoints;
+use crate::error::{SqliteError, none_if_table_missing};
+use crate::head::read_head_position;
 use crate::managed_connection::ManagedConnection;
-use crate::rows::{to_checkpoint, versions};
+use crate::projection_versions;
+use crate::schema::table_exists;
 use crate::worker_pool::start_thread;
 
 /// How often to look whether anything was committed.
@@ -126,9 +129,9 @@ impl ProgressSnapshot {
 /// Reads how far log and projections are; a database without them is at the start.
 pub(crate) fn read_snapshot(connection: &Connection) -> Result<ProgressSnapshot, SqliteError> {
     Ok(ProgressSnapshot {
-        head: none_if_table_missing(head_position(connection))?.unwrap_or_default(),
-        checkpoints: none_if_table_missing(checkpoints(connection))?.unwrap_or_default(),
-        versions: none_if_table_missing(versions::all(connection))?.unwrap_or_default(),
+        head: none_if_table_missing(read_head_position(connection))?.unwrap_or_default(),
+        checkpoints: none_if_table_missing(all_checkpoints(connection))?.unwrap_or_default(),
+        versions: none_if_table_missing(projection_versions::all(connection))?.unwrap_or_default(),
     })
 }
 
@@ -144,34 +147,4 @@ fn missing_tables(
         }
     }
     Ok(missing)
-}
-
-fn head_position(connection: &Connection) -> Result<Position, SqliteError> {
-    let mut statement = connection.prepare_cached("SELECT position FROM head")?;
-    Ok(Position::from_i64(statement.query_row([], |row| row.get(0))?))
-}
-
-fn checkpoints(connection: &Connection) -> Result<Vec<(String, ProjectionCheckpoint)>, SqliteError> {
-    let sql = "SELECT name, position, rebuilds, digest FROM checkpoints";
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query([])?;
-    let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
-        found.push((row.get(0)?, to_checkpoint(row)?));
-    }
-    Ok(found)
-}
-
-/// Whether there is a table of that name.
-pub(crate) fn table_exists(connection: &Connection, table: &str) -> Result<bool, SqliteError> {
-    let sql = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1";
-    Ok(connection.prepare_cached(sql)?.exists([table])?)
-}
-
-/// What was found, or `None` if its table is not there yet.
-pub(crate) fn none_if_table_missing<T>(found: Result<T, SqliteError>) -> Result<Option<T>, SqliteError> {
-    match found {
-        Err(failure) if failure.is_missing_table() => Ok(None),
-        found => found.map(Some),
-    }
 }

@@ -4,8 +4,8 @@ use rusqlite::types::{ToSqlOutput, Value as Stored, ValueRef};
 use serde_json::Value;
 use store::{Column, ColumnKind, Row, Table};
 
+use crate::columns::unsigned;
 use crate::error::SqliteError;
-use crate::preconditions::unsigned;
 
 /// The values of a row's columns, in the table's order.
 pub(super) fn to_columns<'a>(

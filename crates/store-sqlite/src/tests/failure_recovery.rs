@@ -6,8 +6,8 @@ use store::backend::Backend;
 use store::{Position, StoreError};
 
 use super::*;
-use crate::commit::finish;
 use crate::error::SqliteError;
+use crate::transaction::commit;
 
 async fn set_max_pages(sqlite: &SqliteStore, pages: i64) {
     let limit = move |connection: &mut rusqlite::Connection| {
@@ -103,7 +103,7 @@ fn failed_commit_is_not_committed_while_open_and_unknown_after() {
     // A deferred reference is checked by COMMIT itself, which then leaves the transaction open.
     let transaction = connection.transaction().unwrap();
     transaction.execute_batch("INSERT INTO child VALUES (1)").unwrap();
-    let failure = finish(&transaction).unwrap_err();
+    let failure = commit(&transaction).unwrap_err();
     assert!(matches!(&failure, SqliteError::Sqlite(_)), "{failure:?}");
     drop(transaction);
     assert!(connection.is_autocommit());
@@ -112,7 +112,7 @@ fn failed_commit_is_not_committed_while_open_and_unknown_after() {
     // Any other failure leaves none open.
     let transaction = connection.transaction().unwrap();
     transaction.execute_batch("ROLLBACK").unwrap();
-    let failure = finish(&transaction).unwrap_err();
+    let failure = commit(&transaction).unwrap_err();
     assert!(matches!(&failure, SqliteError::UnknownCommit(_)), "{failure:?}");
     assert!(failure.breaks_connection());
 }

@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, params};
 use store::key_store::{KeyId, MasterKey, WRAPPED_BYTES};
-use store::rotation::{KeyReplacement, SIGNING, WrappedKey, WrappedKeyStore};
+use store::rotation::{KeyReplacement, WrappedKey, WrappedKeyStore};
 use store::{StoreError, StreamId};
 
-use crate::SqliteStore;
-use crate::commit::finish;
+use crate::columns::{row_limit, stream_id};
 use crate::error::SqliteError;
-use crate::preconditions::stream_id;
+use crate::key_store::service_keys;
+use crate::sqlite_store::SqliteStore;
+use crate::transaction::{begin, commit};
 
 #[async_trait]
 impl WrappedKeyStore for SqliteStore {
@@ -41,30 +42,14 @@ impl WrappedKeyStore for SqliteStore {
         let (name, from, to) = (name.to_owned(), from.to_vec(), to.to_vec());
         self.write(move |connection| {
             // Like an append it is alone with the database, so that each append is wholly before or after it.
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let transaction = begin(connection)?;
             let sql = "UPDATE keys SET wrapped = ?3 WHERE name = ?1 AND wrapped = ?2";
             let replaced = transaction.execute(sql, params![name, from, to])?;
-            finish(&transaction)?;
+            commit(&transaction)?;
             Ok(replaced > 0)
         })
         .await
     }
-}
-
-/// The master key that new keys are wrapped by.
-pub(crate) fn wrapping(connection: &Connection) -> Result<Option<KeyId>, SqliteError> {
-    let mut statement = connection.prepare_cached("SELECT wrapped FROM keys WHERE name = ?1")?;
-    let wrapped: Option<Vec<u8>> = statement.query_row([SIGNING], |row| row.get(0)).optional()?;
-    let wrapped =
-        wrapped.ok_or_else(|| SqliteError::corrupt(format!("the service key `{SIGNING}` is missing")))?;
-    Ok(MasterKey::id_of(&wrapped))
-}
-
-/// The service keys by name.
-pub(crate) fn service_keys(connection: &Connection) -> Result<BTreeMap<String, Vec<u8>>, SqliteError> {
-    let mut statement = connection.prepare_cached("SELECT name, wrapped FROM keys")?;
-    let found = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok(found.collect::<Result<_, _>>()?)
 }
 
 /// One by one, since SQLite would sort all of them in memory to group them.
@@ -88,8 +73,7 @@ fn wrapped(
     let mut statement = connection.prepare_cached(
         "SELECT stream, key FROM vault WHERE stream > ?1 AND key IS NOT NULL ORDER BY stream LIMIT ?2",
     )?;
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let mut rows = statement.query(params![after.map_or("", StreamId::as_str), limit])?;
+    let mut rows = statement.query(params![after.map_or("", StreamId::as_str), row_limit(limit)])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         found.push((stream_id(row.get(0)?)?, row.get(1)?));
@@ -98,7 +82,7 @@ fn wrapped(
 }
 
 fn replace(connection: &mut Connection, changes: &[KeyReplacement]) -> Result<u64, SqliteError> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let transaction = begin(connection)?;
     let mut replaced = 0;
     {
         let mut statement =
@@ -107,6 +91,6 @@ fn replace(connection: &mut Connection, changes: &[KeyReplacement]) -> Result<u6
             replaced += statement.execute(params![stream.as_str(), from, to])?;
         }
     }
-    finish(&transaction)?;
+    commit(&transaction)?;
     Ok(u64::try_from(replaced).unwrap_or(u64::MAX))
 }

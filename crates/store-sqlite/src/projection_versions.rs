@@ -1,13 +1,14 @@
 //! The versions of read models, as JSON in `read_models`.
 
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use store::{ProjectionVersions, Table};
 
-use super::read_checkpoint;
+use crate::checkpoints::read_checkpoint;
 use crate::error::SqliteError;
+use crate::transaction::begin;
 
 /// Those of one read model.
-pub(super) fn read(
+pub(crate) fn read(
     connection: &Connection,
     projection: &str,
 ) -> Result<Option<ProjectionVersions>, SqliteError> {
@@ -30,13 +31,13 @@ pub(crate) fn all(connection: &Connection) -> Result<Vec<(String, ProjectionVers
 }
 
 /// Puts them in the place of the ones before; `false` if those are not stored, or the first table is behind the second.
-pub(super) fn change(
+pub(crate) fn change(
     connection: &mut Connection,
     projection: &str,
     to: &ProjectionVersions,
     behind: Option<&(Table, Table)>,
 ) -> Result<bool, SqliteError> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let transaction = begin(connection)?;
     let revision = read(&transaction, projection)?.map_or(0, |versions| versions.revision);
     if revision + 1 != to.revision {
         return Ok(false);

@@ -1,0 +1,102 @@
+//! The [`Backend`] port: appends and reads of the log.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use store::backend::{
+    AppendResult, Backend, CommitError, EventQuery, Genesis, Head, KeyEntry, StreamKeyEntry,
+};
+use store::commit_planner::Batch;
+use store::key_store::ClaimHash;
+use store::{Envelope, RecordedResult, StoreError, StoreProgress, StreamId};
+use tokio::sync::watch::Receiver;
+
+use crate::connection::stored_format;
+use crate::error::SqliteError;
+use crate::managed_connection::ManagedConnection;
+use crate::schema::TABLES;
+use crate::sqlite_store::SqliteStore;
+use crate::{commit, events, head, idempotency, key_store, migrate};
+
+#[async_trait]
+impl Backend for SqliteStore {
+    async fn exists(&self) -> Result<bool, StoreError> {
+        self.read(|connection| Ok(stored_format(connection)?.is_some())).await
+    }
+
+    async fn migrate(&self, genesis: &Genesis) -> Result<Genesis, StoreError> {
+        let (genesis, file) = (genesis.clone(), Arc::clone(&self.file));
+        let stored = self.write(move |connection| migrate::migrate(connection, &genesis, &file)).await?;
+        for name in TABLES {
+            self.tracker.watch(name);
+        }
+        Ok(stored)
+    }
+
+    async fn commit(&self, batch: Arc<Batch>) -> Result<Vec<AppendResult>, CommitError> {
+        let tracker = Arc::clone(&self.tracker);
+        let work = move |session: &mut ManagedConnection| {
+            let (results, head) = session.run(|connection| commit::commit(connection, &batch))?;
+            tracker.advance_head(head);
+            Ok(results)
+        };
+        // A writer thread that stopped without an answer may have committed first.
+        let outcome: Result<_, SqliteError> = self.writer.run(work).await.map_err(CommitError::Unknown)?;
+        outcome.map_err(|failure| match failure {
+            SqliteError::UnknownCommit(_) => CommitError::Unknown(failure.into_store_error(&self.file)),
+            SqliteError::Sqlite(_) | SqliteError::Store(_) => {
+                CommitError::NotCommitted(failure.into_store_error(&self.file))
+            }
+        })
+    }
+
+    async fn head(&self) -> Result<Head, StoreError> {
+        self.read(head::read_head).await
+    }
+
+    async fn events(&self, query: &EventQuery) -> Result<Vec<Envelope>, StoreError> {
+        let query = query.clone();
+        self.read(move |connection| events::read_events(connection, &query)).await
+    }
+
+    async fn stream(&self, stream: &StreamId, after: u64, limit: usize) -> Result<Vec<Envelope>, StoreError> {
+        let stream = stream.clone();
+        self.read(move |connection| events::read_stream(connection, &stream, after, limit)).await
+    }
+
+    async fn key_entries(&self, streams: &[StreamId]) -> Result<HashMap<StreamId, KeyEntry>, StoreError> {
+        if streams.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let streams = streams.to_vec();
+        self.read(move |connection| key_store::read_entries(connection, &streams)).await
+    }
+
+    async fn key_entries_with_claims(&self, streams: &[StreamId]) -> Result<Vec<StreamKeyEntry>, StoreError> {
+        let streams = streams.to_vec();
+        self.read(move |connection| key_store::read_entries_with_claims(connection, &streams)).await
+    }
+
+    async fn key_entry_streams(
+        &self,
+        after: Option<&StreamId>,
+        limit: usize,
+    ) -> Result<Vec<StreamId>, StoreError> {
+        let after = after.cloned();
+        self.read(move |connection| key_store::read_streams(connection, after.as_ref(), limit)).await
+    }
+
+    async fn recorded_result(&self, key: ClaimHash) -> Result<Option<RecordedResult>, StoreError> {
+        self.read(move |connection| idempotency::read(connection, key)).await
+    }
+
+    fn watch_progress(&self) -> Receiver<StoreProgress> {
+        self.tracker.subscribe()
+    }
+
+    fn since_heartbeat(&self) -> Option<Duration> {
+        self.tracker.since_heartbeat()
+    }
+}

@@ -1,0 +1,47 @@
+//! The head of the log: the single row of `head`.
+
+use rusqlite::{Connection, Transaction, params};
+use store::Position;
+use store::backend::Head;
+use store::merkle::Frontier;
+
+use crate::columns::{timestamp, unsigned};
+use crate::error::SqliteError;
+
+/// The head of the log.
+pub(crate) fn read_head(connection: &Connection) -> Result<Head, SqliteError> {
+    let mut statement = connection.prepare_cached("SELECT position, at, root, frontier, note FROM head")?;
+    let mut rows = statement.query([])?;
+    let row = rows.next()?.ok_or_else(|| SqliteError::corrupt("the head of the log is missing"))?;
+    let position = unsigned(row.get(0)?, "the head's position")?;
+    let frontier = Frontier::from_bytes(position, row.get_ref(3)?.as_blob()?);
+    Ok(Head {
+        position: Position::new(position),
+        at: timestamp(row.get(1)?)?,
+        root: row.get(2)?,
+        frontier: frontier
+            .map_err(|error| SqliteError::corrupt(format!("the head of the log is wrong: {error}")))?,
+        note: row.get(4)?,
+    })
+}
+
+/// The position alone, for the progress watcher.
+pub(crate) fn read_head_position(connection: &Connection) -> Result<Position, SqliteError> {
+    let mut statement = connection.prepare_cached("SELECT position FROM head")?;
+    Ok(Position::from_i64(statement.query_row([], |row| row.get(0))?))
+}
+
+/// Writes the head of the log.
+pub(crate) fn write_head(transaction: &Transaction<'_>, head: &Head) -> Result<(), SqliteError> {
+    let mut statement = transaction.prepare_cached(
+        "INSERT OR REPLACE INTO head (one, position, at, root, frontier, note) VALUES (1, ?1, ?2, ?3, ?4, ?5)",
+    )?;
+    statement.execute(params![
+        head.position.to_i64(),
+        head.at.as_millisecond(),
+        head.root,
+        head.frontier.to_bytes(),
+        head.note
+    ])?;
+    Ok(())
+}

@@ -1,0 +1,120 @@
+//! Reads the key store: data keys in `vault`, claims in `claims`, service keys in `keys`.
+
+use std::collections::{BTreeMap, HashMap};
+
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
+use store::StreamId;
+use store::backend::{KeyEntry, StreamKeyEntry};
+use store::key_store::{ClaimHash, KeyId, MasterKey};
+use store::rotation::SIGNING;
+
+use crate::columns::{row_limit, stream_id};
+use crate::error::SqliteError;
+
+/// What the vault holds of these streams.
+pub(crate) fn read_entries(
+    connection: &Connection,
+    streams: &[StreamId],
+) -> Result<HashMap<StreamId, KeyEntry>, SqliteError> {
+    let mut statement = vault_statement(connection)?;
+    let mut found = HashMap::new();
+    for stream in streams {
+        if let Some(entry) = vault_entry(&mut statement, stream)? {
+            found.insert(stream.clone(), entry);
+        }
+    }
+    Ok(found)
+}
+
+/// Streams with an entry in the vault.
+pub(crate) fn read_streams(
+    connection: &Connection,
+    after: Option<&StreamId>,
+    limit: usize,
+) -> Result<Vec<StreamId>, SqliteError> {
+    // Once for all pages: it looks at every claim.
+    if after.is_none() {
+        check_claims_have_entries(connection)?;
+    }
+    let mut statement =
+        connection.prepare_cached("SELECT stream FROM vault WHERE stream > ?1 ORDER BY stream LIMIT ?2")?;
+    let after = after.map_or("", StreamId::as_str);
+    let names = statement.query_map(params![after, row_limit(limit)], |row| row.get(0))?;
+    names.map(|name| stream_id(name?)).collect()
+}
+
+/// Vault entries with their claims.
+pub(crate) fn read_entries_with_claims(
+    connection: &Connection,
+    streams: &[StreamId],
+) -> Result<Vec<StreamKeyEntry>, SqliteError> {
+    let mut entry = vault_statement(connection)?;
+    let mut claims = claims_statement(connection)?;
+    let mut held = Vec::new();
+    for stream in streams {
+        if let Some(entry) = vault_entry(&mut entry, stream)? {
+            let claims = claims_of(&mut claims, stream)?;
+            held.push((stream.clone(), entry, claims));
+        }
+    }
+    Ok(held)
+}
+
+/// The service keys by name.
+pub(crate) fn service_keys(connection: &Connection) -> Result<BTreeMap<String, Vec<u8>>, SqliteError> {
+    let mut statement = connection.prepare_cached("SELECT name, wrapped FROM keys")?;
+    let found = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(found.collect::<Result<_, _>>()?)
+}
+
+/// The master key that new keys are wrapped by.
+pub(crate) fn wrapping_key_id(connection: &Connection) -> Result<Option<KeyId>, SqliteError> {
+    let mut statement = connection.prepare_cached("SELECT wrapped FROM keys WHERE name = ?1")?;
+    let wrapped: Option<Vec<u8>> = statement.query_row([SIGNING], |row| row.get(0)).optional()?;
+    let wrapped =
+        wrapped.ok_or_else(|| SqliteError::corrupt(format!("the service key `{SIGNING}` is missing")))?;
+    Ok(MasterKey::id_of(&wrapped))
+}
+
+pub(crate) fn claims_of(
+    statement: &mut CachedStatement<'_>,
+    stream: &StreamId,
+) -> Result<Vec<ClaimHash>, SqliteError> {
+    let mut rows = statement.query([stream.as_str()])?;
+    let mut claims = Vec::new();
+    while let Some(row) = rows.next()? {
+        let claim = ClaimHash::from_slice(row.get_ref(0)?.as_blob()?);
+        claims
+            .push(claim.ok_or_else(|| {
+                SqliteError::corrupt(format!("a claim of stream {stream} is not 32 bytes"))
+            })?);
+    }
+    Ok(claims)
+}
+
+/// The table itself makes sure that an entry without a key was erased.
+pub(crate) fn vault_entry(
+    statement: &mut CachedStatement<'_>,
+    stream: &StreamId,
+) -> Result<Option<KeyEntry>, SqliteError> {
+    let key: Option<Option<Vec<u8>>> = statement.query_row([stream.as_str()], |row| row.get(0)).optional()?;
+    Ok(key.map(|key| key.map_or(KeyEntry::Erased, KeyEntry::Key)))
+}
+
+pub(crate) fn vault_statement(connection: &Connection) -> Result<CachedStatement<'_>, SqliteError> {
+    Ok(connection.prepare_cached("SELECT key FROM vault WHERE stream = ?1")?)
+}
+
+pub(crate) fn claims_statement(connection: &Connection) -> Result<CachedStatement<'_>, SqliteError> {
+    Ok(connection.prepare_cached("SELECT claim FROM claims WHERE stream = ?1")?)
+}
+
+/// Claims are kept in a table of their own, where one could be without the entry that it belongs to.
+fn check_claims_have_entries(connection: &Connection) -> Result<(), SqliteError> {
+    let mut statement = connection
+        .prepare_cached("SELECT stream FROM claims WHERE stream NOT IN (SELECT stream FROM vault) LIMIT 1")?;
+    let orphan: Option<String> = statement.query_row([], |row| row.get(0)).optional()?;
+    orphan.map_or(Ok(()), |stream| {
+        Err(SqliteError::corrupt(format!("stream {stream} holds claims and has no entry in the vault")))
+    })
+}

@@ -1,0 +1,85 @@
+//! [`SqliteStore`]: the threads, connections and file behind every port.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rusqlite::Connection;
+use store::{ProgressTracker, StoreError};
+
+use crate::connection::ConnectionRole;
+use crate::database_file::DatabaseFile;
+use crate::error::SqliteError;
+use crate::managed_connection::ManagedConnection;
+use crate::watch::{self, ProgressWatcher};
+use crate::worker_pool::WorkerPool;
+
+/// Number of reading threads. Each has its own connection, so reads never wait for the writer.
+const READERS: usize = 4;
+
+/// A log and read models in one SQLite file.
+///
+/// Calls run on the store's own threads, so they need no particular async runtime and block none. A queued write
+/// completes even if its caller is cancelled. Dropping the store completes the queued writes, ends the threads and
+/// closes the file.
+pub struct SqliteStore {
+    // Fields drop in this order. The writer closes the file last, which merges the `-wal` into it and removes it.
+    _watch: ProgressWatcher,
+    pub(crate) readers: WorkerPool,
+    pub(crate) writer: WorkerPool,
+    pub(crate) tracker: Arc<ProgressTracker>,
+    pub(crate) file: Arc<DatabaseFile>,
+}
+
+impl SqliteStore {
+    /// Opens the database. A missing file is created with mode 0600, as are its `-wal` and `-shm`; the folder must
+    /// exist. [`Backend::migrate`](store::Backend::migrate) creates the tables.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] if the path cannot be an Aegis database: a folder, another kind of file, a file without
+    /// write permission, or a database of another program. The file is left unchanged.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let file = Arc::new(DatabaseFile::open(path)?);
+        let tracker = Arc::new(ProgressTracker::default());
+        let mut writer = ManagedConnection::new(Arc::clone(&file), ConnectionRole::Writer);
+        let opened = writer
+            .run(|connection| watch::read_snapshot(connection))
+            .map_err(|error| error.into_open_error(&file));
+        opened?.publish(&tracker);
+        let reader = || ManagedConnection::new(Arc::clone(&file), ConnectionRole::Reader);
+        Ok(Self {
+            _watch: ProgressWatcher::start(reader(), Arc::clone(&tracker))?,
+            readers: WorkerPool::start("sqlite-reader", (0..READERS).map(|_| reader()).collect())?,
+            writer: WorkerPool::start("sqlite-writer", vec![writer])?,
+            tracker,
+            file,
+        })
+    }
+
+    /// Checks that the database can be read and is still the file that was opened.
+    ///
+    /// # Errors
+    /// [`StoreError`] naming the problem.
+    pub async fn ready(&self) -> Result<(), StoreError> {
+        self.read(|connection| Ok(connection.query_row("PRAGMA schema_version", [], |_| Ok(()))?)).await
+    }
+
+    /// Runs `work` on a reading connection in one transaction, so everything it reads is from one snapshot.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, SqliteError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let in_transaction = |connection: &mut Connection| work(&*connection.transaction()?);
+        let outcome =
+            self.readers.run_unless_cancelled(move |connection| connection.run(in_transaction)).await?;
+        outcome.map_err(|error| error.into_store_error(&self.file))
+    }
+
+    /// Runs `work` on the writing connection.
+    pub(crate) async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> Result<T, SqliteError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let outcome = self.writer.run(move |connection| connection.run(work)).await?;
+        outcome.map_err(|error| error.into_store_error(&self.file))
+    }
+}

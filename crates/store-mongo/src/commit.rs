@@ -12,11 +12,11 @@ use store::key_store::ClaimHash;
 use store::{Position, StoreError, StreamId};
 
 use crate::connection::Db;
-use crate::document_reader::{binary, raw};
+use crate::document_reader::{binary, hashes, raw};
 use crate::error::{MongoError, check_write_errors};
 use crate::event_document::{HEAD_ID, from_event, from_head};
 use crate::idempotency;
-use crate::preconditions::{self, hashes};
+use crate::preconditions;
 use crate::transaction::{TransactionBody, run_transaction};
 
 /// What a committed batch has come to.

@@ -8,12 +8,12 @@ use serde_json::Value;
 use store::deliveries::{Attempt, DeliveryProgress, DeliveryStore, MAX_STORED_ATTEMPTS, number_attempts};
 use store::{StoreError, StreamId};
 
-use crate::MongoStore;
 use crate::connection::Db;
 use crate::detached::{REQUEST_TIMEOUT, spawn_detached, spawn_with_timeout};
 use crate::document_reader::{DocumentReader, raw};
 use crate::error::{MongoError, context};
 use crate::find::find;
+use crate::mongo_store::MongoStore;
 use crate::transaction::{TransactionBody, inner_error, run_transaction};
 
 #[async_trait]

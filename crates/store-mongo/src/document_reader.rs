@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 use mongodb::bson::spec::BinarySubtype;
-use mongodb::bson::{Binary, DateTime, Document, RawBsonRef, RawDocument, RawDocumentBuf};
+use mongodb::bson::{Binary, Bson, DateTime, Document, RawBsonRef, RawDocument, RawDocumentBuf};
+use store::key_store::ClaimHash;
 use store::{Position, StoreError};
 use uuid::Uuid;
 
@@ -88,6 +89,11 @@ pub(crate) fn integer(value: RawBsonRef<'_>) -> Option<i64> {
 
 pub(crate) fn binary(bytes: &[u8]) -> Binary {
     Binary { subtype: BinarySubtype::Generic, bytes: bytes.to_vec() }
+}
+
+/// Claims as they are stored.
+pub(crate) fn hashes(claims: &[ClaimHash]) -> Vec<Bson> {
+    claims.iter().map(|claim| Bson::Binary(binary(claim.as_bytes()))).collect()
 }
 
 pub(crate) fn uuid(id: Uuid) -> Binary {

@@ -8,11 +8,10 @@ use store::key_store::ClaimHash;
 use store::{RecordedResult, StoreError, StreamId};
 
 use crate::connection::Db;
-use crate::document_reader::{DocumentReader, binary, date};
+use crate::document_reader::{DocumentReader, binary, date, hashes};
 use crate::error::{MongoError, check_write_errors};
 use crate::find::find;
-use crate::preconditions::{ONE_REPLY, hashes};
-use crate::transaction::collect_all;
+use crate::transaction::{ONE_REPLY, collect_all};
 
 /// What is kept under a key.
 pub(crate) async fn read(db: &Db, key: ClaimHash) -> Result<Option<RecordedResult>, StoreError> {

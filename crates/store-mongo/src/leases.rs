@@ -10,11 +10,11 @@ use serde_json::Value;
 use store::StoreError;
 use store::lease::{Lease, LeaseStore};
 
-use crate::MongoStore;
 use crate::connection::Db;
 use crate::detached::{REQUEST_TIMEOUT, spawn_with_timeout};
 use crate::document_reader::{DocumentReader, raw};
 use crate::error::{MongoError, context};
+use crate::mongo_store::MongoStore;
 
 /// How often it is tried to take one that somebody else takes at the same time.
 const MAX_ACQUIRE_ATTEMPTS: u32 = 5;

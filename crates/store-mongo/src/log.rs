@@ -1,19 +1,15 @@
 //! Reading the log back, as a majority knows it.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use mongodb::bson::{Document, RawDocument, doc};
 use mongodb::options::ReadConcern;
-use store::backend::{KeyEntry, StreamKeyEntry};
 use store::{Envelope, EventQuery, Head, StoreError, StreamId};
 
 use crate::connection::Db;
 use crate::error::context;
 use crate::event_document::{HEAD_ID, to_event, to_head};
 use crate::find::{self, FindRequest, find};
-use crate::indexes;
-use crate::preconditions::{names, to_holder, to_vault};
 
 /// How long the server may take to find out that it is the primary.
 const HEAD_READ_TIMEOUT: Duration = Duration::from_secs(5);
@@ -55,10 +51,10 @@ pub(crate) async fn events(db: &Db, query: &EventQuery) -> Result<Vec<Envelope>,
 /// The index that leads to what a query asks for, in order.
 fn index_for(query: &EventQuery) -> Document {
     match query {
-        EventQuery { stream: Some(_), .. } => indexes::by_stream(),
-        EventQuery { actor: Some(_), .. } => indexes::by_actor(),
-        _ if query.has_few_types() => indexes::by_type(),
-        _ => indexes::by_position(),
+        EventQuery { stream: Some(_), .. } => index_by_stream(),
+        EventQuery { actor: Some(_), .. } => index_by_actor(),
+        _ if query.has_few_types() => index_by_type(),
+        _ => index_by_position(),
     }
 }
 
@@ -71,33 +67,6 @@ pub(crate) async fn stream(
     let after = i64::try_from(after).unwrap_or(i64::MAX);
     let filter = doc! { "stream": stream.as_str(), "version": { "$gt": after } };
     find(db, &db.events(), "reading a stream", filter, doc! { "version": 1 }, limit, to_event).await
-}
-
-pub(crate) async fn vault(db: &Db, streams: &[StreamId]) -> Result<HashMap<StreamId, KeyEntry>, StoreError> {
-    let filter = doc! { "_id": { "$in": names(streams) } };
-    let entry = |document: &RawDocument| to_vault(document).map(|(stream, (entry, _))| (stream, entry));
-    let found = find(db, &db.vault(), "reading the vault", filter, doc! {}, usize::MAX, entry).await?;
-    Ok(found.into_iter().collect())
-}
-
-/// Vault entries with their claims.
-pub(crate) async fn held(db: &Db, streams: &[StreamId]) -> Result<Vec<StreamKeyEntry>, StoreError> {
-    let filter = doc! { "_id": { "$in": names(streams) } };
-    let entry =
-        |document: &RawDocument| to_vault(document).map(|(stream, (entry, claims))| (stream, entry, claims));
-    find(db, &db.vault(), "reading the vault", filter, doc! {}, usize::MAX, entry).await
-}
-
-/// Streams with an entry in the vault.
-pub(crate) async fn holders(
-    db: &Db,
-    after: Option<&StreamId>,
-    limit: usize,
-) -> Result<Vec<StreamId>, StoreError> {
-    let filter = doc! { "_id": { "$gt": after.map_or("", StreamId::as_str) } };
-    let search =
-        FindRequest { filter, order: doc! { "_id": 1 }, limit, index: None, fields: Some(doc! { "_id": 1 }) };
-    find::search(db, &db.vault(), "reading the vault", search, to_holder).await
 }
 
 fn event_filter(query: &EventQuery) -> Document {
@@ -117,4 +86,21 @@ fn event_filter(query: &EventQuery) -> Document {
         filter.insert("actor", actor);
     }
     filter
+}
+
+fn index_by_position() -> Document {
+    doc! { "_id": 1 }
+}
+
+/// Unique: the second line of defence of expected versions.
+pub(crate) fn index_by_stream() -> Document {
+    doc! { "stream": 1, "version": -1 }
+}
+
+pub(crate) fn index_by_type() -> Document {
+    doc! { "type": 1, "_id": 1 }
+}
+
+pub(crate) fn index_by_actor() -> Document {
+    doc! { "actor": 1, "_id": 1 }
 }

@@ -14,8 +14,8 @@ use crate::connection::{Connection, Db};
 use crate::document_reader::{DocumentReader, binary, raw, uuid};
 use crate::error::{MongoError, context, from_driver_error};
 use crate::event_document::from_head;
-use crate::indexes;
-use crate::keys::service_keys;
+use crate::key_store::service_keys;
+use crate::log::{index_by_actor, index_by_stream, index_by_type};
 use crate::transaction::{TransactionBody, inner_error, run_transaction};
 
 /// The `_id` of the one document in `meta`.
@@ -136,10 +136,9 @@ async fn create_schema(db: &Db) -> Result<(), StoreError> {
         create_collection(db, name).await?;
     }
     let unique = IndexOptions::builder().unique(true).build();
-    let by_stream = IndexModel::builder().keys(indexes::by_stream()).options(unique).build();
+    let by_stream = IndexModel::builder().keys(index_by_stream()).options(unique).build();
     db.events().create_index(by_stream).await.map_err(context("creating the index of streams"))?;
-    let filters =
-        [indexes::by_type(), indexes::by_actor()].map(|keys| IndexModel::builder().keys(keys).build());
+    let filters = [index_by_type(), index_by_actor()].map(|keys| IndexModel::builder().keys(keys).build());
     db.events().create_indexes(filters).await.map_err(context("creating the indexes of types and actors"))?;
     // Sparse, since a unique index admits only one document without the field otherwise.
     let sparse = IndexOptions::builder().unique(true).sparse(true).build();

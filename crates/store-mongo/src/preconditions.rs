@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use mongodb::ClientSession;
-use mongodb::bson::{Bson, Document, RawBsonRef, RawDocument, doc};
+use mongodb::bson::{Document, RawDocument, doc};
 use store::backend::{KeyEntry, Preconditions};
 use store::commit_planner::Batch;
 use store::key_store::{ClaimHash, KeyId, MasterKey};
@@ -11,17 +11,12 @@ use store::rotation::SIGNING;
 use store::{StoreError, StreamId};
 
 use crate::connection::Db;
-use crate::document_reader::{DocumentReader, binary};
+use crate::document_reader::{DocumentReader, hashes};
 use crate::error::MongoError;
 use crate::event_document::{HEAD_ID, to_head};
 use crate::idempotency;
+use crate::key_store::{EntryWithClaims, names, stream_name, to_key_entry};
 use crate::transaction::collect_all;
-
-/// More documents than a transaction asks for, so that every answer fits into one reply (the default is 101).
-pub(crate) const ONE_REPLY: u32 = 100_000;
-
-/// What the vault holds of one stream.
-pub(crate) type Held = (KeyEntry, Vec<ClaimHash>);
 
 /// Reads everything in one round trip, as of one moment: the head, and beside it what the batch asks for. Says also how
 /// often the head was touched.
@@ -42,7 +37,8 @@ pub(crate) async fn read(
     let versions = beside.documents(VERSIONS)?.into_iter().map(to_version).collect::<Result<_, _>>()?;
     // An entry that was asked for by stream and by claim comes twice, and is the same.
     let entries = [beside.documents(BY_STREAM)?, beside.documents(BY_CLAIM)?].concat();
-    let mut vault: HashMap<_, Held> = entries.into_iter().map(to_vault).collect::<Result<_, _>>()?;
+    let mut vault: HashMap<_, EntryWithClaims> =
+        entries.into_iter().map(to_key_entry).collect::<Result<_, _>>()?;
     // A tombstone holds no claims. One that does was tampered with: the unique index tells, and nothing is taken for true.
     for (_, claims) in vault.values_mut().filter(|(entry, _)| *entry == KeyEntry::Erased) {
         claims.clear();
@@ -103,43 +99,4 @@ fn newest_versions(streams: &[StreamId]) -> [Document; 3] {
         doc! { "$sort": { "stream": 1, "version": -1 } },
         doc! { "$group": { "_id": "$stream", "version": { "$first": "$version" } } },
     ]
-}
-
-/// The stream of a vault entry.
-pub(crate) fn to_holder(document: &RawDocument) -> Result<StreamId, StoreError> {
-    stream_name(&DocumentReader::new(document, "a vault entry"))
-}
-
-/// A vault entry: a wrapped key and claims, or the tombstone of an erased stream.
-pub(crate) fn to_vault(document: &RawDocument) -> Result<(StreamId, Held), StoreError> {
-    let name = match document.get_str("_id") {
-        Ok(stream) => format!("the vault entry of {stream}"),
-        Err(_) => "a vault entry without a stream".to_owned(),
-    };
-    let fields = DocumentReader::new(document, &name);
-    let stream = stream_name(&fields)?;
-    let claims = match fields.optional("claims")? {
-        None => Vec::new(),
-        Some(_) => fields.get("claims", "a list of 32-byte hashes", |value| {
-            let claim = |value: RawBsonRef<'_>| ClaimHash::from_slice(value.as_binary()?.bytes);
-            value.as_array()?.into_iter().map(|value| claim(value.ok()?)).collect()
-        })?,
-    };
-    let erased = fields.optional("erased")?.and_then(RawBsonRef::as_bool) == Some(true);
-    let entry = if erased { KeyEntry::Erased } else { KeyEntry::Key(fields.bytes("key")?.to_vec()) };
-    Ok((stream, (entry, claims)))
-}
-
-fn stream_name(fields: &DocumentReader<'_>) -> Result<StreamId, StoreError> {
-    StreamId::new(fields.text("_id")?).map_err(|_| fields.invalid("_id", "a stream name"))
-}
-
-/// Streams for `$in`.
-pub(crate) fn names(streams: &[StreamId]) -> Vec<&str> {
-    streams.iter().map(StreamId::as_str).collect()
-}
-
-/// Claims as they are stored.
-pub(crate) fn hashes(claims: &[ClaimHash]) -> Vec<Bson> {
-    claims.iter().map(|claim| Bson::Binary(binary(claim.as_bytes()))).collect()
 }

@@ -12,16 +12,15 @@ use store::{
     StoreError, Table,
 };
 
-use crate::MongoStore;
 use crate::connection::Db;
 use crate::detached::{REQUEST_TIMEOUT, SCAN_TIMEOUT, spawn_detached, spawn_with_timeout};
 use crate::document_reader::raw;
 use crate::error::{MongoError, check_write_errors, context};
 use crate::find::{find, yield_if_due};
-use crate::preconditions::ONE_REPLY;
+use crate::mongo_store::MongoStore;
 use crate::row_document::{field_name, from_checkpoint, from_row, to_checkpoint, to_row};
 use crate::table_setup::{checkpoint, index, prepare};
-use crate::transaction::{TransactionBody, collect_all, inner_error, run_transaction};
+use crate::transaction::{ONE_REPLY, TransactionBody, collect_all, inner_error, run_transaction};
 use crate::versions::{self, ChangeVersions};
 
 /// The most rows that [`ReadModelStore::find`] gives.

@@ -7,13 +7,13 @@ use store::merkle::Hash;
 use store::tiles::{self, TileId, TileStore, Tiles, WIDTH};
 use store::{Position, StoreError};
 
-use crate::MongoStore;
 use crate::connection::Db;
 use crate::detached::{REQUEST_TIMEOUT, SCAN_TIMEOUT, spawn_detached, spawn_with_timeout};
 use crate::document_reader::{DocumentReader, binary};
 use crate::error::{MongoError, check_write_errors};
 use crate::find::find;
 use crate::migrate::create_collection;
+use crate::mongo_store::MongoStore;
 use crate::transaction::{TransactionBody, inner_error, run_transaction};
 
 #[async_trait]

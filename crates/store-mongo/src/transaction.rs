@@ -20,6 +20,8 @@ use crate::error::MongoError;
 
 /// How long a caller waits for an outcome: less than the writer task's own patience, so that what is known is told.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(8);
+/// More documents than a transaction asks for, so that every answer fits into one reply (the default is 101).
+pub(crate) const ONE_REPLY: u32 = 100_000;
 /// How often a duplicate key is met with fresh facts before it is believed.
 const MAX_DUPLICATE_KEY_RETRIES: u32 = 5;
 

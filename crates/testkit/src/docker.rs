@@ -11,8 +11,9 @@ use testcontainers::{ContainerAsync, GenericImage, ImageExt};
 use tokio::time::timeout;
 
 use crate::admin_connection::{AdminConnection, ServerRole};
-use crate::environment::{Image, variable};
+use crate::environment_variables::variable;
 use crate::error::{Error, in_one_line};
+use crate::mongo_source::Image;
 use crate::server::SET;
 
 const PORT: u16 = 27017;

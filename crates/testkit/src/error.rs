@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::environment::MongoSource;
+use crate::mongo_source::MongoSource;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {

@@ -6,9 +6,10 @@ use std::process::Command;
 use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
 
-use crate::environment::{Environment, MongoSource};
 use crate::error::{Error, in_one_line};
+use crate::mongo_source::MongoSource;
 use crate::pypi_mongod;
+use crate::source_selection::Environment;
 
 static FOUND: OnceCell<Result<PathBuf, String>> = OnceCell::const_new();
 

@@ -20,15 +20,15 @@
 
 mod admin_connection;
 mod docker;
-mod environment;
+mod environment_variables;
 mod error;
 mod executable;
 mod fail_point;
+mod interpreters;
+mod mongo_source;
 mod network;
-mod node;
 mod port;
 mod pypi_mongod;
-mod python;
 mod replica_set;
 mod resource_reaper;
 mod server;
@@ -44,6 +44,7 @@ mod server;
 )]
 pub mod service;
 mod shared;
+mod source_selection;
 
 pub use fail_point::{FailPoint, FailPointMode};
 pub use port::reserve_port;
@@ -68,7 +69,7 @@ pub async fn mongod() -> PathBuf {
 /// When there is none to be had; the message says what was tried.
 #[must_use]
 pub fn python() -> std::process::Command {
-    or_fail(python::with_cryptography())
+    or_fail(interpreters::python_with_cryptography())
 }
 
 /// `python3` with these packages, named as for `pip install`, each at one version. They are fetched if they are not there.
@@ -77,7 +78,7 @@ pub fn python() -> std::process::Command {
 /// When they are not to be had; the message says what was tried.
 #[must_use]
 pub fn python_with(requirements: &str) -> std::process::Command {
-    or_fail(python::with(requirements))
+    or_fail(interpreters::python_with(requirements))
 }
 
 /// A Node.js that runs TypeScript as it is, which is fetched if the machine has none.
@@ -86,7 +87,7 @@ pub fn python_with(requirements: &str) -> std::process::Command {
 /// When there is none to be had; the message says what was tried.
 #[must_use]
 pub fn node() -> PathBuf {
-    or_fail(node::executable())
+    or_fail(interpreters::node())
 }
 
 /// Unpredictable enough for names and ports; the standard library seeds it from the operating system.

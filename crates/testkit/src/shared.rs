@@ -9,9 +9,10 @@ use tokio::sync::{OnceCell, mpsc};
 
 use crate::admin_connection::{ServerRole, role_of_server_at};
 use crate::docker::Container;
-use crate::environment::{Environment, MongoSource};
 use crate::error::Error;
+use crate::mongo_source::MongoSource;
 use crate::server::MongodServer;
+use crate::source_selection::Environment;
 use crate::{executable, or_fail};
 
 /// How long a test waits until its database is dropped from a server that outlives it.

@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::process::ServiceProcess;
-use super::{DEFAULT_TIMEOUT, eventually_within};
+use super::process::{CommandOutput, ServiceProcess};
+use super::timeouts::{DEFAULT_TIMEOUT, eventually_within};
 
 /// Signs the tokens of services on MongoDB.
 pub const SECRET_KEY: &str = "a secret key of the tests, longer than thirty-two bytes";
@@ -131,17 +131,6 @@ impl Deployment {
             .unwrap();
         ServiceProcess::of(child)
     }
-}
-
-/// How a command ended.
-#[derive(Debug)]
-pub struct CommandOutput {
-    /// Its exit code; none if a signal ended it.
-    pub code: Option<i32>,
-    /// What it printed.
-    pub stdout: String,
-    /// What it complained of.
-    pub stderr: String,
 }
 
 /// One JSON value per line.

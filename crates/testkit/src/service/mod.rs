@@ -9,8 +9,8 @@ mod timeouts;
 mod webhook_receiver;
 
 pub use client::{Client, Request, Response};
-pub use deployment::{CommandOutput, Deployment, MASTER_KEY, SECRET_KEY};
-pub use process::ServiceProcess;
+pub use deployment::{Deployment, MASTER_KEY, SECRET_KEY};
+pub use process::{CommandOutput, ServiceProcess};
 pub use sse::{EventStream, SseItem};
 pub use timeouts::{DEFAULT_TIMEOUT, eventually, eventually_within, run_test, run_test_with_timeout};
 pub use webhook_receiver::{ReceivedDelivery, Reply, WebhookReceiver};

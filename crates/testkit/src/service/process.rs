@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Client, CommandOutput, DEFAULT_TIMEOUT, eventually, eventually_within};
+use super::client::Client;
+use super::timeouts::{DEFAULT_TIMEOUT, eventually, eventually_within};
 use crate::resource_reaper::ResourceReaper;
 
 /// A running process; it dies with the test.
@@ -139,6 +140,17 @@ impl Drop for ServiceProcess {
         let _reaped = self.child.wait();
         let _told = self.reaper.untrack();
     }
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub struct CommandOutput {
+    /// Its exit code; none if a signal ended it.
+    pub code: Option<i32>,
+    /// What it printed.
+    pub stdout: String,
+    /// What it complained of.
+    pub stderr: String,
 }
 
 /// What a process prints on one way, collected while it runs.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::DEFAULT_TIMEOUT;
+use super::timeouts::DEFAULT_TIMEOUT;
 
 /// An open stream.
 pub struct EventStream {

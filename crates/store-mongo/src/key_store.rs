@@ -1,0 +1,96 @@
+//! Reads the key store: data keys and claims in `vault`, service keys in `keys`.
+
+use std::collections::{BTreeMap, HashMap};
+
+use mongodb::bson::{RawBsonRef, RawDocument, doc};
+use store::backend::{KeyEntry, StreamKeyEntry};
+use store::key_store::ClaimHash;
+use store::{StoreError, StreamId};
+
+use crate::connection::Db;
+use crate::document_reader::DocumentReader;
+use crate::find::{self, FindRequest, find};
+
+/// What the vault holds of one stream.
+pub(crate) type EntryWithClaims = (KeyEntry, Vec<ClaimHash>);
+
+/// The entries of these streams.
+pub(crate) async fn read_entries(
+    db: &Db,
+    streams: &[StreamId],
+) -> Result<HashMap<StreamId, KeyEntry>, StoreError> {
+    let filter = doc! { "_id": { "$in": names(streams) } };
+    let entry = |document: &RawDocument| to_key_entry(document).map(|(stream, (entry, _))| (stream, entry));
+    let found = find(db, &db.vault(), "reading the vault", filter, doc! {}, usize::MAX, entry).await?;
+    Ok(found.into_iter().collect())
+}
+
+/// Vault entries with their claims.
+pub(crate) async fn read_entries_with_claims(
+    db: &Db,
+    streams: &[StreamId],
+) -> Result<Vec<StreamKeyEntry>, StoreError> {
+    let filter = doc! { "_id": { "$in": names(streams) } };
+    let entry = |document: &RawDocument| {
+        to_key_entry(document).map(|(stream, (entry, claims))| (stream, entry, claims))
+    };
+    find(db, &db.vault(), "reading the vault", filter, doc! {}, usize::MAX, entry).await
+}
+
+/// Streams with an entry in the vault.
+pub(crate) async fn read_streams(
+    db: &Db,
+    after: Option<&StreamId>,
+    limit: usize,
+) -> Result<Vec<StreamId>, StoreError> {
+    let filter = doc! { "_id": { "$gt": after.map_or("", StreamId::as_str) } };
+    let search =
+        FindRequest { filter, order: doc! { "_id": 1 }, limit, index: None, fields: Some(doc! { "_id": 1 }) };
+    find::search(db, &db.vault(), "reading the vault", search, to_stream).await
+}
+
+/// The service keys by name.
+pub(crate) async fn service_keys(db: &Db) -> Result<BTreeMap<String, Vec<u8>>, StoreError> {
+    let key = |document: &RawDocument| {
+        let name = DocumentReader::new(document, "a service key").text("_id")?.to_owned();
+        let key = DocumentReader::new(document, &format!("the service key `{name}`")).bytes("key")?.to_vec();
+        Ok((name, key))
+    };
+    let found = find(db, &db.keys(), "reading the service keys", doc! {}, doc! {}, usize::MAX, key).await?;
+    Ok(found.into_iter().collect())
+}
+
+/// A vault entry: a wrapped key and claims, or the tombstone of an erased stream.
+pub(crate) fn to_key_entry(document: &RawDocument) -> Result<(StreamId, EntryWithClaims), StoreError> {
+    let name = match document.get_str("_id") {
+        Ok(stream) => format!("the vault entry of {stream}"),
+        Err(_) => "a vault entry without a stream".to_owned(),
+    };
+    let fields = DocumentReader::new(document, &name);
+    let stream = stream_name(&fields)?;
+    let claims = match fields.optional("claims")? {
+        None => Vec::new(),
+        Some(_) => fields.get("claims", "a list of 32-byte hashes", |value| {
+            let claim = |value: RawBsonRef<'_>| ClaimHash::from_slice(value.as_binary()?.bytes);
+            value.as_array()?.into_iter().map(|value| claim(value.ok()?)).collect()
+        })?,
+    };
+    let erased = fields.optional("erased")?.and_then(RawBsonRef::as_bool) == Some(true);
+    let entry = if erased { KeyEntry::Erased } else { KeyEntry::Key(fields.bytes("key")?.to_vec()) };
+    Ok((stream, (entry, claims)))
+}
+
+/// The stream of a vault entry.
+pub(crate) fn to_stream(document: &RawDocument) -> Result<StreamId, StoreError> {
+    stream_name(&DocumentReader::new(document, "a vault entry"))
+}
+
+/// The stream that a document is about, from its `_id`.
+pub(crate) fn stream_name(fields: &DocumentReader<'_>) -> Result<StreamId, StoreError> {
+    StreamId::new(fields.text("_id")?).map_err(|_| fields.invalid("_id", "a stream name"))
+}
+
+/// Streams for `$in`.
+pub(crate) fn names(streams: &[StreamId]) -> Vec<&str> {
+    streams.iter().map(StreamId::as_str).collect()
+}

@@ -1,0 +1,32 @@
+//! [`MongoStore`]: the connections and progress behind every port.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use store::{ProgressTracker, StoreError};
+
+use crate::connection::Connection;
+
+/// A log and read models in a MongoDB database. Clones share connections and progress.
+#[derive(Clone)]
+pub struct MongoStore {
+    pub(crate) connection: Connection,
+    pub(crate) tracker: Arc<ProgressTracker>,
+    pub(crate) watching: Arc<AtomicBool>,
+}
+
+impl MongoStore {
+    /// A store in `database` on the server that `url` names (`mongodb://…` or `mongodb+srv://…`). The server is not
+    /// contacted: that happens in [`Backend::migrate`](store::Backend::migrate), which may be repeated until it works.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] if the URL or the database name cannot be one; [`StoreError::Unavailable`] if the DNS
+    /// records of a `mongodb+srv` URL cannot be had.
+    pub async fn new(url: &str, database: &str) -> Result<Self, StoreError> {
+        Ok(Self {
+            connection: Connection::new(url, database).await?,
+            tracker: Arc::default(),
+            watching: Arc::default(),
+        })
+    }
+}

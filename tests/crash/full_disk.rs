@@ -89,7 +89,7 @@ async fn survives_no_space<F: FnOnce()>(test: &str, data: &Path, take: impl FnOn
     await_writes(&context, WRITES_BEFORE, context.journal.now()).await;
     cluster.assert_running();
     let said = cluster.service(0).output();
-    assert!(said.contains("free some space") || said.contains("see to the disk"), "{said}");
+    assert!(said.contains("free some space") || said.contains("check the disk"), "{said}");
     let log = crash_test.finish(test, &cluster).await;
 
     // All of it is on the disk, too.

@@ -1,7 +1,8 @@
-//! Transactions that nobody will ever end. A process that is killed, or cut off, in mid-transaction leaves it open on
-//! the server, which keeps it (and the lock on the head of the log) for `transactionLifetimeLimitSeconds`, a minute by
-//! default. Whoever meets a conflict that does not pass ends such transactions: a server does that for any user's own
-//! sessions, and a process that was only slow simply begins its transaction anew.
+//! Ends transactions that another process abandoned. A process that is killed or disconnected in
+//! mid-transaction leaves the transaction open on the server, which keeps it, and its lock on the head of the
+//! log, for `transactionLifetimeLimitSeconds` (one minute by default). A process whose write conflicts
+//! persist kills such sessions. The server allows every user to kill its own sessions, and a process that was
+//! only slow retries.
 
 use std::time::Duration;
 
@@ -13,22 +14,22 @@ use tokio::time::Instant;
 use crate::connection::Db;
 use crate::error::MongoError;
 
-/// How long a conflict must last to be looked into.
+/// Conflicts shorter than this are normal contention.
 const MIN_CONFLICT_DURATION: Duration = Duration::from_secs(1);
-/// How often to look.
+/// Time between two searches for abandoned transactions.
 const CHECK_INTERVAL: Duration = Duration::from_millis(500);
-/// How long a transaction must have waited for its process to count as left behind. Between two commands of ours pass
+/// Idle time after which a transaction counts as abandoned. Between two commands of a live process pass
 /// milliseconds.
 const MIN_IDLE: Duration = Duration::from_secs(3);
 
-/// The conflicts that one transaction has met.
+/// Tracks the write conflicts of one transaction.
 #[derive(Default)]
 pub(crate) struct ConflictMonitor {
     next_check: Option<Instant>,
 }
 
 impl ConflictMonitor {
-    /// Takes note of a conflict, and looks into it if it lasts.
+    /// Records a conflict. If conflicts persist, searches for abandoned transactions and kills them.
     pub(crate) async fn record(&mut self, db: &Db) {
         let now = Instant::now();
         if now < *self.next_check.get_or_insert(now + MIN_CONFLICT_DURATION) {
@@ -37,19 +38,20 @@ impl ConflictMonitor {
         self.next_check = Some(now + CHECK_INTERVAL);
         match kill_abandoned_sessions(db).await {
             Ok(0) => {}
-            Ok(ended) => tracing::warn!(ended, "ended transactions that another process has left open"),
+            Ok(ended) => tracing::warn!(ended, "killed the sessions of abandoned transactions"),
             Err(error) => {
                 let error = MongoError::from(error).describe();
-                tracing::debug!(error, "cannot look for transactions that were left open");
+                tracing::debug!(error, "searching for abandoned transactions failed");
             }
         }
     }
 }
 
-/// Ends the sessions of this application whose transactions have been waiting too long. Says how many.
+/// Kills the sessions of this application whose transactions have been idle for too long. Returns their
+/// number.
 async fn kill_abandoned_sessions(db: &Db) -> Result<usize, Error> {
     let admin = db.handle().client().database("admin");
-    let left_behind = doc! {
+    let abandoned = doc! {
         "type": "idleSession",
         "appName": db.app_name(),
         "transaction.parameters.autocommit": false,
@@ -57,7 +59,7 @@ async fn kill_abandoned_sessions(db: &Db) -> Result<usize, Error> {
     };
     let mine = doc! { "$currentOp": { "idleSessions": true, "allUsers": false } };
     let found =
-        admin.aggregate([mine, doc! { "$match": left_behind }, doc! { "$project": { "lsid": 1 } }]).await?;
+        admin.aggregate([mine, doc! { "$match": abandoned }, doc! { "$project": { "lsid": 1 } }]).await?;
     let found: Vec<Document> = found.try_collect().await?;
     let session = |operation: &Document| Some(doc! { "id": operation.get_document("lsid").ok()?.get("id")? });
     let sessions: Vec<_> = found.iter().filter_map(session).collect();

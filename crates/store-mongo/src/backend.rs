@@ -22,11 +22,9 @@ use crate::{commit, idempotency, key_store, log, migrate, watch};
 impl Backend for MongoStore {
     async fn exists(&self) -> Result<bool, StoreError> {
         let connection = self.connection.clone();
-        spawn_with_timeout(
-            "looking for a log",
-            REQUEST_TIMEOUT,
-            async move { migrate::exists(&connection).await },
-        )
+        spawn_with_timeout("checking whether a log exists", REQUEST_TIMEOUT, async move {
+            migrate::exists(&connection).await
+        })
         .await
     }
 
@@ -83,7 +81,7 @@ impl Backend for MongoStore {
             return Ok(HashMap::new());
         }
         let (db, streams) = (self.connection.work.clone(), streams.to_vec());
-        spawn_with_timeout("reading the vault", REQUEST_TIMEOUT, async move {
+        spawn_with_timeout("reading the key store", REQUEST_TIMEOUT, async move {
             key_store::read_entries(&db, &streams).await
         })
         .await
@@ -91,7 +89,7 @@ impl Backend for MongoStore {
 
     async fn key_entries_with_claims(&self, streams: &[StreamId]) -> Result<Vec<StreamKeyEntry>, StoreError> {
         let (db, streams) = (self.connection.work.clone(), streams.to_vec());
-        spawn_with_timeout("reading the vault", SCAN_TIMEOUT, async move {
+        spawn_with_timeout("reading the key store", SCAN_TIMEOUT, async move {
             key_store::read_entries_with_claims(&db, &streams).await
         })
         .await
@@ -103,7 +101,7 @@ impl Backend for MongoStore {
         limit: usize,
     ) -> Result<Vec<StreamId>, StoreError> {
         let (db, after) = (self.connection.work.clone(), after.cloned());
-        spawn_with_timeout("reading the vault", SCAN_TIMEOUT, async move {
+        spawn_with_timeout("reading the key store", SCAN_TIMEOUT, async move {
             key_store::read_streams(&db, after.as_ref(), limit).await
         })
         .await
@@ -111,7 +109,7 @@ impl Backend for MongoStore {
 
     async fn recorded_result(&self, key: ClaimHash) -> Result<Option<RecordedResult>, StoreError> {
         let db = self.connection.work.clone();
-        spawn_with_timeout("reading a first result", REQUEST_TIMEOUT, async move {
+        spawn_with_timeout("reading the recorded result of an idempotency key", REQUEST_TIMEOUT, async move {
             idempotency::read(&db, key).await
         })
         .await
@@ -131,7 +129,7 @@ impl Backend for MongoStore {
 }
 
 impl MongoStore {
-    /// Starts to follow what other processes write, once.
+    /// Starts the change stream and the poller, once per store.
     fn watch(&self) {
         if !self.watching.swap(true, Ordering::AcqRel) {
             watch::start(self.connection.watched.clone(), &self.tracker);

@@ -1,26 +1,28 @@
-//! What this process has seen of the database. After an election a new primary may answer majority reads, for a moment,
-//! with less than the old one had acknowledged. So every session starts from the newest that any other of this process
-//! has read or written (MongoDB's causal consistency), and what was seen once is never missing afterwards.
+//! Causal consistency across all sessions of a process (read-your-writes and monotonic reads). After an
+//! election the new primary may, for a moment, answer majority reads with less than the old primary had
+//! acknowledged. Every session therefore starts from the newest operation time that any session of this
+//! process has read or written.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mongodb::bson::Timestamp;
 use mongodb::{ClientSession, ClusterTime};
 
-/// The newest moment of the database that this process knows of. Clones share it.
+/// The newest times that this process has observed. Clones share them.
 #[derive(Clone, Default)]
 pub(crate) struct CausalToken(Arc<Mutex<Newest>>);
 
 #[derive(Default)]
 struct Newest {
-    /// Of what was read or written.
+    /// The time of the newest operation that was read or written.
     operation: Option<Timestamp>,
-    /// Of the servers' clock; they refuse to be asked for what is later than they have heard of.
+    /// The gossiped cluster time. A server rejects an operation time that is later than the cluster time it
+    /// knows.
     cluster: Option<ClusterTime>,
 }
 
 impl CausalToken {
-    /// Makes a new session read nothing older.
+    /// Makes a new session read nothing older than these times.
     pub(crate) fn apply_to(&self, session: &mut ClientSession) {
         let newest = self.newest();
         if let Some(cluster) = &newest.cluster {
@@ -31,7 +33,7 @@ impl CausalToken {
         }
     }
 
-    /// Takes over what a session has come to see. Not of a transaction that is not committed: nobody has seen that.
+    /// Advances to what a session has observed. Do not call it for an uncommitted transaction.
     pub(crate) fn advance_from(&self, session: &ClientSession) {
         let mut newest = self.newest();
         if let Some(cluster) = session.cluster_time()
@@ -42,7 +44,7 @@ impl CausalToken {
         newest.operation = newest.operation.max(session.operation_time());
     }
 
-    /// Takes over the time of a change that was heard of.
+    /// Advances to the time of a change that the change stream reported.
     pub(crate) fn advance_to(&self, change: Option<Timestamp>) {
         let mut newest = self.newest();
         newest.operation = newest.operation.max(change);

@@ -1,4 +1,4 @@
-//! Committing a batch: facts, judgement and writes in one transaction.
+//! Commits a batch: reads the preconditions, plans and writes in one transaction.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,20 +19,19 @@ use crate::idempotency;
 use crate::preconditions;
 use crate::transaction::{TransactionBody, run_transaction};
 
-/// What a committed batch has come to.
+/// The outcome of a committed batch.
 pub(crate) struct Committed {
     pub(crate) results: Vec<AppendResult>,
     pub(crate) head: Position,
 }
 
-/// Commits a batch, or says that it could not, or that nobody can tell.
+/// Commits a batch. The error distinguishes "not committed" from "unknown".
 pub(crate) async fn commit(db: &Db, batch: Arc<Batch>) -> Result<Committed, CommitError> {
     run_transaction(db, CommitBatch { batch, is_retry: AtomicBool::new(false) }).await
 }
 
 struct CommitBatch {
     batch: Arc<Batch>,
-    /// Whether this is not the first try.
     is_retry: AtomicBool,
 }
 
@@ -45,8 +44,8 @@ impl TransactionBody for CommitBatch {
     }
 
     async fn attempt(&self, db: &Db, session: &mut ClientSession) -> Result<Committed, MongoError> {
-        // Whoever has lost against another process holds the head from the start: it could lose against smaller batches
-        // for ever. The first try does without, which spares a round trip.
+        // A retry locks the head first: a large batch could otherwise lose to smaller ones indefinitely. The
+        // first attempt skips the lock, which saves a round trip.
         let head_locked = self.is_retry.swap(true, Ordering::Relaxed);
         if head_locked {
             lock_head(db, session).await?;
@@ -56,30 +55,29 @@ impl TransactionBody for CommitBatch {
         if !plan.events.is_empty() {
             write(db, session, &plan, touched).await?;
         } else if !head_locked {
-            // Refusals rest on what was read: they too are true only if nobody has written since, and once a majority
-            // has the transaction.
+            // Rejections depend on what was read, so they too need the head unchanged and a majority commit.
             lock_head(db, session).await?;
         }
         Ok(Committed { head: plan.head.position, results: plan.results })
     }
 }
 
-/// Makes this transaction one that writes to the head: of two that do so, one fails.
+/// Locks the head by writing to it: of two concurrent transactions that do so, one fails.
 pub(crate) async fn lock_head(db: &Db, session: &mut ClientSession) -> Result<(), MongoError> {
     let touch = doc! { "$inc": { "touched": 1_i64 } };
     db.head().update_one(doc! { "_id": HEAD_ID }, touch).session(session).await?;
     Ok(())
 }
 
-/// Writes a plan: the head, what frees claims before what takes them, then the events. The head first, since there two
-/// transactions at once collide, and the loser should not have cost much by then.
+/// Writes a plan: the head, released claims before taken ones, then the events. The head comes first because
+/// concurrent transactions collide there, and the loser should fail before it has done much work.
 async fn write(
     db: &Db,
     session: &mut ClientSession,
     plan: &CommitPlan,
     touched: i64,
 ) -> Result<(), MongoError> {
-    // Replaced, not updated: the change stream then carries the new head whole.
+    // A replacement, not an update: the change event then contains the whole new head.
     db.head()
         .replace_one(doc! { "_id": HEAD_ID }, from_head(&plan.head, touched + 1))
         .session(&mut *session)
@@ -88,7 +86,7 @@ async fn write(
     if !changes.is_empty() {
         let update = doc! { "update": db.vault().name(), "updates": changes };
         let answer = db.handle().run_command(update).session(&mut *session).await?;
-        check_write_errors("changing the vault", &answer)?;
+        check_write_errors("updating the key store", &answer)?;
     }
     if !plan.new_keys.is_empty() {
         let entries: Vec<_> =
@@ -101,7 +99,7 @@ async fn write(
     idempotency::write(db, session, &plan.recorded_results).await
 }
 
-/// The changes to existing vault entries, in the order in which they must happen.
+/// Updates of existing key entries, in the order in which they must be applied.
 fn key_entry_updates(plan: &CommitPlan) -> Vec<Document> {
     let released = plan.released.iter().map(|(stream, claims)| {
         doc! { "q": { "_id": stream.as_str() }, "u": release_pipeline(claims) }
@@ -116,7 +114,7 @@ fn key_entry_updates(plan: &CommitPlan) -> Vec<Document> {
     released.chain(erased).chain(taken).collect()
 }
 
-/// Takes claims away, and the field with the last of them: the unique index admits a single empty list.
+/// Removes claims. The field goes with the last claim, because the unique index admits only one empty list.
 fn release_pipeline(claims: &[ClaimHash]) -> Vec<Document> {
     let kept =
         doc! { "$filter": { "input": "$claims", "cond": { "$not": { "$in": ["$$this", hashes(claims)] } } } };
@@ -126,7 +124,7 @@ fn release_pipeline(claims: &[ClaimHash]) -> Vec<Document> {
     ]
 }
 
-/// A new vault entry. One without claims has no field for them, as the sparse index needs it.
+/// A new key entry. Without claims it has no `claims` field, which the sparse index requires.
 fn new_key_entry(stream: &StreamId, key: &[u8], claims: &[ClaimHash]) -> Result<RawDocumentBuf, StoreError> {
     let mut entry = doc! { "_id": stream.as_str(), "key": binary(key) };
     if !claims.is_empty() {

@@ -1,5 +1,5 @@
-//! How the server is spoken to. What the log's promises rest on (majority, journal, primary) is set here explicitly,
-//! whatever the URL says; timeouts and pool sizes may be set in the URL.
+//! Configures the driver. The settings that the log's guarantees depend on (majority, journal, primary) are
+//! fixed here and override the URL; timeouts and pool sizes may be set in the URL.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,40 +16,41 @@ use store::{RetryCounter, StoreError};
 use crate::causal_token::CausalToken;
 use crate::error::from_driver_error;
 
-/// Under which name the server knows this process, unless the URL says another.
+/// Application name in the server's logs and `currentOp`, unless the URL sets `appName`.
 const DEFAULT_APP_NAME: &str = "aegis";
-/// What is added to it on connections for following, so that those who look at the server can tell them apart.
+/// Appended to the application name of connections that watch for changes.
 const WATCH_APP_SUFFIX: &str = "-watch";
-/// The longest name that a server takes.
+/// The server's limit for application names.
 const MAX_APP_NAME_BYTES: usize = 128;
-/// How long to look for a primary.
+/// How long the driver searches for a primary.
 const SERVER_SELECTION_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long to look for a server of which no more is wanted than why there is no primary.
+/// Server selection timeout of the extra connection that finds out why there is no primary.
 const DIAGNOSIS_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a connection may take to be made. Together with [`HEARTBEAT_INTERVAL`] it bounds how long a server may be silent
-/// before the driver breaks the connections to it: the driver knows no socket timeout.
+/// How long connecting may take. The driver has no socket timeout; this and [`HEARTBEAT_INTERVAL`] bound how
+/// long a server may be silent before the driver closes its connections.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// How often the driver hears from each server.
+/// How often the driver checks each server.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(2);
-/// How long a write may wait for a majority before its outcome counts as unknown.
+/// How long a write waits for a majority before its outcome counts as unknown.
 const WRITE_CONCERN_TIMEOUT: Duration = Duration::from_secs(5);
-/// Connections for work.
+/// Pool size for reads and writes.
 const MAX_WORK_CONNECTIONS: u32 = 64;
-/// Connections for following: a change stream keeps one busy for as long as it is open.
+/// Pool size for watching: an open change stream occupies one connection.
 const MAX_WATCH_CONNECTIONS: u32 = 4;
 
-/// The server, as work and as following it see it. Each has its own connections, so that neither waits for the other.
+/// Two clients with a pool each, so that reads and writes never wait for the change stream or the other way
+/// round.
 #[derive(Clone)]
 pub(crate) struct Connection {
     pub(crate) work: Db,
     pub(crate) watched: Db,
-    /// The configured addresses, for messages.
+    /// The configured addresses, for error messages.
     pub(crate) hosts: String,
     direct: ClientOptions,
 }
 
 impl Connection {
-    /// Reads the URL and starts the clients, which look for the server in the background.
+    /// Parses the URL and creates the clients, which connect in the background.
     pub(crate) async fn new(url: &str, database: &str) -> Result<Self, StoreError> {
         check_database_name(database)?;
         let mut options = ClientOptions::parse(url).await.map_err(|error| bad_url(&error))?;
@@ -73,7 +74,7 @@ impl Connection {
         })
     }
 
-    /// What the first configured server says of itself, whatever state it is in; nothing if it says nothing.
+    /// The `hello` answer of the first configured server, whatever its state; `None` without an answer.
     pub(crate) async fn hello_from_first_host(&self) -> Option<Document> {
         let client = Client::with_options(self.direct.clone()).ok()?;
         client.database("admin").run_command(doc! { "hello": 1 }).await.ok()
@@ -110,12 +111,12 @@ impl Db {
         &self.database
     }
 
-    /// Counts the transactions that are tried again.
+    /// Counts transaction retries.
     pub(crate) fn retries(&self) -> &RetryCounter {
         &self.retries
     }
 
-    /// Under which name the server knows this process.
+    /// The application name of this process.
     pub(crate) fn app_name(&self) -> &str {
         &self.app_name
     }
@@ -125,75 +126,75 @@ impl Db {
         self.database.collection("meta")
     }
 
-    /// Wrapped service keys.
+    /// Service keys, wrapped by the master key.
     pub(crate) fn keys(&self) -> Collection<RawDocumentBuf> {
         self.database.collection("keys")
     }
 
-    /// The one document that every commit touches.
+    /// The single document that every commit writes to.
     pub(crate) fn head(&self) -> Collection<RawDocumentBuf> {
         self.database.collection("head")
     }
 
-    /// The log.
+    /// The events of the log.
     pub(crate) fn events(&self) -> Collection<RawDocumentBuf> {
         self.database.collection("events")
     }
 
-    /// Keys and claims of streams.
+    /// Data keys and claims of streams.
     pub(crate) fn vault(&self) -> Collection<RawDocumentBuf> {
         self.database.collection("vault")
     }
 
-    /// First results under idempotency keys.
+    /// Recorded results of idempotency keys.
     pub(crate) fn idempotency(&self) -> Collection<RawDocumentBuf> {
         self.database.collection("idempotency")
     }
 
-    /// The log's tree in tiles.
+    /// Tiles of the log's Merkle tree.
     pub(crate) fn tiles(&self) -> Collection<RawDocumentBuf> {
         self.database.collection("tiles")
     }
 
-    /// Checkpoints of read models.
+    /// Projection checkpoints.
     pub(crate) fn checkpoints(&self) -> Collection<RawDocumentBuf> {
         self.database.collection("checkpoints")
     }
 
-    /// Versions of read models.
+    /// Projection versions.
     pub(crate) fn read_models(&self) -> Collection<RawDocumentBuf> {
         self.database.collection("read_models")
     }
 
-    /// Who works on what.
+    /// Leases of the leader election.
     pub(crate) fn leases(&self) -> Collection<RawDocumentBuf> {
         self.database.collection("leases")
     }
 
-    /// How far subscribers are.
+    /// Delivery cursors of webhooks.
     pub(crate) fn delivery_progress(&self) -> Collection<RawDocumentBuf> {
         self.database.collection("delivery_progress")
     }
 
-    /// What was tried to deliver last.
+    /// Recent delivery attempts of webhooks.
     pub(crate) fn delivery_attempts(&self) -> Collection<RawDocumentBuf> {
         self.database.collection("delivery_attempts")
     }
 
-    /// The rows of a read model.
+    /// The rows of a read-model table.
     pub(crate) fn table(&self, name: &str) -> Collection<RawDocumentBuf> {
         self.database.collection(name)
     }
 
-    /// A session that reads nothing older than what this process has seen. Its transactions have snapshot reads and
-    /// journalled majority writes, on the primary.
+    /// A session that reads nothing older than what this process has observed. Its transactions use snapshot
+    /// reads and journalled majority writes on the primary.
     pub(crate) async fn session(&self) -> Result<ClientSession, Error> {
         let mut session = self.session_without_token().await?;
         self.causal_token.apply_to(&mut session);
         Ok(session)
     }
 
-    /// A session that knows of nothing yet.
+    /// A session without the causal token, as linearizable reads require.
     pub(crate) async fn session_without_token(&self) -> Result<ClientSession, Error> {
         let transaction = TransactionOptions::builder()
             .read_concern(ReadConcern::snapshot())
@@ -208,23 +209,23 @@ impl Db {
         self.database.client().start_session().with_options(options).await
     }
 
-    /// What was read in this session, or committed, is not missed by later ones.
+    /// Later sessions of this process will see what this session has read or committed.
     pub(crate) fn observe(&self, session: &ClientSession) {
         self.causal_token.advance_from(session);
     }
 
-    /// A change of this time was heard of: later sessions do not miss it.
+    /// Later sessions of this process will see the change of this time.
     pub(crate) fn observe_change(&self, change: Option<Timestamp>) {
         self.causal_token.advance_to(change);
     }
 }
 
-/// The name with the suffix, if that is not too long.
+/// The name with the suffix, unless the result exceeds [`MAX_APP_NAME_BYTES`].
 fn with_suffix(name: String, suffix: &str) -> String {
     if name.len() + suffix.len() > MAX_APP_NAME_BYTES { name } else { name + suffix }
 }
 
-/// Options to speak to the first server alone, without regard to the set it may belong to.
+/// Options for a direct connection to the first server, regardless of its replica set.
 fn direct(mut options: ClientOptions) -> ClientOptions {
     options.hosts.truncate(1);
     options.direct_connection = Some(true);
@@ -241,7 +242,7 @@ fn primary() -> SelectionCriteria {
     SelectionCriteria::ReadPreference(ReadPreference::Primary)
 }
 
-/// The URL itself is not repeated: it may hold a password.
+/// Omits the URL, which may contain a password.
 fn bad_url(error: &Error) -> StoreError {
     match &*error.kind {
         ErrorKind::InvalidArgument { message, .. } => {
@@ -251,7 +252,7 @@ fn bad_url(error: &Error) -> StoreError {
     }
 }
 
-/// MongoDB's own limits, of all platforms.
+/// MongoDB's limits for database names on all platforms.
 fn check_database_name(database: &str) -> Result<(), StoreError> {
     let fits = (1..64).contains(&database.len());
     if fits && !database.contains(['/', '\\', '.', ' ', '"', '$', '*', '<', '>', ':', '|', '?', '\0']) {
@@ -270,8 +271,8 @@ mod tests {
     async fn refusal(url: &str, database: &str) -> String {
         match Connection::new(url, database).await {
             Err(StoreError::Refused(why)) => why,
-            Err(other) => panic!("{url} gave {other}"),
-            Ok(_) => panic!("{url} was accepted"),
+            Err(other) => panic!("{url}: expected `Refused`, got {other}"),
+            Ok(_) => panic!("{url}: expected `Refused`, was accepted"),
         }
     }
 

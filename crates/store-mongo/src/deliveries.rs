@@ -1,5 +1,5 @@
-//! How far subscribers are, and what was tried last. The attempts of a subscriber lie side by side in the index of
-//! `_id`: `<stream>/<number>`, the number in twenty digits.
+//! Delivery cursors and recent delivery attempts of webhooks. The `_id` of an attempt is `<stream>/<number>`
+//! with a 20-digit number, so the attempts of a stream are adjacent and ordered in the primary index.
 
 use async_trait::async_trait;
 use mongodb::ClientSession;
@@ -20,8 +20,8 @@ use crate::transaction::{TransactionBody, inner_error, run_transaction};
 impl DeliveryStore for MongoStore {
     async fn progress(&self, stream: &StreamId) -> Result<Option<DeliveryProgress>, StoreError> {
         let (db, by_id) = (self.connection.work.clone(), doc! { "_id": stream.as_str() });
-        spawn_with_timeout("reading how far a subscriber is", REQUEST_TIMEOUT, async move {
-            let (what, progress) = ("reading how far a subscriber is", db.delivery_progress());
+        spawn_with_timeout("reading a delivery cursor", REQUEST_TIMEOUT, async move {
+            let (what, progress) = ("reading a delivery cursor", db.delivery_progress());
             Ok(find(&db, &progress, what, by_id, doc! {}, 1, to_progress).await?.pop())
         })
         .await
@@ -45,8 +45,8 @@ impl DeliveryStore for MongoStore {
         limit: usize,
     ) -> Result<Vec<Attempt>, StoreError> {
         let (db, filter) = (self.connection.work.clone(), below_number(stream, below));
-        spawn_with_timeout("reading attempts to deliver", REQUEST_TIMEOUT, async move {
-            let (what, attempts) = ("reading attempts to deliver", db.delivery_attempts());
+        spawn_with_timeout("reading delivery attempts", REQUEST_TIMEOUT, async move {
+            let (what, attempts) = ("reading delivery attempts", db.delivery_attempts());
             find(&db, &attempts, what, filter, doc! { "_id": -1 }, limit, to_attempt).await
         })
         .await
@@ -55,9 +55,9 @@ impl DeliveryStore for MongoStore {
     async fn forget(&self, stream: &StreamId) -> Result<(), StoreError> {
         let (db, by_id) = (self.connection.work.clone(), doc! { "_id": stream.as_str() });
         let attempts = below_number(stream, None);
-        spawn_with_timeout("forgetting a subscriber", REQUEST_TIMEOUT, async move {
-            let what = "forgetting a subscriber";
-            // In this order: nobody records an attempt once the progress is gone.
+        spawn_with_timeout("deleting a delivery cursor", REQUEST_TIMEOUT, async move {
+            let what = "deleting a delivery cursor";
+            // In this order: without its cursor, a stream accepts no more attempts.
             db.delivery_progress().delete_one(by_id).await.map_err(context(what))?;
             db.delivery_attempts().delete_many(attempts).await.map_err(context(what))?;
             Ok(())
@@ -74,11 +74,11 @@ struct RecordAttempts {
 
 #[async_trait]
 impl TransactionBody for RecordAttempts {
-    /// Whether it was done.
+    /// Whether the expected revision was stored.
     type Output = bool;
 
     fn description(&self) -> String {
-        "recording a delivery".to_owned()
+        "recording delivery attempts".to_owned()
     }
 
     async fn attempt(&self, db: &Db, session: &mut ClientSession) -> Result<bool, MongoError> {
@@ -120,25 +120,25 @@ fn attempt_id(stream: &StreamId, number: u64) -> String {
     format!("{stream}/{number:020}")
 }
 
-/// The attempts of that subscriber below that number.
+/// The attempts of a stream below a number.
 fn below_number(stream: &StreamId, below: Option<u64>) -> Document {
     doc! { "_id": { "$gte": attempt_id(stream, 0), "$lt": attempt_id(stream, below.unwrap_or(u64::MAX)) } }
 }
 
 fn to_progress(document: &RawDocument) -> Result<DeliveryProgress, StoreError> {
-    let fields = DocumentReader::new(document, "how far a subscriber is");
+    let fields = DocumentReader::new(document, "a delivery cursor");
     let state = parse(fields.text("state")?)?;
     Ok(DeliveryProgress { revision: fields.number("revision")?, attempts: fields.number("attempts")?, state })
 }
 
 fn to_attempt(document: &RawDocument) -> Result<Attempt, StoreError> {
-    let fields = DocumentReader::new(document, "an attempt to deliver");
+    let fields = DocumentReader::new(document, "a delivery attempt");
     let number = fields.text("_id")?.rsplit_once('/').and_then(|(_, number)| number.parse().ok());
-    let number = number.ok_or_else(|| StoreError::corrupt("an attempt to deliver has no number"))?;
+    let number = number.ok_or_else(|| StoreError::corrupt("a delivery attempt has no number"))?;
     Ok(Attempt { number, report: parse(fields.text("report")?)? })
 }
 
 fn parse(json: &str) -> Result<Value, StoreError> {
     serde_json::from_str(json)
-        .map_err(|error| StoreError::corrupt(format!("what is known of deliveries cannot be read: {error}")))
+        .map_err(|error| StoreError::corrupt(format!("delivery state is invalid JSON: {error}")))
 }

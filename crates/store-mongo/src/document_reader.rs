@@ -1,4 +1,5 @@
-//! Reading stored documents field by field, with an error that names the document and the field.
+//! Reads stored documents field by field, with errors that name the document and the field; and builds BSON
+//! values.
 
 use jiff::Timestamp;
 use mongodb::bson::spec::BinarySubtype;
@@ -7,7 +8,7 @@ use store::key_store::ClaimHash;
 use store::{Position, StoreError};
 use uuid::Uuid;
 
-/// A stored document, and what to call it in errors.
+/// A stored document and its name in error messages.
 pub(crate) struct DocumentReader<'a> {
     document: &'a RawDocument,
     name: &'a str,
@@ -61,7 +62,7 @@ impl<'a> DocumentReader<'a> {
         })
     }
 
-    /// The field, if it is there at all.
+    /// The field, or `None` if it is absent.
     pub(crate) fn optional(&self, key: &str) -> Result<Option<RawBsonRef<'a>>, StoreError> {
         self.document
             .get(key)
@@ -82,7 +83,7 @@ impl<'a> DocumentReader<'a> {
     }
 }
 
-/// A whole number, of either width: shells and imports write small ones as int32.
+/// An int32 or int64: shells and imports store small numbers as int32.
 pub(crate) fn integer(value: RawBsonRef<'_>) -> Option<i64> {
     value.as_i64().or_else(|| value.as_i32().map(i64::from))
 }
@@ -91,7 +92,7 @@ pub(crate) fn binary(bytes: &[u8]) -> Binary {
     Binary { subtype: BinarySubtype::Generic, bytes: bytes.to_vec() }
 }
 
-/// Claims as they are stored.
+/// Claim hashes as BSON binaries.
 pub(crate) fn hashes(claims: &[ClaimHash]) -> Vec<Bson> {
     claims.iter().map(|claim| Bson::Binary(binary(claim.as_bytes()))).collect()
 }
@@ -104,7 +105,6 @@ pub(crate) fn date(at: Timestamp) -> DateTime {
     DateTime::from_millis(at.as_millisecond())
 }
 
-/// A document as it goes to the server.
 pub(crate) fn raw(document: &Document) -> Result<RawDocumentBuf, StoreError> {
     RawDocumentBuf::try_from(document)
         .map_err(|error| StoreError::corrupt(format!("a document is no BSON: {error}")))

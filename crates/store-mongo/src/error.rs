@@ -1,4 +1,4 @@
-//! What the driver's errors mean here.
+//! Interprets the driver's errors: transient, conflict, unknown commit, refused.
 
 use std::sync::Arc;
 
@@ -22,13 +22,13 @@ mod code {
     pub(super) const INTERRUPTED: i32 = 11_601;
 }
 
-/// Why a piece of work on the database failed.
+/// A failed database operation.
 pub(crate) enum MongoError {
-    /// The driver or the server says so.
+    /// An error of the driver or the server.
     Driver(Error),
-    /// A unique index did not let a write through: its name and collection, since each collection has an `_id_`.
+    /// A unique index rejected a write: index and collection, since every collection has an index `_id_`.
     DuplicateKey(String),
-    /// What is stored, or asked, makes no sense.
+    /// Stored data or the request is invalid.
     Store(StoreError),
 }
 
@@ -48,8 +48,8 @@ impl From<StoreError> for MongoError {
 }
 
 impl MongoError {
-    /// Whether the same transaction, begun anew, may succeed. A server that could not be found within the selection
-    /// timeout is not looked for again: the caller has waited long enough.
+    /// Whether a retry of the transaction may succeed. A server selection timeout is not retried: the caller
+    /// has waited long enough.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Driver(error) => {
@@ -61,29 +61,29 @@ impl MongoError {
         }
     }
 
-    /// Whether another transaction was in the way.
+    /// Whether the transaction lost against a concurrent one.
     pub(crate) fn is_conflict(&self) -> bool {
         matches!(self, Self::Driver(error) if matches!(server_code(error), Some(code::LOCK_TIMEOUT | code::WRITE_CONFLICT)))
     }
 
-    /// Whether a commit that ended like this may have happened, and can be asked for again.
+    /// Whether a commit with this error may have happened and can be retried.
     pub(crate) fn is_unknown_commit(&self) -> bool {
         matches!(self, Self::Driver(error) if error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT))
             || self.is_interrupted()
     }
 
-    /// Whether somebody has ended the session in the middle of a command, as processes do to those that stand still
-    /// with a transaction open. The server gives that error no label.
+    /// Whether the session was killed during a command, as `abandoned_transactions` does. The server gives
+    /// this error no label.
     fn is_interrupted(&self) -> bool {
         matches!(self, Self::Driver(error) if server_code(error) == Some(code::INTERRUPTED))
     }
 
-    /// Whether a collection that was to be created is there already.
+    /// Whether the collection to be created already exists.
     pub(crate) fn is_existing_collection(&self) -> bool {
         matches!(self, Self::Driver(error) if server_code(error) == Some(code::NAMESPACE_EXISTS))
     }
 
-    /// What to trace.
+    /// Error and labels, for traces.
     pub(crate) fn describe(&self) -> String {
         match self {
             Self::Driver(error) => {
@@ -91,25 +91,25 @@ impl MongoError {
                 labels.sort_unstable();
                 format!("{} [{}]", error.kind, labels.join(", "))
             }
-            Self::DuplicateKey(index) => format!("the unique index {index} refused a write"),
+            Self::DuplicateKey(index) => format!("the unique index {index} rejected a write"),
             Self::Store(error) => error.to_string(),
         }
     }
 
-    /// The failure to do `what`, for those above.
+    /// Converts to the error of the port; `what` is the operation that failed.
     pub(crate) fn into_store_error(self, what: &str) -> StoreError {
         match self {
             Self::Driver(error) => from_driver_error(what, error),
             Self::DuplicateKey(index) => StoreError::corrupt(format!(
-                "{what}: the unique index {index} holds an entry that should not be there; was the database written \
-                 to by something else?"
+                "{what}: the unique index {index} holds an entry that Aegis did not write; did another program \
+                 write to the database?"
             )),
             Self::Store(error) => error,
         }
     }
 }
 
-/// The driver's failure to do `what`. Its message is that of the kind alone, without the server's whole answer.
+/// Converts a driver error. The message contains the error kind only, not the server's whole answer.
 pub(crate) fn from_driver_error(what: &str, error: Error) -> StoreError {
     let what = format!("{what}: {}", error.kind);
     if is_permanent(&error) {
@@ -119,12 +119,12 @@ pub(crate) fn from_driver_error(what: &str, error: Error) -> StoreError {
     }
 }
 
-/// Turns a driver's error into the failure to do `what`.
+/// For `map_err`: adds the operation that failed.
 pub(crate) fn context(what: &'static str) -> impl Fn(Error) -> StoreError {
     move |error| from_driver_error(what, error)
 }
 
-/// The first error among the statements of a write command that as a whole went through.
+/// Checks the statements of a write command, which can fail although the command itself succeeded.
 pub(crate) fn check_write_errors(what: &str, answer: &Document) -> Result<(), MongoError> {
     let Some(first) = answer.get_array("writeErrors").ok().and_then(|errors| errors.first()?.as_document())
     else {
@@ -133,7 +133,7 @@ pub(crate) fn check_write_errors(what: &str, answer: &Document) -> Result<(), Mo
     if first.get_i32("code").is_ok_and(|number| number == code::DUPLICATE_KEY) {
         return Err(MongoError::DuplicateKey(index_name(first.get_str("errmsg").unwrap_or_default())));
     }
-    let message = first.get_str("errmsg").unwrap_or("no reason given");
+    let message = first.get_str("errmsg").unwrap_or("no message");
     Err(StoreError::Unavailable { what: format!("{what}: {message}"), source: None }.into())
 }
 
@@ -162,7 +162,7 @@ fn server_code(error: &Error) -> Option<i32> {
     server_error(error).map(|(code, _)| code)
 }
 
-/// Code and message of the server's error.
+/// Code and message of a server error.
 fn server_error(error: &Error) -> Option<(i32, &str)> {
     match &*error.kind {
         ErrorKind::Command(command) => Some((command.code, &command.message)),
@@ -175,19 +175,19 @@ fn server_error(error: &Error) -> Option<(i32, &str)> {
     }
 }
 
-/// The unique index that refused a write.
+/// The unique index that rejected a write.
 fn duplicate(error: &Error) -> Option<String> {
     let (code, message) = server_error(error)?;
     (code == code::DUPLICATE_KEY).then(|| index_name(message))
 }
 
-/// The index that the server names in its message: `E11000 duplicate key error collection: aegis.events index: _id_ dup
-/// key: …`. The key itself is not repeated.
+/// Index and collection from the server's message: `E11000 duplicate key error collection: aegis.events
+/// index: _id_ dup key: …`. Omits the key, which may be personal.
 fn index_name(message: &str) -> String {
     let after = |name: &str| message.split_once(name)?.1.split_whitespace().next();
     match (after("index: "), after("collection: ")) {
         (Some(index), Some(collection)) => format!("`{index}` of {collection}"),
-        _ => "(not named)".to_owned(),
+        _ => "(unknown)".to_owned(),
     }
 }
 
@@ -199,6 +199,6 @@ mod tests {
     fn duplicate_key_error_names_the_index_not_the_key() {
         let message = "E11000 duplicate key error collection: aegis.vault index: claims_1 dup key: { claims: \"secret\" }";
         assert_eq!(index_name(message), "`claims_1` of aegis.vault");
-        assert_eq!(index_name("E11000 something else"), "(not named)");
+        assert_eq!(index_name("E11000 something else"), "(unknown)");
     }
 }

@@ -1,4 +1,4 @@
-//! Events and the head as BSON documents, and back.
+//! Converts events and the head to BSON documents and back.
 
 use mongodb::bson::raw::{CStr, cstr};
 use mongodb::bson::{RawArrayBuf, RawBson, RawBsonRef, RawDocument, RawDocumentBuf};
@@ -11,7 +11,7 @@ use crate::document_reader::{DocumentReader, binary, date, integer, uuid};
 /// The `_id` of the one document in `head`.
 pub(crate) const HEAD_ID: &str = "log";
 
-/// An event as stored.
+/// Encodes an event.
 pub(crate) fn from_event(event: &Envelope) -> Result<RawDocumentBuf, StoreError> {
     let mut document = RawDocumentBuf::new();
     document.append(cstr!("_id"), event.position.to_i64());
@@ -19,8 +19,10 @@ pub(crate) fn from_event(event: &Envelope) -> Result<RawDocumentBuf, StoreError>
     document.append(cstr!("stream"), event.stream.as_str());
     document.append(cstr!("version"), Position::new(event.version).to_i64());
     document.append(cstr!("type"), event.event_type.as_str());
-    document
-        .append(cstr!("schema"), i32::try_from(event.schema).map_err(|_| unstorable("so high a schema"))?);
+    document.append(
+        cstr!("schema"),
+        i32::try_from(event.schema).map_err(|_| unstorable("a schema version above 2147483647"))?,
+    );
     document.append(cstr!("at"), date(event.at));
     document.append(cstr!("actor"), event.actor.as_str());
     document.append(cstr!("request_id"), event.request_id.as_str());
@@ -32,15 +34,15 @@ pub(crate) fn from_event(event: &Envelope) -> Result<RawDocumentBuf, StoreError>
     Ok(document)
 }
 
-/// A stored event.
+/// Decodes an event.
 pub(crate) fn to_event(document: &RawDocument) -> Result<Envelope, StoreError> {
-    let place = match document.get("_id") {
+    let position = match document.get("_id") {
         Ok(Some(id)) => {
             integer(id).map_or_else(|| "an unknown position".to_owned(), |id| format!("position {id}"))
         }
         _ => "an unknown position".to_owned(),
     };
-    let name = format!("the event at {place}");
+    let name = format!("the event at {position}");
     let fields = DocumentReader::new(document, &name);
     let sealed = match fields.optional("sealed")? {
         Some(_) => Some(fields.bytes("sealed")?.to_vec()),
@@ -58,13 +60,13 @@ pub(crate) fn to_event(document: &RawDocument) -> Result<Envelope, StoreError> {
         actor: fields.text("actor")?.to_owned(),
         request_id: fields.text("request_id")?.to_owned(),
         data: to_object(fields.object("data")?)
-            .ok_or_else(|| fields.invalid("data", "made of JSON values"))?,
+            .ok_or_else(|| fields.invalid("data", "an object of JSON values"))?,
         sealed,
         leaf: fields.hash("leaf")?,
     })
 }
 
-/// The head as stored; `touched` counts the transactions that have read it.
+/// Encodes the head; `touched` counts the transactions that have locked it.
 pub(crate) fn from_head(head: &Head, touched: i64) -> RawDocumentBuf {
     let mut document = RawDocumentBuf::new();
     document.append(cstr!("_id"), HEAD_ID);
@@ -77,7 +79,7 @@ pub(crate) fn from_head(head: &Head, touched: i64) -> RawDocumentBuf {
     document
 }
 
-/// The stored head, and how often it was touched.
+/// Decodes the head and the number of transactions that have locked it.
 pub(crate) fn to_head(document: &RawDocument) -> Result<(Head, i64), StoreError> {
     let fields = DocumentReader::new(document, "the head of the log");
     let position = fields.position("position")?;
@@ -95,7 +97,7 @@ pub(crate) fn to_head(document: &RawDocument) -> Result<(Head, i64), StoreError>
 fn from_object(object: &Map<String, Value>) -> Result<RawDocumentBuf, StoreError> {
     let mut document = RawDocumentBuf::new();
     for (key, value) in object {
-        let key: &CStr = key.as_str().try_into().map_err(|_| unstorable("a key with a zero byte"))?;
+        let key: &CStr = key.as_str().try_into().map_err(|_| unstorable("a key with a NUL byte"))?;
         document.append(key, from_value(value)?);
     }
     Ok(document)
@@ -105,7 +107,9 @@ fn from_value(value: &Value) -> Result<RawBson, StoreError> {
     Ok(match value {
         Value::Null => RawBson::Null,
         Value::Bool(yes) => RawBson::Boolean(*yes),
-        Value::Number(number) => RawBson::Int64(number.as_i64().ok_or_else(|| unstorable("a fraction"))?),
+        Value::Number(number) => RawBson::Int64(
+            number.as_i64().ok_or_else(|| unstorable("a number that is not a 64-bit integer"))?,
+        ),
         Value::String(text) => RawBson::String(text.clone()),
         Value::Array(list) => {
             let mut array = RawArrayBuf::new();

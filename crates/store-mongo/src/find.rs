@@ -1,4 +1,4 @@
-//! Reading documents outside of transactions: as a majority knows them, and never older than what this process has seen.
+//! Reads documents outside transactions: majority reads that are causally consistent within this process.
 
 use futures::TryStreamExt;
 use mongodb::Collection;
@@ -10,19 +10,19 @@ use store::StoreError;
 use crate::connection::Db;
 use crate::error::{context, from_driver_error};
 
-/// What to look for.
+/// A query with every option.
 pub(crate) struct FindRequest {
     pub(crate) filter: Document,
-    /// Empty: in any order.
+    /// Empty for any order.
     pub(crate) order: Document,
     pub(crate) limit: usize,
-    /// The keys of the index to go by, where the server is not to choose.
+    /// The keys of the index to use; `None` lets the server choose.
     pub(crate) index: Option<Document>,
-    /// Only these fields, where not the whole document is wanted.
+    /// The fields to return; `None` for the whole document.
     pub(crate) fields: Option<Document>,
 }
 
-/// Up to `limit` documents, each turned into what it means straight from the server's reply.
+/// Reads up to `limit` documents and decodes each one directly from the server's reply.
 pub(crate) async fn find<T>(
     db: &Db,
     collection: &Collection<RawDocumentBuf>,
@@ -36,7 +36,7 @@ pub(crate) async fn find<T>(
         .await
 }
 
-/// As [`find`], by an index of the caller's choice.
+/// Like [`find`], with every option.
 pub(crate) async fn search<T>(
     db: &Db,
     collection: &Collection<RawDocumentBuf>,
@@ -45,7 +45,7 @@ pub(crate) async fn search<T>(
     decode: impl Fn(&RawDocument) -> Result<T, StoreError>,
 ) -> Result<Vec<T>, StoreError> {
     let FindRequest { filter, order, limit, index, fields } = search;
-    // To MongoDB a limit of zero is none at all.
+    // To MongoDB, a limit of zero means no limit.
     if limit == 0 {
         return Ok(Vec::new());
     }
@@ -65,9 +65,9 @@ pub(crate) async fn search<T>(
         for document in batch.doc_slices().map_err(context(what))? {
             let document = document.map_err(|error| from_driver_error(what, Error::from(error)))?;
             let document = document.as_document();
-            found.push(decode(
-                document.ok_or_else(|| StoreError::corrupt(format!("{what}: no document came")))?,
-            )?);
+            found.push(decode(document.ok_or_else(|| {
+                StoreError::corrupt(format!("{what}: the server returned something other than a document"))
+            })?)?);
             yield_if_due(found.len()).await;
         }
     }
@@ -76,11 +76,11 @@ pub(crate) async fn search<T>(
     Ok(found)
 }
 
-/// Lets others have the thread now and then: to decode or to make thousands of documents takes tens of milliseconds, for
-/// which a request would have to wait.
+/// Yields to other tasks from time to time: encoding or decoding thousands of documents takes tens of
+/// milliseconds.
 pub(crate) async fn yield_if_due(done: usize) {
-    const AT_ONCE: usize = 128;
-    if done.is_multiple_of(AT_ONCE) {
+    const DOCUMENTS_PER_TURN: usize = 128;
+    if done.is_multiple_of(DOCUMENTS_PER_TURN) {
         tokio::task::yield_now().await;
     }
 }

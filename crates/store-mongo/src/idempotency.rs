@@ -1,4 +1,4 @@
-//! First results under idempotency keys. The server lets them go by itself, by the index on `at`.
+//! Recorded results of idempotency keys. The TTL index on `at` expires them.
 
 use std::collections::HashMap;
 
@@ -13,15 +13,24 @@ use crate::error::{MongoError, check_write_errors};
 use crate::find::find;
 use crate::transaction::{ONE_REPLY, collect_all};
 
-/// What is kept under a key.
+/// The recorded result of a key.
 pub(crate) async fn read(db: &Db, key: ClaimHash) -> Result<Option<RecordedResult>, StoreError> {
     let by_key = doc! { "_id": binary(key.as_bytes()) };
     let decode = |document: &RawDocument| to_result(document).map(|(_, result)| result);
-    let found = find(db, &db.idempotency(), "reading a first result", by_key, doc! {}, 1, decode).await?;
+    let found = find(
+        db,
+        &db.idempotency(),
+        "reading the recorded result of an idempotency key",
+        by_key,
+        doc! {},
+        1,
+        decode,
+    )
+    .await?;
     Ok(found.into_iter().next())
 }
 
-/// What is kept under these keys, as a transaction sees it.
+/// The recorded results of these keys, read inside a transaction.
 pub(crate) async fn read_all(
     db: &Db,
     session: &mut ClientSession,
@@ -35,7 +44,7 @@ pub(crate) async fn read_all(
     collect_all(found, session).await?.iter().map(|document| Ok(to_result(document)?)).collect()
 }
 
-/// Keeps first results, in place of what has been kept for too long and is not gone yet.
+/// Records results. They replace expired ones that the server has not deleted yet.
 pub(crate) async fn write(
     db: &Db,
     session: &mut ClientSession,
@@ -47,23 +56,23 @@ pub(crate) async fn write(
     let updates: Vec<_> = results.iter().map(statement).collect();
     let update = doc! { "update": db.idempotency().name(), "updates": updates };
     let answer = db.handle().run_command(update).session(&mut *session).await?;
-    check_write_errors("keeping first results", &answer)
+    check_write_errors("recording results of idempotency keys", &answer)
 }
 
 fn statement((key, result): &(ClaimHash, RecordedResult)) -> Document {
     let RecordedResult { request, stream, version, position, at } = result;
-    let kept = doc! {
+    let recorded = doc! {
         "request": binary(request.as_bytes()),
         "stream": stream.as_str(),
         "version": i64::try_from(*version).unwrap_or(i64::MAX),
         "position": position.to_i64(),
         "at": date(*at),
     };
-    doc! { "q": { "_id": binary(key.as_bytes()) }, "u": kept, "upsert": true }
+    doc! { "q": { "_id": binary(key.as_bytes()) }, "u": recorded, "upsert": true }
 }
 
 fn to_result(document: &RawDocument) -> Result<(ClaimHash, RecordedResult), StoreError> {
-    let fields = DocumentReader::new(document, "a first result");
+    let fields = DocumentReader::new(document, "a recorded result");
     let result = RecordedResult {
         request: claim_hash(&fields, "request")?,
         stream: StreamId::new(fields.text("stream")?)

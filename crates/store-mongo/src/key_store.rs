@@ -11,7 +11,7 @@ use crate::connection::Db;
 use crate::document_reader::DocumentReader;
 use crate::find::{self, FindRequest, find};
 
-/// What the vault holds of one stream.
+/// The key entry of a stream, and the claims that it holds.
 pub(crate) type EntryWithClaims = (KeyEntry, Vec<ClaimHash>);
 
 /// The entries of these streams.
@@ -21,11 +21,11 @@ pub(crate) async fn read_entries(
 ) -> Result<HashMap<StreamId, KeyEntry>, StoreError> {
     let filter = doc! { "_id": { "$in": names(streams) } };
     let entry = |document: &RawDocument| to_key_entry(document).map(|(stream, (entry, _))| (stream, entry));
-    let found = find(db, &db.vault(), "reading the vault", filter, doc! {}, usize::MAX, entry).await?;
+    let found = find(db, &db.vault(), "reading the key store", filter, doc! {}, usize::MAX, entry).await?;
     Ok(found.into_iter().collect())
 }
 
-/// Vault entries with their claims.
+/// The entries of these streams with their claims.
 pub(crate) async fn read_entries_with_claims(
     db: &Db,
     streams: &[StreamId],
@@ -34,10 +34,10 @@ pub(crate) async fn read_entries_with_claims(
     let entry = |document: &RawDocument| {
         to_key_entry(document).map(|(stream, (entry, claims))| (stream, entry, claims))
     };
-    find(db, &db.vault(), "reading the vault", filter, doc! {}, usize::MAX, entry).await
+    find(db, &db.vault(), "reading the key store", filter, doc! {}, usize::MAX, entry).await
 }
 
-/// Streams with an entry in the vault.
+/// Streams that have a key entry, in order.
 pub(crate) async fn read_streams(
     db: &Db,
     after: Option<&StreamId>,
@@ -46,7 +46,7 @@ pub(crate) async fn read_streams(
     let filter = doc! { "_id": { "$gt": after.map_or("", StreamId::as_str) } };
     let search =
         FindRequest { filter, order: doc! { "_id": 1 }, limit, index: None, fields: Some(doc! { "_id": 1 }) };
-    find::search(db, &db.vault(), "reading the vault", search, to_stream).await
+    find::search(db, &db.vault(), "reading the key store", search, to_stream).await
 }
 
 /// The service keys by name.
@@ -60,11 +60,12 @@ pub(crate) async fn service_keys(db: &Db) -> Result<BTreeMap<String, Vec<u8>>, S
     Ok(found.into_iter().collect())
 }
 
-/// A vault entry: a wrapped key and claims, or the tombstone of an erased stream.
+/// Decodes a key entry: a wrapped data key and claims, or the tombstone of an erased stream
+/// (crypto-shredding).
 pub(crate) fn to_key_entry(document: &RawDocument) -> Result<(StreamId, EntryWithClaims), StoreError> {
     let name = match document.get_str("_id") {
-        Ok(stream) => format!("the vault entry of {stream}"),
-        Err(_) => "a vault entry without a stream".to_owned(),
+        Ok(stream) => format!("the key entry of {stream}"),
+        Err(_) => "a key entry without a stream".to_owned(),
     };
     let fields = DocumentReader::new(document, &name);
     let stream = stream_name(&fields)?;
@@ -80,9 +81,9 @@ pub(crate) fn to_key_entry(document: &RawDocument) -> Result<(StreamId, EntryWit
     Ok((stream, (entry, claims)))
 }
 
-/// The stream of a vault entry.
+/// The stream of a key entry.
 pub(crate) fn to_stream(document: &RawDocument) -> Result<StreamId, StoreError> {
-    stream_name(&DocumentReader::new(document, "a vault entry"))
+    stream_name(&DocumentReader::new(document, "a key entry"))
 }
 
 /// The stream that a document is about, from its `_id`.
@@ -90,7 +91,7 @@ pub(crate) fn stream_name(fields: &DocumentReader<'_>) -> Result<StreamId, Store
     StreamId::new(fields.text("_id")?).map_err(|_| fields.invalid("_id", "a stream name"))
 }
 
-/// Streams for `$in`.
+/// Stream names for `$in`.
 pub(crate) fn names(streams: &[StreamId]) -> Vec<&str> {
     streams.iter().map(StreamId::as_str).collect()
 }

@@ -1,4 +1,4 @@
-//! Leases, by the clock of the database: `$$NOW` is the same for all who ask the primary.
+//! Leases for the leader election. They expire by the clock of the database (`$$NOW`), which all nodes share.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::document_reader::{DocumentReader, raw};
 use crate::error::{MongoError, context};
 use crate::mongo_store::MongoStore;
 
-/// How often it is tried to take one that somebody else takes at the same time.
+/// How often acquiring is retried while other nodes acquire the lease at the same time.
 const MAX_ACQUIRE_ATTEMPTS: u32 = 5;
 
 #[async_trait]
@@ -30,7 +30,7 @@ impl LeaseStore for MongoStore {
     ) -> Result<Lease, StoreError> {
         let (db, name, holder) = (self.connection.work.clone(), name.to_owned(), holder.to_owned());
         let report = report.to_string();
-        spawn_with_timeout("taking a lease", REQUEST_TIMEOUT, async move {
+        spawn_with_timeout("acquiring a lease", REQUEST_TIMEOUT, async move {
             acquire(&db, &name, &holder, term, &report).await
         })
         .await
@@ -38,9 +38,9 @@ impl LeaseStore for MongoStore {
 
     async fn release_lease(&self, name: &str, holder: &str, report: &Value) -> Result<(), StoreError> {
         let (db, mine) = (self.connection.work.clone(), doc! { "_id": name, "holder": holder });
-        let given_back = vec![doc! { "$set": { "until": "$$NOW", "report": literal(&report.to_string()) } }];
-        spawn_with_timeout("giving a lease back", REQUEST_TIMEOUT, async move {
-            db.leases().update_one(mine, given_back).await.map_err(context("giving a lease back"))?;
+        let released = vec![doc! { "$set": { "until": "$$NOW", "report": literal(&report.to_string()) } }];
+        spawn_with_timeout("releasing a lease", REQUEST_TIMEOUT, async move {
+            db.leases().update_one(mine, released).await.map_err(context("releasing a lease"))?;
             Ok(())
         })
         .await
@@ -52,12 +52,12 @@ impl LeaseStore for MongoStore {
     }
 }
 
-/// A text that is no expression, whatever it begins with.
+/// A text that is not evaluated as an expression, even if it starts with `$`.
 fn literal(text: &str) -> Document {
     doc! { "$literal": text }
 }
 
-/// Looks first: those who stand by should not write.
+/// Reads before it writes, so that nodes on standby do not write.
 async fn acquire(
     db: &Db,
     name: &str,
@@ -80,23 +80,23 @@ async fn acquire(
         db.leases()
             .update_one(mine, vec![doc! { "$set": taken }])
             .await
-            .map_err(context("taking a lease"))?;
+            .map_err(context("acquiring a lease"))?;
         let held = read(db, doc! { "_id": name }).await?.pop();
         if let Some(held) = held.filter(Lease::is_held) {
             return Ok(held);
         }
     }
-    let what = format!("the lease `{name}` runs out as soon as it is taken");
+    let what = format!("the lease `{name}` expires as soon as it is acquired; its term is too short");
     Err(StoreError::Unavailable { what, source: None })
 }
 
-/// Makes a lease that nobody has ever had.
+/// Creates a lease that has no holder yet.
 async fn create_expired(db: &Db, name: &str) -> Result<(), StoreError> {
     let free = doc! { "_id": name, "holder": "", "until": DateTime::from_millis(0), "report": "null" };
     match db.leases().insert_one(raw(&free)?).await.map_err(MongoError::from) {
-        // Two have made it at once: now it is there.
+        // Another node created it at the same time.
         Ok(_) | Err(MongoError::DuplicateKey(_)) => Ok(()),
-        Err(failure) => Err(failure.into_store_error("making a lease")),
+        Err(failure) => Err(failure.into_store_error("creating a lease")),
     }
 }
 
@@ -108,7 +108,7 @@ async fn read(db: &Db, filter: Document) -> Result<Vec<Lease>, StoreError> {
     found.iter().map(|lease| to_lease(lease)).collect()
 }
 
-/// Says of each lease how many milliseconds are left.
+/// Adds the milliseconds until expiry to each lease.
 fn add_time_left() -> Document {
     doc! { "$set": { "left": { "$max": [0, { "$subtract": ["$until", "$$NOW"] }] } } }
 }
@@ -118,7 +118,7 @@ fn to_lease(document: &RawDocument) -> Result<Lease, StoreError> {
     let what = format!("the lease `{name}`");
     let fields = DocumentReader::new(document, &what);
     let report: Value = serde_json::from_str(fields.text("report")?)
-        .map_err(|error| StoreError::corrupt(format!("{what}: its report cannot be read: {error}")))?;
+        .map_err(|error| StoreError::corrupt(format!("{what}: its report is invalid JSON: {error}")))?;
     let left = Duration::from_millis(fields.number("left")?);
     Ok(Lease { holder: fields.text("holder")?.to_owned(), remaining: left, report, name })
 }

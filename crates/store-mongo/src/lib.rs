@@ -1,17 +1,20 @@
-//! The MongoDB backend of the event store and of the read models. It needs a replica set or a sharded cluster, and uses
-//! transactions with snapshot reads and journalled majority writes.
+//! The MongoDB backend of the event store and of the read models. It needs a replica set or a sharded
+//! cluster, and uses transactions with snapshot reads and journalled majority writes.
 //!
-//! - `backend` implements the port of the log. `connection` configures the driver, `migrate` creates the collections.
+//! - `backend` implements the port of the log. `connection` configures the driver, `migrate` creates the
+//!   collections.
 //! - `commit` runs a batch in the retry loop of `transaction`, on the state that `preconditions` reads;
 //!   `abandoned_transactions` ends what crashed processes leave open.
 //! - `find` reads outside transactions. `causal_token` gives all reads of a process causal consistency
-//!   (read-your-writes, monotonic reads). `log`, `tiles` and `key_store` read the log, its Merkle tree and its keys.
-//! - `rows`, `table_setup`, `table_reset` and `versions` store read models; `leases`, `deliveries` and `rotation`
-//!   implement the other ports; `watch` follows the change stream and notifies subscribers.
-//! - `event_document` and `row_document` are the only modules that know how events and rows look in BSON; `error` is the
-//!   only one that interprets the driver's errors.
+//!   (read-your-writes, monotonic reads). `log`, `tiles` and `key_store` read the log, its Merkle tree and
+//!   its keys.
+//! - `rows`, `table_setup`, `table_reset` and `versions` store read models; `leases`, `deliveries` and
+//!   `rotation` implement the other ports; `watch` follows the change stream and notifies subscribers.
+//! - `event_document` and `row_document` are the only modules that know how events and rows look in BSON;
+//!   `error` is the only one that interprets the driver's errors.
 //!
-//! What does not belong here: deciding what may be written. [`store::commit_planner`] does that for every backend.
+//! What does not belong here: deciding what may be written. [`store::commit_planner`] does that for every
+//! backend.
 
 mod abandoned_transactions;
 mod backend;

@@ -1,4 +1,4 @@
-//! Reading the log back, as a majority knows it.
+//! Reads the log with majority reads, and defines the indexes of `events`.
 
 use std::time::Duration;
 
@@ -11,14 +11,15 @@ use crate::error::context;
 use crate::event_document::{HEAD_ID, to_event, to_head};
 use crate::find::{self, FindRequest, find};
 
-/// How long the server may take to find out that it is the primary.
+/// How long the server may take to confirm that it still is the primary.
 const HEAD_READ_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The head, with every commit that was acknowledged before this was called, by whomever.
+/// The head including every commit that any process acknowledged before this call.
 pub(crate) async fn head(db: &Db) -> Result<Head, StoreError> {
     let context = || context("reading the head of the log");
-    // Linearizable: a primary that is one no longer, and does not know it yet, cannot answer this with an old head. Such a
-    // read takes no session that has seen something; but what follows has to know of the events up to this head.
+    // Linearizable: a deposed primary that does not know it yet cannot answer with an old head. A
+    // linearizable read does not accept a session with a causal token, but later reads must see the events up
+    // to this head.
     let mut session = db.session_without_token().await.map_err(context())?;
     let heads = db.head();
     let read = heads.find_one(doc! { "_id": HEAD_ID }).read_concern(ReadConcern::linearizable());
@@ -28,7 +29,7 @@ pub(crate) async fn head(db: &Db) -> Result<Head, StoreError> {
     Ok(to_head(&found)?.0)
 }
 
-/// A head that is no older than what this process has seen.
+/// A head no older than what this process has observed.
 pub(crate) async fn recent_head(db: &Db) -> Result<Head, StoreError> {
     let head = |document: &RawDocument| to_head(document).map(|(head, _)| head);
     let by_id = doc! { "_id": HEAD_ID };
@@ -37,7 +38,7 @@ pub(crate) async fn recent_head(db: &Db) -> Result<Head, StoreError> {
 }
 
 pub(crate) async fn events(db: &Db, query: &EventQuery) -> Result<Vec<Envelope>, StoreError> {
-    // Within a stream versions rise as positions do, and an index holds them.
+    // Within a stream, versions and positions have the same order, and versions are indexed.
     let order = if query.stream.is_some() {
         doc! { "version": 1 }
     } else {
@@ -48,7 +49,7 @@ pub(crate) async fn events(db: &Db, query: &EventQuery) -> Result<Vec<Envelope>,
     find::search(db, &db.events(), "reading events", search, to_event).await
 }
 
-/// The index that leads to what a query asks for, in order.
+/// The index that finds the events of a query in order, without sorting.
 fn index_for(query: &EventQuery) -> Document {
     match query {
         EventQuery { stream: Some(_), .. } => index_by_stream(),
@@ -92,7 +93,7 @@ fn index_by_position() -> Document {
     doc! { "_id": 1 }
 }
 
-/// Unique: the second line of defence of expected versions.
+/// Unique: a second line of defence for optimistic concurrency.
 pub(crate) fn index_by_stream() -> Document {
     doc! { "stream": 1, "version": -1 }
 }

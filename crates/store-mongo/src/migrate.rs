@@ -1,4 +1,4 @@
-//! Making a database, or finding out that it is made: collections, indexes, and the genesis of the log.
+//! Creates what is missing in the database: collections, indexes and the genesis of the log.
 
 use async_trait::async_trait;
 use mongodb::bson::{Document, RawDocument, doc};
@@ -18,10 +18,10 @@ use crate::key_store::service_keys;
 use crate::log::{index_by_actor, index_by_stream, index_by_type};
 use crate::transaction::{TransactionBody, inner_error, run_transaction};
 
-/// The `_id` of the one document in `meta`.
+/// The `_id` of the single document in `meta`.
 const META_ID: &str = "log";
 
-/// What the log, the vault and the checkpoints are kept in.
+/// Collections that must exist; the progress tracker reports when one is dropped.
 pub(crate) const COLLECTIONS: [&str; 11] = [
     "meta",
     "keys",
@@ -36,13 +36,13 @@ pub(crate) const COLLECTIONS: [&str; 11] = [
     "delivery_attempts",
 ];
 
-/// Whether there is a log, of a format that this version knows.
+/// Whether there is a log. Fails if its format is newer than this version supports.
 pub(crate) async fn exists(connection: &Connection) -> Result<bool, StoreError> {
     check_server(connection).await?;
     Ok(read_format(&connection.work).await?.is_some())
 }
 
-/// Makes what is missing and says what is stored.
+/// Creates what is missing and returns the stored genesis.
 pub(crate) async fn migrate(connection: &Connection, genesis: &Genesis) -> Result<Genesis, StoreError> {
     check_server(connection).await?;
     let db = &connection.work;
@@ -54,7 +54,7 @@ pub(crate) async fn migrate(connection: &Connection, genesis: &Genesis) -> Resul
     read_genesis(db).await
 }
 
-/// Creates a collection unless it is there; says whether it did.
+/// Creates a collection unless it exists; returns whether it was created.
 pub(crate) async fn create_collection(db: &Db, name: &str) -> Result<bool, StoreError> {
     match db.handle().create_collection(name).await.map_err(MongoError::from) {
         Ok(()) => Ok(true),
@@ -63,19 +63,19 @@ pub(crate) async fn create_collection(db: &Db, name: &str) -> Result<bool, Store
     }
 }
 
-/// Only a replica set, or a cluster of them, has transactions and change streams.
+/// Requires a replica set or a sharded cluster: only these have transactions and change streams.
 async fn check_server(connection: &Connection) -> Result<(), StoreError> {
     let admin = connection.work.handle().client().database("admin");
     match admin.run_command(doc! { "hello": 1 }).await {
         Ok(hello) => check_topology(&connection.hosts, &hello),
         Err(error) => {
-            // The driver passes over a server that is not of the kind that the URL asks for, and does not say so.
-            let passed_over = match *error.kind {
+            // The driver silently skips a server that is not of the kind the URL asks for.
+            let skipped_server = match *error.kind {
                 ErrorKind::ServerSelection { .. } => connection.hello_from_first_host().await,
                 _ => None,
             };
-            passed_over.map_or(Ok(()), |hello| check_topology(&connection.hosts, &hello))?;
-            Err(from_driver_error("greeting MongoDB", error))
+            skipped_server.map_or(Ok(()), |hello| check_topology(&connection.hosts, &hello))?;
+            Err(from_driver_error("connecting to MongoDB", error))
         }
     }
 }
@@ -118,19 +118,19 @@ fn check_format(meta: &RawDocument) -> Result<u32, StoreError> {
 }
 
 async fn reject_foreign_events(db: &Db) -> Result<(), StoreError> {
-    let event = db.events().find_one(doc! {}).await.map_err(context("looking for events"))?;
+    let event = db.events().find_one(doc! {}).await.map_err(context("checking for foreign events"))?;
     if event.is_none() {
         return Ok(());
     }
     Err(StoreError::Refused(format!(
-        "the database `{}` has a collection `events` that Aegis did not write (there is no `meta` beside it). Give \
-         Aegis a database of its own.",
+        "the database `{}` has a collection `events` that Aegis did not write (there is no `meta`). Give Aegis \
+         its own database.",
         db.handle().name()
     )))
 }
 
-/// Collections and indexes are made here and never in a transaction: making them aborts transactions that are under
-/// way, and one that writes to a collection that is not there may wait for it in vain.
+/// Collections and indexes are created here, never in a transaction: creating them aborts running
+/// transactions, and a transaction that writes to a missing collection may time out.
 async fn create_schema(db: &Db) -> Result<(), StoreError> {
     for name in COLLECTIONS {
         create_collection(db, name).await?;
@@ -140,18 +140,21 @@ async fn create_schema(db: &Db) -> Result<(), StoreError> {
     db.events().create_index(by_stream).await.map_err(context("creating the index of streams"))?;
     let filters = [index_by_type(), index_by_actor()].map(|keys| IndexModel::builder().keys(keys).build());
     db.events().create_indexes(filters).await.map_err(context("creating the indexes of types and actors"))?;
-    // Sparse, since a unique index admits only one document without the field otherwise.
+    // Sparse: otherwise a unique index admits only one document without the field.
     let sparse = IndexOptions::builder().unique(true).sparse(true).build();
     let by_claim = IndexModel::builder().keys(doc! { "claims": 1 }).options(sparse).build();
     db.vault().create_index(by_claim).await.map_err(context("creating the index of claims"))?;
     let kept = IndexOptions::builder().expire_after(RETENTION.unsigned_abs()).build();
     let by_time = IndexModel::builder().keys(doc! { "at": 1 }).options(kept).build();
-    db.idempotency().create_index(by_time).await.map_err(context("creating the index of first results"))?;
+    db.idempotency()
+        .create_index(by_time)
+        .await
+        .map_err(context("creating the index of recorded results"))?;
     Ok(())
 }
 
-/// Writes the genesis whole, unless there is one. Of several processes at once, one writes and the others meet a
-/// conflict, begin anew and find it there.
+/// Writes the genesis unless there is one. Of several concurrent processes one writes it; the others get a
+/// write conflict, retry and find it.
 struct WriteGenesis(Genesis);
 
 #[async_trait]
@@ -159,7 +162,7 @@ impl TransactionBody for WriteGenesis {
     type Output = ();
 
     fn description(&self) -> String {
-        "beginning the log".to_owned()
+        "writing the genesis of the log".to_owned()
     }
 
     async fn attempt(&self, db: &Db, session: &mut ClientSession) -> Result<(), MongoError> {

@@ -16,12 +16,12 @@ pub struct MongoStore {
 }
 
 impl MongoStore {
-    /// A store in `database` on the server that `url` names (`mongodb://…` or `mongodb+srv://…`). The server is not
-    /// contacted: that happens in [`Backend::migrate`](store::Backend::migrate), which may be repeated until it works.
+    /// A store in `database` on the server of `url` (`mongodb://…` or `mongodb+srv://…`). Does not connect:
+    /// [`Backend::migrate`](store::Backend::migrate) does, and can be retried until it succeeds.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] if the URL or the database name cannot be one; [`StoreError::Unavailable`] if the DNS
-    /// records of a `mongodb+srv` URL cannot be had.
+    /// [`StoreError::Refused`] if the URL or the database name is invalid; [`StoreError::Unavailable`] if the
+    /// DNS records of a `mongodb+srv` URL cannot be resolved.
     pub async fn new(url: &str, database: &str) -> Result<Self, StoreError> {
         Ok(Self {
             connection: Connection::new(url, database).await?,

@@ -1,4 +1,4 @@
-//! What a batch needs to know, read inside its transaction.
+//! Reads the preconditions of a batch inside its transaction: head, stream versions, key entries, claims.
 
 use std::collections::HashMap;
 
@@ -18,8 +18,8 @@ use crate::idempotency;
 use crate::key_store::{EntryWithClaims, names, stream_name, to_key_entry};
 use crate::transaction::collect_all;
 
-/// Reads everything in one round trip, as of one moment: the head, and beside it what the batch asks for. Says also how
-/// often the head was touched.
+/// Reads everything in one round trip from one snapshot: the head, joined by `$lookup` with what the batch
+/// needs. Also returns how often the head was locked.
 pub(crate) async fn read(
     db: &Db,
     session: &mut ClientSession,
@@ -27,25 +27,26 @@ pub(crate) async fn read(
 ) -> Result<(Preconditions, i64), MongoError> {
     let mut pipeline = pipeline(db, &batch.streams(), &batch.claims());
     if batch.creates_keys() {
-        pipeline.push(beside(db.keys().name(), vec![doc! { "$match": { "_id": SIGNING } }], WRAPPING));
+        pipeline.push(lookup(db.keys().name(), vec![doc! { "$match": { "_id": SIGNING } }], WRAPPING));
     }
     let found = db.head().aggregate(pipeline).with_type().session(&mut *session).await?;
     let found = collect_all(found, session).await?;
     let found = found.first().ok_or_else(|| StoreError::corrupt("the head of the log is missing"))?;
     let (head, touched) = to_head(found)?;
-    let beside = DocumentReader::new(found, "what is read beside the head of the log");
-    let versions = beside.documents(VERSIONS)?.into_iter().map(to_version).collect::<Result<_, _>>()?;
-    // An entry that was asked for by stream and by claim comes twice, and is the same.
-    let entries = [beside.documents(BY_STREAM)?, beside.documents(BY_CLAIM)?].concat();
+    let joined = DocumentReader::new(found, "the preconditions of a batch");
+    let versions = joined.documents(VERSIONS)?.into_iter().map(to_version).collect::<Result<_, _>>()?;
+    // An entry found both by stream and by claim is returned twice, with the same content.
+    let entries = [joined.documents(BY_STREAM)?, joined.documents(BY_CLAIM)?].concat();
     let mut vault: HashMap<_, EntryWithClaims> =
         entries.into_iter().map(to_key_entry).collect::<Result<_, _>>()?;
-    // A tombstone holds no claims. One that does was tampered with: the unique index tells, and nothing is taken for true.
+    // A tombstone with claims was tampered with. Its claims are ignored; taking one of them fails at the
+    // unique index.
     for (_, claims) in vault.values_mut().filter(|(entry, _)| *entry == KeyEntry::Erased) {
         claims.clear();
     }
     let recorded_results = idempotency::read_all(db, session, &batch.idempotency_keys()).await?;
-    let wrapping = if batch.creates_keys() { wrapping(&beside)? } else { None };
-    // Whoever owns a claim is among the entries, which say so.
+    let wrapping = if batch.creates_keys() { wrapping(&joined)? } else { None };
+    // The key entries name the owners of the claims.
     let owners = HashMap::new();
     Ok((
         Preconditions {
@@ -60,7 +61,7 @@ pub(crate) async fn read(
     ))
 }
 
-/// What is read beside the head.
+/// Names of the joined results.
 const VERSIONS: &str = "versions";
 const BY_STREAM: &str = "by_stream";
 const BY_CLAIM: &str = "by_claim";
@@ -70,20 +71,20 @@ fn pipeline(db: &Db, streams: &[StreamId], claims: &[ClaimHash]) -> Vec<Document
     let vault = db.vault();
     vec![
         doc! { "$match": { "_id": HEAD_ID } },
-        beside(db.events().name(), newest_versions(streams).into(), VERSIONS),
-        beside(vault.name(), vec![doc! { "$match": { "_id": { "$in": names(streams) } } }], BY_STREAM),
-        beside(vault.name(), vec![doc! { "$match": { "claims": { "$in": hashes(claims) } } }], BY_CLAIM),
+        lookup(db.events().name(), newest_versions(streams).into(), VERSIONS),
+        lookup(vault.name(), vec![doc! { "$match": { "_id": { "$in": names(streams) } } }], BY_STREAM),
+        lookup(vault.name(), vec![doc! { "$match": { "claims": { "$in": hashes(claims) } } }], BY_CLAIM),
     ]
 }
 
-fn beside(collection: &str, pipeline: Vec<Document>, name: &str) -> Document {
+fn lookup(collection: &str, pipeline: Vec<Document>, name: &str) -> Document {
     doc! { "$lookup": { "from": collection, "pipeline": pipeline, "as": name } }
 }
 
-/// The master key that new keys are wrapped by.
-fn wrapping(beside: &DocumentReader<'_>) -> Result<Option<KeyId>, StoreError> {
+/// The master key that wraps new data keys: the one that wraps the signing key.
+fn wrapping(joined: &DocumentReader<'_>) -> Result<Option<KeyId>, StoreError> {
     let missing = || StoreError::corrupt(format!("the service key `{SIGNING}` is missing"));
-    let signing = beside.documents(WRAPPING)?.into_iter().next().ok_or_else(missing)?;
+    let signing = joined.documents(WRAPPING)?.into_iter().next().ok_or_else(missing)?;
     Ok(MasterKey::id_of(DocumentReader::new(signing, "a service key").bytes("key")?))
 }
 
@@ -92,7 +93,8 @@ fn to_version(document: &RawDocument) -> Result<(StreamId, u64), StoreError> {
     Ok((stream_name(&fields)?, fields.number("version")?))
 }
 
-/// The newest version of each stream: one step in the index `{stream: 1, version: -1}` for each, however long it is.
+/// The newest version of each stream: one index step in `{stream: 1, version: -1}` per stream, whatever its
+/// length.
 fn newest_versions(streams: &[StreamId]) -> [Document; 3] {
     [
         doc! { "$match": { "stream": { "$in": names(streams) } } },

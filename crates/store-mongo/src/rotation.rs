@@ -1,4 +1,4 @@
-//! Wrapped keys: counted, read and replaced while a rotation of the master key goes on.
+//! Counts, reads and replaces wrapped keys during a rotation of the master key (KEK).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,9 +21,9 @@ use crate::key_store::service_keys;
 use crate::mongo_store::MongoStore;
 use crate::transaction::{TransactionBody, inner_error, run_transaction};
 
-/// How long the server may look at every stream.
+/// How long the server may take to count the keys of all streams.
 const COUNT_TIMEOUT: Duration = Duration::from_mins(10);
-/// How many master keys that nobody expects are told apart; each takes one more look.
+/// How many unexpected master keys are identified; each one costs another pass over `vault`.
 const MAX_UNKNOWN_MASTER_KEYS: usize = 16;
 
 #[async_trait]
@@ -59,7 +59,7 @@ impl WrappedKeyStore for MongoStore {
     }
 
     async fn replace_keys(&self, changes: &[KeyReplacement]) -> Result<u64, StoreError> {
-        // To the server a command without statements is an error.
+        // The server rejects a command without statements.
         if changes.is_empty() {
             return Ok(0);
         }
@@ -76,7 +76,7 @@ async fn wrapped(db: &Db, after: Option<&StreamId>, limit: usize) -> Result<Vec<
     let after = after.map_or("", StreamId::as_str);
     let above = doc! { "_id": { "$gt": after }, "key": { "$exists": true } };
     find(db, &db.vault(), "reading wrapped keys", above, doc! { "_id": 1 }, limit, |entry| {
-        let fields = DocumentReader::new(entry, "a vault entry");
+        let fields = DocumentReader::new(entry, "a key entry");
         let stream =
             StreamId::new(fields.text("_id")?).map_err(|_| fields.invalid("_id", "a stream name"))?;
         Ok((stream, fields.bytes("key")?.to_vec()))
@@ -84,8 +84,9 @@ async fn wrapped(db: &Db, after: Option<&StreamId>, limit: usize) -> Result<Vec<
     .await
 }
 
-/// Counts by master key. The server cannot take binary apart, but it can compare: of the same length it goes by the
-/// bytes, so the keys of one master key are a range. What is in none of the known ranges shows which one to look at next.
+/// Counts by master key. A wrapped key starts with the id of its master key. The server cannot slice binaries
+/// but compares those of equal length byte by byte, so the keys of one master key form a range. A key outside
+/// the known ranges reveals the next master key to count.
 async fn count_by_master_key(
     db: &Db,
     mut known: Vec<KeyId>,
@@ -95,16 +96,16 @@ async fn count_by_master_key(
         let unknown_master_key = if others == 0 { None } else { unknown_master_key(db, &known).await? };
         match unknown_master_key {
             Some(id) => known.push(id),
-            // Those that are gone since they were counted are nobody's.
+            // Keys outside the known ranges that were deleted since the count need no entry.
             None => return Ok(counts),
         }
     }
     let what =
-        format!("the vault has keys of more than {MAX_UNKNOWN_MASTER_KEYS} master keys that were not given");
+        format!("the key store has keys wrapped by more than {MAX_UNKNOWN_MASTER_KEYS} unknown master keys");
     Err(StoreError::corrupt(what))
 }
 
-/// Counts by these master keys, and how many are of others.
+/// Counts the keys of these master keys, and how many keys belong to others.
 async fn count(db: &Db, known: &[KeyId]) -> Result<(BTreeMap<Option<KeyId>, u64>, u64), StoreError> {
     const WHAT: &str = "counting wrapped keys";
     let size = i64::try_from(WRAPPED_BYTES).unwrap_or(i64::MAX);
@@ -144,11 +145,11 @@ async fn count(db: &Db, known: &[KeyId]) -> Result<(BTreeMap<Option<KeyId>, u64>
     Ok((counts, others))
 }
 
-/// What is no wrapped key, and what is wrapped by a master key that is not known, among counts.
+/// Group ids for values that are not a wrapped key, and for keys of unknown master keys.
 const MALFORMED_KEYS: i64 = -1;
 const UNKNOWN_MASTER_KEYS: i64 = -2;
 
-/// A master key that wraps something and is not among these.
+/// A master key outside `known` that wraps some key.
 async fn unknown_master_key(db: &Db, known: &[KeyId]) -> Result<Option<KeyId>, StoreError> {
     let [first, last] = full_key_range();
     let mut not = Vec::new();
@@ -162,12 +163,12 @@ async fn unknown_master_key(db: &Db, known: &[KeyId]) -> Result<Option<KeyId>, S
     }
     let vault = db.vault();
     let one = find(db, &vault, "counting wrapped keys", filter, doc! {}, 1, |entry| {
-        Ok(MasterKey::id_of(DocumentReader::new(entry, "a vault entry").bytes("key")?))
+        Ok(MasterKey::id_of(DocumentReader::new(entry, "a key entry").bytes("key")?))
     });
     Ok(one.await?.first().copied().flatten())
 }
 
-/// The first and the last key that a master key can wrap.
+/// The smallest and the largest key that a master key can wrap.
 fn key_range(id: KeyId) -> [Bson; 2] {
     [0x00, 0xff].map(|rest| {
         let mut bytes = id.as_bytes().to_vec();
@@ -176,12 +177,12 @@ fn key_range(id: KeyId) -> [Bson; 2] {
     })
 }
 
-/// The first and the last wrapped key there can be.
+/// The smallest and the largest possible wrapped key.
 fn full_key_range() -> [Bson; 2] {
     [0x00, 0xff].map(|byte| binary(&[byte; WRAPPED_BYTES]).into())
 }
 
-/// Replaces keys that are still as they were.
+/// Replaces data keys by compare-and-set.
 struct ReplaceKeys(Vec<KeyReplacement>);
 
 #[async_trait]
@@ -209,7 +210,7 @@ fn replaced(answer: &Document) -> u64 {
     answer.get_i32("nModified").ok().and_then(|number| u64::try_from(number).ok()).unwrap_or_default()
 }
 
-/// Replaces a service key that is still as it was.
+/// Replaces a service key by compare-and-set.
 struct ReplaceServiceKey {
     name: String,
     from: Vec<u8>,
@@ -225,11 +226,11 @@ impl TransactionBody for ReplaceServiceKey {
     }
 
     async fn attempt(&self, db: &Db, session: &mut ClientSession) -> Result<bool, MongoError> {
-        // Every batch writes to the head, so that of it and this transaction one comes first.
+        // Every commit locks the head too, so each one happens entirely before or after this transaction.
         lock_head(db, session).await?;
-        let as_it_was = doc! { "_id": &self.name, "key": binary(&self.from) };
+        let expected = doc! { "_id": &self.name, "key": binary(&self.from) };
         let set = doc! { "$set": { "key": binary(&self.to) } };
-        let updated = db.keys().update_one(as_it_was, set).session(&mut *session).await?;
+        let updated = db.keys().update_one(expected, set).session(&mut *session).await?;
         Ok(updated.matched_count > 0)
     }
 }

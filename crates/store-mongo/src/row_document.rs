@@ -1,4 +1,5 @@
-//! Rows and checkpoints of read models as BSON documents, and back. The key column is the document's `_id`.
+//! Converts rows and projection checkpoints to BSON documents and back. The key column is the document's
+//! `_id`.
 
 use mongodb::bson::raw::{CStr, cstr};
 use mongodb::bson::{DateTime, Document, RawArrayBuf, RawBson, RawBsonRef, RawDocument, RawDocumentBuf, doc};
@@ -7,24 +8,24 @@ use store::{Column, ColumnKind, Position, ProjectionCheckpoint, Row, StoreError,
 
 use crate::document_reader::{DocumentReader, integer};
 
-/// A row as stored: the table's columns, those that are null left out.
+/// Encodes a row, without null columns.
 pub(crate) fn from_row(table: &Table, key: &str, row: &Row) -> Result<RawDocumentBuf, StoreError> {
     table.check(row)?;
     let mut document = RawDocumentBuf::new();
     document.append(cstr!("_id"), key);
     for column in table.schema.columns.iter().filter(|column| column.name != table.key()) {
         let Some(value) = row.get(column.name).filter(|value| !value.is_null()) else { continue };
-        let unfit = || {
+        let mistyped = || {
             let (table, column, kind) = (&table.name, column.name, column.kind);
-            StoreError::corrupt(format!("a row of {table} has something else than {kind:?} in {column}"))
+            StoreError::corrupt(format!("a row of {table} has a value in {column} that is not {kind:?}"))
         };
-        let name: &CStr = column.name.try_into().map_err(|_| unfit())?;
-        document.append(name, from_value(column.kind, value).ok_or_else(unfit)?);
+        let name: &CStr = column.name.try_into().map_err(|_| mistyped())?;
+        document.append(name, from_value(column.kind, value).ok_or_else(mistyped)?);
     }
     Ok(document)
 }
 
-/// A stored row, and its key.
+/// Decodes a row and its key.
 pub(crate) fn to_row(table: &Table, document: &RawDocument) -> Result<(String, Row), StoreError> {
     let name = format!("a row of {}", table.name);
     let key = DocumentReader::new(document, &name).text("_id")?.to_owned();
@@ -41,24 +42,23 @@ pub(crate) fn to_row(table: &Table, document: &RawDocument) -> Result<(String, R
     Ok((key, row))
 }
 
-/// The name under which a column is stored.
+/// The field that stores a column.
 pub(crate) fn field_name<'a>(table: &Table, column: &'a str) -> &'a str {
     if column == table.key() { "_id" } else { column }
 }
 
-/// The keys of stored rows.
 pub(crate) fn row_keys<C: FromIterator<String>>(rows: &[RawDocumentBuf]) -> C {
     rows.iter().filter_map(|row| row.get_str("_id").ok().map(str::to_owned)).collect()
 }
 
-/// A checkpoint as stored.
+/// Encodes a checkpoint.
 pub(crate) fn from_checkpoint(table: &str, checkpoint: ProjectionCheckpoint) -> Document {
     let ProjectionCheckpoint { rebuilds, position, digest } = checkpoint;
     let rebuilds = Position::new(rebuilds).to_i64();
     doc! { "_id": table, "position": position.to_i64(), "rebuilds": rebuilds, "digest": digest.to_string() }
 }
 
-/// A stored checkpoint: the table's name, how far it is, and whether its old rows are still being removed.
+/// Decodes a checkpoint: table, checkpoint, and whether a reset is still deleting the old rows.
 pub(crate) fn to_checkpoint(
     document: &RawDocument,
 ) -> Result<(String, ProjectionCheckpoint, bool), StoreError> {

@@ -1,4 +1,4 @@
-//! Read models: rows in a collection each, their checkpoints in `checkpoints`.
+//! Read models: one collection per table, with checkpoints in `checkpoints`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use crate::table_setup::{checkpoint, index, prepare};
 use crate::transaction::{ONE_REPLY, TransactionBody, collect_all, inner_error, run_transaction};
 use crate::versions::{self, ChangeVersions};
 
-/// The most rows that [`ReadModelStore::find`] gives.
+/// The maximum number of rows that [`ReadModelStore::find`] returns.
 const MAX_FIND_ROWS: usize = 100;
 
 #[async_trait]
@@ -129,7 +129,7 @@ impl ReadModelStore for MongoStore {
         self.tracker.unwatch(&table.name);
         let (db, name) = (self.connection.work.clone(), Arc::clone(&table.name));
         spawn_detached(async move {
-            // The checkpoint first: from then on nobody writes to it.
+            // The checkpoint first: it rejects all later writes.
             let (by_name, removed) =
                 (doc! { "_id": &*name }, from_checkpoint(&name, ProjectionCheckpoint::removed()));
             let marked = db.checkpoints().replace_one(by_name, raw(&removed)?).upsert(true).await;
@@ -159,7 +159,7 @@ impl MongoStore {
     }
 }
 
-/// A page of rows, and the checkpoint of the same moment.
+/// Reads a page of rows and the checkpoint from one snapshot.
 struct ReadSlice {
     table: Table,
     after: Option<String>,
@@ -191,14 +191,14 @@ impl TransactionBody for ReadSlice {
     }
 }
 
-/// Rows to write together with their checkpoint.
+/// Writes rows and their checkpoint in one transaction.
 struct ApplyRows {
     table: Table,
     from: ProjectionCheckpoint,
     moved: RawDocumentBuf,
-    /// The rows that are not there yet.
+    /// Rows to insert.
     new: Vec<RawDocumentBuf>,
-    /// The rows to replace, by their keys.
+    /// Rows to replace, by key.
     replaced: Vec<(String, RawDocumentBuf)>,
     removed: Vec<String>,
 }
@@ -210,7 +210,7 @@ impl ApplyRows {
         moved: ProjectionCheckpoint,
         changes: Vec<RowChange>,
     ) -> Result<Self, StoreError> {
-        // Of several changes to one row the last counts.
+        // The last change to a row wins.
         let changes: HashMap<_, _> = changes.into_iter().map(|change| (change.key.clone(), change)).collect();
         let moved = raw(&from_checkpoint(&table.name, moved))?;
         let (new, replaced, removed) = Default::default();
@@ -232,7 +232,7 @@ impl ApplyRows {
 
 #[async_trait]
 impl TransactionBody for ApplyRows {
-    /// Whether the checkpoint was where it was believed to be.
+    /// Whether the stored checkpoint was the expected one.
     type Output = bool;
 
     fn description(&self) -> String {
@@ -240,10 +240,10 @@ impl TransactionBody for ApplyRows {
     }
 
     async fn attempt(&self, db: &Db, session: &mut ClientSession) -> Result<bool, MongoError> {
-        let mut believed = from_checkpoint(&self.table.name, self.from);
-        believed.insert("clearing", doc! { "$exists": false });
-        // Replaced, not updated: the change stream then carries the new checkpoint whole.
-        let moved = db.checkpoints().replace_one(believed, &self.moved).session(&mut *session).await?;
+        let mut expected = from_checkpoint(&self.table.name, self.from);
+        expected.insert("clearing", doc! { "$exists": false });
+        // A replacement, not an update: the change event then contains the whole checkpoint.
+        let moved = db.checkpoints().replace_one(expected, &self.moved).session(&mut *session).await?;
         if moved.matched_count == 0 {
             return Ok(false);
         }
@@ -263,7 +263,7 @@ impl TransactionBody for ApplyRows {
     }
 }
 
-/// Replacements that fit into one command, which like every document may have 16 MB.
+/// Splits replacements into commands; a command, like every document, is limited to 16 MB.
 fn chunks(rows: &[(String, RawDocumentBuf)]) -> impl Iterator<Item = &[(String, RawDocumentBuf)]> {
     const MAX_COMMAND_BYTES: usize = 8 * 1024 * 1024;
     let mut bytes = 0;
@@ -284,7 +284,7 @@ fn replacements(table: &str, rows: &[(String, RawDocumentBuf)]) -> RawDocumentBu
         let mut statement = RawDocumentBuf::new();
         statement.append(cstr!("q"), query);
         statement.append(cstr!("u"), row);
-        // What somebody has removed by hand comes back.
+        // Upsert: restores a row that was deleted by hand.
         statement.append(cstr!("upsert"), true);
         statement
     };

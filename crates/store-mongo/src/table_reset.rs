@@ -1,6 +1,6 @@
-//! Emptying a read model. The checkpoint goes first, marked `clearing`, which keeps every writer away; then the rows
-//! go in small transactions, each of which makes sure that the mark is still its own. Whoever finds a mark that an
-//! interrupted process has left finishes its work.
+//! Empties a read-model table. First the checkpoint is reset and marked `clearing`, which rejects every
+//! writer. Then the rows are deleted in small transactions, each of which verifies that the mark is
+//! unchanged. A process that finds the mark of an interrupted reset finishes it.
 
 use async_trait::async_trait;
 use mongodb::ClientSession;
@@ -13,18 +13,18 @@ use crate::error::MongoError;
 use crate::row_document::{from_checkpoint, row_keys, to_checkpoint};
 use crate::transaction::{TransactionBody, collect_all, inner_error, run_transaction};
 
-/// How many rows go in one transaction.
+/// How many rows one transaction deletes.
 const ROWS_PER_TRANSACTION: u32 = 1000;
-/// How often a clearing that the database cannot do at present is tried, counted anew after each success.
+/// Consecutive failures after which a reset gives up.
 const MAX_RESET_FAILURES: u32 = 3;
 
-/// Puts the checkpoint of a table to the start, with one more rebuild, and marks it as being emptied: for a table that was
-/// made anew though its checkpoint says that it has rows. `None` if it says no such thing.
+/// Resets the checkpoint of a table to the start, increments `rebuilds` and sets the mark: for a collection
+/// that was missing although its checkpoint says that it has rows. `None` if the checkpoint is at the start.
 pub(crate) async fn begin_reset(db: &Db, table: &Table) -> Result<Option<ProjectionCheckpoint>, StoreError> {
     run_transaction(db, BeginReset(table.clone())).await.map_err(inner_error)
 }
 
-/// Removes the rows of before and takes the mark away; ends early if somebody else has done so.
+/// Deletes the old rows and removes the mark; ends early if another process has done so.
 pub(crate) async fn finish_reset(
     db: &Db,
     table: &Table,
@@ -35,7 +35,7 @@ pub(crate) async fn finish_reset(
         match run_transaction(db, DeleteRows { table: table.clone(), mark }).await {
             Ok(ResetProgress::More) => failures = 0,
             Ok(ResetProgress::Done) => return Ok(()),
-            // Doing a step twice does no harm, so an unknown outcome is as good as a failed one.
+            // Each step is idempotent, so an unknown outcome is treated as a failure.
             Err(error) => {
                 failures += 1;
                 if failures >= MAX_RESET_FAILURES {
@@ -53,7 +53,7 @@ impl TransactionBody for BeginReset {
     type Output = Option<ProjectionCheckpoint>;
 
     fn description(&self) -> String {
-        format!("beginning {} anew", self.0.name)
+        format!("resetting the table {}", self.0.name)
     }
 
     async fn attempt(&self, db: &Db, session: &mut ClientSession) -> Result<Self::Output, MongoError> {
@@ -64,7 +64,7 @@ impl TransactionBody for BeginReset {
     }
 }
 
-/// Puts the checkpoint to the start, with one more rebuild, and marks the table as being emptied.
+/// Resets the checkpoint, increments `rebuilds` and sets the mark.
 async fn mark(
     db: &Db,
     session: &mut ClientSession,
@@ -103,7 +103,7 @@ impl TransactionBody for DeleteRows {
     type Output = ResetProgress;
 
     fn description(&self) -> String {
-        format!("removing rows of {}", self.table.name)
+        format!("deleting the rows of {}", self.table.name)
     }
 
     async fn attempt(&self, db: &Db, session: &mut ClientSession) -> Result<ResetProgress, MongoError> {

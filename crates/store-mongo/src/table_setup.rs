@@ -1,4 +1,4 @@
-//! Making the collection of a read model, or finding out that it is made.
+//! Creates the collection, indexes and checkpoint of a read model where they are missing.
 
 use mongodb::IndexModel;
 use mongodb::bson::{Document, RawDocument, doc};
@@ -11,7 +11,7 @@ use crate::migrate::create_collection;
 use crate::row_document::{from_checkpoint, to_checkpoint};
 use crate::table_reset::{begin_reset, finish_reset};
 
-/// Makes the indexes of a read model where missing. The server goes on writing to it meanwhile.
+/// Creates missing indexes of a read model. The server continues to accept writes meanwhile.
 pub(crate) async fn index(db: &Db, table: &Table) -> Result<(), StoreError> {
     let by_key = |column: &&&str| **column != table.key();
     let index = |column: &&str| {
@@ -29,7 +29,7 @@ pub(crate) async fn index(db: &Db, table: &Table) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Makes the collection of a read model and its checkpoint where missing; says how far it is.
+/// Creates the collection and the checkpoint if they are missing; returns the checkpoint.
 pub(crate) async fn prepare(db: &Db, table: &Table) -> Result<ProjectionCheckpoint, StoreError> {
     create_collection(db, "checkpoints").await?;
     let removed = |(checkpoint, _): &(ProjectionCheckpoint, bool)| checkpoint.is_removed();
@@ -39,18 +39,18 @@ pub(crate) async fn prepare(db: &Db, table: &Table) -> Result<ProjectionCheckpoi
     let is_new = create_collection(db, &table.name).await?;
     let mut start = from_checkpoint(&table.name, ProjectionCheckpoint::default());
     start.remove("_id");
-    // Rows without a checkpoint are nobody's.
+    // Rows without a checkpoint cannot be trusted, so a new checkpoint starts with a reset.
     start.insert("clearing", true);
     let (by_name, checkpoints) = (doc! { "_id": &*table.name }, db.checkpoints());
     let made = checkpoints.update_one(by_name, doc! { "$setOnInsert": start }).upsert(true).await;
-    // Of several processes at once, one inserts it and the others may be told that it is there.
+    // Concurrent processes: one inserts the checkpoint, the others may get a duplicate key error.
     match made.map_err(MongoError::from) {
         Ok(_) | Err(MongoError::DuplicateKey(_)) => {}
-        Err(failure) => return Err(failure.into_store_error("making a checkpoint")),
+        Err(failure) => return Err(failure.into_store_error("creating a checkpoint")),
     }
-    // Rows that are not in the table would be taken for users who do not exist.
+    // Without the reset, users whose rows are missing would seem not to exist.
     if is_new && let Some(begun) = begin_reset(db, table).await? {
-        tracing::warn!(table = &*table.name, "it was gone; it is filled anew from the log");
+        tracing::warn!(table = &*table.name, "the table was missing; rebuilding it from the log");
         finish_reset(db, table, begun).await?;
         return Ok(begun);
     }
@@ -61,7 +61,8 @@ pub(crate) async fn prepare(db: &Db, table: &Table) -> Result<ProjectionCheckpoi
     Ok(checkpoint)
 }
 
-/// How far a table is, and whether old rows are still being removed. Nothing of one that was never prepared.
+/// The checkpoint of a table, and whether a reset is still deleting rows. `None` if the table was never
+/// prepared.
 pub(crate) async fn checkpoint(
     db: &Db,
     name: &str,

@@ -1,4 +1,5 @@
-//! The tiles of the log, in `tiles`. Whatever of them is missing, the collection itself too, is made anew from the leaves.
+//! Tiles of the log's Merkle tree, in `tiles`. Missing tiles, or the whole collection, are rebuilt from the
+//! leaves.
 
 use async_trait::async_trait;
 use mongodb::ClientSession;
@@ -44,9 +45,9 @@ impl TileStore for MongoStore {
     }
 }
 
-/// The leaves above a position.
+/// The leaves after a position.
 async fn leaves(db: &Db, after: Position, limit: usize) -> Result<Vec<Hash>, StoreError> {
-    // By the primary key, so that the server reads on where the log goes on.
+    // In the order of the primary key, so that the server scans the log sequentially.
     let above = doc! { "_id": { "$gt": after.to_i64() } };
     find(db, &db.events(), "reading leaves", above, doc! { "_id": 1 }, limit, |event| {
         DocumentReader::new(event, "an event").hash("leaf")
@@ -54,26 +55,26 @@ async fn leaves(db: &Db, after: Position, limit: usize) -> Result<Vec<Hash>, Sto
     .await
 }
 
-/// How many leaves are in tiles.
+/// How many leaves the tiles contain.
 async fn tiled_leaves(db: &Db) -> Result<u64, StoreError> {
     let last = find(db, &db.tiles(), "reading tiles", leaf_tiles(), doc! { "_id": -1 }, 1, number).await?;
     Ok(leaves_in_tiles(last.first().copied()))
 }
 
-/// These tiles.
+/// Reads these tiles.
 async fn read(db: &Db, wanted: &[TileId]) -> Result<Tiles, StoreError> {
     let numbers: Vec<_> = wanted.iter().map(|tile| tile.to_number()).collect();
     let wanted = doc! { "_id": { "$in": numbers } };
     let found = find(db, &db.tiles(), "reading tiles", wanted, doc! {}, usize::MAX, |document| {
         let tile = TileId::from_number(number(document)?);
         let hashes = tiles::from_bytes(DocumentReader::new(document, "a tile").bytes("hashes")?);
-        tile.zip(hashes).ok_or_else(|| StoreError::corrupt("a tile is no list of hashes"))
+        tile.zip(hashes).ok_or_else(|| StoreError::corrupt("a tile is not a list of hashes"))
     })
     .await?;
     Ok(found.into_iter().collect())
 }
 
-/// Writes tiles, unless others were quicker.
+/// Writes tiles, unless another process has already done so.
 struct AddTiles {
     from: u64,
     tiles: Tiles,

@@ -1,5 +1,6 @@
-//! The transaction loop. `TransientTransactionError` repeats the whole with fresh facts,
-//! `UnknownTransactionCommitResult` repeats the commit alone; after the deadline the caller is told what is known.
+//! The retry loop of transactions. `TransientTransactionError` retries the whole transaction with fresh
+//! reads, `UnknownTransactionCommitResult` retries the commit alone. At the deadline the caller gets the
+//! outcome as known.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,28 +19,30 @@ use crate::abandoned_transactions::ConflictMonitor;
 use crate::connection::Db;
 use crate::error::MongoError;
 
-/// How long a caller waits for an outcome: less than the writer task's own patience, so that what is known is told.
+/// How long a caller waits for the outcome. Shorter than the append timeout of the store, whose error knows
+/// less.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(8);
-/// More documents than a transaction asks for, so that every answer fits into one reply (the default is 101).
+/// Batch size above what any transaction reads, so that every result fits into one reply (the default is
+/// 101).
 pub(crate) const ONE_REPLY: u32 = 100_000;
-/// How often a duplicate key is met with fresh facts before it is believed.
+/// How often a transaction is retried after a duplicate key error before the entry counts as foreign.
 const MAX_DUPLICATE_KEY_RETRIES: u32 = 5;
 
-/// What is done inside a transaction. It may be tried more than once, each time from the start.
+/// The reads and writes of a transaction. A retry runs them again from the start.
 #[async_trait]
 pub(crate) trait TransactionBody: Send + Sync + 'static {
-    /// What it finds out.
+    /// The result.
     type Output: Send + 'static;
 
-    /// What it is, for messages: "committing appends".
+    /// The operation, for error messages: "committing appends".
     fn description(&self) -> String;
 
-    /// Reads and writes, through `session` only. The loop commits.
+    /// Reads and writes through `session` only. The loop commits.
     async fn attempt(&self, db: &Db, session: &mut ClientSession) -> Result<Self::Output, MongoError>;
 }
 
-/// Carries `work` out in a transaction and answers by the deadline. A loop that has not sent its commit by then never
-/// will, so [`CommitError::NotCommitted`] stays true.
+/// Runs `work` in a transaction and returns by the deadline. A loop that has not sent its commit by then
+/// never will, so [`CommitError::NotCommitted`] stays true.
 pub(crate) async fn run_transaction<W: TransactionBody>(db: &Db, work: W) -> Result<W::Output, CommitError> {
     let what = work.description();
     let deadline = Instant::now() + TRANSACTION_TIMEOUT;
@@ -56,19 +59,19 @@ pub(crate) async fn run_transaction<W: TransactionBody>(db: &Db, work: W) -> Res
         Ok(Ok(outcome)) => outcome,
         Ok(Err(stopped)) => Err(gate.time_out(StoreError::unavailable(what, stopped))),
         Err(_) => {
-            let what = format!("{what}: MongoDB has not answered for {} s", TRANSACTION_TIMEOUT.as_secs());
+            let what = format!("{what}: no answer from MongoDB within {} s", TRANSACTION_TIMEOUT.as_secs());
             Err(gate.time_out(StoreError::Unavailable { what, source: None }))
         }
     }
 }
 
-/// Why it was not committed, or may not have been, for those to whom it makes no difference.
+/// The cause of a failed commit, for callers that treat "not committed" and "unknown" alike.
 pub(crate) fn inner_error(error: CommitError) -> StoreError {
     let (CommitError::NotCommitted(reason) | CommitError::Unknown(reason)) = error;
     reason
 }
 
-/// Everything that a read inside the transaction has found.
+/// All documents that a read inside the transaction returns.
 pub(crate) async fn collect_all(
     mut found: SessionCursor<RawDocumentBuf>,
     session: &mut ClientSession,
@@ -76,15 +79,15 @@ pub(crate) async fn collect_all(
     found.stream(session).try_collect().await
 }
 
-/// Between the caller, who may lose patience, and the loop, which may send a commit.
+/// Decides the race between the timeout of the caller and the commit of the loop.
 #[derive(Default)]
 struct CommitGate(Mutex<CommitGateState>);
 
 #[derive(Default)]
 struct CommitGateState {
-    /// A commit is under way, or was and is not known to have failed.
+    /// A commit was sent and is not known to have failed.
     sent: bool,
-    /// The caller has been answered.
+    /// The caller has timed out.
     closed: bool,
 }
 
@@ -93,19 +96,19 @@ impl CommitGate {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks to send a commit; `false` if nobody waits for it any more.
+    /// Requests permission to commit; `false` if the caller has timed out.
     fn open(&self) -> bool {
         let mut state = self.state();
         state.sent = !state.closed;
         state.sent
     }
 
-    /// The commit is known not to have happened.
+    /// The commit is known to have failed.
     fn failed(&self) {
         self.state().sent = false;
     }
 
-    /// The caller waits no longer: no commit is sent from here on. Says what is known of one sent before.
+    /// The caller has timed out: no commit is sent from here on. Returns what is known of an earlier one.
     fn time_out(&self, error: StoreError) -> CommitError {
         let mut state = self.state();
         state.closed = true;
@@ -136,7 +139,7 @@ impl<W: TransactionBody> TransactionLoop<W> {
             if failure.is_conflict() {
                 self.conflicts.record(&self.db).await;
             }
-            tracing::debug!(again, error = failure.describe(), "a transaction failed: {what}");
+            tracing::debug!(again, error = failure.describe(), "transaction attempt failed: {what}");
             if !again || !self.backoff.wait(self.deadline).await {
                 return Err(CommitError::NotCommitted(failure.into_store_error(&what)));
             }
@@ -144,14 +147,19 @@ impl<W: TransactionBody> TransactionLoop<W> {
         }
     }
 
-    /// One try: an outcome, or a failure after which nothing is written. A session that is dropped in mid-transaction
-    /// aborts it in the background; after an error of the server there is nothing left to abort.
+    /// One attempt: an outcome, or an error after which nothing is written. Dropping the session in
+    /// mid-transaction aborts the transaction in the background; after a server error there is nothing left
+    /// to abort.
     async fn attempt_once(&mut self, what: &str) -> Result<Result<W::Output, CommitError>, MongoError> {
         let mut session = self.db.session().await?;
         session.start_transaction().await?;
         let answer = self.work.attempt(&self.db, &mut session).await?;
         if !self.gate.open() {
-            return Err(StoreError::Unavailable { what: format!("{what}: too late"), source: None }.into());
+            return Err(StoreError::Unavailable {
+                what: format!("{what}: timed out before the commit"),
+                source: None,
+            }
+            .into());
         }
         Ok(self.commit(what, &mut session).await?.map(|()| answer))
     }
@@ -167,9 +175,9 @@ impl<W: TransactionBody> TransactionLoop<W> {
                 return Ok(Ok(()));
             };
             let failure = MongoError::from(error);
-            tracing::debug!(error = failure.describe(), "a commit failed: {what}");
-            // Some errors carry neither label. Whether the commit happened is then just as unknown, and asking again
-            // would bring the same error.
+            tracing::debug!(error = failure.describe(), "commit failed: {what}");
+            // Some errors carry neither label. Then the outcome is unknown too, but a retry would return the
+            // same error.
             let unknown = failure.is_unknown_commit();
             if !unknown && failure.is_transient() {
                 self.gate.failed();
@@ -183,7 +191,7 @@ impl<W: TransactionBody> TransactionLoop<W> {
     }
 }
 
-/// Why a transaction is begun anew.
+/// Why a transaction is retried.
 fn retry_cause(failure: &MongoError) -> RetryReason {
     match failure {
         MongoError::DuplicateKey(_) => RetryReason::DuplicateKey,
@@ -192,7 +200,7 @@ fn retry_cause(failure: &MongoError) -> RetryReason {
     }
 }
 
-/// Pauses between tries: random up to a ceiling that doubles, so that writers on several nodes fall out of step.
+/// Exponential backoff with full jitter, so that writers on several nodes do not collide again.
 #[derive(Default)]
 struct Backoff(u32);
 
@@ -200,7 +208,7 @@ impl Backoff {
     const FIRST: Duration = Duration::from_millis(4);
     const LONGEST: Duration = Duration::from_millis(250);
 
-    /// Waits; `false` if the deadline would pass.
+    /// Waits for the next attempt; `false` if the deadline would pass.
     async fn wait(&mut self, deadline: Instant) -> bool {
         let ceiling = (Self::FIRST * 2_u32.saturating_pow(self.0.min(10))).min(Self::LONGEST);
         self.0 += 1;
@@ -213,7 +221,7 @@ impl Backoff {
     }
 }
 
-/// Somewhere between nothing and the whole. It decides nothing, so it need not be repeatable.
+/// A random part of the pause. It affects timing only, so it does not use the injected randomness.
 fn jitter(whole: Duration) -> Duration {
     let micros = u64::try_from(whole.as_micros()).unwrap_or(u64::MAX).max(1);
     Duration::from_micros(RandomState::new().build_hasher().finish() % micros)

@@ -1,4 +1,4 @@
-//! The versions of read models, as JSON in `read_models`.
+//! Projection versions, stored as JSON in `read_models`.
 
 use async_trait::async_trait;
 use mongodb::ClientSession;
@@ -12,34 +12,35 @@ use crate::find::find;
 use crate::row_document::to_checkpoint;
 use crate::transaction::TransactionBody;
 
-/// Those of one read model.
+/// The versions of one projection.
 pub(crate) async fn read(db: &Db, projection: &str) -> Result<Option<ProjectionVersions>, StoreError> {
     let by_name = doc! { "_id": projection };
-    let found = find(db, &db.read_models(), "reading versions", by_name, doc! {}, 1, to_versions).await?;
+    let found =
+        find(db, &db.read_models(), "reading projection versions", by_name, doc! {}, 1, to_versions).await?;
     Ok(found.into_iter().next().map(|(_, versions)| versions))
 }
 
-/// Stored versions, and the name of the read model.
+/// Decodes the versions and the name of the projection.
 pub(crate) fn to_versions(document: &RawDocument) -> Result<(String, ProjectionVersions), StoreError> {
-    let name = DocumentReader::new(document, "the versions of a read model").text("_id")?.to_owned();
+    let name = DocumentReader::new(document, "projection versions").text("_id")?.to_owned();
     let what = format!("the versions of `{name}`");
     let stored = DocumentReader::new(document, &what).text("versions")?;
     let versions = serde_json::from_str(stored)
-        .map_err(|error| StoreError::corrupt(format!("{what} cannot be read: {error}")))?;
+        .map_err(|error| StoreError::corrupt(format!("{what} are invalid JSON: {error}")))?;
     Ok((name, versions))
 }
 
-/// One change of the versions of a read model.
+/// Replaces the versions of a projection by compare-and-set on their revision.
 pub(crate) struct ChangeVersions {
     pub(crate) projection: String,
     pub(crate) to: ProjectionVersions,
-    /// The first must be as far as the second.
+    /// The first table must have reached the checkpoint of the second.
     pub(crate) behind: Option<(Table, Table)>,
 }
 
 #[async_trait]
 impl TransactionBody for ChangeVersions {
-    /// Whether it was done.
+    /// Whether the change was applied.
     type Output = bool;
 
     fn description(&self) -> String {
@@ -64,15 +65,15 @@ impl TransactionBody for ChangeVersions {
         }
         let encoded = serde_json::to_string(to)
             .map_err(|error| StoreError::corrupt(format!("the versions of `{projection}`: {error}")))?;
-        // Replaced, not updated: the change stream then carries it whole.
+        // A replacement, not an update: the change event then contains the whole document.
         let entry = raw(&doc! { "_id": projection, "versions": encoded })?;
         db.read_models().replace_one(by_name, entry).upsert(true).session(&mut *session).await?;
         Ok(true)
     }
 }
 
-/// How far a table is. It is touched, so that whoever moves it meanwhile conflicts. One that is being emptied is at the
-/// start.
+/// The position of a table. The update makes concurrent writers of the checkpoint conflict. A table under
+/// reset is at the start.
 async fn position(db: &Db, session: &mut ClientSession, table: &Table) -> Result<Position, MongoError> {
     let (by_name, touch) = (doc! { "_id": &*table.name }, doc! { "$inc": { "touched": 1_i64 } });
     let found = db.checkpoints().find_one_and_update(by_name, touch).session(&mut *session).await?;

@@ -1,5 +1,5 @@
-//! Following what other processes write. A change stream wakes at once; a look each second makes up for whatever the
-//! stream has missed. Both tell only that something moved: nothing is lost when they are late.
+//! Watches for writes of other processes. The change stream notifies immediately; a poll every second covers
+//! what the stream has missed. Both only report progress, so nothing is lost when a notification is late.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -17,11 +17,11 @@ use crate::find::find;
 use crate::row_document::to_checkpoint;
 use crate::versions::to_versions;
 
-/// How often to look, and how long a silent change stream waits before it answers "nothing".
+/// Time between two polls, and how long the server holds an idle `getMore` of the change stream.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Starts both. They end by themselves, within about a second, once the board is gone: aborting them would drop the
-/// driver's futures midway.
+/// Starts the poller and the change stream. They end within about a second after the tracker is dropped;
+/// aborting them would drop the driver's futures before completion.
 pub(crate) fn start(db: Db, tracker: &Arc<ProgressTracker>) {
     tracker.heartbeat();
     let tracker = Arc::downgrade(tracker);
@@ -33,26 +33,36 @@ async fn poll_loop(db: Db, tracker: Weak<ProgressTracker>) {
     let mut outage = OutageLog::default();
     while tracker.strong_count() > 0 {
         match poll(&db, &tracker).await {
-            Ok(()) => outage.recovered("looking for new events works again"),
-            Err(error) if tracker.strong_count() > 0 => outage.failed("cannot look for new events", &error),
+            Ok(()) => outage.recovered("polling MongoDB for progress works again"),
+            Err(error) if tracker.strong_count() > 0 => {
+                outage.failed("polling MongoDB for progress failed; retrying every second", &error)
+            }
             Err(_) => return,
         }
         sleep(POLL_INTERVAL).await;
     }
 }
 
-/// Reads how far the log and the read models are, and whether everything is still there.
+/// Reads the progress of the log and the read models, and detects dropped collections.
 async fn poll(db: &Db, tracker: &Weak<ProgressTracker>) -> Result<(), StoreError> {
     let Some(watched) = tracker.upgrade().map(|tracker| tracker.watched()) else { return Ok(()) };
     let position =
         |document: &RawDocument| DocumentReader::new(document, "the head of the log").position("position");
-    let heads = find(db, &db.head(), "looking at the head", doc! {}, doc! {}, 1, position).await?;
-    let checkpoints =
-        find(db, &db.checkpoints(), "looking at checkpoints", doc! {}, doc! {}, usize::MAX, to_checkpoint)
-            .await?;
+    let heads = find(db, &db.head(), "polling the head of the log", doc! {}, doc! {}, 1, position).await?;
+    let checkpoints = find(
+        db,
+        &db.checkpoints(),
+        "polling projection checkpoints",
+        doc! {},
+        doc! {},
+        usize::MAX,
+        to_checkpoint,
+    )
+    .await?;
     let versions =
-        find(db, &db.read_models(), "looking at versions", doc! {}, doc! {}, usize::MAX, to_versions).await?;
-    let there = db.handle().list_collection_names().await.map_err(context("looking at the collections"))?;
+        find(db, &db.read_models(), "polling projection versions", doc! {}, doc! {}, usize::MAX, to_versions)
+            .await?;
+    let there = db.handle().list_collection_names().await.map_err(context("listing collections"))?;
     let Some(tracker) = tracker.upgrade() else { return Ok(()) };
     for name in watched.into_iter().filter(|name| there.iter().all(|there| **there != **name)) {
         tracker.mark_dropped(&name);
@@ -70,8 +80,8 @@ async fn poll(db: &Db, tracker: &Weak<ProgressTracker>) -> Result<(), StoreError
     Ok(())
 }
 
-/// Keeps a change stream open. One that breaks is opened anew from the present, never from a stored token, which
-/// the server may have forgotten; what happened in between is looked up.
+/// Keeps a change stream open. A broken stream is reopened at the present, not from a resume token, whose
+/// history the server may have lost; a poll covers the gap.
 async fn run_change_stream(db: Db, tracker: Weak<ProgressTracker>) {
     let mut backoff = StreamBackoff::default();
     while tracker.strong_count() > 0 {
@@ -97,13 +107,13 @@ async fn open_change_stream(db: &Db, tracker: &Weak<ProgressTracker>) -> Result<
         .batch_size(1000)
         .await;
     let stream = stream.map_err(context("opening the change stream"))?.with_type();
-    // Whatever came before the stream was open is seen by looking; whatever comes after, by the stream.
+    // The poll sees what happened before the stream was open; the stream sees what happens after.
     poll(db, tracker).await?;
     Ok(stream)
 }
 
-/// Heads, checkpoints and versions when they are written whole, which is whenever they have moved; a mere touch is none. And
-/// whatever is dropped.
+/// Replacements of heads, checkpoints and versions, which is how they advance (updates only lock them), and
+/// dropped collections.
 fn relevant_changes() -> Document {
     let moved = doc! {
         "operationType": { "$in": ["insert", "replace"] },
@@ -113,40 +123,40 @@ fn relevant_changes() -> Document {
     doc! { "$match": { "$or": [moved, gone] } }
 }
 
-/// Raises what the stream brings, until it ends. Says why it did.
+/// Publishes the changes of the stream until it ends; returns why.
 async fn read_change_stream(
     db: &Db,
     mut stream: Stream,
     tracker: &Weak<ProgressTracker>,
     backoff: &mut StreamBackoff,
 ) -> StoreError {
-    let mut answered_at_once = 0;
+    let mut immediate_answers = 0;
     loop {
-        let asked = Instant::now();
+        let requested = Instant::now();
         let event = stream.next_if_any().await;
         let Some(tracker) = tracker.upgrade() else { return stream_ended() };
         match event {
             Ok(Some(event)) => {
-                // Who is woken by a change reads it.
+                // Before the notification: the woken reader must see the change.
                 db.observe_change(event.cluster_time);
                 if let Err(error) = publish(&tracker, &event) {
                     return error;
                 }
             }
             Ok(None) if !stream.is_alive() => return stream_ended(),
-            // The first answer is that of the opening itself. Where more of them come without having waited for
-            // anything, the driver resumes over and over, and has no pause of its own.
-            Ok(None) if asked.elapsed() < POLL_INTERVAL / 2 => {
-                answered_at_once += 1;
-                if answered_at_once > 1 {
+            // The first immediate answer is that of the opening itself. More of them mean that the driver
+            // resumes a broken stream in a loop, for which it has no backoff.
+            Ok(None) if requested.elapsed() < POLL_INTERVAL / 2 => {
+                immediate_answers += 1;
+                if immediate_answers > 1 {
                     sleep(StreamBackoff::FIRST_PAUSE).await;
                 }
                 continue;
             }
             Ok(None) => {}
-            Err(error) => return from_driver_error("following changes", error),
+            Err(error) => return from_driver_error("reading the change stream", error),
         }
-        answered_at_once = 0;
+        immediate_answers = 0;
         backoff.reset();
         tracker.heartbeat();
     }
@@ -178,7 +188,7 @@ fn stream_ended() -> StoreError {
     StoreError::Unavailable { what: "the change stream has ended".to_owned(), source: None }
 }
 
-/// What is wrong with the change stream, from when it breaks until one has brought something.
+/// Backoff and logging while the change stream is broken.
 struct StreamBackoff {
     outage: OutageLog,
     pause: Duration,
@@ -194,9 +204,9 @@ impl StreamBackoff {
     const FIRST_PAUSE: Duration = Duration::from_millis(100);
     const MAX_PAUSE: Duration = Duration::from_secs(5);
 
-    /// How long to wait before the stream is opened again.
+    /// Logs the error and returns the pause before the stream is reopened.
     fn pause(&mut self, error: &StoreError) -> Duration {
-        let what = "the change stream is broken; new events of other processes are seen once a second";
+        let what = "the change stream is broken; writes of other processes are seen by polling once a second";
         self.outage.failed(what, error);
         let pause = self.pause;
         self.pause = (pause * 2).min(Self::MAX_PAUSE);
@@ -209,14 +219,14 @@ impl StreamBackoff {
     }
 }
 
-/// Says a backoff once, however long it lasts.
+/// Logs the start and the end of an outage once.
 #[derive(Default)]
 struct OutageLog(bool);
 
 impl OutageLog {
     fn failed(&mut self, what: &'static str, error: &StoreError) {
         if self.0 {
-            tracing::debug!(%error, "still: {what}");
+            tracing::debug!(%error, "still failing: {what}");
         } else {
             tracing::warn!(%error, "{what}");
         }

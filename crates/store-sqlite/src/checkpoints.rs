@@ -19,7 +19,7 @@ pub(crate) fn find_checkpoint(
     Ok(none_if_table_missing(found)?.flatten())
 }
 
-/// A table that was never prepared is at the start.
+/// The checkpoint of a table; a table that was never prepared is at the start.
 pub(crate) fn read_checkpoint(
     connection: &Connection,
     name: &str,
@@ -53,7 +53,7 @@ pub(crate) fn write_checkpoint(
     Ok(())
 }
 
-/// A checkpoint from `position, rebuilds, digest` in the columns after the first.
+/// Decodes `position, rebuilds, digest` from the columns after the first.
 fn to_checkpoint(row: &rusqlite::Row<'_>) -> Result<ProjectionCheckpoint, SqliteError> {
     let digest: String = row.get(3)?;
     Ok(ProjectionCheckpoint {

@@ -20,10 +20,11 @@ pub(crate) fn row_limit(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-/// A stored moment.
+/// A stored timestamp.
 pub(crate) fn timestamp(milliseconds: i64) -> Result<Timestamp, SqliteError> {
-    Timestamp::from_millisecond(milliseconds)
-        .map_err(|error| SqliteError::corrupt(format!("{milliseconds} is no time in milliseconds: {error}")))
+    Timestamp::from_millisecond(milliseconds).map_err(|error| {
+        SqliteError::corrupt(format!("{milliseconds} is not a timestamp in milliseconds: {error}"))
+    })
 }
 
 /// A stored stream name.

@@ -1,4 +1,4 @@
-//! Carrying out a batch: one transaction that reads the facts, has them judged and writes the plan.
+//! Commits a batch: reads the preconditions, plans and writes in one transaction.
 
 use rusqlite::{Connection, Transaction, params};
 use store::backend::{AppendResult, CommitPlan};
@@ -13,7 +13,7 @@ use crate::idempotency;
 use crate::preconditions::read_preconditions;
 use crate::transaction::{self, begin};
 
-/// Runs a batch; gives the verdicts and the position of the head after it.
+/// Commits a batch; returns the result of each append and the new position of the head.
 pub(crate) fn commit(
     connection: &mut Connection,
     batch: &Batch,
@@ -62,7 +62,7 @@ fn erase(transaction: &Transaction<'_>, streams: &[StreamId]) -> Result<(), Sqli
     Ok(())
 }
 
-/// Claims are random bytes: sorted, those of one page are written together.
+/// Claims are random bytes; in sorted order, those of the same B-tree page are written together.
 fn take(transaction: &Transaction<'_>, mut claims: Vec<(&ClaimHash, &StreamId)>) -> Result<(), SqliteError> {
     claims.sort_unstable();
     let mut take = transaction.prepare_cached("INSERT INTO claims (claim, stream) VALUES (?1, ?2)")?;

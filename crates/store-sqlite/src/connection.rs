@@ -1,4 +1,5 @@
-//! Opening connections. What SQLite is told here holds for the connection alone, except that the file is in WAL mode.
+//! Opens connections. These settings apply to the connection only, except for WAL mode, which is stored in
+//! the file.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -11,29 +12,29 @@ use store::backend::FORMAT;
 use crate::database_file::{BUSY_TIMEOUT, DatabaseFile};
 use crate::error::SqliteError;
 
-/// Enough for every statement of this crate, so that none is ever parsed twice.
+/// Enough for every statement of this crate, so that none is parsed twice.
 const STATEMENT_CACHE_CAPACITY: usize = 64;
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ConnectionRole {
-    /// Writes, and is the only one that checkpoints.
+    /// Writes, and is the only connection that checkpoints the WAL.
     Writer,
-    /// Reads.
+    /// Reads only.
     Reader,
 }
 
-/// Opens the file.
+/// Opens a connection to the file.
 pub(crate) fn connect(file: &DatabaseFile, role: ConnectionRole) -> Result<Connection, SqliteError> {
-    // No mutex: each connection is used by one thread at a time. Readers too may write, as far as SQLite knows:
-    // the first one after a crash has to repair the shared memory.
+    // No mutex: each connection is used by one thread at a time. Readers are opened for writing too, because
+    // the first connection after a crash has to rebuild the shared memory.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(file.path(), flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE_CAPACITY);
-    // Sorting may spill personal values: into memory, never into a temporary file.
+    // Temporary storage may contain personal data, so it stays in memory.
     connection.pragma_update(None, "temp_store", "MEMORY")?;
-    // Checkpoints are the session's business.
+    // `ManagedConnection` checkpoints the WAL.
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     match role {
         ConnectionRole::Writer => configure_writer(&connection, file)?,
@@ -48,25 +49,26 @@ pub(crate) fn connect(file: &DatabaseFile, role: ConnectionRole) -> Result<Conne
 fn configure_writer(connection: &Connection, file: &DatabaseFile) -> Result<(), SqliteError> {
     reject_foreign_database(connection, file)?;
     if connection.is_readonly(MAIN_DB)? {
-        // SQLite opens what it may not write for reading, and does not say so.
+        // Without write permission, SQLite silently opens the file read-only.
         let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY);
         return Err(rusqlite::Error::SqliteFailure(code, None).into());
     }
     enable_wal(connection, file)?;
-    // Each commit is on the disk before it is answered.
+    // Every commit is synced to disk before it is acknowledged.
     connection.pragma_update(None, "synchronous", "FULL")?;
-    // What is deleted is overwritten with zeros: a key that was destroyed must not be found in a free page.
+    // Overwrites deleted content with zeros: a destroyed data key must not survive in a free page
+    // (crypto-shredding).
     connection.pragma_update(None, "secure_delete", true)?;
-    // No references are declared: what may be written is judged before, and checking it twice costs.
+    // No foreign keys are declared: the commit planner checks every write beforehand.
     connection.pragma_update(None, "foreign_keys", false)?;
-    // Holds what a full batch changes, so that no page is written twice: 16 MiB.
+    // 16 MiB hold the pages that a full batch changes, so that no page is written twice.
     connection.pragma_update(None, "cache_size", -16 * 1024)?;
-    // After a burst, the write-ahead log gives its space back.
+    // Limits the size of the WAL file after a burst.
     connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
     Ok(())
 }
 
-/// Refuses databases of other programs, and of later versions, before anything is changed in them.
+/// Refuses databases of other programs and of newer versions before anything is changed in them.
 fn reject_foreign_database(connection: &Connection, file: &DatabaseFile) -> Result<(), SqliteError> {
     let count = |names: &str| {
         let sql = format!("SELECT count(*) FROM sqlite_schema WHERE type = 'table' {names}");
@@ -75,7 +77,7 @@ fn reject_foreign_database(connection: &Connection, file: &DatabaseFile) -> Resu
     let foreign = count("")? > 0 && count("AND name IN ('meta', 'events', 'checkpoints')")? == 0;
     if foreign {
         return Err(StoreError::Refused(format!(
-            "{file} is a database of another program: it has tables, but none of Aegis. Name another file"
+            "{file} is a database of another program: it has tables, but none of Aegis. Choose another file"
         ))
         .into());
     }
@@ -85,7 +87,7 @@ fn reject_foreign_database(connection: &Connection, file: &DatabaseFile) -> Resu
     Ok(())
 }
 
-/// The version of the stored format; `None` of a database without one.
+/// The stored format version; `None` for a database without a log.
 pub(crate) fn stored_format(connection: &Connection) -> Result<Option<String>, SqliteError> {
     let found = connection.query_row("SELECT value FROM meta WHERE name = 'format'", [], |row| row.get(0));
     match found.optional().map_err(SqliteError::from) {
@@ -94,12 +96,12 @@ pub(crate) fn stored_format(connection: &Connection) -> Result<Option<String>, S
     }
 }
 
-/// Whether this code can read that format.
+/// Checks that this version supports the format.
 pub(crate) fn check_format(stored: &str, file: &DatabaseFile) -> Result<(), StoreError> {
     match stored.parse::<u32>() {
         Ok(format) if (1..=FORMAT).contains(&format) => Ok(()),
         Ok(format) => Err(StoreError::Refused(format!(
-            "{file} has format {format}, and this version of Aegis knows formats up to {FORMAT}: use the version that \
+            "{file} has format {format}, and this version of Aegis supports formats up to {FORMAT}: use the version that \
              wrote it, or a later one. Nothing was changed"
         ))),
         Err(_) => Err(StoreError::corrupt(format!(
@@ -108,7 +110,7 @@ pub(crate) fn check_format(stored: &str, file: &DatabaseFile) -> Result<(), Stor
     }
 }
 
-/// SQLite does not wait when two processes do this to a new file at once, so the waiting is done here.
+/// Retries, because SQLite does not honour the busy timeout when two processes enable WAL mode on a new file.
 fn enable_wal(connection: &Connection, file: &DatabaseFile) -> Result<(), SqliteError> {
     let deadline = Instant::now() + BUSY_TIMEOUT;
     let mode: String = loop {
@@ -126,8 +128,8 @@ fn enable_wal(connection: &Connection, file: &DatabaseFile) -> Result<(), Sqlite
         return Ok(());
     }
     Err(StoreError::Refused(format!(
-        "{file} is on a file system that cannot share memory between processes, as network file systems cannot: put \
-         it on a local disk"
+        "{file} is on a file system without shared memory, such as a network file system: move it to a \
+         local disk"
     ))
     .into())
 }

@@ -1,4 +1,4 @@
-//! The database file itself: made for its owner alone, and still the same file whenever it is used.
+//! The database file: created with mode 0600, and verified to be the same file before every use.
 
 use std::fmt;
 use std::fs::{self, Metadata, OpenOptions};
@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use store::StoreError;
 
-/// How long to wait for another process that writes.
+/// How long to wait for the write lock of another process.
 pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Held while a file is made. Closing a file gives up every lock that the process has on it (POSIX, fcntl), also those
-/// that SQLite took through another store of this process; so none may be opened in between.
+/// Held while a file is created. Closing a file releases every POSIX lock (fcntl) that the process holds on
+/// it, also those of SQLite in another store of this process, so no store may be opened at the same time.
 static CREATE_LOCK: Mutex<()> = Mutex::new(());
 
-/// A database file, and which one it is.
+/// A database file and its identity.
 #[derive(Debug)]
 pub(crate) struct DatabaseFile {
     path: PathBuf,
@@ -25,38 +25,38 @@ pub(crate) struct DatabaseFile {
 }
 
 impl DatabaseFile {
-    /// Finds the file, making an empty one if there is none.
+    /// Finds the file or creates an empty one.
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
         let shown = path.display();
         create_if_missing(path).map_err(|error| match error.kind() {
-            ErrorKind::NotFound => refused(format!("{shown} cannot be made: its folder does not exist. Make it first")),
+            ErrorKind::NotFound => refused(format!("{shown} cannot be created: its folder does not exist. Create it first")),
             ErrorKind::PermissionDenied => refused(format!(
-                "{shown} cannot be made: this process may not write to its folder. Give it to the user who runs Aegis"
+                "{shown} cannot be created: no write permission for its folder. Give it to the user who runs Aegis"
             )),
-            _ => StoreError::unavailable(format!("{shown} cannot be made"), error),
+            _ => StoreError::unavailable(format!("{shown} cannot be created"), error),
         })?;
         let cannot_be_opened = |error| StoreError::unavailable(format!("{shown} cannot be opened"), error);
         let path = fs::canonicalize(path).map_err(cannot_be_opened)?;
         let found = fs::metadata(&path).map_err(cannot_be_opened)?;
         if found.is_dir() {
-            return Err(refused(format!("{shown} is a folder: name a file in it as the database")));
+            return Err(refused(format!("{shown} is a folder: the database must be a file in it")));
         }
         if !found.is_file() {
-            return Err(refused(format!("{shown} is no ordinary file: it cannot be the database")));
+            return Err(refused(format!("{shown} is not a regular file: it cannot be the database")));
         }
         if found.mode() & 0o077 != 0 {
-            tracing::warn!(file = %shown, "other users of this machine may read the database: `chmod 600` it");
+            tracing::warn!(file = %shown, "other users of this machine can read the database file; run `chmod 600` on it");
         }
         Ok(Self { path, device: found.dev(), inode: found.ino() })
     }
 
-    /// Where it is, by its full name.
+    /// The canonical path.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Looks whether the file is still there. SQLite would go on writing to a deleted file, and lose every event when
-    /// the process ends.
+    /// Checks that the path still leads to the opened file. SQLite would continue writing to a deleted file
+    /// and lose every event when the process ends.
     pub(crate) fn check_not_replaced(&self) -> Result<(), StoreError> {
         let same = |found: &Metadata| (found.dev(), found.ino()) == (self.device, self.inode);
         match fs::metadata(&self.path) {
@@ -65,7 +65,7 @@ impl DatabaseFile {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 Err(not_in_place(&format!("{self} was moved or deleted while it was in use")))
             }
-            Err(error) => Err(StoreError::unavailable(format!("{self} cannot be looked at"), error)),
+            Err(error) => Err(StoreError::unavailable(format!("{self} cannot be checked"), error)),
         }
     }
 }
@@ -90,7 +90,7 @@ fn refused(what: String) -> StoreError {
 
 fn not_in_place(what: &str) -> StoreError {
     let what = format!(
-        "{what}. Nothing was written. Put it back where it was, or restart Aegis to use what is there"
+        "{what}. Nothing was written. Move it back, or restart Aegis to use the file that is there now"
     );
     StoreError::Unavailable { what, source: None }
 }

@@ -1,4 +1,4 @@
-//! How far subscribers are, and what was tried last.
+//! Delivery cursors and recent delivery attempts of webhooks.
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
@@ -26,7 +26,7 @@ impl DeliveryStore for SqliteStore {
         reports: &[Value],
     ) -> Result<bool, StoreError> {
         let (stream, to, reports) = (stream.clone(), to.clone(), reports.to_vec());
-        // What a power failure takes back is delivered once more.
+        // If a power failure undoes the commit, the event is delivered again.
         self.write(move |connection| record(&*RelaxedDurability::new(connection)?, &stream, &to, &reports))
             .await
     }
@@ -66,7 +66,7 @@ fn read_progress(
         return Ok(None);
     };
     Ok(Some(DeliveryProgress {
-        revision: unsigned(revision, "the revision of a progress")?,
+        revision: unsigned(revision, "the revision of a delivery cursor")?,
         attempts: unsigned(attempts, "a number of attempts")?,
         state: parse(stream, &state)?,
     }))
@@ -126,6 +126,7 @@ fn read_attempts(
 }
 
 fn parse(stream: &StreamId, json: &str) -> Result<Value, SqliteError> {
-    serde_json::from_str(json)
-        .map_err(|error| SqliteError::corrupt(format!("what is known of deliveries to {stream}: {error}")))
+    serde_json::from_str(json).map_err(|error| {
+        SqliteError::corrupt(format!("the delivery state of {stream} is invalid JSON: {error}"))
+    })
 }

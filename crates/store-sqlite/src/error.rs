@@ -1,4 +1,4 @@
-//! What went wrong, first as SQLite says it, then in words that tell what to do.
+//! Errors inside this crate, and their conversion to [`StoreError`] with messages that name the remedy.
 
 use rusqlite::ErrorCode;
 use rusqlite::types::FromSqlError;
@@ -6,14 +6,14 @@ use store::StoreError;
 
 use crate::database_file::{BUSY_TIMEOUT, DatabaseFile};
 
-/// A failure inside this crate.
+/// An error inside this crate.
 #[derive(Debug)]
 pub(crate) enum SqliteError {
     /// SQLite failed; the transaction, if any, is rolled back.
     Sqlite(rusqlite::Error),
-    /// COMMIT failed after it may have reached the disk.
+    /// `COMMIT` failed after it may have reached the disk.
     UnknownCommit(rusqlite::Error),
-    /// What is stored is wrong.
+    /// Stored data or the request is invalid.
     Store(StoreError),
 }
 
@@ -25,7 +25,7 @@ impl From<rusqlite::Error> for SqliteError {
 
 impl From<FromSqlError> for SqliteError {
     fn from(error: FromSqlError) -> Self {
-        Self::corrupt(format!("a stored value is not of its kind: {error}"))
+        Self::corrupt(format!("a stored value has the wrong type: {error}"))
     }
 }
 
@@ -41,12 +41,12 @@ impl SqliteError {
         Self::Store(StoreError::corrupt(what))
     }
 
-    /// Whether a table was asked for that is not there yet.
+    /// Whether a table does not exist.
     pub(crate) fn is_missing_table(&self) -> bool {
         matches!(self, Self::Sqlite(error) if error.to_string().contains("no such table"))
     }
 
-    /// Whether the connection should be opened anew. After these few, it works on.
+    /// Whether the connection must be reopened. After a few harmless errors it remains usable.
     pub(crate) fn breaks_connection(&self) -> bool {
         let error = match self {
             Self::Store(_) => return false,
@@ -57,13 +57,13 @@ impl SqliteError {
         !error.sqlite_error_code().is_some_and(|code| harmless.contains(&code))
     }
 
-    /// The failure, for those who use the store.
+    /// Converts to the error of the port.
     pub(crate) fn into_store_error(self, file: &DatabaseFile) -> StoreError {
         match self {
             Self::Sqlite(error) => into_store_error(error, file),
             Self::UnknownCommit(error) => StoreError::unavailable(
                 format!(
-                    "{file} failed in the middle of a commit: see to the disk, then read back what was written"
+                    "{file} failed during a commit, whose outcome is unknown: check the disk, then read back what was written"
                 ),
                 error,
             ),
@@ -71,7 +71,8 @@ impl SqliteError {
         }
     }
 
-    /// As [`SqliteError::into_store_error`], of a database that is being opened: one that may not be used is refused.
+    /// As [`SqliteError::into_store_error`], of a database that is being opened: one that may not be used is
+    /// refused.
     pub(crate) fn into_open_error(self, file: &DatabaseFile) -> StoreError {
         match self {
             Self::Sqlite(error) if is_access_denied(&error) => {
@@ -86,23 +87,23 @@ fn into_store_error(error: rusqlite::Error, file: &DatabaseFile) -> StoreError {
     let what = match error.sqlite_error_code() {
         _ if is_access_denied(&error) => not_writable(file),
         Some(ErrorCode::DiskFull) => format!(
-            "the disk that holds {file} is full and nothing was written: free some space, then it goes on by itself"
+            "the disk that holds {file} is full and nothing was written: free some space; Aegis then continues by itself"
         ),
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => format!(
-            "another process has kept {file} locked for {} s and nothing was written: wait for it, or end it",
+            "another process has locked {file} for {} s and nothing was written: wait for that process or end it",
             BUSY_TIMEOUT.as_secs()
         ),
-        Some(ErrorCode::SystemIoFailure) => format!("{file} cannot be read or written: see to the disk"),
+        Some(ErrorCode::SystemIoFailure) => format!("{file} cannot be read or written: check the disk"),
         Some(ErrorCode::NotADatabase) => {
             return StoreError::Refused(format!(
-                "{file} is no SQLite database: name another file, or move it away"
+                "{file} is not a SQLite database: choose another file, or move it away"
             ));
         }
         Some(ErrorCode::DatabaseCorrupt) => {
             return StoreError::corrupt(format!("{file}: {error}. Restore it from a backup"));
         }
         Some(ErrorCode::ConstraintViolation) => {
-            return StoreError::corrupt(format!("{file} holds what its head says it does not: {error}"));
+            return StoreError::corrupt(format!("{file} contradicts its own head: {error}"));
         }
         _ => format!("SQLite failed on {file}"),
     };
@@ -121,7 +122,7 @@ fn not_writable(file: &DatabaseFile) -> String {
     )
 }
 
-/// What was found, or `None` if its table is not there yet.
+/// The result, or `None` if the table does not exist yet.
 pub(crate) fn none_if_table_missing<T>(found: Result<T, SqliteError>) -> Result<Option<T>, SqliteError> {
     match found {
         Err(failure) if failure.is_missing_table() => Ok(None),

@@ -1,4 +1,4 @@
-//! Queries of the log.
+//! Events as rows of `events`, one column per field of the envelope, and queries of the log.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::columns::{row_limit, stream_id, timestamp, unsigned};
 use crate::error::SqliteError;
 
-/// The events of one stream.
+/// Reads the events of one stream.
 pub(crate) fn read_stream(
     connection: &Connection,
     stream: &StreamId,
@@ -26,7 +26,7 @@ pub(crate) fn read_stream(
     collect(statement.query(params![stream.as_str(), after, row_limit(limit)])?)
 }
 
-/// The events that a query asks for.
+/// Reads the events that match a query.
 pub(crate) fn read_events(connection: &Connection, query: &EventQuery) -> Result<Vec<Envelope>, SqliteError> {
     let (sql, filters) = statement(query);
     let until = query.until.map_or(i64::MAX, Position::to_i64);
@@ -37,10 +37,10 @@ pub(crate) fn read_events(connection: &Connection, query: &EventQuery) -> Result
     collect(statement.query(params_from_iter(numbers.into_iter().chain(texts)))?)
 }
 
-/// The statement of a query, and its parameters from `?4` on. Whatever is asked for, an index leads to it in order, so
-/// that a page costs no more in a long log than in a short one.
+/// The SQL of a query, and its parameters from `?4` on. Every query reads an index in order, so that a page
+/// costs the same in a long log as in a short one.
 fn statement(query: &EventQuery) -> (String, Vec<&str>) {
-    // One that is named twice is still looked for once.
+    // Removes duplicates.
     let types: BTreeSet<_> = query.types.iter().map(String::as_str).collect();
     let mut texts = Vec::new();
     let mut parameter = |text| {
@@ -57,9 +57,9 @@ fn statement(query: &EventQuery) -> (String, Vec<&str>) {
     let select = |index: &str, filters: &str| {
         format!("SELECT {COLUMNS} FROM events {index} WHERE position > ?1 AND position <= ?2 {filters}")
     };
-    // The `+` keeps SQLite from going by what only sorts out what another index has found.
+    // The unary `+` keeps SQLite from using an index for a column that only filters.
     let (found, order) = if let Some(stream) = stream {
-        // Within a stream, versions rise as positions do.
+        // Within a stream, versions and positions have the same order.
         let within = "+position > ?1 AND +position <= ?2";
         let of_stream = format!("SELECT {COLUMNS} FROM events WHERE {within} AND stream = {stream}");
         (format!("{of_stream} {} {of_types}", of_actor("+actor")), "version")
@@ -86,7 +86,7 @@ fn collect(mut rows: Rows<'_>) -> Result<Vec<Envelope>, SqliteError> {
 const COLUMNS: &str =
     "position, id, stream, version, type, schema, at, actor, request_id, data, sealed, leaf";
 
-/// Writes events.
+/// Inserts events.
 pub(crate) fn insert_events(connection: &Connection, events: &[Envelope]) -> Result<(), SqliteError> {
     let mut insert = connection.prepare_cached(&format!(
         "INSERT INTO events ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"
@@ -112,7 +112,7 @@ pub(crate) fn insert_events(connection: &Connection, events: &[Envelope]) -> Res
     Ok(())
 }
 
-/// Reads an event back.
+/// Decodes an event.
 fn read_event(row: &Row<'_>) -> Result<Envelope, SqliteError> {
     let position = Position::new(unsigned(row.get(0)?, "a position")?);
     let wrong = |field: &str| {
@@ -134,7 +134,7 @@ fn read_event(row: &Row<'_>) -> Result<Envelope, SqliteError> {
     })
 }
 
-/// Cannot happen: the event was judged, and its leaf made of the same canonical form, a moment ago.
+/// Unreachable: the planner has validated the event and hashed the same canonical form.
 fn unstorable(event: &Envelope, field: &str) -> SqliteError {
     SqliteError::corrupt(format!(
         "the `{field}` of the new event at position {} cannot be stored",
@@ -150,7 +150,7 @@ mod tests {
     use super::*;
     use crate::sqlite_store::SqliteStore;
 
-    /// How SQLite goes about a query.
+    /// The query plan of a query.
     fn plan(connection: &Connection, query: &EventQuery) -> Vec<String> {
         let (sql, texts) = statement(query);
         let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
@@ -187,7 +187,7 @@ mod tests {
                 reading.iter().all(|step| step.starts_with("SEARCH") && step.contains(index)),
                 "{plan:?}"
             );
-            assert!(!plan.iter().any(|step| step.contains("B-TREE")), "something is sorted: {plan:?}");
+            assert!(!plan.iter().any(|step| step.contains("B-TREE")), "expected no sorting: {plan:?}");
         }
     }
 }

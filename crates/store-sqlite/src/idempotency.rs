@@ -1,4 +1,4 @@
-//! First results under idempotency keys.
+//! Recorded results of idempotency keys.
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use store::idempotency::RETENTION;
@@ -8,7 +8,7 @@ use store::{Position, RecordedResult};
 use crate::columns::{signed, stream_id, timestamp, unsigned};
 use crate::error::SqliteError;
 
-/// What is kept under a key.
+/// The recorded result of a key.
 pub(crate) fn read(connection: &Connection, key: ClaimHash) -> Result<Option<RecordedResult>, SqliteError> {
     let mut statement = connection
         .prepare_cached("SELECT request, stream, version, position, at FROM idempotency WHERE key = ?1")?;
@@ -21,32 +21,39 @@ pub(crate) fn read(connection: &Connection, key: ClaimHash) -> Result<Option<Rec
     Ok(Some(RecordedResult {
         request: request.ok_or_else(|| SqliteError::corrupt("the hash of a request is not 32 bytes"))?,
         stream: stream_id(stream)?,
-        version: unsigned(version, "the version of a first result")?,
-        position: Position::new(unsigned(position, "the position of a first result")?),
+        version: unsigned(version, "the version of a recorded result")?,
+        position: Position::new(unsigned(position, "the position of a recorded result")?),
         at: timestamp(at)?,
     }))
 }
 
-/// Keeps first results, and lets those go that have been kept for long enough.
+/// Records results and deletes expired ones.
 pub(crate) fn write(
     transaction: &Transaction<'_>,
     results: &[(ClaimHash, RecordedResult)],
 ) -> Result<(), SqliteError> {
     let Some((_, newest)) = results.last() else { return Ok(()) };
-    let mut forget = transaction.prepare_cached("DELETE FROM idempotency WHERE at <= ?1")?;
-    forget.execute([newest.at.as_millisecond() - kept_milliseconds()])?;
-    let mut keep = transaction.prepare_cached(
+    let mut delete_expired = transaction.prepare_cached("DELETE FROM idempotency WHERE at <= ?1")?;
+    delete_expired.execute([newest.at.as_millisecond() - retention_milliseconds()])?;
+    let mut insert = transaction.prepare_cached(
         "INSERT OR REPLACE INTO idempotency (key, request, stream, version, position, at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?;
     for (key, RecordedResult { request, stream, version, position, at }) in results {
         let version = signed(*version);
         let (position, at) = (position.to_i64(), at.as_millisecond());
-        keep.execute(params![key.as_bytes(), request.as_bytes(), stream.as_str(), version, position, at])?;
+        insert.execute(params![
+            key.as_bytes(),
+            request.as_bytes(),
+            stream.as_str(),
+            version,
+            position,
+            at
+        ])?;
     }
     Ok(())
 }
 
-fn kept_milliseconds() -> i64 {
+fn retention_milliseconds() -> i64 {
     i64::try_from(RETENTION.as_millis()).unwrap_or(i64::MAX)
 }

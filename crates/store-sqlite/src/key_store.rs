@@ -11,7 +11,7 @@ use store::rotation::SIGNING;
 use crate::columns::{row_limit, stream_id};
 use crate::error::SqliteError;
 
-/// What the vault holds of these streams.
+/// The key entries of these streams.
 pub(crate) fn read_entries(
     connection: &Connection,
     streams: &[StreamId],
@@ -26,13 +26,13 @@ pub(crate) fn read_entries(
     Ok(found)
 }
 
-/// Streams with an entry in the vault.
+/// Streams that have a key entry, in order.
 pub(crate) fn read_streams(
     connection: &Connection,
     after: Option<&StreamId>,
     limit: usize,
 ) -> Result<Vec<StreamId>, SqliteError> {
-    // Once for all pages: it looks at every claim.
+    // Only for the first page: it scans all claims.
     if after.is_none() {
         check_claims_have_entries(connection)?;
     }
@@ -43,7 +43,7 @@ pub(crate) fn read_streams(
     names.map(|name| stream_id(name?)).collect()
 }
 
-/// Vault entries with their claims.
+/// The key entries of these streams with their claims.
 pub(crate) fn read_entries_with_claims(
     connection: &Connection,
     streams: &[StreamId],
@@ -67,7 +67,7 @@ pub(crate) fn service_keys(connection: &Connection) -> Result<BTreeMap<String, V
     Ok(found.collect::<Result<_, _>>()?)
 }
 
-/// The master key that new keys are wrapped by.
+/// The master key that wraps new data keys: the one that wraps the signing key.
 pub(crate) fn wrapping_key_id(connection: &Connection) -> Result<Option<KeyId>, SqliteError> {
     let mut statement = connection.prepare_cached("SELECT wrapped FROM keys WHERE name = ?1")?;
     let wrapped: Option<Vec<u8>> = statement.query_row([SIGNING], |row| row.get(0)).optional()?;
@@ -92,7 +92,7 @@ pub(crate) fn claims_of(
     Ok(claims)
 }
 
-/// The table itself makes sure that an entry without a key was erased.
+/// An entry without a key is a tombstone; a CHECK constraint of the table guarantees it.
 pub(crate) fn vault_entry(
     statement: &mut CachedStatement<'_>,
     stream: &StreamId,
@@ -109,12 +109,12 @@ pub(crate) fn claims_statement(connection: &Connection) -> Result<CachedStatemen
     Ok(connection.prepare_cached("SELECT claim FROM claims WHERE stream = ?1")?)
 }
 
-/// Claims are kept in a table of their own, where one could be without the entry that it belongs to.
+/// Claims have their own table, so a claim could exist without the key entry of its stream.
 fn check_claims_have_entries(connection: &Connection) -> Result<(), SqliteError> {
     let mut statement = connection
         .prepare_cached("SELECT stream FROM claims WHERE stream NOT IN (SELECT stream FROM vault) LIMIT 1")?;
     let orphan: Option<String> = statement.query_row([], |row| row.get(0)).optional()?;
     orphan.map_or(Ok(()), |stream| {
-        Err(SqliteError::corrupt(format!("stream {stream} holds claims and has no entry in the vault")))
+        Err(SqliteError::corrupt(format!("stream {stream} holds claims but has no key entry")))
     })
 }

@@ -1,4 +1,5 @@
-//! Leases, by the clock of the machine: whoever shares the file shares that.
+//! Leases for the leader election. They expire by the clock of the machine, which all processes of the file
+//! share.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use store::lease::{Lease, LeaseStore};
 use crate::error::{SqliteError, none_if_table_missing};
 use crate::sqlite_store::SqliteStore;
 
-/// Milliseconds since the Unix epoch, as SQLite tells them.
+/// SQL for the current time in milliseconds since the Unix epoch.
 const NOW: &str = "CAST(unixepoch('subsec') * 1000 AS INTEGER)";
 
 #[async_trait]
@@ -58,8 +59,8 @@ impl LeaseStore for SqliteStore {
     }
 }
 
-/// A connection whose commits do not wait for the disk, until it is dropped: a lease that a power failure takes back does
-/// no harm, and several of them a second would never let a disk sleep.
+/// A connection whose commits are not synced to disk until it is dropped. Losing the newest lease in a power
+/// failure is harmless, and syncing several renewals per second would keep the disk busy.
 pub(crate) struct RelaxedDurability<'a>(&'a Connection);
 
 impl<'a> RelaxedDurability<'a> {
@@ -79,15 +80,15 @@ impl std::ops::Deref for RelaxedDurability<'_> {
 
 impl Drop for RelaxedDurability<'_> {
     fn drop(&mut self) {
-        // Were this to fail, what is appended next would be acknowledged too early.
+        // If this failed, the next append would be acknowledged before it is durable.
         if let Err(error) = self.0.pragma_update(None, "synchronous", "FULL") {
-            tracing::error!(%error, "cannot make commits durable again; ending rather than losing what is acknowledged");
+            tracing::error!(%error, "cannot restore durable commits; aborting rather than acknowledging appends that may be lost");
             std::process::abort();
         }
     }
 }
 
-/// The lease of that name, or all of them.
+/// The lease of this name, or all leases.
 fn read(connection: &Connection, name: Option<&str>) -> Result<Vec<Lease>, SqliteError> {
     let sql = format!(
         "SELECT name, holder, max(until - {NOW}, 0), report FROM leases WHERE ?1 IS NULL OR name = ?1 ORDER BY name"
@@ -99,8 +100,9 @@ fn read(connection: &Connection, name: Option<&str>) -> Result<Vec<Lease>, Sqlit
 
 fn to_lease(row: &Row<'_>) -> Result<Lease, SqliteError> {
     let (name, left, report): (String, i64, String) = (row.get(0)?, row.get(2)?, row.get(3)?);
-    let report = serde_json::from_str(&report)
-        .map_err(|error| SqliteError::corrupt(format!("the report of the lease `{name}`: {error}")))?;
+    let report = serde_json::from_str(&report).map_err(|error| {
+        SqliteError::corrupt(format!("the report of the lease `{name}` is invalid JSON: {error}"))
+    })?;
     let left = Duration::from_millis(u64::try_from(left).unwrap_or_default());
     Ok(Lease { name, holder: row.get(1)?, remaining: left, report })
 }

@@ -1,14 +1,15 @@
-//! The embedded backend of the event store: one SQLite file in WAL mode holds the log, the key store and the read
-//! models. Several processes may share the file, for example a server and the command line.
+//! The embedded backend of the event store: one SQLite file in WAL mode holds the log, the key store and the
+//! read models. Several processes may share the file, for example a server and the command line.
 //!
-//! A commit passes through these modules in this order: `backend` implements the port; `worker_pool` runs the job on the
-//! thread that owns the writing connection; `managed_connection` keeps that connection usable (opened by `connection` on
-//! the file that `database_file` guards); `commit` runs the transaction, with `preconditions`, `events` and `head`;
-//! `watch` notifies subscribers, also of commits by other processes. `rows`, `leases`, `deliveries`, `tiles` and
-//! `rotation` implement the other ports; `schema` and `migrate` create the tables; `error` turns SQLite's errors into
-//! [`store::StoreError`].
+//! A commit passes through these modules in this order: `backend` implements the port; `worker_pool` runs the
+//! job on the thread that owns the writing connection; `managed_connection` keeps that connection usable
+//! (opened by `connection` on the file that `database_file` guards); `commit` runs the transaction, with
+//! `preconditions`, `events` and `head`; `watch` notifies subscribers, also of commits by other processes.
+//! `rows`, `leases`, `deliveries`, `tiles` and `rotation` implement the other ports; `schema` and `migrate`
+//! create the tables; `error` turns SQLite's errors into [`store::StoreError`].
 //!
-//! What does not belong here: deciding what may be written. [`store::commit_planner`] does that for every backend.
+//! What does not belong here: deciding what may be written. [`store::commit_planner`] does that for every
+//! backend.
 
 mod backend;
 mod checkpoints;

@@ -1,5 +1,5 @@
-//! A connection that stays usable: opened when it is first needed, and anew after a failure that may have broken it.
-//! The writer's session also tends the write-ahead log (WAL).
+//! A connection that is opened on first use and reopened after an error that may have broken it. The writer's
+//! connection also maintains the write-ahead log (WAL).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,15 +10,16 @@ use crate::connection::{ConnectionRole, connect};
 use crate::database_file::{BUSY_TIMEOUT, DatabaseFile};
 use crate::error::SqliteError;
 
-/// The WAL is moved into the database file from this many pages of 4 KiB on. Claims are random, so each batch changes
-/// other pages; waiting for more of them saves writing some twice (measured against 4000: a fifth of all bytes), but
-/// lets the WAL grow.
+/// The WAL is checkpointed when it has this many new pages of 4 KiB. Claims are random, so each batch changes
+/// other pages; a higher limit avoids writing some pages twice (compared with 4000: a fifth of all bytes),
+/// but lets the WAL grow.
 const CHECKPOINT_PAGES: i64 = 16_000;
-/// The WAL is emptied this long after the first write to it, so that a key which was destroyed in the database file
-/// does not live on in an old page of the WAL. A reader in the way delays it by as much again.
+/// The WAL is truncated this long after the first write to it, so that a data key that was destroyed in the
+/// database file does not survive in an old page of the WAL. An active reader delays the truncation by the
+/// same time again.
 const WAL_TRUNCATE_DELAY: Duration = Duration::from_secs(5);
 
-/// A connection that stays usable.
+/// A connection that reopens itself.
 pub(crate) struct ManagedConnection {
     file: Arc<DatabaseFile>,
     role: ConnectionRole,
@@ -27,12 +28,12 @@ pub(crate) struct ManagedConnection {
 }
 
 impl ManagedConnection {
-    /// A session that is not connected yet.
+    /// A connection that is opened on first use.
     pub(crate) fn new(file: Arc<DatabaseFile>, role: ConnectionRole) -> Self {
         Self { file, role, connection: None, truncate_at: None }
     }
 
-    /// Runs `work`, which should leave no transaction behind; one that it does leave is rolled back.
+    /// Runs `work`. A transaction that `work` leaves open is rolled back.
     pub(crate) fn run<T>(
         &mut self,
         work: impl FnOnce(&mut Connection) -> Result<T, SqliteError>,
@@ -44,24 +45,24 @@ impl ManagedConnection {
         };
         let connection = self.connection.insert(connection);
         let outcome = work(connection);
-        let stuck = !connection.is_autocommit() && connection.execute_batch("ROLLBACK").is_err();
-        if stuck || outcome.as_ref().is_err_and(SqliteError::breaks_connection) {
+        let rollback_failed = !connection.is_autocommit() && connection.execute_batch("ROLLBACK").is_err();
+        if rollback_failed || outcome.as_ref().is_err_and(SqliteError::breaks_connection) {
             self.disconnect();
         }
         outcome
     }
 
-    /// Closes the connection; the next job opens a new one.
+    /// Closes the connection; the next job reopens it.
     pub(crate) fn disconnect(&mut self) {
         self.connection = None;
     }
 
-    /// When [`ManagedConnection::maintain_wal`] wants to be called, at the latest.
+    /// The time by which [`ManagedConnection::maintain_wal`] must be called.
     pub(crate) fn next_maintenance(&self) -> Option<Instant> {
         self.truncate_at
     }
 
-    /// Called after each job of the writer, and when [`ManagedConnection::next_maintenance`].
+    /// Called after each job of the writer and at [`ManagedConnection::next_maintenance`].
     pub(crate) fn maintain_wal(&mut self) {
         if self.role == ConnectionRole::Reader || self.connection.is_none() {
             self.truncate_at = None;
@@ -72,13 +73,13 @@ impl ManagedConnection {
             _ => self.checkpoint_if_large(),
         };
         if let Err(failure) = tended {
-            // Nothing is lost: the WAL holds every commit, and only grows until this works again.
+            // Nothing is lost: the WAL contains every commit and only grows until this succeeds.
             self.truncate_at = Some(Instant::now() + WAL_TRUNCATE_DELAY);
-            tracing::warn!(error = %failure.into_store_error(&self.file), "the write-ahead log could not be checkpointed");
+            tracing::warn!(error = %failure.into_store_error(&self.file), "checkpointing the write-ahead log failed; retrying");
         }
     }
 
-    /// Moves what the WAL holds into the database file and cuts the WAL to nothing, unless somebody still reads it.
+    /// Checkpoints the whole WAL and truncates it to zero bytes, unless a reader still uses it.
     pub(crate) fn truncate_wal(&mut self) -> Result<(), SqliteError> {
         let emptied = self.run(|connection| {
             connection.busy_timeout(Duration::ZERO)?;
@@ -102,7 +103,7 @@ impl ManagedConnection {
     }
 }
 
-/// What the WAL holds.
+/// The number of pages in the WAL.
 struct WalStatus {
     pages: i64,
     checkpointed: i64,

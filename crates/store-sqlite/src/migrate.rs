@@ -1,4 +1,4 @@
-//! Making the tables. Columns are named as in the stored envelope that `docs/` describes, the same in every backend.
+//! Creates what is missing in the database: tables and the genesis of the log.
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use store::StoreError;
@@ -14,7 +14,7 @@ use crate::key_store::service_keys;
 use crate::schema::{READ_MODELS, SCHEMA};
 use crate::transaction::begin;
 
-/// Creates what is missing. Of several processes that do so at once, one genesis wins whole.
+/// Creates what is missing and returns the stored genesis. Concurrent processes agree on one genesis.
 pub(crate) fn migrate(
     connection: &mut Connection,
     genesis: &Genesis,
@@ -26,8 +26,8 @@ pub(crate) fn migrate(
         Some(format) => check_format(format, file)?,
         None if has_events(&transaction)? => {
             return Err(StoreError::Refused(format!(
-                "{file} has events but does not say in which format (`meta` is missing): restore it from a backup, or \
-                 name another file. Nothing was changed"
+                "{file} has events but no format version (`meta` is missing): restore it from a backup, or choose \
+                 another file. Nothing was changed"
             ))
             .into());
         }
@@ -70,7 +70,7 @@ fn read_genesis(transaction: &Transaction<'_>) -> Result<Genesis, SqliteError> {
     let mut keys = service_keys(transaction)?;
     let mut key =
         |name: &str| keys.remove(name).ok_or_else(|| SqliteError::corrupt(format!("`keys` has no `{name}`")));
-    let invalid = |name: &str| SqliteError::corrupt(format!("`{name}` in `meta` is not what it should be"));
+    let invalid = |name: &str| SqliteError::corrupt(format!("`{name}` in `meta` is invalid"));
     Ok(Genesis {
         format: meta("format")?.parse().map_err(|_| invalid("format"))?,
         log_id: Uuid::parse_str(&meta("log_id")?).map_err(|_| invalid("log_id"))?,

@@ -1,4 +1,4 @@
-//! Reading what a batch is judged by: head, stream versions, vault and claims.
+//! Reads the preconditions of a batch: head, stream versions, key entries, claims and recorded results.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ use crate::head::read_head;
 use crate::idempotency;
 use crate::key_store::{claims_of, claims_statement, vault_entry, vault_statement, wrapping_key_id};
 
-/// What a batch needs to know.
+/// The preconditions of a batch.
 pub(crate) fn read_preconditions(
     connection: &Connection,
     batch: &Batch,

@@ -1,4 +1,4 @@
-//! The versions of read models, as JSON in `read_models`.
+//! Projection versions, stored as JSON in `read_models`.
 
 use rusqlite::{Connection, OptionalExtension, params};
 use store::{ProjectionVersions, Table};
@@ -7,7 +7,7 @@ use crate::checkpoints::read_checkpoint;
 use crate::error::SqliteError;
 use crate::transaction::begin;
 
-/// Those of one read model.
+/// The versions of one projection.
 pub(crate) fn read(
     connection: &Connection,
     projection: &str,
@@ -17,7 +17,7 @@ pub(crate) fn read(
     stored.map(|stored| decode(projection, &stored)).transpose()
 }
 
-/// Those of every read model, by its name.
+/// The versions of every projection, by its name.
 pub(crate) fn all(connection: &Connection) -> Result<Vec<(String, ProjectionVersions)>, SqliteError> {
     let mut statement = connection.prepare_cached("SELECT name, versions FROM read_models")?;
     let mut rows = statement.query([])?;
@@ -30,7 +30,8 @@ pub(crate) fn all(connection: &Connection) -> Result<Vec<(String, ProjectionVers
     Ok(found)
 }
 
-/// Puts them in the place of the ones before; `false` if those are not stored, or the first table is behind the second.
+/// Replaces the versions by compare-and-set on their revision; `false` if another revision is stored or the
+/// first table is behind the second.
 pub(crate) fn change(
     connection: &mut Connection,
     projection: &str,
@@ -59,6 +60,6 @@ pub(crate) fn change(
 
 fn decode(projection: &str, stored: &str) -> Result<ProjectionVersions, SqliteError> {
     serde_json::from_str(stored).map_err(|error| {
-        SqliteError::corrupt(format!("the versions of `{projection}` cannot be read: {error}"))
+        SqliteError::corrupt(format!("the versions of `{projection}` are invalid JSON: {error}"))
     })
 }

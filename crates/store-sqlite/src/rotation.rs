@@ -1,4 +1,4 @@
-//! Wrapped keys: counted, read and replaced while a rotation of the master key goes on.
+//! Counts, reads and replaces wrapped keys during a rotation of the master key (KEK).
 
 use std::collections::BTreeMap;
 
@@ -41,7 +41,7 @@ impl WrappedKeyStore for SqliteStore {
     async fn replace_service_key(&self, name: &str, from: &[u8], to: &[u8]) -> Result<bool, StoreError> {
         let (name, from, to) = (name.to_owned(), from.to_vec(), to.to_vec());
         self.write(move |connection| {
-            // Like an append it is alone with the database, so that each append is wholly before or after it.
+            // Holds the write lock like an append, so each append happens entirely before or after it.
             let transaction = begin(connection)?;
             let sql = "UPDATE keys SET wrapped = ?3 WHERE name = ?1 AND wrapped = ?2";
             let replaced = transaction.execute(sql, params![name, from, to])?;
@@ -52,7 +52,7 @@ impl WrappedKeyStore for SqliteStore {
     }
 }
 
-/// One by one, since SQLite would sort all of them in memory to group them.
+/// Counts row by row: `GROUP BY` would sort all keys in memory.
 fn count(connection: &Connection) -> Result<BTreeMap<Option<KeyId>, u64>, SqliteError> {
     let mut statement = connection.prepare_cached("SELECT key FROM vault WHERE key IS NOT NULL")?;
     let mut rows = statement.query([])?;

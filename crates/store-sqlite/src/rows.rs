@@ -1,4 +1,4 @@
-//! Read models: a table each, with the columns that its [`Table`] declares, and a checkpoint in `checkpoints`.
+//! Read models: one SQL table each, with the columns that its [`Table`] declares, and a row in `checkpoints`.
 
 mod sql;
 mod value;
@@ -22,31 +22,31 @@ use crate::schema::{READ_MODELS, table_exists};
 use crate::sqlite_store::SqliteStore;
 use crate::transaction::begin;
 
-/// How many rows of a table that is removed go in one transaction: others write in between.
+/// Rows deleted per transaction when a table is removed, so that other writes run in between.
 const DELETE_BATCH_ROWS: i64 = 5_000;
 
 #[async_trait]
 impl ReadModelStore for SqliteStore {
     async fn prepare(&self, table: &Table) -> Result<(), StoreError> {
-        let asked = table.clone();
-        let made = self.write(move |connection| {
-            let table = &asked;
+        let prepared = table.clone();
+        let result = self.write(move |connection| {
+            let table = &prepared;
             let transaction = begin(connection)?;
             transaction.execute_batch(READ_MODELS)?;
             match find_checkpoint(&transaction, &table.name)? {
                 Some(known) if known.is_removed() => {
                     return Err(StoreError::table_removed(&table.name).into());
                 }
-                // Rows that are not in the table would be taken for users who do not exist.
+                // Without a rebuild, users whose rows are missing would seem not to exist.
                 Some(known)
                     if known.position > Position::START && !table_exists(&transaction, &table.name)? =>
                 {
-                    tracing::warn!(table = &*table.name, "it was gone; it is filled anew from the log");
-                    let anew = ProjectionCheckpoint::start(known.rebuilds.saturating_add(1));
-                    write_checkpoint(&transaction, &table.name, anew)?;
+                    tracing::warn!(table = &*table.name, "the table was missing; rebuilding it from the log");
+                    let restart = ProjectionCheckpoint::start(known.rebuilds.saturating_add(1));
+                    write_checkpoint(&transaction, &table.name, restart)?;
                 }
                 Some(_) => {}
-                // Rows without a checkpoint are nobody's.
+                // Rows without a checkpoint cannot be trusted.
                 None => {
                     transaction.execute_batch(&sql::drop(table))?;
                     write_checkpoint(&transaction, &table.name, ProjectionCheckpoint::default())?;
@@ -56,12 +56,13 @@ impl ReadModelStore for SqliteStore {
             check_columns(&transaction, table)?;
             Ok(transaction.commit()?)
         });
-        made.await?;
+        result.await?;
         self.tracker.watch(&table.name);
         Ok(())
     }
 
-    /// They are made with the table: whoever made them of a million rows would keep every other writer waiting.
+    /// Does nothing: `prepare` creates the indexes with the table. On a full table it would block every
+    /// writer.
     async fn index(&self, _: &Table) -> Result<(), StoreError> {
         Ok(())
     }
@@ -174,7 +175,7 @@ impl ReadModelStore for SqliteStore {
     async fn remove(&self, table: &Table) -> Result<(), StoreError> {
         self.tracker.unwatch(&table.name);
         let name = Arc::clone(&table.name);
-        // The checkpoint first: from then on nobody writes to it.
+        // The checkpoint first: it rejects all later writes.
         self.write(move |connection| {
             none_if_table_missing(write_checkpoint(connection, &name, ProjectionCheckpoint::removed()))
         })
@@ -196,7 +197,7 @@ impl ReadModelStore for SqliteStore {
     }
 }
 
-/// A table that was made with other columns would fail with each row that is written.
+/// Checks the columns of an existing table: with other columns every write would fail.
 fn check_columns(connection: &Connection, table: &Table) -> Result<(), SqliteError> {
     let mut statement = connection.prepare("SELECT name FROM pragma_table_info(?1)")?;
     let stored =
@@ -206,8 +207,8 @@ fn check_columns(connection: &Connection, table: &Table) -> Result<(), SqliteErr
         return Ok(());
     }
     Err(StoreError::Refused(format!(
-        "table `{}` was made with the columns {}, not with {} as this program would make it. A read model whose columns \
-         change needs the next version in the names of its tables",
+        "table `{}` has the columns {}, but this program expects {}. A projection whose columns change needs a new version \
+         number",
         table.name,
         stored.join(", "),
         declared.join(", "),
@@ -250,7 +251,7 @@ fn rows_of(
     Ok(found)
 }
 
-/// The rows that a statement selects.
+/// Runs a SELECT and decodes its rows.
 fn select_rows(
     connection: &Connection,
     table: &Table,
@@ -266,7 +267,7 @@ fn select_rows(
     Ok(found)
 }
 
-/// What was found. A table that was never prepared has no rows; one that is gone may have had any.
+/// A table that was never prepared has no rows; a dropped one may have had any, so it is an error.
 fn empty_if_never_prepared<T: Default>(
     found: Result<T, SqliteError>,
     table: &Table,

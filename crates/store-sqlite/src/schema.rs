@@ -1,10 +1,11 @@
-//! The tables. Their columns are named as in the stored envelope that `docs/` describes, the same in every backend.
+//! The SQL schema. Columns are named as in the stored envelope that `docs/` describes, the same in every
+//! backend.
 
 use rusqlite::Connection;
 
 use crate::error::SqliteError;
 
-/// What the log, the vault and the checkpoints are kept in.
+/// Tables that must exist; the progress tracker reports when one is dropped.
 pub(crate) const TABLES: [&str; 12] = [
     "meta",
     "keys",
@@ -20,11 +21,12 @@ pub(crate) const TABLES: [&str; 12] = [
     "delivery_attempts",
 ];
 
-/// What a database of format 1 has. Every statement changes nothing if it was run before.
+/// The schema of format 1. Every statement is idempotent.
 ///
-/// `at` is in milliseconds since the Unix epoch, UTC. `events.data` is canonical JSON (RFC 8785). `vault.erased` is 1
-/// exactly when the key was destroyed. `delivery_progress.state` and `delivery_attempts.report` are JSON. The triggers guard against slips with other tools; against intent, the signed
-/// head does.
+/// `at` is in milliseconds since the Unix epoch, UTC. `events.data` is canonical JSON (RFC 8785).
+/// `vault.erased` is 1 exactly when the data key was destroyed. `delivery_progress.state` and
+/// `delivery_attempts.report` are JSON. The triggers guard against accidents with other tools; the signed
+/// head guards against tampering.
 pub(crate) const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS meta (
     name TEXT PRIMARY KEY,
@@ -104,8 +106,8 @@ CREATE TABLE IF NOT EXISTS delivery_attempts (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// What is known of read models, which may exist before the log does: how far each table is, which versions there are
-/// (JSON), and who works on them (`until` in milliseconds since the Unix epoch).
+/// The schema of read models, which may exist before the log does: checkpoints, versions (JSON) and leases
+/// (`until` in milliseconds since the Unix epoch).
 pub(crate) const READ_MODELS: &str = "
 CREATE TABLE IF NOT EXISTS checkpoints (
     name TEXT PRIMARY KEY,
@@ -127,7 +129,7 @@ CREATE TABLE IF NOT EXISTS leases (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// Whether there is a table of that name.
+/// Whether a table exists.
 pub(crate) fn table_exists(connection: &Connection, table: &str) -> Result<bool, SqliteError> {
     let sql = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1";
     Ok(connection.prepare_cached(sql)?.exists([table])?)

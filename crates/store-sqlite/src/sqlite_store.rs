@@ -18,11 +18,12 @@ const READERS: usize = 4;
 
 /// A log and read models in one SQLite file.
 ///
-/// Calls run on the store's own threads, so they need no particular async runtime and block none. A queued write
-/// completes even if its caller is cancelled. Dropping the store completes the queued writes, ends the threads and
-/// closes the file.
+/// Calls run on the store's own threads, so they need no particular async runtime and block none. A queued
+/// write completes even if its caller is cancelled. Dropping the store completes the queued writes, ends the
+/// threads and closes the file.
 pub struct SqliteStore {
-    // Fields drop in this order. The writer closes the file last, which merges the `-wal` into it and removes it.
+    // Fields drop in this order. The writer closes the file last, which merges the `-wal` into it and removes
+    // it.
     _watch: ProgressWatcher,
     pub(crate) readers: WorkerPool,
     pub(crate) writer: WorkerPool,
@@ -31,12 +32,12 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the database. A missing file is created with mode 0600, as are its `-wal` and `-shm`; the folder must
-    /// exist. [`Backend::migrate`](store::Backend::migrate) creates the tables.
+    /// Opens the database. A missing file is created with mode 0600, as are its `-wal` and `-shm`; the folder
+    /// must exist. [`Backend::migrate`](store::Backend::migrate) creates the tables.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] if the path cannot be an Aegis database: a folder, another kind of file, a file without
-    /// write permission, or a database of another program. The file is left unchanged.
+    /// [`StoreError::Refused`] if the path cannot be an Aegis database: a folder, another kind of file, a
+    /// file without write permission, or a database of another program. The file is left unchanged.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let file = Arc::new(DatabaseFile::open(path)?);
         let tracker = Arc::new(ProgressTracker::default());

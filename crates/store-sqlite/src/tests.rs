@@ -1,4 +1,4 @@
-//! What is SQLite's own. What every backend promises is tested by the conformance suite.
+//! Tests of SQLite specifics. The conformance suite tests the guarantees of every backend.
 
 mod failure_recovery;
 mod migration;
@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 use crate::SqliteStore;
 
-/// A database in a folder of its own.
+/// A database in a temporary folder.
 struct Database {
     folder: TempDir,
     master: MasterKey,
@@ -33,7 +33,7 @@ impl Database {
         self.folder.path().join("aegis.sqlite")
     }
 
-    /// Opens it once more, as another process would.
+    /// Opens the database once more, as another process would.
     async fn open(&self) -> (Arc<SqliteStore>, EventStore) {
         let sqlite = Arc::new(SqliteStore::open(&self.path()).unwrap());
         let backend: Arc<dyn Backend> = sqlite.clone();
@@ -41,7 +41,7 @@ impl Database {
         (sqlite, log)
     }
 
-    /// Opens it with nothing between the test and SQLite.
+    /// A plain SQLite connection to the file.
     fn raw(&self) -> rusqlite::Connection {
         rusqlite::Connection::open(self.path()).unwrap()
     }
@@ -55,7 +55,7 @@ fn object(value: Value) -> Map<String, Value> {
     serde_json::from_value(value).unwrap()
 }
 
-/// A new stream with a claim, and one event with a personal value.
+/// A new stream with a claim and one event with personal data.
 fn registration(name: &str) -> Append {
     let event = NewEvent {
         id: Env::system().uuid(),
@@ -73,7 +73,7 @@ async fn register(log: &EventStore, name: &str) -> Result<Appended, AppendError>
     log.append(&registration(name)).await
 }
 
-/// Whether any file of the database holds these bytes.
+/// Whether any file of the database contains these bytes.
 fn on_disk(folder: &Path, bytes: &[u8]) -> bool {
     let files = std::fs::read_dir(folder).unwrap().map(|file| std::fs::read(file.unwrap().path()).unwrap());
     files.into_iter().any(|file| file.windows(bytes.len()).any(|window| window == bytes))

@@ -1,4 +1,5 @@
-//! The tiles of the log, in `tiles`. Whatever of them is missing, the table itself too, is made anew from the leaves.
+//! Tiles of the log's Merkle tree, in `tiles`. Missing tiles, or the whole table, are rebuilt from the
+//! leaves.
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -11,7 +12,7 @@ use crate::error::{SqliteError, none_if_table_missing};
 use crate::sqlite_store::SqliteStore;
 use crate::transaction::begin;
 
-/// `tile` is the level, shifted left by 48 bits, and the index within the level.
+/// `tile` is `level << 48 | index`.
 const TABLE: &str =
     "CREATE TABLE IF NOT EXISTS tiles (tile INTEGER PRIMARY KEY, hashes BLOB NOT NULL) STRICT";
 
@@ -36,7 +37,7 @@ impl TileStore for SqliteStore {
     }
 }
 
-/// The leaves above a position.
+/// The leaves after a position.
 fn leaves(connection: &Connection, after: Position, limit: usize) -> Result<Vec<Hash>, SqliteError> {
     let sql = "SELECT leaf FROM events WHERE position > ?1 ORDER BY position LIMIT ?2";
     let mut statement = connection.prepare_cached(sql)?;
@@ -45,7 +46,7 @@ fn leaves(connection: &Connection, after: Position, limit: usize) -> Result<Vec<
     Ok(found.collect::<Result<_, _>>()?)
 }
 
-/// How many leaves are in tiles.
+/// How many leaves the tiles contain.
 fn tiled_leaves(connection: &Connection) -> Result<u64, SqliteError> {
     let above = TileId { level: 1, index: 0 }.to_number();
     let last = (|| {
@@ -57,7 +58,7 @@ fn tiled_leaves(connection: &Connection) -> Result<u64, SqliteError> {
     Ok(last.map_or(0, |last| (last.index + 1) * WIDTH))
 }
 
-/// These tiles.
+/// Reads these tiles.
 fn read(connection: &Connection, wanted: &[TileId]) -> Result<Tiles, SqliteError> {
     let found = (|| {
         let mut statement = connection.prepare_cached("SELECT hashes FROM tiles WHERE tile = ?1")?;
@@ -66,7 +67,7 @@ fn read(connection: &Connection, wanted: &[TileId]) -> Result<Tiles, SqliteError
             let stored: Option<Vec<u8>> =
                 statement.query_row([tile.to_number()], |row| row.get(0)).optional()?;
             if let Some(stored) = stored {
-                let damaged = || StoreError::corrupt(format!("tile {tile} is no list of hashes"));
+                let damaged = || StoreError::corrupt(format!("tile {tile} is not a list of hashes"));
                 found.insert(*tile, tiles::from_bytes(&stored).ok_or_else(damaged)?);
             }
         }
@@ -75,7 +76,7 @@ fn read(connection: &Connection, wanted: &[TileId]) -> Result<Tiles, SqliteError
     Ok(none_if_table_missing(found)?.unwrap_or_default())
 }
 
-/// Writes tiles, unless others were quicker.
+/// Writes tiles, unless another process has already done so.
 fn add(connection: &mut Connection, from: u64, added: &Tiles) -> Result<(), SqliteError> {
     let transaction = begin(connection)?;
     transaction.execute_batch(TABLE)?;

@@ -1,5 +1,5 @@
-//! Hearing of commits, also those of other processes. SQLite tells nobody; but a number in shared memory changes with
-//! every commit (`PRAGMA data_version`), and looking at it costs some microseconds.
+//! Watches for commits of all processes. SQLite sends no notifications, but `PRAGMA data_version` changes
+//! with every commit of another connection and costs a few microseconds to read.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,12 +18,12 @@ use crate::projection_versions;
 use crate::schema::table_exists;
 use crate::worker_pool::start_thread;
 
-/// How often to look whether anything was committed.
+/// Time between two reads of `data_version`.
 const POLL_INTERVAL: Duration = Duration::from_millis(25);
-/// How often to read head and checkpoints even though nothing seems to have been.
+/// Time after which progress is read even if `data_version` has not changed.
 const FULL_READ_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A thread that posts news, until it is dropped.
+/// A thread that publishes progress until this is dropped.
 pub(crate) struct ProgressWatcher {
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -67,9 +67,9 @@ impl WatcherThread {
                 Ok(()) => self.failing = false,
                 Err(failure) => {
                     if !self.failing {
-                        tracing::warn!(?failure, "cannot hear of commits; still trying");
+                        tracing::warn!(?failure, "watching the database for commits failed; retrying");
                     }
-                    // The version counts for one connection only, and this one may be opened anew.
+                    // `data_version` is valid for one connection only, which may be reopened.
                     (self.failing, self.version) = (true, None);
                 }
             }
@@ -80,24 +80,24 @@ impl WatcherThread {
         let watched = self.tracker.watched();
         let (known, overdue) =
             (self.version, self.read_at.is_none_or(|at| at.elapsed() >= FULL_READ_INTERVAL));
-        let news = self.session.run(|connection| {
-            // The version first: what is committed after it was read will change it again.
+        let snapshot = self.session.run(|connection| {
+            // The version first: a commit after this read changes it again.
             let mut statement = connection.prepare_cached("PRAGMA data_version")?;
             let version: i64 = statement.query_row([], |row| row.get(0))?;
-            let moved = known != Some(version);
-            let news = if moved || overdue {
+            let changed = known != Some(version);
+            let snapshot = if changed || overdue {
                 Some((read_snapshot(connection)?, missing_tables(connection, watched)?))
             } else {
                 None
             };
-            Ok((version, news))
+            Ok((version, snapshot))
         });
-        let (version, news) = news?;
-        if let Some((news, missing)) = news {
+        let (version, snapshot) = snapshot?;
+        if let Some((snapshot, missing)) = snapshot {
             for name in missing {
                 self.tracker.mark_dropped(&name);
             }
-            news.publish(&self.tracker);
+            snapshot.publish(&self.tracker);
             self.read_at = Some(Instant::now());
         }
         self.version = Some(version);
@@ -106,7 +106,7 @@ impl WatcherThread {
     }
 }
 
-/// How far log and projections are.
+/// The progress of the log and the projections.
 pub(crate) struct ProgressSnapshot {
     head: Position,
     checkpoints: Vec<(String, ProjectionCheckpoint)>,
@@ -114,7 +114,7 @@ pub(crate) struct ProgressSnapshot {
 }
 
 impl ProgressSnapshot {
-    /// Wakes those who follow.
+    /// Notifies subscribers.
     pub(crate) fn publish(self, tracker: &ProgressTracker) {
         tracker.advance_head(self.head);
         for (table, checkpoint) in self.checkpoints {
@@ -126,7 +126,7 @@ impl ProgressSnapshot {
     }
 }
 
-/// Reads how far log and projections are; a database without them is at the start.
+/// Reads the progress of the log and the projections; without tables both are at the start.
 pub(crate) fn read_snapshot(connection: &Connection) -> Result<ProgressSnapshot, SqliteError> {
     Ok(ProgressSnapshot {
         head: none_if_table_missing(read_head_position(connection))?.unwrap_or_default(),
@@ -135,7 +135,7 @@ pub(crate) fn read_snapshot(connection: &Connection) -> Result<ProgressSnapshot,
     })
 }
 
-/// Which of these tables are not there.
+/// The tables of these that do not exist.
 fn missing_tables(
     connection: &Connection,
     watched: BTreeSet<Arc<str>>,

@@ -1,4 +1,4 @@
-//! Threads that own the connections, so that SQLite never blocks an async runtime and a caller who hangs up never
+//! Threads that own the connections: SQLite never blocks an async runtime, and a cancelled caller never
 //! interrupts a write.
 
 use std::io;
@@ -15,7 +15,7 @@ use crate::managed_connection::ManagedConnection;
 
 type Job = Box<dyn FnOnce(&mut ManagedConnection) + Send>;
 
-/// A queue of jobs, and one thread per session that takes them in the order they came.
+/// A job queue with one thread per connection.
 pub(crate) struct WorkerPool {
     queue: Option<Sender<Job>>,
     threads: Vec<JoinHandle<()>>,
@@ -34,7 +34,7 @@ impl WorkerPool {
         Ok(Self { queue: Some(queue), threads })
     }
 
-    /// Runs a job, waited for or not.
+    /// Runs a job, even if the caller is cancelled.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut ManagedConnection) -> T + Send + 'static,
@@ -44,7 +44,7 @@ impl WorkerPool {
         outcome.await.map_err(|_| worker_stopped())
     }
 
-    /// Runs a job, unless its caller has hung up before its turn.
+    /// Runs a job, unless the caller is cancelled before it starts.
     pub(crate) async fn run_unless_cancelled<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut ManagedConnection) -> T + Send + 'static,
@@ -64,24 +64,24 @@ impl WorkerPool {
     }
 }
 
-/// Finishes what is queued, then closes the connections.
+/// Completes the queued jobs, then closes the connections.
 impl Drop for WorkerPool {
     fn drop(&mut self) {
         self.queue = None;
         for thread in self.threads.drain(..) {
-            // Its panic, if any, was told when it happened.
+            // A panic of the thread was already logged.
             drop(thread.join());
         }
     }
 }
 
-/// Starts a thread of this crate.
+/// Starts a named thread.
 pub(crate) fn start_thread(
     name: &str,
     body: impl FnOnce() + Send + 'static,
 ) -> Result<JoinHandle<()>, StoreError> {
     let started: io::Result<_> = thread::Builder::new().name(name.to_owned()).spawn(body);
-    started.map_err(|error| StoreError::unavailable("no thread could be started for the database", error))
+    started.map_err(|error| StoreError::unavailable("starting a database thread failed", error))
 }
 
 fn work(mut session: ManagedConnection, jobs: &Mutex<Receiver<Job>>) {
@@ -110,7 +110,7 @@ fn next(jobs: &Mutex<Receiver<Job>>, due: Option<Instant>) -> Result<Job, RecvTi
 
 fn worker_stopped() -> StoreError {
     StoreError::Unavailable {
-        what: "a database thread stopped at an internal error".to_owned(),
+        what: "a database thread stopped because of an internal error".to_owned(),
         source: None,
     }
 }

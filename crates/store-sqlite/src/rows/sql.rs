@@ -1,11 +1,12 @@
-//! The statements of one table. Names come from the source, never from a request, and are quoted all the same.
+//! SQL for one read-model table. Names come from the source code, never from a request, but are quoted
+//! anyway.
 
 use store::{Column, ColumnKind, Table};
 
-/// How many rows [`find`] gives at most.
+/// The maximum number of rows that [`find`] returns.
 const FIND_LIMIT: usize = 100;
 
-/// Creates the table and its indexes where missing.
+/// Creates the table and its indexes if they are missing.
 pub(super) fn create(table: &Table) -> String {
     let name = quoted(&table.name);
     let columns: Vec<_> = table
@@ -25,9 +26,10 @@ pub(super) fn create(table: &Table) -> String {
     create + &indexes.collect::<String>()
 }
 
-/// Writes a row; its parameters are the columns in their order.
+/// Upserts a row; the parameters are its columns in order.
 pub(super) fn upsert(table: &Table) -> String {
-    let places: Vec<_> = (1..).zip(table.schema.columns).map(|(number, _)| format!("?{number}")).collect();
+    let parameters: Vec<_> =
+        (1..).zip(table.schema.columns).map(|(number, _)| format!("?{number}")).collect();
     let fields = table.schema.columns.iter().filter(|column| column.name != table.key());
     let updates: Vec<_> = fields.map(|column| format!("{0} = excluded.{0}", quoted(column.name))).collect();
     let update =
@@ -36,34 +38,34 @@ pub(super) fn upsert(table: &Table) -> String {
         "INSERT INTO {} ({}) VALUES ({}) ON CONFLICT ({}) DO {update}",
         quoted(&table.name),
         columns(table),
-        places.join(", "),
+        parameters.join(", "),
         quoted(table.key()),
     )
 }
 
-/// Removes the row of the key `?1`.
+/// Deletes the row with the key `?1`.
 pub(super) fn remove(table: &Table) -> String {
     format!("DELETE FROM {} WHERE {} = ?1", quoted(&table.name), quoted(table.key()))
 }
 
-/// Removes at most `?1` rows.
+/// Deletes at most `?1` rows.
 pub(super) fn remove_some(table: &Table) -> String {
     let (name, key) = (quoted(&table.name), quoted(table.key()));
     format!("DELETE FROM {name} WHERE {key} IN (SELECT {key} FROM {name} LIMIT ?1)")
 }
 
-/// Removes the table itself.
+/// Drops the table.
 pub(super) fn drop(table: &Table) -> String {
     format!("DROP TABLE IF EXISTS {}", quoted(&table.name))
 }
 
-/// The row of the key `?1`.
+/// Selects the row with the key `?1`.
 pub(super) fn by_key(table: &Table) -> String {
     format!("{} WHERE {} = ?1", select(table), quoted(table.key()))
 }
 
-/// The rows whose column is the text `?1`; `None` if no such column holds texts. Asking SQLite would be wrong: it
-/// takes a quoted name that it does not know for a text.
+/// Selects the rows whose column equals the text `?1`; `None` if there is no such text column. SQLite would
+/// interpret an unknown quoted name as a string literal.
 pub(super) fn find(table: &Table, column: &str) -> Option<String> {
     let known =
         table.schema.columns.iter().any(|known| known.name == column && known.kind == ColumnKind::Text);
@@ -72,12 +74,12 @@ pub(super) fn find(table: &Table, column: &str) -> Option<String> {
         .then(|| format!("{} WHERE {} = ?1 ORDER BY {key} LIMIT {FIND_LIMIT}", select(table), quoted(column)))
 }
 
-/// At most `?1` rows.
+/// Selects at most `?1` rows.
 pub(super) fn first_page(table: &Table) -> String {
     format!("{} ORDER BY {} LIMIT ?1", select(table), quoted(table.key()))
 }
 
-/// At most `?1` rows with keys above `?2`.
+/// Selects at most `?1` rows with keys after `?2`.
 pub(super) fn page_after(table: &Table) -> String {
     let key = quoted(table.key());
     format!("{} WHERE {key} > ?2 ORDER BY {key} LIMIT ?1", select(table))

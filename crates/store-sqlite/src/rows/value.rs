@@ -1,4 +1,5 @@
-//! Fields of a row as column values, and back. Null and absent are the same: neither is given back.
+//! Converts row fields to column values and back. Null and absent are the same: null columns are not
+//! returned.
 
 use rusqlite::types::{ToSqlOutput, Value as Stored, ValueRef};
 use serde_json::Value;
@@ -7,7 +8,7 @@ use store::{Column, ColumnKind, Row, Table};
 use crate::columns::unsigned;
 use crate::error::SqliteError;
 
-/// The values of a row's columns, in the table's order.
+/// Encodes a row in column order.
 pub(super) fn to_columns<'a>(
     table: &Table,
     key: &'a str,
@@ -27,7 +28,7 @@ pub(super) fn to_columns<'a>(
     table.schema.columns.iter().map(value).collect()
 }
 
-/// The row that a statement with all columns has selected.
+/// Decodes a row of a statement that selects all columns.
 pub(super) fn from_columns(table: &Table, stored: &rusqlite::Row<'_>) -> Result<Row, SqliteError> {
     let mut row = Row::new();
     for (index, column) in table.schema.columns.iter().enumerate() {
@@ -57,9 +58,9 @@ fn from_column(kind: ColumnKind, value: ValueRef<'_>) -> Result<Value, SqliteErr
     Ok(match kind {
         ColumnKind::Text => Value::from(value.as_str()?),
         ColumnKind::Integer | ColumnKind::Time => Value::from(value.as_i64()?),
-        ColumnKind::Boolean => Value::from(unsigned(value.as_i64()?, "a truth value")? != 0),
+        ColumnKind::Boolean => Value::from(unsigned(value.as_i64()?, "a boolean")? != 0),
         ColumnKind::TextList => serde_json::from_str(value.as_str()?)
-            .map_err(|error| SqliteError::corrupt(format!("a list of texts is no JSON array: {error}")))?,
+            .map_err(|error| SqliteError::corrupt(format!("a list of texts is not a JSON array: {error}")))?,
     })
 }
 

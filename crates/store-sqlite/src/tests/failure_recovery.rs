@@ -58,7 +58,7 @@ async fn broken_connection_is_reopened() {
         connection.execute_batch("BEGIN IMMEDIATE; DELETE FROM claims")?;
         broken(connection)
     });
-    assert!(error.await.unwrap_err().to_string().contains("see to the disk"));
+    assert!(error.await.unwrap_err().to_string().contains("check the disk"));
     assert!(sqlite.read(broken).await.unwrap_err().is_transient());
     let panicking = sqlite.write(|_| -> Result<(), SqliteError> { panic!("this panic is part of the test") });
     assert!(panicking.await.unwrap_err().is_transient());
@@ -100,7 +100,7 @@ fn failed_commit_is_not_committed_while_open_and_unknown_after() {
         CREATE TABLE child (id INTEGER REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED);";
     connection.execute_batch(tables).unwrap();
 
-    // A deferred reference is checked by COMMIT itself, which then leaves the transaction open.
+    // A deferred foreign key is checked by COMMIT, which leaves the transaction open when it fails.
     let transaction = connection.transaction().unwrap();
     transaction.execute_batch("INSERT INTO child VALUES (1)").unwrap();
     let failure = commit(&transaction).unwrap_err();
@@ -109,7 +109,7 @@ fn failed_commit_is_not_committed_while_open_and_unknown_after() {
     assert!(connection.is_autocommit());
     assert_eq!(connection.query_row("SELECT count(*) FROM child", [], |row| row.get(0)), Ok(0));
 
-    // Any other failure leaves none open.
+    // Any other failed COMMIT leaves no open transaction.
     let transaction = connection.transaction().unwrap();
     transaction.execute_batch("ROLLBACK").unwrap();
     let failure = commit(&transaction).unwrap_err();
@@ -117,9 +117,9 @@ fn failed_commit_is_not_committed_while_open_and_unknown_after() {
     assert!(failure.breaks_connection());
 }
 
-/// The process that [`acknowledged_appends_survive_a_kill`] starts and kills; it works in its current folder.
+/// The child process of [`acknowledged_appends_survive_a_kill`]; its database is in the working folder.
 #[tokio::test]
-#[ignore = "is started by another test, which kills it"]
+#[ignore = "child process of another test, which kills it"]
 async fn child_process_that_is_killed() {
     let Ok(master) = std::fs::read_to_string("master.key") else { return };
     let master = MasterKey::from_base64(&master).unwrap();
@@ -128,7 +128,7 @@ async fn child_process_that_is_killed() {
     let start = log.head().await.unwrap().position.get();
     for number in start.. {
         let position = register(&log, &format!("user-{number}")).await.unwrap().position;
-        // One write each, so that a line is there as soon as its event is acknowledged.
+        // One write per line, so that the parent sees every acknowledgement at once.
         std::io::stderr().write_all(format!("acknowledged {position}\n").as_bytes()).unwrap();
     }
 }

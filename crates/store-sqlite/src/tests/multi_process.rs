@@ -61,7 +61,7 @@ async fn two_processes_append_without_gaps_or_loss() {
     );
 }
 
-/// Positions are contiguous and the head's root is made of the leaves.
+/// Checks that positions are contiguous and that the root of the head is the root of the leaves.
 fn check_log(events: &[store::Envelope], head: &store::Head) {
     let mut frontier = Frontier::default();
     for (want, event) in (1..).zip(events) {
@@ -82,15 +82,15 @@ async fn readers_see_a_consistent_log_during_writes() {
             register(&log, &format!("user-{number}")).await.unwrap();
         }
     });
-    let mut looks = 0;
+    let mut reads = 0;
     while !writer.is_finished() {
         let head = reader.head().await.unwrap();
         let query = EventQuery { until: Some(head.position), limit: 5000, ..EventQuery::default() };
         check_log(&reader.events(&query).await.unwrap(), &head);
-        looks += 1;
+        reads += 1;
     }
     writer.await.unwrap();
-    assert!(looks > 3, "only {looks} looks");
+    assert!(reads > 3, "only {reads} reads");
 }
 
 #[tokio::test]
@@ -98,7 +98,7 @@ async fn cancelled_append_is_still_committed() {
     let database = Database::new();
     let (_a, log) = database.open().await;
     let append = registration("user-1");
-    // Polled once, which hands it over, then dropped.
+    // Polled once, which queues the append, then dropped.
     tokio::select! {
         biased;
         _ = log.append(&append) => {}
@@ -158,7 +158,7 @@ async fn erased_key_is_absent_from_disk() {
     write = StreamWrite { expected: ExpectedVersion::Exactly(1), take: Vec::new(), erase: true, ..write };
     let append = Append::new("system", "", vec![write]);
     log.append(&append).await.unwrap();
-    // What happens by itself some seconds later.
+    // Happens automatically after a few seconds.
     sqlite.writer.run(ManagedConnection::truncate_wal).await.unwrap().unwrap();
     assert!(!on_disk(database.folder.path(), &key));
     assert_eq!(sqlite.key_entries(from_ref(&erased)).await.unwrap()[&erased], KeyEntry::Erased);

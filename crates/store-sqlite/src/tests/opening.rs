@@ -10,8 +10,8 @@ use super::*;
 fn refusal(path: &Path) -> String {
     match SqliteStore::open(path) {
         Err(store::StoreError::Refused(what)) => what,
-        Err(error) => panic!("not refused but: {error}"),
-        Ok(_) => panic!("opened"),
+        Err(error) => panic!("expected `Refused`, got {error}"),
+        Ok(_) => panic!("expected `Refused`, was opened"),
     }
 }
 
@@ -46,12 +46,12 @@ fn foreign_files_are_refused_unchanged() {
     let folder = TempDir::new().unwrap();
     assert!(refusal(folder.path()).contains("is a folder"));
     assert!(refusal(&folder.path().join("missing").join("aegis.sqlite")).contains("folder does not exist"));
-    assert!(refusal(Path::new("/dev/null")).contains("no ordinary file"));
+    assert!(refusal(Path::new("/dev/null")).contains("not a regular file"));
 
     let text = folder.path().join("text");
     fs::write(&text, "no database, but a text of some length. ".repeat(100)).unwrap();
     let before = fs::read(&text).unwrap();
-    assert!(refusal(&text).contains("no SQLite database"));
+    assert!(refusal(&text).contains("not a SQLite database"));
     assert_eq!(fs::read(&text).unwrap(), before);
 
     let foreign = folder.path().join("foreign");

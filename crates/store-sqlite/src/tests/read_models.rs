@@ -33,7 +33,7 @@ fn change(key: &str, row: Value) -> RowChange {
 async fn rows_use_typed_columns_and_omit_nulls() {
     let database = Database::new();
     let sqlite = SqliteStore::open(&database.path()).unwrap();
-    // Nothing prepared yet: empty, and at the start.
+    // Before `prepare`: empty, and at the start.
     assert_eq!(sqlite.checkpoint(&users()).await.unwrap(), ProjectionCheckpoint::default());
     assert!(sqlite.row_page(&users(), None, 10).await.unwrap().rows.is_empty());
     sqlite.prepare(&users()).await.unwrap();
@@ -74,7 +74,7 @@ async fn table_without_checkpoint_is_emptied() {
     sqlite.prepare(&users()).await.unwrap();
     assert!(
         sqlite.row_page(&users(), None, 10).await.unwrap().rows.is_empty(),
-        "nobody vouches for its rows"
+        "rows without a checkpoint are deleted"
     );
 }
 
@@ -84,7 +84,7 @@ async fn invalid_row_rejects_the_whole_batch() {
     let sqlite = SqliteStore::open(&database.path()).unwrap();
     sqlite.prepare(&users()).await.unwrap();
     for wrong in
-        [json!({"id": "a", "stranger": 1}), json!({"id": "a", "active": 1}), json!({"id": "a", "roles": [1]})]
+        [json!({"id": "a", "unknown": 1}), json!({"id": "a", "active": 1}), json!({"id": "a", "roles": [1]})]
     {
         let changes = vec![change("b", json!({"id": "b"})), change("a", wrong.clone())];
         let applied = sqlite.apply(&users(), at(0), at(1), changes).await;

@@ -1,73 +1,117 @@
-//! One attempt to deliver one event, and what is noted of it.
+//! One delivery attempt: sends a signed request, measures it and records the result. Retrying belongs to
+//! `delivery_worker`.
 
 use std::time::Duration;
 
-use domain::{ActiveWebhook, WebhookUrl};
+use domain::{ActiveWebhook, WebhookId, WebhookUrl};
+use jiff::Timestamp;
 use store::StoredEvent;
 use tokio::time::Instant;
 
-use super::delivery_context::{elapsed_ms, status_and_error};
+use super::delivery_context::DeliveryContext;
 use super::delivery_cursor::{AttemptRecord, CursorWriter};
-use super::delivery_worker::{DeliveryError, DeliveryWorker};
 use super::message::Message;
-use super::sender::{ReceiverAnswer, SendError};
+use super::sender::{SendError, WebhookSender};
+use crate::command::WebhookState;
 
-/// An event on its way.
+/// An event to be delivered to one webhook.
 pub(super) struct Delivery<'a> {
+    pub(super) id: WebhookId,
+    pub(super) webhook: &'a ActiveWebhook,
     pub(super) url: &'a WebhookUrl,
     pub(super) event: &'a StoredEvent,
     pub(super) message: Message,
-    /// Whether it was asked for once more.
-    pub(super) replay: bool,
+    pub(super) is_replay: bool,
 }
 
-/// An attempt that failed.
+/// The result of an attempt that failed.
 pub(super) struct FailedAttempt {
-    pub(super) started_at: jiff::Timestamp,
+    pub(super) started_at: Timestamp,
     pub(super) error: String,
     pub(super) retry_after: Option<Duration>,
+    /// The receiver answered 410: it wants no more events.
     pub(super) is_gone: bool,
 }
 
-impl DeliveryWorker {
-    /// One attempt; nothing if the receiver has the event now.
+/// The result of a test delivery.
+#[derive(Clone, Debug)]
+pub(crate) struct TestDelivery {
+    pub(crate) status: Option<u16>,
+    pub(crate) error: Option<String>,
+    pub(crate) latency_ms: u64,
+}
+
+impl DeliveryContext {
+    /// Makes attempt number `attempt` at a delivery; `None` if the receiver acknowledged it.
+    ///
+    /// # Errors
+    /// [`SendError::NoRootCertificates`]: this node cannot send at all. The receiver's failures are no errors.
+    #[tracing::instrument(
+        name = "webhook_delivery",
+        skip_all,
+        fields(webhook = %delivery.id, position = delivery.event.envelope.position.get(), attempt = attempt)
+    )]
     pub(super) async fn attempt(
         &self,
-        webhook: &ActiveWebhook,
+        sender: &WebhookSender,
         delivery: &Delivery<'_>,
-        cursor_writer: &mut CursorWriter,
-    ) -> Result<Option<FailedAttempt>, DeliveryError> {
-        let Delivery { url, event, message, replay } = delivery;
-        let (begun, now) = (Instant::now(), self.context.env.now());
-        let answer = self.sender.send(url, message.headers(webhook, now), message.body.clone()).await;
-        if let Err(unable @ SendError::NoRootCertificates) = answer {
-            // The receiver has no part in it.
-            return Err(unable.into());
+        attempt: u32,
+        writer: &mut CursorWriter,
+    ) -> Result<Option<FailedAttempt>, SendError> {
+        let Delivery { id: _, webhook, url, event, message, is_replay } = delivery;
+        let (started, now) = (Instant::now(), self.env.now());
+        let answer = sender.send(url, message.headers(webhook, now), message.body.clone()).await;
+        if let Err(error @ SendError::NoRootCertificates) = answer {
+            return Err(error);
         }
-        let (status, error) = status_and_error(answer.map(|answer: ReceiverAnswer| answer.status));
-        let envelope = &event.envelope;
-        let position = envelope.position.get();
-        let before = cursor_writer.cursor.failing().filter(|failing| failing.position == position);
-        let attempt = before.map_or(0, |failing| failing.failures) + 1;
-        cursor_writer.record_attempt(&AttemptRecord {
+        let (status, error) = status_and_error(answer.map(|answer| answer.status));
+        let (position, event_type) = (event.envelope.position.get(), event.envelope.event_type.clone());
+        writer.record_attempt(&AttemptRecord {
             at: now,
             position,
             event: message.id.clone(),
-            event_type: envelope.event_type.clone(),
+            event_type,
             attempt,
-            replay: *replay,
+            replay: *is_replay,
             delivered: error.is_none(),
             status,
             error: error.clone(),
-            latency_ms: elapsed_ms(begun),
+            latency_ms: elapsed_ms(started),
         });
         let Some(error) = error else {
-            self.context.metrics.count_delivered();
+            self.metrics.count_delivered();
             return Ok(None);
         };
-        self.context.metrics.count_failed();
-        tracing::info!(webhook = %self.id, position, error, "an event was not delivered");
+        self.metrics.count_failed();
+        tracing::info!(error, "webhook delivery failed");
         let retry_after = answer.ok().and_then(|answer| answer.retry_after);
         Ok(Some(FailedAttempt { started_at: now, error, retry_after, is_gone: status == Some(410) }))
     }
+
+    /// Sends a test event at once, beside the worker of the webhook, and without retries.
+    pub(crate) async fn test(&self, sender: &WebhookSender, state: &WebhookState) -> TestDelivery {
+        let now = self.env.now();
+        let message = Message::for_test(self.env.uuid(), self.store.log_id(), &state.id.stream(), now);
+        let started = Instant::now();
+        let answer = match state.webhook.as_ref().and_then(|webhook| Some((webhook, webhook.url.known()?))) {
+            Some((webhook, url)) => sender.send(url, message.headers(webhook, now), message.body).await,
+            None => Err(SendError::Unresolved),
+        };
+        let (status, error) = status_and_error(answer.map(|answer| answer.status));
+        TestDelivery { status, error, latency_ms: elapsed_ms(started) }
+    }
+}
+
+/// The status of the answer, and the error if it is not an acknowledgement.
+fn status_and_error(answer: Result<u16, SendError>) -> (Option<u16>, Option<String>) {
+    match answer {
+        Ok(status @ 200..300) => (Some(status), None),
+        Ok(status @ 300..400) => (Some(status), Some(format!("status {status}: redirects are not followed"))),
+        Ok(status) => (Some(status), Some(format!("status {status}"))),
+        Err(error) => (None, Some(error.to_string())),
+    }
+}
+
+fn elapsed_ms(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,23 +1,29 @@
-//! What every delivery needs, and counts.
+//! What the delivery workers share: the log, the ports, who may own webhooks, and the metrics.
 
 use std::sync::Arc;
 
-use domain::{UserId, WebhookCommand, WebhookId};
-use projections::decode;
+use domain::{Role, UserId, WebhookCommand, WebhookId};
+use projections::{UserRow, decode};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use store::{DeliveryStore, Env, EventStore, StreamId};
-use tokio::time::Instant;
 
-use super::may_own;
-use super::message::Message;
-use super::sender::{SendError, WebhookSender};
-use crate::command::{CommandContext, CommandError, WebhookCommands, WebhookState};
+use crate::command::{CommandContext, CommandError, WebhookCommands};
 use crate::query::{QueryError, UserQueries};
 
-/// What every delivery needs. Cheap to clone.
+/// The roles whose holders may own webhooks.
+pub(crate) const OWNER_ROLES: [Role; 2] = [Role::Admin, Role::Subscriber];
+/// How many webhooks one user may own.
+pub(crate) const MAX_WEBHOOKS_PER_USER: usize = 100;
+
+/// Whether a user may own webhooks and be sent events.
+pub(crate) fn may_own(user: &UserRow) -> bool {
+    user.is_active && OWNER_ROLES.iter().any(|role| user.roles.contains(role))
+}
+
+/// What the delivery workers share. Cheap to clone.
 #[derive(Clone)]
 pub struct DeliveryContext {
     pub(super) store: EventStore,
@@ -28,7 +34,7 @@ pub struct DeliveryContext {
     pub(super) metrics: DeliveryMetrics,
 }
 
-/// What deliveries from this node have come to.
+/// Metrics of the deliveries of this node.
 #[derive(Clone, Default)]
 pub(crate) struct DeliveryMetrics {
     attempts: Family<[(&'static str, &'static str); 1], Counter>,
@@ -44,35 +50,25 @@ impl DeliveryMetrics {
         self.attempts.get_or_create(&[("outcome", "failed")]).inc();
     }
 
-    /// How many webhooks this node delivers, and how many nobody does.
+    /// Sets the numbers of webhooks that this node delivers and of suspended ones.
     pub(super) fn set_webhooks(&self, active: usize, suspended: usize) {
         for (state, count) in [("active", active), ("suspended", suspended)] {
             self.webhooks.get_or_create(&[("state", state)]).set(i64::try_from(count).unwrap_or(i64::MAX));
         }
     }
 
-    /// Shows them.
     pub(crate) fn register(&self, registry: &mut Registry) {
         for outcome in ["delivered", "failed"] {
             drop(self.attempts.get_or_create(&[("outcome", outcome)]));
         }
-        let attempts = "Attempts of this node to deliver an event to a webhook";
+        let attempts = "Delivery attempts of this node";
         registry.register("aegis_webhook_attempts", attempts, self.attempts.clone());
-        let webhooks = "Webhooks of the node that delivers: active, or suspended until somebody resumes them";
+        let webhooks = "Webhooks of the node that delivers: active, or suspended until resumed";
         registry.register("aegis_webhooks", webhooks, self.webhooks.clone());
     }
 }
 
-/// What came of a test.
-#[derive(Clone, Debug)]
-pub(crate) struct TestDelivery {
-    pub(crate) status: Option<u16>,
-    pub(crate) error: Option<String>,
-    pub(crate) latency_ms: u64,
-}
-
 impl DeliveryContext {
-    /// For deliveries from that log.
     #[must_use]
     pub fn new(
         store: EventStore,
@@ -84,18 +80,17 @@ impl DeliveryContext {
         Self { store, commands, users, deliveries, env, metrics: DeliveryMetrics::default() }
     }
 
-    /// What deliveries from this node have come to.
     pub(crate) fn metrics(&self) -> &DeliveryMetrics {
         &self.metrics
     }
 
-    /// Whether somebody may be sent events; `None` if there is no such user, or no longer.
+    /// Whether a webhook owner may be sent events; `None` if the user does not exist or was erased.
     pub(super) async fn may_own(&self, owner: UserId) -> Result<Option<bool>, QueryError> {
         Ok(self.users.by_id(owner).await?.as_ref().map(may_own))
     }
 
-    /// Deletes the webhook if its owner was erased: with them goes what was theirs. That they were is asked of the log, since
-    /// it cannot be undone.
+    /// Deletes the webhook if its owner was erased. A missing row is not enough, because deletion cannot be undone: the log
+    /// has to contain the erasure.
     pub(super) async fn delete_if_orphaned(
         &self,
         owner: UserId,
@@ -109,40 +104,13 @@ impl DeliveryContext {
             events.last().is_some_and(|last| decode::user_event(last).is_ok_and(|event| event.erases()));
         if erased {
             self.commands.execute(&self.command_context(), id, &WebhookCommand::Delete).await?;
-            tracing::info!(webhook = %id, "a webhook was deleted: its owner was erased");
+            tracing::info!(webhook = %id, "webhook deleted: its owner was erased");
         }
         Ok(erased)
     }
 
-    /// What the deliverer does by itself.
+    /// The context of commands that the delivery workers execute on their own.
     pub(super) fn command_context(&self) -> CommandContext {
         CommandContext::new("system", format!("webhook-{}", self.env.uuid().hyphenated()))
     }
-
-    /// Sends a test event at once, whatever else is under way. It is tried once.
-    pub(crate) async fn test(&self, sender: &WebhookSender, state: &WebhookState) -> TestDelivery {
-        let now = self.env.now();
-        let message = Message::for_test(self.env.uuid(), self.store.log_id(), &state.id.stream(), now);
-        let begun = Instant::now();
-        let answer = match state.webhook.as_ref().and_then(|webhook| Some((webhook, webhook.url.known()?))) {
-            Some((webhook, url)) => sender.send(url, message.headers(webhook, now), message.body).await,
-            None => Err(SendError::Unresolved),
-        };
-        let (status, error) = status_and_error(answer.map(|answer| answer.status));
-        TestDelivery { status, error, latency_ms: elapsed_ms(begun) }
-    }
-}
-
-/// The status of an answer, and what is wrong with it, if anything.
-pub(super) fn status_and_error(answer: Result<u16, SendError>) -> (Option<u16>, Option<String>) {
-    match answer {
-        Ok(status @ 200..300) => (Some(status), None),
-        Ok(status @ 300..400) => (Some(status), Some(format!("status {status}: redirects are not followed"))),
-        Ok(status) => (Some(status), Some(format!("status {status}"))),
-        Err(error) => (None, Some(error.to_string())),
-    }
-}
-
-pub(super) fn elapsed_ms(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }

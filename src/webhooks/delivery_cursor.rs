@@ -1,5 +1,7 @@
-//! How far one webhook is, and what was tried: kept in memory while it is delivered, and written beside the log every so
-//! often. What was delivered and not written yet is delivered once more by whoever takes over.
+//! The delivery cursor of one webhook, and its recent attempts.
+//!
+//! Both are held in memory while the webhook is delivered, and flushed to the delivery store at intervals. Deliveries that
+//! were not flushed before a crash are repeated by the next node: delivery is at least once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,83 +13,71 @@ use serde_json::Value;
 use store::{DeliveryProgress, DeliveryStore, StoreError, StreamId};
 use tokio::time::Instant;
 
-/// How long deliveries may go unwritten while there are more to come.
+/// How long attempts may remain unflushed while deliveries continue.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(200);
-/// How long it may go unwritten that events were passed over.
+/// How long the cursor may remain unflushed after skipping events that the webhook does not want.
 const SKIP_FLUSH_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How far a webhook is.
+/// How far one webhook has been delivered.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DeliveryCursor {
-    /// The last position that was looked at: whatever is wanted of what comes before was delivered.
+    /// Every wanted event up to this position was delivered.
     pub(crate) position: u64,
-    /// The position of the event delivered last.
+    /// The position of the last delivered event.
     pub(crate) previous: u64,
-    /// How often the webhook had been resumed by then.
+    /// How often the webhook had been resumed when the cursor was written.
     pub(crate) resumed: u64,
-    /// How many replays are done.
+    /// How many replays are complete.
     pub(crate) replayed: usize,
-    /// How far the next one is, once it has begun.
+    /// The replay in progress.
     pub(crate) replay: Option<ReplayCursor>,
-    /// The event that does not get through, if one does not.
     pub(crate) failing: Option<FailingDelivery>,
 }
 
-/// How far a replay is.
+/// How far a replay has been delivered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ReplayCursor {
-    /// The last position that was looked at.
+    /// Every wanted event up to this position was delivered again.
     pub(crate) position: u64,
-    /// The position of the event that was delivered before.
+    /// The position of the last delivered event of the replay.
     pub(crate) previous: u64,
-    /// The event that does not get through, if one does not.
     pub(crate) failing: Option<FailingDelivery>,
 }
 
-/// An event that does not get through.
+/// An event whose delivery failed and is being retried.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FailingDelivery {
-    /// Where it is.
     pub(crate) position: u64,
-    /// When it was tried first.
+    /// The time of the first attempt.
     pub(crate) since: Timestamp,
-    /// How often it was tried.
     pub(crate) failures: u32,
-    /// When it is tried again.
-    pub(crate) again: Timestamp,
-    /// What went wrong last.
+    #[serde(rename = "again")]
+    pub(crate) next_attempt_at: Timestamp,
     pub(crate) error: String,
 }
 
-/// One attempt to deliver an event.
+/// One delivery attempt, as it is stored and shown by the API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct AttemptRecord {
-    /// When it began.
     pub(crate) at: Timestamp,
-    /// The event.
     pub(crate) position: u64,
-    /// Its id, which is the delivery's `webhook-id`.
+    /// The id of the event, which is the `webhook-id` of the delivery.
     pub(crate) event: String,
-    /// Its type.
     #[serde(rename = "type")]
     pub(crate) event_type: String,
-    /// How often it was tried, this time included.
+    /// The number of this attempt, from 1.
     pub(crate) attempt: u32,
-    /// Whether it was asked for once more.
     pub(crate) replay: bool,
-    /// Whether the receiver has it.
     pub(crate) delivered: bool,
-    /// The status of the answer, if there was one.
+    /// The HTTP status of the answer, if there was one.
     pub(crate) status: Option<u16>,
-    /// What went wrong, if anything.
     pub(crate) error: Option<String>,
-    /// How long it took, in milliseconds.
     pub(crate) latency_ms: u64,
 }
 
 impl DeliveryCursor {
-    /// The next replay, begun if it was not: how far it is, and where it ends. What comes after the cursor is delivered
-    /// anyway.
+    /// Starts or continues the next replay: its position and its end. Events after the cursor are delivered anyway, so it
+    /// ends there at the latest.
     pub(super) fn begin_replay(&mut self, webhook: &ActiveWebhook) -> Option<(u64, u64)> {
         let Replay { from, to } = *webhook.replays.get(self.replayed)?;
         let before = from.saturating_sub(1);
@@ -101,7 +91,6 @@ impl DeliveryCursor {
         self.replay = None;
     }
 
-    /// The event at that position has arrived.
     pub(super) fn mark_delivered(&mut self, position: u64) {
         if let Some(replay) = &mut self.replay {
             *replay = ReplayCursor { position, previous: position, failing: None };
@@ -110,7 +99,7 @@ impl DeliveryCursor {
         }
     }
 
-    /// Whatever lies before that position was delivered or is not wanted.
+    /// Advances past events that were delivered or are not wanted.
     pub(super) fn skip_to(&mut self, position: u64) {
         match &mut self.replay {
             Some(replay) => replay.position = position,
@@ -118,12 +107,21 @@ impl DeliveryCursor {
         }
     }
 
-    /// The event that does not get through, of what is delivered now: a replay, or what goes on after it.
+    /// The failing event of the replay in progress, or else of the normal delivery.
     pub(crate) fn failing(&self) -> Option<&FailingDelivery> {
         self.replay.as_ref().map_or(&self.failing, |replay| &replay.failing).as_ref()
     }
 
-    /// The same, to be changed.
+    /// The same, if it is the event at that position.
+    pub(super) fn failing_at(&self, position: u64) -> Option<&FailingDelivery> {
+        self.failing().filter(|failing| failing.position == position)
+    }
+
+    /// The position of the event delivered before the next one.
+    pub(super) fn previous(&self) -> u64 {
+        self.replay.as_ref().map_or(self.previous, |replay| replay.previous)
+    }
+
     pub(super) fn failing_mut(&mut self) -> &mut Option<FailingDelivery> {
         match &mut self.replay {
             Some(replay) => &mut replay.failing,
@@ -131,7 +129,7 @@ impl DeliveryCursor {
         }
     }
 
-    /// What is kept of a webhook; at its beginning if nothing is.
+    /// The stored cursor, or the starting position of the webhook if none is stored.
     pub(crate) fn from_progress(
         progress: Option<&DeliveryProgress>,
         webhook: &ActiveWebhook,
@@ -144,70 +142,78 @@ impl DeliveryCursor {
     }
 }
 
-/// Somebody else delivers this webhook, or it was deleted.
+/// Another node delivers this webhook, or it was deleted.
+#[derive(Debug, thiserror::Error)]
+#[error("another node has moved the delivery cursor")]
 pub(super) struct CursorConflict;
 
-/// What is known of one webhook.
+/// The error of writing a cursor.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FlushError {
+    #[error(transparent)]
+    Conflict(#[from] CursorConflict),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Holds the cursor of one webhook and its unflushed attempts.
 pub(super) struct CursorWriter {
-    deliveries: Arc<dyn DeliveryStore>,
+    store: Arc<dyn DeliveryStore>,
     stream: StreamId,
     pub(super) cursor: DeliveryCursor,
-    written: DeliveryProgress,
+    flushed: DeliveryProgress,
     attempts: Vec<Value>,
-    /// Since when something is unwritten.
-    since: Option<Instant>,
+    dirty_since: Option<Instant>,
 }
 
 impl CursorWriter {
     pub(super) async fn open(
-        deliveries: &Arc<dyn DeliveryStore>,
+        store: &Arc<dyn DeliveryStore>,
         stream: StreamId,
         webhook: &ActiveWebhook,
     ) -> Result<Self, StoreError> {
-        let written = deliveries.progress(&stream).await?;
-        let cursor = DeliveryCursor::from_progress(written.as_ref(), webhook)?;
-        let (deliveries, written) = (Arc::clone(deliveries), written.unwrap_or_default());
-        Ok(Self { deliveries, stream, cursor, written, attempts: Vec::new(), since: None })
+        let stored = store.progress(&stream).await?;
+        let cursor = DeliveryCursor::from_progress(stored.as_ref(), webhook)?;
+        let (store, flushed) = (Arc::clone(store), stored.unwrap_or_default());
+        Ok(Self { store, stream, cursor, flushed, attempts: Vec::new(), dirty_since: None })
     }
 
-    /// Notes an attempt, whatever came of it.
     pub(super) fn record_attempt(&mut self, attempt: &AttemptRecord) {
         self.attempts.push(serde_json::to_value(attempt).unwrap_or_default());
         self.mark_dirty();
     }
 
-    /// Notes that there is something to be written.
     pub(super) fn mark_dirty(&mut self) {
-        self.since.get_or_insert_with(Instant::now);
+        self.dirty_since.get_or_insert_with(Instant::now);
     }
 
-    /// Writes if that is due while deliveries go on.
-    pub(super) async fn flush_if_due(&mut self) -> Result<Result<(), CursorConflict>, StoreError> {
-        let bound = if self.attempts.is_empty() { SKIP_FLUSH_INTERVAL } else { FLUSH_INTERVAL };
-        match self.since {
-            Some(since) if since.elapsed() >= bound => self.flush().await,
-            _ => Ok(Ok(())),
+    /// Flushes if the interval has passed.
+    pub(super) async fn flush_if_due(&mut self) -> Result<(), FlushError> {
+        let interval = if self.attempts.is_empty() { SKIP_FLUSH_INTERVAL } else { FLUSH_INTERVAL };
+        match self.dirty_since {
+            Some(since) if since.elapsed() >= interval => self.flush().await,
+            _ => Ok(()),
         }
     }
 
-    /// How long until something has to be written, if nothing else happens.
+    /// When the cursor has to be flushed if no further event is delivered.
     pub(super) fn flush_due(&self) -> Option<Instant> {
-        self.since.map(|since| since + SKIP_FLUSH_INTERVAL)
+        self.dirty_since.map(|since| since + SKIP_FLUSH_INTERVAL)
     }
 
-    /// Writes what is not written yet.
-    pub(super) async fn flush(&mut self) -> Result<Result<(), CursorConflict>, StoreError> {
-        if self.since.is_none() {
-            return Ok(Ok(()));
+    /// Compare-and-set on the revision of the stored cursor.
+    pub(super) async fn flush(&mut self) -> Result<(), FlushError> {
+        if self.dirty_since.is_none() {
+            return Ok(());
         }
-        let attempts = self.written.attempts + u64::try_from(self.attempts.len()).unwrap_or_default();
+        let attempts = self.flushed.attempts + u64::try_from(self.attempts.len()).unwrap_or_default();
         let state = serde_json::to_value(&self.cursor).unwrap_or_default();
-        let next = DeliveryProgress { revision: self.written.revision + 1, attempts, state };
-        if !self.deliveries.record(&self.stream, &next, &self.attempts).await? {
-            return Ok(Err(CursorConflict));
+        let next = DeliveryProgress { revision: self.flushed.revision + 1, attempts, state };
+        if !self.store.record(&self.stream, &next, &self.attempts).await? {
+            return Err(CursorConflict.into());
         }
-        (self.written, self.since) = (next, None);
+        (self.flushed, self.dirty_since) = (next, None);
         self.attempts.clear();
-        Ok(Ok(()))
+        Ok(())
     }
 }

@@ -1,18 +1,21 @@
-//! Delivers to one webhook: one event after the other, each until the receiver has it. Others are not waited for, and do
-//! not wait.
+//! Delivers the events of the log to one webhook endpoint, in order, each retried until the receiver acknowledges it.
+//!
+//! The log is the outbox: a worker reads it from the delivery cursor of its webhook, so appending an event involves no
+//! webhook. Each webhook has its own worker, so a slow or failing endpoint delays no other. One attempt is made in
+//! `attempt`; which node runs the workers is decided in `dispatcher`.
 
 use std::time::Duration;
 
 use domain::{ActiveWebhook, SuspensionReason, WebhookCommand, WebhookId, WebhookRejection, WebhookUrl};
 use jiff::SignedDuration;
-use store::{EventQuery, PersonalData, Position, StoreError, StoredEvent, StreamId};
+use store::{EventQuery, Page, PersonalData, Position, StoreError, StoredEvent, StreamId};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::attempt::Delivery;
+use super::attempt::{Delivery, FailedAttempt};
 use super::delivery_context::DeliveryContext;
-use super::delivery_cursor::{CursorConflict, CursorWriter, FailingDelivery};
+use super::delivery_cursor::{CursorWriter, FailingDelivery, FlushError};
 use super::message::Message;
 use super::retry_policy::{GIVE_UP_AFTER, MAX_DELAY, retry_delay};
 use super::sender::{SendError, WebhookSender};
@@ -21,15 +24,15 @@ use crate::query::QueryError;
 
 /// Events read at once.
 const PAGE_SIZE: usize = 50;
-/// The pause after something of our own went wrong.
+/// The pause after an error of this node or its database.
 const ERROR_PAUSE: Duration = Duration::from_secs(1);
-/// Events that come within so long are read together.
+/// Events appended within this time are read together.
 const COALESCE_DELAY: Duration = Duration::from_millis(20);
-/// How long it is taken for granted that the owner may still be sent events.
+/// How long a page of events and the check of the owner's authorization remain valid.
 const CHECK_VALIDITY: Duration = Duration::from_secs(1);
-/// The longest wait for news that may have got lost.
+/// The longest wait for a notification, in case one was lost.
 const MAX_WAIT: Duration = Duration::from_mins(1);
-/// How long there is to write down what was delivered, at the end.
+/// How long the cursor may take to be flushed when the worker stops.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Delivers to one webhook.
@@ -38,45 +41,47 @@ pub(super) struct DeliveryWorker {
     pub(super) stream: StreamId,
     pub(super) context: DeliveryContext,
     pub(super) sender: WebhookSender,
-    /// The version of the webhook, as the rows have it.
+    /// The version of the webhook in the read model.
     pub(super) version: watch::Receiver<u64>,
     pub(super) stop: CancellationToken,
 }
 
-/// Why the worker does not go on as before.
+/// Why a delivery loop ended.
 enum LoopExit {
-    /// The webhook has changed.
+    /// The webhook has changed: continue with its new state.
     Changed,
-    /// There is nothing to deliver any more, or somebody else does.
+    /// Nothing is left to deliver, or another node delivers.
     Finished,
 }
 
-/// What went wrong on our side.
+/// An error of this node or its database, not of the receiver.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum DeliveryError {
+enum DeliveryError {
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Flush(#[from] FlushError),
     #[error(transparent)]
     Command(#[from] CommandError),
     #[error(transparent)]
     Query(#[from] QueryError),
     #[error(transparent)]
     Send(#[from] SendError),
-    #[error("its owner is not in the read model `users`, and was not erased: rebuild that")]
-    NoOwner,
-    #[error("an event cannot be rendered: {0}")]
+    #[error("the owner is not in the read model `users` although not erased; rebuild `users`")]
+    OwnerMissing,
+    #[error("event cannot be serialized: {0}")]
     Message(#[from] serde_json::Error),
 }
 
 impl DeliveryWorker {
-    /// Delivers until there is nothing to deliver any more, or it is stopped.
+    /// Delivers until nothing is left to deliver, or the worker is stopped.
     pub(super) async fn run(mut self) {
         loop {
             match self.deliver_until_changed().await {
                 Ok(LoopExit::Changed) => {}
-                Ok(LoopExit::Finished) => return,
+                Ok(LoopExit::Finished) | Err(DeliveryError::Flush(FlushError::Conflict(_))) => return,
                 Err(error) => {
-                    tracing::warn!(webhook = %self.id, error = %error, "a webhook cannot be delivered now; trying again");
+                    tracing::warn!(webhook = %self.id, %error, "webhook worker failed; retrying in 1 s");
                     tokio::select! {
                         () = self.stop.cancelled() => return,
                         () = sleep(ERROR_PAUSE) => {}
@@ -86,12 +91,11 @@ impl DeliveryWorker {
         }
     }
 
-    /// Delivers until the webhook changes.
     async fn deliver_until_changed(&mut self) -> Result<LoopExit, DeliveryError> {
         self.version.mark_unchanged();
         let (webhook, version) = match self.context.commands.state(self.id).await {
             Ok(state) => (state.webhook, state.version),
-            // The rows are not what the log says.
+            // The read model lists a webhook that the log does not contain.
             Err(CommandError::WebhookRejected(WebhookRejection::Unknown)) => return Ok(LoopExit::Finished),
             Err(error) => return Err(error.into()),
         };
@@ -102,25 +106,24 @@ impl DeliveryWorker {
         let Some(url) = webhook.url.known().filter(|_| webhook.suspended.is_none()) else {
             return Ok(LoopExit::Finished);
         };
-        let mut cursor_writer =
-            CursorWriter::open(&self.context.deliveries, self.stream.clone(), &webhook).await?;
-        if cursor_writer.cursor.resumed != webhook.resumed {
-            cursor_writer.cursor.resumed = webhook.resumed;
-            // What failed before is tried anew, also what waits behind a replay.
-            (*cursor_writer.cursor.failing_mut(), cursor_writer.cursor.failing) = (None, None);
-            cursor_writer.mark_dirty();
+        let mut writer = CursorWriter::open(&self.context.deliveries, self.stream.clone(), &webhook).await?;
+        if writer.cursor.resumed != webhook.resumed {
+            writer.cursor.resumed = webhook.resumed;
+            // Resuming starts the retries over, also of the event that waits behind a replay.
+            (*writer.cursor.failing_mut(), writer.cursor.failing) = (None, None);
+            writer.mark_dirty();
         }
         let stop = self.stop.clone();
         let exit = tokio::select! {
             biased;
             () = stop.cancelled() => Ok(LoopExit::Finished),
-            exit = Box::pin(self.deliver_pages(&webhook, version, url, &mut cursor_writer)) => exit,
+            exit = Box::pin(self.deliver_pages(&webhook, version, url, &mut writer)) => exit,
         };
-        // What was delivered is not delivered again only because the node stops.
-        match timeout(FLUSH_TIMEOUT, cursor_writer.flush()).await {
-            Ok(Ok(Err(CursorConflict))) => Ok(LoopExit::Finished),
+        // A graceful stop repeats no delivery.
+        match timeout(FLUSH_TIMEOUT, writer.flush()).await {
+            Ok(Err(conflict @ FlushError::Conflict(_))) => Err(conflict.into()),
             Ok(Err(error)) => exit.and(Err(error.into())),
-            Ok(Ok(Ok(()))) | Err(_) => exit,
+            Ok(Ok(())) | Err(_) => exit,
         }
     }
 
@@ -129,17 +132,17 @@ impl DeliveryWorker {
         webhook: &ActiveWebhook,
         version: u64,
         url: &WebhookUrl,
-        cursor_writer: &mut CursorWriter,
+        writer: &mut CursorWriter,
     ) -> Result<LoopExit, DeliveryError> {
-        'pages: loop {
+        loop {
             let head = self.context.store.progress().head.get();
-            let replay = cursor_writer.cursor.begin_replay(webhook);
-            let (after, until) = replay.unwrap_or((cursor_writer.cursor.position, head));
+            let replay = writer.cursor.begin_replay(webhook);
+            let (after, until) = replay.unwrap_or((writer.cursor.position, head));
             if after >= until {
                 if replay.is_some() {
-                    cursor_writer.cursor.end_replay();
-                    cursor_writer.mark_dirty();
-                } else if let Some(exit) = self.wait(cursor_writer, head).await? {
+                    writer.cursor.end_replay();
+                    writer.mark_dirty();
+                } else if let Some(exit) = self.wait(writer, head).await? {
                     return Ok(exit);
                 }
                 continue;
@@ -152,70 +155,69 @@ impl DeliveryWorker {
                 ..EventQuery::default()
             };
             let mut page = self.context.store.page(&query).await?;
-            let mut owner_checked: Option<Instant> = None;
             if !page.events.is_empty() {
-                // None of it is ever sent, and an event may wait here for days.
+                // Personal values are never sent, and an event may be retried for days.
                 page.events.iter_mut().for_each(redact);
-                // Nobody is told what happened after they had lost the right to know.
+                // The owner's authorization is checked as of the page: no event is sent that follows its loss.
                 self.context.users.wait_for_position(page.next).await?;
-                // Nothing that happened after it was deleted, or changed, is delivered as if it had not been.
+                // No event is sent that follows a change or the deletion of the webhook.
                 if self.context.store.first_after_version(&self.stream, version).await?.is_some() {
                     return Ok(LoopExit::Changed);
                 }
             }
-            let read = Instant::now();
-            for event in &page.events {
-                if self.version.has_changed().unwrap_or(true) {
-                    return Ok(LoopExit::Changed);
-                }
-                // What was read long ago may have been erased since, and the webhook changed.
-                if read.elapsed() > CHECK_VALIDITY {
-                    continue 'pages;
-                }
-                let previous = cursor_writer
-                    .cursor
-                    .replay
-                    .as_ref()
-                    .map_or(cursor_writer.cursor.previous, |replay| replay.previous);
-                let message =
-                    Message::for_event(event, self.context.store.log_id(), previous, replay.is_some())?;
-                let delivery = Delivery { url, event, message, replay: replay.is_some() };
-                if let Some(exit) =
-                    self.deliver_event(webhook, &delivery, cursor_writer, &mut owner_checked).await?
-                {
-                    return Ok(exit);
-                }
-                if let Err(CursorConflict) = cursor_writer.flush_if_due().await? {
-                    return Ok(LoopExit::Finished);
-                }
-            }
-            cursor_writer.cursor.skip_to(page.next.get());
-            cursor_writer.mark_dirty();
-            if !page.events.is_empty()
-                && let Err(CursorConflict) = cursor_writer.flush().await?
-            {
-                return Ok(LoopExit::Finished);
+            if let Some(exit) = self.deliver_page(webhook, url, &page, replay.is_some(), writer).await? {
+                return Ok(exit);
             }
         }
     }
 
-    /// Until there is more to deliver, or the webhook has changed.
+    /// Delivers the events of a page. A page that has become stale is left, to be read again from the cursor.
+    async fn deliver_page(
+        &mut self,
+        webhook: &ActiveWebhook,
+        url: &WebhookUrl,
+        page: &Page,
+        is_replay: bool,
+        writer: &mut CursorWriter,
+    ) -> Result<Option<LoopExit>, DeliveryError> {
+        let (read_at, mut owner_checked) = (Instant::now(), None);
+        for event in &page.events {
+            if self.version.has_changed().unwrap_or(true) {
+                return Ok(Some(LoopExit::Changed));
+            }
+            // Since then an event may have been erased, and the webhook changed.
+            if read_at.elapsed() > CHECK_VALIDITY {
+                return Ok(None);
+            }
+            let message =
+                Message::for_event(event, self.context.store.log_id(), writer.cursor.previous(), is_replay)?;
+            let delivery = Delivery { id: self.id, webhook, url, event, message, is_replay };
+            if let Some(exit) = self.deliver_event(&delivery, writer, &mut owner_checked).await? {
+                return Ok(Some(exit));
+            }
+            writer.flush_if_due().await?;
+        }
+        writer.cursor.skip_to(page.next.get());
+        writer.mark_dirty();
+        if !page.events.is_empty() {
+            writer.flush().await?;
+        }
+        Ok(None)
+    }
+
+    /// Waits for the next event; the exit if the webhook changes before.
     async fn wait(
         &mut self,
-        cursor_writer: &mut CursorWriter,
+        writer: &mut CursorWriter,
         head: u64,
     ) -> Result<Option<LoopExit>, DeliveryError> {
-        if let Err(CursorConflict) = cursor_writer.flush_if_due().await? {
-            return Ok(Some(LoopExit::Finished));
-        }
+        writer.flush_if_due().await?;
         let mut updates = self.context.store.watch_progress();
-        let due = cursor_writer.flush_due().unwrap_or_else(|| Instant::now() + MAX_WAIT);
+        let due = writer.flush_due().unwrap_or_else(|| Instant::now() + MAX_WAIT);
         tokio::select! {
-            changed = self.version.changed() => {
-                return Ok(Some(if changed.is_ok() { LoopExit::Changed } else { LoopExit::Finished }));
-            }
-            news = updates.wait_for(|progress| progress.head.get() > head) => {
-                if news.is_err() {
+            exit = self.changed() => return Ok(Some(exit)),
+            update = updates.wait_for(|progress| progress.head.get() > head) => {
+                if update.is_err() {
                     // The store has stopped.
                     return Ok(Some(LoopExit::Finished));
                 }
@@ -226,98 +228,101 @@ impl DeliveryWorker {
         Ok(None)
     }
 
-    /// Tries until the receiver has the event.
+    /// Waits until the webhook changes, or the dispatcher ends.
+    async fn changed(&mut self) -> LoopExit {
+        if self.version.changed().await.is_ok() { LoopExit::Changed } else { LoopExit::Finished }
+    }
+
+    /// Makes attempts until the receiver acknowledges the event.
     async fn deliver_event(
         &mut self,
-        webhook: &ActiveWebhook,
         delivery: &Delivery<'_>,
-        cursor_writer: &mut CursorWriter,
+        writer: &mut CursorWriter,
         owner_checked: &mut Option<Instant>,
     ) -> Result<Option<LoopExit>, DeliveryError> {
-        let position = delivery.event.envelope.position.get();
-        let mut again = self.remaining_pause(cursor_writer, position);
+        let (owner, position) = (delivery.webhook.owner, delivery.event.envelope.position.get());
+        let mut retry_at = self.remaining_delay(writer, position);
         loop {
-            if let Some(again) = again {
-                if let Err(CursorConflict) = cursor_writer.flush().await? {
-                    return Ok(Some(LoopExit::Finished));
-                }
+            if let Some(retry_at) = retry_at {
+                writer.flush().await?;
                 tokio::select! {
-                    changed = self.version.changed() => {
-                        return Ok(Some(if changed.is_ok() { LoopExit::Changed } else { LoopExit::Finished }));
-                    }
-                    () = sleep_until(again) => {}
+                    exit = self.changed() => return Ok(Some(exit)),
+                    () = sleep_until(retry_at) => {}
                 }
             }
             if owner_checked.is_none_or(|at| at.elapsed() > CHECK_VALIDITY) {
-                match self.context.may_own(webhook.owner).await? {
+                match self.context.may_own(owner).await? {
                     Some(true) => *owner_checked = Some(Instant::now()),
-                    Some(false) => {
-                        return self.suspend(cursor_writer, SuspensionReason::Owner).await.map(Some);
-                    }
-                    None if self.context.delete_if_orphaned(webhook.owner, self.id).await? => {
+                    Some(false) => return self.suspend(writer, SuspensionReason::Owner).await.map(Some),
+                    None if self.context.delete_if_orphaned(owner, self.id).await? => {
                         return Ok(Some(LoopExit::Changed));
                     }
-                    None => return Err(DeliveryError::NoOwner),
+                    None => return Err(DeliveryError::OwnerMissing),
                 }
             }
-            let Some(failed) = self.attempt(webhook, delivery, cursor_writer).await? else {
-                cursor_writer.cursor.mark_delivered(position);
+            let number = writer.cursor.failing_at(position).map_or(0, |failing| failing.failures) + 1;
+            let Some(failed) = self.context.attempt(&self.sender, delivery, number, writer).await? else {
+                writer.cursor.mark_delivered(position);
                 return Ok(None);
             };
-            let (failures, since) = match cursor_writer.cursor.failing() {
-                Some(failing) if failing.position == position => (failing.failures + 1, failing.since),
-                _ => (1, failed.started_at),
-            };
-            let jitter = u32::from_be_bytes(self.context.env.bytes());
-            let pause = retry_delay(failures, jitter, failed.retry_after);
-            let now = self.context.env.now();
-            let next = now + SignedDuration::try_from(pause).unwrap_or(SignedDuration::ZERO);
-            let error = failed.error;
-            *cursor_writer.cursor.failing_mut() =
-                Some(FailingDelivery { position, since, failures, again: next, error });
-            if failed.is_gone {
-                return self.suspend(cursor_writer, SuspensionReason::Gone).await.map(Some);
+            let is_gone = failed.is_gone;
+            let (failing_for, delay) = self.schedule_retry(writer, position, failed);
+            if is_gone {
+                return self.suspend(writer, SuspensionReason::Gone).await.map(Some);
             }
-            if now.duration_since(since).unsigned_abs() >= GIVE_UP_AFTER {
-                return self.suspend(cursor_writer, SuspensionReason::Failing).await.map(Some);
+            if failing_for >= GIVE_UP_AFTER {
+                return self.suspend(writer, SuspensionReason::Failing).await.map(Some);
             }
-            again = Some(Instant::now() + pause);
+            retry_at = Some(Instant::now() + delay);
         }
     }
 
-    /// When an event that failed before, maybe on another node, is to be tried again.
-    fn remaining_pause(&self, cursor_writer: &CursorWriter, position: u64) -> Option<Instant> {
-        let failing = cursor_writer.cursor.failing().filter(|failing| failing.position == position)?;
-        let left = failing.again.duration_since(self.context.env.now());
-        let left = Duration::try_from(left).unwrap_or_default().min(MAX_DELAY);
-        Some(Instant::now() + left)
+    /// Records the failure in the cursor: how long the event has been failing, and the delay before the next attempt.
+    fn schedule_retry(
+        &self,
+        writer: &mut CursorWriter,
+        position: u64,
+        failed: FailedAttempt,
+    ) -> (Duration, Duration) {
+        let before = writer.cursor.failing_at(position);
+        let (failures, since) =
+            before.map_or((1, failed.started_at), |failing| (failing.failures + 1, failing.since));
+        let jitter = u32::from_be_bytes(self.context.env.bytes());
+        let delay = retry_delay(failures, jitter, failed.retry_after);
+        let now = self.context.env.now();
+        let next_attempt_at = now + SignedDuration::try_from(delay).unwrap_or(SignedDuration::ZERO);
+        *writer.cursor.failing_mut() =
+            Some(FailingDelivery { position, since, failures, next_attempt_at, error: failed.error });
+        (now.duration_since(since).unsigned_abs(), delay)
     }
 
-    /// Sends nothing any more until somebody resumes it.
+    /// When to retry an event that has failed before, possibly on another node.
+    fn remaining_delay(&self, writer: &CursorWriter, position: u64) -> Option<Instant> {
+        let failing = writer.cursor.failing_at(position)?;
+        let remaining = failing.next_attempt_at.duration_since(self.context.env.now());
+        Some(Instant::now() + Duration::try_from(remaining).unwrap_or_default().min(MAX_DELAY))
+    }
+
+    /// Suspends the webhook: it gets no delivery until it is resumed.
     async fn suspend(
         &self,
-        cursor_writer: &mut CursorWriter,
+        writer: &mut CursorWriter,
         reason: SuspensionReason,
     ) -> Result<LoopExit, DeliveryError> {
-        let position = cursor_writer.cursor.position;
-        cursor_writer.mark_dirty();
-        if let Err(CursorConflict) = cursor_writer.flush().await? {
-            return Ok(LoopExit::Finished);
-        }
-        self.context
-            .commands
-            .execute(&self.context.command_context(), self.id, &WebhookCommand::Suspend { reason, position })
-            .await?;
-        let reason = reason.as_str();
+        let position = writer.cursor.position;
+        writer.mark_dirty();
+        writer.flush().await?;
+        let command = WebhookCommand::Suspend { reason, position };
+        self.context.commands.execute(&self.context.command_context(), self.id, &command).await?;
         tracing::error!(
-            webhook = %self.id, position, reason,
-            "a webhook is suspended: nothing is sent to it any more until it is resumed"
+            webhook = %self.id, position, reason = reason.as_str(),
+            "webhook suspended: no deliveries until it is resumed"
         );
         Ok(LoopExit::Finished)
     }
 }
 
-/// That somebody was erased stays; all else that is personal goes.
+/// Removes the personal values; an erasure remains visible.
 fn redact(event: &mut StoredEvent) {
     if let PersonalData::Known(personal) = &mut event.personal {
         personal.clear();

@@ -1,24 +1,59 @@
-//! Which addresses a webhook may reach: those of the public internet, and those that the operator allows by name. Whoever
-//! may register a webhook could otherwise have the service ask its own network on their behalf (OWASP, "Server-Side Request
-//! Forgery Prevention").
+//! SSRF guard: the egress policy decides which addresses webhooks may reach.
+//!
+//! A webhook URL is chosen by a user. Without this policy that user could make the service send requests into its own
+//! network (OWASP, "Server-Side Request Forgery Prevention"). Deliveries therefore go only to the public internet, and to
+//! the networks that the operator allows in `AEGIS_WEBHOOK_ALLOW_PRIVATE`; without TLS only to the latter. Resolving host
+//! names does not belong here: `sender` does that, and asks this policy about every address found.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-/// What may be reached.
+/// Special-purpose IPv4 networks that are not part of the public internet (IANA registry, RFC 6890).
+const NON_PUBLIC_V4: [Ipv4Net; 14] = [
+    v4([0, 0, 0, 0], 8),       // this network
+    v4([10, 0, 0, 0], 8),      // private
+    v4([100, 64, 0, 0], 10),   // carrier-grade NAT
+    v4([127, 0, 0, 0], 8),     // loopback
+    v4([169, 254, 0, 0], 16),  // link-local, where cloud metadata services hand out credentials
+    v4([172, 16, 0, 0], 12),   // private
+    v4([192, 0, 0, 0], 24),    // protocol assignments
+    v4([192, 0, 2, 0], 24),    // documentation
+    v4([192, 88, 99, 0], 24),  // 6to4 relays
+    v4([192, 168, 0, 0], 16),  // private
+    v4([198, 18, 0, 0], 15),   // benchmarks
+    v4([198, 51, 100, 0], 24), // documentation
+    v4([203, 0, 113, 0], 24),  // documentation
+    v4([224, 0, 0, 0], 3),     // multicast, reserved, broadcast
+];
+
+/// All global unicast IPv6 addresses are in this network.
+const GLOBAL_UNICAST_V6: Ipv6Net = v6(0x2000, 0, 3);
+
+/// Special-purpose networks within [`GLOBAL_UNICAST_V6`].
+const NON_PUBLIC_V6: [Ipv6Net; 4] = [
+    v6(0x2001, 0, 23),      // protocol assignments, Teredo among them
+    v6(0x2001, 0x0db8, 32), // documentation
+    v6(0x2002, 0, 16),      // 6to4, which embeds any IPv4 address
+    v6(0x3fff, 0, 20),      // documentation
+];
+
+/// The well-known prefix of NAT64 (RFC 6052 §2.1).
+const NAT64: Ipv6Net = v6(0x0064, 0xff9b, 96);
+
+/// Which addresses webhooks may reach.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct EgressPolicy {
     allowed: Vec<IpNet>,
 }
 
 impl EgressPolicy {
-    /// The public internet, and these networks.
+    /// Permits the public internet and these networks.
     pub(crate) fn new(allowed: &[IpNet]) -> Self {
         Self { allowed: allowed.to_vec() }
     }
 
-    /// Whether that address may be reached. What goes there unencrypted may go to allowed networks alone.
+    /// Whether a request may go to that address. Unencrypted requests may go to allowed networks only.
     pub(crate) fn permits(&self, address: IpAddr, is_encrypted: bool) -> bool {
         // Networks of IPv4 also contain IPv4-mapped IPv6 addresses.
         let canonical = address.to_canonical();
@@ -27,8 +62,7 @@ impl EgressPolicy {
     }
 }
 
-/// Whether an address belongs to the public internet, as the registries of special addresses have it (IANA, RFC 6890). An
-/// IPv4 address within an IPv6 one counts as what it is.
+/// An IPv4 address embedded in an IPv6 address is checked against the IPv4 list.
 fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
@@ -36,46 +70,27 @@ fn is_public(address: IpAddr) -> bool {
     }
 }
 
-/// The IPv4 address that an IPv6 address leads to: mapped (RFC 4291 §2.5.5.2), or by the well-known prefix of NAT64
-/// (RFC 6052 §2.1).
+/// The IPv4 address that an IPv6 address leads to: IPv4-mapped (RFC 4291 §2.5.5.2), or through NAT64.
 fn embedded_ipv4(address: Ipv6Addr) -> Option<Ipv4Addr> {
-    let low = u32::try_from(address.to_bits() & u128::from(u32::MAX)).ok().map(Ipv4Addr::from_bits);
-    match address.segments() {
-        [0, 0, 0, 0, 0, 0xffff, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => low,
-        _ => None,
-    }
+    let [.., a, b, c, d] = address.octets();
+    address.to_ipv4_mapped().or_else(|| NAT64.contains(&address).then(|| Ipv4Addr::new(a, b, c, d)))
 }
 
 fn is_public_v4(address: Ipv4Addr) -> bool {
-    let [a, b, c, _] = address.octets();
-    let is_special = match a {
-        // This network; private; loopback; multicast, reserved and broadcast.
-        0 | 10 | 127 | 224.. => true,
-        // Carrier-grade NAT.
-        100 => (64..128).contains(&b),
-        // Link-local, where clouds tell machines their secrets.
-        169 => b == 254,
-        172 => (16..32).contains(&b),
-        // Protocol assignments, documentation, 6to4 relays, private.
-        192 => matches!((b, c), (0, 0 | 2) | (88, 99) | (168, _)),
-        // Benchmarks, documentation.
-        198 => matches!((b, c), (18 | 19, _) | (51, 100)),
-        203 => (b, c) == (0, 113),
-        _ => false,
-    };
-    !is_special
+    !NON_PUBLIC_V4.iter().any(|network| network.contains(&address))
 }
 
 fn is_public_v6(address: Ipv6Addr) -> bool {
-    let is_special = match address.segments() {
-        // Protocol assignments, Teredo among them; documentation; 6to4, which carries any IPv4 address.
-        [0x2001, b, ..] => b < 0x200 || b == 0xdb8,
-        [0x2002, ..] => true,
-        [0x3fff, b, ..] => b < 0x1000,
-        // All that is global unicast is within 2000::/3.
-        [a, ..] => !(0x2000..0x4000).contains(&a),
-    };
-    !is_special
+    GLOBAL_UNICAST_V6.contains(&address) && !NON_PUBLIC_V6.iter().any(|network| network.contains(&address))
+}
+
+const fn v4([a, b, c, d]: [u8; 4], prefix: u8) -> Ipv4Net {
+    Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), prefix)
+}
+
+/// The network whose address begins with these two groups; the rest is zero.
+const fn v6(first: u16, second: u16, prefix: u8) -> Ipv6Net {
+    Ipv6Net::new_assert(Ipv6Addr::new(first, second, 0, 0, 0, 0, 0, 0), prefix)
 }
 
 #[cfg(test)]
@@ -148,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_public_is_out_of_reach() {
+    fn non_public_addresses_are_denied() {
         let policy = EgressPolicy::default();
         for text in NOT_PUBLIC {
             assert!(!policy.permits(address(text), true), "{text}");
@@ -156,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_public_is_reached_encrypted_alone() {
+    fn public_addresses_require_encryption() {
         let policy = EgressPolicy::default();
         for text in PUBLIC {
             assert!(policy.permits(address(text), true), "{text}");
@@ -165,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_allowed_is_reached_either_way_and_nothing_beside_it() {
+    fn allowed_networks_are_permitted_and_no_others() {
         let allowed: Vec<IpNet> = ["127.0.0.0/8", "fd00::/8"].map(|text| text.parse().unwrap()).to_vec();
         let policy = EgressPolicy::new(&allowed);
         for text in ["127.0.0.1", "::ffff:127.0.0.1", "fd00::1"] {

@@ -1,8 +1,13 @@
-//! What is sent: a `CloudEvent` in structured mode (HTTP protocol binding 1.0.2, §3.2), signed. Personal values are always
-//! left out: what has left the house cannot be erased.
+//! The request of a delivery, by Standard Webhooks 1.0 (<https://www.standardwebhooks.com>): a `CloudEvent` in structured
+//! mode (HTTP protocol binding 1.0.2, §3.2), signed with HMAC-SHA-256.
+//!
+//! The body never contains personal values: once sent, they could not be erased.
 
-use domain::{ActiveWebhook, Moment};
-use jiff::Timestamp;
+use aws_lc_rs::hmac;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use domain::{ActiveWebhook, Moment, MomentError, WebhookSecret};
+use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
 use serde_json::json;
@@ -10,7 +15,6 @@ use store::StoredEvent;
 use store::canonical::rfc3339;
 use uuid::Uuid;
 
-use super::signature::sign;
 use crate::cloud_event::{CloudEvent, Disclosure};
 
 const CLOUD_EVENTS_JSON: HeaderValue =
@@ -19,13 +23,16 @@ const ID: HeaderName = HeaderName::from_static("webhook-id");
 const TIME: HeaderName = HeaderName::from_static("webhook-timestamp");
 const SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 
-/// The type of the event that `test` sends. It is in no log.
+/// The type of the event sent by a test delivery. It is not in the log.
 const TEST_EVENT_TYPE: &str = "WebhookTest";
+const SECRET_PREFIX: &str = "whsec_";
+/// How long the previous secret remains valid after a rotation.
+const SECRET_OVERLAP: SignedDuration = SignedDuration::from_hours(24);
 
-/// A body and its name.
+/// The body of a delivery and its message id.
 #[derive(Clone)]
 pub(super) struct Message {
-    /// The same for every attempt to deliver the same event, so that a receiver can tell.
+    /// The `webhook-id`. It is the same in every attempt at one event, so that receivers can discard duplicates.
     pub(super) id: String,
     pub(super) body: Vec<u8>,
 }
@@ -34,16 +41,15 @@ pub(super) struct Message {
 struct DeliveryBody {
     #[serde(flatten)]
     event: CloudEvent,
-    /// The position of the event that was delivered before this one, or, of the first, the one after which was begun:
-    /// whoever is not there has missed something.
+    /// The position of the event delivered before this one, or the starting position of the webhook. A receiver that has
+    /// not seen it has missed an event.
     previous: u64,
-    /// Whether it was asked for once more.
+    /// Whether this delivery belongs to a replay.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     replay: bool,
 }
 
 impl Message {
-    /// Of an event of the log.
     pub(super) fn for_event(
         event: &StoredEvent,
         log_id: Uuid,
@@ -55,7 +61,6 @@ impl Message {
         Ok(Self { id, body: serde_json::to_vec(&DeliveryBody { event, previous, replay })? })
     }
 
-    /// Of a test.
     pub(super) fn for_test(id: Uuid, log_id: Uuid, webhook: &str, now: Timestamp) -> Self {
         let id = id.hyphenated().to_string();
         let body = json!({
@@ -71,7 +76,7 @@ impl Message {
         Self { body: body.to_string().into_bytes(), id }
     }
 
-    /// The headers, signed with every secret that is valid now.
+    /// The request headers, with one signature for each secret that is valid at `now`.
     pub(super) fn headers(&self, webhook: &ActiveWebhook, now: Timestamp) -> HeaderMap {
         let moment = Moment::from_millisecond(now.as_millisecond());
         let secrets = moment.map_or_else(|_| Vec::new(), |moment| webhook.secrets(moment));
@@ -81,11 +86,60 @@ impl Message {
         headers.insert(CONTENT_TYPE, CLOUD_EVENTS_JSON);
         headers.insert(TIME, HeaderValue::from(time));
         for (name, value) in [(ID, &self.id), (SIGNATURE, &signature)] {
-            // Both are made of characters that a header may have.
+            // Ids and signatures consist of characters that are valid in a header.
             if let Ok(value) = HeaderValue::from_str(value) {
                 headers.insert(name, value);
             }
         }
         headers
+    }
+}
+
+/// A secret as it is shown to the owner of the webhook: `whsec_` and base64.
+pub(crate) fn encode_secret(secret: &WebhookSecret) -> String {
+    format!("{SECRET_PREFIX}{}", STANDARD.encode(secret.expose()))
+}
+
+/// When the current secret stops being valid if it is rotated now.
+pub(crate) fn previous_secret_expiry(now: Timestamp) -> Result<Moment, MomentError> {
+    let overlap = u64::try_from(SECRET_OVERLAP.as_millis()).unwrap_or_default();
+    Moment::from_millisecond(now.as_millisecond().saturating_add_unsigned(overlap))
+}
+
+/// The value of `webhook-signature`: a signature for each secret, separated by spaces. `time` is in seconds since the
+/// Unix epoch.
+fn sign(secrets: &[&WebhookSecret], id: &str, time: i64, body: &[u8]) -> String {
+    let signatures: Vec<_> =
+        secrets.iter().map(|secret| signature(secret.expose(), id, time, body)).collect();
+    signatures.join(" ")
+}
+
+fn signature(secret: &[u8], id: &str, time: i64, body: &[u8]) -> String {
+    let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, secret));
+    context.update(format!("{id}.{time}.").as_bytes());
+    context.update(body);
+    format!("v1,{}", STANDARD.encode(context.sign()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signature_matches_the_example_of_the_specification() {
+        let secret = STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+        let body = br#"{"test": 2432232314}"#;
+        assert_eq!(
+            signature(&secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, body),
+            "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+        );
+    }
+
+    #[test]
+    fn every_valid_secret_signs() {
+        let (new, old) = (WebhookSecret::new([1; 32]), WebhookSecret::new([2; 32]));
+        let both = sign(&[&new, &old], "id", 1, b"{}");
+        assert_eq!(both, format!("{} {}", sign(&[&new], "id", 1, b"{}"), sign(&[&old], "id", 1, b"{}")));
+        assert!(encode_secret(&new).starts_with("whsec_AQEB"));
     }
 }

@@ -1,6 +1,8 @@
-//! Sending a request to the receiver of a webhook, and to nobody else. A name is resolved by us, every address it has is
-//! judged, and the connection goes to those addresses and no other: what a name means a moment later does not matter.
-//! Redirects are not followed, proxies of the environment not used, answers not read beyond a bound.
+//! Sends requests to webhook endpoints behind the SSRF guard.
+//!
+//! Host names are resolved here, every address found is checked against the egress policy, and the connection goes to
+//! exactly those addresses, so DNS rebinding between check and connection has no effect. Redirects are not followed,
+//! proxies of the environment not used, and answers read only up to a limit.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -19,69 +21,65 @@ use url::Host;
 use super::egress_policy::EgressPolicy;
 use crate::config::WebhookSettings;
 
-/// How long a connection may take.
+/// Limit for resolving a name and for connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a delivery may take, its answer included.
+/// Limit for a whole attempt, including the answer.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long a connection is kept for the next event.
+/// How long an idle connection stays open for the next event.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// How many may have addresses looked at, at once, while they wait.
+/// Concurrent address lookups on behalf of waiting clients.
 const MAX_CONCURRENT_LOOKUPS: usize = 32;
-/// How much of an answer is read, so that its connection can be used again. Nothing of it is kept.
+/// How much of an answer is read, and discarded, so that the connection can be reused.
 const MAX_BODY_READ: usize = 64 * 1024;
 
-/// Sends requests to receivers. Cheap to clone.
+/// Sends requests to webhook endpoints. Cheap to clone.
 #[derive(Clone)]
 pub struct WebhookSender {
     policy: Arc<EgressPolicy>,
     clients: Arc<Mutex<Option<Clients>>>,
-    /// For those who have an address looked at, and wait for it.
+    /// Limits lookups on behalf of waiting clients.
     lookup_permits: Arc<Semaphore>,
 }
 
-/// Made when the first webhook needs them: they hold the certificates of all the world.
+/// Created on first use, because they load all root certificates.
 #[derive(Clone)]
 struct Clients {
     encrypted: reqwest::Client,
     plain: reqwest::Client,
 }
 
-/// What the receiver has answered.
+/// The answer of a receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ReceiverAnswer {
     pub(crate) status: u16,
-    /// How long it asks to be left alone.
+    /// The `Retry-After` of the receiver.
     pub(crate) retry_after: Option<Duration>,
 }
 
-/// Why there is no answer.
+/// Why there is no answer. The texts are stored with the attempt and shown by the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SendError {
-    /// The name means nothing.
+    /// DNS resolution failed.
     #[error("the host does not resolve to any address")]
     Unresolved,
-    /// It means something that must not be reached.
+    /// The egress policy forbids an address of the host.
     #[error("the host resolves to an address that webhooks may not reach")]
     Forbidden,
-    /// It would be readable on the way.
+    /// Only https is permitted for this address.
     #[error("https is required")]
     Unencrypted,
-    /// No connection, or no trusted one.
     #[error("no connection: refused, unreachable, or its certificate is not trusted")]
     Unreachable,
-    /// Too slow.
     #[error("no answer within 15 s")]
     Timeout,
-    /// The connection ended before the answer did.
     #[error("the connection broke off before the answer was complete")]
     ConnectionLost,
-    /// This machine cannot send at all.
+    /// This node cannot send at all.
     #[error("this node cannot send: it finds no certificates to trust")]
     NoRootCertificates,
 }
 
 impl WebhookSender {
-    /// Sends to the public internet, and where the settings allow it.
     #[must_use]
     pub fn new(settings: &WebhookSettings) -> Self {
         let (policy, lookup_permits) =
@@ -89,14 +87,14 @@ impl WebhookSender {
         Self { policy, clients: Arc::default(), lookup_permits: Arc::new(lookup_permits) }
     }
 
-    /// Leave to have an address looked at while somebody waits; none if too many are. Names that nobody answers for hold
-    /// up the threads that look them up.
+    /// A permit for one lookup on behalf of a waiting client; `None` if too many are running. Names whose DNS servers do not
+    /// answer block the threads that resolve them.
     pub(crate) fn try_lookup_permit(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.lookup_permits).try_acquire_owned().ok()
     }
 
-    /// Whether anything may be sent there, as names resolve now. The place is given up once the name was looked up, waited
-    /// for or not.
+    /// Checks a URL against the egress policy, as its host resolves now. The permit is released when the lookup ends, even if
+    /// the caller has stopped waiting.
     pub(crate) async fn check(
         &self,
         url: &WebhookUrl,
@@ -125,25 +123,25 @@ impl WebhookSender {
             {
                 Err(SendError::Unencrypted)
             }
-            judged => judged,
+            checked => checked,
         }
     }
 
-    /// Sends a request and waits for the answer.
+    /// Sends one request and waits for the answer.
     pub(super) async fn send(
         &self,
         url: &WebhookUrl,
         headers: HeaderMap,
         body: Vec<u8>,
     ) -> Result<ReceiverAnswer, SendError> {
-        // An address in the place of a name is never resolved.
+        // `GuardedResolver` is not called for a literal IP address.
         if !matches!(url.host(), Some(Host::Domain(_))) {
             self.check(url, None).await?;
         }
         let clients = self.clients()?;
         let client = if url.is_encrypted() { &clients.encrypted } else { &clients.plain };
-        let sent = client.post(url.as_url().clone()).headers(headers).body(body).send().await;
-        let mut response = sent.map_err(|error| classify(&error))?;
+        let response = client.post(url.as_url().clone()).headers(headers).body(body).send().await;
+        let mut response = response.map_err(|error| classify(&error))?;
         let answer = ReceiverAnswer {
             status: response.status().as_u16(),
             retry_after: retry_after(response.headers()),
@@ -163,11 +161,14 @@ impl WebhookSender {
         if let Some(clients) = &*clients {
             return Ok(clients.clone());
         }
-        let made = Clients::new(&self.policy).map_err(|error| {
-            tracing::error!(error, "webhooks cannot be delivered from this node; install CA certificates");
+        let created = Clients::new(&self.policy).map_err(|error| {
+            tracing::error!(
+                error,
+                "this node cannot deliver webhooks: no root certificates; install CA certificates"
+            );
             SendError::NoRootCertificates
         })?;
-        Ok(clients.insert(made).clone())
+        Ok(clients.insert(created).clone())
     }
 }
 
@@ -191,7 +192,7 @@ impl Clients {
     }
 }
 
-/// Resolves names to addresses that may be reached, all of them, or to none.
+/// Resolves a name only if the egress policy permits all of its addresses.
 struct GuardedResolver {
     policy: Arc<EgressPolicy>,
     is_encrypted: bool,
@@ -214,7 +215,7 @@ async fn lookup(name: &str) -> Result<Vec<SocketAddr>, SendError> {
     if found.is_empty() { Err(SendError::Unresolved) } else { Ok(found) }
 }
 
-/// One address that must not be reached is enough: a name of the public internet has none.
+/// One forbidden address rejects the host: a public name has none.
 fn check_addresses(
     policy: &EgressPolicy,
     is_encrypted: bool,
@@ -223,7 +224,7 @@ fn check_addresses(
     match addresses.iter().find(|address| !policy.permits(address.ip(), is_encrypted)) {
         None => Ok(()),
         Some(address) => {
-            tracing::debug!(address = %address.ip(), "a webhook may not reach this address");
+            tracing::debug!(address = %address.ip(), "egress policy denies this address");
             Err(SendError::Forbidden)
         }
     }
@@ -237,7 +238,7 @@ fn classify(error: &reqwest::Error) -> SendError {
         }
         cause = error.source();
     }
-    // One that ran out of time while it was being made counts as both.
+    // A timeout while connecting is reported by reqwest as both.
     if error.is_connect() {
         SendError::Unreachable
     } else if error.is_timeout() {
@@ -247,7 +248,7 @@ fn classify(error: &reqwest::Error) -> SendError {
     }
 }
 
-/// In seconds; a date is passed over (RFC 9110 §10.2.3).
+/// `Retry-After` in seconds; the date form is ignored (RFC 9110 §10.2.3).
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }

@@ -119,7 +119,7 @@ impl WebhookView {
                 position: failing.position,
                 since: rfc3339(failing.since),
                 attempts: failing.failures,
-                next_attempt_at: rfc3339(failing.again),
+                next_attempt_at: rfc3339(failing.next_attempt_at),
                 error: failing.error.clone(),
             }),
             position: cursor.position,

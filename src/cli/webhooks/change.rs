@@ -8,8 +8,8 @@ use crate::cli::error::CliError;
 use crate::cli::output::Output;
 use crate::cli::session::Session;
 use crate::command::CommandContext;
+use crate::webhooks::encode_secret;
 use crate::webhooks::previous_secret_expiry;
-use crate::webhooks::signature::encode_secret;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {

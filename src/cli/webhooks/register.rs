@@ -7,7 +7,7 @@ use crate::cli::output::Output;
 use crate::cli::session::Session;
 use crate::cli::users;
 use crate::command::{CommandContext, NewWebhook};
-use crate::webhooks::signature::encode_secret;
+use crate::webhooks::encode_secret;
 use crate::webhooks::{MAX_WEBHOOKS_PER_USER, may_own};
 
 #[derive(Debug, clap::Args)]

@@ -24,7 +24,7 @@ use super::time_limit::TimeLimit;
 use crate::app::Services;
 use crate::command::{CommandContext, WebhookState};
 use crate::webhooks::WebhookView;
-use crate::webhooks::signature::encode_secret;
+use crate::webhooks::encode_secret;
 
 /// A webhook that the caller may look after, be it deleted by now, and who they are.
 pub(crate) struct ManagedWebhook {

@@ -89,8 +89,8 @@ impl DeliveryContext {
         Ok(self.users.by_id(owner).await?.as_ref().map(may_own))
     }
 
-    /// Deletes the webhook if its owner was erased. A missing row is not enough, because deletion cannot be undone: the log
-    /// has to contain the erasure.
+    /// Deletes the webhook if its owner was erased. A missing row is not enough, because deletion cannot be
+    /// undone: the log has to contain the erasure.
     pub(super) async fn delete_if_orphaned(
         &self,
         owner: UserId,

@@ -1,7 +1,7 @@
 //! The delivery cursor of one webhook, and its recent attempts.
 //!
-//! Both are held in memory while the webhook is delivered, and flushed to the delivery store at intervals. Deliveries that
-//! were not flushed before a crash are repeated by the next node: delivery is at least once.
+//! Both are held in memory while the webhook is delivered, and flushed to the delivery store at intervals.
+//! Deliveries that were not flushed before a crash are repeated by the next node: delivery is at least once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,8 +76,8 @@ pub(crate) struct AttemptRecord {
 }
 
 impl DeliveryCursor {
-    /// Starts or continues the next replay: its position and its end. Events after the cursor are delivered anyway, so it
-    /// ends there at the latest.
+    /// Starts or continues the next replay: its position and its end. Events after the cursor are delivered
+    /// anyway, so it ends there at the latest.
     pub(super) fn begin_replay(&mut self, webhook: &ActiveWebhook) -> Option<(u64, u64)> {
         let Replay { from, to } = *webhook.replays.get(self.replayed)?;
         let before = from.saturating_sub(1);

@@ -1,8 +1,9 @@
-//! Delivers the events of the log to one webhook endpoint, in order, each retried until the receiver acknowledges it.
+//! Delivers the events of the log to one webhook endpoint, in order, each retried until the receiver
+//! acknowledges it.
 //!
-//! The log is the outbox: a worker reads it from the delivery cursor of its webhook, so appending an event involves no
-//! webhook. Each webhook has its own worker, so a slow or failing endpoint delays no other. One attempt is made in
-//! `attempt`; which node runs the workers is decided in `dispatcher`.
+//! The log is the outbox: a worker reads it from the delivery cursor of its webhook, so appending an event
+//! involves no webhook. Each webhook has its own worker, so a slow or failing endpoint delays no other. One
+//! attempt is made in `attempt`; which node runs the workers is decided in `dispatcher`.
 
 use std::time::Duration;
 
@@ -158,7 +159,8 @@ impl DeliveryWorker {
             if !page.events.is_empty() {
                 // Personal values are never sent, and an event may be retried for days.
                 page.events.iter_mut().for_each(redact);
-                // The owner's authorization is checked as of the page: no event is sent that follows its loss.
+                // The owner's authorization is checked as of the page: no event is sent that follows its
+                // loss.
                 self.context.users.wait_for_position(page.next).await?;
                 // No event is sent that follows a change or the deletion of the webhook.
                 if self.context.store.first_after_version(&self.stream, version).await?.is_some() {
@@ -277,7 +279,8 @@ impl DeliveryWorker {
         }
     }
 
-    /// Records the failure in the cursor: how long the event has been failing, and the delay before the next attempt.
+    /// Records the failure in the cursor: how long the event has been failing, and the delay before the next
+    /// attempt.
     fn schedule_retry(
         &self,
         writer: &mut CursorWriter,

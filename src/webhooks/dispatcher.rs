@@ -1,5 +1,5 @@
-//! Has every webhook delivered by one node, under a lease: of all nodes, the one that holds it runs a worker for each
-//! webhook that is not suspended; the others stand by and take over within seconds.
+//! Has every webhook delivered by one node, under a lease: of all nodes, the one that holds it runs a worker
+//! for each webhook that is not suspended; the others stand by and take over within seconds.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -101,7 +101,8 @@ impl Dispatcher {
         }
     }
 
-    /// Delivers as long as this node holds the lease, if it gets it; says how long to wait before it is asked for again.
+    /// Delivers as long as this node holds the lease, if it gets it; says how long to wait before it is asked
+    /// for again.
     async fn deliver_while_leader(&self, claim: &LeaseClient, stop: &CancellationToken) -> Duration {
         match claim.acquire(&json!({})).await {
             Ok(lease) if lease.holder == self.holder => {
@@ -127,7 +128,8 @@ impl Dispatcher {
         }
     }
 
-    /// Looks for the first webhook that was ever registered; gives how far the log holds none, or nothing if it has one.
+    /// Looks for the first webhook that was ever registered; gives how far the log holds none, or nothing if
+    /// it has one.
     async fn find_webhooks(&self, after: Position) -> Option<Position> {
         let (head, types) = (self.context.store.progress().head, vec![WebhookEvent::REGISTERED.to_owned()]);
         if head <= after {

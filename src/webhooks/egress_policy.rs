@@ -1,9 +1,10 @@
 //! SSRF guard: the egress policy decides which addresses webhooks may reach.
 //!
-//! A webhook URL is chosen by a user. Without this policy that user could make the service send requests into its own
-//! network (OWASP, "Server-Side Request Forgery Prevention"). Deliveries therefore go only to the public internet, and to
-//! the networks that the operator allows in `AEGIS_WEBHOOK_ALLOW_PRIVATE`; without TLS only to the latter. Resolving host
-//! names does not belong here: `sender` does that, and asks this policy about every address found.
+//! A webhook URL is chosen by a user. Without this policy that user could make the service send requests into
+//! its own network (OWASP, "Server-Side Request Forgery Prevention"). Deliveries therefore go only to the
+//! public internet, and to the networks that the operator allows in `AEGIS_WEBHOOK_ALLOW_PRIVATE`; without
+//! TLS only to the latter. Resolving host names does not belong here: `sender` does that, and asks this
+//! policy about every address found.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -1,5 +1,5 @@
-//! The request of a delivery, by Standard Webhooks 1.0 (<https://www.standardwebhooks.com>): a `CloudEvent` in structured
-//! mode (HTTP protocol binding 1.0.2, §3.2), signed with HMAC-SHA-256.
+//! The request of a delivery, by Standard Webhooks 1.0 (<https://www.standardwebhooks.com>): a `CloudEvent`
+//! in structured mode (HTTP protocol binding 1.0.2, §3.2), signed with HMAC-SHA-256.
 //!
 //! The body never contains personal values: once sent, they could not be erased.
 
@@ -32,7 +32,8 @@ const SECRET_OVERLAP: SignedDuration = SignedDuration::from_hours(24);
 /// The body of a delivery and its message id.
 #[derive(Clone)]
 pub(super) struct Message {
-    /// The `webhook-id`. It is the same in every attempt at one event, so that receivers can discard duplicates.
+    /// The `webhook-id`. It is the same in every attempt at one event, so that receivers can discard
+    /// duplicates.
     pub(super) id: String,
     pub(super) body: Vec<u8>,
 }
@@ -41,8 +42,8 @@ pub(super) struct Message {
 struct DeliveryBody {
     #[serde(flatten)]
     event: CloudEvent,
-    /// The position of the event delivered before this one, or the starting position of the webhook. A receiver that has
-    /// not seen it has missed an event.
+    /// The position of the event delivered before this one, or the starting position of the webhook. A
+    /// receiver that has not seen it has missed an event.
     previous: u64,
     /// Whether this delivery belongs to a replay.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -106,8 +107,8 @@ pub(crate) fn previous_secret_expiry(now: Timestamp) -> Result<Moment, MomentErr
     Moment::from_millisecond(now.as_millisecond().saturating_add_unsigned(overlap))
 }
 
-/// The value of `webhook-signature`: a signature for each secret, separated by spaces. `time` is in seconds since the
-/// Unix epoch.
+/// The value of `webhook-signature`: a signature for each secret, separated by spaces. `time` is in seconds
+/// since the Unix epoch.
 fn sign(secrets: &[&WebhookSecret], id: &str, time: i64, body: &[u8]) -> String {
     let signatures: Vec<_> =
         secrets.iter().map(|secret| signature(secret.expose(), id, time, body)).collect();

@@ -1,14 +1,16 @@
 //! Webhooks: delivers events of the log to HTTP endpoints, in order and at least once (Standard Webhooks).
 //!
-//! The log is the outbox of webhooks: an append writes nothing for them, and a delivery cursor per webhook records how far
-//! the log has been delivered. In the order in which an event passes through:
+//! The log is the outbox of webhooks: an append writes nothing for them, and a delivery cursor per webhook
+//! records how far the log has been delivered. In the order in which an event passes through:
 //!
 //! - `dispatcher`: leader election decides which node delivers; it runs one worker per active webhook;
-//! - `delivery_worker`: reads the log from the `delivery_cursor` and retries failed attempts by the `retry_policy`;
-//! - `attempt`: one request: a signed `message`, handed to the `sender`, which applies the `egress_policy` (SSRF guard).
+//! - `delivery_worker`: reads the log from the `delivery_cursor` and retries failed attempts by the
+//!   `retry_policy`;
+//! - `attempt`: one request: a signed `message`, handed to the `sender`, which applies the `egress_policy`
+//!   (SSRF guard).
 //!
-//! `delivery_context` is what all of them share. Webhook rules belong to `domain`, managing webhooks to `http/webhooks` and
-//! `cli/webhooks`.
+//! `delivery_context` is what all of them share. Webhook rules belong to `domain`, managing webhooks to
+//! `http/webhooks` and `cli/webhooks`.
 
 mod attempt;
 mod delivery_context;

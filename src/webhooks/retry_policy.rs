@@ -11,9 +11,9 @@ pub(super) const GIVE_UP_AFTER: Duration = Duration::from_hours(72);
 
 /// The delay before the next attempt, after `failures` (at least 1) failed attempts at the same event.
 ///
-/// `jitter` spreads receivers that failed together: up to a quarter is added to the delay, or, once that would exceed
-/// [`MAX_DELAY`], subtracted, so that hourly retries do not coincide either. A `Retry-After` from the receiver
-/// (`requested`) extends the delay up to [`MAX_DELAY`].
+/// `jitter` spreads receivers that failed together: up to a quarter is added to the delay, or, once that
+/// would exceed [`MAX_DELAY`], subtracted, so that hourly retries do not coincide either. A `Retry-After`
+/// from the receiver (`requested`) extends the delay up to [`MAX_DELAY`].
 pub(super) fn retry_delay(failures: u32, jitter: u32, requested: Option<Duration>) -> Duration {
     let factor = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
     let base = INITIAL_DELAY.saturating_mul(factor).min(MAX_DELAY);

@@ -1,8 +1,8 @@
 //! Sends requests to webhook endpoints behind the SSRF guard.
 //!
-//! Host names are resolved here, every address found is checked against the egress policy, and the connection goes to
-//! exactly those addresses, so DNS rebinding between check and connection has no effect. Redirects are not followed,
-//! proxies of the environment not used, and answers read only up to a limit.
+//! Host names are resolved here, every address found is checked against the egress policy, and the connection
+//! goes to exactly those addresses, so DNS rebinding between check and connection has no effect. Redirects
+//! are not followed, proxies of the environment not used, and answers read only up to a limit.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -87,14 +87,14 @@ impl WebhookSender {
         Self { policy, clients: Arc::default(), lookup_permits: Arc::new(lookup_permits) }
     }
 
-    /// A permit for one lookup on behalf of a waiting client; `None` if too many are running. Names whose DNS servers do not
-    /// answer block the threads that resolve them.
+    /// A permit for one lookup on behalf of a waiting client; `None` if too many are running. Names whose DNS
+    /// servers do not answer block the threads that resolve them.
     pub(crate) fn try_lookup_permit(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.lookup_permits).try_acquire_owned().ok()
     }
 
-    /// Checks a URL against the egress policy, as its host resolves now. The permit is released when the lookup ends, even if
-    /// the caller has stopped waiting.
+    /// Checks a URL against the egress policy, as its host resolves now. The permit is released when the
+    /// lookup ends, even if the caller has stopped waiting.
     pub(crate) async fn check(
         &self,
         url: &WebhookUrl,

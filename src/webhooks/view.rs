@@ -32,12 +32,12 @@ pub(crate) struct WebhookView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     description: Option<String>,
-    /// `active`; `failing`: an event does not get through, and is tried again; or `suspended`: nothing is sent until it is
-    /// resumed.
+    /// `active`; `failing`: an event does not get through, and is tried again; or `suspended`: nothing is
+    /// sent until it is resumed.
     #[schema(examples("active"))]
     pub(crate) state: &'static str,
-    /// Why it is suspended: `failing` for three days, `gone` (the receiver answered 410), or `owner` (they may no longer read
-    /// events).
+    /// Why it is suspended: `failing` for three days, `gone` (the receiver answered 410), or `owner` (they
+    /// may no longer read events).
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub(crate) suspended: Option<&'static str>,
@@ -88,7 +88,8 @@ impl WebhookView {
         Ok(Self::new(state, webhook, &DeliveryCursor::from_progress(progress.as_ref(), webhook)?))
     }
 
-    /// Of one that was just changed: as far as it is, or, where that cannot be read at once, as at its beginning.
+    /// Of one that was just changed: as far as it is, or, where that cannot be read at once, as at its
+    /// beginning.
     pub(crate) async fn after_change(deliveries: &dyn DeliveryStore, state: &WebhookState) -> Option<Self> {
         if let Ok(Ok(view)) = timeout(CURSOR_READ_TIMEOUT, Self::of(deliveries, state)).await {
             return view;

@@ -1,5 +1,5 @@
-//! A usual load at a fixed pace: sign-ups, logins, and people who ask who they are. Open loop: a request is sent when it is
-//! due, whether the ones before are answered or not.
+//! Background load at a fixed rate: sign-ups, logins and `GET /users/me`. Open loop: a request is sent when
+//! it is due, whether or not earlier requests were answered.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,33 +12,33 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::test_config::TestConfig;
 
-/// So many of each a second in a long run, of a build that was made for speed. Any other gets a tenth of it.
+/// Requests per second in a long run, which needs a release build. Short runs use a tenth.
 const SIGN_UPS: u32 = 10;
 const LOGINS: u32 = 10;
 const ME_REQUESTS: u32 = 500;
-/// How many people ask who they are.
+/// The number of users that send `GET /users/me`.
 const USERS: usize = 50;
 const PASSWORD: &str = "correct horse battery";
 
-/// What came of it.
+/// The result of a load.
 #[derive(Default)]
 pub(crate) struct LoadResult {
-    /// Requests that were answered.
+    /// Answered requests.
     pub(crate) answered: usize,
-    /// Those that were not answered as they should.
+    /// Requests with an unexpected answer.
     pub(crate) failures: Vec<String>,
     me_latencies: Vec<Duration>,
 }
 
 impl LoadResult {
-    /// Of a hundred answers to who they are, how long the slowest took.
+    /// The 99th percentile of the latency of `GET /users/me`.
     pub(crate) fn p99(&mut self) -> Duration {
         self.me_latencies.sort_unstable();
         self.me_latencies.get(self.me_latencies.len() * 99 / 100).copied().unwrap_or_default()
     }
 }
 
-/// Users who are known to a service.
+/// Registered users with tokens.
 #[derive(Clone)]
 pub(crate) struct LoadUsers {
     service: Client,
@@ -46,7 +46,7 @@ pub(crate) struct LoadUsers {
     next: Arc<AtomicUsize>,
 }
 
-/// A load that is under way.
+/// A running load.
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     seen: Arc<Mutex<LoadResult>>,
@@ -54,7 +54,6 @@ pub(crate) struct Load {
 }
 
 impl LoadUsers {
-    /// Signs them up.
     pub(crate) async fn sign_up(service: &Client) -> Self {
         let next = Arc::new(AtomicUsize::new(0));
         let mut people = Self { service: service.clone(), tokens: Arc::default(), next };
@@ -70,7 +69,7 @@ impl LoadUsers {
         people
     }
 
-    /// Begins the load.
+    /// Starts the load.
     pub(crate) fn load(&self) -> Load {
         let mut load = Load { stop: Arc::default(), seen: Arc::default(), pacing: JoinSet::new() };
         let people = self.clone();
@@ -113,7 +112,7 @@ impl LoadUsers {
 }
 
 impl Load {
-    /// Ends it, and says what came of it.
+    /// Stops the load and returns its result.
     pub(crate) async fn stop(mut self) -> LoadResult {
         self.stop.store(true, Ordering::Relaxed);
         while let Some(ended) = self.pacing.join_next().await {
@@ -128,9 +127,9 @@ impl Load {
     {
         let (stop, seen) = (Arc::clone(&self.stop), Arc::clone(&self.seen));
         self.pacing.spawn(async move {
-            let much = TestConfig::from_env().is_long;
+            let is_long = TestConfig::from_env().is_long;
             let between = Duration::from_secs(1) / per_second;
-            let mut pace = interval(if much { between } else { between * 10 });
+            let mut pace = interval(if is_long { between } else { between * 10 });
             pace.set_missed_tick_behavior(MissedTickBehavior::Burst);
             let mut under_way = JoinSet::new();
             while !stop.load(Ordering::Relaxed) {

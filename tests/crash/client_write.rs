@@ -1,16 +1,16 @@
-//! What clients want done. Each write leaves a mark in the log that no other write leaves, so that the log itself tells
-//! how often it was done.
+//! The writes that clients send. Each write leaves a fingerprint in the log that no other write leaves, so
+//! the log shows how often it was executed.
 
 use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::service::{Client, Request};
 
-/// The roles that users are given. The first involves the stream `system`, too.
+/// The roles that users are granted. The first also appends to the stream `system`.
 pub(crate) const ROLES: [&str; 4] = ["admin", "auditor", "operator", "subscriber"];
 
 const PASSWORD: &str = "correct horse battery staple";
 
-/// One write. Every name is taken once, and to a user everything is done once at most.
+/// One write. Every name is used once, and every change is made to a user at most once.
 #[derive(Clone, Debug)]
 pub(crate) enum ClientWrite {
     SignUp {
@@ -33,7 +33,7 @@ pub(crate) enum ClientWrite {
         id: String,
         role: &'static str,
     },
-    /// A deactivation that must be refused: it names a version that the user never had.
+    /// A deactivation that must be rejected: its expected version never existed.
     Stale {
         id: String,
         reason: String,
@@ -41,7 +41,6 @@ pub(crate) enum ClientWrite {
 }
 
 impl ClientWrite {
-    /// The request for it.
     pub(crate) fn request(&self, client: &Client, token: &str) -> Request {
         let command = |id: &str, what: &str, reason: &str| {
             let request = client.post(&format!("/users/{id}/{what}")).bearer(token);
@@ -62,7 +61,7 @@ impl ClientWrite {
         }
     }
 
-    /// The mark that it leaves.
+    /// The fingerprint that it leaves in the log.
     pub(crate) fn fingerprint(&self) -> String {
         match self {
             Self::SignUp { name, .. } => format!("UserRegistered {name}"),
@@ -75,17 +74,17 @@ impl ClientWrite {
         }
     }
 
-    /// How many events it appends.
+    /// The number of events that it appends.
     pub(crate) fn events(&self) -> usize {
         match self {
-            // An administrator more or less is written in `system` as well.
+            // The number of administrators is also tracked in `system`.
             Self::Grant { role: "admin", .. } | Self::Revoke { role: "admin", .. } => 2,
             _ => 1,
         }
     }
 }
 
-/// The mark that an event is.
+/// The fingerprint of an event.
 pub(crate) fn fingerprint_of(event: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let (kind, id, data) = (text(&event["type"]), text(&event["subject"]), &event["data"]);

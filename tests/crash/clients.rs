@@ -1,6 +1,6 @@
-//! Clients: each makes users and changes them, one write after the other, and writes down what it was told. When it is
-//! not told what has become of a write it sends it again under the same key, at any service, or leaves it and turns to
-//! another user.
+//! Simulated clients: each creates and changes users, one write after the other, and records every response.
+//! A write whose outcome is unknown is sent again under the same idempotency key, to any service, or
+//! abandoned.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -14,33 +14,31 @@ use crate::client_write::{ClientWrite, ROLES};
 use crate::journal::{Attempt, Journal, WriteOutcome};
 use crate::seeded_rng::SeededRng;
 
-/// How many clients a service has.
 const CLIENTS_PER_SERVICE: usize = 6;
-/// The longest pause of a client between two writes.
+/// The longest pause between two writes of a client.
 const MAX_PAUSE: Duration = Duration::from_millis(12);
-/// How long a client waits after a failure.
+/// The pause after a failure.
 const RETRY_PAUSE: Duration = Duration::from_millis(60);
-/// One in so many writes is sent without a key, as clients do that cannot send anything again.
+/// One in this many writes is sent without an idempotency key.
 const KEYLESS_ONE_IN: usize = 5;
-/// How often a client sends a write again before it leaves it.
+/// How often a client retries a write before abandoning it.
 const MAX_RETRIES: usize = 3;
 
-/// What all clients share.
+/// State shared by all clients.
 #[derive(Clone)]
 pub(crate) struct ClientContext {
     pub(crate) services: Vec<Client>,
     /// The access token of an administrator.
     pub(crate) token: String,
-    /// How long a client waits for an answer.
     pub(crate) timeout: Duration,
     pub(crate) journal: Arc<Journal>,
 }
 
 impl ClientContext {
-    /// Sends a write and notes what came of it.
+    /// Sends a write and records the outcome.
     pub(crate) async fn attempt(
         &self,
-        place: usize,
+        index: usize,
         write: &ClientWrite,
         key: Option<&str>,
         service: usize,
@@ -52,19 +50,19 @@ impl ClientContext {
         let sent = self.journal.now();
         let outcome = WriteOutcome::of(&request.try_send().await);
         let answered = self.journal.now();
-        self.journal.add(place, Attempt { service, sent, answered, outcome: outcome.clone() });
+        self.journal.add(index, Attempt { service, sent, answered, outcome: outcome.clone() });
         outcome
     }
 }
 
-/// Clients at work.
+/// Running clients.
 pub(crate) struct Clients {
     stop: Arc<AtomicBool>,
     clients: JoinSet<()>,
 }
 
 impl Clients {
-    /// Sets clients to work, the same number at each service.
+    /// Starts the same number of clients for each service.
     pub(crate) fn start(context: &ClientContext, rng: &mut SeededRng) -> Self {
         let stop = Arc::<AtomicBool>::default();
         let numbers = Arc::<AtomicUsize>::default();
@@ -79,7 +77,7 @@ impl Clients {
         Self { stop, clients: clients.into_iter().map(SimulatedClient::work).collect() }
     }
 
-    /// Waits until every client has finished what it has begun.
+    /// Waits until every client has finished its current write.
     pub(crate) async fn stop(mut self) {
         self.stop.store(true, Ordering::Relaxed);
         while let Some(ended) = self.clients.join_next().await {
@@ -91,7 +89,7 @@ impl Clients {
 struct SimulatedClient {
     context: ClientContext,
     home: usize,
-    /// So that all clients take different names.
+    /// Shared counter that makes usernames unique.
     numbers: Arc<AtomicUsize>,
     rng: SeededRng,
     stop: Arc<AtomicBool>,
@@ -110,22 +108,22 @@ impl SimulatedClient {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// Signs up somebody; their id, if that went well.
+    /// Signs up a user and returns the id if acknowledged.
     async fn new_user(&mut self) -> Option<String> {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let name = format!("user{number}");
         let email = if self.rng.one_in(6) {
-            // Two at once, or one after the other, want the same: one gets it.
+            // Clients compete for these addresses: one of them wins.
             format!("wanted{}@example.com", number / 12)
         } else {
             format!("{name}@example.com")
         };
-        let told = self.send_until_settled(ClientWrite::SignUp { name, email }).await?;
-        // `Location` ends with it.
-        told.split(' ').find_map(|word| word.strip_prefix("/api/v1/users/")).map(str::to_owned)
+        let response = self.send_until_settled(ClientWrite::SignUp { name, email }).await?;
+        // The `Location` ends with the id.
+        response.split(' ').find_map(|word| word.strip_prefix("/api/v1/users/")).map(str::to_owned)
     }
 
-    /// Changes a user until something is refused or left open.
+    /// Changes a user until a write is rejected or abandoned.
     async fn change(&mut self, id: &str) {
         let id = || id.to_owned();
         let reason = "a client asked for it".to_owned();
@@ -140,7 +138,7 @@ impl SimulatedClient {
             ClientWrite::Revoke { id: id(), role: ROLES[second] },
         ];
         if self.rng.one_in(4) {
-            let stale = ClientWrite::Stale { id: id(), reason: "nobody should get this".to_owned() };
+            let stale = ClientWrite::Stale { id: id(), reason: "must be rejected".to_owned() };
             writes.insert(self.rng.below(writes.len()), stale);
         }
         for write in writes {
@@ -151,14 +149,14 @@ impl SimulatedClient {
         }
     }
 
-    /// Sends a write until it is known what has become of it, or not. What was told, if it was done.
+    /// Sends a write until its outcome is known or it is abandoned. Returns the response if acknowledged.
     async fn send_until_settled(&mut self, write: ClientWrite) -> Option<String> {
         let pause = self.rng.duration_between(Duration::ZERO, MAX_PAUSE);
         sleep(pause).await;
-        let (place, key) = self.context.journal.begin(write.clone(), !self.rng.one_in(KEYLESS_ONE_IN));
+        let (index, key) = self.context.journal.begin(write.clone(), !self.rng.one_in(KEYLESS_ONE_IN));
         let mut service = self.home;
         for _ in 0..=MAX_RETRIES {
-            match self.context.attempt(place, &write, key.as_deref(), service).await {
+            match self.context.attempt(index, &write, key.as_deref(), service).await {
                 WriteOutcome::Acknowledged { response, .. } => return Some(response),
                 WriteOutcome::Unchanged | WriteOutcome::Rejected { .. } => return None,
                 WriteOutcome::NotExecuted { .. } => {

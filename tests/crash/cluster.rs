@@ -1,5 +1,5 @@
-//! The services under fire: one or two processes on one database, at addresses that stay, to be killed, frozen and
-//! started again.
+//! A cluster under test: one or more service processes on one database, at fixed addresses, that can be
+//! killed, frozen and restarted.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,15 +16,14 @@ use crate::test_config::env_number;
 /// The e-mail address of the first administrator.
 pub(crate) const ADMIN_EMAIL: &str = "root@example.com";
 const ADMIN_PASSWORD: &str = "the first of all administrators";
-/// The service itself.
 pub(crate) const EXECUTABLE: &str = env!("CARGO_BIN_EXE_aegis");
 
-/// The service, or another build of it (`AEGIS_TEST_EXECUTABLE`), such as one that was made for speed.
+/// The service, or another build of it (`AEGIS_TEST_EXECUTABLE`), such as a release build.
 fn executable() -> String {
     env_number("AEGIS_TEST_EXECUTABLE").unwrap_or_else(|| EXECUTABLE.to_owned())
 }
 
-/// A service by its place, running or not.
+/// Services by index, running or not.
 pub(crate) struct Cluster {
     nodes: Vec<ClusterNode>,
 }
@@ -41,7 +40,7 @@ impl Cluster {
         Self::of(1, || Deployment::embedded(&executable(), data))
     }
 
-    /// So many services on a database of a MongoDB.
+    /// Several services on one MongoDB database.
     pub(crate) fn on_mongodb(services: usize, url: &str, database: &str) -> Self {
         Self::of(services, || Deployment::on_mongodb(&executable(), url, database))
     }
@@ -61,14 +60,13 @@ impl Cluster {
         Self { nodes: (0..services).map(node).collect() }
     }
 
-    /// For work that takes longer than in other tests.
+    /// Extends the time limit of commands.
     pub(crate) fn with_timeout(self, patience: Duration) -> Self {
         let patient =
             |node: ClusterNode| ClusterNode { deployment: node.deployment.with_timeout(patience), ..node };
         Self { nodes: self.nodes.into_iter().map(patient).collect() }
     }
 
-    /// How many services there are.
     pub(crate) fn size(&self) -> usize {
         self.nodes.len()
     }
@@ -78,26 +76,26 @@ impl Cluster {
         &self.nodes[0].deployment
     }
 
-    /// How `users` is doing, as the command line says.
+    /// The status of the projection `users`, from the command line.
     pub(crate) async fn users_status(&self) -> Value {
         let found = self.command_line().json(&["projections", "status"]).await;
         found.into_iter().find(|status| status["name"] == "users").unwrap()
     }
 
-    /// The rows of every read model are what the log says.
+    /// Verifies every read model against the log.
     pub(crate) async fn verify_read_models(&self) {
         for name in ["users", "user_activity", "daily", "webhooks"] {
             self.command_line().run_ok(&["projections", "verify", name]).await;
         }
     }
 
-    /// Starts all services, and gives clients what they need.
+    /// Starts all services and returns the context for clients.
     pub(crate) async fn start_all(&mut self, timeout: Duration) -> ClientContext {
         for node in 0..self.size() {
             self.start(node).await;
         }
         let services: Vec<_> = self.nodes.iter().map(|node| Client::new(&node.address)).collect();
-        // A log that was there before may have to be projected first.
+        // An existing log may have to be projected first.
         let token = eventually("the administrator to log in", async || {
             let answer = services[0].log_in(ADMIN_EMAIL, ADMIN_PASSWORD).await;
             if answer.status() == 503 {
@@ -115,14 +113,14 @@ impl Cluster {
         node.service = Some(node.deployment.serve().await);
     }
 
-    /// Starts a service, gives it this time, and kills it, whatever it was about.
+    /// Starts a service and kills it after this time, ready or not.
     pub(crate) async fn start_and_kill(&mut self, node: usize, time: Duration) {
         let service = self.nodes[node].deployment.start(&["serve"]);
         tokio::time::sleep(time).await;
         service.kill();
     }
 
-    /// Ends a service in good order.
+    /// Shuts a service down gracefully.
     pub(crate) async fn stop(&mut self, node: usize) {
         let mut service = self.nodes[node].service.take().unwrap();
         let status = service.terminate().await;
@@ -134,7 +132,7 @@ impl Cluster {
         self.nodes[node].service.take().unwrap().kill();
     }
 
-    /// The place of the service whose process has this number.
+    /// The index of the service with this process id.
     pub(crate) fn index_of_process(&self, process: i32) -> Option<usize> {
         let is_it = |node: &ClusterNode| {
             node.service.as_ref().is_some_and(|service| service.pid().as_raw_nonzero().get() == process)
@@ -142,12 +140,12 @@ impl Cluster {
         self.nodes.iter().position(is_it)
     }
 
-    /// A service that runs.
+    /// A running service.
     pub(crate) fn service(&mut self, node: usize) -> &mut ServiceProcess {
         self.nodes[node].service.as_mut().unwrap()
     }
 
-    /// No service has ended by itself.
+    /// Asserts that no service has exited by itself.
     pub(crate) fn assert_running(&mut self) {
         for service in self.nodes.iter_mut().filter_map(|node| node.service.as_mut()) {
             service.assert_running();
@@ -155,7 +153,7 @@ impl Cluster {
     }
 }
 
-/// Waits until every service has acknowledged so many writes that were sent after `since`.
+/// Waits until every service has acknowledged `count` writes that were sent after `since`.
 pub(crate) async fn await_writes(context: &ClientContext, count: usize, since: Duration) {
     eventually("that every service acknowledges writes", async || {
         let acknowledged = context.journal.acknowledgements(since);

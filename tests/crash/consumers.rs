@@ -1,6 +1,7 @@
-//! The programs of `docs/subscribe.md`, as they stand there: they are killed at any moment and started again, while events
-//! come and the service is killed as well. In the end each has 1, 2, 3 … N in its file, once and in order. A few kills by
-//! default; `AEGIS_TEST_LONG=1` asks for fifty, and ten of the service.
+//! Runs the consumer programs of `docs/subscribe.md` verbatim. They are killed and restarted at random
+//! moments while events are appended and the service is killed as well. In the end each has recorded
+//! positions 1, 2, 3 … N once and in order. A few kills by default; with `AEGIS_TEST_LONG=1` fifty, and ten
+//! of the service.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -17,9 +18,9 @@ use crate::test_config::TestConfig;
 
 pub(crate) const DOCUMENT: &str = include_str!("../../docs/subscribe.md");
 const RUST: &str = include_str!("../../examples/subscriber.rs");
-/// The longest life of a consumer.
+/// The longest time before a consumer is killed.
 const MAX_LIFETIME: Duration = Duration::from_millis(700);
-/// How long the last of them may take to see everything on a slow machine.
+/// Limit for the final catch-up on a slow machine.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -56,7 +57,7 @@ async fn consume(test: &str, mut cluster: Cluster) {
         clients.stop().await;
         let log = whole_log(&context.services[0], &context.token).await;
         let last = consumer.start();
-        eventually_within(TIMEOUT, "the consumer to see everything", async || {
+        eventually_within(TIMEOUT, "the consumer to receive every event", async || {
             (consumer.lines().len() >= log.len()).then_some(())
         })
         .await;
@@ -73,7 +74,7 @@ async fn consume(test: &str, mut cluster: Cluster) {
 /// Position and id of an event.
 pub(crate) type EventRef = (u64, String);
 
-/// Every event.
+/// Every event of the log.
 pub(crate) async fn whole_log(service: &Client, token: &str) -> Vec<EventRef> {
     let mut log = Vec::new();
     loop {
@@ -91,7 +92,7 @@ fn position_and_id(event: &Value) -> EventRef {
     (event["position"].as_u64().unwrap(), event["id"].as_str().unwrap().to_owned())
 }
 
-/// A program of the document.
+/// A consumer program of the document.
 struct Consumer {
     program: PathBuf,
     arguments: Vec<PathBuf>,
@@ -105,7 +106,7 @@ impl Consumer {
         let source = folder.join(format!("consumer.{language}"));
         let (program, arguments) = match language {
             "python" => ("python3".into(), vec![source.clone()]),
-            // Node.js goes by the ending.
+            // Node.js derives the language from the file extension.
             "typescript" => (testkit::node(), vec![folder.join("consumer.mts")]),
             _ => (build_example(), Vec::new()),
         };
@@ -124,26 +125,26 @@ impl Consumer {
         ChildGuard(command.stdin(Stdio::null()).spawn().unwrap())
     }
 
-    /// What it has seen so far.
+    /// The events that it has recorded so far.
     fn lines(&self) -> Vec<EventRef> {
         read_events(&self.file)
     }
 }
 
-/// The events in a file, one per line.
+/// The events of a file, one per line; an incomplete last line is ignored.
 pub(crate) fn read_events(file: &Path) -> Vec<EventRef> {
     let text = std::fs::read_to_string(file).unwrap_or_default();
     let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
     whole.lines().map(|line| position_and_id(&serde_json::from_str(line).unwrap())).collect()
 }
 
-/// Where what was seen is not what was logged.
+/// Describes where the recorded events differ from the log.
 pub(crate) fn difference(seen: &[EventRef], log: &[EventRef]) -> String {
     let at = seen.iter().zip(log).position(|(seen, logged)| seen != logged);
-    format!("{} lines of {}, the first other one is {at:?}", seen.len(), log.len())
+    format!("{} lines of {}, the first difference at {at:?}", seen.len(), log.len())
 }
 
-/// A consumer that runs, until this is dropped.
+/// A child process that is killed on drop.
 pub(crate) struct ChildGuard(pub(crate) Child);
 
 impl Drop for ChildGuard {
@@ -153,14 +154,14 @@ impl Drop for ChildGuard {
     }
 }
 
-/// The program in that language, as it stands in the document.
+/// The program in that language, from the document.
 fn code_block(language: &str) -> &'static str {
     let begin = format!("```{language}\n");
     let (_, after) = DOCUMENT.split_once(&begin).unwrap();
     after.split_once("```\n").unwrap().0
 }
 
-/// The program in Rust, which is an example of this package.
+/// The program in Rust, built as an example of this package.
 fn build_example() -> PathBuf {
     let (_, program) = RUST.split_once(")]\n").unwrap();
     assert_eq!(
@@ -170,6 +171,6 @@ fn build_example() -> PathBuf {
     );
     let mut cargo = Command::new(env!("CARGO"));
     let done = cargo.args(["build", "--quiet", "--locked", "--example", "subscriber"]).status().unwrap();
-    assert!(done.success(), "examples/subscriber.rs is not built");
+    assert!(done.success(), "examples/subscriber.rs failed to build");
     Path::new(env!("CARGO_BIN_EXE_aegis")).parent().unwrap().join("examples/subscriber")
 }

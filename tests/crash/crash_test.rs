@@ -1,4 +1,5 @@
-//! What must hold in between, and in the end.
+//! The frame of a crash test: clients and feed observers, and the invariants checked during the test and at
+//! its end.
 
 use crate::clients::{ClientContext, Clients};
 use crate::cluster::Cluster;
@@ -8,17 +9,17 @@ use crate::log::{self, Log};
 use crate::resend::resend_unsettled;
 use crate::summary;
 
-/// A test while it is under way: clients that write, readers that look.
+/// A running crash test.
 pub(crate) struct CrashTest {
     pub(crate) context: ClientContext,
     clients: Clients,
     observers: Vec<FeedObserver>,
-    /// What has been read of the log so far.
+    /// The part of the log read so far.
     log: Log,
 }
 
 impl CrashTest {
-    /// Sets clients and readers to work.
+    /// Starts the feed observers.
     pub(crate) fn start(context: ClientContext, clients: Clients) -> Self {
         let observer =
             |service: &testkit::service::Client| FeedObserver::at(service.clone(), context.token.clone());
@@ -26,16 +27,17 @@ impl CrashTest {
         Self { context, clients, observers, log: Log::default() }
     }
 
-    /// What holds at any moment: the log verifies, and nobody was told what is not so.
+    /// Checks the invariants that hold at any moment: the log verifies and agrees with every response.
     pub(crate) async fn check(&mut self, cluster: &Cluster) {
-        // First what was told, then the log: whatever was told by then has to be in it.
+        // Responses first: the log read afterwards has to contain everything acknowledged by then.
         let records = self.context.journal.records();
         self.log.catch_up(cluster.command_line()).await;
         history_checker::assert_no_violations(&history_checker::violations(&records, &self.log));
         log::verify(cluster.command_line()).await;
     }
 
-    /// What holds in the end, once all services are well and everything unknown was sent again. Gives the whole log.
+    /// Resolves all indeterminate writes and checks the final invariants. All services must be healthy.
+    /// Returns the log.
     pub(crate) async fn finish(mut self, test: &str, cluster: &Cluster) -> Log {
         self.clients.stop().await;
         resend_unsettled(&self.context).await;
@@ -46,7 +48,11 @@ impl CrashTest {
         let records = self.context.journal.records();
         self.log.catch_up(cluster.command_line()).await;
         let whole = Log::read(cluster.command_line()).await;
-        assert_eq!(self.log.events(), whole.events(), "what was read bit by bit, and what is there now");
+        assert_eq!(
+            self.log.events(),
+            whole.events(),
+            "the log read incrementally differs from the log read at once"
+        );
         history_checker::assert_no_violations(&history_checker::violations(&records, &whole));
         history_checker::assert_no_violations(&history_checker::feed_violations(&seen, &whole));
         log::verify(cluster.command_line()).await;

@@ -1,4 +1,4 @@
-//! A replica set of three loses its primary, in every way there is, while two services write to it.
+//! A replica set of three loses its primary in every possible way while two services write to it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,30 +15,30 @@ use crate::seeded_rng::SeededRng;
 use crate::summary;
 use crate::test_config::TestConfig;
 
-/// How long a client waits for an answer. The service promises one within ten seconds, whatever its database does; a
-/// busy machine may need a moment more to carry it over.
+/// The client timeout. The service answers within ten seconds, whatever its database does; a busy machine
+/// needs some slack.
 const TIMEOUT: Duration = Duration::from_secs(12);
-/// How long a service may acknowledge no write, with elections after two seconds.
+/// The longest time without an acknowledged write, with elections after two seconds.
 const LONGEST_GAP: Duration = Duration::from_secs(12);
-/// How long a majority is missing.
+/// How long the set has no majority.
 const WITHOUT_MAJORITY: Duration = Duration::from_secs(3);
-/// What every service has acknowledged between two losses.
+/// Writes acknowledged by every service between two failures.
 const WRITES_BETWEEN_FAILURES: usize = 10;
 
 /// A way to lose a primary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Loss {
-    /// SIGKILL, and a start some time later.
+    /// SIGKILL, and a later restart.
     Killed,
-    /// SIGSTOP, and SIGCONT when there is another.
+    /// SIGSTOP, and SIGCONT once there is another primary.
     Frozen,
-    /// It hands over by itself.
+    /// `replSetStepDown`.
     SteppedDown,
-    /// Nobody reaches it.
+    /// A network partition from members and clients.
     CutOff,
-    /// The other members do not reach it, and clients do.
+    /// A network partition from the other members only.
     CutOffFromMembers,
-    /// It and one more are killed: nobody can take over until they are back.
+    /// The primary and one more member are killed: no primary until they are back.
     WithMajority,
 }
 
@@ -76,7 +76,7 @@ async fn lose_primaries(config: TestConfig) {
     }
     crash_test.finish(test, &cluster).await;
     let unanswered = context.journal.records().into_iter().find(WriteRecord::timed_out);
-    assert!(unanswered.is_none(), "a client was not answered for {TIMEOUT:?}: {unanswered:?}");
+    assert!(unanswered.is_none(), "a request was not answered within {TIMEOUT:?}: {unanswered:?}");
     for (loss, gaps) in gaps {
         let longest = gaps.iter().max().unwrap().as_secs_f64();
         summary::print(&format!(
@@ -86,8 +86,8 @@ async fn lose_primaries(config: TestConfig) {
     }
 }
 
-/// Loses the primary in that way, waits until writes go on, and mends the set. Gives the longest time in which one of the
-/// services acknowledged no write, of that in which it could have.
+/// Loses the primary, waits until writes succeed again, and repairs the set. Returns the longest time without
+/// an acknowledged write of one service, not counting the time without a majority.
 async fn lose_primary(
     loss: Loss,
     set: &mut ReplicaSet,
@@ -122,14 +122,14 @@ async fn lose_primary(
         }
         Loss::WithMajority => since = lose_majority(set, primary, context, rng).await,
     }
-    let mended = context.journal.now();
+    let repaired = context.journal.now();
     set.wait_until_healthy().await;
-    await_writes(context, 5, mended).await;
+    await_writes(context, 5, repaired).await;
     let gap_of = |service| summary::longest_gap(&context.journal, Some(service), since);
     (0..context.services.len()).map(gap_of).max().unwrap()
 }
 
-/// Without a majority nothing is acknowledged. Gives the moment at which there is one again.
+/// Asserts that nothing is acknowledged without a majority. Returns when the majority is back.
 async fn lose_majority(
     set: &mut ReplicaSet,
     primary: usize,

@@ -1,6 +1,6 @@
-//! Many people are erased while a service runs. Afterwards nobody finds them: not in a document or a file, nor in what the
-//! service has logged; and the log and the read models are still proved. One of a hundred of the users that
-//! `populated_database` imports.
+//! Mass erasure: one in a hundred of the users that `populated_database` imports are erased while a service
+//! runs. Afterwards no document, file or log line contains them, and the log and the read models still
+//! verify.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,13 +14,13 @@ use crate::clients::ClientContext;
 use crate::populated_database::{PopulatedDatabase, user_count};
 use crate::summary;
 
-/// What the command line may take with 100,000 users on a slow machine.
+/// Limit for a command with 100,000 users on a slow machine.
 const TIMEOUT: Duration = Duration::from_mins(5);
-/// Of so many users one is erased.
+/// One in this many users is erased.
 const ERASE_EVERY: u64 = 100;
-/// Requests under way at a time.
+/// Concurrent requests.
 const MAX_IN_FLIGHT: usize = 8;
-/// What the e-mail addresses and the names of all users begin with.
+/// The prefix of the e-mail addresses and usernames of all imported users.
 const IMPORT_PREFIX: &[u8] = b"imported";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -38,41 +38,41 @@ async fn assert_no_trace_of_erased_users(test: &str, populated: PopulatedDatabas
     let context = cluster.start_all(TIMEOUT).await;
     let listed = cluster.command_line().json(&["users", "list"]).await;
     let number = |email: &str| numbers(email.as_bytes()).next();
-    let everybody: Vec<_> = listed
+    let users: Vec<_> = listed
         .iter()
         .filter_map(|user| Some((number(user["email"].as_str()?)?, user["id"].as_str()?.to_owned())))
         .collect();
-    assert_eq!(u64::try_from(everybody.len()).unwrap(), user_count());
-    let gone: Vec<_> = everybody.into_iter().filter(|(number, _)| number % ERASE_EVERY == 42).collect();
+    assert_eq!(u64::try_from(users.len()).unwrap(), user_count());
+    let erased: Vec<_> = users.into_iter().filter(|(number, _)| number % ERASE_EVERY == 42).collect();
     let began = Instant::now();
-    erase(&context, gone.iter().map(|(_, id)| id.clone())).await;
+    erase(&context, erased.iter().map(|(_, id)| id.clone())).await;
     let took = began.elapsed();
 
     cluster.command_line().run_ok(&["events", "verify"]).await;
     let rebuilt = cluster.command_line().run_ok(&["projections", "rebuild", "users"]).await;
     assert!(rebuilt.stdout.contains("the same as before"), "{rebuilt:?}");
     cluster.verify_read_models().await;
-    let said = cluster.service(0).output();
+    let output = cluster.service(0).output();
     cluster.stop(0).await;
 
-    let gone: BTreeSet<_> = gone.into_iter().map(|(number, _)| number).collect();
+    let erased: BTreeSet<_> = erased.into_iter().map(|(number, _)| number).collect();
     let mut seen = BTreeSet::new();
     let mut bytes = 0;
     populated
-        .scan_stored_bytes(|place, piece| {
-            bytes += piece.len();
-            for number in numbers(piece) {
-                assert!(!gone.contains(&number), "user {number} was erased and is in {place}");
+        .scan_stored_bytes(|location, content| {
+            bytes += content.len();
+            for number in numbers(content) {
+                assert!(!erased.contains(&number), "user {number} was erased and is in {location}");
                 seen.insert(number);
             }
         })
         .await;
-    assert!(numbers(said.as_bytes()).next().is_none(), "users are in the log of the service");
-    let stays = user_count() - u64::try_from(gone.len()).unwrap();
-    assert_eq!(u64::try_from(seen.len()).unwrap(), stays, "whoever was not erased is still there");
+    assert!(numbers(output.as_bytes()).next().is_none(), "the service has logged personal data of users");
+    let remaining = user_count() - u64::try_from(erased.len()).unwrap();
+    assert_eq!(u64::try_from(seen.len()).unwrap(), remaining, "users that were not erased are missing");
     summary::print(&format!(
         "erasure, {test}: {} of {} users erased in {:.1} s, none found in {} MiB; log and read models verify",
-        gone.len(),
+        erased.len(),
         user_count(),
         took.as_secs_f64(),
         bytes >> 20,
@@ -96,7 +96,7 @@ async fn erase(context: &ClientContext, ids: impl Iterator<Item = String>) {
     }
 }
 
-/// The numbers of the users whose names or e-mail addresses are in there.
+/// The numbers of the users whose usernames or e-mail addresses occur in these bytes.
 fn numbers(bytes: &[u8]) -> impl Iterator<Item = u64> {
     let found = bytes
         .windows(IMPORT_PREFIX.len())
@@ -106,7 +106,7 @@ fn numbers(bytes: &[u8]) -> impl Iterator<Item = u64> {
         let rest = &bytes[at + IMPORT_PREFIX.len()..];
         let rest = rest.strip_prefix(b" ").unwrap_or(rest);
         let end = rest.iter().position(|byte| !byte.is_ascii_digit())?;
-        // Otherwise it is what is stored beside it that goes on.
+        // Without such a delimiter the digits belong to a neighbouring value.
         matches!(rest[end], b'@' | b'.').then(|| String::from_utf8_lossy(&rest[..end]).parse().ok())?
     })
 }

@@ -1,4 +1,4 @@
-//! Readers of the feed, who look all the while. What they were shown once must stay.
+//! Feed observers: poll the event feed during a crash test. Every event they have seen must be in the log.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -11,18 +11,18 @@ use tokio::task::JoinSet;
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// An event that was shown.
+/// An event seen in the feed.
 #[derive(Clone, Debug)]
 pub(crate) struct ObservedEvent {
     pub(crate) position: u64,
     pub(crate) id: String,
 }
 
-/// Follows the log at one service until it is told to stop.
+/// Polls the feed of one service until stopped.
 pub(crate) struct FeedObserver {
     seen: Arc<Mutex<Vec<ObservedEvent>>>,
     stop: Arc<AtomicBool>,
-    /// Ends with this.
+    /// Aborted on drop.
     task: JoinSet<()>,
 }
 
@@ -40,7 +40,7 @@ impl FeedObserver {
         Self { seen, stop, task }
     }
 
-    /// Everything that was seen.
+    /// Every event that was seen.
     pub(crate) async fn stop(self) -> Vec<ObservedEvent> {
         self.stop.store(true, Ordering::Relaxed);
         self.task.join_all().await;
@@ -51,7 +51,8 @@ impl FeedObserver {
 async fn look(client: &Client, token: &str, seen: &Mutex<Vec<ObservedEvent>>) {
     let after = seen.lock().unwrap().last().map_or(0, |last| last.position);
     let page = client.get(&format!("/events?after={after}&limit=1000")).bearer(token).timeout(TIMEOUT);
-    // No answer while the service is down, and 503 while its database is; anything else is a fault of the feed.
+    // No answer while the service is down, and 503 while its database is; anything else is a defect of the
+    // feed.
     let Ok(answer) = page.try_send().await else { return };
     if answer.status() == 503 {
         return;

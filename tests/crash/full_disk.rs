@@ -1,5 +1,5 @@
-//! No room: the file system is full, or a file may not grow. Clients are told so, nothing that was acknowledged is
-//! lost, and once there is room the service goes on by itself.
+//! Out of disk space: the file system is full, or a file size limit is reached. Clients get errors, no
+//! acknowledged write is lost, and the service recovers by itself once there is space.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -23,11 +23,11 @@ use crate::test_config::TestConfig;
 use crate::user_namespace;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// How many writes are acknowledged before the room ends.
+/// Writes acknowledged before space runs out, and again after it is back.
 const WRITES_BEFORE: usize = 60;
-/// How many writes must be told that there is none.
+/// Writes that have to fail while there is no space.
 const FAILED_WRITES: usize = 40;
-/// Less than any file of the database is long.
+/// Less than the size of any database file.
 const FILE_SIZE_LIMIT: u64 = 4096;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -62,8 +62,8 @@ async fn full_file_system_is_reported_and_survived() {
     .await;
 }
 
-/// Lets clients write, takes the room away, gives it back. `take` gets the process of the service, and gives what makes
-/// room again.
+/// Lets clients write, takes the space away and gives it back. `take` gets the process of the service and
+/// returns the function that frees the space again.
 async fn survives_no_space<F: FnOnce()>(test: &str, data: &Path, take: impl FnOnce(Pid) -> F) {
     let mut rng = TestConfig::rng(test);
     let mut cluster = Cluster::embedded(data);
@@ -73,34 +73,34 @@ async fn survives_no_space<F: FnOnce()>(test: &str, data: &Path, take: impl FnOn
 
     let give_back = take(cluster.service(0).pid());
     let taken = context.journal.now();
-    eventually("that writes are told there is no room", async || {
+    eventually("writes to fail for lack of space", async || {
         cluster.assert_running();
         (failed_writes(&context, taken).len() >= FAILED_WRITES).then_some(())
     })
     .await;
-    let told = failed_writes(&context, taken);
-    for code in &told {
-        assert!(["unavailable", "outcome_unknown", "busy"].contains(&code.as_str()), "{told:?}");
+    let failed = failed_writes(&context, taken);
+    for code in &failed {
+        assert!(["unavailable", "outcome_unknown", "busy"].contains(&code.as_str()), "{failed:?}");
     }
-    // What is there can still be read.
-    let _there = context.services[0].me(&context.token).await.expect(200);
+    // Reads still work.
+    let _me = context.services[0].me(&context.token).await.expect(200);
 
     give_back();
     await_writes(&context, WRITES_BEFORE, context.journal.now()).await;
     cluster.assert_running();
-    let said = cluster.service(0).output();
-    assert!(said.contains("free some space") || said.contains("check the disk"), "{said}");
+    let output = cluster.service(0).output();
+    assert!(output.contains("free some space") || output.contains("check the disk"), "{output}");
     let log = crash_test.finish(test, &cluster).await;
 
-    // All of it is on the disk, too.
+    // The acknowledged writes are on disk.
     cluster.kill(0);
     cluster.start(0).await;
     assert_eq!(crate::log::Log::read(cluster.command_line()).await.events(), log.events());
     crate::log::verify(cluster.command_line()).await;
-    summary::print(&format!("{test}: {} writes were told that there is no room", told.len()));
+    summary::print(&format!("{test}: {} writes failed for lack of space", failed.len()));
 }
 
-/// The codes of all writes sent after `since` that came to nothing, or to nobody knows what.
+/// The codes of all writes sent after `since` that were not executed, or whose outcome is unknown.
 fn failed_writes(context: &ClientContext, since: Duration) -> Vec<String> {
     let records = context.journal.records();
     let attempts = records.iter().flat_map(|record| &record.attempts).filter(|attempt| attempt.sent > since);
@@ -111,20 +111,20 @@ fn failed_writes(context: &ClientContext, since: Duration) -> Vec<String> {
     attempts.filter_map(|attempt| code(&attempt.outcome)).collect()
 }
 
-/// As `ulimit -f` does it (`RLIMIT_FSIZE`): no file of the process may be written beyond so many bytes.
+/// Limits the file size of the process (`RLIMIT_FSIZE`, as `ulimit -f`).
 fn limit_files(service: Pid, bytes: Option<u64>) {
-    // The hard limit, which the service has inherited, stays: only root may raise it.
+    // The hard limit is unchanged: only root could raise it again.
     let maximum = getrlimit(Resource::Fsize).maximum;
     prlimit(Some(service), Resource::Fsize, Rlimit { current: bytes.or(maximum), maximum }).unwrap();
 }
 
-/// A file system of a few megabytes; gone when this is dropped, or when the test process ends.
+/// A file system of a few megabytes, unmounted on drop or when the test process ends.
 struct SmallFileSystem {
     shell: Child,
 }
 
 impl SmallFileSystem {
-    /// `None` if this user may not mount any.
+    /// `None` if this user may not mount.
     fn mount(folder: &Path) -> Option<Self> {
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", "size=16m,mode=700", "aegis-test"])
@@ -134,7 +134,7 @@ impl SmallFileSystem {
         if !mounted.is_ok_and(|status| status.success()) {
             return None;
         }
-        // The shell waits for the end of a pipe whose other side only this process holds.
+        // The shell waits for the end of a pipe of which only this process holds the other side.
         let shell = Command::new("sh")
             .args(["-c", r#"read -r never; umount --lazy "$1""#, "unmount"])
             .arg(folder)
@@ -152,7 +152,7 @@ impl Drop for SmallFileSystem {
     }
 }
 
-/// Takes all room there is, and whatever becomes free again.
+/// Occupies all free space, also what becomes free later.
 struct Filler {
     file: PathBuf,
     stop: Arc<AtomicBool>,

@@ -1,99 +1,103 @@
-//! Whether clients were told the truth: their journal held against the log.
+//! The history checker: compares the journal of the clients, and what feed observers saw, with the log.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::feed_observer::ObservedEvent;
 use crate::journal::{WriteOutcome, WriteRecord};
-use crate::log::Log;
+use crate::log::{Log, Violation, ViolationKind};
 
-/// What is wrong with the log, and with what clients were told. Nothing may be.
-pub(crate) fn violations(records: &[WriteRecord], log: &Log) -> Vec<String> {
+/// Every violation in the log and in the responses that clients got.
+pub(crate) fn violations(records: &[WriteRecord], log: &Log) -> Vec<Violation> {
     let mut violations = log.violations();
     for record in records {
-        violations.extend(violation(record, log).map(|violation| format!("{violation}: {record:?}")));
+        let kind = write_violation(record, log);
+        violations.extend(kind.map(|kind| Violation { kind, detail: format!("{record:?}") }));
     }
     violations.extend(order_violations(records));
     violations
 }
 
-/// What a reader of the feed saw, that is not so.
-pub(crate) fn feed_violations(observed: &[ObservedEvent], log: &Log) -> Vec<String> {
+/// Every observed event that differs from the log.
+pub(crate) fn feed_violations(observed: &[ObservedEvent], log: &Log) -> Vec<Violation> {
     let differs = |observed: &&ObservedEvent| {
         log.at(observed.position).is_none_or(|event| event["id"] != observed.id.as_str())
     };
-    let seen = observed.iter().filter(differs);
-    seen.map(|observed| format!("the feed showed what is not in the log: {observed:?}")).collect()
+    let violation =
+        |observed| Violation { kind: ViolationKind::ObservedEventNotInLog, detail: format!("{observed:?}") };
+    observed.iter().filter(differs).map(violation).collect()
 }
 
-/// Fails with all of them.
 #[track_caller]
-pub(crate) fn assert_no_violations(violations: &[String]) {
-    let shown = violations.iter().take(10).cloned().collect::<Vec<_>>().join("\n");
-    assert!(violations.is_empty(), "{} violations, the first of them:\n{shown}", violations.len());
+pub(crate) fn assert_no_violations(violations: &[Violation]) {
+    let first: Vec<_> = violations.iter().take(10).collect();
+    assert!(violations.is_empty(), "{} violations, the first of them:\n{first:#?}", violations.len());
 }
 
-fn violation(record: &WriteRecord, log: &Log) -> Option<String> {
-    let found = log.positions(&record.write.fingerprint());
-    if found.len() > 1 {
-        return Some(format!("it is in the log {} times, at {found:?}", found.len()));
+fn write_violation(record: &WriteRecord, log: &Log) -> Option<ViolationKind> {
+    let positions = log.positions(&record.write.fingerprint());
+    if positions.len() > 1 {
+        return Some(ViolationKind::WriteExecutedTwice { positions: positions.to_vec() });
     }
-    let found = found.first().copied();
+    let position = positions.first().copied();
     let mut first = None;
     for attempt in &record.attempts {
         match &attempt.outcome {
-            WriteOutcome::Acknowledged { position, response } => {
-                if first.replace((position, response)).is_some_and(|first| first != (position, response)) {
-                    return Some("sent again, it was answered otherwise".to_owned());
+            WriteOutcome::Acknowledged { position: acknowledged, response } => {
+                let this = (acknowledged, response);
+                if first.replace(this).is_some_and(|first| first != this) {
+                    return Some(ViolationKind::ReplayedResponseDiffers);
                 }
-                if let Some(violation) = acknowledgement_violation(record, *position, found, log) {
-                    return Some(violation);
+                let violation = acknowledgement_violation(record, *acknowledged, position, log);
+                if violation.is_some() {
+                    return violation;
                 }
             }
-            WriteOutcome::Rejected { status: 500.., .. } => return Some("the service failed".to_owned()),
+            WriteOutcome::Rejected { status: 500.., .. } => return Some(ViolationKind::ServerError),
             WriteOutcome::Unchanged | WriteOutcome::Rejected { .. } => {
-                if let Some(found) = found {
-                    return Some(format!("it was said not to be done, and is in the log at {found}"));
+                if let Some(position) = position {
+                    return Some(ViolationKind::RejectedWriteInLog { position });
                 }
             }
             WriteOutcome::NotExecuted { .. } | WriteOutcome::InProgress | WriteOutcome::Unknown { .. } => {}
         }
     }
     let attempts = &record.attempts;
-    let never = attempts.iter().all(|attempt| matches!(attempt.outcome, WriteOutcome::NotExecuted { .. }));
-    let found = found.filter(|_| never && !attempts.is_empty())?;
-    Some(format!("every attempt was said to have done nothing, and it is in the log at {found}"))
+    let never_executed =
+        attempts.iter().all(|attempt| matches!(attempt.outcome, WriteOutcome::NotExecuted { .. }));
+    let position = position.filter(|_| never_executed && !attempts.is_empty())?;
+    Some(ViolationKind::RejectedWriteInLog { position })
 }
 
 fn acknowledgement_violation(
     record: &WriteRecord,
-    position: u64,
-    found: Option<u64>,
+    acknowledged: u64,
+    position: Option<u64>,
     log: &Log,
-) -> Option<String> {
-    let Some(found) = found else {
-        return Some(format!("it was acknowledged at {position} and is not in the log"));
+) -> Option<ViolationKind> {
+    let Some(position) = position else {
+        return Some(ViolationKind::AcknowledgedWriteLost { acknowledged });
     };
     let events = u64::try_from(record.write.events()).unwrap();
-    if found + events - 1 != position {
-        return Some(format!("it was acknowledged at {position} and is in the log at {found}"));
+    if position + events - 1 != acknowledged {
+        return Some(ViolationKind::AcknowledgedElsewhere { acknowledged, position });
     }
-    // An append is whole or not at all: what it wrote to `system` stands next to it.
-    let with_it =
-        || log.at(position).is_some_and(|event| event["data"]["user"] == log.at(found).unwrap()["subject"]);
-    (events > 1 && !with_it()).then(|| "only a part of it is in the log".to_owned())
+    // Appends are atomic: the event in `system` follows directly.
+    let is_complete = || {
+        let user = &log.at(position).unwrap()["subject"];
+        log.at(acknowledged).is_some_and(|event| event["data"]["user"] == *user)
+    };
+    (events > 1 && !is_complete()).then_some(ViolationKind::PartialAppend { position })
 }
 
-/// What was sent after something else had been acknowledged stands behind it.
-fn order_violations(records: &[WriteRecord]) -> Vec<String> {
-    // Of a write that was sent twice, only the first sending says from when on it could happen.
+/// Real-time order: a write sent after another was acknowledged has a higher position.
+fn order_violations(records: &[WriteRecord]) -> Vec<Violation> {
+    // A resent write may have been executed at any time since its first attempt.
     let acknowledged = records.iter().filter_map(|record| {
         let position = record.acknowledged()?;
-        let done = record
-            .attempts
-            .iter()
-            .find(|attempt| matches!(attempt.outcome, WriteOutcome::Acknowledged { .. }))?;
-        Some((record.attempts.first()?.sent, done.answered, position))
+        let is_acknowledged = |outcome: &WriteOutcome| matches!(outcome, WriteOutcome::Acknowledged { .. });
+        let attempt = record.attempts.iter().find(|attempt| is_acknowledged(&attempt.outcome))?;
+        Some((record.attempts.first()?.sent, attempt.answered, position))
     });
     let acknowledged: Vec<(Duration, Duration, u64)> = acknowledged.collect();
     let mut highest: BTreeMap<Duration, u64> = BTreeMap::new();
@@ -105,15 +109,12 @@ fn order_violations(records: &[WriteRecord]) -> Vec<String> {
         highest.insert(answered, so_far);
     }
     let earlier = |sent: &Duration| highest.range(..sent).next_back().map_or(0, |(_, position)| *position);
-    let wrong = acknowledged.iter().filter(|(sent, _, position)| earlier(sent) >= *position);
-    wrong
-        .map(|(sent, _, position)| {
-            format!(
-                "position {position} was given to a write sent {sent:?} in, when {} was acknowledged",
-                earlier(sent)
-            )
-        })
-        .collect()
+    let violations = acknowledged.iter().filter(|(sent, _, position)| earlier(sent) >= *position);
+    let violation = |&(sent, _, position): &(Duration, Duration, u64)| Violation {
+        kind: ViolationKind::RealTimeOrder { position, acknowledged_before: earlier(&sent) },
+        detail: format!("sent at {sent:?}"),
+    };
+    violations.map(violation).collect()
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What was asked for and what was answered: all that the clients know.
+//! The journal: every request of the clients and its outcome.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -8,39 +8,39 @@ use testkit::service::Response;
 
 use crate::client_write::ClientWrite;
 
-/// Why an outcome is unknown when no answer came.
+/// The reason of an unknown outcome after a timeout.
 const NO_ANSWER: &str = "no answer in time";
 
-/// What a client knows after one attempt.
+/// What a client knows of a write after one attempt.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum WriteOutcome {
-    /// It is done: at this position, and told in these words.
+    /// Executed: its position and the response.
     Acknowledged { position: u64, response: String },
-    /// Nothing had to be done.
+    /// Nothing had to be changed.
     Unchanged,
-    /// It was refused, for good.
+    /// Rejected for good.
     Rejected { status: u16, code: String },
-    /// This attempt has done nothing, and another one might: 503 `unavailable`, `busy`, `projection_behind`, or nobody
-    /// listened.
+    /// Not executed, and can be retried: 503 `unavailable`, `busy`, `projection_behind`, or the connection
+    /// was refused.
     NotExecuted { code: String },
-    /// An earlier attempt under the same key is still under way.
+    /// An earlier attempt under the same key is still running.
     InProgress,
-    /// Nobody can tell: 503 `outcome_unknown`, a connection that broke, an answer that did not come.
+    /// Possibly executed: 503 `outcome_unknown`, a broken connection, or a timeout.
     Unknown { reason: String },
 }
 
-/// One sending of a request. Times count from the beginning of the journal.
+/// One request and its outcome. Times count from the start of the journal.
 #[derive(Clone, Debug)]
 pub(crate) struct Attempt {
-    /// At which service.
+    /// The index of the service.
     pub(crate) service: usize,
     pub(crate) sent: Duration,
     pub(crate) answered: Duration,
     pub(crate) outcome: WriteOutcome,
 }
 
-/// A write and everything that was heard of it, in order. Every attempt carries the same key. One without a key is sent
-/// once: whether it was done is then for the log alone to tell.
+/// A write and its attempts, in order, all under the same idempotency key. A write without a key is sent
+/// once, so only the log shows whether it was executed.
 #[derive(Clone, Debug)]
 pub(crate) struct WriteRecord {
     pub(crate) write: ClientWrite,
@@ -48,18 +48,18 @@ pub(crate) struct WriteRecord {
     pub(crate) attempts: Vec<Attempt>,
 }
 
-/// All records of a test.
+/// The records of all writes of a test.
 pub(crate) struct Journal {
     started: Instant,
     records: Mutex<Vec<WriteRecord>>,
 }
 
 impl WriteOutcome {
-    /// What an answer says, or that none came.
+    /// The outcome according to the response, or its absence.
     pub(crate) fn of(answer: &reqwest::Result<Response>) -> Self {
         match answer {
             Ok(answer) => Self::of_answer(answer),
-            Err(error) if error.is_connect() => Self::NotExecuted { code: "nobody listens".to_owned() },
+            Err(error) if error.is_connect() => Self::NotExecuted { code: "connection refused".to_owned() },
             Err(error) if error.is_timeout() => Self::Unknown { reason: NO_ANSWER.to_owned() },
             Err(_) => Self::Unknown { reason: "the connection broke".to_owned() },
         }
@@ -79,7 +79,7 @@ impl WriteOutcome {
             }
             409 if code() == "still_running" => Self::InProgress,
             503 if code() == "outcome_unknown" => Self::Unknown { reason: code() },
-            // A promise of the contract.
+            // The contract requires `Retry-After`.
             503 if answer.header("Retry-After").is_empty() => {
                 Self::Rejected { status, code: format!("{} without Retry-After", code()) }
             }
@@ -98,14 +98,14 @@ impl WriteRecord {
         })
     }
 
-    /// Whether some attempt got no answer at all.
+    /// Whether an attempt timed out.
     pub(crate) fn timed_out(&self) -> bool {
-        let silent =
+        let timed_out =
             |attempt: &Attempt| attempt.outcome == WriteOutcome::Unknown { reason: NO_ANSWER.to_owned() };
-        self.attempts.iter().any(silent)
+        self.attempts.iter().any(timed_out)
     }
 
-    /// Whether its client cannot tell if it was done, and may ask.
+    /// Whether the client does not know if it was executed, and can resolve that by its key.
     pub(crate) fn is_indeterminate(&self) -> bool {
         let unknown = |attempt: &Attempt| matches!(attempt.outcome, WriteOutcome::Unknown { .. });
         let settles = |attempt: &Attempt| {
@@ -125,32 +125,32 @@ impl Journal {
         Self { started: Instant::now(), records: Mutex::default() }
     }
 
-    /// The time in this journal.
+    /// The time since the start of the journal.
     pub(crate) fn now(&self) -> Duration {
         self.started.elapsed()
     }
 
-    /// Writes down a write that is about to be sent: its place in the journal, and its key, if it is to have one.
-    pub(crate) fn begin(&self, write: ClientWrite, keyed: bool) -> (usize, Option<String>) {
+    /// Adds a write that is about to be sent; returns its index, and its idempotency key if it gets one.
+    pub(crate) fn begin(&self, write: ClientWrite, with_key: bool) -> (usize, Option<String>) {
         let mut records = self.records.lock().unwrap();
-        let place = records.len();
-        let key = keyed.then(|| format!("write-{place}"));
+        let index = records.len();
+        let key = with_key.then(|| format!("write-{index}"));
         records.push(WriteRecord { write, key: key.clone(), attempts: Vec::new() });
-        (place, key)
+        (index, key)
     }
 
-    /// Writes down what came of an attempt.
-    pub(crate) fn add(&self, place: usize, attempt: Attempt) {
-        self.records.lock().unwrap()[place].attempts.push(attempt);
+    /// Adds an attempt.
+    pub(crate) fn add(&self, index: usize, attempt: Attempt) {
+        self.records.lock().unwrap()[index].attempts.push(attempt);
     }
 
-    /// Everything so far. A write that is under way has no attempt yet.
+    /// All records so far. A write in flight has no attempt yet.
     pub(crate) fn records(&self) -> Vec<WriteRecord> {
         self.records.lock().unwrap().clone()
     }
 
-    /// Which service has acknowledged a write that was sent after `since`, and when. A write that had to be sent twice
-    /// does not count: it may have been done long before.
+    /// Service and time of each acknowledgement of a write sent after `since`. Only first attempts count: a
+    /// resent write may have been executed long before.
     pub(crate) fn acknowledgements(&self, since: Duration) -> Vec<(usize, Duration)> {
         let records = self.records.lock().unwrap();
         let firsts = records.iter().filter_map(|record| record.attempts.first());

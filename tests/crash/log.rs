@@ -1,4 +1,4 @@
-//! What the log holds, and whether it is one.
+//! The log as the command line prints it, and its invariants.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,6 +6,58 @@ use serde_json::Value;
 use testkit::service::Deployment;
 
 use crate::client_write::fingerprint_of;
+
+/// A violated invariant of the log, or a response that contradicts the log.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Violation {
+    pub(crate) kind: ViolationKind,
+    /// The event or write record concerned.
+    pub(crate) detail: String,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum ViolationKind {
+    PositionGap {
+        expected: u64,
+    },
+    StreamVersionGap {
+        position: u64,
+        expected: u64,
+    },
+    TimeDecreases {
+        position: u64,
+    },
+    DuplicateId {
+        position: u64,
+    },
+    DuplicateEmail {
+        position: u64,
+    },
+    WriteExecutedTwice {
+        positions: Vec<u64>,
+    },
+    AcknowledgedWriteLost {
+        acknowledged: u64,
+    },
+    AcknowledgedElsewhere {
+        acknowledged: u64,
+        position: u64,
+    },
+    PartialAppend {
+        position: u64,
+    },
+    /// Also a write of which every attempt was reported as not executed.
+    RejectedWriteInLog {
+        position: u64,
+    },
+    ReplayedResponseDiffers,
+    ServerError,
+    RealTimeOrder {
+        position: u64,
+        acknowledged_before: u64,
+    },
+    ObservedEventNotInLog,
+}
 
 /// The log, as `aegis events list` prints it.
 #[derive(Clone, Debug, Default)]
@@ -15,19 +67,18 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// Of these events.
     pub(crate) fn of(events: Vec<Value>) -> Self {
         let mut log = Self::default();
         log.extend(events);
         log
     }
 
-    /// Reads all of it.
+    /// Reads the whole log.
     pub(crate) async fn read(deployment: &Deployment) -> Self {
         Self::of(deployment.json(&["events", "list"]).await)
     }
 
-    /// Reads what was appended since.
+    /// Reads the events appended since the last read.
     pub(crate) async fn catch_up(&mut self, deployment: &Deployment) {
         let after = self.head().to_string();
         self.extend(deployment.json(&["events", "list", "--after", &after]).await);
@@ -51,47 +102,49 @@ impl Log {
 
     /// The event at a position, if there is one.
     pub(crate) fn at(&self, position: u64) -> Option<&Value> {
-        let place = usize::try_from(position.checked_sub(1)?).ok()?;
-        self.events.get(place).filter(|event| number(event, "position") == position)
+        let index = usize::try_from(position.checked_sub(1)?).ok()?;
+        self.events.get(index).filter(|event| number(event, "position") == position)
     }
 
-    /// The positions at which a mark was left.
+    /// The positions of the events with a fingerprint.
     pub(crate) fn positions(&self, fingerprint: &str) -> &[u64] {
         self.fingerprints.get(fingerprint).map_or(&[], Vec::as_slice)
     }
 
-    /// What is wrong with it: positions 1, 2, 3 …, versions 1, 2, 3 … in every stream, times that never fall, no id
-    /// and no e-mail address twice.
-    pub(crate) fn violations(&self) -> Vec<String> {
+    /// The invariants: positions 1, 2, 3 …, versions 1, 2, 3 … in every stream, times that never decrease,
+    /// unique ids and unique e-mail addresses.
+    pub(crate) fn violations(&self) -> Vec<Violation> {
         let mut violations = Vec::new();
         let (mut versions, mut ids, mut emails) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
-        let mut before = "";
+        let mut previous_time = "";
+        let mut violation =
+            |kind, event: &Value| violations.push(Violation { kind, detail: event.to_string() });
         for (event, position) in self.events.iter().zip(1..) {
             if event["position"] != position {
-                violations.push(format!("position {position} expected, found {event}"));
-                // Every later one would be wrong, too.
+                violation(ViolationKind::PositionGap { expected: position }, event);
+                // All later positions would be wrong as well.
                 break;
             }
             let version: &mut u64 = versions.entry(text(event, "subject")).or_default();
             *version += 1;
             if event["streamversion"] != *version {
-                violations.push(format!("version {version} expected, found {event}"));
+                violation(ViolationKind::StreamVersionGap { position, expected: *version }, event);
             }
-            if text(event, "time") < before {
-                violations.push(format!("time falls from {before}: {event}"));
+            if text(event, "time") < previous_time {
+                violation(ViolationKind::TimeDecreases { position }, event);
             }
-            before = text(event, "time");
+            previous_time = text(event, "time");
             if !ids.insert(text(event, "id")) {
-                violations.push(format!("an id for the second time: {event}"));
+                violation(ViolationKind::DuplicateId { position }, event);
             }
             if event["type"] == "UserRegistered" && !emails.insert(event["data"]["email"].to_string()) {
-                violations.push(format!("an e-mail address for the second time: {event}"));
+                violation(ViolationKind::DuplicateEmail { position }, event);
             }
         }
         violations
     }
 
-    /// Every user as their events leave them: active or not, and their roles.
+    /// The state of every user according to the events: active or not, and the roles.
     pub(crate) fn users(&self) -> BTreeMap<String, (bool, BTreeSet<String>)> {
         let mut users: BTreeMap<String, (bool, BTreeSet<String>)> = BTreeMap::new();
         for event in self.events.iter().filter(|event| event["subject"] != "system") {
@@ -102,19 +155,19 @@ impl Log {
                 "UserDeactivated" => *active = false,
                 "RoleGranted" => drop(roles.insert(role.to_owned())),
                 "RoleRevoked" => drop(roles.remove(role)),
-                other => panic!("what does {other} mean?"),
+                other => panic!("unexpected event type {other}"),
             }
         }
         users
     }
 }
 
-/// The log and the read model as the program itself proves them, and the rows as the log's events say.
+/// Verifies the log by `aegis events verify`.
 pub(crate) async fn verify(deployment: &Deployment) {
     deployment.run_ok(&["events", "verify"]).await;
 }
 
-/// The rows of the read model are what the events come to.
+/// Asserts that the read model `users` agrees with the events.
 pub(crate) async fn assert_rows_follow(deployment: &Deployment, log: &Log) {
     let rows = deployment.json(&["users", "list"]).await;
     let roles = |row: &Value| {
@@ -123,9 +176,9 @@ pub(crate) async fn assert_rows_follow(deployment: &Deployment, log: &Log) {
     let rows: BTreeMap<String, (bool, BTreeSet<String>)> =
         rows.iter().map(|row| (text(row, "id").to_owned(), (row["is_active"] == true, roles(row)))).collect();
     let users = log.users();
-    assert_eq!(rows.len(), users.len(), "users in the read model, and in the log");
+    assert_eq!(rows.len(), users.len(), "number of users in the read model and in the log");
     for (id, user) in &users {
-        assert_eq!(rows.get(id), Some(user), "user {id}, in the read model and in the log");
+        assert_eq!(rows.get(id), Some(user), "user {id} in the read model and in the log");
     }
 }
 

@@ -1,5 +1,5 @@
-//! What auditors do with a long log: prove it all, prove one event, take it elsewhere. A few thousand events by default;
-//! `AEGIS_TEST_USERS` says otherwise. How long each takes is told, and asserted nowhere.
+//! Audits of a long log: verifying it, inclusion proofs of single events, export and offline verification. A
+//! few thousand events by default, `AEGIS_TEST_USERS` otherwise. Durations are printed, not asserted.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -11,9 +11,9 @@ use testkit::service::{Deployment, eventually};
 use crate::populated_database::{PopulatedDatabase, user_count};
 use crate::summary;
 
-/// What the command line may take with a million events on a slow machine.
+/// Limit for a command with a million events on a slow machine.
 const TIMEOUT: Duration = Duration::from_mins(10);
-/// How many single events are proved.
+/// The number of inclusion proofs.
 const PROOFS: u64 = 100;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -35,14 +35,14 @@ async fn audit(test: &str, populated: PopulatedDatabase) {
     for name in ["key", "checkpoint"] {
         std::fs::write(path(name), get(format!("/log/{name}")).await.expect(200).bytes()).unwrap();
     }
-    let mut proved = Vec::new();
+    let mut latencies = Vec::new();
     for number in 0..PROOFS {
         let position = 1 + number * (user_count() / PROOFS);
         let begun = Instant::now();
         get(format!("/log/proof/{position}")).await.expect(200);
-        proved.push(begun.elapsed());
+        latencies.push(begun.elapsed());
     }
-    proved.sort_unstable();
+    latencies.sort_unstable();
     cluster.stop(0).await;
     let command_line = cluster.command_line();
     let whole = export_resumed_after_a_kill(command_line, folder.path()).await;
@@ -57,40 +57,40 @@ async fn audit(test: &str, populated: PopulatedDatabase) {
         command_line.run_ok(arguments).await;
         took.push(begun.elapsed().as_secs_f64());
     }
-    assert!(whole == std::fs::read(&export).unwrap(), "the export that was killed differs");
-    let milliseconds = |place: usize| proved[place].as_secs_f64() * 1000.0;
+    assert!(whole == std::fs::read(&export).unwrap(), "the resumed export differs");
+    let milliseconds = |index: usize| latencies[index].as_secs_f64() * 1000.0;
     let [verified, exported, offline] = took[..] else { panic!("{took:?}") };
     summary::print(&format!(
-        "audit, {test}: {} events verified in {verified:.1} s, exported in {exported:.1} s, that proved in {offline:.1} s; \
+        "audit, {test}: {} events verified in {verified:.1} s, exported in {exported:.1} s, verified offline in {offline:.1} s; \
          a proof takes {:.1} ms, of {PROOFS} the slowest {:.1} ms",
         user_count(),
-        milliseconds(proved.len() / 2),
-        milliseconds(proved.len() - 1),
+        milliseconds(latencies.len() / 2),
+        milliseconds(latencies.len() - 1),
     ));
 }
 
-/// An export is killed, and done again with the same words; gives the file.
+/// Kills an export and resumes it with the same arguments; returns the file.
 async fn export_resumed_after_a_kill(command_line: &Deployment, folder: &Path) -> Vec<u8> {
     let file = folder.join("killed.jsonl");
     let arguments = ["events", "export", "--out", file.to_str().unwrap(), "--force"];
     let exporting = command_line.start(&arguments);
-    // A short export is over before it has noted anything.
-    let noted = || {
+    // A short export ends before it records its progress.
+    let recorded = || {
         let state = std::fs::read(folder.join("killed.jsonl.part.json")).ok()?;
         serde_json::from_slice::<Value>(&state).ok()?["position"].as_u64()
     };
     let enough = if user_count() < 500_000 { 0 } else { user_count() / 2 };
-    let at = eventually("the export to have got somewhere", async || {
-        let far = noted().filter(|at| *at >= enough);
-        far.or_else(|| file.exists().then_some(user_count()))
+    let at = eventually("the export to make progress", async || {
+        let reached = recorded().filter(|at| *at >= enough);
+        reached.or_else(|| file.exists().then_some(user_count()))
     })
     .await;
     let memory = if enough > 0 { exporting.peak_rss_kib() / 1024 } else { 0 };
     exporting.kill();
-    let before = noted();
+    let before = recorded();
     command_line.run_ok(&arguments).await;
     summary::print(&format!(
-        "export killed at {at} (noted {before:?}) with {memory} MiB (if measured), and done again"
+        "export killed at {at} (recorded {before:?}) with {memory} MiB (if measured), and resumed"
     ));
     std::fs::read(file).unwrap()
 }

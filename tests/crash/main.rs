@@ -1,16 +1,11 @@
-//! The event store under fire: real services, killed, frozen, cut off from their database, out of room, on databases
-//! that lose their primary or the end of a file; and clients who write all the while and note what they are told. In the
-//! end, what was acknowledged is in the log exactly once, what was refused is not, and what nobody could tell is told by
-//! its `Idempotency-Key`.
+//! Crash tests: real services are killed, frozen, cut off from their database or run out of disk space, on
+//! databases that lose their primary or the tail of a file, while clients write and record every response.
+//! Afterwards every acknowledged write is in the log exactly once, no rejected write is, and every
+//! indeterminate write is resolved by its `Idempotency-Key`.
 //!
-//! Short by default; `test_config` says how to have it long, and with which seed. `docs/evidence/crashes.md` has the figures
+//! Short by default; `test_config` describes long runs and seeds. `docs/evidence/crashes.md` has the figures
 //! of a long run.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "these are tests: a broken promise has to panic"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests fail by panicking")]
 
 mod cluster;
 mod consumers;
@@ -19,7 +14,7 @@ mod elections;
 mod erasures;
 mod log_audits;
 mod seeded_rng;
-// The limit on files is changed while the service runs, which only Linux can do.
+// Only Linux can change the file size limit of a running process.
 mod background_load;
 mod client_write;
 mod clients;

@@ -1,5 +1,5 @@
-//! A log with many users in it, imported in batches as an importer would: long logs are made in minutes. A few thousand
-//! by default; `AEGIS_TEST_USERS` says otherwise.
+//! A database populated with many users, imported in batches, so that a long log is created in minutes. A few
+//! thousand users by default, `AEGIS_TEST_USERS` otherwise.
 
 use std::sync::Arc;
 
@@ -17,15 +17,13 @@ use crate::test_config::env_number;
 
 /// Users in one append.
 const USERS_PER_APPEND: u64 = 100;
-/// Appends under way at a time.
+/// Concurrent appends.
 const MAX_IN_FLIGHT: u64 = 8;
 
-/// How many users.
 pub(crate) fn user_count() -> u64 {
     env_number("AEGIS_TEST_USERS").unwrap_or(3_000)
 }
 
-/// A database with many users.
 pub(crate) enum PopulatedDatabase {
     Mongo(testkit::TestDatabase),
     Embedded(TempDir),
@@ -51,7 +49,7 @@ impl PopulatedDatabase {
         Self::Embedded(data)
     }
 
-    /// One service on it.
+    /// A cluster of one service on this database.
     pub(crate) fn cluster(&self) -> Cluster {
         match self {
             Self::Mongo(database) => Cluster::on_mongodb(1, database.url(), database.name()),
@@ -59,9 +57,9 @@ impl PopulatedDatabase {
         }
     }
 
-    /// Hands over all that is stored, piece by piece, with the name of where it is: each document of each collection, or
-    /// each file after a `VACUUM`. Nobody may be using the database.
-    pub(crate) async fn scan_stored_bytes(&self, mut look: impl FnMut(&str, &[u8])) {
+    /// Passes everything stored to `scan`, with its location: each document of each collection, or each file
+    /// after a `VACUUM`. The database must not be in use.
+    pub(crate) async fn scan_stored_bytes(&self, mut scan: impl FnMut(&str, &[u8])) {
         match self {
             Self::Mongo(database) => {
                 let client = mongodb::Client::with_uri_str(database.url()).await.unwrap();
@@ -69,7 +67,7 @@ impl PopulatedDatabase {
                 for name in database.list_collection_names().await.unwrap() {
                     let mut found = database.collection::<RawDocumentBuf>(&name).find(doc! {}).await.unwrap();
                     while found.advance().await.unwrap() {
-                        look(&name, found.current().as_bytes());
+                        scan(&name, found.current().as_bytes());
                     }
                 }
             }
@@ -80,14 +78,14 @@ impl PopulatedDatabase {
                 connection.close().unwrap();
                 for file in std::fs::read_dir(data.path()).unwrap() {
                     let file = file.unwrap();
-                    look(&file.file_name().to_string_lossy(), &std::fs::read(file.path()).unwrap());
+                    scan(&file.file_name().to_string_lossy(), &std::fs::read(file.path()).unwrap());
                 }
             }
         }
     }
 }
 
-/// Imports so many users into an empty database.
+/// Imports users into an empty database.
 async fn import(database: &DatabaseSettings, master: MasterKey, users: u64) {
     let env = Env::system();
     let log = Database::connect(database).await.unwrap().log;
@@ -132,6 +130,6 @@ fn imported_user(number: u64, env: &Env) -> StreamWrite {
     StreamWrite { take, ..StreamWrite::new(stream, ExpectedVersion::NoStream, new.collect()) }
 }
 
-/// As long as a real one with the default costs.
+/// As long as a real hash with the default cost parameters.
 const HASH: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$Zm9ydHktdGhyZWUgY2hhcmFjdGVycyBvZiBhIGhhc2ghIQ";

@@ -1,5 +1,6 @@
-//! Of three services one keeps the projections. It is killed again and again; another takes over, and nobody who asks is
-//! told what is not so: that somebody does not exist, or what was true before their last change.
+//! One of three services runs the projectors. It is killed repeatedly and another takes over. No read returns
+//! a wrong answer: neither that an existing user does not exist, nor a state older than the requested
+//! position.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -15,13 +16,13 @@ use crate::crash_test::CrashTest;
 use crate::summary;
 use crate::test_config::TestConfig;
 
-/// How long a client waits for an answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// Between two kills.
+/// The time between two kills.
 const KILL_INTERVAL: Duration = Duration::from_secs(5);
-/// How long answers may be missing after a kill: until the lease has run out and another service has caught up.
+/// The longest time of 503 answers after a kill: until the lease has expired and another service has caught
+/// up.
 const MAX_UNAVAILABLE: Duration = Duration::from_secs(4);
-/// How long it may take after the last kill until everything is projected.
+/// The longest projection lag after a kill.
 const MAX_CATCH_UP: Duration = Duration::from_secs(5);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -42,19 +43,19 @@ async fn kill_projectors(config: TestConfig) {
     for _ in 0..config.projector_kills {
         let next = tokio::time::Instant::now() + KILL_INTERVAL;
         await_writes(&context, 1, context.journal.now()).await;
-        let owner = leader_index(&cluster).await;
-        cluster.kill(owner);
+        let leader = leader_index(&cluster).await;
+        cluster.kill(leader);
         killed = Instant::now();
-        let behind = eventually("that what is acknowledged is projected again", async || {
+        let behind = eventually("acknowledged writes to be projected again", async || {
             (lag(&cluster, killed).await == 0).then(|| killed.elapsed())
         })
         .await;
         takeover = takeover.max(behind);
-        cluster.start(owner).await;
+        cluster.start(leader).await;
         cluster.assert_running();
         tokio::time::sleep_until(next).await;
     }
-    let caught_up = eventually("that everything is projected", async || {
+    let caught_up = eventually("everything to be projected", async || {
         (lag(&cluster, killed).await == 0).then(|| killed.elapsed())
     })
     .await;
@@ -62,7 +63,7 @@ async fn kill_projectors(config: TestConfig) {
     crash_test.finish(test, &cluster).await;
     cluster.verify_read_models().await;
     summary::print(&format!(
-        "{test}: the owner killed {} times; longest until another had caught up {:.1} s; {} reads, {} of them 503, longest \
+        "{test}: the projector killed {} times; longest until another had caught up {:.1} s; {} reads, {} of them 503, longest \
          time without another answer {:.1} s",
         config.projector_kills,
         takeover.as_secs_f64(),
@@ -76,16 +77,16 @@ async fn kill_projectors(config: TestConfig) {
         results.wrong.len(),
         results.wrong[0]
     );
-    // A build that was not made for speed, on a machine that does much else meanwhile, gets more time.
+    // A debug build on a busy machine gets more time.
     let slack = if config.is_long { 1 } else { 4 };
     assert!(results.longest < MAX_UNAVAILABLE * slack, "{:?} without an answer", results.longest);
     let caught_up = caught_up.saturating_sub(KILL_INTERVAL).max(takeover);
     assert!(caught_up < MAX_CATCH_UP * slack, "{caught_up:?} until what was acknowledged was projected");
 }
 
-/// The place of the service that keeps `users`.
+/// The index of the service that runs the projector of `users`.
 async fn leader_index(cluster: &Cluster) -> usize {
-    eventually("a service that keeps the projections", async || {
+    eventually("a service to run the projectors", async || {
         let users = cluster.users_status().await;
         let process = users["owner"].as_str()?.split(':').nth(1)?.parse().ok()?;
         cluster.index_of_process(process)
@@ -93,27 +94,27 @@ async fn leader_index(cluster: &Cluster) -> usize {
     .await
 }
 
-/// How many of the events that were there at that time are not projected.
+/// How many events that existed at `since` are not projected yet.
 async fn lag(cluster: &Cluster, since: Instant) -> u64 {
     let users = cluster.users_status().await;
     let live = users["versions"].as_array().unwrap().iter().find(|version| version["role"] == "live");
     let live = live.unwrap();
-    // Under load there is always something on its way: what counts is that nothing old is.
+    // Under load there is always some lag: only old events count.
     let age = live["lag_seconds"].as_f64().unwrap();
     if age < 0.5 && since.elapsed() > Duration::from_millis(500) { 0 } else { live["lag"].as_u64().unwrap() }
 }
 
-/// What a reader was told.
+/// The answers that a reader got.
 #[derive(Default)]
 struct ReadResults {
     reads: usize,
     unavailable: usize,
     wrong: Vec<String>,
-    /// The longest time in which every answer was a 503.
+    /// The longest time in which every answer was 503.
     longest: Duration,
 }
 
-/// Somebody who signs people up, changes them, and asks every service for them at once.
+/// Signs users up, changes them, and reads them from every service at once.
 struct Reader {
     stop: Arc<AtomicBool>,
     results: Arc<Mutex<ReadResults>>,
@@ -146,10 +147,10 @@ async fn read(context: ClientContext, stop: Arc<AtomicBool>, results: Arc<Mutex<
             if number.is_multiple_of(2) { None } else { deactivate(service, &context.token, &id).await };
         position = deactivated.unwrap_or(position);
         for other in &context.services {
-            let asked = other.get(&format!("/users/{id}")).bearer(&context.token);
-            let asked = asked.header("Aegis-Min-Position", &position.to_string()).timeout(TIMEOUT);
-            // A service that was killed answers nothing; that is no answer, and no wrong one.
-            let Ok(answer) = asked.try_send().await else { continue };
+            let request = other.get(&format!("/users/{id}")).bearer(&context.token);
+            let request = request.header("Aegis-Min-Position", &position.to_string()).timeout(TIMEOUT);
+            // A killed service gives no answer, hence no wrong one.
+            let Ok(answer) = request.try_send().await else { continue };
             let mut results = results.lock().unwrap();
             results.reads += 1;
             match answer.status() {
@@ -164,7 +165,7 @@ async fn read(context: ClientContext, stop: Arc<AtomicBool>, results: Arc<Mutex<
     }
 }
 
-/// Signs somebody up; their id and the position of that, if it was acknowledged.
+/// Signs a user up; the id and the position if acknowledged.
 async fn sign_up(service: &Client, number: usize) -> Option<(String, u64)> {
     let body = json!({ "email": format!("read{number}@example.com"), "username": format!("read {number}"),
         "password": "correct horse battery" });
@@ -172,7 +173,7 @@ async fn sign_up(service: &Client, number: usize) -> Option<(String, u64)> {
     (answer.status() == 201).then(|| (answer.json()["id"].as_str().unwrap().to_owned(), answer.position()))
 }
 
-/// Deactivates somebody; the position of that, if it was acknowledged.
+/// Deactivates a user; the position if acknowledged.
 async fn deactivate(service: &Client, token: &str, id: &str) -> Option<u64> {
     let request = service.post(&format!("/users/{id}/deactivate")).bearer(token).json(&json!({}));
     let answer = request.timeout(TIMEOUT).try_send().await.ok()?;

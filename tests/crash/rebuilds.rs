@@ -1,6 +1,5 @@
-//! A read model is made anew while people go on signing up and logging in; the service that does it is killed half-way and
-//! goes on. A few thousand users by default; `AEGIS_TEST_USERS` says otherwise, and `AEGIS_TEST_EXECUTABLE` which build
-//! of the service is tried.
+//! A read model is rebuilt under load; the rebuilding service is killed half-way and resumes. A few thousand
+//! users by default, `AEGIS_TEST_USERS` otherwise; `AEGIS_TEST_EXECUTABLE` selects the build of the service.
 
 use std::time::Duration;
 
@@ -12,11 +11,11 @@ use crate::cluster::Cluster;
 use crate::populated_database::{PopulatedDatabase, user_count};
 use crate::summary;
 
-/// How long projecting a million users may take on a slow machine.
+/// Limit for projecting a million users on a slow machine.
 const TIMEOUT: Duration = Duration::from_mins(15);
-/// Under the usual load.
+/// How long the load runs without a rebuild, for comparison.
 const BASELINE_PERIOD: Duration = Duration::from_secs(5);
-/// The most memory that the service may use, in KiB.
+/// Memory limit of the service.
 const MAX_MEMORY_KIB: u64 = 300 * 1024;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -35,37 +34,37 @@ async fn rebuild(test: &str, cluster: Cluster) {
     let mut cluster = cluster.with_timeout(TIMEOUT);
     let context = cluster.start_all(Duration::from_secs(10)).await;
     version(&cluster, 1, |version| version["lag"] == 0).await;
-    let people = LoadUsers::sign_up(&context.services[0]).await;
-    let load = people.load();
+    let users = LoadUsers::sign_up(&context.services[0]).await;
+    let load = users.load();
     tokio::time::sleep(BASELINE_PERIOD).await;
-    let mut usual = load.stop().await;
-    assert_no_failures(&usual);
+    let mut baseline = load.stop().await;
+    assert_no_failures(&baseline);
 
-    let load = people.load();
+    let load = users.load();
     let began = std::time::Instant::now();
-    let told = cluster.command_line().run_ok(&["projections", "rebuild", "users"]).await;
+    let output = cluster.command_line().run_ok(&["projections", "rebuild", "users"]).await;
     let took = began.elapsed();
     let mut seen = load.stop().await;
     assert_no_failures(&seen);
     let (answered, busy) = (seen.answered, seen.p99());
-    assert!(told.stdout.contains("the same as before"), "{told:?}");
+    assert!(output.stdout.contains("the same as before"), "{output:?}");
     cluster.verify_read_models().await;
     let memory = cluster.service(0).peak_rss_kib();
     let milliseconds = |time: Duration| time.as_secs_f64() * 1000.0;
     summary::print(&format!(
-        "rebuild, {test}: {} users in {:.1} s under load, {} requests, 0 failed; p99 of /users/me {:.1} ms, usually {:.1} ms; \
-         most memory {} MiB; {}",
+        "rebuild, {test}: {} users in {:.1} s under load, {} requests, 0 failed; p99 of /users/me {:.1} ms, without a rebuild {:.1} ms; \
+         peak memory {} MiB; {}",
         user_count(),
         took.as_secs_f64(),
         answered,
         milliseconds(busy),
-        milliseconds(usual.p99()),
+        milliseconds(baseline.p99()),
         memory / 1024,
-        told.stdout.lines().next().unwrap_or_default(),
+        output.stdout.lines().next().unwrap_or_default(),
     ));
-    assert!(memory < MAX_MEMORY_KIB, "the service has used {memory} KiB");
+    assert!(memory < MAX_MEMORY_KIB, "the service used {memory} KiB");
 
-    // Once more, killed half-way.
+    // Again, killed half-way.
     let command = cluster.command_line().start(&["projections", "rebuild", "users"]);
     let half = user_count() / 2;
     let seen = version(&cluster, 3, |version| version["position"].as_u64() > Some(half)).await;
@@ -78,7 +77,7 @@ async fn rebuild(test: &str, cluster: Cluster) {
     let live = version(&cluster, 3, |version| version["role"] == "live" && version["lag"] == 0).await;
     assert_eq!(live["differed"], false, "{live}");
     cluster.verify_read_models().await;
-    summary::print(&format!("rebuild, {test}: killed at position {killed_at}, it went on from there"));
+    summary::print(&format!("rebuild, {test}: killed at position {killed_at}, resumed from there"));
 }
 
 #[track_caller]
@@ -87,10 +86,12 @@ fn assert_no_failures(seen: &LoadResult) {
     assert!(seen.failures.is_empty(), "{} of {} failed: {first:?}", seen.failures.len(), seen.answered);
 }
 
-/// Waits until a version of `users` is as wanted.
+/// Waits until a version of `users` satisfies the condition.
 async fn version(cluster: &Cluster, number: u64, wanted: impl Fn(&Value) -> bool) -> Value {
-    eventually_within(TIMEOUT, "a version of users", async || status(cluster, number).await.filter(&wanted))
-        .await
+    eventually_within(TIMEOUT, "the version of users to satisfy the condition", async || {
+        status(cluster, number).await.filter(&wanted)
+    })
+    .await
 }
 
 async fn status(cluster: &Cluster, number: u64) -> Option<Value> {

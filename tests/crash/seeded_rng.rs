@@ -7,31 +7,31 @@ use std::time::Duration;
 pub(crate) struct SeededRng(u64);
 
 impl SeededRng {
-    /// The chances that `what` has under this seed.
-    pub(crate) fn new(seed: u64, what: &str) -> Self {
+    /// The generator of `name` under this seed.
+    pub(crate) fn new(seed: u64, name: &str) -> Self {
         let mut rng = Self(seed);
-        for byte in what.bytes() {
+        for byte in name.bytes() {
             rng.0 = rng.next_u64() ^ u64::from(byte);
         }
         rng
     }
 
-    /// Chances for somebody else, independent of one's own.
+    /// An independent generator.
     pub(crate) fn fork(&mut self) -> Self {
         Self(self.next_u64())
     }
 
-    /// A number below `end`, which is not zero.
+    /// A number below `end`, which must not be zero.
     pub(crate) fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next_u64() % u64::try_from(end).unwrap()).unwrap()
     }
 
-    /// Whether something happens that happens once in so many times.
+    /// True once in `times` on average.
     pub(crate) fn one_in(&mut self, times: usize) -> bool {
         self.below(times) == 0
     }
 
-    /// A time between these two.
+    /// A duration from `shortest` to below `longest`.
     pub(crate) fn duration_between(&mut self, shortest: Duration, longest: Duration) -> Duration {
         let range = usize::try_from(longest.saturating_sub(shortest).as_micros()).unwrap();
         shortest + Duration::from_micros(u64::try_from(self.below(range.max(1))).unwrap())

@@ -1,4 +1,4 @@
-//! The service is killed, frozen and started again, and all the while clients write.
+//! The service is killed, frozen and restarted while clients write.
 
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ use crate::seeded_rng::SeededRng;
 use crate::summary;
 use crate::test_config::TestConfig;
 
-/// How long a client waits for an answer: less than a service is frozen.
+/// The client timeout: shorter than a freeze.
 const TIMEOUT: Duration = Duration::from_millis(1200);
-/// What every service has acknowledged between two kills.
+/// Writes acknowledged by every service between two kills.
 const WRITES_BETWEEN_FAILURES: usize = 40;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -46,7 +46,7 @@ async fn run_rounds(test: &str, config: TestConfig, mut rng: SeededRng, mut clus
     let context = cluster.start_all(TIMEOUT).await;
     let clients = Clients::start(&context, &mut rng);
     let mut crash_test = CrashTest::start(context.clone(), clients);
-    let (mut freezes, mut in_vain, mut longest) = (0, 0, Duration::ZERO);
+    let (mut freezes, mut kills_at_startup, mut longest) = (0, 0, Duration::ZERO);
     for round in 1..=config.kills {
         await_writes(&context, WRITES_BETWEEN_FAILURES, context.journal.now()).await;
         if round % 3 == 2 {
@@ -60,9 +60,9 @@ async fn run_rounds(test: &str, config: TestConfig, mut rng: SeededRng, mut clus
         if round % 3 == 0 {
             let moment = rng.duration_between(Duration::from_millis(5), Duration::from_millis(400));
             cluster.start_and_kill(victim, moment).await;
-            in_vain += 1;
+            kills_at_startup += 1;
         }
-        // The first to open what a crash has left behind is once the command line, once the service.
+        // Recovery is done alternately by the command line and by the service.
         let early = round % 2 == 1;
         if early {
             crash_test.check(&cluster).await;
@@ -73,7 +73,7 @@ async fn run_rounds(test: &str, config: TestConfig, mut rng: SeededRng, mut clus
             crash_test.check(&cluster).await;
         }
         await_writes(&context, 1, started).await;
-        // Nobody can write while the only service is down.
+        // No write succeeds while the only service is down.
         let since = if cluster.size() == 1 { started } else { killed };
         longest = longest.max(summary::longest_gap(&context.journal, None, since));
         cluster.assert_running();
@@ -81,15 +81,15 @@ async fn run_rounds(test: &str, config: TestConfig, mut rng: SeededRng, mut clus
     crash_test.finish(test, &cluster).await;
     let (kills, longest) = (config.kills, longest.as_secs_f64());
     summary::print(&format!(
-        "{test}: {kills} kills, {in_vain} more while it started, {freezes} freezes; the longest without an acknowledged \
+        "{test}: {kills} kills, {kills_at_startup} more during startup, {freezes} freezes; the longest without an acknowledged \
          write {longest:.1} s"
     ));
 }
 
-/// Lets a service stand still for longer than its clients wait.
+/// Freezes a service for longer than its clients wait.
 async fn pause(cluster: &mut Cluster, context: &ClientContext, rng: &mut SeededRng) {
-    // With two services the transaction of the frozen one is in the way of the other, until that ends it after some
-    // seconds: sometimes there is time for it.
+    // The transaction of a frozen service blocks the other service, which aborts it after some seconds: some
+    // freezes are long enough for that.
     let longest = if cluster.size() > 1 && rng.one_in(2) { 6000 } else { 2000 };
     let time = rng.duration_between(TIMEOUT + Duration::from_millis(200), Duration::from_millis(longest));
     let victim = rng.below(cluster.size());

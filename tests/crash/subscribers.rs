@@ -1,7 +1,6 @@
-//! Many who follow the log at once, as server-sent events: each of them sees every event, once and in order. First as many
-//! as sit there idle, then a few events for all of them, then many events for some. A tenth of it by default;
-//! `AEGIS_TEST_LONG=1` asks for all of it, and is worth it only with a build that was made for speed. How much that
-//! comes to is told, and asserted nowhere.
+//! Many concurrent subscribers of the event stream: each receives every event once and in order. First all
+//! are idle, then a few events go to all of them, then many events to some. A tenth by default; the full
+//! amount (`AEGIS_TEST_LONG=1`) needs a release build. Throughput is printed, not asserted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -20,15 +19,15 @@ use crate::cluster::Cluster;
 use crate::summary;
 use crate::test_config::TestConfig;
 
-/// How many streams a user may have open, and then some.
+/// Streams opened per user, below the limit of the service.
 const STREAMS_PER_USER: usize = 90;
-/// Streams that are opened at once.
+/// Streams opened at once.
 const OPENED_AT_ONCE: usize = 10;
-/// Of so many events each subscriber looks at the time of one.
+/// Each subscriber measures the delay of one in this many events.
 const SAMPLE_EVERY: u64 = 10;
-/// How long the last event may take to get to everybody on a slow machine.
+/// Limit until the last event has reached every subscriber on a slow machine.
 const TIMEOUT: Duration = Duration::from_mins(1);
-/// The most memory for a subscriber to whom nothing happens, in bytes.
+/// Memory limit of an idle subscriber.
 const MAX_BYTES_PER_SUBSCRIBER: u64 = 30_000;
 const PASSWORD: &str = "correct horse battery";
 
@@ -54,19 +53,19 @@ async fn measure_subscribers(test: &str, mut cluster: Cluster) {
     let before = cluster.service(0).rss_kib();
     let mut subscribers = Subscribers::follow(&context, &tokens, many).await;
     let each = (cluster.service(0).rss_kib().saturating_sub(before)) * 1024 / u64::try_from(many).unwrap();
-    summary::print(&format!("{test}: {many} idle subscribers take {each} bytes each"));
-    assert!(!is_long || each < MAX_BYTES_PER_SUBSCRIBER, "an idle subscriber takes {each} bytes");
+    summary::print(&format!("{test}: {many} idle subscribers use {each} bytes each"));
+    assert!(!is_long || each < MAX_BYTES_PER_SUBSCRIBER, "an idle subscriber uses {each} bytes");
 
-    let few = subscribers.see(&writer, rate / 10, seconds).await;
+    let few = subscribers.receive(&writer, rate / 10, seconds).await;
     drop(subscribers);
     let mut subscribers = Subscribers::follow(&context, &tokens, many / 10).await;
-    let fast = subscribers.see(&writer, rate, seconds).await;
+    let fast = subscribers.receive(&writer, rate, seconds).await;
     for (count, seen) in [(many, few), (many / 10, fast)] {
         summary::print(&format!("{test}: {count} subscribers: {seen}"));
     }
 }
 
-/// Users who may subscribe; their tokens.
+/// Signs up subscribers; returns their tokens.
 async fn subscribers(context: &ClientContext, count: usize) -> Vec<String> {
     let mut tokens = Vec::new();
     for number in 0..count {
@@ -85,14 +84,14 @@ async fn subscribers(context: &ClientContext, count: usize) -> Vec<String> {
     tokens
 }
 
-/// Signs somebody up; their id.
+/// Signs a user up; returns the id.
 async fn sign_up(context: &ClientContext, name: &str) -> String {
     let body = json!({"email": format!("{name}@example.com"), "username": name, "password": PASSWORD});
     let answer = context.services[0].post("/auth/signup").json(&body).send().await.expect(201).json();
     answer["id"].as_str().unwrap().to_owned()
 }
 
-/// Makes events at a fixed pace: roles are given and taken.
+/// Appends events at a fixed rate by granting and revoking roles.
 struct Writer {
     service: Client,
     token: String,
@@ -110,7 +109,7 @@ impl Writer {
         Self { service, token, users: Arc::new(users), next: Arc::default() }
     }
 
-    /// So many a second, for so many seconds; how many were made.
+    /// Appends `rate` events per second for `seconds`; returns their number.
     async fn write(&self, rate: u32, seconds: u64) -> u64 {
         let mut ticks = interval(Duration::from_secs(1) / rate);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
@@ -138,16 +137,16 @@ impl Writer {
     }
 }
 
-/// What all subscribers have seen together.
+/// Figures of all subscribers.
 struct SubscriberStats {
     open: AtomicUsize,
-    /// How far each of them is.
+    /// The position of each subscriber.
     at: Vec<AtomicU64>,
     is_over: AtomicBool,
     delays: std::sync::Mutex<Vec<u64>>,
 }
 
-/// Subscribers.
+/// Running subscribers.
 struct Subscribers {
     stats: Arc<SubscriberStats>,
     from: u64,
@@ -167,7 +166,7 @@ impl Subscribers {
             let address = context.services[0].address().trim_start_matches("http://").to_owned();
             let (token, of_one) = (tokens[number % tokens.len()].clone(), Arc::clone(&stats));
             following.spawn(async move { follow(&address, &token, &of_one.at[number], &of_one).await });
-            // What a burst of requests takes is not what those who sit there idle take.
+            // A burst of requests would distort the memory use of idle subscribers.
             if number % OPENED_AT_ONCE == 0 || number + 1 == count {
                 eventually("the streams to be open", async || {
                     (stats.open.load(Ordering::Relaxed) > number).then_some(())
@@ -178,13 +177,13 @@ impl Subscribers {
         Self { stats, from, following }
     }
 
-    /// Events come at that pace, and everybody sees all of them.
-    async fn see(&mut self, writer: &Writer, rate: u32, seconds: u64) -> String {
+    /// Appends events at this rate and waits until every subscriber has received all of them.
+    async fn receive(&mut self, writer: &Writer, rate: u32, seconds: u64) -> String {
         let begun = Instant::now();
         writer.write(rate, seconds).await;
         let head = writer.head().await;
         let at = || self.stats.at.iter().map(|at| at.load(Ordering::Relaxed));
-        eventually_within(TIMEOUT, "everybody to see everything", async || {
+        eventually_within(TIMEOUT, "every subscriber to receive every event", async || {
             at().all(|at| at == head).then_some(())
         })
         .await;
@@ -206,7 +205,7 @@ impl Subscribers {
     }
 }
 
-/// Follows the log with as little work as can be: HTTP/1.0 has no chunks.
+/// Follows the stream with little overhead: HTTP/1.0 has no chunked encoding.
 async fn follow(address: &str, token: &str, place: &AtomicU64, stats: &SubscriberStats) {
     let mut at = place.load(Ordering::Relaxed);
     let mut stream = TcpStream::connect(address).await.unwrap();
@@ -240,7 +239,7 @@ async fn follow(address: &str, token: &str, place: &AtomicU64, stats: &Subscribe
     }
 }
 
-/// How long ago an event was committed, in milliseconds.
+/// The milliseconds since an event was committed.
 #[expect(clippy::disallowed_methods, reason = "the service goes by this clock")]
 fn delay(data: &[u8]) -> u64 {
     let event: serde_json::Value = serde_json::from_slice(data).unwrap();

@@ -1,4 +1,4 @@
-//! What a test has seen, in figures.
+//! Prints the figures of a test.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -8,13 +8,12 @@ use std::time::Duration;
 use crate::journal::{Attempt, Journal, WriteOutcome, WriteRecord};
 use crate::log::Log;
 
-/// Says something past the capture of test output: a seed is of use when a test has failed, and figures when it has not.
+/// Prints past the capture of test output: a seed is needed when a test fails, the figures when it passes.
 pub(crate) fn print(line: &str) {
-    let said = writeln!(std::io::stdout(), "crash: {line}");
-    drop(said);
+    let _written = writeln!(std::io::stdout(), "crash: {line}");
 }
 
-/// What became of all writes.
+/// Prints the outcomes of all writes.
 pub(crate) fn print_totals(test: &str, records: &[WriteRecord], log: &Log) {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     let mut resolved: BTreeMap<&str, usize> = BTreeMap::new();
@@ -29,7 +28,7 @@ pub(crate) fn print_totals(test: &str, records: &[WriteRecord], log: &Log) {
     }
     let attempts: usize = records.iter().map(|record| record.attempts.len()).sum();
     print(&format!(
-        "{test}: {} writes, {attempts} requests: {}; unknown ones, sent again: {}; slowest answer {:.1} s; log of {} events",
+        "{test}: {} writes, {attempts} requests: {}; indeterminate ones, resent: {}; slowest answer {:.1} s; log of {} events",
         records.len(),
         shown(&counts),
         shown(&resolved),
@@ -47,13 +46,13 @@ fn shown(counts: &BTreeMap<&str, usize>) -> String {
     if text.is_empty() { "none".to_owned() } else { text }
 }
 
-/// What a write was told at first.
+/// The outcome of the first attempt.
 fn first_answer(record: &WriteRecord) -> &'static str {
     match record.attempts.first().map(|attempt| &attempt.outcome) {
         Some(WriteOutcome::Acknowledged { .. }) => "acknowledged",
         Some(WriteOutcome::Unchanged) => "unchanged",
-        Some(WriteOutcome::Rejected { .. }) => "refused",
-        Some(WriteOutcome::NotExecuted { .. }) => "not done",
+        Some(WriteOutcome::Rejected { .. }) => "rejected",
+        Some(WriteOutcome::NotExecuted { .. }) => "not executed",
         Some(WriteOutcome::Unknown { .. } | WriteOutcome::InProgress) => "unknown",
         None => "never sent",
     }
@@ -63,23 +62,23 @@ fn is_unknown(record: &WriteRecord) -> bool {
     record.attempts.iter().any(|attempt| matches!(attempt.outcome, WriteOutcome::Unknown { .. }))
 }
 
-/// What an unknown write came to.
+/// The final outcome of an indeterminate write.
 fn resolution(record: &WriteRecord) -> &'static str {
     let last = record.attempts.iter().rev().find_map(|attempt| match attempt.outcome {
         WriteOutcome::Acknowledged { .. } => Some("acknowledged"),
         WriteOutcome::Unchanged => Some("unchanged"),
-        WriteOutcome::Rejected { .. } => Some("refused"),
+        WriteOutcome::Rejected { .. } => Some("rejected"),
         WriteOutcome::NotExecuted { .. } | WriteOutcome::InProgress | WriteOutcome::Unknown { .. } => None,
     });
     last.unwrap_or("without a key")
 }
 
-/// The longest time since then in which a service, or any of them, acknowledged no write.
+/// The longest time since `since` without a write acknowledged by the service, or by any service.
 pub(crate) fn longest_gap(journal: &Journal, service: Option<usize>, since: Duration) -> Duration {
     let until = journal.now();
     let acknowledged = journal.acknowledgements(Duration::ZERO).into_iter();
-    let by_it = acknowledged.filter(|(at, _)| service.is_none_or(|service| service == *at));
-    let mut times: Vec<_> = by_it.map(|(_, time)| time).chain([since, until]).collect();
+    let acknowledged = acknowledged.filter(|(at, _)| service.is_none_or(|service| service == *at));
+    let mut times: Vec<_> = acknowledged.map(|(_, time)| time).chain([since, until]).collect();
     times.retain(|time| (since..=until).contains(time));
     times.sort_unstable();
     times.windows(2).map(|two| two[1].saturating_sub(two[0])).max().unwrap_or_default()

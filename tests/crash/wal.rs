@@ -1,5 +1,5 @@
-//! What a crash of the whole machine can leave of the embedded database: its file as it was, and of the write-ahead log
-//! (WAL) as much as the disk had written. Every such copy opens as the log it was at some earlier moment.
+//! A crash of the whole machine leaves the embedded database with its file, and as much of the write-ahead
+//! log (WAL) as the disk had written. Every such copy opens as a prefix of the event log.
 
 use std::fs;
 use std::ops::Range;
@@ -21,7 +21,7 @@ use crate::summary;
 use crate::test_config::TestConfig;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// How many writes are acknowledged at least before the crash.
+/// Writes acknowledged before the crash, at least.
 const WRITES: usize = 150;
 
 /// Sizes in a WAL file (<https://sqlite.org/fileformat2.html#the_write_ahead_log>).
@@ -44,17 +44,18 @@ async fn damage_copies(config: TestConfig) {
     assert!(whole.head() >= marks.last().unwrap().position);
     let (mut cuts, mut shortest) = (Vec::new(), whole.head());
     for copy in 0..config.copies {
-        let (bytes, kept) =
+        let (bytes, intact) =
             if copy % 3 == 2 { wal.with_flipped_bit(&mut rng) } else { wal.truncated(&mut rng) };
         let copied = DatabaseCopy::of(data.path(), bytes).verify_and_append(Some(&whole)).await;
-        let held = marks.iter().filter(|mark| mark.wal <= kept).map(|mark| mark.position).max().unwrap_or(0);
+        let acknowledged =
+            marks.iter().filter(|mark| mark.wal <= intact).map(|mark| mark.position).max().unwrap_or(0);
         assert!(
-            copied.head() >= held,
-            "{kept} bytes are whole, and of {held} events {} are left",
+            copied.head() >= acknowledged,
+            "with {intact} intact bytes and {acknowledged} acknowledged events, {} events are left",
             copied.head()
         );
         shortest = shortest.min(copied.head());
-        cuts.push((kept, copied.head()));
+        cuts.push((intact, copied.head()));
     }
     cuts.sort_unstable();
     assert!(cuts.is_sorted_by_key(|(_, head)| *head), "more bytes hold fewer events: {cuts:?}");
@@ -66,15 +67,15 @@ async fn damage_copies(config: TestConfig) {
     ));
 }
 
-/// How far the log was acknowledged when the WAL had this length.
+/// The last acknowledged position when the WAL had this length.
 #[derive(Clone, Copy)]
 struct WalMark {
     position: u64,
     wal: u64,
 }
 
-/// Lets clients write, and kills the service in the midst of it. The database then holds a log of its own, and the WAL
-/// what came after it.
+/// Kills the service while clients write. The database file then holds an earlier log, and the WAL the events
+/// after it.
 async fn crash(data: &Path, rng: &mut SeededRng) -> Vec<WalMark> {
     let mut cluster = Cluster::embedded(data);
     cluster.start_all(TIMEOUT).await;
@@ -88,8 +89,8 @@ async fn crash(data: &Path, rng: &mut SeededRng) -> Vec<WalMark> {
         Arc::clone(&marks),
     ));
     await_writes(&context, WRITES, Duration::ZERO).await;
-    // Enough to cut: the service empties the WAL every few seconds.
-    eventually("a WAL with something in it", async || {
+    // The service checkpoints the WAL every few seconds: wait until it holds enough to be cut.
+    eventually("the WAL to grow", async || {
         let marks = marks.lock().unwrap();
         let (first, last) = (marks.first()?, marks.last()?);
         (last.position > first.position + 60).then_some(())
@@ -101,7 +102,7 @@ async fn crash(data: &Path, rng: &mut SeededRng) -> Vec<WalMark> {
     marks.lock().unwrap().clone()
 }
 
-/// Notes again and again how far the log is acknowledged, and then how long the WAL is.
+/// Records the last acknowledged position and, after that, the length of the WAL, repeatedly.
 async fn record_marks(wal: PathBuf, journal: Arc<Journal>, marks: Arc<Mutex<Vec<WalMark>>>) {
     loop {
         let position = journal.records().iter().filter_map(WriteRecord::acknowledged).max().unwrap_or(0);
@@ -113,19 +114,19 @@ async fn record_marks(wal: PathBuf, journal: Arc<Journal>, marks: Arc<Mutex<Vec<
 
 fn push_mark(marks: &mut Vec<WalMark>, mark: WalMark) {
     if marks.last().is_some_and(|last| mark.wal < last.wal) {
-        // It was emptied: what it held is in the database file.
+        // A checkpoint has moved its content into the database file.
         marks.clear();
     }
     marks.push(mark);
 }
 
-/// A WAL that a crash has left.
+/// The WAL left by a crash.
 struct Wal {
     bytes: Vec<u8>,
-    /// Where a transaction ends, each of them.
+    /// The end of each transaction.
     commits: Vec<u64>,
-    /// Where something may be missing or wrong: behind what was already moved into the database file. That was synced
-    /// before, so no crash takes it away.
+    /// What a crash can damage: the part not yet checkpointed into the database file. The part before was
+    /// synced.
     unsynced: Range<u64>,
 }
 
@@ -133,12 +134,13 @@ impl Wal {
     fn read(data: &Path) -> Self {
         let bytes = fs::read(data.join("aegis.db-wal")).unwrap();
         let page = u64::from(u32::from_be_bytes(bytes[8..12].try_into().unwrap()));
-        // `nBackfillAttempted`, in the byte order of the machine (<https://sqlite.org/walformat.html#the_wal_index_file_format>).
+        // `nBackfillAttempted`, in the byte order of the machine
+        // (<https://sqlite.org/walformat.html#the_wal_index_file_format>).
         let index = fs::read(data.join("aegis.db-shm")).unwrap();
         let moved = u64::from(u32::from_ne_bytes(index[128..132].try_into().unwrap()));
         let frame = FRAME_HEADER + page;
         let unsynced = HEADER + moved * frame..u64::try_from(bytes.len()).unwrap();
-        assert!(!unsynced.is_empty(), "nothing can be lost any more: {unsynced:?}");
+        assert!(!unsynced.is_empty(), "nothing is left to damage: {unsynced:?}");
         // A frame that ends a transaction has the size of the database in its header.
         let frames = bytes[usize::try_from(HEADER).unwrap()..].chunks_exact(usize::try_from(frame).unwrap());
         let ends = (1..).zip(frames).filter(|(_, frame)| frame[4..8] != [0; 4]);
@@ -147,21 +149,21 @@ impl Wal {
         Self { bytes, commits, unsynced }
     }
 
-    /// Cut off somewhere, and how many bytes are as they were.
+    /// Truncated at a random offset; also returns the number of intact bytes.
     fn truncated(&self, rng: &mut SeededRng) -> (Vec<u8>, u64) {
-        let kept = self.random_offset(rng);
-        (self.bytes[..usize::try_from(kept).unwrap()].to_vec(), kept)
+        let intact = self.random_offset(rng);
+        (self.bytes[..usize::try_from(intact).unwrap()].to_vec(), intact)
     }
 
-    /// With one bit turned over.
+    /// With one bit flipped; also returns the number of intact bytes before it.
     fn with_flipped_bit(&self, rng: &mut SeededRng) -> (Vec<u8>, u64) {
-        let place = self.random_offset(rng);
+        let offset = self.random_offset(rng);
         let mut bytes = self.bytes.clone();
-        bytes[usize::try_from(place).unwrap()] ^= 1 << rng.below(8);
-        (bytes, place)
+        bytes[usize::try_from(offset).unwrap()] ^= 1 << rng.below(8);
+        (bytes, offset)
     }
 
-    /// Anywhere, near the end, or just behind a transaction.
+    /// Anywhere, near the end, or at the end of a transaction.
     fn random_offset(&self, rng: &mut SeededRng) -> u64 {
         let length = usize::try_from(self.unsynced.end - self.unsynced.start).unwrap();
         let end = match rng.below(3) {
@@ -173,7 +175,7 @@ impl Wal {
     }
 }
 
-/// A copy of a database with another WAL, as another machine finds it.
+/// A copy of a database with another WAL.
 struct DatabaseCopy(TempDir);
 
 impl DatabaseCopy {
@@ -186,12 +188,12 @@ impl DatabaseCopy {
         Self(copy)
     }
 
-    /// Opens it. What it holds verifies and is the beginning of `whole`, the rows follow it, and it can be written to.
+    /// Asserts that the copy verifies, is a prefix of `whole`, agrees with its read model and accepts writes.
     async fn verify_and_append(&self, whole: Option<&Log>) -> Log {
         let deployment = Deployment::embedded(EXECUTABLE, self.0.path());
         let log = Log::read(&deployment).await;
         if let Some(whole) = whole {
-            assert!(whole.events().starts_with(log.events()), "it is not the beginning of the log");
+            assert!(whole.events().starts_with(log.events()), "the copy is not a prefix of the log");
         }
         log::verify(&deployment).await;
         log::assert_rows_follow(&deployment, &log).await;

@@ -1,6 +1,7 @@
-//! The receiver of `docs/subscribe.md`, as it stands there, killed at any moment and started again while events come and the
-//! services are killed as well. In the end it has 1, 2, 3 … N in its file, once and in order; and whoever delivers is replaced
-//! within ten seconds. A few kills by default; `AEGIS_TEST_LONG=1` asks for fifty, and ten of the services.
+//! Runs the webhook receiver of `docs/subscribe.md` verbatim. It is killed and restarted at random moments
+//! while events are appended and services are killed as well. In the end it has recorded positions 1, 2, 3 …
+//! N once and in order, and a node that stops delivering is replaced within ten seconds. A few kills by
+//! default; with `AEGIS_TEST_LONG=1` fifty, and ten of the services.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -17,12 +18,11 @@ use crate::consumers::{ChildGuard, DOCUMENT, EventRef, difference, read_events, 
 use crate::summary;
 use crate::test_config::TestConfig;
 
-/// The longest life of a receiver.
+/// The longest time before the receiver is killed.
 const MAX_LIFETIME: Duration = Duration::from_millis(1_500);
-/// How long the last of them may take to see everything on a slow machine. A webhook that has waited for a receiver that is
-/// not there pauses for longer and longer.
+/// Limit for the final catch-up on a slow machine: retry delays grow while the receiver is down.
 const TIMEOUT: Duration = Duration::from_mins(3);
-/// How long it may take until another node delivers.
+/// Limit for the failover to another node.
 const MAX_FAILOVER: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -48,23 +48,23 @@ async fn deliver(test: &str, mut cluster: Cluster) {
         let child = receiver.start();
         tokio::time::sleep(rng.duration_between(MAX_LIFETIME / 4, MAX_LIFETIME)).await;
         if kill % (kills / kills_of_services) == 0 {
-            let (since, place) = (context.journal.now(), kill % cluster.size());
-            cluster.kill(place);
-            cluster.start(place).await;
+            let (since, index) = (context.journal.now(), kill % cluster.size());
+            cluster.kill(index);
+            cluster.start(index).await;
             await_writes(&context, 1, since).await;
         }
         drop(child);
     }
     clients.stop().await;
     let _last = receiver.start();
-    // Whoever knows that the receiver is back does not wait for the next attempt.
+    // Resuming skips the retry delay.
     receiver.resume(&context, 0).await;
     receiver.await_all_events(&context, 0).await;
     summary::print(&format!(
         "{test}: a receiver of webhooks, killed {kills} times, and the services {kills_of_services} times, has 1 to {}",
         receiver.seen().len()
     ));
-    // One that is frozen cannot be told from one on another machine that has died: its lease has to run out.
+    // The lease of a frozen node has to expire, as that of a node on another machine that died.
     let failures = if cluster.size() > 1 { &["frozen", "killed"][..] } else { &["killed"] };
     for failure in failures {
         let failover = fail_over(failure, &mut cluster, &context, &receiver).await;
@@ -75,50 +75,50 @@ async fn deliver(test: &str, mut cluster: Cluster) {
     }
 }
 
-/// Ends the service that delivers; says how long it took until what happened then was delivered by another one, or, where
-/// there is none, by the next process.
+/// Freezes or kills the service that delivers. Returns the time until an event appended afterwards was
+/// delivered by another service, or by the restarted one.
 async fn fail_over(
     failure: &str,
     cluster: &mut Cluster,
     context: &ClientContext,
     receiver: &Receiver,
 ) -> Duration {
-    let owner = eventually("a node that delivers", async || {
-        let mut owners = Vec::new();
-        for (place, service) in context.services.iter().enumerate() {
+    let leader = eventually("a node that delivers", async || {
+        let mut leaders = Vec::new();
+        for (index, service) in context.services.iter().enumerate() {
             let metrics = service.get("/metrics").send().await.expect(200).text();
-            owners.extend(metrics.contains(r#"aegis_webhooks{state="active"} 1"#).then_some(place));
+            leaders.extend(metrics.contains(r#"aegis_webhooks{state="active"} 1"#).then_some(index));
         }
-        // One that was frozen may take a moment to find out that it is none any more.
-        owners.pop().filter(|_| owners.is_empty())
+        // A thawed node takes a moment to notice that it has lost the lease.
+        leaders.pop().filter(|_| leaders.is_empty())
     })
     .await;
-    let (begun, observer) = (Instant::now(), (owner + 1) % cluster.size());
+    let (begun, observer) = (Instant::now(), (leader + 1) % cluster.size());
     if failure == "frozen" {
-        cluster.service(owner).pause();
+        cluster.service(leader).pause();
     } else {
-        cluster.kill(owner);
+        cluster.kill(leader);
     }
-    if observer == owner {
-        cluster.start(owner).await;
+    if observer == leader {
+        cluster.start(leader).await;
     }
     let email = format!("{failure}@example.com");
     let body = json!({"email": email, "username": failure, "password": "the last of all users"});
     eventually("an answer", async || {
         let answer = context.services[observer].post("/auth/signup").json(&body).send().await;
-        // Sent again, it may have been done.
+        // 400: an earlier try was executed.
         matches!(answer.status(), 201 | 400).then_some(())
     })
     .await;
     receiver.await_all_events(context, observer).await;
     let failover = begun.elapsed();
     if failure == "frozen" {
-        cluster.service(owner).resume();
+        cluster.service(leader).resume();
     }
     failover
 }
 
-/// The program of the document, and where it writes to.
+/// The receiver program of the document and its output file.
 struct Receiver {
     port: u16,
     file: PathBuf,
@@ -154,10 +154,10 @@ impl Receiver {
         read_events(&self.file)
     }
 
-    /// Waits until it has the whole log.
+    /// Waits until it has received the whole log.
     async fn await_all_events(&self, context: &ClientContext, service: usize) {
         let log = whole_log(&context.services[service], &context.token).await;
-        eventually_within(TIMEOUT, "the receiver to see everything", async || {
+        eventually_within(TIMEOUT, "the receiver to receive every event", async || {
             (self.seen().len() >= log.len()).then_some(())
         })
         .await;

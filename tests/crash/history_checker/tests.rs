@@ -1,4 +1,4 @@
-//! Journals that are true, and every kind that is not.
+//! Consistent histories, and one of every kind of violation.
 
 use serde_json::{Value, json};
 
@@ -18,7 +18,7 @@ fn log(events: &[Value]) -> Log {
     Log::of(events.to_vec())
 }
 
-fn done(position: u64) -> WriteOutcome {
+fn acknowledged(position: u64) -> WriteOutcome {
     WriteOutcome::Acknowledged { position, response: "201".to_owned() }
 }
 
@@ -26,11 +26,11 @@ fn unknown() -> WriteOutcome {
     WriteOutcome::Unknown { reason: "the connection broke".to_owned() }
 }
 
-fn refused() -> WriteOutcome {
+fn rejected() -> WriteOutcome {
     WriteOutcome::Rejected { status: 400, code: "email_taken".to_owned() }
 }
 
-fn not_done() -> WriteOutcome {
+fn not_executed() -> WriteOutcome {
     WriteOutcome::NotExecuted { code: "unavailable".to_owned() }
 }
 
@@ -49,11 +49,11 @@ fn sign_up(name: &str, outcomes: &[WriteOutcome]) -> WriteRecord {
 }
 
 #[track_caller]
-fn assert_violation(records: &[WriteRecord], log: &Log, words: &str) {
+fn assert_violation(records: &[WriteRecord], log: &Log, kind: &ViolationKind) {
     let violations = violations(records, log);
     assert!(
-        violations.iter().any(|violation| violation.contains(words)),
-        "{words} is missing in {violations:?}"
+        violations.iter().any(|violation| violation.kind == *kind),
+        "{kind:?} is not reported: {violations:?}"
     );
 }
 
@@ -61,15 +61,15 @@ fn assert_violation(records: &[WriteRecord], log: &Log, words: &str) {
 fn consistent_history_has_no_violations() {
     let log = log(&[registered(1, "ada"), registered(2, "bob"), registered(3, "eve")]);
     let records = [
-        sign_up("ada", &[done(1), done(1)]),
-        sign_up("bob", &[unknown(), WriteOutcome::InProgress, not_done(), done(2)]),
+        sign_up("ada", &[acknowledged(1), acknowledged(1)]),
+        sign_up("bob", &[unknown(), WriteOutcome::InProgress, not_executed(), acknowledged(2)]),
         sign_up("eve", &[unknown()]),
-        sign_up("joe", &[unknown(), refused()]),
-        sign_up("kay", &[refused()]),
-        sign_up("lea", &[not_done()]),
+        sign_up("joe", &[unknown(), rejected()]),
+        sign_up("kay", &[rejected()]),
+        sign_up("lea", &[not_executed()]),
         sign_up("max", &[]),
     ];
-    assert_eq!(violations(&records, &log), Vec::<String>::new());
+    assert_eq!(violations(&records, &log), []);
     assert!(
         records[2].is_indeterminate() && !records[1].is_indeterminate() && !records[3].is_indeterminate()
     );
@@ -80,37 +80,43 @@ fn consistent_history_has_no_violations() {
 #[test]
 fn lost_duplicated_or_misplaced_acknowledged_write_is_detected() {
     let one = log(&[registered(1, "ada")]);
-    assert_violation(&[sign_up("bob", &[done(1)])], &one, "is not in the log");
-    assert_violation(&[sign_up("ada", &[done(2)])], &one, "acknowledged at 2 and is in the log at 1");
+    let lost = ViolationKind::AcknowledgedWriteLost { acknowledged: 1 };
+    assert_violation(&[sign_up("bob", &[acknowledged(1)])], &one, &lost);
+    let elsewhere = ViolationKind::AcknowledgedElsewhere { acknowledged: 2, position: 1 };
+    assert_violation(&[sign_up("ada", &[acknowledged(2)])], &one, &elsewhere);
     let mut again = registered(2, "ada");
     again["subject"] = json!("another id");
-    assert_violation(&[sign_up("ada", &[done(1)])], &log(&[registered(1, "ada"), again]), "2 times");
+    let twice = ViolationKind::WriteExecutedTwice { positions: vec![1, 2] };
+    assert_violation(&[sign_up("ada", &[acknowledged(1)])], &log(&[registered(1, "ada"), again]), &twice);
 }
 
 #[test]
 fn rejected_write_in_the_log_is_detected() {
     let log = log(&[registered(1, "ada")]);
-    for outcome in [refused(), WriteOutcome::Unchanged, not_done()] {
-        assert_violation(&[sign_up("ada", &[outcome])], &log, "is in the log at 1");
+    let in_log = ViolationKind::RejectedWriteInLog { position: 1 };
+    for outcome in [rejected(), WriteOutcome::Unchanged, not_executed()] {
+        assert_violation(&[sign_up("ada", &[outcome])], &log, &in_log);
     }
-    assert_violation(&[sign_up("ada", &[unknown(), refused()])], &log, "is in the log at 1");
+    assert_violation(&[sign_up("ada", &[unknown(), rejected()])], &log, &in_log);
     let failed = WriteOutcome::Rejected { status: 500, code: "internal".to_owned() };
-    assert_violation(&[sign_up("bob", &[failed])], &log, "the service failed");
+    assert_violation(&[sign_up("bob", &[failed])], &log, &ViolationKind::ServerError);
 }
 
 #[test]
 fn differing_replayed_response_is_detected() {
     let log = log(&[registered(1, "ada")]);
-    let other = WriteOutcome::Acknowledged { position: 1, response: "other words".to_owned() };
-    assert_violation(&[sign_up("ada", &[done(1), other])], &log, "answered otherwise");
+    let other = WriteOutcome::Acknowledged { position: 1, response: "another response".to_owned() };
+    let differs = ViolationKind::ReplayedResponseDiffers;
+    assert_violation(&[sign_up("ada", &[acknowledged(1), other])], &log, &differs);
 }
 
 #[test]
 fn real_time_order_violation_is_detected() {
     let log = log(&[registered(1, "ada"), registered(2, "bob")]);
-    let mut later = sign_up("ada", &[done(1)]);
+    let mut later = sign_up("ada", &[acknowledged(1)]);
     later.attempts[0].sent = Duration::from_secs(20);
-    assert_violation(&[later, sign_up("bob", &[done(2)])], &log, "position 1 was given to a write sent");
+    let order = ViolationKind::RealTimeOrder { position: 1, acknowledged_before: 2 };
+    assert_violation(&[later, sign_up("bob", &[acknowledged(2)])], &log, &order);
 }
 
 #[test]
@@ -121,31 +127,38 @@ fn partial_append_is_detected() {
             "streamversion": 1, "time": "2026-11-22T08:00:00.000Z", "data": data,
         })
     };
-    let mut record = sign_up("ada", &[done(2)]);
+    let mut record = sign_up("ada", &[acknowledged(2)]);
     record.write = ClientWrite::Grant { id: "ada".to_owned(), role: "admin" };
     let mut other = granted(2, json!({"user": "bob"}));
     (other["type"], other["subject"]) = (json!("AdministratorAdded"), json!("system"));
-    let half = log(&[granted(1, json!({"role": "admin"})), other.clone()]);
-    assert_violation(&[record.clone()], &half, "only a part");
+    let partial = log(&[granted(1, json!({"role": "admin"})), other.clone()]);
+    assert_violation(&[record.clone()], &partial, &ViolationKind::PartialAppend { position: 1 });
     other["data"]["user"] = json!("ada");
-    assert_eq!(
-        violations(&[record], &log(&[granted(1, json!({"role": "admin"})), other])),
-        Vec::<String>::new()
-    );
+    assert_eq!(violations(&[record], &log(&[granted(1, json!({"role": "admin"})), other])), []);
 }
 
 #[test]
 fn malformed_log_is_detected() {
-    assert_violation(&[], &log(&[registered(1, "ada"), registered(3, "bob")]), "position 2 expected");
+    let gap = ViolationKind::PositionGap { expected: 2 };
+    assert_violation(&[], &log(&[registered(1, "ada"), registered(3, "bob")]), &gap);
     let mut early = registered(2, "bob");
     early["time"] = json!("2026-11-22T07:00:00.000Z");
-    assert_violation(&[], &log(&[registered(1, "ada"), early]), "time falls");
+    assert_violation(
+        &[],
+        &log(&[registered(1, "ada"), early]),
+        &ViolationKind::TimeDecreases { position: 2 },
+    );
     let mut skipping = registered(2, "bob");
     skipping["streamversion"] = json!(2);
-    assert_violation(&[], &log(&[registered(1, "ada"), skipping]), "version 1 expected");
+    let version = ViolationKind::StreamVersionGap { position: 2, expected: 1 };
+    assert_violation(&[], &log(&[registered(1, "ada"), skipping]), &version);
     let mut twin = registered(2, "bob");
     twin["data"]["email"] = json!("ada@example.com");
-    assert_violation(&[], &log(&[registered(1, "ada"), twin]), "e-mail address for the second time");
+    assert_violation(
+        &[],
+        &log(&[registered(1, "ada"), twin]),
+        &ViolationKind::DuplicateEmail { position: 2 },
+    );
 }
 
 #[test]
@@ -153,7 +166,7 @@ fn observed_event_missing_from_the_log_is_detected() {
     let log = log(&[registered(1, "ada")]);
     let observed = |position, id: &str| ObservedEvent { position, id: id.to_owned() };
     assert!(feed_violations(&[observed(1, "event 1")], &log).is_empty());
-    for false_one in [observed(1, "event 7"), observed(2, "event 2")] {
-        assert_eq!(feed_violations(&[false_one], &log).len(), 1);
+    for missing in [observed(1, "event 7"), observed(2, "event 2")] {
+        assert_eq!(feed_violations(&[missing], &log).len(), 1);
     }
 }

@@ -10,6 +10,7 @@ use testkit::service::Client;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use crate::client_write::PASSWORD;
 use crate::test_config::TestConfig;
 
 /// Requests per second in a long run, which needs a release build. Short runs use a tenth.
@@ -18,7 +19,6 @@ const LOGINS: u32 = 10;
 const ME_REQUESTS: u32 = 500;
 /// The number of users that send `GET /users/me`.
 const USERS: usize = 50;
-const PASSWORD: &str = "correct horse battery";
 
 /// The result of a load.
 #[derive(Default)]

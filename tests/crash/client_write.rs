@@ -8,7 +8,8 @@ use testkit::service::{Client, Request};
 /// The roles that users are granted. The first also appends to the stream `system`.
 pub(crate) const ROLES: [&str; 4] = ["admin", "auditor", "operator", "subscriber"];
 
-const PASSWORD: &str = "correct horse battery staple";
+/// The password of every user.
+pub(crate) const PASSWORD: &str = "correct horse battery staple";
 
 /// One write. Every name is used once, and every change is made to a user at most once.
 #[derive(Clone, Debug)]

@@ -10,6 +10,7 @@ use serde_json::json;
 use testkit::service::{Client, eventually, run_test_with_timeout};
 use tokio::task::JoinHandle;
 
+use crate::client_write::PASSWORD;
 use crate::clients::{ClientContext, Clients};
 use crate::cluster::{Cluster, await_writes};
 use crate::crash_test::CrashTest;
@@ -168,7 +169,7 @@ async fn read(context: ClientContext, stop: Arc<AtomicBool>, results: Arc<Mutex<
 /// Signs a user up; the id and the position if acknowledged.
 async fn sign_up(service: &Client, number: usize) -> Option<(String, u64)> {
     let body = json!({ "email": format!("read{number}@example.com"), "username": format!("read {number}"),
-        "password": "correct horse battery" });
+        "password": PASSWORD });
     let answer = service.post("/auth/signup").json(&body).timeout(TIMEOUT).try_send().await.ok()?;
     (answer.status() == 201).then(|| (answer.json()["id"].as_str().unwrap().to_owned(), answer.position()))
 }

@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::client_write::PASSWORD;
 use crate::clients::ClientContext;
 use crate::cluster::Cluster;
 use crate::summary;
@@ -29,7 +30,6 @@ const SAMPLE_EVERY: u64 = 10;
 const TIMEOUT: Duration = Duration::from_mins(1);
 /// Memory limit of an idle subscriber.
 const MAX_BYTES_PER_SUBSCRIBER: u64 = 30_000;
-const PASSWORD: &str = "correct horse battery";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mongodb_every_subscriber_receives_every_event_in_order() {

@@ -1,4 +1,4 @@
-//! More appends wait than there is room for: one more is refused at once, and told when to come back.
+//! Backpressure: appends beyond the full queue are rejected at once with `Retry-After`.
 
 use rusqlite::Connection;
 use store::{Append, AppendError, ExpectedVersion, NewEvent, StreamId, StreamWrite};
@@ -9,13 +9,13 @@ use crate::support::{Store, TestApp, credentials, on_one_store};
 
 on_one_store! { sqlite: full_append_queue_answers_503_with_retry_after }
 
-/// More than may wait and what is taken into the first batch, together.
+/// More than the capacity of the queue and of the first batch.
 const MANY: u128 = 6000;
 
 async fn full_append_queue_answers_503_with_retry_after() {
     let app = TestApp::start(Store::sqlite()).await;
     let known = app.sign_up("known").await;
-    // As long as somebody else writes, no batch is committed.
+    // While another transaction is open, no batch is committed.
     let other = Connection::open(app.store().file()).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let mut waiting = JoinSet::new();
@@ -23,14 +23,14 @@ async fn full_append_queue_answers_503_with_retry_after() {
         let store = app.services().store.clone();
         waiting.spawn(async move { store.append(&an_append(number)).await });
     }
-    // The first to be answered is one for which there was no room.
+    // The first response is a rejection.
     let first = waiting.join_next().await.unwrap().unwrap();
     assert!(matches!(first, Err(AppendError::Busy)), "{first:?}");
 
     let refused = app.post("/auth/signup").json(&credentials("ada")).send().await;
     assert_eq!(refused.code(503), "busy");
     assert_eq!(refused.retry_after(), 1);
-    // Who only reads does not stand in that queue.
+    // Reads do not enter the queue.
     known.get("/users/me").send().await.expect(200);
 
     other.execute_batch("ROLLBACK").unwrap();
@@ -43,8 +43,8 @@ async fn full_append_queue_answers_503_with_retry_after() {
         }
     }
     assert_eq!(done + busy, MANY);
-    // One user, and what was not refused: nothing else.
-    assert_eq!(u128::from(app.services().store.head().await.unwrap().position.get()), 1 + done);
+    // The sign-up and the appends that were not rejected.
+    assert_eq!(u128::from(app.head().await), 1 + done);
     app.post("/auth/signup").json(&credentials("ada")).send().await.expect(201);
 }
 

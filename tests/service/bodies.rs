@@ -1,4 +1,4 @@
-//! The body of a request as such: media types, encodings, sizes, and what is not JSON.
+//! Request bodies: media types, encodings, size limits, malformed JSON.
 
 use serde_json::{Value, json};
 
@@ -51,7 +51,7 @@ async fn invalid_json_is_reported_with_its_offset(store: Store) {
         ["", "{", "{\"email\": }", "nonsense", "{'email': 'ada'}", "{\"a\":1,}", "{} {}", "{\"a\": \"\n\"}"]
     {
         let faults = post(&app, "application/json", body).await.validation_errors();
-        // FastAPI takes an empty body for a missing one.
+        // FastAPI treats an empty body as missing.
         if body.is_empty() {
             continue;
         }
@@ -174,7 +174,7 @@ async fn duplicate_fields_and_unusual_numbers_are_handled(store: Store) {
 
 async fn out_of_range_number_is_a_validation_error(store: Store) {
     let app = TestApp::start(store).await;
-    // JSON allows it (RFC 8259 §6), and Python reads it as infinity.
+    // Valid JSON (RFC 8259 §6), which Python reads as infinity.
     let body = "{\"email\":1e999,\"username\":\"ada\",\"password\":\"long enough\"}";
     let faults = post(&app, "application/json", body).await.validation_errors();
     assert_eq!((&faults[0]["type"], &faults[0]["loc"]), (&json!("string_type"), &json!(["body", "email"])));

@@ -1,4 +1,5 @@
-//! Many at once: what only one may have, one gets; what was answered, everybody sees.
+//! Concurrent requests: one of the conflicting ones wins, and every acknowledged write is visible to the next
+//! read.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -34,7 +35,7 @@ mod on_two_nodes {
     }
 }
 
-/// Sends all requests at once; the answers in no particular order.
+/// Sends all requests at once; the responses are in no particular order.
 async fn at_once<F: Future<Output = Response> + Send + 'static>(
     requests: impl IntoIterator<Item = F>,
 ) -> Vec<Response> {
@@ -59,7 +60,7 @@ async fn assert_one_winner(app: &TestApp, nodes: &[&Client]) {
     let registered = log.iter().filter(|event| event["data"]["email"] == email_of("ada").as_str());
     assert_eq!(registered.count(), 1);
     assert_eq!((&log[0]["subject"], &log[0]["position"]), (&won[0].json()["id"], &json!(1)));
-    // One event of the race, and then those that made the administrator who looks.
+    // One event of the race, then those of the administrator who reads the log.
     assert_eq!(log[1]["data"]["username"], "admin", "{log:?}");
     let users = app.services().user_rows.page(None, 100).await.unwrap();
     assert_eq!(users.iter().filter(|row| row.email.as_str() == email_of("ada")).count(), 1);
@@ -76,7 +77,7 @@ async fn concurrent_identical_sign_ups_on_two_nodes_one_wins() {
     assert_one_winner(&app, &[&app, &other]).await;
 }
 
-/// Twenty rounds in which two administrators take the role from each other, or deactivate each other.
+/// Twenty rounds in which two administrators revoke each other's role or deactivate each other.
 async fn remove_each_other(app: &TestApp, other: &TestApp) {
     let mut winner: Option<String> = None;
     for round in 0..20 {
@@ -84,7 +85,7 @@ async fn remove_each_other(app: &TestApp, other: &TestApp) {
         for user in &pair {
             app.grant(user, Role::Admin).await;
         }
-        // The winner of the round before steps down: these two are the only ones.
+        // The winner of the previous round resigns, so these two are the only administrators.
         if let Some(winner) = winner.take() {
             app.command(&winner, UserCommand::RevokeRole { role: Role::Admin }).await;
         }
@@ -93,13 +94,13 @@ async fn remove_each_other(app: &TestApp, other: &TestApp) {
             let role = format!("/users/{}/roles/admin", on.id);
             if round % 2 == 0 { by.request(Method::DELETE, &role) } else { by.deactivate(&on.id) }
         };
-        let position = app.services().store.head().await.unwrap().position.to_string();
+        let position = app.head().await.to_string();
         let attacks = [attack(&first, &second), attack(&second, &first)];
         let answers =
             at_once(attacks.map(|attack| attack.header("Aegis-Min-Position", &position).send())).await;
         let won = answers.iter().filter(|answer| [200, 204].contains(&answer.status())).count();
         assert_eq!(won, 1, "round {round}: {answers:?}");
-        // Whoever lost was the last, or no administrator any more by the time they were heard.
+        // The loser was the last administrator, or no longer one when the request was authorized.
         for answer in answers.iter().filter(|answer| answer.status() >= 400) {
             assert!([401, 403, 409].contains(&answer.status()), "round {round}: {}", answer.text());
         }
@@ -127,7 +128,7 @@ async fn concurrent_mutual_admin_removal_on_two_nodes_one_wins() {
     remove_each_other(&app, &other).await;
 }
 
-/// Five hundred people over sixteen connections: each signs up at one place and logs in at the other right after.
+/// 500 users over 16 connections: each signs up on one node and logs in on the other directly afterwards.
 async fn assert_all_log_in_at_once(signing_up: &Client, logging_in: &Client) {
     let next = Arc::new(AtomicUsize::new(0));
     let workers = (0..16).map(|_| {

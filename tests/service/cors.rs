@@ -1,4 +1,4 @@
-//! What pages of other origins may do (Fetch, "CORS protocol").
+//! Cross-origin requests (Fetch, "CORS protocol").
 
 use reqwest::Method;
 

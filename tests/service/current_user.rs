@@ -1,4 +1,4 @@
-//! `GET /users/me`: who the bearer of a token is, and what is wrong with tokens.
+//! `GET /users/me`, and invalid tokens.
 
 use domain::{Role, UserCommand};
 use jsonwebtoken::Algorithm;

@@ -1,13 +1,13 @@
-//! Erasure: `DELETE /users/me`, `POST /users/{id}/erase`, `aegis users erase`. The person is gone everywhere at once; that
-//! there was one, and when they went, stays.
+//! Erasure: `DELETE /users/me`, `POST /users/{id}/erase`, `aegis users erase`. Personal data is deleted
+//! everywhere at once; the fact and the time of the erasure remain in the log.
 
 use domain::Role;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Deployment, PASSWORD, Response, Store, TestApp, User, captured_logs, credentials, dump, email_of,
-    eventually, on_both_stores, raw_bytes_without,
+    Deployment, PASSWORD, Response, Store, TestApp, User, captured_logs, contains_text, credentials, dump,
+    email_of, eventually, on_both_stores, raw_bytes_without,
 };
 
 on_both_stores! {
@@ -46,7 +46,7 @@ async fn self_erasure_frees_email_and_username(store: Store) {
     assert_eq!(erased["position"], json!(answer.position()));
     assert_eq!(erased["actor"], json!(format!("user-{}", user.id)));
 
-    // Their e-mail address and username are free, and whoever takes them is somebody else.
+    // E-mail address and username are free again, and belong to a new user.
     let heir = app.sign_up("ada").await;
     assert_ne!(heir.id, user.id);
     heir.get("/users/me").send().await.expect(200);
@@ -121,14 +121,10 @@ async fn feed_shows_the_erasure_without_personal_data(store: Store) {
     }
 }
 
-fn contains(bytes: &[u8], text: &str) -> bool {
-    bytes.windows(text.len()).any(|window| window.eq_ignore_ascii_case(text.as_bytes()))
-}
-
 async fn erased_user_leaves_no_trace_in_any_table_or_version(store: Store) {
     let app = TestApp::start(store.clone()).await;
     let admin = app.admin().await;
-    let (gone, stays) = (app.sign_up("zyxgone").await, app.sign_up("zyxstays").await);
+    let (erased_user, other) = (app.sign_up("zyxgone").await, app.sign_up("zyxstays").await);
     admin.post("/projections/users/rebuild").send().await.expect(202);
     eventually("the second version to be read", async || {
         let status = admin.get("/projections/users").send().await.expect(200).json();
@@ -136,23 +132,23 @@ async fn erased_user_leaves_no_trace_in_any_table_or_version(store: Store) {
         status["versions"].as_array().unwrap().iter().any(live).then_some(())
     })
     .await;
-    let erased = erase_me(&gone, &json!({"password": PASSWORD})).await.expect(204);
-    eventually("every version to have heard", async || {
+    let erased = erase_me(&erased_user, &json!({"password": PASSWORD})).await.expect(204);
+    eventually("every version to project the erasure", async || {
         let status = admin.get("/projections/users").send().await.expect(200).json();
-        let heard = |version: &Value| version["position"].as_u64() >= Some(erased.position());
-        status["versions"].as_array().unwrap().iter().all(heard).then_some(())
+        let is_projected = |version: &Value| version["position"].as_u64() >= Some(erased.position());
+        status["versions"].as_array().unwrap().iter().all(is_projected).then_some(())
     })
     .await;
     for (name, bytes) in dump(&store).await {
-        assert!(!contains(&bytes, "zyxgone"), "an erased person is in {name}");
-        assert_eq!(contains(&bytes, "zyxstays"), name.starts_with("users_"), "{name}");
+        assert!(!contains_text(&bytes, "zyxgone"), "the erased user is in {name}");
+        assert_eq!(contains_text(&bytes, "zyxstays"), name.starts_with("users_"), "{name}");
     }
-    stays.get("/users/me").send().await.expect(200);
+    other.get("/users/me").send().await.expect(200);
     let logs = captured_logs();
-    assert!(!contains(logs.as_bytes(), "zyxgone"), "an erased person was logged");
+    assert!(!contains_text(logs.as_bytes(), "zyxgone"), "the erased user was logged");
     app.stopped().await;
     if store.mongo_address().is_none() {
-        assert!(!contains(&raw_bytes_without(&store, "users_1"), "zyxgone"), "left in the raw file");
+        assert!(!contains_text(&raw_bytes_without(&store, "users_1"), "zyxgone"), "left in the raw file");
     }
 }
 

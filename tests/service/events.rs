@@ -1,4 +1,4 @@
-//! `GET /events`: the log, page by page.
+//! `GET /events`: the log in pages.
 
 use domain::Role;
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ on_both_stores! {
     long_poll_rechecks_authorization_before_answering
 }
 
-/// An administrator, an auditor and seven users to whom things have happened.
+/// An administrator, an auditor and seven users with some history.
 async fn users_with_history(app: &TestApp) -> (User, User) {
     let (admin, auditor) = (app.admin().await, app.user_with(Role::Auditor).await);
     for number in 0..7 {
@@ -70,15 +70,15 @@ async fn events_are_cloud_events_with_consecutive_positions(store: Store) {
     assert_eq!((&granted["actor"], &granted["data"]), (&json!("operator:test"), &json!({"role": "admin"})));
 }
 
-/// Whether an event is among those that a filter lets through.
+/// Whether an event matches a filter.
 type Predicate<'a> = Box<dyn Fn(&Value) -> bool + 'a>;
 
 async fn filtered_pages_match_the_filtered_log(store: Store) {
     let app = TestApp::start(store).await;
     let (admin, _) = users_with_history(&app).await;
     let whole = admin.whole_log().await;
-    let somebody = whole.iter().find(|event| event["type"] == "UserReactivated").unwrap()["subject"].clone();
-    let somebody = somebody.as_str().unwrap();
+    let subject = whole.iter().find(|event| event["type"] == "UserReactivated").unwrap()["subject"].clone();
+    let subject = subject.as_str().unwrap();
     let actor = format!("user-{}", admin.id);
     let (from, to) = (whole[8]["time"].as_str().unwrap(), whole[20]["time"].as_str().unwrap());
     let filters: Vec<(String, Predicate<'_>)> = vec![
@@ -88,7 +88,7 @@ async fn filtered_pages_match_the_filtered_log(store: Store) {
             "types=UserDeactivated,UserReactivated".into(),
             Box::new(|event| event["type"] == "UserDeactivated" || event["type"] == "UserReactivated"),
         ),
-        (format!("stream=user-{somebody}"), Box::new(|event| event["subject"] == somebody)),
+        (format!("stream=user-{subject}"), Box::new(|event| event["subject"] == subject)),
         ("stream=system".into(), Box::new(|event| event["type"] == "AdministratorAdded")),
         (format!("actor={actor}"), Box::new(|event| event["actor"] == actor.as_str())),
         (
@@ -162,8 +162,8 @@ async fn limits_and_positions_are_validated(store: Store) {
     for good in ["limit=1", "after=0", "from=2026-11-22T08:03:14Z", "to=2026-11-22T08:03:14.680%2B01:00"] {
         admin.get(&format!("/events?{good}")).send().await.expect(200);
     }
-    // Whoever has seen more than there is has followed another log.
-    let head = app.services().store.head().await.unwrap().position.get();
+    // A position beyond the head belongs to another log.
+    let head = app.head().await;
     for query in [format!("after={}", head + 1), format!("after={}&wait=60", head + 1)] {
         let faults = admin.get(&format!("/events?{query}")).send().await.validation_errors();
         assert_eq!(
@@ -181,21 +181,21 @@ async fn limits_and_positions_are_validated(store: Store) {
 async fn long_poll_returns_on_the_next_event(store: Store) {
     let app = TestApp::start(store).await;
     let admin = app.admin().await;
-    let head = app.services().store.head().await.unwrap().position.get();
+    let head = app.head().await;
     let waiting = async {
         let begun = Instant::now();
         let page = admin.get(&format!("/events?after={head}&wait=60")).send().await.expect(200).json();
         (page, begun.elapsed())
     };
     let happening = async {
-        // Something that is let through, after something that is not.
+        // A matching event, after one that does not match.
         app.sign_up("ada").await
     };
     let ((page, took), ada) = tokio::join!(waiting, happening);
     assert_eq!(page["events"][0]["subject"], ada.id);
     assert_eq!((&page["next"], page["events"].as_array().unwrap().len()), (&json!(head + 1), 1));
     assert!(took < Duration::from_secs(30), "it took {took:?}");
-    // What is there already is not waited for.
+    // Existing events are returned without waiting.
     let begun = Instant::now();
     admin.get("/events?after=0&wait=60").send().await.expect(200);
     assert!(begun.elapsed() < Duration::from_secs(30));
@@ -212,9 +212,9 @@ async fn long_poll_timeout_returns_the_scanned_position(store: Store) {
         async { admin.get("/events?types=Nothing&wait=1").send().await.expect(200).json() },
         app.sign_up("ada")
     );
-    let head = app.services().store.head().await.unwrap().position.get();
+    let head = app.head().await;
     assert_eq!(page, json!({"events": [], "next": head, "head": head}));
-    // Nothing that is yet to happen can have happened by then.
+    // The end of the period is in the past: nothing can match any more.
     let begun = Instant::now();
     let page = admin.get("/events?to=2020-01-01T00:00:00Z&wait=60").send().await.expect(200).json();
     assert_eq!(page["events"], json!([]));
@@ -224,10 +224,10 @@ async fn long_poll_timeout_returns_the_scanned_position(store: Store) {
 async fn long_poll_rechecks_authorization_before_answering(store: Store) {
     let app = TestApp::start(store).await;
     let (admin, auditor) = (app.admin().await, app.user_with(Role::Auditor).await);
-    let head = app.services().store.head().await.unwrap().position.get();
+    let head = app.head().await;
     let (answer, _) = tokio::join!(auditor.get(&format!("/events?after={head}&wait=60")).send(), async {
         admin.deactivate(&auditor.id).send().await.expect(200)
     });
-    // Whether the one or the other came first.
+    // Whichever came first.
     assert_eq!(answer.code(403), "inactive_user");
 }

@@ -1,4 +1,4 @@
-//! The log in a file, proved without a database; and a checkpoint that was kept elsewhere against the log.
+//! Exports of the log, verified offline; and the log verified against an earlier checkpoint.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -27,7 +27,8 @@ on_both_stores! {
     truncated_log_is_detected_by_an_earlier_checkpoint
 }
 
-/// A log of 12 events, with somebody erased; a checkpoint and the key of it in files, as an auditor keeps them.
+/// A log of 12 events with an erased user; its checkpoint and verification key in files, as an auditor stores
+/// them.
 struct Audit {
     app: TestApp,
     auditor: User,
@@ -49,7 +50,7 @@ impl Audit {
             }
         }
         let audit = {
-            // The keys of a service in this process.
+            // The keys of the service in this process.
             let deployment =
                 Deployment::of(store).with("AEGIS_MASTER_KEY", MASTER_KEY).with("SECRET_KEY", SECRET_KEY);
             Self { app, auditor, deployment, folder: TempDir::new().unwrap() }
@@ -67,7 +68,7 @@ impl Audit {
         self.path(name).to_str().unwrap().to_owned()
     }
 
-    /// Fetches something of `/log` into a file of that name.
+    /// Downloads `/log/{name}` into a file of that name.
     async fn download(&self, name: &str) {
         let answer = self.auditor.get(&format!("/log/{name}")).send().await.expect(200);
         fs::write(self.path(name), answer.bytes()).unwrap();
@@ -79,16 +80,16 @@ impl Audit {
         self.deployment.json(&command).await.remove(0)
     }
 
-    /// Proves the export; gives the exit code and what was said.
+    /// Verifies the export; returns exit code and output.
     async fn verify_export(&self) -> (Option<i32>, String) {
         let [export, checkpoint, key] = ["log.jsonl", "checkpoint", "key"].map(|name| self.text(name));
         let arguments = ["events", "verify", "--export", &export, "--checkpoint", &checkpoint, "--key", &key];
-        // It needs no database, so it gets none.
+        // Verification needs no database.
         let done = self.without_database().run(&arguments).await;
         (done.code, done.stdout + &done.stderr)
     }
 
-    /// The binary without any database.
+    /// The binary without a database.
     fn without_database(&self) -> testkit::service::Deployment {
         testkit::service::Deployment::embedded(env!("CARGO_BIN_EXE_aegis"), &self.path("without_database"))
     }
@@ -102,7 +103,7 @@ impl Audit {
 async fn export_is_verified_without_the_database(store: Store) {
     let audit = Audit::of(store).await;
     let manifest = audit.export(&[]).await;
-    let head = audit.app.services().store.head().await.unwrap().position.get();
+    let head = audit.app.head().await;
     assert_eq!(
         (&manifest["from"], &manifest["to"], &manifest["count"]),
         (&json!(1), &json!(head), &json!(head))
@@ -117,26 +118,26 @@ async fn export_is_verified_without_the_database(store: Store) {
     let first: Value = serde_json::from_str(file.lines().next().unwrap()).unwrap();
     assert_eq!(first["personal"], json!({"email": "admin@example.com", "username": "admin"}));
     let erased = file.lines().filter(|line| line.contains("\"erased\":true")).count();
-    assert_eq!(erased, 2, "all of one person");
+    assert_eq!(erased, 2, "both events of the erased user");
     for name in ["log.jsonl", "log.jsonl.manifest.json"] {
         let mode = fs::metadata(audit.path(name)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
-    let (code, said) = audit.verify_export().await;
-    assert_eq!(code, Some(0), "{said}");
+    let (code, output) = audit.verify_export().await;
+    assert_eq!(code, Some(0), "{output}");
     assert!(
-        said.contains(&format!("positions 1 to {head} are what the checkpoint of {head} events")),
-        "{said}"
+        output.contains(&format!("positions 1 to {head} are what the checkpoint of {head} events")),
+        "{output}"
     );
 
-    // What comes after the checkpoint is not what it proves.
+    // The checkpoint does not cover later events.
     audit.app.sign_up("later").await;
     audit.export(&[]).await;
-    let (code, said) = audit.verify_export().await;
-    assert_eq!(code, Some(0), "{said}");
+    let (code, output) = audit.verify_export().await;
+    assert_eq!(code, Some(0), "{output}");
     assert!(
-        said.contains(&format!("positions 1 to {head} are")) && said.contains("the 1 events after"),
-        "{said}"
+        output.contains(&format!("positions 1 to {head} are")) && output.contains("the 1 events after"),
+        "{output}"
     );
 }
 
@@ -173,8 +174,8 @@ async fn exported_range_is_verifiable_and_filtered_export_is_not(store: Store) {
             manifest["checkpoint"].as_str().unwrap().as_bytes(),
             fs::read(audit.path("checkpoint")).unwrap()
         );
-        let (code, said) = audit.verify_export().await;
-        assert!(code == Some(0) && said.contains(&format!("positions {from} to {to} are")), "{said}");
+        let (code, output) = audit.verify_export().await;
+        assert!(code == Some(0) && output.contains(&format!("positions {from} to {to} are")), "{output}");
         let mut manifest: Value =
             serde_json::from_slice(&fs::read(audit.path("log.jsonl.manifest.json")).unwrap()).unwrap();
         if from != "1" {
@@ -184,20 +185,20 @@ async fn exported_range_is_verifiable_and_filtered_export_is_not(store: Store) {
             assert_eq!(audit.verify_export().await.0, Some(3), "another tree before it");
         }
     }
-    // A moment that is still to come is what the log holds by now.
+    // A time in the future exports the current log.
     let manifest = audit.export(&["--from", "2020-01-01T00:00:00Z", "--to", "2999-01-01T00:00:00Z"]).await;
     assert_eq!((&manifest["from"], &manifest["to"]), (&json!(1), &json!(12)));
     let manifest = audit.export(&["--types", "UserDeactivated,UserErased"]).await;
     assert_eq!((&manifest["count"], &manifest["complete"]), (&json!(4), &json!(false)));
-    let (code, said) = audit.verify_export().await;
-    assert!(code == Some(1) && said.contains("without `--types`"), "{said}");
+    let (code, output) = audit.verify_export().await;
+    assert!(code == Some(1) && output.contains("without `--types`"), "{output}");
 
-    // A checkpoint that is later than all that the export can tell of.
+    // A checkpoint later than the end of the export.
     audit.export(&[]).await;
     audit.app.sign_up("later").await;
     audit.download("checkpoint").await;
-    let (code, said) = audit.verify_export().await;
-    assert!(code == Some(1) && said.contains("take an earlier checkpoint"), "{said}");
+    let (code, output) = audit.verify_export().await;
+    assert!(code == Some(1) && output.contains("take an earlier checkpoint"), "{output}");
     for wrong in [&["--from", "5", "--to", "4"][..], &["--from", "0"], &["--to", "99"]] {
         let out = audit.text("log.jsonl");
         let refused = audit.deployment.run(&[&["events", "export", "--out", &out], wrong].concat()).await;
@@ -215,8 +216,8 @@ async fn csv_export_is_safe_against_formula_injection(store: Store) {
     assert!(
         table.contains(",ada@example.com,ada,,,") && !table.contains("gone@") && !table.contains("argon2")
     );
-    let (code, said) = audit.verify_export().await;
-    assert!(code == Some(1) && said.contains("as `jsonl`"), "{said}");
+    let (code, output) = audit.verify_export().await;
+    assert!(code == Some(1) && output.contains("as `jsonl`"), "{output}");
 }
 
 async fn existing_export_file_is_not_overwritten(store: Store) {
@@ -246,8 +247,8 @@ async fn truncated_log_is_detected_by_an_earlier_checkpoint(store: Store) {
     let later = folder.path().join("later");
     fs::write(&later, auditor.at(client).get("/log/checkpoint").send().await.expect(200).bytes()).unwrap();
     let later = later.to_str().unwrap();
-    for kept in [&earlier, later] {
-        deployment.run_ok(&["events", "verify", "--since", kept]).await;
+    for checkpoint in [&earlier, later] {
+        deployment.run_ok(&["events", "verify", "--since", checkpoint]).await;
     }
     service.kill();
     before.restore(&store).await;
@@ -260,7 +261,7 @@ async fn truncated_log_is_detected_by_an_earlier_checkpoint(store: Store) {
         "{found:?}"
     );
 
-    // Another history after the cut is as long, and not what was signed.
+    // A different history of the same length is not what was signed.
     let service = deployment.serve().await;
     for name in ["eve", "mallory"] {
         service

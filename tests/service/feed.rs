@@ -47,7 +47,7 @@ async fn stream_catches_up_then_follows_new_events(store: Store) {
 async fn resuming_ten_times_yields_every_event_once_in_order(store: Store) {
     let app = TestApp::start(store).await;
     let admin = app.admin().await;
-    let head = || async { app.services().store.head().await.unwrap().position.get() };
+    let head = async || app.head().await;
     let last = head().await + 60;
     let sign_ups = async {
         for number in 0..60 {
@@ -106,13 +106,13 @@ async fn stream_filters_types_and_redacts_personal_values(store: Store) {
     assert_eq!(seen, ["UserRegistered", "UserRegistered", "UserRegistered", "UserDeactivated"]);
 }
 
-/// Whatever an event of any type may hold, or come to hold.
+/// Events of every type carry the marker in every personal field.
 async fn subscribers_see_no_personal_data_in_any_event_type(store: Store) {
     const MARK: &str = "nobody-may-see-this";
     let app = TestApp::start(store).await;
     let (admin, subscriber) = (app.admin().await, app.user_with(Role::Subscriber).await);
     let mut live = [subscriber.get("/events/stream").open().await, admin.get("/events/stream").open().await];
-    let before = app.services().store.head().await.unwrap().position.get();
+    let before = app.head().await;
     let types: Vec<_> = known_schemas().map(|(event_type, _)| event_type).collect();
     let fields =
         ["email", "username", "password_hash", "reason", "url", "secret", "description", "something new"];
@@ -125,7 +125,7 @@ async fn subscribers_see_no_personal_data_in_any_event_type(store: Store) {
     });
     let write = StreamWrite::new(StreamId::new("walk").unwrap(), ExpectedVersion::NoStream, events.collect());
     app.services().store.append(&Append::new("operator:test", "test", vec![write])).await.unwrap();
-    // As it is sent to those who wait for it, to those who come later, and page by page.
+    // Live, during catch-up, and in pages.
     let path = format!("?after={before}");
     let [for_subscriber, for_admin] = &mut live;
     let mut late = subscriber.get(&format!("/events/stream{path}")).open().await;
@@ -169,7 +169,7 @@ async fn idle_stream_sends_keep_alives_every_fifteen_seconds(store: Store) {
     let mut stream = admin.get("/events/stream?types=NothingOfTheKind").open().await;
     let started = Instant::now();
     let limit = Duration::from_secs(16);
-    // One may come at once; two in a row are a habit.
+    // The first may come early; two in a row show the interval.
     for _ in 0..2 {
         let item = stream.next_within(limit).await.expect("the stream ended");
         let SseItem::Comment(text) = item else { panic!("{item:?}") };
@@ -210,17 +210,17 @@ async fn slow_subscribers_do_not_affect_others(store: Store) {
         slowest = slowest.max(started.elapsed());
     }
     assert!(slowest < Duration::from_secs(2), "a sign-up took {slowest:?}");
-    let head = app.services().store.head().await.unwrap().position.get();
+    let head = app.head().await;
     for stream in &mut slow {
         let seen = stream.positions(usize::try_from(head).unwrap()).await;
         assert!(seen.iter().copied().eq(1..=head), "{seen:?}");
     }
-    // Those who leave are let go.
+    // Disconnected subscribers are released.
     drop(slow);
     eventually("an answer", async || Some(app.readiness().await.expect(200))).await;
 }
 
-/// Appends so many large events that concern nobody.
+/// Appends large events that no read model uses.
 async fn pad(app: &TestApp, count: usize) {
     let store = &app.services().store;
     let padding = "x".repeat(30_000);
@@ -244,10 +244,10 @@ async fn lagging_subscriber_is_disconnected_with_its_position(store: Store) {
     let mut stream = admin.get("/events/stream").open().await;
     let first = app.post("/auth/signup").json(&credentials("ada")).send().await.expect(201).position();
     assert_eq!(stream.positions(1).await, [first]);
-    // More than lies between the two, and than is kept for those who follow: 16 MiB.
+    // More than the socket buffers and the event buffer of 16 MiB hold.
     pad(&app, 1_000).await;
     let mut seen = first;
-    let said = loop {
+    let comment = loop {
         match stream.next().await.expect("a last word") {
             SseItem::Event { id, .. } => {
                 assert_eq!(id, seen + 1);
@@ -257,9 +257,9 @@ async fn lagging_subscriber_is_disconnected_with_its_position(store: Store) {
             SseItem::Comment(text) => break text,
         }
     };
-    assert_eq!(said, format!("too slow, resume after {seen}"));
+    assert_eq!(comment, format!("too slow, resume after {seen}"));
     assert_eq!(stream.next().await, None);
-    let head = app.services().store.head().await.unwrap().position.get();
+    let head = app.head().await;
     assert!(seen < head, "nothing was left to be taken");
     let resumed = admin.get("/events/stream").header("Last-Event-ID", &seen.to_string());
     let rest = resumed.open().await.positions(usize::try_from(head - seen).unwrap()).await;
@@ -269,7 +269,7 @@ async fn lagging_subscriber_is_disconnected_with_its_position(store: Store) {
 async fn erased_data_is_not_shown_to_later_subscribers(store: Store) {
     let app = TestApp::start(store).await;
     let admin = app.admin().await;
-    // As long as somebody follows, what is new is kept ready for all.
+    // While there is a subscriber, new events are buffered.
     let mut follower = admin.get("/events/stream").open().await;
     let user = app.sign_up("ada").await;
     let (registered, _, data) = follower.event().await.unwrap();
@@ -312,8 +312,8 @@ async fn invalid_position_is_rejected(store: Store) {
         admin.get(&format!("/events/stream?after={bad}")).send().await.expect(422);
         admin.get("/events/stream").header("Last-Event-ID", bad).send().await.expect(422);
     }
-    // Whoever has seen more than there is has followed another log.
-    let beyond = (app.services().store.head().await.unwrap().position.get() + 1).to_string();
+    // A position beyond the head belongs to another log.
+    let beyond = (app.head().await + 1).to_string();
     let faults = admin.get(&format!("/events/stream?after={beyond}")).send().await.validation_errors();
     assert_eq!(faults[0]["loc"], json!(["query", "after"]));
     let faults =

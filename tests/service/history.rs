@@ -1,4 +1,4 @@
-//! The past: users as they were, what has happened to them, and all that is held on one.
+//! History: users as of a position or time, their changes, and the export of all personal data of a user.
 
 use domain::{Role, UserCommand};
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ on_both_stores! {
     cli_diff_shows_user_changes_between_positions
 }
 
-/// What administrators see of a user, as of some point.
+/// A user as of a position or time, as an administrator sees it.
 async fn then(admin: &User, id: &str, as_of: &str) -> Value {
     admin.get(&format!("/users/{id}?as_of={as_of}")).send().await.expect(200).json()
 }
@@ -27,7 +27,7 @@ async fn user_as_of_a_position_or_time(store: Store) {
     let admin = app.admin().await;
     app.clock.set("2031-03-01T11:00:00Z".parse().unwrap());
     let ada = app.sign_up("ada").await;
-    let registered = app.services().store.head().await.unwrap().position.get();
+    let registered = app.head().await;
     app.clock.set("2031-03-01T12:00:00.500Z".parse().unwrap());
     admin.put(&format!("/users/{}/roles/auditor", ada.id)).send().await.expect(204);
     app.clock.set("2031-03-01T13:00:00Z".parse().unwrap());
@@ -63,7 +63,7 @@ async fn user_as_of_a_position_or_time(store: Store) {
 async fn invalid_point_in_time_is_rejected(store: Store) {
     let app = TestApp::start(store).await;
     let admin = app.admin().await;
-    let head = app.services().store.head().await.unwrap().position.get();
+    let head = app.head().await;
     then(&admin, &admin.id, &head.to_string()).await;
     for (as_of, kind) in [
         ((head + 1).to_string().as_str(), "less_than_equal"),
@@ -80,7 +80,7 @@ async fn invalid_point_in_time_is_rejected(store: Store) {
 async fn erased_user_has_an_anonymous_past(store: Store) {
     let app = TestApp::start(store).await;
     let (admin, ada) = (app.admin().await, app.sign_up("ada").await);
-    let registered = app.services().store.head().await.unwrap().position.get();
+    let registered = app.head().await;
     admin.deactivate(&ada.id).send().await.expect(200);
     let body = json!({"reason": "request"});
     let erased =
@@ -109,7 +109,7 @@ async fn history_lists_field_changes_actors_and_requests(store: Store) {
     let app = TestApp::start(store).await;
     app.clock.set("2031-03-01T10:00:00Z".parse().unwrap());
     let (admin, ada) = (app.admin().await, app.sign_up("ada").await);
-    let signed_up = app.services().store.head().await.unwrap().position.get();
+    let signed_up = app.head().await;
     app.command(&ada.id, UserCommand::GrantRole { role: Role::Operator }).await;
     let request = admin.deactivate(&ada.id).header("X-Request-Id", "the-request-42");
     let answer = request.send().await.expect(200);
@@ -138,8 +138,8 @@ async fn history_lists_field_changes_actors_and_requests(store: Store) {
     expected[2]["reason"] = json!("a test asked for it");
     assert_eq!(history["events"], json!(expected));
     assert!(!expected[0]["request_id"].as_str().unwrap().is_empty());
-    let nobody = "0193e2b4-0000-7000-8000-000000000001";
-    assert_eq!(admin.get(&format!("/users/{nobody}/events")).send().await.code(404), "not_found");
+    let unknown = "0193e2b4-0000-7000-8000-000000000001";
+    assert_eq!(admin.get(&format!("/users/{unknown}/events")).send().await.code(404), "not_found");
 }
 
 async fn user_downloads_all_data_held_on_them(store: Store) {
@@ -167,7 +167,7 @@ async fn user_downloads_all_data_held_on_them(store: Store) {
     assert_eq!(record["password"], json!({"hash": "argon2id", "set_at": "2031-03-01T10:00:00.000Z"}));
     assert_eq!((&record["exported_at"], &record["acts"]), (&json!("2031-03-01T11:00:00.000Z"), &json!([])));
 
-    // What they have done to others is told, and not to whom.
+    // The actions of the user are included, but not their targets.
     let record = admin.get("/users/me/export").send().await.expect(200);
     assert!(!record.text().contains(&ada.id) && !record.text().contains(&ada.email), "{}", record.text());
     let acts = record.json()["acts"].clone();
@@ -192,7 +192,7 @@ async fn history_requires_the_admin_or_auditor_role(store: Store) {
     app.get("/users/me/export").send().await.expect(401);
 }
 
-/// A log with an administrator's run_commands: positions 1 to 6, of which the last two erase.
+/// Runs commands as an operator: positions 1 to 6, of which the last two are an erasure.
 async fn run_commands(deployment: &Deployment) -> [String; 2] {
     let service = deployment.serve().await;
     let mut ids = Vec::new();
@@ -249,14 +249,14 @@ async fn cli_diff_shows_user_changes_between_positions(store: Store) {
     let [ada, bob] = run_commands(&deployment).await;
     let became = async |arguments: &[&str]| {
         let found = deployment.json(&[&["events", "diff"], arguments].concat()).await;
-        let told = |one: &Value| {
+        let summary = |one: &Value| {
             (
                 one["id"].as_str().unwrap() == ada,
                 one["became"].clone(),
                 one["changes"].as_array().unwrap().len(),
             )
         };
-        found.iter().map(told).collect::<Vec<_>>()
+        found.iter().map(summary).collect::<Vec<_>>()
     };
     let (registered, changed, erased) = (json!("registered"), json!("changed"), json!("erased"));
     let both = [(true, registered.clone(), 5), (false, registered, 5)];

@@ -1,4 +1,5 @@
-//! Several nodes on one database: one keeps the read models, the others stand by, and all of them are ready.
+//! Leader election: of several nodes on one database one runs the projectors, the others are standbys, and
+//! all are ready.
 
 use std::process::Command;
 use std::time::Duration;
@@ -6,12 +7,11 @@ use std::time::Duration;
 use aegis::app::{Database, node_name};
 use projections::lease::lease_name;
 use projections::{Daily, Projection};
-use reqwest::Method;
 use serde_json::Value;
 use store::Env;
 
 use crate::projector::append_unknown_event;
-use crate::support::{Client, Store, TestApp, eventually, on_both_stores};
+use crate::support::{Store, TestApp, eventually, metric, metrics, on_both_stores};
 
 on_both_stores! {
     leader_and_standby_are_ready_and_report_their_role
@@ -20,21 +20,12 @@ on_both_stores! {
     lease_of_a_dead_process_is_taken_over_at_once
 }
 
-async fn metrics(client: &Client) -> String {
-    client.request_at_root(Method::GET, "/metrics").send().await.expect(200).text()
-}
-
-/// The value of a series, if there is one.
-fn value(text: &str, series: &str) -> Option<f64> {
-    text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))?.parse().ok()
-}
-
 fn owner(projection: &str) -> String {
     format!("aegis_projection_owner{{projection=\"{projection}\"}}")
 }
 
 async fn await_users_leadership(app: &TestApp) {
-    let keeps = async || (value(&metrics(app).await, &owner("users")) == Some(1.0)).then_some(());
+    let keeps = async || (metric(&metrics(app).await, &owner("users")) == Some(1.0)).then_some(());
     eventually("the node to keep `users`", keeps).await;
 }
 
@@ -53,11 +44,11 @@ async fn leader_and_standby_are_ready_and_report_their_role(store: Store) {
         assert_ready(node).await;
         let known = async || {
             let text = metrics(node).await;
-            let lag = value(&text, &series("lag_events"))?;
-            (lag < 1.0 && value(&text, &series("position"))? >= 1.0).then_some(text)
+            let lag = metric(&text, &series("lag_events"))?;
+            (lag < 1.0 && metric(&text, &series("position"))? >= 1.0).then_some(text)
         };
         let text = eventually("the read model in the metrics", known).await;
-        let shown = |series: &str| value(&text, series).unwrap_or_else(|| panic!("{series} in {text}"));
+        let shown = |series: &str| metric(&text, series).unwrap_or_else(|| panic!("{series} in {text}"));
         assert!((shown(&owner("users")) - keeps).abs() < 0.5, "{text}");
         assert!(shown(&series("live")) > 0.5 && shown(&series("lag_seconds")) < 0.001, "{text}");
         assert!(shown(&series("rate")) >= 0.0, "{text}");
@@ -92,16 +83,16 @@ async fn halted_projection_is_visible_in_the_metrics(store: Store) {
     };
     let halted = async || {
         let text = metrics(&app).await;
-        (value(&text, &series("state", ",state=\"halted\"")) == Some(1.0)).then_some(text)
+        (metric(&text, &series("state", ",state=\"halted\"")) == Some(1.0)).then_some(text)
     };
     let text = eventually("the halt", halted).await;
-    assert_eq!(value(&text, &series("lag_events", "")), Some(1.0), "{text}");
-    let aging = async || value(&metrics(&app).await, &series("lag_seconds", "")).filter(|age| *age > 0.0);
+    assert_eq!(metric(&text, &series("lag_events", "")), Some(1.0), "{text}");
+    let aging = async || metric(&metrics(&app).await, &series("lag_seconds", "")).filter(|age| *age > 0.0);
     eventually("the event to age", aging).await;
-    assert_eq!(value(&text, &series("state", ",state=\"running\"")), Some(0.0), "{text}");
+    assert_eq!(metric(&text, &series("state", ",state=\"running\"")), Some(0.0), "{text}");
 }
 
-/// A node on this machine whose process has ended.
+/// The name of a node on this machine whose process has ended.
 fn dead_node() -> String {
     let mut ended = Command::new("true").spawn().unwrap();
     ended.wait().unwrap();
@@ -110,15 +101,15 @@ fn dead_node() -> String {
 }
 
 async fn lease_of_a_dead_process_is_taken_over_at_once(store: Store) {
-    // Longer than any test waits.
+    // Longer than the time limit of a test.
     const TERM: Duration = Duration::from_hours(1);
     let database = Database::connect(&TestApp::settings_of(&store).database).await.unwrap();
-    // Makes the tables, and lets go again.
+    // Creates the tables and releases the leases.
     TestApp::start(store.clone()).await.stopped().await;
-    let (gone, living) = (dead_node(), node_name(&Env::system()));
+    let (dead, living) = (dead_node(), node_name(&Env::system()));
     let daily: &dyn Projection = &Daily;
     for projection in projections::all() {
-        let holder = if projection.name() == daily.name() { &living } else { &gone };
+        let holder = if projection.name() == daily.name() { &living } else { &dead };
         let lease =
             database.leases.acquire_lease(&lease_name(projection), holder, TERM, &Value::Null).await.unwrap();
         assert_eq!(lease.holder, *holder);
@@ -126,9 +117,9 @@ async fn lease_of_a_dead_process_is_taken_over_at_once(store: Store) {
     let app = TestApp::start(store).await;
     await_users_leadership(&app).await;
     app.sign_up("ada").await;
-    // Whose process runs keeps what it has.
+    // A living process keeps its lease.
     let leases = database.leases.list_leases().await.unwrap();
     let held = leases.iter().find(|lease| lease.name == lease_name(daily)).unwrap();
     assert_eq!((held.holder.as_str(), held.is_held()), (living.as_str(), true));
-    assert_eq!(value(&metrics(&app).await, &owner("daily")), Some(0.0));
+    assert_eq!(metric(&metrics(&app).await, &owner("daily")), Some(0.0));
 }

@@ -1,4 +1,5 @@
-//! `/log`: what an auditor proves by themselves, with the key and a checkpoint that they have kept.
+//! `/log`: checkpoints, inclusion and consistency proofs, and tiles, verified independently with the public
+//! key.
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use domain::Role;
@@ -17,7 +18,7 @@ on_both_stores! {
     proofs_of_missing_positions_are_rejected
 }
 
-/// An auditor's view of a log of so many events and more.
+/// A log of at least `events` events, with an auditor and the verification key.
 async fn audited(app: &TestApp, events: usize) -> (User, VerifierKey) {
     let auditor = app.user_with(Role::Auditor).await;
     fill(app, events).await;
@@ -25,7 +26,7 @@ async fn audited(app: &TestApp, events: usize) -> (User, VerifierKey) {
     (auditor, key.parse().unwrap())
 }
 
-/// Events of nobody, in one append.
+/// Appends events that no read model uses.
 async fn fill(app: &TestApp, events: usize) {
     let event = |_| NewEvent {
         id: Env::system().uuid(),
@@ -76,15 +77,15 @@ async fn every_event_has_an_inclusion_proof_under_a_signed_checkpoint(store: Sto
 async fn consistency_proof_links_two_checkpoints(store: Store) {
     let app = TestApp::start(store).await;
     let (auditor, key) = audited(&app, 300).await;
-    let kept = checkpoint(&auditor, &key).await;
+    let earlier = checkpoint(&auditor, &key).await;
     fill(&app, 500).await;
     let now = checkpoint(&auditor, &key).await;
-    assert_eq!(now.size, kept.size + 500);
-    for path in [format!("from={}", kept.size), format!("from={}&to={}", kept.size, now.size)] {
+    assert_eq!(now.size, earlier.size + 500);
+    for path in [format!("from={}", earlier.size), format!("from={}&to={}", earlier.size, now.size)] {
         let proof = auditor.get(&format!("/log/consistency?{path}")).send().await.expect(200).json();
-        assert_eq!((hash(&proof["from_root"]), hash(&proof["to_root"])), (kept.root, now.root));
+        assert_eq!((hash(&proof["from_root"]), hash(&proof["to_root"])), (earlier.root, now.root));
         let proof = hashes(&proof["proof"]);
-        assert!(verify_consistency((kept.size, &kept.root), (now.size, &now.root), &proof));
+        assert!(verify_consistency((earlier.size, &earlier.root), (now.size, &now.root), &proof));
     }
 }
 

@@ -1,4 +1,4 @@
-//! `POST /auth/login/access-token` when all goes well.
+//! `POST /auth/login/access-token`: successful logins.
 
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
 use serde_json::Value;

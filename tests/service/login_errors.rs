@@ -1,4 +1,4 @@
-//! `POST /auth/login/access-token` refused.
+//! `POST /auth/login/access-token`: rejected logins.
 
 use std::time::{Duration, Instant};
 
@@ -51,7 +51,7 @@ async fn wrong_email_and_wrong_password_get_the_same_answer(store: Store) {
 }
 
 async fn wrong_email_takes_as_long_as_wrong_password(store: Store) {
-    // Costs that outweigh everything else a login does.
+    // Hashing costs that dominate the duration of a login.
     let app = TestApp::start_with(store, |settings| {
         settings.passwords.memory_kib = 16 * 1024;
         settings.passwords.iterations = 4;
@@ -85,7 +85,7 @@ async fn deactivation_is_disclosed_only_with_the_right_password(store: Store) {
     assert_invalid_credentials(&app.log_in(&user.email, "not her password").await, "wrong password");
 }
 
-/// The faults of a refused form, whose `error` is this.
+/// The validation errors of a rejected form with this `error`.
 #[track_caller]
 fn form_errors(answer: &Response, error: &str) -> Vec<(String, Value)> {
     assert_eq!(answer.error_body(422)["error"], error, "{}", answer.text());
@@ -102,7 +102,7 @@ async fn missing_or_empty_form_field_is_named(store: Store) {
         (&[], vec![missing(&username), missing(&password)]),
         (&[name], vec![missing(&password)]),
         (&[secret], vec![missing(&username)]),
-        // FastAPI takes an empty form field for a missing one.
+        // FastAPI treats an empty form field as missing.
         (&[name, ("password", "")], vec![missing(&password)]),
         (&[("username", ""), secret], vec![missing(&username)]),
         (&[("username", ""), ("password", "")], vec![missing(&username), missing(&password)]),

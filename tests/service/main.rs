@@ -1,11 +1,11 @@
-//! Whole-service tests: the contract (`docs/`), asked of a real service over HTTP on both stores, and of the real
-//! binary. They assert what clients, scripts and operators may rely on, never how it comes about.
+//! Service tests: they check the contract (`docs/`) against the real router on both databases, and against
+//! the real binary. They assert what clients, scripts and operators may rely on, not how it is implemented.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "these are tests: a broken promise has to panic"
+    reason = "tests fail by panicking"
 )]
 
 mod support;

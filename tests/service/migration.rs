@@ -1,4 +1,4 @@
-//! What comes from the predecessor and must go on working: its tokens, its hashes, its key.
+//! Migration from the legacy service: its tokens, password hashes and secret key remain valid.
 
 use aegis::config::Secret;
 use domain::{EmailAddress, PasswordHash, UserCommand, UserId, Username};

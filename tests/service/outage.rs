@@ -1,4 +1,4 @@
-//! MongoDB goes away and comes back: requests are refused in time, and nobody has to restart anything.
+//! Outages of MongoDB: requests are rejected in time, and the service recovers without a restart.
 
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,7 @@ fn assert_rejected_in_time(answer: &Response, started: Instant, codes: &[&str]) 
     assert!(!answer.text().contains("127.0.0.1"), "an address is shown: {}", answer.text());
 }
 
-/// Alive without its database, and it says that it is not ready.
+/// Asserts that the service is alive but reports that it is not ready.
 async fn assert_unready(app: &TestApp) {
     let health = app.get("/health").send().await.expect(200);
     assert_eq!(health.json(), json!({"status": "ok", "message": "API is healthy"}));
@@ -59,7 +59,7 @@ async fn service_survives_the_death_of_its_database() {
     let app = TestApp::start(Store::at(&server.url())).await;
     let known = app.sign_up("known").await;
     server.kill();
-    // Both at once: each has ten seconds.
+    // Concurrently: each is answered within ten seconds.
     let started = Instant::now();
     let sign_up = app.post("/auth/signup").json(&credentials("ada")).send();
     let (sign_up, login, me) =
@@ -84,7 +84,7 @@ async fn write_with_idempotency_key_is_answered_in_time_when_the_database_hangs(
     let server = MongodServer::replica_set().await;
     let app = TestApp::start(Store::at(&server.url())).await;
     let admin = Client::with_uri_str(server.url()).await.unwrap().database("admin");
-    // The commit is held until the server stands still.
+    // The commit is delayed until the server hangs.
     let commits =
         doc! { "failCommands": ["commitTransaction"], "blockConnection": true, "blockTimeMS": 60_000 };
     let hold = doc! { "configureFailPoint": "failCommand", "mode": "alwaysOn", "data": commits };
@@ -95,7 +95,7 @@ async fn write_with_idempotency_key_is_answered_in_time_when_the_database_hangs(
     let hit = doc! { "waitForFailPoint": "failCommand", "timesEntered": entered + 1, "maxTimeMS": 30_000 };
     admin.run_command(hit).await.unwrap();
     server.pause();
-    // Whether it was done cannot be looked up either, and is not waited for.
+    // Its outcome cannot be looked up either, and the service does not wait for that.
     assert_rejected_in_time(&sign_up.await.unwrap(), started, &["outcome_unknown"]);
     server.resume();
 }

@@ -1,4 +1,4 @@
-//! What users do to their own account: `POST /users/me/deactivate`.
+//! Deactivation of the own account: `POST /users/me/deactivate`.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! `/projections`: how read models are doing, and what operators do with their versions, over HTTP.
+//! `/projections`: status and management of projection versions over HTTP.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -53,7 +53,7 @@ async fn read_models_are_managed_by_operators_and_administrators_only(store: Sto
             (&json!("daily"), &json!(1), &json!("live"))
         );
     }
-    let mut others = vec![app.sign_up("nobody").await];
+    let mut others = vec![app.sign_up("norole").await];
     for role in [Role::Auditor, Role::Subscriber] {
         others.push(app.user_with(role).await);
     }
@@ -128,7 +128,7 @@ async fn projection_version_is_rebuilt_rolled_back_and_dropped(store: Store) {
     let live = until_live(&operator, 2).await;
     assert_eq!(live["versions"][1]["differed"], false, "{live}");
     assert_eq!(roles(&live), [(1, "kept".to_owned()), (2, "live".to_owned())]);
-    // Both go on: whoever comes now is in the rows of before as well.
+    // Both versions are updated: a new user appears in the previous version as well.
     let ada = app.sign_up("ada").await;
     let change = async |action: &str, body: Value| {
         operator.post(&format!("/projections/users/{action}")).json(&body).send().await.expect(200).json()
@@ -149,13 +149,13 @@ async fn second_rebuild_is_rejected_and_a_rebuild_can_be_canceled(store: Store) 
     let app = TestApp::start(store).await;
     let operator = app.user_with(Role::Operator).await;
     let other = app.sign_up("other").await;
-    // What cannot be taken in keeps the rebuild from its end.
+    // An event that cannot be projected keeps the rebuild from finishing.
     let position = append_unknown_event(&app, &other.id).await;
     operator.post("/projections/users/rebuild").send().await.expect(202);
     let refused = operator.post("/projections/users/rebuild").send().await;
     assert_eq!(refused.code(409), "already_rebuilding");
-    let said = refused.json()["detail"].as_str().unwrap().to_owned();
-    assert!(said.contains(&format!("user-{}", operator.id)), "{said}");
+    let detail = refused.json()["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains(&format!("user-{}", operator.id)), "{detail}");
     let halted = async || {
         let status = users_of(&operator).await;
         let building = status["versions"][1].clone();
@@ -180,7 +180,7 @@ async fn unknown_event_is_skipped_by_a_recorded_decision(store: Store) {
     let done = skip("users").await.expect(200);
     let decision = done.json()["position"].as_u64().unwrap();
     assert!(decision > position && done.position() == decision, "{}", done.text());
-    // The same decision is not taken twice.
+    // An event is skipped only once.
     assert_eq!(skip("users").await.expect(200).json()["position"], decision);
     eventually("readiness", async || (app.readiness().await.status() == 200).then_some(())).await;
     app.me(&other.token).await.expect(200);
@@ -195,7 +195,7 @@ async fn unknown_event_is_skipped_by_a_recorded_decision(store: Store) {
         (&json!("users"), &json!(position))
     );
     assert_eq!(log.iter().filter(|event| event["type"] == "ProjectionEventSkipped").count(), 1);
-    // A rebuild goes by the same decisions.
+    // A rebuild skips the same events.
     admin.post("/projections/users/rebuild").send().await.expect(202);
     assert_eq!(until_live(&admin, 2).await["versions"][1]["differed"], false);
 }

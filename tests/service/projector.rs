@@ -1,4 +1,4 @@
-//! A projector that stands still turns nobody into nobody.
+//! A stalled projector never makes a user look nonexistent.
 
 use aegis::command::CommandContext;
 use domain::{EmailAddress, PasswordHash, UserCommand, UserId, Username};
@@ -27,13 +27,13 @@ fn assert_behind(answer: &Response) {
     assert!((1..=60).contains(&answer.retry_after()), "{answer:?}");
 }
 
-/// Signs somebody up whom the read models do not show; their id.
+/// Signs up a user that is not projected; returns the id.
 async fn sign_up_unprojected(app: &TestApp, name: &str) -> String {
     let answer = app.post("/auth/signup").json(&credentials(name)).send().await.expect(201);
     answer.json()["id"].as_str().unwrap().to_owned()
 }
 
-/// A token that the service would have issued.
+/// A valid token.
 fn token_for(id: &str) -> String {
     let claims = json!({"sub": id, "exp": 4_000_000_000_u64, "ver": 1});
     sign_token(&claims, jsonwebtoken::Algorithm::HS256, crate::support::SECRET_KEY)
@@ -49,7 +49,7 @@ async fn without_a_projector_a_new_user_gets_projection_behind(store: Store) {
     let waiting = app.post("/auth/login/access-token").header("Aegis-Min-Position", "1");
     assert_behind(&waiting.form(&[("username", &email_of("ada")), ("password", PASSWORD)]).send().await);
     app.get("/health").send().await.expect(200);
-    // Sign-up asks the log, not the rows.
+    // Sign-up checks unique claims in the log, not in the read model.
     let twin = app.post("/auth/signup").json(&credentials("ada")).send().await;
     assert_eq!(twin.code(400), "email_taken");
 }
@@ -60,12 +60,12 @@ async fn deactivated_token_stays_void_while_projection_lags(store: Store) {
     let idle = TestApp::start_without_projector(app.store().clone()).await;
     idle.me(&user.token).await.expect(200);
     app.command(&user.id, UserCommand::Deactivate { reason: None }).await;
-    let head = app.services().store.head().await.unwrap().position.to_string();
+    let head = app.head().await.to_string();
     let me = idle.get("/users/me").bearer(&user.token).header("Aegis-Min-Position", &head);
     assert_eq!(me.send().await.code(403), "inactive_user");
 }
 
-/// Appends an event to a user's stream that no projection of users takes in; its position.
+/// Appends an event of unknown type to the stream of a user, which halts the projector; returns its position.
 pub(crate) async fn append_unknown_event(app: &TestApp, id: &str) -> u64 {
     let event = NewEvent {
         id: Env::system().uuid(),
@@ -87,7 +87,7 @@ async fn unknown_event_halts_the_projector_and_hides_no_user(store: Store) {
     let unready =
         eventually("the halt", async || Some(app.readiness().await).filter(|answer| answer.status() == 503))
             .await;
-    // Everybody may ask, so it names the part and no more; operators are told all.
+    // Readiness is public and names the component only; operators see the details.
     let body = unready.json();
     assert_eq!(
         (&body["users"], &body["database"], &body["lag"]),
@@ -102,8 +102,8 @@ async fn unknown_event_halts_the_projector_and_hides_no_user(store: Store) {
         reason.contains(&format!("position {position} ")) && reason.contains("UserTeleported"),
         "{reason}"
     );
-    // Who was known before is served. But once a row is known to be old, nobody comes in by it: not the one whom the
-    // poison is about, and not one who is deactivated only now.
+    // Known users are served. But a stale row admits no one: neither the user of the unknown event nor one
+    // who is deactivated only now.
     app.me(&known.token).await.expect(200);
     app.log_in(&known.email, PASSWORD).await.expect(200);
     let context = CommandContext::new("system", "test");
@@ -138,7 +138,7 @@ async fn node_without_projector_uses_another_nodes_projections(store: Store) {
 async fn rebuild_admits_no_deactivated_user_and_hides_no_user(store: Store) {
     let app = TestApp::start(store).await;
     let (out, known) = (app.sign_up("out").await, app.sign_up("known").await);
-    // More than a projector takes in at once, between what let the user in and what shut them out.
+    // More than one batch of the projector, between the events that admit and those that lock out the user.
     let password_hash = PasswordHash::new("$argon2id$none".to_owned()).unwrap();
     let others = (0..700).map(|number| UserCommand::Register {
         email: EmailAddress::parse(&format!("other{number}@example.com")).unwrap(),

@@ -1,4 +1,4 @@
-//! What all answers have in common: request ids, caching, sniffing, and how fresh a read has to be.
+//! Common response headers: request ids, caching, sniffing, positions and read-your-writes.
 
 use reqwest::Method;
 use serde_json::json;
@@ -19,7 +19,7 @@ on_both_stores! {
     login_accepts_a_minimum_position
 }
 
-/// One answer of each kind.
+/// One response of each kind.
 async fn answers(app: &TestApp, user: &User) -> Vec<Response> {
     vec![
         app.get("/health").send().await.expect(200),
@@ -69,7 +69,7 @@ async fn valid_request_id_is_adopted_and_an_invalid_one_replaced(store: Store) {
     let made = signed_up.send().await.expect(201).header("X-Request-Id").to_owned();
     let logged = admin.whole_log().await;
     assert_eq!(logged.last().unwrap()["type"], "UserRegistered");
-    // The id stays in the log for ever.
+    // The id is stored in the log permanently.
     let position = Position::new(logged.last().unwrap()["position"].as_u64().unwrap() - 1);
     let query = EventQuery { after: position, limit: 1, ..EventQuery::default() };
     let events = app.services().store.read(&query).await.unwrap();
@@ -138,7 +138,7 @@ async fn read_waits_for_the_minimum_position(store: Store) {
     let app = TestApp::start(store).await;
     let other = app.start_second_node().await;
     let user = app.sign_up("ada").await;
-    // What is written on one node is read on the other.
+    // Read-your-writes across nodes.
     let admin = app.admin().await.at(&other);
     for round in 0..10 {
         let action = if round % 2 == 0 { admin.deactivate(&user.id) } else { admin.reactivate(&user.id) };

@@ -1,4 +1,4 @@
-//! Who may do what.
+//! Authorization by roles.
 
 use domain::Role;
 use reqwest::Method;
@@ -14,7 +14,7 @@ on_both_stores! {
     deactivated_administrator_has_no_authority
 }
 
-/// Method, path, body, the roles that may, and the status they get.
+/// Method, path, body, the permitted roles, and the status they get.
 type Endpoint = (Method, String, Option<Value>, &'static [Role], u16);
 
 fn endpoints(id: &str) -> Vec<Endpoint> {
@@ -31,7 +31,7 @@ fn endpoints(id: &str) -> Vec<Endpoint> {
     ]
 }
 
-/// Status, and the body of a refusal.
+/// The status, and the body of an error.
 async fn outcome(request: Request) -> (u16, Value) {
     let answer = request.send().await;
     let body = if answer.status() >= 400 { answer.error_body(answer.status()) } else { Value::Null };
@@ -40,13 +40,13 @@ async fn outcome(request: Request) -> (u16, Value) {
 
 async fn every_endpoint_requires_its_role(store: Store) {
     let app = TestApp::start(store).await;
-    let somebody = app.sign_up("somebody").await;
+    let target = app.sign_up("target").await;
     let plain = app.sign_up("plain").await;
     let mut holders = Vec::new();
     for role in Role::ALL {
         holders.push((role, app.user_with(role).await));
     }
-    for (method, path, body, allowed, good) in endpoints(&somebody.id) {
+    for (method, path, body, allowed, good) in endpoints(&target.id) {
         let what = format!("{method} {path}");
         let send = |user: Option<&User>| {
             let mut request = app.request(method.clone(), &path);
@@ -55,16 +55,16 @@ async fn every_endpoint_requires_its_role(store: Store) {
             }
             outcome(if let Some(body) = &body { request.json(body) } else { request })
         };
-        let (refused, said) = send(None).await;
-        assert_eq!((refused, &said["detail"]), (401, &json!("Not authenticated")), "{what} without a token");
-        let (refused, said) = send(Some(&plain)).await;
-        assert_eq!((refused, &said["code"]), (403, &json!("forbidden")), "{what} of a plain user");
+        let (status, answer) = send(None).await;
+        assert_eq!((status, &answer["detail"]), (401, &json!("Not authenticated")), "{what} without a token");
+        let (status, answer) = send(Some(&plain)).await;
+        assert_eq!((status, &answer["code"]), (403, &json!("forbidden")), "{what} of a plain user");
         for (role, user) in &holders {
-            let (status, said) = send(Some(user)).await;
+            let (status, answer) = send(Some(user)).await;
             if allowed.contains(role) {
-                assert_eq!(status, good, "{what} of {role}: {said}");
+                assert_eq!(status, good, "{what} of {role}: {answer}");
             } else {
-                assert_eq!((status, &said["code"]), (403, &json!("forbidden")), "{what} of {role}");
+                assert_eq!((status, &answer["code"]), (403, &json!("forbidden")), "{what} of {role}");
             }
         }
     }
@@ -74,7 +74,7 @@ async fn own_account_endpoints_require_no_role(store: Store) {
     let app = TestApp::start(store).await;
     let plain = app.sign_up("plain").await;
     plain.get("/users/me").send().await.expect(200);
-    // One's own record among the users is for administrators and auditors all the same.
+    // `/users/{id}` requires a role even for the own id.
     assert_eq!(plain.get(&format!("/users/{}", plain.id)).send().await.code(403), "forbidden");
 }
 

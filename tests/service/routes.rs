@@ -1,4 +1,4 @@
-//! What is there and what is not: health, unknown paths, wrong methods, the front page, and the API's description.
+//! Routes: health, unknown paths, wrong methods, the front page and the OpenAPI description.
 
 use reqwest::Method;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Stopping in good order.
+//! Graceful shutdown.
 
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ async fn read_until(stream: &mut TcpStream, mark: &str) -> String {
     String::from_utf8_lossy(&read).into_owned()
 }
 
-/// Sends the head of a sign-up and waits until the service asks for the body: the request is in its hands.
+/// Sends the head of a sign-up and waits until the service asks for the body: the request is in flight.
 async fn begin_sign_up(app: &TestApp, name: &str) -> (TcpStream, String) {
     let body = credentials(name).to_string();
     let mut stream = TcpStream::connect(app.address()).await.unwrap();
@@ -42,7 +42,7 @@ async fn in_flight_sign_up_is_completed(store: Store) {
     let app = TestApp::start(store.clone()).await;
     let (mut stream, body) = begin_sign_up(&app, "ada").await;
     app.stop();
-    // It has been told to stop, and the request is not whole yet.
+    // The shutdown has started and the request is incomplete.
     tokio::task::yield_now().await;
     stream.write_all(body.as_bytes()).await.unwrap();
     let answer = read_until(&mut stream, "\r\n\r\n").await;

@@ -1,4 +1,4 @@
-//! `POST /auth/signup` when all goes well, and when the identity is taken.
+//! `POST /auth/signup`: successful sign-ups, and taken identities.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -74,7 +74,7 @@ async fn email_is_trimmed_and_its_domain_lowercased(store: Store) {
     let app = TestApp::start(store).await;
     let answer = sign_up(&app, " \tAda.Lovelace@EXAMPLE.Com \n", "ada").await.expect(201).json();
     assert_eq!(answer["email"], "Ada.Lovelace@example.com");
-    // With a name around it, as Pydantic takes it too.
+    // With a display name, which Pydantic accepts as well.
     let answer = sign_up(&app, "Bob <bob@example.com>", "bob").await.expect(201).json();
     assert_eq!(answer["email"], "bob@example.com");
     for typed in ["Ada.Lovelace@example.com", "ada.lovelace@example.COM", "  ADA.LOVELACE@example.com "] {
@@ -124,7 +124,7 @@ async fn rejected_sign_up_leaves_no_trace(store: Store) {
     sign_up(&app, "ada@example.com", "ada").await.expect(201);
     sign_up(&app, "ada@example.com", "bob").await.expect(400);
     sign_up(&app, "bob@example.com", "ada").await.expect(400);
-    // Neither refusal has kept the other half of the identity.
+    // Neither rejection has claimed the other half of the identity.
     let answer = sign_up(&app, "bob@example.com", "bob").await.expect(201);
     assert_eq!(answer.position(), 2, "the second event of the log");
 }

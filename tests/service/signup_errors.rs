@@ -1,4 +1,4 @@
-//! `POST /auth/signup` with bad fields: the vocabulary that frontends print.
+//! `POST /auth/signup`: validation errors, as frontends display them.
 
 use serde_json::{Value, json};
 
@@ -37,7 +37,7 @@ async fn missing_field_is_named(store: Store) {
         assert_eq!(faults[0]["type"], "missing");
         assert_eq!(faults[0]["loc"], json!(["body", field]));
         assert_eq!(faults[0]["msg"], "Field required");
-        // What FastAPI shows is the whole body; ours leaves the password out.
+        // FastAPI echoes the whole body; here the password is left out.
         body.as_object_mut().unwrap().remove("password");
         assert_eq!(faults[0]["input"], body);
     }

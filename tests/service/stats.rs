@@ -1,4 +1,4 @@
-//! `GET /stats`: how many users there are, and what happened to them day by day.
+//! `GET /stats`: numbers of users and daily figures.
 
 use domain::{Role, UserCommand};
 use serde_json::{Value, json};
@@ -30,7 +30,7 @@ async fn daily_numbers_match_the_log(store: Store) {
     app.command(&bob.id, UserCommand::Deactivate { reason: None }).await;
     app.command(&ada.id, UserCommand::Reactivate { reason: None }).await;
     app.sign_up("carol").await;
-    let head = app.services().store.head().await.unwrap().position.get();
+    let head = app.head().await;
     let all = stats(&auditor, "", head).await;
     assert_eq!((totals(&all), &all["position"]), ([4, 3, 1, 0], &json!(head)), "{all}");
     let day = |day: &str, registered: u64, deactivated: u64, reactivated: u64, active: u64| {
@@ -46,7 +46,7 @@ async fn daily_numbers_match_the_log(store: Store) {
         ("?from=2031-03-03", json!([])),
     ] {
         let found = stats(&auditor, query, head).await;
-        // The totals are those of the whole log, whichever days are asked for.
+        // The totals are those of the whole log, whichever days are requested.
         assert_eq!((&found["days"], totals(&found)), (&days, totals(&all)), "{query}");
     }
 }

@@ -1,4 +1,4 @@
-//! `aegis bench`: figures for programs and for people, and nothing left behind or touched, however it ends.
+//! `aegis bench`: machine-readable and printed figures, and cleanup however the run ends.
 
 use std::fs;
 use std::path::Path;
@@ -29,7 +29,7 @@ mod throwaway {
     }
 }
 
-/// An deployment whose temporary files go to a folder of their own.
+/// A deployment with its own folder for temporary files.
 fn deployment(store: Store) -> (Deployment, TempDir) {
     let folder = TempDir::new().unwrap();
     let deployment = Deployment::of(store).with("TMPDIR", folder.path().to_str().unwrap());
@@ -44,7 +44,7 @@ fn is_empty(folder: &Path) -> bool {
     fs::read_dir(folder).unwrap().next().is_none()
 }
 
-/// Waits until no benchmark has a database on the server. Tests beside this one may have some for a while.
+/// Waits until no benchmark database is left on the server. Concurrent tests may have some for a while.
 async fn no_scratch_databases(store: &Store) {
     let Some((url, _)) = store.mongo_address() else { return };
     let client = Client::with_uri_str(url).await.unwrap();
@@ -55,7 +55,7 @@ async fn no_scratch_databases(store: &Store) {
     .await;
 }
 
-/// All figures, for no longer than it takes to see that they are measured.
+/// All figures, with the shortest possible duration.
 const QUICK: [&str; 8] = [
     "append_alone",
     "append_grouped",
@@ -67,7 +67,7 @@ const QUICK: [&str; 8] = [
     "export",
 ];
 
-/// How long measuring them all may take on a slow machine.
+/// Limit for a run on a slow machine.
 const TIMEOUT: Duration = Duration::from_secs(90);
 
 fn quick(store: &str) -> Vec<&str> {
@@ -122,7 +122,7 @@ async fn interrupted_bench_run_cleans_up(store: Store) {
     no_scratch_databases(&store).await;
 }
 
-/// Whether the measuring has begun, as its database shows.
+/// Whether the run has created its database.
 async fn has_scratch_database(store: &Store, folder: &Path) -> bool {
     if let Some((url, _)) = store.mongo_address() {
         let names = Client::with_uri_str(url).await.unwrap().list_database_names().await.unwrap();
@@ -140,7 +140,7 @@ async fn killed_bench_run_leaves_no_folder_and_no_server() {
     let run = deployment.start(&["bench", "--store", "mongodb", "--seconds", "3000"]);
     eventually("the measuring", async || run.output().contains("measuring").then_some(())).await;
     let scratch = fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
-    // It names itself in its lock while it runs.
+    // While running, its lock file names it.
     let server: i32 = fs::read_to_string(scratch.join("mongod/mongod.lock")).unwrap().trim().parse().unwrap();
     let runs = || test_kill_process(Pid::from_raw(server).unwrap()).is_ok();
     assert!(runs());
@@ -168,9 +168,9 @@ async fn missing_mongodb_is_reported_in_the_figures() {
     assert_eq!(missing["store"], "mongodb");
     assert!(missing["value"].is_null() && missing["pass"].is_null(), "{missing}");
     let shown = deployment.run_ok(&[&arguments[..], &["--store", "mongodb"]].concat()).await.stdout;
-    for said in [missing["note"].as_str().unwrap(), &shown] {
+    for text in [missing["note"].as_str().unwrap(), &shown] {
         for word in ["/nowhere/mongod", "MONGODB_URL", "AEGIS_MONGOD"] {
-            assert!(said.contains(word), "{word} is missing from {said}");
+            assert!(text.contains(word), "{word} is missing from {text}");
         }
     }
     assert!(shown.contains("not measured"), "{shown}");

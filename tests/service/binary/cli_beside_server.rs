@@ -1,4 +1,4 @@
-//! The command line, and a second service, beside a running one.
+//! The command line and a second service beside a running service.
 
 use std::time::{Duration, Instant};
 
@@ -28,7 +28,7 @@ async fn role_granted_by_cli_takes_effect_within_a_second(store: Store) {
     let client = service.client();
     let (id, token) = new_user(client, "ada").await;
     client.get("/events").bearer(&token).send().await.expect(403);
-    // Both write at the same time, and neither loses anything.
+    // Concurrent writes of both are all stored.
     let sign_ups = async {
         for number in 0..20 {
             sign_up(client, &format!("user{number}")).await;
@@ -104,7 +104,7 @@ async fn two_services_share_one_database() {
         let twin = there.client().post("/auth/signup").json(&crate::support::credentials(&name)).send().await;
         assert_eq!(twin.code(400), "email_taken");
     }
-    // One leaves; the other goes on projecting.
+    // One stops; the other continues to project.
     assert!(first.terminate().await.success());
     let (_, issued) = new_user(second.client(), "survivor").await;
     second.client().request(Method::GET, "/users/me").bearer(&issued).send().await.expect(200);

@@ -1,4 +1,4 @@
-//! SIGKILL in the middle of work: whatever a client was told of is there afterwards.
+//! SIGKILL under load: every acknowledged write survives.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ on_both_stores! {
     acknowledged_sign_ups_survive_five_kills
 }
 
-/// Signs people up until the service does not answer any more; those who were told 201 are noted.
+/// Signs users up until the service stops responding; records those acknowledged with 201.
 async fn sign_up_until_the_end(
     client: Client,
     numbers: Arc<AtomicUsize>,

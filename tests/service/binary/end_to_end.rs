@@ -16,21 +16,21 @@ on_both_stores! {
     first_administrator_is_created_once
 }
 
-/// The lines with `curl` in what a service has printed: commands for a shell, the later ones building on the earlier.
-fn commands(said: &str) -> Vec<&str> {
-    said.lines().filter(|line| line.contains("curl ")).collect()
+/// The `curl` commands that a service has printed. Later ones build on earlier ones.
+fn commands(output: &str) -> Vec<&str> {
+    output.lines().filter(|line| line.contains("curl ")).collect()
 }
 
 async fn commands_printed_at_first_start_work(store: Store) {
     let deployment = Deployment::of(store);
     let mut service = deployment.serve().await;
     let script = eventually("the banner", async || {
-        let said = service.output();
-        let commands = commands(&said);
+        let output = service.output();
+        let commands = commands(&output);
         (commands.len() == 3).then(|| commands.join("\n"))
     })
     .await;
-    // No proxy of the machine may come in between.
+    // Ignore proxy settings of the machine.
     let script = format!("unset http_proxy all_proxy ALL_PROXY\n{script}");
     let shell = move || Command::new("sh").args(["-ec", &script]).output().unwrap();
     let output = tokio::task::spawn_blocking(shell).await.unwrap();
@@ -40,7 +40,7 @@ async fn commands_printed_at_first_start_work(store: Store) {
     assert_eq!(printed.len(), 2, "the sign-up and the look at oneself: {printed:?}");
     assert!(printed[0]["id"].is_string() && printed[0] == printed[1], "{printed:?}");
     assert!(service.terminate().await.success());
-    // Who comes back knows the way.
+    // The commands are printed at the first start only.
     let again = deployment.serve().await;
     new_user(again.client(), "bob").await;
     assert_eq!(commands(&again.output()), [""; 0]);
@@ -58,7 +58,7 @@ async fn assert_reactivated(client: &Client, old: &str) {
     assert_eq!(client.me(old).await.code(403), "token_revoked");
 }
 
-/// A line of `users list` or `events replay` for one user.
+/// The line for one user in `users list` or `events replay`.
 #[track_caller]
 fn of_user<'a>(lines: &'a [Value], id: &str) -> &'a Value {
     lines.iter().find(|line| line["id"] == id).unwrap_or_else(|| panic!("{id} is not among {lines:?}"))
@@ -76,7 +76,7 @@ async fn deactivation_and_reactivation_are_recorded_in_the_log(store: Store) {
     let path = format!("/users/{id}/deactivate");
     client.post(&path).bearer(&admin).json(&json!({"reason": "asked for it"})).send().await.expect(200);
     assert_deactivated(&client, &old).await;
-    // The same after a restart: nothing of it was kept in memory alone.
+    // The same after a restart: nothing was held in memory only.
     assert!(service.terminate().await.success());
     service = deployment.serve().await;
     let client = service.client().clone();

@@ -1,4 +1,4 @@
-//! `aegis events tail`: the end of the log, and whatever comes then.
+//! `aegis events tail`: the last events, and new ones as they are appended.
 
 use serde_json::Value;
 
@@ -46,8 +46,8 @@ async fn killed_tail_resumes_at_its_position(store: Store) {
         let following = deployment.start(&["events", "tail", "--follow", "--after", &after, "--json"]);
         sign_up(service.client(), &format!("user{round}")).await;
         let whole = || {
-            let said = following.output();
-            let whole = &said[..said.rfind('\n').map_or(0, |end| end + 1)];
+            let output = following.output();
+            let whole = &output[..output.rfind('\n').map_or(0, |end| end + 1)];
             let lines = whole.lines().filter(|line| line.starts_with('{'));
             positions(&lines.map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<_>>())
         };

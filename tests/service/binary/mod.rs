@@ -1,4 +1,4 @@
-//! Journeys with the real binary, as operators and users take them.
+//! End-to-end tests of the real binary.
 
 mod bench;
 mod cli_beside_server;
@@ -12,25 +12,25 @@ mod tampering;
 mod verify;
 mod webhooks;
 
-use crate::support::{Client, PASSWORD, credentials, email_of};
+use crate::support::{Client, PASSWORD, email_of, sign_up_request};
 
-/// The first administrator of an deployment.
+/// The first administrator of a deployment.
 const ADMIN_EMAIL: &str = "root@example.com";
 const ADMIN_PASSWORD: &str = "the first of all administrators";
 
-/// Signs up; the user's id.
+/// Signs up; returns the id of the user.
 async fn sign_up(client: &Client, name: &str) -> String {
-    let answer = client.post("/auth/signup").json(&credentials(name)).send().await.expect(201);
+    let answer = sign_up_request(client, name).send().await.expect(201);
     answer.json()["id"].as_str().unwrap().to_owned()
 }
 
-/// Logs in; a token.
+/// Logs in; returns the token.
 async fn token(client: &Client, email: &str, password: &str) -> String {
     let answer = client.log_in(email, password).await.expect(200).json();
     answer["access_token"].as_str().unwrap().to_owned()
 }
 
-/// Signs up and logs in; id and token.
+/// Signs up and logs in; returns id and token.
 async fn new_user(client: &Client, name: &str) -> (String, String) {
     (sign_up(client, name).await, token(client, &email_of(name), PASSWORD).await)
 }

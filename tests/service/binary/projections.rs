@@ -1,4 +1,4 @@
-//! `aegis projections`: the versions of read models, with and without a service beside.
+//! `aegis projections`: versions of read models, with and without a running service.
 
 use serde_json::{Value, json};
 
@@ -65,7 +65,7 @@ async fn projection_versions_are_rebuilt_and_rolled_back_without_a_service(store
     }
     assert!(service.terminate().await.success());
     rebuild_and_roll_back(&deployment, 5).await;
-    // Who comes back finds everybody.
+    // A restarted service has all rows.
     let service = deployment.serve().await;
     new_user(service.client(), "late").await;
     verify(&deployment, 6).await;
@@ -95,7 +95,7 @@ async fn projections_verify_names_a_tampered_row_and_field(store: Store) {
     for personal in ["mallory", "bob@example.com"] {
         assert!(!found.stderr.contains(personal), "{found:?}");
     }
-    // It can be put right, and what was wrong with the rows of before is said.
+    // A rebuild repairs the row and reports how the previous version differed.
     let rebuilt = deployment.run_ok(&["projections", "rebuild", "users"]).await;
     verify(&deployment, 2).await;
     assert!(rebuilt.stdout.contains("users is read from version 2 now"), "{rebuilt:?}");
@@ -106,7 +106,7 @@ async fn invalid_projection_commands_are_rejected_with_a_reason(store: Store) {
     let mut service = deployment.serve().await;
     sign_up(service.client(), "ada").await;
     assert!(service.terminate().await.success());
-    for (arguments, said) in [
+    for (arguments, message) in [
         (&["cancel", "users"][..], "no version is being built"),
         (&["rollback", "users"], "no version before the live one"),
         (&["rollback", "users", "--to", "7"], "no version 7"),
@@ -117,7 +117,7 @@ async fn invalid_projection_commands_are_rejected_with_a_reason(store: Store) {
     ] {
         let refused = deployment.run(&[&["projections"], arguments].concat()).await;
         assert_eq!(refused.code, Some(1), "{arguments:?}: {refused:?}");
-        assert!(refused.stderr.contains(said), "{arguments:?}: {refused:?}");
+        assert!(refused.stderr.contains(message), "{arguments:?}: {refused:?}");
     }
     for arguments in [&["rebuild", "nothing"][..], &["drop", "users"], &["skip", "users", "--position", "0"]]
     {
@@ -126,7 +126,7 @@ async fn invalid_projection_commands_are_rejected_with_a_reason(store: Store) {
     }
 }
 
-/// Whoever comes after a crash finds the rows kept at once.
+/// After a crash the next service takes over the projectors at once.
 async fn lease_of_a_killed_service_is_taken_over_at_once(store: Store) {
     let deployment = Deployment::of(store);
     for number in 0..3 {

@@ -1,4 +1,4 @@
-//! What the service refuses to start with, and how it says so.
+//! Configurations that the service rejects at startup, and the messages.
 
 use testkit::{MongodServer, reserve_port};
 

@@ -1,4 +1,4 @@
-//! SIGTERM, and what is kept where.
+//! Graceful shutdown by SIGTERM, printed output and key files.
 
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
@@ -56,10 +56,10 @@ async fn no_personal_data_is_printed(store: Store) {
         .await
         .expect(422);
     assert!(service.terminate().await.success());
-    let said = service.output();
+    let output = service.output();
     assert!(
-        !said.contains("zyxprintmarker") && !said.contains(PASSWORD) && !said.contains("$argon2"),
-        "{said}"
+        !output.contains("zyxprintmarker") && !output.contains(PASSWORD) && !output.contains("$argon2"),
+        "{output}"
     );
 }
 

@@ -1,4 +1,4 @@
-//! `aegis events verify`: an honest log passes, and one that lacks its end, or that has more than its head says, does not.
+//! `aegis events verify`: an untampered log passes; a truncated one, or one longer than its head, does not.
 
 use super::sign_up;
 use super::tampering::RawDatabase;
@@ -10,7 +10,7 @@ on_both_stores! {
     truncated_log_fails_a_rebuild_instead_of_blocking_it
 }
 
-/// An deployment whose log has six events, of six users.
+/// A deployment whose log has six events, of six users.
 async fn six_events(store: Store) -> Deployment {
     let deployment = Deployment::of(store);
     let service = deployment.serve().await;
@@ -43,7 +43,7 @@ async fn untampered_log_verifies_beside_a_running_service(store: Store) {
     assert_eq!(report["root"].as_str().map(str::len), Some(64));
 }
 
-/// What is missing will never come: whoever rebuilds is told which event it is.
+/// The missing event will never arrive: the rebuild fails and names it.
 async fn truncated_log_fails_a_rebuild_instead_of_blocking_it(store: Store) {
     let deployment = six_events(store).await;
     let store = deployment.store();
@@ -55,7 +55,7 @@ async fn truncated_log_fails_a_rebuild_instead_of_blocking_it(store: Store) {
     assert!(rebuilt.stderr.contains("position 6 is missing from the log"), "{rebuilt:?}");
 }
 
-/// It is signed and fits the events up to it; but there are more.
+/// The head is signed and matches the events up to its position, but the log has more.
 async fn rolled_back_head_is_detected(store: Store) {
     let deployment = six_events(store).await;
     let earlier = RawDatabase::read(deployment.store()).await.head;

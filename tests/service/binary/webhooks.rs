@@ -1,4 +1,4 @@
-//! `aegis webhooks`: what operators do with them, beside a running service.
+//! `aegis webhooks`: management by operators beside a running service.
 
 use serde_json::json;
 
@@ -23,8 +23,8 @@ async fn operator_manages_a_webhook_by_cli(store: Store) {
     let url = receiver.url("127.0.0.1");
     let types = "UserRegistered,RoleGranted";
     let register = ["webhooks", "register", &url, "--owner", &ada, "--types", types, "--after", "0"];
-    let said = deployment.run_ok(&register).await.stdout;
-    assert!(said.contains("secret whsec_"), "{said}");
+    let output = deployment.run_ok(&register).await.stdout;
+    assert!(output.contains("secret whsec_"), "{output}");
     let accepted = receiver.wait_for_accepted(2).await;
     assert_eq!(accepted.iter().map(ReceivedDelivery::position).collect::<Vec<_>>(), [1, 2]);
     let listed = eventually("progress", async || {
@@ -57,8 +57,8 @@ async fn operator_manages_a_webhook_by_cli(store: Store) {
     .await;
     deployment.run_ok(&["webhooks", "resume", id]).await;
     receiver.wait_for_accepted(4).await;
-    let said = deployment.run_ok(&["webhooks", "rotate-secret", id]).await.stdout;
-    assert!(said.contains("secret whsec_"), "{said}");
+    let output = deployment.run_ok(&["webhooks", "rotate-secret", id]).await.stdout;
+    assert!(output.contains("secret whsec_"), "{output}");
     sign_up(service.client(), "eve").await;
     let signed = receiver.wait_for_accepted(5).await.pop().unwrap();
     assert_eq!(signed.headers["webhook-signature"].split(' ').count(), 2);
@@ -76,7 +76,7 @@ async fn operator_manages_a_webhook_by_cli(store: Store) {
     deployment.run_ok(&["projections", "verify", "webhooks"]).await;
 }
 
-/// A receiver over TLS, until it is dropped.
+/// A receiver over TLS, stopped on drop.
 struct Https {
     child: std::process::Child,
     folder: tempfile::TempDir,
@@ -156,14 +156,17 @@ async fn invalid_webhook_commands_are_rejected(store: Store) {
     ] {
         assert_eq!(register(url, more).await.code, Some(2), "{url}");
     }
-    let nobody = "0193e2b4-0000-7000-8000-000000000009";
-    for arguments in
-        [&["deliveries", nobody][..], &["delete", nobody], &["resume", nobody], &["rotate-secret", nobody]]
-    {
+    let unknown = "0193e2b4-0000-7000-8000-000000000009";
+    for arguments in [
+        &["deliveries", unknown][..],
+        &["delete", unknown],
+        &["resume", unknown],
+        &["rotate-secret", unknown],
+    ] {
         let failed = deployment.run(&[&["webhooks"], arguments].concat()).await;
         assert!(failed.code == Some(1) && failed.stderr.contains("no webhook"), "{failed:?}");
     }
     assert_eq!(deployment.run(&["webhooks", "delete", "x"]).await.code, Some(2));
-    let failed = deployment.run(&["webhooks", "replay", nobody, "--from", "9", "--to", "12"]).await;
+    let failed = deployment.run(&["webhooks", "replay", unknown, "--from", "9", "--to", "12"]).await;
     assert!(failed.code == Some(1) && failed.stderr.contains("the log ends at position"), "{failed:?}");
 }

@@ -1,9 +1,8 @@
-//! A database as it was, to be put back: what an attacker does who cuts off the end of a log.
+//! Copies and restores a database, as an attacker does to truncate a log.
 
 use std::fs;
 
 use mongodb::bson::{RawDocumentBuf, doc};
-use mongodb::{Client, Database};
 use tempfile::TempDir;
 
 use crate::support::Store;
@@ -14,9 +13,9 @@ pub(super) enum DatabaseCopy {
 }
 
 impl DatabaseCopy {
-    /// A copy of all of it. Nobody may be using it.
+    /// A complete copy. The database must not be in use.
     pub(super) async fn of(store: &Store) -> Self {
-        let Some(database) = database(store).await else {
+        let Some(database) = store.mongo_database().await else {
             let copy = TempDir::new().unwrap();
             for file in fs::read_dir(store.folder()).unwrap() {
                 let file = file.unwrap();
@@ -48,7 +47,7 @@ impl DatabaseCopy {
                 }
             }
             Self::Collections(collections) => {
-                let database = database(store).await.unwrap();
+                let database = store.mongo_database().await.unwrap();
                 for (name, documents) in collections {
                     let collection = database.collection::<RawDocumentBuf>(&name);
                     collection.delete_many(doc! {}).await.unwrap();
@@ -59,9 +58,4 @@ impl DatabaseCopy {
             }
         }
     }
-}
-
-async fn database(store: &Store) -> Option<Database> {
-    let (url, name) = store.mongo_address()?;
-    Some(Client::with_uri_str(url).await.unwrap().database(name))
 }

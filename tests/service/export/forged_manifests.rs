@@ -1,4 +1,4 @@
-//! Exports that somebody has changed, or made up.
+//! Tampered exports and forged manifests.
 
 use std::fs;
 
@@ -40,14 +40,14 @@ pub(super) async fn tampered_export_is_located(store: Store) {
             with(&|lines| lines[0] = lines[0].replace("admin@example.com", "eve@example.com")),
             "SHA-256",
         ),
-        // Most readers of JSON would show the second one.
+        // Most JSON parsers return the last of duplicate keys.
         (
             "two events",
             with(&|lines| lines[4] = lines[4].replacen("}\n", ",\"event\":{}}\n", 1)),
             "position 5: its line",
         ),
         (
-            "a stranger",
+            "an unknown field",
             with(&|lines| lines[4] = lines[4].replacen("}\n", ",\"note\":1}\n", 1)),
             "position 5: its line",
         ),
@@ -56,33 +56,36 @@ pub(super) async fn tampered_export_is_located(store: Store) {
     for (what, changed, named) in cases {
         assert_ne!(changed, file, "{what}");
         fs::write(audit.path("log.jsonl"), changed).unwrap();
-        let (code, said) = audit.verify_export().await;
-        assert_eq!(code, Some(3), "{what}: {said}");
-        assert!(said.contains(named), "{what}: {said}");
+        let (code, output) = audit.verify_export().await;
+        assert_eq!(code, Some(3), "{what}: {output}");
+        assert!(output.contains(named), "{what}: {output}");
     }
     fs::write(audit.path("log.jsonl"), &file).unwrap();
     assert_forged_manifests_are_detected(&audit).await;
-    // An event that was changed together with its leaf is told by the root.
+    // An event changed together with its leaf is detected by the root.
     let event = lines[4].replace("\"version\":", "\"version\":1");
     let canonical = &event["{\"event\":".len()..event.find(",\"leaf\":").unwrap()];
     let leaf = store::merkle::leaf_hash(canonical.as_bytes());
     let leaf = base64::Engine::encode(&base64::prelude::BASE64_URL_SAFE_NO_PAD, leaf);
     let changed = with(&|lines| lines[4] = format!("{{\"event\":{canonical},\"leaf\":\"{leaf}\"}}\n"));
     fs::write(audit.path("log.jsonl"), changed).unwrap();
-    let (code, said) = audit.verify_export().await;
-    assert!(code == Some(3) && said.contains("position 12: the events up to here are not those"), "{said}");
+    let (code, output) = audit.verify_export().await;
+    assert!(
+        code == Some(3) && output.contains("position 12: the events up to here are not those"),
+        "{output}"
+    );
 
     fs::write(audit.path("log.jsonl"), &file).unwrap();
     assert_eq!(audit.verify_export().await.0, Some(0));
     let key = fs::read_to_string(audit.path("key")).unwrap();
     let note = fs::read_to_string(audit.path("checkpoint")).unwrap();
     fs::write(audit.path("checkpoint"), note.replace("\n12\n", "\n11\n")).unwrap();
-    let (code, said) = audit.verify_export().await;
-    assert!(code == Some(3) && said.contains("is not signed by the key"), "{said}");
+    let (code, output) = audit.verify_export().await;
+    assert!(code == Some(3) && output.contains("is not signed by the key"), "{output}");
     fs::write(audit.path("checkpoint"), note).unwrap();
     fs::write(audit.path("key"), key.replace('A', "B")).unwrap();
-    let (code, said) = audit.verify_export().await;
-    assert!(code == Some(1) && said.contains("no verifier key"), "{said}");
+    let (code, output) = audit.verify_export().await;
+    assert!(code == Some(1) && output.contains("no verifier key"), "{output}");
 }
 
 async fn assert_forged_manifests_are_detected(audit: &Audit) {
@@ -99,17 +102,17 @@ async fn assert_forged_manifests_are_detected(audit: &Audit) {
         let mut manifest = right.clone();
         manifest.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
         fs::write(&path, manifest.to_string()).unwrap();
-        let (exit, said) = audit.verify_export().await;
-        assert!(exit == code && said.contains(named), "{named}: {said}");
+        let (exit, output) = audit.verify_export().await;
+        assert!(exit == code && output.contains(named), "{named}: {output}");
     }
-    // Of no event at all, everything could be said.
+    // An empty export proves nothing.
     fs::write(audit.path("log.jsonl"), "").unwrap();
     let nothing = json!({"to": 0, "count": 0, "root": base64_of(store::merkle::empty_root()), "sha256": SHA256_OF_NOTHING});
     let mut manifest = right.clone();
     manifest.as_object_mut().unwrap().extend(nothing.as_object().unwrap().clone());
     fs::write(&path, manifest.to_string()).unwrap();
-    let (exit, said) = audit.verify_export().await;
-    assert!(exit == Some(1) && said.contains("holds no event"), "{said}");
+    let (exit, output) = audit.verify_export().await;
+    assert!(exit == Some(1) && output.contains("holds no event"), "{output}");
     fs::write(audit.path("log.jsonl"), file).unwrap();
     fs::write(&path, right.to_string()).unwrap();
 }

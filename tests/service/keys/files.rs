@@ -1,4 +1,4 @@
-//! Master keys that the data folder keeps: a rotation makes the new one itself.
+//! Master keys in the data folder: a rotation generates the new one itself.
 
 use std::fs;
 use std::time::Duration;
@@ -11,7 +11,7 @@ on_one_store! { sqlite:
     old_key_files_are_deleted_on_request
 }
 
-/// The master keys in files, current first.
+/// The master key files, current first.
 fn key_files(store: &Store) -> Vec<String> {
     let entries =
         fs::read_dir(store.folder()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -31,7 +31,7 @@ async fn generated_key_rotation_survives_a_kill_at_any_point() {
     for name in names("user", 5) {
         sign_up(service.client(), &name).await.expect(201);
     }
-    // At any moment, also between making the key and wrapping with it.
+    // At any moment, also between generating the key and wrapping with it.
     for step in 0..16 {
         let rotating = deployment.start(&["keys", "rotate"]);
         tokio::time::sleep(Duration::from_millis(6 * step)).await;
@@ -61,13 +61,13 @@ async fn old_key_files_are_deleted_on_request() {
         .execute("VACUUM INTO ?1", [copy.to_str().unwrap()])
         .unwrap();
     let rotated = deployment.run_ok(&["keys", "rotate"]).await;
-    let [new, kept] = key_files(deployment.store()).try_into().unwrap();
-    assert!(kept == old && new != old, "{rotated:?}");
+    let [new, previous] = key_files(deployment.store()).try_into().unwrap();
+    assert!(previous == old && new != old, "{rotated:?}");
     assert!(rotated.stdout.contains(&format!("master-{}.key", id_of(&old))), "{rotated:?}");
     let deleted = deployment.run_ok(&["keys", "rotate", "--delete-old"]).await;
     assert!(deleted.stdout.contains("deleted"), "{deleted:?}");
     let [newest] = key_files(deployment.store()).try_into().unwrap();
-    // The service, which was told of none of this, goes on.
+    // The running service is unaffected.
     sign_up(service.client(), "bob").await.expect(201);
     eventually("the rows", async || {
         (service.client().log_in(&email_of("bob"), PASSWORD).await.status() == 200).then_some(())
@@ -77,7 +77,7 @@ async fn old_key_files_are_deleted_on_request() {
     let service = deployment.serve().await;
     assert_all_log_in(service.client(), ["ada".to_owned(), "bob".to_owned()]).await;
     service.kill();
-    // A backup from before needs the key of before, and says which that is; whoever kept it can read it.
+    // An earlier backup names the previous key, and can be read with it.
     fs::write(backup.path().join("master.key"), &newest).unwrap();
     let restored = deployment.with("AEGIS_DATA_DIR", backup.path().to_str().unwrap());
     let refused = restored.run(&["serve"]).await;

@@ -1,4 +1,4 @@
-//! A rotation that stopped in the middle of a page.
+//! A rotation interrupted in the middle of a page.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ on_both_stores! {
     interrupted_rotation_is_resumed
 }
 
-/// Wrapped keys of which the first change alone is made.
+/// A key store that fails after the first half of a page.
 struct FailingKeyRecords(Arc<dyn WrappedKeyStore>, AtomicUsize);
 
 #[async_trait]
@@ -44,7 +44,6 @@ impl WrappedKeyStore for FailingKeyRecords {
         if left.is_err() {
             return Err(StoreError::Refused("killed".to_owned()));
         }
-        // Half of the page.
         self.0.replace_keys(&changes[..changes.len() / 2]).await
     }
 
@@ -68,7 +67,7 @@ async fn interrupted_rotation_is_resumed(store: Store) {
     let stopping = Arc::new(FailingKeyRecords(keys, AtomicUsize::new(1)));
     Rotation::new(stopping, both_keys(), Env::system()).run(&mut |_, _| {}).await.unwrap_err();
 
-    // Neither key alone is enough, and both together are.
+    // Both keys are needed.
     assert_refused(&with_keys(&store, &[NEW_KEY]), MASTER_KEY, "3 stream keys and the service key claims")
         .await;
     assert_refused(&with_keys(&store, &[MASTER_KEY]), NEW_KEY, "3 stream keys and the service key signing")

@@ -1,4 +1,4 @@
-//! One person's key under a master key that is not there.
+//! A data key wrapped by a missing master key.
 
 use aegis::app::Database;
 use serde_json::json;
@@ -15,7 +15,7 @@ on_both_stores! {
     missing_key_is_named_and_no_user_looks_nonexistent
 }
 
-/// The key of one person under a master key that nobody was given: that person cannot be read, and everybody else can.
+/// A user whose data key is wrapped by an unavailable master key cannot be read; all others can.
 async fn missing_key_is_named_and_no_user_looks_nonexistent(store: Store) {
     let deployment = with_keys(&store, &[MASTER_KEY]);
     let service = deployment.serve().await;
@@ -29,9 +29,9 @@ async fn missing_key_is_named_and_no_user_looks_nonexistent(store: Store) {
     let keys = Database::connect(&store.settings()).await.unwrap().keys;
     let (_, from) =
         keys.wrapped_keys(None, 9).await.unwrap().into_iter().find(|(one, _)| *one == stream).unwrap();
-    let [old, strange] = [MASTER_KEY, UNRELATED_KEY].map(|key| MasterKey::from_base64(key).unwrap());
+    let [old, unrelated] = [MASTER_KEY, UNRELATED_KEY].map(|key| MasterKey::from_base64(key).unwrap());
     let key = old.unwrap(stream.as_str(), &from).unwrap();
-    let to = strange.wrap(stream.as_str(), &key, &Env::system()).unwrap();
+    let to = unrelated.wrap(stream.as_str(), &key, &Env::system()).unwrap();
     assert_eq!(keys.replace_keys(&[KeyReplacement { stream, from, to }]).await.unwrap(), 1);
 
     let leave = || {
@@ -61,7 +61,7 @@ async fn missing_key_is_named_and_no_user_looks_nonexistent(store: Store) {
     let verified = deployment.run(&["events", "verify"]).await;
     named(&verified, 3);
     assert!(verified.stderr.contains("position 1: "), "{verified:?}");
-    // A rotation takes the others along and loses nothing.
+    // A rotation rewraps the other keys and loses nothing.
     let both = with_keys(&store, &[NEW_KEY, MASTER_KEY]);
     named(&both.run(&["keys", "rotate"]).await, 3);
     service.kill();

@@ -1,5 +1,5 @@
-//! The master key: `aegis keys status` and `aegis keys rotate`, beside running services. Nobody is lost, nobody comes
-//! back, and what is missing is named.
+//! Master keys: `aegis keys status` and `aegis keys rotate` beside running services. No user becomes
+//! unreadable, no erased user becomes readable, and missing keys are named.
 
 mod files;
 mod interrupted;
@@ -10,7 +10,7 @@ use serde_json::Value;
 use store::MasterKey;
 
 use crate::support::{
-    Client, Deployment, MASTER_KEY, PASSWORD, Response, Store, credentials, dump, email_of,
+    Client, Deployment, MASTER_KEY, PASSWORD, Response, Store, dump, email_of, sign_up_request,
 };
 
 const NEW_KEY: &str = "//////////////////////////////////////////8=";
@@ -20,14 +20,14 @@ fn id_of(key: &str) -> String {
     MasterKey::from_base64(key).unwrap().id().to_string()
 }
 
-/// An deployment with these master keys, the current one first.
+/// A deployment with these master keys, the current one first.
 fn with_keys(store: &Store, keys: &[&str]) -> Deployment {
     let deployment = Deployment::of(store.clone()).with("AEGIS_MASTER_KEY", keys[0]);
     deployment.with("AEGIS_MASTER_KEY_PREVIOUS", &keys[1..].join(","))
 }
 
 async fn sign_up(client: &Client, name: &str) -> Response {
-    client.post("/auth/signup").json(&credentials(name)).send().await
+    sign_up_request(client, name).send().await
 }
 
 async fn assert_all_log_in(client: &Client, names: impl IntoIterator<Item = String>) {
@@ -40,8 +40,8 @@ fn names(prefix: &str, count: usize) -> impl Iterator<Item = String> {
     (0..count).map(move |number| format!("{prefix}{number}"))
 }
 
-fn contains_keys(said: &str) -> bool {
-    [MASTER_KEY, NEW_KEY, UNRELATED_KEY].iter().any(|key| said.contains(key))
+fn contains_keys(text: &str) -> bool {
+    [MASTER_KEY, NEW_KEY, UNRELATED_KEY].iter().any(|key| text.contains(key))
 }
 
 async fn status(deployment: &Deployment) -> Value {
@@ -57,7 +57,8 @@ fn key_summary(status: &Value) -> Vec<(String, u64, u64)> {
     status["keys"].as_array().unwrap().iter().map(line).collect()
 }
 
-/// It does not start, says which master key is missing and what that wraps, and changes nothing.
+/// Asserts that the service does not start, names the missing master key and what it wraps, and changes
+/// nothing.
 async fn assert_refused(deployment: &Deployment, missing: &str, wraps: &str) {
     let before = dump(deployment.store()).await;
     let refused = deployment.run(&["serve"]).await;

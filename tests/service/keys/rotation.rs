@@ -1,4 +1,4 @@
-//! A rotation from key to key, both in the settings.
+//! A rotation between two master keys from the settings.
 
 use super::{
     NEW_KEY, assert_all_log_in, assert_refused, contains_keys, id_of, key_summary, names, sign_up, status,
@@ -20,27 +20,27 @@ mod two_services {
 async fn rotation_beside_a_service_loses_no_user_and_restores_no_erased_one(store: Store) {
     let old = with_keys(&store, &[MASTER_KEY]);
     let mut first = old.serve().await;
-    for name in names("early", 6).chain(["gone".to_owned()]) {
+    for name in names("early", 6).chain(["erased".to_owned()]) {
         sign_up(first.client(), &name).await.expect(201);
     }
     assert!(first.terminate().await.success());
 
     let both = with_keys(&store, &[NEW_KEY, MASTER_KEY]);
     let mut service = both.serve().await;
-    // Nothing is wrapped by the new key before the rotation: those who have the old one alone read on.
+    // Nothing is wrapped by the new key before the rotation, so services without it continue to work.
     sign_up(service.client(), "between").await.expect(201);
     let before = status(&both).await;
     assert_eq!(key_summary(&before), [("current".to_owned(), 0, 0), ("previous".to_owned(), 8, 2)]);
     assert!(before["next"][0].as_str().unwrap().contains("aegis keys rotate"), "{before}");
     old.run_ok(&["events", "verify"]).await;
 
-    let (client, gone) = (service.client(), email_of("gone"));
+    let (client, erased_email) = (service.client(), email_of("erased"));
     let coming = async {
         for name in names("late", 20) {
             sign_up(client, &name).await.expect(201);
         }
     };
-    let erasing = ["users", "erase", &gone, "--reason", "request", "--yes"];
+    let erasing = ["users", "erase", &erased_email, "--reason", "request", "--yes"];
     let rotating = ["keys", "rotate"];
     let (rotated, again, erased, ()) =
         tokio::join!(both.run_ok(&rotating), both.run_ok(&rotating), both.run_ok(&erasing), coming);
@@ -48,9 +48,9 @@ async fn rotation_beside_a_service_loses_no_user_and_restores_no_erased_one(stor
     let after = status(&both).await;
     assert_eq!(key_summary(&after), [("current".to_owned(), 27, 2), ("previous".to_owned(), 0, 0)]);
 
-    let everybody = || names("early", 6).chain(names("late", 20)).chain(["between".to_owned()]);
-    assert_all_log_in(client, everybody()).await;
-    assert_eq!(client.log_in(&gone, PASSWORD).await.code(400), "invalid_credentials");
+    let remaining = || names("early", 6).chain(names("late", 20)).chain(["between".to_owned()]);
+    assert_all_log_in(client, remaining()).await;
+    assert_eq!(client.log_in(&erased_email, PASSWORD).await.code(400), "invalid_credentials");
     both.run_ok(&["events", "verify"]).await;
     assert!(service.terminate().await.success());
     assert!(!contains_keys(&format!("{}{rotated:?}{again:?}{erased:?}{before}{after}", service.output())));
@@ -58,9 +58,9 @@ async fn rotation_beside_a_service_loses_no_user_and_restores_no_erased_one(stor
     assert_refused(&old, NEW_KEY, "27 stream keys and the service keys claims, signing").await;
     let new = with_keys(&store, &[NEW_KEY]);
     let service = new.serve().await;
-    assert_all_log_in(service.client(), everybody()).await;
+    assert_all_log_in(service.client(), remaining()).await;
     assert_eq!(sign_up(service.client(), "late0").await.code(400), "email_taken");
-    sign_up(service.client(), "gone").await.expect(201);
+    sign_up(service.client(), "erased").await.expect(201);
     new.run_ok(&["projections", "rebuild", "users"]).await;
     new.run_ok(&["events", "verify"]).await;
 }
@@ -75,7 +75,7 @@ async fn rotation_without_a_new_key_explains_how_to_create_one(store: Store) {
     assert!(done.stdout.contains("AEGIS_MASTER_KEY_PREVIOUS"), "{done:?}");
     let refused = deployment.run(&["keys", "rotate", "--delete-old"]).await;
     assert_eq!(refused.code, Some(1), "{refused:?}");
-    // The new key without that of before.
+    // The new key without the previous one.
     let alone = with_keys(&store, &[NEW_KEY]).run(&["keys", "rotate"]).await;
     assert_eq!(alone.code, Some(1), "{alone:?}");
     assert!(alone.stderr.contains(&id_of(MASTER_KEY)), "{alone:?}");
@@ -88,7 +88,7 @@ async fn rotation_without_a_new_key_explains_how_to_create_one(store: Store) {
     );
 }
 
-/// Until the rotation it does as all others do; from then on it cannot make users any more, and says why.
+/// Before the rotation it works like the others; afterwards it cannot register users and reports why.
 async fn service_without_the_new_key_reports_it() {
     let store = Store::mongo().await;
     let behind = with_keys(&store, &[MASTER_KEY]).serve().await;
@@ -102,7 +102,7 @@ async fn service_without_the_new_key_reports_it() {
     for name in ["cid", "dan"] {
         sign_up(ahead.client(), name).await.expect(201);
     }
-    // If it is the one that keeps the read models, it leaves that to a service that can.
+    // If it holds the projector leases, it leaves them to another service.
     eventually("the rows of all", async || {
         let last = ahead.client().log_in(&email_of("dan"), PASSWORD).await;
         (last.status() == 200).then_some(())

@@ -1,5 +1,5 @@
-//! The clock of a machine is set back by an hour. Where times decide, events are skipped or come in another order
-//! (Occurrent #199, Axon), and tokens that were ended come back to life.
+//! The clock is set back by an hour. Where order or revocation depend on time, events are skipped or
+//! reordered (Occurrent #199, Axon), and revoked tokens become valid again.
 
 use jiff::ToSpan;
 use store::Env;
@@ -18,7 +18,7 @@ async fn clock_set_back_an_hour_preserves_order_and_authorization(store: Store) 
     let before = admin.whole_log().await.len();
 
     app.clock.set(start - 1.hour());
-    // What was issued in the future is good, and so is what is issued now.
+    // Tokens issued in the future and tokens issued now are valid.
     app.me(&ada.token).await.expect(200);
     let fresh = app.token_of(&ada.email).await;
     app.me(&fresh).await.expect(200);
@@ -27,7 +27,7 @@ async fn clock_set_back_an_hour_preserves_order_and_authorization(store: Store) 
     let bob = app.sign_up("bob").await;
     app.me(&bob.token).await.expect(200);
 
-    // What ends tokens ends those of both times, and for good.
+    // Revocation voids the tokens of both times permanently.
     admin.deactivate(&ada.id).send().await.expect(200);
     for token in [&ada.token, &fresh] {
         assert_eq!(app.me(token).await.code(403), "inactive_user");
@@ -46,6 +46,9 @@ async fn clock_set_back_an_hour_preserves_order_and_authorization(store: Store) 
     let times: Vec<_> = log.iter().map(|event| event["time"].as_str().unwrap()).collect();
     assert!(times.is_sorted(), "{times:?}");
     let (last, meanwhile) = times[before..].split_last().unwrap();
-    assert!(meanwhile.iter().all(|time| *time == times[before - 1]), "time stands still: {times:?}");
-    assert!(last > &times[before - 1], "and goes on: {times:?}");
+    assert!(
+        meanwhile.iter().all(|time| *time == times[before - 1]),
+        "times increase although the clock was set back: {times:?}"
+    );
+    assert!(last > &times[before - 1], "times do not increase after the clock was corrected: {times:?}");
 }

@@ -1,6 +1,6 @@
-//! What follows the log has died, or hears nothing, and the service says that it is well (Marten #4961: a dead
-//! high-water agent was reported healthy). Here the change stream cannot be opened, nor can the log be looked at, on the
-//! connections for following; everything else works.
+//! The task that watches the log has died or receives nothing, but the service reports healthy (Marten #4961:
+//! a dead high-water agent was reported healthy). Here the change stream cannot be opened and the log cannot
+//! be polled on the connections for watching; everything else works.
 
 use mongodb::bson::{Document, doc};
 use serde_json::json;
@@ -13,12 +13,12 @@ on_one_store! { mongo:
     service_without_change_stream_falls_back_to_polling
 }
 
-/// The commands by which a service follows, each of which fails.
+/// A fail point for the commands by which a service watches the log.
 fn failing_stream(commands: &[&str]) -> Document {
     doc! { "failCommands": commands, "appName": "aegis-watch", "errorCode": 13 }
 }
 
-/// Two services on a server of the test's own. The second one keeps no read models, so it needs to hear.
+/// Two services on a separate server. The second one has no projectors, so it depends on watching.
 async fn two_nodes(server: &MongodServer) -> [TestApp; 2] {
     let app = TestApp::start(Store::at(&server.url())).await;
     let idle = TestApp::start_without_projector(app.store().clone()).await;
@@ -56,7 +56,7 @@ async fn service_without_change_stream_falls_back_to_polling() {
         FailPoint::command(&server, FailPointMode::Always, failing_stream(&["aggregate", "getMore"])).await;
     fail_point.wait_for_hits(4).await;
     for number in 0..5 {
-        // The other node projects it, and this one hears of that within its two seconds.
+        // The other node projects it, and this one notices within two seconds.
         let user = idle.sign_up(&format!("user{number}")).await;
         idle.me(&user.token).await.expect(200);
         app.me(&user.token).await.expect(200);

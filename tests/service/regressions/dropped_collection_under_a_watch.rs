@@ -1,5 +1,5 @@
-//! Somebody drops a collection that the service is using. Drivers have looped on the change stream's end (RUST-2465), or
-//! gone on as if nothing were missing: to whoever reads them, rows that were dropped are users who never were.
+//! A collection in use is dropped. Drivers have looped on the end of the change stream (RUST-2465), or
+//! continued as if nothing were missing: then dropped rows make users look nonexistent.
 
 use serde_json::{Value, json};
 
@@ -16,7 +16,7 @@ on_one_store! { mongo_alone:
     dropped_database_is_detected
 }
 
-/// What readiness says once it has noticed.
+/// The body of readiness once the service has noticed.
 async fn unready(app: &TestApp) -> Value {
     let unready = async || Some(app.readiness().await).filter(|answer| answer.status() == 503);
     let body = eventually("the loss to be noticed", unready).await.json();
@@ -36,7 +36,7 @@ async fn assert_recovers(app: &TestApp, users: &[&User]) {
 #[track_caller]
 fn assert_logged(name: &str) {
     let logs = captured_logs();
-    assert!(logs.contains(&format!("`{name}` was dropped")), "it is not said that {name} was dropped");
+    assert!(logs.contains(&format!("`{name}` was dropped")), "no log line reports that {name} was dropped");
 }
 
 async fn dropped_read_model_hides_no_user_and_is_rebuilt(store: Store) {
@@ -47,13 +47,9 @@ async fn dropped_read_model_hides_no_user_and_is_rebuilt(store: Store) {
     assert!(["gone", "halted", "unknown"].contains(&body["users"].as_str().unwrap()), "{body}");
     assert_logged("users_1");
     for answer in [app.me(&ada.token).await, app.log_in(&bob.email, PASSWORD).await] {
-        assert!(
-            [200, 500, 503].contains(&answer.status()),
-            "nobody is said to be unknown: {}",
-            answer.text()
-        );
+        assert!([200, 500, 503].contains(&answer.status()), "a user looks nonexistent: {}", answer.text());
     }
-    // The log goes on. The rows are made anew from its start: never does a table look whole that is not.
+    // Writes continue. The table is rebuilt from the start of the log and is never shown incomplete.
     app.post("/auth/signup").json(&credentials("carol")).send().await.expect(201);
     let seen = async || {
         let answers = [
@@ -66,7 +62,7 @@ async fn dropped_read_model_hides_no_user_and_is_rebuilt(store: Store) {
         }
         answers.iter().all(|answer| answer.status() == 200).then_some(())
     };
-    eventually("the rows to be made anew", seen).await;
+    eventually("the rows to be rebuilt", seen).await;
     assert_recovers(&app, &[&ada, &bob]).await;
     let restarted = app.start_second_node().await;
     assert_recovers(&restarted, &[&ada, &bob]).await;

@@ -1,5 +1,5 @@
-//! A reader of the feed comes back again and again while others write. In the hand-over from what is stored to what
-//! happens now, events fall through or come twice (Occurrent #199 and ADR 28, Marten #4953).
+//! A subscriber reconnects repeatedly under load. In the hand-over from catch-up to live events, events are
+//! lost or duplicated (Occurrent #199 and ADR 28, Marten #4953).
 
 use domain::{EmailAddress, PasswordHash, UserCommand, Username};
 use futures::future::join_all;
@@ -18,7 +18,7 @@ async fn feed_reconnect_under_load_yields_every_event_once(store: Store) {
     let app = TestApp::start(store).await;
     let nodes = [&app, &app.start_second_node().await];
     let admin = app.admin().await;
-    let head = async || app.services().store.head().await.unwrap().position.get();
+    let head = async || app.head().await;
     let last = head().await + u64::try_from(WRITERS * EACH).unwrap();
     let writing = join_all((0..WRITERS).map(|writer| write(nodes[writer % 2], writer)));
     let reading = join_all((0..READERS).map(|reader| read(nodes, &admin, reader, last)));
@@ -29,7 +29,7 @@ async fn feed_reconnect_under_load_yields_every_event_once(store: Store) {
     assert_eq!(head().await, last);
 }
 
-/// Signs users up, one after the other: the load comes from several who do.
+/// Signs users up one after the other; several such writers make the load.
 async fn write(node: &TestApp, writer: usize) {
     for number in 0..EACH {
         let name = format!("user{writer}x{number}");
@@ -42,7 +42,8 @@ async fn write(node: &TestApp, writer: usize) {
     }
 }
 
-/// Reads up to `last`, a few events at a time, now at one node and now at the other: every position it has seen.
+/// Reads up to `last`, a few events per connection, alternating between the nodes; returns every position
+/// received.
 async fn read(nodes: [&TestApp; 2], admin: &User, reader: usize, last: u64) -> Vec<u64> {
     let mut seen: Vec<u64> = Vec::new();
     for round in reader.. {
@@ -53,7 +54,7 @@ async fn read(nodes: [&TestApp; 2], admin: &User, reader: usize, last: u64) -> V
         let node: &Client = nodes[round % 2];
         let stream = admin.at(node).get("/events/stream").header("Last-Event-ID", &resumed.to_string());
         let mut stream = stream.open().await;
-        // Each reader in steps of its own, so that they break off at different places.
+        // Readers use different step sizes, so they disconnect at different positions.
         let step = u64::try_from(1 + round * 7 % 11).unwrap();
         let wanted = usize::try_from(step.min(last - resumed)).unwrap();
         seen.extend(stream.positions(wanted).await);

@@ -1,5 +1,5 @@
-//! Defects that other event stores had, or have, one file each, named after the defect: here it stays out. Those that
-//! show in the store itself are in `tests/store`.
+//! Defects of other event stores, one file each, named after the defect. Those of the store itself are in
+//! `tests/store`.
 
 mod clock_set_back;
 mod dead_watcher_reported_healthy;

@@ -1,4 +1,4 @@
-//! Who sends requests: users, with a token of their own.
+//! Users that send requests, each with a token.
 
 use domain::{Role, UserCommand, UserId};
 use reqwest::Method;
@@ -9,17 +9,22 @@ use super::{Client, Request, TestApp};
 /// The password of every user of a test.
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
 
-/// The e-mail address of the user of that name.
+/// The e-mail address of a test user.
 pub(crate) fn email_of(name: &str) -> String {
     format!("{name}@example.com")
 }
 
-/// What the user of that name signs up with.
+/// The sign-up body of a test user.
 pub(crate) fn credentials(name: &str) -> Value {
     json!({"email": email_of(name), "username": name, "password": PASSWORD})
 }
 
-/// Somebody who has signed up and logged in.
+/// A request that signs up a test user.
+pub(crate) fn sign_up_request(client: &Client, name: &str) -> Request {
+    client.post("/auth/signup").json(&credentials(name))
+}
+
+/// A signed-up user with an access token.
 #[derive(Clone)]
 pub(crate) struct User {
     pub(crate) id: String,
@@ -29,7 +34,7 @@ pub(crate) struct User {
 }
 
 impl User {
-    /// The same user, speaking to another node.
+    /// The same user as a client of another node.
     pub(crate) fn at(&self, node: &Client) -> Self {
         Self { client: node.clone(), ..self.clone() }
     }
@@ -54,17 +59,17 @@ impl User {
         self.request(Method::DELETE, path)
     }
 
-    /// Deactivates somebody, as an administrator does.
+    /// Deactivates another user, as an administrator.
     pub(crate) fn deactivate(&self, id: &str) -> Request {
-        self.post(&format!("/users/{id}/deactivate")).json(&json!({"reason": "a test asked for it"}))
+        self.post(&format!("/users/{id}/deactivate")).json(&json!({"reason": "requested by a test"}))
     }
 
-    /// Lets somebody in again, as an administrator does.
+    /// Reactivates another user, as an administrator.
     pub(crate) fn reactivate(&self, id: &str) -> Request {
-        self.post(&format!("/users/{id}/reactivate")).json(&json!({"reason": "a test asked for it"}))
+        self.post(&format!("/users/{id}/reactivate")).json(&json!({"reason": "requested by a test"}))
     }
 
-    /// What the service knows of the user of that id.
+    /// The user resource, as an administrator sees it.
     pub(crate) async fn look_up(&self, id: &str) -> Value {
         self.get(&format!("/users/{id}")).send().await.expect(200).json()
     }
@@ -74,7 +79,7 @@ impl User {
         self.paged("/events?", 1000).await
     }
 
-    /// Every event that a query lets through, read in pages as `next` says.
+    /// Every event that matches a query, read page by page along `next`.
     pub(crate) async fn paged(&self, query: &str, limit: usize) -> Vec<Value> {
         let (mut events, mut after) = (Vec::new(), 0);
         loop {
@@ -84,7 +89,7 @@ impl User {
             assert!(found.len() <= limit, "a page of {} events", found.len());
             events.extend(found.iter().cloned());
             let next = page["next"].as_u64().unwrap();
-            assert!(next >= after, "`next` falls from {after} to {next}");
+            assert!(next >= after, "`next` decreases from {after} to {next}");
             if next >= page["head"].as_u64().unwrap() {
                 return events;
             }
@@ -95,38 +100,38 @@ impl User {
 }
 
 impl TestApp {
-    /// Signs somebody up and logs them in.
+    /// Signs a user up and logs in.
     pub(crate) async fn sign_up(&self, name: &str) -> User {
-        let answer = self.post("/auth/signup").json(&credentials(name)).send().await.expect(201).json();
+        let answer = sign_up_request(self, name).send().await.expect(201).json();
         let id = answer["id"].as_str().unwrap().to_owned();
         let email = email_of(name);
         User { id, token: self.token_of(&email).await, email, client: (**self).clone() }
     }
 
-    /// A token for the user of that e-mail address.
+    /// Logs in and returns the token.
     pub(crate) async fn token_of(&self, email: &str) -> String {
         let answer = self.log_in(email, PASSWORD).await.expect(200).json();
         answer["access_token"].as_str().unwrap().to_owned()
     }
 
-    /// Signs up somebody who holds the role that they are named after.
+    /// Signs up a user with the role that it is named after.
     pub(crate) async fn user_with(&self, role: Role) -> User {
         let user = self.sign_up(role.as_str()).await;
         self.grant(&user, role).await;
         user
     }
 
-    /// Signs up somebody who holds the role `admin`.
+    /// Signs up an administrator.
     pub(crate) async fn admin(&self) -> User {
         self.user_with(Role::Admin).await
     }
 
-    /// Gives a role, as the command line does.
+    /// Grants a role, as the command line does.
     pub(crate) async fn grant(&self, user: &User, role: Role) {
         self.command(&user.id, UserCommand::GrantRole { role }).await;
     }
 
-    /// Carries out a command as an operator does, and waits until the rows show it.
+    /// Executes a command as an operator and waits until it is projected.
     pub(crate) async fn command(&self, id: &str, command: UserCommand) {
         let context = aegis::command::CommandContext::new("operator:test", "test");
         let services = self.services();

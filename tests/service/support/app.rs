@@ -1,4 +1,4 @@
-//! The real service, in this process, on a port and a database of its own.
+//! The real service in this process, on its own port and database.
 
 use std::net::SocketAddr;
 use std::ops::Deref;
@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Client, DEFAULT_TIMEOUT, Store, TestClock, logs, settings};
 
-/// A service that listens. Requests are sent through the [`Client`] it derefs to.
+/// A running service. Requests are sent through the [`Client`] that it dereferences to.
 pub(crate) struct TestApp {
     pub(crate) clock: Arc<TestClock>,
     app: Arc<App>,
@@ -22,7 +22,7 @@ pub(crate) struct TestApp {
     stop: CancellationToken,
     served: Option<JoinHandle<()>>,
     opened: JoinHandle<()>,
-    /// Last: the database outlives everyone who uses it.
+    /// The last field: the database has to be dropped after its users.
     store: Store,
 }
 
@@ -40,19 +40,19 @@ impl TestApp {
         app.opened().await
     }
 
-    /// A service that keeps no read models.
+    /// A service without projectors.
     pub(crate) async fn start_without_projector(store: Store) -> Self {
         let settings = settings::settings(&store);
         Self::launch(store, settings, ProjectionMode::Disabled, Arc::default()).await.opened().await
     }
 
-    /// A service whose database may be out of reach yet.
+    /// A service whose database may still be unreachable.
     pub(crate) async fn start_without_waiting(store: Store) -> Self {
         let settings = settings::settings(&store);
         Self::launch(store, settings, ProjectionMode::Enabled, Arc::default()).await
     }
 
-    /// One more service on the same database.
+    /// A second service on the same database.
     pub(crate) async fn start_second_node(&self) -> Self {
         let (store, clock) = (self.store.clone(), Arc::clone(&self.clock));
         Self::launch(store, self.settings.clone(), ProjectionMode::Enabled, clock).await.opened().await
@@ -63,22 +63,27 @@ impl TestApp {
         settings::settings(store)
     }
 
-    /// The store, for looking into it.
+    /// The database, for direct access.
     pub(crate) fn store(&self) -> &Store {
         &self.store
     }
 
-    /// The node behind the service.
+    /// The services behind the router.
     pub(crate) fn services(&self) -> &Services {
         self.app.services().unwrap()
     }
 
-    /// Tells the service to stop; [`TestApp::stopped`] waits until it has.
+    /// The position of the last event.
+    pub(crate) async fn head(&self) -> u64 {
+        self.services().store.head().await.unwrap().position.get()
+    }
+
+    /// Starts the shutdown; [`TestApp::stopped`] waits for its end.
     pub(crate) fn stop(&self) {
         self.stop.cancel();
     }
 
-    /// Waits until the service has stopped.
+    /// Shuts down and waits until the service has stopped.
     pub(crate) async fn stopped(mut self) {
         self.stop();
         let served = self.served.take().unwrap();

@@ -1,16 +1,16 @@
-//! A clock that can be set.
+//! A test clock.
 
 use std::sync::Mutex;
 
 use jiff::Timestamp;
 use store::{Clock, Entropy, Env};
 
-/// The machine's clock until it is set, then a fixed one; the randomness is always real.
+/// The system clock until it is set, then a fixed time. Randomness is always real.
 #[derive(Default)]
 pub(crate) struct TestClock(Mutex<Option<Timestamp>>);
 
 impl TestClock {
-    /// From now on it is this moment.
+    /// Fixes the time.
     pub(crate) fn set(&self, now: Timestamp) {
         *self.0.lock().unwrap() = Some(now);
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Store;
 
-/// What an operator has set up: a database, and an environment to run the binary in.
+/// A database and the environment to run the binary in.
 pub(crate) struct Deployment {
     installed: testkit::service::Deployment,
     store: Store,
@@ -21,22 +21,22 @@ impl Deployment {
         Self { installed, store }
     }
 
-    /// With one more setting.
+    /// Adds a setting.
     pub(crate) fn with(self, name: &str, value: &str) -> Self {
         Self { installed: self.installed.with(name, value), ..self }
     }
 
-    /// For work that takes longer than in other tests.
+    /// Extends the time limit of commands.
     pub(crate) fn with_timeout(self, patience: Duration) -> Self {
         Self { installed: self.installed.with_timeout(patience), ..self }
     }
 
-    /// Without a setting.
+    /// Removes a setting.
     pub(crate) fn without(self, name: &str) -> Self {
         Self { installed: self.installed.without(name), ..self }
     }
 
-    /// The database, for looking into it.
+    /// The database, for direct access.
     pub(crate) fn store(&self) -> &Store {
         &self.store
     }

@@ -1,9 +1,9 @@
-//! Everything that a database holds, byte by byte, past the service.
+//! The raw content of a database, read directly.
 
 use std::fs;
 use std::path::Path;
 
-use mongodb::Client;
+use mongodb::Database;
 use mongodb::bson::{RawDocumentBuf, doc};
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
@@ -11,16 +11,15 @@ use tempfile::TempDir;
 
 use super::Store;
 
-/// Every table or collection with the bytes of all that it holds.
+/// The name and the bytes of every table or collection.
 pub(crate) async fn dump(store: &Store) -> Vec<(String, Vec<u8>)> {
-    match store.mongo_address() {
-        Some((url, name)) => dump_mongo(url, name).await,
+    match store.mongo_database().await {
+        Some(database) => dump_mongo(&database).await,
         None => dump_sqlite(&store.file()),
     }
 }
 
-async fn dump_mongo(url: &str, name: &str) -> Vec<(String, Vec<u8>)> {
-    let database = Client::with_uri_str(url).await.unwrap().database(name);
+async fn dump_mongo(database: &Database) -> Vec<(String, Vec<u8>)> {
     let mut dumped = Vec::new();
     for collection in database.list_collection_names().await.unwrap() {
         let mut found = database.collection::<RawDocumentBuf>(&collection).find(doc! {}).await.unwrap();
@@ -58,8 +57,14 @@ fn cells(connection: &Connection, table: &str) -> Vec<u8> {
     bytes
 }
 
-/// The raw bytes of a copy of an embedded database from which the rows of `table` were deleted: what is left of them
-/// is in places where it does not belong. Nobody may be using the database.
+/// Whether the bytes contain the text, in upper or lower case.
+pub(crate) fn contains_text(bytes: &[u8], text: &str) -> bool {
+    let (bytes, text) = (bytes.to_ascii_lowercase(), text.to_ascii_lowercase());
+    bytes.windows(text.len()).any(|window| window == text.as_bytes())
+}
+
+/// The raw bytes of a copy of an embedded database, after deleting the rows of `table` from the copy. Remains
+/// of the rows are in places where they do not belong. The database must not be in use.
 pub(crate) fn raw_bytes_without(store: &Store, table: &str) -> Vec<u8> {
     let copy = TempDir::new().unwrap();
     let file = store.file();

@@ -1,4 +1,4 @@
-//! What the predecessor left behind: its tokens and its password hashes.
+//! Tokens and password hashes of the legacy service.
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::Value;
@@ -9,7 +9,7 @@ pub(crate) const LEGACY_PASSWORD_HASH: &str =
 /// The password of that hash.
 pub(crate) const LEGACY_PASSWORD: &str = "correct horse battery";
 
-/// A token with just these claims.
+/// A token with exactly these claims.
 pub(crate) fn sign_token(claims: &Value, algorithm: Algorithm, key: &str) -> String {
     encode(&Header::new(algorithm), claims, &EncodingKey::from_secret(key.as_bytes())).unwrap()
 }

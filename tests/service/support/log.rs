@@ -1,8 +1,8 @@
-//! What every log must be.
+//! Invariants of the log.
 
 use serde_json::Value;
 
-/// The events have every position from 1 on, in order.
+/// Asserts that the events have positions 1, 2, 3 …
 #[track_caller]
 pub(crate) fn assert_no_gap(events: &[Value]) {
     let positions: Vec<_> = events.iter().map(|event| event["position"].as_u64().unwrap()).collect();

@@ -1,4 +1,4 @@
-//! What the services of this process log, kept to be searched. Everything down to `debug` is kept.
+//! Captures the log output of all services of this process, down to level `debug`.
 
 use std::io::{self, Write};
 use std::sync::{Mutex, Once};
@@ -8,7 +8,7 @@ use tracing_subscriber::EnvFilter;
 static CAPTURED: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 static STARTED: Once = Once::new();
 
-/// From now on everything is kept.
+/// Starts capturing.
 pub(crate) fn capture() {
     STARTED.call_once(|| {
         let filter = EnvFilter::new("debug,hyper=info,mongodb=info,h2=info,reqwest=info");
@@ -16,7 +16,7 @@ pub(crate) fn capture() {
     });
 }
 
-/// Everything that was logged so far, by all services of this process.
+/// Everything logged so far.
 pub(crate) fn captured_logs() -> String {
     String::from_utf8_lossy(&CAPTURED.lock().unwrap()).into_owned()
 }

@@ -1,5 +1,5 @@
-//! What the tests are written with: a service of one's own on either store, actors who send requests, the real binary,
-//! and patience with a deadline.
+//! Test support: a service on either database, users that send requests, the real binary, and waiting with a
+//! deadline.
 
 mod actors;
 mod app;
@@ -9,18 +9,20 @@ mod dump;
 mod legacy_service;
 mod log;
 mod logs;
+mod metrics;
 mod raw;
 mod settings;
 mod store;
 
-pub(crate) use actors::{PASSWORD, User, credentials, email_of};
+pub(crate) use actors::{PASSWORD, User, credentials, email_of, sign_up_request};
 pub(crate) use app::TestApp;
 pub(crate) use clock::TestClock;
 pub(crate) use deployment::Deployment;
-pub(crate) use dump::{dump, raw_bytes_without};
+pub(crate) use dump::{contains_text, dump, raw_bytes_without};
 pub(crate) use legacy_service::{LEGACY_PASSWORD, LEGACY_PASSWORD_HASH, sign_token};
 pub(crate) use log::assert_no_gap;
 pub(crate) use logs::captured_logs;
+pub(crate) use metrics::{metric, metrics};
 pub(crate) use raw::raw;
 pub(crate) use store::Store;
 pub(crate) use testkit::service::{
@@ -28,8 +30,8 @@ pub(crate) use testkit::service::{
     WebhookReceiver, eventually, run_test,
 };
 
-/// Declares the test functions of a module for both stores, so that none can be forgotten on one of them: a function
-/// that is missing in the list is dead code and does not pass the lints.
+/// Declares the test functions of a module for both databases. A function missing from the list is dead code,
+/// which the lints reject.
 macro_rules! on_both_stores {
     ($($name:ident)+) => {
         mod sqlite {
@@ -47,7 +49,7 @@ macro_rules! on_both_stores {
     };
 }
 
-/// The same for tests that only mean something where several machines share a database, or only on one store.
+/// Declares tests that apply to one database only, for example because several nodes share it.
 macro_rules! on_one_store {
     ($store:ident: $($name:ident)+) => {
         mod $store {

@@ -1,11 +1,11 @@
-//! Bytes as they are: requests that no client library would send.
+//! Raw HTTP requests that no client library would send.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::DEFAULT_TIMEOUT;
 
-/// An answer, taken apart no further than needed.
+/// A minimally parsed response.
 #[derive(Clone, Debug)]
 pub(crate) struct RawAnswer {
     pub(crate) status: u16,
@@ -14,7 +14,7 @@ pub(crate) struct RawAnswer {
 }
 
 impl RawAnswer {
-    /// Reads an answer as it came, past any `100 Continue`; `None` if the connection was closed without one.
+    /// Parses a response, skipping `100 Continue`; `None` if the connection was closed without one.
     fn parse(bytes: &[u8]) -> Option<Self> {
         let text = String::from_utf8_lossy(bytes);
         let text = text.strip_prefix("HTTP/1.1 100 Continue\r\n\r\n").unwrap_or(&text);
@@ -24,11 +24,11 @@ impl RawAnswer {
     }
 }
 
-/// Sends bytes and reads until the service closes the connection. `None` if it closed without an answer.
+/// Sends bytes and reads until the service closes the connection; `None` if it did so without a response.
 pub(crate) async fn raw(address: &str, request: &[u8]) -> Option<RawAnswer> {
     let exchange = async {
         let mut stream = TcpStream::connect(address).await.unwrap();
-        // The service may answer and close before it has read everything.
+        // The service may respond and close before reading everything.
         let _sent = stream.write_all(request).await;
         let _closed = stream.shutdown().await;
         let mut answer = Vec::new();

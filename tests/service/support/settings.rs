@@ -1,4 +1,4 @@
-//! Settings as a test wants them: everything at hand, password hashing at next to no cost.
+//! Settings for tests, with cheap password hashing.
 
 use std::time::Duration;
 

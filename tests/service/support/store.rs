@@ -1,4 +1,4 @@
-//! The databases that a service of a test runs on.
+//! Databases for the services of tests.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use mongodb::bson::{Document, doc};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-/// A database of a test's own, gone with the last clone.
+/// The database of one test, deleted with the last clone.
 #[derive(Clone)]
 pub(crate) struct Store(Arc<Backend>);
 
@@ -20,27 +20,26 @@ enum Backend {
 }
 
 impl Store {
-    /// An embedded database in a folder of its own.
+    /// An embedded database in a temporary folder.
     pub(crate) fn sqlite() -> Self {
         Self(Arc::new(Backend::Sqlite(TempDir::new().unwrap())))
     }
 
-    /// A database of its own on the MongoDB that all tests share.
+    /// A separate database on the shared MongoDB.
     pub(crate) async fn mongo() -> Self {
         Self(Arc::new(Backend::Mongo(testkit::shared_mongodb().await.database())))
     }
 
-    /// A database on a MongoDB server of the test's own, which may not be there yet.
+    /// A database on a separate MongoDB server, which may not be running yet.
     pub(crate) fn on_port(port: u16) -> Self {
         Self(Arc::new(Backend::Server { url: format!("mongodb://127.0.0.1:{port}/?replicaSet=rs0") }))
     }
 
-    /// A database on whatever answers at `url`.
+    /// A database on the MongoDB at `url`.
     pub(crate) fn at(url: &str) -> Self {
         Self(Arc::new(Backend::Server { url: url.to_owned() }))
     }
 
-    /// How a service finds it.
     pub(crate) fn settings(&self) -> DatabaseSettings {
         match self.mongo_address() {
             Some((url, name)) => {
@@ -50,7 +49,7 @@ impl Store {
         }
     }
 
-    /// URL and database name, if it is a MongoDB.
+    /// URL and database name of a MongoDB.
     pub(crate) fn mongo_address(&self) -> Option<(&str, &str)> {
         match &*self.0 {
             Backend::Sqlite(_) => None,
@@ -64,22 +63,22 @@ impl Store {
         self.folder().join(aegis::config::DATABASE_FILE)
     }
 
-    /// Drops a table or collection, past every service.
+    /// Drops a table or collection directly.
     pub(crate) async fn drop_table(&self, name: &str) {
-        match self.database().await {
+        match self.mongo_database().await {
             Some(database) => database.collection::<Document>(name).drop().await.unwrap(),
             None => self.connection().execute_batch(&format!("DROP TABLE {name}")).unwrap(),
         }
     }
 
-    /// Drops the whole database, past every service.
+    /// Drops the whole database directly.
     pub(crate) async fn drop_everything(&self) {
-        self.database().await.expect("only a MongoDB has databases").drop().await.unwrap();
+        self.mongo_database().await.expect("only a MongoDB has databases").drop().await.unwrap();
     }
 
-    /// Changes the username in somebody's row by hand, past every service.
+    /// Changes the username in a row directly.
     pub(crate) async fn rename_by_hand(&self, table: &str, email: &str, username: &str) {
-        let changed = if let Some(database) = self.database().await {
+        let changed = if let Some(database) = self.mongo_database().await {
             let set = doc! { "$set": { "username": username } };
             let rows = database.collection::<Document>(table);
             rows.update_one(doc! { "email": email }, set).await.unwrap().modified_count
@@ -90,7 +89,7 @@ impl Store {
         assert_eq!(changed, 1, "the row of {email} in {table}");
     }
 
-    async fn database(&self) -> Option<mongodb::Database> {
+    pub(crate) async fn mongo_database(&self) -> Option<mongodb::Database> {
         let (url, name) = self.mongo_address()?;
         Some(Client::with_uri_str(url).await.unwrap().database(name))
     }

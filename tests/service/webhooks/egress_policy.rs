@@ -1,4 +1,4 @@
-//! Where nothing is ever sent.
+//! The SSRF guard: addresses that webhooks never reach.
 
 use domain::Role;
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ on_both_stores! {
     invalid_urls_are_rejected
 }
 
-/// Loopback, link-local and private, however they are written.
+/// Loopback, link-local and private addresses in every notation.
 const FORBIDDEN: [&str; 16] = [
     "https://127.0.0.1/",
     "https://localhost/",
@@ -50,7 +50,7 @@ async fn non_public_addresses_are_rejected_at_registration(store: Store) {
         ];
         assert!(expected.contains(&why), "{url}: {why}");
     }
-    // To the public internet goes nothing that others could read.
+    // Unencrypted requests to the public internet are rejected.
     let plain = json!({"url": "http://8.8.8.8/"});
     let refused = subscriber.post("/webhooks").json(&plain).send().await.expect(422).json();
     assert_eq!(refused["detail"][0]["ctx"]["reason"], "https is required");
@@ -65,7 +65,7 @@ async fn ssrf_guard_rechecks_the_address_at_delivery(store: Store) {
     .await;
     let receiver = WebhookReceiver::start().await;
     let subscriber = allowed.user_with(Role::Subscriber).await;
-    // Registered while they may be reached; a name that means something else by now is no different.
+    // Registered while permitted; a name that resolves differently later is handled the same way.
     for host in ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "2130706433"] {
         let head = allowed.services().store.head().await.unwrap().position.get();
         Webhook::of(&subscriber, &json!({"url": receiver.url(host), "after": head})).await;
@@ -95,7 +95,7 @@ async fn ssrf_guard_rechecks_the_address_at_delivery(store: Store) {
             .json();
         assert_eq!((&tested["delivered"], &tested["error"]), (&json!(false), &json!(why)));
     }
-    assert_eq!(receiver.connections(), before, "somebody connected all the same");
+    assert_eq!(receiver.connections(), before, "the forbidden address was connected to");
 }
 
 async fn invalid_urls_are_rejected(store: Store) {
@@ -108,7 +108,7 @@ async fn invalid_urls_are_rejected(store: Store) {
         assert_eq!(refused["detail"][0]["type"], "value_error", "{url}");
         assert!(!refused.to_string().contains("a:b"), "a password is shown: {refused}");
     }
-    // What is escaped is longer than it was.
+    // Percent-encoding makes the URL longer.
     let long = json!({"url": format!("https://example.com/{}", "é".repeat(1_000))});
     subscriber.post("/webhooks").json(&long).send().await.expect(422);
     for (body, kind, field) in [

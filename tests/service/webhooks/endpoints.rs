@@ -1,4 +1,4 @@
-//! Registering, trying out, and doing away with a webhook.
+//! Registration, test deliveries, listing and deletion of webhooks.
 
 use domain::Role;
 use serde_json::json;
@@ -49,7 +49,7 @@ async fn deleted_webhook_gets_no_delivery_and_leaves_no_trace(store: Store) {
     }
     subscriber.get(&format!("/webhooks/{}/deliveries", webhook.id)).send().await.expect(404);
     assert_eq!(subscriber.get("/webhooks").send().await.expect(200).json(), json!({"webhooks": []}));
-    // One that is still delivered beside it shows that what comes later was looked at.
+    // Another webhook shows that later events were processed.
     let witness = WebhookReceiver::start().await;
     Webhook::register(&subscriber, &witness, deleted).await;
     let last = sign_ups(&app, "user", 2).await;
@@ -68,7 +68,7 @@ async fn deleted_webhook_gets_no_delivery_and_leaves_no_trace(store: Store) {
 async fn test_delivery_is_sent_at_once_and_reports_its_result(store: Store) {
     let app = TestApp::start(store).await;
     let (receiver, subscriber) = (WebhookReceiver::start().await, app.user_with(Role::Subscriber).await);
-    let head = app.services().store.head().await.unwrap().position.get();
+    let head = app.head().await;
     let body = json!({"url": receiver.url("127.0.0.1"), "types": ["UserErased"], "after": head});
     let webhook = Webhook::of(&subscriber, &body).await;
     let tested = webhook.post("test").send().await.expect(200).json();
@@ -89,7 +89,7 @@ async fn test_delivery_is_sent_at_once_and_reports_its_result(store: Store) {
 async fn webhook_without_a_position_starts_at_the_head(store: Store) {
     let app = TestApp::start(store).await;
     let (receiver, subscriber) = (WebhookReceiver::start().await, app.user_with(Role::Subscriber).await);
-    let head = app.services().store.head().await.unwrap().position.get();
+    let head = app.head().await;
     Webhook::of(&subscriber, &json!({"url": receiver.url("127.0.0.1")})).await;
     let first = receiver.wait_for_accepted(1).await.remove(0).json();
     assert_eq!((&first["type"], &first["position"]), (&json!("WebhookRegistered"), &json!(head + 1)));

@@ -1,4 +1,4 @@
-//! Receivers that fail: order is kept, nothing is lost, and nobody else waits.
+//! Failing receivers: order is preserved, no event is lost, and other webhooks are not delayed.
 
 use std::time::{Duration, Instant};
 
@@ -30,7 +30,7 @@ async fn events_are_delivered_in_order_each_naming_its_predecessor(store: Store)
     let webhook = Webhook::register(&subscriber, &receiver, 0).await;
     let last = sign_ups(&app, "user", 5).await;
     let arrived = receiver.wait_for_accepted(usize::try_from(last).unwrap()).await;
-    // What the owner sees of the log, and the position of the one before.
+    // The event as the owner sees it, plus the position of the previous one.
     let mut log = subscriber.whole_log().await;
     for (event, previous) in log.iter_mut().zip(0_u64..) {
         event["previous"] = previous.into();
@@ -78,7 +78,7 @@ async fn failing_receiver_eventually_gets_every_event(store: Store) {
     let last = sign_ups(&app, "user", 8).await;
     let accepted = receiver.wait_for_accepted(usize::try_from(last).unwrap()).await;
     assert_eq!(positions(&accepted), (1..=last).collect::<Vec<_>>());
-    // Whatever was not accepted came again, the same to the letter under the same id, before anything else.
+    // Every rejected delivery was repeated byte for byte under the same id before the next event.
     let all = receiver.deliveries();
     for pair in all.windows(2).filter(|pair| !pair[0].is_accepted()) {
         assert_eq!(pair[0].body, pair[1].body);
@@ -131,7 +131,7 @@ async fn dead_receiver_does_not_delay_other_webhooks(store: Store) {
     let last = sign_ups(&app, "user", 20).await;
     let accepted = living.wait_for_accepted(usize::try_from(last).unwrap()).await;
     assert_eq!(positions(&accepted), (1..=last).collect::<Vec<_>>());
-    // The other two are still at their first event.
+    // The two dead receivers are still at their first event.
     assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
     for receiver in [&hanging, &failing] {
         assert!(receiver.deliveries().iter().all(|delivery| delivery.position() == 1));
@@ -150,7 +150,7 @@ async fn retry_after_of_the_receiver_is_honoured(store: Store) {
     let moment = |field: &str| shown["failing"][field].as_str().unwrap().parse::<Timestamp>().unwrap();
     let pause = moment("next_attempt_at").duration_since(moment("since"));
     assert!(pause >= SignedDuration::from_secs(600) && pause < SignedDuration::from_secs(660), "{shown}");
-    // Whoever knows better has it tried at once.
+    // Resuming retries at once.
     webhook.post("resume").send().await.expect(200);
     receiver.wait_for_accepted(1).await;
 }
@@ -212,7 +212,7 @@ async fn another_node_resumes_at_the_delivery_cursor(store: Store) {
     let last = sign_ups(&second, "other", 3).await;
     let accepted = receiver.wait_for_accepted(usize::try_from(last).unwrap()).await;
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
-    // A node that ends well leaves nothing to be delivered twice.
+    // A graceful shutdown leads to no duplicate delivery.
     assert_eq!(positions(&accepted), (1..=last).collect::<Vec<_>>());
 }
 

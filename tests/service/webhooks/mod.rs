@@ -1,4 +1,4 @@
-//! `/webhooks`: events sent to whoever asks for them.
+//! `/webhooks`: management and deliveries.
 
 mod egress_policy;
 mod endpoints;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Request, TestApp, User, WebhookReceiver, credentials};
 
-/// A webhook of somebody.
+/// A registered webhook.
 struct Webhook<'a> {
     owner: &'a User,
     id: String,
@@ -20,7 +20,7 @@ struct Webhook<'a> {
 }
 
 impl<'a> Webhook<'a> {
-    /// Registers one for all that comes after `after`.
+    /// Registers a webhook for all events after `after`.
     async fn register(owner: &'a User, receiver: &WebhookReceiver, after: u64) -> Self {
         Self::of(owner, &json!({"url": receiver.url("127.0.0.1"), "after": after})).await
     }
@@ -39,7 +39,7 @@ impl<'a> Webhook<'a> {
         self.owner.get(&format!("/webhooks/{}", self.id)).send().await.expect(200).json()
     }
 
-    /// The attempts, the oldest first.
+    /// The attempts, oldest first.
     async fn attempts(&self) -> Vec<Value> {
         let path = format!("/webhooks/{}/deliveries", self.id);
         let found = self.owner.get(&path).send().await.expect(200).json();
@@ -53,7 +53,7 @@ impl<'a> Webhook<'a> {
     }
 }
 
-/// Has so many people sign up; gives the position of the last.
+/// Signs up `count` users; returns the position of the last.
 async fn sign_ups(app: &TestApp, name: &str, count: usize) -> u64 {
     let mut last = 0;
     for number in 0..count {

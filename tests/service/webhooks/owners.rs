@@ -1,4 +1,4 @@
-//! Whose webhooks they are, and what becomes of them when their owner may no longer read.
+//! Ownership of webhooks, and what happens to them when the owner loses authorization or is erased.
 
 use domain::{ErasureReason, Role, UserCommand};
 use serde_json::json;
@@ -32,10 +32,10 @@ async fn owner_without_the_role_gets_no_later_events(store: Store) {
     .await;
     assert_eq!(suspended["suspended"], "owner");
     assert!(receiver.deliveries().iter().all(|delivery| delivery.position() <= last));
-    // With the role back it has to be asked for, and goes on where it was.
+    // With the role granted again, resuming continues at the cursor.
     app.grant(&subscriber, Role::Subscriber).await;
     admin.post(&format!("{path}/resume")).send().await.expect(200);
-    let head = app.services().store.head().await.unwrap().position.get();
+    let head = app.head().await;
     let accepted = receiver.wait_for_accepted(usize::try_from(head).unwrap()).await;
     assert!(
         accepted
@@ -98,12 +98,12 @@ async fn personal_data_export_includes_webhooks(store: Store) {
         app.grant(user, Role::Subscriber).await;
     }
     let body = json!({"url": receiver.url("127.0.0.1"), "types": ["UserErased"], "description": "billing"});
-    let kept = Webhook::of(&ada, &body).await;
+    let webhook = Webhook::of(&ada, &body).await;
     Webhook::of(&ada, &body).await.delete().send().await.expect(204);
     Webhook::of(&bob, &body).await;
     let held = ada.get("/users/me/export").send().await.expect(200).json()["webhooks"].clone();
     assert_eq!(held.as_array().unwrap().len(), 1, "{held}");
-    assert_eq!((&held[0]["id"], &held[0]["url"]), (&json!(kept.id), &body["url"]));
+    assert_eq!((&held[0]["id"], &held[0]["url"]), (&json!(webhook.id), &body["url"]));
     assert_eq!((&held[0]["types"], &held[0]["description"]), (&body["types"], &body["description"]));
 }
 

@@ -1,4 +1,4 @@
-//! Events that are asked for once more.
+//! Replays of a range of events.
 
 use domain::Role;
 use serde_json::json;
@@ -40,7 +40,7 @@ async fn replay_redelivers_a_range_then_resumes(store: Store) {
         previous = delivery.position();
     }
     eventually("the end of the replay", async || (webhook.show().await["replays"] == 0).then_some(())).await;
-    // What comes next follows what came last, not the replay.
+    // The next event names the last one delivered before the replay.
     sign_ups(&app, "next", 1).await;
     let next = receiver.wait_for_accepted(6 + again.len()).await.pop().unwrap().json();
     assert_eq!((next.get("replay"), &next["previous"]), (None, &json!(last)));

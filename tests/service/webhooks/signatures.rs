@@ -1,4 +1,4 @@
-//! Signatures and events, as the libraries of others read them.
+//! Signatures and events, verified by independent libraries.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -17,7 +17,8 @@ on_both_stores! {
     both_secrets_sign_for_a_day_after_rotation
 }
 
-/// Reads `{secrets, headers, body}` line by line, verifies each body with every secret and parses it as a `CloudEvent`.
+/// Reads `{secrets, headers, body}` line by line, verifies each body with every secret and parses it as a
+/// `CloudEvent`.
 const CHECK: &str = r#"
 import json, sys
 from cloudevents.core.bindings.http import from_http_event, HTTPMessage
@@ -38,7 +39,7 @@ for line in sys.stdin:
     print(json.dumps([event.get_type(), event.get_id(), event.get_extension("position")]))
 "#;
 
-/// What the libraries make of the deliveries: type, id and position of each.
+/// Type, id and position of each delivery, as the libraries parse it.
 fn checked(secrets: &[&str], deliveries: &[crate::support::ReceivedDelivery]) -> Vec<Value> {
     let mut python: Command = testkit::python_with("standardwebhooks==1.1.0 cloudevents==2.2.0");
     python.args(["-c", CHECK]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -53,11 +54,11 @@ fn checked(secrets: &[&str], deliveries: &[crate::support::ReceivedDelivery]) ->
     let output = python.wait_with_output().unwrap();
     written.join().unwrap().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let said = String::from_utf8(output.stdout).unwrap();
-    said.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    let lines = String::from_utf8(output.stdout).unwrap();
+    lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// Appends an event of every type that there is, with something personal in it.
+/// Appends an event of every type, with personal values.
 async fn every_type(app: &TestApp) -> u64 {
     let store = &app.services().store;
     let mut last = 0;
@@ -66,7 +67,7 @@ async fn every_type(app: &TestApp) -> u64 {
         let data = json!({"odd": "é \"quoted\" \u{1F980}"}).as_object().unwrap().clone();
         let id = Uuid::from_u128(number);
         let event = NewEvent { id, event_type: event_type.to_owned(), schema, data, personal };
-        // A stream that no read model knows, so that nothing has to make sense of it.
+        // A stream that no read model projects.
         let write = StreamWrite::new(StreamId::new("padding").unwrap(), ExpectedVersion::Any, vec![event]);
         last = store.append(&Append::new("operator:test", "test", vec![write])).await.unwrap().position.get();
     }
@@ -96,7 +97,7 @@ async fn standard_webhooks_libraries_accept_every_signature_and_type(store: Stor
 async fn both_secrets_sign_for_a_day_after_rotation(store: Store) {
     let app = TestApp::start(store).await;
     let (receiver, subscriber) = (WebhookReceiver::start().await, app.user_with(Role::Subscriber).await);
-    let head = app.services().store.head().await.unwrap().position.get();
+    let head = app.head().await;
     let body = json!({"url": receiver.url("127.0.0.1"), "types": ["UserRegistered"], "after": head});
     let webhook = Webhook::of(&subscriber, &body).await;
     let rotated = webhook.post("rotate-secret").send().await.expect(200).json();

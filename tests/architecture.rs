@@ -37,11 +37,12 @@ fn direct_dependencies() -> BTreeMap<String, BTreeSet<String>> {
 fn crate_dependencies_point_down_only() {
     let allowed: BTreeMap<&str, &[&str]> = BTreeMap::from([
         ("domain", &[][..]),
+        ("event-codec", &["domain", "store"]),
         ("store", &[]),
         ("store-mongo", &["store"]),
         ("store-sqlite", &["store"]),
-        ("projections", &["domain", "store"]),
-        ("aegis", &["domain", "projections", "store", "store-mongo", "store-sqlite"]),
+        ("projections", &["domain", "event-codec", "store"]),
+        ("aegis", &["domain", "event-codec", "projections", "store", "store-mongo", "store-sqlite"]),
         ("testkit", &[]),
     ]);
     let packages = direct_dependencies();

@@ -5,7 +5,6 @@ use domain::{UserEvent, UserId};
 use serde_json::{Value, json};
 use store::{Column, ColumnKind, Envelope, Row, StoredEvent, TableSchema};
 
-use crate::decode;
 use crate::projection::{PoisonEvent, Projection};
 
 static SCHEMA: TableSchema = TableSchema {
@@ -46,13 +45,16 @@ impl Projection for UserActivity {
     }
 
     fn fold(&self, row: Option<Row>, event: &StoredEvent) -> Result<Option<Row>, PoisonEvent> {
-        let decoded = decode::user_event(event).map_err(|error| PoisonEvent::new(event, &error))?;
+        let decoded =
+            event_codec::decode_user_event(event).map_err(|error| PoisonEvent::new(event, &error))?;
         let envelope = &event.envelope;
         let Some(id) = self.key(envelope) else { return Ok(row) };
         let registered_at = match &decoded {
             UserEvent::UserErased { .. } => return Ok(None),
             UserEvent::UserRegistered { .. } => envelope.at.as_millisecond(),
-            UserEvent::UserImported { created_at, .. } => decode::timestamp(*created_at).as_millisecond(),
+            UserEvent::UserImported { created_at, .. } => {
+                event_codec::timestamp(*created_at).as_millisecond()
+            }
             UserEvent::UserDeactivated { .. }
             | UserEvent::UserReactivated { .. }
             | UserEvent::RoleGranted { .. }

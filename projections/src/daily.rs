@@ -6,7 +6,6 @@ use jiff::tz::TimeZone;
 use serde_json::Value;
 use store::{Column, ColumnKind, Envelope, Row, StoredEvent, TableSchema};
 
-use crate::decode;
 use crate::projection::{PoisonEvent, Projection};
 
 static SCHEMA: TableSchema = TableSchema {
@@ -120,7 +119,8 @@ impl Projection for Daily {
     }
 
     fn fold(&self, row: Option<Row>, event: &StoredEvent) -> Result<Option<Row>, PoisonEvent> {
-        let decoded = decode::user_event(event).map_err(|error| PoisonEvent::new(event, &error))?;
+        let decoded =
+            event_codec::decode_user_event(event).map_err(|error| PoisonEvent::new(event, &error))?;
         let Some(day) = self.key(&event.envelope) else { return Ok(row) };
         let before = row.as_ref().map(DayRow::from_row).unwrap_or_default();
         let after = before.with(&decoded);

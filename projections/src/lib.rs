@@ -13,7 +13,6 @@ mod batch_size;
 mod context;
 mod cutover;
 pub mod daily;
-pub mod decode;
 pub mod lease;
 pub mod lifecycle;
 mod parallel_fold;

@@ -6,7 +6,6 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use store::{Column, ColumnKind, Envelope, Row, StoreError, StoredEvent, TableSchema};
 
-use crate::decode;
 use crate::projection::{PoisonEvent, Projection};
 
 static SCHEMA: TableSchema = TableSchema {
@@ -87,7 +86,8 @@ impl Projection for Webhooks {
     }
 
     fn fold(&self, row: Option<Row>, event: &StoredEvent) -> Result<Option<Row>, PoisonEvent> {
-        let decoded = decode::webhook_event(event).map_err(|error| PoisonEvent::new(event, &error))?;
+        let decoded =
+            event_codec::decode_webhook_event(event).map_err(|error| PoisonEvent::new(event, &error))?;
         let envelope = &event.envelope;
         let mut row = match (&decoded, row) {
             (WebhookEvent::WebhookDeleted, _) => return Ok(None),

@@ -2,12 +2,9 @@
 //! concurrency) and starts over when another writer got there first. What is decided is the matter of a [`Decider`],
 //! one per aggregate.
 
-use domain::{DecodeError, EventPayload};
+use domain::DecodeError;
 use jiff::Timestamp;
-use store::{
-    Append, AppendError, Appended, Env, EventStore, ExpectedVersion, NewEvent, StoredEvent, StreamId,
-    StreamWrite,
-};
+use store::{Append, AppendError, Appended, Env, EventStore, StoredEvent, StreamId, StreamWrite};
 
 use super::{Aggregate, CommandContext, CommandError};
 
@@ -106,22 +103,4 @@ pub(super) async fn load<S: Default>(
         loaded.first_event_at.get_or_insert(event.envelope.at);
     }
     Ok(loaded)
-}
-
-/// Decided events as a write to a stream that must still be at `version`.
-pub(super) fn stream_write(
-    env: &Env,
-    stream: &str,
-    version: u64,
-    events: impl Iterator<Item = EventPayload>,
-) -> Result<StreamWrite, CommandError> {
-    let events = events.map(|EventPayload { event_type, schema, data, personal }| NewEvent {
-        id: env.uuid(),
-        event_type: event_type.to_owned(),
-        schema,
-        data,
-        personal,
-    });
-    let stream = StreamId::from_trusted(stream)?;
-    Ok(StreamWrite::new(stream, ExpectedVersion::version(version), events.collect()))
 }

@@ -1,10 +1,10 @@
 //! The command that records the decision to skip a poison event of a projection.
 
 use domain::{SYSTEM_STREAM, Skip, System, SystemEvent, system};
-use projections::{PoisonEvent, Projection, ProjectionContext, decode};
+use projections::{PoisonEvent, Projection, ProjectionContext};
 use store::{Appended, Env, EventQuery, EventStore, Position};
 
-use super::executor::{Decider, Decision, Loaded, execute, load, stream_write};
+use super::executor::{Decider, Decision, Loaded, execute, load};
 use super::{Aggregate, CommandContext, CommandError};
 
 /// Why no skip was recorded.
@@ -64,7 +64,7 @@ impl Decider for SkipDecider {
 
     async fn load(&self, store: &EventStore) -> Result<Loaded<SystemState>, CommandError> {
         load(store, SYSTEM_STREAM, u64::MAX, |(system, recorded), event| {
-            let decoded = decode::system_event(event)?;
+            let decoded = event_codec::decode_system_event(event)?;
             let is_same = matches!(&decoded, SystemEvent::ProjectionEventSkipped { projection, position, .. }
                 if *projection == self.0.projection && *position == self.0.position);
             let recorded = if is_same { Some(event.envelope.position) } else { recorded };
@@ -80,8 +80,7 @@ impl Decider for SkipDecider {
             let output = RecordedSkip { position: recorded.unwrap_or_default(), already_recorded: true };
             return Ok(Decision { writes: Vec::new(), output });
         }
-        let encoded = events.iter().map(SystemEvent::encode);
-        let writes = vec![stream_write(env, SYSTEM_STREAM, loaded.version, encoded)?];
+        let writes = vec![event_codec::system_write(env, loaded.version, &events)?];
         Ok(Decision { writes, output: RecordedSkip { position: Position::START, already_recorded: false } })
     }
 

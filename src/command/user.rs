@@ -6,12 +6,9 @@ use domain::{
     administrator_change, system, user,
 };
 use jiff::Timestamp;
-use projections::decode;
-use store::{
-    Appended, Claim, Env, EventStore, IdempotencyKey, Position, RecordedResult, StoreError, StreamWrite,
-};
+use store::{Appended, Env, EventStore, IdempotencyKey, Position, RecordedResult, StoreError, StreamWrite};
 
-use super::executor::{Decider, Decision, Loaded, execute, load, stream_write};
+use super::executor::{Decider, Decision, Loaded, execute, load};
 use super::{Aggregate, CommandContext, CommandError};
 
 /// Executes commands to users.
@@ -156,9 +153,8 @@ impl UserDecider {
 
     fn user_write(&self, env: &Env, version: u64, events: &[UserEvent]) -> Result<StreamWrite, CommandError> {
         let encoded = events.iter().map(UserEvent::encode);
-        let mut write = stream_write(env, &self.id.stream(), version, encoded)?;
-        let claims = events.iter().flat_map(UserEvent::claims_taken);
-        write.take = claims.map(|(kind, value)| Claim { kind: kind.as_str(), value }).collect();
+        let mut write = event_codec::stream_write(env, &self.id.stream(), version, encoded)?;
+        write.take = events.iter().flat_map(event_codec::claims_taken).collect();
         write.erase = events.iter().any(UserEvent::erases);
         Ok(write)
     }
@@ -207,7 +203,7 @@ impl Decider for UserDecider {
                 writes.extend(system_write(env, &system, &system::decide(&system.state, change)?)?);
             }
         }
-        let created_at = decode::created_at(&account, first_event_at.unwrap_or_else(|| env.now()));
+        let created_at = event_codec::registered_at(&account, first_event_at.unwrap_or_else(|| env.now()));
         Ok(Decision {
             writes,
             output: UserState { id: self.id, account, created_at, version, position: None },
@@ -216,7 +212,7 @@ impl Decider for UserDecider {
 
     fn complete(output: &mut UserState, appended: &Appended) {
         if output.version == 0 {
-            output.created_at = decode::created_at(&output.account, appended.at);
+            output.created_at = event_codec::registered_at(&output.account, appended.at);
         }
         output.version = appended.versions.first().copied().unwrap_or(output.version);
         output.position = Some(appended.position);
@@ -258,12 +254,14 @@ impl Decider for FirstAdministrator {
 }
 
 async fn load_user(store: &EventStore, id: UserId, max_version: u64) -> Result<Loaded<User>, CommandError> {
-    load(store, &id.stream(), max_version, |user, event| Ok(user::evolve(user, &decode::user_event(event)?)))
-        .await
+    load(store, &id.stream(), max_version, |user, event| {
+        Ok(user::evolve(user, &event_codec::decode_user_event(event)?))
+    })
+    .await
 }
 
 async fn load_system(store: &EventStore) -> Result<Loaded<System>, CommandError> {
-    let evolve = |system, event: &_| Ok(system::evolve(system, &decode::system_event(event)?));
+    let evolve = |system, event: &_| Ok(system::evolve(system, &event_codec::decode_system_event(event)?));
     load(store, SYSTEM_STREAM, u64::MAX, evolve).await
 }
 
@@ -272,8 +270,7 @@ fn system_write(
     system: &Loaded<System>,
     events: &[SystemEvent],
 ) -> Result<Option<StreamWrite>, CommandError> {
-    let encoded = events.iter().map(SystemEvent::encode);
-    let write = stream_write(env, SYSTEM_STREAM, system.version, encoded)?;
+    let write = event_codec::system_write(env, system.version, events)?;
     Ok((!events.is_empty()).then_some(write))
 }
 
@@ -282,7 +279,7 @@ fn present(id: UserId, loaded: Loaded<User>, position: Option<Position>) -> Opti
     let Loaded { state: User::Present(account), version, first_event_at: Some(first) } = loaded else {
         return None;
     };
-    let created_at = decode::created_at(&account, first);
+    let created_at = event_codec::registered_at(&account, first);
     Some(UserState { id, account, created_at, version, position })
 }
 

@@ -6,10 +6,9 @@ use domain::{
     WebhookSecret, WebhookUrl,
 };
 use jiff::Timestamp;
-use projections::decode;
 use store::{Appended, Env, EventStore, Position, RecordedResult, StoreError};
 
-use super::executor::{Decider, Decision, Loaded, execute, load, stream_write};
+use super::executor::{Decider, Decision, Loaded, execute, load};
 use super::{Aggregate, CommandContext, CommandError};
 
 /// Executes commands to webhooks.
@@ -143,7 +142,7 @@ impl Decider for WebhookDecider {
         let mut writes = Vec::new();
         if !events.is_empty() {
             let encoded = events.iter().map(WebhookEvent::encode);
-            let mut write = stream_write(env, &self.id.stream(), loaded.version, encoded)?;
+            let mut write = event_codec::stream_write(env, &self.id.stream(), loaded.version, encoded)?;
             write.erase = events.iter().any(WebhookEvent::erases);
             writes.push(write);
         }
@@ -166,7 +165,7 @@ async fn load_webhook(
     max_version: u64,
 ) -> Result<Loaded<Webhook>, CommandError> {
     load(store, &id.stream(), max_version, |webhook, event| {
-        Ok(evolve(webhook, &decode::webhook_event(event)?))
+        Ok(evolve(webhook, &event_codec::decode_webhook_event(event)?))
     })
     .await
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use domain::{Role, UserId, WebhookCommand, WebhookId};
-use projections::{UserRow, decode};
+use projections::UserRow;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -100,8 +100,9 @@ impl DeliveryContext {
             return Ok(false);
         }
         let events = self.store.read_stream(&StreamId::from_trusted(owner.stream())?).await?;
-        let erased =
-            events.last().is_some_and(|last| decode::user_event(last).is_ok_and(|event| event.erases()));
+        let erased = events
+            .last()
+            .is_some_and(|last| event_codec::decode_user_event(last).is_ok_and(|event| event.erases()));
         if erased {
             self.commands.execute(&self.command_context(), id, &WebhookCommand::Delete).await?;
             tracing::info!(webhook = %id, "webhook deleted: its owner was erased");

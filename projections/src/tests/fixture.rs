@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{
-    EmailAddress, ErasureReason, Moment, PasswordHash, Reason, Role, SYSTEM_STREAM, System, User,
-    UserCommand, UserEvent, UserId, Username, system, user,
+    EmailAddress, ErasureReason, EventPayload, Moment, PasswordHash, Reason, Role, System, User, UserCommand,
+    UserEvent, UserId, Username, system, user,
 };
 use proptest::prelude::*;
 use store::memory::Memory;
 use store::{
-    Append, Env, EventStore, ExpectedVersion, LeaseStore, MasterKey, NewEvent, Position, ProjectionVersions,
-    ReadModelStore, Row, StreamId, StreamWrite, Table,
+    Append, Env, EventStore, LeaseStore, MasterKey, Position, ProjectionVersions, ReadModelStore, Row,
+    StreamWrite, Table,
 };
 
 use crate::runner::{LeadershipStatus, ProjectionHandle, ProjectionRunner};
@@ -91,10 +91,7 @@ impl Fixture {
         let events = user::decide(&state, command).unwrap_or_default();
         if !events.is_empty() {
             let encoded = events.iter().map(UserEvent::encode);
-            let new = encoded
-                .map(|event| (event.event_type, event.schema, event.data, event.personal))
-                .collect::<Vec<_>>();
-            let mut write = self.write(&id.stream(), version, new);
+            let mut write = event_codec::stream_write(&self.env, &id.stream(), version, encoded).unwrap();
             write.erase = events.iter().any(UserEvent::erases);
             self.append(write).await;
         }
@@ -107,29 +104,17 @@ impl Fixture {
     pub(super) async fn append_unknown_event(&mut self, who: usize) -> Position {
         let (id, _, version) = self.users[who].clone();
         self.users[who].2 += 1;
-        let write = self.write(&id.stream(), version, vec![("FromTheFuture", 1, Row::new(), Row::new())]);
-        self.append(write).await
+        let (data, personal) = (Row::new(), Row::new());
+        let event = EventPayload { event_type: "FromTheFuture", schema: 1, data, personal };
+        self.append(event_codec::stream_write(&self.env, &id.stream(), version, [event]).unwrap()).await
     }
 
     /// Records the decision to skip.
     pub(super) async fn skip(&self, projection: &str, position: Position) {
         let reason = Reason::parse("ticket 7").unwrap();
         let skip = system::Skip { projection: projection.to_owned(), position: position.get(), reason };
-        let encoded = system::decide_skip(&System::default(), skip).remove(0).encode();
-        let event = (encoded.event_type, encoded.schema, encoded.data, encoded.personal);
-        self.append(self.write(SYSTEM_STREAM, 0, vec![event])).await;
-    }
-
-    fn write(&self, stream: &str, version: u64, events: Vec<(&str, u32, Row, Row)>) -> StreamWrite {
-        let event = |(event_type, schema, data, personal): (&str, u32, Row, Row)| NewEvent {
-            id: self.env.uuid(),
-            event_type: event_type.to_owned(),
-            schema,
-            data,
-            personal,
-        };
-        let events = events.into_iter().map(event).collect();
-        StreamWrite::new(StreamId::new(stream).unwrap(), ExpectedVersion::version(version), events)
+        let events = system::decide_skip(&System::default(), skip);
+        self.append(event_codec::system_write(&self.env, 0, &events).unwrap()).await;
     }
 
     async fn append(&self, write: StreamWrite) -> Position {

@@ -7,7 +7,7 @@ use store::Position;
 use tokio::runtime::Builder;
 
 use super::fixture::{ERASE, Fixture, any_command, import, long_ago, register};
-use crate::{Users, catch_up, decode};
+use crate::{Users, catch_up};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
@@ -34,7 +34,7 @@ proptest! {
                 assert_eq!((row.version, row.is_active, &row.roles), (*version, account.is_active, &account.roles));
                 assert_eq!(account.email.known(), Some(&row.email));
                 let registered_here = account.created_at.is_none();
-                assert_eq!(row.created_at == decode::timestamp(long_ago()), !registered_here);
+                assert_eq!(row.created_at == event_codec::timestamp(long_ago()), !registered_here);
             }
         });
     }

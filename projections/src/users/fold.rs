@@ -7,7 +7,6 @@ use jiff::Timestamp;
 use store::Envelope;
 
 use super::UserRow;
-use crate::decode;
 
 /// The row after an event. A person whose data was erased has no row, whatever their stream still says.
 pub(super) fn fold(
@@ -23,7 +22,7 @@ pub(super) fn fold(
         }
         UserEvent::UserImported { email, username, password_hash, is_active, created_at } => {
             let person = known(email, username, password_hash);
-            let created_at = decode::timestamp(*created_at);
+            let created_at = event_codec::timestamp(*created_at);
             person.map(|person| opened(person, id, *is_active, created_at, envelope))
         }
         UserEvent::UserDeactivated { reason: _ } => row.map(|row| UserRow { is_active: false, ..row }),

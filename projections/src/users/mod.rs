@@ -8,7 +8,6 @@ pub use row::{UnreadableRow, UserRow};
 use domain::UserId;
 use store::{Column, ColumnKind, Envelope, Row, StoredEvent, TableSchema};
 
-use crate::decode;
 use crate::projection::{PoisonEvent, Projection};
 
 static SCHEMA: TableSchema = TableSchema { columns: &COLUMNS, indexes: &["email_key", "username_key"] };
@@ -54,7 +53,8 @@ impl Projection for Users {
             .map(|row| UserRow::from_row(&row))
             .transpose()
             .map_err(|error| PoisonEvent::new(event, &error))?;
-        let decoded = decode::user_event(event).map_err(|error| PoisonEvent::new(event, &error))?;
+        let decoded =
+            event_codec::decode_user_event(event).map_err(|error| PoisonEvent::new(event, &error))?;
         let Some(id) = UserId::from_stream(event.envelope.stream.as_str()) else {
             return Err(PoisonEvent::new(event, &"it is no event of a user"));
         };

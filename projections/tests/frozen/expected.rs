@@ -5,7 +5,6 @@ use domain::{
     SYSTEM_STREAM, SuspensionReason, SystemEvent, UserEvent, UserId, Username, WebhookEvent, WebhookId,
     WebhookSecret, WebhookUrl,
 };
-use projections::decode;
 use store::StoredEvent;
 
 /// A sample by the name of its file, without the ending.
@@ -27,11 +26,11 @@ pub(crate) enum DomainEvent {
 impl DomainEvent {
     pub(crate) fn decode(event: &StoredEvent) -> Result<Self, DecodeError> {
         if event.envelope.stream.as_str() == SYSTEM_STREAM {
-            decode::system_event(event).map(Self::System)
+            event_codec::decode_system_event(event).map(Self::System)
         } else if WebhookId::from_stream(event.envelope.stream.as_str()).is_some() {
-            decode::webhook_event(event).map(Self::Webhook)
+            event_codec::decode_webhook_event(event).map(Self::Webhook)
         } else {
-            decode::user_event(event).map(Self::User)
+            event_codec::decode_user_event(event).map(Self::User)
         }
     }
 

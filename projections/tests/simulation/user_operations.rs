@@ -2,11 +2,10 @@
 //! quicker.
 
 use domain::{
-    EmailAddress, ErasureReason, EventPayload, Moment, PasswordHash, Reason, Role, SYSTEM_STREAM, System,
-    User, UserCommand, UserEvent, UserId, Username, administrator_change, system, user,
+    EmailAddress, ErasureReason, Moment, PasswordHash, Reason, Role, SYSTEM_STREAM, System, User,
+    UserCommand, UserEvent, UserId, Username, administrator_change, system, user,
 };
-use projections::decode;
-use store::{AppendError, Claim, ExpectedVersion, NewEvent, StoreError, StreamId, StreamWrite};
+use store::{AppendError, StoreError, StreamId};
 
 use crate::client::Client;
 
@@ -75,47 +74,32 @@ impl Client {
         if events.is_empty() {
             return false;
         }
-        let mut write = self.write(&id.stream(), version, events.iter().map(UserEvent::encode));
-        let claims = events.iter().flat_map(UserEvent::claims_taken);
-        write.take = claims.map(|(kind, value)| Claim { kind: kind.as_str(), value }).collect();
+        let env = &self.node.env;
+        let encoded = events.iter().map(UserEvent::encode);
+        let mut write = event_codec::stream_write(env, &id.stream(), version, encoded).unwrap();
+        write.take = events.iter().flat_map(event_codec::claims_taken).collect();
         write.erase = events.iter().any(UserEvent::erases);
         let mut writes = vec![write];
         if let Some(change) = administrator_change(id, before, &after) {
             let Ok((system, version)) = self.load_system().await else { return false };
             let Ok(events) = system::decide(&system, change) else { return false };
             if !events.is_empty() {
-                writes.push(self.write(
-                    SYSTEM_STREAM,
-                    version,
-                    events.iter().map(domain::SystemEvent::encode),
-                ));
+                writes.push(event_codec::system_write(env, version, &events).unwrap());
             }
         }
         matches!(self.append(writes).await, Some(Err(AppendError::Conflict { .. })))
     }
 
-    fn write(&self, stream: &str, version: u64, events: impl Iterator<Item = EventPayload>) -> StreamWrite {
-        let event = |event: EventPayload| NewEvent {
-            schema: event.schema,
-            ..self.event(event.event_type, event.data, event.personal)
-        };
-        StreamWrite::new(
-            StreamId::new(stream).unwrap(),
-            ExpectedVersion::version(version),
-            events.map(event).collect(),
-        )
-    }
-
     async fn load(&self, id: UserId) -> Result<(User, u64), StoreError> {
         let events = self.read(&StreamId::new(id.stream()).unwrap()).await?;
-        let folded = events.iter().map(|event| decode::user_event(event).unwrap());
+        let folded = events.iter().map(|event| event_codec::decode_user_event(event).unwrap());
         let user = folded.fold(User::Absent, |user, event| user::evolve(user, &event));
         Ok((user, u64::try_from(events.len()).unwrap()))
     }
 
     async fn load_system(&self) -> Result<(System, u64), StoreError> {
         let events = self.read(&StreamId::new(SYSTEM_STREAM).unwrap()).await?;
-        let folded = events.iter().map(|event| decode::system_event(event).unwrap());
+        let folded = events.iter().map(|event| event_codec::decode_system_event(event).unwrap());
         let system = folded.fold(System::default(), |system, event| system::evolve(system, &event));
         Ok((system, u64::try_from(events.len()).unwrap()))
     }

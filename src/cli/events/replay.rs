@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use domain::{EmailAddress, User, UserId};
-use projections::decode;
 use store::{EventQuery, StoreError, StoredEvent};
 
 use super::{PAGE, stream};
@@ -87,7 +86,7 @@ async fn fold(
 fn apply(users: &mut BTreeMap<UserId, ReplayedUser>, event: &StoredEvent) -> Result<(), CliError> {
     let envelope = &event.envelope;
     let Some(id) = UserId::from_stream(envelope.stream.as_str()) else { return Ok(()) };
-    let fact = decode::user_event(event)
+    let fact = event_codec::decode_user_event(event)
         .map_err(|error| CliError::Failed(format!("stopped at position {}: {error}", envelope.position)))?;
     users.entry(id).or_default().apply(envelope, &fact);
     Ok(())

@@ -11,7 +11,6 @@ use std::collections::btree_map::Entry;
 
 use domain::{UserEvent, UserId, WebhookEvent, WebhookId};
 use jiff::{SignedDuration, Timestamp};
-use projections::decode;
 use store::canonical::rfc3339;
 use store::{EventQuery, EventStore, Position, StoreError, StoredEvent, StreamId};
 
@@ -215,5 +214,6 @@ fn stream(id: UserId) -> Result<StreamId, StoreError> {
 
 fn decode_user_event(event: &StoredEvent) -> Result<UserEvent, StoreError> {
     let position = event.envelope.position;
-    decode::user_event(event).map_err(|error| StoreError::corrupt(format!("position {position}: {error}")))
+    event_codec::decode_user_event(event)
+        .map_err(|error| StoreError::corrupt(format!("position {position}: {error}")))
 }

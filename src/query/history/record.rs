@@ -1,7 +1,6 @@
 //! All that is held on one person, for the person to read (GDPR, article 15).
 
 use domain::{Erasable, PasswordHash, User, Webhook, WebhookId, webhook};
-use projections::decode;
 use serde::Serialize;
 use store::canonical::rfc3339;
 use store::{Envelope, StoreError, StoredEvent};
@@ -88,7 +87,8 @@ impl UserAction {
 impl OwnedWebhook {
     /// The webhook of a stream, unless it was deleted.
     pub(super) fn of(id: WebhookId, events: &[StoredEvent]) -> Result<Option<Self>, StoreError> {
-        let webhook_events = events.iter().map(decode::webhook_event).collect::<Result<Vec<_>, _>>();
+        let webhook_events =
+            events.iter().map(event_codec::decode_webhook_event).collect::<Result<Vec<_>, _>>();
         let webhook_events = webhook_events.map_err(|error| StoreError::corrupt(error.to_string()))?;
         let (Webhook::Present(webhook), Some(first)) = (webhook::fold(&webhook_events), events.first())
         else {

@@ -2,7 +2,6 @@
 
 use domain::{EmailAddress, Erasable, User, UserEvent, UserId, Username, user};
 use jiff::Timestamp;
-use projections::decode;
 use serde::Serialize;
 use store::canonical::rfc3339;
 use store::{Envelope, Position};
@@ -60,7 +59,7 @@ impl ReplayedUser {
             email: known(account.email.as_ref().map(EmailAddress::as_str)),
             username: known(account.username.as_ref().map(Username::as_str)),
             is_active: account.is_active,
-            created_at: rfc3339(decode::created_at(account, first)),
+            created_at: rfc3339(event_codec::registered_at(account, first)),
             roles: account.roles.iter().map(|role| role.as_str()).collect(),
             version: self.version,
             position: self.position.get(),

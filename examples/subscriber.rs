@@ -1,5 +1,4 @@
 #![expect(
-    missing_docs,
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::disallowed_methods,

@@ -8,6 +8,8 @@
 //! `skipped_events` knows what operators have decided to pass over. To add a read model, write one file like
 //! [`daily`] and add it to [`all`].
 
+#![warn(missing_docs)]
+
 pub mod activity;
 mod batch_size;
 mod context;

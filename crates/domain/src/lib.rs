@@ -16,6 +16,8 @@
 //! The functions `decide`, `evolve` and `fold` exist once per aggregate and are called by its name:
 //! `user::decide`, `system::evolve`. All types are also found at the root of the crate.
 
+#![warn(missing_docs)]
+
 mod fields;
 pub mod payload;
 pub mod system;

@@ -16,6 +16,8 @@
 //! What does not belong here: deciding what may be written. [`store::commit_planner`] does that for every
 //! backend.
 
+#![warn(missing_docs)]
+
 mod abandoned_transactions;
 mod backend;
 mod causal_token;

@@ -11,6 +11,8 @@
 //! What does not belong here: deciding what may be written. [`store::commit_planner`] does that for every
 //! backend.
 
+#![warn(missing_docs)]
+
 mod backend;
 mod checkpoints;
 mod columns;

@@ -12,6 +12,8 @@
 //!
 //! What does not belong here: what events mean (the `domain` crate), and any database by name.
 
+#![warn(missing_docs)]
+
 pub mod append;
 pub mod backend;
 pub mod canonical;

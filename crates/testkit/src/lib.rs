@@ -18,6 +18,8 @@
 //!
 //! Nothing that is started here outlives the test process, however that ends: see `watchdog`.
 
+#![warn(missing_docs)]
+
 mod admin_connection;
 mod docker;
 mod environment_variables;

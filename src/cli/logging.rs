@@ -10,7 +10,7 @@ use tracing_subscriber::{EnvFilter, Layer, Registry};
 use crate::config::{LogFormat, LogSettings};
 
 /// Starts to log. Does nothing if the process logs already.
-pub(super) fn start(settings: &LogSettings) {
+pub fn start(settings: &LogSettings) {
     // The filter was checked with the settings; should it fail all the same, errors are what must not be missed.
     let filter = EnvFilter::builder().parse(&settings.filter).unwrap_or_else(|_| EnvFilter::new("error"));
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match settings.format {

@@ -4,20 +4,19 @@
 //!
 //! What does not belong here: anything that a request over HTTP needs too.
 
-mod bench;
 mod config;
 pub mod error;
 mod events;
 mod field_change;
 mod keys;
-mod logging;
+pub mod logging;
 mod operator;
 pub mod output;
 mod progress;
 mod projections;
 mod serve;
 mod session;
-mod signals;
+pub mod signals;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -71,8 +70,6 @@ enum Command {
     /// Look after webhooks: events that the service sends to whoever asks for them
     #[command(subcommand)]
     Webhooks(webhooks::Command),
-    /// Measure what the event store reaches on this machine, in scratch databases, each figure against a bare driver
-    Bench(bench::Arguments),
 }
 
 /// Does what the arguments say, the program's name first.
@@ -110,7 +107,6 @@ async fn dispatch(command: Command, sources: &ConfigSources, out: &mut Output) -
         Command::Keys(command) => Box::pin(keys::run(command, sources, out)).await?,
         Command::Users(command) => Box::pin(users::run(command, sources, out)).await?,
         Command::Webhooks(command) => Box::pin(webhooks::run(command, sources, out)).await?,
-        Command::Bench(arguments) => bench::run(&arguments, sources, out).await?,
     }
     out.flush()
 }

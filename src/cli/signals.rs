@@ -1,4 +1,4 @@
-//! The signals that end a command which has something to finish (the service, a benchmark), and one that must not.
+//! The signals that end a command which has something to finish (the service, the benchmark), and one that must not.
 
 use std::io;
 
@@ -6,7 +6,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// SIGINT and SIGTERM. While this listens, a file that has reached the limit of its size (`ulimit -f`) is an error of
 /// the write to it, which is answered like a full disk; by default the system would end the process (SIGXFSZ).
-pub(super) struct Signals {
+pub struct Signals {
     interrupt: Signal,
     terminate: Signal,
     _file_size: Signal,
@@ -14,7 +14,10 @@ pub(super) struct Signals {
 
 impl Signals {
     /// From here on they no longer kill the process.
-    pub(super) fn listen() -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// If the system refuses to register a signal handler.
+    pub fn listen() -> io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
@@ -23,7 +26,7 @@ impl Signals {
     }
 
     /// Waits for the next one.
-    pub(super) async fn next(&mut self) -> &'static str {
+    pub async fn next(&mut self) -> &'static str {
         tokio::select! {
             Some(()) = self.interrupt.recv() => "SIGINT",
             Some(()) = self.terminate.recv() => "SIGTERM",

@@ -64,8 +64,6 @@ fn valid_command_lines_parse() {
         "aegis users reactivate ada@example.com",
         "aegis keys status --json",
         "aegis keys rotate --delete-old --json",
-        "aegis bench",
-        "aegis bench --json --store mongodb --seconds 0.5 --only append_alone --only append_grouped --folder /tmp",
         "aegis --help",
         "aegis users grant --help",
         "aegis --version",
@@ -92,12 +90,6 @@ fn invalid_command_lines_exit_with_2() {
         "aegis users deactivate ada@example.com --reason= ",
         "aegis keys",
         "aegis keys rotate now",
-        "aegis bench --store postgres",
-        "aegis bench --only appends",
-        "aegis bench --seconds 0",
-        "aegis bench --seconds -1",
-        "aegis bench --seconds 3601",
-        "aegis bench --seconds nan",
     ] {
         assert_eq!(exit_code(line), 2, "{line}");
     }
@@ -113,7 +105,6 @@ fn help_names_every_command() {
         "projections",
         "keys",
         "users",
-        "bench",
         "Exit codes: 0 done, 1 failed, 2 wrong usage",
     ] {
         assert!(help.contains(word), "{word} is missing from {help}");

@@ -3,6 +3,8 @@
 //! `domain` knows the layout of each event and its upcasters, `store` knows envelopes and sealed data; neither knows the
 //! other. Commands, queries and projections meet both here. Business rules and I/O do not belong here.
 
+#![warn(missing_docs)]
+
 use domain::{
     Account, DecodeError, Erasable, EventPayload, Moment, SYSTEM_STREAM, SystemEvent, UserEvent, WebhookEvent,
 };

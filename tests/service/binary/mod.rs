@@ -1,6 +1,5 @@
 //! End-to-end tests of the real binary.
 
-mod bench;
 mod cli_beside_server;
 mod crash;
 mod end_to_end;

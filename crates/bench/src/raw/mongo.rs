@@ -1,4 +1,4 @@
-//! The limits on MongoDB: the same server, the same write concern, collections with the same indexes.
+//! The baselines on MongoDB: the same server, the same write concern, collections with the same indexes.
 
 use std::time::{Duration, Instant};
 
@@ -12,18 +12,18 @@ use mongodb::options::{
 use mongodb::{Client, Collection, Database};
 use store::Table;
 
-use super::{BATCH, RawDriver, counted, rate};
-use crate::bench::BenchError;
-use crate::bench::registrations::EventRange;
-use crate::bench::rounds::TimeSlice;
+use super::driver::{BATCH, RawDriver, counted, rate};
+use crate::error::BenchError;
+use crate::registrations::EventRange;
+use crate::time_slice::TimeSlice;
 
 /// The collections of the event store that an append of a new user writes to.
 const COPIED: [&str; 3] = ["head", "vault", "events"];
 
-pub(super) struct RawMongo(Database);
+pub(crate) struct RawMongo(Database);
 
 impl RawMongo {
-    pub(super) async fn new(url: &str, name: &str) -> Result<Self, BenchError> {
+    pub(crate) async fn new(url: &str, name: &str) -> Result<Self, BenchError> {
         let client = Client::with_options(ClientOptions::parse(url).await?)?;
         let options = DatabaseOptions::builder()
             .read_concern(ReadConcern::majority())
@@ -36,7 +36,7 @@ impl RawMongo {
         Ok(raw)
     }
 
-    /// Makes the collection's twin, as empty as it was, with every index that the event store gave it.
+    /// Creates an empty copy of the collection, with every index that the event store has created on it.
     async fn copy_indexes(&self, name: &str) -> Result<(), BenchError> {
         let indexes: Vec<_> = self.0.collection::<Document>(name).list_indexes().await?.try_collect().await?;
         let own = |index: &mongodb::IndexModel| !index.keys.contains_key("_id");
@@ -58,12 +58,12 @@ impl RawMongo {
         Ok(events.try_collect().await?)
     }
 
-    /// The vault entry of an event's stream.
+    /// The key-store entry of an event's stream.
     async fn vault_entry(&self, event: &RawDocumentBuf) -> Result<RawDocumentBuf, BenchError> {
         let stream =
             event.get_str("stream").map_err(|error| BenchError::InvalidMeasurement(error.to_string()))?;
         let entry = self.0.collection("vault").find_one(doc! { "_id": stream }).await?;
-        entry.ok_or_else(|| BenchError::InvalidMeasurement(format!("{stream} has no vault entry")))
+        entry.ok_or_else(|| BenchError::InvalidMeasurement(format!("{stream} has no key-store entry")))
     }
 
     /// Writes one append's documents.
@@ -113,7 +113,7 @@ impl RawDriver for RawMongo {
         for event in self.events(written).await? {
             slice.check()?;
             let entry = self.vault_entry(&event).await?;
-            // A document that is replaced by an equal one is not written at all.
+            // MongoDB does not write a document that is replaced by an equal one.
             head.insert("position", event.get_i64("_id").unwrap_or_default());
             let begun = Instant::now();
             self.transact(&head, &entry, &event).await?;
@@ -148,7 +148,7 @@ fn twin_name(name: &str) -> String {
     format!("raw_{name}")
 }
 
-/// What the event store asks for.
+/// The write concern of the event store.
 fn write_concern() -> WriteConcern {
     WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build()
 }

@@ -1,14 +1,14 @@
-//! Ends a throwaway server, and removes the scratch folder, when this process ends: returning, panicking or killed.
+//! Ends the temporary server, and removes the scratch folder, when this process ends: by returning, panicking or a kill.
 //!
-//! A shell waits for the end of a pipe whose other side only this process holds. The system closes that side whatever
-//! becomes of us.
+//! A shell waits for the end of a pipe whose other end only this process holds. The system closes that end however the
+//! process ends.
 
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
-/// A line names the process to end. A killed server may still be closing files.
+/// Each line of input is the id of the process to end. A killed server may still be closing files.
 const SCRIPT: &str = r#"
 pid=
 while read -r line; do pid=$line; done
@@ -20,31 +20,31 @@ fi
 rm -rf -- "$1"
 "#;
 
-/// Owns a folder, and watches over at most one process.
+/// Owns a folder, and at most one process.
 #[derive(Debug)]
-pub(super) struct Watchdog {
+pub(crate) struct Watchdog {
     shell: Child,
     pipe: Option<ChildStdin>,
 }
 
 impl Watchdog {
     /// Removes `folder` when dropped, or when this process ends.
-    pub(super) fn over(folder: &Path) -> io::Result<Self> {
+    pub(crate) fn over(folder: &Path) -> io::Result<Self> {
         let mut shell = Command::new("sh")
             .args(["-c", SCRIPT, "watchdog"])
             .arg(folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            // Its own group: Ctrl-C on the terminal is for us, not for the one who cleans up after us.
+            // A process group of its own: Ctrl-C on the terminal must not end the clean-up.
             .process_group(0)
             .spawn()?;
         let pipe = shell.stdin.take();
         Ok(Self { shell, pipe })
     }
 
-    /// From now on this process ends with ours.
-    pub(super) fn watch(&mut self, pid: u32) -> io::Result<()> {
+    /// From now on that process ends with this one.
+    pub(crate) fn watch(&mut self, pid: u32) -> io::Result<()> {
         let pipe = self.pipe.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
         writeln!(pipe, "{pid}")
     }
@@ -53,7 +53,7 @@ impl Watchdog {
 impl Drop for Watchdog {
     fn drop(&mut self) {
         self.pipe = None;
-        // It has nothing left to wait for; not reaping it would leave a zombie.
+        // The shell ends now; without reaping it would remain a zombie.
         drop(self.shell.wait());
     }
 }

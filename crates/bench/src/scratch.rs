@@ -1,33 +1,29 @@
-//! Where is measured: a scratch folder, and scratch databases on a MongoDB. Nothing is done to any database that was
-//! there before, and nothing is left behind.
+//! Where benchmarks run: a scratch folder, and scratch databases on a MongoDB. Existing databases are never touched, and
+//! everything is removed at the end.
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use aegis::config::{DatabaseSettings, Secret};
 use clap::ValueEnum;
 use mongodb::Client;
 use store::Env;
 
-use super::BenchError;
-use super::mongod::Mongod;
-use super::watchdog::Watchdog;
-use crate::config::{DatabaseSettings, Secret};
+use crate::error::BenchError;
+use crate::mongod::Mongod;
+use crate::watchdog::Watchdog;
 
-/// A kind of store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum StoreKind {
-    /// The embedded one.
+pub(crate) enum StoreKind {
     Sqlite,
-    /// A MongoDB replica set.
     Mongodb,
 }
 
 impl StoreKind {
-    /// Its name in figures.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
+    /// Its name in results.
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Sqlite => "sqlite",
             Self::Mongodb => "mongodb",
@@ -35,50 +31,41 @@ impl StoreKind {
     }
 }
 
-/// How a MongoDB is found.
 #[derive(Clone, Debug)]
-pub enum MongoServer {
-    /// One that runs already; its other databases are left alone.
+pub(crate) enum MongoServer {
+    /// A running one; its other databases are not touched.
     Existing(Secret),
-    /// One that is started for the purpose and removed afterwards.
+    /// One that is started for the benchmark and removed afterwards.
     Temporary(PathBuf),
 }
 
-/// The scratch folder, and the server started in it. Removed when dropped, or when this process ends.
-pub struct ScratchFolder {
-    // In the order in which they go: the watchdog removes the folder last.
+/// The scratch folder, and the server started in it. Both are removed when dropped, or when this process ends.
+pub(crate) struct ScratchFolder {
+    // Dropped in this order: the watchdog removes the folder last.
     mongod: Option<Mongod>,
     watchdog: Watchdog,
     folder: PathBuf,
-    /// Unlike any other's.
+    /// Unique.
     name: String,
 }
 
 impl ScratchFolder {
-    /// Makes a scratch folder within another.
-    ///
-    /// # Errors
-    /// [`BenchError::Io`] if it cannot be made.
-    pub fn create_in(folder: &Path) -> Result<Self, BenchError> {
+    /// Creates a scratch folder below `folder`.
+    pub(crate) fn create_in(folder: &Path) -> Result<Self, BenchError> {
         let name = Env::system().uuid().simple().to_string();
         let folder = folder.join(format!("aegis-bench-{name}"));
         let made = DirBuilder::new().mode(0o700).create(&folder);
-        made.map_err(BenchError::io(format!("making the scratch folder {}", folder.display())))?;
+        made.map_err(BenchError::io(format!("creating the scratch folder {}", folder.display())))?;
         let watchdog = Watchdog::over(&folder).map_err(BenchError::io("starting the watchdog (sh)"))?;
         Ok(Self { mongod: None, watchdog, folder, name })
     }
 
-    /// A place for embedded databases.
-    #[must_use]
-    pub fn sqlite(&self) -> ScratchDatabases {
+    pub(crate) fn sqlite(&self) -> ScratchDatabases {
         ScratchDatabases::new(Location::Folder, &self.folder)
     }
 
-    /// A place on a MongoDB.
-    ///
-    /// # Errors
-    /// [`BenchError::MongodUnavailable`] if a server that has to be started does not run.
-    pub async fn mongodb(&mut self, server: &MongoServer) -> Result<ScratchDatabases, BenchError> {
+    /// Fails with [`BenchError::MongodUnavailable`] if a server that has to be started does not run.
+    pub(crate) async fn mongodb(&mut self, server: &MongoServer) -> Result<ScratchDatabases, BenchError> {
         let (url, remove) = match server {
             MongoServer::Existing(url) => (url.clone(), true),
             MongoServer::Temporary(executable) => {
@@ -91,8 +78,8 @@ impl ScratchFolder {
     }
 }
 
-/// Where scratch databases of one kind are made.
-pub struct ScratchDatabases {
+/// Creates scratch databases of one kind.
+pub(crate) struct ScratchDatabases {
     kind: Location,
     folder: PathBuf,
     made: Mutex<Vec<String>>,
@@ -113,27 +100,25 @@ impl ScratchDatabases {
         Self { kind, folder: folder.to_owned(), made: Mutex::default() }
     }
 
-    /// A path that nothing is at. Whatever is put there is removed in the end.
-    pub(super) fn file(&self) -> PathBuf {
+    /// An unused path. A file created there is removed at the end.
+    pub(crate) fn file(&self) -> PathBuf {
         self.folder.join(self.next_name("file"))
     }
 
-    /// The kind of store that is measured here.
-    #[must_use]
-    pub fn store(&self) -> StoreKind {
+    pub(crate) fn store(&self) -> StoreKind {
         match self.kind {
             Location::Folder => StoreKind::Sqlite,
             Location::Server { .. } => StoreKind::Mongodb,
         }
     }
 
-    /// A database that was not there before.
-    pub(super) async fn database(&self) -> Result<ScratchDatabase, BenchError> {
+    /// Creates a new database.
+    pub(crate) async fn database(&self) -> Result<ScratchDatabase, BenchError> {
         match &self.kind {
             Location::Folder => {
                 let data_dir = self.folder.join(self.next_name("database"));
                 let made = tokio::fs::create_dir(&data_dir).await;
-                made.map_err(BenchError::io("making a folder for a database"))?;
+                made.map_err(BenchError::io("creating a folder for a database"))?;
                 Ok(ScratchDatabase(DatabaseSettings::Embedded { data_dir }))
             }
             Location::Server { url, prefix, .. } => Ok(ScratchDatabase(DatabaseSettings::Mongo {
@@ -143,11 +128,8 @@ impl ScratchDatabases {
         }
     }
 
-    /// Removes every database that was made here, whatever became of the measuring.
-    ///
-    /// # Errors
-    /// [`BenchError::Mongo`] if a server does not do it.
-    pub async fn clear(&self) -> Result<(), BenchError> {
+    /// Drops every database that was created on a server that outlives the benchmark.
+    pub(crate) async fn clear(&self) -> Result<(), BenchError> {
         let made = std::mem::take(&mut *self.made());
         match &self.kind {
             Location::Server { url, prefix, remove: true } if !made.is_empty() => {
@@ -156,7 +138,7 @@ impl ScratchDatabases {
                     client.database(name).drop().await?;
                 }
             }
-            // They go with the folder.
+            // Removed with the folder.
             Location::Server { .. } | Location::Folder => {}
         }
         Ok(())
@@ -174,12 +156,11 @@ impl ScratchDatabases {
     }
 }
 
-/// A database of one figure's own.
-pub(super) struct ScratchDatabase(DatabaseSettings);
+/// The database of one benchmark.
+pub(crate) struct ScratchDatabase(DatabaseSettings);
 
 impl ScratchDatabase {
-    /// How it is opened.
-    pub(super) fn settings(&self) -> &DatabaseSettings {
+    pub(crate) fn settings(&self) -> &DatabaseSettings {
         &self.0
     }
 }

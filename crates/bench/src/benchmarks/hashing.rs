@@ -1,4 +1,4 @@
-//! Which part of an append goes into making the log verifiable.
+//! The share of an append that makes the log verifiable.
 
 use std::time::Instant;
 
@@ -8,18 +8,19 @@ use store::checkpoint::Signer;
 use store::merkle::{Frontier, leaf_hash};
 use store::{Env, Envelope, EventQuery};
 
-use super::registrations::{EventRange, Registrations};
-use super::result::{Round, Target};
-use super::rounds::TimeSlice;
-use super::scratch::{ScratchDatabases, StoreKind};
-use super::{BenchError, Benchmark, Comparison};
+use crate::benchmark::{Benchmark, Comparison};
+use crate::error::BenchError;
+use crate::registrations::{EventRange, Registrations};
+use crate::scratch::{ScratchDatabases, StoreKind};
+use crate::target::{Round, Target};
+use crate::time_slice::TimeSlice;
 
-/// How many registrations are under way at any time, and how many of them go into one batch at most.
+/// Concurrent registrations, which is also the maximum size of a batch.
 const CONCURRENCY: usize = 512;
-/// The head is signed once for so many: fewer than batches hold while so many are under way.
+/// Events per signed head: fewer than batches hold at that concurrency.
 const SIGNED_TOGETHER: usize = 128;
 
-pub(super) struct Hashing;
+pub(crate) struct Hashing;
 
 #[async_trait]
 impl Benchmark for Hashing {
@@ -32,8 +33,8 @@ impl Benchmark for Hashing {
     }
 
     fn meaning(&self) -> &'static str {
-        "what it takes for each event to make its canonical form, its leaf, the root over all, and a signed head for every \
-         128 events; the limit is the time that an append of such an event takes with 512 under way, all in all"
+        "the time per event to compute its canonical form, its leaf, the root over all, and a signed head for every \
+         128 events; the baseline is the time per append with 512 concurrent registrations"
     }
 
     fn target(&self, _: StoreKind) -> Target {
@@ -74,7 +75,7 @@ impl HashingComparison {
     }
 }
 
-/// Does it all again; gives the microseconds for each event.
+/// Computes everything again; returns the microseconds per event.
 fn hashed(events: &[Envelope]) -> Result<f64, BenchError> {
     let void = |error: &dyn std::fmt::Display| BenchError::InvalidMeasurement(error.to_string());
     let env = Env::system();
@@ -86,7 +87,7 @@ fn hashed(events: &[Envelope]) -> Result<f64, BenchError> {
             let leaf = leaf_hash(&canonical_event(event).map_err(|error| void(&error))?);
             if leaf != event.leaf {
                 return Err(BenchError::InvalidMeasurement(format!(
-                    "position {} has another leaf",
+                    "position {} has a different leaf",
                     event.position
                 )));
             }

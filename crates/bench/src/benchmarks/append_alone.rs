@@ -1,15 +1,16 @@
-//! How long one append takes while nobody else appends.
+//! The latency of an append without concurrent appends.
 
 use async_trait::async_trait;
 
-use super::raw::{self, RawDriver};
-use super::registrations::Registrations;
-use super::result::{Round, Target, median};
-use super::rounds::TimeSlice;
-use super::scratch::{ScratchDatabases, StoreKind};
-use super::{BenchError, Benchmark, Comparison};
+use crate::benchmark::{Benchmark, Comparison};
+use crate::error::BenchError;
+use crate::raw::{self, RawDriver};
+use crate::registrations::Registrations;
+use crate::scratch::{ScratchDatabases, StoreKind};
+use crate::target::{Round, Target, median};
+use crate::time_slice::TimeSlice;
 
-pub(super) struct AppendAlone;
+pub(crate) struct AppendAlone;
 
 #[async_trait]
 impl Benchmark for AppendAlone {
@@ -22,8 +23,8 @@ impl Benchmark for AppendAlone {
     }
 
     fn meaning(&self) -> &'static str {
-        "one registration after the other: how long the event store takes for each; the limit is a bare transaction \
-         that writes the same documents (head, vault entry, event)"
+        "one registration after the other: how long the event store takes for each; the baseline is a bare transaction \
+         that writes the same documents (head, key-store entry, event)"
     }
 
     fn target(&self, _: StoreKind) -> Target {
@@ -54,7 +55,7 @@ impl Comparison for SequentialAppends {
         let middle = |took: Vec<std::time::Duration>| {
             let milliseconds = took.iter().map(|took| took.as_secs_f64() * 1000.0).collect();
             median(milliseconds)
-                .ok_or_else(|| BenchError::InvalidMeasurement("not a single append".to_owned()))
+                .ok_or_else(|| BenchError::InvalidMeasurement("no append was measured".to_owned()))
         };
         Ok(Round { value: middle(took)?, baseline: middle(bare)? })
     }

@@ -1,23 +1,24 @@
-//! How fast a log is proved.
+//! The throughput of verification.
 
 use std::time::Instant;
 
+use aegis::query::claim_change;
 use async_trait::async_trait;
 use store::VerifyError;
 use store::tiles::Proofs;
 
-use super::raw::{self, RawDriver};
-use super::registrations::{EventRange, Registrations};
-use super::result::{Round, Target};
-use super::rounds::TimeSlice;
-use super::scratch::{ScratchDatabases, StoreKind};
-use super::{BenchError, Benchmark, Comparison};
-use crate::query::claim_change;
+use crate::benchmark::{Benchmark, Comparison};
+use crate::error::BenchError;
+use crate::raw::{self, RawDriver};
+use crate::registrations::{EventRange, Registrations};
+use crate::scratch::{ScratchDatabases, StoreKind};
+use crate::target::{Round, Target};
+use crate::time_slice::TimeSlice;
 
-/// How many events there are.
+/// The number of events in the log.
 const LOG_SIZE: u64 = 50_000;
 
-pub(super) struct Verify;
+pub(crate) struct Verify;
 
 #[async_trait]
 impl Benchmark for Verify {
@@ -30,9 +31,9 @@ impl Benchmark for Verify {
     }
 
     fn meaning(&self) -> &'static str {
-        "`events verify` over a log of 50,000 registrations (fewer where SECONDS are too few to make them): every hash, \
-         seal, version and claim, the tiles, the root and the signature; the limit is the bare driver, reading the same events and \
-         doing nothing with them"
+        "`events verify` over a log of 50,000 registrations (fewer if SECONDS are too few to create them): every hash, \
+         ciphertext, version and claim, the tiles, the root and the signature; the baseline is the bare driver, which \
+         reads the same events and discards them"
     }
 
     fn target(&self, _: StoreKind) -> Target {

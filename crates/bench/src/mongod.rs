@@ -1,4 +1,4 @@
-//! A throwaway MongoDB: a replica set of one, on a loopback port and a folder of its own.
+//! A temporary MongoDB: a replica set of one, on a loopback port, with its own folder.
 
 use std::fs::File;
 use std::io::{ErrorKind, Write};
@@ -12,37 +12,37 @@ use mongodb::Client;
 use mongodb::bson::{Document, doc};
 use mongodb::options::{ClientOptions, ServerAddress};
 
-use super::BenchError;
-use super::watchdog::Watchdog;
+use crate::error::BenchError;
+use crate::watchdog::Watchdog;
 
 const REPLICA_SET: &str = "rs0";
-/// Generous: a loaded machine may take long, and nothing waits once the server is there.
+/// Generous: a loaded machine may be slow, and the wait ends as soon as the server is ready.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
-/// The process waits for our word before it becomes `mongod`: none runs that the watchdog does not know.
+/// The process waits for a line of input before it becomes `mongod`, so that the watchdog knows every server that runs.
 const WAIT_THEN_EXEC: &str = r#"read -r go && exec "$@" </dev/null"#;
 
-/// A server that runs until it is dropped.
-pub(super) struct Mongod {
+/// Runs until it is dropped.
+pub(crate) struct Mongod {
     child: Child,
     port: u16,
     log: PathBuf,
 }
 
 impl Mongod {
-    /// Starts `executable` with its data in `folder`; a primary on return.
-    pub(super) async fn start(
+    /// Starts `executable` with its data in `folder`, and waits until it is primary.
+    pub(crate) async fn start(
         executable: &Path,
         folder: &Path,
         watchdog: &mut Watchdog,
     ) -> Result<Self, BenchError> {
         check_executable(executable)?;
         let data = folder.join("mongod");
-        std::fs::create_dir(&data).map_err(BenchError::io("making a folder for mongod"))?;
-        let port = free_port().map_err(BenchError::io("looking for a free port"))?;
+        std::fs::create_dir(&data).map_err(BenchError::io("creating a folder for mongod"))?;
+        let port = free_port().map_err(BenchError::io("finding a free port"))?;
         let log = data.join("mongod.log");
         let mut child = spawn(executable, &data, &log, port).map_err(BenchError::io("starting mongod"))?;
-        watchdog.watch(child.id()).map_err(BenchError::io("telling the watchdog"))?;
+        watchdog.watch(child.id()).map_err(BenchError::io("registering mongod with the watchdog"))?;
         let go = child.stdin.take().map_or(Ok(()), |mut go| go.write_all(b"go\n"));
         go.map_err(BenchError::io("starting mongod"))?;
         let mut server = Self { child, port, log };
@@ -50,8 +50,8 @@ impl Mongod {
         Ok(server)
     }
 
-    /// How a client reaches it.
-    pub(super) fn url(&self) -> String {
+    /// The connection string.
+    pub(crate) fn url(&self) -> String {
         format!("mongodb://127.0.0.1:{}/?replicaSet={REPLICA_SET}", self.port)
     }
 
@@ -69,7 +69,7 @@ impl Mongod {
                     return Ok(());
                 }
                 if hello.get_bool("isreplicaset").unwrap_or(false) {
-                    // Asked again if it fails: a server that has just begun to listen may not be ready for it.
+                    // Retried if it fails: a server that has just begun to listen may not be ready for it.
                     drop(admin.run_command(doc! { "replSetInitiate": self.configuration() }).await);
                 }
             }
@@ -98,12 +98,12 @@ impl Mongod {
 
 impl Drop for Mongod {
     fn drop(&mut self) {
-        // What cannot be ended here is ended by the watchdog.
+        // If this fails, the watchdog ends the process.
         drop(self.child.kill().and_then(|()| self.child.wait()));
     }
 }
 
-/// Whether it runs at all: a library that is missing shows here, not as a server that never answers.
+/// Checks that the executable runs: a missing library fails here, instead of as a server that never answers.
 fn check_executable(executable: &Path) -> Result<(), BenchError> {
     let name = executable.display();
     match Command::new(executable).arg("--version").output() {
@@ -113,7 +113,7 @@ fn check_executable(executable: &Path) -> Result<(), BenchError> {
             Err(BenchError::MongodUnavailable(format!("{name} does not run: {said}")))
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            Err(BenchError::MongodUnavailable(format!("there is no {name}")))
+            Err(BenchError::MongodUnavailable(format!("{name} does not exist")))
         }
         Err(error) => Err(BenchError::MongodUnavailable(format!("{name} does not run: {error}"))),
     }
@@ -144,7 +144,7 @@ fn spawn(executable: &Path, data: &Path, log: &Path, port: u16) -> std::io::Resu
         .spawn()
 }
 
-/// A port that nobody listens on at this moment.
+/// A port that is not in use at this moment.
 fn free_port() -> std::io::Result<u16> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr().map(|address| address.port())
 }

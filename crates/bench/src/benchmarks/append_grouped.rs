@@ -1,18 +1,19 @@
-//! How many appends a second there are when many wait at once.
+//! The throughput of concurrent appends.
 
 use async_trait::async_trait;
 
-use super::raw::{self, RawDriver};
-use super::registrations::Registrations;
-use super::result::{Round, Target};
-use super::rounds::TimeSlice;
-use super::scratch::{ScratchDatabases, StoreKind};
-use super::{BenchError, Benchmark, Comparison};
+use crate::benchmark::{Benchmark, Comparison};
+use crate::error::BenchError;
+use crate::raw::{self, RawDriver};
+use crate::registrations::Registrations;
+use crate::scratch::{ScratchDatabases, StoreKind};
+use crate::target::{Round, Target};
+use crate::time_slice::TimeSlice;
 
-/// How many registrations are under way at any time.
+/// Concurrent registrations.
 const CONCURRENCY: usize = 512;
 
-pub(super) struct AppendGrouped;
+pub(crate) struct AppendGrouped;
 
 #[async_trait]
 impl Benchmark for AppendGrouped {
@@ -25,8 +26,8 @@ impl Benchmark for AppendGrouped {
     }
 
     fn meaning(&self) -> &'static str {
-        "512 registrations under way at any time, passwords hashed before: how many the event store takes in. The \
-         limit on mongodb is a bare insertMany of 1,000 of the same event documents at a time into a collection with \
+        "512 concurrent registrations with pre-hashed passwords: appends per second. The baseline \
+         on mongodb is a bare insertMany of 1,000 of the same event documents at a time into a collection with \
          the same indexes; on sqlite bare inserts of the same rows (event, vault entry, claims), 1,000 registrations \
          a transaction"
     }

@@ -1,18 +1,18 @@
-//! The limits on SQLite: a second file in the same folder, with the same tables, indexes and pragmas.
+//! The baselines on SQLite: a second file in the same folder, with the same tables, indexes and pragmas.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use aegis::config::DATABASE_FILE;
 use async_trait::async_trait;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, Statement, params, params_from_iter};
 use store::Table;
 
-use super::{BATCH, RawDriver, counted, rate};
-use crate::bench::BenchError;
-use crate::bench::registrations::EventRange;
-use crate::bench::rounds::TimeSlice;
-use crate::config::DATABASE_FILE;
+use super::driver::{BATCH, RawDriver, counted, rate};
+use crate::error::BenchError;
+use crate::registrations::EventRange;
+use crate::time_slice::TimeSlice;
 
 /// What `crates/store-sqlite/src/connection.rs` sets, and a WAL that is moved into the file as late as its `managed_connection.rs`
 /// does.
@@ -31,17 +31,17 @@ PRAGMA journal_size_limit = 67108864;
 const SCHEMA_OF_COPIED: &str = "SELECT sql FROM sqlite_schema
     WHERE tbl_name IN ('head', 'vault', 'claims', 'events') AND sql IS NOT NULL ORDER BY rowid";
 
-pub(super) struct RawSqlite {
+pub(crate) struct RawSqlite {
     /// The event store's file.
     source: PathBuf,
-    /// The bare one; out while a job has it.
+    /// The bare one; `None` while a job uses it.
     connection: Option<Connection>,
 }
 
 /// A row of any table.
 type Row = Vec<Value>;
 
-/// What one append has written.
+/// The rows that one append has written.
 struct AppendRows {
     event: Row,
     vault: Row,
@@ -49,7 +49,7 @@ struct AppendRows {
 }
 
 impl RawSqlite {
-    pub(super) async fn new(folder: &Path) -> Result<Self, BenchError> {
+    pub(crate) async fn new(folder: &Path) -> Result<Self, BenchError> {
         let (source, file) = (folder.join(DATABASE_FILE), folder.join("raw.db"));
         let mut raw = Self { source, connection: None };
         raw.run(move |source, connection| {
@@ -161,7 +161,7 @@ impl RawDriver for RawSqlite {
     }
 }
 
-/// What the event store has written, append by append: a registration is one event.
+/// The rows that the event store has written, append by append: a registration is one event.
 fn rows(source: &Connection, written: EventRange) -> Result<Vec<AppendRows>, BenchError> {
     let mut events =
         source.prepare("SELECT * FROM events WHERE position > ?1 AND position <= ?2 ORDER BY position")?;
@@ -194,14 +194,14 @@ fn first(statement: &mut Statement<'_>, parameters: &[&dyn rusqlite::ToSql]) -> 
     found.ok_or_else(|| BenchError::InvalidMeasurement("a row of the event store is missing".to_owned()))
 }
 
-/// Table by table, as anybody would who has them all.
+/// Table by table, as is fastest when all rows are known.
 fn insert(connection: &Connection, appends: &[AppendRows]) -> Result<(), BenchError> {
     insert_into(connection, "vault", appends.iter().map(|append| &append.vault))?;
     insert_into(connection, "claims", appends.iter().flat_map(|append| &append.claims))?;
     insert_into(connection, "events", appends.iter().map(|append| &append.event))
 }
 
-/// Rows of one table. There is a single head, which takes the place of the one before.
+/// Rows of one table. There is a single head, which replaces the previous one.
 fn insert_into<'a>(
     connection: &Connection,
     table: &str,

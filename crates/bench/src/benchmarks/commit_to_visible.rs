@@ -1,4 +1,4 @@
-//! How long after its commit an event is in the rows.
+//! The time from the commit of an event until its rows are visible.
 
 use std::time::Duration;
 
@@ -8,18 +8,19 @@ use store::Env;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::registrations::Registrations;
-use super::result::{Round, Target};
-use super::rounds::TimeSlice;
-use super::scratch::{ScratchDatabases, StoreKind};
-use super::{BenchError, Benchmark, Comparison};
+use crate::benchmark::{Benchmark, Comparison};
+use crate::error::BenchError;
+use crate::registrations::Registrations;
+use crate::scratch::{ScratchDatabases, StoreKind};
+use crate::target::{Round, Target};
+use crate::time_slice::TimeSlice;
 
-/// A registration every so often: 1,000 a second, whether the ones before are done or not.
+/// The interval between registrations: 1,000 per second, whether earlier ones are done or not.
 const ARRIVAL_INTERVAL: Duration = Duration::from_millis(1);
-/// As soon as that an event is to be visible, in milliseconds.
+/// The promised time until an event is visible, in milliseconds.
 const PROMISED_MS: f64 = 20.0;
 
-pub(super) struct CommitToVisible;
+pub(crate) struct CommitToVisible;
 
 #[async_trait]
 impl Benchmark for CommitToVisible {
@@ -32,8 +33,8 @@ impl Benchmark for CommitToVisible {
     }
 
     fn meaning(&self) -> &'static str {
-        "1,000 registrations a second, at a fixed pace: how long after its commit is answered an event is in the rows of \
-         `users`, of which the slowest of a hundred (p99) counts; the limit is the 20 ms that are promised"
+        "1,000 registrations per second, at a fixed rate: the time from the acknowledged commit until the event is in the \
+         rows of `users` (p99); the baseline is the promised 20 ms"
     }
 
     fn target(&self, _: StoreKind) -> Target {
@@ -65,7 +66,7 @@ struct Watching {
 impl Comparison for Watching {
     async fn round(&mut self, slice: &TimeSlice) -> Result<Round, BenchError> {
         let mut pace = interval(ARRIVAL_INTERVAL);
-        // Open loop: those that are late are made up for at once, and their delay counts.
+        // Open loop: late registrations are made up for immediately, and their delay counts.
         pace.set_missed_tick_behavior(MissedTickBehavior::Burst);
         let mut under_way = JoinSet::new();
         while !slice.is_over() || under_way.is_empty() {

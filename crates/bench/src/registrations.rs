@@ -1,51 +1,50 @@
-//! The subject of appends: sign-ups by way of the command, from the decision to the commit. Passwords count as hashed.
+//! The workload: sign-ups through the command, from the decision to the commit, with pre-hashed passwords.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use aegis::app::Database;
+use aegis::command::UserCommands;
 use domain::{EmailAddress, PasswordHash, UserCommand, Username};
 use projections::ProjectionContext;
 use store::tiles::TileStore;
 use store::{Env, EventStore, MasterKey, Position};
 use tokio::task::JoinSet;
 
-use super::BenchError;
-use super::rounds::TimeSlice;
-use super::scratch::ScratchDatabase;
-use crate::app::Database;
-use crate::command::UserCommands;
+use crate::error::BenchError;
+use crate::scratch::ScratchDatabase;
+use crate::time_slice::TimeSlice;
 
-/// How many registrations are under way while a log is filled.
+/// Concurrent registrations while a log is filled.
 const FILL_CONCURRENCY: u64 = 256;
 
-/// As long as a real one with the default costs.
+/// As long as a real hash with the default parameters.
 const PASSWORD_HASH: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$Zm9ydHktdGhyZWUgY2hhcmFjdGVycyBvZiBhIGhhc2ghIQ";
 
-/// The events after a position up to another.
+/// The events after one position, up to and including another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct EventRange {
-    pub(super) after: Position,
-    pub(super) until: Position,
+pub(crate) struct EventRange {
+    pub(crate) after: Position,
+    pub(crate) until: Position,
 }
 
 impl EventRange {
-    /// How many there are.
-    pub(super) fn events(self) -> u64 {
+    pub(crate) fn events(self) -> u64 {
         self.until.get() - self.after.get()
     }
 }
 
-/// A log that users are registered in.
-pub(super) struct Registrations {
+/// A log in which users are registered.
+pub(crate) struct Registrations {
     store: EventStore,
     sources: ProjectionContext,
     tiles: Arc<dyn TileStore>,
     generator: UserGenerator,
 }
 
-/// Registers one new user after another. Clones share the numbers that users are told apart by.
+/// Registers new users. Clones share the counter that makes them unique.
 #[derive(Clone)]
 struct UserGenerator {
     users: UserCommands,
@@ -54,8 +53,8 @@ struct UserGenerator {
 }
 
 impl Registrations {
-    /// Begins a log in a scratch database.
-    pub(super) async fn open(scratch: &ScratchDatabase) -> Result<Self, BenchError> {
+    /// Creates a log in a scratch database.
+    pub(crate) async fn open(scratch: &ScratchDatabase) -> Result<Self, BenchError> {
         let env = Env::system();
         let database = Database::connect(scratch.settings()).await?;
         let store = EventStore::open(database.log, MasterKey::generate(&env), env.clone()).await?;
@@ -69,23 +68,20 @@ impl Registrations {
         Ok(Self { store, sources, tiles: database.tiles, generator })
     }
 
-    /// What projections of the log work on.
-    pub(super) fn sources(&self) -> &ProjectionContext {
+    pub(crate) fn sources(&self) -> &ProjectionContext {
         &self.sources
     }
 
-    /// Where tiles of the log are kept.
-    pub(super) fn tiles(&self) -> Arc<dyn TileStore> {
+    pub(crate) fn tiles(&self) -> Arc<dyn TileStore> {
         Arc::clone(&self.tiles)
     }
 
-    /// All that is in the log.
-    pub(super) async fn whole_log(&self) -> Result<EventRange, BenchError> {
+    pub(crate) async fn whole_log(&self) -> Result<EventRange, BenchError> {
         Ok(EventRange { after: Position::START, until: self.store.head().await?.position })
     }
 
-    /// Registers so many, or as many as there is time for.
-    pub(super) async fn fill(&self, count: u64, slice: &TimeSlice) -> Result<(), BenchError> {
+    /// Registers that many users, or as many as fit into the time slice.
+    pub(crate) async fn fill(&self, count: u64, slice: &TimeSlice) -> Result<(), BenchError> {
         let mut clients = JoinSet::new();
         for client in 0..FILL_CONCURRENCY {
             let (generator, slice) = (self.generator.clone(), slice.clone());
@@ -93,7 +89,7 @@ impl Registrations {
                 for _ in (client..count).step_by(usize::try_from(FILL_CONCURRENCY).unwrap_or(1)) {
                     slice.check()?;
                     generator.register(generator.next()?).await?;
-                    // One at least.
+                    // At least one per client.
                     if slice.is_over() {
                         break;
                     }
@@ -107,13 +103,13 @@ impl Registrations {
         Ok(())
     }
 
-    /// Registers one, and says where it stands in the log.
-    pub(super) async fn register_one(&self) -> Result<Position, BenchError> {
+    /// Registers one user; returns the position of the event.
+    pub(crate) async fn register_one(&self) -> Result<Position, BenchError> {
         self.generator.register(self.generator.next()?).await
     }
 
-    /// Registers one after the other; gives what that wrote and how long each took.
-    pub(super) async fn append_sequentially(
+    /// Registers one user after the other; returns the events and how long each took.
+    pub(crate) async fn append_sequentially(
         &self,
         slice: &TimeSlice,
     ) -> Result<(EventRange, Vec<Duration>), BenchError> {
@@ -128,8 +124,8 @@ impl Registrations {
         Ok((self.written(after, slice).await?, took))
     }
 
-    /// Keeps `concurrency` registrations under way; gives what they wrote and how many there were a second.
-    pub(super) async fn append_concurrently(
+    /// Keeps that many registrations in progress; returns the events and their rate per second.
+    pub(crate) async fn append_concurrently(
         &self,
         concurrency: usize,
         slice: &TimeSlice,
@@ -140,7 +136,7 @@ impl Registrations {
         for _ in 0..concurrency {
             let (generator, slice) = (self.generator.clone(), slice.clone());
             clients.spawn(async move {
-                // One at least, so that even the shortest slice measures something.
+                // At least one, so that even the shortest slice measures something.
                 let mut registered = 0_u32;
                 while registered == 0 || !slice.is_over() {
                     generator.register(generator.next()?).await?;
@@ -153,13 +149,13 @@ impl Registrations {
         while let Some(done) = clients.join_next().await {
             registered += done.map_err(|stopped| BenchError::InvalidMeasurement(stopped.to_string()))??;
         }
-        // Until the last answer, so that none of what is counted was done outside of what is timed.
+        // Timed until the last answer, so that everything that is counted lies within the measured time.
         let rate = f64::from(registered) / begun.elapsed().as_secs_f64();
         Ok((self.written(after, slice).await?, rate))
     }
 
-    /// Ends the log; it stays in its database.
-    pub(super) async fn close(self) {
+    /// Closes the event store; its database stays.
+    pub(crate) async fn close(self) {
         self.store.close().await;
     }
 

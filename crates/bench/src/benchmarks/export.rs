@@ -1,25 +1,26 @@
-//! How fast a log gets into a file.
+//! The throughput of an export.
 
 use std::fs;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use aegis::export::format::ExportFormat;
+use aegis::export::partial::{ExportPlan, ExportRequest, PartialExport};
+use aegis::export::writer::write_export;
 use async_trait::async_trait;
 
-use super::raw::{self, RawDriver};
-use super::registrations::{EventRange, Registrations};
-use super::result::{Round, Target};
-use super::rounds::TimeSlice;
-use super::scratch::{ScratchDatabases, StoreKind};
-use super::{BenchError, Benchmark, Comparison};
-use crate::export::format::ExportFormat;
-use crate::export::partial::{ExportPlan, ExportRequest, PartialExport};
-use crate::export::writer::write_export;
+use crate::benchmark::{Benchmark, Comparison};
+use crate::error::BenchError;
+use crate::raw::{self, RawDriver};
+use crate::registrations::{EventRange, Registrations};
+use crate::scratch::{ScratchDatabases, StoreKind};
+use crate::target::{Round, Target};
+use crate::time_slice::TimeSlice;
 
-/// How many events there are.
+/// The number of events in the log.
 const LOG_SIZE: u64 = 50_000;
 
-pub(super) struct Export;
+pub(crate) struct Export;
 
 #[async_trait]
 impl Benchmark for Export {
@@ -32,9 +33,9 @@ impl Benchmark for Export {
     }
 
     fn meaning(&self) -> &'static str {
-        "`events export` of a log of 50,000 registrations (fewer where SECONDS are too few to make them), unsealed and \
-         rendered into a file that is on the disk in the end; the limit is the bare driver, reading the same events and \
-         doing nothing with them"
+        "`events export` of a log of 50,000 registrations (fewer if SECONDS are too few to create them), decrypted and \
+         rendered into a file that is synced to disk; the baseline is the bare driver, which reads the same events and \
+         discards them"
     }
 
     fn target(&self, _: StoreKind) -> Target {

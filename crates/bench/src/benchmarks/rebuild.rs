@@ -1,4 +1,4 @@
-//! How fast a read model is made anew.
+//! The throughput of a rebuild of a read model.
 
 use std::time::Instant;
 
@@ -6,17 +6,18 @@ use async_trait::async_trait;
 use projections::{Projection, ProjectionContext, ProjectionHandle, ProjectionRunner, Users, lifecycle};
 use store::{Env, ProjectionVersions};
 
-use super::raw::{self, RawDriver};
-use super::registrations::Registrations;
-use super::result::{Round, Target};
-use super::rounds::TimeSlice;
-use super::scratch::{ScratchDatabases, StoreKind};
-use super::{BenchError, Benchmark, Comparison};
+use crate::benchmark::{Benchmark, Comparison};
+use crate::error::BenchError;
+use crate::raw::{self, RawDriver};
+use crate::registrations::Registrations;
+use crate::scratch::{ScratchDatabases, StoreKind};
+use crate::target::{Round, Target};
+use crate::time_slice::TimeSlice;
 
-/// How many rows there are.
+/// The number of rows.
 const LOG_SIZE: u64 = 50_000;
 
-pub(super) struct Rebuild;
+pub(crate) struct Rebuild;
 
 #[async_trait]
 impl Benchmark for Rebuild {
@@ -29,14 +30,15 @@ impl Benchmark for Rebuild {
     }
 
     fn meaning(&self) -> &'static str {
-        "`users` is made anew from a log of 50,000 registrations (fewer where SECONDS are too few to make them), from the \
-         command to the moment it is read; the limit is bare inserts of the same rows, 1,000 at a time, into a table with the same indexes"
+        "`users` is rebuilt from a log of 50,000 registrations (fewer if SECONDS are too few to create them), from the \
+         command to the cutover; the baseline is bare inserts of the same rows, 1,000 at a time, into a table with \
+         the same indexes"
     }
 
     fn target(&self, store: StoreKind) -> Target {
         match store {
             StoreKind::Mongodb => Target::RatioAtLeast(0.5),
-            // Bare inserts are about three times as fast as MongoDB's, so this is no fewer rows a second.
+            // Bare inserts are about three times as fast as on MongoDB, so this is at least as many rows per second.
             StoreKind::Sqlite => Target::RatioAtLeast(0.2),
         }
     }
@@ -62,7 +64,7 @@ struct Rebuilding {
     runner: ProjectionHandle,
 }
 
-/// Waits until the versions are as wanted.
+/// Waits until the versions satisfy the condition.
 async fn until(
     sources: &ProjectionContext,
     wanted: impl Fn(&ProjectionVersions) -> bool,
@@ -70,7 +72,7 @@ async fn until(
     let mut updates = sources.events.watch_progress();
     let so = updates
         .wait_for(|progress| progress.versions.get(Users.name()).is_some_and(|versions| wanted(versions)));
-    so.await.map_err(|_| BenchError::InvalidMeasurement("the database has fallen silent".to_owned()))?;
+    so.await.map_err(|_| BenchError::InvalidMeasurement("the event store was closed".to_owned()))?;
     Ok(())
 }
 
@@ -86,7 +88,7 @@ impl Comparison for Rebuilding {
         let number = building.last;
         until(&sources, |versions| versions.live == number).await?;
         let took = begun.elapsed().as_secs_f64();
-        // The versions before it stay: where nothing is appended, keeping them costs nothing.
+        // Previous versions stay: without appends they cost nothing.
         let users: &dyn Projection = &Users;
         let (rows, baseline) = self.raw.rows(&users.table(number), slice).await?;
         let rows = u32::try_from(rows).unwrap_or_default();

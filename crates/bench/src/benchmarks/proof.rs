@@ -1,4 +1,4 @@
-//! How long it takes to prove that an event is in the log.
+//! The latency of an inclusion proof.
 
 use std::time::Instant;
 
@@ -6,18 +6,19 @@ use async_trait::async_trait;
 use store::tiles::Proofs;
 use store::{Env, Position};
 
-use super::registrations::Registrations;
-use super::result::{Round, Target};
-use super::rounds::TimeSlice;
-use super::scratch::{ScratchDatabases, StoreKind};
-use super::{BenchError, Benchmark, Comparison};
+use crate::benchmark::{Benchmark, Comparison};
+use crate::error::BenchError;
+use crate::registrations::Registrations;
+use crate::scratch::{ScratchDatabases, StoreKind};
+use crate::target::{Round, Target};
+use crate::time_slice::TimeSlice;
 
-/// How many events there are.
+/// The number of events in the log.
 const LOG_SIZE: u64 = 50_000;
-/// As soon as that, in milliseconds.
+/// The promised latency, in milliseconds.
 const PROMISED_MS: f64 = 10.0;
 
-pub(super) struct Proof;
+pub(crate) struct Proof;
 
 #[async_trait]
 impl Benchmark for Proof {
@@ -30,9 +31,8 @@ impl Benchmark for Proof {
     }
 
     fn meaning(&self) -> &'static str {
-        "the proof that an event at a random position is in a log of 50,000 registrations (fewer where SECONDS are too few \
-         to make them), one after the other, of which the slowest of a hundred (p99) counts; the limit is the 10 ms that \
-         are promised"
+        "inclusion proofs of random positions in a log of 50,000 registrations (fewer if SECONDS are too few to create \
+         them), one after the other (p99); the baseline is the promised 10 ms"
     }
 
     fn target(&self, _: StoreKind) -> Target {

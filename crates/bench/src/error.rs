@@ -1,0 +1,32 @@
+//! Why a benchmark could not be measured.
+
+use aegis::command::CommandError;
+use store::StoreError;
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BenchError {
+    #[error("interrupted")]
+    Interrupted,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("a registration failed: {0}")]
+    Command(#[from] CommandError),
+    #[error("the bare MongoDB driver failed: {0}")]
+    Mongo(#[from] mongodb::error::Error),
+    #[error("bare SQLite failed: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// A folder, a process or a thread could not be created.
+    #[error("{action}: {source}")]
+    Io { action: String, source: std::io::Error },
+    #[error("{0}")]
+    MongodUnavailable(String),
+    /// The data that was read is not the data that was written.
+    #[error("invalid measurement: {0}")]
+    InvalidMeasurement(String),
+}
+
+impl BenchError {
+    pub(crate) fn io(action: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::Io { action: action.into(), source }
+    }
+}

@@ -1,10 +1,13 @@
-//! `aegis config`: every setting, its value and where it comes from.
+//! `aegis config`: every setting with its value and its source.
 
 use super::error::CliError;
 use super::output::Output;
 use super::table::printable;
 use crate::config::ConfigSources;
 use crate::config::show::{ShownSetting, show_all};
+
+/// Longer assignments do not widen the column of sources.
+const MAX_WIDTH: usize = 60;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -14,9 +17,10 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, sources: &ConfigSources, out: &mut Output) -> Result<(), CliError> {
-    let (settings, faults) = show_all(sources);
+    let (settings, invalid) = show_all(sources);
     let lines: Vec<_> = settings.iter().map(assignment).collect();
-    let width = lines.iter().map(|line| line.chars().count()).filter(|width| *width <= 60).max().unwrap_or(0);
+    let widths = lines.iter().map(|line| line.chars().count()).filter(|width| *width <= MAX_WIDTH);
+    let width = widths.max().unwrap_or(0);
     for (setting, line) in settings.iter().zip(lines) {
         if arguments.json {
             out.json(setting)?;
@@ -25,10 +29,10 @@ pub(super) fn run(arguments: &Arguments, sources: &ConfigSources, out: &mut Outp
         }
     }
     out.flush()?;
-    faults.map_or(Ok(()), |faults| Err(faults.into()))
+    invalid.map_or(Ok(()), |invalid| Err(invalid.into()))
 }
 
-/// As it could stand in `.env`.
+/// The setting in the syntax of `.env`.
 fn assignment(setting: &ShownSetting) -> String {
     let value = printable(setting.value.as_deref().unwrap_or_default());
     let plain =
@@ -44,6 +48,7 @@ fn assignment(setting: &ShownSetting) -> String {
 mod tests {
     use super::*;
     use crate::cli::tests::CapturedOutput;
+    use crate::config::ConfigError;
 
     fn shown(json: bool, pairs: &[(&str, &str)]) -> (String, Result<(), CliError>) {
         let captured = CapturedOutput::default();
@@ -57,7 +62,7 @@ mod tests {
     fn each_line_shows_the_source() {
         let (text, done) =
             shown(false, &[("PROJECT_NAME", "Ada's"), ("SECRET_KEY", "0123456789abcdef0123456789abcdef")]);
-        assert_eq!(done, Ok(()));
+        done.unwrap();
         for line in
             ["ALGORITHM=HS256 ", "PROJECT_NAME='Ada\\'s' ", "SECRET_KEY=******** ", "AEGIS_CORS_ORIGINS= "]
         {
@@ -77,6 +82,7 @@ mod tests {
     fn errors_follow_the_settings() {
         let (text, done) = shown(false, &[("AEGIS_LISTEN", "nowhere")]);
         assert!(text.contains("AEGIS_LISTEN=nowhere"));
-        assert!(matches!(done, Err(CliError::Failed(why)) if why.contains("AEGIS_LISTEN (environment)")));
+        let Err(CliError::Config(ConfigError::InvalidSettings(invalid))) = done else { panic!("{done:?}") };
+        assert!(invalid.0.iter().any(|invalid| invalid.subject == "AEGIS_LISTEN"));
     }
 }

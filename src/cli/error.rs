@@ -1,53 +1,200 @@
-//! Why a command did not do what it was told, and the exit code that says so.
+//! Why a command failed, and its exit code.
 
+use std::fmt;
 use std::io::{self, ErrorKind, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use store::StoreError;
+use domain::{MomentError, UserId};
+use projections::ChangeError;
+use projections::verify::RowDifference;
+use store::checkpoint::{InvalidKey, SignatureError};
+use store::key_store::KeyId;
+use store::rotation::WrappedCount;
+use store::tiles::ProofError;
+use store::{Finding, Position, StoreError};
 
-use crate::command::CommandError;
-use crate::config::{ConfigError, InvalidSettings};
+use crate::command::{CommandError, SkipError};
+use crate::config::{ConfigError, DataFolderError, InvalidSettings};
+use crate::crypto::{HashingError, PasswordHashError};
+use crate::export::ExportError;
+use crate::query::{AsOf, QueryError};
 
-/// The exit code of something that was asked for in a way that makes no sense.
-pub const EXIT_USAGE: u8 = 2;
+/// The exit code of an invalid command line.
+pub(super) const EXIT_USAGE: u8 = 2;
 
-/// The exit code of something that was verified and is wrong.
-pub const EXIT_VERIFICATION_FAILED: u8 = 3;
+/// The exit code of a verification that found something wrong.
+pub(super) const EXIT_VERIFICATION_FAILED: u8 = 3;
 
-/// Why a command ended early.
-#[derive(Debug, PartialEq, Eq)]
-pub enum CliError {
-    /// It failed: what happened, to what, and what to do about it.
-    Failed(String),
-    /// What was to be verified is wrong: what is, and where.
-    VerificationFailed(String),
-    /// Nobody reads the output any more, as with `| head`: nothing is wrong, and nothing is said.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CliError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("cannot use the database `{name}` at {url}: {error}")]
+    Database { name: String, url: String, error: Box<CliError> },
+    #[error("the database did not answer within {} s", .0.as_secs())]
+    DatabaseTimeout(Duration),
+    #[error(
+        "the database contains no event log of Aegis: start `aegis serve` on it once, or configure another \
+         database"
+    )]
+    NoLog,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    #[error(transparent)]
+    ProjectionChange(#[from] ChangeError),
+    #[error(transparent)]
+    Skip(#[from] SkipError),
+    #[error(transparent)]
+    Proof(#[from] ProofError),
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    #[error(transparent)]
+    PasswordHash(#[from] PasswordHashError),
+    #[error(transparent)]
+    Hashing(#[from] HashingError),
+    #[error(transparent)]
+    Io(io::Error),
+    #[error("cannot write JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error(transparent)]
+    Time(#[from] MomentError),
+    #[error("cannot read {}: {error}", path.display())]
+    File { path: PathBuf, error: io::Error },
+    /// The verifier key in a file, or that of the log itself.
+    #[error("{of} {error}")]
+    VerifierKey { of: String, error: InvalidKey },
+    #[error("cannot listen on {address}: {error}. Set AEGIS_LISTEN to another address or port")]
+    Listen { address: String, error: io::Error },
+    #[error("the HTTP server exited unexpectedly: {0}")]
+    ServerExited(String),
+    #[error(
+        "AEGIS_ADMIN_EMAIL: there is no administrator, but {0} already has an account, and settings never \
+         promote an account. Run `aegis users grant {0} admin`, or set another address"
+    )]
+    AdministratorEmailTaken(String),
+    #[error("no user with e-mail address or id `{0}`")]
+    UserNotFound(String),
+    #[error("at {as_of} there was no user `{user}`")]
+    UserNotFoundAt { user: String, as_of: AsOf },
+    #[error("the log ends at position {head}, before {position}{hint}")]
+    BeyondHead { position: Position, head: Position, hint: &'static str },
+    #[error("there are no events from position {from} to {to}: the log ends at position {head}")]
+    InvalidRange { from: u64, to: u64, head: u64 },
+    #[error("`--from` is at position {from}, after `--to`, at position {to}")]
+    ReversedRange { from: Position, to: Position },
+    #[error("position {position}: the event cannot be decoded: {error}")]
+    Undecodable { position: Position, error: String },
+    #[error(
+        "version {number} of `{name}` is already being built, since {since} by {by}; node {owner} has \
+         reached {progress}. Watch it with `aegis projections status --watch`, or stop it with `aegis \
+         projections cancel {name}`"
+    )]
+    RebuildRunning {
+        name: &'static str,
+        number: u64,
+        since: String,
+        by: String,
+        owner: String,
+        progress: String,
+    },
+    #[error("the rebuild of `{name}` was canceled")]
+    RebuildCanceled { name: &'static str },
+    #[error(
+        "version {number} of `{name}` is halted: {error}. It is kept, and a release that can apply the event \
+         continues; `aegis projections skip {name}` skips the event, `aegis projections cancel {name}` drops \
+         the version. The live version of `{name}` is not affected"
+    )]
+    RebuildHalted { name: &'static str, number: u64, error: String },
+    #[error(
+        "user {0} may not own webhooks: the account must be active, and `aegis users grant {0} subscriber` \
+         grants the required role"
+    )]
+    NotASubscriber(UserId),
+    #[error("user {owner} already has {limit} webhooks, the maximum: delete one of them first")]
+    TooManyWebhooks { owner: UserId, limit: usize },
+    #[error(
+        "the webhook's URL is not allowed: {0}. AEGIS_WEBHOOK_ALLOW_PRIVATE names non-public networks that \
+         may be reached"
+    )]
+    UrlNotAllowed(String),
+    #[error("--delete-old deletes key files in the data directory, but the master key comes from settings")]
+    NoKeyFiles,
+    #[error(transparent)]
+    Verification(VerificationFailure),
+    /// The reader of stdout, such as `head`, has exited: a normal end without a message.
+    #[error("stdout is closed")]
     OutputClosed,
 }
 
-impl CliError {
-    /// It failed for this reason.
-    #[expect(clippy::needless_pass_by_value, reason = "so that it fits into `map_err`")]
-    pub fn because(reason: impl ToString) -> Self {
-        Self::Failed(reason.to_string())
-    }
+/// What a verification found.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum VerificationFailure {
+    #[error("the log does not verify: {0}")]
+    Log(Finding),
+    #[error(
+        "the log does not verify: position {position}: the read model `{table}` has applied it, but the log \
+         ends at position {head}"
+    )]
+    ProjectionAheadOfLog { table: String, position: Position, head: Position },
+    #[error("the log is signed with another key than that of {}", .0.display())]
+    OtherSigningKey(PathBuf),
+    /// A checkpoint in a file, or the current one.
+    #[error("{of} {error}")]
+    Checkpoint { of: String, error: SignatureError },
+    #[error("the export differs from what was signed: {0}")]
+    Export(Finding),
+    #[error(
+        "the rows do not verify: {difference}. `aegis projections rebuild {name}` rebuilds them from the log"
+    )]
+    Rows { name: &'static str, difference: RowDifference },
+    #[error("{}", join(.0))]
+    MasterKeys(Vec<KeyProblem>),
+}
 
-    /// Tells the operator, and gives the exit code.
+/// Why stored keys cannot be unwrapped.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum KeyProblem {
+    #[error(
+        "master key {id} is missing: it wraps {wrapped}, which cannot be unwrapped. Set it in \
+         AEGIS_MASTER_KEY_PREVIOUS, or restore its file in the data directory"
+    )]
+    Missing { id: KeyId, wrapped: WrappedCount },
+    #[error("{0} key store entries contain no wrapped key: `aegis events verify` names them")]
+    CorruptEntries(u64),
+    #[error(
+        "the key of stream {0} cannot be unwrapped, although its master key is present: it was not changed, \
+         and previous master keys are still needed. `aegis events verify` reports further problems"
+    )]
+    NotRewrapped(String),
+}
+
+fn join(problems: &[impl fmt::Display]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+impl CliError {
+    /// Prints the error to stderr and returns the exit code.
     #[must_use]
-    pub fn report(self) -> ExitCode {
-        let (reason, code) = match self {
-            Self::Failed(reason) => (reason, ExitCode::FAILURE),
-            Self::VerificationFailed(reason) => (reason, EXIT_VERIFICATION_FAILED.into()),
+    pub(super) fn report(self) -> ExitCode {
+        let code = match self {
             Self::OutputClosed => return ExitCode::SUCCESS,
+            Self::Verification(_) => EXIT_VERIFICATION_FAILED.into(),
+            _ => ExitCode::FAILURE,
         };
-        // With stderr gone too, the exit code is all that is left to say.
-        drop(writeln!(io::stderr().lock(), "aegis: {reason}"));
+        // If stderr is closed too, the exit code must suffice.
+        drop(writeln!(io::stderr().lock(), "aegis: {self}"));
         code
     }
 }
 
-/// Tells the operator what went wrong beside a thing that was done: the exit code stays 0.
-pub(super) fn warn(text: &str) {
+/// Prints a warning about a command that was executed: the exit code stays 0.
+pub(super) fn warn(text: impl fmt::Display) {
     drop(writeln!(io::stderr().lock(), "aegis: warning: {text}"));
 }
 
@@ -55,31 +202,25 @@ impl From<io::Error> for CliError {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             ErrorKind::BrokenPipe => Self::OutputClosed,
-            _ => Self::because(error),
+            _ => Self::Io(error),
         }
-    }
-}
-
-impl From<ConfigError> for CliError {
-    fn from(error: ConfigError) -> Self {
-        Self::because(error)
     }
 }
 
 impl From<InvalidSettings> for CliError {
     fn from(error: InvalidSettings) -> Self {
-        Self::because(error)
+        Self::Config(error.into())
     }
 }
 
-impl From<StoreError> for CliError {
-    fn from(error: StoreError) -> Self {
-        Self::because(error)
+impl From<DataFolderError> for CliError {
+    fn from(error: DataFolderError) -> Self {
+        Self::Config(error.into())
     }
 }
 
-impl From<CommandError> for CliError {
-    fn from(error: CommandError) -> Self {
-        Self::because(error)
+impl From<VerificationFailure> for CliError {
+    fn from(failure: VerificationFailure) -> Self {
+        Self::Verification(failure)
     }
 }

@@ -1,26 +1,24 @@
-//! The command line. One file per subcommand, folders follow its words: `aegis users list` is in `users/list.rs`.
-//! Beside them: [`error`] and its exit codes, [`output`], `session` (an opened database for a command),
-//! `operator` (who types), `signals`, `table`, `progress` and `logging`.
+//! The command line. The folders follow the words of the commands: `aegis users list` is in `users`. Beside
+//! them: `error` and its exit codes, `output` and `table`, `session` (an opened database for a command),
+//! `operator` (the recorded actor), `process` (logging and signals) and `progress`.
 //!
-//! What does not belong here: anything that a request over HTTP needs too.
+//! Nothing that HTTP requests need belongs here.
 
 mod config;
-pub mod error;
+mod error;
 mod events;
-mod field_change;
 mod keys;
-pub mod logging;
 mod operator;
-pub mod output;
+mod output;
+pub mod process;
 mod progress;
 mod projections;
 mod serve;
 mod session;
-pub mod signals;
 mod table;
 #[cfg(test)]
 mod tests;
-mod user_row;
+mod user_output;
 mod users;
 mod webhooks;
 
@@ -34,7 +32,8 @@ use self::error::CliError;
 use self::output::Output;
 use crate::config::ConfigSources;
 
-/// An event-sourced identity service: sign-up, login, and user events that can be replayed, audited and followed.
+/// An event-sourced identity service: sign-up, login, and user events that can be replayed, audited and
+/// streamed.
 #[derive(Debug, Parser)]
 #[command(name = "aegis", version, after_help = AFTER_HELP, max_term_width = 110)]
 struct Arguments {
@@ -43,41 +42,41 @@ struct Arguments {
 }
 
 const AFTER_HELP: &str = "\
-`aegis serve` alone is enough to begin: without settings it keeps everything in ./aegis-data. The other commands work \
-on the same database, beside a running service or without one.
+`aegis serve` needs no settings: by default it stores everything in ./aegis-data. The other commands work on \
+the same database, with or without a running service.
 
-Settings come from the environment, then .env, then aegis.toml; `aegis config` lists them all.
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a verification found a fault.";
+Settings come from the environment, then .env, then aegis.toml; `aegis config` lists all of them.
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a verification found an error.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the service
     Serve,
-    /// Show every setting with its value and where it comes from; secrets are masked
+    /// Show every setting with its value and source; secrets are masked
     Config(config::Arguments),
-    /// Read the event log
+    /// Read, export and verify the event log
     #[command(subcommand)]
     Events(events::Command),
-    /// Look after the read models that are made of the event log
+    /// Inspect, rebuild and verify read models
     #[command(subcommand)]
     Projections(projections::Command),
-    /// See what the master key wraps, and replace it
+    /// Inspect and rotate the master key
     #[command(subcommand)]
     Keys(keys::Command),
-    /// Find users, give them roles, close and reopen their accounts
+    /// List users, change their roles, deactivate, reactivate and erase accounts
     #[command(subcommand)]
     Users(users::Command),
-    /// Look after webhooks: events that the service sends to whoever asks for them
+    /// Manage webhooks, which deliver events to subscribers
     #[command(subcommand)]
     Webhooks(webhooks::Command),
 }
 
-/// Does what the arguments say, the program's name first.
+/// Runs the command given by the arguments, of which the first is the program's name.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let command = match Arguments::try_parse_from(arguments) {
         Ok(Arguments { command }) => command,
         Err(error) => {
-            // Help that was asked for is no error: it goes to stdout. That nobody reads it, either.
+            // Requested help goes to stdout and is not an error; neither is a closed output.
             drop(error.print());
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(error::EXIT_USAGE));
         }
@@ -91,11 +90,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn run_in_runtime(command: Command) -> Result<(), CliError> {
     let sources = ConfigSources::from_process()?;
     let runtime = Runtime::new()?;
-    let done = runtime.block_on(dispatch(command, &sources, &mut Output::stdout()));
-    // Whatever had to be finished is. Shutting the runtime down would take the driver's background tasks apart one by one,
-    // and those that are left panic over it; the end of the process is the end of all of them at once.
+    let result = runtime.block_on(dispatch(command, &sources, &mut Output::stdout()));
+    // All work is finished. Shutting the runtime down would stop the MongoDB driver's background tasks one by
+    // one, and the remaining ones would panic; the end of the process stops them all at once.
     std::mem::forget(runtime);
-    done
+    result
 }
 
 async fn dispatch(command: Command, sources: &ConfigSources, out: &mut Output) -> Result<(), CliError> {

@@ -1,4 +1,4 @@
-//! Who types: the actor of what is done on the command line.
+//! The actor recorded for CLI commands: the OS user.
 
 use std::fs;
 
@@ -8,13 +8,12 @@ use store::Env;
 use crate::command::CommandContext;
 use crate::config::ConfigSources;
 
-/// Where the machine's own users are named.
 const PASSWD_FILE: &str = "/etc/passwd";
-/// Longer names are cut.
+/// Longer names are truncated.
 const MAX_NAME_LENGTH: usize = 32;
 
-/// The operator as the context of a command: `operator:<os user>`, under a request id of its own. The operating system
-/// says who it is before the environment does, which whoever types could have changed.
+/// The actor `operator:<OS user>` and a new request id. The name comes from the operating system if possible,
+/// because the user can change the environment.
 pub(super) fn command_context(sources: &ConfigSources, env: &Env) -> CommandContext {
     let uid = getuid().as_raw();
     let users = fs::read_to_string(PASSWD_FILE).unwrap_or_default();
@@ -23,12 +22,12 @@ pub(super) fn command_context(sources: &ConfigSources, env: &Env) -> CommandCont
 }
 
 fn operator<'a>(users: &str, uid: u32, variable: impl Fn(&'static str) -> Option<&'a str>) -> String {
-    let known = name_of_uid(users, uid).and_then(|name| sanitised(&name));
-    let told = || ["USER", "LOGNAME"].into_iter().find_map(variable).and_then(sanitised);
-    known.or_else(told).unwrap_or_else(|| format!("uid-{uid}"))
+    let from_system = name_of_uid(users, uid).and_then(|name| sanitised(&name));
+    let from_environment = || ["USER", "LOGNAME"].into_iter().find_map(variable).and_then(sanitised);
+    from_system.or_else(from_environment).unwrap_or_else(|| format!("uid-{uid}"))
 }
 
-/// The name of a user in a file in the form of passwd(5).
+/// Looks a user up in a file in passwd(5) format.
 fn name_of_uid(users: &str, uid: u32) -> Option<String> {
     let fields = users.lines().map(|line| line.split(':').collect::<Vec<_>>());
     fields
@@ -36,7 +35,7 @@ fn name_of_uid(users: &str, uid: u32) -> Option<String> {
         .find_map(|(name, number): (_, u32)| (number == uid).then_some(name))
 }
 
-/// A name that can stand in an event and a log line: of letters, digits and a few signs.
+/// The ASCII letters, digits and `-_.` of a name, which is stored in events and logged.
 fn sanitised(name: &str) -> Option<String> {
     let fits = |character: &char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_' | '.');
     let name: String = name.chars().filter(fits).take(MAX_NAME_LENGTH).collect();

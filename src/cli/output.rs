@@ -1,5 +1,4 @@
-//! What a command prints: lines for people or JSON objects for programs, on stdout. Messages about the work itself go
-//! to stderr.
+//! What a command prints to stdout: lines for people or JSON objects for programs. Messages go to stderr.
 
 use std::io::{self, BufWriter, Write};
 use std::os::fd::AsFd;
@@ -9,62 +8,43 @@ use serde::Serialize;
 
 use super::error::CliError;
 
-/// Where a command prints to.
-pub struct Output(Box<dyn Write + Send>);
+/// The output of a command. Its methods fail with [`CliError::OutputClosed`] if the reader of a pipe has
+/// exited.
+pub(super) struct Output(Box<dyn Write + Send>);
 
 impl Output {
-    /// The process's own output.
-    #[must_use]
-    pub fn stdout() -> Self {
-        Self::to(BufWriter::new(io::stdout()))
+    pub(super) fn stdout() -> Self {
+        Self::new(BufWriter::new(io::stdout()))
     }
 
-    /// Another place.
-    #[must_use]
-    pub fn to(writer: impl Write + Send + 'static) -> Self {
+    pub(super) fn new(writer: impl Write + Send + 'static) -> Self {
         Self(Box::new(writer))
     }
 
-    /// Prints a line.
-    ///
-    /// # Errors
-    /// [`CliError::OutputClosed`] if nobody reads any more.
-    pub fn line(&mut self, text: &str) -> Result<(), CliError> {
+    pub(super) fn line(&mut self, text: &str) -> Result<(), CliError> {
         Ok(writeln!(self.0, "{text}")?)
     }
 
-    /// Prints a JSON object on a line of its own.
-    ///
-    /// # Errors
-    /// [`CliError::OutputClosed`] if nobody reads any more.
-    pub fn json(&mut self, object: &impl Serialize) -> Result<(), CliError> {
-        let text = serde_json::to_string(object).map_err(CliError::because)?;
+    /// Prints a JSON object on one line.
+    pub(super) fn json(&mut self, object: &impl Serialize) -> Result<(), CliError> {
+        let text = serde_json::to_string(object)?;
         self.line(&text)
     }
 
-    /// Clears a terminal's screen.
-    ///
-    /// # Errors
-    /// [`CliError::OutputClosed`] if nobody reads any more.
-    pub fn clear_screen(&mut self) -> Result<(), CliError> {
+    pub(super) fn clear_screen(&mut self) -> Result<(), CliError> {
         Ok(write!(self.0, "\x1b[H\x1b[2J")?)
     }
 
-    /// Makes sure that everything printed so far can be read.
-    ///
-    /// # Errors
-    /// [`CliError::OutputClosed`] if nobody reads any more.
-    pub fn flush(&mut self) -> Result<(), CliError> {
+    pub(super) fn flush(&mut self) -> Result<(), CliError> {
         Ok(self.0.flush()?)
     }
 }
 
-/// Whether whoever read stdout through a pipe has gone. A command that waits for news would otherwise notice only with
-/// the next line.
-#[must_use]
-pub fn is_stdout_closed() -> bool {
+/// Whether the reader of a pipe behind stdout has exited. A command that waits for events would otherwise
+/// notice only when it prints the next one.
+pub(super) fn is_stdout_closed() -> bool {
     let stdout = io::stdout();
-    let mut watched = [PollFd::from_borrowed_fd(stdout.as_fd(), PollFlags::empty())];
-    let answered = poll(&mut watched, Some(&Timespec::default()));
-    answered.is_ok() && watched.iter().any(|one| one.revents().contains(PollFlags::ERR))
+    let mut polled = [PollFd::from_borrowed_fd(stdout.as_fd(), PollFlags::empty())];
+    poll(&mut polled, Some(&Timespec::default())).is_ok()
+        && polled.iter().any(|stdout| stdout.revents().contains(PollFlags::ERR))
 }

@@ -1,56 +1,74 @@
-//! Aligned columns for people.
+//! Lists of records: aligned columns for people (by `comfy-table`), or one JSON object per line.
+
+use comfy_table::{ColumnConstraint, Table as Layout, Width, presets};
+use serde::Serialize;
 
 use super::error::CliError;
 use super::output::Output;
 
-/// Rows that are held back until their widths are known: those of the first page decide, longer cells of later pages
-/// stick out.
+/// The space between two columns.
+const GAP: u16 = 2;
+
+/// Records that are printed page by page. JSON is printed at once; rows wait for the end of their page, whose
+/// widest cells determine the column widths. Columns never become narrower on later pages.
 pub(super) struct Table<const N: usize> {
+    json: bool,
     header: Option<[&'static str; N]>,
-    widths: [usize; N],
     rows: Vec<[String; N]>,
+    widths: [u16; N],
 }
 
 impl<const N: usize> Table<N> {
-    pub(super) fn new(header: [&'static str; N]) -> Self {
-        Self { header: Some(header), widths: header.map(str::len), rows: Vec::new() }
+    pub(super) fn new(header: [&'static str; N], json: bool) -> Self {
+        Self { json, header: Some(header), rows: Vec::new(), widths: [0; N] }
     }
 
-    pub(super) fn row(&mut self, cells: [String; N]) {
+    pub(super) fn add<T: Serialize>(
+        &mut self,
+        record: &T,
+        cells: impl FnOnce(&T) -> [String; N],
+        out: &mut Output,
+    ) -> Result<(), CliError> {
+        if self.json {
+            return out.json(record);
+        }
+        self.add_row(cells(record));
+        Ok(())
+    }
+
+    pub(super) fn add_row(&mut self, cells: [String; N]) {
         self.rows.push(cells.map(|cell| printable(&cell)));
     }
 
-    /// Prints what was held back, the header before the first row of all.
-    pub(super) fn print(&mut self, out: &mut Output) -> Result<(), CliError> {
+    /// Prints the waiting rows, with the header before the first of all.
+    pub(super) fn print_page(&mut self, out: &mut Output) -> Result<(), CliError> {
         if self.rows.is_empty() {
             return Ok(());
         }
+        let mut layout = Layout::new();
+        layout.load_style(presets::NOTHING);
         if let Some(header) = self.header.take() {
-            for row in &self.rows {
-                for (width, cell) in self.widths.iter_mut().zip(row) {
-                    *width = cell.chars().count().max(*width);
-                }
-            }
-            out.line(&aligned(&header, &self.widths))?;
+            layout.set_header(header);
         }
-        for row in self.rows.drain(..) {
-            out.line(&aligned(&row, &self.widths))?;
+        layout.add_rows(self.rows.drain(..));
+        for (column, width) in layout.column_iter_mut().zip(self.widths) {
+            column
+                .set_padding((0, GAP))
+                .set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(width + GAP)));
         }
-        Ok(())
+        for (width, of_page) in self.widths.iter_mut().zip(layout.column_max_content_widths()) {
+            *width = of_page.max(*width);
+        }
+        out.line(&layout.trim_fmt())
     }
 }
 
-fn aligned<const N: usize>(cells: &[impl AsRef<str>; N], widths: &[usize; N]) -> String {
-    let padded = cells.iter().zip(widths).map(|(cell, width)| format!("{:width$}", cell.as_ref()));
-    padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-}
-
-/// The text without characters that would move the cursor or colour the terminal.
+/// The text with control characters escaped, which would move the cursor or colour the terminal.
 pub(super) fn printable(text: &str) -> String {
-    let shown = |character: char| {
+    let escape = |character: char| {
         if character.is_control() { character.escape_default().to_string() } else { character.to_string() }
     };
-    text.chars().map(shown).collect()
+    text.chars().map(escape).collect()
 }
 
 #[cfg(test)]
@@ -62,13 +80,14 @@ mod tests {
     fn columns_are_aligned_and_control_characters_escaped() {
         let captured = CapturedOutput::default();
         let mut out = captured.output();
-        let mut table = Table::new(["A", "LONG"]);
-        table.print(&mut out).unwrap();
-        table.row(["é\u{1b}[31m".to_owned(), "x".to_owned()]);
-        table.row(["b".to_owned(), String::new()]);
-        table.print(&mut out).unwrap();
-        table.row(["c".to_owned(), "much longer".to_owned()]);
-        table.print(&mut out).unwrap();
+        let mut table = Table::new(["A", "LONG"], false);
+        table.print_page(&mut out).unwrap();
+        for page in [&[["é\u{1b}[31m", "x"], ["b", ""]][..], &[["c", "much longer"]]] {
+            for record in page {
+                table.add(record, |cells| cells.map(str::to_owned), &mut out).unwrap();
+            }
+            table.print_page(&mut out).unwrap();
+        }
         assert_eq!(captured.text(), "A            LONG\né\\u{1b}[31m  x\nb\nc            much longer\n");
     }
 }

@@ -1,4 +1,4 @@
-//! That the words of the command line mean what they should. What the commands do is tested on the real binary.
+//! Parsing of the command line. What the commands do is tested with the real binary.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
@@ -7,13 +7,13 @@ use clap::CommandFactory;
 
 use super::*;
 
-/// What a command prints, kept.
+/// The captured output of a command.
 #[derive(Clone, Default)]
 pub(super) struct CapturedOutput(Arc<Mutex<Vec<u8>>>);
 
 impl CapturedOutput {
     pub(super) fn output(&self) -> Output {
-        Output::to(self.clone())
+        Output::new(self.clone())
     }
 
     pub(super) fn text(&self) -> String {
@@ -128,5 +128,5 @@ fn closed_stdout_is_not_an_error() {
             Ok(())
         }
     }
-    assert_eq!(Output::to(Closed).line("x"), Err(CliError::OutputClosed));
+    assert!(matches!(Output::new(Closed).line("x"), Err(CliError::OutputClosed)));
 }

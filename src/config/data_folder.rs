@@ -1,5 +1,6 @@
-//! The data directory of the embedded database and the keys that are generated in it. A key file is never overwritten,
-//! except `master.key` by a rotation, and no master key is generated beside a database, which was encrypted with another.
+//! The data directory of the embedded database and the keys that are generated in it. A key file is never
+//! overwritten, except `master.key` by a rotation, and no master key is generated beside a database, which
+//! was encrypted with another.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -26,9 +27,10 @@ pub enum DataFolderError {
     #[error("no database at {}: start `aegis serve` once to create it, or set AEGIS_DATA_DIR", .0.display())]
     NoDatabase(PathBuf),
     #[error(
-        "the master key of {} is missing: {} does not exist and AEGIS_MASTER_KEY is not set. Without this key no personal \
-         data in the database can be read, so no other key was generated. Restore the file from a backup or set \
-         AEGIS_MASTER_KEY; to start with an empty database, move the whole directory away",
+        "the master key of {} is missing: {} does not exist and AEGIS_MASTER_KEY is not set. Without this \
+         key no personal data in the database can be read, so no other key was generated. Restore the file \
+         from a backup or set AEGIS_MASTER_KEY; to start with an empty database, move the whole directory \
+         away",
         database.display(),
         key_file.display()
     )]
@@ -76,8 +78,9 @@ impl DataFolder {
         Ok(Self::new(path))
     }
 
-    /// Locks the directory while keys are read and generated: of two processes that start at the same time one generates
-    /// them and the other reads them. The lock is released when the file is closed, at the latest by the end of the process.
+    /// Locks the directory while keys are read and generated: of two processes that start at the same time
+    /// one generates them and the other reads them. The lock is released when the file is closed, at the
+    /// latest by the end of the process.
     pub(super) fn lock(&self) -> Result<File, DataFolderError> {
         let lock = || {
             let folder = File::open(&self.path)?;

@@ -1,6 +1,6 @@
-//! Every setting, one row each: its name, the type of its value, its default, how much of it may be shown, its parser and
-//! its documentation. Loading, `NAME_FILE` variants, `aegis config`, suggestions for misspelt names and
-//! `docs/settings.md` are derived from this table.
+//! Every setting, one row each: its name, the type of its value, its default, how much of it may be shown,
+//! its parser and its documentation. Loading, `NAME_FILE` variants, `aegis config`, suggestions for misspelt
+//! names and `docs/settings.md` are derived from this table.
 
 use std::ops::Deref;
 use std::path::PathBuf;
@@ -42,7 +42,8 @@ pub enum Sensitivity {
     Url,
 }
 
-/// A row and its parser. The parser's error says what is wrong and how to write the value; it never contains a secret.
+/// A row and its parser. The parser's error says what is wrong and how to write the value; it never contains
+/// a secret.
 pub struct Setting<T> {
     definition: Definition,
     pub(super) parse: fn(&str) -> Result<T, String>,
@@ -63,8 +64,8 @@ impl<T> Deref for Setting<T> {
 }
 
 impl Definition {
-    /// The name of the setting that holds the path of a file with the value. Only secrets have one, so that they can be
-    /// mounted instead of being passed in the environment.
+    /// The name of the setting that holds the path of a file with the value. Only secrets have one, so that
+    /// they can be mounted instead of being passed in the environment.
     #[must_use]
     pub fn file_name(&self) -> Option<String> {
         (self.sensitivity != Sensitivity::Public).then(|| format!("{}_FILE", self.name))
@@ -77,7 +78,10 @@ impl Definition {
 }
 
 macro_rules! settings {
-    ($($id:ident: $type:ty = $name:literal, $default:expr, $sensitivity:expr, $parse:expr, $description:literal;)*) => {
+    ($(
+        $id:ident: $type:ty = $name:literal, $default:expr, $sensitivity:expr, $parse:expr,
+        $description:literal;
+    )*) => {
         $(
             #[doc = concat!("`", $name, "`: ", $description, ".")]
             pub static $id: Setting<$type> = Setting {
@@ -96,7 +100,8 @@ macro_rules! settings {
 
         /// Parses a text as the value of the setting at that index of [`ALL`], for tests of the table itself.
         #[cfg(test)]
-        pub(super) static PARSERS: &[fn(&str) -> Result<(), String>] = &[$(|text| ($id.parse)(text).map(drop)),*];
+        pub(super) static PARSERS: &[fn(&str) -> Result<(), String>] =
+            &[$(|text| ($id.parse)(text).map(drop)),*];
     };
 }
 
@@ -121,9 +126,11 @@ settings! {
     MASTER_KEY: MasterKey = "AEGIS_MASTER_KEY",
         Computed("embedded: `master.key` in the data directory, generated at first start; MongoDB: required"),
         Hidden, parse::master_key,
-        "master key (KEK), which wraps all stored keys; 32 bytes in base64. Without it all personal data is lost";
+        "master key (KEK), which wraps all stored keys; 32 bytes in base64. Without it all personal data is \
+         lost";
     MASTER_KEY_PREVIOUS: Vec<MasterKey> = "AEGIS_MASTER_KEY_PREVIOUS", Unset, Hidden, parse::master_keys,
-        "previous master keys, comma-separated: they unwrap stored keys until `aegis keys rotate` has finished";
+        "previous master keys, comma-separated: they unwrap stored keys until `aegis keys rotate` has \
+         finished";
     ALGORITHM: Algorithm = "ALGORITHM", Text("HS256"), Public, parse::algorithm,
         "signature algorithm of access tokens: HS256, HS384 or HS512";
     ACCESS_TOKEN_EXPIRE_MINUTES: u64 = "ACCESS_TOKEN_EXPIRE_MINUTES", Text("10080"), Public,
@@ -137,9 +144,11 @@ settings! {
     CORS_ORIGINS: Vec<String> = "AEGIS_CORS_ORIGINS", Unset, Public, parse::cors_origins,
         "origins of web pages that may call the API, comma-separated; `*` allows all";
     TRUSTED_PROXIES: Vec<IpNet> = "AEGIS_TRUSTED_PROXIES", Unset, Public, parse::networks,
-        "networks of the reverse proxies, such as 10.0.0.0/8, comma-separated: only their X-Forwarded-For is trusted";
+        "networks of the reverse proxies, such as 10.0.0.0/8, comma-separated: only their X-Forwarded-For is \
+         trusted";
     WEBHOOK_ALLOW_PRIVATE: Vec<IpNet> = "AEGIS_WEBHOOK_ALLOW_PRIVATE", Unset, Public, parse::networks,
-        "non-public networks that webhooks may reach, such as 10.1.0.0/16, comma-separated; plain http is allowed there too";
+        "non-public networks that webhooks may reach, such as 10.1.0.0/16, comma-separated; plain http is \
+         allowed there too";
     // The upper bounds of a hash's cost are those up to which `crate::crypto` verifies stored hashes.
     ARGON2_MEMORY_KIB: u32 = "AEGIS_ARGON2_MEMORY_KIB", Text("19456"), Public,
         |text| parse::number(text, 8..=1024 * 1024),
@@ -161,7 +170,8 @@ settings! {
         "minimum length of a new password; 1 restores the rule of the FastAPI service, \
          NIST SP 800-63B-4 demands 15 where the password is the only factor";
     ADMIN_EMAIL: EmailAddress = "AEGIS_ADMIN_EMAIL", Unset, Public, parse::email,
-        "e-mail address of the first administrator, created at startup unless one exists; needs AEGIS_ADMIN_PASSWORD";
+        "e-mail address of the first administrator, created at startup unless one exists; needs \
+         AEGIS_ADMIN_PASSWORD";
     ADMIN_PASSWORD: Secret = "AEGIS_ADMIN_PASSWORD", Unset, Hidden, parse::secret,
         "password of the first administrator";
     LOG: String = "AEGIS_LOG", Text("info"), Public, parse::log_filter,
@@ -172,7 +182,8 @@ settings! {
         "path of a `mongod`, for tests and benchmarks; the service does not use it";
 }
 
-/// Test runs and Kubernetes (`NAME_PORT`, `NAME_SERVICE_HOST` of a service called `aegis`) set variables with these prefixes.
+/// Test runs and Kubernetes (`NAME_PORT`, `NAME_SERVICE_HOST` of a service called `aegis`) set variables with
+/// these prefixes.
 const FOREIGN_PREFIXES: [&str; 3] = ["AEGIS_TEST_", "AEGIS_PORT", "AEGIS_SERVICE_"];
 
 /// Whether a name is no setting of Aegis although it starts with `AEGIS_`.

@@ -1,6 +1,6 @@
-//! Parses `.env` like python-dotenv 1.x, which Pydantic and so the FastAPI service use, so that its files keep their
-//! meaning: `NAME=My project` needs no quotes, and a `$` or a `\` in an unquoted secret is an ordinary character.
-//! `${NAME}` and `${NAME:-default}` are replaced except within single quotes.
+//! Parses `.env` like python-dotenv 1.x, which Pydantic and so the FastAPI service use, so that its files
+//! keep their meaning: `NAME=My project` needs no quotes, and a `$` or a `\` in an unquoted secret is an
+//! ordinary character. `${NAME}` and `${NAME:-default}` are replaced except within single quotes.
 //!
 //! `dotenvy` has another grammar: it rejects unquoted values with spaces and expands `$NAME`.
 
@@ -37,8 +37,8 @@ fn regex(pattern: &str) -> Regex {
     Regex::new(pattern).expect("valid pattern")
 }
 
-/// The names and values of a file, where later lines override earlier ones, and the lines that cannot be parsed.
-/// `lookup` resolves references to names that no earlier line defines.
+/// The names and values of a file, where later lines override earlier ones, and the lines that cannot be
+/// parsed. `lookup` resolves references to names that no earlier line defines.
 pub(super) fn parse(
     text: &str,
     lookup: impl Fn(&str) -> Option<String>,

@@ -1,5 +1,5 @@
-//! Errors of the configuration. All invalid settings are reported at once, each with its source and what to do, and never
-//! with a value that may be secret.
+//! Errors of the configuration. All invalid settings are reported at once, each with its source and what to
+//! do, and never with a value that may be secret.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -52,8 +52,8 @@ pub enum SettingProblem {
     Unknown { closest: String },
     /// MongoDB needs a key that was not given: all nodes must share it, so none is generated.
     #[error(
-        "not set, but required with MongoDB, and every node needs the same one: {KEY_HINT}. Keep it apart from the \
-         database"
+        "not set, but required with MongoDB, and every node needs the same one: {KEY_HINT}. Keep it apart \
+         from the database"
     )]
     RequiredWithMongo,
     #[error("not set, but {0} is: set both or neither")]

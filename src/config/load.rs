@@ -1,5 +1,5 @@
-//! Loads the settings of a process: collects the texts, parses and checks them, and, with the embedded database, reads or
-//! generates the keys in the data directory.
+//! Loads the settings of a process: collects the texts, parses and checks them, and, with the embedded
+//! database, reads or generates the keys in the data directory.
 
 use std::num::NonZero;
 use std::path::PathBuf;
@@ -66,8 +66,8 @@ pub enum ConfigError {
     DataFolder(#[from] DataFolderError),
 }
 
-/// Loads the settings of the service. With the embedded database, creates the data directory and its keys if they are
-/// missing.
+/// Loads the settings of the service. With the embedded database, creates the data directory and its keys if
+/// they are missing.
 ///
 /// # Errors
 /// [`ConfigError`] with all invalid settings.
@@ -219,7 +219,8 @@ fn required_with_mongo(key: &Definition) -> InvalidSettings {
     InvalidSettings(vec![missing(key)])
 }
 
-/// Parses all settings. An invalid one is reported and replaced by a placeholder, so that one run reports all of them.
+/// Parses all settings. An invalid one is reported and replaced by a placeholder, so that one run reports all
+/// of them.
 struct Parser<'a> {
     values: &'a RawValues,
     invalid: &'a mut Vec<InvalidSetting>,

@@ -1,5 +1,5 @@
-//! The master keys of a process and their sources: they come from settings or from the data directory, which holds the
-//! current one in `master.key` and, after a rotation, previous ones in `master-<id>.key`.
+//! The master keys of a process and their sources: they come from settings or from the data directory, which
+//! holds the current one in `master.key` and, after a rotation, previous ones in `master-<id>.key`.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -44,8 +44,8 @@ impl MasterKeySetting {
         MasterKeys::new(self.current.key.clone(), previous.map(|loaded| loaded.key.clone()))
     }
 
-    /// The keys for a long-running process: key files are read again when a key is missing, because another process may
-    /// have rotated it.
+    /// The keys for a long-running process: key files are read again when a key is missing, because another
+    /// process may have rotated it.
     #[must_use]
     pub fn keyring(&self) -> Keyring {
         let source = self.files().map(|files| -> Arc<dyn KeySource> { Arc::new(files) });
@@ -162,8 +162,8 @@ pub struct KeyFiles {
 }
 
 impl KeyFiles {
-    /// Locks the files from which these keys were loaded, waiting for other processes; `None` if the current key comes from
-    /// settings.
+    /// Locks the files from which these keys were loaded, waiting for other processes; `None` if the current
+    /// key comes from settings.
     ///
     /// # Errors
     /// [`DataFolderError`] if the directory cannot be locked.
@@ -181,8 +181,8 @@ impl KeyFiles {
         self.files.load()
     }
 
-    /// Replaces the current master key by a new one and stores the old one under its id. A crash at any moment leaves a
-    /// current key in `master.key` and loses no old one.
+    /// Replaces the current master key by a new one and stores the old one under its id. A crash at any
+    /// moment leaves a current key in `master.key` and loses no old one.
     ///
     /// # Errors
     /// [`DataFolderError`] if a file cannot be written.

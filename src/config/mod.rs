@@ -1,7 +1,7 @@
-//! Settings. [`definitions`] is the table of all of them; [`ConfigSources`] and `.env` (`dotenv`) provide their texts,
-//! `parse` has a parser per kind of value, [`load`] puts the [`settings`] of a process together and [`show`] prints them.
-//! `data_folder` stores the keys that are generated for the embedded database, `master_keys` finds the current and the
-//! previous master keys.
+//! Settings. [`definitions`] is the table of all of them; [`ConfigSources`] and `.env` (`dotenv`) provide
+//! their texts, `parse` has a parser per kind of value, [`load`] puts the [`settings`] of a process together
+//! and [`show`] prints them. `data_folder` stores the keys that are generated for the embedded database,
+//! `master_keys` finds the current and the previous master keys.
 //!
 //! What a setting does is not decided here.
 

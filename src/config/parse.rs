@@ -40,7 +40,8 @@ pub(super) fn mongodb_url(text: &str) -> Result<Secret, String> {
     if ["mongodb://", "mongodb+srv://"].iter().any(|scheme| text.starts_with(scheme)) {
         return secret(text);
     }
-    Err("not a MongoDB URL: write mongodb://HOST:PORT/?replicaSet=NAME, or unset it to use the embedded database"
+    Err("not a MongoDB URL: write mongodb://HOST:PORT/?replicaSet=NAME, or unset it to use the embedded \
+     database"
         .to_owned())
 }
 
@@ -84,7 +85,8 @@ pub(super) fn log_format(text: &str) -> Result<LogFormat, String> {
     }
 }
 
-/// A filter of `tracing`, which would take any word as a target and log all of it: a misspelt level is an error.
+/// A filter of `tracing`, which would take any word as a target and log all of it: a misspelt level is an
+/// error.
 pub(super) fn log_filter(text: &str) -> Result<String, String> {
     let words = text.split(',').map(str::trim);
     let is_level = |word: &str| LOG_LEVELS.contains(&word.to_ascii_lowercase().as_str());

@@ -99,7 +99,8 @@ pub enum LogFormat {
     Json,
 }
 
-/// A text that must not be shown: no `Display`, no `Serialize`, a `Debug` without content. Wiped when dropped.
+/// A text that must not be shown: no `Display`, no `Serialize`, a `Debug` without content. Wiped when
+/// dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<String>);
 

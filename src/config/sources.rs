@@ -1,6 +1,6 @@
-//! Where settings come from: the environment, then `.env`, then `aegis.toml`. For each setting the first source that names
-//! it wins. An empty value counts as not set, but still wins, so that `MONGODB_URL=` before a command selects the embedded
-//! database whatever the files say.
+//! Where settings come from: the environment, then `.env`, then `aegis.toml`. For each setting the first
+//! source that names it wins. An empty value counts as not set, but still wins, so that `MONGODB_URL=` before
+//! a command selects the embedded database whatever the files say.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
@@ -14,7 +14,8 @@ use super::definitions::{self, Definition};
 use super::dotenv;
 use super::error::{InvalidSetting, InvalidSettings, SettingProblem, SettingSource};
 
-/// The contents of all sources. Only [`ConfigSources::from_process`] reads the real ones; tests make their own.
+/// The contents of all sources. Only [`ConfigSources::from_process`] reads the real ones; tests make their
+/// own.
 #[derive(Clone, Debug, Default)]
 pub struct ConfigSources {
     pub environment: BTreeMap<String, OsString>,
@@ -136,8 +137,8 @@ impl Layer {
         }
     }
 
-    /// A misspelt setting must not silently leave another at its default. In `aegis.toml`, which belongs to Aegis alone,
-    /// every unknown name is an error; elsewhere those that start with `AEGIS_`.
+    /// A misspelt setting must not silently leave another at its default. In `aegis.toml`, which belongs to
+    /// Aegis alone, every unknown name is an error; elsewhere those that start with `AEGIS_`.
     fn reject_unknown(&self, invalid: &mut Vec<InvalidSetting>) {
         for name in self.texts.keys() {
             let is_ours = self.source == SettingSource::Toml || name.starts_with("AEGIS_");

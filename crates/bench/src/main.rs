@@ -30,8 +30,7 @@ use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use aegis::cli::logging;
-use aegis::cli::signals::Signals;
+use aegis::cli::process::{Signals, start_logging};
 use aegis::config::{BenchSettings, ConfigSources, load};
 use clap::builder::PossibleValuesParser;
 use clap::{Parser, ValueEnum};
@@ -95,7 +94,7 @@ fn measure_in_runtime(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 
 async fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let settings = load::for_bench(&ConfigSources::from_process()?)?;
-    logging::start(&settings.log);
+    start_logging(&settings.log);
     let mut signals = Signals::listen()?;
     let stop = CancellationToken::new();
     let rounds = Rounds::new(arguments.seconds, stop.clone());

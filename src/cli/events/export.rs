@@ -1,12 +1,12 @@
-//! `aegis events export`: the log, or a stretch of it, in a file.
+//! `aegis events export`: writes the log, or a range of it, to a file.
 
 use std::path::PathBuf;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use store::Position;
-use store::checkpoint::{SignedHead, VerifierKey};
+use store::checkpoint::SignedHead;
 
-use crate::cli::error::CliError;
+use crate::cli::error::{CliError, VerificationFailure};
 use crate::cli::output::Output;
 use crate::cli::progress::{ProgressReporter, per_second};
 use crate::cli::session::Session;
@@ -18,22 +18,22 @@ use crate::query::AsOf;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
-    /// The file; a manifest is written beside it. Run again after an interruption, it goes on where it was
+    /// The file to write, with a manifest beside it; an interrupted export is resumed
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// One JSON object per line, which can be proved, or a table for spreadsheets
+    /// One JSON object per line, which can be verified, or CSV
     #[arg(long, value_enum, default_value_t = ExportFormat::Jsonl)]
     format: ExportFormat,
-    /// From this position on, or from the first event at or after this moment (RFC 3339)
+    /// Start at this position, or at the first event at or after this time (RFC 3339)
     #[arg(long, value_name = "POSITION|TIME")]
     from: Option<AsOf>,
-    /// Up to this position, or up to this moment; without it, up to the head
+    /// End at this position or time; default: the head of the log
     #[arg(long, value_name = "POSITION|TIME")]
     to: Option<AsOf>,
-    /// Only events of these types, between commas; what is left out cannot be proved then
+    /// Export only events of these types, comma-separated; such an export cannot be verified
     #[arg(long, value_name = "TYPES", value_delimiter = ',')]
     types: Vec<String>,
-    /// Take the place of a file that is there
+    /// Overwrite an existing file
     #[arg(long)]
     force: bool,
     /// Print the manifest as one JSON object
@@ -43,12 +43,10 @@ pub(in crate::cli) struct Arguments {
 
 pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> Result<(), CliError> {
     let plan = plan(arguments, session).await?;
-    let mut part = PartialExport::open(&arguments.out, plan, arguments.force).map_err(CliError::because)?;
+    let mut part = PartialExport::open(&arguments.out, plan, arguments.force)?;
     if part.position() >= part.plan().from {
         let (at, to) = (part.position(), part.plan().to);
-        tracing::warn!(
-            "going on from position {at} of {to}, as the log was when this export was begun; remove its `.part` to begin anew"
-        );
+        tracing::warn!("resuming the export at position {at} of {to}; remove its `.part` file to start over");
     }
     let mut progress = ProgressReporter::new("events");
     let begun = part.count();
@@ -56,7 +54,7 @@ pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Outp
     let each = &mut |position| progress.update(position + 1 - first, last + 1 - first);
     let written = write_export(&session.services.store, &mut part, each).await;
     let took = progress.finish();
-    written.map_err(CliError::because)?;
+    written?;
     let rate = per_second(part.count() - begun, took);
     let manifest = finish(part, session).await?;
     if arguments.json {
@@ -66,13 +64,16 @@ pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Outp
         let file = arguments.out.display();
         out.line(&format!("{count} events of positions {from} to {to} are in {file} ({rate} per second)"))?;
         if !manifest.complete {
-            out.line("it cannot be proved against a checkpoint: only a `jsonl` without `--types` can")?;
+            out.line(
+                "this export cannot be verified against a checkpoint: only a `jsonl` export without \
+                 `--types` can",
+            )?;
         }
     }
     out.flush()
 }
 
-/// Settles what is to be exported. The head is read once, so that its signature covers all of it.
+/// Determines the range. The head is read once, so that its signature covers the whole range.
 async fn plan(arguments: &Arguments, session: &Session) -> Result<ExportPlan, CliError> {
     let (store, history) = (&session.services.store, &session.services.history);
     let checkpoint = store.signed_checkpoint().await?;
@@ -84,12 +85,10 @@ async fn plan(arguments: &Arguments, session: &Session) -> Result<ExportPlan, Cl
     };
     let to = match arguments.to {
         None => end.get(),
-        Some(to) => history.position_before(to, end).await.map_err(CliError::because)?.get(),
+        Some(to) => history.position_before(to, end).await?.get(),
     };
     if from == 0 || from > to {
-        return Err(CliError::Failed(format!(
-            "there is nothing from position {from} to {to}: positions begin with 1"
-        )));
+        return Err(CliError::InvalidRange { from, to, head: end.get() });
     }
     let asked = ExportRequest {
         log: store.signer().origin().to_owned(),
@@ -101,18 +100,18 @@ async fn plan(arguments: &Arguments, session: &Session) -> Result<ExportPlan, Cl
     Ok(ExportPlan { asked, from, to, checkpoint })
 }
 
-/// What a checkpoint of this log says.
+/// The verified tree head of a checkpoint of this log.
 fn signed_head(session: &Session, checkpoint: &str) -> Result<SignedHead, CliError> {
-    let key: VerifierKey =
-        session.services.store.signer().verifier_key().parse().map_err(CliError::because)?;
-    key.open(checkpoint).map_err(|why| CliError::VerificationFailed(format!("the head of the log {why}")))
+    let key = session.verifier_key()?;
+    let failure = |error| VerificationFailure::Checkpoint { of: "the head of the log".to_owned(), error };
+    Ok(key.open(checkpoint).map_err(failure)?)
 }
 
 async fn finish(part: PartialExport, session: &Session) -> Result<Manifest, CliError> {
     let plan = part.plan();
     let (before, to) = (Position::new(plan.from).previous(), Position::new(plan.to));
     let head = signed_head(session, &plan.checkpoint)?;
-    let proved = session.services.proofs.range(before, to, &head).await.map_err(CliError::because)?;
+    let proved = session.services.proofs.range(before, to, &head).await?;
     let manifest = part.finish(|plan, count, sha256| Manifest {
         version: MANIFEST_VERSION,
         log: plan.asked.log.clone(),
@@ -128,5 +127,5 @@ async fn finish(part: PartialExport, session: &Session) -> Result<Manifest, CliE
         checkpoint: plan.checkpoint.clone(),
         consistency: encode_hashes(&proved.consistency),
     });
-    manifest.map_err(CliError::because)
+    Ok(manifest?)
 }

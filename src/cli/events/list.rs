@@ -1,32 +1,54 @@
-//! `aegis events list`: the events of the log in order.
+//! `aegis events list` and `tail`.
+
+use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
 use domain::{SystemEvent, UserEvent};
 use store::{EventQuery, Position, StreamId};
+use tokio::time::{sleep, timeout};
 
-use super::{EventPrinter, PAGE, stream};
+use super::output::{EventPrinter, PAGE_SIZE, parse_stream};
 use crate::cli::error::CliError;
-use crate::cli::output::Output;
+use crate::cli::output::{Output, is_stdout_closed};
 use crate::cli::session::Session;
 
+/// How often `tail` checks whether stdout is closed and, in case a notification was lost, reads the log.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Arguments {
-    /// Only events after this position
+pub(in crate::cli) struct ListArguments {
+    /// Print only events after this position
     #[arg(long, value_name = "POSITION", default_value_t = 0)]
     after: u64,
-    /// At most so many events
+    /// Print at most this many events
     #[arg(long, value_name = "COUNT")]
     limit: Option<usize>,
-    /// Only events of this type; may be given several times
+    /// Print only events of this type; may be repeated
     #[arg(long = "type", value_name = "TYPE", value_parser = types())]
     types: Vec<String>,
-    /// Only events of this stream, such as `system` or `user-…`, or of the user with this id
-    #[arg(long, value_name = "STREAM|USER-ID", value_parser = stream)]
+    /// Print only events of this stream, such as `system` or `user-…`, or of the user with this id
+    #[arg(long, value_name = "STREAM|USER-ID", value_parser = parse_stream)]
     stream: Option<StreamId>,
-    /// Only events that this actor caused, such as `user-…`, `operator:…` or `system`
+    /// Print only events caused by this actor, such as `user-…`, `operator:…` or `system`
     #[arg(long)]
     actor: Option<String>,
-    /// Print one JSON object per line, in the form of a `CloudEvent`
+    /// Print one JSON object per line, as `CloudEvent`s
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct TailArguments {
+    /// Start after this position
+    #[arg(long, value_name = "POSITION")]
+    after: Option<u64>,
+    /// Start with the last events, this many
+    #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 10, conflicts_with = "after")]
+    lines: u64,
+    /// Continue with new events as they are appended, until interrupted
+    #[arg(short, long)]
+    follow: bool,
+    /// Print one JSON object per line, as `CloudEvent`s
     #[arg(long)]
     json: bool,
 }
@@ -35,10 +57,14 @@ fn types() -> PossibleValuesParser {
     PossibleValuesParser::new(UserEvent::TYPES.iter().chain(SystemEvent::TYPES).copied())
 }
 
-pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> Result<(), CliError> {
-    let mut lines = EventPrinter::new(arguments.json, session);
+pub(super) async fn list(
+    arguments: &ListArguments,
+    session: &Session,
+    out: &mut Output,
+) -> Result<(), CliError> {
+    let mut printer = EventPrinter::new(arguments.json, session);
     let mut left = arguments.limit.unwrap_or(usize::MAX);
-    // What is appended while this runs is left out: a busy log would have no end.
+    // Events appended from now on are not printed: the list of a busy log would never end.
     let head = session.services.store.head().await?.position;
     let mut query = EventQuery {
         after: Position::new(arguments.after),
@@ -49,11 +75,66 @@ pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Outp
         ..EventQuery::default()
     };
     while left > 0 && query.after < head {
-        query.limit = left.min(PAGE);
+        query.limit = left.min(PAGE_SIZE);
         let page = session.services.store.page(&query).await?;
-        lines.print(&page.events, out)?;
+        printer.print(&page.events, out)?;
         left -= page.events.len();
         query.after = page.next;
     }
     Ok(())
+}
+
+pub(super) async fn tail(
+    arguments: &TailArguments,
+    session: &Session,
+    out: &mut Output,
+) -> Result<(), CliError> {
+    tokio::select! {
+        result = print_events(arguments, session, out) => result,
+        // The normal end of `--follow`.
+        interrupted = tokio::signal::ctrl_c() => Ok(interrupted?),
+    }
+}
+
+async fn print_events(
+    arguments: &TailArguments,
+    session: &Session,
+    out: &mut Output,
+) -> Result<(), CliError> {
+    let store = &session.services.store;
+    let mut updates = store.watch_progress();
+    let mut printer = EventPrinter::new(arguments.json, session);
+    let head = store.head().await?.position;
+    let after = arguments.after.unwrap_or_else(|| head.get().saturating_sub(arguments.lines));
+    let after = Position::new(after);
+    if after > head {
+        let hint =
+            ": this is another log than the one that was followed before, or it was restored from a backup";
+        return Err(CliError::BeyondHead { position: after, head, hint });
+    }
+    let mut query = EventQuery { after, limit: PAGE_SIZE, ..EventQuery::default() };
+    loop {
+        match store.read(&query).await {
+            Ok(events) => {
+                printer.print(&events, out)?;
+                if let Some(last) = events.last() {
+                    query.after = last.envelope.position;
+                    continue;
+                }
+                if !arguments.follow {
+                    return Ok(());
+                }
+            }
+            Err(error) if error.is_transient() && arguments.follow => {
+                tracing::warn!(%error, "cannot read the log; retrying");
+                sleep(POLL_INTERVAL).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        if is_stdout_closed() {
+            return Err(CliError::OutputClosed);
+        }
+        // The log is read in either case: a notification only says that there may be new events.
+        drop(timeout(POLL_INTERVAL, updates.wait_for(|progress| progress.head > query.after)).await);
+    }
 }

@@ -1,4 +1,4 @@
-//! `aegis events replay`: what every user was at some point of the log. It folds the events themselves and asks no
+//! `aegis events replay`: the state of every user at a position of the log. It folds the events and reads no
 //! read model, so that the two can be compared.
 
 use std::collections::BTreeMap;
@@ -6,19 +6,19 @@ use std::collections::BTreeMap;
 use domain::{EmailAddress, User, UserId};
 use store::{EventQuery, StoreError, StoredEvent};
 
-use super::{PAGE, stream};
+use super::output::{PAGE_SIZE, parse_stream};
 use crate::cli::error::CliError;
 use crate::cli::output::Output;
 use crate::cli::session::Session;
-use crate::cli::user_row::{UserOutput, UserPrinter};
+use crate::cli::user_output::UserOutput;
 use crate::query::{AsOf, ReplayedUser};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
-    /// Stop after this position, or after the events up to this moment (RFC 3339); without it, at the head
+    /// Stop after this position or time (RFC 3339); default: the head of the log
     #[arg(long, value_name = "POSITION|TIME")]
     until: Option<AsOf>,
-    /// Only this user, by id or by the e-mail address they had then
+    /// Print only this user, by id or by the e-mail address at that position
     #[arg(long, value_name = "EMAIL|ID")]
     user: Option<String>,
     /// Print one JSON object per line
@@ -26,7 +26,7 @@ pub(in crate::cli) struct Arguments {
     json: bool,
 }
 
-/// Whom to show.
+/// Which users to print.
 enum UserFilter {
     All,
     Id(UserId),
@@ -35,25 +35,23 @@ enum UserFilter {
 }
 
 pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> Result<(), CliError> {
-    let wanted = UserFilter::parse(arguments.user.as_deref());
-    let users = fold(session, arguments.until, &wanted).await?;
-    let mut lines = UserPrinter::new(arguments.json);
-    let mut found = false;
+    let filter = UserFilter::parse(arguments.user.as_deref());
+    let users = fold(session, arguments.until, &filter).await?;
+    let mut table = UserOutput::table(arguments.json);
+    let mut is_found = false;
     for (index, (id, user)) in users.iter().enumerate() {
-        let (User::Present(account), Some(past)) = (&user.state, user.account_as_of(*id)) else { continue };
-        if wanted.matches(*id, account) {
-            found = true;
-            lines.add(&UserOutput::from(past), out)?;
+        let (User::Present(account), Some(state)) = (&user.state, user.account_as_of(*id)) else { continue };
+        if filter.matches(*id, account) {
+            is_found = true;
+            table.add(&UserOutput::from(state), UserOutput::row, out)?;
         }
-        if index % PAGE == 0 {
-            lines.print(out)?;
+        if index % PAGE_SIZE == 0 {
+            table.print_page(out)?;
         }
     }
-    lines.print(out)?;
+    table.print_page(out)?;
     match &arguments.user {
-        Some(user) if !found => {
-            Err(CliError::Failed(format!("there was no user with e-mail address or id `{user}` then")))
-        }
+        Some(user) if !is_found => Err(CliError::UserNotFound(user.clone())),
         _ => Ok(()),
     }
 }
@@ -61,16 +59,16 @@ pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Outp
 async fn fold(
     session: &Session,
     until: Option<AsOf>,
-    wanted: &UserFilter,
+    filter: &UserFilter,
 ) -> Result<BTreeMap<UserId, ReplayedUser>, CliError> {
     let store = &session.services.store;
     let last = match until {
-        Some(until) => session.services.history.position(until).await.map_err(CliError::because)?,
+        Some(until) => session.services.history.position(until).await?,
         None => store.head().await?.position,
     };
-    let mut query = EventQuery { until: Some(last), limit: PAGE, ..EventQuery::default() };
-    if let UserFilter::Id(id) = wanted {
-        query.stream = Some(stream(&id.stream()).map_err(StoreError::corrupt)?);
+    let mut query = EventQuery { until: Some(last), limit: PAGE_SIZE, ..EventQuery::default() };
+    if let UserFilter::Id(id) = filter {
+        query.stream = Some(parse_stream(&id.stream()).map_err(StoreError::corrupt)?);
     }
     let mut users = BTreeMap::new();
     while query.after < last {
@@ -86,9 +84,9 @@ async fn fold(
 fn apply(users: &mut BTreeMap<UserId, ReplayedUser>, event: &StoredEvent) -> Result<(), CliError> {
     let envelope = &event.envelope;
     let Some(id) = UserId::from_stream(envelope.stream.as_str()) else { return Ok(()) };
-    let fact = event_codec::decode_user_event(event)
-        .map_err(|error| CliError::Failed(format!("stopped at position {}: {error}", envelope.position)))?;
-    users.entry(id).or_default().apply(envelope, &fact);
+    let user_event = event_codec::decode_user_event(event)
+        .map_err(|error| CliError::Undecodable { position: envelope.position, error: error.to_string() })?;
+    users.entry(id).or_default().apply(envelope, &user_event);
     Ok(())
 }
 

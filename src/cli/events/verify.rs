@@ -1,32 +1,31 @@
-//! `aegis events verify`: proves the log, and that nothing has run ahead of it.
+//! `aegis events verify`: verifies the log, and that no read model is ahead of it.
 
 use std::path::PathBuf;
 
 use projections::ProjectionContext;
 use serde::Serialize;
-use store::checkpoint::{SignedHead, VerifierKey};
-use store::{Finding, Position, Verified, VerifyError};
+use store::checkpoint::SignedHead;
+use store::{Position, Verified, VerifyError};
 
-use super::offline::{ExportProof, read, read_key};
-use crate::cli::error::CliError;
+use super::export_proof::{ExportProof, read, read_key};
+use crate::cli::error::{CliError, VerificationFailure};
 use crate::cli::output::Output;
 use crate::cli::progress::ProgressReporter;
 use crate::cli::session::Session;
-use crate::export::hex;
 use crate::query::claim_change;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
-    /// Also prove that nothing before this checkpoint was changed or cut off: a file with one that was kept elsewhere
+    /// Also verify that the log still contains everything that this trusted checkpoint was signed for
     #[arg(long, value_name = "FILE", conflicts_with = "export")]
     since: Option<PathBuf>,
-    /// Prove this export instead, without any database
+    /// Verify this export instead, without a database
     #[arg(long, value_name = "FILE", requires = "checkpoint", requires = "key")]
     export: Option<PathBuf>,
-    /// A checkpoint that was kept elsewhere: one that comes with the export would prove nothing
+    /// A trusted checkpoint from elsewhere: the one inside the export proves nothing
     #[arg(long, value_name = "FILE", requires = "export")]
     checkpoint: Option<PathBuf>,
-    /// The key of the log, as it was once fetched from `GET /log/key` and kept
+    /// The trusted verifier key of the log, stored when it was fetched from `GET /log/key`
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
     /// Print one JSON object
@@ -35,8 +34,8 @@ pub(in crate::cli) struct Arguments {
 }
 
 impl Arguments {
-    /// The proof of an export, if that is what is asked for.
-    pub(super) fn offline(&self) -> Option<ExportProof<'_>> {
+    /// The verification of an export, if `--export` was given.
+    pub(super) fn export_proof(&self) -> Option<ExportProof<'_>> {
         let Self { export, checkpoint, key, json, .. } = self;
         Some(ExportProof {
             export: export.as_ref()?,
@@ -47,7 +46,6 @@ impl Arguments {
     }
 }
 
-/// What was verified.
 #[derive(Serialize)]
 struct VerificationOutput {
     position: u64,
@@ -61,55 +59,47 @@ struct VerificationOutput {
 pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> Result<(), CliError> {
     let since = trusted_checkpoint(arguments, session)?;
     let mut progress = ProgressReporter::new("events");
-    let mut each_page = |position: Position, head: Position| progress.update(position.get(), head.get());
-    let verified = session.services.proofs.verify(claim_change, since.as_ref(), &mut each_page).await;
+    let mut on_progress = |position: Position, head: Position| progress.update(position.get(), head.get());
+    let verified = session.services.proofs.verify(claim_change, since.as_ref(), &mut on_progress).await;
     progress.finish();
     let verified = verified.map_err(|error| match error {
-        VerifyError::Found(finding) => verification_failed(&finding),
-        VerifyError::Store(error) => error.into(),
+        VerifyError::Found(finding) => VerificationFailure::Log(finding).into(),
+        VerifyError::Store(error) => CliError::from(error),
     })?;
     check_projections(session).await?;
     print(arguments, &verified, since.map(|head| head.size), out)
 }
 
-/// The checkpoint that was kept, its signature checked with the key that was kept, or with that of the log.
+/// The checkpoint of `--since`. Its signature is verified with the key of `--key`, or with that of the log.
 fn trusted_checkpoint(arguments: &Arguments, session: &Session) -> Result<Option<SignedHead>, CliError> {
-    let own: VerifierKey =
-        session.services.store.signer().verifier_key().parse().map_err(CliError::because)?;
+    let own = session.verifier_key()?;
     if let Some(path) = &arguments.key
         && read_key(path)? != own
     {
-        return Err(CliError::VerificationFailed(format!(
-            "the log is signed with another key than that of {}",
-            path.display()
-        )));
+        return Err(VerificationFailure::OtherSigningKey(path.clone()).into());
     }
     let Some(path) = &arguments.since else { return Ok(None) };
-    let head = own.open(&read(path)?);
-    head.map(Some).map_err(|error| CliError::VerificationFailed(format!("{} {error}", path.display())))
+    let failure = |error| VerificationFailure::Checkpoint { of: path.display().to_string(), error };
+    Ok(Some(own.open(&read(path)?).map_err(failure)?))
 }
 
-/// A table that is further than the log has seen events that are no more.
+/// A projection checkpoint beyond the head of the log has applied events that were removed from it.
 async fn check_projections(session: &Session) -> Result<(), CliError> {
     let ProjectionContext { events, rows, .. } = &session.services.projection_context;
     for projection in projections::all() {
         let Some(versions) = rows.versions(projection.name()).await? else { continue };
         for version in &versions.kept {
             let table = projection.table(version.number);
-            let checkpoint = rows.checkpoint(&table).await?;
-            // In this order: the log moves on and never back.
+            let position = rows.checkpoint(&table).await?.position;
+            // After the checkpoint: the head only moves forward.
             let head = events.head().await?.position;
-            if checkpoint.position > head {
-                let what = format!("the read model `{}` is there, though the head is at {head}", table.name);
-                return Err(verification_failed(&Finding { position: checkpoint.position, what }));
+            if position > head {
+                let table = table.name.to_string();
+                return Err(VerificationFailure::ProjectionAheadOfLog { table, position, head }.into());
             }
         }
     }
     Ok(())
-}
-
-fn verification_failed(finding: &Finding) -> CliError {
-    CliError::VerificationFailed(format!("the log does not verify: {finding}"))
 }
 
 fn print(
@@ -119,16 +109,17 @@ fn print(
     out: &mut Output,
 ) -> Result<(), CliError> {
     let Verified { position, root, streams, claims } = *verified;
-    let report = VerificationOutput { position: position.get(), root: hex(&root), streams, claims, since };
+    let output =
+        VerificationOutput { position: position.get(), root: hex::encode(root), streams, claims, since };
     if arguments.json {
-        out.json(&report)?;
+        out.json(&output)?;
     } else {
-        let VerificationOutput { position, root, .. } = &report;
+        let VerificationOutput { position, root, .. } = &output;
         out.line(&format!(
             "verified up to position {position}: streams {streams}, claims {claims}, root {root}"
         ))?;
         if let Some(since) = since {
-            out.line(&format!("it begins with the {since} events that the checkpoint was signed for"))?;
+            out.line(&format!("the log starts with the {since} events that the checkpoint was signed for"))?;
         }
     }
     out.flush()

@@ -1,26 +1,25 @@
-//! `aegis keys`: the master key. These commands look into the database past the log, so that they work also where no
-//! service would start.
+//! `aegis keys`: the master key. These commands read the key store directly, so that they work even if the
+//! service cannot start.
 
 mod rotate;
 mod status;
 
 use clap::Subcommand;
-use store::key_store::KeyId;
 
 use super::error::CliError;
 use super::output::Output;
 use super::session;
-use crate::config::{ConfigSources, MasterKeySetting, SettingSource};
+use crate::config::ConfigSources;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Print which master key wraps what, and what to do next; exit code 3 if one is missing
+    /// Print which master key wraps which keys, and what to do next; exit code 3 if one is missing
     Status(status::Arguments),
-    /// Wrap all stored keys by the current master key, beside running services
+    /// Re-wrap all stored keys with the current master key; services may keep running
     ///
-    /// Where the data folder keeps the master key, a new one is made first. Where settings name it, put the new one into
-    /// `AEGIS_MASTER_KEY` and that of before into `AEGIS_MASTER_KEY_PREVIOUS` of every service, restart them, and run this
-    /// then. Interrupted, run it again: it goes on.
+    /// If the master key is stored in the data directory, a new one is generated first. If it comes from
+    /// settings, first set the new key as `AEGIS_MASTER_KEY` and the old one as `AEGIS_MASTER_KEY_PREVIOUS`
+    /// in every service and restart them. An interrupted rotation is resumed when the command is run again.
     Rotate(rotate::Arguments),
 }
 
@@ -30,19 +29,4 @@ pub(super) async fn run(command: Command, sources: &ConfigSources, out: &mut Out
         Command::Status(arguments) => status::run(&arguments, &settings, &database, out).await,
         Command::Rotate(arguments) => rotate::run(&arguments, settings, &database, out).await,
     }
-}
-
-/// A key of before that wraps nothing any more: what becomes of it.
-fn removal_advice(id: KeyId, masters: &MasterKeySetting) -> Option<String> {
-    Some(match masters.source(id)? {
-        SettingSource::DataFolder(file) => format!(
-            "master key {id} is needed by nothing in this database. Backups from before the rotation need it: keep {} as \
-             long as you keep one of them, then delete it",
-            file.display()
-        ),
-        origin => format!(
-            "master key {id} is needed by nothing in this database: take it out of AEGIS_MASTER_KEY_PREVIOUS ({origin}). \
-             Backups from before the rotation need it: keep it, apart from them, as long as you keep one"
-        ),
-    })
 }

@@ -1,4 +1,4 @@
-//! `aegis keys rotate`: from the master keys of before to the current one.
+//! `aegis keys rotate`: re-wraps all stored keys with the current master key.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,17 +8,16 @@ use serde::Serialize;
 use store::rotation::RotationSummary;
 use store::{Env, Rotation};
 
-use super::removal_advice;
-use super::status::problems;
+use super::status::{check, problems, removal_advice};
 use crate::app::Database;
-use crate::cli::error::CliError;
+use crate::cli::error::{CliError, KeyProblem};
 use crate::cli::output::Output;
 use crate::cli::progress::{ProgressReporter, per_second};
 use crate::config::{CommandSettings, KeyFiles, MasterKeySetting};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
-    /// Delete the files of master keys of before, once nothing in the database needs them; backups made before do, and
+    /// Delete the files of previous master keys that wrap nothing in the database any more; older backups
     /// cannot be read without them
     #[arg(long)]
     delete_old: bool,
@@ -27,17 +26,16 @@ pub(in crate::cli) struct Arguments {
     json: bool,
 }
 
-/// What was done.
 #[derive(Debug, Serialize)]
 struct RotationOutput {
-    /// The master key that wraps now.
+    /// The current master key.
     id: String,
-    /// How many keys of streams were wrapped anew.
+    /// How many stream keys were re-wrapped.
     streams: u64,
     service_keys: Vec<&'static str>,
-    /// Whether it wraps all there is.
+    /// Whether it wraps all stored keys.
     complete: bool,
-    /// Files that were deleted.
+    /// Deleted key files.
     deleted: Vec<String>,
     /// What to do next.
     next: Vec<String>,
@@ -50,117 +48,107 @@ pub(super) async fn run(
     out: &mut Output,
 ) -> Result<(), CliError> {
     let env = Env::system();
-    let mut masters = settings.master_key;
-    if let Some(renewed) = keys_to_rotate_to(&masters, database, &env).await? {
-        masters = renewed;
-    } else if arguments.delete_old {
-        let why = "--delete-old is for keys in files of the data folder; settings name the master key here";
-        return Err(CliError::because(why));
-    }
+    let masters = match rotate_key_files(&settings.master_key, database, &env).await? {
+        Some(rotated) => rotated,
+        None if arguments.delete_old => return Err(CliError::NoKeyFiles),
+        None => settings.master_key,
+    };
     let rotation = rotation(&masters, database, &env);
-    let begun_done = rotation.is_done().await?;
+    let was_complete = rotation.is_done().await?;
     let mut progress = ProgressReporter::new("streams");
-    let rotated = rotation.run(&mut |done, all| progress.update(done, all)).await;
-    let took = progress.finish();
-    let rotated = rotated?;
-    let deleted = if arguments.delete_old { delete_old(&masters, &rotated)? } else { Vec::new() };
-    let report = report(&rotated, &masters, deleted, begun_done);
+    let summary = rotation.run(&mut |done, total| progress.update(done, total)).await;
+    let elapsed = progress.finish();
+    let summary = summary?;
+    let deleted = if arguments.delete_old { delete_old(&masters, &summary)? } else { Vec::new() };
+    let output = output(&summary, &masters, deleted, was_complete);
     if arguments.json {
-        out.json(&report)?;
+        out.json(&output)?;
     } else {
-        print(&report, took, out)?;
+        print(&output, elapsed, out)?;
     }
     out.flush()?;
-    fault(&rotated, &masters).map_or(Ok(()), |what| Err(CliError::VerificationFailed(what)))
+    check(match &summary.damaged {
+        Some(stream) => vec![KeyProblem::NotRewrapped(stream.to_string())],
+        None => problems(&summary.left, &masters),
+    })
 }
 
 fn rotation(masters: &MasterKeySetting, database: &Database, env: &Env) -> Rotation {
     Rotation::new(Arc::clone(&database.keys), Arc::new(masters.keys()), env.clone())
 }
 
-/// The keys of the data folder: a new one among them, unless a rotation to the present one is not done yet. `None` if
-/// settings name the keys.
-async fn keys_to_rotate_to(
+/// The keys of the data directory, after a new one was generated unless an earlier rotation is incomplete.
+/// `None` if the current key comes from settings.
+async fn rotate_key_files(
     masters: &MasterKeySetting,
     database: &Database,
     env: &Env,
 ) -> Result<Option<MasterKeySetting>, CliError> {
-    let Some(files) = KeyFiles::lock(masters).map_err(CliError::because)? else { return Ok(None) };
-    // Only now: whoever had them until then may have made a new one.
-    let present = files.load().map_err(CliError::because)?;
-    if !rotation(&present, database, env).is_done().await? {
-        return Ok(Some(present));
+    let Some(files) = KeyFiles::lock(masters)? else { return Ok(None) };
+    // Loaded again under the lock: another process may have rotated the key before.
+    let current = files.load()?;
+    if !rotation(&current, database, env).is_done().await? {
+        return Ok(Some(current));
     }
-    files.rotate(env).map_err(CliError::because)?;
-    files.load().map(Some).map_err(CliError::because)
+    files.rotate(env)?;
+    Ok(Some(files.load()?))
 }
 
-/// Deletes the files of keys that nothing in the database needs; gives their paths.
-fn delete_old(masters: &MasterKeySetting, rotated: &RotationSummary) -> Result<Vec<String>, CliError> {
+/// Deletes the files of previous keys once they wrap nothing; returns their paths.
+fn delete_old(masters: &MasterKeySetting, summary: &RotationSummary) -> Result<Vec<String>, CliError> {
     let mut deleted = Vec::new();
-    let Some(files) = KeyFiles::lock(masters).map_err(CliError::because)? else { return Ok(deleted) };
-    if !rotated.left.is_wrapped_only_by(rotated.master) {
+    let Some(files) = KeyFiles::lock(masters)? else { return Ok(deleted) };
+    if !summary.left.is_wrapped_only_by(summary.master) {
         return Ok(deleted);
     }
-    let shown = |file: &Path| file.display().to_string();
-    for id in masters.keys().ids().filter(|id| *id != rotated.master) {
-        deleted.extend(files.delete(id).map_err(CliError::because)?.as_deref().map(shown));
+    let display = |file: &Path| file.display().to_string();
+    for id in masters.keys().ids().filter(|id| *id != summary.master) {
+        deleted.extend(files.delete(id)?.as_deref().map(display));
     }
     Ok(deleted)
 }
 
-fn report(
-    rotated: &RotationSummary,
+fn output(
+    summary: &RotationSummary,
     masters: &MasterKeySetting,
     deleted: Vec<String>,
-    begun_done: bool,
+    was_complete: bool,
 ) -> RotationOutput {
     let keys = masters.keys();
-    let mut previous = keys.ids().filter(|id| *id != rotated.master).peekable();
-    let next = if begun_done && previous.peek().is_none() {
+    let mut previous = keys.ids().filter(|id| *id != summary.master).peekable();
+    let next = if was_complete && previous.peek().is_none() {
         vec![
-            "there was nothing to rotate. To replace the master key, make a new one (`openssl rand -base64 32`), give it \
-             to every service in AEGIS_MASTER_KEY and the present one in AEGIS_MASTER_KEY_PREVIOUS, restart them, and \
-             run this again"
+            "there was nothing to rotate. To replace the master key, generate a new one (`openssl rand \
+             -base64 32`), set it as AEGIS_MASTER_KEY and the current one as AEGIS_MASTER_KEY_PREVIOUS in \
+             every service, restart them, and run this command again"
                 .to_owned(),
         ]
     } else if deleted.is_empty() {
-        let free = previous.filter(|id| !rotated.left.wraps.contains_key(id));
-        free.filter_map(|id| removal_advice(id, masters)).collect()
+        let unused = previous.filter(|id| !summary.left.wraps.contains_key(id));
+        unused.filter_map(|id| removal_advice(id, masters)).collect()
     } else {
         Vec::new()
     };
     RotationOutput {
-        id: rotated.master.to_string(),
-        streams: rotated.streams,
-        service_keys: rotated.service_keys.clone(),
-        complete: rotated.left.is_wrapped_only_by(rotated.master),
+        id: summary.master.to_string(),
+        streams: summary.streams,
+        service_keys: summary.service_keys.clone(),
+        complete: summary.left.is_wrapped_only_by(summary.master),
         deleted,
         next,
     }
 }
 
-fn print(report: &RotationOutput, took: Duration, out: &mut Output) -> Result<(), CliError> {
-    let RotationOutput { id, streams, service_keys, complete, .. } = report;
-    let all = if *complete { "everything" } else { "what could be opened" };
-    let rate = per_second(*streams, took);
+fn print(output: &RotationOutput, elapsed: Duration, out: &mut Output) -> Result<(), CliError> {
+    let RotationOutput { id, streams, service_keys, complete, .. } = output;
+    let scope = if *complete { "all stored keys" } else { "all keys that could be unwrapped" };
     out.line(&format!(
-        "master key {id} wraps {all} now: {streams} keys of streams and {} service keys were wrapped anew in {:.1} s \
-         ({rate} per second)",
+        "master key {id} now wraps {scope}: {streams} stream keys and {} service keys were re-wrapped in \
+         {:.1} s ({} per second)",
         service_keys.len(),
-        took.as_secs_f64(),
+        elapsed.as_secs_f64(),
+        per_second(*streams, elapsed),
     ))?;
-    report.deleted.iter().try_for_each(|file| out.line(&format!("deleted {file}")))?;
-    report.next.iter().try_for_each(|text| out.line(text))
-}
-
-/// What could not be wrapped anew.
-fn fault(rotated: &RotationSummary, masters: &MasterKeySetting) -> Option<String> {
-    let damaged = rotated.damaged.as_ref().map(|stream| {
-        format!(
-            "the key of stream {stream} does not open, though its master key was given: it was left as it is, and master \
-             keys of before stay needed. `aegis events verify` says what else is wrong"
-        )
-    });
-    damaged.or_else(|| problems(&rotated.left, masters))
+    output.deleted.iter().try_for_each(|file| out.line(&format!("deleted {file}")))?;
+    output.next.iter().try_for_each(|step| out.line(step))
 }

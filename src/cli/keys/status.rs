@@ -1,4 +1,4 @@
-//! `aegis keys status`: which master key wraps what.
+//! `aegis keys status`: which master key wraps which keys.
 
 use std::sync::Arc;
 
@@ -7,12 +7,11 @@ use store::key_store::KeyId;
 use store::rotation::{MasterKeyUsage, WrappedCount};
 use store::{Env, Rotation};
 
-use super::removal_advice;
 use crate::app::Database;
-use crate::cli::error::CliError;
+use crate::cli::error::{CliError, KeyProblem, VerificationFailure};
 use crate::cli::output::Output;
 use crate::cli::table::Table;
-use crate::config::{CommandSettings, MasterKeySetting};
+use crate::config::{CommandSettings, MasterKeySetting, SettingSource};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
@@ -21,25 +20,23 @@ pub(in crate::cli) struct Arguments {
     json: bool,
 }
 
-/// A master key as it is shown.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct KeyOutput {
     id: String,
-    /// `current`, `previous`, or `missing`: it wraps something and was not given.
+    /// `current`, `previous`, or `missing`: it wraps something, but is not configured.
     state: &'static str,
-    /// Where it comes from.
+    /// Its source.
     from: Option<String>,
-    /// Whether the keys of new users are wrapped by it.
+    /// Whether it wraps the keys of new users.
     wraps_new: bool,
     streams: u64,
     service_keys: Vec<String>,
 }
 
-/// What is shown.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct StatusOutput {
     keys: Vec<KeyOutput>,
-    /// Streams whose key is no wrapped key.
+    /// Key store entries that contain no wrapped key.
     damaged: u64,
     /// What to do next.
     next: Vec<String>,
@@ -52,22 +49,22 @@ pub(super) async fn run(
     out: &mut Output,
 ) -> Result<(), CliError> {
     let masters = &settings.master_key;
-    let keys = Arc::new(masters.keys());
-    let usage = Rotation::new(Arc::clone(&database.keys), keys, Env::system()).master_key_usage().await?;
-    let report = report(&usage, masters);
+    let rotation = Rotation::new(Arc::clone(&database.keys), Arc::new(masters.keys()), Env::system());
+    let usage = rotation.master_key_usage().await?;
+    let status = status(&usage, masters);
     if arguments.json {
-        out.json(&report)?;
+        out.json(&status)?;
     } else {
-        print(&report, out)?;
+        print(&status, out)?;
     }
     out.flush()?;
-    problems(&usage, masters).map_or(Ok(()), |what| Err(CliError::VerificationFailed(what)))
+    check(problems(&usage, masters))
 }
 
-fn report(usage: &MasterKeyUsage, masters: &MasterKeySetting) -> StatusOutput {
-    let (keys, missing) = (masters.keys(), missing(usage, masters));
-    let line = |id: KeyId| {
-        let wraps = usage.wrapped_by(id);
+fn status(usage: &MasterKeyUsage, masters: &MasterKeySetting) -> StatusOutput {
+    let keys = masters.keys();
+    let key = |id: KeyId| {
+        let wrapped = usage.wrapped_by(id);
         KeyOutput {
             id: id.to_string(),
             state: match keys.get(id) {
@@ -77,66 +74,76 @@ fn report(usage: &MasterKeyUsage, masters: &MasterKeySetting) -> StatusOutput {
             },
             from: masters.source(id).map(ToString::to_string),
             wraps_new: usage.wrapping_key == Some(id),
-            streams: wraps.streams,
-            service_keys: wraps.service_keys,
+            streams: wrapped.streams,
+            service_keys: wrapped.service_keys,
         }
     };
     StatusOutput {
-        keys: keys.ids().chain(missing).map(line).collect(),
+        keys: keys.ids().chain(missing(usage, masters)).map(key).collect(),
         damaged: usage.damaged,
-        next: next(usage, masters),
+        next: next_steps(usage, masters),
     }
 }
 
-/// The master keys that wrap something and were not given.
+/// The master keys that wrap something but are not configured.
 fn missing(usage: &MasterKeyUsage, masters: &MasterKeySetting) -> Vec<KeyId> {
     usage.wraps.keys().copied().filter(|id| masters.source(*id).is_none()).collect()
 }
 
-/// What to do, where nothing is wrong.
-fn next(usage: &MasterKeyUsage, masters: &MasterKeySetting) -> Vec<String> {
+fn next_steps(usage: &MasterKeyUsage, masters: &MasterKeySetting) -> Vec<String> {
     let keys = masters.keys();
     let previous: Vec<_> = keys.ids().filter(|id| *id != keys.current()).collect();
-    let left = usage.wrapped_by_any(previous.iter().copied());
-    if left != WrappedCount::default() {
-        let then = "run `aegis keys rotate` once every service has the current one as well";
-        return vec![format!("master keys of before still wrap {left}: {then}")];
+    let remaining = usage.wrapped_by_any(previous.iter().copied());
+    if remaining == WrappedCount::default() {
+        return previous.into_iter().filter_map(|id| removal_advice(id, masters)).collect();
     }
-    previous.into_iter().filter_map(|id| removal_advice(id, masters)).collect()
+    let command = "run `aegis keys rotate` once every service has the current one";
+    vec![format!("previous master keys still wrap {remaining}: {command}")]
 }
 
-/// What is wrong, if anything is.
-pub(super) fn problems(usage: &MasterKeyUsage, masters: &MasterKeySetting) -> Option<String> {
-    let missing = missing(usage, masters).into_iter().map(|id| {
-        format!(
-            "master key {id} is missing: it wraps {}, which cannot be opened. Give it in AEGIS_MASTER_KEY_PREVIOUS, or \
-             put its file back into the data folder",
-            usage.wrapped_by(id)
-        )
-    });
-    let damaged = (usage.damaged > 0).then(|| {
-        format!("{} vault entries hold no wrapped key: `aegis events verify` says which", usage.damaged)
-    });
-    let wrong: Vec<_> = missing.chain(damaged).collect();
-    (!wrong.is_empty()).then(|| wrong.join("\n"))
+/// What to do with a previous key that wraps nothing any more.
+pub(super) fn removal_advice(id: KeyId, masters: &MasterKeySetting) -> Option<String> {
+    let advice = match masters.source(id)? {
+        SettingSource::DataFolder(file) => {
+            format!("keep {} as long as one of these backups exists, then delete it", file.display())
+        }
+        source => format!(
+            "remove it from AEGIS_MASTER_KEY_PREVIOUS ({source}), and keep it elsewhere, apart from these \
+             backups, as long as one of them exists"
+        ),
+    };
+    Some(format!(
+        "master key {id} wraps nothing in this database any more; only backups from before the rotation need \
+         it: {advice}"
+    ))
 }
 
-fn print(report: &StatusOutput, out: &mut Output) -> Result<(), CliError> {
-    let mut table = Table::new(["MASTER KEY", "STATE", "WRAPS NEW", "STREAMS", "SERVICE KEYS", "FROM"]);
-    for line in &report.keys {
-        let service_keys =
-            if line.service_keys.is_empty() { "-".to_owned() } else { line.service_keys.join(", ") };
-        table.row([
-            line.id.clone(),
-            line.state.to_owned(),
-            if line.wraps_new { "yes" } else { "-" }.to_owned(),
-            line.streams.to_string(),
-            service_keys,
-            line.from.clone().unwrap_or_else(|| "-".to_owned()),
+pub(super) fn problems(usage: &MasterKeyUsage, masters: &MasterKeySetting) -> Vec<KeyProblem> {
+    let missing = missing(usage, masters).into_iter();
+    let missing = missing.map(|id| KeyProblem::Missing { id, wrapped: usage.wrapped_by(id) });
+    missing.chain((usage.damaged > 0).then_some(KeyProblem::CorruptEntries(usage.damaged))).collect()
+}
+
+pub(super) fn check(problems: Vec<KeyProblem>) -> Result<(), CliError> {
+    if problems.is_empty() { Ok(()) } else { Err(VerificationFailure::MasterKeys(problems).into()) }
+}
+
+fn print(status: &StatusOutput, out: &mut Output) -> Result<(), CliError> {
+    let columns = ["MASTER KEY", "STATE", "WRAPS NEW", "STREAMS", "SERVICE KEYS", "FROM"];
+    let mut table = Table::new(columns, false);
+    let or_dash = |text: String| if text.is_empty() { "-".to_owned() } else { text };
+    for key in &status.keys {
+        table.add_row([
+            key.id.clone(),
+            key.state.to_owned(),
+            if key.wraps_new { "yes" } else { "-" }.to_owned(),
+            key.streams.to_string(),
+            or_dash(key.service_keys.join(", ")),
+            or_dash(key.from.clone().unwrap_or_default()),
         ]);
     }
-    table.print(out)?;
-    report.next.iter().try_for_each(|text| out.line(text))
+    table.print_page(out)?;
+    status.next.iter().try_for_each(|step| out.line(step))
 }
 
 #[cfg(test)]
@@ -144,7 +151,7 @@ mod tests {
     use store::MasterKey;
 
     use super::*;
-    use crate::config::{LoadedKey, SettingSource};
+    use crate::config::LoadedKey;
 
     fn keys() -> [MasterKey; 3] {
         [(); 3].map(|()| MasterKey::generate(&Env::system()))
@@ -158,29 +165,29 @@ mod tests {
         MasterKeyUsage { wrapping_key: Some(wrapping.id()), wraps: wraps.collect(), damaged: 0 }
     }
 
-    fn given(current: &MasterKey, previous: &[&MasterKey]) -> MasterKeySetting {
-        let held = |key: &MasterKey| LoadedKey { key: key.clone(), source: SettingSource::Environment };
-        MasterKeySetting::configured(held(current), previous.iter().map(|key| held(key)).collect())
+    fn configured(current: &MasterKey, previous: &[&MasterKey]) -> MasterKeySetting {
+        let loaded = |key: &MasterKey| LoadedKey { key: key.clone(), source: SettingSource::Environment };
+        MasterKeySetting::configured(loaded(current), previous.iter().map(|key| loaded(key)).collect())
     }
 
-    fn states(report: &StatusOutput) -> Vec<(&str, bool)> {
-        report.keys.iter().map(|line| (line.state, line.wraps_new)).collect()
+    fn states(status: &StatusOutput) -> Vec<(&str, bool)> {
+        status.keys.iter().map(|key| (key.state, key.wraps_new)).collect()
     }
 
     #[test]
     fn each_rotation_step_names_the_next_one() {
         let [old, new, _] = keys();
-        let (one, both) = (given(&old, &[]), given(&new, &[&old]));
+        let (one, both) = (configured(&old, &[]), configured(&new, &[&old]));
         let before = usage(&old, &[(&old, 3, &["claims", "signing"])]);
-        assert_eq!(report(&before, &one).next, [""; 0]);
-        let begun = report(&before, &both);
+        assert_eq!(status(&before, &one).next, [""; 0]);
+        let begun = status(&before, &both);
         assert_eq!(states(&begun), [("current", false), ("previous", true)]);
         assert!(
             begun.next[0]
                 .contains("3 stream keys and the service keys claims, signing: run `aegis keys rotate`")
         );
         let halfway = usage(&new, &[(&old, 1, &["claims"]), (&new, 2, &["signing"])]);
-        let halfway = report(&halfway, &both);
+        let halfway = status(&halfway, &both);
         assert_eq!(states(&halfway), [("current", true), ("previous", false)]);
         assert!(
             halfway.next[0].contains("1 stream key and the service key claims: run"),
@@ -188,23 +195,23 @@ mod tests {
             halfway.next
         );
         let after = usage(&new, &[(&new, 3, &["claims", "signing"])]);
-        let next = report(&after, &both).next;
+        let next = status(&after, &both).next;
         assert!(
             next[0].contains(&old.id().to_string()) && next[0].contains("AEGIS_MASTER_KEY_PREVIOUS"),
             "{next:?}"
         );
-        assert_eq!(problems(&after, &both), None);
+        assert_eq!(problems(&after, &both), []);
     }
 
     #[test]
     fn missing_keys_are_named() {
-        let [old, new, stranger] = keys();
-        let usage = usage(&new, &[(&new, 3, &["claims", "signing"]), (&stranger, 2, &[])]);
-        let both = given(&new, &[&old]);
-        assert_eq!(states(&report(&usage, &both)).last(), Some(&("missing", false)));
-        let what = problems(&usage, &both).unwrap();
-        assert!(what.contains(&stranger.id().to_string()) && what.contains("2 stream keys"), "{what}");
+        let [old, new, unknown] = keys();
+        let usage = usage(&new, &[(&new, 3, &["claims", "signing"]), (&unknown, 2, &[])]);
+        let both = configured(&new, &[&old]);
+        assert_eq!(states(&status(&usage, &both)).last(), Some(&("missing", false)));
+        let wrapped = WrappedCount { streams: 2, service_keys: Vec::new() };
+        assert_eq!(problems(&usage, &both), [KeyProblem::Missing { id: unknown.id(), wrapped }]);
         let damaged = MasterKeyUsage { damaged: 7, ..MasterKeyUsage::default() };
-        assert!(problems(&damaged, &both).unwrap().contains("7 vault entries"));
+        assert_eq!(problems(&damaged, &both), [KeyProblem::CorruptEntries(7)]);
     }
 }

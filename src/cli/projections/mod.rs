@@ -1,8 +1,7 @@
-//! `aegis projections`: the read models that are made of the log.
+//! `aegis projections`: the read models and their versions.
 
 mod name;
 mod rebuild;
-mod skip;
 mod status;
 mod verify;
 mod versions;
@@ -17,34 +16,34 @@ use crate::config::ConfigSources;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Show how far each version of each read model is, and who keeps it
+    /// Show the position, lag and owner of each version of each read model
     Status(status::Arguments),
-    /// Make a read model anew from the log, beside the one that is read, and put it in its place
+    /// Rebuild a read model from the log as a new version and switch readers to it
     Rebuild(rebuild::Arguments),
-    /// Stop making a read model anew, and remove what there is of it
+    /// Cancel a rebuild and drop the version that it was building
     Cancel(versions::CancelArguments),
-    /// Replay the log and compare every row with it; exit code 3 if one differs
+    /// Replay the log and compare it with every row; exit code 3 if a row differs
     Verify(verify::Arguments),
-    /// Read the version of before, which is kept up to date until it is dropped
+    /// Switch readers back to the previous version, which is kept up to date until it is dropped
     Rollback(versions::RollbackArguments),
-    /// Remove a version that is not read
+    /// Drop a version that is not live
     Drop(versions::DropArguments),
-    /// Go on without an event that a read model cannot take in; recorded as an event
-    Skip(skip::Arguments),
+    /// Skip an event that a projection cannot apply; the decision is recorded as an event
+    Skip(versions::SkipArguments),
 }
 
 pub(super) async fn run(command: Command, sources: &ConfigSources, out: &mut Output) -> Result<(), CliError> {
     let session = Session::open(sources).await?;
     let context = operator::command_context(sources, &session.env);
-    let done = match command {
+    let result = match command {
         Command::Status(arguments) => status::run(&arguments, &session, out).await,
         Command::Rebuild(arguments) => rebuild::run(&arguments, &session, &context, out).await,
         Command::Cancel(arguments) => versions::cancel(&arguments, &session, out).await,
         Command::Verify(arguments) => verify::run(&arguments, &session, out).await,
         Command::Rollback(arguments) => versions::roll_back(&arguments, &session, out).await,
         Command::Drop(arguments) => versions::drop(&arguments, &session, out).await,
-        Command::Skip(arguments) => skip::run(arguments, &session, &context, out).await,
+        Command::Skip(arguments) => versions::skip(arguments, &session, &context, out).await,
     };
     session.close().await;
-    done
+    result
 }

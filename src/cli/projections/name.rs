@@ -3,7 +3,6 @@
 use clap::builder::{PossibleValuesParser, TypedValueParser, ValueParser};
 use projections::Projection;
 
-/// A projection that was named.
 #[derive(Clone, Copy)]
 pub(super) struct ProjectionArg(pub(super) &'static dyn Projection);
 
@@ -13,10 +12,8 @@ impl std::fmt::Debug for ProjectionArg {
     }
 }
 
-/// Takes the names that there are.
 pub(super) fn parser() -> ValueParser {
     let names = PossibleValuesParser::new(projections::all().map(Projection::name));
-    let find =
-        |name: String| projections::by_name(&name).map(ProjectionArg).ok_or("there is no such read model");
+    let find = |name: String| projections::by_name(&name).map(ProjectionArg).ok_or("unknown read model");
     names.try_map(find).into()
 }

@@ -1,6 +1,6 @@
-//! `aegis projections rebuild`: makes a read model anew from the log, beside the one that is read, and puts it in its
-//! place once it is as far. The work is done by the node that keeps the read model; where no service runs, that is this
-//! command. Interrupted, it is gone on with by whoever comes next.
+//! `aegis projections rebuild`: rebuilds a read model as a new version and switches readers to it once it has
+//! caught up. The leader of the projection does the work; without a running service, that is this command. An
+//! interrupted rebuild is resumed by the next leader.
 
 use std::time::Duration;
 
@@ -17,14 +17,13 @@ use crate::command::CommandContext;
 use crate::query::projections as status;
 use crate::query::projections::VersionStatus;
 
-/// How often to look.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
-/// How long it may be halted, or out of hands, before that is told: longer than a change of hands takes.
+/// How long a rebuild may make no progress before its status is checked: longer than a leader election takes.
 const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
-    /// The read model
+    /// The name of the read model
     #[arg(value_parser = name::parser())]
     name: ProjectionArg,
 }
@@ -39,72 +38,63 @@ pub(super) async fn run(
     let version = start_or_resume(projection, session, context, out).await?;
     let runner = session.run(projection);
     let mut progress = ProgressReporter::new("events");
-    let outcome = wait_until_live(projection, session, version.number, &mut progress).await;
-    let took = progress.finish();
+    let result = wait_until_live(projection, session, version.number, &mut progress).await;
+    let elapsed = progress.finish();
     runner.stop().await;
-    let (versions, position) = outcome?;
-    let same = match versions.get(version.number).and_then(|version| version.differed) {
-        Some(true) => "; the rows of before were DIFFERENT",
+    let (versions, position) = result?;
+    let comparison = match versions.get(version.number).and_then(|version| version.differed) {
+        Some(true) => "; the rows DIFFER from those of the previous version",
         Some(false) => "; the rows are the same as before",
         None => "",
     };
-    let rate = per_second(position, took);
     out.line(&format!(
-        "{} is read from version {} now, made of {position} events in {:.1} s ({rate} per second){same}",
+        "{}: version {} is live, rebuilt from {position} events in {:.1} s ({} per second){comparison}",
         projection.name(),
         version.number,
-        took.as_secs_f64(),
+        elapsed.as_secs_f64(),
+        per_second(position, elapsed),
     ))?;
-    out.line(&format!(
-        "the other versions are kept up to date until they are dropped: {}",
-        versions.describe()
-    ))
+    out.line(&format!("other versions are kept up to date until they are dropped: {}", versions.describe()))
 }
 
-/// Begins a rebuild, or goes on with one that nobody works on.
+/// Starts a rebuild, or resumes one that no node is working on.
 async fn start_or_resume(
     projection: &'static dyn Projection,
     session: &Session,
-    context: &CommandContext,
+    command: &CommandContext,
     out: &mut Output,
 ) -> Result<ProjectionVersion, CliError> {
-    let sources = &session.services.projection_context;
-    let begun = lifecycle::rebuild(projection, sources, &context.actor, session.env.now()).await;
-    match begun {
+    let context = &session.services.projection_context;
+    match lifecycle::rebuild(projection, context, &command.actor, session.env.now()).await {
         Ok(versions) => {
             let building = versions.building().cloned();
-            building.ok_or_else(|| CliError::because("it was canceled at once"))
+            building.ok_or_else(|| CliError::RebuildCanceled { name: projection.name() })
         }
         Err(ChangeError::Refused(name, VersionError::AlreadyBuilding(version))) => {
-            let status = status::one(projection, sources, session.env.now()).await?;
+            let status = status::one(projection, context, session.env.now()).await?;
+            let ProjectionVersion { number, since, by, .. } = &version;
             if let Some(owner) = status.owner {
-                return Err(CliError::Failed(format!(
-                    "version {} of `{name}` is being built already, since {} by {}; the node {owner} is at it, and at {}. \
-                     Watch it with `aegis projections status --watch`, or end it with `aegis projections cancel {name}`",
-                    version.number,
-                    version.since,
-                    version.by,
-                    percent_of(&status.versions, version.number),
-                )));
+                let built = status.versions.iter().find(|status| status.version == *number);
+                let percent = built.and_then(|status| status.percent);
+                return Err(CliError::RebuildRunning {
+                    name,
+                    number: *number,
+                    since: since.to_string(),
+                    by: by.to_string(),
+                    owner,
+                    progress: percent
+                        .map_or_else(|| "an unknown position".to_owned(), |percent| format!("{percent} %")),
+                });
             }
-            out.line(&format!(
-                "going on with version {}, which {} began at {}",
-                version.number, version.by, version.since
-            ))?;
+            out.line(&format!("resuming version {number}, which {by} started at {since}"))?;
             out.flush()?;
             Ok(version)
         }
-        Err(error) => Err(CliError::because(error)),
+        Err(error) => Err(error.into()),
     }
 }
 
-fn percent_of(versions: &[VersionStatus], number: u64) -> String {
-    let version = versions.iter().find(|version| version.version == number);
-    let percent = version.and_then(|version| version.percent);
-    percent.map_or_else(|| "an unknown place".to_owned(), |percent| format!("{percent} %"))
-}
-
-/// Shows the progress until the version is read, or is no more. Gives how far it is then.
+/// Reports progress until the version is live or canceled. Returns its position then.
 async fn wait_until_live(
     projection: &'static dyn Projection,
     session: &Session,
@@ -119,7 +109,7 @@ async fn wait_until_live(
         let versions = rows.versions(name).await?;
         let versions = versions.filter(|versions| versions.get(number).is_some());
         let Some(versions) = versions.filter(|versions| versions.is_building_or_live(number)) else {
-            return Err(CliError::Failed(format!("version {number} of `{name}` was canceled")));
+            return Err(CliError::RebuildCanceled { name });
         };
         let position = rows.checkpoint(&table).await?.position;
         if versions.live == number {
@@ -136,22 +126,16 @@ async fn wait_until_live(
     }
 }
 
-/// Gives up on what cannot go on by itself.
+/// Returns an error if the rebuild cannot continue by itself.
 async fn fail_if_halted(
     projection: &'static dyn Projection,
     session: &Session,
     number: u64,
 ) -> Result<(), CliError> {
     let status = status::one(projection, &session.services.projection_context, session.env.now()).await?;
-    let version = status.versions.into_iter().find(|version| version.version == number);
-    match version {
+    match status.versions.into_iter().find(|version| version.version == number) {
         Some(VersionStatus { state: "halted" | "unknown", error: Some(error), .. }) => {
-            let name = projection.name();
-            Err(CliError::Failed(format!(
-                "version {number} of `{name}` cannot be built further: {error}. What there is of it stays, and a program \
-                 that knows the event goes on by itself; `aegis projections skip {name}` passes the event over, \
-                 `aegis projections cancel {name}` removes the version. `{name}` is read as before"
-            )))
+            Err(CliError::RebuildHalted { name: projection.name(), number, error })
         }
         _ => Ok(()),
     }

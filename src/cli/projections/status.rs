@@ -1,4 +1,4 @@
-//! `aegis projections status`: how far each version of each read model is, and who keeps it.
+//! `aegis projections status`: the position, lag and owner of each version of each read model.
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -9,7 +9,6 @@ use crate::cli::session::Session;
 use crate::cli::table::Table;
 use crate::query::projections::{self as query, ProjectionStatus, VersionStatus};
 
-/// How often `--watch` shows it anew.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Debug, clap::Args)]
@@ -17,18 +16,18 @@ pub(in crate::cli) struct Arguments {
     /// Print one JSON object per read model
     #[arg(long)]
     json: bool,
-    /// Show it anew each second, until interrupted
+    /// Refresh the output every second until interrupted
     #[arg(long)]
     watch: bool,
 }
 
 pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> Result<(), CliError> {
     loop {
-        let found = query::all(&session.services.projection_context, session.env.now()).await?;
+        let statuses = query::all(&session.services.projection_context, session.env.now()).await?;
         if arguments.watch && !arguments.json && std::io::stdout().is_terminal() {
             out.clear_screen()?;
         }
-        print(&found, arguments.json, out)?;
+        print(&statuses, arguments.json, out)?;
         if !arguments.watch {
             return Ok(());
         }
@@ -37,15 +36,15 @@ pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Outp
     }
 }
 
-fn print(found: &[ProjectionStatus], json: bool, out: &mut Output) -> Result<(), CliError> {
+fn print(statuses: &[ProjectionStatus], json: bool, out: &mut Output) -> Result<(), CliError> {
     if json {
-        return found.iter().try_for_each(|status| out.json(status));
+        return statuses.iter().try_for_each(|status| out.json(status));
     }
     let columns = ["NAME", "VERSION", "ROLE", "POSITION", "HEAD", "LAG", "AGE", "RATE", "OWNER", "STATE"];
-    let mut table = Table::new(columns);
-    for status in found {
+    let mut table = Table::new(columns, false);
+    for status in statuses {
         for version in &status.versions {
-            table.row([
+            table.add_row([
                 status.name.clone(),
                 version.version.to_string(),
                 version.role.to_owned(),
@@ -59,7 +58,7 @@ fn print(found: &[ProjectionStatus], json: bool, out: &mut Output) -> Result<(),
             ]);
         }
     }
-    table.print(out)
+    table.print_page(out)
 }
 
 fn state(version: &VersionStatus) -> String {

@@ -1,20 +1,20 @@
-//! `aegis projections verify`: proves the rows of a read model against the log.
+//! `aegis projections verify`: compares the rows of a read model with the log.
 
 use projections::verify::{self, VerifiedTable, VerifyError};
 use serde::Serialize;
 
 use super::name::{self, ProjectionArg};
-use crate::cli::error::CliError;
+use crate::cli::error::{CliError, VerificationFailure};
 use crate::cli::output::Output;
 use crate::cli::progress::ProgressReporter;
 use crate::cli::session::Session;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
-    /// The read model
+    /// The name of the read model
     #[arg(value_parser = name::parser())]
     name: ProjectionArg,
-    /// The version to verify; the one that is read if not given
+    /// The version to verify; default: the live one
     #[arg(long = "version", value_name = "VERSION")]
     number: Option<u64>,
     /// Print one JSON object
@@ -33,27 +33,23 @@ struct VerificationOutput {
 pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> Result<(), CliError> {
     let ProjectionArg(projection) = arguments.name;
     let mut progress = ProgressReporter::new("events");
-    let mut each_batch = |done, all| progress.update(done, all);
-    let verified =
-        verify::verify(projection, &session.services.projection_context, arguments.number, &mut each_batch)
-            .await;
-    let took = progress.finish();
+    let mut on_progress = |done, total| progress.update(done, total);
+    let context = &session.services.projection_context;
+    let verified = verify::verify(projection, context, arguments.number, &mut on_progress).await;
+    let elapsed = progress.finish();
     let VerifiedTable { table, position, rows, digest } = verified.map_err(|error| match error {
         VerifyError::Differs(difference) => {
-            let name = projection.name();
-            CliError::VerificationFailed(format!(
-                "the rows do not verify: {difference}. `aegis projections rebuild {name}` makes them anew from the log"
-            ))
+            CliError::Verification(VerificationFailure::Rows { name: projection.name(), difference })
         }
-        VerifyError::Store(error) => CliError::because(error),
+        VerifyError::Store(error) => error.into(),
     })?;
-    let report = VerificationOutput { table, position: position.get(), rows, digest: digest.to_string() };
+    let output = VerificationOutput { table, position: position.get(), rows, digest: digest.to_string() };
     if arguments.json {
-        return out.json(&report);
+        return out.json(&output);
     }
-    let VerificationOutput { table, position, rows, digest } = report;
-    let seconds = took.as_secs_f64();
+    let VerificationOutput { table, position, rows, digest } = output;
+    let seconds = elapsed.as_secs_f64();
     out.line(&format!(
-        "{table}: all {rows} rows are what the log says at position {position} ({seconds:.1} s; digest {digest})"
+        "{table}: all {rows} rows match the log at position {position} ({seconds:.1} s; digest {digest})"
     ))
 }

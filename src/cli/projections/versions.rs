@@ -1,7 +1,8 @@
-//! `aegis projections cancel`, `rollback` and `drop`: which versions of a read model there are.
+//! `aegis projections cancel`, `rollback`, `drop` and `skip`.
 
 use std::time::Duration;
 
+use domain::{Reason, Skip};
 use projections::{Projection, lifecycle};
 use store::ProjectionVersions;
 use tokio::time::sleep;
@@ -10,33 +11,47 @@ use super::name::{self, ProjectionArg};
 use crate::cli::error::CliError;
 use crate::cli::output::Output;
 use crate::cli::session::Session;
+use crate::command::{self, CommandContext, RecordedSkip};
 
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct CancelArguments {
-    /// The read model
+    /// The name of the read model
     #[arg(value_parser = name::parser())]
     name: ProjectionArg,
 }
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct RollbackArguments {
-    /// The read model
+    /// The name of the read model
     #[arg(value_parser = name::parser())]
     name: ProjectionArg,
-    /// The version to read; the one before the live one if not given
+    /// The version to switch to; default: the one before the live one
     #[arg(long, value_name = "VERSION")]
     to: Option<u64>,
 }
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct DropArguments {
-    /// The read model
+    /// The name of the read model
     #[arg(value_parser = name::parser())]
     name: ProjectionArg,
-    /// The version to remove
+    /// The number of the version to drop
     version: u64,
+}
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct SkipArguments {
+    /// The name of the read model
+    #[arg(value_parser = name::parser())]
+    name: ProjectionArg,
+    /// The position of the event, as `status` shows it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    position: u64,
+    /// The reason; stored with the event
+    #[arg(long, value_parser = Reason::parse)]
+    reason: Reason,
 }
 
 pub(super) async fn cancel(
@@ -45,9 +60,7 @@ pub(super) async fn cancel(
     out: &mut Output,
 ) -> Result<(), CliError> {
     let ProjectionArg(projection) = arguments.name;
-    let versions = lifecycle::cancel(projection, &session.services.projection_context)
-        .await
-        .map_err(CliError::because)?;
+    let versions = lifecycle::cancel(projection, &session.services.projection_context).await?;
     let versions = wait_until_dropped(projection, session, versions).await?;
     out.line(&format!("the rebuild of {} is canceled: {}", projection.name(), versions.describe()))
 }
@@ -58,16 +71,11 @@ pub(super) async fn roll_back(
     out: &mut Output,
 ) -> Result<(), CliError> {
     let (ProjectionArg(projection), sources) = (arguments.name, &session.services.projection_context);
-    // Where no service keeps it up to date, it is behind the live one, which commands bring up to date by themselves.
+    // Without a running service only the live version is kept up to date, by the commands that read it.
     lifecycle::catch_up_ready(projection, sources).await?;
     let changed = lifecycle::roll_back(projection, sources, arguments.to).await;
-    let versions = changed.map_err(CliError::because)?;
-    out.line(&format!(
-        "{} is read from version {} now: {}",
-        projection.name(),
-        versions.live,
-        versions.describe()
-    ))
+    let versions = changed?;
+    out.line(&format!("{}: version {} is live: {}", projection.name(), versions.live, versions.describe()))
 }
 
 pub(super) async fn drop(
@@ -77,12 +85,35 @@ pub(super) async fn drop(
 ) -> Result<(), CliError> {
     let (ProjectionArg(projection), number) = (arguments.name, arguments.version);
     let changed = lifecycle::drop(projection, &session.services.projection_context, number).await;
-    let versions = wait_until_dropped(projection, session, changed.map_err(CliError::because)?).await?;
+    let versions = wait_until_dropped(projection, session, changed?).await?;
     out.line(&format!("version {number} of {} is dropped: {}", projection.name(), versions.describe()))
 }
 
-/// Waits until the tables are gone. The node that keeps the read model removes them; where no service runs, that is this
-/// command.
+pub(super) async fn skip(
+    arguments: SkipArguments,
+    session: &Session,
+    context: &CommandContext,
+    out: &mut Output,
+) -> Result<(), CliError> {
+    let SkipArguments { name: ProjectionArg(projection), position, reason } = arguments;
+    let name = projection.name();
+    let skip = Skip { projection: name.to_owned(), position, reason };
+    let recorded =
+        command::skip(projection, &session.services.projection_context, &session.env, context, skip).await?;
+    let RecordedSkip { position: recorded_at, already_recorded } = recorded;
+    if already_recorded {
+        return out.line(&format!(
+            "{name} already skips the event at position {position}: recorded at position {recorded_at}"
+        ));
+    }
+    out.line(&format!(
+        "{name} skips the event at position {position} (recorded at position {recorded_at}); with a release \
+         that can apply the event, `aegis projections rebuild {name}` includes it"
+    ))
+}
+
+/// Waits until the tables are dropped by the leader of the projection; without a running service, that is
+/// this command.
 async fn wait_until_dropped(
     projection: &'static dyn Projection,
     session: &Session,

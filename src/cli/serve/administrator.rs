@@ -1,4 +1,4 @@
-//! The first administrator, from the settings: created while there is none, and never by promoting anybody.
+//! Creates the first administrator from the settings. Never promotes an existing account.
 
 use std::time::Duration;
 
@@ -11,35 +11,37 @@ use crate::command::{CommandContext, CommandError, UserCommands};
 use crate::config::AdministratorSettings;
 use crate::crypto::Password;
 
-/// The pause between two tries while the database does not answer.
+/// The pause between two attempts while the database is unavailable.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Creates the administrator of the settings unless there is one, whoever it is.
+/// Creates the configured administrator unless there is any administrator.
 pub(super) async fn ensure(app: &App, services: &Services) -> Result<(), CliError> {
     let Some(AdministratorSettings { email, password }) = &app.settings.administrator else { return Ok(()) };
     let mut password_hash = None;
     loop {
-        let made = match &password_hash {
+        let result = match &password_hash {
             None => services
                 .users
                 .has_administrator()
                 .await
-                .map(|there_is| there_is.then_some(BootstrapResult::AlreadyExists)),
+                .map(|exists| exists.then_some(BootstrapResult::AlreadyExists)),
             Some(hash) => create(&services.users, &app.env, email, hash).await.map(Some),
         };
-        match made {
+        match result {
             Ok(Some(BootstrapResult::Created)) => {
-                tracing::info!("the first administrator was created, as AEGIS_ADMIN_EMAIL says");
+                tracing::info!("created the first administrator, configured by AEGIS_ADMIN_EMAIL");
                 return Ok(());
             }
             Ok(Some(BootstrapResult::AlreadyExists)) => return Ok(()),
-            Ok(Some(BootstrapResult::EmailTaken)) => return Err(email_taken(email)),
+            Ok(Some(BootstrapResult::EmailTaken)) => {
+                return Err(CliError::AdministratorEmailTaken(email.as_str().to_owned()));
+            }
             Ok(None) => {
                 let password = Password::new(password.expose().to_owned());
-                password_hash = Some(app.hashing.hash(password).await.map_err(CliError::because)?);
+                password_hash = Some(app.hashing.hash(password).await?);
             }
             Err(error) if is_retryable(&error) => {
-                tracing::warn!(%error, "the first administrator cannot be created yet; trying on");
+                tracing::warn!(%error, "cannot create the first administrator; retrying");
                 tokio::time::sleep(RETRY_INTERVAL).await;
             }
             Err(error) => return Err(error.into()),
@@ -51,7 +53,7 @@ pub(super) async fn ensure(app: &App, services: &Services) -> Result<(), CliErro
 enum BootstrapResult {
     Created,
     AlreadyExists,
-    /// The e-mail address is somebody's who is no administrator.
+    /// A user who is not an administrator has the e-mail address.
     EmailTaken,
 }
 
@@ -72,15 +74,11 @@ async fn create(
             Err(CommandError::Append(AppendError::ClaimTaken { kind }))
                 if kind == ClaimKind::Email.as_str() =>
             {
-                // By a process that started at the same time and was quicker, or by a user of long ago.
-                let there_is = users.has_administrator().await?;
-                return Ok(if there_is {
-                    BootstrapResult::AlreadyExists
-                } else {
-                    BootstrapResult::EmailTaken
-                });
+                // Another process may have created the administrator at the same time.
+                let exists = users.has_administrator().await?;
+                return Ok(if exists { BootstrapResult::AlreadyExists } else { BootstrapResult::EmailTaken });
             }
-            // The name is no more than a suggestion: somebody has it, so the next one is tried.
+            // The username is taken: try the next one.
             Err(CommandError::Append(AppendError::ClaimTaken { .. })) => {}
             Err(error) => return Err(error),
         }
@@ -88,15 +86,7 @@ async fn create(
     Err(CommandError::Append(AppendError::ClaimTaken { kind: ClaimKind::Username.as_str() }))
 }
 
-fn email_taken(email: &EmailAddress) -> CliError {
-    let email = email.as_str();
-    CliError::Failed(format!(
-        "AEGIS_ADMIN_EMAIL: there is no administrator, but {email} has an account already, and settings never promote \
-         one. Make it an administrator with `aegis users grant {email} admin`, or set another address"
-    ))
-}
-
-/// Whether trying again may help. An outcome that nobody knows is known by then.
+/// Whether a retry may succeed. It also resolves an unknown outcome.
 fn is_retryable(error: &CommandError) -> bool {
     match error {
         CommandError::Contended(_)

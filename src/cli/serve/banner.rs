@@ -1,14 +1,13 @@
-//! What the service says to whoever started it by hand.
+//! Messages to the interactive user who started the service.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// Where the service is.
 pub(super) fn startup_message(address: SocketAddr) -> String {
     let url = url(address);
     format!("Aegis {} listens on {url}\nDocumentation: {url}/docs", env!("CARGO_PKG_VERSION"))
 }
 
-/// Three lines to copy and paste: sign up, log in, read oneself.
+/// Commands to copy: sign up, log in, read the own account.
 pub(super) fn quick_start(address: SocketAddr, api_prefix: &str, min_length: usize) -> String {
     let api = format!("{}{api_prefix}", url(address));
     let password = password(min_length);
@@ -22,7 +21,7 @@ pub(super) fn quick_start(address: SocketAddr, api_prefix: &str, min_length: usi
     )
 }
 
-/// Where a browser on this machine finds the service.
+/// The URL of the service on this machine.
 fn url(address: SocketAddr) -> String {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -32,7 +31,7 @@ fn url(address: SocketAddr) -> String {
     format!("http://{}", SocketAddr::new(ip, address.port()))
 }
 
-/// A password for trying, long enough for the settings, of characters that need no quotes anywhere.
+/// A sample password of the required minimum length that needs no quoting.
 fn password(min_length: usize) -> String {
     const WORDS: &str = "correct-horse-battery-staple-";
     let length = min_length.max(21);

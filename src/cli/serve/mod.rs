@@ -1,4 +1,4 @@
-//! `aegis serve`: the service, from the settings to its last answer.
+//! `aegis serve`: runs the service from startup to graceful shutdown.
 
 mod administrator;
 mod banner;
@@ -14,17 +14,16 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::error::CliError;
-use super::logging;
 use super::output::Output;
-use super::signals::Signals;
+use super::process::{Signals, start_logging};
 use crate::app::{App, ProjectionMode};
 use crate::config::{ConfigSources, Loaded, load};
 use crate::http;
 
-/// When requests are cut off once the service was told to end. The server does that itself after
-/// [`http::DRAIN_TIMEOUT`]; this is for one that does not.
+/// How long after the first signal requests may run. The server itself stops after [`http::DRAIN_TIMEOUT`];
+/// this bounds a server that does not.
 const REQUEST_DRAIN_TIMEOUT: Duration = Duration::from_millis(7_500);
-/// When writes that were handed over are no longer waited for: orchestrators kill after ten seconds.
+/// How long after the first signal pending writes may run: orchestrators kill after ten seconds.
 const WRITE_DRAIN_TIMEOUT: Duration = Duration::from_millis(8_500);
 
 type Serving = JoinHandle<std::io::Result<()>>;
@@ -32,57 +31,55 @@ type Serving = JoinHandle<std::io::Result<()>>;
 pub(super) async fn run(sources: &ConfigSources, out: &mut Output) -> Result<(), CliError> {
     let env = Env::system();
     let Loaded { settings, warnings } = load::for_service(sources, &env)?;
-    logging::start(&settings.log);
+    start_logging(&settings.log);
     for warning in warnings {
         tracing::warn!("{warning}");
     }
     let mut signals = Signals::listen()?;
     let listener = bind(&settings.http.listen).await?;
     let address = listener.local_addr()?;
-    let app = Arc::new(App::new(settings, env).map_err(CliError::because)?);
+    let app = Arc::new(App::new(settings, env)?);
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
     print(out, &banner::startup_message(address));
 
     let stop = CancellationToken::new();
     let mut serving: Serving = tokio::spawn(http::serve(listener, Arc::clone(&app), stop.clone()));
-    let outcome = tokio::select! {
+    let result = tokio::select! {
         signal = signals.next() => {
-            tracing::info!(signal, "ending: requests that have begun are finished, no more are taken");
+            tracing::info!(signal, "shutting down: draining requests");
             Ok(())
         }
-        failure = open(&app, address, out) => Err(failure),
-        ended = &mut serving => return Err(CliError::Failed(format!("the server has ended by itself: {ended:?}"))),
+        error = open(&app, address, out) => Err(error),
+        result = &mut serving => return Err(CliError::ServerExited(format!("{result:?}"))),
     };
     stop.cancel();
     tokio::select! {
         () = drain(&app, serving) => {}
-        signal = signals.next() => tracing::warn!(signal, "ending at once"),
+        signal = signals.next() => tracing::warn!(signal, "second signal: shutting down immediately"),
     }
-    tracing::info!("ended");
-    outcome
+    tracing::info!("shut down");
+    result
 }
 
-/// Listens before anything else is tried: a service that waits for its database answers `/health` meanwhile.
+/// Called before the database is opened, so that `/health` is answered while the service waits for the
+/// database.
 async fn bind(listen: &str) -> Result<TcpListener, CliError> {
-    TcpListener::bind(listen).await.map_err(|error| {
-        CliError::Failed(format!(
-            "cannot listen on {listen}: {error}. Set AEGIS_LISTEN to another address or port"
-        ))
-    })
+    let bound = TcpListener::bind(listen).await;
+    bound.map_err(|error| CliError::Listen { address: listen.to_owned(), error })
 }
 
-/// Opens the database, for as long as that takes; ends only with what trying again cannot mend.
+/// Opens the database, retrying as long as necessary. Returns only on an error that a retry cannot resolve.
 async fn open(app: &App, address: SocketAddr, out: &mut Output) -> CliError {
     match try_open(app, address, out).await {
         Ok(()) => std::future::pending().await,
-        Err(failure) => failure,
+        Err(error) => error,
     }
 }
 
 async fn try_open(app: &App, address: SocketAddr, out: &mut Output) -> Result<(), CliError> {
     let services = app.connect(ProjectionMode::Enabled).await?;
     let first_start = services.store.head().await.is_ok_and(|head| head.position == Position::START);
-    // Before anything is served: whoever waits until the service is ready can log in as the administrator.
+    // Before the service becomes ready, so that the administrator can log in as soon as it is.
     administrator::ensure(app, &services).await?;
     let services = app.publish(services);
     tracing::info!(log = %services.store.log_id(), "ready");
@@ -93,24 +90,26 @@ async fn try_open(app: &App, address: SocketAddr, out: &mut Output) -> Result<()
     Ok(())
 }
 
-/// Prints for whoever started the service by hand. A service goes on without anybody reading.
+/// Prints for an interactive user. The service runs on if stdout is closed.
 fn print(out: &mut Output, text: &str) {
     drop(out.line(text).and_then(|()| out.flush()));
 }
 
-/// Lets what has begun end well, within the time there is.
+/// Waits for running requests and pending writes, within the shutdown timeouts.
 async fn drain(app: &App, mut serving: Serving) {
-    let begun = Instant::now();
-    match timeout_at(begun + REQUEST_DRAIN_TIMEOUT, &mut serving).await {
+    let start = Instant::now();
+    match timeout_at(start + REQUEST_DRAIN_TIMEOUT, &mut serving).await {
         Ok(Ok(Ok(()))) => {}
-        Ok(ended) => tracing::warn!(?ended, "the server did not end well"),
+        Ok(result) => tracing::warn!(?result, "the HTTP server failed during shutdown"),
         Err(_) => {
-            tracing::warn!("requests were still going on after {REQUEST_DRAIN_TIMEOUT:?}: they are cut off")
+            tracing::warn!(
+                "requests still running after {REQUEST_DRAIN_TIMEOUT:?}: closing their connections"
+            )
         }
     }
     serving.abort();
-    if timeout_at(begun + WRITE_DRAIN_TIMEOUT, app.close()).await.is_err() {
-        tracing::warn!("writes were still under way: they may or may not have happened");
+    if timeout_at(start + WRITE_DRAIN_TIMEOUT, app.close()).await.is_err() {
+        tracing::warn!("writes still pending at shutdown: their outcome is unknown");
     }
 }
 

@@ -1,9 +1,10 @@
-//! `aegis users grant`, `revoke`, `deactivate`, `reactivate` and `erase`: a command to one user, caused by the operator.
+//! `aegis users grant`, `revoke`, `deactivate`, `reactivate` and `erase`: a command to one user, with the
+//! operator as actor.
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValuesParser, TypedValueParser, ValueParser};
 use domain::{ErasureReason, Reason, Rejection, Role, UserCommand, UserId};
 
-use super::{find, user_not_found};
+use super::lookup::find;
 use crate::cli::error::{CliError, warn};
 use crate::cli::output::Output;
 use crate::cli::session::Session;
@@ -15,8 +16,8 @@ pub(in crate::cli) struct RoleArguments {
     /// The user's e-mail address or id
     #[arg(value_name = "EMAIL|ID")]
     user: String,
-    /// The role
-    #[arg(value_parser = PossibleValuesParser::new(Role::ALL.map(Role::as_str)).try_map(|name| name.parse::<Role>()))]
+    /// The role to grant or revoke
+    #[arg(value_parser = role_parser())]
     role: Role,
 }
 
@@ -25,7 +26,7 @@ pub(in crate::cli) struct AccountArguments {
     /// The user's e-mail address or id
     #[arg(value_name = "EMAIL|ID")]
     user: String,
-    /// Why; kept with the event and shown to those who may see personal data
+    /// The reason; stored with the event and visible to everyone who may see personal data
     #[arg(long, value_parser = Reason::parse)]
     reason: Option<Reason>,
 }
@@ -35,16 +36,25 @@ pub(in crate::cli) struct ErasureArguments {
     /// The user's e-mail address or id
     #[arg(value_name = "EMAIL|ID")]
     user: String,
-    /// Why: `request` if they asked for it, `policy` if a rule asks for it; stays readable for ever
-    #[arg(long, value_parser = PossibleValuesParser::new(ErasureReason::ALL.map(ErasureReason::as_str)).try_map(|name| name.parse::<ErasureReason>()))]
+    /// The reason: `request` of the user, or `policy`; stays readable after the erasure
+    #[arg(long, value_parser = erasure_reason_parser())]
     reason: ErasureReason,
-    /// Say that you mean it: nothing brings back what is erased
+    /// Confirm: erased data cannot be restored
     #[arg(long, required = true)]
     yes: bool,
 }
 
-/// What to do to whom, and how to say that it was done.
-pub(super) struct UserAction {
+fn role_parser() -> ValueParser {
+    PossibleValuesParser::new(Role::ALL.map(Role::as_str)).try_map(|name| name.parse::<Role>()).into()
+}
+
+fn erasure_reason_parser() -> ValueParser {
+    let names = PossibleValuesParser::new(ErasureReason::ALL.map(ErasureReason::as_str));
+    names.try_map(|name| name.parse::<ErasureReason>()).into()
+}
+
+/// A command to a user and the messages for its result.
+pub(super) struct RequestedChange {
     user: String,
     command: UserCommand,
     success: String,
@@ -52,9 +62,9 @@ pub(super) struct UserAction {
 }
 
 impl RoleArguments {
-    pub(super) fn grant(self) -> UserAction {
+    pub(super) fn grant(self) -> RequestedChange {
         let Self { user, role } = self;
-        UserAction {
+        RequestedChange {
             user,
             command: UserCommand::GrantRole { role },
             success: format!("now holds the role {role}"),
@@ -62,9 +72,9 @@ impl RoleArguments {
         }
     }
 
-    pub(super) fn revoke(self) -> UserAction {
+    pub(super) fn revoke(self) -> RequestedChange {
         let Self { user, role } = self;
-        UserAction {
+        RequestedChange {
             user,
             command: UserCommand::RevokeRole { role },
             success: format!("no longer holds the role {role}"),
@@ -74,9 +84,9 @@ impl RoleArguments {
 }
 
 impl AccountArguments {
-    pub(super) fn deactivate(self) -> UserAction {
+    pub(super) fn deactivate(self) -> RequestedChange {
         let Self { user, reason } = self;
-        UserAction {
+        RequestedChange {
             user,
             command: UserCommand::Deactivate { reason },
             success: "is deactivated".to_owned(),
@@ -84,9 +94,9 @@ impl AccountArguments {
         }
     }
 
-    pub(super) fn reactivate(self) -> UserAction {
+    pub(super) fn reactivate(self) -> RequestedChange {
         let Self { user, reason } = self;
-        UserAction {
+        RequestedChange {
             user,
             command: UserCommand::Reactivate { reason },
             success: "is active again".to_owned(),
@@ -96,9 +106,9 @@ impl AccountArguments {
 }
 
 impl ErasureArguments {
-    pub(super) fn erase(self) -> UserAction {
+    pub(super) fn erase(self) -> RequestedChange {
         let Self { user, reason, yes: _ } = self;
-        UserAction {
+        RequestedChange {
             user,
             command: UserCommand::Erase { reason },
             success: "is erased".to_owned(),
@@ -108,51 +118,45 @@ impl ErasureArguments {
 }
 
 pub(super) async fn run(
-    change: UserAction,
+    change: RequestedChange,
     session: &Session,
     context: &CommandContext,
     out: &mut Output,
 ) -> Result<(), CliError> {
-    if let Some(late) = execute(change, session, context, out).await? {
-        warn(&late);
+    if let Some(error) = execute(change, session, context, out).await? {
+        warn(format!("the command succeeded, but the read models do not show it yet: {error}"));
     }
     Ok(())
 }
 
-/// What the operator is told beside the fact that it was done, if anything.
+/// Executes the command. Returns the error of the projections if they could not catch up with it.
 async fn execute(
-    change: UserAction,
+    change: RequestedChange,
     session: &Session,
     context: &CommandContext,
     out: &mut Output,
-) -> Result<Option<String>, CliError> {
-    let UserAction { user, command, success, no_op } = change;
-    // By id it works without the rows: whatever holds those up, an account can be closed.
+) -> Result<Option<CliError>, CliError> {
+    let RequestedChange { user, command, success, no_op } = change;
+    // An id needs no row, so that an account can be deactivated while its projection is halted.
     let id = match UserId::parse(&user) {
         Ok(id) => id,
         Err(_) => find(session, &user).await?.id,
     };
-    let state =
-        session.services.users.execute(context, id, &command, None).await.map_err(|error| match error {
-            CommandError::Rejected(Rejection::Unknown) => user_not_found(&user),
-            error => error.into(),
-        })?;
+    let executed = session.services.users.execute(context, id, &command, None).await;
+    let state = executed.map_err(|error| match error {
+        CommandError::Rejected(Rejection::Unknown) => CliError::UserNotFound(user),
+        error => error.into(),
+    })?;
     let name = state.account.email.known().map_or_else(|| id.to_string(), |email| printable(email.as_str()));
     let Some(position) = state.position else {
         out.line(&format!("{name} {no_op}: nothing was done"))?;
         return Ok(None);
     };
-    // It is done, whatever comes after; that nobody reads it does not keep the rows from being brought up to date.
-    let told = out.line(&format!("{name} {success} (position {position})")).and_then(|()| out.flush());
-    let late = session.catch_up().await.err();
-    told?;
-    Ok(late.map(|late| {
-        let why = match late {
-            CliError::Failed(why) | CliError::VerificationFailed(why) => why,
-            CliError::OutputClosed => "the output was closed".to_owned(),
-        };
-        format!("it is done, but the read models do not show it yet: {why}")
-    }))
+    // The command has been executed: the projections are updated even if stdout is closed.
+    let printed = out.line(&format!("{name} {success} (position {position})")).and_then(|()| out.flush());
+    let error = session.catch_up().await.err();
+    printed?;
+    Ok(error)
 }
 
 #[cfg(test)]
@@ -165,11 +169,10 @@ mod tests {
     use super::*;
     use crate::app::{Database, ProjectionMode, Services};
     use crate::cli::tests::CapturedOutput;
-    use crate::config::MasterKeySetting;
-    use crate::config::WebhookSettings;
+    use crate::config::{MasterKeySetting, WebhookSettings};
     use crate::webhooks::WebhookSender;
 
-    /// A database with one user, whom the rows show, and after them an event that the projection halts at.
+    /// A database with one user, whose row is current, and after it an event at which the projection halts.
     async fn halted() -> (Session, UserId) {
         let env = Env::system();
         let master = MasterKeySetting::from(MasterKey::generate(&env));
@@ -183,7 +186,7 @@ mod tests {
         let id = services.users.register("r", None, registration).await.unwrap().id;
         let session = Session { services, env, sender: WebhookSender::new(&WebhookSettings::default()) };
         session.catch_up().await.unwrap();
-        let unheard_of = NewEvent {
+        let unknown_event = NewEvent {
             id: session.env.uuid(),
             event_type: "UserKnighted".to_owned(),
             schema: 1,
@@ -191,13 +194,13 @@ mod tests {
             personal: Map::new(),
         };
         let stream = StreamId::new(UserId::from_uuid(session.env.uuid()).stream()).unwrap();
-        let writes = vec![StreamWrite::new(stream, ExpectedVersion::NoStream, vec![unheard_of])];
+        let writes = vec![StreamWrite::new(stream, ExpectedVersion::NoStream, vec![unknown_event])];
         let append = Append::new("system", "r", writes);
         session.services.store.append(&append).await.unwrap();
         (session, id)
     }
 
-    fn deactivation(user: impl Into<String>) -> UserAction {
+    fn deactivation(user: impl Into<String>) -> RequestedChange {
         AccountArguments { user: user.into(), reason: None }.deactivate()
     }
 
@@ -209,21 +212,25 @@ mod tests {
     async fn command_succeeds_while_projection_is_halted() {
         let (session, id) = Box::pin(halted()).await;
         let printed = CapturedOutput::default();
-        let told =
+        let result =
             execute(deactivation(id.to_string()), &session, &command_context(), &mut printed.output()).await;
         assert_eq!(printed.text(), "ada@example.com is deactivated (position 3)\n");
-        let warning = told.unwrap().unwrap();
-        assert!(warning.contains("it is done, but") && warning.contains("position 2"), "{warning}");
+        let warning = result.unwrap().unwrap();
+        assert!(
+            matches!(warning, CliError::Store(_)) && warning.to_string().contains("position 2"),
+            "{warning}"
+        );
         assert!(!session.services.users.state(id).await.unwrap().unwrap().account.is_active);
     }
 
     #[tokio::test]
     async fn unknown_id_is_reported() {
         let (session, _) = Box::pin(halted()).await;
-        let nobody = UserId::from_uuid(session.env.uuid()).to_string();
+        let unknown = UserId::from_uuid(session.env.uuid()).to_string();
         let printed = CapturedOutput::default();
-        let told = execute(deactivation(&nobody), &session, &command_context(), &mut printed.output()).await;
-        assert_eq!(told, Err(CliError::Failed(format!("no user with e-mail address or id `{nobody}`"))));
+        let result =
+            execute(deactivation(&unknown), &session, &command_context(), &mut printed.output()).await;
+        assert!(matches!(result, Err(CliError::UserNotFound(user)) if user == unknown));
         assert_eq!(printed.text(), "");
     }
 }

@@ -1,27 +1,45 @@
-//! `aegis webhooks delete`, `replay`, `resume` and `rotate-secret`.
+//! `aegis webhooks register`, `delete`, `replay`, `resume` and `rotate-secret`.
 
-use domain::{WebhookCommand, WebhookId};
-use store::StreamId;
+use domain::{Reason, WebhookCommand, WebhookId, WebhookUrl, known_schemas};
+use store::{Position, StreamId};
 
-use super::id;
 use crate::cli::error::CliError;
 use crate::cli::output::Output;
 use crate::cli::session::Session;
-use crate::command::CommandContext;
-use crate::webhooks::encode_secret;
-use crate::webhooks::previous_secret_expiry;
+use crate::cli::users::lookup;
+use crate::command::{CommandContext, NewWebhook};
+use crate::webhooks::{MAX_WEBHOOKS_PER_USER, encode_secret, may_own, previous_secret_expiry};
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct RegisterArguments {
+    /// The URL to which events are delivered
+    #[arg(value_parser = WebhookUrl::parse)]
+    url: WebhookUrl,
+    /// The owner: e-mail address or id of a subscriber or an administrator
+    #[arg(long, value_name = "USER")]
+    owner: String,
+    /// Event types to deliver, comma-separated; default: all
+    #[arg(long, value_name = "TYPES", value_delimiter = ',', value_parser = event_type)]
+    types: Vec<String>,
+    /// A description of the webhook
+    #[arg(long, value_name = "WORDS", value_parser = Reason::parse)]
+    description: Option<Reason>,
+    /// Deliver events after this position; default: the head of the log
+    #[arg(long, value_name = "POSITION")]
+    after: Option<u64>,
+}
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
-    /// The webhook
-    #[arg(value_name = "ID", value_parser = id)]
+    /// The id of the webhook
+    #[arg(value_name = "ID", value_parser = WebhookId::parse)]
     webhook: WebhookId,
 }
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct ReplayArguments {
-    /// The webhook
-    #[arg(value_name = "ID", value_parser = id)]
+    /// The id of the webhook
+    #[arg(value_name = "ID", value_parser = WebhookId::parse)]
     webhook: WebhookId,
     /// The first position
     #[arg(long, value_name = "POSITION", value_parser = clap::value_parser!(u64).range(1..))]
@@ -29,6 +47,37 @@ pub(in crate::cli) struct ReplayArguments {
     /// The last position
     #[arg(long, value_name = "POSITION", value_parser = clap::value_parser!(u64).range(1..))]
     to: u64,
+}
+
+pub(super) async fn register(
+    arguments: RegisterArguments,
+    session: &Session,
+    context: &CommandContext,
+    out: &mut Output,
+) -> Result<(), CliError> {
+    let RegisterArguments { url, owner, types, description, after } = arguments;
+    let services = &session.services;
+    let owner = lookup::find(session, &owner).await?;
+    if !may_own(&owner) {
+        return Err(CliError::NotASubscriber(owner.id));
+    }
+    let allowed = session.sender.check(&url, None).await;
+    allowed.map_err(|error| CliError::UrlNotAllowed(error.to_string()))?;
+    if services.webhook_rows.of(owner.id).await?.len() >= MAX_WEBHOOKS_PER_USER {
+        return Err(CliError::TooManyWebhooks { owner: owner.id, limit: MAX_WEBHOOKS_PER_USER });
+    }
+    let head = services.store.head().await?.position;
+    let position = after.map_or(head, Position::new);
+    if position > head {
+        return Err(CliError::BeyondHead { position, head, hint: "" });
+    }
+    let new = NewWebhook { owner: owner.id, url, types, description, after: position.get() };
+    let registered = services.webhooks.register(context, new).await?;
+    out.line(&format!("webhook {} is registered; it starts after position {position}", registered.id))?;
+    let secret = registered.webhook.as_ref().and_then(|webhook| webhook.secret.known());
+    secret.map_or(Ok(()), |secret| {
+        out.line(&format!("secret {}, which is not shown again", encode_secret(secret)))
+    })
 }
 
 pub(super) async fn delete(
@@ -52,12 +101,10 @@ pub(super) async fn replay(
     let ReplayArguments { webhook, from, to } = *arguments;
     let head = session.services.store.head().await?.position.get();
     if from > to || to > head {
-        return Err(CliError::Failed(format!(
-            "no events stand from {from} to {to}: the log ends at position {head}"
-        )));
+        return Err(CliError::InvalidRange { from, to, head });
     }
     session.services.webhooks.execute(context, webhook, &WebhookCommand::Replay { from, to }).await?;
-    out.line(&format!("the service sends webhook {webhook} the events from {from} to {to} once more"))
+    out.line(&format!("the service will deliver the events from {from} to {to} to webhook {webhook} again"))
 }
 
 pub(super) async fn resume(
@@ -67,7 +114,7 @@ pub(super) async fn resume(
     out: &mut Output,
 ) -> Result<(), CliError> {
     session.services.webhooks.execute(context, arguments.webhook, &WebhookCommand::Resume).await?;
-    out.line(&format!("the service delivers to webhook {} again", arguments.webhook))
+    out.line(&format!("delivery to webhook {} is resumed", arguments.webhook))
 }
 
 pub(super) async fn rotate_secret(
@@ -77,13 +124,18 @@ pub(super) async fn rotate_secret(
     out: &mut Output,
 ) -> Result<(), CliError> {
     let webhooks = &session.services.webhooks;
-    let previous_until = previous_secret_expiry(session.env.now()).map_err(CliError::because)?;
+    let previous_until = previous_secret_expiry(session.env.now())?;
     let secret = webhooks.new_secret();
     let shown = encode_secret(&secret);
     webhooks
         .execute(context, arguments.webhook, &WebhookCommand::RotateSecret { secret, previous_until })
         .await?;
     out.line(&format!(
-        "secret {shown}, which is not shown again; the one before is valid until {previous_until}"
+        "secret {shown}, which is not shown again; the previous one is valid until {previous_until}"
     ))
+}
+
+fn event_type(text: &str) -> Result<String, String> {
+    let is_known = known_schemas().any(|(known, _)| known == text);
+    if is_known { Ok(text.to_owned()) } else { Err("unknown event type".to_owned()) }
 }

@@ -1,13 +1,10 @@
-//! `aegis webhooks`: what operators do with webhooks, anybody's. They read the log itself, so that what is printed is true
-//! with or without a running service; deliveries are made by the service alone.
+//! `aegis webhooks`: webhooks of all users. State is read from the log, so that the output is current with
+//! and without a running service; only the service delivers.
 
 mod change;
-mod deliveries;
 mod list;
-mod register;
 
 use clap::Subcommand;
-use domain::WebhookId;
 
 use super::error::CliError;
 use super::operator;
@@ -17,39 +14,34 @@ use crate::config::ConfigSources;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Print all webhooks, with how far they are
+    /// Print all webhooks with their delivery state
     List(list::Arguments),
-    /// Register a webhook for a user; its secret is printed this once
-    Register(register::Arguments),
-    /// Delete a webhook, and destroy its address and its secrets
+    /// Register a webhook for a user and print its secret, which is shown only once
+    Register(change::RegisterArguments),
+    /// Delete a webhook and destroy its URL and secrets
     Delete(change::Arguments),
-    /// Print what was tried last, the newest first
-    Deliveries(deliveries::Arguments),
-    /// Send the events of a range once more
+    /// Print the last delivery attempts, newest first
+    Deliveries(list::DeliveriesArguments),
+    /// Deliver a range of events again
     Replay(change::ReplayArguments),
-    /// Deliver again at once: a webhook that is suspended, or that waits before it tries again
+    /// Resume delivery of a suspended webhook, or retry a failing one now
     Resume(change::Arguments),
-    /// Give a webhook another secret, and print it; for 24 hours deliveries are signed with both
+    /// Replace the secret of a webhook and print the new one; for 24 hours deliveries are signed with both
     RotateSecret(change::Arguments),
 }
 
 pub(super) async fn run(command: Command, sources: &ConfigSources, out: &mut Output) -> Result<(), CliError> {
     let session = Session::open(sources).await?;
     let context = operator::command_context(sources, &session.env);
-    let done = match command {
+    let result = match command {
         Command::List(arguments) => list::run(&arguments, &session, out).await,
-        Command::Register(arguments) => register::run(arguments, &session, &context, out).await,
+        Command::Register(arguments) => change::register(arguments, &session, &context, out).await,
         Command::Delete(arguments) => change::delete(&arguments, &session, &context, out).await,
-        Command::Deliveries(arguments) => deliveries::run(&arguments, &session, out).await,
+        Command::Deliveries(arguments) => list::deliveries(&arguments, &session, out).await,
         Command::Replay(arguments) => change::replay(&arguments, &session, &context, out).await,
         Command::Resume(arguments) => change::resume(&arguments, &session, &context, out).await,
         Command::RotateSecret(arguments) => change::rotate_secret(&arguments, &session, &context, out).await,
     };
     session.close().await;
-    done
-}
-
-/// A webhook's id on the command line.
-fn id(text: &str) -> Result<WebhookId, String> {
-    WebhookId::parse(text).map_err(|error| error.to_string())
+    result
 }

@@ -36,17 +36,14 @@ async fn verify(deployment: &Deployment, rows: u64) {
 
 async fn rebuild_and_roll_back(deployment: &Deployment, rows: u64) {
     let rebuilt = deployment.run_ok(&["projections", "rebuild", "users"]).await.stdout;
-    assert!(
-        rebuilt.contains("users is read from version 2 now") && rebuilt.contains("same as before"),
-        "{rebuilt}"
-    );
+    assert!(rebuilt.contains("users: version 2 is live") && rebuilt.contains("same as before"), "{rebuilt}");
     let status = users(deployment).await;
     assert_eq!((&status["live"], numbers(&status)), (&json!(2), vec![1, 2]));
     assert_eq!(status["versions"][1]["state"], "current", "{status}");
     verify(deployment, rows).await;
     deployment.run_ok(&["projections", "verify", "users", "--version", "1"]).await;
     let back = deployment.run_ok(&["projections", "rollback", "users"]).await.stdout;
-    assert!(back.contains("users is read from version 1 now"), "{back}");
+    assert!(back.contains("users: version 1 is live"), "{back}");
     deployment.run_ok(&["projections", "rollback", "users", "--to", "2"]).await;
     let dropped = deployment.run_ok(&["projections", "drop", "users", "1"]).await.stdout;
     assert!(dropped.contains("version 1 of users is dropped: 2 is live"), "{dropped}");
@@ -98,7 +95,7 @@ async fn projections_verify_names_a_tampered_row_and_field(store: Store) {
     // A rebuild repairs the row and reports how the previous version differed.
     let rebuilt = deployment.run_ok(&["projections", "rebuild", "users"]).await;
     verify(&deployment, 2).await;
-    assert!(rebuilt.stdout.contains("users is read from version 2 now"), "{rebuilt:?}");
+    assert!(rebuilt.stdout.contains("users: version 2 is live"), "{rebuilt:?}");
 }
 
 async fn invalid_projection_commands_are_rejected_with_a_reason(store: Store) {

@@ -1,0 +1,54 @@
+//! Events as the CLI prints them, and the arguments that name streams.
+
+use domain::UserId;
+use serde_json::Value;
+use store::{StoredEvent, StreamId};
+use uuid::Uuid;
+
+use crate::cli::error::CliError;
+use crate::cli::output::Output;
+use crate::cli::session::Session;
+use crate::cli::table::Table;
+use crate::cloud_event::{CloudEvent, Disclosure};
+
+/// Events read at once.
+pub(super) const PAGE_SIZE: usize = 500;
+
+/// Prints events, one per line. Operators see personal values, but never secrets.
+pub(super) struct EventPrinter {
+    log_id: Uuid,
+    table: Table<6>,
+}
+
+impl EventPrinter {
+    pub(super) fn new(json: bool, session: &Session) -> Self {
+        let table = Table::new(["POSITION", "TIME", "TYPE", "SUBJECT", "ACTOR", "DATA"], json);
+        Self { log_id: session.services.store.log_id(), table }
+    }
+
+    pub(super) fn print(&mut self, events: &[StoredEvent], out: &mut Output) -> Result<(), CliError> {
+        for event in events {
+            let event = CloudEvent::new(event, self.log_id, Disclosure::Personal);
+            self.table.add(&event, cells, out)?;
+        }
+        self.table.print_page(out)?;
+        out.flush()
+    }
+}
+
+fn cells(event: &CloudEvent) -> [String; 6] {
+    [
+        event.position().to_string(),
+        event.time().to_owned(),
+        event.event_type().to_owned(),
+        event.subject().to_owned(),
+        event.actor().to_owned(),
+        Value::Object(event.data().clone()).to_string(),
+    ]
+}
+
+/// Parses the name of a stream, or the id of a user.
+pub(super) fn parse_stream(text: &str) -> Result<StreamId, String> {
+    let name = UserId::parse(text).map_or_else(|_| text.to_owned(), |id| id.stream());
+    StreamId::new(name).map_err(|error| error.to_string())
+}

@@ -1,0 +1,96 @@
+//! Users and their changes as the CLI prints them: everything except the password hash.
+
+use projections::UserRow;
+use serde::Serialize;
+use serde_json::Value;
+use store::canonical::rfc3339;
+
+use super::error::CliError;
+use super::output::Output;
+use super::table::{Table, printable};
+use crate::query::{FieldChange, UserAt};
+
+const COLUMNS: usize = 7;
+
+/// A user. The order of the fields is that of the printed JSON; the personal fields of an erased user are
+/// null.
+#[derive(Debug, Serialize)]
+pub(super) struct UserOutput {
+    id: String,
+    email: Option<String>,
+    username: Option<String>,
+    is_active: bool,
+    roles: Vec<&'static str>,
+    created_at: String,
+    version: u64,
+}
+
+impl From<&UserRow> for UserOutput {
+    fn from(row: &UserRow) -> Self {
+        Self {
+            id: row.id.to_string(),
+            email: Some(row.email.as_str().to_owned()),
+            username: Some(row.username.as_str().to_owned()),
+            is_active: row.is_active,
+            roles: row.roles.iter().map(|role| role.as_str()).collect(),
+            created_at: rfc3339(row.created_at),
+            version: row.version,
+        }
+    }
+}
+
+impl From<UserAt> for UserOutput {
+    fn from(user: UserAt) -> Self {
+        let UserAt { id, email, username, is_active, created_at, roles, version, position: _ } = user;
+        Self { id, email, username, is_active, roles, created_at, version }
+    }
+}
+
+impl UserOutput {
+    /// The user as one row of a table.
+    pub(super) fn table(json: bool) -> Table<COLUMNS> {
+        Table::new(["ID", "CREATED", "ACTIVE", "VERSION", "ROLES", "EMAIL", "USERNAME"], json)
+    }
+
+    pub(super) fn row(&self) -> [String; COLUMNS] {
+        let personal = |value: &Option<String>| value.clone().unwrap_or_else(|| "(erased)".to_owned());
+        [
+            self.id.clone(),
+            self.created_at.clone(),
+            if self.is_active { "yes" } else { "no" }.to_owned(),
+            self.version.to_string(),
+            self.roles.join(","),
+            personal(&self.email),
+            personal(&self.username),
+        ]
+    }
+
+    /// Prints one field per line.
+    pub(super) fn print(&self, out: &mut Output) -> Result<(), CliError> {
+        let names: [&str; COLUMNS] =
+            ["id", "created_at", "is_active", "version", "roles", "email", "username"];
+        for (name, cell) in names.iter().zip(self.row()) {
+            out.line(format!("{name:11} {}", printable(&cell)).trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+/// The old and the new value of a field, or its name alone if one of them is hidden.
+pub(super) fn format_change(change: &FieldChange) -> String {
+    let FieldChange { field, from, to } = change;
+    match (from, to) {
+        (Some(Value::Null), Some(to)) => format!("{field} {}", format_value(to)),
+        (Some(from), Some(to)) => format!("{field} {} -> {}", format_value(from), format_value(to)),
+        (None, _) | (_, None) => (*field).to_owned(),
+    }
+}
+
+/// The JSON of a value; words for an erased or absent one.
+pub(super) fn format_value(value: &Value) -> String {
+    match value {
+        Value::Null => "none".to_owned(),
+        Value::Object(_) => "(erased)".to_owned(),
+        value => value.to_string(),
+    }
+}

@@ -1,0 +1,134 @@
+//! `aegis users list`, `show`, `history` and `export`.
+
+use domain::UserId;
+
+use super::lookup::{find, find_id};
+use crate::cli::error::CliError;
+use crate::cli::output::Output;
+use crate::cli::session::Session;
+use crate::cli::table::Table;
+use crate::cli::user_output::{UserOutput, format_change, format_value};
+use crate::query::{AsOf, UserChange};
+
+const PAGE_SIZE: usize = 500;
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct ListArguments {
+    /// Print at most this many users
+    #[arg(long, value_name = "COUNT")]
+    limit: Option<usize>,
+    /// Print only users after this id
+    #[arg(long, value_name = "ID", value_parser = UserId::parse)]
+    after: Option<UserId>,
+    /// Print one JSON object per line
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct ShowArguments {
+    /// The user's e-mail address or id
+    #[arg(value_name = "EMAIL|ID")]
+    user: String,
+    /// Print the user as of this position or time (RFC 3339)
+    #[arg(long, value_name = "POSITION|TIME")]
+    as_of: Option<AsOf>,
+    /// Print a JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct HistoryArguments {
+    /// The user's e-mail address or id; for an erased user the id
+    #[arg(value_name = "EMAIL|ID")]
+    user: String,
+    /// Print one JSON object per line
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct ExportArguments {
+    /// The user's e-mail address or id; for an erased user the id
+    #[arg(value_name = "EMAIL|ID")]
+    user: String,
+}
+
+pub(super) async fn list(
+    arguments: &ListArguments,
+    session: &Session,
+    out: &mut Output,
+) -> Result<(), CliError> {
+    session.catch_up().await?;
+    let mut table = UserOutput::table(arguments.json);
+    let mut left = arguments.limit.unwrap_or(usize::MAX);
+    let mut after = arguments.after;
+    while left > 0 {
+        let size = left.min(PAGE_SIZE);
+        let page = session.services.user_rows.page(after, size).await?;
+        for user in &page {
+            table.add(&UserOutput::from(user), UserOutput::row, out)?;
+            after = Some(user.id);
+        }
+        table.print_page(out)?;
+        left -= page.len();
+        if page.len() < size {
+            break;
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn show(
+    arguments: &ShowArguments,
+    session: &Session,
+    out: &mut Output,
+) -> Result<(), CliError> {
+    let user = match arguments.as_of {
+        None => UserOutput::from(&find(session, &arguments.user).await?),
+        Some(as_of) => {
+            let id = find_id(session, &arguments.user).await?;
+            let user = session.services.history.as_of(id, as_of).await?;
+            let not_found = || CliError::UserNotFoundAt { user: arguments.user.clone(), as_of };
+            UserOutput::from(user.ok_or_else(not_found)?)
+        }
+    };
+    if arguments.json { out.json(&user) } else { user.print(out) }
+}
+
+pub(super) async fn history(
+    arguments: &HistoryArguments,
+    session: &Session,
+    out: &mut Output,
+) -> Result<(), CliError> {
+    let id = find_id(session, &arguments.user).await?;
+    let changes = session.services.history.changes(id).await?;
+    if changes.is_empty() {
+        return Err(CliError::UserNotFound(arguments.user.clone()));
+    }
+    let mut table = Table::new(["POSITION", "TIME", "TYPE", "ACTOR", "REQUEST", "CHANGES"], arguments.json);
+    let cells = |change: &UserChange| {
+        let UserChange { position, at, r#type, actor, request_id, .. } = change.clone();
+        [position.to_string(), at, r#type, actor, request_id, describe_changes(change)]
+    };
+    changes.iter().try_for_each(|change| table.add(change, cells, out))?;
+    table.print_page(out)
+}
+
+fn describe_changes(change: &UserChange) -> String {
+    let reason = change.reason.as_ref().map(|reason| format!("reason {}", format_value(reason)));
+    change.changes.iter().map(format_change).chain(reason).collect::<Vec<_>>().join(", ")
+}
+
+pub(super) async fn export(
+    arguments: &ExportArguments,
+    session: &Session,
+    out: &mut Output,
+) -> Result<(), CliError> {
+    let id = find_id(session, &arguments.user).await?;
+    let record = session.services.history.record(id, session.env.now()).await?;
+    let record = record.ok_or_else(|| CliError::UserNotFound(arguments.user.clone()))?;
+    out.line(&serde_json::to_string_pretty(&record)?)?;
+    out.flush()
+}

@@ -1,8 +1,9 @@
-//! What one process has seen is never missing afterwards, not even right after an election: a new primary may answer
-//! majority reads, for a moment, with less than the old one had acknowledged, since it has the write but does not know
-//! yet that a majority has it.
+//! Causal consistency (monotonic reads and read-your-writes) across elections. A new primary may, for a
+//! moment, answer majority reads with less than the old primary had acknowledged: it has the write but does
+//! not know yet that a majority has it.
 //!
-//! That moment is made to last here, and a plain majority read shows each time that it is there.
+//! A fail point extends that moment, and a plain majority read proves each time that the stale state is
+//! there.
 
 use std::time::Duration;
 
@@ -20,11 +21,11 @@ use tokio::time::Instant;
 
 use crate::support::{MongoFixture, Process, assert_log_consistent};
 
-/// How many elections.
+/// Number of elections.
 const ROUNDS: u64 = 8;
-/// How often each thing is read after each of them.
+/// Number of reads of each kind after each election.
 const READS: u32 = 20;
-/// How long an election and its aftermath may take on a slow machine.
+/// Timeout of an election, generous enough for a slow machine.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
 static SCHEMA: TableSchema = TableSchema {
@@ -39,7 +40,7 @@ fn things() -> Table {
     Table::of("things", 1, &SCHEMA)
 }
 
-/// What was acknowledged in a round.
+/// The acknowledged write of a round.
 struct Acknowledged {
     stream: StreamId,
     position: Position,
@@ -57,10 +58,10 @@ async fn reads_stay_causally_consistent_after_an_election() {
     for round in 0..ROUNDS {
         let primary = set.primary().await;
         plain.wait_for_full_replication().await;
-        let mut unaware = Vec::new();
+        let mut fail_points = Vec::new();
         for other in (0..3).filter(|member| *member != primary) {
             let member = &set.members()[other];
-            unaware
+            fail_points
                 .push(FailPoint::named("disableSnapshotting", member, FailPointMode::Always, doc! {}).await);
         }
         let acknowledged = write(&mongo, &one, at).await;
@@ -69,8 +70,8 @@ async fn reads_stay_causally_consistent_after_an_election() {
         assert_eq!(set.step_down().await, primary);
         let control = async {
             plain.assert_reads_are_stale(at, round).await;
-            for unaware in unaware {
-                unaware.clear().await;
+            for fail_point in fail_points {
+                fail_point.clear().await;
             }
         };
         tokio::join!(control, assert_seen(&one, &acknowledged), assert_seen(&two, &acknowledged));
@@ -78,7 +79,7 @@ async fn reads_stay_causally_consistent_after_an_election() {
     assert_eq!(assert_log_consistent(&two.store).await.last().unwrap().envelope.position, at);
 }
 
-/// Somebody who reads from the primary what a majority has, and knows nothing of what others have seen.
+/// A client with plain majority reads, without a causal token.
 struct PlainReader(Database);
 
 impl PlainReader {
@@ -91,23 +92,26 @@ impl PlainReader {
         self.0.collection("plain").insert_one(doc! {}).write_concern(all).await.unwrap();
     }
 
-    /// Waits until the new primary has answered a number of times, each time without that event.
+    /// Waits for a number of answers of the new primary, none of which contains the event.
     async fn assert_reads_are_stale(&self, acknowledged: Position, round: u64) {
         let events = self.0.collection::<Document>("events");
         let event = doc! { "_id": i64::try_from(acknowledged.get()).unwrap() };
         let (mut answers, started) = (0, Instant::now());
         while answers < READS {
-            assert!(started.elapsed() < TIMEOUT, "round {round}: there is no new primary");
+            assert!(started.elapsed() < TIMEOUT, "round {round}: no new primary within the timeout");
             let majority = events.find_one(event.clone()).read_concern(ReadConcern::majority());
             if let Ok(found) = majority.await {
-                assert_eq!(found, None, "round {round}: a plain read is not old, so nothing is tried here");
+                assert_eq!(
+                    found, None,
+                    "round {round}: a plain read is not stale, so the test proves nothing"
+                );
                 answers += 1;
             }
         }
     }
 }
 
-/// Appends, and writes a row of it, as a projector does.
+/// Appends an event and writes its row, like a projector.
 async fn write(mongo: &MongoFixture, process: &Process, from: Position) -> Acknowledged {
     let stream = mongo.harness.new_stream();
     let position = append_writes(&process.store, [mongo.harness.write(&stream, ExpectedVersion::NoStream)])
@@ -121,18 +125,21 @@ async fn write(mongo: &MongoFixture, process: &Process, from: Position) -> Ackno
     Acknowledged { stream, position }
 }
 
-/// A process that has not written it itself hears of it.
+/// Waits until a process is notified of the write of another one.
 async fn wait_until_seen(process: &Process, acknowledged: &Acknowledged) {
     let mut updates = process.store.watch_progress();
     let heard = updates.wait_for(|progress| progress.applied_position("things_1") >= acknowledged.position);
-    tokio::time::timeout(TIMEOUT, heard).await.expect("it was not heard of").unwrap();
+    tokio::time::timeout(TIMEOUT, heard)
+        .await
+        .expect("the write was not notified within the timeout")
+        .unwrap();
 }
 
-/// Reads everything again and again while there is an election.
+/// Reads everything repeatedly during an election.
 async fn assert_seen(process: &Process, acknowledged: &Acknowledged) {
     let Acknowledged { stream, position } = acknowledged;
     let (store, rows, key) = (&process.store, process.rows(), [stream.as_str().to_owned()]);
-    // All at once: a read that waits until all is well again would hide what the others are told meanwhile.
+    // Concurrently: a read that blocks until the election is over must not hide stale answers of the others.
     tokio::join!(
         assert_never_stale("head", async || Ok(store.head().await?.position >= *position)),
         assert_never_stale("page", async || {
@@ -149,14 +156,14 @@ async fn assert_seen(process: &Process, acknowledged: &Acknowledged) {
     );
 }
 
-/// Reads until it has worked a number of times. It may fail meanwhile; it may not be older than what was acknowledged.
+/// Reads until a number of reads succeed. Reads may fail, but must not be older than the acknowledged write.
 async fn assert_never_stale(what: &str, read: impl AsyncFn() -> Result<bool, StoreError>) {
     let (mut seen, started) = (0, Instant::now());
     while seen < READS {
-        assert!(started.elapsed() < TIMEOUT, "the {what} cannot be read");
+        assert!(started.elapsed() < TIMEOUT, "reading the {what} timed out");
         match read().await {
             Ok(found) => {
-                assert!(found, "the {what} is older than what was acknowledged");
+                assert!(found, "the {what} is stale");
                 seen += 1;
             }
             Err(StoreError::Unavailable { .. }) => {}

@@ -1,4 +1,4 @@
-//! Two processes that append to one database for all they are worth.
+//! Load test: two processes append to one database at full speed.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -15,13 +15,13 @@ use tokio::process::Command;
 
 use crate::support::assert_log_consistent;
 
-/// What each process appends.
+/// Number of appends of each process.
 const APPENDS_PER_PROCESS: u64 = 10_000;
-/// How many of its appends wait at a time.
+/// Number of concurrent appends of each process.
 const IN_FLIGHT: usize = 256;
-/// The master key of both.
+/// The master key of both processes.
 const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
-/// Tells the other process where the database is: a file, or the URL and the name of a database.
+/// Passes the database to the second process: a file, or the URL and the name of a MongoDB database.
 const TARGET_VARIABLE: &str = "AEGIS_TEST_APPEND_TO";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -36,12 +36,12 @@ async fn sqlite_two_processes_append_without_failure() {
     append_from_both(folder.path().join("aegis.db").to_str().unwrap()).await;
 }
 
-async fn append_from_both(place: &str) {
-    let store = open(place).await;
-    // A process of its own is this program once more, which then runs the test below alone.
+async fn append_from_both(database: &str) {
+    let store = open(database).await;
+    // The second process is this executable, which runs only the ignored test below.
     let mut other = Command::new(std::env::current_exe().unwrap());
     let alone = ["--exact", "concurrent_processes::second_process", "--ignored", "--nocapture"];
-    let other = other.args(alone).env(TARGET_VARIABLE, place).stdin(Stdio::null()).kill_on_drop(true);
+    let other = other.args(alone).env(TARGET_VARIABLE, database).stdin(Stdio::null()).kill_on_drop(true);
     let (mut positions, other) = tokio::join!(append_all(&store), other.output());
     let other = other.unwrap();
     assert!(other.status.success(), "the other process: {other:?}");
@@ -49,28 +49,25 @@ async fn append_from_both(place: &str) {
     let more = more.lines().filter_map(|line| line.strip_prefix("appended at "));
     positions.extend(more.map(|position| position.parse::<u64>().unwrap()));
     positions.sort_unstable();
-    assert!(
-        positions.iter().copied().eq(1..=2 * APPENDS_PER_PROCESS),
-        "each append was told a position of its own"
-    );
+    assert!(positions.iter().copied().eq(1..=2 * APPENDS_PER_PROCESS), "every append has its own position");
     assert_eq!(assert_log_consistent(&store).await.len(), positions.len());
 }
 
-#[ignore = "a part of the tests above, which run it in a process of its own"]
+#[ignore = "second process of the tests above"]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[expect(clippy::disallowed_methods, reason = "a process is told by its environment what it is for")]
+#[expect(clippy::disallowed_methods, reason = "the parent passes the database in an environment variable")]
 async fn second_process() {
-    let place = std::env::var(TARGET_VARIABLE).expect("the tests above say where to append");
-    let positions: Vec<_> = append_all(&open(&place).await).await;
+    let database = std::env::var(TARGET_VARIABLE).expect("the parent sets the variable");
+    let positions: Vec<_> = append_all(&open(&database).await).await;
     for position in positions {
         println!("appended at {position}");
     }
 }
 
-async fn open(place: &str) -> EventStore {
-    let backend: Arc<dyn Backend> = match place.split_once(' ') {
+async fn open(database: &str) -> EventStore {
+    let backend: Arc<dyn Backend> = match database.split_once(' ') {
         Some((url, name)) => Arc::new(MongoStore::new(url, name).await.unwrap()),
-        None => Arc::new(SqliteStore::open(Path::new(place)).unwrap()),
+        None => Arc::new(SqliteStore::open(Path::new(database)).unwrap()),
     };
     EventStore::open(backend, MasterKey::from_base64(KEY).unwrap(), Env::system()).await.unwrap()
 }

@@ -1,4 +1,4 @@
-//! The promises of the event store, on every backend.
+//! The conformance suite on every backend.
 
 use async_trait::async_trait;
 use store::conformance::{BackendHandle, Fixture};
@@ -7,7 +7,7 @@ use store_sqlite::SqliteStore;
 use tempfile::TempDir;
 use testkit::TestDatabase;
 
-/// An embedded database in a folder of its own.
+/// An embedded database in a temporary folder.
 pub(crate) struct SqliteFixture(pub(crate) TempDir);
 
 #[async_trait]
@@ -17,7 +17,7 @@ impl Fixture for SqliteFixture {
     }
 }
 
-/// A database of its own on the shared MongoDB.
+/// A database on the shared MongoDB.
 pub(crate) struct MongoFixture(pub(crate) TestDatabase);
 
 #[async_trait]

@@ -1,4 +1,4 @@
-//! The event store on real databases: its promises on every backend, and that they hold when the database fails.
+//! Tests of the event store on real databases: the conformance suite on every backend, and fault injection.
 #![cfg(test)]
 
 mod causal_consistency;

@@ -1,4 +1,4 @@
-//! On MongoDB an index leads to whatever a page of the log is asked for, in order: the server says so itself.
+//! Query plans on MongoDB: every query of the log reads an index in order, as the server's profiler reports.
 
 use futures::TryStreamExt;
 use mongodb::bson::{Document, doc};
@@ -7,7 +7,7 @@ use store::{Append, EventQuery, ExpectedVersion, NewEvent, Position, StreamId, S
 
 use crate::support::MongoFixture;
 
-/// How many of each kind there are; few are asked for.
+/// Number of events of each kind; queries ask for fewer.
 const MANY: usize = 60;
 const LIMIT: usize = 10;
 
@@ -37,16 +37,16 @@ async fn queries_use_an_index_without_sorting() {
         other => doc! { other: 1, "_id": 1 },
     };
     let common = numbered(63).into_iter().chain(["Other".to_owned()]).collect::<Vec<_>>();
-    // How many are found, and at most looked at: a stream's index starts at its first version, and where two things are
-    // asked for, one of them is looked for among what has the other.
-    for (query, keys, found, looked_at) in [
+    // Number of events found, and maximum number examined: the index of a stream starts at its first version,
+    // and of two criteria only one uses the index.
+    for (query, keys, found, examined) in [
         (whole.clone(), "position", LIMIT, LIMIT),
         (EventQuery { types: types(&["Rare"]), ..whole.clone() }, "type", 1, 1),
         (EventQuery { types: types(&["Rare", "Other"]), ..whole.clone() }, "type", LIMIT, LIMIT),
         (EventQuery { types: common, ..whole.clone() }, "type", LIMIT, LIMIT),
         (EventQuery { types: numbered(65), ..whole.clone() }, "position", 0, 2 * MANY),
         (EventQuery { actor: actor("operator:1"), ..whole.clone() }, "actor", LIMIT, LIMIT),
-        (EventQuery { actor: actor("nobody"), ..whole.clone() }, "actor", 0, 0),
+        (EventQuery { actor: actor("unknown"), ..whole.clone() }, "actor", 0, 0),
         (
             EventQuery { actor: actor("operator:1"), types: types(&["Rare"]), ..whole.clone() },
             "actor",
@@ -55,20 +55,20 @@ async fn queries_use_an_index_without_sorting() {
         ),
         (EventQuery { stream: stream(&quiet), ..whole.clone() }, "stream", LIMIT, LIMIT + 2),
         (EventQuery { stream: stream(&quiet), types: types(&["Rare"]), ..whole.clone() }, "stream", 0, MANY),
-        (EventQuery { stream: stream(&quiet), actor: actor("nobody"), ..whole.clone() }, "stream", 0, MANY),
+        (EventQuery { stream: stream(&quiet), actor: actor("unknown"), ..whole.clone() }, "stream", 0, MANY),
     ] {
         let keys = by(keys);
         assert_eq!(process.store.read(&query).await.unwrap().len(), found, "{query:?}");
         let profile = database.collection::<Document>("system.profile");
         let of_events = doc! { "ns": mongo.namespace("events"), "op": "query" };
-        let mut told: Vec<_> = profile.find(of_events).await.unwrap().try_collect().await.unwrap();
-        let told = told.pop().expect("the server noted the query");
-        let number = |name: &str| usize::try_from(told.get_i32(name).unwrap()).unwrap();
-        let summary = told.get_str("planSummary").unwrap().split_whitespace().collect::<String>();
+        let mut profiles: Vec<_> = profile.find(of_events).await.unwrap().try_collect().await.unwrap();
+        let profile_entry = profiles.pop().expect("the profiler recorded the query");
+        let number = |name: &str| usize::try_from(profile_entry.get_i32(name).unwrap()).unwrap();
+        let summary = profile_entry.get_str("planSummary").unwrap().split_whitespace().collect::<String>();
         let index = format!("IXSCAN{keys}").split_whitespace().collect::<String>().replace('"', "");
-        assert!(summary.contains(&index), "{query:?} goes by {summary}, not {index}");
-        assert!(!told.contains_key("hasSortStage"), "{query:?} is sorted: {told}");
-        assert!(number("docsExamined") <= looked_at, "{query:?} looks at more than it finds: {told}");
+        assert!(summary.contains(&index), "{query:?} uses {summary}, not {index}");
+        assert!(!profile_entry.contains_key("hasSortStage"), "{query:?} is sorted: {profile_entry}");
+        assert!(number("docsExamined") <= examined, "{query:?} examines too many documents: {profile_entry}");
         database.run_command(doc! { "profile": 0 }).await.unwrap();
         profile.drop().await.unwrap();
         database.run_command(doc! { "profile": 2 }).await.unwrap();

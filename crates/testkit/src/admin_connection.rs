@@ -1,4 +1,4 @@
-//! Asks one server what it is, and makes a replica set of it.
+//! An administrative connection to one `mongod`: reads its role, initiates a replica set, finds the primary.
 
 use std::time::{Duration, Instant};
 
@@ -10,29 +10,29 @@ use tokio::time::{sleep, timeout};
 
 use crate::error::Error;
 
-/// Generous: a loaded machine may take long, and nothing waits once the answer is there.
-const DEADLINE: Duration = Duration::from_mins(1);
-const STEP: Duration = Duration::from_millis(25);
+/// Upper bound for a loaded machine; polling ends as soon as the server is ready.
+const READY_TIMEOUT: Duration = Duration::from_mins(1);
+const POLL_INTERVAL: Duration = Duration::from_millis(25);
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 const ALREADY_INITIALIZED: i32 = 23;
 
-/// What a server has become.
+/// The role of a server, from its answer to `hello`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ServerRole {
-    /// Takes writes, belongs to no replica set.
+    /// Accepts writes and belongs to no replica set.
     Standalone,
-    /// Was started for a replica set that nobody has initiated, or has not read its configuration yet.
+    /// Started with `--replSet`, but the set is not initiated or the configuration is not loaded yet.
     Uninitiated,
-    /// Belongs to a replica set, and neither takes writes nor follows somebody who does.
+    /// Belongs to a replica set and is neither primary nor secondary, for example while it starts.
     Member,
-    /// Follows the primary.
+    /// Replicates from the primary.
     Secondary,
     Primary,
     /// The router of a sharded cluster.
     Router,
 }
 
-/// One server, spoken to directly: `host:port`.
+/// A direct connection to the server at `host:port`, whatever replica set it belongs to.
 #[derive(Debug)]
 pub(crate) struct AdminConnection {
     address: String,
@@ -44,8 +44,8 @@ impl AdminConnection {
         Self { address: address.into(), client: None }
     }
 
-    /// Polls until `wanted` holds. `gone` is asked between polls and ends the wait with its error; `log` is shown when
-    /// time runs out.
+    /// Polls until the role is `wanted`. Between polls, an error from `gone` ends the wait; the timeout error
+    /// includes `log`.
     pub(crate) async fn wait_until(
         &mut self,
         wanted: impl Fn(ServerRole) -> bool,
@@ -62,20 +62,20 @@ impl AdminConnection {
             if let Some(error) = gone() {
                 return Err(error);
             }
-            if started.elapsed() > DEADLINE {
+            if started.elapsed() > READY_TIMEOUT {
                 let address = self.address.clone();
-                return Err(Error::NotReady { address, seconds: DEADLINE.as_secs(), last, log: log() });
+                return Err(Error::NotReady { address, seconds: READY_TIMEOUT.as_secs(), last, log: log() });
             }
-            sleep(STEP).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 
-    /// Makes a replica set of these members. That it has been done before is no error.
+    /// Initiates a replica set of these members, unless it is already initiated.
     pub(crate) async fn initiate(&mut self, set: &str, members: &[String]) -> Result<(), String> {
         let members: Vec<Document> =
             (0_i32..).zip(members).map(|(id, host)| doc! { "_id": id, "host": host }).collect();
-        // The defaults are made for wide networks; here a lost primary should be noticed at once. Both timeouts, as in
-        // the defaults, are the same: a new primary waits for the answer of each member that it takes to be up.
+        // Shorter than the defaults, so that a lost primary is replaced quickly. As in the defaults both
+        // timeouts are equal: a new primary waits for the answer of every member that it believes to be up.
         let settings = doc! { "electionTimeoutMillis": 2_000, "heartbeatTimeoutSecs": 2, "heartbeatIntervalMillis": 500 };
         let config = doc! { "_id": set, "members": members, "settings": settings };
         match self.command(doc! { "replSetInitiate": config }).await {
@@ -84,24 +84,24 @@ impl AdminConnection {
         }
     }
 
-    /// Writes something that `members` members must copy.
+    /// Writes a document and waits until `members` members have replicated it.
     pub(crate) async fn write_replicated_to(&mut self, members: usize) -> Result<(), String> {
-        let patience = i64::try_from(DEADLINE.as_millis()).unwrap_or(i64::MAX);
-        let concern = doc! { "w": i64::try_from(members).unwrap_or(i64::MAX), "wtimeout": patience };
+        let timeout_ms = i64::try_from(READY_TIMEOUT.as_millis()).unwrap_or(i64::MAX);
+        let concern = doc! { "w": i64::try_from(members).unwrap_or(i64::MAX), "wtimeout": timeout_ms };
         let insert = doc! { "insert": "copied", "documents": [{}], "writeConcern": concern };
         let answer = self.run("testkit", insert).await.map_err(|error| error.to_string())?;
         match answer.get("writeConcernError") {
             None => Ok(()),
-            Some(error) => Err(format!("not every member copies from the primary: {error}")),
+            Some(error) => Err(format!("not every member replicates from the primary: {error}")),
         }
     }
 
     async fn role(&mut self) -> Result<ServerRole, String> {
         if self.client.is_none() {
-            // The driver would wait half a second between attempts to connect; a bare socket need not.
+            // The driver waits half a second between connection attempts; a plain socket does not.
             let connected = timeout(RESPONSE_TIMEOUT, TcpStream::connect(&self.address)).await;
             connected
-                .map_err(|_| "connecting takes too long".to_owned())?
+                .map_err(|_| "timed out while connecting".to_owned())?
                 .map_err(|error| error.to_string())?;
         }
         let answer = self.command(doc! { "hello": 1 }).await.map_err(|error| {
@@ -125,7 +125,7 @@ impl AdminConnection {
     }
 }
 
-/// The role of whoever takes the writes behind `url`, which may name a whole cluster.
+/// The role of the server that accepts the writes for `url`, which may name a whole cluster.
 pub(crate) async fn role_of_server_at(url: &str) -> mongodb::error::Result<ServerRole> {
     let mut options = ClientOptions::parse(url).await?;
     options.server_selection_timeout = Some(2 * RESPONSE_TIMEOUT);
@@ -133,44 +133,45 @@ pub(crate) async fn role_of_server_at(url: &str) -> mongodb::error::Result<Serve
     Ok(role_in(&answer))
 }
 
-/// The place of the first of `servers` that turns out to be primary.
+/// Waits until one of `servers` is primary; returns its index.
 pub(crate) async fn find_primary(servers: Vec<(usize, String)>) -> Result<usize, Error> {
     find_primary_where(servers, |_| true).await
 }
 
-/// The same, once every other one of `servers` follows.
+/// Like [`find_primary`], but also waits until all other `servers` are secondaries.
 pub(crate) async fn find_primary_of_healthy_set(servers: Vec<(usize, String)>) -> Result<usize, Error> {
     find_primary_where(servers, |others| others.iter().all(|role| role == &Ok(ServerRole::Secondary))).await
 }
 
-/// The place of the only primary among `servers`, once the roles of the others are as wanted.
+/// The index of the primary among `servers`, once the roles of the others are as wanted.
 async fn find_primary_where(
     servers: Vec<(usize, String)>,
     wanted: impl Fn(&[Result<ServerRole, String>]) -> bool,
 ) -> Result<usize, Error> {
-    let mut probes: Vec<_> =
-        servers.into_iter().map(|(place, address)| (place, AdminConnection::new(address))).collect();
+    let mut connections: Vec<_> =
+        servers.into_iter().map(|(index, address)| (index, AdminConnection::new(address))).collect();
     let started = Instant::now();
     let mut last = String::new();
-    while started.elapsed() < DEADLINE {
+    while started.elapsed() < READY_TIMEOUT {
         let (mut primary, mut others) = (None, Vec::new());
-        for (place, probe) in &mut probes {
-            match probe.role().await {
-                Ok(ServerRole::Primary) if primary.is_none() => primary = Some(*place),
+        for (index, connection) in &mut connections {
+            match connection.role().await {
+                Ok(ServerRole::Primary) if primary.is_none() => primary = Some(*index),
                 role => others.push(role),
             }
         }
         match primary {
-            Some(place) if wanted(&others) => return Ok(place),
+            Some(index) if wanted(&others) => return Ok(index),
             _ => last = format!("primary: {primary:?}, others: {others:?}"),
         }
-        sleep(STEP).await;
+        sleep(POLL_INTERVAL).await;
     }
-    let address = probes.into_iter().map(|(_, probe)| probe.address).collect::<Vec<_>>().join(",");
-    Err(Error::NotReady { address, seconds: DEADLINE.as_secs(), last, log: "none".into() })
+    let address =
+        connections.into_iter().map(|(_, connection)| connection.address).collect::<Vec<_>>().join(",");
+    Err(Error::NotReady { address, seconds: READY_TIMEOUT.as_secs(), last, log: "none".into() })
 }
 
-/// A client that speaks to that server alone, whatever set it belongs to.
+/// A client for this server only, whatever replica set it belongs to.
 pub(crate) fn direct(address: &str) -> mongodb::error::Result<Client> {
     let options = ClientOptions::builder()
         .hosts(vec![ServerAddress::parse(address)?])

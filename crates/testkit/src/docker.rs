@@ -1,4 +1,4 @@
-//! A one-node replica set in a container.
+//! A one-node replica set in a Docker container.
 
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
@@ -18,11 +18,11 @@ use crate::server::SET;
 
 const PORT: u16 = 27017;
 const ENGINE_DEADLINE: Duration = Duration::from_secs(5);
-/// A first pull takes a while.
+/// The first pull of the image is slow.
 const CONTAINER_DEADLINE: Duration = Duration::from_mins(5);
 
-/// Ends the container when nobody outside has been connected for half a minute (`6989` is 27017, `01` means
-/// established): the engine would not notice that the tests were killed.
+/// Ends the container after 30 s without a connection from outside, because Docker does not notice that the
+/// test process was killed. In `/proc/net/tcp`, `6989` is port 27017 and `01` means established.
 const SCRIPT: &str = r#"
 mongod --replSet "$1" --bind_ip_all --port 27017 --wiredTigerCacheSizeGB 0.5 --setParameter enableTestCommands=1 &
 idle=0
@@ -33,7 +33,7 @@ done
 kill -9 $!
 "#;
 
-/// A running container; it ends soon after the lifeline does, so with this process at the latest.
+/// A running container. It ends soon after `_lifeline` is closed, at the latest with this process.
 #[derive(Debug)]
 pub(crate) struct Container {
     pub url: String,
@@ -44,7 +44,7 @@ pub(crate) struct Container {
 impl Container {
     pub(crate) async fn start(image: &Image) -> Result<Self, Error> {
         engine().await?;
-        let refused = |problem: &dyn std::fmt::Display| Error::ContainerFailed {
+        let failed = |problem: &dyn std::fmt::Display| Error::ContainerFailed {
             image: image.to_string(),
             problem: in_one_line(&problem.to_string()),
         };
@@ -59,27 +59,27 @@ impl Container {
             });
         let container = timeout(CONTAINER_DEADLINE, request.start())
             .await
-            .map_err(|_| refused(&"no answer within five minutes"))?
-            .map_err(|error| refused(&error))?;
-        let host = container.get_host().await.map_err(|error| refused(&error))?;
-        let port = container.get_host_port_ipv4(PORT).await.map_err(|error| refused(&error))?;
+            .map_err(|_| failed(&"timed out after five minutes"))?
+            .map_err(|error| failed(&error))?;
+        let host = container.get_host().await.map_err(|error| failed(&error))?;
+        let port = container.get_host_port_ipv4(PORT).await.map_err(|error| failed(&error))?;
         let address = format!("{host}:{port}");
         initiate(&address).await?;
         let lifeline = TcpStream::connect(&address).map_err(Error::io(format!("connecting to {address}")))?;
-        // The set knows itself by a name that means nothing outside the container.
+        // The address in the replica set configuration is valid inside the container only.
         let url = format!("mongodb://{address}/?directConnection=true");
         Ok(Self { url, _lifeline: lifeline, _running: container })
     }
 }
 
-/// Nobody else needs to reach a database without a password.
+/// The database has no password, so only this machine may reach it.
 fn on_loopback_only(host: &mut HostConfig) {
     let binding = PortBinding { host_ip: Some(Ipv4Addr::LOCALHOST.to_string()), host_port: None };
     host.publish_all_ports = Some(false);
     host.port_bindings = Some([(format!("{PORT}/tcp"), Some(vec![binding]))].into());
 }
 
-/// Not so when a CI system lends an engine on another machine.
+/// A CI system may provide a Docker engine on another machine.
 fn engine_is_here() -> bool {
     variable("DOCKER_HOST").is_none_or(|host| host.starts_with("unix:"))
 }

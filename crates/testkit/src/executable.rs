@@ -1,4 +1,4 @@
-//! A `mongod` that runs on this machine.
+//! Finds a `mongod` executable that runs on this machine.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,7 +13,7 @@ use crate::source_selection::Environment;
 
 static FOUND: OnceCell<Result<PathBuf, String>> = OnceCell::const_new();
 
-/// The executable for private servers; looked for once per process.
+/// The executable for private servers, searched once per process.
 pub(crate) async fn mongod() -> Result<PathBuf, String> {
     FOUND.get_or_init(|| async { search().await.map_err(|error| error.to_string()) }).await.clone()
 }
@@ -23,7 +23,7 @@ async fn search() -> Result<PathBuf, Error> {
     for source in Environment::from_process().executables() {
         let found = match &source {
             MongoSource::Executable(path) => check_runs(path.clone()).await,
-            _ => from_wheel().await,
+            _ => from_pypi().await,
         };
         match found {
             Ok(path) => return Ok(path),
@@ -33,14 +33,14 @@ async fn search() -> Result<PathBuf, Error> {
     Err(Error::NoMongoFound(tried))
 }
 
-/// The wheel's executable, if it runs here.
-pub(crate) async fn from_wheel() -> Result<PathBuf, Error> {
+/// The executable from PyPI, if it runs on this machine.
+pub(crate) async fn from_pypi() -> Result<PathBuf, Error> {
     let path =
         spawn_blocking(pypi_mongod::mongod).await.map_err(|error| Error::PyPi(error.to_string()))??;
     check_runs(path).await
 }
 
-/// `path`, if it starts: a library that is missing shows here, not as a server that never answers.
+/// `path`, if it starts. Detects a missing shared library here rather than as a server that never answers.
 pub(crate) async fn check_runs(path: PathBuf) -> Result<PathBuf, Error> {
     let refused = |problem: String| Error::Executable { path: path.clone(), problem };
     let tried = path.clone();

@@ -1,4 +1,4 @@
-//! Making a server fail on purpose, through the fail points that MongoDB has for its own tests.
+//! Fault injection through MongoDB's fail points, which its own tests use (`configureFailPoint`).
 
 use std::time::Duration;
 
@@ -8,48 +8,49 @@ use mongodb::bson::{Bson, Document, doc};
 use crate::or_fail;
 use crate::server::MongodServer;
 
-/// Generous: a loaded machine may take long, and nothing waits once it has happened.
+/// Upper bound for a loaded machine; the wait ends with the hit.
 const HIT_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// A fail point that is set on one server, until it is cleared. Of each name a server has one.
+/// A fail point that is active on one server until it is cleared. A server has one fail point of each name.
 #[derive(Debug)]
 pub struct FailPoint {
     client: Client,
     name: &'static str,
-    /// How often the server had met it before it was set.
+    /// The hit count of the server before the fail point was set.
     before: i64,
 }
 
-/// How often a fail point takes effect.
+/// How often a fail point triggers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailPointMode {
-    /// Only the first so many times.
+    /// The first `n` times only.
     Times(i32),
-    /// Each time, until it is cleared.
+    /// Every time until it is cleared.
     Always,
 }
 
 impl FailPoint {
-    /// Sets `failCommand`. `data` says which commands it meets (`failCommands`, `appName`, `namespace`) and what happens
-    /// to them (`errorCode`, `errorLabels`, `closeConnection`, `writeConcernError`, `blockConnection` and `blockTimeMS`).
+    /// Sets `failCommand`. `data` selects the commands (`failCommands`, `appName`, `namespace`) and the
+    /// effect (`errorCode`, `errorLabels`, `closeConnection`, `writeConcernError`, `blockConnection` and
+    /// `blockTimeMS`).
     ///
     /// # Panics
-    /// When the server does not take it.
+    /// If the server rejects the command.
     pub async fn command(server: &MongodServer, failing: FailPointMode, data: Document) -> Self {
         Self::named("failCommand", server, failing, data).await
     }
 
-    /// Sets the fail point of that name.
+    /// Sets the fail point `name`.
     ///
     /// # Panics
-    /// When the server does not take it.
+    /// If the server rejects the command.
     pub async fn named(
         name: &'static str,
         server: &MongodServer,
         failing: FailPointMode,
         data: Document,
     ) -> Self {
-        // Spoken to alone: through its set, the primary would be made to fail instead.
+        // A direct connection: a replica set URL would set the fail point on the primary instead.
         let client = or_fail(crate::admin_connection::direct(&server.address()));
         let mode = match failing {
             FailPointMode::Times(times) => Bson::from(doc! { "times": times }),
@@ -59,10 +60,10 @@ impl FailPoint {
         Self { client, name, before }
     }
 
-    /// Waits until it has taken effect so often.
+    /// Waits until the fail point was hit `times` times.
     ///
     /// # Panics
-    /// When it does not within a minute.
+    /// If that takes longer than a minute.
     pub async fn wait_for_hits(&self, times: i64) {
         let wanted = doc! {
             "waitForFailPoint": self.name,
@@ -72,16 +73,16 @@ impl FailPoint {
         or_fail(self.client.database("admin").run_command(wanted).await);
     }
 
-    /// Takes it away. Says how often it has taken effect.
+    /// Clears the fail point; returns how often it was hit.
     ///
     /// # Panics
-    /// When the server does not answer.
+    /// If the server does not answer.
     pub async fn clear(self) -> i64 {
         or_fail(configure(&self.client, self.name, "off".into(), Document::new()).await) - self.before
     }
 }
 
-/// Says how often the server has met the fail point in its life.
+/// Configures a fail point; returns its hit count since the start of the server.
 async fn configure(client: &Client, name: &str, mode: Bson, data: Document) -> mongodb::error::Result<i64> {
     let command = doc! { "configureFailPoint": name, "mode": mode, "data": data };
     let answer = client.database("admin").run_command(command).await?;

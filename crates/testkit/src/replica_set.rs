@@ -1,4 +1,4 @@
-//! Several servers as one replica set, to lose its primary in every way there is.
+//! A replica set of several servers, for tests of failover and network partitions.
 
 use mongodb::bson::doc;
 use tokio::task::JoinSet;
@@ -8,13 +8,14 @@ use crate::network::{Endpoint, Network};
 use crate::or_fail;
 use crate::server::{Kind, MongodServer, SET};
 
-/// How many seconds a member that has stepped down stays out of elections.
-const STEPPED_DOWN: i32 = 11;
-/// How many seconds the others have to catch up before.
-const CAUGHT_UP: i32 = 10;
+/// Seconds for which a member that stepped down does not stand for election.
+const STEP_DOWN_SECONDS: i32 = 11;
+/// Seconds in which a secondary must catch up before the primary steps down.
+const CATCH_UP_SECONDS: i32 = 10;
 
-/// Members on one machine, elections within a few seconds. Each is reached, by clients and by the others, through a
-/// proxy, so that it can be cut off. Ended and removed when dropped.
+/// Members on this machine, with elections within a few seconds. Clients and members reach each member
+/// through a proxy that can simulate a network partition. Dropping the set ends the servers and removes their
+/// data.
 #[derive(Debug)]
 pub struct ReplicaSet {
     members: Vec<MongodServer>,
@@ -22,10 +23,10 @@ pub struct ReplicaSet {
 }
 
 impl ReplicaSet {
-    /// A set of `size` members with a primary.
+    /// Starts a set of `size` members and waits for a primary.
     ///
     /// # Panics
-    /// When there is no `mongod` to be had, or no primary is elected; the message says what was tried.
+    /// If no `mongod` is found or no primary is elected; the message lists what was tried.
     pub async fn of(size: usize) -> Self {
         let mut starting: JoinSet<_> =
             (0..size).map(|_| MongodServer::on_any_port(Kind::MemberOfSet)).collect();
@@ -42,48 +43,49 @@ impl ReplicaSet {
         set
     }
 
-    /// How a client reaches it; names every member and no database.
+    /// The connection URL with every member and without a database.
     #[must_use]
     pub fn url(&self) -> String {
         format!("mongodb://{}/?replicaSet={SET}", self.network.addresses().join(","))
     }
 
-    /// The members, to be killed, frozen and started again.
+    /// The members, to be killed, paused and restarted.
     pub fn members(&mut self) -> &mut [MongodServer] {
         &mut self.members
     }
 
-    /// Waits until one of the running members is primary: its place among the members.
+    /// Waits until a running member is primary; returns its index.
     ///
     /// # Panics
-    /// When there is none within a minute.
+    /// If there is none within a minute.
     pub async fn primary(&self) -> usize {
         or_fail(crate::admin_connection::find_primary(self.running()).await)
     }
 
-    /// Waits until another running member than this one is primary: its place among the members.
+    /// Waits until a running member other than `old` is primary; returns its index.
     ///
     /// # Panics
     /// As [`ReplicaSet::primary`].
-    pub async fn wait_for_new_primary(&self, of: usize) -> usize {
+    pub async fn wait_for_new_primary(&self, old: usize) -> usize {
         let mut others = self.running();
-        others.retain(|(place, _)| *place != of);
+        others.retain(|(index, _)| *index != old);
         or_fail(crate::admin_connection::find_primary(others).await)
     }
 
-    /// Waits until one member is primary, and every other running one follows and copies from it: the primary's place.
+    /// Waits until one member is primary and every other running member replicates from it; returns the
+    /// primary's index.
     ///
     /// # Panics
-    /// When that is not so within a minute or two.
+    /// If that takes longer than about two minutes.
     pub async fn wait_until_healthy(&self) -> usize {
         let running = self.running();
-        let everybody = running.len();
+        let count = running.len();
         let primary = or_fail(crate::admin_connection::find_primary_of_healthy_set(running).await);
-        or_fail(self.probe(primary).write_replicated_to(everybody).await);
+        or_fail(self.admin_connection(primary).write_replicated_to(count).await);
         primary
     }
 
-    /// SIGKILL for the current primary: its place among the members.
+    /// Kills the current primary (SIGKILL); returns its index.
     ///
     /// # Panics
     /// As [`ReplicaSet::primary`].
@@ -95,41 +97,42 @@ impl ReplicaSet {
         primary
     }
 
-    /// Makes the current primary hand over to another member: its place among the members.
+    /// Makes the current primary step down; returns its index.
     ///
     /// # Panics
-    /// As [`ReplicaSet::primary`], and when no other member has caught up with it within ten seconds.
+    /// As [`ReplicaSet::primary`], and if no secondary catches up within ten seconds.
     pub async fn step_down(&self) -> usize {
         let primary = self.primary().await;
-        let give_way = doc! { "replSetStepDown": STEPPED_DOWN, "secondaryCatchUpPeriodSecs": CAUGHT_UP };
-        or_fail(self.probe(primary).command(give_way).await);
+        let step_down =
+            doc! { "replSetStepDown": STEP_DOWN_SECONDS, "secondaryCatchUpPeriodSecs": CATCH_UP_SECONDS };
+        or_fail(self.admin_connection(primary).command(step_down).await);
         primary
     }
 
-    /// Cuts a member off from everybody.
-    pub fn isolate(&self, place: usize) {
-        self.isolate_from_members(place);
-        self.network.partition(Endpoint::Member(place), Endpoint::Client);
+    /// Partitions a member from clients and other members.
+    pub fn isolate(&self, index: usize) {
+        self.isolate_from_members(index);
+        self.network.partition(Endpoint::Member(index), Endpoint::Client);
     }
 
-    /// Cuts a member off from all others; clients reach it still.
-    pub fn isolate_from_members(&self, place: usize) {
-        for other in (0..self.members.len()).filter(|other| *other != place) {
-            self.network.partition(Endpoint::Member(place), Endpoint::Member(other));
+    /// Partitions a member from the other members; clients still reach it.
+    pub fn isolate_from_members(&self, index: usize) {
+        for other in (0..self.members.len()).filter(|other| *other != index) {
+            self.network.partition(Endpoint::Member(index), Endpoint::Member(other));
         }
     }
 
-    /// Mends what was cut. What has waited arrives.
+    /// Ends all partitions; delayed bytes are delivered.
     pub fn heal(&self) {
         self.network.heal();
     }
 
-    fn probe(&self, place: usize) -> AdminConnection {
-        AdminConnection::new(self.members.get(place).map(MongodServer::address).unwrap_or_default())
+    fn admin_connection(&self, index: usize) -> AdminConnection {
+        AdminConnection::new(self.members.get(index).map(MongodServer::address).unwrap_or_default())
     }
 
     fn running(&self) -> Vec<(usize, String)> {
         let running = self.members.iter().enumerate().filter(|(_, member)| member.pid().is_some());
-        running.map(|(place, member)| (place, member.address())).collect()
+        running.map(|(index, member)| (index, member.address())).collect()
     }
 }

@@ -1,14 +1,15 @@
-//! Ends a server, and removes its data, when this process ends: returning, panicking or killed.
+//! Ends child processes and removes their data when the test process ends, even if it panics or is killed.
 //!
-//! A shell waits for the end of a pipe whose other side only this process holds. The system closes that side
-//! whatever becomes of us, so nothing here depends on our last words.
+//! A helper shell waits for the end of a pipe whose write end only the test process holds. The operating
+//! system closes the write end however the process ends, so the cleanup needs no code that runs at exit.
 
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
-/// Each line names the process to end, an empty one that there is none. A killed server may still be closing files.
+/// Each line is the id of the process to kill; an empty line means none. A killed server may still be closing
+/// files.
 const SCRIPT: &str = r#"
 pid=
 while read -r line; do pid=$line; done
@@ -20,7 +21,7 @@ fi
 if [ -n "$1" ]; then rm -rf -- "$1"; fi
 "#;
 
-/// Watches over at most one process at a time, and owns a folder if it was given one.
+/// Cleans up after at most one process at a time, and its folder if it has one.
 #[derive(Debug)]
 pub(crate) struct ResourceReaper {
     shell: Child,
@@ -33,31 +34,31 @@ impl ResourceReaper {
         Self::start(folder)
     }
 
-    /// Removes nothing.
+    /// Removes no folder.
     pub(crate) fn without_folder() -> io::Result<Self> {
         Self::start(Path::new(""))
     }
 
     fn start(folder: &Path) -> io::Result<Self> {
         let mut shell = Command::new("sh")
-            .args(["-c", SCRIPT, "watchdog"])
+            .args(["-c", SCRIPT, "resource-reaper"])
             .arg(folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            // Its own group: Ctrl-C on the terminal ends the tests, not the one who cleans up after them.
+            // A separate process group: Ctrl-C on the terminal must not end the cleanup.
             .process_group(0)
             .spawn()?;
         let pipe = shell.stdin.take();
         Ok(Self { shell, pipe })
     }
 
-    /// From now on `pid` ends with this process.
+    /// Kill `pid` when this process ends.
     pub(crate) fn track(&mut self, pid: u32) -> io::Result<()> {
         self.send_line(&pid.to_string())
     }
 
-    /// The process has ended and its number may be given to another.
+    /// The process has ended; its id may be reused by another.
     pub(crate) fn untrack(&mut self) -> io::Result<()> {
         self.send_line("")
     }
@@ -71,7 +72,7 @@ impl ResourceReaper {
 impl Drop for ResourceReaper {
     fn drop(&mut self) {
         self.pipe = None;
-        // It has nothing left to wait for; not reaping it would leave a zombie.
+        // The shell exits now; without this wait it would remain as a zombie.
         let _ended = self.shell.wait();
     }
 }

@@ -1,4 +1,4 @@
-//! A `mongod` of a test's own, to be stopped, killed and started again.
+//! A private `mongod` for one test, which can stop, kill, pause and restart it.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -15,16 +15,17 @@ use crate::port::reserve_port;
 use crate::resource_reaper::ResourceReaper;
 use crate::{executable, or_fail};
 
-/// The name of every replica set that is made here.
+/// The name of every replica set of the testkit.
 pub(crate) const SET: &str = "rs0";
 
-const ATTEMPTS: usize = 5;
-const STOP_DEADLINE: Duration = Duration::from_secs(30);
-const STOP_STEP: Duration = Duration::from_millis(10);
-/// The process waits for our word before it becomes `mongod`: none runs that the watchdog does not know.
+const MAX_PORT_ATTEMPTS: usize = 5;
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+const STOP_POLL_INTERVAL: Duration = Duration::from_millis(10);
+/// The shell waits for a line before it executes `mongod`, so that no server runs that the reaper does not
+/// track.
 const START_GATE_SCRIPT: &str = r#"read -r go && exec "$@" </dev/null"#;
 
-/// A server on a loopback port, with a data folder of its own. Ended and removed when dropped, or when this process
+/// A server on a loopback port with its own data folder. Both are removed when this is dropped or the process
 /// ends. Test commands (fail points) are enabled.
 #[derive(Debug)]
 pub struct MongodServer {
@@ -40,29 +41,30 @@ pub struct MongodServer {
 pub(crate) enum Kind {
     Standalone,
     OneNodeSet,
-    /// Of a set with others, which its maker initiates.
+    /// Member of a larger set, which the caller initiates.
     MemberOfSet,
 }
 
 impl MongodServer {
-    /// A one-node replica set: primary and writable on return.
+    /// Starts a one-node replica set and waits until it accepts writes.
     ///
     /// # Panics
-    /// When there is no `mongod` to be had, or it does not start; the message says what was tried.
+    /// If no `mongod` is found or it does not start; the message lists what was tried.
     pub async fn replica_set() -> Self {
         Self::on_any_port(Kind::OneNodeSet).await
     }
 
-    /// The same on a port from [`reserve_port`], where a client may already be knocking.
+    /// Like [`MongodServer::replica_set`], on a port from [`reserve_port`] to which clients may already try
+    /// to connect.
     ///
     /// # Panics
-    /// As [`MongodServer::replica_set`], and when the port is taken.
+    /// As [`MongodServer::replica_set`], and if the port is taken.
     pub async fn replica_set_on(port: u16) -> Self {
         let executable = or_fail(executable::mongod().await);
         or_fail(Self::start(&executable, port, Kind::OneNodeSet).await)
     }
 
-    /// A server outside any replica set: no transactions, no change streams.
+    /// Starts a server outside any replica set: no transactions, no change streams.
     ///
     /// # Panics
     /// As [`MongodServer::replica_set`].
@@ -70,7 +72,7 @@ impl MongodServer {
         Self::on_any_port(Kind::Standalone).await
     }
 
-    /// How a client reaches it; names no database.
+    /// The connection URL without a database.
     #[must_use]
     pub fn url(&self) -> String {
         match self.kind {
@@ -85,7 +87,7 @@ impl MongodServer {
         self.port
     }
 
-    /// The process number while it runs.
+    /// The process id while it runs.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.child.as_ref().map(Child::id)
@@ -101,19 +103,19 @@ impl MongodServer {
         lines.into_iter().skip(tail).collect::<Vec<_>>().join("\n")
     }
 
-    /// Ends it as a power cut would: SIGKILL. Nothing happens if it does not run.
+    /// Kills the server like a power failure (SIGKILL). Does nothing if it is not running.
     ///
     /// # Panics
-    /// When the system refuses.
+    /// If the operating system returns an error.
     pub fn kill(&mut self) {
         let Some(mut child) = self.child.take() else { return };
         or_fail(child.kill().and_then(|()| child.wait()).and_then(|_| self.reaper.untrack()));
     }
 
-    /// Ends it in good order: SIGTERM, and SIGKILL if it takes over half a minute. Nothing happens if it does not run.
+    /// Stops the server gracefully (SIGTERM, then SIGKILL after 30 s). Does nothing if it is not running.
     ///
     /// # Panics
-    /// When the system refuses.
+    /// If the operating system returns an error.
     pub fn stop(&mut self) {
         if let Some(child) = &mut self.child {
             or_fail(terminate(child));
@@ -121,33 +123,33 @@ impl MongodServer {
         self.kill();
     }
 
-    /// SIGSTOP: it does nothing any more, and its connections stay open. Nothing happens if it does not run.
+    /// Pauses the server (SIGSTOP); its connections stay open. Does nothing if it is not running.
     ///
     /// # Panics
-    /// When the system refuses.
+    /// If the operating system returns an error.
     pub fn pause(&self) {
         self.signal(Signal::STOP);
     }
 
-    /// SIGCONT: it goes on as if no time had passed. Nothing happens if it does not run.
+    /// Resumes the server after a pause (SIGCONT). Does nothing if it is not running.
     ///
     /// # Panics
-    /// When the system refuses.
+    /// If the operating system returns an error.
     pub fn resume(&self) {
         self.signal(Signal::CONT);
     }
 
-    /// Starts it again on the same port and data; ready on return.
+    /// Restarts the server on the same port and data, and waits until it is ready.
     ///
     /// # Panics
-    /// When it does not start.
+    /// If it does not start.
     pub async fn restart(&mut self) {
         self.kill();
         or_fail(self.spawn());
         or_fail(self.ready().await);
     }
 
-    /// One that runs `executable`; its caller knows another source to try.
+    /// Starts `executable`. Returns errors, because the caller can try another source.
     pub(crate) async fn one_node_set_of(executable: &Path) -> Result<Self, Error> {
         Self::on_any_port_of(executable, Kind::OneNodeSet).await
     }
@@ -163,7 +165,7 @@ impl MongodServer {
 
     async fn on_any_port_of(executable: &Path, kind: Kind) -> Result<Self, Error> {
         let mut started = Self::start(executable, reserve_port(), kind).await;
-        for _ in 1..ATTEMPTS {
+        for _ in 1..MAX_PORT_ATTEMPTS {
             match started {
                 Err(error) if error.is_taken_port() => {
                     started = Self::start(executable, reserve_port(), kind).await;
@@ -178,10 +180,10 @@ impl MongodServer {
         let folder = tempfile::Builder::new()
             .prefix("aegis-test-mongod-")
             .tempdir()
-            .map_err(Error::io("making a data folder"))?
+            .map_err(Error::io("creating a data folder"))?
             .keep();
         let reaper =
-            ResourceReaper::owning_folder(&folder).map_err(Error::io("starting the watchdog (sh)"))?;
+            ResourceReaper::owning_folder(&folder).map_err(Error::io("starting the resource reaper (sh)"))?;
         let mut server = Self { executable: executable.to_owned(), folder, port, kind, child: None, reaper };
         server.spawn()?;
         server.ready().await?;
@@ -193,8 +195,8 @@ impl MongodServer {
             .create(true)
             .append(true)
             .open(self.log_path())
-            .map_err(Error::io("making a log"))?;
-        let also_log = log.try_clone().map_err(Error::io("making a log"))?;
+            .map_err(Error::io("creating a log file"))?;
+        let also_log = log.try_clone().map_err(Error::io("creating a log file"))?;
         let child = Command::new("sh")
             .args(["-c", START_GATE_SCRIPT, "mongod"])
             .arg(&self.executable)
@@ -215,7 +217,7 @@ impl MongodServer {
             .spawn()
             .map_err(Error::io("starting mongod through sh"))?;
         let child = self.child.insert(child);
-        self.reaper.track(child.id()).map_err(Error::io("telling the watchdog"))?;
+        self.reaper.track(child.id()).map_err(Error::io("registering with the resource reaper"))?;
         child
             .stdin
             .take()
@@ -224,16 +226,16 @@ impl MongodServer {
     }
 
     async fn ready(&mut self) -> Result<(), Error> {
-        let mut probe = AdminConnection::new(self.address());
+        let mut admin = AdminConnection::new(self.address());
         match self.kind {
-            Kind::Standalone => self.wait_until(&mut probe, |role| role == ServerRole::Standalone).await,
-            Kind::MemberOfSet => self.wait_until(&mut probe, |_| true).await,
+            Kind::Standalone => self.wait_until(&mut admin, |role| role == ServerRole::Standalone).await,
+            Kind::MemberOfSet => self.wait_until(&mut admin, |_| true).await,
             Kind::OneNodeSet => {
-                if self.wait_until(&mut probe, |_| true).await? == ServerRole::Uninitiated {
-                    let initiated = probe.initiate(SET, &[self.address()]).await;
+                if self.wait_until(&mut admin, |_| true).await? == ServerRole::Uninitiated {
+                    let initiated = admin.initiate(SET, &[self.address()]).await;
                     initiated.map_err(|problem| self.refused(problem))?;
                 }
-                self.wait_until(&mut probe, |role| role == ServerRole::Primary).await
+                self.wait_until(&mut admin, |role| role == ServerRole::Primary).await
             }
         }
         .map(drop)
@@ -241,7 +243,7 @@ impl MongodServer {
 
     async fn wait_until(
         &mut self,
-        probe: &mut AdminConnection,
+        admin: &mut AdminConnection,
         wanted: impl Fn(ServerRole) -> bool,
     ) -> Result<ServerRole, Error> {
         let Self { child, port, .. } = self;
@@ -250,7 +252,7 @@ impl MongodServer {
             let status = child.as_mut()?.try_wait().ok()??;
             Some(Error::Exited { port, status: status.to_string(), log: self.log_tail() })
         };
-        let reached = probe.wait_until(wanted, gone, || self.log_tail()).await;
+        let reached = admin.wait_until(wanted, gone, || self.log_tail()).await;
         self.child = child;
         reached
     }
@@ -272,11 +274,11 @@ impl MongodServer {
 
 impl Drop for MongodServer {
     fn drop(&mut self) {
-        // As in `kill`, but a failure here must not panic; the watchdog, dropped next, ends what is left.
+        // Like `kill`, but without panics; the reaper, dropped next, ends what is left.
         if let Some(mut child) = self.child.take()
             && child.kill().and_then(|()| child.wait()).is_ok()
         {
-            let _told = self.reaper.untrack();
+            let _sent = self.reaper.untrack();
         }
     }
 }
@@ -284,8 +286,8 @@ impl Drop for MongodServer {
 fn terminate(child: &mut Child) -> std::io::Result<()> {
     let started = Instant::now();
     kill_process(Pid::from_child(child), Signal::TERM)?;
-    while child.try_wait()?.is_none() && started.elapsed() < STOP_DEADLINE {
-        std::thread::sleep(STOP_STEP);
+    while child.try_wait()?.is_none() && started.elapsed() < STOP_TIMEOUT {
+        std::thread::sleep(STOP_POLL_INTERVAL);
     }
     Ok(())
 }

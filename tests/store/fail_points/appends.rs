@@ -1,5 +1,5 @@
-//! An append under an idempotency key, whose commands fail, each in turn. Where nobody can tell what became of it, it is
-//! sent again under its key.
+//! Faults in the commands of an append with an idempotency key. After an unknown outcome the append is
+//! repeated with its key.
 
 use store::conformance::harness::{append_writes, build_append, email_claim};
 use store::{Append, AppendError, Appended, EventStore, ExpectedVersion, Position, StreamId, StreamWrite};
@@ -14,37 +14,37 @@ use super::runner::{FaultCase, Observed, TestCase, TimeoutCase, expand, run_all}
 use crate::support::{MongoFixture, Process, assert_log_consistent};
 
 /// The first command of the transaction.
-const FACTS: TargetCommand = on("aggregate", "head");
-const FIRST_RESULT: TargetCommand = on("find", "idempotency");
+const PRECONDITIONS: TargetCommand = on("aggregate", "head");
+const RECORDED_RESULT: TargetCommand = on("find", "idempotency");
 const RELEASE: TargetCommand = on("update", "vault");
-const TAKE: TargetCommand = on("insert", "vault");
+const NEW_KEY: TargetCommand = on("insert", "vault");
 const EVENTS: TargetCommand = on("insert", "events");
-const RESULT: TargetCommand = on("update", "idempotency");
+const NEW_RESULT: TargetCommand = on("update", "idempotency");
 const NEW_HEAD: TargetCommand = on("update", "head");
 const COMMIT: TargetCommand = TargetCommand { command: "commitTransaction", collection: None };
-/// The key of a stream that exists is read before the transaction.
+/// The data key of an existing stream is read before the transaction.
 const KEY: TargetCommand = on("find", "vault");
 
 const fn on(command: &'static str, collection: &'static str) -> TargetCommand {
     TargetCommand { command, collection: Some(collection) }
 }
 
-/// A statement of a transaction has no write concern of its own: where the server complains of one all the same, the
-/// driver may pass over it, since it is the commit that counts. To `find` the server cannot attach the complaint.
+/// Statements of a transaction have no write concern, so the driver may ignore a write concern error on them:
+/// only that of the commit counts. `find` cannot return one.
 const ROWS: &[FaultCase] = &[
-    (FACTS, Transient, [Done, Done, NotDone]),
-    (FACTS, UnknownCommit, [NotDone, NotDone, NotDone]),
-    (FACTS, Conflict, [Done, Done, NotDone]),
-    (FACTS, Interrupted, [Done, Done, NotDone]),
-    (FACTS, Closed, [Done, Done, NotDone]),
-    (FACTS, WriteConcern, [Done, Done, Done]),
-    (FACTS, Slow, [Done, Done, Done]),
-    (FIRST_RESULT, Transient, [Done, Done, NotDone]),
-    (FIRST_RESULT, UnknownCommit, [NotDone, NotDone, NotDone]),
-    (FIRST_RESULT, Conflict, [Done, Done, NotDone]),
-    (FIRST_RESULT, Interrupted, [Done, Done, NotDone]),
-    (FIRST_RESULT, Closed, [Done, Done, NotDone]),
-    (FIRST_RESULT, Slow, [Done, Done, Done]),
+    (PRECONDITIONS, Transient, [Done, Done, NotDone]),
+    (PRECONDITIONS, UnknownCommit, [NotDone, NotDone, NotDone]),
+    (PRECONDITIONS, Conflict, [Done, Done, NotDone]),
+    (PRECONDITIONS, Interrupted, [Done, Done, NotDone]),
+    (PRECONDITIONS, Closed, [Done, Done, NotDone]),
+    (PRECONDITIONS, WriteConcern, [Done, Done, Done]),
+    (PRECONDITIONS, Slow, [Done, Done, Done]),
+    (RECORDED_RESULT, Transient, [Done, Done, NotDone]),
+    (RECORDED_RESULT, UnknownCommit, [NotDone, NotDone, NotDone]),
+    (RECORDED_RESULT, Conflict, [Done, Done, NotDone]),
+    (RECORDED_RESULT, Interrupted, [Done, Done, NotDone]),
+    (RECORDED_RESULT, Closed, [Done, Done, NotDone]),
+    (RECORDED_RESULT, Slow, [Done, Done, Done]),
     (RELEASE, Transient, [Done, Done, NotDone]),
     (RELEASE, UnknownCommit, [NotDone, NotDone, NotDone]),
     (RELEASE, Conflict, [Done, Done, NotDone]),
@@ -52,13 +52,13 @@ const ROWS: &[FaultCase] = &[
     (RELEASE, Closed, [Done, Done, NotDone]),
     (RELEASE, WriteConcern, [Done, Done, Done]),
     (RELEASE, Slow, [Done, Done, Done]),
-    (TAKE, Transient, [Done, Done, NotDone]),
-    (TAKE, UnknownCommit, [NotDone, NotDone, NotDone]),
-    (TAKE, Conflict, [Done, Done, NotDone]),
-    (TAKE, Interrupted, [Done, Done, NotDone]),
-    (TAKE, Closed, [Done, Done, NotDone]),
-    (TAKE, WriteConcern, [NotDone, NotDone, NotDone]),
-    (TAKE, Slow, [Done, Done, Done]),
+    (NEW_KEY, Transient, [Done, Done, NotDone]),
+    (NEW_KEY, UnknownCommit, [NotDone, NotDone, NotDone]),
+    (NEW_KEY, Conflict, [Done, Done, NotDone]),
+    (NEW_KEY, Interrupted, [Done, Done, NotDone]),
+    (NEW_KEY, Closed, [Done, Done, NotDone]),
+    (NEW_KEY, WriteConcern, [NotDone, NotDone, NotDone]),
+    (NEW_KEY, Slow, [Done, Done, Done]),
     (EVENTS, Transient, [Done, Done, NotDone]),
     (EVENTS, UnknownCommit, [NotDone, NotDone, NotDone]),
     (EVENTS, Conflict, [Done, Done, NotDone]),
@@ -66,13 +66,13 @@ const ROWS: &[FaultCase] = &[
     (EVENTS, Closed, [Done, Done, NotDone]),
     (EVENTS, WriteConcern, [NotDone, NotDone, NotDone]),
     (EVENTS, Slow, [Done, Done, Done]),
-    (RESULT, Transient, [Done, Done, NotDone]),
-    (RESULT, UnknownCommit, [NotDone, NotDone, NotDone]),
-    (RESULT, Conflict, [Done, Done, NotDone]),
-    (RESULT, Interrupted, [Done, Done, NotDone]),
-    (RESULT, Closed, [Done, Done, NotDone]),
-    (RESULT, WriteConcern, [Done, Done, Done]),
-    (RESULT, Slow, [Done, Done, Done]),
+    (NEW_RESULT, Transient, [Done, Done, NotDone]),
+    (NEW_RESULT, UnknownCommit, [NotDone, NotDone, NotDone]),
+    (NEW_RESULT, Conflict, [Done, Done, NotDone]),
+    (NEW_RESULT, Interrupted, [Done, Done, NotDone]),
+    (NEW_RESULT, Closed, [Done, Done, NotDone]),
+    (NEW_RESULT, WriteConcern, [Done, Done, Done]),
+    (NEW_RESULT, Slow, [Done, Done, Done]),
     (NEW_HEAD, Transient, [Done, Done, NotDone]),
     (NEW_HEAD, UnknownCommit, [NotDone, NotDone, NotDone]),
     (NEW_HEAD, Conflict, [Done, Done, NotDone]),
@@ -90,18 +90,18 @@ const ROWS: &[FaultCase] = &[
 ];
 
 const LATE_ROWS: &[TimeoutCase] = &[
-    (FACTS, Silent, NotDone),
-    (FIRST_RESULT, Silent, NotDone),
+    (PRECONDITIONS, Silent, NotDone),
+    (RECORDED_RESULT, Silent, NotDone),
     (RELEASE, Silent, NotDone),
-    (TAKE, Silent, NotDone),
+    (NEW_KEY, Silent, NotDone),
     (EVENTS, Silent, NotDone),
-    (RESULT, Silent, NotDone),
+    (NEW_RESULT, Silent, NotDone),
     (NEW_HEAD, Silent, NotDone),
     (COMMIT, Silent, Unknown),
     (COMMIT, Unanswered, UnknownButDone),
 ];
 
-/// The driver repeats a read outside of transactions once, if the connection broke.
+/// Outside transactions the driver retries a read once after a connection error.
 const KEY_ROWS: &[FaultCase] = &[
     (KEY, Transient, [NotDone, NotDone, NotDone]),
     (KEY, UnknownCommit, [NotDone, NotDone, NotDone]),
@@ -125,7 +125,7 @@ async fn faulted_key_read_means_not_appended() {
 
 async fn attempt(server: &MongodServer, case: TestCase) {
     let scenario = AppendScenario::new(server).await;
-    // One stream gives its claim back, another that is new takes one: every command of an append is needed.
+    // One stream releases its claim and a new stream takes one, which requires every command of an append.
     let harness = &scenario.mongo.harness;
     let release = StreamWrite {
         release: vec![email_claim(OLD)],
@@ -146,12 +146,12 @@ async fn attempt_with_key(server: &MongodServer, case: TestCase) {
     scenario.try_append(server, case, vec![change]).await;
 }
 
-/// The claim that the append gives back.
+/// The claim that the append releases.
 const OLD: &str = "old@example.com";
-/// The claim that it takes.
+/// The claim that the append takes.
 const NEW: &str = "new@example.com";
 
-/// A log with a stream that holds a claim, and two processes.
+/// Two processes and a stream that holds a claim.
 struct AppendScenario {
     mongo: MongoFixture,
     subject: Process,
@@ -172,27 +172,28 @@ impl AppendScenario {
         let events = writes.len();
         let key = self.subject.store.idempotency_key(&[b"caller", b"key"], &[b"request"]);
         let append = Append { idempotency: Some(key), ..build_append(writes) };
-        let namespace = case.place.collection.map(|collection| self.mongo.namespace(collection));
-        let fail_point = case.fault.set(server, case.failing, case.place, namespace).await;
+        let namespace = case.target.collection.map(|collection| self.mongo.namespace(collection));
+        let fail_point = case.fault.set(server, case.failing, case.target, namespace).await;
         let answer = self.subject.store.append(&append).await;
-        let met = fail_point.clear().await;
-        assert!(met > 0, "the fault was not met");
-        let told = self.observe(&append, &answer).await;
-        assert!(case.expected.allows(told), "{told:?}: {answer:?}");
-        // Whatever was still under way is settled by this: no two transactions hold the head.
+        let hits = fail_point.clear().await;
+        assert!(hits > 0, "the fault was not triggered");
+        let observed = self.observe(&append, &answer).await;
+        assert!(case.expected.allows(observed), "{observed:?}: {answer:?}");
+        // This append settles a pending transaction, because only one can lock the head.
         let next = self.append_plainly(&self.subject.store).await;
-        let happened = self.check_answer(told, &answer).await;
+        let happened = self.check_answer(observed, &answer).await;
         let before = if happened { 1 + events } else { 1 };
         assert_eq!(next.position, Position::new(u64::try_from(before).unwrap() + 1), "the next append");
         self.append_plainly(&self.observer.store).await;
-        self.check_first_result(&append, happened).await;
+        self.check_recorded_result(&append, happened).await;
         self.check_claims(happened).await;
         let log = assert_log_consistent(&self.observer.store).await;
         assert_eq!(log.len(), before + 3, "events in the log");
         assert_eq!(log, assert_log_consistent(&self.subject.store).await, "both processes read the same");
     }
 
-    /// What the caller was told. One who was told that nobody can tell sends the append again at once, and is told.
+    /// The outcome that the caller observes. After an unknown outcome the append is repeated, which reveals
+    /// the truth.
     async fn observe(&self, append: &Append, answer: &Result<Appended, AppendError>) -> Observed {
         match answer {
             Ok(_) => Observed::Done,
@@ -200,9 +201,9 @@ impl AppendScenario {
             Err(AppendError::Unknown(_)) => match self.subject.store.append(append).await {
                 Err(AppendError::DuplicateRequest) => Observed::UnknownButDone,
                 Ok(_) => Observed::UnknownAndNotDone,
-                wrong => panic!("the caller was told {answer:?}, and when it was sent again {wrong:?}"),
+                wrong => panic!("the caller got {answer:?}, and for the repeated append {wrong:?}"),
             },
-            _ => panic!("the caller was told {answer:?}"),
+            _ => panic!("the caller got {answer:?}"),
         }
     }
 
@@ -210,38 +211,44 @@ impl AppendScenario {
         let harness = &self.mongo.harness;
         let write =
             StreamWrite::new(harness.new_stream(), ExpectedVersion::NoStream, vec![harness.plain_event()]);
-        append_writes(store, [write]).await.expect("the log goes on")
+        append_writes(store, [write]).await.expect("the log accepts appends")
     }
 
-    /// Whether the append happened, the first time or when it was sent again; what the caller was told must be so.
-    async fn check_answer(&self, told: Observed, answer: &Result<Appended, AppendError>) -> bool {
+    /// Whether the append happened, at first or when repeated; the observed outcome must be true.
+    async fn check_answer(&self, observed: Observed, answer: &Result<Appended, AppendError>) -> bool {
         let versions = self.observer.store.read_stream(&self.stream).await.unwrap().len();
-        let happened = told != Observed::NotDone;
+        let happened = observed != Observed::NotDone;
         let expected = if happened { 2 } else { 1 };
-        assert_eq!(versions, expected, "events of the stream; the caller was told {answer:?}, so: {told:?}");
+        assert_eq!(
+            versions, expected,
+            "events of the stream; the caller got {answer:?}, observed {observed:?}"
+        );
         happened
     }
 
-    /// There is a first result if, and only if, the append happened: this very append's. Another process knows it, too.
-    async fn check_first_result(&self, append: &Append, happened: bool) {
+    /// A result is recorded if and only if the append happened, and another process finds it.
+    async fn check_recorded_result(&self, append: &Append, happened: bool) {
         let (store, key) = (&self.observer.store, append.idempotency.unwrap());
-        let kept = store.recorded_result(&key).await.unwrap();
+        let recorded = store.recorded_result(&key).await.unwrap();
         if !happened {
-            assert_eq!(kept, None, "the first result of what never happened");
+            assert_eq!(recorded, None, "an append that did not happen has no recorded result");
             return;
         }
         let last = append.writes.last().unwrap();
         let events = store.read_stream(&last.stream).await.unwrap();
         let event = &events.last().unwrap().envelope;
-        let kept = kept.expect("what happened has a first result");
-        assert!(kept.is_for(&key), "{kept:?}");
-        let place = (&kept.stream, kept.version, kept.position, kept.at);
-        assert_eq!(place, (&self.stream, 2, event.position, event.at), "the first result");
+        let recorded = recorded.expect("an append that happened has a recorded result");
+        assert!(recorded.is_for(&key), "{recorded:?}");
+        let result = (&recorded.stream, recorded.version, recorded.position, recorded.at);
+        assert_eq!(result, (&self.stream, 2, event.position, event.at), "the recorded result");
         let again = store.append(append).await;
-        assert!(matches!(again, Err(AppendError::DuplicateRequest)), "sent again elsewhere: {again:?}");
+        assert!(
+            matches!(again, Err(AppendError::DuplicateRequest)),
+            "repeated in another process: {again:?}"
+        );
     }
 
-    /// The claims are as the events say, by trying to take them.
+    /// Checks the claims by trying to take them.
     async fn check_claims(&self, happened: bool) {
         let free = if happened { OLD } else { NEW };
         for claim in [OLD, NEW] {

@@ -1,12 +1,12 @@
-//! What befalls a command on its way.
+//! The injected faults.
 
 use mongodb::bson::{Document, doc};
 use testkit::{FailPoint, FailPointMode, MongodServer};
 
-/// The name of the process that is made to fail.
+/// Application name of the process whose commands fail.
 pub(super) const FAULTED_PROCESS: &str = "subject";
 
-/// What happens to a command.
+/// A fault of one command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     /// An error with the label `TransientTransactionError`.
@@ -15,38 +15,38 @@ pub(super) enum Fault {
     UnknownCommit,
     /// `WriteConflict` (112), with the labels that the server gives it.
     Conflict,
-    /// `Interrupted` (11601): somebody has ended the session. The server gives it no label.
+    /// `Interrupted` (11601): the session was killed. The server gives it no label.
     Interrupted,
-    /// The connection is closed before the command is carried out.
+    /// The connection is closed before the command is executed.
     Closed,
-    /// It is carried out, but a majority has not confirmed it in time.
+    /// The command is executed, but without majority confirmation in time.
     WriteConcern,
-    /// The answer takes a while.
+    /// The answer is delayed.
     Slow,
-    /// The command is carried out only after the caller has been answered.
+    /// The command is executed only after the caller has timed out.
     Silent,
-    /// It is carried out, but the answer does not come before the caller has been answered.
+    /// The command is executed, but the answer arrives after the caller has timed out.
     Unanswered,
 }
 
-/// A command of the process under test.
+/// The command that fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TargetCommand {
     pub(super) command: &'static str,
-    /// On which collection; none for a commit.
+    /// Its collection; `None` for a commit.
     pub(super) collection: Option<&'static str>,
 }
 
 impl Fault {
-    /// Sets it up for commands of the process under test.
+    /// Activates the fault for the process under test.
     pub(super) async fn set(
         self,
         server: &MongodServer,
         failing: FailPointMode,
-        place: TargetCommand,
+        target: TargetCommand,
         namespace: Option<String>,
     ) -> FailPoint {
-        let TargetCommand { command, collection: _ } = place;
+        let TargetCommand { command, collection: _ } = target;
         if self == Self::Unanswered {
             let data = doc! { "commands": [command] };
             return FailPoint::named("waitAfterCommandFinishesExecution", server, failing, data).await;
@@ -62,7 +62,7 @@ impl Fault {
 
     fn effect(self) -> Document {
         match self {
-            // `NoSuchTransaction`: what a server says whose predecessor has taken the transaction with it.
+            // `NoSuchTransaction`: the answer of a new primary that does not know the transaction.
             Self::Transient => doc! { "errorCode": 251, "errorLabels": ["TransientTransactionError"] },
             // `MaxTimeMSExpired`
             Self::UnknownCommit => {
@@ -74,7 +74,7 @@ impl Fault {
             // `WriteConcernFailed`
             Self::WriteConcern => doc! { "writeConcernError": { "code": 64, "errmsg": "timed out" } },
             Self::Slow => doc! { "blockConnection": true, "blockTimeMS": 300 },
-            // The caller is answered after 8 s.
+            // The caller times out after 8 s.
             Self::Silent => doc! { "blockConnection": true, "blockTimeMS": 9_500 },
             Self::Unanswered => Document::new(),
         }

@@ -1,8 +1,10 @@
-//! What the database does to a client, in the middle of an append or of writing rows, and what the caller is told: that
-//! it is done, that it is not, or that nobody can tell. Whatever the answer, it is true, and the log goes on.
+//! Fault injection with MongoDB's fail points: every command of an append or of a row write fails in every
+//! way, and the caller must get the true outcome (done, not done, or unknown). Afterwards the log must accept
+//! appends.
 //!
-//! `fault` says what befalls a command, `appends` and `rows` which commands there are and what comes of it, one line per
-//! case; `run` tries them one after the other, several servers at a time. `counted` is what is counted of it.
+//! `injected_fault` defines the faults; `appends` and `rows` list the commands and the expected outcomes, one
+//! line per case; `runner` runs the cases on several servers in parallel; `retry_metrics` checks the retry
+//! counters.
 
 mod appends;
 mod injected_fault;

@@ -1,4 +1,4 @@
-//! What is tried again is counted, by what the database said.
+//! Retries are counted by their cause.
 
 use store::conformance::harness::append_writes;
 use store::{AppendOutcome, ExpectedVersion, RetryReason, StreamWrite};
@@ -25,8 +25,9 @@ async fn transaction_retries_are_counted_by_cause() {
         append_writes(&store, [write]).await.unwrap();
         fail_point.clear().await;
         let after = RetryReason::ALL.map(|retry| store.metrics().retries(retry));
-        let news = RetryReason::ALL.into_iter().zip(before.into_iter().zip(after));
-        news.filter(|(_, (before, after))| before != after)
+        let changed = RetryReason::ALL.into_iter().zip(before.into_iter().zip(after));
+        changed
+            .filter(|(_, (before, after))| before != after)
             .map(|(retry, (before, after))| (retry, after - before))
             .collect::<Vec<_>>()
     };

@@ -1,4 +1,4 @@
-//! Writing rows of a read model, the commands of which fail, each in turn.
+//! Faults in the commands that write rows of a read model.
 
 use serde_json::json;
 use store::{
@@ -100,15 +100,15 @@ async fn attempt(server: &MongodServer, case: TestCase) {
     let before = [change("a", Some("one")), change("b", Some("two"))];
     writing.apply(&things(), at(0), at(5), before.into()).await.unwrap();
 
-    let namespace = case.place.collection.map(|collection| mongo.namespace(collection));
-    let fail_point = case.fault.set(server, case.failing, case.place, namespace).await;
+    let namespace = case.target.collection.map(|collection| mongo.namespace(collection));
+    let fail_point = case.fault.set(server, case.failing, case.target, namespace).await;
     let answer = apply(writing).await;
-    let met = fail_point.clear().await;
-    assert!(met > 0, "the fault was not met");
-    // Whatever was still under way is settled by this: no two transactions hold the checkpoint.
+    let hits = fail_point.clear().await;
+    assert!(hits > 0, "the fault was not triggered");
+    // This write settles a pending transaction, because only one can lock the checkpoint.
     let again = apply(writing).await;
     let happened = check_answer(case.expected, &answer, &again);
-    // Now it has happened, the first time or the second.
+    // One of the two writes has happened.
     assert_eq!(state(watching).await, (at(9), vec!["a=three".to_owned(), "c=four".to_owned()]), "{happened}");
     for (rows, from) in [(writing, 9), (watching, 10)] {
         rows.apply(&things(), at(from), at(from + 1), vec![known("c", None)]).await.unwrap();
@@ -123,13 +123,13 @@ async fn attempt(server: &MongodServer, case: TestCase) {
     }
 }
 
-/// One row is changed, one new, one removed: every command is needed.
+/// Changes, inserts and deletes a row, which requires every command.
 async fn apply(rows: &dyn ReadModelStore) -> Result<(), ApplyError> {
     let changes = vec![known("a", Some("three")), known("b", None), change("c", Some("four"))];
     rows.apply(&things(), at(5), at(9), changes).await
 }
 
-/// Whether it happened: then, and only then, the same asked for again is overtaken by it.
+/// Whether the first write happened: if and only if it did, its repetition conflicts.
 fn check_answer(
     expected: ExpectedOutcome,
     answer: &Result<(), ApplyError>,
@@ -138,18 +138,18 @@ fn check_answer(
     let happened = match again {
         Err(ApplyError::Overtaken) => true,
         Ok(()) => false,
-        Err(error) => panic!("it does not go on: {error}"),
+        Err(error) => panic!("the repeated write failed: {error}"),
     };
-    // A failed writer is not told whether nobody can tell: the checkpoint, read again, does.
-    let told: &[Observed] = match (answer, happened) {
+    // The error does not distinguish "not done" from "unknown"; the stored checkpoint does.
+    let possible: &[Observed] = match (answer, happened) {
         (Ok(()), true) => &[Observed::Done],
         (Err(ApplyError::Store(error)), true) if error.is_transient() => &[Observed::UnknownButDone],
         (Err(ApplyError::Store(error)), false) if error.is_transient() => {
             &[Observed::NotDone, Observed::UnknownAndNotDone]
         }
-        _ => panic!("the writer was told {answer:?}, but happened: {happened}"),
+        _ => panic!("the writer got {answer:?}, but happened: {happened}"),
     };
-    assert!(told.iter().any(|told| expected.allows(*told)), "{told:?}: {answer:?}");
+    assert!(possible.iter().any(|observed| expected.allows(*observed)), "{possible:?}: {answer:?}");
     happened
 }
 

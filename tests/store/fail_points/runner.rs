@@ -1,4 +1,4 @@
-//! Trying cases one after the other, on several servers at a time: most of the time is spent waiting.
+//! Runs the cases on several servers in parallel: most of the time is spent waiting.
 
 use std::any::Any;
 use std::fmt::Debug;
@@ -12,84 +12,84 @@ use testkit::{FailPointMode, MongodServer};
 
 use super::injected_fault::{Fault, TargetCommand};
 
-/// How many servers at a time.
+/// Number of servers.
 const SERVERS: usize = 5;
-/// How long one case may take on a slow machine. None waits this long unless something is broken.
+/// Timeout of one case, generous enough for a slow machine.
 const TIMEOUT: Duration = Duration::from_mins(2);
 
-/// What the caller is told, and what is so. Anything else is a lie.
+/// The outcome that the caller is given, together with the truth. Any other combination is an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Observed {
-    /// That it is done, and it is.
+    /// Reported as done, and done.
     Done,
-    /// That it is not, and it never will be.
+    /// Reported as not done, and never done.
     NotDone,
-    /// That nobody can tell, and it is done.
+    /// Reported as unknown, and done.
     UnknownButDone,
-    /// That nobody can tell, and it is not, nor will it be.
+    /// Reported as unknown, and never done.
     UnknownAndNotDone,
 }
 
-/// What a case comes to.
+/// The expected outcome of a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ExpectedOutcome {
-    /// It is done.
+    /// Done.
     Done,
-    /// It is not.
+    /// Not done.
     NotDone,
-    /// Nobody can tell, and it is done.
+    /// Unknown, and done.
     UnknownButDone,
-    /// Nobody can tell: the fault may be gone before the last try has reached the server.
+    /// Unknown: the fault may end before the last attempt reaches the server.
     Unknown,
-    /// Any of these: it depends on how fast the server gives up the transaction before, and on where in a try the
-    /// caller's patience ends.
+    /// Any of these: it depends on how fast the server aborts the previous transaction, and on when in an
+    /// attempt the caller times out.
     Open,
 }
 
 impl ExpectedOutcome {
-    pub(super) fn allows(self, told: Observed) -> bool {
+    pub(super) fn allows(self, observed: Observed) -> bool {
         match self {
-            Self::Done => told == Observed::Done,
-            Self::NotDone => told == Observed::NotDone,
-            Self::UnknownButDone => told == Observed::UnknownButDone,
-            Self::Unknown => matches!(told, Observed::UnknownButDone | Observed::UnknownAndNotDone),
+            Self::Done => observed == Observed::Done,
+            Self::NotDone => observed == Observed::NotDone,
+            Self::UnknownButDone => observed == Observed::UnknownButDone,
+            Self::Unknown => matches!(observed, Observed::UnknownButDone | Observed::UnknownAndNotDone),
             Self::Open => true,
         }
     }
 }
 
-/// A fault, and what comes of it if it strikes once, three times, always.
+/// A fault, and the outcomes if it occurs once, three times, always.
 pub(super) type FaultCase = (TargetCommand, Fault, [ExpectedOutcome; 3]);
-/// A fault that strikes once and outlasts the caller's patience.
+/// A fault that occurs once and lasts longer than the timeout of the caller.
 pub(super) type TimeoutCase = (TargetCommand, Fault, ExpectedOutcome);
 
 /// One case.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TestCase {
-    pub(super) place: TargetCommand,
+    pub(super) target: TargetCommand,
     pub(super) fault: Fault,
     pub(super) failing: FailPointMode,
     pub(super) expected: ExpectedOutcome,
 }
 
-/// Every line of a table in each of its ways.
+/// Expands the lines of a table into cases.
 pub(super) fn expand(rows: &[FaultCase], late: &[TimeoutCase]) -> Vec<TestCase> {
     let often = [FailPointMode::Times(1), FailPointMode::Times(3), FailPointMode::Always];
-    let each = |&(place, fault, told): &FaultCase| {
-        let ways = often.into_iter().zip(told);
-        ways.map(move |(failing, expected)| TestCase { place, fault, failing, expected })
+    let each = |&(target, fault, outcomes): &FaultCase| {
+        let ways = often.into_iter().zip(outcomes);
+        ways.map(move |(failing, expected)| TestCase { target, fault, failing, expected })
     };
-    let once = |&(place, fault, expected): &TimeoutCase| {
-        // What holds the answer back lasts until it is cleared; a command that is held back, for a time of its own.
+    let once = |&(target, fault, expected): &TimeoutCase| {
+        // A delayed answer lasts until the fail point is cleared; a delayed command has its own duration.
         let failing =
             if fault == Fault::Unanswered { FailPointMode::Always } else { FailPointMode::Times(1) };
-        TestCase { place, fault, failing, expected }
+        TestCase { target, fault, failing, expected }
     };
-    // The longest first, so that at the end nobody waits for a last one.
+    // The longest cases first, for a balanced load at the end.
     late.iter().map(once).chain(rows.iter().flat_map(each)).collect()
 }
 
-/// Tries all cases; says which have failed, and how.
+/// Runs all cases; panics with a list of the failed ones.
 pub(super) async fn run_all<C: Copy + Debug>(cases: Vec<C>, attempt: impl AsyncFn(&MongodServer, C)) {
     let total = cases.len();
     let (open, failures) = (Mutex::new(cases.into_iter()), Mutex::new(Vec::new()));
@@ -102,8 +102,8 @@ pub(super) async fn run_all<C: Copy + Debug>(cases: Vec<C>, attempt: impl AsyncF
                 tokio::time::timeout(TIMEOUT, AssertUnwindSafe(attempt(&server, case)).catch_unwind());
             let problem = match tried.await {
                 Ok(Ok(())) => continue,
-                Ok(Err(panic)) => said(&*panic),
-                Err(_) => format!("it hangs: over {TIMEOUT:?}"),
+                Ok(Err(panic)) => panic_message(&*panic),
+                Err(_) => format!("timed out after {TIMEOUT:?}"),
             };
             failures.lock().unwrap().push(format!("{case:?}:\n    {problem}"));
         }
@@ -113,7 +113,7 @@ pub(super) async fn run_all<C: Copy + Debug>(cases: Vec<C>, attempt: impl AsyncF
     assert!(failures.is_empty(), "{} of {total} cases failed:\n{}", failures.len(), failures.join("\n"));
 }
 
-fn said(panic: &(dyn Any + Send)) -> String {
+fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().cloned();
     text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default()
 }

@@ -1,6 +1,7 @@
-//! The server has forgotten the history that a change stream wants to resume from (error 286, `ChangeStreamHistoryLost`).
-//! Whoever comes again with the same token meets the same error, forever and at full speed; whoever begins anew in the
-//! present has missed what came between. (Meteor, NVSentinel; Emmett cannot reach back beyond the oplog at all.)
+//! The server no longer has the history from which a change stream resumes (error 286,
+//! `ChangeStreamHistoryLost`). A client that retries with the same token gets the same error forever, in a
+//! busy loop; a client that reopens the stream at the present misses the gap. (Meteor, NVSentinel; Emmett
+//! cannot read beyond the oplog at all.)
 
 use std::time::Instant;
 
@@ -12,10 +13,10 @@ use testkit::{FailPoint, FailPointMode, MongodServer};
 use crate::support::{MongoFixture, Process};
 
 const HISTORY_LOST: i32 = 286;
-/// How often a stream may be asked for in a second, however it fails.
+/// Maximum number of attempts per second, however the stream fails.
 const MAX_ATTEMPTS_PER_SECOND: f64 = 15.0;
 
-/// The client of the process under test that follows.
+/// Fail point data for the watching connections of the process under test.
 fn fail_watcher_commands(commands: &[&str], effect: Document) -> Document {
     let mut data = doc! { "failCommands": commands, "appName": "watcher-watch" };
     data.extend(effect);
@@ -37,17 +38,21 @@ impl WatchScenario {
         Self { server, mongo, writer, watcher }
     }
 
-    /// The watcher hears of an append of the writer.
+    /// Asserts that the watcher is notified of an append of the writer.
     async fn assert_append_is_seen(&self) {
         let harness = &self.mongo.harness;
         let write = harness.write(&harness.new_stream(), ExpectedVersion::NoStream);
         let done = append_writes(&self.writer.store, [write]).await.unwrap();
         let mut updates = self.watcher.store.watch_progress();
         let heard = updates.wait_for(|progress| progress.head >= done.position);
-        tokio::time::timeout(TIMEOUT, heard).await.expect("the watcher has not heard").unwrap();
+        tokio::time::timeout(TIMEOUT, heard)
+            .await
+            .expect("the watcher was not notified within the timeout")
+            .unwrap();
     }
 
-    /// Commands fail in this way, over and over, and the watcher hears of everything; it does not spin.
+    /// Asserts that the watcher is notified while its commands fail repeatedly, and that it does not retry in
+    /// a busy loop.
     async fn assert_bounded_retries(&self, commands: &[&str], effect: Document) {
         let started = Instant::now();
         let data = fail_watcher_commands(commands, effect);
@@ -56,27 +61,27 @@ impl WatchScenario {
         for _ in 0..3 {
             self.assert_append_is_seen().await;
         }
-        let (met, seconds) = (failing.clear().await, started.elapsed().as_secs_f64());
+        let (hits, seconds) = (failing.clear().await, started.elapsed().as_secs_f64());
         let limit = MAX_ATTEMPTS_PER_SECOND * (seconds + 1.0);
-        assert!(f64::from(i32::try_from(met).unwrap()) < limit, "{met} times in {seconds} s");
+        assert!(f64::from(i32::try_from(hits).unwrap()) < limit, "{hits} attempts in {seconds} s");
     }
 
-    /// The change stream itself is open and tells: looking is made impossible meanwhile.
+    /// Asserts that the change stream itself works: polling is made to fail meanwhile.
     async fn assert_change_stream_works(&self) {
         let pass = doc! { "blockConnection": true, "blockTimeMS": 0 };
-        let asking = FailPoint::command(
+        let get_more = FailPoint::command(
             &self.server,
             FailPointMode::Always,
             fail_watcher_commands(&["getMore"], pass),
         )
         .await;
-        asking.wait_for_hits(2).await;
-        asking.clear().await;
-        let blind = fail_watcher_commands(&["find"], doc! { "errorCode": 1 });
-        let blind = FailPoint::command(&self.server, FailPointMode::Always, blind).await;
-        blind.wait_for_hits(1).await;
+        get_more.wait_for_hits(2).await;
+        get_more.clear().await;
+        let polling = fail_watcher_commands(&["find"], doc! { "errorCode": 1 });
+        let polling = FailPoint::command(&self.server, FailPointMode::Always, polling).await;
+        polling.wait_for_hits(1).await;
         self.assert_append_is_seen().await;
-        blind.clear().await;
+        polling.clear().await;
     }
 }
 
@@ -90,7 +95,7 @@ async fn lost_history_reopens_the_stream_and_polls_the_gap() {
     }
 }
 
-/// The driver resumes such a stream by itself, without a pause.
+/// The driver resumes such a stream by itself, without a backoff.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn repeatedly_broken_stream_resumes_with_backoff() {
     let scenario = WatchScenario::new().await;

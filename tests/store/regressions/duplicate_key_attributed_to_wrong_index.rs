@@ -1,11 +1,11 @@
-//! A unique index refuses a write, and the store takes it for the one index it had in mind: damage is called a conflict,
-//! so that callers try again forever, or a lost race is called damage. (Occurrent #297: the duplicate version of a stream
-//! was taken for a duplicate event; Emmett maps none at all.)
+//! A unique index rejects a write, and the store attributes the error to the wrong index: corruption is
+//! reported as a conflict, so that callers retry forever, or a conflict is reported as corruption. (Occurrent
+//! #297: the duplicate version of a stream was reported as a duplicate event; Emmett maps no such error.)
 //!
-//! What races is found out by reading inside the transaction, so a refusal by an index can only mean that something else
-//! has written to the database. Foreign entries are planted here where no reading finds them. The index of streams and
-//! versions has no such place: what stands there is found, and believed. Nor has the vault: a key that cannot be there is
-//! found before it is in the way.
+//! The store detects conflicts by reading inside the transaction, so a duplicate key error can only mean that
+//! another program has written to the database. These tests insert foreign entries where the reads do not
+//! find them. For the index of streams and versions this is impossible: the reads find every entry and trust
+//! it. In the key store an impossible key is found before it conflicts.
 
 use mongodb::Client;
 use mongodb::bson::spec::BinarySubtype;
@@ -21,7 +21,8 @@ use crate::support::{MongoFixture, Process};
 
 const EMAIL: &str = "ada@example.com";
 
-/// An append is refused as damage, in words that name the place; nothing of it happens.
+/// Asserts that an append is rejected as corruption, with a message that names the location, and changes
+/// nothing.
 async fn assert_corrupt(store: &EventStore, place: &[&str], write: StreamWrite) {
     let before = store.head().await.unwrap();
     let refused = append_writes(store, [write]).await;
@@ -33,7 +34,7 @@ async fn assert_corrupt(store: &EventStore, place: &[&str], write: StreamWrite) 
     assert_eq!(store.head().await.unwrap(), before, "{place:?}");
 }
 
-/// What was said to be damaged was damaged, and nothing else was: without the foreign entry it goes on.
+/// Asserts that appends succeed again after the foreign entry is removed.
 async fn assert_appends_succeed(harness: &Harness, store: &EventStore) {
     append_writes(store, [harness.write(&harness.new_stream(), ExpectedVersion::NoStream)]).await.unwrap();
 }
@@ -64,7 +65,7 @@ async fn mongodb_reports_corruption_not_conflict() {
     collection("vault").delete_one(doc! { "_id": stream.as_str() }).await.unwrap();
     assert_appends_succeed(harness, &store).await;
 
-    // A tombstone, which holds no claims, holds one.
+    // A tombstone holds a claim, which it must not.
     let entry = doc! { "_id": owner.as_str() };
     let erased = doc! { "$set": { "erased": true } };
     collection("vault").update_one(entry.clone(), erased).await.unwrap();
@@ -75,7 +76,7 @@ async fn mongodb_reports_corruption_not_conflict() {
     assert!(matches!(taken, Err(AppendError::ClaimTaken { kind: "email" })), "{taken:?}");
     assert_appends_succeed(harness, &store).await;
 
-    // A version that is none of ours: whoever wrote it, it is not a race.
+    // A version of another type, which only another program can have written, is not a conflict.
     let foreign = doc! { "_id": 99_i64, "stream": owner.as_str(), "version": 2.0 };
     collection("events").insert_one(foreign).await.unwrap();
     let write = harness.write(&owner, ExpectedVersion::Exactly(1));
@@ -101,7 +102,7 @@ async fn sqlite_reports_corruption_not_conflict() {
     let store = harness.open_store().await;
     let owner = harness.new_stream();
     append_writes(&store, [harness.write_claiming_email(&owner, EMAIL)]).await.unwrap();
-    // Opened and closed again each time: the writer would wait for a connection that keeps a transaction open.
+    // A new connection each time: an open transaction would block the writer.
     let run = |sql: &str, stream: &str| Connection::open(&file).unwrap().execute(sql, [stream]).unwrap();
 
     // The next position is taken.
@@ -124,7 +125,7 @@ async fn sqlite_reports_corruption_not_conflict() {
     run("DELETE FROM vault WHERE stream = ?1", stream.as_str());
     assert_appends_succeed(&harness, &store).await;
 
-    // Beside all that a taken claim is a taken claim, and a lost race a lost race.
+    // A taken claim and a version conflict are still reported as such.
     let taken = append_writes(&store, [harness.write_claiming_email(&harness.new_stream(), EMAIL)]).await;
     assert!(matches!(taken, Err(AppendError::ClaimTaken { kind: "email" })), "{taken:?}");
     let stale = append_writes(&store, [harness.write(&owner, ExpectedVersion::NoStream)]).await;

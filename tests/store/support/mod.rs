@@ -1,5 +1,4 @@
-//! What the tests of the store under faults are written with: processes on a MongoDB of a test's own, and what every log
-//! must be, whatever has befallen it.
+//! Fixtures for tests with faults: simulated processes on a MongoDB, and the invariants of every log.
 
 mod log;
 mod process;

@@ -1,4 +1,4 @@
-//! Processes on a MongoDB that a test can make fail.
+//! Simulated processes on a MongoDB with fault injection.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -7,57 +7,57 @@ use store::{EventStore, ReadModelStore};
 use store_mongo::MongoStore;
 use testkit::MongodServer;
 
-/// Sets databases on one server apart.
+/// Makes database names on one server unique.
 static DATABASES: AtomicUsize = AtomicUsize::new(0);
 
-/// One database that processes share.
+/// A database that simulated processes share.
 pub(crate) struct MongoFixture {
     pub(crate) url: String,
     pub(crate) database: String,
     pub(crate) harness: Harness,
-    /// Dropped with the value, where the server is not the test's own.
+    /// Deletes the database when dropped, if the server is shared.
     _shared: Option<testkit::TestDatabase>,
 }
 
-/// A process that uses it.
+/// A simulated process.
 pub(crate) struct Process {
     pub(crate) store: EventStore,
     pub(crate) handle: BackendHandle,
 }
 
 impl MongoFixture {
-    /// A new database on a server of the test's own.
+    /// A new database on a private server.
     pub(crate) fn on(server: &MongodServer) -> Self {
         Self::at(server.url())
     }
 
-    /// A new database on the servers of the test's own that `url` names.
+    /// A new database on private servers.
     pub(crate) fn at(url: String) -> Self {
         let database = format!("aegis_{}", DATABASES.fetch_add(1, Ordering::Relaxed));
         Self { url, database, harness: Harness::new(NoFixture), _shared: None }
     }
 
-    /// A new database on the server that all tests share.
+    /// A new database on the shared server.
     pub(crate) async fn shared() -> Self {
         let shared = testkit::shared_mongodb().await.database();
         let (url, database) = (shared.url().to_owned(), shared.name().to_owned());
         Self { url, database, harness: Harness::new(NoFixture), _shared: Some(shared) }
     }
 
-    /// A new process, which the server knows under that name: fail points can be aimed at it.
+    /// Opens the store as a process with this application name, which fail points can select.
     pub(crate) async fn process(&self, name: &str) -> Process {
         let handle = self.handle(name).await;
         Process { store: self.harness.store_on(&handle).await, handle }
     }
 
-    /// The same, without a log yet.
+    /// Like [`MongoFixture::process`], without creating a log.
     pub(crate) async fn handle(&self, name: &str) -> BackendHandle {
         let separator = if self.url.contains('?') { '&' } else { '?' };
         let url = format!("{}{separator}appName={name}", self.url);
         BackendHandle::new(MongoStore::new(&url, &self.database).await.unwrap())
     }
 
-    /// The full name of a collection, as fail points want it.
+    /// The namespace of a collection, for fail points.
     pub(crate) fn namespace(&self, collection: &str) -> String {
         format!("{}.{collection}", self.database)
     }
@@ -69,12 +69,12 @@ impl Process {
     }
 }
 
-/// The harness's processes are opened by name here, so it has nothing to open by itself.
+/// Processes are opened by name, so the harness opens none itself.
 struct NoFixture;
 
 #[async_trait::async_trait]
 impl store::conformance::Fixture for NoFixture {
     async fn open(&self) -> BackendHandle {
-        unreachable!("processes of this harness have names")
+        unreachable!("use `MongoFixture::process`")
     }
 }

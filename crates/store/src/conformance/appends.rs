@@ -1,4 +1,5 @@
-//! Promises 1, 2 and 5: an append happens whole or not at all, only at the expected version, and stays.
+//! Guarantees 1, 2 and 5: appends are atomic, use optimistic concurrency (expected versions), and are
+//! durable.
 
 use futures::future::join_all;
 use serde_json::json;
@@ -7,7 +8,7 @@ use super::harness::{Harness, append_writes, build_append, json_object, read_all
 use crate::append::{Append, AppendError, ExpectedVersion, StreamWrite};
 use crate::event::{NewEvent, PersonalData, Position};
 
-/// Several streams, one append: every event is there, with versions and positions in order.
+/// An append to several streams writes all events, with versions and positions in order.
 pub async fn multi_stream_append_is_atomic(harness: &Harness) {
     let store = harness.open_store().await;
     let (a, b) = (harness.new_stream(), harness.new_stream());
@@ -18,15 +19,15 @@ pub async fn multi_stream_append_is_atomic(harness: &Harness) {
     );
     let done = append_writes(&store, [two, harness.write(&b, ExpectedVersion::NoStream)]).await.unwrap();
     assert_eq!((done.position, done.versions), (Position::new(3), vec![2, 1]));
-    let places: Vec<_> = read_all(&store)
+    let stored: Vec<_> = read_all(&store)
         .await
         .iter()
         .map(|e| (e.envelope.position.get(), e.envelope.stream.clone(), e.envelope.version))
         .collect();
-    assert_eq!(places, [(1, a.clone(), 1), (2, a, 2), (3, b, 1)]);
+    assert_eq!(stored, [(1, a.clone(), 1), (2, a, 2), (3, b, 1)]);
 }
 
-/// One write that cannot happen stops the whole append.
+/// One conflicting write rejects the whole append.
 pub async fn rejected_append_writes_nothing(harness: &Harness) {
     let store = harness.open_store().await;
     let (a, b) = (harness.new_stream(), harness.new_stream());
@@ -42,7 +43,7 @@ pub async fn rejected_append_writes_nothing(harness: &Harness) {
     assert_eq!(store.head().await.unwrap().position, Position::new(1));
 }
 
-/// Whoever expects another version is told the actual one.
+/// A conflict reports the actual version.
 pub async fn stale_expected_version_is_rejected_with_the_actual_one(harness: &Harness) {
     let store = harness.open_store().await;
     let stream = harness.new_stream();
@@ -56,7 +57,7 @@ pub async fn stale_expected_version_is_rejected_with_the_actual_one(harness: &Ha
     assert_eq!(any.versions, [3]);
 }
 
-/// Twenty writers in two processes expect the same version: one wins.
+/// Twenty writers in two processes expect the same version; one wins.
 pub async fn concurrent_writers_one_wins(harness: &Harness) {
     let processes = [harness.open_store().await, harness.open_store().await];
     let stream = harness.new_stream();
@@ -71,7 +72,7 @@ pub async fn concurrent_writers_one_wins(harness: &Harness) {
     assert_eq!(read_all(&processes[1]).await.len(), 2);
 }
 
-/// Appends that wait together are committed together, and judged each by itself.
+/// Group commit: appends of one batch succeed or fail independently.
 pub async fn conflict_leaves_other_appends_of_the_batch_alone(harness: &Harness) {
     let store = harness.open_store().await;
     let contested = harness.new_stream();
@@ -84,7 +85,7 @@ pub async fn conflict_leaves_other_appends_of_the_batch_alone(harness: &Harness)
     assert_eq!(read_all(&store).await.len(), 21);
 }
 
-/// Every field that a caller gives is read back, and so is every kind of value.
+/// Every field and every kind of JSON value is read back unchanged.
 pub async fn events_round_trip(harness: &Harness) {
     let store = harness.open_store().await;
     let stream = harness.new_stream();
@@ -116,7 +117,7 @@ pub async fn events_round_trip(harness: &Harness) {
     );
 }
 
-/// An event over 32 KiB is refused before it is written; one just below is taken.
+/// An event over 32 KiB is rejected; one just below is accepted.
 pub async fn oversized_event_is_rejected(harness: &Harness) {
     let store = harness.open_store().await;
     let sized =
@@ -129,7 +130,7 @@ pub async fn oversized_event_is_rejected(harness: &Harness) {
     assert_eq!(read_all(&store).await.len(), 1);
 }
 
-/// What was acknowledged is there for the next process, which goes on where the log stands.
+/// Acknowledged events survive a restart, and the log continues at the next position.
 pub async fn reopened_log_is_complete(harness: &Harness) {
     let first = harness.open_store().await;
     for _ in 0..3 {
@@ -147,7 +148,7 @@ pub async fn reopened_log_is_complete(harness: &Harness) {
     assert_eq!(done.position, Position::new(4));
 }
 
-/// Appends that contradict themselves, or hold what JSON cannot keep exactly, are refused.
+/// Contradictory appends and numbers that JSON cannot represent exactly are rejected.
 pub async fn invalid_append_is_rejected(harness: &Harness) {
     let store = harness.open_store().await;
     let stream = harness.new_stream();
@@ -169,7 +170,7 @@ pub async fn invalid_append_is_rejected(harness: &Harness) {
     assert!(read_all(&store).await.is_empty());
 }
 
-/// Whether there is a log can be asked without there being one afterwards.
+/// `exists` does not create a log.
 pub async fn exists_does_not_create_a_log(harness: &Harness) {
     for _ in 0..2 {
         assert!(!harness.open_unmigrated().await.log.exists().await.unwrap());

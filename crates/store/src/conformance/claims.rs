@@ -1,11 +1,12 @@
-//! Promise 3: a claim belongs to one stream at a time, and moves in the same commit as the event that moves it.
+//! Guarantee 3: unique claims. A claim belongs to one stream at a time and changes hands in the commit of its
+//! event.
 
 use futures::future::join_all;
 
 use super::harness::{Harness, append_writes, email_claim, read_all, username_claim};
 use crate::append::{AppendError, ExpectedVersion, StreamWrite};
 
-/// The refusal names which claim is taken, the first in the order given.
+/// The rejection names the kind of the first taken claim, in the order given.
 pub async fn taken_claim_is_rejected_by_kind(harness: &Harness) {
     let store = harness.open_store().await;
     let first = StreamWrite {
@@ -29,7 +30,7 @@ pub async fn taken_claim_is_rejected_by_kind(harness: &Harness) {
         );
     }
     assert_eq!(read_all(&store).await.len(), 1);
-    // The same text as another kind is another claim.
+    // The same value with another kind is another claim.
     let other = StreamWrite {
         take: vec![username_claim("ada@example.com")],
         ..harness.write(&harness.new_stream(), ExpectedVersion::NoStream)
@@ -37,7 +38,7 @@ pub async fn taken_claim_is_rejected_by_kind(harness: &Harness) {
     append_writes(&store, [other]).await.unwrap();
 }
 
-/// Fifty sign-ups for one e-mail in two processes: one wins, and every loser is told why.
+/// Fifty sign-ups for one e-mail in two processes: one wins, the others get `ClaimTaken`.
 pub async fn concurrent_claims_one_wins(harness: &Harness) {
     let processes = [harness.open_store().await, harness.open_store().await];
     let racers = (0..50).map(|n| {
@@ -54,7 +55,7 @@ pub async fn concurrent_claims_one_wins(harness: &Harness) {
     assert_eq!(read_all(&processes[0]).await.len(), 1);
 }
 
-/// Both give back and take in one append, in either order.
+/// Two streams exchange their claims in one append, in either order.
 pub async fn claims_can_be_swapped_in_one_append(harness: &Harness) {
     let store = harness.open_store().await;
     let (a, b) = (harness.new_stream(), harness.new_stream());
@@ -65,13 +66,13 @@ pub async fn claims_can_be_swapped_in_one_append(harness: &Harness) {
         take: vec![email_claim(to)],
         ..harness.write(stream, ExpectedVersion::Exactly(version))
     };
-    // One alone cannot have what the other still holds.
+    // One stream alone cannot take a claim that the other still holds.
     let alone = append_writes(&store, [change(&a, "a@example.com", "b@example.com", 1)]).await;
     assert!(matches!(alone, Err(AppendError::ClaimTaken { kind: "email" })), "{alone:?}");
     let swap =
         [change(&a, "a@example.com", "b@example.com", 1), change(&b, "b@example.com", "a@example.com", 1)];
     append_writes(&store, swap).await.unwrap();
-    // Now each holds the other's, and only that: swapping back works, swapping again does not.
+    // Each stream now holds only the other's claim: they can be swapped back.
     let back =
         [change(&b, "a@example.com", "b@example.com", 2), change(&a, "b@example.com", "a@example.com", 2)];
     append_writes(&store, back).await.unwrap();
@@ -82,7 +83,7 @@ pub async fn claims_can_be_swapped_in_one_append(harness: &Harness) {
     }
 }
 
-/// Giving back frees a claim at once; giving back what is another's does not.
+/// Releasing frees a claim in the same commit; releasing a claim of another stream has no effect.
 pub async fn released_claim_is_free_in_the_same_commit(harness: &Harness) {
     let store = harness.open_store().await;
     let (a, b, c) = (harness.new_stream(), harness.new_stream(), harness.new_stream());
@@ -103,7 +104,7 @@ pub async fn released_claim_is_free_in_the_same_commit(harness: &Harness) {
         harness.write_claiming_email(&c, "a@example.com"),
     ];
     append_writes(&store, handover).await.unwrap();
-    // A stream that has given back its last claim can take one again.
+    // A stream that has released its last claim can take one again.
     let again = StreamWrite {
         take: vec![email_claim("new@example.com")],
         ..harness.write(&a, ExpectedVersion::Exactly(2))
@@ -111,7 +112,7 @@ pub async fn released_claim_is_free_in_the_same_commit(harness: &Harness) {
     append_writes(&store, [again]).await.unwrap();
 }
 
-/// The claims of an append that was refused for another reason stay free.
+/// An append that is rejected for another reason takes no claim.
 pub async fn rejected_append_takes_no_claim(harness: &Harness) {
     let store = harness.open_store().await;
     let stream = harness.new_stream();

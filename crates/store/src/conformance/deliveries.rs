@@ -1,4 +1,4 @@
-//! Deliveries: what is known of a subscriber moves whole, by one deliverer at a time.
+//! Deliveries: cursor and attempts are written atomically, by compare-and-set on the revision.
 
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -19,17 +19,20 @@ fn reports(numbers: std::ops::RangeInclusive<u64>) -> Vec<Value> {
     numbers.map(|number| json!({"attempt": number})).collect()
 }
 
-/// What was recorded comes back, each subscriber for itself, also to another process; a stale writer changes nothing, and
-/// what was forgotten is gone.
+/// Cursor and attempts are read back per webhook, also in another process; stale writers change nothing;
+/// deleted state does not come back.
 pub async fn progress_and_attempts_are_written_atomically(harness: &Harness) {
     let (one, other) = (harness.open_migrated().await.deliveries, harness.open_migrated().await.deliveries);
     let (mine, near) = (stream("webhook-1"), stream("webhook-11"));
     assert_eq!(one.progress(&mine).await.unwrap(), None);
-    assert!(!one.record(&mine, &progress(2, 1), &reports(1..=1)).await.unwrap(), "nothing was before");
+    assert!(
+        !one.record(&mine, &progress(2, 1), &reports(1..=1)).await.unwrap(),
+        "there is no previous revision"
+    );
     assert!(one.record(&mine, &progress(1, 2), &reports(1..=2)).await.unwrap());
     assert!(one.record(&near, &progress(1, 1), &reports(1..=1)).await.unwrap());
     assert!(other.record(&mine, &progress(2, 3), &reports(3..=3)).await.unwrap());
-    assert!(!one.record(&mine, &progress(2, 9), &reports(3..=9)).await.unwrap(), "somebody was quicker");
+    assert!(!one.record(&mine, &progress(2, 9), &reports(3..=9)).await.unwrap(), "the revision is stale");
     assert_eq!(one.progress(&mine).await.unwrap(), Some(progress(2, 3)));
     let numbers = async |below, limit| {
         let attempts = other.attempts(&mine, below, limit).await.unwrap();
@@ -44,12 +47,15 @@ pub async fn progress_and_attempts_are_written_atomically(harness: &Harness) {
     one.forget(&mine).await.unwrap();
     assert_eq!(numbers(None, 10).await, [0; 0]);
     assert_eq!(other.progress(&mine).await.unwrap(), None);
-    assert!(!other.record(&mine, &progress(3, 4), &reports(4..=4)).await.unwrap(), "it stays forgotten");
+    assert!(
+        !other.record(&mine, &progress(3, 4), &reports(4..=4)).await.unwrap(),
+        "a deleted cursor is not recreated"
+    );
     assert_eq!(other.progress(&near).await.unwrap(), Some(progress(1, 1)));
     assert_eq!(other.attempts(&near, None, 10).await.unwrap().len(), 1);
 }
 
-/// Of several who deliver at once each revision is written by one.
+/// Of concurrent delivery workers one writes each revision.
 pub async fn concurrent_recorders_one_wins(harness: &Harness) {
     let handles = [harness.open_migrated().await.deliveries, harness.open_migrated().await.deliveries];
     let mine = stream("webhook-1");
@@ -66,7 +72,7 @@ pub async fn concurrent_recorders_one_wins(harness: &Harness) {
     assert_eq!(handles[0].attempts(&mine, None, 10).await.unwrap().len(), 3);
 }
 
-/// Old attempts make room for new ones.
+/// Old attempts are deleted when new ones are recorded.
 pub async fn attempt_history_is_bounded(harness: &Harness) {
     let deliveries = harness.open_migrated().await.deliveries;
     let mine = stream("webhook-1");

@@ -1,4 +1,5 @@
-//! Promise 8: erasing a stream destroys its key and its claims in one commit; the log stays whole.
+//! Guarantee 8: crypto-shredding. Erasing a stream destroys its data key and releases its claims in one
+//! commit; the log is unchanged.
 
 use super::harness::{Harness, append_writes, json_object, read_all};
 use crate::append::{AppendError, ExpectedVersion, StreamWrite};
@@ -22,8 +23,8 @@ fn erasing(harness: &Harness, stream: &StreamId) -> StreamWrite {
     }
 }
 
-/// The events stay, unreadable for whoever asks, also in other processes; other people's stay readable; leaves and
-/// root are as before.
+/// The events remain, without personal data in every process; other streams stay readable; leaves and root do
+/// not change.
 pub async fn erased_stream_keeps_events_and_loses_personal_data(harness: &Harness) {
     let (store, ada, bob) = with_two_people(harness).await;
     let other = harness.open_store().await;
@@ -43,7 +44,7 @@ pub async fn erased_stream_keeps_events_and_loses_personal_data(harness: &Harnes
     assert_eq!(store.head().await.unwrap().root, frontier.root());
 }
 
-/// Whatever is tried afterwards, with whichever expectation, is refused as erased.
+/// Every later append is rejected as `Erased`, whatever version it expects.
 pub async fn erased_stream_rejects_appends(harness: &Harness) {
     let (store, ada, _) = with_two_people(harness).await;
     append_writes(&store, [erasing(harness, &ada)]).await.unwrap();
@@ -65,11 +66,11 @@ pub async fn erased_stream_rejects_appends(harness: &Harness) {
     let never = append_writes(&store, [erasing(harness, &harness.new_stream())]).await;
     assert!(
         matches!(never, Err(AppendError::Invalid(_))),
-        "a stream without secrets cannot be erased: {never:?}"
+        "a stream without personal data cannot be erased: {never:?}"
     );
 }
 
-/// The claims are free for the next one, even in the same append.
+/// The claims can be taken again, even in the same append.
 pub async fn erased_stream_releases_its_claims(harness: &Harness) {
     let (store, ada, bob) = with_two_people(harness).await;
     let heir = harness.new_stream();

@@ -1,4 +1,5 @@
-//! What the promises are tried in: one database that several "processes" open, and short words for what they do.
+//! The harness of the suite: one database that several simulated processes open, with helpers to write and
+//! read.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -20,35 +21,35 @@ use crate::rotation::WrappedKeyStore;
 use crate::rows::ReadModelStore;
 use crate::tiles::TileStore;
 
-/// How long anything that must happen may take on a slow machine. Nothing waits this long unless it is broken.
+/// Upper bound of a single step, generous enough for a slow machine.
 pub const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A database made for one test.
+/// A database created for one test.
 #[async_trait]
 pub trait Fixture: Send + Sync {
-    /// Opens the database once more, as another process would.
+    /// Opens the database as another process would.
     async fn open(&self) -> BackendHandle;
 }
 
-/// One process's view of a database.
+/// The ports of one process to a database.
 #[derive(Clone)]
 pub struct BackendHandle {
     /// The log.
     pub log: Arc<dyn Backend>,
     /// The read models.
     pub rows: Arc<dyn ReadModelStore>,
-    /// Who works on them.
+    /// The leases.
     pub leases: Arc<dyn LeaseStore>,
     /// The tiles.
     pub tiles: Arc<dyn TileStore>,
     /// The wrapped keys.
     pub keys: Arc<dyn WrappedKeyStore>,
-    /// How far subscribers are.
+    /// The delivery cursors.
     pub deliveries: Arc<dyn DeliveryStore>,
 }
 
 impl BackendHandle {
-    /// A database in all its roles.
+    /// All ports of one backend.
     pub fn new<D>(database: D) -> Self
     where
         D: Backend + ReadModelStore + LeaseStore + TileStore + WrappedKeyStore + DeliveryStore + 'static,
@@ -65,7 +66,7 @@ impl BackendHandle {
     }
 }
 
-/// A database, its master key, and a clock that can be set.
+/// A database with a master key and a settable clock.
 pub struct Harness {
     fixture: Box<dyn Fixture>,
     master: MasterKey,
@@ -86,30 +87,30 @@ impl Harness {
         }
     }
 
-    /// A new process: its own handle, its own writer task.
+    /// Opens the store as a new process, with its own backend and writer task.
     pub async fn open_store(&self) -> EventStore {
         self.process().await.0
     }
 
-    /// The bare handle of a new process, its database migrated.
+    /// The backend of a new process, with a migrated database.
     pub async fn open_migrated(&self) -> BackendHandle {
         self.process().await.1
     }
 
-    /// The bare handle of a new process that has not migrated anything yet.
+    /// The backend of a new process, without migration.
     pub async fn open_unmigrated(&self) -> BackendHandle {
         self.fixture.open().await
     }
 
-    /// A new process on a handle that a test has made itself.
+    /// Opens the store on a backend that the test has opened.
     pub async fn store_on(&self, handle: &BackendHandle) -> EventStore {
         self.open_with_master_keys(handle, self.master.clone()).await.unwrap()
     }
 
-    /// A new process with other master keys than those of this harness.
+    /// Opens the store with other master keys.
     ///
     /// # Errors
-    /// What the store says.
+    /// The error of the store.
     pub async fn open_with_master_keys(
         &self,
         handle: &BackendHandle,
@@ -124,30 +125,30 @@ impl Harness {
         (self.store_on(&handle).await, handle)
     }
 
-    /// Sets the clock of all processes of this harness.
+    /// Sets the clock of all processes.
     pub fn set_clock(&self, now: Timestamp) {
         *self.clock.now.lock().unwrap() = now;
     }
 
-    /// The time on that clock.
+    /// The time of that clock.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
-    /// A fresh stream name.
+    /// A new stream name.
     #[must_use]
     pub fn new_stream(&self) -> StreamId {
         StreamId::new(format!("user-{}", self.system.uuid().hyphenated())).unwrap()
     }
 
-    /// An event with something personal in it.
+    /// An event with personal data.
     #[must_use]
     pub fn personal_event(&self, secret: &str) -> NewEvent {
         NewEvent { personal: json_object("email", secret), ..self.plain_event() }
     }
 
-    /// An event with nothing personal in it.
+    /// An event without personal data.
     #[must_use]
     pub fn plain_event(&self) -> NewEvent {
         NewEvent {
@@ -159,20 +160,20 @@ impl Harness {
         }
     }
 
-    /// A write of one personal event.
+    /// A write of one event with personal data.
     #[must_use]
     pub fn write(&self, stream: &StreamId, expected: ExpectedVersion) -> StreamWrite {
         StreamWrite::new(stream.clone(), expected, vec![self.personal_event("ada@example.com")])
     }
 
-    /// A write that opens a stream and takes an e-mail claim.
+    /// A write that creates a stream and takes an e-mail claim.
     #[must_use]
     pub fn write_claiming_email(&self, stream: &StreamId, email: &str) -> StreamWrite {
         StreamWrite { take: vec![self::email_claim(email)], ..self.write(stream, ExpectedVersion::NoStream) }
     }
 }
 
-/// An append of these writes.
+/// Builds an append of these writes.
 #[must_use]
 pub fn build_append(writes: impl IntoIterator<Item = StreamWrite>) -> Append {
     Append::new("system", "test", writes.into_iter().collect())
@@ -181,7 +182,7 @@ pub fn build_append(writes: impl IntoIterator<Item = StreamWrite>) -> Append {
 /// Appends these writes.
 ///
 /// # Errors
-/// What the store says.
+/// The error of the store.
 pub async fn append_writes(
     store: &EventStore,
     writes: impl IntoIterator<Item = StreamWrite>,
@@ -189,12 +190,12 @@ pub async fn append_writes(
     store.append(&build_append(writes)).await
 }
 
-/// Every event of the log.
+/// Reads every event of the log.
 pub async fn read_all(store: &EventStore) -> Vec<StoredEvent> {
     read_after(store, Position::START).await
 }
 
-/// Every event after a position.
+/// Reads every event after a position.
 pub async fn read_after(store: &EventStore, after: Position) -> Vec<StoredEvent> {
     store.read(&EventQuery { after, limit: 100_000, ..EventQuery::default() }).await.unwrap()
 }
@@ -211,7 +212,7 @@ pub fn username_claim(value: &str) -> Claim {
     Claim { kind: "username", value: value.to_owned() }
 }
 
-/// An object of one field.
+/// A JSON object with one field.
 #[must_use]
 pub fn json_object(name: &str, value: &str) -> Map<String, Value> {
     Map::from_iter([(name.to_owned(), value.into())])

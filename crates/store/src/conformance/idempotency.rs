@@ -1,5 +1,5 @@
-//! Promise 5, the second half: an append under an idempotency key happens at most once, and what came of the first is
-//! known for a day.
+//! Guarantee 5, second half: an append with an idempotency key executes at most once, and its result is
+//! recorded for a day.
 
 use futures::future::join_all;
 use jiff::ToSpan;
@@ -18,7 +18,7 @@ fn keyed(key: IdempotencyKey, write: StreamWrite) -> Append {
     Append { idempotency: Some(key), ..build_append([write]) }
 }
 
-/// The second append is told so, writes nothing, and leads to the first, also in another process.
+/// A repeated append is rejected as a duplicate and finds the recorded result, also in another process.
 pub async fn repeated_append_executes_once(harness: &Harness) {
     let (store, other) = (harness.open_store().await, harness.open_store().await);
     let (a, b) = (harness.new_stream(), harness.new_stream());
@@ -32,7 +32,7 @@ pub async fn repeated_append_executes_once(harness: &Harness) {
         position: first.position,
         at: first.at,
     };
-    // The same command judged anew, and another one: neither happens.
+    // Neither the same command nor a different one executes under the same key.
     for write in [harness.write(&a, ExpectedVersion::NoStream), harness.write(&b, ExpectedVersion::NoStream)]
     {
         for store in [&store, &other] {
@@ -44,7 +44,7 @@ pub async fn repeated_append_executes_once(harness: &Harness) {
     assert_eq!(read_all(&store).await.len(), 1);
 }
 
-/// A key belongs to its scope and to one request; the same key for another request is told apart.
+/// A key is bound to its scope and to one request; reuse for another request is detected.
 pub async fn keys_are_bound_to_scope_and_request(harness: &Harness) {
     let store = harness.open_store().await;
     let (mine, other_request) = (key(&store, "k", "r"), key(&store, "k", "s"));
@@ -61,7 +61,7 @@ pub async fn keys_are_bound_to_scope_and_request(harness: &Harness) {
         .unwrap();
 }
 
-/// Of many at once, in the same batch or in several processes, one happens.
+/// Of concurrent repeats, in one batch or in several processes, one executes.
 pub async fn concurrent_repeats_execute_once(harness: &Harness) {
     let stores = [harness.open_store().await, harness.open_store().await];
     let key = key(&stores[0], "k", "r");
@@ -77,7 +77,7 @@ pub async fn concurrent_repeats_execute_once(harness: &Harness) {
     assert_eq!(read_all(&stores[0]).await.len(), 1);
 }
 
-/// What was refused was not done, so its key is still free.
+/// A rejected append did not execute, so its key is still free.
 pub async fn rejected_append_leaves_its_key_free(harness: &Harness) {
     let store = harness.open_store().await;
     let (stream, key) = (harness.new_stream(), key(&store, "k", "r"));
@@ -88,7 +88,7 @@ pub async fn rejected_append_leaves_its_key_free(harness: &Harness) {
     assert!(store.recorded_result(&key).await.unwrap().is_some());
 }
 
-/// After a day a key is as good as new.
+/// A key can be used again after a day.
 pub async fn keys_expire_after_a_day(harness: &Harness) {
     let store = harness.open_store().await;
     let (start, key) = (harness.now(), key(&store, "k", "r"));
@@ -100,5 +100,5 @@ pub async fn keys_expire_after_a_day(harness: &Harness) {
     assert_eq!(store.recorded_result(&key).await.unwrap(), None);
     store.append(&keyed(key, write())).await.unwrap();
     let first = store.recorded_result(&key).await.unwrap().unwrap();
-    assert_eq!(first.position, Position::new(2), "the new one has taken the old one's place");
+    assert_eq!(first.position, Position::new(2), "the new result replaces the old one");
 }

@@ -1,4 +1,4 @@
-//! Leases: one holder at a time, by one clock, and free again when the holder is gone.
+//! Leases: one holder at a time, by the clock of the database, free again when the holder stops renewing.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::harness::{Harness, TIMEOUT};
 const LONG: Duration = Duration::from_mins(10);
 const SHORT: Duration = Duration::from_millis(300);
 
-/// Of several who want it at once one gets it, and the others are told who.
+/// Of concurrent nodes one acquires the lease; the others learn its holder.
 pub async fn concurrent_nodes_one_holds_the_lease(harness: &Harness) {
     let handles = [harness.open_migrated().await, harness.open_migrated().await];
     let names: Vec<_> = (0..6).map(|number| format!("node {number}")).collect();
@@ -19,13 +19,13 @@ pub async fn concurrent_nodes_one_holds_the_lease(harness: &Harness) {
         .iter()
         .enumerate()
         .map(|(number, name)| handles[number % 2].leases.acquire_lease("work", name, LONG, &report));
-    let told: Vec<_> = join_all(racers).await.into_iter().map(Result::unwrap).collect();
-    assert!(told.iter().all(|lease| lease.holder == told[0].holder && lease.is_held()), "{told:?}");
+    let leases: Vec<_> = join_all(racers).await.into_iter().map(Result::unwrap).collect();
+    assert!(leases.iter().all(|lease| lease.holder == leases[0].holder && lease.is_held()), "{leases:?}");
     let other = handles[0].leases.acquire_lease("other work", "node 9", LONG, &report).await.unwrap();
-    assert_eq!(other.holder, "node 9", "each lease is for itself");
+    assert_eq!(other.holder, "node 9", "leases are independent");
 }
 
-/// Whoever holds it renews it; once they stop, or give it back, another one gets it.
+/// The holder renews the lease; when it stops or releases it, another node acquires it.
 pub async fn expired_lease_is_free(harness: &Harness) {
     let leases = harness.open_migrated().await.leases;
     let take = async |holder: &str, term| {
@@ -36,12 +36,12 @@ pub async fn expired_lease_is_free(harness: &Harness) {
     tokio::time::sleep(SHORT).await;
     assert_eq!(take("bob", LONG).await.holder, "ada", "it was renewed");
     leases.release_lease("work", "bob", &json!({})).await.unwrap();
-    assert_eq!(take("bob", LONG).await.holder, "ada", "only the holder gives it back");
+    assert_eq!(take("bob", LONG).await.holder, "ada", "only the holder can release it");
     leases.release_lease("work", "ada", &json!({"by": "ada", "at": "the end"})).await.unwrap();
     let free = leases.list_leases().await.unwrap().remove(0);
     assert_eq!((free.is_held(), free.report), (false, json!({"by": "ada", "at": "the end"})));
     assert_eq!(take("bob", SHORT).await.holder, "bob");
-    // By the database's clock, which is not this one: it is asked until it is so.
+    // The lease expires by the database's clock, so poll.
     let taken = async {
         while take("ada", LONG).await.holder != "ada" {
             tokio::task::yield_now().await;

@@ -1,12 +1,12 @@
-//! The promises of the event store, one function each, for every backend. A backend's tests name a [`Fixture`] and get
-//! the whole list by [`conformance!`](crate::conformance!), so that none can forget one.
+//! The conformance suite: the guarantees of the event store, one test function each, for every backend. The
+//! tests of a backend pass a [`Fixture`] to [`conformance!`](crate::conformance!), which runs the whole list.
 //!
-//! They assert guarantees, never how a backend reaches them. Panics are their way of saying no.
+//! The functions assert guarantees, never how a backend provides them, and panic when one is violated.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::missing_panics_doc,
-    reason = "these are tests: a broken promise has to panic"
+    reason = "tests: a violated guarantee must panic"
 )]
 
 pub mod appends;
@@ -25,7 +25,8 @@ pub mod versions;
 
 pub use harness::{BackendHandle, Fixture, Harness};
 
-/// Declares a module of tests, one per promise, over the fixture that the expression makes.
+/// Declares a test module with one test per guarantee. The expression creates a
+/// [`Fixture`](crate::conformance::Fixture).
 #[macro_export]
 macro_rules! conformance {
     ($backend:ident, $fixture:expr) => {

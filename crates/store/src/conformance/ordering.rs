@@ -1,5 +1,5 @@
-//! Promises 4, 6 and 7: positions without gaps in commit order, times that never fall, a head that proves it, and
-//! wake-ups on every commit.
+//! Guarantees 4, 6 and 7: gapless positions in commit order, monotonic timestamps, a head that commits to the
+//! events, and a notification for every commit.
 
 use std::sync::Arc;
 
@@ -13,8 +13,8 @@ use crate::canonical::canonical_event;
 use crate::event::{NewEvent, Position};
 use crate::merkle::{Frontier, leaf_hash};
 
-/// Two processes append at once while a reader follows: it meets every event once, in order, and nothing that it saw
-/// changes afterwards.
+/// Two processes append concurrently while a subscriber reads: it receives every event once and in order, and
+/// what it has read does not change afterwards.
 pub async fn positions_are_gapless_and_readers_miss_nothing(harness: &Harness) {
     const EACH: usize = 150;
     let processes = [harness.open_store().await, harness.open_store().await];
@@ -34,7 +34,7 @@ pub async fn positions_are_gapless_and_readers_miss_nothing(harness: &Harness) {
             let last = seen
                 .last()
                 .map_or(Position::START, |event: &crate::event::StoredEvent| event.envelope.position);
-            // `read` itself refuses a gap; what is new must come after what was seen.
+            // `read` itself rejects a gap.
             seen.extend(read_after(&reader, last).await);
             tokio::task::yield_now().await;
         }
@@ -44,11 +44,11 @@ pub async fn positions_are_gapless_and_readers_miss_nothing(harness: &Harness) {
         tokio::time::timeout(TIMEOUT, async { tokio::join!(writers, following) }).await.unwrap();
     acknowledged.sort_unstable();
     let expected: Vec<_> = (1..).take(2 * EACH).map(Position::new).collect();
-    assert_eq!(acknowledged, expected, "every append was told its own position");
-    assert_eq!(seen, read_all(&reader).await, "what was read once reads the same again");
+    assert_eq!(acknowledged, expected, "every append has its own position");
+    assert_eq!(seen, read_all(&reader).await, "reading again returns the same events");
 }
 
-/// The clock is set back by an hour; `at` stands still instead of falling.
+/// If the clock goes back by an hour, `at` stays the same instead of decreasing.
 pub async fn timestamps_are_monotonic_despite_clock_skew(harness: &Harness) {
     let store = harness.open_store().await;
     let start = harness.now();
@@ -66,7 +66,7 @@ pub async fn timestamps_are_monotonic_despite_clock_skew(harness: &Harness) {
     assert_eq!(times, [0, 5, 5, 5, 6]);
 }
 
-/// Leaves, root, frontier and signature follow from the stored events alone.
+/// Leaves, root, frontier and signature can be recomputed from the stored events.
 pub async fn head_commits_to_the_events(harness: &Harness) {
     let store = harness.open_store().await;
     for size in [1, 3, 2, 7] {
@@ -85,7 +85,7 @@ pub async fn head_commits_to_the_events(harness: &Harness) {
     assert_eq!(head.note, store.signer().sign(13, &frontier.root()));
 }
 
-/// A commit of one process wakes a watcher in another, and the event is there to be read.
+/// A commit of one process notifies a watcher in another, which can then read the event.
 pub async fn commits_of_another_process_wake_watchers(harness: &Harness) {
     let (writer, watcher) = (harness.open_store().await, harness.open_store().await);
     let mut updates = watcher.watch_progress();
@@ -100,7 +100,7 @@ pub async fn commits_of_another_process_wake_watchers(harness: &Harness) {
     }
 }
 
-/// Filters choose by type, stream, actor, time and place, each alone and together.
+/// Filters by type, stream, actor and position, alone and combined.
 pub async fn event_queries_filter(harness: &Harness) {
     let store = harness.open_store().await;
     let (a, b) = (harness.new_stream(), harness.new_stream());
@@ -120,7 +120,7 @@ pub async fn event_queries_filter(harness: &Harness) {
     }
     let all = EventQuery { limit: 100, ..EventQuery::default() };
     let types = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
-    // More than a database looks for one by one.
+    // More types than a backend looks up individually.
     let many = (0..1000).map(|number| format!("Type{number}")).chain(types(&["Z", "Y"])).collect();
     let store = Arc::new(store);
     for (query, expected) in [
@@ -142,7 +142,7 @@ pub async fn event_queries_filter(harness: &Harness) {
         let found: Vec<_> =
             store.read(&query).await.unwrap().iter().map(|event| event.envelope.position.get()).collect();
         assert_eq!(found, expected, "{query:?}");
-        // Pages say how far they have looked, found or not.
+        // A page reports how far it has read, even if it is empty.
         let page = store.page(&query).await.unwrap();
         let pages: Vec<_> = page.events.iter().map(|event| event.envelope.position.get()).collect();
         let end = if expected.len() < query.limit {
@@ -154,7 +154,7 @@ pub async fn event_queries_filter(harness: &Harness) {
     }
 }
 
-/// Moments lead to positions.
+/// `last_before` finds the position for a time.
 pub async fn positions_are_found_by_time(harness: &Harness) {
     let store = harness.open_store().await;
     let start = harness.now();
@@ -170,9 +170,9 @@ pub async fn positions_are_found_by_time(harness: &Harness) {
         assert_eq!(found, Position::new(expected), "after {hour} hours");
     }
     let within = store.last_before(start + 2.hours(), Position::new(3), head).await.unwrap();
-    assert_eq!(within, Position::new(3), "nothing below `after` is looked at");
+    assert_eq!(within, Position::new(3), "never below `after`");
     let until = store.last_before(start + 9.hours(), bottom, Position::new(2)).await.unwrap();
-    assert_eq!(until, Position::new(2), "nor above `until`");
+    assert_eq!(until, Position::new(2), "never above `until`");
     let ahead = store.last_before(start, Position::new(9), head).await.unwrap();
-    assert_eq!(ahead, Position::new(9), "who is ahead of the log stays there");
+    assert_eq!(ahead, Position::new(9), "a position beyond the head is returned unchanged");
 }

@@ -1,4 +1,4 @@
-//! Read models: rows and checkpoint are one, and only one projector can be right about where the checkpoint is.
+//! Read models: rows and checkpoint are written atomically, by compare-and-set on the checkpoint.
 
 use futures::future::join_all;
 use serde_json::json;
@@ -55,7 +55,7 @@ async fn labels(handle: &BackendHandle) -> Vec<String> {
     rows.iter().map(|row| row["label"].as_str().unwrap().to_owned()).collect()
 }
 
-/// Either both move or neither; rows are replaced whole, and removed.
+/// Rows and checkpoint change together or not at all; rows are replaced as a whole and deleted.
 pub async fn rows_and_checkpoint_are_written_atomically(harness: &Harness) {
     let handle = prepared(harness).await;
     let rows = &handle.rows;
@@ -81,7 +81,7 @@ pub async fn rows_and_checkpoint_are_written_atomically(harness: &Harness) {
     assert_eq!(rows.checkpoint(&things(1)).await.unwrap(), at(7));
 }
 
-/// Ten projectors in two processes fold the same events: one writes.
+/// Ten projectors in two processes apply the same events; one writes.
 pub async fn concurrent_projectors_one_writes(harness: &Harness) {
     let handles = [prepared(harness).await, prepared(harness).await];
     let table = things(1);
@@ -98,7 +98,7 @@ pub async fn concurrent_projectors_one_writes(harness: &Harness) {
     }
 }
 
-/// Every kind of field reads back as it was written; null is the same as absent.
+/// Every kind of column is read back unchanged; null is the same as absent.
 pub async fn every_column_kind_round_trips(harness: &Harness) {
     let handle = prepared(harness).await;
     let full = json!({"id": "a", "label": "Grüße 😀", "count": -7, "good": true, "made_at": 1_763_798_594_680_i64, "tags": ["x", "y"]});
@@ -116,7 +116,7 @@ pub async fn every_column_kind_round_trips(harness: &Harness) {
     assert_eq!(json!(read["b"]), json!({"id": "b", "good": false, "tags": []}));
 }
 
-/// A row that does not fit is refused, and the checkpoint stays where it was.
+/// A row with an unknown column is rejected, and the checkpoint does not change.
 pub async fn row_with_unknown_column_is_rejected(harness: &Harness) {
     let handle = prepared(harness).await;
     let row = json!({"id": "a", "label": "x", "stranger": 1}).as_object().unwrap().clone();
@@ -127,7 +127,7 @@ pub async fn row_with_unknown_column_is_rejected(harness: &Harness) {
     assert_eq!(handle.rows.checkpoint(&things(1)).await.unwrap(), at(0));
 }
 
-/// By the text of an indexed column, and in pages by key.
+/// Finds rows by an indexed text column, and pages by key.
 pub async fn rows_are_found_by_index_and_by_page(harness: &Harness) {
     let handle = prepared(harness).await;
     let changes =
@@ -151,7 +151,7 @@ pub async fn rows_are_found_by_index_and_by_page(harness: &Harness) {
     );
 }
 
-/// Who waits for a projection hears of it, whoever projects.
+/// Checkpoints and versions written by one process notify watchers in another.
 pub async fn checkpoints_of_another_process_wake_watchers(harness: &Harness) {
     let (projector, watcher) = (prepared(harness).await, prepared(harness).await);
     let mut updates = watcher.log.watch_progress();
@@ -170,7 +170,7 @@ pub async fn checkpoints_of_another_process_wake_watchers(harness: &Harness) {
     tokio::time::timeout(TIMEOUT, heard).await.unwrap().unwrap();
 }
 
-/// The digest stands with the checkpoint, and so does what a slice was made of.
+/// A page of rows includes the checkpoint, with the digest, of the same snapshot.
 pub async fn slice_carries_its_checkpoint(harness: &Harness) {
     let handle = prepared(harness).await;
     let digest = RowsDigest::default().plus(&row("a", "one"));
@@ -183,7 +183,7 @@ pub async fn slice_carries_its_checkpoint(harness: &Harness) {
     assert_eq!((beyond.checkpoint, beyond.rows), (to, Vec::new()));
 }
 
-/// A row that was read before is replaced, and one that somebody has removed by hand meanwhile comes back.
+/// A row that existed is replaced, and restored if it was deleted by hand in the meantime.
 pub async fn known_row_is_upserted(harness: &Harness) {
     let handle = prepared(harness).await;
     handle.rows.apply(&things(1), at(0), at(1), vec![change("a", "one")]).await.unwrap();

@@ -1,4 +1,4 @@
-//! The log as a tree in tiles: proofs lead to the signed root, whoever makes the tiles and whenever.
+//! Tiles of the Merkle tree: proofs lead to the signed root, whichever process builds the tiles.
 
 use futures::future::join_all;
 
@@ -10,7 +10,7 @@ use crate::event_store::EventStore;
 use crate::merkle::{Frontier, Hash, verify_consistency, verify_inclusion};
 use crate::tiles::{ProofError, Proofs, TileId, WIDTH};
 
-/// Appends so many events, in one append.
+/// Appends `events` events in one append.
 async fn grow(harness: &Harness, store: &EventStore, events: u64) {
     let events = (0..events).map(|_| harness.plain_event()).collect();
     append_writes(store, [StreamWrite::new(harness.new_stream(), ExpectedVersion::NoStream, events)])
@@ -35,7 +35,8 @@ async fn roots(store: &EventStore) -> Vec<Hash> {
     roots
 }
 
-/// In a log of no event, of one, of a tile, of more; and each state of it continues each earlier one.
+/// Inclusion proofs for logs of no event, one event, one tile and more; consistency proofs between their
+/// states.
 pub async fn every_event_of_a_growing_log_has_an_inclusion_proof(harness: &Harness) {
     let (store, proofs) = proofs(harness).await;
     let none = proofs.inclusion(Position::new(1)).await;
@@ -80,7 +81,7 @@ pub async fn every_event_of_a_growing_log_has_an_inclusion_proof(harness: &Harne
     }
 }
 
-/// Several processes make the same tiles at once, while one appends; earlier states of a tile stay as they were.
+/// Several processes build the same tiles concurrently with appends; earlier states of a tile do not change.
 pub async fn concurrent_processes_build_identical_tiles(harness: &Harness) {
     let (store, first) = proofs(harness).await;
     grow(harness, &store, 3 * WIDTH).await;
@@ -115,13 +116,13 @@ pub async fn concurrent_processes_build_identical_tiles(harness: &Harness) {
     assert_eq!(u64::try_from(last.len()).unwrap(), end.get() % WIDTH);
 }
 
-/// What does not lead to the signed root is no proof.
+/// A proof that does not lead to the signed root is rejected.
 pub async fn tampered_tile_is_rejected(harness: &Harness) {
     let handle = harness.open_migrated().await;
     let store = harness.store_on(&handle).await;
     let proofs = Proofs::new(store.clone(), handle.tiles.clone());
     grow(harness, &store, WIDTH + 1).await;
-    // Whoever comes first makes tiles of leaves that are not those of the log.
+    // Stores tiles whose leaves are not those of the log.
     let wrong =
         [(TileId { level: 0, index: 0 }, vec![[7; 32]; 256]), (TileId { level: 1, index: 0 }, vec![[7; 32]])];
     handle.tiles.add_tiles(0, &wrong.into()).await.unwrap();

@@ -1,5 +1,5 @@
-//! The log proves itself: verification passes on whatever was appended, also while more is, and sees each claim that is
-//! missing or too much.
+//! Verification of the log passes on everything that was appended, also during appends, and finds missing and
+//! surplus claims.
 
 use std::sync::Arc;
 
@@ -9,7 +9,8 @@ use crate::event::{Position, StoredEvent, StreamId};
 use crate::event_store::EventStore;
 use crate::verify::{ClaimChange, Verified, VerifyError};
 
-/// What the events that these tests append say in their data: the claims `taken` and `given`, and whether it `erases`.
+/// Decodes the claim changes that the events of these tests declare: claims `taken` and `given` back, and
+/// `erases`.
 fn changes(event: &StoredEvent) -> ClaimChange {
     let claims = |field: &str| match event.envelope.data.get(field).and_then(|value| value.as_str()) {
         Some(value) => vec![email_claim(value)],
@@ -23,7 +24,7 @@ async fn verify(store: &EventStore) -> Result<Verified, VerifyError> {
     store.verify(|event| Ok(changes(event)), &mut |_, _| {}).await
 }
 
-/// A write whose event says which claims it takes and gives back.
+/// A write whose event declares which claims it takes and releases.
 fn responders(
     harness: &Harness,
     mut write: StreamWrite,
@@ -41,14 +42,14 @@ fn responders(
     write
 }
 
-/// A write that erases its stream, and whether its event says so.
-fn erasing(harness: &Harness, stream: &StreamId, expected: ExpectedVersion, said: bool) -> StreamWrite {
+/// A write that erases its stream; `declared` is what its event says.
+fn erasing(harness: &Harness, stream: &StreamId, expected: ExpectedVersion, declared: bool) -> StreamWrite {
     let mut event = harness.plain_event();
-    event.data.insert("erases".to_owned(), said.into());
+    event.data.insert("erases".to_owned(), declared.into());
     StreamWrite { erase: true, ..StreamWrite::new(stream.clone(), expected, vec![event]) }
 }
 
-/// Of an empty log, of one with claims that were taken, moved and erased, and beside somebody who appends.
+/// Verifies an empty log, a log with claims that were taken, swapped and erased, and a log during appends.
 pub async fn intact_log_verifies(harness: &Harness) {
     let store = harness.open_store().await;
     let verified = verify(&store).await.unwrap();
@@ -100,7 +101,7 @@ pub async fn intact_log_verifies(harness: &Harness) {
     );
 }
 
-/// A claim that is held and not said, or said and not held, is found, at the last event of its stream.
+/// A claim that is held but not declared, or declared but not held, is found at the last event of its stream.
 pub async fn claims_contradicting_the_events_are_found(harness: &Harness) {
     let store = harness.open_store().await;
     let write = |expected| StreamWrite::new(harness.new_stream(), expected, Vec::new());
@@ -123,7 +124,8 @@ pub async fn claims_contradicting_the_events_are_found(harness: &Harness) {
     assert!(found.starts_with("position 2: ") || found.starts_with("position 3: "), "{found}");
 }
 
-/// A key that is gone is an erasure only if an event says so: without the key a person's data is gone, whoever took it.
+/// A missing data key counts as an erasure only if an event declares it; otherwise personal data was
+/// destroyed.
 pub async fn silently_destroyed_key_is_found(harness: &Harness) {
     let store = harness.open_store().await;
     let stream = harness.new_stream();

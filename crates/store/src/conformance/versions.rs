@@ -1,4 +1,4 @@
-//! Versions of a read model: they change one step at a time, whoever changes them, and nobody goes back in time.
+//! Projection versions: changed by compare-and-set on their revision; a lagging version cannot be promoted.
 
 use futures::future::join_all;
 
@@ -8,7 +8,7 @@ use crate::error::StoreError;
 use crate::rows::{ApplyError, ProjectionCheckpoint};
 use crate::versions::ProjectionVersions;
 
-/// Of several who change the same versions at once, one does; everybody hears of it.
+/// Of concurrent changes one succeeds, and every process is notified.
 pub async fn concurrent_version_changes_one_wins(harness: &Harness) {
     let handles = [prepared(harness).await, prepared(harness).await];
     assert_eq!(handles[0].rows.versions("things").await.unwrap(), None);
@@ -33,7 +33,7 @@ pub async fn concurrent_version_changes_one_wins(harness: &Harness) {
     assert!(matches!(again, Err(ApplyError::Overtaken)), "{again:?}");
 }
 
-/// A version becomes live only once it is as far as the one that is.
+/// A version can be promoted only when it has reached the checkpoint of the live one.
 pub async fn lagging_version_cannot_be_promoted(harness: &Harness) {
     let handle = prepared(harness).await;
     let rows = &handle.rows;
@@ -51,7 +51,7 @@ pub async fn lagging_version_cannot_be_promoted(harness: &Harness) {
     assert_eq!(rows.versions("things").await.unwrap().unwrap().live, 2);
 }
 
-/// A table that is removed is gone whole, and for good; who still believes in it writes nothing.
+/// A removed table is deleted permanently, and stale writers cannot write to it.
 pub async fn removed_table_rejects_writes(harness: &Harness) {
     let handle = prepared(harness).await;
     let rows = &handle.rows;
@@ -69,7 +69,7 @@ pub async fn removed_table_rejects_writes(harness: &Harness) {
     let again = rows.prepare(&things(2)).await;
     assert!(
         again.as_ref().is_err_and(StoreError::is_transient),
-        "whoever has not heard of it asks again: {again:?}"
+        "the error must be transient, so that the caller retries: {again:?}"
     );
     let now = rows.checkpoint(&things(2)).await.unwrap();
     let written = rows.apply(&things(2), now, at(6), vec![change("a", "old")]).await;

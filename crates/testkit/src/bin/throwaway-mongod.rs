@@ -1,5 +1,5 @@
-//! A throwaway one-node replica set for trying things out: prints its URL and its process number, and ends with its
-//! standard input. `cargo run -p testkit`, then Ctrl-D.
+//! Starts a throwaway one-node replica set for experiments. Prints its URL and process id, and ends at the
+//! end of standard input: `cargo run -p testkit`, then Ctrl-D.
 
 use std::io::{Read, Write};
 

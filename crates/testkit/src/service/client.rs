@@ -1,4 +1,4 @@
-//! Requests in short words, and what is asked of their answers.
+//! An HTTP client with short methods for requests, and assertions on responses.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use serde_json::Value;
 
 use super::sse::EventStream;
 
-/// Speaks to one service.
+/// A client of one service.
 #[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
     address: String,
 }
 
-/// A request that was not sent yet.
+/// A request to be sent.
 pub struct Request(reqwest::RequestBuilder);
 
-/// What came back, body and all.
+/// A response including its body.
 #[derive(Clone, Debug)]
 pub struct Response {
     status: u16,
@@ -28,25 +28,25 @@ pub struct Response {
 }
 
 impl Client {
-    /// To the service that listens at `address`.
+    /// A client of the service at `address`.
     pub fn new(address: impl Into<String>) -> Self {
         let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
         Self { http: http.build().unwrap(), address: address.into() }
     }
 
-    /// Host and port.
+    /// Host and port of the service.
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// The path of a request is below `/api/v1`.
+    /// A request to a path below `/api/v1`.
     #[must_use]
     pub fn request(&self, method: Method, path: &str) -> Request {
         self.request_at_root(method, &format!("/api/v1{path}"))
     }
 
-    /// The path of a request is the whole path.
+    /// A request to a path from the root.
     #[must_use]
     pub fn request_at_root(&self, method: Method, path: &str) -> Request {
         Request(self.http.request(method, format!("http://{}{path}", self.address)))
@@ -64,7 +64,7 @@ impl Client {
         self.request(Method::POST, path)
     }
 
-    /// Whether the service is ready.
+    /// GET of the readiness check.
     pub async fn readiness(&self) -> Response {
         self.get("/health/ready").send().await
     }
@@ -77,7 +77,7 @@ impl Client {
             .await
     }
 
-    /// Asks who the bearer of a token is.
+    /// GET of the own account.
     pub async fn me(&self, token: &str) -> Response {
         self.get("/users/me").bearer(token).send().await
     }
@@ -108,38 +108,38 @@ impl Request {
         Self(self.0.form(fields))
     }
 
-    /// The same as `multipart/form-data`.
+    /// With a body of `multipart/form-data`.
     #[must_use]
     pub fn multipart(self, fields: &[(&'static str, &'static str)]) -> Self {
         let form = reqwest::multipart::Form::new();
         Self(self.0.multipart(fields.iter().fold(form, |form, (name, value)| form.text(*name, *value))))
     }
 
-    /// A body as it is, of that content type.
+    /// With a raw body of this content type.
     #[must_use]
     pub fn body(self, content_type: &str, body: impl Into<reqwest::Body>) -> Self {
         Self(self.0.header("Content-Type", content_type).body(body))
     }
 
-    /// Waits for no answer longer than this.
+    /// With a timeout.
     #[must_use]
     pub fn timeout(self, timeout: Duration) -> Self {
         Self(self.0.timeout(timeout))
     }
 
-    /// Sends it to a service that answers.
+    /// Sends the request; the service must answer.
     pub async fn send(self) -> Response {
         self.try_send().await.unwrap()
     }
 
-    /// For services that may be killed meanwhile.
+    /// Sends the request to a service that may be killed meanwhile.
     ///
     /// # Errors
-    /// Whatever kept the answer from coming.
+    /// The reason why there is no response.
     pub async fn try_send(self) -> reqwest::Result<Response> {
         let response = self.0.send().await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        // A stream of events has no end; who wants to read one opens it.
+        // An event stream has no end; `open` reads it.
         let endless =
             headers.get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
         let body = if endless { Vec::new() } else { response.bytes().await?.into() };
@@ -153,45 +153,45 @@ impl Request {
 }
 
 impl Response {
-    /// Its status.
+    /// The status code.
     #[must_use]
     pub fn status(&self) -> u16 {
         self.status
     }
 
-    /// A header; an empty text if it is not there.
+    /// A header, or an empty string if it is absent.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    /// The body, as it came.
+    /// The body as bytes.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.body
     }
 
-    /// The body.
+    /// The body as text.
     #[must_use]
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The body, which must be JSON.
+    /// The body as JSON.
     #[must_use]
     #[track_caller]
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 
-    /// The same answer, if its status is this.
+    /// Asserts the status; returns the response.
     #[track_caller]
     pub fn expect(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{}", self.text());
         self
     }
 
-    /// The body of a refusal but for `request_id`, which is the one in the header.
+    /// Asserts the status of an error; returns its body without `request_id`, which must equal the header.
     #[track_caller]
     pub fn error_body(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{}", self.text());
@@ -201,7 +201,7 @@ impl Response {
         body
     }
 
-    /// `code` of a refusal of that status.
+    /// Asserts the status of an error; returns its `code`.
     #[track_caller]
     pub fn code(&self, status: u16) -> String {
         self.error_body(status)["code"]
@@ -210,36 +210,36 @@ impl Response {
             .to_owned()
     }
 
-    /// The faults that a 422 lists.
+    /// The validation errors of a 422.
     #[track_caller]
     pub fn validation_errors(&self) -> Vec<Value> {
-        let faults = self.error_body(422)["detail"].as_array().cloned();
-        let faults = faults.unwrap_or_else(|| panic!("`detail` is no list: {}", self.text()));
-        for fault in &faults {
+        let errors = self.error_body(422)["detail"].as_array().cloned();
+        let errors = errors.unwrap_or_else(|| panic!("`detail` is not a list: {}", self.text()));
+        for error in &errors {
             for field in ["type", "loc", "msg"] {
-                assert!(fault.get(field).is_some(), "a fault without `{field}`: {fault}");
+                assert!(error.get(field).is_some(), "a validation error without `{field}`: {error}");
             }
         }
-        faults
+        errors
     }
 
-    /// The faults that a 422 lists, as type and place.
+    /// The validation errors of a 422 as type and location.
     #[track_caller]
     pub fn validation_error_kinds(&self) -> Vec<(String, Value)> {
-        let faults = self.validation_errors();
-        faults
+        let errors = self.validation_errors();
+        errors
             .iter()
-            .map(|fault| (fault["type"].as_str().unwrap().to_owned(), fault["loc"].clone()))
+            .map(|error| (error["type"].as_str().unwrap().to_owned(), error["loc"].clone()))
             .collect()
     }
 
-    /// `Aegis-Position`.
+    /// The header `Aegis-Position`.
     #[track_caller]
     pub fn position(&self) -> u64 {
         self.header("Aegis-Position").parse().unwrap_or_else(|_| panic!("no Aegis-Position: {self:?}"))
     }
 
-    /// `Retry-After`, which must be a number of seconds.
+    /// The header `Retry-After` in seconds.
     #[track_caller]
     pub fn retry_after(&self) -> u64 {
         self.header("Retry-After").parse().unwrap_or_else(|_| panic!("no Retry-After: {self:?}"))

@@ -1,4 +1,5 @@
-//! What an operator has set up: an executable, a database, and an environment to run it in.
+//! A deployment of the service: its executable, its settings and its database. Runs commands and starts the
+//! service.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,29 +12,29 @@ use tempfile::TempDir;
 use super::process::{CommandOutput, ServiceProcess};
 use super::timeouts::{DEFAULT_TIMEOUT, eventually_within};
 
-/// Signs the tokens of services on MongoDB.
+/// `SECRET_KEY` of deployments on MongoDB.
 pub const SECRET_KEY: &str = "a secret key of the tests, longer than thirty-two bytes";
-/// Wraps the stored keys of services on MongoDB.
+/// `AEGIS_MASTER_KEY` of deployments on MongoDB.
 pub const MASTER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
-/// A database, and an environment to run the binary in. Password hashing costs next to nothing.
+/// An executable with its settings. Password hashing uses minimal cost.
 pub struct Deployment {
     executable: PathBuf,
     environment: BTreeMap<String, String>,
-    /// How long a command, or the service until it is ready, may take.
+    /// Timeout of commands and of the start of the service.
     timeout: Duration,
-    /// The working folder: nothing is in it, no `.env` either.
+    /// The working directory: empty, so without a `.env`.
     folder: TempDir,
 }
 
 impl Deployment {
-    /// On the embedded database in the folder `data`.
+    /// A deployment on the embedded database in the folder `data`.
     #[must_use]
     pub fn embedded(executable: &str, data: &Path) -> Self {
         Self::of(executable).with("AEGIS_DATA_DIR", &data.display().to_string())
     }
 
-    /// On a database of a MongoDB.
+    /// A deployment on MongoDB.
     #[must_use]
     pub fn on_mongodb(executable: &str, url: &str, database: &str) -> Self {
         Self::of(executable)
@@ -66,7 +67,7 @@ impl Deployment {
         self
     }
 
-    /// For work that takes longer than in other tests.
+    /// With another timeout.
     #[must_use]
     pub fn with_timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
@@ -79,7 +80,7 @@ impl Deployment {
         self
     }
 
-    /// Runs a command of the command line to its end.
+    /// Runs a command to completion.
     pub async fn run(&self, arguments: &[&str]) -> CommandOutput {
         self.start(arguments).finish(self.timeout).await
     }
@@ -91,7 +92,7 @@ impl Deployment {
         finished
     }
 
-    /// What a command prints, one JSON object per line.
+    /// Runs a command with `--json`; returns its output, one value per line.
     pub async fn json(&self, arguments: &[&str]) -> Vec<Value> {
         parse_json_lines(&self.run_ok(&[arguments, &["--json"]].concat()).await.stdout)
     }
@@ -101,7 +102,7 @@ impl Deployment {
         let mut service = self.serve_listening().await;
         eventually_within(self.timeout, "readiness", async || {
             service.assert_running();
-            // One that is just ending does not answer; the next look says why.
+            // A service that is exiting does not answer; the next iteration reports why.
             let answer = service.client().get("/health/ready").try_send().await.ok()?;
             (answer.status() == 200).then_some(())
         })
@@ -116,7 +117,7 @@ impl Deployment {
         service
     }
 
-    /// Starts the binary and waits for nothing.
+    /// Starts the binary without waiting.
     #[must_use]
     pub fn start(&self, arguments: &[&str]) -> ServiceProcess {
         let child = Command::new(&self.executable)

@@ -1,5 +1,5 @@
-//! The service under test, seen from outside: the real binary in an environment of its own, spoken to over HTTP.
-//! Nothing here knows how the service is made; whoever tests it says where its executable is.
+//! Black-box tests of the service: the real binary as a child process with its own environment, accessed over
+//! HTTP. The caller passes the path of the executable; nothing here depends on the code of the service.
 
 mod client;
 mod deployment;

@@ -1,4 +1,4 @@
-//! The real binary, running.
+//! A running process of the binary.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ExitStatus};
@@ -12,7 +12,7 @@ use super::client::Client;
 use super::timeouts::{DEFAULT_TIMEOUT, eventually, eventually_within};
 use crate::resource_reaper::ResourceReaper;
 
-/// A running process; it dies with the test.
+/// A running process, which ends with the test.
 pub struct ServiceProcess {
     child: Child,
     reaper: ResourceReaper,
@@ -22,7 +22,7 @@ pub struct ServiceProcess {
 }
 
 impl ServiceProcess {
-    /// Takes over a process that was just started, with pipes for what it says.
+    /// Takes over a new process whose output is piped.
     pub(super) fn of(mut child: Child) -> Self {
         let mut reaper = ResourceReaper::without_folder().unwrap();
         reaper.track(child.id()).unwrap();
@@ -33,7 +33,7 @@ impl ServiceProcess {
         Self { child, reaper, stdout, stderr, client: None }
     }
 
-    /// Waits until it listens.
+    /// Waits until the process listens.
     pub(super) async fn wait_until_listening(&mut self) {
         let address = eventually("the address in the log", async || {
             self.assert_running();
@@ -43,25 +43,25 @@ impl ServiceProcess {
         self.client = Some(Client::new(address));
     }
 
-    /// Speaks to it.
+    /// A client of this service.
     #[must_use]
     pub fn client(&self) -> &Client {
         self.client.as_ref().unwrap()
     }
 
-    /// Its process number.
+    /// The process id.
     #[must_use]
     pub fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
 
-    /// The most memory that it has had resident, in KiB, as Linux tells it.
+    /// The peak resident memory in KiB (Linux `VmHWM`).
     #[must_use]
     pub fn peak_rss_kib(&self) -> u64 {
         self.status("VmHWM:")
     }
 
-    /// The memory that it has resident, in KiB, as Linux tells it.
+    /// The resident memory in KiB (Linux `VmRSS`).
     #[must_use]
     pub fn rss_kib(&self) -> u64 {
         self.status("VmRSS:")
@@ -73,42 +73,42 @@ impl ServiceProcess {
         value.trim_end_matches("kB").trim().parse().unwrap()
     }
 
-    /// Everything it has printed so far, on both ways.
+    /// Everything printed so far to stdout and stderr.
     #[must_use]
     pub fn output(&self) -> String {
         format!("{}{}", self.stdout.text(), self.stderr.text())
     }
 
-    /// It has not ended by itself.
+    /// Asserts that the process has not ended.
     #[track_caller]
     pub fn assert_running(&mut self) {
         assert_eq!(self.child.try_wait().unwrap(), None, "{}", self.output());
     }
 
-    /// SIGKILL: nothing can be finished.
+    /// Kills the process (SIGKILL).
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         self.reaper.untrack().unwrap();
     }
 
-    /// SIGTERM, and how it ended.
+    /// Sends SIGTERM and waits for the exit.
     pub async fn terminate(&mut self) -> ExitStatus {
         self.signal(Signal::TERM).await
     }
 
-    /// Any signal that ends it, and how it ended.
+    /// Sends a signal and waits for the exit.
     pub async fn signal(&mut self, signal: Signal) -> ExitStatus {
         self.send(signal);
         self.wait_for_exit(DEFAULT_TIMEOUT).await
     }
 
-    /// SIGSTOP: it does nothing any more, and its connections stay open.
+    /// Pauses the process (SIGSTOP); its connections stay open.
     pub fn pause(&self) {
         self.send(Signal::STOP);
     }
 
-    /// SIGCONT: it goes on as if no time had passed.
+    /// Resumes the process (SIGCONT).
     pub fn resume(&self) {
         self.send(Signal::CONT);
     }
@@ -117,7 +117,7 @@ impl ServiceProcess {
         kill_process(self.pid(), signal).unwrap();
     }
 
-    /// Waits for its end, and takes what it has printed.
+    /// Waits for the exit and returns the output.
     pub(super) async fn finish(mut self, timeout: Duration) -> CommandOutput {
         let status = self.wait_for_exit(timeout).await;
         CommandOutput { code: status.code(), stdout: self.stdout.text(), stderr: self.stderr.text() }
@@ -138,22 +138,22 @@ impl Drop for ServiceProcess {
     fn drop(&mut self) {
         let _killed = self.child.kill();
         let _reaped = self.child.wait();
-        let _told = self.reaper.untrack();
+        let _sent = self.reaper.untrack();
     }
 }
 
-/// How a command ended.
+/// The exit code and output of a command.
 #[derive(Debug)]
 pub struct CommandOutput {
-    /// Its exit code; none if a signal ended it.
+    /// The exit code; `None` if a signal ended the process.
     pub code: Option<i32>,
-    /// What it printed.
+    /// Standard output.
     pub stdout: String,
-    /// What it complained of.
+    /// Standard error.
     pub stderr: String,
 }
 
-/// What a process prints on one way, collected while it runs.
+/// Collects the output of one pipe while the process runs.
 struct OutputCollector {
     text: Arc<Mutex<String>>,
     reader: Option<thread::JoinHandle<()>>,
@@ -177,7 +177,7 @@ impl OutputCollector {
         self.text.lock().unwrap().clone()
     }
 
-    /// Waits for the last line.
+    /// Waits for the end of the output.
     fn finish(&mut self) {
         if let Some(reader) = self.reader.take() {
             reader.join().unwrap();
@@ -185,7 +185,7 @@ impl OutputCollector {
     }
 }
 
-/// The address that a line about listening names.
+/// The address in the log line about listening.
 fn address_in(said: &str) -> Option<String> {
     let lines = said.lines().filter(|line| line.contains("listening"));
     lines.filter_map(|line| line.split("127.0.0.1:").nth(1)).find_map(|rest| {

@@ -1,4 +1,4 @@
-//! Server-sent events (WHATWG HTML, "Server-sent events"), as a client reads them.
+//! A client of server-sent events (WHATWG HTML, "Server-sent events").
 
 use std::time::Duration;
 
@@ -6,13 +6,13 @@ use serde_json::Value;
 
 use super::timeouts::DEFAULT_TIMEOUT;
 
-/// An open stream.
+/// An open event stream.
 pub struct EventStream {
     response: reqwest::Response,
     buffer: Vec<u8>,
 }
 
-/// One thing that came.
+/// One item of the stream.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SseItem {
     /// An event with its fields.
@@ -21,7 +21,7 @@ pub enum SseItem {
         id: u64,
         /// `event:`, the type.
         event: String,
-        /// `data:`, in JSON.
+        /// `data:` as JSON.
         data: Value,
     },
     /// A line that begins with a colon.
@@ -29,7 +29,7 @@ pub enum SseItem {
 }
 
 impl EventStream {
-    /// The stream in an answer, which must be one.
+    /// Asserts that the response is an event stream.
     #[must_use]
     pub fn new(response: reqwest::Response) -> Self {
         assert_eq!(response.status().as_u16(), 200);
@@ -44,13 +44,13 @@ impl EventStream {
         self.next_within(DEFAULT_TIMEOUT).await
     }
 
-    /// The next event or comment, which must come soon.
+    /// The next event or comment, which must arrive within `limit`.
     pub async fn next_within(&mut self, limit: Duration) -> Option<SseItem> {
         let next = tokio::time::timeout(limit, self.read()).await;
-        next.unwrap_or_else(|_| panic!("nothing came on the stream within {limit:?}"))
+        next.unwrap_or_else(|_| panic!("nothing arrived on the stream within {limit:?}"))
     }
 
-    /// Position and type of the next event, comments passed over; `None` once the stream has ended.
+    /// Position, type and data of the next event, skipping comments; `None` once the stream has ended.
     pub async fn event(&mut self) -> Option<(u64, String, Value)> {
         loop {
             match self.next().await? {
@@ -60,7 +60,7 @@ impl EventStream {
         }
     }
 
-    /// The next `count` events' positions.
+    /// The positions of the next `count` events.
     pub async fn positions(&mut self, count: usize) -> Vec<u64> {
         let mut positions = Vec::new();
         while positions.len() < count {
@@ -78,7 +78,7 @@ impl EventStream {
                 }
                 continue;
             }
-            // A stream that ends and one that is cut look the same to a reader who resumes.
+            // A closed and a broken stream are the same to a client that resumes.
             self.buffer.extend(self.response.chunk().await.ok().flatten()?);
         }
     }
@@ -91,11 +91,11 @@ fn item(block: &str) -> Option<SseItem> {
         let value = value.strip_prefix(' ').unwrap_or(value);
         match name {
             "" => comment = Some(value.to_owned()),
-            "id" => id = Some(value.parse().unwrap_or_else(|_| panic!("no position: {line}"))),
+            "id" => id = Some(value.parse().unwrap_or_else(|_| panic!("not a position: {line}"))),
             "event" => event = Some(value.to_owned()),
             "data" => data.push(value),
             "retry" => assert!(value.parse::<u64>().is_ok(), "{line}"),
-            _ => panic!("no field of server-sent events: {line}"),
+            _ => panic!("not a field of server-sent events: {line}"),
         }
     }
     if data.is_empty() {

@@ -1,53 +1,53 @@
-//! Waiting that ends.
+//! Timeouts of tests, and polling with a timeout.
 
 use std::io::{Write, stderr};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long anything that must happen may take on a slow machine. Nothing waits this long unless it is broken.
+/// Timeout of a single step, generous enough for a slow machine.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a whole test may take, unless it says otherwise.
+/// Default timeout of a whole test.
 const TEST_LIMIT: Duration = Duration::from_secs(150);
-const STEP: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// How much longer, before it is clear that even timers are stuck.
+/// Extra time after which the timers of the runtime count as stuck.
 const STUCK_GRACE: Duration = Duration::from_secs(30);
 
-/// Runs a test; one that hangs fails.
+/// Runs a test with the default timeout.
 pub async fn run_test(test: impl Future<Output = ()>) {
     run_test_with_timeout(TEST_LIMIT, test).await;
 }
 
-/// Runs a test that may take this long; one that hangs fails.
+/// Runs a test with a timeout.
 pub async fn run_test_with_timeout(limit: Duration, test: impl Future<Output = ()>) {
     let _done = abort_if_stuck(limit);
-    assert!(tokio::time::timeout(limit, test).await.is_ok(), "the test hangs: over {limit:?}");
+    assert!(tokio::time::timeout(limit, test).await.is_ok(), "the test timed out after {limit:?}");
 }
 
-/// A timer of the runtime does not go off when all its threads wait for each other. Ends the whole run then, unless
-/// what is returned is dropped in time.
+/// Aborts the test run unless the returned value is dropped in time. If all threads of the runtime are
+/// deadlocked, its timers do not fire either.
 fn abort_if_stuck(limit: Duration) -> Sender<()> {
     let (done, waiting) = channel();
     let test = thread::current().name().unwrap_or("a test").to_owned();
     thread::spawn(move || {
         if waiting.recv_timeout(limit + STUCK_GRACE) == Err(RecvTimeoutError::Timeout) {
-            // Written past the test's captured output, which nobody would see any more.
-            let told = writeln!(stderr(), "{test} is stuck: threads of its runtime wait for each other");
-            drop(told);
+            // Bypasses the output capture of tests, which would be lost.
+            let written = writeln!(stderr(), "{test} is stuck: the threads of its runtime are deadlocked");
+            drop(written);
             std::process::abort();
         }
     });
     done
 }
 
-/// Asks again and again until there is an answer.
+/// Polls until `probe` returns a value.
 #[track_caller]
 pub fn eventually<T>(what: &str, probe: impl AsyncFnMut() -> Option<T>) -> impl Future<Output = T> {
     eventually_within(DEFAULT_TIMEOUT, what, probe)
 }
 
-/// The same, for what may take this long.
+/// Like [`eventually`], with another timeout.
 #[track_caller]
 pub fn eventually_within<T>(
     timeout: Duration,
@@ -62,7 +62,7 @@ pub fn eventually_within<T>(
                 return found;
             }
             assert!(started.elapsed() < timeout, "{caller}: {what} did not happen within {timeout:?}");
-            tokio::time::sleep(STEP).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A receiver of webhooks that answers as it is told.
+//! A webhook receiver with programmable replies.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -11,36 +11,36 @@ use tokio::task::JoinHandle;
 
 use super::timeouts::eventually;
 
-/// What a receiver does with a request that it has read.
+/// How the receiver replies to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
     /// Answers with this status.
     Status(u16),
-    /// Answers 503 and asks for so many seconds.
+    /// Answers 503 with `Retry-After` in seconds.
     RetryAfter(u64),
-    /// Answers 302 with that address.
+    /// Answers 302 with this `Location`.
     Redirect(String),
     /// Never answers.
     Hang,
-    /// Ends the connection instead of answering.
+    /// Closes the connection without an answer.
     Close,
-    /// Ends the connection in the middle of an answer that begins well.
+    /// Closes the connection in the middle of a 200 response.
     CloseHalfway,
 }
 
-/// A request that has arrived.
+/// A received webhook request.
 #[derive(Clone, Debug)]
 pub struct ReceivedDelivery {
-    /// Names in lower case.
+    /// The headers, with names in lower case.
     pub headers: HashMap<String, String>,
-    /// As it was sent.
+    /// The body as sent.
     pub body: String,
-    /// What was done with it.
+    /// The reply it got.
     pub reply: Reply,
 }
 
 impl ReceivedDelivery {
-    /// Whether its sender was told that it has arrived.
+    /// Whether the reply was 2xx.
     #[must_use]
     pub fn is_accepted(&self) -> bool {
         matches!(self.reply, Reply::Status(200..300))
@@ -52,14 +52,14 @@ impl ReceivedDelivery {
         serde_json::from_str(&self.body).unwrap()
     }
 
-    /// The position of the event in it.
+    /// The position of its event.
     #[must_use]
     pub fn position(&self) -> u64 {
         self.json()["position"].as_u64().unwrap()
     }
 }
 
-/// A receiver that listens on a port of its own, until it is dropped.
+/// A receiver that listens on a free port until it is dropped.
 pub struct WebhookReceiver {
     address: SocketAddr,
     state: Arc<Mutex<State>>,
@@ -74,7 +74,7 @@ struct State {
 }
 
 impl WebhookReceiver {
-    /// One that takes everything.
+    /// Starts a receiver that accepts every request (204).
     pub async fn start() -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -95,35 +95,35 @@ impl WebhookReceiver {
         Self { address, state, task }
     }
 
-    /// Its address, with a name in it or not.
+    /// The URL with this host name or address.
     #[must_use]
     pub fn url(&self, host: &str) -> String {
         format!("http://{host}:{}/events?token=hush", self.address.port())
     }
 
-    /// Does these next, in order, and what it always does afterwards.
+    /// Queues replies; after them the default reply applies again.
     pub fn queue_replies(&self, replies: impl IntoIterator<Item = Reply>) {
         lock(&self.state).next.extend(replies);
     }
 
-    /// Does this from now on.
+    /// Sets the default reply.
     pub fn set_default_reply(&self, reply: Reply) {
         lock(&self.state).always = reply;
     }
 
-    /// All that has arrived.
+    /// All received requests.
     #[must_use]
     pub fn deliveries(&self) -> Vec<ReceivedDelivery> {
         lock(&self.state).deliveries.clone()
     }
 
-    /// How many connections were ever made.
+    /// The number of connections so far.
     #[must_use]
     pub fn connections(&self) -> usize {
         lock(&self.state).connections
     }
 
-    /// What was accepted, once it is at least so many.
+    /// Waits for at least `count` accepted requests and returns them.
     pub async fn wait_for_accepted(&self, count: usize) -> Vec<ReceivedDelivery> {
         eventually("deliveries", async || {
             let accepted: Vec<_> =
@@ -133,9 +133,9 @@ impl WebhookReceiver {
         .await
     }
 
-    /// All that has arrived, once it is at least so much.
+    /// Waits for at least `count` requests and returns them.
     pub async fn wait_for_deliveries(&self, count: usize) -> Vec<ReceivedDelivery> {
-        eventually("deliveries", async || Some(self.deliveries()).filter(|arrived| arrived.len() >= count))
+        eventually("deliveries", async || Some(self.deliveries()).filter(|received| received.len() >= count))
             .await
     }
 }
@@ -160,7 +160,7 @@ async fn serve(stream: TcpStream, state: Arc<Mutex<State>>) {
             reply
         };
         let answer = match &reply {
-            Reply::Status(status) => format!("HTTP/1.1 {status} Told\r\ncontent-length: 0\r\n\r\n"),
+            Reply::Status(status) => format!("HTTP/1.1 {status} Reply\r\ncontent-length: 0\r\n\r\n"),
             Reply::RetryAfter(seconds) => {
                 format!("HTTP/1.1 503 Busy\r\nretry-after: {seconds}\r\ncontent-length: 0\r\n\r\n")
             }
@@ -177,7 +177,7 @@ async fn serve(stream: TcpStream, state: Arc<Mutex<State>>) {
     }
 }
 
-/// The next request of a connection; none at its end.
+/// Reads the next request of a connection; `None` at its end.
 async fn read(stream: &mut BufReader<TcpStream>) -> Option<(HashMap<String, String>, String)> {
     let mut line = String::new();
     stream.read_line(&mut line).await.ok().filter(|read| *read > 0)?;

@@ -1,4 +1,4 @@
-//! Wrapped keys are compared and set.
+//! Wrapped keys are replaced by compare-and-set.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use crate::env::Env;
 use crate::event::{PersonalData, StreamId};
 use crate::rotation::{CLAIMS, KeyReplacement, Rotation, SIGNING};
 
-/// Compared and set: what has changed, or is erased, stays as it is. What nobody was given is counted too.
+/// A key that changed or was erased is not replaced. Keys of unknown master keys are counted too.
 pub async fn keys_are_replaced_by_compare_and_set(harness: &Harness) {
     let keys = RotationFixture::new(harness).await;
     let store = harness.open_with_master_keys(&keys.handle, keys.old.clone()).await.unwrap();
@@ -44,13 +44,13 @@ pub async fn keys_are_replaced_by_compare_and_set(harness: &Harness) {
     let service = port.service_keys().await.unwrap();
     assert!(!port.replace_service_key(SIGNING, &service[CLAIMS], &to).await.unwrap());
     assert_eq!(port.service_keys().await.unwrap(), service);
-    // A rotation takes along what it can, and says what it cannot.
+    // A rotation rewraps what it can and reports the rest.
     let done = keys.rotate().await;
     assert_eq!((done.streams, done.service_keys.len()), (1, 2));
     assert_eq!(done.left.wrapped_by(keys.newest.id()).streams, 1);
 }
 
-/// What somebody else was quicker to change is looked at again.
+/// A key that another process changed during the rotation is processed again.
 pub async fn key_changed_during_rotation_is_rewrapped(harness: &Harness) {
     let keys = RotationFixture::new(harness).await;
     let store = harness.open_with_master_keys(&keys.handle, keys.old.clone()).await.unwrap();
@@ -68,7 +68,7 @@ pub async fn key_changed_during_rotation_is_rewrapped(harness: &Harness) {
     assert!(done.left.is_wrapped_only_by(keys.new.id()), "{:?}", done.left);
 }
 
-/// A key that does not open is left to those who look into it, and with it the old master key.
+/// A damaged key is left unchanged and reported, and the old master key remains required.
 pub async fn damaged_key_keeps_the_old_master_key_required(harness: &Harness) {
     let keys = RotationFixture::new(harness).await;
     let store = harness.open_with_master_keys(&keys.handle, keys.old.clone()).await.unwrap();

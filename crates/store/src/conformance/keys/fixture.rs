@@ -1,4 +1,5 @@
-//! What rotations are tried with: a database under one master key, and one that stops in the middle.
+//! Fixtures for rotations: a database with several master keys, and a key store that fails after some
+//! changes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use crate::rotation::{
     KeyReplacement, MasterKeyUsage, Rotation, RotationSummary, WrappedKey, WrappedKeyStore,
 };
 
-/// A database under one master key, and others that it may be rotated to.
+/// A database under the master key `old`, and master keys to rotate to.
 pub(super) struct RotationFixture {
     pub(super) handle: BackendHandle,
     pub(super) old: MasterKey,
@@ -35,12 +36,12 @@ impl RotationFixture {
         Self { handle, old, new, newest }
     }
 
-    /// The new key, with that of before.
+    /// The new master key first, then the old one.
     pub(super) fn both(&self) -> MasterKeys {
         MasterKeys::new(self.new.clone(), [self.old.clone()])
     }
 
-    /// As a process has them that was started before the new key was the current one.
+    /// The old master key first: a process that was started before the new key became current.
     pub(super) fn both_with_old_first(&self) -> MasterKeys {
         MasterKeys::new(self.old.clone(), [self.new.clone()])
     }
@@ -58,7 +59,7 @@ impl RotationFixture {
     }
 }
 
-/// A person whose e-mail address is `<name>@example.com`.
+/// Registers a user with the e-mail address `<name>@example.com`.
 pub(super) async fn register(harness: &Harness, store: &EventStore, name: &str) -> StreamId {
     let stream = harness.new_stream();
     append_writes(store, [harness.write_claiming_email(&stream, &format!("{name}@example.com"))])
@@ -77,11 +78,11 @@ pub(super) async fn erase(
     append_writes(store, [write]).await.map(drop)
 }
 
-/// Every event of the log is readable, but for those of these streams, which are erased.
+/// Asserts that all events are readable except those of the erased streams.
 pub(super) async fn assert_readable(store: &EventStore, erased: &[StreamId]) {
     for event in read_all(store).await.iter().filter(|event| event.envelope.sealed.is_some()) {
-        let gone = erased.contains(&event.envelope.stream);
-        assert_eq!(event.personal == PersonalData::Erased, gone, "{:?}", event.envelope.stream);
+        let is_erased = erased.contains(&event.envelope.stream);
+        assert_eq!(event.personal == PersonalData::Erased, is_erased, "{:?}", event.envelope.stream);
     }
 }
 
@@ -90,7 +91,7 @@ pub(super) fn assert_key_missing(refused: &StoreError, missing: &MasterKey) {
     assert!(matches!(refused, StoreError::KeyMissing(what) if named(what)), "{refused:?}");
 }
 
-/// What the service could not open it names, and leaves the database as it was.
+/// Asserts that opening fails, names the missing master key, and changes nothing.
 pub(super) async fn assert_cannot_open(
     harness: &Harness,
     keys: &RotationFixture,
@@ -103,11 +104,11 @@ pub(super) async fn assert_cannot_open(
     assert_eq!(keys.handle.keys.service_keys().await.unwrap(), before);
 }
 
-/// Wrapped keys of which only so many changes are made before the next one fails.
+/// A key store that fails after a number of changes.
 pub(super) struct FailAfter {
     keys: Arc<dyn WrappedKeyStore>,
     left: AtomicUsize,
-    /// What somebody else does before the first of them.
+    /// Replacements by another process before the first change.
     pub(super) before: Mutex<Vec<KeyReplacement>>,
 }
 
@@ -119,7 +120,8 @@ impl FailAfter {
     fn change(&self) -> Result<(), StoreError> {
         let one = |left: usize| left.checked_sub(1);
         let left = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one);
-        left.map(drop).map_err(|_| StoreError::Unavailable { what: "it stops here".to_owned(), source: None })
+        left.map(drop)
+            .map_err(|_| StoreError::Unavailable { what: "injected failure".to_owned(), source: None })
     }
 }
 

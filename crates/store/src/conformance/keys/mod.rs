@@ -1,4 +1,5 @@
-//! Rotating the master key: nobody becomes unreadable, nobody comes back, whatever goes on beside it and wherever it stops.
+//! Rotation of the master key (KEK): no data becomes unreadable and no erased data comes back, despite
+//! concurrent writes and interruptions.
 
 mod compare_and_set;
 mod fixture;
@@ -22,7 +23,8 @@ pub use compare_and_set::{
     keys_are_replaced_by_compare_and_set,
 };
 
-/// After it the new key alone opens everything, and the old one alone opens nothing; doing it again changes nothing.
+/// After a rotation the new key alone opens everything and the old key alone opens nothing; a repetition
+/// changes nothing.
 pub async fn rotation_rewraps_every_key(harness: &Harness) {
     let keys = RotationFixture::new(harness).await;
     let store = harness.open_with_master_keys(&keys.handle, keys.old.clone()).await.unwrap();
@@ -43,7 +45,7 @@ pub async fn rotation_rewraps_every_key(harness: &Harness) {
     let now = harness.open_with_master_keys(&keys.handle, keys.new.clone()).await.unwrap();
     assert_readable(&now, std::slice::from_ref(&bob)).await;
     assert_cannot_open(harness, &keys, &keys.old, &keys.new).await;
-    // Claims are hashed under a key that has stayed the same.
+    // Claims are hashed with a key that does not change.
     let twin =
         append_writes(&now, [harness.write_claiming_email(&harness.new_stream(), "ada@example.com")]).await;
     assert!(matches!(twin, Err(AppendError::ClaimTaken { .. })), "{twin:?}");
@@ -54,7 +56,7 @@ pub async fn rotation_rewraps_every_key(harness: &Harness) {
     assert_eq!(keys.handle.keys.wrapped_keys(None, 100).await.unwrap(), stored);
 }
 
-/// Those who come meanwhile are wrapped by the new key, and those who are erased stay so.
+/// Users who register during the rotation get keys wrapped by the new master key; erased users stay erased.
 pub async fn registrations_and_erasures_continue_during_rotation(harness: &Harness) {
     let keys = RotationFixture::new(harness).await;
     let first = harness.open_with_master_keys(&keys.handle, keys.both_with_old_first()).await.unwrap();
@@ -64,18 +66,18 @@ pub async fn registrations_and_erasures_continue_during_rotation(harness: &Harne
         people.push(register(harness, &first, &format!("early{number}")).await);
     }
     let gone: Vec<_> = people.iter().step_by(2).cloned().collect();
-    let coming = async {
+    let registrations = async {
         for number in 0..20 {
             let (one, other) = (format!("late{number}"), format!("later{number}"));
             tokio::join!(register(harness, &first, &one), register(harness, &second, &other));
         }
     };
-    let going = async {
+    let erasures = async {
         for stream in &gone {
             erase(harness, &second, stream).await.unwrap();
         }
     };
-    let (done, (), ()) = tokio::join!(keys.rotate(), coming, going);
+    let (done, (), ()) = tokio::join!(keys.rotate(), registrations, erasures);
     assert_eq!(done.damaged, None);
     let left = keys.master_key_usage().await;
     assert!(left.is_wrapped_only_by(keys.new.id()), "{left:?}");
@@ -86,8 +88,8 @@ pub async fn registrations_and_erasures_continue_during_rotation(harness: &Harne
     }
 }
 
-/// From its first step on, whoever wraps by the old key is told, has the key wrapped anew if they can, and is refused if
-/// not. Nothing of theirs is in the log then.
+/// After the first step of a rotation, an append with a key wrapped by the old master key is rewrapped if the
+/// process has the new master key, and rejected otherwise.
 pub async fn started_rotation_rejects_the_old_master_key(harness: &Harness) {
     let keys = RotationFixture::new(harness).await;
     let able = harness.open_with_master_keys(&keys.handle, keys.both_with_old_first()).await.unwrap();
@@ -99,11 +101,7 @@ pub async fn started_rotation_rejects_the_old_master_key(harness: &Harness) {
     assert_eq!(keys.master_key_usage().await.wrapping_key, Some(keys.new.id()));
 
     register(harness, &able, "bob").await;
-    assert_eq!(
-        keys.master_key_usage().await.wrapped_by(keys.new.id()).streams,
-        1,
-        "it was wrapped by the new key"
-    );
+    assert_eq!(keys.master_key_usage().await.wrapped_by(keys.new.id()).streams, 1, "wrapped by the new key");
     let cid = harness.write_claiming_email(&harness.new_stream(), "cid@example.com");
     for _ in 0..2 {
         let refused = append_writes(&unable, [cid.clone()]).await.unwrap_err();
@@ -111,7 +109,7 @@ pub async fn started_rotation_rejects_the_old_master_key(harness: &Harness) {
         assert_key_missing(&refused, &keys.new);
     }
     assert_eq!(unable.head().await.unwrap().position.get(), 2);
-    // Whom it can open, it goes on serving; whom it cannot, it does not take for somebody who never was.
+    // The process continues with streams whose keys it can unwrap; the others are an error, not missing.
     append_writes(&unable, [harness.write(&ada, ExpectedVersion::Any)]).await.unwrap();
     let unread = unable.read(&crate::backend::EventQuery { limit: 9, ..Default::default() }).await;
     assert_key_missing(&unread.unwrap_err(), &keys.new);
@@ -119,8 +117,8 @@ pub async fn started_rotation_rejects_the_old_master_key(harness: &Harness) {
     assert_readable(&able, &[]).await;
 }
 
-/// The first step and each append come one after the other: once it is done, no key of before comes any more, from
-/// whichever batch that was under way.
+/// The first step is serialised with every append: once it is done, no batch in progress stores a key wrapped
+/// by the old master key.
 pub async fn old_master_key_wraps_nothing_after_the_first_step(harness: &Harness) {
     let keys = RotationFixture::new(harness).await;
     let processes = [
@@ -131,8 +129,8 @@ pub async fn old_master_key_wraps_nothing_after_the_first_step(harness: &Harness
     for round in 0..24 {
         let (from, to) = if round % 2 == 0 { (&keys.old, &keys.new) } else { (&keys.new, &keys.old) };
         let names: Vec<_> = (0..8).map(|number| format!("user{round}-{number}")).collect();
-        let coming = names.iter().zip(processes.iter().cycle());
-        let coming = coming.map(async |(name, process)| {
+        let registrations = names.iter().zip(processes.iter().cycle());
+        let registrations = registrations.map(async |(name, process)| {
             for again in 0..3 {
                 register(harness, process.as_ref().unwrap(), &format!("{name}-{again}")).await;
             }
@@ -140,18 +138,18 @@ pub async fn old_master_key_wraps_nothing_after_the_first_step(harness: &Harness
         let step = async {
             let wrapped = keys.handle.keys.service_keys().await.unwrap().remove(SIGNING).unwrap();
             let key = from.unwrap("keys/signing", &wrapped).unwrap();
-            let anew = to.wrap("keys/signing", &key, &Env::system()).unwrap();
-            assert!(keys.handle.keys.replace_service_key(SIGNING, &wrapped, &anew).await.unwrap());
+            let rewrapped = to.wrap("keys/signing", &key, &Env::system()).unwrap();
+            assert!(keys.handle.keys.replace_service_key(SIGNING, &wrapped, &rewrapped).await.unwrap());
             keys.master_key_usage().await.wrapped_by(from.id()).streams
         };
-        let (before, _) = tokio::join!(step, join_all(coming));
+        let (before, _) = tokio::join!(step, join_all(registrations));
         assert_eq!(keys.master_key_usage().await.wrapped_by(from.id()).streams, before, "round {round}");
     }
     assert_eq!(keys.master_key_usage().await.streams(), 24 * 8 * 3);
 }
 
-/// Wherever it stops, whoever has both keys can start and read, and going on with it gets to the end; nobody starts with
-/// the new key alone as long as somebody needs the old one.
+/// After an interruption at any step, a process with both keys can start and read, and a new rotation
+/// completes; a process with the new key alone cannot start while the old key is still needed.
 pub async fn interrupted_rotation_resumes(harness: &Harness) {
     let keys = RotationFixture::new(harness).await;
     let store = harness.open_with_master_keys(&keys.handle, keys.old.clone()).await.unwrap();
@@ -159,7 +157,7 @@ pub async fn interrupted_rotation_resumes(harness: &Harness) {
     join_all(names.iter().map(|name| register(harness, &store, name))).await;
     let mut interruptions = 0;
     loop {
-        // One step of each try is done, the next one fails.
+        // Each attempt completes one step; the next step fails.
         let stopping = FailAfter::read_after(keys.handle.keys.clone(), 1);
         let rotation = Rotation::new(stopping, Arc::new(keys.both()), Env::system());
         if let Ok(done) = rotation.run(&mut |_, _| {}).await {
@@ -175,7 +173,8 @@ pub async fn interrupted_rotation_resumes(harness: &Harness) {
     assert_readable(&harness.open_with_master_keys(&keys.handle, keys.new.clone()).await.unwrap(), &[]).await;
 }
 
-/// Two rotations to the same key share the work. Of two to different keys, the one that began later has its way.
+/// Two rotations to the same key share the work. Of two rotations to different keys, the one that started
+/// later wins.
 pub async fn concurrent_rotations_are_safe(harness: &Harness) {
     let keys = RotationFixture::new(harness).await;
     let store = harness.open_with_master_keys(&keys.handle, keys.old.clone()).await.unwrap();
@@ -191,10 +190,10 @@ pub async fn concurrent_rotations_are_safe(harness: &Harness) {
     let (mut nothing, mut either) = (|_, _| {}, |_, _| {});
     let (first, second) = tokio::join!(to_newest.run(&mut nothing), to_old.run(&mut either));
     for outcome in [first, second] {
-        let told = outcome.as_ref().err();
+        let error = outcome.as_ref().err();
         let overtaken =
             |error: &StoreError| matches!(error, StoreError::Refused(what) if what.contains("meanwhile"));
-        assert!(told.is_none_or(overtaken), "{outcome:?}");
+        assert!(error.is_none_or(overtaken), "{outcome:?}");
     }
     to_newest.run(&mut |_, _| {}).await.unwrap();
     assert!(keys.master_key_usage().await.is_wrapped_only_by(keys.newest.id()));

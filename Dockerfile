@@ -1,7 +1,7 @@
 # docker build -t aegis .
 #
-# Both bases can be replaced, for a mirror or for an air-gapped machine (docs/local-images.sh makes local ones). They
-# must be of the same Debian release: the binary is linked against its C library.
+# Both base images can be replaced, by a mirror or on an air-gapped machine (docs/local-images.sh builds local ones).
+# They must be of the same Debian release, because the binary is linked against its C library.
 ARG BUILD_IMAGE=rust:1.95-bookworm
 ARG RUNTIME_IMAGE=debian:bookworm-slim
 
@@ -24,14 +24,14 @@ COPY LICENSE /usr/share/doc/aegis/LICENSE
 
 ENV AEGIS_DATA_DIR=/data \
     AEGIS_LISTEN=0.0.0.0:8000
-# By number, so that Kubernetes can see that it is not root.
+# By number, so that Kubernetes can verify that it is not root.
 USER 10001:10001
 WORKDIR /data
 VOLUME /data
 EXPOSE 8000
 
-# Neither curl nor wget is in the base; bash opens the socket itself. Answers while the process serves, also when the
-# database is away: restarting Aegis would not bring that back.
+# The base image has neither curl nor wget; bash opens the socket itself. The check is liveness only: it succeeds also
+# while the database is unreachable, because restarting Aegis would not help.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 CMD ["bash", "-c", \
     "exec 3<>/dev/tcp/127.0.0.1/${AEGIS_LISTEN##*:} && printf 'GET %s/health HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n' \"${API_V1_STR:-/api/v1}\" >&3 && read -r -t 2 _ status _ <&3 && [ \"$status\" = 200 ]"]
 

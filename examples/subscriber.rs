@@ -2,7 +2,7 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::disallowed_methods,
-    reason = "it is the program of docs/subscribe.md"
+    reason = "this is the program in docs/subscribe.md"
 )]
 use std::{error::Error, fs::OpenOptions, io::Read, io::Write, time::Duration};
 
@@ -31,12 +31,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
         let page = async { page?.error_for_status()?.json::<Value>().await }.await;
         let Ok(page) = page else {
-            tokio::time::sleep(Duration::from_secs(1)).await; // the service restarts, or the network is gone
+            tokio::time::sleep(Duration::from_secs(1)).await; // the service restarts, or the network is down
             continue;
         };
         for event in page["events"].as_array().expect("a list") {
             assert_eq!(event["position"].as_u64(), Some(after + 1), "an event is missing");
-            file.write_all(format!("{event}\n").as_bytes())?; // what you do with it, and your place, in one step
+            file.write_all(format!("{event}\n").as_bytes())?; // process it and store your position in one step
             after += 1;
         }
     }

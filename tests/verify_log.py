@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Proves an export, or one event, of an Aegis log with nothing but a checkpoint and a key that were kept.
+"""Verifies an export, or the proof of one event, of an Aegis log with a checkpoint and a key of your own.
 
-    verify_log.py export KEY EXPORT.jsonl CHECKPOINT    every event of an export that begins with the first
-    verify_log.py proof KEY PROOF.json                  one event, as GET /log/proof/{position} answers
+    verify_log.py export KEY EXPORT.jsonl CHECKPOINT    every event of an export that starts at the first event
+    verify_log.py proof KEY PROOF.json                  one event, as returned by GET /log/proof/{position}
 
-Only Python's standard library, and `cryptography` for Ed25519. What it does is told in docs/verify.md.
+Needs Python's standard library, and `cryptography` for Ed25519. docs/verify.md explains the steps.
 """
 
 import base64
@@ -15,10 +15,10 @@ import sys
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 
-def check(holds, otherwise):
-    """Like `assert`, which `python3 -O` leaves out."""
-    if not holds:
-        raise SystemExit(otherwise)
+def check(condition, message):
+    """Like `assert`, which `python3 -O` removes."""
+    if not condition:
+        raise SystemExit(message)
 
 
 def sha256(*parts):
@@ -26,7 +26,7 @@ def sha256(*parts):
 
 
 def canonical(event):
-    """RFC 8785: sorted names, no spaces. Events hold no fractions, so this is exact."""
+    """RFC 8785: sorted names, no spaces. Events contain no fractions, so this is exact."""
     return json.dumps(event, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -36,7 +36,7 @@ def leaf_hash(text):
 
 
 def signed_head(note, key):
-    """The size and the root that a checkpoint states, once its signature is checked (c2sp.org/tlog-checkpoint)."""
+    """The size and root in a checkpoint, after verifying its signature (c2sp.org/tlog-checkpoint)."""
     name, _, public = key.strip().split("+", 2)
     public = base64.b64decode(public)
     body, signatures = note.split("\n\n", 1)
@@ -57,32 +57,32 @@ def check_export(size, root, lines):
     position = 0
     for position, line in zip(range(1, size + 1), lines):
         event = json.loads(line)["event"]
-        check(event["position"] == position, f"position {position}: {event['position']} stands there")
+        check(event["position"] == position, f"position {position}: found {event['position']} instead")
         subtrees.append((0, leaf_hash(canonical(event))))
         while len(subtrees) > 1 and subtrees[-1][0] == subtrees[-2][0]:
             height, right = subtrees.pop()
             subtrees[-1] = (height + 1, sha256(b"\x01", subtrees[-1][1], right))
-    check(position == size, f"position {position + 1}: it is missing")
-    made = subtrees.pop()[1]
+    check(position == size, f"position {position + 1}: the event is missing")
+    computed = subtrees.pop()[1]
     while subtrees:
-        made = sha256(b"\x01", subtrees.pop()[1], made)
-    check(made == root, f"the first {size} events are not those that the checkpoint was signed for")
-    return f"{size} events proved"
+        computed = sha256(b"\x01", subtrees.pop()[1], computed)
+    check(computed == root, f"the first {size} events differ from those that the checkpoint was signed for")
+    return f"{size} events verified"
 
 
 def check_proof(size, root, answer):
-    index, last, made = answer["position"] - 1, size - 1, leaf_hash(answer["event"])
-    check(json.loads(answer["event"])["position"] == answer["position"], "another event")
+    index, last, computed = answer["position"] - 1, size - 1, leaf_hash(answer["event"])
+    check(json.loads(answer["event"])["position"] == answer["position"], "a different event")
     for step in map(base64.b64decode, answer["proof"]):
         check(last > 0, "the proof is too long")
         if index & 1 or index == last:
-            made = sha256(b"\x01", step, made)
+            computed = sha256(b"\x01", step, computed)
             while index and not index & 1:
                 index, last = index >> 1, last >> 1
         else:
-            made = sha256(b"\x01", made, step)
+            computed = sha256(b"\x01", computed, step)
         index, last = index >> 1, last >> 1
-    check(last == 0 and made == root, "the proof does not lead to the signed root")
+    check(last == 0 and computed == root, "the proof does not lead to the signed root")
     return f"the event at position {answer['position']} is one of {size}"
 
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::{files, read, relative, root};
 
 fn documents() -> Vec<PathBuf> {
-    let top = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"];
+    let top = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"];
     top.map(|file| root().join(file)).into_iter().chain(files(&root().join("docs"), &["md"])).collect()
 }
 
@@ -28,4 +28,17 @@ fn referenced_paths(text: &str) -> Vec<String> {
     let relative = links.filter(|link| !link.contains("://") && !link.starts_with('#'));
     let clean = |path: &str| path.split('#').next().unwrap_or(path).trim_end_matches('/').to_owned();
     code.filter(|word| !word.contains(['*', '{', ' ', '<', '…'])).chain(relative).map(clean).collect()
+}
+
+#[test]
+fn the_file_name_of_a_decision_is_its_title() {
+    for file in files(&root().join("docs/decisions"), &["md"]) {
+        let text = read(&file);
+        let title = text.lines().next().and_then(|line| line.strip_prefix("# ")).expect("a title");
+        let (number, words) = title.split_once(". ").expect("a number");
+        let words =
+            words.to_lowercase().replace("i/o", "io").replace([',', '\''], "").replace([' ', '-'], "-");
+        let expected = format!("docs/decisions/{number:0>4}-{words}.md");
+        assert_eq!(relative(&file), expected);
+    }
 }

@@ -1,9 +1,9 @@
 //! Finds import cycles between the files of one crate.
 //!
-//! The source is read as tokens, not compiled. What counts: `use` declarations and inline paths that begin with
-//! `crate`, `self`, `super` or a child module, outside of test code, each followed through re-exports to the file
-//! that defines the item. What does not count: `mod` declarations, and re-exports whose name the file does not use
-//! itself.
+//! The source is read as tokens, not compiled. What counts: `use` declarations and inline paths that begin
+//! with `crate`, `self`, `super` or a child module, outside of test code, each followed through re-exports to
+//! the file that defines the item. What does not count: `mod` declarations, and re-exports whose name the
+//! file does not use itself.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
@@ -42,7 +42,8 @@ pub(crate) struct Crate {
 }
 
 impl Crate {
-    /// Reads a crate from its `src` folder, beginning with `lib.rs`, or with `main.rs` if there is no library.
+    /// Reads a crate from its `src` folder, beginning with `lib.rs`, or with `main.rs` if there is no
+    /// library.
     pub(crate) fn read(src: &Path) -> Self {
         let mut read = Self::default();
         let root = ["lib.rs", "main.rs"].map(|name| src.join(name)).into_iter().find(|file| file.exists());
@@ -56,7 +57,7 @@ impl Crate {
             let flat = folder.join(format!("{child}.rs"));
             let nested = folder.join(child).join("mod.rs");
             let file = if flat.exists() { flat } else { nested };
-            self.add([&path[..], &[child.clone()]].concat(), &file, &folder.join(child));
+            self.add([&path[..], std::slice::from_ref(child)].concat(), &file, &folder.join(child));
         }
         self.modules.insert(path, module);
     }
@@ -283,18 +284,21 @@ fn shortest_cycle(edges: &BTreeMap<PathBuf, BTreeSet<PathBuf>>, from: &PathBuf) 
                 return path;
             }
             if seen.insert(target.clone()) {
-                open.push_back([&path[..], &[target.clone()]].concat());
+                open.push_back([&path[..], std::slice::from_ref(target)].concat());
             }
         }
     }
     Vec::new()
 }
 
+/// Crates that still have import cycles.
+const WITH_CYCLES: [&str; 3] = ["crates/domain/src", "crates/store/src", "src"];
+
 #[test]
-#[ignore = "some cycles are left"]
 fn no_two_files_import_each_other() {
     let mut found = Vec::new();
-    for folder in source_folders() {
+    let checked = |folder: &PathBuf| !WITH_CYCLES.contains(&relative(folder).as_str());
+    for folder in source_folders().into_iter().filter(checked) {
         for cycle in Crate::read(&folder).cycles() {
             let files: Vec<_> = cycle.iter().chain(cycle.first()).map(|file| relative(file)).collect();
             found.push(files.join("\n    imports "));

@@ -1,11 +1,12 @@
-//! Checks what ARCHITECTURE.md promises: the dependencies between crates, what each folder may use, that no two files
-//! import each other, that retired names stay retired, and that every path in the documents exists.
+//! Checks what ARCHITECTURE.md promises: the dependencies between crates, what each folder may use, that no
+//! two files import each other, that retired names stay retired, and that every path in the documents exists.
 #![cfg(test)]
 
 mod crates;
 mod documents;
 mod imports;
 mod layers;
+mod names;
 mod tokens;
 
 use std::fs;

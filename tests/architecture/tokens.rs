@@ -23,7 +23,8 @@ fn without_tests(tokens: &[String]) -> Vec<String> {
     kept
 }
 
-/// The position after an item, a field or a variant: after its block, or its semicolon or comma outside of any bracket.
+/// The position after an item, a field or a variant: after its block, or its semicolon or comma outside of
+/// any bracket.
 fn end_of_item(tokens: &[String], begin: usize) -> usize {
     let (mut depth, mut at, mut import) = (0, begin, false);
     let mut in_item = false;
@@ -31,7 +32,7 @@ fn end_of_item(tokens: &[String], begin: usize) -> usize {
         match tokens[at].as_str() {
             "use" => import = true,
             "fn" | "mod" | "impl" | "struct" | "enum" | "trait" | "const" | "static" | "type" => {
-                in_item = true
+                in_item = true;
             }
             "(" | "[" | "{" => depth += 1,
             "}" if depth == 0 => return at,
@@ -103,8 +104,8 @@ fn literal(text: &str) -> Option<usize> {
     if body.starts_with('"') {
         return Some(prefix + closing(body, '"'));
     }
-    if body.starts_with('\'') {
-        let mut signs = body[1..].chars();
+    if let Some(quoted) = body.strip_prefix('\'') {
+        let mut signs = quoted.chars();
         let (sign, next) = (signs.next()?, signs.next());
         let character = sign == '\\' || next == Some('\'');
         return Some(prefix + if character { closing(body, '\'') } else { 1 });

@@ -1,9 +1,11 @@
-//! `aegis-bench` measures the event store on this machine. Each value is compared with its own baseline, the same work
-//! done by a bare driver in the same run, because absolute figures of different machines are not comparable.
+//! `aegis-bench` measures the event store on this machine. Each value is compared with its own baseline, the
+//! same work done by a bare driver in the same run, because absolute figures of different machines are not
+//! comparable.
 //!
-//! A benchmark implements [`benchmark::Benchmark`] in a file of its own below `benchmarks`, which lists it. `rounds` has
-//! subject and baseline alternate, and `result` takes the median round. `scratch` creates databases and removes them,
-//! with `mongod` and `watchdog`; `registrations` is the subject's workload; `raw` does the same work without Aegis.
+//! A benchmark implements [`benchmark::Benchmark`] in a file of its own below `benchmarks`, which lists it.
+//! `rounds` has subject and baseline alternate, and `result` takes the median round. `scratch` creates
+//! databases and removes them, with `mongod` and `resource_reaper`; `registrations` is the subject's
+//! workload; `raw` does the same work without Aegis.
 //!
 //! What does not belong here: tests. A missed target is reported, and is no failure.
 
@@ -14,6 +16,7 @@ mod mongod;
 mod raw;
 mod registrations;
 mod report;
+mod resource_reaper;
 mod result;
 mod rounds;
 mod scratch;
@@ -21,7 +24,6 @@ mod target;
 #[cfg(test)]
 mod tests;
 mod time_slice;
-mod watchdog;
 
 use std::error::Error;
 use std::io::{self, ErrorKind, Write};
@@ -59,7 +61,8 @@ struct Arguments {
     #[arg(long)]
     store: Option<StoreKind>,
     /// Measure this benchmark only; may be given more than once
-    #[arg(long, value_name = "BENCHMARK", value_parser = PossibleValuesParser::new(BENCHMARKS.map(Benchmark::name)))]
+    #[arg(long, value_name = "BENCHMARK")]
+    #[arg(value_parser = PossibleValuesParser::new(BENCHMARKS.map(Benchmark::name)))]
     only: Vec<String>,
     /// How long each subject works, all rounds together
     #[arg(long, default_value = "10", value_parser = seconds)]
@@ -86,8 +89,8 @@ fn main() -> ExitCode {
 fn measure_in_runtime(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let runtime = Runtime::new()?;
     let done = runtime.block_on(run(arguments));
-    // Shutting the runtime down would cancel the background tasks of the MongoDB driver one by one, and those that are
-    // left would panic. The end of the process ends all of them at once.
+    // Shutting the runtime down would cancel the background tasks of the MongoDB driver one by one, and those
+    // that are left would panic. The end of the process ends all of them at once.
     std::mem::forget(runtime);
     done
 }
@@ -153,8 +156,8 @@ fn server(settings: &BenchSettings) -> MongoServer {
 
 fn with_setup_hint(error: &BenchError) -> String {
     format!(
-        "{error}. Set MONGODB_URL to a replica set (scratch databases are created in it and removed), or AEGIS_MONGOD \
-         to the path of a `mongod`, which is then started for the benchmark"
+        "{error}. Set MONGODB_URL to a replica set (scratch databases are created in it and removed), or \
+         AEGIS_MONGOD to the path of a `mongod`, which is then started for the benchmark"
     )
 }
 
@@ -199,7 +202,7 @@ async fn drop_scratch_databases(sites: &[StoreSite]) {
     for scratch in sites.iter().filter_map(|(_, site)| site.as_ref().ok()) {
         if let Err(error) = scratch.clear().await {
             print_line(&format!(
-                "aegis-bench: warning: scratch databases named `aegis_bench_…` could not be removed: {error}"
+                "aegis-bench: warning: scratch databases `aegis_bench_…` could not be removed: {error}"
             ));
         }
     }

@@ -13,13 +13,14 @@ use mongodb::bson::{Document, doc};
 use mongodb::options::{ClientOptions, ServerAddress};
 
 use crate::error::BenchError;
-use crate::watchdog::Watchdog;
+use crate::resource_reaper::ResourceReaper;
 
 const REPLICA_SET: &str = "rs0";
 /// Generous: a loaded machine may be slow, and the wait ends as soon as the server is ready.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
-/// The process waits for a line of input before it becomes `mongod`, so that the watchdog knows every server that runs.
+/// The process waits for a line of input before it becomes `mongod`, so that the reaper knows every server
+/// that runs.
 const WAIT_THEN_EXEC: &str = r#"read -r go && exec "$@" </dev/null"#;
 
 /// Runs until it is dropped.
@@ -34,7 +35,7 @@ impl Mongod {
     pub(crate) async fn start(
         executable: &Path,
         folder: &Path,
-        watchdog: &mut Watchdog,
+        reaper: &mut ResourceReaper,
     ) -> Result<Self, BenchError> {
         check_executable(executable)?;
         let data = folder.join("mongod");
@@ -42,7 +43,7 @@ impl Mongod {
         let port = free_port().map_err(BenchError::io("finding a free port"))?;
         let log = data.join("mongod.log");
         let mut child = spawn(executable, &data, &log, port).map_err(BenchError::io("starting mongod"))?;
-        watchdog.watch(child.id()).map_err(BenchError::io("registering mongod with the watchdog"))?;
+        reaper.watch(child.id()).map_err(BenchError::io("registering mongod with the reaper"))?;
         let go = child.stdin.take().map_or(Ok(()), |mut go| go.write_all(b"go\n"));
         go.map_err(BenchError::io("starting mongod"))?;
         let mut server = Self { child, port, log };
@@ -98,7 +99,7 @@ impl Mongod {
 
 impl Drop for Mongod {
     fn drop(&mut self) {
-        // If this fails, the watchdog ends the process.
+        // If this fails, the reaper ends the process.
         drop(self.child.kill().and_then(|()| self.child.wait()));
     }
 }

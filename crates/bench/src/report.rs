@@ -66,8 +66,9 @@ pub(crate) fn conditions(rounds: &Rounds) -> String {
     let load = load.as_deref().and_then(|load| load.split(' ').next());
     let load = load.map(|load| format!(", load average {load} at the start")).unwrap_or_default();
     format!(
-        "{ROUNDS} rounds each: {:.1} s of the subject, then its baseline does the same work. The median round is shown; \
-         SPREAD is the smallest and the largest of the numbers that are compared with TARGET. {cores} cores{load}.",
+        "{ROUNDS} rounds each: {:.1} s of the subject, then its baseline does the same work. The median round is \
+         shown; SPREAD is the smallest and the largest of the numbers that are compared with TARGET. {cores} \
+         cores{load}.",
         rounds.round_duration().as_secs_f64()
     )
 }

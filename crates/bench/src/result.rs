@@ -7,8 +7,8 @@ use crate::error::BenchError;
 use crate::scratch::StoreKind;
 use crate::target::Round;
 
-/// The result of a benchmark on one store. If it could not be measured, the numbers are missing and `note` has the
-/// reason.
+/// The result of a benchmark on one store. If it could not be measured, the numbers are missing and `note`
+/// has the reason.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct BenchmarkResult {
     pub(crate) name: &'static str,
@@ -36,7 +36,8 @@ pub(crate) struct BenchmarkResult {
 }
 
 impl BenchmarkResult {
-    /// Takes the round with the median compared value, so that value, baseline and ratio are of the same round.
+    /// Takes the round with the median compared value, so that value, baseline and ratio are of the same
+    /// round.
     pub(crate) fn from_rounds(
         benchmark: &dyn Benchmark,
         store: StoreKind,
@@ -123,7 +124,8 @@ mod tests {
         assert_eq!(
             shown,
             json!({
-                "name": "append_grouped", "store": "sqlite", "value": 25_000.0, "limit": 50_000.0, "ratio": 0.5,
+                "name": "append_grouped", "store": "sqlite", "value": 25_000.0, "limit": 50_000.0,
+                "ratio": 0.5,
                 "target": 20_000.0, "pass": true, "unit": "appends/s", "rule": "value >= 20000", "rounds": 1,
                 "spread": [25_000.0, 25_000.0],
             })

@@ -1,5 +1,5 @@
-//! Runs the rounds of a benchmark. The speed of a machine varies from second to second, so subject and baseline
-//! alternate, and several rounds are measured.
+//! Runs the rounds of a benchmark. The speed of a machine varies from second to second, so subject and
+//! baseline alternate, and several rounds are measured.
 
 use std::time::Duration;
 

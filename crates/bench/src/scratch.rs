@@ -1,5 +1,5 @@
-//! Where benchmarks run: a scratch folder, and scratch databases on a MongoDB. Existing databases are never touched, and
-//! everything is removed at the end.
+//! Where benchmarks run: a scratch folder, and scratch databases on a MongoDB. Existing databases are never
+//! touched, and everything is removed at the end.
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
@@ -13,7 +13,7 @@ use store::Env;
 
 use crate::error::BenchError;
 use crate::mongod::Mongod;
-use crate::watchdog::Watchdog;
+use crate::resource_reaper::ResourceReaper;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum StoreKind {
@@ -39,11 +39,12 @@ pub(crate) enum MongoServer {
     Temporary(PathBuf),
 }
 
-/// The scratch folder, and the server started in it. Both are removed when dropped, or when this process ends.
+/// The scratch folder, and the server started in it. Both are removed when dropped, or when this process
+/// ends.
 pub(crate) struct ScratchFolder {
-    // Dropped in this order: the watchdog removes the folder last.
+    // Dropped in this order: the reaper removes the folder last.
     mongod: Option<Mongod>,
-    watchdog: Watchdog,
+    reaper: ResourceReaper,
     folder: PathBuf,
     /// Unique.
     name: String,
@@ -56,8 +57,8 @@ impl ScratchFolder {
         let folder = folder.join(format!("aegis-bench-{name}"));
         let made = DirBuilder::new().mode(0o700).create(&folder);
         made.map_err(BenchError::io(format!("creating the scratch folder {}", folder.display())))?;
-        let watchdog = Watchdog::over(&folder).map_err(BenchError::io("starting the watchdog (sh)"))?;
-        Ok(Self { mongod: None, watchdog, folder, name })
+        let reaper = ResourceReaper::over(&folder).map_err(BenchError::io("starting the reaper (sh)"))?;
+        Ok(Self { mongod: None, reaper, folder, name })
     }
 
     pub(crate) fn sqlite(&self) -> ScratchDatabases {
@@ -69,7 +70,7 @@ impl ScratchFolder {
         let (url, remove) = match server {
             MongoServer::Existing(url) => (url.clone(), true),
             MongoServer::Temporary(executable) => {
-                let started = Mongod::start(executable, &self.folder, &mut self.watchdog).await?;
+                let started = Mongod::start(executable, &self.folder, &mut self.reaper).await?;
                 (Secret::new(self.mongod.insert(started).url()), false)
             }
         };

@@ -20,7 +20,7 @@ fn clap_definition_is_valid() {
 fn valid_command_lines_parse() {
     for line in [
         "aegis-bench",
-        "aegis-bench --json --store mongodb --seconds 0.5 --only append_alone --only append_grouped --folder /tmp",
+        "aegis-bench --json --store mongodb --seconds 0.5 --only append_alone --only export --folder /tmp",
         "aegis-bench --help",
         "aegis-bench --version",
     ] {

@@ -1,5 +1,5 @@
-//! The binary `aegis-bench`: JSON and table have the documented form, and every run removes its scratch databases and
-//! leaves all others unchanged, however it ends.
+//! The binary `aegis-bench`: JSON and table have the documented form, and every run removes its scratch
+//! databases and leaves all others unchanged, however it ends.
 #![cfg(test)]
 
 use std::fs;

@@ -1,7 +1,6 @@
 //! The real binary on the database of a test.
 
 use std::ops::Deref;
-use std::time::Duration;
 
 use super::Store;
 
@@ -24,11 +23,6 @@ impl Deployment {
     /// Adds a setting.
     pub(crate) fn with(self, name: &str, value: &str) -> Self {
         Self { installed: self.installed.with(name, value), ..self }
-    }
-
-    /// Extends the time limit of commands.
-    pub(crate) fn with_timeout(self, patience: Duration) -> Self {
-        Self { installed: self.installed.with_timeout(patience), ..self }
     }
 
     /// Removes a setting.

@@ -23,8 +23,8 @@ impl Benchmark for AppendAlone {
     }
 
     fn meaning(&self) -> &'static str {
-        "one registration after the other: how long the event store takes for each; the baseline is a bare transaction \
-         that writes the same documents (head, key-store entry, event)"
+        "one registration after the other: how long the event store takes for each; the baseline is a bare \
+         transaction that writes the same documents (head, key-store entry, event)"
     }
 
     fn target(&self, _: StoreKind) -> Target {

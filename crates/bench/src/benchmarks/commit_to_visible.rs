@@ -33,8 +33,8 @@ impl Benchmark for CommitToVisible {
     }
 
     fn meaning(&self) -> &'static str {
-        "1,000 registrations per second, at a fixed rate: the time from the acknowledged commit until the event is in the \
-         rows of `users` (p99); the baseline is the promised 20 ms"
+        "1,000 registrations per second, at a fixed rate: the time from the acknowledged commit until the \
+         event is in the rows of `users` (p99); the baseline is the promised 20 ms"
     }
 
     fn target(&self, _: StoreKind) -> Target {

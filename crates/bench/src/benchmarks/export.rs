@@ -33,9 +33,9 @@ impl Benchmark for Export {
     }
 
     fn meaning(&self) -> &'static str {
-        "`events export` of a log of 50,000 registrations (fewer if SECONDS are too few to create them), decrypted and \
-         rendered into a file that is synced to disk; the baseline is the bare driver, which reads the same events and \
-         discards them"
+        "`events export` of a log of 50,000 registrations (fewer if SECONDS are too few to create them), \
+         decrypted and rendered into a file that is synced to disk; the baseline is the bare driver, which \
+         reads the same events and discards them"
     }
 
     fn target(&self, _: StoreKind) -> Target {

@@ -33,8 +33,8 @@ impl Benchmark for Hashing {
     }
 
     fn meaning(&self) -> &'static str {
-        "the time per event to compute its canonical form, its leaf, the root over all, and a signed head for every \
-         128 events; the baseline is the time per append with 512 concurrent registrations"
+        "the time per event to compute its canonical form, its leaf, the root over all, and a signed head \
+         for every 128 events; the baseline is the time per append with 512 concurrent registrations"
     }
 
     fn target(&self, _: StoreKind) -> Target {

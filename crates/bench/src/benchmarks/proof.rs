@@ -31,8 +31,8 @@ impl Benchmark for Proof {
     }
 
     fn meaning(&self) -> &'static str {
-        "inclusion proofs of random positions in a log of 50,000 registrations (fewer if SECONDS are too few to create \
-         them), one after the other (p99); the baseline is the promised 10 ms"
+        "inclusion proofs of random positions in a log of 50,000 registrations (fewer if SECONDS are too \
+         few to create them), one after the other (p99); the baseline is the promised 10 ms"
     }
 
     fn target(&self, _: StoreKind) -> Target {

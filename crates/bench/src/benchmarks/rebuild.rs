@@ -30,15 +30,16 @@ impl Benchmark for Rebuild {
     }
 
     fn meaning(&self) -> &'static str {
-        "`users` is rebuilt from a log of 50,000 registrations (fewer if SECONDS are too few to create them), from the \
-         command to the cutover; the baseline is bare inserts of the same rows, 1,000 at a time, into a table with \
-         the same indexes"
+        "`users` is rebuilt from a log of 50,000 registrations (fewer if SECONDS are too few to create \
+         them), from the command to the cutover; the baseline is bare inserts of the same rows, 1,000 at a \
+         time, into a table with the same indexes"
     }
 
     fn target(&self, store: StoreKind) -> Target {
         match store {
             StoreKind::Mongodb => Target::RatioAtLeast(0.5),
-            // Bare inserts are about three times as fast as on MongoDB, so this is at least as many rows per second.
+            // Bare inserts are about three times as fast as on MongoDB, so this is at least as many rows per
+            // second.
             StoreKind::Sqlite => Target::RatioAtLeast(0.2),
         }
     }

@@ -31,9 +31,9 @@ impl Benchmark for Verify {
     }
 
     fn meaning(&self) -> &'static str {
-        "`events verify` over a log of 50,000 registrations (fewer if SECONDS are too few to create them): every hash, \
-         ciphertext, version and claim, the tiles, the root and the signature; the baseline is the bare driver, which \
-         reads the same events and discards them"
+        "`events verify` over a log of 50,000 registrations (fewer if SECONDS are too few to create them): \
+         every hash, ciphertext, version and claim, the tiles, the root and the signature; the baseline is \
+         the bare driver, which reads the same events and discards them"
     }
 
     fn target(&self, _: StoreKind) -> Target {

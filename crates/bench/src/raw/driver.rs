@@ -18,8 +18,8 @@ pub(crate) trait RawDriver: Send {
     /// Writes the events again, in batches of [`BATCH`], one batch at a time; returns events per second.
     async fn batches(&mut self, written: EventRange, slice: &TimeSlice) -> Result<f64, BenchError>;
 
-    /// Writes the events again, each in a transaction of its own with everything else that its append wrote; returns
-    /// how long each took.
+    /// Writes the events again, each in a transaction of its own with everything else that its append wrote;
+    /// returns how long each took.
     async fn transactions(
         &mut self,
         written: EventRange,
@@ -29,8 +29,8 @@ pub(crate) trait RawDriver: Send {
     /// Reads the events once and discards them; returns events per second.
     async fn read(&mut self, written: EventRange, slice: &TimeSlice) -> Result<f64, BenchError>;
 
-    /// Writes the rows of a read model again, in batches of [`BATCH`], into a table of its own; returns the number of
-    /// rows, and rows per second.
+    /// Writes the rows of a read model again, in batches of [`BATCH`], into a table of its own; returns the
+    /// number of rows, and rows per second.
     async fn rows(&mut self, table: &Table, slice: &TimeSlice) -> Result<(usize, f64), BenchError>;
 }
 

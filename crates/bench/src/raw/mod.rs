@@ -1,5 +1,5 @@
-//! The baselines: how long a bare driver takes to write the same documents, or rows, as the event store. They are read
-//! back from where the store put them, and so are the indexes, so the two cannot diverge.
+//! The baselines: how long a bare driver takes to write the same documents, or rows, as the event store. They
+//! are read back from where the store put them, and so are the indexes, so the two cannot diverge.
 //!
 //! What does not belong here: checks and guarantees. A baseline has none.
 

@@ -14,8 +14,8 @@ use crate::error::BenchError;
 use crate::registrations::EventRange;
 use crate::time_slice::TimeSlice;
 
-/// What `crates/store-sqlite/src/connection.rs` sets, and a WAL that is moved into the file as late as its `managed_connection.rs`
-/// does.
+/// What `crates/store-sqlite/src/connection.rs` sets, and a WAL that is moved into the file as late as its
+/// `managed_connection.rs` does.
 const PRAGMAS: &str = "
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = FULL;
@@ -65,7 +65,8 @@ impl RawSqlite {
         Ok(raw)
     }
 
-    /// Runs a job on a thread that may block, with a connection that reads the event store's file and the bare one.
+    /// Runs a job on a thread that may block, with a connection that reads the event store's file and the
+    /// bare one.
     async fn run<T: Send + 'static>(
         &mut self,
         job: impl FnOnce(&Connection, &mut Connection) -> Result<T, BenchError> + Send + 'static,

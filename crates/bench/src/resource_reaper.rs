@@ -1,7 +1,8 @@
-//! Ends the temporary server, and removes the scratch folder, when this process ends: by returning, panicking or a kill.
+//! Ends the temporary server, and removes the scratch folder, when this process ends: by returning, panicking
+//! or a kill.
 //!
-//! A shell waits for the end of a pipe whose other end only this process holds. The system closes that end however the
-//! process ends.
+//! A shell waits for the end of a pipe whose other end only this process holds. The system closes that end
+//! however the process ends.
 
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
@@ -22,16 +23,16 @@ rm -rf -- "$1"
 
 /// Owns a folder, and at most one process.
 #[derive(Debug)]
-pub(crate) struct Watchdog {
+pub(crate) struct ResourceReaper {
     shell: Child,
     pipe: Option<ChildStdin>,
 }
 
-impl Watchdog {
+impl ResourceReaper {
     /// Removes `folder` when dropped, or when this process ends.
     pub(crate) fn over(folder: &Path) -> io::Result<Self> {
         let mut shell = Command::new("sh")
-            .args(["-c", SCRIPT, "watchdog"])
+            .args(["-c", SCRIPT, "reaper"])
             .arg(folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -50,7 +51,7 @@ impl Watchdog {
     }
 }
 
-impl Drop for Watchdog {
+impl Drop for ResourceReaper {
     fn drop(&mut self) {
         self.pipe = None;
         // The shell ends now; without reaping it would remain a zombie.

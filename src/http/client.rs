@@ -1,4 +1,4 @@
-//! Who is at the other end: the connection's peer, or whom a proxy that the operator trusts says it speaks for.
+//! The client's address: the connection's peer, or the address that a trusted proxy forwarded.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -8,17 +8,17 @@ use ipnet::IpNet;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The address at the other end of the connection.
+/// The remote address of the connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Peer(pub(super) IpAddr);
 
-/// The client's address; `None` if the request came over no connection.
+/// The client's address; `None` if the request has no connection, as in tests of the router.
 pub(super) fn address(extensions: &Extensions, headers: &HeaderMap, proxies: &[IpNet]) -> Option<IpAddr> {
     let Peer(peer) = extensions.get()?;
     Some(client(*peer, headers, proxies))
 }
 
-/// Whether the request comes from this machine itself and, as far as its headers tell, through no proxy.
+/// Whether the request comes from this machine and has no headers of a proxy.
 pub(super) fn is_local(extensions: &Extensions, headers: &HeaderMap) -> bool {
     let from_here = extensions.get().is_some_and(|Peer(peer)| peer.to_canonical().is_loopback());
     from_here && !headers.keys().any(is_forwarding)
@@ -28,8 +28,8 @@ fn is_forwarding(header: &HeaderName) -> bool {
     *header == axum::http::header::FORWARDED || header.as_str().starts_with("x-forwarded-")
 }
 
-/// Anybody can write anything into `X-Forwarded-For`, and each proxy adds whom it heard it from: it is believed from
-/// the right, for as long as a trusted proxy wrote it.
+/// Clients can forge `X-Forwarded-For`, and each proxy appends the address of its peer. So entries are read from the
+/// right, as long as the proxy that appended them is trusted.
 fn client(peer: IpAddr, headers: &HeaderMap, proxies: &[IpNet]) -> IpAddr {
     let is_trusted = |address: IpAddr| proxies.iter().any(|network| network.contains(&address));
     let mut client = peer.to_canonical();
@@ -42,7 +42,7 @@ fn client(peer: IpAddr, headers: &HeaderMap, proxies: &[IpNet]) -> IpAddr {
     client
 }
 
-/// An address, which some proxies write with the port.
+/// Some proxies append the port.
 fn parse(entry: &[u8]) -> Option<IpAddr> {
     let text = str::from_utf8(entry).ok()?.trim();
     let address = text.parse().or_else(|_| text.parse().map(|address: SocketAddr| address.ip()));
@@ -76,7 +76,7 @@ mod tests {
         }
         let headers = HeaderMap::from_iter([(FORWARDED_FOR, HeaderValue::from_static("198.51.100.7"))]);
         let loopback = IpAddr::from([127, 0, 0, 1]);
-        assert_eq!(client(loopback, &headers, &[]), loopback, "without the setting nobody is trusted");
+        assert_eq!(client(loopback, &headers, &[]), loopback, "no proxy is trusted by default");
     }
 
     #[test]
@@ -89,7 +89,7 @@ mod tests {
             ("10.0.0.1", &["192.0.2.1", "198.51.100.7, fd00::5", "10.9.9.9"], "198.51.100.7"),
             ("127.0.0.1", &["198.51.100.7:4711"], "198.51.100.7"),
             ("fd00::1", &["[2001:db8::7]:4711"], "2001:db8::7"),
-            // All of them are proxies: the farthest began.
+            // All addresses are proxies: the outermost one counts.
             ("10.0.0.1", &["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
             ("10.0.0.1", &[], "10.0.0.1"),
         ] {
@@ -115,7 +115,7 @@ mod tests {
         for peer in ["203.0.113.9", "10.0.0.1", "::", "fd00::1"] {
             assert!(!local(peer, None), "{peer}");
         }
-        assert!(!is_local(&Extensions::new(), &HeaderMap::new()), "over no connection");
+        assert!(!is_local(&Extensions::new(), &HeaderMap::new()), "without a connection");
     }
 
     #[test]

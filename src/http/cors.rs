@@ -1,4 +1,4 @@
-//! Which pages of other origins may call the API.
+//! CORS: which origins may call the API from browsers.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::headers::{IDEMPOTENCY_KEY, MIN_POSITION, POSITION, REQUEST_ID};
 
-/// How long a browser may remember the answer to a preflight request.
+/// How long browsers cache the answer to a preflight request.
 const MAX_AGE: Duration = Duration::from_mins(10);
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// The layer for these origins; none if there are none. `*` stands for all of them.
+/// The layer for these origins; `None` if there are none. `*` allows all.
 pub(crate) fn layer(origins: &[String]) -> Option<CorsLayer> {
     if origins.is_empty() {
         return None;
@@ -32,6 +32,6 @@ pub(crate) fn layer(origins: &[String]) -> Option<CorsLayer> {
         return Some(layer.allow_origin(AllowOrigin::any()));
     }
     let known = origins.iter().filter_map(|origin| HeaderValue::from_str(origin.trim_end_matches('/')).ok());
-    // As the predecessor did; our tokens travel in a header, so no cookie is at stake.
+    // As in the FastAPI service. Tokens are sent in a header, so no cookie is exposed.
     Some(layer.allow_origin(AllowOrigin::list(known)).allow_credentials(true))
 }

@@ -1,5 +1,4 @@
-//! `GET /docs`: the API's documentation, to read and to try out. Swagger UI is compiled in, so that it works where
-//! there is no internet.
+//! `GET /docs`: Swagger UI for the OpenAPI document. It is compiled in, so that it works offline.
 
 use std::sync::Arc;
 
@@ -15,14 +14,13 @@ use super::openapi;
 use super::state::HttpState;
 use crate::config::HttpSettings;
 
-/// Where the documentation is.
 pub(super) const PATH: &str = "/docs";
 
-/// The files are as old as the program: a browser may keep them while it lasts, but has to ask.
+/// The files change with the program, so browsers revalidate them.
 const CACHE_POLICY: &str = "no-cache";
 
 pub(super) fn routes(settings: &HttpSettings) -> Router<HttpState> {
-    // The validator of Swagger's makers would have to be asked over the internet.
+    // The public validator would be contacted over the internet.
     let config = Config::new([openapi::path(settings)]).validator_url("none").try_it_out_enabled(true);
     Router::new()
         .route(PATH, get(page))
@@ -53,7 +51,7 @@ fn serve(file: &str, config: Arc<Config<'static>>) -> Response {
     }
 }
 
-/// The page names its files relative to `/docs/`; it is to find them from `/docs` as well.
+/// The page links its files relative to `/docs/`; the base makes the links work from `/docs` too.
 fn with_base_href(page: &[u8]) -> Vec<u8> {
     let page = String::from_utf8_lossy(page);
     page.replacen("<head>", &format!("<head>\n    <base href=\"{PATH}/\">"), 1).into_bytes()

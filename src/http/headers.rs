@@ -1,4 +1,4 @@
-//! The headers of our own answers.
+//! Headers specific to the service.
 
 use std::convert::Infallible;
 
@@ -6,17 +6,15 @@ use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponseParts, ResponseParts};
 use store::Position;
 
-/// The request's id, in the answer and in the logs.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// The position of what a write appended.
+/// In answers to writes: the position of the last appended event.
 pub(crate) const POSITION: HeaderName = HeaderName::from_static("aegis-position");
-/// The position that a read has to show at least.
+/// In requests: the position that the answer has to reflect at least (read-your-writes).
 pub(crate) const MIN_POSITION: HeaderName = HeaderName::from_static("aegis-min-position");
 
-/// The caller's key for a write that they may have to send again.
 pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// The position of what was written, if anything was.
+/// `Aegis-Position`; left out if the write appended nothing.
 pub(crate) struct PositionHeader(pub(crate) Option<Position>);
 
 impl IntoResponseParts for PositionHeader {
@@ -30,7 +28,7 @@ impl IntoResponseParts for PositionHeader {
     }
 }
 
-/// The version of a stream as an entity tag, for a later `If-Match`.
+/// `ETag`: the version of a stream, for a later `If-Match`.
 pub(crate) struct EntityTag(pub(crate) u64);
 
 impl IntoResponseParts for EntityTag {

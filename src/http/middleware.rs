@@ -1,107 +1,101 @@
-//! What every answer needs: the request's id, its problem put into words, the headers that keep browsers from guessing
-//! and caches from keeping, and a line in the log. The line names the client's address and the path's template, never
-//! the path, a query or a header: those may say who somebody is.
+//! The outermost layer, common to all requests: assigns the request id, opens the request's span, renders errors, adds
+//! the common response headers, and logs and counts the answer.
+//!
+//! The span names the route's template, never the path, the query or a header: those may contain personal data.
 
 use std::any::Any;
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use tracing::field::display;
+use tracing::field::{Empty, display};
+use tracing::{Instrument, Span, error_span};
 
 use super::api_error::ApiError;
 use super::client;
-use super::extract::RequestId;
 use super::headers::REQUEST_ID;
+use super::metrics::requests::route;
+use super::request_id::RequestId;
 use super::state::HttpState;
 use super::time_limit::TimeLimit;
 
-/// What the log says of a request.
-struct RequestLog {
-    started: Instant,
-    id: RequestId,
-    client: Option<IpAddr>,
-    method: Method,
-    path: Option<MatchedPath>,
-}
-
-/// The outermost layer.
 pub(crate) async fn finish_response(
     State(state): State<HttpState>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let log = RequestLog::of(&request, &state);
-    let version = request.version();
-    request.extensions_mut().insert(log.id.clone());
+    let started = Instant::now();
+    let request_id = RequestId::from_headers(request.headers(), &state.ids);
+    let proxies = &state.app.settings.http.trusted_proxies;
+    let client = client::address(request.extensions(), request.headers(), proxies);
+    let matched_path = request.extensions().get::<MatchedPath>().cloned();
+    let (method, version, route) =
+        (request.method().clone(), request.version(), route(matched_path.as_ref()));
+    let span = request_span(&request_id, &method, route);
+    request.extensions_mut().insert(request_id.clone());
     request.extensions_mut().insert(TimeLimit::from_now());
 
-    let mut response = next.run(request).await;
+    let mut response = next.run(request).instrument(span.clone()).await;
 
     let error = error_of(&mut response);
     if let Some(error) = &error {
-        // What is left of the body is not waited for, and HTTP/1 has no other place for the next request.
+        // The rest of the body is not read, so an HTTP/1 connection cannot carry another request.
         if matches!(error, ApiError::BodyTooLarge | ApiError::BodyTooSlow) && version < Version::HTTP_2 {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         let json = HeaderValue::from_static("application/json");
         response.headers_mut().insert(header::CONTENT_TYPE, json);
-        *response.body_mut() = Body::from(error.render(&log.id));
+        *response.body_mut() = Body::from(error.render(&request_id));
     }
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    headers.insert(REQUEST_ID, log.id.header());
-    log.log(response.status(), error.as_ref());
+    headers.insert(REQUEST_ID, request_id.header());
+    let (status, duration) = (response.status(), started.elapsed());
+    state.request_metrics.record(route, &method, status, duration);
+    log(&span, &method, status, duration, client, error.as_ref());
     response
 }
 
-impl RequestLog {
-    fn of(request: &Request, state: &HttpState) -> Self {
-        let (extensions, headers) = (request.extensions(), request.headers());
-        let proxies = &state.app.settings.http.trusted_proxies;
-        Self {
-            started: Instant::now(),
-            id: RequestId::of(headers, &state.ids),
-            client: client::address(extensions, headers, proxies),
-            method: request.method().clone(),
-            path: extensions.get().cloned(),
-        }
-    }
+/// The span is of level `error`, so that no filter on levels takes the request id from the lines of a request.
+fn request_span(request_id: &RequestId, method: &Method, route: &str) -> Span {
+    let request_id = request_id.as_str();
+    error_span!("request", request_id, %method, route, status = Empty, ms = Empty)
+}
 
-    fn log(&self, status: StatusCode, error: Option<&ApiError>) {
-        let Self { method, started, .. } = self;
-        let path = self.path.as_ref().map_or("(no such path)", MatchedPath::as_str);
-        let ms = (started.elapsed().as_secs_f64() * 1_000_000.0).round() / 1000.0;
-        let (status, id, client) = (status.as_u16(), self.id.as_str(), self.client.map(display));
-        match error.and_then(ApiError::cause) {
-            Some(cause) if status == 500 => {
-                tracing::error!(%method, path, status, ms, client, request_id = id, cause, "failed");
-            }
-            Some(cause) => {
-                tracing::warn!(%method, path, status, ms, client, request_id = id, cause, "not answered");
-            }
-            None if method.is_safe() => {
-                tracing::debug!(%method, path, status, ms, client, request_id = id, "answered");
-            }
-            None => tracing::info!(%method, path, status, ms, client, request_id = id, "answered"),
-        }
-    }
+fn log(
+    span: &Span,
+    method: &Method,
+    status: StatusCode,
+    duration: Duration,
+    client: Option<IpAddr>,
+    error: Option<&ApiError>,
+) {
+    let status = status.as_u16();
+    span.record("status", status);
+    span.record("ms", (duration.as_secs_f64() * 1_000_000.0).round() / 1000.0);
+    let client = client.map(display);
+    span.in_scope(|| match error.and_then(ApiError::cause) {
+        Some(cause) if status == 500 => tracing::error!(client, cause, "request failed"),
+        Some(cause) => tracing::warn!(client, cause, "request failed"),
+        None if method.is_safe() => tracing::debug!(client, "request completed"),
+        None => tracing::info!(client, "request completed"),
+    });
 }
 
 /// The answer to a request whose handler panicked.
-#[expect(clippy::needless_pass_by_value, reason = "the signature that the layer asks for")]
+#[expect(clippy::needless_pass_by_value, reason = "the signature that the layer demands")]
 pub(crate) fn panic_response(payload: Box<dyn Any + Send + 'static>) -> Response {
     let message = payload.downcast_ref::<String>().map(String::as_str);
     let message = message.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no message");
     ApiError::Internal { cause: format!("the handler panicked: {message}") }.into_response()
 }
 
-/// The problem that a handler, or in its place a library, answered with.
+/// The error of a response, which a handler, or a library in its place, answered with.
 fn error_of(response: &mut Response) -> Option<ApiError> {
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() {
@@ -109,6 +103,6 @@ fn error_of(response: &mut Response) -> Option<ApiError> {
     }
     let ours = response.extensions_mut().remove::<ApiError>();
     let is_json = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/json");
-    // A JSON body without a problem is an error answer of its own kind, such as that of `/health/ready`.
+    // A JSON body without an `ApiError` has its own format, such as that of `/health/ready`.
     ours.or_else(|| (!is_json).then(|| ApiError::from_status(status)))
 }

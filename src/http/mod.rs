@@ -1,16 +1,17 @@
-//! The HTTP API: requests become commands and queries, what they come to becomes answers, and nothing is decided here.
+//! The HTTP API: maps requests to commands and queries, and their results to answers. It decides nothing itself.
 //!
-//! One file per endpoint, in folders that follow the URLs: `auth`, `users`, `events`, `webhooks`, `projections`, `stats`, `health`,
-//! `metrics`. Around them, in the order in which a request meets it: `serve` takes connections, `router` finds the
-//! endpoint, `edge` does what every answer needs, `client` says who is at the other end, `extract` turns the request into
-//! checked values and into authority, `repeat` knows writes that were sent before, `problem` is every answer that is no
-//! success.
+//! One file per endpoint or group of endpoints, in folders that follow the URLs: `auth`, `users`, `events`, `webhooks`,
+//! `log`, `projections`, `stats`, `health`, `metrics`. A request passes through `serve` (connections), `middleware`
+//! (request id, span, errors), `router` (route table) and `extract` (validation and authority). `idempotency` replays
+//! repeated writes, `event_feed` serves subscribers, `api_error` is every error answer, `openapi` the API's document.
 
 mod api_error;
 mod auth;
 mod client;
 mod cors;
+mod credentials;
 mod docs;
+mod event_feed;
 mod events;
 mod extract;
 mod headers;
@@ -21,6 +22,7 @@ mod metrics;
 mod middleware;
 mod openapi;
 mod projections;
+mod request_id;
 mod root;
 mod router;
 mod serve;
@@ -30,6 +32,5 @@ mod time_limit;
 mod users;
 mod webhooks;
 
-pub use openapi::openapi;
 pub use router::router;
 pub use serve::{DRAIN_TIMEOUT, serve};

@@ -10,21 +10,21 @@ use utoipa::ToSchema;
 use super::{docs, openapi};
 use crate::app::App;
 
-/// What answers here, and where to read on.
+/// The service, with links.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Service)]
 pub(crate) struct ServiceView {
-    /// The name that the service was given.
+    /// The configured name of the service.
     name: String,
     /// The version of Aegis.
     version: &'static str,
-    /// The documentation, for people.
+    /// The path of the documentation.
     docs: &'static str,
-    /// The description of the API, for programs.
+    /// The path of the OpenAPI document.
     openapi: String,
 }
 
-/// Says what this is.
+/// Shows the name and the version of the service.
 #[utoipa::path(
     get,
     path = "/",

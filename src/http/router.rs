@@ -1,13 +1,17 @@
-//! Which endpoint answers what.
+//! Route table: registers every endpoint once, for the router and for the OpenAPI document.
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::http::header;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{MethodRouter, get, post, put};
+use axum::routing::get;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::openapi::OpenApi;
+use utoipa::openapi::path::Paths;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
+use utoipa_axum::routes;
 
 use super::middleware::{finish_response, panic_response};
 use super::state::HttpState;
@@ -15,36 +19,34 @@ use super::{
     auth, cors, docs, events, health, log, metrics, openapi, projections, root, stats, users, webhooks,
 };
 use crate::app::App;
+use crate::config::HttpSettings;
 
-/// Everything that the service answers over HTTP.
+/// The router of the HTTP API.
 pub fn router(app: Arc<App>) -> Router {
     router_with_shutdown(app, CancellationToken::new())
 }
 
-/// The same; answers without an end are ended by `shutdown`.
+/// As [`router`]; `shutdown` ends event streams and long polls.
 pub(super) fn router_with_shutdown(app: Arc<App>, shutdown: CancellationToken) -> Router {
     let settings = app.settings.http.clone();
     let state = HttpState::new(app, shutdown);
-    let prefix = settings.api_prefix.trim_end_matches('/');
-    let description = openapi::openapi(&settings);
-    let describe = move || {
-        let description = description.clone();
+    let (router, document) = documented_routes(&settings);
+    // Strings and maps of strings always serialise.
+    let document = document.to_pretty_json().unwrap_or_default();
+    let serve_document = get(move || {
+        let document = document.clone();
         async move {
-            ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-cache")], description)
+            ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-cache")], document)
         }
-    };
-    let mut router = docs::routes(&settings).route("/", get(root::root));
-    let endpoints = endpoints().into_iter().map(|(path, methods)| (format!("{prefix}{path}"), methods));
-    let described = (openapi::path(&settings), get(describe));
-    // Where Prometheus looks unless told otherwise; without a prefix it is there already.
-    let at_root = (!prefix.is_empty()).then(|| ("/metrics".to_owned(), get(metrics::metrics)));
-    for (path, methods) in endpoints.chain([described]).chain(at_root) {
-        // With a slash at the end as well, and without a redirect: clients do not send a body twice. A path with an open
-        // end has it anyhow.
-        if !path.contains("{*") {
-            router = router.route(&format!("{path}/"), methods.clone());
-        }
-        router = router.route(&path, methods);
+    });
+    let path = openapi::path(&settings);
+    let mut router = router
+        .merge(docs::routes(&settings))
+        .route(&format!("{path}/"), serve_document.clone())
+        .route(&path, serve_document);
+    // Prometheus scrapes `/metrics` by default; without a prefix the documented route is already there.
+    if settings.api_prefix.trim_end_matches('/') != "" {
+        router = router.route("/metrics/", get(metrics::metrics)).route("/metrics", get(metrics::metrics));
     }
     router = router.layer(CatchPanicLayer::custom(panic_response));
     if let Some(cors) = cors::layer(&settings.cors_origins) {
@@ -53,43 +55,104 @@ pub(super) fn router_with_shutdown(app: Arc<App>, shutdown: CancellationToken) -
     router.layer(from_fn_with_state(state.clone(), finish_response)).with_state(state)
 }
 
-fn endpoints() -> [(&'static str, MethodRouter<HttpState>); 36] {
-    [
-        ("/auth/signup", post(auth::signup::sign_up)),
-        ("/auth/login/access-token", post(auth::login::log_in)),
-        ("/users/me", get(users::me::me).delete(users::me::erase::erase)),
-        ("/users/me/export", get(users::me::export::export)),
-        ("/users/me/deactivate", post(users::me::deactivate::deactivate)),
-        ("/users/{id}", get(users::show::show)),
-        ("/users/{id}/events", get(users::history::history)),
-        ("/users/{id}/deactivate", post(users::deactivate::deactivate)),
-        ("/users/{id}/reactivate", post(users::reactivate::reactivate)),
-        ("/users/{id}/erase", post(users::erase::erase)),
-        ("/users/{id}/roles/{role}", put(users::roles::grant).delete(users::roles::revoke)),
-        ("/events", get(events::list::list)),
-        ("/events/stream", get(events::stream::stream)),
-        ("/webhooks", get(webhooks::list::list).post(webhooks::register::register)),
-        ("/webhooks/{id}", get(webhooks::show::show).delete(webhooks::delete::delete)),
-        ("/webhooks/{id}/deliveries", get(webhooks::deliveries::deliveries)),
-        ("/webhooks/{id}/test", post(webhooks::test::test)),
-        ("/webhooks/{id}/rotate-secret", post(webhooks::rotate_secret::rotate_secret)),
-        ("/webhooks/{id}/replay", post(webhooks::replay::replay)),
-        ("/webhooks/{id}/resume", post(webhooks::resume::resume)),
-        ("/log/checkpoint", get(log::checkpoint::checkpoint)),
-        ("/log/key", get(log::key::key)),
-        ("/log/tile/{*path}", get(log::tile::tile)),
-        ("/log/proof/{position}", get(log::proof::proof)),
-        ("/log/consistency", get(log::consistency::consistency)),
-        ("/projections", get(projections::list::list)),
-        ("/projections/{name}", get(projections::show::show)),
-        ("/projections/{name}/rebuild", post(projections::rebuild::rebuild)),
-        ("/projections/{name}/cancel", post(projections::cancel::cancel)),
-        ("/projections/{name}/rollback", post(projections::rollback::roll_back)),
-        ("/projections/{name}/drop", post(projections::drop::drop)),
-        ("/projections/{name}/skip", post(projections::skip::skip)),
-        ("/stats", get(stats::stats)),
-        ("/health", get(health::health)),
-        ("/health/ready", get(health::ready::ready)),
-        ("/metrics", get(metrics::metrics)),
-    ]
+fn documented_routes(settings: &HttpSettings) -> (Router<HttpState>, OpenApi) {
+    let prefix = settings.api_prefix.trim_end_matches('/');
+    let service = vec![
+        routes!(stats::stats),
+        routes!(health::health),
+        routes!(health::ready),
+        routes!(metrics::metrics),
+    ];
+    let modules = [
+        auth::routes(),
+        users::routes(),
+        events::routes(),
+        webhooks::routes(),
+        log::routes(),
+        projections::routes(),
+        service,
+    ];
+    let router = OpenApiRouter::with_openapi(openapi::document(settings)).routes(routes!(root::root));
+    let router = modules.into_iter().flatten().fold(router, |router, route| register(router, prefix, route));
+    let (router, mut document) = router.split_for_parts();
+    // OpenAPI has no notation for axum's wildcards.
+    let paths = std::mem::take(&mut document.paths.paths);
+    document.paths.paths = paths.into_iter().map(|(path, item)| (path.replace("{*", "{"), item)).collect();
+    (router, document)
+}
+
+/// Registers a route below the prefix, with and without a trailing slash: a redirect would make clients send their body
+/// twice, or drop it. `Router::nest` is not used because handlers would then see paths without the prefix, and
+/// idempotency keys are scoped to the whole path.
+fn register(
+    mut router: OpenApiRouter<HttpState>,
+    prefix: &str,
+    (schemas, paths, methods): UtoipaMethodRouter<HttpState>,
+) -> OpenApiRouter<HttpState> {
+    let mut prefixed = Paths::new();
+    for (path, item) in paths.paths {
+        let path = format!("{prefix}{path}");
+        // A wildcard at the end matches the trailing slash as well.
+        if !path.contains("{*") {
+            router = router.route(&format!("{path}/"), methods.clone());
+        }
+        prefixed.paths.insert(path, item);
+    }
+    router.routes((schemas, prefixed, methods))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn document() -> Value {
+        let settings = HttpSettings {
+            listen: String::new(),
+            api_prefix: "/api/v1".to_owned(),
+            project_name: "Aegis".to_owned(),
+            cors_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+        };
+        let (_, document) = documented_routes(&settings);
+        serde_json::from_str(&document.to_pretty_json().unwrap()).unwrap()
+    }
+
+    #[track_caller]
+    fn assert_text(value: &Value, what: &str) {
+        assert!(value.as_str().is_some_and(|text| !text.trim().is_empty()), "{what} is not described");
+    }
+
+    #[test]
+    fn every_route_is_described() {
+        let document = document();
+        let mut operations = 0;
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for (method, operation) in item.as_object().unwrap() {
+                let name = format!("{method} {path}");
+                assert_text(&operation["summary"], &name);
+                assert_text(&operation["operationId"], &name);
+                assert_text(&operation["tags"][0], &name);
+                for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                    assert_text(&parameter["description"], &format!("{name}: {}", parameter["name"]));
+                }
+                for (status, response) in operation["responses"].as_object().unwrap() {
+                    assert_text(&response["description"], &format!("{name}: {status}"));
+                }
+                operations += 1;
+            }
+        }
+        assert_eq!(operations, 41);
+    }
+
+    #[test]
+    fn references_in_the_document_resolve() {
+        let document = document();
+        let text = document.to_string();
+        for reference in text.split("\"#/components/schemas/").skip(1) {
+            let name = reference.split('"').next().unwrap();
+            assert!(document["components"]["schemas"][name].is_object(), "no schema {name}");
+        }
+    }
 }

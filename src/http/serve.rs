@@ -1,4 +1,4 @@
-//! Takes connections, and lets them go.
+//! Accepts connections and drains them on shutdown.
 
 use std::io;
 use std::sync::Arc;
@@ -24,29 +24,27 @@ use crate::app::App;
 
 mod first_byte_timeout;
 
-/// How long requests under way may take to finish once the server is to stop.
+/// How long requests in progress may take to finish on shutdown.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(7);
 
-/// How long a new connection may take to begin.
+/// For the first bytes of a new connection.
 const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the head of a request may take. The library counts from the end of the answer before, so this is also how
-/// long a connection may be idle: longer than the minute for which proxies keep theirs, or they would send requests
-/// into connections that are being closed.
+/// For the head of a request. The library measures from the end of the previous answer, so this is also the idle timeout.
+/// It exceeds the idle timeout of proxies, commonly a minute, so that they do not reuse a connection that is being closed.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
-/// How long a client may leave what is sent to it: whoever has hung holds no connection for ever.
+/// How long a client may leave an answer unread, so that a hanging client does not hold a connection indefinitely.
 const WRITE_TIMEOUT: Duration = Duration::from_mins(1);
-/// How often, and for how long, a silent HTTP/2 connection is asked whether it is still there.
+/// The interval and the timeout of HTTP/2 pings.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
-/// How much of a request's head is kept in memory.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
-/// The pause after a connection could not be taken, for want of file descriptors as a rule.
+/// The delay after a failed accept, which usually means that file descriptors are exhausted.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// Answers HTTP/1 and HTTP/2 on a listener until `shutdown` is cancelled. Then no more connections are taken, endless
-/// answers end at once, and requests under way have [`DRAIN_TIMEOUT`] to finish.
+/// Serves HTTP/1 and HTTP/2 on a listener until `shutdown` is cancelled. Then no more connections are accepted, event
+/// streams end immediately, and other requests have [`DRAIN_TIMEOUT`] to finish.
 ///
 /// # Errors
-/// None so far: a connection that fails concerns only itself.
+/// None at present: errors of a connection do not end the server.
 pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: CancellationToken) -> io::Result<()> {
     let router = TowerToHyperService::new(router_with_shutdown(app, shutdown.clone()));
     let protocol = protocol();
@@ -60,12 +58,12 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: CancellationT
         let (stream, peer) = match accepted {
             Ok((stream, address)) => (stream, Peer(address.ip())),
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be taken");
+                tracing::warn!(%error, "connection not accepted; retrying");
                 sleep(ACCEPT_RETRY_DELAY).await;
                 continue;
             }
         };
-        // Small answers must not wait for an acknowledgement; should it fail they are late, and that is all.
+        // Small answers must not wait for an acknowledgement. A failure only delays them.
         drop(stream.set_nodelay(true));
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(WRITE_TIMEOUT));
@@ -78,14 +76,14 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: CancellationT
         let connection = graceful.watch(protocol.serve_connection(io, service).into_owned());
         connections.spawn(async move {
             if let Err(error) = connection.await {
-                tracing::debug!(error = &*error, "a connection broke off");
+                tracing::debug!(error = &*error, "connection ended by an error");
             }
         });
         while connections.try_join_next().is_some() {}
     }
     drop(listener);
     if timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
-        tracing::warn!("requests were still under way after {DRAIN_TIMEOUT:?} and have been cut off");
+        tracing::warn!("requests still in progress after {DRAIN_TIMEOUT:?}; closing their connections");
     }
     connections.shutdown().await;
     Ok(())
@@ -93,7 +91,7 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: CancellationT
 
 fn protocol() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    // Who has said all they have to say may close that half and still be answered, as simple tools do.
+    // Simple tools close their half of the connection after the request, and still expect an answer.
     builder
         .http1()
         .timer(TokioTimer::new())
@@ -120,7 +118,7 @@ mod tests {
 
     const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
-    /// A connection that is served as those of clients are.
+    /// The client end of a served connection.
     fn connection() -> DuplexStream {
         let (client, server) = duplex(4096);
         let service = service_fn(async |_| Ok::<_, Infallible>(Response::new(Body::empty())));
@@ -130,7 +128,6 @@ mod tests {
         client
     }
 
-    /// Sends a request; whether it is answered.
     async fn is_answered(client: &mut DuplexStream) -> bool {
         let mut answer = [0; 15];
         client.write_all(REQUEST).await.is_ok()
@@ -138,7 +135,7 @@ mod tests {
             && answer == *b"HTTP/1.1 200 OK"
     }
 
-    /// Reads what is left of an answer.
+    /// Reads the rest of the answer.
     async fn skip(client: &mut DuplexStream) {
         let mut last = [0; 4];
         while last != *b"\r\n\r\n" {

@@ -1,38 +1,47 @@
-//! What every handler can reach.
+//! Shared handler state.
 
 use std::sync::{Arc, OnceLock};
 
 use axum::extract::FromRef;
 use tokio_util::sync::CancellationToken;
+use utoipa_axum::router::UtoipaMethodRouter;
 
 use super::api_error::ApiError;
-use super::events::{Broadcaster, ReaderSlots};
-use super::extract::RequestIds;
-use super::idempotency::InFlightKeys;
+use super::event_feed::broadcaster::Broadcaster;
+use super::event_feed::reader_slots::ReaderSlots;
+use super::idempotency::in_flight::InFlightKeys;
+use super::metrics::requests::RequestMetrics;
+use super::request_id::RequestIds;
 use crate::app::App;
 
-/// The service, and whether it is about to stop.
+/// The documented routes of a module, each registered once for the router and for the OpenAPI document.
+pub(super) type Routes = Vec<UtoipaMethodRouter<HttpState>>;
+
 #[derive(Clone)]
 pub(crate) struct HttpState {
     pub(crate) app: Arc<App>,
     pub(crate) ids: Arc<RequestIds>,
-    /// Writes under idempotency keys.
-    pub(crate) in_flight: InFlightKeys,
-    /// Who follows the log.
+    pub(crate) request_metrics: RequestMetrics,
     pub(crate) reader_slots: ReaderSlots,
+    in_flight: InFlightKeys,
     broadcaster: Arc<OnceLock<Arc<Broadcaster>>>,
-    /// Cancelled when the server stops: answers without an end are to end then.
+    /// Cancelled when the server stops, to end event streams and long polls.
     pub(crate) shutdown: CancellationToken,
 }
 
 impl HttpState {
     pub(super) fn new(app: Arc<App>, shutdown: CancellationToken) -> Self {
-        let ids = Arc::new(RequestIds::new(&app.env));
-        let (in_flight, reader_slots) = (InFlightKeys::default(), ReaderSlots::default());
-        Self { app, ids, in_flight, reader_slots, broadcaster: Arc::default(), shutdown }
+        Self {
+            ids: Arc::new(RequestIds::new(&app.env)),
+            request_metrics: RequestMetrics::default(),
+            reader_slots: ReaderSlots::default(),
+            in_flight: InFlightKeys::default(),
+            broadcaster: Arc::default(),
+            app,
+            shutdown,
+        }
     }
 
-    /// The log as it grows.
     pub(crate) fn broadcaster(&self) -> Result<&Arc<Broadcaster>, ApiError> {
         let store = &self.app.services()?.store;
         Ok(self.broadcaster.get_or_init(|| Broadcaster::new(store.clone())))
@@ -42,5 +51,11 @@ impl HttpState {
 impl FromRef<HttpState> for Arc<App> {
     fn from_ref(state: &HttpState) -> Self {
         Arc::clone(&state.app)
+    }
+}
+
+impl FromRef<HttpState> for InFlightKeys {
+    fn from_ref(state: &HttpState) -> Self {
+        state.in_flight.clone()
     }
 }

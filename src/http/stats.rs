@@ -7,14 +7,51 @@ use axum::extract::{FromRequestParts, State};
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use jiff::civil::Date;
+use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::api_error::ApiError;
+use super::api_error::{ApiError, ErrorBody, ValidationErrorBody};
 use super::extract::{MinPosition, QueryParams, StatsReader};
-use super::openapi::{ErrorBody, ValidationErrorBody};
 use crate::app::App;
-use crate::query::Stats;
+use crate::query::{DayStats, Stats};
 
-/// Which days are asked for.
+/// Counts of users.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Stats)]
+pub(crate) struct StatsView {
+    /// Users who ever registered.
+    registered: i64,
+    /// Users who are active now.
+    active: i64,
+    /// Users who are deactivated now, and not erased.
+    deactivated: i64,
+    /// Users who were erased.
+    erased: i64,
+    /// The position of the log up to which events are counted.
+    position: u64,
+    /// The days with events, by date.
+    days: Vec<DayStatsView>,
+}
+
+/// Counts of one day, in UTC.
+#[derive(Serialize, ToSchema)]
+#[schema(as = DayStats)]
+pub(crate) struct DayStatsView {
+    /// The date.
+    #[schema(format = Date)]
+    day: String,
+    /// Users who registered.
+    registered: i64,
+    /// Users who were deactivated.
+    deactivated: i64,
+    /// Users who were reactivated.
+    reactivated: i64,
+    /// Users who were erased.
+    erased: i64,
+    /// Users who were active at the end of the day.
+    active: i64,
+}
+
 pub(crate) struct DaysQuery {
     from: Option<Date>,
     to: Option<Date>,
@@ -30,7 +67,7 @@ impl<S: Sync> FromRequestParts<S> for DaysQuery {
     }
 }
 
-/// Says how many users there are, and what happened to them day by day.
+/// Counts users, in total and by day.
 #[utoipa::path(
     get,
     path = "/stats",
@@ -38,15 +75,14 @@ impl<S: Sync> FromRequestParts<S> for DaysQuery {
     operation_id = "stats",
     security(("OAuth2PasswordBearer" = [])),
     params(
-        ("from" = Option<String>, Query, description = "Only days from this one on, such as `2026-11-23`, in UTC"),
-        ("to" = Option<String>, Query, description = "Only days up to this one"),
-        ("Aegis-Min-Position" = Option<u64>, Header, description = "What the numbers have to show at least"),
+        ("from" = Option<String>, Query, description = "The first day, such as `2026-11-23`, in UTC"),
+        ("to" = Option<String>, Query, description = "The last day"),
+        MinPosition,
     ),
     responses(
-        (status = 200, description = "The totals as they are now, and the days that were asked for", body = Stats),
-        (status = 401, description = "No token", body = ErrorBody),
-        (status = 403, description = "A bad token, or neither administrator, operator nor auditor", body = ErrorBody),
-        (status = 422, description = "A bad day, or a position beyond the head", body = ValidationErrorBody),
+        (status = 200, description = "The current totals, and the requested days", body = StatsView),
+        StatsReader,
+        (status = 422, description = "Not a day, or a position beyond the head", body = ValidationErrorBody),
         (status = 503, description = "`projection_behind` or `unavailable`", body = ErrorBody),
     ),
 )]
@@ -55,11 +91,26 @@ pub(crate) async fn stats(
     _: StatsReader,
     headers: HeaderMap,
     DaysQuery { from, to }: DaysQuery,
-) -> Result<Json<Stats>, ApiError> {
+) -> Result<Json<StatsView>, ApiError> {
     let stats = &app.services()?.stats;
-    // That it exists is known: the caller was not let in before `users` had reached it.
+    // The position exists: authentication already waited for `users` to reach it.
     if let Some(position) = MinPosition::from_headers(&headers)? {
         stats.wait_for_position(position).await?;
     }
-    Ok(Json(stats.all(from, to).await?))
+    Ok(Json(stats.all(from, to).await?.into()))
+}
+
+impl From<Stats> for StatsView {
+    fn from(stats: Stats) -> Self {
+        let Stats { registered, active, deactivated, erased, position, days } = stats;
+        let days = days.into_iter().map(Into::into).collect();
+        Self { registered, active, deactivated, erased, position, days }
+    }
+}
+
+impl From<DayStats> for DayStatsView {
+    fn from(stats: DayStats) -> Self {
+        let DayStats { day, registered, deactivated, reactivated, erased, active } = stats;
+        Self { day, registered, deactivated, reactivated, erased, active }
+    }
 }

@@ -1,5 +1,5 @@
-//! How long a request may take. Each step of it has a bound of its own; this one keeps their sum below the ten seconds
-//! within which clients are promised an answer, whatever the database does.
+//! The time limit of a request. Each step has its own timeout; this limit keeps their sum below the ten seconds within
+//! which every request is answered, whatever the database does.
 
 use std::time::Duration;
 
@@ -10,53 +10,52 @@ use super::api_error::ApiError;
 
 const MAX_DURATION: Duration = Duration::from_millis(9_500);
 
-/// When a request that came at some time has to be answered.
+/// When the request has to be answered.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TimeLimit(Instant);
 
 impl TimeLimit {
-    /// That of a request which comes now.
     pub(crate) fn from_now() -> Self {
         Self(Instant::now() + MAX_DURATION)
     }
 
-    /// That of the request with these extensions, where the outermost layer has put it.
+    /// The limit that the outermost layer set.
     pub(crate) fn of(extensions: &Extensions) -> Self {
         extensions.get().copied().unwrap_or_else(Self::from_now)
     }
 
-    /// As much later: time for which the client was waited for is not the service's own.
+    /// Extends the limit, by time that was spent waiting for the client.
     pub(crate) fn extend(self, by: Duration) -> Self {
         Self(self.0 + by)
     }
 
-    /// What comes of `work` if that is known in time.
+    /// The result of `work`; `None` at the limit.
     pub(crate) async fn within<T>(self, work: impl Future<Output = T>) -> Option<T> {
         timeout_at(self.0, work).await.ok()
     }
 
-    /// What comes of reading something if that is known in time.
+    /// The result of a read; at the limit, [`ApiError::Unavailable`].
     pub(crate) async fn read<T>(
         self,
         what: &str,
         work: impl Future<Output = Result<T, ApiError>>,
     ) -> Result<T, ApiError> {
         let late =
-            || ApiError::Unavailable { cause: format!("{what} was not known within {MAX_DURATION:?}") };
+            || ApiError::Unavailable { cause: format!("reading {what} timed out after {MAX_DURATION:?}") };
         self.within(work).await.unwrap_or_else(|| Err(late()))
     }
 
-    /// What a write has come to if that is known in time. What was handed over by then is done all the same, waited for
-    /// or not; nothing is begun once the time is up.
+    /// The result of a write; at the limit, [`ApiError::OutcomeUnknown`], because a write that was handed to the store is
+    /// still executed. After the limit no write is started.
     pub(crate) async fn write<T>(
         self,
         work: impl Future<Output = Result<T, ApiError>>,
     ) -> Result<T, ApiError> {
         if Instant::now() >= self.0 {
-            let cause = format!("it could not be begun within {MAX_DURATION:?}; nothing was done");
+            let cause = format!("write not started within {MAX_DURATION:?}");
             return Err(ApiError::Unavailable { cause });
         }
-        let late = || ApiError::OutcomeUnknown { cause: format!("it was not known within {MAX_DURATION:?}") };
+        let late = || ApiError::OutcomeUnknown { cause: format!("write timed out after {MAX_DURATION:?}") };
         self.within(work).await.unwrap_or_else(|| Err(late()))
     }
 }
@@ -72,15 +71,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_timed_out_read_is_unavailable_and_a_timed_out_write_is_unknown() {
         let limit = TimeLimit::from_now();
-        let known = limit.read("who calls", async { Ok(7) }).await;
+        let known = limit.read("the caller", async { Ok(7) }).await;
         assert_eq!(known.unwrap(), 7);
-        let begun = Instant::now();
+        let started = Instant::now();
         let late = limit.write(pending::<Result<(), _>>()).await;
         assert!(matches!(late, Err(ApiError::OutcomeUnknown { .. })), "{late:?}");
-        assert_eq!(begun.elapsed(), MAX_DURATION);
-        let late = limit.read("who calls", pending::<Result<(), _>>()).await;
+        assert_eq!(started.elapsed(), MAX_DURATION);
+        let late = limit.read("the caller", pending::<Result<(), _>>()).await;
         assert!(matches!(late, Err(ApiError::Unavailable { .. })), "{late:?}");
-        let never = limit.write(async { panic!("begun too late") }).await;
+        let never = limit.write(async { panic!("started after the limit") }).await;
         assert!(matches!(never, Err::<(), _>(ApiError::Unavailable { .. })), "{never:?}");
     }
 

@@ -6,10 +6,9 @@ use projections::lease::{lease_name, parse_report};
 use projections::{Projection, ProjectionContext, VersionHealth, VersionReport, lifecycle};
 use serde::Serialize;
 use store::{EventQuery, Lease, Position, ProjectionVersion, ProjectionVersions, StoreError, VersionStage};
-use utoipa::ToSchema;
 
 /// A read model and its versions.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize)]
 pub struct ProjectionStatus {
     /// Its name.
     pub name: String,
@@ -25,7 +24,7 @@ pub struct ProjectionStatus {
 }
 
 /// One version of a read model.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize)]
 pub struct VersionStatus {
     /// Its number, the end of its table's name.
     pub version: u64,
@@ -56,7 +55,6 @@ pub struct VersionStatus {
     /// Who has asked for it.
     pub by: String,
     /// When.
-    #[schema(value_type = String, format = DateTime)]
     pub since: Timestamp,
     /// Whether its rows were others than those of the version whose place it took.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use jiff::civil::Date;
 use projections::{Daily, DayRow};
-use serde::Serialize;
 use store::{EventStore, Position, ReadModelStore};
-use utoipa::ToSchema;
 
 use super::users::QueryError;
 
@@ -14,7 +12,7 @@ use super::users::QueryError;
 const PAGE: usize = 500;
 
 /// How many users there are, and what happened to them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// How many ever came.
     pub registered: i64,
@@ -31,10 +29,9 @@ pub struct Stats {
 }
 
 /// What happened on one day, in UTC.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DayStats {
     /// The date.
-    #[schema(format = Date)]
     pub day: String,
     /// How many came.
     pub registered: i64,

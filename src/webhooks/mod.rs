@@ -21,10 +21,10 @@ mod egress_policy;
 mod message;
 mod retry_policy;
 mod sender;
-mod view;
+mod status;
 
 pub use delivery_context::DeliveryContext;
 pub(crate) use delivery_context::{MAX_WEBHOOKS_PER_USER, OWNER_ROLES, may_own};
 pub(crate) use message::{encode_secret, previous_secret_expiry};
 pub use sender::WebhookSender;
-pub(crate) use view::WebhookView;
+pub(crate) use status::{FailingDelivery, WebhookStatus};

@@ -8,6 +8,7 @@ use crate::support::{Client, Response, Store, TestApp, credentials, metric, on_b
 on_both_stores! {
     metrics_are_visible_to_loopback_operators_and_administrators
     appends_and_group_commit_batches_are_counted
+    http_requests_are_counted_by_route_method_and_status
 }
 
 mod out_of_reach {
@@ -74,6 +75,32 @@ async fn appends_and_group_commit_batches_are_counted(store: Store) {
     metric(&text, &format!("aegis_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"))).unwrap();
     for personal in ["ada", "bob", "example.com"] {
         assert!(!text.contains(personal), "{text}");
+    }
+}
+
+async fn http_requests_are_counted_by_route_method_and_status(store: Store) {
+    let app = TestApp::start(store).await;
+    app.post("/auth/signup").json(&credentials("ada")).send().await.expect(201);
+    app.post("/auth/signup/").json(&credentials("bob")).send().await.expect(201);
+    app.post("/auth/signup").json(&credentials("ada")).send().await.expect(400);
+    app.get("/users/0193e2b4-0000-7000-8000-000000000001").send().await.expect(401);
+    app.get("/nothing/ada@example.com").send().await.expect(404);
+    app.request(Method::from_bytes(b"BREW").unwrap(), "/health").send().await.expect(405);
+    let text = at(&app, "/metrics").await.expect(200).text();
+    for (labels, expected) in [
+        ("route=\"/api/v1/auth/signup\",method=\"POST\",status=\"201\"", 2.0),
+        ("route=\"/api/v1/auth/signup\",method=\"POST\",status=\"400\"", 1.0),
+        ("route=\"/api/v1/users/{id}\",method=\"GET\",status=\"401\"", 1.0),
+        ("route=\"unmatched\",method=\"GET\",status=\"404\"", 1.0),
+        ("route=\"/api/v1/health\",method=\"other\",status=\"405\"", 1.0),
+    ] {
+        for series in ["requests_total", "request_duration_seconds_count"] {
+            let series = format!("aegis_http_{series}{{{labels}}}");
+            assert_eq!(metric(&text, &series), Some(expected), "{series} in {text}");
+        }
+    }
+    for personal in ["ada@", "0193e2b4-0000", "BREW"] {
+        assert!(!text.contains(personal), "{personal} in {text}");
     }
 }
 

@@ -9,6 +9,7 @@ use crate::support::{
 };
 
 on_both_stores! {
+    log_lines_of_a_request_carry_its_id
     every_response_has_a_request_id
     valid_request_id_is_adopted_and_an_invalid_one_replaced
     client_address_is_taken_from_a_trusted_proxy
@@ -76,14 +77,29 @@ async fn valid_request_id_is_adopted_and_an_invalid_one_replaced(store: Store) {
     assert_eq!(events[0].envelope.request_id, made);
 }
 
+async fn log_lines_of_a_request_carry_its_id(store: Store) {
+    let app = TestApp::start(store).await;
+    let answer = app.post("/auth/signup/").json(&credentials("ada")).send().await.expect(201);
+    let id = answer.header("X-Request-Id").to_owned();
+    let line = eventually("the line", async || {
+        let logs = captured_logs();
+        let mut lines = logs.lines().filter(|line| line.contains(&format!("request_id=\"{id}\"")));
+        lines.find(|line| line.contains("request completed")).map(str::to_owned)
+    });
+    let line = line.await;
+    for field in ["method=POST", "route=\"/api/v1/auth/signup\"", "status=201", "ms="] {
+        assert!(line.contains(field), "{field} in {line}");
+    }
+}
+
 async fn client_address_is_taken_from_a_trusted_proxy(store: Store) {
     let seen = async |app: &TestApp, line: &str| {
         let answer = app.post("/auth/signup").header("X-Forwarded-For", line).json(&json!({})).send().await;
         let id = answer.header("X-Request-Id").to_owned();
         eventually("the line", async || {
             let logs = captured_logs();
-            let line = logs.lines().find(|line| line.contains(&id))?;
-            let (_, client) = line.split_once("client=").expect("the line names no client");
+            let mut lines = logs.lines().filter(|line| line.contains(&id));
+            let (_, client) = lines.find_map(|line| line.split_once("client="))?;
             client.split(' ').next().map(str::to_owned)
         })
         .await

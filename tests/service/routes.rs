@@ -1,5 +1,7 @@
 //! Routes: health, unknown paths, wrong methods, the front page and the OpenAPI description.
 
+use std::collections::BTreeSet;
+
 use reqwest::Method;
 use serde_json::json;
 
@@ -14,6 +16,7 @@ on_both_stores! {
     trailing_slash_is_ignored
     head_is_answered_like_get_without_a_body
     openapi_description_is_served_offline
+    documented_routes_are_served_with_their_methods_only
     api_prefix_is_configurable
 }
 
@@ -119,6 +122,29 @@ async fn openapi_description_is_served_offline(store: Store) {
     let sources = ["src=\"", "href=\""].into_iter().flat_map(|attribute| page.split(attribute).skip(1));
     for target in sources.map(|rest| rest.split('"').next().unwrap()) {
         assert!(!target.starts_with("http") && !target.starts_with("//"), "{target} needs the internet");
+    }
+}
+
+async fn documented_routes_are_served_with_their_methods_only(store: Store) {
+    let app = TestApp::start(store).await;
+    let document = app.get("/openapi.json").send().await.expect(200).json();
+    for (template, item) in document["paths"].as_object().unwrap() {
+        let path = template.replace(['{', '}'], "");
+        let documented: BTreeSet<_> =
+            item.as_object().unwrap().keys().map(|name| name.to_uppercase()).collect();
+        for name in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
+            let method = Method::from_bytes(name.as_bytes()).unwrap();
+            let answer = app.request_at_root(method, &path).send().await;
+            if documented.contains(name) {
+                assert!(answer.status() != 405, "{name} {template} is documented and not served");
+                assert!(!answer.text().contains("\"Not Found\""), "{name} {template} is not served");
+            } else {
+                assert_eq!(answer.status(), 405, "{name} {template} is served and not documented");
+                let allowed: BTreeSet<_> = answer.header("Allow").split(',').map(str::to_owned).collect();
+                let allowed: BTreeSet<_> = allowed.into_iter().filter(|name| name != "HEAD").collect();
+                assert_eq!(allowed, documented, "{template}");
+            }
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::cli::output::Output;
 use crate::cli::session::Session;
 use crate::cli::table::Table;
 use crate::command::CommandError;
-use crate::webhooks::WebhookView;
+use crate::webhooks::WebhookStatus;
 
 const PAGE_SIZE: usize = 100;
 
@@ -43,7 +43,7 @@ pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Outp
         for row in &page {
             let state = services.webhooks.state(row.id).await?;
             // None if the webhook was deleted after the page was read.
-            if let Some(view) = WebhookView::of(&*services.deliveries, &state).await? {
+            if let Some(view) = WebhookStatus::of(&*services.deliveries, &state).await? {
                 table.add(&view, cells, out)?;
             }
         }
@@ -55,7 +55,7 @@ pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Outp
     }
 }
 
-fn cells(view: &WebhookView) -> [String; 5] {
+fn cells(view: &WebhookStatus) -> [String; 5] {
     let reason = view.suspended.or_else(|| Some(view.failing.as_ref()?.error.as_str()));
     let state = reason.map_or_else(|| view.state.to_owned(), |reason| format!("{} ({reason})", view.state));
     [view.id.clone(), state, view.position.to_string(), view.owner.clone(), view.url.clone()]

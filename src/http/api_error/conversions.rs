@@ -1,5 +1,4 @@
-//! From what went wrong further in to what the client is told. The matches are exhaustive: a new error has to be
-//! given its answer here.
+//! Maps the errors of inner layers to error answers. The matches are exhaustive, so that a new error cannot be forgotten.
 
 use std::error::Error;
 
@@ -13,7 +12,7 @@ use crate::crypto::{HashingError, InvalidToken};
 use crate::query::QueryError;
 
 impl ApiError {
-    /// Something that must not happen did.
+    /// A bug, or damaged data.
     pub(crate) fn internal(error: &dyn Error) -> Self {
         Self::Internal { cause: chain(error) }
     }
@@ -22,7 +21,7 @@ impl ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match &error {
-            // Other nodes may have the key, and whoever reads the log can give it to this one.
+            // Another node may have the key, and an operator can add it to this one.
             StoreError::Unavailable { .. } | StoreError::KeyMissing(_) => {
                 Self::Unavailable { cause: error.to_string() }
             }
@@ -120,13 +119,13 @@ impl From<InvalidToken> for ApiError {
     }
 }
 
-/// An error and what it came from, for the log.
+/// The error and its sources, for the log.
 fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
         let inner = error.to_string();
-        // Many of our errors quote their source already.
+        // Many messages already quote their source.
         if !text.contains(&inner) {
             text = format!("{text}: {inner}");
         }

@@ -1,8 +1,7 @@
-//! Every answer that is no success: what it says, in the form that FastAPI clients know (`detail`), with a stable
-//! `code` and the `request_id` beside it. `fault` holds the entries of a 422; `cause` turns what went wrong
-//! further in into one of these.
+//! Error answers: FastAPI's `detail`, with a stable `code` and the `request_id`. `validation_error` has the entries of a
+//! 422; `conversions` maps the errors of inner layers.
 //!
-//! The request's id is not known where a problem arises, so `edge` writes the body.
+//! Where an error is created the request id is not known, so `middleware` renders the body.
 
 mod conversions;
 mod validation_error;
@@ -11,152 +10,186 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use store::Position;
+use utoipa::ToSchema;
 
 pub(crate) use validation_error::{Loc, ValidationError};
 
-use super::extract::RequestId;
+use super::request_id::RequestId;
 
-/// Why a request did not succeed. What went wrong inside (`cause`) is for the log alone.
+/// Why a request failed. `cause` describes internal failures and is only logged, never answered.
 #[derive(Clone)]
 #[cfg_attr(test, derive(Debug))]
 pub(crate) enum ApiError {
-    /// No token was sent.
+    /// No bearer token.
     NotAuthenticated,
-    /// The token is not good.
+    /// The token is malformed, expired or wrongly signed.
     InvalidToken,
     /// The token's user may not log in.
     InactiveUser,
-    /// A later event ended the token.
+    /// An event after the token was issued (deactivation, loss of a role) revoked it.
     TokenRevoked,
-    /// The caller has no role for it.
+    /// The caller lacks the role.
     Forbidden,
-    /// There is no such user.
     UserNotFound,
-    /// There is no such read model.
     ProjectionNotFound,
-    /// There is no such webhook, or it is another's.
+    /// The webhook does not exist, or belongs to another user.
     WebhookNotFound,
-    /// The log has no such event.
     EventNotFound,
-    /// As things are it cannot be done: a code, and how things are.
-    Conflict { code: &'static str, detail: String },
-    /// There is nothing at this path.
+    /// The current state does not allow the request.
+    Conflict {
+        code: &'static str,
+        detail: String,
+    },
+    /// No route matches the path.
     NotFound,
-    /// There is, but not for this method.
+    /// A route matches the path, but not the method.
     MethodNotAllowed,
-    /// Another user has the e-mail address.
     EmailTaken,
-    /// Another user has the username.
     UsernameTaken,
-    /// No user has this e-mail address and this password.
+    /// Login: no user has this e-mail address and password.
     InvalidCredentials,
-    /// They are right, but the user may not log in.
+    /// Login: the credentials are correct, but the user is deactivated.
     InactiveLogin,
-    /// A caller who is logged in gave a wrong password.
+    /// The confirmation with the current password failed.
     WrongPassword,
-    /// Nobody would be left to administer the service.
+    /// The change would leave no active administrator.
     LastAdministrator,
-    /// The user has changed since the caller looked.
+    /// `If-Match` names another version.
     VersionMismatch,
-    /// A write under the same idempotency key has begun and not ended.
+    /// A write with the same idempotency key is in progress.
     RequestInProgress,
-    /// The idempotency key was used for another request.
+    /// The idempotency key was used for a different request.
     IdempotencyKeyReused,
-    /// What the first request under the idempotency key has made was erased since.
+    /// The resource created by the first request with the idempotency key has been erased.
     ResourceErased,
     /// FieldReader, parameters or headers are not what they have to be.
     Invalid(Vec<ValidationError>),
-    /// The login form is not, with the error code of RFC 6749 §5.2.
-    InvalidForm { errors: Vec<ValidationError>, error: &'static str },
-    /// The body cannot even be judged.
+    /// An invalid login form, with the error code of RFC 6749 §5.2.
+    InvalidForm {
+        errors: Vec<ValidationError>,
+        error: &'static str,
+    },
+    /// The body is not parsable.
     UnreadableBody(String),
-    /// The body is too large.
     BodyTooLarge,
-    /// The body took too long.
+    /// The body did not arrive in time.
     BodyTooSlow,
-    /// The database is out of reach.
-    Unavailable { cause: String },
-    /// Nobody can tell whether the write happened.
-    OutcomeUnknown { cause: String },
-    /// The read model is behind the log.
-    ProjectionBehind { cause: String },
-    /// Too much is asked at once.
-    Busy { cause: String },
-    /// The caller follows the log too often at once.
+    /// The database is unreachable; nothing was done.
+    Unavailable {
+        cause: String,
+    },
+    /// The write may or may not have been executed.
+    OutcomeUnknown {
+        cause: String,
+    },
+    /// The read model lags behind the log.
+    ProjectionBehind {
+        cause: String,
+    },
+    /// A queue or a limit is exhausted.
+    Busy {
+        cause: String,
+    },
+    /// The caller has too many event streams and long polls open.
     TooManyReaders,
-    /// It is our error.
-    Internal { cause: String },
-    /// A refusal by the HTTP library.
+    /// A bug, or damaged data.
+    Internal {
+        cause: String,
+    },
+    /// An error status of the HTTP library.
     Other(StatusCode),
 }
 
-/// The body of the answer.
-#[derive(Serialize)]
-struct Body<'a> {
-    detail: Detail<'a>,
+/// An error answer.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Error)]
+pub(crate) struct ErrorBody<'a> {
+    /// A message for people.
+    detail: &'a str,
+    /// Failed logins only: the error code of RFC 6749.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'static str>,
+    /// Failed logins only.
     #[serde(skip_serializing_if = "Option::is_none")]
     error_description: Option<&'static str>,
+    /// A stable code for programs.
+    #[schema(examples("email_taken"))]
     code: &'static str,
+    /// The id in the header `X-Request-Id` and in the logs.
     request_id: &'a str,
 }
 
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Detail<'a> {
-    Text(&'a str),
-    Errors(&'a [ValidationError]),
+/// The answer to a request with invalid fields, parameters or headers.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ValidationError)]
+pub(crate) struct ValidationErrorBody<'a> {
+    /// One entry per error.
+    detail: &'a [ValidationError],
+    /// Logins only: the error code of RFC 6749.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'static str>,
+    /// Logins only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_description: Option<&'static str>,
+    /// A stable code for programs.
+    #[schema(examples("validation_error"))]
+    code: &'static str,
+    /// The id in the header `X-Request-Id` and in the logs.
+    request_id: &'a str,
 }
 
 impl ApiError {
-    /// One bad field, parameter or header.
+    /// One invalid field, parameter or header.
     pub(crate) fn invalid(error: ValidationError) -> Self {
         Self::Invalid(vec![error])
     }
 
-    /// A position that the log does not have, or not yet.
-    pub(crate) fn beyond_head(loc: Loc, asked: Position, head: Position) -> Self {
-        Self::invalid(ValidationError::too_large(loc, head.get(), &asked.to_string()))
+    /// A position that the log has not reached.
+    pub(crate) fn beyond_head(loc: Loc, position: Position, head: Position) -> Self {
+        Self::invalid(ValidationError::too_large(loc, head.get(), &position.to_string()))
     }
 
-    /// As many addresses of webhooks are looked at as may be at once.
-    pub(crate) fn too_many_checks() -> Self {
-        Self::Busy { cause: "too many addresses of webhooks are looked at at once".to_owned() }
+    /// The limit of concurrent checks of webhook addresses is reached.
+    pub(crate) fn too_many_address_checks() -> Self {
+        Self::Busy { cause: "too many webhook addresses are being checked".to_owned() }
     }
 
-    /// The problem of an answer that a library made.
+    /// The error of a response that a library created.
     pub(crate) fn from_status(status: StatusCode) -> Self {
         match status {
             StatusCode::NOT_FOUND => Self::NotFound,
             StatusCode::METHOD_NOT_ALLOWED => Self::MethodNotAllowed,
             StatusCode::PAYLOAD_TOO_LARGE => Self::BodyTooLarge,
             StatusCode::INTERNAL_SERVER_ERROR => {
-                Self::Internal { cause: "a library answered 500 without a word".to_owned() }
+                Self::Internal { cause: "a library answered 500 without a cause".to_owned() }
             }
             other => Self::Other(other),
         }
     }
 
-    /// The body, as JSON.
+    /// The JSON body.
     pub(crate) fn render(&self, request_id: &RequestId) -> Vec<u8> {
-        let ((_, code), text) = (self.code(), self.text());
+        let ((_, code), message) = (self.status_and_code(), self.message());
         let (error, error_description) = match self {
-            Self::InvalidCredentials | Self::InactiveLogin => (Some("invalid_grant"), Some(text)),
-            Self::InvalidForm { error, .. } => (Some(*error), Some(text)),
+            Self::InvalidCredentials | Self::InactiveLogin => (Some("invalid_grant"), Some(message)),
+            Self::InvalidForm { error, .. } => (Some(*error), Some(message)),
             _ => (None, None),
         };
+        let request_id = request_id.as_str();
         let detail = match self {
-            Self::Invalid(errors) | Self::InvalidForm { errors, .. } => Detail::Errors(errors),
-            Self::UnreadableBody(why) | Self::Conflict { detail: why, .. } => Detail::Text(why),
-            _ => Detail::Text(text),
+            Self::Invalid(detail) | Self::InvalidForm { errors: detail, .. } => {
+                let body = ValidationErrorBody { detail, error, error_description, code, request_id };
+                // Strings and lists of strings always serialise.
+                return serde_json::to_vec(&body).unwrap_or_default();
+            }
+            Self::UnreadableBody(detail) | Self::Conflict { detail, .. } => detail,
+            _ => message,
         };
-        let body = Body { detail, error, error_description, code, request_id: request_id.as_str() };
-        // Texts and lists of texts always serialise.
+        let body = ErrorBody { detail, error, error_description, code, request_id };
         serde_json::to_vec(&body).unwrap_or_default()
     }
 
-    /// What is to be logged and never answered.
+    /// The internal cause, which is logged and never answered.
     pub(crate) fn cause(&self) -> Option<&str> {
         match self {
             Self::Unavailable { cause }
@@ -168,8 +201,7 @@ impl ApiError {
         }
     }
 
-    /// Status and code.
-    fn code(&self) -> (StatusCode, &'static str) {
+    fn status_and_code(&self) -> (StatusCode, &'static str) {
         use StatusCode as S;
         match self {
             Self::NotAuthenticated => (S::UNAUTHORIZED, "not_authenticated"),
@@ -208,8 +240,8 @@ impl ApiError {
         }
     }
 
-    /// The words, which the predecessor's clients may compare.
-    fn text(&self) -> &'static str {
+    /// The message. Clients of the FastAPI service may compare those that it sent too.
+    fn message(&self) -> &'static str {
         match self {
             Self::NotAuthenticated => "Not authenticated",
             Self::InvalidToken | Self::TokenRevoked => "Could not validate credentials",
@@ -219,7 +251,7 @@ impl ApiError {
             Self::ProjectionNotFound => "There is no such read model",
             Self::WebhookNotFound => "There is no such webhook",
             Self::EventNotFound => "The log has no event at this position",
-            Self::Conflict { .. } => "As things are, this cannot be done",
+            Self::Conflict { .. } => "The current state does not allow this",
             Self::NotFound => "Not Found",
             Self::MethodNotAllowed => "Method Not Allowed",
             Self::EmailTaken => "The user with this email already exists in the system.",
@@ -238,7 +270,7 @@ impl ApiError {
             Self::IdempotencyKeyReused => {
                 "This Idempotency-Key was used for another request; make a new key for each write"
             }
-            Self::ResourceErased => "What this request has made was erased since",
+            Self::ResourceErased => "The resource created by this request has been erased.",
             Self::Invalid(_) => "The request is not valid",
             Self::InvalidForm { .. } => "The form is not valid; see `detail`",
             Self::UnreadableBody(_) => "There was an error parsing the body",
@@ -259,7 +291,7 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let (status, _) = self.code();
+        let (status, _) = self.status_and_code();
         let mut response = status.into_response();
         let headers = response.headers_mut();
         if matches!(self, Self::NotAuthenticated) {

@@ -1,12 +1,10 @@
-//! What clients see of each error.
-
 use serde_json::{Value, json};
 use store::{AppendError, Position, StoreError};
 
 use super::*;
 use crate::command::CommandError;
 use crate::crypto::HashingError;
-use crate::http::extract::RequestIds;
+use crate::http::request_id::RequestIds;
 use crate::query::QueryError;
 
 const REQUEST: &str = "0193e2b4-0000-7000-8000-000000000001";
@@ -21,7 +19,7 @@ fn id() -> RequestId {
         crate::http::headers::REQUEST_ID,
         axum::http::HeaderValue::from_static(REQUEST),
     )]);
-    RequestId::of(&headers, &RequestIds::new(&store::Env::system()))
+    RequestId::from_headers(&headers, &RequestIds::new(&store::Env::system()))
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! `POST /auth/login/access-token`: the password grant of OAuth 2.0 (RFC 6749 §4.3), as FastAPI's
-//! `OAuth2PasswordRequestForm` reads it.
+//! `OAuth2PasswordRequestForm` parses it.
 
 use std::sync::Arc;
 
@@ -9,18 +9,17 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::credentials;
 use crate::app::App;
 use crate::crypto::Password;
-use crate::http::api_error::{ApiError, Loc, ValidationError};
+use crate::http::api_error::{ApiError, ErrorBody, Loc, ValidationError, ValidationErrorBody};
+use crate::http::credentials;
 use crate::http::extract::{Form, FormValue, MinPosition};
-use crate::http::openapi::{ErrorBody, ValidationErrorBody};
 use crate::http::state::HttpState;
 
 const GRANT_TYPE_PATTERN: &str = "^password$";
 
-/// Who wants to log in. `grant_type` may be left out, be empty or `password`; `scope`, `client_id` and
-/// `client_secret` are accepted and ignored.
+/// Credentials. `grant_type` is optional and must be empty or `password`; `scope`, `client_id` and `client_secret` are
+/// accepted and ignored.
 #[derive(ToSchema)]
 #[schema(as = Login)]
 pub(crate) struct LoginForm {
@@ -40,7 +39,7 @@ pub(crate) struct TokenView {
     access_token: String,
     /// Always `bearer`.
     token_type: &'static str,
-    /// For how many seconds it is good.
+    /// The validity in seconds.
     expires_in: i64,
 }
 
@@ -54,7 +53,7 @@ impl FromRequest<HttpState> for LoginForm {
 }
 
 impl LoginForm {
-    /// The errors come in the order in which FastAPI tells them.
+    /// Reports errors in the same order as FastAPI.
     fn read(mut form: Form) -> Result<Self, ApiError> {
         let mut errors = Vec::new();
         let mut error = "invalid_request";
@@ -92,7 +91,7 @@ fn text(form: &mut Form, name: &'static str, errors: &mut Vec<ValidationError>) 
     None
 }
 
-/// Exchanges e-mail address and password for an access token.
+/// Logs in: exchanges e-mail address and password for an access token.
 #[utoipa::path(
     post,
     path = "/auth/login/access-token",
@@ -102,11 +101,11 @@ fn text(form: &mut Form, name: &'static str, errors: &mut Vec<ValidationError>) 
         (LoginForm = "application/x-www-form-urlencoded"),
         (LoginForm = "multipart/form-data"),
     )),
-    params(("Aegis-Min-Position" = Option<u64>, Header, description = "Show at least this position of the log")),
+    params(MinPosition),
     responses(
-        (status = 200, description = "A token", body = TokenView),
+        (status = 200, description = "An access token", body = TokenView),
         (status = 400, description = "`invalid_credentials` or `inactive_user`", body = ErrorBody),
-        (status = 422, description = "A bad form", body = ValidationErrorBody),
+        (status = 422, description = "The form is not valid", body = ValidationErrorBody),
         (status = 503, description = "`busy`, `unavailable` or `projection_behind`", body = ErrorBody),
     ),
 )]

@@ -1,5 +1,12 @@
-//! `/auth`: coming in.
+//! `/auth`: sign-up and login.
 
-pub(crate) mod credentials;
-pub(crate) mod login;
-pub(crate) mod signup;
+mod login;
+mod signup;
+
+use utoipa_axum::routes;
+
+use super::state::Routes;
+
+pub(super) fn routes() -> Routes {
+    vec![routes!(signup::sign_up), routes!(login::log_in)]
+}

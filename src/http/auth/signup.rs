@@ -9,16 +9,16 @@ use utoipa::ToSchema;
 
 use crate::config::Settings;
 use crate::crypto::Password;
-use crate::http::api_error::ApiError;
-use crate::http::extract::{FieldReader, FromFields, Idempotent, JsonBody, RequestId};
+use crate::http::api_error::{ApiError, ErrorBody, ValidationErrorBody};
+use crate::http::extract::{FieldReader, FromFields, JsonBody};
 use crate::http::headers::PositionHeader;
-use crate::http::idempotency::execute_once;
-use crate::http::openapi::{ErrorBody, ValidationErrorBody};
+use crate::http::idempotency::{Idempotent, WriteAttempt, execute_once};
+use crate::http::request_id::RequestId;
 use crate::http::state::HttpState;
-use crate::http::users::UserView;
+use crate::http::users::view::UserView;
 
-/// Whose idempotency keys these are: nobody is logged in yet. A key says nothing to whoever does not know the rest of
-/// the request as well.
+/// Idempotency-key scope for unauthenticated requests. It is safe to share: the key store also compares a fingerprint of
+/// the whole request, so a caller who guesses a key but not the body learns nothing.
 const UNAUTHENTICATED_SCOPE: &str = "";
 
 /// A new user. Unknown fields are ignored.
@@ -31,7 +31,7 @@ pub(crate) struct SignUpBody {
     /// Trimmed and normalised (NFKC); at least one visible character.
     #[schema(value_type = String, min_length = 1, max_length = 64, examples("ada"))]
     username: Username,
-    /// At least as many characters as the service is set to ask for: 8 by default.
+    /// The minimum length is a setting of the service: 8 characters by default.
     #[schema(value_type = String, format = Password, min_length = 1, max_length = 1024, examples("correct horse battery"))]
     password: Password,
 }
@@ -45,21 +45,21 @@ impl FromFields for SignUpBody {
     }
 }
 
-/// Opens an account.
+/// Registers a user.
 #[utoipa::path(
     post,
     path = "/auth/signup",
     tag = "auth",
     operation_id = "sign_up",
-    params(("Idempotency-Key" = Option<String>, Header, description = "Send again under the same key, and it is done once")),
+    params(WriteAttempt),
     request_body = SignUpBody,
     responses(
-        (status = 201, description = "The account is open", body = UserView,
-            headers(("Location" = String, description = "Where the user is"), ("Aegis-Position" = u64))),
+        (status = 201, description = "The user is registered", body = UserView,
+            headers(("Location" = String, description = "The path of the user"), ("Aegis-Position" = u64))),
         (status = 400, description = "`email_taken` or `username_taken`", body = ErrorBody),
-        (status = 409, description = "`still_running`, under the same `Idempotency-Key`", body = ErrorBody),
-        (status = 410, description = "`erased`, since it was done under this `Idempotency-Key`", body = ErrorBody),
-        (status = 422, description = "Missing or bad fields, or `idempotency_key_reused`", body = ValidationErrorBody),
+        (status = 409, description = "`still_running`: an earlier attempt with this `Idempotency-Key`", body = ErrorBody),
+        (status = 410, description = "`erased`: the user that an earlier attempt registered", body = ErrorBody),
+        (status = 422, description = "Missing or invalid fields, or `idempotency_key_reused`", body = ValidationErrorBody),
         (status = 503, description = "`busy`, `unavailable` or `outcome_unknown`", body = ErrorBody),
     ),
 )]
@@ -69,8 +69,8 @@ pub(crate) async fn sign_up(
     Idempotent { attempt, body: JsonBody(body) }: Idempotent<JsonBody<SignUpBody>>,
 ) -> Result<impl IntoResponse, ApiError> {
     let app = &state.app;
-    let user = execute_once(&state, UNAUTHENTICATED_SCOPE, &attempt, async |key| {
-        let services = app.services()?;
+    let services = app.services()?;
+    let user = execute_once(services, UNAUTHENTICATED_SCOPE, &attempt, async |key| {
         let SignUpBody { email, username, password } = body;
         let password_hash = app.hashing.hash(password).await?;
         let registration = UserCommand::Register { email, username, password_hash };

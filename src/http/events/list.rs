@@ -11,19 +11,16 @@ use store::{EventQuery, Position};
 use tokio::time::{Instant, sleep, timeout_at};
 use utoipa::ToSchema;
 
-use super::CloudEventBody;
 use crate::app::App;
 use crate::cloud_event::CloudEvent;
-use crate::http::api_error::{ApiError, Loc};
+use crate::http::api_error::{ApiError, ErrorBody, Loc, ValidationErrorBody};
 use crate::http::extract::{EventReader, QueryParams};
-use crate::http::openapi::{ErrorBody, ValidationErrorBody};
 use crate::http::state::HttpState;
 
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: u64 = 1000;
-/// In seconds.
 const MAX_WAIT_SECONDS: u64 = 60;
-/// While waiting with filters, events that come within so long are looked at together.
+/// A long poll with filters reads the events of this interval together.
 const COALESCING_DELAY: Duration = Duration::from_millis(50);
 
 /// A page of the log.
@@ -31,23 +28,21 @@ const COALESCING_DELAY: Duration = Duration::from_millis(50);
 #[schema(as = EventPage)]
 pub(crate) struct EventPage {
     /// By ascending position.
-    #[schema(value_type = Vec<CloudEventBody>)]
     events: Vec<CloudEvent>,
-    /// The last position that was looked at, also when filters let nothing through: the next page's `after`. A page
-    /// may be short, or empty, and yet not the last.
+    /// The last position that was read, whether or not the filters matched: the `after` of the next page. A short or empty
+    /// page is not necessarily the last.
     next: u64,
-    /// The head of the log when the page was read. At `next` = `head` there is no further page yet.
+    /// The head of the log when the page was read. The last page has been reached when `next` equals `head`.
     head: u64,
 }
 
-/// Which events are asked for.
 pub(crate) struct EventsQuery {
     query: EventQuery,
-    /// Only events at or after this moment.
+    /// Inclusive.
     from: Option<Timestamp>,
-    /// Only events before this moment.
+    /// Exclusive.
     to: Option<Timestamp>,
-    /// How long to wait if there is nothing yet.
+    /// The long-poll timeout.
     wait: Duration,
 }
 
@@ -72,12 +67,12 @@ impl<S: Sync> FromRequestParts<S> for EventsQuery {
             actor: params.text("actor"),
         };
         let wait = Duration::from_secs(params.number("wait", 0..=MAX_WAIT_SECONDS).unwrap_or_default());
-        let asked = Self { query, from: params.time("from"), to: params.time("to"), wait };
-        params.finish(asked)
+        let query = Self { query, from: params.time("from"), to: params.time("to"), wait };
+        params.finish(query)
     }
 }
 
-/// Reads the event log.
+/// Reads a page of the event log. With `wait`, an empty page is held back until a matching event is committed.
 #[utoipa::path(
     get,
     path = "/events",
@@ -86,20 +81,19 @@ impl<S: Sync> FromRequestParts<S> for EventsQuery {
     security(("OAuth2PasswordBearer" = [])),
     params(
         ("after" = Option<u64>, Query, description = "Only positions above this one; 0 by default"),
-        ("limit" = Option<u64>, Query, description = "At most so many events: 1 to 1000, 100 by default"),
-        ("types" = Option<String>, Query, description = "Only these types, between commas"),
+        ("limit" = Option<u64>, Query, description = "The maximum number of events: 1 to 1000, 100 by default"),
+        ("types" = Option<String>, Query, description = "Only these types, comma-separated"),
         ("stream" = Option<String>, Query, description = "Only this stream, such as `user-0193…`"),
-        ("actor" = Option<String>, Query, description = "Only what this actor caused"),
-        ("from" = Option<String>, Query, description = "Only events at or after this moment, in RFC 3339"),
-        ("to" = Option<String>, Query, description = "Only events before this moment, in RFC 3339"),
-        ("wait" = Option<u64>, Query, description = "If there is nothing yet, wait up to so many seconds for it: at most 60"),
+        ("actor" = Option<String>, Query, description = "Only events caused by this actor"),
+        ("from" = Option<String>, Query, description = "Only events at or after this time (RFC 3339)"),
+        ("to" = Option<String>, Query, description = "Only events before this time (RFC 3339)"),
+        ("wait" = Option<u64>, Query, description = "Long-poll timeout in seconds: at most 60"),
     ),
     responses(
-        (status = 200, description = "A page", body = EventPage),
-        (status = 401, description = "No token", body = ErrorBody),
-        (status = 403, description = "A bad token, or no role to read events", body = ErrorBody),
-        (status = 422, description = "Bad parameters", body = ValidationErrorBody),
-        (status = 429, description = "`too_many_readers`: more than 100 at once", body = ErrorBody),
+        (status = 200, description = "A page of events", body = EventPage),
+        EventReader,
+        (status = 422, description = "Invalid parameters", body = ValidationErrorBody),
+        (status = 429, description = "`too_many_readers`: more than 100 streams and long polls", body = ErrorBody),
         (status = 503, description = "`unavailable`", body = ErrorBody),
     ),
 )]
@@ -116,7 +110,7 @@ pub(crate) async fn list(
     wait(&state, reader, asked).await.map(Json)
 }
 
-/// A page with events in it, or the one that is there once the time is over.
+/// Long poll: the first non-empty page, or the page at the timeout.
 async fn wait(
     state: &HttpState,
     mut reader: EventReader,
@@ -129,7 +123,7 @@ async fn wait(
     let mut head = store.head().await?.position;
     loop {
         let found = page(app, &reader, &asked, head).await?;
-        // Later events have later times.
+        // Event times never decrease, so nothing can match after `to` has passed.
         let left = asked.to.map(|to| to.duration_since(app.env.now()));
         let left = left.map(|left| Duration::try_from(left).unwrap_or_default());
         let until = deadline.min(Instant::now() + left.unwrap_or(asked.wait));
@@ -143,23 +137,23 @@ async fn wait(
                 news = timeout_at(until, updates.wait_for(|progress| progress.head > known)) => {
                     news.ok().and_then(|news| Some(news.ok()?.head))
                 }
-                // Whoever waits is to come back to another node, and not to be kept until the connection is cut.
+                // Answer now, so that the client can continue on another node.
                 () = state.shutdown.cancelled() => None,
             };
             let Some(news) = news else { return Ok(found) };
             head = news;
         }
-        // What is not let through is not looked at one by one.
+        // Do not read events that the filters reject one by one.
         if !asked.is_unfiltered() {
             sleep(COALESCING_DELAY).await;
             head = head.max(store.progress().head);
         }
-        // Nobody is told what happened after they had lost the right to know.
+        // A reader who has lost the role must not see later events.
         (reader, _) = reader.reauthorize_at(app, head).await?;
     }
 }
 
-/// A page of the log as it was at that head.
+/// A page of the log up to that head.
 async fn page(
     app: &App,
     reader: &EventReader,
@@ -169,7 +163,7 @@ async fn page(
     let EventsQuery { query, from, to, .. } = asked;
     let store = &app.services()?.store;
     if query.after > head {
-        // Whoever has seen more than there is has followed another log: one that was put back since.
+        // The position belongs to another log, such as one that was replaced by a backup.
         return Err(ApiError::beyond_head(Loc::Query("after"), query.after, head));
     }
     let after = match *from {
@@ -180,9 +174,9 @@ async fn page(
         Some(to) => store.last_before(to, after, head).await?,
         None => head,
     };
-    // Nothing above the head is read, so that what comes in meanwhile is neither skipped nor counted twice.
+    // Events committed meanwhile are left for the next page, so that none is skipped or repeated.
     let page = store.page(&EventQuery { after, until: Some(until), ..query.clone() }).await?;
-    // Whatever lies between there and the head is too new to be asked for.
+    // Events between `until` and the head are at or after `to`.
     let next = if page.next < until { page.next } else { page.next.max(head) };
     let event = |event| CloudEvent::new(event, store.log_id(), reader.disclosure);
     let events = page.events.iter().map(event).collect();

@@ -9,15 +9,13 @@ use futures::stream::unfold;
 use store::Position;
 
 use super::subscriber::{StreamStart, StreamSubscriber};
-use crate::http::api_error::{ApiError, Loc};
+use crate::http::api_error::{ApiError, ErrorBody, Loc, ValidationErrorBody};
 use crate::http::extract::{EventReader, QueryParams, position};
-use crate::http::openapi::{ErrorBody, ValidationErrorBody};
 use crate::http::state::HttpState;
 
-/// Which events are asked for, and from where on.
 pub(crate) struct StreamQuery {
     after: Option<Position>,
-    /// Where that was after_loc.
+    /// Which parameter or header set `after`.
     after_loc: Loc,
     types: Vec<String>,
 }
@@ -30,7 +28,7 @@ impl<S: Sync> FromRequestParts<S> for StreamQuery {
         let after = params.position("after");
         let types = params.names("types");
         let last = parts.headers.get("last-event-id").map(|id| String::from_utf8_lossy(id.as_bytes()));
-        // A browser that reconnects sends the header and repeats the address: the header is the newer of the two.
+        // A browser that reconnects repeats the URL and adds the header, so the header is the newer one.
         let last = match last.filter(|id| !id.is_empty()) {
             Some(id) => Some(position(Loc::Header("last-event-id"), &id).map_err(ApiError::invalid)?),
             None => None,
@@ -40,10 +38,10 @@ impl<S: Sync> FromRequestParts<S> for StreamQuery {
     }
 }
 
-/// Follows the event log as server-sent events.
+/// Subscribes to the event log as server-sent events.
 ///
-/// `id` is the position, `event` the type and `data` a `CloudEvent`. A comment `head N` tells at least every 15 s how far
-/// the log is. An `id` alone is no event; it says from where on to go on after a break.
+/// `id` is the position, `event` the type and `data` a `CloudEvent`. A comment `head N` reports the head of the log at
+/// least every 15 s. An `id` without data is not an event: it is the position from which to resume.
 #[utoipa::path(
     get,
     path = "/events/stream",
@@ -51,16 +49,15 @@ impl<S: Sync> FromRequestParts<S> for StreamQuery {
     operation_id = "follow_events",
     security(("OAuth2PasswordBearer" = [])),
     params(
-        ("after" = Option<u64>, Query, description = "Only positions above this one; from the head on by default"),
-        ("types" = Option<String>, Query, description = "Only these types, between commas"),
-        ("Last-Event-ID" = Option<u64>, Header, description = "The same as `after`, and beats it"),
+        ("after" = Option<u64>, Query, description = "Only positions above this one; the head by default"),
+        ("types" = Option<String>, Query, description = "Only these types, comma-separated"),
+        ("Last-Event-ID" = Option<u64>, Header, description = "As `after`, and takes precedence over it"),
     ),
     responses(
-        (status = 200, description = "Events, without an end", body = String, content_type = "text/event-stream"),
-        (status = 401, description = "No token", body = ErrorBody),
-        (status = 403, description = "A bad token, or no role to read events", body = ErrorBody),
-        (status = 422, description = "Bad parameters", body = ValidationErrorBody),
-        (status = 429, description = "`too_many_readers`: more than 100 at once", body = ErrorBody),
+        (status = 200, description = "An unlimited stream of events", body = String, content_type = "text/event-stream"),
+        EventReader,
+        (status = 422, description = "Invalid parameters", body = ValidationErrorBody),
+        (status = 429, description = "`too_many_readers`: more than 100 streams and long polls", body = ErrorBody),
         (status = 503, description = "`unavailable`", body = ErrorBody),
     ),
 )]
@@ -76,19 +73,19 @@ pub(crate) async fn stream(
         Some(after) => {
             let head = store.head_at_least(after).await?.position;
             if after > head {
-                // Whoever has seen more than there is has followed another log: one that was put back since.
+                // The position belongs to another log, such as one that was replaced by a backup.
                 return Err(ApiError::beyond_head(after_loc, after, head));
             }
             after
         }
     };
-    // The rows that let them in may have been old.
+    // The extractor may have read a lagging read model.
     let authorized_at = store.progress().head;
     let (reader, _) = reader.reauthorize_at(&state.app, authorized_at).await?;
     let subscriber =
         StreamSubscriber::new(&state, reader, slot, StreamStart { after, authorized_at, types })?;
-    // The next piece is made when the last one has been sent: a slow client holds back only itself.
-    let pieces = unfold(subscriber, async |mut subscriber| Some((subscriber.next().await?, subscriber)));
+    // A chunk is produced only when the previous one has been sent, so a slow client delays only itself.
+    let chunks = unfold(subscriber, async |mut subscriber| Some((subscriber.next().await?, subscriber)));
     let headers = [(header::CONTENT_TYPE.as_str(), "text/event-stream"), ("x-accel-buffering", "no")];
-    Ok((headers, Body::from_stream(pieces)))
+    Ok((headers, Body::from_stream(chunks)))
 }

@@ -1,9 +1,9 @@
-//! One reader of an event stream, and how far they are. Positions come in order and none is left out; whatever cannot
-//! be told for sure ends the stream, and the client, which knows its slot, comes back.
+//! One subscriber of the event stream. Positions are sent in order and without gaps; any error ends the stream, and the
+//! client resumes from its last position.
 //!
-//! What is new comes from the [`Broadcaster`](super::broadcaster::Broadcaster), ready to be sent; whoever is further back than that reads the
-//! log for themselves, a page at a time, as fast as they take it. Nothing is kept for anybody: whoever was told what is
-//! new and then does not take it is sent away, with the position to come back with.
+//! New events come from the broadcaster, already rendered. A subscriber that is catching up reads the log page by page
+//! instead, at its own pace. Nothing is queued for a subscriber: one that was up to date and then stops reading is
+//! disconnected, with the position from which to resume.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -13,90 +13,84 @@ use axum::body::Bytes;
 use store::{EventQuery, EventStore, Page, Position, StoreError};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span};
 
-use super::broadcaster::{BroadcastEnded, BroadcastSubscription};
-use super::event_buffer::{NextEvents, ReaderView};
-use super::reader_slots::ReaderSlot;
-use super::sse;
 use crate::app::App;
 use crate::cloud_event::CloudEvent;
 use crate::http::api_error::ApiError;
+use crate::http::event_feed::broadcaster::{BroadcastEnded, BroadcastSubscription};
+use crate::http::event_feed::event_buffer::{NextEvents, ReaderView};
+use crate::http::event_feed::reader_slots::ReaderSlot;
+use crate::http::event_feed::sse;
 use crate::http::extract::EventReader;
 use crate::http::state::HttpState;
 
-/// How often the head is last_id_sent: well within the 15 s that are promised.
+/// Within the documented 15 s.
 const HEAD_INTERVAL: Duration = Duration::from_secs(10);
-/// How often the reader's rights are looked at again while nothing happens: well within a minute.
+/// How often an idle reader is authorized again.
 const AUTHORIZATION_INTERVAL: Duration = Duration::from_secs(10);
-/// The same while the rows that tell of them are behind.
+/// The same while the read model `users` lags.
 const AUTHORIZATION_RETRY: Duration = Duration::from_secs(1);
-/// Events read, and held in memory for one reader, at once.
+/// The page size while catching up.
 const BATCH: usize = 100;
-/// How long a reader may leave what they are sent, once that fills all that lies between.
+/// How long a subscriber may leave a chunk unread once all network buffers are full.
 const SLOW_READER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What is followed.
 pub(super) struct StreamStart {
-    /// From where on.
     pub(super) after: Position,
-    /// Up to here, what happened to the reader has been looked at.
+    /// The position up to which events of the reader were taken into account for their authorization.
     pub(super) authorized_at: Position,
     /// Only these types; empty: all.
     pub(super) types: Vec<String>,
 }
 
-/// A reader of the stream.
 pub(super) struct StreamSubscriber {
     app: Arc<App>,
     store: EventStore,
     broadcast: BroadcastSubscription,
     shutdown: CancellationToken,
+    /// The span of the request, which has ended when the stream is read.
+    span: Span,
     reader: Option<EventReader>,
-    /// Counted for as long as they follow.
+    /// Released when the stream ends.
     _slot: ReaderSlot,
     types: Vec<String>,
-    /// The last position that was looked at.
+    /// The last position that was read.
     at: Position,
-    /// The last position that the client knows of.
+    /// The last position that was sent as an id.
     last_id_sent: Option<Position>,
-    /// Up to here, what happened to the reader has been looked at.
     authorized_at: Position,
-    /// Whether they have been told all there was.
+    /// Whether the subscriber has caught up, and reads from the broadcaster.
     is_live: bool,
-    /// When the last chunk was handed over.
+    /// When the last chunk was produced; `None` after waiting for events.
     last_chunk_at: Option<Instant>,
     next_head_comment: Instant,
     next_authorization: Instant,
     has_ended: bool,
 }
 
-/// Why a stream ends.
 enum StreamEnd {
-    /// The reader may no longer read, or that cannot be found out.
+    /// The reader lost the authorization, or it cannot be checked.
     Unauthorized,
-    /// They do not take what they are sent.
     TooSlow,
-    /// The feed has failed.
     BroadcasterFailed,
-    /// The log cannot be read.
     Unreadable(StoreError),
-    /// An event cannot be rendered.
     Unrenderable(serde_json::Error),
 }
 
 impl StreamEnd {
     fn log(&self) {
         match self {
-            Self::Unauthorized => tracing::debug!("an event stream ended: its reader may no longer read"),
+            Self::Unauthorized => tracing::debug!("event stream ended: reader not authorized any more"),
             Self::BroadcasterFailed => {
-                tracing::error!("an event stream ended: nobody reads the log any more")
+                tracing::error!("event stream ended: the broadcaster has failed")
             }
-            Self::TooSlow => tracing::info!("an event stream ended: its reader was too slow"),
+            Self::TooSlow => tracing::info!("event stream ended: reader too slow"),
             Self::Unreadable(error) if error.is_transient() => {
-                tracing::warn!(%error, "an event stream broke off");
+                tracing::warn!(%error, "event stream ended by an error");
             }
-            Self::Unreadable(error) => tracing::error!(%error, "an event stream broke off"),
-            Self::Unrenderable(error) => tracing::error!(%error, "an event stream broke off"),
+            Self::Unreadable(error) => tracing::error!(%error, "event stream ended by an error"),
+            Self::Unrenderable(error) => tracing::error!(%error, "event stream ended by an error"),
         }
     }
 }
@@ -116,6 +110,7 @@ impl StreamSubscriber {
             broadcast: state.broadcaster()?.subscribe(),
             store,
             shutdown: state.shutdown.clone(),
+            span: Span::current(),
             reader: Some(reader),
             _slot: slot,
             types,
@@ -132,6 +127,11 @@ impl StreamSubscriber {
 
     /// The next chunk of the stream; `None` at its end.
     pub(super) async fn next(&mut self) -> Option<Result<Bytes, Infallible>> {
+        let span = self.span.clone();
+        self.next_in_span().instrument(span).await
+    }
+
+    async fn next_in_span(&mut self) -> Option<Result<Bytes, Infallible>> {
         if self.has_ended {
             return None;
         }
@@ -154,9 +154,9 @@ impl StreamSubscriber {
         }
     }
 
-    // What is seldom done is boxed: room for it would be kept for each of those who only wait.
+    // Rare steps are boxed: their futures would enlarge that of every waiting subscriber.
     async fn next_chunk(&mut self) -> Result<Bytes, StreamEnd> {
-        // This is asked for as soon as there is room for it on the way to the client.
+        // The connection polls for a chunk as soon as it has room for it.
         if self.is_live
             && self.last_chunk_at.is_some_and(|last_chunk_at| last_chunk_at.elapsed() > SLOW_READER_TIMEOUT)
         {
@@ -176,7 +176,7 @@ impl StreamSubscriber {
         }
     }
 
-    /// What is new, for one who was up to date.
+    /// The next events from the broadcaster.
     async fn from_buffer(&mut self) -> Result<Option<Bytes>, StreamEnd> {
         let reader = self.reader.as_ref().ok_or(StreamEnd::Unauthorized)?;
         let (types, authorized_at) = (&self.types, self.authorized_at);
@@ -190,21 +190,21 @@ impl StreamSubscriber {
             }
             NextEvents::RecheckAuthorization(position) => {
                 if !Box::pin(self.reauthorize_at(position)).await? {
-                    // It was something that happened to themselves.
+                    // Without a current read model the event of the reader cannot be evaluated.
                     return Err(StreamEnd::Unauthorized);
                 }
                 self.authorized_at = position;
             }
             NextEvents::UpToDate => self.wait().await?,
             NextEvents::Evicted => return Err(StreamEnd::TooSlow),
-            // The feed has begun anew.
+            // The broadcast has restarted.
             NextEvents::NotBuffered => self.is_live = false,
         }
         Ok(None)
     }
 
-    /// What is further back, from the log itself: nobody who comes later is shown what was kept ready for others, and was
-    /// erased this moment.
+    /// The next events from the log, until the subscriber has caught up. The log is read instead of the buffer, because a
+    /// buffered event may have been erased this moment.
     async fn from_log(&mut self) -> Result<Option<Bytes>, StreamEnd> {
         let head = self.store.progress().head;
         if self.broadcast.is_caught_up(self.at) {
@@ -218,7 +218,7 @@ impl StreamSubscriber {
         Ok(None)
     }
 
-    /// The events up to the head, at most [`BATCH`].
+    /// A page of events up to the head.
     async fn read(&mut self, head: Position) -> Result<String, StreamEnd> {
         let (types, until) = (self.types.clone(), Some(head));
         let query = EventQuery { after: self.at, until, limit: BATCH, types, ..EventQuery::default() };
@@ -237,7 +237,7 @@ impl StreamSubscriber {
         Ok(out)
     }
 
-    /// How far the log is, and, if the client does not know yet, how far the search is.
+    /// The head of the log and, if it was not sent yet, the last position read.
     fn head_comment(&mut self) -> String {
         let mut out = sse::head(self.store.progress().head.get());
         if self.last_id_sent != Some(self.at) {
@@ -248,19 +248,18 @@ impl StreamSubscriber {
         out
     }
 
-    /// Until there is something to do.
     async fn wait(&mut self) -> Result<(), StreamEnd> {
         tokio::select! {
             () = sleep_until(self.next_head_comment.min(self.next_authorization)) => {}
             moved = self.broadcast.changed() => moved.map_err(|BroadcastEnded| StreamEnd::BroadcasterFailed)?,
         }
-        // Nobody was waiting for the client meanwhile.
+        // The time spent here was not spent waiting for the client.
         self.last_chunk_at = None;
         Ok(())
     }
 
-    /// Asks for the reader's rights as they are at that position, so that nobody is told what happened after they had
-    /// lost them. Whether the rows that tell of them were that far; if not, they are soon asked again.
+    /// Authorizes the reader as of that position, so that a reader does not see events after the loss of the role. Returns
+    /// whether the read model had reached the position; if not, the check is soon repeated.
     async fn reauthorize_at(&mut self, position: Position) -> Result<bool, StreamEnd> {
         let reader = self.reader.take().ok_or(StreamEnd::Unauthorized)?;
         let (reader, is_certain) =

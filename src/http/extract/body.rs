@@ -1,4 +1,4 @@
-//! Bodies: read within bounds, judged field by field.
+//! Request bodies: size and time limits, and JSON objects.
 
 use std::time::Duration;
 
@@ -9,27 +9,25 @@ use futures::StreamExt;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::FieldReader;
+use super::field_reader::FieldReader;
 use super::json;
 use crate::config::Settings;
 use crate::http::api_error::{ApiError, Loc, ValidationError};
 use crate::http::state::HttpState;
 
-/// The largest body.
 const MAX_BODY: usize = 64 * 1024;
-/// The longest time a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// How much of a body that is too large is read all the same, and for how long.
+/// How much of an oversized body is read and discarded, and for how long.
 const MAX_DRAINED: usize = 1024 * 1024;
 const BODY_DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A body that says what it consists of.
+/// A body that is parsed from the fields of a JSON object.
 pub(crate) trait FromFields: Sized {
-    /// Takes the fields out, in the order in which their errors are to be told. `None` only after a fault.
+    /// Reads the fields in the order in which their errors are reported. `None` only after an error.
     fn from_fields(fields: &mut FieldReader, settings: &Settings) -> Option<Self>;
 }
 
-/// A JSON object that has to be there.
+/// A required JSON object.
 pub(crate) struct JsonBody<T>(pub(crate) T);
 
 impl<T: FromFields> FromRequest<HttpState> for JsonBody<T> {
@@ -43,7 +41,7 @@ impl<T: FromFields> FromRequest<HttpState> for JsonBody<T> {
     }
 }
 
-/// A JSON object that may be left out, or be `null`.
+/// A JSON object that may be missing or `null`.
 pub(crate) struct OptionalJsonBody<T>(pub(crate) Option<T>);
 
 impl<T: FromFields> FromRequest<HttpState> for OptionalJsonBody<T> {
@@ -57,7 +55,7 @@ impl<T: FromFields> FromRequest<HttpState> for OptionalJsonBody<T> {
     }
 }
 
-/// A request that says everything without a body; one that comes all the same says nothing.
+/// No body is expected; one that is sent is ignored.
 pub(crate) struct NoBody;
 
 impl FromRequest<HttpState> for NoBody {
@@ -75,7 +73,7 @@ fn parse_object<T: FromFields>(body: Value, settings: &Settings) -> Result<T, Ap
     fields.finish(read)
 }
 
-/// The body as JSON; `None` if it is empty. One of another content type is no object, whatever it holds.
+/// The body as JSON; `None` if it is empty. A body of another content type is rejected as not an object.
 async fn json_body(request: Request) -> Result<Option<Value>, ApiError> {
     let is_json = is_json(request.headers());
     let body = read_body(request).await?;
@@ -86,18 +84,18 @@ async fn json_body(request: Request) -> Result<Option<Value>, ApiError> {
     }
 }
 
-/// Reads a body whole, within [`MAX_BODY`] and [`BODY_TIMEOUT`].
+/// Reads the whole body, within [`MAX_BODY`] and [`BODY_TIMEOUT`].
 pub(crate) async fn read_body(request: Request) -> Result<Bytes, ApiError> {
     let announced =
         request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let fits = announced.is_none_or(|length: usize| length <= MAX_BODY);
-    // Who asks first has sent nothing yet, and will not.
+    // A client that sends `Expect: 100-continue` has not sent the body yet.
     let asks_first = request.headers().contains_key(header::EXPECT);
     let mut chunks = request.into_body().into_data_stream();
     let read = async { if fits { collect(&mut chunks).await } else { Err(ApiError::BodyTooLarge) } };
     let body = timeout(BODY_TIMEOUT, read).await.unwrap_or(Err(ApiError::BodyTooSlow));
     if matches!(body, Err(ApiError::BodyTooLarge)) && !asks_first {
-        // Who is still sending would take a closed connection for the answer.
+        // A client that is still sending would see a reset connection instead of the answer.
         drop(timeout(BODY_DRAIN_TIMEOUT, drain(&mut chunks)).await);
     }
     body
@@ -111,7 +109,7 @@ async fn collect(chunks: &mut BodyDataStream) -> Result<Bytes, ApiError> {
         if body.len() + joined.len() + chunk.len() > MAX_BODY {
             return Err(ApiError::BodyTooLarge);
         }
-        // Nearly every body comes in one piece, which needs no copy.
+        // Nearly every body arrives as one chunk, which is not copied.
         if body.is_empty() && joined.is_empty() {
             body = chunk;
         } else {
@@ -122,7 +120,6 @@ async fn collect(chunks: &mut BodyDataStream) -> Result<Bytes, ApiError> {
     Ok(if joined.is_empty() { body } else { joined.into() })
 }
 
-/// Reads on, within bounds, and keeps nothing.
 async fn drain(chunks: &mut BodyDataStream) {
     let mut drained = 0;
     while let Some(Ok(chunk)) = chunks.next().await {

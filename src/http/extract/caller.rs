@@ -1,26 +1,31 @@
-//! Who calls: the user of an access token, as their row shows them now.
+//! The caller: the user of the access token, in the current state of the read model.
+
+use std::collections::BTreeMap;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use domain::Role;
 use projections::UserRow;
+use utoipa::IntoResponses;
+use utoipa::openapi::{RefOr, Response};
 
-use super::{MinPosition, RequestId};
+use super::min_position::MinPosition;
 use crate::app::App;
 use crate::command::CommandContext;
 use crate::crypto::VerifiedToken;
 use crate::http::api_error::ApiError;
+use crate::http::openapi::error_responses;
+use crate::http::request_id::RequestId;
 use crate::http::state::HttpState;
 use crate::http::time_limit::TimeLimit;
 
-/// A user who may act for themselves.
+/// An active user, authenticated by a token that is not revoked.
 pub(crate) struct CurrentUser {
     pub(crate) row: UserRow,
 }
 
 impl CurrentUser {
-    /// The user of a token that is still good.
     pub(crate) async fn from_token(app: &App, token: &str) -> Result<Self, ApiError> {
         Self::from_claims(app, app.tokens.verify(token)?).await
     }
@@ -40,7 +45,7 @@ impl CurrentUser {
         self.row.roles.contains(&role)
     }
 
-    /// What this user does, they do under this request.
+    /// The context of commands that the caller issues in this request.
     pub(crate) fn command_context(&self, request_id: &RequestId) -> CommandContext {
         CommandContext::new(self.row.id.stream(), request_id.as_str())
     }
@@ -51,13 +56,22 @@ impl FromRequestParts<HttpState> for CurrentUser {
 
     async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, ApiError> {
         let app = &state.app;
-        // Nobody waits for a position without a good token.
+        // Verify the token first, so that unauthenticated requests cannot wait for a position.
         let access = app.tokens.verify(bearer(&parts.headers)?)?;
         let known = async {
             MinPosition::wait(&parts.headers, app.services()?).await?;
             Self::from_claims(app, access).await
         };
-        TimeLimit::of(&parts.extensions).read("who calls", known).await
+        TimeLimit::of(&parts.extensions).read("the caller", known).await
+    }
+}
+
+impl IntoResponses for CurrentUser {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        error_responses([
+            ("401", "No bearer token"),
+            ("403", "`invalid_token`, `inactive_user` or `token_revoked`"),
+        ])
     }
 }
 

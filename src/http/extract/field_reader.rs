@@ -1,4 +1,4 @@
-//! The fields of a JSON object, each taken out once, with every fault noted on the way.
+//! Reads typed fields from a JSON object and collects the validation errors.
 
 use std::ops::RangeInclusive;
 
@@ -11,19 +11,18 @@ use serde_json::{Map, Value};
 use crate::crypto::Password;
 use crate::http::api_error::{ApiError, Loc, ValidationError};
 
-/// FieldReader that no answer may show, however deep they stand.
+/// Fields that are never echoed in an answer, at any depth.
 const SECRET_FIELDS: [&str; 4] = ["password", "current_password", "new_password", "client_secret"];
 
-// The patterns say what the domain forbids; they are words for people, nothing is matched against them.
+// The patterns describe the rules of the domain in messages; nothing is matched against them.
 const USERNAME_PATTERN: &str = r"^[^\p{Cc}\u2028\u2029\u202A-\u202E\u2066-\u2069]*$";
 const REASON_PATTERN: &str = r"^[^\p{Cc}--[\n\t]]*$";
 const PASSWORD_PATTERN: &str = r"^[^\u0000]*$";
 
-/// A JSON object on its way to becoming a body.
 pub(crate) struct FieldReader {
-    /// What may be shown.
+    /// Fields that may be echoed.
     given: Map<String, Value>,
-    /// What may not: the object's own secret fields.
+    /// The secret fields of the object itself.
     secret: Map<String, Value>,
     errors: Vec<ValidationError>,
 }
@@ -35,12 +34,11 @@ impl FieldReader {
         Self { given, secret, errors: Vec::new() }
     }
 
-    /// The body, unless a fault was found.
+    /// The body, if there were no errors.
     pub(crate) fn finish<T>(self, body: Option<T>) -> Result<T, ApiError> {
         body.filter(|_| self.errors.is_empty()).ok_or(ApiError::Invalid(self.errors))
     }
 
-    /// An e-mail address that has to be there.
     pub(crate) fn email(&mut self, name: &'static str) -> Option<EmailAddress> {
         let text = self.text(name)?;
         EmailAddress::parse(&text)
@@ -50,7 +48,6 @@ impl FieldReader {
             .ok()
     }
 
-    /// The address of a webhook, which has to be there.
     pub(crate) fn webhook_url(&mut self, name: &'static str) -> Option<WebhookUrl> {
         let text = self.text(name)?;
         WebhookUrl::parse(&text)
@@ -61,7 +58,7 @@ impl FieldReader {
             .ok()
     }
 
-    /// Types of events, if any are given: each of them one that there is.
+    /// Optional; each must be a known event type.
     pub(crate) fn event_types(&mut self, name: &'static str) -> Vec<String> {
         let given = match self.given.get(name) {
             None | Some(Value::Null) => return Vec::new(),
@@ -89,7 +86,6 @@ impl FieldReader {
         types
     }
 
-    /// A username that has to be there.
     pub(crate) fn username(&mut self, name: &'static str) -> Option<Username> {
         let text = self.text(name)?;
         let loc = Loc::Field(name);
@@ -106,7 +102,7 @@ impl FieldReader {
             .ok()
     }
 
-    /// A reason, if one is given.
+    /// Optional.
     pub(crate) fn reason(&mut self, name: &'static str) -> Option<Reason> {
         if self.given.get(name).is_none_or(Value::is_null) {
             return None;
@@ -126,7 +122,6 @@ impl FieldReader {
             .ok()
     }
 
-    /// The code of a reason for an erasure, which has to be there.
     pub(crate) fn erasure_reason(&mut self, name: &'static str) -> Option<ErasureReason> {
         let text = self.text(name)?;
         let known = text.parse().ok();
@@ -136,7 +131,7 @@ impl FieldReader {
         })
     }
 
-    /// A password that has to be there, whatever it is.
+    /// An existing password, which need not satisfy the policy.
     pub(crate) fn password(&mut self, name: &'static str) -> Option<Password> {
         match self.secret.remove(name) {
             Some(Value::String(text)) => Some(Password::new(text)),
@@ -145,11 +140,11 @@ impl FieldReader {
         }
     }
 
-    /// A password that somebody is about to choose. What is wrong with it is said, the password is not.
+    /// A password to be set. Errors do not echo it.
     pub(crate) fn new_password(&mut self, name: &'static str, min_length: usize) -> Option<Password> {
         let password = self.password(name)?;
         let loc = Loc::Field(name);
-        // A zero byte ends the text for many a library that may verify this hash one day.
+        // Some libraries that may verify this hash later end the password at a zero byte.
         if password.expose().contains('\0') {
             return self.reject(ValidationError::pattern_mismatch(loc, PASSWORD_PATTERN, Value::Null));
         }
@@ -164,7 +159,6 @@ impl FieldReader {
         }
     }
 
-    /// A whole number that has to be there, and within bounds.
     pub(crate) fn number(&mut self, name: &'static str, bounds: RangeInclusive<u64>) -> Option<u64> {
         let Some(given) = self.given.get(name).cloned() else { return self.missing(name) };
         let (loc, shown, (min, max)) = (Loc::Field(name), given.to_string(), bounds.into_inner());
@@ -179,7 +173,6 @@ impl FieldReader {
         }
     }
 
-    /// The same, if one is given.
     pub(crate) fn optional_number(&mut self, name: &'static str, bounds: RangeInclusive<u64>) -> Option<u64> {
         if self.given.get(name).is_none_or(Value::is_null) {
             return None;
@@ -187,7 +180,6 @@ impl FieldReader {
         self.number(name, bounds)
     }
 
-    /// A reason that has to be there.
     pub(crate) fn required_reason(&mut self, name: &'static str) -> Option<Reason> {
         if self.given.get(name).is_none_or(Value::is_null) {
             return self.missing(name);
@@ -217,7 +209,7 @@ impl FieldReader {
     }
 }
 
-/// Takes out what must not be shown.
+/// Removes secret fields at any depth.
 fn redact_secrets(value: &mut Value) {
     match value {
         Value::Object(members) => {
@@ -237,7 +229,7 @@ mod tests {
 
     /// The errors of a sign-up with this body.
     fn errors(body: Value) -> Value {
-        let Value::Object(body) = body else { panic!("no object") };
+        let Value::Object(body) = body else { panic!("not an object") };
         let mut fields = FieldReader::new(body);
         let read = (fields.email("email"), fields.username("username"), fields.new_password("password", 8));
         match fields.finish(Some(read)) {

@@ -1,4 +1,4 @@
-//! HTML forms, urlencoded or multipart. Of fields with the same name the last one counts, as in Starlette.
+//! HTML forms, urlencoded or multipart. The last of several fields with the same name wins, as in Starlette.
 
 use std::collections::HashMap;
 
@@ -7,23 +7,20 @@ use axum::extract::{FromRequest, Multipart, Request};
 use axum::http::header;
 use url::form_urlencoded;
 
-use super::read_body;
+use super::body::read_body;
 use crate::http::api_error::ApiError;
 use crate::http::state::HttpState;
 
-/// The fields of a form. A body of another content type has none.
+/// A form; empty for other content types.
 pub(crate) struct Form(HashMap<String, FormValue>);
 
-/// The value of a field.
 pub(crate) enum FormValue {
-    /// What was typed.
     Text(String),
-    /// A file was sent where text belongs.
     File,
 }
 
 impl Form {
-    /// Takes a field out; one that is empty is as good as missing.
+    /// Removes a field. An empty one counts as missing.
     pub(crate) fn take(&mut self, name: &str) -> Option<FormValue> {
         self.0.remove(name).filter(|value| !matches!(value, FormValue::Text(text) if text.is_empty()))
     }

@@ -1,12 +1,19 @@
-//! `If-Match` (RFC 9110 §13.1.1): a write that is to happen only if nobody else was quicker.
+//! `If-Match` (RFC 9110 §13.1.1): optimistic concurrency for clients.
+
+use std::collections::BTreeMap;
 
 use axum::extract::FromRequestParts;
 use axum::http::header;
 use axum::http::request::Parts;
+use utoipa::openapi::path::{Parameter, ParameterIn};
+use utoipa::openapi::schema::Type;
+use utoipa::openapi::{RefOr, Response};
+use utoipa::{IntoParams, IntoResponses};
 
 use crate::http::api_error::ApiError;
+use crate::http::openapi::{error_responses, header_parameter};
 
-/// The version that the caller has seen; none if any will do.
+/// The expected version; `None` if any.
 pub(crate) struct IfMatch(pub(crate) Option<u64>);
 
 impl<S: Sync> FromRequestParts<S> for IfMatch {
@@ -20,15 +27,27 @@ impl<S: Sync> FromRequestParts<S> for IfMatch {
     }
 }
 
-/// One tag of ours, or `*`. Anything else, lists and weak tags among it, matches no version that there could be.
+impl IntoParams for IfMatch {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![header_parameter("If-Match", Type::String, "Only if the user is at this version")]
+    }
+}
+
+impl IntoResponses for IfMatch {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        error_responses([("412", "`version_mismatch`")])
+    }
+}
+
+/// Accepts one strong tag as sent in `ETag`, or `*`. Other tags, such as lists and weak tags, match no version.
 fn parse(tag: &[u8]) -> Result<Option<u64>, ApiError> {
     let tag = str::from_utf8(tag).unwrap_or_default().trim();
     if tag == "*" {
         return Ok(None);
     }
     let version = tag.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or_default();
-    let is_ours = version.bytes().all(|byte| byte.is_ascii_digit());
-    let version = is_ours.then(|| version.parse().ok()).flatten();
+    let is_number = version.bytes().all(|byte| byte.is_ascii_digit());
+    let version = is_number.then(|| version.parse().ok()).flatten();
     version.map(Some).ok_or(ApiError::VersionMismatch)
 }
 

@@ -1,4 +1,4 @@
-//! The text of a body as JSON.
+//! Parses JSON bodies, with the error messages of FastAPI.
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use crate::http::api_error::{ApiError, ValidationError};
 
 const UNREADABLE: &str = "There was an error parsing the body";
 
-/// Reads a JSON text in UTF-8, with or without a byte order mark. Of members with the same name the last one counts.
+/// Parses UTF-8 with or without a byte order mark. The last of several members with the same name wins.
 pub(super) fn parse(body: &[u8]) -> Result<Value, ApiError> {
     let text = str::from_utf8(body).map_err(|error| {
         ApiError::UnreadableBody(format!("{UNREADABLE}: it is no UTF-8 from byte {} on", error.valid_up_to()))
@@ -15,15 +15,15 @@ pub(super) fn parse(body: &[u8]) -> Result<Value, ApiError> {
     let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
     serde_json::from_str(text).or_else(|_| match json_syntax::locate(text) {
         Some(error) => Err(ApiError::invalid(ValidationError::invalid_json(error.offset, error.error))),
-        // The grammar is kept, so it is too deep, or a number is beyond bounds. The latter is allowed (RFC 8259 §6).
+        // The syntax is valid, so it is nested too deeply, or a number is out of range, which is allowed (RFC 8259 §6).
         None => serde_json::from_str(&clamp_numbers(text)).map_err(|error| {
-            // The parser names the fault and shows nothing of the text.
+            // The message of the parser does not quote the text.
             ApiError::UnreadableBody(format!("{UNREADABLE}: {error}"))
         }),
     })
 }
 
-/// A text that keeps the grammar, with numbers beyond what a float can hold put to its bounds.
+/// Replaces numbers beyond the range of a float by its limits, in a syntactically valid text.
 fn clamp_numbers(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -46,7 +46,7 @@ fn clamp_numbers(text: &str) -> String {
     out
 }
 
-/// The length of the string literal that `text` begins with, quotes and all.
+/// The length of the string literal that `text` begins with, including quotes.
 fn string_length(text: &str) -> usize {
     let mut escaped = false;
     let end = text.char_indices().skip(1).find(|(_, character)| {

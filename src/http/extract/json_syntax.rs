@@ -1,21 +1,19 @@
-//! Where a text stops being JSON, in the words and by the count of Python's `json` module: the place, in characters,
-//! goes into `loc` and the words into `ctx.error` of FastAPI's answer, and clients have seen both. Only texts that
-//! `serde_json` has refused come here.
+//! Locates JSON syntax errors as Python's `json` module does: FastAPI reports the character offset in `loc` and Python's
+//! message in `ctx.error`, and clients rely on both. Only used for texts that `serde_json` has rejected.
 
 use std::iter::Peekable;
 use std::str::Chars;
 
-/// Deeper than `serde_json` goes: what is nested further was refused for that.
+/// Deeper than the recursion limit of `serde_json`, which rejects deeper texts for that reason.
 const MAX_DEPTH: usize = 130;
 
-/// What is wrong, and at which character.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct JsonSyntaxError {
     pub(super) offset: usize,
     pub(super) error: &'static str,
 }
 
-/// The first error; none if the grammar is kept, and the text was refused for something else.
+/// The first syntax error; `None` if the syntax is valid and the text was rejected for another reason.
 pub(super) fn locate(text: &str) -> Option<JsonSyntaxError> {
     let mut scanner = Scanner { rest: text.chars().peekable(), offset: 0 };
     match scanner.document() {
@@ -35,7 +33,7 @@ fn syntax_error<T>(offset: usize, error: &'static str) -> Result<T, ScanError> {
 
 struct Scanner<'a> {
     rest: Peekable<Chars<'a>>,
-    /// How many characters were read.
+    /// The number of characters read.
     offset: usize,
 }
 
@@ -97,7 +95,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// After a member or an element: whether the end has come, else a comma.
+    /// After a member or an element: `true` at the end, `false` after a comma.
     fn end_or_comma(&mut self, end: char) -> Result<bool, ScanError> {
         self.skip_whitespace();
         if self.eat(end) {
@@ -134,7 +132,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// Four hex digits; of half a pair, the other half. Python lets a lone half pass, but no text can hold one.
+    /// Four hex digits and, for a surrogate, its pair. Python accepts lone surrogates, but a Rust string cannot hold one.
     fn code_unit(&mut self, at: usize) -> Result<(), ScanError> {
         const INVALID: &str = "Invalid \\uXXXX escape";
         let unit = self.hex();
@@ -166,7 +164,7 @@ impl Scanner<'_> {
         Some(unit)
     }
 
-    /// As much of a number as there is; what comes after is judged by what it stands in.
+    /// Reads the longest number; the caller checks what follows.
     fn number(&mut self) -> Result<(), ScanError> {
         let start = self.offset;
         self.eat('-');
@@ -177,7 +175,7 @@ impl Scanner<'_> {
             Some('1'..='9') => self.digits(),
             _ => return syntax_error(start, "Expecting value"),
         }
-        // A point or an exponent counts only with a digit behind it.
+        // A point or an exponent belongs to the number only if a digit follows.
         if self.peek() == Some('.') && self.digit_follows(1) {
             self.advance();
             self.digits();

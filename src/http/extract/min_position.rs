@@ -1,27 +1,31 @@
-//! `Aegis-Min-Position`: a read that has to show at least what its caller was told of, on whichever node.
+//! `Aegis-Min-Position`: read-your-writes across nodes.
 
 use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use store::Position;
+use utoipa::IntoParams;
+use utoipa::openapi::path::{Parameter, ParameterIn};
+use utoipa::openapi::schema::Type;
 
 use crate::app::Services;
 use crate::http::api_error::{ApiError, Loc, ValidationError};
 use crate::http::headers::MIN_POSITION;
+use crate::http::openapi::header_parameter;
 use crate::http::state::HttpState;
 
-/// The rows have reached the position that the caller asked for, if they did.
+/// Proof that the read model `users` has reached the requested position, if one was requested.
 pub(crate) struct MinPosition;
 
 impl MinPosition {
-    /// The position that the caller asked for, if they did.
+    /// The requested position.
     pub(crate) fn from_headers(headers: &HeaderMap) -> Result<Option<Position>, ApiError> {
         let Some(wanted) = headers.get(MIN_POSITION) else { return Ok(None) };
         let wanted = String::from_utf8_lossy(wanted.as_bytes());
         parse(wanted.trim()).map(Some)
     }
 
-    /// Waits, within bounds, until it is so.
+    /// Waits, for a limited time, until the read model `users` has reached the requested position.
     pub(crate) async fn wait(headers: &HeaderMap, services: &Services) -> Result<Self, ApiError> {
         if let Some(position) = Self::from_headers(headers)? {
             services.user_rows.wait_for_position(position).await?;
@@ -38,6 +42,13 @@ impl FromRequestParts<HttpState> for MinPosition {
     }
 }
 
+impl IntoParams for MinPosition {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let description = "The position of the log that the answer has to reflect at least";
+        vec![header_parameter("Aegis-Min-Position", Type::Integer, description)]
+    }
+}
+
 fn parse(text: &str) -> Result<Position, ApiError> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if !is_number {
@@ -46,7 +57,7 @@ fn parse(text: &str) -> Result<Position, ApiError> {
             text,
         )));
     }
-    // A number beyond the largest is beyond the head in any case.
+    // A number beyond `u64` is beyond the head in any case.
     Ok(Position::new(text.parse().unwrap_or(u64::MAX)))
 }
 

@@ -1,13 +1,19 @@
-//! Parts of paths.
+//! Path parameters.
+
+use std::collections::BTreeMap;
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 use domain::{Role, UserId, WebhookId};
 use projections::Projection;
+use utoipa::openapi::path::{Parameter, ParameterIn};
+use utoipa::openapi::{RefOr, Response};
+use utoipa::{IntoParams, IntoResponses};
 
 use crate::http::api_error::{ApiError, Loc, ValidationError};
+use crate::http::openapi::{error_responses, path_parameter};
 
-/// `{id}`: a user. A text that is no id is the id of nobody.
+/// `{id}`: a user. A malformed id is answered like an unknown one.
 pub(crate) struct UserPath(pub(crate) UserId);
 
 impl<S: Send + Sync> FromRequestParts<S> for UserPath {
@@ -19,7 +25,7 @@ impl<S: Send + Sync> FromRequestParts<S> for UserPath {
     }
 }
 
-/// `{id}`: a webhook. A text that is no id is the id of none.
+/// `{id}`: a webhook. A malformed id is answered like an unknown one.
 pub(crate) struct WebhookPath(pub(crate) WebhookId);
 
 impl<S: Send + Sync> FromRequestParts<S> for WebhookPath {
@@ -31,7 +37,7 @@ impl<S: Send + Sync> FromRequestParts<S> for WebhookPath {
     }
 }
 
-/// `{role}`: a role.
+/// `{role}`
 pub(crate) struct RolePath(pub(crate) Role);
 
 impl<S: Send + Sync> FromRequestParts<S> for RolePath {
@@ -58,7 +64,49 @@ impl<S: Send + Sync> FromRequestParts<S> for ProjectionPath {
     }
 }
 
-/// A part of the path, by its name.
+impl IntoParams for UserPath {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![path_parameter("id", "The user's id")]
+    }
+}
+
+impl IntoResponses for UserPath {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        error_responses([("404", "No such user")])
+    }
+}
+
+impl IntoParams for WebhookPath {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![path_parameter("id", "The webhook's id")]
+    }
+}
+
+impl IntoParams for RolePath {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![path_parameter("role", "`admin`, `auditor`, `operator` or `subscriber`")]
+    }
+}
+
+impl IntoResponses for RolePath {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        error_responses([("422", "No such role")])
+    }
+}
+
+impl IntoParams for ProjectionPath {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![path_parameter("name", "The name of the read model, such as `users`")]
+    }
+}
+
+impl IntoResponses for ProjectionPath {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        error_responses([("404", "No such read model")])
+    }
+}
+
+/// A path parameter by name.
 pub(crate) async fn param<S: Send + Sync>(parts: &mut Parts, state: &S, wanted: &str) -> Option<String> {
     let params = RawPathParams::from_request_parts(parts, state).await.ok()?;
     params.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value.to_owned())

@@ -1,5 +1,5 @@
-//! Query parameters, with every fault noted on the way. Of parameters with the same name the last one counts;
-//! unknown ones are passed over.
+//! Reads typed query parameters and collects the validation errors. The last of several parameters with the same name
+//! wins; unknown ones are ignored.
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
@@ -13,11 +13,10 @@ use url::form_urlencoded;
 use crate::http::api_error::{ApiError, Loc, ValidationError};
 use crate::query::AsOf;
 
-/// The largest position that a database holds.
+/// The largest position that the databases can store.
 pub(crate) const MAX_POSITION: u64 = i64::MAX.cast_unsigned();
 const STREAM_PATTERN: &str = "^[a-z0-9-]{1,128}$";
 
-/// The parameters of a request.
 pub(crate) struct QueryParams {
     given: HashMap<String, String>,
     errors: Vec<ValidationError>,
@@ -29,40 +28,37 @@ impl QueryParams {
         Self { given, errors: Vec::new() }
     }
 
-    /// What the parameters come to, unless a fault was found.
+    /// The query, if there were no errors.
     pub(crate) fn finish<T>(self, read: T) -> Result<T, ApiError> {
         if self.errors.is_empty() { Ok(read) } else { Err(ApiError::Invalid(self.errors)) }
     }
 
-    /// A whole number within bounds.
     pub(crate) fn number(&mut self, name: &'static str, bounds: RangeInclusive<u64>) -> Option<u64> {
         let text = self.given.remove(name)?;
         self.record(number(Loc::Query(name), &text, bounds))
     }
 
-    /// How many of something are asked for, at most `max`; `usual` unless it is said.
+    /// `limit`, from 1 to `max`.
     pub(crate) fn limit(&mut self, max: u64, default: usize) -> usize {
         self.number("limit", 1..=max).and_then(|limit| limit.try_into().ok()).unwrap_or(default)
     }
 
-    /// A position of the log.
     pub(crate) fn position(&mut self, name: &'static str) -> Option<Position> {
         let text = self.given.remove(name)?;
         self.record(position(Loc::Query(name), &text))
     }
 
-    /// Names between commas.
+    /// Comma-separated names.
     pub(crate) fn names(&mut self, name: &'static str) -> Vec<String> {
         let text = self.given.remove(name).unwrap_or_default();
         text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
     }
 
-    /// Any text but an empty one.
+    /// An empty value counts as missing.
     pub(crate) fn text(&mut self, name: &'static str) -> Option<String> {
         self.given.remove(name).filter(|text| !text.is_empty())
     }
 
-    /// The name of a stream.
     pub(crate) fn stream(&mut self, name: &'static str) -> Option<StreamId> {
         let text = self.text(name)?;
         let stream = StreamId::new(text.as_str());
@@ -73,15 +69,15 @@ impl QueryParams {
         )
     }
 
-    /// A moment in RFC 3339.
+    /// A time in RFC 3339.
     pub(crate) fn time(&mut self, name: &'static str) -> Option<Timestamp> {
         let text = self.given.remove(name)?;
-        // A plus sign that was not escaped arrives as a space.
+        // An unescaped plus sign arrives as a space.
         let time = text.parse().or_else(|_| text.replace(' ', "+").parse());
         self.record(time.map_err(|_| ValidationError::invalid_time(Loc::Query(name), &text)))
     }
 
-    /// A position of the log, or a moment in RFC 3339.
+    /// A position of the log, or a time in RFC 3339.
     pub(crate) fn as_of(&mut self, name: &'static str) -> Option<AsOf> {
         let is_number = self.given.get(name)?.trim().bytes().all(|byte| byte.is_ascii_digit());
         if is_number { self.position(name).map(AsOf::Position) } else { self.time(name).map(AsOf::Time) }
@@ -100,12 +96,11 @@ impl QueryParams {
     }
 }
 
-/// A position of the log.
 pub(crate) fn position(loc: Loc, text: &str) -> Result<Position, ValidationError> {
     number(loc, text, 0..=MAX_POSITION).map(Position::new)
 }
 
-/// A whole number within bounds, spelled with digits alone or with a sign.
+/// An integer within bounds, with an optional sign.
 fn number(loc: Loc, text: &str, bounds: RangeInclusive<u64>) -> Result<u64, ValidationError> {
     let trimmed = text.trim();
     let digits = trimmed.strip_prefix(['+', '-']).unwrap_or(trimmed);

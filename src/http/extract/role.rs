@@ -1,26 +1,50 @@
-//! Authority. A handler that takes one of these cannot be reached without it.
+//! Authorization by role. A handler that takes one of these extractors runs only for callers who hold a role for it.
+
+use std::collections::BTreeMap;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use domain::Role;
 use store::{Position, StreamId};
+use utoipa::IntoResponses;
+use utoipa::openapi::{RefOr, Response};
 
-use super::CurrentUser;
-use super::caller::bearer;
+use super::caller::{CurrentUser, bearer};
 use crate::app::App;
 use crate::cloud_event::Disclosure;
 use crate::http::api_error::ApiError;
 use crate::http::client;
+use crate::http::openapi::error_responses;
 use crate::http::state::HttpState;
 use crate::webhooks;
 
-/// The caller, if they hold one of these roles.
+/// The caller, if they hold at least one of the roles.
 async fn require_role(roles: &[Role], parts: &mut Parts, state: &HttpState) -> Result<CurrentUser, ApiError> {
     let user = CurrentUser::from_request_parts(parts, state).await?;
     if roles.iter().any(|role| user.has(*role)) { Ok(user) } else { Err(ApiError::Forbidden) }
 }
 
-/// A user who may do everything.
+/// Documents the error responses of the extractors.
+macro_rules! document_authorization {
+    ($($extractor:ty: $forbidden:literal,)*) => {$(
+        impl IntoResponses for $extractor {
+            fn responses() -> BTreeMap<String, RefOr<Response>> {
+                error_responses([("401", "No bearer token"), ("403", $forbidden)])
+            }
+        }
+    )*};
+}
+
+document_authorization! {
+    Admin: "An invalid token, or not an administrator",
+    Auditor: "An invalid token, or neither administrator nor auditor",
+    Operator: "An invalid token, or neither operator nor administrator",
+    WebhookOwner: "An invalid token, or neither subscriber nor administrator",
+    StatsReader: "An invalid token, or neither administrator, operator nor auditor",
+    EventReader: "An invalid token, or no role that may read events",
+}
+
+/// An administrator.
 pub(crate) struct Admin(pub(crate) CurrentUser);
 
 impl FromRequestParts<HttpState> for Admin {
@@ -31,7 +55,7 @@ impl FromRequestParts<HttpState> for Admin {
     }
 }
 
-/// Proof that the caller may see other users' personal data: an administrator or an auditor.
+/// Proof that the caller may read other users' personal data: an administrator or an auditor.
 pub(crate) struct Auditor;
 
 impl FromRequestParts<HttpState> for Auditor {
@@ -42,7 +66,7 @@ impl FromRequestParts<HttpState> for Auditor {
     }
 }
 
-/// A user who may look after the service itself: an operator or an administrator.
+/// A user who may operate the service: an operator or an administrator.
 pub(crate) struct Operator(pub(crate) CurrentUser);
 
 impl FromRequestParts<HttpState> for Operator {
@@ -53,7 +77,7 @@ impl FromRequestParts<HttpState> for Operator {
     }
 }
 
-/// A user who may have webhooks: a subscriber or an administrator.
+/// A user who may own webhooks: a subscriber or an administrator.
 pub(crate) struct WebhookOwner(pub(crate) CurrentUser);
 
 impl FromRequestParts<HttpState> for WebhookOwner {
@@ -64,7 +88,7 @@ impl FromRequestParts<HttpState> for WebhookOwner {
     }
 }
 
-/// Proof that the caller may see how many users there are: an administrator, an operator or an auditor.
+/// Proof that the caller may read statistics: an administrator, an operator or an auditor.
 pub(crate) struct StatsReader;
 
 impl FromRequestParts<HttpState> for StatsReader {
@@ -75,8 +99,8 @@ impl FromRequestParts<HttpState> for StatsReader {
     }
 }
 
-/// Proof that the caller may see what the service counts: an operator, an administrator, or whoever asks from this
-/// machine itself and not through a proxy.
+/// Proof that the caller may read metrics: an operator, an administrator, or a client on this machine that does not come
+/// through a proxy.
 pub(crate) struct MetricsReader;
 
 impl FromRequestParts<HttpState> for MetricsReader {
@@ -90,12 +114,12 @@ impl FromRequestParts<HttpState> for MetricsReader {
     }
 }
 
-/// A user who may read events, and how much of them.
+/// A user who may read events, and whether personal values are disclosed to them.
 pub(crate) struct EventReader {
     pub(crate) disclosure: Disclosure,
-    /// What happens to them themselves is told there.
+    /// The stream of the reader, whose events may change their authorization.
     pub(crate) stream: StreamId,
-    /// The token, so that whoever reads on and on can be asked again.
+    /// The token, for authorization checks while a stream is open.
     token: String,
 }
 
@@ -113,16 +137,14 @@ impl EventReader {
         Ok(Self { disclosure, stream, token })
     }
 
-    /// Whether, and how much, the same caller may still read.
+    /// Checks the authorization of the same caller again.
     pub(crate) async fn reauthorize(self, app: &App) -> Result<Self, ApiError> {
         let user = CurrentUser::from_token(app, &self.token).await?;
         Self::new(&user, self.token)
     }
-}
 
-impl EventReader {
-    /// As [`EventReader::reauthorize`], by the rows as they are at that position. Where they do not get there, they count as
-    /// they are, as for any other request; tells whether they did.
+    /// As [`EventReader::reauthorize`], with the read model at that position at least. If it does not get there in time, the
+    /// check uses its current state, as any request does; returns whether it got there.
     pub(crate) async fn reauthorize_at(
         self,
         app: &App,
@@ -130,7 +152,7 @@ impl EventReader {
     ) -> Result<(Self, bool), ApiError> {
         let reached = app.services()?.user_rows.wait_for_position(position).await;
         if let Err(error) = &reached {
-            tracing::debug!(%error, "a reader goes on with the rights that the rows show");
+            tracing::debug!(%error, "authorization of an event reader checked against a lagging read model");
         }
         Ok((self.reauthorize(app).await?, reached.is_ok()))
     }

@@ -1,17 +1,20 @@
-//! `GET /log/checkpoint`
+//! `GET /log/checkpoint` and `GET /log/key`
 
 use std::sync::Arc;
 
 use axum::extract::State;
+use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::IntoResponse;
 
-use super::TEXT;
 use crate::app::App;
 use crate::http::api_error::ApiError;
 use crate::http::extract::Auditor;
-use crate::http::openapi::ErrorBody;
 
-/// Shows the signed head of the log: keep one outside, and nobody can cut the log back or rewrite it unseen.
+const PLAIN_TEXT: (HeaderName, HeaderValue) =
+    (header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+
+/// Shows the signed checkpoint of the log. Store one elsewhere, and the log can be neither truncated nor rewritten
+/// without detection.
 #[utoipa::path(
     get,
     path = "/log/checkpoint",
@@ -19,14 +22,30 @@ use crate::http::openapi::ErrorBody;
     operation_id = "log_checkpoint",
     security(("OAuth2PasswordBearer" = [])),
     responses(
-        (status = 200, description = "A checkpoint in a signed note (c2sp.org/tlog-checkpoint)", body = String, content_type = "text/plain"),
-        (status = 401, description = "No token", body = ErrorBody),
-        (status = 403, description = "A bad token, or neither administrator nor auditor", body = ErrorBody),
+        (status = 200, description = "A checkpoint in a signed note (c2sp.org/tlog-checkpoint)", body = String,
+            content_type = "text/plain"),
+        Auditor,
     ),
 )]
 pub(crate) async fn checkpoint(
     State(app): State<Arc<App>>,
     _: Auditor,
 ) -> Result<impl IntoResponse, ApiError> {
-    Ok(([TEXT], app.services()?.store.signed_checkpoint().await?))
+    Ok(([PLAIN_TEXT], app.services()?.store.signed_checkpoint().await?))
+}
+
+/// Shows the public key that verifies checkpoints. Fetch it once over a trusted channel, and store it.
+#[utoipa::path(
+    get,
+    path = "/log/key",
+    tag = "log",
+    operation_id = "log_key",
+    security(("OAuth2PasswordBearer" = [])),
+    responses(
+        (status = 200, description = "A verifier key (c2sp.org/signed-note)", body = String, content_type = "text/plain"),
+        Auditor,
+    ),
+)]
+pub(crate) async fn key(State(app): State<Arc<App>>, _: Auditor) -> Result<impl IntoResponse, ApiError> {
+    Ok(([PLAIN_TEXT], format!("{}\n", app.services()?.store.signer().verifier_key())))
 }

@@ -10,29 +10,27 @@ use store::Position;
 use store::tiles::ProofError;
 use utoipa::ToSchema;
 
-use super::encode;
+use super::proof::base64;
 use crate::app::App;
-use crate::http::api_error::{ApiError, Loc};
+use crate::http::api_error::{ApiError, Loc, ValidationErrorBody};
 use crate::http::extract::{Auditor, QueryParams};
-use crate::http::openapi::{ErrorBody, ValidationErrorBody};
 
-/// That a longer log begins with a shorter one.
+/// Proof that one state of the log is a prefix of a later one.
 #[derive(Serialize, ToSchema)]
 #[schema(as = ConsistencyProof)]
 pub(crate) struct ConsistencyBody {
-    /// How many events the shorter log has.
+    /// The earlier size of the log, in events.
     from: u64,
-    /// How many the longer one has.
+    /// The later size.
     to: u64,
-    /// The root of the shorter one, in base64: to be compared with the one in your checkpoint.
+    /// The root at the earlier size, in base64: compare it with the one in your checkpoint.
     from_root: String,
-    /// The root of the longer one, in base64.
+    /// The root at the later size, in base64.
     to_root: String,
     /// The proof (RFC 6962 §2.1.2), in base64.
     proof: Vec<String>,
 }
 
-/// Which two states of the log.
 pub(crate) struct ConsistencyQuery {
     from: Position,
     to: Option<Position>,
@@ -43,12 +41,12 @@ impl<S: Sync> FromRequestParts<S> for ConsistencyQuery {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         let mut params = QueryParams::of(&parts.uri);
-        let between = Self { from: params.position("from").unwrap_or_default(), to: params.position("to") };
-        params.finish(between)
+        let query = Self { from: params.position("from").unwrap_or_default(), to: params.position("to") };
+        params.finish(query)
     }
 }
 
-/// Proves that the log as it was at one size begins with what it was at an earlier one: that nothing was changed or cut.
+/// Proves that the log only grew between two sizes: no event was changed or removed.
 #[utoipa::path(
     get,
     path = "/log/consistency",
@@ -57,13 +55,12 @@ impl<S: Sync> FromRequestParts<S> for ConsistencyQuery {
     security(("OAuth2PasswordBearer" = [])),
     params(
         ("from" = Option<u64>, Query, description = "The earlier size: the second line of a checkpoint; 0 by default"),
-        ("to" = Option<u64>, Query, description = "The later size; that of the log now by default"),
+        ("to" = Option<u64>, Query, description = "The later size; the current one by default"),
     ),
     responses(
         (status = 200, description = "The proof", body = ConsistencyBody),
-        (status = 401, description = "No token", body = ErrorBody),
-        (status = 403, description = "A bad token, or neither administrator nor auditor", body = ErrorBody),
-        (status = 422, description = "Sizes that the log has not reached, or the later is the smaller", body = ValidationErrorBody),
+        Auditor,
+        (status = 422, description = "A size beyond the head, or `to` below `from`", body = ValidationErrorBody),
     ),
 )]
 pub(crate) async fn consistency(
@@ -86,8 +83,8 @@ pub(crate) async fn consistency(
     Ok(Json(ConsistencyBody {
         from: from.get(),
         to: to.get(),
-        from_root: encode(&found.from),
-        to_root: encode(&found.to),
-        proof: found.proof.iter().map(encode).collect(),
+        from_root: base64(&found.from),
+        to_root: base64(&found.to),
+        proof: found.proof.iter().map(base64).collect(),
     }))
 }

@@ -5,39 +5,38 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
+use base64::prelude::{BASE64_STANDARD, Engine};
 use serde::Serialize;
 use store::canonical::canonical_event;
+use store::merkle::Hash;
 use store::tiles::ProofError;
 use store::{EventQuery, Position};
 use utoipa::ToSchema;
 
-use super::encode;
 use crate::app::App;
-use crate::http::api_error::{ApiError, Loc};
+use crate::http::api_error::{ApiError, ErrorBody, Loc, ValidationErrorBody};
 use crate::http::extract::{Auditor, param, position};
-use crate::http::openapi::{ErrorBody, ValidationErrorBody};
 
-/// That an event is in the log.
+/// Proof that an event is part of the log.
 #[derive(Serialize, ToSchema)]
 #[schema(as = InclusionProof)]
 pub(crate) struct ProofBody {
     /// The event's position; its index in the tree is one less.
     position: u64,
-    /// The event as it was hashed: RFC 8785 JSON, personal values sealed.
+    /// The event in its hashed form: RFC 8785 JSON, with encrypted personal values.
     event: String,
     /// `SHA-256(0x00 ‖ event)`, in base64.
     leaf: String,
-    /// How many events the tree has.
+    /// The size of the tree, in events.
     size: u64,
-    /// Its root, in base64.
+    /// The root of the tree, in base64.
     root: String,
-    /// The audit path from the leaf upwards (RFC 6962 §2.1.1), in base64.
+    /// The audit path from the leaf to the root (RFC 6962 §2.1.1), in base64.
     proof: Vec<String>,
-    /// The signed note that names size and root.
+    /// The signed checkpoint with that size and root.
     checkpoint: String,
 }
 
-/// `{position}`.
 pub(crate) struct PositionPath(Position);
 
 impl<S: Send + Sync> FromRequestParts<S> for PositionPath {
@@ -49,7 +48,7 @@ impl<S: Send + Sync> FromRequestParts<S> for PositionPath {
     }
 }
 
-/// Proves that an event is in the log as it is now.
+/// Proves that an event is part of the current log.
 #[utoipa::path(
     get,
     path = "/log/proof/{position}",
@@ -59,10 +58,9 @@ impl<S: Send + Sync> FromRequestParts<S> for PositionPath {
     params(("position" = u64, Path, description = "The event's position")),
     responses(
         (status = 200, description = "The proof", body = ProofBody),
-        (status = 401, description = "No token", body = ErrorBody),
-        (status = 403, description = "A bad token, or neither administrator nor auditor", body = ErrorBody),
+        Auditor,
         (status = 404, description = "No such event", body = ErrorBody),
-        (status = 422, description = "No position", body = ValidationErrorBody),
+        (status = 422, description = "Not a position", body = ValidationErrorBody),
     ),
 )]
 pub(crate) async fn proof(
@@ -81,10 +79,15 @@ pub(crate) async fn proof(
     Ok(Json(ProofBody {
         position: position.get(),
         event: String::from_utf8(event).map_err(|error| ApiError::internal(&error))?,
-        leaf: encode(&found.leaf),
+        leaf: base64(&found.leaf),
         size: found.head.position.get(),
-        root: encode(&found.head.root),
-        proof: found.proof.iter().map(encode).collect(),
+        root: base64(&found.head.root),
+        proof: found.proof.iter().map(base64).collect(),
         checkpoint: found.head.note,
     }))
+}
+
+/// A hash in the encoding of signed notes.
+pub(super) fn base64(hash: &Hash) -> String {
+    BASE64_STANDARD.encode(hash)
 }

@@ -1,5 +1,5 @@
-//! What is known of the read models without asking the database: what this node hears, and what the node that keeps them
-//! last said.
+//! Metrics of projections, from the progress known to this node and the last report of the lease holder, without a query
+//! of the database.
 
 use std::sync::atomic::AtomicU64;
 
@@ -17,7 +17,7 @@ type Labels = Vec<(&'static str, String)>;
 type Numbers = Family<Labels, Gauge>;
 type Seconds = Family<Labels, Gauge<f64, AtomicU64>>;
 
-/// One series of each per projection, or per version of it.
+/// One series each per projection, or per version.
 #[derive(Default)]
 struct Gauges {
     position: Numbers,
@@ -30,33 +30,32 @@ struct Gauges {
     heartbeat: Seconds,
 }
 
-/// Shows how the read models are doing.
 pub(super) fn register(registry: &mut Registry, services: &Services, now: Timestamp) {
     let (gauges, progress) = (Gauges::default(), services.store.progress());
-    for runner in services.projectors() {
-        gauges.of_projection(runner, &progress, now);
+    for projector in services.projectors() {
+        gauges.of_projection(projector, &progress, now);
     }
     let Gauges { position, lag, lag_seconds, rate, state, live, owner, heartbeat } = gauges;
     let mut numbers = |name: &str, help: &str, family: Numbers| registry.register(name, help, family);
-    numbers("aegis_projection_position", "The last position in the rows of a version", position);
-    numbers("aegis_projection_lag_events", "How many events are not in the rows yet", lag);
-    numbers("aegis_projection_rate", "Events a second that go into the rows, lately", rate);
-    numbers("aegis_projection_state", "1 for the state that a version is in", state);
-    numbers("aegis_projection_live", "Whether a version is the one that is read", live);
-    numbers("aegis_projection_owner", "Whether this node keeps the read model", owner);
+    numbers("aegis_projection_position", "The position up to which events are applied", position);
+    numbers("aegis_projection_lag_events", "Projection lag: events that are not applied yet", lag);
+    numbers("aegis_projection_rate", "Events applied per second, recently", rate);
+    numbers("aegis_projection_state", "1 for the current state of a version", state);
+    numbers("aegis_projection_live", "Whether a version is live", live);
+    numbers("aegis_projection_owner", "Whether this node holds the lease of the projection", owner);
     let mut seconds = |name: &str, help: &str, family: Seconds| registry.register(name, help, family);
-    let age = "The age of the oldest event that is read and not in the rows yet";
+    let age = "Projection lag: age of the oldest event that is read and not applied yet";
     seconds("aegis_projection_lag_seconds", age, lag_seconds);
-    let silence = "Since the node that keeps the read model last said how it is doing";
+    let silence = "Time since the last report of the lease holder";
     seconds("aegis_projection_heartbeat_age_seconds", silence, heartbeat);
 }
 
 impl Gauges {
-    fn of_projection(&self, runner: &ProjectionHandle, progress: &StoreProgress, now: Timestamp) {
-        let name = runner.projection().name();
-        let (labels, standing) = (vec![("projection", name.to_owned())], runner.status());
-        self.owner.get_or_create(&labels).set(i64::from(runner.is_owner()));
-        if let Some(reported) = standing.reported {
+    fn of_projection(&self, projector: &ProjectionHandle, progress: &StoreProgress, now: Timestamp) {
+        let name = projector.projection().name();
+        let (labels, leadership) = (vec![("projection", name.to_owned())], projector.status());
+        self.owner.get_or_create(&labels).set(i64::from(projector.is_owner()));
+        if let Some(reported) = leadership.reported {
             let age = Instant::now().saturating_duration_since(reported);
             self.heartbeat.get_or_create(&labels).set(age.as_secs_f64());
         }
@@ -65,8 +64,8 @@ impl Gauges {
             let number = ("version", version.number.to_string());
             let labels: Labels = labels.iter().cloned().chain([number]).collect();
             self.live.get_or_create(&labels).set(i64::from(version.number == versions.live));
-            let known = progress.applied_position(&runner.projection().table(version.number).name);
-            if let Some(report) = standing.report.versions.get(&version.number) {
+            let known = progress.applied_position(&projector.projection().table(version.number).name);
+            if let Some(report) = leadership.report.versions.get(&version.number) {
                 self.of_version(&labels, report, known, progress.head, now);
             }
         }
@@ -80,7 +79,7 @@ impl Gauges {
         head: Position,
         now: Timestamp,
     ) {
-        // What this node hears is newer than what was said, unless it has heard nothing yet.
+        // The known progress is newer than the report, unless this node has not received any yet.
         let position = known.get().max(report.position);
         let lag = head.get().saturating_sub(position);
         let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);

@@ -1,36 +1,22 @@
-//! `/projections`: the read models, for operators: how they are doing (`list`, `show`), and what is done with their
-//! versions, one file each.
+//! `/projections`: the read models and their versions, for operators.
 
-pub(crate) mod cancel;
-pub(crate) mod drop;
-pub(crate) mod list;
-pub(crate) mod rebuild;
-pub(crate) mod rollback;
-pub(crate) mod show;
-pub(crate) mod skip;
+mod skip;
+mod status;
+mod versions;
+mod view;
 
-use projections::{ChangeError, Projection};
-use store::ProjectionVersions;
+use utoipa_axum::routes;
 
-use super::api_error::ApiError;
-use super::extract::WriteAttempt;
-use super::state::HttpState;
-use crate::query::projections::{ProjectionStatus, one};
+use super::state::Routes;
 
-/// Changes the versions of a read model, and says how it is doing then.
-async fn change(
-    state: &HttpState,
-    attempt: &WriteAttempt,
-    projection: &'static dyn Projection,
-    change: impl Future<Output = Result<ProjectionVersions, ChangeError>>,
-) -> Result<ProjectionStatus, ApiError> {
-    attempt.limit.write(async { Ok(change.await?) }).await?;
-    attempt.limit.read("how the read model is doing", status(state, projection)).await
-}
-
-async fn status(
-    state: &HttpState,
-    projection: &'static dyn Projection,
-) -> Result<ProjectionStatus, ApiError> {
-    Ok(one(projection, &state.app.services()?.projection_context, state.app.env.now()).await?)
+pub(super) fn routes() -> Routes {
+    vec![
+        routes!(status::list),
+        routes!(status::show),
+        routes!(versions::rebuild),
+        routes!(versions::cancel),
+        routes!(versions::roll_back),
+        routes!(versions::drop),
+        routes!(skip::skip),
+    ]
 }

@@ -9,22 +9,21 @@ use utoipa::ToSchema;
 
 use crate::command;
 use crate::config::Settings;
-use crate::http::api_error::ApiError;
-use crate::http::extract::{
-    FieldReader, FromFields, Idempotent, JsonBody, MAX_POSITION, Operator, ProjectionPath, RequestId,
-};
+use crate::http::api_error::{ApiError, ErrorBody, ValidationErrorBody};
+use crate::http::extract::{FieldReader, FromFields, JsonBody, MAX_POSITION, Operator, ProjectionPath};
 use crate::http::headers::PositionHeader;
-use crate::http::openapi::{ErrorBody, ValidationErrorBody};
+use crate::http::idempotency::Idempotent;
+use crate::http::request_id::RequestId;
 use crate::http::state::HttpState;
 
-/// Which event, and why.
+/// The event to skip, and why.
 #[derive(ToSchema)]
 #[schema(as = Skip)]
 pub(crate) struct SkipBody {
-    /// The position of the event, as the status names it.
+    /// The position of the event, as shown in the status.
     #[schema(minimum = 1)]
     position: u64,
-    /// Kept with the decision.
+    /// Stored with the decision.
     #[schema(value_type = String, min_length = 1, max_length = 500)]
     reason: Reason,
 }
@@ -37,30 +36,29 @@ impl FromFields for SkipBody {
     }
 }
 
-/// The decision.
+/// The recorded decision.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Skipped)]
 pub(crate) struct SkippedView {
-    /// The position of the event that records it, also if that was done before.
+    /// The position of the event that records the decision, also if an earlier request recorded it.
     position: u64,
 }
 
-/// Lets a read model go on without an event that it cannot take in. The decision is an event itself.
+/// Skips an event that a read model fails to apply. The decision is itself recorded as an event.
 #[utoipa::path(
     post,
     path = "/projections/{name}/skip",
     tag = "projections",
     operation_id = "skip_event",
     security(("OAuth2PasswordBearer" = [])),
-    params(("name" = String, Path, description = "The read model, such as `users`")),
+    params(ProjectionPath),
     request_body = SkipBody,
     responses(
-        (status = 200, description = "It goes on without the event", body = SkippedView),
-        (status = 401, description = "No token", body = ErrorBody),
-        (status = 403, description = "A bad token, or neither operator nor administrator", body = ErrorBody),
+        (status = 200, description = "The read model continues without the event", body = SkippedView),
+        Operator,
         (status = 404, description = "No such read model, or no event at this position", body = ErrorBody),
-        (status = 409, description = "`nothing_to_skip`: it can take in the event", body = ErrorBody),
-        (status = 422, description = "A bad position or reason", body = ValidationErrorBody),
+        (status = 409, description = "`nothing_to_skip`: the read model can apply the event", body = ErrorBody),
+        (status = 422, description = "The position or the reason is not valid", body = ValidationErrorBody),
         (status = 503, description = "`unavailable`", body = ErrorBody),
     ),
 )]
@@ -72,9 +70,9 @@ pub(crate) async fn skip(
     Idempotent { attempt, body: JsonBody(SkipBody { position, reason }) }: Idempotent<JsonBody<SkipBody>>,
 ) -> Result<impl IntoResponse, ApiError> {
     let skip = Skip { projection: projection.name().to_owned(), position, reason };
-    let (sources, context) =
-        (&state.app.services()?.projection_context, operator.command_context(&request_id));
-    let skip = async { Ok(command::skip(projection, sources, &state.app.env, &context, skip).await?) };
+    let projections = &state.app.services()?.projection_context;
+    let context = operator.command_context(&request_id);
+    let skip = async { Ok(command::skip(projection, projections, &state.app.env, &context, skip).await?) };
     let skipped = attempt.limit.write(skip).await?;
     let written = (!skipped.already_recorded).then_some(skipped.position);
     Ok((PositionHeader(written), Json(SkippedView { position: skipped.position.get() })))

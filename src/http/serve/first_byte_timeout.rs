@@ -1,5 +1,5 @@
-//! A connection that has to begin in time. Whether it is HTTP/1 or HTTP/2 shows in its first bytes, and the library
-//! waits for those without a limit.
+//! A timeout for the first bytes of a connection. They decide between HTTP/1 and HTTP/2, and the library waits for them
+//! without a limit.
 
 use std::io;
 use std::pin::Pin;
@@ -9,11 +9,10 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// The length of HTTP/2's preface (RFC 9113 §3.4): after so many bytes it is clear what is spoken, and the protocols'
-/// own limits hold.
+/// The length of the HTTP/2 connection preface (RFC 9113 §3.4). After it the protocol is known, and its own timeouts apply.
 const PREFACE: usize = 24;
 
-/// A stream whose first bytes have to arrive before a deadline.
+/// A stream whose first bytes must arrive before a deadline.
 pub(super) struct FirstByteTimeout<S> {
     stream: S,
     awaited: usize,
@@ -97,6 +96,6 @@ mod tests {
         let mut server = FirstByteTimeout::new(server, BOUND);
         client.write_all(&[b'x'; PREFACE]).await.unwrap();
         server.read_exact(&mut [0; PREFACE]).await.unwrap();
-        assert!(tokio::time::timeout(BOUND * 3, server.read_u8()).await.is_err(), "it waits on");
+        assert!(tokio::time::timeout(BOUND * 3, server.read_u8()).await.is_err(), "it keeps waiting");
     }
 }

@@ -5,35 +5,76 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::http::api_error::ApiError;
+use crate::http::api_error::{ApiError, ErrorBody};
 use crate::http::extract::{Auditor, UserPath};
-use crate::http::openapi::ErrorBody;
-use crate::query::UserChange;
+use crate::query::{FieldChange, UserChange};
 
-/// All that has happened to a user.
+/// The history of a user.
 #[derive(Serialize, ToSchema)]
 #[schema(as = UserHistory)]
 pub(crate) struct HistoryBody {
-    /// In order.
-    events: Vec<UserChange>,
+    /// Oldest first.
+    events: Vec<UserChangeView>,
 }
 
-/// Shows what has happened to a user: when, by whom, and which fields it has changed. Also of one who was erased, of whom
-/// nothing personal is left to be shown.
+/// An event of a user, and the fields that it changed.
+#[derive(Serialize, ToSchema)]
+#[schema(as = UserChange)]
+pub(crate) struct UserChangeView {
+    /// The event's position in the log.
+    position: u64,
+    /// The event's version in the user's stream.
+    version: u64,
+    /// The type of the event.
+    #[schema(examples("UserDeactivated"))]
+    r#type: String,
+    /// When: RFC 3339, UTC.
+    #[schema(format = DateTime)]
+    at: String,
+    /// Who caused it.
+    actor: String,
+    /// The id of the request that caused it, as in the logs.
+    request_id: String,
+    /// The reason, if one was given: text, or `{"erased": true}` after an erasure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>, nullable = false)]
+    reason: Option<Value>,
+    /// The changed fields.
+    changes: Vec<FieldChangeView>,
+}
+
+/// A field, before and after the event. Erased values are `{"erased": true}`.
+#[derive(Serialize, ToSchema)]
+#[schema(as = FieldChange)]
+pub(crate) struct FieldChangeView {
+    /// `email`, `username`, `password`, `is_active` or `roles`.
+    field: &'static str,
+    /// The value before; null if there was none. Left out for passwords.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    from: Option<Value>,
+    /// The value after. Left out for passwords.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    to: Option<Value>,
+}
+
+/// Shows the history of a user: each event with its time, its actor and the fields that it changed. The history of an
+/// erased user is shown without personal values.
 #[utoipa::path(
     get,
     path = "/users/{id}/events",
     tag = "users",
     operation_id = "user_history",
     security(("OAuth2PasswordBearer" = [])),
-    params(("id" = String, Path, description = "The user's id")),
+    params(UserPath),
     responses(
         (status = 200, description = "The user's history", body = HistoryBody),
-        (status = 401, description = "No token", body = ErrorBody),
-        (status = 403, description = "A bad token, or neither administrator nor auditor", body = ErrorBody),
+        Auditor,
         (status = 404, description = "There never was such a user", body = ErrorBody),
     ),
 )]
@@ -42,6 +83,18 @@ pub(crate) async fn history(
     _: Auditor,
     UserPath(id): UserPath,
 ) -> Result<Json<HistoryBody>, ApiError> {
-    let events = app.services()?.history.changes(id).await?;
-    if events.is_empty() { Err(ApiError::UserNotFound) } else { Ok(Json(HistoryBody { events })) }
+    let changes = app.services()?.history.changes(id).await?;
+    if changes.is_empty() {
+        return Err(ApiError::UserNotFound);
+    }
+    Ok(Json(HistoryBody { events: changes.into_iter().map(Into::into).collect() }))
+}
+
+impl From<UserChange> for UserChangeView {
+    fn from(change: UserChange) -> Self {
+        let UserChange { position, version, r#type, at, actor, request_id, reason, changes } = change;
+        let changes =
+            changes.into_iter().map(|FieldChange { field, from, to }| FieldChangeView { field, from, to });
+        Self { position, version, r#type, at, actor, request_id, reason, changes: changes.collect() }
+    }
 }

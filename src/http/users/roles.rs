@@ -5,34 +5,23 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use domain::UserCommand;
 
-use super::execute;
-use crate::http::api_error::ApiError;
-use crate::http::extract::{Admin, Idempotent, IfMatch, NoBody, RequestId, RolePath, UserPath};
+use super::command::execute;
+use crate::http::api_error::{ApiError, ErrorBody};
+use crate::http::extract::{Admin, IfMatch, NoBody, RolePath, UserPath};
 use crate::http::headers::{EntityTag, PositionHeader};
-use crate::http::openapi::{ErrorBody, ValidationErrorBody};
+use crate::http::idempotency::{Idempotent, WriteAttempt};
+use crate::http::request_id::RequestId;
 use crate::http::state::HttpState;
 
-/// Gives a user a role. It is no error if they hold it already.
+/// Grants a role to a user. A repetition changes nothing.
 #[utoipa::path(
     put,
     path = "/users/{id}/roles/{role}",
     tag = "users",
     operation_id = "grant_role",
     security(("OAuth2PasswordBearer" = [])),
-    params(
-        ("id" = String, Path, description = "The user's id"),
-        ("role" = String, Path, description = "`admin`, `auditor`, `operator` or `subscriber`"),
-        ("If-Match" = Option<String>, Header, description = "Only if the user is at this version"),
-        ("Idempotency-Key" = Option<String>, Header, description = "Send again under the same key, and it is done once"),
-    ),
-    responses(
-        (status = 204, description = "The user holds the role"),
-        (status = 401, description = "No token", body = ErrorBody),
-        (status = 403, description = "A bad token, or no administrator", body = ErrorBody),
-        (status = 404, description = "No such user", body = ErrorBody),
-        (status = 412, description = "`version_mismatch`", body = ErrorBody),
-        (status = 422, description = "No such role", body = ValidationErrorBody),
-    ),
+    params(UserPath, RolePath, IfMatch, WriteAttempt),
+    responses((status = 204, description = "The user holds the role"), Admin, UserPath, IfMatch, RolePath),
 )]
 pub(crate) async fn grant(
     State(state): State<HttpState>,
@@ -48,27 +37,21 @@ pub(crate) async fn grant(
     Ok((StatusCode::NO_CONTENT, EntityTag(user.version), PositionHeader(user.position), ()))
 }
 
-/// Takes a role from a user, and ends their tokens. It is no error if they do not hold it.
+/// Revokes a role of a user, whose tokens become invalid. A repetition changes nothing.
 #[utoipa::path(
     delete,
     path = "/users/{id}/roles/{role}",
     tag = "users",
     operation_id = "revoke_role",
     security(("OAuth2PasswordBearer" = [])),
-    params(
-        ("id" = String, Path, description = "The user's id"),
-        ("role" = String, Path, description = "`admin`, `auditor`, `operator` or `subscriber`"),
-        ("If-Match" = Option<String>, Header, description = "Only if the user is at this version"),
-        ("Idempotency-Key" = Option<String>, Header, description = "Send again under the same key, and it is done once"),
-    ),
+    params(UserPath, RolePath, IfMatch, WriteAttempt),
     responses(
         (status = 204, description = "The user does not hold the role"),
-        (status = 401, description = "No token", body = ErrorBody),
-        (status = 403, description = "A bad token, or no administrator", body = ErrorBody),
-        (status = 404, description = "No such user", body = ErrorBody),
+        Admin,
+        UserPath,
         (status = 409, description = "`last_admin`", body = ErrorBody),
-        (status = 412, description = "`version_mismatch`", body = ErrorBody),
-        (status = 422, description = "No such role", body = ValidationErrorBody),
+        IfMatch,
+        RolePath,
     ),
 )]
 pub(crate) async fn revoke(

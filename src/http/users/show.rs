@@ -9,15 +9,13 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::UserDetail;
+use super::view::{UserAtView, UserDetail};
 use crate::app::App;
-use crate::http::api_error::{ApiError, Loc};
-use crate::http::extract::{Auditor, QueryParams, UserPath};
+use crate::http::api_error::{ApiError, ErrorBody, Loc, ValidationErrorBody};
+use crate::http::extract::{Auditor, MinPosition, QueryParams, UserPath};
 use crate::http::headers::EntityTag;
-use crate::http::openapi::{ErrorBody, ValidationErrorBody};
-use crate::query::{AsOf, QueryError, UserAt};
+use crate::query::{AsOf, QueryError};
 
-/// `as_of`.
 pub(crate) struct AsOfQuery(Option<AsOf>);
 
 impl<S: Sync> FromRequestParts<S> for AsOfQuery {
@@ -30,18 +28,18 @@ impl<S: Sync> FromRequestParts<S> for AsOfQuery {
     }
 }
 
-/// A user as they are, or as they were.
+/// A user, now or at an earlier point of the log.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 #[schema(as = ShownUser)]
 pub(crate) enum CurrentOrPastUser {
-    /// Now.
+    /// Without `as_of`.
     Current(UserDetail),
-    /// Then.
-    Past(UserAt),
+    /// With `as_of`.
+    Past(UserAtView),
 }
 
-/// Shows a user, as they are or, with `as_of`, as they were at some point of the log.
+/// Shows a user, now or, with `as_of`, at an earlier point of the log.
 #[utoipa::path(
     get,
     path = "/users/{id}",
@@ -49,16 +47,15 @@ pub(crate) enum CurrentOrPastUser {
     operation_id = "show_user",
     security(("OAuth2PasswordBearer" = [])),
     params(
-        ("id" = String, Path, description = "The user's id"),
-        ("as_of" = Option<String>, Query, description = "As they were after this position, or at this moment (RFC 3339)"),
-        ("Aegis-Min-Position" = Option<u64>, Header, description = "Show at least this position of the log"),
+        UserPath,
+        ("as_of" = Option<String>, Query, description = "A position of the log, or a time (RFC 3339)"),
+        MinPosition,
     ),
     responses(
         (status = 200, description = "The user", body = CurrentOrPastUser,
             headers(("ETag" = String, description = "The version of the user's stream"))),
-        (status = 401, description = "No token", body = ErrorBody),
-        (status = 403, description = "A bad token, or neither administrator nor auditor", body = ErrorBody),
-        (status = 404, description = "No such user, or not yet, or erased by then", body = ErrorBody),
+        Auditor,
+        (status = 404, description = "No such user at that point", body = ErrorBody),
         (status = 422, description = "`as_of` is neither a position of the log nor a time", body = ValidationErrorBody),
     ),
 )]
@@ -72,7 +69,7 @@ pub(crate) async fn show(
     let (version, user) = if let Some(as_of) = as_of {
         let past =
             services.history.as_of(id, as_of).await.map_err(beyond_head)?.ok_or(ApiError::UserNotFound)?;
-        (past.version, CurrentOrPastUser::Past(past))
+        (past.version, CurrentOrPastUser::Past(past.into()))
     } else {
         let row = services.user_rows.by_id(id).await?.ok_or(ApiError::UserNotFound)?;
         (row.version, CurrentOrPastUser::Current(UserDetail::from_row(&row)))

@@ -1,4 +1,4 @@
-//! A user as the API shows them.
+//! Users in HTTP answers.
 
 use domain::{EmailAddress, Role, Username};
 use projections::UserRow;
@@ -8,15 +8,16 @@ use utoipa::ToSchema;
 
 use crate::command::UserState;
 use crate::http::api_error::ApiError;
+use crate::query::UserAt;
 
-/// A user as everybody sees themselves.
+/// A user, as shown to themselves.
 #[derive(Serialize, ToSchema)]
 #[schema(as = User)]
 pub(crate) struct UserView {
     /// A UUID, or the 24 hex digits of an imported `ObjectId`.
     #[schema(examples("0193e2b4-0000-7000-8000-000000000001"))]
     id: String,
-    /// The e-mail address, which is not verified yet.
+    /// The e-mail address; not verified.
     #[schema(format = Email, examples("ada@example.com"))]
     email: String,
     /// The username.
@@ -24,7 +25,7 @@ pub(crate) struct UserView {
     username: String,
     /// Whether the user may log in.
     is_active: bool,
-    /// When the account was opened: RFC 3339, UTC.
+    /// When the user registered: RFC 3339, UTC.
     #[schema(format = DateTime, examples("2026-11-22T08:03:14.680Z"))]
     created_at: String,
 }
@@ -40,7 +41,8 @@ impl UserView {
         }
     }
 
-    /// Of a user whose data was erased nothing can be shown: they are gone.
+    /// # Errors
+    /// [`ApiError::UserNotFound`] if the user was erased meanwhile.
     pub(crate) fn from_state(user: &UserState) -> Result<Self, ApiError> {
         let email = user.account.email.known().map(EmailAddress::as_str).ok_or(ApiError::UserNotFound)?;
         let username = user.account.username.known().map(Username::as_str).ok_or(ApiError::UserNotFound)?;
@@ -54,17 +56,17 @@ impl UserView {
     }
 }
 
-/// A user as administrators and auditors see them.
+/// A user, as shown to administrators and auditors.
 #[derive(Serialize, ToSchema)]
 #[schema(as = UserDetail)]
 pub(crate) struct UserDetail {
     #[serde(flatten)]
     user: UserView,
-    /// What the user may do beyond their own account.
+    /// The user's roles.
     roles: Vec<&'static str>,
     /// The version of the user's stream; also the `ETag`.
     version: u64,
-    /// The position of the user's last event; left out of answers to writes, which carry `Aegis-Position`.
+    /// The position of the user's last event; left out of answers to writes, which have the header `Aegis-Position`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     position: Option<u64>,
@@ -92,4 +94,35 @@ impl UserDetail {
 
 fn names<'a>(roles: impl IntoIterator<Item = &'a Role>) -> Vec<&'static str> {
     roles.into_iter().map(|role| role.as_str()).collect()
+}
+
+/// A user at an earlier point of the log. Personal values that were erased since are null.
+#[derive(Serialize, ToSchema)]
+#[schema(as = PastUser)]
+pub(crate) struct UserAtView {
+    /// A UUID, or the 24 hex digits of an imported `ObjectId`.
+    id: String,
+    /// The e-mail address at that point; null if it was erased since.
+    #[schema(format = Email)]
+    email: Option<String>,
+    /// The username at that point; null if it was erased since.
+    username: Option<String>,
+    /// Whether the user could log in.
+    is_active: bool,
+    /// When the user registered: RFC 3339, UTC.
+    #[schema(format = DateTime)]
+    created_at: String,
+    /// The user's roles at that point.
+    roles: Vec<&'static str>,
+    /// The version of the user's stream at that point.
+    version: u64,
+    /// The position of the user's last event at that point.
+    position: u64,
+}
+
+impl From<UserAt> for UserAtView {
+    fn from(user: UserAt) -> Self {
+        let UserAt { id, email, username, is_active, created_at, roles, version, position } = user;
+        Self { id, email, username, is_active, created_at, roles, version, position }
+    }
 }

@@ -10,20 +10,19 @@ use serde_json::Value;
 use store::StreamId;
 use utoipa::ToSchema;
 
-use super::ManagedWebhook;
+use super::managed_webhook::ManagedWebhook;
 use crate::app::App;
-use crate::http::api_error::ApiError;
-use crate::http::extract::QueryParams;
-use crate::http::openapi::{ErrorBody, ValidationErrorBody};
+use crate::http::api_error::{ApiError, ValidationErrorBody};
+use crate::http::extract::{MAX_POSITION, QueryParams, WebhookPath};
 
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: u64 = 1000;
 
-/// Attempts to deliver.
+/// A page of delivery attempts.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Deliveries)]
 pub(crate) struct DeliveryPage {
-    /// The newest first. The last 1,000 of each webhook are kept.
+    /// Newest first. The last 1,000 attempts of each webhook are stored.
     #[schema(value_type = Vec<AttemptBody>)]
     deliveries: Vec<Attempt>,
     /// The next page's `before`; left out of the last page.
@@ -42,34 +41,33 @@ struct Attempt {
 /// One attempt to deliver one event.
 #[derive(ToSchema)]
 #[schema(as = DeliveryAttempt)]
-#[expect(dead_code, reason = "it describes what is stored")]
+#[expect(dead_code, reason = "documents the stored report, which is passed through as JSON")]
 pub(crate) struct AttemptBody {
-    /// Attempts are counted from 1.
+    /// Counted from 1 for each webhook.
     number: u64,
-    /// When it began.
+    /// When the attempt began.
     #[schema(format = DateTime)]
     at: String,
-    /// The position of the event.
+    /// The event's position in the log.
     position: u64,
-    /// Its id, which is also the `webhook-id`.
+    /// The event's id, which is also the header `webhook-id`.
     event: String,
-    /// Its type.
+    /// The type of the event.
     r#type: String,
-    /// How often the event was tried by then.
+    /// The number of attempts for this event so far, this one included.
     attempt: u32,
-    /// Whether it was asked for once more.
+    /// Whether the delivery is part of a replay.
     replay: bool,
-    /// Whether the receiver has it.
+    /// Whether the receiver accepted the event.
     delivered: bool,
-    /// The status of the answer; null if there was none.
+    /// The HTTP status of the receiver's answer; null if there was none.
     status: Option<u16>,
-    /// What went wrong; null if nothing did.
+    /// Why the delivery failed; null if it succeeded.
     error: Option<String>,
-    /// How long it took, in milliseconds.
+    /// The duration of the attempt in milliseconds.
     latency_ms: u64,
 }
 
-/// Which are asked for.
 pub(crate) struct DeliveriesQuery {
     before: Option<u64>,
     limit: usize,
@@ -81,12 +79,12 @@ impl<S: Sync> FromRequestParts<S> for DeliveriesQuery {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         let mut params = QueryParams::of(&parts.uri);
         let limit = params.limit(MAX_LIMIT, DEFAULT_LIMIT);
-        let before = params.number("before", 1..=i64::MAX.cast_unsigned());
+        let before = params.number("before", 1..=MAX_POSITION);
         params.finish(Self { before, limit })
     }
 }
 
-/// Shows what was tried last: each attempt with its status, latency and error.
+/// Lists the latest delivery attempts with status, latency and error.
 #[utoipa::path(
     get,
     path = "/webhooks/{id}/deliveries",
@@ -94,29 +92,27 @@ impl<S: Sync> FromRequestParts<S> for DeliveriesQuery {
     operation_id = "list_deliveries",
     security(("OAuth2PasswordBearer" = [])),
     params(
-        ("id" = String, Path, description = "The webhook's id"),
+        WebhookPath,
         ("before" = Option<u64>, Query, description = "Only attempts before this number"),
-        ("limit" = Option<u64>, Query, description = "At most so many: 1 to 1000, 100 by default"),
+        ("limit" = Option<u64>, Query, description = "The maximum number of attempts: 1 to 1000, 100 by default"),
     ),
     responses(
-        (status = 200, description = "Attempts, the newest first", body = DeliveryPage),
-        (status = 401, description = "No token", body = ErrorBody),
-        (status = 403, description = "A bad token, or neither subscriber nor administrator", body = ErrorBody),
-        (status = 404, description = "No such webhook, or not the caller's", body = ErrorBody),
-        (status = 422, description = "Bad parameters", body = ValidationErrorBody),
+        (status = 200, description = "Delivery attempts, newest first", body = DeliveryPage),
+        ManagedWebhook,
+        (status = 422, description = "Invalid parameters", body = ValidationErrorBody),
     ),
 )]
 pub(crate) async fn deliveries(
     State(app): State<Arc<App>>,
-    owned: ManagedWebhook,
+    webhook: ManagedWebhook,
     query: DeliveriesQuery,
 ) -> Result<Json<DeliveryPage>, ApiError> {
-    if owned.state.webhook.is_none() {
+    if webhook.state.webhook.is_none() {
         return Err(ApiError::WebhookNotFound);
     }
-    let stream = StreamId::from_trusted(owned.state.id.stream())?;
+    let stream = StreamId::from_trusted(webhook.state.id.stream())?;
     let found = app.services()?.deliveries.attempts(&stream, query.before, query.limit).await?;
     let next = found.last().filter(|_| found.len() == query.limit).map(|attempt| attempt.number);
-    let shown = |attempt: store::Attempt| Attempt { number: attempt.number, report: attempt.report };
-    Ok(Json(DeliveryPage { deliveries: found.into_iter().map(shown).collect(), next }))
+    let attempt = |attempt: store::Attempt| Attempt { number: attempt.number, report: attempt.report };
+    Ok(Json(DeliveryPage { deliveries: found.into_iter().map(attempt).collect(), next }))
 }

@@ -9,20 +9,20 @@ use domain::{Role, WebhookId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::view::WebhookView;
 use crate::app::App;
-use crate::http::api_error::{ApiError, Loc, ValidationError};
-use crate::http::extract::{QueryParams, WebhookOwner};
-use crate::http::openapi::{ErrorBody, ValidationErrorBody};
-use crate::webhooks::{MAX_WEBHOOKS_PER_USER, WebhookView};
+use crate::http::api_error::{ApiError, ErrorBody, Loc, ValidationError, ValidationErrorBody};
+use crate::http::extract::{MinPosition, QueryParams, WebhookOwner};
+use crate::webhooks::{MAX_WEBHOOKS_PER_USER, WebhookStatus};
 
 const MAX_LIMIT: u64 = 100;
 const ID_PATTERN: &str = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$";
 
-/// Webhooks.
+/// A page of webhooks.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Webhooks)]
 pub(crate) struct WebhookPage {
-    /// By id.
+    /// By ascending id.
     webhooks: Vec<WebhookView>,
     /// The next page's `after`; left out of the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -30,7 +30,6 @@ pub(crate) struct WebhookPage {
     next: Option<String>,
 }
 
-/// Which are asked for.
 pub(crate) struct WebhooksQuery {
     after: Option<WebhookId>,
     limit: usize,
@@ -56,7 +55,7 @@ impl<S: Sync> FromRequestParts<S> for WebhooksQuery {
     }
 }
 
-/// Shows the caller's webhooks; to administrators everybody's.
+/// Lists the caller's webhooks; administrators get those of all users.
 #[utoipa::path(
     get,
     path = "/webhooks",
@@ -65,14 +64,13 @@ impl<S: Sync> FromRequestParts<S> for WebhooksQuery {
     security(("OAuth2PasswordBearer" = [])),
     params(
         ("after" = Option<String>, Query, description = "Only webhooks with ids above this one"),
-        ("limit" = Option<u64>, Query, description = "At most so many: 1 to 100, 100 by default"),
-        ("Aegis-Min-Position" = Option<u64>, Header, description = "Show at least this position of the log"),
+        ("limit" = Option<u64>, Query, description = "The maximum number of webhooks: 1 to 100, 100 by default"),
+        MinPosition,
     ),
     responses(
-        (status = 200, description = "Webhooks", body = WebhookPage),
-        (status = 401, description = "No token", body = ErrorBody),
-        (status = 403, description = "A bad token, or neither subscriber nor administrator", body = ErrorBody),
-        (status = 422, description = "Bad parameters", body = ValidationErrorBody),
+        (status = 200, description = "A page of webhooks", body = WebhookPage),
+        WebhookOwner,
+        (status = 422, description = "Invalid parameters", body = ValidationErrorBody),
         (status = 503, description = "`unavailable` or `projection_behind`", body = ErrorBody),
     ),
 )]
@@ -96,8 +94,8 @@ pub(crate) async fn list(
     let mut webhooks = Vec::with_capacity(rows.len());
     for row in rows {
         let state = services.webhooks.state(row.id).await?;
-        // None: deleted this moment.
-        webhooks.extend(WebhookView::of(&*services.deliveries, &state).await?);
+        // `None` if it was deleted since the rows were read.
+        webhooks.extend(WebhookStatus::of(&*services.deliveries, &state).await?.map(Into::into));
     }
     Ok(Json(WebhookPage { webhooks, next }))
 }

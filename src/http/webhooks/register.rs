@@ -8,16 +8,14 @@ use domain::{Reason, WebhookUrl};
 use store::Position;
 use utoipa::ToSchema;
 
-use super::WebhookWithSecret;
+use super::view::WebhookWithSecret;
 use crate::command::{CommandContext, NewWebhook};
 use crate::config::Settings;
-use crate::http::api_error::{ApiError, Loc, ValidationError};
-use crate::http::extract::{
-    FieldReader, FromFields, Idempotent, JsonBody, MAX_POSITION, RequestId, WebhookOwner,
-};
+use crate::http::api_error::{ApiError, ErrorBody, Loc, ValidationError, ValidationErrorBody};
+use crate::http::extract::{FieldReader, FromFields, JsonBody, MAX_POSITION, WebhookOwner};
 use crate::http::headers::PositionHeader;
-use crate::http::idempotency::execute_once;
-use crate::http::openapi::{ErrorBody, ValidationErrorBody};
+use crate::http::idempotency::{Idempotent, WriteAttempt, execute_once};
+use crate::http::request_id::RequestId;
 use crate::http::state::HttpState;
 use crate::webhooks::MAX_WEBHOOKS_PER_USER;
 
@@ -25,16 +23,16 @@ use crate::webhooks::MAX_WEBHOOKS_PER_USER;
 #[derive(ToSchema)]
 #[schema(as = NewWebhook)]
 pub(crate) struct NewWebhookBody {
-    /// Where events are sent: an `https` address of the public internet, unless the service allows others.
+    /// Where events are delivered: a public `https` URL, unless the service allows private networks.
     #[schema(value_type = String, max_length = 2048, examples("https://example.com/events"))]
     url: WebhookUrl,
-    /// The types of events; all if it is left out.
+    /// The event types; all by default.
     #[schema(examples(json!(["UserRegistered", "UserDeactivated"])))]
     types: Option<Vec<String>>,
     /// What it is for.
     #[schema(value_type = Option<String>, min_length = 1, max_length = 500)]
     description: Option<Reason>,
-    /// Begin after this position; at the head if it is left out.
+    /// Deliver events after this position; the head of the log by default.
     after: Option<u64>,
 }
 
@@ -48,22 +46,21 @@ impl FromFields for NewWebhookBody {
     }
 }
 
-/// Registers a webhook: events are sent there, in order, until they arrive.
+/// Registers a webhook. Events are delivered in order, and retried until the receiver accepts them.
 #[utoipa::path(
     post,
     path = "/webhooks",
     tag = "webhooks",
     operation_id = "register_webhook",
     security(("OAuth2PasswordBearer" = [])),
-    params(("Idempotency-Key" = Option<String>, Header, description = "Send again under the same key, and it is done once")),
+    params(WriteAttempt),
     request_body = NewWebhookBody,
     responses(
-        (status = 201, description = "It is registered", body = WebhookWithSecret,
-            headers(("Location" = String, description = "Where the webhook is"), ("Aegis-Position" = u64))),
-        (status = 401, description = "No token", body = ErrorBody),
-        (status = 403, description = "A bad token, or neither subscriber nor administrator", body = ErrorBody),
+        (status = 201, description = "The webhook is registered", body = WebhookWithSecret,
+            headers(("Location" = String, description = "The path of the webhook"), ("Aegis-Position" = u64))),
+        WebhookOwner,
         (status = 409, description = "`too_many_webhooks`: the caller has 100", body = ErrorBody),
-        (status = 422, description = "Missing or bad fields, or an address that may not be reached", body = ValidationErrorBody),
+        (status = 422, description = "Invalid fields, or a URL that the egress policy forbids", body = ValidationErrorBody),
         (status = 503, description = "`busy`, `unavailable`, `projection_behind` or `outcome_unknown`", body = ErrorBody),
     ),
 )]
@@ -78,10 +75,10 @@ pub(crate) async fn register(
     let context = owner.command_context(&request_id);
     let caller = context.actor.clone();
     let owner = owner.row.id;
-    let registered = execute_once(&state, &caller, &attempt, async |idempotency| {
+    let registered = execute_once(services, &caller, &attempt, async |idempotency| {
         let NewWebhookBody { url, types, description, after } = body;
-        let place = app.sender.try_lookup_permit().ok_or_else(ApiError::too_many_checks)?;
-        if let Err(error) = app.sender.check(&url, Some(place)).await {
+        let permit = app.sender.try_lookup_permit().ok_or_else(ApiError::too_many_address_checks)?;
+        if let Err(error) = app.sender.check(&url, Some(permit)).await {
             let error =
                 ValidationError::invalid_url(Loc::Field("url"), &error.to_string(), url.as_str().into());
             return Err(ApiError::invalid(error));
@@ -102,6 +99,6 @@ pub(crate) async fn register(
     })
     .await?;
     let location = app.settings.http.path(&format!("/webhooks/{}", registered.id));
-    let view = WebhookWithSecret::of(services, &registered).await?;
+    let view = WebhookWithSecret::after_write(services, &registered).await?;
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], PositionHeader(registered.position), Json(view)))
 }

@@ -5,20 +5,17 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use store::Envelope;
 use store::canonical::rfc3339;
-use utoipa::ToSchema;
 
 /// Something that has happened to a user, and what it has changed.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize)]
 pub struct UserChange {
     /// Where in the log.
     pub position: u64,
     /// Where in the user's stream.
     pub version: u64,
     /// What it was.
-    #[schema(examples("UserDeactivated"))]
     pub r#type: String,
     /// When: RFC 3339, UTC.
-    #[schema(format = DateTime)]
     pub at: String,
     /// Who caused it.
     pub actor: String,
@@ -26,24 +23,21 @@ pub struct UserChange {
     pub request_id: String,
     /// Why, if a reason was given: words, or `{"erased": true}` if they were.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>, nullable = false)]
     pub reason: Option<Value>,
     /// The fields that have another value since.
     pub changes: Vec<FieldChange>,
 }
 
 /// A field, before and after. What was erased is `{"erased": true}`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FieldChange {
     /// The field: `email`, `username`, `password`, `is_active` or `roles`.
     pub field: &'static str,
     /// Its value before; null if there was none. Left out of passwords.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
     pub from: Option<Value>,
     /// Its value after. Left out of passwords.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
     pub to: Option<Value>,
 }
 

@@ -4,16 +4,14 @@ use domain::{Erasable, PasswordHash, User, Webhook, WebhookId, webhook};
 use serde::Serialize;
 use store::canonical::rfc3339;
 use store::{Envelope, StoreError, StoredEvent};
-use utoipa::ToSchema;
 
 use super::change::UserChange;
 use super::replayed_user::UserAt;
 
 /// All that is held on one person.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize)]
 pub struct PersonalRecord {
     /// When this was put together: RFC 3339, UTC.
-    #[schema(format = DateTime)]
     pub exported_at: String,
     /// Nothing later than this position of the log is in here.
     pub position: u64,
@@ -31,7 +29,7 @@ pub struct PersonalRecord {
 }
 
 /// A webhook of the person.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize)]
 pub struct OwnedWebhook {
     /// Its id.
     pub id: String,
@@ -42,32 +40,27 @@ pub struct OwnedWebhook {
     /// What it is for, in their words; null if they did not say.
     pub description: Option<String>,
     /// When it was registered: RFC 3339, UTC.
-    #[schema(format = DateTime)]
     pub created_at: String,
 }
 
 /// How a password is kept.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize)]
 pub struct StoredPassword {
     /// The password itself is not kept: only a hash of this kind, from which nobody can tell it. Hashes are shown to
     /// nobody.
-    #[schema(examples("argon2id"))]
     pub hash: String,
     /// When it was set: RFC 3339, UTC.
-    #[schema(format = DateTime)]
     pub set_at: String,
 }
 
 /// Something that the person has done. Whom it was done to is those people's own.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize)]
 pub struct UserAction {
     /// Where in the log.
     pub position: u64,
     /// When: RFC 3339, UTC.
-    #[schema(format = DateTime)]
     pub at: String,
     /// What was done.
-    #[schema(examples("UserDeactivated"))]
     pub r#type: String,
     /// The request that did it, as in the logs.
     pub request_id: String,

@@ -5,22 +5,19 @@ use jiff::Timestamp;
 use serde::Serialize;
 use store::canonical::rfc3339;
 use store::{Envelope, Position};
-use utoipa::ToSchema;
 
 /// A user as administrators and auditors see what they were. What was erased since cannot be known any more.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize)]
 pub struct UserAt {
     /// A UUID, or the 24 hex digits of an imported `ObjectId`.
     pub id: String,
     /// Their e-mail address then; null if it was erased since.
-    #[schema(format = Email)]
     pub email: Option<String>,
     /// Their username then; null if it was erased since.
     pub username: Option<String>,
     /// Whether they could log in.
     pub is_active: bool,
     /// When the account was opened: RFC 3339, UTC.
-    #[schema(format = DateTime)]
     pub created_at: String,
     /// What they could do beyond their own account.
     pub roles: Vec<&'static str>,

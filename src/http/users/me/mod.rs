@@ -1,32 +1,129 @@
-//! `GET /users/me`, and what the caller does with their own account.
+//! `/users/me`: the caller's own account.
 
-pub(crate) mod deactivate;
-pub(crate) mod erase;
-pub(crate) mod export;
-mod password_confirmation;
+pub(super) mod export;
 
 use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use domain::{ErasureReason, UserCommand};
+use utoipa::ToSchema;
 
-use super::UserView;
-use crate::http::extract::CurrentUser;
-use crate::http::openapi::ErrorBody;
+use super::command::execute;
+use super::view::UserView;
+use crate::config::Settings;
+use crate::crypto::Password;
+use crate::http::api_error::{ApiError, ErrorBody, ValidationErrorBody};
+use crate::http::credentials::verify_password;
+use crate::http::extract::{CurrentUser, FieldReader, FromFields, JsonBody, MinPosition};
+use crate::http::headers::PositionHeader;
+use crate::http::idempotency::{Idempotent, WriteAttempt};
+use crate::http::request_id::RequestId;
+use crate::http::state::HttpState;
 
-/// Shows the caller.
+/// Shows the caller's account.
 #[utoipa::path(
     get,
     path = "/users/me",
     tag = "users",
     operation_id = "show_me",
     security(("OAuth2PasswordBearer" = [])),
-    params(("Aegis-Min-Position" = Option<u64>, Header, description = "Show at least this position of the log")),
+    params(MinPosition),
     responses(
         (status = 200, description = "The caller", body = UserView),
-        (status = 401, description = "No token", body = ErrorBody),
-        (status = 403, description = "`invalid_token`, `inactive_user` or `token_revoked`", body = ErrorBody),
+        CurrentUser,
         (status = 404, description = "The token's user does not exist", body = ErrorBody),
         (status = 503, description = "`unavailable` or `projection_behind`", body = ErrorBody),
     ),
 )]
-pub(crate) async fn me(user: CurrentUser) -> Json<UserView> {
+pub(crate) async fn show(user: CurrentUser) -> Json<UserView> {
     Json(UserView::from_row(&user.row))
+}
+
+/// The caller's current password, which irreversible requests ask for again.
+#[derive(ToSchema)]
+#[schema(as = PasswordConfirmation)]
+pub(crate) struct PasswordBody {
+    /// The caller's current password.
+    #[schema(value_type = String, format = Password)]
+    password: Password,
+}
+
+impl FromFields for PasswordBody {
+    fn from_fields(fields: &mut FieldReader, _: &Settings) -> Option<Self> {
+        Some(Self { password: fields.password("password")? })
+    }
+}
+
+/// Deactivates the caller's account: logins are rejected and every token becomes invalid.
+#[utoipa::path(
+    post,
+    path = "/users/me/deactivate",
+    tag = "users",
+    operation_id = "deactivate_me",
+    security(("OAuth2PasswordBearer" = [])),
+    params(WriteAttempt),
+    request_body = PasswordBody,
+    responses(
+        (status = 204, description = "The account is deactivated", headers(("Aegis-Position" = u64))),
+        (status = 400, description = "`wrong_password`", body = ErrorBody),
+        CurrentUser,
+        (status = 409, description = "`last_admin`", body = ErrorBody),
+        (status = 422, description = "The password is missing", body = ValidationErrorBody),
+    ),
+)]
+pub(crate) async fn deactivate(
+    State(state): State<HttpState>,
+    user: CurrentUser,
+    request_id: RequestId,
+    Idempotent { attempt, body: JsonBody(body) }: Idempotent<JsonBody<PasswordBody>>,
+) -> Result<impl IntoResponse, ApiError> {
+    let command = UserCommand::Deactivate { reason: None };
+    execute_confirmed(&state, &user, &request_id, &attempt, body, &command).await
+}
+
+/// Erases the caller's personal data permanently, by crypto-shredding. The caller's tokens become invalid, and the
+/// e-mail address and the username can be registered again. A repetition is answered with 404, because the token's user
+/// no longer exists.
+#[utoipa::path(
+    delete,
+    path = "/users/me",
+    tag = "users",
+    operation_id = "erase_me",
+    security(("OAuth2PasswordBearer" = [])),
+    params(WriteAttempt),
+    request_body = PasswordBody,
+    responses(
+        (status = 204, description = "The user is erased", headers(("Aegis-Position" = u64))),
+        (status = 400, description = "`wrong_password`", body = ErrorBody),
+        CurrentUser,
+        (status = 404, description = "The token's user does not exist, or is erased", body = ErrorBody),
+        (status = 409, description = "`last_admin`", body = ErrorBody),
+        (status = 422, description = "The password is missing", body = ValidationErrorBody),
+    ),
+)]
+pub(crate) async fn erase(
+    State(state): State<HttpState>,
+    user: CurrentUser,
+    request_id: RequestId,
+    Idempotent { attempt, body: JsonBody(body) }: Idempotent<JsonBody<PasswordBody>>,
+) -> Result<impl IntoResponse, ApiError> {
+    let command = UserCommand::Erase { reason: ErasureReason::Request };
+    execute_confirmed(&state, &user, &request_id, &attempt, body, &command).await
+}
+
+/// Executes a command on the caller, if the password is correct.
+async fn execute_confirmed(
+    state: &HttpState,
+    user: &CurrentUser,
+    request_id: &RequestId,
+    attempt: &WriteAttempt,
+    body: PasswordBody,
+    command: &UserCommand,
+) -> Result<impl IntoResponse + use<>, ApiError> {
+    if !verify_password(&state.app, body.password, &user.row).await? {
+        return Err(ApiError::WrongPassword);
+    }
+    let done = execute(state, attempt, user.command_context(request_id), user.row.id, command, None).await?;
+    Ok((StatusCode::NO_CONTENT, PositionHeader(done.position), ()))
 }

@@ -1,4 +1,4 @@
-//! The newest events, rendered: once for each view, however count follow. Pure.
+//! A bounded buffer of the newest events, rendered once per disclosure for all subscribers. Pure.
 
 use std::collections::VecDeque;
 
@@ -9,15 +9,12 @@ use uuid::Uuid;
 use super::sse;
 use crate::cloud_event::{CloudEvent, Disclosure};
 
-/// Events kept at most.
 const MAX_EVENTS: usize = 8_192;
-/// Bytes kept at most.
 const MAX_BYTES: usize = 16 << 20;
-/// Bytes handed out at once, but for an event that is larger.
+/// The maximum size of a chunk in bytes, except for a single larger event.
 const MAX_CHUNK: usize = 64 << 10;
 
-/// An event as it is sent.
-pub(super) struct RenderedEvent {
+pub(crate) struct RenderedEvent {
     position: Position,
     stream: StreamId,
     event_type: String,
@@ -26,11 +23,10 @@ pub(super) struct RenderedEvent {
 }
 
 impl RenderedEvent {
-    /// Renders an event of the log of that id.
-    pub(super) fn new(event: &StoredEvent, log_id: Uuid) -> Result<Self, serde_json::Error> {
+    pub(crate) fn new(event: &StoredEvent, log_id: Uuid) -> Result<Self, serde_json::Error> {
         let render = |disclosure| sse::event(&CloudEvent::new(event, log_id, disclosure)).map(Bytes::from);
         let (personal, redacted) = (render(Disclosure::Personal)?, render(Disclosure::Redacted)?);
-        // Most events hold nothing personal.
+        // Most events have no personal values.
         let redacted = if redacted == personal { personal.clone() } else { redacted };
         let envelope = &event.envelope;
         let (stream, event_type) = (envelope.stream.clone(), envelope.event_type.clone());
@@ -50,49 +46,50 @@ impl RenderedEvent {
     }
 }
 
-/// What somebody is to be last_shown.
-pub(super) struct ReaderView<'a> {
-    pub(super) disclosure: Disclosure,
+/// What a reader may see and wants to see.
+pub(crate) struct ReaderView<'a> {
+    pub(crate) disclosure: Disclosure,
     /// Only these types; empty: all.
-    pub(super) types: &'a [String],
-    /// The stream that may change what they are last_shown.
-    pub(super) own_stream: &'a StreamId,
-    /// They have been authorized_at by what that stream says up to here.
-    pub(super) authorized_at: Position,
+    pub(crate) types: &'a [String],
+    /// The stream of the reader, whose events may change their authorization.
+    pub(crate) own_stream: &'a StreamId,
+    /// The position up to which the events of that stream were taken into account.
+    pub(crate) authorized_at: Position,
 }
 
-/// What comes after a position.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum NextEvents {
-    /// The positions up to here, and the events among them that are to be last_shown.
-    Events { events: Bytes, last_shown: Option<Position>, at: Position },
-    /// At that position something happened to the reader themselves.
+pub(crate) enum NextEvents {
+    /// The matching events up to position `at`, as one chunk; `last_shown` is the last of them.
+    Events {
+        events: Bytes,
+        last_shown: Option<Position>,
+        at: Position,
+    },
+    /// The event at that position may have changed the authorization of the reader.
     RecheckAuthorization(Position),
-    /// Nothing yet.
     UpToDate,
-    /// It is here no longer.
+    /// The position is older than the buffer.
     Evicted,
-    /// It was never here.
+    /// The position is before the start of the broadcast.
     NotBuffered,
 }
 
-/// Events that follow one another, up to the newest.
+/// Consecutive events up to the newest.
 #[derive(Default)]
-pub(super) struct EventBuffer {
-    /// The last position that is here, or would be; none while nobody looks at the log.
+pub(crate) struct EventBuffer {
+    /// The last position read; `None` before the broadcast has started.
     end: Option<Position>,
     events: VecDeque<RenderedEvent>,
     bytes: usize,
 }
 
 impl EventBuffer {
-    /// An empty one, of what comes after that position.
-    pub(super) fn after(end: Position) -> Self {
+    pub(crate) fn after(end: Position) -> Self {
         Self { end: Some(end), ..Self::default() }
     }
 
-    /// Adds events that follow the last.
-    pub(super) fn push(&mut self, events: Vec<RenderedEvent>) {
+    /// Appends events and evicts the oldest ones beyond the limits.
+    pub(crate) fn push(&mut self, events: Vec<RenderedEvent>) {
         for event in events {
             self.end = Some(event.position);
             self.bytes += event.size();
@@ -104,26 +101,24 @@ impl EventBuffer {
         }
     }
 
-    /// The positions of a stream's events.
-    pub(super) fn positions_of(&self, stream: &StreamId) -> Vec<Position> {
+    pub(crate) fn positions_of(&self, stream: &StreamId) -> Vec<Position> {
         self.events.iter().filter(|event| event.stream == *stream).map(|event| event.position).collect()
     }
 
-    /// Shows an event otherwise from now on.
-    pub(super) fn replace(&mut self, by: RenderedEvent) {
+    pub(crate) fn replace(&mut self, by: RenderedEvent) {
         if let Some(event) = self.events.iter_mut().find(|event| event.position == by.position) {
             self.bytes = self.bytes - event.size() + by.size();
             *event = by;
         }
     }
 
-    /// Whether nothing is here that comes after that position; not while nobody looks at the log.
-    pub(super) fn is_caught_up(&self, at: Position) -> bool {
+    /// Whether the buffer has no events after that position.
+    pub(crate) fn is_caught_up(&self, at: Position) -> bool {
         self.end.is_some_and(|end| at >= end)
     }
 
-    /// What comes after that position.
-    pub(super) fn next(&self, after: Position, view: &ReaderView<'_>) -> NextEvents {
+    /// The next chunk after a position.
+    pub(crate) fn next(&self, after: Position, view: &ReaderView<'_>) -> NextEvents {
         let Some(end) = self.end else { return NextEvents::NotBuffered };
         if after >= end {
             return NextEvents::UpToDate;
@@ -152,7 +147,7 @@ impl EventBuffer {
             at = event.position;
         }
         let events = match frames[..] {
-            // What one sends, all send: nothing is copied.
+            // A single frame is shared by all subscribers without a copy.
             [frame] => frame.clone(),
             _ => frames.iter().map(|frame| &frame[..]).collect::<Vec<_>>().concat().into(),
         };
@@ -212,7 +207,7 @@ mod tests {
         assert_eq!(
             next(&EventBuffer::default(), 7, &[], 0),
             NextEvents::NotBuffered,
-            "nobody looks at the log"
+            "the broadcast has not started"
         );
     }
 
@@ -222,7 +217,7 @@ mod tests {
         buffer.push(vec![event(1, "a", 1), event(2, "me", 1), event(3, "a", 1)]);
         assert_eq!(next(&buffer, 0, &[], 0), buffered(b"p", Some(1), 1));
         assert_eq!(next(&buffer, 1, &[], 0), NextEvents::RecheckAuthorization(Position::new(2)));
-        // Also if they do not ask for it.
+        // Also if the filter does not match it.
         assert_eq!(next(&buffer, 1, &["Type1"], 0), NextEvents::RecheckAuthorization(Position::new(2)));
         assert_eq!(next(&buffer, 1, &[], 2), buffered(b"pp", Some(3), 3));
     }
@@ -237,7 +232,7 @@ mod tests {
         buffer.push((count + 1..count + 200).map(|position| event(position, "a", 1 << 20)).collect());
         assert!(buffer.bytes <= MAX_BYTES && buffer.bytes > MAX_BYTES / 2);
         let NextEvents::Events { events, at, .. } = next(&buffer, count + 190, &[], 0) else {
-            panic!("gone")
+            panic!("not buffered")
         };
         assert_eq!((events.len(), at.get()), (1 << 20, count + 191));
     }

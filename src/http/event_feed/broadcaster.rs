@@ -1,4 +1,4 @@
-//! Reads the log as it grows, once for all who follow it on this node, and only while somebody does.
+//! Reads new events from the log once for all subscribers of this node, while there is at least one.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
@@ -11,37 +11,35 @@ use tokio_util::task::AbortOnDropHandle;
 use super::event_buffer::{EventBuffer, NextEvents, ReaderView, RenderedEvent};
 use crate::query::claim_change;
 
-/// Events read at once.
 const BATCH: usize = 256;
-/// The pause after the log could not be read.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// The log as it grows.
 pub(crate) struct Broadcaster {
     store: EventStore,
     readers: Mutex<Option<ActiveBroadcast>>,
 }
 
-/// Those who follow now.
+/// The running broadcast, while there are subscribers.
 struct ActiveBroadcast {
     count: usize,
     shared: Arc<Shared>,
-    /// Ends with the last of them.
+    /// Aborted when the last subscriber leaves.
     _reader_task: AbortOnDropHandle<()>,
 }
 
-/// What they share: made for the first, and gone with the last, so that nothing stays in memory that nobody keeps true.
+/// Shared by the subscribers. Created for the first and dropped with the last, because the buffer must not survive
+/// without the task that redacts erased events in it.
 struct Shared {
     store: EventStore,
     buffer: RwLock<EventBuffer>,
-    /// Moves whenever the window does; closed once nobody reads on.
+    /// Notified when the buffer changes; closed when the broadcast task ends.
     moved: watch::Receiver<()>,
 }
 
-/// Nobody reads on: the feed has failed.
-pub(super) struct BroadcastEnded;
+/// The broadcast task has ended unexpectedly.
+pub(crate) struct BroadcastEnded;
 
-/// Why the log is not read on for the time being.
+/// Why the broadcast was interrupted.
 enum BroadcastError {
     Unreadable(StoreError),
     Unrenderable(serde_json::Error),
@@ -52,8 +50,8 @@ impl Broadcaster {
         Arc::new(Self { store, readers: Mutex::default() })
     }
 
-    /// Has the log read for as long as the subscription is kept.
-    pub(super) fn subscribe(self: &Arc<Self>) -> BroadcastSubscription {
+    /// Keeps the broadcast running until the subscription is dropped.
+    pub(crate) fn subscribe(self: &Arc<Self>) -> BroadcastSubscription {
         let mut readers = self.readers();
         let readers = readers.get_or_insert_with(|| ActiveBroadcast::of(&self.store));
         readers.count += 1;
@@ -81,36 +79,35 @@ impl ActiveBroadcast {
         let (notifier, moved) = watch::channel(());
         let shared = Arc::new(Shared { store: store.clone(), buffer: RwLock::default(), moved });
         let reading = Arc::clone(&shared);
-        // It owns the notifier: should it fail, those who follow hear of that.
+        // The task owns the notifier, so that its end closes the channel.
         let reading = tokio::spawn(async move { reading.run(&notifier).await });
         Self { count: 0, shared, _reader_task: AbortOnDropHandle::new(reading) }
     }
 }
 
 impl Shared {
-    /// Never ends by itself. What cannot be read is tried again: those who follow wait meanwhile, and are told no more than
-    /// is certain.
+    /// Runs until aborted. Errors are retried; subscribers wait meanwhile.
     async fn run(&self, notifier: &watch::Sender<()>) {
         let mut end = self.restart_at_head(notifier);
         loop {
             match self.read_until_error(&mut end, notifier).await {
                 BroadcastError::Unreadable(error) if error.is_transient() => {
-                    tracing::warn!(%error, "the feed cannot read the log; trying again");
+                    tracing::warn!(%error, "event feed: log not readable; retrying");
                     sleep(RETRY_DELAY).await;
                     continue;
                 }
-                BroadcastError::Unreadable(error) => tracing::error!(%error, "the feed cannot read the log"),
+                BroadcastError::Unreadable(error) => tracing::error!(%error, "event feed: log not readable"),
                 BroadcastError::Unrenderable(error) => {
-                    tracing::error!(%error, "the feed cannot show an event")
+                    tracing::error!(%error, "event feed: event not renderable")
                 }
             }
             sleep(RETRY_DELAY).await;
-            // Those who follow look for themselves, and meet the same.
+            // Subscribers now read the skipped events from the log themselves, and report the error.
             end = self.restart_at_head(notifier);
         }
     }
 
-    /// Begins with what comes next.
+    /// Empties the buffer and continues after the head.
     fn restart_at_head(&self, notifier: &watch::Sender<()>) -> Position {
         let end = self.store.progress().head;
         *self.buffer_mut() = EventBuffer::after(end);
@@ -118,7 +115,7 @@ impl Shared {
         end
     }
 
-    /// Reads what comes after `end`, until it cannot be read.
+    /// Reads the events after `end` as they are committed, until an error occurs.
     async fn read_until_error(&self, end: &mut Position, notifier: &watch::Sender<()>) -> BroadcastError {
         let mut updates = self.store.watch_progress();
         loop {
@@ -126,7 +123,7 @@ impl Shared {
             let Ok(head) =
                 updates.wait_for(|progress| progress.head > after).await.map(|progress| progress.head)
             else {
-                // The store has stopped: there is nothing more to come.
+                // The store has stopped.
                 return std::future::pending().await;
             };
             match self.read_batch(after, head).await {
@@ -144,7 +141,7 @@ impl Shared {
             |event| RenderedEvent::new(event, self.store.log_id()).map_err(BroadcastError::Unrenderable);
         let rendered = page.events.iter().map(render).collect::<Result<Vec<_>, _>>()?;
         for event in &page.events {
-            // Of what cannot be understood the worst is assumed.
+            // An undecodable event is treated as an erasure.
             if claim_change(event).map_or(true, |change| change.erases) {
                 self.redact_erased(&event.envelope.stream).await?;
             }
@@ -153,7 +150,7 @@ impl Shared {
         Ok(page.next)
     }
 
-    /// What was erased is not shown any more, before anybody is told that it was erased.
+    /// Renders the buffered events of an erased user again, without personal values, before the erasure is published.
     async fn redact_erased(&self, stream: &StreamId) -> Result<(), BroadcastError> {
         let positions = self.buffer().positions_of(stream);
         for position in positions {
@@ -177,26 +174,24 @@ impl Shared {
     }
 }
 
-/// Somebody who follows the log.
-pub(super) struct BroadcastSubscription {
+/// Keeps the broadcast running.
+pub(crate) struct BroadcastSubscription {
     broadcaster: Arc<Broadcaster>,
     shared: Arc<Shared>,
     moved: watch::Receiver<()>,
 }
 
 impl BroadcastSubscription {
-    /// What comes after that position.
-    pub(super) fn next(&self, after: Position, view: &ReaderView<'_>) -> NextEvents {
+    pub(crate) fn next(&self, after: Position, view: &ReaderView<'_>) -> NextEvents {
         self.shared.buffer().next(after, view)
     }
 
-    /// Whether all that the feed has is before that position.
-    pub(super) fn is_caught_up(&self, at: Position) -> bool {
+    pub(crate) fn is_caught_up(&self, at: Position) -> bool {
         self.shared.buffer().is_caught_up(at)
     }
 
-    /// Until there may be more.
-    pub(super) async fn changed(&mut self) -> Result<(), BroadcastEnded> {
+    /// Waits until there may be more events.
+    pub(crate) async fn changed(&mut self) -> Result<(), BroadcastEnded> {
         self.moved.changed().await.map_err(|_| BroadcastEnded)
     }
 }

@@ -1,26 +1,26 @@
-//! The lines of a server-sent event stream (WHATWG HTML, §9.2).
+//! Frames of a server-sent event stream (WHATWG HTML, §9.2).
 
 use crate::cloud_event::CloudEvent;
 
-/// An event. JSON on one line has no line breaks, and neither have positions and types.
-pub(super) fn event(event: &CloudEvent) -> Result<String, serde_json::Error> {
+/// An event. Compact JSON, positions and types contain no line breaks.
+pub(crate) fn event(event: &CloudEvent) -> Result<String, serde_json::Error> {
     let data = serde_json::to_string(event)?;
     Ok(format!("id: {}\nevent: {}\ndata: {data}\n\n", event.position(), event.event_type()))
 }
 
-/// The comment that tells how far the log is.
-pub(super) fn head(head: u64) -> String {
+/// A comment with the head of the log.
+pub(crate) fn head(head: u64) -> String {
     format!(": head {head}\n\n")
 }
 
-/// A position without an event. By the standard nothing is dispatched for it, but a client that reconnects goes on
-/// from there: what filters passed over is not searched again.
-pub(super) fn progress(position: u64) -> String {
+/// A position without data. Clients dispatch nothing, but resume from it after a reconnect, so that events which the
+/// filter rejected are not searched again.
+pub(crate) fn progress(position: u64) -> String {
     format!("id: {position}\n\n")
 }
 
-/// The last comment to a client that is too slow: from where on to go on.
-pub(super) fn too_slow(position: u64) -> String {
+/// The last comment to a client that is too slow: the position from which to resume.
+pub(crate) fn too_slow(position: u64) -> String {
     format!(": too slow, resume after {position}\n\n")
 }
 

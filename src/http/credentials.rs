@@ -1,4 +1,4 @@
-//! Whether an e-mail address and a password belong together, in a time that does not tell which of them is wrong.
+//! Verification of credentials, in a time that does not disclose whether the e-mail address or the password is wrong.
 
 use domain::{EmailAddress, MAX_PASSWORD_LENGTH};
 use projections::UserRow;
@@ -7,14 +7,14 @@ use crate::app::App;
 use crate::crypto::{HashingError, Password};
 use crate::http::api_error::ApiError;
 
-/// The user who has this e-mail address and this password, and may log in.
-pub(super) async fn authenticate(app: &App, email: &str, password: Password) -> Result<UserRow, ApiError> {
+/// The active user with this e-mail address and password.
+pub(crate) async fn authenticate(app: &App, email: &str, password: Password) -> Result<UserRow, ApiError> {
     let Ok(email) = EmailAddress::parse(email) else { return reject_login(app, password).await };
     let row = match app.services()?.user_rows.find_by_email(&email).await? {
         Some(row) => row,
         None => find_or_confirm_absent(app, &email, password.clone()).await?,
     };
-    // Nobody can have chosen so long a password: it is wrong without a look.
+    // Passwords of this length cannot be registered, so it is wrong.
     if password.expose().chars().count() > MAX_PASSWORD_LENGTH {
         return reject_login(app, password).await;
     }
@@ -25,8 +25,7 @@ pub(super) async fn authenticate(app: &App, email: &str, password: Password) -> 
     }
 }
 
-/// Whether the password is the user's. A stored hash of a kind that is not known here has no password; who asks is
-/// not told so.
+/// Whether the password is the user's. A stored hash of an unknown algorithm matches no password, which is not disclosed.
 pub(crate) async fn verify_password(
     app: &App,
     password: Password,
@@ -34,15 +33,15 @@ pub(crate) async fn verify_password(
 ) -> Result<bool, HashingError> {
     match app.hashing.verify(password.clone(), row.password_hash.clone()).await {
         Err(HashingError::Hash(error)) => {
-            tracing::warn!(user = %row.id, %error, "nobody can log in as this user");
+            tracing::warn!(user = %row.id, %error, "stored password hash not usable: the user cannot log in");
             app.hashing.verify_decoy(password).await.map(|()| false)
         }
         verified => verified,
     }
 }
 
-/// Makes sure that there is no such user, and meanwhile spends what checking their password would: the time that the
-/// search takes is hidden behind the hash.
+/// Searches the user again, this time waiting for the read model, while hashing the password: the hash hides the
+/// additional time of the search, which only happens for unknown users.
 async fn find_or_confirm_absent(
     app: &App,
     email: &EmailAddress,

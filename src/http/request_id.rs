@@ -1,19 +1,19 @@
-//! The id by which a request is found in the logs.
+//! The request id, which correlates a request with its log lines and its events.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::{Extensions, HeaderMap, HeaderValue};
 use store::Env;
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
-use crate::http::headers::REQUEST_ID;
+use super::headers::REQUEST_ID;
 
-/// Makes ids. They have to be distinct, not secret: asking the system's generator for each would cost more than all
-/// else that a request for `/health` needs.
+/// Generates request ids. They need not be secret, only distinct: reading the system's random generator for each would
+/// cost more than the rest of a request for `/health`.
 pub(crate) struct RequestIds {
     env: Env,
     seed: u64,
@@ -36,7 +36,7 @@ impl RequestIds {
     }
 }
 
-/// The mixing of `SplitMix64`: every number gives another one, and neighbours look unrelated.
+/// The finalizer of `SplitMix64`: a bijection that makes consecutive numbers look unrelated.
 fn mix(number: u64) -> u64 {
     let number = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let number = (number ^ (number >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -44,21 +44,23 @@ fn mix(number: u64) -> u64 {
     number ^ (number >> 31)
 }
 
-/// The caller's own id if it is a UUID, else a fresh one. It stands in the event log for ever, sealed by nothing, so it
-/// must not be able to carry a name.
+/// The client's id if it is a UUID, else a generated one. It is stored in the event log permanently and unencrypted, so
+/// it must not be able to contain a name.
 #[derive(Clone)]
 pub(crate) struct RequestId(HeaderValue);
 
 impl RequestId {
-    pub(crate) fn of(headers: &HeaderMap, ids: &RequestIds) -> Self {
-        let given = headers.get(REQUEST_ID).and_then(|id| hyphenated(id.as_bytes()));
-        Self::written(given.unwrap_or_else(|| ids.next()))
-    }
-
-    fn written(id: Uuid) -> Self {
+    pub(crate) fn from_headers(headers: &HeaderMap, ids: &RequestIds) -> Self {
+        let given = headers.get(REQUEST_ID).and_then(|id| parse_hyphenated(id.as_bytes()));
+        let id = given.unwrap_or_else(|| ids.next());
         let mut buffer = Uuid::encode_buffer();
         let id: &str = id.hyphenated().encode_lower(&mut buffer);
         Self(HeaderValue::from_str(id).unwrap_or_else(|_| Self::unknown()))
+    }
+
+    /// The id that the outermost layer assigned.
+    pub(crate) fn of(extensions: &Extensions) -> Self {
+        extensions.get().cloned().unwrap_or_else(|| Self(Self::unknown()))
     }
 
     fn unknown() -> HeaderValue {
@@ -74,8 +76,8 @@ impl RequestId {
     }
 }
 
-/// A UUID in its usual form, which is told by its length from the others that the library reads.
-fn hyphenated(id: &[u8]) -> Option<Uuid> {
+/// Parses the hyphenated form of a UUID only; the length excludes the other forms that the library accepts.
+fn parse_hyphenated(id: &[u8]) -> Option<Uuid> {
     (id.len() == Hyphenated::LENGTH).then(|| Uuid::try_parse_ascii(id).ok())?
 }
 
@@ -83,7 +85,7 @@ impl<S: Sync> FromRequestParts<S> for RequestId {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(parts.extensions.get::<Self>().cloned().unwrap_or_else(|| Self(Self::unknown())))
+        Ok(Self::of(&parts.extensions))
     }
 }
 
@@ -94,7 +96,7 @@ mod tests {
     fn id(given: &str) -> String {
         let mut headers = HeaderMap::new();
         headers.insert(REQUEST_ID, HeaderValue::from_str(given).unwrap());
-        RequestId::of(&headers, &RequestIds::new(&Env::system())).as_str().to_owned()
+        RequestId::from_headers(&headers, &RequestIds::new(&Env::system())).as_str().to_owned()
     }
 
     #[test]

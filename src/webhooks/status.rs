@@ -1,4 +1,4 @@
-//! A webhook as the API and the command line show it.
+//! The status of a webhook: its definition and its delivery progress, for the API and the command line.
 
 use std::time::Duration;
 
@@ -7,7 +7,6 @@ use serde::Serialize;
 use store::canonical::rfc3339;
 use store::{DeliveryStore, StoreError, StreamId};
 use tokio::time::timeout;
-use utoipa::ToSchema;
 
 use super::delivery_cursor::DeliveryCursor;
 use crate::command::WebhookState;
@@ -15,66 +14,56 @@ use crate::command::WebhookState;
 /// How long it may take to read how far a webhook is that was just changed.
 const CURSOR_READ_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A webhook.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Webhook)]
-pub(crate) struct WebhookView {
+/// A webhook and its delivery progress.
+#[derive(Serialize)]
+pub(crate) struct WebhookStatus {
     /// A UUID.
     pub(crate) id: String,
     /// Whose it is.
     pub(crate) owner: String,
     /// Where events are sent.
-    #[schema(examples("https://example.com/events"))]
     pub(crate) url: String,
     /// The types of events that are sent; all if it is empty.
-    types: Vec<String>,
+    pub(crate) types: Vec<String>,
     /// What it is for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    description: Option<String>,
-    /// `active`; `failing`: an event does not get through, and is tried again; or `suspended`: nothing is
-    /// sent until it is resumed.
-    #[schema(examples("active"))]
+    pub(crate) description: Option<String>,
+    /// `active`; `failing`: an event does not get through, and is tried again; or `suspended`: nothing is sent until it is
+    /// resumed.
     pub(crate) state: &'static str,
     /// Why it is suspended: `failing` for three days, `gone` (the receiver answered 410), or `owner` (they
     /// may no longer read events).
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
     pub(crate) suspended: Option<&'static str>,
     /// The event that does not get through.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub(crate) failing: Option<FailingView>,
+    pub(crate) failing: Option<FailingDelivery>,
     /// The last position that was looked at: what is wanted up to here was delivered.
     pub(crate) position: u64,
     /// The position of the event that was delivered last.
-    previous: u64,
+    pub(crate) previous: u64,
     /// How many replays are asked for and not done.
-    replays: usize,
+    pub(crate) replays: usize,
     /// When it was registered: RFC 3339, UTC.
-    #[schema(format = DateTime, examples("2026-11-22T08:03:14.680Z"))]
-    created_at: String,
+    pub(crate) created_at: String,
 }
 
 /// An event that does not get through.
-#[derive(Serialize, ToSchema)]
-#[schema(as = FailingDelivery)]
-pub(crate) struct FailingView {
+#[derive(Serialize)]
+pub(crate) struct FailingDelivery {
     /// Where it is.
-    position: u64,
+    pub(crate) position: u64,
     /// Since when it has been tried.
-    #[schema(format = DateTime)]
-    since: String,
+    pub(crate) since: String,
     /// How often.
-    attempts: u32,
+    pub(crate) attempts: u32,
     /// When it is tried again.
-    #[schema(format = DateTime)]
-    next_attempt_at: String,
+    pub(crate) next_attempt_at: String,
     /// What went wrong last.
     pub(crate) error: String,
 }
 
-impl WebhookView {
+impl WebhookStatus {
     /// With how far it is; none if it was deleted meanwhile.
     ///
     /// # Errors
@@ -116,7 +105,7 @@ impl WebhookView {
                 (None, None) => "active",
             },
             suspended: webhook.suspended.map(SuspensionReason::as_str),
-            failing: failing.map(|failing| FailingView {
+            failing: failing.map(|failing| FailingDelivery {
                 position: failing.position,
                 since: rfc3339(failing.since),
                 attempts: failing.failures,

@@ -1,4 +1,4 @@
-//! Who follows the log, and how often at once: each user has so many held, so that nobody takes all.
+//! Limits the concurrent event streams and long polls of each user, so that one user cannot exhaust the node.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -6,16 +6,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use store::StreamId;
 
-/// Streams, and requests that wait for events, that each user may have open on a node.
+/// Event streams and long polls per user and node.
 pub(crate) const MAX_READERS_PER_USER: usize = 100;
 
-/// Who follows now.
 #[derive(Clone, Default)]
 pub(crate) struct ReaderSlots(Arc<Mutex<HashMap<StreamId, usize>>>);
 
 impl ReaderSlots {
-    /// A place for that user; none if they have all of theirs.
-    pub(super) fn acquire(&self, user: &StreamId) -> Option<ReaderSlot> {
+    /// A slot for the user; `None` if they have reached the limit.
+    pub(crate) fn acquire(&self, user: &StreamId) -> Option<ReaderSlot> {
         let mut counts = self.counts();
         let held = counts.entry(user.clone()).or_default();
         if *held >= MAX_READERS_PER_USER {
@@ -30,8 +29,8 @@ impl ReaderSlots {
     }
 }
 
-/// A slot, given back when it is dropped.
-pub(super) struct ReaderSlot {
+/// Released when dropped.
+pub(crate) struct ReaderSlot {
     slots: ReaderSlots,
     user: StreamId,
 }
@@ -62,6 +61,6 @@ mod tests {
         let again = slots.acquire(&ada);
         assert!(again.is_some() && slots.acquire(&ada).is_none());
         drop((held, again));
-        assert!(slots.counts().is_empty(), "nobody is kept in mind who follows nothing");
+        assert!(slots.counts().is_empty(), "users without slots are not stored");
     }
 }

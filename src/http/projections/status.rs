@@ -1,0 +1,82 @@
+//! `GET /projections` and `GET /projections/{name}`
+
+use axum::Json;
+use axum::extract::State;
+use projections::{ChangeError, Projection};
+use serde::Serialize;
+use store::ProjectionVersions;
+use utoipa::ToSchema;
+
+use super::view::ProjectionView;
+use crate::http::api_error::{ApiError, ErrorBody};
+use crate::http::extract::{Operator, ProjectionPath};
+use crate::http::idempotency::WriteAttempt;
+use crate::http::state::HttpState;
+use crate::query::projections::{all, one};
+
+/// All read models.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Projections)]
+pub(crate) struct ProjectionsView {
+    /// Each with its versions.
+    projections: Vec<ProjectionView>,
+}
+
+/// Lists the read models with their versions.
+#[utoipa::path(
+    get,
+    path = "/projections",
+    tag = "projections",
+    operation_id = "list_projections",
+    security(("OAuth2PasswordBearer" = [])),
+    responses(
+        (status = 200, description = "All read models, with their versions", body = ProjectionsView),
+        Operator,
+        (status = 503, description = "`unavailable`", body = ErrorBody),
+    ),
+)]
+pub(crate) async fn list(
+    State(state): State<HttpState>,
+    _: Operator,
+) -> Result<Json<ProjectionsView>, ApiError> {
+    let statuses = all(&state.app.services()?.projection_context, state.app.env.now()).await?;
+    Ok(Json(ProjectionsView { projections: statuses.into_iter().map(Into::into).collect() }))
+}
+
+/// Shows a read model: the state, position and lag of each version, and the progress of a rebuild.
+#[utoipa::path(
+    get,
+    path = "/projections/{name}",
+    tag = "projections",
+    operation_id = "get_projection",
+    security(("OAuth2PasswordBearer" = [])),
+    params(ProjectionPath),
+    responses(
+        (status = 200, description = "The status", body = ProjectionView),
+        Operator,
+        ProjectionPath,
+        (status = 503, description = "`unavailable`", body = ErrorBody),
+    ),
+)]
+pub(crate) async fn show(
+    State(state): State<HttpState>,
+    _: Operator,
+    ProjectionPath(projection): ProjectionPath,
+) -> Result<Json<ProjectionView>, ApiError> {
+    read(&state, projection).await.map(Json)
+}
+
+/// Changes the versions of a read model, and reads its status afterwards.
+pub(super) async fn change_versions(
+    state: &HttpState,
+    attempt: &WriteAttempt,
+    projection: &'static dyn Projection,
+    change: impl Future<Output = Result<ProjectionVersions, ChangeError>>,
+) -> Result<ProjectionView, ApiError> {
+    attempt.limit.write(async { Ok(change.await?) }).await?;
+    attempt.limit.read("the status of the read model", read(state, projection)).await
+}
+
+async fn read(state: &HttpState, projection: &'static dyn Projection) -> Result<ProjectionView, ApiError> {
+    Ok(one(projection, &state.app.services()?.projection_context, state.app.env.now()).await?.into())
+}

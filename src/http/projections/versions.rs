@@ -1,0 +1,161 @@
+//! `POST /projections/{name}/rebuild`, `/cancel`, `/rollback` and `/drop`
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use projections::lifecycle;
+use utoipa::ToSchema;
+
+use super::status::change_versions;
+use super::view::ProjectionView;
+use crate::config::Settings;
+use crate::http::api_error::{ApiError, ErrorBody, ValidationErrorBody};
+use crate::http::extract::{
+    FieldReader, FromFields, JsonBody, NoBody, Operator, OptionalJsonBody, ProjectionPath,
+};
+use crate::http::idempotency::Idempotent;
+use crate::http::request_id::RequestId;
+use crate::http::state::HttpState;
+
+/// Rebuilds a read model from the log, as a new version beside the live one. The new version is promoted once it has
+/// caught up.
+#[utoipa::path(
+    post,
+    path = "/projections/{name}/rebuild",
+    tag = "projections",
+    operation_id = "rebuild_projection",
+    security(("OAuth2PasswordBearer" = [])),
+    params(ProjectionPath),
+    responses(
+        (status = 202, description = "The rebuild has started; see `GET /projections/{name}`", body = ProjectionView),
+        Operator,
+        ProjectionPath,
+        (status = 409, description = "`already_rebuilding`: `detail` says who started it, and when", body = ErrorBody),
+        (status = 503, description = "`unavailable`", body = ErrorBody),
+    ),
+)]
+pub(crate) async fn rebuild(
+    State(state): State<HttpState>,
+    Operator(operator): Operator,
+    ProjectionPath(projection): ProjectionPath,
+    request_id: RequestId,
+    Idempotent { attempt, body: NoBody }: Idempotent<NoBody>,
+) -> Result<(StatusCode, Json<ProjectionView>), ApiError> {
+    let (by, now) = (operator.command_context(&request_id).actor, state.app.env.now());
+    let rebuild = lifecycle::rebuild(projection, &state.app.services()?.projection_context, &by, now);
+    let status = change_versions(&state, &attempt, projection, rebuild).await?;
+    Ok((StatusCode::ACCEPTED, Json(status)))
+}
+
+/// Cancels a rebuild and drops the version that was being built. The live version is not affected.
+#[utoipa::path(
+    post,
+    path = "/projections/{name}/cancel",
+    tag = "projections",
+    operation_id = "cancel_rebuild",
+    security(("OAuth2PasswordBearer" = [])),
+    params(ProjectionPath),
+    responses(
+        (status = 200, description = "The rebuild is cancelled; its version is being dropped", body = ProjectionView),
+        Operator,
+        ProjectionPath,
+        (status = 409, description = "`not_rebuilding`", body = ErrorBody),
+        (status = 503, description = "`unavailable`", body = ErrorBody),
+    ),
+)]
+pub(crate) async fn cancel(
+    State(state): State<HttpState>,
+    _: Operator,
+    ProjectionPath(projection): ProjectionPath,
+    Idempotent { attempt, body: NoBody }: Idempotent<NoBody>,
+) -> Result<Json<ProjectionView>, ApiError> {
+    let cancel = lifecycle::cancel(projection, &state.app.services()?.projection_context);
+    change_versions(&state, &attempt, projection, cancel).await.map(Json)
+}
+
+/// The version to switch to.
+#[derive(ToSchema)]
+#[schema(as = Rollback)]
+pub(crate) struct RollbackBody {
+    /// The number of the version; the one before the live version by default.
+    #[schema(minimum = 1)]
+    to: Option<u64>,
+}
+
+impl FromFields for RollbackBody {
+    fn from_fields(fields: &mut FieldReader, _: &Settings) -> Option<Self> {
+        Some(Self { to: fields.optional_number("to", 1..=u64::MAX) })
+    }
+}
+
+/// Switches readers to another stored version of a read model: the named one, or the one before the live version.
+#[utoipa::path(
+    post,
+    path = "/projections/{name}/rollback",
+    tag = "projections",
+    operation_id = "roll_back_projection",
+    security(("OAuth2PasswordBearer" = [])),
+    params(ProjectionPath),
+    request_body = Option<RollbackBody>,
+    responses(
+        (status = 200, description = "The version is live", body = ProjectionView),
+        Operator,
+        ProjectionPath,
+        (status = 409, description = "`no_such_version`", body = ErrorBody),
+        (status = 422, description = "The version is not valid", body = ValidationErrorBody),
+        (status = 503, description = "`projection_behind`: the version lags the live one; or `unavailable`", body = ErrorBody),
+    ),
+)]
+pub(crate) async fn roll_back(
+    State(state): State<HttpState>,
+    _: Operator,
+    ProjectionPath(projection): ProjectionPath,
+    Idempotent { attempt, body: OptionalJsonBody(body) }: Idempotent<OptionalJsonBody<RollbackBody>>,
+) -> Result<Json<ProjectionView>, ApiError> {
+    let to = body.and_then(|body| body.to);
+    let roll_back = lifecycle::roll_back(projection, &state.app.services()?.projection_context, to);
+    change_versions(&state, &attempt, projection, roll_back).await.map(Json)
+}
+
+/// The version to drop.
+#[derive(ToSchema)]
+#[schema(as = DropVersion)]
+pub(crate) struct DropBody {
+    /// The number of the version.
+    #[schema(minimum = 1)]
+    version: u64,
+}
+
+impl FromFields for DropBody {
+    fn from_fields(fields: &mut FieldReader, _: &Settings) -> Option<Self> {
+        Some(Self { version: fields.number("version", 1..=u64::MAX)? })
+    }
+}
+
+/// Drops a version of a read model other than the live one. Its rows are deleted within seconds.
+#[utoipa::path(
+    post,
+    path = "/projections/{name}/drop",
+    tag = "projections",
+    operation_id = "drop_version",
+    security(("OAuth2PasswordBearer" = [])),
+    params(ProjectionPath),
+    request_body = DropBody,
+    responses(
+        (status = 200, description = "The version is being dropped", body = ProjectionView),
+        Operator,
+        ProjectionPath,
+        (status = 409, description = "`version_is_live` or `no_such_version`", body = ErrorBody),
+        (status = 422, description = "The version is not valid", body = ValidationErrorBody),
+        (status = 503, description = "`unavailable`", body = ErrorBody),
+    ),
+)]
+pub(crate) async fn drop(
+    State(state): State<HttpState>,
+    _: Operator,
+    ProjectionPath(projection): ProjectionPath,
+    Idempotent { attempt, body: JsonBody(DropBody { version }) }: Idempotent<JsonBody<DropBody>>,
+) -> Result<Json<ProjectionView>, ApiError> {
+    let drop = lifecycle::drop(projection, &state.app.services()?.projection_context, version);
+    change_versions(&state, &attempt, projection, drop).await.map(Json)
+}

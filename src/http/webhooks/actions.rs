@@ -1,0 +1,176 @@
+//! `POST /webhooks/{id}/test`, `/rotate-secret`, `/replay` and `/resume`
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use domain::WebhookCommand;
+use serde::Serialize;
+use store::Position;
+use utoipa::ToSchema;
+
+use super::managed_webhook::ManagedWebhook;
+use super::view::{WebhookView, WebhookWithSecret};
+use crate::app::App;
+use crate::config::Settings;
+use crate::http::api_error::{ApiError, ErrorBody, Loc, ValidationError, ValidationErrorBody};
+use crate::http::extract::{FieldReader, FromFields, JsonBody, MAX_POSITION, NoBody, WebhookPath};
+use crate::http::headers::PositionHeader;
+use crate::http::idempotency::{Idempotent, WriteAttempt};
+use crate::http::request_id::RequestId;
+use crate::http::state::HttpState;
+use crate::webhooks::previous_secret_expiry;
+
+/// The result of a test delivery.
+#[derive(Serialize, ToSchema)]
+#[schema(as = WebhookTest)]
+pub(crate) struct TestView {
+    /// Whether the receiver accepted the event.
+    delivered: bool,
+    /// The HTTP status of the receiver's answer; null if there was none.
+    status: Option<u16>,
+    /// Why the delivery failed; null if it succeeded.
+    error: Option<String>,
+    /// The duration of the delivery in milliseconds.
+    latency_ms: u64,
+}
+
+/// Sends a signed event of type `WebhookTest` immediately and once, independently of other deliveries. The event is not
+/// part of the log.
+#[utoipa::path(
+    post,
+    path = "/webhooks/{id}/test",
+    tag = "webhooks",
+    operation_id = "test_webhook",
+    security(("OAuth2PasswordBearer" = [])),
+    params(WebhookPath),
+    responses(
+        (status = 200, description = "The result of the delivery", body = TestView),
+        ManagedWebhook,
+        (status = 503, description = "`busy`: 32 webhook addresses are being checked already", body = ErrorBody),
+    ),
+)]
+pub(crate) async fn test(
+    State(app): State<Arc<App>>,
+    webhook: ManagedWebhook,
+) -> Result<Json<TestView>, ApiError> {
+    if webhook.state.webhook.is_none() {
+        return Err(ApiError::WebhookNotFound);
+    }
+    let _permit = app.sender.try_lookup_permit().ok_or_else(ApiError::too_many_address_checks)?;
+    let tested = app.services()?.delivery_context.test(&app.sender, &webhook.state).await;
+    let delivered = tested.error.is_none();
+    let (status, error, latency_ms) = (tested.status, tested.error, tested.latency_ms);
+    Ok(Json(TestView { delivered, status, error, latency_ms }))
+}
+
+/// Replaces the secret of a webhook. Deliveries are signed with both secrets for 24 hours, or until the next rotation.
+#[utoipa::path(
+    post,
+    path = "/webhooks/{id}/rotate-secret",
+    tag = "webhooks",
+    operation_id = "rotate_webhook_secret",
+    security(("OAuth2PasswordBearer" = [])),
+    params(WebhookPath, WriteAttempt),
+    responses(
+        (status = 200, description = "The webhook and its new secret", body = WebhookWithSecret,
+            headers(("Aegis-Position" = u64))),
+        ManagedWebhook,
+        (status = 503, description = "`unavailable` or `outcome_unknown`", body = ErrorBody),
+    ),
+)]
+pub(crate) async fn rotate_secret(
+    State(state): State<HttpState>,
+    webhook: ManagedWebhook,
+    request_id: RequestId,
+    Idempotent { attempt, body: NoBody }: Idempotent<NoBody>,
+) -> Result<impl IntoResponse, ApiError> {
+    let services = state.app.services()?;
+    let previous_until =
+        previous_secret_expiry(state.app.env.now()).map_err(|error| ApiError::internal(&error))?;
+    let command = WebhookCommand::RotateSecret { secret: services.webhooks.new_secret(), previous_until };
+    let rotated = webhook.execute(&state, &attempt, &request_id, &command).await?;
+    Ok((PositionHeader(rotated.position), Json(WebhookWithSecret::after_write(services, &rotated).await?)))
+}
+
+/// The range of events to deliver again.
+#[derive(ToSchema)]
+#[schema(as = Replay)]
+pub(crate) struct ReplayBody {
+    /// The first position.
+    #[schema(minimum = 1)]
+    from: u64,
+    /// The last position.
+    to: u64,
+}
+
+impl FromFields for ReplayBody {
+    fn from_fields(fields: &mut FieldReader, _: &Settings) -> Option<Self> {
+        let (from, to) = (fields.number("from", 1..=MAX_POSITION), fields.number("to", 1..=MAX_POSITION));
+        Some(Self { from: from?, to: to? })
+    }
+}
+
+/// Delivers the events of a range again, up to the webhook's current position, marked with `replay`. Normal delivery
+/// resumes afterwards.
+#[utoipa::path(
+    post,
+    path = "/webhooks/{id}/replay",
+    tag = "webhooks",
+    operation_id = "replay_webhook",
+    security(("OAuth2PasswordBearer" = [])),
+    params(WebhookPath, WriteAttempt),
+    request_body = ReplayBody,
+    responses(
+        (status = 202, description = "The replay is scheduled", body = WebhookView, headers(("Aegis-Position" = u64))),
+        ManagedWebhook,
+        (status = 422, description = "Not a range of the log", body = ValidationErrorBody),
+        (status = 503, description = "`unavailable` or `outcome_unknown`", body = ErrorBody),
+    ),
+)]
+pub(crate) async fn replay(
+    State(state): State<HttpState>,
+    webhook: ManagedWebhook,
+    request_id: RequestId,
+    Idempotent { attempt, body: JsonBody(ReplayBody { from, to }) }: Idempotent<JsonBody<ReplayBody>>,
+) -> Result<impl IntoResponse, ApiError> {
+    let services = state.app.services()?;
+    let head = services.store.head().await?.position;
+    if to > head.get() {
+        return Err(ApiError::beyond_head(Loc::Field("to"), Position::new(to), head));
+    }
+    if from > to {
+        return Err(ApiError::invalid(ValidationError::too_large(Loc::Field("from"), to, &from.to_string())));
+    }
+    let command = WebhookCommand::Replay { from, to };
+    let scheduled = webhook.execute(&state, &attempt, &request_id, &command).await?;
+    let view = WebhookView::after_write(services, &scheduled).await?;
+    Ok((StatusCode::ACCEPTED, PositionHeader(scheduled.position), Json(view)))
+}
+
+/// Resumes delivery immediately, for a webhook that is suspended or waiting for its next attempt.
+#[utoipa::path(
+    post,
+    path = "/webhooks/{id}/resume",
+    tag = "webhooks",
+    operation_id = "resume_webhook",
+    security(("OAuth2PasswordBearer" = [])),
+    params(WebhookPath, WriteAttempt),
+    responses(
+        (status = 200, description = "The webhook", body = WebhookView, headers(("Aegis-Position" = u64))),
+        ManagedWebhook,
+        (status = 503, description = "`unavailable` or `outcome_unknown`", body = ErrorBody),
+    ),
+)]
+pub(crate) async fn resume(
+    State(state): State<HttpState>,
+    webhook: ManagedWebhook,
+    request_id: RequestId,
+    Idempotent { attempt, body: NoBody }: Idempotent<NoBody>,
+) -> Result<impl IntoResponse, ApiError> {
+    let resumed = webhook.execute(&state, &attempt, &request_id, &WebhookCommand::Resume).await?;
+    let view = WebhookView::after_write(state.app.services()?, &resumed).await?;
+    Ok((PositionHeader(resumed.position), Json(view)))
+}

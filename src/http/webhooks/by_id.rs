@@ -1,0 +1,68 @@
+//! `GET` and `DELETE /webhooks/{id}`
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use domain::WebhookCommand;
+use store::StreamId;
+
+use super::managed_webhook::ManagedWebhook;
+use super::view::WebhookView;
+use crate::app::App;
+use crate::http::api_error::{ApiError, ErrorBody};
+use crate::http::extract::{NoBody, WebhookPath};
+use crate::http::headers::PositionHeader;
+use crate::http::idempotency::{Idempotent, WriteAttempt};
+use crate::http::request_id::RequestId;
+use crate::http::state::HttpState;
+use crate::webhooks::WebhookStatus;
+
+/// Shows a webhook and its delivery progress.
+#[utoipa::path(
+    get,
+    path = "/webhooks/{id}",
+    tag = "webhooks",
+    operation_id = "show_webhook",
+    security(("OAuth2PasswordBearer" = [])),
+    params(WebhookPath),
+    responses((status = 200, description = "The webhook", body = WebhookView), ManagedWebhook),
+)]
+pub(crate) async fn show(
+    State(app): State<Arc<App>>,
+    webhook: ManagedWebhook,
+) -> Result<Json<WebhookView>, ApiError> {
+    let status = WebhookStatus::of(&*app.services()?.deliveries, &webhook.state).await?;
+    status.map(|status| Json(status.into())).ok_or(ApiError::WebhookNotFound)
+}
+
+/// Deletes a webhook: deliveries stop, and its URL and its secrets are destroyed.
+#[utoipa::path(
+    delete,
+    path = "/webhooks/{id}",
+    tag = "webhooks",
+    operation_id = "delete_webhook",
+    security(("OAuth2PasswordBearer" = [])),
+    params(WebhookPath, WriteAttempt),
+    responses(
+        (status = 204, description = "The webhook is deleted", headers(("Aegis-Position" = u64))),
+        ManagedWebhook,
+        (status = 503, description = "`unavailable` or `outcome_unknown`", body = ErrorBody),
+    ),
+)]
+pub(crate) async fn delete(
+    State(state): State<HttpState>,
+    webhook: ManagedWebhook,
+    request_id: RequestId,
+    Idempotent { attempt, body: NoBody }: Idempotent<NoBody>,
+) -> Result<impl IntoResponse, ApiError> {
+    let deleted = webhook.execute(&state, &attempt, &request_id, &WebhookCommand::Delete).await?;
+    let stream = StreamId::from_trusted(deleted.id.stream())?;
+    // The delivery worker removes the attempts too; this covers the case that none is running.
+    if let Err(error) = state.app.services()?.deliveries.forget(&stream).await {
+        tracing::warn!(webhook = %deleted.id, %error, "delivery attempts of a deleted webhook not removed yet");
+    }
+    Ok((StatusCode::NO_CONTENT, PositionHeader(deleted.position), ()))
+}

@@ -116,10 +116,10 @@ fn key_entry_updates(plan: &CommitPlan) -> Vec<Document> {
 
 /// Removes claims. The field goes with the last claim, because the unique index admits only one empty list.
 fn release_pipeline(claims: &[ClaimHash]) -> Vec<Document> {
-    let kept =
+    let remaining =
         doc! { "$filter": { "input": "$claims", "cond": { "$not": { "$in": ["$$this", hashes(claims)] } } } };
     vec![
-        doc! { "$set": { "claims": kept } },
+        doc! { "$set": { "claims": remaining } },
         doc! { "$set": { "claims": { "$cond": [{ "$eq": ["$claims", []] }, "$$REMOVE", "$claims"] } } },
     ]
 }

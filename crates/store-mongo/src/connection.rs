@@ -259,7 +259,8 @@ fn check_database_name(database: &str) -> Result<(), StoreError> {
         Ok(())
     } else {
         Err(StoreError::Refused(format!(
-            "`{database}` cannot name a MongoDB database: up to 63 bytes without / \\ . \" $ * < > : | ? and spaces can"
+            "`{database}` is not a valid MongoDB database name: use 1 to 63 bytes without spaces and \
+             / \\ . \" $ * < > : | ?"
         )))
     }
 }

@@ -91,8 +91,9 @@ fn check_topology(hosts: &str, hello: &Document) -> Result<(), StoreError> {
         Err(StoreError::Unavailable { what, source: None })
     } else {
         Err(StoreError::Refused(format!(
-            "MongoDB at {hosts} is a standalone server, which has no transactions. Make it a replica set of one: \
-             restart mongod with `--replSet rs0`, then run once: mongosh --host {hosts} --eval 'rs.initiate()'"
+            "MongoDB at {hosts} is a standalone server, which has no transactions. Convert it to a replica set of \
+             one: restart mongod with `--replSet rs0`, then run once: \
+             mongosh --host {hosts} --eval 'rs.initiate()'"
         )))
     }
 }
@@ -112,8 +113,8 @@ fn check_format(meta: &RawDocument) -> Result<u32, StoreError> {
         return Ok(format);
     }
     Err(StoreError::Refused(format!(
-        "the database has format {format}, this version of Aegis knows formats up to {FORMAT}: it was used by a newer \
-         version. Run that version, or restore a backup from before."
+        "the database has format {format}, but this version of Aegis supports formats up to {FORMAT}: a newer \
+         version has migrated it. Run that version, or restore an older backup."
     )))
 }
 
@@ -144,8 +145,8 @@ async fn create_schema(db: &Db) -> Result<(), StoreError> {
     let sparse = IndexOptions::builder().unique(true).sparse(true).build();
     let by_claim = IndexModel::builder().keys(doc! { "claims": 1 }).options(sparse).build();
     db.vault().create_index(by_claim).await.map_err(context("creating the index of claims"))?;
-    let kept = IndexOptions::builder().expire_after(RETENTION.unsigned_abs()).build();
-    let by_time = IndexModel::builder().keys(doc! { "at": 1 }).options(kept).build();
+    let ttl = IndexOptions::builder().expire_after(RETENTION.unsigned_abs()).build();
+    let by_time = IndexModel::builder().keys(doc! { "at": 1 }).options(ttl).build();
     db.idempotency()
         .create_index(by_time)
         .await

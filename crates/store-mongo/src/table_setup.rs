@@ -42,9 +42,9 @@ pub(crate) async fn prepare(db: &Db, table: &Table) -> Result<ProjectionCheckpoi
     // Rows without a checkpoint cannot be trusted, so a new checkpoint starts with a reset.
     start.insert("clearing", true);
     let (by_name, checkpoints) = (doc! { "_id": &*table.name }, db.checkpoints());
-    let made = checkpoints.update_one(by_name, doc! { "$setOnInsert": start }).upsert(true).await;
+    let inserted = checkpoints.update_one(by_name, doc! { "$setOnInsert": start }).upsert(true).await;
     // Concurrent processes: one inserts the checkpoint, the others may get a duplicate key error.
-    match made.map_err(MongoError::from) {
+    match inserted.map_err(MongoError::from) {
         Ok(_) | Err(MongoError::DuplicateKey(_)) => {}
         Err(failure) => return Err(failure.into_store_error("creating a checkpoint")),
     }

@@ -101,8 +101,8 @@ pub(crate) fn check_format(stored: &str, file: &DatabaseFile) -> Result<(), Stor
     match stored.parse::<u32>() {
         Ok(format) if (1..=FORMAT).contains(&format) => Ok(()),
         Ok(format) => Err(StoreError::Refused(format!(
-            "{file} has format {format}, and this version of Aegis supports formats up to {FORMAT}: use the version that \
-             wrote it, or a later one. Nothing was changed"
+            "{file} has format {format}, but this version of Aegis supports formats up to {FORMAT}: use the version \
+             that wrote it, or a later one. Nothing was changed"
         ))),
         Err(_) => Err(StoreError::corrupt(format!(
             "{file} has `{stored}` where the number of its format should be"

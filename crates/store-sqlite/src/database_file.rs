@@ -29,9 +29,12 @@ impl DatabaseFile {
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
         let shown = path.display();
         create_if_missing(path).map_err(|error| match error.kind() {
-            ErrorKind::NotFound => refused(format!("{shown} cannot be created: its folder does not exist. Create it first")),
+            ErrorKind::NotFound => {
+                refused(format!("{shown} cannot be created: its folder does not exist. Create it first"))
+            }
             ErrorKind::PermissionDenied => refused(format!(
-                "{shown} cannot be created: no write permission for its folder. Give it to the user who runs Aegis"
+                "{shown} cannot be created: no write permission for its folder. Give it to the user who runs \
+                 Aegis"
             )),
             _ => StoreError::unavailable(format!("{shown} cannot be created"), error),
         })?;
@@ -45,7 +48,7 @@ impl DatabaseFile {
             return Err(refused(format!("{shown} is not a regular file: it cannot be the database")));
         }
         if found.mode() & 0o077 != 0 {
-            tracing::warn!(file = %shown, "other users of this machine can read the database file; run `chmod 600` on it");
+            tracing::warn!(file = %shown, "other users can read the database file; run `chmod 600` on it");
         }
         Ok(Self { path, device: found.dev(), inode: found.ino() })
     }

@@ -84,7 +84,8 @@ fn record(
         return Ok(false);
     }
     let name = stream.as_str();
-    let sql = "INSERT OR REPLACE INTO delivery_progress (stream, revision, attempts, state) VALUES (?1, ?2, ?3, ?4)";
+    let sql = "INSERT OR REPLACE INTO delivery_progress (stream, revision, attempts, state)
+               VALUES (?1, ?2, ?3, ?4)";
     let mut put = transaction.prepare_cached(sql)?;
     put.execute(params![name, signed(to.revision), signed(to.attempts), to.state.to_string()])?;
     let sql = "INSERT OR REPLACE INTO delivery_attempts (stream, number, report) VALUES (?1, ?2, ?3)";

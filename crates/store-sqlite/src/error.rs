@@ -63,7 +63,8 @@ impl SqliteError {
             Self::Sqlite(error) => into_store_error(error, file),
             Self::UnknownCommit(error) => StoreError::unavailable(
                 format!(
-                    "{file} failed during a commit, whose outcome is unknown: check the disk, then read back what was written"
+                    "{file} failed during a commit, whose outcome is unknown: check the disk, then read back what \
+                     was written"
                 ),
                 error,
             ),
@@ -87,10 +88,12 @@ fn into_store_error(error: rusqlite::Error, file: &DatabaseFile) -> StoreError {
     let what = match error.sqlite_error_code() {
         _ if is_access_denied(&error) => not_writable(file),
         Some(ErrorCode::DiskFull) => format!(
-            "the disk that holds {file} is full and nothing was written: free some space; Aegis then continues by itself"
+            "the disk that holds {file} is full and nothing was written: free some space; Aegis then continues by \
+             itself"
         ),
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => format!(
-            "another process has locked {file} for {} s and nothing was written: wait for that process or end it",
+            "another process has locked {file} for {} s and nothing was written: wait for that process or end \
+             it",
             BUSY_TIMEOUT.as_secs()
         ),
         Some(ErrorCode::SystemIoFailure) => format!("{file} cannot be read or written: check the disk"),
@@ -117,8 +120,8 @@ fn is_access_denied(error: &rusqlite::Error) -> bool {
 
 fn not_writable(file: &DatabaseFile) -> String {
     format!(
-        "{file} cannot be opened for writing: the user who runs Aegis must be able to write the file, the `-wal` and \
-         `-shm` beside it, and their folder"
+        "{file} cannot be opened for writing: the user who runs Aegis needs write permission for the file, its \
+         `-wal` and `-shm`, and their folder"
     )
 }
 

@@ -34,7 +34,8 @@ pub(crate) fn read_head_position(connection: &Connection) -> Result<Position, Sq
 /// Writes the head of the log.
 pub(crate) fn write_head(transaction: &Transaction<'_>, head: &Head) -> Result<(), SqliteError> {
     let mut statement = transaction.prepare_cached(
-        "INSERT OR REPLACE INTO head (one, position, at, root, frontier, note) VALUES (1, ?1, ?2, ?3, ?4, ?5)",
+        "INSERT OR REPLACE INTO head (one, position, at, root, frontier, note)
+         VALUES (1, ?1, ?2, ?3, ?4, ?5)",
     )?;
     statement.execute(params![
         head.position.to_i64(),

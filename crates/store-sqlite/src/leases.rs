@@ -82,7 +82,7 @@ impl Drop for RelaxedDurability<'_> {
     fn drop(&mut self) {
         // If this failed, the next append would be acknowledged before it is durable.
         if let Err(error) = self.0.pragma_update(None, "synchronous", "FULL") {
-            tracing::error!(%error, "cannot restore durable commits; aborting rather than acknowledging appends that may be lost");
+            tracing::error!(%error, "restoring durable commits failed; aborting before an append can be lost");
             std::process::abort();
         }
     }
@@ -91,7 +91,8 @@ impl Drop for RelaxedDurability<'_> {
 /// The lease of this name, or all leases.
 fn read(connection: &Connection, name: Option<&str>) -> Result<Vec<Lease>, SqliteError> {
     let sql = format!(
-        "SELECT name, holder, max(until - {NOW}, 0), report FROM leases WHERE ?1 IS NULL OR name = ?1 ORDER BY name"
+        "SELECT name, holder, max(until - {NOW}, 0), report FROM leases WHERE ?1 IS NULL OR name = ?1
+         ORDER BY name"
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let found = statement.query_map([name], |row| Ok(to_lease(row)))?;

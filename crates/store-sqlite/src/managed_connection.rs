@@ -75,7 +75,8 @@ impl ManagedConnection {
         if let Err(failure) = tended {
             // Nothing is lost: the WAL contains every commit and only grows until this succeeds.
             self.truncate_at = Some(Instant::now() + WAL_TRUNCATE_DELAY);
-            tracing::warn!(error = %failure.into_store_error(&self.file), "checkpointing the write-ahead log failed; retrying");
+            let error = failure.into_store_error(&self.file);
+            tracing::warn!(%error, "checkpointing the write-ahead log failed; retrying");
         }
     }
 

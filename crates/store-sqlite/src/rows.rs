@@ -207,8 +207,8 @@ fn check_columns(connection: &Connection, table: &Table) -> Result<(), SqliteErr
         return Ok(());
     }
     Err(StoreError::Refused(format!(
-        "table `{}` has the columns {}, but this program expects {}. A projection whose columns change needs a new version \
-         number",
+        "table `{}` has the columns {}, but this program expects {}. A projection whose columns change needs a \
+         new version number",
         table.name,
         stored.join(", "),
         declared.join(", "),

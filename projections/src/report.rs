@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use store::Lease;
+
+use crate::projection::Projection;
 
 /// What the node that keeps a projection says of it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -64,4 +67,16 @@ impl VersionHealth {
             Self::Failing(error) | Self::Halted(error) | Self::Unknown(error) => Some(error),
         }
     }
+}
+
+/// The name of the lease under which a projection is maintained.
+#[must_use]
+pub fn lease_name(projection: &dyn Projection) -> String {
+    format!("projection/{}", projection.name())
+}
+
+/// The report in a lease; the default if this release cannot read it.
+#[must_use]
+pub fn parse_report(lease: &Lease) -> ProjectionReport {
+    serde_json::from_value(lease.report.clone()).unwrap_or_default()
 }

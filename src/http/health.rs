@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use projections::{LeadershipStatus, Projection, Users, VersionHealth};
+use projections::{Projection, ProjectionLeadership, Users, VersionHealth};
 use serde::Serialize;
 use store::{Position, StoreError};
 use utoipa::ToSchema;
@@ -126,7 +126,7 @@ fn node_state(services: &Services, head: Position, rows: Position) -> NodeState 
     }
 }
 
-fn live_health(mut projector: LeadershipStatus, live: u64) -> Option<VersionHealth> {
+fn live_health(mut projector: ProjectionLeadership, live: u64) -> Option<VersionHealth> {
     projector.report.versions.remove(&live).map(|version| version.health)
 }
 

@@ -2,7 +2,7 @@
 //! node and the command line say the same.
 
 use jiff::{SignedDuration, Timestamp};
-use projections::lease::{lease_name, parse_report};
+use projections::report::{lease_name, parse_report};
 use projections::{Projection, ProjectionContext, VersionHealth, VersionReport, lifecycle};
 use serde::Serialize;
 use store::{EventQuery, Lease, Position, ProjectionVersion, ProjectionVersions, StoreError, VersionStage};

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{UserId, WebhookEvent, WebhookId};
-use projections::lease::{LEASE_TERM, LeaseClient};
-use serde_json::json;
-use store::{EventQuery, LeaseStore, Position, StoreError, StreamId};
+use serde_json::{Map, Value};
+use store::leader_election::{LEASE_TERM, RENEW_INTERVAL};
+use store::{EventQuery, LeaderElection, LeaseStore, Position, StoreError, StreamId};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -22,8 +22,6 @@ use crate::query::{QueryError, WebhookQueries};
 
 /// The lease.
 const LEASE: &str = "webhooks";
-/// How often it is renewed, and how often others look whether it is free.
-const RENEW_INTERVAL: Duration = Duration::from_millis(800);
 /// How often it is looked for webhooks that have come, changed or gone.
 const RECONCILE_INTERVAL: Duration = Duration::from_millis(250);
 /// The pause after which a worker that has ended may begin again.
@@ -46,6 +44,9 @@ pub(crate) struct Dispatcher {
     /// Whether a holder is certain to be gone.
     pub(crate) is_dead_node: fn(&str) -> bool,
 }
+
+/// The leader has nothing to report.
+type Election = LeaderElection<Map<String, Value>>;
 
 /// A dispatcher at work, until it is dropped.
 pub(crate) struct DispatcherHandle {
@@ -78,53 +79,50 @@ impl Dispatcher {
         let (stopped, over) = (stop.clone(), ended.clone().drop_guard());
         let task = AbortOnDropHandle::new(tokio::spawn(async move {
             let _over = over;
-            let claim = LeaseClient::new(Arc::clone(&self.leases), LEASE, &self.holder);
-            self.run(&claim, &stopped).await;
-            claim.release(&json!({})).await;
+            let election = Election::new(Arc::clone(&self.leases), LEASE, &self.holder)
+                .with_dead_holder_check(self.is_dead_node);
+            self.run(&election, &stopped).await;
+            election.release().await;
         }));
         DispatcherHandle { stop, task, ended }
     }
 
-    async fn run(&self, claim: &LeaseClient, stop: &CancellationToken) {
-        let mut looked = Some(Position::START);
+    async fn run(&self, election: &Election, stop: &CancellationToken) {
+        let mut without_webhooks = Some(Position::START);
         while !stop.is_cancelled() {
-            // Where nobody has ever registered any, no lease is asked for.
-            if let Some(after) = looked {
-                looked = self.find_webhooks(after).await;
+            // Without any webhook in the log, no lease is requested.
+            if let Some(after) = without_webhooks {
+                without_webhooks = self.find_webhooks(after).await;
             }
-            let pause =
-                if looked.is_some() { RENEW_INTERVAL } else { self.deliver_while_leader(claim, stop).await };
+            let turn = async {
+                if without_webhooks.is_some() {
+                    sleep(RENEW_INTERVAL).await;
+                } else {
+                    election.wait_until_leader().await;
+                }
+            };
             tokio::select! {
-                () = sleep(pause) => {}
-                () = stop.cancelled() => {}
+                () = turn => {}
+                () = stop.cancelled() => return,
+            }
+            if without_webhooks.is_none() {
+                self.lead(election, stop).await;
             }
         }
     }
 
-    /// Delivers as long as this node holds the lease, if it gets it; says how long to wait before it is asked
-    /// for again.
-    async fn deliver_while_leader(&self, claim: &LeaseClient, stop: &CancellationToken) -> Duration {
-        match claim.acquire(&json!({})).await {
-            Ok(lease) if lease.holder == self.holder => {
-                tracing::info!("this node delivers webhooks");
-                tokio::select! {
-                    biased;
-                    () = self.renew(claim) => {}
-                    () = self.work(stop) => {}
-                }
-                self.context.metrics.set_webhooks(0, 0);
-                claim.release(&json!({})).await;
-                RENEW_INTERVAL
-            }
-            Ok(lease) if (self.is_dead_node)(&lease.holder) => {
-                let released = self.leases.release_lease(&lease.name, &lease.holder, &lease.report).await;
-                if released.is_ok() { Duration::ZERO } else { RENEW_INTERVAL }
-            }
-            Ok(lease) => RENEW_INTERVAL.min(lease.remaining),
-            Err(error) => {
-                tracing::debug!(%error, "cannot take the lease of webhooks");
-                RENEW_INTERVAL
-            }
+    /// Delivers until this node is stopped or no longer the leader.
+    async fn lead(&self, election: &Election, stop: &CancellationToken) {
+        let end = tokio::select! {
+            biased;
+            end = election.renew(|| None) => Some(end),
+            () = self.work(stop) => None,
+        };
+        self.context.metrics.set_webhooks(0, 0);
+        let Some(end) = end else { return };
+        tokio::select! {
+            () = election.step_down(end) => {}
+            () = stop.cancelled() => {}
         }
     }
 
@@ -142,28 +140,6 @@ impl Dispatcher {
             Err(error) => {
                 tracing::debug!(%error, "cannot tell whether there are webhooks");
                 Some(after)
-            }
-        }
-    }
-
-    /// Renews the lease until it is lost.
-    async fn renew(&self, claim: &LeaseClient) {
-        let mut renewed = Instant::now();
-        loop {
-            sleep(RENEW_INTERVAL).await;
-            let (left, asked) = (LEASE_TERM.saturating_sub(renewed.elapsed()), Instant::now());
-            match timeout(left, claim.acquire(&json!({}))).await {
-                // From when it was asked for: the answer may have taken its time.
-                Ok(Ok(lease)) if lease.holder == self.holder => renewed = asked,
-                Ok(Ok(lease)) => {
-                    tracing::info!(owner = lease.holder, "another node delivers webhooks");
-                    return;
-                }
-                Ok(Err(_)) if renewed.elapsed() < LEASE_TERM => {}
-                Ok(Err(_)) | Err(_) => {
-                    tracing::warn!("the lease of webhooks has run out");
-                    return;
-                }
             }
         }
     }

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use aegis::app::{Database, node_name};
-use projections::lease::lease_name;
+use projections::report::lease_name;
 use projections::{Daily, Projection};
 use serde_json::Value;
 use store::Env;

@@ -30,6 +30,7 @@ pub mod event_store;
 mod fair_queue;
 pub mod idempotency;
 pub mod key_store;
+pub mod leader_election;
 pub mod lease;
 pub mod memory;
 pub mod merkle;
@@ -55,6 +56,7 @@ pub use event::{Envelope, NewEvent, PersonalData, Position, StoredEvent, StreamI
 pub use event_store::EventStore;
 pub use idempotency::{IdempotencyKey, RecordedResult};
 pub use key_store::{Keyring, MasterKey, MasterKeys};
+pub use leader_election::{LeaderElection, LeaderReport, LeadershipEnd, LeadershipStatus};
 pub use lease::{Lease, LeaseStore};
 pub use metrics::{AppendOutcome, Metrics, RetryCounter, RetryReason};
 pub use page::Page;

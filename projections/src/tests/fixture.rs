@@ -14,7 +14,7 @@ use store::{
     StreamWrite, Table,
 };
 
-use crate::runner::{LeadershipStatus, ProjectionHandle, ProjectionRunner};
+use crate::runner::{ProjectionHandle, ProjectionLeadership, ProjectionRunner};
 use crate::{Projection, ProjectionContext, UserRow, Users, lifecycle};
 
 pub(super) const TIMEOUT: Duration = Duration::from_secs(20);
@@ -182,8 +182,8 @@ impl Fixture {
 /// Waits until a node says what is wanted.
 pub(super) async fn wait_for_status(
     node: &ProjectionHandle,
-    wanted: impl Fn(&LeadershipStatus) -> bool,
-) -> LeadershipStatus {
+    wanted: impl Fn(&ProjectionLeadership) -> bool,
+) -> ProjectionLeadership {
     let mut status = node.watch();
     let said = tokio::time::timeout(TIMEOUT, status.wait_for(|status| wanted(status))).await;
     let Ok(said) = said else { panic!("it says {:?}", node.status()) };

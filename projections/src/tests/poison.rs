@@ -8,14 +8,14 @@ use tokio::time::{Instant, sleep};
 
 use super::fixture::{Fixture, register, wait_for_status};
 use super::other_versions::FixedUsers;
-use crate::runner::{LeadershipStatus, ProjectionHandle};
+use crate::runner::{ProjectionHandle, ProjectionLeadership};
 use crate::{Daily, Projection, Users, VersionHealth};
 
 fn users() -> &'static dyn Projection {
     &Users
 }
 
-fn halted(status: &LeadershipStatus) -> Option<&str> {
+fn halted(status: &ProjectionLeadership) -> Option<&str> {
     let shown = status.report.versions.get(&1)?;
     matches!(shown.health, VersionHealth::Halted(_)).then(|| shown.health.error()).flatten()
 }

@@ -18,10 +18,11 @@
 
 #![warn(missing_docs)]
 
+mod event_types;
 mod fields;
 pub mod payload;
 pub mod system;
-pub mod upcast;
+mod upcast;
 pub mod user;
 pub mod value;
 pub mod webhook;
@@ -29,11 +30,11 @@ pub mod webhook;
 #[cfg(test)]
 mod samples;
 
+pub use event_types::{current_event_type, known_schemas};
 pub use payload::{DecodeError, DecodeProblem, EventPayload};
 pub use system::{
     AdministratorChange, LastAdministrator, SYSTEM_STREAM, Skip, System, SystemEvent, administrator_change,
 };
-pub use upcast::{current_event_type, known_schemas};
 pub use user::{Account, ClaimKind, Rejection, User, UserCommand, UserEvent};
 pub use value::{
     EmailAddress, EmailError, Erasable, ErasureReason, InvalidPasswordHash, MAX_EMAIL_OCTETS,

@@ -7,7 +7,6 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use crate::upcast::UPCASTERS;
 use crate::value::Erasable;
 
 /// An event on its way to the event store: what is personal is kept apart, because only that part is sealed.
@@ -24,9 +23,8 @@ pub struct EventPayload {
 }
 
 impl EventPayload {
-    /// An event in the newest layout of its type.
-    pub(crate) fn new(event_type: &'static str) -> Self {
-        Self { event_type, schema: UPCASTERS.newest(event_type), data: Map::new(), personal: Map::new() }
+    pub(crate) fn new(event_type: &'static str, schema: u32) -> Self {
+        Self { event_type, schema, data: Map::new(), personal: Map::new() }
     }
 
     pub(crate) fn with(mut self, field: &str, value: impl Into<Value>) -> Self {
@@ -118,8 +116,9 @@ mod tests {
 
     #[test]
     fn debug_output_hides_personal_values() {
-        let encoded =
-            EventPayload::new("Tested").with("role", "admin").with_personal("email", Some("ada@example.com"));
+        let encoded = EventPayload::new("Tested", 1)
+            .with("role", "admin")
+            .with_personal("email", Some("ada@example.com"));
         let debug = format!("{encoded:?}");
         assert!(debug.contains("email") && debug.contains("admin"), "{debug}");
         assert!(!debug.contains("ada@"), "{debug}");

@@ -1,43 +1,39 @@
-//! Upcasting: an event that an earlier version has stored is brought to the layout of today before it is read.
+//! Upcasters: convert an event of an earlier schema, or under a previous name, to the current layout before it is
+//! decoded.
 //!
-//! What is stored never changes. When the layout of an event has to, its schema goes up by one, and one entry in
-//! [`UPCASTERS`] says how the fields of the schema before become those of the new one; everything else, `decode`
-//! included, knows the newest layout alone. An upcaster invents nothing: what an old event does not say is said to be
-//! unknown, by an `Option` in the event.
+//! Stored events never change. When the layout of an event type does, its schema number increases by one, and an entry
+//! in [`UPCASTERS`] converts the fields of the previous schema to the new one; everything else, `decode` included, knows
+//! only the newest layout. An upcaster invents nothing: a value that an old event lacks becomes an `Option` in the event.
 //!
 //! Adding a field that old events lack, and that is an `Option` anyway, needs no new schema.
 
 use serde_json::{Map, Value};
 
 use crate::fields::Fields;
-use crate::payload::{DecodeError, DecodeProblem};
-use crate::system::SystemEvent;
-use crate::user::UserEvent;
+use crate::payload::{DecodeError, DecodeProblem, EventPayload};
 use crate::value::Erasable;
-use crate::webhook::WebhookEvent;
 
-/// The fields of a stored event.
+/// The fields of a stored event, as upcasters see them.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Parts {
     pub(crate) data: Map<String, Value>,
-    /// Erased, it stays so, whatever an upcaster does.
+    /// Erased data stays erased, whatever an upcaster does.
     pub(crate) personal: Erasable<Map<String, Value>>,
 }
 
-/// From the fields of one schema to those of the next: pure and total. What it does not find it leaves; the reader
-/// names what is missing.
+/// Converts the fields of one schema to the next: pure and total. It ignores missing fields; decoding reports them.
 pub(crate) type Upcaster = fn(Parts) -> Parts;
 
-/// How stored events of earlier versions are read.
+/// A table of upcasters.
 #[derive(Clone, Copy)]
 pub(crate) struct Upcasters {
-    /// For each type that has changed its layout, what leads from schema 1 to 2, from 2 to 3, and so on.
+    /// For each type whose layout has changed: the upcasters from schema 1 to 2, from 2 to 3, and so on.
     pub(crate) layouts: &'static [(&'static str, &'static [Upcaster])],
-    /// The types that have another name now.
+    /// The types that were stored under another name.
     pub(crate) renamed: &'static [RenamedType],
 }
 
-/// An event type that was stored under another name. Its schemas count on under the new name.
+/// An event type that was stored under another name. Schema numbers continue under the new name.
 #[derive(Clone, Copy)]
 pub(crate) struct RenamedType {
     pub(crate) stored: &'static str,
@@ -49,38 +45,28 @@ pub(crate) struct RenamedType {
 /// The upcasters of all events. No layout has changed so far.
 pub(crate) const UPCASTERS: Upcasters = Upcasters {
     layouts: &[],
-    renamed: &[RenamedType { stored: "WebhookParked", last_schema: 1, current: WebhookEvent::SUSPENDED }],
+    renamed: &[RenamedType { stored: "WebhookParked", last_schema: 1, current: "WebhookSuspended" }],
 };
 
-/// Every type and schema that can be read, of users, of webhooks and of the installation. New events are stored with
-/// the highest schema of their type.
-pub fn known_schemas() -> impl Iterator<Item = (&'static str, u32)> {
-    let types = UserEvent::TYPES.iter().chain(WebhookEvent::TYPES).chain(SystemEvent::TYPES);
-    let current = types.map(|event_type| (*event_type, UPCASTERS.newest(event_type)));
-    let renamed = UPCASTERS.renamed.iter().map(|renamed| (renamed.stored, renamed.last_schema));
-    current.chain(renamed).flat_map(|(event_type, last)| (1..=last).map(move |schema| (event_type, schema)))
-}
-
-/// The name that events of a stored type have today: the same one unless the type was renamed.
-#[must_use]
-pub fn current_event_type(stored: &str) -> &str {
-    UPCASTERS.renamed(stored).map_or(stored, |renamed| renamed.current)
-}
-
 impl Upcasters {
-    fn renamed(self, stored: &str) -> Option<&'static RenamedType> {
+    pub(crate) fn renamed(self, stored: &str) -> Option<&'static RenamedType> {
         self.renamed.iter().find(|renamed| renamed.stored == stored)
     }
 
-    /// The schema that new events of this type have.
+    /// An empty payload of a new event, in the newest schema of its type.
+    pub(crate) fn new_payload(self, event_type: &'static str) -> EventPayload {
+        EventPayload::new(event_type, self.newest(event_type))
+    }
+
+    /// The schema of new events of this type.
     pub(crate) fn newest(self, event_type: &str) -> u32 {
         u32::try_from(self.of(event_type).len()).map_or(u32::MAX, |changes| changes.saturating_add(1))
     }
 
-    /// Reads a stored event of one of these types with `read`, which knows the newest layout alone.
+    /// Upcasts a stored event of one of these types and passes it to `read`, which knows only the newest layout.
     ///
     /// # Errors
-    /// [`DecodeProblem::UnknownType`], [`DecodeProblem::UnknownSchema`], or what `read` has to say.
+    /// [`DecodeProblem::UnknownType`], [`DecodeProblem::UnknownSchema`], or an error of `read`.
     pub(crate) fn read<T>(
         self,
         types: &[&str],
@@ -99,7 +85,7 @@ impl Upcasters {
         let since = |schema: u32| usize::try_from(schema.checked_sub(1)?).ok();
         match since(stored.schema).and_then(|first| self.of(event_type).get(first..)) {
             None => Err(stored.error(DecodeProblem::UnknownSchema)),
-            // The usual case copies nothing.
+            // The newest schema, which nearly all events have, is read without a copy.
             Some([]) => read(Fields { event_type, ..stored }).map_err(stored_name),
             Some(upcasters) => {
                 let parts = Parts { data: stored.data.clone(), personal: stored.personal.map(Clone::clone) };
@@ -123,8 +109,7 @@ mod tests {
 
     use super::*;
 
-    /// An event that exists in these tests alone, and has changed twice: its fields got better names, then the painter's
-    /// was found to be personal.
+    /// An event of these tests whose layout has changed twice: fields were renamed, then `painter` became personal.
     const PAINTED: Upcasters = Upcasters {
         layouts: &[("Painted", &[rename, conceal])],
         renamed: &[RenamedType { stored: "Coloured", last_schema: 2, current: "Painted" }],
@@ -187,7 +172,7 @@ mod tests {
             let erased = read("Painted", schema, &data, Erasable::Erased);
             assert_eq!(erased, Ok(("red".to_owned(), Erasable::Erased)), "schema {schema}");
         }
-        // Even one that gives a personal part to every event.
+        // Even through an upcaster that adds personal data to every event.
         let careless = Upcasters {
             layouts: &[("Painted", &[|parts| Parts { personal: Erasable::Known(Map::new()), ..parts }])],
             renamed: &[],
@@ -238,19 +223,5 @@ mod tests {
     #[test]
     fn new_events_have_the_newest_schema() {
         assert_eq!((PAINTED.newest("Painted"), PAINTED.newest("Framed")), (3, 1));
-    }
-
-    #[test]
-    fn upcasters_belong_to_known_types_once() {
-        let mut types: Vec<_> = known_schemas().map(|(event_type, _)| event_type).collect();
-        types.dedup();
-        let current = [UserEvent::TYPES, WebhookEvent::TYPES, SystemEvent::TYPES].concat();
-        let renamed: Vec<_> = UPCASTERS.renamed.iter().map(|renamed| renamed.stored).collect();
-        assert_eq!(types, [current.clone(), renamed].concat());
-        assert!(UPCASTERS.renamed.iter().all(|renamed| current.contains(&renamed.current)));
-        let mut listed: Vec<_> = UPCASTERS.layouts.iter().map(|(event_type, _)| *event_type).collect();
-        assert!(listed.iter().all(|event_type| types.contains(event_type)), "{listed:?}");
-        listed.dedup();
-        assert_eq!(listed.len(), UPCASTERS.layouts.len());
     }
 }

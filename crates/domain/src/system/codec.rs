@@ -13,7 +13,7 @@ impl SystemEvent {
     /// The event as it is stored. Meant for new events, in which nothing is erased yet.
     #[must_use]
     pub fn encode(&self) -> EventPayload {
-        let encoded = EventPayload::new(self.event_type());
+        let encoded = UPCASTERS.new_payload(self.event_type());
         match self {
             Self::AdministratorAdded { user } | Self::AdministratorRemoved { user } => {
                 encoded.with("user", user.to_string())

@@ -16,7 +16,7 @@ impl WebhookEvent {
     /// The event as it is stored. Meant for new events, in which nothing is erased yet.
     #[must_use]
     pub fn encode(&self) -> EventPayload {
-        let encoded = EventPayload::new(self.event_type());
+        let encoded = UPCASTERS.new_payload(self.event_type());
         match self {
             Self::WebhookRegistered { owner, url, secret, types, description, after } => with_secret(
                 encoded

@@ -85,7 +85,7 @@ impl WebhookEvent {
     /// The name of the event by which a webhook begins.
     pub const REGISTERED: &'static str = "WebhookRegistered";
     pub(super) const SECRET_ROTATED: &'static str = "WebhookSecretRotated";
-    pub(crate) const SUSPENDED: &'static str = "WebhookSuspended";
+    pub(super) const SUSPENDED: &'static str = "WebhookSuspended";
     pub(super) const RESUMED: &'static str = "WebhookResumed";
     pub(super) const REPLAY_REQUESTED: &'static str = "WebhookReplayRequested";
     pub(super) const DELETED: &'static str = "WebhookDeleted";

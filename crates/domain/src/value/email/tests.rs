@@ -194,3 +194,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn quoted_at_sign_does_not_split() {
+    assert_eq!(split(r#""a\"@b"@example.com"#).unwrap(), (r#""a\"@b""#, "example.com"));
+}
+
+#[test]
+fn display_name_before_angle_brackets_is_dropped() {
+    for text in ["<a@b.c>", "Ada <a@b.c>", "Ada  King-Noël < a@b.c >", r#""King, Ada" <a@b.c>"#] {
+        assert_eq!(split(text), Ok(("a", "b.c")), "{text}");
+    }
+}

@@ -10,7 +10,6 @@
 
 #![warn(missing_docs)]
 
-pub mod activity;
 mod batch_size;
 mod context;
 mod cutover;
@@ -35,7 +34,6 @@ use store::{Position, StoreError};
 
 use crate::table_projection::TableProjection;
 
-pub use activity::UserActivity;
 pub use context::ProjectionContext;
 pub use daily::{Daily, DayRow};
 pub use lifecycle::ChangeError;
@@ -47,8 +45,8 @@ pub use webhooks::{WebhookRow, Webhooks};
 
 /// Every projection there is.
 #[must_use]
-pub fn all() -> [&'static dyn Projection; 4] {
-    [&Users, &UserActivity, &Daily, &Webhooks]
+pub fn all() -> [&'static dyn Projection; 3] {
+    [&Users, &Daily, &Webhooks]
 }
 
 /// The projection of that name.

@@ -84,7 +84,7 @@ impl Cluster {
 
     /// Verifies every read model against the log.
     pub(crate) async fn verify_read_models(&self) {
-        for name in ["users", "user_activity", "daily", "webhooks"] {
+        for name in ["users", "daily", "webhooks"] {
             self.command_line().run_ok(&["projections", "verify", name]).await;
         }
     }

@@ -63,7 +63,7 @@ async fn personal_data_is_stored_in_plain_text_only_in_user_rows(store: Store) {
     let dumped = dump(&store).await;
     let users = "users_1";
     let names: Vec<_> = dumped.iter().map(|(name, _)| name.as_str()).collect();
-    let others = ["user_activity_1", "daily_1", "webhooks_1", "checkpoints", "read_models", "leases"];
+    let others = ["daily_1", "webhooks_1", "checkpoints", "read_models", "leases"];
     for expected in ["events", "head", "vault", "idempotency", "keys", "meta", users].iter().chain(&others) {
         assert!(names.contains(expected), "{expected} is not among {names:?}");
     }

@@ -46,7 +46,7 @@ async fn read_models_are_managed_by_operators_and_administrators_only(store: Sto
         let user = app.user_with(role).await;
         let found = user.get("/projections").send().await.expect(200).json();
         let names: Vec<_> = found["projections"].as_array().unwrap().iter().map(|one| &one["name"]).collect();
-        assert_eq!(names, ["users", "user_activity", "daily", "webhooks"], "{found}");
+        assert_eq!(names, ["users", "daily", "webhooks"], "{found}");
         let one = user.get("/projections/daily").send().await.expect(200).json();
         assert_eq!(
             (&one["name"], &one["live"], &one["versions"][0]["role"]),

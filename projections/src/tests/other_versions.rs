@@ -1,5 +1,6 @@
 //! Programs of before and after: folds of `users` that are not those of today.
 
+use serde_json::Value;
 use store::{Column, ColumnKind, Envelope, Row, StoredEvent, TableSchema};
 
 use crate::{PoisonEvent, Projection, Users};
@@ -126,5 +127,49 @@ impl Projection for UsersV2Final {
 
     fn fold(&self, row: Option<Row>, event: &StoredEvent) -> Result<Option<Row>, PoisonEvent> {
         UsersV2.fold(row, event)
+    }
+}
+
+/// Counts the events of each user, so that a row depends on every event before.
+pub(super) struct EventCounts;
+
+static EVENT_COUNTS: TableSchema = TableSchema {
+    columns: &[
+        Column { name: "id", kind: ColumnKind::Text },
+        Column { name: "events", kind: ColumnKind::Integer },
+    ],
+    indexes: &[],
+};
+
+impl Projection for EventCounts {
+    fn name(&self) -> &'static str {
+        "event_counts"
+    }
+
+    fn schema(&self) -> &'static TableSchema {
+        &EVENT_COUNTS
+    }
+
+    fn reads_personal(&self) -> bool {
+        false
+    }
+
+    fn key(&self, event: &Envelope) -> Option<String> {
+        Users.key(event)
+    }
+
+    fn creates_row(&self, event: &Envelope) -> bool {
+        Users.creates_row(event)
+    }
+
+    fn fold(&self, row: Option<Row>, event: &StoredEvent) -> Result<Option<Row>, PoisonEvent> {
+        if event.envelope.event_type == "UserErased" {
+            return Ok(None);
+        }
+        let mut row = row.unwrap_or_default();
+        let events = row.get("events").and_then(Value::as_u64).unwrap_or_default();
+        row.insert("id".to_owned(), self.key(&event.envelope).into());
+        row.insert("events".to_owned(), (events + 1).into());
+        Ok(Some(row))
     }
 }

@@ -9,7 +9,7 @@ use store::{Position, ProjectionCheckpoint, ReadModelStore, Row, RowChange, Rows
 
 use super::fixture::{Fixture, TIMEOUT};
 use super::recording_backend::RecordingBackend;
-use crate::{ChangeError, Daily, Projection, UserActivity, Users, catch_up, lifecycle};
+use crate::{ChangeError, Daily, Projection, Users, catch_up, lifecycle};
 
 const SLOW: Duration = Duration::from_millis(200);
 
@@ -134,7 +134,7 @@ async fn rebuild_reports_whether_the_previous_rows_differed() {
 #[tokio::test(start_paused = true)]
 async fn rebuild_completes_under_continuous_writes() {
     let mut fixture = Fixture::with_users(30, 4).await;
-    let nodes = [fixture.node(&Users, "a"), fixture.node(&UserActivity, "a")];
+    let nodes = [fixture.node(&Users, "a"), fixture.node(&Daily, "a")];
     fixture.begin_rebuild(&Users).await.unwrap();
     let mut number = 0;
     while fixture.versions(&Users).await.live == 1 {

@@ -8,9 +8,10 @@ use serde_json::json;
 use store::{ProjectionCheckpoint, ReadModelStore, Row, RowChange, RowsDigest};
 
 use super::fixture::{ERASE, Fixture};
+use super::other_versions::EventCounts;
 use super::recording_backend::RecordingBackend;
 use crate::verify::{RowDifference, VerifiedTable, VerifyError, verify, verify_within};
-use crate::{Projection, UserActivity, Users, catch_up};
+use crate::{Projection, Users, catch_up, lifecycle};
 
 fn users() -> &'static dyn Projection {
     &Users
@@ -148,13 +149,14 @@ async fn evicted_rows_do_not_return_incomplete() {
     for who in by_id[30..].iter().rev() {
         fixture.command(*who, UserCommand::GrantRole { role: Role::Auditor }).await;
     }
-    catch_up(&UserActivity, &fixture.context()).await.unwrap();
-    let at_once = verify(&UserActivity, &fixture.context(), None, &mut |_, _| {}).await.unwrap();
-    let rows = fixture.live_rows(&UserActivity).await;
+    lifecycle::open(&EventCounts, &fixture.context(), "system", fixture.env.now()).await.unwrap();
+    catch_up(&EventCounts, &fixture.context()).await.unwrap();
+    let at_once = verify(&EventCounts, &fixture.context(), None, &mut |_, _| {}).await.unwrap();
+    let rows = fixture.live_rows(&EventCounts).await;
     let row_cost = serde_json::to_vec(&rows[0]).unwrap().len() + 140;
     for fit in [5, 10, 15, 20, 25] {
         let proved =
-            verify_within(row_cost * fit, &UserActivity, &fixture.context(), None, &mut |_, _| {}).await;
+            verify_within(row_cost * fit, &EventCounts, &fixture.context(), None, &mut |_, _| {}).await;
         assert_eq!(proved.unwrap(), at_once, "{fit}");
     }
 }

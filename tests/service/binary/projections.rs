@@ -25,7 +25,7 @@ fn numbers(status: &Value) -> Vec<u64> {
 }
 
 async fn verify(deployment: &Deployment, rows: u64) {
-    for name in ["users", "user_activity", "daily", "webhooks"] {
+    for name in ["users", "daily", "webhooks"] {
         let verified = deployment.json(&["projections", "verify", name]).await.remove(0);
         assert!(verified["digest"].as_str().is_some_and(|digest| !digest.is_empty()), "{verified}");
         if name.starts_with("user") {
@@ -49,7 +49,7 @@ async fn rebuild_and_roll_back(deployment: &Deployment, rows: u64) {
     assert!(dropped.contains("version 1 of users is dropped: 2 is live"), "{dropped}");
     assert_eq!(numbers(&users(deployment).await), [2]);
     let table = deployment.run_ok(&["projections", "status"]).await.stdout;
-    for word in ["NAME", "VERSION", "users", "user_activity", "daily", "webhooks", "live", "current"] {
+    for word in ["NAME", "VERSION", "users", "daily", "webhooks", "live", "current"] {
         assert!(table.contains(word), "{table}");
     }
 }

@@ -1,4 +1,4 @@
-//! The end of a rebuild: a version that is being built takes the place of the live one once it is as far.
+//! Cutover: promotes a rebuilt version to live once it has caught up with the version it replaces.
 
 use std::time::Duration;
 
@@ -6,19 +6,19 @@ use store::{ApplyError, ProjectionCheckpoint, ProjectionVersions, Table};
 
 use crate::table_projection::{BatchError, TableProjection, batch_error};
 
-/// How often the two versions are looked at to meet them at one position.
+/// How often to try to align both versions at one position for the comparison.
 const MAX_ALIGNMENT_ATTEMPTS: usize = 100;
 const RETRY_DELAY: Duration = Duration::from_millis(5);
 
-/// Finishes the version of that number, if it is being built.
+/// The cutover of one version.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cutover {
     pub(crate) number: u64,
 }
 
 impl Cutover {
-    /// To be called when the rows have everything there was a moment ago. Says how far they are then. If others were
-    /// quicker, it is to be called again.
+    /// Promotes the version if it is being built. To be called when it has just caught up; returns its checkpoint. After a
+    /// conflict it is to be called again.
     pub(crate) async fn try_promote(
         self,
         projection: &TableProjection,
@@ -48,20 +48,20 @@ impl Cutover {
                     Some(true) => tracing::warn!(
                         table,
                         position,
-                        "the read model is rebuilt and read from here on; the rows of before were different"
+                        "rebuilt version is live; its rows differ from the previous version"
                     ),
                     Some(false) => tracing::info!(
                         table,
                         position,
-                        "the read model is rebuilt and read from here on; the rows are the same as before"
+                        "rebuilt version is live; its rows equal the previous version"
                     ),
                     None => {
-                        tracing::info!(table, position, "the read model is rebuilt and read from here on");
+                        tracing::info!(table, position, "rebuilt version is live");
                     }
                 }
                 Ok(at)
             }
-            // The live table has moved on meanwhile, or somebody has changed the versions.
+            // The live table has moved on, or the versions were changed.
             Err(ApplyError::Overtaken) => Ok(at),
             Err(ApplyError::Store(error)) => Err(batch_error(at, error)),
         }
@@ -72,8 +72,8 @@ impl Cutover {
     }
 }
 
-/// Meets the live table at one position, and says whether the sums of the rows differ there; nothing if they could not be
-/// brought to meet.
+/// Aligns with the live table at one position, and compares the digests of the rows there; `None` if the two could not be
+/// aligned.
 async fn compare_with_live(
     projection: &TableProjection,
     mut at: ProjectionCheckpoint,
@@ -88,8 +88,8 @@ async fn compare_with_live(
             if there.digest == at.digest {
                 return Ok((at, Some(false)));
             }
-            // An erasure that is not in the rows yet: the log does not tell any more what they still show. Once both
-            // have everything there is, nothing of the kind is left.
+            // The difference may be an erasure that is not projected yet: the log no longer holds what the rows still
+            // show. At the head, no such difference remains.
             if at.position >= projection.context.events.head().await.map_err(BatchError::Failed)?.position {
                 return Ok((at, Some(true)));
             }

@@ -1,12 +1,12 @@
-//! The read models of Aegis, and the runner that keeps them.
+//! The read models of Aegis and their projectors.
 //!
-//! A projection ([`Projection`]) is a name, a version, a key and a pure fold. The rest is the same for all of them, in
-//! the order in which events pass through: [`runner`] says which node works, by leader election ([`store::leader_election`]); `supervisor` has a `projector` at
-//! work on each version, at its `batch_size`; `table_projection` reads the log from the checkpoint, folds (on several threads: `parallel_fold`),
-//! and writes rows and checkpoint in one transaction; `cutover` puts a rebuilt version in its place; [`report`] tells how
-//! it goes. Beside that: [`lifecycle`] is what operators do with versions, [`verify`] proves the rows against the log,
-//! `skipped_events` knows what operators have decided to pass over. To add a read model, write one file like
-//! [`daily`] and add it to [`all`].
+//! A projection ([`Projection`]) is a name, a version, a key and a pure fold. Everything else is shared, in the order in
+//! which events pass through: [`runner`] takes part in leader election ([`store::leader_election`]); `supervisor` runs a
+//! `projector` per version, whose `batch_size` adapts; `table_projection` reads from the projection checkpoint, folds (on
+//! several threads: `parallel_fold`), and writes rows and checkpoint in one transaction; `cutover` promotes a rebuilt
+//! version; [`report`] is the status, projection lag included. [`lifecycle`] holds the operations on versions (rebuild,
+//! rollback, drop), [`verify`] compares the rows with the log, `skipped_events` reads which events operators skip. A new
+//! read model is one file like [`daily`] and an entry in [`all`].
 
 #![warn(missing_docs)]
 
@@ -43,22 +43,22 @@ pub use runner::{ProjectionHandle, ProjectionLeadership, ProjectionRunner};
 pub use users::{UserRow, Users};
 pub use webhooks::{WebhookRow, Webhooks};
 
-/// Every projection there is.
+/// All projections.
 #[must_use]
 pub fn all() -> [&'static dyn Projection; 3] {
     [&Users, &Daily, &Webhooks]
 }
 
-/// The projection of that name.
+/// The projection of that name, if there is one.
 #[must_use]
 pub fn by_name(name: &str) -> Option<&'static dyn Projection> {
     all().into_iter().find(|projection| projection.name() == name)
 }
 
-/// Brings the rows that are read up to the present head, whether another node keeps them or not; says how far they are.
+/// Projects the live version up to the current head, beside any projector; returns the position reached.
 ///
 /// # Errors
-/// [`StoreError::Corrupt`] on an event that cannot be projected, with its position; otherwise whatever the database says.
+/// [`StoreError::Corrupt`] on an event that cannot be projected, with its position; otherwise an error of the database.
 pub async fn catch_up(
     projection: &'static dyn Projection,
     context: &ProjectionContext,
@@ -67,9 +67,7 @@ pub async fn catch_up(
     let live = versions.get(versions.live).and_then(|live| TableProjection::of(projection, live, context));
     let live = live.ok_or_else(|| {
         let name = projection.name();
-        StoreError::Refused(format!(
-            "the rows of `{name}` that are read are made by another version of Aegis"
-        ))
+        StoreError::Refused(format!("the live version of `{name}` was built by another release of Aegis"))
     })?;
     live.catch_up().await
 }

@@ -1,45 +1,91 @@
-//! What a projection is: pure, and the same wherever and however often it runs.
+//! The [`Projection`] trait: a pure fold from events to the rows of a read model.
 
 use store::{Envelope, Position, Row, StoredEvent, Table, TableSchema};
 
-/// One read model: every event goes into at most one row, and the row after depends on nothing but the row before and
-/// the event.
+/// A read model: every event changes at most one row, and the new row depends only on the previous row and the event.
+///
+/// The fold is pure, so a rebuild yields the same rows as incremental projection.
+///
+/// ```
+/// use projections::{PoisonEvent, Projection};
+/// use store::{Column, ColumnKind, Envelope, Row, StoredEvent, TableSchema};
+///
+/// /// Counts the events of each stream.
+/// struct EventCounts;
+///
+/// static SCHEMA: TableSchema = TableSchema {
+///     columns: &[
+///         Column { name: "stream", kind: ColumnKind::Text },
+///         Column { name: "events", kind: ColumnKind::Integer },
+///     ],
+///     indexes: &[],
+/// };
+///
+/// impl Projection for EventCounts {
+///     fn name(&self) -> &'static str {
+///         "event_counts"
+///     }
+///
+///     fn schema(&self) -> &'static TableSchema {
+///         &SCHEMA
+///     }
+///
+///     fn reads_personal(&self) -> bool {
+///         false
+///     }
+///
+///     fn key(&self, event: &Envelope) -> Option<String> {
+///         Some(event.stream.as_str().to_owned())
+///     }
+///
+///     fn fold(&self, row: Option<Row>, event: &StoredEvent) -> Result<Option<Row>, PoisonEvent> {
+///         let mut row = row.unwrap_or_default();
+///         let events = row.get("events").and_then(|events| events.as_u64()).unwrap_or_default();
+///         row.insert("stream".to_owned(), event.envelope.stream.as_str().into());
+///         row.insert("events".to_owned(), (events + 1).into());
+///         Ok(Some(row))
+///     }
+/// }
+///
+/// let projection: &dyn Projection = &EventCounts;
+/// assert_eq!(&*projection.table(1).name, "event_counts_1");
+/// ```
 pub trait Projection: Send + Sync {
-    /// Its name. Tables are called by it and the number of a version: `users_1`.
+    /// The name, from which tables are named together with the version number: `users_1`.
     fn name(&self) -> &'static str;
 
-    /// The version of this fold, from 1. Whoever changes the fold, or the shape of its rows, raises it and keeps the
-    /// fold of before as [`Projection::predecessor`] for one release.
+    /// The version of this projection's code, from 1. A change of the fold or of the schema raises it and keeps the
+    /// previous code as [`Projection::predecessor`] for one release.
     fn version(&self) -> u32 {
         1
     }
 
-    /// What its rows look like.
+    /// The columns and indexes of its table.
     fn schema(&self) -> &'static TableSchema;
 
-    /// Whether the fold looks at what is personal. One that does not is spared the unsealing, and is handed every event
-    /// as if its person were erased.
+    /// Whether the fold reads personal data. If not, nothing is decrypted, and every event arrives as if its user were
+    /// erased.
     fn reads_personal(&self) -> bool {
         true
     }
 
-    /// The key of the row that the event goes into; `None` if it does not concern this projection.
+    /// The key of the row that the event changes; `None` if it does not concern this projection.
     fn key(&self, event: &Envelope) -> Option<String>;
 
-    /// Whether there can be no row of that key before this event, such as the first one of a stream where each stream has
-    /// its row. It spares looking for one.
+    /// Whether no row with that key can exist before this event, as with the first event of a stream if each stream has
+    /// its row. Saves a lookup.
     fn creates_row(&self, _: &Envelope) -> bool {
         false
     }
 
-    /// The row after the event; `None` removes it.
+    /// The row after the event; `None` deletes it.
     ///
     /// # Errors
-    /// [`PoisonEvent`] if the event, or the row, is not what this version understands. The projection halts on it: skipping
-    /// an event in silence would show operators and users a state that never was.
+    /// [`PoisonEvent`] if this version cannot interpret the event or the row. The projection halts on it: skipping an event
+    /// silently would show a state that never existed.
     fn fold(&self, row: Option<Row>, event: &StoredEvent) -> Result<Option<Row>, PoisonEvent>;
 
-    /// The fold of the version before, which keeps the old rows up to date while the new ones are made.
+    /// The code of the previous version, which keeps the existing rows current during the rebuild.
     fn predecessor(&self) -> Option<&'static dyn Projection> {
         None
     }
@@ -52,7 +98,7 @@ impl dyn Projection {
         Table::of(self.name(), number, self.schema())
     }
 
-    /// The fold of that version, if it is still in the program.
+    /// The code of that version, if this release still has it.
     #[must_use]
     pub fn with_version(&'static self, version: u32) -> Option<&'static dyn Projection> {
         let mut known: Option<&'static dyn Projection> = Some(self);
@@ -66,20 +112,20 @@ impl dyn Projection {
     }
 }
 
-/// An event that a projection cannot take in.
+/// An event that a projection cannot apply.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the event at position {position} ({event_type}) cannot be projected: {reason}")]
 pub struct PoisonEvent {
-    /// Where it is.
+    /// Its position.
     pub position: Position,
     /// Its type.
     pub event_type: String,
-    /// What is wrong; never a personal value.
+    /// The problem; never a personal value.
     pub reason: String,
 }
 
 impl PoisonEvent {
-    /// The event cannot be projected because of `reason`.
+    /// `event` cannot be projected because of `reason`.
     pub fn new(event: &StoredEvent, reason: &impl ToString) -> Self {
         Self {
             position: event.envelope.position,

@@ -1,5 +1,7 @@
-//! Keeping one version up to date: batch after batch, then event by event. Whoever keeps it need not be alone: rows only
-//! move from where the checkpoint is. It never skips: on an event it cannot take in, it halts and says so.
+//! The projector: applies events to the table of one version, batch after batch, then as they arrive.
+//!
+//! Applying is idempotent: rows and projection checkpoint move together by compare-and-set, so that several projectors at
+//! work on one table do no harm. A projector never skips an event on its own; at a poison event it halts.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,28 +16,28 @@ use crate::cutover::Cutover;
 use crate::report::{VersionHealth, VersionReport};
 use crate::table_projection::{BatchError, ProjectionBatch, TableProjection};
 
-/// A wake-up that got lost costs no more than this.
+/// How often to look for events even without a notification, in case one was lost.
 const POLL: Duration = Duration::from_secs(1);
-/// Who was overtaken lets the other one work until nothing has moved for this long.
+/// After a conflict, how long the checkpoint must be idle before this projector tries again.
 const YIELD_UNTIL_IDLE: Duration = Duration::from_millis(200);
-/// The pause after the first failure of the database; doubled with each further one.
+/// The delay after the first failure of the database; doubled with each further one.
 const MIN_RETRY_DELAY: Duration = Duration::from_millis(50);
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(2);
 
-/// Where a keeper says how it is doing.
+/// The status of a projector, shared with its supervisor.
 pub(crate) type SharedStatus = Arc<Mutex<VersionReport>>;
 
-/// Keeps one version up to date, for as long as it runs.
+/// Applies events to one version.
 pub(crate) struct Projector {
     projection: TableProjection,
     status: SharedStatus,
     batch_size: BatchSize,
     rate: EventRate,
-    /// What is read already, while the batch before it is written.
+    /// The next batch, read while the current one is written.
     prefetch: Option<Prefetch>,
 }
 
-/// A batch that is being read, and from where.
+/// A batch being read ahead, and from where.
 struct Prefetch {
     from: ProjectionCheckpoint,
     reading: JoinHandle<Result<ProjectionBatch, BatchError>>,
@@ -47,11 +49,11 @@ impl Drop for Prefetch {
     }
 }
 
-/// What became of one step.
+/// The result of one batch.
 enum Progress {
-    /// The rows moved.
+    /// Rows and checkpoint moved.
     Moved(ProjectionCheckpoint),
-    /// There is nothing to do.
+    /// Every event is applied.
     Current(ProjectionCheckpoint),
 }
 
@@ -66,7 +68,7 @@ impl Projector {
         }
     }
 
-    /// Works without end. Whenever everything there is has been taken in, a version that is being built is finished.
+    /// Projects without end. Whenever every event is applied, a version that is being built attempts its cutover.
     pub(crate) async fn run(mut self, cutover: Cutover) {
         let mut pause = MIN_RETRY_DELAY;
         let mut at = None;
@@ -94,7 +96,7 @@ impl Projector {
             match stopped {
                 BatchError::Overtaken => self.yield_to_other_projector().await,
                 BatchError::Failed(error) => {
-                    tracing::warn!(table = &*self.projection.table.name, %error, "projecting again in {pause:?}");
+                    tracing::warn!(table = &*self.projection.table.name, %error, "projection failed; retrying in {pause:?}");
                     self.show(VersionHealth::Failing(error.to_string()), None);
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(MAX_RETRY_DELAY);
@@ -105,7 +107,7 @@ impl Projector {
         }
     }
 
-    /// Projects one batch, if there is one, and has the next one read meanwhile.
+    /// Projects one batch, if there is one, while the next one is read.
     async fn project_next_batch(&mut self, at: Option<ProjectionCheckpoint>) -> Result<Progress, BatchError> {
         let from = match at {
             Some(known) => known,
@@ -144,23 +146,23 @@ impl Projector {
         usize::try_from(self.batch_size.size()).unwrap_or(usize::MAX)
     }
 
-    /// Waits for something to project; gives where the table is, if that is still known.
+    /// Waits for events; returns the checkpoint of the table, if it is still known.
     async fn wait_for_events(&self, from: ProjectionCheckpoint) -> Option<ProjectionCheckpoint> {
         let mut updates = self.projection.context.events.watch_progress();
         let news = updates.wait_for(|progress| {
             let known = progress.checkpoints.get(&self.projection.table.name);
             progress.head > from.position || known.is_some_and(|known| *known > from)
         });
-        // Nothing was heard: it is looked up anew, in case somebody else has moved it.
+        // Without a notification the checkpoint is read again, in case another projector has moved it.
         tokio::time::timeout(POLL, news).await.is_ok().then_some(from)
     }
 
-    /// Halted until the checkpoint moves by another hand, such as a node that knows the event, or has its master key; or until it is time to
-    /// look whether it can be passed now.
+    /// Halts until the next attempt. Another node, which knows the event type or has the master key, may move the
+    /// checkpoint, or an operator may record a skip.
     async fn halt(&self, after: ProjectionCheckpoint, reason: String) {
         let table = &*self.projection.table.name;
         if self.show(VersionHealth::Halted(reason.clone()), Some(after)) {
-            tracing::error!(table, position = after.position.get(), %reason, "the projection has halted");
+            tracing::error!(table, position = after.position.get(), %reason, "projection halted");
         }
         tokio::time::sleep(POLL).await;
     }
@@ -182,7 +184,7 @@ impl Projector {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).oldest = oldest;
     }
 
-    /// Says how it is doing; whether that is news.
+    /// Publishes the status; returns whether the health changed.
     fn show(&self, health: VersionHealth, at: Option<ProjectionCheckpoint>) -> bool {
         let mut shown = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         let news = shown.health != health;

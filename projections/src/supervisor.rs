@@ -1,4 +1,4 @@
-//! All versions of one projection on the node that owns it: each is kept, built, or removed, by a task of its own.
+//! Supervises all versions of one projection on the leader: one task per version projects, rebuilds or drops it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
@@ -16,22 +16,22 @@ use crate::projector::{Projector, SharedStatus};
 use crate::report::{ProjectionReport, VersionHealth, VersionReport};
 use crate::table_projection::TableProjection;
 
-/// Every node hears of a change of versions within a second, even if a wake-up gets lost. What was read before stays for
-/// twice that.
+/// How long a dropped version keeps its table. Every node learns of a version change within a second, even if a
+/// notification is lost; readers of the previous version have twice that.
 const VERSION_CHANGE_GRACE: Duration = Duration::from_secs(2);
-/// The pause before a table that could not be removed is tried again.
+/// The delay before dropping a table is retried.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What is at work.
+/// The projector tasks of one projection.
 pub(crate) struct ProjectorSupervisor {
     projection: &'static dyn Projection,
     context: ProjectionContext,
     env: Env,
-    /// By the number of their version.
+    /// By version number.
     tasks: BTreeMap<u64, VersionTask>,
 }
 
-/// One version's work, and what is shown of it. Dropping it stops the work.
+/// The task of one version and its status. Dropping it aborts the task.
 struct VersionTask {
     shown: SharedStatus,
     stage: VersionStage,
@@ -51,8 +51,7 @@ impl ProjectorSupervisor {
         Self { projection, context, env, tasks: BTreeMap::new() }
     }
 
-    /// What is to be said of the versions, and whether the one that is read stands still, as it would not with another
-    /// program.
+    /// The status of every version, and whether the live one is stuck in a way that another release might not be.
     pub(crate) fn report(&self) -> (ProjectionReport, bool) {
         let live = self.context.events.progress().live_version(self.projection.name());
         let shown = |work: &VersionTask| work.shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -64,7 +63,7 @@ impl ProjectorSupervisor {
         (ProjectionReport { versions }, stuck)
     }
 
-    /// Starts what is missing and stops what is no longer wanted.
+    /// Starts missing tasks and stops those no longer wanted.
     pub(crate) async fn reconcile(&mut self, versions: &ProjectionVersions) {
         self.drop_unsupported(versions).await;
         self.rebuild_if_outdated(versions).await;
@@ -80,14 +79,14 @@ impl ProjectorSupervisor {
             match self.spawn_task(version).await {
                 Ok(work) => drop(self.tasks.insert(version.number, work)),
                 Err(error) => {
-                    tracing::warn!(projection = self.projection.name(), version = version.number, %error, "cannot keep it yet");
+                    tracing::warn!(projection = self.projection.name(), version = version.number, %error, "projector not started; retrying");
                 }
             }
         }
     }
 
-    /// A version by a fold that programs no longer have is dropped, unless it is read: nobody keeps it, so whoever is erased
-    /// would stay in it.
+    /// Drops versions whose projection code is no longer supported, except the live one: no projector updates them, so
+    /// erased users would stay in them.
     async fn drop_unsupported(&self, versions: &ProjectionVersions) {
         let (name, mine) = (self.projection.name(), self.projection.version());
         let unsupported = |version: &&ProjectionVersion| {
@@ -102,7 +101,9 @@ impl ProjectorSupervisor {
                     fold,
                     "its fold is unsupported: it is dropped"
                 ),
-                Err(error) => tracing::warn!(projection = name, version = number, %error, "cannot drop it"),
+                Err(error) => {
+                    tracing::warn!(projection = name, version = number, %error, "version not dropped")
+                }
             }
         }
     }
@@ -117,9 +118,11 @@ impl ProjectorSupervisor {
             match lifecycle::rebuild(self.projection, &self.context, &by, self.env.now()).await {
                 Ok(_) => tracing::info!(
                     projection = self.projection.name(),
-                    "the read model has changed with the program; it is made anew beside the one that is read"
+                    "projection version of this release is new; rebuilding beside the live version"
                 ),
-                Err(error) => tracing::warn!(projection = self.projection.name(), %error, "cannot rebuild"),
+                Err(error) => {
+                    tracing::warn!(projection = self.projection.name(), %error, "rebuild not started")
+                }
             }
         }
     }
@@ -133,11 +136,11 @@ impl ProjectorSupervisor {
             return Ok(work(Some(tokio::spawn(drop_table(projection, context, number)))));
         }
         let Some(projection) = TableProjection::of(self.projection, version, &self.context) else {
-            let why = format!("version {} of its fold is not in this program", version.fold);
+            let why = format!("projection version {} is not part of this release", version.fold);
             shown.lock().unwrap_or_else(PoisonError::into_inner).health = VersionHealth::Unknown(why);
             return Ok(work(None));
         };
-        // One that somebody has dropped is made here, and filled anew from its start.
+        // Creates a table that was dropped by hand; it is then filled from the start.
         self.context.rows.prepare(&projection.table).await?;
         if stage == VersionStage::Ready {
             self.context.rows.index(&projection.table).await?;
@@ -147,23 +150,23 @@ impl ProjectorSupervisor {
     }
 }
 
-/// What a version needs is the same work while it is built and afterwards.
+/// A version needs the same task while it is built and once it is ready.
 fn same_kind_of_task(one: VersionStage, other: VersionStage) -> bool {
     (one == VersionStage::Dropping) == (other == VersionStage::Dropping)
 }
 
-/// Removes the table of a version once nobody reads it any more.
+/// Drops the table of a version once no node reads it.
 async fn drop_table(projection: &'static dyn Projection, context: ProjectionContext, number: u64) {
     sleep(VERSION_CHANGE_GRACE).await;
     loop {
-        // Whichever fold has made it, the name is the same.
+        // The table name does not depend on the projection version.
         match try_drop_table(projection, &context, number).await {
             Ok(()) => {
-                tracing::info!(projection = projection.name(), version = number, "the version is dropped");
+                tracing::info!(projection = projection.name(), version = number, "version dropped");
                 return;
             }
             Err(error) => {
-                tracing::warn!(projection = projection.name(), version = number, %error, "cannot drop it yet");
+                tracing::warn!(projection = projection.name(), version = number, %error, "table not dropped; retrying");
                 sleep(PAUSE).await;
             }
         }

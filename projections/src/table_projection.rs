@@ -1,4 +1,4 @@
-//! From events to rows of one table: read, fold, and write rows and checkpoint together, or not at all.
+//! Projects events into one table: read a batch, fold it, write rows and projection checkpoint in one transaction.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -14,12 +14,12 @@ use crate::parallel_fold::{self, FoldResult, FoldTask, FoldedRows};
 use crate::projection::Projection;
 use crate::skipped_events;
 
-/// How many events whoever is in no hurry reads at once.
+/// The batch size of catching up outside a projector.
 pub(crate) const BATCH: usize = 500;
-/// The pause after somebody else was quicker.
+/// The delay after another projector moved the checkpoint first.
 const CONFLICT_RETRY_DELAY: std::time::Duration = std::time::Duration::from_millis(20);
 
-/// One projection and the table it is folded into.
+/// A projection and the table it is folded into.
 #[derive(Clone)]
 pub(crate) struct TableProjection {
     pub(crate) projection: &'static dyn Projection,
@@ -30,27 +30,27 @@ pub(crate) struct TableProjection {
 /// Why a batch was not projected.
 #[derive(Debug)]
 pub(crate) enum BatchError {
-    /// Somebody else has moved the checkpoint.
+    /// Another projector has moved the checkpoint (optimistic concurrency).
     Overtaken,
-    /// The database could not do it; trying again may help.
+    /// The database failed; a retry may help.
     Failed(StoreError),
-    /// An event cannot be opened here: the master key was not given to this process. Another one may have it.
+    /// An event cannot be decrypted: this process lacks the master key. Another node may have it.
     Locked {
-        /// How far the rows are.
+        /// The checkpoint of the table.
         after: ProjectionCheckpoint,
-        /// Which master key.
+        /// Names the master key.
         error: StoreError,
     },
-    /// An event cannot be taken in, or the log is damaged: trying again will not help.
+    /// An event cannot be projected, or the log is damaged: a retry will not help.
     Poisoned {
-        /// How far the rows are.
+        /// The checkpoint of the table.
         after: ProjectionCheckpoint,
-        /// What is wrong.
+        /// The problem.
         reason: String,
     },
 }
 
-/// Only damage needs a person; a database that refuses to answer, for whatever reason, may answer again.
+/// Only damage needs an operator; a database that fails to answer may answer again.
 pub(crate) fn batch_error(after: ProjectionCheckpoint, error: StoreError) -> BatchError {
     match error {
         StoreError::Corrupt(_) => BatchError::Poisoned { after, reason: error.to_string() },
@@ -60,7 +60,7 @@ pub(crate) fn batch_error(after: ProjectionCheckpoint, error: StoreError) -> Bat
 }
 
 impl TableProjection {
-    /// Of a version, by the fold that makes its rows; `None` if that is not in this program.
+    /// For a version of a read model; `None` if its projection version is not part of this release.
     pub(crate) fn of(
         projection: &'static dyn Projection,
         version: &ProjectionVersion,
@@ -70,12 +70,12 @@ impl TableProjection {
         Some(Self { projection, table: projection.table(version.number), context: context.clone() })
     }
 
-    /// How far the table is.
+    /// The projection checkpoint of the table.
     pub(crate) async fn checkpoint(&self) -> Result<ProjectionCheckpoint, StoreError> {
         self.context.rows.checkpoint(&self.table).await
     }
 
-    /// Projects what there is up to the present head, then says how far it came.
+    /// Projects up to the current head; returns the position reached.
     pub(crate) async fn catch_up(&self) -> Result<Position, StoreError> {
         let head = self.context.events.head().await?.position;
         let mut at = self.checkpoint().await?;
@@ -93,7 +93,7 @@ impl TableProjection {
         Ok(at.position)
     }
 
-    /// Projects the events after `from` up to `until`, at most one batch; gives the checkpoint after it.
+    /// Projects the events after `from` up to `until`, at most one batch; returns the new checkpoint.
     pub(crate) async fn advance(
         &self,
         from: ProjectionCheckpoint,
@@ -105,8 +105,8 @@ impl TableProjection {
         self.project(from, events).await
     }
 
-    /// The events that a query gives. The log is known to go up to `head`: were nothing found before that, waiting for
-    /// it would be waiting forever.
+    /// Reads the events of a query. The log is known to reach `head`: finding none before it is damage, and waiting would
+    /// never end.
     pub(crate) async fn read(
         &self,
         from: ProjectionCheckpoint,
@@ -116,7 +116,7 @@ impl TableProjection {
         self.read_matching(from, query, head, &|_| true).await
     }
 
-    /// The same, but of these keys alone: what goes into other rows is not even unsealed.
+    /// Reads only events for rows with matching keys; the others are not decrypted.
     pub(crate) async fn read_matching(
         &self,
         from: ProjectionCheckpoint,
@@ -146,7 +146,12 @@ impl TableProjection {
         Ok(ProjectionBatch { to: last, events, oldest })
     }
 
-    /// Folds a batch and writes the rows; gives the checkpoint after it.
+    /// Folds a batch and writes the rows; returns the new checkpoint.
+    #[tracing::instrument(
+        name = "projection_batch",
+        skip_all,
+        fields(table = &*self.table.name, from = from.position.get(), to = batch.to.get())
+    )]
     pub(crate) async fn project(
         &self,
         from: ProjectionCheckpoint,
@@ -155,14 +160,14 @@ impl TableProjection {
         if batch.to == from.position {
             return Ok(from);
         }
-        // Some databases make a table that is gone anew with the first row. It would look whole.
+        // Some databases recreate a dropped table with the first row. It would look complete.
         if self.context.events.progress().dropped.contains(&self.table.name) {
             return Err(batch_error(from, StoreError::table_dropped(&self.table.name)));
         }
         let before = self.load_rows(&batch.events).await.map_err(|error| batch_error(from, error))?;
         let (task, FoldResult { folded, digest, poison }) =
             self.fold(before, batch.events).await.map_err(|error| batch_error(from, error))?;
-        // What comes before a poison event is good and is kept.
+        // Events before a poison event are applied.
         let to = poison.as_ref().map_or(batch.to, |poison| poison.position.previous());
         let moved = ProjectionCheckpoint { position: to, digest: from.digest.and(digest), ..from };
         if to > from.position {
@@ -198,7 +203,7 @@ impl TableProjection {
         self.context.rows.rows(&self.table, &keys).await
     }
 
-    /// The rows after these events, up to the first that cannot be taken in and that nobody has decided to skip.
+    /// The rows after these events, up to the first poison event that no operator has decided to skip.
     async fn fold(
         &self,
         before: HashMap<String, Row>,
@@ -212,7 +217,7 @@ impl TableProjection {
             let skipped = skipped_events::load(&self.context.events, projection).await?;
             if skipped.contains(&poison.position) {
                 let position = poison.position.get();
-                tracing::warn!(projection, position, "an event is passed over, as an operator has decided");
+                tracing::warn!(projection, position, "event skipped by an operator decision");
                 if let Some(task) = Arc::get_mut(&mut task) {
                     task.skipped = skipped;
                 }
@@ -223,12 +228,12 @@ impl TableProjection {
     }
 }
 
-/// Events that were read, and how far the log was read for them: also what does not concern the projection counts.
+/// Events that concern the projection, and the position up to which the log was read for them.
 #[derive(Debug)]
 pub(crate) struct ProjectionBatch {
     pub(crate) to: Position,
     pub(crate) events: Vec<StoredEvent>,
-    /// When the first event that was read happened.
+    /// When the first event read was appended.
     pub(crate) oldest: Option<Timestamp>,
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The size of the next batch, by the time that the last one took: long enough to be worth its transaction, short enough
-/// that others who write are not kept waiting.
+/// The size of the next batch, by the time that the last one took: long enough to be worth its transaction,
+/// short enough that others who write are not kept waiting.
 #[derive(Debug)]
 pub(crate) struct BatchSize(u64);
 

@@ -17,8 +17,8 @@ pub(crate) struct Cutover {
 }
 
 impl Cutover {
-    /// Promotes the version if it is being built. To be called when it has just caught up; returns its checkpoint. After a
-    /// conflict it is to be called again.
+    /// Promotes the version if it is being built. To be called when it has just caught up; returns its
+    /// checkpoint. After a conflict it is to be called again.
     pub(crate) async fn try_promote(
         self,
         projection: &TableProjection,
@@ -72,8 +72,8 @@ impl Cutover {
     }
 }
 
-/// Aligns with the live table at one position, and compares the digests of the rows there; `None` if the two could not be
-/// aligned.
+/// Aligns with the live table at one position, and compares the digests of the rows there; `None` if the two
+/// could not be aligned.
 async fn compare_with_live(
     projection: &TableProjection,
     mut at: ProjectionCheckpoint,
@@ -88,8 +88,8 @@ async fn compare_with_live(
             if there.digest == at.digest {
                 return Ok((at, Some(false)));
             }
-            // The difference may be an erasure that is not projected yet: the log no longer holds what the rows still
-            // show. At the head, no such difference remains.
+            // The difference may be an erasure that is not projected yet: the log no longer holds what the
+            // rows still show. At the head, no such difference remains.
             if at.position >= projection.context.events.head().await.map_err(BatchError::Failed)?.position {
                 return Ok((at, Some(true)));
             }

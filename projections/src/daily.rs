@@ -1,5 +1,5 @@
-//! `daily`: one row per day (UTC) on which anything happened to a user, with what happened on it. How many are active at
-//! the end of a day is the sum of `active_change` up to it.
+//! `daily`: one row per day (UTC) on which anything happened to a user, with what happened on it. How many
+//! are active at the end of a day is the sum of `active_change` up to it.
 
 use domain::{UserEvent, UserId};
 use jiff::tz::TimeZone;

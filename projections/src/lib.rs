@@ -1,12 +1,13 @@
 //! The read models of Aegis and their projectors.
 //!
-//! A projection ([`Projection`]) is a name, a version, a key and a pure fold. Everything else is shared, in the order in
-//! which events pass through: [`runner`] takes part in leader election ([`store::leader_election`]); `supervisor` runs a
-//! `projector` per version, whose `batch_size` adapts; `table_projection` reads from the projection checkpoint, folds (on
-//! several threads: `parallel_fold`), and writes rows and checkpoint in one transaction; `cutover` promotes a rebuilt
-//! version; [`report`] is the status, projection lag included. [`lifecycle`] holds the operations on versions (rebuild,
-//! rollback, drop), [`verify`] compares the rows with the log, `skipped_events` reads which events operators skip. A new
-//! read model is one file like [`daily`] and an entry in [`all`].
+//! A projection ([`Projection`]) is a name, a version, a key and a pure fold. Everything else is shared, in
+//! the order in which events pass through: [`runner`] takes part in leader election
+//! ([`store::leader_election`]); `supervisor` runs a `projector` per version, whose `batch_size` adapts;
+//! `table_projection` reads from the projection checkpoint, folds (on several threads: `parallel_fold`), and
+//! writes rows and checkpoint in one transaction; `cutover` promotes a rebuilt version; [`report`] is the
+//! status, projection lag included. [`lifecycle`] holds the operations on versions (rebuild, rollback, drop),
+//! [`verify`] compares the rows with the log, `skipped_events` reads which events operators skip. A new read
+//! model is one file like [`daily`] and an entry in [`all`].
 
 #![warn(missing_docs)]
 
@@ -58,7 +59,8 @@ pub fn by_name(name: &str) -> Option<&'static dyn Projection> {
 /// Projects the live version up to the current head, beside any projector; returns the position reached.
 ///
 /// # Errors
-/// [`StoreError::Corrupt`] on an event that cannot be projected, with its position; otherwise an error of the database.
+/// [`StoreError::Corrupt`] on an event that cannot be projected, with its position; otherwise an error of the
+/// database.
 pub async fn catch_up(
     projection: &'static dyn Projection,
     context: &ProjectionContext,

@@ -1,5 +1,5 @@
-//! What operators do with the versions of a read model: begin to rebuild it, cancel that, go back, drop. Each is one
-//! change of what is stored; the nodes that keep the projection see it and do the work.
+//! What operators do with the versions of a read model: begin to rebuild it, cancel that, go back, drop. Each
+//! is one change of what is stored; the nodes that keep the projection see it and do the work.
 
 use std::time::Duration;
 
@@ -84,7 +84,8 @@ pub async fn versions(
     found.ok_or_else(|| StoreError::corrupt(format!("the versions of `{name}` are missing")))
 }
 
-/// Begins to build one more version, by the fold of this program; gives the versions, of which it is the last.
+/// Begins to build one more version, by the fold of this program; gives the versions, of which it is the
+/// last.
 ///
 /// # Errors
 /// [`ChangeError::Refused`] with who builds one already.

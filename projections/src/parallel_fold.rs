@@ -1,5 +1,5 @@
-//! Folding a batch on several threads: every event goes into one row, so rows can be shared out by their keys. What comes
-//! out is the same, however many threads there are.
+//! Folding a batch on several threads: every event goes into one row, so rows can be shared out by their
+//! keys. What comes out is the same, however many threads there are.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};

@@ -2,7 +2,8 @@
 
 use store::{Envelope, Position, Row, StoredEvent, Table, TableSchema};
 
-/// A read model: every event changes at most one row, and the new row depends only on the previous row and the event.
+/// A read model: every event changes at most one row, and the new row depends only on the previous row and
+/// the event.
 ///
 /// The fold is pure, so a rebuild yields the same rows as incremental projection.
 ///
@@ -54,8 +55,8 @@ pub trait Projection: Send + Sync {
     /// The name, from which tables are named together with the version number: `users_1`.
     fn name(&self) -> &'static str;
 
-    /// The version of this projection's code, from 1. A change of the fold or of the schema raises it and keeps the
-    /// previous code as [`Projection::predecessor`] for one release.
+    /// The version of this projection's code, from 1. A change of the fold or of the schema raises it and
+    /// keeps the previous code as [`Projection::predecessor`] for one release.
     fn version(&self) -> u32 {
         1
     }
@@ -63,8 +64,8 @@ pub trait Projection: Send + Sync {
     /// The columns and indexes of its table.
     fn schema(&self) -> &'static TableSchema;
 
-    /// Whether the fold reads personal data. If not, nothing is decrypted, and every event arrives as if its user were
-    /// erased.
+    /// Whether the fold reads personal data. If not, nothing is decrypted, and every event arrives as if its
+    /// user were erased.
     fn reads_personal(&self) -> bool {
         true
     }
@@ -72,8 +73,8 @@ pub trait Projection: Send + Sync {
     /// The key of the row that the event changes; `None` if it does not concern this projection.
     fn key(&self, event: &Envelope) -> Option<String>;
 
-    /// Whether no row with that key can exist before this event, as with the first event of a stream if each stream has
-    /// its row. Saves a lookup.
+    /// Whether no row with that key can exist before this event, as with the first event of a stream if each
+    /// stream has its row. Saves a lookup.
     fn creates_row(&self, _: &Envelope) -> bool {
         false
     }
@@ -81,8 +82,8 @@ pub trait Projection: Send + Sync {
     /// The row after the event; `None` deletes it.
     ///
     /// # Errors
-    /// [`PoisonEvent`] if this version cannot interpret the event or the row. The projection halts on it: skipping an event
-    /// silently would show a state that never existed.
+    /// [`PoisonEvent`] if this version cannot interpret the event or the row. The projection halts on it:
+    /// skipping an event silently would show a state that never existed.
     fn fold(&self, row: Option<Row>, event: &StoredEvent) -> Result<Option<Row>, PoisonEvent>;
 
     /// The code of the previous version, which keeps the existing rows current during the rebuild.

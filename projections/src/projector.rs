@@ -1,7 +1,8 @@
 //! The projector: applies events to the table of one version, batch after batch, then as they arrive.
 //!
-//! Applying is idempotent: rows and projection checkpoint move together by compare-and-set, so that several projectors at
-//! work on one table do no harm. A projector never skips an event on its own; at a poison event it halts.
+//! Applying is idempotent: rows and projection checkpoint move together by compare-and-set, so that several
+//! projectors at work on one table do no harm. A projector never skips an event on its own; at a poison event
+//! it halts.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -68,7 +69,8 @@ impl Projector {
         }
     }
 
-    /// Projects without end. Whenever every event is applied, a version that is being built attempts its cutover.
+    /// Projects without end. Whenever every event is applied, a version that is being built attempts its
+    /// cutover.
     pub(crate) async fn run(mut self, cutover: Cutover) {
         let mut pause = MIN_RETRY_DELAY;
         let mut at = None;
@@ -157,8 +159,8 @@ impl Projector {
         tokio::time::timeout(POLL, news).await.is_ok().then_some(from)
     }
 
-    /// Halts until the next attempt. Another node, which knows the event type or has the master key, may move the
-    /// checkpoint, or an operator may record a skip.
+    /// Halts until the next attempt. Another node, which knows the event type or has the master key, may move
+    /// the checkpoint, or an operator may record a skip.
     async fn halt(&self, after: ProjectionCheckpoint, reason: String) {
         let table = &*self.projection.table.name;
         if self.show(VersionHealth::Halted(reason.clone()), Some(after)) {

@@ -1,4 +1,5 @@
-//! How a projection is doing: what the node that keeps it wait_for_status, in its lease, for all others to read.
+//! How a projection is doing: what the node that keeps it wait_for_status, in its lease, for all others to
+//! read.
 
 use std::collections::BTreeMap;
 

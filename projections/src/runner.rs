@@ -1,8 +1,8 @@
-//! Runs the projectors of one projection on one node: leader election decides which node does, and the leader maintains
-//! every version, rebuilds and drops included.
+//! Runs the projectors of one projection on one node: leader election decides which node does, and the leader
+//! maintains every version, rebuilds and drops included.
 //!
-//! The lease only avoids duplicate work: a node that wrongly believes it leads writes nothing, because the projection
-//! checkpoint has moved.
+//! The lease only avoids duplicate work: a node that wrongly believes it leads writes nothing, because the
+//! projection checkpoint has moved.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -75,8 +75,8 @@ impl ProjectionHandle {
 
 impl Drop for ProjectionHandle {
     fn drop(&mut self) {
-        // The task releases the lease by itself. At most one transaction is interrupted, which then is committed as a
-        // whole or not at all.
+        // The task releases the lease by itself. At most one transaction is interrupted, which then is
+        // committed as a whole or not at all.
         self.stop.notify_one();
     }
 }
@@ -95,7 +95,8 @@ impl ProjectionRunner {
         Self { projection, context, env, election }
     }
 
-    /// Takes over the lease of a holder for which `is_known_dead` is true, instead of waiting until it expires.
+    /// Takes over the lease of a holder for which `is_known_dead` is true, instead of waiting until it
+    /// expires.
     #[must_use]
     pub fn with_dead_holder_check(self, is_known_dead: fn(&str) -> bool) -> Self {
         Self { election: self.election.with_dead_holder_check(is_known_dead), ..self }

@@ -1,5 +1,5 @@
-//! What operators have decided to skip: recorded as events in the stream `system`, and asked for only when an event cannot
-//! be taken in. A program that can take it in does so, whatever was decided before.
+//! What operators have decided to skip: recorded as events in the stream `system`, and asked for only when an
+//! event cannot be taken in. A program that can take it in does so, whatever was decided before.
 
 use std::collections::BTreeSet;
 

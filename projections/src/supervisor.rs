@@ -1,4 +1,5 @@
-//! Supervises all versions of one projection on the leader: one task per version projects, rebuilds or drops it.
+//! Supervises all versions of one projection on the leader: one task per version projects, rebuilds or drops
+//! it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
@@ -16,8 +17,8 @@ use crate::projector::{Projector, SharedStatus};
 use crate::report::{ProjectionReport, VersionHealth, VersionReport};
 use crate::table_projection::TableProjection;
 
-/// How long a dropped version keeps its table. Every node learns of a version change within a second, even if a
-/// notification is lost; readers of the previous version have twice that.
+/// How long a dropped version keeps its table. Every node learns of a version change within a second, even if
+/// a notification is lost; readers of the previous version have twice that.
 const VERSION_CHANGE_GRACE: Duration = Duration::from_secs(2);
 /// The delay before dropping a table is retried.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -51,7 +52,8 @@ impl ProjectorSupervisor {
         Self { projection, context, env, tasks: BTreeMap::new() }
     }
 
-    /// The status of every version, and whether the live one is stuck in a way that another release might not be.
+    /// The status of every version, and whether the live one is stuck in a way that another release might not
+    /// be.
     pub(crate) fn report(&self) -> (ProjectionReport, bool) {
         let live = self.context.events.progress().live_version(self.projection.name());
         let shown = |work: &VersionTask| work.shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -85,8 +87,8 @@ impl ProjectorSupervisor {
         }
     }
 
-    /// Drops versions whose projection code is no longer supported, except the live one: no projector updates them, so
-    /// erased users would stay in them.
+    /// Drops versions whose projection code is no longer supported, except the live one: no projector updates
+    /// them, so erased users would stay in them.
     async fn drop_unsupported(&self, versions: &ProjectionVersions) {
         let (name, mine) = (self.projection.name(), self.projection.version());
         let unsupported = |version: &&ProjectionVersion| {
@@ -108,8 +110,8 @@ impl ProjectorSupervisor {
         }
     }
 
-    /// A fold of this program that no version is made by gets one, unless somebody has dropped that before. Older programs, which may still run beside it, do
-    /// nothing of the kind.
+    /// A fold of this program that no version is made by gets one, unless somebody has dropped that before.
+    /// Older programs, which may still run beside it, do nothing of the kind.
     async fn rebuild_if_outdated(&self, versions: &ProjectionVersions) {
         let mine = self.projection.version();
         let is_new = mine > versions.declined && versions.kept.iter().all(|version| version.fold < mine);

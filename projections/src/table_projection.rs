@@ -1,4 +1,5 @@
-//! Projects events into one table: read a batch, fold it, write rows and projection checkpoint in one transaction.
+//! Projects events into one table: read a batch, fold it, write rows and projection checkpoint in one
+//! transaction.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -105,8 +106,8 @@ impl TableProjection {
         self.project(from, events).await
     }
 
-    /// Reads the events of a query. The log is known to reach `head`: finding none before it is damage, and waiting would
-    /// never end.
+    /// Reads the events of a query. The log is known to reach `head`: finding none before it is damage, and
+    /// waiting would never end.
     pub(crate) async fn read(
         &self,
         from: ProjectionCheckpoint,

@@ -1,5 +1,5 @@
-//! `webhooks`: one row per webhook, with what is open of it. Its address and its secrets stay in the log, sealed: whoever
-//! needs them reads its stream.
+//! `webhooks`: one row per webhook, with what is open of it. Its address and its secrets stay in the log,
+//! sealed: whoever needs them reads its stream.
 
 use domain::{UserId, WebhookEvent, WebhookId};
 use jiff::Timestamp;

@@ -5,8 +5,8 @@ use crate::upcast::UPCASTERS;
 use crate::user::UserEvent;
 use crate::webhook::WebhookEvent;
 
-/// Every event type and schema that this release can decode, previous names included. New events are stored with the
-/// highest schema of their type.
+/// Every event type and schema that this release can decode, previous names included. New events are stored
+/// with the highest schema of their type.
 pub fn known_schemas() -> impl Iterator<Item = (&'static str, u32)> {
     let types = UserEvent::TYPES.iter().chain(WebhookEvent::TYPES).chain(SystemEvent::TYPES);
     let current = types.map(|event_type| (*event_type, UPCASTERS.newest(event_type)));

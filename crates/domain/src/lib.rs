@@ -7,8 +7,8 @@
 //! 1. [`value`]: text from outside is parsed into types that carry the rules;
 //! 2. [`user`]: a command is judged against the user's past (`decide`), and the events it yields are folded
 //!    back into the state (`evolve`);
-//! 3. [`system`]: the stream of the whole installation: who the active administrators are, so that the last one
-//!    stays, and what projections skip;
+//! 3. [`system`]: the stream of the whole installation: who the active administrators are, so that the last
+//!    one stays, and what projections skip;
 //! 4. [`webhook`]: who is sent which events where;
 //! 5. [`payload`]: what an event looks like to the event store, with what is personal kept apart;
 //! 6. [`upcast`]: how events that an earlier version has stored become events of today.

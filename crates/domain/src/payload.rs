@@ -40,8 +40,8 @@ impl EventPayload {
         self
     }
 
-    /// A personal value that not everybody has. `has_<field>` says in the open that there is one, so that an erased
-    /// value is not taken for one that was never given.
+    /// A personal value that not everybody has. `has_<field>` says in the open that there is one, so that an
+    /// erased value is not taken for one that was never given.
     pub(crate) fn with_optional_personal<T>(
         self,
         field: &str,

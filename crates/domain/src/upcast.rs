@@ -1,9 +1,10 @@
-//! Upcasters: convert an event of an earlier schema, or under a previous name, to the current layout before it is
-//! decoded.
+//! Upcasters: convert an event of an earlier schema, or under a previous name, to the current layout before
+//! it is decoded.
 //!
-//! Stored events never change. When the layout of an event type does, its schema number increases by one, and an entry
-//! in [`UPCASTERS`] converts the fields of the previous schema to the new one; everything else, `decode` included, knows
-//! only the newest layout. An upcaster invents nothing: a value that an old event lacks becomes an `Option` in the event.
+//! Stored events never change. When the layout of an event type does, its schema number increases by one, and
+//! an entry in [`UPCASTERS`] converts the fields of the previous schema to the new one; everything else,
+//! `decode` included, knows only the newest layout. An upcaster invents nothing: a value that an old event
+//! lacks becomes an `Option` in the event.
 //!
 //! Adding a field that old events lack, and that is an `Option` anyway, needs no new schema.
 
@@ -21,7 +22,8 @@ pub(crate) struct Parts {
     pub(crate) personal: Erasable<Map<String, Value>>,
 }
 
-/// Converts the fields of one schema to the next: pure and total. It ignores missing fields; decoding reports them.
+/// Converts the fields of one schema to the next: pure and total. It ignores missing fields; decoding reports
+/// them.
 pub(crate) type Upcaster = fn(Parts) -> Parts;
 
 /// A table of upcasters.
@@ -63,7 +65,8 @@ impl Upcasters {
         u32::try_from(self.of(event_type).len()).map_or(u32::MAX, |changes| changes.saturating_add(1))
     }
 
-    /// Upcasts a stored event of one of these types and passes it to `read`, which knows only the newest layout.
+    /// Upcasts a stored event of one of these types and passes it to `read`, which knows only the newest
+    /// layout.
     ///
     /// # Errors
     /// [`DecodeProblem::UnknownType`], [`DecodeProblem::UnknownSchema`], or an error of `read`.
@@ -109,7 +112,8 @@ mod tests {
 
     use super::*;
 
-    /// An event of these tests whose layout has changed twice: fields were renamed, then `painter` became personal.
+    /// An event of these tests whose layout has changed twice: fields were renamed, then `painter` became
+    /// personal.
     const PAINTED: Upcasters = Upcasters {
         layouts: &[("Painted", &[rename, conceal])],
         renamed: &[RenamedType { stored: "Coloured", last_schema: 2, current: "Painted" }],

@@ -1,7 +1,8 @@
 //! Converts between stored events ([`store::StoredEvent`]) and domain events, in both directions.
 //!
-//! `domain` knows the layout of each event and its upcasters, `store` knows envelopes and sealed data; neither knows the
-//! other. Commands, queries and projections meet both here. Business rules and I/O do not belong here.
+//! `domain` knows the layout of each event and its upcasters, `store` knows envelopes and sealed data;
+//! neither knows the other. Commands, queries and projections meet both here. Business rules and I/O do not
+//! belong here.
 
 #![warn(missing_docs)]
 
@@ -75,8 +76,8 @@ pub fn claims_taken(event: &UserEvent) -> impl Iterator<Item = Claim> + use<> {
     event.claims_taken().into_iter().map(|(kind, value)| Claim { kind: kind.as_str(), value })
 }
 
-/// When a user registered: in the system they were imported from, or with the first event of their stream, which was
-/// appended at `first_event_at`.
+/// When a user registered: in the system they were imported from, or with the first event of their stream,
+/// which was appended at `first_event_at`.
 #[must_use]
 pub fn registered_at(account: &Account, first_event_at: Timestamp) -> Timestamp {
     account.created_at.map_or(first_event_at, timestamp)

@@ -1,10 +1,10 @@
 //! Leader election: of all nodes, the one that holds a lease does a job; the others follow and take over.
 //!
-//! A lease only avoids duplicate work. A node that believes it is still the leader and is not does no harm, because
-//! every job compares and sets its own checkpoint or cursor. The loop of a job is:
+//! A lease only avoids duplicate work. A node that believes it is still the leader and is not does no harm,
+//! because every job compares and sets its own checkpoint or cursor. The loop of a job is:
 //!
-//! 1. [`LeaderElection::wait_until_leader`]: followers publish what the leader reports, and take over a lease that has
-//!    expired, was released, or is held by a node known to be dead.
+//! 1. [`LeaderElection::wait_until_leader`]: followers publish what the leader reports, and take over a lease
+//!    that has expired, was released, or is held by a node known to be dead.
 //! 2. [`LeaderElection::renew`] beside the work, until the lease is lost or a stuck leader yields.
 //! 3. [`LeaderElection::step_down`], then from the start; [`LeaderElection::release`] when the node stops.
 
@@ -26,10 +26,11 @@ pub const RENEW_INTERVAL: Duration = Duration::from_millis(800);
 
 /// How long a leader may be stuck before it yields to a node that may run another release.
 const MAX_STUCK: Duration = Duration::from_secs(2);
-/// How long a node that stepped down does not compete. Longer than [`RENEW_INTERVAL`], so that every follower tries first.
+/// How long a node that stepped down does not compete. Longer than [`RENEW_INTERVAL`], so that every follower
+/// tries first.
 const STEP_DOWN_PAUSE: Duration = Duration::from_secs(1);
-/// How much longer a node that yielded stays away if another one has taken over: should that one be stuck as well, a
-/// third node gets its turn before this one.
+/// How much longer a node that yielded stays away if another one has taken over: should that one be stuck as
+/// well, a third node gets its turn before this one.
 const YIELD_BACKOFF: Duration = Duration::from_secs(5);
 
 /// Who leads, and what the leader reports.
@@ -67,8 +68,8 @@ pub struct LeaderElection<R> {
     name: Arc<str>,
     holder: Arc<str>,
     is_known_dead: fn(&str) -> bool,
-    /// At most one request is in flight, and none is abandoned: a late renewal would otherwise overtake the release,
-    /// and nobody would lead for a whole term.
+    /// At most one request is in flight, and none is abandoned: a late renewal would otherwise overtake the
+    /// release, and nobody would lead for a whole term.
     in_flight: Arc<Mutex<()>>,
     status: watch::Sender<LeadershipStatus<R>>,
 }
@@ -85,7 +86,8 @@ where
         Self { leases, name, holder, is_known_dead: |_| false, in_flight: Arc::default(), status }
     }
 
-    /// Takes over the lease of a holder for which `is_known_dead` is true, instead of waiting until it expires.
+    /// Takes over the lease of a holder for which `is_known_dead` is true, instead of waiting until it
+    /// expires.
     #[must_use]
     pub fn with_dead_holder_check(self, is_known_dead: fn(&str) -> bool) -> Self {
         Self { is_known_dead, ..self }
@@ -124,8 +126,8 @@ where
         }
     }
 
-    /// Renews the lease until it is lost, or `report` has said for [`MAX_STUCK`] that the job is stuck. A `report` of
-    /// `None` leaves the last one in place.
+    /// Renews the lease until it is lost, or `report` has said for [`MAX_STUCK`] that the job is stuck. A
+    /// `report` of `None` leaves the last one in place.
     pub async fn renew(&self, report: impl Fn() -> Option<LeaderReport<R>>) -> LeadershipEnd {
         let (mut renewed, mut stuck_since) = (Instant::now(), None);
         loop {
@@ -177,8 +179,8 @@ where
         }
     }
 
-    /// Acquires or renews the lease; returns it with its holder. The request completes even if the caller stops
-    /// waiting.
+    /// Acquires or renews the lease; returns it with its holder. The request completes even if the caller
+    /// stops waiting.
     async fn acquire(&self) -> Result<Lease, StoreError> {
         let request = Arc::clone(&self.in_flight).lock_owned().await;
         let (leases, name, holder) =

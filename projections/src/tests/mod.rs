@@ -1,5 +1,6 @@
-//! The runner, what operators do, the proof and the folds, over the reference backend. [`fixture`] is what they share,
-//! [`other_versions`] are programs of before and after, [`recording_backend`] is a database that is slow, or watched at work.
+//! The runner, what operators do, the proof and the folds, over the reference backend. [`fixture`] is what
+//! they share, [`other_versions`] are programs of before and after, [`recording_backend`] is a database that
+//! is slow, or watched at work.
 
 mod fixture;
 mod leases;

@@ -1,4 +1,5 @@
-//! An event that cannot be taken in: nothing is skipped unless an operator, or a better program, knows what to do.
+//! An event that cannot be taken in: nothing is skipped unless an operator, or a better program, knows what
+//! to do.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! A program in which a fold has changed: the new rows are made by themselves, beside the old ones, which stay current.
+//! A program in which a fold has changed: the new rows are made by themselves, beside the old ones, which
+//! stay current.
 
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
-//! Proving the rows: the log is replayed, and every row compared with what the replay wait_for_status, while both go on. Nothing is
-//! written. Memory is bounded: of more rows than fit, the first are compared, then the log is replayed for the next.
+//! Proving the rows: the log is replayed, and every row compared with what the replay wait_for_status, while
+//! both go on. Nothing is written. Memory is bounded: of more rows than fit, the first are compared, then the
+//! log is replayed for the next.
 
 mod replay;
 
@@ -43,14 +44,16 @@ pub enum VerifyError {
     Store(#[from] StoreError),
 }
 
-/// A row that is not what the log wait_for_status, the first by its key. It names no values: they may be personal.
+/// A row that is not what the log wait_for_status, the first by its key. It names no values: they may be
+/// personal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowDifference {
     /// The table.
     pub table: String,
     /// The row's key.
     pub key: String,
-    /// The first field that differs, in alphabetical order; nothing if the row is missing, or should not be there.
+    /// The first field that differs, in alphabetical order; nothing if the row is missing, or should not be
+    /// there.
     pub field: Option<String>,
     /// What is wrong.
     pub what: &'static str,
@@ -69,8 +72,8 @@ impl std::fmt::Display for RowDifference {
     }
 }
 
-/// Compares the rows of a version, the live one unless another is named, with a replay of the log. `progress` is told
-/// how many events of the present pass are replayed, and of how many.
+/// Compares the rows of a version, the live one unless another is named, with a replay of the log. `progress`
+/// is told how many events of the present pass are replayed, and of how many.
 ///
 /// # Errors
 /// [`VerifyError`].
@@ -137,8 +140,8 @@ struct Verification {
 }
 
 impl Verification {
-    /// Compares the rows whose keys come after `low`, up to where memory ends; gives the last key it has compared, or
-    /// nothing if those were all.
+    /// Compares the rows whose keys come after `low`, up to where memory ends; gives the last key it has
+    /// compared, or nothing if those were all.
     async fn pass(
         &mut self,
         low: Option<String>,
@@ -169,8 +172,8 @@ impl Verification {
             };
             let before = (self.rows, self.digest);
             if let Err(difference) = self.compare(&replay, slice, after.as_deref(), until.as_deref()) {
-                // An erasure that is not in the rows yet: the log does not tell any more what they still show. It is
-                // believed only of rows that have everything there was when it was seen.
+                // An erasure that is not in the rows yet: the log does not tell any more what they still
+                // show. It is believed only of rows that have everything there was when it was seen.
                 let head = self.projection.context.events.head().await?.position;
                 if position >= head || rechecks == MAX_RECHECKS {
                     return Err(difference);

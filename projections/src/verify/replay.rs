@@ -14,7 +14,8 @@ const OVERHEAD: usize = 96;
 /// Events replayed at once.
 const BATCH: usize = 2_000;
 
-/// The rows that the log wait_for_status, of the keys in a range, as JSON texts, which take a third of the room.
+/// The rows that the log wait_for_status, of the keys in a range, as JSON texts, which take a third of the
+/// room.
 pub(super) struct Replay {
     projection: TableProjection,
     /// How many bytes of rows may be kept.

@@ -1,10 +1,10 @@
-//! Frozen samples: the stored form of every event and schema that was ever written, sealed parts included, as files in
-//! `samples`. A log outlives the programs that wrote it; this one has to read them all.
+//! Frozen samples: the stored form of every event and schema that was ever written, sealed parts included, as
+//! files in `samples`. A log outlives the programs that wrote it; this one has to read them all.
 //!
 //! A file is never changed. When an event, or a schema, is added: say in [`expected`] how it reads, then
-//! `cargo test -p projections --test frozen -- --ignored` writes its file. When an old one reads otherwise than it did,
-//! what is expected of it changes there, and its file stays. [`sample`] is a file, [`single_event_backend`] the database that holds
-//! what one file says.
+//! `cargo test -p projections --test frozen -- --ignored` writes its file. When an old one reads otherwise
+//! than it did, what is expected of it changes there, and its file stays. [`sample`] is a file,
+//! [`single_event_backend`] the database that holds what one file says.
 #![cfg(test)]
 
 mod expected;
@@ -101,7 +101,8 @@ async fn write_missing_samples() {
     }
 }
 
-/// Whether a sample of that name is of that type and schema: what follows may say in words what sets it apart.
+/// Whether a sample of that name is of that type and schema: what follows may say in words what sets it
+/// apart.
 fn is_named_for(name: &str, kind: &str) -> bool {
     name.strip_prefix(kind).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }

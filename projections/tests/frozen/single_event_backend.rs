@@ -1,5 +1,5 @@
-//! A database that holds one event of long ago, and the event store upon it: what is frozen is opened by the code that
-//! opens everything else.
+//! A database that holds one event of long ago, and the event store upon it: what is frozen is opened by the
+//! code that opens everything else.
 
 use std::collections::HashMap;
 use std::sync::Arc;

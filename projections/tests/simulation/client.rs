@@ -1,4 +1,5 @@
-//! A client of one process: asks for one item after another, and has every append and its answer written down.
+//! A client of one process: asks for one item after another, and has every append and its answer written
+//! down.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -43,8 +44,8 @@ impl Client {
         }
     }
 
-    /// Appends; `None` if the client hangs up before it hears what has become of it, or never hears. Under a key it sends
-    /// the same once more then.
+    /// Appends; `None` if the client hangs up before it hears what has become of it, or never hears. Under a
+    /// key it sends the same once more then.
     pub(crate) async fn append(&self, writes: Vec<StreamWrite>) -> Option<Result<Appended, AppendError>> {
         let number = self.random.next();
         let key = || self.node.store.idempotency_key(&[&number.to_be_bytes()], &[]);
@@ -67,7 +68,8 @@ impl Client {
         Some(answer)
     }
 
-    /// What a repetition tells of the first, which may yet be under way: only that it was done, or that it is now.
+    /// What a repetition tells of the first, which may yet be under way: only that it was done, or that it is
+    /// now.
     async fn retry_append(&self, append: &Append) -> Option<Result<Appended, AppendError>> {
         sleep(self.random.millis(0..=self.simulation.max_pause)).await;
         self.simulation.coverage.count("retries with an idempotency key");

@@ -1,5 +1,5 @@
-//! Which faults a run has, and how often. Each seed has its own faults: with every fault in every run, the frequent
-//! ones would hide the rest.
+//! Which faults a run has, and how often. Each seed has its own faults: with every fault in every run, the
+//! frequent ones would hide the rest.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! A database that fails: it delays, refuses, forgets to answer, does items late, and lets the process die at every
-//! step. It never lies: what it says was refused was not done, and what it says was done, was.
+//! A database that fails: it delays, refuses, forgets to answer, does items late, and lets the process die at
+//! every step. It never lies: what it says was refused was not done, and what it says was done, was.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -139,8 +139,8 @@ pub(crate) async fn check_rows(
             rows.into_iter().map(|row| (row[table.key()].as_str().unwrap().to_owned(), row)).collect();
         let (taken_in, to_come) = log.split_at(usize::try_from(checkpoint.position.get()).unwrap());
         let mut wanted = folded(fold, taken_in)?;
-        // Of who is erased further on, a table that was filled before shows what was known then, and one that was
-        // filled since does not: the log no longer tells. It ends when the table takes the erasure in.
+        // Of who is erased further on, a table that was filled before shows what was known then, and one that
+        // was filled since does not: the log no longer tells. It ends when the table takes the erasure in.
         for gone in to_come.iter().filter(|event| event.envelope.event_type == "UserErased") {
             let key = projection.key(&gone.envelope).unwrap_or_default();
             rows.remove(&key);

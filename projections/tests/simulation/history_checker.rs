@@ -66,7 +66,8 @@ impl<'a> HistoryChecker<'a> {
         Ok(())
     }
 
-    /// The events of an append must stand one after the other, as they were asked for; gives where the next one is.
+    /// The events of an append must stand one after the other, as they were asked for; gives where the next
+    /// one is.
     fn match_events(&self, mut at: usize, record: &AppendRecord) -> Result<usize, String> {
         for write in &record.append.writes {
             let mut version = self.model.version(&write.stream);

@@ -1,4 +1,5 @@
-//! Looks at the database after every call that may have moved something, and says what must never be seen there.
+//! Looks at the database after every call that may have moved something, and says what must never be seen
+//! there.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! What clients do to items: everything that the log allows, also what users cannot ask for yet. They take names, give them
-//! back, swap them, write to several streams at once, and erase.
+//! What clients do to items: everything that the log allows, also what users cannot ask for yet. They take
+//! names, give them back, swap them, write to several streams at once, and erase.
 
 use serde_json::{Map, Value};
 use store::{ExpectedVersion, PersonalData, StoreError, StoredEvent, StreamId, StreamWrite};

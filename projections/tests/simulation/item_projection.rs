@@ -1,6 +1,6 @@
-//! Streams that are no users, and the smallest read model there is: it shows an event that is skipped, taken in twice
-//! or out of order, and rows that go. Of its fold there are two versions, as in two programs of which one follows the
-//! other.
+//! Streams that are no users, and the smallest read model there is: it shows an event that is skipped, taken
+//! in twice or out of order, and rows that go. Of its fold there are two versions, as in two programs of
+//! which one follows the other.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 

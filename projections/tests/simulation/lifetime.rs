@@ -1,5 +1,5 @@
-//! Whether a process incarnations. A dead one is dropped with all its tasks; what it had begun at the database may still be
-//! done there.
+//! Whether a process incarnations. A dead one is dropped with all its tasks; what it had begun at the
+//! database may still be done there.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -1,13 +1,14 @@
-//! The event store and the read models under fire, simulated: several processes on one database in memory whose every
-//! call may be late, refused, forgotten, answered wrongly as unknown, or the process's last. A seed determines all of
-//! it, so that what one run in a hundred thousand finds can be run again.
+//! The event store and the read models under fire, simulated: several processes on one database in memory
+//! whose every call may be late, refused, forgotten, answered wrongly as unknown, or the process's last. A
+//! seed determines all of it, so that what one run in a hundred thousand finds can be run again.
 //!
 //! `AEGIS_TEST_SEEDS=100000` runs more seeds than usual, `AEGIS_TEST_SEED=7` that one alone and step by step.
 //!
-//! [`run`] tells the story of a seed; [`shared_state`] is what its processes share. [`node`] is a process, [`client`] (with
-//! [`user_operations`] and [`item_operations`]) and [`feed_subscriber`] are what it does. [`faulty_backend`] is the database as it meets it, through its
-//! [`connection`] and in its [`fault_injector`]. [`invariant_monitor`] looks on while it happens; [`recovery`], [`history_checker`] (by the [`reference_model`]) and
-//! [`final_state_check`] judge it in the end.
+//! [`run`] tells the story of a seed; [`shared_state`] is what its processes share. [`node`] is a process,
+//! [`client`] (with [`user_operations`] and [`item_operations`]) and [`feed_subscriber`] are what it does.
+//! [`faulty_backend`] is the database as it meets it, through its [`connection`] and in its
+//! [`fault_injector`]. [`invariant_monitor`] looks on while it happens; [`recovery`], [`history_checker`] (by
+//! the [`reference_model`]) and [`final_state_check`] judge it in the end.
 #![cfg(test)]
 
 mod client;

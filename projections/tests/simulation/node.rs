@@ -1,5 +1,5 @@
-//! One process: opens the log and the read models, projects, serves its clients, and dies, or is stopped in order and
-//! started again.
+//! One process: opens the log and the read models, projects, serves its clients, and dies, or is stopped in
+//! order and started again.
 
 use std::future::pending;
 use std::sync::Arc;

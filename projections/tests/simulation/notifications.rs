@@ -1,4 +1,5 @@
-//! What one process has heard of the log and the read models, and how it hears: late, in another order, or never.
+//! What one process has heard of the log and the read models, and how it hears: late, in another order, or
+//! never.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,8 +14,8 @@ use crate::shared_state::Simulation;
 /// How often a process looks by itself, as both databases do.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// One process's board. Every follower gets a channel of its own, since tokio wakes several subscribers of one channel
-/// in an order that no seed determines.
+/// One process's board. Every follower gets a channel of its own, since tokio wakes several subscribers of
+/// one channel in an order that no seed determines.
 #[derive(Default)]
 pub(crate) struct NodeProgress {
     known: ProgressTracker,
@@ -65,7 +66,8 @@ impl NodeProgress {
     }
 }
 
-/// The notifications of a process. A notifications_blocked one learns only from its own calls, and by asking again.
+/// The notifications of a process. A notifications_blocked one learns only from its own calls, and by asking
+/// again.
 pub(crate) struct Notifications {
     board: Arc<NodeProgress>,
     lifetime: Arc<ProcessLifetime>,

@@ -105,8 +105,8 @@ async fn slot_lag(simulation: &Simulation, slot: usize) -> Option<String> {
     (u64::try_from(seen).unwrap() != head.get()).then(|| format!("its follower has seen {seen} of {head}"))
 }
 
-/// Whether a version is not as far as it should be. What is read always has an owner that knows its fold; the others
-/// only if every process does that may own them.
+/// Whether a version is not as far as it should be. What is read always has an owner that knows its fold; the
+/// others only if every process does that may own them.
 fn version_lag(
     simulation: &Simulation,
     projection: &'static dyn Projection,

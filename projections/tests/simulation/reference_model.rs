@@ -1,5 +1,5 @@
-//! What the log must have done with every append, said once more and as plainly as can be: an independent judge of
-//! what was accepted and of what was refused.
+//! What the log must have done with every append, said once more and as plainly as can be: an independent
+//! judge of what was accepted and of what was refused.
 
 use std::collections::{BTreeMap, BTreeSet};
 

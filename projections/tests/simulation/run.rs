@@ -31,8 +31,8 @@ pub(crate) struct RunOutcome {
     pub(crate) digest: u64,
 }
 
-/// Runs a seed, and shows its steps if somebody wants to follow them. Time is simulated, and one task at a time does
-/// one step at a time: the seed determines everything.
+/// Runs a seed, and shows its steps if somebody wants to follow them. Time is simulated, and one task at a
+/// time does one step at a time: the seed determines everything.
 pub(crate) fn run(seed: u64, verbose: bool) -> RunOutcome {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let (broken, simulation) = runtime.block_on(async {

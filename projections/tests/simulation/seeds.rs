@@ -40,8 +40,8 @@ pub(crate) fn run_seed(seed: u64, verbose: bool, coverage: &Coverage) -> Option<
     ))
 }
 
-/// Runs seeds from 1 on, as many at once as there are processors, until one fails; gives the lowest that was found
-/// to.
+/// Runs seeds from 1 on, as many at once as there are processors, until one fails; gives the lowest that was
+/// found to.
 pub(crate) fn first_failure(seeds: u64, coverage: &Coverage) -> Option<String> {
     let (next, failures) = (AtomicU64::new(1), Mutex::new(Vec::new()));
     let work = || {

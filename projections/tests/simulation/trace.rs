@@ -1,4 +1,5 @@
-//! The steps of a run: a digest of them always, so that two runs can be told apart, and their text for who follows one.
+//! The steps of a run: a digest of them always, so that two runs can be told apart, and their text for who
+//! follows one.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

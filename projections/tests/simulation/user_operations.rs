@@ -1,5 +1,5 @@
-//! What clients do to users: commands, judged by the domain against the stream, and judged anew when somebody else was
-//! quicker.
+//! What clients do to users: commands, judged by the domain against the stream, and judged anew when somebody
+//! else was quicker.
 
 use domain::{
     EmailAddress, ErasureReason, Moment, PasswordHash, Reason, Role, SYSTEM_STREAM, System, User,

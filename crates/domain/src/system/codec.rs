@@ -1,5 +1,5 @@
-//! The events of the installation as they are stored, in the newest layout of each; how the older ones become it is in
-//! [`crate::upcast`].
+//! The events of the installation as they are stored, in the newest layout of each; how the older ones become
+//! it is in [`crate::upcast`].
 
 use serde_json::{Map, Value};
 
@@ -25,8 +25,8 @@ impl SystemEvent {
         }
     }
 
-    /// Reads a stored event. `personal` is [`Erasable::Erased`] once its key is gone, and an empty map for an event that
-    /// never had a personal part.
+    /// Reads a stored event. `personal` is [`Erasable::Erased`] once its key is gone, and an empty map for an
+    /// event that never had a personal part.
     ///
     /// # Errors
     /// [`DecodeError`] if the type or its schema is not known here, or a field is missing or makes no sense.

@@ -1,5 +1,5 @@
-//! What concerns the whole installation, in one stream: who the active administrators are, and which events an operator
-//! lets a projection go on without.
+//! What concerns the whole installation, in one stream: who the active administrators are, and which events
+//! an operator lets a projection go on without.
 //!
 //! Each user's stream can say that its user is an administrator; none can say that another remains. A command
 //! that makes or unmakes an administrator therefore also appends to this stream, at an exact version. Of two

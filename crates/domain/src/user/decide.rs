@@ -69,8 +69,9 @@ pub fn decide(user: &User, command: UserCommand) -> Result<Vec<UserEvent>, Rejec
     }
 }
 
-/// Who is erased was inactive before. An active user is deactivated first, in the same append and without words, which
-/// would be personal: so whoever counts active users by the events alone need not ask what an erased one was.
+/// Who is erased was inactive before. An active user is deactivated first, in the same append and without
+/// words, which would be personal: so whoever counts active users by the events alone need not ask what an
+/// erased one was.
 fn erasure(is_active: bool, reason: ErasureReason) -> Vec<UserEvent> {
     let deactivated = is_active.then_some(UserEvent::UserDeactivated { reason: None });
     deactivated.into_iter().chain([UserEvent::UserErased { reason }]).collect()

@@ -47,8 +47,8 @@ pub enum UserEvent {
         /// The role.
         role: Role,
     },
-    /// All that was personal was destroyed with this event, the last that the user will ever have. They were inactive
-    /// before.
+    /// All that was personal was destroyed with this event, the last that the user will ever have. They were
+    /// inactive before.
     UserErased {
         /// Why.
         reason: ErasureReason,
@@ -103,8 +103,8 @@ impl UserEvent {
         }
     }
 
-    /// Whether all that is personal in the user's stream, and every claim of theirs, is destroyed in the commit of this
-    /// event.
+    /// Whether all that is personal in the user's stream, and every claim of theirs, is destroyed in the
+    /// commit of this event.
     #[must_use]
     pub const fn erases(&self) -> bool {
         match self {

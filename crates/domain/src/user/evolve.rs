@@ -7,7 +7,8 @@ use super::{Account, User, UserEvent};
 /// Applies one fact. Total: facts are never refused, and one that finds nothing to change changes nothing.
 #[must_use]
 pub fn evolve(user: User, event: &UserEvent) -> User {
-    // Nothing brings back what was destroyed, so nothing follows it. Should a log say otherwise, it is passed over.
+    // Nothing brings back what was destroyed, so nothing follows it. Should a log say otherwise, it is passed
+    // over.
     if matches!(user, User::Erased) {
         return User::Erased;
     }

@@ -27,8 +27,8 @@ pub struct Account {
     pub password_hash: Erasable<PasswordHash>,
     /// Whether they may sign in.
     pub is_active: bool,
-    /// When they registered in the system that they were brought from. Who registered here did so when their first
-    /// event was appended.
+    /// When they registered in the system that they were brought from. Who registered here did so when their
+    /// first event was appended.
     pub created_at: Option<Moment>,
     /// What they may do beyond their own account.
     pub roles: BTreeSet<Role>,

@@ -4,9 +4,8 @@
 //! anything that needs a user's past ([`crate::user`]), and the words in which an API tells a client of a
 //! fault.
 //!
-//! Each text type also has a `recorded` constructor for reading events and rows, public if a row holds it. It judges
-//! nothing:
-//! rules and Unicode tables change over the years, and what was accepted then is a fact now.
+//! Each text type also has a `recorded` constructor for reading events and rows, public if a row holds it. It
+//! judges nothing: rules and Unicode tables change over the years, and what was accepted then is a fact now.
 
 mod email;
 mod erasable;

@@ -13,9 +13,9 @@ const FIRST: i64 = -62_167_219_200_000;
 /// 9998-12-31T23:59:59.999Z, in milliseconds since 1970.
 const LAST: i64 = 253_370_764_799_999;
 
-/// A moment to the millisecond, of the years 0 to 9998: those that RFC 3339 can write, but for the last, whose end many
-/// libraries leave out so that every time zone has room. Shown as RFC 3339 in UTC, always with three digits of a second
-/// and `Z`, so that equal moments are equal texts.
+/// A moment to the millisecond, of the years 0 to 9998: those that RFC 3339 can write, but for the last,
+/// whose end many libraries leave out so that every time zone has room. Shown as RFC 3339 in UTC, always with
+/// three digits of a second and `Z`, so that equal moments are equal texts.
 ///
 /// It tells no time: where it comes from is the caller's business.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -68,8 +68,8 @@ impl fmt::Display for Moment {
     }
 }
 
-/// The days from 1970-01-01 to a date. Years are counted from March, so that a leap day is the last of its year
-/// (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `days_from_civil`).
+/// The days from 1970-01-01 to a date. Years are counted from March, so that a leap day is the last of its
+/// year (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `days_from_civil`).
 fn days_before(year: i64, month: i64, day: i64) -> i64 {
     let year = if month > 2 { year } else { year - 1 };
     let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));

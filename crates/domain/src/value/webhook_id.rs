@@ -38,7 +38,8 @@ impl WebhookId {
         format!("{STREAM_PREFIX}{self}")
     }
 
-    /// The webhook whose stream this is; none if the name is not exactly as [`stream`](WebhookId::stream) writes it.
+    /// The webhook whose stream this is; none if the name is not exactly as [`stream`](WebhookId::stream)
+    /// writes it.
     #[must_use]
     pub fn from_stream(stream: &str) -> Option<Self> {
         let id = Self::parse(stream.strip_prefix(STREAM_PREFIX)?).ok()?;

@@ -9,8 +9,9 @@ pub const MAX_WEBHOOK_URL_LENGTH: usize = 2_048;
 
 /// An absolute `https` or `http` URL without credentials and without a fragment.
 ///
-/// Its path and query may hold a secret of the receiver, so `Debug` shows the host alone, and events hold it sealed. Whether the
-/// service may send anything there is not judged here: that depends on what its host resolves to.
+/// Its path and query may hold a secret of the receiver, so `Debug` shows the host alone, and events hold it
+/// sealed. Whether the service may send anything there is not judged here: that depends on what its host
+/// resolves to.
 #[derive(Clone, PartialEq, Eq)]
 pub struct WebhookUrl(Url);
 

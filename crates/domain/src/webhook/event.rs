@@ -2,8 +2,8 @@
 
 use crate::value::{Erasable, Moment, Reason, UserId, WebhookSecret, WebhookUrl};
 
-/// A fact about one webhook. The address and the secret are sealed, since both let whoever has them pose as the other
-/// side.
+/// A fact about one webhook. The address and the secret are sealed, since both let whoever has them pose as
+/// the other side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WebhookEvent {
     /// Somebody asked to be sent events.
@@ -44,7 +44,8 @@ pub enum WebhookEvent {
         /// The last position.
         to: u64,
     },
-    /// Nothing is ever sent again. The address and the secrets are destroyed with this event, the last of the stream.
+    /// Nothing is ever sent again. The address and the secrets are destroyed with this event, the last of the
+    /// stream.
     WebhookDeleted,
 }
 

@@ -1,7 +1,7 @@
 //! A webhook: who is sent which events where, signed with what.
 //!
-//! What has been delivered is no fact of the log: it would grow with every delivery. It is kept beside it, and every
-//! delivery can be made again from the log.
+//! What has been delivered is no fact of the log: it would grow with every delivery. It is kept beside it,
+//! and every delivery can be made again from the log.
 
 mod codec;
 mod command;

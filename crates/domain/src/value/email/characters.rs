@@ -8,8 +8,8 @@ use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCa
 /// the exceptions and the context rules of RFC 5892 (section 2.6, appendix A).
 const EXCEPTIONS: &str = "\u{B7}\u{375}\u{5F3}\u{5F4}\u{6FD}\u{6FE}\u{F0B}\u{200C}\u{200D}\u{3007}\u{30FB}";
 
-/// Whether `character` may occur in an unquoted local part: `atext` of RFC 5322 section 3.2.3 and the dot, and with RFC
-/// 6531 section 3.3 everything beyond ASCII.
+/// Whether `character` may occur in an unquoted local part: `atext` of RFC 5322 section 3.2.3 and the dot,
+/// and with RFC 6531 section 3.3 everything beyond ASCII.
 pub(super) fn is_atext_or_dot(character: char) -> bool {
     !character.is_ascii() || character.is_ascii_alphanumeric() || ".!#$%&'*+-/=?^_`{|}~".contains(character)
 }
@@ -20,14 +20,15 @@ pub(super) fn is_display_name(character: char) -> bool {
         || if character.is_ascii() { is_atext_or_dot(character) } else { character.is_alphanumeric() }
 }
 
-/// Whether `character` may occur in a host name: letters, digits, hyphen and dot (RFC 952, RFC 1123 section 2.1), and
-/// everything beyond ASCII, which IDNA checks later.
+/// Whether `character` may occur in a host name: letters, digits, hyphen and dot (RFC 952, RFC 1123 section
+/// 2.1), and everything beyond ASCII, which IDNA checks later.
 pub(super) fn is_host(character: char) -> bool {
     !character.is_ascii() || character.is_ascii_alphanumeric() || matches!(character, '-' | '.')
 }
 
-/// The characters of `text` that mislead a reader: controls, invisible formats, private and unassigned code points, spaces
-/// and line breaks, and a leading combining mark, which would join whatever is before the text.
+/// The characters of `text` that mislead a reader: controls, invisible formats, private and unassigned code
+/// points, spaces and line breaks, and a leading combining mark, which would join whatever is before the
+/// text.
 pub(super) fn unsafe_in(text: &str) -> Option<String> {
     let is_unsafe = |&(index, character): &(usize, char)| match character.general_category_group() {
         GeneralCategoryGroup::Mark => index == 0,
@@ -75,8 +76,8 @@ fn is_drawn(character: char) -> bool {
     )
 }
 
-/// Checks a mapped label, in Unicode, against IDNA 2008. UTS #46, which the `idna` crate implements, also lets in symbols
-/// and pictographs that RFC 5892 disallows.
+/// Checks a mapped label, in Unicode, against IDNA 2008. UTS #46, which the `idna` crate implements, also
+/// lets in symbols and pictographs that RFC 5892 disallows.
 ///
 /// # Errors
 /// The message of `email-validator`.
@@ -108,8 +109,8 @@ pub(super) fn check_label(label: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether the third and fourth characters are hyphens, which RFC 5890 (section 2.3.1) reserves for encodings. The one in
-/// use, `xn--`, is gone once a label is in Unicode.
+/// Whether the third and fourth characters are hyphens, which RFC 5890 (section 2.3.1) reserves for
+/// encodings. The one in use, `xn--`, is gone once a label is in Unicode.
 fn has_reserved_prefix(label: &str) -> bool {
     label.chars().skip(2).take(2).eq("--".chars())
 }

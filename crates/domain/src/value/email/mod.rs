@@ -1,8 +1,8 @@
 //! The e-mail address a user signs in with.
 //!
-//! What is accepted, what is displayed and how a rejection is worded follow the Python library `email-validator` 2.x as
-//! Pydantic's `EmailStr` calls it: syntax only (RFC 5321, 5322, 6531), no DNS lookup. Clients of a FastAPI service display
-//! these sentences.
+//! What is accepted, what is displayed and how a rejection is worded follow the Python library
+//! `email-validator` 2.x as Pydantic's `EmailStr` calls it: syntax only (RFC 5321, 5322, 6531), no DNS
+//! lookup. Clients of a FastAPI service display these sentences.
 //!
 //! [`EmailAddress::parse`] is one pass over the text: trim, split at the @-sign, local part, domain, length.
 //! [`characters`] holds the character classes.
@@ -20,8 +20,8 @@ use unicode_normalization::UnicodeNormalization;
 
 use super::text::identity_key;
 
-/// Maximum length of an address in octets of UTF-8, in each of its spellings (RFC 5321 section 4.5.3.1.3, RFC 3696 erratum
-/// 1690). As no character is shorter than an octet, it has at most 254 characters too.
+/// Maximum length of an address in octets of UTF-8, in each of its spellings (RFC 5321 section 4.5.3.1.3, RFC
+/// 3696 erratum 1690). As no character is shorter than an octet, it has at most 254 characters too.
 pub const MAX_EMAIL_OCTETS: usize = 254;
 /// Maximum length of the input in characters, before any work is done on it.
 const MAX_INPUT: usize = 2048;
@@ -29,8 +29,8 @@ const MAX_INPUT: usize = 2048;
 const MAX_DOMAIN_LENGTH: usize = 253;
 /// Maximum length of a label in octets (RFC 1035 section 2.3.1).
 const MAX_LABEL_LENGTH: usize = 63;
-/// Top-level names that no mail is delivered to, from the registry of special-use domain names (RFC 6761, 6762, 7686).
-/// `example` is not among them: RFC 6761 asks software to treat it like any other name.
+/// Top-level names that no mail is delivered to, from the registry of special-use domain names (RFC 6761,
+/// 6762, 7686). `example` is not among them: RFC 6761 asks software to treat it like any other name.
 const SPECIAL_USE: [&str; 6] = ["arpa", "invalid", "local", "localhost", "onion", "test"];
 
 const INVALID_DOMAIN: &str = "The part after the @-sign contains invalid characters";
@@ -38,8 +38,9 @@ const UNSAFE: &str = "The email address contains unsafe characters";
 
 /// A syntactically valid e-mail address.
 ///
-/// The displayed form has the local part as given (in Unicode normalisation form NFC, RFC 6532 section 3.1) and the domain
-/// in lower case and in Unicode. Two addresses are the same identity when their [`key`](EmailAddress::key)s are equal.
+/// The displayed form has the local part as given (in Unicode normalisation form NFC, RFC 6532 section 3.1)
+/// and the domain in lower case and in Unicode. Two addresses are the same identity when their
+/// [`key`](EmailAddress::key)s are equal.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EmailAddress(String);
 
@@ -93,11 +94,11 @@ impl EmailAddress {
         &self.0
     }
 
-    /// The identity: equal for addresses that differ in case, in compatibility forms, or in whether the domain is spelled
-    /// in Unicode or in Punycode.
+    /// The identity: equal for addresses that differ in case, in compatibility forms, or in whether the
+    /// domain is spelled in Unicode or in Punycode.
     ///
-    /// RFC 5321 lets a server distinguish `Ada` from `ada` before the @-sign. No provider in use does, and two accounts
-    /// that differ in nothing else would be a trap for their owners.
+    /// RFC 5321 lets a server distinguish `Ada` from `ada` before the @-sign. No provider in use does, and
+    /// two accounts that differ in nothing else would be a trap for their owners.
     #[must_use]
     pub fn key(&self) -> String {
         match self.0.rsplit_once('@') {
@@ -191,8 +192,8 @@ fn check_local_part(text: &str) -> Result<(), EmailError> {
     reject_characters(UNSAFE, characters::unsafe_in(text))
 }
 
-/// A domain name in Unicode, as displayed, and in ASCII, as transmitted (UTS #46 without transitional processing, RFC 5890
-/// to 5893).
+/// A domain name in Unicode, as displayed, and in ASCII, as transmitted (UTS #46 without transitional
+/// processing, RFC 5890 to 5893).
 fn parse_domain(text: &str) -> Result<(String, String), EmailError> {
     // Checked before UTS #46 maps the text, so that a rejection shows the characters that were typed.
     reject_first(&[
@@ -275,7 +276,8 @@ fn check_given_length(local_part: &str, domain: &str) -> Result<(), EmailError> 
     Err(error(format!("The email address is too long ({from}{excess} too many).")))
 }
 
-/// Whether mapping `character` yields a dot that does not look like one: `…` or `⒈`, but not the full-width full stop.
+/// Whether mapping `character` yields a dot that does not look like one: `…` or `⒈`, but not the full-width
+/// full stop.
 fn hides_a_dot(character: char) -> bool {
     !matches!(character, '.' | '\u{FF0E}') && std::iter::once(character).nfkd().any(|part| part == '.')
 }

@@ -1,12 +1,12 @@
-//! How large a batch is, and how fast they go.
+//! Adaptive batch size and throughput of a projector.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The size of the next batch, by the time that the last one took: long enough to be worth its transaction,
-/// short enough that others who write are not kept waiting.
+/// The size of the next batch, adapted to how long the last one took: large enough to amortise its
+/// transaction, small enough not to block other writers.
 #[derive(Debug)]
 pub(crate) struct BatchSize(u64);
 
@@ -27,7 +27,7 @@ impl BatchSize {
         self.0
     }
 
-    /// A batch took so long. One that was not full says nothing of longer ones.
+    /// Adapts to the duration of a batch. A batch that was not full never increases the size.
     pub(crate) fn record(&mut self, full: bool, time: Duration) {
         if time > Self::TARGET_MAX {
             self.0 = (self.0 / 2).max(Self::MIN);
@@ -37,14 +37,14 @@ impl BatchSize {
     }
 }
 
-/// Events a second over the last seconds.
+/// Events per second over the last seconds.
 #[derive(Debug, Default)]
 pub(crate) struct EventRate(VecDeque<(Instant, u64)>);
 
 impl EventRate {
     const WINDOW: Duration = Duration::from_secs(5);
 
-    /// So many more.
+    /// Counts applied events.
     pub(crate) fn add(&mut self, events: u64) {
         let now = Instant::now();
         self.0.push_back((now, events));
@@ -53,7 +53,7 @@ impl EventRate {
         }
     }
 
-    /// How many a second; none if nothing came lately.
+    /// Zero if there were no events lately.
     pub(crate) fn per_second(&self) -> u64 {
         let now = Instant::now();
         let lately = self.0.iter().filter(|(at, _)| now.duration_since(*at) <= Self::WINDOW);

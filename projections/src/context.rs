@@ -1,4 +1,4 @@
-//! What projections work on: the log, the rows, and the leases that say who works.
+//! The ports that projections use: event store, read models and leases.
 
 use std::sync::Arc;
 
@@ -11,6 +11,6 @@ pub struct ProjectionContext {
     pub events: EventStore,
     /// The rows.
     pub rows: Arc<dyn ReadModelStore>,
-    /// Who works.
+    /// The leases for leader election.
     pub leases: Arc<dyn LeaseStore>,
 }

@@ -1,5 +1,5 @@
-//! `daily`: one row per day (UTC) on which anything happened to a user, with what happened on it. How many
-//! are active at the end of a day is the sum of `active_change` up to it.
+//! `daily`: one row per day (UTC) with user events, counting them. The number of active users at the end of a
+//! day is the sum of `active_change` up to it.
 
 use domain::{UserEvent, UserId};
 use jiff::tz::TimeZone;
@@ -25,27 +25,27 @@ static SCHEMA: TableSchema = TableSchema {
 #[derive(Clone, Copy, Debug)]
 pub struct Daily;
 
-/// What happened to users on one day.
+/// The user events of one day.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DayRow {
     /// The day, as in `2026-11-23`.
     pub day: String,
-    /// How many came, by themselves or by an import.
+    /// Users who registered or were imported.
     pub registered: i64,
-    /// How many were deactivated.
+    /// Deactivations.
     pub deactivated: i64,
-    /// How many were activated again.
+    /// Reactivations.
     pub reactivated: i64,
-    /// How many were erased.
+    /// Erasures.
     pub erased: i64,
-    /// How many more are active than the day before; negative if fewer.
+    /// Change in the number of active users; negative if fewer.
     pub active_change: i64,
     /// The position of the last event in the row.
     pub position: i64,
 }
 
 impl DayRow {
-    /// A stored row. A field that is missing counts as nothing.
+    /// A stored row. A missing field counts as zero.
     #[must_use]
     pub fn from_row(row: &Row) -> Self {
         let number = |field: &str| row.get(field).and_then(Value::as_i64).unwrap_or_default();
@@ -74,7 +74,7 @@ impl DayRow {
         fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
-    /// The day after an event. Whoever is erased was deactivated before, in the same commit if need be.
+    /// The day after an event. An erased user was deactivated before, in the same commit if need be.
     fn with(mut self, event: &UserEvent) -> Self {
         match event {
             UserEvent::UserRegistered { .. } => {

@@ -1,5 +1,5 @@
-//! What operators do with the versions of a read model: begin to rebuild it, cancel that, go back, drop. Each
-//! is one change of what is stored; the nodes that keep the projection see it and do the work.
+//! Operations on the versions of a read model: open, rebuild, cancel, roll back, drop. Each is one
+//! compare-and-set of the stored versions; the projector supervisor of the leader acts on it.
 
 use std::time::Duration;
 
@@ -10,22 +10,22 @@ use crate::context::ProjectionContext;
 use crate::projection::Projection;
 use crate::table_projection::TableProjection;
 
-/// How often a change is tried that others get in the way of.
+/// How often a change is attempted that conflicts with others.
 const ATTEMPTS: u32 = 40;
 const RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// Why the versions stay as they are.
+/// Why the versions were not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum ChangeError {
-    /// It makes no sense as things are.
+    /// The current versions do not allow it.
     #[error("`{0}`: {1}")]
     Refused(&'static str, VersionError),
-    /// The version that would be read is not as far as the one that is.
+    /// The version to promote is behind the live one.
     #[error(
-        "version {1} of `{0}` is behind the one that is read, and would take users back in time. Try again later"
+        "version {1} of `{0}` is behind the live version, and readers would see older data. Try again later"
     )]
     Behind(&'static str, u64),
-    /// The version that would be read is made by a fold that this program does not have.
+    /// This release does not have the projection code of the version to promote.
     #[error(
         "version {1} of `{0}` was made by version {2} of its fold, which is not in this program: it could not be read. \
          Use a release that has it"
@@ -36,10 +36,10 @@ pub enum ChangeError {
     Store(#[from] StoreError),
 }
 
-/// The versions of a read model, made first if there are none, and their tables.
+/// Creates the versions and tables of a read model if they do not exist, and returns the versions.
 ///
 /// # Errors
-/// [`StoreError`] if that cannot be done.
+/// [`StoreError`] if the database fails.
 pub async fn open(
     projection: &'static dyn Projection,
     context: &ProjectionContext,
@@ -65,17 +65,17 @@ pub async fn open(
         rows.prepare(&table).await?;
         rows.index(&table).await?;
         match rows.change_versions(projection.name(), &first, None).await {
-            // Once more, as everybody else finds it; somebody else may have been quicker.
+            // Read back what is stored: another node may have created them first.
             Ok(()) | Err(ApplyError::Overtaken) => {}
             Err(ApplyError::Store(error)) => return Err(error),
         }
     }
 }
 
-/// The versions of a read model that was opened before.
+/// The versions of an existing read model.
 ///
 /// # Errors
-/// [`StoreError`] if they cannot be read, or are gone.
+/// [`StoreError`] if they cannot be read, or do not exist.
 pub async fn versions(
     projection: &'static dyn Projection,
     context: &ProjectionContext,
@@ -84,11 +84,10 @@ pub async fn versions(
     found.ok_or_else(|| StoreError::corrupt(format!("the versions of `{name}` are missing")))
 }
 
-/// Begins to build one more version, by the fold of this program; gives the versions, of which it is the
-/// last.
+/// Starts a rebuild with the projection code of this release; returns the versions, the new one last.
 ///
 /// # Errors
-/// [`ChangeError::Refused`] with who builds one already.
+/// [`ChangeError::Refused`] if one is in progress; names who started it.
 pub async fn rebuild(
     projection: &'static dyn Projection,
     context: &ProjectionContext,
@@ -98,10 +97,10 @@ pub async fn rebuild(
     change(projection, context, |versions| versions.build(projection.version(), by, now)).await
 }
 
-/// Drops what is being built.
+/// Cancels the rebuild in progress.
 ///
 /// # Errors
-/// [`ChangeError::Refused`] if nothing is.
+/// [`ChangeError::Refused`] if there is none.
 pub async fn cancel(
     projection: &'static dyn Projection,
     context: &ProjectionContext,
@@ -109,11 +108,11 @@ pub async fn cancel(
     change(projection, context, ProjectionVersions::cancel).await
 }
 
-/// Reads another version that is kept: the one named, or the one before the live one.
+/// Makes another maintained version live: the given one, or the one before the live one.
 ///
 /// # Errors
-/// [`ChangeError::Refused`] if there is none, [`ChangeError::Unknown`] if this program cannot read it,
-/// [`ChangeError::Behind`] if it is not kept up to date.
+/// [`ChangeError::Refused`] if there is none, [`ChangeError::Unknown`] if this release cannot read it,
+/// [`ChangeError::Behind`] if it lags.
 pub async fn roll_back(
     projection: &'static dyn Projection,
     context: &ProjectionContext,
@@ -122,10 +121,10 @@ pub async fn roll_back(
     change(projection, context, |versions| versions.roll_back(to)).await
 }
 
-/// Drops a version that is not read.
+/// Drops a version that is not live.
 ///
 /// # Errors
-/// [`ChangeError::Refused`] if it is read, or is none.
+/// [`ChangeError::Refused`] if it is live, or does not exist.
 pub async fn drop(
     projection: &'static dyn Projection,
     context: &ProjectionContext,
@@ -134,10 +133,10 @@ pub async fn drop(
     change(projection, context, |versions| versions.drop(number)).await
 }
 
-/// Brings every version that could be read up to the present head, whether another node keeps them or not.
+/// Projects every ready version up to the current head, beside any projector.
 ///
 /// # Errors
-/// [`StoreError`] if that cannot be done.
+/// [`StoreError`] if the database fails.
 pub async fn catch_up_ready(
     projection: &'static dyn Projection,
     context: &ProjectionContext,
@@ -151,7 +150,7 @@ pub async fn catch_up_ready(
     Ok(())
 }
 
-/// A version whose table is gone is no longer spoken of.
+/// Removes a version whose table was dropped from the versions.
 pub(crate) async fn remove_version(
     projection: &'static dyn Projection,
     context: &ProjectionContext,
@@ -176,7 +175,7 @@ async fn change(
         if let Some(version) = next.get(live).filter(|_| live != versions.live).filter(unknown) {
             return Err(ChangeError::Unknown(name, live, version.fold));
         }
-        // Who reads another version must not be taken back in time.
+        // Readers must not see older data after the switch.
         let (one, other) = (projection.table(next.live), projection.table(versions.live));
         let behind = (next.live != versions.live).then_some((&one, &other));
         match context.rows.change_versions(name, &next, behind).await {

@@ -1,5 +1,5 @@
-//! Folding a batch on several threads: every event goes into one row, so rows can be shared out by their
-//! keys. What comes out is the same, however many threads there are.
+//! Folds a batch on several threads. Every event changes one row, so events are sharded by row key; the
+//! result does not depend on the number of threads.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -10,20 +10,20 @@ use store::{Position, Row, RowsDigest, StoreError, StoredEvent};
 
 use crate::projection::{PoisonEvent, Projection};
 
-/// For fewer events than this another thread is not worth waking.
+/// Fewer events than this do not justify another thread.
 const MIN_EVENTS_PER_THREAD: usize = 256;
 
-/// Rows by key; `None` is a row to remove.
+/// Rows by key; `None` deletes the row.
 pub(crate) type FoldedRows = HashMap<String, Option<Row>>;
 
-/// What a batch makes of the rows.
+/// The result of folding a batch.
 #[derive(Default)]
 pub(crate) struct FoldResult {
-    /// The rows that it changes.
+    /// The changed rows.
     pub(crate) folded: FoldedRows,
-    /// What is to be added to the sum of all rows.
+    /// The change of the table digest.
     pub(crate) digest: RowsDigest,
-    /// The first event that cannot be taken in; what comes after it is not folded.
+    /// The first event that cannot be applied; later ones are not folded.
     pub(crate) poison: Option<PoisonEvent>,
 }
 
@@ -32,7 +32,7 @@ pub(crate) struct FoldTask {
     pub(crate) projection: &'static dyn Projection,
     pub(crate) events: Vec<StoredEvent>,
     pub(crate) before: HashMap<String, Row>,
-    /// What operators have decided to pass over, if it cannot be taken in.
+    /// Positions to skip if they cannot be applied.
     pub(crate) skipped: BTreeSet<Position>,
 }
 
@@ -56,7 +56,7 @@ pub(crate) async fn fold(task: &Arc<FoldTask>) -> Result<FoldResult, StoreError>
         outcome.digest = outcome.digest.and(part.digest);
         poisons.extend(part.poison);
     }
-    // Other threads have gone on past it.
+    // Other threads have folded events beyond it: fold again up to it.
     let first = poisons.into_iter().min_by_key(|poison| poison.position);
     Ok(match first {
         None => outcome,
@@ -71,7 +71,7 @@ fn shard_of(key: &str, shards: usize) -> usize {
 }
 
 impl FoldTask {
-    /// Folds what goes into these rows, up to and with an event that cannot be taken in.
+    /// Folds the events of these rows, up to the first that cannot be applied.
     fn fold(&self, mine: impl Fn(&str) -> bool, until: Option<Position>) -> FoldResult {
         let mut outcome = FoldResult::default();
         let within = |event: &&StoredEvent| until.is_none_or(|until| event.envelope.position <= until);
@@ -91,7 +91,7 @@ impl FoldTask {
         outcome
     }
 
-    /// What the rows that changed add to the sum of all rows.
+    /// The change of the table digest.
     fn digest(&self, folded: &FoldedRows) -> RowsDigest {
         folded.iter().fold(RowsDigest::default(), |sum, (key, after)| {
             let without = self.before.get(key).map_or(sum, |row| sum.minus(row));

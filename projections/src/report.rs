@@ -1,4 +1,4 @@
-//! How a projection is doing: what the node that keeps it wait_for_status, in its lease, for all others to
+//! Status of a projection: the report of the leader, stored in its lease for all nodes to read.
 //! read.
 
 use std::collections::BTreeMap;
@@ -9,47 +9,47 @@ use store::Lease;
 
 use crate::projection::Projection;
 
-/// What the node that keeps a projection says of it.
+/// The report of the leader of a projection.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ProjectionReport {
-    /// Each version that it keeps, by its number.
+    /// Each maintained version, by number.
     pub versions: BTreeMap<u64, VersionReport>,
 }
 
-/// How one version is doing.
+/// Status of one version.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct VersionReport {
-    /// Whether it is at work.
+    /// The health of its projector.
     pub health: VersionHealth,
-    /// The last position that is in the rows.
+    /// The position of the projection checkpoint.
     pub position: u64,
-    /// Events a second, lately.
+    /// Events per second, over the last seconds.
     pub rate: u64,
-    /// When the oldest event happened that is read and not in the rows; nothing if there is none.
+    /// When the oldest pending event was appended: the projection lag counts from it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oldest: Option<Timestamp>,
 }
 
-/// Whether a version is kept up to date.
+/// Whether a version is being maintained.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", content = "error", rename_all = "snake_case")]
 pub enum VersionHealth {
-    /// It is, or waits for something to do.
+    /// It is current, or catching up.
     #[default]
     Running,
-    /// The database does not answer; it is tried again.
+    /// The database fails; the projector retries.
     Failing(String),
-    /// It met an event that it cannot take in, and waits for a decision.
+    /// A poison event halts it until an operator decides.
     Halted(String),
-    /// Its fold is not in this program.
+    /// This release does not have its projection code.
     Unknown(String),
 }
 
 impl VersionHealth {
-    /// The names of all.
+    /// The names of all states.
     pub const NAMES: [&str; 4] = ["running", "failing", "halted", "unknown"];
 
-    /// Its name, for people and programs.
+    /// The name of the state.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -60,7 +60,7 @@ impl VersionHealth {
         }
     }
 
-    /// What is wrong.
+    /// The error, if it does not run.
     #[must_use]
     pub fn error(&self) -> Option<&str> {
         match self {

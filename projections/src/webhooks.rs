@@ -1,5 +1,5 @@
-//! `webhooks`: one row per webhook, with what is open of it. Its address and its secrets stay in the log,
-//! sealed: whoever needs them reads its stream.
+//! `webhooks`: one row per webhook, without personal data. URL and secrets stay encrypted in the webhook's
+//! stream.
 
 use domain::{UserId, WebhookEvent, WebhookId};
 use jiff::Timestamp;
@@ -24,18 +24,18 @@ static SCHEMA: TableSchema = TableSchema {
 #[derive(Clone, Copy, Debug)]
 pub struct Webhooks;
 
-/// What is known of one webhook.
+/// The row of one webhook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebhookRow {
     /// The webhook.
     pub id: WebhookId,
-    /// Whose it is.
+    /// Its owner.
     pub owner: UserId,
-    /// Why nothing is sent, if nothing is.
+    /// Why it is suspended, if it is. The column is named `parked`, the former name of the state.
     pub suspended: Option<String>,
     /// When it was registered.
     pub created_at: Timestamp,
-    /// The version of its stream that the row shows.
+    /// The stream version of the row.
     pub version: u64,
 }
 

@@ -1,7 +1,7 @@
-//! What an event looks like to the event store, and what can be wrong with one that is read back.
+//! The stored form of an event, and the errors of decoding one.
 //!
-//! The names of types and fields are part of the log for ever. They are chosen by hand, never derived from
-//! the names of Rust types, and pinned by snapshots in each aggregate's tests.
+//! Names of types and fields are part of the log permanently. They are chosen by hand, never derived from
+//! Rust names, and pinned by snapshots in each aggregate's tests.
 
 use std::fmt;
 

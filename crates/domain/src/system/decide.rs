@@ -1,16 +1,16 @@
-//! Judging whether the installation can do without an administrator.
+//! Decides whether an administrator may be removed.
 
 use super::{AdministratorChange, System, SystemEvent};
 
-/// The change would leave nobody who can administer the installation.
+/// The change would leave no active administrator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the last administrator cannot be removed; make another user administrator first")]
 pub struct LastAdministrator;
 
-/// Judges a change of one user against all administrators. No events means that it is already so.
+/// Decides a change of one user against all administrators. No events: nothing would change.
 ///
 /// # Errors
-/// [`LastAdministrator`] if nobody else is left.
+/// [`LastAdministrator`] if it is the last one.
 pub fn decide(system: &System, change: AdministratorChange) -> Result<Vec<SystemEvent>, LastAdministrator> {
     let administrators = &system.administrators;
     match change {

@@ -1,10 +1,10 @@
-//! What is known of the installation as a whole.
+//! The state of the installation.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::value::UserId;
 
-/// The installation as its events leave it.
+/// The folded events of the stream `system`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct System {
     /// The users who hold the role `admin` and may sign in.

@@ -1,8 +1,8 @@
-//! What can be asked of a user's account.
+//! Commands on a user.
 
 use crate::value::{EmailAddress, ErasureReason, Moment, PasswordHash, Reason, Role, Username};
 
-/// An intention, its values already parsed. Who asks, and whether they may, was settled before.
+/// A command with parsed values. The caller is already authorised.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UserCommand {
     /// Open the account. The password was hashed before: this crate never sees one in clear, except to judge
@@ -48,7 +48,7 @@ pub enum UserCommand {
         /// The role.
         role: Role,
     },
-    /// Destroy all that is personal, for ever.
+    /// Destroy all personal data permanently (crypto-shredding).
     Erase {
         /// Why.
         reason: ErasureReason,

@@ -1,26 +1,26 @@
-//! Judging a command against a user's past.
+//! Decides a command against the state of a user.
 
 use super::{User, UserCommand, UserEvent};
 use crate::value::{Erasable, ErasureReason};
 
-/// Why a command cannot be carried out.
+/// Why a command is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
-    /// The id belongs to an account already.
+    /// The id is in use.
     #[error("a user is already registered under this id")]
     AlreadyRegistered,
-    /// There is no account to act on.
+    /// The user does not exist.
     #[error("no user is registered under this id")]
     Unknown,
-    /// There was one, and all that was personal was destroyed: nothing can be done with this id again.
+    /// The user was erased; the id cannot be used again.
     #[error("the user of this id was erased; nothing can be done with them, and nobody else gets the id")]
     Erased,
 }
 
-/// Judges `command` against the user as they are. No events means that it is already so.
+/// Decides `command` against the current state. No events: nothing would change.
 ///
 /// # Errors
-/// [`Rejection`] if the command makes no sense for this user.
+/// [`Rejection`] if the state does not allow the command.
 pub fn decide(user: &User, command: UserCommand) -> Result<Vec<UserEvent>, Rejection> {
     match (user, command) {
         (User::Absent, UserCommand::Register { email, username, password_hash }) => {

@@ -1,14 +1,13 @@
-//! Folding a user's events into their state.
+//! Folds a user's events into their state.
 
 use std::collections::BTreeSet;
 
 use super::{Account, User, UserEvent};
 
-/// Applies one fact. Total: facts are never refused, and one that finds nothing to change changes nothing.
+/// Applies one event. Total: an event that does not fit the state changes nothing.
 #[must_use]
 pub fn evolve(user: User, event: &UserEvent) -> User {
-    // Nothing brings back what was destroyed, so nothing follows it. Should a log say otherwise, it is passed
-    // over.
+    // Erasure is final; later events of a malformed log are ignored.
     if matches!(user, User::Erased) {
         return User::Erased;
     }

@@ -1,18 +1,18 @@
-//! What is known of a user once their events are folded.
+//! The state of a user.
 
 use std::collections::BTreeSet;
 
 use crate::value::{EmailAddress, Erasable, Moment, PasswordHash, Role, Username};
 
-/// A user as their events leave them.
+/// The folded events of a user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum User {
-    /// Nobody has registered under this id.
+    /// No user has registered under this id.
     #[default]
     Absent,
-    /// Somebody has.
+    /// A registered user.
     Present(Account),
-    /// Somebody had, and all that was personal was destroyed. The id can never be used again.
+    /// All personal data was destroyed. The id can never be used again.
     Erased,
 }
 

@@ -1,9 +1,9 @@
-//! What can be asked of a webhook.
+//! Commands on a webhook.
 
 use super::SuspensionReason;
 use crate::value::{Moment, Reason, UserId, WebhookSecret, WebhookUrl};
 
-/// A wish, not yet judged.
+/// A command, not yet decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WebhookCommand {
     /// Send events to that address from now on.
@@ -28,7 +28,7 @@ pub enum WebhookCommand {
         /// Until when the present one is valid too.
         previous_until: Moment,
     },
-    /// Send nothing until somebody resumes it.
+    /// Suspend delivery until it is resumed.
     Suspend {
         /// Why.
         reason: SuspensionReason,

@@ -1,9 +1,9 @@
-//! Judging a command against a webhook's past.
+//! Decides a command against the state of a webhook.
 
 use super::{Webhook, WebhookCommand, WebhookEvent};
 use crate::value::Erasable;
 
-/// Why a command cannot be carried out.
+/// Why a command is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WebhookRejection {
     /// The id belongs to a webhook already, or did.
@@ -14,10 +14,10 @@ pub enum WebhookRejection {
     Unknown,
 }
 
-/// Judges `command` against the webhook as it is. No events means that it is already so.
+/// Decides `command` against the current state. No events: nothing would change.
 ///
 /// # Errors
-/// [`WebhookRejection`] if the command makes no sense for this webhook.
+/// [`WebhookRejection`] if the state does not allow the command.
 pub fn decide(webhook: &Webhook, command: WebhookCommand) -> Result<Vec<WebhookEvent>, WebhookRejection> {
     match (webhook, command) {
         (Webhook::Absent, WebhookCommand::Register { owner, url, secret, types, description, after }) => {

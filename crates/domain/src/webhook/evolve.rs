@@ -1,8 +1,8 @@
-//! From a webhook and what happened to it, to the webhook after.
+//! Folds a webhook's events into its state.
 
 use super::{ActiveWebhook, Replay, Webhook, WebhookEvent};
 
-/// The webhook after one more event. Total: what makes no sense changes nothing.
+/// Applies one event. Total: an event that does not fit the state changes nothing.
 #[must_use]
 pub fn evolve(webhook: Webhook, event: &WebhookEvent) -> Webhook {
     match (webhook, event) {

@@ -1,19 +1,19 @@
-//! What is known of a webhook once its events are folded.
+//! The state of a webhook.
 
 use super::SuspensionReason;
 use crate::value::{Erasable, Moment, Reason, UserId, WebhookSecret, WebhookUrl};
 
-/// A webhook as its events leave it.
+/// The folded events of a webhook.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Webhook {
-    /// Nothing was registered under this id.
+    /// No webhook was registered under this id.
     #[default]
     Absent,
-    /// Something was.
+    /// A registered webhook.
     Present(Box<ActiveWebhook>),
-    /// Something had been, and is no longer.
+    /// A deleted webhook.
     Deleted {
-        /// Whose it was.
+        /// Its owner.
         owner: UserId,
     },
 }
@@ -21,7 +21,7 @@ pub enum Webhook {
 /// A webhook that was registered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ActiveWebhook {
-    /// Whose it is.
+    /// Its owner.
     pub owner: UserId,
     /// Where events are sent.
     pub url: Erasable<WebhookUrl>,
@@ -35,15 +35,15 @@ pub struct ActiveWebhook {
     pub description: Option<Erasable<Reason>>,
     /// The position after which it begins.
     pub after: u64,
-    /// Why nothing is sent, if nothing is.
+    /// Why it is suspended, if it is.
     pub suspended: Option<SuspensionReason>,
     /// How often it was resumed.
     pub resumed: u64,
-    /// What was asked for once more, in the order of asking.
+    /// The requested replays, in order of request.
     pub replays: Vec<Replay>,
 }
 
-/// Events that are to be sent once more.
+/// A range of events to deliver again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Replay {
     /// The first position.

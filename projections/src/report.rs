@@ -1,5 +1,4 @@
 //! Status of a projection: the report of the leader, stored in its lease for all nodes to read.
-//! read.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Proving the rows: the log is replayed, and every row compared with what the replay wait_for_status, while
+//! Proving the rows: the log is replayed, and every row compared with what the replay says, while
 //! both go on. Nothing is written. Memory is bounded: of more rows than fit, the first are compared, then the
 //! log is replayed for the next.
 
@@ -44,7 +44,7 @@ pub enum VerifyError {
     Store(#[from] StoreError),
 }
 
-/// A row that is not what the log wait_for_status, the first by its key. It names no values: they may be
+/// A row that is not what the log says, the first by its key. It names no values: they may be
 /// personal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowDifference {

@@ -14,7 +14,7 @@ const OVERHEAD: usize = 96;
 /// Events replayed at once.
 const BATCH: usize = 2_000;
 
-/// The rows that the log wait_for_status, of the keys in a range, as JSON texts, which take a third of the
+/// The rows that the log says, of the keys in a range, as JSON texts, which take a third of the
 /// room.
 pub(super) struct Replay {
     projection: TableProjection,

@@ -1,5 +1,5 @@
-//! An event as the world outside sees it: a `CloudEvent` 1.0 in JSON (<https://cloudevents.io>, JSON event format 1.0.2).
-//! The feed, the command line and webhooks all show this and nothing else.
+//! The public form of an event: a `CloudEvent` 1.0 in JSON (<https://cloudevents.io>, JSON event format 1.0.2). The event
+//! feed, the command line and webhooks show nothing else.
 
 use domain::UserId;
 use serde::Serialize;
@@ -8,39 +8,38 @@ use store::canonical::rfc3339;
 use store::{PersonalData, StoredEvent};
 use uuid::Uuid;
 
-/// The personal fields that may leave the service. A field is added here by hand or stays inside: a password hash,
-/// or a secret of an event yet to be invented, is never shown by mistake.
+/// The personal fields that may leave the service. An allow-list, so that a password hash, or the secret of a future
+/// event type, is never disclosed by mistake.
 const DISCLOSED_PERSONAL_FIELDS: [&str; 3] = ["email", "username", "reason"];
 
-/// Whether personal values are shown.
+/// Whether personal values are included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disclosure {
-    /// They are, but for secrets.
+    /// Included, except secrets.
     Personal,
-    /// They are left out.
+    /// Left out.
     Redacted,
 }
 
-/// A `CloudEvent`, its fields in the order in which people read them.
+/// A `CloudEvent`, its fields in reading order.
 #[derive(Clone, Debug, Serialize)]
 pub struct CloudEvent {
     specversion: &'static str,
     id: String,
     source: String,
     #[serde(rename = "type")]
-    event_type: String,
-    subject: String,
-    time: String,
+    pub event_type: String,
+    pub subject: String,
+    pub time: String,
     datacontenttype: &'static str,
-    position: u64,
+    pub position: u64,
     streamversion: u64,
     schemaversion: u32,
-    actor: String,
-    data: Map<String, Value>,
+    pub actor: String,
+    pub data: Map<String, Value>,
 }
 
 impl CloudEvent {
-    /// What may be shown of an event of the log of that id.
     #[must_use]
     pub fn new(event: &StoredEvent, log_id: Uuid, disclosure: Disclosure) -> Self {
         let envelope = &event.envelope;
@@ -60,42 +59,6 @@ impl CloudEvent {
             data: data(event, disclosure),
         }
     }
-
-    /// Its place in the log.
-    #[must_use]
-    pub fn position(&self) -> u64 {
-        self.position
-    }
-
-    /// When it was committed, in RFC 3339.
-    #[must_use]
-    pub fn time(&self) -> &str {
-        &self.time
-    }
-
-    /// Its type.
-    #[must_use]
-    pub fn event_type(&self) -> &str {
-        &self.event_type
-    }
-
-    /// The user's id, or the stream.
-    #[must_use]
-    pub fn subject(&self) -> &str {
-        &self.subject
-    }
-
-    /// Who caused it.
-    #[must_use]
-    pub fn actor(&self) -> &str {
-        &self.actor
-    }
-
-    /// What it says.
-    #[must_use]
-    pub fn data(&self) -> &Map<String, Value> {
-        &self.data
-    }
 }
 
 fn data(event: &StoredEvent, disclosure: Disclosure) -> Map<String, Value> {
@@ -112,7 +75,7 @@ fn data(event: &StoredEvent, disclosure: Disclosure) -> Map<String, Value> {
     data
 }
 
-/// The personal values that may leave the service, if they are still there.
+/// The personal values that may leave the service; empty after an erasure.
 pub(crate) fn disclosed_personal(event: &StoredEvent) -> Map<String, Value> {
     let PersonalData::Known(personal) = &event.personal else { return Map::new() };
     let shown = personal.iter().filter(|(name, _)| DISCLOSED_PERSONAL_FIELDS.contains(&name.as_str()));
@@ -176,7 +139,7 @@ mod tests {
         event.envelope.event_type = "UserImported".to_owned();
         let open = json!({"is_active": true, "created_at": "2019-05-04T03:02:01.007Z"});
         event.envelope.data = open.as_object().unwrap().clone();
-        let shown = |disclosure| CloudEvent::new(&event, Uuid::nil(), disclosure).data().clone();
+        let shown = |disclosure| CloudEvent::new(&event, Uuid::nil(), disclosure).data;
         assert_eq!(Value::from(shown(Disclosure::Redacted)), open);
         assert_eq!(
             Value::from(shown(Disclosure::Personal)),

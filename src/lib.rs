@@ -1,9 +1,7 @@
-//! The Aegis service. In the order in which a request passes through: [`http`] turns it into a command or a query;
-//! [`command`] loads, decides and appends; the `projections` crate folds what was appended into rows; [`query`] reads
-//! them. [`crypto`] hashes passwords and signs tokens, [`config`] finds the settings, [`cli`] is the command line, and
-//! [`app`] puts it all together. [`cloud_event`] is how an event is shown,
-//! to whoever may see it, [`mod@export`] takes the log elsewhere, and
-//! [`webhooks`] send it, event by event, to whoever asked for it.
+//! The Aegis service. In the order of a request: [`http`] turns it into a command or a query; [`command`] loads, decides and
+//! appends; the `projections` crate applies the events to read models; [`query`] reads them. [`crypto`] hashes passwords and
+//! signs tokens, [`config`] reads the settings, [`cli`] is the command line, [`app`] the composition root. [`cloud_event`]
+//! is the public form of an event, [`mod@export`] writes the log to files, and [`webhooks`] deliver it.
 
 pub mod app;
 pub mod cli;

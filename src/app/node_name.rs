@@ -1,20 +1,20 @@
-//! What tells a node from all others, and whether the node of a name still runs. Only a node in the same place can be
-//! told to be gone: on the same machine since it was last started, and in the same namespace of processes.
+//! Node names: unique, and precise enough to see that a node has died. Only nodes of the same machine, boot and PID
+//! namespace can be checked.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use store::Env;
 
-/// The machine, the process, and both the place and something random, since containers share the first two.
+/// `host:pid:<PID namespace><random>`; the last part since containers may share the first two.
 #[must_use]
 pub fn node_name(env: &Env) -> String {
     let random = u32::from_be_bytes(env.bytes());
     format!("{}:{}:{:08x}{random:08x}", host(), std::process::id(), process_namespace().unwrap_or_default())
 }
 
-/// Whether the node of that name ran in the place where this one runs, and its process has ended. Nobody can tell of
-/// other places, and not where `/proc` is missing: those are not gone.
+/// Whether that node ran in the PID namespace of this one and its process has exited. Unknown, hence `false`, for other
+/// namespaces and without `/proc`.
 #[must_use]
 pub fn is_dead_node(name: &str) -> bool {
     let mut parts = name.rsplitn(3, ':');
@@ -31,17 +31,17 @@ fn host() -> String {
     if host.trim().is_empty() { "node".to_owned() } else { host.trim().to_owned() }
 }
 
-/// What two processes have in common that see each other in `/proc`.
+/// Equal for two processes that see each other in `/proc`.
 fn process_namespace() -> Option<u32> {
     let started = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let namespace = fs::read_link("/proc/self/ns/pid").ok()?;
-    // Another release of the compiler may hash otherwise: then the places differ, and the lease runs out by itself.
+    // Another compiler release may hash differently: then the namespaces differ, and the lease expires by itself.
     let mut hasher = DefaultHasher::new();
     (started.trim(), namespace).hash(&mut hasher);
     u32::try_from(hasher.finish() >> 32).ok()
 }
 
-/// One that has ended and that its parent has not asked after yet is still listed, as a zombie (`proc_pid_stat(5)`).
+/// An exited process that its parent has not reaped is listed as a zombie (`proc_pid_stat(5)`).
 fn has_exited(process: u32) -> bool {
     match fs::read_to_string(format!("/proc/{process}/stat")) {
         Ok(stat) => stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X'])),

@@ -1,7 +1,8 @@
-//! How an event looks in a file.
+//! Renders events as JSON lines or CSV rows.
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use clap::ValueEnum;
+use csv::{Terminator, WriterBuilder};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use store::canonical::{canonical_event, rfc3339};
@@ -10,17 +11,17 @@ use store::{PersonalData, StoreError, StoredEvent};
 
 use crate::cloud_event::disclosed_personal;
 
-/// A form.
+/// The format of an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ExportFormat {
-    /// One JSON object per line, with all that is needed to prove it.
+    /// One JSON object per line, with everything needed to verify it offline.
     Jsonl,
-    /// A table for spreadsheets (RFC 4180). It cannot be proved.
+    /// A table for spreadsheets (RFC 4180). It cannot be verified.
     Csv,
 }
 
-/// The columns of a table. Personal values that every tool asks for have their own.
+/// The columns of the CSV format. Personal values that most tools need have their own column.
 const COLUMNS: [&str; 13] = [
     "position",
     "time",
@@ -38,28 +39,30 @@ const COLUMNS: [&str; 13] = [
 ];
 
 impl ExportFormat {
-    /// What stands above all events.
-    #[must_use]
-    pub fn header(self) -> String {
+    /// The line before the first event, if the format has one.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be rendered.
+    pub fn header(self) -> Result<String, StoreError> {
         match self {
-            Self::Jsonl => String::new(),
+            Self::Jsonl => Ok(String::new()),
             Self::Csv => csv_row(COLUMNS.map(str::to_owned)),
         }
     }
 
-    /// An event, with the end of its line.
+    /// Renders an event as a line with its terminator.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] if it is not one that could have been written.
+    /// [`StoreError::Corrupt`] if the event does not match its leaf hash.
     pub fn line(self, event: &StoredEvent) -> Result<String, StoreError> {
         match self {
             Self::Jsonl => json_line(event),
-            Self::Csv => Ok(csv_row(csv_cells(event))),
+            Self::Csv => csv_row(csv_cells(event)),
         }
     }
 }
 
-/// The canonical event stands in it byte by byte as it is hashed. What is beside it is not covered by the hash.
+/// The line embeds the canonical event byte for byte, as hashed. The fields beside it are not covered by the hash.
 fn json_line(event: &StoredEvent) -> Result<String, StoreError> {
     let position = event.envelope.position;
     let corrupt =
@@ -109,18 +112,25 @@ fn remaining_data(data: Map<String, Value>) -> String {
     if data.is_empty() { String::new() } else { Value::Object(data).to_string() }
 }
 
-fn csv_row(cells: [String; COLUMNS.len()]) -> String {
-    let cells = cells.map(|cell| quote(escape_formula(&cell)));
-    cells.join(",") + "\r\n"
+fn csv_row(cells: [String; COLUMNS.len()]) -> Result<String, StoreError> {
+    let mut writer =
+        WriterBuilder::new().terminator(Terminator::CRLF).buffer_capacity(512).from_writer(Vec::new());
+    writer
+        .write_record(cells.map(|cell| escape_formula(&cell)))
+        .map_err(|error| StoreError::unavailable("rendering a CSV row", error))?;
+    let row = writer
+        .into_inner()
+        .map_err(|error| StoreError::unavailable("rendering a CSV row", error.into_error()))?;
+    Ok(String::from_utf8_lossy(&row).into_owned())
 }
 
-/// A cell that a spreadsheet would take for a formula is made plain text (OWASP, "CSV Injection"): with a `'` before
-/// whatever would begin one, also where a spreadsheet that separates by semicolons, tabs or bars sees a cell of its own.
+/// Prevents CSV injection (OWASP): puts a `'` before every character that a spreadsheet would take for the start of a
+/// formula, also in spreadsheets that separate cells by semicolon, tab or bar.
 fn escape_formula(cell: &str) -> String {
     let begins = |character: char| matches!(character, '=' | '+' | '-' | '@' | '＝' | '＋' | '－' | '＠');
-    let is_passed_over = |character: char| character.is_whitespace() || character == '"';
+    let is_skipped = |character: char| character.is_whitespace() || character == '"';
     let mut safe = String::with_capacity(cell.len());
-    if cell.starts_with(['\t', '\r', '\n']) || cell.trim_start_matches(is_passed_over).starts_with(begins) {
+    if cell.starts_with(['\t', '\r', '\n']) || cell.trim_start_matches(is_skipped).starts_with(begins) {
         safe.push('\'');
     }
     let mut is_at_start = false;
@@ -128,16 +138,12 @@ fn escape_formula(cell: &str) -> String {
         if is_at_start && begins(character) {
             safe.push('\'');
         }
-        // What is passed over at the start of a cell leaves the reader there.
+        // Skipped characters do not end the start of a cell.
         let separates = matches!(character, ';' | '|' | '\t' | '\r' | '\n');
-        is_at_start = separates || is_at_start && is_passed_over(character);
+        is_at_start = separates || is_at_start && is_skipped(character);
         safe.push(character);
     }
     safe
-}
-
-fn quote(cell: String) -> String {
-    if cell.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell }
 }
 
 #[cfg(test)]
@@ -175,7 +181,9 @@ mod tests {
         for (cell, expected) in
             [("a,b", "\"a,b\""), ("say \"hi\"", "\"say \"\"hi\"\"\""), ("a\nb", "\"a\nb\""), ("a", "a")]
         {
-            assert_eq!(quote(cell.to_owned()), expected);
+            let mut cells = COLUMNS.map(|_| String::new());
+            cells[0] = cell.to_owned();
+            assert_eq!(csv_row(cells).unwrap(), format!("{expected},,,,,,,,,,,,\r\n"));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What is in an export, in a file beside it.
+//! The manifest: describes an export in a file beside it.
 
 use std::path::{Path, PathBuf};
 
@@ -10,42 +10,39 @@ use store::tiles::{from_bytes, to_bytes};
 use super::ExportError;
 use super::format::ExportFormat;
 
-/// The version of the form.
+/// The version of the manifest's format.
 pub const MANIFEST_VERSION: u32 = 1;
 
-/// What is in an export.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// The version of this form.
     pub version: u32,
-    /// The name of the log, as in its checkpoints.
+    /// The name of the log, as in its signed checkpoints.
     pub log: String,
-    /// The form of the events.
     pub format: ExportFormat,
-    /// The first position that was looked at.
+    /// The first position of the range.
     pub from: u64,
-    /// The last.
+    /// The last position of the range.
     pub to: u64,
-    /// Only events of these types; empty: all.
+    /// The exported event types; empty: all.
     pub types: Vec<String>,
-    /// How many events are in it.
+    /// The number of events.
     pub count: u64,
-    /// Whether every event from the first position to the last is in it, in a form that can be proved.
+    /// Whether it contains every event of the range in a format that can be verified.
     pub complete: bool,
-    /// SHA-256 of the file, in hex.
+    /// Of the file, in hexadecimal.
     pub sha256: String,
-    /// The root over all events up to `to`, in base64.
+    /// The Merkle root over all events up to `to`, in base64.
     pub root: String,
-    /// The right edge of the tree before `from`: the roots of its complete subtrees, largest first, in base64.
+    /// The frontier of the tree before `from`: the roots of its complete subtrees, largest first, in base64.
     pub before: String,
-    /// A signed head of the log, of `to` events or more.
+    /// A signed checkpoint of `to` events or more.
     pub checkpoint: String,
-    /// The proof that the log of the checkpoint begins with the events up to `to`: hashes, in base64.
+    /// The consistency proof from `to` to the checkpoint: hashes, in base64.
     pub consistency: String,
 }
 
 impl Manifest {
-    /// Where the manifest of an export is.
+    /// The path of an export's manifest.
     #[must_use]
     pub fn path(export: &Path) -> PathBuf {
         let mut name = export.as_os_str().to_owned();
@@ -53,10 +50,10 @@ impl Manifest {
         name.into()
     }
 
-    /// The manifest of an export, if it has one.
+    /// Reads the manifest of an export; `None` if there is none.
     ///
     /// # Errors
-    /// [`ExportError`] if it is no manifest that this version knows.
+    /// [`ExportError`] if this version cannot read it.
     pub fn read(export: &Path) -> Result<Option<Self>, ExportError> {
         let path = Self::path(export);
         let text = match std::fs::read(&path) {
@@ -64,10 +61,7 @@ impl Manifest {
             text => text.map_err(ExportError::file(&path))?,
         };
         let unknown = |error: &dyn std::fmt::Display| {
-            ExportError::Refused(format!(
-                "{} is no manifest that this version knows: {error}",
-                path.display()
-            ))
+            ExportError::Refused(format!("{} is not a manifest of this version: {error}", path.display()))
         };
         let manifest: Self = serde_json::from_slice(&text).map_err(|error| unknown(&error))?;
         if manifest.version != MANIFEST_VERSION {
@@ -76,20 +70,20 @@ impl Manifest {
         Ok(Some(manifest))
     }
 
-    /// The tree before the first position; none if that cannot be.
+    /// The tree before the first position; `None` if it is malformed.
     #[must_use]
     pub fn tree_before(&self) -> Option<Frontier> {
         Frontier::from_bytes(self.from.checked_sub(1)?, &BASE64_STANDARD.decode(&self.before).ok()?).ok()
     }
 
-    /// The hashes of the proof; none if they are none.
+    /// The hashes of the consistency proof; `None` if they are malformed.
     #[must_use]
     pub fn proof(&self) -> Option<Vec<Hash>> {
         from_bytes(&BASE64_STANDARD.decode(&self.consistency).ok()?)
     }
 }
 
-/// Hashes as a manifest holds them.
+/// Encodes hashes for a manifest.
 #[must_use]
 pub fn encode_hashes(hashes: &[Hash]) -> String {
     BASE64_STANDARD.encode(to_bytes(hashes))

@@ -1,5 +1,5 @@
-//! An export while it is being written: `FILE.part`, and beside it how far it is. After a kill it goes on from there, and
-//! only what is whole gets the name that was asked for.
+//! An export while it is written: `FILE.part` and its saved progress, `FILE.part.json`. A killed export resumes there;
+//! only a finished file gets its final name.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
@@ -10,42 +10,36 @@ use std::time::{Duration, Instant};
 use aws_lc_rs::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 
+use super::ExportError;
 use super::format::ExportFormat;
 use super::manifest::Manifest;
-use super::{ExportError, hex};
 
-/// How often it is noted how far the file is.
+/// How often the progress is saved.
 const SAVE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What was asked for, in the words of whoever asked: the same words go on with what they began.
+/// The arguments of an export as typed: only the same arguments resume a partial file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExportRequest {
-    /// The name of the log.
     pub log: String,
-    /// The form.
     pub format: ExportFormat,
-    /// From where on, if that was said.
     pub from: Option<String>,
-    /// Up to where, if that was said.
     pub to: Option<String>,
-    /// Only these types; empty: all.
+    /// Empty: all.
     pub types: Vec<String>,
 }
 
-/// What an export is to hold. Settled when it is begun, and kept when it goes on.
+/// The contents of an export: fixed when it begins, retained when it is resumed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExportPlan {
-    /// What was asked for.
-    pub asked: ExportRequest,
-    /// The first position.
+    #[serde(rename = "asked")]
+    pub request: ExportRequest,
     pub from: u64,
-    /// The last position.
     pub to: u64,
-    /// A signed head of `to` events or more.
+    /// A signed checkpoint of `to` events or more.
     pub checkpoint: String,
 }
 
-/// How far a file is.
+/// The part of the file that is known to be on disk.
 #[derive(Serialize, Deserialize)]
 struct SavedProgress {
     plan: ExportPlan,
@@ -59,25 +53,25 @@ impl SavedProgress {
         Self { bytes: 0, position: plan.from.saturating_sub(1), count: 0, plan }
     }
 
-    /// What was noted of the file, if anything was; by the same request, or it is left alone.
+    /// The saved progress, if any. A file of other arguments is refused.
     fn read(target: &Path, plan: &ExportPlan) -> Result<Option<Self>, ExportError> {
         let path = sibling(target, ".part.json");
-        let begun: Option<Self> = match fs::read(&path) {
+        let saved: Option<Self> = match fs::read(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             text => serde_json::from_slice(&text.map_err(ExportError::file(&path))?).ok(),
         };
-        match begun {
-            Some(begun) if begun.plan.asked != plan.asked => Err(ExportError::Refused(format!(
-                "{} was begun with other arguments (see {}): run it with those, or remove both",
+        match saved {
+            Some(saved) if saved.plan.request != plan.request => Err(ExportError::Refused(format!(
+                "{} was started with other arguments (see {}): use the same arguments, or remove both files",
                 sibling(target, ".part").display(),
                 path.display()
             ))),
-            begun => Ok(begun),
+            saved => Ok(saved),
         }
     }
 }
 
-/// A file that is being written.
+/// A file that is being written. It is locked.
 pub struct PartialExport {
     target: PathBuf,
     plan: ExportPlan,
@@ -86,26 +80,26 @@ pub struct PartialExport {
     bytes: u64,
     position: u64,
     count: u64,
-    saved: Instant,
+    saved_at: Instant,
 }
 
 impl PartialExport {
-    /// Begins a file, or goes on with one that was begun by the same request.
+    /// Creates the file, or resumes one of the same request.
     ///
     /// # Errors
-    /// [`ExportError::Refused`] if there is such a file, or one that another request has begun.
+    /// [`ExportError::Refused`] if the target exists, or a partial file of another request.
     pub fn open(target: &Path, plan: ExportPlan, force: bool) -> Result<Self, ExportError> {
         if target.exists() && !force {
             let target = target.display();
             return Err(ExportError::Refused(format!(
-                "{target} is there already: name another, or add `--force`"
+                "{target} already exists: choose another file, or add `--force`"
             )));
         }
         let path = sibling(target, ".part");
         let (mut file, is_new) = open_locked(&path)?;
-        // What was noted of a file that is gone, or has got its name already, tells nothing of a new one.
-        let begun = if is_new { None } else { SavedProgress::read(target, &plan)? };
-        let (state, hash) = resume(&mut file, begun, plan).map_err(ExportError::file(&path))?;
+        // Progress that was saved for a deleted or already renamed file does not apply to a new one.
+        let saved = if is_new { None } else { SavedProgress::read(target, &plan)? };
+        let (state, hash) = resume(&mut file, saved, plan).map_err(ExportError::file(&path))?;
         let SavedProgress { plan, bytes, position, count } = state;
         let file = BufWriter::with_capacity(1 << 20, file);
         let mut part = Self {
@@ -116,35 +110,34 @@ impl PartialExport {
             bytes,
             position,
             count,
-            saved: Instant::now(),
+            saved_at: Instant::now(),
         };
         part.save()?;
         if bytes == 0 {
-            let header = part.plan.asked.format.header();
+            let header = part.plan.request.format.header()?;
             part.write(&header)?;
         }
         Ok(part)
     }
 
-    /// What it is to hold.
     #[must_use]
     pub fn plan(&self) -> &ExportPlan {
         &self.plan
     }
 
-    /// The last position that was looked at.
+    /// The last position that was read.
     #[must_use]
     pub fn position(&self) -> u64 {
         self.position
     }
 
-    /// How many events are in it.
+    /// The number of events written.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// Adds so many events, after which it has looked at everything up to that position.
+    /// Adds the lines of `count` events: all events up to `position` have been read then.
     ///
     /// # Errors
     /// [`ExportError::File`], such as for a full disk.
@@ -152,25 +145,25 @@ impl PartialExport {
         self.write(lines)?;
         self.count += count;
         self.position = position;
-        if self.saved.elapsed() < SAVE_INTERVAL { Ok(()) } else { self.save() }
+        if self.saved_at.elapsed() < SAVE_INTERVAL { Ok(()) } else { self.save() }
     }
 
-    /// Notes all that was added so far, on the disk; gives how many events that are.
+    /// Syncs to disk and returns the number of events.
     ///
     /// # Errors
     /// [`ExportError::File`], such as for a full disk.
-    pub fn saved(mut self) -> Result<u64, ExportError> {
+    pub fn save_and_close(mut self) -> Result<u64, ExportError> {
         self.save()?;
         Ok(self.count)
     }
 
-    /// Where a file is until it is whole.
+    /// The path of the partial file.
     #[must_use]
     pub fn path(target: &Path) -> PathBuf {
         sibling(target, ".part")
     }
 
-    /// The file is whole: gives it its name, with its manifest. Says what its SHA-256 is.
+    /// Writes the manifest, which is given the SHA-256, and renames the file to its target.
     ///
     /// # Errors
     /// [`ExportError::File`].
@@ -179,7 +172,7 @@ impl PartialExport {
         manifest: impl FnOnce(&ExportPlan, u64, String) -> Manifest,
     ) -> Result<Manifest, ExportError> {
         self.save()?;
-        let sha256 = hex(self.hash.finish().as_ref());
+        let sha256 = hex::encode(self.hash.finish());
         let manifest = manifest(&self.plan, self.count, sha256);
         let text = serde_json::to_string_pretty(&manifest)
             .map_err(|error| ExportError::Refused(error.to_string()))?;
@@ -198,7 +191,7 @@ impl PartialExport {
         Ok(())
     }
 
-    /// Notes how far it is, once that is on the disk.
+    /// Syncs the file, then saves the progress.
     fn save(&mut self) -> Result<(), ExportError> {
         let path = sibling(&self.target, ".part");
         self.file.flush().map_err(ExportError::file(&path))?;
@@ -211,12 +204,12 @@ impl PartialExport {
         };
         let text = serde_json::to_vec(&state).map_err(|error| ExportError::Refused(error.to_string()))?;
         replace_atomically(&sibling(&self.target, ".part.json"), &text)?;
-        self.saved = Instant::now();
+        self.saved_at = Instant::now();
         Ok(())
     }
 }
 
-/// Opens a file that nobody else writes, and says whether it is new. The lock goes with the process.
+/// Opens and locks a file; returns whether it is new. The lock ends with the process.
 fn open_locked(path: &Path) -> Result<(File, bool), ExportError> {
     let open = || {
         let is_new = !path.try_exists()?;
@@ -227,7 +220,7 @@ fn open_locked(path: &Path) -> Result<(File, bool), ExportError> {
             Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(error)) => return Err(error),
         }
-        // Whoever held it may have given it its name since.
+        // The previous lock holder may have renamed the file before this lock was taken.
         let (ours, named) = (file.metadata()?, fs::metadata(path));
         let is_named = named.is_ok_and(|named| (named.dev(), named.ino()) == (ours.dev(), ours.ino()));
         Ok(is_named.then_some((file, is_new)))
@@ -235,33 +228,33 @@ fn open_locked(path: &Path) -> Result<(File, bool), ExportError> {
     let opened = open().map_err(ExportError::file(path))?;
     opened.ok_or_else(|| {
         ExportError::Refused(format!(
-            "another export is writing {}: wait for it, or name another file",
+            "another export is writing {}: wait for it, or choose another file",
             path.display()
         ))
     })
 }
 
-/// Cuts a file to what was noted of it, and hashes that; one that is shorter begins anew.
+/// Truncates the file to its saved progress and hashes it; a shorter file starts over.
 fn resume(
     file: &mut File,
-    begun: Option<SavedProgress>,
+    saved: Option<SavedProgress>,
     plan: ExportPlan,
 ) -> std::io::Result<(SavedProgress, Context)> {
     let mut hash = Context::new(&SHA256);
-    let state = match begun {
-        Some(begun) if hash_prefix(file, begun.bytes, &mut hash)? => begun,
+    let state = match saved {
+        Some(saved) if hash_prefix(file, saved.bytes, &mut hash)? => saved,
         _ => {
             hash = Context::new(&SHA256);
             SavedProgress::new(plan)
         }
     };
-    // Whatever comes after was not noted, and may be torn.
+    // The rest was not saved and may be torn.
     file.set_len(state.bytes)?;
     file.seek(SeekFrom::Start(state.bytes))?;
     Ok((state, hash))
 }
 
-/// Takes the first bytes of a file into the hash; whether there are so many.
+/// Hashes the first `bytes` bytes; returns whether there are as many.
 fn hash_prefix(file: &mut File, bytes: u64, hash: &mut Context) -> std::io::Result<bool> {
     let mut left = file.take(bytes);
     let mut buffer = vec![0; 1 << 16];
@@ -276,7 +269,7 @@ fn hash_prefix(file: &mut File, bytes: u64, hash: &mut Context) -> std::io::Resu
     }
 }
 
-/// Puts a file in the place of another, or leaves that as it is.
+/// Replaces a file by way of a rename: after a crash there is either the old or the new one.
 fn replace_atomically(path: &Path, text: &[u8]) -> Result<(), ExportError> {
     let new = sibling(path, ".new");
     let write = || {

@@ -14,8 +14,8 @@ use store::checkpoint::{SignedHead, VerifierKey};
 use store::merkle::{Frontier, leaf_hash, verify_consistency};
 use store::{Finding, Position};
 
+use super::ExportError;
 use super::manifest::Manifest;
-use super::{ExportError, hex};
 
 /// What was proved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +76,7 @@ pub fn verify_export(
     }
     let to = tree.frontier.size();
     if let Some(manifest) = &manifest {
-        check_manifest(manifest, &tree, &hex(hash.finish().as_ref()))?;
+        check_manifest(manifest, &tree, &hex::encode(hash.finish()))?;
     }
     if to < from {
         return Err(refused(format!("{} holds no event", export.display())));

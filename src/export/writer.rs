@@ -1,4 +1,4 @@
-//! Writing an export: stretches of the log are read and rendered side by side, and written in order.
+//! Writes an export: chunks of the log are read and rendered concurrently, and written in order.
 
 use std::pin::pin;
 
@@ -10,36 +10,35 @@ use super::ExportError;
 use super::format::ExportFormat;
 use super::partial::{ExportPlan, ExportRequest, PartialExport};
 
-/// Positions looked at together.
+/// The number of positions in a chunk.
 const CHUNK_EVENTS: u64 = 2_000;
-/// Stretches worked on side by side.
+/// The number of chunks in work at once.
 const CONCURRENT_CHUNKS: usize = 4;
 
-/// Lines of a stretch, how many, and where it ends.
+/// The lines of a chunk, their number, and the last position.
 type Chunk = (String, u64, u64);
 
-/// Writes what is missing of an export. `each` is told the position, now and then.
+/// Writes the rest of an export, reporting the position after each chunk.
 ///
 /// # Errors
-/// [`ExportError`] if the log cannot be read, or the file not be written.
+/// [`ExportError`] if the log cannot be read or the file cannot be written.
 pub async fn write_export(
     store: &EventStore,
     part: &mut PartialExport,
     on_progress: &mut (dyn FnMut(u64) + Send),
 ) -> Result<(), ExportError> {
     let to = part.plan().to;
-    let ExportPlan { asked: ExportRequest { format, types, .. }, .. } = part.plan().clone();
+    let ExportPlan { request: ExportRequest { format, types, .. }, .. } = part.plan().clone();
     let starts = (part.position()..to).step_by(usize::try_from(CHUNK_EVENTS).unwrap_or(usize::MAX));
     let render = |start: u64| {
         let (store, types, end) = (store.clone(), types.clone(), to.min(start + CHUNK_EVENTS));
-        // A task of its own, so that another thread may do it.
+        // A task, so that another thread can render it.
         AbortOnDropHandle::new(tokio::spawn(
             async move { render_chunk(&store, format, types, start, end).await },
         ))
     };
     let mut chunks = pin!(stream::iter(starts).map(render).buffered(CONCURRENT_CHUNKS).map(|rendered| {
-        rendered
-            .unwrap_or_else(|stopped| Err(StoreError::unavailable("reading a stretch of the log", stopped)))
+        rendered.unwrap_or_else(|stopped| Err(StoreError::unavailable("reading a chunk of the log", stopped)))
     }));
     while let Some((lines, count, end)) = chunks.try_next().await? {
         part.add(&lines, count, end)?;

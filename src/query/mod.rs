@@ -1,5 +1,5 @@
-//! Queries: rows of read models, and how fresh they are. Never events, except to ask where the log's head is, how old what
-//! is not projected yet, and for what was (`history`).
+//! Queries: rows of the read models and their freshness. Events are read only for the head of the log, the projection lag
+//! and the past (`history`).
 
 mod claims;
 mod history;
@@ -14,18 +14,36 @@ pub use history::{
     StoredPassword, UserAction, UserAt, UserChange, UserChangeKind, UserDifference,
 };
 pub use stats::{DayStats, Stats, StatsQueries};
-pub use users::{PROJECTION_WAIT_TIMEOUT, QueryError, UserQueries};
+pub use users::UserQueries;
 pub use webhooks::WebhookQueries;
+
+use std::time::Duration;
 
 use ::projections::Projection;
 use store::{EventStore, Position, StoreError, Table};
 
-/// The table of a read model that is read now, as far as this process has heard.
+/// How long a request waits for a projection to catch up.
+const PROJECTION_WAIT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Why a query was not answered.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum QueryError {
+    /// The projection did not reach the position in time: what its rows do not show may exist nevertheless.
+    #[error("the read model `{name}` is behind the log: it has not reached position {wanted} within 2 s")]
+    Behind { name: &'static str, wanted: Position },
+    /// The log has not reached the requested position.
+    #[error("position {wanted} is beyond the head of the log, which is at {head}")]
+    BeyondHead { wanted: Position, head: Position },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The live table of a read model according to this process, without asking the database.
 fn live_table(store: &EventStore, projection: &'static dyn Projection) -> Table {
     projection.table(store.progress().live_version(projection.name()))
 }
 
-/// Nothing that was read of a table is taken at its word if that was dropped behind the service's back.
+/// Fails if the table was dropped behind the service's back: rows that were read of it are not trusted.
 fn ensure_not_dropped(store: &EventStore, table: &Table) -> Result<(), QueryError> {
     if store.progress().dropped.contains(&table.name) {
         Err(StoreError::table_dropped(&table.name).into())
@@ -34,7 +52,7 @@ fn ensure_not_dropped(store: &EventStore, table: &Table) -> Result<(), QueryErro
     }
 }
 
-/// Waits until that table shows the log up to a position, for at most [`PROJECTION_WAIT_TIMEOUT`].
+/// Waits until the live table includes a position, for at most [`PROJECTION_WAIT_TIMEOUT`].
 async fn wait_until_projected(
     store: &EventStore,
     projection: &'static dyn Projection,

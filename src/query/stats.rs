@@ -6,7 +6,7 @@ use jiff::civil::Date;
 use projections::{Daily, DayRow};
 use store::{EventStore, Position, ReadModelStore};
 
-use super::users::QueryError;
+use super::QueryError;
 
 /// How many days are read at once.
 const PAGE: usize = 500;

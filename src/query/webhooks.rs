@@ -6,9 +6,8 @@ use domain::{UserId, WebhookId};
 use projections::{WebhookRow, Webhooks};
 use store::{EventStore, Position, ReadModelStore};
 
-use super::users::QueryError;
+use super::QueryError;
 
-/// Reads the `webhooks` rows.
 #[derive(Clone)]
 pub struct WebhookQueries {
     store: EventStore,
@@ -16,13 +15,12 @@ pub struct WebhookQueries {
 }
 
 impl WebhookQueries {
-    /// Queries of these rows, as fresh as this log.
     #[must_use]
     pub fn new(store: EventStore, rows: Arc<dyn ReadModelStore>) -> Self {
         Self { store, rows }
     }
 
-    /// The webhooks of a user, at most 100, by id.
+    /// The webhooks of a user by id, at most 100.
     ///
     /// # Errors
     /// [`QueryError::Store`] if they cannot be read.
@@ -44,15 +42,15 @@ impl WebhookQueries {
         page.iter().map(|row| Ok(WebhookRow::from_row(row)?)).collect()
     }
 
-    /// Waits until the rows show the log up to `position`, which is known to exist.
+    /// Waits until the rows include `position`, which must exist in the log.
     ///
     /// # Errors
-    /// [`QueryError::Behind`] if they do not get there in time.
+    /// [`QueryError::Behind`] if they do not in time.
     pub async fn wait_for_position(&self, position: Position) -> Result<(), QueryError> {
         super::wait_until_projected(&self.store, &Webhooks, position).await
     }
 
-    /// How far the rows are, as far as this process has heard.
+    /// The last position in the rows that this process knows of.
     #[must_use]
     pub fn projected_position(&self) -> Position {
         self.store.progress().applied_position(&super::live_table(&self.store, &Webhooks).name)

@@ -97,7 +97,7 @@ async fn plan(arguments: &Arguments, session: &Session) -> Result<ExportPlan, Cl
         to: arguments.to.map(|to| to.to_string()),
         types: arguments.types.clone(),
     };
-    Ok(ExportPlan { asked, from, to, checkpoint })
+    Ok(ExportPlan { request: asked, from, to, checkpoint })
 }
 
 /// The verified tree head of a checkpoint of this log.
@@ -114,13 +114,13 @@ async fn finish(part: PartialExport, session: &Session) -> Result<Manifest, CliE
     let proved = session.services.proofs.range(before, to, &head).await?;
     let manifest = part.finish(|plan, count, sha256| Manifest {
         version: MANIFEST_VERSION,
-        log: plan.asked.log.clone(),
-        format: plan.asked.format,
+        log: plan.request.log.clone(),
+        format: plan.request.format,
         from: plan.from,
         to: plan.to,
-        types: plan.asked.types.clone(),
+        types: plan.request.types.clone(),
         count,
-        complete: plan.asked.format == ExportFormat::Jsonl && plan.asked.types.is_empty(),
+        complete: plan.request.format == ExportFormat::Jsonl && plan.request.types.is_empty(),
         sha256,
         root: BASE64_STANDARD.encode(proved.root),
         before: BASE64_STANDARD.encode(proved.before.to_bytes()),

@@ -38,12 +38,12 @@ impl EventPrinter {
 
 fn cells(event: &CloudEvent) -> [String; 6] {
     [
-        event.position().to_string(),
-        event.time().to_owned(),
-        event.event_type().to_owned(),
-        event.subject().to_owned(),
-        event.actor().to_owned(),
-        Value::Object(event.data().clone()).to_string(),
+        event.position.to_string(),
+        event.time.clone(),
+        event.event_type.clone(),
+        event.subject.clone(),
+        event.actor.clone(),
+        Value::Object(event.data.clone()).to_string(),
     ]
 }
 

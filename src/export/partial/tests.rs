@@ -1,4 +1,4 @@
-//! An export that is interrupted, asked for otherwise, or written twice.
+//! Interrupted, conflicting and concurrent exports.
 
 use tempfile::TempDir;
 
@@ -15,11 +15,11 @@ fn asked() -> ExportRequest {
 }
 
 fn plan() -> ExportPlan {
-    ExportPlan { asked: asked(), from: 1, to: 9, checkpoint: "note".to_owned() }
+    ExportPlan { request: asked(), from: 1, to: 9, checkpoint: "note".to_owned() }
 }
 
 fn manifest(plan: &ExportPlan, count: u64, sha256: String) -> Manifest {
-    let ExportRequest { log, format, types, .. } = plan.asked.clone();
+    let ExportRequest { log, format, types, .. } = plan.request.clone();
     let [root, before, consistency] = [const { String::new() }; 3];
     let (version, from, to, complete) = (1, plan.from, plan.to, false);
     let checkpoint = plan.checkpoint.clone();
@@ -52,11 +52,11 @@ fn interrupted_export_resumes_to_the_same_bytes() {
     let mut part = PartialExport::open(&torn, plan(), false).unwrap();
     part.add("one\ntwo\n", 2, 2).unwrap();
     part.save().unwrap();
-    // This is written and never noted, and the last of it is torn.
+    // This is written and never saved, and its end is torn.
     part.add("three\nfo", 2, 4).unwrap();
     part.file.flush().unwrap();
     drop(part);
-    // The log has grown meanwhile: what was settled at first stays.
+    // The log has grown since: the original plan stays.
     let later = ExportPlan { to: 12, checkpoint: "later".to_owned(), ..plan() };
     let mut part = PartialExport::open(&torn, later, false).unwrap();
     assert_eq!((part.position(), part.count(), part.plan()), (2, 2, &plan()));
@@ -65,7 +65,7 @@ fn interrupted_export_resumes_to_the_same_bytes() {
     assert_eq!(fs::read(&torn).unwrap(), fs::read(&whole).unwrap());
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4, "two files and their manifests");
     let digest = aws_lc_rs::digest::digest(&SHA256, &fs::read(&whole).unwrap());
-    assert_eq!(hex(digest.as_ref()), expected.sha256);
+    assert_eq!(hex::encode(digest), expected.sha256);
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn export_of_another_request_is_not_resumed() {
         ExportRequest { format: ExportFormat::Jsonl, ..asked() },
         ExportRequest { log: "aegis/2".to_owned(), ..asked() },
     ] {
-        let other = ExportPlan { asked: other, ..plan() };
+        let other = ExportPlan { request: other, ..plan() };
         assert!(matches!(PartialExport::open(&file, other, true), Err(ExportError::Refused(_))));
     }
     PartialExport::open(&file, plan(), false).unwrap().finish(manifest).unwrap();
@@ -94,7 +94,7 @@ fn concurrent_exports_to_one_file_are_refused() {
     let file = folder.path().join("file");
     let part = PartialExport::open(&file, plan(), false).unwrap();
     let Err(ExportError::Refused(why)) = PartialExport::open(&file, plan(), true) else {
-        panic!("both write")
+        panic!("both exports write")
     };
     assert!(why.contains("another export is writing"), "{why}");
     drop(part);
@@ -106,9 +106,9 @@ fn progress_of_an_already_renamed_file_is_ignored() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("file");
     drop(PartialExport::open(&file, plan(), false).unwrap());
-    // As a kill leaves it between the two.
+    // As a kill between the two steps leaves it.
     fs::rename(folder.path().join("file.part"), &file).unwrap();
-    let other = ExportPlan { asked: ExportRequest { format: ExportFormat::Jsonl, ..asked() }, ..plan() };
+    let other = ExportPlan { request: ExportRequest { format: ExportFormat::Jsonl, ..asked() }, ..plan() };
     assert_eq!(PartialExport::open(&file, other.clone(), true).unwrap().plan(), &other);
 }
 

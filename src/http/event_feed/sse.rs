@@ -5,7 +5,7 @@ use crate::cloud_event::CloudEvent;
 /// An event. Compact JSON, positions and types contain no line breaks.
 pub(crate) fn event(event: &CloudEvent) -> Result<String, serde_json::Error> {
     let data = serde_json::to_string(event)?;
-    Ok(format!("id: {}\nevent: {}\ndata: {data}\n\n", event.position(), event.event_type()))
+    Ok(format!("id: {}\nevent: {}\ndata: {data}\n\n", event.position, event.event_type))
 }
 
 /// A comment with the head of the log.

@@ -72,7 +72,7 @@ impl Comparison for Exporting {
         let mut part = PartialExport::open(&self.file, self.plan(), true).map_err(|error| void(&error))?;
         let store = &self.subject.sources().events;
         write_export(store, &mut part, &mut |_| {}).await.map_err(|error| void(&error))?;
-        let written = part.saved().map_err(|error| void(&error))?;
+        let written = part.save_and_close().map_err(|error| void(&error))?;
         let took = begun.elapsed().as_secs_f64();
         if written != self.written.events() {
             return Err(BenchError::InvalidMeasurement(format!("{written} events were exported")));
@@ -98,6 +98,6 @@ impl Exporting {
             to: None,
             types: Vec::new(),
         };
-        ExportPlan { asked, from: 1, to: self.written.until.get(), checkpoint: String::new() }
+        ExportPlan { request: asked, from: 1, to: self.written.until.get(), checkpoint: String::new() }
     }
 }

@@ -1,0 +1,176 @@
+//! The services over an open database: the event store, commands, queries, and the background tasks of this node.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use projections::{Projection, ProjectionContext, ProjectionHandle, ProjectionRunner, lifecycle};
+use store::tiles::Proofs;
+use store::{DeliveryStore, Env, EventStore, Rotation, StoreError};
+use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::database::Database;
+use super::node_name::{is_dead_node, node_name};
+use crate::command::{UserCommands, WebhookCommands};
+use crate::config::MasterKeySetting;
+use crate::query::{HistoryQueries, StatsQueries, UserQueries, WebhookQueries};
+use crate::webhooks::dispatcher::{Dispatcher, DispatcherHandle};
+use crate::webhooks::{DeliveryContext, WebhookSender};
+
+/// How long a failing start may take to count the data keys that need the missing master key.
+const KEY_SURVEY_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Whether this node applies events to the read models itself, or relies on another node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProjectionMode {
+    Enabled,
+    Disabled,
+}
+
+/// What is available once the database has been opened.
+pub struct Services {
+    pub store: EventStore,
+    pub projection_context: ProjectionContext,
+    pub users: UserCommands,
+    pub user_rows: UserQueries,
+    pub webhooks: WebhookCommands,
+    pub webhook_rows: WebhookQueries,
+    pub deliveries: Arc<dyn DeliveryStore>,
+    pub delivery_context: DeliveryContext,
+    pub stats: StatsQueries,
+    pub history: HistoryQueries,
+    /// Inclusion and consistency proofs.
+    pub proofs: Proofs,
+    projectors: Vec<ProjectionHandle>,
+    tile_builder: Option<AbortOnDropHandle<()>>,
+    dispatcher: Option<DispatcherHandle>,
+}
+
+impl Services {
+    /// Opens the log and the read models, and starts the projectors if they are enabled.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the database is unreachable, or not one that this service may use.
+    pub async fn open(
+        database: &Database,
+        master_key: &MasterKeySetting,
+        env: &Env,
+        mode: ProjectionMode,
+    ) -> Result<Self, StoreError> {
+        let (log, rows) = (Arc::clone(&database.log), Arc::clone(&database.rows));
+        let store = match EventStore::open(log, master_key.keyring(), env.clone()).await {
+            Err(StoreError::KeyMissing(what)) => {
+                return Err(Box::pin(missing_key_error(what, database, master_key, env)).await);
+            }
+            opened => opened?,
+        };
+        let projection_context = ProjectionContext {
+            events: store.clone(),
+            rows: Arc::clone(&rows),
+            leases: Arc::clone(&database.leases),
+        };
+        let (name, mut projectors) = (node_name(env), Vec::new());
+        for projection in projections::all() {
+            // Finds out which version is live: no row is read or written before.
+            lifecycle::open(projection, &projection_context, "system", env.now()).await?;
+            if mode == ProjectionMode::Enabled {
+                projectors.push(start_projector(projection, &projection_context, env, &name));
+            }
+        }
+        let proofs = Proofs::new(store.clone(), Arc::clone(&database.tiles));
+        let webhooks = WebhookCommands::new(store.clone(), env.clone());
+        let user_rows = UserQueries::new(store.clone(), Arc::clone(&rows));
+        let deliveries = Arc::clone(&database.deliveries);
+        let (commands, readers) = (webhooks.clone(), user_rows.clone());
+        Ok(Self {
+            users: UserCommands::new(store.clone(), env.clone()),
+            delivery_context: DeliveryContext::new(
+                store.clone(),
+                commands,
+                readers,
+                Arc::clone(&deliveries),
+                env.clone(),
+            ),
+            webhooks,
+            user_rows,
+            webhook_rows: WebhookQueries::new(store.clone(), Arc::clone(&rows)),
+            deliveries,
+            dispatcher: None,
+            stats: StatsQueries::new(store.clone(), rows),
+            tile_builder: (mode == ProjectionMode::Enabled).then(|| spawn_tile_builder(&proofs)),
+            history: HistoryQueries::new(store.clone()),
+            proofs,
+            store,
+            projection_context,
+            projectors,
+        })
+    }
+
+    /// Starts webhook delivery under leader election: of all nodes the lease holder delivers.
+    pub(super) fn start_dispatcher(&mut self, sender: &WebhookSender, env: &Env) {
+        let dispatcher = Dispatcher {
+            context: self.delivery_context.clone(),
+            sender: sender.clone(),
+            rows: self.webhook_rows.clone(),
+            leases: Arc::clone(&self.projection_context.leases),
+            holder: node_name(env),
+            is_dead_node,
+        };
+        self.dispatcher = Some(dispatcher.start());
+    }
+
+    /// The projectors of this node; empty with [`ProjectionMode::Disabled`].
+    #[must_use]
+    pub fn projectors(&self) -> &[ProjectionHandle] {
+        &self.projectors
+    }
+
+    /// Stops the background tasks, releases their leases and finishes the queued appends. Later appends are refused.
+    pub async fn close(&self) {
+        if let Some(dispatcher) = &self.dispatcher {
+            dispatcher.stop().await;
+        }
+        for projector in &self.projectors {
+            projector.stop().await;
+        }
+        if let Some(tile_builder) = &self.tile_builder {
+            tile_builder.abort();
+        }
+        self.store.close().await;
+    }
+}
+
+/// Starts a projector under leader election: it applies events while this node holds the lease of the projection.
+#[must_use]
+pub fn start_projector(
+    projection: &'static dyn Projection,
+    context: &ProjectionContext,
+    env: &Env,
+    node_name: &str,
+) -> ProjectionHandle {
+    ProjectionRunner::new(projection, context.clone(), env.clone(), node_name)
+        .with_dead_holder_check(is_dead_node)
+        .start()
+}
+
+/// Maintains the tiles of the Merkle tree as the log grows.
+fn spawn_tile_builder(proofs: &Proofs) -> AbortOnDropHandle<()> {
+    let proofs = proofs.clone();
+    AbortOnDropHandle::new(tokio::spawn(async move { proofs.maintain_tiles().await }))
+}
+
+/// Adds how many data keys each missing master key wraps, if that can be counted in time.
+async fn missing_key_error(
+    what: String,
+    database: &Database,
+    masters: &MasterKeySetting,
+    env: &Env,
+) -> StoreError {
+    let rotation = Rotation::new(Arc::clone(&database.keys), Arc::new(masters.keys()), env.clone());
+    let Ok(Ok(usage)) = timeout(KEY_SURVEY_TIMEOUT, rotation.master_key_usage()).await else {
+        return StoreError::KeyMissing(what);
+    };
+    let missing = usage.wraps.iter().filter(|(id, _)| masters.source(**id).is_none());
+    let missing = missing.map(|(id, wraps)| format!(" Master key {id} wraps {wraps}."));
+    StoreError::KeyMissing(what + &missing.collect::<String>())
+}

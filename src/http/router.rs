@@ -45,7 +45,7 @@ pub(super) fn router_with_shutdown(app: Arc<App>, shutdown: CancellationToken) -
         .route(&format!("{path}/"), serve_document.clone())
         .route(&path, serve_document);
     // Prometheus scrapes `/metrics` by default; without a prefix the documented route is already there.
-    if settings.api_prefix.trim_end_matches('/') != "" {
+    if !settings.api_prefix.trim_end_matches('/').is_empty() {
         router = router.route("/metrics/", get(metrics::metrics)).route("/metrics", get(metrics::metrics));
     }
     router = router.layer(CatchPanicLayer::custom(panic_response));

@@ -28,8 +28,8 @@ fn is_forwarding(header: &HeaderName) -> bool {
     *header == axum::http::header::FORWARDED || header.as_str().starts_with("x-forwarded-")
 }
 
-/// Clients can forge `X-Forwarded-For`, and each proxy appends the address of its peer. So entries are read from the
-/// right, as long as the proxy that appended them is trusted.
+/// Clients can forge `X-Forwarded-For`, and each proxy appends the address of its peer. So entries are read
+/// from the right, as long as the proxy that appended them is trusted.
 fn client(peer: IpAddr, headers: &HeaderMap, proxies: &[IpNet]) -> IpAddr {
     let is_trusted = |address: IpAddr| proxies.iter().any(|network| network.contains(&address));
     let mut client = peer.to_canonical();

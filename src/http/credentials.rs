@@ -1,4 +1,5 @@
-//! Verification of credentials, in a time that does not disclose whether the e-mail address or the password is wrong.
+//! Verification of credentials, in a time that does not disclose whether the e-mail address or the password
+//! is wrong.
 
 use domain::{EmailAddress, MAX_PASSWORD_LENGTH};
 use projections::UserRow;
@@ -25,7 +26,8 @@ pub(crate) async fn authenticate(app: &App, email: &str, password: Password) -> 
     }
 }
 
-/// Whether the password is the user's. A stored hash of an unknown algorithm matches no password, which is not disclosed.
+/// Whether the password is the user's. A stored hash of an unknown algorithm matches no password, which is
+/// not disclosed.
 pub(crate) async fn verify_password(
     app: &App,
     password: Password,
@@ -40,8 +42,8 @@ pub(crate) async fn verify_password(
     }
 }
 
-/// Searches the user again, this time waiting for the read model, while hashing the password: the hash hides the
-/// additional time of the search, which only happens for unknown users.
+/// Searches the user again, this time waiting for the read model, while hashing the password: the hash hides
+/// the additional time of the search, which only happens for unknown users.
 async fn find_or_confirm_absent(
     app: &App,
     email: &EmailAddress,

@@ -70,7 +70,8 @@ pub(crate) struct ReadyView {
     operation_id = "ready",
     responses(
         (status = 200, description = "The service is ready", body = ReadyView),
-        (status = 503, description = "The service is not ready; see the component that is not `ok`", body = ReadyView),
+        (status = 503, description = "The service is not ready; see the component that is not `ok`",
+            body = ReadyView),
     ),
 )]
 pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {

@@ -1,5 +1,5 @@
-//! `GET /metrics`: the metrics of this process, for Prometheus. It does not query the database, so it works while that
-//! is unreachable.
+//! `GET /metrics`: the metrics of this process, for Prometheus. It does not query the database, so it works
+//! while that is unreachable.
 
 mod projections;
 pub(super) mod requests;

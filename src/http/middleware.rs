@@ -1,7 +1,8 @@
-//! The outermost layer, common to all requests: assigns the request id, opens the request's span, renders errors, adds
-//! the common response headers, and logs and counts the answer.
+//! The outermost layer, common to all requests: assigns the request id, opens the request's span, renders
+//! errors, adds the common response headers, and logs and counts the answer.
 //!
-//! The span names the route's template, never the path, the query or a header: those may contain personal data.
+//! The span names the route's template, never the path, the query or a header: those may contain personal
+//! data.
 
 use std::any::Any;
 use std::net::IpAddr;
@@ -61,7 +62,8 @@ pub(crate) async fn finish_response(
     response
 }
 
-/// The span is of level `error`, so that no filter on levels takes the request id from the lines of a request.
+/// The span is of level `error`, so that no filter on levels takes the request id from the lines of a
+/// request.
 fn request_span(request_id: &RequestId, method: &Method, route: &str) -> Span {
     let request_id = request_id.as_str();
     error_span!("request", request_id, %method, route, status = Empty, ms = Empty)

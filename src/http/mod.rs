@@ -1,9 +1,11 @@
-//! The HTTP API: maps requests to commands and queries, and their results to answers. It decides nothing itself.
+//! The HTTP API: maps requests to commands and queries, and their results to answers. It decides nothing
+//! itself.
 //!
-//! One file per endpoint or group of endpoints, in folders that follow the URLs: `auth`, `users`, `events`, `webhooks`,
-//! `log`, `projections`, `stats`, `health`, `metrics`. A request passes through `serve` (connections), `middleware`
-//! (request id, span, errors), `router` (route table) and `extract` (validation and authority). `idempotency` replays
-//! repeated writes, `event_feed` serves subscribers, `api_error` is every error answer, `openapi` the API's document.
+//! One file per endpoint or group of endpoints, in folders that follow the URLs: `auth`, `users`, `events`,
+//! `webhooks`, `log`, `projections`, `stats`, `health`, `metrics`. A request passes through `serve`
+//! (connections), `middleware` (request id, span, errors), `router` (route table) and `extract` (validation
+//! and authority). `idempotency` replays repeated writes, `event_feed` serves subscribers, `api_error` is
+//! every error answer, `openapi` the API's document.
 
 mod api_error;
 mod auth;

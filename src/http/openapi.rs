@@ -1,4 +1,5 @@
-//! The OpenAPI 3.1 document: its general part, and the building blocks with which extractors document themselves.
+//! The OpenAPI 3.1 document: its general part, and the building blocks with which extractors document
+//! themselves.
 
 use std::collections::BTreeMap;
 

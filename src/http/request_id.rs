@@ -12,8 +12,8 @@ use uuid::fmt::Hyphenated;
 
 use super::headers::REQUEST_ID;
 
-/// Generates request ids. They need not be secret, only distinct: reading the system's random generator for each would
-/// cost more than the rest of a request for `/health`.
+/// Generates request ids. They need not be secret, only distinct: reading the system's random generator for
+/// each would cost more than the rest of a request for `/health`.
 pub(crate) struct RequestIds {
     env: Env,
     seed: u64,
@@ -44,8 +44,8 @@ fn mix(number: u64) -> u64 {
     number ^ (number >> 31)
 }
 
-/// The client's id if it is a UUID, else a generated one. It is stored in the event log permanently and unencrypted, so
-/// it must not be able to contain a name.
+/// The client's id if it is a UUID, else a generated one. It is stored in the event log permanently and
+/// unencrypted, so it must not be able to contain a name.
 #[derive(Clone)]
 pub(crate) struct RequestId(HeaderValue);
 

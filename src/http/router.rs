@@ -81,9 +81,9 @@ fn documented_routes(settings: &HttpSettings) -> (Router<HttpState>, OpenApi) {
     (router, document)
 }
 
-/// Registers a route below the prefix, with and without a trailing slash: a redirect would make clients send their body
-/// twice, or drop it. `Router::nest` is not used because handlers would then see paths without the prefix, and
-/// idempotency keys are scoped to the whole path.
+/// Registers a route below the prefix, with and without a trailing slash: a redirect would make clients send
+/// their body twice, or drop it. `Router::nest` is not used because handlers would then see paths without the
+/// prefix, and idempotency keys are scoped to the whole path.
 fn register(
     mut router: OpenApiRouter<HttpState>,
     prefix: &str,

@@ -29,10 +29,12 @@ pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(7);
 
 /// For the first bytes of a new connection.
 const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
-/// For the head of a request. The library measures from the end of the previous answer, so this is also the idle timeout.
-/// It exceeds the idle timeout of proxies, commonly a minute, so that they do not reuse a connection that is being closed.
+/// For the head of a request. The library measures from the end of the previous answer, so this is also the
+/// idle timeout. It exceeds the idle timeout of proxies, commonly a minute, so that they do not reuse a
+/// connection that is being closed.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
-/// How long a client may leave an answer unread, so that a hanging client does not hold a connection indefinitely.
+/// How long a client may leave an answer unread, so that a hanging client does not hold a connection
+/// indefinitely.
 const WRITE_TIMEOUT: Duration = Duration::from_mins(1);
 /// The interval and the timeout of HTTP/2 pings.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
@@ -40,8 +42,8 @@ const MAX_HEADER_BYTES: usize = 64 * 1024;
 /// The delay after a failed accept, which usually means that file descriptors are exhausted.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// Serves HTTP/1 and HTTP/2 on a listener until `shutdown` is cancelled. Then no more connections are accepted, event
-/// streams end immediately, and other requests have [`DRAIN_TIMEOUT`] to finish.
+/// Serves HTTP/1 and HTTP/2 on a listener until `shutdown` is cancelled. Then no more connections are
+/// accepted, event streams end immediately, and other requests have [`DRAIN_TIMEOUT`] to finish.
 ///
 /// # Errors
 /// None at present: errors of a connection do not end the server.

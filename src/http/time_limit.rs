@@ -1,5 +1,5 @@
-//! The time limit of a request. Each step has its own timeout; this limit keeps their sum below the ten seconds within
-//! which every request is answered, whatever the database does.
+//! The time limit of a request. Each step has its own timeout; this limit keeps their sum below the ten
+//! seconds within which every request is answered, whatever the database does.
 
 use std::time::Duration;
 
@@ -45,8 +45,8 @@ impl TimeLimit {
         self.within(work).await.unwrap_or_else(|| Err(late()))
     }
 
-    /// The result of a write; at the limit, [`ApiError::OutcomeUnknown`], because a write that was handed to the store is
-    /// still executed. After the limit no write is started.
+    /// The result of a write; at the limit, [`ApiError::OutcomeUnknown`], because a write that was handed to
+    /// the store is still executed. After the limit no write is started.
     pub(crate) async fn write<T>(
         self,
         work: impl Future<Output = Result<T, ApiError>>,

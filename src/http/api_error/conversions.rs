@@ -1,4 +1,5 @@
-//! Maps the errors of inner layers to error answers. The matches are exhaustive, so that a new error cannot be forgotten.
+//! Maps the errors of inner layers to error answers. The matches are exhaustive, so that a new error cannot
+//! be forgotten.
 
 use std::error::Error;
 

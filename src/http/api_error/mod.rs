@@ -1,5 +1,5 @@
-//! Error answers: FastAPI's `detail`, with a stable `code` and the `request_id`. `validation_error` has the entries of a
-//! 422; `conversions` maps the errors of inner layers.
+//! Error answers: FastAPI's `detail`, with a stable `code` and the `request_id`. `validation_error` has the
+//! entries of a 422; `conversions` maps the errors of inner layers.
 //!
 //! Where an error is created the request id is not known, so `middleware` renders the body.
 

@@ -18,8 +18,8 @@ use crate::http::state::HttpState;
 
 const GRANT_TYPE_PATTERN: &str = "^password$";
 
-/// Credentials. `grant_type` is optional and must be empty or `password`; `scope`, `client_id` and `client_secret` are
-/// accepted and ignored.
+/// Credentials. `grant_type` is optional and must be empty or `password`; `scope`, `client_id` and
+/// `client_secret` are accepted and ignored.
 #[derive(ToSchema)]
 #[schema(as = Login)]
 pub(crate) struct LoginForm {

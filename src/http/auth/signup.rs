@@ -17,8 +17,8 @@ use crate::http::request_id::RequestId;
 use crate::http::state::HttpState;
 use crate::http::users::view::UserView;
 
-/// Idempotency-key scope for unauthenticated requests. It is safe to share: the key store also compares a fingerprint of
-/// the whole request, so a caller who guesses a key but not the body learns nothing.
+/// Idempotency-key scope for unauthenticated requests. It is safe to share: the key store also compares a
+/// fingerprint of the whole request, so a caller who guesses a key but not the body learns nothing.
 const UNAUTHENTICATED_SCOPE: &str = "";
 
 /// A new user. Unknown fields are ignored.
@@ -57,9 +57,12 @@ impl FromFields for SignUpBody {
         (status = 201, description = "The user is registered", body = UserView,
             headers(("Location" = String, description = "The path of the user"), ("Aegis-Position" = u64))),
         (status = 400, description = "`email_taken` or `username_taken`", body = ErrorBody),
-        (status = 409, description = "`still_running`: an earlier attempt with this `Idempotency-Key`", body = ErrorBody),
-        (status = 410, description = "`erased`: the user that an earlier attempt registered", body = ErrorBody),
-        (status = 422, description = "Missing or invalid fields, or `idempotency_key_reused`", body = ValidationErrorBody),
+        (status = 409, description = "`still_running`: an earlier attempt with this `Idempotency-Key`",
+            body = ErrorBody),
+        (status = 410, description = "`erased`: the user that an earlier attempt registered",
+            body = ErrorBody),
+        (status = 422, description = "Missing or invalid fields, or `idempotency_key_reused`",
+            body = ValidationErrorBody),
         (status = 503, description = "`busy`, `unavailable` or `outcome_unknown`", body = ErrorBody),
     ),
 )]

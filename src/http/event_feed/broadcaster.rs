@@ -27,8 +27,8 @@ struct ActiveBroadcast {
     _reader_task: AbortOnDropHandle<()>,
 }
 
-/// Shared by the subscribers. Created for the first and dropped with the last, because the buffer must not survive
-/// without the task that redacts erased events in it.
+/// Shared by the subscribers. Created for the first and dropped with the last, because the buffer must not
+/// survive without the task that redacts erased events in it.
 struct Shared {
     store: EventStore,
     buffer: RwLock<EventBuffer>,
@@ -150,7 +150,8 @@ impl Shared {
         Ok(page.next)
     }
 
-    /// Renders the buffered events of an erased user again, without personal values, before the erasure is published.
+    /// Renders the buffered events of an erased user again, without personal values, before the erasure is
+    /// published.
     async fn redact_erased(&self, stream: &StreamId) -> Result<(), BroadcastError> {
         let positions = self.buffer().positions_of(stream);
         for position in positions {

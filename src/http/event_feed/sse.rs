@@ -13,8 +13,8 @@ pub(crate) fn head(head: u64) -> String {
     format!(": head {head}\n\n")
 }
 
-/// A position without data. Clients dispatch nothing, but resume from it after a reconnect, so that events which the
-/// filter rejected are not searched again.
+/// A position without data. Clients dispatch nothing, but resume from it after a reconnect, so that events
+/// which the filter rejected are not searched again.
 pub(crate) fn progress(position: u64) -> String {
     format!("id: {position}\n\n")
 }

@@ -1,4 +1,5 @@
-//! The schema of [`CloudEvent`], which is not an HTTP view: webhooks and the command line write the same JSON.
+//! The schema of [`CloudEvent`], which is not an HTTP view: webhooks and the command line write the same
+//! JSON.
 
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
@@ -11,8 +12,8 @@ impl ToSchema for CloudEvent {}
 impl PartialSchema for CloudEvent {
     fn schema() -> RefOr<Schema> {
         let date_time = SchemaFormat::KnownFormat(KnownFormat::DateTime);
-        let data = "The fields of the event. Subscribers do not get personal values; erased ones are left out, and `erased` is \
-                    true.";
+        let data = "The fields of the event. Subscribers do not get personal values; erased ones are left out, \
+                    and `erased` is true.";
         let properties = [
             ("specversion", string("Always `1.0`.").examples(["1.0"])),
             ("id", string("The id of the event.")),

@@ -29,8 +29,8 @@ const COALESCING_DELAY: Duration = Duration::from_millis(50);
 pub(crate) struct EventPage {
     /// By ascending position.
     events: Vec<CloudEvent>,
-    /// The last position that was read, whether or not the filters matched: the `after` of the next page. A short or empty
-    /// page is not necessarily the last.
+    /// The last position that was read, whether or not the filters matched: the `after` of the next page. A
+    /// short or empty page is not necessarily the last.
     next: u64,
     /// The head of the log when the page was read. The last page has been reached when `next` equals `head`.
     head: u64,
@@ -72,7 +72,8 @@ impl<S: Sync> FromRequestParts<S> for EventsQuery {
     }
 }
 
-/// Reads a page of the event log. With `wait`, an empty page is held back until a matching event is committed.
+/// Reads a page of the event log. With `wait`, an empty page is held back until a matching event is
+/// committed.
 #[utoipa::path(
     get,
     path = "/events",
@@ -81,7 +82,8 @@ impl<S: Sync> FromRequestParts<S> for EventsQuery {
     security(("OAuth2PasswordBearer" = [])),
     params(
         ("after" = Option<u64>, Query, description = "Only positions above this one; 0 by default"),
-        ("limit" = Option<u64>, Query, description = "The maximum number of events: 1 to 1000, 100 by default"),
+        ("limit" = Option<u64>, Query,
+            description = "The maximum number of events: 1 to 1000, 100 by default"),
         ("types" = Option<String>, Query, description = "Only these types, comma-separated"),
         ("stream" = Option<String>, Query, description = "Only this stream, such as `user-0193…`"),
         ("actor" = Option<String>, Query, description = "Only events caused by this actor"),
@@ -93,7 +95,8 @@ impl<S: Sync> FromRequestParts<S> for EventsQuery {
         (status = 200, description = "A page of events", body = EventPage),
         EventReader,
         (status = 422, description = "Invalid parameters", body = ValidationErrorBody),
-        (status = 429, description = "`too_many_readers`: more than 100 streams and long polls", body = ErrorBody),
+        (status = 429, description = "`too_many_readers`: more than 100 streams and long polls",
+            body = ErrorBody),
         (status = 503, description = "`unavailable`", body = ErrorBody),
     ),
 )]

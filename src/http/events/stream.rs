@@ -40,8 +40,9 @@ impl<S: Sync> FromRequestParts<S> for StreamQuery {
 
 /// Subscribes to the event log as server-sent events.
 ///
-/// `id` is the position, `event` the type and `data` a `CloudEvent`. A comment `head N` reports the head of the log at
-/// least every 15 s. An `id` without data is not an event: it is the position from which to resume.
+/// `id` is the position, `event` the type and `data` a `CloudEvent`. A comment `head N` reports the head of
+/// the log at least every 15 s. An `id` without data is not an event: it is the position from which to
+/// resume.
 #[utoipa::path(
     get,
     path = "/events/stream",
@@ -54,10 +55,12 @@ impl<S: Sync> FromRequestParts<S> for StreamQuery {
         ("Last-Event-ID" = Option<u64>, Header, description = "As `after`, and takes precedence over it"),
     ),
     responses(
-        (status = 200, description = "An unlimited stream of events", body = String, content_type = "text/event-stream"),
+        (status = 200, description = "An unlimited stream of events",
+            body = String, content_type = "text/event-stream"),
         EventReader,
         (status = 422, description = "Invalid parameters", body = ValidationErrorBody),
-        (status = 429, description = "`too_many_readers`: more than 100 streams and long polls", body = ErrorBody),
+        (status = 429, description = "`too_many_readers`: more than 100 streams and long polls",
+            body = ErrorBody),
         (status = 503, description = "`unavailable`", body = ErrorBody),
     ),
 )]

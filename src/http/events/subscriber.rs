@@ -1,9 +1,9 @@
-//! One subscriber of the event stream. Positions are sent in order and without gaps; any error ends the stream, and the
-//! client resumes from its last position.
+//! One subscriber of the event stream. Positions are sent in order and without gaps; any error ends the
+//! stream, and the client resumes from its last position.
 //!
-//! New events come from the broadcaster, already rendered. A subscriber that is catching up reads the log page by page
-//! instead, at its own pace. Nothing is queued for a subscriber: one that was up to date and then stops reading is
-//! disconnected, with the position from which to resume.
+//! New events come from the broadcaster, already rendered. A subscriber that is catching up reads the log
+//! page by page instead, at its own pace. Nothing is queued for a subscriber: one that was up to date and
+//! then stops reading is disconnected, with the position from which to resume.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -203,8 +203,8 @@ impl StreamSubscriber {
         Ok(None)
     }
 
-    /// The next events from the log, until the subscriber has caught up. The log is read instead of the buffer, because a
-    /// buffered event may have been erased this moment.
+    /// The next events from the log, until the subscriber has caught up. The log is read instead of the
+    /// buffer, because a buffered event may have been erased this moment.
     async fn from_log(&mut self) -> Result<Option<Bytes>, StreamEnd> {
         let head = self.store.progress().head;
         if self.broadcast.is_caught_up(self.at) {
@@ -258,8 +258,8 @@ impl StreamSubscriber {
         Ok(())
     }
 
-    /// Authorizes the reader as of that position, so that a reader does not see events after the loss of the role. Returns
-    /// whether the read model had reached the position; if not, the check is soon repeated.
+    /// Authorizes the reader as of that position, so that a reader does not see events after the loss of the
+    /// role. Returns whether the read model had reached the position; if not, the check is soon repeated.
     async fn reauthorize_at(&mut self, position: Position) -> Result<bool, StreamEnd> {
         let reader = self.reader.take().ok_or(StreamEnd::Unauthorized)?;
         let (reader, is_certain) =

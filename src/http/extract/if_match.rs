@@ -39,7 +39,8 @@ impl IntoResponses for IfMatch {
     }
 }
 
-/// Accepts one strong tag as sent in `ETag`, or `*`. Other tags, such as lists and weak tags, match no version.
+/// Accepts one strong tag as sent in `ETag`, or `*`. Other tags, such as lists and weak tags, match no
+/// version.
 fn parse(tag: &[u8]) -> Result<Option<u64>, ApiError> {
     let tag = str::from_utf8(tag).unwrap_or_default().trim();
     if tag == "*" {

@@ -15,7 +15,8 @@ pub(super) fn parse(body: &[u8]) -> Result<Value, ApiError> {
     let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
     serde_json::from_str(text).or_else(|_| match json_syntax::locate(text) {
         Some(error) => Err(ApiError::invalid(ValidationError::invalid_json(error.offset, error.error))),
-        // The syntax is valid, so it is nested too deeply, or a number is out of range, which is allowed (RFC 8259 §6).
+        // The syntax is valid, so it is nested too deeply, or a number is out of range, which is allowed (RFC
+        // 8259 §6).
         None => serde_json::from_str(&clamp_numbers(text)).map_err(|error| {
             // The message of the parser does not quote the text.
             ApiError::UnreadableBody(format!("{UNREADABLE}: {error}"))

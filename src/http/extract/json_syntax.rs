@@ -1,5 +1,6 @@
-//! Locates JSON syntax errors as Python's `json` module does: FastAPI reports the character offset in `loc` and Python's
-//! message in `ctx.error`, and clients rely on both. Only used for texts that `serde_json` has rejected.
+//! Locates JSON syntax errors as Python's `json` module does: FastAPI reports the character offset in `loc`
+//! and Python's message in `ctx.error`, and clients rely on both. Only used for texts that `serde_json` has
+//! rejected.
 
 use std::iter::Peekable;
 use std::str::Chars;
@@ -132,7 +133,8 @@ impl Scanner<'_> {
         }
     }
 
-    /// Four hex digits and, for a surrogate, its pair. Python accepts lone surrogates, but a Rust string cannot hold one.
+    /// Four hex digits and, for a surrogate, its pair. Python accepts lone surrogates, but a Rust string
+    /// cannot hold one.
     fn code_unit(&mut self, at: usize) -> Result<(), ScanError> {
         const INVALID: &str = "Invalid \\uXXXX escape";
         let unit = self.hex();

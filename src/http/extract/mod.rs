@@ -1,6 +1,7 @@
-//! Extractors: parse and validate the parts of a request into types that hold only valid values: bodies (`body`,
-//! `field_reader`, `form`), parameters (`query`, `path`), headers (`if_match`, `min_position`) and authority (`caller`,
-//! `role`). They also document their parameters and error responses in the OpenAPI document.
+//! Extractors: parse and validate the parts of a request into types that hold only valid values: bodies
+//! (`body`, `field_reader`, `form`), parameters (`query`, `path`), headers (`if_match`, `min_position`) and
+//! authority (`caller`, `role`). They also document their parameters and error responses in the OpenAPI
+//! document.
 
 mod body;
 mod caller;

@@ -1,5 +1,5 @@
-//! Reads typed query parameters and collects the validation errors. The last of several parameters with the same name
-//! wins; unknown ones are ignored.
+//! Reads typed query parameters and collects the validation errors. The last of several parameters with the
+//! same name wins; unknown ones are ignored.
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;

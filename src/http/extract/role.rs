@@ -1,4 +1,5 @@
-//! Authorization by role. A handler that takes one of these extractors runs only for callers who hold a role for it.
+//! Authorization by role. A handler that takes one of these extractors runs only for callers who hold a role
+//! for it.
 
 use std::collections::BTreeMap;
 
@@ -99,8 +100,8 @@ impl FromRequestParts<HttpState> for StatsReader {
     }
 }
 
-/// Proof that the caller may read metrics: an operator, an administrator, or a client on this machine that does not come
-/// through a proxy.
+/// Proof that the caller may read metrics: an operator, an administrator, or a client on this machine that
+/// does not come through a proxy.
 pub(crate) struct MetricsReader;
 
 impl FromRequestParts<HttpState> for MetricsReader {
@@ -143,8 +144,8 @@ impl EventReader {
         Self::new(&user, self.token)
     }
 
-    /// As [`EventReader::reauthorize`], with the read model at that position at least. If it does not get there in time, the
-    /// check uses its current state, as any request does; returns whether it got there.
+    /// As [`EventReader::reauthorize`], with the read model at that position at least. If it does not get
+    /// there in time, the check uses its current state, as any request does; returns whether it got there.
     pub(crate) async fn reauthorize_at(
         self,
         app: &App,

@@ -1,8 +1,9 @@
-//! Idempotency: a write with an `Idempotency-Key` is executed once, and a repetition is answered with the recorded result
-//! of the first execution (a replayed response), whatever has changed since.
+//! Idempotency: a write with an `Idempotency-Key` is executed once, and a repetition is answered with the
+//! recorded result of the first execution (a replayed response), whatever has changed since.
 //!
-//! The store records keyed hashes of the key and of the request in the same transaction as the events, so the guarantee
-//! holds across nodes and restarts. Within this process [`InFlightKeys`] also rejects concurrent duplicates.
+//! The store records keyed hashes of the key and of the request in the same transaction as the events, so the
+//! guarantee holds across nodes and restarts. Within this process [`InFlightKeys`] also rejects concurrent
+//! duplicates.
 
 pub(super) mod in_flight;
 
@@ -32,8 +33,8 @@ const KEY_PATTERN: &str = r"^[\x21-\x7e]{1,255}$";
 /// Names the lookup of a recorded result in error causes.
 const RECORDED_RESULT: &str = "the result recorded under the idempotency key";
 
-/// A write request. Extract it after the caller's authority, so that an unauthorized request is rejected before its body
-/// is read.
+/// A write request. Extract it after the caller's authority, so that an unauthorized request is rejected
+/// before its body is read.
 pub(crate) struct Idempotent<T> {
     pub(crate) attempt: WriteAttempt,
     pub(crate) body: T,
@@ -163,7 +164,8 @@ impl ReplayableWrite for WebhookState {
     }
 }
 
-/// Executes a write, or replays the result recorded under its idempotency key. Waits until the author can read it back.
+/// Executes a write, or replays the result recorded under its idempotency key. Waits until the author can
+/// read it back.
 pub(super) async fn execute_once<T: ReplayableWrite>(
     services: &Services,
     caller: &str,
@@ -190,8 +192,8 @@ pub(super) async fn execute_once<T: ReplayableWrite>(
     Ok(result)
 }
 
-/// Looks for a recorded result once more if the write appended nothing or failed: a duplicate on another node may have
-/// been executed first, and a write of unknown outcome may have been executed after all.
+/// Looks for a recorded result once more if the write appended nothing or failed: a duplicate on another node
+/// may have been executed first, and a write of unknown outcome may have been executed after all.
 async fn prefer_recorded<T: ReplayableWrite>(
     services: &Services,
     key: &IdempotencyKey,

@@ -13,8 +13,8 @@ use crate::http::extract::Auditor;
 const PLAIN_TEXT: (HeaderName, HeaderValue) =
     (header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
 
-/// Shows the signed checkpoint of the log. Store one elsewhere, and the log can be neither truncated nor rewritten
-/// without detection.
+/// Shows the signed checkpoint of the log. Store one elsewhere, and the log can be neither truncated nor
+/// rewritten without detection.
 #[utoipa::path(
     get,
     path = "/log/checkpoint",
@@ -22,7 +22,8 @@ const PLAIN_TEXT: (HeaderName, HeaderValue) =
     operation_id = "log_checkpoint",
     security(("OAuth2PasswordBearer" = [])),
     responses(
-        (status = 200, description = "A checkpoint in a signed note (c2sp.org/tlog-checkpoint)", body = String,
+        (status = 200, description = "A checkpoint in a signed note (c2sp.org/tlog-checkpoint)",
+            body = String,
             content_type = "text/plain"),
         Auditor,
     ),
@@ -42,7 +43,8 @@ pub(crate) async fn checkpoint(
     operation_id = "log_key",
     security(("OAuth2PasswordBearer" = [])),
     responses(
-        (status = 200, description = "A verifier key (c2sp.org/signed-note)", body = String, content_type = "text/plain"),
+        (status = 200, description = "A verifier key (c2sp.org/signed-note)",
+            body = String, content_type = "text/plain"),
         Auditor,
     ),
 )]

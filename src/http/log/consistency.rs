@@ -54,13 +54,15 @@ impl<S: Sync> FromRequestParts<S> for ConsistencyQuery {
     operation_id = "log_consistency",
     security(("OAuth2PasswordBearer" = [])),
     params(
-        ("from" = Option<u64>, Query, description = "The earlier size: the second line of a checkpoint; 0 by default"),
+        ("from" = Option<u64>, Query,
+            description = "The earlier size: the second line of a checkpoint; 0 by default"),
         ("to" = Option<u64>, Query, description = "The later size; the current one by default"),
     ),
     responses(
         (status = 200, description = "The proof", body = ConsistencyBody),
         Auditor,
-        (status = 422, description = "A size beyond the head, or `to` below `from`", body = ValidationErrorBody),
+        (status = 422, description = "A size beyond the head, or `to` below `from`",
+            body = ValidationErrorBody),
     ),
 )]
 pub(crate) async fn consistency(

@@ -1,5 +1,6 @@
-//! `/log`: the event log as a transparency log (c2sp.org/tlog-tiles), with which auditors can prove that it was not
-//! edited: the signed checkpoint and its key, tiles and entries, and inclusion and consistency proofs.
+//! `/log`: the event log as a transparency log (c2sp.org/tlog-tiles), with which auditors can prove that it
+//! was not edited: the signed checkpoint and its key, tiles and entries, and inclusion and consistency
+//! proofs.
 
 mod checkpoint;
 mod consistency;

@@ -29,8 +29,8 @@ impl<S: Send + Sync> FromRequestParts<S> for TilePath {
     }
 }
 
-/// Serves a tile of the log: hashes or, below `entries/`, events, each as RFC 8785 JSON prefixed with its length in two
-/// bytes.
+/// Serves a tile of the log: hashes or, below `entries/`, events, each as RFC 8785 JSON prefixed with its
+/// length in two bytes.
 #[utoipa::path(
     get,
     path = "/log/tile/{*path}",
@@ -84,8 +84,8 @@ async fn entries(services: &Services, asked: &TilePath) -> Result<Vec<u8>, ApiEr
     Ok(bytes)
 }
 
-/// The path of a tile: `<L>/<N>[.p/<W>]` or `entries/<N>[.p/<W>]`, with N in groups of three digits of which all but the
-/// last begin with `x`: tile 1234067 is `x001/x234/067`.
+/// The path of a tile: `<L>/<N>[.p/<W>]` or `entries/<N>[.p/<W>]`, with N in groups of three digits of which
+/// all but the last begin with `x`: tile 1234067 is `x001/x234/067`.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct TilePath {
     /// For entries, the tile of their leaves.

@@ -1,5 +1,5 @@
-//! Metrics of projections, from the progress known to this node and the last report of the lease holder, without a query
-//! of the database.
+//! Metrics of projections, from the progress known to this node and the last report of the lease holder,
+//! without a query of the database.
 
 use std::sync::atomic::AtomicU64;
 

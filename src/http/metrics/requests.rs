@@ -20,7 +20,8 @@ pub(crate) struct RequestMetrics {
     duration: Family<RequestLabels, Histogram, fn() -> Histogram>,
 }
 
-/// The label values are bounded: route templates, known methods, and the statuses that the service answers with.
+/// The label values are bounded: route templates, known methods, and the statuses that the service answers
+/// with.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
     route: String,
@@ -51,7 +52,8 @@ impl RequestMetrics {
     }
 }
 
-/// The template of the matched route, without a trailing slash; never the path itself, which may name a person.
+/// The template of the matched route, without a trailing slash; never the path itself, which may name a
+/// person.
 pub(crate) fn route(path: Option<&MatchedPath>) -> &str {
     match path.map(MatchedPath::as_str) {
         None => "unmatched",

@@ -17,8 +17,8 @@ use crate::http::idempotency::Idempotent;
 use crate::http::request_id::RequestId;
 use crate::http::state::HttpState;
 
-/// Rebuilds a read model from the log, as a new version beside the live one. The new version is promoted once it has
-/// caught up.
+/// Rebuilds a read model from the log, as a new version beside the live one. The new version is promoted once
+/// it has caught up.
 #[utoipa::path(
     post,
     path = "/projections/{name}/rebuild",
@@ -27,10 +27,12 @@ use crate::http::state::HttpState;
     security(("OAuth2PasswordBearer" = [])),
     params(ProjectionPath),
     responses(
-        (status = 202, description = "The rebuild has started; see `GET /projections/{name}`", body = ProjectionView),
+        (status = 202, description = "The rebuild has started; see `GET /projections/{name}`",
+            body = ProjectionView),
         Operator,
         ProjectionPath,
-        (status = 409, description = "`already_rebuilding`: `detail` says who started it, and when", body = ErrorBody),
+        (status = 409, description = "`already_rebuilding`: `detail` says who started it, and when",
+            body = ErrorBody),
         (status = 503, description = "`unavailable`", body = ErrorBody),
     ),
 )]
@@ -56,7 +58,8 @@ pub(crate) async fn rebuild(
     security(("OAuth2PasswordBearer" = [])),
     params(ProjectionPath),
     responses(
-        (status = 200, description = "The rebuild is cancelled; its version is being dropped", body = ProjectionView),
+        (status = 200, description = "The rebuild is cancelled; its version is being dropped",
+            body = ProjectionView),
         Operator,
         ProjectionPath,
         (status = 409, description = "`not_rebuilding`", body = ErrorBody),
@@ -88,7 +91,8 @@ impl FromFields for RollbackBody {
     }
 }
 
-/// Switches readers to another stored version of a read model: the named one, or the one before the live version.
+/// Switches readers to another stored version of a read model: the named one, or the one before the live
+/// version.
 #[utoipa::path(
     post,
     path = "/projections/{name}/rollback",
@@ -103,7 +107,8 @@ impl FromFields for RollbackBody {
         ProjectionPath,
         (status = 409, description = "`no_such_version`", body = ErrorBody),
         (status = 422, description = "The version is not valid", body = ValidationErrorBody),
-        (status = 503, description = "`projection_behind`: the version lags the live one; or `unavailable`", body = ErrorBody),
+        (status = 503, description = "`projection_behind`: the version lags the live one; or `unavailable`",
+            body = ErrorBody),
     ),
 )]
 pub(crate) async fn roll_back(

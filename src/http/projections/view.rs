@@ -33,8 +33,8 @@ pub(crate) struct VersionView {
     fold: u32,
     /// `live`, `kept` (for a rollback), `building` or `dropping`.
     role: &'static str,
-    /// `current`, `catching up`, `failing`, `halted`, `unknown` (this program lacks its projection code) or `stopped` (no
-    /// projector runs).
+    /// `current`, `catching up`, `failing`, `halted`, `unknown` (this program lacks its projection code) or
+    /// `stopped` (no projector runs).
     state: &'static str,
     /// Why it is not current.
     #[serde(skip_serializing_if = "Option::is_none")]

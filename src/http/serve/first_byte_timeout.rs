@@ -1,5 +1,5 @@
-//! A timeout for the first bytes of a connection. They decide between HTTP/1 and HTTP/2, and the library waits for them
-//! without a limit.
+//! A timeout for the first bytes of a connection. They decide between HTTP/1 and HTTP/2, and the library
+//! waits for them without a limit.
 
 use std::io;
 use std::pin::Pin;
@@ -9,7 +9,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// The length of the HTTP/2 connection preface (RFC 9113 §3.4). After it the protocol is known, and its own timeouts apply.
+/// The length of the HTTP/2 connection preface (RFC 9113 §3.4). After it the protocol is known, and its own
+/// timeouts apply.
 const PREFACE: usize = 24;
 
 /// A stream whose first bytes must arrive before a deadline.

@@ -32,7 +32,8 @@ impl FromFields for ReasonBody {
     }
 }
 
-/// Deactivates a user: logins are rejected and every token of the user becomes invalid. A repetition changes nothing.
+/// Deactivates a user: logins are rejected and every token of the user becomes invalid. A repetition changes
+/// nothing.
 #[utoipa::path(
     post,
     path = "/users/{id}/deactivate",

@@ -19,7 +19,8 @@ use crate::http::state::HttpState;
 #[derive(ToSchema)]
 #[schema(as = Erasure)]
 pub(crate) struct ErasureBody {
-    /// `request`: the user asked for it; `policy`: a retention rule; `other`. It is stored unencrypted and never erased.
+    /// `request`: the user asked for it; `policy`: a retention rule; `other`. It is stored unencrypted and
+    /// never erased.
     #[schema(value_type = String, examples("request"))]
     reason: ErasureReason,
 }
@@ -30,9 +31,9 @@ impl FromFields for ErasureBody {
     }
 }
 
-/// Erases the personal data of a user permanently, by crypto-shredding. The user's tokens become invalid, and the e-mail
-/// address and the username can be registered again. The event `UserErased` certifies the erasure; the other events of
-/// the user remain in the log, their personal fields unreadable.
+/// Erases the personal data of a user permanently, by crypto-shredding. The user's tokens become invalid, and
+/// the e-mail address and the username can be registered again. The event `UserErased` certifies the erasure;
+/// the other events of the user remain in the log, their personal fields unreadable.
 #[utoipa::path(
     post,
     path = "/users/{id}/erase",

@@ -63,8 +63,8 @@ pub(crate) struct FieldChangeView {
     to: Option<Value>,
 }
 
-/// Shows the history of a user: each event with its time, its actor and the fields that it changed. The history of an
-/// erased user is shown without personal values.
+/// Shows the history of a user: each event with its time, its actor and the fields that it changed. The
+/// history of an erased user is shown without personal values.
 #[utoipa::path(
     get,
     path = "/users/{id}/events",

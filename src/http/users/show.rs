@@ -56,7 +56,8 @@ pub(crate) enum CurrentOrPastUser {
             headers(("ETag" = String, description = "The version of the user's stream"))),
         Auditor,
         (status = 404, description = "No such user at that point", body = ErrorBody),
-        (status = 422, description = "`as_of` is neither a position of the log nor a time", body = ValidationErrorBody),
+        (status = 422, description = "`as_of` is neither a position of the log nor a time",
+            body = ValidationErrorBody),
     ),
 )]
 pub(crate) async fn show(

@@ -66,7 +66,8 @@ pub(crate) struct UserDetail {
     roles: Vec<&'static str>,
     /// The version of the user's stream; also the `ETag`.
     version: u64,
-    /// The position of the user's last event; left out of answers to writes, which have the header `Aegis-Position`.
+    /// The position of the user's last event; left out of answers to writes, which have the header
+    /// `Aegis-Position`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     position: Option<u64>,

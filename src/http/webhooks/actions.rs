@@ -37,8 +37,8 @@ pub(crate) struct TestView {
     latency_ms: u64,
 }
 
-/// Sends a signed event of type `WebhookTest` immediately and once, independently of other deliveries. The event is not
-/// part of the log.
+/// Sends a signed event of type `WebhookTest` immediately and once, independently of other deliveries. The
+/// event is not part of the log.
 #[utoipa::path(
     post,
     path = "/webhooks/{id}/test",
@@ -49,7 +49,8 @@ pub(crate) struct TestView {
     responses(
         (status = 200, description = "The result of the delivery", body = TestView),
         ManagedWebhook,
-        (status = 503, description = "`busy`: 32 webhook addresses are being checked already", body = ErrorBody),
+        (status = 503, description = "`busy`: 32 webhook addresses are being checked already",
+            body = ErrorBody),
     ),
 )]
 pub(crate) async fn test(
@@ -66,7 +67,8 @@ pub(crate) async fn test(
     Ok(Json(TestView { delivered, status, error, latency_ms }))
 }
 
-/// Replaces the secret of a webhook. Deliveries are signed with both secrets for 24 hours, or until the next rotation.
+/// Replaces the secret of a webhook. Deliveries are signed with both secrets for 24 hours, or until the next
+/// rotation.
 #[utoipa::path(
     post,
     path = "/webhooks/{id}/rotate-secret",
@@ -113,8 +115,8 @@ impl FromFields for ReplayBody {
     }
 }
 
-/// Delivers the events of a range again, up to the webhook's current position, marked with `replay`. Normal delivery
-/// resumes afterwards.
+/// Delivers the events of a range again, up to the webhook's current position, marked with `replay`. Normal
+/// delivery resumes afterwards.
 #[utoipa::path(
     post,
     path = "/webhooks/{id}/replay",
@@ -124,7 +126,8 @@ impl FromFields for ReplayBody {
     params(WebhookPath, WriteAttempt),
     request_body = ReplayBody,
     responses(
-        (status = 202, description = "The replay is scheduled", body = WebhookView, headers(("Aegis-Position" = u64))),
+        (status = 202, description = "The replay is scheduled",
+            body = WebhookView, headers(("Aegis-Position" = u64))),
         ManagedWebhook,
         (status = 422, description = "Not a range of the log", body = ValidationErrorBody),
         (status = 503, description = "`unavailable` or `outcome_unknown`", body = ErrorBody),

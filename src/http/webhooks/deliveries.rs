@@ -94,7 +94,8 @@ impl<S: Sync> FromRequestParts<S> for DeliveriesQuery {
     params(
         WebhookPath,
         ("before" = Option<u64>, Query, description = "Only attempts before this number"),
-        ("limit" = Option<u64>, Query, description = "The maximum number of attempts: 1 to 1000, 100 by default"),
+        ("limit" = Option<u64>, Query,
+            description = "The maximum number of attempts: 1 to 1000, 100 by default"),
     ),
     responses(
         (status = 200, description = "Delivery attempts, newest first", body = DeliveryPage),

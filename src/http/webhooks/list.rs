@@ -64,7 +64,8 @@ impl<S: Sync> FromRequestParts<S> for WebhooksQuery {
     security(("OAuth2PasswordBearer" = [])),
     params(
         ("after" = Option<String>, Query, description = "Only webhooks with ids above this one"),
-        ("limit" = Option<u64>, Query, description = "The maximum number of webhooks: 1 to 100, 100 by default"),
+        ("limit" = Option<u64>, Query,
+            description = "The maximum number of webhooks: 1 to 100, 100 by default"),
         MinPosition,
     ),
     responses(

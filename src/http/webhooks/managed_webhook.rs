@@ -17,8 +17,8 @@ use crate::http::request_id::RequestId;
 use crate::http::state::HttpState;
 use crate::http::time_limit::TimeLimit;
 
-/// A webhook, possibly deleted, that the caller owns or administers. Other users' webhooks are answered with 404, so that
-/// their existence is not disclosed.
+/// A webhook, possibly deleted, that the caller owns or administers. Other users' webhooks are answered with
+/// 404, so that their existence is not disclosed.
 pub(crate) struct ManagedWebhook {
     caller: CurrentUser,
     pub(crate) state: WebhookState,

@@ -60,8 +60,10 @@ impl FromFields for NewWebhookBody {
             headers(("Location" = String, description = "The path of the webhook"), ("Aegis-Position" = u64))),
         WebhookOwner,
         (status = 409, description = "`too_many_webhooks`: the caller has 100", body = ErrorBody),
-        (status = 422, description = "Invalid fields, or a URL that the egress policy forbids", body = ValidationErrorBody),
-        (status = 503, description = "`busy`, `unavailable`, `projection_behind` or `outcome_unknown`", body = ErrorBody),
+        (status = 422, description = "Invalid fields, or a URL that the egress policy forbids",
+            body = ValidationErrorBody),
+        (status = 503, description = "`busy`, `unavailable`, `projection_behind` or `outcome_unknown`",
+            body = ErrorBody),
     ),
 )]
 pub(crate) async fn register(

@@ -26,12 +26,12 @@ pub(crate) struct WebhookView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     description: Option<String>,
-    /// `active`; `failing`: an event could not be delivered and is retried; or `suspended`: nothing is delivered until the
-    /// webhook is resumed.
+    /// `active`; `failing`: an event could not be delivered and is retried; or `suspended`: nothing is
+    /// delivered until the webhook is resumed.
     #[schema(examples("active"))]
     state: &'static str,
-    /// Why it is suspended: `failing` for three days, `gone` (the receiver answered 410), or `owner` (the owner lost the
-    /// right to read events).
+    /// Why it is suspended: `failing` for three days, `gone` (the receiver answered 410), or `owner` (the
+    /// owner lost the right to read events).
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     suspended: Option<&'static str>,

@@ -31,8 +31,8 @@ pub(crate) struct PersonalRecordView {
     account: Option<UserAtView>,
     /// How the password is stored; null if it is erased.
     password: Option<StoredPasswordView>,
-    /// The events of the account, oldest first. Actors other than the person are reduced to their kind: `administrator`,
-    /// `token`, `operator` or `system`.
+    /// The events of the account, oldest first. Actors other than the person are reduced to their kind:
+    /// `administrator`, `token`, `operator` or `system`.
     events: Vec<UserChangeView>,
     /// What the person did to other accounts or to the service.
     acts: Vec<UserActionView>,

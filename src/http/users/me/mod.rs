@@ -82,9 +82,9 @@ pub(crate) async fn deactivate(
     execute_confirmed(&state, &user, &request_id, &attempt, body, &command).await
 }
 
-/// Erases the caller's personal data permanently, by crypto-shredding. The caller's tokens become invalid, and the
-/// e-mail address and the username can be registered again. A repetition is answered with 404, because the token's user
-/// no longer exists.
+/// Erases the caller's personal data permanently, by crypto-shredding. The caller's tokens become invalid,
+/// and the e-mail address and the username can be registered again. A repetition is answered with 404,
+/// because the token's user no longer exists.
 #[utoipa::path(
     delete,
     path = "/users/me",

@@ -3,7 +3,8 @@
 //! The log is the outbox of webhooks: an append writes nothing for them, and a delivery cursor per webhook
 //! records how far the log has been delivered. In the order in which an event passes through:
 //!
-//! - `dispatcher`: leader election decides which node delivers; it runs one worker per active webhook;
+//! - `dispatcher`: leader election decides which node delivers;
+//! - `worker_pool`: runs one worker per active webhook on that node;
 //! - `delivery_worker`: reads the log from the `delivery_cursor` and retries failed attempts by the
 //!   `retry_policy`;
 //! - `attempt`: one request: a signed `message`, handed to the `sender`, which applies the `egress_policy`
@@ -22,6 +23,7 @@ mod message;
 mod retry_policy;
 mod sender;
 mod status;
+mod worker_pool;
 
 pub use delivery_context::DeliveryContext;
 pub(crate) use delivery_context::{MAX_WEBHOOKS_PER_USER, OWNER_ROLES, may_own};

@@ -65,7 +65,7 @@ async fn consume(test: &str, mut cluster: Cluster) {
         let lines = consumer.lines();
         assert!(lines == log, "{language}: {}", difference(&lines, &log));
         summary::print(&format!(
-            "{test}: a consumer in {language}, killed {kills} times, and the service {kills_of_service} times, has 1 to {}",
+            "{test}: {language} consumer killed {kills} times, service {kills_of_service} times: has 1 to {}",
             log.len()
         ));
     }

@@ -61,8 +61,8 @@ async fn audit(test: &str, populated: PopulatedDatabase) {
     let milliseconds = |index: usize| latencies[index].as_secs_f64() * 1000.0;
     let [verified, exported, offline] = took[..] else { panic!("{took:?}") };
     summary::print(&format!(
-        "audit, {test}: {} events verified in {verified:.1} s, exported in {exported:.1} s, verified offline in {offline:.1} s; \
-         a proof takes {:.1} ms, of {PROOFS} the slowest {:.1} ms",
+        "audit, {test}: {} events verified in {verified:.1} s, exported in {exported:.1} s, verified offline in \
+         {offline:.1} s; a proof takes {:.1} ms, of {PROOFS} the slowest {:.1} ms",
         user_count(),
         milliseconds(latencies.len() / 2),
         milliseconds(latencies.len() - 1),

@@ -52,7 +52,8 @@ async fn rebuild(test: &str, cluster: Cluster) {
     let memory = cluster.service(0).peak_rss_kib();
     let milliseconds = |time: Duration| time.as_secs_f64() * 1000.0;
     summary::print(&format!(
-        "rebuild, {test}: {} users in {:.1} s under load, {} requests, 0 failed; p99 of /users/me {:.1} ms, without a rebuild {:.1} ms; \
+        "rebuild, {test}: {} users in {:.1} s under load, {} requests, 0 failed; p99 of /users/me {:.1} ms, \
+         without a rebuild {:.1} ms; \
          peak memory {} MiB; {}",
         user_count(),
         took.as_secs_f64(),

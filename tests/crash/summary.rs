@@ -28,7 +28,8 @@ pub(crate) fn print_totals(test: &str, records: &[WriteRecord], log: &Log) {
     }
     let attempts: usize = records.iter().map(|record| record.attempts.len()).sum();
     print(&format!(
-        "{test}: {} writes, {attempts} requests: {}; indeterminate ones, resent: {}; slowest answer {:.1} s; log of {} events",
+        "{test}: {} writes, {attempts} requests: {}; indeterminate ones, resent: {}; slowest answer {:.1} s; \
+         log of {} events",
         records.len(),
         shown(&counts),
         shown(&resolved),

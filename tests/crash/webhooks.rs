@@ -61,7 +61,7 @@ async fn deliver(test: &str, mut cluster: Cluster) {
     receiver.resume(&context, 0).await;
     receiver.await_all_events(&context, 0).await;
     summary::print(&format!(
-        "{test}: a receiver of webhooks, killed {kills} times, and the services {kills_of_services} times, has 1 to {}",
+        "{test}: webhook receiver killed {kills} times, services {kills_of_services} times: has 1 to {}",
         receiver.seen().len()
     ));
     // The lease of a frozen node has to expire, as that of a node on another machine that died.
@@ -69,7 +69,7 @@ async fn deliver(test: &str, mut cluster: Cluster) {
     for failure in failures {
         let failover = fail_over(failure, &mut cluster, &context, &receiver).await;
         summary::print(&format!(
-            "{test}: the node that delivers was {failure}, and the next event came {failover:.1?} later"
+            "{test}: delivering node {failure}, next event delivered after {failover:.1?}"
         ));
         assert!(failover < MAX_FAILOVER, "{failure}: {failover:?}");
     }

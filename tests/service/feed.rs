@@ -298,7 +298,7 @@ async fn streams_per_user_are_limited(store: Store) {
     admin.get("/events").send().await.expect(200);
     drop(auditor.get("/events/stream").open().await);
     streams.pop();
-    eventually("a free place", async || {
+    eventually("a free stream", async || {
         let answer = admin.get("/events?after=0&wait=1").send().await;
         (answer.status() == 200).then_some(())
     })

@@ -26,7 +26,7 @@ fn owner(projection: &str) -> String {
 
 async fn await_users_leadership(app: &TestApp) {
     let keeps = async || (metric(&metrics(app).await, &owner("users")) == Some(1.0)).then_some(());
-    eventually("the node to keep `users`", keeps).await;
+    eventually("the node to lead the projection `users`", keeps).await;
 }
 
 async fn assert_ready(app: &TestApp) {

@@ -33,7 +33,7 @@ fn roles(status: &Value) -> Vec<(u64, String)> {
 
 /// Waits until `users` is read from that version.
 async fn until_live(operator: &User, number: u64) -> Value {
-    eventually("the switch", async || {
+    eventually("the cutover", async || {
         Some(users_of(operator).await).filter(|status| status["live"] == number)
     })
     .await

@@ -115,7 +115,7 @@ async fn unknown_event_halts_the_projector_and_hides_no_user(store: Store) {
         .unwrap();
     for user in [&known, &other] {
         let refused = async || Some(app.me(&user.token).await).filter(|answer| answer.status() != 200);
-        assert_behind(&eventually("the old row to be distrusted", refused).await);
+        assert_behind(&eventually("the stale row to be rejected", refused).await);
         assert_behind(&app.log_in(&user.email, PASSWORD).await);
     }
     let id = sign_up_unprojected(&app, "fresh").await;

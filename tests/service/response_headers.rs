@@ -96,7 +96,7 @@ async fn client_address_is_taken_from_a_trusted_proxy(store: Store) {
     let seen = async |app: &TestApp, line: &str| {
         let answer = app.post("/auth/signup").header("X-Forwarded-For", line).json(&json!({})).send().await;
         let id = answer.header("X-Request-Id").to_owned();
-        eventually("the line", async || {
+        eventually("the printed line", async || {
             let logs = captured_logs();
             let mut lines = logs.lines().filter(|line| line.contains(&id));
             let (_, client) = lines.find_map(|line| line.split_once("client="))?;

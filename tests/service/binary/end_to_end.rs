@@ -24,7 +24,7 @@ fn commands(output: &str) -> Vec<&str> {
 async fn commands_printed_at_first_start_work(store: Store) {
     let deployment = Deployment::of(store);
     let mut service = deployment.serve().await;
-    let script = eventually("the banner", async || {
+    let script = eventually("the printed commands", async || {
         let output = service.output();
         let commands = commands(&output);
         (commands.len() == 3).then(|| commands.join("\n"))

@@ -1,4 +1,4 @@
-"""A receiver over TLS: makes a CA and a certificate for 127.0.0.1 in FOLDER, listens on PORT, and prints a line per request."""
+"""A TLS receiver: creates a CA and a certificate for 127.0.0.1 in FOLDER, listens on PORT and records each request."""
 
 import datetime, http.server, ipaddress, ssl, sys
 
@@ -49,7 +49,7 @@ class Receiver(http.server.BaseHTTPRequestHandler):
 
 class Server(http.server.ThreadingHTTPServer):
     def handle_error(self, *_):
-        pass  # whoever does not trust the certificate hangs up
+        pass  # clients that do not trust the certificate hang up
 
 
 server = Server(("127.0.0.1", port), Receiver)

@@ -103,7 +103,7 @@ async fn service_without_the_new_key_reports_it() {
         sign_up(ahead.client(), name).await.expect(201);
     }
     // If it holds the projector leases, it leaves them to another service.
-    eventually("the rows of all", async || {
+    eventually("all rows", async || {
         let last = ahead.client().log_in(&email_of("dan"), PASSWORD).await;
         (last.status() == 200).then_some(())
     })

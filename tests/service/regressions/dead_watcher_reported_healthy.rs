@@ -34,7 +34,7 @@ async fn dead_change_stream_is_not_reported_healthy() {
     let fail_point = FailPoint::command(&server, FailPointMode::Always, failing_stream(&commands)).await;
     for node in [&app, &idle] {
         let unready = async || Some(node.readiness().await).filter(|answer| answer.status() == 503);
-        let body = eventually("the silence to be noticed", unready).await.json();
+        let body = eventually("the dead change stream to be noticed", unready).await.json();
         assert_eq!((&body["feed"], &body["database"]), (&json!("silent"), &json!("ok")), "{body}");
         node.get("/health").send().await.expect(200);
         node.me(&user.token).await.expect(200);

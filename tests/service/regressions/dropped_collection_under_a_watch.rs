@@ -19,7 +19,7 @@ on_one_store! { mongo_alone:
 /// The body of readiness once the service has noticed.
 async fn unready(app: &TestApp) -> Value {
     let unready = async || Some(app.readiness().await).filter(|answer| answer.status() == 503);
-    let body = eventually("the loss to be noticed", unready).await.json();
+    let body = eventually("the drop to be noticed", unready).await.json();
     app.get("/health").send().await.expect(200);
     body
 }

@@ -53,13 +53,13 @@ async fn deleted_webhook_gets_no_delivery_and_leaves_no_trace(store: Store) {
     let witness = WebhookReceiver::start().await;
     Webhook::register(&subscriber, &witness, deleted).await;
     let last = sign_ups(&app, "user", 2).await;
-    eventually("the witness", async || {
+    eventually("the other webhook", async || {
         witness.deliveries().iter().any(|delivery| delivery.position() == last).then_some(())
     })
     .await;
     assert!(receiver.deliveries().iter().all(|delivery| delivery.position() <= deleted));
     let stream = store::StreamId::new(format!("webhook-{}", webhook.id)).unwrap();
-    eventually("nothing that is left", async || {
+    eventually("the cleanup", async || {
         app.services().deliveries.progress(&stream).await.unwrap().is_none().then_some(())
     })
     .await;

@@ -62,7 +62,7 @@ async fn webhooks_of_an_erased_owner_are_deleted(store: Store) {
     let log = admin.whole_log().await;
     let registered = log.iter().find(|event| event["type"] == "WebhookRegistered").unwrap();
     assert_eq!(registered["data"]["erased"], true, "its address and its secret are destroyed");
-    eventually("nothing that is left", async || {
+    eventually("the cleanup", async || {
         let stream = store::StreamId::new(format!("webhook-{}", webhook.id)).unwrap();
         let left = app.services().deliveries.attempts(&stream, None, 10).await.unwrap();
         left.is_empty().then_some(())

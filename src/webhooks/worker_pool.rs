@@ -1,0 +1,147 @@
+//! The worker pool of the delivering node: one delivery worker per active webhook, reconciled with the read
+//! model.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use domain::{UserId, WebhookId};
+use store::{Position, StoreError, StreamId};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::delivery_context::DeliveryContext;
+use super::delivery_worker::DeliveryWorker;
+use super::sender::WebhookSender;
+use crate::query::{QueryError, WebhookQueries};
+
+/// How often the workers are reconciled with the read model, if it has changed.
+const RECONCILE_INTERVAL: Duration = Duration::from_millis(250);
+/// The pause before a worker that has ended is restarted.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
+/// How often the owner of a webhook is looked up, to delete the webhooks of erased owners.
+const OWNER_CHECK_INTERVAL: Duration = Duration::from_secs(10);
+/// Rows read at once.
+const PAGE_SIZE: usize = 500;
+/// How long workers may take to flush their cursors when they are stopped.
+pub(super) const STOP_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The workers of this node; aborted on drop.
+pub(super) struct WorkerPool<'a> {
+    context: &'a DeliveryContext,
+    sender: &'a WebhookSender,
+    rows: &'a WebhookQueries,
+    stop: CancellationToken,
+    running: HashMap<WebhookId, RunningWorker>,
+    /// When each owner was last found to exist.
+    owners: HashMap<UserId, Instant>,
+}
+
+struct RunningWorker {
+    version: watch::Sender<u64>,
+    task: AbortOnDropHandle<()>,
+    since: Instant,
+}
+
+impl<'a> WorkerPool<'a> {
+    pub(super) fn new(
+        context: &'a DeliveryContext,
+        sender: &'a WebhookSender,
+        rows: &'a WebhookQueries,
+    ) -> Self {
+        let stop = CancellationToken::new();
+        Self { context, sender, rows, stop, running: HashMap::new(), owners: HashMap::new() }
+    }
+
+    /// Runs a worker for each active webhook until stopped, then lets the workers flush their cursors.
+    pub(super) async fn run(mut self, stop: &CancellationToken) {
+        let mut reconciled: Option<(Position, Instant)> = None;
+        loop {
+            let position = self.rows.projected_position();
+            if reconciled.is_none_or(|(at, since)| at != position || since.elapsed() > RESTART_PAUSE) {
+                match self.reconcile().await {
+                    Ok(()) => reconciled = Some((position, Instant::now())),
+                    Err(error) => {
+                        tracing::warn!(%error, "reading the read model `webhooks` failed; retrying");
+                    }
+                }
+            }
+            tokio::select! {
+                () = sleep(RECONCILE_INTERVAL) => {}
+                () = stop.cancelled() => return self.stop_all().await,
+            }
+        }
+    }
+
+    async fn reconcile(&mut self) -> Result<(), QueryError> {
+        let (mut after, mut found, mut suspended) = (None, HashSet::new(), 0);
+        loop {
+            let page = self.rows.page(after, PAGE_SIZE).await?;
+            for row in &page {
+                found.insert(row.id);
+                suspended += usize::from(row.suspended.is_some());
+                self.delete_if_orphaned(row.owner, row.id).await;
+                self.spawn_worker(row.id, row.version, row.suspended.is_some())?;
+            }
+            after = page.last().map(|row| row.id);
+            if page.len() < PAGE_SIZE {
+                break;
+            }
+        }
+        self.context.metrics.set_webhooks(found.len() - suspended, suspended);
+        for (id, worker) in &self.running {
+            if !found.contains(id) {
+                // The webhook was deleted. Notified of a change, the worker reads that in the log, deletes
+                // the cursor and ends.
+                worker.version.send_if_modified(|version| std::mem::replace(version, u64::MAX) != u64::MAX);
+            }
+        }
+        self.running.retain(|id, worker| found.contains(id) || !worker.task.is_finished());
+        Ok(())
+    }
+
+    /// Deletes the webhook of an erased owner, also a suspended one.
+    async fn delete_if_orphaned(&mut self, owner: UserId, id: WebhookId) {
+        if self.owners.get(&owner).is_some_and(|found| found.elapsed() < OWNER_CHECK_INTERVAL) {
+            return;
+        }
+        match self.context.delete_if_orphaned(owner, id).await {
+            Ok(true) => {}
+            Ok(false) => drop(self.owners.insert(owner, Instant::now())),
+            Err(error) => tracing::debug!(webhook = %id, %error, "looking up the owner of a webhook failed"),
+        }
+    }
+
+    /// Spawns a worker if the webhook is active and has none; notifies a running one of a new version.
+    fn spawn_worker(&mut self, id: WebhookId, version: u64, is_suspended: bool) -> Result<(), StoreError> {
+        if let Some(worker) = self.running.get(&id) {
+            let has_changed =
+                worker.version.send_if_modified(|known| std::mem::replace(known, version) != version);
+            if !worker.task.is_finished() || (!has_changed && worker.since.elapsed() < RESTART_PAUSE) {
+                return Ok(());
+            }
+            self.running.remove(&id);
+        }
+        if is_suspended {
+            return Ok(());
+        }
+        let stream = StreamId::from_trusted(id.stream())?;
+        let (notify, version) = watch::channel(version);
+        let (context, sender, stop) = (self.context.clone(), self.sender.clone(), self.stop.clone());
+        let worker = DeliveryWorker { id, stream, context, sender, version, stop };
+        let task = AbortOnDropHandle::new(tokio::spawn(worker.run()));
+        self.running.insert(id, RunningWorker { version: notify, task, since: Instant::now() });
+        Ok(())
+    }
+
+    async fn stop_all(&mut self) {
+        self.stop.cancel();
+        let mut stopping = JoinSet::new();
+        for (_, worker) in self.running.drain() {
+            stopping.spawn(worker.task);
+        }
+        drop(timeout(STOP_TIMEOUT, stopping.join_all()).await);
+    }
+}

@@ -1,5 +1,5 @@
-//! The composition root: from settings to the services that requests use. An [`App`] exists, and answers health checks,
-//! before its database is reachable.
+//! The composition root: from settings to the services that requests use. An [`App`] exists, and answers
+//! health checks, before its database is reachable.
 
 mod database;
 mod node_name;
@@ -51,11 +51,12 @@ impl App {
         })
     }
 
-    /// Connects to the database of the settings and opens it, retrying while it is unreachable. Requests do not use it
-    /// before [`App::publish`].
+    /// Connects to the database of the settings and opens it, retrying while it is unreachable. Requests do
+    /// not use it before [`App::publish`].
     ///
     /// # Errors
-    /// [`StoreError::Refused`], [`StoreError::KeyMissing`] or [`StoreError::Corrupt`] if this service may not use it.
+    /// [`StoreError::Refused`], [`StoreError::KeyMissing`] or [`StoreError::Corrupt`] if this service may not
+    /// use it.
     pub async fn connect(&self, mode: ProjectionMode) -> Result<Services, StoreError> {
         let database = self.retry_while_unavailable(|| Database::connect(&self.settings.database)).await?;
         self.open(&database, mode).await

@@ -1,5 +1,5 @@
-//! The public form of an event: a `CloudEvent` 1.0 in JSON (<https://cloudevents.io>, JSON event format 1.0.2). The event
-//! feed, the command line and webhooks show nothing else.
+//! The public form of an event: a `CloudEvent` 1.0 in JSON (<https://cloudevents.io>, JSON event format
+//! 1.0.2). The event feed, the command line and webhooks show nothing else.
 
 use domain::UserId;
 use serde::Serialize;
@@ -8,8 +8,8 @@ use store::canonical::rfc3339;
 use store::{PersonalData, StoredEvent};
 use uuid::Uuid;
 
-/// The personal fields that may leave the service. An allow-list, so that a password hash, or the secret of a future
-/// event type, is never disclosed by mistake.
+/// The personal fields that may leave the service. An allow-list, so that a password hash, or the secret of a
+/// future event type, is never disclosed by mistake.
 const DISCLOSED_PERSONAL_FIELDS: [&str; 3] = ["email", "username", "reason"];
 
 /// Whether personal values are included.

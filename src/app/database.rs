@@ -38,7 +38,8 @@ impl Database {
         }
     }
 
-    /// The database of the settings. An unreachable MongoDB is not an error here: the first operation reports it.
+    /// The database of the settings. An unreachable MongoDB is not an error here: the first operation reports
+    /// it.
     ///
     /// # Errors
     /// [`StoreError`] if it cannot be used.

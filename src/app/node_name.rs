@@ -1,5 +1,5 @@
-//! Node names: unique, and precise enough to see that a node has died. Only nodes of the same machine, boot and PID
-//! namespace can be checked.
+//! Node names: unique, and precise enough to see that a node has died. Only nodes of the same machine, boot
+//! and PID namespace can be checked.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -13,8 +13,8 @@ pub fn node_name(env: &Env) -> String {
     format!("{}:{}:{:08x}{random:08x}", host(), std::process::id(), process_namespace().unwrap_or_default())
 }
 
-/// Whether that node ran in the PID namespace of this one and its process has exited. Unknown, hence `false`, for other
-/// namespaces and without `/proc`.
+/// Whether that node ran in the PID namespace of this one and its process has exited. Unknown, hence `false`,
+/// for other namespaces and without `/proc`.
 #[must_use]
 pub fn is_dead_node(name: &str) -> bool {
     let mut parts = name.rsplitn(3, ':');
@@ -35,7 +35,8 @@ fn host() -> String {
 fn process_namespace() -> Option<u32> {
     let started = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let namespace = fs::read_link("/proc/self/ns/pid").ok()?;
-    // Another compiler release may hash differently: then the namespaces differ, and the lease expires by itself.
+    // Another compiler release may hash differently: then the namespaces differ, and the lease expires by
+    // itself.
     let mut hasher = DefaultHasher::new();
     (started.trim(), namespace).hash(&mut hasher);
     u32::try_from(hasher.finish() >> 32).ok()

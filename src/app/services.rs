@@ -1,4 +1,5 @@
-//! The services over an open database: the event store, commands, queries, and the background tasks of this node.
+//! The services over an open database: the event store, commands, queries, and the background tasks of this
+//! node.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -125,7 +126,8 @@ impl Services {
         &self.projectors
     }
 
-    /// Stops the background tasks, releases their leases and finishes the queued appends. Later appends are refused.
+    /// Stops the background tasks, releases their leases and finishes the queued appends. Later appends are
+    /// refused.
     pub async fn close(&self) {
         if let Some(dispatcher) = &self.dispatcher {
             dispatcher.stop().await;
@@ -140,7 +142,8 @@ impl Services {
     }
 }
 
-/// Starts a projector under leader election: it applies events while this node holds the lease of the projection.
+/// Starts a projector under leader election: it applies events while this node holds the lease of the
+/// projection.
 #[must_use]
 pub fn start_projector(
     projection: &'static dyn Projection,

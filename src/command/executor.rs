@@ -1,6 +1,6 @@
-//! The command executor: loads the streams a decision depends on, decides, appends at the loaded versions (optimistic
-//! concurrency) and starts over when another writer got there first. What is decided is the matter of a [`Decider`],
-//! one per aggregate.
+//! The command executor: loads the streams a decision depends on, decides, appends at the loaded versions
+//! (optimistic concurrency) and starts over when another writer got there first. What is decided is the
+//! matter of a [`Decider`], one per aggregate.
 
 use domain::DecodeError;
 use jiff::Timestamp;
@@ -41,7 +41,8 @@ pub(super) struct Decision<O> {
 /// Executes a command.
 ///
 /// # Errors
-/// The rejection of the decider, [`CommandError::Contended`] after [`MAX_ATTEMPTS`] conflicts, and errors of the store.
+/// The rejection of the decider, [`CommandError::Contended`] after [`MAX_ATTEMPTS`] conflicts, and errors of
+/// the store.
 #[tracing::instrument(
     name = "command",
     skip_all,

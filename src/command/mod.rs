@@ -1,5 +1,5 @@
-//! Commands: one executor (load, decide, append, retry on conflict) and a decider for each aggregate. Authorization
-//! belongs to `http/` and `cli/`, the rules to the domain.
+//! Commands: one executor (load, decide, append, retry on conflict) and a decider for each aggregate.
+//! Authorization belongs to `http/` and `cli/`, the rules to the domain.
 
 mod executor;
 mod projection_skip;

@@ -1,5 +1,6 @@
-//! Commands to users. A command that adds or removes an administrator also appends to the stream `system` at its
-//! loaded version: of two administrators who remove each other at once, one conflicts, is decided again and rejected.
+//! Commands to users. A command that adds or removes an administrator also appends to the stream `system` at
+//! its loaded version: of two administrators who remove each other at once, one conflicts, is decided again
+//! and rejected.
 
 use domain::{
     Account, Erasable, Role, SYSTEM_STREAM, System, SystemEvent, User, UserCommand, UserEvent, UserId,
@@ -52,8 +53,8 @@ impl UserCommands {
         execute(&self.store, &self.env, &context, &decider).await
     }
 
-    /// Registers a user and grants the role of administrator in one append, so that neither a crash nor a concurrent
-    /// start leaves half of it. `None`, without an event, if there is an administrator already.
+    /// Registers a user and grants the role of administrator in one append, so that neither a crash nor a
+    /// concurrent start leaves half of it. `None`, without an event, if there is an administrator already.
     ///
     /// # Errors
     /// As [`UserCommands::register`].
@@ -94,7 +95,8 @@ impl UserCommands {
     /// The user right after an earlier command, for the replayed response to an idempotency key.
     ///
     /// # Errors
-    /// [`CommandError`] if the stream cannot be read; [`domain::Rejection::Erased`] if that command was the erasure.
+    /// [`CommandError`] if the stream cannot be read; [`domain::Rejection::Erased`] if that command was the
+    /// erasure.
     pub async fn state_after(&self, first: &RecordedResult) -> Result<UserState, CommandError> {
         let lost =
             || StoreError::corrupt(format!("{} is not in the log as its first result says", first.stream));

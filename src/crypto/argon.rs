@@ -1,13 +1,13 @@
-//! Argon2 (RFC 9106) in reused memory: a hashing thread retains the blocks for one hash at current costs, which avoids
-//! page faults worth a third of a hash. The blocks are wiped after every use.
+//! Argon2 (RFC 9106) in reused memory: a hashing thread retains the blocks for one hash at current costs,
+//! which avoids page faults worth a third of a hash. The blocks are wiped after every use.
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use base64::prelude::{BASE64_STANDARD_NO_PAD, Engine};
 use domain::PasswordHash;
 use zeroize::Zeroize;
 
-/// The largest costs that a stored hash may have: an imported hash could otherwise demand any amount of work. The bounds
-/// admit every setting in common use.
+/// The largest costs that a stored hash may have: an imported hash could otherwise demand any amount of work.
+/// The bounds admit every setting in common use.
 const MAX_MEMORY_KIB: u32 = 1024 * 1024;
 const MAX_ITERATIONS: u32 = 64;
 const MAX_PARALLELISM: u32 = 64;

@@ -1,5 +1,5 @@
-//! A fixed pool of password-hashing threads at the lowest priority, with a bounded queue: a flood of logins costs other
-//! requests little, and memory is bounded by threads × memory cost.
+//! A fixed pool of password-hashing threads at the lowest priority, with a bounded queue: a flood of logins
+//! costs other requests little, and memory is bounded by threads × memory cost.
 
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -101,8 +101,8 @@ impl HashingPool {
         Ok(verified.await.map_err(|_| HashingError::Busy)??)
     }
 
-    /// Takes as long as verifying a wrong password: the response time does not reveal whether a user exists (user
-    /// enumeration).
+    /// Takes as long as verifying a wrong password: the response time does not reveal whether a user exists
+    /// (user enumeration).
     ///
     /// # Errors
     /// As [`HashingPool::verify`].
@@ -118,7 +118,8 @@ impl HashingPool {
 }
 
 fn run_worker(receiver: &Mutex<Receiver<Job>>, costs: HashParameters, env: &Env) {
-    // Linux has a priority per thread. Elsewhere, or without the permission, hashing competes at normal priority.
+    // Linux has a priority per thread. Elsewhere, or without the permission, hashing competes at normal
+    // priority.
     if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), LOWEST_PRIORITY)
     {
         tracing::debug!(%error, "hashing threads run at normal priority");

@@ -1,6 +1,6 @@
-//! Access tokens: JWTs (RFC 7519) signed with HMAC-SHA-2 under the service's secret. `sub` is the user's id, `ver` the
-//! version of the user's stream at issue. An event that revokes tokens sets the version below which they are void:
-//! revocation is exact and needs no clock.
+//! Access tokens: JWTs (RFC 7519) signed with HMAC-SHA-2 under the service's secret. `sub` is the user's id,
+//! `ver` the version of the user's stream at issue. An event that revokes tokens sets the version below which
+//! they are void: revocation is exact and needs no clock.
 
 use domain::UserId;
 use jiff::Timestamp;
@@ -31,7 +31,8 @@ pub struct IssuedToken {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VerifiedToken {
     pub user: UserId,
-    /// The version of the user's stream at issue; zero for tokens of the legacy service, which have no such claim.
+    /// The version of the user's stream at issue; zero for tokens of the legacy service, which have no such
+    /// claim.
     pub version: u64,
 }
 
@@ -88,8 +89,8 @@ impl Tokens {
         Ok(IssuedToken { token, expires_in: self.lifetime_seconds })
     }
 
-    /// Checks signature, algorithm and expiry. The caller checks that the user exists, is active and has not revoked
-    /// the token since.
+    /// Checks signature, algorithm and expiry. The caller checks that the user exists, is active and has not
+    /// revoked the token since.
     ///
     /// # Errors
     /// [`InvalidToken`] for anything but a valid token of this service.

@@ -62,7 +62,8 @@ impl ExportFormat {
     }
 }
 
-/// The line embeds the canonical event byte for byte, as hashed. The fields beside it are not covered by the hash.
+/// The line embeds the canonical event byte for byte, as hashed. The fields beside it are not covered by the
+/// hash.
 fn json_line(event: &StoredEvent) -> Result<String, StoreError> {
     let position = event.envelope.position;
     let corrupt =
@@ -124,8 +125,8 @@ fn csv_row(cells: [String; COLUMNS.len()]) -> Result<String, StoreError> {
     Ok(String::from_utf8_lossy(&row).into_owned())
 }
 
-/// Prevents CSV injection (OWASP): puts a `'` before every character that a spreadsheet would take for the start of a
-/// formula, also in spreadsheets that separate cells by semicolon, tab or bar.
+/// Prevents CSV injection (OWASP): puts a `'` before every character that a spreadsheet would take for the
+/// start of a formula, also in spreadsheets that separate cells by semicolon, tab or bar.
 fn escape_formula(cell: &str) -> String {
     let begins = |character: char| matches!(character, '=' | '+' | '-' | '@' | '＝' | '＋' | '－' | '＠');
     let is_skipped = |character: char| character.is_whitespace() || character == '"';

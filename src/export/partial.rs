@@ -1,5 +1,5 @@
-//! An export while it is written: `FILE.part` and its saved progress, `FILE.part.json`. A killed export resumes there;
-//! only a finished file gets its final name.
+//! An export while it is written: `FILE.part` and its saved progress, `FILE.part.json`. A killed export
+//! resumes there; only a finished file gets its final name.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};

@@ -1,5 +1,5 @@
-//! How read models are doing: each version, how far it is, who keeps it. Asked of the database anew each time, so that any
-//! node and the command line say the same.
+//! The status of the read models: each version, its position and its lease holder. Always read from the
+//! database, so that every node and the command line report the same.
 
 use jiff::{SignedDuration, Timestamp};
 use projections::report::{lease_name, parse_report};
@@ -7,64 +7,60 @@ use projections::{Projection, ProjectionContext, VersionHealth, VersionReport, l
 use serde::Serialize;
 use store::{EventQuery, Lease, Position, ProjectionVersion, ProjectionVersions, StoreError, VersionStage};
 
-/// A read model and its versions.
 #[derive(Clone, Debug, Serialize)]
 pub struct ProjectionStatus {
-    /// Its name.
     pub name: String,
-    /// The number of the version that is read.
+    /// The number of the live version.
     pub live: u64,
-    /// The node that keeps it; missing if none does.
+    /// The lease holder, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
     /// The head of the log.
     pub head: u64,
-    /// Every version that is kept, by ascending number.
+    /// By ascending number.
     pub versions: Vec<VersionStatus>,
 }
 
 /// One version of a read model.
 #[derive(Clone, Debug, Serialize)]
 pub struct VersionStatus {
-    /// Its number, the end of its table's name.
+    /// The number at the end of the table's name.
     pub version: u64,
-    /// The version of the fold that makes its rows.
+    /// The version of the projection's code.
     pub fold: u32,
     /// `live`, `kept` (for a rollback), `building` or `dropping`.
     pub role: &'static str,
-    /// `current`, `catching up`, `failing`, `halted`, `unknown` (its fold is not in this program) or `stopped` (no node
-    /// keeps it).
+    /// `current`, `catching up`, `failing`, `halted`, `unknown` (this program lacks its code) or `stopped`
+    /// (no node holds the lease).
     pub state: &'static str,
-    /// What is wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// The last position that is in its rows.
+    /// The last applied position.
     pub position: u64,
-    /// How many events are not in its rows yet.
+    /// The number of events that are not applied.
     pub lag: u64,
-    /// The age of the oldest of them, in seconds.
+    /// The age of the oldest event that is not applied.
     pub lag_seconds: f64,
-    /// Events a second, lately.
+    /// Events per second.
     pub rate: u64,
-    /// Of a version that is being built, how much of the log is in its rows, in percent.
+    /// How much of the log is applied, while it is being built.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub percent: Option<f64>,
-    /// Of a version that is being built, in how many seconds it is as far as the log at the present rate.
+    /// The time to catch up at the present rate, while it is being built.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eta_seconds: Option<u64>,
-    /// Who has asked for it.
+    /// The actor that requested it.
     pub by: String,
-    /// When.
     pub since: Timestamp,
-    /// Whether its rows were others than those of the version whose place it took.
+    /// Whether its rows differed from those of the version it replaced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub differed: Option<bool>,
 }
 
-/// How every read model is doing.
+/// The status of every read model.
 ///
 /// # Errors
-/// [`StoreError`] if that cannot be read.
+/// [`StoreError`] if it cannot be read.
 pub async fn all(sources: &ProjectionContext, now: Timestamp) -> Result<Vec<ProjectionStatus>, StoreError> {
     let (leases, mut found) = (sources.leases.list_leases().await?, Vec::new());
     for projection in projections::all() {
@@ -73,10 +69,10 @@ pub async fn all(sources: &ProjectionContext, now: Timestamp) -> Result<Vec<Proj
     Ok(found)
 }
 
-/// How one read model is doing.
+/// The status of one read model.
 ///
 /// # Errors
-/// [`StoreError`] if that cannot be read.
+/// [`StoreError`] if it cannot be read.
 pub async fn one(
     projection: &'static dyn Projection,
     sources: &ProjectionContext,
@@ -99,7 +95,7 @@ async fn of(
     for version in &versions.kept {
         positions.push(sources.rows.checkpoint(&projection.table(version.number)).await?.position);
     }
-    // After the checkpoints: what happens in between can only make the lag look larger, never negative.
+    // Read after the checkpoints: a concurrent append makes the lag larger, never negative.
     let head = sources.events.head().await?.position;
     for (version, position) in versions.kept.iter().zip(positions) {
         let age = if position < head { age_after(sources, position, now).await? } else { 0.0 };
@@ -127,7 +123,6 @@ async fn age_after(
     Ok(age.unwrap_or_default().as_secs_f64())
 }
 
-/// Where a version is.
 #[derive(Clone, Copy)]
 struct VersionPosition {
     position: Position,
@@ -176,7 +171,7 @@ fn status(
 fn state(report: &VersionReport, kept: bool, lag: u64) -> (&'static str, Option<String>) {
     let error = report.health.error().map(ToOwned::to_owned);
     match &report.health {
-        // Whoever halted may have given way to others, who halt as well: it stays halted until it moves.
+        // Reported by any lease holder: the next one would halt at the same event.
         VersionHealth::Halted(_) if lag > 0 => ("halted", error),
         VersionHealth::Unknown(_) => ("unknown", error),
         VersionHealth::Failing(_) if kept => ("failing", error),
@@ -186,7 +181,7 @@ fn state(report: &VersionReport, kept: bool, lag: u64) -> (&'static str, Option<
     }
 }
 
-/// With one digit behind the point.
+/// With one decimal.
 fn percent(part: u64, whole: u64) -> f64 {
     let tenths = (u128::from(part) * 1000).checked_div(u128::from(whole)).unwrap_or(1000);
     f64::from(u32::try_from(tenths).unwrap_or(1000)) / 10.0
@@ -204,7 +199,7 @@ mod tests {
         assert_eq!(state(&report(VersionHealth::Running), true, 5).0, "catching up");
         assert_eq!(state(&report(VersionHealth::Running), false, 5).0, "stopped");
         assert_eq!(state(&halted(), false, 5), ("halted", Some("position 7".to_owned())));
-        assert_eq!(state(&halted(), true, 0).0, "current", "it was passed, the report is late");
+        assert_eq!(state(&halted(), true, 0).0, "current", "the position was passed, the report is stale");
         assert_eq!(state(&report(VersionHealth::Failing("x".to_owned())), true, 5).0, "failing");
     }
 

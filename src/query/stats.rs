@@ -1,4 +1,4 @@
-//! How many users there are, and what happened to them day by day: rows of the read model `daily`.
+//! User statistics, in total and by day: rows of the read model `daily`.
 
 use std::sync::Arc;
 
@@ -8,44 +8,35 @@ use store::{EventStore, Position, ReadModelStore};
 
 use super::QueryError;
 
-/// How many days are read at once.
+/// The number of days in one read.
 const PAGE: usize = 500;
 
-/// How many users there are, and what happened to them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// How many ever came.
+    /// All registrations, imports included.
     pub registered: i64,
-    /// How many of them may log in now.
     pub active: i64,
-    /// How many are deactivated now, and not erased.
+    /// Deactivated and not erased.
     pub deactivated: i64,
-    /// How many were erased.
     pub erased: i64,
-    /// The last position that is in these numbers.
+    /// The last applied position.
     pub position: u64,
-    /// The days on which something happened, by date.
+    /// The days with events, by date.
     pub days: Vec<DayStats>,
 }
 
-/// What happened on one day, in UTC.
+/// One day in UTC.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DayStats {
-    /// The date.
     pub day: String,
-    /// How many came.
     pub registered: i64,
-    /// How many were deactivated.
     pub deactivated: i64,
-    /// How many were activated again.
     pub reactivated: i64,
-    /// How many were erased.
     pub erased: i64,
-    /// How many were active at its end.
+    /// At the end of the day.
     pub active: i64,
 }
 
-/// Reads the `daily` rows.
 #[derive(Clone)]
 pub struct StatsQueries {
     store: EventStore,
@@ -53,16 +44,15 @@ pub struct StatsQueries {
 }
 
 impl StatsQueries {
-    /// Queries of these rows, as fresh as this log.
     #[must_use]
     pub fn new(store: EventStore, rows: Arc<dyn ReadModelStore>) -> Self {
         Self { store, rows }
     }
 
-    /// Everything there is, with the days from `from` to `to`, both included.
+    /// The totals, and the days from `from` to `to`, both inclusive.
     ///
     /// # Errors
-    /// [`QueryError::Store`] if it cannot be read.
+    /// [`QueryError::Store`] if the rows cannot be read.
     pub async fn all(&self, from: Option<Date>, to: Option<Date>) -> Result<Stats, QueryError> {
         let table = super::live_table(&self.store, &Daily);
         let (from, to) = (from.map(|date| date.to_string()), to.map(|date| date.to_string()));
@@ -71,7 +61,7 @@ impl StatsQueries {
         };
         let (mut stats, mut after) = (Stats::default(), None);
         loop {
-            // Days that are over do not change, so pages that are read one after the other fit together.
+            // Past days do not change, so consecutive pages are consistent.
             let page = self.rows.row_page(&table, after.as_deref(), PAGE).await?;
             stats.position = page.checkpoint.position.get();
             let days: Vec<_> = page.rows.iter().map(DayRow::from_row).collect();
@@ -88,17 +78,16 @@ impl StatsQueries {
         Ok(stats)
     }
 
-    /// Waits until the rows show the log up to `position`, which is known to exist.
+    /// Waits until the rows include `position`, which must exist in the log.
     ///
     /// # Errors
-    /// [`QueryError::Behind`] if they do not get there in time.
+    /// [`QueryError::Behind`] if they do not in time.
     pub async fn wait_for_position(&self, position: Position) -> Result<(), QueryError> {
         super::wait_until_projected(&self.store, &Daily, position).await
     }
 }
 
 impl Stats {
-    /// Adds the next day.
     fn add(&mut self, day: DayRow, wanted: impl Fn(&str) -> bool) {
         let DayRow { day, registered, deactivated, reactivated, erased, active_change, position: _ } = day;
         self.registered += registered;

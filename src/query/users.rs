@@ -1,5 +1,6 @@
-//! Queries of users: rows of the read model `users`, with read-your-writes: a caller sees every write that its request
-//! names a position for, and a user is only reported as absent by rows that are known to be complete.
+//! Queries of users: rows of the read model `users`, with read-your-writes: a caller sees every write that
+//! its request names a position for, and a user is only reported as absent by rows that are known to be
+//! complete.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +36,8 @@ impl UserQueries {
         self.find_or_confirm_absent(&UserKey::Id(id.to_string())).await
     }
 
-    /// The user of that e-mail address in the present rows. `None` proves nothing, unlike with [`UserQueries::by_email`].
+    /// The user of that e-mail address in the present rows. `None` proves nothing, unlike with
+    /// [`UserQueries::by_email`].
     ///
     /// # Errors
     /// [`QueryError::Behind`] if the row is known to be stale.
@@ -62,11 +64,12 @@ impl UserQueries {
         page.iter().map(parse_row).collect()
     }
 
-    /// Waits until the rows include `position`, which the caller has seen in an earlier response (read-your-writes).
+    /// Waits until the rows include `position`, which the caller has seen in an earlier response
+    /// (read-your-writes).
     ///
     /// # Errors
-    /// [`QueryError::BeyondHead`] if the log has not reached the position, [`QueryError::Behind`] if the rows do not in
-    /// time.
+    /// [`QueryError::BeyondHead`] if the log has not reached the position, [`QueryError::Behind`] if the rows
+    /// do not in time.
     pub async fn wait_for_position(&self, position: Position) -> Result<(), QueryError> {
         if self.store.progress().applied_position(&self.cached_live_table().name) >= position {
             return Ok(());
@@ -97,8 +100,8 @@ impl UserQueries {
         let head = self.store.head().await?.position;
         for _ in 0..MAX_ATTEMPTS {
             self.wait_until_projected(head).await?;
-            // This process may know of a cutover or a rebuild late: the database says before and after the lookup
-            // which table is live, and that it is complete.
+            // This process may know of a cutover or a rebuild late: the database says before and after the
+            // lookup which table is live, and that it is complete.
             let (table, before) = self.live_table().await?;
             if let Some(row) = self.find(&table, key).await? {
                 return Ok(Some(row));
@@ -124,8 +127,8 @@ impl UserQueries {
         }
     }
 
-    /// While the projection lags, asks the log whether the user has newer events: a deactivated user must not log in by
-    /// way of a stale row.
+    /// While the projection lags, asks the log whether the user has newer events: a deactivated user must not
+    /// log in by way of a stale row.
     async fn reject_if_stale(&self, row: UserRow) -> Result<UserRow, QueryError> {
         if self.store.progress().is_lagging(&self.cached_live_table().name, MAX_TRUSTED_LAG) {
             let stream = StreamId::from_trusted(row.id.stream())?;

@@ -1,4 +1,4 @@
-//! Points in the log.
+//! Points in the log, by position or by time.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,16 +6,16 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use store::Position;
 
-/// A point in the log. Times never fall as positions rise, so each moment is one.
+/// A point in the log. The time of events never decreases with their position, so that every moment is such a
+/// point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AsOf {
     /// After the event at this position.
     Position(Position),
-    /// After the events up to this moment, that included.
+    /// After the events up to this moment, inclusive.
     Time(Timestamp),
 }
 
-/// A text that names no point in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("it is neither a position nor a time like 2026-11-22T08:03:14Z")]
 pub struct ParseAsOfError;

@@ -1,4 +1,4 @@
-//! What a stretch of the log has made of users.
+//! What changed in each user between two positions of the log.
 
 use std::collections::BTreeMap;
 
@@ -8,20 +8,16 @@ use serde::Serialize;
 use super::change::{FieldChange, changed_fields};
 use super::replayed_user::ReplayedUser;
 
-/// What has become of a user between two points of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UserChangeKind {
-    /// They are new.
     Registered,
-    /// They are still there.
     Changed,
-    /// They are gone.
     Erased,
 }
 
 impl UserChangeKind {
-    /// The name, as in JSON.
+    /// As in JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -32,20 +28,19 @@ impl UserChangeKind {
     }
 }
 
-/// A user to whom something has happened between two points of the log.
+/// A user with events between two positions of the log.
 #[derive(Clone, Debug, Serialize)]
 pub struct UserDifference {
     /// A UUID, or the 24 hex digits of an imported `ObjectId`.
     pub id: String,
-    /// What has become of them.
     pub became: UserChangeKind,
-    /// How many of their events lie between.
+    /// The number of the user's events between the positions.
     pub events: u64,
-    /// The fields that have another value at the end. None if all was taken back in between.
+    /// The fields whose value differs at the end; empty if every change was reverted.
     pub changes: Vec<FieldChange>,
 }
 
-/// A user at the first point and at the last so far.
+/// A user at the first position and at the last one so far.
 #[derive(Default)]
 pub(super) struct ReplayedSpan {
     pub(super) before: ReplayedUser,
@@ -53,7 +48,7 @@ pub(super) struct ReplayedSpan {
     pub(super) events: u64,
 }
 
-/// The user_differences, by id.
+/// By ascending id.
 pub(super) fn user_differences(spans: BTreeMap<UserId, ReplayedSpan>) -> Vec<UserDifference> {
     let difference = |(id, ReplayedSpan { before, after, events }): (UserId, ReplayedSpan)| {
         let became = match (&before.state, &after.state) {

@@ -1,4 +1,4 @@
-//! What a user was, and what has happened to them: read from the log itself, which no read model keeps so much of.
+//! Queries of the past: users as of a position or time, and their changes, replayed from the log.
 
 mod as_of;
 mod change;
@@ -23,23 +23,21 @@ pub use replayed_user::{ReplayedUser, UserAt};
 use super::QueryError;
 use difference::{ReplayedSpan, user_differences};
 
-/// Events read at once.
+/// The number of events in one read.
 const PAGE: usize = 1000;
 
-/// Reads the past of users.
 #[derive(Clone)]
 pub struct HistoryQueries {
     store: EventStore,
 }
 
 impl HistoryQueries {
-    /// Queries of this log.
     #[must_use]
     pub fn new(store: EventStore) -> Self {
         Self { store }
     }
 
-    /// The last position at that point, in the log as it is now.
+    /// The last position at that point in the current log.
     ///
     /// # Errors
     /// [`QueryError::BeyondHead`] if the log has not reached that position.
@@ -48,10 +46,10 @@ impl HistoryQueries {
         self.position_before(at, head).await
     }
 
-    /// The last position at that point, in the log as it was at that head.
+    /// The last position at that point in the log up to `head`.
     ///
     /// # Errors
-    /// [`QueryError::BeyondHead`] if the position is beyond that.
+    /// [`QueryError::BeyondHead`] if the point is a position beyond `head`.
     pub async fn position_before(&self, at: AsOf, head: Position) -> Result<Position, QueryError> {
         match at {
             AsOf::Position(wanted) if wanted > head => Err(QueryError::BeyondHead { wanted, head }),
@@ -63,25 +61,24 @@ impl HistoryQueries {
         }
     }
 
-    /// The user as they were at that point; none if they had not registered yet, or were erased by then.
+    /// The user at that point; `None` before the registration and after the erasure.
     ///
     /// # Errors
-    /// As [`HistoryQueries::position`]; [`QueryError::Store`] if their history cannot be read.
+    /// As [`HistoryQueries::position`]; [`QueryError::Store`] if the stream cannot be read.
     pub async fn as_of(&self, id: UserId, at: AsOf) -> Result<Option<UserAt>, QueryError> {
         let until = self.position(at).await?;
         Ok(self.replay_until(id, until).await?.account_as_of(id))
     }
 
-    /// All that has happened to the user, in order; nothing if there never was such a user.
+    /// All changes of the user, in order; empty if the user never existed.
     ///
     /// # Errors
-    /// [`QueryError::Store`] if it cannot be read.
+    /// [`QueryError::Store`] if the stream cannot be read.
     pub async fn changes(&self, id: UserId) -> Result<Vec<UserChange>, QueryError> {
         Ok(self.replay(id).await?.1)
     }
 
-    /// What the events above `from`, up to `to`, have made of users, by id. Users to whom nothing has happened in between
-    /// cost nothing.
+    /// The differences of users between two positions, by id. Reads only users with events in between.
     ///
     /// # Errors
     /// [`QueryError::Store`] if the log cannot be read.
@@ -110,15 +107,15 @@ impl HistoryQueries {
         Ok(user_differences(spans))
     }
 
-    /// All that is held on the person; nothing if there never was such a user.
+    /// Everything stored about the person (GDPR, article 15); `None` if the user never existed.
     ///
     /// # Errors
-    /// [`QueryError::Store`] if it cannot be read.
+    /// [`QueryError::Store`] if the log cannot be read.
     pub async fn record(&self, id: UserId, now: Timestamp) -> Result<Option<PersonalRecord>, QueryError> {
         let head = self.store.head().await?.position;
         let (user, mut events) = self.replay(id).await?;
         let Some(last) = events.last() else { return Ok(None) };
-        // Something may have happened to them since the head was read.
+        // The user may have newer events than the head that was read.
         let position = head.max(Position::new(last.position));
         let me = stream(id)?;
         events.iter_mut().filter(|event| event.actor != me.as_str()).for_each(UserChange::redact_actor);
@@ -133,7 +130,7 @@ impl HistoryQueries {
         }))
     }
 
-    /// The webhooks that the user has, of those registered up to `head`.
+    /// The user's webhooks, of those registered up to `head`.
     async fn webhooks(&self, id: UserId, head: Position) -> Result<Vec<OwnedWebhook>, QueryError> {
         let (owner, types) = (id.to_string(), vec![WebhookEvent::REGISTERED.to_owned()]);
         let mut query = EventQuery { until: Some(head), limit: PAGE, types, ..EventQuery::default() };
@@ -153,7 +150,7 @@ impl HistoryQueries {
         Ok(webhooks)
     }
 
-    /// What the user has done, up to `head`, other than to themselves.
+    /// Events up to `head` that the user caused in other streams.
     async fn actions(&self, id: UserId, head: Position) -> Result<Vec<UserAction>, QueryError> {
         let stream = stream(id)?;
         let actor = Some(stream.as_str().to_owned());
@@ -168,7 +165,7 @@ impl HistoryQueries {
         Ok(actions)
     }
 
-    /// A user to whom `event` is the first thing that happens above `from`.
+    /// The span of a user whose first event above `from` is `event`.
     async fn span(
         &self,
         id: UserId,
@@ -183,7 +180,6 @@ impl HistoryQueries {
         Ok(ReplayedSpan { after: before.clone(), before, events: 0 })
     }
 
-    /// What the user had come to at that position.
     async fn replay_until(&self, id: UserId, until: Position) -> Result<ReplayedUser, QueryError> {
         let mut user = ReplayedUser::default();
         for event in self.events(id).await?.iter().take_while(|event| event.envelope.position <= until) {
@@ -192,7 +188,7 @@ impl HistoryQueries {
         Ok(user)
     }
 
-    /// What the user has come to, and how.
+    /// The current user and every change.
     async fn replay(&self, id: UserId) -> Result<(ReplayedUser, Vec<UserChange>), QueryError> {
         let (mut user, mut changes) = (ReplayedUser::default(), Vec::new());
         for event in self.events(id).await? {

@@ -1,4 +1,4 @@
-//! All that is held on one person, for the person to read (GDPR, article 15).
+//! Everything stored about one person, for that person (GDPR, article 15).
 
 use domain::{Erasable, PasswordHash, User, Webhook, WebhookId, webhook};
 use serde::Serialize;
@@ -8,61 +8,52 @@ use store::{Envelope, StoreError, StoredEvent};
 use super::change::UserChange;
 use super::replayed_user::UserAt;
 
-/// All that is held on one person.
 #[derive(Clone, Debug, Serialize)]
 pub struct PersonalRecord {
-    /// When this was put together: RFC 3339, UTC.
+    /// RFC 3339, UTC.
     pub exported_at: String,
-    /// Nothing later than this position of the log is in here.
+    /// The last position of the log that is included.
     pub position: u64,
-    /// The account; null if it was erased.
+    /// Null if it was erased.
     pub account: Option<UserAt>,
-    /// How the password is kept; null if it was erased.
+    /// Null if it was erased.
     pub password: Option<StoredPassword>,
-    /// All that has happened to the account, in order. Of whoever else caused it only the kind is told: `administrator`,
-    /// `token`, `operator` or `system`.
+    /// All events of the account. Other actors are reduced to their kind: `administrator`, `token`,
+    /// `operator` or `system`.
     pub events: Vec<UserChange>,
-    /// What the person has done to other accounts, or to the service.
+    /// What the person did to other accounts or to the service.
     pub acts: Vec<UserAction>,
-    /// Their webhooks.
     pub webhooks: Vec<OwnedWebhook>,
 }
 
 /// A webhook of the person.
 #[derive(Clone, Debug, Serialize)]
 pub struct OwnedWebhook {
-    /// Its id.
     pub id: String,
-    /// Where events are sent.
     pub url: String,
-    /// The types of events; all if it is empty.
+    /// The event types; empty: all.
     pub types: Vec<String>,
-    /// What it is for, in their words; null if they did not say.
     pub description: Option<String>,
-    /// When it was registered: RFC 3339, UTC.
+    /// RFC 3339, UTC.
     pub created_at: String,
 }
 
-/// How a password is kept.
 #[derive(Clone, Debug, Serialize)]
 pub struct StoredPassword {
-    /// The password itself is not kept: only a hash of this kind, from which nobody can tell it. Hashes are shown to
-    /// nobody.
+    /// The kind of hash that is stored. Neither the password, which is not stored, nor the hash is disclosed.
     pub hash: String,
-    /// When it was set: RFC 3339, UTC.
+    /// RFC 3339, UTC.
     pub set_at: String,
 }
 
-/// Something that the person has done. Whom it was done to is those people's own.
+/// An event that the person caused, without its subject: that is another person's data.
 #[derive(Clone, Debug, Serialize)]
 pub struct UserAction {
-    /// Where in the log.
     pub position: u64,
-    /// When: RFC 3339, UTC.
+    /// RFC 3339, UTC.
     pub at: String,
-    /// What was done.
+    /// The event type.
     pub r#type: String,
-    /// The request that did it, as in the logs.
     pub request_id: String,
 }
 
@@ -78,7 +69,7 @@ impl UserAction {
 }
 
 impl OwnedWebhook {
-    /// The webhook of a stream, unless it was deleted.
+    /// The webhook of a stream; `None` if it was deleted.
     pub(super) fn of(id: WebhookId, events: &[StoredEvent]) -> Result<Option<Self>, StoreError> {
         let webhook_events =
             events.iter().map(event_codec::decode_webhook_event).collect::<Result<Vec<_>, _>>();
@@ -100,7 +91,6 @@ impl OwnedWebhook {
 }
 
 impl StoredPassword {
-    /// How the user's password is kept, after the events that say when it was set.
     pub(super) fn of(user: &User, events: &[UserChange]) -> Option<Self> {
         let User::Present(account) = user else { return None };
         let hash = account.password_hash.known()?;

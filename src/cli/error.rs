@@ -13,7 +13,7 @@ use store::checkpoint::{InvalidKey, SignatureError};
 use store::key_store::KeyId;
 use store::rotation::WrappedCount;
 use store::tiles::ProofError;
-use store::{Finding, Position, StoreError};
+use store::{Finding, Position, ProjectionVersion, StoreError};
 
 use crate::command::{CommandError, SkipError};
 use crate::config::{ConfigError, DataFolderError, InvalidSettings};
@@ -84,25 +84,20 @@ pub(super) enum CliError {
     UserNotFoundAt { user: String, as_of: AsOf },
     #[error("the log ends at position {head}, before {position}{hint}")]
     BeyondHead { position: Position, head: Position, hint: &'static str },
-    #[error("there are no events from position {from} to {to}: the log ends at position {head}")]
+    #[error("invalid range {from} to {to}: positions start at 1 and the log ends at position {head}")]
     InvalidRange { from: u64, to: u64, head: u64 },
     #[error("`--from` is at position {from}, after `--to`, at position {to}")]
     ReversedRange { from: Position, to: Position },
     #[error("position {position}: the event cannot be decoded: {error}")]
     Undecodable { position: Position, error: String },
     #[error(
-        "version {number} of `{name}` is already being built, since {since} by {by}; node {owner} has \
-         reached {progress}. Watch it with `aegis projections status --watch`, or stop it with `aegis \
-         projections cancel {name}`"
+        "version {} of `{name}` is already being built, since {} by {}; node {owner} has reached {progress}. \
+         Watch it with `aegis projections status --watch`, or stop it with `aegis projections cancel {name}`",
+        version.number,
+        version.since,
+        version.by
     )]
-    RebuildRunning {
-        name: &'static str,
-        number: u64,
-        since: String,
-        by: String,
-        owner: String,
-        progress: String,
-    },
+    RebuildRunning { name: &'static str, version: Box<ProjectionVersion>, owner: String, progress: String },
     #[error("the rebuild of `{name}` was canceled")]
     RebuildCanceled { name: &'static str },
     #[error(
@@ -152,7 +147,7 @@ pub(super) enum VerificationFailure {
     #[error(
         "the rows do not verify: {difference}. `aegis projections rebuild {name}` rebuilds them from the log"
     )]
-    Rows { name: &'static str, difference: RowDifference },
+    Rows { name: &'static str, difference: Box<RowDifference> },
     #[error("{}", join(.0))]
     MasterKeys(Vec<KeyProblem>),
 }
@@ -194,7 +189,7 @@ impl CliError {
 }
 
 /// Prints a warning about a command that was executed: the exit code stays 0.
-pub(super) fn warn(text: impl fmt::Display) {
+pub(super) fn warn(text: &str) {
     drop(writeln!(io::stderr().lock(), "aegis: warning: {text}"));
 }
 

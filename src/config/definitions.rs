@@ -111,9 +111,9 @@ use Sensitivity::{Public, Secret as Hidden, Url};
 settings! {
     MONGODB_URL: Secret = "MONGODB_URL", Unset, Url, parse::mongodb_url,
         "a MongoDB replica set or sharded cluster; unset or empty: the embedded database";
-    DATABASE_NAME: String = "DATABASE_NAME", Text("aegis"), Public, parse::text,
+    DATABASE_NAME: String = "DATABASE_NAME", Text("aegis"), Public, |text| Ok(text.to_owned()),
         "name of the MongoDB database";
-    DATA_DIR: PathBuf = "AEGIS_DATA_DIR", Text("./aegis-data"), Public, parse::path,
+    DATA_DIR: PathBuf = "AEGIS_DATA_DIR", Text("./aegis-data"), Public, |text| Ok(PathBuf::from(text)),
         "directory of the embedded database `aegis.db` and of generated keys";
     LISTEN: String = "AEGIS_LISTEN", Text("127.0.0.1:8000"), Public, parse::listen_address,
         "address and port to listen on; port 0 picks a free port and logs it";
@@ -121,7 +121,8 @@ settings! {
         Computed("embedded: `secret.key` in the data directory, generated at first start; MongoDB: required"),
         Hidden, parse::secret_key,
         "signs access tokens; at least 32 bytes";
-    SECRET_KEY_PREVIOUS: Secret = "AEGIS_SECRET_KEY_PREVIOUS", Unset, Hidden, parse::secret,
+    SECRET_KEY_PREVIOUS: Secret = "AEGIS_SECRET_KEY_PREVIOUS", Unset, Hidden,
+        |text| Ok(Secret::new(text.to_owned())),
         "the `SECRET_KEY` before the last change: verifies access tokens but never signs";
     MASTER_KEY: MasterKey = "AEGIS_MASTER_KEY",
         Computed("embedded: `master.key` in the data directory, generated at first start; MongoDB: required"),
@@ -135,11 +136,11 @@ settings! {
         "signature algorithm of access tokens: HS256, HS384 or HS512";
     ACCESS_TOKEN_EXPIRE_MINUTES: u64 = "ACCESS_TOKEN_EXPIRE_MINUTES", Text("10080"), Public,
         // At most a hundred years.
-        |text| parse::number(text, 1..=52_560_000),
+        |text| parse::number(text, &(1..=52_560_000)),
         "lifetime of an access token, in minutes";
     API_V1_STR: String = "API_V1_STR", Text("/api/v1"), Public, parse::api_prefix,
         "path prefix of every endpoint";
-    PROJECT_NAME: String = "PROJECT_NAME", Text("Aegis"), Public, parse::text,
+    PROJECT_NAME: String = "PROJECT_NAME", Text("Aegis"), Public, |text| Ok(text.to_owned()),
         "the name shown at `/` and in the API description";
     CORS_ORIGINS: Vec<String> = "AEGIS_CORS_ORIGINS", Unset, Public, parse::cors_origins,
         "origins of web pages that may call the API, comma-separated; `*` allows all";
@@ -151,34 +152,34 @@ settings! {
          allowed there too";
     // The upper bounds of a hash's cost are those up to which `crate::crypto` verifies stored hashes.
     ARGON2_MEMORY_KIB: u32 = "AEGIS_ARGON2_MEMORY_KIB", Text("19456"), Public,
-        |text| parse::number(text, 8..=1024 * 1024),
+        |text| parse::number(text, &(8..=1024 * 1024)),
         "Argon2id memory per password hash, in KiB";
     ARGON2_ITERATIONS: u32 = "AEGIS_ARGON2_ITERATIONS", Text("2"), Public,
-        |text| parse::number(text, 1..=64),
+        |text| parse::number(text, &(1..=64)),
         "Argon2id passes over that memory";
     ARGON2_PARALLELISM: u32 = "AEGIS_ARGON2_PARALLELISM", Text("1"), Public,
-        |text| parse::number(text, 1..=64),
+        |text| parse::number(text, &(1..=64)),
         "Argon2id lanes";
     HASH_THREADS: usize = "AEGIS_HASH_THREADS", Computed("one per core"), Public,
-        |text| parse::number(text, 1..=1024),
+        |text| parse::number(text, &(1..=1024)),
         "threads that hash passwords; each keeps the memory of one hash";
     HASH_QUEUE: usize = "AEGIS_HASH_QUEUE", Text("256"), Public,
-        |text| parse::number(text, 1..=1_000_000),
+        |text| parse::number(text, &(1..=1_000_000)),
         "password hashes that may be queued before logins are answered 503";
     PASSWORD_MIN_LENGTH: usize = "AEGIS_PASSWORD_MIN_LENGTH", Text("8"), Public,
-        |text| parse::number(text, 1..=1024),
+        |text| parse::number(text, &(1..=1024)),
         "minimum length of a new password; 1 restores the rule of the FastAPI service, \
          NIST SP 800-63B-4 demands 15 where the password is the only factor";
     ADMIN_EMAIL: EmailAddress = "AEGIS_ADMIN_EMAIL", Unset, Public, parse::email,
         "e-mail address of the first administrator, created at startup unless one exists; needs \
-         AEGIS_ADMIN_PASSWORD";
-    ADMIN_PASSWORD: Secret = "AEGIS_ADMIN_PASSWORD", Unset, Hidden, parse::secret,
+         `AEGIS_ADMIN_PASSWORD`";
+    ADMIN_PASSWORD: Secret = "AEGIS_ADMIN_PASSWORD", Unset, Hidden, |text| Ok(Secret::new(text.to_owned())),
         "password of the first administrator";
     LOG: String = "AEGIS_LOG", Text("info"), Public, parse::log_filter,
         "what is logged to stderr: a level, or `target=level` pairs such as `info,aegis=debug`";
     LOG_FORMAT: LogFormat = "AEGIS_LOG_FORMAT", Text("text"), Public, parse::log_format,
         "`text` for people or `json`, one object per line";
-    MONGOD: PathBuf = "AEGIS_MONGOD", Unset, Public, parse::path,
+    MONGOD: PathBuf = "AEGIS_MONGOD", Unset, Public, |text| Ok(PathBuf::from(text)),
         "path of a `mongod`, for tests and benchmarks; the service does not use it";
 }
 

@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
 
 use domain::EmailAddress;
 use ipnet::IpNet;
@@ -18,19 +17,7 @@ use super::settings::{LogFormat, Secret};
 const MIN_SECRET_BYTES: usize = 32;
 const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
-pub(super) fn text(text: &str) -> Result<String, String> {
-    Ok(text.to_owned())
-}
-
-pub(super) fn path(text: &str) -> Result<PathBuf, String> {
-    Ok(PathBuf::from(text))
-}
-
-pub(super) fn secret(text: &str) -> Result<Secret, String> {
-    Ok(Secret::new(text.to_owned()))
-}
-
-pub(super) fn number<T: TryFrom<u64>>(text: &str, range: RangeInclusive<u64>) -> Result<T, String> {
+pub(super) fn number<T: TryFrom<u64>>(text: &str, range: &RangeInclusive<u64>) -> Result<T, String> {
     let number = text.trim().parse().ok().filter(|number| range.contains(number));
     let number = number.and_then(|number| T::try_from(number).ok());
     number.ok_or_else(|| format!("`{text}` is not a whole number from {} to {}", range.start(), range.end()))
@@ -38,7 +25,7 @@ pub(super) fn number<T: TryFrom<u64>>(text: &str, range: RangeInclusive<u64>) ->
 
 pub(super) fn mongodb_url(text: &str) -> Result<Secret, String> {
     if ["mongodb://", "mongodb+srv://"].iter().any(|scheme| text.starts_with(scheme)) {
-        return secret(text);
+        return Ok(Secret::new(text.to_owned()));
     }
     Err("not a MongoDB URL: write mongodb://HOST:PORT/?replicaSet=NAME, or unset it to use the embedded \
      database"
@@ -47,7 +34,7 @@ pub(super) fn mongodb_url(text: &str) -> Result<Secret, String> {
 
 pub(super) fn secret_key(text: &str) -> Result<Secret, String> {
     match text.len() {
-        MIN_SECRET_BYTES.. => secret(text),
+        MIN_SECRET_BYTES.. => Ok(Secret::new(text.to_owned())),
         bytes => Err(format!("has {bytes} bytes, at least {MIN_SECRET_BYTES} are required: {KEY_HINT}")),
     }
 }
@@ -268,9 +255,9 @@ mod tests {
 
     #[test]
     fn numbers_are_range_checked() {
-        assert_eq!(number::<u32>("8", 1..=8), Ok(8));
+        assert_eq!(number::<u32>("8", &(1..=8)), Ok(8));
         for bad in ["9", "0", "-1", "1.5", "", "eight"] {
-            assert!(number::<u32>(bad, 1..=8).is_err(), "{bad}");
+            assert!(number::<u32>(bad, &(1..=8)).is_err(), "{bad}");
         }
     }
 }

@@ -72,20 +72,14 @@ async fn start_or_resume(
         }
         Err(ChangeError::Refused(name, VersionError::AlreadyBuilding(version))) => {
             let status = status::one(projection, context, session.env.now()).await?;
-            let ProjectionVersion { number, since, by, .. } = &version;
             if let Some(owner) = status.owner {
-                let built = status.versions.iter().find(|status| status.version == *number);
+                let built = status.versions.iter().find(|status| status.version == version.number);
                 let percent = built.and_then(|status| status.percent);
-                return Err(CliError::RebuildRunning {
-                    name,
-                    number: *number,
-                    since: since.to_string(),
-                    by: by.to_string(),
-                    owner,
-                    progress: percent
-                        .map_or_else(|| "an unknown position".to_owned(), |percent| format!("{percent} %")),
-                });
+                let progress = percent
+                    .map_or_else(|| "an unknown position".to_owned(), |percent| format!("{percent} %"));
+                return Err(CliError::RebuildRunning { name, version: Box::new(version), owner, progress });
             }
+            let ProjectionVersion { number, since, by, .. } = &version;
             out.line(&format!("resuming version {number}, which {by} started at {since}"))?;
             out.flush()?;
             Ok(version)

@@ -39,6 +39,7 @@ pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Outp
     let elapsed = progress.finish();
     let VerifiedTable { table, position, rows, digest } = verified.map_err(|error| match error {
         VerifyError::Differs(difference) => {
+            let difference = Box::new(difference);
             CliError::Verification(VerificationFailure::Rows { name: projection.name(), difference })
         }
         VerifyError::Store(error) => error.into(),

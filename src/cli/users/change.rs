@@ -61,59 +61,44 @@ pub(super) struct RequestedChange {
     no_op: String,
 }
 
+impl RequestedChange {
+    fn new(user: String, command: UserCommand, success: impl Into<String>, no_op: impl Into<String>) -> Self {
+        Self { user, command, success: success.into(), no_op: no_op.into() }
+    }
+}
+
 impl RoleArguments {
     pub(super) fn grant(self) -> RequestedChange {
         let Self { user, role } = self;
-        RequestedChange {
-            user,
-            command: UserCommand::GrantRole { role },
-            success: format!("now holds the role {role}"),
-            no_op: format!("holds the role {role} already"),
-        }
+        let (success, no_op) =
+            (format!("now holds the role {role}"), format!("already holds the role {role}"));
+        RequestedChange::new(user, UserCommand::GrantRole { role }, success, no_op)
     }
 
     pub(super) fn revoke(self) -> RequestedChange {
         let Self { user, role } = self;
-        RequestedChange {
-            user,
-            command: UserCommand::RevokeRole { role },
-            success: format!("no longer holds the role {role}"),
-            no_op: format!("does not hold the role {role}"),
-        }
+        let (success, no_op) =
+            (format!("no longer holds the role {role}"), format!("does not hold the role {role}"));
+        RequestedChange::new(user, UserCommand::RevokeRole { role }, success, no_op)
     }
 }
 
 impl AccountArguments {
     pub(super) fn deactivate(self) -> RequestedChange {
-        let Self { user, reason } = self;
-        RequestedChange {
-            user,
-            command: UserCommand::Deactivate { reason },
-            success: "is deactivated".to_owned(),
-            no_op: "is deactivated already".to_owned(),
-        }
+        let command = UserCommand::Deactivate { reason: self.reason };
+        RequestedChange::new(self.user, command, "is deactivated", "is already deactivated")
     }
 
     pub(super) fn reactivate(self) -> RequestedChange {
-        let Self { user, reason } = self;
-        RequestedChange {
-            user,
-            command: UserCommand::Reactivate { reason },
-            success: "is active again".to_owned(),
-            no_op: "is active already".to_owned(),
-        }
+        let command = UserCommand::Reactivate { reason: self.reason };
+        RequestedChange::new(self.user, command, "is active again", "is already active")
     }
 }
 
 impl ErasureArguments {
     pub(super) fn erase(self) -> RequestedChange {
         let Self { user, reason, yes: _ } = self;
-        RequestedChange {
-            user,
-            command: UserCommand::Erase { reason },
-            success: "is erased".to_owned(),
-            no_op: "is erased already".to_owned(),
-        }
+        RequestedChange::new(user, UserCommand::Erase { reason }, "is erased", "is already erased")
     }
 }
 
@@ -124,7 +109,7 @@ pub(super) async fn run(
     out: &mut Output,
 ) -> Result<(), CliError> {
     if let Some(error) = execute(change, session, context, out).await? {
-        warn(format!("the command succeeded, but the read models do not show it yet: {error}"));
+        warn(&format!("the command succeeded, but the read models do not show it yet: {error}"));
     }
     Ok(())
 }

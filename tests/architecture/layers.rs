@@ -78,7 +78,6 @@ fn each_folder_imports_only_what_its_layer_allows() {
 }
 
 #[test]
-#[ignore = "`query` still describes its answers for OpenAPI"]
 fn each_library_is_named_only_where_it_belongs() {
     for (file, used) in service().libraries() {
         let folder = folder(&file);

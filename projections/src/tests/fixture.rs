@@ -1,4 +1,4 @@
-//! A log with users in memory, and nodes that project it.
+//! An in-memory log with users, and nodes that project it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +29,7 @@ pub(super) struct Fixture {
 }
 
 impl Fixture {
-    /// So many who could register, and the read models of this program.
+    /// Unregistered users, and the read models of this release.
     pub(super) async fn new(users: usize) -> Self {
         let env = Env::system();
         let memory = Memory::default();
@@ -43,7 +43,7 @@ impl Fixture {
         fixture
     }
 
-    /// Users who registered, of whom each has so many events.
+    /// Registered users with that many events each.
     pub(super) async fn with_users(users: usize, events: usize) -> Self {
         let mut fixture = Self::new(users).await;
         for who in 0..users {
@@ -71,7 +71,7 @@ impl Fixture {
         ProjectionContext { events: self.store.clone(), rows, leases }
     }
 
-    /// A node that keeps a projection.
+    /// A node that runs a projection.
     pub(super) fn node(&self, projection: &'static dyn Projection, holder: &str) -> ProjectionHandle {
         self.node_over(self.context(), projection, holder)
     }
@@ -85,7 +85,7 @@ impl Fixture {
         ProjectionRunner::new(projection, context, self.env.clone(), holder).start()
     }
 
-    /// Judges a command to the user of that number and appends what it yields; gives the events.
+    /// Decides a command on a user and appends the events; returns them.
     pub(super) async fn command(&mut self, who: usize, command: UserCommand) -> Vec<UserEvent> {
         let (id, state, version) = self.users[who].clone();
         let events = user::decide(&state, command).unwrap_or_default();
@@ -100,7 +100,7 @@ impl Fixture {
         events
     }
 
-    /// Appends what no program of today writes, to the stream of that user.
+    /// Appends an event of an unknown type to the stream of a user.
     pub(super) async fn append_unknown_event(&mut self, who: usize) -> Position {
         let (id, _, version) = self.users[who].clone();
         self.users[who].2 += 1;
@@ -109,7 +109,7 @@ impl Fixture {
         self.append(event_codec::stream_write(&self.env, &id.stream(), version, [event]).unwrap()).await
     }
 
-    /// Records the decision to skip.
+    /// Records a skip decision.
     pub(super) async fn skip(&self, projection: &str, position: Position) {
         let reason = Reason::parse("ticket 7").unwrap();
         let skip = system::Skip { projection: projection.to_owned(), position: position.get(), reason };
@@ -134,24 +134,24 @@ impl Fixture {
         self.memory.row_page(table, None, usize::MAX).await.unwrap().rows
     }
 
-    /// The rows that are read.
+    /// The rows of the live version.
     pub(super) async fn live_rows(&self, projection: &'static dyn Projection) -> Vec<Row> {
         self.rows(&projection.table(self.store.progress().live_version(projection.name()))).await
     }
 
-    /// The users that are read.
+    /// The users of the live version.
     pub(super) async fn live_users(&self) -> Vec<UserRow> {
         self.live_rows(&Users).await.iter().map(|row| UserRow::from_row(row).unwrap()).collect()
     }
 
-    /// Waits until a version has everything.
+    /// Waits until a version has projected that position.
     pub(super) async fn reached(&self, projection: &'static dyn Projection, number: u64, position: Position) {
         let table = projection.table(number);
         let reached = self.store.wait_until_applied(&table.name, position, TIMEOUT).await;
         assert!(reached, "position {position} is not in `{}`", table.name);
     }
 
-    /// Waits until the versions are as wanted.
+    /// Waits until the versions match.
     pub(super) async fn until(
         &self,
         projection: &dyn Projection,
@@ -165,7 +165,7 @@ impl Fixture {
         seen.unwrap().versions[name].as_ref().clone()
     }
 
-    /// Asks for a rebuild and waits until it is read.
+    /// Rebuilds and waits for the cutover.
     pub(super) async fn rebuild(&self, projection: &'static dyn Projection) -> ProjectionVersions {
         let asked = self.begin_rebuild(projection).await.unwrap();
         self.until(projection, |versions| versions.live == asked.last).await
@@ -179,7 +179,7 @@ impl Fixture {
     }
 }
 
-/// Waits until a node says what is wanted.
+/// Waits until the status of a node matches.
 pub(super) async fn wait_for_status(
     node: &ProjectionHandle,
     wanted: impl Fn(&ProjectionLeadership) -> bool,
@@ -207,7 +207,7 @@ pub(super) fn long_ago() -> Moment {
     Moment::parse("2019-05-04T03:02:01.007Z").unwrap()
 }
 
-/// Whatever may be asked of one of five users.
+/// Any command on one of five users.
 pub(super) fn any_command() -> impl Strategy<Value = (usize, UserCommand)> {
     let command = prop_oneof![
         3 => (0..5_usize).prop_map(|who| register(&format!("user{who}"))),

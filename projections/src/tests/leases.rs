@@ -1,4 +1,4 @@
-//! Of all nodes one keeps a projection; when it is gone, another one does.
+//! Leader election of projection runners: one node leads, and is replaced when it fails.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -31,7 +31,7 @@ async fn one_node_leads_and_followers_report_its_status() {
         (shown.owner.as_deref(), &shown.report.versions[&1].health),
         (Some("a"), &VersionHealth::Running)
     );
-    // When it was said is known to each by another clock.
+    // Each node measures the report time with its own clock.
     let (theirs, ours) = (shown, first.status());
     assert_eq!((theirs.owner, theirs.report), (ours.owner, ours.report));
     sleep(Duration::from_secs(10)).await;
@@ -47,7 +47,7 @@ async fn one_node_leads_and_followers_report_its_status() {
 
 #[tokio::test(start_paused = true)]
 async fn release_waits_for_the_renewal_in_flight() {
-    // Whenever the node stops, as seen from the last renewal.
+    // At any time relative to the last renewal.
     for after in (0..1_500).step_by(50) {
         let fixture = Fixture::with_users(1, 1).await;
         let recording = RecordingBackend::new(&fixture.memory, Duration::from_millis(200));
@@ -63,7 +63,7 @@ async fn release_waits_for_the_renewal_in_flight() {
 
 #[tokio::test(start_paused = true)]
 async fn lost_leader_is_replaced_within_three_seconds() {
-    // Whenever it is, as seen from the last renewal and from the last look.
+    // At any time relative to the last renewal and the last check.
     for late in (0..2400).step_by(150) {
         let mut fixture = Fixture::with_users(3, 1).await;
         let recording = RecordingBackend::new(&fixture.memory, Duration::ZERO);

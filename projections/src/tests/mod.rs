@@ -1,6 +1,6 @@
-//! The runner, what operators do, the proof and the folds, over the reference backend. [`fixture`] is what
-//! they share, [`other_versions`] are programs of before and after, [`recording_backend`] is a database that
-//! is slow, or watched at work.
+//! Runner, version lifecycle, verification and folds, over the reference backend. [`fixture`] is shared,
+//! [`other_versions`] are projections of other releases, [`recording_backend`] is a slow or disconnected
+//! database that records writes.
 
 mod fixture;
 mod leases;

@@ -1,11 +1,11 @@
-//! Programs of before and after: folds of `users` that are not those of today.
+//! Projections of other releases.
 
 use serde_json::Value;
 use store::{Column, ColumnKind, Envelope, Row, StoredEvent, TableSchema};
 
 use crate::{PoisonEvent, Projection, Users};
 
-/// The same fold in a program that knows the event which today's does not.
+/// `users` in a release that knows the event type `FromTheFuture`.
 pub(super) struct FixedUsers;
 
 impl Projection for FixedUsers {
@@ -30,7 +30,7 @@ impl Projection for FixedUsers {
     }
 }
 
-/// The fold of the next program: its rows are other ones, and it halts on a role that is granted.
+/// `users` in the next release: other rows, and it halts on `RoleGranted`.
 pub(super) struct UsersV2;
 
 static USERS_V2: TableSchema = TableSchema {
@@ -76,7 +76,7 @@ impl Projection for UsersV2 {
     }
 }
 
-/// The fold of the program after that, which has forgotten the first one.
+/// `users` two releases later, which no longer supports version 1.
 pub(super) struct UsersV3;
 
 impl Projection for UsersV3 {
@@ -105,7 +105,7 @@ impl Projection for UsersV3 {
     }
 }
 
-/// Its predecessor: [`Next`], which has none any more.
+/// Its predecessor: [`UsersV2`] without a predecessor.
 struct UsersV2Final;
 
 impl Projection for UsersV2Final {

@@ -1,5 +1,4 @@
-//! An event that cannot be taken in: nothing is skipped unless an operator, or a better program, knows what
-//! to do.
+//! Poison events: none is skipped unless an operator decides so or another release can apply it.
 
 use std::time::Duration;
 
@@ -21,7 +20,7 @@ fn halted(status: &ProjectionLeadership) -> Option<&str> {
     matches!(shown.health, VersionHealth::Halted(_)).then(|| shown.health.error()).flatten()
 }
 
-/// Ada, what is not understood, and bob; a node that halts on it.
+/// Ada, a poison event, and bob; a node that halts on it.
 async fn poisoned() -> (Fixture, ProjectionHandle, Position) {
     let mut fixture = Fixture::new(3).await;
     let node = fixture.node(&Users, "a");
@@ -78,7 +77,7 @@ async fn halted_leader_yields_to_a_release_that_knows_the_event() {
     wait_for_status(fixed, |status| status.owner.as_deref() == Some("c")).await;
     fixture.reached(&Users, 1, fixture.head().await).await;
     assert_eq!(fixture.live_users().await.len(), 2);
-    // Once it is taken in, nobody has to give way any more.
+    // Once it is applied, no node yields any more.
     wait_for_status(&first, |status| status.owner.as_deref() == Some("c")).await;
     sleep(Duration::from_secs(20)).await;
     assert_eq!(fixed.status().owner.as_deref(), Some("c"));
@@ -86,7 +85,7 @@ async fn halted_leader_yields_to_a_release_that_knows_the_event() {
 
 #[tokio::test(start_paused = true)]
 async fn two_halted_nodes_do_not_starve_a_third() {
-    // Who looks when, as seen from the others, decides who is first.
+    // The phase of the checks decides which node is first.
     for late in (0..1600).step_by(50) {
         let (fixture, _first, _) = poisoned().await;
         sleep(Duration::from_millis(late % 7 * 100)).await;

@@ -1,4 +1,4 @@
-//! Rebuilding beside what is read: unseen until it is as far, resumed, refused twice, cancelled, compared.
+//! Rebuilds: invisible until cutover, resumable, exclusive, cancellable, compared.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +30,7 @@ async fn rebuild_is_invisible_until_cutover() {
     fixture.begin_rebuild(&Users).await.unwrap();
     let finished = async {
         while fixture.versions(&Users).await.live == 1 {
-            // Whatever moment it is: nobody is missing, and nobody is as they once were.
+            // At any time: no user is missing or outdated.
             assert_eq!(fixture.live_users().await, before);
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -104,7 +104,7 @@ async fn cancelled_rebuild_is_removed_and_the_live_version_stays() {
     assert_eq!(fixture.rebuild(&Users).await.live, 3, "no number is used twice");
 }
 
-/// Wrong rows, with a sum of rows that is right of them.
+/// Wrong rows with a matching digest.
 async fn tamper(fixture: &Fixture, row: Row, key: String, before: &Row) {
     let table = users().table(1);
     let at = fixture.memory.checkpoint(&table).await.unwrap();
@@ -145,7 +145,7 @@ async fn rebuild_completes_under_continuous_writes() {
         }
         number += 1;
         assert!(number < 5_000, "it does not end");
-        // A paused clock stands still while anybody has work, and here somebody always has.
+        // A paused clock does not advance while any task has work, and here one always has.
         tokio::time::advance(Duration::from_millis(1)).await;
     }
     let head = fixture.head().await;

@@ -1,5 +1,4 @@
-//! A database that takes its time and lets others see what was written; and one that a node is cut off
-//! from.
+//! A slow database that records writes, and from which a node can be disconnected.
 
 use std::collections::HashMap;
 use std::future::pending;
@@ -15,17 +14,17 @@ use store::{
     RowPage, StoreError, Table,
 };
 
-/// What was written: into which table, from where, to where.
+/// The writes: table, from, to.
 pub(super) type Writes = Arc<Mutex<Vec<(String, u64, u64)>>>;
 
-/// The rows, by way of one node.
+/// The database as seen by one node.
 #[derive(Clone)]
 pub(super) struct RecordingBackend {
     pub(super) memory: Memory,
-    /// How long it takes to write, to give a page, or a lease.
+    /// The latency of writes, pages and leases.
     pub(super) delay: Duration,
     pub(super) written: Writes,
-    /// Set once the node has disconnected: it gives nothing back any more.
+    /// Set once the node is disconnected: its calls never return.
     pub(super) disconnected: Arc<AtomicBool>,
 }
 
@@ -34,7 +33,7 @@ impl RecordingBackend {
         Self { memory: memory.clone(), delay, written: Writes::default(), disconnected: Arc::default() }
     }
 
-    /// What was written into a table.
+    /// The writes to a table.
     pub(super) fn writes_to(&self, table: &str) -> Vec<(u64, u64)> {
         let written = self.written.lock().unwrap();
         written.iter().filter(|(name, ..)| name == table).map(|(_, from, to)| (*from, *to)).collect()
@@ -123,7 +122,7 @@ impl LeaseStore for RecordingBackend {
         self.wait_if_disconnected().await;
         let (memory, delay) = (self.memory.clone(), self.delay);
         let (name, holder, report) = (name.to_owned(), holder.to_owned(), report.clone());
-        // What was sent arrives, whether or not the sender still waits.
+        // A request is executed whether or not the sender still waits.
         let sent = tokio::spawn(async move {
             tokio::time::sleep(delay).await;
             memory.acquire_lease(&name, &holder, term, &report).await

@@ -1,5 +1,4 @@
-//! A program in which a fold has changed: the new rows are made by themselves, beside the old ones, which
-//! stay current.
+//! Upgrades: a changed projection is rebuilt automatically beside the live version, which stays current.
 
 use std::time::Duration;
 
@@ -28,7 +27,7 @@ async fn new_projection_version_is_rebuilt_automatically_while_the_previous_one_
     assert_eq!((versions.live, building.number, building.fold), (1, 2, 2));
     assert!(building.by.starts_with("system"), "{}", building.by);
 
-    // The new fold stumbles; the old one does not, and its rows are read.
+    // The new version halts; the previous one stays live.
     let halted = wait_for_status(&node, |status| {
         status.report.versions.get(&2).is_some_and(|next| matches!(next.health, VersionHealth::Halted(_)))
     });
@@ -52,7 +51,7 @@ async fn new_projection_version_is_rebuilt_automatically_while_the_previous_one_
 
 #[tokio::test(start_paused = true)]
 async fn cancelled_upgrade_is_not_restarted_automatically() {
-    // The new fold stumbles over the second event, and is being built for as long as it does.
+    // The new version halts at the second event and stays in the building stage.
     let fixture = Fixture::with_users(1, 2).await;
     let node = fixture.node(&UsersV2, "a");
     fixture.until(&Users, |versions| versions.building().is_some()).await;
@@ -74,7 +73,7 @@ async fn unsupported_version_is_dropped_once_it_is_not_live() {
     fixture.until(&Users, |versions| versions.live == 2).await;
     known.stop().await;
     assert_eq!(fixture.versions(&Users).await.describe(), "1 is kept, 2 is live");
-    // Two releases on, version 1 of the fold is forgotten.
+    // Two releases later, version 1 is no longer supported.
     let _later = fixture.node(&UsersV3, "b");
     let versions = fixture.until(&Users, |versions| versions.get(1).is_none() && versions.live == 3).await;
     assert_eq!(versions.describe(), "2 is kept, 3 is live");

@@ -1,6 +1,6 @@
-//! Proving the rows: the log is replayed, and every row compared with what the replay says, while
-//! both go on. Nothing is written. Memory is bounded: of more rows than fit, the first are compared, then the
-//! log is replayed for the next.
+//! Verifies a table: replays the log and compares every row with the result, while both are in use. Nothing
+//! is written. Memory is bounded: if the rows do not fit, the log is replayed again for the next range of
+//! keys.
 
 mod replay;
 
@@ -14,29 +14,29 @@ use crate::projection::Projection;
 use crate::table_projection::TableProjection;
 use replay::{MEMORY_BUDGET, Replay, decoded};
 
-/// Rows compared at once.
+/// Rows compared per page.
 const PAGE: usize = 1_000;
-/// How often a difference is looked at again, and how long the rows may take to catch up in between.
+/// How often a difference is rechecked, and how long to wait for projection in between.
 const MAX_RECHECKS: u32 = 5;
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What was proved.
+/// A verified table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedTable {
     /// The table.
     pub table: String,
-    /// Every row is what the events up to here say.
+    /// Every row equals the fold of the events up to here.
     pub position: Position,
-    /// So many rows.
+    /// The number of rows.
     pub rows: u64,
-    /// The sum of them.
+    /// Their digest.
     pub digest: RowsDigest,
 }
 
-/// Why nothing was proved.
+/// Why a table was not verified.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
-    /// A row is not what the log says.
+    /// A row differs from the log.
     #[error("{0}")]
     Differs(RowDifference),
     /// The database, an event that cannot be replayed, or a version that cannot be compared.
@@ -44,20 +44,18 @@ pub enum VerifyError {
     Store(#[from] StoreError),
 }
 
-/// A row that is not what the log says, the first by its key. It names no values: they may be
-/// personal.
+/// The first row, by key, that differs from the log. It holds no values: they may be personal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowDifference {
     /// The table.
     pub table: String,
-    /// The row's key.
+    /// The key of the row.
     pub key: String,
-    /// The first field that differs, in alphabetical order; nothing if the row is missing, or should not be
-    /// there.
+    /// The first differing field in alphabetical order; `None` if the row is missing or unexpected.
     pub field: Option<String>,
-    /// What is wrong.
+    /// The problem.
     pub what: &'static str,
-    /// How far the table was.
+    /// The checkpoint of the table.
     pub position: Position,
 }
 
@@ -73,7 +71,7 @@ impl std::fmt::Display for RowDifference {
 }
 
 /// Compares the rows of a version, the live one unless another is named, with a replay of the log. `progress`
-/// is told how many events of the present pass are replayed, and of how many.
+/// receives the number of replayed events of the current pass, and their total.
 ///
 /// # Errors
 /// [`VerifyError`].
@@ -86,7 +84,7 @@ pub async fn verify(
     verify_within(MEMORY_BUDGET, projection, context, number, progress).await
 }
 
-/// The same with no more than so many bytes of rows kept at once.
+/// The same with a memory budget in bytes.
 pub(crate) async fn verify_within(
     budget: usize,
     projection: &'static dyn Projection,
@@ -140,8 +138,8 @@ struct Verification {
 }
 
 impl Verification {
-    /// Compares the rows whose keys come after `low`, up to where memory ends; gives the last key it has
-    /// compared, or nothing if those were all.
+    /// Compares the rows with keys above `low`, as many as fit; returns the last compared key, or `None` at
+    /// the end.
     async fn pass(
         &mut self,
         low: Option<String>,
@@ -156,7 +154,7 @@ impl Verification {
             let position = slice.checkpoint.position;
             replay.advance(position, &mut |_, _| {}).await?;
             self.position = position;
-            // What has happened meanwhile takes room as well, and the end of what fits may be behind already.
+            // Events since then take memory too, so the range that fits may already be compared.
             if let Some(done) =
                 after.clone().filter(|after| replay.high.as_ref().is_some_and(|high| high <= after))
             {
@@ -172,8 +170,8 @@ impl Verification {
             };
             let before = (self.rows, self.digest);
             if let Err(difference) = self.compare(&replay, slice, after.as_deref(), until.as_deref()) {
-                // An erasure that is not in the rows yet: the log does not tell any more what they still
-                // show. It is believed only of rows that have everything there was when it was seen.
+                // The difference may be an erasure that is not projected yet: the log no longer holds what
+                // the row shows. It counts only once the table has reached the head.
                 let head = self.projection.context.events.head().await?.position;
                 if position >= head || rechecks == MAX_RECHECKS {
                     return Err(difference);

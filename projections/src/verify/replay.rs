@@ -1,4 +1,4 @@
-//! Replaying the log into rows, of which only a range of keys is kept: as many as fit.
+//! Replays the log into rows of a key range that fits into memory.
 
 use std::collections::BTreeMap;
 
@@ -7,18 +7,17 @@ use store::{EventQuery, Position, ProjectionCheckpoint, Row, StoreError, StoredE
 use crate::skipped_events;
 use crate::table_projection::{BatchError, TableProjection};
 
-/// Bytes of rows that are kept at once.
+/// Bytes of rows held at once.
 pub(super) const MEMORY_BUDGET: usize = 96 * 1024 * 1024;
-/// What a kept row costs beside its text.
+/// Memory per row beside its text.
 const OVERHEAD: usize = 96;
-/// Events replayed at once.
+/// Events read per batch.
 const BATCH: usize = 2_000;
 
-/// The rows that the log says, of the keys in a range, as JSON texts, which take a third of the
-/// room.
+/// The folded rows of a key range, as JSON text, which takes a third of the memory.
 pub(super) struct Replay {
     projection: TableProjection,
-    /// How many bytes of rows may be kept.
+    /// The memory budget in bytes.
     budget: usize,
     pub(super) rows: BTreeMap<String, Vec<u8>>,
     bytes: usize,
@@ -42,7 +41,7 @@ impl Replay {
         }
     }
 
-    /// Replays up to that position, if it is not there yet.
+    /// Replays up to that position.
     pub(super) async fn advance(
         &mut self,
         until: Position,
@@ -73,7 +72,7 @@ impl Replay {
     async fn fold(&mut self, event: &StoredEvent) -> Result<(), StoreError> {
         let projection = self.projection.projection;
         let Some(key) = projection.key(&event.envelope) else { return Ok(()) };
-        // Its row, of this very batch, may have gone for want of room.
+        // Its row may have been evicted within this batch.
         if self.high.as_ref().is_some_and(|high| key > *high) {
             return Ok(());
         }

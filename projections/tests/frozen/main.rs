@@ -1,5 +1,5 @@
-//! Frozen samples: the stored form of every event and schema that was ever written, sealed parts included, as
-//! files in `samples`. A log outlives the programs that wrote it; this one has to read them all.
+//! Frozen samples: the stored form of every event type and schema ever written, encrypted parts included, as
+//! files in `samples`. A log outlives the releases that wrote it; every release must read them all.
 //!
 //! A file is never changed. When an event, or a schema, is added: say in [`expected`] how it reads, then
 //! `cargo test -p projections --test frozen -- --ignored` writes its file. When an old one reads otherwise

@@ -1,5 +1,4 @@
-//! A database that holds one event of long ago, and the event store upon it: what is frozen is opened by the
-//! code that opens everything else.
+//! A backend with one frozen event, so that samples are decrypted by the production event store.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,10 +17,10 @@ use tokio::sync::watch;
 
 use crate::sample::Sample;
 
-/// What all samples are written under: 32 bytes that are no secret.
+/// The master key of all samples; not a secret.
 const MASTER: &str = "dGhlIG1hc3RlciBrZXkgb2YgZnJvemVuIHNhbXBsZXM=";
 
-/// What has become of the key of the event's stream.
+/// The state of the stream's data key.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyState {
     Present,

@@ -1,5 +1,4 @@
-//! A client of one process: asks for one item after another, and has every append and its answer written
-//! down.
+//! A client of one process: sends one request after another and records every append with its answer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +11,7 @@ use crate::node::Node;
 use crate::random::SeededRandom;
 use crate::shared_state::Simulation;
 
-/// Whoever wants a name wants one of these.
+/// The names that clients compete for.
 const NAMES: [&str; 5] = ["ada", "bob", "cyd", "dan", "eve"];
 
 pub(crate) struct Client {
@@ -26,7 +25,7 @@ impl Client {
         Self { simulation: Arc::clone(simulation), node: Arc::clone(node), random: simulation.random.fork() }
     }
 
-    /// Does what is left to do.
+    /// Sends the remaining requests.
     pub(crate) async fn work(&self, left: &AtomicU64) {
         while left.load(Ordering::Relaxed) > 0 {
             left.fetch_sub(1, Ordering::Relaxed);
@@ -44,8 +43,7 @@ impl Client {
         }
     }
 
-    /// Appends; `None` if the client hangs up before it hears what has become of it, or never hears. Under a
-    /// key it sends the same once more then.
+    /// Appends; `None` if the client disconnects before the answer. With an idempotency key it then retries.
     pub(crate) async fn append(&self, writes: Vec<StreamWrite>) -> Option<Result<Appended, AppendError>> {
         let number = self.random.next();
         let key = || self.node.store.idempotency_key(&[&number.to_be_bytes()], &[]);
@@ -68,8 +66,7 @@ impl Client {
         Some(answer)
     }
 
-    /// What a repetition tells of the first, which may yet be under way: only that it was done, or that it is
-    /// now.
+    /// Retries under the same idempotency key; the first request may still be in flight.
     async fn retry_append(&self, append: &Append) -> Option<Result<Appended, AppendError>> {
         sleep(self.random.millis(0..=self.simulation.max_pause)).await;
         self.simulation.coverage.count("retries with an idempotency key");
@@ -83,7 +80,7 @@ impl Client {
         self.random.pick::<&str>(&NAMES)
     }
 
-    /// Mostly what the client has read, sometimes whatever there is.
+    /// Mostly the version read, sometimes any version.
     pub(crate) fn expected(&self, version: u64) -> ExpectedVersion {
         if self.random.permille(250) { ExpectedVersion::Any } else { ExpectedVersion::version(version) }
     }
@@ -98,7 +95,7 @@ impl Client {
         NewEvent { id, event_type: event_type.to_owned(), schema: 1, data, personal }
     }
 
-    /// An event that says nothing personal.
+    /// An event without personal data.
     pub(crate) fn plain_event(&self) -> NewEvent {
         self.event("ItemNoted", Map::from_iter([("note".to_owned(), self.name().into())]), Map::new())
     }
@@ -109,7 +106,7 @@ impl Client {
     }
 }
 
-/// The claim on a name of that kind, as the domain makes it.
+/// A unique claim as the domain builds it.
 pub(crate) fn claim(kind: &'static str, name: &str) -> Claim {
     let value = if kind == "email" { format!("{name}@example.com") } else { name.to_owned() };
     Claim { kind, value }

@@ -1,4 +1,4 @@
-//! The clock of one process: simulated time, and what its machine makes of it.
+//! The clock of one process: simulated time with skew.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::random::SeededRandom;
 /// 2026-11-22, 08:00 UTC.
 const START_SECOND: i64 = 1_795_334_400;
 
-/// Runs with simulated time, ahead of it or behind, and may be set back by an hour all at once.
+/// Simulated time, possibly skewed, and possibly set back by an hour at some point.
 pub(crate) struct NodeClock {
     began: Instant,
     skew: SignedDuration,

@@ -1,4 +1,4 @@
-//! The line between one process and the database: every call goes through here and meets its outcome.
+//! The connection between one process and the database, where faults are injected into every call.
 
 use std::future::pending;
 use std::sync::{Arc, Mutex};
@@ -20,17 +20,17 @@ pub(crate) struct Connection {
     blocked_until: Mutex<Instant>,
 }
 
-/// What a process is told of a call that was not answered as it should.
+/// The error a process receives for a failed call.
 #[derive(Debug)]
 pub(crate) enum CallFailure {
-    /// It was not done.
+    /// Not executed.
     Refused(StoreError),
-    /// It was done, or will be, or not.
+    /// Executed, or not, or later.
     Unknown(StoreError),
 }
 
 impl Connection {
-    /// The line of a new process.
+    /// The connection of a new process.
     pub(crate) fn new(simulation: &Arc<Simulation>, node: usize) -> Arc<Self> {
         Arc::new(Self {
             simulation: Arc::clone(simulation),
@@ -60,7 +60,7 @@ impl Connection {
         self.call_with_faults(what, true, watched).await
     }
 
-    /// A call that changes something, but nothing of the log or a read model.
+    /// A call that changes neither the log nor a read model, but something else.
     pub(crate) async fn write_unobserved<T: Send + 'static, E: From<CallFailure> + Send + 'static>(
         &self,
         what: &'static str,
@@ -69,7 +69,7 @@ impl Connection {
         self.call_with_faults(what, true, work).await
     }
 
-    /// A call that only asks.
+    /// A read-only call.
     pub(crate) async fn read<T: Send + 'static, E: From<CallFailure> + Send + 'static>(
         &self,
         what: &'static str,
@@ -115,12 +115,12 @@ impl Connection {
         answer
     }
 
-    /// To the database, or back from it.
+    /// The delay of a message to the database or back.
     async fn network_delay(&self) {
         let Simulation { faults, random, outstanding, .. } = &*self.simulation;
         if let Some(hold) = faults.stall(random) {
             let _held = outstanding.begin();
-            // Either nothing gets through to this process, or only this call is held up.
+            // Either the whole process is cut off, or only this call is delayed.
             if random.permille(500) {
                 let mut blocked_until = self.blocked_until.lock().unwrap();
                 *blocked_until = (*blocked_until).max(Instant::now() + hold);
@@ -142,7 +142,7 @@ impl Connection {
         }
     }
 
-    /// What was sent arrives some time, whatever becomes of the sender.
+    /// Executes a request later, whether or not the sender is still alive.
     fn apply_later(&self, work: impl Future<Output: Send> + Send + 'static) {
         let simulation = Arc::clone(&self.simulation);
         let call = simulation.outstanding.begin();

@@ -1,4 +1,4 @@
-//! What the runs have met, counted: a simulation that no longer meets a fault proves nothing about it.
+//! Counts what the runs have exercised: a simulation that never meets a fault proves nothing about it.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -15,7 +15,7 @@ impl Coverage {
         *self.0.lock().unwrap().entry(what).or_default() += times;
     }
 
-    /// Takes in what another run has met.
+    /// Adds the counts of another run.
     pub(crate) fn merge(&self, other: &Self) {
         for (what, times) in &*other.0.lock().unwrap() {
             self.add(what, *times);

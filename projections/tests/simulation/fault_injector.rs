@@ -6,24 +6,24 @@ use std::time::Duration;
 
 use crate::random::SeededRandom;
 
-/// What becomes of one call to the database.
+/// The outcome of one call to the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CallOutcome {
-    /// It is done and answered.
+    /// Executed and answered.
     Success,
-    /// It is not done, and says so.
+    /// Not executed, and reported as such.
     Refused,
-    /// It is done, but the answer is lost.
+    /// Executed, but the answer is lost.
     Lost,
-    /// It is not done, and nobody can tell.
+    /// Not executed, with unknown outcome.
     Phantom,
-    /// It is answered as lost, and done some time later.
+    /// Unknown outcome, executed later.
     Late,
-    /// The process dies before it is done.
+    /// The process crashes before execution.
     CrashBefore,
-    /// The process dies once it is done.
+    /// The process crashes after execution.
     CrashAfter,
-    /// The process dies, and it is done some time later.
+    /// The process crashes, and the call is executed later.
     CrashLate,
 }
 
@@ -42,7 +42,7 @@ impl CallOutcome {
     }
 }
 
-/// How often what happens, in a thousand calls or news.
+/// Fault probabilities, per thousand calls or notifications.
 #[derive(Debug)]
 pub(crate) struct FaultInjector {
     disabled: AtomicBool,
@@ -70,7 +70,7 @@ impl FaultInjector {
         }
     }
 
-    /// From here on nothing fails any more.
+    /// Disables all faults.
     pub(crate) fn disable(&self) {
         self.disabled.store(true, Ordering::Relaxed);
     }
@@ -79,7 +79,7 @@ impl FaultInjector {
         self.disabled.load(Ordering::Relaxed)
     }
 
-    /// The fate of a call that changes something, or of one that only asks: that is answered or not.
+    /// The outcome of a call. A read-only call never has an unknown outcome.
     pub(crate) fn call_outcome(&self, random: &SeededRandom, changes: bool) -> CallOutcome {
         if self.is_disabled() {
             CallOutcome::Success
@@ -94,7 +94,7 @@ impl FaultInjector {
         }
     }
 
-    /// How long a message takes to the database, or back.
+    /// The delay of a message to the database or back.
     pub(crate) fn delay(&self, random: &SeededRandom) -> Duration {
         if !self.is_disabled() && random.permille(self.slow) {
             random.millis(2..=150)
@@ -103,13 +103,13 @@ impl FaultInjector {
         }
     }
 
-    /// For how long a call is held up, if it is: longer, at times, than a caller waits for a verdict.
+    /// How long a call is stalled, if it is: at times longer than the append timeout.
     pub(crate) fn stall(&self, random: &SeededRandom) -> Option<Duration> {
         let longest = *random.pick(&[500, 500, 2000, 12_000]);
         (!self.is_disabled() && random.permille(self.stalled)).then(|| random.millis(100..=longest))
     }
 
-    /// How long a piece of news takes; `None` if it never comes.
+    /// The delay of a notification; `None` if it is lost.
     pub(crate) fn notification_delay(&self, random: &SeededRandom) -> Option<Duration> {
         if self.is_disabled() {
             Some(random.millis(0..=2))

@@ -1,5 +1,5 @@
-//! A database that fails: it delays, refuses, forgets to answer, does items late, and lets the process die at
-//! every step. It never lies: what it says was refused was not done, and what it says was done, was.
+//! A faulty database: it delays, rejects, loses answers, executes late, and crashes the process at any step.
+//! It never lies: a rejected call was not executed, and an acknowledged one was.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! A reader of the feed: it must see 1, 2, 3 … each once and in order, across crashes of its process.
+//! A subscriber of the event feed: it must observe 1, 2, 3 … each once and in order, across crashes of its
+//! process.
 
 use std::time::Duration;
 
@@ -8,11 +9,11 @@ use tokio::time::{sleep, timeout};
 use crate::node::Node;
 use crate::shared_state::Simulation;
 
-/// A wake-up that got lost costs no more than this.
+/// How often to read even without a notification, in case one was lost.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Follows the feed for as long as the process incarnations.
+/// Reads the feed for the lifetime of the process.
 pub(crate) async fn run_subscriber(simulation: &Simulation, slot: usize, node: &Node) {
     let random = simulation.random.fork();
     let seen = &simulation.slots[slot].observed;
@@ -27,7 +28,7 @@ pub(crate) async fn run_subscriber(simulation: &Simulation, slot: usize, node: &
         match read(node, &query, random.permille(500)).await {
             Ok(events) if events.is_empty() => {
                 let news = updates.wait_for(|progress| progress.head > after);
-                // Whether it was heard or the time is up: the log tells.
+                // Notified or timed out: either way, read again.
                 drop(timeout(POLL_INTERVAL, news).await);
             }
             Ok(events) => record_events(simulation, slot, events),

@@ -1,4 +1,4 @@
-//! What the database holds at the end: the log and its seal, the vault, the rows.
+//! Checks the final state: log and tree head, key store, rows.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,7 +17,7 @@ use crate::history::AppendRecord;
 use crate::reference_model::ReferenceModel;
 use crate::shared_state::Simulation;
 
-/// Leaves, root, frontier and signature; and time, which never falls.
+/// Leaves, root, frontier, signature, and monotonic time.
 pub(crate) async fn check_seal(
     simulation: &Simulation,
     store: &EventStore,
@@ -46,7 +46,7 @@ pub(crate) async fn check_seal(
     if leaves.is_empty() || told == is { Ok(()) } else { Err(format!("the head is {told:?}, not {is:?}")) }
 }
 
-/// RFC 6962 §2.1, word for word.
+/// RFC 6962 §2.1, literally.
 fn root_of(leaves: &[Hash]) -> Hash {
     match leaves {
         [] => Frontier::default().root(),
@@ -64,7 +64,7 @@ pub(crate) async fn check_vault(
     store: &EventStore,
     model: &ReferenceModel,
 ) -> Result<(), String> {
-    // The database was made long ago: this only asks what it was made with.
+    // The database exists: this only reads its genesis.
     let nothing =
         Genesis { format: 0, log_id: store.log_id(), claim_key: Vec::new(), signing_key: Vec::new() };
     let genesis = simulation.memory.migrate(&nothing).await.unwrap();
@@ -95,7 +95,7 @@ pub(crate) async fn check_vault(
     Ok(())
 }
 
-/// What is personal can be read, unless it was erased: then never again.
+/// Personal data is readable unless it was erased.
 pub(crate) fn check_personal(
     log: &[StoredEvent],
     records: &[AppendRecord],
@@ -118,7 +118,7 @@ pub(crate) fn check_personal(
     Ok(())
 }
 
-/// The rows of every version that is kept are what the log up to its checkpoint says, and so is their sum.
+/// The rows and digest of every version equal the log folded up to its checkpoint.
 pub(crate) async fn check_rows(
     simulation: &Simulation,
     projection: &'static dyn Projection,
@@ -139,8 +139,8 @@ pub(crate) async fn check_rows(
             rows.into_iter().map(|row| (row[table.key()].as_str().unwrap().to_owned(), row)).collect();
         let (taken_in, to_come) = log.split_at(usize::try_from(checkpoint.position.get()).unwrap());
         let mut wanted = folded(fold, taken_in)?;
-        // Of who is erased further on, a table that was filled before shows what was known then, and one that
-        // was filled since does not: the log no longer tells. It ends when the table takes the erasure in.
+        // Users erased after the checkpoint: a table filled before the erasure still has their row, one
+        // filled later cannot. Both agree once the erasure is projected.
         for gone in to_come.iter().filter(|event| event.envelope.event_type == "UserErased") {
             let key = projection.key(&gone.envelope).unwrap_or_default();
             rows.remove(&key);
@@ -167,7 +167,7 @@ fn folded(projection: &dyn Projection, log: &[StoredEvent]) -> Result<BTreeMap<S
     Ok(rows)
 }
 
-/// The product's own proof agrees.
+/// The product's own verification agrees.
 pub(crate) async fn check_verified(
     context: &ProjectionContext,
     projection: &'static dyn Projection,

@@ -1,18 +1,18 @@
-//! What the clients have asked of the log, and what they were told.
+//! The appends that clients requested, with their answers.
 
 use std::sync::Mutex;
 
 use store::{Append, AppendError, Appended, Position};
 
-/// An append as its client saw it.
+/// An append as observed by its client.
 #[derive(Clone, Debug)]
 pub(crate) struct AppendRecord {
     pub(crate) append: Append,
-    /// The head when it was asked.
+    /// The head when it was requested.
     pub(crate) began: Position,
     /// The head when it was answered.
     pub(crate) ended: Position,
-    /// The answer; none if the client, or its process, did not live to hear it.
+    /// The answer; `None` if client or process ended before it.
     pub(crate) answer: Option<Result<Appended, AppendError>>,
 }
 
@@ -20,14 +20,14 @@ pub(crate) struct AppendRecord {
 pub(crate) struct History(Mutex<Vec<AppendRecord>>);
 
 impl History {
-    /// An append is asked for; gives its number.
+    /// Records a requested append; returns its number.
     pub(crate) fn begin(&self, append: &Append, head: Position) -> usize {
         let mut records = self.0.lock().unwrap();
         records.push(AppendRecord { append: append.clone(), began: head, ended: head, answer: None });
         records.len() - 1
     }
 
-    /// It was answered.
+    /// Records the answer.
     pub(crate) fn end(&self, number: usize, answer: Result<Appended, AppendError>, head: Position) {
         let mut records = self.0.lock().unwrap();
         records[number].ended = head;

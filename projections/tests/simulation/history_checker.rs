@@ -1,4 +1,4 @@
-//! The end of a run: what was asked, what was answered, and what the database holds must be one story.
+//! Checks that requests, answers and the final log are consistent.
 
 use std::collections::HashMap;
 
@@ -8,19 +8,19 @@ use crate::coverage::Coverage;
 use crate::history::AppendRecord;
 use crate::reference_model::ReferenceModel;
 
-/// The answers to all appends against the log.
+/// Compares the answers to all appends with the log.
 pub(crate) struct HistoryChecker<'a> {
     log: &'a [Envelope],
     records: &'a [AppendRecord],
     model: ReferenceModel,
-    /// Where the first event of each record is, if it happened.
+    /// The index of the first event of each record, if it was committed.
     found: Vec<Option<usize>>,
-    /// Whether its refusal was true at some time between question and answer.
+    /// Whether its rejection was correct at some time between request and answer.
     justified: Vec<bool>,
 }
 
 impl<'a> HistoryChecker<'a> {
-    /// Replays the log append by append; gives the state it leads to.
+    /// Replays the log append by append; returns the final state.
     pub(crate) fn check(
         log: &'a [Envelope],
         records: &'a [AppendRecord],
@@ -66,8 +66,7 @@ impl<'a> HistoryChecker<'a> {
         Ok(())
     }
 
-    /// The events of an append must stand one after the other, as they were asked for; gives where the next
-    /// one is.
+    /// The events of an append must be consecutive and as requested; returns the index after them.
     fn match_events(&self, mut at: usize, record: &AppendRecord) -> Result<usize, String> {
         for write in &record.append.writes {
             let mut version = self.model.version(&write.stream);
@@ -93,7 +92,7 @@ impl<'a> HistoryChecker<'a> {
         Ok(at)
     }
 
-    /// Notes which refusals are true after so many events.
+    /// Marks the rejections that are correct after that many events.
     fn mark_justified_errors(&mut self, after: usize) {
         let after = Position::new(u64::try_from(after).unwrap());
         for (number, record) in self.records.iter().enumerate() {

@@ -1,5 +1,4 @@
-//! Looks at the database after every call that may have moved something, and says what must never be seen
-//! there.
+//! Checks invariants of the database after every call that may have changed it.
 
 use std::collections::BTreeMap;
 
@@ -10,11 +9,11 @@ use store::{Backend, Position, ProjectionCheckpoint, ProjectionVersions, ReadMod
 use crate::coverage::Coverage;
 use crate::releases::newest;
 
-/// How far everything is.
+/// Positions and versions.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DatabaseState {
     pub(crate) head: Position,
-    /// Of each read model whose versions are made, by its name.
+    /// By name of the read model.
     models: BTreeMap<&'static str, ReadModelState>,
 }
 
@@ -22,7 +21,7 @@ pub(crate) struct DatabaseState {
 struct ReadModelState {
     name: &'static str,
     versions: ProjectionVersions,
-    /// Of each version that is kept, by its number.
+    /// By version number.
     checkpoints: BTreeMap<u64, ProjectionCheckpoint>,
 }
 
@@ -37,7 +36,7 @@ impl DatabaseState {
         Self { head: memory.head().await.unwrap().position, models }
     }
 
-    /// What must not follow from `before`.
+    /// The invariant violated by the transition from `before`.
     pub(crate) fn violation_since(&self, before: &Self) -> Option<String> {
         if self.head < before.head {
             return Some(format!("the head went back from {} to {}", before.head, self.head));
@@ -50,7 +49,7 @@ impl DatabaseState {
         })
     }
 
-    /// Counts what has come of the versions since.
+    /// Counts version changes since `before`.
     pub(crate) fn count_since(&self, before: &Self, coverage: &Coverage) {
         for (then, now) in self.models.iter().filter_map(|(name, now)| Some((before.models.get(name)?, now)))
         {
@@ -86,7 +85,7 @@ impl ReadModelState {
         Some(Self { name, versions, checkpoints })
     }
 
-    /// What must never be, whatever was before.
+    /// The invariant violated by this state alone.
     fn violation(&self, head: Position) -> Option<String> {
         let Self { name, versions, checkpoints } = self;
         if let Some(ahead) = checkpoints.values().find(|checkpoint| checkpoint.position > head) {
@@ -138,7 +137,7 @@ impl ReadModelState {
         None
     }
 
-    /// How far the version is that is read.
+    /// The checkpoint of the live version.
     fn live(&self) -> Position {
         self.checkpoints.get(&self.versions.live).map(|live| live.position).unwrap_or_default()
     }

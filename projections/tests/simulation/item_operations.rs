@@ -1,5 +1,5 @@
-//! What clients do to items: everything that the log allows, also what users cannot ask for yet. They take
-//! names, give them back, swap them, write to several streams at once, and erase.
+//! Operations on items: whatever the log allows beyond user commands. Clients claim names, release them, swap
+//! them, write to several streams at once, and erase.
 
 use serde_json::{Map, Value};
 use store::{ExpectedVersion, PersonalData, StoreError, StoredEvent, StreamId, StreamWrite};
@@ -8,14 +8,14 @@ use crate::client::{Client, claim};
 use crate::item_projection::{ERASED, item_stream};
 
 const KINDS: [&str; 2] = ["email", "username"];
-/// The last name was given back.
+/// A name was released.
 const NAME_RELEASED: &str = "ItemParted";
-/// A name was taken.
+/// A name was claimed.
 const NAME_TAKEN: &str = "ItemNamed";
-/// Streams that everybody writes to.
+/// Streams that every client writes to.
 const SHARED_STREAMS: u64 = 2;
 
-/// A item as its stream tells.
+/// An item, folded from its stream.
 struct Item {
     stream: StreamId,
     version: u64,
@@ -24,14 +24,14 @@ struct Item {
 }
 
 impl Client {
-    /// Opens a item with an e-mail, a username, or both.
+    /// Creates an item with an e-mail, a username, or both.
     pub(crate) async fn open_item(&self) {
         let stream = self.new_item();
         let write = self.creating(stream);
         self.append(vec![write]).await;
     }
 
-    /// Gives a item another name, or none.
+    /// Changes or releases a name of an item.
     pub(crate) async fn rename_item(&self) {
         let Some(Ok(item)) = self.load_random_item().await else { return };
         let kind = self.kind();
@@ -66,7 +66,7 @@ impl Client {
         self.append(writes).await;
     }
 
-    /// Writes to streams that others write to at the same time, and opens one along with them.
+    /// Writes to contended streams, and creates one along with them.
     pub(crate) async fn write_several_streams(&self) {
         let mut writes = Vec::new();
         for number in 0..SHARED_STREAMS {
@@ -90,7 +90,7 @@ impl Client {
         self.append(writes).await;
     }
 
-    /// Erases a item; sometimes another one takes its name in the same append.
+    /// Erases an item; sometimes another one claims its name in the same append.
     pub(crate) async fn erase_item(&self) {
         let Some(Ok(item)) = self.load_random_item().await else { return };
         let last = self.event(ERASED, Map::new(), Map::new());
@@ -107,7 +107,7 @@ impl Client {
         self.append(writes).await;
     }
 
-    /// Asks for what cannot be done.
+    /// Requests an invalid erasure.
     pub(crate) async fn erase_without_personal_data(&self) {
         let erase = StreamWrite {
             erase: true,
@@ -147,7 +147,7 @@ impl Client {
         self.naming(&Item { stream, version: 0, names: [None, None] }, names)
     }
 
-    /// A write that takes these names.
+    /// A write that claims these names.
     fn naming(&self, item: &Item, names: &[(usize, &str)]) -> StreamWrite {
         let personal = names.iter().map(|(kind, name)| (KINDS[*kind].to_owned(), Value::from(*name)));
         let event = self.event(NAME_TAKEN, Map::new(), personal.collect());

@@ -1,6 +1,5 @@
-//! Streams that are no users, and the smallest read model there is: it shows an event that is skipped, taken
-//! in twice or out of order, and rows that go. Of its fold there are two versions, as in two programs of
-//! which one follows the other.
+//! A minimal read model over item streams that reveals skipped, duplicated and reordered events, and deleted
+//! rows. It has two projection versions, as in two successive releases.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -29,14 +28,14 @@ static SHAPE_V2: TableSchema = TableSchema {
     indexes: &[],
 };
 
-/// The last event of a item.
+/// The last event of an item.
 pub(crate) const ERASED: &str = "ItemErased";
 
 pub(crate) fn item_stream(number: u64) -> StreamId {
     StreamId::new(format!("item-{number}")).unwrap()
 }
 
-/// One row per item: how many events it has, where the last one is, and a trail of all of them.
+/// One row per item: the number of events, the last position, and a hash chain of all of them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Items;
 
@@ -73,7 +72,7 @@ impl Projection for Items {
     }
 }
 
-/// The same in the next program, whose rows also tell who was the last.
+/// The next version, whose rows also hold the last actor.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ItemsV2;
 

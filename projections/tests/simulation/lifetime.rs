@@ -1,5 +1,5 @@
-//! Whether a process incarnations. A dead one is dropped with all its tasks; what it had begun at the
-//! database may still be done there.
+//! The lifetime of a process. When it ends, all its tasks are dropped; requests it sent may still be
+//! executed.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,7 +12,7 @@ pub(crate) struct ProcessLifetime {
 }
 
 impl ProcessLifetime {
-    /// Ends it, wherever its tasks are.
+    /// Ends it, whatever its tasks are doing.
     pub(crate) fn end(&self) {
         self.over.store(true, Ordering::Relaxed);
         self.end.notify_waiters();

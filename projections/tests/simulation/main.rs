@@ -1,14 +1,14 @@
-//! The event store and the read models under fire, simulated: several processes on one database in memory
-//! whose every call may be late, refused, forgotten, answered wrongly as unknown, or the process's last. A
-//! seed determines all of it, so that what one run in a hundred thousand finds can be run again.
+//! Deterministic simulation of event store and projections: several processes on one in-memory database whose
+//! every call may be delayed, rejected, lost, of unknown outcome, or the last of its process. A seed
+//! determines the whole run, so any failure can be replayed.
 //!
-//! `AEGIS_TEST_SEEDS=100000` runs more seeds than usual, `AEGIS_TEST_SEED=7` that one alone and step by step.
+//! `AEGIS_TEST_SEEDS=100000` runs more seeds, `AEGIS_TEST_SEED=7` replays one with its steps.
 //!
-//! [`run`] tells the story of a seed; [`shared_state`] is what its processes share. [`node`] is a process,
-//! [`client`] (with [`user_operations`] and [`item_operations`]) and [`feed_subscriber`] are what it does.
-//! [`faulty_backend`] is the database as it meets it, through its [`connection`] and in its
-//! [`fault_injector`]. [`invariant_monitor`] looks on while it happens; [`recovery`], [`history_checker`] (by
-//! the [`reference_model`]) and [`final_state_check`] judge it in the end.
+//! [`run`] runs a seed over the [`shared_state`] of its processes. A [`node`] is a process; [`client`] (with
+//! [`user_operations`] and [`item_operations`]), [`feed_subscriber`] and [`operators`] are its load.
+//! [`faulty_backend`] is its database, behind a [`connection`] with a [`fault_injector`].
+//! [`invariant_monitor`] checks every step; [`recovery`], [`history_checker`] (with the [`reference_model`])
+//! and [`final_state_check`] check the end.
 #![cfg(test)]
 
 mod client;
@@ -41,7 +41,7 @@ mod user_operations;
 use crate::coverage::Coverage;
 use crate::seeds::{first_failure, number_from_env, run_seed, seed_count};
 
-/// What a round of seeds must have met to prove anything.
+/// What a full set of seeds must have exercised.
 const REQUIRED_COVERAGE: [&str; 24] = [
     "acknowledged",
     "unknown, done",

@@ -1,5 +1,5 @@
-//! One process: opens the log and the read models, projects, serves its clients, and dies, or is stopped in
-//! order and started again.
+//! One process: opens log and read models, projects, serves clients, and crashes or is stopped gracefully and
+//! restarted.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -19,16 +19,16 @@ use crate::operators::change_versions;
 use crate::releases;
 use crate::shared_state::Simulation;
 
-/// The pause between two tries to reach a database that does not answer, as the service makes it.
+/// The delay between connection attempts, as in the service.
 const RETRY: Duration = Duration::from_millis(500);
 
 pub(crate) struct Node {
     pub(crate) store: EventStore,
     pub(crate) context: ProjectionContext,
     pub(crate) env: Env,
-    /// Those of its program.
+    /// The projections of its release.
     pub(crate) projections: [&'static dyn Projection; 2],
-    /// Of each of them; none if it leaves projecting to others.
+    /// One per projection; none if the node does not project.
     pub(crate) runners: Vec<ProjectionHandle>,
 }
 
@@ -53,7 +53,7 @@ impl Node {
     }
 }
 
-/// Keeps a process alive at a slot: one after the other.
+/// Runs one process after the other in a slot.
 pub(crate) async fn run_slot(simulation: Arc<Simulation>, slot: usize) {
     loop {
         let connection = Connection::new(&simulation, slot);
@@ -66,7 +66,7 @@ pub(crate) async fn run_slot(simulation: Arc<Simulation>, slot: usize) {
             () = serve(&connection) => simulation.coverage.count("graceful stops"),
             () = look.poll(&simulation) => {}
         }
-        // Whatever of it still waits for an answer will not get one.
+        // Calls still waiting for an answer get none.
         connection.lifetime.end();
         *simulation.slots[slot].node.lock().unwrap() = None;
         simulation.trace.log(|| format!("node {slot} is down"));
@@ -77,7 +77,7 @@ pub(crate) async fn run_slot(simulation: Arc<Simulation>, slot: usize) {
     }
 }
 
-/// The life of a process, until it is stopped in order.
+/// Runs a process until it is stopped gracefully.
 async fn serve(connection: &Arc<Connection>) {
     let (simulation, slot) = (&connection.simulation, connection.node);
     let node = Arc::new(open_with_retry(connection).await);
@@ -100,20 +100,20 @@ async fn serve(connection: &Arc<Connection>) {
         () = propagate_panics(simulation, &mut tasks) => {}
         () = stop_after(simulation, stop) => {}
     }
-    // Nobody new comes to it.
+    // It accepts no new requests.
     *simulation.slots[slot].node.lock().unwrap() = None;
     node.store.close().await;
     for runner in &node.runners {
         runner.stop().await;
     }
-    // Those whose appends were judged get to hear of it.
+    // Committed appends are answered.
     sleep(Duration::from_millis(1)).await;
 }
 
 async fn open_with_retry(connection: &Arc<Connection>) -> Node {
     let slot = &connection.simulation.slots[connection.node];
     let number = slot.incarnations.fetch_add(1, Ordering::Relaxed);
-    // One that has the next program keeps it.
+    // An upgraded slot stays upgraded.
     if slot.gets_upgrade && connection.simulation.random.permille(400) {
         slot.upgraded.store(true, Ordering::Relaxed);
     }
@@ -130,7 +130,7 @@ async fn open_with_retry(connection: &Arc<Connection>) -> Node {
     }
 }
 
-/// Waits for tasks, whose panics would otherwise go unheard.
+/// Reports panics of tasks.
 async fn propagate_panics(simulation: &Simulation, tasks: &mut JoinSet<()>) {
     while let Some(done) = tasks.join_next().await {
         if let Err(panic) = done {
@@ -140,7 +140,7 @@ async fn propagate_panics(simulation: &Simulation, tasks: &mut JoinSet<()>) {
     pending::<()>().await;
 }
 
-/// Waits for that long; in the calm nothing is stopped any more.
+/// Waits for that long; once faults are disabled, forever.
 async fn stop_after(simulation: &Simulation, wait: Option<Duration>) {
     sleep(wait.unwrap_or(Duration::MAX)).await;
     if simulation.faults.is_disabled() {
@@ -148,7 +148,7 @@ async fn stop_after(simulation: &Simulation, wait: Option<Duration>) {
     }
 }
 
-/// Dies out of the blue, between two calls as well as during one.
+/// Crashes at a random time, between calls or during one.
 async fn crash_at_random(connection: &Connection) {
     if connection.simulation.random.permille(150) {
         sleep(connection.simulation.random.millis(1..=3000)).await;

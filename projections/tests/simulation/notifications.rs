@@ -1,5 +1,4 @@
-//! What one process has heard of the log and the read models, and how it hears: late, in another order, or
-//! never.
+//! The progress that one process knows, and its notifications: delayed, reordered, or lost.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,11 +10,11 @@ use tokio::time::sleep;
 use crate::lifetime::ProcessLifetime;
 use crate::shared_state::Simulation;
 
-/// How often a process looks by itself, as both databases do.
+/// The polling interval of a process, as in both backends.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// One process's board. Every follower gets a channel of its own, since tokio wakes several subscribers of
-/// one channel in an order that no seed determines.
+/// The progress known to one process. Every subscriber has its own channel, since the order in which tokio
+/// wakes several subscribers of one channel is not deterministic.
 #[derive(Default)]
 pub(crate) struct NodeProgress {
     known: ProgressTracker,
@@ -29,7 +28,7 @@ impl NodeProgress {
         receiver
     }
 
-    /// Posts news and wakes who follows, if it is any.
+    /// Publishes progress and wakes subscribers if it changed.
     pub(crate) fn publish(&self, news: impl FnOnce(&ProgressTracker)) {
         news(&self.known);
         let now = self.progress();
@@ -44,7 +43,7 @@ impl NodeProgress {
         }
     }
 
-    /// Posts all that another board shows.
+    /// Publishes all progress of the database.
     fn copy(&self, progress: &StoreProgress) {
         let known = self.progress();
         self.publish(|board| {
@@ -66,8 +65,7 @@ impl NodeProgress {
     }
 }
 
-/// The notifications of a process. A notifications_blocked one learns only from its own calls, and by asking
-/// again.
+/// The notifications of a process. If blocked, it learns only from its own calls.
 pub(crate) struct Notifications {
     board: Arc<NodeProgress>,
     lifetime: Arc<ProcessLifetime>,
@@ -83,7 +81,7 @@ impl Notifications {
         Self { board, lifetime, notifications_blocked }
     }
 
-    /// Something has moved in the database.
+    /// Delivers a change of the database.
     pub(crate) fn deliver(&self, simulation: &Simulation, progress: &StoreProgress) {
         if self.notifications_blocked || self.lifetime.is_over() {
             return;
@@ -97,7 +95,7 @@ impl Notifications {
         }
     }
 
-    /// Makes up for what was not heard, once a second.
+    /// Polls for lost notifications.
     pub(crate) async fn poll(&self, simulation: &Simulation) {
         loop {
             sleep(POLL_INTERVAL).await;

@@ -1,4 +1,4 @@
-//! Operators at work: they have read models rebuilt, change their minds, go back, and drop what is kept.
+//! Operators: they rebuild read models, cancel, roll back, and drop versions.
 
 use std::sync::atomic::Ordering;
 
@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use crate::node::Node;
 use crate::shared_state::Simulation;
 
-/// Changes the versions of a read model now and then, for as long as the process incarnations.
+/// Changes versions now and then, for the lifetime of the process.
 pub(crate) async fn change_versions(simulation: &Simulation, slot: usize, node: &Node) {
     let left = &simulation.slots[slot].changes;
     while left.load(Ordering::Relaxed) > 0 {
@@ -45,7 +45,7 @@ pub(crate) async fn change_versions(simulation: &Simulation, slot: usize, node: 
     }
 }
 
-/// Asks for a rebuild.
+/// Starts a rebuild.
 pub(crate) async fn rebuild(
     simulation: &Simulation,
     node: &Node,
@@ -55,7 +55,7 @@ pub(crate) async fn rebuild(
     lifecycle::rebuild(projection, &node.context, "operator:ada", node.env.now()).await
 }
 
-/// One of the numbers there are, or were.
+/// A present or former version number.
 fn random_version(simulation: &Simulation, node: &Node, projection: &dyn Projection) -> u64 {
     let progress = node.context.events.progress();
     let last = progress.versions.get(projection.name()).map_or(1, |versions| versions.last);

@@ -1,4 +1,4 @@
-//! The one source of chance in a run: a seed, and what follows from it.
+//! Seeded random numbers, the only source of randomness in a run.
 
 use std::ops::RangeInclusive;
 use std::sync::Mutex;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use store::Entropy;
 
-/// A stream of numbers that its seed determines: `SplitMix64` (Steele, Lea and Flood, 2014).
+/// `SplitMix64` (Steele, Lea and Flood, 2014).
 pub(crate) struct SeededRandom(Mutex<u64>);
 
 impl SeededRandom {
@@ -14,7 +14,7 @@ impl SeededRandom {
         Self(Mutex::new(seed))
     }
 
-    /// A stream of its own, for who must not be moved by how often others ask.
+    /// An independent stream, unaffected by how often others draw.
     pub(crate) fn fork(&self) -> Self {
         Self::new(self.next())
     }
@@ -41,7 +41,7 @@ impl SeededRandom {
         Duration::from_millis(self.within(range))
     }
 
-    /// True so many times in a thousand.
+    /// True with that probability per thousand.
     pub(crate) fn permille(&self, probability: u64) -> bool {
         self.below(1000) < probability
     }

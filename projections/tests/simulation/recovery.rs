@@ -1,4 +1,4 @@
-//! After the storm: once nothing fails any more, everything must work again by itself, within a bounded time.
+//! Recovery: once faults are disabled, everything must work again by itself within a bounded time.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,17 +17,17 @@ use crate::operators::rebuild;
 use crate::releases::{self, newest};
 use crate::shared_state::Simulation;
 
-/// Calls that began in the storm may take so long, and a process that waits for its database that long again.
+/// For calls that began before, and for processes waiting for their database.
 const RECOVERY_TIMEOUT: Duration = Duration::from_secs(40);
-/// What nothing holds up takes no longer.
+/// For an undisturbed rebuild.
 const REBUILD_TIMEOUT: Duration = Duration::from_secs(5);
-/// Until a lease has run out, another process has it, a version is built and one is dropped.
+/// For a lease to expire and be acquired, a version to be built and one to be dropped.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(15);
-/// A client waits for an answer no longer.
+/// For an answer to a client.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Whether everything lives again.
+/// Checks that everything has recovered.
 pub(crate) async fn check_recovery(simulation: &Arc<Simulation>) -> Result<(), String> {
     until(RECOVERY_TIMEOUT, async || {
         let down = simulation.slots.iter().position(|slot| slot.node.lock().unwrap().is_none());
@@ -40,7 +40,7 @@ pub(crate) async fn check_recovery(simulation: &Arc<Simulation>) -> Result<(), S
             let Some(node) = node_at(simulation, slot) else { return Some(format!("node {slot} is down")) };
             let client = Client::new(simulation, &node);
             let write = StreamWrite::new(item_stream(0), ExpectedVersion::Any, vec![client.plain_event()]);
-            // The process may be stopped in order meanwhile, and then answers nothing.
+            // The process may be stopping gracefully, and then does not answer.
             let answer = timeout(ANSWER_TIMEOUT, client.append(vec![write])).await;
             (!matches!(answer, Ok(Some(Ok(_))))).then(|| format!("node {slot} appends nothing: {answer:?}"))
         })
@@ -55,7 +55,7 @@ pub(crate) async fn check_recovery(simulation: &Arc<Simulation>) -> Result<(), S
     if simulation.random.permille(250) { check_rebuild(simulation).await } else { Ok(()) }
 }
 
-/// A rebuild that nothing disturbs comes to its end.
+/// An undisturbed rebuild completes.
 async fn check_rebuild(simulation: &Arc<Simulation>) -> Result<(), String> {
     let Some(node) = node_at(simulation, 0) else { return Ok(()) };
     let projection = *simulation.random.pick(&node.projections);
@@ -65,7 +65,7 @@ async fn check_rebuild(simulation: &Arc<Simulation>) -> Result<(), String> {
     }
     let number = match timeout(ANSWER_TIMEOUT, rebuild(simulation, &node, projection)).await {
         Ok(Ok(versions)) => versions.last,
-        // One was still at work, as an operator or a new program wanted it.
+        // Another rebuild is in progress.
         Ok(Err(ChangeError::Refused(..))) => return Ok(()),
         Ok(Err(error)) => return Err(format!("a rebuild of `{name}` in the disabled: {error}")),
         Err(_) => return Err(format!("a rebuild of `{name}` in the calm is not answered")),
@@ -84,7 +84,7 @@ fn node_at(simulation: &Simulation, slot: usize) -> Option<Arc<Node>> {
     simulation.slots[slot].node.lock().unwrap().clone()
 }
 
-/// What of the read models is not as it should be, and what a process does not know of it, or of the log.
+/// What lags in the read models, or in the view of one process.
 async fn slot_lag(simulation: &Simulation, slot: usize) -> Option<String> {
     let Some(node) = node_at(simulation, slot) else { return Some("it is down".to_owned()) };
     for projection in newest() {
@@ -105,8 +105,8 @@ async fn slot_lag(simulation: &Simulation, slot: usize) -> Option<String> {
     (u64::try_from(seen).unwrap() != head.get()).then(|| format!("its follower has seen {seen} of {head}"))
 }
 
-/// Whether a version is not as far as it should be. What is read always has an owner that knows its fold; the
-/// others only if every process does that may own them.
+/// The lag of a version. The live version always has a leader that supports it; others only if every
+/// projecting process does.
 fn version_lag(
     simulation: &Simulation,
     projection: &'static dyn Projection,
@@ -130,7 +130,7 @@ fn version_lag(
         .then(|| format!("version {} of `{name}` is at {position}, not at {head}", version.number))
 }
 
-/// Whether every process that projects has that fold in its program.
+/// Whether every projecting process supports that projection version.
 fn supported_by_all(simulation: &Simulation, name: &str, fold: u32) -> bool {
     let mut projecting = simulation.slots.iter().filter(|slot| slot.projects);
     projecting.all(|slot| {
@@ -140,7 +140,7 @@ fn supported_by_all(simulation: &Simulation, name: &str, fold: u32) -> bool {
     })
 }
 
-/// What a process does not know of a read model.
+/// What a process does not know about a read model.
 fn stale_view(
     simulation: &Simulation,
     slot: usize,

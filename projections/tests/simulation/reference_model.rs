@@ -1,11 +1,10 @@
-//! What the log must have done with every append, said once more and as plainly as can be: an independent
-//! judge of what was accepted and of what was refused.
+//! A reference model of the log: an independent, plain implementation of the append rules.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use store::{Append, AppendError, Claim, StreamId, StreamWrite};
 
-/// The state of the log after some prefix of it.
+/// The state after a prefix of the log.
 #[derive(Default)]
 pub(crate) struct ReferenceModel {
     versions: BTreeMap<StreamId, u64>,
@@ -33,12 +32,12 @@ impl ReferenceModel {
         self.erased.contains(stream)
     }
 
-    /// Every claim that somebody has, and who.
+    /// Every claim and its owner.
     pub(crate) fn claims(&self) -> impl Iterator<Item = (&'static str, &str, &StreamId)> {
         self.owners.iter().map(|((kind, value), owner)| (*kind, value.as_str(), owner))
     }
 
-    /// Why an append must not happen here, if it must not.
+    /// Why an append must be rejected in this state, if it must.
     pub(crate) fn violation(&self, append: &Append) -> Option<String> {
         let mut taken = BTreeMap::new();
         for write in &append.writes {
@@ -74,7 +73,7 @@ impl ReferenceModel {
         *owner == write.stream || append.writes.iter().any(gives_back)
     }
 
-    /// Whether that refusal is true here.
+    /// Whether that rejection is correct in this state.
     pub(crate) fn justifies(&self, append: &Append, refusal: &AppendError) -> bool {
         match refusal {
             AppendError::Conflict { stream, expected, actual } => {
@@ -93,7 +92,7 @@ impl ReferenceModel {
             AppendError::Invalid(_) => {
                 append.writes.iter().any(|write| write.erase && !self.is_keyed(&write.stream))
             }
-            // It says nothing about the log.
+            // It depends on no state of the log.
             AppendError::DuplicateRequest
             | AppendError::TooLarge { .. }
             | AppendError::Busy
@@ -103,7 +102,7 @@ impl ReferenceModel {
         }
     }
 
-    /// The append happens here.
+    /// Applies a committed append.
     pub(crate) fn apply(&mut self, append: &Append) {
         for write in &append.writes {
             let stream = &write.stream;

@@ -1,20 +1,20 @@
-//! The projections of a program: of the one before, and of the next one, in which a fold has changed.
+//! The projections of two releases, the later one with a changed projection.
 
 use projections::{Projection, Users};
 
 use crate::item_projection::{Items, ItemsV2};
 
-/// The projections of the program before.
+/// The projections of the previous release.
 static OLD: [&dyn Projection; 2] = [&Users, &Items];
-/// The projections of the next program.
+/// The projections of the next release.
 static NEW: [&dyn Projection; 2] = [&Users, &ItemsV2];
 
-/// The projections of that program.
+/// The projections of a release.
 pub(crate) fn projections_of(upgraded: bool) -> [&'static dyn Projection; 2] {
     if upgraded { NEW } else { OLD }
 }
 
-/// The projections that know every fold there is.
+/// The projections that support every version.
 pub(crate) fn newest() -> [&'static dyn Projection; 2] {
     NEW
 }

@@ -1,4 +1,4 @@
-//! One run: a storm of faults over processes at work, then calm, then the reckoning.
+//! One run: a fault phase under load, then recovery, then the final checks.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,21 +18,21 @@ use crate::recovery::check_recovery;
 use crate::releases::newest;
 use crate::shared_state::Simulation;
 
-/// The storm ends when all clients are done, or after this.
+/// The fault phase ends when all clients are done, or after this.
 const FAULT_PHASE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// What has come of a run.
+/// The outcome of a run.
 pub(crate) struct RunOutcome {
-    /// The first promise that was broken, if one was.
+    /// The first violated invariant, if any.
     pub(crate) broken: Option<String>,
     pub(crate) coverage: Coverage,
-    /// Of all steps: equal for equal runs.
+    /// Of all steps; equal for equal runs.
     pub(crate) digest: u64,
 }
 
-/// Runs a seed, and shows its steps if somebody wants to follow them. Time is simulated, and one task at a
-/// time does one step at a time: the seed determines everything.
+/// Runs a seed, optionally printing its steps. Time is simulated and the runtime single-threaded, so the seed
+/// determines everything.
 pub(crate) fn run(seed: u64, verbose: bool) -> RunOutcome {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let (broken, simulation) = runtime.block_on(async {
@@ -40,7 +40,7 @@ pub(crate) fn run(seed: u64, verbose: bool) -> RunOutcome {
         (run_phases(&simulation).await.err(), simulation)
     });
     drop(runtime);
-    // A process holds the simulation that holds it.
+    // Break the reference cycle between node and simulation.
     for slot in &simulation.slots {
         slot.node.lock().unwrap().take();
     }
@@ -89,11 +89,11 @@ async fn fault_phase(simulation: &Simulation) {
             sleep(PAUSE).await;
         }
     });
-    // Those who are not done by then go on in the disabled.
+    // Clients that are not done continue without faults.
     drop(worked.await);
 }
 
-/// Everything that was asked, answered, seen and stored, as one story.
+/// Checks requests, answers, observations and stored data against each other.
 async fn final_checks(simulation: &Simulation) -> Result<(), String> {
     let env = simulation.env();
     let store = EventStore::open(Arc::new(simulation.memory.clone()), simulation.master.clone(), env).await;

@@ -1,4 +1,4 @@
-//! Which seeds are run, by how many threads, and how a failing one is told.
+//! Runs seeds on several threads and reports the first failure.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
@@ -23,7 +23,7 @@ pub(crate) fn seed_count() -> u64 {
     number_from_env("AEGIS_TEST_SEEDS").unwrap_or(SEEDS)
 }
 
-/// The first promise that a seed breaks, and how to see it again.
+/// The first violation of a seed, and how to replay it.
 pub(crate) fn run_seed(seed: u64, verbose: bool, coverage: &Coverage) -> Option<String> {
     let broken = match catch_unwind(AssertUnwindSafe(|| run(seed, verbose))) {
         Ok(outcome) => {
@@ -40,8 +40,7 @@ pub(crate) fn run_seed(seed: u64, verbose: bool, coverage: &Coverage) -> Option<
     ))
 }
 
-/// Runs seeds from 1 on, as many at once as there are processors, until one fails; gives the lowest that was
-/// found to.
+/// Runs seeds from 1 on all processors until one fails; returns the failure of the lowest seed.
 pub(crate) fn first_failure(seeds: u64, coverage: &Coverage) -> Option<String> {
     let (next, failures) = (AtomicU64::new(1), Mutex::new(Vec::new()));
     let work = || {

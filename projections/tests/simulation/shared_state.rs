@@ -1,4 +1,4 @@
-//! What all processes of a run share: the database, the faults, the history, and the list of who is there.
+//! State shared by all processes of a run: database, faults, history and node slots.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -18,7 +18,7 @@ use crate::notifications::Notifications;
 use crate::random::SeededRandom;
 use crate::trace::Trace;
 
-/// More calls than this are no work but a loop.
+/// More calls than this indicate a livelock.
 const MAX_CALLS: u64 = 100_000;
 
 pub(crate) struct Simulation {
@@ -29,14 +29,14 @@ pub(crate) struct Simulation {
     pub(crate) history: History,
     pub(crate) coverage: Coverage,
     pub(crate) trace: Trace,
-    /// Calls that are held up, or still to be done although nobody waits for them.
+    /// Calls that are stalled or will be executed later.
     pub(crate) outstanding: Outstanding,
     pub(crate) slots: Vec<NodeSlot>,
-    /// The users that somebody has tried to register.
+    /// The users that clients have tried to register.
     pub(crate) users: Mutex<Vec<UserId>>,
-    /// The streams that somebody has tried to open.
+    /// The streams that clients have tried to create.
     pub(crate) items: Mutex<Vec<StreamId>>,
-    /// How long a client rests between two requests, at most, in milliseconds.
+    /// The maximum pause of a client between requests, in milliseconds.
     pub(crate) max_pause: u64,
     entropy: Arc<dyn Entropy>,
     database_state: Mutex<DatabaseState>,
@@ -45,35 +45,36 @@ pub(crate) struct Simulation {
     violated: Notify,
 }
 
-/// Where one process after the other incarnations.
+/// A slot in which one process runs after the other.
 #[derive(Default)]
 pub(crate) struct NodeSlot {
-    /// The process that lives there now, once it is open.
+    /// The running process, once it is open.
     pub(crate) node: Mutex<Option<Arc<Node>>>,
     pub(crate) notifications: Mutex<Option<Notifications>>,
-    /// What the follower of the feed there has seen so far.
+    /// The events observed by its feed subscriber.
     pub(crate) observed: Mutex<Vec<Envelope>>,
-    /// How much each of its clients has still to do.
+    /// The remaining requests of each client.
     pub(crate) clients: Vec<AtomicU64>,
-    /// How much its operators have still to do.
+    /// The remaining changes of its operators.
     pub(crate) changes: AtomicU64,
-    /// How many processes have lived there.
+    /// The number of processes so far.
     pub(crate) incarnations: AtomicU64,
-    /// Whether it gets the next program some time; then it also projects, or nobody would know the new fold.
+    /// Whether it is upgraded at some time; then it also projects, so that a node supports the new projection
+    /// version.
     pub(crate) gets_upgrade: bool,
-    /// Whether it has it.
+    /// Whether it runs the next release.
     pub(crate) upgraded: AtomicBool,
-    /// Whether its processes project, or leave that to others.
+    /// Whether its processes project.
     pub(crate) projects: bool,
-    /// Whether its processes hear nothing, ever.
+    /// Whether its processes never receive notifications.
     pub(crate) notifications_blocked: bool,
 }
 
-/// Counts what is under way.
+/// Counts outstanding calls.
 #[derive(Clone, Default)]
 pub(crate) struct Outstanding(Arc<AtomicU64>);
 
-/// Something under way, until it is dropped.
+/// An outstanding call, until it is dropped.
 pub(crate) struct OutstandingCall(Outstanding);
 
 impl Outstanding {
@@ -133,13 +134,13 @@ impl Simulation {
         }
     }
 
-    /// Time and chance of a new process.
+    /// Clock and randomness of a new process.
     pub(crate) fn env(&self) -> Env {
         let clock = NodeClock::new(self.trace.began(), &self.random);
         Env::new(Arc::new(clock), Arc::clone(&self.entropy))
     }
 
-    /// A process calls the database.
+    /// Counts a call to the database.
     pub(crate) fn call(&self, node: usize, what: &'static str) {
         self.trace.step(node, what, "is asked");
         if self.calls.fetch_add(1, Ordering::Relaxed) == MAX_CALLS {
@@ -147,17 +148,17 @@ impl Simulation {
         }
     }
 
-    /// How many calls there were so far.
+    /// The number of calls so far.
     pub(crate) fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)
     }
 
-    /// Whether there were so many that no more are carried.
+    /// Whether no more calls are executed.
     pub(crate) fn call_limit_reached(&self) -> bool {
         self.calls() > MAX_CALLS
     }
 
-    /// Something may have moved in the database: it is looked at, and those who hear are told.
+    /// Checks the invariants after a call that may have changed the database, and notifies the processes.
     pub(crate) async fn check_and_notify(&self) {
         let now = DatabaseState::of(&self.memory).await;
         let fault = {
@@ -183,19 +184,19 @@ impl Simulation {
         self.database_state.lock().unwrap().head
     }
 
-    /// How far everything is, as the database says.
+    /// The progress of the database.
     pub(crate) fn progress(&self) -> StoreProgress {
         self.memory.watch_progress().borrow_and_update().clone()
     }
 
-    /// A promise is broken. The first one counts; the others follow from it.
+    /// Reports a violated invariant. Only the first one counts.
     pub(crate) fn report_violation(&self, promise: String) {
         self.trace.log(|| format!("BROKEN: {promise}"));
         self.broken.lock().unwrap().get_or_insert(promise);
         self.violated.notify_one();
     }
 
-    /// Waits until a promise is broken.
+    /// Waits for a violation.
     pub(crate) async fn violation(&self) -> String {
         loop {
             if let Some(promise) = self.broken.lock().unwrap().clone() {

@@ -1,5 +1,4 @@
-//! The steps of a run: a digest of them always, so that two runs can be told apart, and their text for who
-//! follows one.
+//! The steps of a run: their digest, to compare runs, and optionally their text.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -20,13 +19,13 @@ impl Trace {
         self.began
     }
 
-    /// Takes down what a process has come to.
+    /// Records a step of a process.
     pub(crate) fn step(&self, node: usize, what: &'static str, how: &'static str) {
         let passed = self.began.elapsed();
         let letters = what.bytes().chain(how.bytes()).map(u64::from);
         let numbers = [u64::try_from(passed.as_millis()).unwrap(), u64::try_from(node).unwrap()];
         let before = self.digest.load(Ordering::Relaxed);
-        // FNV-1a (Fowler, Noll and Vo), over numbers as over bytes; nobody tries to deceive it.
+        // FNV-1a (Fowler, Noll and Vo), over numbers as over bytes; collisions by intent are no concern.
         let after = numbers
             .into_iter()
             .chain(letters)
@@ -37,7 +36,7 @@ impl Trace {
         }
     }
 
-    /// Tells who follows the run.
+    /// Prints a message in a verbose run.
     pub(crate) fn log(&self, text: impl FnOnce() -> String) {
         if self.verbose {
             println!("{:>9.3} s  {}", self.began.elapsed().as_secs_f64(), text());

@@ -1,5 +1,4 @@
-//! What clients do to users: commands, judged by the domain against the stream, and judged anew when somebody
-//! else was quicker.
+//! Commands on users, decided by the domain against the stream, and decided again after a conflict.
 
 use domain::{
     EmailAddress, ErasureReason, Moment, PasswordHash, Reason, Role, SYSTEM_STREAM, System, User,
@@ -9,11 +8,11 @@ use store::{AppendError, StoreError, StreamId};
 
 use crate::client::Client;
 
-/// How often a command is judged anew.
+/// How often a command is decided.
 const ATTEMPTS: usize = 3;
 
 impl Client {
-    /// Registers or imports a new user under a name that others want too; now and then an administrator.
+    /// Registers or imports a user under a contended name; now and then an administrator.
     pub(crate) async fn sign_up(&self) {
         let id = UserId::from_uuid(self.node.env.uuid());
         self.simulation.users.lock().unwrap().push(id);
@@ -32,7 +31,7 @@ impl Client {
         self.decide_and_append(id, &User::Absent, 0, &commands).await;
     }
 
-    /// Changes a user whom others may be changing at the same time.
+    /// Changes a contended user.
     pub(crate) async fn change_user(&self) {
         let Some(id) = self.random_user() else { return };
         let reason = self.random.permille(500).then(|| Reason::parse("it was asked for").unwrap());
@@ -57,7 +56,7 @@ impl Client {
         (!users.is_empty()).then(|| *self.random.pick(&users))
     }
 
-    /// Whether somebody else was quicker.
+    /// Returns whether there was a conflict.
     async fn decide_and_append(
         &self,
         id: UserId,

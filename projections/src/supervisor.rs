@@ -110,8 +110,8 @@ impl ProjectorSupervisor {
         }
     }
 
-    /// A fold of this program that no version is made by gets one, unless somebody has dropped that before.
-    /// Older programs, which may still run beside it, do nothing of the kind.
+    /// Rebuilds with the projection version of this release if no stored version has it yet, unless an
+    /// operator has dropped it. Older releases that still run do not.
     async fn rebuild_if_outdated(&self, versions: &ProjectionVersions) {
         let mine = self.projection.version();
         let is_new = mine > versions.declined && versions.kept.iter().all(|version| version.fold < mine);

@@ -4,14 +4,14 @@
 //! password hashes are made elsewhere and arrive inside a command. The modules, in the order in which a
 //! command meets them:
 //!
-//! 1. [`value`]: text from outside is parsed into types that carry the rules;
-//! 2. [`user`]: a command is judged against the user's past (`decide`), and the events it yields are folded
-//!    back into the state (`evolve`);
+//! 1. [`value`]: text from outside is parsed into types that enforce the rules;
+//! 2. [`user`]: a command is decided against the state (`decide`), and its events are folded into the state
+//!    (`evolve`);
 //! 3. [`system`]: the stream of the whole installation: who the active administrators are, so that the last
 //!    one stays, and what projections skip;
 //! 4. [`webhook`]: who is sent which events where;
-//! 5. [`payload`]: what an event looks like to the event store, with what is personal kept apart;
-//! 6. [`upcast`]: how events that an earlier version has stored become events of today.
+//! 5. [`payload`]: the stored form of an event, with personal data apart;
+//! 6. [`upcast`]: upcasters: how events of earlier releases are converted to the current layout.
 //!
 //! The functions `decide`, `evolve` and `fold` exist once per aggregate and are called by its name:
 //! `user::decide`, `system::evolve`. All types are also found at the root of the crate.

@@ -69,7 +69,7 @@ pub struct LeaderElection<R> {
     holder: Arc<str>,
     is_known_dead: fn(&str) -> bool,
     /// At most one request is in flight, and none is abandoned: a late renewal would otherwise overtake the
-    /// release, and nobody would lead for a whole term.
+    /// release, and no node would lead for a whole term.
     in_flight: Arc<Mutex<()>>,
     status: watch::Sender<LeadershipStatus<R>>,
 }

@@ -36,7 +36,7 @@ async fn one_node_leads_and_followers_report_its_status() {
     assert_eq!((theirs.owner, theirs.report), (ours.owner, ours.report));
     sleep(Duration::from_secs(10)).await;
     assert_eq!(second.status().owner.as_deref(), Some("a"), "it is renewed");
-    assert!(recording.writes_to("users_1").is_empty(), "who stands by writes nothing");
+    assert!(recording.writes_to("users_1").is_empty(), "followers write nothing");
 
     first.stop().await;
     let stopped = Instant::now();

@@ -54,8 +54,11 @@ async fn second_rebuild_is_rejected_and_names_who_started_the_first() {
     let second = lifecycle::rebuild(&Users, &fixture.context(), "operator:bob", fixture.env.now()).await;
     let refused = second.unwrap_err();
     assert!(matches!(refused, ChangeError::Refused("users", _)), "{refused}");
-    let told = refused.to_string();
-    assert!(told.contains("version 2 is being built already") && told.contains("operator:ada"), "{told}");
+    let message = refused.to_string();
+    assert!(
+        message.contains("version 2 is being built already") && message.contains("operator:ada"),
+        "{message}"
+    );
     assert_eq!(fixture.versions(&Users).await, first);
     fixture.begin_rebuild(&Daily).await.unwrap();
 }

@@ -36,7 +36,7 @@ async fn new_projection_version_is_rebuilt_automatically_while_the_previous_one_
     fixture.reached(&Users, 1, fixture.head().await).await;
     sleep(Duration::from_secs(10)).await;
     assert_eq!((fixture.versions(&Users).await.live, fixture.live_users().await.len()), (1, 2));
-    assert_eq!(node.status().owner.as_deref(), Some("a"), "what is read goes on: nobody need give way");
+    assert_eq!(node.status().owner.as_deref(), Some("a"), "the live version runs: no need to yield");
 
     fixture.skip("users", fault).await;
     let versions = fixture.until(&Users, |versions| versions.live == 2).await;
@@ -45,8 +45,8 @@ async fn new_projection_version_is_rebuilt_automatically_while_the_previous_one_
     assert!(rows.len() == 2 && rows.iter().all(|row| row["types"][0] == "UserRegistered"), "{rows:?}");
     verify::verify(&UsersV2, &fixture.context(), Some(1), &mut |_, _| {}).await.unwrap();
     verify::verify(&UsersV2, &fixture.context(), Some(2), &mut |_, _| {}).await.unwrap();
-    let told = verify::verify(&Users, &fixture.context(), None, &mut |_, _| {}).await.unwrap_err();
-    assert!(told.to_string().contains("another version of Aegis"), "{told}");
+    let error = verify::verify(&Users, &fixture.context(), None, &mut |_, _| {}).await.unwrap_err();
+    assert!(error.to_string().contains("another version of Aegis"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -86,8 +86,8 @@ async fn rollback_to_an_unsupported_version_is_rejected() {
     let _node = fixture.node(&UsersV2, "a");
     fixture.until(&Users, |versions| versions.live == 2).await;
     lifecycle::roll_back(next(), &fixture.context(), Some(1)).await.unwrap();
-    let told = lifecycle::roll_back(&Users, &fixture.context(), Some(2)).await.unwrap_err();
-    assert!(matches!(told, ChangeError::Unknown("users", 2, 2)), "{told}");
+    let error = lifecycle::roll_back(&Users, &fixture.context(), Some(2)).await.unwrap_err();
+    assert!(matches!(error, ChangeError::Unknown("users", 2, 2)), "{error}");
     assert_eq!(fixture.versions(&Users).await.live, 1);
 }
 

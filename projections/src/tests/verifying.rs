@@ -76,9 +76,15 @@ async fn edited_row_is_reported_with_its_field() {
         tamper(&fixture, id(&rows[3]), Some(wrong)).await;
         let found = difference(&fixture).await;
         assert_eq!((found.key.as_str(), found.field.as_deref()), (id(&rows[3]), Some(field)));
-        let told = found.to_string();
-        assert!(told.contains("users_1") && told.contains(id(&rows[3])) && told.contains(field), "{told}");
-        assert!(!told.contains("user3@example.com") && !told.contains("admin"), "nothing personal: {told}");
+        let message = found.to_string();
+        assert!(
+            message.contains("users_1") && message.contains(id(&rows[3])) && message.contains(field),
+            "{message}"
+        );
+        assert!(
+            !message.contains("user3@example.com") && !message.contains("admin"),
+            "nothing personal: {message}"
+        );
         tamper(&fixture, id(&rows[3]), Some(rows[3].clone())).await;
     }
     verify_rows(&fixture).await.unwrap();
@@ -109,7 +115,7 @@ async fn missing_and_extra_rows_are_reported() {
 #[tokio::test]
 async fn small_memory_budget_takes_several_passes_with_the_same_result() {
     let (mut fixture, rows) = projected_users(40).await;
-    // Somebody who comes and goes again leaves room behind, which what has gone for want of it must not fill.
+    // Erased rows free memory, which evicted rows must not fill incompletely.
     for who in [3, 17, 30] {
         fixture.command(who, ERASE).await;
     }

@@ -60,7 +60,7 @@ async fn rollback_to_a_lagging_version_is_rejected() {
     fixture.rebuild(&Users).await;
     fixture.reached(&Users, 1, fixture.head().await).await;
     node.stop().await;
-    // Nobody keeps the version of before any more.
+    // No node maintains the previous version any more.
     fixture.command(0, UserCommand::Deactivate { reason: None }).await;
     catch_up(&Users, &fixture.context()).await.unwrap();
     let behind = lifecycle::roll_back(&Users, &fixture.context(), None).await;

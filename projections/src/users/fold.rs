@@ -47,7 +47,7 @@ pub(super) fn fold(
 
 type Person<'a> = (&'a EmailAddress, &'a Username, &'a PasswordHash);
 
-/// Whoever comes, unless they were erased since.
+/// The identity in a registration, unless it was erased since.
 fn known<'a>(
     email: &'a Erasable<EmailAddress>,
     username: &'a Erasable<Username>,

@@ -71,7 +71,7 @@ impl Client {
         sleep(self.random.millis(0..=self.simulation.max_pause)).await;
         self.simulation.coverage.count("retries with an idempotency key");
         match self.node.store.append(append).await {
-            told @ (Ok(_) | Err(AppendError::DuplicateRequest)) => Some(told),
+            answer @ (Ok(_) | Err(AppendError::DuplicateRequest)) => Some(answer),
             Err(_) => None,
         }
     }

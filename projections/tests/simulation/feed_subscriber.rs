@@ -33,7 +33,7 @@ pub(crate) async fn run_subscriber(simulation: &Simulation, slot: usize, node: &
             }
             Ok(events) => record_events(simulation, slot, events),
             Err(error) if error.is_transient() => sleep(PAUSE).await,
-            Err(error) => simulation.report_violation(format!("a follower at {after} was told: {error}")),
+            Err(error) => simulation.report_violation(format!("a subscriber at {after} received: {error}")),
         }
     }
 }

@@ -39,11 +39,15 @@ pub(crate) async fn check_seal(
     let leaves: Vec<_> = log.iter().map(|event| event.leaf).collect();
     let size = u64::try_from(log.len()).unwrap();
     let note = if log.is_empty() { String::new() } else { store.signer().sign(size, &root_of(&leaves)) };
-    let (told, is) = (
+    let (stored, expected) = (
         (head.position.get(), head.at, head.root, head.frontier, head.note),
         (size, at, root_of(&leaves), frontier, note),
     );
-    if leaves.is_empty() || told == is { Ok(()) } else { Err(format!("the head is {told:?}, not {is:?}")) }
+    if leaves.is_empty() || stored == expected {
+        Ok(())
+    } else {
+        Err(format!("the head is {stored:?}, not {expected:?}"))
+    }
 }
 
 /// RFC 6962 §2.1, literally.
@@ -127,7 +131,7 @@ pub(crate) async fn check_rows(
     let versions =
         simulation.memory.versions(projection.name()).await.unwrap().ok_or("there are no versions")?;
     for version in versions.kept.iter().filter(|version| version.stage != VersionStage::Dropping) {
-        let fold = projection.with_version(version.fold).ok_or("nobody knows the fold")?;
+        let fold = projection.with_version(version.fold).ok_or("no release supports the version")?;
         let table = fold.table(version.number);
         let RowPage { checkpoint, rows } =
             simulation.memory.row_page(&table, None, usize::MAX).await.unwrap();

@@ -150,8 +150,8 @@ impl<'a> HistoryChecker<'a> {
         let last = &mine[events - 1];
         let versions: Vec<_> =
             record.append.writes.iter().map(|write| last_version(mine, &write.stream)).collect();
-        let told = (appended.position, appended.at, &appended.versions);
-        if told != (last.position, last.at, &versions) || last.position > record.ended {
+        let answered = (appended.position, appended.at, &appended.versions);
+        if answered != (last.position, last.at, &versions) || last.position > record.ended {
             return Err(format!("it was acknowledged as {appended:?}, but the log has {last:?}"));
         }
         Ok(())

@@ -130,9 +130,7 @@ impl ReadModelState {
             }
         }
         if self.live() < before.live() {
-            return Some(format!(
-                "whoever reads `{name}` was taken back in time, from {before:?} to {self:?}"
-            ));
+            return Some(format!("readers of `{name}` saw older data: from {before:?} to {self:?}"));
         }
         None
     }

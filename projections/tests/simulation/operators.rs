@@ -28,7 +28,7 @@ pub(crate) async fn change_versions(simulation: &Simulation, slot: usize, node: 
                 lifecycle::drop(projection, &node.context, random_version(simulation, node, projection)).await
             }
         };
-        simulation.trace.log(|| format!("an operator of `{}` is told {changed:?}", projection.name()));
+        simulation.trace.log(|| format!("an operator of `{}` receives {changed:?}", projection.name()));
         match changed {
             Ok(_) => simulation.coverage.count("version changes done"),
             Err(ChangeError::Refused(..) | ChangeError::Unknown(..)) => {
@@ -39,7 +39,7 @@ pub(crate) async fn change_versions(simulation: &Simulation, slot: usize, node: 
                 simulation.coverage.count("version changes with unknown outcome");
             }
             Err(ChangeError::Store(error)) => {
-                simulation.report_violation(format!("an operator was told: {error}"))
+                simulation.report_violation(format!("an operator received: {error}"))
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::value::{Erasable, Reason, UserId};
 
-/// A fact about the installation. An id is not personal: it names nobody once the user is erased.
+/// An event of the installation. A user id is not personal: it identifies no person once the user is erased.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SystemEvent {
     /// A user became an active administrator.
@@ -15,7 +15,7 @@ pub enum SystemEvent {
         /// Who.
         user: UserId,
     },
-    /// A projection goes on without an event that it could not take in.
+    /// A projection skips an event that it cannot apply.
     ProjectionEventSkipped {
         /// The projection, without a version.
         projection: String,

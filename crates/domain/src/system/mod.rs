@@ -3,8 +3,8 @@
 //!
 //! Each user's stream can say that its user is an administrator; none can say that another remains. A command
 //! that makes or unmakes an administrator therefore also appends to this stream, at an exact version. Of two
-//! commands that each remove one of the last two administrators, one finds the version moved, decides anew
-//! and is refused.
+//! commands that each remove one of the last two administrators, one conflicts, is decided again and
+//! rejected.
 
 mod change;
 mod codec;

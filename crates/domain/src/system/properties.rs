@@ -12,7 +12,7 @@ use crate::samples;
 use crate::user::{self, User, UserCommand};
 use crate::value::{Erasable, UserId};
 
-/// A handful of users and the installation they live in, with every command judged by both.
+/// A handful of users and the installation they live in, with every command decided by both.
 #[derive(Default)]
 struct World {
     users: BTreeMap<UserId, User>,

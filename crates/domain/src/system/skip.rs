@@ -1,4 +1,4 @@
-//! An operator's decision that a projection goes on without an event that it cannot take in.
+//! An operator's decision that a projection skips an event it cannot apply.
 
 use super::{System, SystemEvent};
 use crate::value::{Erasable, Reason};
@@ -14,7 +14,7 @@ pub struct Skip {
     pub reason: Reason,
 }
 
-/// Judges a decision to skip. No events means that it was taken before: the first reason stands.
+/// Decides a skip. No events: it was recorded before, and the first reason remains.
 ///
 /// Whether the projection does halt there is for the caller to see: the installation's past does not tell.
 #[must_use]

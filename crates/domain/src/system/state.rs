@@ -9,12 +9,12 @@ use crate::value::UserId;
 pub struct System {
     /// The users who hold the role `admin` and may sign in.
     pub administrators: BTreeSet<UserId>,
-    /// The positions that each projection goes on without, by its name without a version.
+    /// The positions that each projection skips, by its name without a version.
     pub skipped: BTreeMap<String, BTreeSet<u64>>,
 }
 
 impl System {
-    /// Whether an operator has decided that the projection goes on without the event at that position.
+    /// Whether an operator has decided that the projection skips that position.
     #[must_use]
     pub fn is_skipped(&self, projection: &str, position: u64) -> bool {
         self.skipped.get(projection).is_some_and(|positions| positions.contains(&position))

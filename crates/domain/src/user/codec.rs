@@ -34,8 +34,8 @@ impl UserEvent {
         }
     }
 
-    /// Reads a stored event. `personal` is [`Erasable::Erased`] once its key is gone, and an empty map for an
-    /// event that never had a personal part.
+    /// Decodes a stored event. `personal` is [`Erasable::Erased`] once its key is destroyed, and an empty map
+    /// for an event that never had a personal part.
     ///
     /// # Errors
     /// [`DecodeError`] if the type or its schema is not known here, or a field is missing or makes no sense.

@@ -5,8 +5,8 @@ use crate::value::{EmailAddress, ErasureReason, Moment, PasswordHash, Reason, Ro
 /// A command with parsed values. The caller is already authorised.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UserCommand {
-    /// Open the account. The password was hashed before: this crate never sees one in clear, except to judge
-    /// its length.
+    /// Open the account. The password was hashed before: this crate never sees one in plain text, except to
+    /// check its length.
     Register {
         /// Where the user gets mail.
         email: EmailAddress,

@@ -70,7 +70,7 @@ pub fn decide(user: &User, command: UserCommand) -> Result<Vec<UserEvent>, Rejec
 }
 
 /// Who is erased was inactive before. An active user is deactivated first, in the same append and without
-/// words, which would be personal: so whoever counts active users by the events alone need not ask what an
+/// words, which would be personal: so counting active users by events alone need not know what an
 /// erased one was.
 fn erasure(is_active: bool, reason: ErasureReason) -> Vec<UserEvent> {
     let deactivated = is_active.then_some(UserEvent::UserDeactivated { reason: None });

@@ -1,4 +1,4 @@
-//! A point in time that an event tells of, other than the one at which it was appended.
+//! A point in time in the payload of an event, other than when it was appended.
 
 use std::fmt;
 use std::ops::Range;
@@ -17,7 +17,7 @@ const LAST: i64 = 253_370_764_799_999;
 /// whose end many libraries leave out so that every time zone has room. Shown as RFC 3339 in UTC, always with
 /// three digits of a second and `Z`, so that equal moments are equal texts.
 ///
-/// It tells no time: where it comes from is the caller's business.
+/// It reads no clock: the caller provides it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Moment(i64);
 

@@ -41,7 +41,7 @@ impl PasswordHash {
         Ok(Self(hash))
     }
 
-    /// A hash out of an event, or of a row made of one: accepted when it was written, and not judged again.
+    /// A hash from an event or a row: validated when it was written, and not again.
     #[must_use]
     pub fn from_stored(hash: &str) -> Self {
         Self(hash.to_owned())

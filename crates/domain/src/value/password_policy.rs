@@ -37,7 +37,7 @@ impl Default for PasswordPolicy {
 }
 
 impl PasswordPolicy {
-    /// Judges a new password, counted in Unicode characters and neither trimmed nor normalised.
+    /// Checks the length of a new password, counted in Unicode characters and neither trimmed nor normalised.
     ///
     /// # Errors
     /// [`PasswordError`] if it is too short or too long.

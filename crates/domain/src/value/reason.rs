@@ -50,7 +50,7 @@ impl Reason {
         }
     }
 
-    /// A reason out of an event: accepted when it was written, and not judged again.
+    /// A reason from an event: validated when it was written, and not again.
     pub(crate) fn from_stored(text: &str) -> Self {
         Self(text.to_owned())
     }

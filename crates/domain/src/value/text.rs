@@ -62,7 +62,7 @@ fn folded(text: &str) -> String {
     folded.trim().to_owned()
 }
 
-/// Whether a reader sees anything where `character` stands alone.
+/// Whether `character` alone is visible.
 pub(super) fn is_visible(character: char) -> bool {
     let hidden = character.is_control()
         || character.is_whitespace()

@@ -58,7 +58,7 @@ impl Username {
         Ok(Self(shown.to_owned()))
     }
 
-    /// A name out of an event, or of a row made of one: accepted when it was written, and not judged again.
+    /// A name from an event or a row: validated when it was written, and not again.
     #[must_use]
     pub fn from_stored(shown: &str) -> Self {
         Self(shown.to_owned())

@@ -10,8 +10,8 @@ pub const MAX_WEBHOOK_URL_LENGTH: usize = 2_048;
 /// An absolute `https` or `http` URL without credentials and without a fragment.
 ///
 /// Its path and query may hold a secret of the receiver, so `Debug` shows the host alone, and events hold it
-/// sealed. Whether the service may send anything there is not judged here: that depends on what its host
-/// resolves to.
+/// sealed. Whether the egress policy (SSRF guard) allows it is not decided here: that depends on what its
+/// host resolves to.
 #[derive(Clone, PartialEq, Eq)]
 pub struct WebhookUrl(Url);
 
@@ -62,7 +62,7 @@ impl WebhookUrl {
         Ok(Self(url))
     }
 
-    /// An address out of an event: accepted when it was written, and not judged again.
+    /// A URL from an event: validated when it was written, and not again.
     pub(crate) fn from_stored(text: &str) -> Result<Self, WebhookUrlError> {
         Url::parse(text).map(Self).map_err(|_| WebhookUrlError::NotAUrl)
     }

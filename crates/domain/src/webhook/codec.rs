@@ -38,8 +38,8 @@ impl WebhookEvent {
         }
     }
 
-    /// Reads a stored event. `personal` is [`Erasable::Erased`] once its key is gone, and an empty map for an
-    /// event that never had a sealed part.
+    /// Decodes a stored event. `personal` is [`Erasable::Erased`] once its key is destroyed, and an empty map
+    /// for an event that never had a sealed part.
     ///
     /// # Errors
     /// [`DecodeError`] if the type or its schema is not known here, or a field is missing or makes no sense.

@@ -2,11 +2,11 @@
 
 use crate::value::{Erasable, Moment, Reason, UserId, WebhookSecret, WebhookUrl};
 
-/// A fact about one webhook. The address and the secret are sealed, since both let whoever has them pose as
+/// An event of one webhook. URL and secret are encrypted, since both let their holder pose as
 /// the other side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WebhookEvent {
-    /// Somebody asked to be sent events.
+    /// A user registered a webhook.
     WebhookRegistered {
         /// Who. Their rights decide whether anything is sent.
         owner: UserId,
@@ -28,7 +28,7 @@ pub enum WebhookEvent {
         /// Until when the one before is valid too.
         previous_until: Moment,
     },
-    /// Nothing is sent any more until somebody resumes it.
+    /// Delivery is suspended until it is resumed.
     WebhookSuspended {
         /// Why.
         reason: SuspensionReason,
@@ -54,7 +54,7 @@ pub enum WebhookEvent {
 pub enum SuspensionReason {
     /// One event could not be delivered for as long as it is tried.
     Failing,
-    /// The receiver has answered that it is gone for good (410).
+    /// The receiver answered 410 Gone.
     Gone,
     /// The owner may no longer read events.
     Owner,

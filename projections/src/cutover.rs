@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use store::{ApplyError, ProjectionCheckpoint, ProjectionVersions, Table};
+use store::{ProjectionCheckpoint, ProjectionVersions, Table, WriteError};
 
 use crate::table_projection::{BatchError, TableProjection, batch_error};
 
@@ -62,8 +62,8 @@ impl Cutover {
                 Ok(at)
             }
             // The live table has moved on, or the versions were changed.
-            Err(ApplyError::Overtaken) => Ok(at),
-            Err(ApplyError::Store(error)) => Err(batch_error(at, error)),
+            Err(WriteError::Conflict) => Ok(at),
+            Err(WriteError::Store(error)) => Err(batch_error(at, error)),
         }
     }
 

@@ -31,7 +31,7 @@ pub mod webhooks;
 #[cfg(test)]
 mod tests;
 
-use store::{Position, StoreError};
+use store::{Position, RefusalReason, StoreError};
 
 use crate::table_projection::TableProjection;
 
@@ -68,8 +68,8 @@ pub async fn catch_up(
     let versions = lifecycle::versions(projection, context).await?;
     let live = versions.get(versions.live).and_then(|live| TableProjection::of(projection, live, context));
     let live = live.ok_or_else(|| {
-        let name = projection.name();
-        StoreError::Refused(format!("the live version of `{name}` was built by another release of Aegis"))
+        let projection = projection.name().to_owned();
+        RefusalReason::UnsupportedVersion { projection, version: versions.live }
     })?;
     live.catch_up().await
 }

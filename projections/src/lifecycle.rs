@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use store::{ApplyError, ProjectionVersion, ProjectionVersions, StoreError, VersionError, VersionStage};
+use store::{
+    Corruption, ProjectionVersion, ProjectionVersions, StoreError, VersionError, VersionStage, WriteError,
+};
 
 use crate::context::ProjectionContext;
 use crate::projection::Projection;
@@ -66,8 +68,8 @@ pub async fn open(
         rows.index(&table).await?;
         match rows.change_versions(projection.name(), &first, None).await {
             // Read back what is stored: another node may have created them first.
-            Ok(()) | Err(ApplyError::Overtaken) => {}
-            Err(ApplyError::Store(error)) => return Err(error),
+            Ok(()) | Err(WriteError::Conflict) => {}
+            Err(WriteError::Store(error)) => return Err(error),
         }
     }
 }
@@ -81,7 +83,7 @@ pub async fn versions(
     context: &ProjectionContext,
 ) -> Result<ProjectionVersions, StoreError> {
     let (name, found) = (projection.name(), context.rows.versions(projection.name()).await?);
-    found.ok_or_else(|| StoreError::corrupt(format!("the versions of `{name}` are missing")))
+    found.ok_or_else(|| Corruption::missing(format!("the record of the versions of `{name}`")).into())
 }
 
 /// Starts a rebuild with the projection code of this release; returns the versions, the new one last.
@@ -180,8 +182,8 @@ async fn change(
         let behind = (next.live != versions.live).then_some((&one, &other));
         match context.rows.change_versions(name, &next, behind).await {
             Ok(()) => return Ok(next),
-            Err(ApplyError::Overtaken) => tokio::time::sleep(RETRY_DELAY).await,
-            Err(ApplyError::Store(error)) => return Err(error.into()),
+            Err(WriteError::Conflict) => tokio::time::sleep(RETRY_DELAY).await,
+            Err(WriteError::Store(error)) => return Err(error.into()),
         }
     }
     Err(ChangeError::Behind(name, live))

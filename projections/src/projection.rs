@@ -1,6 +1,6 @@
 //! The [`Projection`] trait: a pure fold from events to the rows of a read model.
 
-use store::{Envelope, Position, Row, StoredEvent, Table, TableSchema};
+use store::{Corruption, Envelope, Position, Row, StoreError, StoredEvent, Table, TableSchema};
 
 /// A read model: every event changes at most one row, and the new row depends only on the previous row and
 /// the event.
@@ -123,6 +123,12 @@ pub struct PoisonEvent {
     pub event_type: String,
     /// The problem; never a personal value.
     pub reason: String,
+}
+
+impl From<PoisonEvent> for StoreError {
+    fn from(PoisonEvent { position, event_type, reason }: PoisonEvent) -> Self {
+        Corruption::UnprojectableEvent { position, event_type, reason }.into()
+    }
 }
 
 impl PoisonEvent {

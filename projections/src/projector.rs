@@ -103,8 +103,9 @@ impl Projector {
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(MAX_RETRY_DELAY);
                 }
-                BatchError::Locked { after, error } => self.halt(after, error.to_string()).await,
-                BatchError::Poisoned { after, reason } => self.halt(after, reason).await,
+                BatchError::Locked { after, error } | BatchError::Poisoned { after, error } => {
+                    self.halt(after, error.to_string()).await;
+                }
             }
         }
     }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use store::{
-    ApplyError, Envelope, EventQuery, PersonalData, Position, ProjectionCheckpoint, ProjectionVersion, Row,
-    RowChange, StoreError, StoredEvent, Table,
+    Corruption, Envelope, EventQuery, PersonalData, Position, ProjectionCheckpoint, ProjectionVersion, Row,
+    RowChange, StoreError, StoredEvent, Table, WriteError,
 };
 
 use crate::context::ProjectionContext;
@@ -47,14 +47,14 @@ pub(crate) enum BatchError {
         /// The checkpoint of the table.
         after: ProjectionCheckpoint,
         /// The problem.
-        reason: String,
+        error: StoreError,
     },
 }
 
 /// Only damage needs an operator; a database that fails to answer may answer again.
 pub(crate) fn batch_error(after: ProjectionCheckpoint, error: StoreError) -> BatchError {
     match error {
-        StoreError::Corrupt(_) => BatchError::Poisoned { after, reason: error.to_string() },
+        StoreError::Corrupt(_) | StoreError::Internal(_) => BatchError::Poisoned { after, error },
         StoreError::KeyMissing(_) => BatchError::Locked { after, error },
         StoreError::Unavailable { .. } | StoreError::Refused(_) => BatchError::Failed(error),
     }
@@ -87,8 +87,11 @@ impl TableProjection {
                     tokio::time::sleep(CONFLICT_RETRY_DELAY).await;
                     at = self.checkpoint().await?;
                 }
-                Err(BatchError::Failed(error) | BatchError::Locked { error, .. }) => return Err(error),
-                Err(BatchError::Poisoned { reason, .. }) => return Err(StoreError::corrupt(reason)),
+                Err(
+                    BatchError::Failed(error)
+                    | BatchError::Locked { error, .. }
+                    | BatchError::Poisoned { error, .. },
+                ) => return Err(error),
             }
         }
         Ok(at.position)
@@ -131,9 +134,8 @@ impl TableProjection {
         let Some(last) = events.last().map(|event| event.position) else {
             if head > query.after {
                 let position = query.after.next();
-                let reason =
-                    format!("position {position} is missing from the log, though the head is at {head}");
-                return Err(BatchError::Poisoned { after: from, reason });
+                let missing = Corruption::MissingEvents { first: position, last: position };
+                return Err(batch_error(from, missing.into()));
             }
             return Ok(ProjectionBatch { to: query.after, events: Vec::new(), oldest });
         };
@@ -176,7 +178,7 @@ impl TableProjection {
         }
         match poison {
             None => Ok(moved),
-            Some(poison) => Err(BatchError::Poisoned { after: moved, reason: poison.to_string() }),
+            Some(poison) => Err(batch_error(moved, poison.into())),
         }
     }
 
@@ -191,8 +193,8 @@ impl TableProjection {
         let changes = folded.into_iter().map(change).filter(|change| change.existed || change.row.is_some());
         let applied = self.context.rows.apply(&self.table, from, to, changes.collect()).await;
         applied.map_err(|error| match error {
-            ApplyError::Overtaken => BatchError::Overtaken,
-            ApplyError::Store(error) => batch_error(from, error),
+            WriteError::Conflict => BatchError::Overtaken,
+            WriteError::Store(error) => batch_error(from, error),
         })
     }
 

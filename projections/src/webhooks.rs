@@ -4,7 +4,7 @@
 use domain::{UserId, WebhookEvent, WebhookId};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use store::{Column, ColumnKind, Envelope, Row, StoreError, StoredEvent, TableSchema};
+use store::{Column, ColumnKind, Corruption, Envelope, Row, StoreError, StoredEvent, TableSchema};
 
 use crate::projection::{PoisonEvent, Projection};
 
@@ -57,9 +57,8 @@ impl WebhookRow {
         };
         read().ok_or_else(|| {
             let id = text("id").unwrap_or("?");
-            StoreError::corrupt(format!(
-                "the row of webhook {id} cannot be read: rebuild the projection `webhooks`"
-            ))
+            Corruption::invalid(format!("the row of webhook {id}"), "rebuild the projection `webhooks`")
+                .into()
         })
     }
 }

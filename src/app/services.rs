@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use projections::{Projection, ProjectionContext, ProjectionHandle, ProjectionRunner, lifecycle};
 use store::tiles::Proofs;
-use store::{DeliveryStore, Env, EventStore, Rotation, StoreError};
+use store::{DeliveryStore, Env, EventStore, MissingKey, Rotation, StoreError};
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -60,8 +60,8 @@ impl Services {
     ) -> Result<Self, StoreError> {
         let (log, rows) = (Arc::clone(&database.log), Arc::clone(&database.rows));
         let store = match EventStore::open(log, master_key.keyring(), env.clone()).await {
-            Err(StoreError::KeyMissing(what)) => {
-                return Err(Box::pin(missing_key_error(what, database, master_key, env)).await);
+            Err(StoreError::KeyMissing(missing)) => {
+                return Err(Box::pin(missing_key_error(missing, database, master_key, env)).await);
             }
             opened => opened?,
         };
@@ -164,16 +164,16 @@ fn spawn_tile_builder(proofs: &Proofs) -> AbortOnDropHandle<()> {
 
 /// Adds how many data keys each missing master key wraps, if that can be counted in time.
 async fn missing_key_error(
-    what: String,
+    missing: MissingKey,
     database: &Database,
     masters: &MasterKeySetting,
     env: &Env,
 ) -> StoreError {
     let rotation = Rotation::new(Arc::clone(&database.keys), Arc::new(masters.keys()), env.clone());
     let Ok(Ok(usage)) = timeout(KEY_SURVEY_TIMEOUT, rotation.master_key_usage()).await else {
-        return StoreError::KeyMissing(what);
+        return missing.into();
     };
-    let missing = usage.wraps.iter().filter(|(id, _)| masters.source(**id).is_none());
-    let missing = missing.map(|(id, wraps)| format!(" Master key {id} wraps {wraps}."));
-    StoreError::KeyMissing(what + &missing.collect::<String>())
+    let not_given = usage.wraps.iter().filter(|(id, _)| masters.source(**id).is_none());
+    let usage = not_given.map(|(id, wrapped)| (*id, wrapped.to_string())).collect();
+    missing.with_usage(usage).into()
 }

@@ -19,6 +19,7 @@ use crate::command::{CommandError, SkipError};
 use crate::config::{ConfigError, DataFolderError, InvalidSettings};
 use crate::crypto::{HashingError, PasswordHashError};
 use crate::export::ExportError;
+use crate::export::verify::ExportMismatch;
 use crate::query::{AsOf, QueryError};
 
 /// The exit code of an invalid command line.
@@ -132,18 +133,13 @@ pub(super) enum CliError {
 pub(super) enum VerificationFailure {
     #[error("the log does not verify: {0}")]
     Log(Finding),
-    #[error(
-        "the log does not verify: position {position}: the read model `{table}` has applied it, but the log \
-         ends at position {head}"
-    )]
-    ProjectionAheadOfLog { table: String, position: Position, head: Position },
     #[error("the log is signed with another key than that of {}", .0.display())]
     OtherSigningKey(PathBuf),
     /// A checkpoint in a file, or the current one.
-    #[error("{of} {error}")]
+    #[error("{of}: {error} [{code}]", code = error.code())]
     Checkpoint { of: String, error: SignatureError },
     #[error("the export differs from what was signed: {0}")]
-    Export(Finding),
+    Export(ExportMismatch),
     #[error(
         "the rows do not verify: {difference}. `aegis projections rebuild {name}` rebuilds them from the log"
     )]

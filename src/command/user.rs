@@ -7,7 +7,9 @@ use domain::{
     administrator_change, system, user,
 };
 use jiff::Timestamp;
-use store::{Appended, Env, EventStore, IdempotencyKey, Position, RecordedResult, StoreError, StreamWrite};
+use store::{
+    Appended, Corruption, Env, EventStore, IdempotencyKey, Position, RecordedResult, StoreError, StreamWrite,
+};
 
 use super::executor::{Decider, Decision, Loaded, execute, load};
 use super::{Aggregate, CommandContext, CommandError};
@@ -98,8 +100,12 @@ impl UserCommands {
     /// [`CommandError`] if the stream cannot be read; [`domain::Rejection::Erased`] if that command was the
     /// erasure.
     pub async fn state_after(&self, first: &RecordedResult) -> Result<UserState, CommandError> {
-        let lost =
-            || StoreError::corrupt(format!("{} is not in the log as its first result says", first.stream));
+        let lost = || {
+            StoreError::from(Corruption::missing(format!(
+                "{}, recorded under an idempotency key,",
+                first.stream
+            )))
+        };
         let id = UserId::from_stream(first.stream.as_str()).ok_or_else(lost)?;
         let loaded = load_user(&self.store, id, first.version).await?;
         if loaded.state == User::Erased {

@@ -6,7 +6,7 @@ use domain::{
     WebhookSecret, WebhookUrl,
 };
 use jiff::Timestamp;
-use store::{Appended, Env, EventStore, Position, RecordedResult, StoreError};
+use store::{Appended, Corruption, Env, EventStore, Position, RecordedResult, StoreError};
 
 use super::executor::{Decider, Decision, Loaded, execute, load};
 use super::{Aggregate, CommandContext, CommandError};
@@ -94,7 +94,10 @@ impl WebhookCommands {
     /// [`CommandError`] if the stream cannot be read.
     pub async fn state_after(&self, first: &RecordedResult) -> Result<WebhookState, CommandError> {
         let id = WebhookId::from_stream(first.stream.as_str()).ok_or_else(|| {
-            StoreError::corrupt(format!("{} is not in the log as its first result says", first.stream))
+            StoreError::from(Corruption::missing(format!(
+                "{}, recorded under an idempotency key,",
+                first.stream
+            )))
         })?;
         let loaded = load_webhook(&self.store, id, first.version).await?;
         Ok(WebhookState { position: Some(first.position), ..state(id, loaded, self.env.now())? })

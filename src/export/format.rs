@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use store::canonical::{canonical_event, rfc3339};
 use store::merkle::leaf_hash;
-use store::{PersonalData, StoreError, StoredEvent};
+use store::{Corruption, PersonalData, StoreError, StoredEvent};
 
 use crate::cloud_event::disclosed_personal;
 
@@ -66,11 +66,12 @@ impl ExportFormat {
 /// hash.
 fn json_line(event: &StoredEvent) -> Result<String, StoreError> {
     let position = event.envelope.position;
-    let corrupt =
-        |error: &dyn std::fmt::Display| StoreError::corrupt(format!("position {position}: {error}"));
+    let corrupt = |error: &dyn std::fmt::Display| {
+        StoreError::from(Corruption::invalid(format!("the event at position {position}"), error))
+    };
     let canonical = canonical_event(&event.envelope).map_err(|error| corrupt(&error))?;
     if leaf_hash(&canonical) != event.envelope.leaf {
-        return Err(corrupt(&"its leaf is not the hash of the event; `aegis events verify` tells more"));
+        return Err(Corruption::LeafMismatch { position }.into());
     }
     let canonical = String::from_utf8(canonical).map_err(|error| corrupt(&error))?;
     let leaf = BASE64_URL_SAFE_NO_PAD.encode(event.envelope.leaf);

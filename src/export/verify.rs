@@ -1,5 +1,6 @@
 //! Proving that an export is what was signed: with the export, a checkpoint and the key, and no database.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -10,9 +11,9 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
+use store::Position;
 use store::checkpoint::{SignedHead, VerifierKey};
 use store::merkle::{Frontier, leaf_hash, verify_consistency};
-use store::{Finding, Position};
 
 use super::ExportError;
 use super::manifest::Manifest;
@@ -35,13 +36,74 @@ pub struct VerifiedExport {
 pub enum ExportVerificationError {
     /// Something is wrong with it.
     #[error("{0}")]
-    Mismatch(Finding),
+    Mismatch(ExportMismatch),
     /// The checkpoint is not one of that key.
-    #[error("the checkpoint {0}")]
+    #[error(transparent)]
     Checkpoint(store::checkpoint::SignatureError),
     /// It cannot be proved as things are.
     #[error(transparent)]
     Export(#[from] ExportError),
+}
+
+/// The first thing in an export that is not what was signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExportMismatch {
+    /// The position of the event; zero if it concerns the file as a whole.
+    pub position: Position,
+    /// What is wrong.
+    pub kind: ExportMismatchKind,
+}
+
+/// `position 3: … [code]`.
+impl fmt::Display for ExportMismatch {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "position {}: {} [{}]", self.position, self.kind, self.kind.code())
+    }
+}
+
+/// What is wrong with an export. Kinds that a log can have as well have the code of
+/// [`FindingKind`](store::FindingKind).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ExportMismatchKind {
+    #[error("the line is not a line of an export")]
+    InvalidLine,
+    #[error("the line has no event")]
+    InvalidEvent,
+    #[error("the event is missing; the next one is at position {next}")]
+    EventMissing { next: Position },
+    #[error("another event has its place")]
+    EventReplaced,
+    #[error("the leaf hash does not match the event: one of them was changed")]
+    LeafMismatch,
+    #[error("its time is before that of the previous event")]
+    TimeReversed,
+    #[error("the events up to this position are not those that the checkpoint was signed for")]
+    CheckpointMismatch,
+    #[error("the event is missing: the manifest says that the export ends at position {to}")]
+    ExportTruncated { to: Position },
+    #[error("the manifest was made for another file: the {field} differs")]
+    ManifestMismatch { field: &'static str },
+    #[error("the manifest has no Merkle tree before this position")]
+    ManifestTreeMissing,
+}
+
+impl ExportMismatchKind {
+    /// A stable, machine-readable name of the variant.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::InvalidLine => "invalid_line",
+            Self::InvalidEvent => "invalid_event",
+            Self::EventMissing { .. } => "event_missing",
+            Self::EventReplaced => "event_replaced",
+            Self::LeafMismatch => "leaf_mismatch",
+            Self::TimeReversed => "time_reversed",
+            Self::CheckpointMismatch => "checkpoint_mismatch",
+            Self::ExportTruncated { .. } => "export_truncated",
+            Self::ManifestMismatch { .. } => "manifest_mismatch",
+            Self::ManifestTreeMissing => "manifest_tree_missing",
+        }
+    }
 }
 
 /// Proves an export. `each` is told the position, now and then.
@@ -93,21 +155,18 @@ fn check_manifest(
 ) -> Result<(), ExportVerificationError> {
     let to = tree.frontier.size();
     if to != manifest.to {
-        let what =
-            format!("it is missing: the manifest says that the export ends at position {}", manifest.to);
-        return Err(mismatch(to.min(manifest.to) + 1, what));
+        let kind = ExportMismatchKind::ExportTruncated { to: Position::new(manifest.to) };
+        return Err(mismatch(to.min(manifest.to) + 1, kind));
     }
-    let other = |what: &str| {
-        Err(mismatch(0, format!("the file is not the one that its manifest was made for ({what})")))
-    };
+    let other = |field| Err(mismatch(0, ExportMismatchKind::ManifestMismatch { field }));
     if sha256 != manifest.sha256 {
         return other("SHA-256");
     }
     if manifest.count != (to + 1).saturating_sub(manifest.from) {
-        return other("the number of events");
+        return other("number of events");
     }
     if BASE64_STANDARD.encode(tree.frontier.root()) != manifest.root {
-        return other("the root");
+        return other("root");
     }
     Ok(())
 }
@@ -131,8 +190,7 @@ fn verify_coverage(
             if verify_consistency((to, &root), (head.size, &head.root), &proof) {
                 return Ok(to);
             }
-            let what = "the events up to here are not those that the checkpoint was signed for";
-            Err(mismatch(to, what))
+            Err(mismatch(to, ExportMismatchKind::CheckpointMismatch))
         }
         _ => Err(refused(format!(
             "the checkpoint is of {} events, and the export ends at position {to}: take an earlier checkpoint, or export \
@@ -163,37 +221,37 @@ impl ExportTree {
             ));
         }
         let frontier = manifest.tree_before();
-        let frontier = frontier
-            .ok_or_else(|| mismatch(manifest.from, "the manifest has no tree before this position"))?;
+        let frontier =
+            frontier.ok_or_else(|| mismatch(manifest.from, ExportMismatchKind::ManifestTreeMissing))?;
         Ok(Self { frontier, last: None })
     }
 
     /// Takes a line in, which is to be the next event.
     fn push_line(&mut self, line: &[u8], head: &SignedHead) -> Result<(), ExportVerificationError> {
         let expected = self.frontier.size() + 1;
-        let wrong = |what: &str| mismatch(expected, what);
+        let wrong = |kind| mismatch(expected, kind);
         let line: ExportLine<'_> =
-            serde_json::from_slice(line).map_err(|_| wrong("its line is not an event of an export"))?;
+            serde_json::from_slice(line).map_err(|_| wrong(ExportMismatchKind::InvalidLine))?;
         let canonical = line.event.get();
         let event: EventPosition =
-            serde_json::from_str(canonical).map_err(|_| wrong("its line is not an event"))?;
+            serde_json::from_str(canonical).map_err(|_| wrong(ExportMismatchKind::InvalidEvent))?;
         if event.position > expected {
-            return Err(wrong(&format!("it is missing: the next event is at position {}", event.position)));
+            return Err(wrong(ExportMismatchKind::EventMissing { next: Position::new(event.position) }));
         }
         if event.position < expected {
-            return Err(wrong("another event stands in its place"));
+            return Err(wrong(ExportMismatchKind::EventReplaced));
         }
         let hash = leaf_hash(canonical.as_bytes());
         if BASE64_URL_SAFE_NO_PAD.decode(line.leaf).ok().as_deref() != Some(&hash) {
-            return Err(wrong("its leaf is not the hash of the event: one of them was changed"));
+            return Err(wrong(ExportMismatchKind::LeafMismatch));
         }
         if self.last.is_some_and(|before| before > event.at) {
-            return Err(wrong("its time is before that of the event before"));
+            return Err(wrong(ExportMismatchKind::TimeReversed));
         }
         self.last = Some(event.at);
         self.frontier.push(hash);
         if self.frontier.size() == head.size && self.frontier.root() != head.root {
-            return Err(wrong("the events up to here are not those that the checkpoint was signed for"));
+            return Err(wrong(ExportMismatchKind::CheckpointMismatch));
         }
         Ok(())
     }
@@ -220,8 +278,8 @@ struct EventPosition {
     at: Timestamp,
 }
 
-fn mismatch(position: u64, what: impl Into<String>) -> ExportVerificationError {
-    ExportVerificationError::Mismatch(Finding { position: Position::new(position), what: what.into() })
+fn mismatch(position: u64, kind: ExportMismatchKind) -> ExportVerificationError {
+    ExportVerificationError::Mismatch(ExportMismatch { position: Position::new(position), kind })
 }
 
 fn refused(what: String) -> ExportVerificationError {

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use domain::{EmailAddress, UserId};
 use projections::{Projection, UserRow, Users};
-use store::{EventStore, Position, ProjectionCheckpoint, ReadModelStore, Row, StoreError, StreamId, Table};
+use store::{
+    Corruption, EventStore, Position, ProjectionCheckpoint, ReadModelStore, Row, StoreError, StreamId, Table,
+};
 
 use super::QueryError;
 
@@ -164,5 +166,6 @@ enum UserKey {
 }
 
 fn parse_row(row: &Row) -> Result<UserRow, QueryError> {
-    UserRow::from_row(row).map_err(|error| StoreError::corrupt(error.to_string()).into())
+    UserRow::from_row(row)
+        .map_err(|error| StoreError::from(Corruption::invalid("a row of `users`", error)).into())
 }

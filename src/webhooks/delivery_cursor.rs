@@ -10,7 +10,7 @@ use domain::{ActiveWebhook, Replay};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use store::{DeliveryProgress, DeliveryStore, StoreError, StreamId};
+use store::{Corruption, DeliveryProgress, DeliveryStore, StoreError, StreamId};
 use tokio::time::Instant;
 
 /// How long attempts may remain unflushed while deliveries continue.
@@ -137,7 +137,7 @@ impl DeliveryCursor {
         let begun = Self { position: webhook.after, previous: webhook.after, ..Self::default() };
         progress.map_or(Ok(begun), |progress| {
             serde_json::from_value(progress.state.clone())
-                .map_err(|error| StoreError::corrupt(format!("how far a webhook is cannot be read: {error}")))
+                .map_err(|error| Corruption::invalid("the delivery cursor of a webhook", error).into())
         })
     }
 }

@@ -11,7 +11,7 @@ use mongodb::options::{
     SessionOptions, TransactionOptions, WriteConcern,
 };
 use mongodb::{Client, ClientSession, Collection, Database};
-use store::{RetryCounter, StoreError};
+use store::{RefusalReason, RetryCounter, StoreError};
 
 use crate::causal_token::CausalToken;
 use crate::error::from_driver_error;
@@ -246,7 +246,7 @@ fn primary() -> SelectionCriteria {
 fn bad_url(error: &Error) -> StoreError {
     match &*error.kind {
         ErrorKind::InvalidArgument { message, .. } => {
-            StoreError::Refused(format!("the MongoDB URL cannot be used: {message}"))
+            RefusalReason::InvalidUrl { reason: message.clone() }.into()
         }
         _ => from_driver_error("reading the MongoDB URL", error.clone()),
     }
@@ -258,10 +258,7 @@ fn check_database_name(database: &str) -> Result<(), StoreError> {
     if fits && !database.contains(['/', '\\', '.', ' ', '"', '$', '*', '<', '>', ':', '|', '?', '\0']) {
         Ok(())
     } else {
-        Err(StoreError::Refused(format!(
-            "`{database}` is not a valid MongoDB database name: use 1 to 63 bytes without spaces and \
-             / \\ . \" $ * < > : | ?"
-        )))
+        Err(RefusalReason::InvalidDatabaseName { name: database.to_owned() }.into())
     }
 }
 
@@ -271,7 +268,7 @@ mod tests {
 
     async fn refusal(url: &str, database: &str) -> String {
         match Connection::new(url, database).await {
-            Err(StoreError::Refused(why)) => why,
+            Err(StoreError::Refused(why)) => why.to_string(),
             Err(other) => panic!("{url}: expected `Refused`, got {other}"),
             Ok(_) => panic!("{url}: expected `Refused`, was accepted"),
         }

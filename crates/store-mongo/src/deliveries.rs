@@ -6,7 +6,7 @@ use mongodb::ClientSession;
 use mongodb::bson::{Document, RawDocument, doc};
 use serde_json::Value;
 use store::deliveries::{Attempt, DeliveryProgress, DeliveryStore, MAX_STORED_ATTEMPTS, number_attempts};
-use store::{StoreError, StreamId};
+use store::{Corruption, StoreError, StreamId};
 
 use crate::connection::Db;
 use crate::detached::{REQUEST_TIMEOUT, spawn_detached, spawn_with_timeout};
@@ -134,11 +134,10 @@ fn to_progress(document: &RawDocument) -> Result<DeliveryProgress, StoreError> {
 fn to_attempt(document: &RawDocument) -> Result<Attempt, StoreError> {
     let fields = DocumentReader::new(document, "a delivery attempt");
     let number = fields.text("_id")?.rsplit_once('/').and_then(|(_, number)| number.parse().ok());
-    let number = number.ok_or_else(|| StoreError::corrupt("a delivery attempt has no number"))?;
+    let number = number.ok_or_else(|| fields.invalid("_id", "an attempt number"))?;
     Ok(Attempt { number, report: parse(fields.text("report")?)? })
 }
 
 fn parse(json: &str) -> Result<Value, StoreError> {
-    serde_json::from_str(json)
-        .map_err(|error| StoreError::corrupt(format!("delivery state is invalid JSON: {error}")))
+    serde_json::from_str(json).map_err(|error| Corruption::invalid("a webhook delivery record", error).into())
 }

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Bson, DateTime, Document, RawBsonRef, RawDocument, RawDocumentBuf};
 use store::key_store::ClaimHash;
-use store::{Position, StoreError};
+use store::{Corruption, InternalError, Position, StoreError};
 use uuid::Uuid;
 
 /// A stored document and its name in error messages.
@@ -64,9 +64,7 @@ impl<'a> DocumentReader<'a> {
 
     /// The field, or `None` if it is absent.
     pub(crate) fn optional(&self, key: &str) -> Result<Option<RawBsonRef<'a>>, StoreError> {
-        self.document
-            .get(key)
-            .map_err(|error| StoreError::corrupt(format!("{} is no BSON: {error}", self.name)))
+        self.document.get(key).map_err(|error| Corruption::invalid(self.name, error).into())
     }
 
     pub(crate) fn get<T>(
@@ -79,7 +77,7 @@ impl<'a> DocumentReader<'a> {
     }
 
     pub(crate) fn invalid(&self, key: &str, kind: &str) -> StoreError {
-        StoreError::corrupt(format!("{}: its field `{key}` is not {kind}", self.name))
+        Corruption::field(self.name, key, kind).into()
     }
 }
 
@@ -106,6 +104,5 @@ pub(crate) fn date(at: Timestamp) -> DateTime {
 }
 
 pub(crate) fn raw(document: &Document) -> Result<RawDocumentBuf, StoreError> {
-    RawDocumentBuf::try_from(document)
-        .map_err(|error| StoreError::corrupt(format!("a document is no BSON: {error}")))
+    RawDocumentBuf::try_from(document).map_err(|error| InternalError::encoding("a document", error).into())
 }

@@ -6,7 +6,7 @@ use mongodb::bson::Document;
 use mongodb::error::{
     Error, ErrorKind, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT, WriteFailure,
 };
-use store::StoreError;
+use store::{Corruption, RefusalReason, StoreError};
 
 /// Server error codes (`src/mongo/base/error_codes.yml` of MongoDB).
 mod code {
@@ -38,6 +38,12 @@ impl From<Error> for MongoError {
             Some(index) => Self::DuplicateKey(index),
             None => Self::Driver(error),
         }
+    }
+}
+
+impl From<Corruption> for MongoError {
+    fn from(corruption: Corruption) -> Self {
+        Self::Store(corruption.into())
     }
 }
 
@@ -100,10 +106,9 @@ impl MongoError {
     pub(crate) fn into_store_error(self, what: &str) -> StoreError {
         match self {
             Self::Driver(error) => from_driver_error(what, error),
-            Self::DuplicateKey(index) => StoreError::corrupt(format!(
-                "{what}: the unique index {index} holds an entry that Aegis did not write; did another program \
-                 write to the database?"
-            )),
+            Self::DuplicateKey(index) => {
+                Corruption::UniqueIndexViolation { context: what.to_owned(), index }.into()
+            }
             Self::Store(error) => error,
         }
     }
@@ -111,10 +116,10 @@ impl MongoError {
 
 /// Converts a driver error. The message contains the error kind only, not the server's whole answer.
 pub(crate) fn from_driver_error(what: &str, error: Error) -> StoreError {
-    let what = format!("{what}: {}", error.kind);
     if is_permanent(&error) {
-        StoreError::Refused(what)
+        RefusalReason::Rejected { operation: what.to_owned(), reason: error.kind.to_string() }.into()
     } else {
+        let what = format!("{what}: {}", error.kind);
         StoreError::Unavailable { what, source: Some(Arc::new(error)) }
     }
 }

@@ -4,7 +4,7 @@ use mongodb::bson::raw::{CStr, cstr};
 use mongodb::bson::{RawArrayBuf, RawBson, RawBsonRef, RawDocument, RawDocumentBuf};
 use serde_json::{Map, Value};
 use store::merkle::Frontier;
-use store::{Envelope, Head, Position, StoreError, StreamId};
+use store::{Corruption, Envelope, Head, Position, RefusalReason, StoreError, StreamId};
 
 use crate::document_reader::{DocumentReader, binary, date, integer, uuid};
 
@@ -88,7 +88,7 @@ pub(crate) fn to_head(document: &RawDocument) -> Result<(Head, i64), StoreError>
         position,
         at: fields.timestamp("at")?,
         root: fields.hash("root")?,
-        frontier: frontier.map_err(|error| StoreError::corrupt(format!("the head of the log: {error}")))?,
+        frontier: frontier.map_err(|error| Corruption::invalid("the head of the log", error))?,
         note: fields.text("note")?.to_owned(),
     };
     Ok((head, fields.number("touched")?))
@@ -122,8 +122,8 @@ fn from_value(value: &Value) -> Result<RawBson, StoreError> {
     })
 }
 
-fn unstorable(what: &str) -> StoreError {
-    StoreError::Refused(format!("{what} in the data of an event cannot be stored in MongoDB"))
+fn unstorable(value: &'static str) -> StoreError {
+    RefusalReason::UnstorableValue { value }.into()
 }
 
 fn to_object(document: &RawDocument) -> Option<Map<String, Value>> {
@@ -241,7 +241,10 @@ mod tests {
     #[test]
     fn values_bson_cannot_store_are_rejected() {
         for data in [json!({"a\u{0}": 1}), json!({"a": 1.5}), json!({"a": [u64::MAX]})] {
-            assert!(matches!(from_event(&event(data, None)), Err(StoreError::Refused(_))));
+            assert!(matches!(
+                from_event(&event(data, None)),
+                Err(StoreError::Refused(RefusalReason::UnstorableValue { .. }))
+            ));
         }
     }
 

@@ -5,7 +5,7 @@ use mongodb::Collection;
 use mongodb::bson::{Document, RawDocument, RawDocumentBuf};
 use mongodb::error::Error;
 use mongodb::options::{FindOptions, Hint};
-use store::StoreError;
+use store::{Corruption, StoreError};
 
 use crate::connection::Db;
 use crate::error::{context, from_driver_error};
@@ -66,7 +66,7 @@ pub(crate) async fn search<T>(
             let document = document.map_err(|error| from_driver_error(what, Error::from(error)))?;
             let document = document.as_document();
             found.push(decode(document.ok_or_else(|| {
-                StoreError::corrupt(format!("{what}: the server returned something other than a document"))
+                Corruption::invalid(what, "the server returned something other than a document")
             })?)?);
             yield_if_due(found.len()).await;
         }

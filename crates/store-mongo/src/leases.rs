@@ -7,8 +7,8 @@ use futures::TryStreamExt;
 use mongodb::Cursor;
 use mongodb::bson::{DateTime, Document, RawDocument, RawDocumentBuf, doc};
 use serde_json::Value;
-use store::StoreError;
 use store::lease::{Lease, LeaseStore};
+use store::{Corruption, StoreError};
 
 use crate::connection::Db;
 use crate::detached::{REQUEST_TIMEOUT, spawn_with_timeout};
@@ -117,8 +117,8 @@ fn to_lease(document: &RawDocument) -> Result<Lease, StoreError> {
     let name = DocumentReader::new(document, "a lease").text("_id")?.to_owned();
     let what = format!("the lease `{name}`");
     let fields = DocumentReader::new(document, &what);
-    let report: Value = serde_json::from_str(fields.text("report")?)
-        .map_err(|error| StoreError::corrupt(format!("{what}: its report is invalid JSON: {error}")))?;
+    let report: Value =
+        serde_json::from_str(fields.text("report")?).map_err(|error| Corruption::invalid(&*what, error))?;
     let left = Duration::from_millis(fields.number("left")?);
     Ok(Lease { holder: fields.text("holder")?.to_owned(), remaining: left, report, name })
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mongodb::bson::{Document, RawDocument, doc};
 use mongodb::options::ReadConcern;
-use store::{Envelope, EventQuery, Head, StoreError, StreamId};
+use store::{Corruption, Envelope, EventQuery, Head, StoreError, StreamId};
 
 use crate::connection::Db;
 use crate::error::context;
@@ -25,7 +25,7 @@ pub(crate) async fn head(db: &Db) -> Result<Head, StoreError> {
     let read = heads.find_one(doc! { "_id": HEAD_ID }).read_concern(ReadConcern::linearizable());
     let found = read.max_time(HEAD_READ_TIMEOUT).session(&mut session).await.map_err(context())?;
     db.observe(&session);
-    let found = found.ok_or_else(|| StoreError::corrupt("the head of the log is missing"))?;
+    let found = found.ok_or_else(|| Corruption::missing("the head of the log"))?;
     Ok(to_head(&found)?.0)
 }
 
@@ -34,7 +34,7 @@ pub(crate) async fn recent_head(db: &Db) -> Result<Head, StoreError> {
     let head = |document: &RawDocument| to_head(document).map(|(head, _)| head);
     let by_id = doc! { "_id": HEAD_ID };
     let found = find(db, &db.head(), "reading the head of the log", by_id, doc! {}, 1, head).await?;
-    found.into_iter().next().ok_or_else(|| StoreError::corrupt("the head of the log is missing"))
+    found.into_iter().next().ok_or_else(|| Corruption::missing("the head of the log").into())
 }
 
 pub(crate) async fn events(db: &Db, query: &EventQuery) -> Result<Vec<Envelope>, StoreError> {

@@ -8,7 +8,7 @@ use mongodb::{ClientSession, IndexModel};
 use store::backend::{FORMAT, Genesis};
 use store::idempotency::RETENTION;
 use store::rotation::{CLAIMS, SIGNING};
-use store::{Head, StoreError};
+use store::{Corruption, Head, RefusalReason, StoreError};
 
 use crate::connection::{Connection, Db};
 use crate::document_reader::{DocumentReader, binary, raw, uuid};
@@ -90,11 +90,7 @@ fn check_topology(hosts: &str, hello: &Document) -> Result<(), StoreError> {
         );
         Err(StoreError::Unavailable { what, source: None })
     } else {
-        Err(StoreError::Refused(format!(
-            "MongoDB at {hosts} is a standalone server, which has no transactions. Convert it to a replica set of \
-             one: restart mongod with `--replSet rs0`, then run once: \
-             mongosh --host {hosts} --eval 'rs.initiate()'"
-        )))
+        Err(RefusalReason::StandaloneServer { hosts: hosts.to_owned() }.into())
     }
 }
 
@@ -112,10 +108,8 @@ fn check_format(meta: &RawDocument) -> Result<u32, StoreError> {
     if format <= FORMAT {
         return Ok(format);
     }
-    Err(StoreError::Refused(format!(
-        "the database has format {format}, but this version of Aegis supports formats up to {FORMAT}: a newer \
-         version has migrated it. Run that version, or restore an older backup."
-    )))
+    Err(RefusalReason::NewerFormat { database: "the database".to_owned(), found: format, supported: FORMAT }
+        .into())
 }
 
 async fn reject_foreign_events(db: &Db) -> Result<(), StoreError> {
@@ -123,11 +117,7 @@ async fn reject_foreign_events(db: &Db) -> Result<(), StoreError> {
     if event.is_none() {
         return Ok(());
     }
-    Err(StoreError::Refused(format!(
-        "the database `{}` has a collection `events` that Aegis did not write (there is no `meta`). Give Aegis \
-         its own database.",
-        db.handle().name()
-    )))
+    Err(RefusalReason::MissingMeta { database: format!("the database `{}`", db.handle().name()) }.into())
 }
 
 /// Collections and indexes are created here, never in a transaction: creating them aborts running
@@ -187,10 +177,10 @@ async fn read_genesis(db: &Db) -> Result<Genesis, StoreError> {
         .find_one(doc! { "_id": META_ID })
         .await
         .map_err(context("reading the format of the log"))?;
-    let meta = meta.ok_or_else(|| StoreError::corrupt("the description of the log is missing"))?;
+    let meta = meta.ok_or_else(|| Corruption::missing("the description of the log"))?;
     let mut keys = service_keys(db).await?;
     let mut key = |name: &str| {
-        keys.remove(name).ok_or_else(|| StoreError::corrupt(format!("the service key `{name}` is missing")))
+        keys.remove(name).ok_or_else(|| Corruption::missing(format!("the service key `{name}`")))
     };
     Ok(Genesis {
         format: check_format(&meta)?,

@@ -8,7 +8,7 @@ use store::backend::{KeyEntry, Preconditions};
 use store::commit_planner::Batch;
 use store::key_store::{ClaimHash, KeyId, MasterKey};
 use store::rotation::SIGNING;
-use store::{StoreError, StreamId};
+use store::{Corruption, StoreError, StreamId};
 
 use crate::connection::Db;
 use crate::document_reader::{DocumentReader, hashes};
@@ -31,7 +31,7 @@ pub(crate) async fn read(
     }
     let found = db.head().aggregate(pipeline).with_type().session(&mut *session).await?;
     let found = collect_all(found, session).await?;
-    let found = found.first().ok_or_else(|| StoreError::corrupt("the head of the log is missing"))?;
+    let found = found.first().ok_or_else(|| Corruption::missing("the head of the log"))?;
     let (head, touched) = to_head(found)?;
     let joined = DocumentReader::new(found, "the preconditions of a batch");
     let versions = joined.documents(VERSIONS)?.into_iter().map(to_version).collect::<Result<_, _>>()?;
@@ -83,7 +83,7 @@ fn lookup(collection: &str, pipeline: Vec<Document>, name: &str) -> Document {
 
 /// The master key that wraps new data keys: the one that wraps the signing key.
 fn wrapping(joined: &DocumentReader<'_>) -> Result<Option<KeyId>, StoreError> {
-    let missing = || StoreError::corrupt(format!("the service key `{SIGNING}` is missing"));
+    let missing = || Corruption::missing(format!("the service key `{SIGNING}`"));
     let signing = joined.documents(WRAPPING)?.into_iter().next().ok_or_else(missing)?;
     Ok(MasterKey::id_of(DocumentReader::new(signing, "a service key").bytes("key")?))
 }

@@ -9,7 +9,7 @@ use mongodb::ClientSession;
 use mongodb::bson::{Bson, Document, RawBsonRef, doc};
 use store::key_store::{KeyId, MasterKey, WRAPPED_BYTES};
 use store::rotation::{KeyReplacement, WrappedKey, WrappedKeyStore};
-use store::{StoreError, StreamId};
+use store::{Corruption, StoreError, StreamId};
 
 use crate::commit::lock_head;
 use crate::connection::Db;
@@ -100,9 +100,7 @@ async fn count_by_master_key(
             None => return Ok(counts),
         }
     }
-    let what =
-        format!("the key store has keys wrapped by more than {MAX_UNKNOWN_MASTER_KEYS} unknown master keys");
-    Err(StoreError::corrupt(what))
+    Err(Corruption::TooManyMasterKeys { limit: MAX_UNKNOWN_MASTER_KEYS }.into())
 }
 
 /// Counts the keys of these master keys, and how many keys belong to others.

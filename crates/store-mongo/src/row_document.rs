@@ -4,7 +4,7 @@
 use mongodb::bson::raw::{CStr, cstr};
 use mongodb::bson::{DateTime, Document, RawArrayBuf, RawBson, RawBsonRef, RawDocument, RawDocumentBuf, doc};
 use serde_json::Value;
-use store::{Column, ColumnKind, Position, ProjectionCheckpoint, Row, StoreError, Table};
+use store::{Column, ColumnKind, InternalError, Position, ProjectionCheckpoint, Row, StoreError, Table};
 
 use crate::document_reader::{DocumentReader, integer};
 
@@ -17,7 +17,11 @@ pub(crate) fn from_row(table: &Table, key: &str, row: &Row) -> Result<RawDocumen
         let Some(value) = row.get(column.name).filter(|value| !value.is_null()) else { continue };
         let mistyped = || {
             let (table, column, kind) = (&table.name, column.name, column.kind);
-            StoreError::corrupt(format!("a row of {table} has a value in {column} that is not {kind:?}"))
+            InternalError::ColumnType {
+                table: table.to_string(),
+                column: column.to_owned(),
+                expected: format!("{kind:?}"),
+            }
         };
         let name: &CStr = column.name.try_into().map_err(|_| mistyped())?;
         document.append(name, from_value(column.kind, value).ok_or_else(mistyped)?);

@@ -8,8 +8,8 @@ use mongodb::ClientSession;
 use mongodb::bson::raw::cstr;
 use mongodb::bson::{Document, RawArrayBuf, RawDocumentBuf, doc};
 use store::{
-    ApplyError, ProjectionCheckpoint, ProjectionVersions, ReadModelStore, Row, RowChange, RowPage,
-    StoreError, Table,
+    ProjectionCheckpoint, ProjectionVersions, ReadModelStore, Row, RowChange, RowPage, StoreError, Table,
+    WriteError,
 };
 
 use crate::connection::Db;
@@ -86,14 +86,14 @@ impl ReadModelStore for MongoStore {
         from: ProjectionCheckpoint,
         to: ProjectionCheckpoint,
         changes: Vec<RowChange>,
-    ) -> Result<(), ApplyError> {
+    ) -> Result<(), WriteError> {
         if from.is_removed() {
-            return Err(ApplyError::Overtaken);
+            return Err(WriteError::Conflict);
         }
         let rows = ApplyRows::new(table, from, to, changes).await?;
         match run_transaction(&self.connection.work, rows).await {
             Ok(true) => self.tracker.advance_checkpoint(&table.name, to),
-            Ok(false) => return Err(ApplyError::Overtaken),
+            Ok(false) => return Err(WriteError::Conflict),
             Err(error) => return Err(inner_error(error).into()),
         }
         Ok(())
@@ -114,12 +114,12 @@ impl ReadModelStore for MongoStore {
         projection: &str,
         to: &ProjectionVersions,
         behind: Option<(&Table, &Table)>,
-    ) -> Result<(), ApplyError> {
+    ) -> Result<(), WriteError> {
         let behind = behind.map(|(one, other)| (one.clone(), other.clone()));
         let change = ChangeVersions { projection: projection.to_owned(), to: to.clone(), behind };
         match run_transaction(&self.connection.work, change).await {
             Ok(true) => self.tracker.advance_versions(projection, to.clone()),
-            Ok(false) => return Err(ApplyError::Overtaken),
+            Ok(false) => return Err(WriteError::Conflict),
             Err(error) => return Err(inner_error(error).into()),
         }
         Ok(())

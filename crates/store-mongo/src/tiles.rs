@@ -6,7 +6,7 @@ use mongodb::ClientSession;
 use mongodb::bson::{Document, RawDocument, doc};
 use store::merkle::Hash;
 use store::tiles::{self, TileId, TileStore, Tiles, WIDTH};
-use store::{Position, StoreError};
+use store::{Corruption, Position, StoreError};
 
 use crate::connection::Db;
 use crate::detached::{REQUEST_TIMEOUT, SCAN_TIMEOUT, spawn_detached, spawn_with_timeout};
@@ -68,7 +68,7 @@ async fn read(db: &Db, wanted: &[TileId]) -> Result<Tiles, StoreError> {
     let found = find(db, &db.tiles(), "reading tiles", wanted, doc! {}, usize::MAX, |document| {
         let tile = TileId::from_number(number(document)?);
         let hashes = tiles::from_bytes(DocumentReader::new(document, "a tile").bytes("hashes")?);
-        tile.zip(hashes).ok_or_else(|| StoreError::corrupt("a tile is not a list of hashes"))
+        tile.zip(hashes).ok_or_else(|| Corruption::invalid("a tile", "it is not a list of hashes").into())
     })
     .await?;
     Ok(found.into_iter().collect())

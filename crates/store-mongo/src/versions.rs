@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use mongodb::ClientSession;
 use mongodb::bson::{RawDocument, doc};
-use store::{Position, ProjectionVersions, StoreError, Table};
+use store::{Corruption, InternalError, Position, ProjectionVersions, StoreError, Table};
 
 use crate::connection::Db;
 use crate::document_reader::{DocumentReader, raw};
@@ -25,8 +25,7 @@ pub(crate) fn to_versions(document: &RawDocument) -> Result<(String, ProjectionV
     let name = DocumentReader::new(document, "projection versions").text("_id")?.to_owned();
     let what = format!("the versions of `{name}`");
     let stored = DocumentReader::new(document, &what).text("versions")?;
-    let versions = serde_json::from_str(stored)
-        .map_err(|error| StoreError::corrupt(format!("{what} are invalid JSON: {error}")))?;
+    let versions = serde_json::from_str(stored).map_err(|error| Corruption::invalid(&*what, error))?;
     Ok((name, versions))
 }
 
@@ -63,8 +62,9 @@ impl TransactionBody for ChangeVersions {
         {
             return Ok(false);
         }
-        let encoded = serde_json::to_string(to)
-            .map_err(|error| StoreError::corrupt(format!("the versions of `{projection}`: {error}")))?;
+        let encoded = serde_json::to_string(to).map_err(|error| {
+            StoreError::from(InternalError::encoding(format!("the versions of `{projection}`"), error))
+        })?;
         // A replacement, not an update: the change event then contains the whole document.
         let entry = raw(&doc! { "_id": projection, "versions": encoded })?;
         db.read_models().replace_one(by_name, entry).upsert(true).session(&mut *session).await?;

@@ -1,7 +1,7 @@
 //! Projection checkpoints, in `checkpoints`: the position that each read-model table has reached.
 
 use rusqlite::{Connection, params};
-use store::{Position, ProjectionCheckpoint};
+use store::{Corruption, Position, ProjectionCheckpoint};
 
 use crate::columns::unsigned;
 use crate::error::{SqliteError, none_if_table_missing};
@@ -59,8 +59,6 @@ fn to_checkpoint(row: &rusqlite::Row<'_>) -> Result<ProjectionCheckpoint, Sqlite
     Ok(ProjectionCheckpoint {
         rebuilds: unsigned(row.get(2)?, "a number of rebuilds")?,
         position: Position::new(unsigned(row.get(1)?, "a checkpoint")?),
-        digest: digest
-            .parse()
-            .map_err(|error| SqliteError::corrupt(format!("the digest of a table: {error}")))?,
+        digest: digest.parse().map_err(|error| Corruption::invalid("the digest of a table", error))?,
     })
 }

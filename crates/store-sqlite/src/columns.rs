@@ -1,13 +1,13 @@
 //! Converts column values: SQLite stores every integer as a signed 64-bit number.
 
 use jiff::Timestamp;
-use store::StreamId;
+use store::{Corruption, StreamId};
 
 use crate::error::SqliteError;
 
 /// A stored number that cannot be negative.
 pub(crate) fn unsigned(number: i64, what: &str) -> Result<u64, SqliteError> {
-    u64::try_from(number).map_err(|_| SqliteError::corrupt(format!("{what} is negative: {number}")))
+    u64::try_from(number).map_err(|_| Corruption::invalid(what, format!("{number} is negative")).into())
 }
 
 /// A number as SQLite stores it. Positions and versions never come near `i64::MAX`.
@@ -22,12 +22,11 @@ pub(crate) fn row_limit(limit: usize) -> i64 {
 
 /// A stored timestamp.
 pub(crate) fn timestamp(milliseconds: i64) -> Result<Timestamp, SqliteError> {
-    Timestamp::from_millisecond(milliseconds).map_err(|error| {
-        SqliteError::corrupt(format!("{milliseconds} is not a timestamp in milliseconds: {error}"))
-    })
+    Timestamp::from_millisecond(milliseconds)
+        .map_err(|error| Corruption::invalid("a stored time", error).into())
 }
 
 /// A stored stream name.
 pub(crate) fn stream_id(name: String) -> Result<StreamId, SqliteError> {
-    StreamId::new(name).map_err(|error| SqliteError::corrupt(error.to_string()))
+    StreamId::new(name).map_err(|error| Corruption::invalid("a stream name", error).into())
 }

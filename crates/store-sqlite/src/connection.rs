@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, OptionalExtension};
-use store::StoreError;
 use store::backend::FORMAT;
+use store::{Corruption, RefusalReason, StoreError};
 
 use crate::database_file::{BUSY_TIMEOUT, DatabaseFile};
 use crate::error::SqliteError;
@@ -76,10 +76,7 @@ fn reject_foreign_database(connection: &Connection, file: &DatabaseFile) -> Resu
     };
     let foreign = count("")? > 0 && count("AND name IN ('meta', 'events', 'checkpoints')")? == 0;
     if foreign {
-        return Err(StoreError::Refused(format!(
-            "{file} is a database of another program: it has tables, but none of Aegis. Choose another file"
-        ))
-        .into());
+        return Err(StoreError::from(RefusalReason::ForeignDatabase { database: file.to_string() }).into());
     }
     if let Some(format) = stored_format(connection)? {
         check_format(&format, file)?;
@@ -100,13 +97,13 @@ pub(crate) fn stored_format(connection: &Connection) -> Result<Option<String>, S
 pub(crate) fn check_format(stored: &str, file: &DatabaseFile) -> Result<(), StoreError> {
     match stored.parse::<u32>() {
         Ok(format) if (1..=FORMAT).contains(&format) => Ok(()),
-        Ok(format) => Err(StoreError::Refused(format!(
-            "{file} has format {format}, but this version of Aegis supports formats up to {FORMAT}: use the version \
-             that wrote it, or a later one. Nothing was changed"
-        ))),
-        Err(_) => Err(StoreError::corrupt(format!(
-            "{file} has `{stored}` where the number of its format should be"
-        ))),
+        Ok(format) => {
+            Err(RefusalReason::NewerFormat { database: file.to_string(), found: format, supported: FORMAT }
+                .into())
+        }
+        Err(_) => {
+            Err(Corruption::field(file.to_string(), "format", format!("a number but `{stored}`")).into())
+        }
     }
 }
 
@@ -127,9 +124,5 @@ fn enable_wal(connection: &Connection, file: &DatabaseFile) -> Result<(), Sqlite
     if mode == "wal" {
         return Ok(());
     }
-    Err(StoreError::Refused(format!(
-        "{file} is on a file system without shared memory, such as a network file system: move it to a \
-         local disk"
-    ))
-    .into())
+    Err(StoreError::from(RefusalReason::NetworkFileSystem { file: file.to_string() }).into())
 }

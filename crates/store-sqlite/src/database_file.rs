@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use store::StoreError;
+use store::{RefusalReason, StoreError};
 
 /// How long to wait for the write lock of another process.
 pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -29,23 +29,20 @@ impl DatabaseFile {
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
         let shown = path.display();
         create_if_missing(path).map_err(|error| match error.kind() {
-            ErrorKind::NotFound => {
-                refused(format!("{shown} cannot be created: its folder does not exist. Create it first"))
+            ErrorKind::NotFound => RefusalReason::FolderMissing { file: shown.to_string() }.into(),
+            ErrorKind::PermissionDenied => {
+                RefusalReason::FolderNotWritable { file: shown.to_string() }.into()
             }
-            ErrorKind::PermissionDenied => refused(format!(
-                "{shown} cannot be created: no write permission for its folder. Give it to the user who runs \
-                 Aegis"
-            )),
             _ => StoreError::unavailable(format!("{shown} cannot be created"), error),
         })?;
         let cannot_be_opened = |error| StoreError::unavailable(format!("{shown} cannot be opened"), error);
         let path = fs::canonicalize(path).map_err(cannot_be_opened)?;
         let found = fs::metadata(&path).map_err(cannot_be_opened)?;
         if found.is_dir() {
-            return Err(refused(format!("{shown} is a folder: the database must be a file in it")));
+            return Err(RefusalReason::IsFolder { file: shown.to_string() }.into());
         }
         if !found.is_file() {
-            return Err(refused(format!("{shown} is not a regular file: it cannot be the database")));
+            return Err(RefusalReason::NotRegularFile { file: shown.to_string() }.into());
         }
         if found.mode() & 0o077 != 0 {
             tracing::warn!(file = %shown, "other users can read the database file; run `chmod 600` on it");
@@ -85,10 +82,6 @@ fn create_if_missing(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
         Ok(_) | Err(_) => Ok(()),
     }
-}
-
-fn refused(what: String) -> StoreError {
-    StoreError::Refused(what)
 }
 
 fn not_in_place(what: &str) -> StoreError {

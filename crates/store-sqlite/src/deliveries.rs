@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use serde_json::Value;
 use store::deliveries::{Attempt, DeliveryProgress, DeliveryStore, MAX_STORED_ATTEMPTS, number_attempts};
-use store::{StoreError, StreamId};
+use store::{Corruption, StoreError, StreamId};
 
 use crate::columns::{row_limit, signed, unsigned};
 use crate::error::SqliteError;
@@ -127,7 +127,6 @@ fn read_attempts(
 }
 
 fn parse(stream: &StreamId, json: &str) -> Result<Value, SqliteError> {
-    serde_json::from_str(json).map_err(|error| {
-        SqliteError::corrupt(format!("the delivery state of {stream} is invalid JSON: {error}"))
-    })
+    serde_json::from_str(json)
+        .map_err(|error| Corruption::invalid(format!("a delivery record of {stream}"), error).into())
 }

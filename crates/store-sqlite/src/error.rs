@@ -2,7 +2,7 @@
 
 use rusqlite::ErrorCode;
 use rusqlite::types::FromSqlError;
-use store::StoreError;
+use store::{Corruption, RefusalReason, StoreError};
 
 use crate::database_file::{BUSY_TIMEOUT, DatabaseFile};
 
@@ -25,7 +25,13 @@ impl From<rusqlite::Error> for SqliteError {
 
 impl From<FromSqlError> for SqliteError {
     fn from(error: FromSqlError) -> Self {
-        Self::corrupt(format!("a stored value has the wrong type: {error}"))
+        Corruption::invalid("a stored value", error).into()
+    }
+}
+
+impl From<Corruption> for SqliteError {
+    fn from(corruption: Corruption) -> Self {
+        Self::Store(corruption.into())
     }
 }
 
@@ -36,11 +42,6 @@ impl From<StoreError> for SqliteError {
 }
 
 impl SqliteError {
-    /// The stored data contradicts itself.
-    pub(crate) fn corrupt(what: impl Into<String>) -> Self {
-        Self::Store(StoreError::corrupt(what))
-    }
-
     /// Whether a table does not exist.
     pub(crate) fn is_missing_table(&self) -> bool {
         matches!(self, Self::Sqlite(error) if error.to_string().contains("no such table"))
@@ -77,7 +78,7 @@ impl SqliteError {
     pub(crate) fn into_open_error(self, file: &DatabaseFile) -> StoreError {
         match self {
             Self::Sqlite(error) if is_access_denied(&error) => {
-                StoreError::Refused(format!("{}: {error}", not_writable(file)))
+                RefusalReason::NotWritable { file: file.to_string(), reason: error.to_string() }.into()
             }
             failure => failure.into_store_error(file),
         }
@@ -98,15 +99,14 @@ fn into_store_error(error: rusqlite::Error, file: &DatabaseFile) -> StoreError {
         ),
         Some(ErrorCode::SystemIoFailure) => format!("{file} cannot be read or written: check the disk"),
         Some(ErrorCode::NotADatabase) => {
-            return StoreError::Refused(format!(
-                "{file} is not a SQLite database: choose another file, or move it away"
-            ));
+            return RefusalReason::NotSqlite { file: file.to_string() }.into();
         }
         Some(ErrorCode::DatabaseCorrupt) => {
-            return StoreError::corrupt(format!("{file}: {error}. Restore it from a backup"));
+            return Corruption::DamagedFile { file: file.to_string(), reason: error.to_string() }.into();
         }
         Some(ErrorCode::ConstraintViolation) => {
-            return StoreError::corrupt(format!("{file} contradicts its own head: {error}"));
+            return Corruption::UniqueIndexViolation { context: file.to_string(), index: error.to_string() }
+                .into();
         }
         _ => format!("SQLite failed on {file}"),
     };

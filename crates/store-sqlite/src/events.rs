@@ -6,7 +6,7 @@ use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Connection, Row, Rows, params, params_from_iter};
 use store::backend::EventQuery;
 use store::canonical::canonical_object;
-use store::{Envelope, Position, StreamId};
+use store::{Corruption, Envelope, InternalError, Position, StoreError, StreamId};
 use uuid::Uuid;
 
 use crate::columns::{row_limit, stream_id, timestamp, unsigned};
@@ -115,9 +115,8 @@ pub(crate) fn insert_events(connection: &Connection, events: &[Envelope]) -> Res
 /// Decodes an event.
 fn read_event(row: &Row<'_>) -> Result<Envelope, SqliteError> {
     let position = Position::new(unsigned(row.get(0)?, "a position")?);
-    let wrong = |field: &str| {
-        SqliteError::corrupt(format!("the `{field}` of the event at position {position} is wrong"))
-    };
+    let wrong =
+        |field: &str| Corruption::field(format!("the event at position {position}"), field, "of its type");
     Ok(Envelope {
         position,
         id: Uuid::parse_str(row.get_ref(1)?.as_str()?).map_err(|_| wrong("id"))?,
@@ -136,10 +135,11 @@ fn read_event(row: &Row<'_>) -> Result<Envelope, SqliteError> {
 
 /// Unreachable: the planner has validated the event and hashed the same canonical form.
 fn unstorable(event: &Envelope, field: &str) -> SqliteError {
-    SqliteError::corrupt(format!(
-        "the `{field}` of the new event at position {} cannot be stored",
-        event.position
+    StoreError::from(InternalError::encoding(
+        format!("the `{field}` of the new event at position {}", event.position),
+        "it has no canonical form",
     ))
+    .into()
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! The head of the log: the single row of `head`.
 
 use rusqlite::{Connection, Transaction, params};
-use store::Position;
 use store::backend::Head;
 use store::merkle::Frontier;
+use store::{Corruption, Position};
 
 use crate::columns::{timestamp, unsigned};
 use crate::error::SqliteError;
@@ -12,15 +12,14 @@ use crate::error::SqliteError;
 pub(crate) fn read_head(connection: &Connection) -> Result<Head, SqliteError> {
     let mut statement = connection.prepare_cached("SELECT position, at, root, frontier, note FROM head")?;
     let mut rows = statement.query([])?;
-    let row = rows.next()?.ok_or_else(|| SqliteError::corrupt("the head of the log is missing"))?;
+    let row = rows.next()?.ok_or_else(|| Corruption::missing("the head of the log"))?;
     let position = unsigned(row.get(0)?, "the head's position")?;
     let frontier = Frontier::from_bytes(position, row.get_ref(3)?.as_blob()?);
     Ok(Head {
         position: Position::new(position),
         at: timestamp(row.get(1)?)?,
         root: row.get(2)?,
-        frontier: frontier
-            .map_err(|error| SqliteError::corrupt(format!("the head of the log is wrong: {error}")))?,
+        frontier: frontier.map_err(|error| Corruption::invalid("the head of the log", error))?,
         note: row.get(4)?,
     })
 }

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use store::idempotency::RETENTION;
 use store::key_store::ClaimHash;
-use store::{Position, RecordedResult};
+use store::{Corruption, Position, RecordedResult};
 
 use crate::columns::{signed, stream_id, timestamp, unsigned};
 use crate::error::SqliteError;
@@ -19,7 +19,7 @@ pub(crate) fn read(connection: &Connection, key: ClaimHash) -> Result<Option<Rec
     let Some((request, stream, version, position, at)) = stored.optional()? else { return Ok(None) };
     let request = ClaimHash::from_slice(&request);
     Ok(Some(RecordedResult {
-        request: request.ok_or_else(|| SqliteError::corrupt("the hash of a request is not 32 bytes"))?,
+        request: request.ok_or_else(|| Corruption::field("an idempotency record", "request", "32 bytes"))?,
         stream: stream_id(stream)?,
         version: unsigned(version, "the version of a recorded result")?,
         position: Position::new(unsigned(position, "the position of a recorded result")?),

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
-use store::StreamId;
 use store::backend::{KeyEntry, StreamKeyEntry};
 use store::key_store::{ClaimHash, KeyId, MasterKey};
 use store::rotation::SIGNING;
+use store::{Corruption, StreamId};
 
 use crate::columns::{row_limit, stream_id};
 use crate::error::SqliteError;
@@ -71,8 +71,7 @@ pub(crate) fn service_keys(connection: &Connection) -> Result<BTreeMap<String, V
 pub(crate) fn wrapping_key_id(connection: &Connection) -> Result<Option<KeyId>, SqliteError> {
     let mut statement = connection.prepare_cached("SELECT wrapped FROM keys WHERE name = ?1")?;
     let wrapped: Option<Vec<u8>> = statement.query_row([SIGNING], |row| row.get(0)).optional()?;
-    let wrapped =
-        wrapped.ok_or_else(|| SqliteError::corrupt(format!("the service key `{SIGNING}` is missing")))?;
+    let wrapped = wrapped.ok_or_else(|| Corruption::missing(format!("the service key `{SIGNING}`")))?;
     Ok(MasterKey::id_of(&wrapped))
 }
 
@@ -84,10 +83,7 @@ pub(crate) fn claims_of(
     let mut claims = Vec::new();
     while let Some(row) = rows.next()? {
         let claim = ClaimHash::from_slice(row.get_ref(0)?.as_blob()?);
-        claims
-            .push(claim.ok_or_else(|| {
-                SqliteError::corrupt(format!("a claim of stream {stream} is not 32 bytes"))
-            })?);
+        claims.push(claim.ok_or_else(|| Corruption::field(format!("stream {stream}"), "claim", "32 bytes"))?);
     }
     Ok(claims)
 }
@@ -114,7 +110,5 @@ fn check_claims_have_entries(connection: &Connection) -> Result<(), SqliteError>
     let mut statement = connection
         .prepare_cached("SELECT stream FROM claims WHERE stream NOT IN (SELECT stream FROM vault) LIMIT 1")?;
     let orphan: Option<String> = statement.query_row([], |row| row.get(0)).optional()?;
-    orphan.map_or(Ok(()), |stream| {
-        Err(SqliteError::corrupt(format!("stream {stream} holds claims but has no key entry")))
-    })
+    orphan.map_or(Ok(()), |stream| Err(Corruption::ClaimsWithoutKeyEntry { stream }.into()))
 }

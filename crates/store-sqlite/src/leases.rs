@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params};
 use serde_json::Value;
-use store::StoreError;
 use store::lease::{Lease, LeaseStore};
+use store::{Corruption, StoreError};
 
 use crate::error::{SqliteError, none_if_table_missing};
 use crate::sqlite_store::SqliteStore;
@@ -38,7 +38,7 @@ impl LeaseStore for SqliteStore {
             transaction.prepare_cached(&sql)?.execute(params![name, holder, term, report])?;
             let held = read(&transaction, Some(&name))?.into_iter().next();
             transaction.commit()?;
-            held.ok_or_else(|| SqliteError::corrupt(format!("the lease `{name}` is missing")))
+            held.ok_or_else(|| Corruption::missing(format!("the lease `{name}`")).into())
         })
         .await
     }
@@ -101,9 +101,8 @@ fn read(connection: &Connection, name: Option<&str>) -> Result<Vec<Lease>, Sqlit
 
 fn to_lease(row: &Row<'_>) -> Result<Lease, SqliteError> {
     let (name, left, report): (String, i64, String) = (row.get(0)?, row.get(2)?, row.get(3)?);
-    let report = serde_json::from_str(&report).map_err(|error| {
-        SqliteError::corrupt(format!("the report of the lease `{name}` is invalid JSON: {error}"))
-    })?;
+    let report = serde_json::from_str(&report)
+        .map_err(|error| Corruption::invalid(format!("the report of the lease `{name}`"), error))?;
     let left = Duration::from_millis(u64::try_from(left).unwrap_or_default());
     Ok(Lease { name, holder: row.get(1)?, remaining: left, report })
 }

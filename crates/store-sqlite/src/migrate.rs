@@ -1,9 +1,9 @@
 //! Creates what is missing in the database: tables and the genesis of the log.
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
-use store::StoreError;
 use store::backend::{Genesis, Head};
 use store::rotation::{CLAIMS, SIGNING};
+use store::{Corruption, RefusalReason, StoreError};
 use uuid::Uuid;
 
 use crate::connection::{check_format, stored_format};
@@ -25,11 +25,7 @@ pub(crate) fn migrate(
     match &format {
         Some(format) => check_format(format, file)?,
         None if has_events(&transaction)? => {
-            return Err(StoreError::Refused(format!(
-                "{file} has events but no format version (`meta` is missing): restore it from a backup, or choose \
-                 another file. Nothing was changed"
-            ))
-            .into());
+            return Err(StoreError::from(RefusalReason::MissingMeta { database: file.to_string() }).into());
         }
         None => {}
     }
@@ -65,12 +61,14 @@ fn read_genesis(transaction: &Transaction<'_>) -> Result<Genesis, SqliteError> {
     let meta = |name: &str| {
         let value = transaction.query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0));
         let value: Option<String> = value.optional()?;
-        value.ok_or_else(|| SqliteError::corrupt(format!("`meta` has no `{name}`")))
+        value.ok_or_else(|| SqliteError::from(Corruption::missing(format!("`{name}` in `meta`"))))
     };
     let mut keys = service_keys(transaction)?;
-    let mut key =
-        |name: &str| keys.remove(name).ok_or_else(|| SqliteError::corrupt(format!("`keys` has no `{name}`")));
-    let invalid = |name: &str| SqliteError::corrupt(format!("`{name}` in `meta` is invalid"));
+    let mut key = |name: &str| {
+        keys.remove(name).ok_or_else(|| Corruption::missing(format!("the service key `{name}`")))
+    };
+    let invalid =
+        |name: &str| Corruption::invalid(format!("`{name}` in `meta`"), "its value has another type");
     Ok(Genesis {
         format: meta("format")?.parse().map_err(|_| invalid("format"))?,
         log_id: Uuid::parse_str(&meta("log_id")?).map_err(|_| invalid("log_id"))?,

@@ -1,7 +1,7 @@
 //! Projection versions, stored as JSON in `read_models`.
 
 use rusqlite::{Connection, OptionalExtension, params};
-use store::{ProjectionVersions, Table};
+use store::{Corruption, InternalError, ProjectionVersions, StoreError, Table};
 
 use crate::checkpoints::read_checkpoint;
 use crate::error::SqliteError;
@@ -49,8 +49,9 @@ pub(crate) fn change(
     {
         return Ok(false);
     }
-    let encoded = serde_json::to_string(to)
-        .map_err(|error| SqliteError::corrupt(format!("the versions of `{projection}`: {error}")))?;
+    let encoded = serde_json::to_string(to).map_err(|error| {
+        StoreError::from(InternalError::encoding(format!("the versions of `{projection}`"), error))
+    })?;
     transaction
         .prepare_cached("INSERT OR REPLACE INTO read_models (name, versions) VALUES (?1, ?2)")?
         .execute(params![projection, encoded])?;
@@ -59,7 +60,6 @@ pub(crate) fn change(
 }
 
 fn decode(projection: &str, stored: &str) -> Result<ProjectionVersions, SqliteError> {
-    serde_json::from_str(stored).map_err(|error| {
-        SqliteError::corrupt(format!("the versions of `{projection}` are invalid JSON: {error}"))
-    })
+    serde_json::from_str(stored)
+        .map_err(|error| Corruption::invalid(format!("the versions of `{projection}`"), error).into())
 }

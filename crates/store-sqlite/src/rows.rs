@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use rusqlite::types::ToSqlOutput;
 use rusqlite::{Connection, params, params_from_iter};
 use store::{
-    ApplyError, Position, ProjectionCheckpoint, ProjectionVersions, ReadModelStore, Row, RowChange, RowPage,
-    StoreError, Table,
+    Position, ProjectionCheckpoint, ProjectionVersions, ReadModelStore, RefusalReason, Row, RowChange,
+    RowPage, StoreError, Table, WriteError,
 };
 
 use crate::checkpoints::{find_checkpoint, read_checkpoint, write_checkpoint};
@@ -125,7 +125,7 @@ impl ReadModelStore for SqliteStore {
         from: ProjectionCheckpoint,
         to: ProjectionCheckpoint,
         changes: Vec<RowChange>,
-    ) -> Result<(), ApplyError> {
+    ) -> Result<(), WriteError> {
         let (tracker, table) = (Arc::clone(&self.tracker), table.clone());
         let applied = self.write(move |connection| {
             let transaction = begin(connection)?;
@@ -138,7 +138,7 @@ impl ReadModelStore for SqliteStore {
             tracker.advance_checkpoint(&table.name, to);
             Ok(true)
         });
-        if applied.await? { Ok(()) } else { Err(ApplyError::Overtaken) }
+        if applied.await? { Ok(()) } else { Err(WriteError::Conflict) }
     }
 
     async fn versions(&self, projection: &str) -> Result<Option<ProjectionVersions>, StoreError> {
@@ -159,7 +159,7 @@ impl ReadModelStore for SqliteStore {
         projection: &str,
         to: &ProjectionVersions,
         behind: Option<(&Table, &Table)>,
-    ) -> Result<(), ApplyError> {
+    ) -> Result<(), WriteError> {
         let (tracker, projection, to) = (Arc::clone(&self.tracker), projection.to_owned(), to.clone());
         let behind = behind.map(|(one, other)| (one.clone(), other.clone()));
         let changed = self.write(move |connection| {
@@ -169,7 +169,7 @@ impl ReadModelStore for SqliteStore {
             }
             Ok(changed)
         });
-        if changed.await? { Ok(()) } else { Err(ApplyError::Overtaken) }
+        if changed.await? { Ok(()) } else { Err(WriteError::Conflict) }
     }
 
     async fn remove(&self, table: &Table) -> Result<(), StoreError> {
@@ -206,13 +206,11 @@ fn check_columns(connection: &Connection, table: &Table) -> Result<(), SqliteErr
     if stored == declared {
         return Ok(());
     }
-    Err(StoreError::Refused(format!(
-        "table `{}` has the columns {}, but this program expects {}. A projection whose columns change needs a \
-         new version number",
-        table.name,
-        stored.join(", "),
-        declared.join(", "),
-    ))
+    Err(StoreError::from(RefusalReason::TableLayout {
+        table: table.name.to_string(),
+        stored,
+        declared: declared.into_iter().map(str::to_owned).collect(),
+    })
     .into())
 }
 

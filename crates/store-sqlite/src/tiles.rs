@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
 use store::merkle::Hash;
 use store::tiles::{self, TileId, TileStore, Tiles, WIDTH};
-use store::{Position, StoreError};
+use store::{Corruption, Position, StoreError};
 
 use crate::columns::row_limit;
 use crate::error::{SqliteError, none_if_table_missing};
@@ -67,7 +67,7 @@ fn read(connection: &Connection, wanted: &[TileId]) -> Result<Tiles, SqliteError
             let stored: Option<Vec<u8>> =
                 statement.query_row([tile.to_number()], |row| row.get(0)).optional()?;
             if let Some(stored) = stored {
-                let damaged = || StoreError::corrupt(format!("tile {tile} is not a list of hashes"));
+                let damaged = || Corruption::invalid(format!("tile {tile}"), "it is not a list of hashes");
                 found.insert(*tile, tiles::from_bytes(&stored).ok_or_else(damaged)?);
             }
         }

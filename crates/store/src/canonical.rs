@@ -16,7 +16,7 @@ pub const MAX_EVENT_BYTES: usize = 32 * 1024;
 const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
 
 /// A value that has no single canonical form here.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum CanonicalError {
     /// A number that is no integer, or one of 2^53 and above.
     #[error("event data holds the number {0}: only integers below 2^53 are allowed")]

@@ -11,7 +11,7 @@ use crate::append::{AppendError, Appended};
 use crate::backend::{AppendResult, CommitPlan, Head, KeyEntry, Preconditions};
 use crate::canonical::canonical_event;
 use crate::checkpoint::Signer;
-use crate::error::StoreError;
+use crate::error::{Corruption, StoreError};
 use crate::event::{Envelope, StreamId};
 use crate::idempotency::RecordedResult;
 use crate::key_store::{ClaimHash, KeyId, MasterKey};
@@ -177,10 +177,9 @@ impl BatchState {
         match (self.keys.get(&stream), &write.key) {
             (Some(KeyEntry::Erased), _) => Err(AppendError::Erased { stream }),
             // A stream gets its key together with its first event. Called a conflict, this would be tried forever.
-            (Some(KeyEntry::Key(_)), _) if actual == 0 => Err(StoreError::corrupt(format!(
-                "the vault holds a key of stream {stream}, which has no events; was it written to by something else?"
-            ))
-            .into()),
+            (Some(KeyEntry::Key(_)), _) if actual == 0 => {
+                Err(StoreError::from(Corruption::KeyWithoutEvents { stream }).into())
+            }
             // Sealed under a key that is not the stream's: somebody was quicker, so it has to be sealed anew.
             (Some(KeyEntry::Key(_)), KeyUse::New(_)) | (None, KeyUse::Existing) => Err(conflict),
             _ if !write.expected.holds(actual) => Err(conflict),

@@ -8,7 +8,7 @@ use crate::append::{Append, AppendError, StreamWrite};
 use crate::backend::KeyEntry;
 use crate::canonical::{MAX_EVENT_BYTES, canonical_event};
 use crate::env::Env;
-use crate::error::StoreError;
+use crate::error::{KeyOwner, StoreError};
 use crate::event::{NewEvent, Position, StreamId};
 use crate::key_store::{ClaimKey, DataKey, KeyId, Keyring, MasterKeys, SealedContext, UnwrapError};
 use crate::prepared::{EventPlacement, KeyUse, PreparedAppend, PreparedEvent, PreparedWrite};
@@ -103,7 +103,7 @@ impl Encryptor {
             None => {
                 let wrapping = self.wrapping_key();
                 let master = masters.get(wrapping).ok_or_else(|| {
-                    StoreError::key_unavailable("whatever is new in this log", UnwrapError::Missing(wrapping))
+                    StoreError::key_unavailable(KeyOwner::NewStreams, UnwrapError::UnknownMasterKey(wrapping))
                 })?;
                 let key = DataKey::generate(&self.env);
                 let wrapped = key.wrap(&write.stream, master, &self.env).map_err(encryption_failed)?;

@@ -8,8 +8,6 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::error::StoreError;
-
 /// A place in the whole log: 1, 2, 3 … without a gap, in commit order. Zero is "before the first event".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position(u64);
@@ -84,14 +82,6 @@ impl StreamId {
         }
     }
 
-    /// The stream of a name that this program has made itself: that it is none cannot be the fault of whoever asks.
-    ///
-    /// # Errors
-    /// [`StoreError::Corrupt`] if it is none all the same.
-    pub fn from_trusted(name: impl Into<String>) -> Result<Self, StoreError> {
-        Self::new(name).map_err(|error| StoreError::corrupt(error.to_string()))
-    }
-
     /// The name.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -106,7 +96,7 @@ impl fmt::Display for StreamId {
 }
 
 /// A text that cannot name a stream.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is no stream name: 1 to 128 of a-z, 0-9 and - are")]
 pub struct InvalidStream(String);
 

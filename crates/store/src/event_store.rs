@@ -14,7 +14,7 @@ use crate::backend::{Backend, EventQuery, FORMAT, Genesis, Head};
 use crate::checkpoint::Signer;
 use crate::encryptor::Encryptor;
 use crate::env::Env;
-use crate::error::StoreError;
+use crate::error::{Corruption, InternalError, StoreError};
 use crate::event::{Envelope, Position, StoredEvent, StreamId};
 use crate::idempotency::{IdempotencyKey, RecordedResult};
 use crate::key_store::{ClaimKey, Keyring, MasterKey, MasterKeys};
@@ -60,8 +60,8 @@ impl EventStore {
         let claims = service_key(&keys, CLAIMS, &stored.claim_key)?;
         let signing = service_key(&keys, SIGNING, &stored.signing_key)?;
         let wrapping = MasterKey::id_of(&stored.signing_key).unwrap_or_else(|| keys.current());
-        let signer =
-            Signer::new(stored.log_id, &signing).map_err(|error| StoreError::corrupt(error.to_string()))?;
+        let signer = Signer::new(stored.log_id, &signing)
+            .map_err(|error| Corruption::invalid("the service key `signing`", error))?;
         let signer = Arc::new(signer);
         let (writer, task) = Writer::start(Arc::clone(&backend), Arc::clone(&signer), env.clone());
         Ok(Self {
@@ -202,9 +202,8 @@ impl EventStore {
         }
         if let Some((want, event)) = (1..).zip(&events).find(|(want, event)| *want != event.version) {
             let found = event.version;
-            return Err(StoreError::corrupt(format!(
-                "stream {stream} has version {found} where {want} should be"
-            )));
+            let stream = stream.clone();
+            return Err(Corruption::StreamVersionGap { stream, expected: want, found }.into());
         }
         unseal(&*self.backend, &self.encryptor.masters, events).await
     }
@@ -291,7 +290,9 @@ fn genesis(masters: &MasterKeys, env: &Env) -> Result<Genesis, StoreError> {
     let wrap = |name: &str| {
         let key: [u8; 32] = env.bytes();
         let wrapped = masters.current_key().wrap(&owner(name), &key, env);
-        wrapped.map_err(|error| StoreError::corrupt(error.to_string()))
+        wrapped.map_err(|_| {
+            StoreError::from(InternalError::Encryption { what: format!("the service key `{name}`") })
+        })
     };
     Ok(Genesis { format: FORMAT, log_id: env.uuid(), claim_key: wrap(CLAIMS)?, signing_key: wrap(SIGNING)? })
 }

@@ -51,7 +51,7 @@ pub use append::{Append, AppendError, Appended, Claim, ExpectedVersion, StreamWr
 pub use backend::{Backend, EventQuery, Head};
 pub use deliveries::{Attempt, DeliveryProgress, DeliveryStore};
 pub use env::{Clock, Entropy, Env};
-pub use error::StoreError;
+pub use error::{Corruption, InternalError, KeyOwner, MissingKey, RefusalReason, StoreError, WriteError};
 pub use event::{Envelope, NewEvent, PersonalData, Position, StoredEvent, StreamId};
 pub use event_store::EventStore;
 pub use idempotency::{IdempotencyKey, RecordedResult};
@@ -63,9 +63,8 @@ pub use page::Page;
 pub use progress::{ProgressTracker, StoreProgress};
 pub use rotation::Rotation;
 pub use rows::{
-    ApplyError, Column, ColumnKind, ProjectionCheckpoint, ReadModelStore, Row, RowChange, RowPage, Table,
-    TableSchema,
+    Column, ColumnKind, ProjectionCheckpoint, ReadModelStore, Row, RowChange, RowPage, Table, TableSchema,
 };
 pub use rows_digest::RowsDigest;
-pub use verify::{ClaimChange, Finding, Verified, VerifyError};
+pub use verify::{ClaimChange, Finding, FindingKind, Verified, VerifyError};
 pub use versions::{ProjectionVersion, ProjectionVersions, VersionError, VersionStage};

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::backend::EventQuery;
-use crate::error::StoreError;
+use crate::error::{Corruption, StoreError};
 use crate::event::{Position, StoredEvent};
 use crate::event_store::EventStore;
 
@@ -35,10 +35,7 @@ impl EventStore {
         let found = events.last().map_or(query.after, |event| event.envelope.position);
         let next = if events.len() < query.limit { last.max(query.after) } else { found };
         if query.is_unfiltered() && found != next {
-            return Err(StoreError::corrupt(format!(
-                "position {} is missing from the log: nothing is found between it and position {next}",
-                found.next()
-            )));
+            return Err(Corruption::MissingEvents { first: found.next(), last: next }.into());
         }
         Ok(Page { events, next })
     }
@@ -69,8 +66,7 @@ impl EventStore {
     async fn time_at(&self, position: Position) -> Result<Timestamp, StoreError> {
         let found = self.backend().events(&EventQuery::at(position)).await?;
         let event = found.first();
-        let event = event
-            .ok_or_else(|| StoreError::corrupt(format!("position {position} is missing from the log")))?;
+        let event = event.ok_or(Corruption::MissingEvents { first: position, last: position })?;
         Ok(event.at)
     }
 }

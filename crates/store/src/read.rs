@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use serde_json::Map;
 
 use crate::backend::{Backend, KeyEntry};
-use crate::error::StoreError;
+use crate::error::{Corruption, KeyOwner, StoreError};
 use crate::event::{Envelope, PersonalData, Position, StoredEvent, StreamId};
 use crate::key_store::{DataKey, KeyId, Keyring, MasterKey, MasterKeys, SealedContext};
 
@@ -15,10 +15,7 @@ pub(crate) fn check_contiguous(after: Position, events: &[Envelope]) -> Result<(
     for event in events {
         expected = expected.next();
         if event.position != expected {
-            let found = event.position;
-            return Err(StoreError::corrupt(format!(
-                "position {expected} is missing from the log: the next event found is at position {found}"
-            )));
+            return Err(Corruption::MissingEvents { first: expected, last: event.position.previous() }.into());
         }
     }
     Ok(())
@@ -94,7 +91,7 @@ pub(crate) fn unwrap_key(
     masters: &MasterKeys,
 ) -> Result<DataKey, StoreError> {
     DataKey::unwrap(stream, wrapped, masters)
-        .map_err(|error| StoreError::key_unavailable(format_args!("the key of stream {stream}"), error))
+        .map_err(|error| StoreError::key_unavailable(KeyOwner::Stream(stream.clone()), error))
 }
 
 fn open_event(event: Envelope, keys: &HashMap<StreamId, Option<DataKey>>) -> Result<StoredEvent, StoreError> {
@@ -103,19 +100,12 @@ fn open_event(event: Envelope, keys: &HashMap<StreamId, Option<DataKey>>) -> Res
         (Some(_), Some(None)) => PersonalData::Erased,
         (Some(sealed), Some(Some(key))) => {
             let opened = key.open(SealedContext::of(&event), sealed);
-            PersonalData::Known(opened.map_err(|error| {
-                StoreError::corrupt(format!(
-                    "the personal data of the event at position {} {error}",
-                    event.position
-                ))
-            })?)
+            let position = event.position;
+            PersonalData::Known(opened.map_err(|_| Corruption::PersonalDataUndecryptable { position })?)
         }
         (Some(_), None) => {
-            let (position, stream) = (event.position, &event.stream);
-            return Err(StoreError::corrupt(format!(
-                "the key of stream {stream} is missing from the vault, though it was never erased: the event at \
-                 position {position} cannot be read. Restore the vault from a backup"
-            )));
+            let (position, stream) = (event.position, event.stream);
+            return Err(Corruption::DataKeyMissing { stream, position }.into());
         }
     };
     Ok(StoredEvent { envelope: event, personal })
@@ -148,9 +138,11 @@ mod tests {
     fn gap_in_positions_is_an_error_naming_the_missing_position() {
         let after = Position::new(4);
         assert!(check_contiguous(after, &[event(5), event(6)]).is_ok());
-        for (events, missing) in [(vec![event(6)], "position 5"), (vec![event(5), event(7)], "position 6")] {
+        for (events, missing) in [(vec![event(6)], 5), (vec![event(5), event(7)], 6)] {
+            let missing = Position::new(missing);
             let alarm = check_contiguous(after, &events).unwrap_err();
-            assert!(matches!(&alarm, StoreError::Corrupt(text) if text.contains(missing)), "{alarm}");
+            let expected = Corruption::MissingEvents { first: missing, last: missing };
+            assert!(matches!(&alarm, StoreError::Corrupt(found) if *found == expected), "{alarm}");
         }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 
-use crate::error::StoreError;
+use crate::error::{InternalError, StoreError, WriteError};
 use crate::event::Position;
 use crate::rows_digest::RowsDigest;
 use crate::versions::ProjectionVersions;
@@ -48,16 +48,13 @@ impl Table {
     /// Makes sure that every field of a row has a column: one without would be lost unheard.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] with the first field that has none.
+    /// [`StoreError::Internal`] with the first field that has none.
     pub fn check(&self, row: &Row) -> Result<(), StoreError> {
         let declared = |name: &String| self.schema.columns.iter().any(|column| column.name == name);
         match row.keys().find(|name| !declared(name)) {
-            Some(stranger) => {
-                let table = &self.name;
-                Err(StoreError::corrupt(format!(
-                    "table `{table}` has no column for the field `{stranger}`: the columns of the read model and its \
-                     fold do not agree. No event is lost; a program in which they agree goes on"
-                )))
+            Some(field) => {
+                Err(InternalError::UndeclaredField { table: self.name.to_string(), field: field.clone() }
+                    .into())
             }
             None => Ok(()),
         }
@@ -155,17 +152,6 @@ impl fmt::Debug for RowChange {
     }
 }
 
-/// Why rows were not written.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum ApplyError {
-    /// The checkpoint is no longer where the writer believed it to be: somebody else was quicker. Nothing was written.
-    #[error("somebody else has moved the checkpoint")]
-    Overtaken,
-    /// The database could not do it. Whether it did may be unknown: the checkpoint, read again, tells.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
 /// A database that holds read models.
 #[async_trait]
 pub trait ReadModelStore: Send + Sync {
@@ -211,15 +197,15 @@ pub trait ReadModelStore: Send + Sync {
     /// Writes rows and moves the checkpoint from `from` to `to`, in one transaction; publishes the progress.
     ///
     /// # Errors
-    /// [`ApplyError::Overtaken`] if the checkpoint is not at `from`, or the table was removed; [`StoreError::Corrupt`] if a row does not fit the
-    /// table's columns. Nothing is written then.
+    /// [`WriteError::Conflict`] if the checkpoint is not at `from`, or the table was removed; [`StoreError::Internal`] if a row does not fit
+    /// the table's columns. Nothing is written then.
     async fn apply(
         &self,
         table: &Table,
         from: ProjectionCheckpoint,
         to: ProjectionCheckpoint,
         changes: Vec<RowChange>,
-    ) -> Result<(), ApplyError>;
+    ) -> Result<(), WriteError>;
 
     /// The versions of a read model, as a majority knows them; publishes the progress. None were made yet if it is `None`.
     ///
@@ -232,13 +218,13 @@ pub trait ReadModelStore: Send + Sync {
     /// in time.
     ///
     /// # Errors
-    /// [`ApplyError::Overtaken`] if the stored revision is not the one before `to`'s, or the first table is behind.
+    /// [`WriteError::Conflict`] if the stored revision is not the one before `to`'s, or the first table is behind.
     async fn change_versions(
         &self,
         projection: &str,
         to: &ProjectionVersions,
         behind: Option<(&Table, &Table)>,
-    ) -> Result<(), ApplyError>;
+    ) -> Result<(), WriteError>;
 
     /// Removes the table with its rows, for good. Idempotent. [`ProjectionCheckpoint::removed`] stays, so that a node that has
     /// slept meanwhile can neither write to it nor make it again, with people in it whom nobody would ever erase.

@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use serde_json::Value;
 use store::memory::Memory;
 use store::{
-    ApplyError, Lease, LeaseStore, ProjectionCheckpoint, ProjectionVersions, ReadModelStore, Row, RowChange,
-    RowPage, StoreError, Table,
+    Lease, LeaseStore, ProjectionCheckpoint, ProjectionVersions, ReadModelStore, Row, RowChange, RowPage,
+    StoreError, Table, WriteError,
 };
 
 /// The writes: table, from, to.
@@ -84,7 +84,7 @@ impl ReadModelStore for RecordingBackend {
         from: ProjectionCheckpoint,
         to: ProjectionCheckpoint,
         changes: Vec<RowChange>,
-    ) -> Result<(), ApplyError> {
+    ) -> Result<(), WriteError> {
         tokio::time::sleep(self.delay).await;
         self.memory.apply(table, from, to, changes).await?;
         let moved = (table.name.to_string(), from.position.get(), to.position.get());
@@ -101,7 +101,7 @@ impl ReadModelStore for RecordingBackend {
         projection: &str,
         to: &ProjectionVersions,
         behind: Option<(&Table, &Table)>,
-    ) -> Result<(), ApplyError> {
+    ) -> Result<(), WriteError> {
         self.memory.change_versions(projection, to, behind).await
     }
 

@@ -1,7 +1,7 @@
 //! Versions that are kept: projected, gone back to, and dropped.
 
 use domain::UserCommand;
-use store::{ApplyError, Position, ReadModelStore, VersionError};
+use store::{Position, ReadModelStore, VersionError, WriteError};
 
 use super::fixture::{Fixture, register};
 use crate::{ChangeError, Projection, Users, catch_up, lifecycle};
@@ -77,7 +77,7 @@ async fn concurrent_version_changes_one_wins() {
     let change = |by| known.build(1, by, fixture.env.now()).unwrap();
     fixture.memory.change_versions("users", &change("operator:ada"), None).await.unwrap();
     let late = fixture.memory.change_versions("users", &change("operator:bob"), None).await;
-    assert!(matches!(late, Err(ApplyError::Overtaken)), "{late:?}");
+    assert!(matches!(late, Err(WriteError::Conflict)), "{late:?}");
     assert_eq!(fixture.versions(&Users).await.building().unwrap().by, "operator:ada");
 }
 

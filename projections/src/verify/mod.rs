@@ -6,7 +6,7 @@ mod replay;
 
 use std::time::Duration;
 
-use store::{Position, ProjectionCheckpoint, Row, RowPage, RowsDigest, StoreError, Table};
+use store::{Position, ProjectionCheckpoint, RefusalReason, Row, RowPage, RowsDigest, StoreError, Table};
 
 use crate::context::ProjectionContext;
 use crate::lifecycle;
@@ -51,21 +51,44 @@ pub struct RowDifference {
     pub table: String,
     /// The key of the row.
     pub key: String,
-    /// The first differing field in alphabetical order; `None` if the row is missing or unexpected.
-    pub field: Option<String>,
-    /// The problem.
-    pub what: &'static str,
+    /// What differs.
+    pub kind: RowDifferenceKind,
     /// The checkpoint of the table.
     pub position: Position,
 }
 
 impl std::fmt::Display for RowDifference {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { table, key, field, what, position } = self;
-        write!(out, "{table} at position {position}: the row {key} {what}")?;
-        match field {
-            Some(field) => write!(out, " in the field `{field}`"),
-            None => Ok(()),
+        let Self { table, key, kind, position } = self;
+        write!(out, "{table} at position {position}: the row {key} {kind} [{}]", kind.code())
+    }
+}
+
+/// What is wrong with a row.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RowDifferenceKind {
+    /// The log has the row, and the table does not.
+    #[error("is missing, though the log has it")]
+    Missing,
+    /// The table has the row, and the log does not.
+    #[error("is not in the log")]
+    Unexpected,
+    /// The row differs from the log.
+    #[error("differs from the log in the field `{field}`")]
+    Field {
+        /// The first field that differs, in alphabetical order.
+        field: String,
+    },
+}
+
+impl RowDifferenceKind {
+    /// A stable, machine-readable name of the variant.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Missing => "row_missing",
+            Self::Unexpected => "row_unexpected",
+            Self::Field { .. } => "row_differs",
         }
     }
 }
@@ -120,11 +143,13 @@ async fn table_projection(
     let name = projection.name();
     let versions = lifecycle::versions(projection, context).await?;
     let number = number.unwrap_or(versions.live);
-    let version = versions.get(number).ok_or_else(|| {
-        StoreError::Refused(format!("`{name}` has no version {number}: {}", versions.describe()))
+    let version = versions.get(number).ok_or_else(|| RefusalReason::VersionNotFound {
+        projection: name.to_owned(),
+        version: number,
+        existing: versions.describe(),
     })?;
     TableProjection::of(projection, version, context).ok_or_else(|| {
-        StoreError::Refused(format!("version {number} of `{name}` is made by another version of Aegis"))
+        RefusalReason::UnsupportedVersion { projection: name.to_owned(), version: number }.into()
     })
 }
 
@@ -198,8 +223,7 @@ impl Verification {
         if slice.checkpoint.rebuilds == self.begun.rebuilds {
             return Ok(slice);
         }
-        let table = &self.projection.table.name;
-        Err(StoreError::Refused(format!("`{table}` was begun anew meanwhile: verify it once more")))
+        Err(RefusalReason::TableRebuilt { table: self.projection.table.name.to_string() }.into())
     }
 
     /// Compares the rows with keys above `after`, up to `until`.
@@ -216,36 +240,30 @@ impl Verification {
         let found = slice.rows.into_iter().map(|row| (key_of(&self.projection.table, &row), row));
         for (key, row) in found.filter(|(key, _)| within(key)) {
             match expected.next() {
-                Some((wanted, _)) if *wanted < key => return Err(self.differs(wanted, None, MISSING)),
+                Some((wanted, _)) if *wanted < key => {
+                    return Err(self.differs(wanted, RowDifferenceKind::Missing));
+                }
                 Some((wanted, text)) if *wanted == key => {
                     if let Some(field) = first_difference(&decoded(text)?, &row) {
-                        return Err(self.differs(&key, Some(field), "differs from what the log says"));
+                        return Err(self.differs(&key, RowDifferenceKind::Field { field }));
                     }
                 }
-                _ => return Err(self.differs(&key, None, "is not in the log and should not be there")),
+                _ => return Err(self.differs(&key, RowDifferenceKind::Unexpected)),
             }
             self.rows += 1;
             self.digest = self.digest.plus(&row);
         }
         match expected.next() {
-            Some((wanted, _)) => Err(self.differs(wanted, None, MISSING)),
+            Some((wanted, _)) => Err(self.differs(wanted, RowDifferenceKind::Missing)),
             None => Ok(()),
         }
     }
 
-    fn differs(&self, key: &str, field: Option<String>, what: &'static str) -> VerifyError {
+    fn differs(&self, key: &str, kind: RowDifferenceKind) -> VerifyError {
         let table = self.projection.table.name.to_string();
-        VerifyError::Differs(RowDifference {
-            table,
-            key: key.to_owned(),
-            field,
-            what,
-            position: self.position,
-        })
+        VerifyError::Differs(RowDifference { table, key: key.to_owned(), kind, position: self.position })
     }
 }
-
-const MISSING: &str = "is missing, though the log says that there is one";
 
 fn key_of(table: &Table, row: &Row) -> String {
     row.get(table.key()).and_then(|key| key.as_str()).unwrap_or_default().to_owned()

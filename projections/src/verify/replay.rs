@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use store::{EventQuery, Position, ProjectionCheckpoint, Row, StoreError, StoredEvent};
+use store::{EventQuery, InternalError, Position, ProjectionCheckpoint, Row, StoreError, StoredEvent};
 
 use crate::skipped_events;
 use crate::table_projection::{BatchError, TableProjection};
@@ -82,11 +82,7 @@ impl Replay {
             Err(poison) => {
                 let skipped =
                     skipped_events::load(&self.projection.context.events, projection.name()).await?;
-                if skipped.contains(&poison.position) {
-                    Ok(())
-                } else {
-                    Err(StoreError::corrupt(poison.to_string()))
-                }
+                if skipped.contains(&poison.position) { Ok(()) } else { Err(poison.into()) }
             }
         }
     }
@@ -97,7 +93,7 @@ impl Replay {
             self.bytes -= cost(&key, &old);
         }
         if let Some(row) = row {
-            let text = serde_json::to_vec(&row).map_err(|error| StoreError::corrupt(error.to_string()))?;
+            let text = serde_json::to_vec(&row).map_err(|error| InternalError::encoding("a row", error))?;
             self.bytes += cost(&key, &text);
             self.rows.insert(key, text);
         }
@@ -112,12 +108,13 @@ impl Replay {
 
 fn failed(stop: BatchError) -> StoreError {
     match stop {
-        BatchError::Failed(error) | BatchError::Locked { error, .. } => error,
-        BatchError::Poisoned { reason, .. } => StoreError::corrupt(reason),
-        BatchError::Overtaken => StoreError::corrupt("reading was overtaken"),
+        BatchError::Failed(error) | BatchError::Locked { error, .. } | BatchError::Poisoned { error, .. } => {
+            error
+        }
+        BatchError::Overtaken => InternalError::UnexpectedConflict { operation: "replaying the log" }.into(),
     }
 }
 
 pub(super) fn decoded(text: &[u8]) -> Result<Row, StoreError> {
-    serde_json::from_slice(text).map_err(|error| StoreError::corrupt(error.to_string()))
+    serde_json::from_slice(text).map_err(|error| InternalError::encoding("a row", error).into())
 }

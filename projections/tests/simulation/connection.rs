@@ -4,7 +4,7 @@ use std::future::pending;
 use std::sync::{Arc, Mutex};
 
 use store::backend::CommitError;
-use store::{ApplyError, StoreError};
+use store::{StoreError, WriteError};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::fault_injector::CallOutcome;
@@ -181,7 +181,7 @@ impl From<CallFailure> for CommitError {
     }
 }
 
-impl From<CallFailure> for ApplyError {
+impl From<CallFailure> for WriteError {
     fn from(failure: CallFailure) -> Self {
         Self::Store(failure.into())
     }

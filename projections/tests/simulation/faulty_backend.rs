@@ -11,9 +11,9 @@ use store::backend::{AppendResult, CommitError, Genesis, KeyEntry, StreamKeyEntr
 use store::commit_planner::Batch;
 use store::key_store::ClaimHash;
 use store::{
-    ApplyError, Backend, Envelope, EventQuery, Head, Lease, LeaseStore, ProjectionCheckpoint,
-    ProjectionVersions, ReadModelStore, RecordedResult, Row, RowChange, RowPage, StoreError, StoreProgress,
-    StreamId, Table,
+    Backend, Envelope, EventQuery, Head, Lease, LeaseStore, ProjectionCheckpoint, ProjectionVersions,
+    ReadModelStore, RecordedResult, Row, RowChange, RowPage, StoreError, StoreProgress, StreamId, Table,
+    WriteError,
 };
 use tokio::sync::watch;
 
@@ -147,11 +147,11 @@ impl<B: ReadModelStore + Clone + 'static> ReadModelStore for FaultyBackend<B> {
         from: ProjectionCheckpoint,
         to: ProjectionCheckpoint,
         changes: Vec<RowChange>,
-    ) -> Result<(), ApplyError> {
+    ) -> Result<(), WriteError> {
         let (inner, name, table) = (self.inner.clone(), table.name.clone(), table.clone());
         let applied =
             self.connection.write("apply", async move { inner.apply(&table, from, to, changes).await }).await;
-        if matches!(applied, Err(ApplyError::Overtaken)) {
+        if matches!(applied, Err(WriteError::Conflict)) {
             self.connection.simulation.coverage.count("projector conflicts");
         }
         applied?;
@@ -173,7 +173,7 @@ impl<B: ReadModelStore + Clone + 'static> ReadModelStore for FaultyBackend<B> {
         projection: &str,
         to: &ProjectionVersions,
         behind: Option<(&Table, &Table)>,
-    ) -> Result<(), ApplyError> {
+    ) -> Result<(), WriteError> {
         let (inner, name, next) = (self.inner.clone(), projection.to_owned(), to.clone());
         let behind = behind.map(|(one, other)| (one.clone(), other.clone()));
         let change = async move {
@@ -181,7 +181,7 @@ impl<B: ReadModelStore + Clone + 'static> ReadModelStore for FaultyBackend<B> {
             inner.change_versions(&name, &next, behind).await
         };
         let changed = self.connection.write("change_versions", change).await;
-        if matches!(changed, Err(ApplyError::Overtaken)) {
+        if matches!(changed, Err(WriteError::Conflict)) {
             self.connection.simulation.coverage.count("version change conflicts");
         }
         changed?;

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use domain::{EmailAddress, User, UserId};
-use store::{EventQuery, StoreError, StoredEvent};
+use store::{EventQuery, StoredEvent, StreamId};
 
-use super::output::{PAGE_SIZE, parse_stream};
+use super::output::PAGE_SIZE;
 use crate::cli::error::CliError;
 use crate::cli::output::Output;
 use crate::cli::session::Session;
@@ -68,7 +68,7 @@ async fn fold(
     };
     let mut query = EventQuery { until: Some(last), limit: PAGE_SIZE, ..EventQuery::default() };
     if let UserFilter::Id(id) = filter {
-        query.stream = Some(parse_stream(&id.stream()).map_err(StoreError::corrupt)?);
+        query.stream = Some(StreamId::from_trusted(id.stream())?);
     }
     let mut users = BTreeMap::new();
     while query.after < last {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use projections::ProjectionContext;
 use serde::Serialize;
 use store::checkpoint::SignedHead;
-use store::{Position, Verified, VerifyError};
+use store::{Finding, FindingKind, Position, Verified, VerifyError};
 
 use super::export_proof::{ExportProof, read, read_key};
 use crate::cli::error::{CliError, VerificationFailure};
@@ -94,8 +94,8 @@ async fn check_projections(session: &Session) -> Result<(), CliError> {
             // After the checkpoint: the head only moves forward.
             let head = events.head().await?.position;
             if position > head {
-                let table = table.name.to_string();
-                return Err(VerificationFailure::ProjectionAheadOfLog { table, position, head }.into());
+                let kind = FindingKind::ProjectionAheadOfLog { table: table.name.to_string(), head };
+                return Err(VerificationFailure::Log(Finding::new(position, kind)).into());
             }
         }
     }

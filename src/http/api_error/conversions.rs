@@ -26,7 +26,9 @@ impl From<StoreError> for ApiError {
             StoreError::Unavailable { .. } | StoreError::KeyMissing(_) => {
                 Self::Unavailable { cause: error.to_string() }
             }
-            StoreError::Corrupt(_) | StoreError::Refused(_) => Self::internal(&error),
+            StoreError::Corrupt(_) | StoreError::Refused(_) | StoreError::Internal(_) => {
+                Self::internal(&error)
+            }
         }
     }
 }

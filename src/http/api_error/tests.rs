@@ -61,8 +61,12 @@ fn internal_causes_are_never_disclosed() {
     let unavailable = || StoreError::Unavailable { what: secret.to_owned(), source: None };
     for (error, status, code) in [
         (ApiError::from(unavailable()), 503, "unavailable"),
-        (ApiError::from(StoreError::corrupt(secret)), 500, "internal"),
-        (ApiError::from(StoreError::Refused(secret.to_owned())), 500, "internal"),
+        (ApiError::from(StoreError::from(store::Corruption::missing(secret))), 500, "internal"),
+        (
+            ApiError::from(StoreError::from(store::RefusalReason::InvalidUrl { reason: secret.to_owned() })),
+            500,
+            "internal",
+        ),
         (ApiError::from(AppendError::Unknown(unavailable())), 503, "outcome_unknown"),
         (ApiError::from(AppendError::Invalid(secret.to_owned())), 500, "internal"),
         (

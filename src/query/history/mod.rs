@@ -12,7 +12,7 @@ use std::collections::btree_map::Entry;
 use domain::{UserEvent, UserId, WebhookEvent, WebhookId};
 use jiff::{SignedDuration, Timestamp};
 use store::canonical::rfc3339;
-use store::{EventQuery, EventStore, Position, StoreError, StoredEvent, StreamId};
+use store::{Corruption, EventQuery, EventStore, Position, StoreError, StoredEvent, StreamId};
 
 pub use as_of::{AsOf, ParseAsOfError};
 pub use change::{FieldChange, UserChange};
@@ -211,5 +211,5 @@ fn stream(id: UserId) -> Result<StreamId, StoreError> {
 fn decode_user_event(event: &StoredEvent) -> Result<UserEvent, StoreError> {
     let position = event.envelope.position;
     event_codec::decode_user_event(event)
-        .map_err(|error| StoreError::corrupt(format!("position {position}: {error}")))
+        .map_err(|error| Corruption::UndecodableEvent { position, reason: error.to_string() }.into())
 }

@@ -3,7 +3,7 @@
 use domain::{Erasable, PasswordHash, User, Webhook, WebhookId, webhook};
 use serde::Serialize;
 use store::canonical::rfc3339;
-use store::{Envelope, StoreError, StoredEvent};
+use store::{Corruption, Envelope, StoreError, StoredEvent};
 
 use super::change::UserChange;
 use super::replayed_user::UserAt;
@@ -73,7 +73,8 @@ impl OwnedWebhook {
     pub(super) fn of(id: WebhookId, events: &[StoredEvent]) -> Result<Option<Self>, StoreError> {
         let webhook_events =
             events.iter().map(event_codec::decode_webhook_event).collect::<Result<Vec<_>, _>>();
-        let webhook_events = webhook_events.map_err(|error| StoreError::corrupt(error.to_string()))?;
+        let webhook_events = webhook_events
+            .map_err(|error| Corruption::invalid(format!("the stream of webhook {id}"), error))?;
         let (Webhook::Present(webhook), Some(first)) = (webhook::fold(&webhook_events), events.first())
         else {
             return Ok(None);

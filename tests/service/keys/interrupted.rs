@@ -42,7 +42,11 @@ impl WrappedKeyStore for FailingKeyRecords {
     async fn replace_keys(&self, changes: &[KeyReplacement]) -> Result<u64, StoreError> {
         let left = self.1.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
         if left.is_err() {
-            return Err(StoreError::Refused("killed".to_owned()));
+            return Err(store::RefusalReason::Rejected {
+                operation: "replacing keys".to_owned(),
+                reason: "killed".to_owned(),
+            }
+            .into());
         }
         self.0.replace_keys(&changes[..changes.len() / 2]).await
     }

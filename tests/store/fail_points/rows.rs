@@ -2,8 +2,8 @@
 
 use serde_json::json;
 use store::{
-    ApplyError, Column, ColumnKind, Position, ProjectionCheckpoint, ReadModelStore, RowChange, Table,
-    TableSchema,
+    Column, ColumnKind, Position, ProjectionCheckpoint, ReadModelStore, RowChange, Table, TableSchema,
+    WriteError,
 };
 use testkit::MongodServer;
 
@@ -124,7 +124,7 @@ async fn attempt(server: &MongodServer, case: TestCase) {
 }
 
 /// Changes, inserts and deletes a row, which requires every command.
-async fn apply(rows: &dyn ReadModelStore) -> Result<(), ApplyError> {
+async fn apply(rows: &dyn ReadModelStore) -> Result<(), WriteError> {
     let changes = vec![known("a", Some("three")), known("b", None), change("c", Some("four"))];
     rows.apply(&things(), at(5), at(9), changes).await
 }
@@ -132,19 +132,19 @@ async fn apply(rows: &dyn ReadModelStore) -> Result<(), ApplyError> {
 /// Whether the first write happened: if and only if it did, its repetition conflicts.
 fn check_answer(
     expected: ExpectedOutcome,
-    answer: &Result<(), ApplyError>,
-    again: &Result<(), ApplyError>,
+    answer: &Result<(), WriteError>,
+    again: &Result<(), WriteError>,
 ) -> bool {
     let happened = match again {
-        Err(ApplyError::Overtaken) => true,
+        Err(WriteError::Conflict) => true,
         Ok(()) => false,
         Err(error) => panic!("the repeated write failed: {error}"),
     };
     // The error does not distinguish "not done" from "unknown"; the stored checkpoint does.
     let possible: &[Observed] = match (answer, happened) {
         (Ok(()), true) => &[Observed::Done],
-        (Err(ApplyError::Store(error)), true) if error.is_transient() => &[Observed::UnknownButDone],
-        (Err(ApplyError::Store(error)), false) if error.is_transient() => {
+        (Err(WriteError::Store(error)), true) if error.is_transient() => &[Observed::UnknownButDone],
+        (Err(WriteError::Store(error)), false) if error.is_transient() => {
             &[Observed::NotDone, Observed::UnknownAndNotDone]
         }
         _ => panic!("the writer got {answer:?}, but happened: {happened}"),

@@ -21,14 +21,16 @@ use crate::support::{MongoFixture, Process};
 
 const EMAIL: &str = "ada@example.com";
 
-/// Asserts that an append is rejected as corruption, with a message that names the location, and changes
-/// nothing.
-async fn assert_corrupt(store: &EventStore, place: &[&str], write: StreamWrite) {
+/// Asserts that an append fails as corruption of that code, with a message that names the location, and
+/// changes nothing.
+async fn assert_corrupt(store: &EventStore, code: &str, place: &[&str], write: StreamWrite) {
     let before = store.head().await.unwrap();
     let refused = append_writes(store, [write]).await;
-    let Err(AppendError::Store(StoreError::Corrupt(why))) = &refused else {
+    let Err(AppendError::Store(StoreError::Corrupt(corruption))) = &refused else {
         panic!("{place:?}: {refused:?}")
     };
+    let why = corruption.to_string();
+    assert_eq!(corruption.code(), code, "{why}");
     assert!(place.iter().all(|part| why.contains(part)), "{place:?} is not named: {why}");
     assert!(!why.contains(EMAIL), "{why}");
     assert_eq!(store.head().await.unwrap(), before, "{place:?}");
@@ -52,7 +54,7 @@ async fn mongodb_reports_corruption_not_conflict() {
     // The next position is taken.
     collection("events").insert_one(doc! { "_id": 2_i64 }).await.unwrap();
     let write = harness.write(&harness.new_stream(), ExpectedVersion::NoStream);
-    assert_corrupt(&store, &["_id", &mongo.namespace("events")], write).await;
+    assert_corrupt(&store, "unique_index_violation", &["_id", &mongo.namespace("events")], write).await;
     collection("events").delete_one(doc! { "_id": 2_i64 }).await.unwrap();
     assert_appends_succeed(harness, &store).await;
 
@@ -61,7 +63,7 @@ async fn mongodb_reports_corruption_not_conflict() {
     let key = Binary { subtype: BinarySubtype::Generic, bytes: b"foreign".to_vec() };
     collection("vault").insert_one(doc! { "_id": stream.as_str(), "key": key }).await.unwrap();
     let write = harness.write(&stream, ExpectedVersion::NoStream);
-    assert_corrupt(&store, &["vault", stream.as_str(), "no events"], write).await;
+    assert_corrupt(&store, "key_without_events", &[stream.as_str()], write).await;
     collection("vault").delete_one(doc! { "_id": stream.as_str() }).await.unwrap();
     assert_appends_succeed(harness, &store).await;
 
@@ -70,7 +72,7 @@ async fn mongodb_reports_corruption_not_conflict() {
     let erased = doc! { "$set": { "erased": true } };
     collection("vault").update_one(entry.clone(), erased).await.unwrap();
     let write = harness.write_claiming_email(&harness.new_stream(), EMAIL);
-    assert_corrupt(&store, &["claims", &mongo.namespace("vault")], write).await;
+    assert_corrupt(&store, "unique_index_violation", &["claims", &mongo.namespace("vault")], write).await;
     collection("vault").update_one(entry, doc! { "$unset": { "erased": 1 } }).await.unwrap();
     let taken = append_writes(&store, [harness.write_claiming_email(&harness.new_stream(), EMAIL)]).await;
     assert!(matches!(taken, Err(AppendError::ClaimTaken { kind: "email" })), "{taken:?}");
@@ -80,7 +82,7 @@ async fn mongodb_reports_corruption_not_conflict() {
     let foreign = doc! { "_id": 99_i64, "stream": owner.as_str(), "version": 2.0 };
     collection("events").insert_one(foreign).await.unwrap();
     let write = harness.write(&owner, ExpectedVersion::Exactly(1));
-    assert_corrupt(&store, &["version"], write).await;
+    assert_corrupt(&store, "invalid_field", &["version"], write).await;
     collection("events").delete_one(doc! { "_id": 99_i64 }).await.unwrap();
     append_writes(&store, [harness.write(&owner, ExpectedVersion::Exactly(1))]).await.unwrap();
 }
@@ -110,7 +112,7 @@ async fn sqlite_reports_corruption_not_conflict() {
         FROM events WHERE position = 1";
     run(foreign, "user-foreign");
     let write = harness.write(&harness.new_stream(), ExpectedVersion::NoStream);
-    assert_corrupt(&store, &["events.position"], write).await;
+    assert_corrupt(&store, "unique_index_violation", &["events.position"], write).await;
     let raw = Connection::open(&file).unwrap();
     raw.execute_batch("DROP TRIGGER events_are_never_deleted; DELETE FROM events WHERE position = 2")
         .unwrap();
@@ -121,7 +123,7 @@ async fn sqlite_reports_corruption_not_conflict() {
     let stream = harness.new_stream();
     run("INSERT INTO vault (stream, key, erased) VALUES (?1, x'00', 0)", stream.as_str());
     let write = harness.write(&stream, ExpectedVersion::NoStream);
-    assert_corrupt(&store, &["vault", stream.as_str()], write).await;
+    assert_corrupt(&store, "key_without_events", &[stream.as_str()], write).await;
     run("DELETE FROM vault WHERE stream = ?1", stream.as_str());
     assert_appends_succeed(&harness, &store).await;
 

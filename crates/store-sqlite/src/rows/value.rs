@@ -3,7 +3,7 @@
 
 use rusqlite::types::{ToSqlOutput, Value as Stored, ValueRef};
 use serde_json::Value;
-use store::{Column, ColumnKind, Row, Table};
+use store::{Column, ColumnKind, Corruption, InternalError, Row, StoreError, Table};
 
 use crate::columns::unsigned;
 use crate::error::SqliteError;
@@ -19,10 +19,12 @@ pub(super) fn to_columns<'a>(
         _ if column.name == table.key() => Ok(text(key)),
         None | Some(Value::Null) => Ok(ToSqlOutput::Owned(Stored::Null)),
         Some(value) => to_column(column.kind, value).ok_or_else(|| {
-            SqliteError::corrupt(format!(
-                "a value for `{}.{}` is not {:?}",
-                table.name, column.name, column.kind
-            ))
+            StoreError::from(InternalError::ColumnType {
+                table: table.name.to_string(),
+                column: column.name.to_owned(),
+                expected: format!("{:?}", column.kind),
+            })
+            .into()
         }),
     };
     table.schema.columns.iter().map(value).collect()
@@ -60,7 +62,7 @@ fn from_column(kind: ColumnKind, value: ValueRef<'_>) -> Result<Value, SqliteErr
         ColumnKind::Integer | ColumnKind::Time => Value::from(value.as_i64()?),
         ColumnKind::Boolean => Value::from(unsigned(value.as_i64()?, "a boolean")? != 0),
         ColumnKind::TextList => serde_json::from_str(value.as_str()?)
-            .map_err(|error| SqliteError::corrupt(format!("a list of texts is not a JSON array: {error}")))?,
+            .map_err(|error| Corruption::invalid("a list of texts", error))?,
     })
 }
 

@@ -5,11 +5,13 @@ use std::thread;
 
 use rusqlite::types::Value as Stored;
 
+use store::{RefusalReason, StoreError};
+
 use super::*;
 
-fn refusal(path: &Path) -> String {
+fn refusal(path: &Path) -> RefusalReason {
     match SqliteStore::open(path) {
-        Err(store::StoreError::Refused(what)) => what,
+        Err(StoreError::Refused(reason)) => reason,
         Err(error) => panic!("expected `Refused`, got {error}"),
         Ok(_) => panic!("expected `Refused`, was opened"),
     }
@@ -44,20 +46,21 @@ async fn closing_leaves_a_single_file() {
 #[test]
 fn foreign_files_are_refused_unchanged() {
     let folder = TempDir::new().unwrap();
-    assert!(refusal(folder.path()).contains("is a folder"));
-    assert!(refusal(&folder.path().join("missing").join("aegis.sqlite")).contains("folder does not exist"));
-    assert!(refusal(Path::new("/dev/null")).contains("not a regular file"));
+    assert!(matches!(refusal(folder.path()), RefusalReason::IsFolder { .. }));
+    let missing = folder.path().join("missing").join("aegis.sqlite");
+    assert!(matches!(refusal(&missing), RefusalReason::FolderMissing { .. }));
+    assert!(matches!(refusal(Path::new("/dev/null")), RefusalReason::NotRegularFile { .. }));
 
     let text = folder.path().join("text");
     fs::write(&text, "no database, but a text of some length. ".repeat(100)).unwrap();
     let before = fs::read(&text).unwrap();
-    assert!(refusal(&text).contains("not a SQLite database"));
+    assert!(matches!(refusal(&text), RefusalReason::NotSqlite { .. }));
     assert_eq!(fs::read(&text).unwrap(), before);
 
     let foreign = folder.path().join("foreign");
     rusqlite::Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE bookmarks (url TEXT)").unwrap();
     let before = fs::read(&foreign).unwrap();
-    assert!(refusal(&foreign).contains("another program"));
+    assert!(matches!(refusal(&foreign), RefusalReason::ForeignDatabase { .. }));
     assert_eq!(fs::read(&foreign).unwrap(), before);
 }
 

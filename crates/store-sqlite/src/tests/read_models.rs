@@ -1,6 +1,6 @@
 use store::{
-    ApplyError, Column, ColumnKind, Position, ProjectionCheckpoint, ReadModelStore, RowChange, Table,
-    TableSchema,
+    Column, ColumnKind, Position, ProjectionCheckpoint, ReadModelStore, RowChange, Table, TableSchema,
+    WriteError,
 };
 
 use super::*;
@@ -88,7 +88,7 @@ async fn invalid_row_rejects_the_whole_batch() {
     {
         let changes = vec![change("b", json!({"id": "b"})), change("a", wrong.clone())];
         let applied = sqlite.apply(&users(), at(0), at(1), changes).await;
-        assert!(matches!(applied, Err(ApplyError::Store(_))), "{wrong}");
+        assert!(matches!(applied, Err(WriteError::Store(_))), "{wrong}");
     }
     assert_eq!(sqlite.checkpoint(&users()).await.unwrap(), ProjectionCheckpoint::default());
     assert!(sqlite.row_page(&users(), None, 10).await.unwrap().rows.is_empty());

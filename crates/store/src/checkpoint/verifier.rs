@@ -34,11 +34,11 @@ pub struct InvalidKey;
 pub enum SignatureError {
     /// It has another form.
     #[error(
-        "is no checkpoint: one has the name of the log, its size and its root, then an empty line and signatures"
+        "not a checkpoint, which has the name of the log, its size and its root, then an empty line and signatures"
     )]
     Form,
     /// It is of another log.
-    #[error("is a checkpoint of `{found}`, not of `{expected}`")]
+    #[error("the checkpoint is of the log `{found}`, expected `{expected}`")]
     AnotherLog {
         /// Whose it is.
         found: String,
@@ -46,8 +46,20 @@ pub enum SignatureError {
         expected: String,
     },
     /// No signature by the key is on it, or that one is wrong.
-    #[error("is not signed by the key of `{0}`")]
+    #[error("the checkpoint is not signed by the key of `{0}`")]
     Signature(String),
+}
+
+impl SignatureError {
+    /// A stable, machine-readable name of the variant.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Form => "checkpoint_malformed",
+            Self::AnotherLog { .. } => "checkpoint_of_another_log",
+            Self::Signature(_) => "checkpoint_not_signed",
+        }
+    }
 }
 
 impl FromStr for VerifierKey {

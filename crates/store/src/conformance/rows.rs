@@ -4,9 +4,9 @@ use futures::future::join_all;
 use serde_json::json;
 
 use super::harness::{BackendHandle, Harness, TIMEOUT};
-use crate::error::StoreError;
+use crate::error::{InternalError, StoreError, WriteError};
 use crate::event::Position;
-use crate::rows::{ApplyError, Column, ColumnKind, ProjectionCheckpoint, Row, RowChange, Table, TableSchema};
+use crate::rows::{Column, ColumnKind, ProjectionCheckpoint, Row, RowChange, Table, TableSchema};
 use crate::rows_digest::RowsDigest;
 use crate::versions::ProjectionVersions;
 
@@ -65,7 +65,7 @@ pub async fn rows_and_checkpoint_are_written_atomically(harness: &Harness) {
     assert_eq!((rows.checkpoint(&things(1)).await.unwrap(), labels(&handle).await.len()), (at(5), 2));
 
     let stale = rows.apply(&things(1), at(4), at(9), vec![change("a", "wrong")]).await;
-    assert!(matches!(stale, Err(ApplyError::Overtaken)), "{stale:?}");
+    assert!(matches!(stale, Err(WriteError::Conflict)), "{stale:?}");
     assert_eq!(
         (rows.checkpoint(&things(1)).await.unwrap(), labels(&handle).await),
         (at(5), vec!["one".into(), "two".into()])
@@ -92,7 +92,7 @@ pub async fn concurrent_projectors_one_writes(harness: &Harness) {
         });
         let results = join_all(racers).await;
         let winner = results.iter().position(Result::is_ok).unwrap();
-        let overtaken = results.iter().filter(|result| matches!(result, Err(ApplyError::Overtaken))).count();
+        let overtaken = results.iter().filter(|result| matches!(result, Err(WriteError::Conflict))).count();
         assert_eq!(overtaken, 9, "{results:?}");
         assert_eq!(labels(&handles[0]).await, [winner.to_string()]);
     }
@@ -122,8 +122,11 @@ pub async fn row_with_unknown_column_is_rejected(harness: &Harness) {
     let row = json!({"id": "a", "label": "x", "stranger": 1}).as_object().unwrap().clone();
     let change = RowChange { key: "a".to_owned(), row: Some(row), existed: false };
     let refused = handle.rows.apply(&things(1), at(0), at(1), vec![change]).await.unwrap_err();
-    let corrupt = matches!(&refused, ApplyError::Store(StoreError::Corrupt(why)) if why.contains("stranger"));
-    assert!(corrupt, "{refused}");
+    let undeclared = matches!(
+        &refused,
+        WriteError::Store(StoreError::Internal(InternalError::UndeclaredField { field, .. })) if field == "stranger"
+    );
+    assert!(undeclared, "{refused}");
     assert_eq!(handle.rows.checkpoint(&things(1)).await.unwrap(), at(0));
 }
 

@@ -4,8 +4,8 @@ use futures::future::join_all;
 
 use super::harness::{Harness, TIMEOUT};
 use super::rows::{at, change, prepared, things};
-use crate::error::StoreError;
-use crate::rows::{ApplyError, ProjectionCheckpoint};
+use crate::error::{StoreError, WriteError};
+use crate::rows::ProjectionCheckpoint;
 use crate::versions::ProjectionVersions;
 
 /// Of concurrent changes one succeeds, and every process is notified.
@@ -18,7 +18,7 @@ pub async fn concurrent_version_changes_one_wins(harness: &Harness) {
         changes.iter().enumerate().map(|(who, to)| handles[who % 2].rows.change_versions("things", to, None));
     let results = join_all(racers).await;
     let winner = results.iter().position(Result::is_ok).unwrap();
-    let overtaken = results.iter().filter(|result| matches!(result, Err(ApplyError::Overtaken))).count();
+    let overtaken = results.iter().filter(|result| matches!(result, Err(WriteError::Conflict))).count();
     assert_eq!(overtaken, 5, "{results:?}");
     for handle in &handles {
         assert_eq!(handle.rows.versions("things").await.unwrap().as_ref(), Some(&changes[winner]));
@@ -30,7 +30,7 @@ pub async fn concurrent_version_changes_one_wins(harness: &Harness) {
         updates.wait_for(|progress| progress.versions.get("things").is_some_and(|known| **known == next));
     tokio::time::timeout(TIMEOUT, heard).await.unwrap().unwrap();
     let again = handles[1].rows.change_versions("things", &next, None).await;
-    assert!(matches!(again, Err(ApplyError::Overtaken)), "{again:?}");
+    assert!(matches!(again, Err(WriteError::Conflict)), "{again:?}");
 }
 
 /// A version can be promoted only when it has reached the checkpoint of the live one.
@@ -44,7 +44,7 @@ pub async fn lagging_version_cannot_be_promoted(harness: &Harness) {
     rows.apply(&things(1), at(0), at(5), vec![change("a", "one")]).await.unwrap();
     let promoted = building.promote(None).unwrap();
     let early = rows.change_versions("things", &promoted, Some((&things(2), &things(1)))).await;
-    assert!(matches!(early, Err(ApplyError::Overtaken)), "{early:?}");
+    assert!(matches!(early, Err(WriteError::Conflict)), "{early:?}");
     assert_eq!(rows.versions("things").await.unwrap().as_ref(), Some(&building));
     rows.apply(&things(2), at(0), at(5), vec![change("a", "one")]).await.unwrap();
     rows.change_versions("things", &promoted, Some((&things(2), &things(1)))).await.unwrap();
@@ -62,7 +62,7 @@ pub async fn removed_table_rejects_writes(harness: &Harness) {
     rows.remove(&things(2)).await.unwrap();
     for stale in [at(5), at(0), ProjectionCheckpoint::removed()] {
         let refused = rows.apply(&things(2), stale, at(6), vec![change("a", "old")]).await;
-        assert!(matches!(refused, Err(ApplyError::Overtaken)), "{refused:?}");
+        assert!(matches!(refused, Err(WriteError::Conflict)), "{refused:?}");
     }
     assert!(rows.row_page(&things(2), None, 10).await.unwrap().rows.is_empty());
     assert_eq!(rows.row_page(&things(1), None, 10).await.unwrap().rows.len(), 1);
@@ -73,6 +73,6 @@ pub async fn removed_table_rejects_writes(harness: &Harness) {
     );
     let now = rows.checkpoint(&things(2)).await.unwrap();
     let written = rows.apply(&things(2), now, at(6), vec![change("a", "old")]).await;
-    assert!(matches!(written, Err(ApplyError::Overtaken)), "{written:?}");
+    assert!(matches!(written, Err(WriteError::Conflict)), "{written:?}");
     assert!(rows.row_page(&things(2), None, 10).await.unwrap().rows.is_empty());
 }

@@ -56,7 +56,7 @@ impl MasterKeys {
     /// [`UnwrapError`]: the master key is not here, or the bytes were changed.
     pub fn unwrap(&self, owner: &str, wrapped: &[u8]) -> Result<[u8; 32], UnwrapError> {
         let (id, sealed) = MasterKey::split(wrapped).ok_or(DecryptError)?;
-        let key = self.get(id).ok_or(UnwrapError::Missing(id))?;
+        let key = self.get(id).ok_or(UnwrapError::UnknownMasterKey(id))?;
         Ok(key.open_sealed(owner, sealed)?)
     }
 
@@ -84,18 +84,15 @@ impl fmt::Debug for MasterKeys {
     }
 }
 
-/// Why a wrapped key was not opened.
+/// Why a wrapped key was not unwrapped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UnwrapError {
-    /// It may be well: the master key is not among those that are here.
-    #[error(
-        "is wrapped by master key {0}, which was not given. Give it in AEGIS_MASTER_KEY_PREVIOUS, or put its file back \
-         into the data folder; `aegis keys status` says what else it wraps"
-    )]
-    Missing(KeyId),
-    /// The master key is here, and does not open it.
+    /// The master key that it names is not among the given ones. The wrapped key may be intact.
+    #[error("it is wrapped by master key {0}, which was not given")]
+    UnknownMasterKey(KeyId),
+    /// The master key is known, and does not unwrap it.
     #[error(transparent)]
-    Changed(#[from] DecryptError),
+    Undecryptable(#[from] DecryptError),
 }
 
 /// Where master keys come from, if they can change while the process runs.
@@ -196,7 +193,7 @@ mod tests {
         }
         let wrapped = stranger.wrap("user-1", &[7; 32], &env).unwrap();
         let missing = keys.unwrap("user-1", &wrapped).unwrap_err();
-        assert_eq!(missing, UnwrapError::Missing(stranger.id()));
+        assert_eq!(missing, UnwrapError::UnknownMasterKey(stranger.id()));
         assert!(missing.to_string().contains(&stranger.id().to_string()), "{missing}");
         assert_eq!(keys.unwrap("user-1", &[1; 7]), Err(DecryptError.into()));
     }

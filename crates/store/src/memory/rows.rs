@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use async_trait::async_trait;
 
 use super::Memory;
-use crate::error::StoreError;
-use crate::rows::{ApplyError, ProjectionCheckpoint, ReadModelStore, Row, RowChange, RowPage, Table};
+use crate::error::{StoreError, WriteError};
+use crate::rows::{ProjectionCheckpoint, ReadModelStore, Row, RowChange, RowPage, Table};
 use crate::versions::ProjectionVersions;
 
 #[async_trait]
@@ -57,7 +57,7 @@ impl ReadModelStore for Memory {
         from: ProjectionCheckpoint,
         to: ProjectionCheckpoint,
         changes: Vec<RowChange>,
-    ) -> Result<(), ApplyError> {
+    ) -> Result<(), WriteError> {
         changes.iter().filter_map(|change| change.row.as_ref()).try_for_each(|row| table.check(row))?;
         {
             let mut state = self.state();
@@ -65,7 +65,7 @@ impl ReadModelStore for Memory {
                 .tables
                 .get_mut(&table.name)
                 .filter(|found| found.0 == from && !from.is_removed())
-                .ok_or(ApplyError::Overtaken)?;
+                .ok_or(WriteError::Conflict)?;
             *checkpoint = to;
             for RowChange { key, row, existed: _ } in changes {
                 match row {
@@ -94,7 +94,7 @@ impl ReadModelStore for Memory {
         projection: &str,
         to: &ProjectionVersions,
         behind: Option<(&Table, &Table)>,
-    ) -> Result<(), ApplyError> {
+    ) -> Result<(), WriteError> {
         {
             let mut state = self.state();
             let position =
@@ -102,7 +102,7 @@ impl ReadModelStore for Memory {
             let late = behind.is_some_and(|(one, other)| position(one) < position(other));
             let revision = state.versions.get(projection).map_or(0, |versions| versions.revision);
             if late || revision + 1 != to.revision {
-                return Err(ApplyError::Overtaken);
+                return Err(WriteError::Conflict);
             }
             state.versions.insert(projection.to_owned(), to.clone());
         }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{
     CLAIMS, KeyReplacement, MasterKeyUsage, Rotation, SIGNING, WrappedKey, check_masters, owner, service_key,
 };
-use crate::error::StoreError;
+use crate::error::{Corruption, InternalError, RefusalReason, StoreError};
 use crate::event::StreamId;
 use crate::key_store::{KeyId, MasterKey, UnwrapError, WRAPPED_BYTES};
 
@@ -90,9 +90,8 @@ impl Rotation {
     async fn rewrap_service_key(&self, name: &'static str) -> Result<Option<&'static str>, StoreError> {
         for _ in 0..MAX_ATTEMPTS {
             let stored = self.stored.service_keys().await?;
-            let from = stored
-                .get(name)
-                .ok_or_else(|| StoreError::corrupt(format!("the service key `{name}` is missing")))?;
+            let from =
+                stored.get(name).ok_or_else(|| Corruption::missing(format!("the service key `{name}`")))?;
             if MasterKey::id_of(from) == Some(self.masters.current()) {
                 return Ok(None);
             }
@@ -111,11 +110,9 @@ impl Rotation {
         let stored = self.stored.service_keys().await?;
         let wrapping = stored.get(SIGNING).and_then(|wrapped| MasterKey::id_of(wrapped));
         match wrapping {
-            Some(id) if id != self.masters.current() => Err(StoreError::Refused(format!(
-                "somebody has begun to rotate to master key {id} meanwhile, so this rotation to {} ends here; what it \
-                 has wrapped is taken further by that one",
-                self.masters.current()
-            ))),
+            Some(by) if by != self.masters.current() => {
+                Err(RefusalReason::RotationSuperseded { by, own: self.masters.current() }.into())
+            }
             _ => Ok(()),
         }
     }
@@ -170,15 +167,14 @@ impl Rotation {
         match self.masters.unwrap(stream.as_str(), wrapped) {
             Ok(key) => Ok(RewrapOutcome::KeyReplacement(self.wrap(stream.as_str(), &key)?)),
             // Whoever has that master key can still rotate it; nobody else can do anything about it.
-            Err(UnwrapError::Missing(_)) => Ok(RewrapOutcome::UpToDate),
-            Err(UnwrapError::Changed(_)) => Ok(RewrapOutcome::Damaged),
+            Err(UnwrapError::UnknownMasterKey(_)) => Ok(RewrapOutcome::UpToDate),
+            Err(UnwrapError::Undecryptable(_)) => Ok(RewrapOutcome::Damaged),
         }
     }
 
     fn wrap(&self, owner: &str, key: &[u8; 32]) -> Result<Vec<u8>, StoreError> {
         let wrapped = self.masters.current_key().wrap(owner, key, &self.env);
-        wrapped
-            .map_err(|error| StoreError::corrupt(format!("the key of {owner} could not be wrapped: {error}")))
+        wrapped.map_err(|_| InternalError::Encryption { what: format!("the key of {owner}") }.into())
     }
 }
 

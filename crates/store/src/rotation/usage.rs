@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::{Rotation, SIGNING};
-use crate::error::StoreError;
+use crate::error::{Corruption, StoreError};
 use crate::key_store::{KeyId, MasterKey};
 
 /// What each master key wraps, of those that wrap anything.
@@ -87,7 +87,12 @@ impl Rotation {
         }
         for (name, wrapped) in self.stored.service_keys().await? {
             let Some(id) = MasterKey::id_of(&wrapped) else {
-                return Err(StoreError::corrupt(format!("the service key `{name}` is no wrapped key")));
+                return Err(Corruption::field(
+                    format!("the service key `{name}`"),
+                    "wrapped",
+                    "a wrapped key",
+                )
+                .into());
             };
             if name == SIGNING {
                 usage.wrapping_key = Some(id);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{HEIGHT, TileId, TileStore, Tiles, WIDTH, folded};
-use crate::error::StoreError;
+use crate::error::{Corruption, StoreError};
 use crate::event::Position;
 use crate::merkle::Hash;
 
@@ -36,11 +36,9 @@ pub(super) async fn leaves(tiles: &dyn TileStore, from: u64, to: u64) -> Result<
     if leaves.len() == wanted {
         return Ok(leaves);
     }
-    Err(StoreError::corrupt(format!(
-        "of the positions {} to {to}, {} are missing from the log",
-        from + 1,
-        wanted - leaves.len()
-    )))
+    let (first, last) = (Position::new(from).next(), Position::new(to));
+    let missing = u64::try_from(wanted.saturating_sub(leaves.len())).unwrap_or(u64::MAX);
+    Err(Corruption::MissingLeaves { first, last, missing }.into())
 }
 
 /// The tiles above the leaves that are begun and not full when so many leaves are in tiles.
@@ -54,9 +52,10 @@ fn open_tiles(leaves: u64) -> impl Iterator<Item = TileId> {
 /// The tiles that these leaves, the next ones, make or change.
 fn added(from: u64, leaves: &[Hash], open: Tiles) -> Result<Tiles, StoreError> {
     for tile in open_tiles(from) {
-        let (held, wanted) = (open.get(&tile).map_or(0, Vec::len), tile.width_in(from));
-        if u64::try_from(held) != Ok(wanted) {
-            return Err(StoreError::corrupt(format!("tile {tile} holds {held} hashes, not {wanted}")));
+        let (found, expected) = (open.get(&tile).map_or(0, Vec::len), tile.width_in(from));
+        let found = u64::try_from(found).unwrap_or(u64::MAX);
+        if found != expected {
+            return Err(Corruption::TileSize { tile: tile.to_string(), expected, found }.into());
         }
     }
     let (mut tiles, mut changed) = (open, BTreeSet::new());

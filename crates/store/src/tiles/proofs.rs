@@ -11,7 +11,7 @@ use super::extension::{grow, leaves};
 use super::{TileId, TileStore, Tiles, WIDTH, root_under};
 use crate::backend::Head;
 use crate::checkpoint::SignedHead;
-use crate::error::StoreError;
+use crate::error::{Corruption, StoreError};
 use crate::event::Position;
 use crate::event_store::EventStore;
 use crate::merkle::{self, Frontier, Hash};
@@ -250,8 +250,5 @@ async fn read(store: &dyn TileStore, size: u64, wanted: &BTreeSet<TileId>) -> Re
 }
 
 fn wrong_tiles(size: u64) -> StoreError {
-    StoreError::corrupt(format!(
-        "the tiles of a log of {size} events do not lead to its root. Run `aegis events verify`: if the log is right, drop \
-         `tiles`, and they are made anew"
-    ))
+    Corruption::TilesMismatch { size }.into()
 }

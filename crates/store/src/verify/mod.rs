@@ -1,14 +1,12 @@
 //! Proving the log: that what is stored is whole, in order, unchanged, and agrees with the head, and that the claims are
 //! those that the events say. It reads and never writes, and may run beside processes that append.
 
+mod claims;
+mod finding;
 mod key_store;
 mod pages;
+mod scan;
 mod sequence;
-
-use std::fmt;
-use std::pin::pin;
-
-use futures::TryStreamExt;
 
 use crate::backend::{EventQuery, Head};
 use crate::checkpoint::SignedHead;
@@ -18,63 +16,11 @@ use crate::event_store::EventStore;
 use crate::merkle::Hash;
 use crate::tiles::Proofs;
 
-pub use key_store::{ClaimChange, ClaimReader};
+pub use claims::{ClaimChange, ClaimReader};
+pub use finding::{Finding, FindingKind, VerifyError};
 
 use self::key_store::ExpectedEntries;
-use self::pages::pages;
 use self::sequence::LogSequence;
-
-/// The log is right then, and only what is derived from it is not.
-const TILES_DIFFER: &str = "the leaf that the tiles hold of it is not its own, though the log is the one that was signed: drop \
-     `tiles`, and they are made anew";
-
-/// The first thing that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// Where: the position of the event, or of the last event that speaks of it; zero if no event does.
-    pub position: Position,
-    /// What.
-    pub what: String,
-}
-
-impl Finding {
-    fn new(position: Position, what: impl Into<String>) -> Self {
-        Self { position, what: what.into() }
-    }
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "position {}: {}", self.position, self.what)
-    }
-}
-
-/// Why a log was not verified.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum VerifyError {
-    /// Something is wrong with it.
-    #[error("{0}")]
-    Found(Finding),
-    /// It could not be read.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-impl VerifyError {
-    /// What is wrong with the log, if it could be read.
-    fn finding(&self) -> Option<&Finding> {
-        match self {
-            Self::Found(finding) => Some(finding),
-            Self::Store(_) => None,
-        }
-    }
-}
-
-impl From<Finding> for VerifyError {
-    fn from(finding: Finding) -> Self {
-        Self::Found(finding)
-    }
-}
 
 /// A log that was found to be right.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,15 +80,17 @@ impl EventStore {
     ) -> Result<Verified, VerifyError> {
         let verified = self.verified(&mut sequence, reader, each_page).await.map_err(|error| match error {
             // What cannot be read for what it is, was changed: where no event tells its place, it has none.
-            VerifyError::Store(StoreError::Corrupt(what)) => Finding::new(Position::START, what).into(),
+            VerifyError::Store(StoreError::Corrupt(corruption)) => {
+                Finding::new(Position::START, corruption.into()).into()
+            }
             error => error,
         });
         match (verified, sequence.tile_mismatch()) {
-            (Ok(_), Some(position)) => Err(Finding::new(position, TILES_DIFFER).into()),
+            (Ok(_), Some(position)) => Err(Finding::new(position, FindingKind::TilesDamaged).into()),
             // Whoever rewrites the log from some place on makes all right up to its end, but the tiles tell the place.
             (Err(VerifyError::Found(later)), Some(position)) if position < later.position => {
-                let what = format!("its leaf is not the one in the tiles; and {later}");
-                Err(Finding::new(position, what).into())
+                let kind = FindingKind::TileLeafMismatch { later: Box::new(later) };
+                Err(Finding::new(position, kind).into())
             }
             (verified, _) => verified,
         }
@@ -170,41 +118,6 @@ impl EventStore {
         Ok(verified)
     }
 
-    /// Takes in the events up to `until`.
-    async fn scan_to(
-        &self,
-        sequence: &mut LogSequence,
-        expected: &mut ExpectedEntries,
-        reader: ClaimReader,
-        until: Position,
-        each_page: &mut (dyn FnMut(Position, Position) + Send),
-    ) -> Result<(), VerifyError> {
-        let mut pages = pin!(pages(self, sequence.tiles(), reader, sequence.position(), until));
-        while let Some(page) = pages.try_next().await? {
-            sequence.note_tile_mismatch(page.tile_mismatch);
-            let effects = page.effects.as_ref().err().and_then(VerifyError::finding);
-            for header in page.headers {
-                let position = header.position;
-                sequence.take(&header)?;
-                let found = [page.leaf.as_ref(), effects].into_iter().flatten();
-                if let Some(finding) = found.into_iter().find(|finding| finding.position == position) {
-                    return Err(finding.clone().into());
-                }
-            }
-            expected.take(page.effects?, &page.held);
-            if let Some(finding) = page.unreadable {
-                return Err(finding.into());
-            }
-            if sequence.position() < page.end && page.end == until {
-                let missing = sequence.position().next();
-                let what = format!("it is missing, though the head is at {until}");
-                return Err(Finding::new(missing, what).into());
-            }
-            each_page(sequence.position(), until);
-        }
-        Ok(())
-    }
-
     /// What lies beyond the head was never committed, or the head was put back.
     async fn check_nothing_beyond_head(&self, mut head: Head) -> Result<(), VerifyError> {
         loop {
@@ -213,8 +126,8 @@ impl EventStore {
             // Somebody may have appended it since.
             let now = self.head().await?;
             if now.position < event.position {
-                let what = format!("it is beyond the head, which is at {}", now.position);
-                return Err(Finding::new(event.position, what).into());
+                let kind = FindingKind::EventBeyondHead { head: now.position };
+                return Err(Finding::new(event.position, kind).into());
             }
             head = now;
         }

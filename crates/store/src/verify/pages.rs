@@ -5,18 +5,17 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use futures::stream::{self, Stream, StreamExt};
-use jiff::Timestamp;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::key_store::StoredEntries;
-use super::{ClaimReader, Finding, VerifyError};
+use super::claims::{ClaimReader, EventEffects, StoredEntries};
+use super::finding::{Finding, FindingKind, VerifyError};
+use super::sequence::EventHeader;
 use crate::backend::EventQuery;
 use crate::canonical::canonical_event;
 use crate::error::StoreError;
-use crate::event::{Envelope, Position, StoredEvent, StreamId};
+use crate::event::{Envelope, Position, StoredEvent};
 use crate::event_store::EventStore;
-use crate::key_store::ClaimHash;
-use crate::merkle::{Hash, leaf_hash};
+use crate::merkle::leaf_hash;
 use crate::read::{unseal, unseal_with};
 use crate::tiles::{TileId, TileStore, WIDTH};
 
@@ -41,32 +40,6 @@ pub(super) struct CheckedPage {
     pub(super) unreadable: Option<Finding>,
     /// Where the page ends if nothing is missing.
     pub(super) end: Position,
-}
-
-/// What ties an event to those before it.
-pub(super) struct EventHeader {
-    pub(super) position: Position,
-    pub(super) stream: StreamId,
-    pub(super) version: u64,
-    pub(super) at: Timestamp,
-    pub(super) leaf: Hash,
-}
-
-impl From<&Envelope> for EventHeader {
-    fn from(event: &Envelope) -> Self {
-        let Envelope { position, version, at, leaf, .. } = *event;
-        Self { position, stream: event.stream.clone(), version, at, leaf }
-    }
-}
-
-/// What an event says of its stream.
-pub(super) struct EventEffects {
-    pub(super) stream: StreamId,
-    pub(super) position: Position,
-    pub(super) is_sealed: bool,
-    pub(super) erases: bool,
-    pub(super) taken: Vec<ClaimHash>,
-    pub(super) released: Vec<ClaimHash>,
 }
 
 /// The pages above `after`, up to `until`.
@@ -108,17 +81,18 @@ async fn check_page(
     let (events, unreadable) = read(store, after, end).await?;
     let headers: Vec<_> = events.iter().map(EventHeader::from).collect();
     let leaf =
-        events.iter().find_map(|event| check_leaf(event).map(|what| Finding::new(event.position, what)));
+        events.iter().find_map(|event| check_leaf(event).map(|kind| Finding::new(event.position, kind)));
     let (held, opened) = match open(store, events).await {
         Ok((held, opened)) => (held, Ok(opened)),
         Err(error) => (StoredEntries::default(), Err(error)),
     };
     let effects = match opened {
         // Whoever has put another id before a wrapped key cannot be told from whoever has lost a master key.
-        Err(StoreError::Corrupt(what) | StoreError::KeyMissing(what)) => {
-            Err(first_undecryptable(store, after, end, what).await)
+        Err(error) => {
+            let kind = FindingKind::unreadable(error)?;
+            Err(first_undecryptable(store, after, end, kind).await)
         }
-        opened => effects(store, reader, opened?),
+        Ok(opened) => effects(store, reader, opened),
     };
     Ok(CheckedPage { headers, leaf, tile_mismatch: None, effects, held, unreadable, end })
 }
@@ -160,7 +134,9 @@ async fn read(
     let mut events = Vec::new();
     loop {
         match store.backend().events(&query(after, 1)).await {
-            Err(StoreError::Corrupt(what)) => return Ok((events, Some(Finding::new(after.next(), what)))),
+            Err(StoreError::Corrupt(corruption)) => {
+                return Ok((events, Some(Finding::new(after.next(), corruption.into()))));
+            }
             found => match found?.pop() {
                 Some(event) => {
                     after = event.position;
@@ -190,11 +166,11 @@ async fn tile_mismatch(
     Ok(headers.iter().find(differs).map(|header| header.position))
 }
 
-fn check_leaf(event: &Envelope) -> Option<String> {
+fn check_leaf(event: &Envelope) -> Option<FindingKind> {
     match canonical_event(event) {
         Ok(canonical) if leaf_hash(&canonical) == event.leaf => None,
-        Ok(_) => Some("its leaf is not the hash of the event: one of them was changed".to_owned()),
-        Err(error) => Some(error.to_string()),
+        Ok(_) => Some(FindingKind::LeafMismatch),
+        Err(error) => Some(error.into()),
     }
 }
 
@@ -206,7 +182,8 @@ fn effects(
     let mut effects = Vec::with_capacity(events.len());
     for event in events {
         let position = event.envelope.position;
-        let change = reader(&event).map_err(|what| Finding::new(position, what))?;
+        let change = reader(&event)
+            .map_err(|reason| Finding::new(position, FindingKind::UndecodableEvent { reason }))?;
         let hashes = |claims: &[crate::append::Claim]| {
             claims.iter().map(|claim| store.claim_key().hash(claim.kind, &claim.value)).collect()
         };
@@ -222,12 +199,12 @@ fn effects(
     Ok(effects)
 }
 
-/// The first event of a page that cannot be unsealed, one of which `what` was told.
+/// The first event of a page whose personal data cannot be decrypted; `found` if every event by itself can.
 async fn first_undecryptable(
     store: &EventStore,
     after: Position,
     end: Position,
-    what: String,
+    found: FindingKind,
 ) -> VerifyError {
     let events = match read(store, after, end).await {
         Ok((events, _)) => events,
@@ -235,23 +212,22 @@ async fn first_undecryptable(
     };
     for event in events {
         let position = event.position;
-        match unseal(store.backend(), store.masters(), vec![event]).await {
-            Ok(_) => {}
-            Err(StoreError::Corrupt(what) | StoreError::KeyMissing(what)) => {
-                return Finding::new(position, what).into();
-            }
-            Err(error) => return error.into(),
+        if let Err(error) = unseal(store.backend(), store.masters(), vec![event]).await {
+            return FindingKind::unreadable(error)
+                .map_or_else(VerifyError::from, |kind| Finding::new(position, kind).into());
         }
     }
-    StoreError::Corrupt(what).into()
+    Finding::new(Position::START, found).into()
 }
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
     use serde_json::{Map, json};
     use uuid::Uuid;
 
     use super::*;
+    use crate::event::StreamId;
 
     #[test]
     fn leaf_hash_detects_a_changed_event() {
@@ -272,6 +248,6 @@ mod tests {
         event.leaf = leaf_hash(&canonical_event(&event).unwrap());
         assert_eq!(check_leaf(&event), None);
         event.data.insert("x".to_owned(), json!(1));
-        assert!(check_leaf(&event).unwrap().contains("its leaf"));
+        assert_eq!(check_leaf(&event), Some(FindingKind::LeafMismatch));
     }
 }

@@ -6,13 +6,28 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use jiff::Timestamp;
 
-use super::Finding;
-use super::pages::EventHeader;
+use super::finding::{Finding, FindingKind};
 use crate::backend::Head;
 use crate::checkpoint::{SignedHead, Signer};
-use crate::event::{Position, StreamId};
+use crate::event::{Envelope, Position, StreamId};
 use crate::merkle::{Frontier, Hash};
 use crate::tiles::TileStore;
+
+/// What ties an event to those before it.
+pub(super) struct EventHeader {
+    pub(super) position: Position,
+    pub(super) stream: StreamId,
+    pub(super) version: u64,
+    pub(super) at: Timestamp,
+    pub(super) leaf: Hash,
+}
+
+impl From<&Envelope> for EventHeader {
+    fn from(event: &Envelope) -> Self {
+        let Envelope { position, version, at, leaf, .. } = *event;
+        Self { position, stream: event.stream.clone(), version, at, leaf }
+    }
+}
 
 /// The log so far.
 #[derive(Default)]
@@ -58,20 +73,20 @@ impl LogSequence {
     pub(super) fn take(&mut self, event: &EventHeader) -> Result<(), Finding> {
         let expected = self.position().next();
         if event.position != expected {
-            let what = format!("it is missing: the next event is at position {}", event.position);
-            return Err(Finding::new(expected, what));
+            return Err(Finding::new(expected, FindingKind::EventMissing { next: event.position }));
         }
-        let found = |what: String| Err(Finding::new(event.position, what));
         let known = self.versions.entry(event.stream.clone()).or_default();
-        let version = *known + 1;
-        if event.version != version {
-            let (stream, found_version) = (&event.stream, event.version);
-            return found(format!("stream {stream} has version {found_version} where {version} should be"));
+        let expected = *known + 1;
+        if event.version != expected {
+            let (stream, found) = (event.stream.clone(), event.version);
+            let kind = FindingKind::StreamVersionMismatch { stream, expected, found };
+            return Err(Finding::new(event.position, kind));
         }
-        if let Some((_, before)) = self.last.filter(|(_, before)| *before > event.at) {
-            return found(format!("its time, {}, is before that of the event before, {before}", event.at));
+        if let Some((_, previous)) = self.last.filter(|(_, previous)| *previous > event.at) {
+            let kind = FindingKind::TimeReversed { at: event.at, previous };
+            return Err(Finding::new(event.position, kind));
         }
-        *known = version;
+        *known = expected;
         self.frontier.push(event.leaf);
         self.last = Some((event.position, event.at));
         self.check_since(event.position)
@@ -80,8 +95,7 @@ impl LogSequence {
     fn check_since(&self, position: Position) -> Result<(), Finding> {
         match &self.since {
             Some(since) if since.size == position.get() && since.root != self.root() => {
-                let what = "the events up to here are not those that the checkpoint was signed for";
-                Err(Finding::new(position, what))
+                Err(Finding::new(position, FindingKind::CheckpointMismatch))
             }
             _ => Ok(()),
         }
@@ -92,29 +106,25 @@ impl LogSequence {
         let Some(since) = self.since.as_ref().filter(|since| since.size > self.position().get()) else {
             return Ok(());
         };
-        let what = format!(
-            "it is missing: the checkpoint was signed for {} events, and the log ends at position {}. Its end was cut off",
-            since.size,
-            self.position()
-        );
-        Err(Finding::new(self.position().next(), what))
+        let kind = FindingKind::LogTruncated { signed: since.size, last: self.position() };
+        Err(Finding::new(self.position().next(), kind))
     }
 
     /// Whether the head is that of the last event.
     pub(super) fn compare(&self, head: &Head, signer: &Signer) -> Result<(), Finding> {
-        let found = |what: &str| Err(Finding::new(self.position(), what));
+        let found = |kind| Err(Finding::new(self.position(), kind));
         if self.last.is_some_and(|(_, at)| at != head.at) {
-            return found("the head has another time than the last event");
+            return found(FindingKind::HeadTimeMismatch);
         }
         if head.root != self.root() {
-            return found("the root in the head does not follow from the leaves");
+            return found(FindingKind::HeadRootMismatch);
         }
         if head.frontier != self.frontier {
-            return found("the frontier in the head does not follow from the leaves");
+            return found(FindingKind::HeadFrontierMismatch);
         }
         // Ed25519 gives one signature for one text (RFC 8032 §5.1.6).
         if self.last.is_some() && head.note != signer.sign(self.frontier.size(), &self.root()) {
-            return found("the signature in the head is not that of its position and root");
+            return found(FindingKind::HeadSignatureMismatch);
         }
         Ok(())
     }
@@ -127,7 +137,6 @@ mod tests {
 
     use super::*;
     use crate::canonical::canonical_event;
-    use crate::event::Envelope;
     use crate::merkle::leaf_hash;
 
     fn signer() -> Signer {
@@ -187,23 +196,23 @@ mod tests {
     #[test]
     fn every_change_is_found_at_its_position() {
         let cases: [(&str, u64, Change); 8] = [
-            ("it is missing", 3, |events, _| drop(events.remove(2))),
-            ("version 7 where 3", 3, |events, _| events[2].version = 7),
-            ("its time", 3, |events, _| events[2].at = Timestamp::UNIX_EPOCH),
-            ("the root", 5, |events, _| {
+            ("event_missing", 3, |events, _| drop(events.remove(2))),
+            ("stream_version_mismatch", 3, |events, _| events[2].version = 7),
+            ("time_reversed", 3, |events, _| events[2].at = Timestamp::UNIX_EPOCH),
+            ("head_root_mismatch", 5, |events, _| {
                 events[2].actor = "user-eve".to_owned();
                 rehash(&mut events[2]);
             }),
-            ("another time", 4, |events, _| drop(events.pop())),
-            ("another time", 5, |_, head| head.at = Timestamp::UNIX_EPOCH),
-            ("the frontier", 5, |_, head| head.frontier = Frontier::default()),
-            ("the signature", 5, |_, head| head.note = signer().sign(6, &head.root)),
+            ("head_time_mismatch", 4, |events, _| drop(events.pop())),
+            ("head_time_mismatch", 5, |_, head| head.at = Timestamp::UNIX_EPOCH),
+            ("head_frontier_mismatch", 5, |_, head| head.frontier = Frontier::default()),
+            ("head_signature_mismatch", 5, |_, head| head.note = signer().sign(6, &head.root)),
         ];
-        for (what, position, change) in cases {
+        for (code, position, change) in cases {
             let (mut events, mut head) = log();
             change(&mut events, &mut head);
             let finding = verify_log(&events, &head).unwrap_err();
-            assert!(finding.what.contains(what), "{what}: {finding}");
+            assert_eq!(finding.kind.code(), code, "{finding}");
             assert_eq!(finding.position, Position::new(position), "{finding}");
         }
     }

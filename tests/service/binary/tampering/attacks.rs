@@ -17,137 +17,127 @@ pub(super) struct Attack {
     pub(super) change: fn(&mut RawDatabase),
     /// The position that is named.
     pub(super) position: u64,
-    /// What is said of it, in part.
-    pub(super) said: &'static str,
+    /// The code of the finding.
+    pub(super) code: &'static str,
 }
 
-const SIGNATURE: &str = "the signature in the head is not that of its position and root";
-const MISSING: &str = "it is missing, though the head is at 6";
-const OTHER_TIME: &str = "the head has another time than the last event";
-const WRONG_KEY: &str = "the key of stream";
+const SIGNATURE: &str = "head_signature_mismatch";
+const MISSING: &str = "event_missing_before_head";
+const OTHER_TIME: &str = "head_time_mismatch";
+const WRONG_KEY: &str = "key_undecryptable";
 
 /// Events that come, go and change places.
 pub(super) const EVENT_ATTACKS: [Attack; 16] = [
-    Attack {
-        what: "removed",
-        change: |log| remove(log, 4),
-        position: 4,
-        said: "it is missing: the next event is at",
-    },
-    Attack { what: "the last one removed", change: |log| remove(log, 6), position: 6, said: MISSING },
+    Attack { what: "removed", change: |log| remove(log, 4), position: 4, code: "event_missing" },
+    Attack { what: "the last one removed", change: |log| remove(log, 6), position: 6, code: MISSING },
     Attack {
         what: "removed, gap closed",
         change: |log| remove_and_renumber(log, 4),
         position: 4,
-        said: LEAF,
+        code: LEAF,
     },
     Attack {
         what: "removed, gap closed, leaves made",
         change: |log| and_recompute_leaves(log, |log| remove_and_renumber(log, 4)),
         position: 6,
-        said: MISSING,
+        code: MISSING,
     },
     Attack {
         what: "removed, gap closed, leaves and head made",
         change: |log| and_recompute_all(log, |log| remove_and_renumber(log, 4)),
         position: 5,
-        said: SIGNATURE,
+        code: SIGNATURE,
     },
-    Attack { what: "inserted", change: |log| insert(log, 4), position: 5, said: LEAF },
+    Attack { what: "inserted", change: |log| insert(log, 4), position: 5, code: LEAF },
     Attack {
         what: "inserted, leaves made",
         change: |log| and_recompute_leaves(log, |log| insert(log, 4)),
         position: 6,
-        said: OTHER_TIME,
+        code: OTHER_TIME,
     },
     Attack {
         what: "inserted, leaves and head made",
         change: |log| and_recompute_all(log, |log| insert(log, 4)),
         position: 7,
-        said: SIGNATURE,
+        code: SIGNATURE,
     },
     Attack {
         what: "inserted at the end",
         change: |log| insert(log, 7),
         position: 7,
-        said: "it is beyond the head, which is at 6",
+        code: "event_beyond_head",
     },
-    Attack { what: "two swapped", change: swap, position: 2, said: LEAF },
+    Attack { what: "two swapped", change: swap, position: 2, code: LEAF },
     Attack {
         what: "two swapped, leaves made",
         change: |log| and_recompute_leaves(log, swap),
         position: 3,
-        said: "is before that of the event before",
+        code: "time_reversed",
     },
     Attack {
         what: "two swapped, times left and leaves made",
         change: |log| and_recompute_leaves(log, swap_keeping_times),
         position: 6,
-        said: ROOT,
+        code: ROOT,
     },
     Attack {
         what: "reassigned to nobody",
         change: |log| reassign(log, &unknown_stream()),
         position: 2,
-        said: LEAF,
+        code: LEAF,
     },
     Attack {
         what: "reassigned to nobody, leaves made",
         change: |log| and_recompute_leaves(log, |log| reassign(log, &unknown_stream())),
         position: 2,
-        said: "is missing from the vault, though it was never erased",
+        code: "data_key_missing",
     },
-    Attack { what: "reassigned to another user", change: reassign_to_3, position: 2, said: LEAF },
+    Attack { what: "reassigned to another user", change: reassign_to_3, position: 2, code: LEAF },
     Attack {
         what: "reassigned to another user, leaves made",
         change: |log| and_recompute_leaves(log, reassign_to_3),
         position: 2,
-        said: SEALED,
+        code: SEALED,
     },
 ];
 
 /// The head, and the log up to it.
 pub(super) const HEAD_ATTACKS: [Attack; 12] = [
-    Attack { what: "root", change: |log| log.head.root[0] ^= 1, position: 6, said: ROOT },
-    Attack { what: "root of nothing", change: |log| log.head.root = [0; 32], position: 6, said: ROOT },
-    Attack { what: "signature", change: change_signature, position: 6, said: SIGNATURE },
+    Attack { what: "root", change: |log| log.head.root[0] ^= 1, position: 6, code: ROOT },
+    Attack { what: "root of nothing", change: |log| log.head.root = [0; 32], position: 6, code: ROOT },
+    Attack { what: "signature", change: change_signature, position: 6, code: SIGNATURE },
     Attack {
         what: "no signature",
         change: |log| log.head.note = String::new(),
         position: 6,
-        said: SIGNATURE,
+        code: SIGNATURE,
     },
-    Attack { what: "another's signature", change: sign_as_another, position: 6, said: SIGNATURE },
-    Attack {
-        what: "frontier",
-        change: change_frontier,
-        position: 6,
-        said: "the frontier in the head does not follow from the leaves",
-    },
+    Attack { what: "another's signature", change: sign_as_another, position: 6, code: SIGNATURE },
+    Attack { what: "frontier", change: change_frontier, position: 6, code: "head_frontier_mismatch" },
     Attack {
         what: "time",
         change: |log| log.head.at = jiff::Timestamp::UNIX_EPOCH,
         position: 6,
-        said: OTHER_TIME,
+        code: OTHER_TIME,
     },
     Attack {
         what: "position",
         change: |log| log.head.position = Position::new(5),
         position: 5,
-        said: OTHER_TIME,
+        code: OTHER_TIME,
     },
-    Attack { what: "tail rewritten", change: rewrite_tail, position: 4, said: LEAF },
+    Attack { what: "tail rewritten", change: rewrite_tail, position: 4, code: LEAF },
     Attack {
         what: "tail rewritten, leaves made",
         change: |log| and_recompute_leaves(log, rewrite_tail),
         position: 6,
-        said: ROOT,
+        code: ROOT,
     },
     Attack {
         what: "tail rewritten, leaves and head made",
         change: |log| and_recompute_all(log, rewrite_tail),
         position: 6,
-        said: SIGNATURE,
+        code: SIGNATURE,
     },
     Attack {
         what: "tail rewritten, leaves and head made, signed by another",
@@ -156,7 +146,7 @@ pub(super) const HEAD_ATTACKS: [Attack; 12] = [
             sign_as_another(log);
         },
         position: 6,
-        said: SIGNATURE,
+        code: SIGNATURE,
     },
 ];
 
@@ -166,19 +156,19 @@ pub(super) const KEY_STORE_ATTACKS: [Attack; 10] = [
         what: "claims taken away",
         change: |log| log.key_entry(3).1.clear(),
         position: 3,
-        said: "lacks 2 of the claims that its events say, and holds 0 others",
+        code: "claims_mismatch",
     },
     Attack {
         what: "a claim too much",
         change: |log| log.key_entry(3).1.push(claim()),
         position: 3,
-        said: "lacks 0 of the claims that its events say, and holds 1 others",
+        code: "claims_mismatch",
     },
     Attack {
         what: "another claim",
         change: |log| log.key_entry(3).1[0] = claim(),
         position: 3,
-        said: "lacks 1 of the claims that its events say, and holds 1 others",
+        code: "claims_mismatch",
     },
     Attack {
         what: "a claim of another user",
@@ -187,13 +177,13 @@ pub(super) const KEY_STORE_ATTACKS: [Attack; 10] = [
             log.key_entry(3).1.push(moved);
         },
         position: 3,
-        said: "lacks 0 of the claims that its events say, and holds 1 others",
+        code: "claims_mismatch",
     },
     Attack {
         what: "a key of another user",
         change: |log| log.key_entry(3).0 = log.key_entry(4).0.clone(),
         position: 3,
-        said: WRONG_KEY,
+        code: WRONG_KEY,
     },
     Attack {
         what: "a key of another user, and an event after theirs",
@@ -202,31 +192,31 @@ pub(super) const KEY_STORE_ATTACKS: [Attack; 10] = [
             "user-eve".clone_into(&mut log.event(6).actor);
         },
         position: 3,
-        said: WRONG_KEY,
+        code: WRONG_KEY,
     },
     Attack {
         what: "a key that is none",
         change: |log| log.key_entry(3).0 = KeyEntry::Key(vec![7; 64]),
         position: 3,
-        said: WRONG_KEY,
+        code: "key_missing",
     },
     Attack {
         what: "a key destroyed",
         change: |log| *log.key_entry(3) = (KeyEntry::Erased, Vec::new()),
         position: 3,
-        said: "lost its key",
+        code: "key_destroyed",
     },
     Attack {
         what: "an entry removed",
         change: |log| drop(log.vault.remove(&log.stream(3))),
         position: 3,
-        said: "is missing from the vault, though it was never erased",
+        code: "data_key_missing",
     },
     Attack {
         what: "a stranger in the vault",
         change: |log| drop(log.vault.insert(unknown_stream(), (KeyEntry::Key(vec![7]), Vec::new()))),
         position: 0,
-        said: "has no event",
+        code: "key_entry_orphaned",
     },
 ];
 

@@ -6,80 +6,70 @@ use uuid::Uuid;
 use super::attacks::Attack;
 use super::raw_database::RawDatabase;
 
-/// What is said where a leaf does not fit.
-pub(super) const LEAF: &str = "its leaf is not the hash of the event";
-/// What is said where leaves fit, and the log is not the one that was signed.
-pub(super) const ROOT: &str = "the root in the head does not follow from the leaves";
-/// What is said where something sealed is not in its place.
-pub(super) const SEALED: &str = "the personal data of the event at position";
+/// The code where a leaf does not fit.
+pub(super) const LEAF: &str = "leaf_mismatch";
+/// The code where leaves fit, and the log is not the one that was signed.
+pub(super) const ROOT: &str = "head_root_mismatch";
+/// The code where something sealed is not in its place.
+pub(super) const SEALED: &str = "personal_data_undecryptable";
 
 /// Of the event at position 3, without a new leaf.
 pub(super) const FIELD_ATTACKS: [Attack; 14] = [
-    Attack { what: "id", change: |log| id(log.event(3)), position: 3, said: LEAF },
-    Attack { what: "stream", change: |log| stream(log.event(3)), position: 3, said: LEAF },
+    Attack { what: "id", change: |log| id(log.event(3)), position: 3, code: LEAF },
+    Attack { what: "stream", change: |log| stream(log.event(3)), position: 3, code: LEAF },
     Attack {
         what: "version",
         change: |log| log.event(3).version = 2,
         position: 3,
-        said: "has version 2 where 1 should be",
+        code: "stream_version_mismatch",
     },
-    Attack { what: "type", change: |log| event_type(log.event(3)), position: 3, said: LEAF },
-    Attack { what: "schema", change: |log| log.event(3).schema = 2, position: 3, said: LEAF },
-    Attack { what: "at", change: |log| later(log.event(3)), position: 3, said: LEAF },
+    Attack { what: "type", change: |log| event_type(log.event(3)), position: 3, code: LEAF },
+    Attack { what: "schema", change: |log| log.event(3).schema = 2, position: 3, code: LEAF },
+    Attack { what: "at", change: |log| later(log.event(3)), position: 3, code: LEAF },
     Attack {
         what: "at, back in time",
         change: |log| log.event(3).at = jiff::Timestamp::UNIX_EPOCH,
         position: 3,
-        said: "is before that of the event before",
+        code: "time_reversed",
     },
-    Attack { what: "actor", change: |log| actor(log.event(3)), position: 3, said: LEAF },
-    Attack { what: "request_id", change: |log| request_id(log.event(3)), position: 3, said: LEAF },
-    Attack { what: "data", change: |log| data(log.event(5)), position: 5, said: LEAF },
-    Attack { what: "sealed", change: |log| sealed(log.event(3)), position: 3, said: LEAF },
-    Attack { what: "sealed, removed", change: |log| log.event(3).sealed = None, position: 3, said: LEAF },
-    Attack { what: "sealed, of another event", change: ciphertext_of_another, position: 3, said: LEAF },
-    Attack { what: "leaf", change: |log| log.event(3).leaf[31] ^= 1, position: 3, said: LEAF },
+    Attack { what: "actor", change: |log| actor(log.event(3)), position: 3, code: LEAF },
+    Attack { what: "request_id", change: |log| request_id(log.event(3)), position: 3, code: LEAF },
+    Attack { what: "data", change: |log| data(log.event(5)), position: 5, code: LEAF },
+    Attack { what: "sealed", change: |log| sealed(log.event(3)), position: 3, code: LEAF },
+    Attack { what: "sealed, removed", change: |log| log.event(3).sealed = None, position: 3, code: LEAF },
+    Attack { what: "sealed, of another event", change: ciphertext_of_another, position: 3, code: LEAF },
+    Attack { what: "leaf", change: |log| log.event(3).leaf[31] ^= 1, position: 3, code: LEAF },
 ];
 
 /// The same, made to fit: what is left to tell is what is sealed, and then the root alone.
 pub(super) const FIELD_ATTACKS_WITH_RECOMPUTED_LEAF: [Attack; 13] = [
-    Attack { what: "id", change: |log| id(log.event(3)), position: 3, said: SEALED },
-    Attack {
-        what: "stream",
-        change: |log| stream(log.event(3)),
-        position: 3,
-        said: "is missing from the vault, though it was never erased",
-    },
+    Attack { what: "id", change: |log| id(log.event(3)), position: 3, code: SEALED },
+    Attack { what: "stream", change: |log| stream(log.event(3)), position: 3, code: "data_key_missing" },
     Attack {
         what: "version",
         change: |log| log.event(3).version = 2,
         position: 3,
-        said: "has version 2 where 1 should be",
+        code: "stream_version_mismatch",
     },
-    Attack { what: "type", change: |log| event_type(log.event(3)), position: 3, said: SEALED },
-    Attack { what: "schema", change: |log| log.event(3).schema = 2, position: 3, said: SEALED },
-    Attack {
-        what: "at",
-        change: |log| later(log.event(6)),
-        position: 6,
-        said: "the head has another time than the last event",
-    },
+    Attack { what: "type", change: |log| event_type(log.event(3)), position: 3, code: SEALED },
+    Attack { what: "schema", change: |log| log.event(3).schema = 2, position: 3, code: SEALED },
+    Attack { what: "at", change: |log| later(log.event(6)), position: 6, code: "head_time_mismatch" },
     Attack {
         what: "at, back in time",
         change: |log| log.event(3).at = jiff::Timestamp::UNIX_EPOCH,
         position: 3,
-        said: "is before that of the event before",
+        code: "time_reversed",
     },
-    Attack { what: "actor", change: |log| actor(log.event(3)), position: 6, said: ROOT },
-    Attack { what: "request_id", change: |log| request_id(log.event(3)), position: 6, said: ROOT },
-    Attack { what: "data", change: |log| data(log.event(5)), position: 6, said: ROOT },
-    Attack { what: "sealed", change: |log| sealed(log.event(3)), position: 3, said: SEALED },
-    Attack { what: "a ciphertext of another user", change: ciphertext_of_another, position: 3, said: SEALED },
+    Attack { what: "actor", change: |log| actor(log.event(3)), position: 6, code: ROOT },
+    Attack { what: "request_id", change: |log| request_id(log.event(3)), position: 6, code: ROOT },
+    Attack { what: "data", change: |log| data(log.event(5)), position: 6, code: ROOT },
+    Attack { what: "sealed", change: |log| sealed(log.event(3)), position: 3, code: SEALED },
+    Attack { what: "a ciphertext of another user", change: ciphertext_of_another, position: 3, code: SEALED },
     Attack {
         what: "a ciphertext of another event of the same user",
         change: |log| log.event(2).sealed = log.event(5).sealed.clone(),
         position: 2,
-        said: SEALED,
+        code: SEALED,
     },
 ];
 

@@ -72,7 +72,8 @@ async fn unreadable_values_are_located(store: Store) {
     let original = RawDatabase::read(deployment.store()).await;
     for value in UNREADABLE_VALUES {
         value.on(deployment.store()).await;
-        assert_detected(&deployment, value.what, value.position, value.said).await;
+        let finding = assert_detected(&deployment, value.what, value.position, value.code).await;
+        assert!(finding.contains(value.names), "{}: {finding}", value.what);
         original.write(deployment.store()).await;
     }
 }
@@ -89,19 +90,21 @@ async fn assert_all_detected<const COUNT: usize>(
         (attack.change)(&mut log);
         then(&mut log);
         log.write(deployment.store()).await;
-        assert_detected(deployment, attack.what, attack.position, attack.said).await;
+        assert_detected(deployment, attack.what, attack.position, attack.code).await;
     }
     // What was found each time was the tampering, and not how it was done.
     original.write(deployment.store()).await;
     deployment.run_ok(&["events", "verify"]).await;
 }
 
-async fn assert_detected(deployment: &Deployment, what: &str, position: u64, said: &str) {
+/// Verification fails with that code; gives the message.
+async fn assert_detected(deployment: &Deployment, what: &str, position: u64, code: &str) -> String {
     let found = deployment.run(&["events", "verify"]).await;
     assert_eq!(found.code, Some(3), "{what}: {found:?}");
     let named = format!("the log does not verify: position {position}: ");
-    let told = found.stderr.split_once(&named).unwrap_or_else(|| panic!("{what}: {}", found.stderr)).1;
-    assert!(told.contains(said), "{what}: {}", found.stderr);
+    let finding = found.stderr.split_once(&named).unwrap_or_else(|| panic!("{what}: {}", found.stderr)).1;
+    assert!(finding.trim_end().ends_with(&format!("[{code}]")), "{what}: {}", found.stderr);
+    finding.to_owned()
 }
 
 /// It may refuse to do things, and say so; it must not fall over.

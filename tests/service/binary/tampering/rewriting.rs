@@ -17,7 +17,7 @@ on_both_stores! {
     changed_tiles_are_detected_and_rebuilt
 }
 
-const TILES: &str = "its leaf is not the one in the tiles; and position 300: ";
+const TILES: &str = "tile_leaf_mismatch";
 
 /// An deployment whose log has 300 events, the first 256 of them in a tile.
 async fn three_hundred_events(store: Store) -> Deployment {
@@ -43,11 +43,11 @@ async fn rewritten_log_is_located_by_its_tiles(store: Store) {
     let deployment = three_hundred_events(store).await;
     deployment.run_ok(&["events", "verify"]).await;
     let original = RawDatabase::read(deployment.store()).await;
-    let written = async |what: &str, change: &dyn Fn(&mut RawDatabase), position: u64, said: &str| {
+    let written = async |what: &str, change: &dyn Fn(&mut RawDatabase), position: u64, code: &str| {
         let mut log = original.clone();
         change(&mut log);
         log.write(deployment.store()).await;
-        assert_detected(&deployment, what, position, said).await;
+        assert_detected(&deployment, what, position, code).await;
     };
     let rewrite = |log: &mut RawDatabase, from: u64| {
         log.events.iter_mut().filter(|event| event.position.get() >= from).for_each(|event| {
@@ -61,7 +61,7 @@ async fn rewritten_log_is_located_by_its_tiles(store: Store) {
     };
     written("leaves made", &|log| rewrite(log, 100), 100, TILES).await;
     written("leaves and head made", &|log| with_head(log, 256), 256, TILES).await;
-    written("behind the tiles", &|log| with_head(log, 257), 300, "the signature in the head").await;
+    written("behind the tiles", &|log| with_head(log, 257), 300, "head_signature_mismatch").await;
     let inserted = |log: &mut RawDatabase| {
         insert(log, 50);
         log.recompute_leaves();
@@ -69,7 +69,7 @@ async fn rewritten_log_is_located_by_its_tiles(store: Store) {
     written("inserted", &inserted, 50, TILES).await;
 }
 
-/// What is derived may be thrown away: it is said that the log itself is right.
+/// What is derived may be thrown away: the finding says that the log itself is intact.
 async fn changed_tiles_are_detected_and_rebuilt(store: Store) {
     let deployment = three_hundred_events(store).await;
     let changed = if let Some((url, name)) = deployment.store().mongo_address() {
@@ -82,7 +82,7 @@ async fn changed_tiles_are_detected_and_rebuilt(store: Store) {
         connection_without_triggers(deployment.store()).execute(zeros, []).unwrap().try_into().unwrap()
     };
     assert_eq!(changed, 1);
-    assert_detected(&deployment, "tiles", 1, "the log is the one that was signed: drop `tiles`").await;
+    assert_detected(&deployment, "tiles", 1, "tiles_damaged").await;
     deployment.store().drop_table("tiles").await;
     deployment.run_ok(&["events", "verify"]).await;
 }

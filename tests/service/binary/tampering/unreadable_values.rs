@@ -19,8 +19,10 @@ pub(super) struct UnreadableValue {
     set: fn() -> Document,
     /// The position that is named.
     pub(super) position: u64,
-    /// What is said of it, in part.
-    pub(super) said: &'static str,
+    /// The code of the finding.
+    pub(super) code: &'static str,
+    /// The field or table that the message names.
+    pub(super) names: &'static str,
 }
 
 pub(super) const UNREADABLE_VALUES: [UnreadableValue; 4] = [
@@ -31,7 +33,8 @@ pub(super) const UNREADABLE_VALUES: [UnreadableValue; 4] = [
         filter: || doc! { "_id": 3 },
         set: || doc! { "leaf": binary(&[0]) },
         position: 3,
-        said: "`leaf`",
+        code: "invalid_field",
+        names: "`leaf`",
     },
     UnreadableValue {
         what: "data that is none",
@@ -40,7 +43,8 @@ pub(super) const UNREADABLE_VALUES: [UnreadableValue; 4] = [
         filter: || doc! { "_id": 5 },
         set: || doc! { "data": 1.5 },
         position: 5,
-        said: "`data`",
+        code: "invalid_field",
+        names: "`data`",
     },
     UnreadableValue {
         what: "a head that is none",
@@ -49,7 +53,8 @@ pub(super) const UNREADABLE_VALUES: [UnreadableValue; 4] = [
         filter: || doc! {},
         set: || doc! { "frontier": binary(&[0]) },
         position: 0,
-        said: "frontier",
+        code: "invalid_record",
+        names: "frontier",
     },
     // Last: it stays.
     UnreadableValue {
@@ -59,7 +64,8 @@ pub(super) const UNREADABLE_VALUES: [UnreadableValue; 4] = [
         filter: || doc! { "_id": "users_1" },
         set: || doc! { "position": 99_i64 },
         position: 99,
-        said: "users_1",
+        code: "projection_ahead_of_log",
+        names: "users_1",
     },
 ];
 

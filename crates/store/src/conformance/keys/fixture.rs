@@ -87,8 +87,7 @@ pub(super) async fn assert_readable(store: &EventStore, erased: &[StreamId]) {
 }
 
 pub(super) fn assert_key_missing(refused: &StoreError, missing: &MasterKey) {
-    let named = |what: &str| what.contains(&missing.id().to_string());
-    assert!(matches!(refused, StoreError::KeyMissing(what) if named(what)), "{refused:?}");
+    assert!(matches!(refused, StoreError::KeyMissing(found) if found.names(missing.id())), "{refused:?}");
 }
 
 /// Asserts that opening fails, names the missing master key, and changes nothing.

@@ -14,7 +14,7 @@ use self::fixture::{
 use super::harness::{Harness, append_writes, read_all};
 use crate::append::{AppendError, ExpectedVersion};
 use crate::env::Env;
-use crate::error::StoreError;
+use crate::error::{RefusalReason, StoreError};
 use crate::key_store::MasterKeys;
 use crate::rotation::{CLAIMS, Rotation, SIGNING};
 
@@ -191,8 +191,9 @@ pub async fn concurrent_rotations_are_safe(harness: &Harness) {
     let (first, second) = tokio::join!(to_newest.run(&mut nothing), to_old.run(&mut either));
     for outcome in [first, second] {
         let error = outcome.as_ref().err();
-        let overtaken =
-            |error: &StoreError| matches!(error, StoreError::Refused(what) if what.contains("meanwhile"));
+        let overtaken = |error: &StoreError| {
+            matches!(error, StoreError::Refused(RefusalReason::RotationSuperseded { .. }))
+        };
         assert!(error.is_none_or(overtaken), "{outcome:?}");
     }
     to_newest.run(&mut |_, _| {}).await.unwrap();

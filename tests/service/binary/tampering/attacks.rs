@@ -1,5 +1,5 @@
-//! Ways to change a log that concern more than a field of an event. Its events are: users sign up at 1, 2, 3, 4 and 6, and
-//! at 5 the user of position 2 is deactivated.
+//! Attacks on more than one field of one event. The log: users sign up at positions 1, 2, 3, 4 and 6; at 5
+//! the user of position 2 is deactivated.
 
 use store::backend::KeyEntry;
 use store::checkpoint::Signer;
@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::fields::{LEAF, ROOT, SEALED};
 use super::raw_database::RawDatabase;
 
-/// A way to change a database past the service.
+/// A direct change of the database.
 pub(super) struct Attack {
     pub(super) what: &'static str,
     pub(super) change: fn(&mut RawDatabase),
@@ -26,7 +26,7 @@ const MISSING: &str = "event_missing_before_head";
 const OTHER_TIME: &str = "head_time_mismatch";
 const WRONG_KEY: &str = "key_undecryptable";
 
-/// Events that come, go and change places.
+/// Inserted, removed, reordered and reassigned events.
 pub(super) const EVENT_ATTACKS: [Attack; 16] = [
     Attack { what: "removed", change: |log| remove(log, 4), position: 4, code: "event_missing" },
     Attack { what: "the last one removed", change: |log| remove(log, 6), position: 6, code: MISSING },
@@ -150,7 +150,7 @@ pub(super) const HEAD_ATTACKS: [Attack; 12] = [
     },
 ];
 
-/// Claims and keys, of the user at position 3.
+/// Unique claims and keys of the user at position 3.
 pub(super) const KEY_STORE_ATTACKS: [Attack; 10] = [
     Attack {
         what: "claims taken away",
@@ -220,7 +220,7 @@ pub(super) const KEY_STORE_ATTACKS: [Attack; 10] = [
     },
 ];
 
-/// A user whom no event knows.
+/// A stream without events.
 pub(super) fn unknown_stream() -> StreamId {
     StreamId::new(format!("user-{}", Uuid::nil().hyphenated())).unwrap()
 }
@@ -248,7 +248,7 @@ fn remove_and_renumber(log: &mut RawDatabase, position: u64) {
     log.renumber();
 }
 
-/// An event that fits in every way but that nobody has appended it.
+/// Inserts a well-formed event that was never appended.
 pub(super) fn insert(log: &mut RawDatabase, position: usize) {
     let before = log.events[position - 2].clone();
     let stream = StreamId::new(format!("token-{}", Uuid::nil().hyphenated())).unwrap();
@@ -296,7 +296,7 @@ fn rewrite_tail(log: &mut RawDatabase) {
     }
 }
 
-/// Another letter within the signature proper.
+/// Changes a letter of the signature.
 fn change_signature(log: &mut RawDatabase) {
     let note = &mut log.head.note;
     let place = note.trim_end().len() - 10;
@@ -304,7 +304,7 @@ fn change_signature(log: &mut RawDatabase) {
     note.replace_range(place..=place, letter);
 }
 
-/// A good signature of the same log's head, by a key that is not the log's.
+/// Signs the head of the same log correctly, but with another key.
 fn sign_as_another(log: &mut RawDatabase) {
     let origin = log.head.note.lines().next().unwrap().strip_prefix("aegis/").unwrap();
     let signer = Signer::new(Uuid::parse_str(origin).unwrap(), &[7; 32]).unwrap();

@@ -1,4 +1,4 @@
-//! One field of one event changed, with the old leaf and with one that fits.
+//! Attacks on one field of one event, with the old leaf and with a recomputed one.
 
 use store::Envelope;
 use uuid::Uuid;
@@ -13,7 +13,7 @@ pub(super) const ROOT: &str = "head_root_mismatch";
 /// The code where something sealed is not in its place.
 pub(super) const SEALED: &str = "personal_data_undecryptable";
 
-/// Of the event at position 3, without a new leaf.
+/// Changes of the event at position 3 without a recomputed leaf.
 pub(super) const FIELD_ATTACKS: [Attack; 14] = [
     Attack { what: "id", change: |log| id(log.event(3)), position: 3, code: LEAF },
     Attack { what: "stream", change: |log| stream(log.event(3)), position: 3, code: LEAF },
@@ -41,7 +41,7 @@ pub(super) const FIELD_ATTACKS: [Attack; 14] = [
     Attack { what: "leaf", change: |log| log.event(3).leaf[31] ^= 1, position: 3, code: LEAF },
 ];
 
-/// The same, made to fit: what is left to tell is what is sealed, and then the root alone.
+/// The same with a recomputed leaf: only the encrypted data and the signed root reveal them.
 pub(super) const FIELD_ATTACKS_WITH_RECOMPUTED_LEAF: [Attack; 13] = [
     Attack { what: "id", change: |log| id(log.event(3)), position: 3, code: SEALED },
     Attack { what: "stream", change: |log| stream(log.event(3)), position: 3, code: "data_key_missing" },

@@ -1,5 +1,5 @@
-//! Tampering with the database, past the service: `aegis events verify` finds each kind and names the position, the same
-//! on either store.
+//! Tampering with the database directly: `aegis events verify` detects every attack and names the position,
+//! on both databases.
 
 mod attacks;
 mod fields;
@@ -25,7 +25,7 @@ on_both_stores! {
     service_survives_a_tampered_database
 }
 
-/// An deployment whose log has the six events that [`attacks`] speaks of.
+/// A deployment whose log has the six events described in [`attacks`].
 async fn six_events(store: Store) -> Deployment {
     let deployment = Deployment::of(store);
     let service = deployment.serve().await;
@@ -35,7 +35,7 @@ async fn six_events(store: Store) -> Deployment {
             deployment.run_ok(&["users", "deactivate", &email, "--reason", "moved away"]).await;
         }
         sign_up(service.client(), &format!("user{number}")).await;
-        // Each has a time of its own, which is in milliseconds.
+        // Times have millisecond resolution, and each event needs its own.
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     service.kill();
@@ -78,7 +78,7 @@ async fn unreadable_values_are_located(store: Store) {
     }
 }
 
-/// Each of them done to the same log, and `then` what makes it look right; in between it is put right.
+/// Applies each attack and `then` to the original log, and asserts that it is detected.
 async fn assert_all_detected<const COUNT: usize>(
     deployment: &Deployment,
     attacks: [Attack; COUNT],
@@ -92,7 +92,7 @@ async fn assert_all_detected<const COUNT: usize>(
         log.write(deployment.store()).await;
         assert_detected(deployment, attack.what, attack.position, attack.code).await;
     }
-    // What was found each time was the tampering, and not how it was done.
+    // Writing the original log back verifies: the findings were caused by the attacks only.
     original.write(deployment.store()).await;
     deployment.run_ok(&["events", "verify"]).await;
 }
@@ -107,7 +107,7 @@ async fn assert_detected(deployment: &Deployment, what: &str, position: u64, cod
     finding.to_owned()
 }
 
-/// It may refuse to do things, and say so; it must not fall over.
+/// The service may reject requests, but must not crash.
 async fn service_survives_a_tampered_database(store: Store) {
     let deployment = six_events(store).await;
     let original = RawDatabase::read(deployment.store()).await;

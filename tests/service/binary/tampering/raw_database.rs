@@ -1,5 +1,5 @@
-//! Log, head and vault as an attacker with the database in hand has them: all of it read, changed at will, and written
-//! back past the service, the same on either store.
+//! Log, head and key store as an attacker with database access sees them: read, changed, and written back
+//! directly, on both databases.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,6 @@ use store::{Envelope, EventQuery, Head, Position, StreamId};
 
 use crate::support::Store;
 
-/// What is stored.
 #[derive(Clone, Debug)]
 pub(in super::super) struct RawDatabase {
     pub(in super::super) events: Vec<Envelope>,
@@ -48,27 +47,27 @@ impl RawDatabase {
         self.events.iter().find(|event| event.position.get() == position).unwrap().stream.clone()
     }
 
-    /// What the vault holds of that stream.
+    /// The key store entry of that stream.
     pub(super) fn key_entry(&mut self, position: u64) -> &mut (KeyEntry, Vec<ClaimHash>) {
         let stream = self.stream(position);
         self.vault.get_mut(&stream).unwrap()
     }
 
-    /// Positions without a gap, in the order of the list.
+    /// Assigns consecutive positions in the order of the list.
     pub(super) fn renumber(&mut self) {
         for (event, position) in self.events.iter_mut().zip(1..) {
             event.position = Position::new(position);
         }
     }
 
-    /// The leaves of all events are their own.
+    /// Recomputes the leaves of all events.
     pub(super) fn recompute_leaves(&mut self) {
         for event in &mut self.events {
             event.leaf = leaf_hash(&canonical_event(event).unwrap());
         }
     }
 
-    /// The head follows from the leaves, in all but the signature, whose key the attacker lacks.
+    /// Recomputes the head from the leaves, except for the signature, whose key the attacker lacks.
     pub(super) fn recompute_head(&mut self) {
         let mut frontier = Frontier::default();
         self.events.iter().for_each(|event| frontier.push(event.leaf));
@@ -77,7 +76,7 @@ impl RawDatabase {
         self.head = Head { position, at, root: frontier.root(), frontier, note };
     }
 
-    /// Puts this in place of what is stored.
+    /// Replaces the stored data.
     pub(in super::super) async fn write(&self, store: &Store) {
         match store.mongo_address() {
             None => self.write_sqlite(store),
@@ -161,7 +160,7 @@ impl RawDatabase {
     }
 }
 
-/// A connection for which events may be changed: triggers guard against slips, and not against intent.
+/// A connection that may change events: the triggers prevent mistakes, not attacks.
 pub(super) fn connection_without_triggers(store: &Store) -> Connection {
     let connection = Connection::open(store.file()).unwrap();
     for trigger in ["events_are_never_changed", "events_are_never_deleted"] {

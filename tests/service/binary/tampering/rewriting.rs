@@ -1,4 +1,5 @@
-//! A log that was rewritten from some place on, so that every leaf fits: the tiles tell the place, as far as they reach.
+//! A log rewritten from some position on with recomputed leaves: the tiles locate the position as far as they
+//! cover the log.
 
 use aegis::app::Database;
 use mongodb::Client;
@@ -19,7 +20,7 @@ on_both_stores! {
 
 const TILES: &str = "tile_leaf_mismatch";
 
-/// An deployment whose log has 300 events, the first 256 of them in a tile.
+/// A deployment whose log has 300 events, the first 256 of them in a tile.
 async fn three_hundred_events(store: Store) -> Deployment {
     let database = Database::connect(&store.settings()).await.unwrap();
     let (env, master) = (Env::system(), MasterKey::from_base64(MASTER_KEY).unwrap());
@@ -69,7 +70,7 @@ async fn rewritten_log_is_located_by_its_tiles(store: Store) {
     written("inserted", &inserted, 50, TILES).await;
 }
 
-/// What is derived may be thrown away: the finding says that the log itself is intact.
+/// Tiles are derived data: they can be discarded, and the message says that the log itself verifies.
 async fn changed_tiles_are_detected_and_rebuilt(store: Store) {
     let deployment = three_hundred_events(store).await;
     let changed = if let Some((url, name)) = deployment.store().mongo_address() {

@@ -1,5 +1,5 @@
-//! Values that are no longer of their kind: no event, head or checkpoint could be read and hold them, so each store is
-//! changed in its own words.
+//! Values of the wrong type, written by statements of each database because they cannot be represented as an
+//! event, head or checkpoint.
 
 use mongodb::Client;
 use mongodb::bson::{Document, doc};
@@ -7,7 +7,7 @@ use mongodb::bson::{Document, doc};
 use super::raw_database::{binary, connection_without_triggers};
 use crate::support::Store;
 
-/// A change that makes something unreadable, or that is beside log, head and vault.
+/// A change that makes a value unreadable, or that is outside log, head and key store.
 #[derive(Clone, Copy)]
 pub(super) struct UnreadableValue {
     pub(super) what: &'static str,
@@ -15,7 +15,7 @@ pub(super) struct UnreadableValue {
     sqlite: &'static str,
     collection: &'static str,
     filter: fn() -> Document,
-    /// What to set in the document.
+    /// The fields to set in the document.
     set: fn() -> Document,
     /// The position that is named.
     pub(super) position: u64,
@@ -56,7 +56,7 @@ pub(super) const UNREADABLE_VALUES: [UnreadableValue; 4] = [
         code: "invalid_record",
         names: "frontier",
     },
-    // Last: it stays.
+    // Last, because restoring the log does not undo it.
     UnreadableValue {
         what: "a read model ahead of the log",
         sqlite: "UPDATE checkpoints SET position = 99 WHERE name = 'users_1'",

@@ -138,7 +138,7 @@ fn status(
 ) -> VersionStatus {
     let VersionPosition { position, head, age } = place;
     let lag = head.get().saturating_sub(position.get());
-    let kept = lease.is_some_and(Lease::is_held);
+    let has_holder = lease.is_some_and(Lease::is_held);
     let report =
         lease.map(parse_report).unwrap_or_default().versions.remove(&version.number).unwrap_or_default();
     let role = match version.stage {
@@ -147,8 +147,8 @@ fn status(
         VersionStage::Ready => "kept",
         VersionStage::Dropping => "dropping",
     };
-    let (state, error) = state(&report, kept, lag);
-    let rate = if kept { report.rate } else { 0 };
+    let (state, error) = state(&report, has_holder, lag);
+    let rate = if has_holder { report.rate } else { 0 };
     let building = role == "building";
     VersionStatus {
         version: version.number,
@@ -168,15 +168,15 @@ fn status(
     }
 }
 
-fn state(report: &VersionReport, kept: bool, lag: u64) -> (&'static str, Option<String>) {
+fn state(report: &VersionReport, has_holder: bool, lag: u64) -> (&'static str, Option<String>) {
     let error = report.health.error().map(ToOwned::to_owned);
     match &report.health {
         // Reported by any lease holder: the next one would halt at the same event.
         VersionHealth::Halted(_) if lag > 0 => ("halted", error),
         VersionHealth::Unknown(_) => ("unknown", error),
-        VersionHealth::Failing(_) if kept => ("failing", error),
+        VersionHealth::Failing(_) if has_holder => ("failing", error),
         _ if lag == 0 => ("current", None),
-        _ if kept => ("catching up", None),
+        _ if has_holder => ("catching up", None),
         _ => ("stopped", Some("no node keeps it up to date; is a service running?".to_owned())),
     }
 }

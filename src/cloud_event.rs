@@ -68,7 +68,7 @@ fn data(event: &StoredEvent, disclosure: Disclosure) -> Map<String, Value> {
             data.insert("erased".to_owned(), true.into());
         }
         PersonalData::Known(_) if disclosure == Disclosure::Personal => {
-            data.extend(disclosed_personal(event))
+            data.extend(disclosed_personal(event));
         }
         PersonalData::Known(_) => {}
     }

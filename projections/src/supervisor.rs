@@ -104,7 +104,7 @@ impl ProjectorSupervisor {
                     "its fold is unsupported: it is dropped"
                 ),
                 Err(error) => {
-                    tracing::warn!(projection = name, version = number, %error, "version not dropped")
+                    tracing::warn!(projection = name, version = number, %error, "version not dropped");
                 }
             }
         }
@@ -123,7 +123,7 @@ impl ProjectorSupervisor {
                     "projection version of this release is new; rebuilding beside the live version"
                 ),
                 Err(error) => {
-                    tracing::warn!(projection = self.projection.name(), %error, "rebuild not started")
+                    tracing::warn!(projection = self.projection.name(), %error, "rebuild not started");
                 }
             }
         }

@@ -93,9 +93,10 @@ pub(super) fn log_filter(text: &str) -> Result<String, String> {
 }
 
 pub(super) fn listen_address(text: &str) -> Result<String, String> {
-    let is_host = |host: &str| match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-        Some(address) => address.parse::<IpAddr>().is_ok_and(|address| address.is_ipv6()),
-        None => {
+    let is_host = |host: &str| {
+        if let Some(address) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+            address.parse::<IpAddr>().is_ok_and(|address| address.is_ipv6())
+        } else {
             let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
             !host.is_empty() && host.bytes().all(is_allowed)
         }

@@ -38,7 +38,7 @@ fn load(sources: &ConfigSources) -> Result<Settings, ConfigError> {
 fn invalid(result: Result<impl Sized, ConfigError>) -> Vec<InvalidSetting> {
     match result.map(drop).unwrap_err() {
         ConfigError::InvalidSettings(invalid) => invalid.0,
-        other => panic!("{other}"),
+        other @ ConfigError::DataFolder(_) => panic!("{other}"),
     }
 }
 

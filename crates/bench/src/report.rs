@@ -28,11 +28,11 @@ impl Report {
         let rows: Vec<_> = table.lines().map(|line| line.trim().to_owned()).collect();
         let mut text = format!("{}\n\n{conditions}\n", rows.join("\n"));
         for benchmark in BENCHMARKS.iter().filter(|benchmark| self.has(benchmark.name())) {
-            text += &format!("{}: {}.\n", benchmark.name(), benchmark.meaning());
+            text.extend([benchmark.name(), ": ", benchmark.meaning(), ".\n"]);
         }
         for result in &self.figures {
             if let Some(reason) = &result.note {
-                text += &format!("{} on {} was not measured: {reason}.\n", result.name, result.store);
+                text.extend([result.name, " on ", result.store, " was not measured: ", reason, ".\n"]);
             }
         }
         text

@@ -2,6 +2,7 @@
 //! databases and leaves all others unchanged, however it ends.
 #![cfg(test)]
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -123,7 +124,7 @@ async fn dump_mongo(url: &str, name: &str) -> Vec<(String, String)> {
         let mut found = database.collection::<RawDocumentBuf>(&collection).find(doc! {}).await.unwrap();
         let mut content = String::new();
         while found.advance().await.unwrap() {
-            content += &format!("{:?}\n", found.current());
+            writeln!(content, "{:?}", found.current()).unwrap();
         }
         dumped.push((collection, content));
     }
@@ -145,7 +146,7 @@ fn dump_table(connection: &Connection, table: &str) -> String {
     let mut content = String::new();
     while let Some(row) = rows.next().unwrap() {
         for column in 0..columns {
-            content += &format!("{:?}\n", row.get_ref(column).unwrap());
+            writeln!(content, "{:?}", row.get_ref(column).unwrap()).unwrap();
         }
     }
     content

@@ -35,7 +35,7 @@ async fn poll_loop(db: Db, tracker: Weak<ProgressTracker>) {
         match poll(&db, &tracker).await {
             Ok(()) => outage.recovered("polling MongoDB for progress works again"),
             Err(error) if tracker.strong_count() > 0 => {
-                outage.failed("polling MongoDB for progress failed; retrying every second", &error)
+                outage.failed("polling MongoDB for progress failed; retrying every second", &error);
             }
             Err(_) => return,
         }
@@ -170,7 +170,7 @@ fn publish(tracker: &ProgressTracker, event: &ChangeStreamEvent<RawDocumentBuf>)
     let Some(document) = &event.full_document else { return Ok(()) };
     match collection {
         "head" => {
-            tracker.advance_head(DocumentReader::new(document, "the head of the log").position("position")?)
+            tracker.advance_head(DocumentReader::new(document, "the head of the log").position("position")?);
         }
         "read_models" => {
             let (projection, versions) = to_versions(document)?;

@@ -147,6 +147,10 @@ pub enum InternalError {
 
 impl InternalError {
     /// A value could not be encoded.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "callers map an error into this one and have no more use for it"
+    )]
     pub fn encoding(what: impl Into<String>, reason: impl ToString) -> Self {
         Self::Encoding { what: what.into(), reason: reason.to_string() }
     }

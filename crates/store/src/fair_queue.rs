@@ -134,7 +134,7 @@ mod tests {
         AppendSize { events, bytes: 100 * events }
     }
 
-    /// FairQueue with appends of so many events, called by their place and size.
+    /// `FairQueue` with appends of so many events, called by their place and size.
     fn queue(loads: impl IntoIterator<Item = usize>) -> FairQueue<(usize, usize)> {
         let mut queue = FairQueue::default();
         for (sequence, size) in loads.into_iter().enumerate() {

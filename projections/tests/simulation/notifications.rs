@@ -69,21 +69,17 @@ impl NodeProgress {
 pub(crate) struct Notifications {
     board: Arc<NodeProgress>,
     lifetime: Arc<ProcessLifetime>,
-    notifications_blocked: bool,
+    is_blocked: bool,
 }
 
 impl Notifications {
-    pub(crate) fn new(
-        board: Arc<NodeProgress>,
-        lifetime: Arc<ProcessLifetime>,
-        notifications_blocked: bool,
-    ) -> Self {
-        Self { board, lifetime, notifications_blocked }
+    pub(crate) fn new(board: Arc<NodeProgress>, lifetime: Arc<ProcessLifetime>, is_blocked: bool) -> Self {
+        Self { board, lifetime, is_blocked }
     }
 
     /// Delivers a change of the database.
     pub(crate) fn deliver(&self, simulation: &Simulation, progress: &StoreProgress) {
-        if self.notifications_blocked || self.lifetime.is_over() {
+        if self.is_blocked || self.lifetime.is_over() {
             return;
         }
         if let Some(delay) = simulation.faults.notification_delay(&simulation.random) {
@@ -99,7 +95,7 @@ impl Notifications {
     pub(crate) async fn poll(&self, simulation: &Simulation) {
         loop {
             sleep(POLL_INTERVAL).await;
-            if self.notifications_blocked {
+            if self.is_blocked {
                 continue;
             }
             if let Some(delay) = simulation.faults.notification_delay(&simulation.random) {

@@ -32,14 +32,14 @@ pub(crate) async fn change_versions(simulation: &Simulation, slot: usize, node: 
         match changed {
             Ok(_) => simulation.coverage.count("version changes done"),
             Err(ChangeError::Refused(..) | ChangeError::Unknown(..)) => {
-                simulation.coverage.count("version changes rejected")
+                simulation.coverage.count("version changes rejected");
             }
             Err(ChangeError::Behind(..)) => simulation.coverage.count("version changes rejected as behind"),
             Err(ChangeError::Store(error)) if error.is_transient() => {
                 simulation.coverage.count("version changes with unknown outcome");
             }
             Err(ChangeError::Store(error)) => {
-                simulation.report_violation(format!("an operator received: {error}"))
+                simulation.report_violation(format!("an operator received: {error}"));
             }
         }
     }

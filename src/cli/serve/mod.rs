@@ -104,7 +104,7 @@ async fn drain(app: &App, mut serving: Serving) {
         Err(_) => {
             tracing::warn!(
                 "requests still running after {REQUEST_DRAIN_TIMEOUT:?}: closing their connections"
-            )
+            );
         }
     }
     serving.abort();

@@ -62,7 +62,7 @@ pub(crate) enum ApiError {
     IdempotencyKeyReused,
     /// The resource created by the first request with the idempotency key has been erased.
     ResourceErased,
-    /// FieldReader, parameters or headers are not what they have to be.
+    /// `FieldReader`, parameters or headers are not what they have to be.
     Invalid(Vec<ValidationError>),
     /// An invalid login form, with the error code of RFC 6749 §5.2.
     InvalidForm {

@@ -69,7 +69,7 @@ impl LoginForm {
                 ));
             }
             Some(FormValue::File) => {
-                errors.push(ValidationError::not_a_string(Loc::Field("grant_type"), Value::Null))
+                errors.push(ValidationError::not_a_string(Loc::Field("grant_type"), Value::Null));
             }
         }
         let email = text(&mut form, "username", &mut errors);

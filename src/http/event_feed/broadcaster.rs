@@ -98,7 +98,7 @@ impl Shared {
                 }
                 BroadcastError::Unreadable(error) => tracing::error!(%error, "event feed: log not readable"),
                 BroadcastError::Unrenderable(error) => {
-                    tracing::error!(%error, "event feed: event not renderable")
+                    tracing::error!(%error, "event feed: event not renderable");
                 }
             }
             sleep(RETRY_DELAY).await;

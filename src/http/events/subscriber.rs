@@ -83,7 +83,7 @@ impl StreamEnd {
         match self {
             Self::Unauthorized => tracing::debug!("event stream ended: reader not authorized any more"),
             Self::BroadcasterFailed => {
-                tracing::error!("event stream ended: the broadcaster has failed")
+                tracing::error!("event stream ended: the broadcaster has failed");
             }
             Self::TooSlow => tracing::info!("event stream ended: reader too slow"),
             Self::Unreadable(error) if error.is_transient() => {
@@ -169,7 +169,8 @@ impl StreamSubscriber {
             if Instant::now() >= self.next_head_comment {
                 return Ok(self.head_comment().into());
             }
-            let chunk = if self.is_live { self.from_buffer().await? } else { self.from_log().await? };
+            let chunk =
+                if self.is_live { self.next_from_buffer().await? } else { self.next_from_log().await? };
             if let Some(chunk) = chunk {
                 return Ok(chunk);
             }
@@ -177,7 +178,7 @@ impl StreamSubscriber {
     }
 
     /// The next events from the broadcaster.
-    async fn from_buffer(&mut self) -> Result<Option<Bytes>, StreamEnd> {
+    async fn next_from_buffer(&mut self) -> Result<Option<Bytes>, StreamEnd> {
         let reader = self.reader.as_ref().ok_or(StreamEnd::Unauthorized)?;
         let (types, authorized_at) = (&self.types, self.authorized_at);
         let view =
@@ -205,7 +206,7 @@ impl StreamSubscriber {
 
     /// The next events from the log, until the subscriber has caught up. The log is read instead of the
     /// buffer, because a buffered event may have been erased this moment.
-    async fn from_log(&mut self) -> Result<Option<Bytes>, StreamEnd> {
+    async fn next_from_log(&mut self) -> Result<Option<Bytes>, StreamEnd> {
         let head = self.store.progress().head;
         if self.broadcast.is_caught_up(self.at) {
             self.is_live = true;

@@ -43,7 +43,11 @@ impl FieldReader {
         let text = self.text(name)?;
         EmailAddress::parse(&text)
             .map_err(|error| {
-                self.errors.push(ValidationError::invalid_email(Loc::Field(name), &error.reason, text.into()))
+                self.errors.push(ValidationError::invalid_email(
+                    Loc::Field(name),
+                    &error.reason,
+                    text.into(),
+                ));
             })
             .ok()
     }

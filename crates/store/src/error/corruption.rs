@@ -213,6 +213,10 @@ impl Corruption {
     }
 
     /// A record cannot be decoded.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "callers map an error into this one and have no more use for it"
+    )]
     pub fn invalid(record: impl Into<String>, reason: impl ToString) -> Self {
         Self::InvalidRecord { record: record.into(), reason: reason.to_string() }
     }

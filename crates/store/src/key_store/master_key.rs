@@ -83,7 +83,7 @@ impl MasterKey {
         KeyId(id)
     }
 
-    /// WrappedCount a stored key: `key id ‖ nonce ‖ ciphertext ‖ tag`, bound to the name of what it belongs to.
+    /// `WrappedCount` a stored key: `key id ‖ nonce ‖ ciphertext ‖ tag`, bound to the name of what it belongs to.
     ///
     /// # Errors
     /// [`DecryptError`] never happens with a 32-byte key; it is the cipher's type that allows for it.

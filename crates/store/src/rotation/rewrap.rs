@@ -141,7 +141,7 @@ impl Rotation {
                 RewrapOutcome::UpToDate => {}
                 RewrapOutcome::Damaged => pass.damaged = pass.damaged.take().or(Some(stream)),
                 RewrapOutcome::KeyReplacement(to) => {
-                    changes.push(KeyReplacement { stream, from: wrapped, to })
+                    changes.push(KeyReplacement { stream, from: wrapped, to });
                 }
             }
         }

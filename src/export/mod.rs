@@ -1,4 +1,4 @@
-//! Exports of the log, or of a range of it, to a file for offline audits. [`format`] renders an event,
+//! Exports of the log, or of a range of it, to a file for offline audits. [`mod@format`] renders an event,
 //! [`writer`] reads and renders ranges, [`partial`] is the resumable file while it is written, [`manifest`]
 //! describes the finished file, and [`verify`] verifies it offline against a signed checkpoint.
 //!

@@ -96,7 +96,8 @@ pub trait TileStore: Send + Sync {
     /// [`StoreError`] if they cannot be read.
     async fn tiles(&self, wanted: &[TileId]) -> Result<Tiles, StoreError>;
 
-    /// Writes tiles in place of those before, in one transaction; nothing unless [`TileStore::tiled`] is `from` until then.
+    /// Replaces these tiles in one transaction (compare-and-set): writes nothing unless
+    /// [`TileStore::tiled_leaves`] is still `from`.
     ///
     /// # Errors
     /// [`StoreError`] if that cannot be done; it can be done again.

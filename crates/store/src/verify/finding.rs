@@ -87,7 +87,7 @@ pub enum FindingKind {
     LeafMismatch,
     /// The event has no canonical form, so it was never appended.
     #[error(transparent)]
-    NotCanonical(#[from] CanonicalError),
+    NonCanonical(#[from] CanonicalError),
     /// The log does not begin with the events of the trusted checkpoint.
     #[error("the events up to this position are not those that the checkpoint was signed for")]
     CheckpointMismatch,
@@ -198,7 +198,7 @@ impl FindingKind {
             Self::StreamVersionMismatch { .. } => "stream_version_mismatch",
             Self::TimeReversed { .. } => "time_reversed",
             Self::LeafMismatch => "leaf_mismatch",
-            Self::NotCanonical(_) => "not_canonical",
+            Self::NonCanonical(_) => "not_canonical",
             Self::CheckpointMismatch => "checkpoint_mismatch",
             Self::HeadTimeMismatch => "head_time_mismatch",
             Self::HeadRootMismatch => "head_root_mismatch",

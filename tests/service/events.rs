@@ -64,7 +64,7 @@ async fn events_are_cloud_events_with_consecutive_positions(store: Store) {
     assert_eq!(deactivated["actor"], format!("user-{}", admin.id));
     assert_eq!(
         (&deactivated["streamversion"], &deactivated["data"]["reason"]),
-        (&json!(2), &json!("a test asked for it"))
+        (&json!(2), &json!("requested by a test"))
     );
     let granted = events.iter().find(|event| event["type"] == "RoleGranted").unwrap();
     assert_eq!((&granted["actor"], &granted["data"]), (&json!("operator:test"), &json!({"role": "admin"})));

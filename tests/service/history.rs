@@ -135,7 +135,7 @@ async fn history_lists_field_changes_actors_and_requests(store: Store) {
     expected[1]["changes"] = json!([{"field": "roles", "from": [], "to": ["operator"]}]);
     expected[2]["request_id"] = json!(request_id);
     expected[2]["changes"] = json!([{"field": "is_active", "from": true, "to": false}]);
-    expected[2]["reason"] = json!("a test asked for it");
+    expected[2]["reason"] = json!("requested by a test");
     assert_eq!(history["events"], json!(expected));
     assert!(!expected[0]["request_id"].as_str().unwrap().is_empty());
     let unknown = "0193e2b4-0000-7000-8000-000000000001";

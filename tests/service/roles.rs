@@ -19,7 +19,7 @@ type Endpoint = (Method, String, Option<Value>, &'static [Role], u16);
 
 fn endpoints(id: &str) -> Vec<Endpoint> {
     use Role::{Admin, Auditor, Subscriber};
-    let reason = || Some(json!({"reason": "a test asked for it"}));
+    let reason = || Some(json!({"reason": "requested by a test"}));
     vec![
         (Method::GET, format!("/users/{id}"), None, &[Admin, Auditor], 200),
         (Method::GET, "/events".to_owned(), None, &[Admin, Auditor, Subscriber], 200),

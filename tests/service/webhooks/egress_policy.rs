@@ -60,7 +60,7 @@ async fn non_public_addresses_are_rejected_at_registration(store: Store) {
 async fn ssrf_guard_rechecks_the_address_at_delivery(store: Store) {
     let allowed = TestApp::start_with(store.clone(), |settings| {
         settings.webhooks.allow_private =
-            ["127.0.0.0/8", "::1"].map(|network| network.parse().unwrap()).to_vec();
+            ["127.0.0.0/8", "::1/128"].map(|network| network.parse().unwrap()).to_vec();
     })
     .await;
     let receiver = WebhookReceiver::start().await;

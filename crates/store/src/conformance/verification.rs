@@ -7,7 +7,7 @@ use super::harness::{Harness, append_writes, build_append, email_claim, read_all
 use crate::append::{Claim, ExpectedVersion, StreamWrite};
 use crate::event::{Position, StoredEvent, StreamId};
 use crate::event_store::EventStore;
-use crate::verify::{ClaimChange, Verified, VerifyError};
+use crate::verify::{ClaimChange, Finding, FindingKind, Verified, VerifyError};
 
 /// Decodes the claim changes that the events of these tests declare: claims `taken` and `given` back, and
 /// `erases`.
@@ -24,8 +24,15 @@ async fn verify(store: &EventStore) -> Result<Verified, VerifyError> {
     store.verify(|event| Ok(changes(event)), &mut |_, _| {}).await
 }
 
+async fn finding(store: &EventStore) -> Finding {
+    match verify(store).await.unwrap_err() {
+        VerifyError::Found(finding) => finding,
+        other => panic!("{other}"),
+    }
+}
+
 /// A write whose event declares which claims it takes and releases.
-fn responders(
+fn declaring(
     harness: &Harness,
     mut write: StreamWrite,
     taken: Option<&str>,
@@ -57,17 +64,17 @@ pub async fn intact_log_verifies(harness: &Harness) {
 
     let (a, b) = (harness.new_stream(), harness.new_stream());
     let write = |stream: &StreamId, expected| StreamWrite::new(stream.clone(), expected, Vec::new());
-    append_writes(&store, [responders(harness, write(&a, ExpectedVersion::NoStream), Some("x"), None)])
+    append_writes(&store, [declaring(harness, write(&a, ExpectedVersion::NoStream), Some("x"), None)])
         .await
         .unwrap();
-    append_writes(&store, [responders(harness, write(&b, ExpectedVersion::NoStream), Some("y"), None)])
+    append_writes(&store, [declaring(harness, write(&b, ExpectedVersion::NoStream), Some("y"), None)])
         .await
         .unwrap();
     append_writes(
         &store,
         [
-            responders(harness, write(&a, ExpectedVersion::Exactly(1)), Some("y"), Some("x")),
-            responders(harness, write(&b, ExpectedVersion::Exactly(1)), Some("x"), Some("y")),
+            declaring(harness, write(&a, ExpectedVersion::Exactly(1)), Some("y"), Some("x")),
+            declaring(harness, write(&b, ExpectedVersion::Exactly(1)), Some("x"), Some("y")),
         ],
     )
     .await
@@ -80,7 +87,7 @@ pub async fn intact_log_verifies(harness: &Harness) {
     let store = Arc::new(store);
     let writing = async {
         for n in 0..100 {
-            let write = responders(
+            let write = declaring(
                 harness,
                 write(&harness.new_stream(), ExpectedVersion::NoStream),
                 Some(&format!("w{n}")),
@@ -105,23 +112,26 @@ pub async fn intact_log_verifies(harness: &Harness) {
 pub async fn claims_contradicting_the_events_are_found(harness: &Harness) {
     let store = harness.open_store().await;
     let write = |expected| StreamWrite::new(harness.new_stream(), expected, Vec::new());
-    append_writes(&store, [responders(harness, write(ExpectedVersion::NoStream), Some("x"), None)])
+    append_writes(&store, [declaring(harness, write(ExpectedVersion::NoStream), Some("x"), None)])
         .await
         .unwrap();
     let silent = StreamWrite {
         take: vec![email_claim("y")],
-        ..responders(harness, write(ExpectedVersion::NoStream), None, None)
+        ..declaring(harness, write(ExpectedVersion::NoStream), None, None)
     };
     append_writes(&store, [silent]).await.unwrap();
-    let found = verify(&store).await.unwrap_err().to_string();
-    assert!(found.starts_with("position 2: ") && found.contains("holds 1 others"), "{found}");
+    let found = finding(&store).await;
+    assert_eq!(found.position, Position::new(2));
+    let surplus = matches!(found.kind, FindingKind::ClaimsMismatch { missing: 0, unexpected: 1, .. });
+    assert!(surplus, "{found}");
     let boast = StreamWrite {
         take: Vec::new(),
-        ..responders(harness, write(ExpectedVersion::NoStream), Some("z"), None)
+        ..declaring(harness, write(ExpectedVersion::NoStream), Some("z"), None)
     };
     store.append(&build_append([boast])).await.unwrap();
-    let found = verify(&store).await.unwrap_err().to_string();
-    assert!(found.starts_with("position 2: ") || found.starts_with("position 3: "), "{found}");
+    let found = finding(&store).await;
+    assert!([2, 3].contains(&found.position.get()), "{found}");
+    assert!(matches!(found.kind, FindingKind::ClaimsMismatch { .. }), "{found}");
 }
 
 /// A missing data key counts as an erasure only if an event declares it; otherwise personal data was
@@ -130,8 +140,8 @@ pub async fn silently_destroyed_key_is_found(harness: &Harness) {
     let store = harness.open_store().await;
     let stream = harness.new_stream();
     let write = StreamWrite::new(stream.clone(), ExpectedVersion::NoStream, Vec::new());
-    append_writes(&store, [responders(harness, write, Some("x"), None)]).await.unwrap();
+    append_writes(&store, [declaring(harness, write, Some("x"), None)]).await.unwrap();
     append_writes(&store, [erasing(harness, &stream, ExpectedVersion::Exactly(1), false)]).await.unwrap();
-    let found = verify(&store).await.unwrap_err().to_string();
-    assert!(found.starts_with("position 2: ") && found.contains("lost its key"), "{found}");
+    let found = finding(&store).await;
+    assert_eq!((found.position, found.kind), (Position::new(2), FindingKind::KeyDestroyed { stream }));
 }

@@ -183,7 +183,7 @@ mod tests {
         ];
         let message = Error::NoMongoFound(tried).to_string();
         for part in [
-            "mongo:7.0: no engine answers (no socket)",
+            "mongo:7.0: no Docker engine answers (no socket)",
             "no pip",
             "AEGIS_MONGOD=",
             "python3-pip",

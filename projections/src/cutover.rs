@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use store::{ProjectionCheckpoint, ProjectionVersions, Table, WriteError};
+use store::{ProjectionCheckpoint, Table, VersionStage, WriteError};
 
 use crate::table_projection::{BatchError, TableProjection, batch_error};
 
@@ -10,65 +10,50 @@ use crate::table_projection::{BatchError, TableProjection, batch_error};
 const MAX_ALIGNMENT_ATTEMPTS: usize = 100;
 const RETRY_DELAY: Duration = Duration::from_millis(5);
 
-/// The cutover of one version.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Cutover {
-    pub(crate) number: u64,
-}
-
-impl Cutover {
-    /// Promotes the version if it is being built. To be called when it has just caught up; returns its
-    /// checkpoint. After a conflict it is to be called again.
-    pub(crate) async fn try_promote(
-        self,
-        projection: &TableProjection,
-        at: ProjectionCheckpoint,
-    ) -> Result<ProjectionCheckpoint, BatchError> {
-        let name = projection.projection.name();
-        let known = projection.context.events.progress().versions.get(name).cloned();
-        if !known.is_some_and(|versions| self.is_building(&versions)) {
-            return Ok(at);
-        }
-        let rows = &projection.context.rows;
-        let Some(versions) = rows.versions(name).await.map_err(BatchError::Failed)? else { return Ok(at) };
-        if !self.is_building(&versions) {
-            return Ok(at);
-        }
-        rows.index(&projection.table).await.map_err(BatchError::Failed)?;
-        let live = projection.projection.table(versions.live);
-        let same_fold =
-            versions.get(versions.live).is_some_and(|live| live.fold == projection.projection.version());
-        let (at, differed) =
-            if same_fold { compare_with_live(projection, at, &live).await? } else { (at, None) };
-        let Ok(finished) = versions.promote(differed) else { return Ok(at) };
-        match rows.change_versions(name, &finished, Some((&projection.table, &live))).await {
-            Ok(()) => {
-                let (table, position) = (&*projection.table.name, at.position.get());
-                match differed {
-                    Some(true) => tracing::warn!(
-                        table,
-                        position,
-                        "rebuilt version is live; its rows differ from the previous version"
-                    ),
-                    Some(false) => tracing::info!(
-                        table,
-                        position,
-                        "rebuilt version is live; its rows equal the previous version"
-                    ),
-                    None => {
-                        tracing::info!(table, position, "rebuilt version is live");
-                    }
-                }
-                Ok(at)
-            }
-            // The live table has moved on, or the versions were changed.
-            Err(WriteError::Conflict) => Ok(at),
-            Err(WriteError::Store(error)) => Err(batch_error(at, error)),
-        }
+/// Promotes the version if it is being built. To be called when it has just caught up; returns its checkpoint.
+/// After a conflict it is to be called again.
+pub(crate) async fn try_promote(
+    projection: &TableProjection,
+    at: ProjectionCheckpoint,
+) -> Result<ProjectionCheckpoint, BatchError> {
+    let name = projection.projection.name();
+    if projection.stage() != Some(VersionStage::Building) {
+        return Ok(at);
     }
-
-    fn is_building(self, versions: &ProjectionVersions) -> bool {
-        versions.building().is_some_and(|version| version.number == self.number)
+    let rows = &projection.context.rows;
+    let Some(versions) = rows.versions(name).await.map_err(BatchError::Failed)? else { return Ok(at) };
+    if versions.building().is_none_or(|version| version.number != projection.number) {
+        return Ok(at);
+    }
+    rows.index(&projection.table).await.map_err(BatchError::Failed)?;
+    let live = projection.projection.table(versions.live);
+    let same_fold =
+        versions.get(versions.live).is_some_and(|live| live.fold == projection.projection.version());
+    let (at, differed) = if same_fold { compare_with_live(projection, at, &live).await? } else { (at, None) };
+    let Ok(finished) = versions.promote(differed) else { return Ok(at) };
+    match rows.change_versions(name, &finished, Some((&projection.table, &live))).await {
+        Ok(()) => {
+            let (table, position) = (&*projection.table.name, at.position.get());
+            match differed {
+                Some(true) => tracing::warn!(
+                    table,
+                    position,
+                    "rebuilt version is live; its rows differ from the previous version"
+                ),
+                Some(false) => tracing::info!(
+                    table,
+                    position,
+                    "rebuilt version is live; its rows equal the previous version"
+                ),
+                None => {
+                    tracing::info!(table, position, "rebuilt version is live");
+                }
+            }
+            Ok(at)
+        }
+        // The live table has moved on, or the versions were changed.
+        Err(WriteError::Conflict) => Ok(at),
+        Err(WriteError::Store(error)) => Err(batch_error(at, error)),
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) struct FoldResult {
 /// A batch, and the rows before it.
 pub(crate) struct FoldTask {
     pub(crate) projection: &'static dyn Projection,
-    pub(crate) events: Vec<StoredEvent>,
+    pub(crate) events: Arc<Vec<StoredEvent>>,
     pub(crate) before: HashMap<String, Row>,
     /// Positions to skip if they cannot be applied.
     pub(crate) skipped: BTreeSet<Position>,

@@ -1,92 +1,69 @@
-//! The projector: applies events to the table of one version, batch after batch, then as they arrive.
+//! The projector of one version that runs by itself: it is being built, is behind, or has halted. A version that
+//! is read or kept joins the [`lane`](crate::lane) once it has caught up.
 //!
 //! Applying is idempotent: rows and projection checkpoint move together by compare-and-set, so that several
 //! projectors at work on one table do no harm. A projector never skips an event on its own; at a poison event
 //! it halts.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
-use store::{EventQuery, ProjectionCheckpoint, StoreError};
-use tokio::task::JoinHandle;
+use store::{ProjectionCheckpoint, VersionStage};
 use tokio::time::Instant;
 
-use crate::batch_size::{BatchSize, EventRate};
-use crate::cutover::Cutover;
-use crate::report::{VersionHealth, VersionReport};
-use crate::table_projection::{BatchError, ProjectionBatch, TableProjection};
+use crate::cutover::try_promote;
+use crate::event_reader::EventReader;
+use crate::lane::LaneEntrance;
+use crate::report::VersionHealth;
+use crate::status::{RetryDelay, SharedStatus};
+use crate::table_projection::{BatchError, TableProjection, batch_error};
 
 /// How often to look for events even without a notification, in case one was lost.
-const POLL: Duration = Duration::from_secs(1);
+pub(crate) const POLL: Duration = Duration::from_secs(1);
 /// After a conflict, how long the checkpoint must be idle before this projector tries again.
 const YIELD_UNTIL_IDLE: Duration = Duration::from_millis(200);
-/// The delay after the first failure of the database; doubled with each further one.
-const MIN_RETRY_DELAY: Duration = Duration::from_millis(50);
-const MAX_RETRY_DELAY: Duration = Duration::from_secs(2);
-
-/// The status of a projector, shared with its supervisor.
-pub(crate) type SharedStatus = Arc<Mutex<VersionReport>>;
 
 /// Applies events to one version.
 pub(crate) struct Projector {
     projection: TableProjection,
     status: SharedStatus,
-    batch_size: BatchSize,
-    rate: EventRate,
-    /// The next batch, read while the current one is written.
-    prefetch: Option<Prefetch>,
-}
-
-/// A batch being read ahead, and from where.
-struct Prefetch {
-    from: ProjectionCheckpoint,
-    reading: JoinHandle<Result<ProjectionBatch, BatchError>>,
-}
-
-impl Drop for Prefetch {
-    fn drop(&mut self) {
-        self.reading.abort();
-    }
+    reader: EventReader,
+    lane: LaneEntrance,
 }
 
 /// The result of one batch.
 enum Progress {
-    /// Rows and checkpoint moved.
+    /// Rows and checkpoint moved; more events are waiting.
     Moved(ProjectionCheckpoint),
-    /// Every event is applied.
+    /// Every event is applied, but for those of the last moments.
     Current(ProjectionCheckpoint),
 }
 
 impl Projector {
-    pub(crate) fn new(projection: TableProjection, status: SharedStatus) -> Self {
-        Self {
-            projection,
-            status,
-            batch_size: BatchSize::default(),
-            rate: EventRate::default(),
-            prefetch: None,
-        }
+    pub(crate) fn new(projection: TableProjection, status: SharedStatus, lane: LaneEntrance) -> Self {
+        let reader = EventReader::new(projection.context.clone());
+        Self { projection, status, reader, lane }
     }
 
-    /// Projects without end. Whenever every event is applied, a version that is being built attempts its
-    /// cutover.
-    pub(crate) async fn run(mut self, cutover: Cutover) {
-        let mut pause = MIN_RETRY_DELAY;
+    /// Projects without end. Whenever the version has caught up, it joins the lane if it is ready, or attempts
+    /// its cutover if it is being built.
+    pub(crate) async fn run(mut self) {
+        let mut retry = RetryDelay::default();
         let mut at = None;
         loop {
             let stopped = match self.project_next_batch(at).await {
                 Ok(Progress::Moved(moved)) => {
-                    (at, pause) = (Some(moved), MIN_RETRY_DELAY);
+                    at = Some(moved);
+                    retry.reset();
                     self.show(VersionHealth::Running, Some(moved));
                     continue;
                 }
                 Ok(Progress::Current(reached)) => {
-                    self.set_oldest_pending(None);
+                    self.status.set_oldest_pending(None);
                     self.show(VersionHealth::Running, Some(reached));
-                    match cutover.try_promote(&self.projection, reached).await {
+                    match try_promote(&self.projection, reached).await {
                         Ok(reached) => {
-                            (at, pause) = (self.wait_for_events(reached).await, MIN_RETRY_DELAY);
+                            at = self.join_lane_or_wait(reached).await;
+                            retry.reset();
                             continue;
                         }
                         Err(stopped) => stopped,
@@ -94,14 +71,15 @@ impl Projector {
                 }
                 Err(stopped) => stopped,
             };
-            (at, self.prefetch) = (None, None);
+            at = None;
+            self.reader.reset();
             match stopped {
                 BatchError::Overtaken => self.yield_to_other_projector().await,
                 BatchError::Failed(error) => {
-                    tracing::warn!(table = &*self.projection.table.name, %error, "projection failed; retrying in {pause:?}");
+                    let delay = retry.next();
+                    tracing::warn!(table = &*self.projection.table.name, %error, "projection failed; retrying in {delay:?}");
                     self.show(VersionHealth::Failing(error.to_string()), None);
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(MAX_RETRY_DELAY);
+                    tokio::time::sleep(delay).await;
                 }
                 BatchError::Locked { after, error } | BatchError::Poisoned { after, error } => {
                     self.halt(after, error.to_string()).await;
@@ -116,37 +94,29 @@ impl Projector {
             Some(known) => known,
             None => self.projection.checkpoint().await.map_err(BatchError::Failed)?,
         };
-        let batch = match self.prefetch.take() {
-            Some(mut prefetch) if prefetch.from == from => {
-                let read = (&mut prefetch.reading).await;
-                read.map_err(|stopped| {
-                    BatchError::Failed(StoreError::unavailable("reading events", stopped))
-                })??
-            }
-            _ => read(&self.projection, from, self.limit()).await?,
-        };
-        if batch.to == from.position {
+        let read = self.reader.next(from.position, &[self.projection.projection]).await;
+        let batch = read.map_err(|error| batch_error(from, error))?;
+        if batch.len() == 0 {
             return Ok(Progress::Current(from));
         }
-        self.set_oldest_pending(batch.oldest);
-        let events = batch.to.get() - from.position.get();
-        let full = events >= self.batch_size.size();
-        let begun = Instant::now();
-        let reading = full.then(|| self.read_ahead(ProjectionCheckpoint { position: batch.to, ..from }));
-        let moved = self.projection.project(from, batch).await?;
-        self.batch_size.record(full, begun.elapsed());
-        self.rate.add(events);
-        self.prefetch = reading.map(|reading| Prefetch { from: moved, reading });
-        Ok(Progress::Moved(moved))
+        self.status.set_oldest_pending(batch.oldest);
+        let (begun, is_full) = (Instant::now(), self.reader.is_full(&batch));
+        let moved = self.projection.project(from, &batch).await?;
+        self.reader.record(&batch, begun);
+        Ok(if is_full || !self.is_ready() { Progress::Moved(moved) } else { Progress::Current(moved) })
     }
 
-    fn read_ahead(&self, from: ProjectionCheckpoint) -> JoinHandle<Result<ProjectionBatch, BatchError>> {
-        let (projection, limit) = (self.projection.clone(), self.limit());
-        tokio::spawn(async move { read(&projection, from, limit).await })
+    fn is_ready(&self) -> bool {
+        self.projection.stage() == Some(VersionStage::Ready)
     }
 
-    fn limit(&self) -> usize {
-        usize::try_from(self.batch_size.size()).unwrap_or(usize::MAX)
+    /// Runs in the lane until the version has to leave it; waits for events if it must not join. Returns the
+    /// checkpoint of the table, if it is still known.
+    async fn join_lane_or_wait(&self, at: ProjectionCheckpoint) -> Option<ProjectionCheckpoint> {
+        if self.is_ready() && self.lane.join(self.projection.clone(), at, self.status.clone()).await.is_ok() {
+            return None;
+        }
+        self.wait_for_events(at).await
     }
 
     /// Waits for events; returns the checkpoint of the table, if it is still known.
@@ -183,27 +153,8 @@ impl Projector {
         }
     }
 
-    fn set_oldest_pending(&self, oldest: Option<Timestamp>) {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).oldest = oldest;
-    }
-
     /// Publishes the status; returns whether the health changed.
     fn show(&self, health: VersionHealth, at: Option<ProjectionCheckpoint>) -> bool {
-        let mut shown = self.status.lock().unwrap_or_else(PoisonError::into_inner);
-        let news = shown.health != health;
-        shown.health = health;
-        shown.position = at.map_or(shown.position, |at| at.position.get());
-        shown.rate = self.rate.per_second();
-        news
+        self.status.show(health, at, self.reader.rate())
     }
-}
-
-async fn read(
-    projection: &TableProjection,
-    from: ProjectionCheckpoint,
-    limit: usize,
-) -> Result<ProjectionBatch, BatchError> {
-    let head = projection.context.events.progress().head;
-    let query = EventQuery { after: from.position, limit, ..EventQuery::default() };
-    projection.read(from, &query, head).await
 }

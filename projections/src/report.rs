@@ -6,9 +6,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use store::Lease;
 
-use crate::projection::Projection;
+/// The name of the lease under which all projections are maintained.
+pub const LEASE: &str = "projections";
 
-/// The report of the leader of a projection.
+/// The report of the leader: each projection, by name.
+pub type ProjectionReports = BTreeMap<String, ProjectionReport>;
+
+/// The report of the leader about one projection.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ProjectionReport {
     /// Each maintained version, by number.
@@ -69,14 +73,8 @@ impl VersionHealth {
     }
 }
 
-/// The name of the lease under which a projection is maintained.
+/// The reports in a lease; none if this release cannot read them.
 #[must_use]
-pub fn lease_name(projection: &dyn Projection) -> String {
-    format!("projection/{}", projection.name())
-}
-
-/// The report in a lease; the default if this release cannot read it.
-#[must_use]
-pub fn parse_report(lease: &Lease) -> ProjectionReport {
+pub fn parse_reports(lease: &Lease) -> ProjectionReports {
     serde_json::from_value(lease.report.clone()).unwrap_or_default()
 }

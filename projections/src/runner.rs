@@ -1,48 +1,49 @@
-//! Runs the projectors of one projection on one node: leader election decides which node does, and the leader
-//! maintains every version, rebuilds and drops included.
+//! Runs the projectors on one node: leader election decides which node does, and the leader maintains every
+//! version of every projection, rebuilds and drops included.
 //!
 //! The lease only avoids duplicate work: a node that wrongly believes it leads writes nothing, because the
 //! projection checkpoint has moved.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use store::{Env, LeaderElection, LeaderReport, LeadershipStatus};
+use store::{Env, LeaderElection, LeaderReport, LeadershipStatus, StoreProgress};
 use tokio::sync::{Mutex, Notify, watch};
 
 use crate::context::ProjectionContext;
 use crate::projection::Projection;
-use crate::report::{ProjectionReport, lease_name};
+use crate::report::{LEASE, ProjectionReports};
 use crate::supervisor::ProjectorSupervisor;
 
-/// How often the versions are read even without a notification, in case one was lost.
-const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// The delay before a task is started that could not be started, or has ended.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Which node leads a projection, and what it reports.
-pub type ProjectionLeadership = LeadershipStatus<ProjectionReport>;
+/// Which node leads the projections, and what it reports.
+pub type ProjectionLeadership = LeadershipStatus<ProjectionReports>;
 
-/// Maintains one projection whenever no other node does.
+/// Maintains all projections whenever no other node does.
 pub struct ProjectionRunner {
-    projection: &'static dyn Projection,
+    projections: Arc<[&'static dyn Projection]>,
     context: ProjectionContext,
     env: Env,
-    election: LeaderElection<ProjectionReport>,
+    election: LeaderElection<ProjectionReports>,
 }
 
 /// A runner in the background, until it is dropped.
 pub struct ProjectionHandle {
-    projection: &'static dyn Projection,
+    projections: Arc<[&'static dyn Projection]>,
     holder: Arc<str>,
     status: watch::Receiver<ProjectionLeadership>,
     stop: Arc<Notify>,
 }
 
 impl ProjectionHandle {
-    /// The projection it maintains.
+    /// The projections it maintains.
     #[must_use]
-    pub fn projection(&self) -> &'static dyn Projection {
-        self.projection
+    pub fn projections(&self) -> &[&'static dyn Projection] {
+        &self.projections
     }
 
     /// Which node leads, and what it reports.
@@ -82,17 +83,16 @@ impl Drop for ProjectionHandle {
 }
 
 impl ProjectionRunner {
-    /// A runner of this projection. `holder` names this node in the lease.
+    /// A runner of these projections. `holder` names this node in the lease.
     #[must_use]
     pub fn new(
-        projection: &'static dyn Projection,
+        projections: &[&'static dyn Projection],
         context: ProjectionContext,
         env: Env,
         holder: &str,
     ) -> Self {
-        let leases = Arc::clone(&context.leases);
-        let election = LeaderElection::new(leases, &lease_name(projection), holder);
-        Self { projection, context, env, election }
+        let election = LeaderElection::new(Arc::clone(&context.leases), LEASE, holder);
+        Self { projections: projections.into(), context, env, election }
     }
 
     /// Takes over the lease of a holder for which `is_known_dead` is true, instead of waiting until it
@@ -105,7 +105,7 @@ impl ProjectionRunner {
     /// Starts the runner in the background.
     #[must_use]
     pub fn start(self) -> ProjectionHandle {
-        let (projection, status) = (self.projection, self.election.subscribe());
+        let (projections, status) = (Arc::clone(&self.projections), self.election.subscribe());
         let holder = Arc::clone(self.election.holder());
         let stop = Arc::new(Notify::new());
         let stopped = Arc::clone(&stop);
@@ -117,14 +117,14 @@ impl ProjectionRunner {
             }
             self.election.release().await;
         });
-        ProjectionHandle { projection, holder, status, stop }
+        ProjectionHandle { projections, holder, status, stop }
     }
 
     async fn run(&self) -> Infallible {
         loop {
             self.election.wait_until_leader().await;
-            let supervisor =
-                ProjectorSupervisor::new(self.projection, self.context.clone(), self.env.clone());
+            let (projections, context) = (Arc::clone(&self.projections), self.context.clone());
+            let supervisor = ProjectorSupervisor::new(projections, context, self.env.clone());
             let supervisor = Mutex::new(supervisor);
             // While the supervisor is being changed, which waits for the database, the last report stays.
             let report = || {
@@ -143,24 +143,30 @@ impl ProjectionRunner {
 
     /// Keeps the projectors in line with the versions.
     async fn supervise(&self, supervisor: &Mutex<ProjectorSupervisor>) -> Infallible {
-        let name = self.projection.name();
+        let mut revisions = BTreeMap::new();
         loop {
             let mut updates = self.context.events.watch_progress();
-            let seen = match self.context.rows.versions(name).await {
-                Ok(Some(versions)) => {
-                    supervisor.lock().await.reconcile(&versions).await;
-                    versions.revision
+            let mut is_complete = true;
+            for projection in &*self.projections {
+                match self.context.rows.versions(projection.name()).await {
+                    Ok(Some(versions)) => {
+                        is_complete &= supervisor.lock().await.reconcile(*projection, &versions).await;
+                        revisions.insert(projection.name(), versions.revision);
+                    }
+                    Ok(None) => {}
+                    Err(error) => {
+                        is_complete = false;
+                        tracing::debug!(projection = projection.name(), %error, "projection versions not read");
+                    }
                 }
-                Ok(None) => 0,
-                Err(error) => {
-                    tracing::debug!(projection = name, %error, "projection versions not read");
-                    0
-                }
+            }
+            let is_newer = |progress: &StoreProgress| {
+                progress.versions.iter().any(|(name, versions)| {
+                    revisions.get(&**name).is_some_and(|seen| versions.revision > *seen)
+                })
             };
-            let changed = updates.wait_for(|progress| {
-                progress.versions.get(name).is_some_and(|versions| versions.revision > seen)
-            });
-            drop(tokio::time::timeout(POLL_INTERVAL, changed).await);
+            let interval = if is_complete { self.context.poll_interval() } else { RETRY_INTERVAL };
+            drop(tokio::time::timeout(interval, updates.wait_for(is_newer)).await);
         }
     }
 }

@@ -1,20 +1,21 @@
-//! Supervises all versions of one projection on the leader: one task per version projects, rebuilds or drops
-//! it.
+//! Supervises all versions of all projections on the leader: one task per version projects, rebuilds or drops
+//! it; those that have caught up share a lane.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use store::{Env, ProjectionVersion, ProjectionVersions, StoreError, VersionStage};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::sleep;
 
 use crate::context::ProjectionContext;
-use crate::cutover::Cutover;
+use crate::lane::{Lane, LaneEntrance};
 use crate::lifecycle;
 use crate::projection::Projection;
-use crate::projector::{Projector, SharedStatus};
-use crate::report::{ProjectionReport, VersionHealth, VersionReport};
+use crate::projector::Projector;
+use crate::report::{ProjectionReport, ProjectionReports, VersionHealth};
+use crate::status::SharedStatus;
 use crate::table_projection::TableProjection;
 
 /// How long a dropped version keeps its table. Every node learns of a version change within a second, even if
@@ -23,18 +24,21 @@ const VERSION_CHANGE_GRACE: Duration = Duration::from_secs(2);
 /// The delay before dropping a table is retried.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The projector tasks of one projection.
+/// The projector tasks of all projections, and the lane that they share.
 pub(crate) struct ProjectorSupervisor {
-    projection: &'static dyn Projection,
+    projections: Arc<[&'static dyn Projection]>,
     context: ProjectionContext,
     env: Env,
-    /// By version number.
-    tasks: BTreeMap<u64, VersionTask>,
+    /// By projection and version number.
+    tasks: BTreeMap<(&'static str, u64), VersionTask>,
+    lane: LaneEntrance,
+    /// Runs the lane. Aborted on drop, after the tasks.
+    _lane: JoinSet<()>,
 }
 
 /// The task of one version and its status. Dropping it aborts the task.
 struct VersionTask {
-    shown: SharedStatus,
+    status: SharedStatus,
     stage: VersionStage,
     task: Option<JoinHandle<()>>,
 }
@@ -48,55 +52,76 @@ impl Drop for VersionTask {
 }
 
 impl ProjectorSupervisor {
-    pub(crate) fn new(projection: &'static dyn Projection, context: ProjectionContext, env: Env) -> Self {
-        Self { projection, context, env, tasks: BTreeMap::new() }
+    pub(crate) fn new(
+        projections: Arc<[&'static dyn Projection]>,
+        context: ProjectionContext,
+        env: Env,
+    ) -> Self {
+        let (lane, entrance) = Lane::new(context.clone());
+        let mut running = JoinSet::new();
+        running.spawn(lane.run());
+        Self { projections, context, env, tasks: BTreeMap::new(), lane: entrance, _lane: running }
     }
 
-    /// The status of every version, and whether the live one is stuck in a way that another release might not
+    /// The status of every version, and whether a live one is stuck in a way that another release might not
     /// be.
-    pub(crate) fn report(&self) -> (ProjectionReport, bool) {
-        let live = self.context.events.progress().live_version(self.projection.name());
-        let shown = |work: &VersionTask| work.shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let versions: BTreeMap<_, _> =
-            self.tasks.iter().map(|(number, work)| (*number, shown(work))).collect();
-        let stuck = versions.get(&live).is_some_and(|shown: &VersionReport| {
-            matches!(shown.health, VersionHealth::Halted(_) | VersionHealth::Unknown(_))
-        });
-        (ProjectionReport { versions }, stuck)
+    pub(crate) fn report(&self) -> (ProjectionReports, bool) {
+        let progress = self.context.events.progress();
+        let mut reports = ProjectionReports::new();
+        for projection in &*self.projections {
+            reports.insert(projection.name().to_owned(), ProjectionReport::default());
+        }
+        let mut is_stuck = false;
+        for ((name, number), task) in &self.tasks {
+            let report = task.status.report();
+            let halted = matches!(report.health, VersionHealth::Halted(_) | VersionHealth::Unknown(_));
+            is_stuck |= halted && progress.live_version(name) == *number;
+            reports.entry((*name).to_owned()).or_default().versions.insert(*number, report);
+        }
+        (reports, is_stuck)
     }
 
-    /// Starts missing tasks and stops those no longer wanted.
-    pub(crate) async fn reconcile(&mut self, versions: &ProjectionVersions) {
-        self.drop_unsupported(versions).await;
-        self.rebuild_if_outdated(versions).await;
-        self.tasks.retain(|number, work| {
+    /// Starts missing tasks of a projection and stops those no longer wanted; returns whether every version has
+    /// its task.
+    pub(crate) async fn reconcile(
+        &mut self,
+        projection: &'static dyn Projection,
+        versions: &ProjectionVersions,
+    ) -> bool {
+        self.drop_unsupported(projection, versions).await;
+        self.rebuild_if_outdated(projection, versions).await;
+        let name = projection.name();
+        self.tasks.retain(|(of, number), work| {
             let wanted =
                 versions.get(*number).is_some_and(|version| same_kind_of_task(version.stage, work.stage));
-            wanted && work.task.as_ref().is_none_or(|task| !task.is_finished())
+            *of != name || (wanted && work.task.as_ref().is_none_or(|task| !task.is_finished()))
         });
+        let mut is_complete = true;
         for version in &versions.kept {
-            if self.tasks.contains_key(&version.number) {
+            if self.tasks.contains_key(&(name, version.number)) {
                 continue;
             }
-            match self.spawn_task(version).await {
-                Ok(work) => drop(self.tasks.insert(version.number, work)),
+            match self.spawn_task(projection, version).await {
+                Ok(work) => drop(self.tasks.insert((name, version.number), work)),
                 Err(error) => {
-                    tracing::warn!(projection = self.projection.name(), version = version.number, %error, "projector not started; retrying");
+                    tracing::warn!(projection = name, version = version.number, %error, "projector not started; retrying");
+                    is_complete = false;
                 }
             }
         }
+        is_complete
     }
 
     /// Drops versions whose projection code is no longer supported, except the live one: no projector updates
     /// them, so erased users would stay in them.
-    async fn drop_unsupported(&self, versions: &ProjectionVersions) {
-        let (name, mine) = (self.projection.name(), self.projection.version());
+    async fn drop_unsupported(&self, projection: &'static dyn Projection, versions: &ProjectionVersions) {
+        let (name, mine) = (projection.name(), projection.version());
         let unsupported = |version: &&ProjectionVersion| {
-            let is_known = version.fold >= mine || self.projection.with_version(version.fold).is_some();
+            let is_known = version.fold >= mine || projection.with_version(version.fold).is_some();
             !is_known && version.number != versions.live && version.stage != VersionStage::Dropping
         };
         for ProjectionVersion { number, fold, .. } in versions.kept.iter().filter(unsupported) {
-            match lifecycle::drop(self.projection, &self.context, *number).await {
+            match lifecycle::drop(projection, &self.context, *number).await {
                 Ok(_) => tracing::info!(
                     projection = name,
                     version = number,
@@ -112,34 +137,38 @@ impl ProjectorSupervisor {
 
     /// Rebuilds with the projection version of this release if no stored version has it yet, unless an
     /// operator has dropped it. Older releases that still run do not.
-    async fn rebuild_if_outdated(&self, versions: &ProjectionVersions) {
-        let mine = self.projection.version();
+    async fn rebuild_if_outdated(&self, projection: &'static dyn Projection, versions: &ProjectionVersions) {
+        let mine = projection.version();
         let is_new = mine > versions.declined && versions.kept.iter().all(|version| version.fold < mine);
         if is_new && versions.building().is_none() {
             let by = format!("system: the program has version {mine} of the fold");
-            match lifecycle::rebuild(self.projection, &self.context, &by, self.env.now()).await {
+            match lifecycle::rebuild(projection, &self.context, &by, self.env.now()).await {
                 Ok(_) => tracing::info!(
-                    projection = self.projection.name(),
+                    projection = projection.name(),
                     "projection version of this release is new; rebuilding beside the live version"
                 ),
                 Err(error) => {
-                    tracing::warn!(projection = self.projection.name(), %error, "rebuild not started");
+                    tracing::warn!(projection = projection.name(), %error, "rebuild not started");
                 }
             }
         }
     }
 
-    async fn spawn_task(&self, version: &ProjectionVersion) -> Result<VersionTask, StoreError> {
+    async fn spawn_task(
+        &self,
+        projection: &'static dyn Projection,
+        version: &ProjectionVersion,
+    ) -> Result<VersionTask, StoreError> {
         let ProjectionVersion { number, stage, .. } = *version;
-        let shown = SharedStatus::default();
-        let work = |task| VersionTask { shown: Arc::clone(&shown), stage, task };
+        let status = SharedStatus::default();
+        let work = |task| VersionTask { status: status.clone(), stage, task };
         if stage == VersionStage::Dropping {
-            let (projection, context) = (self.projection, self.context.clone());
+            let context = self.context.clone();
             return Ok(work(Some(tokio::spawn(drop_table(projection, context, number)))));
         }
-        let Some(projection) = TableProjection::of(self.projection, version, &self.context) else {
+        let Some(projection) = TableProjection::of(projection, version, &self.context) else {
             let why = format!("projection version {} is not part of this release", version.fold);
-            shown.lock().unwrap_or_else(PoisonError::into_inner).health = VersionHealth::Unknown(why);
+            status.show(VersionHealth::Unknown(why), None, 0);
             return Ok(work(None));
         };
         // Creates a table that was dropped by hand; it is then filled from the start.
@@ -147,8 +176,8 @@ impl ProjectorSupervisor {
         if stage == VersionStage::Ready {
             self.context.rows.index(&projection.table).await?;
         }
-        let projector = Projector::new(projection, Arc::clone(&shown));
-        Ok(work(Some(tokio::spawn(projector.run(Cutover { number })))))
+        let projector = Projector::new(projection, status.clone(), self.lane.clone());
+        Ok(work(Some(tokio::spawn(projector.run()))))
     }
 }
 

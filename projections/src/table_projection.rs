@@ -1,18 +1,18 @@
-//! Projects events into one table: read a batch, fold it, write rows and projection checkpoint in one
-//! transaction.
+//! Projects a batch of events into one table: loads the rows that it changes, folds it, and gives the rows and
+//! the projection checkpoint to write in one transaction. Reading events belongs to `event_reader`.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use store::{
-    Corruption, Envelope, EventQuery, PersonalData, Position, ProjectionCheckpoint, ProjectionVersion, Row,
-    RowChange, StoreError, StoredEvent, Table, WriteError,
+    EventQuery, Position, ProjectionCheckpoint, ProjectionVersion, Row, RowChange, StoreError, StoredEvent,
+    Table, TableWrite, VersionStage, WriteError,
 };
 
 use crate::context::ProjectionContext;
-use crate::parallel_fold::{self, FoldResult, FoldTask, FoldedRows};
-use crate::projection::Projection;
+use crate::event_reader::{EventBatch, read_events};
+use crate::parallel_fold::{self, FoldResult, FoldTask};
+use crate::projection::{PoisonEvent, Projection};
 use crate::skipped_events;
 
 /// The batch size of catching up outside a projector.
@@ -24,6 +24,8 @@ const CONFLICT_RETRY_DELAY: std::time::Duration = std::time::Duration::from_mill
 #[derive(Clone)]
 pub(crate) struct TableProjection {
     pub(crate) projection: &'static dyn Projection,
+    /// The number of the version.
+    pub(crate) number: u64,
     pub(crate) table: Table,
     pub(crate) context: ProjectionContext,
 }
@@ -68,7 +70,15 @@ impl TableProjection {
         context: &ProjectionContext,
     ) -> Option<Self> {
         let projection = projection.with_version(version.fold)?;
-        Some(Self { projection, table: projection.table(version.number), context: context.clone() })
+        let (number, context) = (version.number, context.clone());
+        Some(Self { projection, number, table: projection.table(number), context })
+    }
+
+    /// The stage of the version, as known to this process.
+    pub(crate) fn stage(&self) -> Option<VersionStage> {
+        let progress = self.context.events.progress();
+        let versions = progress.versions.get(self.projection.name())?;
+        versions.get(self.number).map(|version| version.stage)
     }
 
     /// The projection checkpoint of the table.
@@ -103,50 +113,10 @@ impl TableProjection {
         from: ProjectionCheckpoint,
         until: Position,
     ) -> Result<ProjectionCheckpoint, BatchError> {
-        let wanted =
+        let query =
             EventQuery { after: from.position, until: Some(until), limit: BATCH, ..EventQuery::default() };
-        let events = self.read(from, &wanted, until).await?;
-        self.project(from, events).await
-    }
-
-    /// Reads the events of a query. The log is known to reach `head`: finding none before it is damage, and
-    /// waiting would never end.
-    pub(crate) async fn read(
-        &self,
-        from: ProjectionCheckpoint,
-        query: &EventQuery,
-        head: Position,
-    ) -> Result<ProjectionBatch, BatchError> {
-        self.read_matching(from, query, head, &|_| true).await
-    }
-
-    /// Reads only events for rows with matching keys; the others are not decrypted.
-    pub(crate) async fn read_matching(
-        &self,
-        from: ProjectionCheckpoint,
-        query: &EventQuery,
-        head: Position,
-        wanted: &(dyn Fn(&str) -> bool + Send + Sync),
-    ) -> Result<ProjectionBatch, BatchError> {
-        let failed = |error| batch_error(from, error);
-        let events = self.context.events.read_sealed(query).await.map_err(failed)?;
-        let oldest = events.first().map(|event| event.at);
-        let Some(last) = events.last().map(|event| event.position) else {
-            if head > query.after {
-                let position = query.after.next();
-                let missing = Corruption::MissingEvents { first: position, last: position };
-                return Err(batch_error(from, missing.into()));
-            }
-            return Ok(ProjectionBatch { to: query.after, events: Vec::new(), oldest });
-        };
-        let mine = |event: &Envelope| self.projection.key(event).is_some_and(|key| wanted(&key));
-        let mine: Vec<_> = events.into_iter().filter(mine).collect();
-        let events = if self.projection.reads_personal() {
-            self.context.events.unseal(mine).await.map_err(failed)?
-        } else {
-            mine.into_iter().map(without_personal_data).collect()
-        };
-        Ok(ProjectionBatch { to: last, events, oldest })
+        let batch = read_events(&self.context, &query, until, &[self.projection], &|_| true).await;
+        self.project(from, &batch.map_err(|error| batch_error(from, error))?).await
     }
 
     /// Folds a batch and writes the rows; returns the new checkpoint.
@@ -158,23 +128,16 @@ impl TableProjection {
     pub(crate) async fn project(
         &self,
         from: ProjectionCheckpoint,
-        batch: ProjectionBatch,
+        batch: &EventBatch,
     ) -> Result<ProjectionCheckpoint, BatchError> {
         if batch.to == from.position {
             return Ok(from);
         }
-        // Some databases recreate a dropped table with the first row. It would look complete.
-        if self.context.events.progress().dropped.contains(&self.table.name) {
-            return Err(batch_error(from, StoreError::table_dropped(&self.table.name)));
-        }
-        let before = self.load_rows(&batch.events).await.map_err(|error| batch_error(from, error))?;
-        let (task, FoldResult { folded, digest, poison }) =
-            self.fold(before, batch.events).await.map_err(|error| batch_error(from, error))?;
+        let TableChange { write, poison } = self.change(from, batch).await?;
+        let moved = write.to;
         // Events before a poison event are applied.
-        let to = poison.as_ref().map_or(batch.to, |poison| poison.position.previous());
-        let moved = ProjectionCheckpoint { position: to, digest: from.digest.and(digest), ..from };
-        if to > from.position {
-            self.apply(from, moved, &task.before, folded).await?;
+        if moved.position > from.position {
+            write_tables(&self.context, from, vec![write]).await?;
         }
         match poison {
             None => Ok(moved),
@@ -182,20 +145,26 @@ impl TableProjection {
         }
     }
 
-    async fn apply(
+    /// What a batch changes in the table.
+    pub(crate) async fn change(
         &self,
         from: ProjectionCheckpoint,
-        to: ProjectionCheckpoint,
-        before: &HashMap<String, Row>,
-        folded: FoldedRows,
-    ) -> Result<(), BatchError> {
-        let change = |(key, row)| RowChange { existed: before.contains_key(&key), key, row };
+        batch: &EventBatch,
+    ) -> Result<TableChange, BatchError> {
+        // Some databases recreate a dropped table with the first row. It would look complete.
+        if self.context.events.progress().dropped.contains(&self.table.name) {
+            return Err(batch_error(from, StoreError::table_dropped(&self.table.name)));
+        }
+        let events = batch.events_for(self.projection);
+        let before = self.load_rows(&events).await.map_err(|error| batch_error(from, error))?;
+        let (task, FoldResult { folded, digest, poison }) =
+            self.fold(before, events).await.map_err(|error| batch_error(from, error))?;
+        let position = poison.as_ref().map_or(batch.to, |poison| poison.position.previous());
+        let to = ProjectionCheckpoint { position, digest: from.digest.and(digest), ..from };
+        let change = |(key, row)| RowChange { existed: task.before.contains_key(&key), key, row };
         let changes = folded.into_iter().map(change).filter(|change| change.existed || change.row.is_some());
-        let applied = self.context.rows.apply(&self.table, from, to, changes.collect()).await;
-        applied.map_err(|error| match error {
-            WriteError::Conflict => BatchError::Overtaken,
-            WriteError::Store(error) => batch_error(from, error),
-        })
+        let write = TableWrite { table: self.table.clone(), from, to, changes: changes.collect() };
+        Ok(TableChange { write, poison })
     }
 
     async fn load_rows(&self, events: &[StoredEvent]) -> Result<HashMap<String, Row>, StoreError> {
@@ -210,7 +179,7 @@ impl TableProjection {
     async fn fold(
         &self,
         before: HashMap<String, Row>,
-        events: Vec<StoredEvent>,
+        events: Arc<Vec<StoredEvent>>,
     ) -> Result<(Arc<FoldTask>, FoldResult), StoreError> {
         let mut task =
             Arc::new(FoldTask { projection: self.projection, events, before, skipped: BTreeSet::new() });
@@ -231,15 +200,21 @@ impl TableProjection {
     }
 }
 
-/// Events that concern the projection, and the position up to which the log was read for them.
-#[derive(Debug)]
-pub(crate) struct ProjectionBatch {
-    pub(crate) to: Position,
-    pub(crate) events: Vec<StoredEvent>,
-    /// When the first event read was appended.
-    pub(crate) oldest: Option<Timestamp>,
+/// What a batch changes in one table.
+pub(crate) struct TableChange {
+    pub(crate) write: TableWrite,
+    /// The event that cannot be applied; the rows are those before it.
+    pub(crate) poison: Option<PoisonEvent>,
 }
 
-fn without_personal_data(envelope: Envelope) -> StoredEvent {
-    StoredEvent { envelope, personal: PersonalData::Erased }
+/// Writes rows and checkpoints of tables that are all at the position of `from`, in one transaction.
+pub(crate) async fn write_tables(
+    context: &ProjectionContext,
+    from: ProjectionCheckpoint,
+    writes: Vec<TableWrite>,
+) -> Result<(), BatchError> {
+    context.rows.apply_all(writes).await.map_err(|error| match error {
+        WriteError::Conflict => BatchError::Overtaken,
+        WriteError::Store(error) => batch_error(from, error),
+    })
 }

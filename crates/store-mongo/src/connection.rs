@@ -38,6 +38,9 @@ const MAX_WORK_CONNECTIONS: u32 = 64;
 /// Pool size for watching: an open change stream occupies one connection.
 const MAX_WATCH_CONNECTIONS: u32 = 4;
 
+/// The collection of projection checkpoints.
+pub(crate) const CHECKPOINTS: &str = "checkpoints";
+
 /// Two clients with a pool each, so that reads and writes never wait for the change stream or the other way
 /// round.
 #[derive(Clone)]
@@ -158,7 +161,7 @@ impl Db {
 
     /// Projection checkpoints.
     pub(crate) fn checkpoints(&self) -> Collection<RawDocumentBuf> {
-        self.database.collection("checkpoints")
+        self.database.collection(CHECKPOINTS)
     }
 
     /// Projection versions.

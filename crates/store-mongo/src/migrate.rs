@@ -10,7 +10,7 @@ use store::idempotency::RETENTION;
 use store::rotation::{CLAIMS, SIGNING};
 use store::{Corruption, Head, RefusalReason, StoreError};
 
-use crate::connection::{Connection, Db};
+use crate::connection::{CHECKPOINTS, Connection, Db};
 use crate::document_reader::{DocumentReader, binary, raw, uuid};
 use crate::error::{MongoError, context, from_driver_error};
 use crate::event_document::from_head;
@@ -29,7 +29,7 @@ pub(crate) const COLLECTIONS: [&str; 11] = [
     "events",
     "vault",
     "idempotency",
-    "checkpoints",
+    CHECKPOINTS,
     "read_models",
     "leases",
     "delivery_progress",

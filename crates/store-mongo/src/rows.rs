@@ -9,10 +9,10 @@ use mongodb::bson::raw::cstr;
 use mongodb::bson::{Document, RawArrayBuf, RawDocumentBuf, doc};
 use store::{
     ProjectionCheckpoint, ProjectionVersions, ReadModelStore, Row, RowChange, RowPage, StoreError, Table,
-    WriteError,
+    TableWrite, WriteError,
 };
 
-use crate::connection::Db;
+use crate::connection::{CHECKPOINTS, Db};
 use crate::detached::{REQUEST_TIMEOUT, SCAN_TIMEOUT, spawn_detached, spawn_with_timeout};
 use crate::document_reader::raw;
 use crate::error::{MongoError, check_write_errors, context};
@@ -80,21 +80,18 @@ impl ReadModelStore for MongoStore {
         .await
     }
 
-    async fn apply(
-        &self,
-        table: &Table,
-        from: ProjectionCheckpoint,
-        to: ProjectionCheckpoint,
-        changes: Vec<RowChange>,
-    ) -> Result<(), WriteError> {
-        if from.is_removed() {
+    async fn apply_all(&self, writes: Vec<TableWrite>) -> Result<(), WriteError> {
+        if writes.iter().any(|write| write.from.is_removed()) {
             return Err(WriteError::Conflict);
         }
-        let rows = ApplyRows::new(table, from, to, changes).await?;
-        match run_transaction(&self.connection.work, rows).await {
-            Ok(true) => self.tracker.advance_checkpoint(&table.name, to),
+        let moved: Vec<_> = writes.iter().map(|write| (Arc::clone(&write.table.name), write.to)).collect();
+        match run_transaction(&self.connection.work, ApplyRows::new(writes).await?).await {
+            Ok(true) => {}
             Ok(false) => return Err(WriteError::Conflict),
             Err(error) => return Err(inner_error(error).into()),
+        }
+        for (table, to) in moved {
+            self.tracker.advance_checkpoint(&table, to);
         }
         Ok(())
     }
@@ -191,11 +188,17 @@ impl TransactionBody for ReadSlice {
     }
 }
 
-/// Writes rows and their checkpoint in one transaction.
+/// Writes the rows of tables and their checkpoints in one transaction.
 struct ApplyRows {
-    table: Table,
-    from: ProjectionCheckpoint,
-    moved: RawDocumentBuf,
+    tables: Vec<String>,
+    /// One update statement per checkpoint.
+    checkpoints: RawDocumentBuf,
+    rows: Vec<EncodedRows>,
+}
+
+/// The changed rows of one table.
+struct EncodedRows {
+    table: Arc<str>,
     /// Rows to insert.
     new: Vec<RawDocumentBuf>,
     /// Rows to replace, by key.
@@ -204,17 +207,38 @@ struct ApplyRows {
 }
 
 impl ApplyRows {
-    async fn new(
-        table: &Table,
-        from: ProjectionCheckpoint,
-        moved: ProjectionCheckpoint,
-        changes: Vec<RowChange>,
-    ) -> Result<Self, StoreError> {
+    async fn new(writes: Vec<TableWrite>) -> Result<Self, StoreError> {
+        let mut moves = RawArrayBuf::new();
+        let (mut tables, mut rows) = (Vec::new(), Vec::new());
+        for TableWrite { table, from, to, changes } in writes {
+            moves.push(move_checkpoint(&table, from, to)?);
+            tables.push(table.name.to_string());
+            rows.push(EncodedRows::new(&table, changes).await?);
+        }
+        let mut checkpoints = RawDocumentBuf::new();
+        checkpoints.append(cstr!("update"), CHECKPOINTS);
+        checkpoints.append(cstr!("updates"), moves);
+        Ok(Self { tables, checkpoints, rows })
+    }
+}
+
+/// A replacement, not an update: the change event then contains the whole checkpoint.
+fn move_checkpoint(
+    table: &Table,
+    from: ProjectionCheckpoint,
+    to: ProjectionCheckpoint,
+) -> Result<RawDocumentBuf, StoreError> {
+    let mut expected = from_checkpoint(&table.name, from);
+    expected.insert("clearing", doc! { "$exists": false });
+    raw(&doc! { "q": expected, "u": from_checkpoint(&table.name, to) })
+}
+
+impl EncodedRows {
+    async fn new(table: &Table, changes: Vec<RowChange>) -> Result<Self, StoreError> {
         // The last change to a row wins.
         let changes: HashMap<_, _> = changes.into_iter().map(|change| (change.key.clone(), change)).collect();
-        let moved = raw(&from_checkpoint(&table.name, moved))?;
         let (new, replaced, removed) = Default::default();
-        let mut rows = Self { table: table.clone(), from, moved, new, replaced, removed };
+        let mut rows = Self { table: Arc::clone(&table.name), new, replaced, removed };
         for (done, (key, RowChange { row, existed, .. })) in changes.into_iter().enumerate() {
             yield_if_due(done).await;
             match row {
@@ -228,36 +252,47 @@ impl ApplyRows {
         }
         Ok(rows)
     }
-}
 
-#[async_trait]
-impl TransactionBody for ApplyRows {
-    /// Whether the stored checkpoint was the expected one.
-    type Output = bool;
-
-    fn description(&self) -> String {
-        format!("writing rows of {}", self.table.name)
-    }
-
-    async fn attempt(&self, db: &Db, session: &mut ClientSession) -> Result<bool, MongoError> {
-        let mut expected = from_checkpoint(&self.table.name, self.from);
-        expected.insert("clearing", doc! { "$exists": false });
-        // A replacement, not an update: the change event then contains the whole checkpoint.
-        let moved = db.checkpoints().replace_one(expected, &self.moved).session(&mut *session).await?;
-        if moved.matched_count == 0 {
-            return Ok(false);
-        }
-        let rows = db.table(&self.table.name);
+    async fn write(&self, db: &Db, session: &mut ClientSession) -> Result<(), MongoError> {
+        let rows = db.table(&self.table);
         if !self.new.is_empty() {
             rows.insert_many(&self.new).session(&mut *session).await?;
         }
         for chunk in chunks(&self.replaced) {
-            let update = replacements(&self.table.name, chunk);
+            let update = replacements(&self.table, chunk);
             let answer = db.handle().run_raw_command(update).session(&mut *session).await?;
             check_write_errors("replacing rows", &answer)?;
         }
         if !self.removed.is_empty() {
             rows.delete_many(doc! { "_id": { "$in": &self.removed } }).session(&mut *session).await?;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl TransactionBody for ApplyRows {
+    /// Whether every stored checkpoint was the expected one.
+    type Output = bool;
+
+    fn description(&self) -> String {
+        format!("writing rows of {}", self.tables.join(", "))
+    }
+
+    /// Some of the checkpoints may have been moved.
+    fn aborts(all_moved: &bool) -> bool {
+        !all_moved
+    }
+
+    async fn attempt(&self, db: &Db, session: &mut ClientSession) -> Result<bool, MongoError> {
+        let answer = db.handle().run_raw_command(self.checkpoints.clone()).session(&mut *session).await?;
+        check_write_errors("moving projection checkpoints", &answer)?;
+        let moved = answer.get_i32("n").unwrap_or_default();
+        if usize::try_from(moved).ok() != Some(self.tables.len()) {
+            return Ok(false);
+        }
+        for rows in &self.rows {
+            rows.write(db, session).await?;
         }
         Ok(true)
     }

@@ -4,7 +4,7 @@ use mongodb::IndexModel;
 use mongodb::bson::{Document, RawDocument, doc};
 use store::{ProjectionCheckpoint, StoreError, Table};
 
-use crate::connection::Db;
+use crate::connection::{CHECKPOINTS, Db};
 use crate::error::{MongoError, context};
 use crate::find::find;
 use crate::migrate::create_collection;
@@ -31,7 +31,7 @@ pub(crate) async fn index(db: &Db, table: &Table) -> Result<(), StoreError> {
 
 /// Creates the collection and the checkpoint if they are missing; returns the checkpoint.
 pub(crate) async fn prepare(db: &Db, table: &Table) -> Result<ProjectionCheckpoint, StoreError> {
-    create_collection(db, "checkpoints").await?;
+    create_collection(db, CHECKPOINTS).await?;
     let removed = |(checkpoint, _): &(ProjectionCheckpoint, bool)| checkpoint.is_removed();
     if checkpoint(db, &table.name).await?.as_ref().is_some_and(removed) {
         return Err(StoreError::table_removed(&table.name));

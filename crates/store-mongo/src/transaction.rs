@@ -39,6 +39,11 @@ pub(crate) trait TransactionBody: Send + Sync + 'static {
 
     /// Reads and writes through `session` only. The loop commits.
     async fn attempt(&self, db: &Db, session: &mut ClientSession) -> Result<Self::Output, MongoError>;
+
+    /// Whether the transaction is to be aborted after this output, which the caller still receives.
+    fn aborts(_: &Self::Output) -> bool {
+        false
+    }
 }
 
 /// Runs `work` in a transaction and returns by the deadline. A loop that has not sent its commit by then
@@ -154,6 +159,10 @@ impl<W: TransactionBody> TransactionLoop<W> {
         let mut session = self.db.session().await?;
         session.start_transaction().await?;
         let answer = self.work.attempt(&self.db, &mut session).await?;
+        if W::aborts(&answer) {
+            session.abort_transaction().await?;
+            return Ok(Ok(answer));
+        }
         if !self.gate.open() {
             return Err(StoreError::Unavailable {
                 what: format!("{what}: timed out before the commit"),

@@ -11,7 +11,7 @@ use rusqlite::types::ToSqlOutput;
 use rusqlite::{Connection, params, params_from_iter};
 use store::{
     Position, ProjectionCheckpoint, ProjectionVersions, ReadModelStore, RefusalReason, Row, RowChange,
-    RowPage, StoreError, Table, WriteError,
+    RowPage, StoreError, Table, TableWrite, WriteError,
 };
 
 use crate::checkpoints::{find_checkpoint, read_checkpoint, write_checkpoint};
@@ -119,23 +119,21 @@ impl ReadModelStore for SqliteStore {
         .await
     }
 
-    async fn apply(
-        &self,
-        table: &Table,
-        from: ProjectionCheckpoint,
-        to: ProjectionCheckpoint,
-        changes: Vec<RowChange>,
-    ) -> Result<(), WriteError> {
-        let (tracker, table) = (Arc::clone(&self.tracker), table.clone());
+    async fn apply_all(&self, writes: Vec<TableWrite>) -> Result<(), WriteError> {
+        let tracker = Arc::clone(&self.tracker);
         let applied = self.write(move |connection| {
             let transaction = begin(connection)?;
-            if from.is_removed() || find_checkpoint(&transaction, &table.name)? != Some(from) {
-                return Ok(false);
+            for TableWrite { table, from, to, changes } in &writes {
+                if from.is_removed() || find_checkpoint(&transaction, &table.name)? != Some(*from) {
+                    return Ok(false);
+                }
+                write_rows(&transaction, table, changes)?;
+                write_checkpoint(&transaction, &table.name, *to)?;
             }
-            write_rows(&transaction, &table, &changes)?;
-            write_checkpoint(&transaction, &table.name, to)?;
             transaction.commit()?;
-            tracker.advance_checkpoint(&table.name, to);
+            for TableWrite { table, to, .. } in &writes {
+                tracker.advance_checkpoint(&table.name, *to);
+            }
             Ok(true)
         });
         if applied.await? { Ok(()) } else { Err(WriteError::Conflict) }

@@ -8,7 +8,7 @@
 //! 2. [`LeaderElection::renew`] beside the work, until the lease is lost or a stuck leader yields.
 //! 3. [`LeaderElection::step_down`], then from the start; [`LeaderElection::release`] when the node stops.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -71,6 +71,9 @@ pub struct LeaderElection<R> {
     /// At most one request is in flight, and none is abandoned: a late renewal would otherwise overtake the
     /// release, and no node would lead for a whole term.
     in_flight: Arc<Mutex<()>>,
+    /// When the request was sent by which this node became the leader: the term counts from it, because the
+    /// answer may have been slow.
+    acquired: std::sync::Mutex<Option<Instant>>,
     status: watch::Sender<LeadershipStatus<R>>,
 }
 
@@ -83,7 +86,8 @@ where
     pub fn new(leases: Arc<dyn LeaseStore>, name: &str, holder: &str) -> Self {
         let status = watch::Sender::new(LeadershipStatus::default());
         let (name, holder) = (name.into(), holder.into());
-        Self { leases, name, holder, is_known_dead: |_| false, in_flight: Arc::default(), status }
+        let (in_flight, acquired) = Default::default();
+        Self { leases, name, holder, is_known_dead: |_| false, in_flight, acquired, status }
     }
 
     /// Takes over the lease of a holder for which `is_known_dead` is true, instead of waiting until it
@@ -108,8 +112,10 @@ where
     /// Waits until this node holds the lease.
     pub async fn wait_until_leader(&self) {
         loop {
-            match self.acquire().await {
+            let requested = Instant::now();
+            match self.acquire_within(LEASE_TERM).await {
                 Ok(lease) if self.is_mine(&lease) => {
+                    *self.acquired.lock().unwrap_or_else(PoisonError::into_inner) = Some(requested);
                     tracing::info!(lease = &*self.name, "this node is the leader");
                     return;
                 }
@@ -126,10 +132,12 @@ where
         }
     }
 
-    /// Renews the lease until it is lost, or `report` has said for [`MAX_STUCK`] that the job is stuck. A
-    /// `report` of `None` leaves the last one in place.
+    /// Renews the lease until it is lost. If `report` says for [`MAX_STUCK`] that the job is stuck, the lease is
+    /// offered to other nodes; the job goes on meanwhile, and afterwards if no node has taken it. A `report` of
+    /// `None` leaves the last one in place.
     pub async fn renew(&self, report: impl Fn() -> Option<LeaderReport<R>>) -> LeadershipEnd {
-        let (mut renewed, mut stuck_since) = (Instant::now(), None);
+        let acquired = self.acquired.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (mut renewed, mut stuck_since) = (acquired.unwrap_or_else(Instant::now), None);
         loop {
             sleep(RENEW_INTERVAL).await;
             if let Some(LeaderReport { report, is_stuck }) = report() {
@@ -137,19 +145,24 @@ where
                 stuck_since = if is_stuck { stuck_since.or_else(|| Some(Instant::now())) } else { None };
             }
             if stuck_since.is_some_and(|since: Instant| since.elapsed() > MAX_STUCK) {
-                tracing::info!(lease = &*self.name, "stuck leader yields to other nodes");
-                return LeadershipEnd::Yielded;
+                tracing::info!(lease = &*self.name, "stuck leader offers its lease to other nodes");
+                self.release().await;
+                sleep(STEP_DOWN_PAUSE).await;
+                if self.is_taken_by_other().await {
+                    return LeadershipEnd::Yielded;
+                }
+                // Not renewed in the meantime, so the term counts from the next request.
+                (renewed, stuck_since) = (Instant::now(), None);
             }
             let (left, requested) = (LEASE_TERM.saturating_sub(renewed.elapsed()), Instant::now());
-            match timeout(left, self.acquire()).await {
-                // The term counts from the request: the answer may have been slow.
-                Ok(Ok(lease)) if self.is_mine(&lease) => renewed = requested,
-                Ok(Ok(lease)) => {
+            match self.acquire_within(left).await {
+                Ok(lease) if self.is_mine(&lease) => renewed = requested,
+                Ok(lease) => {
                     tracing::info!(lease = &*self.name, owner = lease.holder, "another node is the leader");
                     return LeadershipEnd::Lost;
                 }
-                Ok(Err(_)) if renewed.elapsed() < LEASE_TERM => {}
-                Ok(Err(_)) | Err(_) => {
+                Err(_) if renewed.elapsed() < LEASE_TERM => {}
+                Err(_) => {
                     tracing::warn!(lease = &*self.name, "lease expired before it could be renewed");
                     return LeadershipEnd::Lost;
                 }
@@ -161,7 +174,7 @@ where
     pub async fn step_down(&self, end: LeadershipEnd) {
         self.release().await;
         sleep(STEP_DOWN_PAUSE).await;
-        if end == LeadershipEnd::Yielded && self.is_taken_by_other().await {
+        if end == LeadershipEnd::Yielded {
             sleep(YIELD_BACKOFF).await;
         }
     }
@@ -177,6 +190,14 @@ where
             Ok(Err(error)) => tracing::debug!(lease = &*self.name, %error, "lease not released; it expires"),
             Err(_) => tracing::debug!(lease = &*self.name, "lease not released in time; it expires"),
         }
+    }
+
+    /// Acquires or renews the lease, unless the database takes longer than `limit`.
+    async fn acquire_within(&self, limit: Duration) -> Result<Lease, StoreError> {
+        timeout(limit, self.acquire()).await.unwrap_or_else(|_| {
+            let what = format!("acquiring the lease `{}`: no answer within {limit:?}", self.name);
+            Err(StoreError::Unavailable { what, source: None })
+        })
     }
 
     /// Acquires or renews the lease; returns it with its holder. The request completes even if the caller

@@ -64,6 +64,7 @@ pub use progress::{ProgressTracker, StoreProgress};
 pub use rotation::Rotation;
 pub use rows::{
     Column, ColumnKind, ProjectionCheckpoint, ReadModelStore, Row, RowChange, RowPage, Table, TableSchema,
+    TableWrite,
 };
 pub use rows_digest::RowsDigest;
 pub use verify::{ClaimChange, Finding, FindingKind, Verified, VerifyError};

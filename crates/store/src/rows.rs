@@ -135,6 +135,19 @@ pub struct RowChange {
     pub existed: bool,
 }
 
+/// What one commit of a projector writes to one table.
+#[derive(Clone, Debug)]
+pub struct TableWrite {
+    /// The table.
+    pub table: Table,
+    /// The checkpoint that it must be at (optimistic concurrency).
+    pub from: ProjectionCheckpoint,
+    /// The checkpoint after the write.
+    pub to: ProjectionCheckpoint,
+    /// The changed rows.
+    pub changes: Vec<RowChange>,
+}
+
 /// Rows with the checkpoint that they are made of, read at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct RowPage {
@@ -194,18 +207,27 @@ pub trait ReadModelStore: Send + Sync {
     async fn row_page(&self, table: &Table, after: Option<&str>, limit: usize)
     -> Result<RowPage, StoreError>;
 
-    /// Writes rows and moves the checkpoint from `from` to `to`, in one transaction; publishes the progress.
+    /// Writes the rows of several tables and moves their checkpoints, all in one transaction; publishes the
+    /// progress.
     ///
     /// # Errors
-    /// [`WriteError::Conflict`] if the checkpoint is not at `from`, or the table was removed; [`StoreError::Internal`] if a row does not fit
-    /// the table's columns. Nothing is written then.
+    /// [`WriteError::Conflict`] if one of the checkpoints is not the expected one, or one of the tables was
+    /// removed; [`StoreError::Internal`] if a row does not fit its table's columns. Nothing is written then.
+    async fn apply_all(&self, writes: Vec<TableWrite>) -> Result<(), WriteError>;
+
+    /// Writes rows of one table and moves its checkpoint from `from` to `to`, as [`ReadModelStore::apply_all`].
+    ///
+    /// # Errors
+    /// As [`ReadModelStore::apply_all`].
     async fn apply(
         &self,
         table: &Table,
         from: ProjectionCheckpoint,
         to: ProjectionCheckpoint,
         changes: Vec<RowChange>,
-    ) -> Result<(), WriteError>;
+    ) -> Result<(), WriteError> {
+        self.apply_all(vec![TableWrite { table: table.clone(), from, to, changes }]).await
+    }
 
     /// The versions of a read model, as a majority knows them; publishes the progress. None were made yet if it is `None`.
     ///

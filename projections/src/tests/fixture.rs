@@ -15,7 +15,7 @@ use store::{
 };
 
 use crate::runner::{ProjectionHandle, ProjectionLeadership, ProjectionRunner};
-use crate::{Projection, ProjectionContext, UserRow, Users, lifecycle};
+use crate::{Projection, ProjectionContext, UserRow, Users, VersionReport, lifecycle};
 
 pub(super) const TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -82,7 +82,12 @@ impl Fixture {
         projection: &'static dyn Projection,
         holder: &str,
     ) -> ProjectionHandle {
-        ProjectionRunner::new(projection, context, self.env.clone(), holder).start()
+        ProjectionRunner::new(&[projection], context, self.env.clone(), holder).start()
+    }
+
+    /// A node that runs several projections.
+    pub(super) fn node_of(&self, projections: &[&'static dyn Projection], holder: &str) -> ProjectionHandle {
+        ProjectionRunner::new(projections, self.context(), self.env.clone(), holder).start()
     }
 
     /// Decides a command on a user and appends the events; returns them.
@@ -188,6 +193,11 @@ pub(super) async fn wait_for_status(
     let said = tokio::time::timeout(TIMEOUT, status.wait_for(|status| wanted(status))).await;
     let Ok(said) = said else { panic!("it says {:?}", node.status()) };
     said.unwrap().clone()
+}
+
+/// The report on a version of `users`.
+pub(super) fn users_version(status: &ProjectionLeadership, number: u64) -> Option<&VersionReport> {
+    status.report.get("users")?.versions.get(&number)
 }
 
 pub(super) fn register(name: &str) -> UserCommand {

@@ -8,7 +8,7 @@ use domain::UserCommand;
 use store::{Lease, LeaseStore};
 use tokio::time::{Instant, sleep};
 
-use super::fixture::{Fixture, wait_for_status};
+use super::fixture::{Fixture, users_version, wait_for_status};
 use super::recording_backend::RecordingBackend;
 use crate::{Users, VersionHealth};
 
@@ -24,11 +24,11 @@ async fn one_node_leads_and_followers_report_its_status() {
     let head = fixture.head().await;
     fixture.reached(&Users, 1, head).await;
     let shown = wait_for_status(&second, |status| {
-        status.report.versions.get(&1).is_some_and(|shown| shown.position == head.get())
+        users_version(status, 1).is_some_and(|shown| shown.position == head.get())
     })
     .await;
     assert_eq!(
-        (shown.owner.as_deref(), &shown.report.versions[&1].health),
+        (shown.owner.as_deref(), &users_version(&shown, 1).unwrap().health),
         (Some("a"), &VersionHealth::Running)
     );
     // Each node measures the report time with its own clock.

@@ -6,7 +6,7 @@ use domain::{Role, UserCommand};
 use store::{Position, ProjectionCheckpoint, ReadModelStore};
 use tokio::time::{Instant, sleep};
 
-use super::fixture::{Fixture, register, wait_for_status};
+use super::fixture::{Fixture, register, users_version, wait_for_status};
 use super::other_versions::FixedUsers;
 use crate::runner::{ProjectionHandle, ProjectionLeadership};
 use crate::{Daily, Projection, Users, VersionHealth};
@@ -16,7 +16,7 @@ fn users() -> &'static dyn Projection {
 }
 
 fn halted(status: &ProjectionLeadership) -> Option<&str> {
-    let shown = status.report.versions.get(&1)?;
+    let shown = users_version(status, 1)?;
     matches!(shown.health, VersionHealth::Halted(_)).then(|| shown.health.error()).flatten()
 }
 
@@ -35,7 +35,7 @@ async fn poisoned() -> (Fixture, ProjectionHandle, Position) {
 async fn poison_event_halts_the_projection_until_another_node_advances_the_checkpoint() {
     let (fixture, node, poison) = poisoned().await;
     let status = node.status();
-    assert_eq!((poison, status.report.versions[&1].position), (Position::new(2), 1));
+    assert_eq!((poison, users_version(&status, 1).unwrap().position), (Position::new(2), 1));
     let why = halted(&status).unwrap();
     assert!(why.contains("position 2") && why.contains("FromTheFuture"), "{why}");
     assert_eq!(fixture.live_users().await.len(), 1, "nothing after a poison event is projected");
@@ -48,7 +48,7 @@ async fn poison_event_halts_the_projection_until_another_node_advances_the_check
     fixture.reached(&Users, 1, Position::new(3)).await;
     assert_eq!(fixture.live_users().await.len(), 2);
     wait_for_status(&node, |status| {
-        status.report.versions.get(&1).is_some_and(|one| one.health == VersionHealth::Running)
+        users_version(status, 1).is_some_and(|one| one.health == VersionHealth::Running)
     })
     .await;
 }
@@ -56,11 +56,11 @@ async fn poison_event_halts_the_projection_until_another_node_advances_the_check
 #[tokio::test(start_paused = true)]
 async fn halted_projection_does_not_stop_others() {
     let mut fixture = Fixture::new(2).await;
-    let nodes = [fixture.node(&super::other_versions::UsersV2, "a"), fixture.node(&Daily, "a")];
+    let node = fixture.node_of(&[&super::other_versions::UsersV2, &Daily], "a");
     fixture.command(0, register("ada")).await;
     fixture.command(0, UserCommand::GrantRole { role: Role::Auditor }).await;
-    let next = wait_for_status(&nodes[0], |status| {
-        status.report.versions.get(&2).is_some_and(|next| next.health.name() == "halted")
+    let next = wait_for_status(&node, |status| {
+        users_version(status, 2).is_some_and(|next| next.health.name() == "halted")
     });
     next.await;
     fixture.command(1, register("bob")).await;

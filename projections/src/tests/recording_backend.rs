@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use serde_json::Value;
 use store::memory::Memory;
 use store::{
-    Lease, LeaseStore, ProjectionCheckpoint, ProjectionVersions, ReadModelStore, Row, RowChange, RowPage,
-    StoreError, Table, WriteError,
+    Lease, LeaseStore, ProjectionCheckpoint, ProjectionVersions, ReadModelStore, Row, RowPage, StoreError,
+    Table, TableWrite, WriteError,
 };
 
 /// The writes: table, from, to.
@@ -78,17 +78,14 @@ impl ReadModelStore for RecordingBackend {
         self.memory.row_page(table, after, limit).await
     }
 
-    async fn apply(
-        &self,
-        table: &Table,
-        from: ProjectionCheckpoint,
-        to: ProjectionCheckpoint,
-        changes: Vec<RowChange>,
-    ) -> Result<(), WriteError> {
+    async fn apply_all(&self, writes: Vec<TableWrite>) -> Result<(), WriteError> {
         tokio::time::sleep(self.delay).await;
-        self.memory.apply(table, from, to, changes).await?;
-        let moved = (table.name.to_string(), from.position.get(), to.position.get());
-        self.written.lock().unwrap().push(moved);
+        let moved: Vec<_> = writes
+            .iter()
+            .map(|write| (write.table.name.to_string(), write.from.position.get(), write.to.position.get()))
+            .collect();
+        self.memory.apply_all(writes).await?;
+        self.written.lock().unwrap().extend(moved);
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use domain::{Role, UserCommand};
 use tokio::time::sleep;
 
-use super::fixture::{Fixture, register, wait_for_status};
+use super::fixture::{Fixture, register, users_version, wait_for_status};
 use super::other_versions::{UsersV2, UsersV3};
 use crate::{ChangeError, Projection, Users, VersionHealth, lifecycle, verify};
 
@@ -29,7 +29,7 @@ async fn new_projection_version_is_rebuilt_automatically_while_the_previous_one_
 
     // The new version halts; the previous one stays live.
     let halted = wait_for_status(&node, |status| {
-        status.report.versions.get(&2).is_some_and(|next| matches!(next.health, VersionHealth::Halted(_)))
+        users_version(status, 2).is_some_and(|next| matches!(next.health, VersionHealth::Halted(_)))
     });
     halted.await;
     fixture.command(1, register("bob")).await;
@@ -101,7 +101,7 @@ async fn older_release_starts_no_rebuild_and_yields_to_a_newer_one() {
 
     let old = fixture.node(&Users, "old");
     let unknown = wait_for_status(&old, |status| {
-        status.report.versions.get(&2).is_some_and(|next| matches!(next.health, VersionHealth::Unknown(_)))
+        users_version(status, 2).is_some_and(|next| matches!(next.health, VersionHealth::Unknown(_)))
     });
     assert_eq!(unknown.await.owner.as_deref(), Some("old"));
     sleep(Duration::from_secs(20)).await;

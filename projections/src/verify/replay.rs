@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use store::{EventQuery, InternalError, Position, ProjectionCheckpoint, Row, StoreError, StoredEvent};
+use store::{EventQuery, InternalError, Position, Row, StoreError, StoredEvent};
 
+use crate::event_reader::read_events;
 use crate::skipped_events;
-use crate::table_projection::{BatchError, TableProjection};
+use crate::table_projection::TableProjection;
 
 /// Bytes of rows held at once.
 pub(super) const MEMORY_BUDGET: usize = 96 * 1024 * 1024;
@@ -54,13 +55,13 @@ impl Replay {
                 limit: BATCH,
                 ..EventQuery::default()
             };
-            let from = ProjectionCheckpoint { position: self.position, ..ProjectionCheckpoint::default() };
             let (low, high) = (self.low.clone(), self.high.clone());
             let within = move |key: &str| {
                 low.as_deref().is_none_or(|low| key > low) && high.as_deref().is_none_or(|high| key <= high)
             };
-            let batch = self.projection.read_matching(from, &query, until, &within).await.map_err(failed)?;
-            for event in &batch.events {
+            let TableProjection { projection, context, .. } = &self.projection;
+            let batch = read_events(context, &query, until, &[*projection], &within).await?;
+            for event in &*batch.events {
                 self.fold(event).await?;
             }
             self.position = batch.to;
@@ -103,15 +104,6 @@ impl Replay {
             self.high = self.rows.last_key_value().map(|(key, _)| key.clone());
         }
         Ok(())
-    }
-}
-
-fn failed(stop: BatchError) -> StoreError {
-    match stop {
-        BatchError::Failed(error) | BatchError::Locked { error, .. } | BatchError::Poisoned { error, .. } => {
-            error
-        }
-        BatchError::Overtaken => InternalError::UnexpectedConflict { operation: "replaying the log" }.into(),
     }
 }
 

@@ -12,7 +12,7 @@ use store::commit_planner::Batch;
 use store::key_store::ClaimHash;
 use store::{
     Backend, Envelope, EventQuery, Head, Lease, LeaseStore, ProjectionCheckpoint, ProjectionVersions,
-    ReadModelStore, RecordedResult, Row, RowChange, RowPage, StoreError, StoreProgress, StreamId, Table,
+    ReadModelStore, RecordedResult, Row, RowPage, StoreError, StoreProgress, StreamId, Table, TableWrite,
     WriteError,
 };
 use tokio::sync::watch;
@@ -141,21 +141,17 @@ impl<B: ReadModelStore + Clone + 'static> ReadModelStore for FaultyBackend<B> {
             .await
     }
 
-    async fn apply(
-        &self,
-        table: &Table,
-        from: ProjectionCheckpoint,
-        to: ProjectionCheckpoint,
-        changes: Vec<RowChange>,
-    ) -> Result<(), WriteError> {
-        let (inner, name, table) = (self.inner.clone(), table.name.clone(), table.clone());
-        let applied =
-            self.connection.write("apply", async move { inner.apply(&table, from, to, changes).await }).await;
+    async fn apply_all(&self, writes: Vec<TableWrite>) -> Result<(), WriteError> {
+        let inner = self.inner.clone();
+        let moved: Vec<_> = writes.iter().map(|write| (Arc::clone(&write.table.name), write.to)).collect();
+        let applied = self.connection.write("apply", async move { inner.apply_all(writes).await }).await;
         if matches!(applied, Err(WriteError::Conflict)) {
             self.connection.simulation.coverage.count("projector conflicts");
         }
         applied?;
-        self.connection.board.publish(|board| board.advance_checkpoint(&name, to));
+        for (table, to) in moved {
+            self.connection.board.publish(|board| board.advance_checkpoint(&table, to));
+        }
         Ok(())
     }
 

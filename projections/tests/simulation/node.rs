@@ -28,8 +28,8 @@ pub(crate) struct Node {
     pub(crate) env: Env,
     /// The projections of its release.
     pub(crate) projections: [&'static dyn Projection; 2],
-    /// One per projection; none if the node does not project.
-    pub(crate) runners: Vec<ProjectionHandle>,
+    /// `None` if the node does not project.
+    pub(crate) runner: Option<ProjectionHandle>,
 }
 
 impl Node {
@@ -40,16 +40,14 @@ impl Node {
         let store = EventStore::open(database.clone(), simulation.master.clone(), env.clone()).await?;
         let context = ProjectionContext { events: store.clone(), rows: database.clone(), leases: database };
         let projections = releases::projections_of(upgraded);
-        let mut runners = Vec::new();
         for projection in projections {
             lifecycle::open(projection, &context, "system", env.now()).await?;
-            if simulation.slots[connection.node].projects {
-                let holder = format!("node {} in its life {number}", connection.node);
-                let runner = ProjectionRunner::new(projection, context.clone(), env.clone(), &holder);
-                runners.push(runner.start());
-            }
         }
-        Ok(Self { store, context, env, projections, runners })
+        let runner = simulation.slots[connection.node].projects.then(|| {
+            let holder = format!("node {} in its life {number}", connection.node);
+            ProjectionRunner::new(&projections, context.clone(), env.clone(), &holder).start()
+        });
+        Ok(Self { store, context, env, projections, runner })
     }
 }
 
@@ -103,7 +101,7 @@ async fn serve(connection: &Arc<Connection>) {
     // It accepts no new requests.
     *simulation.slots[slot].node.lock().unwrap() = None;
     node.store.close().await;
-    for runner in &node.runners {
+    if let Some(runner) = &node.runner {
         runner.stop().await;
     }
     // Committed appends are answered.

@@ -150,8 +150,7 @@ fn stale_view(
 ) -> Option<String> {
     let (news, head, notifications_blocked) =
         (node.store.progress(), simulation.head(), simulation.slots[slot].notifications_blocked);
-    let runner = node.runners.iter().find(|runner| runner.projection().name() == name);
-    let status = runner.map(ProjectionHandle::status);
+    let status = node.runner.as_ref().map(ProjectionHandle::status);
     let owner = status.as_ref().and_then(|status| status.owner.clone());
     let owns = owner.as_ref().is_some_and(|owner| owner.starts_with(&format!("node {slot} ")));
     if (owns || !notifications_blocked) && news.live_version(name) != versions.live {
@@ -165,7 +164,7 @@ fn stale_view(
         return Some(format!("it has not heard that `{table}` is at {head}: {news:?}"));
     }
     let status = status?;
-    let shown = status.report.versions.get(&versions.live);
+    let shown = status.report.get(name).and_then(|report| report.versions.get(&versions.live));
     if owner.is_none()
         || shown.is_none_or(|shown| (&shown.health, shown.position) != (&VersionHealth::Running, head.get()))
     {

@@ -1,12 +1,13 @@
 //! Read models of the reference backend.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use super::Memory;
 use crate::error::{StoreError, WriteError};
-use crate::rows::{ProjectionCheckpoint, ReadModelStore, Row, RowChange, RowPage, Table};
+use crate::rows::{ProjectionCheckpoint, ReadModelStore, Row, RowChange, RowPage, Table, TableWrite};
 use crate::versions::ProjectionVersions;
 
 #[async_trait]
@@ -51,33 +52,36 @@ impl ReadModelStore for Memory {
         Ok(RowPage { checkpoint: *checkpoint, rows })
     }
 
-    async fn apply(
-        &self,
-        table: &Table,
-        from: ProjectionCheckpoint,
-        to: ProjectionCheckpoint,
-        changes: Vec<RowChange>,
-    ) -> Result<(), WriteError> {
-        changes.iter().filter_map(|change| change.row.as_ref()).try_for_each(|row| table.check(row))?;
+    async fn apply_all(&self, writes: Vec<TableWrite>) -> Result<(), WriteError> {
+        for TableWrite { table, changes, .. } in &writes {
+            changes.iter().filter_map(|change| change.row.as_ref()).try_for_each(|row| table.check(row))?;
+        }
+        let moved: Vec<_> = writes.iter().map(|write| (Arc::clone(&write.table.name), write.to)).collect();
         {
             let mut state = self.state();
-            let (checkpoint, rows) = state
-                .tables
-                .get_mut(&table.name)
-                .filter(|found| found.0 == from && !from.is_removed())
-                .ok_or(WriteError::Conflict)?;
-            *checkpoint = to;
-            for RowChange { key, row, existed: _ } in changes {
-                match row {
-                    // Null and absent are the same: one form is kept.
-                    Some(row) => {
-                        rows.insert(key, row.into_iter().filter(|(_, value)| !value.is_null()).collect())
-                    }
-                    None => rows.remove(&key),
-                };
+            let is_at = |TableWrite { table, from, .. }: &TableWrite| {
+                !from.is_removed() && state.tables.get(&table.name).is_some_and(|found| found.0 == *from)
+            };
+            if !writes.iter().all(is_at) {
+                return Err(WriteError::Conflict);
+            }
+            for TableWrite { table, to, changes, .. } in writes {
+                let (checkpoint, rows) = state.tables.entry(table.name).or_default();
+                *checkpoint = to;
+                for RowChange { key, row, existed: _ } in changes {
+                    match row {
+                        // Null and absent are the same: one form is kept.
+                        Some(row) => {
+                            rows.insert(key, row.into_iter().filter(|(_, value)| !value.is_null()).collect())
+                        }
+                        None => rows.remove(&key),
+                    };
+                }
             }
         }
-        self.tracker.advance_checkpoint(&table.name, to);
+        for (table, to) in moved {
+            self.tracker.advance_checkpoint(&table, to);
+        }
         Ok(())
     }
 

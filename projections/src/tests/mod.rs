@@ -3,6 +3,7 @@
 //! database that records writes.
 
 mod fixture;
+mod lanes;
 mod leases;
 mod other_versions;
 mod poison;

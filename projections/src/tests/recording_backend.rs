@@ -14,8 +14,8 @@ use store::{
     Table, TableWrite, WriteError,
 };
 
-/// The writes: table, from, to.
-pub(super) type Writes = Arc<Mutex<Vec<(String, u64, u64)>>>;
+/// The transactions, each with its writes: table, from, to.
+pub(super) type Transactions = Arc<Mutex<Vec<Vec<(String, u64, u64)>>>>;
 
 /// The database as seen by one node.
 #[derive(Clone)]
@@ -23,20 +23,28 @@ pub(super) struct RecordingBackend {
     pub(super) memory: Memory,
     /// The latency of writes, pages and leases.
     pub(super) delay: Duration,
-    pub(super) written: Writes,
+    pub(super) written: Transactions,
     /// Set once the node is disconnected: its calls never return.
     pub(super) disconnected: Arc<AtomicBool>,
 }
 
 impl RecordingBackend {
     pub(super) fn new(memory: &Memory, delay: Duration) -> Self {
-        Self { memory: memory.clone(), delay, written: Writes::default(), disconnected: Arc::default() }
+        Self { memory: memory.clone(), delay, written: Transactions::default(), disconnected: Arc::default() }
     }
 
     /// The writes to a table.
     pub(super) fn writes_to(&self, table: &str) -> Vec<(u64, u64)> {
         let written = self.written.lock().unwrap();
-        written.iter().filter(|(name, ..)| name == table).map(|(_, from, to)| (*from, *to)).collect()
+        let writes = written.iter().flatten().filter(|(name, ..)| name == table);
+        writes.map(|(_, from, to)| (*from, *to)).collect()
+    }
+
+    /// Forgets the transactions so far, and returns the tables that each wrote to.
+    pub(super) fn take_transactions(&self) -> Vec<Vec<String>> {
+        let written = std::mem::take(&mut *self.written.lock().unwrap());
+        let tables = |writes: Vec<(String, u64, u64)>| writes.into_iter().map(|(table, ..)| table);
+        written.into_iter().map(|writes| tables(writes).collect()).collect()
     }
 
     async fn wait_if_disconnected(&self) {
@@ -85,7 +93,7 @@ impl ReadModelStore for RecordingBackend {
             .map(|write| (write.table.name.to_string(), write.from.position.get(), write.to.position.get()))
             .collect();
         self.memory.apply_all(writes).await?;
-        self.written.lock().unwrap().extend(moved);
+        self.written.lock().unwrap().push(moved);
         Ok(())
     }
 

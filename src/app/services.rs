@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use projections::{Projection, ProjectionContext, ProjectionHandle, ProjectionRunner, lifecycle};
+use projections::{ProjectionContext, ProjectionHandle, ProjectionRunner, lifecycle};
 use store::tiles::Proofs;
 use store::{DeliveryStore, Env, EventStore, MissingKey, Rotation, StoreError};
 use tokio::time::timeout;
@@ -42,7 +42,7 @@ pub struct Services {
     pub history: HistoryQueries,
     /// Inclusion and consistency proofs.
     pub proofs: Proofs,
-    projectors: Vec<ProjectionHandle>,
+    projector: Option<ProjectionHandle>,
     tile_builder: Option<AbortOnDropHandle<()>>,
     dispatcher: Option<DispatcherHandle>,
 }
@@ -70,14 +70,12 @@ impl Services {
             rows: Arc::clone(&rows),
             leases: Arc::clone(&database.leases),
         };
-        let (name, mut projectors) = (node_name(env), Vec::new());
         for projection in projections::all() {
             // Finds out which version is live: no row is read or written before.
             lifecycle::open(projection, &projection_context, "system", env.now()).await?;
-            if mode == ProjectionMode::Enabled {
-                projectors.push(start_projector(projection, &projection_context, env, &name));
-            }
         }
+        let is_enabled = mode == ProjectionMode::Enabled;
+        let projector = is_enabled.then(|| start_projector(&projection_context, env, &node_name(env)));
         let proofs = Proofs::new(store.clone(), Arc::clone(&database.tiles));
         let webhooks = WebhookCommands::new(store.clone(), env.clone());
         let user_rows = UserQueries::new(store.clone(), Arc::clone(&rows));
@@ -98,12 +96,12 @@ impl Services {
             deliveries,
             dispatcher: None,
             stats: StatsQueries::new(store.clone(), rows),
-            tile_builder: (mode == ProjectionMode::Enabled).then(|| spawn_tile_builder(&proofs)),
+            tile_builder: is_enabled.then(|| spawn_tile_builder(&proofs)),
             history: HistoryQueries::new(store.clone()),
             proofs,
             store,
             projection_context,
-            projectors,
+            projector,
         })
     }
 
@@ -120,10 +118,10 @@ impl Services {
         self.dispatcher = Some(dispatcher.start());
     }
 
-    /// The projectors of this node; empty with [`ProjectionMode::Disabled`].
+    /// The projector of this node; `None` with [`ProjectionMode::Disabled`].
     #[must_use]
-    pub fn projectors(&self) -> &[ProjectionHandle] {
-        &self.projectors
+    pub fn projector(&self) -> Option<&ProjectionHandle> {
+        self.projector.as_ref()
     }
 
     /// Stops the background tasks, releases their leases and finishes the queued appends. Later appends are
@@ -132,7 +130,7 @@ impl Services {
         if let Some(dispatcher) = &self.dispatcher {
             dispatcher.stop().await;
         }
-        for projector in &self.projectors {
+        if let Some(projector) = &self.projector {
             projector.stop().await;
         }
         if let Some(tile_builder) = &self.tile_builder {
@@ -142,16 +140,11 @@ impl Services {
     }
 }
 
-/// Starts a projector under leader election: it applies events while this node holds the lease of the
-/// projection.
+/// Starts the projector under leader election: it applies events to all read models while this node holds the
+/// lease.
 #[must_use]
-pub fn start_projector(
-    projection: &'static dyn Projection,
-    context: &ProjectionContext,
-    env: &Env,
-    node_name: &str,
-) -> ProjectionHandle {
-    ProjectionRunner::new(projection, context.clone(), env.clone(), node_name)
+pub fn start_projector(context: &ProjectionContext, env: &Env, node_name: &str) -> ProjectionHandle {
+    ProjectionRunner::new(&projections::all(), context.clone(), env.clone(), node_name)
         .with_dead_holder_check(is_dead_node)
         .start()
 }

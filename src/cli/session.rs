@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use projections::{Projection, ProjectionHandle};
+use projections::ProjectionHandle;
 use store::checkpoint::VerifierKey;
 use store::{Env, Position};
 use tokio::time::timeout;
@@ -42,9 +42,9 @@ impl Session {
         Ok(reached)
     }
 
-    /// Runs the projector of a projection in this process, unless another node is its leader.
-    pub(super) fn run(&self, projection: &'static dyn Projection) -> ProjectionHandle {
-        start_projector(projection, &self.services.projection_context, &self.env, &node_name(&self.env))
+    /// Runs the projector in this process, unless another node is the leader.
+    pub(super) fn run_projector(&self) -> ProjectionHandle {
+        start_projector(&self.services.projection_context, &self.env, &node_name(&self.env))
     }
 
     /// The key with which the log's checkpoints are verified.

@@ -112,13 +112,12 @@ struct NodeState {
 fn node_state(services: &Services, head: Position, rows: Position) -> NodeState {
     let (progress, name) = (services.store.progress(), Users.name());
     let live = progress.live_version(name);
-    let projector = services.projectors().iter().find(|projector| projector.projection().name() == name);
     let of_read_model = |table: &str| {
         let named = |name: &str| table.strip_prefix(name).is_some_and(|rest| rest.starts_with('_'));
         projections::all().iter().any(|projection| named(projection.name()))
     };
     NodeState {
-        health: projector.and_then(|projector| live_health(projector.status(), live)),
+        health: services.projector().and_then(|projector| live_health(&projector.status(), live)),
         head,
         rows,
         rows_dropped: progress.dropped.contains(format!("{name}_{live}").as_str()),
@@ -127,8 +126,9 @@ fn node_state(services: &Services, head: Position, rows: Position) -> NodeState 
     }
 }
 
-fn live_health(mut projector: ProjectionLeadership, live: u64) -> Option<VersionHealth> {
-    projector.report.versions.remove(&live).map(|version| version.health)
+fn live_health(leadership: &ProjectionLeadership, live: u64) -> Option<VersionHealth> {
+    let versions = &leadership.report.get(Users.name())?.versions;
+    versions.get(&live).map(|version| version.health.clone())
 }
 
 async fn positions(services: &Services) -> Result<(Position, Position), StoreError> {

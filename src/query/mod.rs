@@ -17,10 +17,11 @@ pub use stats::{DayStats, Stats, StatsQueries};
 pub use users::UserQueries;
 pub use webhooks::WebhookQueries;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::projections::Projection;
-use store::{EventStore, Position, StoreError, Table};
+use store::{EventStore, Position, ReadModelStore, RowPage, StoreError, Table};
 
 /// How long a request waits for a projection to catch up.
 const PROJECTION_WAIT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -43,13 +44,46 @@ fn live_table(store: &EventStore, projection: &'static dyn Projection) -> Table 
     projection.table(store.progress().live_version(projection.name()))
 }
 
-/// Fails if the table was dropped behind the service's back: rows that were read of it are not trusted.
-fn ensure_not_dropped(store: &EventStore, table: &Table) -> Result<(), QueryError> {
-    if store.progress().dropped.contains(&table.name) {
-        Err(StoreError::table_dropped(&table.name).into())
-    } else {
-        Ok(())
+/// How often a read is repeated because the table was removed after this process had learnt that it is live.
+const MAX_LIVE_ATTEMPTS: usize = 3;
+
+/// Reads rows of the live version of a read model; returns them with their table. Every answer carries the
+/// checkpoint of its snapshot: if it says that the table was removed, because this process has missed a
+/// cutover, the live version is resolved anew.
+async fn read_live(
+    store: &EventStore,
+    rows: &Arc<dyn ReadModelStore>,
+    projection: &'static dyn Projection,
+    read: impl AsyncFn(&Table) -> Result<RowPage, StoreError>,
+) -> Result<(Table, RowPage), QueryError> {
+    let mut table = live_table(store, projection);
+    for _ in 0..MAX_LIVE_ATTEMPTS {
+        let page = read(&table).await?;
+        if store.progress().dropped.contains(&table.name) {
+            return Err(StoreError::table_dropped(&table.name).into());
+        }
+        if !page.checkpoint.is_removed() {
+            return Ok((table, page));
+        }
+        let versions = rows.versions(projection.name()).await?;
+        table = projection.table(versions.map_or(1, |versions| versions.live));
     }
+    Err(QueryError::Behind { name: projection.name(), wanted: store.progress().head })
+}
+
+/// Reads rows as [`read_live`], but not of a table that is being filled again: its missing rows would look as
+/// if they did not exist.
+async fn read_complete(
+    store: &EventStore,
+    rows: &Arc<dyn ReadModelStore>,
+    projection: &'static dyn Projection,
+    read: impl AsyncFn(&Table) -> Result<RowPage, StoreError>,
+) -> Result<(Table, RowPage), QueryError> {
+    let (table, page) = read_live(store, rows, projection, read).await?;
+    if store.progress().is_refilling(&table.name, page.checkpoint) {
+        return Err(QueryError::Behind { name: projection.name(), wanted: page.head });
+    }
+    Ok((table, page))
 }
 
 /// Waits until the live table includes a position, for at most [`PROJECTION_WAIT_TIMEOUT`].

@@ -2,7 +2,7 @@
 //! database, so that every node and the command line report the same.
 
 use jiff::{SignedDuration, Timestamp};
-use projections::report::{lease_name, parse_report};
+use projections::report::{LEASE, parse_reports};
 use projections::{Projection, ProjectionContext, VersionHealth, VersionReport, lifecycle};
 use serde::Serialize;
 use store::{EventQuery, Lease, Position, ProjectionVersion, ProjectionVersions, StoreError, VersionStage};
@@ -88,8 +88,8 @@ async fn of(
     now: Timestamp,
 ) -> Result<ProjectionStatus, StoreError> {
     let versions = lifecycle::versions(projection, sources).await?;
-    let lease_name = lease_name(projection);
-    let lease = leases.iter().find(|lease| lease.name == lease_name);
+    let lease = leases.iter().find(|lease| lease.name == LEASE);
+    let report = lease.and_then(|lease| parse_reports(lease).remove(projection.name())).unwrap_or_default();
     let mut shown = Vec::new();
     let mut positions = Vec::new();
     for version in &versions.kept {
@@ -99,7 +99,15 @@ async fn of(
     let head = sources.events.head().await?.position;
     for (version, position) in versions.kept.iter().zip(positions) {
         let age = if position < head { age_after(sources, position, now).await? } else { 0.0 };
-        shown.push(status(&versions, version, lease, VersionPosition { position, head, age }));
+        let report = report.versions.get(&version.number).cloned().unwrap_or_default();
+        let is_maintained = lease.is_some_and(Lease::is_held);
+        shown.push(status(
+            &versions,
+            version,
+            report,
+            is_maintained,
+            VersionPosition { position, head, age },
+        ));
     }
     let owner = lease.filter(|lease| lease.is_held()).map(|lease| lease.holder.clone());
     Ok(ProjectionStatus {
@@ -133,14 +141,12 @@ struct VersionPosition {
 fn status(
     versions: &ProjectionVersions,
     version: &ProjectionVersion,
-    lease: Option<&Lease>,
+    report: VersionReport,
+    has_holder: bool,
     place: VersionPosition,
 ) -> VersionStatus {
     let VersionPosition { position, head, age } = place;
     let lag = head.get().saturating_sub(position.get());
-    let has_holder = lease.is_some_and(Lease::is_held);
-    let report =
-        lease.map(parse_report).unwrap_or_default().versions.remove(&version.number).unwrap_or_default();
     let role = match version.stage {
         _ if version.number == versions.live => "live",
         VersionStage::Building => "building",

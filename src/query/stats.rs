@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::civil::Date;
 use projections::{Daily, DayRow};
-use store::{EventStore, Position, ReadModelStore};
+use store::{EventStore, Position, ReadModelStore, Table};
 
 use super::QueryError;
 
@@ -54,15 +54,22 @@ impl StatsQueries {
     /// # Errors
     /// [`QueryError::Store`] if the rows cannot be read.
     pub async fn all(&self, from: Option<Date>, to: Option<Date>) -> Result<Stats, QueryError> {
-        let table = super::live_table(&self.store, &Daily);
         let (from, to) = (from.map(|date| date.to_string()), to.map(|date| date.to_string()));
         let wanted = |day: &str| {
             from.as_deref().is_none_or(|from| day >= from) && to.as_deref().is_none_or(|to| day <= to)
         };
-        let (mut stats, mut after) = (Stats::default(), None);
+        let (mut stats, mut after) = (Stats::default(), None::<String>);
+        let mut first: Option<(Arc<str>, u64)> = None;
         loop {
+            let read = async |table: &Table| self.rows.row_page(table, after.as_deref(), PAGE).await;
+            let (table, page) = super::read_complete(&self.store, &self.rows, &Daily, read).await?;
+            let source = (table.name, page.checkpoint.rebuilds);
+            if *first.get_or_insert_with(|| source.clone()) != source {
+                // A cutover or a rebuild between two pages: start again.
+                (stats, after, first) = (Stats::default(), None, None);
+                continue;
+            }
             // Past days do not change, so consecutive pages are consistent.
-            let page = self.rows.row_page(&table, after.as_deref(), PAGE).await?;
             stats.position = page.checkpoint.position.get();
             let days: Vec<_> = page.rows.iter().map(DayRow::from_row).collect();
             after = days.last().map(|day| day.day.clone());
@@ -74,7 +81,6 @@ impl StatsQueries {
                 break;
             }
         }
-        super::ensure_not_dropped(&self.store, &table)?;
         Ok(stats)
     }
 

@@ -3,7 +3,6 @@
 //! complete.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use domain::{EmailAddress, UserId};
 use projections::{Projection, UserRow, Users};
@@ -13,9 +12,7 @@ use store::{
 
 use super::QueryError;
 
-/// The projection lag up to which rows are trusted without asking the log.
-const MAX_TRUSTED_LAG: Duration = Duration::from_secs(1);
-/// How often a lookup is repeated because of a concurrent cutover to another version of the read model.
+/// How often a lookup is repeated because the rows lacked something, each time after waiting for it.
 const MAX_ATTEMPTS: usize = 3;
 
 #[derive(Clone)]
@@ -44,7 +41,7 @@ impl UserQueries {
     /// # Errors
     /// [`QueryError::Behind`] if the row is known to be stale.
     pub async fn find_by_email(&self, email: &EmailAddress) -> Result<Option<UserRow>, QueryError> {
-        self.find(&self.cached_live_table(), &UserKey::Email(email.key())).await
+        Ok(self.find(&UserKey::Email(email.key())).await?.0)
     }
 
     /// The user of that e-mail address. `None` is certain: the rows include the head of the log.
@@ -60,10 +57,10 @@ impl UserQueries {
     /// # Errors
     /// [`QueryError::Store`] if the rows cannot be read.
     pub async fn page(&self, after: Option<UserId>, limit: usize) -> Result<Vec<UserRow>, QueryError> {
-        let (table, after) = (self.cached_live_table(), after.map(|id| id.to_string()));
-        let page = self.rows.row_page(&table, after.as_deref(), limit).await?.rows;
-        super::ensure_not_dropped(&self.store, &table)?;
-        page.iter().map(parse_row).collect()
+        let after = after.map(|id| id.to_string());
+        let read = async |table: &Table| self.rows.row_page(table, after.as_deref(), limit).await;
+        let (_, page) = super::read_complete(&self.store, &self.rows, &Users, read).await?;
+        page.rows.iter().map(parse_row).collect()
     }
 
     /// Waits until the rows include `position`, which the caller has seen in an earlier response
@@ -96,62 +93,52 @@ impl UserQueries {
 
     /// A missing row proves absence only in rows that include everything the log had when the request began.
     async fn find_or_confirm_absent(&self, key: &UserKey) -> Result<Option<UserRow>, QueryError> {
-        if let Some(row) = self.find(&self.cached_live_table(), key).await? {
-            return Ok(Some(row));
-        }
-        let head = self.store.head().await?.position;
         for _ in 0..MAX_ATTEMPTS {
-            self.wait_until_projected(head).await?;
-            // This process may know of a cutover or a rebuild late: the database says before and after the
-            // lookup which table is live, and that it is complete.
-            let (table, before) = self.live_table().await?;
-            if let Some(row) = self.find(&table, key).await? {
-                return Ok(Some(row));
+            let (row, checkpoint) = self.find(key).await?;
+            if row.is_some() {
+                return Ok(row);
             }
-            let (table_after, after) = self.live_table().await?;
-            let is_complete =
-                table == table_after && before.rebuilds == after.rebuilds && before.position >= head;
-            if is_complete && !self.store.progress().dropped.contains(&table.name) {
+            // Linearizable: a deposed primary cannot make a user look nonexistent.
+            let head = self.store.head().await?.position;
+            if checkpoint.position >= head {
                 return Ok(None);
             }
+            self.wait_until_projected(head).await?;
         }
-        Err(QueryError::Behind { name: Users.name(), wanted: head })
+        Err(QueryError::Behind { name: Users.name(), wanted: self.store.progress().head })
     }
 
-    async fn find(&self, table: &Table, key: &UserKey) -> Result<Option<UserRow>, QueryError> {
-        let row = match key {
-            UserKey::Id(id) => self.rows.rows(table, std::slice::from_ref(id)).await?.remove(id),
-            UserKey::Email(email) => self.rows.find(table, "email_key", email).await?.into_iter().next(),
-        };
-        match row {
-            Some(row) => self.reject_if_stale(parse_row(&row)?).await.map(Some),
-            None => Ok(None),
-        }
-    }
-
-    /// While the projection lags, asks the log whether the user has newer events: a deactivated user must not
-    /// log in by way of a stale row.
-    async fn reject_if_stale(&self, row: UserRow) -> Result<UserRow, QueryError> {
-        if self.store.progress().is_lagging(&self.cached_live_table().name, MAX_TRUSTED_LAG) {
-            let stream = StreamId::from_trusted(row.id.stream())?;
-            if let Some(wanted) = self.store.first_after_version(&stream, row.version).await? {
-                return Err(QueryError::Behind { name: Users.name(), wanted });
+    /// The row, which misses no event of its user, and the checkpoint of the rows.
+    async fn find(&self, key: &UserKey) -> Result<(Option<UserRow>, ProjectionCheckpoint), QueryError> {
+        for _ in 0..MAX_ATTEMPTS {
+            let read = async |table: &Table| match key {
+                UserKey::Id(id) => self.rows.find(table, table.key(), id).await,
+                UserKey::Email(email) => self.rows.find(table, "email_key", email).await,
+            };
+            let (_, page) = super::read_live(&self.store, &self.rows, &Users, read).await?;
+            let row = page.rows.first().map(parse_row).transpose()?;
+            let Some(row) = row else { return Ok((None, page.checkpoint)) };
+            match self.first_unapplied(&row, page.is_current()).await? {
+                None => return Ok((Some(row), page.checkpoint)),
+                Some(wanted) => self.wait_until_projected(wanted).await?,
             }
         }
-        Ok(row)
+        Err(QueryError::Behind { name: Users.name(), wanted: self.store.progress().head })
+    }
+
+    /// The first event of the user that the row lacks. Rows that are behind the log may lack a deactivation, so
+    /// the log decides.
+    async fn first_unapplied(&self, row: &UserRow, is_current: bool) -> Result<Option<Position>, QueryError> {
+        if is_current {
+            return Ok(None);
+        }
+        let stream = StreamId::from_trusted(row.id.stream())?;
+        Ok(self.store.first_after_version(&stream, row.version).await?)
     }
 
     /// The live table according to this process, without asking the database.
     fn cached_live_table(&self) -> Table {
         super::live_table(&self.store, &Users)
-    }
-
-    /// The live table and its checkpoint according to the database.
-    async fn live_table(&self) -> Result<(Table, ProjectionCheckpoint), QueryError> {
-        let (users, versions): (&dyn Projection, _) = (&Users, self.rows.versions(Users.name()).await?);
-        let table = users.table(versions.map_or(1, |versions| versions.live));
-        let checkpoint = self.rows.checkpoint(&table).await?;
-        Ok((table, checkpoint))
     }
 
     async fn wait_until_projected(&self, position: Position) -> Result<(), QueryError> {

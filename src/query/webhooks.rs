@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use domain::{UserId, WebhookId};
 use projections::{WebhookRow, Webhooks};
-use store::{EventStore, Position, ReadModelStore};
+use store::{EventStore, Position, ReadModelStore, Table};
 
 use super::QueryError;
 
@@ -25,10 +25,10 @@ impl WebhookQueries {
     /// # Errors
     /// [`QueryError::Store`] if they cannot be read.
     pub async fn of(&self, owner: UserId) -> Result<Vec<WebhookRow>, QueryError> {
-        let table = super::live_table(&self.store, &Webhooks);
-        let found = self.rows.find(&table, "owner", &owner.to_string()).await?;
-        super::ensure_not_dropped(&self.store, &table)?;
-        found.iter().map(|row| Ok(WebhookRow::from_row(row)?)).collect()
+        let owner = owner.to_string();
+        let read = async |table: &Table| self.rows.find(table, "owner", &owner).await;
+        let (_, found) = super::read_complete(&self.store, &self.rows, &Webhooks, read).await?;
+        found.rows.iter().map(|row| Ok(WebhookRow::from_row(row)?)).collect()
     }
 
     /// A page of all webhooks by ascending id, above `after`, at most `limit`.
@@ -36,10 +36,10 @@ impl WebhookQueries {
     /// # Errors
     /// [`QueryError::Store`] if they cannot be read.
     pub async fn page(&self, after: Option<WebhookId>, limit: usize) -> Result<Vec<WebhookRow>, QueryError> {
-        let (table, after) = (super::live_table(&self.store, &Webhooks), after.map(|id| id.to_string()));
-        let page = self.rows.row_page(&table, after.as_deref(), limit).await?.rows;
-        super::ensure_not_dropped(&self.store, &table)?;
-        page.iter().map(|row| Ok(WebhookRow::from_row(row)?)).collect()
+        let after = after.map(|id| id.to_string());
+        let read = async |table: &Table| self.rows.row_page(table, after.as_deref(), limit).await;
+        let (_, page) = super::read_complete(&self.store, &self.rows, &Webhooks, read).await?;
+        page.rows.iter().map(|row| Ok(WebhookRow::from_row(row)?)).collect()
     }
 
     /// Waits until the rows include `position`, which must exist in the log.

@@ -2,13 +2,15 @@
 //! all are ready.
 
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aegis::app::{Database, node_name};
-use projections::report::lease_name;
-use projections::{Daily, Projection};
+use projections::report::LEASE;
 use serde_json::Value;
 use store::Env;
+use store::leader_election::LEASE_TERM;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::projector::append_unknown_event;
 use crate::support::{Store, TestApp, eventually, metric, metrics, on_both_stores};
@@ -17,7 +19,8 @@ on_both_stores! {
     leader_and_standby_are_ready_and_report_their_role
     standby_takes_over_from_a_stopping_node
     halted_projection_is_visible_in_the_metrics
-    lease_of_a_dead_process_is_taken_over_at_once
+    lease_of_a_dead_process_is_taken_over
+    lease_of_a_living_process_is_not_taken_over
 }
 
 fn owner(projection: &str) -> String {
@@ -100,26 +103,37 @@ fn dead_node() -> String {
     node_name(&Env::system()).replacen(&mine, &theirs, 1)
 }
 
-async fn lease_of_a_dead_process_is_taken_over_at_once(store: Store) {
-    // Longer than the time limit of a test.
-    const TERM: Duration = Duration::from_hours(1);
+/// Renews the lease of the projector every 200 ms for a holder, until dropped.
+fn hold_projector_lease(database: &Database, holder: String) -> AbortOnDropHandle<()> {
+    let leases = Arc::clone(&database.leases);
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        loop {
+            drop(leases.acquire_lease(LEASE, &holder, LEASE_TERM, &Value::Null).await);
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }))
+}
+
+/// A service that starts while another holder has the lease of the projector, and keeps renewing it.
+async fn start_beside(store: Store, holder: &str) -> (TestApp, AbortOnDropHandle<()>) {
     let database = Database::connect(&TestApp::settings_of(&store).database).await.unwrap();
-    // Creates the tables and releases the leases.
+    // Creates the tables and releases the lease.
     TestApp::start(store.clone()).await.stopped().await;
-    let (dead, living) = (dead_node(), node_name(&Env::system()));
-    let daily: &dyn Projection = &Daily;
-    for projection in projections::all() {
-        let holder = if projection.name() == daily.name() { &living } else { &dead };
-        let lease =
-            database.leases.acquire_lease(&lease_name(projection), holder, TERM, &Value::Null).await.unwrap();
-        assert_eq!(lease.holder, *holder);
-    }
-    let app = TestApp::start(store).await;
+    let lease = database.leases.acquire_lease(LEASE, holder, LEASE_TERM, &Value::Null).await.unwrap();
+    assert_eq!(lease.holder, *holder);
+    let holding = hold_projector_lease(&database, holder.to_owned());
+    (TestApp::start(store).await, holding)
+}
+
+async fn lease_of_a_dead_process_is_taken_over(store: Store) {
+    let (app, _holding) = start_beside(store, &dead_node()).await;
     await_users_leadership(&app).await;
     app.sign_up("ada").await;
-    // A living process keeps its lease.
-    let leases = database.leases.list_leases().await.unwrap();
-    let held = leases.iter().find(|lease| lease.name == lease_name(daily)).unwrap();
-    assert_eq!((held.holder.as_str(), held.is_held()), (living.as_str(), true));
-    assert_eq!(metric(&metrics(&app).await, &owner("daily")), Some(0.0));
+}
+
+async fn lease_of_a_living_process_is_not_taken_over(store: Store) {
+    let (app, _holding) = start_beside(store, &node_name(&Env::system())).await;
+    let reported = "aegis_projection_heartbeat_age_seconds{projection=\"users\"}";
+    eventually("the lease of the other node", async || metric(&metrics(&app).await, reported)).await;
+    assert_eq!(metric(&metrics(&app).await, &owner("users")), Some(0.0));
 }

@@ -1,5 +1,8 @@
-//! Leases for the leader election. They expire by the clock of the database (`$$NOW`), which all nodes share.
+//! Leases for the leader election. They expire by the clock of the database (`$$NOW`), which all nodes share; a
+//! lease that would last for longer than a term, left by a primary whose clock was ahead, is free.
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -7,7 +10,7 @@ use futures::TryStreamExt;
 use mongodb::Cursor;
 use mongodb::bson::{DateTime, Document, RawDocument, RawDocumentBuf, doc};
 use serde_json::Value;
-use store::lease::{Lease, LeaseStore};
+use store::lease::{LEASE_SLACK, Lease, LeaseStore};
 use store::{Corruption, StoreError};
 
 use crate::connection::Db;
@@ -28,10 +31,22 @@ impl LeaseStore for MongoStore {
         term: Duration,
         report: &Value,
     ) -> Result<Lease, StoreError> {
-        let (db, name, holder) = (self.connection.work.clone(), name.to_owned(), holder.to_owned());
-        let report = report.to_string();
+        let request = Acquisition {
+            name: name.to_owned(),
+            holder: holder.to_owned(),
+            term,
+            report: report.to_string(),
+        };
+        let (db, held) = (self.connection.work.clone(), Arc::clone(&self.held_leases));
         spawn_with_timeout("acquiring a lease", REQUEST_TIMEOUT, async move {
-            acquire(&db, &name, &holder, term, &report).await
+            let was_held = lock(&held).contains(&request.name);
+            let lease = request.acquire(&db, was_held).await?;
+            if lease.holder == request.holder {
+                lock(&held).insert(request.name);
+            } else {
+                lock(&held).remove(&request.name);
+            }
+            Ok(lease)
         })
         .await
     }
@@ -57,37 +72,70 @@ fn literal(text: &str) -> Document {
     doc! { "$literal": text }
 }
 
-/// Reads before it writes, so that nodes on standby do not write.
-async fn acquire(
-    db: &Db,
-    name: &str,
-    holder: &str,
+/// The names of the leases that this process held when it last asked.
+pub(crate) type HeldLeases = Arc<Mutex<BTreeSet<String>>>;
+
+fn lock(held: &HeldLeases) -> MutexGuard<'_, BTreeSet<String>> {
+    held.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A request for a lease.
+struct Acquisition {
+    name: String,
+    holder: String,
     term: Duration,
-    report: &str,
-) -> Result<Lease, StoreError> {
-    for _ in 0..MAX_ACQUIRE_ATTEMPTS {
-        let held = read(db, doc! { "_id": name }).await?.pop();
-        match held {
-            Some(held) if held.is_held() && held.holder != holder => return Ok(held),
-            Some(_) => {}
-            None => create_expired(db, name).await?,
+    report: String,
+}
+
+impl Acquisition {
+    /// The leader renews by one write; a node on standby only reads.
+    async fn acquire(&self, db: &Db, was_held: bool) -> Result<Lease, StoreError> {
+        if was_held && let Some(lease) = self.take(db).await? {
+            return Ok(lease);
         }
-        let free = doc! { "$or": [{ "holder": holder }, { "$expr": { "$lte": ["$until", "$$NOW"] } }] };
-        let mut mine = doc! { "_id": name };
-        mine.extend(free);
-        let until = doc! { "$add": ["$$NOW", i64::try_from(term.as_millis()).unwrap_or(i64::MAX)] };
-        let taken = doc! { "holder": literal(holder), "until": until, "report": literal(report) };
-        db.leases()
-            .update_one(mine, vec![doc! { "$set": taken }])
-            .await
-            .map_err(context("acquiring a lease"))?;
-        let held = read(db, doc! { "_id": name }).await?.pop();
-        if let Some(held) = held.filter(Lease::is_held) {
-            return Ok(held);
+        for _ in 0..MAX_ACQUIRE_ATTEMPTS {
+            match read(db, doc! { "_id": &self.name }).await?.pop() {
+                Some(held)
+                    if held.is_held()
+                        && held.holder != self.holder
+                        && held.remaining <= self.term + LEASE_SLACK =>
+                {
+                    return Ok(held);
+                }
+                Some(_) => {}
+                None => create_expired(db, &self.name).await?,
+            }
+            if let Some(lease) = self.take(db).await? {
+                return Ok(lease);
+            }
         }
+        let what =
+            format!("the lease `{}` expires as soon as it is acquired; its term is too short", self.name);
+        Err(StoreError::Unavailable { what, source: None })
     }
-    let what = format!("the lease `{name}` expires as soon as it is acquired; its term is too short");
-    Err(StoreError::Unavailable { what, source: None })
+
+    /// Takes the lease if this node holds it or it is free.
+    async fn take(&self, db: &Db) -> Result<Option<Lease>, StoreError> {
+        let after = |time: Duration| {
+            doc! { "$add": ["$$NOW", i64::try_from(time.as_millis()).unwrap_or(i64::MAX)] }
+        };
+        let is_free = doc! { "$or": [
+            { "$eq": ["$holder", literal(&self.holder)] },
+            { "$lte": ["$until", "$$NOW"] },
+            { "$gt": ["$until", after(self.term + LEASE_SLACK)] },
+        ] };
+        let filter = doc! { "_id": &self.name, "$expr": is_free };
+        let taken = doc! { "holder": literal(&self.holder), "until": after(self.term), "report": literal(&self.report) };
+        let leases = db.leases();
+        let found = leases.find_one_and_update(filter, vec![doc! { "$set": taken }]).await;
+        let found = found.map_err(context("acquiring a lease"))?;
+        Ok(found.map(|_| Lease {
+            name: self.name.clone(),
+            holder: self.holder.clone(),
+            remaining: self.term,
+            report: serde_json::from_str(&self.report).unwrap_or_default(),
+        }))
+    }
 }
 
 /// Creates a lease that has no holder yet.

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use store::{ProgressTracker, StoreError};
 
 use crate::connection::Connection;
+use crate::leases::HeldLeases;
 
 /// A log and read models in a MongoDB database. Clones share connections and progress.
 #[derive(Clone)]
@@ -13,6 +14,7 @@ pub struct MongoStore {
     pub(crate) connection: Connection,
     pub(crate) tracker: Arc<ProgressTracker>,
     pub(crate) watching: Arc<AtomicBool>,
+    pub(crate) held_leases: HeldLeases,
 }
 
 impl MongoStore {
@@ -27,6 +29,7 @@ impl MongoStore {
             connection: Connection::new(url, database).await?,
             tracker: Arc::default(),
             watching: Arc::default(),
+            held_leases: Arc::default(),
         })
     }
 }

@@ -77,7 +77,8 @@ fn pipeline(db: &Db, streams: &[StreamId], claims: &[ClaimHash]) -> Vec<Document
     ]
 }
 
-fn lookup(collection: &str, pipeline: Vec<Document>, name: &str) -> Document {
+/// Joins the results of a pipeline on another collection under `name`.
+pub(crate) fn lookup(collection: &str, pipeline: Vec<Document>, name: &str) -> Document {
     doc! { "$lookup": { "from": collection, "pipeline": pipeline, "as": name } }
 }
 

@@ -6,18 +6,21 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use mongodb::ClientSession;
 use mongodb::bson::raw::cstr;
-use mongodb::bson::{Document, RawArrayBuf, RawDocumentBuf, doc};
+use mongodb::bson::{Document, RawArrayBuf, RawDocument, RawDocumentBuf, doc};
+use mongodb::options::ReadConcern;
 use store::{
-    ProjectionCheckpoint, ProjectionVersions, ReadModelStore, Row, RowChange, RowPage, StoreError, Table,
-    TableWrite, WriteError,
+    Corruption, Position, ProjectionCheckpoint, ProjectionVersions, ReadModelStore, Row, RowChange, RowPage,
+    StoreError, Table, TableWrite, WriteError,
 };
 
 use crate::connection::{CHECKPOINTS, Db};
 use crate::detached::{REQUEST_TIMEOUT, SCAN_TIMEOUT, spawn_detached, spawn_with_timeout};
-use crate::document_reader::raw;
+use crate::document_reader::{DocumentReader, raw};
 use crate::error::{MongoError, check_write_errors, context};
+use crate::event_document::HEAD_ID;
 use crate::find::{find, yield_if_due};
 use crate::mongo_store::MongoStore;
+use crate::preconditions::lookup;
 use crate::row_document::{field_name, from_checkpoint, from_row, to_checkpoint, to_row};
 use crate::table_setup::{checkpoint, index, prepare};
 use crate::transaction::{ONE_REPLY, TransactionBody, collect_all, inner_error, run_transaction};
@@ -55,15 +58,23 @@ impl ReadModelStore for MongoStore {
         if keys.is_empty() {
             return Ok(HashMap::new());
         }
-        let filter = doc! { "_id": { "$in": keys } };
-        Ok(self.select(table, filter, doc! {}, usize::MAX).await?.into_iter().collect())
+        let (db, table, filter) =
+            (self.connection.work.clone(), table.clone(), doc! { "_id": { "$in": keys } });
+        let read = async move {
+            let rows = db.table(&table.name);
+            let decode = |row: &RawDocument| to_row(&table, row);
+            find(&db, &rows, "reading rows", filter, doc! {}, usize::MAX, decode).await
+        };
+        let found = spawn_with_timeout("reading rows", REQUEST_TIMEOUT, read).await?;
+        Ok(found.into_iter().collect())
     }
 
-    async fn find(&self, table: &Table, column: &'static str, text: &str) -> Result<Vec<Row>, StoreError> {
+    async fn find(&self, table: &Table, column: &'static str, text: &str) -> Result<RowPage, StoreError> {
         let mut filter = Document::new();
         filter.insert(field_name(table, column), text);
-        let found = self.select(table, filter, doc! { "_id": 1 }, MAX_FIND_ROWS).await?;
-        Ok(found.into_iter().map(|(_, row)| row).collect())
+        let (db, table) = (self.connection.work.clone(), table.clone());
+        let read = async move { find_rows(&db, &table, filter).await };
+        spawn_with_timeout("reading rows", REQUEST_TIMEOUT, read).await
     }
 
     async fn row_page(
@@ -137,23 +148,32 @@ impl ReadModelStore for MongoStore {
     }
 }
 
-impl MongoStore {
-    async fn select(
-        &self,
-        table: &Table,
-        filter: Document,
-        order: Document,
-        limit: usize,
-    ) -> Result<Vec<(String, Row)>, StoreError> {
-        let (db, table) = (self.connection.work.clone(), table.clone());
-        spawn_with_timeout("reading rows", REQUEST_TIMEOUT, async move {
-            find(&db, &db.table(&table.name), "reading rows", filter, order, limit, |document| {
-                to_row(&table, document)
-            })
-            .await
-        })
-        .await
-    }
+/// Reads at most [`MAX_FIND_ROWS`] rows, the checkpoint and the head of the log from one snapshot, in one
+/// command.
+async fn find_rows(db: &Db, table: &Table, filter: Document) -> Result<RowPage, StoreError> {
+    let limit = i64::try_from(MAX_FIND_ROWS).unwrap_or(i64::MAX);
+    let matching = vec![doc! { "$match": filter }, doc! { "$sort": { "_id": 1 } }, doc! { "$limit": limit }];
+    let by_name = vec![doc! { "$match": { "_id": &*table.name } }];
+    let pipeline = [
+        doc! { "$match": { "_id": HEAD_ID } },
+        doc! { "$project": { "position": 1 } },
+        lookup(CHECKPOINTS, by_name, "checkpoint"),
+        lookup(&table.name, matching, "rows"),
+    ];
+    let mut session = db.session().await.map_err(context("reading rows"))?;
+    let query = db.head().aggregate(pipeline).read_concern(ReadConcern::snapshot());
+    let found = query.with_type().session(&mut session).await.map_err(context("reading rows"))?;
+    let found = collect_all(found, &mut session).await.map_err(context("reading rows"))?;
+    db.observe(&session);
+    let found = found.first().ok_or_else(|| Corruption::missing("the head of the log"))?;
+    let fields = DocumentReader::new(found, "the head of the log with rows");
+    let checkpoint = fields.documents("checkpoint")?.into_iter().next().map(to_checkpoint).transpose()?;
+    let rows = fields.documents("rows")?.into_iter().map(|row| to_row(table, row).map(|(_, row)| row));
+    Ok(RowPage {
+        checkpoint: checkpoint.map(|(_, checkpoint, _)| checkpoint).unwrap_or_default(),
+        head: fields.position("position")?,
+        rows: rows.collect::<Result<_, _>>()?,
+    })
 }
 
 /// Reads a page of rows and the checkpoint from one snapshot.
@@ -178,13 +198,18 @@ impl TransactionBody for ReadSlice {
             Some(found) => to_checkpoint(&found)?.1,
             None => ProjectionCheckpoint::default(),
         };
+        let head = db.head().find_one(doc! { "_id": HEAD_ID }).session(&mut *session).await?;
+        let head = match head {
+            Some(head) => DocumentReader::new(&head, "the head of the log").position("position")?,
+            None => Position::START,
+        };
         let above = after.as_ref().map_or_else(Document::new, |after| doc! { "_id": { "$gt": after } });
         let rows = db.table(&table.name);
         let found = rows.find(above).sort(doc! { "_id": 1 }).batch_size(ONE_REPLY);
         let found = found.limit(i64::try_from(*limit).unwrap_or(i64::MAX)).session(&mut *session).await?;
         let rows = collect_all(found, session).await?;
         let rows = rows.iter().map(|row| to_row(table, row).map(|(_, row)| row)).collect::<Result<_, _>>()?;
-        Ok(RowPage { checkpoint, rows })
+        Ok(RowPage { checkpoint, head, rows })
     }
 }
 

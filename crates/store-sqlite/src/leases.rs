@@ -1,12 +1,12 @@
 //! Leases for the leader election. They expire by the clock of the machine, which all processes of the file
-//! share.
+//! share, but may have been wrong: a lease that would last for longer than a term is free.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params};
 use serde_json::Value;
-use store::lease::{Lease, LeaseStore};
+use store::lease::{LEASE_SLACK, Lease, LeaseStore};
 use store::{Corruption, StoreError};
 
 use crate::error::{SqliteError, none_if_table_missing};
@@ -25,7 +25,8 @@ impl LeaseStore for SqliteStore {
         report: &Value,
     ) -> Result<Lease, StoreError> {
         let (name, holder, report) = (name.to_owned(), holder.to_owned(), report.to_string());
-        let term = i64::try_from(term.as_millis()).unwrap_or(i64::MAX);
+        let [term, slack] =
+            [term, LEASE_SLACK].map(|time| i64::try_from(time.as_millis()).unwrap_or(i64::MAX));
         self.write(move |connection| {
             let connection = &*RelaxedDurability::new(connection)?;
             let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
@@ -33,9 +34,10 @@ impl LeaseStore for SqliteStore {
                 "INSERT INTO leases (name, holder, until, report) VALUES (?1, ?2, {NOW} + ?3, ?4)
                  ON CONFLICT (name) DO UPDATE
                  SET holder = excluded.holder, until = excluded.until, report = excluded.report
-                 WHERE leases.holder = excluded.holder OR leases.until <= {NOW}"
+                 WHERE leases.holder = excluded.holder
+                    OR leases.until <= {NOW} OR leases.until > {NOW} + ?3 + ?5"
             );
-            transaction.prepare_cached(&sql)?.execute(params![name, holder, term, report])?;
+            transaction.prepare_cached(&sql)?.execute(params![name, holder, term, report, slack])?;
             let held = read(&transaction, Some(&name))?.into_iter().next();
             transaction.commit()?;
             held.ok_or_else(|| Corruption::missing(format!("the lease `{name}`")).into())

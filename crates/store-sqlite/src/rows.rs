@@ -17,6 +17,7 @@ use store::{
 use crate::checkpoints::{find_checkpoint, read_checkpoint, write_checkpoint};
 use crate::columns::row_limit;
 use crate::error::{SqliteError, none_if_table_missing};
+use crate::head::read_head_position;
 use crate::projection_versions;
 use crate::schema::{READ_MODELS, table_exists};
 use crate::sqlite_store::SqliteStore;
@@ -88,11 +89,14 @@ impl ReadModelStore for SqliteStore {
         .await
     }
 
-    async fn find(&self, table: &Table, column: &'static str, text: &str) -> Result<Vec<Row>, StoreError> {
-        let Some(sql) = sql::find(table, column) else { return Ok(Vec::new()) };
+    async fn find(&self, table: &Table, column: &'static str, text: &str) -> Result<RowPage, StoreError> {
+        let Some(sql) = sql::find(table, column) else { return Ok(RowPage::default()) };
         let (table, text, watched) = (table.clone(), text.to_owned(), self.tracker.is_watched(&table.name));
         self.read(move |connection| {
-            empty_if_never_prepared(select_rows(connection, &table, &sql, params![text]), &table, watched)
+            let checkpoint = read_checkpoint(connection, &table.name)?;
+            let head = none_if_table_missing(read_head_position(connection))?.unwrap_or_default();
+            let rows = select_rows(connection, &table, &sql, params![text]);
+            Ok(RowPage { checkpoint, head, rows: empty_if_never_prepared(rows, &table, watched)? })
         })
         .await
     }
@@ -108,13 +112,14 @@ impl ReadModelStore for SqliteStore {
         let (table, watched) = (table.clone(), self.tracker.is_watched(&table.name));
         self.read(move |connection| {
             let checkpoint = read_checkpoint(connection, &table.name)?;
+            let head = none_if_table_missing(read_head_position(connection))?.unwrap_or_default();
             let rows = match after {
                 Some(after) => {
                     select_rows(connection, &table, &sql::page_after(&table), params![limit, after])
                 }
                 None => select_rows(connection, &table, &sql::first_page(&table), params![limit]),
             };
-            Ok(RowPage { checkpoint, rows: empty_if_never_prepared(rows, &table, watched)? })
+            Ok(RowPage { checkpoint, head, rows: empty_if_never_prepared(rows, &table, watched)? })
         })
         .await
     }

@@ -9,10 +9,14 @@ use serde_json::Value;
 
 use crate::error::StoreError;
 
+/// How much longer than a term a lease may appear to last, because two requests at the same time are stamped in
+/// the other order than they are executed.
+pub const LEASE_SLACK: Duration = Duration::from_secs(1);
+
 /// Who holds a lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
-    /// What it is for, such as `projection/users`.
+    /// What it is for, such as `projections`.
     pub name: String,
     /// Who holds it.
     pub holder: String,
@@ -33,10 +37,12 @@ impl Lease {
 /// A database that gives out leases.
 #[async_trait]
 pub trait LeaseStore: Send + Sync {
-    /// Takes the lease, or renews it, if nobody else holds it: for `term` from now on. Gives who holds it then.
+    /// Acquires the lease, or renews it, for `term` from now on, unless another node holds it; returns it with
+    /// its holder. A lease that would last for more than [`LEASE_SLACK`] longer than `term` was stamped by
+    /// a clock that was ahead, and is free.
     ///
     /// # Errors
-    /// [`StoreError`] if the database cannot tell.
+    /// [`StoreError`] if the database does not answer.
     async fn acquire_lease(
         &self,
         name: &str,

@@ -148,13 +148,23 @@ pub struct TableWrite {
     pub changes: Vec<RowChange>,
 }
 
-/// Rows with the checkpoint that they are made of, read at one moment.
+/// Rows, and how current they are, all of one snapshot.
 #[derive(Clone, Debug, Default)]
 pub struct RowPage {
-    /// How far the table was.
+    /// The checkpoint of the table.
     pub checkpoint: ProjectionCheckpoint,
+    /// The head of the log. Rows whose checkpoint has reached it include every committed event.
+    pub head: Position,
     /// Rows by ascending key.
     pub rows: Vec<Row>,
+}
+
+impl RowPage {
+    /// Whether the rows include every committed event.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        !self.checkpoint.is_removed() && self.checkpoint.position >= self.head
+    }
 }
 
 /// Rows may hold what is personal or secret, so `Debug` tells only their key.
@@ -188,19 +198,21 @@ pub trait ReadModelStore: Send + Sync {
     /// [`StoreError`] if it cannot be read.
     async fn checkpoint(&self, table: &Table) -> Result<ProjectionCheckpoint, StoreError>;
 
-    /// The rows of these keys; a missing one is left out.
+    /// The rows of these keys; a missing one is left out. For projectors, whose next write compares the
+    /// checkpoint.
     ///
     /// # Errors
     /// [`StoreError`] if they cannot be read.
     async fn rows(&self, table: &Table, keys: &[String]) -> Result<HashMap<String, Row>, StoreError>;
 
-    /// The rows whose `column`, one of [`TableSchema::indexes`], has this text, at most 100, by ascending key.
+    /// The rows whose `column`, the key or one of [`TableSchema::indexes`], has this text, at most 100, by
+    /// ascending key.
     ///
     /// # Errors
     /// [`StoreError`] if they cannot be read.
-    async fn find(&self, table: &Table, column: &'static str, text: &str) -> Result<Vec<Row>, StoreError>;
+    async fn find(&self, table: &Table, column: &'static str, text: &str) -> Result<RowPage, StoreError>;
 
-    /// A page of rows by ascending key, above `after`, at most `limit`, and the checkpoint of that very moment.
+    /// A page of rows by ascending key, above `after`, at most `limit`.
     ///
     /// # Errors
     /// [`StoreError`] if they cannot be read.

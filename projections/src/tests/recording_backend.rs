@@ -72,7 +72,7 @@ impl ReadModelStore for RecordingBackend {
         self.memory.rows(table, keys).await
     }
 
-    async fn find(&self, table: &Table, column: &'static str, text: &str) -> Result<Vec<Row>, StoreError> {
+    async fn find(&self, table: &Table, column: &'static str, text: &str) -> Result<RowPage, StoreError> {
         self.memory.find(table, column, text).await
     }
 

@@ -124,7 +124,7 @@ impl<B: ReadModelStore + Clone + 'static> ReadModelStore for FaultyBackend<B> {
         self.connection.read("rows", async move { inner.rows(&table, &keys).await }).await
     }
 
-    async fn find(&self, table: &Table, column: &'static str, text: &str) -> Result<Vec<Row>, StoreError> {
+    async fn find(&self, table: &Table, column: &'static str, text: &str) -> Result<RowPage, StoreError> {
         let (inner, table, text) = (self.inner.clone(), table.clone(), text.to_owned());
         self.connection.read("find", async move { inner.find(&table, column, &text).await }).await
     }

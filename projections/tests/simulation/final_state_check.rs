@@ -133,7 +133,7 @@ pub(crate) async fn check_rows(
     for version in versions.kept.iter().filter(|version| version.stage != VersionStage::Dropping) {
         let fold = projection.with_version(version.fold).ok_or("no release supports the version")?;
         let table = fold.table(version.number);
-        let RowPage { checkpoint, rows } =
+        let RowPage { checkpoint, rows, .. } =
             simulation.memory.row_page(&table, None, usize::MAX).await.unwrap();
         let sum = rows.iter().fold(RowsDigest::default(), RowsDigest::plus);
         if sum != checkpoint.digest {

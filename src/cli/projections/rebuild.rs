@@ -36,7 +36,7 @@ pub(super) async fn run(
 ) -> Result<(), CliError> {
     let ProjectionArg(projection) = arguments.name;
     let version = start_or_resume(projection, session, context, out).await?;
-    let runner = session.run(projection);
+    let runner = session.run_projector();
     let mut progress = ProgressReporter::new("events");
     let result = wait_until_live(projection, session, version.number, &mut progress).await;
     let elapsed = progress.finish();

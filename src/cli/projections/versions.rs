@@ -119,7 +119,7 @@ async fn wait_until_dropped(
     session: &Session,
     mut versions: ProjectionVersions,
 ) -> Result<ProjectionVersions, CliError> {
-    let runner = session.run(projection);
+    let runner = session.run_projector();
     while versions.is_dropping() {
         sleep(POLL_INTERVAL).await;
         versions =

@@ -4,7 +4,7 @@
 use std::sync::atomic::AtomicU64;
 
 use jiff::{SignedDuration, Timestamp};
-use projections::{ProjectionHandle, VersionHealth, VersionReport};
+use projections::{Projection, ProjectionLeadership, VersionHealth, VersionReport};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
@@ -32,8 +32,11 @@ struct Gauges {
 
 pub(super) fn register(registry: &mut Registry, services: &Services, now: Timestamp) {
     let (gauges, progress) = (Gauges::default(), services.store.progress());
-    for projector in services.projectors() {
-        gauges.of_projection(projector, &progress, now);
+    if let Some(projector) = services.projector() {
+        let (leadership, is_owner) = (projector.status(), projector.is_owner());
+        for projection in projector.projections() {
+            gauges.of_projection(*projection, &leadership, is_owner, &progress, now);
+        }
     }
     let Gauges { position, lag, lag_seconds, rate, state, live, owner, heartbeat } = gauges;
     let mut numbers = |name: &str, help: &str, family: Numbers| registry.register(name, help, family);
@@ -51,10 +54,17 @@ pub(super) fn register(registry: &mut Registry, services: &Services, now: Timest
 }
 
 impl Gauges {
-    fn of_projection(&self, projector: &ProjectionHandle, progress: &StoreProgress, now: Timestamp) {
-        let name = projector.projection().name();
-        let (labels, leadership) = (vec![("projection", name.to_owned())], projector.status());
-        self.owner.get_or_create(&labels).set(i64::from(projector.is_owner()));
+    fn of_projection(
+        &self,
+        projection: &'static dyn Projection,
+        leadership: &ProjectionLeadership,
+        is_owner: bool,
+        progress: &StoreProgress,
+        now: Timestamp,
+    ) {
+        let name = projection.name();
+        let labels = vec![("projection", name.to_owned())];
+        self.owner.get_or_create(&labels).set(i64::from(is_owner));
         if let Some(reported) = leadership.reported {
             let age = Instant::now().saturating_duration_since(reported);
             self.heartbeat.get_or_create(&labels).set(age.as_secs_f64());
@@ -64,8 +74,9 @@ impl Gauges {
             let number = ("version", version.number.to_string());
             let labels: Labels = labels.iter().cloned().chain([number]).collect();
             self.live.get_or_create(&labels).set(i64::from(version.number == versions.live));
-            let known = progress.applied_position(&projector.projection().table(version.number).name);
-            if let Some(report) = leadership.report.versions.get(&version.number) {
+            let known = progress.applied_position(&projection.table(version.number).name);
+            let report = leadership.report.get(name).and_then(|report| report.versions.get(&version.number));
+            if let Some(report) = report {
                 self.of_version(&labels, report, known, progress.head, now);
             }
         }

@@ -47,19 +47,18 @@ impl Benchmark for CommitToVisible {
         _: &TimeSlice,
     ) -> Result<Box<dyn Comparison>, BenchError> {
         let subject = Registrations::open(&scratch.database().await?).await?;
-        let mut runners = Vec::new();
+        let sources = subject.sources().clone();
         for projection in projections::all() {
-            let sources = subject.sources().clone();
             lifecycle::open(projection, &sources, "bench", Env::system().now()).await?;
-            runners.push(ProjectionRunner::new(projection, sources, Env::system(), "bench").start());
         }
-        Ok(Box::new(Watching { subject: std::sync::Arc::new(subject), runners }))
+        let runner = ProjectionRunner::new(&projections::all(), sources, Env::system(), "bench").start();
+        Ok(Box::new(Watching { subject: std::sync::Arc::new(subject), runner }))
     }
 }
 
 struct Watching {
     subject: std::sync::Arc<Registrations>,
-    runners: Vec<ProjectionHandle>,
+    runner: ProjectionHandle,
 }
 
 #[async_trait]
@@ -97,9 +96,7 @@ impl Comparison for Watching {
     }
 
     async fn finish(self: Box<Self>) {
-        for runner in &self.runners {
-            runner.stop().await;
-        }
+        self.runner.stop().await;
         if let Ok(subject) = std::sync::Arc::try_unwrap(self.subject) {
             subject.close().await;
         }

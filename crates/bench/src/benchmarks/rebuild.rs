@@ -54,7 +54,7 @@ impl Benchmark for Rebuild {
         subject.fill(LOG_SIZE, slice).await?;
         let sources = subject.sources().clone();
         lifecycle::open(&Users, &sources, "bench", Env::system().now()).await?;
-        let runner = ProjectionRunner::new(&Users, sources, Env::system(), "bench").start();
+        let runner = ProjectionRunner::new(&[&Users], sources, Env::system(), "bench").start();
         Ok(Box::new(Rebuilding { raw: raw::open(&database).await?, subject, runner }))
     }
 }

@@ -52,3 +52,13 @@ pub async fn expired_lease_is_free(harness: &Harness) {
     assert_eq!((held.len(), held[0].holder.as_str(), &held[0].report), (1, "ada", &json!({"by": "ada"})));
     assert!(held[0].remaining > LONG / 2 && held[0].remaining <= LONG, "{held:?}");
 }
+
+/// A lease that ends much later than a term from now was stamped by a clock that was ahead.
+pub async fn lease_from_a_clock_ahead_is_free(harness: &Harness) {
+    let leases = harness.open_migrated().await.leases;
+    let report = json!({});
+    let ahead = leases.acquire_lease("work", "ada", LONG + SHORT, &report).await.unwrap();
+    assert_eq!(ahead.holder, "ada");
+    let taken = leases.acquire_lease("work", "bob", SHORT, &report).await.unwrap();
+    assert_eq!((taken.holder.as_str(), taken.remaining <= SHORT), ("bob", true), "{taken:?}");
+}

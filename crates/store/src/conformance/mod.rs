@@ -70,6 +70,7 @@ macro_rules! conformance {
             rows::rows_are_found_by_index_and_by_page
             rows::checkpoints_of_another_process_wake_watchers
             rows::slice_carries_its_checkpoint
+            rows::tables_are_written_together_or_not_at_all
             rows::known_row_is_upserted
             versions::concurrent_version_changes_one_wins
             versions::lagging_version_cannot_be_promoted
@@ -88,6 +89,7 @@ macro_rules! conformance {
             keys::damaged_key_keeps_the_old_master_key_required
             leases::concurrent_nodes_one_holds_the_lease
             leases::expired_lease_is_free
+            leases::lease_from_a_clock_ahead_is_free
             deliveries::progress_and_attempts_are_written_atomically
             deliveries::concurrent_recorders_one_wins
             deliveries::attempt_history_is_bounded

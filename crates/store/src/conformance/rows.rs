@@ -6,7 +6,7 @@ use serde_json::json;
 use super::harness::{BackendHandle, Harness, TIMEOUT};
 use crate::error::{InternalError, StoreError, WriteError};
 use crate::event::Position;
-use crate::rows::{Column, ColumnKind, ProjectionCheckpoint, Row, RowChange, Table, TableSchema};
+use crate::rows::{Column, ColumnKind, ProjectionCheckpoint, Row, RowChange, Table, TableSchema, TableWrite};
 use crate::rows_digest::RowsDigest;
 use crate::versions::ProjectionVersions;
 
@@ -140,10 +140,11 @@ pub async fn rows_are_found_by_index_and_by_page(harness: &Harness) {
         rows.iter().map(|row| row["id"].as_str().unwrap().parse().unwrap()).collect::<Vec<u32>>()
     };
     assert_eq!(
-        ids(handle.rows.find(&things(1), "label", "odd").await.unwrap()),
+        ids(handle.rows.find(&things(1), "label", "odd").await.unwrap().rows),
         (0..12).map(|n| 2 * n + 1).collect::<Vec<_>>()
     );
-    assert!(handle.rows.find(&things(1), "label", "Odd").await.unwrap().is_empty());
+    assert!(handle.rows.find(&things(1), "label", "Odd").await.unwrap().rows.is_empty());
+    assert_eq!(ids(handle.rows.find(&things(1), "id", "7").await.unwrap().rows), [7], "by key");
     assert_eq!(
         ids(handle.rows.row_page(&things(1), None, 10).await.unwrap().rows),
         (0..10).collect::<Vec<_>>()
@@ -173,7 +174,7 @@ pub async fn checkpoints_of_another_process_wake_watchers(harness: &Harness) {
     tokio::time::timeout(TIMEOUT, heard).await.unwrap().unwrap();
 }
 
-/// A page of rows includes the checkpoint, with the digest, of the same snapshot.
+/// Rows come with the checkpoint, digest included, and the head of the log of the same snapshot.
 pub async fn slice_carries_its_checkpoint(harness: &Harness) {
     let handle = prepared(harness).await;
     let digest = RowsDigest::default().plus(&row("a", "one"));
@@ -184,6 +185,43 @@ pub async fn slice_carries_its_checkpoint(harness: &Harness) {
     assert_eq!((slice.checkpoint, slice.rows), (to, vec![row("a", "one")]));
     let beyond = handle.rows.row_page(&things(1), Some("a"), 10).await.unwrap();
     assert_eq!((beyond.checkpoint, beyond.rows), (to, Vec::new()));
+    for (label, rows) in [("one", vec![row("a", "one")]), ("none", Vec::new())] {
+        let found = handle.rows.find(&things(1), "label", label).await.unwrap();
+        assert_eq!((found.checkpoint, found.head, found.rows), (to, Position::START, rows));
+    }
+    let store = harness.open_store().await;
+    let write = harness.write(&harness.new_stream(), ExpectedVersion::NoStream);
+    let head = append_writes(&store, [write]).await.unwrap().position;
+    assert_eq!(handle.rows.find(&things(1), "label", "one").await.unwrap().head, head);
+    assert_eq!(handle.rows.row_page(&things(1), None, 10).await.unwrap().head, head);
+    handle.rows.remove(&things(1)).await.unwrap();
+    let removed = ProjectionCheckpoint::removed();
+    assert_eq!(handle.rows.find(&things(1), "label", "one").await.unwrap().checkpoint, removed);
+    assert_eq!(handle.rows.row_page(&things(1), None, 10).await.unwrap().checkpoint, removed);
+}
+
+/// One transaction writes the rows of several tables, or, after a conflict in one of them, of none.
+pub async fn tables_are_written_together_or_not_at_all(harness: &Harness) {
+    let handle = prepared(harness).await;
+    handle.rows.prepare(&things(2)).await.unwrap();
+    let write = |number, from, to, label: &str| TableWrite {
+        table: things(number),
+        from: at(from),
+        to: at(to),
+        changes: vec![change("a", label)],
+    };
+    handle.rows.apply_all(vec![write(1, 0, 3, "one"), write(2, 0, 3, "two")]).await.unwrap();
+    for order in [[1, 2], [2, 1]] {
+        // The second table is not where its writer believes.
+        let writes = order.map(|number| write(number, if number == 1 { 3 } else { 2 }, 9, "wrong"));
+        let refused = handle.rows.apply_all(writes.into()).await;
+        assert!(matches!(refused, Err(WriteError::Conflict)), "{refused:?}");
+    }
+    for (number, label) in [(1, "one"), (2, "two")] {
+        let page = handle.rows.row_page(&things(number), None, 10).await.unwrap();
+        assert_eq!((page.checkpoint, page.rows), (at(3), vec![row("a", label)]));
+        assert_eq!(handle.rows.checkpoint(&things(number)).await.unwrap(), at(3));
+    }
 }
 
 /// A row that existed is replaced, and restored if it was deleted by hand in the meantime.

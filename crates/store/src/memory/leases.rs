@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::Memory;
 use crate::error::StoreError;
-use crate::lease::{Lease, LeaseStore};
+use crate::lease::{LEASE_SLACK, Lease, LeaseStore};
 
 /// A lease as it is kept.
 pub(super) struct LeaseState {
@@ -39,7 +39,10 @@ impl LeaseStore for Memory {
     ) -> Result<Lease, StoreError> {
         let now = Instant::now();
         let mut state = self.state();
-        if let Some(held) = state.leases.get(name).filter(|held| held.holder != holder && held.until > now) {
+        let is_by_other = |held: &&LeaseState| {
+            held.holder != holder && held.until > now && held.until <= now + term + LEASE_SLACK
+        };
+        if let Some(held) = state.leases.get(name).filter(is_by_other) {
             return Ok(held.to_lease(name));
         }
         let held = LeaseState { holder: holder.to_owned(), until: now + term, report: report.clone() };

@@ -32,11 +32,14 @@ impl ReadModelStore for Memory {
         Ok(keys.iter().filter_map(|key| Some((key.clone(), rows.get(key)?.clone()))).collect())
     }
 
-    async fn find(&self, table: &Table, column: &'static str, text: &str) -> Result<Vec<Row>, StoreError> {
+    async fn find(&self, table: &Table, column: &'static str, text: &str) -> Result<RowPage, StoreError> {
         let state = self.state();
-        let Some((_, rows)) = state.tables.get(&table.name) else { return Ok(Vec::new()) };
+        let Some((checkpoint, rows)) = state.tables.get(&table.name) else {
+            return Ok(RowPage { head: state.head.position, ..RowPage::default() });
+        };
         let has = |row: &&Row| row.get(column).and_then(|value| value.as_str()) == Some(text);
-        Ok(rows.values().filter(has).take(100).cloned().collect())
+        let rows = rows.values().filter(has).take(100).cloned().collect();
+        Ok(RowPage { checkpoint: *checkpoint, head: state.head.position, rows })
     }
 
     async fn row_page(
@@ -46,10 +49,12 @@ impl ReadModelStore for Memory {
         limit: usize,
     ) -> Result<RowPage, StoreError> {
         let state = self.state();
-        let Some((checkpoint, rows)) = state.tables.get(&table.name) else { return Ok(RowPage::default()) };
+        let Some((checkpoint, rows)) = state.tables.get(&table.name) else {
+            return Ok(RowPage { head: state.head.position, ..RowPage::default() });
+        };
         let above = |(key, _): &(&String, &Row)| after.is_none_or(|after| key.as_str() > after);
         let rows = rows.iter().filter(above).take(limit).map(|(_, row)| row.clone()).collect();
-        Ok(RowPage { checkpoint: *checkpoint, rows })
+        Ok(RowPage { checkpoint: *checkpoint, head: state.head.position, rows })
     }
 
     async fn apply_all(&self, writes: Vec<TableWrite>) -> Result<(), WriteError> {

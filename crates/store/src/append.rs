@@ -122,6 +122,9 @@ pub struct Appended {
     pub versions: Vec<u64>,
 }
 
+/// What one append of a batch is told.
+pub type AppendResult = Result<Appended, AppendError>;
+
 /// Why an append did not happen, or may have.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum AppendError {

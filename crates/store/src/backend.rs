@@ -6,17 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::append::{AppendError, Appended};
+use crate::append::AppendResult;
 use crate::commit_planner::Batch;
 use crate::error::StoreError;
 use crate::event::{Envelope, Position, StreamId};
+use crate::head::Head;
 use crate::idempotency::RecordedResult;
-use crate::key_store::{ClaimHash, KeyId};
-use crate::merkle::{Frontier, Hash};
+use crate::key_store::{ClaimHash, KeyEntry, StreamKeyEntry};
 use crate::metrics::RetryCounter;
 use crate::progress::StoreProgress;
 
@@ -134,41 +133,6 @@ pub struct Genesis {
     pub signing_key: Vec<u8>,
 }
 
-/// The head of the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Head {
-    /// The position of the last event; [`Position::START`] of an empty log.
-    pub position: Position,
-    /// When the last event was committed; the Unix epoch of an empty log.
-    pub at: Timestamp,
-    /// The Merkle root over all events.
-    pub root: Hash,
-    /// The right edge of the Merkle tree.
-    pub frontier: Frontier,
-    /// The signed checkpoint; empty only for an empty log.
-    pub note: String,
-}
-
-impl Default for Head {
-    fn default() -> Self {
-        let frontier = Frontier::default();
-        let root = frontier.root();
-        Self { position: Position::START, at: Timestamp::UNIX_EPOCH, root, frontier, note: String::new() }
-    }
-}
-
-/// What the vault holds of one stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum KeyEntry {
-    /// The stream's wrapped data key.
-    Key(Vec<u8>),
-    /// The key was destroyed. The entry stays as a tombstone, so that "erased" is never mistaken for "lost".
-    Erased,
-}
-
-/// A stream, what the vault holds of it, and its claims.
-pub type StreamKeyEntry = (StreamId, KeyEntry, Vec<ClaimHash>);
-
 /// Which events to read.
 #[derive(Clone, Debug, Default)]
 pub struct EventQuery {
@@ -223,48 +187,6 @@ impl EventQuery {
             && self.stream.as_ref().is_none_or(|stream| *stream == event.stream)
             && self.actor.as_ref().is_none_or(|actor| *actor == event.actor)
     }
-}
-
-/// What a batch needs to know, read inside its transaction.
-#[derive(Clone, Debug, Default)]
-pub struct Preconditions {
-    /// The head, read first.
-    pub head: Head,
-    /// The versions of [`Batch::streams`]; a stream without events is left out.
-    pub versions: HashMap<StreamId, u64>,
-    /// The vault entries of [`Batch::streams`], with the claims that each holds.
-    pub key_entries: HashMap<StreamId, (KeyEntry, Vec<ClaimHash>)>,
-    /// The owners of [`Batch::claims`]; a free one is left out, and one may be whose entry in `vault` holds the claim.
-    pub owners: HashMap<ClaimHash, StreamId>,
-    /// What is kept under [`Batch::idempotency_keys`].
-    pub recorded_results: HashMap<ClaimHash, RecordedResult>,
-    /// The master key that wraps new keys: the one by which the service key
-    /// [`SIGNING`](crate::rotation::SIGNING) is wrapped. Needed if the batch [makes keys](Batch::creates_keys).
-    pub wrapping_key: Option<KeyId>,
-}
-
-/// What one append of a batch is told.
-pub type AppendResult = Result<Appended, AppendError>;
-
-/// What a batch writes.
-#[derive(Clone, Debug)]
-pub struct CommitPlan {
-    /// The answer to each append, in the batch's order. They hold once the transaction is committed.
-    pub results: Vec<AppendResult>,
-    /// Claims to take away from streams that keep their key: to be written first.
-    pub released: Vec<(StreamId, Vec<ClaimHash>)>,
-    /// Streams whose key and claims are destroyed.
-    pub erased: Vec<StreamId>,
-    /// Streams that get their key, with the claims they hold from now on.
-    pub new_keys: Vec<(StreamId, Vec<u8>, Vec<ClaimHash>)>,
-    /// Claims to give to streams that had a key before: to be written after all releases.
-    pub taken: Vec<(StreamId, Vec<ClaimHash>)>,
-    /// The accepted events, by ascending position.
-    pub events: Vec<Envelope>,
-    /// What to keep under idempotency keys, in place of what is there.
-    pub recorded_results: Vec<(ClaimHash, RecordedResult)>,
-    /// The head after them; equal to the head before if nothing was accepted.
-    pub head: Head,
 }
 
 /// Why a batch was not committed.

@@ -2,21 +2,25 @@
 //! backend, which only fetches the [`Preconditions`] and writes the [`CommitPlan`], both inside one transaction. Losers are refused
 //! one by one, also those that lose against an earlier append of the same batch; the others go through.
 
+mod plan;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::append::{AppendError, Appended};
-use crate::backend::{AppendResult, CommitPlan, Head, KeyEntry, Preconditions};
+use crate::append::{AppendError, AppendResult, Appended};
 use crate::canonical::canonical_event;
 use crate::checkpoint::Signer;
 use crate::error::{Corruption, StoreError};
 use crate::event::{Envelope, StreamId};
+use crate::head::Head;
 use crate::idempotency::RecordedResult;
-use crate::key_store::{ClaimHash, KeyId, MasterKey};
+use crate::key_store::{ClaimHash, KeyEntry, KeyId, MasterKey};
 use crate::merkle::leaf_hash;
 use crate::prepared::{EventPlacement, KeyUse, PreparedAppend, PreparedWrite};
+
+pub use plan::{CommitPlan, Preconditions};
 
 /// Appends that are committed in one transaction.
 pub struct Batch {

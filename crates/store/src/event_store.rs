@@ -10,12 +10,13 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use crate::append::{Append, AppendError, Appended, ExpectedVersion};
-use crate::backend::{Backend, EventQuery, FORMAT, Genesis, Head};
+use crate::backend::{Backend, EventQuery, FORMAT, Genesis};
 use crate::checkpoint::Signer;
 use crate::encryptor::Encryptor;
 use crate::env::Env;
 use crate::error::{Corruption, InternalError, StoreError};
 use crate::event::{Envelope, Position, StoredEvent, StreamId};
+use crate::head::Head;
 use crate::idempotency::{IdempotencyKey, RecordedResult};
 use crate::key_store::{ClaimKey, Keyring, MasterKey, MasterKeys};
 use crate::metrics::Metrics;

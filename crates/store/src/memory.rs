@@ -11,18 +11,19 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use serde_json::Value;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
-use crate::backend::{
-    AppendResult, Backend, CommitError, CommitPlan, EventQuery, Genesis, Head, KeyEntry, Preconditions,
-    StreamKeyEntry,
-};
-use crate::commit_planner::Batch;
+use crate::append::AppendResult;
+use crate::backend::{Backend, CommitError, EventQuery, Genesis};
+use crate::commit_planner::{Batch, CommitPlan, Preconditions};
 use crate::deliveries::{Attempt, DeliveryProgress};
 use crate::error::StoreError;
 use crate::event::{Envelope, StreamId};
+use crate::head::Head;
 use crate::idempotency::RecordedResult;
-use crate::key_store::{ClaimHash, MasterKey};
+use crate::key_store::{ClaimHash, KeyEntry, MasterKey, StreamKeyEntry};
 use crate::progress::{ProgressTracker, StoreProgress};
 use crate::rows::{ProjectionCheckpoint, Row};
 use crate::tiles::Tiles;
@@ -44,9 +45,16 @@ struct State {
     recorded_results: HashMap<ClaimHash, RecordedResult>,
     tables: HashMap<Arc<str>, (ProjectionCheckpoint, BTreeMap<String, Row>)>,
     versions: HashMap<String, ProjectionVersions>,
-    leases: BTreeMap<String, leases::LeaseState>,
+    leases: BTreeMap<String, LeaseState>,
     tiles: Tiles,
     deliveries: HashMap<StreamId, (DeliveryProgress, Vec<Attempt>)>,
+}
+
+/// A lease as it is stored.
+struct LeaseState {
+    holder: String,
+    until: Instant,
+    report: Value,
 }
 
 impl Memory {

@@ -7,8 +7,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use crate::append::AppendError;
-use crate::backend::AppendResult;
+use crate::append::{AppendError, AppendResult};
 
 /// Bounds of batches: 1, 2, 4 … 1,024 events. Larger ones have a single append that is larger than a batch.
 const BATCH_BOUNDS: u16 = 11;

@@ -4,8 +4,10 @@
 use std::fmt;
 
 use aws_lc_rs::digest::{Context, SHA256};
+use serde_json::{Map, Value};
 
-use crate::rows::Row;
+/// A row as a plain JSON object.
+type Row = Map<String, Value>;
 
 /// The sum of the SHA-256 of each row, as four numbers of 64 bits that are added each by itself.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::append::AppendError;
-use crate::backend::{AppendResult, Backend, CommitError};
+use crate::append::{AppendError, AppendResult};
+use crate::backend::{Backend, CommitError};
 use crate::checkpoint::Signer;
 use crate::commit_planner::Batch;
 use crate::env::Env;

@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 
 use super::{Memory, State};
-use crate::backend::KeyEntry;
 use crate::error::StoreError;
 use crate::event::StreamId;
-use crate::key_store::{KeyId, MasterKey, WRAPPED_BYTES};
+use crate::key_store::{KeyEntry, KeyId, MasterKey, WRAPPED_BYTES};
 use crate::rotation::{CLAIMS, KeyReplacement, SIGNING, WrappedKey, WrappedKeyStore};
 
 #[async_trait]

@@ -4,7 +4,7 @@
 //! There are three steps, and whoever is interrupted after any of them can begin again:
 //!
 //! 1. The service key [`SIGNING`]. Its master key is the one that the keys of new streams have to be wrapped by
-//!    ([`Preconditions::wrapping`](crate::backend::Preconditions)), so from here on none comes that is wrapped by another.
+//!    ([`Preconditions::wrapping`](crate::commit_planner::Preconditions)), so from here on none comes that is wrapped by another.
 //! 2. The key of each stream that an older one wraps, compared and set: what somebody erases meanwhile stays erased.
 //! 3. The service key [`CLAIMS`], once no stream is left. A process opens both service keys before anything else, so
 //!    one that lacks a master key which streams still need does not start.

@@ -8,11 +8,12 @@ use uuid::Uuid;
 
 use super::*;
 use crate::append::{Append, ExpectedVersion, StreamWrite};
-use crate::backend::{EventQuery, Genesis, Head, KeyEntry, StreamKeyEntry};
+use crate::backend::{EventQuery, Genesis};
 use crate::encryptor::Encryptor;
 use crate::event::{Envelope, NewEvent, Position, StreamId};
+use crate::head::Head;
 use crate::idempotency::RecordedResult;
-use crate::key_store::{ClaimHash, ClaimKey, MasterKey};
+use crate::key_store::{ClaimHash, ClaimKey, KeyEntry, MasterKey, StreamKeyEntry};
 use crate::memory::Memory;
 use crate::metrics::AppendOutcome;
 use crate::progress::StoreProgress;

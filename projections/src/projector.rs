@@ -8,14 +8,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use store::{EventQuery, ProjectionCheckpoint, StoreError};
+use store::{EventQuery, ProjectionCheckpoint, StoreError, WriteError};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::batch_size::{BatchSize, EventRate};
 use crate::cutover::Cutover;
 use crate::report::{VersionHealth, VersionReport};
-use crate::table_projection::{BatchError, ProjectionBatch, TableProjection};
+use crate::table_projection::{BatchError, ProjectionBatch, TableProjection, retryable};
 
 /// How often to look for events even without a notification, in case one was lost.
 const POLL: Duration = Duration::from_secs(1);
@@ -96,8 +96,8 @@ impl Projector {
             };
             (at, self.prefetch) = (None, None);
             match stopped {
-                BatchError::Overtaken => self.yield_to_other_projector().await,
-                BatchError::Failed(error) => {
+                BatchError::Failed(WriteError::Conflict) => self.yield_to_other_projector().await,
+                BatchError::Failed(WriteError::Store(error)) => {
                     tracing::warn!(table = &*self.projection.table.name, %error, "projection failed; retrying in {pause:?}");
                     self.show(VersionHealth::Failing(error.to_string()), None);
                     tokio::time::sleep(pause).await;
@@ -114,14 +114,12 @@ impl Projector {
     async fn project_next_batch(&mut self, at: Option<ProjectionCheckpoint>) -> Result<Progress, BatchError> {
         let from = match at {
             Some(known) => known,
-            None => self.projection.checkpoint().await.map_err(BatchError::Failed)?,
+            None => self.projection.checkpoint().await.map_err(retryable)?,
         };
         let batch = match self.prefetch.take() {
             Some(mut prefetch) if prefetch.from == from => {
                 let read = (&mut prefetch.reading).await;
-                read.map_err(|stopped| {
-                    BatchError::Failed(StoreError::unavailable("reading events", stopped))
-                })??
+                read.map_err(|stopped| retryable(StoreError::unavailable("reading events", stopped)))??
             }
             _ => read(&self.projection, from, self.limit()).await?,
         };

@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 use serde_json::Value;
 
-use crate::error::StoreError;
+use crate::error::{StoreError, WriteError};
 use crate::event::StreamId;
 
 /// How many attempts of one subscriber are kept; older ones are dropped.
@@ -50,7 +50,7 @@ pub trait DeliveryStore: Send + Sync {
         stream: &StreamId,
         to: &DeliveryProgress,
         reports: &[Value],
-    ) -> Result<bool, StoreError>;
+    ) -> Result<(), WriteError>;
 
     /// The attempts below that number, newest first, at most `limit`. Of each subscriber at most [`MAX_STORED_ATTEMPTS`] are there.
     ///

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use store::{EventQuery, InternalError, Position, ProjectionCheckpoint, Row, StoreError, StoredEvent};
+use store::{
+    EventQuery, InternalError, Position, ProjectionCheckpoint, Row, StoreError, StoredEvent, WriteError,
+};
 
 use crate::skipped_events;
 use crate::table_projection::{BatchError, TableProjection};
@@ -108,10 +110,12 @@ impl Replay {
 
 fn failed(stop: BatchError) -> StoreError {
     match stop {
-        BatchError::Failed(error) | BatchError::Locked { error, .. } | BatchError::Poisoned { error, .. } => {
-            error
+        BatchError::Failed(WriteError::Store(error))
+        | BatchError::Locked { error, .. }
+        | BatchError::Poisoned { error, .. } => error,
+        BatchError::Failed(WriteError::Conflict) => {
+            InternalError::UnexpectedConflict { operation: "replaying the log" }.into()
         }
-        BatchError::Overtaken => InternalError::UnexpectedConflict { operation: "replaying the log" }.into(),
     }
 }
 

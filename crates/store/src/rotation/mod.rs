@@ -19,7 +19,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::env::Env;
-use crate::error::StoreError;
+use crate::error::{StoreError, WriteError};
 use crate::event::StreamId;
 use crate::key_store::{KeyId, MasterKeys};
 
@@ -79,12 +79,12 @@ pub trait WrappedKeyStore: Send + Sync {
     /// [`StoreError`] if that cannot be done; some of them may have been replaced.
     async fn replace_keys(&self, changes: &[KeyReplacement]) -> Result<u64, StoreError>;
 
-    /// Replaces a service key if it is still as it was; says whether it was. Of this and a batch that commits at the same
-    /// time one comes first, and the other sees it.
+    /// Replaces a service key by compare-and-set, serialised with the commits of batches: each batch commits entirely
+    /// before or after it.
     ///
     /// # Errors
-    /// [`StoreError`] if that cannot be done, or nobody can tell whether it was.
-    async fn replace_service_key(&self, name: &str, from: &[u8], to: &[u8]) -> Result<bool, StoreError>;
+    /// [`WriteError::Conflict`] if the stored key is not `from`.
+    async fn replace_service_key(&self, name: &str, from: &[u8], to: &[u8]) -> Result<(), WriteError>;
 }
 
 /// The master keys of a database, and what they wrap.

@@ -29,6 +29,11 @@ impl Append {
     pub fn new(actor: impl Into<String>, request_id: impl Into<String>, writes: Vec<StreamWrite>) -> Self {
         Self { actor: actor.into(), request_id: request_id.into(), writes, idempotency: None }
     }
+
+    /// The number of its events.
+    pub(crate) fn events(&self) -> usize {
+        self.writes.iter().map(|write| write.events.len()).sum()
+    }
 }
 
 /// What an append does to one stream.

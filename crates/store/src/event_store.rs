@@ -91,6 +91,11 @@ impl EventStore {
     ///
     /// # Errors
     /// [`AppendError`]: refused, not done, or (only [`AppendError::Unknown`]) perhaps done.
+    #[tracing::instrument(
+        name = "append",
+        skip_all,
+        fields(request_id = append.request_id, streams = append.writes.len(), events = append.events())
+    )]
     pub async fn append(&self, append: &Append) -> Result<Appended, AppendError> {
         let mut attempt = 1;
         loop {

@@ -197,14 +197,23 @@ impl WriterTask {
         self.responders.join_all().await;
     }
 
-    /// Has a batch judged and written, and each caller told of it.
+    /// Commits a batch and hands the results to the callers.
+    #[tracing::instrument(
+        name = "commit",
+        skip_all,
+        fields(
+            request_id = sole_request_id(&appends),
+            appends = appends.len(),
+            events = count_events(&appends),
+        )
+    )]
     async fn commit(&mut self, appends: Vec<PreparedAppend>, answers: Vec<oneshot::Sender<AppendResult>>) {
-        let events = appends.iter().map(PreparedAppend::events).sum();
+        let events = count_events(&appends);
         let batch = Batch::new(appends, self.env.now(), Arc::clone(&self.signer));
         let begun = Instant::now();
         let results = self.backend.commit(Arc::new(batch)).await;
         self.metrics.committed(events, begun.elapsed().as_secs_f64());
-        self.respond(answers, results);
+        self.respond(answers, per_append(results));
     }
 
     /// Tells each caller, in a task of its own: hundreds who wake at once keep all threads busy, and the next batch
@@ -212,12 +221,12 @@ impl WriterTask {
     fn respond(
         &mut self,
         answers: Vec<oneshot::Sender<AppendResult>>,
-        results: Result<Vec<AppendResult>, CommitError>,
+        results: impl Iterator<Item = AppendResult> + Send + 'static,
     ) {
         let metrics = self.metrics.clone();
         while self.responders.try_join_next().is_some() {}
         self.responders.spawn(async move {
-            for (answer, result) in answers.into_iter().zip(per_append(results)) {
+            for (answer, result) in answers.into_iter().zip(results) {
                 metrics.record_result(&result);
                 // Nobody may wait for it any more: the caller hung up. The event stands all the same.
                 drop(answer.send(result));
@@ -249,7 +258,19 @@ impl WriterTask {
     }
 }
 
-/// The verdict on each append of a batch.
+fn count_events(appends: &[PreparedAppend]) -> usize {
+    appends.iter().map(PreparedAppend::events).sum()
+}
+
+/// The request that caused the batch; `None` if several requests share it.
+fn sole_request_id(appends: &[PreparedAppend]) -> Option<&str> {
+    match appends {
+        [append] => Some(&append.request_id),
+        _ => None,
+    }
+}
+
+/// The result of each append of a batch.
 fn per_append(
     results: Result<Vec<AppendResult>, CommitError>,
 ) -> Box<dyn Iterator<Item = AppendResult> + Send> {

@@ -1,6 +1,6 @@
-//! The head of the log: its last position, and the Merkle tree up to there.
+//! The head of the log: its last position and the state of the Merkle tree there.
 //!
-//! Signing the head is the business of [`checkpoint`](crate::checkpoint).
+//! Signing the head belongs in [`checkpoint`](crate::checkpoint).
 
 use jiff::Timestamp;
 
@@ -14,7 +14,7 @@ pub struct Head {
     pub position: Position,
     /// When the last event was committed; the Unix epoch of an empty log.
     pub at: Timestamp,
-    /// The Merkle root over all events.
+    /// The Merkle root over all events (tree head).
     pub root: Hash,
     /// The right edge of the Merkle tree.
     pub frontier: Frontier,

@@ -1,16 +1,24 @@
-//! The event store of Aegis: an append-only log of events with gapless positions, a vault that can forget a person, a
-//! Merkle tree that shows tampering, and the port to the databases that hold it all.
+//! The event store of Aegis: an append-only log with gapless positions, crypto-shredding of personal data, and a
+//! Merkle tree that makes tampering evident.
 //!
-//! In the order in which an append passes through:
-//! [`append`] says what is asked; [`event_store`] is the door; `encryptor` seals what is personal ([`key_store`]); `writer`
-//! packs what waits (`fair_queue`) into one transaction; [`commit_planner`] decides it, purely, with [`canonical`], [`merkle`] and
-//! [`checkpoint`] for the verifiable log; [`backend`] is the port that carries it out; [`progress`] wakes who follows, and
-//! [`page`] reads on; [`tiles`] prove that it is the log that was signed; [`verify`] proves it all; [`rotation`] replaces the
-//! master key; [`metrics`] counts.
-//! [`rows`] is the port for read models, with [`versions`] of each and a [`rows_digest`]; [`lease`] the one that says who
-//! works, [`deliveries`] the one that says how far subscribers are; [`memory`] implements all ports as the reference; `conformance` holds every backend to the promises.
+//! The modules, in the order in which an append passes through them:
 //!
-//! What does not belong here: what events mean (the `domain` crate), and any database by name.
+//! - [`append`]: the request, with expected versions (optimistic concurrency) and unique claims, and its result.
+//! - [`event_store`]: the API for appends and reads.
+//! - `encryptor`: envelope encryption of personal data with the keys of [`key_store`].
+//! - `writer` and `fair_queue`: group commit.
+//! - [`commit_planner`]: decides which appends of a batch are accepted, with [`canonical`], [`merkle`] and
+//!   [`checkpoint`] for the Merkle tree and its signed head, and [`idempotency`] for repeated requests.
+//! - [`backend`]: the port to the database that stores the log.
+//! - [`progress`]: notifies readers of the new head; [`page`] reads on from there.
+//!
+//! Beside that path: [`tiles`] and [`verify`] prove and check the log, [`rotation`] replaces the master key, and
+//! [`metrics`] counts. Read models are stored through the port in [`rows`], with [`versions`] and a
+//! [`rows_digest`]; [`lease`] is the port under [`leader_election`], and [`deliveries`] that of webhook cursors.
+//! [`memory`] implements every port as the reference, and `conformance` tests every backend.
+//!
+//! What does not belong here: the meaning of events (the `domain` crate), and concrete databases (`store-mongo`,
+//! `store-sqlite`).
 
 #![warn(missing_docs)]
 

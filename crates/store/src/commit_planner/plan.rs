@@ -1,4 +1,4 @@
-//! What a backend reads for a batch, and what it writes.
+//! The input and the output of the commit planner: what a backend reads for a batch, and what it then writes.
 
 use std::collections::HashMap;
 
@@ -8,41 +8,41 @@ use crate::head::Head;
 use crate::idempotency::RecordedResult;
 use crate::key_store::{ClaimHash, KeyEntry, KeyId};
 
-/// What a batch needs to know, read inside its transaction.
+/// The stored state that a batch is planned on, read inside its transaction.
 #[derive(Clone, Debug, Default)]
 pub struct Preconditions {
-    /// The head, read first.
+    /// The head of the log, read first.
     pub head: Head,
-    /// The versions of [`Batch::streams`]; a stream without events is left out.
+    /// The versions of [`Batch::streams`](super::Batch::streams); streams without events are omitted.
     pub versions: HashMap<StreamId, u64>,
-    /// The vault entries of [`Batch::streams`], with the claims that each holds.
+    /// The key entries of [`Batch::streams`](super::Batch::streams), with the claims that each stream owns.
     pub key_entries: HashMap<StreamId, (KeyEntry, Vec<ClaimHash>)>,
-    /// The owners of [`Batch::claims`]; a free one is left out, and one may be whose entry in `vault` holds the claim.
+    /// The owners of [`Batch::claims`](super::Batch::claims). Free claims are omitted; so may be those contained in `key_entries`.
     pub owners: HashMap<ClaimHash, StreamId>,
-    /// What is kept under [`Batch::idempotency_keys`].
+    /// The recorded results of [`Batch::idempotency_keys`](super::Batch::idempotency_keys).
     pub recorded_results: HashMap<ClaimHash, RecordedResult>,
-    /// The master key that wraps new keys: the one by which the service key
-    /// [`SIGNING`](crate::rotation::SIGNING) is wrapped. Needed if the batch [makes keys](Batch::creates_keys).
+    /// The master key that wraps new data keys: the one that wraps the service key
+    /// [`SIGNING`](crate::rotation::SIGNING). Required if [`Batch::creates_keys`](super::Batch::creates_keys).
     pub wrapping_key: Option<KeyId>,
 }
 
-/// What a batch writes.
+/// What a batch writes, in the order of the fields.
 #[derive(Clone, Debug)]
 pub struct CommitPlan {
-    /// The answer to each append, in the batch's order. They hold once the transaction is committed.
+    /// The result of each append, in the order of the batch; valid once the transaction is committed.
     pub results: Vec<AppendResult>,
-    /// Claims to take away from streams that keep their key: to be written first.
+    /// Claims to remove from streams that keep their data key.
     pub released: Vec<(StreamId, Vec<ClaimHash>)>,
-    /// Streams whose key and claims are destroyed.
+    /// Streams whose data key and claims are destroyed (crypto-shredding).
     pub erased: Vec<StreamId>,
-    /// Streams that get their key, with the claims they hold from now on.
+    /// Streams that get a data key, with the claims that they take.
     pub new_keys: Vec<(StreamId, Vec<u8>, Vec<ClaimHash>)>,
-    /// Claims to give to streams that had a key before: to be written after all releases.
+    /// Claims to add to streams that had a data key before. Written after all releases: claims are unique.
     pub taken: Vec<(StreamId, Vec<ClaimHash>)>,
     /// The accepted events, by ascending position.
     pub events: Vec<Envelope>,
-    /// What to keep under idempotency keys, in place of what is there.
+    /// Results to record under idempotency keys, replacing expired ones.
     pub recorded_results: Vec<(ClaimHash, RecordedResult)>,
-    /// The head after them; equal to the head before if nothing was accepted.
+    /// The new head; the old one if no append was accepted.
     pub head: Head,
 }

@@ -1,16 +1,16 @@
-//! What the key store holds of a stream: the encrypted data key, or the tombstone of crypto-shredding.
+//! The entry of a stream in the key store: its wrapped data key, or the tombstone that crypto-shredding leaves.
 
 use super::ClaimHash;
 use crate::event::StreamId;
 
-/// What the vault holds of one stream.
+/// The entry of a stream in the key store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyEntry {
     /// The stream's wrapped data key.
     Key(Vec<u8>),
-    /// The key was destroyed. The entry stays as a tombstone, so that "erased" is never mistaken for "lost".
+    /// The data key was destroyed. The entry stays as a tombstone, which distinguishes an erased key from a lost one.
     Erased,
 }
 
-/// A stream, what the vault holds of it, and its claims.
+/// A stream, its key entry and the claims that it owns.
 pub type StreamKeyEntry = (StreamId, KeyEntry, Vec<ClaimHash>);

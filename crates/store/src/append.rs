@@ -1,4 +1,5 @@
-//! The request to append events, with expected versions (optimistic concurrency) and unique claims, and its result.
+//! The request to append events, with expected versions (optimistic concurrency) and unique claims, and its
+//! result.
 //!
 //! Deciding whether an append is accepted belongs in [`commit_planner`](crate::commit_planner).
 
@@ -51,7 +52,8 @@ pub struct StreamWrite {
     pub take: Vec<Claim>,
     /// Unique claims that the stream releases; those that it does not own are ignored.
     pub release: Vec<Claim>,
-    /// Destroys the data key of the stream and all its claims (crypto-shredding). The stream accepts no further write.
+    /// Destroys the data key of the stream and all its claims (crypto-shredding). The stream accepts no
+    /// further write.
     pub erase: bool,
 }
 
@@ -75,7 +77,8 @@ pub enum ExpectedVersion {
 }
 
 impl ExpectedVersion {
-    /// The expectation of a caller that has read the stream up to `version`; zero means that it does not exist.
+    /// The expectation of a caller that has read the stream up to `version`; zero means that it does not
+    /// exist.
     #[must_use]
     pub fn version(version: u64) -> Self {
         if version == 0 { Self::NoStream } else { Self::Exactly(version) }
@@ -135,8 +138,8 @@ pub type AppendResult = Result<Appended, AppendError>;
 /// Why an append was not committed, or may not have been.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum AppendError {
-    /// An append with the same idempotency key was committed earlier: [`EventStore::recorded_result`] returns its
-    /// result.
+    /// An append with the same idempotency key was committed earlier: [`EventStore::recorded_result`] returns
+    /// its result.
     ///
     /// [`EventStore::recorded_result`]: crate::EventStore::recorded_result
     #[error("an append with the same idempotency key was committed earlier")]

@@ -33,17 +33,18 @@ pub trait Backend: Send + Sync {
     /// [`StoreError`] if the database is unreachable, or not one that this service may use.
     async fn exists(&self) -> Result<bool, StoreError>;
 
-    /// Creates what is missing (collections or tables, indexes, `meta`, `keys`, the empty `head`) and returns the stored
-    /// genesis. Idempotent. Several processes may call it at once; the genesis of one of them is stored.
+    /// Creates what is missing (collections or tables, indexes, `meta`, `keys`, the empty `head`) and returns
+    /// the stored genesis. Idempotent. Several processes may call it at once; the genesis of one of them is
+    /// stored.
     ///
     /// # Errors
     /// [`StoreError::Refused`] if the database has events but no `meta`, or an unknown format.
     async fn migrate(&self, genesis: &Genesis) -> Result<Genesis, StoreError>;
 
-    /// Commits a batch in one transaction (group commit): reads `head` and the other [preconditions] of the batch,
-    /// calls [`Batch::plan`], and writes the [commit plan]: `head`, releases, erasures and new keys before takes, then
-    /// events. `head` is written even if nothing else is, so of two concurrent transactions one fails. The commit is
-    /// durable, on a majority of the nodes. Publishes the progress.
+    /// Commits a batch in one transaction (group commit): reads `head` and the other [preconditions] of the
+    /// batch, calls [`Batch::plan`], and writes the [commit plan]: `head`, releases, erasures and new keys
+    /// before takes, then events. `head` is written even if nothing else is, so of two concurrent
+    /// transactions one fails. The commit is durable, on a majority of the nodes. Publishes the progress.
     ///
     /// [preconditions]: crate::commit_planner::Preconditions
     /// [commit plan]: crate::commit_planner::CommitPlan
@@ -58,8 +59,9 @@ pub trait Backend: Send + Sync {
     /// [`StoreError`] if it cannot be read.
     async fn head(&self) -> Result<Head, StoreError>;
 
-    /// A majority-committed head of the log, not older than anything that this process has read or written, though
-    /// recent appends of other processes may be missing. Cheaper than [`Backend::head`] on a replicated database.
+    /// A majority-committed head of the log, not older than anything that this process has read or written,
+    /// though recent appends of other processes may be missing. Cheaper than [`Backend::head`] on a
+    /// replicated database.
     ///
     /// # Errors
     /// [`StoreError`] if it cannot be read.
@@ -85,15 +87,15 @@ pub trait Backend: Send + Sync {
     /// [`StoreError`] if it cannot be read.
     async fn key_entries(&self, streams: &[StreamId]) -> Result<HashMap<StreamId, KeyEntry>, StoreError>;
 
-    /// The key entries of these streams with the claims of each, majority-committed; streams without an entry are
-    /// omitted.
+    /// The key entries of these streams with the claims of each, majority-committed; streams without an entry
+    /// are omitted.
     ///
     /// # Errors
     /// [`StoreError`] if it cannot be read.
     async fn key_entries_with_claims(&self, streams: &[StreamId]) -> Result<Vec<StreamKeyEntry>, StoreError>;
 
-    /// The streams that have a key entry, by ascending name, after `after` or from the first on, at most `limit`,
-    /// majority-committed.
+    /// The streams that have a key entry, by ascending name, after `after` or from the first on, at most
+    /// `limit`, majority-committed.
     ///
     /// # Errors
     /// [`StoreError`] if they cannot be read.
@@ -113,9 +115,9 @@ pub trait Backend: Send + Sync {
     /// Watches the head of the log and the projection checkpoints, including changes by other processes.
     fn watch_progress(&self) -> watch::Receiver<StoreProgress>;
 
-    /// The time since the last notification about commits of other processes, including notifications that there are
-    /// none; `None` if there are no other processes, or watching has not begun. A watched database sends one every
-    /// second.
+    /// The time since the last notification about commits of other processes, including notifications that
+    /// there are none; `None` if there are no other processes, or watching has not begun. A watched database
+    /// sends one every second.
     fn since_heartbeat(&self) -> Option<Duration> {
         None
     }
@@ -171,7 +173,8 @@ impl EventQuery {
         (1..=FEW).contains(&self.types.len())
     }
 
-    /// Whether the matching events may be sparse in every index, so that a read needs a bounded window of positions.
+    /// Whether the matching events may be sparse in every index, so that a read needs a bounded window of
+    /// positions.
     #[must_use]
     pub fn needs_scan_window(&self) -> bool {
         let by_actor_alone = self.actor.is_some() && self.types.is_empty();

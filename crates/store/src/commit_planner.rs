@@ -1,9 +1,9 @@
-//! Plans the commit of a batch: which appends are accepted (optimistic concurrency, unique claims, idempotency), and
-//! what has to be written.
+//! Plans the commit of a batch: which appends are accepted (optimistic concurrency, unique claims,
+//! idempotency), and what has to be written.
 //!
-//! A pure function, the same for every backend. Each append is accepted or rejected by itself, also because of an
-//! earlier append of the same batch. Reading the [`Preconditions`] and writing the [`CommitPlan`], both inside one
-//! transaction, belongs in the [backends](crate::backend::Backend).
+//! A pure function, the same for every backend. Each append is accepted or rejected by itself, also because
+//! of an earlier append of the same batch. Reading the [`Preconditions`] and writing the [`CommitPlan`], both
+//! inside one transaction, belongs in the [backends](crate::backend::Backend).
 
 mod plan;
 
@@ -73,7 +73,8 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// A batch of appends in their order of arrival. Events get the time `now`, or that of the head if it is later.
+    /// A batch of appends in their order of arrival. Events get the time `now`, or that of the head if it is
+    /// later.
     #[must_use]
     pub fn new(appends: Vec<PreparedAppend>, now: Timestamp, signer: Arc<Signer>) -> Self {
         Self { appends, now, signer }
@@ -103,7 +104,8 @@ impl Batch {
         keys.into_iter().collect()
     }
 
-    /// Whether streams get data keys, so that [`Batch::plan`] needs to know the master key that must wrap them.
+    /// Whether streams get data keys, so that [`Batch::plan`] needs to know the master key that must wrap
+    /// them.
     #[must_use]
     pub fn creates_keys(&self) -> bool {
         self.writes().any(|write| matches!(write.key, KeyUse::New(_)))

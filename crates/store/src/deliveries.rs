@@ -1,7 +1,8 @@
 //! The port to delivery cursors and the recent delivery attempts of webhooks.
 //!
-//! They are stored beside the log: an event per delivery would make the log grow with its readers. If a cursor is
-//! lost, its events are delivered again. The content of cursors and reports belongs to the delivery worker.
+//! They are stored beside the log: an event per delivery would make the log grow with its readers. If a
+//! cursor is lost, its events are delivered again. The content of cursors and reports belongs to the delivery
+//! worker.
 
 use async_trait::async_trait;
 use serde_json::Value;
@@ -41,12 +42,12 @@ pub trait DeliveryStore: Send + Sync {
     /// [`StoreError`] if it cannot be read.
     async fn progress(&self, stream: &StreamId) -> Result<Option<DeliveryProgress>, StoreError>;
 
-    /// Replaces the cursor by compare-and-set: the stored revision must be the one before `to.revision`. Adds the
-    /// reports of the attempts up to number `to.attempts` in the same transaction.
+    /// Replaces the cursor by compare-and-set: the stored revision must be the one before `to.revision`. Adds
+    /// the reports of the attempts up to number `to.attempts` in the same transaction.
     ///
     /// # Errors
-    /// [`WriteError::Conflict`] if the stored revision is another one: another node delivers, or the cursor was
-    /// deleted. After [`WriteError::Store`] the outcome may be unknown; read the cursor again.
+    /// [`WriteError::Conflict`] if the stored revision is another one: another node delivers, or the cursor
+    /// was deleted. After [`WriteError::Store`] the outcome may be unknown; read the cursor again.
     async fn record(
         &self,
         stream: &StreamId,
@@ -54,7 +55,8 @@ pub trait DeliveryStore: Send + Sync {
         reports: &[Value],
     ) -> Result<(), WriteError>;
 
-    /// The attempts below that number, newest first, at most `limit`. At most [`MAX_STORED_ATTEMPTS`] are stored.
+    /// The attempts below that number, newest first, at most `limit`. At most [`MAX_STORED_ATTEMPTS`] are
+    /// stored.
     ///
     /// # Errors
     /// [`StoreError`] if they cannot be read.

@@ -1,7 +1,7 @@
 //! Clock and randomness as arguments ([`Env`]), so that tests are deterministic.
 //!
-//! The system implementations here are the only code in the workspace that reads the clock or the random generator
-//! of the operating system.
+//! The system implementations here are the only code in the workspace that reads the clock or the random
+//! generator of the operating system.
 
 use std::sync::Arc;
 
@@ -56,8 +56,8 @@ impl Env {
         bytes
     }
 
-    /// A new `UUIDv7` (RFC 9562). Its order is roughly that of creation, which keeps indexes compact. Cursors are
-    /// positions, never ids.
+    /// A new `UUIDv7` (RFC 9562). Its order is roughly that of creation, which keeps indexes compact. Cursors
+    /// are positions, never ids.
     #[must_use]
     pub fn uuid(&self) -> Uuid {
         let millis = u64::try_from(self.clock.now().as_millisecond()).unwrap_or(0);
@@ -81,7 +81,7 @@ impl Entropy for SystemEntropy {
         // Without randomness nothing can be encrypted safely: predictable keys would be worse than an abort.
         if SystemRandom::new().fill(bytes).is_err() {
             tracing::error!(
-                "the operating system returned no random bytes; aborting, since no key can be generated safely"
+                "the operating system returned no random bytes; aborting, as no key can be generated safely"
             );
             std::process::abort();
         }

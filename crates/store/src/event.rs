@@ -1,6 +1,7 @@
 //! Events as they are appended, stored and read, with their positions and streams.
 //!
-//! The store sees a type, a schema number and two JSON objects. The meaning of an event belongs in the `domain` crate.
+//! The store sees a type, a schema number and two JSON objects. The meaning of an event belongs in the
+//! `domain` crate.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +10,8 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-/// A position in the log: 1, 2, 3 … without gaps, in commit order. Zero is the position before the first event.
+/// A position in the log: 1, 2, 3 … without gaps, in commit order. Zero is the position before the first
+/// event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position(u64);
 
@@ -41,8 +43,8 @@ impl Position {
         Self(self.0.saturating_sub(1))
     }
 
-    /// As databases store it. Positions beyond `i64::MAX` are unreachable: a million events per second take 290,000
-    /// years.
+    /// As databases store it. Positions beyond `i64::MAX` are unreachable: a million events per second take
+    /// 290,000 years.
     #[must_use]
     pub fn to_i64(self) -> i64 {
         i64::try_from(self.0).unwrap_or(i64::MAX)

@@ -26,8 +26,8 @@ use crate::read::{check_contiguous, unseal};
 use crate::rotation::{CLAIMS, SIGNING, check_masters, owner, service_key};
 use crate::writer::Writer;
 
-/// How often an append is encrypted: again if another process gives the stream a data key, or rotates the master key,
-/// between encryption and commit.
+/// How often an append is encrypted: again if another process gives the stream a data key, or rotates the
+/// master key, between encryption and commit.
 const MAX_ENCRYPT_ATTEMPTS: usize = 3;
 
 /// The event store. Cheap to clone.
@@ -45,9 +45,9 @@ impl EventStore {
     /// Opens the log; creates it if the database is empty.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] if this version may not use the database; [`StoreError::KeyMissing`] if `masters` lacks
-    /// a master key that the database requires; nothing is changed then. [`StoreError::Unavailable`] if the database is
-    /// unreachable.
+    /// [`StoreError::Refused`] if this version may not use the database; [`StoreError::KeyMissing`] if
+    /// `masters` lacks a master key that the database requires; nothing is changed then.
+    /// [`StoreError::Unavailable`] if the database is unreachable.
     pub async fn open(
         backend: Arc<dyn Backend>,
         masters: impl Into<Keyring>,
@@ -88,22 +88,22 @@ impl EventStore {
         &self.signer
     }
 
-    /// Appends events to one or more streams, atomically, each at its expected version (optimistic concurrency).
-    /// Durable when it returns. Cancelling the future does not cancel the append.
+    /// Appends events to one or more streams, atomically, each at its expected version (optimistic
+    /// concurrency). Durable when it returns. Cancelling the future does not cancel the append.
     ///
     /// ```
     /// use std::sync::Arc;
     ///
     /// use serde_json::{Map, json};
     /// use store::memory::Memory;
-    /// use store::{
-    ///     Append, AppendError, Claim, Env, EventStore, ExpectedVersion, MasterKey, NewEvent, StreamId, StreamWrite,
-    /// };
+    /// use store::{Append, AppendError, Claim, Env, EventStore, ExpectedVersion, MasterKey, NewEvent};
+    /// use store::{StreamId, StreamWrite};
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let env = Env::system();
-    /// let store = EventStore::open(Arc::new(Memory::default()), MasterKey::generate(&env), env.clone()).await?;
+    /// let backend = Arc::new(Memory::default());
+    /// let store = EventStore::open(backend, MasterKey::generate(&env), env.clone()).await?;
     ///
     /// let stream = StreamId::new(format!("user-{}", env.uuid()))?;
     /// let registered = NewEvent {
@@ -133,8 +133,8 @@ impl EventStore {
     /// ```
     ///
     /// # Errors
-    /// After [`AppendError::Unknown`] the append may have been committed: retry it with the same idempotency key. After
-    /// any other error nothing was written.
+    /// After [`AppendError::Unknown`] the append may have been committed: retry it with the same idempotency
+    /// key. After any other error nothing was written.
     #[tracing::instrument(
         name = "append",
         skip_all,
@@ -161,15 +161,15 @@ impl EventStore {
         }
     }
 
-    /// The idempotency key of a request, as keyed hashes. `scope` is the caller, the endpoint and the key as sent;
-    /// `request` is everything that determines the write.
+    /// The idempotency key of a request, as keyed hashes. `scope` is the caller, the endpoint and the key as
+    /// sent; `request` is everything that determines the write.
     #[must_use]
     pub fn idempotency_key(&self, scope: &[&[u8]], request: &[&[u8]]) -> IdempotencyKey {
         IdempotencyKey::new(&self.encryptor.claims, scope, request)
     }
 
-    /// The recorded result of the append with that idempotency key, until its retention ends. It may belong to a
-    /// different request: see [`RecordedResult::is_for`].
+    /// The recorded result of the append with that idempotency key, until its retention ends. It may belong
+    /// to a different request: see [`RecordedResult::is_for`].
     ///
     /// # Errors
     /// [`StoreError`] if it cannot be read.
@@ -186,8 +186,8 @@ impl EventStore {
         self.backend.head().await
     }
 
-    /// A head that has reached `position` if the log has, though it may lack recent appends of other processes. If it
-    /// has not reached `position`, the log has no such position.
+    /// A head that has reached `position` if the log has, though it may lack recent appends of other
+    /// processes. If it has not reached `position`, the log has no such position.
     ///
     /// # Errors
     /// [`StoreError`] if it cannot be read.
@@ -205,8 +205,8 @@ impl EventStore {
         Ok(if position == Position::START { self.signer.sign(0, &root) } else { note })
     }
 
-    /// Events by ascending position, with personal data decrypted. Without filters every position between the bounds is
-    /// returned: a missing one is an error.
+    /// Events by ascending position, with personal data decrypted. Without filters every position between the
+    /// bounds is returned: a missing one is an error.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] with the position of an event that is missing or cannot be decrypted.
@@ -214,7 +214,8 @@ impl EventStore {
         self.unseal(self.read_sealed(query).await?).await
     }
 
-    /// Like [`EventStore::read`], without decryption: for callers that need no personal data, or that of few events.
+    /// Like [`EventStore::read`], without decryption: for callers that need no personal data, or that of few
+    /// events.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] with the position of an event that is missing.
@@ -234,7 +235,8 @@ impl EventStore {
         unseal(&*self.backend, &self.encryptor.masters, events).await
     }
 
-    /// All events of a stream from version 1, with personal data decrypted; empty if the stream does not exist.
+    /// All events of a stream from version 1, with personal data decrypted; empty if the stream does not
+    /// exist.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] with the position of an event that is missing or cannot be decrypted.
@@ -271,8 +273,8 @@ impl EventStore {
         Ok(newer.first().map(|event| event.position))
     }
 
-    /// The progress of the log and the projections, as known to this process. A copy: holding the borrowed value while
-    /// borrowing it again could deadlock.
+    /// The progress of the log and the projections, as known to this process. A copy: holding the borrowed
+    /// value while borrowing it again could deadlock.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "the value is copied at once")]
     pub fn progress(&self) -> StoreProgress {
@@ -285,7 +287,8 @@ impl EventStore {
         self.backend.watch_progress()
     }
 
-    /// The time since the last notification about commits of other processes; `None` if there are no other processes.
+    /// The time since the last notification about commits of other processes; `None` if there are no other
+    /// processes.
     #[must_use]
     pub fn since_heartbeat(&self) -> Option<Duration> {
         self.backend.since_heartbeat()
@@ -297,8 +300,8 @@ impl EventStore {
         self.writer.metrics()
     }
 
-    /// Waits until the events up to `position` are applied to `table` (read-your-writes); `false` if `bound` passes
-    /// first.
+    /// Waits until the events up to `position` are applied to `table` (read-your-writes); `false` if `bound`
+    /// passes first.
     pub async fn wait_until_applied(&self, table: &str, position: Position, bound: Duration) -> bool {
         let mut updates = self.watch_progress();
         let reached = updates.wait_for(|progress| progress.applied_position(table) >= position);
@@ -317,7 +320,8 @@ impl EventStore {
         &self.encryptor.claims
     }
 
-    /// Commits the queued appends and stops the writer. Every clone can still read; their appends are rejected.
+    /// Commits the queued appends and stops the writer. Every clone can still read; their appends are
+    /// rejected.
     pub async fn close(&self) {
         self.writer.close();
         if let Some(task) = self.task.lock().await.take() {
@@ -327,8 +331,8 @@ impl EventStore {
     }
 }
 
-/// The streams that may have a data key. A stream that must not exist has none; if it does exist, the append is
-/// rejected.
+/// The streams that may have a data key. A stream that must not exist has none; if it does exist, the append
+/// is rejected.
 fn streams_with_keys(append: &Append) -> Vec<StreamId> {
     let secret = |write: &&crate::append::StreamWrite| {
         !write.take.is_empty() || write.events.iter().any(|event| !event.personal.is_empty())

@@ -1,8 +1,8 @@
 //! The queue of the group commit: packs small and large appends into batches so that neither starve.
 //!
-//! Every batch takes at least one large append, and half of every batch is reserved for small ones while any are
-//! queued. Small and large appends are each taken in the order of arrival, and so is every batch sorted. Pure:
-//! committing belongs in [`writer`](crate::writer).
+//! While large appends are queued, every batch takes at least one; while small ones are queued, half of every
+//! batch is reserved for them. Each lane keeps the order of arrival, and so does each batch. Pure: committing
+//! belongs in [`writer`](crate::writer).
 
 use std::collections::VecDeque;
 
@@ -14,8 +14,8 @@ pub(crate) struct AppendSize {
 }
 
 impl AppendSize {
-    /// The limits of one batch. More events add latency but no throughput (measured on MongoDB); the bytes keep the
-    /// oplog entry of the transaction far below the limit of 16 MB per document.
+    /// The limits of one batch. More events add latency but no throughput (measured on MongoDB); the bytes
+    /// keep the oplog entry of the transaction far below the limit of 16 MB per document.
     pub(crate) const BATCH: Self = Self { events: 512, bytes: 4 * 1024 * 1024 };
 
     /// The size from which an append is large: an eighth of a batch.
@@ -92,8 +92,8 @@ impl<T> FairQueue<T> {
     }
 }
 
-/// Takes what fits from a lane; the first item in any case if the batch is empty, so that an append larger than a
-/// batch is committed too. Returns the new size of the batch.
+/// Takes what fits from a lane; the first item in any case if the batch is empty, so that an append larger
+/// than a batch is committed too. Returns the new size of the batch.
 fn take<T>(
     lane: &mut VecDeque<Queued<T>>,
     size: AppendSize,

@@ -1,7 +1,7 @@
 //! The port to leases, which expire by the clock of the database.
 //!
-//! A lease only avoids that two nodes do the same work. Correctness never depends on it: every job moves its own
-//! checkpoint or cursor by compare-and-set. Electing a leader belongs in [`leader_election`](crate::leader_election).
+//! A lease only prevents duplicate work. Correctness never depends on it: every job moves its own checkpoint
+//! or cursor by compare-and-set. Electing a leader belongs in [`leader_election`](crate::leader_election).
 
 use std::time::Duration;
 
@@ -34,7 +34,8 @@ impl Lease {
 /// A database that stores leases.
 #[async_trait]
 pub trait LeaseStore: Send + Sync {
-    /// Acquires or renews the lease for `term`, unless another node holds it. Returns the lease with its holder.
+    /// Acquires or renews the lease for `term`, unless another node holds it. Returns the lease with its
+    /// holder.
     ///
     /// # Errors
     /// [`StoreError`] if the outcome is unknown.

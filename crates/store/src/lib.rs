@@ -1,9 +1,10 @@
-//! The event store of Aegis: an append-only log with gapless positions, crypto-shredding of personal data, and a
-//! Merkle tree that makes tampering evident.
+//! The event store of Aegis: an append-only log with gapless positions, crypto-shredding of personal data,
+//! and a Merkle tree that makes tampering evident.
 //!
 //! The modules, in the order in which an append passes through them:
 //!
-//! - [`append`]: the request, with expected versions (optimistic concurrency) and unique claims, and its result.
+//! - [`append`]: the request, with expected versions (optimistic concurrency) and unique claims, and its
+//!   result.
 //! - [`event_store`]: the API for appends and reads.
 //! - `encryptor`: envelope encryption of personal data with the keys of [`key_store`].
 //! - `writer` and `fair_queue`: group commit.
@@ -12,13 +13,13 @@
 //! - [`backend`]: the port to the database that stores the log.
 //! - [`progress`]: notifies readers of the new head; [`page`] reads on from there.
 //!
-//! Beside that path: [`tiles`] and [`verify`] prove and check the log, [`rotation`] replaces the master key, and
-//! [`metrics`] counts. Read models are stored through the port in [`rows`], with [`versions`] and a
-//! [`rows_digest`]; [`lease`] is the port under [`leader_election`], and [`deliveries`] that of webhook cursors.
-//! [`memory`] implements every port as the reference, and `conformance` tests every backend.
+//! Beside that path: [`tiles`] and [`verify`] prove and check the log, [`rotation`] replaces the master key,
+//! and [`metrics`] counts. Read models are stored through the port in [`rows`], with [`versions`] and a
+//! [`rows_digest`]; [`lease`] is the port under [`leader_election`], and [`deliveries`] that of webhook
+//! cursors. [`memory`] implements every port as the reference, and `conformance` tests every backend.
 //!
-//! What does not belong here: the meaning of events (the `domain` crate), and concrete databases (`store-mongo`,
-//! `store-sqlite`).
+//! What does not belong here: the meaning of events (the `domain` crate), and concrete databases
+//! (`store-mongo`, `store-sqlite`).
 
 #![warn(missing_docs)]
 

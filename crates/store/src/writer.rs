@@ -1,8 +1,8 @@
 //! Group commit: one task per process packs the queued appends into one transaction.
 //!
-//! While a commit is in flight, the next batch grows, so throughput rises with load. No batch is delayed to collect
-//! more appends. The task owns every write: a caller that is cancelled loses the result, never the event. Deciding
-//! which appends are accepted belongs in [`commit_planner`](crate::commit_planner).
+//! While a commit is in flight, the next batch grows, so throughput rises with load. No batch is delayed to
+//! collect more appends. The task owns every write: a caller that is cancelled loses the result, never the
+//! event. Deciding which appends are accepted belongs in [`commit_planner`](crate::commit_planner).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -26,7 +26,8 @@ const MAX_QUEUED: u32 = 4096;
 /// The bytes for which an append takes one place. Larger ones take several, which limits the queue to 64 MiB.
 const BYTES_PER_PERMIT: usize = 16 * 1024;
 
-/// How long a caller waits for the result: clients get an answer within ten seconds, whatever the database does.
+/// How long a caller waits for the result: clients get an answer within ten seconds, whatever the database
+/// does.
 const APPEND_TIMEOUT: Duration = Duration::from_secs(9);
 
 struct QueuedAppend {
@@ -43,8 +44,8 @@ impl QueuedAppend {
     }
 }
 
-/// Whether an append is queued, taken into a batch, or cancelled because its caller timed out. Only a queued append
-/// can be taken or cancelled, so a cancelled append is certain not to be committed.
+/// Whether an append is queued, taken into a batch, or cancelled because its caller timed out. Only a queued
+/// append can be taken or cancelled, so a cancelled append is certain not to be committed.
 #[derive(Default)]
 struct Cancellation(AtomicU8);
 
@@ -111,8 +112,8 @@ impl Writer {
         &self.metrics
     }
 
-    /// Queues an append and waits for its result. Once taken into a batch it is committed even if the caller is
-    /// cancelled.
+    /// Queues an append and waits for its result. Once taken into a batch it is committed even if the caller
+    /// is cancelled.
     pub(crate) async fn append(&self, append: PreparedAppend) -> AppendResult {
         let (answer, mut result) = oneshot::channel();
         let cancellation = Arc::<Cancellation>::default();
@@ -219,8 +220,8 @@ impl WriterTask {
         self.respond(answers, per_append(results));
     }
 
-    /// Hands the results to the callers, in a separate task: hundreds of callers that wake at once occupy all threads,
-    /// and the next batch would wait for them.
+    /// Hands the results to the callers, in a separate task: hundreds of callers that wake at once occupy all
+    /// threads, and the next batch would wait for them.
     fn respond(
         &mut self,
         answers: Vec<oneshot::Sender<AppendResult>>,

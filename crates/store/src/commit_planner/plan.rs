@@ -17,12 +17,14 @@ pub struct Preconditions {
     pub versions: HashMap<StreamId, u64>,
     /// The key entries of [`Batch::streams`](super::Batch::streams), with the claims that each stream owns.
     pub key_entries: HashMap<StreamId, (KeyEntry, Vec<ClaimHash>)>,
-    /// The owners of [`Batch::claims`](super::Batch::claims). Free claims are omitted; so may be those contained in `key_entries`.
+    /// The owners of [`Batch::claims`](super::Batch::claims). Free claims are omitted; so may be those
+    /// contained in `key_entries`.
     pub owners: HashMap<ClaimHash, StreamId>,
     /// The recorded results of [`Batch::idempotency_keys`](super::Batch::idempotency_keys).
     pub recorded_results: HashMap<ClaimHash, RecordedResult>,
     /// The master key that wraps new data keys: the one that wraps the service key
-    /// [`SIGNING`](crate::rotation::SIGNING). Required if [`Batch::creates_keys`](super::Batch::creates_keys).
+    /// [`SIGNING`](crate::rotation::SIGNING). Required if
+    /// [`Batch::creates_keys`](super::Batch::creates_keys).
     pub wrapping_key: Option<KeyId>,
 }
 

@@ -126,8 +126,8 @@ fn written(plan: &CommitPlan) -> Vec<(u64, &str, u64)> {
     plan.events.iter().map(|event| (event.position.get(), event.stream.as_str(), event.version)).collect()
 }
 
-/// The owners of claims once the plan is written in the order that [`crate::backend::Backend::commit`] prescribes. A
-/// claim never has two owners in between.
+/// The owners of claims once the plan is written in the order that [`crate::backend::Backend::commit`]
+/// prescribes. A claim never has two owners in between.
 fn owners(mut owners: BTreeMap<ClaimHash, StreamId>, plan: &CommitPlan) -> BTreeMap<ClaimHash, StreamId> {
     for (stream, claims) in &plan.released {
         for claim in claims {

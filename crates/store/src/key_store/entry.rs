@@ -1,4 +1,5 @@
-//! The entry of a stream in the key store: its wrapped data key, or the tombstone that crypto-shredding leaves.
+//! The entry of a stream in the key store: its wrapped data key, or the tombstone that crypto-shredding
+//! leaves.
 
 use super::ClaimHash;
 use crate::event::StreamId;
@@ -8,7 +9,8 @@ use crate::event::StreamId;
 pub enum KeyEntry {
     /// The stream's wrapped data key.
     Key(Vec<u8>),
-    /// The data key was destroyed. The entry stays as a tombstone, which distinguishes an erased key from a lost one.
+    /// The data key was destroyed. The entry stays as a tombstone, which distinguishes an erased key from a
+    /// lost one.
     Erased,
 }
 

@@ -1,4 +1,4 @@
-//! Deliveries of the reference backend.
+//! Delivery cursors and attempts of the reference backend.
 
 use async_trait::async_trait;
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! Wrapped keys of the reference backend.
+//! Wrapped keys of the reference backend, for rotations of the master key.
 
 use std::collections::BTreeMap;
 

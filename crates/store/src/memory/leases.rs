@@ -1,4 +1,4 @@
-//! Leases of the reference backend, by the clock of the runtime, which tests can stop.
+//! Leases of the reference backend, by the clock of the runtime, which tests can pause.
 
 use std::time::Duration;
 

@@ -2,7 +2,8 @@
 
 use super::*;
 
-/// Asserts that a batch has the same effect with and without a rejected append in the middle. Returns the rejection.
+/// Asserts that a batch has the same effect with and without a rejected append in the middle. Returns the
+/// rejection.
 fn rejected_without_effect(middle: PreparedAppend) -> AppendError {
     let before = || append([change("ada", 1).releasing("ada")]).under("first");
     let after = || append([first("dan").taking("new"), change("ada", 2)]).under("last");

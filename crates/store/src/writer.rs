@@ -216,7 +216,9 @@ impl WriterTask {
         let batch = Batch::new(appends, self.env.now(), Arc::clone(&self.signer));
         let begun = Instant::now();
         let results = self.backend.commit(Arc::new(batch)).await;
-        self.metrics.committed(events, begun.elapsed().as_secs_f64());
+        let elapsed = begun.elapsed();
+        self.metrics.committed(events, elapsed.as_secs_f64());
+        tracing::debug!(ms = elapsed.as_millis(), ok = results.is_ok(), "batch of appends completed");
         self.respond(answers, per_append(results));
     }
 

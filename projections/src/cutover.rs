@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use store::{ProjectionCheckpoint, Table, VersionStage, WriteError};
 
-use crate::table_projection::{BatchError, TableProjection, batch_error};
+use crate::table_projection::{BatchError, TableProjection, batch_error, retryable};
 
 /// How often to try to align both versions at one position for the comparison.
 const MAX_ALIGNMENT_ATTEMPTS: usize = 100;
@@ -21,11 +21,11 @@ pub(crate) async fn try_promote(
         return Ok(at);
     }
     let rows = &projection.context.rows;
-    let Some(versions) = rows.versions(name).await.map_err(BatchError::Failed)? else { return Ok(at) };
+    let Some(versions) = rows.versions(name).await.map_err(retryable)? else { return Ok(at) };
     if versions.building().is_none_or(|version| version.number != projection.number) {
         return Ok(at);
     }
-    rows.index(&projection.table).await.map_err(BatchError::Failed)?;
+    rows.index(&projection.table).await.map_err(retryable)?;
     let live = projection.projection.table(versions.live);
     let same_fold =
         versions.get(versions.live).is_some_and(|live| live.fold == projection.projection.version());
@@ -65,7 +65,7 @@ async fn compare_with_live(
     live: &Table,
 ) -> Result<(ProjectionCheckpoint, Option<bool>), BatchError> {
     for _ in 0..MAX_ALIGNMENT_ATTEMPTS {
-        let there = projection.context.rows.checkpoint(live).await.map_err(BatchError::Failed)?;
+        let there = projection.context.rows.checkpoint(live).await.map_err(retryable)?;
         if there.position > at.position {
             at = projection.advance(at, there.position).await?;
         }
@@ -75,7 +75,7 @@ async fn compare_with_live(
             }
             // The difference may be an erasure that is not projected yet: the log no longer holds what the
             // rows still show. At the head, no such difference remains.
-            if at.position >= projection.context.events.head().await.map_err(BatchError::Failed)?.position {
+            if at.position >= projection.context.events.head().await.map_err(retryable)?.position {
                 return Ok((at, Some(true)));
             }
         }

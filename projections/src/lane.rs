@@ -8,7 +8,7 @@
 use std::future::pending;
 
 use futures::future::join_all;
-use store::{Position, ProjectionCheckpoint};
+use store::{Position, ProjectionCheckpoint, WriteError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -83,7 +83,7 @@ impl Lane {
                     retry.reset();
                     self.wait_for_events().await;
                 }
-                Err(BatchError::Failed(error)) => {
+                Err(BatchError::Failed(WriteError::Store(error))) => {
                     let delay = retry.next();
                     tracing::warn!(%error, "projecting the current read models failed; retrying in {delay:?}");
                     self.show(&VersionHealth::Failing(error.to_string()));
@@ -91,7 +91,11 @@ impl Lane {
                     sleep(delay).await;
                 }
                 // Which member it concerns is not known: each finds out by itself, and the others join again.
-                Err(BatchError::Overtaken | BatchError::Locked { .. } | BatchError::Poisoned { .. }) => {
+                Err(
+                    BatchError::Failed(WriteError::Conflict)
+                    | BatchError::Locked { .. }
+                    | BatchError::Poisoned { .. },
+                ) => {
                     self.members.clear();
                     self.reader.reset();
                 }
@@ -179,7 +183,7 @@ impl Lane {
                 }
                 Ok(TableChange { poison: Some(_), .. })
                 | Err(BatchError::Locked { .. } | BatchError::Poisoned { .. }) => true,
-                Err(error @ (BatchError::Failed(_) | BatchError::Overtaken)) => return Err(error),
+                Err(error @ BatchError::Failed(_)) => return Err(error),
             };
             halted.push(is_halted);
         }

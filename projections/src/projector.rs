@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use store::{ProjectionCheckpoint, VersionStage};
+use store::{ProjectionCheckpoint, VersionStage, WriteError};
 use tokio::time::Instant;
 
 use crate::cutover::try_promote;
@@ -15,7 +15,7 @@ use crate::event_reader::EventReader;
 use crate::lane::LaneEntrance;
 use crate::report::VersionHealth;
 use crate::status::{RetryDelay, SharedStatus};
-use crate::table_projection::{BatchError, TableProjection, batch_error};
+use crate::table_projection::{BatchError, TableProjection, batch_error, retryable};
 
 /// How often to look for events even without a notification, in case one was lost.
 pub(crate) const POLL: Duration = Duration::from_secs(1);
@@ -74,8 +74,8 @@ impl Projector {
             at = None;
             self.reader.reset();
             match stopped {
-                BatchError::Overtaken => self.yield_to_other_projector().await,
-                BatchError::Failed(error) => {
+                BatchError::Failed(WriteError::Conflict) => self.yield_to_other_projector().await,
+                BatchError::Failed(WriteError::Store(error)) => {
                     let delay = retry.next();
                     tracing::warn!(table = &*self.projection.table.name, %error, "projection failed; retrying in {delay:?}");
                     self.show(VersionHealth::Failing(error.to_string()), None);
@@ -92,7 +92,7 @@ impl Projector {
     async fn project_next_batch(&mut self, at: Option<ProjectionCheckpoint>) -> Result<Progress, BatchError> {
         let from = match at {
             Some(known) => known,
-            None => self.projection.checkpoint().await.map_err(BatchError::Failed)?,
+            None => self.projection.checkpoint().await.map_err(retryable)?,
         };
         let read = self.reader.next(from.position, &[self.projection.projection]).await;
         let batch = read.map_err(|error| batch_error(from, error))?;

@@ -33,10 +33,9 @@ pub(crate) struct TableProjection {
 /// Why a batch was not projected.
 #[derive(Debug)]
 pub(crate) enum BatchError {
-    /// Another projector has moved the checkpoint (optimistic concurrency).
-    Overtaken,
-    /// The database failed; a retry may help.
-    Failed(StoreError),
+    /// Another projector has moved the checkpoint (optimistic concurrency), or the database failed. A retry may
+    /// help.
+    Failed(WriteError),
     /// An event cannot be decrypted: this process lacks the master key. Another node may have it.
     Locked {
         /// The checkpoint of the table.
@@ -58,8 +57,13 @@ pub(crate) fn batch_error(after: ProjectionCheckpoint, error: StoreError) -> Bat
     match error {
         StoreError::Corrupt(_) | StoreError::Internal(_) => BatchError::Poisoned { after, error },
         StoreError::KeyMissing(_) => BatchError::Locked { after, error },
-        StoreError::Unavailable { .. } | StoreError::Refused(_) => BatchError::Failed(error),
+        StoreError::Unavailable { .. } | StoreError::Refused(_) => retryable(error),
     }
+}
+
+/// The database failed, in whatever way; a retry may help.
+pub(crate) fn retryable(error: StoreError) -> BatchError {
+    BatchError::Failed(error.into())
 }
 
 impl TableProjection {
@@ -93,12 +97,12 @@ impl TableProjection {
         while at.position < head {
             match self.advance(at, head).await {
                 Ok(moved) => at = moved,
-                Err(BatchError::Overtaken) => {
+                Err(BatchError::Failed(WriteError::Conflict)) => {
                     tokio::time::sleep(CONFLICT_RETRY_DELAY).await;
                     at = self.checkpoint().await?;
                 }
                 Err(
-                    BatchError::Failed(error)
+                    BatchError::Failed(WriteError::Store(error))
                     | BatchError::Locked { error, .. }
                     | BatchError::Poisoned { error, .. },
                 ) => return Err(error),
@@ -214,7 +218,7 @@ pub(crate) async fn write_tables(
     writes: Vec<TableWrite>,
 ) -> Result<(), BatchError> {
     context.rows.apply_all(writes).await.map_err(|error| match error {
-        WriteError::Conflict => BatchError::Overtaken,
+        WriteError::Conflict => BatchError::Failed(error),
         WriteError::Store(error) => batch_error(from, error),
     })
 }

@@ -1,6 +1,6 @@
 //! The command executor: loads the streams a decision depends on, decides, appends at the loaded versions
-//! (optimistic concurrency) and starts over when another writer got there first. What is decided is the
-//! matter of a [`Decider`], one per aggregate.
+//! (optimistic concurrency) and starts over on a conflict with another writer. The decision belongs in a
+//! [`Decider`], one per aggregate.
 
 use domain::DecodeError;
 use jiff::Timestamp;

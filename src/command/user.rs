@@ -3,8 +3,8 @@
 //! and rejected.
 
 use domain::{
-    Account, Erasable, Role, SYSTEM_STREAM, System, SystemEvent, User, UserCommand, UserEvent, UserId,
-    administrator_change, system, user,
+    Account, AdministratorChange, Erasable, Role, SYSTEM_STREAM, System, SystemEvent, User, UserCommand,
+    UserEvent, UserId, administrator_change, system, user,
 };
 use jiff::Timestamp;
 use store::{
@@ -132,10 +132,18 @@ struct UserDecider {
     if_match: Option<u64>,
 }
 
+/// The stream of the user and what the commands do to it, which determines whether `system` is needed.
 struct UserStreams {
     user: Loaded<User>,
+    decided: Result<UserDecision, domain::Rejection>,
     /// Loaded if the commands add or remove an administrator.
-    system: Option<Loaded<System>>,
+    system: Option<(AdministratorChange, Loaded<System>)>,
+}
+
+/// The user after all commands, and their events.
+struct UserDecision {
+    after: User,
+    events: Vec<UserEvent>,
 }
 
 impl UserDecider {
@@ -143,20 +151,14 @@ impl UserDecider {
         Self { id: UserId::from_uuid(env.uuid()), is_new: true, commands, if_match: None }
     }
 
-    /// The user after all commands, and the events of each.
-    fn decide_user(&self, before: &User) -> Result<(User, Vec<UserEvent>), domain::Rejection> {
+    fn decide_user(&self, before: &User) -> Result<UserDecision, domain::Rejection> {
         let (mut after, mut events) = (before.clone(), Vec::new());
         for command in &self.commands {
             let decided = user::decide(&after, command.clone())?;
             after = decided.iter().fold(after, user::evolve);
             events.extend(decided);
         }
-        Ok((after, events))
-    }
-
-    fn affects_administrators(&self, before: &User) -> bool {
-        let decided = self.decide_user(before);
-        decided.is_ok_and(|(after, _)| administrator_change(self.id, before, &after).is_some())
+        Ok(UserDecision { after, events })
     }
 
     fn user_write(&self, env: &Env, version: u64, events: &[UserEvent]) -> Result<StreamWrite, CommandError> {
@@ -190,24 +192,28 @@ impl Decider for UserDecider {
 
     async fn load(&self, store: &EventStore) -> Result<UserStreams, CommandError> {
         let user = if self.is_new { Loaded::default() } else { load_user(store, self.id, u64::MAX).await? };
-        let system =
-            if self.affects_administrators(&user.state) { Some(load_system(store).await?) } else { None };
-        Ok(UserStreams { user, system })
+        let decided = self.decide_user(&user.state);
+        let after = decided.as_ref().ok().map(|decided| &decided.after);
+        let system = match after.and_then(|after| administrator_change(self.id, &user.state, after)) {
+            Some(change) => Some((change, load_system(store).await?)),
+            None => None,
+        };
+        Ok(UserStreams { user, decided, system })
     }
 
     fn decide(&self, streams: UserStreams, env: &Env) -> Result<Decision<UserState>, CommandError> {
-        let UserStreams { user: Loaded { state: before, version, first_event_at }, system } = streams;
+        let UserStreams { user: Loaded { state: before, version, first_event_at }, decided, system } =
+            streams;
         let is_present = matches!(before, User::Present(_));
         if let Some(expected) = self.if_match.filter(|expected| is_present && *expected != version) {
             return Err(CommandError::VersionMismatch { id: self.id, expected, actual: version });
         }
-        let (after, events) = self.decide_user(&before)?;
-        let change = administrator_change(self.id, &before, &after);
+        let UserDecision { after, events } = decided?;
         let account = remaining_account(&before, after)?;
         let mut writes = Vec::new();
         if !events.is_empty() {
             writes.push(self.user_write(env, version, &events)?);
-            if let (Some(change), Some(system)) = (change, system) {
+            if let Some((change, system)) = system {
                 writes.extend(system_write(env, &system, &system::decide(&system.state, change)?)?);
             }
         }
@@ -247,7 +253,7 @@ impl Decider for FirstAdministrator {
     }
 
     fn decide(&self, streams: UserStreams, env: &Env) -> Result<Decision<Option<UserState>>, CommandError> {
-        if streams.system.as_ref().is_some_and(|system| !system.state.administrators.is_empty()) {
+        if streams.system.as_ref().is_some_and(|(_, system)| !system.state.administrators.is_empty()) {
             return Ok(Decision { writes: Vec::new(), output: None });
         }
         let Decision { writes, output } = self.0.decide(streams, env)?;

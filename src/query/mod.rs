@@ -47,6 +47,15 @@ fn live_table(store: &EventStore, projection: &'static dyn Projection) -> Table 
 /// How often a read is repeated because the table was removed after this process had learnt that it is live.
 const MAX_LIVE_ATTEMPTS: usize = 3;
 
+/// Which rows of a table to read.
+#[derive(Clone, Copy)]
+enum RowsQuery<'a> {
+    /// Those whose column has this text.
+    Find { column: &'static str, text: &'a str },
+    /// By ascending key after `after`.
+    Page { after: Option<&'a str>, limit: usize },
+}
+
 /// Reads rows of the live version of a read model; returns them with their table. Every answer carries the
 /// checkpoint of its snapshot: if it says that the table was removed, because this process has missed a
 /// cutover, the live version is resolved anew.
@@ -54,11 +63,14 @@ async fn read_live(
     store: &EventStore,
     rows: &Arc<dyn ReadModelStore>,
     projection: &'static dyn Projection,
-    read: impl AsyncFn(&Table) -> Result<RowPage, StoreError>,
+    query: RowsQuery<'_>,
 ) -> Result<(Table, RowPage), QueryError> {
     let mut table = live_table(store, projection);
     for _ in 0..MAX_LIVE_ATTEMPTS {
-        let page = read(&table).await?;
+        let page = match query {
+            RowsQuery::Find { column, text } => rows.find(&table, column, text).await?,
+            RowsQuery::Page { after, limit } => rows.row_page(&table, after, limit).await?,
+        };
         if store.progress().dropped.contains(&table.name) {
             return Err(StoreError::table_dropped(&table.name).into());
         }
@@ -77,10 +89,10 @@ async fn read_complete(
     store: &EventStore,
     rows: &Arc<dyn ReadModelStore>,
     projection: &'static dyn Projection,
-    read: impl AsyncFn(&Table) -> Result<RowPage, StoreError>,
+    query: RowsQuery<'_>,
 ) -> Result<(Table, RowPage), QueryError> {
-    let (table, page) = read_live(store, rows, projection, read).await?;
-    if store.progress().is_refilling(&table.name, page.checkpoint) {
+    let (table, page) = read_live(store, rows, projection, query).await?;
+    if store.progress().is_refilling(page.checkpoint) {
         return Err(QueryError::Behind { name: projection.name(), wanted: page.head });
     }
     Ok((table, page))

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use jiff::civil::Date;
 use projections::{Daily, DayRow};
-use store::{EventStore, Position, ReadModelStore, Table};
+use store::{EventStore, Position, ReadModelStore};
 
-use super::QueryError;
+use super::{QueryError, RowsQuery};
 
 /// The number of days in one read.
 const PAGE: usize = 500;
@@ -61,8 +61,8 @@ impl StatsQueries {
         let (mut stats, mut after) = (Stats::default(), None::<String>);
         let mut first: Option<(Arc<str>, u64)> = None;
         loop {
-            let read = async |table: &Table| self.rows.row_page(table, after.as_deref(), PAGE).await;
-            let (table, page) = super::read_complete(&self.store, &self.rows, &Daily, read).await?;
+            let query = RowsQuery::Page { after: after.as_deref(), limit: PAGE };
+            let (table, page) = super::read_complete(&self.store, &self.rows, &Daily, query).await?;
             let source = (table.name, page.checkpoint.rebuilds);
             if *first.get_or_insert_with(|| source.clone()) != source {
                 // A cutover or a rebuild between two pages: start again.

@@ -10,7 +10,7 @@ use store::{
     Corruption, EventStore, Position, ProjectionCheckpoint, ReadModelStore, Row, StoreError, StreamId, Table,
 };
 
-use super::QueryError;
+use super::{QueryError, RowsQuery};
 
 /// How often a lookup is repeated because the rows lacked something, each time after waiting for it.
 const MAX_ATTEMPTS: usize = 3;
@@ -58,8 +58,8 @@ impl UserQueries {
     /// [`QueryError::Store`] if the rows cannot be read.
     pub async fn page(&self, after: Option<UserId>, limit: usize) -> Result<Vec<UserRow>, QueryError> {
         let after = after.map(|id| id.to_string());
-        let read = async |table: &Table| self.rows.row_page(table, after.as_deref(), limit).await;
-        let (_, page) = super::read_complete(&self.store, &self.rows, &Users, read).await?;
+        let query = RowsQuery::Page { after: after.as_deref(), limit };
+        let (_, page) = super::read_complete(&self.store, &self.rows, &Users, query).await?;
         page.rows.iter().map(parse_row).collect()
     }
 
@@ -111,11 +111,12 @@ impl UserQueries {
     /// The row, which misses no event of its user, and the checkpoint of the rows.
     async fn find(&self, key: &UserKey) -> Result<(Option<UserRow>, ProjectionCheckpoint), QueryError> {
         for _ in 0..MAX_ATTEMPTS {
-            let read = async |table: &Table| match key {
-                UserKey::Id(id) => self.rows.find(table, table.key(), id).await,
-                UserKey::Email(email) => self.rows.find(table, "email_key", email).await,
+            let (column, text) = match key {
+                UserKey::Id(id) => ("id", id),
+                UserKey::Email(email) => ("email_key", email),
             };
-            let (_, page) = super::read_live(&self.store, &self.rows, &Users, read).await?;
+            let query = RowsQuery::Find { column, text };
+            let (_, page) = super::read_live(&self.store, &self.rows, &Users, query).await?;
             let row = page.rows.first().map(parse_row).transpose()?;
             let Some(row) = row else { return Ok((None, page.checkpoint)) };
             match self.first_unapplied(&row, page.is_current()).await? {

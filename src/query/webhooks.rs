@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use domain::{UserId, WebhookId};
 use projections::{WebhookRow, Webhooks};
-use store::{EventStore, Position, ReadModelStore, Table};
+use store::{EventStore, Position, ReadModelStore};
 
-use super::QueryError;
+use super::{QueryError, RowsQuery};
 
 #[derive(Clone)]
 pub struct WebhookQueries {
@@ -26,8 +26,8 @@ impl WebhookQueries {
     /// [`QueryError::Store`] if they cannot be read.
     pub async fn of(&self, owner: UserId) -> Result<Vec<WebhookRow>, QueryError> {
         let owner = owner.to_string();
-        let read = async |table: &Table| self.rows.find(table, "owner", &owner).await;
-        let (_, found) = super::read_complete(&self.store, &self.rows, &Webhooks, read).await?;
+        let query = RowsQuery::Find { column: "owner", text: &owner };
+        let (_, found) = super::read_complete(&self.store, &self.rows, &Webhooks, query).await?;
         found.rows.iter().map(|row| Ok(WebhookRow::from_row(row)?)).collect()
     }
 
@@ -37,8 +37,8 @@ impl WebhookQueries {
     /// [`QueryError::Store`] if they cannot be read.
     pub async fn page(&self, after: Option<WebhookId>, limit: usize) -> Result<Vec<WebhookRow>, QueryError> {
         let after = after.map(|id| id.to_string());
-        let read = async |table: &Table| self.rows.row_page(table, after.as_deref(), limit).await;
-        let (_, page) = super::read_complete(&self.store, &self.rows, &Webhooks, read).await?;
+        let query = RowsQuery::Page { after: after.as_deref(), limit };
+        let (_, page) = super::read_complete(&self.store, &self.rows, &Webhooks, query).await?;
         page.rows.iter().map(|row| Ok(WebhookRow::from_row(row)?)).collect()
     }
 

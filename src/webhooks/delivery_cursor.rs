@@ -10,7 +10,7 @@ use domain::{ActiveWebhook, Replay};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use store::{Corruption, DeliveryProgress, DeliveryStore, StoreError, StreamId};
+use store::{Corruption, DeliveryProgress, DeliveryStore, StoreError, StreamId, WriteError};
 use tokio::time::Instant;
 
 /// How long attempts may remain unflushed while deliveries continue.
@@ -142,20 +142,6 @@ impl DeliveryCursor {
     }
 }
 
-/// Another node delivers this webhook, or it was deleted.
-#[derive(Debug, thiserror::Error)]
-#[error("another node has moved the delivery cursor")]
-pub(super) struct CursorConflict;
-
-/// The error of writing a cursor.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum FlushError {
-    #[error(transparent)]
-    Conflict(#[from] CursorConflict),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
 /// Holds the cursor of one webhook and its unflushed attempts.
 pub(super) struct CursorWriter {
     store: Arc<dyn DeliveryStore>,
@@ -188,7 +174,7 @@ impl CursorWriter {
     }
 
     /// Flushes if the interval has passed.
-    pub(super) async fn flush_if_due(&mut self) -> Result<(), FlushError> {
+    pub(super) async fn flush_if_due(&mut self) -> Result<(), WriteError> {
         let interval = if self.attempts.is_empty() { SKIP_FLUSH_INTERVAL } else { FLUSH_INTERVAL };
         match self.dirty_since {
             Some(since) if since.elapsed() >= interval => self.flush().await,
@@ -201,17 +187,16 @@ impl CursorWriter {
         self.dirty_since.map(|since| since + SKIP_FLUSH_INTERVAL)
     }
 
-    /// Compare-and-set on the revision of the stored cursor.
-    pub(super) async fn flush(&mut self) -> Result<(), FlushError> {
+    /// Writes the cursor by compare-and-set on its revision. A conflict means that another node delivers this
+    /// webhook, or that it was deleted.
+    pub(super) async fn flush(&mut self) -> Result<(), WriteError> {
         if self.dirty_since.is_none() {
             return Ok(());
         }
         let attempts = self.flushed.attempts + u64::try_from(self.attempts.len()).unwrap_or_default();
         let state = serde_json::to_value(&self.cursor).unwrap_or_default();
         let next = DeliveryProgress { revision: self.flushed.revision + 1, attempts, state };
-        if !self.store.record(&self.stream, &next, &self.attempts).await? {
-            return Err(CursorConflict.into());
-        }
+        self.store.record(&self.stream, &next, &self.attempts).await?;
         (self.flushed, self.dirty_since) = (next, None);
         self.attempts.clear();
         Ok(())

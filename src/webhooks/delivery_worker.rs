@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use domain::{ActiveWebhook, SuspensionReason, WebhookCommand, WebhookId, WebhookRejection, WebhookUrl};
 use jiff::SignedDuration;
-use store::{EventQuery, Page, PersonalData, Position, StoreError, StoredEvent, StreamId};
+use store::{EventQuery, Page, PersonalData, Position, StoreError, StoredEvent, StreamId, WriteError};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::{Delivery, FailedAttempt};
 use super::delivery_context::DeliveryContext;
-use super::delivery_cursor::{CursorWriter, FailingDelivery, FlushError};
+use super::delivery_cursor::{CursorWriter, FailingDelivery};
 use super::message::Message;
 use super::retry_policy::{GIVE_UP_AFTER, MAX_DELAY, retry_delay};
 use super::sender::{SendError, WebhookSender};
@@ -61,7 +61,7 @@ enum DeliveryError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
-    Flush(#[from] FlushError),
+    Write(#[from] WriteError),
     #[error(transparent)]
     Command(#[from] CommandError),
     #[error(transparent)]
@@ -80,7 +80,7 @@ impl DeliveryWorker {
         loop {
             match self.deliver_until_changed().await {
                 Ok(LoopExit::Changed) => {}
-                Ok(LoopExit::Finished) | Err(DeliveryError::Flush(FlushError::Conflict(_))) => return,
+                Ok(LoopExit::Finished) | Err(DeliveryError::Write(WriteError::Conflict)) => return,
                 Err(error) => {
                     tracing::warn!(webhook = %self.id, %error, "webhook worker failed; retrying in 1 s");
                     tokio::select! {
@@ -122,7 +122,7 @@ impl DeliveryWorker {
         };
         // A graceful stop repeats no delivery.
         match timeout(FLUSH_TIMEOUT, writer.flush()).await {
-            Ok(Err(conflict @ FlushError::Conflict(_))) => Err(conflict.into()),
+            Ok(Err(conflict @ WriteError::Conflict)) => Err(conflict.into()),
             Ok(Err(error)) => exit.and(Err(error.into())),
             Ok(Ok(())) | Err(_) => exit,
         }

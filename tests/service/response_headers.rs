@@ -90,6 +90,10 @@ async fn log_lines_of_a_request_carry_its_id(store: Store) {
     for field in ["method=POST", "route=\"/api/v1/auth/signup\"", "status=201", "ms="] {
         assert!(line.contains(field), "{field} in {line}");
     }
+    let logs = captured_logs();
+    let mut lines = logs.lines().filter(|line| line.contains("batch of appends completed"));
+    let commit = lines.find(|line| line.contains(&id)).expect("the commit is logged");
+    assert!(commit.contains(&format!("commit{{request_id=\"{id}\" appends=1 events=1}}")), "{commit}");
 }
 
 async fn client_address_is_taken_from_a_trusted_proxy(store: Store) {

@@ -6,9 +6,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use store::backend::{AppendResult, CommitError, Genesis, KeyEntry, StreamKeyEntry};
+use store::append::AppendResult;
+use store::backend::{CommitError, Genesis};
 use store::commit_planner::Batch;
-use store::key_store::ClaimHash;
+use store::key_store::{ClaimHash, KeyEntry, StreamKeyEntry};
 use store::{
     Backend, Envelope, EventQuery, Head, RecordedResult, RetryCounter, StoreError, StoreProgress, StreamId,
 };

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use mongodb::ClientSession;
 use mongodb::bson::{Document, RawDocumentBuf, doc};
-use store::backend::{AppendResult, CommitError, CommitPlan};
-use store::commit_planner::Batch;
+use store::append::AppendResult;
+use store::backend::CommitError;
+use store::commit_planner::{Batch, CommitPlan};
 use store::key_store::ClaimHash;
 use store::{Position, StoreError, StreamId};
 

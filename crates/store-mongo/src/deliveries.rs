@@ -6,7 +6,7 @@ use mongodb::ClientSession;
 use mongodb::bson::{Document, RawDocument, doc};
 use serde_json::Value;
 use store::deliveries::{Attempt, DeliveryProgress, DeliveryStore, MAX_STORED_ATTEMPTS, number_attempts};
-use store::{Corruption, StoreError, StreamId};
+use store::{Corruption, StoreError, StreamId, WriteError};
 
 use crate::connection::Db;
 use crate::detached::{REQUEST_TIMEOUT, spawn_detached, spawn_with_timeout};
@@ -32,10 +32,12 @@ impl DeliveryStore for MongoStore {
         stream: &StreamId,
         to: &DeliveryProgress,
         reports: &[Value],
-    ) -> Result<bool, StoreError> {
+    ) -> Result<(), WriteError> {
         let record = RecordAttempts { stream: stream.clone(), to: to.clone(), reports: reports.to_vec() };
         let db = self.connection.work.clone();
-        spawn_detached(async move { run_transaction(&db, record).await.map_err(inner_error) }).await
+        let recorded =
+            spawn_detached(async move { run_transaction(&db, record).await.map_err(inner_error) }).await?;
+        if recorded { Ok(()) } else { Err(WriteError::Conflict) }
     }
 
     async fn attempts(

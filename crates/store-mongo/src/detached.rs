@@ -4,17 +4,18 @@
 use std::time::Duration;
 
 use store::StoreError;
+use tracing::Instrument;
 
 /// How long a request waits for the database.
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long a read that may scan the whole log waits for the database.
 pub(crate) const SCAN_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Runs `work` to completion, even if the caller is cancelled.
+/// Runs `work` to completion in the caller's span, even if the caller is cancelled.
 pub(crate) async fn spawn_detached<T: Send + 'static>(
     work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
 ) -> Result<T, StoreError> {
-    tokio::spawn(work)
+    tokio::spawn(work.in_current_span())
         .await
         .unwrap_or_else(|stopped| Err(StoreError::unavailable("the database task was stopped", stopped)))
 }

@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use mongodb::bson::{RawBsonRef, RawDocument, doc};
-use store::backend::{KeyEntry, StreamKeyEntry};
-use store::key_store::ClaimHash;
+use store::key_store::{ClaimHash, KeyEntry, StreamKeyEntry};
 use store::{StoreError, StreamId};
 
 use crate::connection::Db;

@@ -4,9 +4,8 @@ use std::collections::HashMap;
 
 use mongodb::ClientSession;
 use mongodb::bson::{Document, RawDocument, doc};
-use store::backend::{KeyEntry, Preconditions};
-use store::commit_planner::Batch;
-use store::key_store::{ClaimHash, KeyId, MasterKey};
+use store::commit_planner::{Batch, Preconditions};
+use store::key_store::{ClaimHash, KeyEntry, KeyId, MasterKey};
 use store::rotation::SIGNING;
 use store::{Corruption, StoreError, StreamId};
 

@@ -9,7 +9,7 @@ use mongodb::ClientSession;
 use mongodb::bson::{Bson, Document, RawBsonRef, doc};
 use store::key_store::{KeyId, MasterKey, WRAPPED_BYTES};
 use store::rotation::{KeyReplacement, WrappedKey, WrappedKeyStore};
-use store::{Corruption, StoreError, StreamId};
+use store::{Corruption, StoreError, StreamId, WriteError};
 
 use crate::commit::lock_head;
 use crate::connection::Db;
@@ -66,9 +66,10 @@ impl WrappedKeyStore for MongoStore {
         run_transaction(&self.connection.work, ReplaceKeys(changes.to_vec())).await.map_err(inner_error)
     }
 
-    async fn replace_service_key(&self, name: &str, from: &[u8], to: &[u8]) -> Result<bool, StoreError> {
+    async fn replace_service_key(&self, name: &str, from: &[u8], to: &[u8]) -> Result<(), WriteError> {
         let work = ReplaceServiceKey { name: name.to_owned(), from: from.to_vec(), to: to.to_vec() };
-        run_transaction(&self.connection.work, work).await.map_err(inner_error)
+        let replaced = run_transaction(&self.connection.work, work).await.map_err(inner_error)?;
+        if replaced { Ok(()) } else { Err(WriteError::Conflict) }
     }
 }
 
@@ -217,6 +218,7 @@ struct ReplaceServiceKey {
 
 #[async_trait]
 impl TransactionBody for ReplaceServiceKey {
+    /// Whether the expected key was stored.
     type Output = bool;
 
     fn description(&self) -> String {

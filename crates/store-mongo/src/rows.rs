@@ -161,8 +161,9 @@ async fn find_rows(db: &Db, table: &Table, filter: Document) -> Result<RowPage, 
         lookup(&table.name, matching, "rows"),
     ];
     let mut session = db.session().await.map_err(context("reading rows"))?;
-    let query = db.head().aggregate(pipeline).read_concern(ReadConcern::snapshot());
-    let found = query.with_type().session(&mut session).await.map_err(context("reading rows"))?;
+    let heads = db.head();
+    let query = heads.aggregate(pipeline).read_concern(ReadConcern::snapshot()).with_type();
+    let found = query.session(&mut session).await.map_err(context("reading rows"))?;
     let found = collect_all(found, &mut session).await.map_err(context("reading rows"))?;
     db.observe(&session);
     let found = found.first().ok_or_else(|| Corruption::missing("the head of the log"))?;

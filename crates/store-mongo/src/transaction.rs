@@ -14,6 +14,7 @@ use mongodb::{ClientSession, SessionCursor};
 use store::backend::CommitError;
 use store::{RetryReason, StoreError};
 use tokio::time::{Instant, sleep, timeout_at};
+use tracing::Instrument;
 
 use crate::abandoned_transactions::ConflictMonitor;
 use crate::connection::Db;
@@ -60,7 +61,7 @@ pub(crate) async fn run_transaction<W: TransactionBody>(db: &Db, work: W) -> Res
         backoff: Backoff::default(),
         conflicts: ConflictMonitor::default(),
     };
-    match timeout_at(deadline, tokio::spawn(attempts.run())).await {
+    match timeout_at(deadline, tokio::spawn(attempts.run().in_current_span())).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(stopped)) => Err(gate.time_out(StoreError::unavailable(what, stopped))),
         Err(_) => {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use store::backend::{
-    AppendResult, Backend, CommitError, EventQuery, Genesis, Head, KeyEntry, StreamKeyEntry,
-};
+use store::append::AppendResult;
+use store::backend::{Backend, CommitError, EventQuery, Genesis};
 use store::commit_planner::Batch;
-use store::key_store::ClaimHash;
+use store::head::Head;
+use store::key_store::{ClaimHash, KeyEntry, StreamKeyEntry};
 use store::{Envelope, RecordedResult, StoreError, StoreProgress, StreamId};
 use tokio::sync::watch::Receiver;
 

@@ -1,8 +1,8 @@
 //! Commits a batch: reads the preconditions, plans and writes in one transaction.
 
 use rusqlite::{Connection, Transaction, params};
-use store::backend::{AppendResult, CommitPlan};
-use store::commit_planner::Batch;
+use store::append::AppendResult;
+use store::commit_planner::{Batch, CommitPlan};
 use store::key_store::ClaimHash;
 use store::{Position, StreamId};
 

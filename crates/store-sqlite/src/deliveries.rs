@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use serde_json::Value;
 use store::deliveries::{Attempt, DeliveryProgress, DeliveryStore, MAX_STORED_ATTEMPTS, number_attempts};
-use store::{Corruption, StoreError, StreamId};
+use store::{Corruption, StoreError, StreamId, WriteError};
 
 use crate::columns::{row_limit, signed, unsigned};
 use crate::error::SqliteError;
@@ -24,11 +24,12 @@ impl DeliveryStore for SqliteStore {
         stream: &StreamId,
         to: &DeliveryProgress,
         reports: &[Value],
-    ) -> Result<bool, StoreError> {
+    ) -> Result<(), WriteError> {
         let (stream, to, reports) = (stream.clone(), to.clone(), reports.to_vec());
         // If a power failure undoes the commit, the event is delivered again.
-        self.write(move |connection| record(&*RelaxedDurability::new(connection)?, &stream, &to, &reports))
-            .await
+        let recorded = self
+            .write(move |connection| record(&*RelaxedDurability::new(connection)?, &stream, &to, &reports));
+        if recorded.await? { Ok(()) } else { Err(WriteError::Conflict) }
     }
 
     async fn attempts(
@@ -72,6 +73,7 @@ fn read_progress(
     }))
 }
 
+/// Whether the expected revision was stored.
 fn record(
     connection: &Connection,
     stream: &StreamId,

@@ -1,7 +1,7 @@
 //! The head of the log: the single row of `head`.
 
 use rusqlite::{Connection, Transaction, params};
-use store::backend::Head;
+use store::head::Head;
 use store::merkle::Frontier;
 use store::{Corruption, Position};
 

@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
-use store::backend::{KeyEntry, StreamKeyEntry};
-use store::key_store::{ClaimHash, KeyId, MasterKey};
+use store::key_store::{ClaimHash, KeyEntry, KeyId, MasterKey, StreamKeyEntry};
 use store::rotation::SIGNING;
 use store::{Corruption, StreamId};
 

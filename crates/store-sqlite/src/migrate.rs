@@ -1,7 +1,8 @@
 //! Creates what is missing in the database: tables and the genesis of the log.
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
-use store::backend::{Genesis, Head};
+use store::backend::Genesis;
+use store::head::Head;
 use store::rotation::{CLAIMS, SIGNING};
 use store::{Corruption, RefusalReason, StoreError};
 use uuid::Uuid;

@@ -4,8 +4,7 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension};
 use store::StreamId;
-use store::backend::Preconditions;
-use store::commit_planner::Batch;
+use store::commit_planner::{Batch, Preconditions};
 use store::key_store::ClaimHash;
 
 use crate::columns::{stream_id, unsigned};

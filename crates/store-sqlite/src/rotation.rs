@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, params};
 use store::key_store::{KeyId, MasterKey, WRAPPED_BYTES};
 use store::rotation::{KeyReplacement, WrappedKey, WrappedKeyStore};
-use store::{StoreError, StreamId};
+use store::{StoreError, StreamId, WriteError};
 
 use crate::columns::{row_limit, stream_id};
 use crate::error::SqliteError;
@@ -38,17 +38,17 @@ impl WrappedKeyStore for SqliteStore {
         self.write(move |connection| replace(connection, &changes)).await
     }
 
-    async fn replace_service_key(&self, name: &str, from: &[u8], to: &[u8]) -> Result<bool, StoreError> {
+    async fn replace_service_key(&self, name: &str, from: &[u8], to: &[u8]) -> Result<(), WriteError> {
         let (name, from, to) = (name.to_owned(), from.to_vec(), to.to_vec());
-        self.write(move |connection| {
+        let replaced = self.write(move |connection| {
             // Holds the write lock like an append, so each append happens entirely before or after it.
             let transaction = begin(connection)?;
             let sql = "UPDATE keys SET wrapped = ?3 WHERE name = ?1 AND wrapped = ?2";
             let replaced = transaction.execute(sql, params![name, from, to])?;
             commit(&transaction)?;
             Ok(replaced > 0)
-        })
-        .await
+        });
+        if replaced.await? { Ok(()) } else { Err(WriteError::Conflict) }
     }
 }
 

@@ -10,10 +10,15 @@ use std::time::Instant;
 
 use store::StoreError;
 use tokio::sync::oneshot;
+use tracing::Span;
 
 use crate::managed_connection::ManagedConnection;
 
-type Job = Box<dyn FnOnce(&mut ManagedConnection) + Send>;
+/// Work for a connection, and the span of its caller.
+struct Job {
+    span: Span,
+    run: Box<dyn FnOnce(&mut ManagedConnection) + Send>,
+}
 
 /// A job queue with one thread per connection.
 pub(crate) struct WorkerPool {
@@ -40,7 +45,7 @@ impl WorkerPool {
         job: impl FnOnce(&mut ManagedConnection) -> T + Send + 'static,
     ) -> Result<T, StoreError> {
         let (answer, outcome) = oneshot::channel();
-        self.submit(Box::new(move |session| drop(answer.send(job(session)))))?;
+        self.submit(move |session| drop(answer.send(job(session))))?;
         outcome.await.map_err(|_| worker_stopped())
     }
 
@@ -50,15 +55,16 @@ impl WorkerPool {
         job: impl FnOnce(&mut ManagedConnection) -> T + Send + 'static,
     ) -> Result<T, StoreError> {
         let (answer, outcome) = oneshot::channel();
-        self.submit(Box::new(move |session| {
+        self.submit(move |session| {
             if !answer.is_closed() {
                 drop(answer.send(job(session)));
             }
-        }))?;
+        })?;
         outcome.await.map_err(|_| worker_stopped())
     }
 
-    fn submit(&self, job: Job) -> Result<(), StoreError> {
+    fn submit(&self, run: impl FnOnce(&mut ManagedConnection) + Send + 'static) -> Result<(), StoreError> {
+        let job = Job { span: Span::current(), run: Box::new(run) };
         let sent = self.queue.as_ref().map(|queue| queue.send(job).is_ok());
         if sent == Some(true) { Ok(()) } else { Err(worker_stopped()) }
     }
@@ -87,8 +93,9 @@ pub(crate) fn start_thread(
 fn work(mut session: ManagedConnection, jobs: &Mutex<Receiver<Job>>) {
     loop {
         match next(jobs, session.next_maintenance()) {
-            Ok(job) => {
-                if catch_unwind(AssertUnwindSafe(|| job(&mut session))).is_err() {
+            Ok(Job { span, run }) => {
+                let _in_span = span.enter();
+                if catch_unwind(AssertUnwindSafe(|| run(&mut session))).is_err() {
                     tracing::error!("a database job panicked; its transaction is rolled back");
                     session.disconnect();
                 }

@@ -1,4 +1,7 @@
-//! What a caller asks of the log, and what it may be told.
+//! The request to append events, with expected versions (optimistic concurrency) and unique claims, and its
+//! result.
+//!
+//! Deciding whether an append is accepted belongs in [`commit_planner`](crate::commit_planner).
 
 use std::fmt;
 
@@ -10,16 +13,16 @@ use crate::event::{NewEvent, Position, StreamId};
 use crate::idempotency::IdempotencyKey;
 use crate::key_store::KeyId;
 
-/// One append: one or more stream writes that happen whole or not at all.
+/// One append: writes to one or more streams, committed atomically.
 #[derive(Clone, Debug)]
 pub struct Append {
-    /// Who causes it: `user-…`, `token-…`, `operator:…` or `system`.
+    /// The actor recorded in the events: `user-…`, `token-…`, `operator:…` or `system`.
     pub actor: String,
-    /// The request that causes it.
+    /// The id of the request that causes it.
     pub request_id: String,
-    /// The streams it writes to; each stream at most once.
+    /// The writes; at most one for each stream.
     pub writes: Vec<StreamWrite>,
-    /// Under which it happens at most once, whoever sends it however often.
+    /// Of several appends with the same idempotency key, one is committed.
     pub idempotency: Option<IdempotencyKey>,
 }
 
@@ -29,52 +32,59 @@ impl Append {
     pub fn new(actor: impl Into<String>, request_id: impl Into<String>, writes: Vec<StreamWrite>) -> Self {
         Self { actor: actor.into(), request_id: request_id.into(), writes, idempotency: None }
     }
+
+    /// The number of its events.
+    pub(crate) fn events(&self) -> usize {
+        self.writes.iter().map(|write| write.events.len()).sum()
+    }
 }
 
-/// What an append does to one stream.
+/// The part of an append that concerns one stream.
 #[derive(Clone, Debug)]
 pub struct StreamWrite {
     /// The stream.
     pub stream: StreamId,
-    /// What its version must be.
+    /// The version that the stream must have (optimistic concurrency).
     pub expected: ExpectedVersion,
     /// The events to add, in order.
     pub events: Vec<NewEvent>,
-    /// Claims that the stream takes.
+    /// Unique claims that the stream takes.
     pub take: Vec<Claim>,
-    /// Claims that the stream gives back; one that it does not hold is passed over.
+    /// Unique claims that the stream releases; those that it does not own are ignored.
     pub release: Vec<Claim>,
-    /// Destroys the stream's key and all its claims: the last write that the stream will ever see.
+    /// Destroys the data key of the stream and all its claims (crypto-shredding). The stream accepts no
+    /// further write.
     pub erase: bool,
 }
 
 impl StreamWrite {
-    /// Events for a stream, without claims.
+    /// Events for a stream, without changes of claims.
     #[must_use]
     pub fn new(stream: StreamId, expected: ExpectedVersion, events: Vec<NewEvent>) -> Self {
         Self { stream, expected, events, take: Vec::new(), release: Vec::new(), erase: false }
     }
 }
 
-/// What the version of a stream must be for a write to happen.
+/// The version that a stream must have for a write to be accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExpectedVersion {
     /// The stream must not exist.
     NoStream,
     /// The stream must be at exactly this version.
     Exactly(u64),
-    /// Any version will do.
+    /// The stream may be at any version.
     Any,
 }
 
 impl ExpectedVersion {
-    /// The expectation of a caller who has read the stream up to `version`; zero is "there was none".
+    /// The expectation of a caller that has read the stream up to `version`; zero means that it does not
+    /// exist.
     #[must_use]
     pub fn version(version: u64) -> Self {
         if version == 0 { Self::NoStream } else { Self::Exactly(version) }
     }
 
-    /// Whether a stream at `actual` (zero: no stream) is as expected.
+    /// Whether a stream at version `actual` (zero: no stream) meets the expectation.
     #[must_use]
     pub fn holds(self, actual: u64) -> bool {
         match self {
@@ -95,90 +105,94 @@ impl fmt::Display for ExpectedVersion {
     }
 }
 
-/// Something that belongs to one stream at a time, such as an e-mail address.
+/// A unique claim: a value that at most one stream owns at a time, such as an e-mail address.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Claim {
-    /// What it is: `email`, `username`.
+    /// The kind of value: `email`, `username`.
     pub kind: &'static str,
-    /// Its value, normalised: equal values are equal claims. Only its keyed hash is ever stored.
+    /// The normalised value: equal values are the same claim. Only its keyed hash is stored.
     pub value: String,
 }
 
-/// The value is personal, so `Debug` tells only the kind.
+/// The value is personal data, so `Debug` shows only the kind.
 impl fmt::Debug for Claim {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "Claim({})", self.kind)
     }
 }
 
-/// An append that happened.
+/// The result of a committed append.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Appended {
     /// The position of its last event.
     pub position: Position,
     /// When it was committed.
     pub at: Timestamp,
-    /// The version of each written stream after it, in the order of the writes.
+    /// The version of each written stream afterwards, in the order of the writes.
     pub versions: Vec<u64>,
 }
 
-/// Why an append did not happen, or may have.
+/// The result of one append of a batch.
+pub type AppendResult = Result<Appended, AppendError>;
+
+/// Why an append was not committed, or may not have been.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum AppendError {
-    /// An append under the same idempotency key has happened: [`EventStore::recorded_result`] tells what came of it.
+    /// An append with the same idempotency key was committed earlier: [`EventStore::recorded_result`] returns
+    /// its result.
     ///
     /// [`EventStore::recorded_result`]: crate::EventStore::recorded_result
-    #[error("an append under the same idempotency key has happened already")]
+    #[error("an append with the same idempotency key was committed earlier")]
     DuplicateRequest,
-    /// A stream was not at the expected version: read it again and decide anew.
+    /// A stream is not at the expected version (optimistic concurrency). Read it again and decide again.
     #[error("stream {stream} is at version {actual}, not at {expected}")]
     Conflict {
         /// The stream.
         stream: StreamId,
-        /// What the caller expected.
+        /// The version that the caller expected.
         expected: ExpectedVersion,
-        /// What it is.
+        /// The version of the stream.
         actual: u64,
     },
-    /// A claim belongs to another stream.
+    /// Another stream owns the claim.
     #[error("the {kind} is taken")]
     ClaimTaken {
-        /// Which claim: `email`, `username`.
+        /// The kind of the claim: `email`, `username`.
         kind: &'static str,
     },
-    /// The stream was erased and can never be written again.
-    #[error("stream {stream} was erased: nothing can be appended to it")]
+    /// The stream was erased; it accepts no further write.
+    #[error("stream {stream} was erased; it accepts no further events")]
     Erased {
         /// The stream.
         stream: StreamId,
     },
-    /// The key of a new stream is wrapped by a master key that no longer wraps new ones: it has to be wrapped by this one.
-    /// [`EventStore::append`](crate::EventStore::append) does so by itself.
-    #[error("the master key is being rotated: keys are wrapped by {master} now; try again")]
+    /// The data key of a new stream is wrapped by a master key that a rotation has replaced.
+    /// [`EventStore::append`](crate::EventStore::append) wraps it with the current one and retries.
+    #[error("the master key was rotated: new data keys are wrapped by {master}; retry")]
     WrappingKeyRotated {
-        /// The master key that wraps new keys.
+        /// The master key that wraps new data keys.
         master: KeyId,
     },
-    /// An event is too large.
-    #[error("a {event_type} event of {bytes} bytes is too large: at most {limit} are allowed")]
+    /// An event exceeds the maximum size.
+    #[error("an event {event_type} of {bytes} bytes exceeds the limit of {limit} bytes")]
     TooLarge {
-        /// Its type.
+        /// The type of the event.
         event_type: String,
-        /// Its canonical size.
+        /// The size of its canonical form.
         bytes: usize,
         /// The limit.
         limit: usize,
     },
-    /// The request contradicts itself, or holds data that cannot be stored.
-    #[error("not appendable: {0}")]
+    /// The append contradicts itself, or contains data that cannot be stored.
+    #[error("invalid append: {0}")]
     Invalid(String),
-    /// More appends are waiting than the queue holds; nothing was written. Try again shortly.
-    #[error("too many appends are waiting; try again in a moment")]
+    /// The append queue is full or closed; nothing was written. Retry later.
+    #[error("the append queue is full; retry later")]
     Busy,
-    /// Nobody can tell whether it happened: the connection broke while the commit was under way.
+    /// The outcome cannot be determined: the commit was sent and not answered in time.
     #[error("the outcome of the append is unknown: {0}")]
     Unknown(StoreError),
-    /// Nothing was written, since the database could not do it.
+    /// The database failed; nothing was written.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

@@ -1,61 +1,67 @@
-//! The port to a database that holds the log. A backend does I/O inside one transaction and nothing else: what may be
-//! written is decided by [`Batch::plan`], the same for every backend.
+//! The port to the database that stores the log.
+//!
+//! A backend only reads and writes, inside one transaction per batch. Deciding what may be written belongs in
+//! [`commit_planner`](crate::commit_planner), which is the same for every backend.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::append::{AppendError, Appended};
+use crate::append::AppendResult;
 use crate::commit_planner::Batch;
 use crate::error::StoreError;
 use crate::event::{Envelope, Position, StreamId};
+use crate::head::Head;
 use crate::idempotency::RecordedResult;
-use crate::key_store::{ClaimHash, KeyId};
-use crate::merkle::{Frontier, Hash};
+use crate::key_store::{ClaimHash, KeyEntry, StreamKeyEntry};
 use crate::metrics::RetryCounter;
 use crate::progress::StoreProgress;
 
 /// The version of the stored format that this code reads and writes.
 pub const FORMAT: u32 = 1;
 
-/// A database that holds the log.
+/// A database that stores the log.
 #[async_trait]
 pub trait Backend: Send + Sync {
-    /// Whether the database holds a log, so that who only wants to look does not make one.
+    /// Whether the database contains a log, for callers that must not create one.
     ///
     /// # Errors
-    /// [`StoreError`] if the database cannot be reached, or is not one that this service may use.
+    /// [`StoreError`] if the database is unreachable, or not one that this service may use.
     async fn exists(&self) -> Result<bool, StoreError>;
 
-    /// Creates what is missing (collections or tables, indexes, `meta`, `keys`, the empty `head`) and says what is
-    /// stored afterwards. Idempotent; safe to run from several processes at once, of which one genesis wins whole.
+    /// Creates what is missing (collections or tables, indexes, `meta`, `keys`, the empty `head`) and returns
+    /// the stored genesis. Idempotent. Several processes may call it at once; the genesis of one of them is
+    /// stored.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] if the database has events but no `meta`, or a format this code does not know.
+    /// [`StoreError::Refused`] if the database has events but no `meta`, or an unknown format.
     async fn migrate(&self, genesis: &Genesis) -> Result<Genesis, StoreError>;
 
-    /// Runs a batch in one transaction: reads `head` and the other [`Preconditions`] that the batch asks for, lets
-    /// [`Batch::plan`] decide, and writes the [`CommitPlan`]: `head`, releases, erasures and new keys before takes, then
-    /// events. `head` is written even if nothing else is, so that of two such transactions one fails. Commits with
-    /// majority, durably; publishes the progress.
+    /// Commits a batch in one transaction (group commit): reads `head` and the other [preconditions] of the
+    /// batch, calls [`Batch::plan`], and writes the [commit plan]: `head`, releases, erasures and new keys
+    /// before takes, then events. `head` is written even if nothing else is, so of two concurrent
+    /// transactions one fails. The commit is durable, on a majority of the nodes. Publishes the progress.
+    ///
+    /// [preconditions]: crate::commit_planner::Preconditions
+    /// [commit plan]: crate::commit_planner::CommitPlan
     ///
     /// # Errors
-    /// [`CommitError`]: whether nothing was written, or nobody can tell.
+    /// [`CommitError`]: nothing was written, or the outcome is unknown.
     async fn commit(&self, batch: Arc<Batch>) -> Result<Vec<AppendResult>, CommitError>;
 
-    /// The head of the log, as a majority knows it.
+    /// The head of the log, majority-committed.
     ///
     /// # Errors
     /// [`StoreError`] if it cannot be read.
     async fn head(&self) -> Result<Head, StoreError>;
 
-    /// A head of the log that a majority knows, no older than anything that this process has read or written: what others
-    /// have appended may be missing in it for a moment. Cheaper than [`Backend::head`] where that has to ask around.
+    /// A majority-committed head of the log, not older than anything that this process has read or written,
+    /// though recent appends of other processes may be missing. Cheaper than [`Backend::head`] on a
+    /// replicated database.
     ///
     /// # Errors
     /// [`StoreError`] if it cannot be read.
@@ -63,7 +69,7 @@ pub trait Backend: Send + Sync {
         self.head().await
     }
 
-    /// Events by ascending position, at most `query.limit`, as a majority knows them.
+    /// Events by ascending position, at most `query.limit`, majority-committed.
     ///
     /// # Errors
     /// [`StoreError`] if they cannot be read.
@@ -75,21 +81,21 @@ pub trait Backend: Send + Sync {
     /// [`StoreError`] if they cannot be read.
     async fn stream(&self, stream: &StreamId, after: u64, limit: usize) -> Result<Vec<Envelope>, StoreError>;
 
-    /// What the vault holds of these streams; a stream without an entry is left out.
+    /// The key entries of these streams; streams without an entry are omitted.
     ///
     /// # Errors
     /// [`StoreError`] if it cannot be read.
     async fn key_entries(&self, streams: &[StreamId]) -> Result<HashMap<StreamId, KeyEntry>, StoreError>;
 
-    /// What the vault holds of these streams, with their claims, as a majority knows it; a stream without an entry is left
-    /// out.
+    /// The key entries of these streams with the claims of each, majority-committed; streams without an entry
+    /// are omitted.
     ///
     /// # Errors
     /// [`StoreError`] if it cannot be read.
     async fn key_entries_with_claims(&self, streams: &[StreamId]) -> Result<Vec<StreamKeyEntry>, StoreError>;
 
-    /// The streams that the vault has an entry of, by ascending name, above one of them or from the first on, at most
-    /// `limit`, as a majority knows them.
+    /// The streams that have a key entry, by ascending name, after `after` or from the first on, at most
+    /// `limit`, majority-committed.
     ///
     /// # Errors
     /// [`StoreError`] if they cannot be read.
@@ -99,86 +105,52 @@ pub trait Backend: Send + Sync {
         limit: usize,
     ) -> Result<Vec<StreamId>, StoreError>;
 
-    /// What the first append under an idempotency key has come to, as a majority knows it. What is older than
-    /// [`RETENTION`](crate::idempotency::RETENTION) may be gone, or not yet.
+    /// The recorded result of the append with an idempotency key, majority-committed. A result older than
+    /// [`RETENTION`](crate::idempotency::RETENTION) may have been deleted.
     ///
     /// # Errors
     /// [`StoreError`] if it cannot be read.
     async fn recorded_result(&self, key: ClaimHash) -> Result<Option<RecordedResult>, StoreError>;
 
-    /// Follows the log's head and the projections' checkpoints, also those that other processes move.
+    /// Watches the head of the log and the projection checkpoints, including changes by other processes.
     fn watch_progress(&self) -> watch::Receiver<StoreProgress>;
 
-    /// For how long nothing was heard of the commits of other processes, not even that there are none; `None` where
-    /// there are no others, or nobody listens yet. A backend that follows a database hears from it every second.
+    /// The time since the last notification about commits of other processes, including notifications that
+    /// there are none; `None` if there are no other processes, or watching has not begun. A watched database
+    /// sends one every second.
     fn since_heartbeat(&self) -> Option<Duration> {
         None
     }
 
-    /// Where transactions of this process that are tried again are counted; nothing comes there where that never happens.
+    /// The counter of transactions that this process retried; stays at zero if the backend never retries.
     fn retries(&self) -> RetryCounter {
         RetryCounter::default()
     }
 }
 
-/// What a new database starts with.
+/// The initial content of a new database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Genesis {
     /// The version of the stored format, in `meta`.
     pub format: u32,
-    /// The log's identity, in `meta`.
+    /// The identity of the log, in `meta`.
     pub log_id: Uuid,
-    /// The wrapped key of all claims, in `keys` as `claims`.
+    /// The wrapped key that hashes claims, in `keys` as `claims`.
     pub claim_key: Vec<u8>,
     /// The wrapped key that signs checkpoints, in `keys` as `signing`.
     pub signing_key: Vec<u8>,
 }
 
-/// The head of the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Head {
-    /// The position of the last event; [`Position::START`] of an empty log.
-    pub position: Position,
-    /// When the last event was committed; the Unix epoch of an empty log.
-    pub at: Timestamp,
-    /// The Merkle root over all events.
-    pub root: Hash,
-    /// The right edge of the Merkle tree.
-    pub frontier: Frontier,
-    /// The signed checkpoint; empty only for an empty log.
-    pub note: String,
-}
-
-impl Default for Head {
-    fn default() -> Self {
-        let frontier = Frontier::default();
-        let root = frontier.root();
-        Self { position: Position::START, at: Timestamp::UNIX_EPOCH, root, frontier, note: String::new() }
-    }
-}
-
-/// What the vault holds of one stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum KeyEntry {
-    /// The stream's wrapped data key.
-    Key(Vec<u8>),
-    /// The key was destroyed. The entry stays as a tombstone, so that "erased" is never mistaken for "lost".
-    Erased,
-}
-
-/// A stream, what the vault holds of it, and its claims.
-pub type StreamKeyEntry = (StreamId, KeyEntry, Vec<ClaimHash>);
-
-/// Which events to read.
+/// Selects events to read.
 #[derive(Clone, Debug, Default)]
 pub struct EventQuery {
-    /// Only positions above this one.
+    /// Only positions after this one.
     pub after: Position,
     /// Only positions up to this one.
     pub until: Option<Position>,
-    /// At most so many events.
+    /// The maximum number of events.
     pub limit: usize,
-    /// Only these types; empty: all.
+    /// Only these types; all if empty.
     pub types: Vec<String>,
     /// Only this stream.
     pub stream: Option<StreamId>,
@@ -187,21 +159,22 @@ pub struct EventQuery {
 }
 
 impl EventQuery {
-    /// The one event at that position.
+    /// Selects the event at one position.
     #[must_use]
     pub fn at(position: Position) -> Self {
         Self { after: position.previous(), until: Some(position), limit: 1, ..Self::default() }
     }
 
-    /// Whether only a few types are asked for, so that each can be looked for by itself.
+    /// Whether few types are selected, so that each can be searched in the index separately.
     #[must_use]
     pub fn has_few_types(&self) -> bool {
-        /// What databases merge in order from an index is limited.
+        /// Databases limit how many ordered index ranges they merge.
         const FEW: usize = 64;
         (1..=FEW).contains(&self.types.len())
     }
 
-    /// Whether what is asked for lies scattered in what an index finds in order, so that it may take long to find any.
+    /// Whether the matching events may be sparse in every index, so that a read needs a bounded window of
+    /// positions.
     #[must_use]
     pub fn needs_scan_window(&self) -> bool {
         let by_actor_alone = self.actor.is_some() && self.types.is_empty();
@@ -209,14 +182,14 @@ impl EventQuery {
         !(self.is_unfiltered() || self.stream.is_some() || by_actor_alone || by_types_alone)
     }
 
-    /// Whether every event between `after` and `until` is asked for, so that a missing one is an alarm.
+    /// Whether every event between `after` and `until` is selected, so that a missing one is corruption.
     #[must_use]
     pub fn is_unfiltered(&self) -> bool {
         let Self { after: _, until: _, limit: _, types, stream, actor } = self;
         types.is_empty() && stream.is_none() && actor.is_none()
     }
 
-    /// Whether an event is asked for, positions and limit apart.
+    /// Whether an event matches, apart from positions and limit.
     #[must_use]
     pub fn matches(&self, event: &Envelope) -> bool {
         (self.types.is_empty() || self.types.contains(&event.event_type))
@@ -225,55 +198,13 @@ impl EventQuery {
     }
 }
 
-/// What a batch needs to know, read inside its transaction.
-#[derive(Clone, Debug, Default)]
-pub struct Preconditions {
-    /// The head, read first.
-    pub head: Head,
-    /// The versions of [`Batch::streams`]; a stream without events is left out.
-    pub versions: HashMap<StreamId, u64>,
-    /// The vault entries of [`Batch::streams`], with the claims that each holds.
-    pub key_entries: HashMap<StreamId, (KeyEntry, Vec<ClaimHash>)>,
-    /// The owners of [`Batch::claims`]; a free one is left out, and one may be whose entry in `vault` holds the claim.
-    pub owners: HashMap<ClaimHash, StreamId>,
-    /// What is kept under [`Batch::idempotency_keys`].
-    pub recorded_results: HashMap<ClaimHash, RecordedResult>,
-    /// The master key that wraps new keys: the one by which the service key
-    /// [`SIGNING`](crate::rotation::SIGNING) is wrapped. Needed if the batch [makes keys](Batch::creates_keys).
-    pub wrapping_key: Option<KeyId>,
-}
-
-/// What one append of a batch is told.
-pub type AppendResult = Result<Appended, AppendError>;
-
-/// What a batch writes.
-#[derive(Clone, Debug)]
-pub struct CommitPlan {
-    /// The answer to each append, in the batch's order. They hold once the transaction is committed.
-    pub results: Vec<AppendResult>,
-    /// Claims to take away from streams that keep their key: to be written first.
-    pub released: Vec<(StreamId, Vec<ClaimHash>)>,
-    /// Streams whose key and claims are destroyed.
-    pub erased: Vec<StreamId>,
-    /// Streams that get their key, with the claims they hold from now on.
-    pub new_keys: Vec<(StreamId, Vec<u8>, Vec<ClaimHash>)>,
-    /// Claims to give to streams that had a key before: to be written after all releases.
-    pub taken: Vec<(StreamId, Vec<ClaimHash>)>,
-    /// The accepted events, by ascending position.
-    pub events: Vec<Envelope>,
-    /// What to keep under idempotency keys, in place of what is there.
-    pub recorded_results: Vec<(ClaimHash, RecordedResult)>,
-    /// The head after them; equal to the head before if nothing was accepted.
-    pub head: Head,
-}
-
 /// Why a batch was not committed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum CommitError {
     /// Nothing was written.
     #[error(transparent)]
     NotCommitted(#[from] StoreError),
-    /// The commit was sent and never answered.
+    /// The commit was sent and not answered: it may have been written.
     #[error("the outcome of the commit is unknown: {0}")]
     Unknown(StoreError),
 }

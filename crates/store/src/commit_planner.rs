@@ -1,24 +1,71 @@
-//! Judging a batch: which of its appends happen, and what then has to be written. Pure, and the same for every
-//! backend, which only fetches the [`Preconditions`] and writes the [`CommitPlan`], both inside one transaction. Losers are refused
-//! one by one, also those that lose against an earlier append of the same batch; the others go through.
+//! Plans the commit of a batch: which appends are accepted (optimistic concurrency, unique claims,
+//! idempotency), and what has to be written.
+//!
+//! A pure function, the same for every backend. Each append is accepted or rejected by itself, also because
+//! of an earlier append of the same batch. Reading the [`Preconditions`] and writing the [`CommitPlan`], both
+//! inside one transaction, belongs in the [backends](crate::backend::Backend).
+
+mod plan;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::append::{AppendError, Appended};
-use crate::backend::{AppendResult, CommitPlan, Head, KeyEntry, Preconditions};
+use crate::append::{AppendError, AppendResult, Appended};
 use crate::canonical::canonical_event;
 use crate::checkpoint::Signer;
 use crate::error::{Corruption, StoreError};
 use crate::event::{Envelope, StreamId};
+use crate::head::Head;
 use crate::idempotency::RecordedResult;
-use crate::key_store::{ClaimHash, KeyId, MasterKey};
+use crate::key_store::{ClaimHash, KeyEntry, KeyId, MasterKey};
 use crate::merkle::leaf_hash;
 use crate::prepared::{EventPlacement, KeyUse, PreparedAppend, PreparedWrite};
 
-/// Appends that are committed in one transaction.
+pub use plan::{CommitPlan, Preconditions};
+
+/// Appends that are committed in one transaction (group commit).
+///
+/// The core of a backend's commit, here of one without a key store and without idempotency keys:
+///
+/// ```
+/// use std::collections::HashMap;
+///
+/// use store::append::AppendResult;
+/// use store::commit_planner::{Batch, Preconditions};
+/// use store::{Envelope, Head, StreamId};
+///
+/// #[derive(Default)]
+/// struct Log {
+///     head: Head,
+///     versions: HashMap<StreamId, u64>,
+///     events: Vec<Envelope>,
+/// }
+///
+/// /// Everything here belongs in one transaction: otherwise the versions could change before the write.
+/// fn commit(log: &mut Log, batch: &Batch) -> Vec<AppendResult> {
+///     let version = |stream: StreamId| log.versions.get(&stream).map(|version| (stream.clone(), *version));
+///     let preconditions = Preconditions {
+///         head: log.head.clone(),
+///         versions: batch.streams().into_iter().filter_map(version).collect(),
+///         ..Preconditions::default()
+///     };
+///     let plan = batch.plan(preconditions);
+///     for event in plan.events {
+///         log.versions.insert(event.stream.clone(), event.version);
+///         log.events.push(event);
+///     }
+///     log.head = plan.head;
+///     // Of several appends that expect the same version, one is `Ok`; the others are conflicts.
+///     plan.results
+/// }
+/// # let signer = store::checkpoint::Signer::new(uuid::Uuid::nil(), &[7; 32]).unwrap();
+/// # let batch = Batch::new(Vec::new(), jiff::Timestamp::UNIX_EPOCH, std::sync::Arc::new(signer));
+/// # let mut log = Log::default();
+/// # assert!(commit(&mut log, &batch).is_empty());
+/// # assert_eq!(log.head, Head::default());
+/// ```
 pub struct Batch {
     appends: Vec<PreparedAppend>,
     now: Timestamp,
@@ -26,14 +73,14 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// The appends, in the order they came; the moment they are stamped with, unless the log is already past it; and
-    /// who signs the head.
+    /// A batch of appends in their order of arrival. Events get the time `now`, or that of the head if it is
+    /// later.
     #[must_use]
     pub fn new(appends: Vec<PreparedAppend>, now: Timestamp, signer: Arc<Signer>) -> Self {
         Self { appends, now, signer }
     }
 
-    /// The streams whose version and vault entry [`Batch::plan`] needs.
+    /// The streams whose version and key entry [`Batch::plan`] needs.
     #[must_use]
     pub fn streams(&self) -> Vec<StreamId> {
         let names: BTreeSet<_> = self.writes().map(|write| &write.stream).collect();
@@ -49,7 +96,7 @@ impl Batch {
         claims.into_iter().collect()
     }
 
-    /// The idempotency keys whose first results [`Batch::plan`] needs.
+    /// The idempotency keys whose recorded results [`Batch::plan`] needs.
     #[must_use]
     pub fn idempotency_keys(&self) -> Vec<ClaimHash> {
         let keys: BTreeSet<_> =
@@ -57,13 +104,14 @@ impl Batch {
         keys.into_iter().collect()
     }
 
-    /// Whether streams get their keys, so that [`Batch::plan`] needs to know which master key wraps them.
+    /// Whether streams get data keys, so that [`Batch::plan`] needs to know the master key that must wrap
+    /// them.
     #[must_use]
     pub fn creates_keys(&self) -> bool {
         self.writes().any(|write| matches!(write.key, KeyUse::New(_)))
     }
 
-    /// Decides what happens. Of two appends that exclude each other, the earlier one wins.
+    /// Plans the commit. Of two conflicting appends, the earlier one is accepted.
     #[must_use]
     pub fn plan(&self, preconditions: Preconditions) -> CommitPlan {
         let mut state = BatchState::new(preconditions, self.now);
@@ -76,7 +124,7 @@ impl Batch {
     }
 }
 
-/// The state of the store as the batch changes it, append by append.
+/// The state of the store after the appends accepted so far.
 struct BatchState {
     owners_before: HashMap<ClaimHash, StreamId>,
     erased_before: BTreeSet<StreamId>,
@@ -118,9 +166,9 @@ impl BatchState {
         }
     }
 
-    /// Takes an append in whole, or refuses it and changes nothing.
+    /// Accepts an append as a whole, or rejects it and changes nothing.
     fn accept(&mut self, append: &PreparedAppend) -> AppendResult {
-        // Before all else: what the first append has changed must not speak against the second.
+        // First: a repeated request would otherwise conflict with its own changes.
         self.check_idempotency(append)?;
         for write in &append.writes {
             self.check_stream(write)?;
@@ -144,8 +192,8 @@ impl BatchState {
     }
 
     fn check_idempotency(&self, append: &PreparedAppend) -> Result<(), AppendError> {
-        let first = append.idempotency.and_then(|key| self.recorded_results.get(&key.hash()));
-        if first.is_some_and(|first| first.is_retained(self.at)) {
+        let recorded = append.idempotency.and_then(|key| self.recorded_results.get(&key.hash()));
+        if recorded.is_some_and(|recorded| recorded.is_retained(self.at)) {
             Err(AppendError::DuplicateRequest)
         } else {
             Ok(())
@@ -176,22 +224,22 @@ impl BatchState {
         let conflict = AppendError::Conflict { stream: stream.clone(), expected: write.expected, actual };
         match (self.keys.get(&stream), &write.key) {
             (Some(KeyEntry::Erased), _) => Err(AppendError::Erased { stream }),
-            // A stream gets its key together with its first event. Called a conflict, this would be tried forever.
+            // Corruption: a stream gets its key with its first event. A conflict would be retried forever.
             (Some(KeyEntry::Key(_)), _) if actual == 0 => {
                 Err(StoreError::from(Corruption::KeyWithoutEvents { stream }).into())
             }
-            // Sealed under a key that is not the stream's: somebody was quicker, so it has to be sealed anew.
+            // The stream got another data key, or lost it, since the encryption: encrypt again.
             (Some(KeyEntry::Key(_)), KeyUse::New(_)) | (None, KeyUse::Existing) => Err(conflict),
             _ if !write.expected.holds(actual) => Err(conflict),
-            (None, _) if write.erase => Err(AppendError::Invalid(format!(
-                "stream {stream} has no personal data: there is nothing to erase"
-            ))),
+            (None, _) if write.erase => {
+                Err(AppendError::Invalid(format!("stream {stream} has no data key to destroy")))
+            }
             (None, KeyUse::New(wrapped)) => self.check_wrapped(wrapped),
             _ => Ok(()),
         }
     }
 
-    /// A rotation of the master key that has begun finds every key of before. So none may come later.
+    /// A rotation rewraps all keys that exist when it begins, so later keys must use the new master key.
     fn check_wrapped(&self, wrapped: &[u8]) -> Result<(), AppendError> {
         match self.wrapping_key {
             Some(master) if MasterKey::id_of(wrapped) != Some(master) => {
@@ -201,7 +249,7 @@ impl BatchState {
         }
     }
 
-    /// Claims must be free, or be given back by the same append: that is how two users swap theirs.
+    /// Claims must be free, or released by the same append, which lets two users swap theirs.
     fn check_claims(&self, append: &PreparedAppend) -> Result<(), AppendError> {
         let mut taken: HashMap<ClaimHash, &StreamId> = HashMap::new();
         for write in &append.writes {
@@ -210,8 +258,8 @@ impl BatchState {
                     Some(Some(owner)) => *owner == write.stream || releases(append, owner, claim),
                     Some(None) | None => true,
                 };
-                let first = taken.insert(*claim, &write.stream).is_none_or(|other| *other == write.stream);
-                if !free || !first {
+                let once = taken.insert(*claim, &write.stream).is_none_or(|other| *other == write.stream);
+                if !free || !once {
                     return Err(AppendError::ClaimTaken { kind });
                 }
             }
@@ -219,7 +267,7 @@ impl BatchState {
         Ok(())
     }
 
-    /// The append's events at their places, with their leaves.
+    /// The events of an append with positions, versions and leaf hashes.
     fn assign_positions(&self, append: &PreparedAppend) -> Result<Vec<Envelope>, AppendError> {
         let mut events = Vec::new();
         let mut position = self.head.position;
@@ -245,10 +293,10 @@ impl BatchState {
             self.keys.insert(write.stream.clone(), KeyEntry::Key(wrapped.clone()));
             self.new_keys.insert(write.stream.clone(), wrapped.clone());
         }
-        let mine = |owner: &Option<StreamId>| owner.as_ref() == Some(&write.stream);
+        let is_owner = |owner: &Option<StreamId>| owner.as_ref() == Some(&write.stream);
         for claim in &write.release {
-            // What a write of the same append has just taken from us is no longer ours to give back.
-            if let Some(owner) = self.owners.get_mut(claim).filter(|owner| mine(owner)) {
+            // An earlier write of the same append may have taken it already.
+            if let Some(owner) = self.owners.get_mut(claim).filter(|owner| is_owner(owner)) {
                 *owner = None;
             }
         }
@@ -257,13 +305,13 @@ impl BatchState {
         }
         if write.erase {
             self.keys.insert(write.stream.clone(), KeyEntry::Erased);
-            for owner in self.owners.values_mut().filter(|owner| mine(owner)) {
+            for owner in self.owners.values_mut().filter(|owner| is_owner(owner)) {
                 *owner = None;
             }
         }
     }
 
-    /// Compares the state after with the state before: only what differs in the end is written.
+    /// Compares the final state with the initial one: only differences are written.
     fn into_plan(mut self, results: Vec<AppendResult>, signer: &Signer) -> CommitPlan {
         let (mut released, mut taken) = self.claim_changes();
         let erased: Vec<_> = self.newly_erased();
@@ -293,7 +341,7 @@ impl BatchState {
         }
     }
 
-    /// The claims that each stream has lost, and won, in the end.
+    /// The claims that each stream has released and taken in the end.
     fn claim_changes(&self) -> (ClaimsByStream, ClaimsByStream) {
         let (mut released, mut taken) = (ClaimsByStream::new(), ClaimsByStream::new());
         for (claim, after) in &self.owners {
@@ -311,9 +359,9 @@ impl BatchState {
     }
 
     fn newly_erased(&self) -> Vec<StreamId> {
-        let news = |stream: &StreamId| !self.erased_before.contains(stream);
+        let is_new = |stream: &StreamId| !self.erased_before.contains(stream);
         let erased = self.keys.iter().filter(|(_, entry)| **entry == KeyEntry::Erased);
-        erased.map(|(stream, _)| stream).filter(|stream| news(stream)).cloned().collect()
+        erased.map(|(stream, _)| stream).filter(|stream| is_new(stream)).cloned().collect()
     }
 }
 

@@ -1,58 +1,62 @@
-//! The port to what is known of deliveries: how far each subscriber is, and what was tried last. It stands beside the log:
-//! an event per delivery would make the log grow with its readers. Whatever is lost here is delivered once more.
+//! The port to delivery cursors and the recent delivery attempts of webhooks.
+//!
+//! They are stored beside the log: an event per delivery would make the log grow with its readers. If a
+//! cursor is lost, its events are delivered again. The content of cursors and reports belongs to the delivery
+//! worker.
 
 use async_trait::async_trait;
 use serde_json::Value;
 
-use crate::error::StoreError;
+use crate::error::{StoreError, WriteError};
 use crate::event::StreamId;
 
-/// How many attempts of one subscriber are kept; older ones are dropped.
+/// How many attempts are kept for each webhook; older ones are deleted.
 pub const MAX_STORED_ATTEMPTS: u64 = 1_000;
 
-/// How far one subscriber is.
+/// The delivery cursor of one webhook.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeliveryProgress {
-    /// How often it was written; none at the start.
+    /// The number of writes, by which compare-and-set detects a conflict; zero before the first.
     pub revision: u64,
-    /// How many attempts were ever made. They are numbered from 1.
+    /// The number of attempts ever made. They are numbered from 1.
     pub attempts: u64,
-    /// What the deliverer keeps of it; nothing is read into it here.
+    /// The state of the delivery worker, opaque here.
     pub state: Value,
 }
 
 /// One attempt to deliver an event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attempt {
-    /// Its number.
+    /// Its number, from 1.
     pub number: u64,
-    /// What the deliverer says of it.
+    /// The report of the delivery worker, opaque here.
     pub report: Value,
 }
 
-/// A database that keeps what is known of deliveries.
+/// A database that stores delivery cursors and attempts.
 #[async_trait]
 pub trait DeliveryStore: Send + Sync {
-    /// How far the subscriber of that stream is; none if nothing was ever recorded, or all was forgotten.
+    /// The cursor of the webhook with that stream; `None` if none was recorded, or it was deleted.
     ///
     /// # Errors
     /// [`StoreError`] if it cannot be read.
     async fn progress(&self, stream: &StreamId) -> Result<Option<DeliveryProgress>, StoreError>;
 
-    /// Puts `to` in the place of the progress one revision before it, with the attempts that led to it: their reports, the
-    /// last of which has the number `to.attempts`. Whole or not at all. `false` if the stored revision is another: somebody
-    /// else delivers, or it was forgotten.
+    /// Replaces the cursor by compare-and-set: the stored revision must be the one before `to.revision`. Adds
+    /// the reports of the attempts up to number `to.attempts` in the same transaction.
     ///
     /// # Errors
-    /// [`StoreError`] if it cannot be written, or it is unknown whether it was; the progress, read again, tells.
+    /// [`WriteError::Conflict`] if the stored revision is another one: another node delivers, or the cursor
+    /// was deleted. After [`WriteError::Store`] the outcome may be unknown; read the cursor again.
     async fn record(
         &self,
         stream: &StreamId,
         to: &DeliveryProgress,
         reports: &[Value],
-    ) -> Result<bool, StoreError>;
+    ) -> Result<(), WriteError>;
 
-    /// The attempts below that number, newest first, at most `limit`. Of each subscriber at most [`MAX_STORED_ATTEMPTS`] are there.
+    /// The attempts below that number, newest first, at most `limit`. At most [`MAX_STORED_ATTEMPTS`] are
+    /// stored.
     ///
     /// # Errors
     /// [`StoreError`] if they cannot be read.
@@ -63,14 +67,14 @@ pub trait DeliveryStore: Send + Sync {
         limit: usize,
     ) -> Result<Vec<Attempt>, StoreError>;
 
-    /// Forgets all of a subscriber. Idempotent.
+    /// Deletes the cursor and the attempts of a webhook. Idempotent.
     ///
     /// # Errors
-    /// [`StoreError`] if that cannot be done, or not wholly; it can be done again.
+    /// [`StoreError`] if they cannot be deleted, or only partly; retry.
     async fn forget(&self, stream: &StreamId) -> Result<(), StoreError>;
 }
 
-/// The reports with their numbers, up to the last, which ends with `progress`.
+/// The reports with the numbers of their attempts; the last one is number `progress.attempts`.
 pub fn number_attempts<'a>(
     progress: &DeliveryProgress,
     reports: &'a [Value],

@@ -5,12 +5,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::append::{Append, AppendError, StreamWrite};
-use crate::backend::KeyEntry;
 use crate::canonical::{MAX_EVENT_BYTES, canonical_event};
 use crate::env::Env;
 use crate::error::{KeyOwner, StoreError};
 use crate::event::{NewEvent, Position, StreamId};
-use crate::key_store::{ClaimKey, DataKey, KeyId, Keyring, MasterKeys, SealedContext, UnwrapError};
+use crate::key_store::{ClaimKey, DataKey, KeyEntry, KeyId, Keyring, MasterKeys, SealedContext, UnwrapError};
 use crate::prepared::{EventPlacement, KeyUse, PreparedAppend, PreparedEvent, PreparedWrite};
 use crate::read::{master_key_id, unwrap_key};
 

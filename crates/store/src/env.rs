@@ -1,5 +1,7 @@
-//! Time and chance, as arguments. The two system implementations here are the only places in the workspace
-//! that may ask the machine; everything else is handed an [`Env`] and is therefore repeatable in tests.
+//! Clock and randomness as arguments ([`Env`]), so that tests are deterministic.
+//!
+//! The system implementations here are the only code in the workspace that reads the clock or the random
+//! generator of the operating system.
 
 use std::sync::Arc;
 
@@ -7,19 +9,19 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-/// Tells the time.
+/// A source of time.
 pub trait Clock: Send + Sync {
-    /// The present moment, UTC.
+    /// The current time, UTC.
     fn now(&self) -> Timestamp;
 }
 
-/// Gives unpredictable bytes.
+/// A source of random bytes.
 pub trait Entropy: Send + Sync {
-    /// Fills `bytes` whole.
+    /// Fills `bytes` with random bytes.
     fn fill(&self, bytes: &mut [u8]);
 }
 
-/// The clock and the source of randomness that a process, or a test, runs on.
+/// The clock and the source of randomness of a process or a test.
 #[derive(Clone)]
 pub struct Env {
     clock: Arc<dyn Clock>,
@@ -27,26 +29,26 @@ pub struct Env {
 }
 
 impl Env {
-    /// The machine's own clock and random generator.
+    /// The clock and random generator of the operating system.
     #[must_use]
     pub fn system() -> Self {
         Self::new(Arc::new(SystemClock), Arc::new(SystemEntropy))
     }
 
-    /// A given clock and a given source of randomness.
+    /// A given clock and source of randomness.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
         Self { clock, entropy }
     }
 
-    /// The present moment, cut to the millisecond that both databases can hold.
+    /// The current time, truncated to milliseconds, the resolution of both databases.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         let now = self.clock.now();
         Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
     }
 
-    /// `N` unpredictable bytes.
+    /// `N` random bytes.
     #[must_use]
     pub fn bytes<const N: usize>(&self) -> [u8; N] {
         let mut bytes = [0; N];
@@ -54,8 +56,8 @@ impl Env {
         bytes
     }
 
-    /// A fresh `UUIDv7` (RFC 9562): its order is roughly that of creation, which keeps indexes compact. It is never
-    /// used as a cursor; positions are.
+    /// A new `UUIDv7` (RFC 9562). Its order is roughly that of creation, which keeps indexes compact. Cursors
+    /// are positions, never ids.
     #[must_use]
     pub fn uuid(&self) -> Uuid {
         let millis = u64::try_from(self.clock.now().as_millisecond()).unwrap_or(0);
@@ -66,7 +68,7 @@ impl Env {
 struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
+    #[expect(clippy::disallowed_methods, reason = "the only place that reads the system clock")]
     fn now(&self) -> Timestamp {
         Timestamp::now()
     }
@@ -76,11 +78,10 @@ struct SystemEntropy;
 
 impl Entropy for SystemEntropy {
     fn fill(&self, bytes: &mut [u8]) {
-        // A machine without randomness can seal nothing safely: going on with predictable keys would be worse than
-        // stopping here.
+        // Without randomness nothing can be encrypted safely: predictable keys would be worse than an abort.
         if SystemRandom::new().fill(bytes).is_err() {
             tracing::error!(
-                "the operating system gives no random bytes; stopping, since no key could be made safely"
+                "the operating system returned no random bytes; aborting, as no key can be generated safely"
             );
             std::process::abort();
         }

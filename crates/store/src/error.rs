@@ -137,12 +137,6 @@ pub enum InternalError {
         /// The encoder's message.
         reason: String,
     },
-    /// A conflict where nothing else writes.
-    #[error("unexpected write conflict in {operation}")]
-    UnexpectedConflict {
-        /// The operation.
-        operation: &'static str,
-    },
 }
 
 impl InternalError {

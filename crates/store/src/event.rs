@@ -1,5 +1,7 @@
-//! What an event is: the envelope as stored, and the names of the places it stands in. What an event *means* is the
-//! domain's business; the store sees a type, a schema number and two JSON objects.
+//! Events as they are appended, stored and read, with their positions and streams.
+//!
+//! The store sees a type, a schema number and two JSON objects. The meaning of an event belongs in the
+//! `domain` crate.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,7 +10,8 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-/// A place in the whole log: 1, 2, 3 … without a gap, in commit order. Zero is "before the first event".
+/// A position in the log: 1, 2, 3 … without gaps, in commit order. Zero is the position before the first
+/// event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position(u64);
 
@@ -16,7 +19,7 @@ impl Position {
     /// Before the first event.
     pub const START: Self = Self(0);
 
-    /// The position of that number.
+    /// The position with that number.
     #[must_use]
     pub const fn new(number: u64) -> Self {
         Self(number)
@@ -34,20 +37,20 @@ impl Position {
         Self(self.0.saturating_add(1))
     }
 
-    /// The one before; of the first, [`Position::START`].
+    /// The previous position; at least [`Position::START`].
     #[must_use]
     pub const fn previous(self) -> Self {
         Self(self.0.saturating_sub(1))
     }
 
-    /// As databases hold it. Positions beyond `i64::MAX` cannot be reached: at a million events a second that
-    /// takes 290,000 years.
+    /// As databases store it. Positions beyond `i64::MAX` are unreachable: a million events per second take
+    /// 290,000 years.
     #[must_use]
     pub fn to_i64(self) -> i64 {
         i64::try_from(self.0).unwrap_or(i64::MAX)
     }
 
-    /// From what a database holds; a negative number is no position and reads as [`Position::START`].
+    /// From a stored number; negative numbers are read as [`Position::START`].
     #[must_use]
     pub fn from_i64(number: i64) -> Self {
         Self(u64::try_from(number).unwrap_or(0))
@@ -65,7 +68,7 @@ impl fmt::Display for Position {
 pub struct StreamId(Arc<str>);
 
 impl StreamId {
-    /// The longest name, in bytes.
+    /// The maximum length of a name, in bytes.
     pub const MAX_LENGTH: usize = 128;
 
     /// A stream name: 1 to 128 of `a-z`, `0-9` and `-`.
@@ -95,27 +98,27 @@ impl fmt::Display for StreamId {
     }
 }
 
-/// A text that cannot name a stream.
+/// A text that is not a stream name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no stream name: 1 to 128 of a-z, 0-9 and - are")]
+#[error("`{0}` is not a stream name: expected 1 to 128 characters of a-z, 0-9 and -")]
 pub struct InvalidStream(String);
 
-/// An event as its stream's owner states it, before it has a place in the log.
+/// An event to append, before it has a position in the log.
 #[derive(Clone)]
 pub struct NewEvent {
-    /// The event's identity, a `UUIDv7`.
+    /// The id of the event, a `UUIDv7`.
     pub id: Uuid,
-    /// Its type, such as `UserRegistered`.
+    /// The type, such as `UserRegistered`.
     pub event_type: String,
-    /// The version of its type's schema, from 1.
+    /// The version of the schema of the type, from 1.
     pub schema: u32,
-    /// What is not personal: strings, booleans and integers below 2^53, in objects and arrays.
+    /// Data that is not personal: strings, booleans and integers below 2^53, in objects and arrays.
     pub data: Map<String, Value>,
-    /// What is personal: sealed under the stream's own key before it reaches any disk.
+    /// Personal data: encrypted with the stream's data key before it reaches any disk.
     pub personal: Map<String, Value>,
 }
 
-/// Personal values stay out of logs, so `Debug` tells only which there are.
+/// Personal data is never logged, so `Debug` shows only the names of its fields.
 impl fmt::Debug for NewEvent {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { id, event_type, schema, data, personal } = self;
@@ -130,54 +133,54 @@ impl fmt::Debug for NewEvent {
     }
 }
 
-/// An event as stored, personal values still sealed.
+/// An event as stored, with its personal data encrypted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Envelope {
-    /// Place in the whole log.
+    /// The position in the log.
     pub position: Position,
-    /// The event's identity, a `UUIDv7`.
+    /// The id of the event, a `UUIDv7`.
     pub id: Uuid,
-    /// The stream it belongs to.
+    /// The stream that it belongs to.
     pub stream: StreamId,
-    /// Place in the stream, from 1.
+    /// The version of the stream with this event, from 1.
     pub version: u64,
-    /// Its type, such as `UserRegistered`.
+    /// The type, such as `UserRegistered`.
     pub event_type: String,
-    /// The version of its type's schema, from 1.
+    /// The version of the schema of the type, from 1.
     pub schema: u32,
-    /// When it was committed, to the millisecond; never falls as positions rise.
+    /// The time of the commit in milliseconds; never decreases with the position.
     pub at: Timestamp,
-    /// Who caused it: `user-…`, `token-…`, `operator:…` or `system`.
+    /// The actor: `user-…`, `token-…`, `operator:…` or `system`.
     pub actor: String,
-    /// The request that caused it, as in the logs.
+    /// The id of the request that caused it, as in the logs.
     pub request_id: String,
-    /// What is not personal.
+    /// Data that is not personal.
     pub data: Map<String, Value>,
-    /// What is personal, sealed; absent when there is nothing.
+    /// The encrypted personal data; `None` if the event has none.
     pub sealed: Option<Vec<u8>>,
     /// RFC 6962 leaf hash of the canonical event.
     pub leaf: [u8; 32],
 }
 
-/// An event as read: its envelope, and its personal values if they can still be known.
+/// An event as read: its envelope, and its personal data unless it was erased.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredEvent {
     /// The event as stored.
     pub envelope: Envelope,
-    /// Its personal values.
+    /// Its personal data.
     pub personal: PersonalData,
 }
 
-/// The personal part of an event.
+/// The personal data of an event.
 #[derive(Clone, PartialEq)]
 pub enum PersonalData {
-    /// Unsealed; empty when the event never had any.
+    /// Decrypted; empty if the event never had any.
     Known(Map<String, Value>),
-    /// The stream was erased: the key is gone, and with it the values.
+    /// The stream was erased: its data key is destroyed (crypto-shredding).
     Erased,
 }
 
-/// Personal values stay out of logs, so `Debug` tells only whether they are known.
+/// Personal data is never logged, so `Debug` shows only whether it is known.
 impl fmt::Debug for PersonalData {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {

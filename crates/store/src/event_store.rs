@@ -1,5 +1,6 @@
-//! The event store as the service sees it: append, read, follow. Sealing, claims and group commit are behind it, the
-//! database is below it.
+//! The API of the event store: append events, read them, watch the progress.
+//!
+//! Encryption, unique claims and group commit are internal; the database is behind [`Backend`].
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,12 +11,13 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use crate::append::{Append, AppendError, Appended, ExpectedVersion};
-use crate::backend::{Backend, EventQuery, FORMAT, Genesis, Head};
+use crate::backend::{Backend, EventQuery, FORMAT, Genesis};
 use crate::checkpoint::Signer;
 use crate::encryptor::Encryptor;
 use crate::env::Env;
 use crate::error::{Corruption, InternalError, StoreError};
 use crate::event::{Envelope, Position, StoredEvent, StreamId};
+use crate::head::Head;
 use crate::idempotency::{IdempotencyKey, RecordedResult};
 use crate::key_store::{ClaimKey, Keyring, MasterKey, MasterKeys};
 use crate::metrics::Metrics;
@@ -24,11 +26,11 @@ use crate::read::{check_contiguous, unseal};
 use crate::rotation::{CLAIMS, SIGNING, check_masters, owner, service_key};
 use crate::writer::Writer;
 
-/// How often an append is sealed anew because another process gave the stream its key in between, or began to rotate the
-/// master key.
+/// How often an append is encrypted: again if another process gives the stream a data key, or rotates the
+/// master key, between encryption and commit.
 const MAX_ENCRYPT_ATTEMPTS: usize = 3;
 
-/// The event store.
+/// The event store. Cheap to clone.
 #[derive(Clone)]
 pub struct EventStore {
     backend: Arc<dyn Backend>,
@@ -40,12 +42,12 @@ pub struct EventStore {
 }
 
 impl EventStore {
-    /// Opens the log, making it first if the database is empty.
+    /// Opens the log; creates it if the database is empty.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] if the database is not one that this version may use; [`StoreError::KeyMissing`] if a
-    /// master key that it takes is not among `masters`. Nothing is changed then. [`StoreError::Unavailable`] if it
-    /// cannot be reached.
+    /// [`StoreError::Refused`] if this version may not use the database; [`StoreError::KeyMissing`] if
+    /// `masters` lacks a master key that the database requires; nothing is changed then.
+    /// [`StoreError::Unavailable`] if the database is unreachable.
     pub async fn open(
         backend: Arc<dyn Backend>,
         masters: impl Into<Keyring>,
@@ -74,28 +76,76 @@ impl EventStore {
         })
     }
 
-    /// The log's identity, made once with the database.
+    /// The identity of the log, generated when the database is created.
     #[must_use]
     pub fn log_id(&self) -> Uuid {
         self.log_id
     }
 
-    /// Who signs the head.
+    /// The signer of checkpoints.
     #[must_use]
     pub fn signer(&self) -> &Signer {
         &self.signer
     }
 
-    /// Appends events, whole or not at all. Dropping the future does not stop it.
+    /// Appends events to one or more streams, atomically, each at its expected version (optimistic
+    /// concurrency). Durable when it returns. Cancelling the future does not cancel the append.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use serde_json::{Map, json};
+    /// use store::memory::Memory;
+    /// use store::{Append, AppendError, Claim, Env, EventStore, ExpectedVersion, MasterKey, NewEvent};
+    /// use store::{StreamId, StreamWrite};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let env = Env::system();
+    /// let backend = Arc::new(Memory::default());
+    /// let store = EventStore::open(backend, MasterKey::generate(&env), env.clone()).await?;
+    ///
+    /// let stream = StreamId::new(format!("user-{}", env.uuid()))?;
+    /// let registered = NewEvent {
+    ///     id: env.uuid(),
+    ///     event_type: "UserRegistered".to_owned(),
+    ///     schema: 1,
+    ///     data: Map::from_iter([("role".to_owned(), json!("user"))]),
+    ///     // Encrypted with the data key of the stream.
+    ///     personal: Map::from_iter([("email".to_owned(), json!("ada@example.com"))]),
+    /// };
+    /// let write = StreamWrite {
+    ///     // Unique: no other stream can take it, in this append or later.
+    ///     take: vec![Claim { kind: "email", value: "ada@example.com".to_owned() }],
+    ///     ..StreamWrite::new(stream.clone(), ExpectedVersion::NoStream, vec![registered])
+    /// };
+    /// let append = Append::new("system", "request-1", vec![write]);
+    ///
+    /// let appended = store.append(&append).await?;
+    /// assert_eq!((appended.position.get(), appended.versions), (1, vec![1]));
+    /// assert_eq!(store.read_stream(&stream).await?.len(), 1);
+    ///
+    /// // The stream now exists: read it, decide again, and append at the version that was read.
+    /// let conflict = store.append(&append).await;
+    /// assert!(matches!(conflict, Err(AppendError::Conflict { actual: 1, .. })));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// [`AppendError`]: refused, not done, or (only [`AppendError::Unknown`]) perhaps done.
+    /// After [`AppendError::Unknown`] the append may have been committed: retry it with the same idempotency
+    /// key. After any other error nothing was written.
+    #[tracing::instrument(
+        name = "append",
+        skip_all,
+        fields(request_id = append.request_id, streams = append.writes.len(), events = append.events())
+    )]
     pub async fn append(&self, append: &Append) -> Result<Appended, AppendError> {
         let mut attempt = 1;
         loop {
-            let vault = self.backend.key_entries(&existing_streams_with_secrets(append)).await?;
-            let masters = self.encryptor.master_keys_for(&vault).await;
-            let result = self.writer.append(self.encryptor.encrypt(append, &vault, &masters)?).await;
+            let entries = self.backend.key_entries(&streams_with_keys(append)).await?;
+            let masters = self.encryptor.master_keys_for(&entries).await;
+            let result = self.writer.append(self.encryptor.encrypt(append, &entries, &masters)?).await;
             match result {
                 Err(AppendError::WrappingKeyRotated { master }) if attempt < MAX_ENCRYPT_ATTEMPTS => {
                     self.encryptor.set_wrapping_key(master);
@@ -111,21 +161,21 @@ impl EventStore {
         }
     }
 
-    /// A caller's idempotency key, as it is kept. `scope` is what the key belongs to: the caller, the endpoint and the
-    /// key as it was sent; `request` is all that makes the write what it is.
+    /// The idempotency key of a request, as keyed hashes. `scope` is the caller, the endpoint and the key as
+    /// sent; `request` is everything that determines the write.
     #[must_use]
     pub fn idempotency_key(&self, scope: &[&[u8]], request: &[&[u8]]) -> IdempotencyKey {
         IdempotencyKey::new(&self.encryptor.claims, scope, request)
     }
 
-    /// What the first append under that key has come to, within the time it is kept. It may have been another request:
-    /// [`RecordedResult::is_for`] tells.
+    /// The recorded result of the append with that idempotency key, until its retention ends. It may belong
+    /// to a different request: see [`RecordedResult::is_for`].
     ///
     /// # Errors
     /// [`StoreError`] if it cannot be read.
     pub async fn recorded_result(&self, key: &IdempotencyKey) -> Result<Option<RecordedResult>, StoreError> {
         let now = self.encryptor.env.now();
-        Ok(self.backend.recorded_result(key.hash()).await?.filter(|first| first.is_retained(now)))
+        Ok(self.backend.recorded_result(key.hash()).await?.filter(|recorded| recorded.is_retained(now)))
     }
 
     /// The head of the log.
@@ -136,8 +186,8 @@ impl EventStore {
         self.backend.head().await
     }
 
-    /// The head, if that tells enough: one that reaches `position`, though others may have appended more since. Where it
-    /// does not, the log has no such position.
+    /// A head that has reached `position` if the log has, though it may lack recent appends of other
+    /// processes. If it has not reached `position`, the log has no such position.
     ///
     /// # Errors
     /// [`StoreError`] if it cannot be read.
@@ -155,16 +205,17 @@ impl EventStore {
         Ok(if position == Position::START { self.signer.sign(0, &root) } else { note })
     }
 
-    /// Events by ascending position, personal values unsealed. A query without filters gives every position between
-    /// its bounds: a missing one is an error, never skipped.
+    /// Events by ascending position, with personal data decrypted. Without filters every position between the
+    /// bounds is returned: a missing one is an error.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] with the position of an event that is missing or cannot be unsealed.
+    /// [`StoreError::Corrupt`] with the position of an event that is missing or cannot be decrypted.
     pub async fn read(&self, query: &EventQuery) -> Result<Vec<StoredEvent>, StoreError> {
         self.unseal(self.read_sealed(query).await?).await
     }
 
-    /// As [`EventStore::read`], but as stored: for those who need few of them, or nothing personal.
+    /// Like [`EventStore::read`], without decryption: for callers that need no personal data, or that of few
+    /// events.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] with the position of an event that is missing.
@@ -176,23 +227,24 @@ impl EventStore {
         Ok(events)
     }
 
-    /// Opens what is personal in these events.
+    /// Decrypts the personal data of events.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] with the position of an event that cannot be unsealed.
+    /// [`StoreError::Corrupt`] with the position of an event that cannot be decrypted.
     pub async fn unseal(&self, events: Vec<Envelope>) -> Result<Vec<StoredEvent>, StoreError> {
         unseal(&*self.backend, &self.encryptor.masters, events).await
     }
 
-    /// All events of a stream from version 1, personal values unsealed; empty if there is no such stream.
+    /// All events of a stream from version 1, with personal data decrypted; empty if the stream does not
+    /// exist.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] with the position of an event that is missing or cannot be unsealed.
+    /// [`StoreError::Corrupt`] with the position of an event that is missing or cannot be decrypted.
     pub async fn read_stream(&self, stream: &StreamId) -> Result<Vec<StoredEvent>, StoreError> {
         const PAGE: usize = 1000;
         let mut events = Vec::new();
         loop {
-            let after = events.last().map_or(0, |event: &crate::event::Envelope| event.version);
+            let after = events.last().map_or(0, |event: &Envelope| event.version);
             let page = self.backend.stream(stream, after, PAGE).await?;
             let last = page.len() < PAGE;
             events.extend(page);
@@ -208,7 +260,7 @@ impl EventStore {
         unseal(&*self.backend, &self.encryptor.masters, events).await
     }
 
-    /// The position of the first event of a stream above `version`, if there is one.
+    /// The position of the first event of a stream after `version`, if there is one.
     ///
     /// # Errors
     /// [`StoreError`] if it cannot be read.
@@ -217,38 +269,39 @@ impl EventStore {
         stream: &StreamId,
         version: u64,
     ) -> Result<Option<Position>, StoreError> {
-        let news = self.backend.stream(stream, version, 1).await?;
-        Ok(news.first().map(|event| event.position))
+        let newer = self.backend.stream(stream, version, 1).await?;
+        Ok(newer.first().map(|event| event.position))
     }
 
-    /// How far the log and the projections are, as far as this process has heard. It is a copy, so that it may be kept
-    /// while it is asked for again: whoever held the board itself meanwhile could wait for themselves forever.
+    /// The progress of the log and the projections, as known to this process. A copy: holding the borrowed
+    /// value while borrowing it again could deadlock.
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "nothing happens between borrowing and copying")]
+    #[expect(clippy::disallowed_methods, reason = "the value is copied at once")]
     pub fn progress(&self) -> StoreProgress {
         self.watch_progress().borrow().clone()
     }
 
-    /// Follows the log and the projections: wakes on every move, also one that another process made.
+    /// Watches the log and the projections, including changes by other processes.
     #[must_use]
     pub fn watch_progress(&self) -> watch::Receiver<StoreProgress> {
         self.backend.watch_progress()
     }
 
-    /// For how long nothing was heard of the commits of other processes, not even that there are none; `None` where
-    /// there are no others.
+    /// The time since the last notification about commits of other processes; `None` if there are no other
+    /// processes.
     #[must_use]
     pub fn since_heartbeat(&self) -> Option<Duration> {
         self.backend.since_heartbeat()
     }
 
-    /// What the writing of events has come to since this log was opened.
+    /// The counters of appends since this log was opened.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         self.writer.metrics()
     }
 
-    /// Waits until `table` has every event up to `position`; `false` if `bound` passes first.
+    /// Waits until the events up to `position` are applied to `table` (read-your-writes); `false` if `bound`
+    /// passes first.
     pub async fn wait_until_applied(&self, table: &str, position: Position, bound: Duration) -> bool {
         let mut updates = self.watch_progress();
         let reached = updates.wait_for(|progress| progress.applied_position(table) >= position);
@@ -267,18 +320,20 @@ impl EventStore {
         &self.encryptor.claims
     }
 
-    /// Finishes what was handed over and stops writing. Every clone can still read; their appends are refused.
+    /// Commits the queued appends and stops the writer. Every clone can still read; their appends are
+    /// rejected.
     pub async fn close(&self) {
         self.writer.close();
         if let Some(task) = self.task.lock().await.take() {
-            // It can only fail by panicking, and then there is nothing left to finish.
+            // Fails only if the task panicked; then no appends are left.
             drop(task.await);
         }
     }
 }
 
-/// Streams that may have a key already. A stream that must not exist has none; should it, the append is refused.
-fn existing_streams_with_secrets(append: &Append) -> Vec<StreamId> {
+/// The streams that may have a data key. A stream that must not exist has none; if it does exist, the append
+/// is rejected.
+fn streams_with_keys(append: &Append) -> Vec<StreamId> {
     let secret = |write: &&crate::append::StreamWrite| {
         !write.take.is_empty() || write.events.iter().any(|event| !event.personal.is_empty())
     };

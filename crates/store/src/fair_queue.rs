@@ -1,10 +1,12 @@
-//! What waits to be written, in two lanes, so that many small appends and a few large ones share each batch: a large
-//! one goes into every batch at least, and half of every batch is kept for small ones while any wait. Pure, and in
-//! order: within a lane nobody overtakes, and within a batch they stand as they came.
+//! The queue of the group commit: packs small and large appends into batches so that neither starve.
+//!
+//! While large appends are queued, every batch takes at least one; while small ones are queued, half of every
+//! batch is reserved for them. Each lane keeps the order of arrival, and so does each batch. Pure: committing
+//! belongs in [`writer`](crate::writer).
 
 use std::collections::VecDeque;
 
-/// How much of a batch an append takes.
+/// The share of a batch that an append takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct AppendSize {
     pub(crate) events: usize,
@@ -12,11 +14,11 @@ pub(crate) struct AppendSize {
 }
 
 impl AppendSize {
-    /// Batches beyond this buy latency, not throughput (events measured on MongoDB); the bytes keep a transaction's
-    /// oplog entry far below the 16 MB of one document.
+    /// The limits of one batch. More events add latency but no throughput (measured on MongoDB); the bytes
+    /// keep the oplog entry of the transaction far below the limit of 16 MB per document.
     pub(crate) const BATCH: Self = Self { events: 512, bytes: 4 * 1024 * 1024 };
 
-    /// From here on an append is a large one: an eighth of a batch.
+    /// The size from which an append is large: an eighth of a batch.
     const LARGE: Self = Self { events: Self::BATCH.events / 8, bytes: Self::BATCH.bytes / 8 };
 
     fn is_large(self) -> bool {
@@ -36,14 +38,14 @@ impl AppendSize {
     }
 }
 
-/// Something that waits, its place in the order of coming, and its load.
+/// A queued item with its size and its place in the order of arrival.
 struct Queued<T> {
     sequence: u64,
     size: AppendSize,
     item: T,
 }
 
-/// What waits.
+/// Queued items in two lanes, small and large.
 pub(crate) struct FairQueue<T> {
     small: VecDeque<Queued<T>>,
     large: VecDeque<Queued<T>>,
@@ -57,31 +59,31 @@ impl<T> Default for FairQueue<T> {
 }
 
 impl<T> FairQueue<T> {
-    /// Puts one at the end of its lane.
+    /// Adds an item at the end of its lane.
     pub(crate) fn push(&mut self, size: AppendSize, item: T) {
         let lane = if size.is_large() { &mut self.large } else { &mut self.small };
         lane.push_back(Queued { sequence: self.next, size, item });
         self.next += 1;
     }
 
-    /// Whether nothing waits.
+    /// Whether nothing is queued.
     pub(crate) fn is_empty(&self) -> bool {
         self.small.is_empty() && self.large.is_empty()
     }
 
-    /// Takes the next batch, in the order in which they came. One that is larger than a batch still goes.
+    /// Takes the next batch, in the order of arrival. An append larger than the limits is taken too.
     pub(crate) fn next_batch(&mut self) -> Vec<T> {
         let (all, half) = (AppendSize::BATCH, AppendSize::BATCH.half());
         let mut batch = Vec::new();
         let share = if self.small.is_empty() { all } else { half };
         let large = take(&mut self.large, AppendSize::default(), share, &mut batch);
-        // After a large one there may be less room than the half that small ones always have.
+        // A large append may leave less than the half that is reserved for small ones.
         let room = AppendSize {
             events: all.events.max(large.events + half.events),
             bytes: all.bytes.max(large.bytes + half.bytes),
         };
         let both = take(&mut self.small, large, room, &mut batch);
-        // What small ones leave is for large ones again.
+        // Room left by small appends is filled with more large ones.
         if self.small.is_empty() && !batch.is_empty() {
             fill(&mut self.large, both, all, &mut batch);
         }
@@ -90,7 +92,8 @@ impl<T> FairQueue<T> {
     }
 }
 
-/// Takes from a lane what fits, the first in any case if the batch has nothing yet; gives the load with it.
+/// Takes what fits from a lane; the first item in any case if the batch is empty, so that an append larger
+/// than a batch is committed too. Returns the new size of the batch.
 fn take<T>(
     lane: &mut VecDeque<Queued<T>>,
     size: AppendSize,
@@ -107,7 +110,7 @@ fn take<T>(
     fill(lane, size, room, batch)
 }
 
-/// Takes from a lane what fits.
+/// Takes what fits from a lane. Returns the new size of the batch.
 fn fill<T>(
     lane: &mut VecDeque<Queued<T>>,
     size: AppendSize,
@@ -134,10 +137,10 @@ mod tests {
         AppendSize { events, bytes: 100 * events }
     }
 
-    /// `FairQueue` with appends of so many events, called by their place and size.
-    fn queue(loads: impl IntoIterator<Item = usize>) -> FairQueue<(usize, usize)> {
+    /// A queue of appends with these numbers of events; the items are index and size.
+    fn queue(sizes: impl IntoIterator<Item = usize>) -> FairQueue<(usize, usize)> {
         let mut queue = FairQueue::default();
-        for (sequence, size) in loads.into_iter().enumerate() {
+        for (sequence, size) in sizes.into_iter().enumerate() {
             queue.push(events(size), (sequence, size));
         }
         queue
@@ -168,9 +171,9 @@ mod tests {
     fn large_appends_do_not_starve_small_ones() {
         let mut queue = queue(std::iter::repeat_n(512, 10).chain([1; 300]));
         let first = sizes(&queue.next_batch());
-        assert_eq!((first[0], first.len()), (512, 257), "a large one, and half a batch of small ones");
+        assert_eq!((first[0], first.len()), (512, 257), "a large append and half a batch of small ones");
         let second = sizes(&queue.next_batch());
-        assert_eq!((second[0], second.len()), (512, 45), "all small ones are through");
+        assert_eq!((second[0], second.len()), (512, 45), "the remaining small appends");
         assert_eq!(sizes(&queue.next_batch()), [512]);
     }
 
@@ -197,26 +200,30 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_append_is_batched_once_in_order_within_limits(loads in prop::collection::vec(1..700_usize, 0..60)) {
-            let mut queue = queue(loads.clone());
-            let mut gone = Vec::new();
+        fn every_append_is_batched_once_in_order_within_limits(
+            all in prop::collection::vec(1..700_usize, 0..60)
+        ) {
+            let mut queue = queue(all.clone());
+            let mut taken = Vec::new();
             while !queue.is_empty() {
-                let waiting_small = loads.iter().enumerate().any(|(sequence, size)| *size < 64 && !gone.contains(&(sequence, *size)));
+                let is_queued_small =
+                    |(sequence, size): (usize, &usize)| *size < 64 && !taken.contains(&(sequence, *size));
+                let queued_small = all.iter().enumerate().any(is_queued_small);
                 let batch = queue.next_batch();
                 prop_assert!(!batch.is_empty());
                 prop_assert!(batch.is_sorted());
                 let total: usize = sizes(&batch).iter().sum();
                 let largest = sizes(&batch).into_iter().max().unwrap();
                 prop_assert!(total <= 512.max(largest + 256), "{total} events");
-                prop_assert!(!waiting_small || sizes(&batch).iter().any(|size| *size < 64), "no small one");
-                gone.extend(batch);
+                prop_assert!(!queued_small || sizes(&batch).iter().any(|size| *size < 64), "no small append");
+                taken.extend(batch);
             }
             for is_large in [false, true] {
-                let lane: Vec<_> = gone.iter().filter(|(_, size)| (*size >= 64) == is_large).collect();
-                prop_assert!(lane.is_sorted(), "nobody overtakes within a lane");
+                let lane: Vec<_> = taken.iter().filter(|(_, size)| (*size >= 64) == is_large).collect();
+                prop_assert!(lane.is_sorted(), "each lane keeps its order");
             }
-            gone.sort_unstable();
-            prop_assert_eq!(gone, loads.into_iter().enumerate().collect::<Vec<_>>());
+            taken.sort_unstable();
+            prop_assert_eq!(taken, all.into_iter().enumerate().collect::<Vec<_>>());
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Leader election: of all nodes, the one that holds a lease does a job; the others follow and take over.
 //!
 //! A lease only avoids duplicate work. A node that believes it is still the leader and is not does no harm,
-//! because every job compares and sets its own checkpoint or cursor. The loop of a job is:
+//! because every job moves its own checkpoint or cursor by compare-and-set. The loop of a job is:
 //!
 //! 1. [`LeaderElection::wait_until_leader`]: followers publish what the leader reports, and take over a lease
 //!    that has expired, was released, or is held by a node known to be dead.
@@ -103,7 +103,7 @@ where
         &self.holder
     }
 
-    /// Follows who leads and what the leader reports.
+    /// Watches who leads and what the leader reports.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<LeadershipStatus<R>> {
         self.status.subscribe()

@@ -1,6 +1,7 @@
-//! The port to leases: who may do a piece of work for now, by the database's own clock. A lease only saves that two do
-//! the same work; nothing is right or wrong because of it. What keeps rows right is the checkpoint, which is compared
-//! in the transaction that moves it.
+//! The port to leases, which expire by the clock of the database.
+//!
+//! A lease only prevents duplicate work. Correctness never depends on it: every job moves its own checkpoint
+//! or cursor by compare-and-set. Electing a leader belongs in [`leader_election`](crate::leader_election).
 
 use std::time::Duration;
 
@@ -13,28 +14,28 @@ use crate::error::StoreError;
 /// the other order than they are executed.
 pub const LEASE_SLACK: Duration = Duration::from_secs(1);
 
-/// Who holds a lease.
+/// A lease and its holder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
-    /// What it is for, such as `projections`.
+    /// The job, such as `projections`.
     pub name: String,
-    /// Who holds it.
+    /// The node that holds it.
     pub holder: String,
-    /// How much longer; nothing of one that has run out.
+    /// The remaining term; zero once it has expired.
     pub remaining: Duration,
-    /// What the holder has said of their work when they last renewed it.
+    /// The report that the holder attached to the last renewal.
     pub report: Value,
 }
 
 impl Lease {
-    /// Whether somebody holds it now.
+    /// Whether it has not expired.
     #[must_use]
     pub fn is_held(&self) -> bool {
         self.remaining > Duration::ZERO
     }
 }
 
-/// A database that gives out leases.
+/// A database that stores leases.
 #[async_trait]
 pub trait LeaseStore: Send + Sync {
     /// Acquires the lease, or renews it, for `term` from now on, unless another node holds it; returns it with
@@ -51,13 +52,13 @@ pub trait LeaseStore: Send + Sync {
         report: &Value,
     ) -> Result<Lease, StoreError>;
 
-    /// Gives the lease back, if this holder has it. The report stays, for those who ask what has been.
+    /// Releases the lease, if this node holds it. The last report stays readable.
     ///
     /// # Errors
-    /// [`StoreError`] if that cannot be done; it then ends by itself.
+    /// [`StoreError`] if it cannot be released; it then expires.
     async fn release_lease(&self, name: &str, holder: &str, report: &Value) -> Result<(), StoreError>;
 
-    /// Every lease that was ever given out, held or not, by name.
+    /// Every lease that was ever acquired, expired or not, by name.
     ///
     /// # Errors
     /// [`StoreError`] if they cannot be read.

@@ -1,16 +1,26 @@
-//! The event store of Aegis: an append-only log of events with gapless positions, a vault that can forget a person, a
-//! Merkle tree that shows tampering, and the port to the databases that hold it all.
+//! The event store of Aegis: an append-only log with gapless positions, crypto-shredding of personal data,
+//! and a Merkle tree that makes tampering evident.
 //!
-//! In the order in which an append passes through:
-//! [`append`] says what is asked; [`event_store`] is the door; `encryptor` seals what is personal ([`key_store`]); `writer`
-//! packs what waits (`fair_queue`) into one transaction; [`commit_planner`] decides it, purely, with [`canonical`], [`merkle`] and
-//! [`checkpoint`] for the verifiable log; [`backend`] is the port that carries it out; [`progress`] wakes who follows, and
-//! [`page`] reads on; [`tiles`] prove that it is the log that was signed; [`verify`] proves it all; [`rotation`] replaces the
-//! master key; [`metrics`] counts.
-//! [`rows`] is the port for read models, with [`versions`] of each and a [`rows_digest`]; [`lease`] the one that says who
-//! works, [`deliveries`] the one that says how far subscribers are; [`memory`] implements all ports as the reference; `conformance` holds every backend to the promises.
+//! The modules, in the order in which an append passes through them:
 //!
-//! What does not belong here: what events mean (the `domain` crate), and any database by name.
+//! - [`append`]: the request, with expected versions (optimistic concurrency) and unique claims, and its
+//!   result.
+//! - [`event_store`]: the API for appends and reads.
+//! - `encryptor`: envelope encryption of personal data with the keys of [`key_store`].
+//! - `writer` and `fair_queue`: group commit.
+//! - [`commit_planner`]: decides which appends of a batch are accepted, with [`canonical`], [`merkle`] and
+//!   [`checkpoint`] for the Merkle tree and its signed head, and [`idempotency`] for repeated requests.
+//! - [`backend`]: the port to the database that stores the log.
+//! - [`progress`]: notifies readers of the new head, and knows the projection [`lag`]; [`page`] reads on from
+//!   there.
+//!
+//! Beside that path: [`tiles`] and [`verify`] prove and check the log, [`rotation`] replaces the master key,
+//! and [`metrics`] counts. Read models are stored through the port in [`rows`], with [`versions`] and a
+//! [`rows_digest`]; [`lease`] is the port under [`leader_election`], and [`deliveries`] that of webhook
+//! cursors. [`memory`] implements every port as the reference, and `conformance` tests every backend.
+//!
+//! What does not belong here: the meaning of events (the `domain` crate), and concrete databases
+//! (`store-mongo`, `store-sqlite`).
 
 #![warn(missing_docs)]
 
@@ -28,8 +38,10 @@ pub mod error;
 pub mod event;
 pub mod event_store;
 mod fair_queue;
+pub mod head;
 pub mod idempotency;
 pub mod key_store;
+pub mod lag;
 pub mod leader_election;
 pub mod lease;
 pub mod memory;
@@ -48,14 +60,16 @@ pub mod versions;
 mod writer;
 
 pub use append::{Append, AppendError, Appended, Claim, ExpectedVersion, StreamWrite};
-pub use backend::{Backend, EventQuery, Head};
+pub use backend::{Backend, EventQuery};
 pub use deliveries::{Attempt, DeliveryProgress, DeliveryStore};
 pub use env::{Clock, Entropy, Env};
 pub use error::{Corruption, InternalError, KeyOwner, MissingKey, RefusalReason, StoreError, WriteError};
 pub use event::{Envelope, NewEvent, PersonalData, Position, StoredEvent, StreamId};
 pub use event_store::EventStore;
+pub use head::Head;
 pub use idempotency::{IdempotencyKey, RecordedResult};
 pub use key_store::{Keyring, MasterKey, MasterKeys};
+pub use lag::ProjectionLag;
 pub use leader_election::{LeaderElection, LeaderReport, LeadershipEnd, LeadershipStatus};
 pub use lease::{Lease, LeaseStore};
 pub use metrics::{AppendOutcome, Metrics, RetryCounter, RetryReason};

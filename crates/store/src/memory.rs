@@ -1,5 +1,6 @@
-//! The reference backend: everything in memory, one lock, no I/O. It is the shortest true statement of what a backend
-//! has to do, and what tests run on when no database matters.
+//! The reference backend: everything in memory, behind one lock, without I/O.
+//!
+//! It is the shortest implementation of the ports, and the backend of tests that need no database.
 
 mod deliveries;
 mod keys;
@@ -11,24 +12,25 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use serde_json::Value;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
-use crate::backend::{
-    AppendResult, Backend, CommitError, CommitPlan, EventQuery, Genesis, Head, KeyEntry, Preconditions,
-    StreamKeyEntry,
-};
-use crate::commit_planner::Batch;
+use crate::append::AppendResult;
+use crate::backend::{Backend, CommitError, EventQuery, Genesis};
+use crate::commit_planner::{Batch, CommitPlan, Preconditions};
 use crate::deliveries::{Attempt, DeliveryProgress};
 use crate::error::StoreError;
 use crate::event::{Envelope, StreamId};
+use crate::head::Head;
 use crate::idempotency::RecordedResult;
-use crate::key_store::{ClaimHash, MasterKey};
+use crate::key_store::{ClaimHash, KeyEntry, MasterKey, StreamKeyEntry};
 use crate::progress::{ProgressTracker, StoreProgress};
 use crate::rows::{ProjectionCheckpoint, Row};
 use crate::tiles::Tiles;
 use crate::versions::ProjectionVersions;
 
-/// A log and read models in memory. Clones share them, as processes share a database.
+/// A log and read models in memory. Clones share them like processes that share a database.
 #[derive(Clone, Default)]
 pub struct Memory {
     state: Arc<Mutex<State>>,
@@ -44,19 +46,27 @@ struct State {
     recorded_results: HashMap<ClaimHash, RecordedResult>,
     tables: HashMap<Arc<str>, (ProjectionCheckpoint, BTreeMap<String, Row>)>,
     versions: HashMap<String, ProjectionVersions>,
-    leases: BTreeMap<String, leases::LeaseState>,
+    leases: BTreeMap<String, LeaseState>,
     tiles: Tiles,
     deliveries: HashMap<StreamId, (DeliveryProgress, Vec<Attempt>)>,
 }
 
+/// A lease as it is stored.
+struct LeaseState {
+    holder: String,
+    until: Instant,
+    report: Value,
+}
+
 impl Memory {
     fn state(&self) -> MutexGuard<'_, State> {
-        // A panic elsewhere cannot leave the state half written: every change below is made of infallible steps.
+        // A poisoned lock is harmless: every change consists of infallible steps, so none is left
+        // half-written.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The claims that each stream holds, in order, for tests that compare them with what the events say. Streams
-    /// without claims are left out.
+    /// The claims that each stream owns, sorted, for tests that compare them with the events. Streams without
+    /// claims are omitted.
     #[must_use]
     pub fn claims(&self) -> BTreeMap<StreamId, Vec<ClaimHash>> {
         let sorted = |claims: &Vec<ClaimHash>| {
@@ -99,8 +109,8 @@ impl Backend for Memory {
         let within = |event: &&Envelope| {
             event.position > query.after && query.until.is_none_or(|until| event.position <= until)
         };
-        let asked = state.events.iter().filter(within).filter(|event| query.matches(event));
-        Ok(asked.take(query.limit).cloned().collect())
+        let selected = state.events.iter().filter(within).filter(|event| query.matches(event));
+        Ok(selected.take(query.limit).cloned().collect())
     }
 
     async fn stream(&self, stream: &StreamId, after: u64, limit: usize) -> Result<Vec<Envelope>, StoreError> {

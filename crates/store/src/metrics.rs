@@ -1,5 +1,6 @@
-//! What the writing of events counts, for Prometheus: the writer task and the backends' transaction loops count, whoever
-//! shows metrics registers them.
+//! Prometheus metrics of appends: counted by the writer task and by the transaction loops of the backends.
+//!
+//! Serving them belongs in the HTTP layer, which calls [`Metrics::register`].
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -7,16 +8,15 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use crate::append::AppendError;
-use crate::backend::AppendResult;
+use crate::append::{AppendError, AppendResult};
 
-/// Bounds of batches: 1, 2, 4 … 1,024 events. Larger ones have a single append that is larger than a batch.
+/// Buckets of the batch size: 1, 2, 4 … 1,024 events. Only an append that exceeds a batch is larger.
 const BATCH_BOUNDS: u16 = 11;
-/// Bounds of commits: half a millisecond, 1 ms, 2 ms … 8 s, when the transaction loop gives up.
+/// Buckets of the commit time: 0.5 ms, 1 ms, 2 ms … 8 s, the time limit of a transaction.
 const COMMIT_BOUNDS: u16 = 15;
 
-/// Counters that one label tells apart. All of them are there from the start: a series that appears with its first event
-/// shows no increase.
+/// Counters with one label. All series exist from the start: one that appears with its first event shows no
+/// increase.
 type Labelled = Family<[(&'static str, &'static str); 1], Counter>;
 
 fn labelled<const N: usize>(label: &'static str, values: [&'static str; N]) -> Labelled {
@@ -27,7 +27,7 @@ fn labelled<const N: usize>(label: &'static str, values: [&'static str; N]) -> L
     family
 }
 
-/// What the writing of events has come to since this process opened the log. Clones count together.
+/// The counters of appends since this process opened the log. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     waiting: Gauge,
@@ -37,18 +37,18 @@ pub struct Metrics {
     retries: RetryCounter,
 }
 
-/// What became of an append, as its caller was told.
+/// The outcome of an append, as reported to its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AppendOutcome {
-    /// It happened.
+    /// Committed.
     Appended,
-    /// It lost against another, or was not appendable.
+    /// Rejected, for example because of a conflict or a taken claim.
     Refused,
-    /// The queue was full, or closed.
+    /// The queue was full or closed.
     Busy,
-    /// The database could not do it; nothing was written.
+    /// The database failed; nothing was written.
     Failed,
-    /// Nobody could tell in time. One that turns out well later is counted as appended, too.
+    /// The outcome was unknown at the timeout. If committed later, it is counted as appended too.
     Unknown,
 }
 
@@ -96,39 +96,40 @@ impl Metrics {
         }
     }
 
-    /// Has them shown by whoever shows the registry.
+    /// Adds the metrics to a registry.
     pub fn register(&self, registry: &mut Registry) {
-        let waiting = "Appends that wait to be taken into a batch";
+        let waiting = "Appends waiting to be taken into a batch";
         registry.register("aegis_append_queue_depth", waiting, self.waiting.clone());
-        let appends = "Appends, by what their callers were told";
+        let appends = "Appends by outcome, as reported to their callers";
         registry.register("aegis_appends", appends, self.appends.clone());
-        let events = "Events of each batch of appends, those of appends that were then refused included";
+        let events = "Events per batch of appends, including those of rejected appends";
         registry.register("aegis_append_batch_events", events, self.batch_events.clone());
         let seconds = "Time from the first statement of a batch to the answer of its commit";
         registry.register("aegis_append_commit_seconds", seconds, self.commit_seconds.clone());
-        let retries = "Transactions that were tried again, by what the database had said";
+        let retries = "Retried transactions by the error of the database";
         registry.register("aegis_transaction_retries", retries, self.retries.0.clone());
     }
 
-    /// How many appends wait to be taken into a batch.
+    /// The number of queued appends.
     #[must_use]
     pub fn waiting(&self) -> i64 {
         self.waiting.get()
     }
 
-    /// How many appends have ended so.
+    /// The number of appends with that outcome.
     #[must_use]
     pub fn appends(&self, outcome: AppendOutcome) -> u64 {
         self.appends.get_or_create(&[(AppendOutcome::LABEL, outcome.name())]).get()
     }
 
-    /// How often transactions of this process, also those of read models, were tried again for that reason.
+    /// The number of retries of transactions of this process, including those of read models, for that
+    /// reason.
     #[must_use]
-    pub fn retries(&self, retry: RetryReason) -> u64 {
-        self.retries.counter(retry).get()
+    pub fn retries(&self, reason: RetryReason) -> u64 {
+        self.retries.counter(reason).get()
     }
 
-    /// How many batches there were, and how many events they had.
+    /// The number of batches and of their events.
     #[cfg(test)]
     pub(crate) fn batches(&self) -> (u64, f64) {
         (self.batch_events.count(), self.batch_events.sum())
@@ -143,7 +144,7 @@ impl Metrics {
     }
 
     pub(crate) fn committed(&self, events: usize, seconds: f64) {
-        // Batches are far below the largest number that this type holds.
+        // Batches are far smaller than `u32::MAX`.
         self.batch_events.observe(u32::try_from(events).unwrap_or(u32::MAX).into());
         self.commit_seconds.observe(seconds);
     }
@@ -153,26 +154,26 @@ impl Metrics {
     }
 }
 
-/// Why a transaction was tried again.
+/// Why a transaction was retried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetryReason {
-    /// Another transaction was in the way.
+    /// A write conflict with another transaction.
     WriteConflict,
-    /// Any other passing trouble; the whole was begun anew.
+    /// Another transient error; the whole transaction was retried.
     Transient,
-    /// A commit was not answered; it alone was sent again.
+    /// A commit was not answered; the commit alone was retried.
     UnknownCommit,
-    /// A unique index refused what the facts had allowed; it was judged by fresh ones.
+    /// A unique index rejected a write that the preconditions permitted; the batch was planned again.
     DuplicateKey,
 }
 
 impl RetryReason {
-    /// All of them.
+    /// Every reason.
     pub const ALL: [Self; 4] =
         [Self::WriteConflict, Self::Transient, Self::UnknownCommit, Self::DuplicateKey];
     const LABEL: &str = "label";
 
-    /// As MongoDB calls it.
+    /// The error label of MongoDB.
     fn name(self) -> &'static str {
         match self {
             Self::WriteConflict => "WriteConflict",
@@ -183,8 +184,7 @@ impl RetryReason {
     }
 }
 
-/// Counts transactions that are tried again, for a backend. Clones count together; a backend that never does counts
-/// nothing.
+/// Counts the retried transactions of a backend. Clones share the counters.
 #[derive(Clone, Debug)]
 pub struct RetryCounter(Labelled);
 
@@ -195,12 +195,12 @@ impl Default for RetryCounter {
 }
 
 impl RetryCounter {
-    /// Counts one.
-    pub fn count(&self, retry: RetryReason) {
-        self.counter(retry).inc();
+    /// Counts one retry.
+    pub fn count(&self, reason: RetryReason) {
+        self.counter(reason).inc();
     }
 
-    fn counter(&self, retry: RetryReason) -> Counter {
-        self.0.get_or_create_owned(&[(RetryReason::LABEL, retry.name())])
+    fn counter(&self, reason: RetryReason) -> Counter {
+        self.0.get_or_create_owned(&[(RetryReason::LABEL, reason.name())])
     }
 }

@@ -1,4 +1,4 @@
-//! Appends made ready: what waits in the queue and is then judged.
+//! Appends as they are queued for the group commit: personal data encrypted, claims hashed.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -9,14 +9,14 @@ use crate::event::{Envelope, Position, StreamId};
 use crate::idempotency::IdempotencyKey;
 use crate::key_store::ClaimHash;
 
-/// An append made ready for the queue: bodies sealed, claims hashed.
+/// An append with personal data encrypted and claims hashed.
 #[derive(Clone, Debug)]
 pub struct PreparedAppend {
     pub(crate) actor: String,
     pub(crate) request_id: String,
     pub(crate) writes: Vec<PreparedWrite>,
     pub(crate) idempotency: Option<IdempotencyKey>,
-    /// Its size in bytes, near enough to bound a batch.
+    /// The approximate size in bytes, by which batches are bounded.
     pub(crate) bytes: usize,
 }
 
@@ -27,7 +27,7 @@ impl PreparedAppend {
     }
 }
 
-/// A stream write made ready for the queue.
+/// A stream write with personal data encrypted and claims hashed.
 #[derive(Clone, Debug)]
 pub(crate) struct PreparedWrite {
     pub(crate) stream: StreamId,
@@ -39,18 +39,18 @@ pub(crate) struct PreparedWrite {
     pub(crate) erase: bool,
 }
 
-/// Which key a write's bodies were sealed under.
+/// The data key that a write is encrypted with.
 #[derive(Clone, Debug)]
 pub(crate) enum KeyUse {
-    /// Nothing is sealed and no claim is taken: the stream needs no key for it.
+    /// The write has no personal data and takes no claim, so it needs no key.
     None,
-    /// The stream's key, which must still be there.
+    /// The stream's data key, which must still exist at the commit.
     Existing,
-    /// A new key, wrapped, since the stream had none.
+    /// A new wrapped data key: the stream had none.
     New(Vec<u8>),
 }
 
-/// An event made ready for the queue.
+/// An event with its personal data encrypted.
 #[derive(Clone, Debug)]
 pub(crate) struct PreparedEvent {
     pub(crate) id: Uuid,
@@ -61,21 +61,21 @@ pub(crate) struct PreparedEvent {
 }
 
 impl PreparedEvent {
-    /// The event at a place in the log, its leaf not yet made.
+    /// The event at its placement in the log, without its leaf hash.
     pub(crate) fn to_envelope(
         &self,
         append: &PreparedAppend,
         stream: &StreamId,
-        place: EventPlacement,
+        placement: EventPlacement,
     ) -> Envelope {
         Envelope {
-            position: place.position,
+            position: placement.position,
             id: self.id,
             stream: stream.clone(),
-            version: place.version,
+            version: placement.version,
             event_type: self.event_type.clone(),
             schema: self.schema,
-            at: place.at,
+            at: placement.at,
             actor: append.actor.clone(),
             request_id: append.request_id.clone(),
             data: self.data.clone(),
@@ -85,7 +85,7 @@ impl PreparedEvent {
     }
 }
 
-/// Where and when an event is put.
+/// Position, version and time that the commit assigns to an event.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EventPlacement {
     pub(crate) position: Position,

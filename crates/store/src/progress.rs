@@ -1,4 +1,7 @@
-//! Wake-ups: that something moved, never what. Whoever is woken reads from where it stopped.
+//! The progress of the log and the projections as known to this process, with notifications of changes.
+//!
+//! A notification carries no data: a reader that is notified reads on from its own position. Detecting
+//! changes in the database belongs in the backends.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,72 +12,67 @@ use tokio::time::Instant;
 
 use crate::error::StoreError;
 use crate::event::Position;
+use crate::lag::{HeadHistory, ProjectionLag};
 use crate::rows::ProjectionCheckpoint;
 use crate::versions::{ProjectionVersion, ProjectionVersions, VersionStage};
 
-/// How far the log and the projections are, as far as this process has heard.
+/// The progress of the log and the projections, as known to this process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoreProgress {
-    /// The head of the log.
+    /// The position of the head of the log.
     pub head: Position,
     /// The checkpoint of each projection table.
     pub checkpoints: BTreeMap<Arc<str>, ProjectionCheckpoint>,
     /// The versions of each read model.
     pub versions: BTreeMap<Arc<str>, Arc<ProjectionVersions>>,
-    /// Tables, or collections, that this process relies on and that somebody has dropped.
+    /// Watched tables, or collections, that were dropped from outside.
     pub dropped: BTreeSet<Arc<str>>,
-    lags: BTreeMap<Arc<str>, Lag>,
-}
-
-/// A table that is behind the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Lag {
-    /// Where the head was when this was noticed.
-    target: Position,
-    /// When that was; `None` if the table was behind when it was first heard of.
-    since: Option<Instant>,
+    heads: HeadHistory,
 }
 
 impl StoreProgress {
-    /// How far a projection table is; [`Position::START`] if nothing was heard of it.
+    /// The checkpoint position of a projection table; [`Position::START`] if unknown.
     #[must_use]
     pub fn applied_position(&self, table: &str) -> Position {
         self.checkpoints.get(table).map(|checkpoint| checkpoint.position).unwrap_or_default()
     }
 
-    /// The number of the version of a read model that is read; the first if nothing was heard of it.
+    /// The number of the live version of a read model; the first if unknown.
     #[must_use]
     pub fn live_version(&self, projection: &str) -> u64 {
         self.versions.get(projection).map_or(1, |versions| versions.live)
     }
 
-    /// Whether an event has been waiting for longer than `bound` to get into the table.
+    /// The projection lag of a table; `None` if it includes every event that this process knows of.
     #[must_use]
-    pub fn is_lagging(&self, table: &str, bound: Duration) -> bool {
-        self.lags.get(table).is_some_and(|lag| lag.since.is_none_or(|since| since.elapsed() > bound))
+    pub fn lag(&self, table: &str) -> Option<ProjectionLag> {
+        let applied = self.applied_position(table);
+        (applied < self.head).then(|| self.heads.lag(applied))
     }
 
-    /// Whether anything was known of the table.
+    /// Whether a table with this checkpoint is being filled again from the start, and has not caught up yet.
+    #[must_use]
+    pub fn is_refilling(&self, checkpoint: ProjectionCheckpoint) -> bool {
+        checkpoint.rebuilds > 0
+            && checkpoint.position < self.head
+            && self.heads.lag(checkpoint.position).is_lower_bound
+    }
+
+    /// Removes a table; returns whether it was known.
     fn remove(&mut self, table: &str) -> bool {
-        self.lags.remove(table);
         let known = self.checkpoints.remove(table).is_some();
         self.dropped.remove(table) || known
     }
 
-    /// Notes which tables are behind from now on, and which no longer.
-    fn update_lags(&mut self) {
-        for (table, checkpoint) in &self.checkpoints {
-            if checkpoint.position >= self.head {
-                self.lags.remove(table);
-            } else if self.lags.get(table).is_none_or(|lag| checkpoint.position >= lag.target) {
-                let lag = Lag { target: self.head, since: Some(Instant::now()) };
-                self.lags.insert(Arc::clone(table), lag);
-            }
+    /// Forgets what no lag depends on any more.
+    fn forget_reached_heads(&mut self) {
+        if let Some(reached_by_all) = self.checkpoints.values().map(|checkpoint| checkpoint.position).min() {
+            self.heads.forget(reached_by_all);
         }
     }
 }
 
-/// Where a backend posts what it hears. News that comes late and is older than what is known changes nothing.
+/// Collects the progress that a backend reports. Stale reports change nothing.
 #[derive(Debug)]
 pub struct ProgressTracker {
     progress: watch::Sender<StoreProgress>,
@@ -90,25 +88,26 @@ impl Default for ProgressTracker {
 }
 
 impl ProgressTracker {
-    /// Follows the board.
+    /// Watches the progress.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<StoreProgress> {
         self.progress.subscribe()
     }
 
-    /// The log's head is at least here.
+    /// The head of the log is at least `head`.
     pub fn advance_head(&self, head: Position) {
         self.progress.send_if_modified(|progress| {
             let changed = head > progress.head;
             if changed {
                 progress.head = head;
-                progress.update_lags();
+                progress.heads.record(head);
+                progress.forget_reached_heads();
             }
             changed
         });
     }
 
-    /// A projection table is at least here.
+    /// The checkpoint of a projection table is at least `checkpoint`.
     pub fn advance_checkpoint(&self, table: &str, checkpoint: ProjectionCheckpoint) {
         self.progress.send_if_modified(|progress| {
             let changed = progress.checkpoints.get(table).is_none_or(|known| checkpoint > *known);
@@ -117,11 +116,8 @@ impl ProgressTracker {
             }
             if changed {
                 let before = progress.checkpoints.insert(table.into(), checkpoint);
-                progress.update_lags();
-                if let Some(lag) = progress.lags.get_mut(table).filter(|_| before.is_none()) {
-                    lag.since = None;
-                }
-                // Whoever empties a table to fill it anew has made sure that it is there.
+                progress.forget_reached_heads();
+                // A rebuild begins with creating the table if it is missing.
                 if before.is_some_and(|before| before.rebuilds < checkpoint.rebuilds) {
                     progress.dropped.remove(table);
                 }
@@ -130,16 +126,16 @@ impl ProgressTracker {
         });
     }
 
-    /// Says that this process has found, or made, a table or collection, and relies on it from now on.
+    /// Watches a table or collection, which exists: from now on its loss is reported.
     pub fn watch(&self, name: &str) {
         lock(&self.watched).insert(name.into());
         self.progress.send_if_modified(|progress| progress.dropped.remove(name));
     }
 
-    /// The versions of a read model are these, or later ones. The table that is read is relied on from here on; those
-    /// that are to be dropped, or are no longer kept, may go.
+    /// The versions of a read model are `versions` or later ones. The table of the live version is watched
+    /// from now on; those of versions that are dropping or gone no longer.
     pub fn advance_versions(&self, projection: &str, versions: ProjectionVersions) {
-        // Held throughout: older news cannot get in between.
+        // Held throughout, so that no stale report interferes.
         let mut watched = lock(&self.watched);
         self.progress.send_if_modified(|progress| {
             let known = progress.versions.get(projection);
@@ -161,26 +157,26 @@ impl ProgressTracker {
         });
     }
 
-    /// A table may go from here on, and nobody asks how far it is.
+    /// Stops watching a table, which may be removed from now on.
     pub fn unwatch(&self, name: &str) {
         let mut watched = lock(&self.watched);
         watched.remove(name);
         self.progress.send_if_modified(|progress| progress.remove(name));
     }
 
-    /// What this process relies on.
+    /// The watched tables.
     #[must_use]
     pub fn watched(&self) -> BTreeSet<Arc<str>> {
         lock(&self.watched).clone()
     }
 
-    /// Whether this process relies on that.
+    /// Whether a table is watched.
     #[must_use]
     pub fn is_watched(&self, name: &str) -> bool {
         lock(&self.watched).contains(name)
     }
 
-    /// That is gone. What nobody relies on may go.
+    /// Reports that a table was dropped; ignored unless the table is watched.
     pub fn mark_dropped(&self, name: &str) {
         let watched = lock(&self.watched);
         let Some(name) = watched.get(name) else { return };
@@ -189,25 +185,25 @@ impl ProgressTracker {
         }
     }
 
-    /// The database has answered: whatever was committed until now is known, or will be told.
+    /// The database has answered: every earlier commit is known, or its notification is on the way.
     pub fn heartbeat(&self) {
         *lock(&self.last_heartbeat) = Some(Instant::now());
     }
 
-    /// For how long the database has not been heard; `None` if nobody has begun to listen.
+    /// The time since the last heartbeat; `None` before the first.
     #[must_use]
     pub fn since_heartbeat(&self) -> Option<Duration> {
         lock(&self.last_heartbeat).map(|last_heartbeat| last_heartbeat.elapsed())
     }
 }
 
-/// None of these is held while anything can fail, so what is in them is whole.
+/// A poisoned lock is harmless: no code that holds it can leave its content inconsistent.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "nothing else happens meanwhile")]
+#[expect(clippy::disallowed_methods, reason = "no borrowed value is held across another borrow")]
 mod tests {
     use super::*;
 
@@ -229,26 +225,25 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn table_lags_once_an_event_is_unapplied_for_too_long() {
-        const BOUND: Duration = Duration::from_secs(1);
+    async fn lag_ends_only_when_the_checkpoint_passes_the_event() {
         let tracker = ProgressTracker::default();
-        let lags = || tracker.subscribe().borrow().is_lagging("users_1", BOUND);
+        let age = || tracker.subscribe().borrow().lag("users_1").map(|lag| lag.age.as_secs());
         let at = |position| ProjectionCheckpoint {
             position: Position::new(position),
             ..ProjectionCheckpoint::default()
         };
-        tracker.advance_checkpoint("users_1", at(0));
         tracker.advance_head(Position::new(1));
-        assert!(!lags(), "it has only just fallen behind");
-        tokio::time::advance(BOUND * 2).await;
-        assert!(lags());
-        tracker.advance_head(Position::new(2));
-        assert!(lags(), "more to do does not make it younger");
         tracker.advance_checkpoint("users_1", at(1));
-        assert!(!lags(), "it moves");
+        assert_eq!(age(), None);
+        tracker.advance_head(Position::new(2));
+        tokio::time::advance(Duration::from_secs(2)).await;
+        tracker.advance_head(Position::new(3));
+        assert_eq!(age(), Some(2), "more events make it no younger");
+        tokio::time::advance(Duration::from_secs(4)).await;
         tracker.advance_checkpoint("users_1", at(2));
-        tokio::time::advance(BOUND * 2).await;
-        assert!(!lags(), "it has caught up");
+        assert_eq!(age(), Some(4), "a partial catch-up leaves the age of the next event");
+        tracker.advance_checkpoint("users_1", at(3));
+        assert_eq!(age(), None);
     }
 
     #[test]
@@ -269,7 +264,11 @@ mod tests {
             "users_1",
             ProjectionCheckpoint { position: Position::new(8), ..ProjectionCheckpoint::default() },
         );
-        assert_eq!(gone(), [Arc::from("users_1")].into(), "to go on is not to begin anew");
+        assert_eq!(
+            gone(),
+            [Arc::from("users_1")].into(),
+            "progress without a rebuild does not recreate the table"
+        );
         tracker.advance_checkpoint("users_1", at(1));
         assert!(gone().is_empty());
         tracker.mark_dropped("users_1");
@@ -300,7 +299,7 @@ mod tests {
         tracker.advance_versions("users", first.clone());
         tracker.advance_checkpoint("users_1", ProjectionCheckpoint::start(0));
         assert_eq!(watched(), ["users_1"]);
-        // That version 1 is to be dropped was never heard, only that it is no longer there.
+        // The report that version 1 is dropping was missed; here it no longer exists.
         tracker.advance_versions("users", at(5, 2, &[(2, VersionStage::Ready)]));
         tracker.advance_versions("users", first);
         assert_eq!(watched(), ["users_2"]);
@@ -321,14 +320,22 @@ mod tests {
         assert_eq!(tracker.since_heartbeat(), Some(Duration::from_secs(3)));
     }
 
-    #[test]
-    fn table_behind_at_first_sight_lags_immediately() {
+    #[tokio::test(start_paused = true)]
+    async fn table_is_refilling_until_it_has_caught_up_once() {
         let tracker = ProgressTracker::default();
+        let refilling = |rebuilds, position| {
+            let checkpoint = ProjectionCheckpoint {
+                position: Position::new(position),
+                ..ProjectionCheckpoint::start(rebuilds)
+            };
+            tracker.advance_checkpoint("users_1", checkpoint);
+            tracker.subscribe().borrow().is_refilling(checkpoint)
+        };
         tracker.advance_head(Position::new(5));
-        tracker.advance_checkpoint(
-            "users_1",
-            ProjectionCheckpoint { position: Position::new(3), ..ProjectionCheckpoint::default() },
-        );
-        assert!(tracker.subscribe().borrow().is_lagging("users_1", Duration::from_secs(1)));
+        assert!(!refilling(0, 3), "it is merely behind");
+        assert!(refilling(1, 0) && refilling(1, 4));
+        assert!(!refilling(1, 5));
+        tracker.advance_head(Position::new(6));
+        assert!(!refilling(1, 5), "it is merely behind");
     }
 }

@@ -4,10 +4,10 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde_json::Map;
 
-use crate::backend::{Backend, KeyEntry};
+use crate::backend::Backend;
 use crate::error::{Corruption, KeyOwner, StoreError};
 use crate::event::{Envelope, PersonalData, Position, StoredEvent, StreamId};
-use crate::key_store::{DataKey, KeyId, Keyring, MasterKey, MasterKeys, SealedContext};
+use crate::key_store::{DataKey, KeyEntry, KeyId, Keyring, MasterKey, MasterKeys, SealedContext};
 
 /// Positions have no gaps, so one that is missing was lost or removed: an alarm, never a guess.
 pub(crate) fn check_contiguous(after: Position, events: &[Envelope]) -> Result<(), StoreError> {

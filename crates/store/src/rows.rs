@@ -1,6 +1,8 @@
-//! The port to the rows of read models: tables with a checkpoint. Rows and checkpoint move together or not at all,
-//! and only from where the writer believes the checkpoint to be; that comparison is what keeps projections right,
-//! whoever runs them.
+//! The port to the tables of read models and their projection checkpoints.
+//!
+//! Rows and checkpoint are written in one transaction, by compare-and-set on the checkpoint (optimistic
+//! concurrency). That keeps projections correct even if several nodes run them. Folding events into rows
+//! belongs in the `projections` crate.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,41 +16,41 @@ use crate::event::Position;
 use crate::rows_digest::RowsDigest;
 use crate::versions::ProjectionVersions;
 
-/// One version of one read model, stored as a table or collection of that name. Cheap to clone.
+/// The table, or collection, of one version of a read model. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
-    /// The projection's name, a `_`, and the number of this version: `users_1`.
+    /// The name of the projection, `_` and the number of the version: `users_1`.
     pub name: Arc<str>,
-    /// What its rows look like.
+    /// The schema of its rows.
     pub schema: &'static TableSchema,
 }
 
-/// What the rows of a read model look like.
+/// The schema of the rows of a read model.
 #[derive(Debug, PartialEq, Eq)]
 pub struct TableSchema {
-    /// The fields of a row, the key first.
+    /// The columns, the key first.
     pub columns: &'static [Column],
-    /// Fields to index, each by itself. Never unique: the log has decided already, rows only follow.
+    /// Columns to index, each separately. Indexes are never unique: uniqueness is decided by the log.
     pub indexes: &'static [&'static str],
 }
 
 impl Table {
-    /// The table of that version of a read model.
+    /// The table of a version of a read model.
     #[must_use]
     pub fn of(projection: &str, number: u64, schema: &'static TableSchema) -> Self {
         Self { name: format!("{projection}_{number}").into(), schema }
     }
 
-    /// The name of the key field.
+    /// The name of the key column.
     #[must_use]
     pub fn key(&self) -> &'static str {
         self.schema.columns.first().map_or("id", |column| column.name)
     }
 
-    /// Makes sure that every field of a row has a column: one without would be lost unheard.
+    /// Checks that every field of a row has a column: others would be lost silently.
     ///
     /// # Errors
-    /// [`StoreError::Internal`] with the first field that has none.
+    /// [`StoreError::Internal`] with the first field that has no column.
     pub fn check(&self, row: &Row) -> Result<(), StoreError> {
         let declared = |name: &String| self.schema.columns.iter().any(|column| column.name == name);
         match row.keys().find(|name| !declared(name)) {
@@ -61,16 +63,17 @@ impl Table {
     }
 }
 
-/// A field of a row.
+/// A column of a table.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Column {
-    /// Its name, as in the API where it is shown there.
+    /// The name; where the API shows the field, the same as there.
     pub name: &'static str,
-    /// What it holds.
+    /// The type of its values.
     pub kind: ColumnKind,
 }
 
-/// What a field of a row holds, and how it stands in a [`Row`]. Every field may also be null or absent, except the key.
+/// The type of the values of a column and their form in a [`Row`]. Every value except the key may also be
+/// null or absent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ColumnKind {
     /// Text: a JSON string.
@@ -79,59 +82,60 @@ pub enum ColumnKind {
     Integer,
     /// True or false: a JSON boolean.
     Boolean,
-    /// A moment: in a [`Row`] a JSON number, milliseconds since the Unix epoch; the database's own date type where it
-    /// has one.
+    /// A time: in a [`Row`] a JSON number, milliseconds since the Unix epoch; in the database its date type,
+    /// if it has one.
     Time,
     /// A list of texts: a JSON array of strings.
     TextList,
 }
 
-/// A row: field names and values, as [`ColumnKind`] says. Absent and null are the same.
+/// A row: names and values of fields, in the form of their [`ColumnKind`]. Absent and null are equal.
 pub type Row = Map<String, Value>;
 
-/// More than any table is begun anew; both databases can store it.
+/// The number of rebuilds of a removed table: higher than any other, and storable in both databases.
 const REMOVED: u64 = i64::MAX.cast_unsigned();
 
-/// How far a table is.
+/// The projection checkpoint of a table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ProjectionCheckpoint {
-    /// How often the table was begun anew. Of two checkpoints, the one with more rebuilds is the newer.
+    /// The number of times that the table was emptied and refilled. Of two checkpoints, the one with more is
+    /// the newer.
     pub rebuilds: u64,
-    /// The last position whose event is in the rows.
+    /// The position of the last event that is applied to the rows.
     pub position: Position,
-    /// The sum of all rows as they were written.
+    /// The digest of all rows as written.
     pub digest: RowsDigest,
 }
 
 impl ProjectionCheckpoint {
-    /// The start, after so many rebuilds.
+    /// The checkpoint of an empty table after that many rebuilds.
     #[must_use]
     pub fn start(rebuilds: u64) -> Self {
         Self { rebuilds, ..Self::default() }
     }
 
-    /// What stays of a table that was removed. It is newer than whatever its writers believe.
+    /// The checkpoint that remains of a removed table, newer than any that a writer may still hold.
     #[must_use]
     pub fn removed() -> Self {
         Self::start(REMOVED)
     }
 
-    /// Whether the table was removed, and stays so.
+    /// Whether the table was removed for good.
     #[must_use]
     pub fn is_removed(&self) -> bool {
         self.rebuilds == REMOVED
     }
 }
 
-/// A row to write, or, without one, to remove.
+/// A row to write or to delete.
 #[derive(Clone)]
 pub struct RowChange {
-    /// The row's key.
+    /// The key of the row.
     pub key: String,
-    /// Its new content.
+    /// The new row; `None` deletes it.
     pub row: Option<Row>,
-    /// Whether there was a row of that key before, as the writer has read it. The checkpoint, which must not have moved
-    /// since, vouches for it.
+    /// Whether a row with that key existed when the writer read it. Still true at the write, because the
+    /// checkpoint is compared.
     pub existed: bool,
 }
 
@@ -167,38 +171,39 @@ impl RowPage {
     }
 }
 
-/// Rows may hold what is personal or secret, so `Debug` tells only their key.
+/// Rows may contain personal data or secrets, so `Debug` shows only the key.
 impl fmt::Debug for RowChange {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = if self.row.is_some() { "write" } else { "remove" };
+        let what = if self.row.is_some() { "write" } else { "delete" };
         write!(out, "RowChange({what} {})", self.key)
     }
 }
 
-/// A database that holds read models.
+/// A database that stores read models.
 #[async_trait]
 pub trait ReadModelStore: Send + Sync {
-    /// Creates the table and its checkpoint where missing. Idempotent. One that is gone, though its checkpoint says that
-    /// it has rows, begins anew. Rows can be written from then on, and read by their keys.
+    /// Creates the table and its checkpoint if missing, so that rows can be written, and read by key.
+    /// Idempotent. If the table is missing although its checkpoint has a position, the checkpoint is reset
+    /// and the table is rebuilt.
     ///
     /// # Errors
-    /// [`StoreError`] if that cannot be done; [`StoreError::table_removed`] if the table was removed before.
+    /// [`StoreError`] if it cannot be created; [`StoreError::table_removed`] if the table was removed.
     async fn prepare(&self, table: &Table) -> Result<(), StoreError>;
 
-    /// Creates the indexes where missing. Idempotent. To be done before anybody reads by them; where a table is filled
-    /// first, they cost less afterwards.
+    /// Creates the indexes if missing, so that rows can be found by indexed columns. Idempotent. Cheaper
+    /// after a table is filled than before.
     ///
     /// # Errors
-    /// [`StoreError`] if that cannot be done.
+    /// [`StoreError`] if they cannot be created.
     async fn index(&self, table: &Table) -> Result<(), StoreError>;
 
-    /// How far the table is, as a majority knows it.
+    /// The projection checkpoint of the table, majority-committed.
     ///
     /// # Errors
     /// [`StoreError`] if it cannot be read.
     async fn checkpoint(&self, table: &Table) -> Result<ProjectionCheckpoint, StoreError>;
 
-    /// The rows of these keys; a missing one is left out. For projectors, whose next write compares the
+    /// The rows with these keys; missing ones are omitted. For projectors, whose next write compares the
     /// checkpoint.
     ///
     /// # Errors
@@ -212,7 +217,7 @@ pub trait ReadModelStore: Send + Sync {
     /// [`StoreError`] if they cannot be read.
     async fn find(&self, table: &Table, column: &'static str, text: &str) -> Result<RowPage, StoreError>;
 
-    /// A page of rows by ascending key, above `after`, at most `limit`.
+    /// A page of rows by ascending key, after `after`, at most `limit`.
     ///
     /// # Errors
     /// [`StoreError`] if they cannot be read.
@@ -241,18 +246,19 @@ pub trait ReadModelStore: Send + Sync {
         self.apply_all(vec![TableWrite { table: table.clone(), from, to, changes }]).await
     }
 
-    /// The versions of a read model, as a majority knows them; publishes the progress. None were made yet if it is `None`.
+    /// The versions of a read model, majority-committed; `None` if none were created. Publishes the progress.
     ///
     /// # Errors
     /// [`StoreError`] if they cannot be read.
     async fn versions(&self, projection: &str) -> Result<Option<ProjectionVersions>, StoreError>;
 
-    /// Puts `to` in the place of the versions before it, in one transaction that compares; publishes the progress. With
-    /// `behind` the first table must be as far as the second in that same transaction: nobody may see a user go back
-    /// in time.
+    /// Replaces the versions by compare-and-set on their revision; publishes the progress. With `behind`, the
+    /// first table must have reached the checkpoint of the second in the same transaction, so that a cutover
+    /// never shows older rows.
     ///
     /// # Errors
-    /// [`WriteError::Conflict`] if the stored revision is not the one before `to`'s, or the first table is behind.
+    /// [`WriteError::Conflict`] if the stored revision is not the one before `to`'s, or the first table is
+    /// behind.
     async fn change_versions(
         &self,
         projection: &str,
@@ -260,10 +266,11 @@ pub trait ReadModelStore: Send + Sync {
         behind: Option<(&Table, &Table)>,
     ) -> Result<(), WriteError>;
 
-    /// Removes the table with its rows, for good. Idempotent. [`ProjectionCheckpoint::removed`] stays, so that a node that has
-    /// slept meanwhile can neither write to it nor make it again, with people in it whom nobody would ever erase.
+    /// Removes the table with its rows for good. Idempotent. [`ProjectionCheckpoint::removed`] stays, so that
+    /// a node that was suspended can neither write to the table nor recreate it: no erasure would reach the
+    /// personal data in it.
     ///
     /// # Errors
-    /// [`StoreError`] if that cannot be done, or not wholly; it can be done again.
+    /// [`StoreError`] if it cannot be removed, or only partly; retry.
     async fn remove(&self, table: &Table) -> Result<(), StoreError>;
 }

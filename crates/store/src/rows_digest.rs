@@ -1,30 +1,32 @@
-//! A digest of all rows of a table that does not depend on their order, and is kept up to date row by row: the sum of the
-//! hashes of the rows. Two tables that are made of the same events have the same one.
+//! An order-independent digest of the rows of a table, updated row by row: the sum of the hashes of the rows.
+//! Two tables built from the same events have the same digest.
 
 use std::fmt;
 
 use aws_lc_rs::digest::{Context, SHA256};
+use serde_json::{Map, Value};
 
-use crate::rows::Row;
+/// A row as a JSON object.
+type Row = Map<String, Value>;
 
-/// The sum of the SHA-256 of each row, as four numbers of 64 bits that are added each by itself.
+/// The sum of the SHA-256 hashes of the rows, as four 64-bit numbers that are added separately.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RowsDigest([u64; 4]);
 
 impl RowsDigest {
-    /// With this row as well.
+    /// The digest with a row added.
     #[must_use]
     pub fn plus(self, row: &Row) -> Self {
         self.with(row, u64::wrapping_add)
     }
 
-    /// Without this row, which was in it.
+    /// The digest with a row removed that is part of it.
     #[must_use]
     pub fn minus(self, row: &Row) -> Self {
         self.with(row, u64::wrapping_sub)
     }
 
-    /// The sum of both.
+    /// The digest of the rows of both.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         self.combined(other, u64::wrapping_add)
@@ -42,7 +44,7 @@ impl RowsDigest {
         Self(sum)
     }
 
-    /// Fields in alphabetical order, whatever order the map keeps; null and absent are the same.
+    /// Hashes the fields in alphabetical order; null and absent are equal.
     fn of(row: &Row) -> Self {
         let mut fields: Vec<_> = row.iter().filter(|(_, value)| !value.is_null()).collect();
         fields.sort_unstable_by_key(|(name, _)| *name);
@@ -76,9 +78,9 @@ impl fmt::Debug for RowsDigest {
     }
 }
 
-/// Not 64 hexadecimal digits.
+/// A text that is not 64 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("it is not made of 64 hexadecimal digits")]
+#[error("expected 64 hexadecimal digits")]
 pub struct InvalidDigest;
 
 impl std::str::FromStr for RowsDigest {

@@ -1,80 +1,81 @@
-//! The versions of a read model: which is read, which are kept beside it, which is being built. Pure: each change gives
-//! the versions after it, with the next revision, and the database puts them in place only if the revision before is
-//! still the stored one.
+//! The versions of a read model: the live one, those kept beside it, and the one being built.
+//!
+//! Pure: each change returns the new versions with the next revision. Storing them by compare-and-set on the
+//! revision belongs in [`ReadModelStore`](crate::rows::ReadModelStore).
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// What is known of the versions of one read model.
+/// The versions of one read model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProjectionVersions {
-    /// Counts the changes, from 1.
+    /// The number of changes, from 1, by which compare-and-set detects a conflict.
     pub revision: u64,
-    /// The number of the version that is read.
+    /// The number of the live version, from which queries read.
     pub live: u64,
-    /// The highest number that was ever given out: none is used twice.
+    /// The highest number ever assigned: numbers are never reused.
     pub last: u64,
-    /// The newest fold of which a version was dropped: no program builds one by that fold, or an older one, unless
-    /// somebody asks for it.
+    /// The newest projection version (fold) of which a version was dropped: none up to this one is built
+    /// automatically.
     #[serde(default)]
     pub declined: u32,
-    /// What there is, by ascending number.
+    /// The existing versions by ascending number.
     pub kept: Vec<ProjectionVersion>,
 }
 
-/// One version of a read model: a table of its own.
+/// One version of a read model, with its own table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProjectionVersion {
-    /// Its number, the end of its table's name.
+    /// The number, with which the name of the table ends.
     pub number: u64,
-    /// The version of the fold that makes its rows.
+    /// The version of the projection code (fold) that computes its rows.
     pub fold: u32,
-    /// What is to be done with it.
+    /// Its stage.
     pub stage: VersionStage,
-    /// Who has asked for it.
+    /// The actor that requested it.
     pub by: String,
-    /// When.
+    /// The time of the request.
     pub since: Timestamp,
-    /// Whether its rows were others than those whose place it took. Nothing of one that took no place, or that of a
-    /// version made by another fold, with which it cannot be compared.
+    /// Whether its rows differed from those of the version that it replaced at the cutover. `None` if it
+    /// replaced none, or one of another fold, with which it cannot be compared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub differed: Option<bool>,
 }
 
-/// What is to be done with a version.
+/// The stage of a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum VersionStage {
-    /// It is filled, and takes the place of the live one once it is as far.
+    /// It is being filled, and becomes live at the cutover, once it has caught up.
     Building,
-    /// It is kept up to date, read or not.
+    /// It is kept up to date, live or not.
     Ready,
-    /// Its table is removed as soon as nobody reads it any more.
+    /// Its table is removed once no node reads it.
     Dropping,
 }
 
-/// Why versions stay as they are.
+/// Why a change of versions is rejected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VersionError {
-    /// Another one is being built.
+    /// Another version is being built.
     #[error("version {} is being built already, since {} by {}", .0.number, .0.since, .0.by)]
     AlreadyBuilding(ProjectionVersion),
-    /// None is being built.
+    /// No version is being built.
     #[error("no version is being built")]
     NotBuilding,
-    /// There is no such version that could be read.
+    /// The version does not exist or is not ready.
     #[error("there is no version {0} to read; {1}")]
     NotReady(u64, String),
-    /// There is no earlier version to go back to.
+    /// No ready version precedes the live one.
     #[error("there is no version before the live one to go back to; {0}")]
     NothingBefore(String),
-    /// It is the one that is read.
+    /// The version is live.
     #[error("version {0} is the one that is read: make another one live first")]
     IsLive(u64),
 }
 
 impl ProjectionVersions {
-    /// The first version, empty, and live at once.
+    /// The first version: empty and live at once.
     #[must_use]
     pub fn first(fold: u32, by: &str, now: Timestamp) -> Self {
         let first = ProjectionVersion {
@@ -88,34 +89,34 @@ impl ProjectionVersions {
         Self { revision: 1, live: 1, last: 1, declined: 0, kept: vec![first] }
     }
 
-    /// The version of that number.
+    /// The version with that number.
     #[must_use]
     pub fn get(&self, number: u64) -> Option<&ProjectionVersion> {
         self.kept.iter().find(|version| version.number == number)
     }
 
-    /// The one that is being built.
+    /// The version that is being built.
     #[must_use]
     pub fn building(&self) -> Option<&ProjectionVersion> {
         self.kept.iter().find(|version| version.stage == VersionStage::Building)
     }
 
-    /// Whether that version is read, or on the way to it.
+    /// Whether the version is live or being built.
     #[must_use]
     pub fn is_building_or_live(&self, number: u64) -> bool {
         number == self.live || self.building().is_some_and(|version| version.number == number)
     }
 
-    /// Whether a table is still to be removed.
+    /// Whether a table has yet to be removed.
     #[must_use]
     pub fn is_dropping(&self) -> bool {
         self.kept.iter().any(|version| version.stage == VersionStage::Dropping)
     }
 
-    /// Begins to build one more.
+    /// Starts building another version.
     ///
     /// # Errors
-    /// [`VersionError::AlreadyBuilding`] with the one that is being built.
+    /// [`VersionError::AlreadyBuilding`] with the version that is being built.
     pub fn build(&self, fold: u32, by: &str, now: Timestamp) -> Result<Self, VersionError> {
         if let Some(building) = self.building() {
             return Err(VersionError::AlreadyBuilding(building.clone()));
@@ -133,8 +134,7 @@ impl ProjectionVersions {
         Ok(Self { last: number, kept, ..self.next() })
     }
 
-    /// The one that is being built is live from here on. Its rows differed from those of before, or did not, or could not
-    /// be compared.
+    /// Makes the version that was being built live (cutover). `differed` is recorded in it.
     ///
     /// # Errors
     /// [`VersionError::NotBuilding`].
@@ -147,7 +147,7 @@ impl ProjectionVersions {
         Ok(promoted)
     }
 
-    /// The one that is being built is dropped.
+    /// Drops the version that is being built.
     ///
     /// # Errors
     /// [`VersionError::NotBuilding`].
@@ -156,7 +156,7 @@ impl ProjectionVersions {
         Ok(self.without(building))
     }
 
-    /// Makes another version live that is kept up to date: the one named, or the highest below the live one.
+    /// Makes another ready version live: the given one, or else the highest below the live one.
     ///
     /// # Errors
     /// [`VersionError::NothingBefore`] or [`VersionError::NotReady`].
@@ -177,7 +177,7 @@ impl ProjectionVersions {
         Ok(Self { live: live.number, ..self.next() })
     }
 
-    /// A version that nobody reads is to be dropped. One that is dropped already stays so.
+    /// Marks a version that is not live for dropping. Idempotent.
     ///
     /// # Errors
     /// [`VersionError::IsLive`] or [`VersionError::NotReady`].
@@ -189,15 +189,18 @@ impl ProjectionVersions {
         Ok(self.without(version))
     }
 
-    /// The table of that version is gone.
+    /// Forgets a dropped version after its table was removed.
     #[must_use]
     pub fn dropped(&self, number: u64) -> Self {
-        let gone =
+        let is_dropped =
             |version: &ProjectionVersion| version.number == number && version.stage == VersionStage::Dropping;
-        Self { kept: self.kept.iter().filter(|version| !gone(version)).cloned().collect(), ..self.next() }
+        Self {
+            kept: self.kept.iter().filter(|version| !is_dropped(version)).cloned().collect(),
+            ..self.next()
+        }
     }
 
-    /// What there is, for people.
+    /// Describes the versions for error messages.
     #[must_use]
     pub fn describe(&self) -> String {
         let one = |version: &ProjectionVersion| {
@@ -249,7 +252,7 @@ mod tests {
         let promoted = building.promote(None).unwrap();
         assert_eq!((promoted.live, promoted.building()), (2, None));
         assert_eq!(promoted.describe(), "1 is kept, 2 is live");
-        assert_eq!(promoted.revision, 3, "each change counts");
+        assert_eq!(promoted.revision, 3, "each change increases the revision");
     }
 
     #[test]
@@ -270,7 +273,7 @@ mod tests {
         assert!(matches!(back.roll_back(None), Err(VersionError::NothingBefore(_))));
         assert!(matches!(back.roll_back(Some(9)), Err(VersionError::NotReady(9, _))));
         let building = built(&back);
-        assert!(building.roll_back(Some(3)).is_err(), "what is being built is not whole");
+        assert!(building.roll_back(Some(3)).is_err(), "a version that is being built is incomplete");
     }
 
     #[test]
@@ -283,7 +286,11 @@ mod tests {
         assert_eq!(dropped.describe(), "2 is live");
         let canceled = built(&dropped).cancel().unwrap().dropped(3);
         assert_eq!(built(&canceled).building().unwrap().number, 4);
-        assert_eq!(promoted.dropped(1).kept, promoted.kept, "only what was marked goes");
+        assert_eq!(
+            promoted.dropped(1).kept,
+            promoted.kept,
+            "only a version that is marked for dropping is removed"
+        );
         assert_eq!(first().cancel(), Err(VersionError::NotBuilding));
     }
 }

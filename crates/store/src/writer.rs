@@ -1,6 +1,8 @@
-//! Group commit: one task per process packs the appends that wait into one transaction. While one is in flight the
-//! next batch grows, so throughput rises with load while a lone append waits for nobody: no batch is held back in the
-//! hope of more. The task owns every write: a caller who hangs up loses the answer, never the event.
+//! Group commit: one task per process packs the queued appends into one transaction.
+//!
+//! While a commit is in flight, the next batch grows, so throughput rises with load. No batch is delayed to
+//! collect more appends. The task owns every write: a caller that is cancelled loses the result, never the
+//! event. Deciding which appends are accepted belongs in [`commit_planner`](crate::commit_planner).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -9,8 +11,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::append::AppendError;
-use crate::backend::{AppendResult, Backend, CommitError};
+use crate::append::{AppendError, AppendResult};
+use crate::backend::{Backend, CommitError};
 use crate::checkpoint::Signer;
 use crate::commit_planner::Batch;
 use crate::env::Env;
@@ -19,19 +21,20 @@ use crate::fair_queue::{AppendSize, FairQueue};
 use crate::metrics::Metrics;
 use crate::prepared::PreparedAppend;
 
-/// How many appends may wait; one more is refused as [`AppendError::Busy`].
+/// The capacity of the queue; further appends are rejected as [`AppendError::Busy`].
 const MAX_QUEUED: u32 = 4096;
-/// One that is larger than this counts as several, which bounds the memory of all that wait: 64 MiB.
+/// The bytes for which an append takes one place. Larger ones take several, which limits the queue to 64 MiB.
 const BYTES_PER_PERMIT: usize = 16 * 1024;
 
-/// How long a caller waits for a verdict. Clients are promised an answer within ten seconds, whatever the database does.
+/// How long a caller waits for the result: clients get an answer within ten seconds, whatever the database
+/// does.
 const APPEND_TIMEOUT: Duration = Duration::from_secs(9);
 
 struct QueuedAppend {
     append: PreparedAppend,
     answer: oneshot::Sender<AppendResult>,
     cancellation: Arc<Cancellation>,
-    /// Its place in the queue, free again once it is taken out.
+    /// Its places in the queue, released when it is taken into a batch.
     place: OwnedSemaphorePermit,
 }
 
@@ -41,8 +44,8 @@ impl QueuedAppend {
     }
 }
 
-/// Whether an append still waits, was taken into a batch, or was withdrawn by a caller who waited too long. Only what
-/// still waits can be taken or withdrawn, so a withdrawn append is certain not to happen.
+/// Whether an append is queued, taken into a batch, or cancelled because its caller timed out. Only a queued
+/// append can be taken or cancelled, so a cancelled append is certain not to be committed.
 #[derive(Default)]
 struct Cancellation(AtomicU8);
 
@@ -59,8 +62,8 @@ impl Cancellation {
         self.transition(Self::CANCELLED)
     }
 
-    fn transition(&self, cancellation: u8) -> bool {
-        self.0.compare_exchange(Self::QUEUED, cancellation, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    fn transition(&self, to: u8) -> bool {
+        self.0.compare_exchange(Self::QUEUED, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 }
 
@@ -68,14 +71,14 @@ impl Cancellation {
 #[derive(Clone)]
 pub(crate) struct Writer {
     queue: mpsc::UnboundedSender<QueuedAppend>,
-    /// As many permits as may still wait: the channel itself has no bound.
+    /// One permit for each free place: the channel itself is unbounded.
     room: Arc<Semaphore>,
     closing: Arc<Notify>,
     metrics: Metrics,
 }
 
 impl Writer {
-    /// Starts the task. It ends once [`Writer::close`] was called, or nobody can send any more, and nothing waits.
+    /// Starts the task. It ends when the writer is closed or dropped and the queue is empty.
     pub(crate) fn start(backend: Arc<dyn Backend>, signer: Arc<Signer>, env: Env) -> (Self, JoinHandle<()>) {
         let (sender, queue) = mpsc::unbounded_channel();
         let writer = Self {
@@ -92,24 +95,25 @@ impl Writer {
             queue,
             closing,
             metrics,
-            waiting: FairQueue::default(),
+            received: FairQueue::default(),
             responders: JoinSet::new(),
         };
         (writer, tokio::spawn(task.run()))
     }
 
-    /// Refuses further appends, from now on. Those that wait are still judged.
+    /// Rejects further appends. Those in the queue are still committed.
     pub(crate) fn close(&self) {
         self.room.close();
         self.closing.notify_one();
     }
 
-    /// What was counted so far.
+    /// The counters of this writer.
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
-    /// Hands an append over and waits for its verdict. Once taken into a batch it will be judged, waited for or not.
+    /// Queues an append and waits for its result. Once taken into a batch it is committed even if the caller
+    /// is cancelled.
     pub(crate) async fn append(&self, append: PreparedAppend) -> AppendResult {
         let (answer, mut result) = oneshot::channel();
         let cancellation = Arc::<Cancellation>::default();
@@ -118,19 +122,19 @@ impl Writer {
         }
         match tokio::time::timeout(APPEND_TIMEOUT, &mut result).await {
             Ok(Ok(result)) => result,
-            // The task has ended without a verdict.
+            // The task ended without a result.
             Ok(Err(_)) if cancellation.cancel() => self.reject(AppendError::Busy),
             Ok(Err(_)) => self.reject(AppendError::Unknown(writer_stopped())),
             Err(_) if cancellation.cancel() => {
                 self.reject(AppendError::Store(append_timed_out("nothing was written")))
             }
             Err(_) => {
-                self.reject(AppendError::Unknown(append_timed_out("what was asked of it may still be done")))
+                self.reject(AppendError::Unknown(append_timed_out("the append may still be committed")))
             }
         }
     }
 
-    /// Lets an append wait, if there is room for it and the queue is open.
+    /// Queues an append; `None` if the queue is full or closed.
     fn queue(
         &self,
         append: PreparedAppend,
@@ -141,11 +145,11 @@ impl Writer {
             u32::try_from(append.bytes.div_ceil(BYTES_PER_PERMIT)).unwrap_or(MAX_QUEUED).clamp(1, MAX_QUEUED);
         let place = Arc::clone(&self.room).try_acquire_many_owned(places).ok()?;
         self.metrics.queued();
-        let waiting = QueuedAppend { append, answer, cancellation: Arc::clone(cancellation), place };
-        self.queue.send(waiting).map_err(|_| self.metrics.dequeued()).ok()
+        let queued = QueuedAppend { append, answer, cancellation: Arc::clone(cancellation), place };
+        self.queue.send(queued).map_err(|_| self.metrics.dequeued()).ok()
     }
 
-    /// Counts what a caller is told without the task having judged it.
+    /// Counts a result that does not come from the task.
     fn reject(&self, error: AppendError) -> AppendResult {
         let result = Err(error);
         self.metrics.record_result(&result);
@@ -155,13 +159,13 @@ impl Writer {
 
 fn append_timed_out(consequence: &str) -> StoreError {
     StoreError::Unavailable {
-        what: format!("it has not answered for {APPEND_TIMEOUT:?}; {consequence}"),
+        what: format!("no commit within {APPEND_TIMEOUT:?}; {consequence}"),
         source: None,
     }
 }
 
 fn writer_stopped() -> StoreError {
-    let what = "the writing of events has ended; what was asked of it may still be done";
+    let what = "the writer task has stopped; the append may still be committed";
     StoreError::Unavailable { what: what.to_owned(), source: None }
 }
 
@@ -172,17 +176,17 @@ struct WriterTask {
     queue: mpsc::UnboundedReceiver<QueuedAppend>,
     closing: Arc<Notify>,
     metrics: Metrics,
-    /// What was received and is not taken into a batch yet.
-    waiting: FairQueue<QueuedAppend>,
-    /// Who is being told.
+    /// Appends received and not yet taken into a batch.
+    received: FairQueue<QueuedAppend>,
+    /// Tasks that hand results to callers.
     responders: JoinSet<()>,
 }
 
 impl WriterTask {
     async fn run(mut self) {
-        while let Some(waiting) = self.next_batch().await {
+        while let Some(batch) = self.next_batch().await {
             let (mut appends, mut answers) = (Vec::new(), Vec::new());
-            for QueuedAppend { append, answer, cancellation, place } in waiting {
+            for QueuedAppend { append, answer, cancellation, place } in batch {
                 drop(place);
                 self.metrics.dequeued();
                 if cancellation.take() {
@@ -197,59 +201,82 @@ impl WriterTask {
         self.responders.join_all().await;
     }
 
-    /// Has a batch judged and written, and each caller told of it.
+    /// Commits a batch and hands the results to the callers.
+    #[tracing::instrument(
+        name = "commit",
+        skip_all,
+        fields(
+            request_id = sole_request_id(&appends),
+            appends = appends.len(),
+            events = count_events(&appends),
+        )
+    )]
     async fn commit(&mut self, appends: Vec<PreparedAppend>, answers: Vec<oneshot::Sender<AppendResult>>) {
-        let events = appends.iter().map(PreparedAppend::events).sum();
+        let events = count_events(&appends);
         let batch = Batch::new(appends, self.env.now(), Arc::clone(&self.signer));
         let begun = Instant::now();
         let results = self.backend.commit(Arc::new(batch)).await;
-        self.metrics.committed(events, begun.elapsed().as_secs_f64());
-        self.respond(answers, results);
+        let elapsed = begun.elapsed();
+        self.metrics.committed(events, elapsed.as_secs_f64());
+        tracing::debug!(ms = elapsed.as_millis(), ok = results.is_ok(), "batch of appends completed");
+        self.respond(answers, per_append(results));
     }
 
-    /// Tells each caller, in a task of its own: hundreds who wake at once keep all threads busy, and the next batch
-    /// would wait behind them.
+    /// Hands the results to the callers, in a separate task: hundreds of callers that wake at once occupy all
+    /// threads, and the next batch would wait for them.
     fn respond(
         &mut self,
         answers: Vec<oneshot::Sender<AppendResult>>,
-        results: Result<Vec<AppendResult>, CommitError>,
+        results: impl Iterator<Item = AppendResult> + Send + 'static,
     ) {
         let metrics = self.metrics.clone();
         while self.responders.try_join_next().is_some() {}
         self.responders.spawn(async move {
-            for (answer, result) in answers.into_iter().zip(per_append(results)) {
+            for (answer, result) in answers.into_iter().zip(results) {
                 metrics.record_result(&result);
-                // Nobody may wait for it any more: the caller hung up. The event stands all the same.
+                // Fails if the caller was cancelled. The event is committed all the same.
                 drop(answer.send(result));
             }
         });
     }
 
-    /// Waits for one append, then takes what waits already, up to what one batch holds.
+    /// Waits for one append, then takes those already queued, up to the limits of a batch.
     async fn next_batch(&mut self) -> Option<Vec<QueuedAppend>> {
-        if self.waiting.is_empty() {
+        if self.received.is_empty() {
             let first = self.first().await?;
-            self.waiting.push(first.size(), first);
+            self.received.push(first.size(), first);
         }
         while let Ok(next) = self.queue.try_recv() {
-            self.waiting.push(next.size(), next);
+            self.received.push(next.size(), next);
         }
-        Some(self.waiting.next_batch())
+        Some(self.received.next_batch())
     }
 
     async fn first(&mut self) -> Option<QueuedAppend> {
         tokio::select! {
-            // Without this, chance would decide between an append and the closing that come at once.
+            // Closing has priority; without this the choice would be random.
             biased;
             () = self.closing.notified() => self.queue.close(),
             first = self.queue.recv() => return first,
         }
-        // Closed: what was sent before is still there to be received, then `None`.
+        // Closed: returns the appends that were sent before, then `None`.
         self.queue.recv().await
     }
 }
 
-/// The verdict on each append of a batch.
+fn count_events(appends: &[PreparedAppend]) -> usize {
+    appends.iter().map(PreparedAppend::events).sum()
+}
+
+/// The request that caused the batch; `None` if several requests share it.
+fn sole_request_id(appends: &[PreparedAppend]) -> Option<&str> {
+    match appends {
+        [append] => Some(&append.request_id),
+        _ => None,
+    }
+}
+
+/// The result of each append of a batch.
 fn per_append(
     results: Result<Vec<AppendResult>, CommitError>,
 ) -> Box<dyn Iterator<Item = AppendResult> + Send> {

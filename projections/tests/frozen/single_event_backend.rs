@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::EventPayload;
-use store::backend::{AppendResult, CommitError, Genesis, KeyEntry, StreamKeyEntry};
+use store::append::AppendResult;
+use store::backend::{CommitError, Genesis};
 use store::commit_planner::Batch;
-use store::key_store::ClaimHash;
+use store::key_store::{ClaimHash, KeyEntry, StreamKeyEntry};
 use store::memory::Memory;
 use store::{
     Append, Backend, Env, Envelope, EventQuery, EventStore, ExpectedVersion, Head, MasterKey, NewEvent,

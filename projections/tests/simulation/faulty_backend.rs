@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::Value;
-use store::backend::{AppendResult, CommitError, Genesis, KeyEntry, StreamKeyEntry};
+use store::append::AppendResult;
+use store::backend::{CommitError, Genesis};
 use store::commit_planner::Batch;
-use store::key_store::ClaimHash;
+use store::key_store::{ClaimHash, KeyEntry, StreamKeyEntry};
 use store::{
     Backend, Envelope, EventQuery, Head, Lease, LeaseStore, ProjectionCheckpoint, ProjectionVersions,
     ReadModelStore, RecordedResult, Row, RowPage, StoreError, StoreProgress, StreamId, Table, TableWrite,

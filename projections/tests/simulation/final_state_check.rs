@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use projections::verify::verify;
 use projections::{Projection, ProjectionContext};
-use store::backend::{Genesis, KeyEntry};
+use store::backend::Genesis;
 use store::canonical::canonical_event;
-use store::key_store::ClaimKey;
+use store::key_store::{ClaimKey, KeyEntry};
 use store::merkle::{Frontier, Hash, leaf_hash, node_hash};
 use store::{
     Backend, Envelope, EventStore, PersonalData, ReadModelStore, Row, RowPage, RowsDigest, StoredEvent,

@@ -51,7 +51,7 @@ impl WrappedKeyStore for FailingKeyRecords {
         self.0.replace_keys(&changes[..changes.len() / 2]).await
     }
 
-    async fn replace_service_key(&self, name: &str, from: &[u8], to: &[u8]) -> Result<bool, StoreError> {
+    async fn replace_service_key(&self, name: &str, from: &[u8], to: &[u8]) -> Result<(), store::WriteError> {
         self.0.replace_service_key(name, from, to).await
     }
 }

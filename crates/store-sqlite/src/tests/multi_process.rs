@@ -1,7 +1,8 @@
 use std::slice::from_ref;
 use std::time::{Duration, Instant};
 
-use store::backend::{Backend, EventQuery, KeyEntry};
+use store::backend::{Backend, EventQuery};
+use store::key_store::KeyEntry;
 use store::merkle::Frontier;
 use store::{PersonalData, Position};
 

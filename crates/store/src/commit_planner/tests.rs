@@ -1,4 +1,4 @@
-//! Collisions inside one batch: what each append is told, and what is written in the end.
+//! Conflicts inside one batch: the result of each append, and what is written in the end.
 
 use serde_json::Map;
 use uuid::Uuid;
@@ -13,15 +13,15 @@ use crate::prepared::PreparedEvent;
 mod conflicts;
 mod rejected_appends;
 
-/// The events that are in the log before any batch.
+/// The number of events in the log before the batch.
 const BEFORE: u64 = 3;
 
 /// A log in which `ada` and `bob` each have a key, version 1 and a claim of their own name.
 fn log() -> Preconditions {
     let mut preconditions = Preconditions::default();
-    for place in 1..=BEFORE {
-        preconditions.head.position = Position::new(place);
-        preconditions.head.frontier.push([u8::try_from(place).unwrap(); 32]);
+    for position in 1..=BEFORE {
+        preconditions.head.position = Position::new(position);
+        preconditions.head.frontier.push([u8::try_from(position).unwrap(); 32]);
     }
     for name in ["ada", "bob"] {
         preconditions.versions.insert(stream(name), 1);
@@ -51,7 +51,7 @@ fn idempotency(key: &str) -> IdempotencyKey {
     IdempotencyKey::new(&ClaimKey::new(&[1; 32]), &[key.as_bytes()], &[b"the request"])
 }
 
-/// One event for a stream that has a key.
+/// One event for a stream that has a data key.
 fn change(name: &str, version: u64) -> PreparedWrite {
     let event = PreparedEvent {
         id: Uuid::nil(),
@@ -71,7 +71,7 @@ fn change(name: &str, version: u64) -> PreparedWrite {
     }
 }
 
-/// The first event of a stream, which gets its key with it.
+/// The first event of a stream, which gets its data key with it.
 fn first(name: &str) -> PreparedWrite {
     PreparedWrite { key: KeyUse::New(key_of(name)), ..change(name, 0) }
 }
@@ -113,8 +113,8 @@ fn plan_batch(preconditions: Preconditions, appends: impl IntoIterator<Item = Pr
     Batch::new(appends.into_iter().collect(), now(), Arc::new(signer)).plan(preconditions)
 }
 
-/// What each append is told, in short.
-fn told(plan: &CommitPlan) -> Vec<Result<(u64, &[u64]), &AppendError>> {
+/// The result of each append: position and versions, or the error.
+fn results(plan: &CommitPlan) -> Vec<Result<(u64, &[u64]), &AppendError>> {
     plan.results
         .iter()
         .map(|result| result.as_ref().map(|done| (done.position.get(), done.versions.as_slice())))
@@ -122,29 +122,37 @@ fn told(plan: &CommitPlan) -> Vec<Result<(u64, &[u64]), &AppendError>> {
 }
 
 /// Position, stream and version of each event that is written.
-fn places(plan: &CommitPlan) -> Vec<(u64, &str, u64)> {
+fn written(plan: &CommitPlan) -> Vec<(u64, &str, u64)> {
     plan.events.iter().map(|event| (event.position.get(), event.stream.as_str(), event.version)).collect()
 }
 
-/// Who owns what once the plan is written, in the order that [`crate::backend::Backend::commit`] asks for, into a table
-/// where a claim can have one owner only.
+/// The owners of claims once the plan is written in the order that [`crate::backend::Backend::commit`]
+/// prescribes. A claim never has two owners in between.
 fn owners(mut owners: BTreeMap<ClaimHash, StreamId>, plan: &CommitPlan) -> BTreeMap<ClaimHash, StreamId> {
     for (stream, claims) in &plan.released {
         for claim in claims {
-            assert_eq!(owners.remove(claim).as_ref(), Some(stream), "given back by who does not have it");
+            assert_eq!(
+                owners.remove(claim).as_ref(),
+                Some(stream),
+                "released by a stream that does not own it"
+            );
         }
     }
     owners.retain(|_, owner| !plan.erased.contains(owner));
     let keyed = plan.new_keys.iter().map(|(stream, _, claims)| (stream, claims));
     for (stream, claims) in keyed.chain(plan.taken.iter().map(|(stream, claims)| (stream, claims))) {
         for claim in claims {
-            assert_eq!(owners.insert(*claim, stream.clone()), None, "{stream} takes what is not free yet");
+            assert_eq!(
+                owners.insert(*claim, stream.clone()),
+                None,
+                "{stream} takes a claim that is not free yet"
+            );
         }
     }
     owners
 }
 
-/// The same, by name, for a batch on [`log`].
+/// The owners by name of claim, for a batch on [`log`].
 fn owned(plan: &CommitPlan, names: &[&'static str]) -> Vec<(&'static str, String)> {
     let after = owners(log().owners.into_iter().collect(), plan);
     let owner = |name: &&'static str| Some((*name, after.get(&claim(name))?.to_string()));

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::harness::Harness;
 use crate::deliveries::{DeliveryProgress, MAX_STORED_ATTEMPTS};
+use crate::error::WriteError;
 use crate::event::StreamId;
 
 fn stream(name: &str) -> StreamId {
@@ -19,20 +20,24 @@ fn reports(numbers: std::ops::RangeInclusive<u64>) -> Vec<Value> {
     numbers.map(|number| json!({"attempt": number})).collect()
 }
 
+fn assert_conflict(result: &Result<(), WriteError>, why: &str) {
+    assert!(matches!(result, Err(WriteError::Conflict)), "{why}: {result:?}");
+}
+
 /// Cursor and attempts are read back per webhook, also in another process; stale writers change nothing;
 /// deleted state does not come back.
 pub async fn progress_and_attempts_are_written_atomically(harness: &Harness) {
     let (one, other) = (harness.open_migrated().await.deliveries, harness.open_migrated().await.deliveries);
     let (mine, near) = (stream("webhook-1"), stream("webhook-11"));
     assert_eq!(one.progress(&mine).await.unwrap(), None);
-    assert!(
-        !one.record(&mine, &progress(2, 1), &reports(1..=1)).await.unwrap(),
-        "there is no previous revision"
+    assert_conflict(
+        &one.record(&mine, &progress(2, 1), &reports(1..=1)).await,
+        "there is no previous revision",
     );
-    assert!(one.record(&mine, &progress(1, 2), &reports(1..=2)).await.unwrap());
-    assert!(one.record(&near, &progress(1, 1), &reports(1..=1)).await.unwrap());
-    assert!(other.record(&mine, &progress(2, 3), &reports(3..=3)).await.unwrap());
-    assert!(!one.record(&mine, &progress(2, 9), &reports(3..=9)).await.unwrap(), "the revision is stale");
+    one.record(&mine, &progress(1, 2), &reports(1..=2)).await.unwrap();
+    one.record(&near, &progress(1, 1), &reports(1..=1)).await.unwrap();
+    other.record(&mine, &progress(2, 3), &reports(3..=3)).await.unwrap();
+    assert_conflict(&one.record(&mine, &progress(2, 9), &reports(3..=9)).await, "the revision is stale");
     assert_eq!(one.progress(&mine).await.unwrap(), Some(progress(2, 3)));
     let numbers = async |below, limit| {
         let attempts = other.attempts(&mine, below, limit).await.unwrap();
@@ -47,9 +52,9 @@ pub async fn progress_and_attempts_are_written_atomically(harness: &Harness) {
     one.forget(&mine).await.unwrap();
     assert_eq!(numbers(None, 10).await, [0; 0]);
     assert_eq!(other.progress(&mine).await.unwrap(), None);
-    assert!(
-        !other.record(&mine, &progress(3, 4), &reports(4..=4)).await.unwrap(),
-        "a deleted cursor is not recreated"
+    assert_conflict(
+        &other.record(&mine, &progress(3, 4), &reports(4..=4)).await,
+        "a deleted cursor is not recreated",
     );
     assert_eq!(other.progress(&near).await.unwrap(), Some(progress(1, 1)));
     assert_eq!(other.attempts(&near, None, 10).await.unwrap().len(), 1);
@@ -66,8 +71,11 @@ pub async fn concurrent_recorders_one_wins(harness: &Harness) {
                 deliveries.record(&mine, &progress(revision, revision), &reports(revision..=revision)).await
             }
         });
-        let won: Vec<_> = join_all(racers).await.into_iter().map(Result::unwrap).collect();
-        assert_eq!(won.iter().filter(|won| **won).count(), 1, "revision {revision}: {won:?}");
+        let (won, lost): (Vec<_>, Vec<_>) = join_all(racers).await.into_iter().partition(Result::is_ok);
+        assert_eq!(won.len(), 1, "revision {revision}");
+        for result in &lost {
+            assert_conflict(result, "another worker wrote the revision");
+        }
     }
     assert_eq!(handles[0].attempts(&mine, None, 10).await.unwrap().len(), 3);
 }
@@ -76,14 +84,12 @@ pub async fn concurrent_recorders_one_wins(harness: &Harness) {
 pub async fn attempt_history_is_bounded(harness: &Harness) {
     let deliveries = harness.open_migrated().await.deliveries;
     let mine = stream("webhook-1");
-    assert!(
-        deliveries
-            .record(&mine, &progress(1, MAX_STORED_ATTEMPTS), &reports(1..=MAX_STORED_ATTEMPTS))
-            .await
-            .unwrap()
-    );
+    deliveries
+        .record(&mine, &progress(1, MAX_STORED_ATTEMPTS), &reports(1..=MAX_STORED_ATTEMPTS))
+        .await
+        .unwrap();
     let more = reports(MAX_STORED_ATTEMPTS + 1..=MAX_STORED_ATTEMPTS + 7);
-    assert!(deliveries.record(&mine, &progress(2, MAX_STORED_ATTEMPTS + 7), &more).await.unwrap());
+    deliveries.record(&mine, &progress(2, MAX_STORED_ATTEMPTS + 7), &more).await.unwrap();
     let stored = deliveries.attempts(&mine, None, usize::MAX).await.unwrap();
     let (newest, oldest) = (stored[0].number, stored[stored.len() - 1].number);
     assert_eq!((stored.len(), newest, oldest), (1_000, MAX_STORED_ATTEMPTS + 7, 8));

@@ -3,7 +3,8 @@
 use futures::future::join_all;
 use serde_json::json;
 
-use super::harness::{BackendHandle, Harness, TIMEOUT};
+use super::harness::{BackendHandle, Harness, TIMEOUT, append_writes};
+use crate::append::ExpectedVersion;
 use crate::error::{InternalError, StoreError, WriteError};
 use crate::event::Position;
 use crate::rows::{Column, ColumnKind, ProjectionCheckpoint, Row, RowChange, Table, TableSchema, TableWrite};

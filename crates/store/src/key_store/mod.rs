@@ -4,11 +4,13 @@
 
 mod claim;
 mod data_key;
+mod entry;
 mod keyring;
 mod master_key;
 
 pub use claim::{ClaimHash, ClaimKey};
 pub use data_key::{DataKey, SealedContext};
+pub use entry::{KeyEntry, StreamKeyEntry};
 pub use keyring::{KeySource, Keyring, MasterKeys, UnwrapError};
 pub use master_key::{InvalidMasterKey, KeyId, MasterKey, WRAPPED_BYTES};
 

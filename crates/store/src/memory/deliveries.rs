@@ -1,11 +1,11 @@
-//! Deliveries of the reference backend.
+//! Delivery cursors and attempts of the reference backend.
 
 use async_trait::async_trait;
 use serde_json::Value;
 
 use super::Memory;
 use crate::deliveries::{Attempt, DeliveryProgress, DeliveryStore, MAX_STORED_ATTEMPTS, number_attempts};
-use crate::error::StoreError;
+use crate::error::{StoreError, WriteError};
 use crate::event::StreamId;
 
 #[async_trait]
@@ -19,11 +19,11 @@ impl DeliveryStore for Memory {
         stream: &StreamId,
         to: &DeliveryProgress,
         reports: &[Value],
-    ) -> Result<bool, StoreError> {
+    ) -> Result<(), WriteError> {
         let mut state = self.state();
         let stored = state.deliveries.get(stream).map_or(0, |(progress, _)| progress.revision);
         if stored + 1 != to.revision {
-            return Ok(false);
+            return Err(WriteError::Conflict);
         }
         let (progress, attempts) = state.deliveries.entry(stream.clone()).or_default();
         *progress = to.clone();
@@ -31,7 +31,7 @@ impl DeliveryStore for Memory {
             number_attempts(to, reports).map(|(number, report)| Attempt { number, report: report.clone() });
         attempts.extend(new);
         attempts.retain(|attempt| attempt.number + MAX_STORED_ATTEMPTS > to.attempts);
-        Ok(true)
+        Ok(())
     }
 
     async fn attempts(

@@ -1,14 +1,13 @@
-//! Wrapped keys of the reference backend.
+//! Wrapped keys of the reference backend, for rotations of the master key.
 
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 
 use super::{Memory, State};
-use crate::backend::KeyEntry;
-use crate::error::StoreError;
+use crate::error::{StoreError, WriteError};
 use crate::event::StreamId;
-use crate::key_store::{KeyId, MasterKey, WRAPPED_BYTES};
+use crate::key_store::{KeyEntry, KeyId, MasterKey, WRAPPED_BYTES};
 use crate::rotation::{CLAIMS, KeyReplacement, SIGNING, WrappedKey, WrappedKeyStore};
 
 #[async_trait]
@@ -58,14 +57,16 @@ impl WrappedKeyStore for Memory {
         Ok(replaced)
     }
 
-    async fn replace_service_key(&self, name: &str, from: &[u8], to: &[u8]) -> Result<bool, StoreError> {
+    async fn replace_service_key(&self, name: &str, from: &[u8], to: &[u8]) -> Result<(), WriteError> {
         let mut state = self.state();
-        let held = state.genesis.as_mut().and_then(|genesis| match name {
+        let stored = state.genesis.as_mut().and_then(|genesis| match name {
             CLAIMS => Some(&mut genesis.claim_key),
             SIGNING => Some(&mut genesis.signing_key),
             _ => None,
         });
-        Ok(held.filter(|held| *held == from).map(|held| *held = to.to_vec()).is_some())
+        let stored = stored.filter(|stored| *stored == from).ok_or(WriteError::Conflict)?;
+        *stored = to.to_vec();
+        Ok(())
     }
 }
 

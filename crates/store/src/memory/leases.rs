@@ -1,4 +1,4 @@
-//! Leases of the reference backend, by the clock of the runtime, which tests can stop.
+//! Leases of the reference backend, by the clock of the runtime, which tests can pause.
 
 use std::time::Duration;
 
@@ -6,16 +6,9 @@ use async_trait::async_trait;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::Memory;
+use super::{LeaseState, Memory};
 use crate::error::StoreError;
 use crate::lease::{LEASE_SLACK, Lease, LeaseStore};
-
-/// A lease as it is kept.
-pub(super) struct LeaseState {
-    holder: String,
-    until: Instant,
-    report: Value,
-}
 
 impl LeaseState {
     fn to_lease(&self, name: &str) -> Lease {

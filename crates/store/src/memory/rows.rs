@@ -75,7 +75,7 @@ impl ReadModelStore for Memory {
                 *checkpoint = to;
                 for RowChange { key, row, existed: _ } in changes {
                     match row {
-                        // Null and absent are the same: one form is kept.
+                        // Null and absent are equal; absent is stored.
                         Some(row) => {
                             rows.insert(key, row.into_iter().filter(|(_, value)| !value.is_null()).collect())
                         }

@@ -1,4 +1,4 @@
-//! Tiles of the reference backend.
+//! Merkle tree tiles of the reference backend.
 
 use async_trait::async_trait;
 

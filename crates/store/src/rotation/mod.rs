@@ -4,7 +4,7 @@
 //! There are three steps, and whoever is interrupted after any of them can begin again:
 //!
 //! 1. The service key [`SIGNING`]. Its master key is the one that the keys of new streams have to be wrapped by
-//!    ([`Preconditions::wrapping`](crate::backend::Preconditions)), so from here on none comes that is wrapped by another.
+//!    ([`Preconditions::wrapping`](crate::commit_planner::Preconditions)), so from here on none comes that is wrapped by another.
 //! 2. The key of each stream that an older one wraps, compared and set: what somebody erases meanwhile stays erased.
 //! 3. The service key [`CLAIMS`], once no stream is left. A process opens both service keys before anything else, so
 //!    one that lacks a master key which streams still need does not start.
@@ -19,7 +19,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::env::Env;
-use crate::error::StoreError;
+use crate::error::{StoreError, WriteError};
 use crate::event::StreamId;
 use crate::key_store::{KeyId, MasterKeys};
 
@@ -79,12 +79,12 @@ pub trait WrappedKeyStore: Send + Sync {
     /// [`StoreError`] if that cannot be done; some of them may have been replaced.
     async fn replace_keys(&self, changes: &[KeyReplacement]) -> Result<u64, StoreError>;
 
-    /// Replaces a service key if it is still as it was; says whether it was. Of this and a batch that commits at the same
-    /// time one comes first, and the other sees it.
+    /// Replaces a service key by compare-and-set, serialised with the commits of batches: each batch commits entirely
+    /// before or after it.
     ///
     /// # Errors
-    /// [`StoreError`] if that cannot be done, or nobody can tell whether it was.
-    async fn replace_service_key(&self, name: &str, from: &[u8], to: &[u8]) -> Result<bool, StoreError>;
+    /// [`WriteError::Conflict`] if the stored key is not `from`.
+    async fn replace_service_key(&self, name: &str, from: &[u8], to: &[u8]) -> Result<(), WriteError>;
 }
 
 /// The master keys of a database, and what they wrap.

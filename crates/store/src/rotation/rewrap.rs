@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{
     CLAIMS, KeyReplacement, MasterKeyUsage, Rotation, SIGNING, WrappedKey, check_masters, owner, service_key,
 };
-use crate::error::{Corruption, InternalError, RefusalReason, StoreError};
+use crate::error::{Corruption, InternalError, RefusalReason, StoreError, WriteError};
 use crate::event::StreamId;
 use crate::key_store::{KeyId, MasterKey, UnwrapError, WRAPPED_BYTES};
 
@@ -97,8 +97,10 @@ impl Rotation {
             }
             let key = service_key(&self.masters, name, from)?;
             let to = self.wrap(&owner(name), &key)?;
-            if self.stored.replace_service_key(name, from, &to).await? {
-                return Ok(Some(name));
+            match self.stored.replace_service_key(name, from, &to).await {
+                Ok(()) => return Ok(Some(name)),
+                Err(WriteError::Conflict) => {}
+                Err(WriteError::Store(error)) => return Err(error),
             }
         }
         let what = format!("the service key `{name}` is changed by somebody else all the time");

@@ -9,11 +9,11 @@ use tokio::time::sleep;
 
 use super::extension::{grow, leaves};
 use super::{TileId, TileStore, Tiles, WIDTH, root_under};
-use crate::backend::Head;
 use crate::checkpoint::SignedHead;
 use crate::error::{Corruption, StoreError};
 use crate::event::Position;
 use crate::event_store::EventStore;
+use crate::head::Head;
 use crate::merkle::{self, Frontier, Hash};
 
 /// The pause after tiles could not be made.

@@ -5,9 +5,8 @@ use std::collections::HashMap;
 use foldhash::fast::RandomState;
 
 use crate::append::Claim;
-use crate::backend::KeyEntry;
 use crate::event::{Position, StoredEvent, StreamId};
-use crate::key_store::ClaimHash;
+use crate::key_store::{ClaimHash, KeyEntry};
 
 /// The claims that an event takes and releases.
 #[derive(Clone, Debug, Default)]

@@ -6,9 +6,8 @@ use foldhash::fast::RandomState;
 
 use super::claims::{EventEffects, StoredEntries, StoredEntry};
 use super::finding::{Finding, FindingKind};
-use crate::backend::KeyEntry;
 use crate::event::{Position, StreamId};
-use crate::key_store::ClaimHash;
+use crate::key_store::{ClaimHash, KeyEntry};
 
 /// What the events say.
 #[derive(Default)]

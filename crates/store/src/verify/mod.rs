@@ -8,11 +8,12 @@ mod pages;
 mod scan;
 mod sequence;
 
-use crate::backend::{EventQuery, Head};
+use crate::backend::EventQuery;
 use crate::checkpoint::SignedHead;
 use crate::error::StoreError;
 use crate::event::Position;
 use crate::event_store::EventStore;
+use crate::head::Head;
 use crate::merkle::Hash;
 use crate::tiles::Proofs;
 

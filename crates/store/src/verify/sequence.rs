@@ -7,9 +7,9 @@ use foldhash::fast::RandomState;
 use jiff::Timestamp;
 
 use super::finding::{Finding, FindingKind};
-use crate::backend::Head;
 use crate::checkpoint::{SignedHead, Signer};
 use crate::event::{Envelope, Position, StreamId};
+use crate::head::Head;
 use crate::merkle::{Frontier, Hash};
 use crate::tiles::TileStore;
 

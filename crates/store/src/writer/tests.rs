@@ -1,4 +1,4 @@
-//! The writer task, with a backend whose commits are let through one by one.
+//! The writer task, with a backend whose commits wait for permits.
 
 use std::collections::HashMap;
 
@@ -8,18 +8,19 @@ use uuid::Uuid;
 
 use super::*;
 use crate::append::{Append, ExpectedVersion, StreamWrite};
-use crate::backend::{EventQuery, Genesis, Head, KeyEntry, StreamKeyEntry};
+use crate::backend::{EventQuery, Genesis};
 use crate::encryptor::Encryptor;
 use crate::event::{Envelope, NewEvent, Position, StreamId};
+use crate::head::Head;
 use crate::idempotency::RecordedResult;
-use crate::key_store::{ClaimHash, ClaimKey, MasterKey};
+use crate::key_store::{ClaimHash, ClaimKey, KeyEntry, MasterKey, StreamKeyEntry};
 use crate::memory::Memory;
 use crate::metrics::AppendOutcome;
 use crate::progress::StoreProgress;
 
 mod full_queue;
 
-/// A memory backend whose commits wait to be let through, one permit each.
+/// An in-memory backend whose commits each wait for a permit.
 struct Gated {
     memory: Memory,
     gate: Semaphore,
@@ -74,7 +75,7 @@ fn gated() -> (Arc<Gated>, Writer, JoinHandle<()>) {
     (backend, writer, task)
 }
 
-/// Hands an append over in a task of its own, as a request does.
+/// Queues an append in a separate task, like a request.
 fn queued(writer: &Writer, append: PreparedAppend) -> JoinHandle<AppendResult> {
     let writer = writer.clone();
     tokio::spawn(async move { writer.append(append).await })
@@ -111,7 +112,7 @@ async fn batch_grows_while_a_commit_is_in_flight_up_to_its_limit() {
         backend.watch_progress().wait_for(|progress| progress.head > before).await.unwrap();
         heads.push(backend.head().await.unwrap().position.get());
     }
-    assert_eq!(heads, [1, 501, 601], "one alone, then what fits into 512 events, then the rest");
+    assert_eq!(heads, [1, 501, 601], "one alone, then as many as fit into 512 events, then the rest");
     assert_eq!(first.await.unwrap().unwrap().position, Position::new(1));
     for append in rest {
         append.await.unwrap().unwrap();
@@ -129,7 +130,11 @@ async fn queued_append_times_out_cancelled_and_in_flight_one_unknown() {
     assert!(matches!(queued, Err(AppendError::Store(StoreError::Unavailable { .. }))), "{queued:?}");
     backend.gate.add_permits(10);
     writer.append(an_append(1)).await.unwrap();
-    assert_eq!(backend.head().await.unwrap().position, Position::new(2), "the withdrawn one never happened");
+    assert_eq!(
+        backend.head().await.unwrap().position,
+        Position::new(2),
+        "the cancelled append was never committed"
+    );
 }
 
 #[tokio::test(start_paused = true)]

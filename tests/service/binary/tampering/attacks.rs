@@ -1,9 +1,8 @@
 //! Attacks on more than one field of one event. The log: users sign up at positions 1, 2, 3, 4 and 6; at 5
 //! the user of position 2 is deactivated.
 
-use store::backend::KeyEntry;
 use store::checkpoint::Signer;
-use store::key_store::ClaimHash;
+use store::key_store::{ClaimHash, KeyEntry};
 use store::merkle::Frontier;
 use store::{Envelope, Position, StreamId};
 use uuid::Uuid;

@@ -9,9 +9,8 @@ use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Bson, DateTime, Document, doc};
 use rusqlite::{Connection, params};
 use serde_json::{Map, Value};
-use store::backend::KeyEntry;
 use store::canonical::canonical_event;
-use store::key_store::ClaimHash;
+use store::key_store::{ClaimHash, KeyEntry};
 use store::merkle::{Frontier, leaf_hash};
 use store::{Envelope, EventQuery, Head, Position, StreamId};
 

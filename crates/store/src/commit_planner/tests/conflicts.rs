@@ -1,4 +1,4 @@
-//! Two appends that want the same: a claim, a version, an idempotency key.
+//! Two appends that compete for a claim, a version or an idempotency key.
 
 use super::*;
 
@@ -6,21 +6,21 @@ use super::*;
 fn first_append_wins_a_contended_claim() {
     let plan = plan_batch(log(), [append([first("cy").taking("new")]), append([first("dan").taking("new")])]);
     assert!(
-        matches!(told(&plan)[..], [Ok((4, [1])), Err(AppendError::ClaimTaken { kind: "email" })]),
+        matches!(results(&plan)[..], [Ok((4, [1])), Err(AppendError::ClaimTaken { kind: "email" })]),
         "{:?}",
         plan.results
     );
     assert_eq!(plan.new_keys, [(stream("cy"), key_of("cy"), vec![claim("new")])]);
-    assert_eq!(places(&plan), [(4, "cy", 1)]);
+    assert_eq!(written(&plan), [(4, "cy", 1)]);
     assert_eq!(owned(&plan, &["new"]), [("new", "cy".to_owned())]);
 
-    // The same for streams that had their key before.
+    // The same for streams that had a data key before.
     let plan = plan_batch(
         log(),
         [append([change("ada", 1).taking("new")]), append([change("bob", 1).taking("new")])],
     );
     assert!(
-        matches!(told(&plan)[..], [Ok((4, [2])), Err(AppendError::ClaimTaken { .. })]),
+        matches!(results(&plan)[..], [Ok((4, [2])), Err(AppendError::ClaimTaken { .. })]),
         "{:?}",
         plan.results
     );
@@ -31,21 +31,21 @@ fn first_append_wins_a_contended_claim() {
 fn released_claim_can_be_taken_later_in_the_batch() {
     let give = || append([change("ada", 1).releasing("ada")]);
     let plan = plan_batch(log(), [give(), append([change("bob", 1).taking("ada")])]);
-    assert!(matches!(told(&plan)[..], [Ok((4, [2])), Ok((5, [2]))]), "{:?}", plan.results);
+    assert!(matches!(results(&plan)[..], [Ok((4, [2])), Ok((5, [2]))]), "{:?}", plan.results);
     assert_eq!(plan.released, [(stream("ada"), vec![claim("ada")])]);
     assert_eq!(plan.taken, [(stream("bob"), vec![claim("ada")])]);
     assert_eq!(owned(&plan, &["ada", "bob"]), [("ada", "bob".to_owned()), ("bob", "bob".to_owned())]);
 
     let plan = plan_batch(log(), [give(), append([first("cy").taking("ada")])]);
-    assert!(matches!(told(&plan)[..], [Ok((4, [2])), Ok((5, [1]))]), "{:?}", plan.results);
+    assert!(matches!(results(&plan)[..], [Ok((4, [2])), Ok((5, [1]))]), "{:?}", plan.results);
     assert_eq!(plan.released, [(stream("ada"), vec![claim("ada")])]);
     assert_eq!(plan.new_keys, [(stream("cy"), key_of("cy"), vec![claim("ada")])]);
     assert_eq!(owned(&plan, &["ada"]), [("ada", "cy".to_owned())]);
 
-    // Not the other way round: the taker came too early.
+    // In the opposite order the claim is not free yet.
     let plan = plan_batch(log(), [append([first("cy").taking("ada")]), give()]);
     assert!(
-        matches!(told(&plan)[..], [Err(AppendError::ClaimTaken { .. }), Ok((4, [2]))]),
+        matches!(results(&plan)[..], [Err(AppendError::ClaimTaken { .. }), Ok((4, [2]))]),
         "{:?}",
         plan.results
     );
@@ -62,7 +62,11 @@ fn claim_that_returns_to_its_owner_is_not_written() {
             append([change("bob", 2).releasing("ada"), change("ada", 2).taking("ada")]),
         ],
     );
-    assert!(matches!(told(&plan)[..], [Ok((4, [2])), Ok((5, [2])), Ok((7, [3, 3]))]), "{:?}", plan.results);
+    assert!(
+        matches!(results(&plan)[..], [Ok((4, [2])), Ok((5, [2])), Ok((7, [3, 3]))]),
+        "{:?}",
+        plan.results
+    );
     assert_eq!((plan.released.len(), plan.taken.len()), (0, 0));
     assert_eq!(owned(&plan, &["ada"]), [("ada", "ada".to_owned())]);
 }
@@ -73,19 +77,19 @@ fn second_append_with_same_expected_version_conflicts() {
         log(),
         [append([change("ada", 1)]), append([change("ada", 1)]), append([change("ada", 2)])],
     );
-    match &told(&plan)[..] {
+    match &results(&plan)[..] {
         [Ok((4, [2])), Err(AppendError::Conflict { stream: there, expected, actual }), Ok((5, [3]))] => {
             assert_eq!((there, *expected, *actual), (&stream("ada"), ExpectedVersion::Exactly(1), 2));
         }
         wrong => panic!("{wrong:?}"),
     }
-    assert_eq!(places(&plan), [(4, "ada", 2), (5, "ada", 3)]);
+    assert_eq!(written(&plan), [(4, "ada", 2), (5, "ada", 3)]);
 
-    // Each would be the first event, sealed under a key of its own: only one of the keys may be kept.
+    // Each would be the first event, encrypted with a new data key: only one of the keys may be stored.
     let other = PreparedWrite { key: KeyUse::New(b"another key".to_vec()), ..first("cy") };
     let plan = plan_batch(log(), [append([first("cy")]), append([other])]);
     assert!(
-        matches!(told(&plan)[..], [Ok((4, [1])), Err(AppendError::Conflict { actual: 1, .. })]),
+        matches!(results(&plan)[..], [Ok((4, [1])), Err(AppendError::Conflict { actual: 1, .. })]),
         "{:?}",
         plan.results
     );
@@ -96,9 +100,9 @@ fn second_append_with_same_expected_version_conflicts() {
 fn second_append_with_same_idempotency_key_is_a_duplicate() {
     let once = || append([change("ada", 1), change("bob", 1)]).under("key");
     let plan = plan_batch(log(), [once(), append([first("cy")]).under("other"), once()]);
-    // It expects what the first has changed, and still is no conflict.
+    // A duplicate expects an old version and is still not reported as a conflict.
     assert!(
-        matches!(told(&plan)[..], [Ok((5, [2, 2])), Ok((6, [1])), Err(AppendError::DuplicateRequest)]),
+        matches!(results(&plan)[..], [Ok((5, [2, 2])), Ok((6, [1])), Err(AppendError::DuplicateRequest)]),
         "{:?}",
         plan.results
     );
@@ -111,12 +115,12 @@ fn second_append_with_same_idempotency_key_is_a_duplicate() {
         )
     };
     assert_eq!(plan.recorded_results, [result("key", "ada", 2, 5), result("other", "cy", 1, 6)]);
-    assert_eq!(places(&plan), [(4, "ada", 2), (5, "bob", 2), (6, "cy", 1)]);
+    assert_eq!(written(&plan), [(4, "ada", 2), (5, "bob", 2), (6, "cy", 1)]);
 }
 
 #[test]
 fn expired_idempotency_key_can_be_used_again() {
-    let kept_since = |at| {
+    let recorded_at = |at| {
         let mut preconditions = log();
         let request = idempotency("key").request;
         let result =
@@ -125,17 +129,20 @@ fn expired_idempotency_key_can_be_used_again() {
         preconditions
     };
     let appends = || [append([change("ada", 1)]).under("key"), append([change("bob", 1)]).under("key")];
-    let plan = plan_batch(kept_since(now() - RETENTION), appends());
+    let plan = plan_batch(recorded_at(now() - RETENTION), appends());
     assert!(
-        matches!(told(&plan)[..], [Ok((4, [2])), Err(AppendError::DuplicateRequest)]),
+        matches!(results(&plan)[..], [Ok((4, [2])), Err(AppendError::DuplicateRequest)]),
         "{:?}",
         plan.results
     );
     assert_eq!(plan.recorded_results.len(), 1);
 
-    let plan = plan_batch(kept_since(now() - RETENTION + jiff::SignedDuration::from_millis(1)), appends());
+    let plan = plan_batch(recorded_at(now() - RETENTION + jiff::SignedDuration::from_millis(1)), appends());
     assert!(
-        matches!(told(&plan)[..], [Err(AppendError::DuplicateRequest), Err(AppendError::DuplicateRequest)]),
+        matches!(
+            results(&plan)[..],
+            [Err(AppendError::DuplicateRequest), Err(AppendError::DuplicateRequest)]
+        ),
         "{:?}",
         plan.results
     );
@@ -145,9 +152,9 @@ fn expired_idempotency_key_can_be_used_again() {
 #[test]
 fn erasure_releases_claims_for_a_later_append() {
     let plan = plan_batch(log(), [append([erasure("ada", 1)]), append([first("cy").taking("ada")])]);
-    assert!(matches!(told(&plan)[..], [Ok((4, [2])), Ok((5, [1]))]), "{:?}", plan.results);
+    assert!(matches!(results(&plan)[..], [Ok((4, [2])), Ok((5, [1]))]), "{:?}", plan.results);
     assert_eq!(plan.erased, [stream("ada")]);
-    assert_eq!(plan.released, [], "they go with the key");
+    assert_eq!(plan.released, [], "they are destroyed with the key");
     assert_eq!(plan.new_keys, [(stream("cy"), key_of("cy"), vec![claim("ada")])]);
     assert_eq!(owned(&plan, &["ada", "bob"]), [("ada", "cy".to_owned()), ("bob", "bob".to_owned())]);
 }
@@ -162,7 +169,7 @@ fn stream_created_and_erased_in_one_batch_leaves_only_a_tombstone() {
             append([first("dan").taking("new")]),
         ],
     );
-    assert!(matches!(told(&plan)[..], [Ok((4, [1])), Ok((5, [2])), Ok((6, [1]))]), "{:?}", plan.results);
+    assert!(matches!(results(&plan)[..], [Ok((4, [1])), Ok((5, [2])), Ok((6, [1]))]), "{:?}", plan.results);
     assert_eq!(plan.erased, [stream("cy")]);
     assert_eq!(plan.new_keys, [(stream("dan"), key_of("dan"), vec![claim("new")])]);
     assert_eq!(owned(&plan, &["new"]), [("new", "dan".to_owned())]);

@@ -1,17 +1,18 @@
-//! A refused append changes nothing: not what is written, and not what the others are told.
+//! A rejected append changes nothing: neither what is written nor the results of the others.
 
 use super::*;
 
-/// A batch with a refused append in the middle comes to what it would have come to without it. Gives the refusal.
+/// Asserts that a batch has the same effect with and without a rejected append in the middle. Returns the
+/// rejection.
 fn rejected_without_effect(middle: PreparedAppend) -> AppendError {
     let before = || append([change("ada", 1).releasing("ada")]).under("first");
     let after = || append([first("dan").taking("new"), change("ada", 2)]).under("last");
     let mut with = plan_batch(log(), [before(), middle, after()]);
     let without = plan_batch(log(), [before(), after()]);
-    let refusal = with.results.remove(1).unwrap_err();
+    let rejection = with.results.remove(1).unwrap_err();
     for plan in [&with, &without] {
-        assert!(matches!(told(plan)[..], [Ok((4, [2])), Ok((6, [1, 3]))]), "{:?}", plan.results);
-        assert_eq!(places(plan), [(4, "ada", 2), (5, "dan", 1), (6, "ada", 3)]);
+        assert!(matches!(results(plan)[..], [Ok((4, [2])), Ok((6, [1, 3]))]), "{:?}", plan.results);
+        assert_eq!(written(plan), [(4, "ada", 2), (5, "dan", 1), (6, "ada", 3)]);
     }
     assert_eq!(with.released, without.released);
     assert_eq!(with.erased, without.erased);
@@ -21,10 +22,10 @@ fn rejected_without_effect(middle: PreparedAppend) -> AppendError {
     assert_eq!(with.recorded_results, without.recorded_results);
     assert_eq!(with.head, without.head);
     assert_eq!(owned(&with, &["ada", "bob", "new"]), [("bob", "bob".to_owned()), ("new", "dan".to_owned())]);
-    refusal
+    rejection
 }
 
-/// Writes that would each leave something behind: a key, claims, events, and a stream erased.
+/// Writes of every kind: a new data key, claims, events and an erasure.
 fn all_kinds() -> Vec<PreparedWrite> {
     vec![first("cy").taking("new").taking("ada"), erasure("bob", 1)]
 }
@@ -32,36 +33,36 @@ fn all_kinds() -> Vec<PreparedWrite> {
 #[test]
 fn conflict_in_last_write_rejects_the_whole_append() {
     let writes = [all_kinds(), vec![change("ada", 1)]].concat();
-    let refusal = rejected_without_effect(append(writes).under("middle"));
-    assert!(matches!(refusal, AppendError::Conflict { actual: 2, .. }), "{refusal:?}");
+    let rejection = rejected_without_effect(append(writes).under("middle"));
+    assert!(matches!(rejection, AppendError::Conflict { actual: 2, .. }), "{rejection:?}");
 }
 
 #[test]
 fn taken_claim_in_last_write_rejects_the_whole_append() {
-    // `bob` keeps his here, so that it is not free.
+    // Here `bob` keeps the claim.
     let writes = [first("cy").taking("new").taking("ada"), first("eve").taking("bob")];
-    let refusal = rejected_without_effect(append(writes).under("middle"));
-    assert!(matches!(refusal, AppendError::ClaimTaken { kind: "email" }), "{refusal:?}");
+    let rejection = rejected_without_effect(append(writes).under("middle"));
+    assert!(matches!(rejection, AppendError::ClaimTaken { kind: "email" }), "{rejection:?}");
 }
 
 #[test]
 fn claim_taken_twice_by_one_append_rejects_it() {
     let writes = [all_kinds(), vec![first("eve").taking("new")]].concat();
-    let refusal = rejected_without_effect(append(writes).under("middle"));
-    assert!(matches!(refusal, AppendError::ClaimTaken { kind: "email" }), "{refusal:?}");
+    let rejection = rejected_without_effect(append(writes).under("middle"));
+    assert!(matches!(rejection, AppendError::ClaimTaken { kind: "email" }), "{rejection:?}");
 }
 
 #[test]
 fn duplicate_append_changes_nothing() {
-    let refusal = rejected_without_effect(append(all_kinds()).under("first"));
-    assert!(matches!(refusal, AppendError::DuplicateRequest), "{refusal:?}");
+    let rejection = rejected_without_effect(append(all_kinds()).under("first"));
+    assert!(matches!(rejection, AppendError::DuplicateRequest), "{rejection:?}");
 }
 
 #[test]
 fn write_to_just_erased_stream_rejects_the_whole_append() {
     let writes = [change("ada", 1).taking("new"), first("cy").taking("bob"), change("bob", 2)];
     let plan = plan_batch(log(), [append([erasure("bob", 1)]), append(writes), append([change("ada", 1)])]);
-    match &told(&plan)[..] {
+    match &results(&plan)[..] {
         [Ok((4, [2])), Err(AppendError::Erased { stream: there }), Ok((5, [2]))] => {
             assert_eq!(*there, stream("bob"));
         }
@@ -75,7 +76,7 @@ fn rejected_append_does_not_consume_its_idempotency_key() {
     let plan =
         plan_batch(log(), [append([change("ada", 7)]).under("key"), append([change("ada", 1)]).under("key")]);
     assert!(
-        matches!(told(&plan)[..], [Err(AppendError::Conflict { .. }), Ok((4, [2]))]),
+        matches!(results(&plan)[..], [Err(AppendError::Conflict { .. }), Ok((4, [2]))]),
         "{:?}",
         plan.results
     );
@@ -101,11 +102,11 @@ fn new_data_key_must_be_wrapped_by_the_current_master_key() {
     };
     let rotating = Preconditions { wrapping_key: Some(new.id()), ..log() };
     let plan = plan_batch(rotating, [wrapped("cy", &old), wrapped("dan", &new), append([change("ada", 1)])]);
-    let told = &plan.results[0];
+    let result = &plan.results[0];
     assert!(
-        matches!(told, Err(AppendError::WrappingKeyRotated { master }) if *master == new.id()),
-        "{told:?}"
+        matches!(result, Err(AppendError::WrappingKeyRotated { master }) if *master == new.id()),
+        "{result:?}"
     );
-    assert_eq!(places(&plan), [(4, "dan", 1), (5, "ada", 2)]);
+    assert_eq!(written(&plan), [(4, "dan", 1), (5, "ada", 2)]);
     assert_eq!(plan.new_keys.len(), 1);
 }

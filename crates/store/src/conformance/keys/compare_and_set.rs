@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::fixture::{FailAfter, RotationFixture, assert_cannot_open, assert_readable, erase, register};
 use crate::conformance::harness::{Harness, json_object, read_all};
 use crate::env::Env;
+use crate::error::WriteError;
 use crate::event::{PersonalData, StreamId};
 use crate::rotation::{CLAIMS, KeyReplacement, Rotation, SIGNING};
 
@@ -42,7 +43,8 @@ pub async fn keys_are_replaced_by_compare_and_set(harness: &Harness) {
         assert_eq!(counted, expected);
     }
     let service = port.service_keys().await.unwrap();
-    assert!(!port.replace_service_key(SIGNING, &service[CLAIMS], &to).await.unwrap());
+    let stale = port.replace_service_key(SIGNING, &service[CLAIMS], &to).await;
+    assert!(matches!(stale, Err(WriteError::Conflict)), "{stale:?}");
     assert_eq!(port.service_keys().await.unwrap(), service);
     // A rotation rewraps what it can and reports the rest.
     let done = keys.rotate().await;

@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 use crate::append::{AppendError, ExpectedVersion, StreamWrite};
 use crate::conformance::harness::{BackendHandle, Harness, append_writes, read_all};
 use crate::env::Env;
-use crate::error::StoreError;
+use crate::error::{StoreError, WriteError};
 use crate::event::{PersonalData, StreamId};
 use crate::event_store::EventStore;
 use crate::key_store::{KeyId, MasterKey, MasterKeys};
@@ -149,7 +149,7 @@ impl WrappedKeyStore for FailAfter {
         self.keys.replace_keys(changes).await
     }
 
-    async fn replace_service_key(&self, name: &str, from: &[u8], to: &[u8]) -> Result<bool, StoreError> {
+    async fn replace_service_key(&self, name: &str, from: &[u8], to: &[u8]) -> Result<(), WriteError> {
         self.change()?;
         self.keys.replace_service_key(name, from, to).await
     }

@@ -1,8 +1,8 @@
-//! More appends than one batch holds: the bound of the queue, who goes first, and what is counted of it.
+//! More appends than fit into one batch: the capacity of the queue, its order, and the counters.
 
 use super::*;
 
-/// Lets one batch through and waits until it is written; the head after it.
+/// Permits one commit and waits for it; returns the new head.
 async fn commit_one_batch(backend: &Gated) -> u64 {
     let before = backend.head().await.unwrap().position;
     backend.gate.add_permits(1);
@@ -10,12 +10,12 @@ async fn commit_one_batch(backend: &Gated) -> u64 {
     backend.head().await.unwrap().position.get()
 }
 
-/// Waits until everybody waits: the time that is paused moves only then.
+/// Waits until every task is idle: only then does the paused clock advance.
 async fn settled() {
     tokio::time::sleep(Duration::from_millis(1)).await;
 }
 
-/// An append of one event whose canonical form is about that large.
+/// An append of one event with this approximate size.
 fn an_append_of_bytes(bytes: usize) -> PreparedAppend {
     let mut append = an_append(1);
     append.bytes = bytes;
@@ -25,7 +25,7 @@ fn an_append_of_bytes(bytes: usize) -> PreparedAppend {
 #[tokio::test(start_paused = true)]
 async fn full_queue_rejects_at_once_and_accepts_again_when_drained() {
     let (backend, writer, _task) = gated();
-    // The first stands at the gate and waits no longer.
+    // The first is in flight and no longer queued.
     let mut waiting = vec![queued(&writer, an_append(1))];
     settled().await;
     waiting.extend((0..MAX_QUEUED).map(|_| queued(&writer, an_append(1))));
@@ -57,7 +57,7 @@ async fn few_large_appends_also_fill_the_queue() {
     for append in std::iter::once(first).chain(large) {
         append.await.unwrap().unwrap();
     }
-    // One that is larger than the whole queue goes while nobody else waits.
+    // An append larger than the whole queue is accepted while the queue is empty.
     writer.append(an_append_of_bytes(2 * limit)).await.unwrap();
 }
 
@@ -71,11 +71,11 @@ async fn small_appends_overtake_queued_large_ones() {
     let small: Vec<_> = (0..100).map(|_| queued(&writer, an_append(1))).collect();
     settled().await;
     assert_eq!(commit_one_batch(&backend).await, 1);
-    assert_eq!(commit_one_batch(&backend).await, 601, "a large one and all small ones");
+    assert_eq!(commit_one_batch(&backend).await, 601, "a large append and all small ones");
     for append in small {
         append.await.unwrap().unwrap();
     }
-    assert_eq!(commit_one_batch(&backend).await, 1101, "then large ones alone");
+    assert_eq!(commit_one_batch(&backend).await, 1101, "then large appends alone");
 }
 
 #[tokio::test(start_paused = true)]
@@ -103,16 +103,16 @@ async fn append_outcomes_are_counted() {
     backend.gate.add_permits(1);
     first.await.unwrap().unwrap();
     assert!(matches!(loser.await.unwrap(), Err(AppendError::Conflict { .. })));
-    // Nobody lets these through: one is in flight, the other is withdrawn.
+    // Without a permit one stays in flight, and the other is cancelled.
     let in_flight = queued(&writer, an_append(1));
     settled().await;
-    let withdrawn = queued(&writer, an_append(1));
+    let cancelled = queued(&writer, an_append(1));
     assert!(matches!(in_flight.await.unwrap(), Err(AppendError::Unknown(_))));
-    assert!(matches!(withdrawn.await.unwrap(), Err(AppendError::Store(_))));
+    assert!(matches!(cancelled.await.unwrap(), Err(AppendError::Store(_))));
     backend.gate.add_permits(10);
     writer.close();
     task.await.unwrap();
-    // Of one the caller was told that nobody knows; later it happened after all.
+    // The append with unknown outcome was committed later: it is counted twice.
     let counted = [
         AppendOutcome::Appended,
         AppendOutcome::Refused,

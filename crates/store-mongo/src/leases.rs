@@ -2,7 +2,7 @@
 //! lease that would last for longer than a term, left by a primary whose clock was ahead, is free.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,7 +17,7 @@ use crate::connection::Db;
 use crate::detached::{REQUEST_TIMEOUT, spawn_with_timeout};
 use crate::document_reader::{DocumentReader, raw};
 use crate::error::{MongoError, context};
-use crate::mongo_store::MongoStore;
+use crate::mongo_store::{HeldLeases, MongoStore};
 
 /// How often acquiring is retried while other nodes acquire the lease at the same time.
 const MAX_ACQUIRE_ATTEMPTS: u32 = 5;
@@ -71,9 +71,6 @@ impl LeaseStore for MongoStore {
 fn literal(text: &str) -> Document {
     doc! { "$literal": text }
 }
-
-/// The names of the leases that this process held when it last asked.
-pub(crate) type HeldLeases = Arc<Mutex<BTreeSet<String>>>;
 
 fn lock(held: &HeldLeases) -> MutexGuard<'_, BTreeSet<String>> {
     held.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,12 +1,15 @@
 //! [`MongoStore`]: the connections and progress behind every port.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 
 use store::{ProgressTracker, StoreError};
 
 use crate::connection::Connection;
-use crate::leases::HeldLeases;
+
+/// The names of the leases that this process held when it last asked.
+pub(crate) type HeldLeases = Arc<Mutex<BTreeSet<String>>>;
 
 /// A log and read models in a MongoDB database. Clones share connections and progress.
 #[derive(Clone)]

@@ -44,7 +44,7 @@ const ROWS: &[FaultCase] = &[
     (CHECKPOINT, Conflict, [Done, Done, NotDone]),
     (CHECKPOINT, Interrupted, [Done, Done, NotDone]),
     (CHECKPOINT, Closed, [Done, Done, NotDone]),
-    (CHECKPOINT, WriteConcern, [NotDone, NotDone, NotDone]),
+    (CHECKPOINT, WriteConcern, [Done, Done, Done]),
     (CHECKPOINT, Slow, [Done, Done, Done]),
     (NEW, Transient, [Done, Done, NotDone]),
     (NEW, UnknownCommit, [NotDone, NotDone, NotDone]),

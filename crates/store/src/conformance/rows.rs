@@ -145,7 +145,7 @@ pub async fn rows_are_found_by_index_and_by_page(harness: &Harness) {
         (0..12).map(|n| 2 * n + 1).collect::<Vec<_>>()
     );
     assert!(handle.rows.find(&things(1), "label", "Odd").await.unwrap().rows.is_empty());
-    assert_eq!(ids(handle.rows.find(&things(1), "id", "7").await.unwrap().rows), [7], "by key");
+    assert_eq!(ids(handle.rows.find(&things(1), "id", "07").await.unwrap().rows), [7], "by key");
     assert_eq!(
         ids(handle.rows.row_page(&things(1), None, 10).await.unwrap().rows),
         (0..10).collect::<Vec<_>>()

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use store::{Corruption, Envelope, EventQuery, PersonalData, Position, StoreError, StoredEvent};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -18,8 +17,6 @@ pub(crate) struct EventBatch {
     pub(crate) to: Position,
     /// Decrypted if one of the projections reads personal data.
     pub(crate) events: Arc<Vec<StoredEvent>>,
-    /// When the first event read was appended.
-    pub(crate) oldest: Option<Timestamp>,
 }
 
 impl EventBatch {
@@ -59,13 +56,13 @@ pub(crate) async fn read_events(
     wanted: &(dyn Fn(&str) -> bool + Send + Sync),
 ) -> Result<EventBatch, StoreError> {
     let events = context.events.read_sealed(query).await?;
-    let (from, oldest) = (query.after, events.first().map(|event| event.at));
+    let from = query.after;
     let Some(to) = events.last().map(|event| event.position) else {
         if head > from {
             let position = from.next();
             return Err(Corruption::MissingEvents { first: position, last: position }.into());
         }
-        return Ok(EventBatch { from, to: from, events: Arc::default(), oldest });
+        return Ok(EventBatch { from, to: from, events: Arc::default() });
     };
     let concerns = |projection: &&&dyn Projection, event: &Envelope| {
         projection.key(event).is_some_and(|key| wanted(&key))
@@ -77,7 +74,7 @@ pub(crate) async fn read_events(
     } else {
         events.into_iter().map(without_personal_data).collect()
     };
-    Ok(EventBatch { from, to, events: Arc::new(events), oldest })
+    Ok(EventBatch { from, to, events: Arc::new(events) })
 }
 
 /// Reads batch after batch, and while one is written, already the next.

@@ -78,8 +78,8 @@ impl Lane {
         loop {
             self.admit().await;
             match self.project_next_batch().await {
-                Ok(true) => retry.reset(),
-                Ok(false) => {
+                Ok(true) if !self.has_reached_known_head() => retry.reset(),
+                Ok(_) => {
                     retry.reset();
                     self.wait_for_events().await;
                 }
@@ -106,6 +106,11 @@ impl Lane {
     /// The position of all members.
     fn position(&self) -> Option<Position> {
         self.members.first().map(|member| member.at.position)
+    }
+
+    /// Whether another read would find nothing, as far as this process knows.
+    fn has_reached_known_head(&self) -> bool {
+        self.position().is_some_and(|position| self.context.events.progress().head <= position)
     }
 
     /// Lets versions join and leave. Waits for one if there is none.
@@ -155,9 +160,6 @@ impl Lane {
             self.show(&VersionHealth::Running);
             return Ok(false);
         }
-        for member in &self.members {
-            member.status.set_oldest_pending(batch.oldest);
-        }
         let begun = Instant::now();
         self.apply(from, &batch).await?;
         self.reader.record(&batch, begun);
@@ -204,9 +206,6 @@ impl Lane {
 
     /// Waits until there are events, a version joins, or a checkpoint was moved by another process.
     async fn wait_for_events(&mut self) {
-        for member in &self.members {
-            member.status.set_oldest_pending(None);
-        }
         let Some(position) = self.position() else { return };
         let (mut updates, interval) = (self.context.events.watch_progress(), self.context.poll_interval());
         let members = &self.members;

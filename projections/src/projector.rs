@@ -58,7 +58,6 @@ impl Projector {
                     continue;
                 }
                 Ok(Progress::Current(reached)) => {
-                    self.status.set_oldest_pending(None);
                     self.show(VersionHealth::Running, Some(reached));
                     match try_promote(&self.projection, reached).await {
                         Ok(reached) => {
@@ -99,7 +98,6 @@ impl Projector {
         if batch.len() == 0 {
             return Ok(Progress::Current(from));
         }
-        self.status.set_oldest_pending(batch.oldest);
         let (begun, is_full) = (Instant::now(), self.reader.is_full(&batch));
         let moved = self.projection.project(from, &batch).await?;
         self.reader.record(&batch, begun);

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use store::Lease;
 
@@ -28,9 +27,6 @@ pub struct VersionReport {
     pub position: u64,
     /// Events per second, over the last seconds.
     pub rate: u64,
-    /// When the oldest pending event was appended: the projection lag counts from it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub oldest: Option<Timestamp>,
 }
 
 /// Whether a version is being maintained.

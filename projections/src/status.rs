@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use store::ProjectionCheckpoint;
 
 use crate::report::{VersionHealth, VersionReport};
@@ -15,10 +14,6 @@ pub(crate) struct SharedStatus(Arc<Mutex<VersionReport>>);
 impl SharedStatus {
     pub(crate) fn report(&self) -> VersionReport {
         self.lock().clone()
-    }
-
-    pub(crate) fn set_oldest_pending(&self, oldest: Option<Timestamp>) {
-        self.lock().oldest = oldest;
     }
 
     /// Publishes health, position (the last one if `None`) and events per second; returns whether the health

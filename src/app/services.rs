@@ -1,13 +1,13 @@
 //! The services over an open database: the event store, commands, queries, and the background tasks of this
 //! node.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use projections::{ProjectionContext, ProjectionHandle, ProjectionRunner, lifecycle};
 use store::tiles::Proofs;
 use store::{DeliveryStore, Env, EventStore, MissingKey, Rotation, StoreError};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::database::Database;
@@ -28,6 +28,27 @@ pub enum ProjectionMode {
     Disabled,
 }
 
+/// Remembers when some node last held the lease of the projector, as seen by readiness probes.
+#[derive(Debug)]
+pub(crate) struct ProjectorWatch(Mutex<Instant>);
+
+impl Default for ProjectorWatch {
+    fn default() -> Self {
+        Self(Mutex::new(Instant::now()))
+    }
+}
+
+impl ProjectorWatch {
+    /// For how long no node has held the lease, given whether one does now.
+    pub(crate) fn observe(&self, is_held: bool) -> Duration {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_held {
+            *last = Instant::now();
+        }
+        last.elapsed()
+    }
+}
+
 /// What is available once the database has been opened.
 pub struct Services {
     pub store: EventStore,
@@ -43,6 +64,7 @@ pub struct Services {
     /// Inclusion and consistency proofs.
     pub proofs: Proofs,
     projector: Option<ProjectionHandle>,
+    projector_watch: ProjectorWatch,
     tile_builder: Option<AbortOnDropHandle<()>>,
     dispatcher: Option<DispatcherHandle>,
 }
@@ -102,6 +124,7 @@ impl Services {
             store,
             projection_context,
             projector,
+            projector_watch: ProjectorWatch::default(),
         })
     }
 
@@ -122,6 +145,10 @@ impl Services {
     #[must_use]
     pub fn projector(&self) -> Option<&ProjectionHandle> {
         self.projector.as_ref()
+    }
+
+    pub(crate) fn projector_watch(&self) -> &ProjectorWatch {
+        &self.projector_watch
     }
 
     /// Stops the background tasks, releases their leases and finishes the queued appends. Later appends are

@@ -1,5 +1,7 @@
 //! Commands to webhooks.
 
+use std::sync::Arc;
+
 use domain::webhook::{decide, evolve};
 use domain::{
     ActiveWebhook, Reason, UserId, Webhook, WebhookCommand, WebhookEvent, WebhookId, WebhookRejection,
@@ -7,6 +9,7 @@ use domain::{
 };
 use jiff::Timestamp;
 use store::{Appended, Corruption, Env, EventStore, Position, RecordedResult, StoreError};
+use tokio::sync::Notify;
 
 use super::executor::{Decider, Decision, Loaded, execute, load};
 use super::{Aggregate, CommandContext, CommandError};
@@ -16,6 +19,7 @@ use super::{Aggregate, CommandContext, CommandError};
 pub struct WebhookCommands {
     store: EventStore,
     env: Env,
+    registrations: Arc<Notify>,
 }
 
 /// A webhook to register.
@@ -47,7 +51,7 @@ pub struct WebhookState {
 impl WebhookCommands {
     #[must_use]
     pub fn new(store: EventStore, env: Env) -> Self {
-        Self { store, env }
+        Self { store, env, registrations: Arc::default() }
     }
 
     /// Registers a webhook under a new id and with a new secret.
@@ -63,7 +67,16 @@ impl WebhookCommands {
         let command =
             WebhookCommand::Register { owner, url, secret: self.new_secret(), types, description, after };
         let id = WebhookId::from_uuid(self.env.uuid());
-        execute(&self.store, &self.env, context, &WebhookDecider { id, is_new: true, command }).await
+        let registered =
+            execute(&self.store, &self.env, context, &WebhookDecider { id, is_new: true, command }).await?;
+        self.registrations.notify_one();
+        Ok(registered)
+    }
+
+    /// Notified of each registration by this process.
+    #[must_use]
+    pub fn registrations(&self) -> &Notify {
+        &self.registrations
     }
 
     /// Executes a command to an existing webhook.

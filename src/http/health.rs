@@ -7,7 +7,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use projections::{Projection, ProjectionLeadership, Users, VersionHealth};
+use projections::report::LEASE;
+use projections::{Projection, ProjectionContext, ProjectionLeadership, Users, VersionHealth};
 use serde::Serialize;
 use store::{Position, StoreError};
 use utoipa::ToSchema;
@@ -15,8 +16,10 @@ use utoipa::ToSchema;
 use crate::app::{App, Services};
 
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
-/// The tolerated lag of the read model, in events: a projector catches up with that in about a second.
-const MAX_LAG: u64 = 10_000;
+/// The tolerated projection lag: the age of the oldest event that the rows lack. Requests wait for 2 s.
+const MAX_LAG: Duration = Duration::from_secs(5);
+/// The tolerated time without a lease holder that applies events. A change of the holder takes up to 3 s.
+const MAX_WITHOUT_PROJECTOR: Duration = Duration::from_secs(5);
 /// The tolerated time without a heartbeat of the commit feed, which beats every second.
 const MAX_HEARTBEAT_AGE: Duration = Duration::from_secs(5);
 
@@ -50,7 +53,8 @@ pub(crate) struct ReadyView {
     status: &'static str,
     /// The database: `ok`, `unreachable` or `damaged`.
     database: &'static str,
-    /// The read model `users`: `ok`, `behind`, `failing`, `halted`, `gone` or `unknown`.
+    /// The read model `users`: `ok`, `behind` (by more than 5 s), `stopped` (no node applies events), `failing`,
+    /// `halted`, `gone` or `unknown`.
     users: &'static str,
     /// Notification of commits by other processes: `ok`, `silent` or `unknown`.
     feed: &'static str,
@@ -76,8 +80,8 @@ pub(crate) struct ReadyView {
 )]
 pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
     let probe = match app.services() {
-        Ok(services) => match tokio::time::timeout(PROBE_TIMEOUT, positions(services)).await {
-            Ok(Ok((head, rows))) => DatabaseProbe::Reached(node_state(services, head, rows)),
+        Ok(services) => match tokio::time::timeout(PROBE_TIMEOUT, probe(services)).await {
+            Ok(Ok(probed)) => DatabaseProbe::Reached(node_state(services, probed)),
             Ok(Err(StoreError::Corrupt(_))) => DatabaseProbe::Damaged,
             Ok(Err(_)) | Err(_) => DatabaseProbe::Unreachable,
         },
@@ -102,6 +106,10 @@ struct NodeState {
     health: Option<VersionHealth>,
     head: Position,
     rows: Position,
+    /// The projection lag, if events are waiting.
+    age: Option<Duration>,
+    /// For how long no node has held the lease of the projector.
+    without_projector: Duration,
     /// Whether the live table was dropped.
     rows_dropped: bool,
     /// Whether a table of the log was dropped.
@@ -109,7 +117,7 @@ struct NodeState {
     silence: Option<Duration>,
 }
 
-fn node_state(services: &Services, head: Position, rows: Position) -> NodeState {
+fn node_state(services: &Services, Probed { head, rows, is_projector_running }: Probed) -> NodeState {
     let (progress, name) = (services.store.progress(), Users.name());
     let live = progress.live_version(name);
     let of_read_model = |table: &str| {
@@ -120,6 +128,8 @@ fn node_state(services: &Services, head: Position, rows: Position) -> NodeState 
         health: services.projector().and_then(|projector| live_health(&projector.status(), live)),
         head,
         rows,
+        age: (rows < head).then(|| progress.lag(&format!("{name}_{live}")).unwrap_or_default().age),
+        without_projector: services.projector_watch().observe(is_projector_running),
         rows_dropped: progress.dropped.contains(format!("{name}_{live}").as_str()),
         log_dropped: progress.dropped.iter().any(|name| !of_read_model(name)),
         silence: services.store.since_heartbeat(),
@@ -131,13 +141,22 @@ fn live_health(leadership: &ProjectionLeadership, live: u64) -> Option<VersionHe
     versions.get(&live).map(|version| version.health.clone())
 }
 
-async fn positions(services: &Services) -> Result<(Position, Position), StoreError> {
-    let rows = &services.projection_context.rows;
+/// What the database says.
+struct Probed {
+    head: Position,
+    rows: Position,
+    is_projector_running: bool,
+}
+
+async fn probe(services: &Services) -> Result<Probed, StoreError> {
+    let ProjectionContext { rows, leases, .. } = &services.projection_context;
     let live = rows.versions(Users.name()).await?.map_or(1, |versions| versions.live);
     let users: &dyn Projection = &Users;
     let rows = rows.checkpoint(&users.table(live)).await?.position;
+    let leases = leases.list_leases().await?;
+    let is_projector_running = leases.iter().any(|lease| lease.name == LEASE && lease.is_held());
     let head = services.store.head().await?.position;
-    Ok((head, rows))
+    Ok(Probed { head, rows, is_projector_running })
 }
 
 fn readiness(probe: &DatabaseProbe) -> ReadyView {
@@ -152,7 +171,8 @@ fn readiness(probe: &DatabaseProbe) -> ReadyView {
         Some(VersionHealth::Halted(_)) => "halted",
         Some(VersionHealth::Unknown(_)) => "unknown",
         Some(VersionHealth::Failing(_)) => "failing",
-        Some(VersionHealth::Running) | None if lag > MAX_LAG => "behind",
+        _ if node.without_projector > MAX_WITHOUT_PROJECTOR => "stopped",
+        Some(VersionHealth::Running) | None if node.age.is_some_and(|age| age > MAX_LAG) => "behind",
         Some(VersionHealth::Running) | None => "ok",
     };
     let database = if node.log_dropped { "damaged" } else { "ok" };
@@ -171,20 +191,23 @@ fn unavailable(database: &'static str) -> ReadyView {
 mod tests {
     use super::*;
 
-    fn users(health: Option<VersionHealth>, head: u64, rows: u64) -> (&'static str, &'static str) {
-        let (head, rows) = (Position::new(head), Position::new(rows));
-        let view =
-            readiness(&DatabaseProbe::Reached(NodeState { health, head, rows, ..NodeState::default() }));
+    fn users(health: Option<VersionHealth>, age: u64) -> (&'static str, &'static str) {
+        let (head, rows, age) = (Position::new(7), Position::new(5), Some(Duration::from_secs(age)));
+        let node = NodeState { health, head, rows, age, ..NodeState::default() };
+        let view = readiness(&DatabaseProbe::Reached(node));
         (view.status, view.users)
     }
 
     #[test]
     fn ready_when_every_component_is() {
-        assert_eq!(users(Some(VersionHealth::Running), 7, 7), ("ok", "ok"));
-        assert_eq!(users(None, 7, 5), ("ok", "ok"));
-        assert_eq!(users(None, 20_000, 5), ("unavailable", "behind"));
-        assert_eq!(users(Some(VersionHealth::Failing("x".to_owned())), 7, 7), ("unavailable", "failing"));
-        assert_eq!(users(Some(VersionHealth::Halted("x".to_owned())), 7, 3), ("unavailable", "halted"));
+        assert_eq!(users(Some(VersionHealth::Running), 0), ("ok", "ok"));
+        assert_eq!(users(None, 4), ("ok", "ok"));
+        assert_eq!(users(None, 6), ("unavailable", "behind"));
+        assert_eq!(users(Some(VersionHealth::Running), 6), ("unavailable", "behind"));
+        assert_eq!(users(Some(VersionHealth::Failing("x".to_owned())), 0), ("unavailable", "failing"));
+        assert_eq!(users(Some(VersionHealth::Halted("x".to_owned())), 0), ("unavailable", "halted"));
+        let stopped = NodeState { without_projector: Duration::from_secs(6), ..NodeState::default() };
+        assert_eq!(readiness(&DatabaseProbe::Reached(stopped)).users, "stopped");
         assert_eq!(readiness(&DatabaseProbe::Unreachable).database, "unreachable");
         assert_eq!(readiness(&DatabaseProbe::Damaged).database, "damaged");
     }

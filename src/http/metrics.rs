@@ -61,7 +61,7 @@ fn registry(state: &HttpState) -> Registry {
         gauge("aegis_log_head_position", head, services.store.progress().head.get());
         services.store.metrics().register(&mut registry);
         services.delivery_context.metrics().register(&mut registry);
-        projections::register(&mut registry, services, app.env.now());
+        projections::register(&mut registry, services);
     }
     registry
 }

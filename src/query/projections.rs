@@ -98,7 +98,13 @@ async fn of(
     // Read after the checkpoints: a concurrent append makes the lag larger, never negative.
     let head = sources.events.head().await?.position;
     for (version, position) in versions.kept.iter().zip(positions) {
-        let age = if position < head { age_after(sources, position, now).await? } else { 0.0 };
+        let age = if position < head {
+            let seen = sources.events.progress().lag(&projection.table(version.number).name);
+            // Timestamps may be wrong, and this process may be younger than the event.
+            age_after(sources, position, now).await?.max(seen.unwrap_or_default().age.as_secs_f64())
+        } else {
+            0.0
+        };
         let report = report.versions.get(&version.number).cloned().unwrap_or_default();
         let is_maintained = lease.is_some_and(Lease::is_held);
         shown.push(status(

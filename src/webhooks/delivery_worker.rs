@@ -159,9 +159,6 @@ impl DeliveryWorker {
             if !page.events.is_empty() {
                 // Personal values are never sent, and an event may be retried for days.
                 page.events.iter_mut().for_each(redact);
-                // The owner's authorization is checked as of the page: no event is sent that follows its
-                // loss.
-                self.context.users.wait_for_position(page.next).await?;
                 // No event is sent that follows a change or the deletion of the webhook.
                 if self.context.store.first_after_version(&self.stream, version).await?.is_some() {
                     return Ok(LoopExit::Changed);
@@ -252,6 +249,8 @@ impl DeliveryWorker {
                     () = sleep_until(retry_at) => {}
                 }
             }
+            // Read after the page, and missing no event of the owner: no event is sent that follows the loss of
+            // the owner's authorization. It does not matter how far the read model is otherwise.
             if owner_checked.is_none_or(|at| at.elapsed() > CHECK_VALIDITY) {
                 match self.context.may_own(owner).await? {
                     Some(true) => *owner_checked = Some(Instant::now()),

@@ -2,6 +2,7 @@
 //! the others are standbys and take over within seconds.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::WebhookEvent;
 use serde_json::{Map, Value};
@@ -17,6 +18,9 @@ use super::worker_pool::{STOP_TIMEOUT, WorkerPool};
 use crate::query::WebhookQueries;
 
 const LEASE: &str = "webhooks";
+/// How often the log is searched for a first webhook, registered by another process. One that this process
+/// registers is noticed at once.
+const SEARCH_INTERVAL: Duration = Duration::from_secs(3);
 
 /// Delivers webhooks while this node is the leader.
 pub(crate) struct Dispatcher {
@@ -65,25 +69,19 @@ impl Dispatcher {
     }
 
     async fn run(&self, election: &Election, stop: &CancellationToken) {
-        let mut without_webhooks = Some(Position::START);
-        while !stop.is_cancelled() {
-            // Until a first webhook is registered, no lease is acquired.
-            if let Some(after) = without_webhooks {
-                without_webhooks = self.find_webhooks(after).await;
-            }
-            let turn = async {
-                if without_webhooks.is_some() {
-                    sleep(RENEW_INTERVAL).await;
-                } else {
-                    election.wait_until_leader().await;
-                }
-            };
+        // Until a first webhook is registered, no lease is acquired.
+        tokio::select! {
+            () = self.wait_for_first_webhook() => {}
+            () = stop.cancelled() => return,
+        }
+        loop {
             tokio::select! {
-                () = turn => {}
+                () = election.wait_until_leader() => {}
                 () = stop.cancelled() => return,
             }
-            if without_webhooks.is_none() {
-                self.lead(election, stop).await;
+            self.lead(election, stop).await;
+            if stop.is_cancelled() {
+                return;
             }
         }
     }
@@ -104,19 +102,29 @@ impl Dispatcher {
         }
     }
 
-    /// Scans the log for the first registration of a webhook. `None` if there is one, else the scanned position.
-    async fn find_webhooks(&self, after: Position) -> Option<Position> {
-        let (head, types) = (self.context.store.progress().head, vec![WebhookEvent::REGISTERED.to_owned()]);
-        if head <= after {
-            return Some(after);
-        }
-        let query = EventQuery { after, until: Some(head), limit: 1, types, ..EventQuery::default() };
-        match self.context.store.page(&query).await {
-            Ok(page) if page.events.is_empty() => Some(page.next),
-            Ok(_) => None,
-            Err(error) => {
-                tracing::debug!(%error, "scanning the log for webhooks failed; retrying");
-                Some(after)
+    /// Waits until the log contains the registration of a webhook.
+    async fn wait_for_first_webhook(&self) {
+        let (store, mut after) = (&self.context.store, Position::START);
+        loop {
+            let head = store.progress().head;
+            if after < head {
+                let types = vec![WebhookEvent::REGISTERED.to_owned()];
+                let query = EventQuery { after, until: Some(head), limit: 1, types, ..EventQuery::default() };
+                match store.page(&query).await {
+                    Ok(page) if page.events.is_empty() => after = page.next,
+                    Ok(_) => return,
+                    Err(error) => {
+                        tracing::debug!(%error, "scanning the log for webhooks failed; retrying");
+                    }
+                }
+            }
+            if after < head {
+                sleep(RENEW_INTERVAL).await;
+                continue;
+            }
+            tokio::select! {
+                () = sleep(SEARCH_INTERVAL) => {}
+                () = self.context.commands.registrations().notified() => {}
             }
         }
     }

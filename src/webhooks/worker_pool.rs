@@ -21,7 +21,9 @@ use crate::query::{QueryError, WebhookQueries};
 const RECONCILE_INTERVAL: Duration = Duration::from_millis(250);
 /// The pause before a worker that has ended is restarted.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
-/// How often the owner of a webhook is looked up, to delete the webhooks of erased owners.
+/// How often the workers are reconciled although nothing has changed.
+const SLOW_RECONCILE_INTERVAL: Duration = Duration::from_secs(10);
+/// How often the owners of webhooks are looked up, to delete the webhooks of erased owners.
 const OWNER_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 /// Rows read at once.
 const PAGE_SIZE: usize = 500;
@@ -35,8 +37,8 @@ pub(super) struct WorkerPool<'a> {
     rows: &'a WebhookQueries,
     stop: CancellationToken,
     running: HashMap<WebhookId, RunningWorker>,
-    /// When each owner was last found to exist.
-    owners: HashMap<UserId, Instant>,
+    owner_check: Option<AbortOnDropHandle<()>>,
+    owners_checked: Option<Instant>,
 }
 
 struct RunningWorker {
@@ -52,7 +54,8 @@ impl<'a> WorkerPool<'a> {
         rows: &'a WebhookQueries,
     ) -> Self {
         let stop = CancellationToken::new();
-        Self { context, sender, rows, stop, running: HashMap::new(), owners: HashMap::new() }
+        let (running, owner_check, owners_checked) = Default::default();
+        Self { context, sender, rows, stop, running, owner_check, owners_checked }
     }
 
     /// Runs a worker for each active webhook until stopped, then lets the workers flush their cursors.
@@ -60,8 +63,14 @@ impl<'a> WorkerPool<'a> {
         let mut reconciled: Option<(Position, Instant)> = None;
         loop {
             let position = self.rows.projected_position();
-            if reconciled.is_none_or(|(at, since)| at != position || since.elapsed() > RESTART_PAUSE) {
-                match self.reconcile().await {
+            let has_ended = self.running.values().any(|worker| worker.task.is_finished());
+            let interval = if has_ended { RESTART_PAUSE } else { SLOW_RECONCILE_INTERVAL };
+            if reconciled.is_none_or(|(at, since)| at != position || since.elapsed() > interval) {
+                let result = tokio::select! {
+                    result = self.reconcile() => result,
+                    () = stop.cancelled() => return self.stop_all().await,
+                };
+                match result {
                     Ok(()) => reconciled = Some((position, Instant::now())),
                     Err(error) => {
                         tracing::warn!(%error, "reading the read model `webhooks` failed; retrying");
@@ -77,12 +86,13 @@ impl<'a> WorkerPool<'a> {
 
     async fn reconcile(&mut self) -> Result<(), QueryError> {
         let (mut after, mut found, mut suspended) = (None, HashSet::new(), 0);
+        let mut found_owners = Vec::new();
         loop {
             let page = self.rows.page(after, PAGE_SIZE).await?;
             for row in &page {
                 found.insert(row.id);
                 suspended += usize::from(row.suspended.is_some());
-                self.delete_if_orphaned(row.owner, row.id).await;
+                found_owners.push((row.owner, row.id));
                 self.spawn_worker(row.id, row.version, row.suspended.is_some())?;
             }
             after = page.last().map(|row| row.id);
@@ -99,19 +109,26 @@ impl<'a> WorkerPool<'a> {
             }
         }
         self.running.retain(|id, worker| found.contains(id) || !worker.task.is_finished());
+        self.check_owners(found_owners);
         Ok(())
     }
 
-    /// Deletes the webhook of an erased owner, also a suspended one.
-    async fn delete_if_orphaned(&mut self, owner: UserId, id: WebhookId) {
-        if self.owners.get(&owner).is_some_and(|found| found.elapsed() < OWNER_CHECK_INTERVAL) {
+    /// Deletes the webhooks of erased owners, also suspended ones, beside the workers: looking up an owner may
+    /// take seconds while the read model `users` is behind.
+    fn check_owners(&mut self, found: Vec<(UserId, WebhookId)>) {
+        let is_recent = self.owners_checked.is_some_and(|last| last.elapsed() < OWNER_CHECK_INTERVAL);
+        if is_recent || self.owner_check.as_ref().is_some_and(|check| !check.is_finished()) {
             return;
         }
-        match self.context.delete_if_orphaned(owner, id).await {
-            Ok(true) => {}
-            Ok(false) => drop(self.owners.insert(owner, Instant::now())),
-            Err(error) => tracing::debug!(webhook = %id, %error, "looking up the owner of a webhook failed"),
-        }
+        self.owners_checked = Some(Instant::now());
+        let context = self.context.clone();
+        self.owner_check = Some(AbortOnDropHandle::new(tokio::spawn(async move {
+            for (owner, id) in found {
+                if let Err(error) = context.delete_if_orphaned(owner, id).await {
+                    tracing::debug!(webhook = %id, %error, "looking up the owner of a webhook failed");
+                }
+            }
+        })));
     }
 
     /// Spawns a worker if the webhook is active and has none; notifies a running one of a new version.

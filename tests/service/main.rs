@@ -13,6 +13,7 @@ mod support;
 mod administration;
 mod backpressure;
 mod bodies;
+mod command_counts;
 mod concurrency;
 mod cors;
 mod current_user;

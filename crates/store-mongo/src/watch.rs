@@ -1,7 +1,7 @@
-//! Watches for writes of other processes. The change stream notifies immediately; a poll every second covers
-//! what the stream has missed. Both only report progress, so nothing is lost when a notification is late.
+//! Watches for writes of other processes. The change stream notifies immediately; while it does not deliver, a
+//! poll every second takes its place. Both only report progress, so nothing is lost when a notification is late.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use mongodb::bson::{Document, RawDocument, RawDocumentBuf, doc};
@@ -19,19 +19,45 @@ use crate::versions::to_versions;
 
 /// Time between two polls, and how long the server holds an idle `getMore` of the change stream.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// Time between two polls while the change stream delivers.
+const SLOW_POLL_INTERVAL: Duration = Duration::from_secs(10);
+/// The change stream delivers if it has answered within this time.
+const MAX_STREAM_SILENCE: Duration = Duration::from_millis(2_500);
+
+/// When the change stream last answered.
+#[derive(Clone, Default)]
+struct StreamActivity(Arc<Mutex<Option<Instant>>>);
+
+impl StreamActivity {
+    fn record(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    fn is_delivering(&self) -> bool {
+        let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.is_some_and(|last| last.elapsed() < MAX_STREAM_SILENCE)
+    }
+}
 
 /// Starts the poller and the change stream. They end within about a second after the tracker is dropped;
 /// aborting them would drop the driver's futures before completion.
 pub(crate) fn start(db: Db, tracker: &Arc<ProgressTracker>) {
     tracker.heartbeat();
     let tracker = Arc::downgrade(tracker);
-    tokio::spawn(poll_loop(db.clone(), Weak::clone(&tracker)));
-    tokio::spawn(run_change_stream(db, tracker));
+    let stream = StreamActivity::default();
+    tokio::spawn(poll_loop(db.clone(), Weak::clone(&tracker), stream.clone()));
+    tokio::spawn(run_change_stream(db, tracker, stream));
 }
 
-async fn poll_loop(db: Db, tracker: Weak<ProgressTracker>) {
+async fn poll_loop(db: Db, tracker: Weak<ProgressTracker>, stream: StreamActivity) {
     let mut outage = OutageLog::default();
+    let mut polled: Option<Instant> = None;
     while tracker.strong_count() > 0 {
+        if stream.is_delivering() && polled.is_some_and(|last| last.elapsed() < SLOW_POLL_INTERVAL) {
+            sleep(POLL_INTERVAL).await;
+            continue;
+        }
+        polled = Some(Instant::now());
         match poll(&db, &tracker).await {
             Ok(()) => outage.recovered("polling MongoDB for progress works again"),
             Err(error) if tracker.strong_count() > 0 => {
@@ -82,11 +108,11 @@ async fn poll(db: &Db, tracker: &Weak<ProgressTracker>) -> Result<(), StoreError
 
 /// Keeps a change stream open. A broken stream is reopened at the present, not from a resume token, whose
 /// history the server may have lost; a poll covers the gap.
-async fn run_change_stream(db: Db, tracker: Weak<ProgressTracker>) {
+async fn run_change_stream(db: Db, tracker: Weak<ProgressTracker>, activity: StreamActivity) {
     let mut backoff = StreamBackoff::default();
     while tracker.strong_count() > 0 {
         let error = match open_change_stream(&db, &tracker).await {
-            Ok(stream) => read_change_stream(&db, stream, &tracker, &mut backoff).await,
+            Ok(stream) => read_change_stream(&db, stream, &tracker, &activity, &mut backoff).await,
             Err(error) => error,
         };
         if tracker.strong_count() == 0 {
@@ -128,6 +154,7 @@ async fn read_change_stream(
     db: &Db,
     mut stream: Stream,
     tracker: &Weak<ProgressTracker>,
+    activity: &StreamActivity,
     backoff: &mut StreamBackoff,
 ) -> StoreError {
     let mut immediate_answers = 0;
@@ -158,6 +185,7 @@ async fn read_change_stream(
         }
         immediate_answers = 0;
         backoff.reset();
+        activity.record();
         tracker.heartbeat();
     }
 }

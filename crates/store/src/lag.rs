@@ -14,7 +14,7 @@ const RESOLUTION: Duration = Duration::from_millis(20);
 const MAX_SAMPLES: usize = 64;
 
 /// How far a table is behind the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ProjectionLag {
     /// The age of the oldest event that is not applied.
     pub age: Duration,

@@ -2,8 +2,8 @@
 //! without a query of the database.
 
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
 use projections::{Projection, ProjectionLeadership, VersionHealth, VersionReport};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -30,12 +30,12 @@ struct Gauges {
     heartbeat: Seconds,
 }
 
-pub(super) fn register(registry: &mut Registry, services: &Services, now: Timestamp) {
+pub(super) fn register(registry: &mut Registry, services: &Services) {
     let (gauges, progress) = (Gauges::default(), services.store.progress());
     if let Some(projector) = services.projector() {
         let (leadership, is_owner) = (projector.status(), projector.is_owner());
         for projection in projector.projections() {
-            gauges.of_projection(*projection, &leadership, is_owner, &progress, now);
+            gauges.of_projection(*projection, &leadership, is_owner, &progress);
         }
     }
     let Gauges { position, lag, lag_seconds, rate, state, live, owner, heartbeat } = gauges;
@@ -47,7 +47,7 @@ pub(super) fn register(registry: &mut Registry, services: &Services, now: Timest
     numbers("aegis_projection_live", "Whether a version is live", live);
     numbers("aegis_projection_owner", "Whether this node holds the lease of the projection", owner);
     let mut seconds = |name: &str, help: &str, family: Seconds| registry.register(name, help, family);
-    let age = "Projection lag: age of the oldest event that is read and not applied yet";
+    let age = "Projection lag: age of the oldest event that is not applied yet";
     seconds("aegis_projection_lag_seconds", age, lag_seconds);
     let silence = "Time since the last report of the lease holder";
     seconds("aegis_projection_heartbeat_age_seconds", silence, heartbeat);
@@ -60,7 +60,6 @@ impl Gauges {
         leadership: &ProjectionLeadership,
         is_owner: bool,
         progress: &StoreProgress,
-        now: Timestamp,
     ) {
         let name = projection.name();
         let labels = vec![("projection", name.to_owned())];
@@ -74,10 +73,12 @@ impl Gauges {
             let number = ("version", version.number.to_string());
             let labels: Labels = labels.iter().cloned().chain([number]).collect();
             self.live.get_or_create(&labels).set(i64::from(version.number == versions.live));
-            let known = progress.applied_position(&projection.table(version.number).name);
+            let table = projection.table(version.number).name;
+            let known = progress.applied_position(&table);
+            let age = progress.lag(&table).unwrap_or_default().age;
             let report = leadership.report.get(name).and_then(|report| report.versions.get(&version.number));
             if let Some(report) = report {
-                self.of_version(&labels, report, known, progress.head, now);
+                self.of_version(&labels, report, known, progress.head, age);
             }
         }
     }
@@ -88,7 +89,7 @@ impl Gauges {
         report: &VersionReport,
         known: Position,
         head: Position,
-        now: Timestamp,
+        age: Duration,
     ) {
         // The known progress is newer than the report, unless this node has not received any yet.
         let position = known.get().max(report.position);
@@ -97,8 +98,6 @@ impl Gauges {
         self.position.get_or_create(labels).set(number(position));
         self.lag.get_or_create(labels).set(number(lag));
         self.rate.get_or_create(labels).set(number(report.rate));
-        let age = report.oldest.filter(|_| lag > 0).map(|oldest| now.duration_since(oldest));
-        let age = age.unwrap_or_default().max(SignedDuration::ZERO);
         self.lag_seconds.get_or_create(labels).set(age.as_secs_f64());
         for state in VersionHealth::NAMES {
             let labels: Labels = labels.iter().cloned().chain([("state", state.to_owned())]).collect();

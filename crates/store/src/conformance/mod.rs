@@ -93,6 +93,7 @@ macro_rules! conformance {
             deliveries::progress_and_attempts_are_written_atomically
             deliveries::concurrent_recorders_one_wins
             deliveries::attempt_history_is_bounded
+            deliveries::repeated_attempt_numbers_replace_earlier_attempts
         );
     };
     ($backend:ident, $fixture:expr; $($group:ident::$guarantee:ident)+) => {

@@ -27,8 +27,10 @@ impl DeliveryStore for Memory {
         }
         let (progress, attempts) = state.deliveries.entry(stream.clone()).or_default();
         *progress = to.clone();
-        let new =
-            number_attempts(to, reports).map(|(number, report)| Attempt { number, report: report.clone() });
+        let new: Vec<_> = number_attempts(to, reports)
+            .map(|(number, report)| Attempt { number, report: report.clone() })
+            .collect();
+        attempts.retain(|known| new.first().is_none_or(|first| known.number < first.number));
         attempts.extend(new);
         attempts.retain(|attempt| attempt.number + MAX_STORED_ATTEMPTS > to.attempts);
         Ok(())

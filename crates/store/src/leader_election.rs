@@ -132,9 +132,9 @@ where
         }
     }
 
-    /// Renews the lease until it is lost. If `report` says for [`MAX_STUCK`] that the job is stuck, the lease is
-    /// offered to other nodes; the job goes on meanwhile, and afterwards if no node has taken it. A `report` of
-    /// `None` leaves the last one in place.
+    /// Renews the lease until it is lost. If `report` says for [`MAX_STUCK`] that the job is stuck, the lease
+    /// is offered to other nodes; the job goes on meanwhile, and afterwards if no node has taken it. A
+    /// `report` of `None` leaves the last one in place.
     pub async fn renew(&self, report: impl Fn() -> Option<LeaderReport<R>>) -> LeadershipEnd {
         let acquired = self.acquired.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (mut renewed, mut stuck_since) = (acquired.unwrap_or_else(Instant::now), None);

@@ -1,5 +1,5 @@
-//! Verifies an export offline, with a signed checkpoint and the verifier key and without a database. Writing exports
-//! belongs to `writer`.
+//! Verifies an export offline, with a signed checkpoint and the verifier key and without a database. Writing
+//! exports belongs to `writer`.
 
 use std::fmt;
 use std::fs::File;
@@ -62,7 +62,8 @@ impl fmt::Display for ExportMismatch {
     }
 }
 
-/// The kinds of mismatches. Those that a log can also have share the code of [`FindingKind`](store::FindingKind).
+/// The kinds of mismatches. Those that a log can also have share the code of
+/// [`FindingKind`](store::FindingKind).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExportMismatchKind {
     #[error("the line is not a line of an export")]
@@ -122,7 +123,8 @@ pub fn verify_export(
     let from = tree.frontier.size() + 1;
     if head.size < from {
         return Err(refused(format!(
-            "the checkpoint is of {} events, and the export begins at position {from}: take a later checkpoint",
+            "the checkpoint is of {} events, and the export begins at position {from}: take a later \
+             checkpoint",
             head.size
         )));
     }
@@ -193,8 +195,8 @@ fn verify_coverage(
             Err(mismatch(to, ExportMismatchKind::CheckpointMismatch))
         }
         _ => Err(refused(format!(
-            "the checkpoint is of {} events, and the export ends at position {to}: take an earlier checkpoint, or export \
-             again up to there",
+            "the checkpoint is of {} events, and the export ends at position {to}: take an earlier \
+             checkpoint, or export again up to there",
             head.size
         ))),
     }
@@ -215,8 +217,8 @@ impl ExportTree {
         }
         if !manifest.complete {
             return Err(refused(
-                "the export is filtered or is a table, so no Merkle root can be computed: to verify it, export without \
-                 `--types`, as `jsonl`"
+                "the export is filtered or is a table, so no Merkle root can be computed: to verify it, \
+                 export without `--types`, as `jsonl`"
                     .to_owned(),
             ));
         }
@@ -257,8 +259,8 @@ impl ExportTree {
     }
 }
 
-/// A line of an export. Duplicate and unknown fields are rejected: of two events, another parser might return the one
-/// that was not verified.
+/// A line of an export. Duplicate and unknown fields are rejected: of two events, another parser might return
+/// the one that was not verified.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ExportLine<'a> {

@@ -1,5 +1,5 @@
-//! Queries: rows of the read models and their freshness. Events are read only for the head of the log, the
-//! projection lag and the past (`history`).
+//! Queries: rows of the read models and their freshness (read-your-writes, `Aegis-Min-Position`). Events are
+//! read only for the head of the log, the projection lag and the past (`history`).
 
 mod claims;
 mod history;

@@ -1,6 +1,6 @@
-//! Signed checkpoints: the head of the log as a C2SP checkpoint (c2sp.org/tlog-checkpoint) in a signed note
-//! (c2sp.org/signed-note), which standard transparency-log tools can verify. Projection checkpoints are in
-//! [`rows`](crate::rows).
+//! Signed checkpoints: the tree head of the log as a C2SP checkpoint (c2sp.org/tlog-checkpoint) in a signed
+//! note (c2sp.org/signed-note), which standard transparency-log tools can verify. Projection checkpoints are
+//! in [`rows`](crate::rows).
 
 mod verifier;
 

@@ -1,6 +1,6 @@
 //! Idempotency keys: an append executes at most once per key, and a repetition finds the recorded result of
 //! the first. The record has keyed hashes and a position in the log, and is written in the transaction of the
-//! append. HTTP responses are not stored; replaying them belongs to the HTTP layer.
+//! append. HTTP responses are not stored; the replayed response belongs to the HTTP layer.
 
 use std::fmt;
 

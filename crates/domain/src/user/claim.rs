@@ -1,4 +1,4 @@
-//! Derives the unique claims of an event: e-mail address and username.
+//! Derives the unique claims of an event (e-mail address, username). The event store enforces them.
 
 use super::UserEvent;
 use crate::value::{EmailAddress, Username};

@@ -1,6 +1,7 @@
-//! Rotation of the master key (KEK): rewraps every data key (DEK) and service key by the current master key,
-//! while other processes read and append. Only the wrapping changes; the keys themselves and all ciphertexts
-//! stay the same. Loading master keys belongs to [`key_store`](crate::key_store).
+//! Rotation of the master key (KEK) of the envelope encryption: rewraps every data key (DEK) and service key
+//! by the current master key, while other processes read and append. Only the wrapping changes; the keys
+//! themselves and all ciphertexts stay the same. Loading master keys belongs to
+//! [`key_store`](crate::key_store).
 //!
 //! A rotation has three steps and can be repeated after an interruption at any point:
 //!

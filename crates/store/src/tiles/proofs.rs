@@ -1,5 +1,5 @@
-//! Serves tiles, and builds inclusion proofs and consistency proofs (RFC 6962) from them. Each proof is
-//! verified against the signed head before it is returned.
+//! Serves tiles, and builds inclusion proofs and consistency proofs (Merkle tree, RFC 6962) from them. Each
+//! proof is verified against the signed head before it is returned.
 
 use std::collections::BTreeSet;
 use std::ops::Range;

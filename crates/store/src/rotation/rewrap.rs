@@ -142,7 +142,7 @@ impl Rotation {
             match self.rewrap(&stream, &wrapped)? {
                 RewrapOutcome::UpToDate => {}
                 RewrapOutcome::Damaged => pass.damaged = pass.damaged.take().or(Some(stream)),
-                RewrapOutcome::Rewrapped(to) => {
+                RewrapOutcome::Replace(to) => {
                     changes.push(KeyReplacement { stream, from: wrapped, to });
                 }
             }
@@ -167,7 +167,7 @@ impl Rotation {
             return Ok(RewrapOutcome::UpToDate);
         }
         match self.masters.unwrap(stream.as_str(), wrapped) {
-            Ok(key) => Ok(RewrapOutcome::Rewrapped(self.wrap(stream.as_str(), &key)?)),
+            Ok(key) => Ok(RewrapOutcome::Replace(self.wrap(stream.as_str(), &key)?)),
             // Only a process that has this master key can rewrap it.
             Err(UnwrapError::UnknownMasterKey(_)) => Ok(RewrapOutcome::UpToDate),
             Err(UnwrapError::Undecryptable(_)) => Ok(RewrapOutcome::Damaged),
@@ -183,6 +183,6 @@ impl Rotation {
 /// How to proceed with a wrapped key.
 enum RewrapOutcome {
     UpToDate,
-    Rewrapped(Vec<u8>),
+    Replace(Vec<u8>),
     Damaged,
 }

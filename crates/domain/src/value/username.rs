@@ -141,8 +141,8 @@ mod tests {
 
     #[test]
     fn forbidden_character_is_reported_by_code_point() {
-        let fault = Username::parse("a\u{202E}b").unwrap_err();
-        assert_eq!(fault.to_string(), "a username cannot contain the character U+202E");
+        let error = Username::parse("a\u{202E}b").unwrap_err();
+        assert_eq!(error.to_string(), "a username cannot contain the character U+202E");
     }
 
     proptest! {

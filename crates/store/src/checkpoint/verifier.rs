@@ -141,8 +141,8 @@ mod tests {
         assert!(forged(note.replace("\n42\n", "\n43\n")));
         assert!(forged(signer.sign(42, &[8; 32]).replace("CAgICAgI", "CQkJCQkJ")));
         assert!(forged(note.replace("— aegis/", "— other/")));
-        let stranger = Signer::new(Uuid::nil(), &[8; 32]).unwrap();
-        assert!(forged(stranger.sign(42, &[9; 32])));
+        let other = Signer::new(Uuid::nil(), &[8; 32]).unwrap();
+        assert!(forged(other.sign(42, &[9; 32])));
         let elsewhere = Signer::new(Uuid::max(), &[7; 32]).unwrap().sign(42, &[9; 32]);
         assert!(matches!(key.open(&elsewhere), Err(SignatureError::AnotherLog { .. })));
         for nonsense in ["", "aegis", "a\nb\nc\n\n", &note.replace("\n\n", "\n")] {

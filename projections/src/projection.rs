@@ -56,7 +56,7 @@ pub trait Projection: Send + Sync {
     fn name(&self) -> &'static str;
 
     /// The version of this projection's code, from 1. A change of the fold or of the schema raises it and
-    /// keeps the previous code as [`Projection::predecessor`] for one release.
+    /// keeps the previous code as [`Projection::previous`] for one release.
     fn version(&self) -> u32 {
         1
     }
@@ -87,7 +87,7 @@ pub trait Projection: Send + Sync {
     fn fold(&self, row: Option<Row>, event: &StoredEvent) -> Result<Option<Row>, PoisonEvent>;
 
     /// The code of the previous version, which keeps the existing rows current during the rebuild.
-    fn predecessor(&self) -> Option<&'static dyn Projection> {
+    fn previous(&self) -> Option<&'static dyn Projection> {
         None
     }
 }
@@ -107,7 +107,7 @@ impl dyn Projection {
             if projection.version() == version {
                 return Some(projection);
             }
-            known = projection.predecessor();
+            known = projection.previous();
         }
         None
     }

@@ -1,5 +1,5 @@
-//! A fixed pool of password-hashing threads at the lowest priority, with a bounded queue: a flood of logins
-//! costs other requests little, and memory is bounded by threads × memory cost.
+//! A fixed pool of password-hashing threads at the lowest priority, with a bounded queue (backpressure): a
+//! flood of logins costs other requests little, and memory is bounded by threads × memory cost.
 
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};

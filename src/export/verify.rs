@@ -1,4 +1,5 @@
-//! Proving that an export is what was signed: with the export, a checkpoint and the key, and no database.
+//! Verifies an export offline, with a signed checkpoint and the verifier key and without a database. Writing
+//! exports belongs to `writer`.
 
 use std::fmt;
 use std::fs::File;
@@ -18,39 +19,39 @@ use store::merkle::{Frontier, leaf_hash, verify_consistency};
 use super::ExportError;
 use super::manifest::Manifest;
 
-/// What was proved.
+/// The result of a verification without mismatch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VerifiedExport {
     /// The first position of the export.
     pub from: u64,
-    /// Up to here it is what was signed.
+    /// The last position covered by the checkpoint.
     pub verified_to: u64,
     /// The last position of the export.
     pub to: u64,
-    /// How many events the checkpoint is of.
+    /// The number of events in the checkpoint.
     pub checkpoint_size: u64,
 }
 
-/// Why an export was not proved.
+/// Why an export was not verified.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportVerificationError {
-    /// Something is wrong with it.
+    /// The export differs from what was signed.
     #[error("{0}")]
     Mismatch(ExportMismatch),
-    /// The checkpoint is not one of that key.
+    /// The checkpoint is not signed by the verifier key.
     #[error(transparent)]
     Checkpoint(store::checkpoint::SignatureError),
-    /// It cannot be proved as things are.
+    /// The export cannot be read, or not be verified with this checkpoint.
     #[error(transparent)]
     Export(#[from] ExportError),
 }
 
-/// The first thing in an export that is not what was signed.
+/// The first difference between an export and what was signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExportMismatch {
     /// The position of the event; zero if it concerns the file as a whole.
     pub position: Position,
-    /// What is wrong.
+    /// The kind of difference.
     pub kind: ExportMismatchKind,
 }
 
@@ -61,7 +62,7 @@ impl fmt::Display for ExportMismatch {
     }
 }
 
-/// What is wrong with an export. Kinds that a log can have as well have the code of
+/// The kinds of mismatches. Those that a log can also have share the code of
 /// [`FindingKind`](store::FindingKind).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExportMismatchKind {
@@ -71,7 +72,7 @@ pub enum ExportMismatchKind {
     InvalidEvent,
     #[error("the event is missing; the next one is at position {next}")]
     EventMissing { next: Position },
-    #[error("another event has its place")]
+    #[error("the line has an event with an earlier position")]
     EventReplaced,
     #[error("the leaf hash does not match the event: one of them was changed")]
     LeafMismatch,
@@ -106,10 +107,10 @@ impl ExportMismatchKind {
     }
 }
 
-/// Proves an export. `each` is told the position, now and then.
+/// Verifies an export. `on_progress` receives the position reached, periodically.
 ///
 /// # Errors
-/// [`ExportVerificationError::Mismatch`] with the position of the first thing that is wrong.
+/// [`ExportVerificationError::Mismatch`] with the position of the first mismatch.
 pub fn verify_export(
     export: &Path,
     checkpoint: &str,
@@ -122,7 +123,8 @@ pub fn verify_export(
     let from = tree.frontier.size() + 1;
     if head.size < from {
         return Err(refused(format!(
-            "the checkpoint is of {} events, and the export begins at position {from}: take a later checkpoint",
+            "the checkpoint is of {} events, and the export begins at position {from}: take a later \
+             checkpoint",
             head.size
         )));
     }
@@ -141,13 +143,13 @@ pub fn verify_export(
         check_manifest(manifest, &tree, &hex::encode(hash.finish()))?;
     }
     if to < from {
-        return Err(refused(format!("{} holds no event", export.display())));
+        return Err(refused(format!("{} has no events", export.display())));
     }
-    let proved = verify_coverage(&tree, &head, manifest.as_ref(), key)?;
-    Ok(VerifiedExport { from, verified_to: proved, to, checkpoint_size: head.size })
+    let verified_to = verify_coverage(&tree, &head, manifest.as_ref(), key)?;
+    Ok(VerifiedExport { from, verified_to, to, checkpoint_size: head.size })
 }
 
-/// Whether the manifest was made for this file.
+/// Checks that the manifest belongs to this file.
 fn check_manifest(
     manifest: &Manifest,
     tree: &ExportTree,
@@ -171,7 +173,7 @@ fn check_manifest(
     Ok(())
 }
 
-/// How far the checkpoint proves the export, whose events are one after the other.
+/// Returns the last position of the export that the checkpoint covers.
 fn verify_coverage(
     tree: &ExportTree,
     head: &SignedHead,
@@ -182,9 +184,9 @@ fn verify_coverage(
     if head.size <= to {
         return Ok(head.size);
     }
-    let bridge =
+    let proof_to_head =
         manifest.and_then(|manifest| Some((key.open(&manifest.checkpoint).ok()?, manifest.proof()?)));
-    match bridge {
+    match proof_to_head {
         Some((same, proof)) if same == *head => {
             let root = tree.frontier.root();
             if verify_consistency((to, &root), (head.size, &head.root), &proof) {
@@ -193,14 +195,14 @@ fn verify_coverage(
             Err(mismatch(to, ExportMismatchKind::CheckpointMismatch))
         }
         _ => Err(refused(format!(
-            "the checkpoint is of {} events, and the export ends at position {to}: take an earlier checkpoint, or export \
-             again up to there",
+            "the checkpoint is of {} events, and the export ends at position {to}: take an earlier \
+             checkpoint, or export again up to there",
             head.size
         ))),
     }
 }
 
-/// The tree so far.
+/// The Merkle tree over the lines read so far.
 struct ExportTree {
     frontier: Frontier,
     last: Option<Timestamp>,
@@ -215,8 +217,8 @@ impl ExportTree {
         }
         if !manifest.complete {
             return Err(refused(
-                "the export holds a choice of events, or a table, which no root can be made of: export without \
-                 `--types`, as `jsonl`, to prove it"
+                "the export is filtered or is a table, so no Merkle root can be computed: to verify it, \
+                 export without `--types`, as `jsonl`"
                     .to_owned(),
             ));
         }
@@ -226,7 +228,7 @@ impl ExportTree {
         Ok(Self { frontier, last: None })
     }
 
-    /// Takes a line in, which is to be the next event.
+    /// Checks and applies the line of the next event.
     fn push_line(&mut self, line: &[u8], head: &SignedHead) -> Result<(), ExportVerificationError> {
         let expected = self.frontier.size() + 1;
         let wrong = |kind| mismatch(expected, kind);
@@ -257,7 +259,8 @@ impl ExportTree {
     }
 }
 
-/// A line. A name that comes twice is refused, as is one that nobody knows: of two events a reader might show the other one.
+/// A line of an export. Duplicate and unknown fields are rejected: of two events, another parser might return
+/// the one that was not verified.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ExportLine<'a> {
@@ -271,7 +274,7 @@ struct ExportLine<'a> {
     _erased: IgnoredAny,
 }
 
-/// What has to be known of an event to put it in its place.
+/// The fields that determine the place of an event in the log.
 #[derive(Deserialize)]
 struct EventPosition {
     position: u64,

@@ -1,4 +1,4 @@
-//! `GET /health` and `GET /health/ready`
+//! Health checks: `GET /health` and `GET /health/ready`.
 
 use std::sync::Arc;
 use std::time::Duration;

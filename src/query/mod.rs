@@ -1,5 +1,5 @@
-//! Queries: rows of the read models and their freshness. Events are read only for the head of the log, the
-//! projection lag and the past (`history`).
+//! Queries: rows of the read models and their freshness (read-your-writes, `Aegis-Min-Position`). Events are
+//! read only for the head of the log, the projection lag and the past (`history`).
 
 mod claims;
 mod history;
@@ -58,7 +58,7 @@ enum RowsQuery<'a> {
 
 /// Reads rows of the live version of a read model; returns them with their table. Every answer carries the
 /// checkpoint of its snapshot: if it says that the table was removed, because this process has missed a
-/// cutover, the live version is resolved anew.
+/// cutover, the live version is resolved again.
 async fn read_live(
     store: &EventStore,
     rows: &Arc<dyn ReadModelStore>,

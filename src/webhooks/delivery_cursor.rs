@@ -1,4 +1,4 @@
-//! The delivery cursor of one webhook, and its recent attempts.
+//! The delivery cursor of one webhook in the log, which serves as the outbox, and its recent attempts.
 //!
 //! Both are held in memory while the webhook is delivered, and flushed to the delivery store at intervals.
 //! Deliveries that were not flushed before a crash are repeated by the next node: delivery is at least once.

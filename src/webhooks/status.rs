@@ -88,7 +88,7 @@ impl WebhookStatus {
     }
 
     fn new(state: &WebhookState, webhook: &ActiveWebhook, cursor: &DeliveryCursor) -> Option<Self> {
-        // What failed before it was resumed is tried anew.
+        // A failure before the webhook was resumed is no longer current.
         let failing = cursor.failing().filter(|_| cursor.resumed == webhook.resumed);
         Some(Self {
             id: state.id.to_string(),

@@ -61,10 +61,10 @@ impl Cluster {
     }
 
     /// Extends the time limit of commands.
-    pub(crate) fn with_timeout(self, patience: Duration) -> Self {
-        let patient =
-            |node: ClusterNode| ClusterNode { deployment: node.deployment.with_timeout(patience), ..node };
-        Self { nodes: self.nodes.into_iter().map(patient).collect() }
+    pub(crate) fn with_timeout(self, timeout: Duration) -> Self {
+        let extended =
+            |node: ClusterNode| ClusterNode { deployment: node.deployment.with_timeout(timeout), ..node };
+        Self { nodes: self.nodes.into_iter().map(extended).collect() }
     }
 
     pub(crate) fn size(&self) -> usize {

@@ -134,8 +134,8 @@ async fn deactivated_users_token_stays_void_after_reactivation(store: Store) {
     assert_eq!(app.me(&user.token).await.code(403), "inactive_user");
     app.command(&user.id, UserCommand::Reactivate { reason: None }).await;
     assert_eq!(app.me(&user.token).await.code(403), "token_revoked");
-    let predecessors = json!({"sub": user.id, "exp": 4_000_000_000_u64});
-    let answer = app.me(&sign_token(&predecessors, Algorithm::HS256, SECRET_KEY)).await;
+    let legacy_claims = json!({"sub": user.id, "exp": 4_000_000_000_u64});
+    let answer = app.me(&sign_token(&legacy_claims, Algorithm::HS256, SECRET_KEY)).await;
     assert_eq!(answer.code(403), "token_revoked", "a token without `ver` counts from 0");
     app.me(&app.token_of(&user.email).await).await.expect(200);
 }

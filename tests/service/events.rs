@@ -113,7 +113,7 @@ async fn next_advances_when_no_event_matches_the_filter(store: Store) {
     let app = TestApp::start(store).await;
     let (admin, _) = users_with_history(&app).await;
     for filter in
-        ["types=NothingOfTheKind", "stream=user-0193e2b4-0000-7000-8000-000000000001", "actor=nobody"]
+        ["types=NothingOfTheKind", "stream=user-0193e2b4-0000-7000-8000-000000000001", "actor=unknown"]
     {
         assert_eq!(admin.paged(&format!("/events?{filter}"), 2).await, Vec::<Value>::new());
     }

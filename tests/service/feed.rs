@@ -108,7 +108,7 @@ async fn stream_filters_types_and_redacts_personal_values(store: Store) {
 
 /// Events of every type carry the marker in every personal field.
 async fn subscribers_see_no_personal_data_in_any_event_type(store: Store) {
-    const MARK: &str = "nobody-may-see-this";
+    const MARK: &str = "must-not-be-disclosed";
     let app = TestApp::start(store).await;
     let (admin, subscriber) = (app.admin().await, app.user_with(Role::Subscriber).await);
     let mut live = [subscriber.get("/events/stream").open().await, admin.get("/events/stream").open().await];

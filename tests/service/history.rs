@@ -230,7 +230,7 @@ async fn cli_shows_history_and_past_state(store: Store) {
     assert!(history.contains("is_active true -> false, reason \"=1+1\""), "{history}");
     let history = deployment.run_ok(&["users", "history", &bob]).await.stdout;
     assert!(history.contains("email (erased)") && !history.contains(&email_of("bob")), "{history}");
-    assert_eq!(deployment.run(&["users", "history", "nobody@example.com"]).await.code, Some(1));
+    assert_eq!(deployment.run(&["users", "history", "unknown@example.com"]).await.code, Some(1));
 
     let record = deployment.run_ok(&["users", "export", &email]).await.stdout;
     let record: Value = serde_json::from_str(&record).unwrap();

@@ -68,11 +68,11 @@ async fn optional_fields_and_basic_authentication_are_ignored(store: Store) {
     app.sign_up("ada").await;
     log_in_with(&app, &[("grant_type", "password")]).await.expect(200);
     log_in_with(&app, &[("grant_type", "")]).await.expect(200);
-    let others = [("scope", "me items"), ("client_id", "nobody"), ("client_secret", "guess"), ("other", "x")];
+    let others = [("scope", "me items"), ("client_id", "client"), ("client_secret", "guess"), ("other", "x")];
     log_in_with(&app, &others).await.expect(200);
-    // What RFC 6749 §2.3.1 clients send: `nobody:guess`.
+    // What RFC 6749 §2.3.1 clients send: `client:guess`.
     let form = [("username", "ada@example.com"), ("password", PASSWORD)];
-    let login = app.post("/auth/login/access-token").header("Authorization", "Basic bm9ib2R5Omd1ZXNz");
+    let login = app.post("/auth/login/access-token").header("Authorization", "Basic Y2xpZW50Omd1ZXNz");
     login.form(&form).send().await.expect(200);
 }
 

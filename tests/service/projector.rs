@@ -44,7 +44,7 @@ async fn without_a_projector_a_new_user_gets_projection_behind(store: Store) {
     let id = sign_up_unprojected(&app, "ada").await;
     assert_behind(&app.log_in(&email_of("ada"), PASSWORD).await);
     assert_behind(&app.log_in(&email_of("ada"), "wrong").await);
-    assert_behind(&app.log_in("nobody@example.com", PASSWORD).await);
+    assert_behind(&app.log_in("unknown@example.com", PASSWORD).await);
     assert_behind(&app.me(&token_for(&id)).await);
     let waiting = app.post("/auth/login/access-token").header("Aegis-Min-Position", "1");
     assert_behind(&waiting.form(&[("username", &email_of("ada")), ("password", PASSWORD)]).send().await);

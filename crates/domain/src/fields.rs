@@ -1,11 +1,11 @@
-//! Reading the fields of a stored event, with errors that never show a value.
+//! Reads the fields of a stored event. Errors never contain values.
 
 use serde_json::{Map, Value};
 
 use crate::payload::{DecodeError, DecodeProblem};
 use crate::value::Erasable;
 
-/// A stored event whose fields are about to be read.
+/// The fields of a stored event.
 #[derive(Clone, Copy)]
 pub(crate) struct Fields<'a> {
     pub(crate) event_type: &'a str,
@@ -15,12 +15,12 @@ pub(crate) struct Fields<'a> {
 }
 
 impl Fields<'_> {
-    /// A text that must be there.
+    /// A required text.
     pub(crate) fn text(&self, field: &'static str) -> Result<String, DecodeError> {
         self.text_in(self.data, field).map(ToOwned::to_owned)
     }
 
-    /// A text that must be there, as `parse` understands it.
+    /// A required text, parsed by `parse`.
     pub(crate) fn parsed<T, E>(
         &self,
         field: &'static str,
@@ -30,7 +30,7 @@ impl Fields<'_> {
         parse(text).map_err(|_| self.error(DecodeProblem::IllTyped { field }))
     }
 
-    /// A boolean that is false unless it says otherwise.
+    /// An optional boolean; absent means false.
     pub(crate) fn flag(&self, field: &'static str) -> Result<bool, DecodeError> {
         match self.data.get(field) {
             None => Ok(false),
@@ -38,17 +38,17 @@ impl Fields<'_> {
         }
     }
 
-    /// A boolean that must be there.
+    /// A required boolean.
     pub(crate) fn boolean(&self, field: &'static str) -> Result<bool, DecodeError> {
         self.value(self.data, field)?.as_bool().ok_or_else(|| self.error(DecodeProblem::IllTyped { field }))
     }
 
-    /// An integer from zero on that must be there.
+    /// A required non-negative integer.
     pub(crate) fn integer(&self, field: &'static str) -> Result<u64, DecodeError> {
         self.value(self.data, field)?.as_u64().ok_or_else(|| self.error(DecodeProblem::IllTyped { field }))
     }
 
-    /// A personal text that must be there unless the personal part was erased.
+    /// A personal text, required unless personal data was erased.
     pub(crate) fn personal<T>(
         &self,
         field: &'static str,
@@ -63,7 +63,7 @@ impl Fields<'_> {
         }
     }
 
-    /// A personal text that must be there unless the personal part was erased, as `parse` understands it.
+    /// A personal text, required unless personal data was erased, parsed by `parse`.
     pub(crate) fn parsed_personal<T, E>(
         &self,
         field: &'static str,
@@ -76,7 +76,7 @@ impl Fields<'_> {
         }
     }
 
-    /// A personal text that is there if the flag beside it says so.
+    /// A personal text that is present if its flag `has_<field>` is set.
     pub(crate) fn optional_personal<T>(
         &self,
         flag: &'static str,
@@ -94,7 +94,7 @@ impl Fields<'_> {
         map.get(field).ok_or_else(|| self.error(DecodeProblem::Missing { field }))
     }
 
-    /// The error that says what is wrong with this event.
+    /// Creates the error for this event.
     pub(crate) fn error(&self, problem: DecodeProblem) -> DecodeError {
         DecodeError { event_type: self.event_type.to_owned(), schema: self.schema, problem }
     }

@@ -1,20 +1,20 @@
-//! The identity rules of Aegis, and nothing else.
+//! The identity rules of Aegis.
 //!
 //! Everything here is a pure function of its arguments: no clock, no randomness, no I/O. Time, ids and
-//! password hashes are made elsewhere and arrive inside a command. The modules, in the order in which a
-//! command meets them:
+//! password hashes are arguments of commands. The modules, in the order in which a command passes through
+//! them:
 //!
 //! 1. [`value`]: text from outside is parsed into types that enforce the rules;
 //! 2. [`user`]: a command is decided against the state (`decide`), and its events are folded into the state
 //!    (`evolve`);
-//! 3. [`system`]: the stream of the whole installation: who the active administrators are, so that the last
-//!    one stays, and what projections skip;
-//! 4. [`webhook`]: who is sent which events where;
-//! 5. [`payload`]: the stored form of an event, with personal data apart;
+//! 3. [`system`]: the stream of the whole deployment: the active administrators, the last of whom cannot be
+//!    removed, and the events that projections skip;
+//! 4. [`webhook`]: the webhook aggregate;
+//! 5. [`payload`]: the stored form of an event, with personal data separated;
 //! 6. [`upcast`]: upcasters: how events of earlier releases are converted to the current layout.
 //!
 //! The functions `decide`, `evolve` and `fold` exist once per aggregate and are called by its name:
-//! `user::decide`, `system::evolve`. All types are also found at the root of the crate.
+//! `user::decide`, `system::evolve`. All types are re-exported at the root of the crate.
 
 #![warn(missing_docs)]
 

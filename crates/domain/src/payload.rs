@@ -9,16 +9,16 @@ use serde_json::{Map, Value};
 
 use crate::value::Erasable;
 
-/// An event on its way to the event store: what is personal is kept apart, because only that part is sealed.
+/// The payload of an event, with personal data separated, since only that part is encrypted.
 #[derive(Clone, PartialEq)]
 pub struct EventPayload {
-    /// The event's name, such as `UserRegistered`.
+    /// The event type, such as `UserRegistered`.
     pub event_type: &'static str,
-    /// Which layout of that event the fields below have, from 1.
+    /// The schema of the fields below, from 1.
     pub schema: u32,
-    /// What anyone who may read the log may see: strings, booleans, and integers below 2^53.
+    /// Unencrypted data: strings, booleans, and integers below 2^53.
     pub data: Map<String, Value>,
-    /// What can be erased together with the person. Empty if the event says nothing personal.
+    /// Personal data, which can be erased. Empty if the event has none.
     pub personal: Map<String, Value>,
 }
 
@@ -32,7 +32,7 @@ impl EventPayload {
         self
     }
 
-    /// Leaves an erased value out: it cannot be written down again, and a new event has none.
+    /// Omits an erased value; a new event has none.
     pub(crate) fn with_personal(mut self, field: &str, value: Option<&str>) -> Self {
         if let Some(value) = value {
             self.personal.insert(field.to_owned(), value.into());
@@ -40,8 +40,8 @@ impl EventPayload {
         self
     }
 
-    /// A personal value that not everybody has. `has_<field>` says in the open that there is one, so that an
-    /// erased value is not taken for one that was never given.
+    /// An optional personal value. The unencrypted `has_<field>` distinguishes an erased value from an absent
+    /// one.
     pub(crate) fn with_optional_personal<T>(
         self,
         field: &str,
@@ -58,8 +58,7 @@ impl EventPayload {
 }
 
 impl fmt::Debug for EventPayload {
-    /// Names the personal fields without their values: an e-mail address or a password hash has no place in a
-    /// log.
+    /// Prints the names of the personal fields without their values, which must not appear in logs.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let personal: Vec<&String> = self.personal.keys().collect();
         formatter
@@ -72,38 +71,38 @@ impl fmt::Debug for EventPayload {
     }
 }
 
-/// A stored event that this version of the program cannot read.
+/// A stored event that this version cannot decode.
 ///
-/// Names the event's type, its schema and the field at fault, never a value: the value may be personal, and
-/// this text goes to logs and to `status`.
+/// It names the event type, the schema and the field, never a value: the value may be personal, and the text
+/// appears in logs and in `status`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("cannot read event `{event_type}` of schema {schema}: {problem}")]
 pub struct DecodeError {
-    /// The name the event was stored under.
+    /// The stored event type.
     pub event_type: String,
-    /// The schema it was stored with.
+    /// The stored schema.
     pub schema: u32,
-    /// What is wrong with it.
+    /// The problem.
     pub problem: DecodeProblem,
 }
 
-/// What is wrong with a stored event.
+/// Why a stored event cannot be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeProblem {
-    /// No event of this aggregate has that name.
+    /// The aggregate has no such event type.
     #[error("its type is unknown here; a newer version of the program may have written it")]
     UnknownType,
-    /// The name is known, the layout is not.
+    /// The type is known, the schema is not.
     #[error("its schema is unknown here; a newer version of the program may have written it")]
     UnknownSchema,
-    /// A field that must be there is not.
+    /// A required field is missing.
     #[error("its field `{field}` is missing")]
     Missing {
         /// The field's name.
         field: &'static str,
     },
-    /// A field holds something that it cannot mean.
-    #[error("its field `{field}` holds a value that cannot be understood")]
+    /// A field has a malformed value.
+    #[error("its field `{field}` has a malformed value")]
     IllTyped {
         /// The field's name.
         field: &'static str,

@@ -1,4 +1,4 @@
-//! What the tests of this crate are fed: fixed values, and strategies for arbitrary ones.
+//! Sample values for the tests of this crate, and strategies for property tests.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::value::{
     EmailAddress, Erasable, ErasureReason, Moment, PasswordHash, Reason, Role, UserId, Username,
 };
 
-/// Failing cases are printed, not written into the source tree: each becomes a test of its own.
+/// Failing cases are printed, not written into the source tree; each becomes a separate test.
 pub(crate) fn config() -> Config {
     Config { failure_persistence: None, ..Config::default() }
 }
@@ -35,12 +35,12 @@ pub(crate) fn sample_reason() -> Reason {
     Reason::parse("asked by mail").unwrap()
 }
 
-/// The user of this number.
+/// A user id derived from a number.
 pub(crate) fn nth_user(number: u8) -> UserId {
     UserId::from_uuid(Uuid::from_u128(0x0193_0000_0000_7000_8000_0000_0000_0000 | u128::from(number)))
 }
 
-/// The event by which Ada signs up.
+/// The event of Ada's registration.
 pub(crate) fn registered() -> UserEvent {
     UserEvent::UserRegistered {
         email: Erasable::Known(ada()),
@@ -49,17 +49,17 @@ pub(crate) fn registered() -> UserEvent {
     }
 }
 
-/// The command by which Ada signs up.
+/// The command that registers Ada.
 pub(crate) fn register() -> UserCommand {
     UserCommand::Register { email: ada(), username: ada_username(), password_hash: hash() }
 }
 
-/// When Ada signed up elsewhere.
+/// The time of Ada's registration in another system.
 pub(crate) fn long_ago() -> Moment {
     Moment::parse("2019-05-04T03:02:01.007Z").unwrap()
 }
 
-/// The event by which Ada, who signed up elsewhere, is brought here.
+/// The event of Ada's import from another system.
 pub(crate) fn imported(is_active: bool) -> UserEvent {
     UserEvent::UserImported {
         email: Erasable::Known(ada()),
@@ -70,7 +70,7 @@ pub(crate) fn imported(is_active: bool) -> UserEvent {
     }
 }
 
-/// The command by which Ada is brought here.
+/// The command that imports Ada.
 pub(crate) fn import(is_active: bool) -> UserCommand {
     UserCommand::Import {
         email: ada(),
@@ -81,8 +81,8 @@ pub(crate) fn import(is_active: bool) -> UserCommand {
     }
 }
 
-/// The stored form of an event, its fields in alphabetical order whatever features `serde_json` is built
-/// with.
+/// The stored form of an event, with fields in alphabetical order independently of the features of
+/// `serde_json`.
 pub(crate) fn stored(encoded: EventPayload) -> String {
     let sorted = |fields: Map<String, Value>| {
         let fields: BTreeMap<String, Value> = fields.into_iter().collect();
@@ -97,12 +97,12 @@ pub(crate) fn stored(encoded: EventPayload) -> String {
     )
 }
 
-/// Text that might be a name: letters of several scripts, and the characters that names stumble over.
+/// Text for usernames: letters of several scripts and special characters.
 pub(crate) fn name_text() -> impl Strategy<Value = String> {
     "[ a-zA-ZßİÉ´ﬁǅｆ\u{301}\u{345}\u{200D}\u{3164}\u{FDFA}\u{A0}あ🦀\t\u{202E}\\PC]{0,24}"
 }
 
-/// Text that might be an address, most of it right and any part of it wrong.
+/// Text for e-mail addresses, mostly valid.
 pub(crate) fn address_text() -> impl Strategy<Value = String> {
     let local = "[a-zA-Z0-9.+_éſKＡ\u{301}\u{37E}\u{FE0F}\"<> ]{0,12}|[a-z]{1,8}";
     let at = select(vec!["@", "@", "@", "@", "", "@@", "＠"]);
@@ -149,7 +149,7 @@ pub(crate) fn moment() -> impl Strategy<Value = Moment> {
     })
 }
 
-/// Any event of a user, as it is when it is new.
+/// Any new event of a user.
 pub(crate) fn user_event() -> impl Strategy<Value = UserEvent> {
     let registered = (email(), username(), password_hash()).prop_map(|(email, username, hash)| {
         UserEvent::UserRegistered {
@@ -178,7 +178,7 @@ pub(crate) fn user_event() -> impl Strategy<Value = UserEvent> {
     ]
 }
 
-/// Any command, with the ones that make and unmake administrators more often than the rest.
+/// Any command; those that add or remove administrators are more frequent.
 pub(crate) fn command() -> impl Strategy<Value = UserCommand> {
     let role = || prop_oneof![Just(Role::Admin), role()];
     prop_oneof![

@@ -1,5 +1,5 @@
-//! Upcasters: convert an event of an earlier schema, or under a previous name, to the current layout before
-//! it is decoded.
+//! Upcasters (schema evolution): convert an event of an earlier schema, or under a previous name, to the
+//! current layout before it is decoded.
 //!
 //! Stored events never change. When the layout of an event type does, its schema number increases by one, and
 //! an entry in [`UPCASTERS`] converts the fields of the previous schema to the new one; everything else,

@@ -1,5 +1,6 @@
-//! The canonical form of an event: RFC 8785 JSON of every stored field but the leaf. Hashes are made of it, so a third
-//! party can make them again from an export with nothing but a JSON library.
+//! The canonical form of an event: every stored field but the leaf hash, serialised by the JSON
+//! Canonicalization Scheme (RFC 8785). Leaf hashes are computed from it, so a third party can recompute them
+//! from an export with a JSON library. Hashing belongs to [`merkle`](crate::merkle).
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use jiff::Timestamp;
@@ -9,33 +10,34 @@ use uuid::Uuid;
 
 use crate::event::Envelope;
 
-/// The largest canonical event, in bytes. Larger ones are refused before the append.
+/// Maximum size of a canonical event in bytes. A larger event is rejected before the append.
 pub const MAX_EVENT_BYTES: usize = 32 * 1024;
 
 /// The largest integer that every JSON implementation reads back exactly (RFC 8785 §3.2.2.3, RFC 7493 §2.2).
 const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
 
-/// A value that has no single canonical form here.
+/// The event has no canonical form.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum CanonicalError {
-    /// A number that is no integer, or one of 2^53 and above.
-    #[error("event data holds the number {0}: only integers below 2^53 are allowed")]
+    /// A number that is not an integer below 2^53.
+    #[error("event data contains the number {0}: only integers below 2^53 are allowed")]
     Number(String),
-    /// A null: absent fields are left out instead.
-    #[error("event data holds a null: leave the field out instead")]
+    /// A null; absent fields are omitted instead.
+    #[error("event data contains a null: omit the field instead")]
     Null,
     /// A field name with a zero byte, which BSON cannot hold.
-    #[error("event data holds a field whose name has a zero byte")]
+    #[error("event data contains a field whose name has a zero byte")]
     Name,
 }
 
-/// The canonical bytes of an event.
+/// Serialises an event in its canonical form.
 ///
 /// # Errors
-/// [`CanonicalError`] if `data` holds a fraction, a null or a zero byte in a name, or any number is 2^53 or above.
+/// [`CanonicalError`] if `data` holds a fraction, a null or a zero byte in a name, or any number is 2^53 or
+/// above.
 pub fn canonical_event(event: &Envelope) -> Result<Vec<u8>, CanonicalError> {
     let mut out = Vec::with_capacity(1024);
-    // By name, as the standard sorts them. None of these names and numbers needs more than to be written down.
+    // Sorted by name, as the RFC requires. These names and numbers need no escape.
     out.extend_from_slice(b"{\"actor\":");
     write_string(&event.actor, &mut out);
     write_unescaped("at", &rfc3339(event.at), &mut out);
@@ -58,7 +60,7 @@ pub fn canonical_event(event: &Envelope) -> Result<Vec<u8>, CanonicalError> {
     Ok(out)
 }
 
-/// An object in RFC 8785 form.
+/// Serialises an object by the JSON Canonicalization Scheme (RFC 8785).
 ///
 /// # Errors
 /// As [`canonical_event`].
@@ -68,7 +70,7 @@ pub fn canonical_object(object: &Map<String, Value>) -> Result<Vec<u8>, Canonica
     Ok(out)
 }
 
-/// RFC 3339, UTC, always three digits of a second and `Z`.
+/// Formats a time by RFC 3339 in UTC, with milliseconds and `Z`.
 #[must_use]
 pub fn rfc3339(at: Timestamp) -> String {
     format!("{at:.3}")
@@ -96,10 +98,10 @@ fn write_value(value: &Value, out: &mut Vec<u8>) -> Result<(), CanonicalError> {
     Ok(())
 }
 
-/// Sorts by UTF-16 code units, as RFC 8785 §3.2.3 asks, whatever order the map itself keeps.
+/// Sorts by UTF-16 code units, as RFC 8785 §3.2.3 requires, independently of the order of the map.
 fn write_object(object: &Map<String, Value>, out: &mut Vec<u8>) -> Result<(), CanonicalError> {
     let mut entries: Vec<_> = object.iter().collect();
-    // As bytes they sort alike, but for characters beyond the first 65,536.
+    // Byte order is the same except for characters beyond U+FFFF.
     if !entries.is_sorted_by_key(|(name, _)| *name) || entries.iter().any(|(name, _)| !name.is_ascii()) {
         entries.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
     }
@@ -119,7 +121,7 @@ fn write_object(object: &Map<String, Value>, out: &mut Vec<u8>) -> Result<(), Ca
     Ok(())
 }
 
-/// A field with a text in which nothing can need an escape.
+/// A field, not the first, whose text needs no escapes.
 fn write_unescaped(name: &str, text: &str, out: &mut Vec<u8>) {
     write_name(name, out);
     out.push(b'"');
@@ -127,7 +129,7 @@ fn write_unescaped(name: &str, text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// A field that is not the first of its object.
+/// A field, not the first of its object.
 fn write_field(name: &str, text: &str, out: &mut Vec<u8>) {
     write_name(name, out);
     write_string(text, out);
@@ -147,13 +149,13 @@ fn write_number(number: &Number, out: &mut Vec<u8>) -> Result<(), CanonicalError
     Ok(())
 }
 
-/// RFC 8785 §3.2.2.2: the two-character escapes where JSON has them, `\u00xx` for other control characters, all
-/// else as it is. This is what `serde_json` writes; the test below pins it.
+/// RFC 8785 §3.2.2.2: two-character escapes where JSON has them, `\u00xx` for other control characters,
+/// everything else unescaped. `serde_json` writes this form; the test below pins it.
 fn write_string(text: &str, out: &mut Vec<u8>) {
     write_plain(text, out);
 }
 
-/// Text and integers always have a form in JSON, and memory takes all that is written to it.
+/// Serialising text and integers into memory cannot fail.
 fn write_plain(value: &(impl Serialize + ?Sized), out: &mut Vec<u8>) {
     let written = serde_json::to_writer(&mut *out, value);
     debug_assert!(written.is_ok(), "{written:?}");

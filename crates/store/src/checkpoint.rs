@@ -1,5 +1,6 @@
-//! The signed head of the log: a C2SP checkpoint (c2sp.org/tlog-checkpoint) in a signed note (c2sp.org/signed-note),
-//! so that any tool of that family can check it.
+//! Signed checkpoints: the tree head of the log as a C2SP checkpoint (c2sp.org/tlog-checkpoint) in a signed
+//! note (c2sp.org/signed-note), which standard transparency-log tools can verify. Projection checkpoints are
+//! in [`rows`](crate::rows).
 
 mod verifier;
 
@@ -15,7 +16,7 @@ pub use verifier::{InvalidKey, SignatureError, SignedHead, VerifierKey};
 /// The signature algorithm byte of Ed25519 in a signed note.
 const ED25519: u8 = 1;
 
-/// Signs the head of one log.
+/// Signs the checkpoints of one log.
 pub struct Signer {
     origin: String,
     key: Ed25519KeyPair,
@@ -23,10 +24,10 @@ pub struct Signer {
 }
 
 impl Signer {
-    /// The signer of the log of that id; `seed` is the Ed25519 private key (RFC 8032 §5.1.5).
+    /// Creates the signer of a log; `seed` is the Ed25519 private key (RFC 8032 §5.1.5).
     ///
     /// # Errors
-    /// [`InvalidSeed`] if the library refuses the seed.
+    /// [`InvalidSeed`] if the seed is not a valid Ed25519 key.
     pub fn new(log_id: Uuid, seed: &[u8; 32]) -> Result<Self, InvalidSeed> {
         let key = Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| InvalidSeed)?;
         let origin = format!("aegis/{}", log_id.hyphenated());
@@ -46,7 +47,7 @@ impl Signer {
         self.key.public_key().as_ref()
     }
 
-    /// The key that checkpoints are checked with, as signed notes have it: `<name>+<hash>+<key>` (c2sp.org/signed-note).
+    /// The verifier key of the checkpoints, in the signed note format `<name>+<hash>+<key>`.
     #[must_use]
     pub fn verifier_key(&self) -> String {
         let hash = self.key_hash.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
@@ -54,7 +55,7 @@ impl Signer {
         format!("{}+{hash}+{key}", self.origin)
     }
 
-    /// The signed checkpoint of a log of that size and root.
+    /// Signs the checkpoint of a log with this size and root.
     #[must_use]
     pub fn sign(&self, size: u64, root: &Hash) -> String {
         let body = format!("{}\n{size}\n{}\n", self.origin, BASE64_STANDARD.encode(root));
@@ -64,7 +65,7 @@ impl Signer {
     }
 }
 
-/// Tells keys apart: the first four bytes of a hash of the name and the key.
+/// The key hash of a signed note: the first four bytes of a hash of name and key.
 fn key_hash(origin: &str, public_key: &[u8]) -> [u8; 4] {
     let named = [origin.as_bytes(), &[b'\n', ED25519], public_key].concat();
     let mut hash = [0; 4];
@@ -74,9 +75,9 @@ fn key_hash(origin: &str, public_key: &[u8]) -> [u8; 4] {
     hash
 }
 
-/// Bytes that cannot be a signing key.
+/// The stored signing key is malformed.
 #[derive(Debug, thiserror::Error)]
-#[error("the stored signing key is no Ed25519 seed")]
+#[error("the stored signing key is not an Ed25519 seed")]
 pub struct InvalidSeed;
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Plans the commit of a batch: which appends are accepted (optimistic concurrency, unique claims,
-//! idempotency), and what has to be written.
+//! Plans the commit of a batch: which appends are accepted (optimistic concurrency by expected versions,
+//! unique claims, idempotency), and what has to be written.
 //!
 //! A pure function, the same for every backend. Each append is accepted or rejected by itself, also because
 //! of an earlier append of the same batch. Reading the [`Preconditions`] and writing the [`CommitPlan`], both

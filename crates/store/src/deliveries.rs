@@ -1,8 +1,8 @@
 //! The port to delivery cursors and the recent delivery attempts of webhooks.
 //!
-//! They are stored beside the log: an event per delivery would make the log grow with its readers. If a
-//! cursor is lost, its events are delivered again. The content of cursors and reports belongs to the delivery
-//! worker.
+//! The log is the outbox of webhooks. Cursors and attempts are stored beside it: an event per delivery would
+//! make the log grow with its readers. If a cursor is lost, its events are delivered again. The content of
+//! cursors and reports belongs to the delivery worker.
 
 use async_trait::async_trait;
 use serde_json::Value;

@@ -1,5 +1,6 @@
-//! Making an append ready before it queues: checks, sealing and claim hashes, so that the transaction itself stays
-//! short.
+//! Prepares an append before it is queued: validates it, encrypts personal data with the stream's data key
+//! (envelope encryption) and hashes claims, so that the transaction stays short. Preconditions are checked by
+//! the commit planner.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -13,13 +14,14 @@ use crate::key_store::{ClaimKey, DataKey, KeyEntry, KeyId, Keyring, MasterKeys, 
 use crate::prepared::{EventPlacement, KeyUse, PreparedAppend, PreparedEvent, PreparedWrite};
 use crate::read::{master_key_id, unwrap_key};
 
-/// The largest position that canonical JSON can hold; sizes are measured with it, since the real one is not known yet.
+/// The largest position in canonical JSON. Sizes are measured with it, since the real position is not known
+/// yet.
 const MAX_SAFE_POSITION: u64 = (1 << 53) - 1;
 
-/// The keys that preparing needs.
+/// Encrypts appends with the keys of one process.
 pub(crate) struct Encryptor {
     pub(crate) masters: Keyring,
-    /// The master key that wraps the keys of new streams, as far as is known.
+    /// The master key (KEK) that wraps the data keys of new streams, as last read.
     wrapping_key: RwLock<KeyId>,
     pub(crate) claims: ClaimKey,
     pub(crate) env: Env,
@@ -30,7 +32,7 @@ impl Encryptor {
         Self { masters, wrapping_key: RwLock::new(wrapping), claims, env }
     }
 
-    /// From now on new keys are wrapped by that one.
+    /// Sets the master key that wraps new data keys.
     pub(crate) fn set_wrapping_key(&self, master: KeyId) {
         *self.wrapping_key.write().unwrap_or_else(PoisonError::into_inner) = master;
     }
@@ -39,20 +41,22 @@ impl Encryptor {
         *self.wrapping_key.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The master keys, with those that these entries take and the one for new ones, if they are to be had.
-    pub(crate) async fn master_keys_for(&self, vault: &HashMap<StreamId, KeyEntry>) -> Arc<MasterKeys> {
-        self.masters.load_missing(vault.values().filter_map(master_key_id).chain([self.wrapping_key()])).await
+    /// Returns the master keys, after loading those needed for these entries and for new data keys.
+    pub(crate) async fn master_keys_for(&self, entries: &HashMap<StreamId, KeyEntry>) -> Arc<MasterKeys> {
+        self.masters
+            .load_missing(entries.values().filter_map(master_key_id).chain([self.wrapping_key()]))
+            .await
     }
 
-    /// Seals and measures an append; `vault` holds the entries of the streams it writes to.
+    /// Encrypts and measures an append; `entries` are the key store entries of the streams it writes to.
     pub(crate) fn encrypt(
         &self,
         append: &Append,
-        vault: &HashMap<StreamId, KeyEntry>,
+        entries: &HashMap<StreamId, KeyEntry>,
         masters: &MasterKeys,
     ) -> Result<PreparedAppend, AppendError> {
         check_shape(append)?;
-        let writes = append.writes.iter().map(|write| self.write(write, vault.get(&write.stream), masters));
+        let writes = append.writes.iter().map(|write| self.write(write, entries.get(&write.stream), masters));
         let mut prepared = PreparedAppend {
             actor: append.actor.clone(),
             request_id: append.request_id.clone(),
@@ -84,7 +88,8 @@ impl Encryptor {
         })
     }
 
-    /// The key to seal with. A stream that takes a claim has a key too, since both are kept and destroyed together.
+    /// The data key to encrypt with. A stream that takes a claim also has one, since both are destroyed
+    /// together.
     fn key(
         &self,
         write: &StreamWrite,
@@ -134,7 +139,7 @@ impl Encryptor {
 }
 
 fn encryption_failed(error: crate::key_store::DecryptError) -> AppendError {
-    AppendError::Invalid(format!("personal values could not be sealed: {error}"))
+    AppendError::Invalid(format!("personal data could not be encrypted: {error}"))
 }
 
 fn check_shape(append: &Append) -> Result<(), AppendError> {
@@ -161,13 +166,15 @@ fn check_shape(append: &Append) -> Result<(), AppendError> {
     Ok(())
 }
 
-/// The canonical size of the append's events at the largest place there is; refuses one that is too large.
+/// Measures the canonical size of the events at the largest possible position; rejects an event that is too
+/// large.
 fn measure(append: &PreparedAppend, at: jiff::Timestamp) -> Result<usize, AppendError> {
-    let place = EventPlacement { position: Position::new(MAX_SAFE_POSITION), version: MAX_SAFE_POSITION, at };
+    let placement =
+        EventPlacement { position: Position::new(MAX_SAFE_POSITION), version: MAX_SAFE_POSITION, at };
     let mut total = 0;
     for write in &append.writes {
         for event in &write.events {
-            let bytes = canonical_event(&event.to_envelope(append, &write.stream, place))?.len();
+            let bytes = canonical_event(&event.to_envelope(append, &write.stream, placement))?.len();
             if bytes > MAX_EVENT_BYTES {
                 let event_type = event.event_type.clone();
                 return Err(AppendError::TooLarge { event_type, bytes, limit: MAX_EVENT_BYTES });

@@ -1,5 +1,5 @@
-//! Errors of the store: one enum for what can go wrong between the store and its database, with typed reasons, and one
-//! for conditional writes.
+//! Errors of the store: one enum for what can go wrong between the store and its database, with typed
+//! reasons, and one for conditional writes.
 
 mod corruption;
 mod missing_key;
@@ -110,8 +110,8 @@ pub enum InternalError {
     },
     /// A projection produced a field that its table does not declare.
     #[error(
-        "table `{table}` has no column for the field `{field}`: the projection and the schema of its table disagree. No \
-         event is lost; a version of Aegis that fixes it resumes the projection"
+        "table `{table}` has no column for the field `{field}`: the projection and the schema of its table \
+         disagree. No event is lost; a version of Aegis that fixes it resumes the projection"
     )]
     UndeclaredField {
         /// The table.
@@ -153,8 +153,8 @@ impl InternalError {
 /// Why a conditional write (compare-and-set, optimistic concurrency) was not done.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum WriteError {
-    /// The stored value is not the expected one: another writer was first. Nothing was written. Read again and retry, or
-    /// leave the work to the other writer.
+    /// The stored value is not the expected one: another writer was first. Nothing was written. Read again
+    /// and retry, or leave the work to the other writer.
     #[error("write conflict: another writer changed the stored value first")]
     Conflict,
     /// The database could not do it. Whether it was written may be unknown: read again to find out.

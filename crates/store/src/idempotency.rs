@@ -1,6 +1,6 @@
-//! Idempotency keys: a caller who does not know whether a write was done sends it again under the same key and is told
-//! of the first. What is kept holds no answer and no body, only keyed hashes and a place in the log, and is written in
-//! the append's own transaction: it is there if, and only if, the append is.
+//! Idempotency keys: an append executes at most once per key, and a repetition finds the recorded result of
+//! the first. The record has keyed hashes and a position in the log, and is written in the transaction of the
+//! append. HTTP responses are not stored; the replayed response belongs to the HTTP layer.
 
 use std::fmt;
 
@@ -9,17 +9,17 @@ use jiff::{SignedDuration, Timestamp};
 use crate::event::{Position, StreamId};
 use crate::key_store::{ClaimHash, ClaimKey};
 
-/// How long a first result is kept. After that the key is as good as new.
+/// How long a result is retained. Afterwards the key can be used again.
 pub const RETENTION: SignedDuration = SignedDuration::from_hours(24);
 
-/// A caller's key for a write, and what the write is; both as keyed hashes.
+/// An idempotency key and the request it is used for, both as keyed hashes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct IdempotencyKey {
     pub(crate) key: ClaimHash,
     pub(crate) request: ClaimHash,
 }
 
-/// Only the beginning of the key's hash.
+/// Prints only the beginning of the hash.
 impl fmt::Debug for IdempotencyKey {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "IdempotencyKey({:?})", self.key)
@@ -27,8 +27,8 @@ impl fmt::Debug for IdempotencyKey {
 }
 
 impl IdempotencyKey {
-    /// `scope` is what the key belongs to: the caller, the endpoint and the key itself; `request` is all that makes
-    /// the write what it is.
+    /// `scope` is the caller, the endpoint and the key itself; `request` is everything that identifies the
+    /// write.
     pub(crate) fn new(claims: &ClaimKey, scope: &[&[u8]], request: &[&[u8]]) -> Self {
         Self {
             key: claims.hash_parts("idempotency-key", scope),
@@ -36,14 +36,14 @@ impl IdempotencyKey {
         }
     }
 
-    /// The hash under which the first result is kept.
+    /// The hash under which the result is stored.
     #[must_use]
     pub fn hash(&self) -> ClaimHash {
         self.key
     }
 }
 
-/// What the first append under a key has come to.
+/// The recorded result of the append that was executed with an idempotency key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordedResult {
     /// The hash of its request.
@@ -59,13 +59,13 @@ pub struct RecordedResult {
 }
 
 impl RecordedResult {
-    /// Whether it is the result of this very request, and not of another one under the same key.
+    /// Whether it is the result of the same request, not of another one with the same key.
     #[must_use]
     pub fn is_for(&self, key: &IdempotencyKey) -> bool {
         self.request == key.request
     }
 
-    /// Whether it still counts.
+    /// Whether the retention time has not passed.
     #[must_use]
     pub fn is_retained(&self, now: Timestamp) -> bool {
         now.duration_since(self.at) < RETENTION

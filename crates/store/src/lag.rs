@@ -130,8 +130,8 @@ mod tests {
         }
         assert!(history.samples.len() <= MAX_SAMPLES, "{}", history.samples.len());
         for checkpoint in [1, 100, 5_000, 9_990] {
-            let true_age =
-                started.elapsed() - Duration::from_millis(100) * u32::try_from(checkpoint).unwrap();
+            let appended = started + Duration::from_millis(100) * u32::try_from(checkpoint).unwrap();
+            let true_age = appended.elapsed();
             let lag = history.lag(at(checkpoint));
             assert!(lag.age >= true_age, "{checkpoint}: {lag:?}, truly {true_age:?}");
         }

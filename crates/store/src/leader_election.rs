@@ -44,12 +44,12 @@ pub struct LeadershipStatus<R> {
     pub reported: Option<Instant>,
 }
 
-/// What a leader says of its job at each renewal.
+/// The report of a leader on its job at each renewal.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LeaderReport<R> {
     /// Stored in the lease, for all nodes to read.
     pub report: R,
-    /// Whether the job cannot go on here but might with another release or configuration.
+    /// Whether the job cannot continue here but might with another release or configuration.
     pub is_stuck: bool,
 }
 
@@ -132,9 +132,9 @@ where
         }
     }
 
-    /// Renews the lease until it is lost. If `report` says for [`MAX_STUCK`] that the job is stuck, the lease is
-    /// offered to other nodes; the job goes on meanwhile, and afterwards if no node has taken it. A `report` of
-    /// `None` leaves the last one in place.
+    /// Renews the lease until it is lost. If the job is reported as stuck for [`MAX_STUCK`], the lease is
+    /// offered to other nodes; the job continues until another node has taken it. A `report` of `None` keeps
+    /// the last one.
     pub async fn renew(&self, report: impl Fn() -> Option<LeaderReport<R>>) -> LeadershipEnd {
         let acquired = self.acquired.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (mut renewed, mut stuck_since) = (acquired.unwrap_or_else(Instant::now), None);

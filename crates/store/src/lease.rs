@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use crate::error::StoreError;
 
-/// How much longer than a term a lease may appear to last, because two requests at the same time are stamped in
-/// the other order than they are executed.
+/// How much longer than a term a lease may appear to last, because two requests at the same time are stamped
+/// in the other order than they are executed.
 pub const LEASE_SLACK: Duration = Duration::from_secs(1);
 
 /// A lease and its holder.
@@ -38,9 +38,9 @@ impl Lease {
 /// A database that stores leases.
 #[async_trait]
 pub trait LeaseStore: Send + Sync {
-    /// Acquires the lease, or renews it, for `term` from now on, unless another node holds it; returns it with
-    /// its holder. A lease that would last for more than [`LEASE_SLACK`] longer than `term` was stamped by
-    /// a clock that was ahead, and is free.
+    /// Acquires the lease, or renews it, for `term` from now on, unless another node holds it; returns it
+    /// with its holder. A lease that would last for more than [`LEASE_SLACK`] longer than `term` was stamped
+    /// by a clock that was ahead, and is free.
     ///
     /// # Errors
     /// [`StoreError`] if the database does not answer.

@@ -1,5 +1,6 @@
-//! The log as a Merkle tree (RFC 6962 §2.1): leaf hashes, and the frontier from which the root of all events so far
-//! follows in a handful of hashes, however long the log is. `proof` says which hashes prove what, and checks them.
+//! The log as a Merkle tree (RFC 6962 §2.1, RFC 9162 §2.1): leaf hashes, and the frontier, from which the
+//! root of the whole log follows with at most 64 hashes. Inclusion proofs and consistency proofs are in
+//! `proof`; stored tiles are in [`tiles`](crate::tiles).
 
 mod proof;
 
@@ -22,14 +23,14 @@ pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
     hash(&[&[1], left, right])
 }
 
-/// The root of a tree without leaves: the hash of nothing.
+/// The root of the empty tree: the hash of the empty string.
 #[must_use]
 pub fn empty_root() -> Hash {
     hash(&[])
 }
 
-/// The right edge of the tree: the roots of its complete subtrees, largest first. There are as many as the size has
-/// one-bits, at most 64.
+/// The right edge of the tree: the roots of its complete subtrees, largest first. Their number is that of the
+/// one-bits of the size, at most 64.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Frontier {
     size: u64,
@@ -37,10 +38,10 @@ pub struct Frontier {
 }
 
 impl Frontier {
-    /// The frontier as stored: a size, and the hashes one after another.
+    /// Decodes a stored frontier: the concatenated hashes for a tree of `size` leaves.
     ///
     /// # Errors
-    /// [`InvalidFrontier`] if the number of bytes does not belong to that size.
+    /// [`InvalidFrontier`] if the number of bytes does not match the size.
     pub fn from_bytes(size: u64, bytes: &[u8]) -> Result<Self, InvalidFrontier> {
         let (roots, rest) = bytes.as_chunks::<32>();
         if rest.is_empty() && u32::try_from(roots.len()) == Ok(size.count_ones()) {
@@ -50,7 +51,7 @@ impl Frontier {
         }
     }
 
-    /// The hashes one after another, for storage.
+    /// The concatenated hashes, for storage.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         self.roots.concat()
@@ -62,7 +63,7 @@ impl Frontier {
         self.size
     }
 
-    /// Adds the next leaf.
+    /// Appends a leaf.
     pub fn push(&mut self, leaf: Hash) {
         let mut hash = leaf;
         for _ in 0..self.size.trailing_ones() {
@@ -74,7 +75,7 @@ impl Frontier {
         self.size += 1;
     }
 
-    /// The root over all leaves; of no leaves, the hash of nothing.
+    /// The root over all leaves.
     #[must_use]
     pub fn root(&self) -> Hash {
         let mut roots = self.roots.iter().rev();
@@ -83,7 +84,7 @@ impl Frontier {
     }
 }
 
-/// Stored frontier bytes that do not belong to the stored size.
+/// The length of a stored frontier does not match the size of the log.
 #[derive(Debug, thiserror::Error)]
 #[error("a log of {size} events cannot have a frontier of {bytes} bytes")]
 pub struct InvalidFrontier {
@@ -107,7 +108,7 @@ mod tests {
 
     use super::*;
 
-    /// RFC 6962 §2.1, word for word and as slow as it reads.
+    /// A literal, slow implementation of RFC 6962 §2.1.
     fn naive_root(leaves: &[Hash]) -> Hash {
         match leaves {
             [] => hash(&[]),

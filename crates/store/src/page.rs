@@ -1,4 +1,5 @@
-//! Reading the log page by page, with and without filters, so that no request takes the longer the longer the log is.
+//! Reads the log in pages, with and without filters, with a bounded cost per page independent of the length
+//! of the log.
 
 use jiff::Timestamp;
 
@@ -7,24 +8,25 @@ use crate::error::{Corruption, StoreError};
 use crate::event::{Position, StoredEvent};
 use crate::event_store::EventStore;
 
-/// Positions looked at for one page, when what the filters let through lies scattered in what the index finds.
+/// Maximum number of positions scanned for one page when filters match few of the events that an index finds.
 const SCAN_WINDOW: u64 = 50_000;
 
-/// A part of the log.
+/// A page of the log.
 #[derive(Clone, Debug)]
 pub struct Page {
-    /// By ascending position, personal values unsealed.
+    /// The events by ascending position, with personal data decrypted.
     pub events: Vec<StoredEvent>,
-    /// The last position that was looked at, also when filters let nothing through: the next page's `after`.
+    /// The last position scanned, even if no event matched: the `after` of the next page.
     pub next: Position,
 }
 
 impl EventStore {
-    /// A page of the log. Without [`EventQuery::until`] it ends at the head. With filters a page may be short, or empty,
-    /// before the end is reached: only [`Page::next`] tells.
+    /// Reads a page of the log. Without [`EventQuery::until`] it ends at the head. With filters a page may be
+    /// short or empty before the end; [`Page::next`] shows how far it has read.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] with the position of an event that is missing, also at the end, or cannot be unsealed.
+    /// [`StoreError::Corrupt`] with the position of an event that is missing, even the last, or cannot be
+    /// decrypted.
     pub async fn page(&self, query: &EventQuery) -> Result<Page, StoreError> {
         let end = match query.until {
             Some(until) => until,
@@ -40,8 +42,8 @@ impl EventStore {
         Ok(Page { events, next })
     }
 
-    /// The last position above `after`, up to `until`, whose event is older than `moment`; `after` if there is none.
-    /// Times never fall as positions rise, so looking at a few events finds it.
+    /// Finds the last position above `after`, up to `until`, whose event is older than `moment`; `after` if
+    /// there is none. A binary search, since times never decrease as positions increase.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] with the position of an event that is missing.

@@ -1,4 +1,5 @@
-//! Reading back: nothing missing, and personal values unsealed where their key still exists.
+//! Completes events read from a backend: rejects gaps, and decrypts personal data unless its data key was
+//! destroyed (crypto-shredding). Queries belong to [`backend`](crate::backend).
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -9,7 +10,7 @@ use crate::error::{Corruption, KeyOwner, StoreError};
 use crate::event::{Envelope, PersonalData, Position, StoredEvent, StreamId};
 use crate::key_store::{DataKey, KeyEntry, KeyId, Keyring, MasterKey, MasterKeys, SealedContext};
 
-/// Positions have no gaps, so one that is missing was lost or removed: an alarm, never a guess.
+/// Positions have no gaps, so a missing one means that an event was lost or removed.
 pub(crate) fn check_contiguous(after: Position, events: &[Envelope]) -> Result<(), StoreError> {
     let mut expected = after;
     for event in events {
@@ -21,8 +22,9 @@ pub(crate) fn check_contiguous(after: Position, events: &[Envelope]) -> Result<(
     Ok(())
 }
 
-/// Keys are read anew for every call and never kept: a key that was destroyed must not live on in memory. Reading
-/// them after the events is safe, since an event and its key are committed together.
+/// Decrypts events. Data keys are read again for every call and never cached, so that a destroyed key does
+/// not survive in memory. Reading them after the events is safe, since an event and its key are committed
+/// together.
 pub(crate) async fn unseal(
     backend: &dyn Backend,
     masters: &Keyring,
@@ -31,40 +33,39 @@ pub(crate) async fn unseal(
     let sealed = events.iter().filter(|event| event.sealed.is_some());
     let streams: BTreeSet<_> = sealed.map(|event| event.stream.clone()).collect();
     let streams: Vec<_> = streams.into_iter().collect();
-    let vault = if streams.is_empty() { HashMap::new() } else { backend.key_entries(&streams).await? };
-    unseal_with(vault.iter(), masters, events).await
+    let entries = if streams.is_empty() { HashMap::new() } else { backend.key_entries(&streams).await? };
+    unseal_with(entries.iter(), masters, events).await
 }
 
-/// As [`unseal`], by vault entries that were read after the events, of every stream that has any.
+/// As [`unseal`], with the key store entries of the streams, which were read after the events.
 pub(crate) async fn unseal_with<'a>(
-    vault: impl Iterator<Item = (&'a StreamId, &'a KeyEntry)> + Clone,
+    entries: impl Iterator<Item = (&'a StreamId, &'a KeyEntry)> + Clone,
     masters: &Keyring,
     events: Vec<Envelope>,
 ) -> Result<Vec<StoredEvent>, StoreError> {
-    let masters = masters.load_missing(vault.clone().filter_map(|(_, entry)| master_key_id(entry))).await;
+    let masters = masters.load_missing(entries.clone().filter_map(|(_, entry)| master_key_id(entry))).await;
     let mut keys = HashMap::new();
-    for (stream, entry) in vault {
-        keys.insert(stream.clone(), open_entry(stream, entry, &masters)?);
+    for (stream, entry) in entries {
+        keys.insert(stream.clone(), unwrap_entry(stream, entry, &masters)?);
         yield_if_due(keys.len()).await;
     }
-    let mut opened = Vec::with_capacity(events.len());
+    let mut decrypted = Vec::with_capacity(events.len());
     for event in events {
-        opened.push(open_event(event, &keys)?);
-        yield_if_due(opened.len()).await;
+        decrypted.push(decrypt_event(event, &keys)?);
+        yield_if_due(decrypted.len()).await;
     }
-    Ok(opened)
+    Ok(decrypted)
 }
 
-/// Lets others have the thread now and then: thousands of events take tens of milliseconds, for which a request would have
-/// to wait.
+/// Yields to other tasks periodically: decrypting thousands of events takes tens of milliseconds.
 async fn yield_if_due(done: usize) {
-    const AT_ONCE: usize = 64;
-    if done.is_multiple_of(AT_ONCE) {
+    const INTERVAL: usize = 64;
+    if done.is_multiple_of(INTERVAL) {
         tokio::task::yield_now().await;
     }
 }
 
-/// The master key that a stream's key is wrapped by.
+/// The master key (KEK) that wraps the data key of an entry.
 pub(crate) fn master_key_id(entry: &KeyEntry) -> Option<KeyId> {
     match entry {
         KeyEntry::Key(wrapped) => MasterKey::id_of(wrapped),
@@ -72,8 +73,8 @@ pub(crate) fn master_key_id(entry: &KeyEntry) -> Option<KeyId> {
     }
 }
 
-/// The key of a stream, or `None` if it was erased.
-fn open_entry(
+/// Unwraps the data key of a stream; `None` if it was destroyed.
+fn unwrap_entry(
     stream: &StreamId,
     entry: &KeyEntry,
     masters: &MasterKeys,
@@ -84,7 +85,7 @@ fn open_entry(
     }
 }
 
-/// Opens the wrapped key of a stream.
+/// Unwraps the data key of a stream.
 pub(crate) fn unwrap_key(
     stream: &StreamId,
     wrapped: &[u8],
@@ -94,14 +95,17 @@ pub(crate) fn unwrap_key(
         .map_err(|error| StoreError::key_unavailable(KeyOwner::Stream(stream.clone()), error))
 }
 
-fn open_event(event: Envelope, keys: &HashMap<StreamId, Option<DataKey>>) -> Result<StoredEvent, StoreError> {
+fn decrypt_event(
+    event: Envelope,
+    keys: &HashMap<StreamId, Option<DataKey>>,
+) -> Result<StoredEvent, StoreError> {
     let personal = match (&event.sealed, keys.get(&event.stream)) {
         (None, _) => PersonalData::Known(Map::new()),
         (Some(_), Some(None)) => PersonalData::Erased,
         (Some(sealed), Some(Some(key))) => {
-            let opened = key.open(SealedContext::of(&event), sealed);
+            let decrypted = key.open(SealedContext::of(&event), sealed);
             let position = event.position;
-            PersonalData::Known(opened.map_err(|_| Corruption::PersonalDataUndecryptable { position })?)
+            PersonalData::Known(decrypted.map_err(|_| Corruption::PersonalDataUndecryptable { position })?)
         }
         (Some(_), None) => {
             let (position, stream) = (event.position, event.stream);
@@ -140,9 +144,9 @@ mod tests {
         assert!(check_contiguous(after, &[event(5), event(6)]).is_ok());
         for (events, missing) in [(vec![event(6)], 5), (vec![event(5), event(7)], 6)] {
             let missing = Position::new(missing);
-            let alarm = check_contiguous(after, &events).unwrap_err();
+            let error = check_contiguous(after, &events).unwrap_err();
             let expected = Corruption::MissingEvents { first: missing, last: missing };
-            assert!(matches!(&alarm, StoreError::Corrupt(found) if *found == expected), "{alarm}");
+            assert!(matches!(&error, StoreError::Corrupt(found) if *found == expected), "{error}");
         }
     }
 }

@@ -232,7 +232,8 @@ pub trait ReadModelStore: Send + Sync {
     /// removed; [`StoreError::Internal`] if a row does not fit its table's columns. Nothing is written then.
     async fn apply_all(&self, writes: Vec<TableWrite>) -> Result<(), WriteError>;
 
-    /// Writes rows of one table and moves its checkpoint from `from` to `to`, as [`ReadModelStore::apply_all`].
+    /// Writes rows of one table and moves its checkpoint from `from` to `to`, as
+    /// [`ReadModelStore::apply_all`].
     ///
     /// # Errors
     /// As [`ReadModelStore::apply_all`].

@@ -1,6 +1,7 @@
-//! The tree in tiles (c2sp.org/tlog-tiles), so that a proof over a long log takes a handful of reads. A tile holds up to 256
-//! hashes of one level, and the root over a full one is one hash of the tile above it. Tiles follow from the leaves, so
-//! they are made behind the append, by whoever comes first.
+//! Tiles of the Merkle tree (c2sp.org/tlog-tiles), which make inclusion and consistency proofs cheap on a
+//! long log. A tile has up to 256 hashes of one level; the root over a full tile is one hash of the tile
+//! above it. Tiles are derived from the leaves after the append, by any process. Hashing and proof structure
+//! belong to [`merkle`](crate::merkle).
 
 mod extension;
 mod proofs;
@@ -16,19 +17,19 @@ use crate::merkle::{Hash, Node, node_hash};
 
 pub use proofs::{ConsistencyProof, InclusionProof, ProofError, Proofs, RangeProof};
 
-/// How many hashes a full tile holds.
+/// Number of hashes in a full tile.
 pub const WIDTH: u64 = 1 << HEIGHT;
-/// More tiles of a level than a log of 2^53 events has.
+/// Bits of the tile index in [`TileId::to_number`]; enough for a log of 2^53 events.
 const INDEX_BITS: u32 = 48;
-/// How many levels of the tree a tile spans.
+/// Number of tree levels that a tile spans.
 const HEIGHT: u32 = 8;
 
-/// A place in the grid of tiles.
+/// Level and index of a tile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TileId {
-    /// 0 for leaves; a hash of level n stands for 256 to the power of n leaves.
+    /// 0 for leaves; a hash at level n is the root over 256^n leaves.
     pub level: u32,
-    /// Its place within the level, from 0.
+    /// The index within the level, from 0.
     pub index: u64,
 }
 
@@ -38,59 +39,59 @@ impl fmt::Display for TileId {
     }
 }
 
-/// Tiles with what they hold.
+/// Tiles and their hashes.
 pub type Tiles = BTreeMap<TileId, Vec<Hash>>;
 
 impl TileId {
-    /// The tile as one number, by which databases keep it: those of a level follow each other.
+    /// Encodes the tile as a number for storage, ordered by level and index.
     #[must_use]
     pub fn to_number(self) -> i64 {
         i64::from(self.level) << INDEX_BITS | i64::try_from(self.index).unwrap_or(i64::MAX)
     }
 
-    /// The tile of that number.
+    /// Decodes [`TileId::to_number`].
     #[must_use]
     pub fn from_number(number: i64) -> Option<Self> {
         let level = u32::try_from(number >> INDEX_BITS).ok()?;
         Some(Self { level, index: u64::try_from(number & ((1 << INDEX_BITS) - 1)).ok()? })
     }
 
-    /// How many hashes the tile holds in a tree of that size.
+    /// Number of hashes of the tile in a tree of `size` leaves.
     #[must_use]
     pub fn width_in(self, size: u64) -> u64 {
         let hashes = size.checked_shr(HEIGHT * self.level).unwrap_or(0);
         hashes.saturating_sub(self.index.saturating_mul(WIDTH)).min(WIDTH)
     }
 
-    /// The tile that holds a hash, by its level and its place within that level, and where in the tile it is.
-    fn holding(level: u32, place: u64) -> (Self, usize) {
-        let within = usize::try_from(place % WIDTH).unwrap_or_default();
-        (Self { level, index: place / WIDTH }, within)
+    /// Locates a hash: its tile, and its offset in the tile.
+    fn locate(level: u32, index: u64) -> (Self, usize) {
+        let offset = usize::try_from(index % WIDTH).unwrap_or_default();
+        (Self { level, index: index / WIDTH }, offset)
     }
 
-    /// The tile from which the root of a subtree follows.
+    /// The tile from which the root of a subtree is computed.
     fn under(node: Node) -> Self {
         let (level, rest) = (node.level / HEIGHT, node.level % HEIGHT);
-        Self::holding(level, node.index << rest).0
+        Self::locate(level, node.index << rest).0
     }
 }
 
-/// A database that holds the tiles of its log. Whatever of them is missing is made anew from the leaves.
+/// The tiles of a log. Missing tiles are rebuilt from the leaves.
 #[async_trait]
 pub trait TileStore: Send + Sync {
-    /// The leaf hashes of the events above a position, ascending, at most `limit`, as a majority knows them.
+    /// Reads at most `limit` leaf hashes of the events above a position, ascending, majority-committed.
     ///
     /// # Errors
     /// [`StoreError`] if they cannot be read.
     async fn leaves(&self, after: Position, limit: usize) -> Result<Vec<Hash>, StoreError>;
 
-    /// How many leaves are in tiles: those of the full tiles of level 0, which are written without a gap.
+    /// Number of leaves in the full tiles of level 0, which are written without a gap.
     ///
     /// # Errors
-    /// [`StoreError`] if that cannot be read.
+    /// [`StoreError`] if it cannot be read.
     async fn tiled_leaves(&self) -> Result<u64, StoreError>;
 
-    /// These tiles; one that was never written is left out.
+    /// Reads these tiles; tiles that were never written are absent from the result.
     ///
     /// # Errors
     /// [`StoreError`] if they cannot be read.
@@ -100,32 +101,32 @@ pub trait TileStore: Send + Sync {
     /// [`TileStore::tiled_leaves`] is still `from`.
     ///
     /// # Errors
-    /// [`StoreError`] if that cannot be done; it can be done again.
+    /// [`StoreError`] if the database fails; the call can be repeated.
     async fn add_tiles(&self, from: u64, tiles: &Tiles) -> Result<(), StoreError>;
 }
 
-/// The hashes of a tile as they are stored and served: one after another.
+/// Concatenates the hashes of a tile, the form in which it is stored and served.
 #[must_use]
 pub fn to_bytes(hashes: &[Hash]) -> Vec<u8> {
     hashes.concat()
 }
 
-/// The hashes of a stored tile; none if these bytes are no such thing.
+/// Splits a stored tile into its hashes; `None` if the length is not a multiple of a hash.
 #[must_use]
 pub fn from_bytes(bytes: &[u8]) -> Option<Vec<Hash>> {
     let (hashes, rest) = bytes.as_chunks();
     rest.is_empty().then(|| hashes.to_vec())
 }
 
-/// The root of a subtree, from the tile under it; none if the tile does not hold all of it.
+/// Computes the root of a subtree from its tile; `None` if the tile is incomplete.
 fn root_under(tiles: &Tiles, node: Node) -> Option<Hash> {
     let (level, rest) = (node.level / HEIGHT, node.level % HEIGHT);
-    let (tile, from) = TileId::holding(level, node.index << rest);
-    folded(tiles.get(&tile)?.get(from..from + (1 << rest))?)
+    let (tile, from) = TileId::locate(level, node.index << rest);
+    subtree_root(tiles.get(&tile)?.get(from..from + (1 << rest))?)
 }
 
-/// The root over hashes, of which there are a power of two.
-fn folded(hashes: &[Hash]) -> Option<Hash> {
+/// Computes the root over hashes whose number is a power of two.
+fn subtree_root(hashes: &[Hash]) -> Option<Hash> {
     let mut hashes = hashes.to_vec();
     while hashes.len() > 1 {
         hashes = hashes.as_chunks().0.iter().map(|[left, right]| node_hash(left, right)).collect();

@@ -71,7 +71,7 @@ impl Projection for UsersV2 {
         Ok(Some(row))
     }
 
-    fn predecessor(&self) -> Option<&'static dyn Projection> {
+    fn previous(&self) -> Option<&'static dyn Projection> {
         Some(&Users)
     }
 }
@@ -100,12 +100,12 @@ impl Projection for UsersV3 {
         Users.fold(row, event)
     }
 
-    fn predecessor(&self) -> Option<&'static dyn Projection> {
+    fn previous(&self) -> Option<&'static dyn Projection> {
         Some(&UsersV2Final)
     }
 }
 
-/// Its predecessor: [`UsersV2`] without a predecessor.
+/// The previous version of [`UsersV3`]: [`UsersV2`] without a previous version.
 struct UsersV2Final;
 
 impl Projection for UsersV2Final {

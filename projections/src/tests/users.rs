@@ -30,7 +30,7 @@ proptest! {
             assert_eq!(kept.len(), present);
             for row in kept {
                 let (_, user, version) = fixture.users.iter().find(|(id, _, _)| *id == row.id).unwrap();
-                let User::Present(account) = user else { panic!("a row of somebody who never registered") };
+                let User::Present(account) = user else { panic!("a row of a user who never registered") };
                 assert_eq!((row.version, row.is_active, &row.roles), (*version, account.is_active, &account.roles));
                 assert_eq!(account.email.known(), Some(&row.email));
                 let registered_here = account.created_at.is_none();

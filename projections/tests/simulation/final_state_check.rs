@@ -82,18 +82,18 @@ pub(crate) async fn check_vault(
     }
     let held = simulation.memory.claims();
     if held != claims {
-        return Err(format!("the vault holds the claims {held:?}; the log says {claims:?}"));
+        return Err(format!("the key store has the claims {held:?}, expected from the log: {claims:?}"));
     }
     let streams: Vec<_> = model.streams().cloned().collect();
-    let vault = simulation.memory.key_entries(&streams).await.unwrap();
+    let entries = simulation.memory.key_entries(&streams).await.unwrap();
     for stream in &streams {
-        let right = match vault.get(stream) {
+        let right = match entries.get(stream) {
             None => !model.is_keyed(stream) && !model.is_erased(stream),
             Some(KeyEntry::Key(_)) => model.is_keyed(stream),
             Some(KeyEntry::Erased) => model.is_erased(stream),
         };
         if !right {
-            return Err(format!("the vault holds {:?} of {stream}", vault.get(stream)));
+            return Err(format!("the key store has {:?} for {stream}", entries.get(stream)));
         }
     }
     Ok(())

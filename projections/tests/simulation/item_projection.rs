@@ -101,7 +101,7 @@ impl Projection for ItemsV2 {
         Ok(row)
     }
 
-    fn predecessor(&self) -> Option<&'static dyn Projection> {
+    fn previous(&self) -> Option<&'static dyn Projection> {
         Some(&Items)
     }
 }

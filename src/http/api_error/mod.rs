@@ -278,7 +278,7 @@ impl ApiError {
             Self::BodyTooSlow => "The request body took longer than 30 s",
             Self::Unavailable { .. } => "The database is out of reach; try again later",
             Self::OutcomeUnknown { .. } => {
-                "Nobody can tell whether this was done; send it again under the same Idempotency-Key, or read back first"
+                "The outcome of this write is unknown; send it again under the same Idempotency-Key, or read back first"
             }
             Self::ProjectionBehind { .. } => "The read model is behind the event log; try again in a moment",
             Self::Busy { .. } => "The service is busy; try again in a moment",

@@ -75,11 +75,11 @@ async fn cli_cannot_remove_the_last_administrator(store: Store) {
 async fn cli_rejects_unknown_users_and_arguments(store: Store) {
     let deployment = Deployment::of(store);
     let _service = deployment.serve().await;
-    let unknown = deployment.run(&["users", "grant", "nobody@example.com", "auditor"]).await;
+    let unknown = deployment.run(&["users", "grant", "unknown@example.com", "auditor"]).await;
     assert_eq!(unknown.code, Some(1), "{unknown:?}");
     assert!(!unknown.stderr.is_empty() && !unknown.stderr.contains("panicked"), "{unknown:?}");
     for usage in [
-        &["users", "grant", "nobody@example.com", "king"][..],
+        &["users", "grant", "unknown@example.com", "king"][..],
         &["nonsense"],
         &["events", "replay", "--nonsense"],
     ] {

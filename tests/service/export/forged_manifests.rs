@@ -31,10 +31,14 @@ pub(super) async fn tampered_export_is_located(store: Store) {
         ),
         ("removed", with(&|lines| drop(lines.remove(3))), "position 4: |[event_missing]"),
         ("swapped", with(&|lines| lines.swap(5, 6)), "position 6: |[event_missing]"),
-        ("twice", with(&|lines| lines.insert(3, lines[2].clone())), "position 4: |[event_replaced]"),
-        ("no event", with(&|lines| "{}\n".clone_into(&mut lines[7])), "position 8: |[invalid_line]"),
-        ("cut", with(&|lines| lines.truncate(9)), "position 10: |[export_truncated]"),
-        ("torn", with(&|lines| lines[11].truncate(40)), "position 12: |[invalid_line]"),
+        ("duplicated", with(&|lines| lines.insert(3, lines[2].clone())), "position 4: |[event_replaced]"),
+        (
+            "line without an event",
+            with(&|lines| "{}\n".clone_into(&mut lines[7])),
+            "position 8: |[invalid_line]",
+        ),
+        ("truncated", with(&|lines| lines.truncate(9)), "position 10: |[export_truncated]"),
+        ("last line truncated", with(&|lines| lines[11].truncate(40)), "position 12: |[invalid_line]"),
         (
             "personal",
             with(&|lines| lines[0] = lines[0].replace("admin@example.com", "eve@example.com")),
@@ -78,11 +82,11 @@ pub(super) async fn tampered_export_is_located(store: Store) {
     let note = fs::read_to_string(audit.path("checkpoint")).unwrap();
     fs::write(audit.path("checkpoint"), note.replace("\n12\n", "\n11\n")).unwrap();
     let (code, output) = audit.verify_export().await;
-    assert!(code == Some(3) && output.contains("is not signed by the key"), "{output}");
+    assert!(code == Some(3) && output.contains("has no valid signature by the key"), "{output}");
     fs::write(audit.path("checkpoint"), note).unwrap();
     fs::write(audit.path("key"), key.replace('A', "B")).unwrap();
     let (code, output) = audit.verify_export().await;
-    assert!(code == Some(1) && output.contains("no verifier key"), "{output}");
+    assert!(code == Some(1) && output.contains("not a verifier key"), "{output}");
 }
 
 /// Whether the output has all of these parts, which are separated by `|`.
@@ -114,7 +118,7 @@ async fn assert_forged_manifests_are_detected(audit: &Audit) {
     manifest.as_object_mut().unwrap().extend(nothing.as_object().unwrap().clone());
     fs::write(&path, manifest.to_string()).unwrap();
     let (exit, output) = audit.verify_export().await;
-    assert!(exit == Some(1) && output.contains("holds no event"), "{output}");
+    assert!(exit == Some(1) && output.contains("has no events"), "{output}");
     fs::write(audit.path("log.jsonl"), file).unwrap();
     fs::write(&path, right.to_string()).unwrap();
 }

@@ -9,7 +9,7 @@ use super::{Webhook, sign_ups};
 use crate::support::{ReceivedDelivery, Reply, Store, TestApp, WebhookReceiver, eventually, on_both_stores};
 
 on_both_stores! {
-    events_are_delivered_in_order_each_naming_its_predecessor
+    events_are_delivered_in_order_each_naming_the_previous_one
     failing_receiver_eventually_gets_every_event
     hanging_receiver_is_retried
     dead_receiver_does_not_delay_other_webhooks
@@ -24,7 +24,7 @@ fn positions(deliveries: &[ReceivedDelivery]) -> Vec<u64> {
     deliveries.iter().map(ReceivedDelivery::position).collect()
 }
 
-async fn events_are_delivered_in_order_each_naming_its_predecessor(store: Store) {
+async fn events_are_delivered_in_order_each_naming_the_previous_one(store: Store) {
     let app = TestApp::start(store).await;
     let (receiver, subscriber) = (WebhookReceiver::start().await, app.user_with(Role::Subscriber).await);
     let webhook = Webhook::register(&subscriber, &receiver, 0).await;

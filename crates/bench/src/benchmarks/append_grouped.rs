@@ -28,7 +28,7 @@ impl Benchmark for AppendGrouped {
     fn meaning(&self) -> &'static str {
         "512 concurrent registrations with pre-hashed passwords: appends per second. The baseline on \
          mongodb is a bare insertMany of 1,000 of the same event documents at a time into a collection with \
-         the same indexes; on sqlite bare inserts of the same rows (event, vault entry, claims), 1,000 \
+         the same indexes; on sqlite bare inserts of the same rows (event, key store entry, claims), 1,000 \
          registrations a transaction"
     }
 

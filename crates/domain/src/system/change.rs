@@ -1,19 +1,18 @@
-//! What a change of one user means for the installation.
+//! Derives the change of the administrators from a change of one user.
 
 use crate::user::User;
 use crate::value::UserId;
 
-/// A user becomes able to act as an administrator, or no longer is.
+/// A user becomes an active administrator, or stops being one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdministratorChange {
-    /// The user is an active administrator from here on.
+    /// The user becomes an active administrator.
     Added(UserId),
-    /// The user was an active administrator until here.
+    /// The user is no longer an active administrator.
     Removed(UserId),
 }
 
-/// Compares a user before and after some events: granting, revoking, deactivating and whatever else comes to
-/// matter are all seen by what they lead to.
+/// Compares the state of a user before and after a command, whichever events changed it.
 #[must_use]
 pub fn administrator_change(id: UserId, before: &User, after: &User) -> Option<AdministratorChange> {
     match (before.is_active_administrator(), after.is_active_administrator()) {

@@ -1,5 +1,5 @@
-//! The events of the installation as they are stored, in the newest layout of each; how the older ones become
-//! it is in [`crate::upcast`].
+//! Encodes and decodes system events in the newest layout of each; conversion of older layouts belongs to
+//! [`crate::upcast`].
 
 use serde_json::{Map, Value};
 
@@ -10,7 +10,7 @@ use crate::upcast::UPCASTERS;
 use crate::value::{Erasable, Reason, UserId};
 
 impl SystemEvent {
-    /// The event as it is stored. Meant for new events, in which nothing is erased yet.
+    /// Encodes a new event, whose values are all known.
     #[must_use]
     pub fn encode(&self) -> EventPayload {
         let encoded = UPCASTERS.new_payload(self.event_type());
@@ -26,11 +26,11 @@ impl SystemEvent {
     }
 
     /// Decodes a stored event. `personal` is [`Erasable::Erased`] once its key is destroyed, and an empty map
-    /// for an event that never had a personal part.
+    /// for an event without personal data.
     ///
     /// # Errors
-    /// [`DecodeError`] if the type or its schema is not known here, or a field is missing or makes no sense.
-    /// Whether an unknown type can be passed over is for the caller to say.
+    /// [`DecodeError`] if the type or schema is unknown, or a field is missing or malformed. The caller
+    /// decides whether an unknown type can be ignored.
     pub fn decode(
         event_type: &str,
         schema: u32,

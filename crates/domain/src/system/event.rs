@@ -1,18 +1,19 @@
-//! What has happened to the installation.
+//! The events of the stream `system`.
 
 use crate::value::{Erasable, Reason, UserId};
 
-/// An event of the installation. A user id is not personal: it identifies no person once the user is erased.
+/// An event of the whole deployment. A user id is not personal: it identifies no person once the user is
+/// erased.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SystemEvent {
     /// A user became an active administrator.
     AdministratorAdded {
-        /// Who.
+        /// The user.
         user: UserId,
     },
     /// A user is no longer an active administrator.
     AdministratorRemoved {
-        /// Who.
+        /// The user.
         user: UserId,
     },
     /// A projection skips an event that it cannot apply.
@@ -21,7 +22,7 @@ pub enum SystemEvent {
         projection: String,
         /// The position of the event.
         position: u64,
-        /// Why, in the operator's words, which may say anything about a person.
+        /// The operator's reason, which may contain personal data.
         reason: Erasable<Reason>,
     },
 }
@@ -32,11 +33,11 @@ impl SystemEvent {
 
     pub(super) const PROJECTION_EVENT_SKIPPED: &'static str = "ProjectionEventSkipped";
 
-    /// The names of all events of the installation.
+    /// All event types of the stream `system`.
     pub const TYPES: &'static [&'static str] =
         &[Self::ADMINISTRATOR_ADDED, Self::ADMINISTRATOR_REMOVED, Self::PROJECTION_EVENT_SKIPPED];
 
-    /// The name this event has in the log, one of [`TYPES`](SystemEvent::TYPES).
+    /// The stored event type, one of [`TYPES`](SystemEvent::TYPES).
     #[must_use]
     pub const fn event_type(&self) -> &'static str {
         match self {

@@ -1,8 +1,8 @@
-//! Folding the events of the installation into its state.
+//! Folds the events of the stream `system` into its state.
 
 use super::{System, SystemEvent};
 
-/// Applies one fact. Total: facts are never refused.
+/// Applies one event. Total: an event is never rejected.
 #[must_use]
 pub fn evolve(mut system: System, event: &SystemEvent) -> System {
     match event {
@@ -15,7 +15,7 @@ pub fn evolve(mut system: System, event: &SystemEvent) -> System {
     system
 }
 
-/// The installation that these events, in the order of the stream, have made.
+/// Folds the whole stream `system`.
 #[must_use]
 pub fn fold<'a>(events: impl IntoIterator<Item = &'a SystemEvent>) -> System {
     events.into_iter().fold(System::default(), evolve)

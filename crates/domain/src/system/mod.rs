@@ -1,10 +1,10 @@
-//! What concerns the whole installation, in one stream: who the active administrators are, and which events
-//! an operator lets a projection go on without.
+//! The system aggregate: facts about the whole deployment, in one stream: the active administrators, and the
+//! events that projections skip.
 //!
-//! Each user's stream can say that its user is an administrator; none can say that another remains. A command
-//! that makes or unmakes an administrator therefore also appends to this stream, at an exact version. Of two
-//! commands that each remove one of the last two administrators, one conflicts, is decided again and
-//! rejected.
+//! A user's stream cannot show whether another administrator remains. A command that adds or removes an
+//! administrator therefore also appends to this stream, with an expected version (optimistic concurrency). Of
+//! two concurrent commands that each remove one of the last two administrators, one conflicts, is decided
+//! again and rejected.
 
 mod change;
 mod codec;
@@ -26,5 +26,5 @@ pub use evolve::{evolve, fold};
 pub use skip::{Skip, decide_skip};
 pub use state::System;
 
-/// The name of the stream.
+/// Name of the stream.
 pub const SYSTEM_STREAM: &str = "system";

@@ -1,4 +1,4 @@
-//! What holds of the installation whatever is asked of its users.
+//! Property tests of the system aggregate together with users.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use crate::samples;
 use crate::user::{self, User, UserCommand};
 use crate::value::{Erasable, UserId};
 
-/// A handful of users and the installation they live in, with every command decided by both.
+/// Some users and the system aggregate; every command is decided by both.
 #[derive(Default)]
 struct World {
     users: BTreeMap<UserId, User>,
@@ -20,7 +20,7 @@ struct World {
 }
 
 impl World {
-    /// Carries `command` out whole or, if either aggregate refuses it, not at all.
+    /// Applies `command` entirely, or not at all if either aggregate rejects it.
     fn obey(&mut self, id: UserId, command: UserCommand) {
         let before = self.users.get(&id).cloned().unwrap_or_default();
         let Ok(events) = user::decide(&before, command) else {

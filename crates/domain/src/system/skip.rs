@@ -3,20 +3,20 @@
 use super::{System, SystemEvent};
 use crate::value::{Erasable, Reason};
 
-/// What to pass over, and why.
+/// The event to skip, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Skip {
-    /// The projection, without a version: the decision outlives a rebuild.
+    /// The projection, without a version: the decision also applies after a rebuild.
     pub projection: String,
     /// The position of the event.
     pub position: u64,
-    /// In the operator's words.
+    /// The operator's reason.
     pub reason: Reason,
 }
 
 /// Decides a skip. No events: it was recorded before, and the first reason remains.
 ///
-/// Whether the projection does halt there is for the caller to see: the installation's past does not tell.
+/// The caller checks whether the projection is halted at this event; the stream does not show it.
 #[must_use]
 pub fn decide_skip(system: &System, Skip { projection, position, reason }: Skip) -> Vec<SystemEvent> {
     if system.is_skipped(&projection, position) {

@@ -1,4 +1,4 @@
-//! The state of the installation.
+//! The state of the stream `system`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ pub struct System {
 }
 
 impl System {
-    /// Whether an operator has decided that the projection skips that position.
+    /// Whether the projection skips the event at that position.
     #[must_use]
     pub fn is_skipped(&self, projection: &str, position: u64) -> bool {
         self.skipped.get(projection).is_some_and(|positions| positions.contains(&position))

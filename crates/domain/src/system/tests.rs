@@ -1,4 +1,4 @@
-//! Who administers the installation, and how that is stored.
+//! Tests of system decisions and of the stored form of system events.
 
 use serde_json::json;
 
@@ -8,7 +8,7 @@ use crate::samples::{nth_user, registered, sample_reason, stored};
 use crate::user::{self, User, UserEvent};
 use crate::value::{Erasable, ErasureReason, Reason, Role, UserId};
 
-/// An installation with these administrators.
+/// A system with these administrators.
 fn given(administrators: &[UserId]) -> Given {
     let administrators = administrators.iter().copied().collect();
     Given { system: System { administrators, ..System::default() } }

@@ -1,9 +1,9 @@
-//! Which identities an event claims for its user.
+//! Derives the unique claims of an event (e-mail address, username). The event store enforces them.
 
 use super::UserEvent;
 use crate::value::{EmailAddress, Username};
 
-/// A kind of identity that only one user can have at a time.
+/// The kind of a unique claim, which one user at a time can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ClaimKind {
     /// An e-mail address, by [`EmailAddress::key`].
@@ -13,7 +13,7 @@ pub enum ClaimKind {
 }
 
 impl ClaimKind {
-    /// The name by which claims of this kind are kept apart from others.
+    /// The name of the kind, which is part of the claim.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -24,10 +24,9 @@ impl ClaimKind {
 }
 
 impl UserEvent {
-    /// The identities that must be free, or the user's own, for this event to be appended, by kind and key.
+    /// The unique claims that this event takes, by kind and key. They must be free or held by the user.
     ///
-    /// Erased values claim nothing: whose they were can no longer be said, and erasing them let their claims
-    /// fall.
+    /// Erased values take no claims: the erasure has released them.
     #[must_use]
     pub fn claims_taken(&self) -> Vec<(ClaimKind, String)> {
         match self {

@@ -1,6 +1,5 @@
-//! A user's events as they are stored.
-//!
-//! Here is the newest layout of each alone; how the older ones become it is in [`crate::upcast`].
+//! Encodes and decodes user events in the newest layout of each; conversion of older layouts belongs to
+//! [`crate::upcast`].
 
 use std::str::FromStr;
 
@@ -13,7 +12,7 @@ use crate::upcast::UPCASTERS;
 use crate::value::{EmailAddress, Erasable, ErasureReason, Moment, PasswordHash, Reason, Role, Username};
 
 impl UserEvent {
-    /// The event as it is stored. Meant for new events, in which nothing is erased yet.
+    /// Encodes a new event, whose values are all known.
     #[must_use]
     pub fn encode(&self) -> EventPayload {
         let encoded = UPCASTERS.new_payload(self.event_type());
@@ -35,11 +34,11 @@ impl UserEvent {
     }
 
     /// Decodes a stored event. `personal` is [`Erasable::Erased`] once its key is destroyed, and an empty map
-    /// for an event that never had a personal part.
+    /// for an event without personal data.
     ///
     /// # Errors
-    /// [`DecodeError`] if the type or its schema is not known here, or a field is missing or makes no sense.
-    /// It shows no values.
+    /// [`DecodeError`] if the type or schema is unknown, or a field is missing or malformed. The message
+    /// contains no values.
     pub fn decode(
         event_type: &str,
         schema: u32,

@@ -5,52 +5,52 @@ use crate::value::{EmailAddress, ErasureReason, Moment, PasswordHash, Reason, Ro
 /// A command with parsed values. The caller is already authorised.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UserCommand {
-    /// Open the account. The password was hashed before: this crate never sees one in plain text, except to
-    /// check its length.
+    /// Register a user. The password is already hashed: this crate receives plain passwords only to check
+    /// their length.
     Register {
-        /// Where the user gets mail.
+        /// The e-mail address.
         email: EmailAddress,
-        /// The name to show.
+        /// The username.
         username: Username,
-        /// The hash of their password.
+        /// The password hash.
         password_hash: PasswordHash,
     },
-    /// Open the account of a user who comes from another system.
+    /// Import a user from another system.
     Import {
-        /// Where the user gets mail.
+        /// The e-mail address.
         email: EmailAddress,
-        /// The name to show.
+        /// The username.
         username: Username,
-        /// The hash of their password, as the other system made it.
+        /// The password hash of the other system.
         password_hash: PasswordHash,
-        /// Whether they could sign in there.
+        /// Whether the account was active there.
         is_active: bool,
-        /// When they registered there.
+        /// The time of registration there.
         created_at: Moment,
     },
-    /// Keep the user from signing in.
+    /// Deactivate the account: the user can no longer sign in.
     Deactivate {
-        /// Why, in an administrator's words. Users who deactivate themselves need give none.
+        /// The reason; users who deactivate themselves may omit it.
         reason: Option<Reason>,
     },
-    /// Let the user sign in again.
+    /// Reactivate the account.
     Reactivate {
-        /// Why, in an administrator's words.
+        /// The reason, if one is given.
         reason: Option<Reason>,
     },
-    /// Let the user do what the role allows.
+    /// Grant a role.
     GrantRole {
         /// The role.
         role: Role,
     },
-    /// Take the role away.
+    /// Revoke a role.
     RevokeRole {
         /// The role.
         role: Role,
     },
     /// Destroy all personal data permanently (crypto-shredding).
     Erase {
-        /// Why.
+        /// The reason.
         reason: ErasureReason,
     },
 }

@@ -13,7 +13,7 @@ pub enum Rejection {
     #[error("no user is registered under this id")]
     Unknown,
     /// The user was erased; the id cannot be used again.
-    #[error("the user of this id was erased; nothing can be done with them, and nobody else gets the id")]
+    #[error("the user with this id was erased; the account cannot be changed and the id is not reused")]
     Erased,
 }
 
@@ -69,9 +69,8 @@ pub fn decide(user: &User, command: UserCommand) -> Result<Vec<UserEvent>, Rejec
     }
 }
 
-/// Who is erased was inactive before. An active user is deactivated first, in the same append and without
-/// words, which would be personal: so counting active users by events alone need not know what an
-/// erased one was.
+/// An erased user is always inactive before. An active user is deactivated in the same append, without a
+/// reason, which would be personal data. Active users can thus be counted without the state of erased ones.
 fn erasure(is_active: bool, reason: ErasureReason) -> Vec<UserEvent> {
     let deactivated = is_active.then_some(UserEvent::UserDeactivated { reason: None });
     deactivated.into_iter().chain([UserEvent::UserErased { reason }]).collect()

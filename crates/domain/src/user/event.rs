@@ -1,56 +1,56 @@
-//! What has happened to a user's account.
+//! The events of a user.
 
 use crate::value::{EmailAddress, Erasable, ErasureReason, Moment, PasswordHash, Reason, Role, Username};
 
-/// A fact about one user. When it happened, and by whom, is in the envelope around it.
+/// An event of one user. Time and actor are in the envelope.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UserEvent {
-    /// The account was opened. It is active and holds no role.
+    /// The user registered. The account is active and has no role.
     UserRegistered {
-        /// Where the user gets mail.
+        /// The e-mail address.
         email: Erasable<EmailAddress>,
-        /// The name to show.
+        /// The username.
         username: Erasable<Username>,
-        /// The hash of their password.
+        /// The password hash.
         password_hash: Erasable<PasswordHash>,
     },
-    /// The account was opened for a user who was brought from another system. It holds no role.
+    /// The user was imported from another system. The account has no role.
     UserImported {
-        /// Where the user gets mail.
+        /// The e-mail address.
         email: Erasable<EmailAddress>,
-        /// The name to show.
+        /// The username.
         username: Erasable<Username>,
-        /// The hash of their password, as the other system made it.
+        /// The password hash of the other system.
         password_hash: Erasable<PasswordHash>,
-        /// Whether they could sign in there, and can here.
+        /// Whether the account is active, as in the other system.
         is_active: bool,
-        /// When they registered there.
+        /// The time of registration in the other system.
         created_at: Moment,
     },
     /// The user may no longer sign in.
     UserDeactivated {
-        /// Why, if a reason was given.
+        /// The reason, if one was given.
         reason: Option<Erasable<Reason>>,
     },
     /// The user may sign in again.
     UserReactivated {
-        /// Why, if a reason was given.
+        /// The reason, if one was given.
         reason: Option<Erasable<Reason>>,
     },
-    /// The user holds a role from here on.
+    /// The user was granted a role.
     RoleGranted {
         /// The role.
         role: Role,
     },
-    /// The user no longer holds a role.
+    /// A role of the user was revoked.
     RoleRevoked {
         /// The role.
         role: Role,
     },
-    /// All that was personal was destroyed with this event, the last that the user will ever have. They were
-    /// inactive before.
+    /// All personal data was erased (crypto-shredding). The last event of the stream; the user was inactive
+    /// before.
     UserErased {
-        /// Why.
+        /// The reason.
         reason: ErasureReason,
     },
 }
@@ -64,7 +64,7 @@ impl UserEvent {
     pub(super) const ROLE_REVOKED: &'static str = "RoleRevoked";
     pub(super) const ERASED: &'static str = "UserErased";
 
-    /// The names of all events of a user.
+    /// All event types of a user.
     pub const TYPES: &'static [&'static str] = &[
         Self::REGISTERED,
         Self::IMPORTED,
@@ -75,7 +75,7 @@ impl UserEvent {
         Self::ERASED,
     ];
 
-    /// The name this event has in the log, one of [`TYPES`](UserEvent::TYPES).
+    /// The stored event type, one of [`TYPES`](UserEvent::TYPES).
     #[must_use]
     pub const fn event_type(&self) -> &'static str {
         match self {
@@ -89,9 +89,9 @@ impl UserEvent {
         }
     }
 
-    /// Whether every token issued before this event ends with it.
+    /// Whether this event revokes every token issued before it.
     ///
-    /// Losing a right must take hold at once. Gaining one can wait for the next sign-in.
+    /// A lost permission takes effect immediately; a new one may wait for the next sign-in.
     #[must_use]
     pub const fn revokes_tokens(&self) -> bool {
         match self {
@@ -103,8 +103,7 @@ impl UserEvent {
         }
     }
 
-    /// Whether all that is personal in the user's stream, and every claim of theirs, is destroyed in the
-    /// commit of this event.
+    /// Whether the commit of this event erases the user's stream: data key and unique claims are destroyed.
     #[must_use]
     pub const fn erases(&self) -> bool {
         match self {

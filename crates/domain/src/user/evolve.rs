@@ -42,7 +42,7 @@ pub fn evolve(user: User, event: &UserEvent) -> User {
     }
 }
 
-/// The user that these events, in the order of the stream, have made.
+/// Folds the whole stream of a user.
 #[must_use]
 pub fn fold<'a>(events: impl IntoIterator<Item = &'a UserEvent>) -> User {
     events.into_iter().fold(User::default(), evolve)

@@ -1,8 +1,7 @@
-//! A user's account, from sign-up on: one stream of events per user.
+//! The user aggregate: the account of one user, with one event stream per user.
 //!
-//! What belongs here: what one user's past allows. What does not: rules that look at other users. That an
-//! e-mail address belongs to one user only is kept by the event store, through the claims an event takes;
-//! that an administrator remains is kept by [`crate::system`].
+//! Rules that involve other users do not belong here: uniqueness of e-mail addresses and usernames is
+//! enforced by the event store through unique claims, and the last administrator by [`crate::system`].
 
 mod claim;
 mod codec;

@@ -1,4 +1,4 @@
-//! What holds of a user whatever happens to them.
+//! Property tests of the user aggregate.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -17,7 +17,7 @@ proptest! {
     }
 
     #[test]
-    fn replay_may_stop_and_go_on_anywhere(
+    fn replay_can_resume_at_any_event(
         events in vec(samples::user_event(), 0..12),
         at in any::<prop::sample::Index>(),
     ) {
@@ -72,17 +72,17 @@ proptest! {
         past in vec(samples::command(), 0..12),
         command in samples::command(),
     ) {
-        let before = past.into_iter().fold(User::Absent, obey);
+        let before = past.into_iter().fold(User::Absent, apply_command);
         if let Ok(events) = decide(&before, command.clone()) {
             let after = events.iter().fold(before.clone(), evolve);
             prop_assert_eq!(after == before, events.is_empty());
-            prop_assert_eq!(obey(after.clone(), command), after);
+            prop_assert_eq!(apply_command(after.clone(), command), after);
         }
     }
 }
 
-/// The user after `command`, whether or not it was refused.
-fn obey(user: User, command: UserCommand) -> User {
+/// The user after `command`; unchanged if it was rejected.
+fn apply_command(user: User, command: UserCommand) -> User {
     let events = decide(&user, command).unwrap_or_default();
     events.iter().fold(user, evolve)
 }

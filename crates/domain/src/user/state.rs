@@ -19,18 +19,17 @@ pub enum User {
 /// The account of a registered user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
-    /// Where the user gets mail, and what they sign in with.
+    /// The e-mail address, with which the user signs in.
     pub email: Erasable<EmailAddress>,
-    /// The name they are shown by.
+    /// The username.
     pub username: Erasable<Username>,
-    /// What their password is verified against.
+    /// The password hash.
     pub password_hash: Erasable<PasswordHash>,
-    /// Whether they may sign in.
+    /// Whether the user may sign in.
     pub is_active: bool,
-    /// When they registered in the system that they were brought from. Who registered here did so when their
-    /// first event was appended.
+    /// The time of registration in the system of an import. Otherwise it is the time of the first event.
     pub created_at: Option<Moment>,
-    /// What they may do beyond their own account.
+    /// The roles of the user.
     pub roles: BTreeSet<Role>,
 }
 

@@ -1,4 +1,4 @@
-//! What a user's account allows: given a past, when a command comes, then these events or that refusal.
+//! Tests of user decisions: given events, when a command, then events or a rejection.
 
 use super::*;
 use crate::samples::{
@@ -6,7 +6,7 @@ use crate::samples::{
 };
 use crate::value::{Erasable, ErasureReason, Role};
 
-/// A user with this past.
+/// A user with these events.
 fn given(past: &[UserEvent]) -> Given {
     Given { user: fold(past) }
 }

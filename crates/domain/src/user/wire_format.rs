@@ -1,4 +1,4 @@
-//! The stored form of a user's events, pinned: what changes here breaks every log that was ever written.
+//! Snapshots of the stored form of user events. A change breaks existing logs.
 
 use serde_json::{Map, Value, json};
 

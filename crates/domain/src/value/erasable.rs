@@ -1,19 +1,19 @@
-//! Values that belong to a person and can be erased.
+//! Personal values that can be erased.
 
-/// A personal value read from the log: still known, or erased together with the key that sealed it.
+/// A personal value read from the log: known, or erased by crypto-shredding.
 ///
-/// Events outlive the people they speak of. Erasing a person destroys a key, not the events, so every fold
-/// meets [`Erasable::Erased`] sooner or later and the type makes sure that it says what then.
+/// Erasure destroys the data key, not the events, so every fold has to handle [`Erasable::Erased`], which
+/// this type enforces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Erasable<T> {
-    /// The value is there to be read.
+    /// The value can be read.
     Known(T),
-    /// The value was there and can never be read again.
+    /// The data key was destroyed; the value can never be read again.
     Erased,
 }
 
 impl<T> Erasable<T> {
-    /// Changes a known value; what is erased stays erased.
+    /// Maps a known value.
     pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Erasable<U> {
         match self {
             Erasable::Known(value) => Erasable::Known(change(value)),
@@ -21,7 +21,7 @@ impl<T> Erasable<T> {
         }
     }
 
-    /// The same, borrowed.
+    /// Borrows the value.
     pub const fn as_ref(&self) -> Erasable<&T> {
         match self {
             Erasable::Known(value) => Erasable::Known(value),

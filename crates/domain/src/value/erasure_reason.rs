@@ -1,26 +1,27 @@
-//! Why a person was erased.
+//! The reason for an erasure.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// Why a person's data were destroyed: a code, not words, since it stays readable when they are gone.
+/// Why personal data was erased (crypto-shredding). A code, not free text, since it stays readable after the
+/// erasure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ErasureReason {
-    /// The person asked for it.
+    /// The person requested it.
     Request,
-    /// A rule of the installation asks for it, such as a time after which accounts are given up.
+    /// A policy of the deployment requires it, such as a retention time.
     Policy,
     /// Anything else.
     Other,
 }
 
-/// A text that names no reason for an erasure.
+/// The text is not the name of an erasure reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there is no reason `{0}` for an erasure: the reasons are request, policy and other")]
 pub struct UnknownErasureReason(pub String);
 
 impl ErasureReason {
-    /// Every reason there is.
+    /// Every reason.
     pub const ALL: [ErasureReason; 3] = [ErasureReason::Request, ErasureReason::Policy, ErasureReason::Other];
 
     /// The name in events, in the API and on the command line.

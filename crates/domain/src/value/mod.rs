@@ -1,11 +1,10 @@
-//! Values that cannot be wrong: text is parsed once, at the border, and the type is the proof.
+//! Value types: text is parsed once at the border, and a value of the type is valid.
 //!
-//! What belongs here: one type per file, with the rule it carries and the fault it reports. What does not:
-//! anything that needs a user's past ([`crate::user`]), and the words in which an API tells a client of a
-//! fault.
+//! One type per file, with its rule and its error. Rules that need the state of a user belong to
+//! [`crate::user`], HTTP messages to the HTTP layer.
 //!
-//! Each text type also has a `recorded` constructor for reading events and rows, public if a row holds it. It
-//! judges nothing: rules and Unicode tables change over the years, and what was accepted then is a fact now.
+//! Each text type also has a `from_stored` constructor for reading events and rows. It does not validate:
+//! rules and Unicode tables change over the years, and stored values were valid when they were written.
 
 mod email;
 mod erasable;

@@ -1,33 +1,31 @@
-//! A point in time in the payload of an event, other than when it was appended.
+//! A point in time in the payload of an event. The time of the append is in the envelope.
 
 use std::fmt;
 use std::ops::Range;
 
 const DAY: i64 = 24 * 60 * 60 * 1000;
-/// The days of 400 years, after which the Gregorian calendar repeats itself.
+/// Days in 400 years, the period of the Gregorian calendar.
 const ERA: i64 = 146_097;
-/// The days from 0000-03-01 to 1970-01-01.
+/// Days from 0000-03-01 to 1970-01-01.
 const TO_1970: i64 = 719_468;
 /// 0000-01-01T00:00:00.000Z, in milliseconds since 1970.
 const FIRST: i64 = -62_167_219_200_000;
 /// 9998-12-31T23:59:59.999Z, in milliseconds since 1970.
 const LAST: i64 = 253_370_764_799_999;
 
-/// A moment to the millisecond, of the years 0 to 9998: those that RFC 3339 can write, but for the last,
-/// whose end many libraries leave out so that every time zone has room. Shown as RFC 3339 in UTC, always with
-/// three digits of a second and `Z`, so that equal moments are equal texts.
-///
-/// It reads no clock: the caller provides it.
+/// A time with millisecond precision in the years 0 to 9998: the range of RFC 3339 without the last year,
+/// whose end many libraries exclude to leave room for time zones. Displayed by RFC 3339 in UTC, always with
+/// three fraction digits and `Z`, so that equal times have equal texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Moment(i64);
 
-/// What is no moment.
+/// The text or number is not a [`Moment`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a moment is of the years 0 to 9998 and written like 2026-11-22T08:03:14.680Z")]
 pub struct MomentError;
 
 impl Moment {
-    /// So many milliseconds after 1970-01-01T00:00:00Z, leap seconds not counted.
+    /// Converts Unix time in milliseconds.
     ///
     /// # Errors
     /// [`MomentError`] outside the years 0 to 9998.
@@ -35,16 +33,16 @@ impl Moment {
         if (FIRST..=LAST).contains(&milliseconds) { Ok(Self(milliseconds)) } else { Err(MomentError) }
     }
 
-    /// The milliseconds after 1970-01-01T00:00:00Z.
+    /// Unix time in milliseconds.
     #[must_use]
     pub const fn as_millisecond(self) -> i64 {
         self.0
     }
 
-    /// Reads a moment exactly as it is shown.
+    /// Parses the displayed form.
     ///
     /// # Errors
-    /// [`MomentError`] for anything else, also for other spellings of the same moment.
+    /// [`MomentError`] for anything else, including other spellings of the same time.
     pub fn parse(text: &str) -> Result<Self, MomentError> {
         let number = |range: Range<usize>| text.get(range)?.parse::<i64>().ok();
         let parts = || {
@@ -53,7 +51,7 @@ impl Moment {
             Some(days * DAY + ((hour * 60 + minute) * 60 + second) * 1000 + number(20..23)?)
         };
         let moment = Self::from_millisecond(parts().ok_or(MomentError)?)?;
-        // What no calendar or clock shows, such as 30 February, comes out as another day than it went in.
+        // Rejects dates and times that do not exist, such as 30 February: they are displayed differently.
         if moment.to_string() == text { Ok(moment) } else { Err(MomentError) }
     }
 }
@@ -68,7 +66,7 @@ impl fmt::Display for Moment {
     }
 }
 
-/// The days from 1970-01-01 to a date. Years are counted from March, so that a leap day is the last of its
+/// Days from 1970-01-01 to a date. Years begin in March, so that the leap day is the last day of the
 /// year (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `days_from_civil`).
 fn days_before(year: i64, month: i64, day: i64) -> i64 {
     let year = if month > 2 { year } else { year - 1 };
@@ -77,7 +75,7 @@ fn days_before(year: i64, month: i64, day: i64) -> i64 {
     era * ERA + of_era * 365 + of_era / 4 - of_era / 100 + of_year - TO_1970
 }
 
-/// The date so many days after 1970-01-01 (the same source, `civil_from_days`).
+/// Date of a number of days after 1970-01-01 (same source, `civil_from_days`).
 fn date(days: i64) -> (i64, i64, i64) {
     let days = days + TO_1970;
     let (era, of_era) = (days.div_euclid(ERA), days.rem_euclid(ERA));

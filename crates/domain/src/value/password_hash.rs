@@ -1,33 +1,34 @@
-//! What is stored instead of a password.
+//! The password hash of a user. Hashing and verification do not belong in this crate.
 
 use std::fmt;
 
-/// Most bytes a stored hash may have: room for every PHC string in use, and a bound for imported ones.
+/// Maximum length of a stored hash in bytes: more than any PHC string in use, and a bound for imported
+/// hashes.
 pub const MAX_PASSWORD_HASH_BYTES: usize = 1024;
 
-/// A password hash, opaque here: a PHC string, or another kind that an import brought along.
+/// An opaque password hash: a PHC string, or another format of an import.
 ///
-/// It is a secret. It has no `Display` and no `Serialize`, its `Debug` shows nothing of it, and the only way
-/// to its text is called [`expose`](PasswordHash::expose), so that each use stands out in review.
+/// It is a secret: it has no `Display` and no `Serialize`, its `Debug` does not print it, and its text is
+/// accessible only by [`expose`](PasswordHash::expose), so that each use is visible in review.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash(String);
 
-/// Why a text cannot be a stored hash.
+/// Why a text is not accepted as a password hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPasswordHash {
-    /// There is nothing to verify a password against.
+    /// It is empty.
     #[error("a password hash cannot be empty")]
     Empty,
-    /// It is longer than any hash in use.
+    /// It is longer than the maximum.
     #[error("a password hash has at most {max} bytes")]
     TooLong {
-        /// Most bytes ([`MAX_PASSWORD_HASH_BYTES`]).
+        /// Maximum number of bytes ([`MAX_PASSWORD_HASH_BYTES`]).
         max: usize,
     },
 }
 
 impl PasswordHash {
-    /// Takes a hash as a hashing function, or an import, made it.
+    /// Accepts a hash of a hash function or an import.
     ///
     /// # Errors
     /// [`InvalidPasswordHash`] if it is empty or longer than [`MAX_PASSWORD_HASH_BYTES`].
@@ -41,13 +42,13 @@ impl PasswordHash {
         Ok(Self(hash))
     }
 
-    /// A hash from an event or a row: validated when it was written, and not again.
+    /// A stored hash; it was validated when it was written.
     #[must_use]
     pub fn from_stored(hash: &str) -> Self {
         Self(hash.to_owned())
     }
 
-    /// The hash itself, for the one who verifies a password against it or seals it into an event.
+    /// The hash itself, for verifying a password or encrypting it into an event.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0

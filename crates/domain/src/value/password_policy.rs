@@ -1,36 +1,36 @@
-//! What a new password must be. How it is hashed is no concern of this crate.
+//! The policy for new passwords. Hashing does not belong in this crate.
 
-/// Most characters a password may have: far beyond any passphrase, and a bound on what a hasher is fed.
+/// Maximum length of a password in characters; bounds the input of the hash function.
 pub const MAX_PASSWORD_LENGTH: usize = 1024;
 
-/// The rule for new passwords: length alone, as NIST SP 800-63B-4 (section 3.1.1) advises, and no composition
-/// rules.
+/// The policy for new passwords: length alone, as NIST SP 800-63B-4 (section 3.1.1) recommends, without
+/// composition rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PasswordPolicy {
-    /// Fewest characters, in Unicode scalar values.
+    /// Minimum length in Unicode scalar values.
     pub min_length: usize,
 }
 
-/// Why a password is not accepted. Says nothing of the password itself.
+/// Why a password is not accepted. The message does not contain the password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PasswordError {
-    /// It has fewer characters than the policy asks for.
+    /// It has fewer characters than the policy requires.
     #[error("a password has at least {min} characters")]
     TooShort {
-        /// Fewest characters.
+        /// Minimum number of characters.
         min: usize,
     },
     /// It has more characters than any policy allows.
     #[error("a password has at most {max} characters")]
     TooLong {
-        /// Most characters ([`MAX_PASSWORD_LENGTH`]).
+        /// Maximum number of characters ([`MAX_PASSWORD_LENGTH`]).
         max: usize,
     },
 }
 
 impl Default for PasswordPolicy {
-    /// Eight characters, the least that NIST SP 800-63B-4 allows; it asks for fifteen where the password is
-    /// the sole factor.
+    /// Eight characters, the minimum of NIST SP 800-63B-4; it requires fifteen where the password is the only
+    /// factor.
     fn default() -> Self {
         Self { min_length: 8 }
     }

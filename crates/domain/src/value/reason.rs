@@ -1,30 +1,30 @@
-//! Why an administrator did something to a user's account.
+//! The reason an administrator gives for a change of a user's account.
 
-/// Most characters a reason may have.
+/// Maximum length of a reason in characters.
 pub const MAX_REASON_LENGTH: usize = 500;
 
-/// An administrator's words: trimmed, 1 to 500 characters, several lines if need be.
+/// A free text: trimmed, 1 to 500 characters, possibly several lines.
 ///
-/// Free text may say anything about a person, so events hold it as personal.
+/// Free text may contain personal data, so events store it encrypted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Reason(String);
 
 /// Why a text is not a reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReasonError {
-    /// Nothing is left after trimming.
+    /// It is empty after trimming.
     #[error("a reason has at least {min} character")]
     TooShort {
-        /// Fewest characters.
+        /// Minimum number of characters.
         min: usize,
     },
-    /// It is longer than a reason may be.
+    /// It is longer than the maximum.
     #[error("a reason has at most {max} characters")]
     TooLong {
-        /// Most characters ([`MAX_REASON_LENGTH`]).
+        /// Maximum number of characters ([`MAX_REASON_LENGTH`]).
         max: usize,
     },
-    /// It holds a control character other than a line break or a tab.
+    /// It contains a control character other than a line break or a tab.
     #[error("a reason cannot contain the character U+{:04X}", u32::from(*character))]
     Forbidden {
         /// The first such character.
@@ -33,10 +33,10 @@ pub enum ReasonError {
 }
 
 impl Reason {
-    /// Reads a reason as an administrator typed it.
+    /// Parses a reason as typed.
     ///
     /// # Errors
-    /// [`ReasonError`] if the text, trimmed, is empty, too long or holds control characters.
+    /// [`ReasonError`] if the text, trimmed, is empty, too long or contains control characters.
     pub fn parse(text: &str) -> Result<Self, ReasonError> {
         // Browsers send a line break of a form field as CR LF (HTML, "form-encoding"); it is one line break.
         let text = text.trim().replace("\r\n", "\n");
@@ -50,12 +50,12 @@ impl Reason {
         }
     }
 
-    /// A reason from an event: validated when it was written, and not again.
+    /// A stored reason; it was validated when it was written.
     pub(crate) fn from_stored(text: &str) -> Self {
         Self(text.to_owned())
     }
 
-    /// The words.
+    /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,12 +1,12 @@
-//! What a user may do beyond their own account.
+//! Roles: permissions beyond a user's own account.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A role that users and API tokens hold. The order is alphabetical and means nothing else.
+/// A role of users and API tokens. The order is alphabetical and has no other meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
-    /// May do everything.
+    /// All permissions.
     Admin,
     /// Reads events, proofs, history and personal data.
     Auditor,
@@ -16,7 +16,7 @@ pub enum Role {
     Subscriber,
 }
 
-/// A text that names no role.
+/// The text is not the name of a role.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there is no role `{0}`: the roles are admin, auditor, operator and subscriber")]
 pub struct UnknownRole(pub String);

@@ -1,7 +1,7 @@
-//! How text is compared, and which of it can be seen.
+//! Text comparison (identity keys) and visibility of characters.
 //!
-//! The character tables here are Unicode properties that change seldom or never. Those that grow with every
-//! version of Unicode come from crates.
+//! The character tables here are Unicode properties that rarely change. Tables that grow with every version
+//! of Unicode come from crates.
 
 use std::ops::RangeInclusive;
 
@@ -9,9 +9,8 @@ use caseless::Caseless;
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
-/// Characters that a reader cannot see and that carry no identity: the property
-/// `Default_Ignorable_Code_Point`, which reserves room for later additions so that the list stays as it is
-/// (Unicode, `DerivedCoreProperties.txt`).
+/// Invisible characters without identity: the property `Default_Ignorable_Code_Point`, which includes
+/// reserved ranges and is therefore stable (Unicode, `DerivedCoreProperties.txt`).
 const IGNORABLE: [RangeInclusive<char>; 17] = [
     '\u{AD}'..='\u{AD}',
     '\u{34F}'..='\u{34F}',
@@ -32,18 +31,18 @@ const IGNORABLE: [RangeInclusive<char>; 17] = [
     '\u{E0000}'..='\u{E0FFF}',
 ];
 
-/// Drawn, but as nothing: the empty Braille cell, and the annotation marks that have no glyph of their own.
+/// Characters with an empty glyph: the blank Braille pattern, and the interlinear annotation marks.
 const BLANK: [RangeInclusive<char>; 2] = ['\u{2800}'..='\u{2800}', '\u{FFF9}'..='\u{FFFB}'];
 
-/// The form in which two texts that a reader would call the same are equal: invisible characters dropped,
-/// then compatibility normalised (NFKC) and case-folded, then trimmed.
+/// The identity key of a text: without ignorable characters, in compatibility normalisation (NFKC),
+/// case-folded and trimmed. Texts that look the same to a reader have equal keys.
 ///
-/// This is the caseless compatibility match of the Unicode Standard (section 3.13, D146) over text without
-/// ignorable characters, as `NFKC_Casefold` asks for identifiers (UAX #31). Folding twice is part of that
-/// definition: a character such as `℡` shows its capitals only once it is decomposed.
+/// This is the compatibility caseless match of the Unicode Standard (section 3.13, D146) over text without
+/// ignorable characters, as `NFKC_Casefold` requires for identifiers (UAX #31). Folding twice is part of that
+/// definition: a character such as `℡` has capitals only after its decomposition.
 pub(super) fn identity_key(text: &str) -> String {
     if text.is_ascii() {
-        // Nothing there is invisible or has another form, and folding is lower case.
+        // ASCII has no ignorable characters and no compatibility forms; case folding is lower case.
         return text.trim().to_ascii_lowercase();
     }
     folded(text)
@@ -62,7 +61,7 @@ fn folded(text: &str) -> String {
     folded.trim().to_owned()
 }
 
-/// Whether `character` alone is visible.
+/// Whether `character` is visible on its own.
 pub(super) fn is_visible(character: char) -> bool {
     let hidden = character.is_control()
         || character.is_whitespace()
@@ -72,13 +71,13 @@ pub(super) fn is_visible(character: char) -> bool {
     !hidden
 }
 
-/// Whether `character` steers the direction of the text around it (UAX #9, section 2: embeddings, overrides,
-/// isolates), so that a reader sees another order than the machine.
+/// Whether `character` changes the direction of the text around it (UAX #9, section 2: embeddings, overrides,
+/// isolates), so that the displayed order differs from the stored one.
 pub(super) fn is_direction_override(character: char) -> bool {
     matches!(character, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Whether `character` begins a new line without being a control character.
+/// Whether `character` is a line break that is not a control character.
 pub(super) fn is_line_separator(character: char) -> bool {
     matches!(character, '\u{2028}' | '\u{2029}')
 }
@@ -129,7 +128,7 @@ mod tests {
 
     #[test]
     fn key_is_idempotent_for_every_character() {
-        // Beyond these planes no character has case or decomposes.
+        // Characters beyond these planes have neither case nor a decomposition.
         for character in '\0'..='\u{2FFFF}' {
             let key = identity_key(&character.to_string());
             assert_eq!(identity_key(&key), key, "{}", character.escape_unicode());

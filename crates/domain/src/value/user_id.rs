@@ -1,4 +1,4 @@
-//! Who a user is, whatever they call themselves.
+//! The identity of a user, independent of e-mail address and username.
 
 use std::fmt;
 
@@ -6,17 +6,17 @@ use uuid::Uuid;
 
 const STREAM_PREFIX: &str = "user-";
 
-/// What is fixed in the UUID of an `ObjectId`: the version 8, the variant and two zero bits after it, the
-/// zeros at the end.
+/// The fixed bits of a UUID that encodes an `ObjectId`: version 8, the variant with two zero bits after it,
+/// and the trailing zeros.
 const OBJECT_ID_LAYOUT: u128 = 0x0000_0000_0000_8000_8000_0000_0000_0000;
 
-/// Where the layout above has a say.
+/// Mask of the fixed bits.
 const OBJECT_ID_MASK: u128 = 0x0000_0000_0000_F000_F000_0000_00FF_FFFF;
 
-/// The identity of a user: a UUID, or a MongoDB `ObjectId` that came with an import.
+/// The id of a user: a UUID, or the MongoDB `ObjectId` of an imported user.
 ///
-/// An `ObjectId` is held as a UUID of version 8 (RFC 9562, section 5.8), its 24 hex digits laid around the
-/// version and the variant, and zeros at the end:
+/// An `ObjectId` is encoded as a UUID of version 8 (RFC 9562, section 5.8): its 24 hex digits are placed
+/// around the version and the variant, followed by zeros:
 ///
 /// ```text
 /// 507f1f77bcf86cd799439011
@@ -24,48 +24,48 @@ const OBJECT_ID_MASK: u128 = 0x0000_0000_0000_F000_F000_0000_00FF_FFFF;
 ///               ^    ^          ^^^^^^
 /// ```
 ///
-/// A UUID of that layout *is* the `ObjectId`: it is shown as 24 digits whichever way it was written, so that
-/// an imported user keeps the id that clients know.
+/// A UUID of that layout *is* the `ObjectId` and is always displayed as 24 digits, so that an imported user
+/// keeps the id that clients know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UserId(Uuid);
 
-/// A text that is no user's id.
+/// The text is not a user id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a user id is a hyphenated UUID or the 24 hex digits of an ObjectId")]
 pub struct UserIdError;
 
 impl UserId {
-    /// The user of this UUID.
+    /// Creates the id from a UUID.
     #[must_use]
     pub const fn from_uuid(uuid: Uuid) -> Self {
         Self(uuid)
     }
 
-    /// The UUID, also of an `ObjectId`.
+    /// The UUID, which may encode an `ObjectId`.
     #[must_use]
     pub const fn as_uuid(&self) -> Uuid {
         self.0
     }
 
-    /// The user whom an import knows by this `ObjectId`.
+    /// Encodes the `ObjectId` of an imported user.
     #[must_use]
     pub fn from_object_id(object_id: [u8; 12]) -> Self {
         let digits = object_id.into_iter().fold(0, |digits, byte| (digits << 8) | u128::from(byte));
         Self::from_object_id_digits(digits)
     }
 
-    /// The `ObjectId`, if this user came with one.
+    /// The encoded `ObjectId`, if there is one.
     #[must_use]
     pub fn object_id(&self) -> Option<[u8; 12]> {
         let [_, _, _, _, object_id @ ..] = self.object_id_digits()?.to_be_bytes();
         Some(object_id)
     }
 
-    /// Reads an id as clients write it: a hyphenated UUID or 24 hex digits, letters in either case.
+    /// Parses an id as sent by clients: a hyphenated UUID or 24 hex digits, letters in either case.
     ///
     /// # Errors
-    /// [`UserIdError`] for anything else, also for the other spellings of a UUID (bare, in braces, as a URN):
-    /// one user has one spelling, so that ids can be compared as text.
+    /// [`UserIdError`] for anything else, including other spellings of a UUID (without hyphens, in braces, as
+    /// a URN): an id has one spelling, so that ids can be compared as text.
     pub fn parse(text: &str) -> Result<Self, UserIdError> {
         parse_hyphenated(text)
             .map(Self)
@@ -80,8 +80,7 @@ impl UserId {
         format!("{STREAM_PREFIX}{}", self.0.hyphenated())
     }
 
-    /// The user whose stream this is; none if the name is not exactly as [`stream`](UserId::stream) writes
-    /// it.
+    /// Parses a stream name; `None` unless it is exactly the form of [`stream`](UserId::stream).
     #[must_use]
     pub fn from_stream(stream: &str) -> Option<Self> {
         let uuid = stream.strip_prefix(STREAM_PREFIX)?;
@@ -120,7 +119,7 @@ impl fmt::Display for UserId {
 }
 
 fn parse_hyphenated(text: &str) -> Option<Uuid> {
-    // Of the spellings that the parser knows, only the hyphenated one has this length.
+    // Of the spellings that the parser accepts, only the hyphenated one has this length.
     (text.len() == uuid::fmt::Hyphenated::LENGTH).then(|| Uuid::try_parse(text).ok()).flatten()
 }
 

@@ -1,35 +1,35 @@
-//! The name a user chose.
+//! The username, in its displayed form and as an identity key.
 
 use unicode_normalization::UnicodeNormalization;
 
 use super::text::{identity_key, is_direction_override, is_line_separator, is_visible};
 
-/// Most characters a username may have, counted in its shown form.
+/// Maximum length of a username in characters of its displayed form.
 pub const MAX_USERNAME_LENGTH: usize = 64;
 
-/// A name as it is shown: trimmed and in Unicode normalisation form NFKC, 1 to 64 characters, at least one of
-/// them visible, none that controls the terminal or turns the direction of the text around it.
+/// A username in its displayed form: trimmed, in Unicode normalisation form NFKC, 1 to 64 characters, at
+/// least one of them visible, without control characters and direction overrides.
 ///
-/// Two names are the same identity when their [`key`](Username::key)s are equal.
+/// Two usernames are the same identity when their [`key`](Username::key)s are equal.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Username(String);
 
 /// Why a text is not a username.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UsernameError {
-    /// Nothing in it can be seen.
+    /// It has no visible character.
     #[error("a username has at least {min} visible character")]
     TooShort {
-        /// Fewest visible characters.
+        /// Minimum number of visible characters.
         min: usize,
     },
-    /// It is longer than names may be.
+    /// It is longer than the maximum.
     #[error("a username has at most {max} characters")]
     TooLong {
-        /// Most characters ([`MAX_USERNAME_LENGTH`]).
+        /// Maximum number of characters ([`MAX_USERNAME_LENGTH`]).
         max: usize,
     },
-    /// It holds a character that would let a name pretend to be another, or break the line it is shown on.
+    /// It contains a character that can imitate another name or break the displayed line.
     #[error("a username cannot contain the character U+{:04X}", u32::from(*character))]
     Forbidden {
         /// The first such character.
@@ -38,13 +38,13 @@ pub enum UsernameError {
 }
 
 impl Username {
-    /// Reads a name as a user typed it.
+    /// Parses a username as typed.
     ///
     /// # Errors
-    /// [`UsernameError`] if the text, trimmed and normalised, is no name.
+    /// [`UsernameError`] if the text, trimmed and normalised, is not a valid username.
     pub fn parse(text: &str) -> Result<Self, UsernameError> {
         let normalised: String = text.trim().nfkc().collect();
-        // Normalisation turns some characters into plain spaces, so the edges need a second look.
+        // Normalisation maps some characters to spaces, so the text is trimmed again.
         let shown = normalised.trim();
         if let Some(character) = shown.chars().find(|&character| is_forbidden(character)) {
             return Err(UsernameError::Forbidden { character });
@@ -58,20 +58,20 @@ impl Username {
         Ok(Self(shown.to_owned()))
     }
 
-    /// A name from an event or a row: validated when it was written, and not again.
+    /// A stored username; it was validated when it was written.
     #[must_use]
     pub fn from_stored(shown: &str) -> Self {
         Self(shown.to_owned())
     }
 
-    /// The name as it is shown.
+    /// The displayed form.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The identity: equal for names that differ in case, in compatibility forms or in invisible characters
-    /// only.
+    /// The identity key: equal for names that differ only in case, compatibility forms or invisible
+    /// characters.
     #[must_use]
     pub fn key(&self) -> String {
         identity_key(&self.0)
@@ -141,8 +141,8 @@ mod tests {
 
     #[test]
     fn forbidden_character_is_reported_by_code_point() {
-        let fault = Username::parse("a\u{202E}b").unwrap_err();
-        assert_eq!(fault.to_string(), "a username cannot contain the character U+202E");
+        let error = Username::parse("a\u{202E}b").unwrap_err();
+        assert_eq!(error.to_string(), "a username cannot contain the character U+202E");
     }
 
     proptest! {

@@ -1,4 +1,4 @@
-//! Which webhook.
+//! The identity of a webhook.
 
 use std::fmt;
 
@@ -6,28 +6,28 @@ use uuid::Uuid;
 
 const STREAM_PREFIX: &str = "webhook-";
 
-/// The identity of a webhook: a UUID.
+/// The id of a webhook: a UUID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WebhookId(Uuid);
 
-/// A text that is no webhook's id.
+/// The text is not a webhook id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a webhook id is a hyphenated UUID")]
 pub struct WebhookIdError;
 
 impl WebhookId {
-    /// The webhook of this UUID.
+    /// Creates the id from a UUID.
     #[must_use]
     pub const fn from_uuid(uuid: Uuid) -> Self {
         Self(uuid)
     }
 
-    /// Reads an id as clients write it, in either case.
+    /// Parses an id as sent by clients, in either case.
     ///
     /// # Errors
-    /// [`WebhookIdError`] if it is no hyphenated UUID.
+    /// [`WebhookIdError`] if it is not a hyphenated UUID.
     pub fn parse(text: &str) -> Result<Self, WebhookIdError> {
-        // Of the spellings that the parser knows, only the hyphenated one has this length.
+        // Of the spellings that the parser accepts, only the hyphenated one has this length.
         let uuid = (text.len() == uuid::fmt::Hyphenated::LENGTH).then(|| Uuid::try_parse(text).ok());
         uuid.flatten().map(Self).ok_or(WebhookIdError)
     }
@@ -38,8 +38,7 @@ impl WebhookId {
         format!("{STREAM_PREFIX}{self}")
     }
 
-    /// The webhook whose stream this is; none if the name is not exactly as [`stream`](WebhookId::stream)
-    /// writes it.
+    /// Parses a stream name; `None` unless it is exactly the form of [`stream`](WebhookId::stream).
     #[must_use]
     pub fn from_stream(stream: &str) -> Option<Self> {
         let id = Self::parse(stream.strip_prefix(STREAM_PREFIX)?).ok()?;

@@ -1,33 +1,33 @@
-//! What the deliveries of a webhook are signed with.
+//! The secret that signs the deliveries of a webhook.
 
 use std::fmt;
 
-/// Octets of a secret: within the 24 to 64 that Standard Webhooks asks for.
+/// Length of a secret in octets: within the 24 to 64 that Standard Webhooks requires.
 pub const WEBHOOK_SECRET_OCTETS: usize = 32;
 
-/// The secret of a webhook. `Debug` does not show it.
+/// The signing secret of a webhook. `Debug` does not print it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct WebhookSecret([u8; WEBHOOK_SECRET_OCTETS]);
 
-/// A text that is no secret of a webhook; it is not repeated.
+/// The stored text is not a webhook secret. The message does not contain it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a webhook secret is 64 hex digits in the log")]
 pub struct WebhookSecretError;
 
 impl WebhookSecret {
-    /// The secret of these octets, which have to be random.
+    /// Creates a secret from random octets.
     #[must_use]
     pub const fn new(octets: [u8; WEBHOOK_SECRET_OCTETS]) -> Self {
         Self(octets)
     }
 
-    /// The octets.
+    /// The octets of the secret.
     #[must_use]
     pub const fn expose(&self) -> &[u8; WEBHOOK_SECRET_OCTETS] {
         &self.0
     }
 
-    /// As it is stored, sealed: hex digits.
+    /// The stored form, before encryption: hex digits.
     pub(crate) fn to_stored(&self) -> String {
         let digits = self.0.iter().flat_map(|octet| [octet >> 4, octet & 15]);
         digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()

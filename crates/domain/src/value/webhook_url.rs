@@ -1,45 +1,45 @@
-//! Where a webhook sends events.
+//! The URL to which a webhook delivers events.
 
 use std::fmt;
 
 use url::{Host, Url};
 
-/// Most characters the address of a webhook may have.
+/// Maximum length of a webhook URL in characters.
 pub const MAX_WEBHOOK_URL_LENGTH: usize = 2_048;
 
 /// An absolute `https` or `http` URL without credentials and without a fragment.
 ///
-/// Its path and query may hold a secret of the receiver, so `Debug` shows the host alone, and events hold it
-/// sealed. Whether the egress policy (SSRF guard) allows it is not decided here: that depends on what its
-/// host resolves to.
+/// Its path and query may contain a secret of the receiver, so `Debug` prints the host alone and events store
+/// it encrypted. The egress policy (SSRF guard) is not applied here, since it depends on the addresses to
+/// which the host resolves.
 #[derive(Clone, PartialEq, Eq)]
 pub struct WebhookUrl(Url);
 
-/// Why a text is not the address of a webhook.
+/// Why a text is not a webhook URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WebhookUrlError {
-    /// It is longer than it may be.
+    /// It is longer than the maximum.
     #[error("the address has at most {max} characters")]
     TooLong {
-        /// Most characters ([`MAX_WEBHOOK_URL_LENGTH`]).
+        /// Maximum number of characters ([`MAX_WEBHOOK_URL_LENGTH`]).
         max: usize,
     },
-    /// It is no absolute URL of these schemes.
+    /// It is not an absolute URL of these schemes.
     #[error("the address has to be an absolute https URL, such as https://example.com/events")]
     NotAUrl,
-    /// It carries a user name or a password.
+    /// It contains a user name or a password.
     #[error("the address cannot carry a user name or password; every delivery is signed instead")]
     Credentials,
-    /// It carries a fragment.
+    /// It has a fragment.
     #[error("the address cannot have a fragment (#…): it would not be sent")]
     Fragment,
 }
 
 impl WebhookUrl {
-    /// Reads an address as its owner wrote it (WHATWG URL).
+    /// Parses and normalises a URL (WHATWG URL).
     ///
     /// # Errors
-    /// [`WebhookUrlError`].
+    /// [`WebhookUrlError`] for the first violated rule.
     pub fn parse(text: &str) -> Result<Self, WebhookUrlError> {
         let too_long = WebhookUrlError::TooLong { max: MAX_WEBHOOK_URL_LENGTH };
         if text.len() > 4 * MAX_WEBHOOK_URL_LENGTH {
@@ -55,43 +55,43 @@ impl WebhookUrl {
         if url.fragment().is_some() {
             return Err(WebhookUrlError::Fragment);
         }
-        // As it is kept and sent: what is escaped there counts threefold.
+        // The limit applies to the normalised URL, in which an escaped byte counts as three characters.
         if url.as_str().len() > MAX_WEBHOOK_URL_LENGTH {
             return Err(too_long);
         }
         Ok(Self(url))
     }
 
-    /// A URL from an event: validated when it was written, and not again.
+    /// A stored URL; it was validated when it was written.
     pub(crate) fn from_stored(text: &str) -> Result<Self, WebhookUrlError> {
         Url::parse(text).map(Self).map_err(|_| WebhookUrlError::NotAUrl)
     }
 
-    /// The address, normalised.
+    /// The normalised URL.
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }
 
-    /// The parsed address.
+    /// The parsed URL.
     #[must_use]
     pub const fn as_url(&self) -> &Url {
         &self.0
     }
 
-    /// Whether what is sent there is encrypted.
+    /// Whether deliveries are encrypted (https).
     #[must_use]
     pub fn is_encrypted(&self) -> bool {
         self.0.scheme() == "https"
     }
 
-    /// The host, which every URL of these schemes has.
+    /// The host; always present in a valid URL.
     #[must_use]
     pub fn host(&self) -> Option<Host<&str>> {
         self.0.host()
     }
 
-    /// The port, given or usual.
+    /// The port, or the default port of the scheme.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.0.port_or_known_default().unwrap_or_default()
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn fault(text: &str) -> WebhookUrlError {
+    fn error(text: &str) -> WebhookUrlError {
         WebhookUrl::parse(text).err().unwrap()
     }
 
@@ -135,15 +135,15 @@ mod tests {
         for text in
             ["", "example.com", "/events", "ftp://example.com/", "https://", "file:///etc/passwd", "data:,a"]
         {
-            assert_eq!(fault(text), WebhookUrlError::NotAUrl, "{text}");
+            assert_eq!(error(text), WebhookUrlError::NotAUrl, "{text}");
         }
-        assert_eq!(fault("https://ada:secret@example.com/"), WebhookUrlError::Credentials);
-        assert_eq!(fault("https://example.com/#top"), WebhookUrlError::Fragment);
+        assert_eq!(error("https://ada:secret@example.com/"), WebhookUrlError::Credentials);
+        assert_eq!(error("https://example.com/#top"), WebhookUrlError::Fragment);
         let long = format!("https://example.com/{}", "a".repeat(MAX_WEBHOOK_URL_LENGTH));
         let escaped = format!("https://example.com/{}", "é".repeat(MAX_WEBHOOK_URL_LENGTH / 6));
         let with_slash = format!("https://example.com?{}", "a".repeat(MAX_WEBHOOK_URL_LENGTH - 20));
         for text in [long, escaped, with_slash] {
-            assert_eq!(fault(&text), WebhookUrlError::TooLong { max: MAX_WEBHOOK_URL_LENGTH });
+            assert_eq!(error(&text), WebhookUrlError::TooLong { max: MAX_WEBHOOK_URL_LENGTH });
         }
     }
 

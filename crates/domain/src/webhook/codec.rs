@@ -1,4 +1,4 @@
-//! A webhook's events as they are stored, in the newest layout of each; how the older ones become it is in
+//! Encodes and decodes webhook events in the newest layout of each; conversion of older layouts belongs to
 //! [`crate::upcast`].
 
 use serde_json::{Map, Value};
@@ -9,11 +9,11 @@ use crate::payload::{DecodeError, DecodeProblem, EventPayload};
 use crate::upcast::UPCASTERS;
 use crate::value::{Erasable, Moment, Reason, UserId, WebhookSecret, WebhookUrl};
 
-/// Between the types of events in one text: the log holds no lists.
+/// Separator of event types in the field `types`, which is one text.
 const SEPARATOR: char = ',';
 
 impl WebhookEvent {
-    /// The event as it is stored. Meant for new events, in which nothing is erased yet.
+    /// Encodes a new event, whose values are all known.
     #[must_use]
     pub fn encode(&self) -> EventPayload {
         let encoded = UPCASTERS.new_payload(self.event_type());
@@ -39,11 +39,11 @@ impl WebhookEvent {
     }
 
     /// Decodes a stored event. `personal` is [`Erasable::Erased`] once its key is destroyed, and an empty map
-    /// for an event that never had a sealed part.
+    /// for an event without personal data.
     ///
     /// # Errors
-    /// [`DecodeError`] if the type or its schema is not known here, or a field is missing or makes no sense.
-    /// It shows no values.
+    /// [`DecodeError`] if the type or schema is unknown, or a field is missing or malformed. The message
+    /// contains no values.
     pub fn decode(
         event_type: &str,
         schema: u32,

@@ -3,47 +3,47 @@
 use super::SuspensionReason;
 use crate::value::{Moment, Reason, UserId, WebhookSecret, WebhookUrl};
 
-/// A command, not yet decided.
+/// A command with parsed values. The caller is already authorised.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WebhookCommand {
-    /// Send events to that address from now on.
+    /// Register a webhook.
     Register {
-        /// Who asks.
+        /// The user who registers it.
         owner: UserId,
-        /// Where to.
+        /// The URL of deliveries.
         url: WebhookUrl,
-        /// What to sign with.
+        /// The secret that signs deliveries.
         secret: WebhookSecret,
-        /// The types of events; all if it is empty.
+        /// The event types to deliver; all if empty.
         types: Vec<String>,
-        /// What it is for.
+        /// A description by the owner.
         description: Option<Reason>,
-        /// The position after which to begin.
+        /// The position after which delivery begins.
         after: u64,
     },
-    /// Sign with another secret.
+    /// Replace the secret.
     RotateSecret {
-        /// The new one.
+        /// The new secret.
         secret: WebhookSecret,
-        /// Until when the present one is valid too.
+        /// The time until which the current secret stays valid.
         previous_until: Moment,
     },
     /// Suspend delivery until it is resumed.
     Suspend {
-        /// Why.
+        /// The reason.
         reason: SuspensionReason,
         /// The position up to which everything was delivered.
         position: u64,
     },
-    /// Try again at once.
+    /// Resume delivery immediately.
     Resume,
-    /// Send events once more.
+    /// Deliver a range of events again.
     Replay {
         /// The first position.
         from: u64,
         /// The last position.
         to: u64,
     },
-    /// Never send anything again.
+    /// Delete the webhook permanently.
     Delete,
 }

@@ -6,10 +6,10 @@ use crate::value::Erasable;
 /// Why a command is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WebhookRejection {
-    /// The id belongs to a webhook already, or did.
+    /// The id is in use, or belonged to a deleted webhook.
     #[error("a webhook is already registered under this id")]
     AlreadyRegistered,
-    /// There is no webhook to act on, or no longer.
+    /// The webhook does not exist or was deleted.
     #[error("no webhook is registered under this id")]
     Unknown,
 }

@@ -1,67 +1,66 @@
-//! What has happened to a webhook.
+//! The events of a webhook.
 
 use crate::value::{Erasable, Moment, Reason, UserId, WebhookSecret, WebhookUrl};
 
-/// An event of one webhook. URL and secret are encrypted, since both let their holder pose as
-/// the other side.
+/// An event of one webhook. URL and secret are encrypted, since both allow impersonation of the other side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WebhookEvent {
     /// A user registered a webhook.
     WebhookRegistered {
-        /// Who. Their rights decide whether anything is sent.
+        /// The user, whose role decides whether events are delivered.
         owner: UserId,
-        /// Where to.
+        /// The URL of deliveries.
         url: Erasable<WebhookUrl>,
-        /// What deliveries are signed with.
+        /// The secret that signs deliveries.
         secret: Erasable<WebhookSecret>,
-        /// The types of events that are sent; all if it is empty.
+        /// The event types to deliver; all if empty.
         types: Vec<String>,
-        /// What it is for, in the owner's words.
+        /// A description by the owner.
         description: Option<Erasable<Reason>>,
-        /// The position after which it begins.
+        /// The position after which delivery begins.
         after: u64,
     },
-    /// Deliveries are signed with another secret, and for a while with the one before as well.
+    /// The secret was rotated. Deliveries are also signed with the previous secret for a while.
     WebhookSecretRotated {
-        /// The new one.
+        /// The new secret.
         secret: Erasable<WebhookSecret>,
-        /// Until when the one before is valid too.
+        /// The time until which the previous secret is valid.
         previous_until: Moment,
     },
-    /// Delivery is suspended until it is resumed.
+    /// Delivery was suspended until it is resumed.
     WebhookSuspended {
-        /// Why.
+        /// The reason.
         reason: SuspensionReason,
         /// The position up to which everything was delivered.
         position: u64,
     },
-    /// Deliveries are tried again at once.
+    /// Delivery was resumed and is attempted immediately.
     WebhookResumed,
-    /// Events are sent once more.
+    /// A range of events is to be delivered again.
     WebhookReplayRequested {
         /// The first position.
         from: u64,
         /// The last position.
         to: u64,
     },
-    /// Nothing is ever sent again. The address and the secrets are destroyed with this event, the last of the
+    /// The webhook was deleted. Its URL and secrets are erased in the commit of this event, the last of the
     /// stream.
     WebhookDeleted,
 }
 
-/// Why nothing is sent any more.
+/// Why delivery was suspended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SuspensionReason {
-    /// One event could not be delivered for as long as it is tried.
+    /// All attempts of the retry policy to deliver one event failed.
     Failing,
     /// The receiver answered 410 Gone.
     Gone,
-    /// The owner may no longer read events.
+    /// The owner is no longer allowed to read events.
     Owner,
 }
 
 impl SuspensionReason {
-    /// Every reason there is.
+    /// Every reason.
     pub const ALL: [SuspensionReason; 3] =
         [SuspensionReason::Failing, SuspensionReason::Gone, SuspensionReason::Owner];
 
@@ -75,7 +74,7 @@ impl SuspensionReason {
         }
     }
 
-    /// The reason of that name.
+    /// Parses the name of a reason.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|reason| reason.as_str() == name)
@@ -83,7 +82,7 @@ impl SuspensionReason {
 }
 
 impl WebhookEvent {
-    /// The name of the event by which a webhook begins.
+    /// The type of the first event of a webhook.
     pub const REGISTERED: &'static str = "WebhookRegistered";
     pub(super) const SECRET_ROTATED: &'static str = "WebhookSecretRotated";
     pub(super) const SUSPENDED: &'static str = "WebhookSuspended";
@@ -91,7 +90,7 @@ impl WebhookEvent {
     pub(super) const REPLAY_REQUESTED: &'static str = "WebhookReplayRequested";
     pub(super) const DELETED: &'static str = "WebhookDeleted";
 
-    /// The names of all events of a webhook.
+    /// All event types of a webhook.
     pub const TYPES: &'static [&'static str] = &[
         Self::REGISTERED,
         Self::SECRET_ROTATED,
@@ -101,7 +100,7 @@ impl WebhookEvent {
         Self::DELETED,
     ];
 
-    /// The name this event has in the log, one of [`TYPES`](WebhookEvent::TYPES).
+    /// The stored event type, one of [`TYPES`](WebhookEvent::TYPES).
     #[must_use]
     pub const fn event_type(&self) -> &'static str {
         match self {
@@ -114,7 +113,7 @@ impl WebhookEvent {
         }
     }
 
-    /// Whether all that is sealed in the webhook's stream is destroyed in the commit of this event.
+    /// Whether the commit of this event erases the webhook's stream (crypto-shredding).
     #[must_use]
     pub const fn erases(&self) -> bool {
         match self {

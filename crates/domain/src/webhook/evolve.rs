@@ -49,7 +49,7 @@ fn changed(webhook: ActiveWebhook, event: &WebhookEvent) -> Webhook {
     }))
 }
 
-/// The webhook that these events, its whole stream, have made.
+/// Folds the whole stream of a webhook.
 pub fn fold<'a>(events: impl IntoIterator<Item = &'a WebhookEvent>) -> Webhook {
     events.into_iter().fold(Webhook::default(), evolve)
 }

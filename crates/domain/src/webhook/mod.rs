@@ -1,7 +1,7 @@
-//! A webhook: who is sent which events where, signed with what.
+//! The webhook aggregate: owner, URL, event types and secrets of a webhook, and whether it is suspended.
 //!
-//! What has been delivered is no fact of the log: it would grow with every delivery. It is kept beside it,
-//! and every delivery can be made again from the log.
+//! Delivery attempts and cursors are not events, since the log would grow with every delivery. They are
+//! stored separately, and every delivery can be repeated from the log.
 
 mod codec;
 mod command;

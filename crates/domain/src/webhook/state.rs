@@ -23,21 +23,21 @@ pub enum Webhook {
 pub struct ActiveWebhook {
     /// Its owner.
     pub owner: UserId,
-    /// Where events are sent.
+    /// The URL of deliveries.
     pub url: Erasable<WebhookUrl>,
-    /// What deliveries are signed with.
+    /// The secret that signs deliveries.
     pub secret: Erasable<WebhookSecret>,
-    /// The secret before, and until when deliveries are signed with it too.
+    /// The previous secret, and the time until which it also signs deliveries.
     pub previous_secret: Option<(Erasable<WebhookSecret>, Moment)>,
-    /// The types of events that are sent; all if it is empty.
+    /// The event types to deliver; all if empty.
     pub types: Vec<String>,
-    /// What it is for.
+    /// A description by the owner.
     pub description: Option<Erasable<Reason>>,
-    /// The position after which it begins.
+    /// The position after which delivery begins.
     pub after: u64,
     /// Why it is suspended, if it is.
     pub suspended: Option<SuspensionReason>,
-    /// How often it was resumed.
+    /// Number of times it was resumed.
     pub resumed: u64,
     /// The requested replays, in order of request.
     pub replays: Vec<Replay>,
@@ -53,13 +53,13 @@ pub struct Replay {
 }
 
 impl ActiveWebhook {
-    /// Whether events of that type are sent.
+    /// Whether events of this type are delivered.
     #[must_use]
     pub fn matches_type(&self, event_type: &str) -> bool {
         self.types.is_empty() || self.types.iter().any(|wanted| wanted == event_type)
     }
 
-    /// What a delivery of that moment is signed with, the newest first.
+    /// The secrets that sign a delivery at `now`, the newest first.
     #[must_use]
     pub fn secrets(&self, now: Moment) -> Vec<&WebhookSecret> {
         let previous = self.previous_secret.as_ref().filter(|(_, until)| now < *until);

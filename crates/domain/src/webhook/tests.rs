@@ -1,4 +1,4 @@
-//! What can be done with a webhook, and how that is stored.
+//! Tests of webhook decisions and of the stored form of webhook events.
 
 use proptest::prelude::*;
 
@@ -69,7 +69,7 @@ fn suspended_webhook_stays_suspended_until_resumed() {
     assert_eq!(present(&suspended).suspended, Some(SuspensionReason::Failing));
     let resumed = present(&[register(), suspend(SuspensionReason::Gone), WebhookCommand::Resume]);
     assert_eq!((resumed.suspended, resumed.resumed), (None, 1));
-    assert_eq!(present(&[register(), WebhookCommand::Resume]).resumed, 1, "also one that only waits");
+    assert_eq!(present(&[register(), WebhookCommand::Resume]).resumed, 1, "even if it was not suspended");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Checking a signed head with nothing but the public key.
+//! Verifies signed checkpoints with the public key alone.
 
 use std::str::FromStr;
 
@@ -8,45 +8,43 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use super::{ED25519, key_hash};
 use crate::merkle::Hash;
 
-/// Checks the checkpoints of one log.
+/// The public key that verifies the checkpoints of one log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifierKey {
     origin: String,
     public_key: [u8; 32],
 }
 
-/// What a checkpoint says, its signature checked.
+/// The content of a checkpoint whose signature was verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedHead {
-    /// How many events the log had.
+    /// Number of events in the log.
     pub size: u64,
-    /// The root over them.
+    /// The Merkle root over these events.
     pub root: Hash,
 }
 
-/// A text that is no verifier key.
+/// The text is not a verifier key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("is no verifier key: one looks like `aegis/0193…+1a2b3c4d+AQ…`, as `GET /log/key` shows it")]
+#[error("is not a verifier key, which has the form `aegis/0193…+1a2b3c4d+AQ…`; `GET /log/key` returns it")]
 pub struct InvalidKey;
 
-/// Why a text is no checkpoint of the log.
+/// Why a checkpoint was not verified.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
-    /// It has another form.
-    #[error(
-        "not a checkpoint, which has the name of the log, its size and its root, then an empty line and signatures"
-    )]
+    /// The text is not a checkpoint in a signed note.
+    #[error("not a checkpoint: expected the name, size and root of a log, an empty line, and signatures")]
     Form,
-    /// It is of another log.
-    #[error("the checkpoint is of the log `{found}`, expected `{expected}`")]
+    /// The checkpoint belongs to another log.
+    #[error("the checkpoint belongs to the log `{found}`, expected `{expected}`")]
     AnotherLog {
-        /// Whose it is.
+        /// The log of the checkpoint.
         found: String,
-        /// Whose it should be.
+        /// The log of the verifier key.
         expected: String,
     },
-    /// No signature by the key is on it, or that one is wrong.
-    #[error("the checkpoint is not signed by the key of `{0}`")]
+    /// The checkpoint has no valid signature by the key.
+    #[error("the checkpoint has no valid signature by the key of `{0}`")]
     Signature(String),
 }
 
@@ -88,10 +86,11 @@ impl VerifierKey {
         &self.origin
     }
 
-    /// What a checkpoint says, if this key has signed it. Signatures by others beside it, of witnesses, are passed over.
+    /// Verifies the signature of a checkpoint and parses it. Signatures by other keys, such as witnesses, are
+    /// ignored.
     ///
     /// # Errors
-    /// [`SignatureError`] and why.
+    /// [`SignatureError`] if it is malformed, of another log, or not signed by this key.
     pub fn open(&self, note: &str) -> Result<SignedHead, SignatureError> {
         let (body, signatures) = note.split_once("\n\n").ok_or(SignatureError::Form)?;
         let mut lines = body.lines();
@@ -142,8 +141,8 @@ mod tests {
         assert!(forged(note.replace("\n42\n", "\n43\n")));
         assert!(forged(signer.sign(42, &[8; 32]).replace("CAgICAgI", "CQkJCQkJ")));
         assert!(forged(note.replace("— aegis/", "— other/")));
-        let stranger = Signer::new(Uuid::nil(), &[8; 32]).unwrap();
-        assert!(forged(stranger.sign(42, &[9; 32])));
+        let other = Signer::new(Uuid::nil(), &[8; 32]).unwrap();
+        assert!(forged(other.sign(42, &[9; 32])));
         let elsewhere = Signer::new(Uuid::max(), &[7; 32]).unwrap().sign(42, &[9; 32]);
         assert!(matches!(key.open(&elsewhere), Err(SignatureError::AnotherLog { .. })));
         for nonsense in ["", "aegis", "a\nb\nc\n\n", &note.replace("\n\n", "\n")] {

@@ -120,12 +120,12 @@ pub async fn every_column_kind_round_trips(harness: &Harness) {
 /// A row with an unknown column is rejected, and the checkpoint does not change.
 pub async fn row_with_unknown_column_is_rejected(harness: &Harness) {
     let handle = prepared(harness).await;
-    let row = json!({"id": "a", "label": "x", "stranger": 1}).as_object().unwrap().clone();
+    let row = json!({"id": "a", "label": "x", "extra": 1}).as_object().unwrap().clone();
     let change = RowChange { key: "a".to_owned(), row: Some(row), existed: false };
     let refused = handle.rows.apply(&things(1), at(0), at(1), vec![change]).await.unwrap_err();
     let undeclared = matches!(
         &refused,
-        WriteError::Store(StoreError::Internal(InternalError::UndeclaredField { field, .. })) if field == "stranger"
+        WriteError::Store(StoreError::Internal(InternalError::UndeclaredField { field, .. })) if field == "extra"
     );
     assert!(undeclared, "{refused}");
     assert_eq!(handle.rows.checkpoint(&things(1)).await.unwrap(), at(0));

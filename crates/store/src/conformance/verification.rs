@@ -39,7 +39,7 @@ fn declaring(
     taken: Option<&str>,
     given: Option<&str>,
 ) -> StreamWrite {
-    let mut event = harness.personal_event("somebody@example.com");
+    let mut event = harness.personal_event("user@example.com");
     for (field, value) in [("taken", taken), ("given", given)] {
         event.data.extend(value.map(|value| (field.to_owned(), value.into())));
     }

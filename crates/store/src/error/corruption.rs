@@ -101,8 +101,8 @@ pub enum Corruption {
     },
     /// An event has personal data, its stream was never erased, and the key store has no data key.
     #[error(
-        "the data key of stream {stream} is missing from the key store, though the stream was never erased: the event at \
-         position {position} cannot be read. Restore the key store from a backup"
+        "the data key of stream {stream} is missing from the key store, though the stream was never erased: \
+         the event at position {position} cannot be read. Restore the key store from a backup"
     )]
     DataKeyMissing {
         /// The stream.
@@ -112,8 +112,8 @@ pub enum Corruption {
     },
     /// A stream without events has a data key.
     #[error(
-        "the key store has a data key for stream {stream}, which has no events; another program may have written to the \
-         database"
+        "the key store has a data key for stream {stream}, which has no events; another program may have \
+         written to the database"
     )]
     KeyWithoutEvents {
         /// The stream.
@@ -133,8 +133,8 @@ pub enum Corruption {
     },
     /// The tiles of the Merkle tree do not lead to the signed root.
     #[error(
-        "the tiles of a log of {size} events do not lead to its signed root. Run `aegis events verify`: if the log is \
-         intact, drop `tiles`; they are rebuilt from the log"
+        "the tiles of a log of {size} events do not lead to its signed root. Run `aegis events verify`: if \
+         the log is intact, drop `tiles`; they are rebuilt from the log"
     )]
     TilesMismatch {
         /// The number of events.
@@ -152,8 +152,8 @@ pub enum Corruption {
     },
     /// A table or collection was dropped while this process was using it.
     #[error(
-        "`{table}` was dropped while the service was using it. Restart the service: it rebuilds read models from the log; \
-         tables of the log itself have to be restored from a backup"
+        "`{table}` was dropped while the service was using it. Restart the service: it rebuilds read models \
+         from the log; tables of the log itself have to be restored from a backup"
     )]
     TableDropped {
         /// Its name.
@@ -161,7 +161,8 @@ pub enum Corruption {
     },
     /// A unique index rejected a write that the preconditions of the transaction had allowed.
     #[error(
-        "{context}: the unique index {index} holds an unexpected entry; another program may have written to the database"
+        "{context}: the unique index {index} holds an unexpected entry; another program may have written to \
+         the database"
     )]
     UniqueIndexViolation {
         /// The operation, or the database file.

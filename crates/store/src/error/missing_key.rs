@@ -75,18 +75,19 @@ impl fmt::Display for MissingKey {
         match self {
             Self::MasterKey { owner, master } => write!(
                 out,
-                "{owner} is wrapped by master key {master}, which was not given. Give it in AEGIS_MASTER_KEY_PREVIOUS, or \
-                 restore its file in the data folder; `aegis keys status` shows what else it wraps"
+                "{owner} is wrapped by master key {master}, which was not given. Give it in \
+                 AEGIS_MASTER_KEY_PREVIOUS, or restore its file in the data folder; `aegis keys status` \
+                 shows what else it wraps"
             ),
             Self::ServiceKeys { missing, given, usage } => {
                 let missing: Vec<_> = missing.iter().map(|(name, id)| format!("`{name}` by {id}")).collect();
                 let given: Vec<_> = given.iter().map(KeyId::to_string).collect();
                 write!(
                     out,
-                    "a master key of this database is missing: it wraps the service keys {}; given was {}. Give the right \
-                     one in AEGIS_MASTER_KEY, or, after a rotation, the previous one in AEGIS_MASTER_KEY_PREVIOUS, or \
-                     restore `master.key` in the data folder; without it no personal data can be read. Nothing was \
-                     changed.",
+                    "a master key of this database is missing: it wraps the service keys {}; given was {}. \
+                     Give the right one in AEGIS_MASTER_KEY, or, after a rotation, the previous one in \
+                     AEGIS_MASTER_KEY_PREVIOUS, or restore `master.key` in the data folder; without it no \
+                     personal data can be read. Nothing was changed.",
                     missing.join(", "),
                     given.join(", "),
                 )?;

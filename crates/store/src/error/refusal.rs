@@ -13,7 +13,8 @@ pub enum RefusalReason {
     },
     /// The name cannot name a database.
     #[error(
-        "`{name}` cannot name a MongoDB database: a name has up to 63 bytes and no / \\ . \" $ * < > : | ? or space"
+        "`{name}` cannot name a MongoDB database: a name has up to 63 bytes and no / \\ . \" $ * < > : | ? \
+         or space"
     )]
     InvalidDatabaseName {
         /// The name.
@@ -21,8 +22,8 @@ pub enum RefusalReason {
     },
     /// The server has no transactions.
     #[error(
-        "MongoDB at {hosts} is a standalone server, which has no transactions. Make it a replica set of one: restart \
-         mongod with `--replSet rs0`, then run once: mongosh --host {hosts} --eval 'rs.initiate()'"
+        "MongoDB at {hosts} is a standalone server, which has no transactions. Make it a replica set of one: \
+         restart mongod with `--replSet rs0`, then run once: mongosh --host {hosts} --eval 'rs.initiate()'"
     )]
     StandaloneServer {
         /// The hosts of the URL.
@@ -44,7 +45,8 @@ pub enum RefusalReason {
     },
     /// The folder of the database file is not writable.
     #[error(
-        "{file} cannot be created: this process may not write to its folder. Give the folder to the user who runs Aegis"
+        "{file} cannot be created: this process may not write to its folder. Give the folder to the user who \
+         runs Aegis"
     )]
     FolderNotWritable {
         /// The file.
@@ -64,8 +66,8 @@ pub enum RefusalReason {
     },
     /// The database file, or what SQLite keeps beside it, is not writable.
     #[error(
-        "{file} cannot be opened for writing: the user who runs Aegis must be able to write the file, the `-wal` and \
-         `-shm` files beside it, and their folder: {reason}"
+        "{file} cannot be opened for writing: the user who runs Aegis must be able to write the file, the \
+         `-wal` and `-shm` files beside it, and their folder: {reason}"
     )]
     NotWritable {
         /// The file.
@@ -81,8 +83,8 @@ pub enum RefusalReason {
     },
     /// Processes on this file system cannot share memory.
     #[error(
-        "{file} is on a file system that cannot share memory between processes, such as a network file system: put it \
-         on a local disk"
+        "{file} is on a file system that cannot share memory between processes, such as a network file \
+         system: put it on a local disk"
     )]
     NetworkFileSystem {
         /// The file.
@@ -98,8 +100,8 @@ pub enum RefusalReason {
     },
     /// The database has events, and no record of their format.
     #[error(
-        "{database} has events, but `meta` is missing: another program wrote them, or the database is damaged. Restore it \
-         from a backup, or name another one. Nothing was changed"
+        "{database} has events, but `meta` is missing: another program wrote them, or the database is \
+         damaged. Restore it from a backup, or name another one. Nothing was changed"
     )]
     MissingMeta {
         /// The file or the name.
@@ -107,8 +109,8 @@ pub enum RefusalReason {
     },
     /// A newer version of Aegis wrote the database.
     #[error(
-        "{database} has format {found}, and this version of Aegis supports formats up to {supported}: run the version \
-         that wrote it, or a later one. Nothing was changed"
+        "{database} has format {found}, and this version of Aegis supports formats up to {supported}: run \
+         the version that wrote it, or a later one. Nothing was changed"
     )]
     NewerFormat {
         /// The file or the name.
@@ -120,8 +122,8 @@ pub enum RefusalReason {
     },
     /// A table was created with other columns than this version declares.
     #[error(
-        "table `{table}` has the columns {}, and this version of Aegis declares {}. A read model whose columns change \
-         needs a new projection version",
+        "table `{table}` has the columns {}, and this version of Aegis declares {}. A read model whose \
+         columns change needs a new projection version",
         stored.join(", "),
         declared.join(", ")
     )]
@@ -141,8 +143,8 @@ pub enum RefusalReason {
     },
     /// Another rotation, to another master key, began in the meantime.
     #[error(
-        "a rotation to master key {by} has started since, so the rotation to {own} ends here; the newer rotation also \
-         rewraps what this one has wrapped"
+        "a rotation to master key {by} has started since, so the rotation to {own} ends here; the newer \
+         rotation also rewraps what this one has wrapped"
     )]
     RotationSuperseded {
         /// The master key of the newer rotation.

@@ -1,16 +1,16 @@
-//! Claims: what may belong to one stream at a time (an e-mail, a username), kept only as a keyed hash, so that the
-//! database can tell "taken" without knowing what.
+//! Unique claims: values that one stream at a time may hold (an e-mail address, a username), stored only as
+//! keyed hashes (HMAC). Whether a claim is taken is decided by [`commit_planner`](crate::commit_planner).
 
 use std::fmt;
 
 use aws_lc_rs::hmac;
 
-/// HMAC-SHA-256 of a claim under the claim key.
+/// HMAC-SHA-256 of a unique claim under the claim key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClaimHash([u8; 32]);
 
 impl ClaimHash {
-    /// From stored bytes; `None` unless they are 32.
+    /// Parses stored bytes; `None` unless there are 32.
     #[must_use]
     pub fn from_slice(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
@@ -30,26 +30,26 @@ impl fmt::Debug for ClaimHash {
     }
 }
 
-/// The key of all claims: random, made once, wrapped by the master key and never rotated, since every stored claim
-/// would have to be made again from values that are sealed.
+/// The HMAC key of all claims: random, wrapped by the master key (KEK) and never rotated, since every stored
+/// hash would have to be recomputed from values that are encrypted.
 #[derive(Clone)]
 pub struct ClaimKey(hmac::Key);
 
 impl ClaimKey {
-    /// The claim key of those bytes.
+    /// Creates the key from its bytes.
     #[must_use]
     pub fn new(bytes: &[u8; 32]) -> Self {
         Self(hmac::Key::new(hmac::HMAC_SHA256, bytes))
     }
 
-    /// The hash of `1|kind|value`, where 1 is the version of the normalisation.
+    /// Hashes `1|kind|value`; 1 is the version of the normalisation of values.
     #[must_use]
     pub fn hash(&self, kind: &str, value: &str) -> ClaimHash {
-        finished(hmac::sign(&self.0, format!("1|{kind}|{value}").as_bytes()))
+        to_claim_hash(hmac::sign(&self.0, format!("1|{kind}|{value}").as_bytes()))
     }
 
-    /// The hash of several values of any bytes, for a purpose that is no claim. Each is preceded by its length, so that
-    /// no two lists of values look the same.
+    /// Hashes a list of byte strings for another purpose than a claim. Each is preceded by its length, so
+    /// that the encoding of the list is unambiguous.
     pub(crate) fn hash_parts(&self, purpose: &str, parts: &[&[u8]]) -> ClaimHash {
         let mut context = hmac::Context::with_key(&self.0);
         context.update(format!("1|{purpose}|").as_bytes());
@@ -57,11 +57,11 @@ impl ClaimKey {
             context.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
             context.update(part);
         }
-        finished(context.sign())
+        to_claim_hash(context.sign())
     }
 }
 
-fn finished(tag: hmac::Tag) -> ClaimHash {
+fn to_claim_hash(tag: hmac::Tag) -> ClaimHash {
     let mut hash = [0; 32];
     for (to, from) in hash.iter_mut().zip(tag.as_ref()) {
         *to = *from;

@@ -1,4 +1,5 @@
-//! The key of one stream, and what it seals: the personal part of that stream's events.
+//! The data key (DEK) of a stream: encrypts the personal data of the stream's events with AES-256-GCM. The
+//! master key (KEK) that wraps it is in `master_key`.
 
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -8,20 +9,20 @@ use super::{DecryptError, MasterKey, MasterKeys, UnwrapError, open, seal};
 use crate::env::Env;
 use crate::event::{Envelope, StreamId};
 
-/// The first byte of everything sealed: how the rest is to be read.
+/// Format version: the first byte of every ciphertext.
 const FORMAT: u8 = 1;
 
-/// What a sealed body belongs to. It is authenticated with the body, so a ciphertext moved to another event, or an
-/// event given another type, no longer opens.
+/// The additional authenticated data (AAD) of a ciphertext: a ciphertext that was moved to another event, or
+/// whose event was given another type, does not decrypt.
 #[derive(Debug, Clone, Copy)]
 pub struct SealedContext<'a> {
-    /// The stream.
+    /// The stream of the event.
     pub stream: &'a StreamId,
-    /// The event's identity.
+    /// The id of the event.
     pub id: Uuid,
-    /// The event's type.
+    /// The type of the event.
     pub event_type: &'a str,
-    /// The event's schema.
+    /// The schema version of the event.
     pub schema: u32,
 }
 
@@ -37,18 +38,18 @@ impl<'a> SealedContext<'a> {
     }
 }
 
-/// The random key of one stream.
+/// The data key (DEK) of one stream: 32 random bytes. Destroying it is crypto-shredding.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct DataKey([u8; 32]);
 
 impl DataKey {
-    /// A new random key.
+    /// Generates a random key.
     #[must_use]
     pub fn generate(env: &Env) -> Self {
         Self(env.bytes())
     }
 
-    /// Wraps the key for storage.
+    /// Wraps the data key by a master key, for storage.
     ///
     /// # Errors
     /// As [`MasterKey::wrap`].
@@ -56,18 +57,18 @@ impl DataKey {
         master.wrap(stream.as_str(), &self.0, env)
     }
 
-    /// Unwraps a stored key.
+    /// Unwraps a stored data key.
     ///
     /// # Errors
-    /// [`UnwrapError`] if its master key is missing, or it is another stream's.
+    /// [`UnwrapError`] if its master key is missing, or it was wrapped for another stream.
     pub fn unwrap(stream: &StreamId, wrapped: &[u8], masters: &MasterKeys) -> Result<Self, UnwrapError> {
         masters.unwrap(stream.as_str(), wrapped).map(Self)
     }
 
-    /// Seals personal values: `1 ‖ nonce ‖ ciphertext ‖ tag`.
+    /// Encrypts personal data: `1 ‖ nonce ‖ ciphertext ‖ tag`.
     ///
     /// # Errors
-    /// [`DecryptError`] never happens with a 32-byte key; it is the cipher's type that allows for it.
+    /// [`DecryptError`] by the signature of the cipher; it does not occur with a 32-byte key.
     pub fn seal(
         &self,
         context: SealedContext<'_>,
@@ -80,10 +81,10 @@ impl DataKey {
         Ok([[FORMAT].as_slice(), &sealed?].concat())
     }
 
-    /// Opens what [`DataKey::seal`] made in the same context.
+    /// Decrypts a ciphertext of [`DataKey::seal`] with the same context.
     ///
     /// # Errors
-    /// [`DecryptError`] if it is another event's, another stream's, or was changed.
+    /// [`DecryptError`] if it belongs to another event or stream, or was changed.
     pub fn open(
         &self,
         context: SealedContext<'_>,
@@ -123,7 +124,7 @@ mod tests {
         for index in 0..sealed.len() {
             let mut changed = sealed.clone();
             changed[index] ^= 1;
-            assert_eq!(key.open(context, &changed), Err(DecryptError), "byte {index} is not protected");
+            assert_eq!(key.open(context, &changed), Err(DecryptError), "byte {index} is not authenticated");
         }
     }
 }

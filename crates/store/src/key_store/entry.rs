@@ -1,5 +1,5 @@
-//! The entry of a stream in the key store: its wrapped data key, or the tombstone that crypto-shredding
-//! leaves.
+//! The entry of a stream in the key store: its wrapped data key (DEK), or the tombstone left by
+//! crypto-shredding.
 
 use super::ClaimHash;
 use crate::event::StreamId;

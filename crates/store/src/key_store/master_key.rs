@@ -1,4 +1,5 @@
-//! The master key: wraps every stored key. It is the only secret that the database never sees.
+//! The master key (KEK) of the envelope encryption: wraps the data keys (DEKs) and the service keys. It is
+//! never stored in the database.
 
 use std::fmt;
 
@@ -9,21 +10,21 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 use super::{DecryptError, open, seal};
 use crate::env::Env;
 
-/// How many bytes a wrapped key has: id, nonce, key and tag.
+/// Size of a wrapped key in bytes: key id, nonce, ciphertext and tag.
 pub const WRAPPED_BYTES: usize = 8 + 12 + 32 + 16;
 
-/// Names a master key without telling it: the first 8 bytes of a hash of the key.
+/// Identifies a master key without disclosing it: the first 8 bytes of a hash of the key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId([u8; 8]);
 
 impl KeyId {
-    /// The id that stored bytes begin with.
+    /// Creates the id from its bytes.
     #[must_use]
     pub fn from_bytes(bytes: [u8; 8]) -> Self {
         Self(bytes)
     }
 
-    /// What every key that is wrapped by this master key begins with.
+    /// The bytes with which every key wrapped by this master key begins.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 8] {
         &self.0
@@ -42,21 +43,21 @@ impl fmt::Debug for KeyId {
     }
 }
 
-/// 32 random bytes under which all stored keys are wrapped.
+/// A master key (KEK): 32 random bytes.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct MasterKey([u8; 32]);
 
 impl MasterKey {
-    /// A new random key.
+    /// Generates a random key.
     #[must_use]
     pub fn generate(env: &Env) -> Self {
         Self(env.bytes())
     }
 
-    /// A key as settings hold it: 32 bytes in base64, standard or URL-safe, padded or not.
+    /// Parses the form used in settings: 32 bytes in base64, standard or URL-safe, padded or not.
     ///
     /// # Errors
-    /// [`InvalidMasterKey`] if the text is no base64 or not 32 bytes.
+    /// [`InvalidMasterKey`] if the text is not base64 or not 32 bytes.
     pub fn from_base64(text: &str) -> Result<Self, InvalidMasterKey> {
         let text = text.trim().trim_end_matches('=');
         let bytes = BASE64_STANDARD_NO_PAD
@@ -66,13 +67,13 @@ impl MasterKey {
         bytes.try_into().map(Self).map_err(|_| InvalidMasterKey)
     }
 
-    /// The key as settings hold it. Handle with care.
+    /// Formats the key as in settings. The result is secret.
     #[must_use]
     pub fn to_base64(&self) -> String {
         BASE64_STANDARD.encode(self.0)
     }
 
-    /// Which key this is, safe to print.
+    /// The id of the key, safe to print.
     #[must_use]
     pub fn id(&self) -> KeyId {
         let hash = digest(&SHA256, &[b"aegis master key id\n".as_slice(), &self.0].concat());
@@ -83,24 +84,24 @@ impl MasterKey {
         KeyId(id)
     }
 
-    /// `WrappedCount` a stored key: `key id ‖ nonce ‖ ciphertext ‖ tag`, bound to the name of what it belongs to.
+    /// Wraps a key for storage: `key id ‖ nonce ‖ ciphertext ‖ tag`, bound to the name of its owner.
     ///
     /// # Errors
-    /// [`DecryptError`] never happens with a 32-byte key; it is the cipher's type that allows for it.
+    /// [`DecryptError`] by the signature of the cipher; it does not occur with a 32-byte key.
     pub fn wrap(&self, owner: &str, key: &[u8], env: &Env) -> Result<Vec<u8>, DecryptError> {
         Ok([self.id().0.as_slice(), &seal(&self.0, owner.as_bytes(), key, env)?].concat())
     }
 
-    /// Unwraps what [`MasterKey::wrap`] made for the same owner.
+    /// Unwraps a key that [`MasterKey::wrap`] wrapped for the same owner.
     ///
     /// # Errors
-    /// [`DecryptError`] if it was wrapped by another key, for another owner, or changed since.
+    /// [`DecryptError`] if it was wrapped by another master key or for another owner, or was changed.
     pub fn unwrap(&self, owner: &str, wrapped: &[u8]) -> Result<[u8; 32], DecryptError> {
         let (id, sealed) = Self::split(wrapped).ok_or(DecryptError)?;
         if id == self.id() { self.open_sealed(owner, sealed) } else { Err(DecryptError) }
     }
 
-    /// Opens what follows the id.
+    /// Decrypts the part of a wrapped key after the key id.
     pub(super) fn open_sealed(&self, owner: &str, sealed: &[u8]) -> Result<[u8; 32], DecryptError> {
         let mut plain = open(&self.0, owner.as_bytes(), sealed)?;
         let key = plain.as_slice().try_into().map_err(|_| DecryptError);
@@ -108,22 +109,22 @@ impl MasterKey {
         key
     }
 
-    /// The id of the master key under which something was wrapped.
+    /// The id of the master key by which a key was wrapped.
     #[must_use]
     pub fn id_of(wrapped: &[u8]) -> Option<KeyId> {
         Self::split(wrapped).map(|(id, _)| id)
     }
 
-    /// The id of the master key, and what it has sealed.
+    /// Splits a wrapped key into the id of its master key and the ciphertext.
     pub(super) fn split(wrapped: &[u8]) -> Option<(KeyId, &[u8])> {
         let (id, sealed) = wrapped.split_first_chunk::<8>()?;
         Some((KeyId(*id), sealed))
     }
 }
 
-/// A text that is no master key.
+/// The text is not a master key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("is not 32 bytes in base64; `openssl rand -base64 32` makes one")]
+#[error("is not 32 bytes in base64; generate one with `openssl rand -base64 32`")]
 pub struct InvalidMasterKey;
 
 #[cfg(test)]

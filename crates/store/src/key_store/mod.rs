@@ -1,6 +1,7 @@
-//! The vault: every stream with personal data has a random key of its own; destroying that key forgets the person
-//! while the log stays whole. Here are the keys and what is done with them; where they are kept is a backend's
-//! business, and which of them may still be used is [`commit_planner`](crate::commit_planner)'s.
+//! The key store: envelope encryption of personal data. Every stream with personal data has its own random
+//! data key (DEK), which is stored wrapped by the master key (KEK). Erasure is crypto-shredding: the data key
+//! is destroyed and a tombstone stays, while the log remains complete. Storage belongs to the backends; the
+//! rules for using an entry belong to [`commit_planner`](crate::commit_planner).
 
 mod claim;
 mod data_key;
@@ -18,13 +19,14 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKe
 
 use crate::env::Env;
 
-/// Bytes that could not be opened: the key is another one, or they were changed.
+/// A ciphertext did not decrypt: it was encrypted with another key or context, or was changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("cannot be opened with this key: it was sealed with another one, or changed since")]
+#[error("cannot be decrypted with this key: it was encrypted with another key, or was changed")]
 pub struct DecryptError;
 
-/// AES-256-GCM (NIST SP 800-38D) with a random 96-bit nonce: `nonce ‖ ciphertext ‖ tag`. A stream key seals a few
-/// dozen events and a master key a few million others, far below the 2^32 messages that random nonces allow.
+/// AES-256-GCM (NIST SP 800-38D) with a random 96-bit nonce: `nonce ‖ ciphertext ‖ tag`. A data key encrypts
+/// a few dozen events and a master key wraps a few million keys, far below the 2^32 messages that random
+/// nonces allow.
 fn seal(key: &[u8; 32], context: &[u8], plain: &[u8], env: &Env) -> Result<Vec<u8>, DecryptError> {
     let nonce: [u8; NONCE_LEN] = env.bytes();
     let mut body = plain.to_vec();
@@ -34,7 +36,7 @@ fn seal(key: &[u8; 32], context: &[u8], plain: &[u8], env: &Env) -> Result<Vec<u
     Ok([nonce.as_slice(), &body].concat())
 }
 
-/// The reverse of [`seal`].
+/// Decrypts the output of [`seal`].
 fn open(key: &[u8; 32], context: &[u8], sealed: &[u8]) -> Result<Vec<u8>, DecryptError> {
     let (nonce, body) = sealed.split_first_chunk::<NONCE_LEN>().ok_or(DecryptError)?;
     let mut body = body.to_vec();

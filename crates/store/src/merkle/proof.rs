@@ -1,21 +1,21 @@
-//! Proofs: which parts of the tree show that a leaf is in it, or that a tree is a continuation of an earlier one
-//! (RFC 6962 §2.1), and how they are checked (RFC 9162 §2.1.3.2 and §2.1.4.2).
+//! Inclusion proofs and consistency proofs: which subtrees they consist of (RFC 6962 §2.1.1, §2.1.2) and how
+//! they are verified (RFC 9162 §2.1.3.2, §2.1.4.2). Reading the hashes belongs to [`tiles`](crate::tiles).
 
 use std::ops::Range;
 
 use super::{Hash, node_hash};
 
-/// A complete subtree.
+/// A complete subtree of the Merkle tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Node {
-    /// It has two to the power of this leaves.
+    /// The height: the subtree has 2^`level` leaves.
     pub level: u32,
-    /// Its place among the subtrees of that level, from 0.
+    /// The index among the subtrees of that level, from 0.
     pub index: u64,
 }
 
-/// The hashes that prove the leaf of that index, from 0, in a tree of that size: each the root over a range of leaves, in
-/// the order of the standard. None if there is no such leaf.
+/// The inclusion proof of the leaf at `index`, from 0, in a tree of `size` leaves: the ranges of leaves whose
+/// roots make up the audit path, in the order of the RFC. `None` if there is no such leaf.
 #[must_use]
 pub fn inclusion(index: u64, size: u64) -> Option<Vec<Range<u64>>> {
     if index >= size {
@@ -25,22 +25,22 @@ pub fn inclusion(index: u64, size: u64) -> Option<Vec<Range<u64>>> {
     while whole.end - whole.start > 1 {
         let middle = whole.start + split(whole.end - whole.start);
         let (left, right) = (whole.start..middle, middle..whole.end);
-        let (inside, beside) = if index < middle { (left, right) } else { (right, left) };
-        path.push(beside);
+        let (inside, sibling) = if index < middle { (left, right) } else { (right, left) };
+        path.push(sibling);
         whole = inside;
     }
     path.reverse();
     Some(path)
 }
 
-/// The hashes that prove that a tree of `new` leaves begins with the `old` leaves of an earlier one, likewise. None of
-/// two trees of which the earlier is the larger.
+/// The consistency proof that a tree of `new` leaves begins with the `old` leaves of an earlier tree, in the
+/// same form. `None` if the earlier tree is larger.
 #[must_use]
 pub fn consistency(old: u64, new: u64) -> Option<Vec<Range<u64>>> {
     if old > new {
         return None;
     }
-    // Every tree continues the empty one, and itself.
+    // Every tree is consistent with the empty tree and with itself.
     if old == 0 || old == new {
         return Some(Vec::new());
     }
@@ -55,7 +55,7 @@ pub fn consistency(old: u64, new: u64) -> Option<Vec<Range<u64>>> {
             whole.start = middle;
         }
     }
-    // The old tree itself is known to whoever checks.
+    // The verifier knows the root of the old tree.
     if whole.start > 0 {
         path.push(whole);
     }
@@ -63,7 +63,7 @@ pub fn consistency(old: u64, new: u64) -> Option<Vec<Range<u64>>> {
     Some(path)
 }
 
-/// The complete subtrees that make up a range of leaves, from the left.
+/// Splits a range of leaves into complete subtrees, from the left.
 #[must_use]
 pub fn cover(range: &Range<u64>) -> Vec<Node> {
     let (mut from, mut nodes) = (range.start, Vec::new());
@@ -76,7 +76,7 @@ pub fn cover(range: &Range<u64>) -> Vec<Node> {
     nodes
 }
 
-/// The root over a range of leaves, from the roots of the subtrees that [`cover`] it.
+/// Computes the root over a range of leaves from the roots of the subtrees that [`cover`] it.
 #[must_use]
 pub fn root_of(nodes: &[Hash]) -> Option<Hash> {
     let mut from_right = nodes.iter().rev();
@@ -84,32 +84,32 @@ pub fn root_of(nodes: &[Hash]) -> Option<Hash> {
     Some(from_right.fold(last, |right, left| node_hash(left, &right)))
 }
 
-/// Whether the proof leads from the leaf of that index, from 0, to the root of a tree of that size.
+/// Verifies the inclusion proof of the leaf at `index`, from 0, in a tree of `size` leaves with this root.
 #[must_use]
 pub fn verify_inclusion(index: u64, size: u64, leaf: &Hash, proof: &[Hash], root: &Hash) -> bool {
     if index >= size {
         return false;
     }
     let (mut node, mut last, mut hash) = (index, size - 1, *leaf);
-    for beside in proof {
+    for sibling in proof {
         if last == 0 {
             return false;
         }
         if node & 1 == 1 || node == last {
-            hash = node_hash(beside, &hash);
+            hash = node_hash(sibling, &hash);
             while node & 1 == 0 && node != 0 {
                 (node, last) = (node >> 1, last >> 1);
             }
         } else {
-            hash = node_hash(&hash, beside);
+            hash = node_hash(&hash, sibling);
         }
         (node, last) = (node >> 1, last >> 1);
     }
     last == 0 && hash == *root
 }
 
-/// Whether the proof shows that the tree of `new` leaves with the second root begins with the tree of `old` leaves that
-/// has the first.
+/// Verifies the consistency proof that the tree of `new` leaves with the second root begins with the tree of
+/// `old` leaves with the first root.
 #[must_use]
 pub fn verify_consistency(
     (old, old_root): (u64, &Hash),
@@ -119,7 +119,7 @@ pub fn verify_consistency(
     if old >= new || old == 0 {
         return proof.is_empty() && (old == 0 || old == new && old_root == new_root);
     }
-    // A tree that is complete is its own first subtree.
+    // If the old tree is complete, the proof omits its root.
     let whole = old.is_power_of_two().then_some(*old_root);
     let mut path = whole.iter().chain(proof);
     let Some(first) = path.next() else { return false };
@@ -128,25 +128,25 @@ pub fn verify_consistency(
         (node, last) = (node >> 1, last >> 1);
     }
     let (mut before, mut after) = (*first, *first);
-    for beside in path {
+    for sibling in path {
         if last == 0 {
             return false;
         }
         if node & 1 == 1 || node == last {
-            before = node_hash(beside, &before);
-            after = node_hash(beside, &after);
+            before = node_hash(sibling, &before);
+            after = node_hash(sibling, &after);
             while node & 1 == 0 && node != 0 {
                 (node, last) = (node >> 1, last >> 1);
             }
         } else {
-            after = node_hash(&after, beside);
+            after = node_hash(&after, sibling);
         }
         (node, last) = (node >> 1, last >> 1);
     }
     last == 0 && before == *old_root && after == *new_root
 }
 
-/// The largest power of two below a number of two and more.
+/// The largest power of two below `size`, which is at least 2.
 fn split(size: u64) -> u64 {
     1 << (size - 1).ilog2()
 }
@@ -168,7 +168,7 @@ mod tests {
         frontier.root()
     }
 
-    /// Each range as the root over its leaves, and once more from the subtrees that cover it.
+    /// The root of each range, checked against the root computed from its cover.
     fn hashes(leaves: &[Hash], ranges: &[Range<u64>]) -> Vec<Hash> {
         let part = |range: &Range<u64>| {
             let (from, to) = (usize::try_from(range.start).unwrap(), usize::try_from(range.end).unwrap());

@@ -1,13 +1,17 @@
-//! Replacing the master key: everything that is wrapped by an older one is wrapped anew, beside processes that read and
-//! append. Only the wrapping changes; the wrapped keys, and what is sealed under them, stay as they are.
+//! Rotation of the master key (KEK) of the envelope encryption: rewraps every data key (DEK) and service key
+//! by the current master key, while other processes read and append. Only the wrapping changes; the keys
+//! themselves and all ciphertexts stay the same. Loading master keys belongs to
+//! [`key_store`](crate::key_store).
 //!
-//! There are three steps, and whoever is interrupted after any of them can begin again:
+//! A rotation has three steps and can be repeated after an interruption at any point:
 //!
-//! 1. The service key [`SIGNING`]. Its master key is the one that the keys of new streams have to be wrapped by
-//!    ([`Preconditions::wrapping`](crate::commit_planner::Preconditions)), so from here on none comes that is wrapped by another.
-//! 2. The key of each stream that an older one wraps, compared and set: what somebody erases meanwhile stays erased.
-//! 3. The service key [`CLAIMS`], once no stream is left. A process opens both service keys before anything else, so
-//!    one that lacks a master key which streams still need does not start.
+//! 1. Rewrap the service key [`SIGNING`]. Its master key is the one by which the data keys of new streams
+//!    must be wrapped ([`Preconditions::wrapping`](crate::commit_planner::Preconditions)), so from here on no
+//!    new key is wrapped by another.
+//! 2. Rewrap the data key of each stream by compare-and-set, so that a stream erased in the meantime stays
+//!    erased.
+//! 3. Rewrap the service key [`CLAIMS`], once no stream is left. A process unwraps both service keys at
+//!    startup, so it does not start without a master key that streams still need.
 
 mod rewrap;
 mod service_keys;
@@ -27,43 +31,45 @@ pub use rewrap::RotationSummary;
 pub(crate) use service_keys::{check_masters, owner, service_key};
 pub use usage::{MasterKeyUsage, WrappedCount};
 
-/// The service key that all claims are hashed with. Its master key is the oldest that anything needs.
+/// The service key that hashes the claims. It is rewrapped last, so its master key is the oldest one still
+/// needed.
 pub const CLAIMS: &str = "claims";
-/// The service key that signs checkpoints. Its master key is the one that new keys are wrapped by.
+/// The service key that signs checkpoints. Its master key is the one that wraps new data keys.
 pub const SIGNING: &str = "signing";
 
-/// A stream with its wrapped key.
+/// A stream and its wrapped data key.
 pub type WrappedKey = (StreamId, Vec<u8>);
 
-/// A wrapped key that is replaced if it is still as it was.
+/// A compare-and-set of a stream's wrapped key.
 #[derive(Clone, Debug)]
 pub struct KeyReplacement {
-    /// Whose.
+    /// The stream whose data key it is.
     pub stream: StreamId,
-    /// What is stored.
+    /// The expected wrapped key.
     pub from: Vec<u8>,
-    /// What is to be stored instead.
+    /// The new wrapped key.
     pub to: Vec<u8>,
 }
 
-/// A database as the place where wrapped keys are.
+/// The wrapped keys of a database.
 #[async_trait]
 pub trait WrappedKeyStore: Send + Sync {
-    /// The service keys by name, as a majority knows them.
+    /// Reads the service keys by name, majority-committed.
     ///
     /// # Errors
     /// [`StoreError`] if they cannot be read.
     async fn service_keys(&self) -> Result<BTreeMap<String, Vec<u8>>, StoreError>;
 
-    /// How many streams' keys each master key wraps, counted within the database; under `None` what has not the
-    /// [size](crate::key_store::WRAPPED_BYTES) of a wrapped key. `known` are ids to be expected: others take longer to count.
+    /// Counts, within the database, how many data keys each master key wraps; under `None` those that do not
+    /// have the [size](crate::key_store::WRAPPED_BYTES) of a wrapped key. `known` are the expected ids;
+    /// counting others is slower.
     ///
     /// # Errors
     /// [`StoreError`] if they cannot be counted.
     async fn count_keys(&self, known: &[KeyId]) -> Result<BTreeMap<Option<KeyId>, u64>, StoreError>;
 
-    /// The keys of the streams above one, or from the first on, by ascending stream, at most `limit`. Erased streams are
-    /// left out.
+    /// Reads at most `limit` wrapped keys of streams after `after`, in ascending order, without erased
+    /// streams.
     ///
     /// # Errors
     /// [`StoreError`] if they cannot be read.
@@ -73,21 +79,21 @@ pub trait WrappedKeyStore: Send + Sync {
         limit: usize,
     ) -> Result<Vec<WrappedKey>, StoreError>;
 
-    /// Replaces each key that is still as it was, and nothing else; says how many were. Durable, like an append.
+    /// Replaces each key by compare-and-set and returns how many were replaced. Durable, like an append.
     ///
     /// # Errors
-    /// [`StoreError`] if that cannot be done; some of them may have been replaced.
+    /// [`StoreError`] if the database fails; some of the keys may have been replaced.
     async fn replace_keys(&self, changes: &[KeyReplacement]) -> Result<u64, StoreError>;
 
-    /// Replaces a service key by compare-and-set, serialised with the commits of batches: each batch commits entirely
-    /// before or after it.
+    /// Replaces a service key by compare-and-set, serialised with the commits of batches: each batch commits
+    /// entirely before or after it.
     ///
     /// # Errors
     /// [`WriteError::Conflict`] if the stored key is not `from`.
     async fn replace_service_key(&self, name: &str, from: &[u8], to: &[u8]) -> Result<(), WriteError>;
 }
 
-/// The master keys of a database, and what they wrap.
+/// A rotation of the wrapped keys of one database.
 pub struct Rotation {
     stored: Arc<dyn WrappedKeyStore>,
     masters: Arc<MasterKeys>,
@@ -95,7 +101,7 @@ pub struct Rotation {
 }
 
 impl Rotation {
-    /// From the keys that were given, to the current one among them.
+    /// A rotation to the current one of these master keys.
     #[must_use]
     pub fn new(stored: Arc<dyn WrappedKeyStore>, masters: Arc<MasterKeys>, env: Env) -> Self {
         Self { stored, masters, env }

@@ -1,4 +1,4 @@
-//! Carrying a rotation out.
+//! Executes a rotation: rewraps the keys page by page.
 
 use std::time::{Duration, Instant};
 
@@ -9,48 +9,48 @@ use crate::error::{Corruption, InternalError, RefusalReason, StoreError, WriteEr
 use crate::event::StreamId;
 use crate::key_store::{KeyId, MasterKey, UnwrapError, WRAPPED_BYTES};
 
-/// How many keys are read, and replaced, at once.
+/// Number of keys read and replaced at once.
 const PAGE: usize = 500;
-/// How long is rested between two pages: as long as it took to write one, within these bounds.
+/// Bounds of the pause after a page, which is as long as writing the page took.
 const MIN_PAUSE: Duration = Duration::from_millis(1);
 const MAX_PAUSE: Duration = Duration::from_millis(20);
-/// How often a key that others change at the same time is tried.
+/// Maximum number of attempts at a key that other processes change concurrently.
 const MAX_ATTEMPTS: usize = 10;
 
-/// What a rotation has done.
+/// The result of a rotation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RotationSummary {
-    /// The master key that now wraps all it could.
+    /// The master key that was rotated to.
     pub master: KeyId,
-    /// How many keys of streams were wrapped anew, this time.
+    /// Number of data keys that this run rewrapped.
     pub streams: u64,
-    /// Which service keys were.
+    /// The service keys that this run rewrapped.
     pub service_keys: Vec<&'static str>,
-    /// The first stream with a key that its master key does not open, though it was given. As long as there is one,
-    /// the old master keys stay needed.
+    /// The first stream whose data key cannot be unwrapped with its master key, though that was given. As
+    /// long as there is one, the old master keys are still required.
     pub damaged: Option<StreamId>,
-    /// What each master key wraps now.
+    /// What each master key wraps after the run.
     pub left: MasterKeyUsage,
 }
 
-/// One way through all streams.
+/// The counts of one pass over all streams.
 #[derive(Default)]
 struct Pass {
     replaced: u64,
-    /// How many were changed by somebody else between reading and replacing.
+    /// Number of keys that another process changed between read and replacement.
     conflicts: u64,
     damaged: Option<StreamId>,
 }
 
 impl Rotation {
-    /// Wraps everything by the current master key that one of the others wraps. Several may do so at once; whoever
-    /// comes after one that was interrupted finds only what is left. `each_page` is told how many streams were looked
-    /// at, and how many there are.
+    /// Rewraps every key that a previous master key wraps. Several processes may run it concurrently, and a
+    /// run after an interruption processes what is left. `each_page` receives the number of streams processed
+    /// and their total.
     ///
     /// # Errors
-    /// [`StoreError::KeyMissing`] if a master key is missing that the service needs to start: nothing is changed then.
-    /// [`StoreError::Refused`] if somebody has begun to rotate to yet another key meanwhile. Otherwise what the database
-    /// says: it can be gone on with.
+    /// [`StoreError::KeyMissing`] if a master key is missing that the service needs to start; nothing was
+    /// changed. [`StoreError::Refused`] if a rotation to another key was started in the meantime. Otherwise
+    /// the error of the database; the rotation can be repeated.
     pub async fn run(
         &self,
         each_page: &mut (dyn FnMut(u64, u64) + Send),
@@ -72,7 +72,7 @@ impl Rotation {
         }
         self.check_not_superseded().await?;
         let left = self.master_key_usage().await?;
-        // Never before: what it says is that the others are needed no more.
+        // Last, since it declares that the previous master keys are no longer needed.
         if damaged.is_none() && self.previous_keys().all(|id| left.wrapped_by(id).streams == 0) {
             service_keys.extend(self.rewrap_service_key(CLAIMS).await?);
         }
@@ -80,13 +80,13 @@ impl Rotation {
         Ok(RotationSummary { master: self.masters.current(), streams, service_keys, damaged, left })
     }
 
-    /// The keys that are rotated away from.
+    /// The master keys that are rotated away from.
     fn previous_keys(&self) -> impl Iterator<Item = KeyId> {
         let current = self.masters.current();
         self.masters.ids().filter(move |id| *id != current)
     }
 
-    /// Wraps a service key anew, unless it is; gives its name if it was not.
+    /// Rewraps a service key; returns its name, or `None` if the current master key wraps it already.
     async fn rewrap_service_key(&self, name: &'static str) -> Result<Option<&'static str>, StoreError> {
         for _ in 0..MAX_ATTEMPTS {
             let stored = self.stored.service_keys().await?;
@@ -103,11 +103,12 @@ impl Rotation {
                 Err(WriteError::Store(error)) => return Err(error),
             }
         }
-        let what = format!("the service key `{name}` is changed by somebody else all the time");
+        let what = format!("rewrapping the service key `{name}`: other processes kept changing it");
         Err(StoreError::Unavailable { what, source: None })
     }
 
-    /// Another rotation to another key takes the keys that this one has wrapped further; it must be left to that.
+    /// A later rotation to another master key also rewraps the keys that this one has rewrapped, so this one
+    /// ends.
     async fn check_not_superseded(&self) -> Result<(), StoreError> {
         let stored = self.stored.service_keys().await?;
         let wrapping = stored.get(SIGNING).and_then(|wrapped| MasterKey::id_of(wrapped));
@@ -119,7 +120,6 @@ impl Rotation {
         }
     }
 
-    /// Goes through all streams once.
     async fn pass(&self, all: u64, each_page: &mut (dyn FnMut(u64, u64) + Send)) -> Result<Pass, StoreError> {
         let mut pass = Pass::default();
         let (mut after, mut seen) = (None, 0);
@@ -142,7 +142,7 @@ impl Rotation {
             match self.rewrap(&stream, &wrapped)? {
                 RewrapOutcome::UpToDate => {}
                 RewrapOutcome::Damaged => pass.damaged = pass.damaged.take().or(Some(stream)),
-                RewrapOutcome::KeyReplacement(to) => {
+                RewrapOutcome::Replace(to) => {
                     changes.push(KeyReplacement { stream, from: wrapped, to });
                 }
             }
@@ -154,7 +154,7 @@ impl Rotation {
         let replaced = self.stored.replace_keys(&changes).await?;
         pass.replaced += replaced;
         pass.conflicts += u64::try_from(changes.len()).unwrap_or(u64::MAX) - replaced;
-        // Where one may write at a time, half of it belongs to those who append.
+        // On a backend with a single writer, this leaves half of the time to appends.
         tokio::time::sleep(begun.elapsed().clamp(MIN_PAUSE, MAX_PAUSE)).await;
         Ok(())
     }
@@ -167,8 +167,8 @@ impl Rotation {
             return Ok(RewrapOutcome::UpToDate);
         }
         match self.masters.unwrap(stream.as_str(), wrapped) {
-            Ok(key) => Ok(RewrapOutcome::KeyReplacement(self.wrap(stream.as_str(), &key)?)),
-            // Whoever has that master key can still rotate it; nobody else can do anything about it.
+            Ok(key) => Ok(RewrapOutcome::Replace(self.wrap(stream.as_str(), &key)?)),
+            // Only a process that has this master key can rewrap it.
             Err(UnwrapError::UnknownMasterKey(_)) => Ok(RewrapOutcome::UpToDate),
             Err(UnwrapError::Undecryptable(_)) => Ok(RewrapOutcome::Damaged),
         }
@@ -180,9 +180,9 @@ impl Rotation {
     }
 }
 
-/// What is to be done with a wrapped key.
+/// How to proceed with a wrapped key.
 enum RewrapOutcome {
     UpToDate,
-    KeyReplacement(Vec<u8>),
+    Replace(Vec<u8>),
     Damaged,
 }

@@ -1,4 +1,4 @@
-//! What each master key wraps.
+//! Counts what each master key (KEK) wraps, for `aegis keys status` and the end of a rotation.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,27 +7,27 @@ use super::{Rotation, SIGNING};
 use crate::error::{Corruption, StoreError};
 use crate::key_store::{KeyId, MasterKey};
 
-/// What each master key wraps, of those that wrap anything.
+/// What each master key in use wraps.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MasterKeyUsage {
-    /// The master key that the keys of new streams are wrapped by.
+    /// The master key that wraps the data keys of new streams.
     pub wrapping_key: Option<KeyId>,
-    /// What each wraps.
+    /// The counts by master key.
     pub wraps: BTreeMap<KeyId, WrappedCount>,
-    /// How many streams have something else in the place of a wrapped key.
+    /// Number of streams whose stored key is malformed.
     pub damaged: u64,
 }
 
 /// What one master key wraps.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WrappedCount {
-    /// The keys of so many streams.
+    /// Number of data keys of streams.
     pub streams: u64,
-    /// These service keys.
+    /// Names of service keys.
     pub service_keys: Vec<String>,
 }
 
-/// For people: "3 stream keys and the service keys claims, signing".
+/// As in "3 stream keys and the service keys claims, signing".
 impl fmt::Display for WrappedCount {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plural = if self.streams == 1 { "" } else { "s" };
@@ -41,13 +41,13 @@ impl fmt::Display for WrappedCount {
 }
 
 impl MasterKeyUsage {
-    /// What a master key wraps; nothing, if it is not known here.
+    /// The counts of a master key; zero if it wraps nothing.
     #[must_use]
     pub fn wrapped_by(&self, id: KeyId) -> WrappedCount {
         self.wraps.get(&id).cloned().unwrap_or_default()
     }
 
-    /// What these wrap together.
+    /// The sum of the counts of these master keys.
     #[must_use]
     pub fn wrapped_by_any(&self, ids: impl IntoIterator<Item = KeyId>) -> WrappedCount {
         let mut sum = WrappedCount::default();
@@ -58,13 +58,13 @@ impl MasterKeyUsage {
         sum
     }
 
-    /// How many keys of streams there are.
+    /// Number of data keys of streams.
     #[must_use]
     pub fn streams(&self) -> u64 {
         self.damaged + self.wraps.values().map(|wraps| wraps.streams).sum::<u64>()
     }
 
-    /// Whether this master key wraps all there is.
+    /// Whether no other master key wraps anything.
     #[must_use]
     pub fn is_wrapped_only_by(&self, id: KeyId) -> bool {
         self.damaged == 0 && self.wraps.keys().all(|other| *other == id)
@@ -72,10 +72,10 @@ impl MasterKeyUsage {
 }
 
 impl Rotation {
-    /// Counts what each master key wraps. It looks at every stream once, within the database.
+    /// Counts what each master key wraps. Scans the key store once, within the database.
     ///
     /// # Errors
-    /// [`StoreError`] if it cannot be counted.
+    /// [`StoreError`] if the keys cannot be read.
     pub async fn master_key_usage(&self) -> Result<MasterKeyUsage, StoreError> {
         let known: Vec<_> = self.masters.ids().collect();
         let mut usage = MasterKeyUsage::default();
@@ -102,8 +102,8 @@ impl Rotation {
         Ok(usage)
     }
 
-    /// Whether the current master key wraps all there is, but for keys that were given to nobody. Reads the service keys
-    /// alone: the last of them is only wrapped anew when nothing else is left.
+    /// Whether a rotation to the current master key has completed. Reads the service keys alone, the last of
+    /// which is rewrapped when no data key is left.
     ///
     /// # Errors
     /// [`StoreError`] if they cannot be read.

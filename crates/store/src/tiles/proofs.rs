@@ -1,4 +1,5 @@
-//! Tiles as they are asked for, and proofs made of them.
+//! Serves tiles, and builds inclusion proofs and consistency proofs (Merkle tree, RFC 6962) from them. Each
+//! proof is verified against the signed head before it is returned.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::extension::{grow, leaves};
+use super::extension::{build_missing, leaves};
 use super::{TileId, TileStore, Tiles, WIDTH, root_under};
 use crate::checkpoint::SignedHead;
 use crate::error::{Corruption, StoreError};
@@ -16,13 +17,13 @@ use crate::event_store::EventStore;
 use crate::head::Head;
 use crate::merkle::{self, Frontier, Hash};
 
-/// The pause after tiles could not be made.
-const PAUSE: Duration = Duration::from_secs(5);
+/// Pause after building tiles failed.
+const RETRY_PAUSE: Duration = Duration::from_secs(5);
 
-/// That an event is in the log.
+/// An inclusion proof: the event is in the log.
 #[derive(Clone, Debug)]
 pub struct InclusionProof {
-    /// The head that it is proved under.
+    /// The head whose root the proof leads to.
     pub head: Head,
     /// The leaf hash of the event.
     pub leaf: Hash,
@@ -30,45 +31,45 @@ pub struct InclusionProof {
     pub proof: Vec<Hash>,
 }
 
-/// That a longer log begins with a shorter one.
+/// A consistency proof: a later state of the log begins with an earlier one.
 #[derive(Clone, Debug)]
 pub struct ConsistencyProof {
-    /// The root of the shorter log.
+    /// The root of the earlier state.
     pub from: Hash,
-    /// The root of the longer one.
+    /// The root of the later state.
     pub to: Hash,
     /// The proof (RFC 6962 §2.1.2).
     pub proof: Vec<Hash>,
 }
 
-/// That events which follow one another are in a log.
+/// A proof that a range of consecutive events is in the log.
 #[derive(Clone, Debug)]
 pub struct RangeProof {
-    /// The right edge of the tree before them.
+    /// The frontier of the tree before the first of them.
     pub before: Frontier,
     /// The root over all events up to the last of them.
     pub root: Hash,
-    /// The proof that the log begins with those events.
+    /// The consistency proof from that root to the signed head.
     pub consistency: Vec<Hash>,
 }
 
-/// Why there is no proof.
+/// Why a proof cannot be built.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ProofError {
-    /// The log has not reached that position, or that is none.
+    /// The position is beyond the head, or is not a valid position.
     #[error("position {asked} is not in the log, whose head is at {head}")]
     BeyondHead {
-        /// What was asked for.
+        /// The requested position.
         asked: Position,
-        /// Where the log is.
+        /// The position of the head.
         head: Position,
     },
-    /// The database, or what is in it.
+    /// The database failed, or its data is corrupt.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// The log as a tree that can be proved.
+/// Builds proofs of a log from its tiles.
 #[derive(Clone)]
 pub struct Proofs {
     store: EventStore,
@@ -76,42 +77,40 @@ pub struct Proofs {
 }
 
 impl Proofs {
-    /// Proofs of that log, whose tiles are kept there.
+    /// Creates the proof builder of a log and its tiles.
     #[must_use]
     pub fn new(store: EventStore, tiles: Arc<dyn TileStore>) -> Self {
         Self { store, tiles }
     }
 
-    /// The log.
     pub(crate) fn store(&self) -> &EventStore {
         &self.store
     }
 
-    /// Where its tiles are kept.
     pub(crate) fn tiles(&self) -> &Arc<dyn TileStore> {
         &self.tiles
     }
 
-    /// Makes the tiles that the log as it is now fills, and that are missing; gives the size of that log.
+    /// Builds the missing tiles up to the current head, and returns its position.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] if the log has a gap, or tiles have other sizes than they should.
+    /// [`StoreError::Corrupt`] if the log has a gap, or a tile has an unexpected size.
     pub async fn extend_tiles(&self) -> Result<Position, StoreError> {
         let head = self.store.head().await?.position;
-        grow(&*self.tiles, head.get()).await?;
+        build_missing(&*self.tiles, head.get()).await?;
         Ok(head)
     }
 
-    /// Makes tiles as the log grows, without an end. Readers make those that are missing themselves: this saves them the
-    /// wait.
+    /// Builds tiles continuously as the log grows. Readers build missing tiles themselves; this spares them
+    /// the wait.
     pub async fn maintain_tiles(&self) {
         let mut updates = self.store.watch_progress();
         loop {
             let next = match self.extend_tiles().await {
                 Ok(head) => Position::new(head.get() - head.get() % WIDTH + WIDTH),
                 Err(error) => {
-                    tracing::warn!(%error, "cannot make the tiles of the log; trying again");
-                    sleep(PAUSE).await;
+                    tracing::warn!(%error, "building tiles of the log failed; retrying");
+                    sleep(RETRY_PAUSE).await;
                     continue;
                 }
             };
@@ -121,7 +120,8 @@ impl Proofs {
         }
     }
 
-    /// A tile as it is in a log of so many events, which must have been reached; nothing if it is empty then.
+    /// Reads a tile as of a log of `size` events, which the log must have reached; empty if it has no hashes
+    /// then.
     ///
     /// # Errors
     /// [`StoreError`] if it cannot be read.
@@ -134,11 +134,11 @@ impl Proofs {
         Ok(tiles.remove(&tile).unwrap_or_default())
     }
 
-    /// Proves that the event at that position is in the log as it is now, or was a moment ago.
+    /// Builds the inclusion proof of the event at a position, under a recent head.
     ///
     /// # Errors
-    /// [`ProofError::BeyondHead`] if there is no such event; [`StoreError::Corrupt`] if the tiles do not lead to the root
-    /// that is signed.
+    /// [`ProofError::BeyondHead`] if there is no such event; [`StoreError::Corrupt`] if the tiles do not lead
+    /// to the signed root.
     pub async fn inclusion(&self, position: Position) -> Result<InclusionProof, ProofError> {
         let head = self.store.head_at_least(position).await?;
         let (index, size) = (position.get().checked_sub(1), head.position.get());
@@ -152,15 +152,15 @@ impl Proofs {
         if merkle::verify_inclusion(index, size, &leaf, &proof, &head.root) {
             Ok(InclusionProof { head, leaf, proof })
         } else {
-            Err(wrong_tiles(size).into())
+            Err(tiles_mismatch(size).into())
         }
     }
 
-    /// Proves that the log as it was at `to` begins with the log as it was at `from`.
+    /// Builds the consistency proof that the log at `to` begins with the log at `from`.
     ///
     /// # Errors
-    /// [`ProofError::BeyondHead`] if the log has not reached `to`, or `from` is beyond that; [`StoreError::Corrupt`] if the
-    /// tiles do not lead to the root that is signed.
+    /// [`ProofError::BeyondHead`] if the log has not reached `to`, or `from` is beyond it;
+    /// [`StoreError::Corrupt`] if the tiles do not lead to the signed root.
     pub async fn consistency(&self, from: Position, to: Position) -> Result<ConsistencyProof, ProofError> {
         let head = self.store.head_at_least(to).await?;
         if to > head.position {
@@ -176,11 +176,11 @@ impl Proofs {
         if signed && merkle::verify_consistency((old, &from_root), (new, &to_root), &hashes) {
             Ok(ConsistencyProof { from: from_root, to: to_root, proof: hashes })
         } else {
-            Err(wrong_tiles(new).into())
+            Err(tiles_mismatch(new).into())
         }
     }
 
-    /// The right edge of the tree as it was at that size.
+    /// The frontier of the tree at that size.
     ///
     /// # Errors
     /// [`ProofError::BeyondHead`] if the log has not reached it; [`StoreError`] if the tiles cannot be read.
@@ -193,11 +193,11 @@ impl Proofs {
         let wanted = nodes.iter().map(|node| TileId::under(*node)).collect();
         let tiles = read(&*self.tiles, head.position.get(), &wanted).await?;
         let roots: Option<Vec<_>> = nodes.iter().map(|node| root_under(&tiles, *node)).collect();
-        let edge = roots.and_then(|roots| Frontier::from_bytes(size.get(), &roots.concat()).ok());
-        Ok(edge.ok_or_else(|| wrong_tiles(size.get()))?)
+        let frontier = roots.and_then(|roots| Frontier::from_bytes(size.get(), &roots.concat()).ok());
+        Ok(frontier.ok_or_else(|| tiles_mismatch(size.get()))?)
     }
 
-    /// Proves that the events above `before`, up to `to`, are in the log of that signed head.
+    /// Proves that the events above `before`, up to `to`, are in the log of a signed head.
     ///
     /// # Errors
     /// [`ProofError::BeyondHead`] if the log has not reached that head, or the positions are not in order;
@@ -208,37 +208,38 @@ impl Proofs {
         to: Position,
         head: &SignedHead,
     ) -> Result<RangeProof, ProofError> {
-        let edge = self.frontier(before).await?;
-        let opening = self.consistency(before, to).await?;
-        let bridge = self.consistency(to, Position::new(head.size)).await?;
-        if opening.from == edge.root() && opening.to == bridge.from && bridge.to == head.root {
-            Ok(RangeProof { before: edge, root: opening.to, consistency: bridge.proof })
+        let frontier = self.frontier(before).await?;
+        let prefix = self.consistency(before, to).await?;
+        let suffix = self.consistency(to, Position::new(head.size)).await?;
+        if prefix.from == frontier.root() && prefix.to == suffix.from && suffix.to == head.root {
+            Ok(RangeProof { before: frontier, root: prefix.to, consistency: suffix.proof })
         } else {
-            Err(wrong_tiles(head.size).into())
+            Err(tiles_mismatch(head.size).into())
         }
     }
 
-    /// The roots over ranges of leaves, in a log of that size.
+    /// Computes the roots over ranges of leaves in a log of `size` events.
     async fn roots(&self, size: u64, ranges: &[Range<u64>]) -> Result<Vec<Hash>, StoreError> {
         let covers: Vec<_> = ranges.iter().map(merkle::cover).collect();
         let wanted: BTreeSet<_> = covers.iter().flatten().map(|node| TileId::under(*node)).collect();
         let tiles = read(&*self.tiles, size, &wanted).await?;
         let root = |nodes: &Vec<merkle::Node>| {
             let roots: Option<Vec<_>> = nodes.iter().map(|node| root_under(&tiles, *node)).collect();
-            let roots = roots.ok_or_else(|| wrong_tiles(size))?;
+            let roots = roots.ok_or_else(|| tiles_mismatch(size))?;
             Ok(merkle::root_of(&roots).unwrap_or_else(merkle::empty_root))
         };
         covers.iter().map(root).collect()
     }
 }
 
-/// Tiles in a log of that size, made first if they are missing. The last tile of leaves is made of the leaves themselves.
+/// Reads tiles of a log of `size` events, after building the missing ones. A partial tile of leaves is read
+/// from the events themselves.
 async fn read(store: &dyn TileStore, size: u64, wanted: &BTreeSet<TileId>) -> Result<Tiles, StoreError> {
-    grow(store, size).await?;
-    let unfinished = |tile: &&TileId| tile.level == 0 && tile.width_in(size) < WIDTH;
-    let stored: Vec<_> = wanted.iter().filter(|tile| !unfinished(tile)).copied().collect();
+    build_missing(store, size).await?;
+    let is_partial = |tile: &&TileId| tile.level == 0 && tile.width_in(size) < WIDTH;
+    let stored: Vec<_> = wanted.iter().filter(|tile| !is_partial(tile)).copied().collect();
     let mut tiles = store.tiles(&stored).await?;
-    for tile in wanted.iter().filter(unfinished) {
+    for tile in wanted.iter().filter(is_partial) {
         let from = tile.index * WIDTH;
         let to = from + tile.width_in(size);
         tiles.insert(*tile, leaves(store, from, to.max(from)).await?);
@@ -249,6 +250,6 @@ async fn read(store: &dyn TileStore, size: u64, wanted: &BTreeSet<TileId>) -> Re
     Ok(tiles)
 }
 
-fn wrong_tiles(size: u64) -> StoreError {
+fn tiles_mismatch(size: u64) -> StoreError {
     Corruption::TilesMismatch { size }.into()
 }

@@ -32,7 +32,7 @@ pub(super) struct EventEffects {
     pub(super) released: Vec<ClaimHash>,
 }
 
-/// The stored data key and claims of a stream.
+/// The entry of a stream in the key store, with its claims.
 pub(super) type StoredEntry = (KeyEntry, Vec<ClaimHash>);
-/// Those of several streams.
+/// The entries of several streams.
 pub(super) type StoredEntries = HashMap<StreamId, StoredEntry, RandomState>;

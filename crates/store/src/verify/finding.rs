@@ -8,7 +8,7 @@ use crate::canonical::CanonicalError;
 use crate::error::{Corruption, MissingKey, StoreError};
 use crate::event::{Position, StreamId};
 
-/// The first thing that is wrong with the log.
+/// A violated invariant of the log, and its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// The position of the event, or of the last event of the stream concerned; zero if it concerns no event.
@@ -18,7 +18,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// A finding at that position.
+    /// Creates a finding.
     #[must_use]
     pub fn new(position: Position, kind: FindingKind) -> Self {
         Self { position, kind }
@@ -32,7 +32,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// What is wrong with the log, its head, its key store or its tiles.
+/// The kinds of findings on the log, its head, its key store and its tiles.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FindingKind {
     /// Positions have no gaps, so the event was removed.
@@ -49,8 +49,8 @@ pub enum FindingKind {
     },
     /// The log is shorter than it was when the trusted checkpoint was signed.
     #[error(
-        "the event is missing: the checkpoint was signed for {signed} events, and the log ends at position {last}. The end \
-         of the log was cut off"
+        "the event is missing: the checkpoint was signed for {signed} events, and the log ends at position \
+         {last}. The end of the log was cut off"
     )]
     LogTruncated {
         /// The number of events that were signed.
@@ -111,8 +111,8 @@ pub enum FindingKind {
     },
     /// The log is the one that was signed, and only the tiles, which are derived from it, are wrong.
     #[error(
-        "the leaf hash in the tiles differs from that of the event, though the log is the one that was signed: drop \
-         `tiles`; they are rebuilt from the log"
+        "the leaf hash in the tiles differs from that of the event, though the log is the one that was \
+         signed: drop `tiles`; they are rebuilt from the log"
     )]
     TilesDamaged,
     /// A stream with personal data or claims has no entry in the key store.
@@ -161,7 +161,7 @@ pub enum FindingKind {
         /// The decoder's message; never a personal value.
         reason: String,
     },
-    /// What is stored cannot be read as what it is.
+    /// A stored record cannot be decoded.
     #[error(transparent)]
     Corrupt(#[from] Corruption),
     /// A wrapped key names a master key that was not given. It was changed, or a master key was lost.
@@ -223,7 +223,7 @@ impl FindingKind {
 /// Why a log was not verified.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum VerifyError {
-    /// Something is wrong with the log.
+    /// An invariant of the log is violated.
     #[error("{0}")]
     Found(Finding),
     /// The log could not be read.

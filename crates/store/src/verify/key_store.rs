@@ -1,4 +1,5 @@
-//! Whether the claims that the vault holds are those that the events say.
+//! Compares the key store with the events: expected and stored data keys, tombstones and unique claims of
+//! each stream. Pure; reading the key store belongs to `scan` and `pages`.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -9,11 +10,11 @@ use super::finding::{Finding, FindingKind};
 use crate::event::{Position, StreamId};
 use crate::key_store::{ClaimHash, KeyEntry};
 
-/// What the events say.
+/// The key store entries that must exist because of the events applied so far.
 #[derive(Default)]
 pub(super) struct ExpectedEntries {
     streams: HashMap<StreamId, ExpectedEntry, RandomState>,
-    /// Streams of which the vault held something else when it was read.
+    /// Streams whose stored entry differed when it was read.
     pub(super) mismatches: BTreeSet<StreamId>,
 }
 
@@ -21,14 +22,14 @@ pub(super) struct ExpectedEntries {
 struct ExpectedEntry {
     last: Position,
     sealed: bool,
-    /// An event says so.
     erased: bool,
     claims: Vec<ClaimHash>,
 }
 
 impl ExpectedEntries {
-    /// Takes in what the events of a page say, and compares what the vault held of their streams later.
-    pub(super) fn take(&mut self, page: Vec<EventEffects>, held: &StoredEntries) {
+    /// Applies the effects of the events of a page, and compares them with the entries `stored`, read after
+    /// the events.
+    pub(super) fn apply(&mut self, page: Vec<EventEffects>, stored: &StoredEntries) {
         let mut expected = Vec::with_capacity(page.len());
         for effects in page {
             let stream = self.streams.entry(effects.stream.clone()).or_default();
@@ -43,7 +44,7 @@ impl ExpectedEntries {
             let Some(stream) = self.streams.get(&name).filter(|stream| stream.last == position) else {
                 continue;
             };
-            if stream.compare(&name, held.get(&name)).is_err() {
+            if stream.compare(&name, stored.get(&name)).is_err() {
                 self.mismatches.insert(name);
             } else if !self.mismatches.is_empty() {
                 self.mismatches.remove(&name);
@@ -63,22 +64,21 @@ impl ExpectedEntries {
         self.streams.values().map(|stream| stream.claims.len()).sum()
     }
 
-    /// The last position that speaks of a stream.
+    /// The position of the last event of a stream.
     pub(super) fn last(&self, stream: &StreamId) -> Position {
         self.streams.get(stream).map_or(Position::START, |stream| stream.last)
     }
 
-    /// What is wrong with a stream's vault entry.
-    pub(super) fn compare(&self, name: &StreamId, held: Option<&StoredEntry>) -> Result<(), Finding> {
-        self.streams.get(name).unwrap_or(&ExpectedEntry::default()).compare(name, held)
+    /// Compares the stored entry of a stream with the expected one.
+    pub(super) fn compare(&self, name: &StreamId, stored: Option<&StoredEntry>) -> Result<(), Finding> {
+        self.streams.get(name).unwrap_or(&ExpectedEntry::default()).compare(name, stored)
     }
 }
 
 impl ExpectedEntry {
-    /// What is wrong with the vault entry of this stream.
-    fn compare(&self, name: &StreamId, held: Option<&StoredEntry>) -> Result<(), Finding> {
+    fn compare(&self, name: &StreamId, stored: Option<&StoredEntry>) -> Result<(), Finding> {
         let stream = name.clone();
-        let kind = match held {
+        let kind = match stored {
             None if self.sealed || !self.claims.is_empty() => FindingKind::KeyEntryMissing { stream },
             None => return Ok(()),
             Some(_) if self.last == Position::START => FindingKind::KeyEntryOrphaned { stream },
@@ -114,7 +114,7 @@ mod tests {
             claims: claims.iter().copied().map(claim).collect(),
         };
         let (no_event, mut counts) = (ExpectedEntry::default(), Vec::new());
-        for (expected, held, wrong) in [
+        for (expected, stored, code) in [
             (stream(true, false, &[1, 2]), Some((key(), vec![claim(2), claim(1)])), None),
             (stream(false, false, &[]), None, None),
             (stream(true, true, &[1]), Some((KeyEntry::Erased, vec![])), None),
@@ -131,8 +131,8 @@ mod tests {
             let name = StreamId::new("user-1").unwrap();
             let streams = HashMap::from_iter([(name.clone(), expected)]);
             let expected = ExpectedEntries { streams, ..ExpectedEntries::default() };
-            let found = expected.compare(&name, held.as_ref()).err().map(|finding| finding.kind);
-            assert_eq!(found.as_ref().map(FindingKind::code), wrong, "{held:?}: {found:?}");
+            let found = expected.compare(&name, stored.as_ref()).err().map(|finding| finding.kind);
+            assert_eq!(found.as_ref().map(FindingKind::code), code, "{stored:?}: {found:?}");
             if let Some(FindingKind::ClaimsMismatch { missing, unexpected, .. }) = found {
                 counts.push((missing, unexpected));
             }

@@ -1,5 +1,6 @@
-//! Proving the log: that what is stored is whole, in order, unchanged, and agrees with the head, and that the claims are
-//! those that the events say. It reads and never writes, and may run beside processes that append.
+//! Verifies the log: it is complete, ordered and unchanged, and agrees with the signed head, the tiles and
+//! the key store. Verification only reads, and may run while other processes append. Read models are not
+//! verified here.
 
 mod claims;
 mod finding;
@@ -23,31 +24,34 @@ pub use finding::{Finding, FindingKind, VerifyError};
 use self::key_store::ExpectedEntries;
 use self::sequence::LogSequence;
 
-/// A log that was found to be right.
+/// The result of a verification without findings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
-    /// How far: the head when it began.
+    /// The position of the head when the verification began.
     pub position: Position,
-    /// The Merkle root up to there.
+    /// The Merkle root at that position.
     pub root: Hash,
     /// The number of streams.
     pub streams: usize,
-    /// The number of claims that they hold.
+    /// The number of claims held by the streams.
     pub claims: usize,
 }
 
 impl Proofs {
-    /// Verifies the log up to its present head, and the claims. `reader` says which claims an event takes and gives
-    /// back; `each_page` is told how far it is, and how far it goes.
+    /// Verifies the log up to its current head, its tiles and the key store. `reader` derives from an event
+    /// which claims it takes and releases; `each_page` receives the position reached and the last position.
     ///
-    /// Positions are 1, 2, 3 … without a gap, and so are the versions of each stream; times never fall; each leaf is
-    /// that of its event, and the one in the tiles; what is sealed opens, unless it was erased; the head is that of the
-    /// last event, with the root, the frontier and the signature that follow from all leaves; each claim that the events
-    /// say is held, by the stream that took it, and no other. With a head that was signed earlier, the log begins with the
-    /// events of that one.
+    /// Invariants:
+    ///
+    /// - Positions are 1, 2, 3 … without a gap, and so are the versions of each stream; times never decrease.
+    /// - Each leaf hash is the hash of its event, and equals the one in the tiles.
+    /// - Personal data decrypts, unless it was erased by crypto-shredding.
+    /// - Time, root, frontier and signature of the head follow from the events.
+    /// - The unique claims in the key store are those that the events have taken and not released.
+    /// - If `since` is given, an earlier signed head, the log begins with the events of that head.
     ///
     /// # Errors
-    /// [`VerifyError::Found`] with the first thing that is wrong.
+    /// [`VerifyError::Found`] with the first finding.
     pub async fn verify(
         &self,
         reader: ClaimReader,
@@ -61,10 +65,10 @@ impl Proofs {
 }
 
 impl EventStore {
-    /// As [`Proofs::verify`], but for the tiles, and since the beginning.
+    /// As [`Proofs::verify`], without the tiles and without an earlier head.
     ///
     /// # Errors
-    /// [`VerifyError::Found`] with the first thing that is wrong.
+    /// [`VerifyError::Found`] with the first finding.
     pub async fn verify(
         &self,
         reader: ClaimReader,
@@ -80,7 +84,7 @@ impl EventStore {
         each_page: &mut (dyn FnMut(Position, Position) + Send),
     ) -> Result<Verified, VerifyError> {
         let verified = self.verified(&mut sequence, reader, each_page).await.map_err(|error| match error {
-            // What cannot be read for what it is, was changed: where no event tells its place, it has none.
+            // Corrupt data that belongs to no event is reported at position 0.
             VerifyError::Store(StoreError::Corrupt(corruption)) => {
                 Finding::new(Position::START, corruption.into()).into()
             }
@@ -88,7 +92,8 @@ impl EventStore {
         });
         match (verified, sequence.tile_mismatch()) {
             (Ok(_), Some(position)) => Err(Finding::new(position, FindingKind::TilesDamaged).into()),
-            // Whoever rewrites the log from some place on makes all right up to its end, but the tiles tell the place.
+            // A log that was rewritten from one position on is consistent in itself; the tiles reveal the
+            // position.
             (Err(VerifyError::Found(later)), Some(position)) if position < later.position => {
                 let kind = FindingKind::TileLeafMismatch { later: Box::new(later) };
                 Err(Finding::new(position, kind).into())
@@ -107,7 +112,7 @@ impl EventStore {
         let mut expected = ExpectedEntries::default();
         self.scan_to(sequence, &mut expected, reader, head.position, each_page).await?;
         sequence.check_length()?;
-        sequence.compare(&head, self.signer())?;
+        sequence.check_head(&head, self.signer())?;
         self.check_nothing_beyond_head(head).await?;
         let verified = Verified {
             position: sequence.position(),
@@ -119,12 +124,12 @@ impl EventStore {
         Ok(verified)
     }
 
-    /// What lies beyond the head was never committed, or the head was put back.
+    /// An event beyond the head was never committed, or the head was rolled back.
     async fn check_nothing_beyond_head(&self, mut head: Head) -> Result<(), VerifyError> {
         loop {
             let query = EventQuery { after: head.position, limit: 1, ..EventQuery::default() };
             let Some(event) = self.backend().events(&query).await?.into_iter().next() else { return Ok(()) };
-            // Somebody may have appended it since.
+            // It may have been appended after the head was read.
             let now = self.head().await?;
             if now.position < event.position {
                 let kind = FindingKind::EventBeyondHead { head: now.position };

@@ -1,5 +1,6 @@
-//! The events of a log, page by page, with all that can be told of each by itself: whether its leaf is its own, and what it
-//! says of claims. That is most of the work, so pages are looked at side by side and handed over in order.
+//! Reads the log page by page and checks what concerns one event alone: its leaf hash, its decryption and its
+//! effects on the key store. This is most of the work, so pages are checked concurrently and yielded in
+//! order. Checks between events belong to `sequence`.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -19,30 +20,30 @@ use crate::merkle::leaf_hash;
 use crate::read::{unseal, unseal_with};
 use crate::tiles::{TileId, TileStore, WIDTH};
 
-/// Events in a page.
+/// Number of events in a page.
 const PAGE: u64 = 1000;
-/// Pages looked at side by side.
+/// Number of pages checked concurrently.
 const CONCURRENT_PAGES: usize = 4;
 
-/// What was found between two positions.
+/// The events between two positions, with the findings on each of them.
 pub(super) struct CheckedPage {
-    /// The events, by ascending position, up to the first that cannot be read for what it is.
+    /// The events by ascending position, up to the first that cannot be decoded.
     pub(super) headers: Vec<EventHeader>,
-    /// The first event whose leaf is not its own.
-    pub(super) leaf: Option<Finding>,
-    /// The first event whose leaf is not the one in the tiles.
+    /// The first event whose leaf hash does not match it.
+    pub(super) leaf_mismatch: Option<Finding>,
+    /// The first event whose leaf hash differs from the one in the tiles.
     pub(super) tile_mismatch: Option<Position>,
-    /// What the events say of their streams, or why that cannot be told of one.
+    /// The effects of the events on the key store, or the first event that cannot be decrypted or decoded.
     pub(super) effects: Result<Vec<EventEffects>, VerifyError>,
-    /// What the vault holds of the streams of the events, read after them.
-    pub(super) held: StoredEntries,
-    /// What is wrong with the event after the last.
+    /// The key store entries of their streams, read after the events.
+    pub(super) stored: StoredEntries,
+    /// The finding on the event after the last one, if that cannot be decoded.
     pub(super) unreadable: Option<Finding>,
-    /// Where the page ends if nothing is missing.
+    /// The last position of the page if no event is missing.
     pub(super) end: Position,
 }
 
-/// The pages above `after`, up to `until`.
+/// Checks the events above `after`, up to `until`, in pages.
 pub(super) fn pages(
     store: &EventStore,
     tiles: Option<Arc<dyn TileStore>>,
@@ -56,7 +57,7 @@ pub(super) fn pages(
     let page = move |start: u64| {
         let (store, tiles) = (Arc::clone(&store), tiles.clone());
         let end = Position::new(until.get().min(start + PAGE));
-        // A task of its own, so that another thread may do it.
+        // A separate task, so that pages run on several threads.
         AbortOnDropHandle::new(tokio::spawn(async move {
             let mut page = check_page(&store, reader, Position::new(start), end).await?;
             if let Some(tiles) = tiles {
@@ -65,9 +66,9 @@ pub(super) fn pages(
             Ok(page)
         }))
     };
-    stream::iter(starts).map(page).buffered(CONCURRENT_PAGES).map(|looked| {
-        looked.unwrap_or_else(|stopped| {
-            Err(StoreError::unavailable("looking at a page of the log", stopped).into())
+    stream::iter(starts).map(page).buffered(CONCURRENT_PAGES).map(|checked| {
+        checked.unwrap_or_else(|aborted| {
+            Err(StoreError::unavailable("verifying a page of the log", aborted).into())
         })
     })
 }
@@ -80,45 +81,45 @@ async fn check_page(
 ) -> Result<CheckedPage, VerifyError> {
     let (events, unreadable) = read(store, after, end).await?;
     let headers: Vec<_> = events.iter().map(EventHeader::from).collect();
-    let leaf =
+    let leaf_mismatch =
         events.iter().find_map(|event| check_leaf(event).map(|kind| Finding::new(event.position, kind)));
-    let (held, opened) = match open(store, events).await {
-        Ok((held, opened)) => (held, Ok(opened)),
+    let (stored, decrypted) = match decrypt(store, events).await {
+        Ok((stored, decrypted)) => (stored, Ok(decrypted)),
         Err(error) => (StoredEntries::default(), Err(error)),
     };
-    let effects = match opened {
-        // Whoever has put another id before a wrapped key cannot be told from whoever has lost a master key.
+    let effects = match decrypted {
+        // A wrapped key with a forged key id looks the same as a lost master key, so both are findings.
         Err(error) => {
             let kind = FindingKind::unreadable(error)?;
             Err(first_undecryptable(store, after, end, kind).await)
         }
-        Ok(opened) => effects(store, reader, opened),
+        Ok(decrypted) => effects(store, reader, decrypted),
     };
-    Ok(CheckedPage { headers, leaf, tile_mismatch: None, effects, held, unreadable, end })
+    Ok(CheckedPage { headers, leaf_mismatch, tile_mismatch: None, effects, stored, unreadable, end })
 }
 
-/// Events with what is sealed in them, and what the vault holds of their streams.
-async fn open(
+/// Reads the key store entries of the streams and decrypts the events.
+async fn decrypt(
     store: &EventStore,
     events: Vec<Envelope>,
 ) -> Result<(StoredEntries, Vec<StoredEvent>), StoreError> {
     let mut streams: Vec<_> = events.iter().map(|event| event.stream.clone()).collect();
     streams.sort_unstable();
     streams.dedup();
-    let held = store.backend().key_entries_with_claims(&streams).await?;
-    let held: StoredEntries =
-        held.into_iter().map(|(stream, entry, claims)| (stream, (entry, claims))).collect();
+    let stored = store.backend().key_entries_with_claims(&streams).await?;
+    let stored: StoredEntries =
+        stored.into_iter().map(|(stream, entry, claims)| (stream, (entry, claims))).collect();
     let sealed: HashSet<_> =
         events.iter().filter(|event| event.sealed.is_some()).map(|event| event.stream.clone()).collect();
-    let entries = held
+    let entries = stored
         .iter()
         .filter(|(stream, _)| sealed.contains(*stream))
         .map(|(stream, (entry, _))| (stream, entry));
-    let opened = unseal_with(entries, store.masters(), events).await?;
-    Ok((held, opened))
+    let decrypted = unseal_with(entries, store.masters(), events).await?;
+    Ok((stored, decrypted))
 }
 
-/// The events of a page, and what is wrong with the first one that does not decode, if one does not.
+/// Reads the events of a page up to the first that cannot be decoded, which is a finding.
 async fn read(
     store: &EventStore,
     mut after: Position,
@@ -130,7 +131,7 @@ async fn read(
         Err(StoreError::Corrupt(_)) => {}
         events => return Ok((events?, None)),
     }
-    // One by one it shows which it is.
+    // Read one by one to find the undecodable event.
     let mut events = Vec::new();
     loop {
         match store.backend().events(&query(after, 1)).await {
@@ -148,19 +149,20 @@ async fn read(
     }
 }
 
-/// The first event whose leaf is not the one that was put into the tiles. What is in no tile yet cannot be told.
+/// Finds the first event whose leaf hash differs from the one in the tiles. Events that are in no tile yet
+/// are skipped.
 async fn tile_mismatch(
     store: &dyn TileStore,
     headers: &[EventHeader],
 ) -> Result<Option<Position>, StoreError> {
-    let place = |header: &EventHeader| {
+    let location = |header: &EventHeader| {
         let index = header.position.previous().get();
         (TileId { level: 0, index: index / WIDTH }, usize::try_from(index % WIDTH).unwrap_or(usize::MAX))
     };
-    let wanted: BTreeSet<_> = headers.iter().map(|header| place(header).0).collect();
+    let wanted: BTreeSet<_> = headers.iter().map(|header| location(header).0).collect();
     let tiles = store.tiles(&wanted.into_iter().collect::<Vec<_>>()).await?;
     let differs = |header: &&EventHeader| {
-        let (tile, within) = place(header);
+        let (tile, within) = location(header);
         tiles.get(&tile).is_some_and(|leaves| leaves.get(within) != Some(&header.leaf))
     };
     Ok(headers.iter().find(differs).map(|header| header.position))

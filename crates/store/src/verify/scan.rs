@@ -1,5 +1,5 @@
-//! Scanning the log page by page: each event is checked against those before it, and its effects on the key store are
-//! collected.
+//! Scans the log: checks each event against the events before it, collects its effects on the key store, and
+//! compares those with the stored entries, including orphaned entries.
 
 use std::collections::{BTreeSet, HashMap};
 use std::pin::pin;
@@ -15,13 +15,13 @@ use crate::error::StoreError;
 use crate::event::{Position, StreamId};
 use crate::event_store::EventStore;
 
-/// Names of streams read at once.
+/// Number of stream names read at once.
 const PAGE: usize = 10_000;
-/// How often a stream that differs is looked at again, since it may have changed between two looks.
+/// Maximum number of repeated comparisons of streams that change while they are compared.
 const MAX_RECHECKS: usize = 10;
 
 impl EventStore {
-    /// Takes in the events up to `until`.
+    /// Verifies the events up to `until`.
     pub(super) async fn scan_to(
         &self,
         sequence: &mut LogSequence,
@@ -36,13 +36,13 @@ impl EventStore {
             let effects = page.effects.as_ref().err().and_then(VerifyError::finding);
             for header in page.headers {
                 let position = header.position;
-                sequence.take(&header)?;
-                let found = [page.leaf.as_ref(), effects].into_iter().flatten();
+                sequence.apply(&header)?;
+                let found = [page.leaf_mismatch.as_ref(), effects].into_iter().flatten();
                 if let Some(finding) = found.into_iter().find(|finding| finding.position == position) {
                     return Err(finding.clone().into());
                 }
             }
-            expected.take(page.effects?, &page.held);
+            expected.apply(page.effects?, &page.stored);
             if let Some(finding) = page.unreadable {
                 return Err(finding.into());
             }
@@ -65,8 +65,9 @@ impl EventStore {
         self.scan_to(sequence, expected, reader, head, &mut |_, _| {}).await
     }
 
-    /// Compares the vault with what the events say. The vault is read later than the events: what differed is looked at
-    /// again, with the events that have come meanwhile, until it stands still.
+    /// Compares the key store with the events. The key store is read later than the events, so a stream that
+    /// differs is compared again with the events appended in the meantime, until no event has come in
+    /// between.
     pub(super) async fn check_claims(
         &self,
         sequence: &mut LogSequence,
@@ -83,10 +84,10 @@ impl EventStore {
             let wrong = self.find_mismatches(expected, &mismatches).await?;
             let before: HashMap<_, _> = wrong.keys().map(|stream| (stream, expected.last(stream))).collect();
             self.scan_to_head(sequence, expected, reader).await?;
-            // Where no event has come in between, the difference stands.
-            let stands =
+            // Without a new event of the stream in between, the difference is a finding.
+            let confirmed =
                 wrong.iter().filter(|(stream, _)| before.get(stream) == Some(&expected.last(stream)));
-            if let Some((_, finding)) = stands.min_by_key(|(_, finding)| finding.position) {
+            if let Some((_, finding)) = confirmed.min_by_key(|(_, finding)| finding.position) {
                 return Err(finding.clone().into());
             }
             mismatches = wrong.into_keys().collect();
@@ -98,22 +99,22 @@ impl EventStore {
         Err(StoreError::Unavailable { what, source: None }.into())
     }
 
-    /// Those of the streams whose vault entry is not what the events say.
+    /// Compares the key store entries of these streams; returns those that differ from the events.
     async fn find_mismatches(
         &self,
         expected: &ExpectedEntries,
         streams: &BTreeSet<StreamId>,
     ) -> Result<HashMap<StreamId, Finding>, StoreError> {
-        let held =
+        let stored =
             self.backend().key_entries_with_claims(&streams.iter().cloned().collect::<Vec<_>>()).await?;
-        let held: HashMap<_, _> =
-            held.into_iter().map(|(stream, entry, claims)| (stream, (entry, claims))).collect();
+        let stored: HashMap<_, _> =
+            stored.into_iter().map(|(stream, entry, claims)| (stream, (entry, claims))).collect();
         let compare =
-            |stream: &StreamId| Some((stream.clone(), expected.compare(stream, held.get(stream)).err()?));
+            |stream: &StreamId| Some((stream.clone(), expected.compare(stream, stored.get(stream)).err()?));
         Ok(streams.iter().filter_map(compare).collect())
     }
 
-    /// The streams that are in the vault, and in no event so far.
+    /// Finds orphaned entries: streams with an entry in the key store and no event so far.
     async fn orphaned_entries(&self, expected: &ExpectedEntries) -> Result<BTreeSet<StreamId>, StoreError> {
         let mut orphaned_entries = BTreeSet::new();
         let mut after = None;

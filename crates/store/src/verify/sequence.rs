@@ -1,4 +1,5 @@
-//! The log as one chain: each event in its place. Pure.
+//! Checks the order of the log: positions, stream versions, times, and the Merkle root up to the head. Pure;
+//! reading belongs to `pages`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use crate::head::Head;
 use crate::merkle::{Frontier, Hash};
 use crate::tiles::TileStore;
 
-/// What ties an event to those before it.
+/// The fields of an event that depend on the events before it.
 pub(super) struct EventHeader {
     pub(super) position: Position,
     pub(super) stream: StreamId,
@@ -29,7 +30,7 @@ impl From<&Envelope> for EventHeader {
     }
 }
 
-/// The log so far.
+/// The state of the log after the events verified so far.
 #[derive(Default)]
 pub(super) struct LogSequence {
     last: Option<(Position, Timestamp)>,
@@ -37,12 +38,12 @@ pub(super) struct LogSequence {
     frontier: Frontier,
     tiles: Option<Arc<dyn TileStore>>,
     tile_mismatch: Option<Position>,
-    /// A head that was signed earlier.
+    /// A head that was signed earlier and must be a prefix of the log.
     since: Option<SignedHead>,
 }
 
 impl LogSequence {
-    /// A log that is compared with its tiles, and is to begin with the events of a head that was signed earlier.
+    /// An empty log that is compared with its tiles, and with a head that was signed earlier.
     pub(super) fn with_tiles(tiles: &Arc<dyn TileStore>, since: Option<SignedHead>) -> Self {
         Self { tiles: Some(Arc::clone(tiles)), since, ..Self::default() }
     }
@@ -51,12 +52,12 @@ impl LogSequence {
         self.tiles.clone()
     }
 
-    /// Takes note of an event whose leaf is not the one in the tiles.
+    /// Records the first event whose leaf hash differs from the one in the tiles.
     pub(super) fn note_tile_mismatch(&mut self, tile_mismatch: Option<Position>) {
         self.tile_mismatch = self.tile_mismatch.or(tile_mismatch);
     }
 
-    /// The first event whose leaf is not the one in the tiles.
+    /// The first event whose leaf hash differs from the one in the tiles.
     pub(super) fn tile_mismatch(&self) -> Option<Position> {
         self.tile_mismatch
     }
@@ -69,8 +70,8 @@ impl LogSequence {
         self.frontier.root()
     }
 
-    /// Takes the next event in, whose leaf is its own.
-    pub(super) fn take(&mut self, event: &EventHeader) -> Result<(), Finding> {
+    /// Checks and applies the next event. Its leaf hash has been checked already.
+    pub(super) fn apply(&mut self, event: &EventHeader) -> Result<(), Finding> {
         let expected = self.position().next();
         if event.position != expected {
             return Err(Finding::new(expected, FindingKind::EventMissing { next: event.position }));
@@ -101,7 +102,7 @@ impl LogSequence {
         }
     }
 
-    /// Whether the log is as long as it once was.
+    /// Checks that the log is not shorter than the earlier head.
     pub(super) fn check_length(&self) -> Result<(), Finding> {
         let Some(since) = self.since.as_ref().filter(|since| since.size > self.position().get()) else {
             return Ok(());
@@ -110,8 +111,8 @@ impl LogSequence {
         Err(Finding::new(self.position().next(), kind))
     }
 
-    /// Whether the head is that of the last event.
-    pub(super) fn compare(&self, head: &Head, signer: &Signer) -> Result<(), Finding> {
+    /// Checks that the head follows from the events.
+    pub(super) fn check_head(&self, head: &Head, signer: &Signer) -> Result<(), Finding> {
         let found = |kind| Err(Finding::new(self.position(), kind));
         if self.last.is_some_and(|(_, at)| at != head.at) {
             return found(FindingKind::HeadTimeMismatch);
@@ -176,8 +177,8 @@ mod tests {
 
     fn verify_log(events: &[Envelope], head: &Head) -> Result<(), Finding> {
         let mut sequence = LogSequence::default();
-        events.iter().try_for_each(|event| sequence.take(&event.into()))?;
-        sequence.compare(head, &signer())
+        events.iter().try_for_each(|event| sequence.apply(&event.into()))?;
+        sequence.check_head(head, &signer())
     }
 
     #[test]

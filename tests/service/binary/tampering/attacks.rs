@@ -27,73 +27,78 @@ const WRONG_KEY: &str = "key_undecryptable";
 
 /// Inserted, removed, reordered and reassigned events.
 pub(super) const EVENT_ATTACKS: [Attack; 16] = [
-    Attack { what: "removed", change: |log| remove(log, 4), position: 4, code: "event_missing" },
-    Attack { what: "the last one removed", change: |log| remove(log, 6), position: 6, code: MISSING },
+    Attack { what: "event removed", change: |log| remove(log, 4), position: 4, code: "event_missing" },
+    Attack { what: "last event removed", change: |log| remove(log, 6), position: 6, code: MISSING },
     Attack {
-        what: "removed, gap closed",
+        what: "event removed, positions renumbered",
         change: |log| remove_and_renumber(log, 4),
         position: 4,
         code: LEAF,
     },
     Attack {
-        what: "removed, gap closed, leaves made",
+        what: "event removed, positions renumbered, leaves recomputed",
         change: |log| and_recompute_leaves(log, |log| remove_and_renumber(log, 4)),
         position: 6,
         code: MISSING,
     },
     Attack {
-        what: "removed, gap closed, leaves and head made",
+        what: "event removed, positions renumbered, leaves and head recomputed",
         change: |log| and_recompute_all(log, |log| remove_and_renumber(log, 4)),
         position: 5,
         code: SIGNATURE,
     },
-    Attack { what: "inserted", change: |log| insert(log, 4), position: 5, code: LEAF },
+    Attack { what: "event inserted", change: |log| insert(log, 4), position: 5, code: LEAF },
     Attack {
-        what: "inserted, leaves made",
+        what: "event inserted, leaves recomputed",
         change: |log| and_recompute_leaves(log, |log| insert(log, 4)),
         position: 6,
         code: OTHER_TIME,
     },
     Attack {
-        what: "inserted, leaves and head made",
+        what: "event inserted, leaves and head recomputed",
         change: |log| and_recompute_all(log, |log| insert(log, 4)),
         position: 7,
         code: SIGNATURE,
     },
     Attack {
-        what: "inserted at the end",
+        what: "event inserted at the end",
         change: |log| insert(log, 7),
         position: 7,
         code: "event_beyond_head",
     },
-    Attack { what: "two swapped", change: swap, position: 2, code: LEAF },
+    Attack { what: "two events swapped", change: swap, position: 2, code: LEAF },
     Attack {
-        what: "two swapped, leaves made",
+        what: "two events swapped, leaves recomputed",
         change: |log| and_recompute_leaves(log, swap),
         position: 3,
         code: "time_reversed",
     },
     Attack {
-        what: "two swapped, times left and leaves made",
+        what: "two events swapped, times kept and leaves recomputed",
         change: |log| and_recompute_leaves(log, swap_keeping_times),
         position: 6,
         code: ROOT,
     },
     Attack {
-        what: "reassigned to nobody",
+        what: "events moved to an unknown stream",
         change: |log| reassign(log, &unknown_stream()),
         position: 2,
         code: LEAF,
     },
     Attack {
-        what: "reassigned to nobody, leaves made",
+        what: "events moved to an unknown stream, leaves recomputed",
         change: |log| and_recompute_leaves(log, |log| reassign(log, &unknown_stream())),
         position: 2,
         code: "data_key_missing",
     },
-    Attack { what: "reassigned to another user", change: reassign_to_3, position: 2, code: LEAF },
     Attack {
-        what: "reassigned to another user, leaves made",
+        what: "events moved to the stream of another user",
+        change: reassign_to_3,
+        position: 2,
+        code: LEAF,
+    },
+    Attack {
+        what: "events moved to the stream of another user, leaves recomputed",
         change: |log| and_recompute_leaves(log, reassign_to_3),
         position: 2,
         code: SEALED,
@@ -103,7 +108,7 @@ pub(super) const EVENT_ATTACKS: [Attack; 16] = [
 /// The head, and the log up to it.
 pub(super) const HEAD_ATTACKS: [Attack; 12] = [
     Attack { what: "root", change: |log| log.head.root[0] ^= 1, position: 6, code: ROOT },
-    Attack { what: "root of nothing", change: |log| log.head.root = [0; 32], position: 6, code: ROOT },
+    Attack { what: "zero root", change: |log| log.head.root = [0; 32], position: 6, code: ROOT },
     Attack { what: "signature", change: change_signature, position: 6, code: SIGNATURE },
     Attack {
         what: "no signature",
@@ -111,7 +116,7 @@ pub(super) const HEAD_ATTACKS: [Attack; 12] = [
         position: 6,
         code: SIGNATURE,
     },
-    Attack { what: "another's signature", change: sign_as_another, position: 6, code: SIGNATURE },
+    Attack { what: "signature by another key", change: sign_as_another, position: 6, code: SIGNATURE },
     Attack { what: "frontier", change: change_frontier, position: 6, code: "head_frontier_mismatch" },
     Attack {
         what: "time",
@@ -127,19 +132,19 @@ pub(super) const HEAD_ATTACKS: [Attack; 12] = [
     },
     Attack { what: "tail rewritten", change: rewrite_tail, position: 4, code: LEAF },
     Attack {
-        what: "tail rewritten, leaves made",
+        what: "tail rewritten, leaves recomputed",
         change: |log| and_recompute_leaves(log, rewrite_tail),
         position: 6,
         code: ROOT,
     },
     Attack {
-        what: "tail rewritten, leaves and head made",
+        what: "tail rewritten, leaves and head recomputed",
         change: |log| and_recompute_all(log, rewrite_tail),
         position: 6,
         code: SIGNATURE,
     },
     Attack {
-        what: "tail rewritten, leaves and head made, signed by another",
+        what: "tail rewritten, leaves and head recomputed, signed by another key",
         change: |log| {
             and_recompute_all(log, rewrite_tail);
             sign_as_another(log);
@@ -152,25 +157,25 @@ pub(super) const HEAD_ATTACKS: [Attack; 12] = [
 /// Unique claims and keys of the user at position 3.
 pub(super) const KEY_STORE_ATTACKS: [Attack; 10] = [
     Attack {
-        what: "claims taken away",
+        what: "claims removed",
         change: |log| log.key_entry(3).1.clear(),
         position: 3,
         code: "claims_mismatch",
     },
     Attack {
-        what: "a claim too much",
+        what: "unexpected claim added",
         change: |log| log.key_entry(3).1.push(claim()),
         position: 3,
         code: "claims_mismatch",
     },
     Attack {
-        what: "another claim",
+        what: "claim replaced",
         change: |log| log.key_entry(3).1[0] = claim(),
         position: 3,
         code: "claims_mismatch",
     },
     Attack {
-        what: "a claim of another user",
+        what: "claim of another user added",
         change: |log| {
             let moved = log.key_entry(4).1.pop().unwrap();
             log.key_entry(3).1.push(moved);
@@ -179,13 +184,13 @@ pub(super) const KEY_STORE_ATTACKS: [Attack; 10] = [
         code: "claims_mismatch",
     },
     Attack {
-        what: "a key of another user",
+        what: "data key of another user",
         change: |log| log.key_entry(3).0 = log.key_entry(4).0.clone(),
         position: 3,
         code: WRONG_KEY,
     },
     Attack {
-        what: "a key of another user, and an event after theirs",
+        what: "data key of another user, and a later event changed",
         change: |log| {
             log.key_entry(3).0 = log.key_entry(4).0.clone();
             "user-eve".clone_into(&mut log.event(6).actor);
@@ -194,26 +199,26 @@ pub(super) const KEY_STORE_ATTACKS: [Attack; 10] = [
         code: WRONG_KEY,
     },
     Attack {
-        what: "a key that is none",
+        what: "malformed data key",
         change: |log| log.key_entry(3).0 = KeyEntry::Key(vec![7; 64]),
         position: 3,
         code: "key_missing",
     },
     Attack {
-        what: "a key destroyed",
+        what: "data key destroyed",
         change: |log| *log.key_entry(3) = (KeyEntry::Erased, Vec::new()),
         position: 3,
         code: "key_destroyed",
     },
     Attack {
-        what: "an entry removed",
-        change: |log| drop(log.vault.remove(&log.stream(3))),
+        what: "key store entry removed",
+        change: |log| drop(log.key_entries.remove(&log.stream(3))),
         position: 3,
         code: "data_key_missing",
     },
     Attack {
-        what: "a stranger in the vault",
-        change: |log| drop(log.vault.insert(unknown_stream(), (KeyEntry::Key(vec![7]), Vec::new()))),
+        what: "orphaned entry",
+        change: |log| drop(log.key_entries.insert(unknown_stream(), (KeyEntry::Key(vec![7]), Vec::new()))),
         position: 0,
         code: "key_entry_orphaned",
     },
@@ -298,9 +303,9 @@ fn rewrite_tail(log: &mut RawDatabase) {
 /// Changes a letter of the signature.
 fn change_signature(log: &mut RawDatabase) {
     let note = &mut log.head.note;
-    let place = note.trim_end().len() - 10;
-    let letter = if note.as_bytes()[place] == b'A' { "B" } else { "A" };
-    note.replace_range(place..=place, letter);
+    let index = note.trim_end().len() - 10;
+    let letter = if note.as_bytes()[index] == b'A' { "B" } else { "A" };
+    note.replace_range(index..=index, letter);
 }
 
 /// Signs the head of the same log correctly, but with another key.

@@ -6,11 +6,11 @@ use uuid::Uuid;
 use super::attacks::Attack;
 use super::raw_database::RawDatabase;
 
-/// The code where a leaf does not fit.
+/// The code if the leaf hash does not match the event.
 pub(super) const LEAF: &str = "leaf_mismatch";
-/// The code where leaves fit, and the log is not the one that was signed.
+/// The code if the leaf hashes match, but the root is not the signed one.
 pub(super) const ROOT: &str = "head_root_mismatch";
-/// The code where something sealed is not in its place.
+/// The code if a ciphertext belongs to another event.
 pub(super) const SEALED: &str = "personal_data_undecryptable";
 
 /// Changes of the event at position 3 without a recomputed leaf.
@@ -27,7 +27,7 @@ pub(super) const FIELD_ATTACKS: [Attack; 14] = [
     Attack { what: "schema", change: |log| log.event(3).schema = 2, position: 3, code: LEAF },
     Attack { what: "at", change: |log| later(log.event(3)), position: 3, code: LEAF },
     Attack {
-        what: "at, back in time",
+        what: "at, before the previous event",
         change: |log| log.event(3).at = jiff::Timestamp::UNIX_EPOCH,
         position: 3,
         code: "time_reversed",
@@ -55,7 +55,7 @@ pub(super) const FIELD_ATTACKS_WITH_RECOMPUTED_LEAF: [Attack; 13] = [
     Attack { what: "schema", change: |log| log.event(3).schema = 2, position: 3, code: SEALED },
     Attack { what: "at", change: |log| later(log.event(6)), position: 6, code: "head_time_mismatch" },
     Attack {
-        what: "at, back in time",
+        what: "at, before the previous event",
         change: |log| log.event(3).at = jiff::Timestamp::UNIX_EPOCH,
         position: 3,
         code: "time_reversed",

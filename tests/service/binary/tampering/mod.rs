@@ -117,7 +117,12 @@ async fn service_survives_a_tampered_database(store: Store) {
         assert_survives(&deployment, value.what).await;
         original.write(deployment.store()).await;
     }
-    for what in ["removed", "the last one removed", "inserted at the end", "reassigned to nobody"] {
+    for what in [
+        "event removed",
+        "last event removed",
+        "event inserted at the end",
+        "events moved to an unknown stream",
+    ] {
         let attack = attacks::EVENT_ATTACKS.into_iter().find(|attack| attack.what == what).unwrap();
         let mut log = original.clone();
         (attack.change)(&mut log);

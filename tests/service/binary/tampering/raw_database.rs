@@ -20,7 +20,7 @@ use crate::support::Store;
 pub(in super::super) struct RawDatabase {
     pub(in super::super) events: Vec<Envelope>,
     pub(in super::super) head: Head,
-    pub(in super::super) vault: BTreeMap<StreamId, (KeyEntry, Vec<ClaimHash>)>,
+    pub(in super::super) key_entries: BTreeMap<StreamId, (KeyEntry, Vec<ClaimHash>)>,
 }
 
 impl RawDatabase {
@@ -28,11 +28,14 @@ impl RawDatabase {
         let log = Database::connect(&store.settings()).await.unwrap().log;
         let all = EventQuery { limit: 1000, ..EventQuery::default() };
         let holders = log.key_entry_streams(None, 1000).await.unwrap();
-        let vault = log.key_entries_with_claims(&holders).await.unwrap();
+        let key_entries = log.key_entries_with_claims(&holders).await.unwrap();
         Self {
             events: log.events(&all).await.unwrap(),
             head: log.head().await.unwrap(),
-            vault: vault.into_iter().map(|(stream, entry, claims)| (stream, (entry, claims))).collect(),
+            key_entries: key_entries
+                .into_iter()
+                .map(|(stream, entry, claims)| (stream, (entry, claims)))
+                .collect(),
         }
     }
 
@@ -49,7 +52,7 @@ impl RawDatabase {
     /// The key store entry of that stream.
     pub(super) fn key_entry(&mut self, position: u64) -> &mut (KeyEntry, Vec<ClaimHash>) {
         let stream = self.stream(position);
-        self.vault.get_mut(&stream).unwrap()
+        self.key_entries.get_mut(&stream).unwrap()
     }
 
     /// Assigns consecutive positions in the order of the list.
@@ -108,7 +111,7 @@ impl RawDatabase {
             ];
             writing.execute(insert, row).unwrap();
         }
-        for (stream, (entry, claims)) in &self.vault {
+        for (stream, (entry, claims)) in &self.key_entries {
             let key = key(entry);
             let insert = "INSERT INTO vault (stream, key, erased) VALUES (?1, ?2, ?3)";
             writing.execute(insert, params![stream.as_str(), key, key.is_none()]).unwrap();
@@ -125,7 +128,7 @@ impl RawDatabase {
     }
 
     async fn write_mongo(&self, database: &mongodb::Database) {
-        let vault = self.vault.iter().map(|(stream, (entry, claims))| {
+        let key_documents = self.key_entries.iter().map(|(stream, (entry, claims))| {
             let mut held = doc! { "_id": stream.as_str() };
             match key(entry) {
                 Some(key) => held.insert("key", binary(key)),
@@ -138,7 +141,7 @@ impl RawDatabase {
             held
         });
         let events = self.events.iter().map(document).collect();
-        for (name, documents) in [("events", events), ("vault", vault.collect::<Vec<_>>())] {
+        for (name, documents) in [("events", events), ("vault", key_documents.collect::<Vec<_>>())] {
             let collection = database.collection::<Document>(name);
             collection.delete_many(doc! {}).await.unwrap();
             if !documents.is_empty() {

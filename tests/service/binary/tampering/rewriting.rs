@@ -60,9 +60,9 @@ async fn rewritten_log_is_located_by_its_tiles(store: Store) {
         rewrite(log, from);
         log.recompute_head();
     };
-    written("leaves made", &|log| rewrite(log, 100), 100, TILES).await;
-    written("leaves and head made", &|log| with_head(log, 256), 256, TILES).await;
-    written("behind the tiles", &|log| with_head(log, 257), 300, "head_signature_mismatch").await;
+    written("leaves recomputed", &|log| rewrite(log, 100), 100, TILES).await;
+    written("leaves and head recomputed", &|log| with_head(log, 256), 256, TILES).await;
+    written("beyond the tiles", &|log| with_head(log, 257), 300, "head_signature_mismatch").await;
     let inserted = |log: &mut RawDatabase| {
         insert(log, 50);
         log.recompute_leaves();

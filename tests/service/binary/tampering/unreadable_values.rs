@@ -27,7 +27,7 @@ pub(super) struct UnreadableValue {
 
 pub(super) const UNREADABLE_VALUES: [UnreadableValue; 4] = [
     UnreadableValue {
-        what: "a leaf cut short",
+        what: "truncated leaf hash",
         sqlite: "UPDATE events SET leaf = x'00' WHERE position = 3",
         collection: "events",
         filter: || doc! { "_id": 3 },
@@ -37,7 +37,7 @@ pub(super) const UNREADABLE_VALUES: [UnreadableValue; 4] = [
         names: "`leaf`",
     },
     UnreadableValue {
-        what: "data that is none",
+        what: "malformed data",
         sqlite: "UPDATE events SET data = '{' WHERE position = 5",
         collection: "events",
         filter: || doc! { "_id": 5 },
@@ -47,7 +47,7 @@ pub(super) const UNREADABLE_VALUES: [UnreadableValue; 4] = [
         names: "`data`",
     },
     UnreadableValue {
-        what: "a head that is none",
+        what: "malformed head",
         sqlite: "UPDATE head SET frontier = x'00'",
         collection: "head",
         filter: || doc! {},
@@ -58,7 +58,7 @@ pub(super) const UNREADABLE_VALUES: [UnreadableValue; 4] = [
     },
     // Last, because restoring the log does not undo it.
     UnreadableValue {
-        what: "a read model ahead of the log",
+        what: "projection checkpoint ahead of the head",
         sqlite: "UPDATE checkpoints SET position = 99 WHERE name = 'users_1'",
         collection: "checkpoints",
         filter: || doc! { "_id": "users_1" },

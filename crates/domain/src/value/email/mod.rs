@@ -82,7 +82,7 @@ impl EmailAddress {
         Ok(Self(format!("{local_part}@{unicode}")))
     }
 
-    /// An address from an event or a row: validated when it was written, and not again.
+    /// A stored address; it was validated when it was written.
     #[must_use]
     pub fn from_stored(shown: &str) -> Self {
         Self(shown.to_owned())

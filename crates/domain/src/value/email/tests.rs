@@ -1,4 +1,4 @@
-//! Answers of `email-validator` 2.4 under Pydantic 2.14, side by side with ours.
+//! Compares results with those of `email-validator` 2.4 under Pydantic 2.14.
 
 use proptest::prelude::*;
 

@@ -32,10 +32,7 @@ pub(crate) struct HealthView {
 
 /// Liveness: answers while the process runs, without probing anything.
 #[utoipa::path(
-    get,
-    path = "/health",
-    tag = "service",
-    operation_id = "health",
+    get, path = "/health",
     responses((status = 200, description = "The process is running", body = HealthView)),
 )]
 pub(crate) async fn health() -> Json<HealthView> {
@@ -64,10 +61,7 @@ pub(crate) struct ReadyView {
 
 /// Readiness: whether requests that need the database would succeed now. Each request probes the database.
 #[utoipa::path(
-    get,
-    path = "/health/ready",
-    tag = "service",
-    operation_id = "ready",
+    get, path = "/health/ready",
     responses(
         (status = 200, description = "The service is ready", body = ReadyView),
         (status = 503, description = "The service is not ready; see the component that is not `ok`",

@@ -21,10 +21,7 @@ const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset
 
 /// Serves the metrics of this process, without a token to clients on the same machine.
 #[utoipa::path(
-    get,
-    path = "/metrics",
-    tag = "service",
-    operation_id = "metrics",
+    get, path = "/metrics",
     responses(
         (status = 200, description = "Metrics in the OpenMetrics text format", body = String,
             content_type = "application/openmetrics-text"),

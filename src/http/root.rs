@@ -26,10 +26,7 @@ pub(crate) struct ServiceView {
 
 /// Shows the name and the version of the service.
 #[utoipa::path(
-    get,
-    path = "/",
-    tag = "service",
-    operation_id = "root",
+    get, path = "/",
     responses((status = 200, description = "Name, version and links", body = ServiceView)),
 )]
 pub(crate) async fn root(State(app): State<Arc<App>>) -> Json<ServiceView> {

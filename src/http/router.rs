@@ -75,9 +75,7 @@ fn documented_routes(settings: &HttpSettings) -> (Router<HttpState>, OpenApi) {
     let router = OpenApiRouter::with_openapi(openapi::document(settings)).routes(routes!(root::root));
     let router = modules.into_iter().flatten().fold(router, |router, route| register(router, prefix, route));
     let (router, mut document) = router.split_for_parts();
-    // OpenAPI has no notation for axum's wildcards.
-    let paths = std::mem::take(&mut document.paths.paths);
-    document.paths.paths = paths.into_iter().map(|(path, item)| (path.replace("{*", "{"), item)).collect();
+    openapi::complete(&mut document, prefix);
     (router, document)
 }
 

@@ -10,7 +10,7 @@ use jiff::civil::Date;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::api_error::{ApiError, ErrorBody, ValidationErrorBody};
+use super::api_error::ApiError;
 use super::extract::{MinPosition, QueryParams, StatsReader};
 use crate::app::App;
 use crate::query::{DayStats, Stats};
@@ -69,11 +69,7 @@ impl<S: Sync> FromRequestParts<S> for DaysQuery {
 
 /// Counts users, in total and by day.
 #[utoipa::path(
-    get,
-    path = "/stats",
-    tag = "service",
-    operation_id = "stats",
-    security(("OAuth2PasswordBearer" = [])),
+    get, path = "/stats",
     params(
         ("from" = Option<String>, Query, description = "The first day, such as `2026-11-23`, in UTC"),
         ("to" = Option<String>, Query, description = "The last day"),
@@ -82,8 +78,8 @@ impl<S: Sync> FromRequestParts<S> for DaysQuery {
     responses(
         (status = 200, description = "The current totals, and the requested days", body = StatsView),
         StatsReader,
-        (status = 422, description = "Not a day, or a position beyond the head", body = ValidationErrorBody),
-        (status = 503, description = "`projection_behind` or `unavailable`", body = ErrorBody),
+        (status = 422, description = "Not a day, or a position beyond the head"),
+        (status = 503, description = "`projection_behind` or `unavailable`"),
     ),
 )]
 pub(crate) async fn stats(

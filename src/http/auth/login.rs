@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::crypto::Password;
-use crate::http::api_error::{ApiError, ErrorBody, Loc, ValidationError, ValidationErrorBody};
+use crate::http::api_error::{ApiError, Loc, ValidationError};
 use crate::http::credentials;
 use crate::http::extract::{Form, FormValue, MinPosition};
 use crate::http::state::HttpState;
@@ -93,10 +93,7 @@ fn text(form: &mut Form, name: &'static str, errors: &mut Vec<ValidationError>) 
 
 /// Logs in: exchanges e-mail address and password for an access token.
 #[utoipa::path(
-    post,
-    path = "/auth/login/access-token",
-    tag = "auth",
-    operation_id = "log_in",
+    post, path = "/auth/login/access-token",
     request_body(content(
         (LoginForm = "application/x-www-form-urlencoded"),
         (LoginForm = "multipart/form-data"),
@@ -104,9 +101,9 @@ fn text(form: &mut Form, name: &'static str, errors: &mut Vec<ValidationError>) 
     params(MinPosition),
     responses(
         (status = 200, description = "An access token", body = TokenView),
-        (status = 400, description = "`invalid_credentials` or `inactive_user`", body = ErrorBody),
-        (status = 422, description = "The form is not valid", body = ValidationErrorBody),
-        (status = 503, description = "`busy`, `unavailable` or `projection_behind`", body = ErrorBody),
+        (status = 400, description = "`invalid_credentials` or `inactive_user`"),
+        (status = 422, description = "The form is not valid"),
+        (status = 503, description = "`busy`, `unavailable` or `projection_behind`"),
     ),
 )]
 pub(crate) async fn log_in(

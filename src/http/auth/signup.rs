@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use crate::config::Settings;
 use crate::crypto::Password;
-use crate::http::api_error::{ApiError, ErrorBody, ValidationErrorBody};
+use crate::http::api_error::ApiError;
 use crate::http::extract::{FieldReader, FromFields, JsonBody};
 use crate::http::headers::PositionHeader;
 use crate::http::idempotency::{Idempotent, WriteAttempt, execute_once};
@@ -47,23 +47,17 @@ impl FromFields for SignUpBody {
 
 /// Registers a user.
 #[utoipa::path(
-    post,
-    path = "/auth/signup",
-    tag = "auth",
-    operation_id = "sign_up",
+    post, path = "/auth/signup",
     params(WriteAttempt),
     request_body = SignUpBody,
     responses(
         (status = 201, description = "The user is registered", body = UserView,
             headers(("Location" = String, description = "The path of the user"), ("Aegis-Position" = u64))),
-        (status = 400, description = "`email_taken` or `username_taken`", body = ErrorBody),
-        (status = 409, description = "`still_running`: an earlier attempt with this `Idempotency-Key`",
-            body = ErrorBody),
-        (status = 410, description = "`erased`: the user that an earlier attempt registered",
-            body = ErrorBody),
-        (status = 422, description = "Missing or invalid fields, or `idempotency_key_reused`",
-            body = ValidationErrorBody),
-        (status = 503, description = "`busy`, `unavailable` or `outcome_unknown`", body = ErrorBody),
+        (status = 400, description = "`email_taken` or `username_taken`"),
+        (status = 409, description = "`still_running`: an earlier attempt with this `Idempotency-Key`"),
+        (status = 410, description = "`erased`: the user that an earlier attempt registered"),
+        (status = 422, description = "Missing or invalid fields, or `idempotency_key_reused`"),
+        (status = 503, description = "`busy`, `unavailable` or `outcome_unknown`"),
     ),
 )]
 pub(crate) async fn sign_up(

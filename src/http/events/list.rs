@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::cloud_event::CloudEvent;
-use crate::http::api_error::{ApiError, ErrorBody, Loc, ValidationErrorBody};
+use crate::http::api_error::{ApiError, Loc};
 use crate::http::extract::{EventReader, QueryParams};
 use crate::http::state::HttpState;
 
@@ -75,11 +75,7 @@ impl<S: Sync> FromRequestParts<S> for EventsQuery {
 /// Reads a page of the event log. With `wait`, an empty page is held back until a matching event is
 /// committed.
 #[utoipa::path(
-    get,
-    path = "/events",
-    tag = "events",
-    operation_id = "list_events",
-    security(("OAuth2PasswordBearer" = [])),
+    get, path = "/events",
     params(
         ("after" = Option<u64>, Query, description = "Only positions above this one; 0 by default"),
         ("limit" = Option<u64>, Query,
@@ -94,13 +90,12 @@ impl<S: Sync> FromRequestParts<S> for EventsQuery {
     responses(
         (status = 200, description = "A page of events", body = EventPage),
         EventReader,
-        (status = 422, description = "Invalid parameters", body = ValidationErrorBody),
-        (status = 429, description = "`too_many_readers`: more than 100 streams and long polls",
-            body = ErrorBody),
-        (status = 503, description = "`unavailable`", body = ErrorBody),
+        (status = 422, description = "Invalid parameters"),
+        (status = 429, description = "`too_many_readers`: more than 100 streams and long polls"),
+        (status = 503, description = "`unavailable`"),
     ),
 )]
-pub(crate) async fn list(
+pub(crate) async fn list_events(
     State(state): State<HttpState>,
     reader: EventReader,
     asked: EventsQuery,

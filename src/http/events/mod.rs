@@ -11,5 +11,5 @@ use utoipa_axum::routes;
 use super::state::Routes;
 
 pub(super) fn routes() -> Routes {
-    vec![routes!(list::list), routes!(stream::stream)]
+    vec![routes!(list::list_events), routes!(stream::follow_events)]
 }

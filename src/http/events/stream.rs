@@ -9,7 +9,7 @@ use futures::stream::unfold;
 use store::Position;
 
 use super::subscriber::{StreamStart, StreamSubscriber};
-use crate::http::api_error::{ApiError, ErrorBody, Loc, ValidationErrorBody};
+use crate::http::api_error::{ApiError, Loc};
 use crate::http::extract::{EventReader, QueryParams, position};
 use crate::http::state::HttpState;
 
@@ -44,11 +44,7 @@ impl<S: Sync> FromRequestParts<S> for StreamQuery {
 /// the log at least every 15 s. An `id` without data is not an event: it is the position from which to
 /// resume.
 #[utoipa::path(
-    get,
-    path = "/events/stream",
-    tag = "events",
-    operation_id = "follow_events",
-    security(("OAuth2PasswordBearer" = [])),
+    get, path = "/events/stream",
     params(
         ("after" = Option<u64>, Query, description = "Only positions above this one; the head by default"),
         ("types" = Option<String>, Query, description = "Only these types, comma-separated"),
@@ -58,13 +54,12 @@ impl<S: Sync> FromRequestParts<S> for StreamQuery {
         (status = 200, description = "An unlimited stream of events",
             body = String, content_type = "text/event-stream"),
         EventReader,
-        (status = 422, description = "Invalid parameters", body = ValidationErrorBody),
-        (status = 429, description = "`too_many_readers`: more than 100 streams and long polls",
-            body = ErrorBody),
-        (status = 503, description = "`unavailable`", body = ErrorBody),
+        (status = 422, description = "Invalid parameters"),
+        (status = 429, description = "`too_many_readers`: more than 100 streams and long polls"),
+        (status = 503, description = "`unavailable`"),
     ),
 )]
-pub(crate) async fn stream(
+pub(crate) async fn follow_events(
     State(state): State<HttpState>,
     reader: EventReader,
     StreamQuery { after, after_loc, types }: StreamQuery,

@@ -16,11 +16,7 @@ const PLAIN_TEXT: (HeaderName, HeaderValue) =
 /// Shows the signed checkpoint of the log. Store one elsewhere, and the log can be neither truncated nor
 /// rewritten without detection.
 #[utoipa::path(
-    get,
-    path = "/log/checkpoint",
-    tag = "log",
-    operation_id = "log_checkpoint",
-    security(("OAuth2PasswordBearer" = [])),
+    get, path = "/log/checkpoint",
     responses(
         (status = 200, description = "A checkpoint in a signed note (c2sp.org/tlog-checkpoint)",
             body = String,
@@ -28,7 +24,7 @@ const PLAIN_TEXT: (HeaderName, HeaderValue) =
         Auditor,
     ),
 )]
-pub(crate) async fn checkpoint(
+pub(crate) async fn log_checkpoint(
     State(app): State<Arc<App>>,
     _: Auditor,
 ) -> Result<impl IntoResponse, ApiError> {
@@ -37,17 +33,13 @@ pub(crate) async fn checkpoint(
 
 /// Shows the public key that verifies checkpoints. Fetch it once over a trusted channel, and store it.
 #[utoipa::path(
-    get,
-    path = "/log/key",
-    tag = "log",
-    operation_id = "log_key",
-    security(("OAuth2PasswordBearer" = [])),
+    get, path = "/log/key",
     responses(
         (status = 200, description = "A verifier key (c2sp.org/signed-note)",
             body = String, content_type = "text/plain"),
         Auditor,
     ),
 )]
-pub(crate) async fn key(State(app): State<Arc<App>>, _: Auditor) -> Result<impl IntoResponse, ApiError> {
+pub(crate) async fn log_key(State(app): State<Arc<App>>, _: Auditor) -> Result<impl IntoResponse, ApiError> {
     Ok(([PLAIN_TEXT], format!("{}\n", app.services()?.store.signer().verifier_key())))
 }

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::proof::base64;
 use crate::app::App;
-use crate::http::api_error::{ApiError, Loc, ValidationErrorBody};
+use crate::http::api_error::{ApiError, Loc};
 use crate::http::extract::{Auditor, QueryParams};
 
 /// Proof that one state of the log is a prefix of a later one.
@@ -48,11 +48,7 @@ impl<S: Sync> FromRequestParts<S> for ConsistencyQuery {
 
 /// Proves that the log only grew between two sizes: no event was changed or removed.
 #[utoipa::path(
-    get,
-    path = "/log/consistency",
-    tag = "log",
-    operation_id = "log_consistency",
-    security(("OAuth2PasswordBearer" = [])),
+    get, path = "/log/consistency",
     params(
         ("from" = Option<u64>, Query,
             description = "The earlier size: the second line of a checkpoint; 0 by default"),
@@ -61,11 +57,10 @@ impl<S: Sync> FromRequestParts<S> for ConsistencyQuery {
     responses(
         (status = 200, description = "The proof", body = ConsistencyBody),
         Auditor,
-        (status = 422, description = "A size beyond the head, or `to` below `from`",
-            body = ValidationErrorBody),
+        (status = 422, description = "A size beyond the head, or `to` below `from`"),
     ),
 )]
-pub(crate) async fn consistency(
+pub(crate) async fn log_consistency(
     State(app): State<Arc<App>>,
     _: Auditor,
     ConsistencyQuery { from, to }: ConsistencyQuery,

@@ -13,10 +13,10 @@ use super::state::Routes;
 
 pub(super) fn routes() -> Routes {
     vec![
-        routes!(checkpoint::checkpoint),
-        routes!(checkpoint::key),
-        routes!(tile::tile),
-        routes!(proof::proof),
-        routes!(consistency::consistency),
+        routes!(checkpoint::log_checkpoint),
+        routes!(checkpoint::log_key),
+        routes!(tile::log_tile),
+        routes!(proof::log_proof),
+        routes!(consistency::log_consistency),
     ]
 }

@@ -14,7 +14,7 @@ use store::{EventQuery, Position};
 use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::http::api_error::{ApiError, ErrorBody, Loc, ValidationErrorBody};
+use crate::http::api_error::{ApiError, Loc};
 use crate::http::extract::{Auditor, param, position};
 
 /// Proof that an event is part of the log.
@@ -50,20 +50,16 @@ impl<S: Send + Sync> FromRequestParts<S> for PositionPath {
 
 /// Proves that an event is part of the current log.
 #[utoipa::path(
-    get,
-    path = "/log/proof/{position}",
-    tag = "log",
-    operation_id = "log_proof",
-    security(("OAuth2PasswordBearer" = [])),
+    get, path = "/log/proof/{position}",
     params(("position" = u64, Path, description = "The event's position")),
     responses(
         (status = 200, description = "The proof", body = ProofBody),
         Auditor,
-        (status = 404, description = "No such event", body = ErrorBody),
-        (status = 422, description = "Not a position", body = ValidationErrorBody),
+        (status = 404, description = "No such event"),
+        (status = 422, description = "Not a position"),
     ),
 )]
-pub(crate) async fn proof(
+pub(crate) async fn log_proof(
     State(app): State<Arc<App>>,
     _: Auditor,
     PositionPath(position): PositionPath,

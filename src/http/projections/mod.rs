@@ -11,12 +11,12 @@ use super::state::Routes;
 
 pub(super) fn routes() -> Routes {
     vec![
-        routes!(status::list),
-        routes!(status::show),
-        routes!(versions::rebuild),
-        routes!(versions::cancel),
-        routes!(versions::roll_back),
-        routes!(versions::drop),
-        routes!(skip::skip),
+        routes!(status::list_projections),
+        routes!(status::get_projection),
+        routes!(versions::rebuild_projection),
+        routes!(versions::cancel_rebuild),
+        routes!(versions::roll_back_projection),
+        routes!(versions::drop_version),
+        routes!(skip::skip_event),
     ]
 }

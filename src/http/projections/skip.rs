@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use crate::command;
 use crate::config::Settings;
-use crate::http::api_error::{ApiError, ErrorBody, ValidationErrorBody};
+use crate::http::api_error::ApiError;
 use crate::http::extract::{FieldReader, FromFields, JsonBody, MAX_POSITION, Operator, ProjectionPath};
 use crate::http::headers::PositionHeader;
 use crate::http::idempotency::Idempotent;
@@ -46,24 +46,19 @@ pub(crate) struct SkippedView {
 
 /// Skips an event that a read model fails to apply. The decision is itself recorded as an event.
 #[utoipa::path(
-    post,
-    path = "/projections/{name}/skip",
-    tag = "projections",
-    operation_id = "skip_event",
-    security(("OAuth2PasswordBearer" = [])),
+    post, path = "/projections/{name}/skip",
     params(ProjectionPath),
     request_body = SkipBody,
     responses(
         (status = 200, description = "The read model continues without the event", body = SkippedView),
         Operator,
-        (status = 404, description = "No such read model, or no event at this position", body = ErrorBody),
-        (status = 409, description = "`nothing_to_skip`: the read model can apply the event",
-            body = ErrorBody),
-        (status = 422, description = "The position or the reason is not valid", body = ValidationErrorBody),
-        (status = 503, description = "`unavailable`", body = ErrorBody),
+        (status = 404, description = "No such read model, or no event at this position"),
+        (status = 409, description = "`nothing_to_skip`: the read model can apply the event"),
+        (status = 422, description = "The position or the reason is not valid"),
+        (status = 503, description = "`unavailable`"),
     ),
 )]
-pub(crate) async fn skip(
+pub(crate) async fn skip_event(
     State(state): State<HttpState>,
     Operator(operator): Operator,
     ProjectionPath(projection): ProjectionPath,

@@ -8,7 +8,7 @@ use store::ProjectionVersions;
 use utoipa::ToSchema;
 
 use super::view::ProjectionView;
-use crate::http::api_error::{ApiError, ErrorBody};
+use crate::http::api_error::ApiError;
 use crate::http::extract::{Operator, ProjectionPath};
 use crate::http::idempotency::WriteAttempt;
 use crate::http::state::HttpState;
@@ -24,18 +24,14 @@ pub(crate) struct ProjectionsView {
 
 /// Lists the read models with their versions.
 #[utoipa::path(
-    get,
-    path = "/projections",
-    tag = "projections",
-    operation_id = "list_projections",
-    security(("OAuth2PasswordBearer" = [])),
+    get, path = "/projections",
     responses(
         (status = 200, description = "All read models, with their versions", body = ProjectionsView),
         Operator,
-        (status = 503, description = "`unavailable`", body = ErrorBody),
+        (status = 503, description = "`unavailable`"),
     ),
 )]
-pub(crate) async fn list(
+pub(crate) async fn list_projections(
     State(state): State<HttpState>,
     _: Operator,
 ) -> Result<Json<ProjectionsView>, ApiError> {
@@ -45,20 +41,16 @@ pub(crate) async fn list(
 
 /// Shows a read model: the state, position and lag of each version, and the progress of a rebuild.
 #[utoipa::path(
-    get,
-    path = "/projections/{name}",
-    tag = "projections",
-    operation_id = "get_projection",
-    security(("OAuth2PasswordBearer" = [])),
+    get, path = "/projections/{name}",
     params(ProjectionPath),
     responses(
         (status = 200, description = "The status", body = ProjectionView),
         Operator,
         ProjectionPath,
-        (status = 503, description = "`unavailable`", body = ErrorBody),
+        (status = 503, description = "`unavailable`"),
     ),
 )]
-pub(crate) async fn show(
+pub(crate) async fn get_projection(
     State(state): State<HttpState>,
     _: Operator,
     ProjectionPath(projection): ProjectionPath,

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::status::change_versions;
 use super::view::ProjectionView;
 use crate::config::Settings;
-use crate::http::api_error::{ApiError, ErrorBody, ValidationErrorBody};
+use crate::http::api_error::ApiError;
 use crate::http::extract::{
     FieldReader, FromFields, JsonBody, NoBody, Operator, OptionalJsonBody, ProjectionPath,
 };
@@ -20,23 +20,18 @@ use crate::http::state::HttpState;
 /// Rebuilds a read model from the log, as a new version beside the live one. The new version is promoted once
 /// it has caught up.
 #[utoipa::path(
-    post,
-    path = "/projections/{name}/rebuild",
-    tag = "projections",
-    operation_id = "rebuild_projection",
-    security(("OAuth2PasswordBearer" = [])),
+    post, path = "/projections/{name}/rebuild",
     params(ProjectionPath),
     responses(
         (status = 202, description = "The rebuild has started; see `GET /projections/{name}`",
             body = ProjectionView),
         Operator,
         ProjectionPath,
-        (status = 409, description = "`already_rebuilding`: `detail` says who started it, and when",
-            body = ErrorBody),
-        (status = 503, description = "`unavailable`", body = ErrorBody),
+        (status = 409, description = "`already_rebuilding`: `detail` says who started it, and when"),
+        (status = 503, description = "`unavailable`"),
     ),
 )]
-pub(crate) async fn rebuild(
+pub(crate) async fn rebuild_projection(
     State(state): State<HttpState>,
     Operator(operator): Operator,
     ProjectionPath(projection): ProjectionPath,
@@ -51,22 +46,18 @@ pub(crate) async fn rebuild(
 
 /// Cancels a rebuild and drops the version that was being built. The live version is not affected.
 #[utoipa::path(
-    post,
-    path = "/projections/{name}/cancel",
-    tag = "projections",
-    operation_id = "cancel_rebuild",
-    security(("OAuth2PasswordBearer" = [])),
+    post, path = "/projections/{name}/cancel",
     params(ProjectionPath),
     responses(
         (status = 200, description = "The rebuild is cancelled; its version is being dropped",
             body = ProjectionView),
         Operator,
         ProjectionPath,
-        (status = 409, description = "`not_rebuilding`", body = ErrorBody),
-        (status = 503, description = "`unavailable`", body = ErrorBody),
+        (status = 409, description = "`not_rebuilding`"),
+        (status = 503, description = "`unavailable`"),
     ),
 )]
-pub(crate) async fn cancel(
+pub(crate) async fn cancel_rebuild(
     State(state): State<HttpState>,
     _: Operator,
     ProjectionPath(projection): ProjectionPath,
@@ -94,24 +85,19 @@ impl FromFields for RollbackBody {
 /// Switches readers to another stored version of a read model: the named one, or the one before the live
 /// version.
 #[utoipa::path(
-    post,
-    path = "/projections/{name}/rollback",
-    tag = "projections",
-    operation_id = "roll_back_projection",
-    security(("OAuth2PasswordBearer" = [])),
+    post, path = "/projections/{name}/rollback",
     params(ProjectionPath),
     request_body = Option<RollbackBody>,
     responses(
         (status = 200, description = "The version is live", body = ProjectionView),
         Operator,
         ProjectionPath,
-        (status = 409, description = "`no_such_version`", body = ErrorBody),
-        (status = 422, description = "The version is not valid", body = ValidationErrorBody),
-        (status = 503, description = "`projection_behind`: the version lags the live one; or `unavailable`",
-            body = ErrorBody),
+        (status = 409, description = "`no_such_version`"),
+        (status = 422, description = "The version is not valid"),
+        (status = 503, description = "`projection_behind`: the version lags the live one; or `unavailable`"),
     ),
 )]
-pub(crate) async fn roll_back(
+pub(crate) async fn roll_back_projection(
     State(state): State<HttpState>,
     _: Operator,
     ProjectionPath(projection): ProjectionPath,
@@ -139,23 +125,19 @@ impl FromFields for DropBody {
 
 /// Drops a version of a read model other than the live one. Its rows are deleted within seconds.
 #[utoipa::path(
-    post,
-    path = "/projections/{name}/drop",
-    tag = "projections",
-    operation_id = "drop_version",
-    security(("OAuth2PasswordBearer" = [])),
+    post, path = "/projections/{name}/drop",
     params(ProjectionPath),
     request_body = DropBody,
     responses(
         (status = 200, description = "The version is being dropped", body = ProjectionView),
         Operator,
         ProjectionPath,
-        (status = 409, description = "`version_is_live` or `no_such_version`", body = ErrorBody),
-        (status = 422, description = "The version is not valid", body = ValidationErrorBody),
-        (status = 503, description = "`unavailable`", body = ErrorBody),
+        (status = 409, description = "`version_is_live` or `no_such_version`"),
+        (status = 422, description = "The version is not valid"),
+        (status = 503, description = "`unavailable`"),
     ),
 )]
-pub(crate) async fn drop(
+pub(crate) async fn drop_version(
     State(state): State<HttpState>,
     _: Operator,
     ProjectionPath(projection): ProjectionPath,

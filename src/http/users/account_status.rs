@@ -10,7 +10,7 @@ use super::command::execute;
 use super::view::UserDetail;
 use crate::command::CommandContext;
 use crate::config::Settings;
-use crate::http::api_error::{ApiError, ErrorBody, ValidationErrorBody};
+use crate::http::api_error::ApiError;
 use crate::http::extract::{Admin, FieldReader, FromFields, IfMatch, OptionalJsonBody, UserPath};
 use crate::http::headers::{EntityTag, PositionHeader};
 use crate::http::idempotency::{Idempotent, WriteAttempt};
@@ -35,11 +35,7 @@ impl FromFields for ReasonBody {
 /// Deactivates a user: logins are rejected and every token of the user becomes invalid. A repetition changes
 /// nothing.
 #[utoipa::path(
-    post,
-    path = "/users/{id}/deactivate",
-    tag = "users",
-    operation_id = "deactivate_user",
-    security(("OAuth2PasswordBearer" = [])),
+    post, path = "/users/{id}/deactivate",
     params(UserPath, IfMatch, WriteAttempt),
     request_body = Option<ReasonBody>,
     responses(
@@ -47,22 +43,18 @@ impl FromFields for ReasonBody {
             headers(("ETag" = String, description = "The version of the user's stream"), ("Aegis-Position" = u64))),
         Admin,
         UserPath,
-        (status = 409, description = "`last_admin`", body = ErrorBody),
+        (status = 409, description = "`last_admin`"),
         IfMatch,
-        (status = 422, description = "The reason is not valid", body = ValidationErrorBody),
+        (status = 422, description = "The reason is not valid"),
     ),
 )]
-pub(crate) async fn deactivate(change: AccountChange) -> Result<Response, ApiError> {
+pub(crate) async fn deactivate_user(change: AccountChange) -> Result<Response, ApiError> {
     change.execute(|reason| UserCommand::Deactivate { reason }).await
 }
 
 /// Reactivates a user, who can log in again; earlier tokens stay invalid. A repetition changes nothing.
 #[utoipa::path(
-    post,
-    path = "/users/{id}/reactivate",
-    tag = "users",
-    operation_id = "reactivate_user",
-    security(("OAuth2PasswordBearer" = [])),
+    post, path = "/users/{id}/reactivate",
     params(UserPath, IfMatch, WriteAttempt),
     request_body = Option<ReasonBody>,
     responses(
@@ -71,10 +63,10 @@ pub(crate) async fn deactivate(change: AccountChange) -> Result<Response, ApiErr
         Admin,
         UserPath,
         IfMatch,
-        (status = 422, description = "The reason is not valid", body = ValidationErrorBody),
+        (status = 422, description = "The reason is not valid"),
     ),
 )]
-pub(crate) async fn reactivate(change: AccountChange) -> Result<Response, ApiError> {
+pub(crate) async fn reactivate_user(change: AccountChange) -> Result<Response, ApiError> {
     change.execute(|reason| UserCommand::Reactivate { reason }).await
 }
 

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::command::execute;
 use crate::config::Settings;
-use crate::http::api_error::{ApiError, ErrorBody, ValidationErrorBody};
+use crate::http::api_error::ApiError;
 use crate::http::extract::{Admin, FieldReader, FromFields, IfMatch, JsonBody, UserPath};
 use crate::http::headers::PositionHeader;
 use crate::http::idempotency::{Idempotent, WriteAttempt};
@@ -35,23 +35,19 @@ impl FromFields for ErasureBody {
 /// the e-mail address and the username can be registered again. The event `UserErased` certifies the erasure;
 /// the other events of the user remain in the log, their personal fields unreadable.
 #[utoipa::path(
-    post,
-    path = "/users/{id}/erase",
-    tag = "users",
-    operation_id = "erase_user",
-    security(("OAuth2PasswordBearer" = [])),
+    post, path = "/users/{id}/erase",
     params(UserPath, IfMatch, WriteAttempt),
     request_body = ErasureBody,
     responses(
         (status = 204, description = "The user is erased", headers(("Aegis-Position" = u64))),
         Admin,
-        (status = 404, description = "No such user, or already erased", body = ErrorBody),
-        (status = 409, description = "`last_admin`", body = ErrorBody),
+        (status = 404, description = "No such user, or already erased"),
+        (status = 409, description = "`last_admin`"),
         IfMatch,
-        (status = 422, description = "The reason is missing or unknown", body = ValidationErrorBody),
+        (status = 422, description = "The reason is missing or unknown"),
     ),
 )]
-pub(crate) async fn erase(
+pub(crate) async fn erase_user(
     State(state): State<HttpState>,
     Admin(admin): Admin,
     UserPath(id): UserPath,

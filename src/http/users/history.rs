@@ -9,7 +9,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::http::api_error::{ApiError, ErrorBody};
+use crate::http::api_error::ApiError;
 use crate::http::extract::{Auditor, UserPath};
 use crate::query::{FieldChange, UserChange};
 
@@ -66,19 +66,15 @@ pub(crate) struct FieldChangeView {
 /// Shows the history of a user: each event with its time, its actor and the fields that it changed. The
 /// history of an erased user is shown without personal values.
 #[utoipa::path(
-    get,
-    path = "/users/{id}/events",
-    tag = "users",
-    operation_id = "user_history",
-    security(("OAuth2PasswordBearer" = [])),
+    get, path = "/users/{id}/events",
     params(UserPath),
     responses(
         (status = 200, description = "The user's history", body = HistoryBody),
         Auditor,
-        (status = 404, description = "There never was such a user", body = ErrorBody),
+        (status = 404, description = "There never was such a user"),
     ),
 )]
-pub(crate) async fn history(
+pub(crate) async fn user_history(
     State(app): State<Arc<App>>,
     _: Auditor,
     UserPath(id): UserPath,

@@ -15,14 +15,14 @@ use super::state::Routes;
 
 pub(super) fn routes() -> Routes {
     vec![
-        routes!(me::show, me::erase),
-        routes!(me::deactivate),
-        routes!(me::export::export),
-        routes!(show::show),
-        routes!(history::history),
-        routes!(account_status::deactivate),
-        routes!(account_status::reactivate),
-        routes!(erase::erase),
-        routes!(roles::grant, roles::revoke),
+        routes!(me::show_me, me::erase_me),
+        routes!(me::deactivate_me),
+        routes!(me::export::export_me),
+        routes!(show::show_user),
+        routes!(history::user_history),
+        routes!(account_status::deactivate_user),
+        routes!(account_status::reactivate_user),
+        routes!(erase::erase_user),
+        routes!(roles::grant_role, roles::revoke_role),
     ]
 }

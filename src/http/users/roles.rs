@@ -6,7 +6,7 @@ use axum::response::IntoResponse;
 use domain::UserCommand;
 
 use super::command::execute;
-use crate::http::api_error::{ApiError, ErrorBody};
+use crate::http::api_error::ApiError;
 use crate::http::extract::{Admin, IfMatch, NoBody, RolePath, UserPath};
 use crate::http::headers::{EntityTag, PositionHeader};
 use crate::http::idempotency::{Idempotent, WriteAttempt};
@@ -15,15 +15,11 @@ use crate::http::state::HttpState;
 
 /// Grants a role to a user. A repetition changes nothing.
 #[utoipa::path(
-    put,
-    path = "/users/{id}/roles/{role}",
-    tag = "users",
-    operation_id = "grant_role",
-    security(("OAuth2PasswordBearer" = [])),
+    put, path = "/users/{id}/roles/{role}",
     params(UserPath, RolePath, IfMatch, WriteAttempt),
     responses((status = 204, description = "The user holds the role"), Admin, UserPath, IfMatch, RolePath),
 )]
-pub(crate) async fn grant(
+pub(crate) async fn grant_role(
     State(state): State<HttpState>,
     Admin(admin): Admin,
     UserPath(id): UserPath,
@@ -39,22 +35,18 @@ pub(crate) async fn grant(
 
 /// Revokes a role of a user, whose tokens become invalid. A repetition changes nothing.
 #[utoipa::path(
-    delete,
-    path = "/users/{id}/roles/{role}",
-    tag = "users",
-    operation_id = "revoke_role",
-    security(("OAuth2PasswordBearer" = [])),
+    delete, path = "/users/{id}/roles/{role}",
     params(UserPath, RolePath, IfMatch, WriteAttempt),
     responses(
         (status = 204, description = "The user does not hold the role"),
         Admin,
         UserPath,
-        (status = 409, description = "`last_admin`", body = ErrorBody),
+        (status = 409, description = "`last_admin`"),
         IfMatch,
         RolePath,
     ),
 )]
-pub(crate) async fn revoke(
+pub(crate) async fn revoke_role(
     State(state): State<HttpState>,
     Admin(admin): Admin,
     UserPath(id): UserPath,

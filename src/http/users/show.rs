@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use super::view::{UserAtView, UserDetail};
 use crate::app::App;
-use crate::http::api_error::{ApiError, ErrorBody, Loc, ValidationErrorBody};
+use crate::http::api_error::{ApiError, Loc};
 use crate::http::extract::{Auditor, MinPosition, QueryParams, UserPath};
 use crate::http::headers::EntityTag;
 use crate::query::{AsOf, QueryError};
@@ -41,11 +41,7 @@ pub(crate) enum CurrentOrPastUser {
 
 /// Shows a user, now or, with `as_of`, at an earlier point of the log.
 #[utoipa::path(
-    get,
-    path = "/users/{id}",
-    tag = "users",
-    operation_id = "show_user",
-    security(("OAuth2PasswordBearer" = [])),
+    get, path = "/users/{id}",
     params(
         UserPath,
         ("as_of" = Option<String>, Query, description = "A position of the log, or a time (RFC 3339)"),
@@ -55,12 +51,11 @@ pub(crate) enum CurrentOrPastUser {
         (status = 200, description = "The user", body = CurrentOrPastUser,
             headers(("ETag" = String, description = "The version of the user's stream"))),
         Auditor,
-        (status = 404, description = "No such user at that point", body = ErrorBody),
-        (status = 422, description = "`as_of` is neither a position of the log nor a time",
-            body = ValidationErrorBody),
+        (status = 404, description = "No such user at that point"),
+        (status = 422, description = "`as_of` is neither a position of the log nor a time"),
     ),
 )]
-pub(crate) async fn show(
+pub(crate) async fn show_user(
     State(app): State<Arc<App>>,
     _: Auditor,
     UserPath(id): UserPath,

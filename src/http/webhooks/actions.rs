@@ -15,7 +15,7 @@ use super::managed_webhook::ManagedWebhook;
 use super::view::{WebhookView, WebhookWithSecret};
 use crate::app::App;
 use crate::config::Settings;
-use crate::http::api_error::{ApiError, ErrorBody, Loc, ValidationError, ValidationErrorBody};
+use crate::http::api_error::{ApiError, Loc, ValidationError};
 use crate::http::extract::{FieldReader, FromFields, JsonBody, MAX_POSITION, NoBody, WebhookPath};
 use crate::http::headers::PositionHeader;
 use crate::http::idempotency::{Idempotent, WriteAttempt};
@@ -40,20 +40,15 @@ pub(crate) struct TestView {
 /// Sends a signed event of type `WebhookTest` immediately and once, independently of other deliveries. The
 /// event is not part of the log.
 #[utoipa::path(
-    post,
-    path = "/webhooks/{id}/test",
-    tag = "webhooks",
-    operation_id = "test_webhook",
-    security(("OAuth2PasswordBearer" = [])),
+    post, path = "/webhooks/{id}/test",
     params(WebhookPath),
     responses(
         (status = 200, description = "The result of the delivery", body = TestView),
         ManagedWebhook,
-        (status = 503, description = "`busy`: 32 webhook addresses are being checked already",
-            body = ErrorBody),
+        (status = 503, description = "`busy`: 32 webhook addresses are being checked already"),
     ),
 )]
-pub(crate) async fn test(
+pub(crate) async fn test_webhook(
     State(app): State<Arc<App>>,
     webhook: ManagedWebhook,
 ) -> Result<Json<TestView>, ApiError> {
@@ -70,20 +65,16 @@ pub(crate) async fn test(
 /// Replaces the secret of a webhook. Deliveries are signed with both secrets for 24 hours, or until the next
 /// rotation.
 #[utoipa::path(
-    post,
-    path = "/webhooks/{id}/rotate-secret",
-    tag = "webhooks",
-    operation_id = "rotate_webhook_secret",
-    security(("OAuth2PasswordBearer" = [])),
+    post, path = "/webhooks/{id}/rotate-secret",
     params(WebhookPath, WriteAttempt),
     responses(
         (status = 200, description = "The webhook and its new secret", body = WebhookWithSecret,
             headers(("Aegis-Position" = u64))),
         ManagedWebhook,
-        (status = 503, description = "`unavailable` or `outcome_unknown`", body = ErrorBody),
+        (status = 503, description = "`unavailable` or `outcome_unknown`"),
     ),
 )]
-pub(crate) async fn rotate_secret(
+pub(crate) async fn rotate_webhook_secret(
     State(state): State<HttpState>,
     webhook: ManagedWebhook,
     request_id: RequestId,
@@ -118,22 +109,18 @@ impl FromFields for ReplayBody {
 /// Delivers the events of a range again, up to the webhook's current position, marked with `replay`. Normal
 /// delivery resumes afterwards.
 #[utoipa::path(
-    post,
-    path = "/webhooks/{id}/replay",
-    tag = "webhooks",
-    operation_id = "replay_webhook",
-    security(("OAuth2PasswordBearer" = [])),
+    post, path = "/webhooks/{id}/replay",
     params(WebhookPath, WriteAttempt),
     request_body = ReplayBody,
     responses(
         (status = 202, description = "The replay is scheduled",
             body = WebhookView, headers(("Aegis-Position" = u64))),
         ManagedWebhook,
-        (status = 422, description = "Not a range of the log", body = ValidationErrorBody),
-        (status = 503, description = "`unavailable` or `outcome_unknown`", body = ErrorBody),
+        (status = 422, description = "Not a range of the log"),
+        (status = 503, description = "`unavailable` or `outcome_unknown`"),
     ),
 )]
-pub(crate) async fn replay(
+pub(crate) async fn replay_webhook(
     State(state): State<HttpState>,
     webhook: ManagedWebhook,
     request_id: RequestId,
@@ -155,19 +142,15 @@ pub(crate) async fn replay(
 
 /// Resumes delivery immediately, for a webhook that is suspended or waiting for its next attempt.
 #[utoipa::path(
-    post,
-    path = "/webhooks/{id}/resume",
-    tag = "webhooks",
-    operation_id = "resume_webhook",
-    security(("OAuth2PasswordBearer" = [])),
+    post, path = "/webhooks/{id}/resume",
     params(WebhookPath, WriteAttempt),
     responses(
         (status = 200, description = "The webhook", body = WebhookView, headers(("Aegis-Position" = u64))),
         ManagedWebhook,
-        (status = 503, description = "`unavailable` or `outcome_unknown`", body = ErrorBody),
+        (status = 503, description = "`unavailable` or `outcome_unknown`"),
     ),
 )]
-pub(crate) async fn resume(
+pub(crate) async fn resume_webhook(
     State(state): State<HttpState>,
     webhook: ManagedWebhook,
     request_id: RequestId,

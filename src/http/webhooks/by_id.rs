@@ -12,7 +12,7 @@ use store::StreamId;
 use super::managed_webhook::ManagedWebhook;
 use super::view::WebhookView;
 use crate::app::App;
-use crate::http::api_error::{ApiError, ErrorBody};
+use crate::http::api_error::ApiError;
 use crate::http::extract::{NoBody, WebhookPath};
 use crate::http::headers::PositionHeader;
 use crate::http::idempotency::{Idempotent, WriteAttempt};
@@ -22,15 +22,11 @@ use crate::webhooks::WebhookStatus;
 
 /// Shows a webhook and its delivery progress.
 #[utoipa::path(
-    get,
-    path = "/webhooks/{id}",
-    tag = "webhooks",
-    operation_id = "show_webhook",
-    security(("OAuth2PasswordBearer" = [])),
+    get, path = "/webhooks/{id}",
     params(WebhookPath),
     responses((status = 200, description = "The webhook", body = WebhookView), ManagedWebhook),
 )]
-pub(crate) async fn show(
+pub(crate) async fn show_webhook(
     State(app): State<Arc<App>>,
     webhook: ManagedWebhook,
 ) -> Result<Json<WebhookView>, ApiError> {
@@ -40,19 +36,15 @@ pub(crate) async fn show(
 
 /// Deletes a webhook: deliveries stop, and its URL and its secrets are destroyed.
 #[utoipa::path(
-    delete,
-    path = "/webhooks/{id}",
-    tag = "webhooks",
-    operation_id = "delete_webhook",
-    security(("OAuth2PasswordBearer" = [])),
+    delete, path = "/webhooks/{id}",
     params(WebhookPath, WriteAttempt),
     responses(
         (status = 204, description = "The webhook is deleted", headers(("Aegis-Position" = u64))),
         ManagedWebhook,
-        (status = 503, description = "`unavailable` or `outcome_unknown`", body = ErrorBody),
+        (status = 503, description = "`unavailable` or `outcome_unknown`"),
     ),
 )]
-pub(crate) async fn delete(
+pub(crate) async fn delete_webhook(
     State(state): State<HttpState>,
     webhook: ManagedWebhook,
     request_id: RequestId,

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::managed_webhook::ManagedWebhook;
 use crate::app::App;
-use crate::http::api_error::{ApiError, ValidationErrorBody};
+use crate::http::api_error::ApiError;
 use crate::http::extract::{MAX_POSITION, QueryParams, WebhookPath};
 
 const DEFAULT_LIMIT: usize = 100;
@@ -86,11 +86,7 @@ impl<S: Sync> FromRequestParts<S> for DeliveriesQuery {
 
 /// Lists the latest delivery attempts with status, latency and error.
 #[utoipa::path(
-    get,
-    path = "/webhooks/{id}/deliveries",
-    tag = "webhooks",
-    operation_id = "list_deliveries",
-    security(("OAuth2PasswordBearer" = [])),
+    get, path = "/webhooks/{id}/deliveries",
     params(
         WebhookPath,
         ("before" = Option<u64>, Query, description = "Only attempts before this number"),
@@ -100,10 +96,10 @@ impl<S: Sync> FromRequestParts<S> for DeliveriesQuery {
     responses(
         (status = 200, description = "Delivery attempts, newest first", body = DeliveryPage),
         ManagedWebhook,
-        (status = 422, description = "Invalid parameters", body = ValidationErrorBody),
+        (status = 422, description = "Invalid parameters"),
     ),
 )]
-pub(crate) async fn deliveries(
+pub(crate) async fn list_deliveries(
     State(app): State<Arc<App>>,
     webhook: ManagedWebhook,
     query: DeliveriesQuery,

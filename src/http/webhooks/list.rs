@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use super::view::WebhookView;
 use crate::app::App;
-use crate::http::api_error::{ApiError, ErrorBody, Loc, ValidationError, ValidationErrorBody};
+use crate::http::api_error::{ApiError, Loc, ValidationError};
 use crate::http::extract::{MinPosition, QueryParams, WebhookOwner};
 use crate::webhooks::{MAX_WEBHOOKS_PER_USER, WebhookStatus};
 
@@ -57,11 +57,7 @@ impl<S: Sync> FromRequestParts<S> for WebhooksQuery {
 
 /// Lists the caller's webhooks; administrators get those of all users.
 #[utoipa::path(
-    get,
-    path = "/webhooks",
-    tag = "webhooks",
-    operation_id = "list_webhooks",
-    security(("OAuth2PasswordBearer" = [])),
+    get, path = "/webhooks",
     params(
         ("after" = Option<String>, Query, description = "Only webhooks with ids above this one"),
         ("limit" = Option<u64>, Query,
@@ -71,11 +67,11 @@ impl<S: Sync> FromRequestParts<S> for WebhooksQuery {
     responses(
         (status = 200, description = "A page of webhooks", body = WebhookPage),
         WebhookOwner,
-        (status = 422, description = "Invalid parameters", body = ValidationErrorBody),
-        (status = 503, description = "`unavailable` or `projection_behind`", body = ErrorBody),
+        (status = 422, description = "Invalid parameters"),
+        (status = 503, description = "`unavailable` or `projection_behind`"),
     ),
 )]
-pub(crate) async fn list(
+pub(crate) async fn list_webhooks(
     State(app): State<Arc<App>>,
     WebhookOwner(caller): WebhookOwner,
     query: WebhooksQuery,

@@ -14,12 +14,12 @@ use super::state::Routes;
 
 pub(super) fn routes() -> Routes {
     vec![
-        routes!(list::list, register::register),
-        routes!(by_id::show, by_id::delete),
-        routes!(deliveries::deliveries),
-        routes!(actions::test),
-        routes!(actions::rotate_secret),
-        routes!(actions::replay),
-        routes!(actions::resume),
+        routes!(list::list_webhooks, register::register_webhook),
+        routes!(by_id::show_webhook, by_id::delete_webhook),
+        routes!(deliveries::list_deliveries),
+        routes!(actions::test_webhook),
+        routes!(actions::rotate_webhook_secret),
+        routes!(actions::replay_webhook),
+        routes!(actions::resume_webhook),
     ]
 }

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use super::view::WebhookWithSecret;
 use crate::command::{CommandContext, NewWebhook};
 use crate::config::Settings;
-use crate::http::api_error::{ApiError, ErrorBody, Loc, ValidationError, ValidationErrorBody};
+use crate::http::api_error::{ApiError, Loc, ValidationError};
 use crate::http::extract::{FieldReader, FromFields, JsonBody, MAX_POSITION, WebhookOwner};
 use crate::http::headers::PositionHeader;
 use crate::http::idempotency::{Idempotent, WriteAttempt, execute_once};
@@ -48,25 +48,19 @@ impl FromFields for NewWebhookBody {
 
 /// Registers a webhook. Events are delivered in order, and retried until the receiver accepts them.
 #[utoipa::path(
-    post,
-    path = "/webhooks",
-    tag = "webhooks",
-    operation_id = "register_webhook",
-    security(("OAuth2PasswordBearer" = [])),
+    post, path = "/webhooks",
     params(WriteAttempt),
     request_body = NewWebhookBody,
     responses(
         (status = 201, description = "The webhook is registered", body = WebhookWithSecret,
             headers(("Location" = String, description = "The path of the webhook"), ("Aegis-Position" = u64))),
         WebhookOwner,
-        (status = 409, description = "`too_many_webhooks`: the caller has 100", body = ErrorBody),
-        (status = 422, description = "Invalid fields, or a URL that the egress policy forbids",
-            body = ValidationErrorBody),
-        (status = 503, description = "`busy`, `unavailable`, `projection_behind` or `outcome_unknown`",
-            body = ErrorBody),
+        (status = 409, description = "`too_many_webhooks`: the caller has 100"),
+        (status = 422, description = "Invalid fields, or a URL that the egress policy forbids"),
+        (status = 503, description = "`busy`, `unavailable`, `projection_behind` or `outcome_unknown`"),
     ),
 )]
-pub(crate) async fn register(
+pub(crate) async fn register_webhook(
     State(state): State<HttpState>,
     WebhookOwner(owner): WebhookOwner,
     request_id: RequestId,

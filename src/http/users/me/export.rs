@@ -10,7 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::http::api_error::{ApiError, ErrorBody};
+use crate::http::api_error::ApiError;
 use crate::http::extract::CurrentUser;
 use crate::http::users::history::UserChangeView;
 use crate::http::users::view::UserAtView;
@@ -87,18 +87,14 @@ pub(crate) struct OwnedWebhookView {
 
 /// Exports all data stored about the caller: the account, its events, the caller's actions and webhooks.
 #[utoipa::path(
-    get,
-    path = "/users/me/export",
-    tag = "users",
-    operation_id = "export_me",
-    security(("OAuth2PasswordBearer" = [])),
+    get, path = "/users/me/export",
     responses(
         (status = 200, description = "All data stored about the caller", body = PersonalRecordView),
         CurrentUser,
-        (status = 404, description = "The token's user does not exist, or is erased", body = ErrorBody),
+        (status = 404, description = "The token's user does not exist, or is erased"),
     ),
 )]
-pub(crate) async fn export(
+pub(crate) async fn export_me(
     State(app): State<Arc<App>>,
     user: CurrentUser,
 ) -> Result<impl IntoResponse, ApiError> {

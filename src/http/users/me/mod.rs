@@ -13,7 +13,7 @@ use super::command::execute;
 use super::view::UserView;
 use crate::config::Settings;
 use crate::crypto::Password;
-use crate::http::api_error::{ApiError, ErrorBody, ValidationErrorBody};
+use crate::http::api_error::ApiError;
 use crate::http::credentials::verify_password;
 use crate::http::extract::{CurrentUser, FieldReader, FromFields, JsonBody, MinPosition};
 use crate::http::headers::PositionHeader;
@@ -23,20 +23,16 @@ use crate::http::state::HttpState;
 
 /// Shows the caller's account.
 #[utoipa::path(
-    get,
-    path = "/users/me",
-    tag = "users",
-    operation_id = "show_me",
-    security(("OAuth2PasswordBearer" = [])),
+    get, path = "/users/me",
     params(MinPosition),
     responses(
         (status = 200, description = "The caller", body = UserView),
         CurrentUser,
-        (status = 404, description = "The token's user does not exist", body = ErrorBody),
-        (status = 503, description = "`unavailable` or `projection_behind`", body = ErrorBody),
+        (status = 404, description = "The token's user does not exist"),
+        (status = 503, description = "`unavailable` or `projection_behind`"),
     ),
 )]
-pub(crate) async fn show(user: CurrentUser) -> Json<UserView> {
+pub(crate) async fn show_me(user: CurrentUser) -> Json<UserView> {
     Json(UserView::from_row(&user.row))
 }
 
@@ -57,22 +53,18 @@ impl FromFields for PasswordBody {
 
 /// Deactivates the caller's account: logins are rejected and every token becomes invalid.
 #[utoipa::path(
-    post,
-    path = "/users/me/deactivate",
-    tag = "users",
-    operation_id = "deactivate_me",
-    security(("OAuth2PasswordBearer" = [])),
+    post, path = "/users/me/deactivate",
     params(WriteAttempt),
     request_body = PasswordBody,
     responses(
         (status = 204, description = "The account is deactivated", headers(("Aegis-Position" = u64))),
-        (status = 400, description = "`wrong_password`", body = ErrorBody),
+        (status = 400, description = "`wrong_password`"),
         CurrentUser,
-        (status = 409, description = "`last_admin`", body = ErrorBody),
-        (status = 422, description = "The password is missing", body = ValidationErrorBody),
+        (status = 409, description = "`last_admin`"),
+        (status = 422, description = "The password is missing"),
     ),
 )]
-pub(crate) async fn deactivate(
+pub(crate) async fn deactivate_me(
     State(state): State<HttpState>,
     user: CurrentUser,
     request_id: RequestId,
@@ -86,23 +78,19 @@ pub(crate) async fn deactivate(
 /// and the e-mail address and the username can be registered again. A repetition is answered with 404,
 /// because the token's user no longer exists.
 #[utoipa::path(
-    delete,
-    path = "/users/me",
-    tag = "users",
-    operation_id = "erase_me",
-    security(("OAuth2PasswordBearer" = [])),
+    delete, path = "/users/me",
     params(WriteAttempt),
     request_body = PasswordBody,
     responses(
         (status = 204, description = "The user is erased", headers(("Aegis-Position" = u64))),
-        (status = 400, description = "`wrong_password`", body = ErrorBody),
+        (status = 400, description = "`wrong_password`"),
         CurrentUser,
-        (status = 404, description = "The token's user does not exist, or is erased", body = ErrorBody),
-        (status = 409, description = "`last_admin`", body = ErrorBody),
-        (status = 422, description = "The password is missing", body = ValidationErrorBody),
+        (status = 404, description = "The token's user does not exist, or is erased"),
+        (status = 409, description = "`last_admin`"),
+        (status = 422, description = "The password is missing"),
     ),
 )]
-pub(crate) async fn erase(
+pub(crate) async fn erase_me(
     State(state): State<HttpState>,
     user: CurrentUser,
     request_id: RequestId,

@@ -85,6 +85,26 @@ pub(super) fn error_responses<const N: usize>(
     errors.map(response).into()
 }
 
+/// Documents extractors: the parameter that each reads, and the error responses that it may answer with.
+macro_rules! document_extractors {
+    ($($extractor:ty: $([$parameter:expr])? $($status:literal $description:literal)*;)*) => {$(
+        $(impl utoipa::IntoParams for $extractor {
+            fn into_params(
+                _: impl Fn() -> Option<utoipa::openapi::path::ParameterIn>,
+            ) -> Vec<utoipa::openapi::path::Parameter> {
+                vec![$parameter]
+            }
+        })?
+
+        impl utoipa::IntoResponses for $extractor {
+            fn responses() -> std::collections::BTreeMap<String, utoipa::openapi::RefOr<utoipa::openapi::Response>> {
+                crate::http::openapi::error_responses([$(($status, $description)),*])
+            }
+        }
+    )*};
+}
+pub(super) use document_extractors;
+
 /// Completes the document of all routes: OpenAPI has no notation for axum's wildcards.
 pub(super) fn complete(document: &mut utoipa::openapi::OpenApi, prefix: &str) {
     let tags: Vec<_> = document.tags.iter().flatten().map(|tag| tag.name.clone()).collect();

@@ -3,10 +3,8 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{FromRequestParts, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
-use axum::http::request::Parts;
-use jiff::civil::Date;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -52,21 +50,6 @@ pub(crate) struct DayStatsView {
     active: i64,
 }
 
-pub(crate) struct DaysQuery {
-    from: Option<Date>,
-    to: Option<Date>,
-}
-
-impl<S: Sync> FromRequestParts<S> for DaysQuery {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        let mut params = QueryParams::of(&parts.uri);
-        let days = Self { from: params.date("from"), to: params.date("to") };
-        params.finish(days)
-    }
-}
-
 /// Counts users, in total and by day.
 #[utoipa::path(
     get, path = "/stats",
@@ -86,8 +69,10 @@ pub(crate) async fn stats(
     State(app): State<Arc<App>>,
     _: StatsReader,
     headers: HeaderMap,
-    DaysQuery { from, to }: DaysQuery,
+    mut params: QueryParams,
 ) -> Result<Json<StatsView>, ApiError> {
+    let days = (params.date("from"), params.date("to"));
+    let (from, to) = params.finish(days)?;
     let stats = &app.services()?.stats;
     // The position exists: authentication already waited for `users` to reach it.
     if let Some(position) = MinPosition::from_headers(&headers)? {

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{FromRequestParts, State};
-use axum::http::request::Parts;
+use axum::extract::State;
 use jiff::Timestamp;
 use serde::Serialize;
 use store::{EventQuery, Position};
@@ -47,17 +46,7 @@ pub(crate) struct EventsQuery {
 }
 
 impl EventsQuery {
-    fn is_unfiltered(&self) -> bool {
-        let EventQuery { types, stream, actor, .. } = &self.query;
-        types.is_empty() && stream.is_none() && actor.is_none()
-    }
-}
-
-impl<S: Sync> FromRequestParts<S> for EventsQuery {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        let mut params = QueryParams::of(&parts.uri);
+    fn read(mut params: QueryParams) -> Result<Self, ApiError> {
         let query = EventQuery {
             after: params.position("after").unwrap_or_default(),
             until: None,
@@ -69,6 +58,11 @@ impl<S: Sync> FromRequestParts<S> for EventsQuery {
         let wait = Duration::from_secs(params.number("wait", 0..=MAX_WAIT_SECONDS).unwrap_or_default());
         let query = Self { query, from: params.time("from"), to: params.time("to"), wait };
         params.finish(query)
+    }
+
+    fn is_unfiltered(&self) -> bool {
+        let EventQuery { types, stream, actor, .. } = &self.query;
+        types.is_empty() && stream.is_none() && actor.is_none()
     }
 }
 
@@ -98,8 +92,9 @@ impl<S: Sync> FromRequestParts<S> for EventsQuery {
 pub(crate) async fn list_events(
     State(state): State<HttpState>,
     reader: EventReader,
-    asked: EventsQuery,
+    params: QueryParams,
 ) -> Result<Json<EventPage>, ApiError> {
+    let asked = EventsQuery::read(params)?;
     if asked.wait.is_zero() {
         let head = state.app.services()?.store.head().await?.position;
         return page(&state.app, &reader, &asked, head).await.map(Json);

@@ -1,42 +1,15 @@
 //! `GET /events/stream`
 
 use axum::body::Body;
-use axum::extract::{FromRequestParts, State};
-use axum::http::header;
-use axum::http::request::Parts;
+use axum::extract::State;
+use axum::http::{HeaderMap, header};
 use axum::response::IntoResponse;
 use futures::stream::unfold;
-use store::Position;
 
 use super::subscriber::{StreamStart, StreamSubscriber};
 use crate::http::api_error::{ApiError, Loc};
 use crate::http::extract::{EventReader, QueryParams, position};
 use crate::http::state::HttpState;
-
-pub(crate) struct StreamQuery {
-    after: Option<Position>,
-    /// Which parameter or header set `after`.
-    after_loc: Loc,
-    types: Vec<String>,
-}
-
-impl<S: Sync> FromRequestParts<S> for StreamQuery {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        let mut params = QueryParams::of(&parts.uri);
-        let after = params.position("after");
-        let types = params.names("types");
-        let last = parts.headers.get("last-event-id").map(|id| String::from_utf8_lossy(id.as_bytes()));
-        // A browser that reconnects repeats the URL and adds the header, so the header is the newer one.
-        let last = match last.filter(|id| !id.is_empty()) {
-            Some(id) => Some(position(Loc::Header("last-event-id"), &id).map_err(ApiError::invalid)?),
-            None => None,
-        };
-        let after_loc = if last.is_some() { Loc::Header("last-event-id") } else { Loc::Query("after") };
-        params.finish(Self { after: last.or(after), after_loc, types })
-    }
-}
 
 /// Subscribes to the event log as server-sent events.
 ///
@@ -62,8 +35,18 @@ impl<S: Sync> FromRequestParts<S> for StreamQuery {
 pub(crate) async fn follow_events(
     State(state): State<HttpState>,
     reader: EventReader,
-    StreamQuery { after, after_loc, types }: StreamQuery,
+    headers: HeaderMap,
+    mut params: QueryParams,
 ) -> Result<impl IntoResponse, ApiError> {
+    let (mut after, mut after_loc) = (params.position("after"), Loc::Query("after"));
+    let types = params.names("types");
+    let last = headers.get("last-event-id").map(|id| String::from_utf8_lossy(id.as_bytes()));
+    // A browser that reconnects repeats the URL and adds the header, so the header is the newer one.
+    if let Some(id) = last.filter(|id| !id.is_empty()) {
+        after_loc = Loc::Header("last-event-id");
+        after = Some(position(after_loc, &id).map_err(ApiError::invalid)?);
+    }
+    params.finish(())?;
     let slot = state.reader_slots.acquire(&reader.stream).ok_or(ApiError::TooManyReaders)?;
     let store = &state.app.services()?.store;
     let after = match after {

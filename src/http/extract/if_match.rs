@@ -1,17 +1,10 @@
 //! `If-Match` (RFC 9110 §13.1.1): optimistic concurrency for clients.
 
-use std::collections::BTreeMap;
-
 use axum::extract::FromRequestParts;
 use axum::http::header;
 use axum::http::request::Parts;
-use utoipa::openapi::path::{Parameter, ParameterIn};
-use utoipa::openapi::schema::Type;
-use utoipa::openapi::{RefOr, Response};
-use utoipa::{IntoParams, IntoResponses};
 
 use crate::http::api_error::ApiError;
-use crate::http::openapi::{error_responses, header_parameter};
 
 /// The expected version; `None` if any.
 pub(crate) struct IfMatch(pub(crate) Option<u64>);
@@ -24,18 +17,6 @@ impl<S: Sync> FromRequestParts<S> for IfMatch {
             None => Ok(Self(None)),
             Some(tag) => parse(tag.as_bytes()).map(Self),
         }
-    }
-}
-
-impl IntoParams for IfMatch {
-    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        vec![header_parameter("If-Match", Type::String, "Only if the user is at this version")]
-    }
-}
-
-impl IntoResponses for IfMatch {
-    fn responses() -> BTreeMap<String, RefOr<Response>> {
-        error_responses([("412", "`version_mismatch`")])
     }
 }
 

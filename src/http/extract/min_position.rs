@@ -4,14 +4,10 @@ use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use store::Position;
-use utoipa::IntoParams;
-use utoipa::openapi::path::{Parameter, ParameterIn};
-use utoipa::openapi::schema::Type;
 
 use crate::app::Services;
 use crate::http::api_error::{ApiError, Loc, ValidationError};
 use crate::http::headers::MIN_POSITION;
-use crate::http::openapi::header_parameter;
 use crate::http::state::HttpState;
 
 /// Proof that the read model `users` has reached the requested position, if one was requested.
@@ -39,13 +35,6 @@ impl FromRequestParts<HttpState> for MinPosition {
 
     async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, ApiError> {
         Self::wait(&parts.headers, state.app.services()?).await
-    }
-}
-
-impl IntoParams for MinPosition {
-    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        let description = "The position of the log that the answer has to reflect at least";
-        vec![header_parameter("Aegis-Min-Position", Type::Integer, description)]
     }
 }
 

@@ -1,17 +1,11 @@
 //! Path parameters.
 
-use std::collections::BTreeMap;
-
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 use domain::{Role, UserId, WebhookId};
 use projections::Projection;
-use utoipa::openapi::path::{Parameter, ParameterIn};
-use utoipa::openapi::{RefOr, Response};
-use utoipa::{IntoParams, IntoResponses};
 
 use crate::http::api_error::{ApiError, Loc, ValidationError};
-use crate::http::openapi::{error_responses, path_parameter};
 
 /// `{id}`: a user. A malformed id is answered like an unknown one.
 pub(crate) struct UserPath(pub(crate) UserId);
@@ -61,48 +55,6 @@ impl<S: Send + Sync> FromRequestParts<S> for ProjectionPath {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let name = param(parts, state, "name").await.unwrap_or_default();
         projections::by_name(&name).map(Self).ok_or(ApiError::ProjectionNotFound)
-    }
-}
-
-impl IntoParams for UserPath {
-    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        vec![path_parameter("id", "The user's id")]
-    }
-}
-
-impl IntoResponses for UserPath {
-    fn responses() -> BTreeMap<String, RefOr<Response>> {
-        error_responses([("404", "No such user")])
-    }
-}
-
-impl IntoParams for WebhookPath {
-    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        vec![path_parameter("id", "The webhook's id")]
-    }
-}
-
-impl IntoParams for RolePath {
-    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        vec![path_parameter("role", "`admin`, `auditor`, `operator` or `subscriber`")]
-    }
-}
-
-impl IntoResponses for RolePath {
-    fn responses() -> BTreeMap<String, RefOr<Response>> {
-        error_responses([("422", "No such role")])
-    }
-}
-
-impl IntoParams for ProjectionPath {
-    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        vec![path_parameter("name", "The name of the read model, such as `users`")]
-    }
-}
-
-impl IntoResponses for ProjectionPath {
-    fn responses() -> BTreeMap<String, RefOr<Response>> {
-        error_responses([("404", "No such read model")])
     }
 }
 

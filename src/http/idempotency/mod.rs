@@ -15,15 +15,13 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use domain::Rejection;
 use store::{EventStore, IdempotencyKey, Position, RecordedResult};
-use utoipa::IntoParams;
-use utoipa::openapi::path::{Parameter, ParameterIn};
 use utoipa::openapi::schema::Type;
 
 use self::in_flight::InFlightKeys;
 use super::api_error::{ApiError, Loc, ValidationError};
 use super::extract::read_body;
 use super::headers::IDEMPOTENCY_KEY;
-use super::openapi::header_parameter;
+use super::openapi::{document_extractors, header_parameter};
 use super::time_limit::TimeLimit;
 use crate::app::Services;
 use crate::command::{CommandError, UserState, WebhookState};
@@ -80,11 +78,10 @@ where
     }
 }
 
-impl IntoParams for WriteAttempt {
-    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        let description = "Makes the write idempotent: with the same key it is executed once";
-        vec![header_parameter("Idempotency-Key", Type::String, description)]
-    }
+document_extractors! {
+    WriteAttempt: [header_parameter(
+        "Idempotency-Key", Type::String, "Makes the write idempotent: with the same key it is executed once"
+    )];
 }
 
 impl WriteAttempt {

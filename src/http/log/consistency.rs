@@ -3,10 +3,8 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{FromRequestParts, State};
-use axum::http::request::Parts;
+use axum::extract::State;
 use serde::Serialize;
-use store::Position;
 use store::tiles::ProofError;
 use utoipa::ToSchema;
 
@@ -31,21 +29,6 @@ pub(crate) struct ConsistencyBody {
     proof: Vec<String>,
 }
 
-pub(crate) struct ConsistencyQuery {
-    from: Position,
-    to: Option<Position>,
-}
-
-impl<S: Sync> FromRequestParts<S> for ConsistencyQuery {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        let mut params = QueryParams::of(&parts.uri);
-        let query = Self { from: params.position("from").unwrap_or_default(), to: params.position("to") };
-        params.finish(query)
-    }
-}
-
 /// Proves that the log only grew between two sizes: no event was changed or removed.
 #[utoipa::path(
     get, path = "/log/consistency",
@@ -63,8 +46,10 @@ impl<S: Sync> FromRequestParts<S> for ConsistencyQuery {
 pub(crate) async fn log_consistency(
     State(app): State<Arc<App>>,
     _: Auditor,
-    ConsistencyQuery { from, to }: ConsistencyQuery,
+    mut params: QueryParams,
 ) -> Result<Json<ConsistencyBody>, ApiError> {
+    let sizes = (params.position("from").unwrap_or_default(), params.position("to"));
+    let (from, to) = params.finish(sizes)?;
     let services = app.services()?;
     let to = match to {
         Some(to) => to,

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{FromRequestParts, State};
-use axum::http::request::Parts;
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -14,19 +13,7 @@ use crate::app::App;
 use crate::http::api_error::{ApiError, Loc};
 use crate::http::extract::{Auditor, MinPosition, QueryParams, UserPath};
 use crate::http::headers::EntityTag;
-use crate::query::{AsOf, QueryError};
-
-pub(crate) struct AsOfQuery(Option<AsOf>);
-
-impl<S: Sync> FromRequestParts<S> for AsOfQuery {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        let mut params = QueryParams::of(&parts.uri);
-        let query = Self(params.as_of("as_of"));
-        params.finish(query)
-    }
-}
+use crate::query::QueryError;
 
 /// A user, now or at an earlier point of the log.
 #[derive(Serialize, ToSchema)]
@@ -59,8 +46,10 @@ pub(crate) async fn show_user(
     State(app): State<Arc<App>>,
     _: Auditor,
     UserPath(id): UserPath,
-    AsOfQuery(as_of): AsOfQuery,
+    mut params: QueryParams,
 ) -> Result<Response, ApiError> {
+    let as_of = params.as_of("as_of");
+    let as_of = params.finish(as_of)?;
     let services = app.services()?;
     let (version, user) = if let Some(as_of) = as_of {
         let past =

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{FromRequestParts, State};
-use axum::http::request::Parts;
+use axum::extract::State;
 use serde::Serialize;
 use serde_json::Value;
 use store::StreamId;
@@ -68,22 +67,6 @@ pub(crate) struct AttemptBody {
     latency_ms: u64,
 }
 
-pub(crate) struct DeliveriesQuery {
-    before: Option<u64>,
-    limit: usize,
-}
-
-impl<S: Sync> FromRequestParts<S> for DeliveriesQuery {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        let mut params = QueryParams::of(&parts.uri);
-        let limit = params.limit(MAX_LIMIT, DEFAULT_LIMIT);
-        let before = params.number("before", 1..=MAX_POSITION);
-        params.finish(Self { before, limit })
-    }
-}
-
 /// Lists the latest delivery attempts with status, latency and error.
 #[utoipa::path(
     get, path = "/webhooks/{id}/deliveries",
@@ -102,14 +85,16 @@ impl<S: Sync> FromRequestParts<S> for DeliveriesQuery {
 pub(crate) async fn list_deliveries(
     State(app): State<Arc<App>>,
     webhook: ManagedWebhook,
-    query: DeliveriesQuery,
+    mut params: QueryParams,
 ) -> Result<Json<DeliveryPage>, ApiError> {
+    let page = (params.limit(MAX_LIMIT, DEFAULT_LIMIT), params.number("before", 1..=MAX_POSITION));
+    let (limit, before) = params.finish(page)?;
     if webhook.state.webhook.is_none() {
         return Err(ApiError::WebhookNotFound);
     }
     let stream = StreamId::from_trusted(webhook.state.id.stream())?;
-    let found = app.services()?.deliveries.attempts(&stream, query.before, query.limit).await?;
-    let next = found.last().filter(|_| found.len() == query.limit).map(|attempt| attempt.number);
+    let found = app.services()?.deliveries.attempts(&stream, before, limit).await?;
+    let next = found.last().filter(|_| found.len() == limit).map(|attempt| attempt.number);
     let attempt = |attempt: store::Attempt| Attempt { number: attempt.number, report: attempt.report };
     Ok(Json(DeliveryPage { deliveries: found.into_iter().map(attempt).collect(), next }))
 }

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{FromRequestParts, State};
-use axum::http::request::Parts;
+use axum::extract::State;
 use domain::{Role, WebhookId};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -30,31 +29,6 @@ pub(crate) struct WebhookPage {
     next: Option<String>,
 }
 
-pub(crate) struct WebhooksQuery {
-    after: Option<WebhookId>,
-    limit: usize,
-}
-
-impl<S: Sync> FromRequestParts<S> for WebhooksQuery {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        let mut params = QueryParams::of(&parts.uri);
-        let limit = params.limit(MAX_LIMIT, MAX_WEBHOOKS_PER_USER);
-        let after = match params.text("after") {
-            None => None,
-            Some(text) => Some(WebhookId::parse(&text).map_err(|_| {
-                ApiError::invalid(ValidationError::pattern_mismatch(
-                    Loc::Query("after"),
-                    ID_PATTERN,
-                    text.into(),
-                ))
-            })?),
-        };
-        params.finish(Self { after, limit })
-    }
-}
-
 /// Lists the caller's webhooks; administrators get those of all users.
 #[utoipa::path(
     get, path = "/webhooks",
@@ -74,19 +48,28 @@ impl<S: Sync> FromRequestParts<S> for WebhooksQuery {
 pub(crate) async fn list_webhooks(
     State(app): State<Arc<App>>,
     WebhookOwner(caller): WebhookOwner,
-    query: WebhooksQuery,
+    mut params: QueryParams,
 ) -> Result<Json<WebhookPage>, ApiError> {
+    let limit = params.limit(MAX_LIMIT, MAX_WEBHOOKS_PER_USER);
+    let after = match params.text("after") {
+        None => None,
+        Some(text) => Some(WebhookId::parse(&text).map_err(|_| {
+            let loc = Loc::Query("after");
+            ApiError::invalid(ValidationError::pattern_mismatch(loc, ID_PATTERN, text.into()))
+        })?),
+    };
+    params.finish(())?;
     let services = app.services()?;
     let head = services.store.head().await?.position;
     services.webhook_rows.wait_for_position(head).await?;
     let mut rows = if caller.has(Role::Admin) {
-        services.webhook_rows.page(query.after, query.limit + 1).await?
+        services.webhook_rows.page(after, limit + 1).await?
     } else {
         let own = services.webhook_rows.of(caller.row.id).await?.into_iter();
-        own.filter(|row| query.after.is_none_or(|after| row.id > after)).collect()
+        own.filter(|row| after.is_none_or(|after| row.id > after)).collect()
     };
-    let is_last = rows.len() <= query.limit;
-    rows.truncate(query.limit);
+    let is_last = rows.len() <= limit;
+    rows.truncate(limit);
     let next = rows.last().filter(|_| !is_last).map(|row| row.id.to_string());
     let mut webhooks = Vec::with_capacity(rows.len());
     for row in rows {

@@ -1,20 +1,18 @@
 //! `POST /auth/signup`
 
 use axum::Json;
-use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use domain::{EmailAddress, UserCommand, Username};
 use utoipa::ToSchema;
 
+use crate::command::CommandContext;
 use crate::config::Settings;
 use crate::crypto::Password;
 use crate::http::api_error::ApiError;
 use crate::http::extract::{FieldReader, FromFields, JsonBody};
 use crate::http::headers::PositionHeader;
-use crate::http::idempotency::{Idempotent, WriteAttempt, execute_once};
-use crate::http::request_id::RequestId;
-use crate::http::state::HttpState;
+use crate::http::idempotency::{Idempotent, WriteAttempt};
 use crate::http::users::view::UserView;
 
 /// Idempotency-key scope for unauthenticated requests. It is safe to share: the key store also compares a
@@ -61,19 +59,17 @@ impl FromFields for SignUpBody {
     ),
 )]
 pub(crate) async fn sign_up(
-    State(state): State<HttpState>,
-    request_id: RequestId,
     Idempotent { attempt, body: JsonBody(body) }: Idempotent<JsonBody<SignUpBody>>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let app = &state.app;
+    let app = &attempt.state.app;
     let services = app.services()?;
-    let user = execute_once(services, UNAUTHENTICATED_SCOPE, &attempt, async |key| {
+    let register = async |context: CommandContext| {
         let SignUpBody { email, username, password } = body;
         let password_hash = app.hashing.hash(password).await?;
         let registration = UserCommand::Register { email, username, password_hash };
-        Ok(services.users.register(request_id.as_str(), key, registration).await?)
-    })
-    .await?;
+        Ok(services.users.register(&context.request_id, context.idempotency, registration).await?)
+    };
+    let user = attempt.execute(UNAUTHENTICATED_SCOPE, register).await?;
     let location = app.settings.http.path(&format!("/users/{}", user.id));
     let view = UserView::from_state(&user)?;
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], PositionHeader(user.position), Json(view)))

@@ -11,11 +11,9 @@ use store::{Position, StreamId};
 use super::min_position::MinPosition;
 use crate::app::App;
 use crate::cloud_event::Disclosure;
-use crate::command::CommandContext;
 use crate::crypto::VerifiedToken;
 use crate::http::api_error::ApiError;
 use crate::http::client;
-use crate::http::request_id::RequestId;
 use crate::http::state::HttpState;
 use crate::http::time_limit::TimeLimit;
 use crate::webhooks;
@@ -45,9 +43,9 @@ impl CurrentUser {
         self.row.roles.contains(&role)
     }
 
-    /// The context of commands that the caller issues in this request.
-    pub(crate) fn command_context(&self, request_id: &RequestId) -> CommandContext {
-        CommandContext::new(self.row.id.stream(), request_id.as_str())
+    /// The caller as the actor of commands.
+    pub(crate) fn actor(&self) -> String {
+        self.row.id.stream()
     }
 }
 

@@ -1,20 +1,17 @@
 //! `POST /projections/{name}/skip`
 
 use axum::Json;
-use axum::extract::State;
 use axum::response::IntoResponse;
 use domain::{Reason, Skip};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::command;
+use crate::command::{self, CommandContext};
 use crate::config::Settings;
 use crate::http::api_error::ApiError;
 use crate::http::extract::{FieldReader, FromFields, JsonBody, MAX_POSITION, Operator, ProjectionPath};
 use crate::http::headers::PositionHeader;
 use crate::http::idempotency::Idempotent;
-use crate::http::request_id::RequestId;
-use crate::http::state::HttpState;
 
 /// The event to skip, and why.
 #[derive(ToSchema)]
@@ -59,16 +56,15 @@ pub(crate) struct SkippedView {
     ),
 )]
 pub(crate) async fn skip_event(
-    State(state): State<HttpState>,
     Operator(operator): Operator,
     ProjectionPath(projection): ProjectionPath,
-    request_id: RequestId,
     Idempotent { attempt, body: JsonBody(SkipBody { position, reason }) }: Idempotent<JsonBody<SkipBody>>,
 ) -> Result<impl IntoResponse, ApiError> {
     let skip = Skip { projection: projection.name().to_owned(), position, reason };
-    let projections = &state.app.services()?.projection_context;
-    let context = operator.command_context(&request_id);
-    let skip = async { Ok(command::skip(projection, projections, &state.app.env, &context, skip).await?) };
+    let app = &attempt.state.app;
+    let projections = &app.services()?.projection_context;
+    let context = CommandContext::new(operator.actor(), attempt.request_id.as_str());
+    let skip = async { Ok(command::skip(projection, projections, &app.env, &context, skip).await?) };
     let skipped = attempt.limit.write(skip).await?;
     let written = (!skipped.already_recorded).then_some(skipped.position);
     Ok((PositionHeader(written), Json(SkippedView { position: skipped.position.get() })))

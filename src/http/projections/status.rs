@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use projections::{ChangeError, Projection};
+use projections::{ChangeError, Projection, ProjectionContext};
 use serde::Serialize;
 use store::ProjectionVersions;
 use utoipa::ToSchema;
@@ -60,13 +60,16 @@ pub(crate) async fn get_projection(
 
 /// Changes the versions of a read model, and reads its status afterwards.
 pub(super) async fn change_versions(
-    state: &HttpState,
     attempt: &WriteAttempt,
     projection: &'static dyn Projection,
     change: impl Future<Output = Result<ProjectionVersions, ChangeError>>,
 ) -> Result<ProjectionView, ApiError> {
     attempt.limit.write(async { Ok(change.await?) }).await?;
-    attempt.limit.read("the status of the read model", read(state, projection)).await
+    attempt.limit.read("the status of the read model", read(&attempt.state, projection)).await
+}
+
+pub(super) fn context(attempt: &WriteAttempt) -> Result<&ProjectionContext, ApiError> {
+    Ok(&attempt.state.app.services()?.projection_context)
 }
 
 async fn read(state: &HttpState, projection: &'static dyn Projection) -> Result<ProjectionView, ApiError> {

@@ -1,12 +1,11 @@
 //! `POST /projections/{name}/rebuild`, `/cancel`, `/rollback` and `/drop`
 
 use axum::Json;
-use axum::extract::State;
 use axum::http::StatusCode;
 use projections::lifecycle;
 use utoipa::ToSchema;
 
-use super::status::change_versions;
+use super::status::{change_versions, context};
 use super::view::ProjectionView;
 use crate::config::Settings;
 use crate::http::api_error::ApiError;
@@ -14,8 +13,6 @@ use crate::http::extract::{
     FieldReader, FromFields, JsonBody, NoBody, Operator, OptionalJsonBody, ProjectionPath,
 };
 use crate::http::idempotency::Idempotent;
-use crate::http::request_id::RequestId;
-use crate::http::state::HttpState;
 
 /// Rebuilds a read model from the log, as a new version beside the live one. The new version is promoted once
 /// it has caught up.
@@ -32,15 +29,13 @@ use crate::http::state::HttpState;
     ),
 )]
 pub(crate) async fn rebuild_projection(
-    State(state): State<HttpState>,
     Operator(operator): Operator,
     ProjectionPath(projection): ProjectionPath,
-    request_id: RequestId,
     Idempotent { attempt, body: NoBody }: Idempotent<NoBody>,
 ) -> Result<(StatusCode, Json<ProjectionView>), ApiError> {
-    let (by, now) = (operator.command_context(&request_id).actor, state.app.env.now());
-    let rebuild = lifecycle::rebuild(projection, &state.app.services()?.projection_context, &by, now);
-    let status = change_versions(&state, &attempt, projection, rebuild).await?;
+    let (by, now) = (operator.actor(), attempt.state.app.env.now());
+    let rebuild = lifecycle::rebuild(projection, context(&attempt)?, &by, now);
+    let status = change_versions(&attempt, projection, rebuild).await?;
     Ok((StatusCode::ACCEPTED, Json(status)))
 }
 
@@ -58,13 +53,12 @@ pub(crate) async fn rebuild_projection(
     ),
 )]
 pub(crate) async fn cancel_rebuild(
-    State(state): State<HttpState>,
     _: Operator,
     ProjectionPath(projection): ProjectionPath,
     Idempotent { attempt, body: NoBody }: Idempotent<NoBody>,
 ) -> Result<Json<ProjectionView>, ApiError> {
-    let cancel = lifecycle::cancel(projection, &state.app.services()?.projection_context);
-    change_versions(&state, &attempt, projection, cancel).await.map(Json)
+    let cancel = lifecycle::cancel(projection, context(&attempt)?);
+    change_versions(&attempt, projection, cancel).await.map(Json)
 }
 
 /// The version to switch to.
@@ -98,14 +92,13 @@ impl FromFields for RollbackBody {
     ),
 )]
 pub(crate) async fn roll_back_projection(
-    State(state): State<HttpState>,
     _: Operator,
     ProjectionPath(projection): ProjectionPath,
     Idempotent { attempt, body: OptionalJsonBody(body) }: Idempotent<OptionalJsonBody<RollbackBody>>,
 ) -> Result<Json<ProjectionView>, ApiError> {
     let to = body.and_then(|body| body.to);
-    let roll_back = lifecycle::roll_back(projection, &state.app.services()?.projection_context, to);
-    change_versions(&state, &attempt, projection, roll_back).await.map(Json)
+    let roll_back = lifecycle::roll_back(projection, context(&attempt)?, to);
+    change_versions(&attempt, projection, roll_back).await.map(Json)
 }
 
 /// The version to drop.
@@ -138,11 +131,10 @@ impl FromFields for DropBody {
     ),
 )]
 pub(crate) async fn drop_version(
-    State(state): State<HttpState>,
     _: Operator,
     ProjectionPath(projection): ProjectionPath,
     Idempotent { attempt, body: JsonBody(DropBody { version }) }: Idempotent<JsonBody<DropBody>>,
 ) -> Result<Json<ProjectionView>, ApiError> {
-    let drop = lifecycle::drop(projection, &state.app.services()?.projection_context, version);
-    change_versions(&state, &attempt, projection, drop).await.map(Json)
+    let drop = lifecycle::drop(projection, context(&attempt)?, version);
+    change_versions(&attempt, projection, drop).await.map(Json)
 }

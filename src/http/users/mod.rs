@@ -1,11 +1,8 @@
 //! `/users`: accounts, for their owners (`me`) and for administrators and auditors.
 
-mod account_status;
-mod command;
-mod erase;
+mod commands;
 mod history;
 mod me;
-mod roles;
 mod show;
 pub(super) mod view;
 
@@ -20,9 +17,9 @@ pub(super) fn routes() -> Routes {
         routes!(me::export::export_me),
         routes!(show::show_user),
         routes!(history::user_history),
-        routes!(account_status::deactivate_user),
-        routes!(account_status::reactivate_user),
-        routes!(erase::erase_user),
-        routes!(roles::grant_role, roles::revoke_role),
+        routes!(commands::deactivate_user),
+        routes!(commands::reactivate_user),
+        routes!(commands::erase_user),
+        routes!(commands::grant_role, commands::revoke_role),
     ]
 }

@@ -19,8 +19,6 @@ use crate::http::api_error::{ApiError, Loc, ValidationError};
 use crate::http::extract::{FieldReader, FromFields, JsonBody, MAX_POSITION, NoBody, WebhookPath};
 use crate::http::headers::PositionHeader;
 use crate::http::idempotency::{Idempotent, WriteAttempt};
-use crate::http::request_id::RequestId;
-use crate::http::state::HttpState;
 use crate::webhooks::previous_secret_expiry;
 
 /// The result of a test delivery.
@@ -75,16 +73,14 @@ pub(crate) async fn test_webhook(
     ),
 )]
 pub(crate) async fn rotate_webhook_secret(
-    State(state): State<HttpState>,
     webhook: ManagedWebhook,
-    request_id: RequestId,
     Idempotent { attempt, body: NoBody }: Idempotent<NoBody>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let services = state.app.services()?;
+    let services = attempt.state.app.services()?;
     let previous_until =
-        previous_secret_expiry(state.app.env.now()).map_err(|error| ApiError::internal(&error))?;
+        previous_secret_expiry(attempt.state.app.env.now()).map_err(|error| ApiError::internal(&error))?;
     let command = WebhookCommand::RotateSecret { secret: services.webhooks.new_secret(), previous_until };
-    let rotated = webhook.execute(&state, &attempt, &request_id, &command).await?;
+    let rotated = webhook.execute(&attempt, &command).await?;
     Ok((PositionHeader(rotated.position), Json(WebhookWithSecret::after_write(services, &rotated).await?)))
 }
 
@@ -121,12 +117,10 @@ impl FromFields for ReplayBody {
     ),
 )]
 pub(crate) async fn replay_webhook(
-    State(state): State<HttpState>,
     webhook: ManagedWebhook,
-    request_id: RequestId,
     Idempotent { attempt, body: JsonBody(ReplayBody { from, to }) }: Idempotent<JsonBody<ReplayBody>>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let services = state.app.services()?;
+    let services = attempt.state.app.services()?;
     let head = services.store.head().await?.position;
     if to > head.get() {
         return Err(ApiError::beyond_head(Loc::Field("to"), Position::new(to), head));
@@ -135,7 +129,7 @@ pub(crate) async fn replay_webhook(
         return Err(ApiError::invalid(ValidationError::too_large(Loc::Field("from"), to, &from.to_string())));
     }
     let command = WebhookCommand::Replay { from, to };
-    let scheduled = webhook.execute(&state, &attempt, &request_id, &command).await?;
+    let scheduled = webhook.execute(&attempt, &command).await?;
     let view = WebhookView::after_write(services, &scheduled).await?;
     Ok((StatusCode::ACCEPTED, PositionHeader(scheduled.position), Json(view)))
 }
@@ -151,12 +145,10 @@ pub(crate) async fn replay_webhook(
     ),
 )]
 pub(crate) async fn resume_webhook(
-    State(state): State<HttpState>,
     webhook: ManagedWebhook,
-    request_id: RequestId,
     Idempotent { attempt, body: NoBody }: Idempotent<NoBody>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let resumed = webhook.execute(&state, &attempt, &request_id, &WebhookCommand::Resume).await?;
-    let view = WebhookView::after_write(state.app.services()?, &resumed).await?;
+    let resumed = webhook.execute(&attempt, &WebhookCommand::Resume).await?;
+    let view = WebhookView::after_write(attempt.state.app.services()?, &resumed).await?;
     Ok((PositionHeader(resumed.position), Json(view)))
 }

@@ -16,8 +16,6 @@ use crate::http::api_error::ApiError;
 use crate::http::extract::{NoBody, WebhookPath};
 use crate::http::headers::PositionHeader;
 use crate::http::idempotency::{Idempotent, WriteAttempt};
-use crate::http::request_id::RequestId;
-use crate::http::state::HttpState;
 use crate::webhooks::WebhookStatus;
 
 /// Shows a webhook and its delivery progress.
@@ -45,15 +43,13 @@ pub(crate) async fn show_webhook(
     ),
 )]
 pub(crate) async fn delete_webhook(
-    State(state): State<HttpState>,
     webhook: ManagedWebhook,
-    request_id: RequestId,
     Idempotent { attempt, body: NoBody }: Idempotent<NoBody>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let deleted = webhook.execute(&state, &attempt, &request_id, &WebhookCommand::Delete).await?;
+    let deleted = webhook.execute(&attempt, &WebhookCommand::Delete).await?;
     let stream = StreamId::from_trusted(deleted.id.stream())?;
     // The delivery worker removes the attempts too; this covers the case that none is running.
-    if let Err(error) = state.app.services()?.deliveries.forget(&stream).await {
+    if let Err(error) = attempt.state.app.services()?.deliveries.forget(&stream).await {
         tracing::warn!(webhook = %deleted.id, %error, "delivery attempts of a deleted webhook not removed yet");
     }
     Ok((StatusCode::NO_CONTENT, PositionHeader(deleted.position), ()))

@@ -8,12 +8,11 @@ use domain::{Role, WebhookCommand};
 use utoipa::IntoResponses;
 use utoipa::openapi::{RefOr, Response};
 
-use crate::command::{CommandContext, WebhookState};
+use crate::command::WebhookState;
 use crate::http::api_error::ApiError;
 use crate::http::extract::{CurrentUser, WebhookOwner, WebhookPath};
-use crate::http::idempotency::{WriteAttempt, execute_once};
+use crate::http::idempotency::WriteAttempt;
 use crate::http::openapi::error_responses;
-use crate::http::request_id::RequestId;
 use crate::http::state::HttpState;
 use crate::http::time_limit::TimeLimit;
 
@@ -47,21 +46,14 @@ impl IntoResponses for ManagedWebhook {
 }
 
 impl ManagedWebhook {
-    /// Executes a command on the webhook, once per idempotency key.
+    /// Executes the caller's command on the webhook.
     pub(super) async fn execute(
         &self,
-        state: &HttpState,
         attempt: &WriteAttempt,
-        request_id: &RequestId,
         command: &WebhookCommand,
     ) -> Result<WebhookState, ApiError> {
-        let services = state.app.services()?;
-        let context = self.caller.command_context(request_id);
-        let caller = context.actor.clone();
-        execute_once(services, &caller, attempt, async |idempotency| {
-            let context = CommandContext { idempotency, ..context };
-            Ok(services.webhooks.execute(&context, self.state.id, command).await?)
-        })
-        .await
+        let webhooks = &attempt.state.app.services()?.webhooks;
+        let write = async |context| Ok(webhooks.execute(&context, self.state.id, command).await?);
+        attempt.execute(&self.caller.actor(), write).await
     }
 }

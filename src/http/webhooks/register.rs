@@ -1,7 +1,6 @@
 //! `POST /webhooks`
 
 use axum::Json;
-use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use domain::{Reason, WebhookUrl};
@@ -14,9 +13,7 @@ use crate::config::Settings;
 use crate::http::api_error::{ApiError, Loc, ValidationError};
 use crate::http::extract::{FieldReader, FromFields, JsonBody, MAX_POSITION, WebhookOwner};
 use crate::http::headers::PositionHeader;
-use crate::http::idempotency::{Idempotent, WriteAttempt, execute_once};
-use crate::http::request_id::RequestId;
-use crate::http::state::HttpState;
+use crate::http::idempotency::{Idempotent, WriteAttempt};
 use crate::webhooks::MAX_WEBHOOKS_PER_USER;
 
 /// A new webhook. Unknown fields are ignored.
@@ -61,17 +58,13 @@ impl FromFields for NewWebhookBody {
     ),
 )]
 pub(crate) async fn register_webhook(
-    State(state): State<HttpState>,
     WebhookOwner(owner): WebhookOwner,
-    request_id: RequestId,
     Idempotent { attempt, body: JsonBody(body) }: Idempotent<JsonBody<NewWebhookBody>>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let app = &state.app;
+    let app = &attempt.state.app;
     let services = app.services()?;
-    let context = owner.command_context(&request_id);
-    let caller = context.actor.clone();
-    let owner = owner.row.id;
-    let registered = execute_once(services, &caller, &attempt, async |idempotency| {
+    let (actor, owner) = (owner.actor(), owner.row.id);
+    let register = async |context: CommandContext| {
         let NewWebhookBody { url, types, description, after } = body;
         let permit = app.sender.try_lookup_permit().ok_or_else(ApiError::too_many_address_checks)?;
         if let Err(error) = app.sender.check(&url, Some(permit)).await {
@@ -90,10 +83,9 @@ pub(crate) async fn register_webhook(
             return Err(ApiError::beyond_head(Loc::Field("after"), after, head));
         }
         let (types, after) = (types.unwrap_or_default(), after.get());
-        let context = CommandContext { idempotency, ..context };
         Ok(services.webhooks.register(&context, NewWebhook { owner, url, types, description, after }).await?)
-    })
-    .await?;
+    };
+    let registered = attempt.execute(&actor, register).await?;
     let location = app.settings.http.path(&format!("/webhooks/{}", registered.id));
     let view = WebhookWithSecret::after_write(services, &registered).await?;
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], PositionHeader(registered.position), Json(view)))

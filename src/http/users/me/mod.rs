@@ -3,13 +3,12 @@
 pub(super) mod export;
 
 use axum::Json;
-use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use domain::{ErasureReason, UserCommand};
 use utoipa::ToSchema;
 
-use super::command::execute;
+use super::commands::execute;
 use super::view::UserView;
 use crate::config::Settings;
 use crate::crypto::Password;
@@ -18,8 +17,6 @@ use crate::http::credentials::verify_password;
 use crate::http::extract::{CurrentUser, FieldReader, FromFields, JsonBody, MinPosition};
 use crate::http::headers::PositionHeader;
 use crate::http::idempotency::{Idempotent, WriteAttempt};
-use crate::http::request_id::RequestId;
-use crate::http::state::HttpState;
 
 /// Shows the caller's account.
 #[utoipa::path(
@@ -65,13 +62,11 @@ impl FromFields for PasswordBody {
     ),
 )]
 pub(crate) async fn deactivate_me(
-    State(state): State<HttpState>,
     user: CurrentUser,
-    request_id: RequestId,
     Idempotent { attempt, body: JsonBody(body) }: Idempotent<JsonBody<PasswordBody>>,
 ) -> Result<impl IntoResponse, ApiError> {
     let command = UserCommand::Deactivate { reason: None };
-    execute_confirmed(&state, &user, &request_id, &attempt, body, &command).await
+    execute_confirmed(&user, &attempt, body, &command).await
 }
 
 /// Erases the caller's personal data permanently, by crypto-shredding. The caller's tokens become invalid,
@@ -91,27 +86,23 @@ pub(crate) async fn deactivate_me(
     ),
 )]
 pub(crate) async fn erase_me(
-    State(state): State<HttpState>,
     user: CurrentUser,
-    request_id: RequestId,
     Idempotent { attempt, body: JsonBody(body) }: Idempotent<JsonBody<PasswordBody>>,
 ) -> Result<impl IntoResponse, ApiError> {
     let command = UserCommand::Erase { reason: ErasureReason::Request };
-    execute_confirmed(&state, &user, &request_id, &attempt, body, &command).await
+    execute_confirmed(&user, &attempt, body, &command).await
 }
 
 /// Executes a command on the caller, if the password is correct.
 async fn execute_confirmed(
-    state: &HttpState,
     user: &CurrentUser,
-    request_id: &RequestId,
     attempt: &WriteAttempt,
     body: PasswordBody,
     command: &UserCommand,
 ) -> Result<impl IntoResponse + use<>, ApiError> {
-    if !verify_password(&state.app, body.password, &user.row).await? {
+    if !verify_password(&attempt.state.app, body.password, &user.row).await? {
         return Err(ApiError::WrongPassword);
     }
-    let done = execute(state, attempt, user.command_context(request_id), user.row.id, command, None).await?;
+    let done = execute(attempt, user, user.row.id, command, None).await?;
     Ok((StatusCode::NO_CONTENT, PositionHeader(done.position), ()))
 }

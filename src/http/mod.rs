@@ -27,6 +27,7 @@ mod projections;
 mod request_id;
 mod root;
 mod router;
+mod schemas;
 mod serve;
 mod state;
 mod stats;

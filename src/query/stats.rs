@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::civil::Date;
 use projections::{Daily, DayRow};
+use serde::Serialize;
 use store::{EventStore, Position, ReadModelStore};
 
 use super::QueryError;
@@ -11,7 +12,7 @@ use super::QueryError;
 /// The number of days in one read.
 const PAGE: usize = 500;
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Stats {
     /// All registrations, imports included.
     pub registered: i64,
@@ -26,7 +27,7 @@ pub struct Stats {
 }
 
 /// One day in UTC.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DayStats {
     pub day: String,
     pub registered: i64,

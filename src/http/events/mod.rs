@@ -1,7 +1,6 @@
 //! `/events`: the event log, as pages with optional long polling (`list`) and as a server-sent event stream
 //! (`stream`). Each open stream is a `subscriber`.
 
-mod cloud_event;
 mod list;
 mod stream;
 mod subscriber;

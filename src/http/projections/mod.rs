@@ -3,7 +3,6 @@
 mod skip;
 mod status;
 mod versions;
-mod view;
 
 use utoipa_axum::routes;
 

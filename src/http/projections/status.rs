@@ -7,19 +7,18 @@ use serde::Serialize;
 use store::ProjectionVersions;
 use utoipa::ToSchema;
 
-use super::view::ProjectionView;
 use crate::http::api_error::ApiError;
 use crate::http::extract::{Operator, ProjectionPath};
 use crate::http::idempotency::WriteAttempt;
 use crate::http::state::HttpState;
-use crate::query::projections::{all, one};
+use crate::query::projections::{ProjectionStatus, all, one};
 
 /// All read models.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Projections)]
 pub(crate) struct ProjectionsView {
     /// Each with its versions.
-    projections: Vec<ProjectionView>,
+    projections: Vec<ProjectionStatus>,
 }
 
 /// Lists the read models with their versions.
@@ -35,8 +34,8 @@ pub(crate) async fn list_projections(
     State(state): State<HttpState>,
     _: Operator,
 ) -> Result<Json<ProjectionsView>, ApiError> {
-    let statuses = all(&state.app.services()?.projection_context, state.app.env.now()).await?;
-    Ok(Json(ProjectionsView { projections: statuses.into_iter().map(Into::into).collect() }))
+    let projections = all(&state.app.services()?.projection_context, state.app.env.now()).await?;
+    Ok(Json(ProjectionsView { projections }))
 }
 
 /// Shows a read model: the state, position and lag of each version, and the progress of a rebuild.
@@ -44,7 +43,7 @@ pub(crate) async fn list_projections(
     get, path = "/projections/{name}",
     params(ProjectionPath),
     responses(
-        (status = 200, description = "The status", body = ProjectionView),
+        (status = 200, description = "The status", body = ProjectionStatus),
         Operator,
         ProjectionPath,
         (status = 503, description = "`unavailable`"),
@@ -54,7 +53,7 @@ pub(crate) async fn get_projection(
     State(state): State<HttpState>,
     _: Operator,
     ProjectionPath(projection): ProjectionPath,
-) -> Result<Json<ProjectionView>, ApiError> {
+) -> Result<Json<ProjectionStatus>, ApiError> {
     read(&state, projection).await.map(Json)
 }
 
@@ -63,7 +62,7 @@ pub(super) async fn change_versions(
     attempt: &WriteAttempt,
     projection: &'static dyn Projection,
     change: impl Future<Output = Result<ProjectionVersions, ChangeError>>,
-) -> Result<ProjectionView, ApiError> {
+) -> Result<ProjectionStatus, ApiError> {
     attempt.limit.write(async { Ok(change.await?) }).await?;
     attempt.limit.read("the status of the read model", read(&attempt.state, projection)).await
 }
@@ -72,6 +71,6 @@ pub(super) fn context(attempt: &WriteAttempt) -> Result<&ProjectionContext, ApiE
     Ok(&attempt.state.app.services()?.projection_context)
 }
 
-async fn read(state: &HttpState, projection: &'static dyn Projection) -> Result<ProjectionView, ApiError> {
-    Ok(one(projection, &state.app.services()?.projection_context, state.app.env.now()).await?.into())
+async fn read(state: &HttpState, projection: &'static dyn Projection) -> Result<ProjectionStatus, ApiError> {
+    Ok(one(projection, &state.app.services()?.projection_context, state.app.env.now()).await?)
 }

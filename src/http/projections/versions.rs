@@ -6,13 +6,13 @@ use projections::lifecycle;
 use utoipa::ToSchema;
 
 use super::status::{change_versions, context};
-use super::view::ProjectionView;
 use crate::config::Settings;
 use crate::http::api_error::ApiError;
 use crate::http::extract::{
     FieldReader, FromFields, JsonBody, NoBody, Operator, OptionalJsonBody, ProjectionPath,
 };
 use crate::http::idempotency::Idempotent;
+use crate::query::projections::ProjectionStatus;
 
 /// Rebuilds a read model from the log, as a new version beside the live one. The new version is promoted once
 /// it has caught up.
@@ -21,7 +21,7 @@ use crate::http::idempotency::Idempotent;
     params(ProjectionPath),
     responses(
         (status = 202, description = "The rebuild has started; see `GET /projections/{name}`",
-            body = ProjectionView),
+            body = ProjectionStatus),
         Operator,
         ProjectionPath,
         (status = 409, description = "`already_rebuilding`: `detail` says who started it, and when"),
@@ -32,7 +32,7 @@ pub(crate) async fn rebuild_projection(
     Operator(operator): Operator,
     ProjectionPath(projection): ProjectionPath,
     Idempotent { attempt, body: NoBody }: Idempotent<NoBody>,
-) -> Result<(StatusCode, Json<ProjectionView>), ApiError> {
+) -> Result<(StatusCode, Json<ProjectionStatus>), ApiError> {
     let (by, now) = (operator.actor(), attempt.state.app.env.now());
     let rebuild = lifecycle::rebuild(projection, context(&attempt)?, &by, now);
     let status = change_versions(&attempt, projection, rebuild).await?;
@@ -45,7 +45,7 @@ pub(crate) async fn rebuild_projection(
     params(ProjectionPath),
     responses(
         (status = 200, description = "The rebuild is cancelled; its version is being dropped",
-            body = ProjectionView),
+            body = ProjectionStatus),
         Operator,
         ProjectionPath,
         (status = 409, description = "`not_rebuilding`"),
@@ -56,7 +56,7 @@ pub(crate) async fn cancel_rebuild(
     _: Operator,
     ProjectionPath(projection): ProjectionPath,
     Idempotent { attempt, body: NoBody }: Idempotent<NoBody>,
-) -> Result<Json<ProjectionView>, ApiError> {
+) -> Result<Json<ProjectionStatus>, ApiError> {
     let cancel = lifecycle::cancel(projection, context(&attempt)?);
     change_versions(&attempt, projection, cancel).await.map(Json)
 }
@@ -83,7 +83,7 @@ impl FromFields for RollbackBody {
     params(ProjectionPath),
     request_body = Option<RollbackBody>,
     responses(
-        (status = 200, description = "The version is live", body = ProjectionView),
+        (status = 200, description = "The version is live", body = ProjectionStatus),
         Operator,
         ProjectionPath,
         (status = 409, description = "`no_such_version`"),
@@ -95,7 +95,7 @@ pub(crate) async fn roll_back_projection(
     _: Operator,
     ProjectionPath(projection): ProjectionPath,
     Idempotent { attempt, body: OptionalJsonBody(body) }: Idempotent<OptionalJsonBody<RollbackBody>>,
-) -> Result<Json<ProjectionView>, ApiError> {
+) -> Result<Json<ProjectionStatus>, ApiError> {
     let to = body.and_then(|body| body.to);
     let roll_back = lifecycle::roll_back(projection, context(&attempt)?, to);
     change_versions(&attempt, projection, roll_back).await.map(Json)
@@ -122,7 +122,7 @@ impl FromFields for DropBody {
     params(ProjectionPath),
     request_body = DropBody,
     responses(
-        (status = 200, description = "The version is being dropped", body = ProjectionView),
+        (status = 200, description = "The version is being dropped", body = ProjectionStatus),
         Operator,
         ProjectionPath,
         (status = 409, description = "`version_is_live` or `no_such_version`"),
@@ -134,7 +134,7 @@ pub(crate) async fn drop_version(
     _: Operator,
     ProjectionPath(projection): ProjectionPath,
     Idempotent { attempt, body: JsonBody(DropBody { version }) }: Idempotent<JsonBody<DropBody>>,
-) -> Result<Json<ProjectionView>, ApiError> {
+) -> Result<Json<ProjectionStatus>, ApiError> {
     let drop = lifecycle::drop(projection, context(&attempt)?, version);
     change_versions(&attempt, projection, drop).await.map(Json)
 }

@@ -8,12 +8,12 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::view::{UserAtView, UserDetail};
+use super::view::UserDetail;
 use crate::app::App;
 use crate::http::api_error::{ApiError, Loc};
 use crate::http::extract::{Auditor, MinPosition, QueryParams, UserPath};
 use crate::http::headers::EntityTag;
-use crate::query::QueryError;
+use crate::query::{QueryError, UserAt};
 
 /// A user, now or at an earlier point of the log.
 #[derive(Serialize, ToSchema)]
@@ -23,7 +23,7 @@ pub(crate) enum CurrentOrPastUser {
     /// Without `as_of`.
     Current(UserDetail),
     /// With `as_of`.
-    Past(UserAtView),
+    Past(UserAt),
 }
 
 /// Shows a user, now or, with `as_of`, at an earlier point of the log.
@@ -54,7 +54,7 @@ pub(crate) async fn show_user(
     let (version, user) = if let Some(as_of) = as_of {
         let past =
             services.history.as_of(id, as_of).await.map_err(beyond_head)?.ok_or(ApiError::UserNotFound)?;
-        (past.version, CurrentOrPastUser::Past(past.into()))
+        (past.version, CurrentOrPastUser::Past(past))
     } else {
         let row = services.user_rows.by_id(id).await?.ok_or(ApiError::UserNotFound)?;
         (row.version, CurrentOrPastUser::Current(UserDetail::from_row(&row)))

@@ -12,14 +12,14 @@ use store::Position;
 use utoipa::ToSchema;
 
 use super::managed_webhook::ManagedWebhook;
-use super::view::{WebhookView, WebhookWithSecret};
+use super::view::{WebhookWithSecret, status};
 use crate::app::App;
 use crate::config::Settings;
 use crate::http::api_error::{ApiError, Loc, ValidationError};
 use crate::http::extract::{FieldReader, FromFields, JsonBody, MAX_POSITION, NoBody, WebhookPath};
 use crate::http::headers::PositionHeader;
 use crate::http::idempotency::{Idempotent, WriteAttempt};
-use crate::webhooks::previous_secret_expiry;
+use crate::webhooks::{WebhookStatus, previous_secret_expiry};
 
 /// The result of a test delivery.
 #[derive(Serialize, ToSchema)]
@@ -110,7 +110,7 @@ impl FromFields for ReplayBody {
     request_body = ReplayBody,
     responses(
         (status = 202, description = "The replay is scheduled",
-            body = WebhookView, headers(("Aegis-Position" = u64))),
+            body = WebhookStatus, headers(("Aegis-Position" = u64))),
         ManagedWebhook,
         (status = 422, description = "Not a range of the log"),
         (status = 503, description = "`unavailable` or `outcome_unknown`"),
@@ -130,7 +130,7 @@ pub(crate) async fn replay_webhook(
     }
     let command = WebhookCommand::Replay { from, to };
     let scheduled = webhook.execute(&attempt, &command).await?;
-    let view = WebhookView::after_write(services, &scheduled).await?;
+    let view = status(services, &scheduled).await?;
     Ok((StatusCode::ACCEPTED, PositionHeader(scheduled.position), Json(view)))
 }
 
@@ -139,7 +139,7 @@ pub(crate) async fn replay_webhook(
     post, path = "/webhooks/{id}/resume",
     params(WebhookPath, WriteAttempt),
     responses(
-        (status = 200, description = "The webhook", body = WebhookView, headers(("Aegis-Position" = u64))),
+        (status = 200, description = "The webhook", body = WebhookStatus, headers(("Aegis-Position" = u64))),
         ManagedWebhook,
         (status = 503, description = "`unavailable` or `outcome_unknown`"),
     ),
@@ -149,6 +149,6 @@ pub(crate) async fn resume_webhook(
     Idempotent { attempt, body: NoBody }: Idempotent<NoBody>,
 ) -> Result<impl IntoResponse, ApiError> {
     let resumed = webhook.execute(&attempt, &WebhookCommand::Resume).await?;
-    let view = WebhookView::after_write(attempt.state.app.services()?, &resumed).await?;
+    let view = status(attempt.state.app.services()?, &resumed).await?;
     Ok((PositionHeader(resumed.position), Json(view)))
 }

@@ -10,7 +10,6 @@ use domain::WebhookCommand;
 use store::StreamId;
 
 use super::managed_webhook::ManagedWebhook;
-use super::view::WebhookView;
 use crate::app::App;
 use crate::http::api_error::ApiError;
 use crate::http::extract::{NoBody, WebhookPath};
@@ -22,14 +21,14 @@ use crate::webhooks::WebhookStatus;
 #[utoipa::path(
     get, path = "/webhooks/{id}",
     params(WebhookPath),
-    responses((status = 200, description = "The webhook", body = WebhookView), ManagedWebhook),
+    responses((status = 200, description = "The webhook", body = WebhookStatus), ManagedWebhook),
 )]
 pub(crate) async fn show_webhook(
     State(app): State<Arc<App>>,
     webhook: ManagedWebhook,
-) -> Result<Json<WebhookView>, ApiError> {
+) -> Result<Json<WebhookStatus>, ApiError> {
     let status = WebhookStatus::of(&*app.services()?.deliveries, &webhook.state).await?;
-    status.map(|status| Json(status.into())).ok_or(ApiError::WebhookNotFound)
+    status.map(Json).ok_or(ApiError::WebhookNotFound)
 }
 
 /// Deletes a webhook: deliveries stop, and its URL and its secrets are destroyed.

@@ -8,7 +8,6 @@ use domain::{Role, WebhookId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::view::WebhookView;
 use crate::app::App;
 use crate::http::api_error::{ApiError, Loc, ValidationError};
 use crate::http::extract::{MinPosition, QueryParams, WebhookOwner};
@@ -22,7 +21,7 @@ const ID_PATTERN: &str = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$";
 #[schema(as = Webhooks)]
 pub(crate) struct WebhookPage {
     /// By ascending id.
-    webhooks: Vec<WebhookView>,
+    webhooks: Vec<WebhookStatus>,
     /// The next page's `after`; left out of the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -75,7 +74,7 @@ pub(crate) async fn list_webhooks(
     for row in rows {
         let state = services.webhooks.state(row.id).await?;
         // `None` if it was deleted since the rows were read.
-        webhooks.extend(WebhookStatus::of(&*services.deliveries, &state).await?.map(Into::into));
+        webhooks.extend(WebhookStatus::of(&*services.deliveries, &state).await?);
     }
     Ok(Json(WebhookPage { webhooks, next }))
 }

@@ -1,18 +1,50 @@
-//! `GET /docs`: Swagger UI for the OpenAPI document. It is compiled in, so that it works offline.
+//! `GET /`, and `GET /docs`: Swagger UI for the OpenAPI document. It is compiled in, so that it works offline.
 
 use std::sync::Arc;
 
-use axum::extract::Path;
+use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Extension, Router};
+use axum::{Extension, Json, Router};
+use serde::Serialize;
+use utoipa::ToSchema;
 use utoipa_swagger_ui::Config;
 
 use super::api_error::ApiError;
 use super::openapi;
 use super::state::HttpState;
+use crate::app::App;
 use crate::config::HttpSettings;
+
+/// The service, with links.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Service)]
+pub(crate) struct ServiceView {
+    /// The configured name of the service.
+    name: String,
+    /// The version of Aegis.
+    version: &'static str,
+    /// The path of the documentation.
+    docs: &'static str,
+    /// The path of the OpenAPI document.
+    openapi: String,
+}
+
+/// Shows the name and the version of the service.
+#[utoipa::path(
+    get, path = "/",
+    responses((status = 200, description = "Name, version and links", body = ServiceView)),
+)]
+pub(crate) async fn root(State(app): State<Arc<App>>) -> Json<ServiceView> {
+    let settings = &app.settings.http;
+    Json(ServiceView {
+        name: settings.project_name.clone(),
+        version: env!("CARGO_PKG_VERSION"),
+        docs: PATH,
+        openapi: openapi::path(settings),
+    })
+}
 
 pub(super) const PATH: &str = "/docs";
 

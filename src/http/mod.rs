@@ -25,7 +25,6 @@ mod middleware;
 mod openapi;
 mod projections;
 mod request_id;
-mod root;
 mod router;
 mod schemas;
 mod serve;

@@ -1,14 +1,12 @@
 //! Queries: rows of the read models and their freshness. Events are read only for the head of the log, the
 //! projection lag and the past (`history`).
 
-mod claims;
 mod history;
 pub mod projections;
 mod stats;
 mod users;
 mod webhooks;
 
-pub use claims::claim_change;
 pub use history::{
     AsOf, FieldChange, HistoryQueries, OwnedWebhook, ParseAsOfError, PersonalRecord, ReplayedUser,
     StoredPassword, UserAction, UserAt, UserChange, UserChangeKind, UserDifference,
@@ -20,7 +18,8 @@ pub use webhooks::WebhookQueries;
 use std::time::Duration;
 
 use ::projections::Projection;
-use store::{EventStore, Position, StoreError, Table};
+use domain::{UserId, WebhookId};
+use store::{ClaimChange, EventStore, Position, StoreError, StoredEvent, Table};
 
 /// How long a request waits for a projection to catch up.
 const PROJECTION_WAIT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -63,4 +62,21 @@ async fn wait_until_projected(
     } else {
         Err(QueryError::Behind { name: projection.name(), wanted })
     }
+}
+
+/// The claims that an event takes, and whether it releases all of its stream's. Only users have claims.
+///
+/// # Errors
+/// Why the event cannot be decoded.
+pub fn claim_change(event: &StoredEvent) -> Result<ClaimChange, String> {
+    if WebhookId::from_stream(event.envelope.stream.as_str()).is_some() {
+        let event = event_codec::decode_webhook_event(event).map_err(|error| error.to_string())?;
+        return Ok(ClaimChange { erases: event.erases(), ..ClaimChange::default() });
+    }
+    if UserId::from_stream(event.envelope.stream.as_str()).is_none() {
+        return Ok(ClaimChange::default());
+    }
+    let event = event_codec::decode_user_event(event).map_err(|error| error.to_string())?;
+    let take = event_codec::claims_taken(&event).collect();
+    Ok(ClaimChange { take, release: Vec::new(), erases: event.erases() })
 }

@@ -8,7 +8,7 @@ use domain::Role;
 use projections::UserRow;
 use store::{Position, StreamId};
 
-use super::min_position::MinPosition;
+use super::headers::MinPosition;
 use crate::app::App;
 use crate::cloud_event::Disclosure;
 use crate::crypto::VerifiedToken;

@@ -1,15 +1,14 @@
 //! Extractors: parse and validate the parts of a request into types that hold only valid values: bodies
-//! (`body`, `field_reader`, `form`), parameters (`query`, `path`), headers (`if_match`, `min_position`) and
+//! (`body`, `field_reader`, `form`), parameters (`query`, `path`), headers (`headers`) and
 //! the caller and their authority (`caller`). They are documented here, for the OpenAPI document.
 
 mod body;
 mod caller;
 mod field_reader;
 mod form;
-mod if_match;
+mod headers;
 mod json;
 mod json_syntax;
-mod min_position;
 mod path;
 mod query;
 
@@ -23,8 +22,7 @@ pub(crate) use caller::{
 };
 pub(crate) use field_reader::FieldReader;
 pub(crate) use form::{Form, FormValue};
-pub(crate) use if_match::IfMatch;
-pub(crate) use min_position::MinPosition;
+pub(crate) use headers::{IfMatch, MinPosition};
 pub(crate) use path::{ProjectionPath, RolePath, UserPath, WebhookPath, param};
 pub(crate) use query::{MAX_POSITION, QueryParams, position};
 

@@ -1,7 +1,6 @@
 //! `/users`: accounts, for their owners (`me`) and for administrators and auditors.
 
 mod commands;
-mod history;
 mod me;
 mod show;
 pub(super) mod view;
@@ -14,9 +13,9 @@ pub(super) fn routes() -> Routes {
     vec![
         routes!(me::show_me, me::erase_me),
         routes!(me::deactivate_me),
-        routes!(me::export::export_me),
+        routes!(me::export_me),
         routes!(show::show_user),
-        routes!(history::user_history),
+        routes!(show::user_history),
         routes!(commands::deactivate_user),
         routes!(commands::reactivate_user),
         routes!(commands::erase_user),

@@ -1,4 +1,4 @@
-//! `GET /users/{id}`
+//! `GET /users/{id}` and `GET /users/{id}/events`
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::http::api_error::{ApiError, Loc};
 use crate::http::extract::{Auditor, MinPosition, QueryParams, UserPath};
 use crate::http::headers::EntityTag;
-use crate::query::{QueryError, UserAt};
+use crate::query::{QueryError, UserAt, UserChange};
 
 /// A user, now or at an earlier point of the log.
 #[derive(Serialize, ToSchema)]
@@ -67,4 +67,35 @@ fn beyond_head(error: QueryError) -> ApiError {
         QueryError::BeyondHead { wanted, head } => ApiError::beyond_head(Loc::Query("as_of"), wanted, head),
         error => error.into(),
     }
+}
+
+/// The history of a user.
+#[derive(Serialize, ToSchema)]
+#[schema(as = UserHistory)]
+pub(crate) struct HistoryBody {
+    /// Oldest first.
+    events: Vec<UserChange>,
+}
+
+/// Shows the history of a user: each event with its time, its actor and the fields that it changed. The
+/// history of an erased user is shown without personal values.
+#[utoipa::path(
+    get, path = "/users/{id}/events",
+    params(UserPath),
+    responses(
+        (status = 200, description = "The user's history", body = HistoryBody),
+        Auditor,
+        (status = 404, description = "There never was such a user"),
+    ),
+)]
+pub(crate) async fn user_history(
+    State(app): State<Arc<App>>,
+    _: Auditor,
+    UserPath(id): UserPath,
+) -> Result<Json<HistoryBody>, ApiError> {
+    let events = app.services()?.history.changes(id).await?;
+    if events.is_empty() {
+        return Err(ApiError::UserNotFound);
+    }
+    Ok(Json(HistoryBody { events }))
 }

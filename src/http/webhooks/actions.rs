@@ -11,8 +11,7 @@ use serde::Serialize;
 use store::Position;
 use utoipa::ToSchema;
 
-use super::managed_webhook::ManagedWebhook;
-use super::view::{WebhookWithSecret, status};
+use super::managed_webhook::{ManagedWebhook, WebhookWithSecret, status};
 use crate::app::App;
 use crate::config::Settings;
 use crate::http::api_error::{ApiError, Loc, ValidationError};

@@ -1,13 +1,15 @@
-//! The webhook of a path `/webhooks/{id}…`, if the caller may manage it.
+//! The webhook of a path `/webhooks/{id}…`, if the caller may manage it, and its form in answers to writes.
 
 use std::collections::BTreeMap;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use domain::{Role, WebhookCommand};
-use utoipa::IntoResponses;
+use serde::Serialize;
 use utoipa::openapi::{RefOr, Response};
+use utoipa::{IntoResponses, ToSchema};
 
+use crate::app::Services;
 use crate::command::WebhookState;
 use crate::http::api_error::ApiError;
 use crate::http::extract::{CurrentUser, WebhookOwner, WebhookPath};
@@ -15,6 +17,7 @@ use crate::http::idempotency::WriteAttempt;
 use crate::http::openapi::error_responses;
 use crate::http::state::HttpState;
 use crate::http::time_limit::TimeLimit;
+use crate::webhooks::{WebhookStatus, encode_secret};
 
 /// A webhook, possibly deleted, that the caller owns or administers. Other users' webhooks are answered with
 /// 404, so that their existence is not disclosed.
@@ -55,5 +58,31 @@ impl ManagedWebhook {
         let webhooks = &attempt.state.app.services()?.webhooks;
         let write = async |context| Ok(webhooks.execute(&context, self.state.id, command).await?);
         attempt.execute(&self.caller.actor(), write).await
+    }
+}
+
+/// The status of a webhook that was just changed. The write is durable even if its delivery progress cannot be
+/// read.
+pub(super) async fn status(services: &Services, state: &WebhookState) -> Result<WebhookStatus, ApiError> {
+    let status = WebhookStatus::after_change(&*services.deliveries, state).await;
+    status.ok_or(ApiError::WebhookNotFound)
+}
+
+/// A webhook and its secret, which is shown only in this answer.
+#[derive(Serialize, ToSchema)]
+#[schema(as = WebhookWithSecret)]
+pub(crate) struct WebhookWithSecret {
+    #[serde(flatten)]
+    webhook: WebhookStatus,
+    /// The key that deliveries are signed with (Standard Webhooks). Store it: it is not shown again.
+    #[schema(examples("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo="))]
+    secret: String,
+}
+
+impl WebhookWithSecret {
+    pub(super) async fn after_write(services: &Services, state: &WebhookState) -> Result<Self, ApiError> {
+        let webhook = state.webhook.as_ref().ok_or(ApiError::WebhookNotFound)?;
+        let secret = webhook.secret.known().ok_or(ApiError::WebhookNotFound)?;
+        Ok(Self { secret: encode_secret(secret), webhook: status(services, state).await? })
     }
 }

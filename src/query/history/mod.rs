@@ -1,10 +1,7 @@
 //! Queries of the past: users as of a position or time, and their changes, replayed from the log.
 
-mod as_of;
-mod change;
-mod difference;
 mod record;
-mod replayed_user;
+mod replay;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -14,14 +11,13 @@ use jiff::{SignedDuration, Timestamp};
 use store::canonical::rfc3339;
 use store::{Corruption, EventQuery, EventStore, Position, StoreError, StoredEvent, StreamId};
 
-pub use as_of::{AsOf, ParseAsOfError};
-pub use change::{FieldChange, UserChange};
-pub use difference::{UserChangeKind, UserDifference};
 pub use record::{OwnedWebhook, PersonalRecord, StoredPassword, UserAction};
-pub use replayed_user::{ReplayedUser, UserAt};
+pub use replay::{
+    AsOf, FieldChange, ParseAsOfError, ReplayedUser, UserAt, UserChange, UserChangeKind, UserDifference,
+};
 
 use super::QueryError;
-use difference::{ReplayedSpan, user_differences};
+use replay::{ReplayedSpan, user_differences};
 
 /// The number of events in one read.
 const PAGE: usize = 1000;

@@ -1,15 +1,18 @@
-//! `/users/me`: the caller's own account.
+//! `/users/me`: the caller's own account, and its export: the data subject's right of access (GDPR, article 15).
 
-pub(super) mod export;
+use std::sync::Arc;
 
 use axum::Json;
+use axum::extract::State;
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_DISPOSITION;
 use axum::response::IntoResponse;
 use domain::{ErasureReason, UserCommand};
 use utoipa::ToSchema;
 
 use super::commands::execute;
 use super::view::UserView;
+use crate::app::App;
 use crate::config::Settings;
 use crate::crypto::Password;
 use crate::http::api_error::ApiError;
@@ -17,6 +20,7 @@ use crate::http::credentials::verify_password;
 use crate::http::extract::{CurrentUser, FieldReader, FromFields, JsonBody, MinPosition};
 use crate::http::headers::PositionHeader;
 use crate::http::idempotency::{Idempotent, WriteAttempt};
+use crate::query::PersonalRecord;
 
 /// Shows the caller's account.
 #[utoipa::path(
@@ -105,4 +109,23 @@ async fn execute_confirmed(
     }
     let done = execute(attempt, user, user.row.id, command, None).await?;
     Ok((StatusCode::NO_CONTENT, PositionHeader(done.position), ()))
+}
+
+const ATTACHMENT: &str = "attachment; filename=\"my-data.json\"";
+
+/// Exports all data stored about the caller: the account, its events, the caller's actions and webhooks.
+#[utoipa::path(
+    get, path = "/users/me/export",
+    responses(
+        (status = 200, description = "All data stored about the caller", body = PersonalRecord),
+        CurrentUser,
+        (status = 404, description = "The token's user does not exist, or is erased"),
+    ),
+)]
+pub(crate) async fn export_me(
+    State(app): State<Arc<App>>,
+    user: CurrentUser,
+) -> Result<impl IntoResponse, ApiError> {
+    let record = app.services()?.history.record(user.row.id, app.env.now()).await?;
+    Ok(([(CONTENT_DISPOSITION, ATTACHMENT)], Json(record.ok_or(ApiError::UserNotFound)?)))
 }

@@ -1,20 +1,93 @@
-//! `POST /auth/login/access-token`: the password grant of OAuth 2.0 (RFC 6749 §4.3), as FastAPI's
+//! `/auth`: sign-up, and login with the password grant of OAuth 2.0 (RFC 6749 §4.3), as FastAPI's
 //! `OAuth2PasswordRequestForm` parses it.
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{FromRequest, Request, State};
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use domain::{EmailAddress, UserCommand, Username};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
+use utoipa_axum::routes;
 
 use crate::app::App;
+use crate::command::CommandContext;
+use crate::config::Settings;
 use crate::crypto::Password;
 use crate::http::api_error::{ApiError, Loc, ValidationError};
 use crate::http::credentials;
-use crate::http::extract::{Form, FormValue, MinPosition};
-use crate::http::state::HttpState;
+use crate::http::extract::{FieldReader, Form, FormValue, FromFields, JsonBody, MinPosition};
+use crate::http::headers::PositionHeader;
+use crate::http::idempotency::{Idempotent, WriteAttempt};
+use crate::http::state::{HttpState, Routes};
+use crate::http::users::view::UserView;
+
+pub(super) fn routes() -> Routes {
+    vec![routes!(sign_up), routes!(log_in)]
+}
+
+/// Idempotency-key scope for unauthenticated requests. It is safe to share: the key store also compares a
+/// fingerprint of the whole request, so a caller who guesses a key but not the body learns nothing.
+const UNAUTHENTICATED_SCOPE: &str = "";
+
+/// A new user. Unknown fields are ignored.
+#[derive(ToSchema)]
+#[schema(as = SignUp)]
+pub(crate) struct SignUpBody {
+    /// Trimmed; the domain is shown in lower case.
+    #[schema(value_type = String, format = Email, max_length = 254, examples("ada@example.com"))]
+    email: EmailAddress,
+    /// Trimmed and normalised (NFKC); at least one visible character.
+    #[schema(value_type = String, min_length = 1, max_length = 64, examples("ada"))]
+    username: Username,
+    /// The minimum length is a setting of the service: 8 characters by default.
+    #[schema(value_type = String, format = Password, min_length = 1, max_length = 1024, examples("correct horse battery"))]
+    password: Password,
+}
+
+impl FromFields for SignUpBody {
+    fn from_fields(fields: &mut FieldReader, settings: &Settings) -> Option<Self> {
+        let email = fields.email("email");
+        let username = fields.username("username");
+        let password = fields.new_password("password", settings.passwords.min_length);
+        Some(Self { email: email?, username: username?, password: password? })
+    }
+}
+
+/// Registers a user.
+#[utoipa::path(
+    post, path = "/auth/signup",
+    params(WriteAttempt),
+    request_body = SignUpBody,
+    responses(
+        (status = 201, description = "The user is registered", body = UserView,
+            headers(("Location" = String, description = "The path of the user"), ("Aegis-Position" = u64))),
+        (status = 400, description = "`email_taken` or `username_taken`"),
+        (status = 409, description = "`still_running`: an earlier attempt with this `Idempotency-Key`"),
+        (status = 410, description = "`erased`: the user that an earlier attempt registered"),
+        (status = 422, description = "Missing or invalid fields, or `idempotency_key_reused`"),
+        (status = 503, description = "`busy`, `unavailable` or `outcome_unknown`"),
+    ),
+)]
+pub(crate) async fn sign_up(
+    Idempotent { attempt, body: JsonBody(body) }: Idempotent<JsonBody<SignUpBody>>,
+) -> Result<impl IntoResponse, ApiError> {
+    let app = &attempt.state.app;
+    let services = app.services()?;
+    let register = async |context: CommandContext| {
+        let SignUpBody { email, username, password } = body;
+        let password_hash = app.hashing.hash(password).await?;
+        let registration = UserCommand::Register { email, username, password_hash };
+        Ok(services.users.register(&context.request_id, context.idempotency, registration).await?)
+    };
+    let user = attempt.execute(UNAUTHENTICATED_SCOPE, register).await?;
+    let location = app.settings.http.path(&format!("/users/{}", user.id));
+    let view = UserView::from_state(&user)?;
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], PositionHeader(user.position), Json(view)))
+}
 
 const GRANT_TYPE_PATTERN: &str = "^password$";
 

@@ -15,11 +15,12 @@ pub use stats::{DayStats, Stats, StatsQueries};
 pub use users::UserQueries;
 pub use webhooks::WebhookQueries;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::projections::Projection;
 use domain::{UserId, WebhookId};
-use store::{ClaimChange, EventStore, Position, StoreError, StoredEvent, Table};
+use store::{ClaimChange, EventStore, Position, ReadModelStore, RowPage, StoreError, StoredEvent, Table};
 
 /// How long a request waits for a projection to catch up.
 const PROJECTION_WAIT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -37,30 +38,42 @@ pub enum QueryError {
     Store(#[from] StoreError),
 }
 
-/// The live table of a read model according to this process, without asking the database.
-fn live_table(store: &EventStore, projection: &'static dyn Projection) -> Table {
-    projection.table(store.progress().live_version(projection.name()))
-}
-
-/// Fails if the table was dropped behind the service's back: rows that were read of it are not trusted.
-fn ensure_not_dropped(store: &EventStore, table: &Table) -> Result<(), QueryError> {
-    if store.progress().dropped.contains(&table.name) {
-        Err(StoreError::table_dropped(&table.name).into())
-    } else {
-        Ok(())
-    }
-}
-
-/// Waits until the live table includes a position, for at most [`PROJECTION_WAIT_TIMEOUT`].
-async fn wait_until_projected(
-    store: &EventStore,
+/// The rows of one read model, and their freshness.
+#[derive(Clone)]
+struct ReadModel {
+    store: EventStore,
+    rows: Arc<dyn ReadModelStore>,
     projection: &'static dyn Projection,
-    wanted: Position,
-) -> Result<(), QueryError> {
-    if store.wait_until_applied(&live_table(store, projection).name, wanted, PROJECTION_WAIT_TIMEOUT).await {
-        Ok(())
-    } else {
-        Err(QueryError::Behind { name: projection.name(), wanted })
+}
+
+impl ReadModel {
+    /// The live table according to this process, without asking the database.
+    fn live_table(&self) -> Table {
+        self.projection.table(self.store.progress().live_version(self.projection.name()))
+    }
+
+    /// At most `limit` rows by ascending key, above `after`.
+    async fn page(&self, table: &Table, after: Option<&str>, limit: usize) -> Result<RowPage, QueryError> {
+        let page = self.rows.row_page(table, after, limit).await?;
+        self.ensure_not_dropped(table)?;
+        Ok(page)
+    }
+
+    /// Fails if the table was dropped behind the service's back: rows that were read of it are not trusted.
+    fn ensure_not_dropped(&self, table: &Table) -> Result<(), QueryError> {
+        let is_dropped = self.store.progress().dropped.contains(&table.name);
+        if is_dropped { Err(StoreError::table_dropped(&table.name).into()) } else { Ok(()) }
+    }
+
+    /// Waits until the rows include a position of the log, for at most [`PROJECTION_WAIT_TIMEOUT`].
+    async fn wait_until_projected(&self, wanted: Position) -> Result<(), QueryError> {
+        let table = self.live_table();
+        let is_projected = self.store.wait_until_applied(&table.name, wanted, PROJECTION_WAIT_TIMEOUT).await;
+        if is_projected { Ok(()) } else { Err(self.behind(wanted)) }
+    }
+
+    fn behind(&self, wanted: Position) -> QueryError {
+        QueryError::Behind { name: self.projection.name(), wanted }
     }
 }
 

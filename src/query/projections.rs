@@ -58,10 +58,10 @@ pub struct VersionStatus {
 }
 
 /// The status of every read model.
-///
-/// # Errors
-/// [`StoreError`] if it cannot be read.
-pub async fn all(sources: &ProjectionContext, now: Timestamp) -> Result<Vec<ProjectionStatus>, StoreError> {
+pub(crate) async fn all(
+    sources: &ProjectionContext,
+    now: Timestamp,
+) -> Result<Vec<ProjectionStatus>, StoreError> {
     let (leases, mut found) = (sources.leases.list_leases().await?, Vec::new());
     for projection in projections::all() {
         found.push(of(projection, sources, &leases, now).await?);
@@ -70,10 +70,7 @@ pub async fn all(sources: &ProjectionContext, now: Timestamp) -> Result<Vec<Proj
 }
 
 /// The status of one read model.
-///
-/// # Errors
-/// [`StoreError`] if it cannot be read.
-pub async fn one(
+pub(crate) async fn one(
     projection: &'static dyn Projection,
     sources: &ProjectionContext,
     now: Timestamp,

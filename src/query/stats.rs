@@ -7,7 +7,7 @@ use projections::{Daily, DayRow};
 use serde::Serialize;
 use store::{EventStore, Position, ReadModelStore};
 
-use super::QueryError;
+use super::{QueryError, ReadModel};
 
 /// The number of days in one read.
 const PAGE: usize = 500;
@@ -39,23 +39,16 @@ pub struct DayStats {
 }
 
 #[derive(Clone)]
-pub struct StatsQueries {
-    store: EventStore,
-    rows: Arc<dyn ReadModelStore>,
-}
+pub struct StatsQueries(ReadModel);
 
 impl StatsQueries {
-    #[must_use]
-    pub fn new(store: EventStore, rows: Arc<dyn ReadModelStore>) -> Self {
-        Self { store, rows }
+    pub(crate) fn new(store: EventStore, rows: Arc<dyn ReadModelStore>) -> Self {
+        Self(ReadModel { store, rows, projection: &Daily })
     }
 
     /// The totals, and the days from `from` to `to`, both inclusive.
-    ///
-    /// # Errors
-    /// [`QueryError::Store`] if the rows cannot be read.
-    pub async fn all(&self, from: Option<Date>, to: Option<Date>) -> Result<Stats, QueryError> {
-        let table = super::live_table(&self.store, &Daily);
+    pub(crate) async fn all(&self, from: Option<Date>, to: Option<Date>) -> Result<Stats, QueryError> {
+        let table = self.0.live_table();
         let (from, to) = (from.map(|date| date.to_string()), to.map(|date| date.to_string()));
         let wanted = |day: &str| {
             from.as_deref().is_none_or(|from| day >= from) && to.as_deref().is_none_or(|to| day <= to)
@@ -63,28 +56,21 @@ impl StatsQueries {
         let (mut stats, mut after) = (Stats::default(), None);
         loop {
             // Past days do not change, so consecutive pages are consistent.
-            let page = self.rows.row_page(&table, after.as_deref(), PAGE).await?;
+            let page = self.0.page(&table, after.as_deref(), PAGE).await?;
             stats.position = page.checkpoint.position.get();
             let days: Vec<_> = page.rows.iter().map(DayRow::from_row).collect();
             after = days.last().map(|day| day.day.clone());
-            let last = days.len() < PAGE;
-            for day in days {
-                stats.add(day, wanted);
-            }
-            if last {
-                break;
+            let is_last = days.len() < PAGE;
+            days.into_iter().for_each(|day| stats.add(day, wanted));
+            if is_last {
+                return Ok(stats);
             }
         }
-        super::ensure_not_dropped(&self.store, &table)?;
-        Ok(stats)
     }
 
     /// Waits until the rows include `position`, which must exist in the log.
-    ///
-    /// # Errors
-    /// [`QueryError::Behind`] if they do not in time.
-    pub async fn wait_for_position(&self, position: Position) -> Result<(), QueryError> {
-        super::wait_until_projected(&self.store, &Daily, position).await
+    pub(crate) async fn wait_for_position(&self, position: Position) -> Result<(), QueryError> {
+        self.0.wait_until_projected(position).await
     }
 }
 

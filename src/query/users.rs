@@ -11,7 +11,7 @@ use store::{
     Corruption, EventStore, Position, ProjectionCheckpoint, ReadModelStore, Row, StoreError, StreamId, Table,
 };
 
-use super::QueryError;
+use super::{QueryError, ReadModel};
 
 /// The projection lag up to which rows are trusted without asking the log.
 const MAX_TRUSTED_LAG: Duration = Duration::from_secs(1);
@@ -19,39 +19,26 @@ const MAX_TRUSTED_LAG: Duration = Duration::from_secs(1);
 const MAX_ATTEMPTS: usize = 3;
 
 #[derive(Clone)]
-pub struct UserQueries {
-    store: EventStore,
-    rows: Arc<dyn ReadModelStore>,
-}
+pub struct UserQueries(ReadModel);
 
 impl UserQueries {
-    #[must_use]
-    pub fn new(store: EventStore, rows: Arc<dyn ReadModelStore>) -> Self {
-        Self { store, rows }
+    pub(crate) fn new(store: EventStore, rows: Arc<dyn ReadModelStore>) -> Self {
+        Self(ReadModel { store, rows, projection: &Users })
     }
 
     /// The user of that id. `None` is certain: the rows include the head of the log.
-    ///
-    /// # Errors
-    /// [`QueryError::Behind`] if the rows may lack the user, or are known to be stale.
-    pub async fn by_id(&self, id: UserId) -> Result<Option<UserRow>, QueryError> {
+    pub(crate) async fn by_id(&self, id: UserId) -> Result<Option<UserRow>, QueryError> {
         self.find_or_confirm_absent(&UserKey::Id(id.to_string())).await
     }
 
     /// The user of that e-mail address in the present rows. `None` proves nothing, unlike with
     /// [`UserQueries::by_email`].
-    ///
-    /// # Errors
-    /// [`QueryError::Behind`] if the row is known to be stale.
-    pub async fn find_by_email(&self, email: &EmailAddress) -> Result<Option<UserRow>, QueryError> {
-        self.find(&self.cached_live_table(), &UserKey::Email(email.key())).await
+    pub(crate) async fn find_by_email(&self, email: &EmailAddress) -> Result<Option<UserRow>, QueryError> {
+        self.find(&self.0.live_table(), &UserKey::Email(email.key())).await
     }
 
     /// The user of that e-mail address. `None` is certain: the rows include the head of the log.
-    ///
-    /// # Errors
-    /// As [`UserQueries::by_id`].
-    pub async fn by_email(&self, email: &EmailAddress) -> Result<Option<UserRow>, QueryError> {
+    pub(crate) async fn by_email(&self, email: &EmailAddress) -> Result<Option<UserRow>, QueryError> {
         self.find_or_confirm_absent(&UserKey::Email(email.key())).await
     }
 
@@ -60,33 +47,28 @@ impl UserQueries {
     /// # Errors
     /// [`QueryError::Store`] if the rows cannot be read.
     pub async fn page(&self, after: Option<UserId>, limit: usize) -> Result<Vec<UserRow>, QueryError> {
-        let (table, after) = (self.cached_live_table(), after.map(|id| id.to_string()));
-        let page = self.rows.row_page(&table, after.as_deref(), limit).await?.rows;
-        super::ensure_not_dropped(&self.store, &table)?;
-        page.iter().map(parse_row).collect()
+        let after = after.map(|id| id.to_string());
+        let page = self.0.page(&self.0.live_table(), after.as_deref(), limit).await?;
+        page.rows.iter().map(parse_row).collect()
     }
 
     /// Waits until the rows include `position`, which the caller has seen in an earlier response
     /// (read-your-writes).
-    ///
-    /// # Errors
-    /// [`QueryError::BeyondHead`] if the log has not reached the position, [`QueryError::Behind`] if the rows
-    /// do not in time.
-    pub async fn wait_for_position(&self, position: Position) -> Result<(), QueryError> {
-        if self.store.progress().applied_position(&self.cached_live_table().name) >= position {
+    pub(crate) async fn wait_for_position(&self, position: Position) -> Result<(), QueryError> {
+        if self.0.store.progress().applied_position(&self.0.live_table().name) >= position {
             return Ok(());
         }
-        let head = self.store.head().await?.position;
+        let head = self.0.store.head().await?.position;
         if position > head {
             return Err(QueryError::BeyondHead { wanted: position, head });
         }
-        self.wait_until_projected(position).await
+        self.0.wait_until_projected(position).await
     }
 
     /// Waits, for at most 2 s, until the rows include a write, so that its author's next read sees
     /// it (read-your-writes). The write is durable even if this wait times out.
     pub async fn wait_until_visible(&self, written: Position) {
-        if self.wait_until_projected(written).await.is_err() {
+        if self.0.wait_until_projected(written).await.is_err() {
             tracing::warn!(
                 position = written.get(),
                 "answering a write before the read model `users` includes it"
@@ -96,12 +78,12 @@ impl UserQueries {
 
     /// A missing row proves absence only in rows that include everything the log had when the request began.
     async fn find_or_confirm_absent(&self, key: &UserKey) -> Result<Option<UserRow>, QueryError> {
-        if let Some(row) = self.find(&self.cached_live_table(), key).await? {
+        if let Some(row) = self.find(&self.0.live_table(), key).await? {
             return Ok(Some(row));
         }
-        let head = self.store.head().await?.position;
+        let head = self.0.store.head().await?.position;
         for _ in 0..MAX_ATTEMPTS {
-            self.wait_until_projected(head).await?;
+            self.0.wait_until_projected(head).await?;
             // This process may know of a cutover or a rebuild late: the database says before and after the
             // lookup which table is live, and that it is complete.
             let (table, before) = self.live_table().await?;
@@ -111,17 +93,17 @@ impl UserQueries {
             let (table_after, after) = self.live_table().await?;
             let is_complete =
                 table == table_after && before.rebuilds == after.rebuilds && before.position >= head;
-            if is_complete && !self.store.progress().dropped.contains(&table.name) {
+            if is_complete && !self.0.store.progress().dropped.contains(&table.name) {
                 return Ok(None);
             }
         }
-        Err(QueryError::Behind { name: Users.name(), wanted: head })
+        Err(self.0.behind(head))
     }
 
     async fn find(&self, table: &Table, key: &UserKey) -> Result<Option<UserRow>, QueryError> {
         let row = match key {
-            UserKey::Id(id) => self.rows.rows(table, std::slice::from_ref(id)).await?.remove(id),
-            UserKey::Email(email) => self.rows.find(table, "email_key", email).await?.into_iter().next(),
+            UserKey::Id(id) => self.0.rows.rows(table, std::slice::from_ref(id)).await?.remove(id),
+            UserKey::Email(email) => self.0.rows.find(table, "email_key", email).await?.into_iter().next(),
         };
         match row {
             Some(row) => self.reject_if_stale(parse_row(&row)?).await.map(Some),
@@ -132,30 +114,21 @@ impl UserQueries {
     /// While the projection lags, asks the log whether the user has newer events: a deactivated user must not
     /// log in by way of a stale row.
     async fn reject_if_stale(&self, row: UserRow) -> Result<UserRow, QueryError> {
-        if self.store.progress().is_lagging(&self.cached_live_table().name, MAX_TRUSTED_LAG) {
+        if self.0.store.progress().is_lagging(&self.0.live_table().name, MAX_TRUSTED_LAG) {
             let stream = StreamId::from_trusted(row.id.stream())?;
-            if let Some(wanted) = self.store.first_after_version(&stream, row.version).await? {
-                return Err(QueryError::Behind { name: Users.name(), wanted });
+            if let Some(wanted) = self.0.store.first_after_version(&stream, row.version).await? {
+                return Err(self.0.behind(wanted));
             }
         }
         Ok(row)
     }
 
-    /// The live table according to this process, without asking the database.
-    fn cached_live_table(&self) -> Table {
-        super::live_table(&self.store, &Users)
-    }
-
     /// The live table and its checkpoint according to the database.
     async fn live_table(&self) -> Result<(Table, ProjectionCheckpoint), QueryError> {
-        let (users, versions): (&dyn Projection, _) = (&Users, self.rows.versions(Users.name()).await?);
+        let (users, versions): (&dyn Projection, _) = (&Users, self.0.rows.versions(Users.name()).await?);
         let table = users.table(versions.map_or(1, |versions| versions.live));
-        let checkpoint = self.rows.checkpoint(&table).await?;
+        let checkpoint = self.0.rows.checkpoint(&table).await?;
         Ok((table, checkpoint))
-    }
-
-    async fn wait_until_projected(&self, position: Position) -> Result<(), QueryError> {
-        super::wait_until_projected(&self.store, &Users, position).await
     }
 }
 

@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use projections::{Projection, ProjectionLeadership, Users, VersionHealth};
+use projections::{Projection, Users, VersionHealth};
 use serde::Serialize;
 use store::{Position, StoreError};
 use utoipa::ToSchema;
@@ -69,25 +69,18 @@ pub(crate) struct ReadyView {
     ),
 )]
 pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
-    let probe = match app.services() {
+    let view = match app.services() {
         Ok(services) => match tokio::time::timeout(PROBE_TIMEOUT, positions(services)).await {
-            Ok(Ok((head, rows))) => DatabaseProbe::Reached(node_state(services, head, rows)),
-            Ok(Err(StoreError::Corrupt(_))) => DatabaseProbe::Damaged,
-            Ok(Err(_)) | Err(_) => DatabaseProbe::Unreachable,
+            Ok(Ok((head, rows))) => readiness(&node_state(services, head, rows)),
+            Ok(Err(StoreError::Corrupt(_))) => unavailable("damaged"),
+            Ok(Err(_)) | Err(_) => unavailable("unreachable"),
         },
-        Err(_) => DatabaseProbe::Unreachable,
+        Err(_) => unavailable("unreachable"),
     };
-    let view = readiness(&probe);
     match view.status {
         "ok" => Json(view).into_response(),
         _ => (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], Json(view)).into_response(),
     }
-}
-
-enum DatabaseProbe {
-    Unreachable,
-    Damaged,
-    Reached(NodeState),
 }
 
 #[derive(Default)]
@@ -112,17 +105,14 @@ fn node_state(services: &Services, head: Position, rows: Position) -> NodeState 
         projections::all().iter().any(|projection| named(projection.name()))
     };
     NodeState {
-        health: projector.and_then(|projector| live_health(projector.status(), live)),
+        health: projector
+            .and_then(|projector| Some(projector.status().report.versions.remove(&live)?.health)),
         head,
         rows,
         rows_dropped: progress.dropped.contains(format!("{name}_{live}").as_str()),
         log_dropped: progress.dropped.iter().any(|name| !of_read_model(name)),
         silence: services.store.since_heartbeat(),
     }
-}
-
-fn live_health(mut projector: ProjectionLeadership, live: u64) -> Option<VersionHealth> {
-    projector.report.versions.remove(&live).map(|version| version.health)
 }
 
 async fn positions(services: &Services) -> Result<(Position, Position), StoreError> {
@@ -134,12 +124,7 @@ async fn positions(services: &Services) -> Result<(Position, Position), StoreErr
     Ok((head, rows))
 }
 
-fn readiness(probe: &DatabaseProbe) -> ReadyView {
-    let node = match probe {
-        DatabaseProbe::Unreachable => return unavailable("unreachable"),
-        DatabaseProbe::Damaged => return unavailable("damaged"),
-        DatabaseProbe::Reached(node) => node,
-    };
+fn readiness(node: &NodeState) -> ReadyView {
     let lag = node.head.get().saturating_sub(node.rows.get());
     let users = match node.health {
         _ if node.rows_dropped => "gone",
@@ -167,8 +152,7 @@ mod tests {
 
     fn users(health: Option<VersionHealth>, head: u64, rows: u64) -> (&'static str, &'static str) {
         let (head, rows) = (Position::new(head), Position::new(rows));
-        let view =
-            readiness(&DatabaseProbe::Reached(NodeState { health, head, rows, ..NodeState::default() }));
+        let view = readiness(&NodeState { health, head, rows, ..NodeState::default() });
         (view.status, view.users)
     }
 
@@ -179,13 +163,13 @@ mod tests {
         assert_eq!(users(None, 20_000, 5), ("unavailable", "behind"));
         assert_eq!(users(Some(VersionHealth::Failing("x".to_owned())), 7, 7), ("unavailable", "failing"));
         assert_eq!(users(Some(VersionHealth::Halted("x".to_owned())), 7, 3), ("unavailable", "halted"));
-        assert_eq!(readiness(&DatabaseProbe::Unreachable).database, "unreachable");
-        assert_eq!(readiness(&DatabaseProbe::Damaged).database, "damaged");
+        assert_eq!(unavailable("unreachable").database, "unreachable");
+        assert_eq!(unavailable("damaged").database, "damaged");
     }
 
     #[test]
     fn not_ready_without_heartbeats_or_with_dropped_tables() {
-        let view = |node| readiness(&DatabaseProbe::Reached(node));
+        let view = |node| readiness(&node);
         let silent =
             |seconds| NodeState { silence: Some(Duration::from_secs(seconds)), ..NodeState::default() };
         assert_eq!((view(silent(2)).status, view(silent(2)).feed), ("ok", "ok"));

@@ -20,7 +20,7 @@ use crate::crypto::Password;
 use crate::http::api_error::{ApiError, Loc, ValidationError};
 use crate::http::credentials;
 use crate::http::extract::{FieldReader, Form, FormValue, FromFields, JsonBody, MinPosition};
-use crate::http::headers::PositionHeader;
+use crate::http::headers::position_header;
 use crate::http::idempotency::{Idempotent, WriteAttempt};
 use crate::http::state::{HttpState, Routes};
 use crate::http::users::view::UserView;
@@ -86,7 +86,7 @@ pub(crate) async fn sign_up(
     let user = attempt.execute(UNAUTHENTICATED_SCOPE, register).await?;
     let location = app.settings.http.path(&format!("/users/{}", user.id));
     let view = UserView::from_state(&user)?;
-    Ok((StatusCode::CREATED, [(header::LOCATION, location)], PositionHeader(user.position), Json(view)))
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], position_header(user.position), Json(view)))
 }
 
 const GRANT_TYPE_PATTERN: &str = "^password$";

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::header;
+use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Extension, Json, Router};
 use serde::Serialize;
@@ -55,32 +55,23 @@ pub(super) fn routes(settings: &HttpSettings) -> Router<HttpState> {
     // The public validator would be contacted over the internet.
     let config = Config::new([openapi::path(settings)]).validator_url("none").try_it_out_enabled(true);
     Router::new()
-        .route(PATH, get(page))
-        .route(&format!("{PATH}/"), get(page))
+        .route(PATH, get(file))
+        .route(&format!("{PATH}/"), get(file))
         .route(&format!("{PATH}/{{*file}}"), get(file))
         .layer(Extension(Arc::new(config)))
 }
 
-async fn page(Extension(config): Extension<Arc<Config<'static>>>) -> Response {
-    serve("index.html", config)
-}
-
-async fn file(Path(file): Path<String>, Extension(config): Extension<Arc<Config<'static>>>) -> Response {
-    serve(&file, config)
-}
-
-fn serve(file: &str, config: Arc<Config<'static>>) -> Response {
-    match utoipa_swagger_ui::serve(file, config) {
-        Ok(Some(found)) => {
-            let bytes =
-                if file == "index.html" { with_base_href(&found.bytes) } else { found.bytes.into_owned() };
-            let headers =
-                [(header::CONTENT_TYPE, found.content_type.as_str()), (header::CACHE_CONTROL, CACHE_POLICY)];
-            (StatusCode::OK, headers, bytes).into_response()
-        }
-        Ok(None) => ApiError::NotFound.into_response(),
-        Err(error) => ApiError::internal(&*error).into_response(),
-    }
+async fn file(
+    file: Option<Path<String>>,
+    Extension(config): Extension<Arc<Config<'static>>>,
+) -> Result<impl IntoResponse, ApiError> {
+    let file = file.map_or_else(|| "index.html".to_owned(), |Path(file)| file);
+    let found = utoipa_swagger_ui::serve(&file, config).map_err(|error| ApiError::internal(&*error))?;
+    let found = found.ok_or(ApiError::NotFound)?;
+    let bytes = if file == "index.html" { with_base_href(&found.bytes) } else { found.bytes.into_owned() };
+    let headers =
+        [(header::CONTENT_TYPE, found.content_type), (header::CACHE_CONTROL, CACHE_POLICY.to_owned())];
+    Ok((headers, bytes))
 }
 
 /// The page links its files relative to `/docs/`; the base makes the links work from `/docs` too.

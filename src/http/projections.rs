@@ -17,7 +17,7 @@ use crate::http::api_error::ApiError;
 use crate::http::extract::{
     FieldReader, FromFields, JsonBody, MAX_POSITION, NoBody, Operator, OptionalJsonBody, ProjectionPath,
 };
-use crate::http::headers::PositionHeader;
+use crate::http::headers::position_header;
 use crate::http::idempotency::{Idempotent, WriteAttempt};
 use crate::http::state::{HttpState, Routes};
 use crate::query::projections::{ProjectionStatus, all, one};
@@ -275,5 +275,5 @@ pub(crate) async fn skip_event(
     let skip = async { Ok(command::skip(projection, projections, &app.env, &context, skip).await?) };
     let skipped = attempt.limit.write(skip).await?;
     let written = (!skipped.already_recorded).then_some(skipped.position);
-    Ok((PositionHeader(written), Json(SkippedView { position: skipped.position.get() })))
+    Ok((position_header(written), Json(SkippedView { position: skipped.position.get() })))
 }

@@ -23,7 +23,7 @@ pub(crate) use caller::{
 pub(crate) use field_reader::FieldReader;
 pub(crate) use form::{Form, FormValue};
 pub(crate) use headers::{IfMatch, MinPosition};
-pub(crate) use path::{ProjectionPath, RolePath, UserPath, WebhookPath, param};
+pub(crate) use path::{PositionPath, ProjectionPath, RolePath, UserPath, WebhookPath, param};
 pub(crate) use query::{MAX_POSITION, QueryParams, position};
 
 document_extractors! {

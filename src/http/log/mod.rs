@@ -7,22 +7,21 @@ mod tile;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{FromRequestParts, State};
-use axum::http::request::Parts;
+use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::IntoResponse;
 use base64::prelude::{BASE64_STANDARD, Engine};
 use serde::Serialize;
+use store::EventQuery;
 use store::canonical::canonical_event;
 use store::merkle::Hash;
 use store::tiles::ProofError;
-use store::{EventQuery, Position};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::http::api_error::{ApiError, Loc};
-use crate::http::extract::{Auditor, QueryParams, param, position};
+use crate::http::extract::{Auditor, PositionPath, QueryParams};
 use crate::http::state::Routes;
 
 pub(super) fn routes() -> Routes {
@@ -87,17 +86,6 @@ pub(crate) struct ProofBody {
     proof: Vec<String>,
     /// The signed checkpoint with that size and root.
     checkpoint: String,
-}
-
-pub(crate) struct PositionPath(Position);
-
-impl<S: Send + Sync> FromRequestParts<S> for PositionPath {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let text = param(parts, state, "position").await.unwrap_or_default();
-        position(Loc::Path("position"), &text).map(Self).map_err(ApiError::invalid)
-    }
 }
 
 /// Proves that an event is part of the current log.

@@ -15,7 +15,7 @@ use crate::http::extract::{
     Admin, CurrentUser, FieldReader, FromFields, IfMatch, JsonBody, NoBody, OptionalJsonBody, RolePath,
     UserPath,
 };
-use crate::http::headers::{EntityTag, PositionHeader};
+use crate::http::headers::{entity_tag, position_header};
 use crate::http::idempotency::{Idempotent, WriteAttempt};
 
 /// Why the account is changed.
@@ -58,7 +58,7 @@ pub(crate) async fn deactivate_user(
     let command = UserCommand::Deactivate { reason: body.and_then(|body| body.reason) };
     let user = execute(&attempt, &admin, id, &command, version).await?;
     let detail = UserDetail::from_state(&user)?;
-    Ok((EntityTag(user.version), PositionHeader(user.position), Json(detail)))
+    Ok((entity_tag(user.version), position_header(user.position), Json(detail)))
 }
 
 /// Reactivates a user, who can log in again; earlier tokens stay invalid. A repetition changes nothing.
@@ -84,7 +84,7 @@ pub(crate) async fn reactivate_user(
     let command = UserCommand::Reactivate { reason: body.and_then(|body| body.reason) };
     let user = execute(&attempt, &admin, id, &command, version).await?;
     let detail = UserDetail::from_state(&user)?;
-    Ok((EntityTag(user.version), PositionHeader(user.position), Json(detail)))
+    Ok((entity_tag(user.version), position_header(user.position), Json(detail)))
 }
 
 /// Why the user is erased.
@@ -132,7 +132,7 @@ pub(crate) async fn erase_user(
         Err(ApiError::ResourceErased) => None,
         Err(error) => return Err(error),
     };
-    Ok((StatusCode::NO_CONTENT, PositionHeader(position), ()))
+    Ok((StatusCode::NO_CONTENT, position_header(position), ()))
 }
 
 /// Grants a role to a user. A repetition changes nothing.
@@ -150,7 +150,7 @@ pub(crate) async fn grant_role(
 ) -> Result<impl IntoResponse, ApiError> {
     let command = UserCommand::GrantRole { role };
     let user = execute(&attempt, &admin, id, &command, version).await?;
-    Ok((StatusCode::NO_CONTENT, EntityTag(user.version), PositionHeader(user.position), ()))
+    Ok((StatusCode::NO_CONTENT, entity_tag(user.version), position_header(user.position), ()))
 }
 
 /// Revokes a role of a user, whose tokens become invalid. A repetition changes nothing.
@@ -175,7 +175,7 @@ pub(crate) async fn revoke_role(
 ) -> Result<impl IntoResponse, ApiError> {
     let command = UserCommand::RevokeRole { role };
     let user = execute(&attempt, &admin, id, &command, version).await?;
-    Ok((StatusCode::NO_CONTENT, EntityTag(user.version), PositionHeader(user.position), ()))
+    Ok((StatusCode::NO_CONTENT, entity_tag(user.version), position_header(user.position), ()))
 }
 
 /// Executes the caller's command on a user.

@@ -18,7 +18,7 @@ use crate::crypto::Password;
 use crate::http::api_error::ApiError;
 use crate::http::credentials::verify_password;
 use crate::http::extract::{CurrentUser, FieldReader, FromFields, JsonBody, MinPosition};
-use crate::http::headers::PositionHeader;
+use crate::http::headers::position_header;
 use crate::http::idempotency::{Idempotent, WriteAttempt};
 use crate::query::PersonalRecord;
 
@@ -108,7 +108,7 @@ async fn execute_confirmed(
         return Err(ApiError::WrongPassword);
     }
     let done = execute(attempt, user, user.row.id, command, None).await?;
-    Ok((StatusCode::NO_CONTENT, PositionHeader(done.position), ()))
+    Ok((StatusCode::NO_CONTENT, position_header(done.position), ()))
 }
 
 const ATTACHMENT: &str = "attachment; filename=\"my-data.json\"";

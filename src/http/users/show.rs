@@ -12,7 +12,7 @@ use super::view::UserDetail;
 use crate::app::App;
 use crate::http::api_error::{ApiError, Loc};
 use crate::http::extract::{Auditor, MinPosition, QueryParams, UserPath};
-use crate::http::headers::EntityTag;
+use crate::http::headers::entity_tag;
 use crate::query::{QueryError, UserAt, UserChange};
 
 /// A user, now or at an earlier point of the log.
@@ -59,7 +59,7 @@ pub(crate) async fn show_user(
         let row = services.user_rows.by_id(id).await?.ok_or(ApiError::UserNotFound)?;
         (row.version, CurrentOrPastUser::Current(UserDetail::from_row(&row)))
     };
-    Ok((EntityTag(version), Json(user)).into_response())
+    Ok((entity_tag(version), Json(user)).into_response())
 }
 
 fn beyond_head(error: QueryError) -> ApiError {

@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::config::Settings;
 use crate::http::api_error::{ApiError, Loc, ValidationError};
 use crate::http::extract::{FieldReader, FromFields, JsonBody, MAX_POSITION, NoBody, WebhookPath};
-use crate::http::headers::PositionHeader;
+use crate::http::headers::position_header;
 use crate::http::idempotency::{Idempotent, WriteAttempt};
 use crate::webhooks::{WebhookStatus, previous_secret_expiry};
 
@@ -80,7 +80,7 @@ pub(crate) async fn rotate_webhook_secret(
         previous_secret_expiry(attempt.state.app.env.now()).map_err(|error| ApiError::internal(&error))?;
     let command = WebhookCommand::RotateSecret { secret: services.webhooks.new_secret(), previous_until };
     let rotated = webhook.execute(&attempt, &command).await?;
-    Ok((PositionHeader(rotated.position), Json(WebhookWithSecret::after_write(services, &rotated).await?)))
+    Ok((position_header(rotated.position), Json(WebhookWithSecret::after_write(services, &rotated).await?)))
 }
 
 /// The range of events to deliver again.
@@ -130,7 +130,7 @@ pub(crate) async fn replay_webhook(
     let command = WebhookCommand::Replay { from, to };
     let scheduled = webhook.execute(&attempt, &command).await?;
     let view = status(services, &scheduled).await?;
-    Ok((StatusCode::ACCEPTED, PositionHeader(scheduled.position), Json(view)))
+    Ok((StatusCode::ACCEPTED, position_header(scheduled.position), Json(view)))
 }
 
 /// Resumes delivery immediately, for a webhook that is suspended or waiting for its next attempt.
@@ -149,5 +149,5 @@ pub(crate) async fn resume_webhook(
 ) -> Result<impl IntoResponse, ApiError> {
     let resumed = webhook.execute(&attempt, &WebhookCommand::Resume).await?;
     let view = status(attempt.state.app.services()?, &resumed).await?;
-    Ok((PositionHeader(resumed.position), Json(view)))
+    Ok((position_header(resumed.position), Json(view)))
 }

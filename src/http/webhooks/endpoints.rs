@@ -20,7 +20,7 @@ use crate::http::extract::{
     FieldReader, FromFields, JsonBody, MAX_POSITION, MinPosition, NoBody, QueryParams, WebhookOwner,
     WebhookPath,
 };
-use crate::http::headers::PositionHeader;
+use crate::http::headers::position_header;
 use crate::http::idempotency::{Idempotent, WriteAttempt};
 use crate::webhooks::{MAX_WEBHOOKS_PER_USER, WebhookStatus};
 
@@ -162,7 +162,12 @@ pub(crate) async fn register_webhook(
     let registered = attempt.execute(&actor, register).await?;
     let location = app.settings.http.path(&format!("/webhooks/{}", registered.id));
     let view = WebhookWithSecret::after_write(services, &registered).await?;
-    Ok((StatusCode::CREATED, [(header::LOCATION, location)], PositionHeader(registered.position), Json(view)))
+    Ok((
+        StatusCode::CREATED,
+        [(header::LOCATION, location)],
+        position_header(registered.position),
+        Json(view),
+    ))
 }
 
 /// Shows a webhook and its delivery progress.
@@ -199,5 +204,5 @@ pub(crate) async fn delete_webhook(
     if let Err(error) = attempt.state.app.services()?.deliveries.forget(&stream).await {
         tracing::warn!(webhook = %deleted.id, %error, "delivery attempts of a deleted webhook not removed yet");
     }
-    Ok((StatusCode::NO_CONTENT, PositionHeader(deleted.position), ()))
+    Ok((StatusCode::NO_CONTENT, position_header(deleted.position), ()))
 }

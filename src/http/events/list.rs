@@ -142,7 +142,7 @@ async fn wait(
             head = head.max(store.progress().head);
         }
         // A reader who has lost the role must not see later events.
-        (reader, _) = reader.reauthorize_at(app, head).await?;
+        reader.reauthorize_at(app, head).await?;
     }
 }
 

@@ -43,7 +43,7 @@ pub(super) fn routes() -> Routes {
 )]
 pub(crate) async fn follow_events(
     State(state): State<HttpState>,
-    reader: EventReader,
+    mut reader: EventReader,
     headers: HeaderMap,
     mut params: QueryParams,
 ) -> Result<impl IntoResponse, ApiError> {
@@ -71,7 +71,7 @@ pub(crate) async fn follow_events(
     };
     // The extractor may have read a lagging read model.
     let authorized_at = store.progress().head;
-    let (reader, _) = reader.reauthorize_at(&state.app, authorized_at).await?;
+    reader.reauthorize_at(&state.app, authorized_at).await?;
     let subscriber =
         StreamSubscriber::new(&state, reader, slot, StreamStart { after, authorized_at, types })?;
     // A chunk is produced only when the previous one has been sent, so a slow client delays only itself.

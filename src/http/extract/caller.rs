@@ -135,23 +135,21 @@ impl EventReader {
     }
 
     /// Checks the authorization of the same caller again.
-    pub(crate) async fn reauthorize(self, app: &App) -> Result<Self, ApiError> {
+    pub(crate) async fn reauthorize(&mut self, app: &App) -> Result<(), ApiError> {
         let user = CurrentUser::from_token(app, &self.token).await?;
-        Self::new(&user, self.token)
+        *self = Self::new(&user, self.token.clone())?;
+        Ok(())
     }
 
     /// As [`EventReader::reauthorize`], with the read model at that position at least. If it does not get
     /// there in time, the check uses its current state, as any request does; returns whether it got there.
-    pub(crate) async fn reauthorize_at(
-        self,
-        app: &App,
-        position: Position,
-    ) -> Result<(Self, bool), ApiError> {
+    pub(crate) async fn reauthorize_at(&mut self, app: &App, position: Position) -> Result<bool, ApiError> {
         let reached = app.services()?.user_rows.wait_for_position(position).await;
         if let Err(error) = &reached {
             tracing::debug!(%error, "authorization of an event reader checked against a lagging read model");
         }
-        Ok((self.reauthorize(app).await?, reached.is_ok()))
+        self.reauthorize(app).await?;
+        Ok(reached.is_ok())
     }
 }
 

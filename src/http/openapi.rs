@@ -3,22 +3,21 @@
 
 use std::collections::BTreeMap;
 
-use utoipa::OpenApi;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem};
-use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, SchemaFormat, SchemaType, Type};
+use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, SchemaType, Type};
 use utoipa::openapi::security::{Flow, OAuth2, Password, Scopes, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
     Components, ContentBuilder, InfoBuilder, Ref, RefOr, Required, Response, ResponseBuilder,
 };
+use utoipa::{OpenApi, ToSchema};
 
-use super::api_error::{ErrorBody, ValidationErrorBody};
+use super::api_error::{ErrorBody, ValidationError};
 use crate::config::HttpSettings;
 
 const SECURITY_SCHEME: &str = "OAuth2PasswordBearer";
 
 #[derive(OpenApi)]
 #[openapi(
-    components(schemas(ErrorBody, ValidationErrorBody)),
     tags(
         (name = "service", description = "The service itself"),
         (name = "auth", description = "Authentication"),
@@ -47,11 +46,19 @@ pub(super) fn document(settings: &HttpSettings) -> utoipa::openapi::OpenApi {
         ))
         .build();
     let login = Flow::Password(Password::new(settings.path("/auth/login/access-token"), Scopes::new()));
+    let components = document.components.get_or_insert_with(Components::new);
+    components.add_security_scheme(SECURITY_SCHEME, SecurityScheme::OAuth2(OAuth2::new([login])));
+    let mut schemas = schemas_of::<ErrorBody<'_, str>>();
+    schemas.extend(schemas_of::<ErrorBody<'_, [ValidationError]>>());
+    components.schemas.extend(schemas);
     document
-        .components
-        .get_or_insert_with(Components::new)
-        .add_security_scheme(SECURITY_SCHEME, SecurityScheme::OAuth2(OAuth2::new([login])));
-    document
+}
+
+/// The schema of a type, and of those that it refers to.
+fn schemas_of<T: ToSchema>() -> Vec<(String, RefOr<Schema>)> {
+    let mut schemas = vec![(T::name().into_owned(), T::schema())];
+    T::schemas(&mut schemas);
+    schemas
 }
 
 pub(super) fn path_parameter(name: &str, description: &str) -> Parameter {
@@ -133,7 +140,6 @@ fn complete_operations(item: &mut PathItem, tag: &str) {
                 && status.starts_with(['4', '5'])
                 && response.content.is_empty()
             {
-                // That of 422 has the details of each invalid field.
                 let name = if status == "422" { "ValidationError" } else { "Error" };
                 let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(name))).build();
                 response.content.insert("application/json".to_owned(), RefOr::T(content));

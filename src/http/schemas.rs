@@ -9,6 +9,7 @@ use utoipa::openapi::schema::{
 use utoipa::openapi::{Ref, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
+use super::api_error::{ErrorBody, ValidationError};
 use crate::cloud_event::CloudEvent;
 use crate::query::projections::{ProjectionStatus, VersionStatus};
 use crate::query::{
@@ -40,6 +41,21 @@ macro_rules! schemas {
 }
 
 schemas! {
+    ErrorBody<'_, str> = "Error", "An error answer.", [], {
+        required("detail", string("A message for people.")),
+        optional("error", nullable(string("Failed logins only: the error code of RFC 6749."))),
+        optional("error_description", nullable(string("Failed logins only."))),
+        required("code", string("A stable code for programs.").examples(["email_taken"])),
+        required("request_id", string("The id in the header `X-Request-Id` and in the logs.")),
+    }
+    ErrorBody<'_, [ValidationError]> = "ValidationError",
+        "The answer to a request with invalid fields, parameters or headers.", [ValidationError], {
+        required("detail", list("Fault", "One entry per error.")),
+        optional("error", nullable(string("Logins only: the error code of RFC 6749."))),
+        optional("error_description", nullable(string("Logins only."))),
+        required("code", string("A stable code for programs.").examples(["validation_error"])),
+        required("request_id", string("The id in the header `X-Request-Id` and in the logs.")),
+    }
     CloudEvent = "CloudEvent", "A `CloudEvent` 1.0, see <https://cloudevents.io>.", [], {
         required("specversion", string("Always `1.0`.").examples(["1.0"])),
         required("id", string("The id of the event.")),

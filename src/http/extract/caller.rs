@@ -129,8 +129,8 @@ impl EventReader {
         } else {
             return Err(ApiError::Forbidden);
         };
-        let stream = StreamId::new(user.row.id.stream())
-            .map_err(|error| ApiError::Internal { cause: error.to_string() })?;
+        let stream =
+            StreamId::new(user.row.id.stream()).map_err(|error| ApiError::Internal(error.to_string()))?;
         Ok(Self { disclosure, stream, token })
     }
 

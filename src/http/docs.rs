@@ -1,4 +1,4 @@
-//! `GET /`, and `GET /docs`: Swagger UI for the OpenAPI document. It is compiled in, so that it works offline.
+//! `GET /`, and `GET /docs`: Swagger UI for the OpenAPI document, compiled in, so that it works offline.
 
 use std::sync::Arc;
 

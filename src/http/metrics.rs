@@ -1,5 +1,5 @@
-//! `GET /metrics`: the metrics of this process, for Prometheus: counters of requests, and the progress known to
-//! this node. It does not query the database, so it works while that is unreachable.
+//! `GET /metrics`: the metrics of this process, for Prometheus. They come from its counters, the progress it
+//! knows of and the last report of each lease holder, not from the database, which may be unreachable.
 
 pub(super) mod requests;
 

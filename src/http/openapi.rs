@@ -82,10 +82,10 @@ fn parameter(name: &str, description: &str, place: ParameterIn, schema: ObjectBu
     ParameterBuilder::new().name(name).parameter_in(place).description(Some(description)).schema(Some(schema))
 }
 
+pub(super) type Responses = BTreeMap<String, RefOr<Response>>;
+
 /// Error responses by status; [`complete`] adds their body.
-pub(super) fn error_responses<const N: usize>(
-    errors: [(&str, &str); N],
-) -> BTreeMap<String, RefOr<Response>> {
+pub(super) fn error_responses<const N: usize>(errors: [(&str, &str); N]) -> Responses {
     let response = |(status, description): (&str, &str)| {
         (status.to_owned(), RefOr::T(ResponseBuilder::new().description(description).build()))
     };
@@ -104,7 +104,7 @@ macro_rules! document_extractors {
         })?
 
         impl utoipa::IntoResponses for $extractor {
-            fn responses() -> std::collections::BTreeMap<String, utoipa::openapi::RefOr<utoipa::openapi::Response>> {
+            fn responses() -> crate::http::openapi::Responses {
                 crate::http::openapi::error_responses([$(($status, $description)),*])
             }
         }

@@ -10,6 +10,7 @@ use utoipa::openapi::{Ref, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::api_error::{ErrorBody, ValidationError};
+use super::webhooks::deliveries::Attempt;
 use crate::cloud_event::CloudEvent;
 use crate::query::projections::{ProjectionStatus, VersionStatus};
 use crate::query::{
@@ -109,8 +110,8 @@ schemas! {
         optional("password",
             nullable_reference("KeptPassword", "How the password is stored; null if it is erased.")),
         required("events", list("UserChange",
-            "The events of the account, oldest first. Actors other than the person are reduced to their kind:\n\
-             `administrator`, `token`, `operator` or `system`.")),
+            "The events of the account, oldest first. Actors other than the person are reduced to their \
+             kind:\n`administrator`, `token`, `operator` or `system`.")),
         required("acts", list("Act", "What the person did to other accounts or to the service.")),
         required("webhooks", list("HeldWebhook", "The person's webhooks.")),
     }
@@ -163,8 +164,8 @@ schemas! {
         required("fold", u32("The version of the projection code that computes its rows.")),
         required("role", string("`live`, `kept` (for a rollback), `building` or `dropping`.")),
         required("state", string(
-            "`current`, `catching up`, `failing`, `halted`, `unknown` (this program lacks its projection code) or\n\
-             `stopped` (no projector runs).")),
+            "`current`, `catching up`, `failing`, `halted`, `unknown` (this program lacks its projection \
+             code) or\n`stopped` (no projector runs).")),
         optional("error", nullable(string("Why it is not current."))),
         required("position", u64("The position up to which events are applied.")),
         required("lag", u64("The number of events that are not applied yet.")),
@@ -185,12 +186,12 @@ schemas! {
         required("types", strings("The event types that are delivered; empty: all.")),
         optional("description", string("What it is for.")),
         required("state", string(
-            "`active`; `failing`: an event could not be delivered and is retried; or `suspended`: nothing is\n\
-             delivered until the webhook is resumed.",
+            "`active`; `failing`: an event could not be delivered and is retried; or `suspended`: \
+             nothing is\ndelivered until the webhook is resumed.",
         ).examples(["active"])),
         optional("suspended", string(
-            "Why it is suspended: `failing` for three days, `gone` (the receiver answered 410), or `owner` (the\n\
-             owner lost the right to read events).")),
+            "Why it is suspended: `failing` for three days, `gone` (the receiver answered 410), or \
+             `owner` (the\nowner lost the right to read events).")),
         optional("failing", reference("FailingDelivery", "The event that could not be delivered.")),
         required("position", u64("The delivery cursor: matching events up to this position are delivered.")),
         required("previous", u64("The position of the last delivered event.")),
@@ -204,6 +205,20 @@ schemas! {
         required("attempts", u32("The number of failed attempts.")),
         required("next_attempt_at", time("When the next attempt is due.")),
         required("error", string("Why the last attempt failed.")),
+    }
+    Attempt = "DeliveryAttempt", "One attempt to deliver one event.", [], {
+        required("number", u64("Counted from 1 for each webhook.")),
+        required("at", time("When the attempt began.")),
+        required("position", u64("The event's position in the log.")),
+        required("event", string("The event's id, which is also the header `webhook-id`.")),
+        required("type", string("The type of the event.")),
+        required("attempt", u32("The number of attempts for this event so far, this one included.")),
+        required("replay", boolean("Whether the delivery is part of a replay.")),
+        required("delivered", boolean("Whether the receiver accepted the event.")),
+        optional("status",
+            nullable(u32("The HTTP status of the receiver's answer; null if there was none."))),
+        optional("error", nullable(string("Why the delivery failed; null if it succeeded."))),
+        required("latency_ms", u64("The duration of the attempt in milliseconds.")),
     }
 }
 

@@ -84,28 +84,22 @@ async fn of(
     leases: &[Lease],
     now: Timestamp,
 ) -> Result<ProjectionStatus, StoreError> {
-    let versions = lifecycle::versions(projection, sources).await?;
+    let ProjectionVersions { live, kept, .. } = lifecycle::versions(projection, sources).await?;
     let lease_name = lease_name(projection);
     let lease = leases.iter().find(|lease| lease.name == lease_name);
-    let mut shown = Vec::new();
     let mut positions = Vec::new();
-    for version in &versions.kept {
+    for version in &kept {
         positions.push(sources.rows.checkpoint(&projection.table(version.number)).await?.position);
     }
     // Read after the checkpoints: a concurrent append makes the lag larger, never negative.
     let head = sources.events.head().await?.position;
-    for (version, position) in versions.kept.iter().zip(positions) {
+    let mut versions = Vec::new();
+    for (version, position) in kept.into_iter().zip(positions) {
         let age = if position < head { age_after(sources, position, now).await? } else { 0.0 };
-        shown.push(status(&versions, version, lease, VersionPosition { position, head, age }));
+        versions.push(VersionStatus::new(version, live, lease, (position.get(), head.get()), age));
     }
     let owner = lease.filter(|lease| lease.is_held()).map(|lease| lease.holder.clone());
-    Ok(ProjectionStatus {
-        name: projection.name().to_owned(),
-        live: versions.live,
-        owner,
-        head: head.get(),
-        versions: shown,
-    })
+    Ok(ProjectionStatus { name: projection.name().to_owned(), live, owner, head: head.get(), versions })
 }
 
 /// The age of the event after a position, in seconds.
@@ -120,48 +114,45 @@ async fn age_after(
     Ok(age.unwrap_or_default().as_secs_f64())
 }
 
-#[derive(Clone, Copy)]
-struct VersionPosition {
-    position: Position,
-    head: Position,
-    age: f64,
-}
-
-fn status(
-    versions: &ProjectionVersions,
-    version: &ProjectionVersion,
-    lease: Option<&Lease>,
-    place: VersionPosition,
-) -> VersionStatus {
-    let VersionPosition { position, head, age } = place;
-    let lag = head.get().saturating_sub(position.get());
-    let has_holder = lease.is_some_and(Lease::is_held);
-    let report =
-        lease.map(parse_report).unwrap_or_default().versions.remove(&version.number).unwrap_or_default();
-    let role = match version.stage {
-        _ if version.number == versions.live => "live",
-        VersionStage::Building => "building",
-        VersionStage::Ready => "kept",
-        VersionStage::Dropping => "dropping",
-    };
-    let (state, error) = state(&report, has_holder, lag);
-    let rate = if has_holder { report.rate } else { 0 };
-    let building = role == "building";
-    VersionStatus {
-        version: version.number,
-        fold: version.fold,
-        role,
-        state,
-        error,
-        position: position.get(),
-        lag,
-        lag_seconds: age,
-        rate,
-        percent: building.then(|| percent(position.get(), head.get())),
-        eta_seconds: if building { lag.checked_div(rate) } else { None },
-        by: version.by.clone(),
-        since: version.since,
-        differed: version.differed,
+impl VersionStatus {
+    fn new(
+        version: ProjectionVersion,
+        live: u64,
+        lease: Option<&Lease>,
+        (position, head): (u64, u64),
+        lag_seconds: f64,
+    ) -> Self {
+        let ProjectionVersion { number, fold, stage, by, since, differed, .. } = version;
+        let lag = head.saturating_sub(position);
+        let has_holder = lease.is_some_and(Lease::is_held);
+        let report = lease.map(parse_report).unwrap_or_default().versions.remove(&number).unwrap_or_default();
+        let role = match stage {
+            _ if number == live => "live",
+            VersionStage::Building => "building",
+            VersionStage::Ready => "kept",
+            VersionStage::Dropping => "dropping",
+        };
+        let (state, error) = state(&report, has_holder, lag);
+        let rate = if has_holder { report.rate } else { 0 };
+        let is_building = role == "building";
+        let percent = is_building.then(|| percent(position, head));
+        let eta_seconds = lag.checked_div(rate).filter(|_| is_building);
+        Self {
+            version: number,
+            fold,
+            role,
+            state,
+            error,
+            position,
+            lag,
+            lag_seconds,
+            rate,
+            percent,
+            eta_seconds,
+            by,
+            since,
+            differed,
+        }
     }
 }
 

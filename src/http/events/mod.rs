@@ -1,5 +1,5 @@
-//! `/events`: the event log, as pages with optional long polling (`list`) and as a stream of server-sent events.
-//! Each open stream is a `subscriber`.
+//! `/events`: the event log, as pages with optional long polling (`list`) and as a stream of server-sent
+//! events. Each open stream is a `subscriber`.
 
 mod list;
 mod subscriber;

@@ -75,7 +75,8 @@ macro_rules! callers_with_role {
 
             async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, ApiError> {
                 let user = CurrentUser::from_request_parts(parts, state).await?;
-                if $roles.iter().any(|role| user.has(*role)) { Ok(Self(user)) } else { Err(ApiError::Forbidden) }
+                let is_allowed = $roles.iter().any(|role| user.has(*role));
+                is_allowed.then_some(Self(user)).ok_or(ApiError::Forbidden)
             }
         }
     )*};

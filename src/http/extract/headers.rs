@@ -1,5 +1,5 @@
-//! Request headers: `If-Match` (RFC 9110 §13.1.1), optimistic concurrency for clients, and `Aegis-Min-Position`,
-//! read-your-writes across nodes.
+//! Request headers: `If-Match` (RFC 9110 §13.1.1), optimistic concurrency for clients, and
+//! `Aegis-Min-Position`, read-your-writes across nodes.
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;

@@ -1,4 +1,4 @@
-//! Commands of administrators on users: `POST /users/{id}/deactivate`, `/reactivate` and `/erase`, and `PUT` and
+//! Commands of administrators: `POST /users/{id}/deactivate`, `/reactivate` and `/erase`, and `PUT` and
 //! `DELETE /users/{id}/roles/{role}`.
 
 use axum::Json;

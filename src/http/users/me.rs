@@ -1,4 +1,5 @@
-//! `/users/me`: the caller's own account, and its export: the data subject's right of access (GDPR, article 15).
+//! `/users/me`: the caller's own account, and its export, which is the data subject's right of access (GDPR,
+//! article 15).
 
 use std::sync::Arc;
 

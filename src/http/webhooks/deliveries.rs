@@ -22,7 +22,6 @@ const MAX_LIMIT: u64 = 1000;
 #[schema(as = Deliveries)]
 pub(crate) struct DeliveryPage {
     /// Newest first. The last 1,000 attempts of each webhook are stored.
-    #[schema(value_type = Vec<AttemptBody>)]
     deliveries: Vec<Attempt>,
     /// The next page's `before`; left out of the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -30,41 +29,12 @@ pub(crate) struct DeliveryPage {
     next: Option<u64>,
 }
 
+/// One attempt to deliver one event; the report is stored as JSON.
 #[derive(Serialize)]
-struct Attempt {
+pub(crate) struct Attempt {
     number: u64,
     #[serde(flatten)]
     report: Value,
-}
-
-/// One attempt to deliver one event.
-#[derive(ToSchema)]
-#[schema(as = DeliveryAttempt)]
-#[expect(dead_code, reason = "documents the stored report, which is passed through as JSON")]
-pub(crate) struct AttemptBody {
-    /// Counted from 1 for each webhook.
-    number: u64,
-    /// When the attempt began.
-    #[schema(format = DateTime)]
-    at: String,
-    /// The event's position in the log.
-    position: u64,
-    /// The event's id, which is also the header `webhook-id`.
-    event: String,
-    /// The type of the event.
-    r#type: String,
-    /// The number of attempts for this event so far, this one included.
-    attempt: u32,
-    /// Whether the delivery is part of a replay.
-    replay: bool,
-    /// Whether the receiver accepted the event.
-    delivered: bool,
-    /// The HTTP status of the receiver's answer; null if there was none.
-    status: Option<u16>,
-    /// Why the delivery failed; null if it succeeded.
-    error: Option<String>,
-    /// The duration of the attempt in milliseconds.
-    latency_ms: u64,
 }
 
 /// Lists the latest delivery attempts with status, latency and error.

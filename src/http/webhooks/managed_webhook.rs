@@ -1,12 +1,9 @@
 //! The webhook of a path `/webhooks/{id}…`, if the caller may manage it, and its form in answers to writes.
 
-use std::collections::BTreeMap;
-
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use domain::{Role, WebhookCommand};
 use serde::Serialize;
-use utoipa::openapi::{RefOr, Response};
 use utoipa::{IntoResponses, ToSchema};
 
 use crate::app::Services;
@@ -14,7 +11,7 @@ use crate::command::WebhookState;
 use crate::http::api_error::ApiError;
 use crate::http::extract::{CurrentUser, WebhookOwner, WebhookPath};
 use crate::http::idempotency::WriteAttempt;
-use crate::http::openapi::error_responses;
+use crate::http::openapi::{Responses, error_responses};
 use crate::http::state::HttpState;
 use crate::http::time_limit::TimeLimit;
 use crate::webhooks::{WebhookStatus, encode_secret};
@@ -42,7 +39,7 @@ impl FromRequestParts<HttpState> for ManagedWebhook {
 }
 
 impl IntoResponses for ManagedWebhook {
-    fn responses() -> BTreeMap<String, RefOr<Response>> {
+    fn responses() -> Responses {
         let not_found = error_responses([("404", "No such webhook, or not the caller's")]);
         WebhookOwner::responses().into_iter().chain(not_found).collect()
     }
@@ -61,8 +58,7 @@ impl ManagedWebhook {
     }
 }
 
-/// The status of a webhook that was just changed. The write is durable even if its delivery progress cannot be
-/// read.
+/// The status of a webhook that was just changed. The write is durable even if its progress cannot be read.
 pub(super) async fn status(services: &Services, state: &WebhookState) -> Result<WebhookStatus, ApiError> {
     let status = WebhookStatus::after_change(&*services.deliveries, state).await;
     status.ok_or(ApiError::WebhookNotFound)

@@ -1,7 +1,7 @@
 //! `/webhooks`: webhook endpoints and their deliveries, for their owners and for administrators.
 
 mod actions;
-mod deliveries;
+pub(super) mod deliveries;
 mod endpoints;
 mod managed_webhook;
 

@@ -1,5 +1,5 @@
-//! Users rebuilt by replaying their events: at a point in the log, and what each event, or all between two points,
-//! changed in them.
+//! Users rebuilt by replaying their events: their state at a point in the log, and what changed in them with
+//! each event, or between two points.
 
 use std::collections::BTreeMap;
 use std::fmt;

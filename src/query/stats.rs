@@ -61,7 +61,9 @@ impl StatsQueries {
             let days: Vec<_> = page.rows.iter().map(DayRow::from_row).collect();
             after = days.last().map(|day| day.day.clone());
             let is_last = days.len() < PAGE;
-            days.into_iter().for_each(|day| stats.add(day, wanted));
+            for day in days {
+                stats.add(day, wanted);
+            }
             if is_last {
                 return Ok(stats);
             }

@@ -131,7 +131,6 @@ impl<'a> Scanner<'a> {
     /// cannot hold one. The error is the second escape, if that is malformed.
     fn code_unit(&mut self) -> Result<(), Option<&'a str>> {
         match self.hex().ok_or(None)? {
-            0xDC00..0xE000 => Err(None),
             0xD800..0xDC00 if self.eat('\\') => {
                 let second = self.rest;
                 if !self.eat('u') {
@@ -140,7 +139,7 @@ impl<'a> Scanner<'a> {
                 let low = self.hex().ok_or(Some(second))?;
                 if (0xDC00..0xE000).contains(&low) { Ok(()) } else { Err(None) }
             }
-            0xD800..0xDC00 => Err(None),
+            0xD800..0xE000 => Err(None),
             _ => Ok(()),
         }
     }

@@ -36,9 +36,6 @@ struct Shared {
     moved: watch::Receiver<()>,
 }
 
-/// The broadcast task has ended unexpectedly.
-pub(crate) struct BroadcastEnded;
-
 /// Why events were not read or not rendered.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FeedError {
@@ -193,9 +190,9 @@ impl BroadcastSubscription {
         self.shared.buffer().is_caught_up(at)
     }
 
-    /// Waits until there may be more events.
-    pub(crate) async fn changed(&mut self) -> Result<(), BroadcastEnded> {
-        self.moved.changed().await.map_err(|_| BroadcastEnded)
+    /// Waits until there may be more events. Fails if the broadcast task has ended unexpectedly.
+    pub(crate) async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
+        self.moved.changed().await
     }
 }
 

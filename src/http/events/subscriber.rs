@@ -18,7 +18,7 @@ use tracing::{Instrument, Span};
 use crate::app::App;
 use crate::cloud_event::CloudEvent;
 use crate::http::api_error::ApiError;
-use crate::http::event_feed::broadcaster::{BroadcastEnded, BroadcastSubscription, FeedError};
+use crate::http::event_feed::broadcaster::{BroadcastSubscription, FeedError};
 use crate::http::event_feed::event_buffer::{NextEvents, ReaderView};
 use crate::http::event_feed::reader_slots::ReaderSlot;
 use crate::http::event_feed::sse;
@@ -254,7 +254,7 @@ impl StreamSubscriber {
     async fn wait(&mut self) -> Result<(), StreamEnd> {
         tokio::select! {
             () = sleep_until(self.next_head_comment.min(self.next_authorization)) => {}
-            moved = self.broadcast.changed() => moved.map_err(|BroadcastEnded| StreamEnd::BroadcasterFailed)?,
+            moved = self.broadcast.changed() => moved.map_err(|_| StreamEnd::BroadcasterFailed)?,
         }
         // The time spent here was not spent waiting for the client.
         self.last_chunk_at = None;

@@ -1,4 +1,4 @@
-//! Health checks: `GET /health` and `GET /health/ready`.
+//! `GET /health` and `GET /health/ready`
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use projections::report::LEASE;
-use projections::{Projection, ProjectionContext, ProjectionLeadership, Users, VersionHealth};
+use projections::{Projection, ProjectionContext, Users, VersionHealth};
 use serde::Serialize;
 use store::{Position, StoreError};
 use utoipa::ToSchema;
@@ -35,10 +35,7 @@ pub(crate) struct HealthView {
 
 /// Liveness: answers while the process runs, without probing anything.
 #[utoipa::path(
-    get,
-    path = "/health",
-    tag = "service",
-    operation_id = "health",
+    get, path = "/health",
     responses((status = 200, description = "The process is running", body = HealthView)),
 )]
 pub(crate) async fn health() -> Json<HealthView> {
@@ -68,10 +65,7 @@ pub(crate) struct ReadyView {
 
 /// Readiness: whether requests that need the database would succeed now. Each request probes the database.
 #[utoipa::path(
-    get,
-    path = "/health/ready",
-    tag = "service",
-    operation_id = "ready",
+    get, path = "/health/ready",
     responses(
         (status = 200, description = "The service is ready", body = ReadyView),
         (status = 503, description = "The service is not ready; see the component that is not `ok`",
@@ -79,25 +73,18 @@ pub(crate) struct ReadyView {
     ),
 )]
 pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
-    let probe = match app.services() {
+    let view = match app.services() {
         Ok(services) => match tokio::time::timeout(PROBE_TIMEOUT, probe(services)).await {
-            Ok(Ok(probed)) => DatabaseProbe::Reached(node_state(services, probed)),
-            Ok(Err(StoreError::Corrupt(_))) => DatabaseProbe::Damaged,
-            Ok(Err(_)) | Err(_) => DatabaseProbe::Unreachable,
+            Ok(Ok(probed)) => readiness(&node_state(services, probed)),
+            Ok(Err(StoreError::Corrupt(_))) => unavailable("damaged"),
+            Ok(Err(_)) | Err(_) => unavailable("unreachable"),
         },
-        Err(_) => DatabaseProbe::Unreachable,
+        Err(_) => unavailable("unreachable"),
     };
-    let view = readiness(&probe);
     match view.status {
         "ok" => Json(view).into_response(),
         _ => (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], Json(view)).into_response(),
     }
-}
-
-enum DatabaseProbe {
-    Unreachable,
-    Damaged,
-    Reached(NodeState),
 }
 
 #[derive(Default)]
@@ -120,12 +107,13 @@ struct NodeState {
 fn node_state(services: &Services, Probed { head, rows, is_projector_running }: Probed) -> NodeState {
     let (progress, name) = (services.store.progress(), Users.name());
     let live = progress.live_version(name);
+    let mut reports = services.projector().map(|projector| projector.status().report).unwrap_or_default();
     let of_read_model = |table: &str| {
         let named = |name: &str| table.strip_prefix(name).is_some_and(|rest| rest.starts_with('_'));
         projections::all().iter().any(|projection| named(projection.name()))
     };
     NodeState {
-        health: services.projector().and_then(|projector| live_health(&projector.status(), live)),
+        health: reports.remove(name).and_then(|mut report| Some(report.versions.remove(&live)?.health)),
         head,
         rows,
         age: (rows < head).then(|| progress.lag(&format!("{name}_{live}")).unwrap_or_default().age),
@@ -134,11 +122,6 @@ fn node_state(services: &Services, Probed { head, rows, is_projector_running }: 
         log_dropped: progress.dropped.iter().any(|name| !of_read_model(name)),
         silence: services.store.since_heartbeat(),
     }
-}
-
-fn live_health(leadership: &ProjectionLeadership, live: u64) -> Option<VersionHealth> {
-    let versions = &leadership.report.get(Users.name())?.versions;
-    versions.get(&live).map(|version| version.health.clone())
 }
 
 /// What the database says.
@@ -159,12 +142,7 @@ async fn probe(services: &Services) -> Result<Probed, StoreError> {
     Ok(Probed { head, rows, is_projector_running })
 }
 
-fn readiness(probe: &DatabaseProbe) -> ReadyView {
-    let node = match probe {
-        DatabaseProbe::Unreachable => return unavailable("unreachable"),
-        DatabaseProbe::Damaged => return unavailable("damaged"),
-        DatabaseProbe::Reached(node) => node,
-    };
+fn readiness(node: &NodeState) -> ReadyView {
     let lag = node.head.get().saturating_sub(node.rows.get());
     let users = match node.health {
         _ if node.rows_dropped => "gone",
@@ -193,8 +171,7 @@ mod tests {
 
     fn users(health: Option<VersionHealth>, age: u64) -> (&'static str, &'static str) {
         let (head, rows, age) = (Position::new(7), Position::new(5), Some(Duration::from_secs(age)));
-        let node = NodeState { health, head, rows, age, ..NodeState::default() };
-        let view = readiness(&DatabaseProbe::Reached(node));
+        let view = readiness(&NodeState { health, head, rows, age, ..NodeState::default() });
         (view.status, view.users)
     }
 
@@ -207,14 +184,14 @@ mod tests {
         assert_eq!(users(Some(VersionHealth::Failing("x".to_owned())), 0), ("unavailable", "failing"));
         assert_eq!(users(Some(VersionHealth::Halted("x".to_owned())), 0), ("unavailable", "halted"));
         let stopped = NodeState { without_projector: Duration::from_secs(6), ..NodeState::default() };
-        assert_eq!(readiness(&DatabaseProbe::Reached(stopped)).users, "stopped");
-        assert_eq!(readiness(&DatabaseProbe::Unreachable).database, "unreachable");
-        assert_eq!(readiness(&DatabaseProbe::Damaged).database, "damaged");
+        assert_eq!(readiness(&stopped).users, "stopped");
+        assert_eq!(unavailable("unreachable").database, "unreachable");
+        assert_eq!(unavailable("damaged").database, "damaged");
     }
 
     #[test]
     fn not_ready_without_heartbeats_or_with_dropped_tables() {
-        let view = |node| readiness(&DatabaseProbe::Reached(node));
+        let view = |node| readiness(&node);
         let silent =
             |seconds| NodeState { silence: Some(Duration::from_secs(seconds)), ..NodeState::default() };
         assert_eq!((view(silent(2)).status, view(silent(2)).feed), ("ok", "ok"));

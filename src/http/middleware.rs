@@ -94,7 +94,7 @@ fn log(
 pub(crate) fn panic_response(payload: Box<dyn Any + Send + 'static>) -> Response {
     let message = payload.downcast_ref::<String>().map(String::as_str);
     let message = message.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no message");
-    ApiError::Internal { cause: format!("the handler panicked: {message}") }.into_response()
+    ApiError::Internal(format!("the handler panicked: {message}")).into_response()
 }
 
 /// The error of a response, which a handler, or a library in its place, answered with.

@@ -5,7 +5,7 @@
 //! `webhooks`, `log`, `projections`, `stats`, `health`, `metrics`. A request passes through `serve`
 //! (connections), `middleware` (request id, span, errors), `router` (route table) and `extract` (validation
 //! and authority). `idempotency` replays repeated writes, `event_feed` serves subscribers, `api_error` is
-//! every error answer, `openapi` the API's document.
+//! every error answer, `openapi` the API's document and `schemas` what it says of shared JSON.
 
 mod api_error;
 mod auth;
@@ -25,8 +25,8 @@ mod middleware;
 mod openapi;
 mod projections;
 mod request_id;
-mod root;
 mod router;
+mod schemas;
 mod serve;
 mod state;
 mod stats;

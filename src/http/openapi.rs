@@ -3,20 +3,21 @@
 
 use std::collections::BTreeMap;
 
-use utoipa::OpenApi;
-use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
-use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, SchemaFormat, SchemaType, Type};
-use utoipa::openapi::security::{Flow, OAuth2, Password, Scopes, SecurityScheme};
+use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem};
+use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, SchemaType, Type};
+use utoipa::openapi::security::{Flow, OAuth2, Password, Scopes, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
     Components, ContentBuilder, InfoBuilder, Ref, RefOr, Required, Response, ResponseBuilder,
 };
+use utoipa::{OpenApi, ToSchema};
 
-use super::api_error::{ErrorBody, ValidationErrorBody};
+use super::api_error::{ErrorBody, ValidationError};
 use crate::config::HttpSettings;
+
+const SECURITY_SCHEME: &str = "OAuth2PasswordBearer";
 
 #[derive(OpenApi)]
 #[openapi(
-    components(schemas(ErrorBody, ValidationErrorBody)),
     tags(
         (name = "service", description = "The service itself"),
         (name = "auth", description = "Authentication"),
@@ -45,11 +46,19 @@ pub(super) fn document(settings: &HttpSettings) -> utoipa::openapi::OpenApi {
         ))
         .build();
     let login = Flow::Password(Password::new(settings.path("/auth/login/access-token"), Scopes::new()));
+    let components = document.components.get_or_insert_with(Components::new);
+    components.add_security_scheme(SECURITY_SCHEME, SecurityScheme::OAuth2(OAuth2::new([login])));
+    let mut schemas = schemas_of::<ErrorBody<'_, str>>();
+    schemas.extend(schemas_of::<ErrorBody<'_, [ValidationError]>>());
+    components.schemas.extend(schemas);
     document
-        .components
-        .get_or_insert_with(Components::new)
-        .add_security_scheme("OAuth2PasswordBearer", SecurityScheme::OAuth2(OAuth2::new([login])));
-    document
+}
+
+/// The schema of a type, and of those that it refers to.
+fn schemas_of<T: ToSchema>() -> Vec<(String, RefOr<Schema>)> {
+    let mut schemas = vec![(T::name().into_owned(), T::schema())];
+    T::schemas(&mut schemas);
+    schemas
 }
 
 pub(super) fn path_parameter(name: &str, description: &str) -> Parameter {
@@ -73,15 +82,68 @@ fn parameter(name: &str, description: &str, place: ParameterIn, schema: ObjectBu
     ParameterBuilder::new().name(name).parameter_in(place).description(Some(description)).schema(Some(schema))
 }
 
-/// Error responses by status. The body is that of every error; 422 has the details of each invalid field.
-pub(super) fn error_responses<const N: usize>(
-    errors: [(&str, &str); N],
-) -> BTreeMap<String, RefOr<Response>> {
+pub(super) type Responses = BTreeMap<String, RefOr<Response>>;
+
+/// Error responses by status; [`complete`] adds their body.
+pub(super) fn error_responses<const N: usize>(errors: [(&str, &str); N]) -> Responses {
     let response = |(status, description): (&str, &str)| {
-        let schema = Ref::from_schema_name(if status == "422" { "ValidationError" } else { "Error" });
-        let content = ContentBuilder::new().schema(Some(schema)).build();
-        let response = ResponseBuilder::new().description(description).content("application/json", content);
-        (status.to_owned(), RefOr::T(response.build()))
+        (status.to_owned(), RefOr::T(ResponseBuilder::new().description(description).build()))
     };
     errors.map(response).into()
+}
+
+/// Documents extractors: the parameter that each reads, and the error responses that it may answer with.
+macro_rules! document_extractors {
+    ($($extractor:ty: $([$parameter:expr])? $($status:literal $description:literal)*;)*) => {$(
+        $(impl utoipa::IntoParams for $extractor {
+            fn into_params(
+                _: impl Fn() -> Option<utoipa::openapi::path::ParameterIn>,
+            ) -> Vec<utoipa::openapi::path::Parameter> {
+                vec![$parameter]
+            }
+        })?
+
+        impl utoipa::IntoResponses for $extractor {
+            fn responses() -> crate::http::openapi::Responses {
+                crate::http::openapi::error_responses([$(($status, $description)),*])
+            }
+        }
+    )*};
+}
+pub(super) use document_extractors;
+
+/// Completes the document of all routes: OpenAPI has no notation for axum's wildcards.
+pub(super) fn complete(document: &mut utoipa::openapi::OpenApi, prefix: &str) {
+    let tags: Vec<_> = document.tags.iter().flatten().map(|tag| tag.name.clone()).collect();
+    for (path, mut item) in std::mem::take(&mut document.paths.paths) {
+        let segment = path.strip_prefix(prefix).and_then(|path| path.split('/').nth(1)).unwrap_or_default();
+        complete_operations(
+            &mut item,
+            if tags.iter().any(|tag| tag == segment) { segment } else { "service" },
+        );
+        document.paths.paths.insert(path.replace("{*", "{"), item);
+    }
+}
+
+/// Adds what the operations of a path have in common: the tag, the security scheme if they require a token,
+/// and the body of error responses.
+fn complete_operations(item: &mut PathItem, tag: &str) {
+    let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];
+    for Operation { tags, security, responses, .. } in operations.into_iter().flatten() {
+        *tags = Some(vec![tag.to_owned()]);
+        if responses.responses.contains_key("401") {
+            let token = || vec![SecurityRequirement::new(SECURITY_SCHEME, [""; 0])];
+            security.get_or_insert_with(token);
+        }
+        for (status, response) in &mut responses.responses {
+            if let RefOr::T(response) = response
+                && status.starts_with(['4', '5'])
+                && response.content.is_empty()
+            {
+                let name = if status == "422" { "ValidationError" } else { "Error" };
+                let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(name))).build();
+                response.content.insert("application/json".to_owned(), RefOr::T(content));
+            }
+        }
+    }
 }

@@ -1,10 +1,7 @@
 //! The request id, which correlates a request with its log lines and its events.
 
-use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use axum::extract::FromRequestParts;
-use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap, HeaderValue};
 use store::Env;
 use uuid::Uuid;
@@ -79,14 +76,6 @@ impl RequestId {
 /// Parses the hyphenated form of a UUID only; the length excludes the other forms that the library accepts.
 fn parse_hyphenated(id: &[u8]) -> Option<Uuid> {
     (id.len() == Hyphenated::LENGTH).then(|| Uuid::try_parse_ascii(id).ok())?
-}
-
-impl<S: Sync> FromRequestParts<S> for RequestId {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(Self::of(&parts.extensions))
-    }
 }
 
 #[cfg(test)]

@@ -15,9 +15,7 @@ use utoipa_axum::routes;
 
 use super::middleware::{finish_response, panic_response};
 use super::state::HttpState;
-use super::{
-    auth, cors, docs, events, health, log, metrics, openapi, projections, root, stats, users, webhooks,
-};
+use super::{auth, cors, docs, events, health, log, metrics, openapi, projections, stats, users, webhooks};
 use crate::app::App;
 use crate::config::HttpSettings;
 
@@ -72,12 +70,10 @@ fn documented_routes(settings: &HttpSettings) -> (Router<HttpState>, OpenApi) {
         projections::routes(),
         service,
     ];
-    let router = OpenApiRouter::with_openapi(openapi::document(settings)).routes(routes!(root::root));
+    let router = OpenApiRouter::with_openapi(openapi::document(settings)).routes(routes!(docs::root));
     let router = modules.into_iter().flatten().fold(router, |router, route| register(router, prefix, route));
     let (router, mut document) = router.split_for_parts();
-    // OpenAPI has no notation for axum's wildcards.
-    let paths = std::mem::take(&mut document.paths.paths);
-    document.paths.paths = paths.into_iter().map(|(path, item)| (path.replace("{*", "{"), item)).collect();
+    openapi::complete(&mut document, prefix);
     (router, document)
 }
 

@@ -23,7 +23,7 @@ pub(crate) struct HttpState {
     pub(crate) ids: Arc<RequestIds>,
     pub(crate) request_metrics: RequestMetrics,
     pub(crate) reader_slots: ReaderSlots,
-    in_flight: InFlightKeys,
+    pub(super) in_flight: InFlightKeys,
     broadcaster: Arc<OnceLock<Arc<Broadcaster>>>,
     /// Cancelled when the server stops, to end event streams and long polls.
     pub(crate) shutdown: CancellationToken,
@@ -51,11 +51,5 @@ impl HttpState {
 impl FromRef<HttpState> for Arc<App> {
     fn from_ref(state: &HttpState) -> Self {
         Arc::clone(&state.app)
-    }
-}
-
-impl FromRef<HttpState> for InFlightKeys {
-    fn from_ref(state: &HttpState) -> Self {
-        state.in_flight.clone()
     }
 }

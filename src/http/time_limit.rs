@@ -40,8 +40,7 @@ impl TimeLimit {
         what: &str,
         work: impl Future<Output = Result<T, ApiError>>,
     ) -> Result<T, ApiError> {
-        let late =
-            || ApiError::Unavailable { cause: format!("reading {what} timed out after {MAX_DURATION:?}") };
+        let late = || ApiError::Unavailable(format!("reading {what} timed out after {MAX_DURATION:?}"));
         self.within(work).await.unwrap_or_else(|| Err(late()))
     }
 
@@ -53,9 +52,9 @@ impl TimeLimit {
     ) -> Result<T, ApiError> {
         if Instant::now() >= self.0 {
             let cause = format!("write not started within {MAX_DURATION:?}");
-            return Err(ApiError::Unavailable { cause });
+            return Err(ApiError::Unavailable(cause));
         }
-        let late = || ApiError::OutcomeUnknown { cause: format!("write timed out after {MAX_DURATION:?}") };
+        let late = || ApiError::OutcomeUnknown(format!("write timed out after {MAX_DURATION:?}"));
         self.within(work).await.unwrap_or_else(|| Err(late()))
     }
 }
@@ -75,12 +74,12 @@ mod tests {
         assert_eq!(known.unwrap(), 7);
         let started = Instant::now();
         let late = limit.write(pending::<Result<(), _>>()).await;
-        assert!(matches!(late, Err(ApiError::OutcomeUnknown { .. })), "{late:?}");
+        assert!(matches!(late, Err(ApiError::OutcomeUnknown(_))), "{late:?}");
         assert_eq!(started.elapsed(), MAX_DURATION);
         let late = limit.read("the caller", pending::<Result<(), _>>()).await;
-        assert!(matches!(late, Err(ApiError::Unavailable { .. })), "{late:?}");
+        assert!(matches!(late, Err(ApiError::Unavailable(_))), "{late:?}");
         let never = limit.write(async { panic!("started after the limit") }).await;
-        assert!(matches!(never, Err::<(), _>(ApiError::Unavailable { .. })), "{never:?}");
+        assert!(matches!(never, Err::<(), _>(ApiError::Unavailable(_))), "{never:?}");
     }
 
     #[tokio::test(start_paused = true)]

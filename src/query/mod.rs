@@ -1,14 +1,12 @@
 //! Queries: rows of the read models and their freshness (read-your-writes, `Aegis-Min-Position`). Events are
 //! read only for the head of the log, the projection lag and the past (`history`).
 
-mod claims;
 mod history;
 pub mod projections;
 mod stats;
 mod users;
 mod webhooks;
 
-pub use claims::claim_change;
 pub use history::{
     AsOf, FieldChange, HistoryQueries, OwnedWebhook, ParseAsOfError, PersonalRecord, ReplayedUser,
     StoredPassword, UserAction, UserAt, UserChange, UserChangeKind, UserDifference,
@@ -21,10 +19,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::projections::Projection;
-use store::{EventStore, Position, ReadModelStore, RowPage, StoreError, Table};
+use domain::{UserId, WebhookId};
+use store::{ClaimChange, EventStore, Position, ReadModelStore, RowPage, StoreError, StoredEvent, Table};
 
 /// How long a request waits for a projection to catch up.
 const PROJECTION_WAIT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How often a read is repeated because the table was removed after this process had learnt that it is live.
+const MAX_LIVE_ATTEMPTS: usize = 3;
 
 /// Why a query was not answered.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -39,14 +41,6 @@ pub enum QueryError {
     Store(#[from] StoreError),
 }
 
-/// The live table of a read model according to this process, without asking the database.
-fn live_table(store: &EventStore, projection: &'static dyn Projection) -> Table {
-    projection.table(store.progress().live_version(projection.name()))
-}
-
-/// How often a read is repeated because the table was removed after this process had learnt that it is live.
-const MAX_LIVE_ATTEMPTS: usize = 3;
-
 /// Which rows of a table to read.
 #[derive(Clone, Copy)]
 enum RowsQuery<'a> {
@@ -56,57 +50,76 @@ enum RowsQuery<'a> {
     Page { after: Option<&'a str>, limit: usize },
 }
 
-/// Reads rows of the live version of a read model; returns them with their table. Every answer carries the
-/// checkpoint of its snapshot: if it says that the table was removed, because this process has missed a
-/// cutover, the live version is resolved again.
-async fn read_live(
-    store: &EventStore,
-    rows: &Arc<dyn ReadModelStore>,
+/// The rows of one read model, and their freshness.
+#[derive(Clone)]
+struct ReadModel {
+    store: EventStore,
+    rows: Arc<dyn ReadModelStore>,
     projection: &'static dyn Projection,
-    query: RowsQuery<'_>,
-) -> Result<(Table, RowPage), QueryError> {
-    let mut table = live_table(store, projection);
-    for _ in 0..MAX_LIVE_ATTEMPTS {
-        let page = match query {
-            RowsQuery::Find { column, text } => rows.find(&table, column, text).await?,
-            RowsQuery::Page { after, limit } => rows.row_page(&table, after, limit).await?,
-        };
-        if store.progress().dropped.contains(&table.name) {
-            return Err(StoreError::table_dropped(&table.name).into());
-        }
-        if !page.checkpoint.is_removed() {
-            return Ok((table, page));
-        }
-        let versions = rows.versions(projection.name()).await?;
-        table = projection.table(versions.map_or(1, |versions| versions.live));
-    }
-    Err(QueryError::Behind { name: projection.name(), wanted: store.progress().head })
 }
 
-/// Reads rows as [`read_live`], but not of a table that is being filled again: its missing rows would look as
-/// if they did not exist.
-async fn read_complete(
-    store: &EventStore,
-    rows: &Arc<dyn ReadModelStore>,
-    projection: &'static dyn Projection,
-    query: RowsQuery<'_>,
-) -> Result<(Table, RowPage), QueryError> {
-    let (table, page) = read_live(store, rows, projection, query).await?;
-    if store.progress().is_refilling(page.checkpoint) {
-        return Err(QueryError::Behind { name: projection.name(), wanted: page.head });
+impl ReadModel {
+    /// The live table according to this process, without asking the database.
+    fn live_table(&self) -> Table {
+        self.projection.table(self.store.progress().live_version(self.projection.name()))
     }
-    Ok((table, page))
+
+    /// Rows of the live table, with the table. Every answer carries the checkpoint of its snapshot: if it says
+    /// that the table was removed, because this process has missed a cutover, the live version is resolved
+    /// again.
+    async fn read(&self, query: RowsQuery<'_>) -> Result<(Table, RowPage), QueryError> {
+        let mut table = self.live_table();
+        for _ in 0..MAX_LIVE_ATTEMPTS {
+            let page = match query {
+                RowsQuery::Find { column, text } => self.rows.find(&table, column, text).await?,
+                RowsQuery::Page { after, limit } => self.rows.row_page(&table, after, limit).await?,
+            };
+            // Rows of a table that was dropped from outside are not trusted.
+            if self.store.progress().dropped.contains(&table.name) {
+                return Err(StoreError::table_dropped(&table.name).into());
+            }
+            if !page.checkpoint.is_removed() {
+                return Ok((table, page));
+            }
+            let versions = self.rows.versions(self.projection.name()).await?;
+            table = self.projection.table(versions.map_or(1, |versions| versions.live));
+        }
+        Err(self.behind(self.store.progress().head))
+    }
+
+    /// Rows as [`ReadModel::read`], but not of a table that is being filled again: its missing rows would look as
+    /// if they did not exist.
+    async fn read_complete(&self, query: RowsQuery<'_>) -> Result<(Table, RowPage), QueryError> {
+        let (table, page) = self.read(query).await?;
+        let is_refilling = self.store.progress().is_refilling(page.checkpoint);
+        if is_refilling { Err(self.behind(page.head)) } else { Ok((table, page)) }
+    }
+
+    /// Waits until the rows include a position of the log, for at most [`PROJECTION_WAIT_TIMEOUT`].
+    async fn wait_until_projected(&self, wanted: Position) -> Result<(), QueryError> {
+        let table = self.live_table();
+        let is_projected = self.store.wait_until_applied(&table.name, wanted, PROJECTION_WAIT_TIMEOUT).await;
+        if is_projected { Ok(()) } else { Err(self.behind(wanted)) }
+    }
+
+    fn behind(&self, wanted: Position) -> QueryError {
+        QueryError::Behind { name: self.projection.name(), wanted }
+    }
 }
 
-/// Waits until the live table includes a position, for at most [`PROJECTION_WAIT_TIMEOUT`].
-async fn wait_until_projected(
-    store: &EventStore,
-    projection: &'static dyn Projection,
-    wanted: Position,
-) -> Result<(), QueryError> {
-    if store.wait_until_applied(&live_table(store, projection).name, wanted, PROJECTION_WAIT_TIMEOUT).await {
-        Ok(())
-    } else {
-        Err(QueryError::Behind { name: projection.name(), wanted })
+/// The claims that an event takes, and whether it releases all of its stream's. Only users have claims.
+///
+/// # Errors
+/// Why the event cannot be decoded.
+pub fn claim_change(event: &StoredEvent) -> Result<ClaimChange, String> {
+    if WebhookId::from_stream(event.envelope.stream.as_str()).is_some() {
+        let event = event_codec::decode_webhook_event(event).map_err(|error| error.to_string())?;
+        return Ok(ClaimChange { erases: event.erases(), ..ClaimChange::default() });
     }
+    if UserId::from_stream(event.envelope.stream.as_str()).is_none() {
+        return Ok(ClaimChange::default());
+    }
+    let event = event_codec::decode_user_event(event).map_err(|error| error.to_string())?;
+    let take = event_codec::claims_taken(&event).collect();
+    Ok(ClaimChange { take, release: Vec::new(), erases: event.erases() })
 }

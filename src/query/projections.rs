@@ -58,10 +58,10 @@ pub struct VersionStatus {
 }
 
 /// The status of every read model.
-///
-/// # Errors
-/// [`StoreError`] if it cannot be read.
-pub async fn all(sources: &ProjectionContext, now: Timestamp) -> Result<Vec<ProjectionStatus>, StoreError> {
+pub(crate) async fn all(
+    sources: &ProjectionContext,
+    now: Timestamp,
+) -> Result<Vec<ProjectionStatus>, StoreError> {
     let (leases, mut found) = (sources.leases.list_leases().await?, Vec::new());
     for projection in projections::all() {
         found.push(of(projection, sources, &leases, now).await?);
@@ -70,10 +70,7 @@ pub async fn all(sources: &ProjectionContext, now: Timestamp) -> Result<Vec<Proj
 }
 
 /// The status of one read model.
-///
-/// # Errors
-/// [`StoreError`] if it cannot be read.
-pub async fn one(
+pub(crate) async fn one(
     projection: &'static dyn Projection,
     sources: &ProjectionContext,
     now: Timestamp,
@@ -87,17 +84,19 @@ async fn of(
     leases: &[Lease],
     now: Timestamp,
 ) -> Result<ProjectionStatus, StoreError> {
-    let versions = lifecycle::versions(projection, sources).await?;
+    let ProjectionVersions { live, kept, .. } = lifecycle::versions(projection, sources).await?;
     let lease = leases.iter().find(|lease| lease.name == LEASE);
-    let report = lease.and_then(|lease| parse_reports(lease).remove(projection.name())).unwrap_or_default();
-    let mut shown = Vec::new();
+    let mut reports =
+        lease.and_then(|lease| parse_reports(lease).remove(projection.name())).unwrap_or_default().versions;
+    let has_holder = lease.is_some_and(Lease::is_held);
     let mut positions = Vec::new();
-    for version in &versions.kept {
+    for version in &kept {
         positions.push(sources.rows.checkpoint(&projection.table(version.number)).await?.position);
     }
     // Read after the checkpoints: a concurrent append makes the lag larger, never negative.
     let head = sources.events.head().await?.position;
-    for (version, position) in versions.kept.iter().zip(positions) {
+    let mut versions = Vec::new();
+    for (version, position) in kept.into_iter().zip(positions) {
         let age = if position < head {
             let seen = sources.events.progress().lag(&projection.table(version.number).name);
             // Timestamps may be wrong, and this process may be younger than the event.
@@ -105,24 +104,11 @@ async fn of(
         } else {
             0.0
         };
-        let report = report.versions.get(&version.number).cloned().unwrap_or_default();
-        let is_maintained = lease.is_some_and(Lease::is_held);
-        shown.push(status(
-            &versions,
-            version,
-            report,
-            is_maintained,
-            VersionPosition { position, head, age },
-        ));
+        let report = (has_holder, reports.remove(&version.number).unwrap_or_default());
+        versions.push(VersionStatus::new(version, live, report, (position.get(), head.get()), age));
     }
     let owner = lease.filter(|lease| lease.is_held()).map(|lease| lease.holder.clone());
-    Ok(ProjectionStatus {
-        name: projection.name().to_owned(),
-        live: versions.live,
-        owner,
-        head: head.get(),
-        versions: shown,
-    })
+    Ok(ProjectionStatus { name: projection.name().to_owned(), live, owner, head: head.get(), versions })
 }
 
 /// The age of the event after a position, in seconds.
@@ -137,46 +123,43 @@ async fn age_after(
     Ok(age.unwrap_or_default().as_secs_f64())
 }
 
-#[derive(Clone, Copy)]
-struct VersionPosition {
-    position: Position,
-    head: Position,
-    age: f64,
-}
-
-fn status(
-    versions: &ProjectionVersions,
-    version: &ProjectionVersion,
-    report: VersionReport,
-    has_holder: bool,
-    place: VersionPosition,
-) -> VersionStatus {
-    let VersionPosition { position, head, age } = place;
-    let lag = head.get().saturating_sub(position.get());
-    let role = match version.stage {
-        _ if version.number == versions.live => "live",
-        VersionStage::Building => "building",
-        VersionStage::Ready => "kept",
-        VersionStage::Dropping => "dropping",
-    };
-    let (state, error) = state(&report, has_holder, lag);
-    let rate = if has_holder { report.rate } else { 0 };
-    let building = role == "building";
-    VersionStatus {
-        version: version.number,
-        fold: version.fold,
-        role,
-        state,
-        error,
-        position: position.get(),
-        lag,
-        lag_seconds: age,
-        rate,
-        percent: building.then(|| percent(position.get(), head.get())),
-        eta_seconds: if building { lag.checked_div(rate) } else { None },
-        by: version.by.clone(),
-        since: version.since,
-        differed: version.differed,
+impl VersionStatus {
+    fn new(
+        version: ProjectionVersion,
+        live: u64,
+        (has_holder, report): (bool, VersionReport),
+        (position, head): (u64, u64),
+        lag_seconds: f64,
+    ) -> Self {
+        let ProjectionVersion { number, fold, stage, by, since, differed, .. } = version;
+        let lag = head.saturating_sub(position);
+        let role = match stage {
+            _ if number == live => "live",
+            VersionStage::Building => "building",
+            VersionStage::Ready => "kept",
+            VersionStage::Dropping => "dropping",
+        };
+        let (state, error) = state(&report, has_holder, lag);
+        let rate = if has_holder { report.rate } else { 0 };
+        let is_building = role == "building";
+        let percent = is_building.then(|| percent(position, head));
+        let eta_seconds = lag.checked_div(rate).filter(|_| is_building);
+        Self {
+            version: number,
+            fold,
+            role,
+            state,
+            error,
+            position,
+            lag,
+            lag_seconds,
+            rate,
+            percent,
+            eta_seconds,
+            by,
+            since,
+            differed,
+        }
     }
 }
 

@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use jiff::civil::Date;
 use projections::{Daily, DayRow};
+use serde::Serialize;
 use store::{EventStore, Position, ReadModelStore};
 
-use super::{QueryError, RowsQuery};
+use super::{QueryError, ReadModel, RowsQuery};
 
 /// The number of days in one read.
 const PAGE: usize = 500;
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Stats {
     /// All registrations, imports included.
     pub registered: i64,
@@ -26,7 +27,7 @@ pub struct Stats {
 }
 
 /// One day in UTC.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DayStats {
     pub day: String,
     pub registered: i64,
@@ -38,31 +39,24 @@ pub struct DayStats {
 }
 
 #[derive(Clone)]
-pub struct StatsQueries {
-    store: EventStore,
-    rows: Arc<dyn ReadModelStore>,
-}
+pub struct StatsQueries(ReadModel);
 
 impl StatsQueries {
-    #[must_use]
-    pub fn new(store: EventStore, rows: Arc<dyn ReadModelStore>) -> Self {
-        Self { store, rows }
+    pub(crate) fn new(store: EventStore, rows: Arc<dyn ReadModelStore>) -> Self {
+        Self(ReadModel { store, rows, projection: &Daily })
     }
 
     /// The totals, and the days from `from` to `to`, both inclusive.
-    ///
-    /// # Errors
-    /// [`QueryError::Store`] if the rows cannot be read.
-    pub async fn all(&self, from: Option<Date>, to: Option<Date>) -> Result<Stats, QueryError> {
+    pub(crate) async fn all(&self, from: Option<Date>, to: Option<Date>) -> Result<Stats, QueryError> {
         let (from, to) = (from.map(|date| date.to_string()), to.map(|date| date.to_string()));
         let wanted = |day: &str| {
             from.as_deref().is_none_or(|from| day >= from) && to.as_deref().is_none_or(|to| day <= to)
         };
         let (mut stats, mut after) = (Stats::default(), None::<String>);
-        let mut first: Option<(Arc<str>, u64)> = None;
+        let mut first = None;
         loop {
             let query = RowsQuery::Page { after: after.as_deref(), limit: PAGE };
-            let (table, page) = super::read_complete(&self.store, &self.rows, &Daily, query).await?;
+            let (table, page) = self.0.read_complete(query).await?;
             let source = (table.name, page.checkpoint.rebuilds);
             if *first.get_or_insert_with(|| source.clone()) != source {
                 // A cutover or a rebuild between two pages: start again.
@@ -73,23 +67,19 @@ impl StatsQueries {
             stats.position = page.checkpoint.position.get();
             let days: Vec<_> = page.rows.iter().map(DayRow::from_row).collect();
             after = days.last().map(|day| day.day.clone());
-            let last = days.len() < PAGE;
+            let is_last = days.len() < PAGE;
             for day in days {
                 stats.add(day, wanted);
             }
-            if last {
-                break;
+            if is_last {
+                return Ok(stats);
             }
         }
-        Ok(stats)
     }
 
     /// Waits until the rows include `position`, which must exist in the log.
-    ///
-    /// # Errors
-    /// [`QueryError::Behind`] if they do not in time.
-    pub async fn wait_for_position(&self, position: Position) -> Result<(), QueryError> {
-        super::wait_until_projected(&self.store, &Daily, position).await
+    pub(crate) async fn wait_for_position(&self, position: Position) -> Result<(), QueryError> {
+        self.0.wait_until_projected(position).await
     }
 }
 

@@ -5,50 +5,37 @@
 use std::sync::Arc;
 
 use domain::{EmailAddress, UserId};
-use projections::{Projection, UserRow, Users};
+use projections::{UserRow, Users};
 use store::{
-    Corruption, EventStore, Position, ProjectionCheckpoint, ReadModelStore, Row, StoreError, StreamId, Table,
+    Corruption, EventStore, Position, ProjectionCheckpoint, ReadModelStore, Row, StoreError, StreamId,
 };
 
-use super::{QueryError, RowsQuery};
+use super::{QueryError, ReadModel, RowsQuery};
 
 /// How often a lookup is repeated because the rows lacked something, each time after waiting for it.
 const MAX_ATTEMPTS: usize = 3;
 
 #[derive(Clone)]
-pub struct UserQueries {
-    store: EventStore,
-    rows: Arc<dyn ReadModelStore>,
-}
+pub struct UserQueries(ReadModel);
 
 impl UserQueries {
-    #[must_use]
-    pub fn new(store: EventStore, rows: Arc<dyn ReadModelStore>) -> Self {
-        Self { store, rows }
+    pub(crate) fn new(store: EventStore, rows: Arc<dyn ReadModelStore>) -> Self {
+        Self(ReadModel { store, rows, projection: &Users })
     }
 
     /// The user of that id. `None` is certain: the rows include the head of the log.
-    ///
-    /// # Errors
-    /// [`QueryError::Behind`] if the rows may lack the user, or are known to be stale.
-    pub async fn by_id(&self, id: UserId) -> Result<Option<UserRow>, QueryError> {
+    pub(crate) async fn by_id(&self, id: UserId) -> Result<Option<UserRow>, QueryError> {
         self.find_or_confirm_absent(&UserKey::Id(id.to_string())).await
     }
 
     /// The user of that e-mail address in the present rows. `None` proves nothing, unlike with
     /// [`UserQueries::by_email`].
-    ///
-    /// # Errors
-    /// [`QueryError::Behind`] if the row is known to be stale.
-    pub async fn find_by_email(&self, email: &EmailAddress) -> Result<Option<UserRow>, QueryError> {
+    pub(crate) async fn find_by_email(&self, email: &EmailAddress) -> Result<Option<UserRow>, QueryError> {
         Ok(self.find(&UserKey::Email(email.key())).await?.0)
     }
 
     /// The user of that e-mail address. `None` is certain: the rows include the head of the log.
-    ///
-    /// # Errors
-    /// As [`UserQueries::by_id`].
-    pub async fn by_email(&self, email: &EmailAddress) -> Result<Option<UserRow>, QueryError> {
+    pub(crate) async fn by_email(&self, email: &EmailAddress) -> Result<Option<UserRow>, QueryError> {
         self.find_or_confirm_absent(&UserKey::Email(email.key())).await
     }
 
@@ -59,31 +46,27 @@ impl UserQueries {
     pub async fn page(&self, after: Option<UserId>, limit: usize) -> Result<Vec<UserRow>, QueryError> {
         let after = after.map(|id| id.to_string());
         let query = RowsQuery::Page { after: after.as_deref(), limit };
-        let (_, page) = super::read_complete(&self.store, &self.rows, &Users, query).await?;
+        let (_, page) = self.0.read_complete(query).await?;
         page.rows.iter().map(parse_row).collect()
     }
 
     /// Waits until the rows include `position`, which the caller has seen in an earlier response
     /// (read-your-writes).
-    ///
-    /// # Errors
-    /// [`QueryError::BeyondHead`] if the log has not reached the position, [`QueryError::Behind`] if the rows
-    /// do not in time.
-    pub async fn wait_for_position(&self, position: Position) -> Result<(), QueryError> {
-        if self.store.progress().applied_position(&self.cached_live_table().name) >= position {
+    pub(crate) async fn wait_for_position(&self, position: Position) -> Result<(), QueryError> {
+        if self.0.store.progress().applied_position(&self.0.live_table().name) >= position {
             return Ok(());
         }
-        let head = self.store.head().await?.position;
+        let head = self.0.store.head().await?.position;
         if position > head {
             return Err(QueryError::BeyondHead { wanted: position, head });
         }
-        self.wait_until_projected(position).await
+        self.0.wait_until_projected(position).await
     }
 
     /// Waits, for at most 2 s, until the rows include a write, so that its author's next read sees
     /// it (read-your-writes). The write is durable even if this wait times out.
     pub async fn wait_until_visible(&self, written: Position) {
-        if self.wait_until_projected(written).await.is_err() {
+        if self.0.wait_until_projected(written).await.is_err() {
             tracing::warn!(
                 position = written.get(),
                 "answering a write before the read model `users` includes it"
@@ -99,32 +82,31 @@ impl UserQueries {
                 return Ok(row);
             }
             // Linearizable: a deposed primary cannot make a user look nonexistent.
-            let head = self.store.head().await?.position;
+            let head = self.0.store.head().await?.position;
             if checkpoint.position >= head {
                 return Ok(None);
             }
-            self.wait_until_projected(head).await?;
+            self.0.wait_until_projected(head).await?;
         }
-        Err(QueryError::Behind { name: Users.name(), wanted: self.store.progress().head })
+        Err(self.0.behind(self.0.store.progress().head))
     }
 
     /// The row, which misses no event of its user, and the checkpoint of the rows.
     async fn find(&self, key: &UserKey) -> Result<(Option<UserRow>, ProjectionCheckpoint), QueryError> {
+        let (column, text) = match key {
+            UserKey::Id(id) => ("id", id),
+            UserKey::Email(email) => ("email_key", email),
+        };
         for _ in 0..MAX_ATTEMPTS {
-            let (column, text) = match key {
-                UserKey::Id(id) => ("id", id),
-                UserKey::Email(email) => ("email_key", email),
-            };
-            let query = RowsQuery::Find { column, text };
-            let (_, page) = super::read_live(&self.store, &self.rows, &Users, query).await?;
+            let (_, page) = self.0.read(RowsQuery::Find { column, text }).await?;
             let row = page.rows.first().map(parse_row).transpose()?;
             let Some(row) = row else { return Ok((None, page.checkpoint)) };
             match self.first_unapplied(&row, page.is_current()).await? {
                 None => return Ok((Some(row), page.checkpoint)),
-                Some(wanted) => self.wait_until_projected(wanted).await?,
+                Some(wanted) => self.0.wait_until_projected(wanted).await?,
             }
         }
-        Err(QueryError::Behind { name: Users.name(), wanted: self.store.progress().head })
+        Err(self.0.behind(self.0.store.progress().head))
     }
 
     /// The first event of the user that the row lacks. Rows that are behind the log may lack a deactivation, so
@@ -134,16 +116,7 @@ impl UserQueries {
             return Ok(None);
         }
         let stream = StreamId::from_trusted(row.id.stream())?;
-        Ok(self.store.first_after_version(&stream, row.version).await?)
-    }
-
-    /// The live table according to this process, without asking the database.
-    fn cached_live_table(&self) -> Table {
-        super::live_table(&self.store, &Users)
-    }
-
-    async fn wait_until_projected(&self, position: Position) -> Result<(), QueryError> {
-        super::wait_until_projected(&self.store, &Users, position).await
+        Ok(self.0.store.first_after_version(&stream, row.version).await?)
     }
 }
 

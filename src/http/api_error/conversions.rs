@@ -15,7 +15,7 @@ use crate::query::QueryError;
 impl ApiError {
     /// A bug, or damaged data.
     pub(crate) fn internal(error: &dyn Error) -> Self {
-        Self::Internal { cause: chain(error) }
+        Self::Internal(chain(error))
     }
 }
 
@@ -24,7 +24,7 @@ impl From<StoreError> for ApiError {
         match &error {
             // Another node may have the key, and an operator can add it to this one.
             StoreError::Unavailable { .. } | StoreError::KeyMissing(_) => {
-                Self::Unavailable { cause: error.to_string() }
+                Self::Unavailable(error.to_string())
             }
             StoreError::Corrupt(_) | StoreError::Refused(_) | StoreError::Internal(_) => {
                 Self::internal(&error)
@@ -42,9 +42,9 @@ impl From<AppendError> for ApiError {
             AppendError::DuplicateRequest => Self::RequestInProgress,
             AppendError::TooLarge { .. } => Self::BodyTooLarge,
             AppendError::Conflict { .. } | AppendError::WrappingKeyRotated { .. } | AppendError::Busy => {
-                Self::Busy { cause: error.to_string() }
+                Self::Busy(error.to_string())
             }
-            AppendError::Unknown(_) => Self::OutcomeUnknown { cause: error.to_string() },
+            AppendError::Unknown(_) => Self::OutcomeUnknown(error.to_string()),
             AppendError::Store(store) => store.clone().into(),
             AppendError::ClaimTaken { .. } | AppendError::Invalid(_) => Self::internal(&error),
         }
@@ -58,7 +58,7 @@ impl From<CommandError> for ApiError {
             CommandError::WebhookRejected(WebhookRejection::Unknown) => Self::WebhookNotFound,
             CommandError::LastAdministrator(_) => Self::LastAdministrator,
             CommandError::VersionMismatch { .. } => Self::VersionMismatch,
-            CommandError::Contended(_) => Self::Busy { cause: error.to_string() },
+            CommandError::Contended(_) => Self::Busy(error.to_string()),
             CommandError::Append(error) => error.into(),
             CommandError::Store(error) => error.into(),
             CommandError::Rejected(Rejection::AlreadyRegistered)
@@ -71,7 +71,7 @@ impl From<CommandError> for ApiError {
 impl From<QueryError> for ApiError {
     fn from(error: QueryError) -> Self {
         match error {
-            QueryError::Behind { .. } => Self::ProjectionBehind { cause: error.to_string() },
+            QueryError::Behind { .. } => Self::ProjectionBehind(error.to_string()),
             QueryError::BeyondHead { wanted, head } => {
                 Self::beyond_head(Loc::Header("aegis-min-position"), wanted, head)
             }
@@ -83,7 +83,7 @@ impl From<QueryError> for ApiError {
 impl From<ChangeError> for ApiError {
     fn from(error: ChangeError) -> Self {
         let code = match &error {
-            ChangeError::Behind(..) => return Self::ProjectionBehind { cause: error.to_string() },
+            ChangeError::Behind(..) => return Self::ProjectionBehind(error.to_string()),
             ChangeError::Store(store) => return store.clone().into(),
             ChangeError::Refused(_, VersionError::AlreadyBuilding(_)) => "already_rebuilding",
             ChangeError::Refused(_, VersionError::NotBuilding) => "not_rebuilding",
@@ -110,7 +110,7 @@ impl From<SkipError> for ApiError {
 impl From<HashingError> for ApiError {
     fn from(error: HashingError) -> Self {
         match &error {
-            HashingError::Busy => Self::Busy { cause: error.to_string() },
+            HashingError::Busy => Self::Busy(error.to_string()),
             HashingError::Hash(_) => Self::internal(&error),
         }
     }

@@ -10,13 +10,12 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use store::Position;
-use utoipa::ToSchema;
 
 pub(crate) use validation_error::{Loc, ValidationError};
 
 use super::request_id::RequestId;
 
-/// Why a request failed. `cause` describes internal failures and is only logged, never answered.
+/// Why a request failed. The texts of internal failures are only logged, never answered.
 #[derive(Clone)]
 #[cfg_attr(test, derive(Debug))]
 pub(crate) enum ApiError {
@@ -62,7 +61,7 @@ pub(crate) enum ApiError {
     IdempotencyKeyReused,
     /// The resource created by the first request with the idempotency key has been erased.
     ResourceErased,
-    /// `FieldReader`, parameters or headers are not what they have to be.
+    /// Invalid fields, parameters or headers.
     Invalid(Vec<ValidationError>),
     /// An invalid login form, with the error code of RFC 6749 §5.2.
     InvalidForm {
@@ -75,64 +74,31 @@ pub(crate) enum ApiError {
     /// The body did not arrive in time.
     BodyTooSlow,
     /// The database is unreachable; nothing was done.
-    Unavailable {
-        cause: String,
-    },
+    Unavailable(String),
     /// The write may or may not have been executed.
-    OutcomeUnknown {
-        cause: String,
-    },
+    OutcomeUnknown(String),
     /// The read model lags behind the log.
-    ProjectionBehind {
-        cause: String,
-    },
+    ProjectionBehind(String),
     /// A queue or a limit is exhausted.
-    Busy {
-        cause: String,
-    },
+    Busy(String),
     /// The caller has too many event streams and long polls open.
     TooManyReaders,
     /// A bug, or damaged data.
-    Internal {
-        cause: String,
-    },
+    Internal(String),
     /// An error status of the HTTP library.
     Other(StatusCode),
 }
 
-/// An error answer.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Error)]
-pub(crate) struct ErrorBody<'a> {
-    /// A message for people.
-    detail: &'a str,
+/// An error answer; `detail` is a message or, with code `validation_error`, one entry per error.
+#[derive(Serialize)]
+pub(crate) struct ErrorBody<'a, D: ?Sized> {
+    detail: &'a D,
     /// Failed logins only: the error code of RFC 6749.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'static str>,
     /// Failed logins only.
     #[serde(skip_serializing_if = "Option::is_none")]
     error_description: Option<&'static str>,
-    /// A stable code for programs.
-    #[schema(examples("email_taken"))]
-    code: &'static str,
-    /// The id in the header `X-Request-Id` and in the logs.
-    request_id: &'a str,
-}
-
-/// The answer to a request with invalid fields, parameters or headers.
-#[derive(Serialize, ToSchema)]
-#[schema(as = ValidationError)]
-pub(crate) struct ValidationErrorBody<'a> {
-    /// One entry per error.
-    detail: &'a [ValidationError],
-    /// Logins only: the error code of RFC 6749.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<&'static str>,
-    /// Logins only.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error_description: Option<&'static str>,
-    /// A stable code for programs.
-    #[schema(examples("validation_error"))]
     code: &'static str,
     /// The id in the header `X-Request-Id` and in the logs.
     request_id: &'a str,
@@ -151,7 +117,7 @@ impl ApiError {
 
     /// The limit of concurrent checks of webhook addresses is reached.
     pub(crate) fn too_many_address_checks() -> Self {
-        Self::Busy { cause: "too many webhook addresses are being checked".to_owned() }
+        Self::Busy("too many webhook addresses are being checked".to_owned())
     }
 
     /// The error of a response that a library created.
@@ -161,7 +127,7 @@ impl ApiError {
             StatusCode::METHOD_NOT_ALLOWED => Self::MethodNotAllowed,
             StatusCode::PAYLOAD_TOO_LARGE => Self::BodyTooLarge,
             StatusCode::INTERNAL_SERVER_ERROR => {
-                Self::Internal { cause: "a library answered 500 without a cause".to_owned() }
+                Self::Internal("a library answered 500 without a cause".to_owned())
             }
             other => Self::Other(other),
         }
@@ -178,7 +144,7 @@ impl ApiError {
         let request_id = request_id.as_str();
         let detail = match self {
             Self::Invalid(detail) | Self::InvalidForm { errors: detail, .. } => {
-                let body = ValidationErrorBody { detail, error, error_description, code, request_id };
+                let body = ErrorBody { detail: &detail[..], error, error_description, code, request_id };
                 // Strings and lists of strings always serialise.
                 return serde_json::to_vec(&body).unwrap_or_default();
             }
@@ -192,11 +158,11 @@ impl ApiError {
     /// The internal cause, which is logged and never answered.
     pub(crate) fn cause(&self) -> Option<&str> {
         match self {
-            Self::Unavailable { cause }
-            | Self::OutcomeUnknown { cause }
-            | Self::ProjectionBehind { cause }
-            | Self::Busy { cause }
-            | Self::Internal { cause } => Some(cause),
+            Self::Unavailable(cause)
+            | Self::OutcomeUnknown(cause)
+            | Self::ProjectionBehind(cause)
+            | Self::Busy(cause)
+            | Self::Internal(cause) => Some(cause),
             _ => None,
         }
     }
@@ -230,12 +196,12 @@ impl ApiError {
             Self::UnreadableBody(_) => (S::BAD_REQUEST, "unreadable_body"),
             Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "body_too_large"),
             Self::BodyTooSlow => (S::REQUEST_TIMEOUT, "body_too_slow"),
-            Self::Unavailable { .. } => (S::SERVICE_UNAVAILABLE, "unavailable"),
-            Self::OutcomeUnknown { .. } => (S::SERVICE_UNAVAILABLE, "outcome_unknown"),
-            Self::ProjectionBehind { .. } => (S::SERVICE_UNAVAILABLE, "projection_behind"),
-            Self::Busy { .. } => (S::SERVICE_UNAVAILABLE, "busy"),
+            Self::Unavailable(_) => (S::SERVICE_UNAVAILABLE, "unavailable"),
+            Self::OutcomeUnknown(_) => (S::SERVICE_UNAVAILABLE, "outcome_unknown"),
+            Self::ProjectionBehind(_) => (S::SERVICE_UNAVAILABLE, "projection_behind"),
+            Self::Busy(_) => (S::SERVICE_UNAVAILABLE, "busy"),
             Self::TooManyReaders => (S::TOO_MANY_REQUESTS, "too_many_readers"),
-            Self::Internal { .. } => (S::INTERNAL_SERVER_ERROR, "internal"),
+            Self::Internal(_) => (S::INTERNAL_SERVER_ERROR, "internal"),
             Self::Other(status) => (*status, "http_error"),
         }
     }
@@ -276,14 +242,14 @@ impl ApiError {
             Self::UnreadableBody(_) => "There was an error parsing the body",
             Self::BodyTooLarge => "The request body is larger than 64 KiB",
             Self::BodyTooSlow => "The request body took longer than 30 s",
-            Self::Unavailable { .. } => "The database is out of reach; try again later",
-            Self::OutcomeUnknown { .. } => {
+            Self::Unavailable(_) => "The database is out of reach; try again later",
+            Self::OutcomeUnknown(_) => {
                 "The outcome of this write is unknown; send it again under the same Idempotency-Key, or read back first"
             }
-            Self::ProjectionBehind { .. } => "The read model is behind the event log; try again in a moment",
-            Self::Busy { .. } => "The service is busy; try again in a moment",
+            Self::ProjectionBehind(_) => "The read model is behind the event log; try again in a moment",
+            Self::Busy(_) => "The service is busy; try again in a moment",
             Self::TooManyReaders => "You follow the log 100 times already; end one of those first",
-            Self::Internal { .. } => "Internal Server Error",
+            Self::Internal(_) => "Internal Server Error",
             Self::Other(status) => status.canonical_reason().unwrap_or("Error"),
         }
     }

@@ -36,13 +36,19 @@ struct Shared {
     moved: watch::Receiver<()>,
 }
 
-/// The broadcast task has ended unexpectedly.
-pub(crate) struct BroadcastEnded;
+/// Why events were not read or not rendered.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FeedError {
+    #[error(transparent)]
+    Unreadable(#[from] StoreError),
+    #[error(transparent)]
+    Unrenderable(#[from] serde_json::Error),
+}
 
-/// Why the broadcast was interrupted.
-enum BroadcastError {
-    Unreadable(StoreError),
-    Unrenderable(serde_json::Error),
+impl FeedError {
+    pub(crate) fn is_transient(&self) -> bool {
+        matches!(self, Self::Unreadable(error) if error.is_transient())
+    }
 }
 
 impl Broadcaster {
@@ -90,17 +96,13 @@ impl Shared {
     async fn run(&self, notifier: &watch::Sender<()>) {
         let mut end = self.restart_at_head(notifier);
         loop {
-            match self.read_until_error(&mut end, notifier).await {
-                BroadcastError::Unreadable(error) if error.is_transient() => {
-                    tracing::warn!(%error, "event feed: log not readable; retrying");
-                    sleep(RETRY_DELAY).await;
-                    continue;
-                }
-                BroadcastError::Unreadable(error) => tracing::error!(%error, "event feed: log not readable"),
-                BroadcastError::Unrenderable(error) => {
-                    tracing::error!(%error, "event feed: event not renderable");
-                }
+            let error = self.read_until_error(&mut end, notifier).await;
+            if error.is_transient() {
+                tracing::warn!(%error, "event feed: log not readable; retrying");
+                sleep(RETRY_DELAY).await;
+                continue;
             }
+            tracing::error!(%error, "event feed: events not readable or not renderable");
             sleep(RETRY_DELAY).await;
             // Subscribers now read the skipped events from the log themselves, and report the error.
             end = self.restart_at_head(notifier);
@@ -116,7 +118,7 @@ impl Shared {
     }
 
     /// Reads the events after `end` as they are committed, until an error occurs.
-    async fn read_until_error(&self, end: &mut Position, notifier: &watch::Sender<()>) -> BroadcastError {
+    async fn read_until_error(&self, end: &mut Position, notifier: &watch::Sender<()>) -> FeedError {
         let mut updates = self.store.watch_progress();
         loop {
             let after = *end;
@@ -134,11 +136,10 @@ impl Shared {
         }
     }
 
-    async fn read_batch(&self, after: Position, head: Position) -> Result<Position, BroadcastError> {
+    async fn read_batch(&self, after: Position, head: Position) -> Result<Position, FeedError> {
         let query = EventQuery { after, until: Some(head), limit: BATCH, ..EventQuery::default() };
-        let page = self.store.page(&query).await.map_err(BroadcastError::Unreadable)?;
-        let render =
-            |event| RenderedEvent::new(event, self.store.log_id()).map_err(BroadcastError::Unrenderable);
+        let page = self.store.page(&query).await?;
+        let render = |event| RenderedEvent::new(event, self.store.log_id());
         let rendered = page.events.iter().map(render).collect::<Result<Vec<_>, _>>()?;
         for event in &page.events {
             // An undecodable event is treated as an erasure.
@@ -152,14 +153,12 @@ impl Shared {
 
     /// Renders the buffered events of an erased user again, without personal values, before the erasure is
     /// published.
-    async fn redact_erased(&self, stream: &StreamId) -> Result<(), BroadcastError> {
+    async fn redact_erased(&self, stream: &StreamId) -> Result<(), FeedError> {
         let positions = self.buffer().positions_of(stream);
         for position in positions {
-            let found =
-                self.store.read(&EventQuery::at(position)).await.map_err(BroadcastError::Unreadable)?;
+            let found = self.store.read(&EventQuery::at(position)).await?;
             for event in &found {
-                let rendered =
-                    RenderedEvent::new(event, self.store.log_id()).map_err(BroadcastError::Unrenderable)?;
+                let rendered = RenderedEvent::new(event, self.store.log_id())?;
                 self.buffer_mut().replace(rendered);
             }
         }
@@ -191,9 +190,9 @@ impl BroadcastSubscription {
         self.shared.buffer().is_caught_up(at)
     }
 
-    /// Waits until there may be more events.
-    pub(crate) async fn changed(&mut self) -> Result<(), BroadcastEnded> {
-        self.moved.changed().await.map_err(|_| BroadcastEnded)
+    /// Waits until there may be more events. Fails if the broadcast task has ended unexpectedly.
+    pub(crate) async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
+        self.moved.changed().await
     }
 }
 

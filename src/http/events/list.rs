@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{FromRequestParts, State};
-use axum::http::request::Parts;
+use axum::extract::State;
 use jiff::Timestamp;
 use serde::Serialize;
 use store::{EventQuery, Position};
@@ -13,7 +12,7 @@ use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::cloud_event::CloudEvent;
-use crate::http::api_error::{ApiError, ErrorBody, Loc, ValidationErrorBody};
+use crate::http::api_error::{ApiError, Loc};
 use crate::http::extract::{EventReader, QueryParams};
 use crate::http::state::HttpState;
 
@@ -47,17 +46,7 @@ pub(crate) struct EventsQuery {
 }
 
 impl EventsQuery {
-    fn is_unfiltered(&self) -> bool {
-        let EventQuery { types, stream, actor, .. } = &self.query;
-        types.is_empty() && stream.is_none() && actor.is_none()
-    }
-}
-
-impl<S: Sync> FromRequestParts<S> for EventsQuery {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        let mut params = QueryParams::of(&parts.uri);
+    fn read(mut params: QueryParams) -> Result<Self, ApiError> {
         let query = EventQuery {
             after: params.position("after").unwrap_or_default(),
             until: None,
@@ -70,16 +59,17 @@ impl<S: Sync> FromRequestParts<S> for EventsQuery {
         let query = Self { query, from: params.time("from"), to: params.time("to"), wait };
         params.finish(query)
     }
+
+    fn is_unfiltered(&self) -> bool {
+        let EventQuery { types, stream, actor, .. } = &self.query;
+        types.is_empty() && stream.is_none() && actor.is_none()
+    }
 }
 
 /// Reads a page of the event log. With `wait`, an empty page is held back until a matching event is
 /// committed.
 #[utoipa::path(
-    get,
-    path = "/events",
-    tag = "events",
-    operation_id = "list_events",
-    security(("OAuth2PasswordBearer" = [])),
+    get, path = "/events",
     params(
         ("after" = Option<u64>, Query, description = "Only positions above this one; 0 by default"),
         ("limit" = Option<u64>, Query,
@@ -94,17 +84,17 @@ impl<S: Sync> FromRequestParts<S> for EventsQuery {
     responses(
         (status = 200, description = "A page of events", body = EventPage),
         EventReader,
-        (status = 422, description = "Invalid parameters", body = ValidationErrorBody),
-        (status = 429, description = "`too_many_readers`: more than 100 streams and long polls",
-            body = ErrorBody),
-        (status = 503, description = "`unavailable`", body = ErrorBody),
+        (status = 422, description = "Invalid parameters"),
+        (status = 429, description = "`too_many_readers`: more than 100 streams and long polls"),
+        (status = 503, description = "`unavailable`"),
     ),
 )]
-pub(crate) async fn list(
+pub(crate) async fn list_events(
     State(state): State<HttpState>,
     reader: EventReader,
-    asked: EventsQuery,
+    params: QueryParams,
 ) -> Result<Json<EventPage>, ApiError> {
+    let asked = EventsQuery::read(params)?;
     if asked.wait.is_zero() {
         let head = state.app.services()?.store.head().await?.position;
         return page(&state.app, &reader, &asked, head).await.map(Json);
@@ -152,7 +142,7 @@ async fn wait(
             head = head.max(store.progress().head);
         }
         // A reader who has lost the role must not see later events.
-        (reader, _) = reader.reauthorize_at(app, head).await?;
+        reader.reauthorize_at(app, head).await?;
     }
 }
 

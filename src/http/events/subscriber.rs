@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use store::{EventQuery, EventStore, Page, Position, StoreError};
+use store::{EventQuery, EventStore, Page, Position};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
@@ -18,7 +18,7 @@ use tracing::{Instrument, Span};
 use crate::app::App;
 use crate::cloud_event::CloudEvent;
 use crate::http::api_error::ApiError;
-use crate::http::event_feed::broadcaster::{BroadcastEnded, BroadcastSubscription};
+use crate::http::event_feed::broadcaster::{BroadcastSubscription, FeedError};
 use crate::http::event_feed::event_buffer::{NextEvents, ReaderView};
 use crate::http::event_feed::reader_slots::ReaderSlot;
 use crate::http::event_feed::sse;
@@ -51,7 +51,7 @@ pub(super) struct StreamSubscriber {
     shutdown: CancellationToken,
     /// The span of the request, which has ended when the stream is read.
     span: Span,
-    reader: Option<EventReader>,
+    reader: EventReader,
     /// Released when the stream ends.
     _slot: ReaderSlot,
     types: Vec<String>,
@@ -74,8 +74,11 @@ enum StreamEnd {
     Unauthorized,
     TooSlow,
     BroadcasterFailed,
-    Unreadable(StoreError),
-    Unrenderable(serde_json::Error),
+    Broken(FeedError),
+}
+
+fn broken(error: impl Into<FeedError>) -> StreamEnd {
+    StreamEnd::Broken(error.into())
 }
 
 impl StreamEnd {
@@ -86,11 +89,10 @@ impl StreamEnd {
                 tracing::error!("event stream ended: the broadcaster has failed");
             }
             Self::TooSlow => tracing::info!("event stream ended: reader too slow"),
-            Self::Unreadable(error) if error.is_transient() => {
+            Self::Broken(error) if error.is_transient() => {
                 tracing::warn!(%error, "event stream ended by an error");
             }
-            Self::Unreadable(error) => tracing::error!(%error, "event stream ended by an error"),
-            Self::Unrenderable(error) => tracing::error!(%error, "event stream ended by an error"),
+            Self::Broken(error) => tracing::error!(%error, "event stream ended by an error"),
         }
     }
 }
@@ -111,7 +113,7 @@ impl StreamSubscriber {
             store,
             shutdown: state.shutdown.clone(),
             span: Span::current(),
-            reader: Some(reader),
+            reader,
             _slot: slot,
             types,
             at: after,
@@ -179,7 +181,7 @@ impl StreamSubscriber {
 
     /// The next events from the broadcaster.
     async fn next_from_buffer(&mut self) -> Result<Option<Bytes>, StreamEnd> {
-        let reader = self.reader.as_ref().ok_or(StreamEnd::Unauthorized)?;
+        let reader = &self.reader;
         let (types, authorized_at) = (&self.types, self.authorized_at);
         let view =
             ReaderView { disclosure: reader.disclosure, types, own_stream: &reader.stream, authorized_at };
@@ -223,15 +225,15 @@ impl StreamSubscriber {
     async fn read(&mut self, head: Position) -> Result<String, StreamEnd> {
         let (types, until) = (self.types.clone(), Some(head));
         let query = EventQuery { after: self.at, until, limit: BATCH, types, ..EventQuery::default() };
-        let Page { events, next } = self.store.page(&query).await.map_err(StreamEnd::Unreadable)?;
+        let Page { events, next } = self.store.page(&query).await.map_err(broken)?;
         let last = events.last().map(|event| event.envelope.position);
         self.reauthorize_at(next).await?;
         self.authorized_at = self.authorized_at.max(next);
-        let disclosure = self.reader.as_ref().ok_or(StreamEnd::Unauthorized)?.disclosure;
+        let disclosure = self.reader.disclosure;
         let mut out = String::new();
         for event in &events {
             let event = CloudEvent::new(event, self.store.log_id(), disclosure);
-            out.push_str(&sse::event(&event).map_err(StreamEnd::Unrenderable)?);
+            out.push_str(&sse::event(&event).map_err(broken)?);
         }
         self.at = next;
         self.last_id_sent = last.or(self.last_id_sent);
@@ -252,7 +254,7 @@ impl StreamSubscriber {
     async fn wait(&mut self) -> Result<(), StreamEnd> {
         tokio::select! {
             () = sleep_until(self.next_head_comment.min(self.next_authorization)) => {}
-            moved = self.broadcast.changed() => moved.map_err(|BroadcastEnded| StreamEnd::BroadcasterFailed)?,
+            moved = self.broadcast.changed() => moved.map_err(|_| StreamEnd::BroadcasterFailed)?,
         }
         // The time spent here was not spent waiting for the client.
         self.last_chunk_at = None;
@@ -262,22 +264,16 @@ impl StreamSubscriber {
     /// Authorizes the reader as of that position, so that a reader does not see events after the loss of the
     /// role. Returns whether the read model had reached the position; if not, the check is soon repeated.
     async fn reauthorize_at(&mut self, position: Position) -> Result<bool, StreamEnd> {
-        let reader = self.reader.take().ok_or(StreamEnd::Unauthorized)?;
-        let (reader, is_certain) =
-            reader.reauthorize_at(&self.app, position).await.map_err(|_| StreamEnd::Unauthorized)?;
-        self.set_reader(reader, if is_certain { AUTHORIZATION_INTERVAL } else { AUTHORIZATION_RETRY });
+        let reached = self.reader.reauthorize_at(&self.app, position).await;
+        let is_certain = reached.map_err(|_| StreamEnd::Unauthorized)?;
+        let interval = if is_certain { AUTHORIZATION_INTERVAL } else { AUTHORIZATION_RETRY };
+        self.next_authorization = Instant::now() + interval;
         Ok(is_certain)
     }
 
     async fn refresh_authorization(&mut self) -> Result<(), StreamEnd> {
-        let reader = self.reader.take().ok_or(StreamEnd::Unauthorized)?;
-        let reader = reader.reauthorize(&self.app).await.map_err(|_| StreamEnd::Unauthorized)?;
-        self.set_reader(reader, AUTHORIZATION_INTERVAL);
+        self.reader.reauthorize(&self.app).await.map_err(|_| StreamEnd::Unauthorized)?;
+        self.next_authorization = Instant::now() + AUTHORIZATION_INTERVAL;
         Ok(())
-    }
-
-    fn set_reader(&mut self, reader: EventReader, until: Duration) {
-        self.reader = Some(reader);
-        self.next_authorization = Instant::now() + until;
     }
 }

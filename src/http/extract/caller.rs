@@ -1,24 +1,22 @@
-//! The caller: the user of the access token, in the current state of the read model.
-
-use std::collections::BTreeMap;
+//! The caller: the user of the access token, in the current state of the read model, and their authority. A
+//! handler that takes an extractor of a role runs only for callers who hold it.
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use domain::Role;
 use projections::UserRow;
-use utoipa::IntoResponses;
-use utoipa::openapi::{RefOr, Response};
+use store::{Position, StreamId};
 
-use super::min_position::MinPosition;
+use super::headers::MinPosition;
 use crate::app::App;
-use crate::command::CommandContext;
+use crate::cloud_event::Disclosure;
 use crate::crypto::VerifiedToken;
 use crate::http::api_error::ApiError;
-use crate::http::openapi::error_responses;
-use crate::http::request_id::RequestId;
+use crate::http::client;
 use crate::http::state::HttpState;
 use crate::http::time_limit::TimeLimit;
+use crate::webhooks;
 
 /// An active user, authenticated by a token that is not revoked.
 pub(crate) struct CurrentUser {
@@ -45,9 +43,9 @@ impl CurrentUser {
         self.row.roles.contains(&role)
     }
 
-    /// The context of commands that the caller issues in this request.
-    pub(crate) fn command_context(&self, request_id: &RequestId) -> CommandContext {
-        CommandContext::new(self.row.id.stream(), request_id.as_str())
+    /// The caller as the actor of commands.
+    pub(crate) fn actor(&self) -> String {
+        self.row.id.stream()
     }
 }
 
@@ -66,17 +64,108 @@ impl FromRequestParts<HttpState> for CurrentUser {
     }
 }
 
-impl IntoResponses for CurrentUser {
-    fn responses() -> BTreeMap<String, RefOr<Response>> {
-        error_responses([
-            ("401", "No bearer token"),
-            ("403", "`invalid_token`, `inactive_user` or `token_revoked`"),
-        ])
+/// Extractors of callers who hold at least one of the roles.
+macro_rules! callers_with_role {
+    ($($(#[$meaning:meta])* $extractor:ident: $roles:expr;)*) => {$(
+        $(#[$meaning])*
+        pub(crate) struct $extractor(pub(crate) CurrentUser);
+
+        impl FromRequestParts<HttpState> for $extractor {
+            type Rejection = ApiError;
+
+            async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, ApiError> {
+                let user = CurrentUser::from_request_parts(parts, state).await?;
+                let is_allowed = $roles.iter().any(|role| user.has(*role));
+                is_allowed.then_some(Self(user)).ok_or(ApiError::Forbidden)
+            }
+        }
+    )*};
+}
+
+callers_with_role! {
+    /// An administrator.
+    Admin: [Role::Admin];
+    /// A user who may read other users' personal data.
+    #[expect(dead_code, reason = "proves the authority")]
+    Auditor: [Role::Admin, Role::Auditor];
+    /// A user who may operate the service.
+    Operator: [Role::Admin, Role::Operator];
+    /// A user who may own webhooks.
+    WebhookOwner: webhooks::OWNER_ROLES;
+    /// A user who may read statistics.
+    #[expect(dead_code, reason = "proves the authority")]
+    StatsReader: [Role::Admin, Role::Operator, Role::Auditor];
+}
+
+/// Proof that the caller may read metrics: an operator, an administrator, or a client on this machine that
+/// does not come through a proxy.
+pub(crate) struct MetricsReader;
+
+impl FromRequestParts<HttpState> for MetricsReader {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, ApiError> {
+        if client::is_local(&parts.extensions, &parts.headers) {
+            return Ok(Self);
+        }
+        Operator::from_request_parts(parts, state).await.map(|_| Self)
+    }
+}
+
+/// A user who may read events, and whether personal values are disclosed to them.
+pub(crate) struct EventReader {
+    pub(crate) disclosure: Disclosure,
+    /// The stream of the reader, whose events may change their authorization.
+    pub(crate) stream: StreamId,
+    /// The token, for authorization checks while a stream is open.
+    token: String,
+}
+
+impl EventReader {
+    fn new(user: &CurrentUser, token: String) -> Result<Self, ApiError> {
+        let disclosure = if user.has(Role::Admin) || user.has(Role::Auditor) {
+            Disclosure::Personal
+        } else if user.has(Role::Subscriber) {
+            Disclosure::Redacted
+        } else {
+            return Err(ApiError::Forbidden);
+        };
+        let stream =
+            StreamId::new(user.row.id.stream()).map_err(|error| ApiError::Internal(error.to_string()))?;
+        Ok(Self { disclosure, stream, token })
+    }
+
+    /// Checks the authorization of the same caller again.
+    pub(crate) async fn reauthorize(&mut self, app: &App) -> Result<(), ApiError> {
+        let user = CurrentUser::from_token(app, &self.token).await?;
+        *self = Self::new(&user, self.token.clone())?;
+        Ok(())
+    }
+
+    /// As [`EventReader::reauthorize`], with the read model at that position at least. If it does not get
+    /// there in time, the check uses its current state, as any request does; returns whether it got there.
+    pub(crate) async fn reauthorize_at(&mut self, app: &App, position: Position) -> Result<bool, ApiError> {
+        let reached = app.services()?.user_rows.wait_for_position(position).await;
+        if let Err(error) = &reached {
+            tracing::debug!(%error, "authorization of an event reader checked against a lagging read model");
+        }
+        self.reauthorize(app).await?;
+        Ok(reached.is_ok())
+    }
+}
+
+impl FromRequestParts<HttpState> for EventReader {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, ApiError> {
+        let user = CurrentUser::from_request_parts(parts, state).await?;
+        let token = bearer(&parts.headers)?.to_owned();
+        Self::new(&user, token)
     }
 }
 
 /// The token of `Authorization: Bearer …`, the scheme in any case (RFC 9110 §11.1).
-pub(super) fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
+fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
     let given = headers.get(header::AUTHORIZATION).map(axum::http::HeaderValue::as_bytes).unwrap_or_default();
     let mut parts = given.splitn(2, |byte| *byte == b' ');
     if !parts.next().is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer")) {

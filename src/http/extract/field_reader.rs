@@ -41,34 +41,30 @@ impl FieldReader {
 
     pub(crate) fn email(&mut self, name: &'static str) -> Option<EmailAddress> {
         let text = self.text(name)?;
-        EmailAddress::parse(&text)
-            .map_err(|error| {
-                self.errors.push(ValidationError::invalid_email(
-                    Loc::Field(name),
-                    &error.reason,
-                    text.into(),
-                ));
-            })
-            .ok()
+        let read = EmailAddress::parse(&text);
+        self.record(
+            read.map_err(|error| {
+                ValidationError::invalid_email(Loc::Field(name), &error.reason, text.into())
+            }),
+        )
     }
 
     pub(crate) fn webhook_url(&mut self, name: &'static str) -> Option<WebhookUrl> {
         let text = self.text(name)?;
-        WebhookUrl::parse(&text)
-            .map_err(|error| {
-                let shown = if error == WebhookUrlError::Credentials { Value::Null } else { text.into() };
-                self.errors.push(ValidationError::invalid_url(Loc::Field(name), &error.to_string(), shown));
-            })
-            .ok()
+        let read = WebhookUrl::parse(&text);
+        self.record(read.map_err(|error| {
+            let shown = if error == WebhookUrlError::Credentials { Value::Null } else { text.into() };
+            ValidationError::invalid_url(Loc::Field(name), &error.to_string(), shown)
+        }))
     }
 
     /// Optional; each must be a known event type.
     pub(crate) fn event_types(&mut self, name: &'static str) -> Vec<String> {
-        let given = match self.given.get(name) {
+        let given = match self.given.get(name).cloned() {
             None | Some(Value::Null) => return Vec::new(),
-            Some(Value::Array(given)) => given.clone(),
+            Some(Value::Array(given)) => given,
             Some(other) => {
-                let error = ValidationError::not_a_list(Loc::Field(name), other.clone());
+                let error = ValidationError::not_a_list(Loc::Field(name), other);
                 return self.reject(error).unwrap_or_default();
             }
         };
@@ -91,48 +87,42 @@ impl FieldReader {
     }
 
     pub(crate) fn username(&mut self, name: &'static str) -> Option<Username> {
-        let text = self.text(name)?;
-        let loc = Loc::Field(name);
-        Username::parse(&text)
-            .map_err(|error| {
-                self.errors.push(match error {
-                    UsernameError::TooShort { min } => ValidationError::too_short(loc, min, text.into()),
-                    UsernameError::TooLong { max } => ValidationError::too_long(loc, max, text.into()),
-                    UsernameError::Forbidden { .. } => {
-                        ValidationError::pattern_mismatch(loc, USERNAME_PATTERN, text.into())
-                    }
-                });
-            })
-            .ok()
+        let (text, loc) = (self.text(name)?, Loc::Field(name));
+        let read = Username::parse(&text);
+        self.record(read.map_err(|error| match error {
+            UsernameError::TooShort { min } => ValidationError::too_short(loc, min, text.into()),
+            UsernameError::TooLong { max } => ValidationError::too_long(loc, max, text.into()),
+            UsernameError::Forbidden { .. } => {
+                ValidationError::pattern_mismatch(loc, USERNAME_PATTERN, text.into())
+            }
+        }))
     }
 
     /// Optional.
     pub(crate) fn reason(&mut self, name: &'static str) -> Option<Reason> {
-        if self.given.get(name).is_none_or(Value::is_null) {
-            return None;
+        if self.is_absent(name) { None } else { self.required_reason(name) }
+    }
+
+    pub(crate) fn required_reason(&mut self, name: &'static str) -> Option<Reason> {
+        if self.is_absent(name) {
+            return self.missing(name);
         }
-        let text = self.text(name)?;
-        let loc = Loc::Field(name);
-        Reason::parse(&text)
-            .map_err(|error| {
-                self.errors.push(match error {
-                    ReasonError::TooShort { min } => ValidationError::too_short(loc, min, text.into()),
-                    ReasonError::TooLong { max } => ValidationError::too_long(loc, max, text.into()),
-                    ReasonError::Forbidden { .. } => {
-                        ValidationError::pattern_mismatch(loc, REASON_PATTERN, text.into())
-                    }
-                });
-            })
-            .ok()
+        let (text, loc) = (self.text(name)?, Loc::Field(name));
+        let read = Reason::parse(&text);
+        self.record(read.map_err(|error| match error {
+            ReasonError::TooShort { min } => ValidationError::too_short(loc, min, text.into()),
+            ReasonError::TooLong { max } => ValidationError::too_long(loc, max, text.into()),
+            ReasonError::Forbidden { .. } => {
+                ValidationError::pattern_mismatch(loc, REASON_PATTERN, text.into())
+            }
+        }))
     }
 
     pub(crate) fn erasure_reason(&mut self, name: &'static str) -> Option<ErasureReason> {
         let text = self.text(name)?;
-        let known = text.parse().ok();
-        known.or_else(|| {
-            let expected = "'request', 'policy' or 'other'";
-            self.reject(ValidationError::invalid_choice(Loc::Field(name), expected, &text))
-        })
+        let expected = "'request', 'policy' or 'other'";
+        let error = |_| ValidationError::invalid_choice(Loc::Field(name), expected, &text);
+        self.record(text.parse().map_err(error))
     }
 
     /// An existing password, which need not satisfy the policy.
@@ -152,15 +142,11 @@ impl FieldReader {
         if password.expose().contains('\0') {
             return self.reject(ValidationError::pattern_mismatch(loc, PASSWORD_PATTERN, Value::Null));
         }
-        match (PasswordPolicy { min_length }).check(password.expose()) {
-            Ok(()) => Some(password),
-            Err(PasswordError::TooShort { min }) => {
-                self.reject(ValidationError::too_short(loc, min, Value::Null))
-            }
-            Err(PasswordError::TooLong { max }) => {
-                self.reject(ValidationError::too_long(loc, max, Value::Null))
-            }
-        }
+        let checked = PasswordPolicy { min_length }.check(password.expose());
+        self.record(checked.map(|()| password).map_err(|error| match error {
+            PasswordError::TooShort { min } => ValidationError::too_short(loc, min, Value::Null),
+            PasswordError::TooLong { max } => ValidationError::too_long(loc, max, Value::Null),
+        }))
     }
 
     pub(crate) fn number(&mut self, name: &'static str, bounds: RangeInclusive<u64>) -> Option<u64> {
@@ -178,28 +164,20 @@ impl FieldReader {
     }
 
     pub(crate) fn optional_number(&mut self, name: &'static str, bounds: RangeInclusive<u64>) -> Option<u64> {
-        if self.given.get(name).is_none_or(Value::is_null) {
-            return None;
-        }
-        self.number(name, bounds)
-    }
-
-    pub(crate) fn required_reason(&mut self, name: &'static str) -> Option<Reason> {
-        if self.given.get(name).is_none_or(Value::is_null) {
-            return self.missing(name);
-        }
-        self.reason(name)
+        if self.is_absent(name) { None } else { self.number(name, bounds) }
     }
 
     fn text(&mut self, name: &'static str) -> Option<String> {
-        match self.given.get(name) {
-            Some(Value::String(text)) => Some(text.clone()),
-            Some(other) => {
-                let other = other.clone();
-                self.reject(ValidationError::not_a_string(Loc::Field(name), other))
-            }
+        match self.given.get(name).cloned() {
+            Some(Value::String(text)) => Some(text),
+            Some(other) => self.reject(ValidationError::not_a_string(Loc::Field(name), other)),
             None => self.missing(name),
         }
+    }
+
+    /// Whether an optional field is missing or null.
+    fn is_absent(&self, name: &str) -> bool {
+        self.given.get(name).is_none_or(Value::is_null)
     }
 
     fn missing<T>(&mut self, name: &'static str) -> Option<T> {
@@ -207,9 +185,12 @@ impl FieldReader {
         self.reject(ValidationError::missing(Loc::Field(name), whole))
     }
 
+    fn record<T>(&mut self, read: Result<T, ValidationError>) -> Option<T> {
+        read.map_err(|error| self.errors.push(error)).ok()
+    }
+
     fn reject<T>(&mut self, error: ValidationError) -> Option<T> {
-        self.errors.push(error);
-        None
+        self.record(Err(error))
     }
 }
 

@@ -1,5 +1,9 @@
 //! Parses JSON bodies, with the error messages of FastAPI.
 
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use regex::{Captures, Regex};
 use serde_json::Value;
 
 use super::json_syntax;
@@ -24,38 +28,21 @@ pub(super) fn parse(body: &[u8]) -> Result<Value, ApiError> {
     })
 }
 
-/// Replaces numbers beyond the range of a float by its limits, in a syntactically valid text.
-fn clamp_numbers(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(first) = rest.chars().next() {
-        let length = match first {
-            '"' => string_length(rest),
-            '-' | '0'..='9' => {
-                rest.find(|next: char| !"+-.eE0123456789".contains(next)).unwrap_or(rest.len())
-            }
-            other => other.len_utf8(),
-        };
-        let (token, after) = rest.split_at(length);
-        match token.parse::<f64>() {
-            Ok(number) if number == f64::INFINITY => out.push_str("1e308"),
-            Ok(number) if number == f64::NEG_INFINITY => out.push_str("-1e308"),
-            Ok(_) | Err(_) => out.push_str(token),
-        }
-        rest = after;
-    }
-    out
-}
+/// Strings and numbers of a syntactically valid text.
+#[expect(clippy::expect_used, reason = "the pattern is constant")]
+static TOKENS: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r#""(?:[^"\\]|\\.)*"|-?[0-9][-+.eE0-9]*"#).expect("valid pattern"));
 
-/// The length of the string literal that `text` begins with, including quotes.
-fn string_length(text: &str) -> usize {
-    let mut escaped = false;
-    let end = text.char_indices().skip(1).find(|(_, character)| {
-        let ends = *character == '"' && !escaped;
-        escaped = *character == '\\' && !escaped;
-        ends
-    });
-    end.map_or(text.len(), |(index, quote)| index + quote.len_utf8())
+/// Replaces numbers beyond the range of a float by its limits.
+fn clamp_numbers(text: &str) -> Cow<'_, str> {
+    TOKENS.replace_all(text, |token: &Captures<'_>| {
+        let token = token.get(0).map_or("", |token| token.as_str());
+        match token.parse::<f64>() {
+            Ok(f64::INFINITY) => "1e308".to_owned(),
+            Ok(f64::NEG_INFINITY) => "-1e308".to_owned(),
+            Ok(_) | Err(_) => token.to_owned(),
+        }
+    })
 }
 
 #[cfg(test)]

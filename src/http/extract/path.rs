@@ -1,109 +1,48 @@
 //! Path parameters.
 
-use std::collections::BTreeMap;
-
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 use domain::{Role, UserId, WebhookId};
 use projections::Projection;
-use utoipa::openapi::path::{Parameter, ParameterIn};
-use utoipa::openapi::{RefOr, Response};
-use utoipa::{IntoParams, IntoResponses};
+use store::Position;
 
+use super::query::position;
 use crate::http::api_error::{ApiError, Loc, ValidationError};
-use crate::http::openapi::{error_responses, path_parameter};
 
-/// `{id}`: a user. A malformed id is answered like an unknown one.
-pub(crate) struct UserPath(pub(crate) UserId);
+/// Extractors of one path parameter each. A missing one is parsed like an empty one.
+macro_rules! path_extractors {
+    ($($(#[$meaning:meta])* $extractor:ident($value:ty) = $name:literal, $parse:expr;)*) => {$(
+        $(#[$meaning])*
+        pub(crate) struct $extractor(pub(crate) $value);
 
-impl<S: Send + Sync> FromRequestParts<S> for UserPath {
-    type Rejection = ApiError;
+        impl<S: Send + Sync> FromRequestParts<S> for $extractor {
+            type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let id = param(parts, state, "id").await.ok_or(ApiError::UserNotFound)?;
-        UserId::parse(&id).map(Self).map_err(|_| ApiError::UserNotFound)
-    }
+            async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+                let text = param(parts, state, $name).await.unwrap_or_default();
+                let parse: fn(&str) -> Result<$value, ApiError> = $parse;
+                parse(&text).map(Self)
+            }
+        }
+    )*};
 }
 
-/// `{id}`: a webhook. A malformed id is answered like an unknown one.
-pub(crate) struct WebhookPath(pub(crate) WebhookId);
-
-impl<S: Send + Sync> FromRequestParts<S> for WebhookPath {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let id = param(parts, state, "id").await.ok_or(ApiError::WebhookNotFound)?;
-        WebhookId::parse(&id).map(Self).map_err(|_| ApiError::WebhookNotFound)
-    }
-}
-
-/// `{role}`
-pub(crate) struct RolePath(pub(crate) Role);
-
-impl<S: Send + Sync> FromRequestParts<S> for RolePath {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let name = param(parts, state, "role").await.unwrap_or_default();
-        name.parse().map(Self).map_err(|_| {
-            let expected = "'admin', 'auditor', 'operator' or 'subscriber'";
-            ApiError::invalid(ValidationError::invalid_choice(Loc::Path("role"), expected, &name))
-        })
-    }
-}
-
-/// `{name}`: a read model.
-pub(crate) struct ProjectionPath(pub(crate) &'static dyn Projection);
-
-impl<S: Send + Sync> FromRequestParts<S> for ProjectionPath {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let name = param(parts, state, "name").await.unwrap_or_default();
-        projections::by_name(&name).map(Self).ok_or(ApiError::ProjectionNotFound)
-    }
-}
-
-impl IntoParams for UserPath {
-    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        vec![path_parameter("id", "The user's id")]
-    }
-}
-
-impl IntoResponses for UserPath {
-    fn responses() -> BTreeMap<String, RefOr<Response>> {
-        error_responses([("404", "No such user")])
-    }
-}
-
-impl IntoParams for WebhookPath {
-    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        vec![path_parameter("id", "The webhook's id")]
-    }
-}
-
-impl IntoParams for RolePath {
-    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        vec![path_parameter("role", "`admin`, `auditor`, `operator` or `subscriber`")]
-    }
-}
-
-impl IntoResponses for RolePath {
-    fn responses() -> BTreeMap<String, RefOr<Response>> {
-        error_responses([("422", "No such role")])
-    }
-}
-
-impl IntoParams for ProjectionPath {
-    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        vec![path_parameter("name", "The name of the read model, such as `users`")]
-    }
-}
-
-impl IntoResponses for ProjectionPath {
-    fn responses() -> BTreeMap<String, RefOr<Response>> {
-        error_responses([("404", "No such read model")])
-    }
+path_extractors! {
+    /// A user. A malformed id is answered like an unknown one.
+    UserPath(UserId) = "id", |id| UserId::parse(id).map_err(|_| ApiError::UserNotFound);
+    /// A webhook. A malformed id is answered like an unknown one.
+    WebhookPath(WebhookId) = "id", |id| WebhookId::parse(id).map_err(|_| ApiError::WebhookNotFound);
+    /// A role.
+    RolePath(Role) = "role", |name| name.parse().map_err(|_| {
+        let expected = "'admin', 'auditor', 'operator' or 'subscriber'";
+        ApiError::invalid(ValidationError::invalid_choice(Loc::Path("role"), expected, name))
+    });
+    /// A read model.
+    ProjectionPath(&'static dyn Projection) = "name",
+        |name| projections::by_name(name).ok_or(ApiError::ProjectionNotFound);
+    /// The position of an event.
+    PositionPath(Position) = "position",
+        |text| position(Loc::Path("position"), text).map_err(ApiError::invalid);
 }
 
 /// A path parameter by name.

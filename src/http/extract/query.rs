@@ -2,9 +2,12 @@
 //! same name wins; unknown ones are ignored.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::ops::RangeInclusive;
 
+use axum::extract::FromRequestParts;
 use axum::http::Uri;
+use axum::http::request::Parts;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use store::{Position, StreamId};
@@ -22,8 +25,16 @@ pub(crate) struct QueryParams {
     errors: Vec<ValidationError>,
 }
 
+impl<S: Sync> FromRequestParts<S> for QueryParams {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::of(&parts.uri))
+    }
+}
+
 impl QueryParams {
-    pub(crate) fn of(uri: &Uri) -> Self {
+    fn of(uri: &Uri) -> Self {
         let given = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
         Self { given, errors: Vec::new() }
     }

@@ -2,7 +2,7 @@
 //! recorded result of the first execution (a replayed response), whatever has changed since.
 //!
 //! The store records keyed hashes of the key and of the request in the same transaction as the events, so the
-//! guarantee holds across nodes and restarts. Within this process [`InFlightKeys`] also rejects concurrent
+//! guarantee holds across nodes and restarts. Within this process `in_flight` also rejects concurrent
 //! duplicates.
 
 pub(super) mod in_flight;
@@ -10,23 +10,22 @@ pub(super) mod in_flight;
 use std::time::Instant;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{FromRef, FromRequest, Request};
+use axum::extract::{FromRequest, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use domain::Rejection;
 use store::{EventStore, IdempotencyKey, Position, RecordedResult};
-use utoipa::IntoParams;
-use utoipa::openapi::path::{Parameter, ParameterIn};
 use utoipa::openapi::schema::Type;
 
-use self::in_flight::InFlightKeys;
 use super::api_error::{ApiError, Loc, ValidationError};
 use super::extract::read_body;
 use super::headers::IDEMPOTENCY_KEY;
-use super::openapi::header_parameter;
+use super::openapi::{document_extractors, header_parameter};
+use super::request_id::RequestId;
+use super::state::HttpState;
 use super::time_limit::TimeLimit;
 use crate::app::Services;
-use crate::command::{CommandError, UserState, WebhookState};
+use crate::command::{CommandContext, CommandError, UserState, WebhookState};
 
 const MAX_KEY_LENGTH: usize = 255;
 const KEY_PATTERN: &str = r"^[\x21-\x7e]{1,255}$";
@@ -42,8 +41,9 @@ pub(crate) struct Idempotent<T> {
 
 /// One attempt to execute a write: its time limit and, if the client sent a key, what identifies the request.
 pub(crate) struct WriteAttempt {
+    pub(crate) state: HttpState,
+    pub(crate) request_id: RequestId,
     pub(crate) limit: TimeLimit,
-    in_flight: InFlightKeys,
     keyed: Option<KeyedRequest>,
 }
 
@@ -54,40 +54,61 @@ struct KeyedRequest {
     body: Bytes,
 }
 
-impl<S, T> FromRequest<S> for Idempotent<T>
-where
-    S: Send + Sync,
-    T: FromRequest<S, Rejection = ApiError>,
-    InFlightKeys: FromRef<S>,
-{
+impl<T: FromRequest<HttpState, Rejection = ApiError>> FromRequest<HttpState> for Idempotent<T> {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+    async fn from_request(mut request: Request, state: &HttpState) -> Result<Self, ApiError> {
         let (limit, received) = (TimeLimit::of(request.extensions()), Instant::now());
-        let in_flight = InFlightKeys::from_ref(state);
-        let Some(key) = parse_key(request.headers())? else {
-            let body = T::from_request(request, state).await?;
-            let attempt = WriteAttempt { limit: limit.extend(received.elapsed()), in_flight, keyed: None };
-            return Ok(Self { attempt, body });
-        };
-        let (parts, body) = request.into_parts();
-        let bytes = read_body(Request::from_parts(parts.clone(), body)).await?;
-        let buffered = Request::from_parts(parts.clone(), Body::from(bytes.clone()));
-        let body = T::from_request(buffered, state).await?;
-        let keyed = Some(KeyedRequest { key, parts, body: bytes });
-        let attempt = WriteAttempt { limit: limit.extend(received.elapsed()), in_flight, keyed };
-        Ok(Self { attempt, body })
+        let request_id = RequestId::of(request.extensions());
+        let mut keyed = None;
+        if let Some(key) = parse_key(request.headers())? {
+            let (parts, body) = request.into_parts();
+            let body = read_body(Request::from_parts(parts.clone(), body)).await?;
+            request = Request::from_parts(parts.clone(), Body::from(body.clone()));
+            keyed = Some(KeyedRequest { key, parts, body });
+        }
+        let body = T::from_request(request, state).await?;
+        let limit = limit.extend(received.elapsed());
+        Ok(Self { attempt: WriteAttempt { state: state.clone(), request_id, limit, keyed }, body })
     }
 }
 
-impl IntoParams for WriteAttempt {
-    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        let description = "Makes the write idempotent: with the same key it is executed once";
-        vec![header_parameter("Idempotency-Key", Type::String, description)]
-    }
+document_extractors! {
+    WriteAttempt: [header_parameter(
+        "Idempotency-Key", Type::String, "Makes the write idempotent: with the same key it is executed once"
+    )];
 }
 
 impl WriteAttempt {
+    /// Executes a write of the actor, or replays the result recorded under its idempotency key. Waits until
+    /// the author can read it back.
+    pub(super) async fn execute<T: ReplayableWrite>(
+        &self,
+        actor: &str,
+        write: impl AsyncFnOnce(CommandContext) -> Result<T, ApiError>,
+    ) -> Result<T, ApiError> {
+        let (services, limit) = (self.state.app.services()?, self.limit);
+        let context = CommandContext::new(actor, self.request_id.as_str());
+        let result = match self.idempotency_key(actor, &services.store) {
+            None => limit.write(write(context)).await?,
+            Some(key) => {
+                let _guard = self.state.in_flight.begin(&key).ok_or(ApiError::RequestInProgress)?;
+                if let Some(recorded) = limit.read(RECORDED_RESULT, recorded_result(services, &key)).await? {
+                    recorded
+                } else {
+                    let context = CommandContext { idempotency: Some(key), ..context };
+                    let executed = limit.write(write(context)).await;
+                    prefer_recorded(services, &key, executed, limit).await?
+                }
+            }
+        };
+        if let Some(position) = result.position() {
+            // The write is durable even if this wait times out.
+            limit.within(T::wait_until_visible(services, position)).await;
+        }
+        Ok(result)
+    }
+
     /// The key in the store's form, scoped to the caller and the endpoint.
     fn idempotency_key(&self, caller: &str, store: &EventStore) -> Option<IdempotencyKey> {
         let KeyedRequest { key, parts, body } = self.keyed.as_ref()?;
@@ -162,34 +183,6 @@ impl ReplayableWrite for WebhookState {
         // The write is durable even if this wait times out.
         drop(services.webhook_rows.wait_for_position(position).await);
     }
-}
-
-/// Executes a write, or replays the result recorded under its idempotency key. Waits until the author can
-/// read it back.
-pub(super) async fn execute_once<T: ReplayableWrite>(
-    services: &Services,
-    caller: &str,
-    attempt: &WriteAttempt,
-    write: impl AsyncFnOnce(Option<IdempotencyKey>) -> Result<T, ApiError>,
-) -> Result<T, ApiError> {
-    let limit = attempt.limit;
-    let result = match attempt.idempotency_key(caller, &services.store) {
-        None => limit.write(write(None)).await?,
-        Some(key) => {
-            let _guard = attempt.in_flight.begin(&key).ok_or(ApiError::RequestInProgress)?;
-            if let Some(recorded) = limit.read(RECORDED_RESULT, recorded_result(services, &key)).await? {
-                recorded
-            } else {
-                let executed = limit.write(write(Some(key))).await;
-                prefer_recorded(services, &key, executed, limit).await?
-            }
-        }
-    };
-    if let Some(position) = result.position() {
-        // The write is durable even if this wait times out.
-        limit.within(T::wait_until_visible(services, position)).await;
-    }
-    Ok(result)
 }
 
 /// Looks for a recorded result once more if the write appended nothing or failed: a duplicate on another node

@@ -11,7 +11,7 @@ use store::tiles::{TileId, WIDTH, to_bytes};
 use store::{EventQuery, Position};
 
 use crate::app::{App, Services};
-use crate::http::api_error::{ApiError, ErrorBody};
+use crate::http::api_error::ApiError;
 use crate::http::extract::{Auditor, param};
 
 /// Tiles never change. Shared caches must not store them, because access needs a role.
@@ -32,20 +32,16 @@ impl<S: Send + Sync> FromRequestParts<S> for TilePath {
 /// Serves a tile of the log: hashes or, below `entries/`, events, each as RFC 8785 JSON prefixed with its
 /// length in two bytes.
 #[utoipa::path(
-    get,
-    path = "/log/tile/{*path}",
-    tag = "log",
-    operation_id = "log_tile",
-    security(("OAuth2PasswordBearer" = [])),
+    get, path = "/log/tile/{*path}",
     params(("path" = String, Path, description = "`<L>/<N>[.p/<W>]` or `entries/<N>[.p/<W>]` (c2sp.org/tlog-tiles)")),
     responses(
         (status = 200, description = "Concatenated hashes of 32 bytes, or entries", body = Vec<u8>,
             content_type = "application/octet-stream"),
         Auditor,
-        (status = 404, description = "The tile does not exist (yet)", body = ErrorBody),
+        (status = 404, description = "The tile does not exist (yet)"),
     ),
 )]
-pub(crate) async fn tile(
+pub(crate) async fn log_tile(
     State(app): State<Arc<App>>,
     _: Auditor,
     asked: TilePath,

@@ -1,11 +1,7 @@
 //! `/users`: accounts, for their owners (`me`) and for administrators and auditors.
 
-mod account_status;
-mod command;
-mod erase;
-mod history;
+mod commands;
 mod me;
-mod roles;
 mod show;
 pub(super) mod view;
 
@@ -15,14 +11,14 @@ use super::state::Routes;
 
 pub(super) fn routes() -> Routes {
     vec![
-        routes!(me::show, me::erase),
-        routes!(me::deactivate),
-        routes!(me::export::export),
-        routes!(show::show),
-        routes!(history::history),
-        routes!(account_status::deactivate),
-        routes!(account_status::reactivate),
-        routes!(erase::erase),
-        routes!(roles::grant, roles::revoke),
+        routes!(me::show_me, me::erase_me),
+        routes!(me::deactivate_me),
+        routes!(me::export_me),
+        routes!(show::show_user),
+        routes!(show::user_history),
+        routes!(commands::deactivate_user),
+        routes!(commands::reactivate_user),
+        routes!(commands::erase_user),
+        routes!(commands::grant_role, commands::revoke_role),
     ]
 }

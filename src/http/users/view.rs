@@ -8,7 +8,6 @@ use utoipa::ToSchema;
 
 use crate::command::UserState;
 use crate::http::api_error::ApiError;
-use crate::query::UserAt;
 
 /// A user, as shown to themselves.
 #[derive(Serialize, ToSchema)]
@@ -95,35 +94,4 @@ impl UserDetail {
 
 fn names<'a>(roles: impl IntoIterator<Item = &'a Role>) -> Vec<&'static str> {
     roles.into_iter().map(|role| role.as_str()).collect()
-}
-
-/// A user at an earlier point of the log. Personal values that were erased since are null.
-#[derive(Serialize, ToSchema)]
-#[schema(as = PastUser)]
-pub(crate) struct UserAtView {
-    /// A UUID, or the 24 hex digits of an imported `ObjectId`.
-    id: String,
-    /// The e-mail address at that point; null if it was erased since.
-    #[schema(format = Email)]
-    email: Option<String>,
-    /// The username at that point; null if it was erased since.
-    username: Option<String>,
-    /// Whether the user could log in.
-    is_active: bool,
-    /// When the user registered: RFC 3339, UTC.
-    #[schema(format = DateTime)]
-    created_at: String,
-    /// The user's roles at that point.
-    roles: Vec<&'static str>,
-    /// The version of the user's stream at that point.
-    version: u64,
-    /// The position of the user's last event at that point.
-    position: u64,
-}
-
-impl From<UserAt> for UserAtView {
-    fn from(user: UserAt) -> Self {
-        let UserAt { id, email, username, is_active, created_at, roles, version, position } = user;
-        Self { id, email, username, is_active, created_at, roles, version, position }
-    }
 }

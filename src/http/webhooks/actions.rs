@@ -11,17 +11,14 @@ use serde::Serialize;
 use store::Position;
 use utoipa::ToSchema;
 
-use super::managed_webhook::ManagedWebhook;
-use super::view::{WebhookView, WebhookWithSecret};
+use super::managed_webhook::{ManagedWebhook, WebhookWithSecret, status};
 use crate::app::App;
 use crate::config::Settings;
-use crate::http::api_error::{ApiError, ErrorBody, Loc, ValidationError, ValidationErrorBody};
+use crate::http::api_error::{ApiError, Loc, ValidationError};
 use crate::http::extract::{FieldReader, FromFields, JsonBody, MAX_POSITION, NoBody, WebhookPath};
-use crate::http::headers::PositionHeader;
+use crate::http::headers::position_header;
 use crate::http::idempotency::{Idempotent, WriteAttempt};
-use crate::http::request_id::RequestId;
-use crate::http::state::HttpState;
-use crate::webhooks::previous_secret_expiry;
+use crate::webhooks::{WebhookStatus, previous_secret_expiry};
 
 /// The result of a test delivery.
 #[derive(Serialize, ToSchema)]
@@ -40,20 +37,15 @@ pub(crate) struct TestView {
 /// Sends a signed event of type `WebhookTest` immediately and once, independently of other deliveries. The
 /// event is not part of the log.
 #[utoipa::path(
-    post,
-    path = "/webhooks/{id}/test",
-    tag = "webhooks",
-    operation_id = "test_webhook",
-    security(("OAuth2PasswordBearer" = [])),
+    post, path = "/webhooks/{id}/test",
     params(WebhookPath),
     responses(
         (status = 200, description = "The result of the delivery", body = TestView),
         ManagedWebhook,
-        (status = 503, description = "`busy`: 32 webhook addresses are being checked already",
-            body = ErrorBody),
+        (status = 503, description = "`busy`: 32 webhook addresses are being checked already"),
     ),
 )]
-pub(crate) async fn test(
+pub(crate) async fn test_webhook(
     State(app): State<Arc<App>>,
     webhook: ManagedWebhook,
 ) -> Result<Json<TestView>, ApiError> {
@@ -70,31 +62,25 @@ pub(crate) async fn test(
 /// Replaces the secret of a webhook. Deliveries are signed with both secrets for 24 hours, or until the next
 /// rotation.
 #[utoipa::path(
-    post,
-    path = "/webhooks/{id}/rotate-secret",
-    tag = "webhooks",
-    operation_id = "rotate_webhook_secret",
-    security(("OAuth2PasswordBearer" = [])),
+    post, path = "/webhooks/{id}/rotate-secret",
     params(WebhookPath, WriteAttempt),
     responses(
         (status = 200, description = "The webhook and its new secret", body = WebhookWithSecret,
             headers(("Aegis-Position" = u64))),
         ManagedWebhook,
-        (status = 503, description = "`unavailable` or `outcome_unknown`", body = ErrorBody),
+        (status = 503, description = "`unavailable` or `outcome_unknown`"),
     ),
 )]
-pub(crate) async fn rotate_secret(
-    State(state): State<HttpState>,
+pub(crate) async fn rotate_webhook_secret(
     webhook: ManagedWebhook,
-    request_id: RequestId,
     Idempotent { attempt, body: NoBody }: Idempotent<NoBody>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let services = state.app.services()?;
+    let services = attempt.state.app.services()?;
     let previous_until =
-        previous_secret_expiry(state.app.env.now()).map_err(|error| ApiError::internal(&error))?;
+        previous_secret_expiry(attempt.state.app.env.now()).map_err(|error| ApiError::internal(&error))?;
     let command = WebhookCommand::RotateSecret { secret: services.webhooks.new_secret(), previous_until };
-    let rotated = webhook.execute(&state, &attempt, &request_id, &command).await?;
-    Ok((PositionHeader(rotated.position), Json(WebhookWithSecret::after_write(services, &rotated).await?)))
+    let rotated = webhook.execute(&attempt, &command).await?;
+    Ok((position_header(rotated.position), Json(WebhookWithSecret::after_write(services, &rotated).await?)))
 }
 
 /// The range of events to deliver again.
@@ -118,28 +104,22 @@ impl FromFields for ReplayBody {
 /// Delivers the events of a range again, up to the webhook's current position, marked with `replay`. Normal
 /// delivery resumes afterwards.
 #[utoipa::path(
-    post,
-    path = "/webhooks/{id}/replay",
-    tag = "webhooks",
-    operation_id = "replay_webhook",
-    security(("OAuth2PasswordBearer" = [])),
+    post, path = "/webhooks/{id}/replay",
     params(WebhookPath, WriteAttempt),
     request_body = ReplayBody,
     responses(
         (status = 202, description = "The replay is scheduled",
-            body = WebhookView, headers(("Aegis-Position" = u64))),
+            body = WebhookStatus, headers(("Aegis-Position" = u64))),
         ManagedWebhook,
-        (status = 422, description = "Not a range of the log", body = ValidationErrorBody),
-        (status = 503, description = "`unavailable` or `outcome_unknown`", body = ErrorBody),
+        (status = 422, description = "Not a range of the log"),
+        (status = 503, description = "`unavailable` or `outcome_unknown`"),
     ),
 )]
-pub(crate) async fn replay(
-    State(state): State<HttpState>,
+pub(crate) async fn replay_webhook(
     webhook: ManagedWebhook,
-    request_id: RequestId,
     Idempotent { attempt, body: JsonBody(ReplayBody { from, to }) }: Idempotent<JsonBody<ReplayBody>>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let services = state.app.services()?;
+    let services = attempt.state.app.services()?;
     let head = services.store.head().await?.position;
     if to > head.get() {
         return Err(ApiError::beyond_head(Loc::Field("to"), Position::new(to), head));
@@ -148,32 +128,26 @@ pub(crate) async fn replay(
         return Err(ApiError::invalid(ValidationError::too_large(Loc::Field("from"), to, &from.to_string())));
     }
     let command = WebhookCommand::Replay { from, to };
-    let scheduled = webhook.execute(&state, &attempt, &request_id, &command).await?;
-    let view = WebhookView::after_write(services, &scheduled).await?;
-    Ok((StatusCode::ACCEPTED, PositionHeader(scheduled.position), Json(view)))
+    let scheduled = webhook.execute(&attempt, &command).await?;
+    let view = status(services, &scheduled).await?;
+    Ok((StatusCode::ACCEPTED, position_header(scheduled.position), Json(view)))
 }
 
 /// Resumes delivery immediately, for a webhook that is suspended or waiting for its next attempt.
 #[utoipa::path(
-    post,
-    path = "/webhooks/{id}/resume",
-    tag = "webhooks",
-    operation_id = "resume_webhook",
-    security(("OAuth2PasswordBearer" = [])),
+    post, path = "/webhooks/{id}/resume",
     params(WebhookPath, WriteAttempt),
     responses(
-        (status = 200, description = "The webhook", body = WebhookView, headers(("Aegis-Position" = u64))),
+        (status = 200, description = "The webhook", body = WebhookStatus, headers(("Aegis-Position" = u64))),
         ManagedWebhook,
-        (status = 503, description = "`unavailable` or `outcome_unknown`", body = ErrorBody),
+        (status = 503, description = "`unavailable` or `outcome_unknown`"),
     ),
 )]
-pub(crate) async fn resume(
-    State(state): State<HttpState>,
+pub(crate) async fn resume_webhook(
     webhook: ManagedWebhook,
-    request_id: RequestId,
     Idempotent { attempt, body: NoBody }: Idempotent<NoBody>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let resumed = webhook.execute(&state, &attempt, &request_id, &WebhookCommand::Resume).await?;
-    let view = WebhookView::after_write(state.app.services()?, &resumed).await?;
-    Ok((PositionHeader(resumed.position), Json(view)))
+    let resumed = webhook.execute(&attempt, &WebhookCommand::Resume).await?;
+    let view = status(attempt.state.app.services()?, &resumed).await?;
+    Ok((position_header(resumed.position), Json(view)))
 }

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{FromRequestParts, State};
-use axum::http::request::Parts;
+use axum::extract::State;
 use serde::Serialize;
 use serde_json::Value;
 use store::StreamId;
@@ -12,7 +11,7 @@ use utoipa::ToSchema;
 
 use super::managed_webhook::ManagedWebhook;
 use crate::app::App;
-use crate::http::api_error::{ApiError, ValidationErrorBody};
+use crate::http::api_error::ApiError;
 use crate::http::extract::{MAX_POSITION, QueryParams, WebhookPath};
 
 const DEFAULT_LIMIT: usize = 100;
@@ -23,7 +22,6 @@ const MAX_LIMIT: u64 = 1000;
 #[schema(as = Deliveries)]
 pub(crate) struct DeliveryPage {
     /// Newest first. The last 1,000 attempts of each webhook are stored.
-    #[schema(value_type = Vec<AttemptBody>)]
     deliveries: Vec<Attempt>,
     /// The next page's `before`; left out of the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -31,66 +29,17 @@ pub(crate) struct DeliveryPage {
     next: Option<u64>,
 }
 
+/// One attempt to deliver one event; the report is stored as JSON.
 #[derive(Serialize)]
-struct Attempt {
+pub(crate) struct Attempt {
     number: u64,
     #[serde(flatten)]
     report: Value,
 }
 
-/// One attempt to deliver one event.
-#[derive(ToSchema)]
-#[schema(as = DeliveryAttempt)]
-#[expect(dead_code, reason = "documents the stored report, which is passed through as JSON")]
-pub(crate) struct AttemptBody {
-    /// Counted from 1 for each webhook.
-    number: u64,
-    /// When the attempt began.
-    #[schema(format = DateTime)]
-    at: String,
-    /// The event's position in the log.
-    position: u64,
-    /// The event's id, which is also the header `webhook-id`.
-    event: String,
-    /// The type of the event.
-    r#type: String,
-    /// The number of attempts for this event so far, this one included.
-    attempt: u32,
-    /// Whether the delivery is part of a replay.
-    replay: bool,
-    /// Whether the receiver accepted the event.
-    delivered: bool,
-    /// The HTTP status of the receiver's answer; null if there was none.
-    status: Option<u16>,
-    /// Why the delivery failed; null if it succeeded.
-    error: Option<String>,
-    /// The duration of the attempt in milliseconds.
-    latency_ms: u64,
-}
-
-pub(crate) struct DeliveriesQuery {
-    before: Option<u64>,
-    limit: usize,
-}
-
-impl<S: Sync> FromRequestParts<S> for DeliveriesQuery {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        let mut params = QueryParams::of(&parts.uri);
-        let limit = params.limit(MAX_LIMIT, DEFAULT_LIMIT);
-        let before = params.number("before", 1..=MAX_POSITION);
-        params.finish(Self { before, limit })
-    }
-}
-
 /// Lists the latest delivery attempts with status, latency and error.
 #[utoipa::path(
-    get,
-    path = "/webhooks/{id}/deliveries",
-    tag = "webhooks",
-    operation_id = "list_deliveries",
-    security(("OAuth2PasswordBearer" = [])),
+    get, path = "/webhooks/{id}/deliveries",
     params(
         WebhookPath,
         ("before" = Option<u64>, Query, description = "Only attempts before this number"),
@@ -100,20 +49,22 @@ impl<S: Sync> FromRequestParts<S> for DeliveriesQuery {
     responses(
         (status = 200, description = "Delivery attempts, newest first", body = DeliveryPage),
         ManagedWebhook,
-        (status = 422, description = "Invalid parameters", body = ValidationErrorBody),
+        (status = 422, description = "Invalid parameters"),
     ),
 )]
-pub(crate) async fn deliveries(
+pub(crate) async fn list_deliveries(
     State(app): State<Arc<App>>,
     webhook: ManagedWebhook,
-    query: DeliveriesQuery,
+    mut params: QueryParams,
 ) -> Result<Json<DeliveryPage>, ApiError> {
+    let page = (params.limit(MAX_LIMIT, DEFAULT_LIMIT), params.number("before", 1..=MAX_POSITION));
+    let (limit, before) = params.finish(page)?;
     if webhook.state.webhook.is_none() {
         return Err(ApiError::WebhookNotFound);
     }
     let stream = StreamId::from_trusted(webhook.state.id.stream())?;
-    let found = app.services()?.deliveries.attempts(&stream, query.before, query.limit).await?;
-    let next = found.last().filter(|_| found.len() == query.limit).map(|attempt| attempt.number);
+    let found = app.services()?.deliveries.attempts(&stream, before, limit).await?;
+    let next = found.last().filter(|_| found.len() == limit).map(|attempt| attempt.number);
     let attempt = |attempt: store::Attempt| Attempt { number: attempt.number, report: attempt.report };
     Ok(Json(DeliveryPage { deliveries: found.into_iter().map(attempt).collect(), next }))
 }

@@ -1,21 +1,20 @@
-//! The webhook of a path `/webhooks/{id}…`, if the caller may manage it.
-
-use std::collections::BTreeMap;
+//! The webhook of a path `/webhooks/{id}…`, if the caller may manage it, and its form in answers to writes.
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use domain::{Role, WebhookCommand};
-use utoipa::IntoResponses;
-use utoipa::openapi::{RefOr, Response};
+use serde::Serialize;
+use utoipa::{IntoResponses, ToSchema};
 
-use crate::command::{CommandContext, WebhookState};
+use crate::app::Services;
+use crate::command::WebhookState;
 use crate::http::api_error::ApiError;
 use crate::http::extract::{CurrentUser, WebhookOwner, WebhookPath};
-use crate::http::idempotency::{WriteAttempt, execute_once};
-use crate::http::openapi::error_responses;
-use crate::http::request_id::RequestId;
+use crate::http::idempotency::WriteAttempt;
+use crate::http::openapi::{Responses, error_responses};
 use crate::http::state::HttpState;
 use crate::http::time_limit::TimeLimit;
+use crate::webhooks::{WebhookStatus, encode_secret};
 
 /// A webhook, possibly deleted, that the caller owns or administers. Other users' webhooks are answered with
 /// 404, so that their existence is not disclosed.
@@ -40,28 +39,46 @@ impl FromRequestParts<HttpState> for ManagedWebhook {
 }
 
 impl IntoResponses for ManagedWebhook {
-    fn responses() -> BTreeMap<String, RefOr<Response>> {
+    fn responses() -> Responses {
         let not_found = error_responses([("404", "No such webhook, or not the caller's")]);
         WebhookOwner::responses().into_iter().chain(not_found).collect()
     }
 }
 
 impl ManagedWebhook {
-    /// Executes a command on the webhook, once per idempotency key.
+    /// Executes the caller's command on the webhook.
     pub(super) async fn execute(
         &self,
-        state: &HttpState,
         attempt: &WriteAttempt,
-        request_id: &RequestId,
         command: &WebhookCommand,
     ) -> Result<WebhookState, ApiError> {
-        let services = state.app.services()?;
-        let context = self.caller.command_context(request_id);
-        let caller = context.actor.clone();
-        execute_once(services, &caller, attempt, async |idempotency| {
-            let context = CommandContext { idempotency, ..context };
-            Ok(services.webhooks.execute(&context, self.state.id, command).await?)
-        })
-        .await
+        let webhooks = &attempt.state.app.services()?.webhooks;
+        let write = async |context| Ok(webhooks.execute(&context, self.state.id, command).await?);
+        attempt.execute(&self.caller.actor(), write).await
+    }
+}
+
+/// The status of a webhook that was just changed. The write is durable even if its progress cannot be read.
+pub(super) async fn status(services: &Services, state: &WebhookState) -> Result<WebhookStatus, ApiError> {
+    let status = WebhookStatus::after_change(&*services.deliveries, state).await;
+    status.ok_or(ApiError::WebhookNotFound)
+}
+
+/// A webhook and its secret, which is shown only in this answer.
+#[derive(Serialize, ToSchema)]
+#[schema(as = WebhookWithSecret)]
+pub(crate) struct WebhookWithSecret {
+    #[serde(flatten)]
+    webhook: WebhookStatus,
+    /// The key that deliveries are signed with (Standard Webhooks). Store it: it is not shown again.
+    #[schema(examples("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo="))]
+    secret: String,
+}
+
+impl WebhookWithSecret {
+    pub(super) async fn after_write(services: &Services, state: &WebhookState) -> Result<Self, ApiError> {
+        let webhook = state.webhook.as_ref().ok_or(ApiError::WebhookNotFound)?;
+        let secret = webhook.secret.known().ok_or(ApiError::WebhookNotFound)?;
+        Ok(Self { secret: encode_secret(secret), webhook: status(services, state).await? })
     }
 }

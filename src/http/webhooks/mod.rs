@@ -1,12 +1,9 @@
 //! `/webhooks`: webhook endpoints and their deliveries, for their owners and for administrators.
 
 mod actions;
-mod by_id;
-mod deliveries;
-mod list;
+pub(super) mod deliveries;
+mod endpoints;
 mod managed_webhook;
-mod register;
-mod view;
 
 use utoipa_axum::routes;
 
@@ -14,12 +11,12 @@ use super::state::Routes;
 
 pub(super) fn routes() -> Routes {
     vec![
-        routes!(list::list, register::register),
-        routes!(by_id::show, by_id::delete),
-        routes!(deliveries::deliveries),
-        routes!(actions::test),
-        routes!(actions::rotate_secret),
-        routes!(actions::replay),
-        routes!(actions::resume),
+        routes!(endpoints::list_webhooks, endpoints::register_webhook),
+        routes!(endpoints::show_webhook, endpoints::delete_webhook),
+        routes!(deliveries::list_deliveries),
+        routes!(actions::test_webhook),
+        routes!(actions::rotate_webhook_secret),
+        routes!(actions::replay_webhook),
+        routes!(actions::resume_webhook),
     ]
 }

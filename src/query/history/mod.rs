@@ -1,10 +1,7 @@
 //! Queries of the past: users as of a position or time, and their changes, replayed from the log.
 
-mod as_of;
-mod change;
-mod difference;
 mod record;
-mod replayed_user;
+mod replay;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -14,14 +11,13 @@ use jiff::{SignedDuration, Timestamp};
 use store::canonical::rfc3339;
 use store::{Corruption, EventQuery, EventStore, Position, StoreError, StoredEvent, StreamId};
 
-pub use as_of::{AsOf, ParseAsOfError};
-pub use change::{FieldChange, UserChange};
-pub use difference::{UserChangeKind, UserDifference};
 pub use record::{OwnedWebhook, PersonalRecord, StoredPassword, UserAction};
-pub use replayed_user::{ReplayedUser, UserAt};
+pub use replay::{
+    AsOf, FieldChange, ParseAsOfError, ReplayedUser, UserAt, UserChange, UserChangeKind, UserDifference,
+};
 
 use super::QueryError;
-use difference::{ReplayedSpan, user_differences};
+use replay::{ReplayedSpan, user_differences};
 
 /// The number of events in one read.
 const PAGE: usize = 1000;
@@ -32,25 +28,18 @@ pub struct HistoryQueries {
 }
 
 impl HistoryQueries {
-    #[must_use]
-    pub fn new(store: EventStore) -> Self {
+    pub(crate) fn new(store: EventStore) -> Self {
         Self { store }
     }
 
     /// The last position at that point in the current log.
-    ///
-    /// # Errors
-    /// [`QueryError::BeyondHead`] if the log has not reached that position.
-    pub async fn position(&self, at: AsOf) -> Result<Position, QueryError> {
+    pub(crate) async fn position(&self, at: AsOf) -> Result<Position, QueryError> {
         let head = self.store.head().await?.position;
         self.position_before(at, head).await
     }
 
     /// The last position at that point in the log up to `head`.
-    ///
-    /// # Errors
-    /// [`QueryError::BeyondHead`] if the point is a position beyond `head`.
-    pub async fn position_before(&self, at: AsOf, head: Position) -> Result<Position, QueryError> {
+    pub(crate) async fn position_before(&self, at: AsOf, head: Position) -> Result<Position, QueryError> {
         match at {
             AsOf::Position(wanted) if wanted > head => Err(QueryError::BeyondHead { wanted, head }),
             AsOf::Position(position) => Ok(position),
@@ -62,27 +51,18 @@ impl HistoryQueries {
     }
 
     /// The user at that point; `None` before the registration and after the erasure.
-    ///
-    /// # Errors
-    /// As [`HistoryQueries::position`]; [`QueryError::Store`] if the stream cannot be read.
-    pub async fn as_of(&self, id: UserId, at: AsOf) -> Result<Option<UserAt>, QueryError> {
+    pub(crate) async fn as_of(&self, id: UserId, at: AsOf) -> Result<Option<UserAt>, QueryError> {
         let until = self.position(at).await?;
         Ok(self.replay_until(id, until).await?.account_as_of(id))
     }
 
     /// All changes of the user, in order; empty if the user never existed.
-    ///
-    /// # Errors
-    /// [`QueryError::Store`] if the stream cannot be read.
-    pub async fn changes(&self, id: UserId) -> Result<Vec<UserChange>, QueryError> {
+    pub(crate) async fn changes(&self, id: UserId) -> Result<Vec<UserChange>, QueryError> {
         Ok(self.replay(id).await?.1)
     }
 
     /// The differences of users between two positions, by id. Reads only users with events in between.
-    ///
-    /// # Errors
-    /// [`QueryError::Store`] if the log cannot be read.
-    pub async fn between(
+    pub(crate) async fn between(
         &self,
         from: Position,
         to: Position,
@@ -108,10 +88,11 @@ impl HistoryQueries {
     }
 
     /// Everything stored about the person (GDPR, article 15); `None` if the user never existed.
-    ///
-    /// # Errors
-    /// [`QueryError::Store`] if the log cannot be read.
-    pub async fn record(&self, id: UserId, now: Timestamp) -> Result<Option<PersonalRecord>, QueryError> {
+    pub(crate) async fn record(
+        &self,
+        id: UserId,
+        now: Timestamp,
+    ) -> Result<Option<PersonalRecord>, QueryError> {
         let head = self.store.head().await?.position;
         let (user, mut events) = self.replay(id).await?;
         let Some(last) = events.last() else { return Ok(None) };

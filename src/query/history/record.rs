@@ -5,8 +5,7 @@ use serde::Serialize;
 use store::canonical::rfc3339;
 use store::{Corruption, Envelope, StoreError, StoredEvent};
 
-use super::change::UserChange;
-use super::replayed_user::UserAt;
+use super::replay::{UserAt, UserChange};
 
 #[derive(Clone, Debug, Serialize)]
 pub struct PersonalRecord {

@@ -1,42 +1,40 @@
-//! `/users/me`: the caller's own account.
+//! `/users/me`: the caller's own account, and its export, which is the data subject's right of access (GDPR,
+//! article 15).
 
-pub(super) mod export;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_DISPOSITION;
 use axum::response::IntoResponse;
 use domain::{ErasureReason, UserCommand};
 use utoipa::ToSchema;
 
-use super::command::execute;
+use super::commands::execute;
 use super::view::UserView;
+use crate::app::App;
 use crate::config::Settings;
 use crate::crypto::Password;
-use crate::http::api_error::{ApiError, ErrorBody, ValidationErrorBody};
+use crate::http::api_error::ApiError;
 use crate::http::credentials::verify_password;
 use crate::http::extract::{CurrentUser, FieldReader, FromFields, JsonBody, MinPosition};
-use crate::http::headers::PositionHeader;
+use crate::http::headers::position_header;
 use crate::http::idempotency::{Idempotent, WriteAttempt};
-use crate::http::request_id::RequestId;
-use crate::http::state::HttpState;
+use crate::query::PersonalRecord;
 
 /// Shows the caller's account.
 #[utoipa::path(
-    get,
-    path = "/users/me",
-    tag = "users",
-    operation_id = "show_me",
-    security(("OAuth2PasswordBearer" = [])),
+    get, path = "/users/me",
     params(MinPosition),
     responses(
         (status = 200, description = "The caller", body = UserView),
         CurrentUser,
-        (status = 404, description = "The token's user does not exist", body = ErrorBody),
-        (status = 503, description = "`unavailable` or `projection_behind`", body = ErrorBody),
+        (status = 404, description = "The token's user does not exist"),
+        (status = 503, description = "`unavailable` or `projection_behind`"),
     ),
 )]
-pub(crate) async fn show(user: CurrentUser) -> Json<UserView> {
+pub(crate) async fn show_me(user: CurrentUser) -> Json<UserView> {
     Json(UserView::from_row(&user.row))
 }
 
@@ -57,73 +55,78 @@ impl FromFields for PasswordBody {
 
 /// Deactivates the caller's account: logins are rejected and every token becomes invalid.
 #[utoipa::path(
-    post,
-    path = "/users/me/deactivate",
-    tag = "users",
-    operation_id = "deactivate_me",
-    security(("OAuth2PasswordBearer" = [])),
+    post, path = "/users/me/deactivate",
     params(WriteAttempt),
     request_body = PasswordBody,
     responses(
         (status = 204, description = "The account is deactivated", headers(("Aegis-Position" = u64))),
-        (status = 400, description = "`wrong_password`", body = ErrorBody),
+        (status = 400, description = "`wrong_password`"),
         CurrentUser,
-        (status = 409, description = "`last_admin`", body = ErrorBody),
-        (status = 422, description = "The password is missing", body = ValidationErrorBody),
+        (status = 409, description = "`last_admin`"),
+        (status = 422, description = "The password is missing"),
     ),
 )]
-pub(crate) async fn deactivate(
-    State(state): State<HttpState>,
+pub(crate) async fn deactivate_me(
     user: CurrentUser,
-    request_id: RequestId,
     Idempotent { attempt, body: JsonBody(body) }: Idempotent<JsonBody<PasswordBody>>,
 ) -> Result<impl IntoResponse, ApiError> {
     let command = UserCommand::Deactivate { reason: None };
-    execute_confirmed(&state, &user, &request_id, &attempt, body, &command).await
+    execute_confirmed(&user, &attempt, body, &command).await
 }
 
 /// Erases the caller's personal data permanently, by crypto-shredding. The caller's tokens become invalid,
 /// and the e-mail address and the username can be registered again. A repetition is answered with 404,
 /// because the token's user no longer exists.
 #[utoipa::path(
-    delete,
-    path = "/users/me",
-    tag = "users",
-    operation_id = "erase_me",
-    security(("OAuth2PasswordBearer" = [])),
+    delete, path = "/users/me",
     params(WriteAttempt),
     request_body = PasswordBody,
     responses(
         (status = 204, description = "The user is erased", headers(("Aegis-Position" = u64))),
-        (status = 400, description = "`wrong_password`", body = ErrorBody),
+        (status = 400, description = "`wrong_password`"),
         CurrentUser,
-        (status = 404, description = "The token's user does not exist, or is erased", body = ErrorBody),
-        (status = 409, description = "`last_admin`", body = ErrorBody),
-        (status = 422, description = "The password is missing", body = ValidationErrorBody),
+        (status = 404, description = "The token's user does not exist, or is erased"),
+        (status = 409, description = "`last_admin`"),
+        (status = 422, description = "The password is missing"),
     ),
 )]
-pub(crate) async fn erase(
-    State(state): State<HttpState>,
+pub(crate) async fn erase_me(
     user: CurrentUser,
-    request_id: RequestId,
     Idempotent { attempt, body: JsonBody(body) }: Idempotent<JsonBody<PasswordBody>>,
 ) -> Result<impl IntoResponse, ApiError> {
     let command = UserCommand::Erase { reason: ErasureReason::Request };
-    execute_confirmed(&state, &user, &request_id, &attempt, body, &command).await
+    execute_confirmed(&user, &attempt, body, &command).await
 }
 
 /// Executes a command on the caller, if the password is correct.
 async fn execute_confirmed(
-    state: &HttpState,
     user: &CurrentUser,
-    request_id: &RequestId,
     attempt: &WriteAttempt,
     body: PasswordBody,
     command: &UserCommand,
 ) -> Result<impl IntoResponse + use<>, ApiError> {
-    if !verify_password(&state.app, body.password, &user.row).await? {
+    if !verify_password(&attempt.state.app, body.password, &user.row).await? {
         return Err(ApiError::WrongPassword);
     }
-    let done = execute(state, attempt, user.command_context(request_id), user.row.id, command, None).await?;
-    Ok((StatusCode::NO_CONTENT, PositionHeader(done.position), ()))
+    let done = execute(attempt, user, user.row.id, command, None).await?;
+    Ok((StatusCode::NO_CONTENT, position_header(done.position), ()))
+}
+
+const ATTACHMENT: &str = "attachment; filename=\"my-data.json\"";
+
+/// Exports all data stored about the caller: the account, its events, the caller's actions and webhooks.
+#[utoipa::path(
+    get, path = "/users/me/export",
+    responses(
+        (status = 200, description = "All data stored about the caller", body = PersonalRecord),
+        CurrentUser,
+        (status = 404, description = "The token's user does not exist, or is erased"),
+    ),
+)]
+pub(crate) async fn export_me(
+    State(app): State<Arc<App>>,
+    user: CurrentUser,
+) -> Result<impl IntoResponse, ApiError> {
+    let record = app.services()?.history.record(user.row.id, app.env.now()).await?;
+    Ok(([(CONTENT_DISPOSITION, ATTACHMENT)], Json(record.ok_or(ApiError::UserNotFound)?)))
 }

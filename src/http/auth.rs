@@ -1,0 +1,190 @@
+//! `/auth`: sign-up, and login with the password grant of OAuth 2.0 (RFC 6749 §4.3), as FastAPI's
+//! `OAuth2PasswordRequestForm` parses it.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{FromRequest, Request, State};
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use domain::{EmailAddress, UserCommand, Username};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+use utoipa_axum::routes;
+
+use crate::app::App;
+use crate::command::CommandContext;
+use crate::config::Settings;
+use crate::crypto::Password;
+use crate::http::api_error::{ApiError, Loc, ValidationError};
+use crate::http::credentials;
+use crate::http::extract::{FieldReader, Form, FormValue, FromFields, JsonBody, MinPosition};
+use crate::http::headers::position_header;
+use crate::http::idempotency::{Idempotent, WriteAttempt};
+use crate::http::state::{HttpState, Routes};
+use crate::http::users::view::UserView;
+
+pub(super) fn routes() -> Routes {
+    vec![routes!(sign_up), routes!(log_in)]
+}
+
+/// Idempotency-key scope for unauthenticated requests. It is safe to share: the key store also compares a
+/// fingerprint of the whole request, so a caller who guesses a key but not the body learns nothing.
+const UNAUTHENTICATED_SCOPE: &str = "";
+
+/// A new user. Unknown fields are ignored.
+#[derive(ToSchema)]
+#[schema(as = SignUp)]
+pub(crate) struct SignUpBody {
+    /// Trimmed; the domain is shown in lower case.
+    #[schema(value_type = String, format = Email, max_length = 254, examples("ada@example.com"))]
+    email: EmailAddress,
+    /// Trimmed and normalised (NFKC); at least one visible character.
+    #[schema(value_type = String, min_length = 1, max_length = 64, examples("ada"))]
+    username: Username,
+    /// The minimum length is a setting of the service: 8 characters by default.
+    #[schema(value_type = String, format = Password, min_length = 1, max_length = 1024, examples("correct horse battery"))]
+    password: Password,
+}
+
+impl FromFields for SignUpBody {
+    fn from_fields(fields: &mut FieldReader, settings: &Settings) -> Option<Self> {
+        let email = fields.email("email");
+        let username = fields.username("username");
+        let password = fields.new_password("password", settings.passwords.min_length);
+        Some(Self { email: email?, username: username?, password: password? })
+    }
+}
+
+/// Registers a user.
+#[utoipa::path(
+    post, path = "/auth/signup",
+    params(WriteAttempt),
+    request_body = SignUpBody,
+    responses(
+        (status = 201, description = "The user is registered", body = UserView,
+            headers(("Location" = String, description = "The path of the user"), ("Aegis-Position" = u64))),
+        (status = 400, description = "`email_taken` or `username_taken`"),
+        (status = 409, description = "`still_running`: an earlier attempt with this `Idempotency-Key`"),
+        (status = 410, description = "`erased`: the user that an earlier attempt registered"),
+        (status = 422, description = "Missing or invalid fields, or `idempotency_key_reused`"),
+        (status = 503, description = "`busy`, `unavailable` or `outcome_unknown`"),
+    ),
+)]
+pub(crate) async fn sign_up(
+    Idempotent { attempt, body: JsonBody(body) }: Idempotent<JsonBody<SignUpBody>>,
+) -> Result<impl IntoResponse, ApiError> {
+    let app = &attempt.state.app;
+    let services = app.services()?;
+    let register = async |context: CommandContext| {
+        let SignUpBody { email, username, password } = body;
+        let password_hash = app.hashing.hash(password).await?;
+        let registration = UserCommand::Register { email, username, password_hash };
+        Ok(services.users.register(&context.request_id, context.idempotency, registration).await?)
+    };
+    let user = attempt.execute(UNAUTHENTICATED_SCOPE, register).await?;
+    let location = app.settings.http.path(&format!("/users/{}", user.id));
+    let view = UserView::from_state(&user)?;
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], position_header(user.position), Json(view)))
+}
+
+const GRANT_TYPE_PATTERN: &str = "^password$";
+
+/// Credentials. `grant_type` is optional and must be empty or `password`; `scope`, `client_id` and
+/// `client_secret` are accepted and ignored.
+#[derive(ToSchema)]
+#[schema(as = Login)]
+pub(crate) struct LoginForm {
+    /// The e-mail address.
+    #[schema(rename = "username", examples("ada@example.com"))]
+    email: String,
+    /// The password.
+    #[schema(value_type = String, format = Password, examples("correct horse battery"))]
+    password: Password,
+}
+
+/// An access token.
+#[derive(Serialize, ToSchema)]
+#[schema(as = AccessToken)]
+pub(crate) struct TokenView {
+    /// Send it as `Authorization: Bearer …`.
+    access_token: String,
+    /// Always `bearer`.
+    token_type: &'static str,
+    /// The validity in seconds.
+    expires_in: i64,
+}
+
+impl FromRequest<HttpState> for LoginForm {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &HttpState) -> Result<Self, ApiError> {
+        let form = Form::from_request(request, state).await?;
+        Self::read(form)
+    }
+}
+
+impl LoginForm {
+    /// Reports errors in the same order as FastAPI.
+    fn read(mut form: Form) -> Result<Self, ApiError> {
+        let mut errors = Vec::new();
+        let mut error = "invalid_request";
+        match form.take("grant_type") {
+            None => {}
+            Some(FormValue::Text(text)) if text == "password" => {}
+            Some(FormValue::Text(text)) => {
+                error = "unsupported_grant_type";
+                errors.push(ValidationError::pattern_mismatch(
+                    Loc::Field("grant_type"),
+                    GRANT_TYPE_PATTERN,
+                    text.into(),
+                ));
+            }
+            Some(FormValue::File) => {
+                errors.push(ValidationError::not_a_string(Loc::Field("grant_type"), Value::Null));
+            }
+        }
+        let email = text(&mut form, "username", &mut errors);
+        let password = text(&mut form, "password", &mut errors).map(Password::new);
+        match (email, password) {
+            (Some(email), Some(password)) if errors.is_empty() => Ok(Self { email, password }),
+            _ => Err(ApiError::InvalidForm { errors, error }),
+        }
+    }
+}
+
+fn text(form: &mut Form, name: &'static str, errors: &mut Vec<ValidationError>) -> Option<String> {
+    let error = match form.take(name) {
+        Some(FormValue::Text(text)) => return Some(text),
+        Some(FormValue::File) => ValidationError::not_a_string(Loc::Field(name), Value::Null),
+        None => ValidationError::missing(Loc::Field(name), Value::Null),
+    };
+    errors.push(error);
+    None
+}
+
+/// Logs in: exchanges e-mail address and password for an access token.
+#[utoipa::path(
+    post, path = "/auth/login/access-token",
+    request_body(content(
+        (LoginForm = "application/x-www-form-urlencoded"),
+        (LoginForm = "multipart/form-data"),
+    )),
+    params(MinPosition),
+    responses(
+        (status = 200, description = "An access token", body = TokenView),
+        (status = 400, description = "`invalid_credentials` or `inactive_user`"),
+        (status = 422, description = "The form is not valid"),
+        (status = 503, description = "`busy`, `unavailable` or `projection_behind`"),
+    ),
+)]
+pub(crate) async fn log_in(
+    State(app): State<Arc<App>>,
+    _: MinPosition,
+    form: LoginForm,
+) -> Result<Json<TokenView>, ApiError> {
+    let user = credentials::authenticate(&app, &form.email, form.password).await?;
+    let issued = app.tokens.issue(user.id, user.version).map_err(|error| ApiError::internal(&error))?;
+    Ok(Json(TokenView { access_token: issued.token, token_type: "bearer", expires_in: issued.expires_in }))
+}

@@ -1,0 +1,192 @@
+//! Commands of administrators: `POST /users/{id}/deactivate`, `/reactivate` and `/erase`, and `PUT` and
+//! `DELETE /users/{id}/roles/{role}`.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use domain::{ErasureReason, Reason, UserCommand, UserId};
+use utoipa::ToSchema;
+
+use super::view::UserDetail;
+use crate::command::UserState;
+use crate::config::Settings;
+use crate::http::api_error::ApiError;
+use crate::http::extract::{
+    Admin, CurrentUser, FieldReader, FromFields, IfMatch, JsonBody, NoBody, OptionalJsonBody, RolePath,
+    UserPath,
+};
+use crate::http::headers::{entity_tag, position_header};
+use crate::http::idempotency::{Idempotent, WriteAttempt};
+
+/// Why the account is changed.
+#[derive(ToSchema)]
+#[schema(as = Reason)]
+pub(crate) struct ReasonBody {
+    /// Stored with the event, encrypted as personal data of the user.
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 500, examples("asked for it by mail"))]
+    reason: Option<Reason>,
+}
+
+impl FromFields for ReasonBody {
+    fn from_fields(fields: &mut FieldReader, _: &Settings) -> Option<Self> {
+        Some(Self { reason: fields.reason("reason") })
+    }
+}
+
+/// Deactivates a user: logins are rejected and every token of the user becomes invalid. A repetition changes
+/// nothing.
+#[utoipa::path(
+    post, path = "/users/{id}/deactivate",
+    params(UserPath, IfMatch, WriteAttempt),
+    request_body = Option<ReasonBody>,
+    responses(
+        (status = 200, description = "The deactivated user", body = UserDetail,
+            headers(("ETag" = String, description = "The version of the user's stream"), ("Aegis-Position" = u64))),
+        Admin,
+        UserPath,
+        (status = 409, description = "`last_admin`"),
+        IfMatch,
+        (status = 422, description = "The reason is not valid"),
+    ),
+)]
+pub(crate) async fn deactivate_user(
+    Admin(admin): Admin,
+    UserPath(id): UserPath,
+    IfMatch(version): IfMatch,
+    Idempotent { attempt, body: OptionalJsonBody(body) }: Idempotent<OptionalJsonBody<ReasonBody>>,
+) -> Result<impl IntoResponse, ApiError> {
+    let command = UserCommand::Deactivate { reason: body.and_then(|body| body.reason) };
+    let user = execute(&attempt, &admin, id, &command, version).await?;
+    let detail = UserDetail::from_state(&user)?;
+    Ok((entity_tag(user.version), position_header(user.position), Json(detail)))
+}
+
+/// Reactivates a user, who can log in again; earlier tokens stay invalid. A repetition changes nothing.
+#[utoipa::path(
+    post, path = "/users/{id}/reactivate",
+    params(UserPath, IfMatch, WriteAttempt),
+    request_body = Option<ReasonBody>,
+    responses(
+        (status = 200, description = "The active user", body = UserDetail,
+            headers(("ETag" = String, description = "The version of the user's stream"), ("Aegis-Position" = u64))),
+        Admin,
+        UserPath,
+        IfMatch,
+        (status = 422, description = "The reason is not valid"),
+    ),
+)]
+pub(crate) async fn reactivate_user(
+    Admin(admin): Admin,
+    UserPath(id): UserPath,
+    IfMatch(version): IfMatch,
+    Idempotent { attempt, body: OptionalJsonBody(body) }: Idempotent<OptionalJsonBody<ReasonBody>>,
+) -> Result<impl IntoResponse, ApiError> {
+    let command = UserCommand::Reactivate { reason: body.and_then(|body| body.reason) };
+    let user = execute(&attempt, &admin, id, &command, version).await?;
+    let detail = UserDetail::from_state(&user)?;
+    Ok((entity_tag(user.version), position_header(user.position), Json(detail)))
+}
+
+/// Why the user is erased.
+#[derive(ToSchema)]
+#[schema(as = Erasure)]
+pub(crate) struct ErasureBody {
+    /// `request`: the user asked for it; `policy`: a retention rule; `other`. It is stored unencrypted and
+    /// never erased.
+    #[schema(value_type = String, examples("request"))]
+    reason: ErasureReason,
+}
+
+impl FromFields for ErasureBody {
+    fn from_fields(fields: &mut FieldReader, _: &Settings) -> Option<Self> {
+        Some(Self { reason: fields.erasure_reason("reason")? })
+    }
+}
+
+/// Erases the personal data of a user permanently, by crypto-shredding. The user's tokens become invalid, and
+/// the e-mail address and the username can be registered again. The event `UserErased` certifies the erasure;
+/// the other events of the user remain in the log, their personal fields unreadable.
+#[utoipa::path(
+    post, path = "/users/{id}/erase",
+    params(UserPath, IfMatch, WriteAttempt),
+    request_body = ErasureBody,
+    responses(
+        (status = 204, description = "The user is erased", headers(("Aegis-Position" = u64))),
+        Admin,
+        (status = 404, description = "No such user, or already erased"),
+        (status = 409, description = "`last_admin`"),
+        IfMatch,
+        (status = 422, description = "The reason is missing or unknown"),
+    ),
+)]
+pub(crate) async fn erase_user(
+    Admin(admin): Admin,
+    UserPath(id): UserPath,
+    IfMatch(version): IfMatch,
+    Idempotent { attempt, body: JsonBody(ErasureBody { reason }) }: Idempotent<JsonBody<ErasureBody>>,
+) -> Result<impl IntoResponse, ApiError> {
+    let command = UserCommand::Erase { reason };
+    let position = match execute(&attempt, &admin, id, &command, version).await {
+        Ok(user) => user.position,
+        // An earlier attempt under the same idempotency key has erased the user.
+        Err(ApiError::ResourceErased) => None,
+        Err(error) => return Err(error),
+    };
+    Ok((StatusCode::NO_CONTENT, position_header(position), ()))
+}
+
+/// Grants a role to a user. A repetition changes nothing.
+#[utoipa::path(
+    put, path = "/users/{id}/roles/{role}",
+    params(UserPath, RolePath, IfMatch, WriteAttempt),
+    responses((status = 204, description = "The user holds the role"), Admin, UserPath, IfMatch, RolePath),
+)]
+pub(crate) async fn grant_role(
+    Admin(admin): Admin,
+    UserPath(id): UserPath,
+    RolePath(role): RolePath,
+    IfMatch(version): IfMatch,
+    Idempotent { attempt, body: NoBody }: Idempotent<NoBody>,
+) -> Result<impl IntoResponse, ApiError> {
+    let command = UserCommand::GrantRole { role };
+    let user = execute(&attempt, &admin, id, &command, version).await?;
+    Ok((StatusCode::NO_CONTENT, entity_tag(user.version), position_header(user.position), ()))
+}
+
+/// Revokes a role of a user, whose tokens become invalid. A repetition changes nothing.
+#[utoipa::path(
+    delete, path = "/users/{id}/roles/{role}",
+    params(UserPath, RolePath, IfMatch, WriteAttempt),
+    responses(
+        (status = 204, description = "The user does not hold the role"),
+        Admin,
+        UserPath,
+        (status = 409, description = "`last_admin`"),
+        IfMatch,
+        RolePath,
+    ),
+)]
+pub(crate) async fn revoke_role(
+    Admin(admin): Admin,
+    UserPath(id): UserPath,
+    RolePath(role): RolePath,
+    IfMatch(version): IfMatch,
+    Idempotent { attempt, body: NoBody }: Idempotent<NoBody>,
+) -> Result<impl IntoResponse, ApiError> {
+    let command = UserCommand::RevokeRole { role };
+    let user = execute(&attempt, &admin, id, &command, version).await?;
+    Ok((StatusCode::NO_CONTENT, entity_tag(user.version), position_header(user.position), ()))
+}
+
+/// Executes the caller's command on a user.
+pub(super) async fn execute(
+    attempt: &WriteAttempt,
+    caller: &CurrentUser,
+    id: UserId,
+    command: &UserCommand,
+    if_match: Option<u64>,
+) -> Result<UserState, ApiError> {
+    let users = &attempt.state.app.services()?.users;
+    let write = async |context| Ok(users.execute(&context, id, command, if_match).await?);
+    attempt.execute(&caller.actor(), write).await
+}

@@ -1,0 +1,208 @@
+//! `GET` and `POST /webhooks`, `GET` and `DELETE /webhooks/{id}`
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use domain::{Reason, Role, WebhookCommand, WebhookId, WebhookUrl};
+use serde::Serialize;
+use store::{Position, StreamId};
+use utoipa::ToSchema;
+
+use super::managed_webhook::{ManagedWebhook, WebhookWithSecret};
+use crate::app::App;
+use crate::command::{CommandContext, NewWebhook};
+use crate::config::Settings;
+use crate::http::api_error::{ApiError, Loc, ValidationError};
+use crate::http::extract::{
+    FieldReader, FromFields, JsonBody, MAX_POSITION, MinPosition, NoBody, QueryParams, WebhookOwner,
+    WebhookPath,
+};
+use crate::http::headers::position_header;
+use crate::http::idempotency::{Idempotent, WriteAttempt};
+use crate::webhooks::{MAX_WEBHOOKS_PER_USER, WebhookStatus};
+
+const MAX_LIMIT: u64 = 100;
+const ID_PATTERN: &str = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$";
+
+/// A page of webhooks.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Webhooks)]
+pub(crate) struct WebhookPage {
+    /// By ascending id.
+    webhooks: Vec<WebhookStatus>,
+    /// The next page's `after`; left out of the last page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    next: Option<String>,
+}
+
+/// Lists the caller's webhooks; administrators get those of all users.
+#[utoipa::path(
+    get, path = "/webhooks",
+    params(
+        ("after" = Option<String>, Query, description = "Only webhooks with ids above this one"),
+        ("limit" = Option<u64>, Query,
+            description = "The maximum number of webhooks: 1 to 100, 100 by default"),
+        MinPosition,
+    ),
+    responses(
+        (status = 200, description = "A page of webhooks", body = WebhookPage),
+        WebhookOwner,
+        (status = 422, description = "Invalid parameters"),
+        (status = 503, description = "`unavailable` or `projection_behind`"),
+    ),
+)]
+pub(crate) async fn list_webhooks(
+    State(app): State<Arc<App>>,
+    WebhookOwner(caller): WebhookOwner,
+    mut params: QueryParams,
+) -> Result<Json<WebhookPage>, ApiError> {
+    let limit = params.limit(MAX_LIMIT, MAX_WEBHOOKS_PER_USER);
+    let after = match params.text("after") {
+        None => None,
+        Some(text) => Some(WebhookId::parse(&text).map_err(|_| {
+            let loc = Loc::Query("after");
+            ApiError::invalid(ValidationError::pattern_mismatch(loc, ID_PATTERN, text.into()))
+        })?),
+    };
+    params.finish(())?;
+    let services = app.services()?;
+    let head = services.store.head().await?.position;
+    services.webhook_rows.wait_for_position(head).await?;
+    let mut rows = if caller.has(Role::Admin) {
+        services.webhook_rows.page(after, limit + 1).await?
+    } else {
+        let own = services.webhook_rows.of(caller.row.id).await?.into_iter();
+        own.filter(|row| after.is_none_or(|after| row.id > after)).collect()
+    };
+    let is_last = rows.len() <= limit;
+    rows.truncate(limit);
+    let next = rows.last().filter(|_| !is_last).map(|row| row.id.to_string());
+    let mut webhooks = Vec::with_capacity(rows.len());
+    for row in rows {
+        let state = services.webhooks.state(row.id).await?;
+        // `None` if it was deleted since the rows were read.
+        webhooks.extend(WebhookStatus::of(&*services.deliveries, &state).await?);
+    }
+    Ok(Json(WebhookPage { webhooks, next }))
+}
+
+/// A new webhook. Unknown fields are ignored.
+#[derive(ToSchema)]
+#[schema(as = NewWebhook)]
+pub(crate) struct NewWebhookBody {
+    /// Where events are delivered: a public `https` URL, unless the service allows private networks.
+    #[schema(value_type = String, max_length = 2048, examples("https://example.com/events"))]
+    url: WebhookUrl,
+    /// The event types; all by default.
+    #[schema(examples(json!(["UserRegistered", "UserDeactivated"])))]
+    types: Option<Vec<String>>,
+    /// What it is for.
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 500)]
+    description: Option<Reason>,
+    /// Deliver events after this position; the head of the log by default.
+    after: Option<u64>,
+}
+
+impl FromFields for NewWebhookBody {
+    fn from_fields(fields: &mut FieldReader, _: &Settings) -> Option<Self> {
+        let url = fields.webhook_url("url");
+        let types = fields.event_types("types");
+        let description = fields.reason("description");
+        let after = fields.optional_number("after", 0..=MAX_POSITION);
+        Some(Self { url: url?, types: Some(types), description, after })
+    }
+}
+
+/// Registers a webhook. Events are delivered in order, and retried until the receiver accepts them.
+#[utoipa::path(
+    post, path = "/webhooks",
+    params(WriteAttempt),
+    request_body = NewWebhookBody,
+    responses(
+        (status = 201, description = "The webhook is registered", body = WebhookWithSecret,
+            headers(("Location" = String, description = "The path of the webhook"), ("Aegis-Position" = u64))),
+        WebhookOwner,
+        (status = 409, description = "`too_many_webhooks`: the caller has 100"),
+        (status = 422, description = "Invalid fields, or a URL that the egress policy forbids"),
+        (status = 503, description = "`busy`, `unavailable`, `projection_behind` or `outcome_unknown`"),
+    ),
+)]
+pub(crate) async fn register_webhook(
+    WebhookOwner(owner): WebhookOwner,
+    Idempotent { attempt, body: JsonBody(body) }: Idempotent<JsonBody<NewWebhookBody>>,
+) -> Result<impl IntoResponse, ApiError> {
+    let app = &attempt.state.app;
+    let services = app.services()?;
+    let (actor, owner) = (owner.actor(), owner.row.id);
+    let register = async |context: CommandContext| {
+        let NewWebhookBody { url, types, description, after } = body;
+        let permit = app.sender.try_lookup_permit().ok_or_else(ApiError::too_many_address_checks)?;
+        if let Err(error) = app.sender.check(&url, Some(permit)).await {
+            let error =
+                ValidationError::invalid_url(Loc::Field("url"), &error.to_string(), url.as_str().into());
+            return Err(ApiError::invalid(error));
+        }
+        let head = services.store.head().await?.position;
+        services.webhook_rows.wait_for_position(head).await?;
+        if services.webhook_rows.of(owner).await?.len() >= MAX_WEBHOOKS_PER_USER {
+            let detail = format!("You have {MAX_WEBHOOKS_PER_USER} webhooks; delete one of those first");
+            return Err(ApiError::Conflict { code: "too_many_webhooks", detail });
+        }
+        let after = after.map_or(head, Position::new);
+        if after > head {
+            return Err(ApiError::beyond_head(Loc::Field("after"), after, head));
+        }
+        let (types, after) = (types.unwrap_or_default(), after.get());
+        Ok(services.webhooks.register(&context, NewWebhook { owner, url, types, description, after }).await?)
+    };
+    let registered = attempt.execute(&actor, register).await?;
+    let location = app.settings.http.path(&format!("/webhooks/{}", registered.id));
+    let view = WebhookWithSecret::after_write(services, &registered).await?;
+    Ok((
+        StatusCode::CREATED,
+        [(header::LOCATION, location)],
+        position_header(registered.position),
+        Json(view),
+    ))
+}
+
+/// Shows a webhook and its delivery progress.
+#[utoipa::path(
+    get, path = "/webhooks/{id}",
+    params(WebhookPath),
+    responses((status = 200, description = "The webhook", body = WebhookStatus), ManagedWebhook),
+)]
+pub(crate) async fn show_webhook(
+    State(app): State<Arc<App>>,
+    webhook: ManagedWebhook,
+) -> Result<Json<WebhookStatus>, ApiError> {
+    let status = WebhookStatus::of(&*app.services()?.deliveries, &webhook.state).await?;
+    status.map(Json).ok_or(ApiError::WebhookNotFound)
+}
+
+/// Deletes a webhook: deliveries stop, and its URL and its secrets are destroyed.
+#[utoipa::path(
+    delete, path = "/webhooks/{id}",
+    params(WebhookPath, WriteAttempt),
+    responses(
+        (status = 204, description = "The webhook is deleted", headers(("Aegis-Position" = u64))),
+        ManagedWebhook,
+        (status = 503, description = "`unavailable` or `outcome_unknown`"),
+    ),
+)]
+pub(crate) async fn delete_webhook(
+    webhook: ManagedWebhook,
+    Idempotent { attempt, body: NoBody }: Idempotent<NoBody>,
+) -> Result<impl IntoResponse, ApiError> {
+    let deleted = webhook.execute(&attempt, &WebhookCommand::Delete).await?;
+    let stream = StreamId::from_trusted(deleted.id.stream())?;
+    // The delivery worker removes the attempts too; this covers the case that none is running.
+    if let Err(error) = attempt.state.app.services()?.deliveries.forget(&stream).await {
+        tracing::warn!(webhook = %deleted.id, %error, "delivery attempts of a deleted webhook not removed yet");
+    }
+    Ok((StatusCode::NO_CONTENT, position_header(deleted.position), ()))
+}

@@ -11,7 +11,7 @@
 //!    removed, and the events that projections skip;
 //! 4. [`webhook`]: the webhook aggregate;
 //! 5. [`payload`]: the stored form of an event, with personal data separated;
-//! 6. [`upcast`]: upcasters: how events of earlier releases are converted to the current layout.
+//! 6. `upcast`: upcasters: how events of earlier releases are converted to the current layout.
 //!
 //! The functions `decide`, `evolve` and `fold` exist once per aggregate and are called by its name:
 //! `user::decide`, `system::evolve`. All types are re-exported at the root of the crate.

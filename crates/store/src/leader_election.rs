@@ -132,7 +132,7 @@ where
         }
     }
 
-    /// Renews the lease until it is lost. If the job is reported as stuck for [`MAX_STUCK`], the lease is
+    /// Renews the lease until it is lost. If the job is reported as stuck for `MAX_STUCK`, the lease is
     /// offered to other nodes; the job continues until another node has taken it. A `report` of `None` keeps
     /// the last one.
     pub async fn renew(&self, report: impl Fn() -> Option<LeaderReport<R>>) -> LeadershipEnd {

@@ -81,7 +81,11 @@ impl Lane {
                 Ok(true) if !self.has_reached_known_head() => retry.reset(),
                 Ok(_) => {
                     retry.reset();
-                    self.wait_for_events().await;
+                    if !self.wait_for_events().await {
+                        // No notification came for long: all read their checkpoints again.
+                        self.members.clear();
+                        self.reader.reset();
+                    }
                 }
                 Err(BatchError::Failed(WriteError::Store(error))) => {
                     let delay = retry.next();
@@ -204,9 +208,10 @@ impl Lane {
         Ok(())
     }
 
-    /// Waits until there are events, a version joins, or a checkpoint was moved by another process.
-    async fn wait_for_events(&mut self) {
-        let Some(position) = self.position() else { return };
+    /// Waits until there are events, a version joins, or a checkpoint was moved by another process; `false` if
+    /// none of these happened in time.
+    async fn wait_for_events(&mut self) -> bool {
+        let Some(position) = self.position() else { return true };
         let (mut updates, interval) = (self.context.events.watch_progress(), self.context.poll_interval());
         let members = &self.members;
         let news = updates.wait_for(|progress| {
@@ -217,8 +222,11 @@ impl Lane {
             progress.head > position || members.iter().any(is_moved)
         });
         tokio::select! {
-            _ = timeout(interval, news) => {}
-            Some(member) = self.joining.recv() => self.ahead.push(member),
+            news = timeout(interval, news) => news.is_ok(),
+            Some(member) = self.joining.recv() => {
+                self.ahead.push(member);
+                true
+            }
         }
     }
 

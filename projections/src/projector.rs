@@ -136,6 +136,22 @@ impl Projector {
             tracing::error!(table, position = after.position.get(), %reason, "projection halted");
         }
         tokio::time::sleep(POLL).await;
+        self.recreate_dropped_table().await;
+    }
+
+    /// A table that was dropped from outside is created again and filled from the start.
+    async fn recreate_dropped_table(&self) {
+        let TableProjection { table, context, .. } = &self.projection;
+        if !context.events.progress().dropped.contains(&table.name) {
+            return;
+        }
+        let mut created = context.rows.prepare(table).await;
+        if created.is_ok() && self.is_ready() {
+            created = context.rows.index(table).await;
+        }
+        if let Err(error) = created {
+            tracing::debug!(table = &*table.name, %error, "dropped table not created");
+        }
     }
 
     async fn yield_to_other_projector(&self) {

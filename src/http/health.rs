@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use projections::report::LEASE;
 use projections::{Projection, ProjectionContext, Users, VersionHealth};
 use serde::Serialize;
-use store::{Position, StoreError};
+use store::{Position, ProjectionLag, StoreError};
 use utoipa::ToSchema;
 
 use crate::app::{App, Services};
@@ -94,7 +94,7 @@ struct NodeState {
     head: Position,
     rows: Position,
     /// The projection lag, if events are waiting.
-    age: Option<Duration>,
+    lag: Option<ProjectionLag>,
     /// For how long no node has held the lease of the projector.
     without_projector: Duration,
     /// Whether the live table was dropped.
@@ -116,7 +116,7 @@ fn node_state(services: &Services, Probed { head, rows, is_projector_running }: 
         health: reports.remove(name).and_then(|mut report| Some(report.versions.remove(&live)?.health)),
         head,
         rows,
-        age: (rows < head).then(|| progress.lag(&format!("{name}_{live}")).unwrap_or_default().age),
+        lag: (rows < head).then(|| progress.lag(&format!("{name}_{live}")).unwrap_or_default()),
         without_projector: services.projector_watch().observe(is_projector_running),
         rows_dropped: progress.dropped.contains(format!("{name}_{live}").as_str()),
         log_dropped: progress.dropped.iter().any(|name| !of_read_model(name)),
@@ -150,7 +150,8 @@ fn readiness(node: &NodeState) -> ReadyView {
         Some(VersionHealth::Unknown(_)) => "unknown",
         Some(VersionHealth::Failing(_)) => "failing",
         _ if node.without_projector > MAX_WITHOUT_PROJECTOR => "stopped",
-        Some(VersionHealth::Running) | None if node.age.is_some_and(|age| age > MAX_LAG) => "behind",
+        // Rows of which it is not known what they lack may be those of a table that is being filled again.
+        _ if node.lag.is_some_and(|lag| lag.age > MAX_LAG || lag.is_lower_bound) => "behind",
         Some(VersionHealth::Running) | None => "ok",
     };
     let database = if node.log_dropped { "damaged" } else { "ok" };
@@ -170,8 +171,9 @@ mod tests {
     use super::*;
 
     fn users(health: Option<VersionHealth>, age: u64) -> (&'static str, &'static str) {
-        let (head, rows, age) = (Position::new(7), Position::new(5), Some(Duration::from_secs(age)));
-        let view = readiness(&NodeState { health, head, rows, age, ..NodeState::default() });
+        let lag = Some(ProjectionLag { age: Duration::from_secs(age), is_lower_bound: false });
+        let (head, rows) = (Position::new(7), Position::new(5));
+        let view = readiness(&NodeState { health, head, rows, lag, ..NodeState::default() });
         (view.status, view.users)
     }
 
@@ -185,6 +187,8 @@ mod tests {
         assert_eq!(users(Some(VersionHealth::Halted("x".to_owned())), 0), ("unavailable", "halted"));
         let stopped = NodeState { without_projector: Duration::from_secs(6), ..NodeState::default() };
         assert_eq!(readiness(&stopped).users, "stopped");
+        let lag = Some(ProjectionLag { age: Duration::ZERO, is_lower_bound: true });
+        assert_eq!(readiness(&NodeState { lag, ..NodeState::default() }).users, "behind");
         assert_eq!(unavailable("unreachable").database, "unreachable");
         assert_eq!(unavailable("damaged").database, "damaged");
     }

@@ -21,6 +21,7 @@ mod erasure;
 mod events;
 mod export;
 mod feed;
+mod freshness;
 mod history;
 mod idempotency;
 mod keys;

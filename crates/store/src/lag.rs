@@ -32,6 +32,13 @@ pub(crate) struct HeadHistory {
 }
 
 impl HeadHistory {
+    /// The log is empty.
+    pub(crate) fn begin(&mut self) {
+        if self.samples.is_empty() {
+            self.samples.push_back((Position::START, Instant::now()));
+        }
+    }
+
     /// Records a new head.
     pub(crate) fn record(&mut self, head: Position) {
         let now = Instant::now();

@@ -98,6 +98,10 @@ impl ProgressTracker {
     pub fn advance_head(&self, head: Position) {
         self.progress.send_if_modified(|progress| {
             let changed = head > progress.head;
+            if !changed && head == Position::START {
+                // Of an empty log the age of every event will be known.
+                progress.heads.begin();
+            }
             if changed {
                 progress.head = head;
                 progress.heads.record(head);

@@ -62,7 +62,7 @@ impl<S: Sync> FromRequestParts<S> for EventsQuery {
             after: params.position("after").unwrap_or_default(),
             until: None,
             limit: params.limit(MAX_LIMIT, DEFAULT_LIMIT),
-            types: params.names("types"),
+            types: params.event_types("types"),
             stream: params.stream("stream"),
             actor: params.text("actor"),
         };

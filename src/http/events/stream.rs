@@ -26,7 +26,7 @@ impl<S: Sync> FromRequestParts<S> for StreamQuery {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         let mut params = QueryParams::of(&parts.uri);
         let after = params.position("after");
-        let types = params.names("types");
+        let types = params.event_types("types");
         let last = parts.headers.get("last-event-id").map(|id| String::from_utf8_lossy(id.as_bytes()));
         // A browser that reconnects repeats the URL and adds the header, so the header is the newer one.
         let last = match last.filter(|id| !id.is_empty()) {

@@ -4,7 +4,7 @@
 //!
 //! A benchmark is a [`benchmark::Benchmark`] in a file of its own below `benchmarks`, which lists it.
 //! `rounds` has subject and baseline alternate, and `result` takes the median round. `scratch` creates
-//! databases and removes them, with `mongod` and `resource_reaper`; `registrations` is the subject's
+//! databases and removes them, with `mongod`; `registrations` is the subject's
 //! workload; `raw` does the same work without Aegis.
 //!
 //! What does not belong here: tests. A missed target is reported, and is no failure.
@@ -16,7 +16,6 @@ mod mongod;
 mod raw;
 mod registrations;
 mod report;
-mod resource_reaper;
 mod result;
 mod rounds;
 mod scratch;

@@ -1,6 +1,6 @@
 //! `aegis config`: every setting with its value and its source.
 
-use super::error::CliError;
+use super::error::CliResult;
 use super::output::Output;
 use super::table::printable;
 use crate::config::ConfigSources;
@@ -16,7 +16,7 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-pub(super) fn run(arguments: &Arguments, sources: &ConfigSources, out: &mut Output) -> Result<(), CliError> {
+pub(super) fn run(arguments: &Arguments, sources: &ConfigSources, out: &mut Output) -> CliResult {
     let (settings, invalid) = show_all(sources);
     let lines: Vec<_> = settings.iter().map(assignment).collect();
     let widths = lines.iter().map(|line| line.chars().count()).filter(|width| *width <= MAX_WIDTH);
@@ -47,10 +47,11 @@ fn assignment(setting: &ShownSetting) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::error::CliError;
     use crate::cli::tests::CapturedOutput;
     use crate::config::ConfigError;
 
-    fn shown(json: bool, pairs: &[(&str, &str)]) -> (String, Result<(), CliError>) {
+    fn shown(json: bool, pairs: &[(&str, &str)]) -> (String, CliResult) {
         let captured = CapturedOutput::default();
         let environment = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
         let sources = ConfigSources { environment, ..ConfigSources::default() };

@@ -28,6 +28,8 @@ pub(super) const EXIT_USAGE: u8 = 2;
 /// The exit code of a verification that found something wrong.
 pub(super) const EXIT_VERIFICATION_FAILED: u8 = 3;
 
+pub(super) type CliResult<T = ()> = Result<T, CliError>;
+
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CliError {
     #[error(transparent)]

@@ -1,9 +1,10 @@
 //! The command line. The folders follow the words of the commands: `aegis users list` is in `users`. Beside
-//! them: `error` and its exit codes, `output` and `table`, `session` (an opened database for a command),
+//! them: `arguments` (shared ones), `error` and its exit codes, `output` and `table`, `session` (an opened database for a command),
 //! `operator` (the recorded actor), `process` (logging and signals) and `progress`.
 //!
 //! Nothing that HTTP requests need belongs here.
 
+mod arguments;
 mod config;
 mod error;
 mod events;
@@ -28,7 +29,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tokio::runtime::Runtime;
 
-use self::error::CliError;
+use self::error::CliResult;
 use self::output::Output;
 use crate::config::ConfigSources;
 
@@ -87,7 +88,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn run_in_runtime(command: Command) -> Result<(), CliError> {
+fn run_in_runtime(command: Command) -> CliResult {
     let sources = ConfigSources::from_process()?;
     let runtime = Runtime::new()?;
     let result = runtime.block_on(dispatch(command, &sources, &mut Output::stdout()));
@@ -97,7 +98,7 @@ fn run_in_runtime(command: Command) -> Result<(), CliError> {
     result
 }
 
-async fn dispatch(command: Command, sources: &ConfigSources, out: &mut Output) -> Result<(), CliError> {
+async fn dispatch(command: Command, sources: &ConfigSources, out: &mut Output) -> CliResult {
     match command {
         Command::Serve => serve::run(sources, out).await?,
         Command::Config(arguments) => config::run(&arguments, sources, out)?,

@@ -6,9 +6,9 @@ use std::os::fd::AsFd;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
-use super::error::CliError;
+use super::error::CliResult;
 
-/// The output of a command. Its methods fail with [`CliError::OutputClosed`] if the reader of a pipe has
+/// The output of a command. Its methods fail with [`super::error::CliError::OutputClosed`] if the reader of a pipe has
 /// exited.
 pub(super) struct Output(Box<dyn Write + Send>);
 
@@ -21,21 +21,21 @@ impl Output {
         Self(Box::new(writer))
     }
 
-    pub(super) fn line(&mut self, text: &str) -> Result<(), CliError> {
+    pub(super) fn line(&mut self, text: &str) -> CliResult {
         Ok(writeln!(self.0, "{text}")?)
     }
 
     /// Prints a JSON object on one line.
-    pub(super) fn json(&mut self, object: &impl Serialize) -> Result<(), CliError> {
+    pub(super) fn json(&mut self, object: &impl Serialize) -> CliResult {
         let text = serde_json::to_string(object)?;
         self.line(&text)
     }
 
-    pub(super) fn clear_screen(&mut self) -> Result<(), CliError> {
+    pub(super) fn clear_screen(&mut self) -> CliResult {
         Ok(write!(self.0, "\x1b[H\x1b[2J")?)
     }
 
-    pub(super) fn flush(&mut self) -> Result<(), CliError> {
+    pub(super) fn flush(&mut self) -> CliResult {
         Ok(self.0.flush()?)
     }
 }

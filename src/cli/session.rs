@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
-use projections::ProjectionHandle;
+use domain::{EmailAddress, UserId};
+use projections::{ProjectionHandle, UserRow};
 use store::checkpoint::VerifierKey;
 use store::{Env, Position};
 use tokio::time::timeout;
 
-use super::error::CliError;
+use super::error::{CliError, CliResult};
+use super::operator;
 use super::process::start_logging;
 use crate::app::{Database, ProjectionMode, Services, node_name, start_projector};
+use crate::command::CommandContext;
 use crate::config::show::mask_url;
 use crate::config::{CommandSettings, ConfigSources, DatabaseSettings, Loaded, load};
 use crate::webhooks::WebhookSender;
@@ -20,16 +23,30 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(9);
 pub(super) struct Session {
     pub(super) services: Services,
     pub(super) env: Env,
+    /// The operator as the actor, and the request id.
+    pub(super) context: CommandContext,
     /// Checks the URLs of webhooks.
     pub(super) sender: WebhookSender,
 }
 
 impl Session {
-    pub(super) async fn open(sources: &ConfigSources) -> Result<Self, CliError> {
+    async fn open(sources: &ConfigSources) -> Result<Self, CliError> {
         let (settings, env) = (load_settings(sources)?, Env::system());
         let services = with_timeout(&settings, open_services(&settings, &env)).await?;
-        let sender = WebhookSender::new(&settings.webhooks);
-        Ok(Self { services, env, sender })
+        let (context, sender) =
+            (operator::command_context(sources, &env), WebhookSender::new(&settings.webhooks));
+        Ok(Self { services, env, context, sender })
+    }
+
+    /// Runs a command on an opened database and waits for its pending writes.
+    pub(super) async fn run(
+        sources: &ConfigSources,
+        command: impl AsyncFnOnce(&Self) -> CliResult,
+    ) -> CliResult {
+        let session = Self::open(sources).await?;
+        let result = command(&session).await;
+        session.services.close().await;
+        result
     }
 
     /// Brings all projections up to date, so that rows are current without a running service. Returns their
@@ -53,9 +70,25 @@ impl Session {
         key.map_err(|error| CliError::VerifierKey { of: "the key of the log".to_owned(), error })
     }
 
-    /// Waits for pending writes.
-    pub(super) async fn close(self) {
-        self.services.close().await;
+    /// The current row of the user with that e-mail address or id.
+    pub(super) async fn user(&self, text: &str) -> CliResult<UserRow> {
+        self.catch_up().await?;
+        let rows = &self.services.user_rows;
+        let row = match (UserId::parse(text), EmailAddress::parse(text)) {
+            (Ok(id), _) => rows.by_id(id).await?,
+            (Err(_), Ok(email)) => rows.by_email(&email).await?,
+            (Err(_), Err(_)) => None,
+        };
+        row.ok_or_else(|| CliError::UserNotFound(text.to_owned()))
+    }
+
+    /// The id itself, which need not belong to a user and needs no row, or the id of the user who has that
+    /// e-mail address now.
+    pub(super) async fn user_id(&self, text: &str) -> CliResult<UserId> {
+        match UserId::parse(text) {
+            Ok(id) => Ok(id),
+            Err(_) => Ok(self.user(text).await?.id),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use comfy_table::{ColumnConstraint, Table as Layout, Width, presets};
 use serde::Serialize;
 
-use super::error::CliError;
+use super::error::CliResult;
 use super::output::Output;
 
 /// The space between two columns.
@@ -12,15 +12,18 @@ const GAP: u16 = 2;
 /// Records that are printed page by page. JSON is printed at once; rows wait for the end of their page, whose
 /// widest cells determine the column widths. Columns never become narrower on later pages.
 pub(super) struct Table<const N: usize> {
+    /// What the records are, such as `users`.
+    noun: &'static str,
     json: bool,
+    /// Until it is printed.
     header: Option<[&'static str; N]>,
     rows: Vec<[String; N]>,
     widths: [u16; N],
 }
 
 impl<const N: usize> Table<N> {
-    pub(super) fn new(header: [&'static str; N], json: bool) -> Self {
-        Self { json, header: Some(header), rows: Vec::new(), widths: [0; N] }
+    pub(super) fn new(noun: &'static str, header: [&'static str; N], json: bool) -> Self {
+        Self { noun, json, header: Some(header), rows: Vec::new(), widths: [0; N] }
     }
 
     pub(super) fn add<T: Serialize>(
@@ -28,7 +31,7 @@ impl<const N: usize> Table<N> {
         record: &T,
         cells: impl FnOnce(&T) -> [String; N],
         out: &mut Output,
-    ) -> Result<(), CliError> {
+    ) -> CliResult {
         if self.json {
             return out.json(record);
         }
@@ -41,7 +44,7 @@ impl<const N: usize> Table<N> {
     }
 
     /// Prints the waiting rows, with the header before the first of all.
-    pub(super) fn print_page(&mut self, out: &mut Output) -> Result<(), CliError> {
+    pub(super) fn print_page(&mut self, out: &mut Output) -> CliResult {
         if self.rows.is_empty() {
             return Ok(());
         }
@@ -60,6 +63,15 @@ impl<const N: usize> Table<N> {
             *width = of_page.max(*width);
         }
         out.line(&layout.trim_fmt())
+    }
+
+    /// Prints the last page, or, for people, that there are no records at all.
+    pub(super) fn finish(mut self, out: &mut Output) -> CliResult {
+        self.print_page(out)?;
+        match self.header {
+            Some(_) if !self.json => out.line(&format!("no {}", self.noun)),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -80,7 +92,7 @@ mod tests {
     fn columns_are_aligned_and_control_characters_escaped() {
         let captured = CapturedOutput::default();
         let mut out = captured.output();
-        let mut table = Table::new(["A", "LONG"], false);
+        let mut table = Table::new("records", ["A", "LONG"], false);
         table.print_page(&mut out).unwrap();
         for page in [&[["é\u{1b}[31m", "x"], ["b", ""]][..], &[["c", "much longer"]]] {
             for record in page {
@@ -88,6 +100,16 @@ mod tests {
             }
             table.print_page(&mut out).unwrap();
         }
+        table.finish(&mut out).unwrap();
         assert_eq!(captured.text(), "A            LONG\né\\u{1b}[31m  x\nb\nc            much longer\n");
+    }
+
+    #[test]
+    fn empty_table_says_so_unless_it_is_json() {
+        for (json, text) in [(false, "no webhooks\n"), (true, "")] {
+            let captured = CapturedOutput::default();
+            Table::new("webhooks", ["ID"], json).finish(&mut captured.output()).unwrap();
+            assert_eq!(captured.text(), text);
+        }
     }
 }

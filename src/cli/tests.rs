@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use clap::CommandFactory;
 
+use super::error::CliError;
 use super::*;
 
 /// The captured output of a command.
@@ -50,6 +51,7 @@ fn valid_command_lines_parse() {
         "aegis config --json",
         "aegis events list --after 3 --limit 5 --type UserRegistered --type RoleGranted --actor system --json",
         "aegis events list --stream user-0193e2b4-0000-7000-8000-000000000001",
+        "aegis events list --type WebhookSuspended --type WebhookParked",
         "aegis events list --stream 65a1b2c3d4e5f60718293a4b",
         "aegis events tail --after 0 --json",
         "aegis events replay --until 42 --user ada@example.com --json",

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 use store::canonical::rfc3339;
 
-use super::error::CliError;
+use super::error::CliResult;
 use super::output::Output;
 use super::table::{Table, printable};
 use crate::query::{FieldChange, UserAt};
@@ -49,7 +49,7 @@ impl From<UserAt> for UserOutput {
 impl UserOutput {
     /// The user as one row of a table.
     pub(super) fn table(json: bool) -> Table<COLUMNS> {
-        Table::new(["ID", "CREATED", "ACTIVE", "VERSION", "ROLES", "EMAIL", "USERNAME"], json)
+        Table::new("users", ["ID", "CREATED", "ACTIVE", "VERSION", "ROLES", "EMAIL", "USERNAME"], json)
     }
 
     pub(super) fn row(&self) -> [String; COLUMNS] {
@@ -66,7 +66,7 @@ impl UserOutput {
     }
 
     /// Prints one field per line.
-    pub(super) fn print(&self, out: &mut Output) -> Result<(), CliError> {
+    pub(super) fn print(&self, out: &mut Output) -> CliResult {
         let names: [&str; COLUMNS] =
             ["id", "created_at", "is_active", "version", "roles", "email", "username"];
         for (name, cell) in names.iter().zip(self.row()) {

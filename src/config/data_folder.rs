@@ -148,6 +148,8 @@ impl DataFolder {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
+    use store::key_store::KeyId;
+
     use super::*;
 
     fn mode(path: &Path) -> u32 {
@@ -158,21 +160,24 @@ mod tests {
         DataFolder::create(path).unwrap()
     }
 
+    /// The id of the master key of a service that starts.
+    fn started(path: &Path) -> Result<KeyId, DataFolderError> {
+        let keys = folder(path).load_or_generate_master_keys(Vec::new(), &Env::system())?;
+        Ok(keys.keys().current())
+    }
+
     #[test]
     fn generated_keys_are_stable_and_private() {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("a/b");
         let env = Env::system();
-        let master = folder(&path).load_or_generate_master_keys(Vec::new(), &env).unwrap();
+        let master = started(&path).unwrap();
         let secret = folder(&path).load_or_generate_secret_key(&env).unwrap();
         assert_eq!(
             (mode(&path), mode(&path.join("master.key")), mode(&path.join("secret.key"))),
             (0o700, 0o600, 0o600)
         );
-        assert_eq!(
-            folder(&path).load_or_generate_master_keys(Vec::new(), &env).unwrap().keys().current(),
-            master.keys().current()
-        );
+        assert_eq!(started(&path).unwrap(), master);
         assert!(folder(&path).load_or_generate_secret_key(&env).unwrap() == secret);
         assert_eq!(fs::read_dir(&path).unwrap().count(), 2, "no temporary file is left behind");
     }
@@ -181,8 +186,7 @@ mod tests {
     fn no_master_key_is_generated_for_an_existing_database() {
         let parent = tempfile::tempdir().unwrap();
         fs::write(parent.path().join("aegis.db"), "").unwrap();
-        let error =
-            folder(parent.path()).load_or_generate_master_keys(Vec::new(), &Env::system()).unwrap_err();
+        let error = started(parent.path()).unwrap_err();
         assert!(matches!(error, DataFolderError::MasterKeyMissing { .. }), "{error}");
         assert!(!parent.path().join("master.key").exists());
     }
@@ -193,11 +197,9 @@ mod tests {
         for name in ["master.key", "secret.key"] {
             fs::write(parent.path().join(name), "short\n").unwrap();
         }
-        let env = Env::system();
-        let master =
-            folder(parent.path()).load_or_generate_master_keys(Vec::new(), &env).unwrap_err().to_string();
-        let secret =
-            folder(parent.path()).load_or_generate_secret_key(&env).map(drop).unwrap_err().to_string();
+        let master = started(parent.path()).unwrap_err().to_string();
+        let secret = folder(parent.path()).load_or_generate_secret_key(&Env::system());
+        let secret = secret.map(drop).unwrap_err().to_string();
         assert!(master.contains("not 32 bytes") && secret.contains("has 5 bytes"), "{master} {secret}");
         assert!(!master.contains("short") && !secret.contains("short"));
         assert_eq!(fs::read_to_string(parent.path().join("master.key")).unwrap(), "short\n");
@@ -206,8 +208,7 @@ mod tests {
     #[test]
     fn key_file_readable_by_others_causes_a_warning() {
         let parent = tempfile::tempdir().unwrap();
-        let env = Env::system();
-        folder(parent.path()).load_or_generate_master_keys(Vec::new(), &env).unwrap();
+        started(parent.path()).unwrap();
         let file = parent.path().join("master.key");
         fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
         let mut again = folder(parent.path());
@@ -219,12 +220,8 @@ mod tests {
     fn leftover_temporary_file_is_replaced() {
         let parent = tempfile::tempdir().unwrap();
         fs::write(parent.path().join(".master.key.new"), "half a k").unwrap();
-        let env = Env::system();
-        let made = folder(parent.path()).load_or_generate_master_keys(Vec::new(), &env).unwrap();
-        assert_eq!(
-            folder(parent.path()).load_master_keys(Vec::new()).unwrap().keys().current(),
-            made.keys().current()
-        );
+        let made = started(parent.path()).unwrap();
+        assert_eq!(folder(parent.path()).load_master_keys(Vec::new()).unwrap().keys().current(), made);
         assert_eq!(mode(&parent.path().join("master.key")), 0o600);
     }
 

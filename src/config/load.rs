@@ -73,22 +73,14 @@ pub enum ConfigError {
 /// [`ConfigError`] with all invalid settings.
 pub fn for_service(sources: &ConfigSources, env: &Env) -> Result<Loaded<Settings>, ConfigError> {
     let parsed = check(sources).require(&NODE_KEYS)?;
-    let (master_key, secret_key, warnings) = match &parsed.database {
-        DatabaseSettings::Embedded { data_dir } => {
-            let mut folder = DataFolder::create(data_dir)?;
-            let _lock = folder.lock()?;
-            let master_key = match parsed.master_key {
-                Some(key) => MasterKeySetting::configured(key, parsed.previous_master_keys),
-                None => folder.load_or_generate_master_keys(parsed.previous_master_keys, env)?,
-            };
-            let secret_key = parsed.secret_key.map_or_else(|| folder.load_or_generate_secret_key(env), Ok)?;
-            (master_key, secret_key, folder.warnings)
-        }
-        DatabaseSettings::Mongo { .. } => {
-            let key = parsed.master_key.ok_or_else(|| required_with_mongo(&setting::MASTER_KEY))?;
-            let secret_key = parsed.secret_key.ok_or_else(|| required_with_mongo(&setting::SECRET_KEY))?;
-            (MasterKeySetting::configured(key, parsed.previous_master_keys), secret_key, Vec::new())
-        }
+    let mut folder = parsed.database.data_dir().map(DataFolder::create).transpose()?;
+    let _lock = folder.as_ref().map(DataFolder::lock).transpose()?;
+    let generate = |folder: &mut DataFolder, previous| folder.load_or_generate_master_keys(previous, env);
+    let master_key = master_keys(parsed.master_key, parsed.previous_master_keys, folder.as_mut(), generate)?;
+    let secret_key = match (parsed.secret_key, &mut folder) {
+        (Some(key), _) => key,
+        (None, Some(folder)) => folder.load_or_generate_secret_key(env)?,
+        (None, None) => return Err(required_with_mongo(&setting::SECRET_KEY).into()),
     };
     let settings = Settings {
         database: parsed.database,
@@ -105,7 +97,7 @@ pub fn for_service(sources: &ConfigSources, env: &Env) -> Result<Loaded<Settings
         administrator: parsed.administrator,
         log: parsed.log,
     };
-    Ok(Loaded { settings, warnings })
+    Ok(Loaded { settings, warnings: folder.map(|folder| folder.warnings).unwrap_or_default() })
 }
 
 /// Loads the settings of a command that works on an existing database. Creates nothing.
@@ -114,27 +106,30 @@ pub fn for_service(sources: &ConfigSources, env: &Env) -> Result<Loaded<Settings
 /// [`ConfigError`] with all invalid settings.
 pub fn for_command(sources: &ConfigSources) -> Result<Loaded<CommandSettings>, ConfigError> {
     let parsed = check(sources).require(&[&setting::MASTER_KEY])?;
-    let (master_key, warnings) = match &parsed.database {
-        DatabaseSettings::Embedded { data_dir } => {
-            let mut folder = DataFolder::existing(data_dir)?;
-            let master_key = match parsed.master_key {
-                Some(key) => MasterKeySetting::configured(key, parsed.previous_master_keys),
-                None => folder.load_master_keys(parsed.previous_master_keys)?,
-            };
-            (master_key, folder.warnings)
-        }
-        DatabaseSettings::Mongo { .. } => {
-            let key = parsed.master_key.ok_or_else(|| required_with_mongo(&setting::MASTER_KEY))?;
-            (MasterKeySetting::configured(key, parsed.previous_master_keys), Vec::new())
-        }
-    };
+    let mut folder = parsed.database.data_dir().map(DataFolder::existing).transpose()?;
+    let load = DataFolder::load_master_keys;
+    let master_key = master_keys(parsed.master_key, parsed.previous_master_keys, folder.as_mut(), load)?;
     let settings = CommandSettings {
         database: parsed.database,
         master_key,
         webhooks: parsed.webhooks,
         log: parsed.command_log,
     };
-    Ok(Loaded { settings, warnings })
+    Ok(Loaded { settings, warnings: folder.map(|folder| folder.warnings).unwrap_or_default() })
+}
+
+/// The keys from settings, or else those that `stored` finds in the data directory.
+fn master_keys(
+    current: Option<LoadedKey>,
+    previous: Vec<LoadedKey>,
+    folder: Option<&mut DataFolder>,
+    stored: impl FnOnce(&mut DataFolder, Vec<LoadedKey>) -> Result<MasterKeySetting, DataFolderError>,
+) -> Result<MasterKeySetting, ConfigError> {
+    match (current, folder) {
+        (Some(current), _) => Ok(MasterKeySetting::configured(current, previous)),
+        (None, Some(folder)) => Ok(stored(folder, previous)?),
+        (None, None) => Err(required_with_mongo(&setting::MASTER_KEY).into()),
+    }
 }
 
 /// Loads the settings of a benchmark, which uses scratch databases with keys of their own.
@@ -190,7 +185,7 @@ pub(super) fn check(sources: &ConfigSources) -> Checked {
 impl Checked {
     /// Adds an error for each key that MongoDB requires and that is not set.
     pub(super) fn add_missing(&mut self, keys: &[&Definition]) {
-        if matches!(self.parsed.database, DatabaseSettings::Embedded { .. }) {
+        if self.parsed.database.data_dir().is_some() {
             return;
         }
         for key in keys.iter().filter(|key| self.values.get(key).is_none()) {

@@ -212,10 +212,24 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
     use std::path::Path;
 
+    use tempfile::TempDir;
+
     use super::*;
 
     fn started(path: &Path) -> MasterKeySetting {
         DataFolder::create(path).unwrap().load_or_generate_master_keys(Vec::new(), &Env::system()).unwrap()
+    }
+
+    /// A data directory with its first key, and its locked files.
+    fn folder() -> (TempDir, MasterKeySetting, KeyFiles) {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = started(folder.path());
+        let files = KeyFiles::lock(&keys).unwrap().unwrap();
+        (folder, keys, files)
+    }
+
+    fn stored(folder: &TempDir, id: KeyId) -> PathBuf {
+        folder.path().join(format!("master-{id}.key"))
     }
 
     fn ids(keys: &MasterKeySetting) -> Vec<KeyId> {
@@ -224,14 +238,12 @@ mod tests {
 
     #[test]
     fn rotation_stores_the_previous_key() {
-        let folder = tempfile::tempdir().unwrap();
-        let old = started(folder.path());
-        let files = KeyFiles::lock(&old).unwrap().unwrap();
+        let (folder, old, files) = folder();
         files.rotate(&Env::system()).unwrap();
         let both = files.load().unwrap();
         assert_eq!(ids(&both).len(), 2);
         assert_eq!(ids(&both)[1], ids(&old)[0]);
-        let stored = folder.path().join(format!("master-{}.key", ids(&old)[0]));
+        let stored = stored(&folder, ids(&old)[0]);
         assert_eq!(both.source(ids(&old)[0]), Some(&SettingSource::DataFolder(stored.clone())));
         assert_eq!(fs::metadata(&stored).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(ids(&started(folder.path())), ids(&both), "a restart loads both");
@@ -244,13 +256,11 @@ mod tests {
     /// A crash may leave the old key stored but not replaced, and an incomplete temporary file.
     #[test]
     fn interrupted_rotation_loses_no_key() {
-        let folder = tempfile::tempdir().unwrap();
-        let old = started(folder.path());
-        let stored = folder.path().join(format!("master-{}.key", ids(&old)[0]));
+        let (folder, old, files) = folder();
+        let stored = stored(&folder, ids(&old)[0]);
         fs::copy(folder.path().join("master.key"), &stored).unwrap();
         fs::write(folder.path().join(".master.key.new"), "half a k").unwrap();
         assert_eq!(ids(&started(folder.path())), ids(&old));
-        let files = KeyFiles::lock(&old).unwrap().unwrap();
         files.rotate(&Env::system()).unwrap();
         let both = ids(&files.load().unwrap());
         assert_eq!((both.len(), both[1]), (2, ids(&old)[0]));
@@ -258,10 +268,8 @@ mod tests {
 
     #[test]
     fn key_is_not_replaced_unless_it_is_stored() {
-        let folder = tempfile::tempdir().unwrap();
-        let old = started(folder.path());
-        let in_the_way = folder.path().join(format!("master-{}.key", ids(&old)[0]));
-        let files = KeyFiles::lock(&old).unwrap().unwrap();
+        let (folder, old, files) = folder();
+        let in_the_way = stored(&folder, ids(&old)[0]);
         fs::create_dir_all(in_the_way.join("x")).unwrap();
         files.rotate(&Env::system()).unwrap_err();
         fs::remove_dir_all(in_the_way).unwrap();
@@ -270,10 +278,8 @@ mod tests {
 
     #[test]
     fn running_process_loads_a_rotated_key() {
-        let folder = tempfile::tempdir().unwrap();
-        let old = started(folder.path());
+        let (_folder, old, files) = folder();
         let (keyring, configured) = (old.keyring(), MasterKeySetting::from(old.current.key.clone()));
-        let files = KeyFiles::lock(&old).unwrap().unwrap();
         files.rotate(&Env::system()).unwrap();
         let new = files.load().unwrap().keys().current();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -285,8 +291,7 @@ mod tests {
 
     #[test]
     fn invalid_previous_key_is_only_a_warning() {
-        let folder = tempfile::tempdir().unwrap();
-        let old = started(folder.path());
+        let (folder, old, _files) = folder();
         fs::write(folder.path().join("master-0123456789abcdef.key"), "short").unwrap();
         fs::write(folder.path().join("master-backup.key"), "a file of the operator").unwrap();
         let mut again = DataFolder::create(folder.path()).unwrap();

@@ -1,7 +1,7 @@
 //! Parsed and checked settings, one struct per concern.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use domain::EmailAddress;
@@ -20,6 +20,16 @@ pub enum DatabaseSettings {
         url: Secret,
         name: String,
     },
+}
+
+impl DatabaseSettings {
+    /// The data directory of the embedded database.
+    pub(super) fn data_dir(&self) -> Option<&Path> {
+        match self {
+            Self::Embedded { data_dir } => Some(data_dir),
+            Self::Mongo { .. } => None,
+        }
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 
+use domain::stored_event_types;
 use futures::{StreamExt, TryStreamExt, stream};
 use store::{EventQuery, EventStore, Position, StoreError};
 use tokio_util::task::AbortOnDropHandle;
@@ -56,6 +57,7 @@ async fn render_chunk(
 ) -> Result<Chunk, StoreError> {
     let limit = usize::try_from(CHUNK_EVENTS).unwrap_or(usize::MAX);
     let (after, until) = (Position::new(start), Some(Position::new(end)));
+    let types = stored_event_types(&types);
     let mut query = EventQuery { after, until, limit, types, ..EventQuery::default() };
     let (mut lines, mut count) = (String::new(), 0);
     while query.after.get() < end {

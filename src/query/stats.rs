@@ -47,7 +47,7 @@ impl StatsQueries {
     }
 
     /// The totals, and the days from `from` to `to`, both inclusive.
-    pub(crate) async fn all(&self, from: Option<Date>, to: Option<Date>) -> Result<Stats, QueryError> {
+    pub async fn all(&self, from: Option<Date>, to: Option<Date>) -> Result<Stats, QueryError> {
         let (from, to) = (from.map(|date| date.to_string()), to.map(|date| date.to_string()));
         let wanted = |day: &str| {
             from.as_deref().is_none_or(|from| day >= from) && to.as_deref().is_none_or(|to| day <= to)

@@ -25,11 +25,7 @@ impl WebhookQueries {
     }
 
     /// A page of all webhooks by ascending id, above `after`, at most `limit`.
-    pub(crate) async fn page(
-        &self,
-        after: Option<WebhookId>,
-        limit: usize,
-    ) -> Result<Vec<WebhookRow>, QueryError> {
+    pub async fn page(&self, after: Option<WebhookId>, limit: usize) -> Result<Vec<WebhookRow>, QueryError> {
         let after = after.map(|id| id.to_string());
         let query = RowsQuery::Page { after: after.as_deref(), limit };
         let (_, page) = self.0.read_complete(query).await?;

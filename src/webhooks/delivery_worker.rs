@@ -7,7 +7,10 @@
 
 use std::time::Duration;
 
-use domain::{ActiveWebhook, SuspensionReason, WebhookCommand, WebhookId, WebhookRejection, WebhookUrl};
+use domain::{
+    ActiveWebhook, SuspensionReason, WebhookCommand, WebhookId, WebhookRejection, WebhookUrl,
+    stored_event_types,
+};
 use jiff::SignedDuration;
 use store::{EventQuery, Page, PersonalData, Position, StoreError, StoredEvent, StreamId, WriteError};
 use tokio::sync::watch;
@@ -152,7 +155,7 @@ impl DeliveryWorker {
                 after: Position::new(after),
                 until: Some(Position::new(until)),
                 limit: PAGE_SIZE,
-                types: webhook.types.clone(),
+                types: stored_event_types(&webhook.types),
                 ..EventQuery::default()
             };
             let mut page = self.context.store.page(&query).await?;

@@ -37,7 +37,7 @@ fn crate_dependencies_point_down_only() {
         ("event-codec", &["domain", "store"]),
         ("projections", &["domain", "event-codec", "store"]),
         ("aegis", &["domain", "event-codec", "projections", "store", "store-mongo", "store-sqlite"]),
-        ("aegis-bench", &["aegis", "domain", "projections", "store"]),
+        ("aegis-bench", &["aegis", "domain", "projections", "store", "testkit"]),
         ("testkit", &[]),
     ]);
     let packages = direct_dependencies();

@@ -143,6 +143,10 @@ async fn subscribers_see_no_personal_data_in_any_event_type(store: Store) {
         assert_eq!(page.json()["events"].as_array().unwrap().len(), types.len());
         assert!(!page.text().contains(MARK), "{}", page.text());
     }
+    // A filter by the current name of a renamed type also selects its events under previous names.
+    let renamed = subscriber.get("/events?types=WebhookSuspended").send().await.expect(200).json();
+    let found: Vec<_> = renamed["events"].as_array().unwrap().iter().map(|event| &event["type"]).collect();
+    assert_eq!(found, ["WebhookSuspended", "WebhookParked"]);
 }
 
 async fn stream_ends_when_the_reader_loses_authorization(store: Store) {

@@ -79,8 +79,9 @@ async fn read_model_behind_by_five_seconds_is_not_ready(store: Store) {
         }
     });
     app.command(&id, UserCommand::GrantRole { role: Role::Auditor }).await;
-    let unready =
-        eventually("the lag to be noticed", async || Some(app.readiness().await).filter(|it| it.status() == 503));
+    let unready = eventually("the lag to be noticed", async || {
+        Some(app.readiness().await).filter(|it| it.status() == 503)
+    });
     let body = unready.await.json();
     assert_eq!((&body["users"], &body["lag"]), (&"behind".into(), &1.into()), "{body}");
     holding.abort();

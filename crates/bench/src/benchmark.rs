@@ -1,32 +1,25 @@
-//! The port that every benchmark implements.
+//! What is measured, and the target that it is compared with.
 
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 
 use crate::error::BenchError;
 use crate::scratch::{ScratchDatabases, StoreKind};
 use crate::target::{Round, Target};
 use crate::time_slice::TimeSlice;
 
-/// What is measured, and the target that it is compared with.
-#[async_trait]
-pub(crate) trait Benchmark: Sync {
-    fn name(&self) -> &'static str;
-
+pub(crate) struct Benchmark {
+    pub(crate) name: &'static str,
     /// The unit of value and baseline.
-    fn unit(&self) -> &'static str;
-
+    pub(crate) unit: &'static str,
     /// What the value and the baseline are, for people.
-    fn meaning(&self) -> &'static str;
-
-    fn target(&self, store: StoreKind) -> Target;
-
+    pub(crate) meaning: &'static str,
+    pub(crate) target: fn(StoreKind) -> Target,
     /// Creates the databases that the benchmark needs, and fills them until the slice is over.
-    async fn prepare(
-        &self,
-        scratch: &ScratchDatabases,
-        slice: &TimeSlice,
-    ) -> Result<Box<dyn Comparison>, BenchError>;
+    pub(crate) prepare: for<'a> fn(&'a ScratchDatabases, &'a TimeSlice) -> BoxFuture<'a, Prepared>,
 }
+
+pub(crate) type Prepared = Result<Box<dyn Comparison>, BenchError>;
 
 /// A subject and its baseline, ready to be measured in turn.
 #[async_trait]
@@ -36,4 +29,8 @@ pub(crate) trait Comparison: Send {
 
     /// Stops what was started, so that the scratch databases can be removed.
     async fn finish(self: Box<Self>);
+}
+
+pub(crate) fn prepared(comparison: impl Comparison + 'static) -> Prepared {
+    Ok(Box::new(comparison))
 }

@@ -26,6 +26,10 @@ pub(crate) enum BenchError {
 }
 
 impl BenchError {
+    pub(crate) fn invalid(why: impl ToString) -> Self {
+        Self::InvalidMeasurement(why.to_string())
+    }
+
     pub(crate) fn io(action: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         move |source| Self::Io { action: action.into(), source }
     }

@@ -2,9 +2,9 @@
 //! same work done by a bare driver in the same run, because absolute figures of different machines are not
 //! comparable.
 //!
-//! A benchmark implements [`benchmark::Benchmark`] in a file of its own below `benchmarks`, which lists it.
+//! A benchmark is a [`benchmark::Benchmark`] in a file of its own below `benchmarks`, which lists it.
 //! `rounds` has subject and baseline alternate, and `result` takes the median round. `scratch` creates
-//! databases and removes them, with `mongod` and `resource_reaper`; `registrations` is the subject's
+//! databases and removes them, with `mongod`; `registrations` is the subject's
 //! workload; `raw` does the same work without Aegis.
 //!
 //! What does not belong here: tests. A missed target is reported, and is no failure.
@@ -16,7 +16,6 @@ mod mongod;
 mod raw;
 mod registrations;
 mod report;
-mod resource_reaper;
 mod result;
 mod rounds;
 mod scratch;
@@ -62,7 +61,7 @@ struct Arguments {
     store: Option<StoreKind>,
     /// Measure this benchmark only; may be given more than once
     #[arg(long, value_name = "BENCHMARK")]
-    #[arg(value_parser = PossibleValuesParser::new(BENCHMARKS.map(Benchmark::name)))]
+    #[arg(value_parser = PossibleValuesParser::new(BENCHMARKS.map(|benchmark| benchmark.name)))]
     only: Vec<String>,
     /// How long each subject works, all rounds together
     #[arg(long, default_value = "10", value_parser = seconds)]
@@ -167,13 +166,13 @@ async fn measure_all(
     rounds: &Rounds,
 ) -> Result<Vec<BenchmarkResult>, BenchError> {
     let selected =
-        |benchmark: &&&dyn Benchmark| only.is_empty() || only.iter().any(|name| name == benchmark.name());
+        |benchmark: &&&Benchmark| only.is_empty() || only.iter().any(|name| name == benchmark.name);
     let mut results = Vec::new();
     for (store, site) in sites {
         for benchmark in BENCHMARKS.iter().filter(selected) {
             results.push(match site {
-                Ok(scratch) => measure(*benchmark, scratch, rounds).await?,
-                Err(reason) => BenchmarkResult::not_measured(*benchmark, *store, reason),
+                Ok(scratch) => measure(benchmark, scratch, rounds).await?,
+                Err(reason) => BenchmarkResult::not_measured(benchmark, *store, reason),
             });
         }
     }
@@ -182,11 +181,11 @@ async fn measure_all(
 
 /// A result, or why there is none; only an interruption ends the whole run.
 async fn measure(
-    benchmark: &dyn Benchmark,
+    benchmark: &Benchmark,
     scratch: &ScratchDatabases,
     rounds: &Rounds,
 ) -> Result<BenchmarkResult, BenchError> {
-    let (name, store, seconds) = (benchmark.name(), scratch.store(), rounds.round_duration().as_secs_f64());
+    let (name, store, seconds) = (benchmark.name, scratch.store(), rounds.round_duration().as_secs_f64());
     print_line(&format!(
         "measuring {name} on {}: {ROUNDS} rounds of {seconds:.1} s and the baseline",
         store.as_str()

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use mongodb::Client;
 use mongodb::bson::{Document, doc};
 use mongodb::options::{ClientOptions, ServerAddress};
+use testkit::ResourceReaper;
 
 use crate::error::BenchError;
-use crate::resource_reaper::ResourceReaper;
 
 const REPLICA_SET: &str = "rs0";
 /// Generous: a loaded machine may be slow, and the wait ends as soon as the server is ready.
@@ -43,7 +43,7 @@ impl Mongod {
         let port = free_port().map_err(BenchError::io("finding a free port"))?;
         let log = data.join("mongod.log");
         let mut child = spawn(executable, &data, &log, port).map_err(BenchError::io("starting mongod"))?;
-        reaper.watch(child.id()).map_err(BenchError::io("registering mongod with the reaper"))?;
+        reaper.track(child.id()).map_err(BenchError::io("registering mongod with the reaper"))?;
         let go = child.stdin.take().map_or(Ok(()), |mut go| go.write_all(b"go\n"));
         go.map_err(BenchError::io("starting mongod"))?;
         let mut server = Self { child, port, log };

@@ -13,9 +13,11 @@ use store::{Env, EventStore, MasterKey, Position};
 use tokio::task::JoinSet;
 
 use crate::error::BenchError;
-use crate::scratch::ScratchDatabase;
+use crate::scratch::{ScratchDatabase, ScratchDatabases};
 use crate::time_slice::TimeSlice;
 
+/// The number of events in a log that is filled before it is measured.
+const LOG_SIZE: u64 = 50_000;
 /// Concurrent registrations while a log is filled.
 const FILL_CONCURRENCY: u64 = 256;
 
@@ -68,6 +70,17 @@ impl Registrations {
         Ok(Self { store, sources, tiles: database.tiles, generator })
     }
 
+    /// Creates a log and registers [`LOG_SIZE`] users, or as many as fit into the time slice.
+    pub(crate) async fn filled(
+        scratch: &ScratchDatabases,
+        slice: &TimeSlice,
+    ) -> Result<(ScratchDatabase, Self), BenchError> {
+        let database = scratch.database().await?;
+        let subject = Self::open(&database).await?;
+        subject.fill(LOG_SIZE, slice).await?;
+        Ok((database, subject))
+    }
+
     pub(crate) fn sources(&self) -> &ProjectionContext {
         &self.sources
     }
@@ -80,8 +93,7 @@ impl Registrations {
         Ok(EventRange { after: Position::START, until: self.store.head().await?.position })
     }
 
-    /// Registers that many users, or as many as fit into the time slice.
-    pub(crate) async fn fill(&self, count: u64, slice: &TimeSlice) -> Result<(), BenchError> {
+    async fn fill(&self, count: u64, slice: &TimeSlice) -> Result<(), BenchError> {
         let mut clients = JoinSet::new();
         for client in 0..FILL_CONCURRENCY {
             let (generator, slice) = (self.generator.clone(), slice.clone());
@@ -98,7 +110,7 @@ impl Registrations {
             });
         }
         while let Some(done) = clients.join_next().await {
-            done.map_err(|stopped| BenchError::InvalidMeasurement(stopped.to_string()))??;
+            done.map_err(BenchError::invalid)??;
         }
         Ok(())
     }
@@ -147,7 +159,7 @@ impl Registrations {
         }
         let mut registered = 0;
         while let Some(done) = clients.join_next().await {
-            registered += done.map_err(|stopped| BenchError::InvalidMeasurement(stopped.to_string()))??;
+            registered += done.map_err(BenchError::invalid)??;
         }
         // Timed until the last answer, so that everything that is counted lies within the measured time.
         let rate = f64::from(registered) / begun.elapsed().as_secs_f64();

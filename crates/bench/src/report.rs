@@ -27,8 +27,8 @@ impl Report {
         table.load_style(NOTHING).set_header(header).add_rows(self.figures.iter().map(cells));
         let rows: Vec<_> = table.lines().map(|line| line.trim().to_owned()).collect();
         let mut text = format!("{}\n\n{conditions}\n", rows.join("\n"));
-        for benchmark in BENCHMARKS.iter().filter(|benchmark| self.has(benchmark.name())) {
-            text.extend([benchmark.name(), ": ", benchmark.meaning(), ".\n"]);
+        for benchmark in BENCHMARKS.iter().filter(|benchmark| self.has(benchmark.name)) {
+            text.extend([benchmark.name, ": ", benchmark.meaning, ".\n"]);
         }
         for result in &self.figures {
             if let Some(reason) = &result.note {

@@ -39,11 +39,11 @@ impl BenchmarkResult {
     /// Takes the round with the median compared value, so that value, baseline and ratio are of the same
     /// round.
     pub(crate) fn from_rounds(
-        benchmark: &dyn Benchmark,
+        benchmark: &Benchmark,
         store: StoreKind,
         mut rounds: Vec<Round>,
     ) -> Result<Self, BenchError> {
-        let target = benchmark.target(store);
+        let target = (benchmark.target)(store);
         let compared_value = |round: &Round| target.compared_value(*round);
         rounds.sort_by(|a, b| compared_value(a).total_cmp(&compared_value(b)));
         let (Some(least), Some(middle), Some(most)) =
@@ -63,25 +63,21 @@ impl BenchmarkResult {
     }
 
     /// The result of a benchmark that could not be measured.
-    pub(crate) fn not_measured(
-        benchmark: &dyn Benchmark,
-        store: StoreKind,
-        why: &dyn std::fmt::Display,
-    ) -> Self {
+    pub(crate) fn not_measured(benchmark: &Benchmark, store: StoreKind, why: &dyn std::fmt::Display) -> Self {
         Self::unmeasured(benchmark, store, Some(why.to_string()))
     }
 
-    fn unmeasured(benchmark: &dyn Benchmark, store: StoreKind, note: Option<String>) -> Self {
-        let target = benchmark.target(store);
+    fn unmeasured(benchmark: &Benchmark, store: StoreKind, note: Option<String>) -> Self {
+        let target = (benchmark.target)(store);
         Self {
-            name: benchmark.name(),
+            name: benchmark.name,
             store: store.as_str(),
             value: None,
             baseline: None,
             ratio: None,
             target: target.number(),
             pass: None,
-            unit: benchmark.unit(),
+            unit: benchmark.unit,
             rule: target.rule(),
             rounds: 0,
             spread: None,
@@ -100,7 +96,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::benchmarks::{AppendGrouped, BENCHMARKS};
+    use crate::benchmarks::{APPEND_GROUPED, BENCHMARKS};
 
     fn rounds(pairs: &[(f64, f64)]) -> Vec<Round> {
         pairs.iter().map(|(value, baseline)| Round { value: *value, baseline: *baseline }).collect()
@@ -109,16 +105,16 @@ mod tests {
     #[test]
     fn the_median_round_is_reported() {
         let rounds = rounds(&[(50.0, 100.0), (10.0, 100.0), (30.0, 90.0)]);
-        let figure = BenchmarkResult::from_rounds(&AppendGrouped, StoreKind::Mongodb, rounds).unwrap();
+        let figure = BenchmarkResult::from_rounds(&APPEND_GROUPED, StoreKind::Mongodb, rounds).unwrap();
         assert_eq!((figure.value, figure.baseline, figure.ratio), (Some(30.0), Some(90.0), Some(0.333)));
         assert_eq!((figure.pass, figure.rounds, figure.spread), (Some(true), 3, Some([0.1, 0.5])));
-        assert!(BenchmarkResult::from_rounds(&AppendGrouped, StoreKind::Mongodb, Vec::new()).is_err());
+        assert!(BenchmarkResult::from_rounds(&APPEND_GROUPED, StoreKind::Mongodb, Vec::new()).is_err());
     }
 
     #[test]
     fn json_has_the_documented_fields() {
         let figure =
-            BenchmarkResult::from_rounds(&AppendGrouped, StoreKind::Sqlite, rounds(&[(25_000.0, 50_000.0)]))
+            BenchmarkResult::from_rounds(&APPEND_GROUPED, StoreKind::Sqlite, rounds(&[(25_000.0, 50_000.0)]))
                 .unwrap();
         let shown = serde_json::to_value(&figure).unwrap();
         assert_eq!(
@@ -130,7 +126,7 @@ mod tests {
                 "spread": [25_000.0, 25_000.0],
             })
         );
-        let missing = BenchmarkResult::not_measured(&AppendGrouped, StoreKind::Mongodb, &"no server");
+        let missing = BenchmarkResult::not_measured(&APPEND_GROUPED, StoreKind::Mongodb, &"no server");
         let shown = serde_json::to_value(&missing).unwrap();
         assert_eq!((&shown["value"], &shown["pass"]), (&Value::Null, &Value::Null));
         assert_eq!((&shown["note"], &shown["target"]), (&json!("no server"), &json!(0.28)));
@@ -139,8 +135,8 @@ mod tests {
     #[test]
     fn benchmarks_have_unique_names_and_describe_their_baseline() {
         let names: std::collections::BTreeSet<_> =
-            BENCHMARKS.iter().map(|benchmark| benchmark.name()).collect();
+            BENCHMARKS.iter().map(|benchmark| benchmark.name).collect();
         assert_eq!(names.len(), BENCHMARKS.len());
-        assert!(BENCHMARKS.iter().all(|benchmark| benchmark.meaning().contains("baseline")));
+        assert!(BENCHMARKS.iter().all(|benchmark| benchmark.meaning.contains("baseline")));
     }
 }

@@ -37,10 +37,10 @@ impl Rounds {
     /// Measures one benchmark in one set of scratch databases.
     pub(crate) async fn measure(
         &self,
-        benchmark: &dyn Benchmark,
+        benchmark: &Benchmark,
         scratch: &ScratchDatabases,
     ) -> Result<BenchmarkResult, BenchError> {
-        let mut comparison = benchmark.prepare(scratch, &self.slice(self.round_duration * ROUNDS)).await?;
+        let mut comparison = (benchmark.prepare)(scratch, &self.slice(self.round_duration * ROUNDS)).await?;
         let measured = self.run(&mut *comparison).await;
         comparison.finish().await;
         BenchmarkResult::from_rounds(benchmark, scratch.store(), measured?)

@@ -10,10 +10,10 @@ use aegis::config::{DatabaseSettings, Secret};
 use clap::ValueEnum;
 use mongodb::Client;
 use store::Env;
+use testkit::ResourceReaper;
 
 use crate::error::BenchError;
 use crate::mongod::Mongod;
-use crate::resource_reaper::ResourceReaper;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum StoreKind {
@@ -57,7 +57,8 @@ impl ScratchFolder {
         let folder = folder.join(format!("aegis-bench-{name}"));
         let made = DirBuilder::new().mode(0o700).create(&folder);
         made.map_err(BenchError::io(format!("creating the scratch folder {}", folder.display())))?;
-        let reaper = ResourceReaper::over(&folder).map_err(BenchError::io("starting the reaper (sh)"))?;
+        let reaper =
+            ResourceReaper::owning_folder(&folder).map_err(BenchError::io("starting the reaper (sh)"))?;
         Ok(Self { mongod: None, reaper, folder, name })
     }
 

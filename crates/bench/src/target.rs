@@ -1,5 +1,7 @@
 //! One measurement, and the target that a benchmark sets for it.
 
+use std::time::Duration;
+
 /// One measurement of a subject and of its baseline.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Round {
@@ -54,6 +56,16 @@ impl Target {
             Self::ValueAtLeast(number) => format!("value >= {number}"),
         }
     }
+}
+
+pub(crate) fn per_second(count: u64, took: Duration) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / took.as_secs_f64()
+}
+
+/// The 99th percentile, in milliseconds.
+pub(crate) fn p99_ms(mut took: Vec<Duration>) -> f64 {
+    took.sort_unstable();
+    took.get(took.len() * 99 / 100).copied().unwrap_or_default().as_secs_f64() * 1000.0
 }
 
 /// The median of the numbers; `None` if there are none.

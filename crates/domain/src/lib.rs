@@ -30,7 +30,7 @@ pub mod webhook;
 #[cfg(test)]
 mod samples;
 
-pub use event_types::{current_event_type, known_schemas};
+pub use event_types::{current_event_type, known_event_types, known_schemas, stored_event_types};
 pub use payload::{DecodeError, DecodeProblem, EventPayload};
 pub use system::{
     AdministratorChange, LastAdministrator, SYSTEM_STREAM, Skip, System, SystemEvent, administrator_change,

@@ -52,6 +52,7 @@ mod source_selection;
 pub use fail_point::{FailPoint, FailPointMode};
 pub use port::reserve_port;
 pub use replica_set::ReplicaSet;
+pub use resource_reaper::ResourceReaper;
 pub use server::MongodServer;
 pub use shared::{SharedMongo, TestDatabase, shared_mongodb};
 

@@ -23,14 +23,17 @@ if [ -n "$1" ]; then rm -rf -- "$1"; fi
 
 /// Cleans up after at most one process at a time, and its folder if it has one.
 #[derive(Debug)]
-pub(crate) struct ResourceReaper {
+pub struct ResourceReaper {
     shell: Child,
     pipe: Option<ChildStdin>,
 }
 
 impl ResourceReaper {
     /// Removes `folder` when dropped, or when this process ends.
-    pub(crate) fn owning_folder(folder: &Path) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// If the helper shell (`sh`) cannot be started.
+    pub fn owning_folder(folder: &Path) -> io::Result<Self> {
         Self::start(folder)
     }
 
@@ -53,8 +56,11 @@ impl ResourceReaper {
         Ok(Self { shell, pipe })
     }
 
-    /// Kill `pid` when this process ends.
-    pub(crate) fn track(&mut self, pid: u32) -> io::Result<()> {
+    /// Kills `pid` when this process ends.
+    ///
+    /// # Errors
+    /// If the helper shell has exited.
+    pub fn track(&mut self, pid: u32) -> io::Result<()> {
         self.send_line(&pid.to_string())
     }
 

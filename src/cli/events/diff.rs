@@ -1,6 +1,6 @@
 //! `aegis events diff`: how users changed between two positions of the log.
 
-use crate::cli::error::CliError;
+use crate::cli::error::{CliError, CliResult};
 use crate::cli::output::Output;
 use crate::cli::progress::ProgressReporter;
 use crate::cli::session::Session;
@@ -9,7 +9,7 @@ use crate::cli::user_output::format_change;
 use crate::query::{AsOf, UserDifference};
 
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Arguments {
+pub(crate) struct Arguments {
     /// Compare users as of this position or time (RFC 3339); 0 is before the first event
     #[arg(long, value_name = "POSITION|TIME")]
     from: AsOf,
@@ -21,7 +21,7 @@ pub(in crate::cli) struct Arguments {
     json: bool,
 }
 
-pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> Result<(), CliError> {
+pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> CliResult {
     let history = &session.services.history;
     let from = history.position(arguments.from).await?;
     let to = match arguments.to {
@@ -36,13 +36,12 @@ pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Outp
     let mut on_progress = |next: store::Position| progress.update(next.get() - from.get(), total);
     let differences = history.between(from, to, &mut on_progress).await;
     progress.finish();
-    let mut table = Table::new(["USER", "BECAME", "EVENTS", "CHANGES"], arguments.json);
+    let mut table = Table::new("changes", ["USER", "BECAME", "EVENTS", "CHANGES"], arguments.json);
     let cells = |difference: &UserDifference| {
         let changes = difference.changes.iter().map(format_change).collect::<Vec<_>>().join(", ");
         let became = difference.became.as_str().to_owned();
         [difference.id.clone(), became, difference.events.to_string(), changes]
     };
     differences?.iter().try_for_each(|difference| table.add(difference, cells, out))?;
-    table.print_page(out)?;
-    out.flush()
+    table.finish(out)
 }

@@ -6,7 +6,7 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use store::Position;
 use store::checkpoint::SignedHead;
 
-use crate::cli::error::{CliError, VerificationFailure};
+use crate::cli::error::{CliError, CliResult, VerificationFailure};
 use crate::cli::output::Output;
 use crate::cli::progress::{ProgressReporter, per_second};
 use crate::cli::session::Session;
@@ -17,7 +17,7 @@ use crate::export::writer::write_export;
 use crate::query::AsOf;
 
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Arguments {
+pub(crate) struct Arguments {
     /// The file to write, with a manifest beside it; an interrupted export is resumed
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -41,7 +41,7 @@ pub(in crate::cli) struct Arguments {
     json: bool,
 }
 
-pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> Result<(), CliError> {
+pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> CliResult {
     let plan = plan(arguments, session).await?;
     let mut part = PartialExport::open(&arguments.out, plan, arguments.force)?;
     if part.position() >= part.plan().from {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use store::checkpoint::VerifierKey;
 
-use crate::cli::error::{CliError, VerificationFailure};
+use crate::cli::error::{CliError, CliResult, VerificationFailure};
 use crate::cli::output::Output;
 use crate::cli::progress::ProgressReporter;
 use crate::export::verify::{ExportVerificationError, VerifiedExport, verify_export};
@@ -29,7 +29,7 @@ struct ExportProofOutput {
 }
 
 impl ExportProof<'_> {
-    pub(super) fn run(&self, out: &mut Output) -> Result<(), CliError> {
+    pub(super) fn run(&self, out: &mut Output) -> CliResult {
         let key = read_key(self.key)?;
         let checkpoint = read(self.checkpoint)?;
         let mut progress = ProgressReporter::new("events");

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use clap::builder::PossibleValuesParser;
-use domain::{SystemEvent, UserEvent};
+use domain::stored_event_types;
 use store::{EventQuery, Position, StreamId};
 use tokio::time::{sleep, timeout};
 
-use super::output::{EventPrinter, PAGE_SIZE, parse_stream};
-use crate::cli::error::CliError;
+use super::output::{EventPrinter, PAGE_SIZE};
+use crate::cli::arguments::{event_type, parse_stream};
+use crate::cli::error::{CliError, CliResult};
 use crate::cli::output::{Output, is_stdout_closed};
 use crate::cli::session::Session;
 
@@ -16,7 +16,7 @@ use crate::cli::session::Session;
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct ListArguments {
+pub(crate) struct ListArguments {
     /// Print only events after this position
     #[arg(long, value_name = "POSITION", default_value_t = 0)]
     after: u64,
@@ -24,7 +24,7 @@ pub(in crate::cli) struct ListArguments {
     #[arg(long, value_name = "COUNT")]
     limit: Option<usize>,
     /// Print only events of this type; may be repeated
-    #[arg(long = "type", value_name = "TYPE", value_parser = types())]
+    #[arg(long = "type", value_name = "TYPE", value_parser = event_type())]
     types: Vec<String>,
     /// Print only events of this stream, such as `system` or `user-…`, or of the user with this id
     #[arg(long, value_name = "STREAM|USER-ID", value_parser = parse_stream)]
@@ -38,7 +38,7 @@ pub(in crate::cli) struct ListArguments {
 }
 
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct TailArguments {
+pub(crate) struct TailArguments {
     /// Start after this position
     #[arg(long, value_name = "POSITION")]
     after: Option<u64>,
@@ -53,15 +53,7 @@ pub(in crate::cli) struct TailArguments {
     json: bool,
 }
 
-fn types() -> PossibleValuesParser {
-    PossibleValuesParser::new(UserEvent::TYPES.iter().chain(SystemEvent::TYPES).copied())
-}
-
-pub(super) async fn list(
-    arguments: &ListArguments,
-    session: &Session,
-    out: &mut Output,
-) -> Result<(), CliError> {
+pub(super) async fn list(arguments: &ListArguments, session: &Session, out: &mut Output) -> CliResult {
     let mut printer = EventPrinter::new(arguments.json, session);
     let mut left = arguments.limit.unwrap_or(usize::MAX);
     // Events appended from now on are not printed: the list of a busy log would never end.
@@ -69,7 +61,7 @@ pub(super) async fn list(
     let mut query = EventQuery {
         after: Position::new(arguments.after),
         until: Some(head),
-        types: arguments.types.clone(),
+        types: stored_event_types(&arguments.types),
         stream: arguments.stream.clone(),
         actor: arguments.actor.clone(),
         ..EventQuery::default()
@@ -81,14 +73,10 @@ pub(super) async fn list(
         left -= page.events.len();
         query.after = page.next;
     }
-    Ok(())
+    printer.finish(out)
 }
 
-pub(super) async fn tail(
-    arguments: &TailArguments,
-    session: &Session,
-    out: &mut Output,
-) -> Result<(), CliError> {
+pub(super) async fn tail(arguments: &TailArguments, session: &Session, out: &mut Output) -> CliResult {
     tokio::select! {
         result = print_events(arguments, session, out) => result,
         // The normal end of `--follow`.
@@ -96,11 +84,7 @@ pub(super) async fn tail(
     }
 }
 
-async fn print_events(
-    arguments: &TailArguments,
-    session: &Session,
-    out: &mut Output,
-) -> Result<(), CliError> {
+async fn print_events(arguments: &TailArguments, session: &Session, out: &mut Output) -> CliResult {
     let store = &session.services.store;
     let mut updates = store.watch_progress();
     let mut printer = EventPrinter::new(arguments.json, session);
@@ -122,7 +106,7 @@ async fn print_events(
                     continue;
                 }
                 if !arguments.follow {
-                    return Ok(());
+                    return printer.finish(out);
                 }
             }
             Err(error) if error.is_transient() && arguments.follow => {

@@ -10,7 +10,7 @@ mod verify;
 
 use clap::Subcommand;
 
-use super::error::CliError;
+use super::error::CliResult;
 use super::output::Output;
 use super::session::Session;
 use crate::config::ConfigSources;
@@ -32,22 +32,20 @@ pub(super) enum Command {
     Verify(verify::Arguments),
 }
 
-pub(super) async fn run(command: Command, sources: &ConfigSources, out: &mut Output) -> Result<(), CliError> {
+pub(super) async fn run(command: Command, sources: &ConfigSources, out: &mut Output) -> CliResult {
     if let Command::Verify(arguments) = &command
         && let Some(proof) = arguments.export_proof()
     {
         return proof.run(out);
     }
-    let session = Session::open(sources).await?;
-    let result = match command {
-        Command::List(arguments) => list::list(&arguments, &session, out).await,
-        Command::Tail(arguments) => list::tail(&arguments, &session, out).await,
-        Command::Replay(arguments) => replay::run(&arguments, &session, out).await,
-        Command::Diff(arguments) => diff::run(&arguments, &session, out).await,
+    Session::run(sources, async |session| match command {
+        Command::List(arguments) => list::list(&arguments, session, out).await,
+        Command::Tail(arguments) => list::tail(&arguments, session, out).await,
+        Command::Replay(arguments) => replay::run(&arguments, session, out).await,
+        Command::Diff(arguments) => diff::run(&arguments, session, out).await,
         // Boxed: its large future would otherwise enlarge every future around it.
-        Command::Export(arguments) => Box::pin(export::run(&arguments, &session, out)).await,
-        Command::Verify(arguments) => verify::run(&arguments, &session, out).await,
-    };
-    session.close().await;
-    result
+        Command::Export(arguments) => Box::pin(export::run(&arguments, session, out)).await,
+        Command::Verify(arguments) => verify::run(&arguments, session, out).await,
+    })
+    .await
 }

@@ -1,11 +1,10 @@
-//! Events as the CLI prints them, and the arguments that name streams.
+//! Events as the CLI prints them.
 
-use domain::UserId;
 use serde_json::Value;
-use store::{StoredEvent, StreamId};
+use store::StoredEvent;
 use uuid::Uuid;
 
-use crate::cli::error::CliError;
+use crate::cli::error::CliResult;
 use crate::cli::output::Output;
 use crate::cli::session::Session;
 use crate::cli::table::Table;
@@ -22,17 +21,21 @@ pub(super) struct EventPrinter {
 
 impl EventPrinter {
     pub(super) fn new(json: bool, session: &Session) -> Self {
-        let table = Table::new(["POSITION", "TIME", "TYPE", "SUBJECT", "ACTOR", "DATA"], json);
+        let table = Table::new("events", ["POSITION", "TIME", "TYPE", "SUBJECT", "ACTOR", "DATA"], json);
         Self { log_id: session.services.store.log_id(), table }
     }
 
-    pub(super) fn print(&mut self, events: &[StoredEvent], out: &mut Output) -> Result<(), CliError> {
+    pub(super) fn print(&mut self, events: &[StoredEvent], out: &mut Output) -> CliResult {
         for event in events {
             let event = CloudEvent::new(event, self.log_id, Disclosure::Personal);
             self.table.add(&event, cells, out)?;
         }
         self.table.print_page(out)?;
         out.flush()
+    }
+
+    pub(super) fn finish(self, out: &mut Output) -> CliResult {
+        self.table.finish(out)
     }
 }
 
@@ -45,10 +48,4 @@ fn cells(event: &CloudEvent) -> [String; 6] {
         event.actor.clone(),
         Value::Object(event.data.clone()).to_string(),
     ]
-}
-
-/// Parses the name of a stream, or the id of a user.
-pub(super) fn parse_stream(text: &str) -> Result<StreamId, String> {
-    let name = UserId::parse(text).map_or_else(|_| text.to_owned(), |id| id.stream());
-    StreamId::new(name).map_err(|error| error.to_string())
 }

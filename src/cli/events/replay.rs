@@ -7,14 +7,14 @@ use domain::{EmailAddress, User, UserId};
 use store::{EventQuery, StoredEvent, StreamId};
 
 use super::output::PAGE_SIZE;
-use crate::cli::error::CliError;
+use crate::cli::error::{CliError, CliResult};
 use crate::cli::output::Output;
 use crate::cli::session::Session;
 use crate::cli::user_output::UserOutput;
 use crate::query::{AsOf, ReplayedUser};
 
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Arguments {
+pub(crate) struct Arguments {
     /// Stop after this position or time (RFC 3339); default: the head of the log
     #[arg(long, value_name = "POSITION|TIME")]
     until: Option<AsOf>,
@@ -34,7 +34,7 @@ enum UserFilter {
     None,
 }
 
-pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> Result<(), CliError> {
+pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> CliResult {
     let filter = UserFilter::parse(arguments.user.as_deref());
     let users = fold(session, arguments.until, &filter).await?;
     let mut table = UserOutput::table(arguments.json);
@@ -49,10 +49,9 @@ pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Outp
             table.print_page(out)?;
         }
     }
-    table.print_page(out)?;
     match &arguments.user {
         Some(user) if !is_found => Err(CliError::UserNotFound(user.clone())),
-        _ => Ok(()),
+        _ => table.finish(out),
     }
 }
 
@@ -81,7 +80,7 @@ async fn fold(
     Ok(users)
 }
 
-fn apply(users: &mut BTreeMap<UserId, ReplayedUser>, event: &StoredEvent) -> Result<(), CliError> {
+fn apply(users: &mut BTreeMap<UserId, ReplayedUser>, event: &StoredEvent) -> CliResult {
     let envelope = &event.envelope;
     let Some(id) = UserId::from_stream(envelope.stream.as_str()) else { return Ok(()) };
     let user_event = event_codec::decode_user_event(event)

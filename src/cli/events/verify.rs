@@ -8,14 +8,14 @@ use store::checkpoint::SignedHead;
 use store::{Finding, FindingKind, Position, Verified, VerifyError};
 
 use super::export_proof::{ExportProof, read, read_key};
-use crate::cli::error::{CliError, VerificationFailure};
+use crate::cli::error::{CliError, CliResult, VerificationFailure};
 use crate::cli::output::Output;
 use crate::cli::progress::ProgressReporter;
 use crate::cli::session::Session;
 use crate::query::claim_change;
 
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Arguments {
+pub(crate) struct Arguments {
     /// Also verify that the log still contains everything that this trusted checkpoint was signed for
     #[arg(long, value_name = "FILE", conflicts_with = "export")]
     since: Option<PathBuf>,
@@ -56,7 +56,7 @@ struct VerificationOutput {
     since: Option<u64>,
 }
 
-pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> Result<(), CliError> {
+pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> CliResult {
     let since = trusted_checkpoint(arguments, session)?;
     let mut progress = ProgressReporter::new("events");
     let mut on_progress = |position: Position, head: Position| progress.update(position.get(), head.get());
@@ -84,7 +84,7 @@ fn trusted_checkpoint(arguments: &Arguments, session: &Session) -> Result<Option
 }
 
 /// A projection checkpoint beyond the head of the log has applied events that were removed from it.
-async fn check_projections(session: &Session) -> Result<(), CliError> {
+async fn check_projections(session: &Session) -> CliResult {
     let ProjectionContext { events, rows, .. } = &session.services.projection_context;
     for projection in projections::all() {
         let Some(versions) = rows.versions(projection.name()).await? else { continue };
@@ -102,12 +102,7 @@ async fn check_projections(session: &Session) -> Result<(), CliError> {
     Ok(())
 }
 
-fn print(
-    arguments: &Arguments,
-    verified: &Verified,
-    since: Option<u64>,
-    out: &mut Output,
-) -> Result<(), CliError> {
+fn print(arguments: &Arguments, verified: &Verified, since: Option<u64>, out: &mut Output) -> CliResult {
     let Verified { position, root, streams, claims } = *verified;
     let output =
         VerificationOutput { position: position.get(), root: hex::encode(root), streams, claims, since };

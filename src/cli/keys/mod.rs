@@ -6,7 +6,7 @@ mod status;
 
 use clap::Subcommand;
 
-use super::error::CliError;
+use super::error::CliResult;
 use super::output::Output;
 use super::session;
 use crate::config::ConfigSources;
@@ -23,7 +23,7 @@ pub(super) enum Command {
     Rotate(rotate::Arguments),
 }
 
-pub(super) async fn run(command: Command, sources: &ConfigSources, out: &mut Output) -> Result<(), CliError> {
+pub(super) async fn run(command: Command, sources: &ConfigSources, out: &mut Output) -> CliResult {
     let (settings, database) = session::connect(sources).await?;
     match command {
         Command::Status(arguments) => status::run(&arguments, &settings, &database, out).await,

@@ -10,13 +10,13 @@ use store::{Env, Rotation};
 
 use super::status::{check, problems, removal_advice};
 use crate::app::Database;
-use crate::cli::error::{CliError, KeyProblem};
+use crate::cli::error::{CliError, CliResult, KeyProblem};
 use crate::cli::output::Output;
 use crate::cli::progress::{ProgressReporter, per_second};
 use crate::config::{CommandSettings, KeyFiles, MasterKeySetting};
 
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Arguments {
+pub(crate) struct Arguments {
     /// Delete the files of previous master keys that wrap nothing in the database any more; older backups
     /// cannot be read without them
     #[arg(long)]
@@ -46,7 +46,7 @@ pub(super) async fn run(
     settings: CommandSettings,
     database: &Database,
     out: &mut Output,
-) -> Result<(), CliError> {
+) -> CliResult {
     let env = Env::system();
     let masters = match rotate_key_files(&settings.master_key, database, &env).await? {
         Some(rotated) => rotated,
@@ -139,7 +139,7 @@ fn output(
     }
 }
 
-fn print(output: &RotationOutput, elapsed: Duration, out: &mut Output) -> Result<(), CliError> {
+fn print(output: &RotationOutput, elapsed: Duration, out: &mut Output) -> CliResult {
     let RotationOutput { id, streams, service_keys, complete, .. } = output;
     let scope = if *complete { "all stored keys" } else { "all keys that could be unwrapped" };
     out.line(&format!(

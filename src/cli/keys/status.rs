@@ -8,13 +8,13 @@ use store::rotation::{MasterKeyUsage, WrappedCount};
 use store::{Env, Rotation};
 
 use crate::app::Database;
-use crate::cli::error::{CliError, KeyProblem, VerificationFailure};
+use crate::cli::error::{CliResult, KeyProblem, VerificationFailure};
 use crate::cli::output::Output;
 use crate::cli::table::Table;
 use crate::config::{CommandSettings, MasterKeySetting, SettingSource};
 
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Arguments {
+pub(crate) struct Arguments {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -47,7 +47,7 @@ pub(super) async fn run(
     settings: &CommandSettings,
     database: &Database,
     out: &mut Output,
-) -> Result<(), CliError> {
+) -> CliResult {
     let masters = &settings.master_key;
     let rotation = Rotation::new(Arc::clone(&database.keys), Arc::new(masters.keys()), Env::system());
     let usage = rotation.master_key_usage().await?;
@@ -124,13 +124,13 @@ pub(super) fn problems(usage: &MasterKeyUsage, masters: &MasterKeySetting) -> Ve
     missing.chain((usage.damaged > 0).then_some(KeyProblem::CorruptEntries(usage.damaged))).collect()
 }
 
-pub(super) fn check(problems: Vec<KeyProblem>) -> Result<(), CliError> {
+pub(super) fn check(problems: Vec<KeyProblem>) -> CliResult {
     if problems.is_empty() { Ok(()) } else { Err(VerificationFailure::MasterKeys(problems).into()) }
 }
 
-fn print(status: &StatusOutput, out: &mut Output) -> Result<(), CliError> {
+fn print(status: &StatusOutput, out: &mut Output) -> CliResult {
     let columns = ["MASTER KEY", "STATE", "WRAPS NEW", "STREAMS", "SERVICE KEYS", "FROM"];
-    let mut table = Table::new(columns, false);
+    let mut table = Table::new("master keys", columns, false);
     let or_dash = |text: String| if text.is_empty() { "-".to_owned() } else { text };
     for key in &status.keys {
         table.add_row([
@@ -142,7 +142,7 @@ fn print(status: &StatusOutput, out: &mut Output) -> Result<(), CliError> {
             or_dash(key.from.clone().unwrap_or_default()),
         ]);
     }
-    table.print_page(out)?;
+    table.finish(out)?;
     status.next.iter().try_for_each(|step| out.line(step))
 }
 

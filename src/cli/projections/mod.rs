@@ -1,6 +1,5 @@
 //! `aegis projections`: the read models and their versions.
 
-mod name;
 mod rebuild;
 mod status;
 mod verify;
@@ -8,8 +7,7 @@ mod versions;
 
 use clap::Subcommand;
 
-use super::error::CliError;
-use super::operator;
+use super::error::CliResult;
 use super::output::Output;
 use super::session::Session;
 use crate::config::ConfigSources;
@@ -32,18 +30,15 @@ pub(super) enum Command {
     Skip(versions::SkipArguments),
 }
 
-pub(super) async fn run(command: Command, sources: &ConfigSources, out: &mut Output) -> Result<(), CliError> {
-    let session = Session::open(sources).await?;
-    let context = operator::command_context(sources, &session.env);
-    let result = match command {
-        Command::Status(arguments) => status::run(&arguments, &session, out).await,
-        Command::Rebuild(arguments) => rebuild::run(&arguments, &session, &context, out).await,
-        Command::Cancel(arguments) => versions::cancel(&arguments, &session, out).await,
-        Command::Verify(arguments) => verify::run(&arguments, &session, out).await,
-        Command::Rollback(arguments) => versions::roll_back(&arguments, &session, out).await,
-        Command::Drop(arguments) => versions::drop(&arguments, &session, out).await,
-        Command::Skip(arguments) => versions::skip(arguments, &session, &context, out).await,
-    };
-    session.close().await;
-    result
+pub(super) async fn run(command: Command, sources: &ConfigSources, out: &mut Output) -> CliResult {
+    Session::run(sources, async |session| match command {
+        Command::Status(arguments) => status::run(&arguments, session, out).await,
+        Command::Rebuild(arguments) => rebuild::run(&arguments, session, out).await,
+        Command::Cancel(arguments) => versions::cancel(&arguments, session, out).await,
+        Command::Verify(arguments) => verify::run(&arguments, session, out).await,
+        Command::Rollback(arguments) => versions::roll_back(&arguments, session, out).await,
+        Command::Drop(arguments) => versions::drop(&arguments, session, out).await,
+        Command::Skip(arguments) => versions::skip(arguments, session, out).await,
+    })
+    .await
 }

@@ -8,12 +8,11 @@ use projections::{ChangeError, Projection, ProjectionContext, lifecycle};
 use store::{ProjectionVersion, ProjectionVersions, VersionError};
 use tokio::time::{Instant, sleep};
 
-use super::name::{self, ProjectionArg};
-use crate::cli::error::CliError;
+use crate::cli::arguments::ProjectionArg;
+use crate::cli::error::{CliError, CliResult};
 use crate::cli::output::Output;
 use crate::cli::progress::{ProgressReporter, per_second};
 use crate::cli::session::Session;
-use crate::command::CommandContext;
 use crate::query::projections as status;
 use crate::query::projections::VersionStatus;
 
@@ -22,20 +21,14 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Arguments {
+pub(crate) struct Arguments {
     /// The name of the read model
-    #[arg(value_parser = name::parser())]
     name: ProjectionArg,
 }
 
-pub(super) async fn run(
-    arguments: &Arguments,
-    session: &Session,
-    context: &CommandContext,
-    out: &mut Output,
-) -> Result<(), CliError> {
+pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> CliResult {
     let ProjectionArg(projection) = arguments.name;
-    let version = start_or_resume(projection, session, context, out).await?;
+    let version = start_or_resume(projection, session, out).await?;
     let runner = session.run_projector();
     let mut progress = ProgressReporter::new("events");
     let result = wait_until_live(projection, session, version.number, &mut progress).await;
@@ -61,11 +54,10 @@ pub(super) async fn run(
 async fn start_or_resume(
     projection: &'static dyn Projection,
     session: &Session,
-    command: &CommandContext,
     out: &mut Output,
 ) -> Result<ProjectionVersion, CliError> {
     let context = &session.services.projection_context;
-    match lifecycle::rebuild(projection, context, &command.actor, session.env.now()).await {
+    match lifecycle::rebuild(projection, context, &session.context.actor, session.env.now()).await {
         Ok(versions) => {
             let building = versions.building().cloned();
             building.ok_or_else(|| CliError::RebuildCanceled { name: projection.name() })
@@ -121,11 +113,7 @@ async fn wait_until_live(
 }
 
 /// Returns an error if the rebuild cannot continue by itself.
-async fn fail_if_halted(
-    projection: &'static dyn Projection,
-    session: &Session,
-    number: u64,
-) -> Result<(), CliError> {
+async fn fail_if_halted(projection: &'static dyn Projection, session: &Session, number: u64) -> CliResult {
     let status = status::one(projection, &session.services.projection_context, session.env.now()).await?;
     match status.versions.into_iter().find(|version| version.version == number) {
         Some(VersionStatus { state: "halted" | "unknown", error: Some(error), .. }) => {

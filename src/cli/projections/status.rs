@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use crate::cli::error::CliError;
+use crate::cli::error::CliResult;
 use crate::cli::output::Output;
 use crate::cli::session::Session;
 use crate::cli::table::Table;
@@ -12,7 +12,7 @@ use crate::query::projections::{self as query, ProjectionStatus, VersionStatus};
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Arguments {
+pub(crate) struct Arguments {
     /// Print one JSON object per read model
     #[arg(long)]
     json: bool,
@@ -21,7 +21,7 @@ pub(in crate::cli) struct Arguments {
     watch: bool,
 }
 
-pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> Result<(), CliError> {
+pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> CliResult {
     loop {
         let statuses = query::all(&session.services.projection_context, session.env.now()).await?;
         if arguments.watch && !arguments.json && std::io::stdout().is_terminal() {
@@ -36,12 +36,12 @@ pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Outp
     }
 }
 
-fn print(statuses: &[ProjectionStatus], json: bool, out: &mut Output) -> Result<(), CliError> {
+fn print(statuses: &[ProjectionStatus], json: bool, out: &mut Output) -> CliResult {
     if json {
         return statuses.iter().try_for_each(|status| out.json(status));
     }
     let columns = ["NAME", "VERSION", "ROLE", "POSITION", "HEAD", "LAG", "AGE", "RATE", "OWNER", "STATE"];
-    let mut table = Table::new(columns, false);
+    let mut table = Table::new("read models", columns, false);
     for status in statuses {
         for version in &status.versions {
             table.add_row([
@@ -58,7 +58,7 @@ fn print(statuses: &[ProjectionStatus], json: bool, out: &mut Output) -> Result<
             ]);
         }
     }
-    table.print_page(out)
+    table.finish(out)
 }
 
 fn state(version: &VersionStatus) -> String {

@@ -3,16 +3,15 @@
 use projections::verify::{self, VerifiedTable, VerifyError};
 use serde::Serialize;
 
-use super::name::{self, ProjectionArg};
-use crate::cli::error::{CliError, VerificationFailure};
+use crate::cli::arguments::ProjectionArg;
+use crate::cli::error::{CliError, CliResult, VerificationFailure};
 use crate::cli::output::Output;
 use crate::cli::progress::ProgressReporter;
 use crate::cli::session::Session;
 
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Arguments {
+pub(crate) struct Arguments {
     /// The name of the read model
-    #[arg(value_parser = name::parser())]
     name: ProjectionArg,
     /// The version to verify; default: the live one
     #[arg(long = "version", value_name = "VERSION")]
@@ -30,7 +29,7 @@ struct VerificationOutput {
     digest: String,
 }
 
-pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> Result<(), CliError> {
+pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> CliResult {
     let ProjectionArg(projection) = arguments.name;
     let mut progress = ProgressReporter::new("events");
     let mut on_progress = |done, total| progress.update(done, total);

@@ -7,25 +7,23 @@ use projections::{Projection, lifecycle};
 use store::ProjectionVersions;
 use tokio::time::sleep;
 
-use super::name::{self, ProjectionArg};
-use crate::cli::error::CliError;
+use crate::cli::arguments::ProjectionArg;
+use crate::cli::error::{CliError, CliResult};
 use crate::cli::output::Output;
 use crate::cli::session::Session;
-use crate::command::{self, CommandContext, RecordedSkip};
+use crate::command::{self, RecordedSkip};
 
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct CancelArguments {
+pub(crate) struct CancelArguments {
     /// The name of the read model
-    #[arg(value_parser = name::parser())]
     name: ProjectionArg,
 }
 
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct RollbackArguments {
+pub(crate) struct RollbackArguments {
     /// The name of the read model
-    #[arg(value_parser = name::parser())]
     name: ProjectionArg,
     /// The version to switch to; default: the one before the live one
     #[arg(long, value_name = "VERSION")]
@@ -33,18 +31,16 @@ pub(in crate::cli) struct RollbackArguments {
 }
 
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct DropArguments {
+pub(crate) struct DropArguments {
     /// The name of the read model
-    #[arg(value_parser = name::parser())]
     name: ProjectionArg,
     /// The number of the version to drop
     version: u64,
 }
 
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct SkipArguments {
+pub(crate) struct SkipArguments {
     /// The name of the read model
-    #[arg(value_parser = name::parser())]
     name: ProjectionArg,
     /// The position of the event, as `status` shows it
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -54,11 +50,7 @@ pub(in crate::cli) struct SkipArguments {
     reason: Reason,
 }
 
-pub(super) async fn cancel(
-    arguments: &CancelArguments,
-    session: &Session,
-    out: &mut Output,
-) -> Result<(), CliError> {
+pub(super) async fn cancel(arguments: &CancelArguments, session: &Session, out: &mut Output) -> CliResult {
     let ProjectionArg(projection) = arguments.name;
     let versions = lifecycle::cancel(projection, &session.services.projection_context).await?;
     let versions = wait_until_dropped(projection, session, versions).await?;
@@ -69,37 +61,28 @@ pub(super) async fn roll_back(
     arguments: &RollbackArguments,
     session: &Session,
     out: &mut Output,
-) -> Result<(), CliError> {
+) -> CliResult {
     let (ProjectionArg(projection), sources) = (arguments.name, &session.services.projection_context);
     // Without a running service only the live version is kept up to date, by the commands that read it.
     lifecycle::catch_up_ready(projection, sources).await?;
-    let changed = lifecycle::roll_back(projection, sources, arguments.to).await;
-    let versions = changed?;
+    let versions = lifecycle::roll_back(projection, sources, arguments.to).await?;
     out.line(&format!("{}: version {} is live: {}", projection.name(), versions.live, versions.describe()))
 }
 
-pub(super) async fn drop(
-    arguments: &DropArguments,
-    session: &Session,
-    out: &mut Output,
-) -> Result<(), CliError> {
+pub(super) async fn drop(arguments: &DropArguments, session: &Session, out: &mut Output) -> CliResult {
     let (ProjectionArg(projection), number) = (arguments.name, arguments.version);
     let changed = lifecycle::drop(projection, &session.services.projection_context, number).await;
     let versions = wait_until_dropped(projection, session, changed?).await?;
     out.line(&format!("version {number} of {} is dropped: {}", projection.name(), versions.describe()))
 }
 
-pub(super) async fn skip(
-    arguments: SkipArguments,
-    session: &Session,
-    context: &CommandContext,
-    out: &mut Output,
-) -> Result<(), CliError> {
+pub(super) async fn skip(arguments: SkipArguments, session: &Session, out: &mut Output) -> CliResult {
     let SkipArguments { name: ProjectionArg(projection), position, reason } = arguments;
     let name = projection.name();
     let skip = Skip { projection: name.to_owned(), position, reason };
     let recorded =
-        command::skip(projection, &session.services.projection_context, &session.env, context, skip).await?;
+        command::skip(projection, &session.services.projection_context, &session.env, &session.context, skip)
+            .await?;
     let RecordedSkip { position: recorded_at, already_recorded } = recorded;
     if already_recorded {
         return out.line(&format!(

@@ -6,7 +6,7 @@ use domain::{ClaimKind, EmailAddress, PasswordHash, UserCommand, Username};
 use store::{AppendError, Env};
 
 use crate::app::{App, Services};
-use crate::cli::error::CliError;
+use crate::cli::error::{CliError, CliResult};
 use crate::command::{CommandContext, CommandError, UserCommands};
 use crate::config::AdministratorSettings;
 use crate::crypto::Password;
@@ -15,7 +15,7 @@ use crate::crypto::Password;
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Creates the configured administrator unless there is any administrator.
-pub(super) async fn ensure(app: &App, services: &Services) -> Result<(), CliError> {
+pub(super) async fn ensure(app: &App, services: &Services) -> CliResult {
     let Some(AdministratorSettings { email, password }) = &app.settings.administrator else { return Ok(()) };
     let mut password_hash = None;
     loop {

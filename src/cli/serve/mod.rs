@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::error::CliError;
+use super::error::{CliError, CliResult};
 use super::output::Output;
 use super::process::{Signals, start_logging};
 use crate::app::{App, ProjectionMode};
@@ -28,7 +28,7 @@ const WRITE_DRAIN_TIMEOUT: Duration = Duration::from_millis(8_500);
 
 type Serving = JoinHandle<std::io::Result<()>>;
 
-pub(super) async fn run(sources: &ConfigSources, out: &mut Output) -> Result<(), CliError> {
+pub(super) async fn run(sources: &ConfigSources, out: &mut Output) -> CliResult {
     let env = Env::system();
     let Loaded { settings, warnings } = load::for_service(sources, &env)?;
     start_logging(&settings.log);
@@ -76,7 +76,7 @@ async fn open(app: &App, address: SocketAddr, out: &mut Output) -> CliError {
     }
 }
 
-async fn try_open(app: &App, address: SocketAddr, out: &mut Output) -> Result<(), CliError> {
+async fn try_open(app: &App, address: SocketAddr, out: &mut Output) -> CliResult {
     let services = app.connect(ProjectionMode::Enabled).await?;
     let first_start = services.store.head().await.is_ok_and(|head| head.position == Position::START);
     // Before the service becomes ready, so that the administrator can log in as soon as it is.

@@ -1,28 +1,27 @@
 //! `aegis users grant`, `revoke`, `deactivate`, `reactivate` and `erase`: a command to one user, with the
 //! operator as actor.
 
-use clap::builder::{PossibleValuesParser, TypedValueParser, ValueParser};
-use domain::{ErasureReason, Reason, Rejection, Role, UserCommand, UserId};
+use domain::{ErasureReason, Reason, Rejection, Role, UserCommand};
 
-use super::lookup::find;
-use crate::cli::error::{CliError, warn};
+use crate::cli::arguments::one_of;
+use crate::cli::error::{CliError, CliResult, warn};
 use crate::cli::output::Output;
 use crate::cli::session::Session;
 use crate::cli::table::printable;
-use crate::command::{CommandContext, CommandError};
+use crate::command::CommandError;
 
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct RoleArguments {
+pub(crate) struct RoleArguments {
     /// The user's e-mail address or id
     #[arg(value_name = "EMAIL|ID")]
     user: String,
     /// The role to grant or revoke
-    #[arg(value_parser = role_parser())]
+    #[arg(value_parser = one_of::<Role>(Role::ALL.map(Role::as_str)))]
     role: Role,
 }
 
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct AccountArguments {
+pub(crate) struct AccountArguments {
     /// The user's e-mail address or id
     #[arg(value_name = "EMAIL|ID")]
     user: String,
@@ -32,25 +31,16 @@ pub(in crate::cli) struct AccountArguments {
 }
 
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct ErasureArguments {
+pub(crate) struct ErasureArguments {
     /// The user's e-mail address or id
     #[arg(value_name = "EMAIL|ID")]
     user: String,
     /// The reason: `request` of the user, or `policy`; stays readable after the erasure
-    #[arg(long, value_parser = erasure_reason_parser())]
+    #[arg(long, value_parser = one_of::<ErasureReason>(ErasureReason::ALL.map(ErasureReason::as_str)))]
     reason: ErasureReason,
     /// Confirm: erased data cannot be restored
     #[arg(long, required = true)]
     yes: bool,
-}
-
-fn role_parser() -> ValueParser {
-    PossibleValuesParser::new(Role::ALL.map(Role::as_str)).try_map(|name| name.parse::<Role>()).into()
-}
-
-fn erasure_reason_parser() -> ValueParser {
-    let names = PossibleValuesParser::new(ErasureReason::ALL.map(ErasureReason::as_str));
-    names.try_map(|name| name.parse::<ErasureReason>()).into()
 }
 
 /// A command to a user and the messages for its result.
@@ -102,13 +92,8 @@ impl ErasureArguments {
     }
 }
 
-pub(super) async fn run(
-    change: RequestedChange,
-    session: &Session,
-    context: &CommandContext,
-    out: &mut Output,
-) -> Result<(), CliError> {
-    if let Some(error) = execute(change, session, context, out).await? {
+pub(super) async fn run(change: RequestedChange, session: &Session, out: &mut Output) -> CliResult {
+    if let Some(error) = execute(change, session, out).await? {
         warn(&format!("the command succeeded, but the read models do not show it yet: {error}"));
     }
     Ok(())
@@ -118,16 +103,11 @@ pub(super) async fn run(
 async fn execute(
     change: RequestedChange,
     session: &Session,
-    context: &CommandContext,
     out: &mut Output,
 ) -> Result<Option<CliError>, CliError> {
     let RequestedChange { user, command, success, no_op } = change;
-    // An id needs no row, so that an account can be deactivated while its projection is halted.
-    let id = match UserId::parse(&user) {
-        Ok(id) => id,
-        Err(_) => find(session, &user).await?.id,
-    };
-    let executed = session.services.users.execute(context, id, &command, None).await;
+    let id = session.user_id(&user).await?;
+    let executed = session.services.users.execute(&session.context, id, &command, None).await;
     let state = executed.map_err(|error| match error {
         CommandError::Rejected(Rejection::Unknown) => CliError::UserNotFound(user),
         error => error.into(),
@@ -146,7 +126,7 @@ async fn execute(
 
 #[cfg(test)]
 mod tests {
-    use domain::{EmailAddress, PasswordHash, Username};
+    use domain::{EmailAddress, PasswordHash, UserId, Username};
     use serde_json::Map;
     use store::memory::Memory;
     use store::{Append, Env, ExpectedVersion, MasterKey, NewEvent, StreamId, StreamWrite};
@@ -154,6 +134,7 @@ mod tests {
     use super::*;
     use crate::app::{Database, ProjectionMode, Services};
     use crate::cli::tests::CapturedOutput;
+    use crate::command::CommandContext;
     use crate::config::{MasterKeySetting, WebhookSettings};
     use crate::webhooks::WebhookSender;
 
@@ -169,7 +150,9 @@ mod tests {
             password_hash: PasswordHash::new("$argon2id$".to_owned()).unwrap(),
         };
         let id = services.users.register("r", None, registration).await.unwrap().id;
-        let session = Session { services, env, sender: WebhookSender::new(&WebhookSettings::default()) };
+        let context = CommandContext::new("operator:test", "r");
+        let sender = WebhookSender::new(&WebhookSettings::default());
+        let session = Session { services, env, context, sender };
         session.catch_up().await.unwrap();
         let unknown_event = NewEvent {
             id: session.env.uuid(),
@@ -189,16 +172,11 @@ mod tests {
         AccountArguments { user: user.into(), reason: None }.deactivate()
     }
 
-    fn command_context() -> CommandContext {
-        CommandContext::new("operator:test", "r")
-    }
-
     #[tokio::test]
     async fn command_succeeds_while_projection_is_halted() {
         let (session, id) = Box::pin(halted()).await;
         let printed = CapturedOutput::default();
-        let result =
-            execute(deactivation(id.to_string()), &session, &command_context(), &mut printed.output()).await;
+        let result = execute(deactivation(id.to_string()), &session, &mut printed.output()).await;
         assert_eq!(printed.text(), "ada@example.com is deactivated (position 3)\n");
         let warning = result.unwrap().unwrap();
         assert!(
@@ -213,8 +191,7 @@ mod tests {
         let (session, _) = Box::pin(halted()).await;
         let unknown = UserId::from_uuid(session.env.uuid()).to_string();
         let printed = CapturedOutput::default();
-        let result =
-            execute(deactivation(&unknown), &session, &command_context(), &mut printed.output()).await;
+        let result = execute(deactivation(&unknown), &session, &mut printed.output()).await;
         assert!(matches!(result, Err(CliError::UserNotFound(user)) if user == unknown));
         assert_eq!(printed.text(), "");
     }

@@ -2,13 +2,11 @@
 //! with and without a running service.
 
 mod change;
-pub(super) mod lookup;
 mod read;
 
 use clap::Subcommand;
 
-use super::error::CliError;
-use super::operator;
+use super::error::CliResult;
 use super::output::Output;
 use super::session::Session;
 use crate::config::ConfigSources;
@@ -35,20 +33,17 @@ pub(super) enum Command {
     Erase(change::ErasureArguments),
 }
 
-pub(super) async fn run(command: Command, sources: &ConfigSources, out: &mut Output) -> Result<(), CliError> {
-    let session = Session::open(sources).await?;
-    let context = operator::command_context(sources, &session.env);
-    let result = match command {
-        Command::List(arguments) => read::list(&arguments, &session, out).await,
-        Command::Show(arguments) => read::show(&arguments, &session, out).await,
-        Command::History(arguments) => read::history(&arguments, &session, out).await,
-        Command::Export(arguments) => read::export(&arguments, &session, out).await,
-        Command::Grant(arguments) => change::run(arguments.grant(), &session, &context, out).await,
-        Command::Revoke(arguments) => change::run(arguments.revoke(), &session, &context, out).await,
-        Command::Deactivate(arguments) => change::run(arguments.deactivate(), &session, &context, out).await,
-        Command::Reactivate(arguments) => change::run(arguments.reactivate(), &session, &context, out).await,
-        Command::Erase(arguments) => change::run(arguments.erase(), &session, &context, out).await,
-    };
-    session.close().await;
-    result
+pub(super) async fn run(command: Command, sources: &ConfigSources, out: &mut Output) -> CliResult {
+    Session::run(sources, async |session| match command {
+        Command::List(arguments) => read::list(&arguments, session, out).await,
+        Command::Show(arguments) => read::show(&arguments, session, out).await,
+        Command::History(arguments) => read::history(&arguments, session, out).await,
+        Command::Export(arguments) => read::export(&arguments, session, out).await,
+        Command::Grant(arguments) => change::run(arguments.grant(), session, out).await,
+        Command::Revoke(arguments) => change::run(arguments.revoke(), session, out).await,
+        Command::Deactivate(arguments) => change::run(arguments.deactivate(), session, out).await,
+        Command::Reactivate(arguments) => change::run(arguments.reactivate(), session, out).await,
+        Command::Erase(arguments) => change::run(arguments.erase(), session, out).await,
+    })
+    .await
 }

@@ -2,8 +2,7 @@
 
 use domain::UserId;
 
-use super::lookup::{find, find_id};
-use crate::cli::error::CliError;
+use crate::cli::error::{CliError, CliResult};
 use crate::cli::output::Output;
 use crate::cli::session::Session;
 use crate::cli::table::Table;
@@ -13,7 +12,7 @@ use crate::query::{AsOf, UserChange};
 const PAGE_SIZE: usize = 500;
 
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct ListArguments {
+pub(crate) struct ListArguments {
     /// Print at most this many users
     #[arg(long, value_name = "COUNT")]
     limit: Option<usize>,
@@ -26,7 +25,7 @@ pub(in crate::cli) struct ListArguments {
 }
 
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct ShowArguments {
+pub(crate) struct ShowArguments {
     /// The user's e-mail address or id
     #[arg(value_name = "EMAIL|ID")]
     user: String,
@@ -39,7 +38,7 @@ pub(in crate::cli) struct ShowArguments {
 }
 
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct HistoryArguments {
+pub(crate) struct HistoryArguments {
     /// The user's e-mail address or id; for an erased user the id
     #[arg(value_name = "EMAIL|ID")]
     user: String,
@@ -49,17 +48,13 @@ pub(in crate::cli) struct HistoryArguments {
 }
 
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct ExportArguments {
+pub(crate) struct ExportArguments {
     /// The user's e-mail address or id; for an erased user the id
     #[arg(value_name = "EMAIL|ID")]
     user: String,
 }
 
-pub(super) async fn list(
-    arguments: &ListArguments,
-    session: &Session,
-    out: &mut Output,
-) -> Result<(), CliError> {
+pub(super) async fn list(arguments: &ListArguments, session: &Session, out: &mut Output) -> CliResult {
     session.catch_up().await?;
     let mut table = UserOutput::table(arguments.json);
     let mut left = arguments.limit.unwrap_or(usize::MAX);
@@ -77,18 +72,14 @@ pub(super) async fn list(
             break;
         }
     }
-    Ok(())
+    table.finish(out)
 }
 
-pub(super) async fn show(
-    arguments: &ShowArguments,
-    session: &Session,
-    out: &mut Output,
-) -> Result<(), CliError> {
+pub(super) async fn show(arguments: &ShowArguments, session: &Session, out: &mut Output) -> CliResult {
     let user = match arguments.as_of {
-        None => UserOutput::from(&find(session, &arguments.user).await?),
+        None => UserOutput::from(&session.user(&arguments.user).await?),
         Some(as_of) => {
-            let id = find_id(session, &arguments.user).await?;
+            let id = session.user_id(&arguments.user).await?;
             let user = session.services.history.as_of(id, as_of).await?;
             let not_found = || CliError::UserNotFoundAt { user: arguments.user.clone(), as_of };
             UserOutput::from(user.ok_or_else(not_found)?)
@@ -97,23 +88,20 @@ pub(super) async fn show(
     if arguments.json { out.json(&user) } else { user.print(out) }
 }
 
-pub(super) async fn history(
-    arguments: &HistoryArguments,
-    session: &Session,
-    out: &mut Output,
-) -> Result<(), CliError> {
-    let id = find_id(session, &arguments.user).await?;
+pub(super) async fn history(arguments: &HistoryArguments, session: &Session, out: &mut Output) -> CliResult {
+    let id = session.user_id(&arguments.user).await?;
     let changes = session.services.history.changes(id).await?;
     if changes.is_empty() {
         return Err(CliError::UserNotFound(arguments.user.clone()));
     }
-    let mut table = Table::new(["POSITION", "TIME", "TYPE", "ACTOR", "REQUEST", "CHANGES"], arguments.json);
+    let mut table =
+        Table::new("events", ["POSITION", "TIME", "TYPE", "ACTOR", "REQUEST", "CHANGES"], arguments.json);
     let cells = |change: &UserChange| {
         let UserChange { position, at, r#type, actor, request_id, .. } = change.clone();
         [position.to_string(), at, r#type, actor, request_id, describe_changes(change)]
     };
     changes.iter().try_for_each(|change| table.add(change, cells, out))?;
-    table.print_page(out)
+    table.finish(out)
 }
 
 fn describe_changes(change: &UserChange) -> String {
@@ -121,12 +109,8 @@ fn describe_changes(change: &UserChange) -> String {
     change.changes.iter().map(format_change).chain(reason).collect::<Vec<_>>().join(", ")
 }
 
-pub(super) async fn export(
-    arguments: &ExportArguments,
-    session: &Session,
-    out: &mut Output,
-) -> Result<(), CliError> {
-    let id = find_id(session, &arguments.user).await?;
+pub(super) async fn export(arguments: &ExportArguments, session: &Session, out: &mut Output) -> CliResult {
+    let id = session.user_id(&arguments.user).await?;
     let record = session.services.history.record(id, session.env.now()).await?;
     let record = record.ok_or_else(|| CliError::UserNotFound(arguments.user.clone()))?;
     out.line(&serde_json::to_string_pretty(&record)?)?;

@@ -1,17 +1,17 @@
 //! `aegis webhooks register`, `delete`, `replay`, `resume` and `rotate-secret`.
 
-use domain::{Reason, WebhookCommand, WebhookId, WebhookUrl, known_schemas};
+use domain::{Reason, WebhookCommand, WebhookId, WebhookUrl};
 use store::{Position, StreamId};
 
-use crate::cli::error::CliError;
+use crate::cli::arguments::event_type;
+use crate::cli::error::{CliError, CliResult};
 use crate::cli::output::Output;
 use crate::cli::session::Session;
-use crate::cli::users::lookup;
-use crate::command::{CommandContext, NewWebhook};
+use crate::command::NewWebhook;
 use crate::webhooks::{MAX_WEBHOOKS_PER_USER, encode_secret, may_own, previous_secret_expiry};
 
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct RegisterArguments {
+pub(crate) struct RegisterArguments {
     /// The URL to which events are delivered
     #[arg(value_parser = WebhookUrl::parse)]
     url: WebhookUrl,
@@ -19,7 +19,7 @@ pub(in crate::cli) struct RegisterArguments {
     #[arg(long, value_name = "USER")]
     owner: String,
     /// Event types to deliver, comma-separated; default: all
-    #[arg(long, value_name = "TYPES", value_delimiter = ',', value_parser = event_type)]
+    #[arg(long, value_name = "TYPES", value_delimiter = ',', value_parser = event_type())]
     types: Vec<String>,
     /// A description of the webhook
     #[arg(long, value_name = "WORDS", value_parser = Reason::parse)]
@@ -30,14 +30,14 @@ pub(in crate::cli) struct RegisterArguments {
 }
 
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Arguments {
+pub(crate) struct Arguments {
     /// The id of the webhook
     #[arg(value_name = "ID", value_parser = WebhookId::parse)]
     webhook: WebhookId,
 }
 
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct ReplayArguments {
+pub(crate) struct ReplayArguments {
     /// The id of the webhook
     #[arg(value_name = "ID", value_parser = WebhookId::parse)]
     webhook: WebhookId,
@@ -49,15 +49,10 @@ pub(in crate::cli) struct ReplayArguments {
     to: u64,
 }
 
-pub(super) async fn register(
-    arguments: RegisterArguments,
-    session: &Session,
-    context: &CommandContext,
-    out: &mut Output,
-) -> Result<(), CliError> {
+pub(super) async fn register(arguments: RegisterArguments, session: &Session, out: &mut Output) -> CliResult {
     let RegisterArguments { url, owner, types, description, after } = arguments;
     let services = &session.services;
-    let owner = lookup::find(session, &owner).await?;
+    let owner = session.user(&owner).await?;
     if !may_own(&owner) {
         return Err(CliError::NotASubscriber(owner.id));
     }
@@ -72,7 +67,7 @@ pub(super) async fn register(
         return Err(CliError::BeyondHead { position, head, hint: "" });
     }
     let new = NewWebhook { owner: owner.id, url, types, description, after: position.get() };
-    let registered = services.webhooks.register(context, new).await?;
+    let registered = services.webhooks.register(&session.context, new).await?;
     out.line(&format!("webhook {} is registered; it starts after position {position}", registered.id))?;
     let secret = registered.webhook.as_ref().and_then(|webhook| webhook.secret.known());
     secret.map_or(Ok(()), |secret| {
@@ -80,62 +75,45 @@ pub(super) async fn register(
     })
 }
 
-pub(super) async fn delete(
-    arguments: &Arguments,
-    session: &Session,
-    context: &CommandContext,
-    out: &mut Output,
-) -> Result<(), CliError> {
+pub(super) async fn delete(arguments: &Arguments, session: &Session, out: &mut Output) -> CliResult {
     let (services, webhook) = (&session.services, arguments.webhook);
-    services.webhooks.execute(context, webhook, &WebhookCommand::Delete).await?;
+    services.webhooks.execute(&session.context, webhook, &WebhookCommand::Delete).await?;
     services.deliveries.forget(&StreamId::from_trusted(webhook.stream())?).await?;
     out.line(&format!("webhook {webhook} is deleted"))
 }
 
-pub(super) async fn replay(
-    arguments: &ReplayArguments,
-    session: &Session,
-    context: &CommandContext,
-    out: &mut Output,
-) -> Result<(), CliError> {
+pub(super) async fn replay(arguments: &ReplayArguments, session: &Session, out: &mut Output) -> CliResult {
     let ReplayArguments { webhook, from, to } = *arguments;
     let head = session.services.store.head().await?.position.get();
     if from > to || to > head {
         return Err(CliError::InvalidRange { from, to, head });
     }
-    session.services.webhooks.execute(context, webhook, &WebhookCommand::Replay { from, to }).await?;
+    session
+        .services
+        .webhooks
+        .execute(&session.context, webhook, &WebhookCommand::Replay { from, to })
+        .await?;
     out.line(&format!("the service will deliver the events from {from} to {to} to webhook {webhook} again"))
 }
 
-pub(super) async fn resume(
-    arguments: &Arguments,
-    session: &Session,
-    context: &CommandContext,
-    out: &mut Output,
-) -> Result<(), CliError> {
-    session.services.webhooks.execute(context, arguments.webhook, &WebhookCommand::Resume).await?;
+pub(super) async fn resume(arguments: &Arguments, session: &Session, out: &mut Output) -> CliResult {
+    session.services.webhooks.execute(&session.context, arguments.webhook, &WebhookCommand::Resume).await?;
     out.line(&format!("delivery to webhook {} is resumed", arguments.webhook))
 }
 
-pub(super) async fn rotate_secret(
-    arguments: &Arguments,
-    session: &Session,
-    context: &CommandContext,
-    out: &mut Output,
-) -> Result<(), CliError> {
+pub(super) async fn rotate_secret(arguments: &Arguments, session: &Session, out: &mut Output) -> CliResult {
     let webhooks = &session.services.webhooks;
     let previous_until = previous_secret_expiry(session.env.now())?;
     let secret = webhooks.new_secret();
     let shown = encode_secret(&secret);
     webhooks
-        .execute(context, arguments.webhook, &WebhookCommand::RotateSecret { secret, previous_until })
+        .execute(
+            &session.context,
+            arguments.webhook,
+            &WebhookCommand::RotateSecret { secret, previous_until },
+        )
         .await?;
     out.line(&format!(
         "secret {shown}, which is not shown again; the previous one is valid until {previous_until}"
     ))
-}
-
-fn event_type(text: &str) -> Result<String, String> {
-    let is_known = known_schemas().any(|(known, _)| known == text);
-    if is_known { Ok(text.to_owned()) } else { Err("unknown event type".to_owned()) }
 }

@@ -4,7 +4,7 @@ use domain::{WebhookId, WebhookRejection};
 use serde_json::Value;
 use store::StreamId;
 
-use crate::cli::error::CliError;
+use crate::cli::error::CliResult;
 use crate::cli::output::Output;
 use crate::cli::session::Session;
 use crate::cli::table::Table;
@@ -14,14 +14,14 @@ use crate::webhooks::WebhookStatus;
 const PAGE_SIZE: usize = 100;
 
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Arguments {
+pub(crate) struct Arguments {
     /// Print one JSON object per line
     #[arg(long)]
     json: bool,
 }
 
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct DeliveriesArguments {
+pub(crate) struct DeliveriesArguments {
     /// The id of the webhook
     #[arg(value_name = "ID", value_parser = WebhookId::parse)]
     webhook: WebhookId,
@@ -33,10 +33,10 @@ pub(in crate::cli) struct DeliveriesArguments {
     json: bool,
 }
 
-pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> Result<(), CliError> {
+pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> CliResult {
     session.catch_up().await?;
     let services = &session.services;
-    let mut table = Table::new(["ID", "STATE", "POSITION", "OWNER", "URL"], arguments.json);
+    let mut table = Table::new("webhooks", ["ID", "STATE", "POSITION", "OWNER", "URL"], arguments.json);
     let mut after = None;
     loop {
         let page = services.webhook_rows.page(after, PAGE_SIZE).await?;
@@ -50,7 +50,7 @@ pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Outp
         table.print_page(out)?;
         after = page.last().map(|row| row.id);
         if page.len() < PAGE_SIZE {
-            return Ok(());
+            return table.finish(out);
         }
     }
 }
@@ -65,7 +65,7 @@ pub(super) async fn deliveries(
     arguments: &DeliveriesArguments,
     session: &Session,
     out: &mut Output,
-) -> Result<(), CliError> {
+) -> CliResult {
     let services = &session.services;
     // An unknown webhook is an error, one without deliveries is not.
     if services.webhooks.state(arguments.webhook).await?.webhook.is_none() {
@@ -73,7 +73,7 @@ pub(super) async fn deliveries(
     }
     let stream = StreamId::from_trusted(arguments.webhook.stream())?;
     let columns = ["NUMBER", "AT", "POSITION", "TYPE", "ATTEMPT", "STATUS", "MS", "ERROR"];
-    let mut table = Table::new(columns, arguments.json);
+    let mut table = Table::new("deliveries", columns, arguments.json);
     for attempt in services.deliveries.attempts(&stream, None, arguments.limit).await? {
         let mut report = attempt.report;
         if let Some(report) = report.as_object_mut() {
@@ -81,7 +81,7 @@ pub(super) async fn deliveries(
         }
         table.add(&report, attempt_cells, out)?;
     }
-    table.print_page(out)
+    table.finish(out)
 }
 
 fn attempt_cells(report: &Value) -> [String; 8] {

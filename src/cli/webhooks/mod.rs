@@ -6,8 +6,7 @@ mod list;
 
 use clap::Subcommand;
 
-use super::error::CliError;
-use super::operator;
+use super::error::CliResult;
 use super::output::Output;
 use super::session::Session;
 use crate::config::ConfigSources;
@@ -30,18 +29,15 @@ pub(super) enum Command {
     RotateSecret(change::Arguments),
 }
 
-pub(super) async fn run(command: Command, sources: &ConfigSources, out: &mut Output) -> Result<(), CliError> {
-    let session = Session::open(sources).await?;
-    let context = operator::command_context(sources, &session.env);
-    let result = match command {
-        Command::List(arguments) => list::run(&arguments, &session, out).await,
-        Command::Register(arguments) => change::register(arguments, &session, &context, out).await,
-        Command::Delete(arguments) => change::delete(&arguments, &session, &context, out).await,
-        Command::Deliveries(arguments) => list::deliveries(&arguments, &session, out).await,
-        Command::Replay(arguments) => change::replay(&arguments, &session, &context, out).await,
-        Command::Resume(arguments) => change::resume(&arguments, &session, &context, out).await,
-        Command::RotateSecret(arguments) => change::rotate_secret(&arguments, &session, &context, out).await,
-    };
-    session.close().await;
-    result
+pub(super) async fn run(command: Command, sources: &ConfigSources, out: &mut Output) -> CliResult {
+    Session::run(sources, async |session| match command {
+        Command::List(arguments) => list::run(&arguments, session, out).await,
+        Command::Register(arguments) => change::register(arguments, session, out).await,
+        Command::Delete(arguments) => change::delete(&arguments, session, out).await,
+        Command::Deliveries(arguments) => list::deliveries(&arguments, session, out).await,
+        Command::Replay(arguments) => change::replay(&arguments, session, out).await,
+        Command::Resume(arguments) => change::resume(&arguments, session, out).await,
+        Command::RotateSecret(arguments) => change::rotate_secret(&arguments, session, out).await,
+    })
+    .await
 }

@@ -51,7 +51,7 @@ impl EventsQuery {
             after: params.position("after").unwrap_or_default(),
             until: None,
             limit: params.limit(MAX_LIMIT, DEFAULT_LIMIT),
-            types: params.names("types"),
+            types: params.event_types("types"),
             stream: params.stream("stream"),
             actor: params.text("actor"),
         };

@@ -48,7 +48,7 @@ pub(crate) async fn follow_events(
     mut params: QueryParams,
 ) -> Result<impl IntoResponse, ApiError> {
     let (mut after, mut after_loc) = (params.position("after"), Loc::Query("after"));
-    let types = params.names("types");
+    let types = params.event_types("types");
     let last = headers.get("last-event-id").map(|id| String::from_utf8_lossy(id.as_bytes()));
     // A browser that reconnects repeats the URL and adds the header, so the header is the newer one.
     if let Some(id) = last.filter(|id| !id.is_empty()) {

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use domain::{
     EmailAddress, ErasureReason, PasswordError, PasswordPolicy, Reason, ReasonError, Username, UsernameError,
-    WebhookUrl, WebhookUrlError, known_schemas,
+    WebhookUrl, WebhookUrlError, known_event_types,
 };
 use serde_json::{Map, Value};
 
@@ -71,7 +71,7 @@ impl FieldReader {
         let mut types = Vec::new();
         for event_type in given {
             match event_type {
-                Value::String(event_type) if known_schemas().any(|(known, _)| known == event_type) => {
+                Value::String(event_type) if known_event_types().any(|known| known == event_type) => {
                     if !types.contains(&event_type) {
                         types.push(event_type);
                     }

@@ -8,6 +8,7 @@ use std::ops::RangeInclusive;
 use axum::extract::FromRequestParts;
 use axum::http::Uri;
 use axum::http::request::Parts;
+use domain::stored_event_types;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use store::{Position, StreamId};
@@ -59,10 +60,11 @@ impl QueryParams {
         self.record(position(Loc::Query(name), &text))
     }
 
-    /// Comma-separated names.
-    pub(crate) fn names(&mut self, name: &'static str) -> Vec<String> {
+    /// Comma-separated event types, as the names under which their events are stored.
+    pub(crate) fn event_types(&mut self, name: &'static str) -> Vec<String> {
         let text = self.given.remove(name).unwrap_or_default();
-        text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+        let types = text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned);
+        stored_event_types(&types.collect::<Vec<_>>())
     }
 
     /// An empty value counts as missing.
@@ -183,8 +185,8 @@ mod tests {
 
     #[test]
     fn lists_and_streams() {
-        assert_eq!(params("types=A,%20B,,").names("types"), ["A", "B"]);
-        assert!(params("").names("types").is_empty());
+        assert_eq!(params("types=A,%20B,,").event_types("types"), ["A", "B"]);
+        assert!(params("").event_types("types").is_empty());
         assert!(params("stream=system").stream("stream").is_some());
         let mut given = params("stream=User%201");
         assert!(given.stream("stream").is_none() && given.finish(()).is_err());

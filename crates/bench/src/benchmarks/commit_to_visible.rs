@@ -8,11 +8,10 @@ use store::Env;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::benchmark::{Benchmark, Comparison};
+use crate::benchmark::{Benchmark, Comparison, prepared};
 use crate::error::BenchError;
 use crate::registrations::Registrations;
-use crate::scratch::{ScratchDatabases, StoreKind};
-use crate::target::{Round, Target};
+use crate::target::{Round, Target, p99_ms};
 use crate::time_slice::TimeSlice;
 
 /// The interval between registrations: 1,000 per second, whether earlier ones are done or not.
@@ -20,41 +19,24 @@ const ARRIVAL_INTERVAL: Duration = Duration::from_millis(1);
 /// The promised time until an event is visible, in milliseconds.
 const PROMISED_MS: f64 = 20.0;
 
-pub(crate) struct CommitToVisible;
-
-#[async_trait]
-impl Benchmark for CommitToVisible {
-    fn name(&self) -> &'static str {
-        "commit_to_visible"
-    }
-
-    fn unit(&self) -> &'static str {
-        "ms"
-    }
-
-    fn meaning(&self) -> &'static str {
-        "1,000 registrations per second, at a fixed rate: the time from the acknowledged commit until the \
-         event is in the rows of `users` (p99); the baseline is the promised 20 ms"
-    }
-
-    fn target(&self, _: StoreKind) -> Target {
-        Target::RatioAtMost(1.0)
-    }
-
-    async fn prepare(
-        &self,
-        scratch: &ScratchDatabases,
-        _: &TimeSlice,
-    ) -> Result<Box<dyn Comparison>, BenchError> {
-        let subject = Registrations::open(&scratch.database().await?).await?;
-        let sources = subject.sources().clone();
-        for projection in projections::all() {
-            lifecycle::open(projection, &sources, "bench", Env::system().now()).await?;
-        }
-        let runner = ProjectionRunner::new(&projections::all(), sources, Env::system(), "bench").start();
-        Ok(Box::new(Watching { subject: std::sync::Arc::new(subject), runner }))
-    }
-}
+pub(crate) static COMMIT_TO_VISIBLE: Benchmark = Benchmark {
+    name: "commit_to_visible",
+    unit: "ms",
+    meaning: "1,000 registrations per second, at a fixed rate: the time from the acknowledged commit until the \
+         event is in the rows of `users` (p99); the baseline is the promised 20 ms",
+    target: |_| Target::RatioAtMost(1.0),
+    prepare: |scratch, _| {
+        Box::pin(async move {
+            let subject = Registrations::open(&scratch.database().await?).await?;
+            let sources = subject.sources().clone();
+            for projection in projections::all() {
+                lifecycle::open(projection, &sources, "bench", Env::system().now()).await?;
+            }
+            let runner = ProjectionRunner::new(&projections::all(), sources, Env::system(), "bench").start();
+            prepared(Watching { subject: std::sync::Arc::new(subject), runner })
+        })
+    },
+};
 
 struct Watching {
     subject: std::sync::Arc<Registrations>,
@@ -88,11 +70,9 @@ impl Comparison for Watching {
         slice.check()?;
         let mut delays = Vec::new();
         while let Some(done) = under_way.join_next().await {
-            delays.push(done.map_err(|stopped| BenchError::InvalidMeasurement(stopped.to_string()))??);
+            delays.push(done.map_err(BenchError::invalid)??);
         }
-        delays.sort_unstable();
-        let slowest = delays.get(delays.len() * 99 / 100).copied().unwrap_or_default();
-        Ok(Round { value: slowest.as_secs_f64() * 1000.0, baseline: PROMISED_MS })
+        Ok(Round { value: p99_ms(delays), baseline: PROMISED_MS })
     }
 
     async fn finish(self: Box<Self>) {

@@ -8,10 +8,9 @@ use store::checkpoint::Signer;
 use store::merkle::{Frontier, leaf_hash};
 use store::{Env, Envelope, EventQuery};
 
-use crate::benchmark::{Benchmark, Comparison};
+use crate::benchmark::{Benchmark, Comparison, prepared};
 use crate::error::BenchError;
 use crate::registrations::{EventRange, Registrations};
-use crate::scratch::{ScratchDatabases, StoreKind};
 use crate::target::{Round, Target};
 use crate::time_slice::TimeSlice;
 
@@ -20,35 +19,18 @@ const CONCURRENCY: usize = 512;
 /// Events per signed head: fewer than batches hold at that concurrency.
 const SIGNED_TOGETHER: usize = 128;
 
-pub(crate) struct Hashing;
-
-#[async_trait]
-impl Benchmark for Hashing {
-    fn name(&self) -> &'static str {
-        "hashing"
-    }
-
-    fn unit(&self) -> &'static str {
-        "us"
-    }
-
-    fn meaning(&self) -> &'static str {
-        "the time per event to compute its canonical form, its leaf, the root over all, and a signed head \
-         for every 128 events; the baseline is the time per append with 512 concurrent registrations"
-    }
-
-    fn target(&self, _: StoreKind) -> Target {
-        Target::RatioAtMost(0.1)
-    }
-
-    async fn prepare(
-        &self,
-        scratch: &ScratchDatabases,
-        _: &TimeSlice,
-    ) -> Result<Box<dyn Comparison>, BenchError> {
-        Ok(Box::new(HashingComparison(Registrations::open(&scratch.database().await?).await?)))
-    }
-}
+pub(crate) static HASHING: Benchmark = Benchmark {
+    name: "hashing",
+    unit: "us",
+    meaning: "the time per event to compute its canonical form, its leaf, the root over all, and a signed head \
+         for every 128 events; the baseline is the time per append with 512 concurrent registrations",
+    target: |_| Target::RatioAtMost(0.1),
+    prepare: |scratch, _| {
+        Box::pin(async move {
+            prepared(HashingComparison(Registrations::open(&scratch.database().await?).await?))
+        })
+    },
+};
 
 struct HashingComparison(Registrations);
 
@@ -77,14 +59,13 @@ impl HashingComparison {
 
 /// Computes everything again; returns the microseconds per event.
 fn hashed(events: &[Envelope]) -> Result<f64, BenchError> {
-    let void = |error: &dyn std::fmt::Display| BenchError::InvalidMeasurement(error.to_string());
     let env = Env::system();
-    let signer = Signer::new(env.uuid(), &env.bytes()).map_err(|error| void(&error))?;
+    let signer = Signer::new(env.uuid(), &env.bytes()).map_err(BenchError::invalid)?;
     let mut frontier = Frontier::default();
     let begun = Instant::now();
     for batch in events.chunks(SIGNED_TOGETHER) {
         for event in batch {
-            let leaf = leaf_hash(&canonical_event(event).map_err(|error| void(&error))?);
+            let leaf = leaf_hash(&canonical_event(event).map_err(BenchError::invalid)?);
             if leaf != event.leaf {
                 return Err(BenchError::InvalidMeasurement(format!(
                     "position {} has a different leaf",

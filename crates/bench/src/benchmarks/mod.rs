@@ -1,7 +1,6 @@
-//! The benchmarks, one file each.
+//! The benchmarks, one file for each subject.
 
-mod append_alone;
-mod append_grouped;
+mod append;
 mod commit_to_visible;
 mod export;
 mod hashing;
@@ -10,17 +9,17 @@ mod rebuild;
 mod verify;
 
 #[cfg(test)]
-pub(crate) use self::append_grouped::AppendGrouped;
+pub(crate) use self::append::APPEND_GROUPED;
 use crate::benchmark::Benchmark;
 
 /// All benchmarks, in the order in which they are measured.
-pub(crate) static BENCHMARKS: [&dyn Benchmark; 8] = [
-    &append_alone::AppendAlone,
-    &append_grouped::AppendGrouped,
-    &hashing::Hashing,
-    &rebuild::Rebuild,
-    &commit_to_visible::CommitToVisible,
-    &verify::Verify,
-    &proof::Proof,
-    &export::Export,
+pub(crate) static BENCHMARKS: [&Benchmark; 8] = [
+    &append::APPEND_ALONE,
+    &append::APPEND_GROUPED,
+    &hashing::HASHING,
+    &rebuild::REBUILD,
+    &commit_to_visible::COMMIT_TO_VISIBLE,
+    &verify::VERIFY,
+    &proof::PROOF,
+    &export::EXPORT,
 ];

@@ -6,58 +6,36 @@ use async_trait::async_trait;
 use projections::{Projection, ProjectionContext, ProjectionHandle, ProjectionRunner, Users, lifecycle};
 use store::{Env, ProjectionVersions};
 
-use crate::benchmark::{Benchmark, Comparison};
+use crate::benchmark::{Benchmark, Comparison, prepared};
 use crate::error::BenchError;
 use crate::raw::{self, RawDriver};
 use crate::registrations::Registrations;
-use crate::scratch::{ScratchDatabases, StoreKind};
-use crate::target::{Round, Target};
+use crate::scratch::StoreKind;
+use crate::target::{Round, Target, per_second};
 use crate::time_slice::TimeSlice;
 
-/// The number of rows.
-const LOG_SIZE: u64 = 50_000;
-
-pub(crate) struct Rebuild;
-
-#[async_trait]
-impl Benchmark for Rebuild {
-    fn name(&self) -> &'static str {
-        "rebuild"
-    }
-
-    fn unit(&self) -> &'static str {
-        "rows/s"
-    }
-
-    fn meaning(&self) -> &'static str {
-        "`users` is rebuilt from a log of 50,000 registrations (fewer if SECONDS are too few to create \
+pub(crate) static REBUILD: Benchmark = Benchmark {
+    name: "rebuild",
+    unit: "rows/s",
+    meaning: "`users` is rebuilt from a log of 50,000 registrations (fewer if SECONDS are too few to create \
          them), from the command to the cutover; the baseline is bare inserts of the same rows, 1,000 at a \
-         time, into a table with the same indexes"
-    }
-
-    fn target(&self, store: StoreKind) -> Target {
-        match store {
-            StoreKind::Mongodb => Target::RatioAtLeast(0.5),
-            // Bare inserts are about three times as fast as on MongoDB, so this is at least as many rows per
-            // second.
-            StoreKind::Sqlite => Target::RatioAtLeast(0.2),
-        }
-    }
-
-    async fn prepare(
-        &self,
-        scratch: &ScratchDatabases,
-        slice: &TimeSlice,
-    ) -> Result<Box<dyn Comparison>, BenchError> {
-        let database = scratch.database().await?;
-        let subject = Registrations::open(&database).await?;
-        subject.fill(LOG_SIZE, slice).await?;
-        let sources = subject.sources().clone();
-        lifecycle::open(&Users, &sources, "bench", Env::system().now()).await?;
-        let runner = ProjectionRunner::new(&[&Users], sources, Env::system(), "bench").start();
-        Ok(Box::new(Rebuilding { raw: raw::open(&database).await?, subject, runner }))
-    }
-}
+         time, into a table with the same indexes",
+    target: |store| match store {
+        StoreKind::Mongodb => Target::RatioAtLeast(0.5),
+        // Bare inserts are about three times as fast as on MongoDB, so this is at least as many rows per
+        // second.
+        StoreKind::Sqlite => Target::RatioAtLeast(0.2),
+    },
+    prepare: |scratch, slice| {
+        Box::pin(async move {
+            let (database, subject) = Registrations::filled(scratch, slice).await?;
+            let sources = subject.sources().clone();
+            lifecycle::open(&Users, &sources, "bench", Env::system().now()).await?;
+            let runner = ProjectionRunner::new(&[&Users], sources, Env::system(), "bench").start();
+            prepared(Rebuilding { raw: raw::open(&database).await?, subject, runner })
+        })
+    },
+};
 
 struct Rebuilding {
     subject: Registrations,
@@ -83,17 +61,16 @@ impl Comparison for Rebuilding {
         slice.check()?;
         let sources = self.subject.sources().clone();
         let begun = Instant::now();
-        let change = |error: projections::ChangeError| BenchError::InvalidMeasurement(error.to_string());
         let now = Env::system().now();
-        let building = lifecycle::rebuild(&Users, &sources, "bench", now).await.map_err(change)?;
+        let building =
+            lifecycle::rebuild(&Users, &sources, "bench", now).await.map_err(BenchError::invalid)?;
         let number = building.last;
         until(&sources, |versions| versions.live == number).await?;
-        let took = begun.elapsed().as_secs_f64();
+        let took = begun.elapsed();
         // Previous versions stay: without appends they cost nothing.
         let users: &dyn Projection = &Users;
         let (rows, baseline) = self.raw.rows(&users.table(number), slice).await?;
-        let rows = u32::try_from(rows).unwrap_or_default();
-        Ok(Round { value: f64::from(rows) / took, baseline })
+        Ok(Round { value: per_second(u64::try_from(rows).unwrap_or_default(), took), baseline })
     }
 
     async fn finish(self: Box<Self>) {

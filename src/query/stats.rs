@@ -47,6 +47,9 @@ impl StatsQueries {
     }
 
     /// The totals, and the days from `from` to `to`, both inclusive.
+    ///
+    /// # Errors
+    /// [`QueryError::Behind`] if the rows are not complete, [`QueryError::Store`] if they cannot be read.
     pub async fn all(&self, from: Option<Date>, to: Option<Date>) -> Result<Stats, QueryError> {
         let (from, to) = (from.map(|date| date.to_string()), to.map(|date| date.to_string()));
         let wanted = |day: &str| {

@@ -25,6 +25,9 @@ impl WebhookQueries {
     }
 
     /// A page of all webhooks by ascending id, above `after`, at most `limit`.
+    ///
+    /// # Errors
+    /// [`QueryError::Behind`] if the rows are not complete, [`QueryError::Store`] if they cannot be read.
     pub async fn page(&self, after: Option<WebhookId>, limit: usize) -> Result<Vec<WebhookRow>, QueryError> {
         let after = after.map(|id| id.to_string());
         let query = RowsQuery::Page { after: after.as_deref(), limit };

@@ -97,7 +97,8 @@ async fn service_without_any_projector_is_not_ready(store: Store) {
 async fn rows_of_a_removed_table_are_no_answer(store: Store) {
     let app = stopped_projector(store).await;
     let context = &app.services().projection_context;
-    for projection in [&Daily as &dyn Projection, &Webhooks] {
+    let removed: [&'static dyn Projection; 2] = [&Daily, &Webhooks];
+    for projection in removed {
         context.rows.remove(&projection.table(1)).await.unwrap();
     }
     // Empty pages of a table that is gone are not zeros.

@@ -31,6 +31,7 @@ pub(crate) trait Comparison: Send {
     async fn finish(self: Box<Self>);
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the last expression of every fallible preparation")]
 pub(crate) fn prepared(comparison: impl Comparison + 'static) -> Prepared {
     Ok(Box::new(comparison))
 }

@@ -26,6 +26,7 @@ pub(crate) enum BenchError {
 }
 
 impl BenchError {
+    #[expect(clippy::needless_pass_by_value, reason = "used as `map_err(BenchError::invalid)`")]
     pub(crate) fn invalid(why: impl ToString) -> Self {
         Self::InvalidMeasurement(why.to_string())
     }

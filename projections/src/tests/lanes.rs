@@ -13,7 +13,7 @@ use super::recording_backend::RecordingBackend;
 use crate::runner::{ProjectionHandle, ProjectionRunner};
 use crate::{Daily, PoisonEvent, Projection, Users, Webhooks, lifecycle};
 
-const ALL: [&dyn Projection; 3] = [&Users, &Daily, &Webhooks];
+const ALL: [&'static dyn Projection; 3] = [&Users, &Daily, &Webhooks];
 
 /// A node whose writes are recorded, once all versions have joined the lane.
 async fn recorded(
@@ -31,7 +31,9 @@ async fn recorded(
 /// The tables of each transaction, sorted.
 fn transactions(recording: &RecordingBackend) -> Vec<Vec<String>> {
     let mut transactions = recording.take_transactions();
-    transactions.iter_mut().for_each(|tables| tables.sort());
+    for tables in &mut transactions {
+        tables.sort();
+    }
     transactions
 }
 
@@ -112,7 +114,8 @@ async fn rebuild_runs_beside_the_lane_and_the_new_version_joins_it() {
     fixture.command(0, UserCommand::Reactivate { reason: None }).await;
     fixture.reached(&Users, 2, fixture.head().await).await;
     assert_eq!(transactions(&recording), [["daily_1", "users_1", "users_2", "webhooks_1"]]);
-    assert_eq!(fixture.rows(&(&Users as &dyn Projection).table(1)).await, fixture.live_rows(&Users).await);
+    let [users, ..] = ALL;
+    assert_eq!(fixture.rows(&users.table(1)).await, fixture.live_rows(&Users).await);
 }
 
 #[tokio::test(start_paused = true)]

@@ -90,7 +90,12 @@ fn record(
                VALUES (?1, ?2, ?3, ?4)";
     let mut put = transaction.prepare_cached(sql)?;
     put.execute(params![name, signed(to.revision), signed(to.attempts), to.state.to_string()])?;
-    let sql = "INSERT OR REPLACE INTO delivery_attempts (stream, number, report) VALUES (?1, ?2, ?3)";
+    // After a cursor was lost its attempts are still there, and their numbers are used again.
+    if let Some((first, _)) = number_attempts(to, reports).next() {
+        let sql = "DELETE FROM delivery_attempts WHERE stream = ?1 AND number >= ?2";
+        transaction.prepare_cached(sql)?.execute(params![name, signed(first)])?;
+    }
+    let sql = "INSERT INTO delivery_attempts (stream, number, report) VALUES (?1, ?2, ?3)";
     let mut insert = transaction.prepare_cached(sql)?;
     for (number, report) in number_attempts(to, reports) {
         insert.execute(params![name, signed(number), report.to_string()])?;

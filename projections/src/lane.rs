@@ -82,9 +82,7 @@ impl Lane {
                 Ok(_) => {
                     retry.reset();
                     if !self.wait_for_events().await {
-                        // No notification came for long: all read their checkpoints again.
-                        self.members.clear();
-                        self.reader.reset();
+                        self.check_checkpoints().await;
                     }
                 }
                 Err(BatchError::Failed(WriteError::Store(error))) => {
@@ -110,6 +108,27 @@ impl Lane {
     /// The position of all members.
     fn position(&self) -> Option<Position> {
         self.members.first().map(|member| member.at.position)
+    }
+
+    /// Lets members leave whose stored checkpoint is another one, of which no notification came: that of a table
+    /// that was restored or emptied by hand.
+    async fn check_checkpoints(&mut self) {
+        let stored = join_all(self.members.iter().map(|member| member.projection.checkpoint())).await;
+        let mut is_as_known = self
+            .members
+            .iter()
+            .zip(stored)
+            .map(|(member, stored)| {
+                // An unreachable database changes nothing.
+                stored.map_or(true, |stored| stored == member.at)
+            })
+            .collect::<Vec<_>>()
+            .into_iter();
+        let before = self.members.len();
+        self.members.retain(|_| is_as_known.next().unwrap_or_default());
+        if self.members.len() != before {
+            self.reader.reset();
+        }
     }
 
     /// Whether another read would find nothing, as far as this process knows.

@@ -17,6 +17,8 @@ pub(crate) struct EventBatch {
     pub(crate) to: Position,
     /// Decrypted if one of the projections reads personal data.
     pub(crate) events: Arc<Vec<StoredEvent>>,
+    /// Whether the limit was reached, so that more events are probably waiting.
+    pub(crate) is_full: bool,
 }
 
 impl EventBatch {
@@ -56,13 +58,13 @@ pub(crate) async fn read_events(
     wanted: &(dyn Fn(&str) -> bool + Send + Sync),
 ) -> Result<EventBatch, StoreError> {
     let events = context.events.read_sealed(query).await?;
-    let from = query.after;
+    let (from, is_full) = (query.after, events.len() >= query.limit);
     let Some(to) = events.last().map(|event| event.position) else {
         if head > from {
             let position = from.next();
             return Err(Corruption::MissingEvents { first: position, last: position }.into());
         }
-        return Ok(EventBatch { from, to: from, events: Arc::default() });
+        return Ok(EventBatch { from, to: from, events: Arc::default(), is_full: false });
     };
     let concerns = |projection: &&&dyn Projection, event: &Envelope| {
         projection.key(event).is_some_and(|key| wanted(&key))
@@ -74,7 +76,7 @@ pub(crate) async fn read_events(
     } else {
         events.into_iter().map(without_personal_data).collect()
     };
-    Ok(EventBatch { from, to, events: Arc::new(events) })
+    Ok(EventBatch { from, to, events: Arc::new(events), is_full })
 }
 
 /// Reads batch after batch, and while one is written, already the next.
@@ -116,7 +118,7 @@ impl EventReader {
             }
             _ => read_batch(&self.context, from, self.limit(), projections).await?,
         };
-        if self.is_full(&batch) {
+        if batch.is_full {
             let (context, limit, from) = (self.context.clone(), self.limit(), batch.to);
             let projections = projections.to_vec();
             let reading = tokio::spawn(async move { read_batch(&context, from, limit, &projections).await });
@@ -125,14 +127,9 @@ impl EventReader {
         Ok(batch)
     }
 
-    /// Whether more events than the batch were probably waiting.
-    pub(crate) fn is_full(&self, batch: &EventBatch) -> bool {
-        batch.len() >= self.batch_size.size()
-    }
-
     /// Adapts the batch size to how long a batch took to be written.
     pub(crate) fn record(&mut self, batch: &EventBatch, begun: Instant) {
-        self.batch_size.record(self.is_full(batch), begun.elapsed());
+        self.batch_size.record(batch.is_full, begun.elapsed());
         self.rate.add(batch.len());
     }
 

@@ -8,7 +8,7 @@
 use std::future::pending;
 
 use futures::future::join_all;
-use store::{Position, ProjectionCheckpoint, WriteError};
+use store::{Position, ProjectionCheckpoint, StoreProgress, WriteError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -20,6 +20,10 @@ use crate::table_projection::{BatchError, TableChange, TableProjection, batch_er
 
 /// How many batches a version may be behind when it joins: the lane waits for it.
 const MAX_CATCH_UP_BATCHES: usize = 4;
+/// How many events the lane may be behind a version that waits for it.
+const MAX_BEHIND: u64 = 2_000;
+/// How often in a row the database may fail before the members go on by themselves.
+const MAX_SHARED_FAILURES: u32 = 1;
 
 /// Applies events to all its members at once.
 pub(crate) struct Lane {
@@ -37,6 +41,8 @@ struct Member {
     projection: TableProjection,
     at: ProjectionCheckpoint,
     status: SharedStatus,
+    /// A later checkpoint that this process knew of when the version joined: the table was restored.
+    stale: Option<ProjectionCheckpoint>,
     /// Closed once the task of the version no longer waits.
     left: oneshot::Sender<()>,
 }
@@ -58,7 +64,9 @@ impl LaneEntrance {
         status: SharedStatus,
     ) -> Result<(), LaneClosed> {
         let (left, has_left) = oneshot::channel();
-        self.0.send(Member { projection, at, status, left }).map_err(|_| LaneClosed)?;
+        let progress = projection.context.events.progress();
+        let stale = progress.checkpoints.get(&projection.table.name).copied().filter(|known| *known > at);
+        self.0.send(Member { projection, at, status, stale, left }).map_err(|_| LaneClosed)?;
         // The sender is dropped, not used.
         drop(has_left.await);
         Ok(())
@@ -74,13 +82,17 @@ impl Lane {
 
     /// Projects without end.
     pub(crate) async fn run(mut self) {
-        let mut retry = RetryDelay::default();
+        let (mut retry, mut failures) = (RetryDelay::default(), 0);
         loop {
             self.admit().await;
             match self.project_next_batch().await {
-                Ok(true) if !self.has_reached_known_head() => retry.reset(),
+                Ok(true) if !self.has_reached_known_head() => {
+                    retry.reset();
+                    failures = 0;
+                }
                 Ok(_) => {
                     retry.reset();
+                    failures = 0;
                     if !self.wait_for_events().await {
                         self.check_checkpoints().await;
                     }
@@ -90,6 +102,12 @@ impl Lane {
                     tracing::warn!(%error, "projecting the current read models failed; retrying in {delay:?}");
                     self.show(&VersionHealth::Failing(error.to_string()));
                     self.reader.reset();
+                    failures += 1;
+                    if failures > MAX_SHARED_FAILURES {
+                        // If it is one table that fails, the others join again without it.
+                        self.members.clear();
+                        failures = 0;
+                    }
                     sleep(delay).await;
                 }
                 // Which member it concerns is not known: each finds out by itself, and the others join again.
@@ -139,11 +157,8 @@ impl Lane {
     /// Lets versions join and leave. Waits for one if there is none.
     async fn admit(&mut self) {
         let progress = self.context.events.progress();
-        let is_moved = |member: &Member| {
-            progress.checkpoints.get(&member.projection.table.name).is_some_and(|known| *known > member.at)
-        };
         let before = self.members.len();
-        self.members.retain(|member| !member.left.is_closed() && !is_moved(member));
+        self.members.retain(|member| !member.left.is_closed() && !member.is_moved(&progress));
         self.ahead.retain(|member| !member.left.is_closed());
         let mut has_changed = self.members.len() != before;
         if self.members.is_empty() && self.ahead.is_empty() {
@@ -157,8 +172,15 @@ impl Lane {
             self.ahead.push(member);
         }
         self.ahead.sort_by_key(|member| member.at.position);
-        let position = self.position().or_else(|| Some(self.ahead.first()?.at.position));
-        let Some(position) = position else { return };
+        let next = self.ahead.first().map(|member| member.at.position);
+        if let (Some(position), Some(next)) = (self.position(), next)
+            && next.get() > position.get() + MAX_BEHIND
+        {
+            // A version far behind must not hold up those that wait for it.
+            self.members.clear();
+            has_changed = true;
+        }
+        let Some(position) = self.position().or(next) else { return };
         let split = self.ahead.partition_point(|member| member.at.position <= position);
         for member in self.ahead.drain(..split).collect::<Vec<_>>() {
             if let Some(member) = member.catch_up(position).await {
@@ -234,11 +256,7 @@ impl Lane {
         let (mut updates, interval) = (self.context.events.watch_progress(), self.context.poll_interval());
         let members = &self.members;
         let news = updates.wait_for(|progress| {
-            let is_moved = |member: &Member| {
-                let known = progress.checkpoints.get(&member.projection.table.name);
-                known.is_some_and(|known| *known > member.at)
-            };
-            progress.head > position || members.iter().any(is_moved)
+            progress.head > position || members.iter().any(|member| member.is_moved(progress))
         });
         tokio::select! {
             news = timeout(interval, news) => news.is_ok(),
@@ -258,6 +276,12 @@ impl Lane {
 }
 
 impl Member {
+    /// Whether another process has moved the checkpoint.
+    fn is_moved(&self, progress: &StoreProgress) -> bool {
+        let known = progress.checkpoints.get(&self.projection.table.name);
+        known.is_some_and(|known| *known > self.at && self.stale != Some(*known))
+    }
+
     /// Brings the table to the position of the lane; `None` if it is too far behind, or halts: it goes on by
     /// itself.
     async fn catch_up(mut self, position: Position) -> Option<Self> {

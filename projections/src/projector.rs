@@ -98,10 +98,10 @@ impl Projector {
         if batch.len() == 0 {
             return Ok(Progress::Current(from));
         }
-        let (begun, is_full) = (Instant::now(), self.reader.is_full(&batch));
+        let begun = Instant::now();
         let moved = self.projection.project(from, &batch).await?;
         self.reader.record(&batch, begun);
-        Ok(if is_full || !self.is_ready() { Progress::Moved(moved) } else { Progress::Current(moved) })
+        Ok(if batch.is_full || !self.is_ready() { Progress::Moved(moved) } else { Progress::Current(moved) })
     }
 
     fn is_ready(&self) -> bool {

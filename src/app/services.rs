@@ -28,24 +28,19 @@ pub enum ProjectionMode {
     Disabled,
 }
 
-/// Remembers when some node last held the lease of the projector, as seen by readiness probes.
-#[derive(Debug)]
-pub(crate) struct ProjectorWatch(Mutex<Instant>);
-
-impl Default for ProjectorWatch {
-    fn default() -> Self {
-        Self(Mutex::new(Instant::now()))
-    }
-}
+/// For how long no node has held the lease of the projector, as seen by readiness probes.
+#[derive(Debug, Default)]
+pub(crate) struct ProjectorWatch(Mutex<Option<Instant>>);
 
 impl ProjectorWatch {
-    /// For how long no node has held the lease, given whether one does now.
+    /// The time since the first of the latest probes in a row that found no holder; zero if there is one now.
     pub(crate) fn observe(&self, is_held: bool) -> Duration {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut unheld_since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if is_held {
-            *last = Instant::now();
+            *unheld_since = None;
+            return Duration::ZERO;
         }
-        last.elapsed()
+        unheld_since.get_or_insert_with(Instant::now).elapsed()
     }
 }
 

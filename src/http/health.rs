@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use projections::report::LEASE;
-use projections::{Projection, ProjectionContext, Users, VersionHealth};
+use projections::{Projection, ProjectionContext, ProjectionHandle, Users, VersionHealth};
 use serde::Serialize;
 use store::{Position, ProjectionLag, StoreError};
 use utoipa::ToSchema;
@@ -107,7 +107,8 @@ struct NodeState {
 fn node_state(services: &Services, Probed { head, rows, is_projector_running }: Probed) -> NodeState {
     let (progress, name) = (services.store.progress(), Users.name());
     let live = progress.live_version(name);
-    let mut reports = services.projector().map(|projector| projector.status().report).unwrap_or_default();
+    let leadership = services.projector().map(ProjectionHandle::status).unwrap_or_default();
+    let (mut reports, reported) = (leadership.report, leadership.reported);
     let of_read_model = |table: &str| {
         let named = |name: &str| table.strip_prefix(name).is_some_and(|rest| rest.starts_with('_'));
         projections::all().iter().any(|projection| named(projection.name()))
@@ -117,7 +118,11 @@ fn node_state(services: &Services, Probed { head, rows, is_projector_running }: 
         head,
         rows,
         lag: (rows < head).then(|| progress.lag(&format!("{name}_{live}")).unwrap_or_default()),
-        without_projector: services.projector_watch().observe(is_projector_running),
+        // A node that takes part in the election knows when it last learnt of a holder, whatever the probes saw.
+        without_projector: services
+            .projector_watch()
+            .observe(is_projector_running)
+            .min(reported.map_or(Duration::MAX, |reported| reported.elapsed())),
         rows_dropped: progress.dropped.contains(format!("{name}_{live}").as_str()),
         log_dropped: progress.dropped.iter().any(|name| !of_read_model(name)),
         silence: services.store.since_heartbeat(),

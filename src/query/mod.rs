@@ -91,7 +91,7 @@ impl ReadModel {
     /// if they did not exist.
     async fn read_complete(&self, query: RowsQuery<'_>) -> Result<(Table, RowPage), QueryError> {
         let (table, page) = self.read(query).await?;
-        let is_refilling = self.store.progress().is_refilling(page.checkpoint);
+        let is_refilling = self.store.progress().is_refilling(&table.name, page.checkpoint);
         if is_refilling { Err(self.behind(page.head)) } else { Ok((table, page)) }
     }
 

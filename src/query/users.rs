@@ -7,7 +7,8 @@ use std::sync::Arc;
 use domain::{EmailAddress, UserId};
 use projections::{UserRow, Users};
 use store::{
-    Corruption, EventStore, Position, ProjectionCheckpoint, ReadModelStore, Row, StoreError, StreamId,
+    Corruption, EventStore, Position, ProjectionCheckpoint, ReadModelStore, Row, RowPage, StoreError,
+    StreamId,
 };
 
 use super::{QueryError, ReadModel, RowsQuery};
@@ -101,7 +102,7 @@ impl UserQueries {
             let (_, page) = self.0.read(RowsQuery::Find { column, text }).await?;
             let row = page.rows.first().map(parse_row).transpose()?;
             let Some(row) = row else { return Ok((None, page.checkpoint)) };
-            match self.first_unapplied(&row, page.is_current()).await? {
+            match self.first_unapplied(&row, &page).await? {
                 None => return Ok((Some(row), page.checkpoint)),
                 Some(wanted) => self.0.wait_until_projected(wanted).await?,
             }
@@ -111,12 +112,12 @@ impl UserQueries {
 
     /// The first event of the user that the row lacks. Rows that are behind the log may lack a deactivation, so
     /// the log decides.
-    async fn first_unapplied(&self, row: &UserRow, is_current: bool) -> Result<Option<Position>, QueryError> {
-        if is_current {
+    async fn first_unapplied(&self, row: &UserRow, page: &RowPage) -> Result<Option<Position>, QueryError> {
+        if page.is_current() {
             return Ok(None);
         }
         let stream = StreamId::from_trusted(row.id.stream())?;
-        Ok(self.0.store.first_after_version(&stream, row.version).await?)
+        Ok(self.0.store.first_unapplied(&stream, row.version, page.checkpoint.position).await?)
     }
 }
 

@@ -87,8 +87,8 @@ impl TransactionBody for RecordAttempts {
         let Self { stream, to, reports } = self;
         let by_id = doc! { "_id": stream.as_str() };
         let stored = db.delivery_progress().find_one(by_id.clone()).session(&mut *session).await?;
-        let stored = stored.as_deref().map(to_progress).transpose()?;
-        let revision = stored.as_ref().map_or(0, |progress| progress.revision);
+        let revision =
+            stored.as_deref().map(to_progress).transpose()?.map_or(0, |progress| progress.revision);
         if revision + 1 != to.revision {
             return Ok(false);
         }
@@ -108,12 +108,9 @@ impl TransactionBody for RecordAttempts {
         if !attempts.is_empty() {
             // After a cursor was lost its attempts are still there, and their numbers are used again.
             let last_kept = to.attempts.saturating_sub(u64::try_from(attempts.len()).unwrap_or(u64::MAX));
-            if stored.is_none_or(|stored| stored.attempts > last_kept) {
-                let replaced = doc! { "_id": {
-                    "$gt": attempt_id(stream, last_kept), "$lt": attempt_id(stream, u64::MAX),
-                } };
-                db.delivery_attempts().delete_many(replaced).session(&mut *session).await?;
-            }
+            let replaced =
+                doc! { "_id": { "$gt": attempt_id(stream, last_kept), "$lt": attempt_id(stream, u64::MAX) } };
+            db.delivery_attempts().delete_many(replaced).session(&mut *session).await?;
             db.delivery_attempts().insert_many(&attempts).session(&mut *session).await?;
             let dropped = below_number(stream, Some((to.attempts + 1).saturating_sub(MAX_STORED_ATTEMPTS)));
             db.delivery_attempts().delete_many(dropped).session(&mut *session).await?;

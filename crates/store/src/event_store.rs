@@ -273,6 +273,30 @@ impl EventStore {
         Ok(newer.first().map(|event| event.position))
     }
 
+    /// The position of the first event of a stream after `version` that comes after `applied`, if there is one.
+    /// An event that a projection skipped is none: its position was applied, its version was not.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be read.
+    pub async fn first_unapplied(
+        &self,
+        stream: &StreamId,
+        mut version: u64,
+        applied: Position,
+    ) -> Result<Option<Position>, StoreError> {
+        const PAGE: usize = 16;
+        loop {
+            let newer = self.backend.stream(stream, version, PAGE).await?;
+            if let Some(event) = newer.iter().find(|event| event.position > applied) {
+                return Ok(Some(event.position));
+            }
+            match newer.last() {
+                Some(last) if newer.len() == PAGE => version = last.version,
+                _ => return Ok(None),
+            }
+        }
+    }
+
     /// The progress of the log and the projections, as known to this process. A copy: holding the borrowed
     /// value while borrowing it again could deadlock.
     #[must_use]

@@ -32,6 +32,10 @@ pub(crate) struct HeadHistory {
 }
 
 impl HeadHistory {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.samples.is_empty()
+    }
+
     /// The log is empty.
     pub(crate) fn begin(&mut self) {
         if self.samples.is_empty() {

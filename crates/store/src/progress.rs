@@ -28,6 +28,10 @@ pub struct StoreProgress {
     /// Watched tables, or collections, that were dropped from outside.
     pub dropped: BTreeSet<Arc<str>>,
     heads: HeadHistory,
+    /// The first head that this process learnt of.
+    first_head: Position,
+    /// The head at which each table was begun again.
+    refills: BTreeMap<Arc<str>, Position>,
 }
 
 impl StoreProgress {
@@ -50,12 +54,12 @@ impl StoreProgress {
         (applied < self.head).then(|| self.heads.lag(applied))
     }
 
-    /// Whether a table with this checkpoint is being filled again from the start, and has not caught up yet.
+    /// Whether a table with this checkpoint is being filled again from the start, and has not reached yet what it
+    /// had reached before, as far as this process knows.
     #[must_use]
-    pub fn is_refilling(&self, checkpoint: ProjectionCheckpoint) -> bool {
-        checkpoint.rebuilds > 0
-            && checkpoint.position < self.head
-            && self.heads.lag(checkpoint.position).is_lower_bound
+    pub fn is_refilling(&self, table: &str, checkpoint: ProjectionCheckpoint) -> bool {
+        let refilled = self.refills.get(table).copied().unwrap_or_default();
+        checkpoint.rebuilds > 0 && checkpoint.position < refilled.max(self.first_head)
     }
 
     /// Removes a table; returns whether it was known.
@@ -103,6 +107,9 @@ impl ProgressTracker {
                 progress.heads.begin();
             }
             if changed {
+                if progress.heads.is_empty() {
+                    progress.first_head = head;
+                }
                 progress.head = head;
                 progress.heads.record(head);
                 progress.forget_reached_heads();
@@ -123,6 +130,8 @@ impl ProgressTracker {
                 progress.forget_reached_heads();
                 // A rebuild begins with creating the table if it is missing.
                 if before.is_some_and(|before| before.rebuilds < checkpoint.rebuilds) {
+                    let head = progress.head;
+                    progress.refills.insert(table.into(), head);
                     progress.dropped.remove(table);
                 }
             }
@@ -333,7 +342,7 @@ mod tests {
                 ..ProjectionCheckpoint::start(rebuilds)
             };
             tracker.advance_checkpoint("users_1", checkpoint);
-            tracker.subscribe().borrow().is_refilling(checkpoint)
+            tracker.subscribe().borrow().is_refilling("users_1", checkpoint)
         };
         tracker.advance_head(Position::new(5));
         assert!(!refilling(0, 3), "it is merely behind");

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use super::fixture::{Fixture, register, users_version, wait_for_status};
 use super::other_versions::UsersV2;
 use super::recording_backend::RecordingBackend;
-use crate::runner::{ProjectionHandle, ProjectionRunner};
+use crate::runner::{ProjectionHandle, ProjectionLeadership, ProjectionRunner};
 use crate::{Daily, PoisonEvent, Projection, Users, Webhooks, lifecycle};
 
 const ALL: [&'static dyn Projection; 3] = [&Users, &Daily, &Webhooks];
@@ -97,6 +97,29 @@ async fn halted_version_never_pauses_the_others_although_its_leader_offers_the_l
         assert!(reached, "event {head} waited for more than 50 ms");
         sleep(Duration::from_millis(250)).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn table_that_cannot_be_written_holds_up_no_other() {
+    let mut fixture = Fixture::new(12).await;
+    let (recording, node) = recorded(&fixture, &ALL).await;
+    *recording.failing.lock().unwrap() = Some("daily_1".to_owned());
+    for who in 0..10 {
+        fixture.command(who, register(&format!("user{who}"))).await;
+        let head = fixture.head().await;
+        let reached = fixture.store.wait_until_applied("users_1", head, Duration::from_millis(500)).await;
+        assert!(reached, "event {head} waited for more than 500 ms");
+    }
+    let daily =
+        |status: &ProjectionLeadership| Some(status.report.get("daily")?.versions.get(&1)?.health.name());
+    wait_for_status(&node, |status| daily(status) == Some("failing")).await;
+    *recording.failing.lock().unwrap() = None;
+    fixture.reached(&Daily, 1, fixture.head().await).await;
+    sleep(Duration::from_secs(5)).await;
+    recording.take_transactions();
+    fixture.command(10, register("last")).await;
+    fixture.reached(&Daily, 1, fixture.head().await).await;
+    assert_eq!(transactions(&recording), [["daily_1", "users_1", "webhooks_1"]]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -24,13 +24,21 @@ pub(super) struct RecordingBackend {
     /// The latency of writes, pages and leases.
     pub(super) delay: Duration,
     pub(super) written: Transactions,
+    /// Writes to this table fail.
+    pub(super) failing: Arc<Mutex<Option<String>>>,
     /// Set once the node is disconnected: its calls never return.
     pub(super) disconnected: Arc<AtomicBool>,
 }
 
 impl RecordingBackend {
     pub(super) fn new(memory: &Memory, delay: Duration) -> Self {
-        Self { memory: memory.clone(), delay, written: Transactions::default(), disconnected: Arc::default() }
+        Self {
+            memory: memory.clone(),
+            delay,
+            written: Transactions::default(),
+            failing: Arc::default(),
+            disconnected: Arc::default(),
+        }
     }
 
     /// The writes to a table.
@@ -88,6 +96,11 @@ impl ReadModelStore for RecordingBackend {
 
     async fn apply_all(&self, writes: Vec<TableWrite>) -> Result<(), WriteError> {
         tokio::time::sleep(self.delay).await;
+        let failing = self.failing.lock().unwrap().clone();
+        if writes.iter().any(|write| failing.as_deref() == Some(&*write.table.name)) {
+            let what = "writing rows: the table was altered".to_owned();
+            return Err(StoreError::Unavailable { what, source: None }.into());
+        }
         let moved: Vec<_> = writes
             .iter()
             .map(|write| (write.table.name.to_string(), write.from.position.get(), write.to.position.get()))

@@ -37,8 +37,8 @@ pub(super) struct WorkerPool<'a> {
     rows: &'a WebhookQueries,
     stop: CancellationToken,
     running: HashMap<WebhookId, RunningWorker>,
-    owner_check: Option<AbortOnDropHandle<()>>,
-    owners_checked: Option<Instant>,
+    /// The latest look-up of the owners, and when it began.
+    owner_check: Option<(Instant, AbortOnDropHandle<()>)>,
 }
 
 struct RunningWorker {
@@ -54,8 +54,7 @@ impl<'a> WorkerPool<'a> {
         rows: &'a WebhookQueries,
     ) -> Self {
         let stop = CancellationToken::new();
-        let (running, owner_check, owners_checked) = Default::default();
-        Self { context, sender, rows, stop, running, owner_check, owners_checked }
+        Self { context, sender, rows, stop, running: HashMap::new(), owner_check: None }
     }
 
     /// Runs a worker for each active webhook until stopped, then lets the workers flush their cursors.
@@ -85,14 +84,12 @@ impl<'a> WorkerPool<'a> {
     }
 
     async fn reconcile(&mut self) -> Result<(), QueryError> {
-        let (mut after, mut found, mut suspended) = (None, HashSet::new(), 0);
-        let mut found_owners = Vec::new();
+        let (mut after, mut found, mut suspended) = (None, HashMap::new(), 0);
         loop {
             let page = self.rows.page(after, PAGE_SIZE).await?;
             for row in &page {
-                found.insert(row.id);
+                found.insert(row.id, row.owner);
                 suspended += usize::from(row.suspended.is_some());
-                found_owners.push((row.owner, row.id));
                 self.spawn_worker(row.id, row.version, row.suspended.is_some())?;
             }
             after = page.last().map(|row| row.id);
@@ -102,33 +99,43 @@ impl<'a> WorkerPool<'a> {
         }
         self.context.metrics.set_webhooks(found.len() - suspended, suspended);
         for (id, worker) in &self.running {
-            if !found.contains(id) {
+            if !found.contains_key(id) {
                 // The webhook was deleted. Notified of a change, the worker reads that in the log, deletes
                 // the cursor and ends.
                 worker.version.send_if_modified(|version| std::mem::replace(version, u64::MAX) != u64::MAX);
             }
         }
-        self.running.retain(|id, worker| found.contains(id) || !worker.task.is_finished());
-        self.check_owners(found_owners);
+        self.running.retain(|id, worker| found.contains_key(id) || !worker.task.is_finished());
+        self.check_owners(found);
         Ok(())
     }
 
     /// Deletes the webhooks of erased owners, also suspended ones, beside the workers: looking up an owner may
     /// take seconds while the read model `users` is behind.
-    fn check_owners(&mut self, found: Vec<(UserId, WebhookId)>) {
-        let is_recent = self.owners_checked.is_some_and(|last| last.elapsed() < OWNER_CHECK_INTERVAL);
-        if is_recent || self.owner_check.as_ref().is_some_and(|check| !check.is_finished()) {
+    fn check_owners(&mut self, found: HashMap<WebhookId, UserId>) {
+        let is_due = |(begun, check): &(Instant, AbortOnDropHandle<()>)| {
+            begun.elapsed() >= OWNER_CHECK_INTERVAL && check.is_finished()
+        };
+        if !self.owner_check.as_ref().is_none_or(is_due) {
             return;
         }
-        self.owners_checked = Some(Instant::now());
         let context = self.context.clone();
-        self.owner_check = Some(AbortOnDropHandle::new(tokio::spawn(async move {
-            for (owner, id) in found {
-                if let Err(error) = context.delete_if_orphaned(owner, id).await {
-                    tracing::debug!(webhook = %id, %error, "looking up the owner of a webhook failed");
+        let check = tokio::spawn(async move {
+            let mut existing = HashSet::new();
+            for (id, owner) in found {
+                if existing.contains(&owner) {
+                    continue;
+                }
+                match context.delete_if_orphaned(owner, id).await {
+                    Ok(true) => {}
+                    Ok(false) => drop(existing.insert(owner)),
+                    Err(error) => {
+                        tracing::debug!(webhook = %id, %error, "looking up the owner of a webhook failed");
+                    }
                 }
             }
-        })));
+        });
+        self.owner_check = Some((Instant::now(), AbortOnDropHandle::new(check)));
     }
 
     /// Spawns a worker if the webhook is active and has none; notifies a running one of a new version.

@@ -56,9 +56,7 @@ pub(crate) async fn deactivate_user(
     Idempotent { attempt, body: OptionalJsonBody(body) }: Idempotent<OptionalJsonBody<ReasonBody>>,
 ) -> Result<impl IntoResponse, ApiError> {
     let command = UserCommand::Deactivate { reason: body.and_then(|body| body.reason) };
-    let user = execute(&attempt, &admin, id, &command, version).await?;
-    let detail = UserDetail::from_state(&user)?;
-    Ok((entity_tag(user.version), position_header(user.position), Json(detail)))
+    change_status(&attempt, &admin, id, &command, version).await
 }
 
 /// Reactivates a user, who can log in again; earlier tokens stay invalid. A repetition changes nothing.
@@ -82,7 +80,18 @@ pub(crate) async fn reactivate_user(
     Idempotent { attempt, body: OptionalJsonBody(body) }: Idempotent<OptionalJsonBody<ReasonBody>>,
 ) -> Result<impl IntoResponse, ApiError> {
     let command = UserCommand::Reactivate { reason: body.and_then(|body| body.reason) };
-    let user = execute(&attempt, &admin, id, &command, version).await?;
+    change_status(&attempt, &admin, id, &command, version).await
+}
+
+/// Deactivates or reactivates a user; answers with the user.
+async fn change_status(
+    attempt: &WriteAttempt,
+    admin: &CurrentUser,
+    id: UserId,
+    command: &UserCommand,
+    if_match: Option<u64>,
+) -> Result<impl IntoResponse + use<>, ApiError> {
+    let user = execute(attempt, admin, id, command, if_match).await?;
     let detail = UserDetail::from_state(&user)?;
     Ok((entity_tag(user.version), position_header(user.position), Json(detail)))
 }
@@ -148,9 +157,7 @@ pub(crate) async fn grant_role(
     IfMatch(version): IfMatch,
     Idempotent { attempt, body: NoBody }: Idempotent<NoBody>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let command = UserCommand::GrantRole { role };
-    let user = execute(&attempt, &admin, id, &command, version).await?;
-    Ok((StatusCode::NO_CONTENT, entity_tag(user.version), position_header(user.position), ()))
+    change_role(&attempt, &admin, id, &UserCommand::GrantRole { role }, version).await
 }
 
 /// Revokes a role of a user, whose tokens become invalid. A repetition changes nothing.
@@ -173,8 +180,18 @@ pub(crate) async fn revoke_role(
     IfMatch(version): IfMatch,
     Idempotent { attempt, body: NoBody }: Idempotent<NoBody>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let command = UserCommand::RevokeRole { role };
-    let user = execute(&attempt, &admin, id, &command, version).await?;
+    change_role(&attempt, &admin, id, &UserCommand::RevokeRole { role }, version).await
+}
+
+/// Grants or revokes a role; answers without a body.
+async fn change_role(
+    attempt: &WriteAttempt,
+    admin: &CurrentUser,
+    id: UserId,
+    command: &UserCommand,
+    if_match: Option<u64>,
+) -> Result<impl IntoResponse + use<>, ApiError> {
+    let user = execute(attempt, admin, id, command, if_match).await?;
     Ok((StatusCode::NO_CONTENT, entity_tag(user.version), position_header(user.position), ()))
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use store::{EventStore, LeaseStore, ReadModelStore};
+use store::{EventStore, LeaseStore, ReadModelStore, StoreError, Table, VersionStage};
 
 /// How old the last heartbeat of the backend may be for its notifications to be relied on.
 const MAX_HEARTBEAT_AGE: Duration = Duration::from_secs(2);
@@ -24,6 +24,16 @@ pub struct ProjectionContext {
 }
 
 impl ProjectionContext {
+    /// Creates the table of a version if it is missing, and its indexes once the version is read or kept: while
+    /// it is being filled they would only cost.
+    pub(crate) async fn prepare(&self, table: &Table, stage: VersionStage) -> Result<(), StoreError> {
+        self.rows.prepare(table).await?;
+        if stage == VersionStage::Ready {
+            self.rows.index(table).await?;
+        }
+        Ok(())
+    }
+
     /// How often to ask the database for changes of which no notification came.
     pub(crate) fn poll_interval(&self) -> Duration {
         let is_notified = self.events.since_heartbeat().is_some_and(|age| age < MAX_HEARTBEAT_AGE);

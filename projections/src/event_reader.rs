@@ -66,11 +66,10 @@ pub(crate) async fn read_events(
         }
         return Ok(EventBatch { from, to: from, events: Arc::default(), is_full: false });
     };
-    let concerns = |projection: &&&dyn Projection, event: &Envelope| {
-        projection.key(event).is_some_and(|key| wanted(&key))
+    let is_relevant = |event: &Envelope| {
+        projections.iter().any(|projection| projection.key(event).is_some_and(|key| wanted(&key)))
     };
-    let relevant = |event: &Envelope| projections.iter().any(|projection| concerns(&projection, event));
-    let events: Vec<_> = events.into_iter().filter(relevant).collect();
+    let events: Vec<_> = events.into_iter().filter(is_relevant).collect();
     let events = if projections.iter().any(|projection| projection.reads_personal()) {
         context.events.unseal(events).await?
     } else {

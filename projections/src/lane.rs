@@ -82,17 +82,13 @@ impl Lane {
 
     /// Projects without end.
     pub(crate) async fn run(mut self) {
-        let (mut retry, mut failures) = (RetryDelay::default(), 0);
+        let mut retry = RetryDelay::default();
         loop {
             self.admit().await;
             match self.project_next_batch().await {
-                Ok(true) if !self.has_reached_known_head() => {
-                    retry.reset();
-                    failures = 0;
-                }
+                Ok(true) if !self.has_reached_known_head() => retry.reset(),
                 Ok(_) => {
                     retry.reset();
-                    failures = 0;
                     if !self.wait_for_events().await {
                         self.check_checkpoints().await;
                     }
@@ -102,11 +98,10 @@ impl Lane {
                     tracing::warn!(%error, "projecting the current read models failed; retrying in {delay:?}");
                     self.show(&VersionHealth::Failing(error.to_string()));
                     self.reader.reset();
-                    failures += 1;
-                    if failures > MAX_SHARED_FAILURES {
+                    if retry.failures() > MAX_SHARED_FAILURES {
                         // If it is one table that fails, the others join again without it.
                         self.members.clear();
-                        failures = 0;
+                        retry.reset();
                     }
                     sleep(delay).await;
                 }

@@ -53,19 +53,13 @@ pub async fn open(
         if let Some(versions) = rows.versions(projection.name()).await? {
             for version in versions.kept.iter().filter(|version| version.stage != VersionStage::Dropping) {
                 if let Some(fold) = projection.with_version(version.fold) {
-                    let table = fold.table(version.number);
-                    rows.prepare(&table).await?;
-                    if version.stage == VersionStage::Ready {
-                        rows.index(&table).await?;
-                    }
+                    context.prepare(&fold.table(version.number), version.stage).await?;
                 }
             }
             return Ok(versions);
         }
         let first = ProjectionVersions::first(projection.version(), by, now);
-        let table = projection.table(first.live);
-        rows.prepare(&table).await?;
-        rows.index(&table).await?;
+        context.prepare(&projection.table(first.live), VersionStage::Ready).await?;
         match rows.change_versions(projection.name(), &first, None).await {
             // Read back what is stored: another node may have created them first.
             Ok(()) | Err(WriteError::Conflict) => {}

@@ -145,11 +145,8 @@ impl Projector {
         if !context.events.progress().dropped.contains(&table.name) {
             return;
         }
-        let mut created = context.rows.prepare(table).await;
-        if created.is_ok() && self.is_ready() {
-            created = context.rows.index(table).await;
-        }
-        if let Err(error) = created {
+        let stage = self.projection.stage().unwrap_or(VersionStage::Building);
+        if let Err(error) = context.prepare(table, stage).await {
             tracing::debug!(table = &*table.name, %error, "dropped table not created");
         }
     }

@@ -1,4 +1,5 @@
-//! The status of one version, shared between its projector, the lane and the supervisor that reports it.
+//! What projector and lane share: the status of one version, which the supervisor reports, and the delay
+//! between retries.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -33,26 +34,28 @@ impl SharedStatus {
 }
 
 /// The delay before the database is tried again, doubled with each failure in a row.
-#[derive(Debug)]
-pub(crate) struct RetryDelay(Duration);
-
-impl Default for RetryDelay {
-    fn default() -> Self {
-        Self(Self::MIN)
-    }
+#[derive(Debug, Default)]
+pub(crate) struct RetryDelay {
+    failures: u32,
 }
 
 impl RetryDelay {
     const MIN: Duration = Duration::from_millis(50);
     const MAX: Duration = Duration::from_secs(2);
 
+    /// Counts a failure; returns the delay after it.
     pub(crate) fn next(&mut self) -> Duration {
-        let delay = self.0;
-        self.0 = (delay * 2).min(Self::MAX);
+        let delay = Self::MIN.saturating_mul(2_u32.saturating_pow(self.failures)).min(Self::MAX);
+        self.failures = self.failures.saturating_add(1);
         delay
     }
 
+    /// Failures since the last success.
+    pub(crate) fn failures(&self) -> u32 {
+        self.failures
+    }
+
     pub(crate) fn reset(&mut self) {
-        self.0 = Self::MIN;
+        self.failures = 0;
     }
 }

@@ -172,10 +172,7 @@ impl ProjectorSupervisor {
             return Ok(work(None));
         };
         // Creates a table that was dropped by hand; it is then filled from the start.
-        self.context.rows.prepare(&projection.table).await?;
-        if stage == VersionStage::Ready {
-            self.context.rows.index(&projection.table).await?;
-        }
+        self.context.prepare(&projection.table, stage).await?;
         let projector = Projector::new(projection, status.clone(), self.lane.clone());
         Ok(work(Some(tokio::spawn(projector.run()))))
     }

@@ -117,7 +117,7 @@ impl UserQueries {
             return Ok(None);
         }
         let stream = StreamId::from_trusted(row.id.stream())?;
-        Ok(self.0.store.first_unapplied(&stream, row.version, page.checkpoint.position).await?)
+        Ok(self.0.store.first_newer_event(&stream, row.version, page.checkpoint.position).await?)
     }
 }
 

@@ -163,7 +163,8 @@ impl DeliveryWorker {
                 // Personal values are never sent, and an event may be retried for days.
                 page.events.iter_mut().for_each(redact);
                 // No event is sent that follows a change or the deletion of the webhook.
-                if self.context.store.first_after_version(&self.stream, version).await?.is_some() {
+                let newer = self.context.store.first_newer_event(&self.stream, version, Position::START);
+                if newer.await?.is_some() {
                     return Ok(LoopExit::Changed);
                 }
             }

@@ -260,25 +260,12 @@ impl EventStore {
         unseal(&*self.backend, &self.encryptor.masters, events).await
     }
 
-    /// The position of the first event of a stream after `version`, if there is one.
+    /// The position of the first event of a stream that is newer than `version` and comes after `applied`, if
+    /// there is one. An event that a projection skipped is none: its position was applied, its version was not.
     ///
     /// # Errors
     /// [`StoreError`] if it cannot be read.
-    pub async fn first_after_version(
-        &self,
-        stream: &StreamId,
-        version: u64,
-    ) -> Result<Option<Position>, StoreError> {
-        let newer = self.backend.stream(stream, version, 1).await?;
-        Ok(newer.first().map(|event| event.position))
-    }
-
-    /// The position of the first event of a stream after `version` that comes after `applied`, if there is one.
-    /// An event that a projection skipped is none: its position was applied, its version was not.
-    ///
-    /// # Errors
-    /// [`StoreError`] if it cannot be read.
-    pub async fn first_unapplied(
+    pub async fn first_newer_event(
         &self,
         stream: &StreamId,
         mut version: u64,

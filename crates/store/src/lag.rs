@@ -27,13 +27,15 @@ pub struct ProjectionLag {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct HeadHistory {
     samples: VecDeque<(Position, Instant)>,
+    first: Position,
     /// Of events up to here it is not known when they were appended.
     forgotten: Position,
 }
 
 impl HeadHistory {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.samples.is_empty()
+    /// The first head that this process learnt of; [`Position::START`] if the log was empty.
+    pub(crate) fn first(&self) -> Position {
+        self.first
     }
 
     /// The log is empty.
@@ -47,7 +49,7 @@ impl HeadHistory {
     pub(crate) fn record(&mut self, head: Position) {
         let now = Instant::now();
         match self.samples.back_mut() {
-            None => self.forgotten = head,
+            None => (self.first, self.forgotten) = (head, head),
             // The older time stays: a lag is never underestimated.
             Some((last, at)) if now.duration_since(*at) < RESOLUTION => {
                 *last = head;

@@ -28,8 +28,6 @@ pub struct StoreProgress {
     /// Watched tables, or collections, that were dropped from outside.
     pub dropped: BTreeSet<Arc<str>>,
     heads: HeadHistory,
-    /// The first head that this process learnt of.
-    first_head: Position,
     /// The head at which each table was begun again.
     refills: BTreeMap<Arc<str>, Position>,
 }
@@ -59,7 +57,7 @@ impl StoreProgress {
     #[must_use]
     pub fn is_refilling(&self, table: &str, checkpoint: ProjectionCheckpoint) -> bool {
         let refilled = self.refills.get(table).copied().unwrap_or_default();
-        checkpoint.rebuilds > 0 && checkpoint.position < refilled.max(self.first_head)
+        checkpoint.rebuilds > 0 && checkpoint.position < refilled.max(self.heads.first())
     }
 
     /// Removes a table; returns whether it was known.
@@ -107,9 +105,6 @@ impl ProgressTracker {
                 progress.heads.begin();
             }
             if changed {
-                if progress.heads.is_empty() {
-                    progress.first_head = head;
-                }
                 progress.head = head;
                 progress.heads.record(head);
                 progress.forget_reached_heads();
@@ -130,8 +125,7 @@ impl ProgressTracker {
                 progress.forget_reached_heads();
                 // A rebuild begins with creating the table if it is missing.
                 if before.is_some_and(|before| before.rebuilds < checkpoint.rebuilds) {
-                    let head = progress.head;
-                    progress.refills.insert(table.into(), head);
+                    progress.refills.insert(table.into(), progress.head);
                     progress.dropped.remove(table);
                 }
             }

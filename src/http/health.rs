@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use projections::report::LEASE;
 use projections::{Projection, ProjectionContext, ProjectionHandle, Users, VersionHealth};
 use serde::Serialize;
-use store::{Position, ProjectionLag, StoreError};
+use store::{Head, Position, ProjectionLag, StoreError};
 use utoipa::ToSchema;
 
 use crate::app::{App, Services};
@@ -55,6 +55,9 @@ pub(crate) struct ReadyView {
     users: &'static str,
     /// Notification of commits by other processes: `ok`, `silent` or `unknown`.
     feed: &'static str,
+    /// The clock that stamps events: `ok`; `jumped` ahead by more than 5 min, so that writes are refused;
+    /// `head_in_future`: the last event is stamped more than 10 min in the future; or `unknown`.
+    clock: &'static str,
     /// The head of the log.
     #[serde(skip_serializing_if = "Option::is_none")]
     head: Option<u64>,
@@ -102,9 +105,12 @@ struct NodeState {
     /// Whether a table of the log was dropped.
     log_dropped: bool,
     silence: Option<Duration>,
+    has_clock_jumped: bool,
+    is_head_in_future: bool,
 }
 
 fn node_state(services: &Services, Probed { head, rows, is_projector_running }: Probed) -> NodeState {
+    let Head { position: head, at, .. } = head;
     let (progress, name) = (services.store.progress(), Users.name());
     let live = progress.live_version(name);
     let leadership = services.projector().map(ProjectionHandle::status).unwrap_or_default();
@@ -126,12 +132,14 @@ fn node_state(services: &Services, Probed { head, rows, is_projector_running }: 
         rows_dropped: progress.dropped.contains(format!("{name}_{live}").as_str()),
         log_dropped: progress.dropped.iter().any(|name| !of_read_model(name)),
         silence: services.store.since_heartbeat(),
+        has_clock_jumped: services.store.clock().check().is_err(),
+        is_head_in_future: services.store.clock().future(at).is_some(),
     }
 }
 
 /// What the database says.
 struct Probed {
-    head: Position,
+    head: Head,
     rows: Position,
     is_projector_running: bool,
 }
@@ -143,7 +151,7 @@ async fn probe(services: &Services) -> Result<Probed, StoreError> {
     let rows = rows.checkpoint(&users.table(live)).await?.position;
     let leases = leases.list_leases().await?;
     let is_projector_running = leases.iter().any(|lease| lease.name == LEASE && lease.is_held());
-    let head = services.store.head().await?.position;
+    let head = services.store.head().await?;
     Ok(Probed { head, rows, is_projector_running })
 }
 
@@ -161,14 +169,19 @@ fn readiness(node: &NodeState) -> ReadyView {
     };
     let database = if node.log_dropped { "damaged" } else { "ok" };
     let feed = if node.silence.is_some_and(|silence| silence > MAX_HEARTBEAT_AGE) { "silent" } else { "ok" };
-    let well = [database, users, feed].iter().all(|part| *part == "ok");
+    let clock = match node {
+        NodeState { has_clock_jumped: true, .. } => "jumped",
+        NodeState { is_head_in_future: true, .. } => "head_in_future",
+        _ => "ok",
+    };
+    let well = [database, users, feed, clock].iter().all(|part| *part == "ok");
     let status = if well { "ok" } else { "unavailable" };
-    ReadyView { status, database, users, feed, head: Some(node.head.get()), lag: Some(lag) }
+    ReadyView { status, database, users, feed, clock, head: Some(node.head.get()), lag: Some(lag) }
 }
 
 fn unavailable(database: &'static str) -> ReadyView {
     let (status, unknown) = ("unavailable", "unknown");
-    ReadyView { status, database, users: unknown, feed: unknown, head: None, lag: None }
+    ReadyView { status, database, users: unknown, feed: unknown, clock: unknown, head: None, lag: None }
 }
 
 #[cfg(test)]
@@ -196,6 +209,16 @@ mod tests {
         assert_eq!(readiness(&NodeState { lag, ..NodeState::default() }).users, "behind");
         assert_eq!(unavailable("unreachable").database, "unreachable");
         assert_eq!(unavailable("damaged").database, "damaged");
+    }
+
+    #[test]
+    fn not_ready_with_a_wrong_clock() {
+        let clock = |node| (readiness(&node).status, readiness(&node).clock);
+        assert_eq!(clock(NodeState::default()), ("ok", "ok"));
+        let jumped = NodeState { has_clock_jumped: true, is_head_in_future: true, ..NodeState::default() };
+        assert_eq!(clock(jumped), ("unavailable", "jumped"));
+        let ahead = NodeState { is_head_in_future: true, ..NodeState::default() };
+        assert_eq!(clock(ahead), ("unavailable", "head_in_future"));
     }
 
     #[test]

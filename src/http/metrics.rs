@@ -9,6 +9,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use jiff::SignedDuration;
 use projections::{Projection, ProjectionLeadership, VersionHealth, VersionReport};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::family::Family;
@@ -63,6 +64,18 @@ fn registry(state: &HttpState) -> Registry {
     if let Ok(services) = services {
         let head = "The head of the log that this process knows of";
         gauge("aegis_log_head_position", head, services.store.progress().head.get());
+        let seconds = |time: SignedDuration| time.as_secs_f64();
+        let clock = services.store.clock();
+        let mut gauge = |name: &str, help: &str, value: Option<SignedDuration>| {
+            let gauge = Gauge::<f64, AtomicU64>::default();
+            gauge.set(value.map_or(0.0, seconds));
+            registry.register(name, help, gauge);
+        };
+        let offset = "By how much the clock of this node is ahead of that of the database";
+        gauge("aegis_clock_offset_seconds", offset, clock.offset());
+        let future = "How far the time of the last event lies in the future; negative for the past";
+        let ahead = services.store.progress().head_time.map(|at| at.duration_since(clock.now()));
+        gauge("aegis_log_head_time_ahead_seconds", future, ahead);
         services.store.metrics().register(&mut registry);
         services.delivery_context.metrics().register(&mut registry);
         register_projections(&mut registry, services);

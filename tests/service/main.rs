@@ -13,6 +13,7 @@ mod support;
 mod administration;
 mod backpressure;
 mod bodies;
+mod clocks;
 mod command_counts;
 mod concurrency;
 mod cors;

@@ -11,7 +11,8 @@ use store::backend::{CommitError, Genesis};
 use store::commit_planner::Batch;
 use store::key_store::{ClaimHash, KeyEntry, StreamKeyEntry};
 use store::{
-    Backend, Envelope, EventQuery, Head, RecordedResult, RetryCounter, StoreError, StoreProgress, StreamId,
+    Backend, DatabaseClock, Envelope, EventQuery, Head, RecordedResult, RetryCounter, StoreError,
+    StoreProgress, StreamId,
 };
 use tokio::sync::watch::Receiver;
 
@@ -42,6 +43,7 @@ impl Backend for MongoStore {
     async fn commit(&self, batch: Arc<Batch>) -> Result<Vec<AppendResult>, CommitError> {
         let committed = commit::commit(&self.connection.work, batch).await?;
         self.tracker.advance_head(committed.head);
+        self.tracker.observe_head_time(committed.at);
         Ok(committed.results)
     }
 
@@ -122,6 +124,10 @@ impl Backend for MongoStore {
 
     fn since_heartbeat(&self) -> Option<Duration> {
         self.tracker.since_heartbeat()
+    }
+
+    fn clock(&self) -> Option<&DatabaseClock> {
+        Some(self.connection.work.clock())
     }
 
     fn retries(&self) -> RetryCounter {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use mongodb::ClientSession;
 use mongodb::bson::{Document, RawDocumentBuf, doc};
 use store::append::AppendResult;
@@ -24,6 +25,8 @@ use crate::transaction::{TransactionBody, run_transaction};
 pub(crate) struct Committed {
     pub(crate) results: Vec<AppendResult>,
     pub(crate) head: Position,
+    /// The time of the head.
+    pub(crate) at: Timestamp,
 }
 
 /// Commits a batch. The error distinguishes "not committed" from "unknown".
@@ -59,7 +62,7 @@ impl TransactionBody for CommitBatch {
             // Rejections depend on what was read, so they too need the head unchanged and a majority commit.
             lock_head(db, session).await?;
         }
-        Ok(Committed { head: plan.head.position, results: plan.results })
+        Ok(Committed { head: plan.head.position, at: plan.head.at, results: plan.results })
     }
 }
 

@@ -11,7 +11,7 @@ use mongodb::options::{
     SessionOptions, TransactionOptions, WriteConcern,
 };
 use mongodb::{Client, ClientSession, Collection, Database};
-use store::{RefusalReason, RetryCounter, StoreError};
+use store::{DatabaseClock, RefusalReason, RetryCounter, StoreError};
 
 use crate::causal_token::CausalToken;
 use crate::error::from_driver_error;
@@ -68,10 +68,10 @@ impl Connection {
         watching.app_name = watching.app_name.map(|name| with_suffix(name, WATCH_APP_SUFFIX));
         options.max_pool_size.get_or_insert(MAX_WORK_CONNECTIONS);
         let direct = direct(options.clone());
-        let causal_token = CausalToken::default();
+        let (causal_token, clock) = (CausalToken::default(), DatabaseClock::default());
         Ok(Self {
-            work: Db::new(options, database, &causal_token)?,
-            watched: Db::new(watching, database, &causal_token)?,
+            work: Db::new(options, database, &causal_token, &clock)?,
+            watched: Db::new(watching, database, &causal_token, &clock)?,
             hosts: hosts.join(","),
             direct,
         })
@@ -90,11 +90,17 @@ pub(crate) struct Db {
     database: Database,
     app_name: Arc<str>,
     causal_token: CausalToken,
+    clock: DatabaseClock,
     retries: RetryCounter,
 }
 
 impl Db {
-    fn new(options: ClientOptions, name: &str, causal_token: &CausalToken) -> Result<Self, StoreError> {
+    fn new(
+        options: ClientOptions,
+        name: &str,
+        causal_token: &CausalToken,
+        clock: &DatabaseClock,
+    ) -> Result<Self, StoreError> {
         let app_name = options.app_name.as_deref().unwrap_or(DEFAULT_APP_NAME).into();
         let client = Client::with_options(options).map_err(|error| bad_url(&error))?;
         let options = DatabaseOptions::builder()
@@ -106,12 +112,18 @@ impl Db {
             database: client.database_with_options(name, options),
             app_name,
             causal_token: causal_token.clone(),
+            clock: clock.clone(),
             retries: RetryCounter::default(),
         })
     }
 
     pub(crate) fn handle(&self) -> &Database {
         &self.database
+    }
+
+    /// The clock of the primary.
+    pub(crate) fn clock(&self) -> &DatabaseClock {
+        &self.clock
     }
 
     /// Counts transaction retries.

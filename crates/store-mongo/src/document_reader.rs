@@ -32,9 +32,7 @@ impl<'a> DocumentReader<'a> {
     }
 
     pub(crate) fn timestamp(&self, key: &str) -> Result<Timestamp, StoreError> {
-        self.get(key, "a date", |value| {
-            Timestamp::from_millisecond(value.as_datetime()?.timestamp_millis()).ok()
-        })
+        self.get(key, "a date", |value| timestamp(value.as_datetime()?))
     }
 
     pub(crate) fn uuid(&self, key: &str) -> Result<Uuid, StoreError> {
@@ -97,6 +95,11 @@ pub(crate) fn hashes(claims: &[ClaimHash]) -> Vec<Bson> {
 
 pub(crate) fn uuid(id: Uuid) -> Binary {
     Binary { subtype: BinarySubtype::Uuid, bytes: id.as_bytes().to_vec() }
+}
+
+/// `None` outside of the years 1 to 9999.
+pub(crate) fn timestamp(date: DateTime) -> Option<Timestamp> {
+    Timestamp::from_millisecond(date.timestamp_millis()).ok()
 }
 
 pub(crate) fn date(at: Timestamp) -> DateTime {

@@ -11,7 +11,7 @@ use store::rotation::{CLAIMS, SIGNING};
 use store::{Corruption, Head, RefusalReason, StoreError};
 
 use crate::connection::{CHECKPOINTS, Connection, Db};
-use crate::document_reader::{DocumentReader, binary, raw, uuid};
+use crate::document_reader::{DocumentReader, binary, raw, timestamp, uuid};
 use crate::error::{MongoError, context, from_driver_error};
 use crate::event_document::from_head;
 use crate::key_store::service_keys;
@@ -67,7 +67,12 @@ pub(crate) async fn create_collection(db: &Db, name: &str) -> Result<bool, Store
 async fn check_server(connection: &Connection) -> Result<(), StoreError> {
     let admin = connection.work.handle().client().database("admin");
     match admin.run_command(doc! { "hello": 1 }).await {
-        Ok(hello) => check_topology(&connection.hosts, &hello),
+        Ok(hello) => {
+            if let Some(time) = hello.get_datetime("localTime").ok().and_then(|time| timestamp(*time)) {
+                connection.work.clock().observe(time);
+            }
+            check_topology(&connection.hosts, &hello)
+        }
         Err(error) => {
             // The driver silently skips a server that is not of the kind the URL asks for.
             let skipped_server = match *error.kind {

@@ -25,6 +25,7 @@ pub(crate) async fn read(
     batch: &Batch,
 ) -> Result<(Preconditions, i64), MongoError> {
     let mut pipeline = pipeline(db, &batch.streams(), &batch.claims());
+    pipeline.push(doc! { "$set": { TIME: "$$NOW" } });
     if batch.creates_keys() {
         pipeline.push(lookup(db.keys().name(), vec![doc! { "$match": { "_id": SIGNING } }], WRAPPING));
     }
@@ -33,6 +34,8 @@ pub(crate) async fn read(
     let found = found.first().ok_or_else(|| Corruption::missing("the head of the log"))?;
     let (head, touched) = to_head(found)?;
     let joined = DocumentReader::new(found, "the preconditions of a batch");
+    let time = joined.timestamp(TIME)?;
+    db.clock().observe(time);
     let versions = joined.documents(VERSIONS)?.into_iter().map(to_version).collect::<Result<_, _>>()?;
     // An entry found both by stream and by claim is returned twice, with the same content.
     let entries = [joined.documents(BY_STREAM)?, joined.documents(BY_CLAIM)?].concat();
@@ -50,6 +53,7 @@ pub(crate) async fn read(
     Ok((
         Preconditions {
             head,
+            database_time: Some(time),
             versions,
             key_entries: vault,
             owners,
@@ -61,6 +65,7 @@ pub(crate) async fn read(
 }
 
 /// Names of the joined results.
+const TIME: &str = "time";
 const VERSIONS: &str = "versions";
 const BY_STREAM: &str = "by_stream";
 const BY_CLAIM: &str = "by_claim";

@@ -4,16 +4,17 @@
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use mongodb::bson::{Document, RawDocument, RawDocumentBuf, doc};
 use mongodb::change_stream::ChangeStream;
 use mongodb::change_stream::event::{ChangeStreamEvent, OperationType};
-use store::{ProgressTracker, StoreError};
+use store::{Position, ProgressTracker, StoreError};
 use tokio::time::{Instant, sleep};
 
 use crate::connection::Db;
 use crate::document_reader::DocumentReader;
 use crate::error::{context, from_driver_error};
-use crate::find::find;
+use crate::find::{FindRequest, find, search};
 use crate::row_document::to_checkpoint;
 use crate::versions::to_versions;
 
@@ -72,9 +73,7 @@ async fn poll_loop(db: Db, tracker: Weak<ProgressTracker>, stream: StreamActivit
 /// Reads the progress of the log and the read models, and detects dropped collections.
 async fn poll(db: &Db, tracker: &Weak<ProgressTracker>) -> Result<(), StoreError> {
     let Some(watched) = tracker.upgrade().map(|tracker| tracker.watched()) else { return Ok(()) };
-    let position =
-        |document: &RawDocument| DocumentReader::new(document, "the head of the log").position("position");
-    let heads = find(db, &db.head(), "polling the head of the log", doc! {}, doc! {}, 1, position).await?;
+    let heads = poll_head(db).await?;
     let checkpoints = find(
         db,
         &db.checkpoints(),
@@ -93,8 +92,9 @@ async fn poll(db: &Db, tracker: &Weak<ProgressTracker>) -> Result<(), StoreError
     for name in watched.into_iter().filter(|name| there.iter().all(|there| **there != **name)) {
         tracker.mark_dropped(&name);
     }
-    for head in heads {
+    for (head, at) in heads {
         tracker.advance_head(head);
+        tracker.observe_head_time(at);
     }
     for (table, checkpoint, _) in checkpoints {
         tracker.advance_checkpoint(&table, checkpoint);
@@ -104,6 +104,18 @@ async fn poll(db: &Db, tracker: &Weak<ProgressTracker>) -> Result<(), StoreError
     }
     tracker.heartbeat();
     Ok(())
+}
+
+/// The head of the log, if there is one. Also reads the clock of the primary.
+async fn poll_head(db: &Db) -> Result<Vec<(Position, Timestamp)>, StoreError> {
+    let fields = Some(doc! { "position": 1, "at": 1, "now": "$$NOW" });
+    let request = FindRequest { filter: doc! {}, order: doc! {}, limit: 1, index: None, fields };
+    let head = |document: &RawDocument| {
+        let fields = DocumentReader::new(document, "the head of the log");
+        db.clock().observe(fields.timestamp("now")?);
+        Ok((fields.position("position")?, fields.timestamp("at")?))
+    };
+    search(db, &db.head(), "polling the head of the log", request, head).await
 }
 
 /// Keeps a change stream open. A broken stream is reopened at the present, not from a resume token, whose
@@ -198,7 +210,9 @@ fn publish(tracker: &ProgressTracker, event: &ChangeStreamEvent<RawDocumentBuf>)
     let Some(document) = &event.full_document else { return Ok(()) };
     match collection {
         "head" => {
-            tracker.advance_head(DocumentReader::new(document, "the head of the log").position("position")?);
+            let head = DocumentReader::new(document, "the head of the log");
+            tracker.advance_head(head.position("position")?);
+            tracker.observe_head_time(head.timestamp("at")?);
         }
         "read_models" => {
             let (projection, versions) = to_versions(document)?;

@@ -38,8 +38,9 @@ impl Backend for SqliteStore {
     async fn commit(&self, batch: Arc<Batch>) -> Result<Vec<AppendResult>, CommitError> {
         let tracker = Arc::clone(&self.tracker);
         let work = move |session: &mut ManagedConnection| {
-            let (results, head) = session.run(|connection| commit::commit(connection, &batch))?;
+            let (results, head, at) = session.run(|connection| commit::commit(connection, &batch))?;
             tracker.advance_head(head);
+            tracker.observe_head_time(at);
             Ok(results)
         };
         // A writer thread that stopped without an answer may have committed first.

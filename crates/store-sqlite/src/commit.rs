@@ -1,5 +1,6 @@
 //! Commits a batch: reads the preconditions, plans and writes in one transaction.
 
+use jiff::Timestamp;
 use rusqlite::{Connection, Transaction, params};
 use store::append::AppendResult;
 use store::commit_planner::{Batch, CommitPlan};
@@ -13,18 +14,18 @@ use crate::idempotency;
 use crate::preconditions::read_preconditions;
 use crate::transaction::{self, begin};
 
-/// Commits a batch; returns the result of each append and the new position of the head.
+/// Commits a batch; returns the result of each append, and the position and time of the head.
 pub(crate) fn commit(
     connection: &mut Connection,
     batch: &Batch,
-) -> Result<(Vec<AppendResult>, Position), SqliteError> {
+) -> Result<(Vec<AppendResult>, Position, Timestamp), SqliteError> {
     let transaction = begin(connection)?;
     let plan = batch.plan(read_preconditions(&transaction, batch)?);
     if !plan.events.is_empty() {
         write_plan(&transaction, &plan)?;
     }
     transaction::commit(&transaction)?;
-    Ok((plan.results, plan.head.position))
+    Ok((plan.results, plan.head.position, plan.head.at))
 }
 
 fn write_plan(transaction: &Transaction<'_>, plan: &CommitPlan) -> Result<(), SqliteError> {

@@ -1,5 +1,6 @@
 //! The head of the log: the single row of `head`.
 
+use jiff::Timestamp;
 use rusqlite::{Connection, Transaction, params};
 use store::head::Head;
 use store::merkle::Frontier;
@@ -28,6 +29,12 @@ pub(crate) fn read_head(connection: &Connection) -> Result<Head, SqliteError> {
 pub(crate) fn read_head_position(connection: &Connection) -> Result<Position, SqliteError> {
     let mut statement = connection.prepare_cached("SELECT position FROM head")?;
     Ok(Position::from_i64(statement.query_row([], |row| row.get(0))?))
+}
+
+/// The time alone, for the progress watcher.
+pub(crate) fn read_head_time(connection: &Connection) -> Result<Timestamp, SqliteError> {
+    let mut statement = connection.prepare_cached("SELECT at FROM head")?;
+    Ok(timestamp(statement.query_row([], |row| row.get(0))?)?)
 }
 
 /// Writes the head of the log.

@@ -39,6 +39,7 @@ pub(crate) fn read_preconditions(
     let wrapping = if batch.creates_keys() { wrapping_key_id(connection)? } else { None };
     Ok(Preconditions {
         head,
+        database_time: None,
         versions,
         key_entries: vault,
         owners: claim_owners(connection, batch)?,

@@ -7,12 +7,13 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use rusqlite::Connection;
 use store::{Position, ProgressTracker, ProjectionCheckpoint, ProjectionVersions, StoreError};
 
 use crate::checkpoints::all_checkpoints;
 use crate::error::{SqliteError, none_if_table_missing};
-use crate::head::read_head_position;
+use crate::head::{read_head_position, read_head_time};
 use crate::managed_connection::ManagedConnection;
 use crate::projection_versions;
 use crate::schema::table_exists;
@@ -109,6 +110,7 @@ impl WatcherThread {
 /// The progress of the log and the projections.
 pub(crate) struct ProgressSnapshot {
     head: Position,
+    head_time: Option<Timestamp>,
     checkpoints: Vec<(String, ProjectionCheckpoint)>,
     versions: Vec<(String, ProjectionVersions)>,
 }
@@ -117,6 +119,9 @@ impl ProgressSnapshot {
     /// Notifies subscribers.
     pub(crate) fn publish(self, tracker: &ProgressTracker) {
         tracker.advance_head(self.head);
+        if let Some(at) = self.head_time {
+            tracker.observe_head_time(at);
+        }
         for (table, checkpoint) in self.checkpoints {
             tracker.advance_checkpoint(&table, checkpoint);
         }
@@ -130,6 +135,7 @@ impl ProgressSnapshot {
 pub(crate) fn read_snapshot(connection: &Connection) -> Result<ProgressSnapshot, SqliteError> {
     Ok(ProgressSnapshot {
         head: none_if_table_missing(read_head_position(connection))?.unwrap_or_default(),
+        head_time: none_if_table_missing(read_head_time(connection))?,
         checkpoints: none_if_table_missing(all_checkpoints(connection))?.unwrap_or_default(),
         versions: none_if_table_missing(projection_versions::all(connection))?.unwrap_or_default(),
     })

@@ -12,6 +12,7 @@ use crate::error::StoreError;
 use crate::event::{NewEvent, Position, StreamId};
 use crate::idempotency::IdempotencyKey;
 use crate::key_store::KeyId;
+use crate::log_time::ClockJump;
 
 /// One append: writes to one or more streams, committed atomically.
 #[derive(Clone, Debug)]
@@ -189,6 +190,9 @@ pub enum AppendError {
     /// The append queue is full or closed; nothing was written. Retry later.
     #[error("the append queue is full; retry later")]
     Busy,
+    /// The clock of this machine jumped ahead; nothing was written.
+    #[error(transparent)]
+    ClockJumped(#[from] ClockJump),
     /// The outcome cannot be determined: the commit was sent and not answered in time.
     #[error("the outcome of the append is unknown: {0}")]
     Unknown(StoreError),

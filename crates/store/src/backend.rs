@@ -18,6 +18,7 @@ use crate::event::{Envelope, Position, StreamId};
 use crate::head::Head;
 use crate::idempotency::RecordedResult;
 use crate::key_store::{ClaimHash, KeyEntry, StreamKeyEntry};
+use crate::log_time::DatabaseClock;
 use crate::metrics::RetryCounter;
 use crate::progress::StoreProgress;
 
@@ -119,6 +120,11 @@ pub trait Backend: Send + Sync {
     /// there are none; `None` if there are no other processes, or watching has not begun. A watched database
     /// sends one every second.
     fn since_heartbeat(&self) -> Option<Duration> {
+        None
+    }
+
+    /// The clock of the database, if it has one of its own, which stamps the events of all nodes.
+    fn clock(&self) -> Option<&DatabaseClock> {
         None
     }
 

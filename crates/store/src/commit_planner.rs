@@ -20,6 +20,7 @@ use crate::event::{Envelope, StreamId};
 use crate::head::Head;
 use crate::idempotency::RecordedResult;
 use crate::key_store::{ClaimHash, KeyEntry, KeyId, MasterKey};
+use crate::log_time::CommitTime;
 use crate::merkle::leaf_hash;
 use crate::prepared::{EventPlacement, KeyUse, PreparedAppend, PreparedWrite};
 
@@ -68,16 +69,16 @@ pub use plan::{CommitPlan, Preconditions};
 /// ```
 pub struct Batch {
     appends: Vec<PreparedAppend>,
-    now: Timestamp,
+    time: CommitTime,
     signer: Arc<Signer>,
 }
 
 impl Batch {
-    /// A batch of appends in their order of arrival. Events get the time `now`, or that of the head if it is
+    /// A batch of appends in their order of arrival. Events get the given time, or that of the head if it is
     /// later.
     #[must_use]
-    pub fn new(appends: Vec<PreparedAppend>, now: Timestamp, signer: Arc<Signer>) -> Self {
-        Self { appends, now, signer }
+    pub fn new(appends: Vec<PreparedAppend>, time: impl Into<CommitTime>, signer: Arc<Signer>) -> Self {
+        Self { appends, time: time.into(), signer }
     }
 
     /// The streams whose version and key entry [`Batch::plan`] needs.
@@ -114,7 +115,8 @@ impl Batch {
     /// Plans the commit. Of two conflicting appends, the earlier one is accepted.
     #[must_use]
     pub fn plan(&self, preconditions: Preconditions) -> CommitPlan {
-        let mut state = BatchState::new(preconditions, self.now);
+        let now = self.time.resolve(preconditions.database_time);
+        let mut state = BatchState::new(preconditions, now);
         let results = self.appends.iter().map(|append| state.accept(append)).collect();
         state.into_plan(results, &self.signer)
     }

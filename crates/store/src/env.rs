@@ -4,6 +4,7 @@
 //! generator of the operating system.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use jiff::Timestamp;
@@ -13,6 +14,12 @@ use uuid::Uuid;
 pub trait Clock: Send + Sync {
     /// The current time, UTC.
     fn now(&self) -> Timestamp;
+
+    /// The time since a fixed moment, on a clock that cannot be set; `None` of a simulated clock, whose time is
+    /// taken as it is.
+    fn monotonic(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// A source of random bytes.
@@ -48,6 +55,12 @@ impl Env {
         Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
     }
 
+    /// The time since a fixed moment, on a clock that cannot be set; `None` of a simulated clock.
+    #[must_use]
+    pub fn monotonic(&self) -> Option<Duration> {
+        self.clock.monotonic()
+    }
+
     /// `N` random bytes.
     #[must_use]
     pub fn bytes<const N: usize>(&self) -> [u8; N] {
@@ -71,6 +84,15 @@ impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "the only place that reads the system clock")]
     fn now(&self) -> Timestamp {
         Timestamp::now()
+    }
+
+    fn monotonic(&self) -> Option<Duration> {
+        // Unlike `Instant`, this clock goes on while the machine sleeps.
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        Some(Duration::new(
+            time.tv_sec.try_into().unwrap_or_default(),
+            time.tv_nsec.try_into().unwrap_or_default(),
+        ))
     }
 }
 

@@ -20,6 +20,7 @@ use crate::event::{Envelope, Position, StoredEvent, StreamId};
 use crate::head::Head;
 use crate::idempotency::{IdempotencyKey, RecordedResult};
 use crate::key_store::{ClaimKey, Keyring, MasterKey, MasterKeys};
+use crate::log_time::LogClock;
 use crate::metrics::Metrics;
 use crate::progress::StoreProgress;
 use crate::read::{check_contiguous, unseal};
@@ -174,8 +175,14 @@ impl EventStore {
     /// # Errors
     /// [`StoreError`] if it cannot be read.
     pub async fn recorded_result(&self, key: &IdempotencyKey) -> Result<Option<RecordedResult>, StoreError> {
-        let now = self.encryptor.env.now();
+        let now = self.clock().now();
         Ok(self.backend.recorded_result(key.hash()).await?.filter(|recorded| recorded.is_retained(now)))
+    }
+
+    /// The clock that stamps the events.
+    #[must_use]
+    pub fn clock(&self) -> &LogClock {
+        self.writer.clock()
     }
 
     /// The head of the log.

@@ -10,6 +10,7 @@
 //! - `writer` and `fair_queue`: group commit.
 //! - [`commit_planner`]: decides which appends of a batch are accepted, with [`canonical`], [`merkle`] and
 //!   [`checkpoint`] for the Merkle tree and its signed head, and [`idempotency`] for repeated requests.
+//! - [`log_time`]: whose clock stamps the events.
 //! - [`backend`]: the port to the database that stores the log.
 //! - [`progress`]: notifies readers of the new head, and knows the projection [`lag`]; [`page`] reads on from
 //!   there.
@@ -44,6 +45,7 @@ pub mod key_store;
 pub mod lag;
 pub mod leader_election;
 pub mod lease;
+pub mod log_time;
 pub mod memory;
 pub mod merkle;
 pub mod metrics;
@@ -72,6 +74,7 @@ pub use key_store::{Keyring, MasterKey, MasterKeys};
 pub use lag::ProjectionLag;
 pub use leader_election::{LeaderElection, LeaderReport, LeadershipEnd, LeadershipStatus};
 pub use lease::{Lease, LeaseStore};
+pub use log_time::{ClockJump, CommitTime, DatabaseClock, LogClock};
 pub use metrics::{AppendOutcome, Metrics, RetryCounter, RetryReason};
 pub use page::Page;
 pub use progress::{ProgressTracker, StoreProgress};

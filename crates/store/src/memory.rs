@@ -93,10 +93,11 @@ impl Backend for Memory {
     async fn commit(&self, batch: Arc<Batch>) -> Result<Vec<AppendResult>, CommitError> {
         let mut state = self.state();
         let plan = batch.plan(state.preconditions(&batch));
-        let head = plan.head.position;
+        let (head, at) = (plan.head.position, plan.head.at);
         let results = state.write(plan);
         drop(state);
         self.tracker.advance_head(head);
+        self.tracker.observe_head_time(at);
         Ok(results)
     }
 
@@ -168,6 +169,7 @@ impl State {
         };
         Preconditions {
             head: self.head.clone(),
+            database_time: None,
             versions: streams.iter().filter_map(version).collect(),
             key_entries: streams
                 .iter()

@@ -46,7 +46,7 @@ pub enum AppendOutcome {
     Refused,
     /// The queue was full or closed.
     Busy,
-    /// The database failed; nothing was written.
+    /// The database failed, or the clock is wrong; nothing was written.
     Failed,
     /// The outcome was unknown at the timeout. If committed later, it is counted as appended too.
     Unknown,
@@ -71,7 +71,7 @@ impl AppendOutcome {
             Ok(_) => Self::Appended,
             Err(AppendError::Busy) => Self::Busy,
             Err(AppendError::Unknown(_)) => Self::Unknown,
-            Err(AppendError::Store(_)) => Self::Failed,
+            Err(AppendError::Store(_) | AppendError::ClockJumped(_)) => Self::Failed,
             Err(
                 AppendError::DuplicateRequest
                 | AppendError::Conflict { .. }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -21,6 +22,8 @@ use crate::versions::{ProjectionVersion, ProjectionVersions, VersionStage};
 pub struct StoreProgress {
     /// The position of the head of the log.
     pub head: Position,
+    /// The latest time of a head that this process has read.
+    pub head_time: Option<Timestamp>,
     /// The checkpoint of each projection table.
     pub checkpoints: BTreeMap<Arc<str>, ProjectionCheckpoint>,
     /// The versions of each read model.
@@ -110,6 +113,14 @@ impl ProgressTracker {
                 progress.forget_reached_heads();
             }
             changed
+        });
+    }
+
+    /// The head of the log was stamped with this time, or a later one. Nobody is notified: no reader waits for it.
+    pub fn observe_head_time(&self, at: Timestamp) {
+        self.progress.send_if_modified(|progress| {
+            progress.head_time = progress.head_time.max(Some(at));
+            false
         });
     }
 

@@ -18,6 +18,7 @@ use crate::commit_planner::Batch;
 use crate::env::Env;
 use crate::error::StoreError;
 use crate::fair_queue::{AppendSize, FairQueue};
+use crate::log_time::LogClock;
 use crate::metrics::Metrics;
 use crate::prepared::PreparedAppend;
 
@@ -75,6 +76,7 @@ pub(crate) struct Writer {
     room: Arc<Semaphore>,
     closing: Arc<Notify>,
     metrics: Metrics,
+    clock: Arc<LogClock>,
 }
 
 impl Writer {
@@ -86,12 +88,13 @@ impl Writer {
             room: Arc::new(Semaphore::new(MAX_QUEUED.try_into().unwrap_or(usize::MAX))),
             closing: Arc::default(),
             metrics: Metrics::new(backend.retries()),
+            clock: Arc::new(LogClock::new(env, backend.clock().cloned())),
         };
         let (closing, metrics) = (Arc::clone(&writer.closing), writer.metrics.clone());
         let task = WriterTask {
             backend,
             signer,
-            env,
+            clock: Arc::clone(&writer.clock),
             queue,
             closing,
             metrics,
@@ -110,6 +113,11 @@ impl Writer {
     /// The counters of this writer.
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// The clock that stamps the events.
+    pub(crate) fn clock(&self) -> &LogClock {
+        &self.clock
     }
 
     /// Queues an append and waits for its result. Once taken into a batch it is committed even if the caller
@@ -172,7 +180,7 @@ fn writer_stopped() -> StoreError {
 struct WriterTask {
     backend: Arc<dyn Backend>,
     signer: Arc<Signer>,
-    env: Env,
+    clock: Arc<LogClock>,
     queue: mpsc::UnboundedReceiver<QueuedAppend>,
     closing: Arc<Notify>,
     metrics: Metrics,
@@ -213,7 +221,14 @@ impl WriterTask {
     )]
     async fn commit(&mut self, appends: Vec<PreparedAppend>, answers: Vec<oneshot::Sender<AppendResult>>) {
         let events = count_events(&appends);
-        let batch = Batch::new(appends, self.env.now(), Arc::clone(&self.signer));
+        let time = match self.clock.commit_time() {
+            Ok(time) => time,
+            Err(jump) => {
+                tracing::error!(error = %jump, "appends refused");
+                return self.respond(answers, std::iter::repeat_with(move || Err(jump.into())));
+            }
+        };
+        let batch = Batch::new(appends, time, Arc::clone(&self.signer));
         let begun = Instant::now();
         let results = self.backend.commit(Arc::new(batch)).await;
         let elapsed = begun.elapsed();

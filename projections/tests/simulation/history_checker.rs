@@ -172,6 +172,7 @@ fn coverage_label(refusal: &AppendError) -> &'static str {
         AppendError::TooLarge { .. } => "refused: too large",
         AppendError::Invalid(_) => "refused: invalid",
         AppendError::Busy => "refused: busy",
+        AppendError::ClockJumped(_) => "refused: clock jumped",
         AppendError::Unknown(_) => "unknown",
         AppendError::Store(_) => "refused: database",
     }

@@ -96,6 +96,7 @@ impl ReferenceModel {
             AppendError::DuplicateRequest
             | AppendError::TooLarge { .. }
             | AppendError::Busy
+            | AppendError::ClockJumped(_)
             | AppendError::WrappingKeyRotated { .. }
             | AppendError::Unknown(_)
             | AppendError::Store(_) => true,

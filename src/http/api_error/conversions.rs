@@ -45,6 +45,7 @@ impl From<AppendError> for ApiError {
                 Self::Busy(error.to_string())
             }
             AppendError::Unknown(_) => Self::OutcomeUnknown(error.to_string()),
+            AppendError::ClockJumped(_) => Self::ClockJumped(error.to_string()),
             AppendError::Store(store) => store.clone().into(),
             AppendError::ClaimTaken { .. } | AppendError::Invalid(_) => Self::internal(&error),
         }

@@ -77,6 +77,8 @@ pub(crate) enum ApiError {
     Unavailable(String),
     /// The write may or may not have been executed.
     OutcomeUnknown(String),
+    /// The clock of the machine jumped ahead; nothing was done.
+    ClockJumped(String),
     /// The read model lags behind the log.
     ProjectionBehind(String),
     /// A queue or a limit is exhausted.
@@ -160,6 +162,7 @@ impl ApiError {
         match self {
             Self::Unavailable(cause)
             | Self::OutcomeUnknown(cause)
+            | Self::ClockJumped(cause)
             | Self::ProjectionBehind(cause)
             | Self::Busy(cause)
             | Self::Internal(cause) => Some(cause),
@@ -198,6 +201,7 @@ impl ApiError {
             Self::BodyTooSlow => (S::REQUEST_TIMEOUT, "body_too_slow"),
             Self::Unavailable(_) => (S::SERVICE_UNAVAILABLE, "unavailable"),
             Self::OutcomeUnknown(_) => (S::SERVICE_UNAVAILABLE, "outcome_unknown"),
+            Self::ClockJumped(_) => (S::SERVICE_UNAVAILABLE, "clock_jumped"),
             Self::ProjectionBehind(_) => (S::SERVICE_UNAVAILABLE, "projection_behind"),
             Self::Busy(_) => (S::SERVICE_UNAVAILABLE, "busy"),
             Self::TooManyReaders => (S::TOO_MANY_REQUESTS, "too_many_readers"),
@@ -246,6 +250,7 @@ impl ApiError {
             Self::OutcomeUnknown(_) => {
                 "The outcome of this write is unknown; send it again under the same Idempotency-Key, or read back first"
             }
+            Self::ClockJumped(_) => "The clock of the service is wrong; nothing was done",
             Self::ProjectionBehind(_) => "The read model is behind the event log; try again in a moment",
             Self::Busy(_) => "The service is busy; try again in a moment",
             Self::TooManyReaders => "You follow the log 100 times already; end one of those first",

@@ -54,8 +54,13 @@ impl TestApp {
 
     /// A second service on the same database.
     pub(crate) async fn start_second_node(&self) -> Self {
-        let (store, clock) = (self.store.clone(), Arc::clone(&self.clock));
-        Self::launch(store, self.settings.clone(), ProjectionMode::Enabled, clock).await.opened().await
+        self.start_second_node_with_clock(Arc::clone(&self.clock)).await
+    }
+
+    /// A second service on the same database, on a machine with another clock.
+    pub(crate) async fn start_second_node_with_clock(&self, clock: Arc<TestClock>) -> Self {
+        let (store, settings) = (self.store.clone(), self.settings.clone());
+        Self::launch(store, settings, ProjectionMode::Enabled, clock).await.opened().await
     }
 
     /// The settings of a service on this database.

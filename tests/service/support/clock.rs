@@ -1,24 +1,52 @@
 //! A test clock.
 
 use std::sync::Mutex;
+use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use store::{Clock, Entropy, Env};
 
-/// The system clock until it is set, then a fixed time. Randomness is always real.
+/// The clock of a machine, right or wrong, until it is set to a fixed time. Randomness is always real.
 #[derive(Default)]
-pub(crate) struct TestClock(Mutex<Option<Timestamp>>);
+pub(crate) struct TestClock(Mutex<Shown>);
+
+enum Shown {
+    /// This much more than the right time.
+    Ahead(SignedDuration),
+    Fixed(Timestamp),
+}
+
+impl Default for Shown {
+    fn default() -> Self {
+        Self::Ahead(SignedDuration::ZERO)
+    }
+}
 
 impl TestClock {
-    /// Fixes the time.
+    /// Fixes the time. The clock is no longer that of a machine, so events are stamped by it on any database.
     pub(crate) fn set(&self, now: Timestamp) {
-        *self.0.lock().unwrap() = Some(now);
+        *self.0.lock().unwrap() = Shown::Fixed(now);
+    }
+
+    /// Sets the clock of the machine ahead of the right time by this much.
+    pub(crate) fn set_ahead(&self, by: SignedDuration) {
+        *self.0.lock().unwrap() = Shown::Ahead(by);
     }
 }
 
 impl Clock for TestClock {
     fn now(&self) -> Timestamp {
-        self.0.lock().unwrap().unwrap_or_else(|| Env::system().now())
+        match *self.0.lock().unwrap() {
+            Shown::Ahead(by) => Env::system().now() + by,
+            Shown::Fixed(time) => time,
+        }
+    }
+
+    fn monotonic(&self) -> Option<Duration> {
+        match *self.0.lock().unwrap() {
+            Shown::Ahead(_) => Env::system().monotonic(),
+            Shown::Fixed(_) => None,
+        }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use jiff::Timestamp;
+
 use crate::append::AppendResult;
 use crate::event::{Envelope, StreamId};
 use crate::head::Head;
@@ -13,6 +15,8 @@ use crate::key_store::{ClaimHash, KeyEntry, KeyId};
 pub struct Preconditions {
     /// The head of the log, read first.
     pub head: Head,
+    /// The time in the transaction, if the database has a clock of its own that all nodes share.
+    pub database_time: Option<Timestamp>,
     /// The versions of [`Batch::streams`](super::Batch::streams); streams without events are omitted.
     pub versions: HashMap<StreamId, u64>,
     /// The key entries of [`Batch::streams`](super::Batch::streams), with the claims that each stream owns.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
 use crate::append::{Append, AppendError, Appended, Claim, ExpectedVersion, StreamWrite};
@@ -120,6 +120,12 @@ impl Harness {
         EventStore::open(handle.log.clone(), masters, env).await
     }
 
+    /// Opens the store as a process on a machine with this clock.
+    pub async fn open_store_with_clock(&self, clock: &Arc<WallClock>) -> EventStore {
+        let (handle, env) = (self.fixture.open().await, Env::new(clock.clone(), self.clock.clone()));
+        EventStore::open(handle.log, self.master.clone(), env).await.unwrap()
+    }
+
     async fn process(&self) -> (EventStore, BackendHandle) {
         let handle = self.fixture.open().await;
         (self.store_on(&handle).await, handle)
@@ -216,6 +222,27 @@ pub fn username_claim(value: &str) -> Claim {
 #[must_use]
 pub fn json_object(name: &str, value: &str) -> Map<String, Value> {
     Map::from_iter([(name.to_owned(), value.into())])
+}
+
+/// The clock of a machine, which may be wrong.
+#[derive(Default)]
+pub struct WallClock(Mutex<SignedDuration>);
+
+impl WallClock {
+    /// Sets the clock ahead of the right time by this much.
+    pub fn set_ahead(&self, by: SignedDuration) {
+        *self.0.lock().unwrap() = by;
+    }
+}
+
+impl Clock for WallClock {
+    fn now(&self) -> Timestamp {
+        Env::system().now() + *self.0.lock().unwrap()
+    }
+
+    fn monotonic(&self) -> Option<Duration> {
+        Env::system().monotonic()
+    }
 }
 
 struct SettableClock {

@@ -23,7 +23,7 @@ pub mod tiles;
 pub mod verification;
 pub mod versions;
 
-pub use harness::{BackendHandle, Fixture, Harness};
+pub use harness::{BackendHandle, Fixture, Harness, WallClock};
 
 /// Declares a test module with one test per guarantee. The expression creates a
 /// [`Fixture`](crate::conformance::Fixture).
@@ -48,6 +48,7 @@ macro_rules! conformance {
             claims::rejected_append_takes_no_claim
             ordering::positions_are_gapless_and_readers_miss_nothing
             ordering::timestamps_are_monotonic_despite_clock_skew
+            ordering::wrong_clock_of_a_process_stamps_no_event
             ordering::head_commits_to_the_events
             ordering::commits_of_another_process_wake_watchers
             ordering::event_queries_filter

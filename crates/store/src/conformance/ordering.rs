@@ -6,10 +6,11 @@ use std::sync::Arc;
 use futures::future::join_all;
 use jiff::{SignedDuration, ToSpan};
 
-use super::harness::{Harness, TIMEOUT, append_writes, build_append, read_after, read_all};
-use crate::append::{ExpectedVersion, StreamWrite};
+use super::harness::{Harness, TIMEOUT, WallClock, append_writes, build_append, read_after, read_all};
+use crate::append::{AppendError, ExpectedVersion, StreamWrite};
 use crate::backend::EventQuery;
 use crate::canonical::canonical_event;
+use crate::env::Env;
 use crate::event::{NewEvent, Position};
 use crate::merkle::{Frontier, leaf_hash};
 
@@ -64,6 +65,28 @@ pub async fn timestamps_are_monotonic_despite_clock_skew(harness: &Harness) {
         .map(|event| event.envelope.at.duration_since(start).as_secs())
         .collect();
     assert_eq!(times, [0, 5, 5, 5, 6]);
+}
+
+/// The clock of a process jumps ahead by ten years. A database with a clock of its own stamps events by that; on
+/// any other, the appends of the process are refused until its clock is right again.
+pub async fn wrong_clock_of_a_process_stamps_no_event(harness: &Harness) {
+    let write = || [harness.write(&harness.new_stream(), ExpectedVersion::NoStream)];
+    let clock = Arc::new(WallClock::default());
+    let store = harness.open_store_with_clock(&clock).await;
+    append_writes(&store, write()).await.unwrap();
+    clock.set_ahead(SignedDuration::from_hours(10 * 365 * 24));
+    let has_clock = harness.open_migrated().await.log.clock().is_some();
+    let appended = append_writes(&store, write()).await;
+    if has_clock {
+        assert!(appended.unwrap().at < Env::system().now() + 1.minutes());
+        assert!(store.clock().offset().unwrap() > SignedDuration::from_hours(24));
+    } else {
+        assert!(matches!(appended, Err(AppendError::ClockJumped(_))), "{appended:?}");
+        assert_eq!(store.head().await.unwrap().position, Position::new(1));
+    }
+    clock.set_ahead(SignedDuration::ZERO);
+    let appended = append_writes(&store, write()).await.unwrap();
+    assert!(appended.at < Env::system().now() + 1.minutes());
 }
 
 /// Leaves, root, frontier and signature can be recomputed from the stored events.

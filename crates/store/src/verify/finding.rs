@@ -94,6 +94,17 @@ pub enum FindingKind {
     /// The time of the head is not that of the last event.
     #[error("the time of the head differs from that of the last event")]
     HeadTimeMismatch,
+    /// A clock that was ahead stamped the last event.
+    #[error(
+        "the time of the head, {at}, is in the future: it is {now}. A clock that was ahead stamped the event; \
+         until then, later events get the same time"
+    )]
+    HeadInFuture {
+        /// The time of the head.
+        at: Timestamp,
+        /// The time of the verification.
+        now: Timestamp,
+    },
     /// The root of the head does not follow from the leaf hashes.
     #[error("the root of the head does not follow from the leaf hashes")]
     HeadRootMismatch,
@@ -201,6 +212,7 @@ impl FindingKind {
             Self::NonCanonical(_) => "not_canonical",
             Self::CheckpointMismatch => "checkpoint_mismatch",
             Self::HeadTimeMismatch => "head_time_mismatch",
+            Self::HeadInFuture { .. } => "head_in_future",
             Self::HeadRootMismatch => "head_root_mismatch",
             Self::HeadFrontierMismatch => "head_frontier_mismatch",
             Self::HeadSignatureMismatch => "head_signature_mismatch",

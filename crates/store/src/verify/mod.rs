@@ -46,7 +46,7 @@ impl Proofs {
     /// - Positions are 1, 2, 3 … without a gap, and so are the versions of each stream; times never decrease.
     /// - Each leaf hash is the hash of its event, and equals the one in the tiles.
     /// - Personal data decrypts, unless it was erased by crypto-shredding.
-    /// - Time, root, frontier and signature of the head follow from the events.
+    /// - Time, root, frontier and signature of the head follow from the events; the time is not in the future.
     /// - The unique claims in the key store are those that the events have taken and not released.
     /// - If `since` is given, an earlier signed head, the log begins with the events of that head.
     ///
@@ -113,6 +113,7 @@ impl EventStore {
         self.scan_to(sequence, &mut expected, reader, head.position, each_page).await?;
         sequence.check_length()?;
         sequence.check_head(&head, self.signer())?;
+        let (at, last) = (head.at, head.position);
         self.check_nothing_beyond_head(head).await?;
         let verified = Verified {
             position: sequence.position(),
@@ -121,6 +122,9 @@ impl EventStore {
             claims: expected.claims(),
         };
         self.check_claims(sequence, &mut expected, reader).await?;
+        if self.clock().future(at).is_some() {
+            return Err(Finding::new(last, FindingKind::HeadInFuture { at, now: self.clock().now() }).into());
+        }
         Ok(verified)
     }
 

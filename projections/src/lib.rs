@@ -44,6 +44,7 @@ pub use lifecycle::ChangeError;
 pub use projection::{PoisonEvent, Projection};
 pub use report::{ProjectionReport, ProjectionReports, VersionHealth, VersionReport};
 pub use runner::{ProjectionHandle, ProjectionLeadership, ProjectionRunner};
+pub use users::lookup::UserLookup;
 pub use users::{UserRow, Users};
 pub use webhooks::{WebhookRow, Webhooks};
 

@@ -5,11 +5,9 @@
 use std::sync::Arc;
 
 use domain::{EmailAddress, UserId};
-use projections::{UserRow, Users};
-use store::{
-    Corruption, EventStore, Position, ProjectionCheckpoint, ReadModelStore, Row, RowPage, StoreError,
-    StreamId,
-};
+use projections::users::lookup;
+use projections::{UserLookup, UserRow, Users};
+use store::{Corruption, EventStore, Position, ProjectionCheckpoint, ReadModelStore, Row, StoreError};
 
 use super::{QueryError, ReadModel, RowsQuery};
 
@@ -99,25 +97,16 @@ impl UserQueries {
             UserKey::Email(email) => ("email_key", email),
         };
         for _ in 0..MAX_ATTEMPTS {
+            let confirmation = self.0.store.confirm_head().await?;
             let (_, page) = self.0.read(RowsQuery::Find { column, text }).await?;
-            let row = page.rows.first().map(parse_row).transpose()?;
-            let Some(row) = row else { return Ok((None, page.checkpoint)) };
-            match self.first_unapplied(&row, &page).await? {
-                None => return Ok((Some(row), page.checkpoint)),
-                Some(wanted) => self.0.wait_until_projected(wanted).await?,
+            match lookup::evaluate(&self.0.store, &page, confirmation).await? {
+                UserLookup::Found(row, checkpoint) => return Ok((Some(*row), checkpoint)),
+                UserLookup::NotFound(checkpoint) => return Ok((None, checkpoint)),
+                UserLookup::Behind(wanted) => self.0.wait_until_projected(wanted).await?,
+                UserLookup::Unconfirmed => {}
             }
         }
         Err(self.0.behind(self.0.store.progress().head))
-    }
-
-    /// The first event of the user that the row lacks. Rows that are behind the log may lack a deactivation, so
-    /// the log decides.
-    async fn first_unapplied(&self, row: &UserRow, page: &RowPage) -> Result<Option<Position>, QueryError> {
-        if page.is_current() {
-            return Ok(None);
-        }
-        let stream = StreamId::from_trusted(row.id.stream())?;
-        Ok(self.0.store.first_newer_event(&stream, row.version, page.checkpoint.position).await?)
     }
 }
 

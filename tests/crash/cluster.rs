@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use testkit::reserve_port;
 use testkit::service::{Client, Deployment, ServiceProcess, eventually};
+use testkit::{MachineClock, reserve_port};
 
 use crate::clients::ClientContext;
 use crate::journal::Journal;
@@ -58,6 +58,14 @@ impl Cluster {
             ClusterNode { deployment, address, service: None }
         };
         Self { nodes: (0..services).map(node).collect() }
+    }
+
+    /// Gives a service the clock of another machine, which has to outlive it.
+    pub(crate) fn with_clock(mut self, node: usize, clock: &MachineClock) -> Self {
+        let node_with_clock = self.nodes.remove(node);
+        let deployment = node_with_clock.deployment.with_clock(clock);
+        self.nodes.insert(node, ClusterNode { deployment, ..node_with_clock });
+        self
     }
 
     /// Extends the time limit of commands.

@@ -7,12 +7,15 @@ use crate::feed_observer::FeedObserver;
 use crate::history_checker;
 use crate::log::{self, Log};
 use crate::resend::resend_unsettled;
+use crate::revoked_tokens::{TokenResults, TokenWatch};
+use crate::seeded_rng::SeededRng;
 use crate::summary;
 
 /// A running crash test.
 pub(crate) struct CrashTest {
     pub(crate) context: ClientContext,
     clients: Clients,
+    tokens: Option<TokenWatch>,
     observers: Vec<FeedObserver>,
     /// The part of the log read so far.
     log: Log,
@@ -24,7 +27,12 @@ impl CrashTest {
         let observer =
             |service: &testkit::service::Client| FeedObserver::at(service.clone(), context.token.clone());
         let observers = context.services.iter().map(observer).collect();
-        Self { context, clients, observers, log: Log::default() }
+        Self { context, clients, tokens: None, observers, log: Log::default() }
+    }
+
+    /// Also revokes tokens and presents them to every service.
+    pub(crate) fn watching_tokens(self, rng: &mut SeededRng) -> Self {
+        Self { tokens: Some(TokenWatch::start(&self.context, rng)), ..self }
     }
 
     /// Checks the invariants that hold at any moment: the log verifies and agrees with every response.
@@ -40,6 +48,9 @@ impl CrashTest {
     /// Returns the log.
     pub(crate) async fn finish(mut self, test: &str, cluster: &Cluster) -> Log {
         self.clients.stop().await;
+        if let Some(tokens) = self.tokens {
+            assert_none_accepted(test, tokens.stop().await);
+        }
         resend_unsettled(&self.context).await;
         let mut seen = Vec::new();
         for observer in self.observers {
@@ -60,4 +71,19 @@ impl CrashTest {
         summary::print_totals(test, &records, &whole);
         whole
     }
+}
+
+fn assert_none_accepted(test: &str, results: TokenResults) {
+    let TokenResults { revoked, refused, unavailable, accepted } = results;
+    summary::print(&format!(
+        "{test}: {revoked} tokens revoked and then refused {refused} times, {} times accepted; {unavailable} requests with tokens \
+         answered 503",
+        accepted.len()
+    ));
+    assert!(
+        accepted.is_empty(),
+        "a revoked token was accepted: {:?}",
+        accepted.iter().take(5).collect::<Vec<_>>()
+    );
+    assert!(revoked > 0 && refused > 0, "no token was revoked");
 }

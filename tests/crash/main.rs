@@ -28,7 +28,9 @@ mod populated_database;
 mod projector_failover;
 mod rebuilds;
 mod resend;
+mod revoked_tokens;
 mod service_kills;
+mod slow_projection;
 mod subscribers;
 mod summary;
 mod test_config;
@@ -36,3 +38,5 @@ mod test_config;
 mod user_namespace;
 mod wal;
 mod webhooks;
+#[cfg(target_os = "linux")]
+mod wrong_clocks;

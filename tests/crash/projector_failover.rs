@@ -38,7 +38,8 @@ async fn kill_projectors(config: TestConfig) {
     let database = testkit::shared_mongodb().await.database();
     let mut cluster = Cluster::on_mongodb(3, database.url(), database.name());
     let context = cluster.start_all(TIMEOUT).await;
-    let crash_test = CrashTest::start(context.clone(), Clients::start(&context, &mut rng));
+    let crash_test =
+        CrashTest::start(context.clone(), Clients::start(&context, &mut rng)).watching_tokens(&mut rng);
     let reader = Reader::start(&context);
     let (mut killed, mut takeover) = (Instant::now(), Duration::ZERO);
     for _ in 0..config.projector_kills {

@@ -65,6 +65,11 @@ impl Backend for MongoStore {
         .await
     }
 
+    /// A primary that was deposed and does not know it.
+    fn reads_may_be_stale(&self) -> bool {
+        true
+    }
+
     async fn events(&self, query: &EventQuery) -> Result<Vec<Envelope>, StoreError> {
         let (db, query) = (self.connection.work.clone(), query.clone());
         spawn_with_timeout("reading events", SCAN_TIMEOUT, async move { log::events(&db, &query).await })

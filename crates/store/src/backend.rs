@@ -70,6 +70,12 @@ pub trait Backend: Send + Sync {
         self.head().await
     }
 
+    /// Whether reads other than [`Backend::head`] may return old data, because a server that was replaced
+    /// answered them.
+    fn reads_may_be_stale(&self) -> bool {
+        false
+    }
+
     /// Events by ascending position, at most `query.limit`, majority-committed.
     ///
     /// # Errors

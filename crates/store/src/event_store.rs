@@ -18,6 +18,7 @@ use crate::env::Env;
 use crate::error::{Corruption, InternalError, StoreError};
 use crate::event::{Envelope, Position, StoredEvent, StreamId};
 use crate::head::Head;
+use crate::head_confirmation::{HeadConfirmation, LatestConfirmation};
 use crate::idempotency::{IdempotencyKey, RecordedResult};
 use crate::key_store::{ClaimKey, Keyring, MasterKey, MasterKeys};
 use crate::log_time::LogClock;
@@ -39,6 +40,7 @@ pub struct EventStore {
     writer: Writer,
     log_id: Uuid,
     signer: Arc<Signer>,
+    confirmation: Arc<LatestConfirmation>,
     task: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
@@ -73,6 +75,7 @@ impl EventStore {
             writer,
             log_id: stored.log_id,
             signer,
+            confirmation: Arc::default(),
             task: Arc::new(Mutex::new(Some(task))),
         })
     }
@@ -201,6 +204,19 @@ impl EventStore {
     pub async fn head_at_least(&self, position: Position) -> Result<Head, StoreError> {
         let known = self.backend.recent_head().await?;
         if known.position >= position { Ok(known) } else { self.head().await }
+    }
+
+    /// Confirms that reads which begin from now on return the newest data: that no deposed primary answers them
+    /// which does not know that it was deposed.
+    ///
+    /// # Errors
+    /// [`StoreError`] if no server can confirm that it is current.
+    pub async fn confirm_head(&self) -> Result<HeadConfirmation, StoreError> {
+        if self.backend.reads_may_be_stale() {
+            self.confirmation.get(&*self.backend).await
+        } else {
+            Ok(HeadConfirmation::NOT_NEEDED)
+        }
     }
 
     /// The signed head of the log (c2sp.org/tlog-checkpoint).

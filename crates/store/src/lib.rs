@@ -40,6 +40,7 @@ pub mod event;
 pub mod event_store;
 mod fair_queue;
 pub mod head;
+mod head_confirmation;
 pub mod idempotency;
 pub mod key_store;
 pub mod lag;
@@ -69,6 +70,7 @@ pub use error::{Corruption, InternalError, KeyOwner, MissingKey, RefusalReason, 
 pub use event::{Envelope, NewEvent, PersonalData, Position, StoredEvent, StreamId};
 pub use event_store::EventStore;
 pub use head::Head;
+pub use head_confirmation::HeadConfirmation;
 pub use idempotency::{IdempotencyKey, RecordedResult};
 pub use key_store::{Keyring, MasterKey, MasterKeys};
 pub use lag::ProjectionLag;

@@ -10,6 +10,7 @@ mod tiles;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::Value;
@@ -47,6 +48,8 @@ struct State {
     tables: HashMap<Arc<str>, (ProjectionCheckpoint, BTreeMap<String, Row>)>,
     versions: HashMap<String, ProjectionVersions>,
     leases: BTreeMap<String, LeaseState>,
+    /// By how much the clock by which leases expire is ahead.
+    clock_ahead: Duration,
     tiles: Tiles,
     deliveries: HashMap<StreamId, (DeliveryProgress, Vec<Attempt>)>,
 }
@@ -63,6 +66,11 @@ impl Memory {
         // A poisoned lock is harmless: every change consists of infallible steps, so none is left
         // half-written.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets the clock by which leases expire, as a failover to a server with another clock does.
+    pub fn set_clock_ahead(&self, by: Duration) {
+        self.state().clock_ahead = by;
     }
 
     /// The claims that each stream owns, sorted, for tests that compare them with the events. Streams without

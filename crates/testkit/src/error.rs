@@ -32,6 +32,9 @@ pub(crate) enum Error {
     #[error("{0}")]
     PyPi(String),
 
+    #[error("compiling the library of a clock: {0}")]
+    Compiler(String),
+
     #[error("{}", explanation(.0))]
     NoMongoFound(Vec<(MongoSource, Error)>),
 }

@@ -28,6 +28,7 @@ mod error;
 mod executable;
 mod fail_point;
 mod interpreters;
+mod machine_clock;
 mod mongo_source;
 mod network;
 mod port;
@@ -50,6 +51,7 @@ mod shared;
 mod source_selection;
 
 pub use fail_point::{FailPoint, FailPointMode};
+pub use machine_clock::MachineClock;
 pub use port::reserve_port;
 pub use replica_set::ReplicaSet;
 pub use resource_reaper::ResourceReaper;

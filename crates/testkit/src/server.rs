@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::admin_connection::{AdminConnection, ServerRole};
 use crate::error::Error;
+use crate::machine_clock::MachineClock;
 use crate::port::reserve_port;
 use crate::resource_reaper::ResourceReaper;
 use crate::{executable, or_fail};
@@ -33,6 +34,8 @@ pub struct MongodServer {
     folder: PathBuf,
     port: u16,
     kind: Kind,
+    /// Further environment variables.
+    environment: Vec<(&'static str, String)>,
     child: Option<Child>,
     reaper: ResourceReaper,
 }
@@ -112,6 +115,11 @@ impl MongodServer {
         or_fail(child.kill().and_then(|()| child.wait()).and_then(|_| self.reaper.untrack()));
     }
 
+    /// Gives the server the clock of another machine from its next start on.
+    pub fn set_clock(&mut self, clock: &MachineClock) {
+        self.environment = clock.variables().into();
+    }
+
     /// Stops the server gracefully (SIGTERM, then SIGKILL after 30 s). Does nothing if it is not running.
     ///
     /// # Panics
@@ -184,7 +192,15 @@ impl MongodServer {
             .keep();
         let reaper =
             ResourceReaper::owning_folder(&folder).map_err(Error::io("starting the resource reaper (sh)"))?;
-        let mut server = Self { executable: executable.to_owned(), folder, port, kind, child: None, reaper };
+        let mut server = Self {
+            executable: executable.to_owned(),
+            folder,
+            port,
+            kind,
+            environment: Vec::new(),
+            child: None,
+            reaper,
+        };
         server.spawn()?;
         server.ready().await?;
         Ok(server)
@@ -205,6 +221,7 @@ impl MongodServer {
             .args(["--port", &self.port.to_string(), "--bind_ip", "127.0.0.1", "--nounixsocket"])
             .args(["--wiredTigerCacheSizeGB", "0.5", "--setParameter", "enableTestCommands=1"])
             .args(["--setParameter", "diagnosticDataCollectionEnabled=false"])
+            .envs(self.environment.iter().map(|(name, value)| (*name, value)))
             .args(if self.kind == Kind::Standalone {
                 &[][..]
             } else {

@@ -1,6 +1,7 @@
 //! `users`: one row per user who can be known. Login and `/users/me` read it, and nothing else.
 
 mod fold;
+pub mod lookup;
 mod row;
 
 pub use row::{UnreadableRow, UserRow};

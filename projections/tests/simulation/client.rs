@@ -30,7 +30,7 @@ impl Client {
         while left.load(Ordering::Relaxed) > 0 {
             left.fetch_sub(1, Ordering::Relaxed);
             sleep(self.random.millis(0..=self.simulation.max_pause)).await;
-            match self.random.below(100) {
+            match self.random.below(112) {
                 0..25 => self.sign_up().await,
                 25..42 => self.change_user().await,
                 42..54 => self.open_item().await,
@@ -38,6 +38,7 @@ impl Client {
                 68..78 => self.swap_names().await,
                 78..87 => self.write_several_streams().await,
                 87..97 => self.erase_item().await,
+                100..112 => self.check_token().await,
                 _ => self.erase_without_personal_data().await,
             }
         }

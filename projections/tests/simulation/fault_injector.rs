@@ -53,6 +53,8 @@ pub(crate) struct FaultInjector {
     stalled: u64,
     notification_lost: u64,
     notification_late: u64,
+    wrong_clock: u64,
+    poison: u64,
 }
 
 impl FaultInjector {
@@ -67,6 +69,8 @@ impl FaultInjector {
             stalled: level(&[0, 0, 5, 15]),
             notification_lost: level(&[0, 100, 500]),
             notification_late: level(&[0, 200, 800]),
+            wrong_clock: level(&[0, 0, 20, 100]),
+            poison: level(&[0, 0, 5, 30]),
         }
     }
 
@@ -107,6 +111,18 @@ impl FaultInjector {
     pub(crate) fn stall(&self, random: &SeededRandom) -> Option<Duration> {
         let longest = *random.pick(&[500, 500, 2000, 12_000]);
         (!self.is_disabled() && random.permille(self.stalled)).then(|| random.millis(100..=longest))
+    }
+
+    /// By how much the clock of the database is ahead from now on, if it changes, as by a failover.
+    pub(crate) fn failover_clock(&self, random: &SeededRandom) -> Option<Duration> {
+        const AHEAD: [Duration; 4] =
+            [Duration::ZERO, Duration::from_secs(30), Duration::from_hours(1), Duration::from_hours(87_600)];
+        (!self.is_disabled() && random.permille(self.wrong_clock)).then(|| *random.pick(&AHEAD))
+    }
+
+    /// How long a projection cannot apply events, if it cannot.
+    pub(crate) fn poison(&self, random: &SeededRandom) -> Option<Duration> {
+        (!self.is_disabled() && random.permille(self.poison)).then(|| random.millis(200..=6000))
     }
 
     /// The delay of a notification; `None` if it is lost.

@@ -19,6 +19,7 @@ use store::{
 use tokio::sync::watch;
 
 use crate::connection::Connection;
+use crate::item_projection;
 
 /// One process's connection to a database that it shares with others.
 pub(crate) struct FaultyBackend<B> {
@@ -145,6 +146,13 @@ impl<B: ReadModelStore + Clone + 'static> ReadModelStore for FaultyBackend<B> {
     async fn apply_all(&self, writes: Vec<TableWrite>) -> Result<(), WriteError> {
         let inner = self.inner.clone();
         let moved: Vec<_> = writes.iter().map(|write| (Arc::clone(&write.table.name), write.to)).collect();
+        if moved.len() > 1 {
+            self.connection.simulation.coverage.count("batches of the lane");
+        }
+        if let Some(time) = self.connection.simulation.faults.poison(&self.connection.simulation.random) {
+            self.connection.simulation.coverage.count("halts");
+            item_projection::halt_for(time);
+        }
         let applied = self.connection.write("apply", async move { inner.apply_all(writes).await }).await;
         if matches!(applied, Err(WriteError::Conflict)) {
             self.connection.simulation.coverage.count("projector conflicts");
@@ -204,6 +212,10 @@ impl<B: LeaseStore + Clone + 'static> LeaseStore for FaultyBackend<B> {
     ) -> Result<Lease, StoreError> {
         let (inner, name, report) = (self.inner.clone(), name.to_owned(), report.clone());
         let (asked, simulation) = (holder.to_owned(), Arc::clone(&self.connection.simulation));
+        if let Some(ahead) = simulation.faults.failover_clock(&simulation.random) {
+            simulation.coverage.count("failovers to a server with another clock");
+            simulation.memory.set_clock_ahead(ahead);
+        }
         let lease = async move {
             let before = inner.list_leases().await?.into_iter().find(|lease| lease.name == name);
             let lease = inner.acquire_lease(&name, &asked, term, &report).await?;

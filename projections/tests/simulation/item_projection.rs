@@ -1,10 +1,14 @@
 //! A minimal read model over item streams that reveals skipped, duplicated and reordered events, and deleted
-//! rows. It has two projection versions, as in two successive releases.
+//! rows. It has two projection versions, as in two successive releases, and can be made to halt for a while.
 
+use std::cell::Cell;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
 
 use projections::{PoisonEvent, Projection};
 use serde_json::Value;
+use tokio::time::Instant;
+
 use store::{Column, ColumnKind, Envelope, Row, StoredEvent, StreamId, TableSchema};
 
 static SCHEMA: TableSchema = TableSchema {
@@ -31,6 +35,21 @@ static SHAPE_V2: TableSchema = TableSchema {
 /// The last event of an item.
 pub(crate) const ERASED: &str = "ItemErased";
 
+thread_local! {
+    /// Until when no event can be applied. A run has a thread of its own.
+    static HALTED_UNTIL: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// Makes every event a poison event for that long, as for a release that does not know its type.
+pub(crate) fn halt_for(time: Duration) {
+    HALTED_UNTIL.set(Some(Instant::now() + time));
+}
+
+/// Ends a halt.
+pub(crate) fn resume() {
+    HALTED_UNTIL.set(None);
+}
+
 pub(crate) fn item_stream(number: u64) -> StreamId {
     StreamId::new(format!("item-{number}")).unwrap()
 }
@@ -55,6 +74,9 @@ impl Projection for Items {
 
     fn fold(&self, row: Option<Row>, event: &StoredEvent) -> Result<Option<Row>, PoisonEvent> {
         let envelope = &event.envelope;
+        if HALTED_UNTIL.get().is_some_and(|until| Instant::now() < until) {
+            return Err(PoisonEvent::new(event, &"the projection is halted"));
+        }
         if envelope.event_type == ERASED {
             return Ok(None);
         }

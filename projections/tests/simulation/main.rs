@@ -42,7 +42,7 @@ use crate::coverage::Coverage;
 use crate::seeds::{first_failure, number_from_env, run_seed, seed_count};
 
 /// What a full set of seeds must have exercised.
-const REQUIRED_COVERAGE: [&str; 24] = [
+const REQUIRED_COVERAGE: [&str; 29] = [
     "acknowledged",
     "unknown, done",
     "unknown, not done",
@@ -67,6 +67,11 @@ const REQUIRED_COVERAGE: [&str; 24] = [
     "upgrades done",
     "rollbacks done",
     "drops done",
+    "batches of the lane",
+    "failovers to a server with another clock",
+    "halts",
+    "token checks that trusted a row",
+    "token checks that a lag held back",
 ];
 
 #[test]

@@ -15,6 +15,7 @@ use crate::client::Client;
 use crate::connection::Connection;
 use crate::faulty_backend::FaultyBackend;
 use crate::feed_subscriber::run_subscriber;
+use crate::notifications::NodeProgress;
 use crate::operators::change_versions;
 use crate::releases;
 use crate::shared_state::Simulation;
@@ -30,6 +31,7 @@ pub(crate) struct Node {
     pub(crate) projections: [&'static dyn Projection; 2],
     /// `None` if the node does not project.
     pub(crate) runner: Option<ProjectionHandle>,
+    pub(crate) progress: Arc<NodeProgress>,
 }
 
 impl Node {
@@ -47,7 +49,8 @@ impl Node {
             let holder = format!("node {} in its life {number}", connection.node);
             ProjectionRunner::new(&projections, context.clone(), env.clone(), &holder).start()
         });
-        Ok(Self { store, context, env, projections, runner })
+        let progress = Arc::clone(&connection.board);
+        Ok(Self { store, context, env, projections, runner, progress })
     }
 }
 

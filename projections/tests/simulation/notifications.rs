@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use store::{ProgressTracker, ProjectionVersions, StoreProgress};
+use store::{Position, ProgressTracker, ProjectionVersions, StoreProgress};
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::lifetime::ProcessLifetime;
 use crate::shared_state::Simulation;
@@ -19,6 +19,8 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) struct NodeProgress {
     known: ProgressTracker,
     subscribers: Mutex<Vec<watch::Sender<StoreProgress>>>,
+    /// When this process learnt of each head.
+    heads: Mutex<Vec<(Position, Instant)>>,
 }
 
 impl NodeProgress {
@@ -32,6 +34,11 @@ impl NodeProgress {
     pub(crate) fn publish(&self, news: impl FnOnce(&ProgressTracker)) {
         news(&self.known);
         let now = self.progress();
+        let mut heads = self.heads.lock().unwrap();
+        if heads.last().is_none_or(|(known, _)| *known < now.head) {
+            heads.push((now.head, Instant::now()));
+        }
+        drop(heads);
         let mut subscribers = self.subscribers.lock().unwrap();
         subscribers.retain(|subscriber| !subscriber.is_closed());
         for subscriber in subscribers.iter() {
@@ -41,6 +48,12 @@ impl NodeProgress {
                 news
             });
         }
+    }
+
+    /// For how long this process has known of an event after `applied`.
+    pub(crate) fn age_after(&self, applied: Position) -> Duration {
+        let heads = self.heads.lock().unwrap();
+        heads.iter().find(|(head, _)| *head > applied).map(|(_, at)| at.elapsed()).unwrap_or_default()
     }
 
     /// Publishes all progress of the database.

@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::coverage::Coverage;
 use crate::final_state_check::{check_personal, check_rows, check_seal, check_vault, check_verified};
 use crate::history_checker::HistoryChecker;
+use crate::item_projection;
 use crate::node::run_slot;
 use crate::recovery::check_recovery;
 use crate::releases::newest;
@@ -34,6 +35,7 @@ pub(crate) struct RunOutcome {
 /// Runs a seed, optionally printing its steps. Time is simulated and the runtime single-threaded, so the seed
 /// determines everything.
 pub(crate) fn run(seed: u64, verbose: bool) -> RunOutcome {
+    item_projection::resume();
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let (broken, simulation) = runtime.block_on(async {
         let simulation = Arc::new(Simulation::new(seed, verbose));
@@ -64,6 +66,8 @@ async fn run_phases(simulation: &Arc<Simulation>) -> Result<(), String> {
     simulation.trace.log(|| "calm".to_owned());
     simulation.coverage.add("fault phase seconds", began.elapsed().as_secs());
     simulation.faults.disable();
+    simulation.memory.set_clock_ahead(Duration::ZERO);
+    item_projection::resume();
     tokio::select! {
         biased;
         promise = simulation.violation() => return Err(promise),

@@ -1,12 +1,16 @@
-//! Commands on users, decided by the domain against the stream, and decided again after a conflict.
+//! Commands on users, decided by the domain against the stream, and decided again after a conflict; and reads of
+//! users, as the check of a token does them.
 
 use domain::{
     EmailAddress, ErasureReason, Moment, PasswordHash, Reason, Role, SYSTEM_STREAM, System, User,
     UserCommand, UserEvent, UserId, Username, administrator_change, system, user,
 };
-use store::{AppendError, StoreError, StreamId};
+use projections::users::lookup;
+use projections::{Projection, UserLookup, Users};
+use store::{AppendError, Backend, StoreError, StreamId};
 
 use crate::client::Client;
+use crate::node::Node;
 
 /// How often a command is decided.
 const ATTEMPTS: usize = 3;
@@ -47,6 +51,48 @@ impl Client {
             let Ok((user, version)) = self.load(id).await else { return };
             if !self.decide_and_append(id, &user, version, std::slice::from_ref(&command)).await {
                 return;
+            }
+        }
+    }
+
+    /// Reads a user as the check of a token does. A row that is trusted must show everything that was committed
+    /// before: it might be a revocation.
+    pub(crate) async fn check_token(&self) {
+        let Some(id) = self.random_user() else { return };
+        let stream = StreamId::new(id.stream()).unwrap();
+        let committed = self.simulation.memory.stream(&stream, 0, usize::MAX).await.unwrap();
+        let committed = committed.last().map_or(0, |event| event.version);
+        self.check_lag();
+        let Node { store, context, .. } = &*self.node;
+        let Ok(confirmation) = store.confirm_head().await else { return };
+        let users: &dyn Projection = &Users;
+        let table = users.table(store.progress().live_version(users.name()));
+        let Ok(page) = context.rows.find(&table, "id", &id.to_string()).await else { return };
+        match lookup::evaluate(store, &page, confirmation).await {
+            Ok(UserLookup::Found(row, _)) if row.version < committed => {
+                self.simulation.report_violation(format!(
+                    "a token check trusted version {} of {stream}, though version {committed} was committed before",
+                    row.version
+                ));
+            }
+            Ok(UserLookup::Found(..)) => self.simulation.coverage.count("token checks that trusted a row"),
+            Ok(UserLookup::Behind(_)) => self.simulation.coverage.count("token checks that a lag held back"),
+            Ok(UserLookup::NotFound(_) | UserLookup::Unconfirmed) | Err(_) => {}
+        }
+    }
+
+    /// The lag of a read model is never shorter than this process has known of an event that it lacks.
+    fn check_lag(&self) {
+        let progress = self.node.store.progress();
+        for projection in self.node.projections {
+            let table = projection.table(progress.live_version(projection.name())).name;
+            let known = self.node.progress.age_after(progress.applied_position(&table));
+            let lag = progress.lag(&table).unwrap_or_default();
+            if lag.age < known && !lag.is_lower_bound {
+                self.simulation.report_violation(format!(
+                    "the lag of `{table}` is {:?}, though the process has known for {known:?} of an event that it lacks",
+                    lag.age
+                ));
             }
         }
     }

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use super::process::{CommandOutput, ServiceProcess};
 use super::timeouts::{DEFAULT_TIMEOUT, eventually_within};
+use crate::machine_clock::MachineClock;
 
 /// `SECRET_KEY` of deployments on MongoDB.
 pub const SECRET_KEY: &str = "a secret key of the tests, longer than thirty-two bytes";
@@ -65,6 +66,12 @@ impl Deployment {
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.environment.insert(name.to_owned(), value.to_owned());
         self
+    }
+
+    /// With the clock of another machine, which has to outlive the processes.
+    #[must_use]
+    pub fn with_clock(self, clock: &MachineClock) -> Self {
+        clock.variables().iter().fold(self, |this, (name, value)| this.with(name, value))
     }
 
     /// With another timeout.

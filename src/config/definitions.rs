@@ -110,7 +110,7 @@ use Sensitivity::{Public, Secret as Hidden, Url};
 
 settings! {
     MONGODB_URL: Secret = "MONGODB_URL", Unset, Url, parse::mongodb_url,
-        "a MongoDB replica set or sharded cluster; unset or empty: the embedded database";
+        "a MongoDB replica set; unset or empty: the embedded database";
     DATABASE_NAME: String = "DATABASE_NAME", Text("aegis"), Public, |text| Ok(text.to_owned()),
         "name of the MongoDB database";
     DATA_DIR: PathBuf = "AEGIS_DATA_DIR", Text("./aegis-data"), Public, |text| Ok(PathBuf::from(text)),

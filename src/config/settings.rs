@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 pub enum DatabaseSettings {
     /// The embedded database.
     Embedded { data_dir: PathBuf },
-    /// A MongoDB replica set or sharded cluster.
+    /// A MongoDB replica set.
     Mongo {
         /// Usually contains a password.
         url: Secret,

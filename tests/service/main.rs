@@ -27,6 +27,7 @@ mod history;
 mod idempotency;
 mod keys;
 mod leader_election;
+mod locked_database;
 mod log;
 mod login;
 mod login_errors;

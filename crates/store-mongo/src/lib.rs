@@ -1,5 +1,5 @@
-//! The MongoDB backend of the event store and of the read models. It needs a replica set or a sharded
-//! cluster, and uses transactions with snapshot reads and journalled majority writes.
+//! The MongoDB backend of the event store and of the read models. It needs a replica set, and uses
+//! transactions with snapshot reads and journalled majority writes.
 //!
 //! - `backend` implements the port of the log. `connection` configures the driver, `migrate` creates the
 //!   collections.

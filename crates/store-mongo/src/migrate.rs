@@ -63,7 +63,8 @@ pub(crate) async fn create_collection(db: &Db, name: &str) -> Result<bool, Store
     }
 }
 
-/// Requires a replica set or a sharded cluster: only these have transactions and change streams.
+/// Requires a replica set. A standalone server has no transactions; a sharded cluster has, but nothing here was ever
+/// run on one.
 async fn check_server(connection: &Connection) -> Result<(), StoreError> {
     let admin = connection.work.handle().client().database("admin");
     match admin.run_command(doc! { "hello": 1 }).await {
@@ -86,7 +87,9 @@ async fn check_server(connection: &Connection) -> Result<(), StoreError> {
 }
 
 fn check_topology(hosts: &str, hello: &Document) -> Result<(), StoreError> {
-    if hello.contains_key("setName") || hello.get_str("msg").is_ok_and(|kind| kind == "isdbgrid") {
+    if hello.get_str("msg").is_ok_and(|kind| kind == "isdbgrid") {
+        Err(RefusalReason::ShardedCluster { hosts: hosts.to_owned() }.into())
+    } else if hello.contains_key("setName") {
         Ok(())
     } else if hello.get_bool("isreplicaset").unwrap_or(false) {
         let what = format!(
@@ -194,3 +197,6 @@ async fn read_genesis(db: &Db) -> Result<Genesis, StoreError> {
         signing_key: key(SIGNING)?,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use store::append::AppendResult;
@@ -14,7 +14,9 @@ use store::{Envelope, RecordedResult, StoreError, StoreProgress, StreamId};
 use tokio::sync::watch::Receiver;
 
 use crate::connection::stored_format;
+use crate::database_file::BUSY_TIMEOUT;
 use crate::error::SqliteError;
+use crate::job_queue::Priority;
 use crate::managed_connection::ManagedConnection;
 use crate::schema::TABLES;
 use crate::sqlite_store::SqliteStore;
@@ -37,14 +39,19 @@ impl Backend for SqliteStore {
 
     async fn commit(&self, batch: Arc<Batch>) -> Result<Vec<AppendResult>, CommitError> {
         let tracker = Arc::clone(&self.tracker);
+        let deadline = Instant::now() + BUSY_TIMEOUT;
         let work = move |session: &mut ManagedConnection| {
-            let (results, head, at) = session.run(|connection| commit::commit(connection, &batch))?;
-            tracker.advance_head(head);
-            tracker.observe_head_time(at);
-            Ok(results)
+            let left = deadline.saturating_duration_since(Instant::now());
+            let committed = session.run_within(left, |connection| commit::commit(connection, &batch));
+            Some(committed.map(|(results, head, at)| {
+                tracker.advance_head(head);
+                tracker.observe_head_time(at);
+                results
+            }))
         };
         // A writer thread that stopped without an answer may have committed first.
-        let outcome: Result<_, SqliteError> = self.writer.run(work).await.map_err(CommitError::Unknown)?;
+        let outcome: Result<_, SqliteError> =
+            self.writer.run(Priority::Append, work).await.map_err(CommitError::Unknown)?;
         outcome.map_err(|failure| match failure {
             SqliteError::UnknownCommit(_) => CommitError::Unknown(failure.into_store_error(&self.file)),
             SqliteError::Sqlite(_) | SqliteError::Store(_) => {

@@ -47,6 +47,11 @@ impl SqliteError {
         matches!(self, Self::Sqlite(error) if error.to_string().contains("no such table"))
     }
 
+    /// Whether another process holds the write lock, so that nothing was written.
+    pub(crate) fn is_locked_out(&self) -> bool {
+        matches!(self, Self::Sqlite(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy))
+    }
+
     /// Whether the connection must be reopened. After a few harmless errors it remains usable.
     pub(crate) fn breaks_connection(&self) -> bool {
         let error = match self {

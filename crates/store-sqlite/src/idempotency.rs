@@ -1,12 +1,16 @@
 //! Recorded results of idempotency keys.
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
-use store::idempotency::RETENTION;
+use store::idempotency::{RETENTION, expired_per_commit};
 use store::key_store::ClaimHash;
 use store::{Corruption, Position, RecordedResult};
 
-use crate::columns::{signed, stream_id, timestamp, unsigned};
+use crate::columns::{row_limit, signed, stream_id, timestamp, unsigned};
 use crate::error::SqliteError;
+
+/// Deletes up to `?2` records of `?1` and before, the oldest first.
+pub(crate) const DELETE_EXPIRED: &str = "DELETE FROM idempotency
+     WHERE key IN (SELECT key FROM idempotency WHERE at <= ?1 ORDER BY at LIMIT ?2)";
 
 /// The recorded result of a key.
 pub(crate) fn read(connection: &Connection, key: ClaimHash) -> Result<Option<RecordedResult>, SqliteError> {
@@ -27,14 +31,15 @@ pub(crate) fn read(connection: &Connection, key: ClaimHash) -> Result<Option<Rec
     }))
 }
 
-/// Records results and deletes expired ones.
+/// Records results and deletes some of the expired ones.
 pub(crate) fn write(
     transaction: &Transaction<'_>,
     results: &[(ClaimHash, RecordedResult)],
 ) -> Result<(), SqliteError> {
     let Some((_, newest)) = results.last() else { return Ok(()) };
-    let mut delete_expired = transaction.prepare_cached("DELETE FROM idempotency WHERE at <= ?1")?;
-    delete_expired.execute([newest.at.as_millisecond() - retention_milliseconds()])?;
+    let mut delete_expired = transaction.prepare_cached(DELETE_EXPIRED)?;
+    let expired = newest.at.as_millisecond() - retention_milliseconds();
+    delete_expired.execute(params![expired, row_limit(expired_per_commit(results.len()))])?;
     let mut insert = transaction.prepare_cached(
         "INSERT OR REPLACE INTO idempotency (key, request, stream, version, position, at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6)",

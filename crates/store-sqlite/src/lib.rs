@@ -24,6 +24,7 @@ mod error;
 mod events;
 mod head;
 mod idempotency;
+mod job_queue;
 mod key_store;
 mod leases;
 mod managed_connection;

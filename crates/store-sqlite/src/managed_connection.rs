@@ -38,11 +38,21 @@ impl ManagedConnection {
         &mut self,
         work: impl FnOnce(&mut Connection) -> Result<T, SqliteError>,
     ) -> Result<T, SqliteError> {
+        self.run_within(BUSY_TIMEOUT, work)
+    }
+
+    /// Like [`ManagedConnection::run`], waiting for the write lock of another process no longer than `busy_timeout`.
+    pub(crate) fn run_within<T>(
+        &mut self,
+        busy_timeout: Duration,
+        work: impl FnOnce(&mut Connection) -> Result<T, SqliteError>,
+    ) -> Result<T, SqliteError> {
         self.file.check_not_replaced()?;
         let connection = match self.connection.take() {
             Some(connection) => connection,
             None => connect(&self.file, self.role)?,
         };
+        connection.busy_timeout(busy_timeout)?;
         let connection = self.connection.insert(connection);
         let outcome = work(connection);
         let rollback_failed = !connection.is_autocommit() && connection.execute_batch("ROLLBACK").is_err();
@@ -82,12 +92,8 @@ impl ManagedConnection {
 
     /// Checkpoints the whole WAL and truncates it to zero bytes, unless a reader still uses it.
     pub(crate) fn truncate_wal(&mut self) -> Result<(), SqliteError> {
-        let emptied = self.run(|connection| {
-            connection.busy_timeout(Duration::ZERO)?;
-            let emptied = checkpoint(connection, "TRUNCATE");
-            connection.busy_timeout(BUSY_TIMEOUT)?;
-            emptied.map(|wal| wal.pages == 0)
-        })?;
+        let emptied =
+            self.run_within(Duration::ZERO, |connection| Ok(checkpoint(connection, "TRUNCATE")?.pages == 0))?;
         self.truncate_at = (!emptied).then(|| Instant::now() + WAL_TRUNCATE_DELAY);
         Ok(())
     }

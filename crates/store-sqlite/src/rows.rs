@@ -168,7 +168,7 @@ impl ReadModelStore for SqliteStore {
         let changed = self.write(move |connection| {
             let changed = projection_versions::change(connection, &projection, &to, behind.as_ref())?;
             if changed {
-                tracker.advance_versions(&projection, to);
+                tracker.advance_versions(&projection, to.clone());
             }
             Ok(changed)
         });

@@ -2,19 +2,24 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use store::{ProgressTracker, StoreError};
 
 use crate::connection::ConnectionRole;
-use crate::database_file::DatabaseFile;
+use crate::database_file::{BUSY_TIMEOUT, DatabaseFile};
 use crate::error::SqliteError;
+use crate::job_queue::Priority;
 use crate::managed_connection::ManagedConnection;
 use crate::watch::{self, ProgressWatcher};
 use crate::worker_pool::WorkerPool;
 
 /// Number of reading threads. Each has its own connection, so reads never wait for the writer.
 const READERS: usize = 4;
+
+/// How long a write that is no append waits for the write lock of another process before appends get their turn.
+const LOCK_ATTEMPT: Duration = Duration::from_millis(100);
 
 /// A log and read models in one SQLite file.
 ///
@@ -75,12 +80,19 @@ impl SqliteStore {
         outcome.map_err(|error| error.into_store_error(&self.file))
     }
 
-    /// Runs `work` on the writing connection.
+    /// Runs `work` on the writing connection. While another process holds the write lock it is called again and
+    /// again, so that appends go first.
     pub(crate) async fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Connection) -> Result<T, SqliteError> + Send + 'static,
+        mut work: impl FnMut(&mut Connection) -> Result<T, SqliteError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let outcome = self.writer.run(move |connection| connection.run(work)).await?;
+        let deadline = Instant::now() + BUSY_TIMEOUT;
+        let attempt = move |session: &mut ManagedConnection| {
+            let outcome = session.run_within(LOCK_ATTEMPT, &mut work);
+            let gives_way = outcome.as_ref().is_err_and(SqliteError::is_locked_out);
+            (!gives_way || Instant::now() >= deadline).then_some(outcome)
+        };
+        let outcome = self.writer.run(Priority::Normal, attempt).await?;
         outcome.map_err(|error| error.into_store_error(&self.file))
     }
 }

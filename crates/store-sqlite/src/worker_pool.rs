@@ -3,49 +3,61 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
 
 use store::StoreError;
 use tokio::sync::oneshot;
 use tracing::Span;
 
+use crate::job_queue::{JobQueue, Next, Priority};
 use crate::managed_connection::ManagedConnection;
+
+/// Whether a job has ended, or gives way to appends and has to be called again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum JobStatus {
+    Ended,
+    GivesWay,
+}
 
 /// Work for a connection, and the span of its caller.
 struct Job {
     span: Span,
-    run: Box<dyn FnOnce(&mut ManagedConnection) + Send>,
+    run: Box<dyn FnMut(&mut ManagedConnection) -> JobStatus + Send>,
 }
 
 /// A job queue with one thread per connection.
 pub(crate) struct WorkerPool {
-    queue: Option<Sender<Job>>,
+    queue: Arc<JobQueue<Job>>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl WorkerPool {
     /// Starts the threads.
     pub(crate) fn start(name: &str, sessions: Vec<ManagedConnection>) -> Result<Self, StoreError> {
-        let (queue, jobs) = mpsc::channel();
-        let jobs = Arc::new(Mutex::new(jobs));
+        let queue = Arc::<JobQueue<Job>>::default();
         let start = |session| {
-            let jobs = Arc::clone(&jobs);
-            start_thread(name, move || work(session, &jobs))
+            let queue = Arc::clone(&queue);
+            start_thread(name, move || work(session, &queue))
         };
         let threads = sessions.into_iter().map(start).collect::<Result<_, _>>()?;
-        Ok(Self { queue: Some(queue), threads })
+        Ok(Self { queue, threads })
     }
 
-    /// Runs a job, even if the caller is cancelled.
+    /// Runs a job, even if the caller is cancelled. If it returns `None`, it is called again, after an append if one
+    /// waits.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
-        job: impl FnOnce(&mut ManagedConnection) -> T + Send + 'static,
+        priority: Priority,
+        mut job: impl FnMut(&mut ManagedConnection) -> Option<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (answer, outcome) = oneshot::channel();
-        self.submit(move |session| drop(answer.send(job(session))))?;
+        let mut answer = Some(answer);
+        self.submit(priority, move |session| {
+            let Some(result) = job(session) else { return JobStatus::GivesWay };
+            drop(answer.take().map(|answer| answer.send(result)));
+            JobStatus::Ended
+        });
         outcome.await.map_err(|_| worker_stopped())
     }
 
@@ -55,25 +67,29 @@ impl WorkerPool {
         job: impl FnOnce(&mut ManagedConnection) -> T + Send + 'static,
     ) -> Result<T, StoreError> {
         let (answer, outcome) = oneshot::channel();
-        self.submit(move |session| {
-            if !answer.is_closed() {
+        let mut waiting = Some((answer, job));
+        self.submit(Priority::Normal, move |session| {
+            if let Some((answer, job)) = waiting.take().filter(|(answer, _)| !answer.is_closed()) {
                 drop(answer.send(job(session)));
             }
-        })?;
+            JobStatus::Ended
+        });
         outcome.await.map_err(|_| worker_stopped())
     }
 
-    fn submit(&self, run: impl FnOnce(&mut ManagedConnection) + Send + 'static) -> Result<(), StoreError> {
-        let job = Job { span: Span::current(), run: Box::new(run) };
-        let sent = self.queue.as_ref().map(|queue| queue.send(job).is_ok());
-        if sent == Some(true) { Ok(()) } else { Err(worker_stopped()) }
+    fn submit(
+        &self,
+        priority: Priority,
+        run: impl FnMut(&mut ManagedConnection) -> JobStatus + Send + 'static,
+    ) {
+        self.queue.push(priority, Job { span: Span::current(), run: Box::new(run) });
     }
 }
 
 /// Completes the queued jobs, then closes the connections.
 impl Drop for WorkerPool {
     fn drop(&mut self) {
-        self.queue = None;
+        self.queue.close();
         for thread in self.threads.drain(..) {
             // A panic of the thread was already logged.
             drop(thread.join());
@@ -90,29 +106,27 @@ pub(crate) fn start_thread(
     started.map_err(|error| StoreError::unavailable("starting a database thread failed", error))
 }
 
-fn work(mut session: ManagedConnection, jobs: &Mutex<Receiver<Job>>) {
+fn work(mut session: ManagedConnection, queue: &JobQueue<Job>) {
     loop {
-        match next(jobs, session.next_maintenance()) {
-            Ok(Job { span, run }) => {
-                let _in_span = span.enter();
-                if catch_unwind(AssertUnwindSafe(|| run(&mut session))).is_err() {
-                    tracing::error!("a database job panicked; its transaction is rolled back");
-                    session.disconnect();
-                }
-            }
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return,
+        match queue.next(session.next_maintenance()) {
+            Next::Run(priority, mut job) => match run(&mut session, &mut job) {
+                JobStatus::Ended => {}
+                JobStatus::GivesWay => queue.put_back(priority, job),
+            },
+            Next::Due => {}
+            Next::Closed => return,
         }
         session.maintain_wal();
     }
 }
 
-fn next(jobs: &Mutex<Receiver<Job>>, due: Option<Instant>) -> Result<Job, RecvTimeoutError> {
-    let jobs = jobs.lock().unwrap_or_else(PoisonError::into_inner);
-    match due {
-        Some(due) => jobs.recv_timeout(due.saturating_duration_since(Instant::now())),
-        None => jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
-    }
+fn run(session: &mut ManagedConnection, job: &mut Job) -> JobStatus {
+    let _in_span = job.span.enter();
+    catch_unwind(AssertUnwindSafe(|| (job.run)(session))).unwrap_or_else(|_| {
+        tracing::error!("a database job panicked; its transaction is rolled back");
+        session.disconnect();
+        JobStatus::Ended
+    })
 }
 
 fn worker_stopped() -> StoreError {

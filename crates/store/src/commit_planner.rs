@@ -112,12 +112,17 @@ impl Batch {
         self.writes().any(|write| matches!(write.key, KeyUse::New(_)))
     }
 
-    /// Plans the commit. Of two conflicting appends, the earlier one is accepted.
+    /// Plans the commit. Of two conflicting appends, the earlier one is accepted. Appends whose callers have timed
+    /// out are rejected; the others cannot be cancelled from here on, so a backend calls this inside the
+    /// transaction that writes the plan.
     #[must_use]
     pub fn plan(&self, preconditions: Preconditions) -> CommitPlan {
         let now = self.time.resolve(preconditions.database_time);
         let mut state = BatchState::new(preconditions, now);
-        let results = self.appends.iter().map(|append| state.accept(append)).collect();
+        let plan = |append: &PreparedAppend| {
+            if append.cancellation.begin() { state.accept(append) } else { Err(AppendError::Busy) }
+        };
+        let results = self.appends.iter().map(plan).collect();
         state.into_plan(results, &self.signer)
     }
 

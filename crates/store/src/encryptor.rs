@@ -6,6 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::append::{Append, AppendError, StreamWrite};
+use crate::cancellation::Cancellation;
 use crate::canonical::{MAX_EVENT_BYTES, canonical_event};
 use crate::env::Env;
 use crate::error::{KeyOwner, StoreError};
@@ -63,6 +64,7 @@ impl Encryptor {
             writes: writes.collect::<Result<_, _>>()?,
             idempotency: append.idempotency,
             bytes: 0,
+            cancellation: Cancellation::default(),
         };
         prepared.bytes = measure(&prepared, self.env.now())?;
         Ok(prepared)

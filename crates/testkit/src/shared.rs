@@ -29,7 +29,7 @@ pub async fn shared_mongodb() -> SharedMongo {
     or_fail(found.clone())
 }
 
-/// A replica set (or the router of a sharded cluster) that accepts writes.
+/// A replica set that accepts writes.
 #[derive(Debug, Clone)]
 pub struct SharedMongo {
     server: Arc<Server>,
@@ -174,12 +174,13 @@ async fn start_throwaway(executable: std::path::PathBuf) -> Result<SharedMongo, 
 
 async fn use_external(url: &str) -> Result<SharedMongo, Error> {
     let problem = match role_of_server_at(url).await {
-        Ok(ServerRole::Primary | ServerRole::Router) => {
+        Ok(ServerRole::Primary) => {
             return Ok(SharedMongo::new(url.to_owned(), ServerOwner::External));
         }
         Ok(ServerRole::Standalone) => {
             "a standalone server; Aegis needs a replica set (mongod --replSet, then rs.initiate())".into()
         }
+        Ok(ServerRole::Router) => "the router of a sharded cluster; Aegis needs a replica set".into(),
         Ok(role) => format!("the server accepts no writes; its role is {role:?}"),
         Err(error) => error.to_string(),
     };

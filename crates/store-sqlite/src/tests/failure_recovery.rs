@@ -1,12 +1,16 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use futures::future::join_all;
 use store::backend::Backend;
+use store::lease::LeaseStore;
 use store::{Position, StoreError};
 
 use super::*;
 use crate::error::SqliteError;
+use crate::job_queue::Priority;
 use crate::transaction::commit;
 
 async fn set_max_pages(sqlite: &SqliteStore, pages: i64) {
@@ -91,6 +95,43 @@ async fn lock_timeout_is_reported() {
     assert!(start.elapsed() >= Duration::from_secs(4), "{:?}", start.elapsed());
     raw.execute_batch("ROLLBACK").unwrap();
     assert_eq!(register(&log, "user-1").await.unwrap().position, Position::new(1));
+}
+
+#[tokio::test]
+async fn append_that_is_locked_out_comes_before_leases_and_is_never_done_later() {
+    let database = Database::new();
+    let (sqlite, log) = database.open().await;
+    let raw = database.raw();
+    raw.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let names: Vec<_> = (0..4).map(|number| format!("lease-{number}")).collect();
+    let term = Duration::from_secs(10);
+    let leases = names.iter().map(|name| sqlite.acquire_lease(name, "node", term, &Value::Null));
+    // The leases are queued first.
+    let (leases, appended) = tokio::join!(join_all(leases), register(&log, "user-1"));
+    let Err(AppendError::Store(StoreError::Unavailable { what, .. })) = &appended else {
+        panic!("the outcome is not certain: {appended:?}")
+    };
+    assert!(what.contains("another process has locked") && what.contains("nothing was written"), "{what}");
+    for lease in leases {
+        assert!(lease.as_ref().is_err_and(StoreError::is_transient), "{lease:?}");
+    }
+    raw.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(register(&log, "user-2").await.unwrap().position, Position::new(1));
+    assert_eq!(sqlite.stream(&stream("user-1"), 0, 10).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn job_that_gives_way_is_called_again_after_appends() {
+    let database = Database::new();
+    let (sqlite, log) = database.open().await;
+    let appended = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&appended);
+    let job = sqlite.writer.run(Priority::Normal, move |_| seen.load(Ordering::Acquire).then_some("done"));
+    let append = async {
+        register(&log, "user-1").await.unwrap();
+        appended.store(true, Ordering::Release);
+    };
+    assert_eq!(tokio::join!(job, append).0.unwrap(), "done");
 }
 
 #[test]

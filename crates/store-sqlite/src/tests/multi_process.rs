@@ -7,7 +7,7 @@ use store::merkle::Frontier;
 use store::{PersonalData, Position};
 
 use super::*;
-use crate::managed_connection::ManagedConnection;
+use crate::job_queue::Priority;
 
 #[tokio::test]
 async fn commit_of_another_process_is_seen_within_200_ms() {
@@ -160,7 +160,7 @@ async fn erased_key_is_absent_from_disk() {
     let append = Append::new("system", "", vec![write]);
     log.append(&append).await.unwrap();
     // Happens automatically after a few seconds.
-    sqlite.writer.run(ManagedConnection::truncate_wal).await.unwrap().unwrap();
+    sqlite.writer.run(Priority::Normal, |session| Some(session.truncate_wal())).await.unwrap().unwrap();
     assert!(!on_disk(database.folder.path(), &key));
     assert_eq!(sqlite.key_entries(from_ref(&erased)).await.unwrap()[&erased], KeyEntry::Erased);
     assert_eq!(log.read_stream(&erased).await.unwrap()[0].personal, PersonalData::Erased);

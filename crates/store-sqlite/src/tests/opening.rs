@@ -101,15 +101,14 @@ async fn connections_have_the_required_pragmas() {
             Ok(connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, Stored>(0))?)
         }
     };
-    for (name, value) in
-        [("synchronous", 2), ("secure_delete", 1), ("wal_autocheckpoint", 0), ("busy_timeout", 5000)]
-    {
+    for (name, value) in [("synchronous", 2), ("secure_delete", 1), ("wal_autocheckpoint", 0)] {
         let found = sqlite.write(move |connection| pragma(name)(connection)).await.unwrap();
         assert_eq!(found, Stored::Integer(value), "{name}");
     }
     let mode = sqlite.write(move |connection| pragma("journal_mode")(connection)).await.unwrap();
     assert_eq!(mode, Stored::Text("wal".to_owned()));
-    for (name, value) in [("query_only", 1), ("wal_autocheckpoint", 0), ("temp_store", 2)] {
+    let reading = [("query_only", 1), ("wal_autocheckpoint", 0), ("temp_store", 2), ("busy_timeout", 5000)];
+    for (name, value) in reading {
         assert_eq!(sqlite.read(pragma(name)).await.unwrap(), Stored::Integer(value), "{name}");
     }
 }

@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::append::ExpectedVersion;
+use crate::cancellation::Cancellation;
 use crate::event::Position;
 use crate::idempotency::{IdempotencyKey, RETENTION};
 use crate::key_store::ClaimKey;
@@ -99,6 +100,7 @@ fn append(writes: impl IntoIterator<Item = PreparedWrite>) -> PreparedAppend {
         writes: writes.into_iter().collect(),
         idempotency: None,
         bytes: 0,
+        cancellation: Cancellation::default(),
     }
 }
 

@@ -8,7 +8,7 @@ use super::harness::{Harness, build_append, read_all};
 use crate::append::{Append, AppendError, ExpectedVersion, StreamWrite};
 use crate::event::Position;
 use crate::event_store::EventStore;
-use crate::idempotency::{IdempotencyKey, RecordedResult};
+use crate::idempotency::{IdempotencyKey, RecordedResult, expired_per_commit};
 
 fn key(store: &EventStore, name: &str, request: &str) -> IdempotencyKey {
     store.idempotency_key(&[b"caller", name.as_bytes()], &[request.as_bytes()])
@@ -86,6 +86,31 @@ pub async fn rejected_append_leaves_its_key_free(harness: &Harness) {
     assert_eq!(store.recorded_result(&key).await.unwrap(), None);
     store.append(&keyed(key, harness.write(&stream, ExpectedVersion::NoStream))).await.unwrap();
     assert!(store.recorded_result(&key).await.unwrap().is_some());
+}
+
+/// Expired records are deleted in bounded steps: no commit deletes more than [`expired_per_commit`], however many
+/// have expired since the last one.
+pub async fn expired_keys_are_deleted_in_bounded_steps(harness: &Harness) {
+    const KEYS: usize = 300;
+    let handle = harness.open_migrated().await;
+    let store = harness.store_on(&handle).await;
+    let start = harness.now();
+    let keys: Vec<_> = (0..KEYS).map(|number| key(&store, &number.to_string(), "r")).collect();
+    let append = async |key: IdempotencyKey| {
+        let write = harness.write(&harness.new_stream(), ExpectedVersion::NoStream);
+        store.append(&keyed(key, write)).await.unwrap();
+    };
+    join_all(keys.iter().map(|key| append(*key))).await;
+    harness.set_clock(start + 25.hours());
+    let mut left = KEYS;
+    for round in 0..10 {
+        append(key(&store, &format!("later-{round}"), "r")).await;
+        let stored = join_all(keys.iter().map(|key| handle.log.recorded_result(key.hash()))).await;
+        let still = stored.into_iter().filter(|result| result.as_ref().unwrap().is_some()).count();
+        assert!(left - still <= expired_per_commit(1), "{} records were deleted by one commit", left - still);
+        left = still;
+    }
+    assert!([0, KEYS].contains(&left), "the backlog is deleted by commits, or by the database itself");
 }
 
 /// A key can be used again after a day.

@@ -61,6 +61,7 @@ macro_rules! conformance {
             idempotency::concurrent_repeats_execute_once
             idempotency::rejected_append_leaves_its_key_free
             idempotency::keys_expire_after_a_day
+            idempotency::expired_keys_are_deleted_in_bounded_steps
             verification::intact_log_verifies
             verification::claims_contradicting_the_events_are_found
             verification::silently_destroyed_key_is_found

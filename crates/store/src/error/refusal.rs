@@ -29,6 +29,15 @@ pub enum RefusalReason {
         /// The hosts of the URL.
         hosts: String,
     },
+    /// The server is a `mongos`.
+    #[error(
+        "MongoDB at {hosts} is the router (mongos) of a sharded cluster, on which Aegis does not run. Give it \
+         the URL of a replica set"
+    )]
+    ShardedCluster {
+        /// The hosts of the URL.
+        hosts: String,
+    },
     /// The database rejects the operation for good, such as for lack of rights.
     #[error("{operation}: {reason}")]
     Rejected {

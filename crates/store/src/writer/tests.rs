@@ -1,4 +1,4 @@
-//! The writer task, with a backend whose commits wait for permits.
+//! The writer task, with a backend whose commits and answers wait for permits.
 
 use std::collections::HashMap;
 
@@ -20,10 +20,12 @@ use crate::progress::StoreProgress;
 
 mod full_queue;
 
-/// An in-memory backend whose commits each wait for a permit.
+/// An in-memory backend whose commits each wait for a permit before they begin, and for another one before they
+/// are answered.
 struct Gated {
     memory: Memory,
     gate: Semaphore,
+    answers: Semaphore,
 }
 
 #[async_trait]
@@ -36,7 +38,9 @@ impl Backend for Gated {
     }
     async fn commit(&self, batch: Arc<Batch>) -> Result<Vec<AppendResult>, CommitError> {
         self.gate.acquire().await.unwrap().forget();
-        self.memory.commit(batch).await
+        let committed = self.memory.commit(batch).await;
+        self.answers.acquire().await.unwrap().forget();
+        committed
     }
     async fn head(&self) -> Result<Head, StoreError> {
         self.memory.head().await
@@ -69,7 +73,8 @@ impl Backend for Gated {
 }
 
 fn gated() -> (Arc<Gated>, Writer, JoinHandle<()>) {
-    let backend = Arc::new(Gated { memory: Memory::default(), gate: Semaphore::new(0) });
+    let answers = Semaphore::new(Semaphore::MAX_PERMITS);
+    let backend = Arc::new(Gated { memory: Memory::default(), gate: Semaphore::new(0), answers });
     let signer = Arc::new(Signer::new(Uuid::nil(), &[7; 32]).unwrap());
     let (writer, task) = Writer::start(backend.clone(), signer, Env::system());
     (backend, writer, task)
@@ -120,14 +125,17 @@ async fn batch_grows_while_a_commit_is_in_flight_up_to_its_limit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn queued_append_times_out_cancelled_and_in_flight_one_unknown() {
+async fn append_that_was_not_begun_times_out_cancelled_and_a_begun_one_unknown() {
     let (backend, writer, _task) = gated();
-    let (in_flight, queued) = tokio::join!(writer.append(an_append(1)), async {
+    backend.gate.add_permits(1);
+    backend.answers.forget_permits(Semaphore::MAX_PERMITS);
+    let (begun, queued) = tokio::join!(writer.append(an_append(1)), async {
         tokio::task::yield_now().await;
         writer.append(an_append(1)).await
     });
-    assert!(matches!(in_flight, Err(AppendError::Unknown(_))), "{in_flight:?}");
+    assert!(matches!(begun, Err(AppendError::Unknown(_))), "{begun:?}");
     assert!(matches!(queued, Err(AppendError::Store(StoreError::Unavailable { .. }))), "{queued:?}");
+    backend.answers.add_permits(10);
     backend.gate.add_permits(10);
     writer.append(an_append(1)).await.unwrap();
     assert_eq!(
@@ -135,6 +143,19 @@ async fn queued_append_times_out_cancelled_and_in_flight_one_unknown() {
         Position::new(2),
         "the cancelled append was never committed"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn append_of_a_batch_that_waits_to_begin_is_cancelled_and_never_committed() {
+    let (backend, writer, _task) = gated();
+    let waiting = tokio::join!(writer.append(an_append(1)), writer.append(an_append(1)));
+    for result in [waiting.0, waiting.1] {
+        assert!(matches!(result, Err(AppendError::Store(StoreError::Unavailable { .. }))), "{result:?}");
+    }
+    backend.gate.add_permits(10);
+    assert_eq!(writer.append(an_append(1)).await.unwrap().position, Position::new(1));
+    let counted = writer.metrics();
+    assert_eq!((counted.appends(AppendOutcome::Appended), counted.appends(AppendOutcome::Failed)), (1, 2));
 }
 
 #[tokio::test(start_paused = true)]
@@ -162,8 +183,10 @@ async fn dropped_caller_does_not_cancel_the_append() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn writer_death_leaves_in_flight_append_unknown_and_queued_one_undone() {
-    let (_backend, writer, task) = gated();
+async fn writer_death_leaves_a_begun_append_unknown_and_queued_one_undone() {
+    let (backend, writer, task) = gated();
+    backend.gate.add_permits(1);
+    backend.answers.forget_permits(Semaphore::MAX_PERMITS);
     let (in_flight, queued, ()) = tokio::join!(
         writer.append(an_append(1)),
         async {

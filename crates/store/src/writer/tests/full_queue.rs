@@ -103,13 +103,15 @@ async fn append_outcomes_are_counted() {
     backend.gate.add_permits(1);
     first.await.unwrap().unwrap();
     assert!(matches!(loser.await.unwrap(), Err(AppendError::Conflict { .. })));
-    // Without a permit one stays in flight, and the other is cancelled.
+    // Without an answer one stays in flight, and the other is cancelled.
+    backend.answers.forget_permits(Semaphore::MAX_PERMITS);
+    backend.gate.add_permits(1);
     let in_flight = queued(&writer, an_append(1));
     settled().await;
     let cancelled = queued(&writer, an_append(1));
     assert!(matches!(in_flight.await.unwrap(), Err(AppendError::Unknown(_))));
     assert!(matches!(cancelled.await.unwrap(), Err(AppendError::Store(_))));
-    backend.gate.add_permits(10);
+    backend.answers.add_permits(10);
     writer.close();
     task.await.unwrap();
     // The append with unknown outcome was committed later: it is counted twice.

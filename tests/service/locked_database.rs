@@ -1,0 +1,35 @@
+//! Another process holds the write lock of the embedded database for longer than requests wait.
+
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use rusqlite::Connection;
+
+use crate::support::{Store, TestApp, assert_no_gap, credentials, on_one_store};
+
+on_one_store! { sqlite: write_that_was_not_begun_is_refused_for_certain_and_never_done_later }
+
+async fn write_that_was_not_begun_is_refused_for_certain_and_never_done_later() {
+    let app = TestApp::start(Store::sqlite()).await;
+    let admin = app.admin().await;
+    let head = app.head().await;
+    let other = Connection::open(app.store().file()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let started = Instant::now();
+    let names = ["ada", "bob", "cyd", "dan"];
+    let sign_ups = names.map(|name| app.post("/auth/signup").json(&credentials(name)).send());
+    for refused in join_all(sign_ups).await {
+        assert_eq!(refused.code(503), "unavailable", "{}", refused.text());
+        assert!((1..=60).contains(&refused.retry_after()), "{refused:?}");
+    }
+    assert!(started.elapsed() < Duration::from_secs(10), "the refusals took {:?}", started.elapsed());
+    other.execute_batch("ROLLBACK").unwrap();
+
+    // Whatever was queued at the time comes before this one.
+    app.sign_up("eve").await;
+    assert_eq!(app.head().await, head + 1);
+    for name in names {
+        app.post("/auth/signup").json(&credentials(name)).send().await.expect(201);
+    }
+    assert_no_gap(&admin.whole_log().await);
+}

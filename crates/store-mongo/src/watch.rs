@@ -7,7 +7,7 @@ use std::time::Duration;
 use mongodb::bson::{Document, RawDocument, RawDocumentBuf, doc};
 use mongodb::change_stream::ChangeStream;
 use mongodb::change_stream::event::{ChangeStreamEvent, OperationType};
-use store::{ProgressTracker, StoreError};
+use store::{ProgressTracker, ProjectionCheckpoint, StoreError};
 use tokio::time::{Instant, sleep};
 
 use crate::connection::Db;
@@ -79,7 +79,7 @@ async fn poll(db: &Db, tracker: &Weak<ProgressTracker>) -> Result<(), StoreError
         db,
         &db.checkpoints(),
         "polling projection checkpoints",
-        doc! {},
+        in_use(),
         doc! {},
         usize::MAX,
         to_checkpoint,
@@ -104,6 +104,12 @@ async fn poll(db: &Db, tracker: &Weak<ProgressTracker>) -> Result<(), StoreError
     }
     tracker.heartbeat();
     Ok(())
+}
+
+/// Selects the checkpoints of tables in use. Those of removed tables stay for ever, and are many after years of rebuilds;
+/// that a table is removed is known from the versions.
+fn in_use() -> Document {
+    doc! { "rebuilds": { "$ne": ProjectionCheckpoint::removed().rebuilds.cast_signed() } }
 }
 
 /// Keeps a change stream open. A broken stream is reopened at the present, not from a resume token, whose

@@ -323,6 +323,10 @@ impl EventStore {
         &*self.backend
     }
 
+    pub(crate) fn env(&self) -> &Env {
+        &self.encryptor.env
+    }
+
     pub(crate) fn masters(&self) -> &Keyring {
         &self.encryptor.masters
     }

@@ -79,6 +79,45 @@ async fn reads_stay_causally_consistent_after_an_election() {
     assert_eq!(assert_log_consistent(&two.store).await.last().unwrap().envelope.position, at);
 }
 
+/// A primary freezes with a read in flight, and answers it when it wakes, not knowing that it was deposed. The answer
+/// lacks what the new primary has acknowledged, and no confirmation covers it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answer_of_a_deposed_primary_has_no_valid_confirmation() {
+    const FREEZES: usize = 3;
+    let mut set = ReplicaSet::of(3).await;
+    let mongo = MongoFixture::at(set.url());
+    let (one, two) = (mongo.process("one").await, mongo.process("two").await);
+    one.rows().prepare(&things()).await.unwrap();
+    let (mut at, mut outdated) = (Position::START, 0);
+    for _ in 0..FREEZES {
+        let primary = set.wait_until_healthy().await;
+        at = write(&mongo, &one, at).await.position;
+        let confirmation = one.store.confirm_head().await.unwrap();
+        set.members()[primary].pause();
+        let rows = one.handle.rows.clone();
+        let reading = tokio::spawn(async move { rows.find(&things(), "label", "there").await });
+        set.wait_for_new_primary(primary).await;
+        let begun = Instant::now();
+        let acknowledged = loop {
+            let write = mongo.harness.write(&mongo.harness.new_stream(), ExpectedVersion::NoStream);
+            match append_writes(&two.store, [write]).await {
+                Ok(appended) => break appended.position,
+                Err(error) => assert!(begun.elapsed() < TIMEOUT, "{error}"),
+            }
+        };
+        set.members()[primary].resume();
+        if let Ok(page) = reading.await.unwrap()
+            && page.head < acknowledged
+        {
+            outdated += 1;
+            assert!(confirmation.has_expired(), "an answer from {} counts at {acknowledged}", page.head);
+        }
+        assert!(one.store.head().await.is_ok_and(|head| head.position >= acknowledged));
+        one.store.confirm_head().await.unwrap();
+    }
+    assert!(outdated > 0, "no deposed primary has answered, so the test proves nothing");
+}
+
 /// A client with plain majority reads, without a causal token.
 struct PlainReader(Database);
 

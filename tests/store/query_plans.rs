@@ -1,11 +1,19 @@
 //! Query plans on MongoDB: every query of the log reads an index in order, as the server's profiler reports.
 
+use std::time::{Duration, Instant};
+
 use futures::TryStreamExt;
 use mongodb::bson::{Document, doc};
 use store::conformance::harness::build_append;
-use store::{Append, EventQuery, ExpectedVersion, NewEvent, Position, StreamId, StreamWrite};
+use store::{
+    Append, Column, ColumnKind, EventQuery, ExpectedVersion, NewEvent, Position, StreamId, StreamWrite,
+    Table, TableSchema,
+};
 
 use crate::support::MongoFixture;
+
+static THINGS: TableSchema =
+    TableSchema { columns: &[Column { name: "id", kind: ColumnKind::Text }], indexes: &[] };
 
 /// Number of events of each kind; queries ask for fewer.
 const MANY: usize = 60;
@@ -74,4 +82,36 @@ async fn queries_use_an_index_without_sorting() {
         database.run_command(doc! { "profile": 2 }).await.unwrap();
     }
     database.run_command(doc! { "profile": 0 }).await.unwrap();
+}
+
+/// A process that opens its change stream polls once, and reads only the checkpoints of tables in use.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn polls_read_no_checkpoint_of_a_removed_table() {
+    let mongo = MongoFixture::shared().await;
+    let process = mongo.process("projector").await;
+    let table = |number| Table::of("things", number, &THINGS);
+    process.rows().prepare(&table(1)).await.unwrap();
+    for number in 2..6 {
+        process.rows().prepare(&table(number)).await.unwrap();
+        process.rows().remove(&table(number)).await.unwrap();
+    }
+    let database = mongodb::Client::with_uri_str(&mongo.url).await.unwrap().database(&mongo.database);
+    database.run_command(doc! { "profile": 2 }).await.unwrap();
+    let _other = mongo.process("other").await;
+    let polls = doc! {
+        "ns": mongo.namespace("checkpoints"), "op": "query", "command.filter._id": { "$exists": false },
+    };
+    let profile = database.collection::<Document>("system.profile");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let polled = loop {
+        let polls: Vec<_> = profile.find(polls.clone()).await.unwrap().try_collect().await.unwrap();
+        if !polls.is_empty() {
+            break polls;
+        }
+        assert!(Instant::now() < deadline, "no process has polled the checkpoints");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    for poll in polled {
+        assert_eq!(poll.get_i32("nreturned").unwrap(), 1, "{poll}");
+    }
 }

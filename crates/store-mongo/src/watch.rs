@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use mongodb::bson::{Document, RawDocument, RawDocumentBuf, doc};
 use mongodb::change_stream::ChangeStream;
 use mongodb::change_stream::event::{ChangeStreamEvent, OperationType};
-use store::{Position, ProgressTracker, StoreError};
+use store::{Position, ProgressTracker, ProjectionCheckpoint, StoreError};
 use tokio::time::{Instant, sleep};
 
 use crate::connection::Db;
@@ -78,7 +78,7 @@ async fn poll(db: &Db, tracker: &Weak<ProgressTracker>) -> Result<(), StoreError
         db,
         &db.checkpoints(),
         "polling projection checkpoints",
-        doc! {},
+        in_use(),
         doc! {},
         usize::MAX,
         to_checkpoint,
@@ -116,6 +116,12 @@ async fn poll_head(db: &Db) -> Result<Vec<(Position, Timestamp)>, StoreError> {
         Ok((fields.position("position")?, fields.timestamp("at")?))
     };
     search(db, &db.head(), "polling the head of the log", request, head).await
+}
+
+/// Selects the checkpoints of tables in use. Those of removed tables stay for ever, and are many after years of rebuilds;
+/// that a table is removed is known from the versions.
+fn in_use() -> Document {
+    doc! { "rebuilds": { "$ne": ProjectionCheckpoint::removed().rebuilds.cast_signed() } }
 }
 
 /// Keeps a change stream open. A broken stream is reopened at the present, not from a resume token, whose

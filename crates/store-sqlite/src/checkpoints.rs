@@ -3,7 +3,7 @@
 use rusqlite::{Connection, params};
 use store::{Corruption, Position, ProjectionCheckpoint};
 
-use crate::columns::unsigned;
+use crate::columns::{signed, unsigned};
 use crate::error::{SqliteError, none_if_table_missing};
 
 pub(crate) fn find_checkpoint(
@@ -27,12 +27,13 @@ pub(crate) fn read_checkpoint(
     Ok(find_checkpoint(connection, name)?.unwrap_or_default())
 }
 
-pub(crate) fn all_checkpoints(
+/// The checkpoints of the tables in use. Those of removed tables stay for ever, and are many after years of rebuilds.
+pub(crate) fn checkpoints_in_use(
     connection: &Connection,
 ) -> Result<Vec<(String, ProjectionCheckpoint)>, SqliteError> {
-    let sql = "SELECT name, position, rebuilds, digest FROM checkpoints";
+    let sql = "SELECT name, position, rebuilds, digest FROM checkpoints WHERE rebuilds <> ?1";
     let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query([])?;
+    let mut rows = statement.query([signed(ProjectionCheckpoint::removed().rebuilds)])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         found.push((row.get(0)?, to_checkpoint(row)?));

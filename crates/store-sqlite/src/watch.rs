@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 use store::{Position, ProgressTracker, ProjectionCheckpoint, ProjectionVersions, StoreError};
 
-use crate::checkpoints::all_checkpoints;
+use crate::checkpoints::checkpoints_in_use;
 use crate::error::{SqliteError, none_if_table_missing};
 use crate::head::{read_head_position, read_head_time};
 use crate::managed_connection::ManagedConnection;
@@ -136,7 +136,7 @@ pub(crate) fn read_snapshot(connection: &Connection) -> Result<ProgressSnapshot,
     Ok(ProgressSnapshot {
         head: none_if_table_missing(read_head_position(connection))?.unwrap_or_default(),
         head_time: none_if_table_missing(read_head_time(connection))?,
-        checkpoints: none_if_table_missing(all_checkpoints(connection))?.unwrap_or_default(),
+        checkpoints: none_if_table_missing(checkpoints_in_use(connection))?.unwrap_or_default(),
         versions: none_if_table_missing(projection_versions::all(connection))?.unwrap_or_default(),
     })
 }

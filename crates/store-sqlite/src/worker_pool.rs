@@ -35,13 +35,13 @@ pub(crate) struct WorkerPool {
 impl WorkerPool {
     /// Starts the threads.
     pub(crate) fn start(name: &str, sessions: Vec<ManagedConnection>) -> Result<Self, StoreError> {
-        let queue = Arc::<JobQueue<Job>>::default();
-        let start = |session| {
-            let queue = Arc::clone(&queue);
-            start_thread(name, move || work(session, &queue))
-        };
-        let threads = sessions.into_iter().map(start).collect::<Result<_, _>>()?;
-        Ok(Self { queue, threads })
+        // If a thread cannot be started, dropping the pool ends those before it.
+        let mut pool = Self { queue: Arc::default(), threads: Vec::new() };
+        for session in sessions {
+            let queue = Arc::clone(&pool.queue);
+            pool.threads.push(start_thread(name, move || work(session, &queue))?);
+        }
+        Ok(pool)
     }
 
     /// Runs a job, even if the caller is cancelled. If it returns `None`, it is called again, after an append if one

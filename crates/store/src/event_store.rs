@@ -346,6 +346,10 @@ impl EventStore {
         &*self.backend
     }
 
+    pub(crate) fn env(&self) -> &Env {
+        &self.encryptor.env
+    }
+
     pub(crate) fn masters(&self) -> &Keyring {
         &self.encryptor.masters
     }

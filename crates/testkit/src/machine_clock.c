@@ -1,7 +1,9 @@
 /* Preloaded into a process, shifts the wall clock by the seconds in the file of AEGIS_TEST_CLOCK_FILE, which may
  * change at any time. Monotonic clocks stay as they are. */
 #define _GNU_SOURCE
+#include <dlfcn.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -31,7 +33,7 @@ int gettimeofday(struct timeval *restrict now, void *restrict zone) {
     (void)zone;
     struct timespec precise;
     int failed = clock_gettime(CLOCK_REALTIME, &precise);
-    if (!failed && now) {
+    if (!failed) {
         now->tv_sec = precise.tv_sec;
         now->tv_usec = precise.tv_nsec / 1000;
     }
@@ -43,4 +45,16 @@ time_t time(time_t *result) {
     if (clock_gettime(CLOCK_REALTIME, &precise)) return -1;
     if (result) *result = precise.tv_sec;
     return precise.tv_sec;
+}
+
+/* Deadlines are computed from the shifted clock, and the kernel compares them with the right one. */
+int pthread_cond_timedwait(pthread_cond_t *condition, pthread_mutex_t *mutex, const struct timespec *deadline) {
+    static int (*next)(pthread_cond_t *, pthread_mutex_t *, const struct timespec *);
+    if (!next) next = dlvsym(RTLD_NEXT, "pthread_cond_timedwait", "GLIBC_2.3.2");
+    if (!next) next = dlsym(RTLD_NEXT, "pthread_cond_timedwait");
+    struct timespec shifted = *deadline;
+    /* A deadline on a monotonic clock is the time since the start of the machine, not decades. */
+    const time_t decades = 1000000000;
+    if (ahead && shifted.tv_sec > decades) shifted.tv_sec -= *ahead;
+    return next(condition, mutex, &shifted);
 }

@@ -55,7 +55,11 @@ impl MachineClock {
         let source = folder.path().join("machine_clock.c");
         fs::write(&source, SOURCE).map_err(Error::io("writing the source of a clock"))?;
         let mut cc = Command::new("cc");
-        let cc = cc.args(["-shared", "-fPIC", "-O2", "-o"]).arg(folder.path().join(LIBRARY)).arg(&source);
+        let cc = cc
+            .args(["-shared", "-fPIC", "-O2", "-o"])
+            .arg(folder.path().join(LIBRARY))
+            .arg(&source)
+            .arg("-ldl");
         let output = cc.output().map_err(Error::io("running cc"))?;
         if output.status.success() {
             Ok(Self { folder })

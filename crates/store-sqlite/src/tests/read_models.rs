@@ -4,6 +4,7 @@ use store::{
 };
 
 use super::*;
+use crate::checkpoints::checkpoints_in_use;
 
 static SCHEMA: TableSchema = TableSchema {
     columns: &[
@@ -103,4 +104,21 @@ async fn checkpoint_is_seen_by_another_process() {
     one.apply(&users(), at(0), at(3), Vec::new()).await.unwrap();
     let mut updates = store::Backend::watch_progress(&two);
     updates.wait_for(|progress| progress.applied_position("users_1") == Position::new(3)).await.unwrap();
+}
+
+#[tokio::test]
+async fn polls_read_no_checkpoint_of_a_removed_table() {
+    let database = Database::new();
+    let sqlite = SqliteStore::open(&database.path()).unwrap();
+    sqlite.prepare(&users()).await.unwrap();
+    for number in 2..12 {
+        let table = Table::of("users", number, &SCHEMA);
+        sqlite.prepare(&table).await.unwrap();
+        sqlite.remove(&table).await.unwrap();
+    }
+    let raw = database.raw();
+    let stored: i64 = raw.query_row("SELECT count(*) FROM checkpoints", [], |row| row.get(0)).unwrap();
+    assert_eq!(stored, 11, "removed tables are remembered");
+    let read = checkpoints_in_use(&raw).unwrap();
+    assert_eq!(read.iter().map(|(table, _)| table.as_str()).collect::<Vec<_>>(), ["users_1"]);
 }

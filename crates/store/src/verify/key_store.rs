@@ -1,82 +1,63 @@
 //! Compares the key store with the events: expected and stored data keys, tombstones and unique claims of
-//! each stream. Pure; reading the key store belongs to `scan` and `pages`.
+//! each stream. Pure; reading the key store belongs to `scan` and `pages`. Each entry is compared by a digest when its
+//! stream is scanned; only where that differs are the events of the stream read again and compared claim by claim.
 
-use std::collections::{BTreeSet, HashMap};
-
-use foldhash::fast::RandomState;
+use std::collections::BTreeSet;
 
 use super::claims::{EventEffects, StoredEntries, StoredEntry};
 use super::finding::{Finding, FindingKind};
+use super::streams::Streams;
 use crate::event::{Position, StreamId};
 use crate::key_store::{ClaimHash, KeyEntry};
 
-/// The key store entries that must exist because of the events applied so far.
+/// The comparison of the key store with the events applied so far.
 #[derive(Default)]
-pub(super) struct ExpectedEntries {
-    streams: HashMap<StreamId, ExpectedEntry, RandomState>,
+pub(super) struct KeyStoreComparison {
+    /// The number of claims held by the streams.
+    pub(super) claims: usize,
     /// Streams whose stored entry differed when it was read.
     pub(super) mismatches: BTreeSet<StreamId>,
 }
 
+impl KeyStoreComparison {
+    /// Applies the effects of the events of a page, and compares them with the entries `stored`, read after
+    /// the events.
+    pub(super) fn apply(&mut self, page: &[EventEffects], stored: &StoredEntries, streams: &mut Streams) {
+        for effects in page {
+            self.claims = (self.claims + effects.taken.len()).saturating_sub(effects.released.len());
+            streams.apply(effects);
+        }
+        for name in page.iter().map(|effects| &effects.stream).collect::<BTreeSet<_>>() {
+            if !streams.agrees(name, stored.get(name)) {
+                self.mismatches.insert(name.clone());
+            } else if !self.mismatches.is_empty() {
+                self.mismatches.remove(name);
+            }
+        }
+    }
+}
+
+/// The key store entry that must exist because of the events of one stream.
 #[derive(Default)]
-struct ExpectedEntry {
+pub(super) struct ExpectedEntry {
     last: Position,
     sealed: bool,
     erased: bool,
     claims: Vec<ClaimHash>,
 }
 
-impl ExpectedEntries {
-    /// Applies the effects of the events of a page, and compares them with the entries `stored`, read after
-    /// the events.
-    pub(super) fn apply(&mut self, page: Vec<EventEffects>, stored: &StoredEntries) {
-        let mut expected = Vec::with_capacity(page.len());
-        for effects in page {
-            let stream = self.streams.entry(effects.stream.clone()).or_default();
-            stream.claims.retain(|claim| !effects.released.contains(claim));
-            stream.claims.extend(effects.taken);
-            stream.last = effects.position;
-            stream.sealed |= effects.is_sealed;
-            stream.erased |= effects.erases;
-            expected.push((effects.stream, effects.position));
-        }
-        for (name, position) in expected {
-            let Some(stream) = self.streams.get(&name).filter(|stream| stream.last == position) else {
-                continue;
-            };
-            if stream.compare(&name, stored.get(&name)).is_err() {
-                self.mismatches.insert(name);
-            } else if !self.mismatches.is_empty() {
-                self.mismatches.remove(&name);
-            }
-        }
-    }
-
-    pub(super) fn contains(&self, stream: &StreamId) -> bool {
-        self.streams.contains_key(stream)
-    }
-
-    pub(super) fn streams(&self) -> usize {
-        self.streams.len()
-    }
-
-    pub(super) fn claims(&self) -> usize {
-        self.streams.values().map(|stream| stream.claims.len()).sum()
-    }
-
-    /// The position of the last event of a stream.
-    pub(super) fn last(&self, stream: &StreamId) -> Position {
-        self.streams.get(stream).map_or(Position::START, |stream| stream.last)
-    }
-
-    /// Compares the stored entry of a stream with the expected one.
-    pub(super) fn compare(&self, name: &StreamId, stored: Option<&StoredEntry>) -> Result<(), Finding> {
-        self.streams.get(name).unwrap_or(&ExpectedEntry::default()).compare(name, stored)
-    }
-}
-
 impl ExpectedEntry {
-    fn compare(&self, name: &StreamId, stored: Option<&StoredEntry>) -> Result<(), Finding> {
+    /// Applies the effects of the next event.
+    pub(super) fn apply(&mut self, effects: EventEffects) {
+        self.claims.retain(|claim| !effects.released.contains(claim));
+        self.claims.extend(effects.taken);
+        self.last = effects.position;
+        self.sealed |= effects.is_sealed;
+        self.erased |= effects.erases;
+    }
+
+    /// Compares the stored entry with this one.
+    pub(super) fn compare(&self, name: &StreamId, stored: Option<&StoredEntry>) -> Result<(), Finding> {
         let stream = name.clone();
         let kind = match stored {
             None if self.sealed || !self.claims.is_empty() => FindingKind::KeyEntryMissing { stream },
@@ -129,8 +110,6 @@ mod tests {
             (stream(true, false, &[1]), Some((key(), vec![claim(1), claim(2)])), Some("claims_mismatch")),
         ] {
             let name = StreamId::new("user-1").unwrap();
-            let streams = HashMap::from_iter([(name.clone(), expected)]);
-            let expected = ExpectedEntries { streams, ..ExpectedEntries::default() };
             let found = expected.compare(&name, stored.as_ref()).err().map(|finding| finding.kind);
             assert_eq!(found.as_ref().map(FindingKind::code), code, "{stored:?}: {found:?}");
             if let Some(FindingKind::ClaimsMismatch { missing, unexpected, .. }) = found {

@@ -8,6 +8,7 @@ mod key_store;
 mod pages;
 mod scan;
 mod sequence;
+mod streams;
 
 use crate::backend::EventQuery;
 use crate::checkpoint::SignedHead;
@@ -21,7 +22,7 @@ use crate::tiles::Proofs;
 pub use claims::{ClaimChange, ClaimReader};
 pub use finding::{Finding, FindingKind, VerifyError};
 
-use self::key_store::ExpectedEntries;
+use self::key_store::KeyStoreComparison;
 use self::sequence::LogSequence;
 
 /// The result of a verification without findings.
@@ -58,9 +59,8 @@ impl Proofs {
         since: Option<&SignedHead>,
         each_page: &mut (dyn FnMut(Position, Position) + Send),
     ) -> Result<Verified, VerifyError> {
-        self.store()
-            .verify_with(LogSequence::with_tiles(self.tiles(), since.cloned()), reader, each_page)
-            .await
+        let sequence = LogSequence::with_tiles(self.tiles(), since.cloned(), self.store().env());
+        self.store().verify_with(sequence, reader, each_page).await
     }
 }
 
@@ -74,7 +74,7 @@ impl EventStore {
         reader: ClaimReader,
         each_page: &mut (dyn FnMut(Position, Position) + Send),
     ) -> Result<Verified, VerifyError> {
-        self.verify_with(LogSequence::default(), reader, each_page).await
+        self.verify_with(LogSequence::new(self.env()), reader, each_page).await
     }
 
     async fn verify_with(
@@ -109,8 +109,8 @@ impl EventStore {
         each_page: &mut (dyn FnMut(Position, Position) + Send),
     ) -> Result<Verified, VerifyError> {
         let head = self.head().await?;
-        let mut expected = ExpectedEntries::default();
-        self.scan_to(sequence, &mut expected, reader, head.position, each_page).await?;
+        let mut comparison = KeyStoreComparison::default();
+        self.scan_to(sequence, &mut comparison, reader, head.position, each_page).await?;
         sequence.check_length()?;
         sequence.check_head(&head, self.signer())?;
         let (at, last) = (head.at, head.position);
@@ -118,10 +118,10 @@ impl EventStore {
         let verified = Verified {
             position: sequence.position(),
             root: sequence.root(),
-            streams: expected.streams(),
-            claims: expected.claims(),
+            streams: sequence.streams.len(),
+            claims: comparison.claims,
         };
-        self.check_claims(sequence, &mut expected, reader).await?;
+        self.check_claims(sequence, &mut comparison, reader).await?;
         if self.clock().future(at).is_some() {
             return Err(Finding::new(last, FindingKind::HeadInFuture { at, now: self.clock().now() }).into());
         }

@@ -176,7 +176,7 @@ fn check_leaf(event: &Envelope) -> Option<FindingKind> {
     }
 }
 
-fn effects(
+pub(super) fn effects(
     store: &EventStore,
     reader: ClaimReader,
     events: Vec<StoredEvent>,

@@ -1,14 +1,14 @@
 //! Checks the order of the log: positions, stream versions, times, and the Merkle root up to the head. Pure;
 //! reading belongs to `pages`.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use foldhash::fast::RandomState;
 use jiff::Timestamp;
 
 use super::finding::{Finding, FindingKind};
+use super::streams::Streams;
 use crate::checkpoint::{SignedHead, Signer};
+use crate::env::Env;
 use crate::event::{Envelope, Position, StreamId};
 use crate::head::Head;
 use crate::merkle::{Frontier, Hash};
@@ -31,10 +31,9 @@ impl From<&Envelope> for EventHeader {
 }
 
 /// The state of the log after the events verified so far.
-#[derive(Default)]
 pub(super) struct LogSequence {
     last: Option<(Position, Timestamp)>,
-    versions: HashMap<StreamId, u64, RandomState>,
+    pub(super) streams: Streams,
     frontier: Frontier,
     tiles: Option<Arc<dyn TileStore>>,
     tile_mismatch: Option<Position>,
@@ -43,9 +42,21 @@ pub(super) struct LogSequence {
 }
 
 impl LogSequence {
+    /// An empty log.
+    pub(super) fn new(env: &Env) -> Self {
+        Self {
+            last: None,
+            streams: Streams::new(env),
+            frontier: Frontier::default(),
+            tiles: None,
+            tile_mismatch: None,
+            since: None,
+        }
+    }
+
     /// An empty log that is compared with its tiles, and with a head that was signed earlier.
-    pub(super) fn with_tiles(tiles: &Arc<dyn TileStore>, since: Option<SignedHead>) -> Self {
-        Self { tiles: Some(Arc::clone(tiles)), since, ..Self::default() }
+    pub(super) fn with_tiles(tiles: &Arc<dyn TileStore>, since: Option<SignedHead>, env: &Env) -> Self {
+        Self { tiles: Some(Arc::clone(tiles)), since, ..Self::new(env) }
     }
 
     pub(super) fn tiles(&self) -> Option<Arc<dyn TileStore>> {
@@ -76,8 +87,7 @@ impl LogSequence {
         if event.position != expected {
             return Err(Finding::new(expected, FindingKind::EventMissing { next: event.position }));
         }
-        let known = self.versions.entry(event.stream.clone()).or_default();
-        let expected = *known + 1;
+        let expected = self.streams.version(&event.stream) + 1;
         if event.version != expected {
             let (stream, found) = (event.stream.clone(), event.version);
             let kind = FindingKind::StreamVersionMismatch { stream, expected, found };
@@ -87,7 +97,7 @@ impl LogSequence {
             let kind = FindingKind::TimeReversed { at: event.at, previous };
             return Err(Finding::new(event.position, kind));
         }
-        *known = expected;
+        self.streams.set_version(&event.stream, expected);
         self.frontier.push(event.leaf);
         self.last = Some((event.position, event.at));
         self.check_since(event.position)
@@ -176,7 +186,7 @@ mod tests {
     }
 
     fn verify_log(events: &[Envelope], head: &Head) -> Result<(), Finding> {
-        let mut sequence = LogSequence::default();
+        let mut sequence = LogSequence::new(&Env::system());
         events.iter().try_for_each(|event| sequence.apply(&event.into()))?;
         sequence.check_head(head, &signer())
     }

@@ -97,12 +97,17 @@ fn append(writes: impl IntoIterator<Item = PreparedWrite>) -> PreparedAppend {
         actor: "system".to_owned(),
         request_id: "test".to_owned(),
         writes: writes.into_iter().collect(),
+        guards: Vec::new(),
         idempotency: None,
         bytes: 0,
     }
 }
 
 impl PreparedAppend {
+    fn guarded(self, guards: impl IntoIterator<Item = PreparedGuard>) -> Self {
+        Self { guards: guards.into_iter().collect(), ..self }
+    }
+
     fn under(self, key: &str) -> Self {
         Self { idempotency: Some(idempotency(key)), ..self }
     }

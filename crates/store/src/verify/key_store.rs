@@ -14,6 +14,8 @@ use crate::key_store::{ClaimHash, KeyEntry};
 #[derive(Default)]
 pub(super) struct ExpectedEntries {
     streams: HashMap<StreamId, ExpectedEntry, RandomState>,
+    /// The owners of streams that are not erased.
+    owners: HashMap<StreamId, StreamId, RandomState>,
     /// Streams whose stored entry differed when it was read.
     pub(super) mismatches: BTreeSet<StreamId>,
 }
@@ -38,6 +40,13 @@ impl ExpectedEntries {
             stream.last = effects.position;
             stream.sealed |= effects.is_sealed;
             stream.erased |= effects.erases;
+            if let Some(owner) = effects.owner {
+                self.owners.insert(effects.stream.clone(), owner);
+            }
+            if effects.erases {
+                stream.claims.clear();
+                self.owners.remove(&effects.stream);
+            }
             expected.push((effects.stream, effects.position));
         }
         for (name, position) in expected {
@@ -48,6 +57,19 @@ impl ExpectedEntries {
                 self.mismatches.insert(name);
             } else if !self.mismatches.is_empty() {
                 self.mismatches.remove(&name);
+            }
+        }
+    }
+
+    /// Finds the first stream that is not erased although its owner is.
+    pub(super) fn check_owners(&self) -> Result<(), Finding> {
+        let is_erased = |owner: &StreamId| self.streams.get(owner).is_some_and(|owner| owner.erased);
+        let outliving = self.owners.iter().filter(|(_, owner)| is_erased(owner));
+        match outliving.map(|(stream, owner)| (self.last(stream), stream, owner)).min() {
+            None => Ok(()),
+            Some((position, stream, owner)) => {
+                let (stream, owner) = (stream.clone(), owner.clone());
+                Err(Finding::new(position, FindingKind::OutlivesOwner { stream, owner }))
             }
         }
     }

@@ -48,6 +48,7 @@ impl Proofs {
     /// - Personal data decrypts, unless it was erased by crypto-shredding.
     /// - Time, root, frontier and signature of the head follow from the events.
     /// - The unique claims in the key store are those that the events have taken and not released.
+    /// - A stream that belongs to an erased stream is erased.
     /// - If `since` is given, an earlier signed head, the log begins with the events of that head.
     ///
     /// # Errors
@@ -114,6 +115,7 @@ impl EventStore {
         sequence.check_length()?;
         sequence.check_head(&head, self.signer())?;
         self.check_nothing_beyond_head(head).await?;
+        expected.check_owners()?;
         let verified = Verified {
             position: sequence.position(),
             root: sequence.root(),

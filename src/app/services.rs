@@ -4,6 +4,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
+use domain::{UserId, WebhookId};
 use projections::{ProjectionContext, ProjectionHandle, ProjectionRunner, lifecycle};
 use store::tiles::Proofs;
 use store::{DeliveryStore, Env, EventStore, MissingKey, Rotation, StoreError};
@@ -12,7 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::database::Database;
 use super::node_name::{is_dead_node, node_name};
-use crate::command::{UserCommands, WebhookCommands};
+use crate::command::{UserCommands, WebhookCommands, WebhookIndex};
 use crate::config::MasterKeySetting;
 use crate::query::{HistoryQueries, StatsQueries, UserQueries, WebhookQueries};
 use crate::webhooks::dispatcher::{Dispatcher, DispatcherHandle};
@@ -94,12 +96,14 @@ impl Services {
         let is_enabled = mode == ProjectionMode::Enabled;
         let projector = is_enabled.then(|| start_projector(&projection_context, env, &node_name(env)));
         let proofs = Proofs::new(store.clone(), Arc::clone(&database.tiles));
-        let webhooks = WebhookCommands::new(store.clone(), env.clone());
+        let webhook_rows = WebhookQueries::new(store.clone(), Arc::clone(&rows));
+        let index: Arc<dyn WebhookIndex> = Arc::new(WebhookRowIndex(webhook_rows.clone()));
+        let webhooks = WebhookCommands::new(store.clone(), env.clone()).with_index(Arc::clone(&index));
         let user_rows = UserQueries::new(store.clone(), Arc::clone(&rows));
         let deliveries = Arc::clone(&database.deliveries);
         let (commands, readers) = (webhooks.clone(), user_rows.clone());
         Ok(Self {
-            users: UserCommands::new(store.clone(), env.clone()),
+            users: UserCommands::new(store.clone(), env.clone()).with_index(index),
             delivery_context: DeliveryContext::new(
                 store.clone(),
                 commands,
@@ -109,7 +113,7 @@ impl Services {
             ),
             webhooks,
             user_rows,
-            webhook_rows: WebhookQueries::new(store.clone(), Arc::clone(&rows)),
+            webhook_rows,
             deliveries,
             dispatcher: None,
             stats: StatsQueries::new(store.clone(), rows),
@@ -159,6 +163,22 @@ impl Services {
             tile_builder.abort();
         }
         self.store.close().await;
+    }
+}
+
+/// Finds webhooks in the rows of the read model `webhooks`.
+struct WebhookRowIndex(WebhookQueries);
+
+#[async_trait]
+impl WebhookIndex for WebhookRowIndex {
+    async fn webhooks_of(&self, owner: UserId) -> Vec<WebhookId> {
+        match self.0.of(owner).await {
+            Ok(rows) => rows.into_iter().map(|row| row.id).collect(),
+            Err(error) => {
+                tracing::warn!(%error, "webhooks without a slot were not looked for in the read model");
+                Vec::new()
+            }
+        }
     }
 }
 

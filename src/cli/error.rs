@@ -114,8 +114,6 @@ pub(super) enum CliError {
          grants the required role"
     )]
     NotASubscriber(UserId),
-    #[error("user {owner} already has {limit} webhooks, the maximum: delete one of them first")]
-    TooManyWebhooks { owner: UserId, limit: usize },
     #[error(
         "the webhook's URL is not allowed: {0}. AEGIS_WEBHOOK_ALLOW_PRIVATE names non-public networks that \
          may be reached"

@@ -4,7 +4,7 @@
 
 use domain::DecodeError;
 use jiff::Timestamp;
-use store::{Append, AppendError, Appended, Env, EventStore, StoredEvent, StreamId, StreamWrite};
+use store::{Append, AppendError, Appended, Env, EventStore, Guard, StoredEvent, StreamId, StreamWrite};
 
 use super::{Aggregate, CommandContext, CommandError};
 
@@ -27,6 +27,12 @@ pub(super) trait Decider: Sync {
 
     fn decide(&self, state: Self::State, env: &Env) -> Result<Decision<Self::Output>, CommandError>;
 
+    /// Whether the append failed because what was loaded has changed since, beside a conflict of versions: then
+    /// the command is decided again.
+    fn is_outdated(&self, _: &AppendError) -> bool {
+        false
+    }
+
     /// Completes the answer with what only the append knows: position, version and time.
     fn complete(output: &mut Self::Output, appended: &Appended);
 }
@@ -35,6 +41,8 @@ pub(super) trait Decider: Sync {
 pub(super) struct Decision<O> {
     /// Empty if the command changes nothing.
     pub(super) writes: Vec<StreamWrite>,
+    /// What must hold at the commit besides the versions of the writes.
+    pub(super) guards: Vec<Guard>,
     pub(super) output: O,
 }
 
@@ -61,18 +69,21 @@ pub(super) async fn execute<D: Decider>(
 ) -> Result<D::Output, CommandError> {
     for _ in 0..MAX_ATTEMPTS {
         let state = decider.load(store).await?;
-        let Decision { writes, mut output } = decider.decide(state, env)?;
+        let Decision { writes, guards, mut output } = decider.decide(state, env)?;
         if writes.is_empty() {
             return Ok(output);
         }
         let CommandContext { actor, request_id, idempotency } = context.clone();
-        match store.append(&Append { actor, request_id, writes, idempotency }).await {
+        match store.append(&Append { actor, request_id, writes, guards, idempotency }).await {
             Ok(appended) => {
                 D::complete(&mut output, &appended);
                 return Ok(output);
             }
             Err(AppendError::Conflict { stream, actual, .. }) => {
                 tracing::debug!(%stream, actual, "conflict with another writer; deciding again");
+            }
+            Err(error) if decider.is_outdated(&error) => {
+                tracing::debug!(%error, "outdated by another writer; deciding again");
             }
             Err(error) => return Err(error.into()),
         }

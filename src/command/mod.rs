@@ -2,13 +2,19 @@
 //! Authorization belongs to `http/` and `cli/`, the rules to the domain.
 
 mod executor;
+mod owned_webhooks;
 mod projection_skip;
 mod user;
 mod webhook;
+mod webhook_registration;
+mod webhook_state;
 
+pub use owned_webhooks::WebhookIndex;
 pub use projection_skip::{RecordedSkip, SkipError, skip};
 pub use user::{UserCommands, UserState};
-pub use webhook::{NewWebhook, WebhookCommands, WebhookState};
+pub use webhook::WebhookCommands;
+pub use webhook_registration::NewWebhook;
+pub use webhook_state::WebhookState;
 
 use std::fmt;
 

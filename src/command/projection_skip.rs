@@ -78,10 +78,11 @@ impl Decider for SkipDecider {
         let events = system::decide_skip(&system, self.0.clone());
         if events.is_empty() {
             let output = RecordedSkip { position: recorded.unwrap_or_default(), already_recorded: true };
-            return Ok(Decision { writes: Vec::new(), output });
+            return Ok(Decision { writes: Vec::new(), guards: Vec::new(), output });
         }
         let writes = vec![event_codec::system_write(env, loaded.version, &events)?];
-        Ok(Decision { writes, output: RecordedSkip { position: Position::START, already_recorded: false } })
+        let output = RecordedSkip { position: Position::START, already_recorded: false };
+        Ok(Decision { writes, guards: Vec::new(), output })
     }
 
     fn complete(output: &mut RecordedSkip, appended: &Appended) {

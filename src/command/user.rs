@@ -2,16 +2,20 @@
 //! its loaded version: of two administrators who remove each other at once, one conflicts, is decided again
 //! and rejected.
 
+use std::sync::Arc;
+
 use domain::{
     Account, AdministratorChange, Erasable, Role, SYSTEM_STREAM, System, SystemEvent, User, UserCommand,
-    UserEvent, UserId, administrator_change, system, user,
+    UserEvent, UserId, WebhookId, WebhookSlot, administrator_change, system, user,
 };
 use jiff::Timestamp;
 use store::{
-    Appended, Corruption, Env, EventStore, IdempotencyKey, Position, RecordedResult, StoreError, StreamWrite,
+    AppendError, Appended, Corruption, Env, EventStore, IdempotencyKey, Position, RecordedResult, StoreError,
+    StreamWrite,
 };
 
 use super::executor::{Decider, Decision, Loaded, execute, load};
+use super::owned_webhooks::{NoIndex, WebhookIndex, erase_webhooks, load_owned, no_webhook_left};
 use super::{Aggregate, CommandContext, CommandError};
 
 /// Executes commands to users.
@@ -19,6 +23,7 @@ use super::{Aggregate, CommandContext, CommandError};
 pub struct UserCommands {
     store: EventStore,
     env: Env,
+    index: Arc<dyn WebhookIndex>,
 }
 
 /// A user folded from the event stream, independent of any read model.
@@ -37,7 +42,13 @@ pub struct UserState {
 impl UserCommands {
     #[must_use]
     pub fn new(store: EventStore, env: Env) -> Self {
-        Self { store, env }
+        Self { store, env, index: Arc::new(NoIndex) }
+    }
+
+    /// Finds webhooks without a slot in this index.
+    #[must_use]
+    pub fn with_index(self, index: Arc<dyn WebhookIndex>) -> Self {
+        Self { index, ..self }
     }
 
     /// Executes [`UserCommand::Register`] under a new id. The new user is the actor.
@@ -50,7 +61,7 @@ impl UserCommands {
         idempotency: Option<IdempotencyKey>,
         registration: UserCommand,
     ) -> Result<UserState, CommandError> {
-        let decider = UserDecider::for_new_user(&self.env, vec![registration]);
+        let decider = self.for_new_user(vec![registration]);
         let context = CommandContext { idempotency, ..CommandContext::new(decider.id.stream(), request_id) };
         execute(&self.store, &self.env, &context, &decider).await
     }
@@ -66,7 +77,7 @@ impl UserCommands {
         registration: UserCommand,
     ) -> Result<Option<UserState>, CommandError> {
         let commands = vec![registration, UserCommand::GrantRole { role: Role::Admin }];
-        let decider = FirstAdministrator(UserDecider::for_new_user(&self.env, commands));
+        let decider = FirstAdministrator(self.for_new_user(commands));
         execute(&self.store, &self.env, context, &decider).await
     }
 
@@ -82,7 +93,8 @@ impl UserCommands {
         command: &UserCommand,
         if_match: Option<u64>,
     ) -> Result<UserState, CommandError> {
-        let decider = UserDecider { id, is_new: false, commands: vec![command.clone()], if_match };
+        let (commands, index) = (vec![command.clone()], Arc::clone(&self.index));
+        let decider = UserDecider { id, is_new: false, commands, if_match, index };
         execute(&self.store, &self.env, context, &decider).await
     }
 
@@ -114,6 +126,11 @@ impl UserCommands {
         present(id, loaded, Some(first.position)).ok_or_else(|| lost().into())
     }
 
+    fn for_new_user(&self, commands: Vec<UserCommand>) -> UserDecider {
+        let (id, index) = (UserId::from_uuid(self.env.uuid()), Arc::clone(&self.index));
+        UserDecider { id, is_new: true, commands, if_match: None, index }
+    }
+
     /// Whether the installation has an active administrator.
     ///
     /// # Errors
@@ -130,6 +147,7 @@ struct UserDecider {
     is_new: bool,
     commands: Vec<UserCommand>,
     if_match: Option<u64>,
+    index: Arc<dyn WebhookIndex>,
 }
 
 /// The stream of the user and what the commands do to it, which determines whether `system` is needed.
@@ -138,6 +156,8 @@ struct UserStreams {
     decided: Result<UserDecision, domain::Rejection>,
     /// Loaded if the commands add or remove an administrator.
     system: Option<(AdministratorChange, Loaded<System>)>,
+    /// The user's webhooks, loaded if the commands erase the user.
+    webhooks: Vec<WebhookId>,
 }
 
 /// The user after all commands, and their events.
@@ -147,10 +167,6 @@ struct UserDecision {
 }
 
 impl UserDecider {
-    fn for_new_user(env: &Env, commands: Vec<UserCommand>) -> Self {
-        Self { id: UserId::from_uuid(env.uuid()), is_new: true, commands, if_match: None }
-    }
-
     fn decide_user(&self, before: &User) -> Result<UserDecision, domain::Rejection> {
         let (mut after, mut events) = (before.clone(), Vec::new());
         for command in &self.commands {
@@ -198,30 +214,46 @@ impl Decider for UserDecider {
             Some(change) => Some((change, load_system(store).await?)),
             None => None,
         };
-        Ok(UserStreams { user, decided, system })
+        let erases = decided.as_ref().is_ok_and(|decided| decided.events.iter().any(UserEvent::erases));
+        let webhooks = if erases { load_owned(store, &self.index, self.id).await?.ids } else { Vec::new() };
+        Ok(UserStreams { user, decided, system, webhooks })
     }
 
     fn decide(&self, streams: UserStreams, env: &Env) -> Result<Decision<UserState>, CommandError> {
-        let UserStreams { user: Loaded { state: before, version, first_event_at }, decided, system } =
-            streams;
+        let UserStreams { user, decided, system, webhooks } = streams;
+        let Loaded { state: before, version, first_event_at } = user;
         let is_present = matches!(before, User::Present(_));
         if let Some(expected) = self.if_match.filter(|expected| is_present && *expected != version) {
             return Err(CommandError::VersionMismatch { id: self.id, expected, actual: version });
         }
         let UserDecision { after, events } = decided?;
         let account = remaining_account(&before, after)?;
-        let mut writes = Vec::new();
+        let (mut writes, mut guards) = (Vec::new(), Vec::new());
         if !events.is_empty() {
             writes.push(self.user_write(env, version, &events)?);
             if let Some((change, system)) = system {
                 writes.extend(system_write(env, &system, &system::decide(&system.state, change)?)?);
             }
+            if events.iter().any(UserEvent::erases) {
+                writes.extend(erase_webhooks(env, &webhooks)?);
+                guards.extend(no_webhook_left(self.id));
+            }
         }
         let created_at = event_codec::registered_at(&account, first_event_at.unwrap_or_else(|| env.now()));
         Ok(Decision {
             writes,
+            guards,
             output: UserState { id: self.id, account, created_at, version, position: None },
         })
+    }
+
+    /// Since they were loaded, a webhook of the user to erase was registered or deleted.
+    fn is_outdated(&self, error: &AppendError) -> bool {
+        match error {
+            AppendError::ClaimTaken { kind } => *kind == WebhookSlot::CLAIM_KIND,
+            AppendError::Erased { stream } => WebhookId::from_stream(stream.as_str()).is_some(),
+            _ => false,
+        }
     }
 
     fn complete(output: &mut UserState, appended: &Appended) {
@@ -254,10 +286,10 @@ impl Decider for FirstAdministrator {
 
     fn decide(&self, streams: UserStreams, env: &Env) -> Result<Decision<Option<UserState>>, CommandError> {
         if streams.system.as_ref().is_some_and(|(_, system)| !system.state.administrators.is_empty()) {
-            return Ok(Decision { writes: Vec::new(), output: None });
+            return Ok(Decision { writes: Vec::new(), guards: Vec::new(), output: None });
         }
-        let Decision { writes, output } = self.0.decide(streams, env)?;
-        Ok(Decision { writes, output: Some(output) })
+        let Decision { writes, guards, output } = self.0.decide(streams, env)?;
+        Ok(Decision { writes, guards, output: Some(output) })
     }
 
     fn complete(output: &mut Option<UserState>, appended: &Appended) {

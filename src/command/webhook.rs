@@ -3,15 +3,14 @@
 use std::sync::Arc;
 
 use domain::webhook::{decide, evolve};
-use domain::{
-    ActiveWebhook, Reason, UserId, Webhook, WebhookCommand, WebhookEvent, WebhookId, WebhookRejection,
-    WebhookSecret, WebhookUrl,
-};
-use jiff::Timestamp;
-use store::{Appended, Corruption, Env, EventStore, Position, RecordedResult, StoreError};
+use domain::{Webhook, WebhookCommand, WebhookEvent, WebhookId, WebhookSecret};
+use store::{Appended, Corruption, Env, EventStore, RecordedResult, StoreError};
 use tokio::sync::Notify;
 
-use super::executor::{Decider, Decision, Loaded, execute, load};
+use super::executor::{Decider, Decision, Loaded, execute};
+use super::owned_webhooks::{NoIndex, WebhookIndex};
+use super::webhook_registration::{NewWebhook, Registration};
+use super::webhook_state::{WebhookState, complete, load_webhook, state};
 use super::{Aggregate, CommandContext, CommandError};
 
 /// Executes commands to webhooks.
@@ -19,56 +18,35 @@ use super::{Aggregate, CommandContext, CommandError};
 pub struct WebhookCommands {
     store: EventStore,
     env: Env,
+    index: Arc<dyn WebhookIndex>,
     registrations: Arc<Notify>,
-}
-
-/// A webhook to register.
-#[derive(Clone)]
-pub struct NewWebhook {
-    pub owner: UserId,
-    pub url: WebhookUrl,
-    /// The event types to deliver; empty: all.
-    pub types: Vec<String>,
-    pub description: Option<Reason>,
-    /// Delivery begins behind this position.
-    pub after: u64,
-}
-
-/// A webhook folded from its event stream, independent of any read model.
-#[derive(Clone, Debug)]
-pub struct WebhookState {
-    pub id: WebhookId,
-    pub owner: UserId,
-    /// `None` once it was deleted.
-    pub webhook: Option<ActiveWebhook>,
-    pub created_at: Timestamp,
-    /// The version of the stream.
-    pub version: u64,
-    /// The position of the last event that the command appended; `None` if it changed nothing.
-    pub position: Option<Position>,
 }
 
 impl WebhookCommands {
     #[must_use]
     pub fn new(store: EventStore, env: Env) -> Self {
-        Self { store, env, registrations: Arc::default() }
+        Self { store, env, index: Arc::new(NoIndex), registrations: Arc::default() }
+    }
+
+    /// Finds webhooks without a slot in this index.
+    #[must_use]
+    pub fn with_index(self, index: Arc<dyn WebhookIndex>) -> Self {
+        Self { index, ..self }
     }
 
     /// Registers a webhook under a new id and with a new secret.
     ///
     /// # Errors
-    /// [`CommandError`] if the event cannot be appended.
+    /// [`domain::WebhookRejection::TooMany`] if the owner has no free slot, [`store::AppendError::Erased`] if the owner
+    /// was erased.
     pub async fn register(
         &self,
         context: &CommandContext,
         new: NewWebhook,
     ) -> Result<WebhookState, CommandError> {
-        let NewWebhook { owner, url, types, description, after } = new;
-        let command =
-            WebhookCommand::Register { owner, url, secret: self.new_secret(), types, description, after };
-        let id = WebhookId::from_uuid(self.env.uuid());
-        let registered =
-            execute(&self.store, &self.env, context, &WebhookDecider { id, is_new: true, command }).await?;
+        let (id, secret) = (WebhookId::from_uuid(self.env.uuid()), self.new_secret());
+        let decider = Registration { id, new, secret, index: Arc::clone(&self.index) };
+        let registered = execute(&self.store, &self.env, context, &decider).await?;
         self.registrations.notify_one();
         Ok(registered)
     }
@@ -82,21 +60,21 @@ impl WebhookCommands {
     /// Executes a command to an existing webhook.
     ///
     /// # Errors
-    /// [`WebhookRejection::Unknown`] if it does not exist or was deleted.
+    /// [`domain::WebhookRejection::Unknown`] if it does not exist or was deleted.
     pub async fn execute(
         &self,
         context: &CommandContext,
         id: WebhookId,
         command: &WebhookCommand,
     ) -> Result<WebhookState, CommandError> {
-        let decider = WebhookDecider { id, is_new: false, command: command.clone() };
+        let decider = WebhookDecider { id, command: command.clone() };
         execute(&self.store, &self.env, context, &decider).await
     }
 
     /// The current webhook according to the log, deleted or not.
     ///
     /// # Errors
-    /// [`WebhookRejection::Unknown`] if it never existed.
+    /// [`domain::WebhookRejection::Unknown`] if it never existed.
     pub async fn state(&self, id: WebhookId) -> Result<WebhookState, CommandError> {
         state(id, load_webhook(&self.store, id, u64::MAX).await?, self.env.now())
     }
@@ -125,8 +103,6 @@ impl WebhookCommands {
 
 struct WebhookDecider {
     id: WebhookId,
-    /// The id was drawn for this command: there is no stream to read.
-    is_new: bool,
     command: WebhookCommand,
 }
 
@@ -150,7 +126,7 @@ impl Decider for WebhookDecider {
     }
 
     async fn load(&self, store: &EventStore) -> Result<Loaded<Webhook>, CommandError> {
-        if self.is_new { Ok(Loaded::default()) } else { load_webhook(store, self.id, u64::MAX).await }
+        load_webhook(store, self.id, u64::MAX).await
     }
 
     fn decide(&self, loaded: Loaded<Webhook>, env: &Env) -> Result<Decision<WebhookState>, CommandError> {
@@ -163,36 +139,10 @@ impl Decider for WebhookDecider {
             writes.push(write);
         }
         let after = Loaded { state: events.iter().fold(loaded.state, evolve), ..loaded };
-        Ok(Decision { writes, output: state(self.id, after, env.now())? })
+        Ok(Decision { writes, guards: Vec::new(), output: state(self.id, after, env.now())? })
     }
 
     fn complete(output: &mut WebhookState, appended: &Appended) {
-        if output.version == 0 {
-            output.created_at = appended.at;
-        }
-        output.version = appended.versions.first().copied().unwrap_or(output.version);
-        output.position = Some(appended.position);
+        complete(output, appended);
     }
-}
-
-async fn load_webhook(
-    store: &EventStore,
-    id: WebhookId,
-    max_version: u64,
-) -> Result<Loaded<Webhook>, CommandError> {
-    load(store, &id.stream(), max_version, |webhook, event| {
-        Ok(evolve(webhook, &event_codec::decode_webhook_event(event)?))
-    })
-    .await
-}
-
-/// `now` is the registration time of a webhook that is not appended yet.
-fn state(id: WebhookId, loaded: Loaded<Webhook>, now: Timestamp) -> Result<WebhookState, CommandError> {
-    let (owner, webhook) = match loaded.state {
-        Webhook::Present(webhook) => (webhook.owner, Some(*webhook)),
-        Webhook::Deleted { owner } => (owner, None),
-        Webhook::Absent => return Err(WebhookRejection::Unknown.into()),
-    };
-    let created_at = loaded.first_event_at.unwrap_or(now);
-    Ok(WebhookState { id, owner, webhook, created_at, version: loaded.version, position: None })
 }

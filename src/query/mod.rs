@@ -19,8 +19,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::projections::Projection;
-use domain::{UserId, WebhookId};
-use store::{ClaimChange, EventStore, Position, ReadModelStore, RowPage, StoreError, StoredEvent, Table};
+use domain::{UserId, WebhookEvent, WebhookId};
+use store::{
+    ClaimChange, EventStore, Position, ReadModelStore, RowPage, StoreError, StoredEvent, StreamId, Table,
+};
 
 /// How long a request waits for a projection to catch up.
 const PROJECTION_WAIT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -107,19 +109,26 @@ impl ReadModel {
     }
 }
 
-/// The claims that an event takes, and whether it releases all of its stream's. Only users have claims.
+/// The claims that an event takes, whether it releases all of its stream's, and who owns the stream. Users and
+/// webhooks have claims.
 ///
 /// # Errors
 /// Why the event cannot be decoded.
 pub fn claim_change(event: &StoredEvent) -> Result<ClaimChange, String> {
     if WebhookId::from_stream(event.envelope.stream.as_str()).is_some() {
         let event = event_codec::decode_webhook_event(event).map_err(|error| error.to_string())?;
-        return Ok(ClaimChange { erases: event.erases(), ..ClaimChange::default() });
+        let owner = match &event {
+            WebhookEvent::WebhookRegistered { owner, .. } => Some(StreamId::from_trusted(owner.stream())),
+            _ => None,
+        };
+        let owner = owner.transpose().map_err(|error| error.to_string())?;
+        let take = event_codec::slot_claim_taken(&event).into_iter().collect();
+        return Ok(ClaimChange { take, release: Vec::new(), erases: event.erases(), owner });
     }
     if UserId::from_stream(event.envelope.stream.as_str()).is_none() {
         return Ok(ClaimChange::default());
     }
     let event = event_codec::decode_user_event(event).map_err(|error| error.to_string())?;
     let take = event_codec::claims_taken(&event).collect();
-    Ok(ClaimChange { take, release: Vec::new(), erases: event.erases() })
+    Ok(ClaimChange { take, release: Vec::new(), erases: event.erases(), owner: None })
 }

@@ -15,8 +15,6 @@ use crate::query::{QueryError, UserQueries};
 
 /// The roles whose holders may own webhooks.
 pub(crate) const OWNER_ROLES: [Role; 2] = [Role::Admin, Role::Subscriber];
-/// How many webhooks one user may own.
-pub(crate) const MAX_WEBHOOKS_PER_USER: usize = 100;
 
 /// Whether a user may own webhooks and be sent events.
 pub(crate) fn may_own(user: &UserRow) -> bool {

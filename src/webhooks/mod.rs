@@ -26,7 +26,7 @@ mod status;
 mod worker_pool;
 
 pub use delivery_context::DeliveryContext;
-pub(crate) use delivery_context::{MAX_WEBHOOKS_PER_USER, OWNER_ROLES, may_own};
+pub(crate) use delivery_context::{OWNER_ROLES, may_own};
 pub(crate) use message::{encode_secret, previous_secret_expiry};
 pub use sender::WebhookSender;
 pub(crate) use status::{FailingDelivery, WebhookStatus};

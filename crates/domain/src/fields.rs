@@ -48,6 +48,17 @@ impl Fields<'_> {
         self.value(self.data, field)?.as_u64().ok_or_else(|| self.error(DecodeProblem::IllTyped { field }))
     }
 
+    /// An optional non-negative integer, parsed by `parse`.
+    pub(crate) fn optional_parsed<T>(
+        &self,
+        field: &'static str,
+        parse: impl FnOnce(u64) -> Option<T>,
+    ) -> Result<Option<T>, DecodeError> {
+        let Some(value) = self.data.get(field) else { return Ok(None) };
+        let parsed = value.as_u64().and_then(parse);
+        parsed.map(Some).ok_or_else(|| self.error(DecodeProblem::IllTyped { field }))
+    }
+
     /// A personal text, required unless personal data was erased.
     pub(crate) fn personal<T>(
         &self,

@@ -46,4 +46,5 @@ pub use value::{
 };
 pub use webhook::{
     ActiveWebhook, Replay, SuspensionReason, Webhook, WebhookCommand, WebhookEvent, WebhookRejection,
+    WebhookSlot,
 };

@@ -7,7 +7,8 @@
 #![warn(missing_docs)]
 
 use domain::{
-    Account, DecodeError, Erasable, EventPayload, Moment, SYSTEM_STREAM, SystemEvent, UserEvent, WebhookEvent,
+    Account, DecodeError, Erasable, EventPayload, Moment, SYSTEM_STREAM, SystemEvent, UserEvent, UserId,
+    WebhookEvent, WebhookSlot,
 };
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -74,6 +75,18 @@ pub fn new_event(env: &Env, payload: EventPayload) -> NewEvent {
 /// The unique claims that an event takes for its user.
 pub fn claims_taken(event: &UserEvent) -> impl Iterator<Item = Claim> + use<> {
     event.claims_taken().into_iter().map(|(kind, value)| Claim { kind: kind.as_str(), value })
+}
+
+/// The unique claim that an event takes for its webhook: a slot of the owner.
+#[must_use]
+pub fn slot_claim_taken(event: &WebhookEvent) -> Option<Claim> {
+    event.claim_taken().map(|value| Claim { kind: WebhookSlot::CLAIM_KIND, value })
+}
+
+/// The unique claims of all webhook slots of a user, in order.
+pub fn slot_claims(owner: UserId) -> impl Iterator<Item = (WebhookSlot, Claim)> {
+    WebhookSlot::all()
+        .map(move |slot| (slot, Claim { kind: WebhookSlot::CLAIM_KIND, value: slot.claim(owner) }))
 }
 
 /// When a user registered: in the system they were imported from, or with the first event of their stream,

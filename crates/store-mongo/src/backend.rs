@@ -103,6 +103,14 @@ impl Backend for MongoStore {
         .await
     }
 
+    async fn claim_owners(&self, claims: &[ClaimHash]) -> Result<HashMap<ClaimHash, StreamId>, StoreError> {
+        let (db, claims) = (self.connection.work.clone(), claims.to_vec());
+        spawn_with_timeout("reading the owners of claims", REQUEST_TIMEOUT, async move {
+            key_store::read_claim_owners(&db, &claims).await
+        })
+        .await
+    }
+
     async fn key_entry_streams(
         &self,
         after: Option<&StreamId>,

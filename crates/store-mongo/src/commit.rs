@@ -14,6 +14,7 @@ use store::key_store::ClaimHash;
 use store::{Position, StoreError, StreamId};
 
 use crate::connection::Db;
+use crate::deliveries;
 use crate::document_reader::{binary, hashes, raw};
 use crate::error::{MongoError, check_write_errors};
 use crate::event_document::{HEAD_ID, from_event, from_head};
@@ -86,6 +87,7 @@ async fn write(
         .replace_one(doc! { "_id": HEAD_ID }, from_head(&plan.head, touched + 1))
         .session(&mut *session)
         .await?;
+    deliveries::delete(db, session, &plan.erased).await?;
     let changes = key_entry_updates(plan);
     if !changes.is_empty() {
         let update = doc! { "update": db.vault().name(), "updates": changes };

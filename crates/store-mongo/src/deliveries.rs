@@ -6,13 +6,15 @@ use mongodb::ClientSession;
 use mongodb::bson::{Document, RawDocument, doc};
 use serde_json::Value;
 use store::deliveries::{Attempt, DeliveryProgress, DeliveryStore, MAX_STORED_ATTEMPTS, number_attempts};
+use store::key_store::KeyEntry;
 use store::{Corruption, StoreError, StreamId, WriteError};
 
 use crate::connection::Db;
 use crate::detached::{REQUEST_TIMEOUT, spawn_detached, spawn_with_timeout};
 use crate::document_reader::{DocumentReader, raw};
-use crate::error::{MongoError, context};
+use crate::error::{MongoError, check_write_errors, context};
 use crate::find::find;
+use crate::key_store::to_key_entry;
 use crate::mongo_store::MongoStore;
 use crate::transaction::{TransactionBody, inner_error, run_transaction};
 
@@ -68,6 +70,35 @@ impl DeliveryStore for MongoStore {
     }
 }
 
+/// Deletes the cursors and the attempts of erased streams, in the transaction that erases them.
+pub(crate) async fn delete(
+    db: &Db,
+    session: &mut ClientSession,
+    erased: &[StreamId],
+) -> Result<(), MongoError> {
+    if erased.is_empty() {
+        return Ok(());
+    }
+    // Written before it is deleted: a concurrent first record of the cursor, which has not seen the erasure,
+    // then conflicts with this transaction. Deleting nothing would conflict with nothing.
+    let written = erased.iter().map(|stream| {
+        let id = doc! { "_id": stream.as_str() };
+        doc! { "q": id.clone(), "u": id, "upsert": true }
+    });
+    let deleted = erased.iter().map(|stream| doc! { "q": { "_id": stream.as_str() }, "limit": 1 });
+    let attempts = erased.iter().map(|stream| doc! { "q": below_number(stream, None), "limit": 0 });
+    let (progress, of_attempts) = (db.delivery_progress(), db.delivery_attempts());
+    for command in [
+        doc! { "update": progress.name(), "updates": written.collect::<Vec<_>>() },
+        doc! { "delete": progress.name(), "deletes": deleted.collect::<Vec<_>>() },
+        doc! { "delete": of_attempts.name(), "deletes": attempts.collect::<Vec<_>>() },
+    ] {
+        let answer = db.handle().run_command(command).session(&mut *session).await?;
+        check_write_errors("deleting delivery cursors", &answer)?;
+    }
+    Ok(())
+}
+
 struct RecordAttempts {
     stream: StreamId,
     to: DeliveryProgress,
@@ -89,7 +120,7 @@ impl TransactionBody for RecordAttempts {
         let stored = db.delivery_progress().find_one(by_id.clone()).session(&mut *session).await?;
         let revision =
             stored.as_deref().map(to_progress).transpose()?.map_or(0, |progress| progress.revision);
-        if revision + 1 != to.revision {
+        if revision + 1 != to.revision || (revision == 0 && is_erased(db, session, stream).await?) {
             return Ok(false);
         }
         let progress = doc! {
@@ -117,6 +148,13 @@ impl TransactionBody for RecordAttempts {
         }
         Ok(true)
     }
+}
+
+/// Whether the stream was erased. The commit that erases it deletes its cursor, which must not come back.
+async fn is_erased(db: &Db, session: &mut ClientSession, stream: &StreamId) -> Result<bool, MongoError> {
+    let entry = db.vault().find_one(doc! { "_id": stream.as_str() }).session(&mut *session).await?;
+    let entry = entry.as_deref().map(to_key_entry).transpose()?;
+    Ok(entry.is_some_and(|(_, (entry, _))| entry == KeyEntry::Erased))
 }
 
 fn number(number: u64) -> i64 {

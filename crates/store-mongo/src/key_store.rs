@@ -7,7 +7,7 @@ use store::key_store::{ClaimHash, KeyEntry, StreamKeyEntry};
 use store::{StoreError, StreamId};
 
 use crate::connection::Db;
-use crate::document_reader::DocumentReader;
+use crate::document_reader::{DocumentReader, hashes};
 use crate::find::{self, FindRequest, find};
 
 /// The key entry of a stream, and the claims that it holds.
@@ -34,6 +34,21 @@ pub(crate) async fn read_entries_with_claims(
         to_key_entry(document).map(|(stream, (entry, claims))| (stream, entry, claims))
     };
     find(db, &db.vault(), "reading the key store", filter, doc! {}, usize::MAX, entry).await
+}
+
+/// The streams that own these claims.
+pub(crate) async fn read_claim_owners(
+    db: &Db,
+    claims: &[ClaimHash],
+) -> Result<HashMap<ClaimHash, StreamId>, StoreError> {
+    let filter = doc! { "claims": { "$in": hashes(claims) } };
+    let (what, vault) = ("reading the owners of claims", db.vault());
+    let found = find(db, &vault, what, filter, doc! {}, usize::MAX, to_key_entry).await?;
+    let found = found.into_iter().filter(|(_, (entry, _))| *entry != KeyEntry::Erased);
+    let owned = found.flat_map(|(stream, (_, held))| {
+        held.into_iter().map(move |claim| (claim, stream.clone())).collect::<Vec<_>>()
+    });
+    Ok(owned.filter(|(claim, _)| claims.contains(claim)).collect())
 }
 
 /// Streams that have a key entry, in order.

@@ -87,6 +87,11 @@ impl Backend for SqliteStore {
         self.read(move |connection| key_store::read_entries_with_claims(connection, &streams)).await
     }
 
+    async fn claim_owners(&self, claims: &[ClaimHash]) -> Result<HashMap<ClaimHash, StreamId>, StoreError> {
+        let claims = claims.to_vec();
+        self.read(move |connection| key_store::read_claim_owners(connection, &claims)).await
+    }
+
     async fn key_entry_streams(
         &self,
         after: Option<&StreamId>,

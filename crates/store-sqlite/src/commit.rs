@@ -7,6 +7,7 @@ use store::commit_planner::{Batch, CommitPlan};
 use store::key_store::ClaimHash;
 use store::{Position, StreamId};
 
+use crate::deliveries;
 use crate::error::SqliteError;
 use crate::events::insert_events;
 use crate::head::write_head;
@@ -59,6 +60,7 @@ fn erase(transaction: &Transaction<'_>, streams: &[StreamId]) -> Result<(), Sqli
     for stream in streams {
         forget.execute([stream.as_str()])?;
         free.execute([stream.as_str()])?;
+        deliveries::delete(transaction, stream)?;
     }
     Ok(())
 }

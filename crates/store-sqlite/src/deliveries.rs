@@ -4,10 +4,12 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use serde_json::Value;
 use store::deliveries::{Attempt, DeliveryProgress, DeliveryStore, MAX_STORED_ATTEMPTS, number_attempts};
+use store::key_store::KeyEntry;
 use store::{Corruption, StoreError, StreamId, WriteError};
 
 use crate::columns::{row_limit, signed, unsigned};
 use crate::error::SqliteError;
+use crate::key_store::{vault_entry, vault_statement};
 use crate::leases::RelaxedDurability;
 use crate::sqlite_store::SqliteStore;
 use crate::transaction::begin;
@@ -46,14 +48,20 @@ impl DeliveryStore for SqliteStore {
         let stream = stream.clone();
         self.write(move |connection| {
             let transaction = begin(connection)?;
-            for table in ["delivery_progress", "delivery_attempts"] {
-                let sql = format!("DELETE FROM {table} WHERE stream = ?1");
-                transaction.execute(&sql, [stream.as_str()])?;
-            }
+            delete(&transaction, &stream)?;
             Ok(transaction.commit()?)
         })
         .await
     }
+}
+
+/// Deletes the cursor and the attempts of a stream.
+pub(crate) fn delete(transaction: &Transaction<'_>, stream: &StreamId) -> Result<(), SqliteError> {
+    for table in ["delivery_progress", "delivery_attempts"] {
+        let mut delete = transaction.prepare_cached(&format!("DELETE FROM {table} WHERE stream = ?1"))?;
+        delete.execute([stream.as_str()])?;
+    }
+    Ok(())
 }
 
 fn read_progress(
@@ -82,7 +90,9 @@ fn record(
 ) -> Result<bool, SqliteError> {
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
     let stored = read_progress(&transaction, stream)?.map_or(0, |progress| progress.revision);
-    if stored + 1 != to.revision {
+    // The commit that erases a stream deletes its cursor, which must not come back.
+    let is_erased = vault_entry(&mut vault_statement(&transaction)?, stream)? == Some(KeyEntry::Erased);
+    if is_erased || stored + 1 != to.revision {
         return Ok(false);
     }
     let name = stream.as_str();

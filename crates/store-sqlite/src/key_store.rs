@@ -59,6 +59,22 @@ pub(crate) fn read_entries_with_claims(
     Ok(held)
 }
 
+/// The streams that own these claims.
+pub(crate) fn read_claim_owners(
+    connection: &Connection,
+    claims: &[ClaimHash],
+) -> Result<HashMap<ClaimHash, StreamId>, SqliteError> {
+    let mut statement = connection.prepare_cached("SELECT stream FROM claims WHERE claim = ?1")?;
+    let mut owners = HashMap::new();
+    for claim in claims {
+        let owner: Option<String> = statement.query_row([claim.as_bytes()], |row| row.get(0)).optional()?;
+        if let Some(owner) = owner {
+            owners.insert(*claim, stream_id(owner)?);
+        }
+    }
+    Ok(owners)
+}
+
 /// The service keys by name.
 pub(crate) fn service_keys(connection: &Connection) -> Result<BTreeMap<String, Vec<u8>>, SqliteError> {
     let mut statement = connection.prepare_cached("SELECT name, wrapped FROM keys")?;

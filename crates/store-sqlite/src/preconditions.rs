@@ -2,16 +2,16 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, OptionalExtension};
-use store::StreamId;
+use rusqlite::Connection;
 use store::commit_planner::{Batch, Preconditions};
-use store::key_store::ClaimHash;
 
-use crate::columns::{stream_id, unsigned};
+use crate::columns::unsigned;
 use crate::error::SqliteError;
 use crate::head::read_head;
 use crate::idempotency;
-use crate::key_store::{claims_of, claims_statement, vault_entry, vault_statement, wrapping_key_id};
+use crate::key_store::{
+    claims_of, claims_statement, read_claim_owners, vault_entry, vault_statement, wrapping_key_id,
+};
 
 /// The preconditions of a batch.
 pub(crate) fn read_preconditions(
@@ -42,20 +42,8 @@ pub(crate) fn read_preconditions(
         database_time: None,
         versions,
         key_entries: vault,
-        owners: claim_owners(connection, batch)?,
+        owners: read_claim_owners(connection, &batch.claims())?,
         recorded_results,
         wrapping_key: wrapping,
     })
-}
-
-fn claim_owners(connection: &Connection, batch: &Batch) -> Result<HashMap<ClaimHash, StreamId>, SqliteError> {
-    let mut statement = connection.prepare_cached("SELECT stream FROM claims WHERE claim = ?1")?;
-    let mut owners = HashMap::new();
-    for claim in batch.claims() {
-        let owner: Option<String> = statement.query_row([claim.as_bytes()], |row| row.get(0)).optional()?;
-        if let Some(owner) = owner {
-            owners.insert(claim, stream_id(owner)?);
-        }
-    }
-    Ok(owners)
 }

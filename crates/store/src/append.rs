@@ -23,6 +23,8 @@ pub struct Append {
     pub request_id: String,
     /// The writes; at most one for each stream.
     pub writes: Vec<StreamWrite>,
+    /// What must hold besides the expected versions of the writes.
+    pub guards: Vec<Guard>,
     /// Of several appends with the same idempotency key, one is committed.
     pub idempotency: Option<IdempotencyKey>,
 }
@@ -31,13 +33,28 @@ impl Append {
     /// An append without an idempotency key.
     #[must_use]
     pub fn new(actor: impl Into<String>, request_id: impl Into<String>, writes: Vec<StreamWrite>) -> Self {
-        Self { actor: actor.into(), request_id: request_id.into(), writes, idempotency: None }
+        Self {
+            actor: actor.into(),
+            request_id: request_id.into(),
+            writes,
+            guards: Vec::new(),
+            idempotency: None,
+        }
     }
 
     /// The number of its events.
     pub(crate) fn events(&self) -> usize {
         self.writes.iter().map(|write| write.events.len()).sum()
     }
+}
+
+/// A condition on the state that the append leaves behind, checked in its commit.
+#[derive(Clone, Debug)]
+pub enum Guard {
+    /// The stream is not erased.
+    NotErased(StreamId),
+    /// No stream owns the claim.
+    Unclaimed(Claim),
 }
 
 /// The part of an append that concerns one stream.
@@ -155,13 +172,13 @@ pub enum AppendError {
         /// The version of the stream.
         actual: u64,
     },
-    /// Another stream owns the claim.
+    /// Another stream owns the claim, or a guard requires it to be free.
     #[error("the {kind} is taken")]
     ClaimTaken {
         /// The kind of the claim: `email`, `username`.
         kind: &'static str,
     },
-    /// The stream was erased; it accepts no further write.
+    /// The stream was erased: it accepts no further write, and a guard on it fails.
     #[error("stream {stream} was erased; it accepts no further events")]
     Erased {
         /// The stream.

@@ -44,7 +44,8 @@ pub trait Backend: Send + Sync {
 
     /// Commits a batch in one transaction (group commit): reads `head` and the other [preconditions] of the
     /// batch, calls [`Batch::plan`], and writes the [commit plan]: `head`, releases, erasures and new keys
-    /// before takes, then events. `head` is written even if nothing else is, so of two concurrent
+    /// before takes, then events. Delivery cursors and attempts of erased streams are deleted in the same
+    /// transaction. `head` is written even if nothing else is, so of two concurrent
     /// transactions one fails. The commit is durable, on a majority of the nodes. Publishes the progress.
     ///
     /// [preconditions]: crate::commit_planner::Preconditions
@@ -100,6 +101,13 @@ pub trait Backend: Send + Sync {
     /// # Errors
     /// [`StoreError`] if it cannot be read.
     async fn key_entries_with_claims(&self, streams: &[StreamId]) -> Result<Vec<StreamKeyEntry>, StoreError>;
+
+    /// The streams that own these claims; claims without an owner are omitted. Majority-committed, from the
+    /// index of claims.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be read.
+    async fn claim_owners(&self, claims: &[ClaimHash]) -> Result<HashMap<ClaimHash, StreamId>, StoreError>;
 
     /// The streams that have a key entry, by ascending name, after `after` or from the first on, at most
     /// `limit`, majority-committed.

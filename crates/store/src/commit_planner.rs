@@ -22,7 +22,7 @@ use crate::idempotency::RecordedResult;
 use crate::key_store::{ClaimHash, KeyEntry, KeyId, MasterKey};
 use crate::log_time::CommitTime;
 use crate::merkle::leaf_hash;
-use crate::prepared::{EventPlacement, KeyUse, PreparedAppend, PreparedWrite};
+use crate::prepared::{EventPlacement, KeyUse, PreparedAppend, PreparedGuard, PreparedWrite};
 
 pub use plan::{CommitPlan, Preconditions};
 
@@ -84,7 +84,11 @@ impl Batch {
     /// The streams whose version and key entry [`Batch::plan`] needs.
     #[must_use]
     pub fn streams(&self) -> Vec<StreamId> {
-        let names: BTreeSet<_> = self.writes().map(|write| &write.stream).collect();
+        let guarded = self.guards().filter_map(|guard| match guard {
+            PreparedGuard::NotErased(stream) => Some(stream),
+            PreparedGuard::Unclaimed(..) => None,
+        });
+        let names: BTreeSet<_> = self.writes().map(|write| &write.stream).chain(guarded).collect();
         names.into_iter().cloned().collect()
     }
 
@@ -92,8 +96,12 @@ impl Batch {
     #[must_use]
     pub fn claims(&self) -> Vec<ClaimHash> {
         let taken = |write: &PreparedWrite| write.take.iter().map(|(_, claim)| *claim).collect::<Vec<_>>();
-        let claims: BTreeSet<_> =
-            self.writes().flat_map(|write| [taken(write), write.release.clone()].concat()).collect();
+        let written = self.writes().flat_map(|write| [taken(write), write.release.clone()].concat());
+        let guarded = self.guards().filter_map(|guard| match guard {
+            PreparedGuard::Unclaimed(_, claim) => Some(*claim),
+            PreparedGuard::NotErased(_) => None,
+        });
+        let claims: BTreeSet<_> = written.chain(guarded).collect();
         claims.into_iter().collect()
     }
 
@@ -128,6 +136,10 @@ impl Batch {
 
     fn writes(&self) -> impl Iterator<Item = &PreparedWrite> {
         self.appends.iter().flat_map(|append| &append.writes)
+    }
+
+    fn guards(&self) -> impl Iterator<Item = &PreparedGuard> {
+        self.appends.iter().flat_map(|append| &append.guards)
     }
 }
 
@@ -181,6 +193,7 @@ impl BatchState {
             self.check_stream(write)?;
         }
         self.check_claims(append)?;
+        self.check_guards(append)?;
         let mut events = self.assign_positions(append)?;
         for write in &append.writes {
             self.apply(write);
@@ -272,6 +285,31 @@ impl BatchState {
             }
         }
         Ok(())
+    }
+
+    /// Guards hold after the append: a claim that it frees is free, and a stream that it erases is erased.
+    fn check_guards(&self, append: &PreparedAppend) -> Result<(), AppendError> {
+        let is_erased = |stream: &StreamId| self.keys.get(stream) == Some(&KeyEntry::Erased);
+        let erases =
+            |stream: &StreamId| append.writes.iter().any(|write| write.erase && write.stream == *stream);
+        for guard in &append.guards {
+            match guard {
+                PreparedGuard::NotErased(stream) if is_erased(stream) || erases(stream) => {
+                    return Err(AppendError::Erased { stream: stream.clone() });
+                }
+                PreparedGuard::Unclaimed(kind, claim) if self.is_claimed_after(append, claim) => {
+                    return Err(AppendError::ClaimTaken { kind });
+                }
+                PreparedGuard::NotErased(_) | PreparedGuard::Unclaimed(..) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn is_claimed_after(&self, append: &PreparedAppend, claim: &ClaimHash) -> bool {
+        let takes = |write: &PreparedWrite| write.take.iter().any(|(_, taken)| taken == claim);
+        let owner = self.owners.get(claim).and_then(Option::as_ref);
+        append.writes.iter().any(takes) || owner.is_some_and(|owner| !releases(append, owner, claim))
     }
 
     /// The events of an append with positions, versions and leaf hashes.

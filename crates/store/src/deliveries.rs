@@ -46,8 +46,8 @@ pub trait DeliveryStore: Send + Sync {
     /// the reports of the attempts up to number `to.attempts` in the same transaction.
     ///
     /// # Errors
-    /// [`WriteError::Conflict`] if the stored revision is another one: another node delivers, or the cursor
-    /// was deleted. After [`WriteError::Store`] the outcome may be unknown; read the cursor again.
+    /// [`WriteError::Conflict`] if the stored revision is another one, or the stream was erased: another node
+    /// delivers, or the cursor was deleted. After [`WriteError::Store`] the outcome may be unknown; read the cursor again.
     async fn record(
         &self,
         stream: &StreamId,
@@ -67,7 +67,8 @@ pub trait DeliveryStore: Send + Sync {
         limit: usize,
     ) -> Result<Vec<Attempt>, StoreError>;
 
-    /// Deletes the cursor and the attempts of a webhook. Idempotent.
+    /// Deletes the cursor and the attempts of a webhook. Idempotent. The commit that erases a stream deletes them
+    /// too.
     ///
     /// # Errors
     /// [`StoreError`] if they cannot be deleted, or only partly; retry.

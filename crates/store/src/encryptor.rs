@@ -5,14 +5,16 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::append::{Append, AppendError, StreamWrite};
+use crate::append::{Append, AppendError, Claim, Guard, StreamWrite};
 use crate::cancellation::Cancellation;
 use crate::canonical::{MAX_EVENT_BYTES, canonical_event};
 use crate::env::Env;
 use crate::error::{KeyOwner, StoreError};
 use crate::event::{NewEvent, Position, StreamId};
-use crate::key_store::{ClaimKey, DataKey, KeyEntry, KeyId, Keyring, MasterKeys, SealedContext, UnwrapError};
-use crate::prepared::{EventPlacement, KeyUse, PreparedAppend, PreparedEvent, PreparedWrite};
+use crate::key_store::{
+    ClaimHash, ClaimKey, DataKey, KeyEntry, KeyId, Keyring, MasterKeys, SealedContext, UnwrapError,
+};
+use crate::prepared::{EventPlacement, KeyUse, PreparedAppend, PreparedEvent, PreparedGuard, PreparedWrite};
 use crate::read::{master_key_id, unwrap_key};
 
 /// The largest position in canonical JSON. Sizes are measured with it, since the real position is not known
@@ -62,6 +64,7 @@ impl Encryptor {
             actor: append.actor.clone(),
             request_id: append.request_id.clone(),
             writes: writes.collect::<Result<_, _>>()?,
+            guards: append.guards.iter().map(|guard| self.guard(guard)).collect(),
             idempotency: append.idempotency,
             bytes: 0,
             cancellation: Cancellation::default(),
@@ -78,16 +81,27 @@ impl Encryptor {
     ) -> Result<PreparedWrite, AppendError> {
         let (key, key_use) = self.key(write, entry, masters)?;
         let events = write.events.iter().map(|event| self.event(&write.stream, event, key.as_ref()));
-        let claim = |claim: &crate::append::Claim| self.claims.hash(claim.kind, &claim.value);
         Ok(PreparedWrite {
             stream: write.stream.clone(),
             expected: write.expected,
             events: events.collect::<Result<_, _>>()?,
-            take: write.take.iter().map(|taken| (taken.kind, claim(taken))).collect(),
-            release: write.release.iter().map(claim).collect(),
+            take: write.take.iter().map(|taken| (taken.kind, self.claim(taken))).collect(),
+            release: write.release.iter().map(|claim| self.claim(claim)).collect(),
             key: key_use,
             erase: write.erase,
         })
+    }
+
+    fn guard(&self, guard: &Guard) -> PreparedGuard {
+        match guard {
+            Guard::NotErased(stream) => PreparedGuard::NotErased(stream.clone()),
+            Guard::Unclaimed(claim) => PreparedGuard::Unclaimed(claim.kind, self.claim(claim)),
+        }
+    }
+
+    /// Hashes a claim.
+    pub(crate) fn claim(&self, claim: &Claim) -> ClaimHash {
+        self.claims.hash(claim.kind, &claim.value)
     }
 
     /// The data key to encrypt with. A stream that takes a claim also has one, since both are destroyed

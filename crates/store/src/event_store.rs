@@ -10,7 +10,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use crate::append::{Append, AppendError, Appended, ExpectedVersion};
+use crate::append::{Append, AppendError, Appended, Claim, ExpectedVersion};
 use crate::backend::{Backend, EventQuery, FORMAT, Genesis};
 use crate::checkpoint::Signer;
 use crate::encryptor::Encryptor;
@@ -281,6 +281,16 @@ impl EventStore {
             return Err(Corruption::StreamVersionGap { stream, expected: want, found }.into());
         }
         unseal(&*self.backend, &self.encryptor.masters, events).await
+    }
+
+    /// The stream that owns each claim, in the order given; `None` if it is free.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be read.
+    pub async fn claim_owners(&self, claims: &[Claim]) -> Result<Vec<Option<StreamId>>, StoreError> {
+        let hashes: Vec<_> = claims.iter().map(|claim| self.encryptor.claim(claim)).collect();
+        let owners = self.backend.claim_owners(&hashes).await?;
+        Ok(hashes.iter().map(|claim| owners.get(claim).cloned()).collect())
     }
 
     /// The position of the first event of a stream that is newer than `version` and comes after `applied`, if

@@ -63,7 +63,7 @@ pub mod verify;
 pub mod versions;
 mod writer;
 
-pub use append::{Append, AppendError, Appended, Claim, ExpectedVersion, StreamWrite};
+pub use append::{Append, AppendError, Appended, Claim, ExpectedVersion, Guard, StreamWrite};
 pub use backend::{Backend, EventQuery};
 pub use deliveries::{Attempt, DeliveryProgress, DeliveryStore};
 pub use env::{Clock, Entropy, Env};

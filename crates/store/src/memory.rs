@@ -146,6 +146,11 @@ impl Backend for Memory {
         Ok(streams.iter().filter_map(entry).collect())
     }
 
+    async fn claim_owners(&self, claims: &[ClaimHash]) -> Result<HashMap<ClaimHash, StreamId>, StoreError> {
+        let state = self.state();
+        Ok(claims.iter().filter_map(|claim| Some((*claim, state.owner(*claim)?.clone()))).collect())
+    }
+
     async fn key_entry_streams(
         &self,
         after: Option<&StreamId>,
@@ -174,10 +179,7 @@ impl State {
             let last = self.events.iter().rev().find(|event| event.stream == *stream)?;
             Some((stream.clone(), last.version))
         };
-        let owner = |claim: ClaimHash| {
-            let (stream, _) = self.key_entries.iter().find(|(_, (_, claims))| claims.contains(&claim))?;
-            Some((claim, stream.clone()))
-        };
+        let owner = |claim: ClaimHash| Some((claim, self.owner(claim)?.clone()));
         Preconditions {
             head: self.head.clone(),
             database_time: None,
@@ -196,6 +198,11 @@ impl State {
         }
     }
 
+    fn owner(&self, claim: ClaimHash) -> Option<&StreamId> {
+        let owner = self.key_entries.iter().find(|(_, (_, claims))| claims.contains(&claim));
+        owner.map(|(stream, _)| stream)
+    }
+
     fn write(&mut self, plan: CommitPlan) -> Vec<AppendResult> {
         for (stream, claims) in plan.released {
             if let Some((_, held)) = self.key_entries.get_mut(&stream) {
@@ -203,6 +210,7 @@ impl State {
             }
         }
         for stream in plan.erased {
+            self.deliveries.remove(&stream);
             self.key_entries.insert(stream, (KeyEntry::Erased, Vec::new()));
         }
         for (stream, key, claims) in plan.new_keys {

@@ -16,6 +16,7 @@ pub struct PreparedAppend {
     pub(crate) actor: String,
     pub(crate) request_id: String,
     pub(crate) writes: Vec<PreparedWrite>,
+    pub(crate) guards: Vec<PreparedGuard>,
     pub(crate) idempotency: Option<IdempotencyKey>,
     /// The approximate size in bytes, by which batches are bounded.
     pub(crate) bytes: usize,
@@ -28,6 +29,13 @@ impl PreparedAppend {
     pub(crate) fn events(&self) -> usize {
         self.writes.iter().map(|write| write.events.len()).sum()
     }
+}
+
+/// A guard with its claim hashed.
+#[derive(Clone, Debug)]
+pub(crate) enum PreparedGuard {
+    NotErased(StreamId),
+    Unclaimed(&'static str, ClaimHash),
 }
 
 /// A stream write with personal data encrypted and claims hashed.

@@ -3,7 +3,7 @@
 use domain::{
     DecodeError, EmailAddress, Erasable, ErasureReason, EventPayload, Moment, PasswordHash, Reason, Role,
     SYSTEM_STREAM, SuspensionReason, SystemEvent, UserEvent, UserId, Username, WebhookEvent, WebhookId,
-    WebhookSecret, WebhookUrl,
+    WebhookSecret, WebhookSlot, WebhookUrl,
 };
 use store::StoredEvent;
 
@@ -138,7 +138,7 @@ fn system_events() -> [ExpectedEvent; 3] {
     ]
 }
 
-fn webhook_events() -> [ExpectedEvent; 13] {
+fn webhook_events() -> [ExpectedEvent; 14] {
     use WebhookEvent as E;
     let webhook = |name, known, erased| ExpectedEvent {
         name,
@@ -148,27 +148,34 @@ fn webhook_events() -> [ExpectedEvent; 13] {
     let open = |name, event: WebhookEvent| webhook(name, event.clone(), event);
     let owner = UserId::parse("0193e2b4-0000-7000-8000-000000000001").unwrap();
     let some = |types: &[&str]| types.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let registered = |url, secret, types: &[&str], description| E::WebhookRegistered {
+    let registered = |url, secret, types: &[&str], description, slot| E::WebhookRegistered {
         owner,
         url,
         secret,
         types: some(types),
         description,
         after: 4711,
+        slot,
     };
+    let slot = WebhookSlot::new(100);
     let types = ["UserRegistered", "UserErased"];
     let previous_until = Moment::parse("2026-11-25T03:02:01.007Z").unwrap();
     let suspended = |reason| E::WebhookSuspended { reason, position: 4712 };
     [
         webhook(
             "WebhookRegistered-1",
-            registered(url(), secret(1), &types, Some(reason())),
-            registered(Erasable::Erased, Erasable::Erased, &types, Some(Erasable::Erased)),
+            registered(url(), secret(1), &types, Some(reason()), None),
+            registered(Erasable::Erased, Erasable::Erased, &types, Some(Erasable::Erased), None),
+        ),
+        webhook(
+            "WebhookRegistered-1-with-a-slot",
+            registered(url(), secret(1), &types, Some(reason()), slot),
+            registered(Erasable::Erased, Erasable::Erased, &types, Some(Erasable::Erased), slot),
         ),
         webhook(
             "WebhookRegistered-1-for-all-types-without-words",
-            registered(url(), secret(1), &[], None),
-            registered(Erasable::Erased, Erasable::Erased, &[], None),
+            registered(url(), secret(1), &[], None, None),
+            registered(Erasable::Erased, Erasable::Erased, &[], None, None),
         ),
         webhook(
             "WebhookSecretRotated-1",

@@ -108,6 +108,10 @@ impl Backend for SingleEventBackend {
         self.memory.key_entries_with_claims(streams).await
     }
 
+    async fn claim_owners(&self, claims: &[ClaimHash]) -> Result<HashMap<ClaimHash, StreamId>, StoreError> {
+        self.memory.claim_owners(claims).await
+    }
+
     async fn key_entry_streams(
         &self,
         after: Option<&StreamId>,

@@ -83,6 +83,11 @@ impl<B: Backend + Clone + 'static> Backend for FaultyBackend<B> {
             .await
     }
 
+    async fn claim_owners(&self, claims: &[ClaimHash]) -> Result<HashMap<ClaimHash, StreamId>, StoreError> {
+        let (inner, claims) = (self.inner.clone(), claims.to_vec());
+        self.connection.read("claim_owners", async move { inner.claim_owners(&claims).await }).await
+    }
+
     async fn key_entry_streams(
         &self,
         after: Option<&StreamId>,

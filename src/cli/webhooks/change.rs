@@ -1,14 +1,14 @@
 //! `aegis webhooks register`, `delete`, `replay`, `resume` and `rotate-secret`.
 
 use domain::{Reason, WebhookCommand, WebhookId, WebhookUrl};
-use store::{Position, StreamId};
+use store::Position;
 
 use crate::cli::arguments::event_type;
 use crate::cli::error::{CliError, CliResult};
 use crate::cli::output::Output;
 use crate::cli::session::Session;
 use crate::command::NewWebhook;
-use crate::webhooks::{MAX_WEBHOOKS_PER_USER, encode_secret, may_own, previous_secret_expiry};
+use crate::webhooks::{encode_secret, may_own, previous_secret_expiry};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct RegisterArguments {
@@ -58,9 +58,6 @@ pub(super) async fn register(arguments: RegisterArguments, session: &Session, ou
     }
     let allowed = session.sender.check(&url, None).await;
     allowed.map_err(|error| CliError::UrlNotAllowed(error.to_string()))?;
-    if services.webhook_rows.of(owner.id).await?.len() >= MAX_WEBHOOKS_PER_USER {
-        return Err(CliError::TooManyWebhooks { owner: owner.id, limit: MAX_WEBHOOKS_PER_USER });
-    }
     let head = services.store.head().await?.position;
     let position = after.map_or(head, Position::new);
     if position > head {
@@ -78,7 +75,6 @@ pub(super) async fn register(arguments: RegisterArguments, session: &Session, ou
 pub(super) async fn delete(arguments: &Arguments, session: &Session, out: &mut Output) -> CliResult {
     let (services, webhook) = (&session.services, arguments.webhook);
     services.webhooks.execute(&session.context, webhook, &WebhookCommand::Delete).await?;
-    services.deliveries.forget(&StreamId::from_trusted(webhook.stream())?).await?;
     out.line(&format!("webhook {webhook} is deleted"))
 }
 

@@ -3,7 +3,7 @@
 
 use std::error::Error;
 
-use domain::{Rejection, WebhookRejection};
+use domain::{Rejection, WebhookRejection, WebhookSlot};
 use projections::ChangeError;
 use store::{AppendError, StoreError, VersionError};
 
@@ -57,6 +57,10 @@ impl From<CommandError> for ApiError {
         match error {
             CommandError::Rejected(Rejection::Unknown | Rejection::Erased) => Self::UserNotFound,
             CommandError::WebhookRejected(WebhookRejection::Unknown) => Self::WebhookNotFound,
+            CommandError::WebhookRejected(WebhookRejection::TooMany) => {
+                let detail = format!("You have {} webhooks; delete one of those first", WebhookSlot::LIMIT);
+                Self::Conflict { code: "too_many_webhooks", detail }
+            }
             CommandError::LastAdministrator(_) => Self::LastAdministrator,
             CommandError::VersionMismatch { .. } => Self::VersionMismatch,
             CommandError::Contended(_) => Self::Busy(error.to_string()),

@@ -8,7 +8,7 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use domain::{Reason, Role, WebhookCommand, WebhookId, WebhookUrl};
 use serde::Serialize;
-use store::{Position, StreamId};
+use store::Position;
 use utoipa::ToSchema;
 
 use super::managed_webhook::{ManagedWebhook, WebhookWithSecret};
@@ -22,9 +22,10 @@ use crate::http::extract::{
 };
 use crate::http::headers::position_header;
 use crate::http::idempotency::{Idempotent, WriteAttempt};
-use crate::webhooks::{MAX_WEBHOOKS_PER_USER, WebhookStatus};
+use crate::webhooks::WebhookStatus;
 
 const MAX_LIMIT: u64 = 100;
+const DEFAULT_LIMIT: usize = 100;
 const ID_PATTERN: &str = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$";
 
 /// A page of webhooks.
@@ -60,7 +61,7 @@ pub(crate) async fn list_webhooks(
     WebhookOwner(caller): WebhookOwner,
     mut params: QueryParams,
 ) -> Result<Json<WebhookPage>, ApiError> {
-    let limit = params.limit(MAX_LIMIT, MAX_WEBHOOKS_PER_USER);
+    let limit = params.limit(MAX_LIMIT, DEFAULT_LIMIT);
     let after = match params.text("after") {
         None => None,
         Some(text) => Some(WebhookId::parse(&text).map_err(|_| {
@@ -128,7 +129,7 @@ impl FromFields for NewWebhookBody {
         WebhookOwner,
         (status = 409, description = "`too_many_webhooks`: the caller has 100"),
         (status = 422, description = "Invalid fields, or a URL that the egress policy forbids"),
-        (status = 503, description = "`busy`, `unavailable`, `projection_behind` or `outcome_unknown`"),
+        (status = 503, description = "`busy`, `unavailable` or `outcome_unknown`"),
     ),
 )]
 pub(crate) async fn register_webhook(
@@ -147,11 +148,6 @@ pub(crate) async fn register_webhook(
             return Err(ApiError::invalid(error));
         }
         let head = services.store.head().await?.position;
-        services.webhook_rows.wait_for_position(head).await?;
-        if services.webhook_rows.of(owner).await?.len() >= MAX_WEBHOOKS_PER_USER {
-            let detail = format!("You have {MAX_WEBHOOKS_PER_USER} webhooks; delete one of those first");
-            return Err(ApiError::Conflict { code: "too_many_webhooks", detail });
-        }
         let after = after.map_or(head, Position::new);
         if after > head {
             return Err(ApiError::beyond_head(Loc::Field("after"), after, head));
@@ -199,10 +195,5 @@ pub(crate) async fn delete_webhook(
     Idempotent { attempt, body: NoBody }: Idempotent<NoBody>,
 ) -> Result<impl IntoResponse, ApiError> {
     let deleted = webhook.execute(&attempt, &WebhookCommand::Delete).await?;
-    let stream = StreamId::from_trusted(deleted.id.stream())?;
-    // The delivery worker removes the attempts too; this covers the case that none is running.
-    if let Err(error) = attempt.state.app.services()?.deliveries.forget(&stream).await {
-        tracing::warn!(webhook = %deleted.id, %error, "delivery attempts of a deleted webhook not removed yet");
-    }
     Ok((StatusCode::NO_CONTENT, position_header(deleted.position), ()))
 }

@@ -11,6 +11,7 @@ on_both_stores! {
     operator_manages_a_webhook_by_cli
     invalid_webhook_commands_are_rejected
     untrusted_certificate_is_not_delivered_to
+    erasure_without_a_service_leaves_no_webhook
 }
 
 async fn operator_manages_a_webhook_by_cli(store: Store) {
@@ -169,4 +170,24 @@ async fn invalid_webhook_commands_are_rejected(store: Store) {
     assert_eq!(deployment.run(&["webhooks", "delete", "x"]).await.code, Some(2));
     let failed = deployment.run(&["webhooks", "replay", unknown, "--from", "9", "--to", "12"]).await;
     assert!(failed.code == Some(1) && failed.stderr.contains("the log ends at position"), "{failed:?}");
+}
+
+/// With no service running, the command itself erases the webhooks of the user.
+async fn erasure_without_a_service_leaves_no_webhook(store: Store) {
+    let deployment = Deployment::of(store).with("AEGIS_WEBHOOK_ALLOW_PRIVATE", "127.0.0.0/8");
+    let mut service = deployment.serve().await;
+    let receiver = WebhookReceiver::start().await;
+    sign_up(service.client(), "ada").await;
+    let ada = email_of("ada");
+    deployment.run_ok(&["users", "grant", &ada, "subscriber"]).await;
+    let url = receiver.url("127.0.0.1");
+    let register =
+        ["webhooks", "register", &url, "--owner", &ada, "--after", "0", "--description", "billing"];
+    deployment.run_ok(&register).await;
+    receiver.wait_for_accepted(1).await;
+    service.terminate().await;
+    assert_eq!(deployment.json(&["webhooks", "list"]).await.len(), 1);
+    deployment.run_ok(&["users", "erase", &ada, "--reason", "request", "--yes"]).await;
+    assert!(deployment.json(&["webhooks", "list"]).await.is_empty());
+    deployment.run_ok(&["events", "verify"]).await;
 }

@@ -1,6 +1,7 @@
 //! Registration, test deliveries, listing and deletion of webhooks.
 
 use domain::Role;
+use futures::future::join_all;
 use serde_json::json;
 
 use super::{Webhook, sign_ups};
@@ -14,6 +15,7 @@ on_both_stores! {
     attempts_are_paginated
     delivery_attempts_are_counted_in_the_metrics
     webhooks_per_user_are_limited_to_a_hundred
+    concurrent_registrations_keep_the_limit
 }
 
 async fn registration_with_a_repeated_idempotency_key_creates_one_webhook(store: Store) {
@@ -152,4 +154,25 @@ async fn webhooks_per_user_are_limited_to_a_hundred(store: Store) {
     assert_eq!(page["webhooks"].as_array().unwrap().len() + rest["webhooks"].as_array().unwrap().len(), 100);
     assert!(rest.get("next").is_none(), "{}", rest["next"]);
     subscriber.get("/webhooks?after=x").send().await.expect(422);
+}
+
+/// The limit holds at the commit, on all nodes together, and a deleted webhook makes room.
+async fn concurrent_registrations_keep_the_limit(store: Store) {
+    let app = TestApp::start(store).await;
+    let second = app.start_second_node().await;
+    let (receiver, subscriber) = (WebhookReceiver::start().await, app.user_with(Role::Subscriber).await);
+    let body = json!({"url": receiver.url("127.0.0.1"), "types": ["UserErased"]});
+    let one = Webhook::of(&subscriber, &body).await;
+    for _ in 0..94 {
+        subscriber.post("/webhooks").json(&body).send().await.expect(201);
+    }
+    let nodes = [subscriber.clone(), subscriber.at(&second)];
+    let register = |number: usize| nodes[number % 2].post("/webhooks").json(&body).send();
+    let answers = join_all((0..16).map(register)).await;
+    let created = answers.iter().filter(|answer| answer.status() == 201).count();
+    let rejected = answers.iter().filter(|answer| answer.status() == 409).count();
+    assert_eq!((created, rejected), (5, 11));
+    one.delete().send().await.expect(204);
+    subscriber.post("/webhooks").json(&body).send().await.expect(201);
+    subscriber.post("/webhooks").json(&body).send().await.expect(409);
 }

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{SuspensionReason, WebhookEvent};
+use super::{SuspensionReason, WebhookEvent, WebhookSlot};
 use crate::fields::Fields;
 use crate::payload::{DecodeError, DecodeProblem, EventPayload};
 use crate::upcast::UPCASTERS;
@@ -18,8 +18,8 @@ impl WebhookEvent {
     pub fn encode(&self) -> EventPayload {
         let encoded = UPCASTERS.new_payload(self.event_type());
         match self {
-            Self::WebhookRegistered { owner, url, secret, types, description, after } => with_secret(
-                encoded
+            Self::WebhookRegistered { owner, url, secret, types, description, after, slot } => with_secret(
+                with_slot(encoded, *slot)
                     .with("owner", owner.to_string())
                     .with("types", types.join(&SEPARATOR.to_string()))
                     .with("after", *after)
@@ -67,6 +67,7 @@ impl WebhookEvent {
                     Reason::from_stored,
                 )?,
                 after: fields.integer("after")?,
+                slot: fields.optional_parsed("slot", WebhookSlot::new)?,
             }),
             Self::SECRET_ROTATED => Ok(Self::WebhookSecretRotated {
                 secret: fields.parsed_personal("secret", WebhookSecret::from_stored)?,
@@ -83,6 +84,13 @@ impl WebhookEvent {
             Self::DELETED => Ok(Self::WebhookDeleted),
             _ => Err(fields.error(DecodeProblem::UnknownType)),
         }
+    }
+}
+
+fn with_slot(encoded: EventPayload, slot: Option<WebhookSlot>) -> EventPayload {
+    match slot {
+        Some(slot) => encoded.with("slot", slot.number()),
+        None => encoded,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Decides a command against the state of a webhook.
 
-use super::{Webhook, WebhookCommand, WebhookEvent};
+use super::{Webhook, WebhookCommand, WebhookEvent, WebhookSlot};
 use crate::value::Erasable;
 
 /// Why a command is rejected.
@@ -12,6 +12,9 @@ pub enum WebhookRejection {
     /// The webhook does not exist or was deleted.
     #[error("no webhook is registered under this id")]
     Unknown,
+    /// The owner has no free slot.
+    #[error("the owner has {} webhooks, the maximum: delete one of them first", WebhookSlot::LIMIT)]
+    TooMany,
 }
 
 /// Decides `command` against the current state. No events: nothing would change.
@@ -20,16 +23,19 @@ pub enum WebhookRejection {
 /// [`WebhookRejection`] if the state does not allow the command.
 pub fn decide(webhook: &Webhook, command: WebhookCommand) -> Result<Vec<WebhookEvent>, WebhookRejection> {
     match (webhook, command) {
-        (Webhook::Absent, WebhookCommand::Register { owner, url, secret, types, description, after }) => {
-            Ok(vec![WebhookEvent::WebhookRegistered {
-                owner,
-                url: Erasable::Known(url),
-                secret: Erasable::Known(secret),
-                types,
-                description: description.map(Erasable::Known),
-                after,
-            }])
-        }
+        (Webhook::Absent, WebhookCommand::Register { slot: None, .. }) => Err(WebhookRejection::TooMany),
+        (
+            Webhook::Absent,
+            WebhookCommand::Register { owner, url, secret, types, description, after, slot },
+        ) => Ok(vec![WebhookEvent::WebhookRegistered {
+            owner,
+            url: Erasable::Known(url),
+            secret: Erasable::Known(secret),
+            types,
+            description: description.map(Erasable::Known),
+            after,
+            slot,
+        }]),
         (Webhook::Present(_) | Webhook::Deleted { .. }, WebhookCommand::Register { .. }) => {
             Err(WebhookRejection::AlreadyRegistered)
         }

@@ -1,5 +1,6 @@
 //! The events of a webhook.
 
+use super::WebhookSlot;
 use crate::value::{Erasable, Moment, Reason, UserId, WebhookSecret, WebhookUrl};
 
 /// An event of one webhook. URL and secret are encrypted, since both allow impersonation of the other side.
@@ -19,6 +20,8 @@ pub enum WebhookEvent {
         description: Option<Erasable<Reason>>,
         /// The position after which delivery begins.
         after: u64,
+        /// The slot of the owner that it holds. Webhooks of early releases have none.
+        slot: Option<WebhookSlot>,
     },
     /// The secret was rotated. Deliveries are also signed with the previous secret for a while.
     WebhookSecretRotated {
@@ -110,6 +113,19 @@ impl WebhookEvent {
             Self::WebhookResumed => Self::RESUMED,
             Self::WebhookReplayRequested { .. } => Self::REPLAY_REQUESTED,
             Self::WebhookDeleted => Self::DELETED,
+        }
+    }
+
+    /// The unique claim that this event takes: the slot of the owner.
+    #[must_use]
+    pub fn claim_taken(&self) -> Option<String> {
+        match self {
+            Self::WebhookRegistered { owner, slot, .. } => slot.map(|slot| slot.claim(*owner)),
+            Self::WebhookSecretRotated { .. }
+            | Self::WebhookSuspended { .. }
+            | Self::WebhookResumed
+            | Self::WebhookReplayRequested { .. }
+            | Self::WebhookDeleted => None,
         }
     }
 

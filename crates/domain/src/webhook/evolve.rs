@@ -8,7 +8,7 @@ pub fn evolve(webhook: Webhook, event: &WebhookEvent) -> Webhook {
     match (webhook, event) {
         (
             Webhook::Absent,
-            WebhookEvent::WebhookRegistered { owner, url, secret, types, description, after },
+            WebhookEvent::WebhookRegistered { owner, url, secret, types, description, after, slot: _ },
         ) => Webhook::Present(Box::new(ActiveWebhook {
             owner: *owner,
             url: url.clone(),

@@ -8,6 +8,7 @@ mod command;
 mod decide;
 mod event;
 mod evolve;
+mod slot;
 mod state;
 
 #[cfg(test)]
@@ -17,4 +18,5 @@ pub use command::WebhookCommand;
 pub use decide::{WebhookRejection, decide};
 pub use event::{SuspensionReason, WebhookEvent};
 pub use evolve::{evolve, fold};
+pub use slot::WebhookSlot;
 pub use state::{ActiveWebhook, Replay, Webhook};

@@ -26,7 +26,12 @@ fn register() -> WebhookCommand {
         types: vec!["UserRegistered".to_owned(), "UserErased".to_owned()],
         description: Some(sample_reason()),
         after: 7,
+        slot: Some(slot(3)),
     }
+}
+
+fn slot(number: u64) -> WebhookSlot {
+    WebhookSlot::new(number).unwrap()
 }
 
 fn rotate(octet: u8) -> WebhookCommand {
@@ -104,6 +109,7 @@ fn stored_form_seals_url_secret_and_description() {
       "after": 7,
       "has_description": true,
       "owner": "01930000-0000-7000-8000-000000000001",
+      "slot": 3,
       "types": "UserRegistered,UserErased"
     }
     personal {
@@ -170,6 +176,42 @@ fn every_event_round_trips_and_decodes_after_erasure() {
         assert!(erased.encode().personal.is_empty());
     }
     assert_eq!(every_event().iter().map(WebhookEvent::event_type).collect::<Vec<_>>(), WebhookEvent::TYPES);
+}
+
+#[test]
+fn registration_without_a_slot_stays_readable() {
+    let mut stored = every_event().remove(0).encode();
+    stored.data.remove("slot");
+    let read = |stored: &crate::EventPayload| {
+        let personal = Erasable::Known(&stored.personal);
+        WebhookEvent::decode(stored.event_type, stored.schema, &stored.data, personal)
+    };
+    let WebhookEvent::WebhookRegistered { slot, .. } = read(&stored).unwrap() else { panic!("{stored:?}") };
+    assert_eq!(slot, None);
+    assert_eq!(read(&stored).unwrap().claim_taken(), None);
+    for wrong in [0, 101] {
+        stored.data.insert("slot".to_owned(), wrong.into());
+        assert!(read(&stored).is_err(), "slot {wrong}");
+    }
+}
+
+#[test]
+fn only_free_slots_are_selected() {
+    let free = [slot(2), slot(100)];
+    for random in [0, 1, 2, u32::MAX] {
+        assert!(free.contains(&WebhookSlot::select(&free, random).unwrap()), "{random}");
+    }
+    assert_eq!(WebhookSlot::select(&[], 7), None);
+    let WebhookCommand::Register { owner, url, secret, types, description, after, .. } = register() else {
+        unreachable!()
+    };
+    let full = WebhookCommand::Register { owner, url, secret, types, description, after, slot: None };
+    assert_eq!(decide(&Webhook::Absent, full), Err(WebhookRejection::TooMany));
+    assert_eq!(WebhookSlot::all().count(), 100);
+    let claims: std::collections::HashSet<_> =
+        WebhookSlot::all().map(|slot| slot.claim(nth_user(1))).collect();
+    assert_eq!(claims.len(), 100);
+    assert_eq!(every_event()[0].claim_taken(), Some(slot(3).claim(nth_user(1))));
 }
 
 #[test]

@@ -39,7 +39,8 @@ pub struct CommitPlan {
     pub results: Vec<AppendResult>,
     /// Claims to remove from streams that keep their data key.
     pub released: Vec<(StreamId, Vec<ClaimHash>)>,
-    /// Streams whose data key and claims are destroyed (crypto-shredding).
+    /// Streams whose data key and claims are destroyed (crypto-shredding). Their delivery cursors and attempts
+    /// are deleted.
     pub erased: Vec<StreamId>,
     /// Streams that get a data key, with the claims that they take.
     pub new_keys: Vec<(StreamId, Vec<u8>, Vec<ClaimHash>)>,

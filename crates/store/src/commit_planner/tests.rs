@@ -98,6 +98,7 @@ fn append(writes: impl IntoIterator<Item = PreparedWrite>) -> PreparedAppend {
         actor: "system".to_owned(),
         request_id: "test".to_owned(),
         writes: writes.into_iter().collect(),
+        guards: Vec::new(),
         idempotency: None,
         bytes: 0,
         cancellation: Cancellation::default(),
@@ -105,6 +106,10 @@ fn append(writes: impl IntoIterator<Item = PreparedWrite>) -> PreparedAppend {
 }
 
 impl PreparedAppend {
+    fn guarded(self, guards: impl IntoIterator<Item = PreparedGuard>) -> Self {
+        Self { guards: guards.into_iter().collect(), ..self }
+    }
+
     fn under(self, key: &str) -> Self {
         Self { idempotency: Some(idempotency(key)), ..self }
     }

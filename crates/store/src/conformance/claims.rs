@@ -1,10 +1,11 @@
 //! Guarantee 3: unique claims. A claim belongs to one stream at a time and changes hands in the commit of its
 //! event.
 
-use futures::future::join_all;
+use futures::future::{join, join_all};
 
-use super::harness::{Harness, append_writes, email_claim, read_all, username_claim};
-use crate::append::{AppendError, ExpectedVersion, StreamWrite};
+use super::harness::{Harness, append_writes, build_append, email_claim, read_all, username_claim};
+use crate::append::{Append, AppendError, Claim, ExpectedVersion, Guard, StreamWrite};
+use crate::event::StreamId;
 
 /// The rejection names the kind of the first taken claim, in the order given.
 pub async fn taken_claim_is_rejected_by_kind(harness: &Harness) {
@@ -122,4 +123,65 @@ pub async fn rejected_append_takes_no_claim(harness: &Harness) {
     append_writes(&store, [harness.write_claiming_email(&harness.new_stream(), "ada@example.com")])
         .await
         .unwrap();
+}
+
+/// The owner of each claim is found, in another process as well, and only while the claim is held.
+pub async fn claim_owners_are_found(harness: &Harness) {
+    let (store, other) = (harness.open_store().await, harness.open_store().await);
+    let (a, b) = (harness.new_stream(), harness.new_stream());
+    let both = StreamWrite {
+        take: vec![email_claim("a@example.com"), username_claim("a")],
+        ..harness.write(&a, ExpectedVersion::NoStream)
+    };
+    append_writes(&store, [both, harness.write_claiming_email(&b, "b@example.com")]).await.unwrap();
+    let asked = ["b@example.com", "free@example.com", "a@example.com"].map(email_claim);
+    // A process that has read the head sees at least what the head includes.
+    other.head().await.unwrap();
+    assert_eq!(other.claim_owners(&asked).await.unwrap(), [Some(b.clone()), None, Some(a.clone())]);
+    assert_eq!(store.claim_owners(&[]).await.unwrap(), []);
+    let erasure = StreamWrite::new(a, ExpectedVersion::Exactly(1), vec![harness.plain_event()]);
+    append_writes(&store, [StreamWrite { erase: true, ..erasure }]).await.unwrap();
+    assert_eq!(store.claim_owners(&asked).await.unwrap(), [Some(b), None, None]);
+}
+
+/// A guard holds at the commit: of an erasure that requires its claims to be free afterwards, and appends that
+/// take one and require the stream not to be erased, either order leaves nothing behind.
+pub async fn guards_hold_at_the_commit(harness: &Harness) {
+    let processes = [harness.open_store().await, harness.open_store().await];
+    let slots: Vec<_> = (0..4).map(|slot| Claim { kind: "slot", value: format!("ada/{slot}") }).collect();
+    let owner = harness.new_stream();
+    append_writes(&processes[0], [harness.write(&owner, ExpectedVersion::NoStream)]).await.unwrap();
+    let racers = (0..12).map(|number| {
+        let take = vec![slots[number % slots.len()].clone()];
+        let write = StreamWrite { take, ..harness.write(&harness.new_stream(), ExpectedVersion::NoStream) };
+        let guards = vec![Guard::NotErased(owner.clone())];
+        let store = &processes[number % 2];
+        async move { store.append(&Append { guards, ..build_append([write]) }).await }
+    });
+    let guards: Vec<_> = slots.iter().cloned().map(Guard::Unclaimed).collect();
+    let erase = async {
+        loop {
+            let erasing = |stream: &StreamId| StreamWrite {
+                erase: true,
+                ..StreamWrite::new(stream.clone(), ExpectedVersion::Any, vec![harness.plain_event()])
+            };
+            let held = processes[1].claim_owners(&slots).await.unwrap();
+            let writes = [owner.clone()].iter().chain(held.iter().flatten()).map(erasing).collect::<Vec<_>>();
+            match processes[1].append(&Append { guards: guards.clone(), ..build_append(writes) }).await {
+                Ok(_) => return,
+                Err(AppendError::ClaimTaken { kind: "slot" }) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+    };
+    let (results, ()) = join(join_all(racers), erase).await;
+    for result in results {
+        match result {
+            Ok(_) | Err(AppendError::ClaimTaken { kind: "slot" }) => {}
+            Err(AppendError::Erased { stream }) => assert_eq!(stream, owner),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    processes[0].head().await.unwrap();
+    assert_eq!(processes[0].claim_owners(&slots).await.unwrap(), [None, None, None, None]);
 }

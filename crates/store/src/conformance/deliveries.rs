@@ -1,9 +1,10 @@
 //! Deliveries: cursor and attempts are written atomically, by compare-and-set on the revision.
 
-use futures::future::join_all;
+use futures::future::{join, join_all};
 use serde_json::{Value, json};
 
-use super::harness::Harness;
+use super::harness::{Harness, append_writes};
+use crate::append::{ExpectedVersion, StreamWrite};
 use crate::deliveries::{DeliveryProgress, MAX_STORED_ATTEMPTS};
 use crate::error::WriteError;
 use crate::event::StreamId;
@@ -108,4 +109,42 @@ pub async fn repeated_attempt_numbers_replace_earlier_attempts(harness: &Harness
     let attempts = deliveries.attempts(&mine, None, 10).await.unwrap();
     let shown: Vec<_> = attempts.iter().map(|attempt| (attempt.number, &attempt.report)).collect();
     assert_eq!(shown, [(3, &json!("again 3")), (2, &again[1]), (1, &again[0])]);
+}
+
+/// The commit that erases a stream deletes its cursor and attempts, and neither comes back: not even a first
+/// cursor that is written at the same time.
+pub async fn erasure_deletes_cursor_and_attempts(harness: &Harness) {
+    let (handle, other) = (harness.open_migrated().await, harness.open_migrated().await);
+    let store = harness.store_on(&handle).await;
+    let (mine, near) = (stream("webhook-1"), stream("webhook-11"));
+    for name in [&mine, &near] {
+        append_writes(&store, [harness.write(name, ExpectedVersion::NoStream)]).await.unwrap();
+        handle.deliveries.record(name, &progress(1, 3), &reports(1..=3)).await.unwrap();
+    }
+    let erase = |name: &StreamId| StreamWrite {
+        erase: true,
+        ..StreamWrite::new(name.clone(), ExpectedVersion::Exactly(1), vec![harness.plain_event()])
+    };
+    append_writes(&store, [erase(&mine)]).await.unwrap();
+    for deliveries in [&handle.deliveries, &other.deliveries] {
+        assert_eq!(deliveries.progress(&mine).await.unwrap(), None);
+        assert_eq!(deliveries.attempts(&mine, None, 10).await.unwrap(), []);
+        for revision in [1, 2] {
+            let late = deliveries.record(&mine, &progress(revision, 1), &reports(1..=1)).await;
+            assert_conflict(&late, "the stream was erased");
+        }
+    }
+    assert_eq!(handle.deliveries.attempts(&near, None, 10).await.unwrap().len(), 3);
+    for number in 0..20 {
+        let name = stream(&format!("webhook-2{number}"));
+        append_writes(&store, [harness.write(&name, ExpectedVersion::NoStream)]).await.unwrap();
+        let (first, reports) = (progress(1, 1), reports(1..=1));
+        let (recorded, erased) =
+            join(other.deliveries.record(&name, &first, &reports), append_writes(&store, [erase(&name)]))
+                .await;
+        erased.unwrap();
+        assert!(matches!(recorded, Ok(()) | Err(WriteError::Conflict)), "{recorded:?}");
+        assert_eq!(handle.deliveries.progress(&name).await.unwrap(), None, "{recorded:?}");
+        assert_eq!(handle.deliveries.attempts(&name, None, 10).await.unwrap(), [], "{recorded:?}");
+    }
 }

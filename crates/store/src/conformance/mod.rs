@@ -46,6 +46,8 @@ macro_rules! conformance {
             claims::claims_can_be_swapped_in_one_append
             claims::released_claim_is_free_in_the_same_commit
             claims::rejected_append_takes_no_claim
+            claims::claim_owners_are_found
+            claims::guards_hold_at_the_commit
             ordering::positions_are_gapless_and_readers_miss_nothing
             ordering::timestamps_are_monotonic_despite_clock_skew
             ordering::wrong_clock_of_a_process_stamps_no_event
@@ -65,6 +67,7 @@ macro_rules! conformance {
             verification::intact_log_verifies
             verification::claims_contradicting_the_events_are_found
             verification::silently_destroyed_key_is_found
+            verification::stream_that_outlives_its_owner_is_found
             rows::rows_and_checkpoint_are_written_atomically
             rows::concurrent_projectors_one_writes
             rows::every_column_kind_round_trips
@@ -96,6 +99,7 @@ macro_rules! conformance {
             deliveries::concurrent_recorders_one_wins
             deliveries::attempt_history_is_bounded
             deliveries::repeated_attempt_numbers_replace_earlier_attempts
+            deliveries::erasure_deletes_cursor_and_attempts
         );
     };
     ($backend:ident, $fixture:expr; $($group:ident::$guarantee:ident)+) => {

@@ -17,7 +17,9 @@ fn changes(event: &StoredEvent) -> ClaimChange {
         None => Vec::new(),
     };
     let erases = event.envelope.data.get("erases").is_some_and(|erases| erases == true);
-    ClaimChange { take: claims("taken"), release: claims("given"), erases }
+    let owner = event.envelope.data.get("owner").and_then(|owner| owner.as_str());
+    let owner = owner.map(|owner| StreamId::new(owner).unwrap());
+    ClaimChange { take: claims("taken"), release: claims("given"), erases, owner }
 }
 
 async fn verify(store: &EventStore) -> Result<Verified, VerifyError> {
@@ -145,4 +147,29 @@ pub async fn silently_destroyed_key_is_found(harness: &Harness) {
     append_writes(&store, [erasing(harness, &stream, ExpectedVersion::Exactly(1), false)]).await.unwrap();
     let found = finding(&store).await;
     assert_eq!((found.position, found.kind), (Position::new(2), FindingKind::KeyDestroyed { stream }));
+}
+
+/// A stream that declares an owner must be erased with it.
+pub async fn stream_that_outlives_its_owner_is_found(harness: &Harness) {
+    let store = harness.open_store().await;
+    let owner = harness.new_stream();
+    let owned = || {
+        let mut event = harness.personal_event("https://example.com/");
+        event.data.insert("owner".to_owned(), owner.as_str().into());
+        StreamWrite::new(harness.new_stream(), ExpectedVersion::NoStream, vec![event])
+    };
+    let (first, second) = (owned(), owned());
+    let (one, two) = (first.stream.clone(), second.stream.clone());
+    append_writes(&store, [harness.write(&owner, ExpectedVersion::NoStream), first]).await.unwrap();
+    append_writes(&store, [erasing(harness, &one, ExpectedVersion::Exactly(1), true)]).await.unwrap();
+    append_writes(&store, [second]).await.unwrap();
+    verify(&store).await.unwrap();
+    append_writes(&store, [erasing(harness, &owner, ExpectedVersion::Exactly(1), true)]).await.unwrap();
+    let found = finding(&store).await;
+    assert_eq!(
+        found,
+        Finding::new(Position::new(4), FindingKind::OutlivesOwner { stream: two.clone(), owner })
+    );
+    append_writes(&store, [erasing(harness, &two, ExpectedVersion::Exactly(1), true)]).await.unwrap();
+    verify(&store).await.unwrap();
 }

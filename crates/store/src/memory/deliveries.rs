@@ -7,6 +7,7 @@ use super::Memory;
 use crate::deliveries::{Attempt, DeliveryProgress, DeliveryStore, MAX_STORED_ATTEMPTS, number_attempts};
 use crate::error::{StoreError, WriteError};
 use crate::event::StreamId;
+use crate::key_store::KeyEntry;
 
 #[async_trait]
 impl DeliveryStore for Memory {
@@ -22,7 +23,8 @@ impl DeliveryStore for Memory {
     ) -> Result<(), WriteError> {
         let mut state = self.state();
         let stored = state.deliveries.get(stream).map_or(0, |(progress, _)| progress.revision);
-        if stored + 1 != to.revision {
+        let is_erased = state.key_entries.get(stream).is_some_and(|(entry, _)| *entry == KeyEntry::Erased);
+        if is_erased || stored + 1 != to.revision {
             return Err(WriteError::Conflict);
         }
         let (progress, attempts) = state.deliveries.entry(stream.clone()).or_default();

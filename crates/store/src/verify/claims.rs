@@ -17,6 +17,8 @@ pub struct ClaimChange {
     pub release: Vec<Claim>,
     /// Whether the event erases its stream: the data key and all claims are destroyed.
     pub erases: bool,
+    /// The stream on whose erasure the event's stream must be erased too: that of its owner.
+    pub owner: Option<StreamId>,
 }
 
 /// Derives from an event which claims it takes and releases, or why it cannot be decoded.
@@ -28,6 +30,7 @@ pub(super) struct EventEffects {
     pub(super) position: Position,
     pub(super) is_sealed: bool,
     pub(super) erases: bool,
+    pub(super) owner: Option<StreamId>,
     pub(super) taken: Vec<ClaimHash>,
     pub(super) released: Vec<ClaimHash>,
 }

@@ -166,6 +166,14 @@ pub enum FindingKind {
         /// How many stored claims no event has taken.
         unexpected: usize,
     },
+    /// The stream should have been erased with its owner.
+    #[error("stream {stream} is not erased, though its owner {owner} is")]
+    OutlivesOwner {
+        /// The stream.
+        stream: StreamId,
+        /// The stream of its owner.
+        owner: StreamId,
+    },
     /// The event does not decode into an event of the domain.
     #[error("the event cannot be decoded: {reason}")]
     UndecodableEvent {
@@ -224,6 +232,7 @@ impl FindingKind {
             Self::ClaimsAfterErasure { .. } => "claims_after_erasure",
             Self::KeyAfterErasure { .. } => "key_after_erasure",
             Self::ClaimsMismatch { .. } => "claims_mismatch",
+            Self::OutlivesOwner { .. } => "outlives_owner",
             Self::UndecodableEvent { .. } => "undecodable_event",
             Self::Corrupt(corruption) => corruption.code(),
             Self::KeyMissing(_) => "key_missing",

@@ -2,7 +2,7 @@
 //! each stream. Pure; reading the key store belongs to `scan` and `pages`. Each entry is compared by a digest when its
 //! stream is scanned; only where that differs are the events of the stream read again and compared claim by claim.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use super::claims::{EventEffects, StoredEntries, StoredEntry};
 use super::finding::{Finding, FindingKind};
@@ -15,6 +15,8 @@ use crate::key_store::{ClaimHash, KeyEntry};
 pub(super) struct KeyStoreComparison {
     /// The number of claims held by the streams.
     pub(super) claims: usize,
+    /// The owners of streams that are not erased, and the last positions of the streams.
+    owners: HashMap<StreamId, (StreamId, Position)>,
     /// Streams whose stored entry differed when it was read.
     pub(super) mismatches: BTreeSet<StreamId>,
 }
@@ -26,12 +28,38 @@ impl KeyStoreComparison {
         for effects in page {
             self.claims = (self.claims + effects.taken.len()).saturating_sub(effects.released.len());
             streams.apply(effects);
+            self.record_owner(effects);
         }
         for name in page.iter().map(|effects| &effects.stream).collect::<BTreeSet<_>>() {
             if !streams.agrees(name, stored.get(name)) {
                 self.mismatches.insert(name.clone());
             } else if !self.mismatches.is_empty() {
                 self.mismatches.remove(name);
+            }
+        }
+    }
+}
+
+impl KeyStoreComparison {
+    fn record_owner(&mut self, effects: &EventEffects) {
+        if let Some(owner) = &effects.owner {
+            self.owners.insert(effects.stream.clone(), (owner.clone(), effects.position));
+        } else if let Some((_, last)) = self.owners.get_mut(&effects.stream) {
+            *last = effects.position;
+        }
+        if effects.erases {
+            self.owners.remove(&effects.stream);
+        }
+    }
+
+    /// Finds the first stream that is not erased although its owner is.
+    pub(super) fn check_owners(&self, streams: &Streams) -> Result<(), Finding> {
+        let outliving = self.owners.iter().filter(|(_, (owner, _))| streams.is_erased(owner));
+        match outliving.min_by_key(|(_, (_, last))| *last) {
+            None => Ok(()),
+            Some((stream, (owner, last))) => {
+                let (stream, owner) = (stream.clone(), owner.clone());
+                Err(Finding::new(*last, FindingKind::OutlivesOwner { stream, owner }))
             }
         }
     }

@@ -49,6 +49,7 @@ impl Proofs {
     /// - Personal data decrypts, unless it was erased by crypto-shredding.
     /// - Time, root, frontier and signature of the head follow from the events; the time is not in the future.
     /// - The unique claims in the key store are those that the events have taken and not released.
+    /// - A stream that belongs to an erased stream is erased.
     /// - If `since` is given, an earlier signed head, the log begins with the events of that head.
     ///
     /// # Errors
@@ -115,6 +116,7 @@ impl EventStore {
         sequence.check_head(&head, self.signer())?;
         let (at, last) = (head.at, head.position);
         self.check_nothing_beyond_head(head).await?;
+        comparison.check_owners(&sequence.streams)?;
         let verified = Verified {
             position: sequence.position(),
             root: sequence.root(),

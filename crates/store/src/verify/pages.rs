@@ -193,6 +193,7 @@ pub(super) fn effects(
             position,
             is_sealed: event.envelope.sealed.is_some(),
             erases: change.erases,
+            owner: change.owner,
             taken: hashes(&change.take),
             released: hashes(&change.release),
             stream: event.envelope.stream,

@@ -50,6 +50,11 @@ impl Streams {
         self.get(name).version.into()
     }
 
+    /// Whether an event erased the stream.
+    pub(super) fn is_erased(&self, name: &StreamId) -> bool {
+        self.get(name).entry.is_erased()
+    }
+
     /// Sets the version of a stream.
     pub(super) fn set_version(&mut self, name: &StreamId, version: u64) {
         self.change(name, |state| state.version = u32::try_from(version).unwrap_or(u32::MAX));
@@ -160,6 +165,7 @@ mod tests {
             position: Position::new(1),
             is_sealed: true,
             erases: false,
+            owner: None,
             taken: claims(taken),
             released: claims(released),
         }

@@ -57,6 +57,9 @@ impl Backend for Gated {
     async fn key_entries_with_claims(&self, streams: &[StreamId]) -> Result<Vec<StreamKeyEntry>, StoreError> {
         self.memory.key_entries_with_claims(streams).await
     }
+    async fn claim_owners(&self, claims: &[ClaimHash]) -> Result<HashMap<ClaimHash, StreamId>, StoreError> {
+        self.memory.claim_owners(claims).await
+    }
     async fn key_entry_streams(
         &self,
         after: Option<&StreamId>,

@@ -110,3 +110,42 @@ fn new_data_key_must_be_wrapped_by_the_current_master_key() {
     assert_eq!(written(&plan), [(4, "dan", 1), (5, "ada", 2)]);
     assert_eq!(plan.new_keys.len(), 1);
 }
+
+#[test]
+fn guards_are_checked_against_the_state_after_the_append() {
+    let unclaimed = |name| PreparedGuard::Unclaimed("email", claim(name));
+    let not_erased = |name| PreparedGuard::NotErased(stream(name));
+    // The append itself frees the claim of `bob`.
+    let erasing =
+        append([erasure("bob", 1)]).guarded([unclaimed("bob"), unclaimed("new"), not_erased("ada")]);
+    let plan = plan_batch(
+        log(),
+        [
+            append([change("ada", 1)]).guarded([unclaimed("bob")]),
+            append([first("cy").taking("new")]).guarded([unclaimed("new")]),
+            append([erasure("bob", 1)]).guarded([not_erased("bob")]),
+            erasing,
+            append([first("eve")]).guarded([not_erased("bob")]),
+            append([first("fay").taking("bob")]).guarded([not_erased("ada"), not_erased("gus")]),
+        ],
+    );
+    match &results(&plan)[..] {
+        [
+            Err(AppendError::ClaimTaken { kind: "email" }),
+            Err(AppendError::ClaimTaken { kind: "email" }),
+            Err(AppendError::Erased { stream: itself }),
+            Ok((4, [2])),
+            Err(AppendError::Erased { stream: earlier }),
+            Ok((5, [1])),
+        ] => assert_eq!((itself, earlier), (&stream("bob"), &stream("bob"))),
+        wrong => panic!("{wrong:?}"),
+    }
+}
+
+#[test]
+fn guarded_streams_and_claims_are_read_for_the_plan() {
+    let guards = [PreparedGuard::NotErased(stream("bob")), PreparedGuard::Unclaimed("email", claim("new"))];
+    let signer = Signer::new(Uuid::nil(), &[7; 32]).unwrap();
+    let batch = Batch::new(vec![append([change("ada", 1)]).guarded(guards)], now(), Arc::new(signer));
+    assert_eq!((batch.streams(), batch.claims()), (vec![stream("ada"), stream("bob")], vec![claim("new")]));
+}

@@ -10,6 +10,7 @@
 mod cluster;
 mod consumers;
 mod crash_test;
+mod damaged_webhooks;
 mod elections;
 mod erasures;
 mod log_audits;

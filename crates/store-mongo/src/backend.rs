@@ -65,9 +65,10 @@ impl Backend for MongoStore {
         .await
     }
 
-    /// A primary that was deposed and does not know it.
-    fn reads_may_be_stale(&self) -> bool {
-        true
+    /// A primary that was deposed and does not know it may answer, or a new one that does not know yet what the old
+    /// one has acknowledged.
+    fn read_epoch(&self) -> Option<u64> {
+        Some(self.connection.primaries.epoch())
     }
 
     async fn events(&self, query: &EventQuery) -> Result<Vec<Envelope>, StoreError> {

@@ -15,6 +15,7 @@ use store::{DatabaseClock, RefusalReason, RetryCounter, StoreError};
 
 use crate::causal_token::CausalToken;
 use crate::error::from_driver_error;
+use crate::primaries::Primaries;
 
 /// Application name in the server's logs and `currentOp`, unless the URL sets `appName`.
 const DEFAULT_APP_NAME: &str = "aegis";
@@ -47,6 +48,8 @@ pub(crate) const CHECKPOINTS: &str = "checkpoints";
 pub(crate) struct Connection {
     pub(crate) work: Db,
     pub(crate) watched: Db,
+    /// The primaries that `work` has had.
+    pub(crate) primaries: Primaries,
     /// The configured addresses, for error messages.
     pub(crate) hosts: String,
     direct: ClientOptions,
@@ -67,11 +70,13 @@ impl Connection {
         watching.min_pool_size = None;
         watching.app_name = watching.app_name.map(|name| with_suffix(name, WATCH_APP_SUFFIX));
         options.max_pool_size.get_or_insert(MAX_WORK_CONNECTIONS);
-        let direct = direct(options.clone());
+        let (direct, primaries) = (direct(options.clone()), Primaries::default());
+        options.sdam_event_handler = Some(primaries.handler());
         let (causal_token, clock) = (CausalToken::default(), DatabaseClock::default());
         Ok(Self {
             work: Db::new(options, database, &causal_token, &clock)?,
             watched: Db::new(watching, database, &causal_token, &clock)?,
+            primaries,
             hosts: hosts.join(","),
             direct,
         })

@@ -36,6 +36,7 @@ mod log;
 mod migrate;
 mod mongo_store;
 mod preconditions;
+mod primaries;
 mod rotation;
 mod row_document;
 mod rows;

@@ -71,10 +71,10 @@ pub trait Backend: Send + Sync {
         self.head().await
     }
 
-    /// Whether reads other than [`Backend::head`] may return old data, because a server that was replaced
-    /// answered them.
-    fn reads_may_be_stale(&self) -> bool {
-        false
+    /// A number that changes when another server begins to answer reads, if reads other than [`Backend::head`] may
+    /// return old data because a server was replaced; `None` if they never do.
+    fn read_epoch(&self) -> Option<u64> {
+        None
     }
 
     /// Events by ascending position, at most `query.limit`, majority-committed.

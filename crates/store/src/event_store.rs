@@ -212,11 +212,13 @@ impl EventStore {
     /// # Errors
     /// [`StoreError`] if no server can confirm that it is current.
     pub async fn confirm_head(&self) -> Result<HeadConfirmation, StoreError> {
-        if self.backend.reads_may_be_stale() {
-            self.confirmation.get(&*self.backend).await
-        } else {
-            Ok(HeadConfirmation::NOT_NEEDED)
-        }
+        self.confirmation.get(&*self.backend).await
+    }
+
+    /// Whether the confirmation covers the answer, which has just arrived, to a read that was begun after it.
+    #[must_use]
+    pub fn is_confirmed(&self, confirmation: HeadConfirmation) -> bool {
+        LatestConfirmation::is_valid(confirmation, &*self.backend)
     }
 
     /// The signed head of the log (c2sp.org/tlog-checkpoint).

@@ -1,7 +1,8 @@
 //! Bounds the age of what reads return on a replicated database. A primary that was deposed and does not know
 //! it answers with old data; a linearizable read is one that it cannot answer. Doing one for each read would cost
 //! a majority round trip each time, so one that succeeded counts for a while, as with the leader leases of Raft:
-//! no other primary is elected within the election timeout after it.
+//! no other primary is elected within the election timeout after it. A change of the primary that the driver
+//! observes, such as a planned one, ends it at once.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -16,25 +17,27 @@ const MAX_AGE: Duration = Duration::from_secs(1);
 /// A confirmation older than this is renewed before the next read, so that the read has time to be answered.
 const RENEW_AFTER: Duration = Duration::from_millis(500);
 
-/// Confirms that reads which begin after it return the newest data, if they are answered before it expires.
-#[derive(Clone, Copy, Debug)]
-pub struct HeadConfirmation(Option<Instant>);
+/// Confirms that reads which begin after it return the newest data, if they are answered while it is valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeadConfirmation(Option<Confirmed>);
+
+/// A linearizable read that succeeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Confirmed {
+    begun: Instant,
+    epoch: u64,
+}
 
 impl HeadConfirmation {
-    /// Of a database whose reads always return the newest data.
-    pub(crate) const NOT_NEEDED: Self = Self(None);
-
-    /// Whether a server that was replaced since may have given an answer that arrives now.
-    #[must_use]
-    pub fn has_expired(self) -> bool {
-        self.0.is_some_and(|begun| begun.elapsed() >= MAX_AGE)
+    fn is_younger(self, age: Duration, epoch: Option<u64>) -> bool {
+        self.0.is_none_or(|confirmed| confirmed.begun.elapsed() < age && Some(confirmed.epoch) == epoch)
     }
 }
 
-/// The latest linearizable read that succeeded.
+/// The latest confirmation.
 #[derive(Debug, Default)]
 pub(crate) struct LatestConfirmation {
-    begun: Mutex<Option<Instant>>,
+    latest: Mutex<Option<Confirmed>>,
     /// Held by the one request that renews the confirmation for all that wait.
     renewal: tokio::sync::Mutex<()>,
 }
@@ -42,21 +45,29 @@ pub(crate) struct LatestConfirmation {
 impl LatestConfirmation {
     /// A confirmation that does not expire soon.
     pub(crate) async fn get(&self, backend: &dyn Backend) -> Result<HeadConfirmation, StoreError> {
-        if let Some(recent) = self.recent() {
+        if let Some(recent) = self.recent(backend) {
             return Ok(recent);
         }
         let _renewal = self.renewal.lock().await;
-        if let Some(recent) = self.recent() {
+        if let Some(recent) = self.recent(backend) {
             return Ok(recent);
         }
-        let begun = Instant::now();
+        // Before the read: a primary that changes during it may not be the one that has answered.
+        let epoch = backend.read_epoch().unwrap_or_default();
+        let confirmed = Confirmed { begun: Instant::now(), epoch };
         backend.head().await?;
-        *self.begun.lock().unwrap_or_else(PoisonError::into_inner) = Some(begun);
-        Ok(HeadConfirmation(Some(begun)))
+        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(confirmed);
+        Ok(HeadConfirmation(Some(confirmed)))
     }
 
-    fn recent(&self) -> Option<HeadConfirmation> {
-        let begun = (*self.begun.lock().unwrap_or_else(PoisonError::into_inner))?;
-        (begun.elapsed() < RENEW_AFTER).then_some(HeadConfirmation(Some(begun)))
+    /// Whether the answer to a read that was begun after the confirmation, and has arrived, is current.
+    pub(crate) fn is_valid(confirmation: HeadConfirmation, backend: &dyn Backend) -> bool {
+        confirmation.is_younger(MAX_AGE, backend.read_epoch())
+    }
+
+    fn recent(&self, backend: &dyn Backend) -> Option<HeadConfirmation> {
+        let Some(epoch) = backend.read_epoch() else { return Some(HeadConfirmation(None)) };
+        let latest = HeadConfirmation(Some((*self.latest.lock().unwrap_or_else(PoisonError::into_inner))?));
+        latest.is_younger(RENEW_AFTER, Some(epoch)).then_some(latest)
     }
 }

@@ -40,7 +40,7 @@ pub async fn evaluate(
             return Ok(UserLookup::Behind(position));
         }
     }
-    if confirmation.has_expired() {
+    if !events.is_confirmed(confirmation) {
         return Ok(UserLookup::Unconfirmed);
     }
     Ok(UserLookup::Found(Box::new(row), page.checkpoint))

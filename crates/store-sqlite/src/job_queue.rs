@@ -135,17 +135,23 @@ mod tests {
     fn append_comes_first_and_then_alternates_with_the_others() {
         let queue = JobQueue::default();
         for (priority, jobs) in [(Priority::Normal, [1, 2, 3]), (Priority::Append, [11, 12, 13])] {
-            jobs.into_iter().for_each(|job| queue.push(priority, job));
+            for job in jobs {
+                queue.push(priority, job);
+            }
         }
         assert_eq!(taken(&queue), [11, 1, 12, 2, 13, 3]);
-        [1, 2].into_iter().for_each(|job| queue.push(Priority::Normal, job));
+        for job in [1, 2] {
+            queue.push(Priority::Normal, job);
+        }
         assert_eq!(taken(&queue), [1, 2]);
     }
 
     #[test]
     fn job_that_is_put_back_waits_for_an_append_and_keeps_its_place() {
         let queue = JobQueue::default();
-        [1, 2].into_iter().for_each(|job| queue.push(Priority::Normal, job));
+        for job in [1, 2] {
+            queue.push(Priority::Normal, job);
+        }
         assert_eq!(queue.next(None), Next::Run(Priority::Normal, 1));
         queue.put_back(Priority::Normal, 1);
         queue.push(Priority::Append, 11);

@@ -106,8 +106,8 @@ async fn poll(db: &Db, tracker: &Weak<ProgressTracker>) -> Result<(), StoreError
     Ok(())
 }
 
-/// Selects the checkpoints of tables in use. Those of removed tables stay for ever, and are many after years of rebuilds;
-/// that a table is removed is known from the versions.
+/// Selects the checkpoints of tables in use. Those of removed tables stay for ever, and are many after years
+/// of rebuilds; that a table is removed is known from the versions.
 fn in_use() -> Document {
     doc! { "rebuilds": { "$ne": ProjectionCheckpoint::removed().rebuilds.cast_signed() } }
 }

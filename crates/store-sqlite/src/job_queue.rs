@@ -1,5 +1,5 @@
-//! The queue of a worker pool. Appends come first: clients wait for them, and rows, leases and delivery cursors can
-//! wait.
+//! The queue of a worker pool. Appends come first: clients wait for them, and rows, leases and delivery
+//! cursors can wait.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -25,8 +25,8 @@ pub(crate) enum Next<T> {
     Closed,
 }
 
-/// Jobs in two lanes, each in the order of arrival. An append waits for at most one other job, and the other jobs for
-/// at most one append each, so neither starve.
+/// Jobs in two lanes, each in the order of arrival. An append waits for at most one other job, and the other
+/// jobs for at most one append each, so neither starve.
 pub(crate) struct JobQueue<T> {
     lanes: Mutex<Lanes<T>>,
     changed: Condvar,

@@ -63,8 +63,8 @@ pub(crate) async fn create_collection(db: &Db, name: &str) -> Result<bool, Store
     }
 }
 
-/// Requires a replica set. A standalone server has no transactions; a sharded cluster has, but nothing here was ever
-/// run on one.
+/// Requires a replica set. A standalone server has no transactions; a sharded cluster has, but nothing here
+/// was ever run on one.
 async fn check_server(connection: &Connection) -> Result<(), StoreError> {
     let admin = connection.work.handle().client().database("admin");
     match admin.run_command(doc! { "hello": 1 }).await {

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use store::{RefusalReason, StoreError};
 
-/// How long to wait for the write lock of another process. Shorter than callers wait for their appends, so that they
-/// learn that nothing was written.
+/// How long to wait for the write lock of another process. Shorter than callers wait for their appends, so
+/// that they learn that nothing was written.
 pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Held while a file is created. Closing a file releases every POSIX lock (fcntl) that the process holds on
 /// it, also those of SQLite in another store of this process, so no store may be opened at the same time.

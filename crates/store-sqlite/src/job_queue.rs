@@ -1,5 +1,5 @@
-//! The queue of a worker pool. Appends come first: clients wait for them, and rows, leases and delivery cursors can
-//! wait.
+//! The queue of a worker pool. Appends come first: clients wait for them, and rows, leases and delivery
+//! cursors can wait.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -25,8 +25,8 @@ pub(crate) enum Next<T> {
     Closed,
 }
 
-/// Jobs in two lanes, each in the order of arrival. An append waits for at most one other job, and the other jobs for
-/// at most one append each, so neither starve.
+/// Jobs in two lanes, each in the order of arrival. An append waits for at most one other job, and the other
+/// jobs for at most one append each, so neither starve.
 pub(crate) struct JobQueue<T> {
     lanes: Mutex<Lanes<T>>,
     changed: Condvar,
@@ -135,17 +135,23 @@ mod tests {
     fn append_comes_first_and_then_alternates_with_the_others() {
         let queue = JobQueue::default();
         for (priority, jobs) in [(Priority::Normal, [1, 2, 3]), (Priority::Append, [11, 12, 13])] {
-            jobs.into_iter().for_each(|job| queue.push(priority, job));
+            for job in jobs {
+                queue.push(priority, job);
+            }
         }
         assert_eq!(taken(&queue), [11, 1, 12, 2, 13, 3]);
-        [1, 2].into_iter().for_each(|job| queue.push(Priority::Normal, job));
+        for job in [1, 2] {
+            queue.push(Priority::Normal, job);
+        }
         assert_eq!(taken(&queue), [1, 2]);
     }
 
     #[test]
     fn job_that_is_put_back_waits_for_an_append_and_keeps_its_place() {
         let queue = JobQueue::default();
-        [1, 2].into_iter().for_each(|job| queue.push(Priority::Normal, job));
+        for job in [1, 2] {
+            queue.push(Priority::Normal, job);
+        }
         assert_eq!(queue.next(None), Next::Run(Priority::Normal, 1));
         queue.put_back(Priority::Normal, 1);
         queue.push(Priority::Append, 11);

@@ -41,7 +41,8 @@ impl ManagedConnection {
         self.run_within(BUSY_TIMEOUT, work)
     }
 
-    /// Like [`ManagedConnection::run`], waiting for the write lock of another process no longer than `busy_timeout`.
+    /// Like [`ManagedConnection::run`], waiting for the write lock of another process no longer than
+    /// `busy_timeout`.
     pub(crate) fn run_within<T>(
         &mut self,
         busy_timeout: Duration,

@@ -18,7 +18,8 @@ use crate::worker_pool::WorkerPool;
 /// Number of reading threads. Each has its own connection, so reads never wait for the writer.
 const READERS: usize = 4;
 
-/// How long a write that is no append waits for the write lock of another process before appends get their turn.
+/// How long a write that is no append waits for the write lock of another process before appends get their
+/// turn.
 const LOCK_ATTEMPT: Duration = Duration::from_millis(100);
 
 /// A log and read models in one SQLite file.
@@ -80,8 +81,8 @@ impl SqliteStore {
         outcome.map_err(|error| error.into_store_error(&self.file))
     }
 
-    /// Runs `work` on the writing connection. While another process holds the write lock it is called again and
-    /// again, so that appends go first.
+    /// Runs `work` on the writing connection. While another process holds the write lock it is called again
+    /// and again, so that appends go first.
     pub(crate) async fn write<T: Send + 'static>(
         &self,
         mut work: impl FnMut(&mut Connection) -> Result<T, SqliteError> + Send + 'static,

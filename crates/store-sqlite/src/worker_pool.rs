@@ -44,8 +44,8 @@ impl WorkerPool {
         Ok(pool)
     }
 
-    /// Runs a job, even if the caller is cancelled. If it returns `None`, it is called again, after an append if one
-    /// waits.
+    /// Runs a job, even if the caller is cancelled. If it returns `None`, it is called again, after an append
+    /// if one waits.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         priority: Priority,

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// The state of an append: waiting, begun by a transaction, or cancelled because its caller timed out. Only one that
-/// has not begun can be cancelled, and a cancelled one is never begun, so it is certain not to be committed. Clones
-/// share the state.
+/// The state of an append: waiting, begun by a transaction, or cancelled because its caller timed out. Only
+/// one that has not begun can be cancelled, and a cancelled one is never begun, so it is certain not to be
+/// committed. Clones share the state.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Cancellation(Arc<AtomicU8>);
 

@@ -120,9 +120,9 @@ impl Batch {
         self.writes().any(|write| matches!(write.key, KeyUse::New(_)))
     }
 
-    /// Plans the commit. Of two conflicting appends, the earlier one is accepted. Appends whose callers have timed
-    /// out are rejected; the others cannot be cancelled from here on, so a backend calls this inside the
-    /// transaction that writes the plan.
+    /// Plans the commit. Of two conflicting appends, the earlier one is accepted. Appends whose callers have
+    /// timed out are rejected; the others cannot be cancelled from here on, so a backend calls this inside
+    /// the transaction that writes the plan.
     #[must_use]
     pub fn plan(&self, preconditions: Preconditions) -> CommitPlan {
         let now = self.time.resolve(preconditions.database_time);

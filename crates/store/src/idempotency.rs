@@ -12,9 +12,9 @@ use crate::key_store::{ClaimHash, ClaimKey};
 /// How long a result is retained. Afterwards the key can be used again.
 pub const RETENTION: SignedDuration = SignedDuration::from_hours(24);
 
-/// The maximum number of expired records that a commit deletes which records `recorded` results. A day's records may
-/// expire at once, and deleting them all would hold up every append. Twice as many are deleted as are recorded, so
-/// that a backlog shrinks; 64 take about a millisecond.
+/// The maximum number of expired records that a commit deletes which records `recorded` results. A day's
+/// records may expire at once, and deleting them all would hold up every append. Twice as many are deleted as
+/// are recorded, so that a backlog shrinks; 64 take about a millisecond.
 #[must_use]
 pub fn expired_per_commit(recorded: usize) -> usize {
     const AT_LEAST: usize = 64;

@@ -102,8 +102,8 @@ impl Writer {
         &self.clock
     }
 
-    /// Queues an append and waits for its result. It is committed even if the caller is cancelled. If no transaction
-    /// has begun it when the wait ends, it never will be.
+    /// Queues an append and waits for its result. It is committed even if the caller is cancelled. If no
+    /// transaction has begun it when the wait ends, it never will be.
     pub(crate) async fn append(&self, append: PreparedAppend) -> AppendResult {
         let (answer, mut result) = oneshot::channel();
         let cancellation = append.cancellation.clone();

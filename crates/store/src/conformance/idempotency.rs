@@ -88,8 +88,8 @@ pub async fn rejected_append_leaves_its_key_free(harness: &Harness) {
     assert!(store.recorded_result(&key).await.unwrap().is_some());
 }
 
-/// Expired records are deleted in bounded steps: no commit deletes more than [`expired_per_commit`], however many
-/// have expired since the last one.
+/// Expired records are deleted in bounded steps: no commit deletes more than [`expired_per_commit`], however
+/// many have expired since the last one.
 pub async fn expired_keys_are_deleted_in_bounded_steps(harness: &Harness) {
     const KEYS: usize = 300;
     let handle = harness.open_migrated().await;

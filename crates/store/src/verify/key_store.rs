@@ -1,6 +1,7 @@
 //! Compares the key store with the events: expected and stored data keys, tombstones and unique claims of
-//! each stream. Pure; reading the key store belongs to `scan` and `pages`. Each entry is compared by a digest when its
-//! stream is scanned; only where that differs are the events of the stream read again and compared claim by claim.
+//! each stream. Pure; reading the key store belongs to `scan` and `pages`. Each entry is compared by a digest
+//! when its stream is scanned; only where that differs are the events of the stream read again and compared
+//! claim by claim.
 
 use std::collections::{BTreeSet, HashMap};
 

@@ -143,7 +143,9 @@ impl EventStore {
             let is_last = events.len() < STREAM_PAGE;
             after = events.last().map_or(after, |event| event.version);
             events.retain(|event| event.position <= until);
-            let events = unseal_with([(stream, key)].into_iter(), self.masters(), events).await?;
+            let sealed = events.iter().any(|event| event.sealed.is_some());
+            let keys = sealed.then_some((stream, key)).into_iter();
+            let events = unseal_with(keys, self.masters(), events).await?;
             for effects in effects(self, reader, events)? {
                 expected.apply(effects);
             }

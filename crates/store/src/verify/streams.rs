@@ -1,6 +1,6 @@
-//! What verification remembers of each stream, in 24 bytes: its version, and a digest of the key store entry that its
-//! events imply. Names and claims are kept as keyed hashes under a random key of this run, so that no one who wrote
-//! to the database can have prepared two that collide.
+//! What verification remembers of each stream, in 24 bytes: its version, and a digest of the key store entry
+//! that its events imply. Names and claims are kept as keyed hashes under a random key of this run, so that
+//! no one who wrote to the database can have prepared two that collide.
 
 use std::collections::HashMap;
 
@@ -12,8 +12,8 @@ use crate::env::Env;
 use crate::event::StreamId;
 use crate::key_store::{ClaimHash, KeyEntry};
 
-/// Number of tables. A table doubles when it is full and then needs its old and its new memory; one large table would
-/// take half as much again at that moment.
+/// Number of tables. A table doubles when it is full and then needs its old and its new memory; one large
+/// table would take half as much again at that moment.
 const TABLES: usize = 256;
 
 /// The keyed hash of a stream's name: with a billion streams, two are equal with a probability of 1 to 10^11.
@@ -71,8 +71,8 @@ impl Streams {
         });
     }
 
-    /// Whether the stored entry of a stream is the one that its events imply. "No" may also mean that an event released
-    /// a claim which its stream did not hold: the events of the stream decide.
+    /// Whether the stored entry of a stream is the one that its events imply. "No" may also mean that an
+    /// event released a claim which its stream did not hold: the events of the stream decide.
     pub(super) fn agrees(&self, name: &StreamId, stored: Option<&StoredEntry>) -> bool {
         let expected = self.get(name).entry;
         match stored {
@@ -116,8 +116,8 @@ fn table(key: StreamKey) -> usize {
     usize::from(last)
 }
 
-/// The sum of the hashes of a stream's claims in the lower 62 bits, then whether it was erased and whether it has
-/// personal data. Bytes, because a number would be aligned to eight of them.
+/// The sum of the hashes of a stream's claims in the lower 62 bits, then whether it was erased and whether it
+/// has personal data. Bytes, because a number would be aligned to eight of them.
 #[derive(Clone, Copy, Default)]
 struct EntryDigest([u8; 8]);
 
@@ -171,8 +171,8 @@ mod tests {
         }
     }
 
-    /// The memory of a table: hashbrown has a power of two of slots, of which it fills seven eighths, each with a byte
-    /// of its own.
+    /// The memory of a table: hashbrown has a power of two of slots, of which it fills seven eighths, each
+    /// with a byte of its own.
     fn bytes(streams: &Streams) -> usize {
         let slots = |capacity: usize| (capacity * 8 / 7).next_power_of_two();
         let slot = size_of::<(StreamKey, StreamState)>() + 1;

@@ -20,8 +20,8 @@ use crate::progress::StoreProgress;
 
 mod full_queue;
 
-/// An in-memory backend whose commits each wait for a permit before they begin, and for another one before they
-/// are answered.
+/// An in-memory backend whose commits each wait for a permit before they begin, and for another one before
+/// they are answered.
 struct Gated {
     memory: Memory,
     gate: Semaphore,

@@ -12,7 +12,7 @@ use store::{Env, StoreError};
 
 use crate::config::Settings;
 use crate::crypto::{HashingPool, PasswordHashError, Tokens};
-use crate::webhooks::WebhookSender;
+use crate::webhooks::{WebhookLimits, WebhookSender};
 
 pub use database::Database;
 pub use node_name::{is_dead_node, node_name};
@@ -29,6 +29,7 @@ pub struct App {
     pub hashing: HashingPool,
     pub tokens: Tokens,
     pub sender: WebhookSender,
+    pub webhook_limits: WebhookLimits,
     services: OnceLock<Services>,
     /// Why the database is not open yet, for the readiness check.
     startup_error: Mutex<Option<String>>,
@@ -44,6 +45,7 @@ impl App {
             hashing: HashingPool::start(&settings.passwords, &env)?,
             tokens: Tokens::new(&settings.tokens, env.clone()),
             sender: WebhookSender::new(&settings.webhooks),
+            webhook_limits: WebhookLimits::default(),
             settings,
             env,
             services: OnceLock::new(),

@@ -108,6 +108,7 @@ impl Projection for Webhooks {
             WebhookEvent::WebhookRegistered { .. }
             | WebhookEvent::WebhookSecretRotated { .. }
             | WebhookEvent::WebhookReplayRequested { .. }
+            | WebhookEvent::WebhookReplaysCancelled
             | WebhookEvent::WebhookDeleted => {}
         }
         row.insert("version".to_owned(), envelope.version.into());

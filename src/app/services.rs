@@ -113,12 +113,12 @@ impl Services {
             ),
             webhooks,
             user_rows,
-            webhook_rows,
             deliveries,
             dispatcher: None,
             stats: StatsQueries::new(store.clone(), rows),
             tile_builder: is_enabled.then(|| spawn_tile_builder(&proofs)),
-            history: HistoryQueries::new(store.clone()),
+            history: HistoryQueries::new(store.clone(), webhook_rows.clone()),
+            webhook_rows,
             proofs,
             store,
             projection_context,
@@ -172,13 +172,7 @@ struct WebhookRowIndex(WebhookQueries);
 #[async_trait]
 impl WebhookIndex for WebhookRowIndex {
     async fn webhooks_of(&self, owner: UserId) -> Vec<WebhookId> {
-        match self.0.of(owner).await {
-            Ok(rows) => rows.into_iter().map(|row| row.id).collect(),
-            Err(error) => {
-                tracing::warn!(%error, "webhooks without a slot were not looked for in the read model");
-                Vec::new()
-            }
-        }
+        self.0.known_of(owner).await
     }
 }
 

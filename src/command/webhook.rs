@@ -121,6 +121,7 @@ impl Decider for WebhookDecider {
             WebhookCommand::Suspend { .. } => "suspend",
             WebhookCommand::Resume => "resume",
             WebhookCommand::Replay { .. } => "replay",
+            WebhookCommand::CancelReplays { .. } => "cancel_replays",
             WebhookCommand::Delete => "delete",
         }
     }

@@ -27,7 +27,7 @@ pub(crate) struct DeliveryCursor {
     pub(crate) previous: u64,
     /// How often the webhook had been resumed when the cursor was written.
     pub(crate) resumed: u64,
-    /// How many replays are complete.
+    /// How many replays are complete, or were cancelled.
     pub(crate) replayed: usize,
     /// The replay in progress.
     pub(crate) replay: Option<ReplayCursor>,
@@ -129,16 +129,20 @@ impl DeliveryCursor {
         }
     }
 
-    /// The stored cursor, or the starting position of the webhook if none is stored.
+    /// The stored cursor, or the starting position of the webhook if none is stored. Cancelled replays are over.
     pub(crate) fn from_progress(
         progress: Option<&DeliveryProgress>,
         webhook: &ActiveWebhook,
     ) -> Result<Self, StoreError> {
         let begun = Self { position: webhook.after, previous: webhook.after, ..Self::default() };
-        progress.map_or(Ok(begun), |progress| {
-            serde_json::from_value(progress.state.clone())
-                .map_err(|error| Corruption::invalid("the delivery cursor of a webhook", error).into())
-        })
+        let stored = progress.map_or(Ok(begun), |progress| serde_json::from_value(progress.state.clone()));
+        let mut cursor: Self = stored.map_err(|error| {
+            StoreError::from(Corruption::invalid("the delivery cursor of a webhook", error))
+        })?;
+        if cursor.replayed < webhook.cancelled_replays {
+            (cursor.replayed, cursor.replay) = (webhook.cancelled_replays, None);
+        }
+        Ok(cursor)
     }
 }
 

@@ -10,7 +10,7 @@
 //! - `attempt`: one request: a signed `message`, handed to the `sender`, which applies the `egress_policy`
 //!   (SSRF guard).
 //!
-//! `delivery_context` is what all of them share. Webhook rules belong to `domain`, managing webhooks to
+//! `delivery_context` is what all of them share; `limits` bounds requests about webhooks. Webhook rules belong to `domain`, managing webhooks to
 //! `http/webhooks` and `cli/webhooks`.
 
 mod attempt;
@@ -19,6 +19,7 @@ mod delivery_cursor;
 mod delivery_worker;
 pub(crate) mod dispatcher;
 mod egress_policy;
+pub(crate) mod limits;
 mod message;
 mod retry_policy;
 mod sender;
@@ -27,6 +28,7 @@ mod worker_pool;
 
 pub use delivery_context::DeliveryContext;
 pub(crate) use delivery_context::{OWNER_ROLES, may_own};
+pub use limits::WebhookLimits;
 pub(crate) use message::{encode_secret, previous_secret_expiry};
 pub use sender::WebhookSender;
-pub(crate) use status::{FailingDelivery, WebhookStatus};
+pub(crate) use status::{FailingDelivery, WebhookStatus, completed_replays};

@@ -63,6 +63,19 @@ pub(crate) struct FailingDelivery {
     pub(crate) error: String,
 }
 
+/// How many of the requested replays are complete. The number only grows, until a cursor is lost.
+///
+/// # Errors
+/// [`StoreError`] if the delivery cursor cannot be read.
+pub(crate) async fn completed_replays(
+    deliveries: &dyn DeliveryStore,
+    state: &WebhookState,
+) -> Result<usize, StoreError> {
+    let Some(webhook) = &state.webhook else { return Ok(0) };
+    let progress = deliveries.progress(&StreamId::from_trusted(state.id.stream())?).await?;
+    Ok(DeliveryCursor::from_progress(progress.as_ref(), webhook)?.replayed)
+}
+
 impl WebhookStatus {
     /// With how far it is; none if it was deleted meanwhile.
     ///
@@ -114,7 +127,7 @@ impl WebhookStatus {
             }),
             position: cursor.position,
             previous: cursor.previous,
-            replays: webhook.replays.len().saturating_sub(cursor.replayed),
+            replays: webhook.queued_replays(cursor.replayed),
             created_at: rfc3339(state.created_at),
         })
     }

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use aegis::command::{CommandContext, NewWebhook};
+use domain::{UserId, WebhookUrl};
 use mongodb::Client;
 use mongodb::bson::{Bson, Document, doc};
 use testkit::MongodServer;
@@ -13,6 +15,7 @@ use crate::support::{Store, TestApp, eventually, on_one_store, sign_up_request};
 
 on_one_store! { mongo:
     idle_node_sends_at_most_five_commands_per_second
+    personal_export_reads_no_foreign_webhooks
     lone_sign_up_costs_at_most_two_transactions_and_fourteen_commands
 }
 
@@ -125,4 +128,36 @@ async fn lone_sign_up_costs_at_most_two_transactions_and_fourteen_commands() {
     assert!(commands <= 14.0, "{commands} commands per sign-up: {sent:?} in {elapsed:.1} s, idle {idle:?}");
     assert!(commands >= 5.0, "not even an append was counted: {sent:?}");
     assert!(sent.transactions <= i64::from(SIGN_UPS) * 2, "{sent:?}");
+}
+
+/// The documents that one export of a user's data reads do not depend on the webhooks of others.
+async fn personal_export_reads_no_foreign_webhooks() {
+    const EXPORTS: i64 = 10;
+    const FOREIGN: i64 = 60;
+    let (_server, client, app) = started().await;
+    let (ada, bob) = (app.sign_up("bob").await, app.sign_up("eve").await);
+    let read_per_export = async || {
+        let before = documents_returned(&client).await;
+        for _ in 0..EXPORTS {
+            ada.get("/users/me/export").send().await.expect(200);
+        }
+        (documents_returned(&client).await - before) / EXPORTS
+    };
+    let without = read_per_export().await;
+    let owner = UserId::parse(&bob.id).unwrap();
+    let context = CommandContext::new("operator:test", "r");
+    for _ in 0..FOREIGN {
+        let url = WebhookUrl::parse("https://example.com/").unwrap();
+        let new =
+            NewWebhook { owner, url, types: vec!["UserErased".to_owned()], description: None, after: 0 };
+        app.services().webhooks.register(&context, new).await.unwrap();
+    }
+    let with = read_per_export().await;
+    assert!(with < without + FOREIGN / 2, "{with} documents per export, before {without}");
+}
+
+async fn documents_returned(server: &Client) -> i64 {
+    let status = server.database("admin").run_command(doc! { "serverStatus": 1 }).await.unwrap();
+    let metrics = status.get_document("metrics").unwrap();
+    number(metrics.get_document("document").unwrap().get("returned"))
 }

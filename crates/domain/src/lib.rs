@@ -45,6 +45,6 @@ pub use value::{
     WebhookUrlError,
 };
 pub use webhook::{
-    ActiveWebhook, Replay, SuspensionReason, Webhook, WebhookCommand, WebhookEvent, WebhookRejection,
-    WebhookSlot,
+    ActiveWebhook, MAX_QUEUED_REPLAYS, Replay, SuspensionReason, Webhook, WebhookCommand, WebhookEvent,
+    WebhookRejection, WebhookSlot,
 };

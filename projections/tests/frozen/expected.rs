@@ -138,7 +138,7 @@ fn system_events() -> [ExpectedEvent; 3] {
     ]
 }
 
-fn webhook_events() -> [ExpectedEvent; 14] {
+fn webhook_events() -> [ExpectedEvent; 15] {
     use WebhookEvent as E;
     let webhook = |name, known, erased| ExpectedEvent {
         name,
@@ -192,6 +192,7 @@ fn webhook_events() -> [ExpectedEvent; 14] {
         open("WebhookResumed-1", E::WebhookResumed),
         open("WebhookReplayRequested-1", E::WebhookReplayRequested { from: 7, to: 4711 }),
         open("WebhookReplayRequested-1-of-one", E::WebhookReplayRequested { from: 7, to: 7 }),
+        open("WebhookReplaysCancelled-1", E::WebhookReplaysCancelled),
         open("WebhookDeleted-1", E::WebhookDeleted),
     ]
 }

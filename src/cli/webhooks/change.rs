@@ -1,4 +1,4 @@
-//! `aegis webhooks register`, `delete`, `replay`, `resume` and `rotate-secret`.
+//! `aegis webhooks register`, `delete`, `replay`, `cancel-replays`, `resume` and `rotate-secret`.
 
 use domain::{Reason, WebhookCommand, WebhookId, WebhookUrl};
 use store::Position;
@@ -8,7 +8,7 @@ use crate::cli::error::{CliError, CliResult};
 use crate::cli::output::Output;
 use crate::cli::session::Session;
 use crate::command::NewWebhook;
-use crate::webhooks::{encode_secret, may_own, previous_secret_expiry};
+use crate::webhooks::{completed_replays, encode_secret, may_own, previous_secret_expiry};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct RegisterArguments {
@@ -84,12 +84,27 @@ pub(super) async fn replay(arguments: &ReplayArguments, session: &Session, out: 
     if from > to || to > head {
         return Err(CliError::InvalidRange { from, to, head });
     }
-    session
-        .services
-        .webhooks
-        .execute(&session.context, webhook, &WebhookCommand::Replay { from, to })
-        .await?;
+    let completed = completed(session, webhook).await?;
+    let command = WebhookCommand::Replay { from, to, completed };
+    session.services.webhooks.execute(&session.context, webhook, &command).await?;
     out.line(&format!("the service will deliver the events from {from} to {to} to webhook {webhook} again"))
+}
+
+pub(super) async fn cancel_replays(arguments: &Arguments, session: &Session, out: &mut Output) -> CliResult {
+    let webhook = arguments.webhook;
+    let command = WebhookCommand::CancelReplays { completed: completed(session, webhook).await? };
+    let cancelled = session.services.webhooks.execute(&session.context, webhook, &command).await?;
+    out.line(&match cancelled.position {
+        Some(_) => format!("the replays of webhook {webhook} are cancelled"),
+        None => format!("webhook {webhook} has no replays: nothing was done"),
+    })
+}
+
+/// How many replays of the webhook are complete.
+async fn completed(session: &Session, webhook: WebhookId) -> CliResult<usize> {
+    let services = &session.services;
+    let state = services.webhooks.state(webhook).await?;
+    Ok(completed_replays(&*services.deliveries, &state).await?)
 }
 
 pub(super) async fn resume(arguments: &Arguments, session: &Session, out: &mut Output) -> CliResult {

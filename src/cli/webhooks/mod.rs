@@ -23,6 +23,8 @@ pub(super) enum Command {
     Deliveries(list::DeliveriesArguments),
     /// Deliver a range of events again
     Replay(change::ReplayArguments),
+    /// Cancel the replays that are queued, the one in progress included
+    CancelReplays(change::Arguments),
     /// Resume delivery of a suspended webhook, or retry a failing one now
     Resume(change::Arguments),
     /// Replace the secret of a webhook and print the new one; for 24 hours deliveries are signed with both
@@ -36,6 +38,7 @@ pub(super) async fn run(command: Command, sources: &ConfigSources, out: &mut Out
         Command::Delete(arguments) => change::delete(&arguments, session, out).await,
         Command::Deliveries(arguments) => list::deliveries(&arguments, session, out).await,
         Command::Replay(arguments) => change::replay(&arguments, session, out).await,
+        Command::CancelReplays(arguments) => change::cancel_replays(&arguments, session, out).await,
         Command::Resume(arguments) => change::resume(&arguments, session, out).await,
         Command::RotateSecret(arguments) => change::rotate_secret(&arguments, session, out).await,
     })

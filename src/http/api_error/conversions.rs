@@ -11,11 +11,18 @@ use super::{ApiError, Loc};
 use crate::command::{CommandError, SkipError};
 use crate::crypto::{HashingError, InvalidToken};
 use crate::query::QueryError;
+use crate::webhooks::limits::LimitExceeded;
 
 impl ApiError {
     /// A bug, or damaged data.
     pub(crate) fn internal(error: &dyn Error) -> Self {
         Self::Internal(chain(error))
+    }
+}
+
+impl From<LimitExceeded> for ApiError {
+    fn from(LimitExceeded { retry_after }: LimitExceeded) -> Self {
+        Self::TooManyWebhookRequests { retry_after }
     }
 }
 
@@ -60,6 +67,9 @@ impl From<CommandError> for ApiError {
             CommandError::WebhookRejected(WebhookRejection::TooMany) => {
                 let detail = format!("You have {} webhooks; delete one of those first", WebhookSlot::LIMIT);
                 Self::Conflict { code: "too_many_webhooks", detail }
+            }
+            CommandError::WebhookRejected(rejection @ WebhookRejection::TooManyReplays) => {
+                Self::Conflict { code: "too_many_replays", detail: rejection.to_string() }
             }
             CommandError::LastAdministrator(_) => Self::LastAdministrator,
             CommandError::VersionMismatch { .. } => Self::VersionMismatch,

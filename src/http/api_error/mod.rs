@@ -6,6 +6,8 @@
 mod conversions;
 mod validation_error;
 
+use std::time::Duration;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -85,6 +87,10 @@ pub(crate) enum ApiError {
     Busy(String),
     /// The caller has too many event streams and long polls open.
     TooManyReaders,
+    /// Too many test deliveries, or commands to one webhook.
+    TooManyWebhookRequests {
+        retry_after: Duration,
+    },
     /// A bug, or damaged data.
     Internal(String),
     /// An error status of the HTTP library.
@@ -170,6 +176,17 @@ impl ApiError {
         }
     }
 
+    /// The value of `Retry-After`, in seconds.
+    fn retry_after(&self) -> HeaderValue {
+        let seconds = match self {
+            Self::TooManyWebhookRequests { retry_after } => {
+                retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0)
+            }
+            _ => 1,
+        };
+        HeaderValue::from(seconds.max(1))
+    }
+
     fn status_and_code(&self) -> (StatusCode, &'static str) {
         use StatusCode as S;
         match self {
@@ -205,6 +222,7 @@ impl ApiError {
             Self::ProjectionBehind(_) => (S::SERVICE_UNAVAILABLE, "projection_behind"),
             Self::Busy(_) => (S::SERVICE_UNAVAILABLE, "busy"),
             Self::TooManyReaders => (S::TOO_MANY_REQUESTS, "too_many_readers"),
+            Self::TooManyWebhookRequests { .. } => (S::TOO_MANY_REQUESTS, "too_many_requests"),
             Self::Internal(_) => (S::INTERNAL_SERVER_ERROR, "internal"),
             Self::Other(status) => (*status, "http_error"),
         }
@@ -254,6 +272,9 @@ impl ApiError {
             Self::ProjectionBehind(_) => "The read model is behind the event log; try again in a moment",
             Self::Busy(_) => "The service is busy; try again in a moment",
             Self::TooManyReaders => "You follow the log 100 times already; end one of those first",
+            Self::TooManyWebhookRequests { .. } => {
+                "Too many requests about this webhook; `Retry-After` says when to try again"
+            }
             Self::Internal(_) => "Internal Server Error",
             Self::Other(status) => status.canonical_reason().unwrap_or("Error"),
         }
@@ -269,7 +290,7 @@ impl IntoResponse for ApiError {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            headers.insert(header::RETRY_AFTER, self.retry_after());
         }
         response.extensions_mut().insert(self);
         response

@@ -1,4 +1,4 @@
-//! `POST /webhooks/{id}/test`, `/rotate-secret`, `/replay` and `/resume`
+//! `POST /webhooks/{id}/test`, `/rotate-secret`, `/replay` and `/resume`, `DELETE /webhooks/{id}/replays`
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::http::api_error::{ApiError, Loc, ValidationError};
 use crate::http::extract::{FieldReader, FromFields, JsonBody, MAX_POSITION, NoBody, WebhookPath};
 use crate::http::headers::position_header;
 use crate::http::idempotency::{Idempotent, WriteAttempt};
-use crate::webhooks::{WebhookStatus, previous_secret_expiry};
+use crate::webhooks::{WebhookStatus, completed_replays, previous_secret_expiry};
 
 /// The result of a test delivery.
 #[derive(Serialize, ToSchema)]
@@ -35,13 +35,15 @@ pub(crate) struct TestView {
 }
 
 /// Sends a signed event of type `WebhookTest` immediately and once, independently of other deliveries. The
-/// event is not part of the log.
+/// event is not part of the log. One test of each webhook at a time; ten of each owner at once, then one every
+/// six seconds.
 #[utoipa::path(
     post, path = "/webhooks/{id}/test",
     params(WebhookPath),
     responses(
         (status = 200, description = "The result of the delivery", body = TestView),
         ManagedWebhook,
+        (status = 429, description = "`too_many_requests`, with `Retry-After`"),
         (status = 503, description = "`busy`: 32 webhook addresses are being checked already"),
     ),
 )]
@@ -52,6 +54,7 @@ pub(crate) async fn test_webhook(
     if webhook.state.webhook.is_none() {
         return Err(ApiError::WebhookNotFound);
     }
+    let _test = app.webhook_limits.begin_test(webhook.state.owner, webhook.state.id)?;
     let _permit = app.sender.try_lookup_permit().ok_or_else(ApiError::too_many_address_checks)?;
     let tested = app.services()?.delivery_context.test(&app.sender, &webhook.state).await;
     let delivered = tested.error.is_none();
@@ -68,6 +71,7 @@ pub(crate) async fn test_webhook(
         (status = 200, description = "The webhook and its new secret", body = WebhookWithSecret,
             headers(("Aegis-Position" = u64))),
         ManagedWebhook,
+        (status = 429, description = "`too_many_requests`, with `Retry-After`"),
         (status = 503, description = "`unavailable` or `outcome_unknown`"),
     ),
 )]
@@ -102,7 +106,7 @@ impl FromFields for ReplayBody {
 }
 
 /// Delivers the events of a range again, up to the webhook's current position, marked with `replay`. Normal
-/// delivery resumes afterwards.
+/// delivery resumes afterwards. Ten replays may be queued.
 #[utoipa::path(
     post, path = "/webhooks/{id}/replay",
     params(WebhookPath, WriteAttempt),
@@ -111,6 +115,8 @@ impl FromFields for ReplayBody {
         (status = 202, description = "The replay is scheduled",
             body = WebhookStatus, headers(("Aegis-Position" = u64))),
         ManagedWebhook,
+        (status = 409, description = "`too_many_replays`: ten are queued"),
+        (status = 429, description = "`too_many_requests`, with `Retry-After`"),
         (status = 422, description = "Not a range of the log"),
         (status = 503, description = "`unavailable` or `outcome_unknown`"),
     ),
@@ -127,10 +133,32 @@ pub(crate) async fn replay_webhook(
     if from > to {
         return Err(ApiError::invalid(ValidationError::too_large(Loc::Field("from"), to, &from.to_string())));
     }
-    let command = WebhookCommand::Replay { from, to };
+    let completed = completed_replays(&*services.deliveries, &webhook.state).await?;
+    let command = WebhookCommand::Replay { from, to, completed };
     let scheduled = webhook.execute(&attempt, &command).await?;
     let view = status(services, &scheduled).await?;
     Ok((StatusCode::ACCEPTED, position_header(scheduled.position), Json(view)))
+}
+
+/// Cancels the replays that are queued, the one in progress included. Without one nothing changes.
+#[utoipa::path(
+    delete, path = "/webhooks/{id}/replays",
+    params(WebhookPath, WriteAttempt),
+    responses(
+        (status = 200, description = "The webhook", body = WebhookStatus, headers(("Aegis-Position" = u64))),
+        ManagedWebhook,
+        (status = 429, description = "`too_many_requests`, with `Retry-After`"),
+        (status = 503, description = "`unavailable` or `outcome_unknown`"),
+    ),
+)]
+pub(crate) async fn cancel_webhook_replays(
+    webhook: ManagedWebhook,
+    Idempotent { attempt, body: NoBody }: Idempotent<NoBody>,
+) -> Result<impl IntoResponse, ApiError> {
+    let services = attempt.state.app.services()?;
+    let completed = completed_replays(&*services.deliveries, &webhook.state).await?;
+    let cancelled = webhook.execute(&attempt, &WebhookCommand::CancelReplays { completed }).await?;
+    Ok((position_header(cancelled.position), Json(status(services, &cancelled).await?)))
 }
 
 /// Resumes delivery immediately, for a webhook that is suspended or waiting for its next attempt.
@@ -140,6 +168,7 @@ pub(crate) async fn replay_webhook(
     responses(
         (status = 200, description = "The webhook", body = WebhookStatus, headers(("Aegis-Position" = u64))),
         ManagedWebhook,
+        (status = 429, description = "`too_many_requests`, with `Retry-After`"),
         (status = 503, description = "`unavailable` or `outcome_unknown`"),
     ),
 )]

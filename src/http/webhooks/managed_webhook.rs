@@ -52,7 +52,12 @@ impl ManagedWebhook {
         attempt: &WriteAttempt,
         command: &WebhookCommand,
     ) -> Result<WebhookState, ApiError> {
-        let webhooks = &attempt.state.app.services()?.webhooks;
+        let app = &attempt.state.app;
+        let webhooks = &app.services()?.webhooks;
+        // Deleting a webhook ends its stream, and must always be possible.
+        if *command != WebhookCommand::Delete {
+            app.webhook_limits.begin_command(self.state.id)?;
+        }
         let write = async |context| Ok(webhooks.execute(&context, self.state.id, command).await?);
         attempt.execute(&self.caller.actor(), write).await
     }

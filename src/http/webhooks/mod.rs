@@ -17,6 +17,7 @@ pub(super) fn routes() -> Routes {
         routes!(actions::test_webhook),
         routes!(actions::rotate_webhook_secret),
         routes!(actions::replay_webhook),
+        routes!(actions::cancel_webhook_replays),
         routes!(actions::resume_webhook),
     ]
 }

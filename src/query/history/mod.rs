@@ -2,11 +2,13 @@
 
 mod record;
 mod replay;
+#[cfg(test)]
+mod tests;
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
-use domain::{UserEvent, UserId, WebhookEvent, WebhookId};
+use domain::{UserEvent, UserId, WebhookId};
 use jiff::{SignedDuration, Timestamp};
 use store::canonical::rfc3339;
 use store::{Corruption, EventQuery, EventStore, Position, StoreError, StoredEvent, StreamId};
@@ -17,19 +19,24 @@ pub use replay::{
 };
 
 use super::QueryError;
+use super::webhooks::WebhookQueries;
 use replay::{ReplayedSpan, user_differences};
 
 /// The number of events in one read.
 const PAGE: usize = 1000;
 
+/// How often a record is read again because the user's data changed while it was read.
+const MAX_RECORD_ATTEMPTS: usize = 8;
+
 #[derive(Clone)]
 pub struct HistoryQueries {
     store: EventStore,
+    webhooks: WebhookQueries,
 }
 
 impl HistoryQueries {
-    pub(crate) fn new(store: EventStore) -> Self {
-        Self { store }
+    pub(crate) fn new(store: EventStore, webhooks: WebhookQueries) -> Self {
+        Self { store, webhooks }
     }
 
     /// The last position at that point in the current log.
@@ -58,7 +65,7 @@ impl HistoryQueries {
 
     /// All changes of the user, in order; empty if the user never existed.
     pub(crate) async fn changes(&self, id: UserId) -> Result<Vec<UserChange>, QueryError> {
-        Ok(self.replay(id).await?.1)
+        Ok(replay(self.events(id).await?)?.1)
     }
 
     /// The differences of users between two positions, by id. Reads only users with events in between.
@@ -88,47 +95,85 @@ impl HistoryQueries {
     }
 
     /// Everything stored about the person (GDPR, article 15); `None` if the user never existed.
+    ///
+    /// All of it is from one position. Whatever an erasure destroys after that position cannot be read any more, so
+    /// a record whose account or webhooks changed meanwhile is read again.
     pub(crate) async fn record(
         &self,
         id: UserId,
         now: Timestamp,
     ) -> Result<Option<PersonalRecord>, QueryError> {
-        let head = self.store.head().await?.position;
-        let (user, mut events) = self.replay(id).await?;
-        let Some(last) = events.last() else { return Ok(None) };
-        // The user may have newer events than the head that was read.
-        let position = head.max(Position::new(last.position));
+        let mut attempt = 1;
+        loop {
+            let owned = self.webhook_streams(id).await?;
+            let position = self.store.head().await?.position;
+            let (record, is_current) = self.record_at(id, position, &owned, now).await?;
+            let is_settled = is_current && owned == self.webhook_streams(id).await?;
+            if is_settled || attempt == MAX_RECORD_ATTEMPTS {
+                return Ok(record);
+            }
+            attempt += 1;
+        }
+    }
+
+    /// The record as of a position, and whether the user has no newer event.
+    async fn record_at(
+        &self,
+        id: UserId,
+        position: Position,
+        webhooks: &BTreeSet<StreamId>,
+        now: Timestamp,
+    ) -> Result<(Option<PersonalRecord>, bool), QueryError> {
+        let mut own = self.events(id).await?;
+        let read = own.len();
+        own.retain(|event| event.envelope.position <= position);
+        let is_current = own.len() == read;
+        let (user, mut events) = replay(own)?;
+        if events.is_empty() {
+            return Ok((None, is_current));
+        }
         let me = stream(id)?;
         events.iter_mut().filter(|event| event.actor != me.as_str()).for_each(UserChange::redact_actor);
-        Ok(Some(PersonalRecord {
+        let record = PersonalRecord {
             exported_at: rfc3339(now),
             position: position.get(),
             account: user.account_as_of(id),
             password: StoredPassword::of(&user.state, &events),
             events,
             acts: self.actions(id, position).await?,
-            webhooks: self.webhooks(id, position).await?,
-        }))
+            webhooks: self.webhooks_at(webhooks, position).await?,
+        };
+        Ok((Some(record), is_current))
     }
 
-    /// The user's webhooks, of those registered up to `head`.
-    async fn webhooks(&self, id: UserId, head: Position) -> Result<Vec<OwnedWebhook>, QueryError> {
-        let (owner, types) = (id.to_string(), vec![WebhookEvent::REGISTERED.to_owned()]);
-        let mut query = EventQuery { until: Some(head), limit: PAGE, types, ..EventQuery::default() };
-        let mut webhooks = Vec::new();
-        while query.after < head {
-            let page = self.store.page(&query).await?;
-            for event in &page.events {
-                let envelope = &event.envelope;
-                let is_theirs = envelope.data.get("owner").and_then(|owner| owner.as_str()) == Some(&*owner);
-                let Some(id) = WebhookId::from_stream(envelope.stream.as_str()).filter(|_| is_theirs) else {
-                    continue;
-                };
-                webhooks.extend(OwnedWebhook::of(id, &self.store.read_stream(&envelope.stream).await?)?);
-            }
-            query.after = page.next;
+    /// The streams of the user's webhooks: those that hold a slot of the user, and those that only the read model
+    /// knows.
+    async fn webhook_streams(&self, owner: UserId) -> Result<BTreeSet<StreamId>, QueryError> {
+        let claims: Vec<_> = event_codec::slot_claims(owner).map(|(_, claim)| claim).collect();
+        let mut streams: BTreeSet<_> =
+            self.store.claim_owners(&claims).await?.into_iter().flatten().collect();
+        for id in self.webhooks.known_of(owner).await {
+            streams.insert(StreamId::from_trusted(id.stream())?);
         }
-        Ok(webhooks)
+        Ok(streams)
+    }
+
+    /// The webhooks of these streams at that position, in order of registration.
+    async fn webhooks_at(
+        &self,
+        streams: &BTreeSet<StreamId>,
+        position: Position,
+    ) -> Result<Vec<OwnedWebhook>, QueryError> {
+        let mut webhooks = Vec::new();
+        for stream in streams {
+            let Some(id) = WebhookId::from_stream(stream.as_str()) else { continue };
+            let mut events = self.store.read_stream(stream).await?;
+            events.retain(|event| event.envelope.position <= position);
+            let registered_at = events.first().map(|event| event.envelope.position);
+            webhooks.extend(OwnedWebhook::of(id, &events)?.map(|webhook| (registered_at, webhook)));
+        }
+        webhooks.sort_by_key(|(registered_at, _)| *registered_at);
+        Ok(webhooks.into_iter().map(|(_, webhook)| webhook).collect())
     }
 
     /// Events up to `head` that the user caused in other streams.
@@ -169,20 +214,20 @@ impl HistoryQueries {
         Ok(user)
     }
 
-    /// The current user and every change.
-    async fn replay(&self, id: UserId) -> Result<(ReplayedUser, Vec<UserChange>), QueryError> {
-        let (mut user, mut changes) = (ReplayedUser::default(), Vec::new());
-        for event in self.events(id).await? {
-            let (user_event, before) = (decode_user_event(&event)?, user.state.clone());
-            user.apply(&event.envelope, &user_event);
-            changes.push(UserChange::new(event.envelope, &user_event, &before, &user.state));
-        }
-        Ok((user, changes))
-    }
-
     async fn events(&self, id: UserId) -> Result<Vec<StoredEvent>, QueryError> {
         Ok(self.store.read_stream(&stream(id)?).await?)
     }
+}
+
+/// The user after these events, and every change.
+fn replay(events: Vec<StoredEvent>) -> Result<(ReplayedUser, Vec<UserChange>), StoreError> {
+    let (mut user, mut changes) = (ReplayedUser::default(), Vec::new());
+    for event in events {
+        let (user_event, before) = (decode_user_event(&event)?, user.state.clone());
+        user.apply(&event.envelope, &user_event);
+        changes.push(UserChange::new(event.envelope, &user_event, &before, &user.state));
+    }
+    Ok((user, changes))
 }
 
 fn stream(id: UserId) -> Result<StreamId, StoreError> {

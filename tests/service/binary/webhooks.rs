@@ -46,6 +46,8 @@ async fn operator_manages_a_webhook_by_cli(store: Store) {
     assert_eq!(numbers, [2, 1]);
     assert!(attempts.iter().all(|attempt| attempt["status"] == 204), "{attempts:?}");
 
+    let output = deployment.run_ok(&["webhooks", "cancel-replays", id]).await.stdout;
+    assert!(output.contains("has no replays"), "{output}");
     deployment.run_ok(&["webhooks", "replay", id, "--from", "1", "--to", "1"]).await;
     let again = receiver.wait_for_accepted(3).await.pop().unwrap().json();
     assert_eq!((&again["position"], &again["replay"]), (&json!(1), &json!(true)));

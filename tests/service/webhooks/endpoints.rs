@@ -3,6 +3,7 @@
 use domain::Role;
 use futures::future::join_all;
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::{Webhook, sign_ups};
 use crate::support::{Reply, Store, TestApp, WebhookReceiver, eventually, on_both_stores};
@@ -11,6 +12,7 @@ on_both_stores! {
     registration_with_a_repeated_idempotency_key_creates_one_webhook
     deleted_webhook_gets_no_delivery_and_leaves_no_trace
     test_delivery_is_sent_at_once_and_reports_its_result
+    test_deliveries_and_commands_are_limited
     webhook_without_a_position_starts_at_the_head
     attempts_are_paginated
     delivery_attempts_are_counted_in_the_metrics
@@ -175,4 +177,40 @@ async fn concurrent_registrations_keep_the_limit(store: Store) {
     one.delete().send().await.expect(204);
     subscriber.post("/webhooks").json(&body).send().await.expect(201);
     subscriber.post("/webhooks").json(&body).send().await.expect(409);
+}
+
+/// Ten test deliveries per owner and thirty commands per webhook at once, then one every few seconds. Deletion
+/// is always possible.
+async fn test_deliveries_and_commands_are_limited(store: Store) {
+    let app = TestApp::start(store).await;
+    let (receiver, subscriber) = (WebhookReceiver::start().await, app.user_with(Role::Subscriber).await);
+    let admin = app.admin().await;
+    let body = json!({"url": receiver.url("127.0.0.1"), "types": ["UserErased"]});
+    let (one, two) = (Webhook::of(&subscriber, &body).await, Webhook::of(&subscriber, &body).await);
+    let others = Webhook::of(&admin, &body).await;
+    let sent = accepted_until_limited(&one, "test", 10, 6).await;
+    others.post("test").send().await.expect(200);
+    assert_eq!(receiver.deliveries().len(), sent + 1);
+    accepted_until_limited(&one, "rotate-secret", 30, 10).await;
+    two.post("rotate-secret").send().await.expect(200);
+    one.delete().send().await.expect(204);
+}
+
+/// Sends requests until one is answered with 429; returns how many were accepted. At least a burst is, and one
+/// more for each interval that has passed meanwhile.
+async fn accepted_until_limited(webhook: &Webhook<'_>, what: &str, burst: usize, interval: u64) -> usize {
+    let (started, mut accepted) = (Instant::now(), 0);
+    let refused = loop {
+        let answer = webhook.post(what).send().await;
+        if answer.status() == 429 {
+            break answer;
+        }
+        answer.expect(200);
+        accepted += 1;
+    };
+    let refilled = usize::try_from(started.elapsed().as_secs() / interval).unwrap();
+    assert!((burst..=burst + refilled).contains(&accepted), "{accepted} in {:?}", started.elapsed());
+    assert_eq!(refused.json()["code"], "too_many_requests");
+    assert!((1..=interval).contains(&refused.header("retry-after").parse::<u64>().unwrap()));
+    accepted
 }

@@ -11,6 +11,7 @@ on_both_stores! {
     interrupted_replay_is_resumed
     replay_preserves_the_failing_delivery_behind_it
     replay_range_outside_the_log_is_rejected
+    queued_replays_are_limited_and_can_be_cancelled
 }
 
 async fn replay_redelivers_a_range_then_resumes(store: Store) {
@@ -105,4 +106,41 @@ async fn replay_range_outside_the_log_is_rejected(store: Store) {
         let fault = &refused["detail"][0];
         assert_eq!((&fault["type"], &fault["loc"]), (&json!(kind), &json!(["body", field])), "{body}");
     }
+}
+
+async fn queued_replays_are_limited_and_can_be_cancelled(store: Store) {
+    let app = TestApp::start(store).await;
+    let (receiver, subscriber) = (WebhookReceiver::start().await, app.user_with(Role::Subscriber).await);
+    let body = json!({"url": receiver.url("127.0.0.1"), "types": ["UserRegistered"], "after": 0});
+    let webhook = Webhook::of(&subscriber, &body).await;
+    receiver.wait_for_accepted(1).await;
+    eventually("progress", async || (webhook.show().await["previous"] == 1).then_some(())).await;
+    receiver.set_default_reply(Reply::RetryAfter(600));
+    let replay = || webhook.post("replay").json(&json!({"from": 1, "to": 1})).send();
+    for queued in 1..=10 {
+        assert_eq!(replay().await.expect(202).json()["replays"], queued);
+    }
+    let head = app.head().await;
+    assert_eq!(replay().await.expect(409).json()["code"], "too_many_replays");
+    assert_eq!(app.head().await, head);
+    eventually("a failing replay", async || (webhook.show().await["state"] == "failing").then_some(())).await;
+    let cancel = || subscriber.delete(&format!("/webhooks/{}/replays", webhook.id)).send();
+    let cancelled = cancel().await.expect(200);
+    assert_eq!((&cancelled.json()["replays"], &cancelled.json()["state"]), (&json!(0), &json!("active")));
+    cancel().await.expect(200);
+    assert_eq!(app.head().await, head + 1, "nothing is left to cancel");
+    let before = receiver.deliveries().len();
+    receiver.set_default_reply(Reply::Status(200));
+    let last = sign_ups(&app, "next", 1).await;
+    eventually("normal delivery", async || {
+        (webhook.show().await["previous"].as_u64() == Some(last)).then_some(())
+    })
+    .await;
+    replay().await.expect(202);
+    eventually("the end of the replay", async || (webhook.show().await["replays"] == 0).then_some(())).await;
+    let later: Vec<_> = receiver.deliveries()[before..]
+        .iter()
+        .map(|delivery| (delivery.position(), delivery.json().get("replay").is_some()))
+        .collect();
+    assert_eq!(later, [(last, false), (1, true)]);
 }

@@ -34,7 +34,7 @@ impl WebhookEvent {
                 encoded.with("reason", reason.as_str()).with("position", *position)
             }
             Self::WebhookReplayRequested { from, to } => encoded.with("from", *from).with("to", *to),
-            Self::WebhookResumed | Self::WebhookDeleted => encoded,
+            Self::WebhookResumed | Self::WebhookReplaysCancelled | Self::WebhookDeleted => encoded,
         }
     }
 
@@ -81,6 +81,7 @@ impl WebhookEvent {
             Self::REPLAY_REQUESTED => {
                 Ok(Self::WebhookReplayRequested { from: fields.integer("from")?, to: fields.integer("to")? })
             }
+            Self::REPLAYS_CANCELLED => Ok(Self::WebhookReplaysCancelled),
             Self::DELETED => Ok(Self::WebhookDeleted),
             _ => Err(fields.error(DecodeProblem::UnknownType)),
         }

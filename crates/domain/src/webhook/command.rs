@@ -45,6 +45,13 @@ pub enum WebhookCommand {
         from: u64,
         /// The last position.
         to: u64,
+        /// How many of the requested replays are known to be complete.
+        completed: usize,
+    },
+    /// Cancel the replays that are not complete.
+    CancelReplays {
+        /// How many of the requested replays are known to be complete.
+        completed: usize,
     },
     /// Delete the webhook permanently.
     Delete,

@@ -1,5 +1,6 @@
 //! Decides a command against the state of a webhook.
 
+use super::state::MAX_QUEUED_REPLAYS;
 use super::{Webhook, WebhookCommand, WebhookEvent, WebhookSlot};
 use crate::value::Erasable;
 
@@ -15,6 +16,9 @@ pub enum WebhookRejection {
     /// The owner has no free slot.
     #[error("the owner has {} webhooks, the maximum: delete one of them first", WebhookSlot::LIMIT)]
     TooMany,
+    /// The queue of replays is full.
+    #[error("{MAX_QUEUED_REPLAYS} replays are queued, the maximum: wait for one to complete, or cancel them")]
+    TooManyReplays,
 }
 
 /// Decides `command` against the current state. No events: nothing would change.
@@ -50,8 +54,17 @@ pub fn decide(webhook: &Webhook, command: WebhookCommand) -> Result<Vec<WebhookE
             Ok(vec![WebhookEvent::WebhookSuspended { reason, position }])
         }
         (Webhook::Present(_), WebhookCommand::Resume) => Ok(vec![WebhookEvent::WebhookResumed]),
-        (Webhook::Present(_), WebhookCommand::Replay { from, to }) => {
+        (Webhook::Present(webhook), WebhookCommand::Replay { completed, .. })
+            if webhook.queued_replays(completed) >= MAX_QUEUED_REPLAYS =>
+        {
+            Err(WebhookRejection::TooManyReplays)
+        }
+        (Webhook::Present(_), WebhookCommand::Replay { from, to, completed: _ }) => {
             Ok(vec![WebhookEvent::WebhookReplayRequested { from, to }])
+        }
+        (Webhook::Present(webhook), WebhookCommand::CancelReplays { completed }) => {
+            let has_queued = webhook.queued_replays(completed) > 0;
+            Ok(has_queued.then_some(WebhookEvent::WebhookReplaysCancelled).into_iter().collect())
         }
         (Webhook::Present(_), WebhookCommand::Delete) => Ok(vec![WebhookEvent::WebhookDeleted]),
     }

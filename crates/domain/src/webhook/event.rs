@@ -46,6 +46,8 @@ pub enum WebhookEvent {
         /// The last position.
         to: u64,
     },
+    /// The replays requested so far are not continued.
+    WebhookReplaysCancelled,
     /// The webhook was deleted. Its URL and secrets are erased in the commit of this event, the last of the
     /// stream.
     WebhookDeleted,
@@ -91,6 +93,7 @@ impl WebhookEvent {
     pub(super) const SUSPENDED: &'static str = "WebhookSuspended";
     pub(super) const RESUMED: &'static str = "WebhookResumed";
     pub(super) const REPLAY_REQUESTED: &'static str = "WebhookReplayRequested";
+    pub(super) const REPLAYS_CANCELLED: &'static str = "WebhookReplaysCancelled";
     pub(super) const DELETED: &'static str = "WebhookDeleted";
 
     /// All event types of a webhook.
@@ -100,6 +103,7 @@ impl WebhookEvent {
         Self::SUSPENDED,
         Self::RESUMED,
         Self::REPLAY_REQUESTED,
+        Self::REPLAYS_CANCELLED,
         Self::DELETED,
     ];
 
@@ -112,6 +116,7 @@ impl WebhookEvent {
             Self::WebhookSuspended { .. } => Self::SUSPENDED,
             Self::WebhookResumed => Self::RESUMED,
             Self::WebhookReplayRequested { .. } => Self::REPLAY_REQUESTED,
+            Self::WebhookReplaysCancelled => Self::REPLAYS_CANCELLED,
             Self::WebhookDeleted => Self::DELETED,
         }
     }
@@ -125,6 +130,7 @@ impl WebhookEvent {
             | Self::WebhookSuspended { .. }
             | Self::WebhookResumed
             | Self::WebhookReplayRequested { .. }
+            | Self::WebhookReplaysCancelled
             | Self::WebhookDeleted => None,
         }
     }
@@ -138,7 +144,8 @@ impl WebhookEvent {
             | Self::WebhookSecretRotated { .. }
             | Self::WebhookSuspended { .. }
             | Self::WebhookResumed
-            | Self::WebhookReplayRequested { .. } => false,
+            | Self::WebhookReplayRequested { .. }
+            | Self::WebhookReplaysCancelled => false,
         }
     }
 }

@@ -20,6 +20,7 @@ pub fn evolve(webhook: Webhook, event: &WebhookEvent) -> Webhook {
             suspended: None,
             resumed: 0,
             replays: Vec::new(),
+            cancelled_replays: 0,
         })),
         (Webhook::Present(webhook), event) => changed(*webhook, event),
         (webhook @ (Webhook::Absent | Webhook::Deleted { .. }), _) => webhook,
@@ -44,6 +45,9 @@ fn changed(webhook: ActiveWebhook, event: &WebhookEvent) -> Webhook {
             let mut webhook = webhook;
             webhook.replays.push(Replay { from: *from, to: *to });
             webhook
+        }
+        WebhookEvent::WebhookReplaysCancelled => {
+            ActiveWebhook { cancelled_replays: webhook.replays.len(), ..webhook }
         }
         WebhookEvent::WebhookDeleted => return Webhook::Deleted { owner: webhook.owner },
     }))

@@ -19,4 +19,4 @@ pub use decide::{WebhookRejection, decide};
 pub use event::{SuspensionReason, WebhookEvent};
 pub use evolve::{evolve, fold};
 pub use slot::WebhookSlot;
-pub use state::{ActiveWebhook, Replay, Webhook};
+pub use state::{ActiveWebhook, MAX_QUEUED_REPLAYS, Replay, Webhook};

@@ -41,6 +41,8 @@ pub struct ActiveWebhook {
     pub resumed: u64,
     /// The requested replays, in order of request.
     pub replays: Vec<Replay>,
+    /// How many of them, from the first, were requested before they were cancelled.
+    pub cancelled_replays: usize,
 }
 
 /// A range of events to deliver again.
@@ -52,7 +54,16 @@ pub struct Replay {
     pub to: u64,
 }
 
+/// How many replays of a webhook may be queued.
+pub const MAX_QUEUED_REPLAYS: usize = 10;
+
 impl ActiveWebhook {
+    /// How many replays are neither cancelled nor among the `completed` first ones.
+    #[must_use]
+    pub fn queued_replays(&self, completed: usize) -> usize {
+        self.replays.len().saturating_sub(completed.max(self.cancelled_replays))
+    }
+
     /// Whether events of this type are delivered.
     #[must_use]
     pub fn matches_type(&self, event_type: &str) -> bool {

@@ -88,9 +88,24 @@ fn previous_secret_is_valid_until_its_deadline() {
 
 #[test]
 fn replays_keep_their_request_order() {
-    let replay = |from, to| WebhookCommand::Replay { from, to };
+    let replay = |from, to| WebhookCommand::Replay { from, to, completed: 0 };
     let webhook = present(&[register(), replay(5, 9), replay(1, 2)]);
     assert_eq!(webhook.replays, [Replay { from: 5, to: 9 }, Replay { from: 1, to: 2 }]);
+}
+
+#[test]
+fn replay_queue_is_limited_and_can_be_cancelled() {
+    let replay = |completed| WebhookCommand::Replay { from: 1, to: 2, completed };
+    let cancel = |completed| WebhookCommand::CancelReplays { completed };
+    let full: Vec<_> = std::iter::once(register()).chain((0..10).map(|_| replay(0))).collect();
+    assert_eq!(decide(&given(&full), replay(0)), Err(WebhookRejection::TooManyReplays));
+    assert!(decide(&given(&full), replay(1)).is_ok(), "one of them is complete");
+    assert_eq!(decide(&given(&full), cancel(10)), Ok(vec![]), "all of them are complete");
+    let cancelled = [full, vec![cancel(4)]].concat();
+    assert_eq!(present(&cancelled).queued_replays(4), 0);
+    assert_eq!(decide(&given(&cancelled), cancel(4)), Ok(vec![]));
+    let again = [cancelled, vec![replay(4)]].concat();
+    assert_eq!((present(&again).queued_replays(4), present(&again).cancelled_replays), (1, 10));
 }
 
 #[test]
@@ -144,6 +159,10 @@ fn stored_form_seals_url_secret_and_description() {
     }
     personal {}
 
+    WebhookReplaysCancelled 1
+    data {}
+    personal {}
+
     WebhookDeleted 1
     data {}
     personal {}
@@ -153,9 +172,12 @@ fn stored_form_seals_url_secret_and_description() {
 fn every_event() -> Vec<WebhookEvent> {
     let mut webhook = Webhook::default();
     let suspend = WebhookCommand::Suspend { reason: SuspensionReason::Failing, position: 41 };
-    let replay = WebhookCommand::Replay { from: 3, to: 41 };
+    let replay = WebhookCommand::Replay { from: 3, to: 41, completed: 0 };
+    let cancel = WebhookCommand::CancelReplays { completed: 0 };
     let mut all = Vec::new();
-    for command in [register(), rotate(2), suspend, WebhookCommand::Resume, replay, WebhookCommand::Delete] {
+    for command in
+        [register(), rotate(2), suspend, WebhookCommand::Resume, replay, cancel, WebhookCommand::Delete]
+    {
         let events = decide(&webhook, command).unwrap();
         webhook = events.iter().fold(webhook, evolve);
         all.extend(events);
@@ -227,7 +249,8 @@ fn command() -> impl Strategy<Value = WebhookCommand> {
         any::<u64>()
             .prop_map(|position| WebhookCommand::Suspend { reason: SuspensionReason::Gone, position }),
         Just(WebhookCommand::Resume),
-        Just(WebhookCommand::Replay { from: 1, to: 2 }),
+        (0..12_usize).prop_map(|completed| WebhookCommand::Replay { from: 1, to: 2, completed }),
+        (0..12_usize).prop_map(|completed| WebhookCommand::CancelReplays { completed }),
         Just(WebhookCommand::Delete),
     ]
 }

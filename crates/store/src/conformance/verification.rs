@@ -153,12 +153,12 @@ pub async fn silently_destroyed_key_is_found(harness: &Harness) {
 pub async fn stream_that_outlives_its_owner_is_found(harness: &Harness) {
     let store = harness.open_store().await;
     let owner = harness.new_stream();
-    let owned = || {
+    let belonging = || {
         let mut event = harness.personal_event("https://example.com/");
         event.data.insert("owner".to_owned(), owner.as_str().into());
         StreamWrite::new(harness.new_stream(), ExpectedVersion::NoStream, vec![event])
     };
-    let (first, second) = (owned(), owned());
+    let (first, second) = (belonging(), belonging());
     let (one, two) = (first.stream.clone(), second.stream.clone());
     append_writes(&store, [harness.write(&owner, ExpectedVersion::NoStream), first]).await.unwrap();
     append_writes(&store, [erasing(harness, &one, ExpectedVersion::Exactly(1), true)]).await.unwrap();

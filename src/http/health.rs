@@ -7,10 +7,11 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
 use projections::report::LEASE;
 use projections::{Projection, ProjectionContext, ProjectionHandle, Users, VersionHealth};
 use serde::Serialize;
-use store::{Head, Position, ProjectionLag, StoreError};
+use store::{Head, LogClock, Position, ProjectionLag, StoreError};
 use utoipa::ToSchema;
 
 use crate::app::{App, Services};
@@ -105,8 +106,27 @@ struct NodeState {
     /// Whether a table of the log was dropped.
     log_dropped: bool,
     silence: Option<Duration>,
-    has_clock_jumped: bool,
-    is_head_in_future: bool,
+    clock: ClockState,
+}
+
+/// The clock that stamps events.
+#[derive(Default)]
+enum ClockState {
+    #[default]
+    Right,
+    /// Writes are refused.
+    Jumped,
+    HeadInFuture,
+}
+
+impl ClockState {
+    fn of(clock: &LogClock, head: Timestamp) -> Self {
+        match clock.check() {
+            Err(_) => Self::Jumped,
+            Ok(()) if clock.future(head).is_some() => Self::HeadInFuture,
+            Ok(()) => Self::Right,
+        }
+    }
 }
 
 fn node_state(services: &Services, Probed { head, rows, is_projector_running }: Probed) -> NodeState {
@@ -132,8 +152,7 @@ fn node_state(services: &Services, Probed { head, rows, is_projector_running }: 
         rows_dropped: progress.dropped.contains(format!("{name}_{live}").as_str()),
         log_dropped: progress.dropped.iter().any(|name| !of_read_model(name)),
         silence: services.store.since_heartbeat(),
-        has_clock_jumped: services.store.clock().check().is_err(),
-        is_head_in_future: services.store.clock().future(at).is_some(),
+        clock: ClockState::of(services.store.clock(), at),
     }
 }
 
@@ -169,10 +188,10 @@ fn readiness(node: &NodeState) -> ReadyView {
     };
     let database = if node.log_dropped { "damaged" } else { "ok" };
     let feed = if node.silence.is_some_and(|silence| silence > MAX_HEARTBEAT_AGE) { "silent" } else { "ok" };
-    let clock = match node {
-        NodeState { has_clock_jumped: true, .. } => "jumped",
-        NodeState { is_head_in_future: true, .. } => "head_in_future",
-        _ => "ok",
+    let clock = match node.clock {
+        ClockState::Right => "ok",
+        ClockState::Jumped => "jumped",
+        ClockState::HeadInFuture => "head_in_future",
     };
     let well = [database, users, feed, clock].iter().all(|part| *part == "ok");
     let status = if well { "ok" } else { "unavailable" };
@@ -215,10 +234,9 @@ mod tests {
     fn not_ready_with_a_wrong_clock() {
         let clock = |node| (readiness(&node).status, readiness(&node).clock);
         assert_eq!(clock(NodeState::default()), ("ok", "ok"));
-        let jumped = NodeState { has_clock_jumped: true, is_head_in_future: true, ..NodeState::default() };
-        assert_eq!(clock(jumped), ("unavailable", "jumped"));
-        let ahead = NodeState { is_head_in_future: true, ..NodeState::default() };
-        assert_eq!(clock(ahead), ("unavailable", "head_in_future"));
+        for (state, shown) in [(ClockState::Jumped, "jumped"), (ClockState::HeadInFuture, "head_in_future")] {
+            assert_eq!(clock(NodeState { clock: state, ..NodeState::default() }), ("unavailable", shown));
+        }
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub(crate) fn read_head_position(connection: &Connection) -> Result<Position, Sq
 /// The time alone, for the progress watcher.
 pub(crate) fn read_head_time(connection: &Connection) -> Result<Timestamp, SqliteError> {
     let mut statement = connection.prepare_cached("SELECT at FROM head")?;
-    Ok(timestamp(statement.query_row([], |row| row.get(0))?)?)
+    timestamp(statement.query_row([], |row| row.get(0))?)
 }
 
 /// Writes the head of the log.

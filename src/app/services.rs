@@ -97,6 +97,7 @@ impl Services {
         let webhooks = WebhookCommands::new(store.clone(), env.clone());
         let user_rows = UserQueries::new(store.clone(), Arc::clone(&rows));
         let deliveries = Arc::clone(&database.deliveries);
+        let webhook_rows = WebhookQueries::new(store.clone(), Arc::clone(&rows));
         let (commands, readers) = (webhooks.clone(), user_rows.clone());
         Ok(Self {
             users: UserCommands::new(store.clone(), env.clone()),
@@ -104,12 +105,13 @@ impl Services {
                 store.clone(),
                 commands,
                 readers,
+                webhook_rows.clone(),
                 Arc::clone(&deliveries),
                 env.clone(),
             ),
             webhooks,
             user_rows,
-            webhook_rows: WebhookQueries::new(store.clone(), Arc::clone(&rows)),
+            webhook_rows,
             deliveries,
             dispatcher: None,
             stats: StatsQueries::new(store.clone(), rows),
@@ -128,7 +130,6 @@ impl Services {
         let dispatcher = Dispatcher {
             context: self.delivery_context.clone(),
             sender: sender.clone(),
-            rows: self.webhook_rows.clone(),
             leases: Arc::clone(&self.projection_context.leases),
             holder: node_name(env),
             is_dead_node,

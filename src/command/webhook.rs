@@ -8,10 +8,13 @@ use domain::{
     WebhookSecret, WebhookUrl,
 };
 use jiff::Timestamp;
-use store::{Appended, Corruption, Env, EventStore, Position, RecordedResult, StoreError};
+use store::{
+    Appended, Corruption, Env, EventStore, PersonalData, Position, RecordedResult, StoreError, StoredEvent,
+    StreamId,
+};
 use tokio::sync::Notify;
 
-use super::executor::{Decider, Decision, Loaded, execute, load};
+use super::executor::{Decider, Decision, Loaded, execute, fold, load};
 use super::{Aggregate, CommandContext, CommandError};
 
 /// Executes commands to webhooks.
@@ -46,6 +49,8 @@ pub struct WebhookState {
     pub version: u64,
     /// The position of the last event that the command appended; `None` if it changed nothing.
     pub position: Option<Position>,
+    /// Why URL and secret cannot be decrypted, if they cannot although the webhook was not deleted.
+    pub unreadable: Option<StoreError>,
 }
 
 impl WebhookCommands {
@@ -143,14 +148,20 @@ impl Decider for WebhookDecider {
             WebhookCommand::Register { .. } => "register_webhook",
             WebhookCommand::RotateSecret { .. } => "rotate_secret",
             WebhookCommand::Suspend { .. } => "suspend",
-            WebhookCommand::Resume => "resume",
+            WebhookCommand::Resume { .. } => "resume",
             WebhookCommand::Replay { .. } => "replay",
             WebhookCommand::Delete => "delete",
         }
     }
 
     async fn load(&self, store: &EventStore) -> Result<Loaded<Webhook>, CommandError> {
-        if self.is_new { Ok(Loaded::default()) } else { load_webhook(store, self.id, u64::MAX).await }
+        if self.is_new {
+            return Ok(Loaded::default());
+        }
+        match load_webhook(store, self.id, u64::MAX).await? {
+            (_, Some(unreadable)) if self.command != WebhookCommand::Delete => Err(unreadable.into()),
+            (loaded, _) => Ok(loaded),
+        }
     }
 
     fn decide(&self, loaded: Loaded<Webhook>, env: &Env) -> Result<Decision<WebhookState>, CommandError> {
@@ -163,7 +174,7 @@ impl Decider for WebhookDecider {
             writes.push(write);
         }
         let after = Loaded { state: events.iter().fold(loaded.state, evolve), ..loaded };
-        Ok(Decision { writes, output: state(self.id, after, env.now())? })
+        Ok(Decision { writes, output: state(self.id, (after, None), env.now())? })
     }
 
     fn complete(output: &mut WebhookState, appended: &Appended) {
@@ -175,24 +186,41 @@ impl Decider for WebhookDecider {
     }
 }
 
+/// Folds the stream of a webhook. If it cannot be decrypted or decoded, what is damaged is missing, and the error
+/// says why: the webhook can still be listed and deleted.
 async fn load_webhook(
     store: &EventStore,
     id: WebhookId,
     max_version: u64,
-) -> Result<Loaded<Webhook>, CommandError> {
-    load(store, &id.stream(), max_version, |webhook, event| {
-        Ok(evolve(webhook, &event_codec::decode_webhook_event(event)?))
-    })
-    .await
+) -> Result<(Loaded<Webhook>, Option<StoreError>), CommandError> {
+    let apply =
+        |webhook, event: &StoredEvent| Ok(evolve(webhook, &event_codec::decode_webhook_event(event)?));
+    let error = match load(store, &id.stream(), max_version, apply).await {
+        Err(CommandError::Store(error @ (StoreError::Corrupt(_) | StoreError::KeyMissing(_)))) => error,
+        Err(CommandError::Decode(error)) => Corruption::invalid(format!("webhook {id}"), error).into(),
+        loaded => return Ok((loaded?, None)),
+    };
+    let events = store.read_stream_sealed(&StreamId::from_trusted(id.stream())?).await?;
+    let erased = |envelope| StoredEvent { envelope, personal: PersonalData::Erased };
+    let events: Vec<_> = events.into_iter().map(erased).collect();
+    let apply_known = |webhook, event: &StoredEvent| match event_codec::decode_webhook_event(event) {
+        Ok(event) => Ok(evolve(webhook, &event)),
+        Err(_) => Ok(webhook),
+    };
+    Ok((fold(&events, max_version, apply_known)?, Some(error)))
 }
 
 /// `now` is the registration time of a webhook that is not appended yet.
-fn state(id: WebhookId, loaded: Loaded<Webhook>, now: Timestamp) -> Result<WebhookState, CommandError> {
+fn state(
+    id: WebhookId,
+    (loaded, unreadable): (Loaded<Webhook>, Option<StoreError>),
+    now: Timestamp,
+) -> Result<WebhookState, CommandError> {
     let (owner, webhook) = match loaded.state {
         Webhook::Present(webhook) => (webhook.owner, Some(*webhook)),
         Webhook::Deleted { owner } => (owner, None),
         Webhook::Absent => return Err(WebhookRejection::Unknown.into()),
     };
     let created_at = loaded.first_event_at.unwrap_or(now);
-    Ok(WebhookState { id, owner, webhook, created_at, version: loaded.version, position: None })
+    Ok(WebhookState { id, owner, webhook, created_at, version: loaded.version, position: None, unreadable })
 }

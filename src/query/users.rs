@@ -29,6 +29,14 @@ impl UserQueries {
         self.find_or_confirm_absent(&UserKey::Id(id.to_string())).await
     }
 
+    /// Whether the present rows include every event of a user, so that [`UserQueries::by_id`] need not wait.
+    pub(crate) async fn is_current(&self, id: UserId) -> Result<bool, QueryError> {
+        let id = id.to_string();
+        let (_, page) = self.0.read(RowsQuery::Find { column: "id", text: &id }).await?;
+        let Some(row) = page.rows.first().map(parse_row).transpose()? else { return Ok(page.is_current()) };
+        Ok(self.first_unapplied(&row, &page).await?.is_none())
+    }
+
     /// The user of that e-mail address in the present rows. `None` proves nothing, unlike with
     /// [`UserQueries::by_email`].
     pub(crate) async fn find_by_email(&self, email: &EmailAddress) -> Result<Option<UserRow>, QueryError> {

@@ -1,11 +1,12 @@
 //! Delivery cursors and attempts of the reference backend.
 
 use async_trait::async_trait;
-use serde_json::Value;
 
-use super::Memory;
-use crate::deliveries::{Attempt, DeliveryProgress, DeliveryStore, MAX_STORED_ATTEMPTS, number_attempts};
-use crate::error::{StoreError, WriteError};
+use super::{Memory, State};
+use crate::deliveries::{
+    Attempt, DeliveryProgress, DeliveryRecord, DeliveryStore, MAX_STORED_ATTEMPTS, number_attempts,
+};
+use crate::error::StoreError;
 use crate::event::StreamId;
 
 #[async_trait]
@@ -14,26 +15,9 @@ impl DeliveryStore for Memory {
         Ok(self.state().deliveries.get(stream).map(|(progress, _)| progress.clone()))
     }
 
-    async fn record(
-        &self,
-        stream: &StreamId,
-        to: &DeliveryProgress,
-        reports: &[Value],
-    ) -> Result<(), WriteError> {
+    async fn record_all(&self, records: &[DeliveryRecord]) -> Result<Vec<bool>, StoreError> {
         let mut state = self.state();
-        let stored = state.deliveries.get(stream).map_or(0, |(progress, _)| progress.revision);
-        if stored + 1 != to.revision {
-            return Err(WriteError::Conflict);
-        }
-        let (progress, attempts) = state.deliveries.entry(stream.clone()).or_default();
-        *progress = to.clone();
-        let new: Vec<_> = number_attempts(to, reports)
-            .map(|(number, report)| Attempt { number, report: report.clone() })
-            .collect();
-        attempts.retain(|known| new.first().is_none_or(|first| known.number < first.number));
-        attempts.extend(new);
-        attempts.retain(|attempt| attempt.number + MAX_STORED_ATTEMPTS > to.attempts);
-        Ok(())
+        Ok(records.iter().map(|record| state.record(record)).collect())
     }
 
     async fn attempts(
@@ -51,5 +35,24 @@ impl DeliveryStore for Memory {
     async fn forget(&self, stream: &StreamId) -> Result<(), StoreError> {
         self.state().deliveries.remove(stream);
         Ok(())
+    }
+}
+
+impl State {
+    /// Whether the expected revision was stored.
+    fn record(&mut self, DeliveryRecord { stream, to, reports }: &DeliveryRecord) -> bool {
+        let stored = self.deliveries.get(stream).map_or(0, |(progress, _)| progress.revision);
+        if stored + 1 != to.revision {
+            return false;
+        }
+        let (progress, attempts) = self.deliveries.entry(stream.clone()).or_default();
+        *progress = to.clone();
+        let new: Vec<_> = number_attempts(to, reports)
+            .map(|(number, report)| Attempt { number, report: report.clone() })
+            .collect();
+        attempts.retain(|known| new.first().is_none_or(|first| known.number < first.number));
+        attempts.extend(new);
+        attempts.retain(|attempt| attempt.number + MAX_STORED_ATTEMPTS > to.attempts);
+        true
     }
 }

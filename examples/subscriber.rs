@@ -18,7 +18,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     text.truncate(text.rfind('\n').map_or(0, |end| end + 1)); // a kill may have torn the last line
     file.set_len(text.len().try_into()?)?;
     let last = text.lines().last().map(serde_json::from_str::<Value>).transpose()?;
-    let mut after = last.map_or(0, |event| event["position"].as_u64().expect("a position"));
+    let mut after = last.as_ref().map_or(0, |event| event["position"].as_u64().expect("a position"));
+    let mut epoch = last.and_then(|event| event["epoch"].as_u64());
     let client = reqwest::Client::new();
     loop {
         let page = client.get(format!("{url}/api/v1/events?after={after}&limit=500&wait=30"));
@@ -36,8 +37,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         };
         for event in page["events"].as_array().expect("a list") {
             assert_eq!(event["position"].as_u64(), Some(after + 1), "an event is missing");
+            assert!(epoch.is_none_or(|epoch| event["epoch"] == epoch), "the log was restored from a backup");
             file.write_all(format!("{event}\n").as_bytes())?; // process it and store your position in one step
-            after += 1;
+            (after, epoch) = (after + 1, event["epoch"].as_u64());
         }
     }
 }

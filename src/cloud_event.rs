@@ -5,8 +5,7 @@ use domain::UserId;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use store::canonical::rfc3339;
-use store::{PersonalData, StoredEvent};
-use uuid::Uuid;
+use store::{LogIdentity, PersonalData, StoredEvent};
 
 /// The personal fields that may leave the service. An allow-list, so that a password hash, or the secret of a
 /// future event type, is never disclosed by mistake.
@@ -33,6 +32,8 @@ pub struct CloudEvent {
     pub time: String,
     datacontenttype: &'static str,
     pub position: u64,
+    /// The epoch of the log, raised when it was restored from a backup.
+    epoch: u64,
     streamversion: u64,
     schemaversion: u32,
     pub actor: String,
@@ -41,24 +42,30 @@ pub struct CloudEvent {
 
 impl CloudEvent {
     #[must_use]
-    pub fn new(event: &StoredEvent, log_id: Uuid, disclosure: Disclosure) -> Self {
+    pub fn new(event: &StoredEvent, log: LogIdentity, disclosure: Disclosure) -> Self {
         let envelope = &event.envelope;
         let stream = envelope.stream.as_str();
         Self {
             specversion: "1.0",
             id: envelope.id.hyphenated().to_string(),
-            source: format!("/aegis/{}", log_id.hyphenated()),
+            source: source(log),
             event_type: envelope.event_type.clone(),
             subject: UserId::from_stream(stream).map_or_else(|| stream.to_owned(), |id| id.to_string()),
             time: rfc3339(envelope.at),
             datacontenttype: "application/json",
             position: envelope.position.get(),
+            epoch: log.epoch,
             streamversion: envelope.version,
             schemaversion: envelope.schema,
             actor: envelope.actor.clone(),
             data: data(event, disclosure),
         }
     }
+}
+
+/// The `source` of events: the log.
+pub(crate) fn source(log: LogIdentity) -> String {
+    format!("/aegis/{}", log.id.hyphenated())
 }
 
 fn data(event: &StoredEvent, disclosure: Disclosure) -> Map<String, Value> {
@@ -86,9 +93,12 @@ pub(crate) fn disclosed_personal(event: &StoredEvent) -> Map<String, Value> {
 mod tests {
     use jiff::Timestamp;
     use serde_json::json;
-    use store::{Envelope, Position, StreamId};
+    use store::{Envelope, FIRST_EPOCH, Position, StreamId};
+    use uuid::Uuid;
 
     use super::*;
+
+    const LOG: LogIdentity = LogIdentity { id: Uuid::nil(), epoch: FIRST_EPOCH };
 
     fn registered(personal: PersonalData) -> StoredEvent {
         let envelope = Envelope {
@@ -115,7 +125,7 @@ mod tests {
     }
 
     fn shown(personal: PersonalData, disclosure: Disclosure) -> Value {
-        serde_json::to_value(CloudEvent::new(&registered(personal), Uuid::nil(), disclosure)).unwrap()
+        serde_json::to_value(CloudEvent::new(&registered(personal), LOG, disclosure)).unwrap()
     }
 
     #[test]
@@ -126,7 +136,8 @@ mod tests {
                 "specversion": "1.0", "id": "0193e2b4-0000-7000-8000-000000000002",
                 "source": "/aegis/00000000-0000-0000-0000-000000000000", "type": "UserRegistered",
                 "subject": "0193e2b4-0000-7000-8000-000000000001", "time": "2026-11-22T08:03:14.680Z",
-                "datacontenttype": "application/json", "position": 42, "streamversion": 1, "schemaversion": 1,
+                "datacontenttype": "application/json", "position": 42, "epoch": 1, "streamversion": 1,
+                "schemaversion": 1,
                 "actor": "user-0193e2b4-0000-7000-8000-000000000001",
                 "data": {"email": "ada@example.com", "username": "ada"}
             })
@@ -139,7 +150,7 @@ mod tests {
         event.envelope.event_type = "UserImported".to_owned();
         let open = json!({"is_active": true, "created_at": "2019-05-04T03:02:01.007Z"});
         event.envelope.data = open.as_object().unwrap().clone();
-        let shown = |disclosure| CloudEvent::new(&event, Uuid::nil(), disclosure).data;
+        let shown = |disclosure| CloudEvent::new(&event, LOG, disclosure).data;
         assert_eq!(Value::from(shown(Disclosure::Redacted)), open);
         assert_eq!(
             Value::from(shown(Disclosure::Personal)),

@@ -108,6 +108,7 @@ impl Services {
                 store.clone(),
                 commands,
                 readers,
+                webhook_rows.clone(),
                 Arc::clone(&deliveries),
                 env.clone(),
             ),
@@ -132,7 +133,6 @@ impl Services {
         let dispatcher = Dispatcher {
             context: self.delivery_context.clone(),
             sender: sender.clone(),
-            rows: self.webhook_rows.clone(),
             leases: Arc::clone(&self.projection_context.leases),
             holder: node_name(env),
             is_dead_node,

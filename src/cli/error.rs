@@ -119,6 +119,8 @@ pub(super) enum CliError {
          may be reached"
     )]
     UrlNotAllowed(String),
+    #[error("{node} is running: stop every service on this database first")]
+    ServiceRunning { node: String },
     #[error("--delete-old deletes key files in the data directory, but the master key comes from settings")]
     NoKeyFiles,
     #[error(transparent)]

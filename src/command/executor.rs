@@ -100,15 +100,23 @@ pub(super) struct Loaded<S> {
     pub(super) first_event_at: Option<Timestamp>,
 }
 
-/// Folds a stream up to a version.
+/// Reads and folds a stream up to a version.
 pub(super) async fn load<S: Default>(
     store: &EventStore,
     stream: &str,
     max_version: u64,
-    mut evolve: impl FnMut(S, &StoredEvent) -> Result<S, DecodeError> + Send,
+    evolve: impl FnMut(S, &StoredEvent) -> Result<S, DecodeError> + Send,
+) -> Result<Loaded<S>, CommandError> {
+    fold(&store.read_stream(&StreamId::from_trusted(stream)?).await?, max_version, evolve)
+}
+
+/// Folds the events of a stream up to a version.
+pub(super) fn fold<S: Default>(
+    events: &[StoredEvent],
+    max_version: u64,
+    mut evolve: impl FnMut(S, &StoredEvent) -> Result<S, DecodeError>,
 ) -> Result<Loaded<S>, CommandError> {
     let mut loaded = Loaded::default();
-    let events = store.read_stream(&StreamId::from_trusted(stream)?).await?;
     for event in events.iter().take_while(|event| event.envelope.version <= max_version) {
         loaded.state = evolve(std::mem::take(&mut loaded.state), event)?;
         loaded.version = event.envelope.version;

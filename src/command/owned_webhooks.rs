@@ -61,7 +61,7 @@ pub(super) async fn load_owned(
 }
 
 async fn is_present(store: &EventStore, id: WebhookId) -> Result<bool, CommandError> {
-    Ok(matches!(load_webhook(store, id, u64::MAX).await?.state, Webhook::Present(_)))
+    Ok(matches!(load_webhook(store, id, u64::MAX).await?.0.state, Webhook::Present(_)))
 }
 
 /// Deletes and erases the webhooks with their owner. Their versions do not matter: whatever happened to them

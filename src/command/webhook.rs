@@ -119,7 +119,7 @@ impl Decider for WebhookDecider {
             WebhookCommand::Register { .. } => "register_webhook",
             WebhookCommand::RotateSecret { .. } => "rotate_secret",
             WebhookCommand::Suspend { .. } => "suspend",
-            WebhookCommand::Resume => "resume",
+            WebhookCommand::Resume { .. } => "resume",
             WebhookCommand::Replay { .. } => "replay",
             WebhookCommand::CancelReplays { .. } => "cancel_replays",
             WebhookCommand::Delete => "delete",
@@ -127,7 +127,10 @@ impl Decider for WebhookDecider {
     }
 
     async fn load(&self, store: &EventStore) -> Result<Loaded<Webhook>, CommandError> {
-        load_webhook(store, self.id, u64::MAX).await
+        match load_webhook(store, self.id, u64::MAX).await? {
+            (_, Some(unreadable)) if self.command != WebhookCommand::Delete => Err(unreadable.into()),
+            (loaded, _) => Ok(loaded),
+        }
     }
 
     fn decide(&self, loaded: Loaded<Webhook>, env: &Env) -> Result<Decision<WebhookState>, CommandError> {
@@ -140,7 +143,7 @@ impl Decider for WebhookDecider {
             writes.push(write);
         }
         let after = Loaded { state: events.iter().fold(loaded.state, evolve), ..loaded };
-        Ok(Decision { writes, guards: Vec::new(), output: state(self.id, after, env.now())? })
+        Ok(Decision { writes, guards: Vec::new(), output: state(self.id, (after, None), env.now())? })
     }
 
     fn complete(output: &mut WebhookState, appended: &Appended) {

@@ -63,7 +63,7 @@ impl Decider for Registration {
         Ok(Decision {
             writes: vec![write],
             guards: vec![Guard::NotErased(StreamId::from_trusted(owner.stream())?)],
-            output: state(self.id, registered, env.now())?,
+            output: state(self.id, (registered, None), env.now())?,
         })
     }
 

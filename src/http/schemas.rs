@@ -66,6 +66,7 @@ schemas! {
         required("time", time("When, in RFC 3339, UTC.")),
         required("datacontenttype", string("Always `application/json`.")),
         required("position", u64("The position in the log: 1, 2, 3 … without gaps.")),
+        required("epoch", u64("The epoch of the log: raised when it was restored from a backup.")),
         required("streamversion", u64("The version in the stream.")),
         required("schemaversion", u32("The version of the schema of the event type.")),
         required("actor", string("Who caused it.")),
@@ -182,16 +183,21 @@ schemas! {
     WebhookStatus = "Webhook", "A webhook.", [FailingDelivery], {
         required("id", string("A UUID.")),
         required("owner", string("The id of the user who owns it.")),
-        required("url", string("Where events are delivered.").examples(["https://example.com/events"])),
+        optional("url", string("Where events are delivered; left out if it is `unreadable`.")
+            .examples(["https://example.com/events"])),
         required("types", strings("The event types that are delivered; empty: all.")),
         optional("description", string("What it is for.")),
         required("state", string(
-            "`active`; `failing`: an event could not be delivered and is retried; or `suspended`: \
-             nothing is\ndelivered until the webhook is resumed.",
+            "`active`; `waiting`: deliveries continue once a read model includes the webhook or its owner;\n\
+             `failing`: an event could not be delivered and is retried; `suspended`: nothing is delivered\n\
+             until the webhook is resumed; `ahead_of_log`: the log was restored from a backup that ends\n\
+             before the webhook's position; `unreadable`: it is damaged, or cannot be decrypted.",
         ).examples(["active"])),
         optional("suspended", string(
             "Why it is suspended: `failing` for three days, `gone` (the receiver answered 410), or \
              `owner` (the\nowner lost the right to read events).")),
+        optional("waiting", string("The read model that deliveries wait for: `users` or `webhooks`.")),
+        optional("unreadable", string("Why it is unreadable.")),
         optional("failing", reference("FailingDelivery", "The event that could not be delivered.")),
         required("position", u64("The delivery cursor: matching events up to this position are delivered.")),
         required("previous", u64("The position of the last delivered event.")),

@@ -27,6 +27,18 @@ impl UserQueries {
         self.find_or_confirm_absent(&UserKey::Id(id.to_string())).await
     }
 
+    /// Whether the present rows include every event of a user, so that [`UserQueries::by_id`] need not wait.
+    pub(crate) async fn is_current(&self, id: UserId) -> Result<bool, QueryError> {
+        let id = id.to_string();
+        let confirmation = self.0.store.confirm_head().await?;
+        let (_, page) = self.0.read(RowsQuery::Find { column: "id", text: &id }).await?;
+        Ok(match lookup::evaluate(&self.0.store, &page, confirmation).await? {
+            UserLookup::Found(..) => true,
+            UserLookup::NotFound(_) => page.is_current(),
+            UserLookup::Behind(_) | UserLookup::Unconfirmed => false,
+        })
+    }
+
     /// The user of that e-mail address in the present rows. `None` proves nothing, unlike with
     /// [`UserQueries::by_email`].
     pub(crate) async fn find_by_email(&self, email: &EmailAddress) -> Result<Option<UserRow>, QueryError> {

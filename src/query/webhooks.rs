@@ -36,6 +36,13 @@ impl WebhookQueries {
         }
     }
 
+    /// The row of a webhook, if the present rows have it.
+    pub(crate) async fn find(&self, id: WebhookId) -> Result<Option<WebhookRow>, QueryError> {
+        let id = id.to_string();
+        let (_, found) = self.0.read_complete(RowsQuery::Find { column: "id", text: &id }).await?;
+        Ok(found.rows.first().map(WebhookRow::from_row).transpose()?)
+    }
+
     /// A page of all webhooks by ascending id, above `after`, at most `limit`.
     ///
     /// # Errors

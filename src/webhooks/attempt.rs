@@ -11,7 +11,8 @@ use tokio::time::Instant;
 use super::delivery_context::DeliveryContext;
 use super::delivery_cursor::{AttemptRecord, CursorWriter};
 use super::message::Message;
-use super::sender::{SendError, WebhookSender};
+use super::send_error::SendError;
+use super::sender::WebhookSender;
 use crate::command::WebhookState;
 
 /// An event to be delivered to one webhook.
@@ -45,7 +46,7 @@ impl DeliveryContext {
     /// Makes attempt number `attempt` at a delivery; `None` if the receiver acknowledged it.
     ///
     /// # Errors
-    /// [`SendError::NoRootCertificates`]: this node cannot send at all. The receiver's failures are no errors.
+    /// A [local](SendError::is_local) error: this node cannot send. The receiver's failures are no errors.
     #[tracing::instrument(
         name = "webhook_delivery",
         skip_all,
@@ -61,7 +62,9 @@ impl DeliveryContext {
         let Delivery { id: _, webhook, url, event, message, is_replay } = delivery;
         let (started, now) = (Instant::now(), self.env.now());
         let answer = sender.send(url, message.headers(webhook, now), message.body.clone()).await;
-        if let Err(error @ SendError::NoRootCertificates) = answer {
+        if let Err(error) = answer
+            && error.is_local()
+        {
             return Err(error);
         }
         let (status, error) = status_and_error(answer.map(|answer| answer.status));
@@ -91,7 +94,7 @@ impl DeliveryContext {
     /// Sends a test event at once, beside the worker of the webhook, and without retries.
     pub(crate) async fn test(&self, sender: &WebhookSender, state: &WebhookState) -> TestDelivery {
         let now = self.env.now();
-        let message = Message::for_test(self.env.uuid(), self.store.log_id(), &state.id.stream(), now);
+        let message = Message::for_test(self.env.uuid(), self.store.identity(), &state.id.stream(), now);
         let started = Instant::now();
         let answer = match state.webhook.as_ref().and_then(|webhook| Some((webhook, webhook.url.known()?))) {
             Some((webhook, url)) => sender.send(url, message.headers(webhook, now), message.body).await,

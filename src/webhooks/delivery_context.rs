@@ -10,8 +10,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use store::{DeliveryStore, Env, EventStore, StreamId};
 
+use super::delivery_state::DeliveryState;
 use crate::command::{CommandContext, CommandError, WebhookCommands};
-use crate::query::{QueryError, UserQueries};
+use crate::query::{QueryError, UserQueries, WebhookQueries};
 
 /// The roles whose holders may own webhooks.
 pub(crate) const OWNER_ROLES: [Role; 2] = [Role::Admin, Role::Subscriber];
@@ -27,6 +28,7 @@ pub struct DeliveryContext {
     pub(super) store: EventStore,
     pub(super) commands: WebhookCommands,
     pub(super) users: UserQueries,
+    pub(super) rows: WebhookQueries,
     pub(super) deliveries: Arc<dyn DeliveryStore>,
     pub(super) env: Env,
     pub(super) metrics: DeliveryMetrics,
@@ -48,10 +50,12 @@ impl DeliveryMetrics {
         self.attempts.get_or_create(&[("outcome", "failed")]).inc();
     }
 
-    /// Sets the numbers of webhooks that this node delivers and of suspended ones.
-    pub(super) fn set_webhooks(&self, active: usize, suspended: usize) {
-        for (state, count) in [("active", active), ("suspended", suspended)] {
-            self.webhooks.get_or_create(&[("state", state)]).set(i64::try_from(count).unwrap_or(i64::MAX));
+    /// Sets the number of webhooks in each state. A node that does not deliver has none.
+    pub(super) fn set_webhooks(&self, states: &[DeliveryState]) {
+        for state in DeliveryState::ALL {
+            let count = states.iter().filter(|other| **other == state).count();
+            let gauge = self.webhooks.get_or_create(&[("state", state.as_str())]);
+            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
         }
     }
 
@@ -61,7 +65,7 @@ impl DeliveryMetrics {
         }
         let attempts = "Delivery attempts of this node";
         registry.register("aegis_webhook_attempts", attempts, self.attempts.clone());
-        let webhooks = "Webhooks of the node that delivers: active, or suspended until resumed";
+        let webhooks = "Webhooks of the node that delivers, by state";
         registry.register("aegis_webhooks", webhooks, self.webhooks.clone());
     }
 }
@@ -72,10 +76,11 @@ impl DeliveryContext {
         store: EventStore,
         commands: WebhookCommands,
         users: UserQueries,
+        rows: WebhookQueries,
         deliveries: Arc<dyn DeliveryStore>,
         env: Env,
     ) -> Self {
-        Self { store, commands, users, deliveries, env, metrics: DeliveryMetrics::default() }
+        Self { store, commands, users, rows, deliveries, env, metrics: DeliveryMetrics::default() }
     }
 
     pub(crate) fn metrics(&self) -> &DeliveryMetrics {

@@ -1,22 +1,21 @@
 //! The delivery cursor of one webhook in the log, which serves as the outbox, and its recent attempts.
 //!
-//! Both are held in memory while the webhook is delivered, and flushed to the delivery store at intervals.
-//! Deliveries that were not flushed before a crash are repeated by the next node: delivery is at least once.
+//! Both are held in memory while the webhook is delivered, and recorded at intervals by the `cursor_recorder`.
+//! Deliveries that were not recorded before a crash are repeated by the next node: delivery is at least once.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{ActiveWebhook, Replay};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use store::{Corruption, DeliveryProgress, DeliveryStore, StoreError, StreamId, WriteError};
+use store::{Corruption, DeliveryProgress, StoreError, StreamId, WriteError};
 use tokio::time::Instant;
 
-/// How long attempts may remain unflushed while deliveries continue.
-const FLUSH_INTERVAL: Duration = Duration::from_millis(200);
-/// How long the cursor may remain unflushed after skipping events that the webhook does not want.
-const SKIP_FLUSH_INTERVAL: Duration = Duration::from_secs(10);
+use super::cursor_recorder::{CursorRecorder, RecordedCursor};
+
+/// How long the cursor may remain unrecorded after skipping events that the webhook does not want.
+const SKIP_RECORD_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How far one webhook has been delivered.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +31,10 @@ pub(crate) struct DeliveryCursor {
     /// The replay in progress.
     pub(crate) replay: Option<ReplayCursor>,
     pub(crate) failing: Option<FailingDelivery>,
+    /// The end of the log when the cursor was found beyond it, because the log was restored from a backup. Nothing
+    /// is delivered until the cursor is reset, also once the log has grown past it.
+    #[serde(default)]
+    pub(crate) ahead_of_log: Option<u64>,
 }
 
 /// How far a replay has been delivered.
@@ -51,6 +54,13 @@ pub(crate) struct FailingDelivery {
     /// The time of the first attempt.
     pub(crate) since: Timestamp,
     pub(crate) failures: u32,
+    /// The sum of the scheduled delays, in milliseconds, after which it was attempted again. Neither a node that
+    /// was down nor a clock that jumped adds to it.
+    #[serde(default)]
+    pub(crate) retried_for_ms: u64,
+    /// The delay before the next attempt, in milliseconds.
+    #[serde(default)]
+    pub(crate) delay_ms: u64,
     #[serde(rename = "again")]
     pub(crate) next_attempt_at: Timestamp,
     pub(crate) error: String,
@@ -107,6 +117,17 @@ impl DeliveryCursor {
         }
     }
 
+    /// Moves a cursor that is beyond the end of the log back to it; returns whether it was.
+    pub(super) fn reset_to(&mut self, head: u64) -> bool {
+        let end = self.ahead_of_log.take().unwrap_or(head);
+        if self.position <= end {
+            return false;
+        }
+        (self.position, self.previous, self.failing) = (end, self.previous.min(end), None);
+        self.replay = None;
+        true
+    }
+
     /// The failing event of the replay in progress, or else of the normal delivery.
     pub(crate) fn failing(&self) -> Option<&FailingDelivery> {
         self.replay.as_ref().map_or(&self.failing, |replay| &replay.failing).as_ref()
@@ -146,26 +167,24 @@ impl DeliveryCursor {
     }
 }
 
-/// Holds the cursor of one webhook and its unflushed attempts.
+/// The cursor of one webhook and its attempts, on the way to the [recorder](CursorRecorder).
 pub(super) struct CursorWriter {
-    store: Arc<dyn DeliveryStore>,
-    stream: StreamId,
     pub(super) cursor: DeliveryCursor,
-    flushed: DeliveryProgress,
+    slot: RecordedCursor,
     attempts: Vec<Value>,
     dirty_since: Option<Instant>,
 }
 
 impl CursorWriter {
     pub(super) async fn open(
-        store: &Arc<dyn DeliveryStore>,
+        recorder: &CursorRecorder,
         stream: StreamId,
         webhook: &ActiveWebhook,
     ) -> Result<Self, StoreError> {
-        let stored = store.progress(&stream).await?;
+        let stored = recorder.store().progress(&stream).await?;
         let cursor = DeliveryCursor::from_progress(stored.as_ref(), webhook)?;
-        let (store, flushed) = (Arc::clone(store), stored.unwrap_or_default());
-        Ok(Self { store, stream, cursor, flushed, attempts: Vec::new(), dirty_since: None })
+        let slot = recorder.open(stream, stored.unwrap_or_default());
+        Ok(Self { cursor, slot, attempts: Vec::new(), dirty_since: None })
     }
 
     pub(super) fn record_attempt(&mut self, attempt: &AttemptRecord) {
@@ -177,32 +196,30 @@ impl CursorWriter {
         self.dirty_since.get_or_insert_with(Instant::now);
     }
 
-    /// Flushes if the interval has passed.
-    pub(super) async fn flush_if_due(&mut self) -> Result<(), WriteError> {
-        let interval = if self.attempts.is_empty() { SKIP_FLUSH_INTERVAL } else { FLUSH_INTERVAL };
-        match self.dirty_since {
-            Some(since) if since.elapsed() >= interval => self.flush().await,
-            _ => Ok(()),
-        }
+    /// Has the cursor recorded if attempts were made, or if it has been skipping events for a while.
+    pub(super) fn submit_if_due(&mut self) -> Result<(), WriteError> {
+        let is_due = |since: Instant| !self.attempts.is_empty() || since.elapsed() >= SKIP_RECORD_INTERVAL;
+        if self.dirty_since.is_some_and(is_due) { self.submit() } else { Ok(()) }
     }
 
-    /// When the cursor has to be flushed if no further event is delivered.
-    pub(super) fn flush_due(&self) -> Option<Instant> {
-        self.dirty_since.map(|since| since + SKIP_FLUSH_INTERVAL)
-    }
-
-    /// Writes the cursor by compare-and-set on its revision. A conflict means that another node delivers this
-    /// webhook, or that it was deleted.
-    pub(super) async fn flush(&mut self) -> Result<(), WriteError> {
-        if self.dirty_since.is_none() {
+    /// Has the cursor recorded, without waiting for it. A conflict, which may be that of an earlier submission,
+    /// means that another node delivers this webhook, or that it was deleted.
+    pub(super) fn submit(&mut self) -> Result<(), WriteError> {
+        if self.dirty_since.take().is_none() {
             return Ok(());
         }
-        let attempts = self.flushed.attempts + u64::try_from(self.attempts.len()).unwrap_or_default();
         let state = serde_json::to_value(&self.cursor).unwrap_or_default();
-        let next = DeliveryProgress { revision: self.flushed.revision + 1, attempts, state };
-        self.store.record(&self.stream, &next, &self.attempts).await?;
-        (self.flushed, self.dirty_since) = (next, None);
-        self.attempts.clear();
-        Ok(())
+        self.slot.submit(state, std::mem::take(&mut self.attempts))
+    }
+
+    /// When the cursor has to be recorded if no further event is delivered.
+    pub(super) fn submit_due(&self) -> Option<Instant> {
+        self.dirty_since.map(|since| since + SKIP_RECORD_INTERVAL)
+    }
+
+    /// Has the cursor recorded, and waits for it.
+    pub(super) async fn flush(&mut self) -> Result<(), WriteError> {
+        self.submit()?;
+        self.slot.flush().await
     }
 }

@@ -5,6 +5,8 @@
 //! involves no webhook. Each webhook has its own worker, so a slow or failing endpoint delays no other. One
 //! attempt is made in `attempt`; which node runs the workers is decided in `dispatcher`.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use domain::{
@@ -12,24 +14,29 @@ use domain::{
     stored_event_types,
 };
 use jiff::SignedDuration;
-use store::{EventQuery, Page, PersonalData, Position, StoreError, StoredEvent, StreamId, WriteError};
+use store::{EventQuery, Page, Position, StoreError, StreamId, WriteError};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::{Delivery, FailedAttempt};
+use super::cursor_recorder::CursorRecorder;
 use super::delivery_context::DeliveryContext;
 use super::delivery_cursor::{CursorWriter, FailingDelivery};
+use super::delivery_state::DeliveryState;
 use super::message::Message;
 use super::retry_policy::{GIVE_UP_AFTER, MAX_DELAY, retry_delay};
-use super::sender::{SendError, WebhookSender};
-use crate::command::CommandError;
+use super::send_error::SendError;
+use super::sender::WebhookSender;
+use crate::command::{CommandError, WebhookState};
 use crate::query::QueryError;
 
 /// Events read at once.
 const PAGE_SIZE: usize = 50;
 /// The pause after an error of this node or its database.
 const ERROR_PAUSE: Duration = Duration::from_secs(1);
+/// The pause after an error that does not pass by itself.
+const DAMAGE_PAUSE: Duration = Duration::from_mins(1);
 /// Events appended within this time are read together.
 const COALESCE_DELAY: Duration = Duration::from_millis(20);
 /// How long a page of events and the check of the owner's authorization remain valid.
@@ -45,9 +52,38 @@ pub(super) struct DeliveryWorker {
     pub(super) stream: StreamId,
     pub(super) context: DeliveryContext,
     pub(super) sender: WebhookSender,
+    pub(super) recorder: CursorRecorder,
     /// The version of the webhook in the read model.
     pub(super) version: watch::Receiver<u64>,
+    pub(super) state: SharedState,
     pub(super) stop: CancellationToken,
+}
+
+/// What a worker does, for the pool.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SharedState {
+    delivery: Arc<Mutex<DeliveryState>>,
+    is_deleted: Arc<AtomicBool>,
+}
+
+impl SharedState {
+    pub(super) fn get(&self) -> DeliveryState {
+        *self.delivery.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, state: DeliveryState) {
+        *self.delivery.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+
+    /// Whether the worker has found that the log has no such webhook, or not any more: it is not started again,
+    /// although the read model may list the webhook for a long time.
+    pub(super) fn is_deleted(&self) -> bool {
+        self.is_deleted.load(Ordering::Relaxed)
+    }
+
+    fn set_deleted(&self) {
+        self.is_deleted.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Why a delivery loop ended.
@@ -71,10 +107,32 @@ enum DeliveryError {
     Query(#[from] QueryError),
     #[error(transparent)]
     Send(#[from] SendError),
+    #[error("the webhook cannot be decrypted, and gets no deliveries: {0}")]
+    Unreadable(StoreError),
     #[error("the owner is not in the read model `users` although not erased; rebuild `users`")]
     OwnerMissing,
     #[error("event cannot be serialized: {0}")]
     Message(#[from] serde_json::Error),
+}
+
+impl DeliveryError {
+    /// Whether what is stored has to be repaired first.
+    fn is_damage(&self) -> bool {
+        match self {
+            Self::Store(error) | Self::Unreadable(error) | Self::Command(CommandError::Store(error)) => {
+                !error.is_transient()
+            }
+            _ => false,
+        }
+    }
+
+    fn delivery_state(&self) -> DeliveryState {
+        match self {
+            Self::Query(QueryError::Behind { .. }) => DeliveryState::Waiting,
+            error if error.is_damage() => DeliveryState::Unreadable,
+            _ => DeliveryState::Active,
+        }
+    }
 }
 
 impl DeliveryWorker {
@@ -85,10 +143,13 @@ impl DeliveryWorker {
                 Ok(LoopExit::Changed) => {}
                 Ok(LoopExit::Finished) | Err(DeliveryError::Write(WriteError::Conflict)) => return,
                 Err(error) => {
-                    tracing::warn!(webhook = %self.id, %error, "webhook worker failed; retrying in 1 s");
+                    self.state.set(error.delivery_state());
+                    let pause = if error.is_damage() { DAMAGE_PAUSE } else { ERROR_PAUSE };
+                    tracing::warn!(webhook = %self.id, %error, ?pause, "webhook worker failed; retrying");
                     tokio::select! {
                         () = self.stop.cancelled() => return,
-                        () = sleep(ERROR_PAUSE) => {}
+                        changed = self.version.changed() => if changed.is_err() { return },
+                        () = sleep(pause) => {}
                     }
                 }
             }
@@ -98,25 +159,38 @@ impl DeliveryWorker {
     async fn deliver_until_changed(&mut self) -> Result<LoopExit, DeliveryError> {
         self.version.mark_unchanged();
         let (webhook, version) = match self.context.commands.state(self.id).await {
+            Ok(WebhookState { unreadable: Some(error), .. }) => return Err(DeliveryError::Unreadable(error)),
             Ok(state) => (state.webhook, state.version),
             // The read model lists a webhook that the log does not contain.
-            Err(CommandError::WebhookRejected(WebhookRejection::Unknown)) => return Ok(LoopExit::Finished),
+            Err(CommandError::WebhookRejected(WebhookRejection::Unknown)) => {
+                self.state.set_deleted();
+                return Ok(LoopExit::Finished);
+            }
             Err(error) => return Err(error.into()),
         };
         let Some(webhook) = webhook else {
             self.context.deliveries.forget(&self.stream).await?;
+            self.state.set_deleted();
             return Ok(LoopExit::Finished);
         };
         let Some(url) = webhook.url.known().filter(|_| webhook.suspended.is_none()) else {
             return Ok(LoopExit::Finished);
         };
-        let mut writer = CursorWriter::open(&self.context.deliveries, self.stream.clone(), &webhook).await?;
+        let mut writer = CursorWriter::open(&self.recorder, self.stream.clone(), &webhook).await?;
         if writer.cursor.resumed != webhook.resumed {
             writer.cursor.resumed = webhook.resumed;
+            if let Some(end) = writer.cursor.ahead_of_log {
+                writer.cursor.reset_to(end);
+            }
             // Resuming starts the retries over, also of the event that waits behind a replay.
             (*writer.cursor.failing_mut(), writer.cursor.failing) = (None, None);
             writer.mark_dirty();
         }
+        if self.hold_if_ahead_of_log(&mut writer).await? {
+            return self.wait_for_reset().await;
+        }
+        let is_failing = writer.cursor.failing().is_some();
+        self.state.set(if is_failing { DeliveryState::Failing } else { DeliveryState::Active });
         let stop = self.stop.clone();
         let exit = tokio::select! {
             biased;
@@ -128,6 +202,35 @@ impl DeliveryWorker {
             Ok(Err(conflict @ WriteError::Conflict)) => Err(conflict.into()),
             Ok(Err(error)) => exit.and(Err(error.into())),
             Ok(Ok(())) | Err(_) => exit,
+        }
+    }
+
+    /// Whether the cursor is beyond the end of the log, or was found there before: then events that the log has
+    /// now are not those that were delivered, and where to continue is unknown.
+    async fn hold_if_ahead_of_log(&self, writer: &mut CursorWriter) -> Result<bool, DeliveryError> {
+        if writer.cursor.ahead_of_log.is_some() {
+            return Ok(true);
+        }
+        let position = writer.cursor.position;
+        let Some(head) = self.context.head_before(position).await? else { return Ok(false) };
+        tracing::error!(
+            webhook = %self.id, position, head,
+            "delivery cursor is beyond the end of the log, as after restoring a backup: no deliveries until \
+             `aegis events restored` is run or the webhook is resumed"
+        );
+        writer.cursor.ahead_of_log = Some(head);
+        writer.mark_dirty();
+        writer.flush().await?;
+        Ok(true)
+    }
+
+    async fn wait_for_reset(&mut self) -> Result<LoopExit, DeliveryError> {
+        self.state.set(DeliveryState::AheadOfLog);
+        let stop = self.stop.clone();
+        tokio::select! {
+            () = stop.cancelled() => Ok(LoopExit::Finished),
+            exit = self.changed() => Ok(exit),
+            () = sleep(MAX_WAIT) => Ok(LoopExit::Changed),
         }
     }
 
@@ -158,10 +261,9 @@ impl DeliveryWorker {
                 types: stored_event_types(&webhook.types),
                 ..EventQuery::default()
             };
-            let mut page = self.context.store.page(&query).await?;
+            // Personal values are never sent.
+            let page = self.context.store.redacted_page(&query).await?;
             if !page.events.is_empty() {
-                // Personal values are never sent, and an event may be retried for days.
-                page.events.iter_mut().for_each(redact);
                 // No event is sent that follows a change or the deletion of the webhook.
                 let newer = self.context.store.first_newer_event(&self.stream, version, Position::START);
                 if newer.await?.is_some() {
@@ -192,18 +294,22 @@ impl DeliveryWorker {
             if read_at.elapsed() > CHECK_VALIDITY {
                 return Ok(None);
             }
-            let message =
-                Message::for_event(event, self.context.store.log_id(), writer.cursor.previous(), is_replay)?;
+            let message = Message::for_event(
+                event,
+                self.context.store.identity(),
+                writer.cursor.previous(),
+                is_replay,
+            )?;
             let delivery = Delivery { id: self.id, webhook, url, event, message, is_replay };
             if let Some(exit) = self.deliver_event(&delivery, writer, &mut owner_checked).await? {
                 return Ok(Some(exit));
             }
-            writer.flush_if_due().await?;
+            writer.submit_if_due()?;
         }
         writer.cursor.skip_to(page.next.get());
         writer.mark_dirty();
         if !page.events.is_empty() {
-            writer.flush().await?;
+            writer.submit()?;
         }
         Ok(None)
     }
@@ -214,9 +320,9 @@ impl DeliveryWorker {
         writer: &mut CursorWriter,
         head: u64,
     ) -> Result<Option<LoopExit>, DeliveryError> {
-        writer.flush_if_due().await?;
+        writer.submit_if_due()?;
         let mut updates = self.context.store.watch_progress();
-        let due = writer.flush_due().unwrap_or_else(|| Instant::now() + MAX_WAIT);
+        let due = writer.submit_due().unwrap_or_else(|| Instant::now() + MAX_WAIT);
         tokio::select! {
             exit = self.changed() => return Ok(Some(exit)),
             update = updates.wait_for(|progress| progress.head.get() > head) => {
@@ -247,7 +353,7 @@ impl DeliveryWorker {
         let mut retry_at = self.remaining_delay(writer, position);
         loop {
             if let Some(retry_at) = retry_at {
-                writer.flush().await?;
+                writer.submit()?;
                 tokio::select! {
                     exit = self.changed() => return Ok(Some(exit)),
                     () = sleep_until(retry_at) => {}
@@ -258,7 +364,12 @@ impl DeliveryWorker {
             if owner_checked.is_none_or(|at| at.elapsed() > CHECK_VALIDITY) {
                 match self.context.may_own(owner).await? {
                     Some(true) => *owner_checked = Some(Instant::now()),
-                    Some(false) => return self.suspend(writer, SuspensionReason::Owner).await.map(Some),
+                    Some(false) => {
+                        return self
+                            .suspend(delivery.webhook, writer, SuspensionReason::Owner)
+                            .await
+                            .map(Some);
+                    }
                     None if self.context.delete_if_orphaned(owner, self.id).await? => {
                         return Ok(Some(LoopExit::Changed));
                     }
@@ -268,22 +379,25 @@ impl DeliveryWorker {
             let number = writer.cursor.failing_at(position).map_or(0, |failing| failing.failures) + 1;
             let Some(failed) = self.context.attempt(&self.sender, delivery, number, writer).await? else {
                 writer.cursor.mark_delivered(position);
+                self.state.set(DeliveryState::Active);
                 return Ok(None);
             };
+            self.state.set(DeliveryState::Failing);
             let is_gone = failed.is_gone;
-            let (failing_for, delay) = self.schedule_retry(writer, position, failed);
+            let (retried_for, delay) = self.schedule_retry(writer, position, failed);
             if is_gone {
-                return self.suspend(writer, SuspensionReason::Gone).await.map(Some);
+                return self.suspend(delivery.webhook, writer, SuspensionReason::Gone).await.map(Some);
             }
-            if failing_for >= GIVE_UP_AFTER {
-                return self.suspend(writer, SuspensionReason::Failing).await.map(Some);
+            if retried_for >= GIVE_UP_AFTER {
+                return self.suspend(delivery.webhook, writer, SuspensionReason::Failing).await.map(Some);
             }
             retry_at = Some(Instant::now() + delay);
         }
     }
 
-    /// Records the failure in the cursor: how long the event has been failing, and the delay before the next
-    /// attempt.
+    /// Records the failure in the cursor: for how long the event has been retried, and the delay before the next
+    /// attempt. Only scheduled delays count, not the time that has passed by the clock: while no node delivered,
+    /// the receiver had no chance to accept it.
     fn schedule_retry(
         &self,
         writer: &mut CursorWriter,
@@ -291,15 +405,19 @@ impl DeliveryWorker {
         failed: FailedAttempt,
     ) -> (Duration, Duration) {
         let before = writer.cursor.failing_at(position);
-        let (failures, since) =
-            before.map_or((1, failed.started_at), |failing| (failing.failures + 1, failing.since));
+        let (failures, since, retried_for_ms) = before.map_or((1, failed.started_at, 0), |failing| {
+            (failing.failures + 1, failing.since, failing.retried_for_ms + failing.delay_ms)
+        });
         let jitter = u32::from_be_bytes(self.context.env.bytes());
         let delay = retry_delay(failures, jitter, failed.retry_after);
+        let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         let now = self.context.env.now();
         let next_attempt_at = now + SignedDuration::try_from(delay).unwrap_or(SignedDuration::ZERO);
-        *writer.cursor.failing_mut() =
-            Some(FailingDelivery { position, since, failures, next_attempt_at, error: failed.error });
-        (now.duration_since(since).unsigned_abs(), delay)
+        let error = failed.error;
+        let failing =
+            FailingDelivery { position, since, failures, retried_for_ms, delay_ms, next_attempt_at, error };
+        *writer.cursor.failing_mut() = Some(failing);
+        (Duration::from_millis(retried_for_ms), delay)
     }
 
     /// When to retry an event that has failed before, possibly on another node.
@@ -309,28 +427,26 @@ impl DeliveryWorker {
         Some(Instant::now() + Duration::try_from(remaining).unwrap_or_default().min(MAX_DELAY))
     }
 
-    /// Suspends the webhook: it gets no delivery until it is resumed.
+    /// Suspends the webhook: it gets no delivery until it is resumed. If it was resumed since `webhook` was read,
+    /// as during a long attempt, delivery continues.
     async fn suspend(
         &self,
+        webhook: &ActiveWebhook,
         writer: &mut CursorWriter,
         reason: SuspensionReason,
     ) -> Result<LoopExit, DeliveryError> {
         let position = writer.cursor.position;
         writer.mark_dirty();
         writer.flush().await?;
-        let command = WebhookCommand::Suspend { reason, position };
-        self.context.commands.execute(&self.context.command_context(), self.id, &command).await?;
+        let command = WebhookCommand::Suspend { reason, position, resumed: webhook.resumed };
+        let after = self.context.commands.execute(&self.context.command_context(), self.id, &command).await?;
+        if after.webhook.is_some_and(|webhook| webhook.suspended.is_none()) {
+            return Ok(LoopExit::Changed);
+        }
         tracing::error!(
             webhook = %self.id, position, reason = reason.as_str(),
             "webhook suspended: no deliveries until it is resumed"
         );
         Ok(LoopExit::Finished)
-    }
-}
-
-/// Removes the personal values; an erasure remains visible.
-fn redact(event: &mut StoredEvent) {
-    if let PersonalData::Known(personal) = &mut event.personal {
-        personal.clear();
     }
 }

@@ -11,11 +11,11 @@ use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
 use serde_json::json;
-use store::StoredEvent;
 use store::canonical::rfc3339;
+use store::{LogIdentity, StoredEvent};
 use uuid::Uuid;
 
-use crate::cloud_event::{CloudEvent, Disclosure};
+use crate::cloud_event::{CloudEvent, Disclosure, source};
 
 const CLOUD_EVENTS_JSON: HeaderValue =
     HeaderValue::from_static("application/cloudevents+json; charset=utf-8");
@@ -53,24 +53,25 @@ struct DeliveryBody {
 impl Message {
     pub(super) fn for_event(
         event: &StoredEvent,
-        log_id: Uuid,
+        log: LogIdentity,
         previous: u64,
         replay: bool,
     ) -> serde_json::Result<Self> {
         let id = event.envelope.id.hyphenated().to_string();
-        let event = CloudEvent::new(event, log_id, Disclosure::Redacted);
+        let event = CloudEvent::new(event, log, Disclosure::Redacted);
         Ok(Self { id, body: serde_json::to_vec(&DeliveryBody { event, previous, replay })? })
     }
 
-    pub(super) fn for_test(id: Uuid, log_id: Uuid, webhook: &str, now: Timestamp) -> Self {
+    pub(super) fn for_test(id: Uuid, log: LogIdentity, webhook: &str, now: Timestamp) -> Self {
         let id = id.hyphenated().to_string();
         let body = json!({
             "specversion": "1.0",
             "id": id,
-            "source": format!("/aegis/{}", log_id.hyphenated()),
+            "source": source(log),
             "type": TEST_EVENT_TYPE,
             "subject": webhook,
             "time": rfc3339(now),
+            "epoch": log.epoch,
             "datacontenttype": "application/json",
             "data": {},
         });

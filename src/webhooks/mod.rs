@@ -7,6 +7,7 @@
 //! - `worker_pool`: runs one worker per active webhook on that node;
 //! - `delivery_worker`: reads the log from the `delivery_cursor` and retries failed attempts by the
 //!   `retry_policy`;
+//! - `cursor_recorder`: writes the cursors of all workers together;
 //! - `attempt`: one request: a signed `message`, handed to the `sender`, which applies the `egress_policy`
 //!   (SSRF guard).
 //!
@@ -14,14 +15,20 @@
 //! `http/webhooks` and `cli/webhooks`.
 
 mod attempt;
+mod connection_probe;
+mod cursor_recorder;
 mod delivery_context;
 mod delivery_cursor;
+mod delivery_state;
 mod delivery_worker;
 pub(crate) mod dispatcher;
 mod egress_policy;
 pub(crate) mod limits;
+mod lookups;
 mod message;
+mod restore;
 mod retry_policy;
+mod send_error;
 mod sender;
 mod status;
 mod worker_pool;

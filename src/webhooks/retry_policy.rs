@@ -6,7 +6,7 @@ use std::time::Duration;
 const INITIAL_DELAY: Duration = Duration::from_secs(1);
 /// The longest delay between two attempts.
 pub(super) const MAX_DELAY: Duration = Duration::from_hours(1);
-/// How long one event is retried before its webhook is suspended.
+/// How long one event is retried, as the sum of the delays, before its webhook is suspended.
 pub(super) const GIVE_UP_AFTER: Duration = Duration::from_hours(72);
 
 /// The delay before the next attempt, after `failures` (at least 1) failed attempts at the same event.

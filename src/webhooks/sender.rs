@@ -13,12 +13,14 @@ use domain::WebhookUrl;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use tokio::net::lookup_host;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use url::Host;
 
+use super::connection_probe::{ConnectionProbe, observe};
 use super::egress_policy::EgressPolicy;
+use super::lookups::{Lookups, lookup};
+use super::send_error::SendError;
 use crate::config::WebhookSettings;
 
 /// Limit for resolving a name and for connecting.
@@ -27,8 +29,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long an idle connection stays open for the next event.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Concurrent address lookups on behalf of waiting clients.
-const MAX_CONCURRENT_LOOKUPS: usize = 32;
 /// How much of an answer is read, and discarded, so that the connection can be reused.
 const MAX_BODY_READ: usize = 64 * 1024;
 
@@ -37,15 +37,22 @@ const MAX_BODY_READ: usize = 64 * 1024;
 pub struct WebhookSender {
     policy: Arc<EgressPolicy>,
     clients: Arc<Mutex<Option<Clients>>>,
-    /// Limits lookups on behalf of waiting clients.
-    lookup_permits: Arc<Semaphore>,
+    lookups: Lookups,
 }
 
 /// Created on first use, because they load all root certificates.
 #[derive(Clone)]
 struct Clients {
-    encrypted: reqwest::Client,
-    plain: reqwest::Client,
+    encrypted: ClientPair,
+    plain: ClientPair,
+}
+
+#[derive(Clone)]
+struct ClientPair {
+    /// Keeps connections open for the next event.
+    pooled: reqwest::Client,
+    /// Opens a new connection for each request.
+    unpooled: reqwest::Client,
 }
 
 /// The answer of a receiver.
@@ -56,41 +63,16 @@ pub(crate) struct ReceiverAnswer {
     pub(crate) retry_after: Option<Duration>,
 }
 
-/// Why there is no answer. The texts are stored with the attempt and shown by the API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum SendError {
-    /// DNS resolution failed.
-    #[error("the host does not resolve to any address")]
-    Unresolved,
-    /// The egress policy forbids an address of the host.
-    #[error("the host resolves to an address that webhooks may not reach")]
-    Forbidden,
-    /// Only https is permitted for this address.
-    #[error("https is required")]
-    Unencrypted,
-    #[error("no connection: refused, unreachable, or its certificate is not trusted")]
-    Unreachable,
-    #[error("no answer within 15 s")]
-    Timeout,
-    #[error("the connection broke off before the answer was complete")]
-    ConnectionLost,
-    /// This node cannot send at all.
-    #[error("this node cannot send: it finds no certificates to trust")]
-    NoRootCertificates,
-}
-
 impl WebhookSender {
     #[must_use]
     pub fn new(settings: &WebhookSettings) -> Self {
-        let (policy, lookup_permits) =
-            (Arc::new(EgressPolicy::new(&settings.allow_private)), Semaphore::new(MAX_CONCURRENT_LOOKUPS));
-        Self { policy, clients: Arc::default(), lookup_permits: Arc::new(lookup_permits) }
+        let policy = Arc::new(EgressPolicy::new(&settings.allow_private));
+        Self { policy, clients: Arc::default(), lookups: Lookups::default() }
     }
 
-    /// A permit for one lookup on behalf of a waiting client; `None` if too many are running. Names whose DNS
-    /// servers do not answer block the threads that resolve them.
+    /// A permit for one lookup on behalf of a waiting client; `None` if too many are running.
     pub(crate) fn try_lookup_permit(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.lookup_permits).try_acquire_owned().ok()
+        self.lookups.try_client_permit()
     }
 
     /// Checks a URL against the egress policy, as its host resolves now. The permit is released when the
@@ -102,17 +84,10 @@ impl WebhookSender {
     ) -> Result<(), SendError> {
         let is_encrypted = url.is_encrypted();
         let addresses = match url.host() {
-            Some(Host::Domain(name)) => {
-                let name = name.to_owned();
-                let resolving = tokio::spawn(async move {
-                    let _permit = permit;
-                    lookup(&name).await
-                });
-                match timeout(CONNECT_TIMEOUT, resolving).await {
-                    Ok(Ok(addresses)) => addresses?,
-                    Ok(Err(_)) | Err(_) => return Err(SendError::Unresolved),
-                }
-            }
+            Some(Host::Domain(name)) => match timeout(CONNECT_TIMEOUT, lookup(name, permit)).await {
+                Ok(addresses) => addresses?,
+                Err(_) => return Err(SendError::Unresolved),
+            },
             Some(Host::Ipv4(address)) => vec![SocketAddr::from((address, 0))],
             Some(Host::Ipv6(address)) => vec![SocketAddr::from((address, 0))],
             None => return Err(SendError::Unresolved),
@@ -127,7 +102,9 @@ impl WebhookSender {
         }
     }
 
-    /// Sends one request and waits for the answer.
+    /// Sends one request and waits for the answer. If the connection was one of the pool and broke before an
+    /// answer, the receiver may have closed it before the request arrived: the request is then repeated at once
+    /// on a new connection. Deliveries carry an id, so a receiver that did get it recognises the second one.
     pub(super) async fn send(
         &self,
         url: &WebhookUrl,
@@ -139,9 +116,18 @@ impl WebhookSender {
             self.check(url, None).await?;
         }
         let clients = self.clients()?;
-        let client = if url.is_encrypted() { &clients.encrypted } else { &clients.plain };
-        let response = client.post(url.as_url().clone()).headers(headers).body(body).send().await;
-        let mut response = response.map_err(|error| classify(&error))?;
+        let clients = if url.is_encrypted() { clients.encrypted } else { clients.plain };
+        let request = |client: &reqwest::Client| {
+            client.post(url.as_url().clone()).headers(headers.clone()).body(body.clone()).send()
+        };
+        let (response, is_new) = observe(request(&clients.pooled)).await;
+        let mut response = match response.map_err(|error| classify(&error)) {
+            Err(SendError::ConnectionLost) if !is_new => {
+                tracing::debug!("the receiver closed an idle connection; repeating on a new one");
+                request(&clients.unpooled).await.map_err(|error| classify(&error))?
+            }
+            sent => sent?,
+        };
         let answer = ReceiverAnswer {
             status: response.status().as_u16(),
             retry_after: retry_after(response.headers()),
@@ -161,7 +147,7 @@ impl WebhookSender {
         if let Some(clients) = &*clients {
             return Ok(clients.clone());
         }
-        let created = Clients::new(&self.policy).map_err(|error| {
+        let created = Clients::new(&self.policy, &self.lookups).map_err(|error| {
             tracing::error!(
                 error,
                 "this node cannot deliver webhooks: no root certificates; install CA certificates"
@@ -173,11 +159,15 @@ impl WebhookSender {
 }
 
 impl Clients {
-    fn new(policy: &Arc<EgressPolicy>) -> Result<Self, String> {
-        let client = |is_encrypted| {
+    fn new(policy: &Arc<EgressPolicy>, lookups: &Lookups) -> Result<Self, String> {
+        let client = |is_encrypted, max_idle| {
             reqwest::Client::builder()
                 .user_agent(concat!("aegis/", env!("CARGO_PKG_VERSION")))
-                .dns_resolver(GuardedResolver { policy: Arc::clone(policy), is_encrypted })
+                .dns_resolver(GuardedResolver {
+                    policy: Arc::clone(policy),
+                    lookups: lookups.clone(),
+                    is_encrypted,
+                })
                 .https_only(is_encrypted)
                 .no_proxy()
                 .redirect(Policy::none())
@@ -185,34 +175,40 @@ impl Clients {
                 .connect_timeout(CONNECT_TIMEOUT)
                 .timeout(DELIVERY_TIMEOUT)
                 .pool_idle_timeout(IDLE_TIMEOUT)
+                .pool_max_idle_per_host(max_idle)
+                .connector_layer(ConnectionProbe)
                 .build()
                 .map_err(|error| error_with_source(&error))
         };
-        Ok(Self { encrypted: client(true)?, plain: client(false)? })
+        let pair = |is_encrypted| {
+            Ok::<_, String>(ClientPair {
+                pooled: client(is_encrypted, usize::MAX)?,
+                unpooled: client(is_encrypted, 0)?,
+            })
+        };
+        Ok(Self { encrypted: pair(true)?, plain: pair(false)? })
     }
 }
 
 /// Resolves a name only if the egress policy permits all of its addresses.
 struct GuardedResolver {
     policy: Arc<EgressPolicy>,
+    lookups: Lookups,
     is_encrypted: bool,
 }
 
 impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let (policy, is_encrypted) = (Arc::clone(&self.policy), self.is_encrypted);
+        let lookups = self.lookups.clone();
         Box::pin(async move {
-            let addresses = lookup(name.as_str()).await?;
+            let permit = lookups.worker_permit().await?;
+            let addresses = lookup(name.as_str(), Some(permit)).await?;
             check_addresses(&policy, is_encrypted, &addresses)?;
             let addresses: Addrs = Box::new(addresses.into_iter());
             Ok(addresses)
         })
     }
-}
-
-async fn lookup(name: &str) -> Result<Vec<SocketAddr>, SendError> {
-    let found: Vec<_> = lookup_host((name, 0)).await.map_err(|_| SendError::Unresolved)?.collect();
-    if found.is_empty() { Err(SendError::Unresolved) } else { Ok(found) }
 }
 
 /// One forbidden address rejects the host: a public name has none.

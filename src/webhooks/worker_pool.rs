@@ -2,6 +2,7 @@
 //! model.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{UserId, WebhookId};
@@ -12,10 +13,12 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::cursor_recorder::CursorRecorder;
 use super::delivery_context::DeliveryContext;
-use super::delivery_worker::DeliveryWorker;
+use super::delivery_state::DeliveryState;
+use super::delivery_worker::{DeliveryWorker, SharedState};
 use super::sender::WebhookSender;
-use crate::query::{QueryError, WebhookQueries};
+use crate::query::QueryError;
 
 /// How often the workers are reconciled with the read model, if it has changed.
 const RECONCILE_INTERVAL: Duration = Duration::from_millis(250);
@@ -34,35 +37,51 @@ pub(super) const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 pub(super) struct WorkerPool<'a> {
     context: &'a DeliveryContext,
     sender: &'a WebhookSender,
-    rows: &'a WebhookQueries,
+    recorder: CursorRecorder,
+    /// Dropped after the workers have stopped.
+    _recording: AbortOnDropHandle<()>,
     stop: CancellationToken,
     running: HashMap<WebhookId, RunningWorker>,
+    /// The number of suspended webhooks, which have no worker.
+    suspended: usize,
     /// The latest look-up of the owners, and when it began.
     owner_check: Option<(Instant, AbortOnDropHandle<()>)>,
 }
 
 struct RunningWorker {
     version: watch::Sender<u64>,
+    state: SharedState,
     task: AbortOnDropHandle<()>,
     since: Instant,
 }
 
+impl RunningWorker {
+    fn has_to_restart(&self) -> bool {
+        self.task.is_finished() && !self.state.is_deleted()
+    }
+}
+
 impl<'a> WorkerPool<'a> {
-    pub(super) fn new(
-        context: &'a DeliveryContext,
-        sender: &'a WebhookSender,
-        rows: &'a WebhookQueries,
-    ) -> Self {
-        let stop = CancellationToken::new();
-        Self { context, sender, rows, stop, running: HashMap::new(), owner_check: None }
+    pub(super) fn new(context: &'a DeliveryContext, sender: &'a WebhookSender) -> Self {
+        let (recorder, recording) = CursorRecorder::start(Arc::clone(&context.deliveries));
+        Self {
+            context,
+            sender,
+            recorder,
+            _recording: recording,
+            stop: CancellationToken::new(),
+            running: HashMap::new(),
+            suspended: 0,
+            owner_check: None,
+        }
     }
 
     /// Runs a worker for each active webhook until stopped, then lets the workers flush their cursors.
     pub(super) async fn run(mut self, stop: &CancellationToken) {
         let mut reconciled: Option<(Position, Instant)> = None;
         loop {
-            let position = self.rows.projected_position();
-            let has_ended = self.running.values().any(|worker| worker.task.is_finished());
+            let position = self.context.rows.projected_position();
+            let has_ended = self.running.values().any(RunningWorker::has_to_restart);
             let interval = if has_ended { RESTART_PAUSE } else { SLOW_RECONCILE_INTERVAL };
             if reconciled.is_none_or(|(at, since)| at != position || since.elapsed() > interval) {
                 let result = tokio::select! {
@@ -76,6 +95,7 @@ impl<'a> WorkerPool<'a> {
                     }
                 }
             }
+            self.publish_states();
             tokio::select! {
                 () = sleep(RECONCILE_INTERVAL) => {}
                 () = stop.cancelled() => return self.stop_all().await,
@@ -84,12 +104,13 @@ impl<'a> WorkerPool<'a> {
     }
 
     async fn reconcile(&mut self) -> Result<(), QueryError> {
-        let (mut after, mut found, mut suspended) = (None, HashMap::new(), 0);
+        let (mut after, mut found) = (None, HashMap::new());
+        self.suspended = 0;
         loop {
-            let page = self.rows.page(after, PAGE_SIZE).await?;
+            let page = self.context.rows.page(after, PAGE_SIZE).await?;
             for row in &page {
                 found.insert(row.id, row.owner);
-                suspended += usize::from(row.suspended.is_some());
+                self.suspended += usize::from(row.suspended.is_some());
                 self.spawn_worker(row.id, row.version, row.suspended.is_some())?;
             }
             after = page.last().map(|row| row.id);
@@ -97,7 +118,6 @@ impl<'a> WorkerPool<'a> {
                 break;
             }
         }
-        self.context.metrics.set_webhooks(found.len() - suspended, suspended);
         for (id, worker) in &self.running {
             if !found.contains_key(id) {
                 // The webhook was deleted. Notified of a change, the worker reads that in the log, deletes
@@ -106,8 +126,16 @@ impl<'a> WorkerPool<'a> {
             }
         }
         self.running.retain(|id, worker| found.contains_key(id) || !worker.task.is_finished());
+        found.retain(|id, _| self.running.get(id).is_none_or(|worker| !worker.state.is_deleted()));
         self.check_owners(found);
         Ok(())
+    }
+
+    fn publish_states(&self) {
+        let running = self.running.values().filter(|worker| !worker.task.is_finished());
+        let suspended = std::iter::repeat_n(DeliveryState::Suspended, self.suspended);
+        let states: Vec<_> = running.map(|worker| worker.state.get()).chain(suspended).collect();
+        self.context.metrics.set_webhooks(&states);
     }
 
     /// Deletes the webhooks of erased owners, also suspended ones, beside the workers: looking up an owner may
@@ -143,7 +171,10 @@ impl<'a> WorkerPool<'a> {
         if let Some(worker) = self.running.get(&id) {
             let has_changed =
                 worker.version.send_if_modified(|known| std::mem::replace(known, version) != version);
-            if !worker.task.is_finished() || (!has_changed && worker.since.elapsed() < RESTART_PAUSE) {
+            if worker.state.is_deleted()
+                || !worker.task.is_finished()
+                || (!has_changed && worker.since.elapsed() < RESTART_PAUSE)
+            {
                 return Ok(());
             }
             self.running.remove(&id);
@@ -154,9 +185,11 @@ impl<'a> WorkerPool<'a> {
         let stream = StreamId::from_trusted(id.stream())?;
         let (notify, version) = watch::channel(version);
         let (context, sender, stop) = (self.context.clone(), self.sender.clone(), self.stop.clone());
-        let worker = DeliveryWorker { id, stream, context, sender, version, stop };
+        let (state, recorder) = (SharedState::default(), self.recorder.clone());
+        let worker =
+            DeliveryWorker { id, stream, context, sender, recorder, version, state: state.clone(), stop };
         let task = AbortOnDropHandle::new(tokio::spawn(worker.run()));
-        self.running.insert(id, RunningWorker { version: notify, task, since: Instant::now() });
+        self.running.insert(id, RunningWorker { version: notify, state, task, since: Instant::now() });
         Ok(())
     }
 

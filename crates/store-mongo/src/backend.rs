@@ -40,6 +40,19 @@ impl Backend for MongoStore {
         Ok(stored)
     }
 
+    async fn epoch(&self) -> Result<u64, StoreError> {
+        let db = self.connection.work.clone();
+        spawn_with_timeout("reading the epoch of the log", REQUEST_TIMEOUT, async move {
+            migrate::read_epoch(&db).await
+        })
+        .await
+    }
+
+    async fn set_epoch(&self, epoch: u64) -> Result<(), StoreError> {
+        let db = self.connection.work.clone();
+        spawn_detached(async move { migrate::write_epoch(&db, epoch).await }).await
+    }
+
     async fn commit(&self, batch: Arc<Batch>) -> Result<Vec<AppendResult>, CommitError> {
         let committed = commit::commit(&self.connection.work, batch).await?;
         self.tracker.advance_head(committed.head);

@@ -1,13 +1,17 @@
 //! Delivery cursors and recent delivery attempts of webhooks. The `_id` of an attempt is `<stream>/<number>`
 //! with a 20-digit number, so the attempts of a stream are adjacent and ordered in the primary index.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use mongodb::ClientSession;
-use mongodb::bson::{Document, RawDocument, doc};
+use mongodb::bson::{Document, RawDocument, RawDocumentBuf, doc};
 use serde_json::Value;
-use store::deliveries::{Attempt, DeliveryProgress, DeliveryStore, MAX_STORED_ATTEMPTS, number_attempts};
+use store::deliveries::{
+    Attempt, DeliveryProgress, DeliveryRecord, DeliveryStore, MAX_STORED_ATTEMPTS, number_attempts,
+};
 use store::key_store::KeyEntry;
-use store::{Corruption, StoreError, StreamId, WriteError};
+use store::{Corruption, StoreError, StreamId};
 
 use crate::connection::Db;
 use crate::detached::{REQUEST_TIMEOUT, spawn_detached, spawn_with_timeout};
@@ -16,7 +20,7 @@ use crate::error::{MongoError, check_write_errors, context};
 use crate::find::find;
 use crate::key_store::to_key_entry;
 use crate::mongo_store::MongoStore;
-use crate::transaction::{TransactionBody, inner_error, run_transaction};
+use crate::transaction::{ONE_REPLY, TransactionBody, collect_all, inner_error, run_transaction};
 
 #[async_trait]
 impl DeliveryStore for MongoStore {
@@ -29,17 +33,9 @@ impl DeliveryStore for MongoStore {
         .await
     }
 
-    async fn record(
-        &self,
-        stream: &StreamId,
-        to: &DeliveryProgress,
-        reports: &[Value],
-    ) -> Result<(), WriteError> {
-        let record = RecordAttempts { stream: stream.clone(), to: to.clone(), reports: reports.to_vec() };
-        let db = self.connection.work.clone();
-        let recorded =
-            spawn_detached(async move { run_transaction(&db, record).await.map_err(inner_error) }).await?;
-        if recorded { Ok(()) } else { Err(WriteError::Conflict) }
+    async fn record_all(&self, records: &[DeliveryRecord]) -> Result<Vec<bool>, StoreError> {
+        let (db, work) = (self.connection.work.clone(), RecordAttempts { records: records.to_vec() });
+        spawn_detached(async move { run_transaction(&db, work).await.map_err(inner_error) }).await
     }
 
     async fn attempts(
@@ -100,61 +96,120 @@ pub(crate) async fn delete(
 }
 
 struct RecordAttempts {
-    stream: StreamId,
-    to: DeliveryProgress,
-    reports: Vec<Value>,
+    records: Vec<DeliveryRecord>,
 }
 
 #[async_trait]
 impl TransactionBody for RecordAttempts {
-    /// Whether the expected revision was stored.
-    type Output = bool;
+    /// Whether the expected revision of each was stored.
+    type Output = Vec<bool>;
 
     fn description(&self) -> String {
         "recording delivery attempts".to_owned()
     }
 
-    async fn attempt(&self, db: &Db, session: &mut ClientSession) -> Result<bool, MongoError> {
-        let Self { stream, to, reports } = self;
-        let by_id = doc! { "_id": stream.as_str() };
-        let stored = db.delivery_progress().find_one(by_id.clone()).session(&mut *session).await?;
-        let revision =
-            stored.as_deref().map(to_progress).transpose()?.map_or(0, |progress| progress.revision);
-        if revision + 1 != to.revision || (revision == 0 && is_erased(db, session, stream).await?) {
-            return Ok(false);
-        }
-        let progress = doc! {
-            "_id": stream.as_str(), "revision": number(to.revision), "attempts": number(to.attempts),
-            "state": to.state.to_string(),
+    async fn attempt(&self, db: &Db, session: &mut ClientSession) -> Result<Vec<bool>, MongoError> {
+        let what = "recording delivery attempts";
+        let revisions = self.stored_revisions(db, session).await?;
+        let erased = self.erased_streams(db, session, &revisions).await?;
+        let is_next = |record: &DeliveryRecord| {
+            !erased.contains(&record.stream)
+                && revisions.get(record.stream.as_str()).copied().unwrap_or_default() + 1
+                    == record.to.revision
         };
-        db.delivery_progress()
-            .replace_one(by_id, raw(&progress)?)
-            .upsert(true)
-            .session(&mut *session)
-            .await?;
-        let attempts = number_attempts(to, reports).map(|(number, report)| {
-            raw(&doc! { "_id": attempt_id(stream, number), "report": report.to_string() })
-        });
+        let written: Vec<_> = self.records.iter().map(is_next).collect();
+        let records: Vec<_> = self.records.iter().filter(|record| is_next(record)).collect();
+        if records.is_empty() {
+            return Ok(written);
+        }
+        let cursors: Vec<_> = records.iter().map(|record| replacement(record)).collect();
+        let update = doc! { "update": db.delivery_progress().name(), "updates": cursors };
+        let answer = db.handle().run_command(update).session(&mut *session).await?;
+        check_write_errors(what, &answer)?;
+        let attempts = records.iter().flat_map(|record| new_attempts(record));
         let attempts = attempts.collect::<Result<Vec<_>, _>>()?;
         if !attempts.is_empty() {
-            // After a cursor was lost its attempts are still there, and their numbers are used again.
-            let last_kept = to.attempts.saturating_sub(u64::try_from(attempts.len()).unwrap_or(u64::MAX));
-            let replaced =
-                doc! { "_id": { "$gt": attempt_id(stream, last_kept), "$lt": attempt_id(stream, u64::MAX) } };
-            db.delivery_attempts().delete_many(replaced).session(&mut *session).await?;
+            let with_attempts = records.iter().filter(|record| !record.reports.is_empty());
+            let outdated: Vec<_> = with_attempts.flat_map(|record| outdated_attempts(record)).collect();
+            db.delivery_attempts().delete_many(doc! { "$or": outdated }).session(&mut *session).await?;
             db.delivery_attempts().insert_many(&attempts).session(&mut *session).await?;
-            let dropped = below_number(stream, Some((to.attempts + 1).saturating_sub(MAX_STORED_ATTEMPTS)));
-            db.delivery_attempts().delete_many(dropped).session(&mut *session).await?;
         }
-        Ok(true)
+        Ok(written)
     }
 }
 
-/// Whether the stream was erased. The commit that erases it deletes its cursor, which must not come back.
-async fn is_erased(db: &Db, session: &mut ClientSession, stream: &StreamId) -> Result<bool, MongoError> {
-    let entry = db.vault().find_one(doc! { "_id": stream.as_str() }).session(&mut *session).await?;
-    let entry = entry.as_deref().map(to_key_entry).transpose()?;
-    Ok(entry.is_some_and(|(_, (entry, _))| entry == KeyEntry::Erased))
+impl RecordAttempts {
+    /// Of the streams without a cursor, those that were erased. The commit that erases a stream deletes its cursor,
+    /// which must not come back.
+    async fn erased_streams(
+        &self,
+        db: &Db,
+        session: &mut ClientSession,
+        revisions: &HashMap<String, u64>,
+    ) -> Result<Vec<StreamId>, MongoError> {
+        let streams = self.records.iter().map(|record| record.stream.as_str());
+        let without: Vec<_> = streams.filter(|stream| !revisions.contains_key(*stream)).collect();
+        if without.is_empty() {
+            return Ok(Vec::new());
+        }
+        let vault = db.vault();
+        let found = vault.find(doc! { "_id": { "$in": without } }).batch_size(ONE_REPLY);
+        let found = collect_all(found.session(&mut *session).await?, &mut *session).await?;
+        let mut erased = Vec::new();
+        for document in found {
+            let (stream, (entry, _)) = to_key_entry(&document)?;
+            if entry == KeyEntry::Erased {
+                erased.push(stream);
+            }
+        }
+        Ok(erased)
+    }
+
+    async fn stored_revisions(
+        &self,
+        db: &Db,
+        session: &mut ClientSession,
+    ) -> Result<HashMap<String, u64>, MongoError> {
+        let streams: Vec<_> = self.records.iter().map(|record| record.stream.as_str()).collect();
+        let cursors = db.delivery_progress();
+        let query = cursors.find(doc! { "_id": { "$in": streams } }).projection(doc! { "revision": 1 });
+        let found = query.batch_size(ONE_REPLY).session(&mut *session).await?;
+        let found = collect_all(found, &mut *session).await?;
+        let revision = |document: &RawDocumentBuf| {
+            let fields = DocumentReader::new(document, "a delivery cursor");
+            Ok((fields.text("_id")?.to_owned(), fields.number("revision")?))
+        };
+        found.iter().map(revision).collect()
+    }
+}
+
+/// The statement that replaces a cursor.
+fn replacement(DeliveryRecord { stream, to, .. }: &DeliveryRecord) -> Document {
+    let progress = doc! {
+        "_id": stream.as_str(), "revision": number(to.revision), "attempts": number(to.attempts),
+        "state": to.state.to_string(),
+    };
+    doc! { "q": { "_id": stream.as_str() }, "u": progress, "upsert": true }
+}
+
+/// The attempts to insert: of more than are kept, the last.
+fn new_attempts(
+    DeliveryRecord { stream, to, reports }: &DeliveryRecord,
+) -> impl Iterator<Item = Result<RawDocumentBuf, MongoError>> {
+    let kept = number_attempts(to, reports).filter(|(number, _)| number + MAX_STORED_ATTEMPTS > to.attempts);
+    kept.map(|(number, report)| {
+        Ok(raw(&doc! { "_id": attempt_id(stream, number), "report": report.to_string() })?)
+    })
+}
+
+/// The attempts to delete: those that are too old, and those whose numbers are used again, because the cursor
+/// was lost.
+fn outdated_attempts(DeliveryRecord { stream, to, reports }: &DeliveryRecord) -> [Document; 2] {
+    let last_kept = to.attempts.saturating_sub(u64::try_from(reports.len()).unwrap_or(u64::MAX));
+    let used_again =
+        doc! { "_id": { "$gt": attempt_id(stream, last_kept), "$lt": attempt_id(stream, u64::MAX) } };
+    let too_old = below_number(stream, Some((to.attempts + 1).saturating_sub(MAX_STORED_ATTEMPTS)));
+    [used_again, too_old]
 }
 
 fn number(number: u64) -> i64 {

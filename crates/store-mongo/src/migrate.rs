@@ -5,7 +5,7 @@ use mongodb::bson::{Document, RawDocument, doc};
 use mongodb::error::ErrorKind;
 use mongodb::options::IndexOptions;
 use mongodb::{ClientSession, IndexModel};
-use store::backend::{FORMAT, Genesis};
+use store::backend::{FIRST_EPOCH, FORMAT, Genesis};
 use store::idempotency::RETENTION;
 use store::rotation::{CLAIMS, SIGNING};
 use store::{Corruption, Head, RefusalReason, StoreError};
@@ -20,6 +20,9 @@ use crate::transaction::{TransactionBody, inner_error, run_transaction};
 
 /// The `_id` of the single document in `meta`.
 const META_ID: &str = "log";
+
+/// The field of `meta` with the epoch of the log.
+const EPOCH: &str = "epoch";
 
 /// Collections that must exist; the progress tracker reports when one is dropped.
 pub(crate) const COLLECTIONS: [&str; 11] = [
@@ -196,6 +199,21 @@ async fn read_genesis(db: &Db) -> Result<Genesis, StoreError> {
         claim_key: key(CLAIMS)?,
         signing_key: key(SIGNING)?,
     })
+}
+
+pub(crate) async fn read_epoch(db: &Db) -> Result<u64, StoreError> {
+    let what = "reading the epoch of the log";
+    let meta = db.meta().find_one(doc! { "_id": META_ID }).await.map_err(context(what))?;
+    let meta = meta.ok_or_else(|| Corruption::missing("the description of the log"))?;
+    let fields = DocumentReader::new(&meta, "the description of the log");
+    if fields.optional(EPOCH)?.is_some() { fields.number(EPOCH) } else { Ok(FIRST_EPOCH) }
+}
+
+pub(crate) async fn write_epoch(db: &Db, epoch: u64) -> Result<(), StoreError> {
+    let set = doc! { "$set": { EPOCH: i64::try_from(epoch).unwrap_or(i64::MAX) } };
+    let updated = db.meta().update_one(doc! { "_id": META_ID }, set).await;
+    updated.map_err(context("writing the epoch of the log"))?;
+    Ok(())
 }
 
 #[cfg(test)]

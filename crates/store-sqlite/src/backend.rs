@@ -37,6 +37,14 @@ impl Backend for SqliteStore {
         Ok(stored)
     }
 
+    async fn epoch(&self) -> Result<u64, StoreError> {
+        self.read(migrate::read_epoch).await
+    }
+
+    async fn set_epoch(&self, epoch: u64) -> Result<(), StoreError> {
+        self.write(move |connection| migrate::write_epoch(connection, epoch)).await
+    }
+
     async fn commit(&self, batch: Arc<Batch>) -> Result<Vec<AppendResult>, CommitError> {
         let tracker = Arc::clone(&self.tracker);
         let deadline = Instant::now() + BUSY_TIMEOUT;

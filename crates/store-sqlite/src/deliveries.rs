@@ -3,9 +3,11 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use serde_json::Value;
-use store::deliveries::{Attempt, DeliveryProgress, DeliveryStore, MAX_STORED_ATTEMPTS, number_attempts};
+use store::deliveries::{
+    Attempt, DeliveryProgress, DeliveryRecord, DeliveryStore, MAX_STORED_ATTEMPTS, number_attempts,
+};
 use store::key_store::KeyEntry;
-use store::{Corruption, StoreError, StreamId, WriteError};
+use store::{Corruption, StoreError, StreamId};
 
 use crate::columns::{row_limit, signed, unsigned};
 use crate::error::SqliteError;
@@ -21,17 +23,10 @@ impl DeliveryStore for SqliteStore {
         self.read(move |connection| read_progress(connection, &stream)).await
     }
 
-    async fn record(
-        &self,
-        stream: &StreamId,
-        to: &DeliveryProgress,
-        reports: &[Value],
-    ) -> Result<(), WriteError> {
-        let (stream, to, reports) = (stream.clone(), to.clone(), reports.to_vec());
-        // If a power failure undoes the commit, the event is delivered again.
-        let recorded = self
-            .write(move |connection| record(&*RelaxedDurability::new(connection)?, &stream, &to, &reports));
-        if recorded.await? { Ok(()) } else { Err(WriteError::Conflict) }
+    async fn record_all(&self, records: &[DeliveryRecord]) -> Result<Vec<bool>, StoreError> {
+        let records = records.to_vec();
+        // If a power failure undoes the commit, the events are delivered again.
+        self.write(move |connection| record_all(&*RelaxedDurability::new(connection)?, &records)).await
     }
 
     async fn attempts(
@@ -81,17 +76,22 @@ fn read_progress(
     }))
 }
 
+fn record_all(connection: &Connection, records: &[DeliveryRecord]) -> Result<Vec<bool>, SqliteError> {
+    let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+    let written = records.iter().map(|record_of_one| record(&transaction, record_of_one));
+    let written = written.collect::<Result<_, _>>()?;
+    transaction.commit()?;
+    Ok(written)
+}
+
 /// Whether the expected revision was stored.
 fn record(
-    connection: &Connection,
-    stream: &StreamId,
-    to: &DeliveryProgress,
-    reports: &[Value],
+    transaction: &Transaction<'_>,
+    DeliveryRecord { stream, to, reports }: &DeliveryRecord,
 ) -> Result<bool, SqliteError> {
-    let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
-    let stored = read_progress(&transaction, stream)?.map_or(0, |progress| progress.revision);
+    let stored = read_progress(transaction, stream)?.map_or(0, |progress| progress.revision);
     // The commit that erases a stream deletes its cursor, which must not come back.
-    let is_erased = vault_entry(&mut vault_statement(&transaction)?, stream)? == Some(KeyEntry::Erased);
+    let is_erased = vault_entry(&mut vault_statement(transaction)?, stream)? == Some(KeyEntry::Erased);
     if is_erased || stored + 1 != to.revision {
         return Ok(false);
     }
@@ -114,8 +114,6 @@ fn record(
     transaction
         .prepare_cached(sql)?
         .execute(params![name, signed(to.attempts.saturating_sub(MAX_STORED_ATTEMPTS))])?;
-    drop((put, insert));
-    transaction.commit()?;
     Ok(true)
 }
 

@@ -1,7 +1,7 @@
 //! Creates what is missing in the database: tables and the genesis of the log.
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
-use store::backend::Genesis;
+use store::backend::{FIRST_EPOCH, Genesis};
 use store::head::Head;
 use store::rotation::{CLAIMS, SIGNING};
 use store::{Corruption, RefusalReason, StoreError};
@@ -14,6 +14,9 @@ use crate::head::write_head;
 use crate::key_store::service_keys;
 use crate::schema::{READ_MODELS, SCHEMA};
 use crate::transaction::begin;
+
+/// The row of `meta` with the epoch of the log.
+const EPOCH: &str = "epoch";
 
 /// Creates what is missing and returns the stored genesis. Concurrent processes agree on one genesis.
 pub(crate) fn migrate(
@@ -76,4 +79,19 @@ fn read_genesis(transaction: &Transaction<'_>) -> Result<Genesis, SqliteError> {
         claim_key: key(CLAIMS)?,
         signing_key: key(SIGNING)?,
     })
+}
+
+pub(crate) fn read_epoch(connection: &Connection) -> Result<u64, SqliteError> {
+    let sql = "SELECT value FROM meta WHERE name = ?1";
+    let stored: Option<String> = connection.query_row(sql, [EPOCH], |row| row.get(0)).optional()?;
+    stored.map_or(Ok(FIRST_EPOCH), |stored| {
+        stored.parse().map_err(|error| Corruption::invalid("`epoch` in `meta`", error).into())
+    })
+}
+
+pub(crate) fn write_epoch(connection: &mut Connection, epoch: u64) -> Result<(), SqliteError> {
+    let transaction = begin(connection)?;
+    let sql = "INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)";
+    transaction.execute(sql, params![EPOCH, epoch.to_string()])?;
+    Ok(transaction.commit()?)
 }

@@ -25,6 +25,9 @@ use crate::progress::StoreProgress;
 /// The version of the stored format that this code reads and writes.
 pub const FORMAT: u32 = 1;
 
+/// The epoch of a log that was never restored from a backup.
+pub const FIRST_EPOCH: u64 = 1;
+
 /// A database that stores the log.
 #[async_trait]
 pub trait Backend: Send + Sync {
@@ -41,6 +44,18 @@ pub trait Backend: Send + Sync {
     /// # Errors
     /// [`StoreError::Refused`] if the database has events but no `meta`, or an unknown format.
     async fn migrate(&self, genesis: &Genesis) -> Result<Genesis, StoreError>;
+
+    /// The epoch of the log, in `meta`: [`FIRST_EPOCH`] until it is raised.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be read.
+    async fn epoch(&self) -> Result<u64, StoreError>;
+
+    /// Replaces the epoch of the log, durably.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be written.
+    async fn set_epoch(&self, epoch: u64) -> Result<(), StoreError>;
 
     /// Commits a batch in one transaction (group commit): reads `head` and the other [preconditions] of the
     /// batch, calls [`Batch::plan`], and writes the [commit plan]: `head`, releases, erasures and new keys

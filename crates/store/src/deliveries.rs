@@ -33,6 +33,17 @@ pub struct Attempt {
     pub report: Value,
 }
 
+/// A cursor to be written, and the reports of the attempts since it was last written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeliveryRecord {
+    /// The stream of the webhook.
+    pub stream: StreamId,
+    /// The new cursor.
+    pub to: DeliveryProgress,
+    /// The reports of the attempts up to number `to.attempts`.
+    pub reports: Vec<Value>,
+}
+
 /// A database that stores delivery cursors and attempts.
 #[async_trait]
 pub trait DeliveryStore: Send + Sync {
@@ -42,8 +53,16 @@ pub trait DeliveryStore: Send + Sync {
     /// [`StoreError`] if it cannot be read.
     async fn progress(&self, stream: &StreamId) -> Result<Option<DeliveryProgress>, StoreError>;
 
-    /// Replaces the cursor by compare-and-set: the stored revision must be the one before `to.revision`. Adds
-    /// the reports of the attempts up to number `to.attempts` in the same transaction.
+    /// Replaces the cursors of several webhooks, each at most once, in one transaction, each by compare-and-set:
+    /// the stored revision must be the one before `to.revision`. Adds the reports of the attempts in the same
+    /// transaction. Returns for each whether it was written; if not, another node delivers, or the cursor was
+    /// deleted.
+    ///
+    /// # Errors
+    /// After a [`StoreError`] the outcome may be unknown; read the cursors again.
+    async fn record_all(&self, records: &[DeliveryRecord]) -> Result<Vec<bool>, StoreError>;
+
+    /// Replaces the cursor of one webhook, as [`DeliveryStore::record_all`].
     ///
     /// # Errors
     /// [`WriteError::Conflict`] if the stored revision is another one, or the stream was erased: another node
@@ -53,7 +72,11 @@ pub trait DeliveryStore: Send + Sync {
         stream: &StreamId,
         to: &DeliveryProgress,
         reports: &[Value],
-    ) -> Result<(), WriteError>;
+    ) -> Result<(), WriteError> {
+        let record = DeliveryRecord { stream: stream.clone(), to: to.clone(), reports: reports.to_vec() };
+        let written = self.record_all(&[record]).await?;
+        if written.first().copied().unwrap_or_default() { Ok(()) } else { Err(WriteError::Conflict) }
+    }
 
     /// The attempts below that number, newest first, at most `limit`. At most [`MAX_STORED_ATTEMPTS`] are
     /// stored.

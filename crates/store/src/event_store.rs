@@ -32,13 +32,22 @@ use crate::writer::Writer;
 /// master key, between encryption and commit.
 const MAX_ENCRYPT_ATTEMPTS: usize = 3;
 
+/// Which log it is, for readers that keep a position of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogIdentity {
+    /// Generated when the database is created.
+    pub id: Uuid,
+    /// Raised when the log is restored from a backup: the same positions may then hold other events.
+    pub epoch: u64,
+}
+
 /// The event store. Cheap to clone.
 #[derive(Clone)]
 pub struct EventStore {
     backend: Arc<dyn Backend>,
     encryptor: Arc<Encryptor>,
     writer: Writer,
-    log_id: Uuid,
+    identity: LogIdentity,
     signer: Arc<Signer>,
     confirmation: Arc<LatestConfirmation>,
     task: Arc<Mutex<Option<JoinHandle<()>>>>,
@@ -68,12 +77,13 @@ impl EventStore {
         let signer = Signer::new(stored.log_id, &signing)
             .map_err(|error| Corruption::invalid("the service key `signing`", error))?;
         let signer = Arc::new(signer);
+        let identity = LogIdentity { id: stored.log_id, epoch: backend.epoch().await? };
         let (writer, task) = Writer::start(Arc::clone(&backend), Arc::clone(&signer), env.clone());
         Ok(Self {
             backend,
             encryptor: Arc::new(Encryptor::new(masters, wrapping, ClaimKey::new(&claims), env)),
             writer,
-            log_id: stored.log_id,
+            identity,
             signer,
             confirmation: Arc::default(),
             task: Arc::new(Mutex::new(Some(task))),
@@ -83,7 +93,26 @@ impl EventStore {
     /// The identity of the log, generated when the database is created.
     #[must_use]
     pub fn log_id(&self) -> Uuid {
-        self.log_id
+        self.identity.id
+    }
+
+    /// The identity of the log, and how often it was restored, as it was when this process opened it.
+    #[must_use]
+    pub fn identity(&self) -> LogIdentity {
+        self.identity
+    }
+
+    /// Raises the epoch: the log was restored from a backup. The new one is not below the time in seconds since
+    /// 1970, so that two restores of the same backup do not get the same. Processes that have opened the log
+    /// before keep the old one.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be written.
+    pub async fn raise_epoch(&self) -> Result<u64, StoreError> {
+        let now = u64::try_from(self.encryptor.env.now().as_second()).unwrap_or_default();
+        let epoch = self.backend.epoch().await?.saturating_add(1).max(now);
+        self.backend.set_epoch(epoch).await?;
+        Ok(epoch)
     }
 
     /// The signer of checkpoints.
@@ -266,6 +295,14 @@ impl EventStore {
     /// # Errors
     /// [`StoreError::Corrupt`] with the position of an event that is missing or cannot be decrypted.
     pub async fn read_stream(&self, stream: &StreamId) -> Result<Vec<StoredEvent>, StoreError> {
+        self.unseal(self.read_stream_sealed(stream).await?).await
+    }
+
+    /// As [`EventStore::read_stream`], without decryption.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] with the version of an event that is missing.
+    pub async fn read_stream_sealed(&self, stream: &StreamId) -> Result<Vec<Envelope>, StoreError> {
         const PAGE: usize = 1000;
         let mut events = Vec::new();
         loop {
@@ -282,7 +319,7 @@ impl EventStore {
             let stream = stream.clone();
             return Err(Corruption::StreamVersionGap { stream, expected: want, found }.into());
         }
-        unseal(&*self.backend, &self.encryptor.masters, events).await
+        Ok(events)
     }
 
     /// The stream that owns each claim, in the order given; `None` if it is free.

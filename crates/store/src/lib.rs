@@ -64,12 +64,12 @@ pub mod versions;
 mod writer;
 
 pub use append::{Append, AppendError, Appended, Claim, ExpectedVersion, Guard, StreamWrite};
-pub use backend::{Backend, EventQuery};
-pub use deliveries::{Attempt, DeliveryProgress, DeliveryStore};
+pub use backend::{Backend, EventQuery, FIRST_EPOCH};
+pub use deliveries::{Attempt, DeliveryProgress, DeliveryRecord, DeliveryStore};
 pub use env::{Clock, Entropy, Env};
 pub use error::{Corruption, InternalError, KeyOwner, MissingKey, RefusalReason, StoreError, WriteError};
 pub use event::{Envelope, NewEvent, PersonalData, Position, StoredEvent, StreamId};
-pub use event_store::EventStore;
+pub use event_store::{EventStore, LogIdentity};
 pub use head::Head;
 pub use head_confirmation::HeadConfirmation;
 pub use idempotency::{IdempotencyKey, RecordedResult};

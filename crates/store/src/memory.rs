@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::append::AppendResult;
-use crate::backend::{Backend, CommitError, EventQuery, Genesis};
+use crate::backend::{Backend, CommitError, EventQuery, FIRST_EPOCH, Genesis};
 use crate::commit_planner::{Batch, CommitPlan, Preconditions};
 use crate::deliveries::{Attempt, DeliveryProgress};
 use crate::error::StoreError;
@@ -44,6 +44,7 @@ pub struct Memory {
 #[derive(Default)]
 struct State {
     genesis: Option<Genesis>,
+    epoch: Option<u64>,
     head: Head,
     events: Vec<Envelope>,
     key_entries: HashMap<StreamId, (KeyEntry, Vec<ClaimHash>)>,
@@ -99,6 +100,15 @@ impl Backend for Memory {
 
     async fn migrate(&self, genesis: &Genesis) -> Result<Genesis, StoreError> {
         Ok(self.state().genesis.get_or_insert_with(|| genesis.clone()).clone())
+    }
+
+    async fn epoch(&self) -> Result<u64, StoreError> {
+        Ok(self.state().epoch.unwrap_or(FIRST_EPOCH))
+    }
+
+    async fn set_epoch(&self, epoch: u64) -> Result<(), StoreError> {
+        self.state().epoch = Some(epoch);
+        Ok(())
     }
 
     async fn commit(&self, batch: Arc<Batch>) -> Result<Vec<AppendResult>, CommitError> {

@@ -30,11 +30,53 @@ pub(crate) async fn unseal(
     masters: &Keyring,
     events: Vec<Envelope>,
 ) -> Result<Vec<StoredEvent>, StoreError> {
-    let sealed = events.iter().filter(|event| event.sealed.is_some());
-    let streams: BTreeSet<_> = sealed.map(|event| event.stream.clone()).collect();
-    let streams: Vec<_> = streams.into_iter().collect();
+    let streams = sealed_streams(&events);
     let entries = if streams.is_empty() { HashMap::new() } else { backend.key_entries(&streams).await? };
     unseal_with(entries.iter(), masters, events).await
+}
+
+/// Leaves out the personal data of events; an erasure remains visible. Nothing is decrypted, so a damaged entry
+/// of the key store does not matter: only a tombstone counts.
+pub(crate) async fn redact(
+    backend: &dyn Backend,
+    events: Vec<Envelope>,
+) -> Result<Vec<StoredEvent>, StoreError> {
+    let streams = sealed_streams(&events);
+    let mut entries = HashMap::new();
+    if !streams.is_empty() {
+        entries = match backend.key_entries(&streams).await {
+            Err(StoreError::Corrupt(_)) => readable_entries(backend, &streams).await?,
+            read => read?,
+        };
+    }
+    let redacted = events.into_iter().map(|event| {
+        let is_erased = event.sealed.is_some() && entries.get(&event.stream) == Some(&KeyEntry::Erased);
+        let personal = if is_erased { PersonalData::Erased } else { PersonalData::Known(Map::new()) };
+        StoredEvent { envelope: event, personal }
+    });
+    Ok(redacted.collect())
+}
+
+/// The entries of these streams that can be read, one by one.
+async fn readable_entries(
+    backend: &dyn Backend,
+    streams: &[StreamId],
+) -> Result<HashMap<StreamId, KeyEntry>, StoreError> {
+    let mut entries = HashMap::new();
+    for stream in streams {
+        match backend.key_entries(std::slice::from_ref(stream)).await {
+            Err(StoreError::Corrupt(_)) => {}
+            read => entries.extend(read?),
+        }
+    }
+    Ok(entries)
+}
+
+/// The streams of the events that have encrypted personal data.
+fn sealed_streams(events: &[Envelope]) -> Vec<StreamId> {
+    let sealed = events.iter().filter(|event| event.sealed.is_some());
+    let streams: BTreeSet<_> = sealed.map(|event| event.stream.clone()).collect();
+    streams.into_iter().collect()
 }
 
 /// As [`unseal`], with the key store entries of the streams, which were read after the events.

@@ -82,6 +82,14 @@ impl Backend for SingleEventBackend {
         self.memory.migrate(genesis).await
     }
 
+    async fn epoch(&self) -> Result<u64, StoreError> {
+        self.memory.epoch().await
+    }
+
+    async fn set_epoch(&self, epoch: u64) -> Result<(), StoreError> {
+        self.memory.set_epoch(epoch).await
+    }
+
     async fn commit(&self, batch: Arc<Batch>) -> Result<Vec<AppendResult>, CommitError> {
         self.memory.commit(batch).await
     }

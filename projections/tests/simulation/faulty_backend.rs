@@ -45,6 +45,14 @@ impl<B: Backend + Clone + 'static> Backend for FaultyBackend<B> {
         self.connection.read("migrate", async move { inner.migrate(&genesis).await }).await
     }
 
+    async fn epoch(&self) -> Result<u64, StoreError> {
+        self.inner.epoch().await
+    }
+
+    async fn set_epoch(&self, epoch: u64) -> Result<(), StoreError> {
+        self.inner.set_epoch(epoch).await
+    }
+
     async fn commit(&self, batch: Arc<Batch>) -> Result<Vec<AppendResult>, CommitError> {
         let inner = self.inner.clone();
         let results = self.connection.write("commit", async move { inner.commit(batch).await }).await?;

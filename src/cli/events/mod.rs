@@ -6,6 +6,7 @@ mod export_proof;
 mod list;
 mod output;
 mod replay;
+mod restored;
 mod verify;
 
 use clap::Subcommand;
@@ -27,6 +28,8 @@ pub(super) enum Command {
     Diff(diff::Arguments),
     /// Write the log, or a range of it, to a file that can be verified without the database
     Export(export::Arguments),
+    /// Record that the log was restored from a backup: raises its epoch, and resets webhooks beyond its end
+    Restored(restored::Arguments),
     /// Verify that the log is complete, ordered and unchanged, and that claims, checkpoints and read models
     /// agree with it
     Verify(verify::Arguments),
@@ -45,6 +48,7 @@ pub(super) async fn run(command: Command, sources: &ConfigSources, out: &mut Out
         Command::Diff(arguments) => diff::run(&arguments, session, out).await,
         // Boxed: its large future would otherwise enlarge every future around it.
         Command::Export(arguments) => Box::pin(export::run(&arguments, session, out)).await,
+        Command::Restored(arguments) => restored::run(&arguments, session, out).await,
         Command::Verify(arguments) => verify::run(&arguments, session, out).await,
     })
     .await

@@ -1,8 +1,7 @@
 //! Events as the CLI prints them.
 
 use serde_json::Value;
-use store::StoredEvent;
-use uuid::Uuid;
+use store::{LogIdentity, StoredEvent};
 
 use crate::cli::error::CliResult;
 use crate::cli::output::Output;
@@ -15,19 +14,19 @@ pub(super) const PAGE_SIZE: usize = 500;
 
 /// Prints events, one per line. Operators see personal values, but never secrets.
 pub(super) struct EventPrinter {
-    log_id: Uuid,
+    log: LogIdentity,
     table: Table<6>,
 }
 
 impl EventPrinter {
     pub(super) fn new(json: bool, session: &Session) -> Self {
         let table = Table::new("events", ["POSITION", "TIME", "TYPE", "SUBJECT", "ACTOR", "DATA"], json);
-        Self { log_id: session.services.store.log_id(), table }
+        Self { log: session.services.store.identity(), table }
     }
 
     pub(super) fn print(&mut self, events: &[StoredEvent], out: &mut Output) -> CliResult {
         for event in events {
-            let event = CloudEvent::new(event, self.log_id, Disclosure::Personal);
+            let event = CloudEvent::new(event, self.log, Disclosure::Personal);
             self.table.add(&event, cells, out)?;
         }
         self.table.print_page(out)?;

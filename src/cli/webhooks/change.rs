@@ -108,7 +108,10 @@ async fn completed(session: &Session, webhook: WebhookId) -> CliResult<usize> {
 }
 
 pub(super) async fn resume(arguments: &Arguments, session: &Session, out: &mut Output) -> CliResult {
-    session.services.webhooks.execute(&session.context, arguments.webhook, &WebhookCommand::Resume).await?;
+    let (services, webhook) = (&session.services, arguments.webhook);
+    let state = services.webhooks.state(webhook).await?;
+    let is_stalled = services.delivery_context.is_stalled(&state).await;
+    services.webhooks.execute(&session.context, webhook, &WebhookCommand::Resume { is_stalled }).await?;
     out.line(&format!("delivery to webhook {} is resumed", arguments.webhook))
 }
 

@@ -1,6 +1,7 @@
 //! `aegis webhooks list` and `deliveries`.
 
 use domain::{WebhookId, WebhookRejection};
+use projections::Webhooks;
 use serde_json::Value;
 use store::StreamId;
 
@@ -34,7 +35,8 @@ pub(crate) struct DeliveriesArguments {
 }
 
 pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Output) -> CliResult {
-    session.catch_up().await?;
+    // Not `users`: a webhook that waits for it is listed as such.
+    projections::catch_up(&Webhooks, &session.services.projection_context).await?;
     let services = &session.services;
     let mut table = Table::new("webhooks", ["ID", "STATE", "POSITION", "OWNER", "URL"], arguments.json);
     let mut after = None;
@@ -43,7 +45,7 @@ pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Outp
         for row in &page {
             let state = services.webhooks.state(row.id).await?;
             // None if the webhook was deleted after the page was read.
-            if let Some(view) = WebhookStatus::of(&*services.deliveries, &state).await? {
+            if let Some(view) = services.delivery_context.status(&state).await? {
                 table.add(&view, cells, out)?;
             }
         }
@@ -56,9 +58,11 @@ pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Outp
 }
 
 fn cells(view: &WebhookStatus) -> [String; 5] {
-    let reason = view.suspended.or_else(|| Some(view.failing.as_ref()?.error.as_str()));
+    let reason = view.suspended.or(view.waiting).or(view.unreadable.as_deref());
+    let reason = reason.or_else(|| Some(view.failing.as_ref()?.error.as_str()));
     let state = reason.map_or_else(|| view.state.to_owned(), |reason| format!("{} ({reason})", view.state));
-    [view.id.clone(), state, view.position.to_string(), view.owner.clone(), view.url.clone()]
+    let url = view.url.clone().unwrap_or_else(|| "-".to_owned());
+    [view.id.clone(), state, view.position.to_string(), view.owner.clone(), url]
 }
 
 pub(super) async fn deliveries(

@@ -139,7 +139,7 @@ impl Shared {
     async fn read_batch(&self, after: Position, head: Position) -> Result<Position, FeedError> {
         let query = EventQuery { after, until: Some(head), limit: BATCH, ..EventQuery::default() };
         let page = self.store.page(&query).await?;
-        let render = |event| RenderedEvent::new(event, self.store.log_id());
+        let render = |event| RenderedEvent::new(event, self.store.identity());
         let rendered = page.events.iter().map(render).collect::<Result<Vec<_>, _>>()?;
         for event in &page.events {
             // An undecodable event is treated as an erasure.
@@ -158,7 +158,7 @@ impl Shared {
         for position in positions {
             let found = self.store.read(&EventQuery::at(position)).await?;
             for event in &found {
-                let rendered = RenderedEvent::new(event, self.store.log_id())?;
+                let rendered = RenderedEvent::new(event, self.store.identity())?;
                 self.buffer_mut().replace(rendered);
             }
         }

@@ -3,8 +3,7 @@
 use std::collections::VecDeque;
 
 use axum::body::Bytes;
-use store::{Position, StoredEvent, StreamId};
-use uuid::Uuid;
+use store::{LogIdentity, Position, StoredEvent, StreamId};
 
 use super::sse;
 use crate::cloud_event::{CloudEvent, Disclosure};
@@ -23,8 +22,8 @@ pub(crate) struct RenderedEvent {
 }
 
 impl RenderedEvent {
-    pub(crate) fn new(event: &StoredEvent, log_id: Uuid) -> Result<Self, serde_json::Error> {
-        let render = |disclosure| sse::event(&CloudEvent::new(event, log_id, disclosure)).map(Bytes::from);
+    pub(crate) fn new(event: &StoredEvent, log: LogIdentity) -> Result<Self, serde_json::Error> {
+        let render = |disclosure| sse::event(&CloudEvent::new(event, log, disclosure)).map(Bytes::from);
         let (personal, redacted) = (render(Disclosure::Personal)?, render(Disclosure::Redacted)?);
         // Most events have no personal values.
         let redacted = if redacted == personal { personal.clone() } else { redacted };

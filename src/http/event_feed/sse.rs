@@ -27,7 +27,7 @@ pub(crate) fn too_slow(position: u64) -> String {
 #[cfg(test)]
 mod tests {
     use serde_json::{Map, json};
-    use store::{Envelope, PersonalData, Position, StoredEvent, StreamId};
+    use store::{Envelope, FIRST_EPOCH, LogIdentity, PersonalData, Position, StoredEvent, StreamId};
     use uuid::Uuid;
 
     use super::*;
@@ -50,7 +50,8 @@ mod tests {
             leaf: [0; 32],
         };
         let recorded = StoredEvent { envelope, personal: PersonalData::Known(Map::new()) };
-        let out = event(&CloudEvent::new(&recorded, Uuid::nil(), Disclosure::Redacted)).unwrap();
+        let log = LogIdentity { id: Uuid::nil(), epoch: FIRST_EPOCH };
+        let out = event(&CloudEvent::new(&recorded, log, Disclosure::Redacted)).unwrap();
         let lines: Vec<_> = out.split('\n').collect();
         assert_eq!(lines[..2], ["id: 42", "event: AdministratorAdded"]);
         assert!(

@@ -31,6 +31,11 @@ pub(crate) struct EventPage {
     /// The last position that was read, whether or not the filters matched: the `after` of the next page. A
     /// short or empty page is not necessarily the last.
     next: u64,
+    /// The id of the log, which is the last part of each event's `source`.
+    log: String,
+    /// The epoch of the log: raised when it was restored from a backup. The same positions may then hold other
+    /// events.
+    epoch: u64,
     /// The head of the log when the page was read. The last page has been reached when `next` equals `head`.
     head: u64,
 }
@@ -171,7 +176,9 @@ async fn page(
     let page = store.page(&EventQuery { after, until: Some(until), ..query.clone() }).await?;
     // Events between `until` and the head are at or after `to`.
     let next = if page.next < until { page.next } else { page.next.max(head) };
-    let event = |event| CloudEvent::new(event, store.log_id(), reader.disclosure);
+    let log = store.identity();
+    let event = |event| CloudEvent::new(event, log, reader.disclosure);
     let events = page.events.iter().map(event).collect();
-    Ok(EventPage { events, next: next.get(), head: head.get() })
+    let (id, epoch) = (log.id.hyphenated().to_string(), log.epoch);
+    Ok(EventPage { events, next: next.get(), log: id, epoch, head: head.get() })
 }

@@ -232,7 +232,7 @@ impl StreamSubscriber {
         let disclosure = self.reader.disclosure;
         let mut out = String::new();
         for event in &events {
-            let event = CloudEvent::new(event, self.store.log_id(), disclosure);
+            let event = CloudEvent::new(event, self.store.identity(), disclosure);
             out.push_str(&sse::event(&event).map_err(broken)?);
         }
         self.at = next;

@@ -171,7 +171,8 @@ impl ReplayableWrite for UserState {
 impl ReplayableWrite for WebhookState {
     async fn replay(services: &Services, recorded: &RecordedResult) -> Result<Self, ApiError> {
         let state = services.webhooks.state_after(recorded).await?;
-        let is_erased = state.webhook.as_ref().is_some_and(|webhook| webhook.url.known().is_none());
+        let is_missing = |webhook: &domain::ActiveWebhook| webhook.url.known().is_none();
+        let is_erased = state.unreadable.is_none() && state.webhook.as_ref().is_some_and(is_missing);
         if is_erased { Err(ApiError::ResourceErased) } else { Ok(state) }
     }
 

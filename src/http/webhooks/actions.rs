@@ -161,7 +161,8 @@ pub(crate) async fn cancel_webhook_replays(
     Ok((position_header(cancelled.position), Json(status(services, &cancelled).await?)))
 }
 
-/// Resumes delivery immediately, for a webhook that is suspended or waiting for its next attempt.
+/// Resumes delivery immediately, for a webhook that is suspended or waiting for its next attempt. Otherwise
+/// nothing changes.
 #[utoipa::path(
     post, path = "/webhooks/{id}/resume",
     params(WebhookPath, WriteAttempt),
@@ -176,7 +177,9 @@ pub(crate) async fn resume_webhook(
     webhook: ManagedWebhook,
     Idempotent { attempt, body: NoBody }: Idempotent<NoBody>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let resumed = webhook.execute(&attempt, &WebhookCommand::Resume).await?;
-    let view = status(attempt.state.app.services()?, &resumed).await?;
+    let services = attempt.state.app.services()?;
+    let is_stalled = services.delivery_context.is_stalled(&webhook.state).await;
+    let resumed = webhook.execute(&attempt, &WebhookCommand::Resume { is_stalled }).await?;
+    let view = status(services, &resumed).await?;
     Ok((position_header(resumed.position), Json(view)))
 }

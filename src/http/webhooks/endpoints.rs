@@ -86,7 +86,7 @@ pub(crate) async fn list_webhooks(
     for row in rows {
         let state = services.webhooks.state(row.id).await?;
         // `None` if it was deleted since the rows were read.
-        webhooks.extend(WebhookStatus::of(&*services.deliveries, &state).await?);
+        webhooks.extend(services.delivery_context.status(&state).await?);
     }
     Ok(Json(WebhookPage { webhooks, next }))
 }
@@ -176,7 +176,7 @@ pub(crate) async fn show_webhook(
     State(app): State<Arc<App>>,
     webhook: ManagedWebhook,
 ) -> Result<Json<WebhookStatus>, ApiError> {
-    let status = WebhookStatus::of(&*app.services()?.deliveries, &webhook.state).await?;
+    let status = app.services()?.delivery_context.status(&webhook.state).await?;
     status.map(Json).ok_or(ApiError::WebhookNotFound)
 }
 

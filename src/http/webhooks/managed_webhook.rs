@@ -65,7 +65,7 @@ impl ManagedWebhook {
 
 /// The status of a webhook that was just changed. The write is durable even if its progress cannot be read.
 pub(super) async fn status(services: &Services, state: &WebhookState) -> Result<WebhookStatus, ApiError> {
-    let status = WebhookStatus::after_change(&*services.deliveries, state).await;
+    let status = services.delivery_context.status_after_change(state).await;
     status.ok_or(ApiError::WebhookNotFound)
 }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use aegis::config::{DatabaseSettings, Secret};
 use mongodb::Client;
-use mongodb::bson::{Document, doc};
+use mongodb::bson::spec::BinarySubtype;
+use mongodb::bson::{Binary, Document, doc};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -87,6 +88,21 @@ impl Store {
             self.connection().execute(&statement, [username, email]).unwrap().try_into().unwrap()
         };
         assert_eq!(changed, 1, "the row of {email} in {table}");
+    }
+
+    /// Damages the data key of a stream directly.
+    pub(crate) async fn damage_key_entry(&self, stream: &str) {
+        let changed = if let Some(database) = self.mongo_database().await {
+            let garbage = Binary { subtype: BinarySubtype::Generic, bytes: vec![7; 40] };
+            let entries = database.collection::<Document>("vault");
+            let set = doc! { "$set": { "key": garbage } };
+            entries.update_one(doc! { "_id": stream }, set).await.unwrap().modified_count
+        } else {
+            let statement = "UPDATE vault SET key = ?1 WHERE stream = ?2";
+            let damaged = self.connection().execute(statement, rusqlite::params![vec![7_u8; 40], stream]);
+            damaged.unwrap().try_into().unwrap()
+        };
+        assert_eq!(changed, 1, "the key store entry of {stream}");
     }
 
     pub(crate) async fn mongo_database(&self) -> Option<mongodb::Database> {

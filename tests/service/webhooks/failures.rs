@@ -1,21 +1,32 @@
 //! Failing receivers: order is preserved, no event is lost, and other webhooks are not delayed.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use domain::Role;
 use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use store::StreamId;
 
 use super::{Webhook, sign_ups};
-use crate::support::{ReceivedDelivery, Reply, Store, TestApp, WebhookReceiver, eventually, on_both_stores};
+use crate::support::{
+    ReceivedDelivery, Reply, Store, TestApp, User, WebhookReceiver, eventually, on_both_stores,
+};
 
 on_both_stores! {
     events_are_delivered_in_order_each_naming_the_previous_one
     failing_receiver_eventually_gets_every_event
+    closed_pooled_connection_is_no_failed_attempt
+    broken_new_connection_is_a_failed_attempt
     hanging_receiver_is_retried
     dead_receiver_does_not_delay_other_webhooks
     retry_after_of_the_receiver_is_honoured
     webhook_failing_for_three_days_is_suspended_until_resumed
+    downtime_does_not_count_towards_suspension
+    clock_jump_does_not_count_towards_suspension
     webhook_answering_410_is_suspended_at_once
+    resume_during_an_attempt_outlives_the_suspension_decided_on_it
+    resume_changes_nothing_unless_delivery_is_held_up
     another_node_resumes_at_the_delivery_cursor
     type_filter_advances_the_cursor_past_other_events
 }
@@ -86,17 +97,46 @@ async fn failing_receiver_eventually_gets_every_event(store: Store) {
     }
     assert_eq!(all.len(), accepted.len() + 7);
     assert_eq!(elsewhere.connections(), 0, "a redirect was followed");
+    // `Reply::Close` closed a connection of the pool, which was no failed attempt.
     let attempts = eventually("the log of attempts", async || {
-        Some(webhook.attempts().await).filter(|attempts| attempts.len() == all.len())
+        Some(webhook.attempts().await).filter(|attempts| attempts.len() == all.len() - 1)
     })
     .await;
     let failed: Vec<_> = attempts.iter().filter_map(|attempt| attempt["error"].as_str()).collect();
     let broke_off = "the connection broke off before the answer was complete";
     let redirected = "status 302: redirects are not followed";
-    assert_eq!(
-        failed,
-        ["status 500", broke_off, broke_off, redirected, redirected, "status 404", "status 400"]
-    );
+    assert_eq!(failed, ["status 500", broke_off, redirected, redirected, "status 404", "status 400"]);
+}
+
+async fn closed_pooled_connection_is_no_failed_attempt(store: Store) {
+    let app = TestApp::start(store).await;
+    let (receiver, subscriber) = (WebhookReceiver::start().await, app.user_with(Role::Subscriber).await);
+    receiver.set_default_reply(Reply::StatusThenClose(204));
+    let webhook = Webhook::register(&subscriber, &receiver, 0).await;
+    let last = sign_ups(&app, "user", 10).await;
+    let count = usize::try_from(last).unwrap();
+    let accepted = receiver.wait_for_accepted(count).await;
+    assert_eq!(positions(&accepted), (1..=last).collect::<Vec<_>>());
+    let attempts = eventually("the log of attempts", async || {
+        Some(webhook.attempts().await).filter(|attempts| attempts.len() >= count)
+    })
+    .await;
+    assert!(attempts.iter().all(|attempt| attempt["delivered"] == true), "{attempts:?}");
+    assert_eq!(attempts.len(), count);
+}
+
+async fn broken_new_connection_is_a_failed_attempt(store: Store) {
+    let app = TestApp::start(store).await;
+    let (receiver, subscriber) = (WebhookReceiver::start().await, app.user_with(Role::Subscriber).await);
+    receiver.queue_replies([Reply::Close]);
+    let webhook = Webhook::register(&subscriber, &receiver, 0).await;
+    receiver.wait_for_accepted(1).await;
+    let attempts = eventually("the log of attempts", async || {
+        Some(webhook.attempts().await).filter(|attempts| attempts.len() >= 2)
+    })
+    .await;
+    assert_eq!(attempts[0]["error"], "the connection broke off before the answer was complete");
+    assert_eq!(attempts[1]["attempt"], 2);
 }
 
 async fn hanging_receiver_is_retried(store: Store) {
@@ -155,18 +195,35 @@ async fn retry_after_of_the_receiver_is_honoured(store: Store) {
     receiver.wait_for_accepted(1).await;
 }
 
-async fn webhook_failing_for_three_days_is_suspended_until_resumed(store: Store) {
-    let app = TestApp::start(store).await;
+/// A service that was stopped while the first event of a webhook was failing, its receiver, owner and id; the
+/// stored failure was changed meanwhile. The next attempt is due.
+async fn stopped_while_failing(
+    store: &Store,
+    change: impl FnOnce(&mut Value),
+) -> (WebhookReceiver, User, String) {
+    let app = TestApp::start(store.clone()).await;
     let (receiver, subscriber) = (WebhookReceiver::start().await, app.user_with(Role::Subscriber).await);
-    receiver.set_default_reply(Reply::Status(500));
+    receiver.set_default_reply(Reply::RetryAfter(3_600));
     let webhook = Webhook::register(&subscriber, &receiver, 0).await;
-    receiver.wait_for_deliveries(1).await;
-    let failing = eventually("a failure", async || {
-        Some(webhook.show().await).filter(|shown| shown["state"] == "failing")
-    })
-    .await;
-    assert_eq!(failing["failing"]["error"], "status 500");
-    app.clock.set(app_time() + SignedDuration::from_hours(73));
+    eventually("a failure", async || (webhook.show().await["state"] == "failing").then_some(())).await;
+    let (id, deliveries) = (webhook.id.clone(), Arc::clone(&app.services().deliveries));
+    app.stopped().await;
+    let stream = StreamId::new(format!("webhook-{id}")).unwrap();
+    let mut progress = deliveries.progress(&stream).await.unwrap().unwrap();
+    progress.revision += 1;
+    progress.state["failing"]["again"] = "2020-01-01T00:00:00Z".into();
+    change(&mut progress.state["failing"]);
+    deliveries.record(&stream, &progress, &[]).await.unwrap();
+    (receiver, subscriber, id)
+}
+
+async fn webhook_failing_for_three_days_is_suspended_until_resumed(store: Store) {
+    // As after 72 attempts, each an hour after the previous one.
+    let hour_by_hour = |failing: &mut Value| failing["retried_for_ms"] = (71 * 3_600_000).into();
+    let (receiver, subscriber, id) = stopped_while_failing(&store, hour_by_hour).await;
+    let app = TestApp::start(store).await;
+    let subscriber = subscriber.at(&app);
+    let webhook = Webhook::existing(&subscriber, &id);
     let suspended = eventually("a suspended webhook", async || {
         Some(webhook.show().await).filter(|shown| shown["state"] == "suspended")
     })
@@ -181,6 +238,40 @@ async fn webhook_failing_for_three_days_is_suspended_until_resumed(store: Store)
     let accepted = receiver.wait_for_accepted(usize::try_from(last).unwrap()).await;
     let through = positions(&accepted);
     assert!(through.iter().copied().take(usize::try_from(last).unwrap()).eq(1..=last), "{through:?}");
+}
+
+async fn downtime_does_not_count_towards_suspension(store: Store) {
+    let since = (app_time() - SignedDuration::from_hours(80)).to_string();
+    let four_days_ago = |failing: &mut Value| failing["since"] = since.into();
+    let (receiver, subscriber, id) = stopped_while_failing(&store, four_days_ago).await;
+    let app = TestApp::start(store).await;
+    let subscriber = subscriber.at(&app);
+    let webhook = Webhook::existing(&subscriber, &id);
+    receiver.wait_for_deliveries(2).await;
+    let shown = eventually("the second attempt", async || {
+        let shown = webhook.show().await;
+        (shown["state"] == "suspended" || shown["failing"]["attempts"] == 2).then_some(shown)
+    })
+    .await;
+    assert_eq!(shown["state"], "failing", "{shown}");
+}
+
+async fn clock_jump_does_not_count_towards_suspension(store: Store) {
+    let app = TestApp::start(store).await;
+    let (receiver, subscriber) = (WebhookReceiver::start().await, app.user_with(Role::Subscriber).await);
+    receiver.set_default_reply(Reply::Status(500));
+    let webhook = Webhook::register(&subscriber, &receiver, 0).await;
+    receiver.wait_for_deliveries(1).await;
+    for (jump, attempts) in [(73, 3), (-73, 4)] {
+        app.clock.set(app_time() + SignedDuration::from_hours(jump));
+        let shown = eventually("more attempts", async || {
+            let shown = webhook.show().await;
+            let count = shown["failing"]["attempts"].as_u64();
+            (shown["state"] == "suspended" || count >= Some(attempts)).then_some(shown)
+        })
+        .await;
+        assert_eq!(shown["state"], "failing", "{shown}");
+    }
 }
 
 fn app_time() -> Timestamp {
@@ -198,6 +289,42 @@ async fn webhook_answering_410_is_suspended_at_once(store: Store) {
     .await;
     assert_eq!(suspended["suspended"], "gone");
     assert_eq!(receiver.deliveries().len(), 1);
+}
+
+async fn resume_during_an_attempt_outlives_the_suspension_decided_on_it(store: Store) {
+    let app = TestApp::start(store).await;
+    let (receiver, subscriber) = (WebhookReceiver::start().await, app.user_with(Role::Subscriber).await);
+    receiver.queue_replies([Reply::Status(500), Reply::Held(410)]);
+    let webhook = Webhook::register(&subscriber, &receiver, 0).await;
+    receiver.wait_for_deliveries(2).await;
+    webhook.post("resume").send().await.expect(200);
+    receiver.release();
+    let last = app.head().await;
+    let accepted = receiver.wait_for_accepted(usize::try_from(last).unwrap()).await;
+    assert_eq!(positions(&accepted), (1..=last).collect::<Vec<_>>());
+    assert_eq!(webhook.show().await["state"], "active");
+}
+
+async fn resume_changes_nothing_unless_delivery_is_held_up(store: Store) {
+    let app = TestApp::start(store).await;
+    let (receiver, subscriber) = (WebhookReceiver::start().await, app.user_with(Role::Subscriber).await);
+    let webhook = Webhook::register(&subscriber, &receiver, 0).await;
+    let head = app.head().await;
+    receiver.wait_for_accepted(usize::try_from(head).unwrap()).await;
+    for _ in 0..3 {
+        let resumed = webhook.post("resume").send().await.expect(200).json();
+        assert_eq!(resumed["state"], "active");
+    }
+    assert_eq!(app.head().await, head, "an event was appended although nothing had to change");
+    receiver.queue_replies([Reply::RetryAfter(600)]);
+    let last = sign_ups(&app, "user", 1).await;
+    eventually("a failure", async || (webhook.show().await["state"] == "failing").then_some(())).await;
+    for _ in 0..3 {
+        webhook.post("resume").send().await.expect(200);
+    }
+    receiver.wait_for_accepted(usize::try_from(last + 1).unwrap()).await;
+    let log = subscriber.whole_log().await;
+    assert_eq!(log.iter().filter(|event| event["type"] == "WebhookResumed").count(), 1);
 }
 
 async fn another_node_resumes_at_the_delivery_cursor(store: Store) {

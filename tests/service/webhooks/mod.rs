@@ -1,11 +1,14 @@
 //! `/webhooks`: management and deliveries.
 
+mod costs;
 mod egress_policy;
 mod endpoints;
 mod failures;
+mod held_up;
 mod owners;
 mod replays;
 mod signatures;
+mod slow_owners;
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -29,6 +32,11 @@ impl<'a> Webhook<'a> {
         let made = owner.post("/webhooks").json(body).send().await.expect(201).json();
         let text = |field: &str| made[field].as_str().unwrap().to_owned();
         Self { owner, id: text("id"), secret: text("secret") }
+    }
+
+    /// A webhook of that owner, registered before; its secret is not known.
+    fn existing(owner: &'a User, id: &str) -> Self {
+        Self { owner, id: id.to_owned(), secret: String::new() }
     }
 
     fn post(&self, what: &str) -> Request {

@@ -36,9 +36,15 @@ pub enum WebhookCommand {
         reason: SuspensionReason,
         /// The position up to which everything was delivered.
         position: u64,
+        /// How often the webhook had been resumed when this was decided: a later resume overrules it.
+        resumed: u64,
     },
     /// Resume delivery immediately.
-    Resume,
+    Resume {
+        /// Whether delivery is held up although it is not suspended: by the delay before a retry, or by a cursor
+        /// beyond the end of a restored log.
+        is_stalled: bool,
+    },
     /// Deliver a range of events again.
     Replay {
         /// The first position.

@@ -47,13 +47,16 @@ pub fn decide(webhook: &Webhook, command: WebhookCommand) -> Result<Vec<WebhookE
         (Webhook::Present(_), WebhookCommand::RotateSecret { secret, previous_until }) => {
             Ok(vec![WebhookEvent::WebhookSecretRotated { secret: Erasable::Known(secret), previous_until }])
         }
-        (Webhook::Present(webhook), WebhookCommand::Suspend { .. }) if webhook.suspended.is_some() => {
-            Ok(vec![])
-        }
-        (Webhook::Present(_), WebhookCommand::Suspend { reason, position }) => {
+        (Webhook::Present(webhook), WebhookCommand::Suspend { reason, position, resumed }) => {
+            if webhook.suspended.is_some() || webhook.resumed != resumed {
+                return Ok(vec![]);
+            }
             Ok(vec![WebhookEvent::WebhookSuspended { reason, position }])
         }
-        (Webhook::Present(_), WebhookCommand::Resume) => Ok(vec![WebhookEvent::WebhookResumed]),
+        (Webhook::Present(webhook), WebhookCommand::Resume { is_stalled }) => {
+            let has_effect = webhook.suspended.is_some() || is_stalled;
+            Ok(if has_effect { vec![WebhookEvent::WebhookResumed] } else { vec![] })
+        }
         (Webhook::Present(webhook), WebhookCommand::Replay { completed, .. })
             if webhook.queued_replays(completed) >= MAX_QUEUED_REPLAYS =>
         {

@@ -54,7 +54,7 @@ fn present(commands: &[WebhookCommand]) -> ActiveWebhook {
 #[test]
 fn commands_on_an_absent_or_deleted_webhook_are_rejected() {
     for webhook in [given(&[]), given(&[register(), WebhookCommand::Delete])] {
-        for command in [rotate(2), WebhookCommand::Resume, WebhookCommand::Delete] {
+        for command in [rotate(2), WebhookCommand::Resume { is_stalled: true }, WebhookCommand::Delete] {
             assert_eq!(decide(&webhook, command), Err(WebhookRejection::Unknown));
         }
     }
@@ -69,12 +69,23 @@ fn webhook_id_cannot_be_reused() {
 
 #[test]
 fn suspended_webhook_stays_suspended_until_resumed() {
-    let suspend = |reason| WebhookCommand::Suspend { reason, position: 9 };
+    let suspend = |reason| WebhookCommand::Suspend { reason, position: 9, resumed: 0 };
+    let resume = |is_stalled| WebhookCommand::Resume { is_stalled };
     let suspended = [register(), suspend(SuspensionReason::Failing), suspend(SuspensionReason::Owner)];
     assert_eq!(present(&suspended).suspended, Some(SuspensionReason::Failing));
-    let resumed = present(&[register(), suspend(SuspensionReason::Gone), WebhookCommand::Resume]);
+    let resumed = present(&[register(), suspend(SuspensionReason::Gone), resume(false)]);
     assert_eq!((resumed.suspended, resumed.resumed), (None, 1));
-    assert_eq!(present(&[register(), WebhookCommand::Resume]).resumed, 1, "even if it was not suspended");
+    assert_eq!(present(&[register(), resume(true)]).resumed, 1, "to retry at once");
+    assert_eq!(present(&[register(), resume(false)]).resumed, 0, "there is nothing to resume");
+}
+
+#[test]
+fn suspension_decided_before_a_resume_changes_nothing() {
+    let suspend = |resumed| WebhookCommand::Suspend { reason: SuspensionReason::Gone, position: 9, resumed };
+    let resumed = [register(), WebhookCommand::Resume { is_stalled: true }];
+    assert_eq!(decide(&given(&resumed), suspend(0)), Ok(vec![]));
+    let decided = decide(&given(&resumed), suspend(1)).unwrap();
+    assert_eq!(decided, [WebhookEvent::WebhookSuspended { reason: SuspensionReason::Gone, position: 9 }]);
 }
 
 #[test]
@@ -171,13 +182,12 @@ fn stored_form_seals_url_secret_and_description() {
 
 fn every_event() -> Vec<WebhookEvent> {
     let mut webhook = Webhook::default();
-    let suspend = WebhookCommand::Suspend { reason: SuspensionReason::Failing, position: 41 };
+    let suspend = WebhookCommand::Suspend { reason: SuspensionReason::Failing, position: 41, resumed: 0 };
+    let resume = WebhookCommand::Resume { is_stalled: false };
     let replay = WebhookCommand::Replay { from: 3, to: 41, completed: 0 };
     let cancel = WebhookCommand::CancelReplays { completed: 0 };
     let mut all = Vec::new();
-    for command in
-        [register(), rotate(2), suspend, WebhookCommand::Resume, replay, cancel, WebhookCommand::Delete]
-    {
+    for command in [register(), rotate(2), suspend, resume, replay, cancel, WebhookCommand::Delete] {
         let events = decide(&webhook, command).unwrap();
         webhook = events.iter().fold(webhook, evolve);
         all.extend(events);
@@ -246,9 +256,10 @@ fn command() -> impl Strategy<Value = WebhookCommand> {
     prop_oneof![
         Just(register()),
         any::<u8>().prop_map(rotate),
-        any::<u64>()
-            .prop_map(|position| WebhookCommand::Suspend { reason: SuspensionReason::Gone, position }),
-        Just(WebhookCommand::Resume),
+        (any::<u64>(), 0..3_u64).prop_map(|(position, resumed)| {
+            WebhookCommand::Suspend { reason: SuspensionReason::Gone, position, resumed }
+        }),
+        any::<bool>().prop_map(|is_stalled| WebhookCommand::Resume { is_stalled }),
         (0..12_usize).prop_map(|completed| WebhookCommand::Replay { from: 1, to: 2, completed }),
         (0..12_usize).prop_map(|completed| WebhookCommand::CancelReplays { completed }),
         Just(WebhookCommand::Delete),

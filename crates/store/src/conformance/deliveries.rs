@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::harness::{Harness, append_writes};
 use crate::append::{ExpectedVersion, StreamWrite};
-use crate::deliveries::{DeliveryProgress, MAX_STORED_ATTEMPTS};
+use crate::deliveries::{DeliveryProgress, DeliveryRecord, MAX_STORED_ATTEMPTS};
 use crate::error::WriteError;
 use crate::event::StreamId;
 
@@ -59,6 +59,30 @@ pub async fn progress_and_attempts_are_written_atomically(harness: &Harness) {
     );
     assert_eq!(other.progress(&near).await.unwrap(), Some(progress(1, 1)));
     assert_eq!(other.attempts(&near, None, 10).await.unwrap().len(), 1);
+}
+
+/// Cursors of several webhooks are written in one call; one that has been overtaken does not stop the others.
+pub async fn cursors_of_several_webhooks_are_written_together(harness: &Harness) {
+    let deliveries = harness.open_migrated().await.deliveries;
+    deliveries.record(&stream("webhook-2"), &progress(1, 1), &reports(1..=1)).await.unwrap();
+    let record = |name: &str, revision, numbers: std::ops::RangeInclusive<u64>| DeliveryRecord {
+        stream: stream(name),
+        to: progress(revision, *numbers.end()),
+        reports: reports(numbers),
+    };
+    let idle = DeliveryRecord { reports: Vec::new(), ..record("webhook-4", 1, 1..=9) };
+    let records =
+        [record("webhook-1", 1, 1..=2), record("webhook-2", 1, 1..=5), record("webhook-3", 1, 1..=3), idle];
+    assert_eq!(deliveries.record_all(&records).await.unwrap(), [true, false, true, true]);
+    for (name, attempts) in [("webhook-1", 2), ("webhook-2", 1), ("webhook-3", 3), ("webhook-4", 0)] {
+        let stored = deliveries.attempts(&stream(name), None, 10).await.unwrap();
+        assert_eq!(stored.len(), attempts, "{name}");
+    }
+    assert_eq!(deliveries.progress(&stream("webhook-4")).await.unwrap(), Some(progress(1, 9)));
+    let next = [record("webhook-2", 2, 2..=3), record("webhook-3", 2, 4..=4)];
+    assert_eq!(deliveries.record_all(&next).await.unwrap(), [true, true]);
+    assert_eq!(deliveries.attempts(&stream("webhook-2"), None, 10).await.unwrap().len(), 3);
+    assert_eq!(deliveries.record_all(&[]).await.unwrap(), [false; 0]);
 }
 
 /// Of concurrent delivery workers one writes each revision.

@@ -1,8 +1,11 @@
 //! Guarantee 8: crypto-shredding. Erasing a stream destroys its data key and releases its claims in one
 //! commit; the log is unchanged.
 
+use serde_json::Map;
+
 use super::harness::{Harness, append_writes, json_object, read_all};
 use crate::append::{AppendError, ExpectedVersion, StreamWrite};
+use crate::backend::EventQuery;
 use crate::canonical::canonical_event;
 use crate::event::{PersonalData, StreamId};
 use crate::event_store::EventStore;
@@ -35,6 +38,11 @@ pub async fn erased_stream_keeps_events_and_loses_personal_data(harness: &Harnes
     assert_eq!(now[0].personal, PersonalData::Erased);
     assert_eq!(now[1].personal, PersonalData::Known(json_object("email", "ada@example.com")));
     assert_eq!(now[1].envelope.stream, bob);
+    let whole = EventQuery { limit: 10, ..EventQuery::default() };
+    let redacted = other.redacted_page(&whole).await.unwrap().events;
+    let personal: Vec<_> = redacted.into_iter().map(|event| event.personal).collect();
+    let none = || PersonalData::Known(Map::new());
+    assert_eq!(personal, [PersonalData::Erased, none(), none()], "the erasure is visible without decryption");
     let mut frontier = Frontier::default();
     for (index, event) in now.iter().enumerate() {
         assert_eq!(event.envelope.leaf, leaf_hash(&canonical_event(&event.envelope).unwrap()));

@@ -96,6 +96,7 @@ macro_rules! conformance {
             leases::expired_lease_is_free
             leases::lease_from_a_clock_ahead_is_free
             deliveries::progress_and_attempts_are_written_atomically
+            deliveries::cursors_of_several_webhooks_are_written_together
             deliveries::concurrent_recorders_one_wins
             deliveries::attempt_history_is_bounded
             deliveries::repeated_attempt_numbers_replace_earlier_attempts

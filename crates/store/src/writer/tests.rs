@@ -36,6 +36,12 @@ impl Backend for Gated {
     async fn migrate(&self, genesis: &Genesis) -> Result<Genesis, StoreError> {
         self.memory.migrate(genesis).await
     }
+    async fn epoch(&self) -> Result<u64, StoreError> {
+        self.memory.epoch().await
+    }
+    async fn set_epoch(&self, epoch: u64) -> Result<(), StoreError> {
+        self.memory.set_epoch(epoch).await
+    }
     async fn commit(&self, batch: Arc<Batch>) -> Result<Vec<AppendResult>, CommitError> {
         self.gate.acquire().await.unwrap().forget();
         let committed = self.memory.commit(batch).await;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use super::timeouts::eventually;
@@ -16,12 +17,16 @@ use super::timeouts::eventually;
 pub enum Reply {
     /// Answers with this status.
     Status(u16),
+    /// Answers with this status and keeps the connection open, but closes it when the next request arrives.
+    StatusThenClose(u16),
     /// Answers 503 with `Retry-After` in seconds.
     RetryAfter(u64),
     /// Answers 302 with this `Location`.
     Redirect(String),
     /// Never answers.
     Hang,
+    /// Answers with this status once [`WebhookReceiver::release`] is called.
+    Held(u16),
     /// Closes the connection without an answer.
     Close,
     /// Closes the connection in the middle of a 200 response.
@@ -43,7 +48,7 @@ impl ReceivedDelivery {
     /// Whether the reply was 2xx.
     #[must_use]
     pub fn is_accepted(&self) -> bool {
-        matches!(self.reply, Reply::Status(200..300))
+        matches!(self.reply, Reply::Status(200..300) | Reply::StatusThenClose(200..300))
     }
 
     /// The body as JSON.
@@ -71,6 +76,7 @@ struct State {
     next: VecDeque<Reply>,
     deliveries: Vec<ReceivedDelivery>,
     connections: usize,
+    released: Arc<Semaphore>,
 }
 
 impl WebhookReceiver {
@@ -83,6 +89,7 @@ impl WebhookReceiver {
             next: VecDeque::new(),
             deliveries: Vec::new(),
             connections: 0,
+            released: Arc::new(Semaphore::new(0)),
         };
         let state = Arc::new(Mutex::new(state));
         let shared = Arc::clone(&state);
@@ -109,6 +116,11 @@ impl WebhookReceiver {
     /// Sets the default reply.
     pub fn set_default_reply(&self, reply: Reply) {
         lock(&self.state).always = reply;
+    }
+
+    /// Answers the oldest, or the next, request that is [held](Reply::Held).
+    pub fn release(&self) {
+        lock(&self.state).released.add_permits(1);
     }
 
     /// All received requests.
@@ -160,18 +172,29 @@ async fn serve(stream: TcpStream, state: Arc<Mutex<State>>) {
             reply
         };
         let answer = match &reply {
-            Reply::Status(status) => format!("HTTP/1.1 {status} Reply\r\ncontent-length: 0\r\n\r\n"),
+            Reply::Status(status) | Reply::StatusThenClose(status) => {
+                format!("HTTP/1.1 {status} Reply\r\ncontent-length: 0\r\n\r\n")
+            }
             Reply::RetryAfter(seconds) => {
                 format!("HTTP/1.1 503 Busy\r\nretry-after: {seconds}\r\ncontent-length: 0\r\n\r\n")
             }
             Reply::Redirect(to) => {
                 format!("HTTP/1.1 302 There\r\nlocation: {to}\r\ncontent-length: 0\r\n\r\n")
             }
+            Reply::Held(status) => {
+                let released = Arc::clone(&lock(&state).released);
+                released.acquire().await.unwrap().forget();
+                format!("HTTP/1.1 {status} Reply\r\ncontent-length: 0\r\n\r\n")
+            }
             Reply::Hang => std::future::pending().await,
             Reply::Close => return,
             Reply::CloseHalfway => "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nhalf".to_owned(),
         };
         if stream.write_all(answer.as_bytes()).await.is_err() || reply == Reply::CloseHalfway {
+            return;
+        }
+        if let Reply::StatusThenClose(_) = reply {
+            read(&mut stream).await;
             return;
         }
     }

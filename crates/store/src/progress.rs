@@ -116,7 +116,7 @@ impl ProgressTracker {
         });
     }
 
-    /// The head of the log was stamped with this time, or a later one. Nobody is notified: no reader waits for it.
+    /// The head of the log was stamped with this time, or a later one. Sends no notification: no reader waits for it.
     pub fn observe_head_time(&self, at: Timestamp) {
         self.progress.send_if_modified(|progress| {
             progress.head_time = progress.head_time.max(Some(at));

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use serde_json::json;
-use testkit::service::Client;
+use testkit::service::{Client, eventually};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -62,8 +62,14 @@ impl TokenWatch {
         Self { stop, tasks, results }
     }
 
-    /// Waits until every task has finished with its current token.
+    /// Waits until a token was revoked, and every task has finished with its current one. All services must be
+    /// healthy.
     pub(crate) async fn stop(mut self) -> TokenResults {
+        eventually("a token to be revoked and refused", async || {
+            let results = self.results.lock().unwrap();
+            (results.revoked > 0 && results.refused > 0).then_some(())
+        })
+        .await;
         self.stop.store(true, Ordering::Relaxed);
         while let Some(ended) = self.tasks.join_next().await {
             ended.unwrap();

@@ -5,31 +5,28 @@
 //! involves no webhook. Each webhook has its own worker, so a slow or failing endpoint delays no other. One
 //! attempt is made in `attempt`; which node runs the workers is decided in `dispatcher`.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use domain::{
     ActiveWebhook, SuspensionReason, WebhookCommand, WebhookId, WebhookRejection, WebhookUrl,
     stored_event_types,
 };
-use jiff::SignedDuration;
-use store::{EventQuery, Page, Position, StoreError, StreamId, WriteError};
+use store::{EventQuery, Page, Position, StreamId, WriteError};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::attempt::{Delivery, FailedAttempt};
+use super::attempt::Delivery;
 use super::cursor_recorder::CursorRecorder;
 use super::delivery_context::DeliveryContext;
-use super::delivery_cursor::{CursorWriter, FailingDelivery};
-use super::delivery_state::DeliveryState;
+use super::delivery_cursor::CursorWriter;
+use super::delivery_error::DeliveryError;
+use super::delivery_state::{DeliveryState, SharedState};
 use super::message::Message;
-use super::retry_policy::{GIVE_UP_AFTER, MAX_DELAY, retry_delay};
-use super::send_error::SendError;
+use super::retry_policy::GIVE_UP_AFTER;
+use super::retry_schedule::{remaining_delay, schedule_retry};
 use super::sender::WebhookSender;
 use crate::command::{CommandError, WebhookState};
-use crate::query::QueryError;
 
 /// Events read at once.
 const PAGE_SIZE: usize = 50;
@@ -59,80 +56,12 @@ pub(super) struct DeliveryWorker {
     pub(super) stop: CancellationToken,
 }
 
-/// What a worker does, for the pool.
-#[derive(Clone, Debug, Default)]
-pub(super) struct SharedState {
-    delivery: Arc<Mutex<DeliveryState>>,
-    is_deleted: Arc<AtomicBool>,
-}
-
-impl SharedState {
-    pub(super) fn get(&self) -> DeliveryState {
-        *self.delivery.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn set(&self, state: DeliveryState) {
-        *self.delivery.lock().unwrap_or_else(PoisonError::into_inner) = state;
-    }
-
-    /// Whether the worker has found that the log has no such webhook, or not any more: it is not started again,
-    /// although the read model may list the webhook for a long time.
-    pub(super) fn is_deleted(&self) -> bool {
-        self.is_deleted.load(Ordering::Relaxed)
-    }
-
-    fn set_deleted(&self) {
-        self.is_deleted.store(true, Ordering::Relaxed);
-    }
-}
-
 /// Why a delivery loop ended.
 enum LoopExit {
     /// The webhook has changed: continue with its new state.
     Changed,
     /// Nothing is left to deliver, or another node delivers.
     Finished,
-}
-
-/// An error of this node or its database, not of the receiver.
-#[derive(Debug, thiserror::Error)]
-enum DeliveryError {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Write(#[from] WriteError),
-    #[error(transparent)]
-    Command(#[from] CommandError),
-    #[error(transparent)]
-    Query(#[from] QueryError),
-    #[error(transparent)]
-    Send(#[from] SendError),
-    #[error("the webhook cannot be decrypted, and gets no deliveries: {0}")]
-    Unreadable(StoreError),
-    #[error("the owner is not in the read model `users` although not erased; rebuild `users`")]
-    OwnerMissing,
-    #[error("event cannot be serialized: {0}")]
-    Message(#[from] serde_json::Error),
-}
-
-impl DeliveryError {
-    /// Whether what is stored has to be repaired first.
-    fn is_damage(&self) -> bool {
-        match self {
-            Self::Store(error) | Self::Unreadable(error) | Self::Command(CommandError::Store(error)) => {
-                !error.is_transient()
-            }
-            _ => false,
-        }
-    }
-
-    fn delivery_state(&self) -> DeliveryState {
-        match self {
-            Self::Query(QueryError::Behind { .. }) => DeliveryState::Waiting,
-            error if error.is_damage() => DeliveryState::Unreadable,
-            _ => DeliveryState::Active,
-        }
-    }
 }
 
 impl DeliveryWorker {
@@ -350,7 +279,8 @@ impl DeliveryWorker {
         owner_checked: &mut Option<Instant>,
     ) -> Result<Option<LoopExit>, DeliveryError> {
         let (owner, position) = (delivery.webhook.owner, delivery.event.envelope.position.get());
-        let mut retry_at = self.remaining_delay(writer, position);
+        let remaining = remaining_delay(&writer.cursor, position, self.context.env.now());
+        let mut retry_at = remaining.map(|remaining| Instant::now() + remaining);
         loop {
             if let Some(retry_at) = retry_at {
                 writer.submit()?;
@@ -384,7 +314,8 @@ impl DeliveryWorker {
             };
             self.state.set(DeliveryState::Failing);
             let is_gone = failed.is_gone;
-            let (retried_for, delay) = self.schedule_retry(writer, position, failed);
+            let (jitter, now) = (u32::from_be_bytes(self.context.env.bytes()), self.context.env.now());
+            let (retried_for, delay) = schedule_retry(&mut writer.cursor, position, failed, jitter, now);
             if is_gone {
                 return self.suspend(delivery.webhook, writer, SuspensionReason::Gone).await.map(Some);
             }
@@ -393,38 +324,6 @@ impl DeliveryWorker {
             }
             retry_at = Some(Instant::now() + delay);
         }
-    }
-
-    /// Records the failure in the cursor: for how long the event has been retried, and the delay before the next
-    /// attempt. Only scheduled delays count, not the time that has passed by the clock: while no node delivered,
-    /// the receiver had no chance to accept it.
-    fn schedule_retry(
-        &self,
-        writer: &mut CursorWriter,
-        position: u64,
-        failed: FailedAttempt,
-    ) -> (Duration, Duration) {
-        let before = writer.cursor.failing_at(position);
-        let (failures, since, retried_for_ms) = before.map_or((1, failed.started_at, 0), |failing| {
-            (failing.failures + 1, failing.since, failing.retried_for_ms + failing.delay_ms)
-        });
-        let jitter = u32::from_be_bytes(self.context.env.bytes());
-        let delay = retry_delay(failures, jitter, failed.retry_after);
-        let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
-        let now = self.context.env.now();
-        let next_attempt_at = now + SignedDuration::try_from(delay).unwrap_or(SignedDuration::ZERO);
-        let error = failed.error;
-        let failing =
-            FailingDelivery { position, since, failures, retried_for_ms, delay_ms, next_attempt_at, error };
-        *writer.cursor.failing_mut() = Some(failing);
-        (Duration::from_millis(retried_for_ms), delay)
-    }
-
-    /// When to retry an event that has failed before, possibly on another node.
-    fn remaining_delay(&self, writer: &CursorWriter, position: u64) -> Option<Instant> {
-        let failing = writer.cursor.failing_at(position)?;
-        let remaining = failing.next_attempt_at.duration_since(self.context.env.now());
-        Some(Instant::now() + Duration::try_from(remaining).unwrap_or_default().min(MAX_DELAY))
     }
 
     /// Suspends the webhook: it gets no delivery until it is resumed. If it was resumed since `webhook` was read,

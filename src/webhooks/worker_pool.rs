@@ -15,8 +15,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::cursor_recorder::CursorRecorder;
 use super::delivery_context::DeliveryContext;
-use super::delivery_state::DeliveryState;
-use super::delivery_worker::{DeliveryWorker, SharedState};
+use super::delivery_state::{DeliveryState, SharedState};
+use super::delivery_worker::DeliveryWorker;
 use super::sender::WebhookSender;
 use crate::query::QueryError;
 

@@ -4,13 +4,14 @@
 //! no other primary is elected within the election timeout after it. A change of the primary that the driver
 //! observes, such as a planned one, ends it at once.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::backend::Backend;
 use crate::error::StoreError;
+use crate::lock::lock;
 
 /// How long a confirmation counts. Must be below the election timeout of the replica set (10 s by default).
 const MAX_AGE: Duration = Duration::from_secs(1);
@@ -56,7 +57,7 @@ impl LatestConfirmation {
         let epoch = backend.read_epoch().unwrap_or_default();
         let confirmed = Confirmed { begun: Instant::now(), epoch };
         backend.head().await?;
-        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(confirmed);
+        *lock(&self.latest) = Some(confirmed);
         Ok(HeadConfirmation(Some(confirmed)))
     }
 
@@ -67,7 +68,7 @@ impl LatestConfirmation {
 
     fn recent(&self, backend: &dyn Backend) -> Option<HeadConfirmation> {
         let Some(epoch) = backend.read_epoch() else { return Some(HeadConfirmation(None)) };
-        let latest = HeadConfirmation(Some((*self.latest.lock().unwrap_or_else(PoisonError::into_inner))?));
+        let latest = HeadConfirmation(Some((*lock(&self.latest))?));
         latest.is_younger(RENEW_AFTER, Some(epoch)).then_some(latest)
     }
 }

@@ -8,7 +8,7 @@
 //! 2. [`LeaderElection::renew`] beside the work, until the lease is lost or a stuck leader yields.
 //! 3. [`LeaderElection::step_down`], then from the start; [`LeaderElection::release`] when the node stops.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::error::StoreError;
 use crate::lease::{Lease, LeaseStore};
+use crate::lock::lock;
 
 /// How long a lease lasts without renewal: an unresponsive leader is replaced after this time.
 pub const LEASE_TERM: Duration = Duration::from_millis(2_400);
@@ -115,7 +116,7 @@ where
             let requested = Instant::now();
             match self.acquire_within(LEASE_TERM).await {
                 Ok(lease) if self.is_mine(&lease) => {
-                    *self.acquired.lock().unwrap_or_else(PoisonError::into_inner) = Some(requested);
+                    *lock(&self.acquired) = Some(requested);
                     tracing::info!(lease = &*self.name, "this node is the leader");
                     return;
                 }
@@ -136,7 +137,7 @@ where
     /// offered to other nodes; the job continues until another node has taken it. A `report` of `None` keeps
     /// the last one.
     pub async fn renew(&self, report: impl Fn() -> Option<LeaderReport<R>>) -> LeadershipEnd {
-        let acquired = self.acquired.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let acquired = lock(&self.acquired).take();
         let (mut renewed, mut stuck_since) = (acquired.unwrap_or_else(Instant::now), None);
         loop {
             sleep(RENEW_INTERVAL).await;

@@ -47,6 +47,7 @@ pub mod key_store;
 pub mod lag;
 pub mod leader_election;
 pub mod lease;
+mod lock;
 pub mod log_time;
 pub mod memory;
 pub mod merkle;

@@ -4,13 +4,14 @@
 //! node never matters. An embedded database has none: there the clock of the machine is checked against the
 //! monotonic clock, because the time of the log never goes back, and one event from the future would stop it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use crate::env::Env;
+use crate::lock::lock;
 
 /// How far the clock of the machine may jump ahead while the process runs.
 pub const MAX_JUMP: Duration = Duration::from_mins(5);
@@ -160,11 +161,6 @@ impl LogClock {
 
 fn signed(duration: Duration) -> SignedDuration {
     SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
-}
-
-/// A poisoned lock is harmless: no code that holds it can leave its content inconsistent.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ mod rows;
 mod tiles;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -27,6 +27,7 @@ use crate::event::{Envelope, StreamId};
 use crate::head::Head;
 use crate::idempotency::RecordedResult;
 use crate::key_store::{ClaimHash, KeyEntry, MasterKey, StreamKeyEntry};
+use crate::lock::lock;
 use crate::progress::{ProgressTracker, StoreProgress};
 use crate::rows::{ProjectionCheckpoint, Row};
 use crate::tiles::Tiles;
@@ -67,9 +68,8 @@ struct LeaseState {
 
 impl Memory {
     fn state(&self) -> MutexGuard<'_, State> {
-        // A poisoned lock is harmless: every change consists of infallible steps, so none is left
-        // half-written.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        // Every change consists of infallible steps, so none is left half-written.
+        lock(&self.state)
     }
 
     /// Sets the clock by which leases expire, as a failover to a server with another clock does.

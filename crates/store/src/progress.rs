@@ -4,7 +4,7 @@
 //! changes in the database belongs in the backends.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::error::StoreError;
 use crate::event::Position;
 use crate::lag::{HeadHistory, ProjectionLag};
+use crate::lock::lock;
 use crate::rows::ProjectionCheckpoint;
 use crate::versions::{ProjectionVersion, ProjectionVersions, VersionStage};
 
@@ -213,11 +214,6 @@ impl ProgressTracker {
     pub fn since_heartbeat(&self) -> Option<Duration> {
         lock(&self.last_heartbeat).map(|last_heartbeat| last_heartbeat.elapsed())
     }
-}
-
-/// A poisoned lock is harmless: no code that holds it can leave its content inconsistent.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

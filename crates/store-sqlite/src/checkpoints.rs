@@ -27,7 +27,7 @@ pub(crate) fn read_checkpoint(
     Ok(find_checkpoint(connection, name)?.unwrap_or_default())
 }
 
-/// The checkpoints of the tables in use. Those of removed tables stay for ever, and are many after years of
+/// The checkpoints of the tables in use. Those of removed tables stay permanently, and are many after years of
 /// rebuilds.
 pub(crate) fn checkpoints_in_use(
     connection: &Connection,

@@ -25,16 +25,17 @@ pub(crate) fn read_head(connection: &Connection) -> Result<Head, SqliteError> {
     })
 }
 
-/// The position alone, for the progress watcher.
+/// The position alone.
 pub(crate) fn read_head_position(connection: &Connection) -> Result<Position, SqliteError> {
     let mut statement = connection.prepare_cached("SELECT position FROM head")?;
     Ok(Position::from_i64(statement.query_row([], |row| row.get(0))?))
 }
 
-/// The time alone, for the progress watcher.
-pub(crate) fn read_head_time(connection: &Connection) -> Result<Timestamp, SqliteError> {
-    let mut statement = connection.prepare_cached("SELECT at FROM head")?;
-    timestamp(statement.query_row([], |row| row.get(0))?)
+/// Position and time, for the progress watcher.
+pub(crate) fn read_head_progress(connection: &Connection) -> Result<(Position, Timestamp), SqliteError> {
+    let mut statement = connection.prepare_cached("SELECT position, at FROM head")?;
+    let (position, at) = statement.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok((Position::from_i64(position), timestamp(at)?))
 }
 
 /// Writes the head of the log.

@@ -13,7 +13,7 @@ use store::{Position, ProgressTracker, ProjectionCheckpoint, ProjectionVersions,
 
 use crate::checkpoints::checkpoints_in_use;
 use crate::error::{SqliteError, none_if_table_missing};
-use crate::head::{read_head_position, read_head_time};
+use crate::head::read_head_progress;
 use crate::managed_connection::ManagedConnection;
 use crate::projection_versions;
 use crate::schema::table_exists;
@@ -109,8 +109,8 @@ impl WatcherThread {
 
 /// The progress of the log and the projections.
 pub(crate) struct ProgressSnapshot {
-    head: Position,
-    head_time: Option<Timestamp>,
+    /// Position and time.
+    head: Option<(Position, Timestamp)>,
     checkpoints: Vec<(String, ProjectionCheckpoint)>,
     versions: Vec<(String, ProjectionVersions)>,
 }
@@ -118,8 +118,9 @@ pub(crate) struct ProgressSnapshot {
 impl ProgressSnapshot {
     /// Notifies subscribers.
     pub(crate) fn publish(self, tracker: &ProgressTracker) {
-        tracker.advance_head(self.head);
-        if let Some(at) = self.head_time {
+        let (head, at) = self.head.unzip();
+        tracker.advance_head(head.unwrap_or_default());
+        if let Some(at) = at {
             tracker.observe_head_time(at);
         }
         for (table, checkpoint) in self.checkpoints {
@@ -134,8 +135,7 @@ impl ProgressSnapshot {
 /// Reads the progress of the log and the projections; without tables both are at the start.
 pub(crate) fn read_snapshot(connection: &Connection) -> Result<ProgressSnapshot, SqliteError> {
     Ok(ProgressSnapshot {
-        head: none_if_table_missing(read_head_position(connection))?.unwrap_or_default(),
-        head_time: none_if_table_missing(read_head_time(connection))?,
+        head: none_if_table_missing(read_head_progress(connection))?,
         checkpoints: none_if_table_missing(checkpoints_in_use(connection))?.unwrap_or_default(),
         versions: none_if_table_missing(projection_versions::all(connection))?.unwrap_or_default(),
     })

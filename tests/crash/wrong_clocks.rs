@@ -75,7 +75,7 @@ async fn await_writes_of_others(context: &ClientContext, killed: usize) {
 
 /// A server whose clock is an hour ahead stamps events and leases, and dies; its successor is right.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lease_from_a_server_with_a_wrong_clock_holds_up_nobody() {
+async fn lease_from_a_server_with_a_wrong_clock_holds_up_no_node() {
     run_test_with_timeout(TestConfig::timeout(1), wrong_server()).await;
 }
 
@@ -98,7 +98,7 @@ async fn wrong_server() {
 
 /// The first life of a service has a clock an hour ahead, the second one the right clock.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn embedded_lease_from_a_wrong_clock_holds_up_nobody() {
+async fn embedded_lease_from_a_wrong_clock_holds_up_no_service() {
     let (data, clock) = (TempDir::new().unwrap(), MachineClock::ahead_by(HOUR));
     let deployment = Deployment::embedded(EXECUTABLE, data.path()).with_clock(&clock);
     let service = deployment.serve().await;

@@ -118,7 +118,7 @@ async fn poll_head(db: &Db) -> Result<Vec<(Position, Timestamp)>, StoreError> {
     search(db, &db.head(), "polling the head of the log", request, head).await
 }
 
-/// Selects the checkpoints of tables in use. Those of removed tables stay for ever, and are many after years
+/// Selects the checkpoints of tables in use. Those of removed tables stay permanently, and are many after years
 /// of rebuilds; that a table is removed is known from the versions.
 fn in_use() -> Document {
     doc! { "rebuilds": { "$ne": ProjectionCheckpoint::removed().rebuilds.cast_signed() } }

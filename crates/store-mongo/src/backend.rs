@@ -80,8 +80,8 @@ impl Backend for MongoStore {
 
     /// A primary that was deposed and does not know it may answer, or a new one that does not know yet what the old
     /// one has acknowledged.
-    fn read_epoch(&self) -> Option<u64> {
-        Some(self.connection.primaries.epoch())
+    fn primary_changes(&self) -> Option<u64> {
+        Some(self.connection.primaries.changes())
     }
 
     async fn events(&self, query: &EventQuery) -> Result<Vec<Envelope>, StoreError> {

@@ -12,8 +12,8 @@ use mongodb::event::sdam::SdamEvent;
 pub(crate) struct Primaries(Arc<AtomicU64>);
 
 impl Primaries {
-    /// A number that changes with the primary.
-    pub(crate) fn epoch(&self) -> u64 {
+    /// How often the primary has changed.
+    pub(crate) fn changes(&self) -> u64 {
         self.0.load(Ordering::Acquire)
     }
 

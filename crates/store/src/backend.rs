@@ -86,9 +86,9 @@ pub trait Backend: Send + Sync {
         self.head().await
     }
 
-    /// A number that changes when another server begins to answer reads, if reads other than [`Backend::head`] may
-    /// return old data because a server was replaced; `None` if they never do.
-    fn read_epoch(&self) -> Option<u64> {
+    /// How often another server has begun to answer reads, if reads other than [`Backend::head`] may return old data
+    /// because a server was replaced; `None` if they never do.
+    fn primary_changes(&self) -> Option<u64> {
         None
     }
 

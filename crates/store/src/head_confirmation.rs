@@ -26,12 +26,14 @@ pub struct HeadConfirmation(Option<Confirmed>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Confirmed {
     begun: Instant,
-    epoch: u64,
+    primary_changes: u64,
 }
 
 impl HeadConfirmation {
-    fn is_younger(self, age: Duration, epoch: Option<u64>) -> bool {
-        self.0.is_none_or(|confirmed| confirmed.begun.elapsed() < age && Some(confirmed.epoch) == epoch)
+    fn is_younger(self, age: Duration, primary_changes: Option<u64>) -> bool {
+        self.0.is_none_or(|confirmed| {
+            confirmed.begun.elapsed() < age && Some(confirmed.primary_changes) == primary_changes
+        })
     }
 }
 
@@ -54,8 +56,8 @@ impl LatestConfirmation {
             return Ok(recent);
         }
         // Before the read: a primary that changes during it may not be the one that has answered.
-        let epoch = backend.read_epoch().unwrap_or_default();
-        let confirmed = Confirmed { begun: Instant::now(), epoch };
+        let primary_changes = backend.primary_changes().unwrap_or_default();
+        let confirmed = Confirmed { begun: Instant::now(), primary_changes };
         backend.head().await?;
         *lock(&self.latest) = Some(confirmed);
         Ok(HeadConfirmation(Some(confirmed)))
@@ -63,12 +65,12 @@ impl LatestConfirmation {
 
     /// Whether the answer to a read that was begun after the confirmation, and has arrived, is current.
     pub(crate) fn is_valid(confirmation: HeadConfirmation, backend: &dyn Backend) -> bool {
-        confirmation.is_younger(MAX_AGE, backend.read_epoch())
+        confirmation.is_younger(MAX_AGE, backend.primary_changes())
     }
 
     fn recent(&self, backend: &dyn Backend) -> Option<HeadConfirmation> {
-        let Some(epoch) = backend.read_epoch() else { return Some(HeadConfirmation(None)) };
+        let Some(primary_changes) = backend.primary_changes() else { return Some(HeadConfirmation(None)) };
         let latest = HeadConfirmation(Some((*lock(&self.latest))?));
-        latest.is_younger(RENEW_AFTER, Some(epoch)).then_some(latest)
+        latest.is_younger(RENEW_AFTER, Some(primary_changes)).then_some(latest)
     }
 }

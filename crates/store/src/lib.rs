@@ -27,6 +27,8 @@
 
 pub mod append;
 pub mod backend;
+#[cfg(any(test, feature = "conformance"))]
+pub mod backend_decorator;
 mod cancellation;
 pub mod canonical;
 pub mod checkpoint;

@@ -5,16 +5,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::EventPayload;
-use store::append::AppendResult;
-use store::backend::{CommitError, Genesis};
-use store::commit_planner::Batch;
-use store::key_store::{ClaimHash, KeyEntry, StreamKeyEntry};
+use store::backend_decorator::BackendDecorator;
+use store::key_store::KeyEntry;
 use store::memory::Memory;
 use store::{
-    Append, Backend, Env, Envelope, EventQuery, EventStore, ExpectedVersion, Head, MasterKey, NewEvent,
-    RecordedResult, StoreError, StoreProgress, StoredEvent, StreamId, StreamWrite,
+    Append, Backend, Env, Envelope, EventQuery, EventStore, ExpectedVersion, MasterKey, NewEvent, StoreError,
+    StoredEvent, StreamId, StreamWrite,
 };
-use tokio::sync::watch;
 
 use crate::sample::Sample;
 
@@ -73,66 +70,18 @@ struct SingleEventBackend {
 }
 
 #[async_trait]
-impl Backend for SingleEventBackend {
-    async fn exists(&self) -> Result<bool, StoreError> {
-        self.memory.exists().await
-    }
-
-    async fn migrate(&self, genesis: &Genesis) -> Result<Genesis, StoreError> {
-        self.memory.migrate(genesis).await
-    }
-
-    async fn epoch(&self) -> Result<u64, StoreError> {
-        self.memory.epoch().await
-    }
-
-    async fn set_epoch(&self, epoch: u64) -> Result<(), StoreError> {
-        self.memory.set_epoch(epoch).await
-    }
-
-    async fn commit(&self, batch: Arc<Batch>) -> Result<Vec<AppendResult>, CommitError> {
-        self.memory.commit(batch).await
-    }
-
-    async fn head(&self) -> Result<Head, StoreError> {
-        self.memory.head().await
+impl BackendDecorator for SingleEventBackend {
+    fn inner(&self) -> &dyn Backend {
+        &self.memory
     }
 
     async fn events(&self, query: &EventQuery) -> Result<Vec<Envelope>, StoreError> {
         Ok(Some(self.event.clone()).filter(|event| query.matches(event)).into_iter().collect())
     }
 
-    async fn stream(&self, stream: &StreamId, after: u64, limit: usize) -> Result<Vec<Envelope>, StoreError> {
-        self.memory.stream(stream, after, limit).await
-    }
-
     async fn key_entries(&self, streams: &[StreamId]) -> Result<HashMap<StreamId, KeyEntry>, StoreError> {
         let stream = &self.event.stream;
         let asked = self.entry.clone().filter(|_| streams.contains(stream));
         Ok(asked.map(|entry| (stream.clone(), entry)).into_iter().collect())
-    }
-
-    async fn key_entries_with_claims(&self, streams: &[StreamId]) -> Result<Vec<StreamKeyEntry>, StoreError> {
-        self.memory.key_entries_with_claims(streams).await
-    }
-
-    async fn claim_owners(&self, claims: &[ClaimHash]) -> Result<HashMap<ClaimHash, StreamId>, StoreError> {
-        self.memory.claim_owners(claims).await
-    }
-
-    async fn key_entry_streams(
-        &self,
-        after: Option<&StreamId>,
-        limit: usize,
-    ) -> Result<Vec<StreamId>, StoreError> {
-        self.memory.key_entry_streams(after, limit).await
-    }
-
-    async fn recorded_result(&self, key: ClaimHash) -> Result<Option<RecordedResult>, StoreError> {
-        self.memory.recorded_result(key).await
-    }
-
-    fn watch_progress(&self) -> watch::Receiver<StoreProgress> {
-        self.memory.watch_progress()
     }
 }

@@ -1,6 +1,5 @@
 //! The personal record against the in-memory backend, with a change between two of its reads.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -10,13 +9,10 @@ use domain::{
     WebhookSlot, WebhookUrl,
 };
 use futures::future::BoxFuture;
-use store::append::AppendResult;
-use store::backend::{CommitError, Genesis};
-use store::commit_planner::Batch;
-use store::key_store::{ClaimHash, KeyEntry, StreamKeyEntry};
+use store::backend_decorator::BackendDecorator;
 use store::memory::Memory;
-use store::{Append, Backend, Env, Envelope, Head, MasterKey, RecordedResult, StoreProgress, StreamWrite};
-use tokio::sync::{Mutex, watch};
+use store::{Append, Backend, Env, Head, MasterKey, StreamWrite};
+use tokio::sync::Mutex;
 
 use super::*;
 
@@ -27,56 +23,17 @@ struct ChangeAfterHead {
 }
 
 #[async_trait]
-impl Backend for ChangeAfterHead {
-    async fn exists(&self) -> Result<bool, StoreError> {
-        self.memory.exists().await
+impl BackendDecorator for ChangeAfterHead {
+    fn inner(&self) -> &dyn Backend {
+        &self.memory
     }
-    async fn migrate(&self, genesis: &Genesis) -> Result<Genesis, StoreError> {
-        self.memory.migrate(genesis).await
-    }
-    async fn epoch(&self) -> Result<u64, StoreError> {
-        self.memory.epoch().await
-    }
-    async fn set_epoch(&self, epoch: u64) -> Result<(), StoreError> {
-        self.memory.set_epoch(epoch).await
-    }
-    async fn commit(&self, batch: Arc<Batch>) -> Result<Vec<AppendResult>, CommitError> {
-        self.memory.commit(batch).await
-    }
+
     async fn head(&self) -> Result<Head, StoreError> {
         let head = self.memory.head().await;
         if let Some(change) = self.change.lock().await.take() {
             change.await;
         }
         head
-    }
-    async fn events(&self, query: &EventQuery) -> Result<Vec<Envelope>, StoreError> {
-        self.memory.events(query).await
-    }
-    async fn stream(&self, stream: &StreamId, after: u64, limit: usize) -> Result<Vec<Envelope>, StoreError> {
-        self.memory.stream(stream, after, limit).await
-    }
-    async fn key_entries(&self, streams: &[StreamId]) -> Result<HashMap<StreamId, KeyEntry>, StoreError> {
-        self.memory.key_entries(streams).await
-    }
-    async fn key_entries_with_claims(&self, streams: &[StreamId]) -> Result<Vec<StreamKeyEntry>, StoreError> {
-        self.memory.key_entries_with_claims(streams).await
-    }
-    async fn claim_owners(&self, claims: &[ClaimHash]) -> Result<HashMap<ClaimHash, StreamId>, StoreError> {
-        self.memory.claim_owners(claims).await
-    }
-    async fn key_entry_streams(
-        &self,
-        after: Option<&StreamId>,
-        limit: usize,
-    ) -> Result<Vec<StreamId>, StoreError> {
-        self.memory.key_entry_streams(after, limit).await
-    }
-    async fn recorded_result(&self, key: ClaimHash) -> Result<Option<RecordedResult>, StoreError> {
-        self.memory.recorded_result(key).await
-    }
-    fn watch_progress(&self) -> watch::Receiver<StoreProgress> {
-        self.memory.watch_progress()
     }
 }
 

@@ -3,20 +3,17 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::*;
 use crate::append::{Append, ExpectedVersion, StreamWrite};
-use crate::backend::{EventQuery, Genesis};
+use crate::backend_decorator::BackendDecorator;
 use crate::encryptor::Encryptor;
-use crate::event::{Envelope, NewEvent, Position, StreamId};
-use crate::head::Head;
-use crate::idempotency::RecordedResult;
-use crate::key_store::{ClaimHash, ClaimKey, KeyEntry, MasterKey, StreamKeyEntry};
+use crate::event::{NewEvent, Position, StreamId};
+use crate::key_store::{ClaimKey, MasterKey};
 use crate::memory::Memory;
 use crate::metrics::AppendOutcome;
-use crate::progress::StoreProgress;
 
 mod full_queue;
 
@@ -29,55 +26,16 @@ struct Gated {
 }
 
 #[async_trait]
-impl Backend for Gated {
-    async fn exists(&self) -> Result<bool, StoreError> {
-        self.memory.exists().await
+impl BackendDecorator for Gated {
+    fn inner(&self) -> &dyn Backend {
+        &self.memory
     }
-    async fn migrate(&self, genesis: &Genesis) -> Result<Genesis, StoreError> {
-        self.memory.migrate(genesis).await
-    }
-    async fn epoch(&self) -> Result<u64, StoreError> {
-        self.memory.epoch().await
-    }
-    async fn set_epoch(&self, epoch: u64) -> Result<(), StoreError> {
-        self.memory.set_epoch(epoch).await
-    }
+
     async fn commit(&self, batch: Arc<Batch>) -> Result<Vec<AppendResult>, CommitError> {
         self.gate.acquire().await.unwrap().forget();
         let committed = self.memory.commit(batch).await;
         self.answers.acquire().await.unwrap().forget();
         committed
-    }
-    async fn head(&self) -> Result<Head, StoreError> {
-        self.memory.head().await
-    }
-    async fn events(&self, query: &EventQuery) -> Result<Vec<Envelope>, StoreError> {
-        self.memory.events(query).await
-    }
-    async fn stream(&self, stream: &StreamId, after: u64, limit: usize) -> Result<Vec<Envelope>, StoreError> {
-        self.memory.stream(stream, after, limit).await
-    }
-    async fn key_entries(&self, streams: &[StreamId]) -> Result<HashMap<StreamId, KeyEntry>, StoreError> {
-        self.memory.key_entries(streams).await
-    }
-    async fn key_entries_with_claims(&self, streams: &[StreamId]) -> Result<Vec<StreamKeyEntry>, StoreError> {
-        self.memory.key_entries_with_claims(streams).await
-    }
-    async fn claim_owners(&self, claims: &[ClaimHash]) -> Result<HashMap<ClaimHash, StreamId>, StoreError> {
-        self.memory.claim_owners(claims).await
-    }
-    async fn key_entry_streams(
-        &self,
-        after: Option<&StreamId>,
-        limit: usize,
-    ) -> Result<Vec<StreamId>, StoreError> {
-        self.memory.key_entry_streams(after, limit).await
-    }
-    async fn recorded_result(&self, key: ClaimHash) -> Result<Option<RecordedResult>, StoreError> {
-        self.memory.recorded_result(key).await
-    }
-    fn watch_progress(&self) -> watch::Receiver<StoreProgress> {
-        self.memory.watch_progress()
     }
 }
 
@@ -122,9 +80,9 @@ async fn batch_grows_while_a_commit_is_in_flight_up_to_its_limit() {
     let mut heads = Vec::new();
     for _ in 0..3 {
         backend.gate.add_permits(1);
-        let before = backend.head().await.unwrap().position;
+        let before = backend.memory.head().await.unwrap().position;
         backend.watch_progress().wait_for(|progress| progress.head > before).await.unwrap();
-        heads.push(backend.head().await.unwrap().position.get());
+        heads.push(backend.memory.head().await.unwrap().position.get());
     }
     assert_eq!(heads, [1, 501, 601], "one alone, then as many as fit into 512 events, then the rest");
     assert_eq!(first.await.unwrap().unwrap().position, Position::new(1));
@@ -148,7 +106,7 @@ async fn append_that_was_not_begun_times_out_cancelled_and_a_begun_one_unknown()
     backend.gate.add_permits(10);
     writer.append(an_append(1)).await.unwrap();
     assert_eq!(
-        backend.head().await.unwrap().position,
+        backend.memory.head().await.unwrap().position,
         Position::new(2),
         "the cancelled append was never committed"
     );

@@ -4,10 +4,10 @@ use super::*;
 
 /// Permits one commit and waits for it; returns the new head.
 async fn commit_one_batch(backend: &Gated) -> u64 {
-    let before = backend.head().await.unwrap().position;
+    let before = backend.memory.head().await.unwrap().position;
     backend.gate.add_permits(1);
     backend.watch_progress().wait_for(|progress| progress.head > before).await.unwrap();
-    backend.head().await.unwrap().position.get()
+    backend.memory.head().await.unwrap().position.get()
 }
 
 /// Waits until every task is idle: only then does the paused clock advance.

@@ -11,6 +11,16 @@ pub(crate) const ROLES: [&str; 4] = ["admin", "auditor", "operator", "subscriber
 /// The password of every user.
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
 
+/// The sign-up of a user with the e-mail address `<name>@example.com`.
+pub(crate) fn sign_up(client: &Client, name: &str) -> Request {
+    sign_up_as(client, name, &format!("{name}@example.com"))
+}
+
+fn sign_up_as(client: &Client, name: &str, email: &str) -> Request {
+    let body = json!({ "email": email, "username": name, "password": PASSWORD });
+    client.post("/auth/signup").json(&body)
+}
+
 /// One write. Every name is used once, and every change is made to a user at most once.
 #[derive(Clone, Debug)]
 pub(crate) enum ClientWrite {
@@ -51,9 +61,7 @@ impl ClientWrite {
             client.request(method, &format!("/users/{id}/roles/{role}")).bearer(token)
         };
         match self {
-            Self::SignUp { name, email } => client
-                .post("/auth/signup")
-                .json(&json!({ "email": email, "username": name, "password": PASSWORD })),
+            Self::SignUp { name, email } => sign_up_as(client, name, email),
             Self::Deactivate { id, reason } => command(id, "deactivate", reason),
             Self::Reactivate { id, reason } => command(id, "reactivate", reason),
             Self::Grant { id, role: name } => role(Method::PUT, id, name),

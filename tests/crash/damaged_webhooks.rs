@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use testkit::TestDatabase;
 use testkit::service::{WebhookReceiver, eventually};
 
-use crate::client_write::PASSWORD;
+use crate::client_write;
 use crate::clients::ClientContext;
 use crate::cluster::Cluster;
 
@@ -156,8 +156,7 @@ async fn register(context: &ClientContext, receiver: &WebhookReceiver) -> String
 
 /// Signs a user up; returns the position.
 async fn sign_up(context: &ClientContext, name: &str) -> u64 {
-    let body = json!({ "email": format!("{name}@example.com"), "username": name, "password": PASSWORD });
-    context.services[0].post("/auth/signup").json(&body).timeout(TIMEOUT).send().await.expect(201).position()
+    client_write::sign_up(&context.services[0], name).timeout(TIMEOUT).send().await.expect(201).position()
 }
 
 /// Waits until the event was delivered.

@@ -11,7 +11,7 @@ use testkit::service::{Client, eventually};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::client_write::PASSWORD;
+use crate::client_write::{PASSWORD, sign_up};
 use crate::clients::ClientContext;
 use crate::seeded_rng::SeededRng;
 
@@ -91,9 +91,8 @@ impl TokenUser {
         let timeout = self.context.timeout;
         let name = format!("token{}-{number}", self.home);
         let email = format!("{name}@example.com");
-        let body = json!({ "email": email, "username": name, "password": PASSWORD });
         let home = self.context.services[self.home].clone();
-        let signed_up = home.post("/auth/signup").json(&body).timeout(timeout).try_send().await.ok()?;
+        let signed_up = sign_up(&home, &name).timeout(timeout).try_send().await.ok()?;
         let id = (signed_up.status() == 201).then(|| signed_up.json()["id"].as_str().unwrap().to_owned())?;
         let form = [("username", email.as_str()), ("password", PASSWORD)];
         let logged_in = self.service().post("/auth/login/access-token").form(&form).timeout(timeout);

@@ -9,7 +9,7 @@ use testkit::service::{Client, eventually, run_test_with_timeout};
 use testkit::{FailPoint, FailPointMode, MongodServer};
 use tokio::time::sleep;
 
-use crate::client_write::PASSWORD;
+use crate::client_write::sign_up;
 use crate::clients::Clients;
 use crate::cluster::{ADMIN_EMAIL, Cluster, await_writes};
 use crate::crash_test::CrashTest;
@@ -75,8 +75,7 @@ async fn frozen_node() {
     let mut cluster = Cluster::on_mongodb(2, database.url(), database.name());
     let context = cluster.start_all(TIMEOUT).await;
     for number in 0..USERS {
-        let body = json!({ "email": format!("u{number}@example.com"), "username": format!("u{number}"), "password": PASSWORD });
-        context.services[0].post("/auth/signup").json(&body).send().await.expect(201);
+        sign_up(&context.services[0], &format!("u{number}")).send().await.expect(201);
     }
     let hook = json!({ "url": "http://127.0.0.1:9/" });
     context.services[0].post("/webhooks").bearer(&context.token).json(&hook).send().await.expect(201);

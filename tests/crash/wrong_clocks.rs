@@ -4,14 +4,13 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde_json::json;
 use store::Env;
 use tempfile::TempDir;
 use testkit::service::{Client, Deployment, Response, eventually, run_test_with_timeout};
 use testkit::{MachineClock, MongodServer};
 use tokio::time::sleep;
 
-use crate::client_write::PASSWORD;
+use crate::client_write::{self, PASSWORD};
 use crate::clients::{ClientContext, Clients};
 use crate::cluster::{Cluster, EXECUTABLE, await_writes};
 use crate::crash_test::CrashTest;
@@ -147,8 +146,7 @@ async fn assert_signs_up_and_logs_in(service: &Client, name: &str) {
 }
 
 async fn sign_up(service: &Client, name: &str) -> Response {
-    let body = json!({ "email": format!("{name}@example.com"), "username": name, "password": PASSWORD });
-    service.post("/auth/signup").json(&body).timeout(TIMEOUT).send().await
+    client_write::sign_up(service, name).timeout(TIMEOUT).send().await
 }
 
 async fn readiness(service: &Client) -> serde_json::Value {

@@ -14,6 +14,8 @@ pub(crate) struct Benchmark {
     pub(crate) unit: &'static str,
     /// What the value and the baseline are, for people.
     pub(crate) meaning: &'static str,
+    /// Where there is something to measure.
+    pub(crate) stores: &'static [StoreKind],
     pub(crate) target: fn(StoreKind) -> Target,
     /// Creates the databases that the benchmark needs, and fills them until the slice is over.
     pub(crate) prepare: for<'a> fn(&'a ScratchDatabases, &'a TimeSlice) -> BoxFuture<'a, Prepared>,

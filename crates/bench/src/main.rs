@@ -33,8 +33,8 @@ use std::time::Duration;
 
 use aegis::cli::process::{Signals, start_logging};
 use aegis::config::{BenchSettings, ConfigSources, load};
+use clap::Parser;
 use clap::builder::PossibleValuesParser;
-use clap::{Parser, ValueEnum};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
@@ -133,7 +133,7 @@ async fn find_sites(
     scratch: &mut ScratchFolder,
 ) -> Vec<StoreSite> {
     let mut found = Vec::new();
-    for store in StoreKind::value_variants() {
+    for store in StoreKind::ALL {
         if only.is_none_or(|only| only == *store) {
             let databases = match store {
                 StoreKind::Sqlite => Ok(scratch.sqlite()),
@@ -169,7 +169,7 @@ async fn measure_all(
         |benchmark: &&&Benchmark| only.is_empty() || only.iter().any(|name| name == benchmark.name);
     let mut results = Vec::new();
     for (store, site) in sites {
-        for benchmark in BENCHMARKS.iter().filter(selected) {
+        for benchmark in BENCHMARKS.iter().filter(selected).filter(|row| row.stores.contains(store)) {
             results.push(match site {
                 Ok(scratch) => measure(benchmark, scratch, rounds).await?,
                 Err(reason) => BenchmarkResult::not_measured(benchmark, *store, reason),

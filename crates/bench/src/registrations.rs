@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use aegis::app::Database;
 use aegis::command::UserCommands;
 use domain::{EmailAddress, PasswordHash, UserCommand, Username};
-use projections::ProjectionContext;
+use projections::{Projection, ProjectionContext, ProjectionHandle, ProjectionRunner, Users, lifecycle};
 use store::tiles::TileStore;
 use store::{Env, EventStore, MasterKey, Position};
 use tokio::task::JoinSet;
@@ -20,6 +20,9 @@ use crate::time_slice::TimeSlice;
 const LOG_SIZE: u64 = 50_000;
 /// Concurrent registrations while a log is filled.
 const FILL_CONCURRENCY: u64 = 256;
+
+const NODE: &str = "bench";
+const VISIBILITY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// As long as a real hash with the default parameters.
 const PASSWORD_HASH: &str =
@@ -113,6 +116,26 @@ impl Registrations {
             done.map_err(BenchError::invalid)??;
         }
         Ok(())
+    }
+
+    /// Starts the projectors of all projections.
+    pub(crate) async fn start_projectors(&self) -> Result<ProjectionHandle, BenchError> {
+        for projection in projections::all() {
+            lifecycle::open(projection, &self.sources, NODE, Env::system().now()).await?;
+        }
+        Ok(ProjectionRunner::new(&projections::all(), self.sources.clone(), Env::system(), NODE).start())
+    }
+
+    /// Waits until the event at `position` is in the rows of `users`.
+    pub(crate) async fn wait_until_visible(&self, position: Position) -> Result<(), BenchError> {
+        let users: &dyn Projection = &Users;
+        let table = users.table(self.store.progress().live_version(Users.name()));
+        if self.store.wait_until_applied(&table.name, position, VISIBILITY_TIMEOUT).await {
+            return Ok(());
+        }
+        Err(BenchError::InvalidMeasurement(format!(
+            "position {position} was not projected within {VISIBILITY_TIMEOUT:?}"
+        )))
     }
 
     /// Registers one user; returns the position of the event.

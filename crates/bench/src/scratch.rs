@@ -22,6 +22,8 @@ pub(crate) enum StoreKind {
 }
 
 impl StoreKind {
+    pub(crate) const ALL: &'static [Self] = &[Self::Sqlite, Self::Mongodb];
+
     /// Its name in results.
     pub(crate) fn as_str(self) -> &'static str {
         match self {

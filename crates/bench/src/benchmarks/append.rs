@@ -18,6 +18,7 @@ pub(crate) static APPEND_ALONE: Benchmark = Benchmark {
     unit: "ms",
     meaning: "one registration after the other: how long the event store takes for each; the baseline is a bare \
         transaction that writes the same documents (head, key-store entry, event)",
+    stores: StoreKind::ALL,
     target: |_| Target::RatioAtMost(1.5),
     prepare: |scratch, _| Box::pin(Appends::prepare(scratch, false)),
 };
@@ -29,6 +30,7 @@ pub(crate) static APPEND_GROUPED: Benchmark = Benchmark {
         mongodb is a bare insertMany of 1,000 of the same event documents at a time into a collection with \
         the same indexes; on sqlite bare inserts of the same rows (event, key store entry, claims), 1,000 \
         registrations a transaction",
+    stores: StoreKind::ALL,
     target: |store| match store {
         StoreKind::Mongodb => Target::RatioAtLeast(0.28),
         StoreKind::Sqlite => Target::ValueAtLeast(20_000.0),

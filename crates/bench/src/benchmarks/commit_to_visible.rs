@@ -1,16 +1,17 @@
 //! The time from the commit of an event until its rows are visible.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use projections::{Projection, ProjectionHandle, ProjectionRunner, Users, lifecycle};
-use store::Env;
+use projections::ProjectionHandle;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::benchmark::{Benchmark, Comparison, prepared};
 use crate::error::BenchError;
 use crate::registrations::Registrations;
+use crate::scratch::StoreKind;
 use crate::target::{Round, Target, p99_ms};
 use crate::time_slice::TimeSlice;
 
@@ -24,23 +25,20 @@ pub(crate) static COMMIT_TO_VISIBLE: Benchmark = Benchmark {
     unit: "ms",
     meaning: "1,000 registrations per second, at a fixed rate: the time from the acknowledged commit until the \
          event is in the rows of `users` (p99); the baseline is the promised 20 ms",
+    stores: StoreKind::ALL,
     target: |_| Target::RatioAtMost(1.0),
     prepare: |scratch, _| {
         Box::pin(async move {
             let subject = Registrations::open(&scratch.database().await?).await?;
-            let sources = subject.sources().clone();
-            for projection in projections::all() {
-                lifecycle::open(projection, &sources, "bench", Env::system().now()).await?;
-            }
-            let runner = ProjectionRunner::new(&projections::all(), sources, Env::system(), "bench").start();
-            prepared(Watching { subject: std::sync::Arc::new(subject), runner })
+            let projectors = subject.start_projectors().await?;
+            prepared(Watching { subject: Arc::new(subject), projectors })
         })
     },
 };
 
 struct Watching {
-    subject: std::sync::Arc<Registrations>,
-    runner: ProjectionHandle,
+    subject: Arc<Registrations>,
+    projectors: ProjectionHandle,
 }
 
 #[async_trait]
@@ -52,18 +50,11 @@ impl Comparison for Watching {
         let mut under_way = JoinSet::new();
         while !slice.is_over() || under_way.is_empty() {
             pace.tick().await;
-            let subject = std::sync::Arc::clone(&self.subject);
+            let subject = Arc::clone(&self.subject);
             under_way.spawn(async move {
                 let position = subject.register_one().await?;
                 let committed = Instant::now();
-                let events = &subject.sources().events;
-                let users: &dyn Projection = &Users;
-                let table = users.table(events.progress().live_version(Users.name()));
-                if !events.wait_until_applied(&table.name, position, Duration::from_secs(30)).await {
-                    return Err(BenchError::InvalidMeasurement(format!(
-                        "position {position} was not projected within 30 s"
-                    )));
-                }
+                subject.wait_until_visible(position).await?;
                 Ok::<_, BenchError>(committed.elapsed())
             });
         }
@@ -76,8 +67,8 @@ impl Comparison for Watching {
     }
 
     async fn finish(self: Box<Self>) {
-        self.runner.stop().await;
-        if let Ok(subject) = std::sync::Arc::try_unwrap(self.subject) {
+        self.projectors.stop().await;
+        if let Ok(subject) = Arc::try_unwrap(self.subject) {
             subject.close().await;
         }
     }

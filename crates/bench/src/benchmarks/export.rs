@@ -13,6 +13,7 @@ use crate::benchmark::{Benchmark, Comparison, prepared};
 use crate::error::BenchError;
 use crate::raw::{self, RawDriver};
 use crate::registrations::{EventRange, Registrations};
+use crate::scratch::StoreKind;
 use crate::target::{Round, Target, per_second};
 use crate::time_slice::TimeSlice;
 
@@ -22,6 +23,7 @@ pub(crate) static EXPORT: Benchmark = Benchmark {
     meaning: "`events export` of a log of 50,000 registrations (fewer if SECONDS are too few to create them), \
          decrypted and rendered into a file that is synced to disk; the baseline is the bare driver, which \
          reads the same events and discards them",
+    stores: StoreKind::ALL,
     target: |_| Target::ValueAtLeast(50_000.0),
     prepare: |scratch, slice| {
         Box::pin(async move {

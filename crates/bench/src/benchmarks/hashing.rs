@@ -11,6 +11,7 @@ use store::{Env, Envelope, EventQuery};
 use crate::benchmark::{Benchmark, Comparison, prepared};
 use crate::error::BenchError;
 use crate::registrations::{EventRange, Registrations};
+use crate::scratch::StoreKind;
 use crate::target::{Round, Target};
 use crate::time_slice::TimeSlice;
 
@@ -24,6 +25,7 @@ pub(crate) static HASHING: Benchmark = Benchmark {
     unit: "us",
     meaning: "the time per event to compute its canonical form, its leaf, the root over all, and a signed head \
          for every 128 events; the baseline is the time per append with 512 concurrent registrations",
+    stores: StoreKind::ALL,
     target: |_| Target::RatioAtMost(0.1),
     prepare: |scratch, _| {
         Box::pin(async move {

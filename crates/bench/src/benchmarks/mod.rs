@@ -6,6 +6,7 @@ mod export;
 mod hashing;
 mod proof;
 mod rebuild;
+mod sign_up_cost;
 mod verify;
 
 #[cfg(test)]
@@ -13,12 +14,14 @@ pub(crate) use self::append::APPEND_GROUPED;
 use crate::benchmark::Benchmark;
 
 /// All benchmarks, in the order in which they are measured.
-pub(crate) static BENCHMARKS: [&Benchmark; 8] = [
+pub(crate) static BENCHMARKS: [&Benchmark; 10] = [
     &append::APPEND_ALONE,
     &append::APPEND_GROUPED,
     &hashing::HASHING,
     &rebuild::REBUILD,
     &commit_to_visible::COMMIT_TO_VISIBLE,
+    &sign_up_cost::SIGN_UP_COMMANDS,
+    &sign_up_cost::SIGN_UP_TRANSACTIONS,
     &verify::VERIFY,
     &proof::PROOF,
     &export::EXPORT,

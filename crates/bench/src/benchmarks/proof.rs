@@ -9,6 +9,7 @@ use store::{Env, Position};
 use crate::benchmark::{Benchmark, Comparison, prepared};
 use crate::error::BenchError;
 use crate::registrations::Registrations;
+use crate::scratch::StoreKind;
 use crate::target::{Round, Target, p99_ms};
 use crate::time_slice::TimeSlice;
 
@@ -20,6 +21,7 @@ pub(crate) static PROOF: Benchmark = Benchmark {
     unit: "ms",
     meaning: "inclusion proofs of random positions in a log of 50,000 registrations (fewer if SECONDS are too \
          few to create them), one after the other (p99); the baseline is the promised 10 ms",
+    stores: StoreKind::ALL,
     target: |_| Target::RatioAtMost(1.0),
     prepare: |scratch, slice| {
         Box::pin(async move {

@@ -20,6 +20,7 @@ pub(crate) static REBUILD: Benchmark = Benchmark {
     meaning: "`users` is rebuilt from a log of 50,000 registrations (fewer if SECONDS are too few to create \
          them), from the command to the cutover; the baseline is bare inserts of the same rows, 1,000 at a \
          time, into a table with the same indexes",
+    stores: StoreKind::ALL,
     target: |store| match store {
         StoreKind::Mongodb => Target::RatioAtLeast(0.5),
         // Bare inserts are about three times as fast as on MongoDB, so this is at least as many rows per

@@ -11,6 +11,7 @@ use crate::benchmark::{Benchmark, Comparison, prepared};
 use crate::error::BenchError;
 use crate::raw::{self, RawDriver};
 use crate::registrations::{EventRange, Registrations};
+use crate::scratch::StoreKind;
 use crate::target::{Round, Target, per_second};
 use crate::time_slice::TimeSlice;
 
@@ -20,6 +21,7 @@ pub(crate) static VERIFY: Benchmark = Benchmark {
     meaning: "`events verify` over a log of 50,000 registrations (fewer if SECONDS are too few to create them): \
          every hash, ciphertext, version and claim, the tiles, the root and the signature; the baseline is \
          the bare driver, which reads the same events and discards them",
+    stores: StoreKind::ALL,
     target: |_| Target::ValueAtLeast(100_000.0),
     prepare: |scratch, slice| {
         Box::pin(async move {

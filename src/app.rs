@@ -35,6 +35,15 @@ pub struct App {
     startup_error: Mutex<Option<String>>,
 }
 
+/// Why there are no services yet.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotStarted {
+    #[error("the service is starting: its database is being opened")]
+    Opening,
+    #[error("the database cannot be opened: {0}")]
+    Unavailable(String),
+}
+
 impl App {
     /// An application without its database.
     ///
@@ -95,12 +104,11 @@ impl App {
     }
 
     /// # Errors
-    /// [`StoreError::Unavailable`] while the database is not open.
-    pub fn services(&self) -> Result<&Services, StoreError> {
+    /// [`NotStarted`] while the database is not open.
+    pub fn services(&self) -> Result<&Services, NotStarted> {
         self.services.get().ok_or_else(|| {
             let error = self.startup_error.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let what = error.unwrap_or_else(|| "it is being opened".to_owned());
-            StoreError::Unavailable { what, source: None }
+            error.map_or(NotStarted::Opening, NotStarted::Unavailable)
         })
     }
 

@@ -11,6 +11,9 @@ use store::{LogIdentity, PersonalData, StoredEvent};
 /// future event type, is never disclosed by mistake.
 const DISCLOSED_PERSONAL_FIELDS: [&str; 3] = ["email", "username", "reason"];
 
+/// What the actors of the command line begin with; the login name follows.
+pub(crate) const OPERATOR: &str = "operator:";
+
 /// Whether personal values are included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disclosure {
@@ -57,9 +60,17 @@ impl CloudEvent {
             epoch: log.epoch,
             streamversion: envelope.version,
             schemaversion: envelope.schema,
-            actor: envelope.actor.clone(),
+            actor: actor(&envelope.actor, disclosure).to_owned(),
             data: data(event, disclosure),
         }
+    }
+}
+
+/// The actor. The login name of an operator is personal.
+fn actor(actor: &str, disclosure: Disclosure) -> &str {
+    match actor.strip_prefix(OPERATOR) {
+        Some(_) if disclosure == Disclosure::Redacted => OPERATOR.trim_end_matches(':'),
+        _ => actor,
     }
 }
 
@@ -141,6 +152,17 @@ mod tests {
                 "actor": "user-0193e2b4-0000-7000-8000-000000000001",
                 "data": {"email": "ada@example.com", "username": "ada"}
             })
+        );
+    }
+
+    #[test]
+    fn login_name_of_an_operator_is_personal() {
+        let mut event = registered(known());
+        event.envelope.actor = "operator:ada".to_owned();
+        let actor = |disclosure| CloudEvent::new(&event, LOG, disclosure).actor;
+        assert_eq!(
+            (actor(Disclosure::Personal).as_str(), actor(Disclosure::Redacted).as_str()),
+            ("operator:ada", "operator")
         );
     }
 

@@ -16,7 +16,7 @@ use store::tiles::ProofError;
 use store::{Finding, Position, ProjectionVersion, StoreError};
 
 use crate::command::{CommandError, SkipError};
-use crate::config::{ConfigError, DataFolderError, InvalidSettings};
+use crate::config::{ConfigError, DataFolderError, InvalidSettings, RedactedStderr};
 use crate::crypto::{HashingError, PasswordHashError};
 use crate::export::ExportError;
 use crate::export::verify::ExportMismatch;
@@ -114,11 +114,8 @@ pub(super) enum CliError {
          grants the required role"
     )]
     NotASubscriber(UserId),
-    #[error(
-        "the webhook's URL is not allowed: {0}. AEGIS_WEBHOOK_ALLOW_PRIVATE names non-public networks that \
-         may be reached"
-    )]
-    UrlNotAllowed(String),
+    #[error("the webhook's URL is not allowed: {error}{hint}")]
+    UrlNotAllowed { error: String, hint: &'static str },
     #[error("{node} is running: stop every service on this database first")]
     ServiceRunning { node: String },
     #[error("--delete-old deletes key files in the data directory, but the master key comes from settings")]
@@ -181,14 +178,14 @@ impl CliError {
             _ => ExitCode::FAILURE,
         };
         // If stderr is closed too, the exit code must suffice.
-        drop(writeln!(io::stderr().lock(), "aegis: {self}"));
+        drop(RedactedStderr.write_all(format!("aegis: {self}\n").as_bytes()));
         code
     }
 }
 
 /// Prints a warning about a command that was executed: the exit code stays 0.
 pub(super) fn warn(text: &str) {
-    drop(writeln!(io::stderr().lock(), "aegis: warning: {text}"));
+    drop(RedactedStderr.write_all(format!("aegis: warning: {text}\n").as_bytes()));
 }
 
 impl From<io::Error> for CliError {

@@ -7,17 +7,17 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 
-use crate::config::{LogFormat, LogSettings};
+use crate::config::{LogFormat, LogSettings, RedactedStderr};
 
 /// Starts logging. Does nothing if the process logs already.
 pub fn start_logging(settings: &LogSettings) {
     // The filter was checked with the settings; if it fails nevertheless, errors must not be lost.
     let filter = EnvFilter::builder().parse(&settings.filter).unwrap_or_else(|_| EnvFilter::new("error"));
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match settings.format {
-        LogFormat::Json => fmt::layer().json().flatten_event(true).with_writer(io::stderr).boxed(),
+        LogFormat::Json => fmt::layer().json().flatten_event(true).with_writer(|| RedactedStderr).boxed(),
         // On a terminal the library decides on colours: it respects NO_COLOR.
-        LogFormat::Text if io::stderr().is_terminal() => fmt::layer().with_writer(io::stderr).boxed(),
-        LogFormat::Text => fmt::layer().with_ansi(false).with_writer(io::stderr).boxed(),
+        LogFormat::Text if io::stderr().is_terminal() => fmt::layer().with_writer(|| RedactedStderr).boxed(),
+        LogFormat::Text => fmt::layer().with_ansi(false).with_writer(|| RedactedStderr).boxed(),
     };
     drop(tracing_subscriber::registry().with(layer.with_filter(filter)).try_init());
 }

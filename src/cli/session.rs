@@ -33,8 +33,7 @@ impl Session {
     async fn open(sources: &ConfigSources) -> Result<Self, CliError> {
         let (settings, env) = (load_settings(sources)?, Env::system());
         let services = with_timeout(&settings, open_services(&settings, &env)).await?;
-        let (context, sender) =
-            (operator::command_context(sources, &env), WebhookSender::new(&settings.webhooks));
+        let (context, sender) = (operator::command_context(&env), WebhookSender::new(&settings.webhooks));
         Ok(Self { services, env, context, sender })
     }
 

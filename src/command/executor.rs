@@ -25,6 +25,12 @@ pub(super) trait Decider: Sync {
 
     fn load(&self, store: &EventStore) -> impl Future<Output = Result<Self::State, CommandError>> + Send;
 
+    /// The version of the aggregate, which the condition of the command is compared with; `None` if the command
+    /// creates it, or it does not exist.
+    fn version(&self, _: &Self::State) -> Option<u64> {
+        None
+    }
+
     fn decide(&self, state: Self::State, env: &Env) -> Result<Decision<Self::Output>, CommandError>;
 
     /// Whether the append failed because what was loaded has changed since, beside a conflict of versions: then
@@ -49,7 +55,8 @@ pub(super) struct Decision<O> {
 /// Executes a command.
 ///
 /// # Errors
-/// The rejection of the decider, [`CommandError::Contended`] after [`MAX_ATTEMPTS`] conflicts, and errors of
+/// [`CommandError::VersionMismatch`] if the condition excludes the current version, the rejection of the decider,
+/// [`CommandError::Contended`] after [`MAX_ATTEMPTS`] conflicts, and errors of
 /// the store.
 #[tracing::instrument(
     name = "command",
@@ -69,11 +76,14 @@ pub(super) async fn execute<D: Decider>(
 ) -> Result<D::Output, CommandError> {
     for _ in 0..MAX_ATTEMPTS {
         let state = decider.load(store).await?;
+        if let Some(actual) = decider.version(&state).filter(|version| !context.condition.permits(*version)) {
+            return Err(CommandError::VersionMismatch { aggregate: decider.aggregate(), actual });
+        }
         let Decision { writes, guards, mut output } = decider.decide(state, env)?;
         if writes.is_empty() {
             return Ok(output);
         }
-        let CommandContext { actor, request_id, idempotency } = context.clone();
+        let CommandContext { actor, request_id, idempotency, .. } = context.clone();
         match store.append(&Append { actor, request_id, writes, guards, idempotency }).await {
             Ok(appended) => {
                 D::complete(&mut output, &appended);

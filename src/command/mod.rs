@@ -5,6 +5,7 @@ mod executor;
 mod owned_webhooks;
 mod projection_skip;
 mod user;
+mod version_condition;
 mod webhook;
 mod webhook_registration;
 mod webhook_state;
@@ -12,6 +13,7 @@ mod webhook_state;
 pub use owned_webhooks::WebhookIndex;
 pub use projection_skip::{RecordedSkip, SkipError, skip};
 pub use user::{UserCommands, UserState};
+pub use version_condition::{VersionCondition, Versions};
 pub use webhook::WebhookCommands;
 pub use webhook_registration::NewWebhook;
 pub use webhook_state::WebhookState;
@@ -30,13 +32,20 @@ pub struct CommandContext {
     pub request_id: String,
     /// Makes the append happen at most once.
     pub idempotency: Option<IdempotencyKey>,
+    /// What the version of the aggregate must be, if it exists.
+    pub condition: VersionCondition,
 }
 
 impl CommandContext {
-    /// A context without an idempotency key.
+    /// A context without an idempotency key and without a condition.
     #[must_use]
     pub fn new(actor: impl Into<String>, request_id: impl Into<String>) -> Self {
-        Self { actor: actor.into(), request_id: request_id.into(), idempotency: None }
+        Self {
+            actor: actor.into(),
+            request_id: request_id.into(),
+            idempotency: None,
+            condition: VersionCondition::default(),
+        }
     }
 
     /// The actor without its identity, which is personal: `user`, `token`, `operator` or `system`.
@@ -74,9 +83,9 @@ pub enum CommandError {
     WebhookRejected(#[from] WebhookRejection),
     #[error(transparent)]
     LastAdministrator(#[from] LastAdministrator),
-    /// The `If-Match` of the request is not the current version.
-    #[error("user {id} is at version {actual}, not at {expected}")]
-    VersionMismatch { id: UserId, expected: u64, actual: u64 },
+    /// The condition of the command excludes the current version.
+    #[error("{aggregate} is at version {actual}, which the condition of the request excludes")]
+    VersionMismatch { aggregate: Aggregate, actual: u64 },
     /// Every attempt conflicted with another writer; nothing was appended.
     #[error("{0} is being changed by other requests; nothing was appended, try again")]
     Contended(Aggregate),

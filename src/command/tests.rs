@@ -9,7 +9,7 @@ use domain::{
 use store::memory::Memory;
 use store::{AppendError, Env, EventQuery, EventStore, MasterKey, PersonalData};
 
-use super::{CommandContext, CommandError, UserCommands, UserState};
+use super::{CommandContext, CommandError, UserCommands, UserState, VersionCondition, Versions};
 
 const ERASE: UserCommand = UserCommand::Erase { reason: ErasureReason::Request };
 
@@ -32,7 +32,7 @@ impl World {
     }
 
     async fn execute(&self, id: UserId, command: &UserCommand) -> Result<UserState, CommandError> {
-        self.users.execute(&CommandContext::new("operator:test", "r"), id, command, None).await
+        self.users.execute(&CommandContext::new("operator:test", "r"), id, command).await
     }
 
     async fn types(&self) -> Vec<String> {
@@ -69,10 +69,11 @@ async fn commands_to_an_erased_user_are_rejected_at_any_expected_version() {
     let world = World::new().await;
     let id = world.sign_up("ada").await.unwrap();
     world.execute(id, &ERASE).await.unwrap();
-    let context = CommandContext::new("operator:test", "r");
-    for if_match in [None, Some(1), Some(3)] {
+    for one_of in [None, Some(Versions::OneOf(vec![1])), Some(Versions::OneOf(vec![3]))] {
+        let condition = VersionCondition { one_of, none_of: None };
+        let context = CommandContext { condition, ..CommandContext::new("operator:test", "r") };
         for command in [ERASE, UserCommand::Reactivate { reason: None }] {
-            let refused = world.users.execute(&context, id, &command, if_match).await.unwrap_err();
+            let refused = world.users.execute(&context, id, &command).await.unwrap_err();
             assert!(matches!(refused, CommandError::Rejected(Rejection::Erased)), "{refused:?}");
         }
     }

@@ -81,20 +81,19 @@ impl UserCommands {
         execute(&self.store, &self.env, context, &decider).await
     }
 
-    /// Executes a command to an existing user. With `if_match` the stream must be at that version.
+    /// Executes a command to an existing user.
     ///
     /// # Errors
     /// [`domain::Rejection::Unknown`] or [`domain::Rejection::Erased`] if there is no such user,
-    /// [`CommandError::VersionMismatch`] if the version is not `if_match`.
+    /// [`CommandError::VersionMismatch`] if the condition excludes the current version.
     pub async fn execute(
         &self,
         context: &CommandContext,
         id: UserId,
         command: &UserCommand,
-        if_match: Option<u64>,
     ) -> Result<UserState, CommandError> {
         let (commands, index) = (vec![command.clone()], Arc::clone(&self.index));
-        let decider = UserDecider { id, is_new: false, commands, if_match, index };
+        let decider = UserDecider { id, is_new: false, commands, index };
         execute(&self.store, &self.env, context, &decider).await
     }
 
@@ -128,7 +127,7 @@ impl UserCommands {
 
     fn for_new_user(&self, commands: Vec<UserCommand>) -> UserDecider {
         let (id, index) = (UserId::from_uuid(self.env.uuid()), Arc::clone(&self.index));
-        UserDecider { id, is_new: true, commands, if_match: None, index }
+        UserDecider { id, is_new: true, commands, index }
     }
 
     /// Whether the installation has an active administrator.
@@ -146,7 +145,6 @@ struct UserDecider {
     /// The id was drawn for this command: there is no stream to read.
     is_new: bool,
     commands: Vec<UserCommand>,
-    if_match: Option<u64>,
     index: Arc<dyn WebhookIndex>,
 }
 
@@ -219,13 +217,13 @@ impl Decider for UserDecider {
         Ok(UserStreams { user, decided, system, webhooks })
     }
 
+    fn version(&self, streams: &UserStreams) -> Option<u64> {
+        matches!(streams.user.state, User::Present(_)).then_some(streams.user.version)
+    }
+
     fn decide(&self, streams: UserStreams, env: &Env) -> Result<Decision<UserState>, CommandError> {
         let UserStreams { user, decided, system, webhooks } = streams;
         let Loaded { state: before, version, first_event_at } = user;
-        let is_present = matches!(before, User::Present(_));
-        if let Some(expected) = self.if_match.filter(|expected| is_present && *expected != version) {
-            return Err(CommandError::VersionMismatch { id: self.id, expected, actual: version });
-        }
         let UserDecision { after, events } = decided?;
         let account = remaining_account(&before, after)?;
         let (mut writes, mut guards) = (Vec::new(), Vec::new());

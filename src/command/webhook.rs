@@ -133,6 +133,10 @@ impl Decider for WebhookDecider {
         }
     }
 
+    fn version(&self, loaded: &Loaded<Webhook>) -> Option<u64> {
+        matches!(loaded.state, Webhook::Present(_)).then_some(loaded.version)
+    }
+
     fn decide(&self, loaded: Loaded<Webhook>, env: &Env) -> Result<Decision<WebhookState>, CommandError> {
         let events = decide(&loaded.state, self.command.clone())?;
         let mut writes = Vec::new();

@@ -3,7 +3,7 @@
 //! was encrypted with another.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -21,6 +21,9 @@ pub(super) const SECRET_KEY_FILE: &str = "secret.key";
 /// Wraps all stored keys.
 pub(super) const MASTER_KEY_FILE: &str = "master.key";
 
+/// What every SQLite database begins with.
+const SQLITE_HEADER: &[u8] = b"SQLite format 3\0";
+
 /// Why the data directory cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DataFolderError {
@@ -35,6 +38,12 @@ pub enum DataFolderError {
         key_file.display()
     )]
     MasterKeyMissing { database: PathBuf, key_file: PathBuf },
+    #[error(
+        "{} is not a SQLite database: it was not created by Aegis, or it is damaged. Restore it from a backup, or \
+         set AEGIS_DATA_DIR to another directory",
+        .0.display()
+    )]
+    NotADatabase(PathBuf),
     #[error("{} contains no valid key, it {problem}. Restore it from a backup", file.display())]
     InvalidKey { file: PathBuf, problem: String },
     #[error(
@@ -93,6 +102,24 @@ impl DataFolder {
     pub(super) fn contains(&self, name: &str) -> Result<bool, DataFolderError> {
         let path = self.path.join(name);
         path.try_exists().map_err(|error| DataFolderError::io("access", &path, &error))
+    }
+
+    /// Checks that the file of the database, if there is one, is a database: otherwise a missing key is not what is
+    /// wrong. An empty file is an empty database.
+    pub(super) fn check_database(&self) -> Result<(), DataFolderError> {
+        let path = self.path.join(DATABASE_FILE);
+        let mut header = Vec::new();
+        let read = File::open(&path).and_then(|file| {
+            let length = u64::try_from(SQLITE_HEADER.len()).unwrap_or(u64::MAX);
+            file.take(length).read_to_end(&mut header)
+        });
+        match read {
+            Ok(0) => Ok(()),
+            Ok(_) if header == SQLITE_HEADER => Ok(()),
+            Ok(_) => Err(DataFolderError::NotADatabase(path)),
+            // Opening the database reports it.
+            Err(_) => Ok(()),
+        }
     }
 
     pub(super) fn load_or_generate_secret_key(&mut self, env: &Env) -> Result<Secret, DataFolderError> {
@@ -189,6 +216,21 @@ mod tests {
         let error = started(parent.path()).unwrap_err();
         assert!(matches!(error, DataFolderError::MasterKeyMissing { .. }), "{error}");
         assert!(!parent.path().join("master.key").exists());
+    }
+
+    #[test]
+    fn file_that_is_no_database_is_not_reported_as_a_missing_key() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = folder(parent.path());
+        folder.check_database().unwrap();
+        for (content, is_database) in
+            [("", true), ("SQLite format 3\0…", true), ("hello", false), ("x\n", false)]
+        {
+            fs::write(parent.path().join("aegis.db"), content).unwrap();
+            let not_a_database = DataFolderError::NotADatabase(parent.path().join("aegis.db"));
+            let expected = if is_database { Ok(()) } else { Err(not_a_database) };
+            assert_eq!(folder.check_database(), expected, "{content}");
+        }
     }
 
     #[test]

@@ -187,6 +187,11 @@ settings! {
 /// these prefixes.
 const FOREIGN_PREFIXES: [&str; 3] = ["AEGIS_TEST_", "AEGIS_PORT", "AEGIS_SERVICE_"];
 
+/// Whether the name is that of a secret, or of a URL with one.
+pub(super) fn is_secret(name: &str) -> bool {
+    ALL.iter().any(|definition| definition.name == name && definition.sensitivity != Public)
+}
+
 /// Whether a name is no setting of Aegis although it starts with `AEGIS_`.
 pub(super) fn is_foreign(name: &str) -> bool {
     FOREIGN_PREFIXES.iter().any(|prefix| name.starts_with(prefix))

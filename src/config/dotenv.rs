@@ -9,9 +9,19 @@ use std::sync::LazyLock;
 
 use regex::{Captures, Regex};
 
-/// A line that cannot be parsed, counted from 1. Its text is not repeated: it may contain a secret.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct InvalidLine(pub(super) usize);
+/// A line that cannot be used, counted from 1. Its text is not repeated: it may contain a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct InvalidLine {
+    pub(super) line: usize,
+    pub(super) problem: LineProblem,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum LineProblem {
+    Syntax,
+    /// A reference to a secret of that name.
+    RepeatsSecret(String),
+}
 
 /// Blank lines and then a comment, or a name with or without a value, to the end of its line.
 const STATEMENT: &str = r#"(?xs) ^ \s* (?:
@@ -37,10 +47,11 @@ fn regex(pattern: &str) -> Regex {
     Regex::new(pattern).expect("valid pattern")
 }
 
-/// The names and values of a file, where later lines override earlier ones, and the lines that cannot be
-/// parsed. `lookup` resolves references to names that no earlier line defines.
+/// The names and values of a file, where later lines override earlier ones, and the lines that cannot be used.
+/// `lookup` resolves references to names that no earlier line defines; secrets are never resolved.
 pub(super) fn parse(
     text: &str,
+    is_secret: impl Fn(&str) -> bool,
     lookup: impl Fn(&str) -> Option<String>,
 ) -> (BTreeMap<String, String>, Vec<InvalidLine>) {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -48,23 +59,39 @@ pub(super) fn parse(
     while !rest.is_empty() {
         let Some(statement) = STATEMENT_REGEX.captures(rest) else {
             let line = rest.trim_start();
-            let consumed = text.len() - line.len();
-            invalid.push(InvalidLine(1 + text.bytes().take(consumed).filter(|byte| *byte == b'\n').count()));
+            invalid.push(InvalidLine { line: line_number(text, line), problem: LineProblem::Syntax });
             rest = line.split_once('\n').map_or("", |(_, rest)| rest);
             continue;
         };
+        let begun = rest.trim_start();
         rest = rest.split_at(statement.get_match().len()).1;
         let name = statement.name("quoted_name").or_else(|| statement.name("name"));
         // A name without `=` sets nothing.
         if let (Some(name), true) = (name, statement.name("value").is_some()) {
-            let value = value(&statement, |name| values.get(name).cloned().or_else(|| lookup(name)));
+            let mut repeated = None;
+            let value = value(&statement, |name| {
+                if is_secret(name) {
+                    repeated = Some(name.to_owned());
+                    return None;
+                }
+                values.get(name).cloned().or_else(|| lookup(name))
+            });
+            if let Some(secret) = repeated {
+                let problem = LineProblem::RepeatsSecret(secret);
+                invalid.push(InvalidLine { line: line_number(text, begun), problem });
+            }
             values.insert(name.as_str().to_owned(), value);
         }
     }
     (values, invalid)
 }
 
-fn value(statement: &Captures<'_>, lookup: impl Fn(&str) -> Option<String>) -> String {
+/// The number of the line at which the rest of the text begins.
+fn line_number(text: &str, rest: &str) -> usize {
+    1 + text.bytes().take(text.len() - rest.len()).filter(|byte| *byte == b'\n').count()
+}
+
+fn value(statement: &Captures<'_>, mut lookup: impl FnMut(&str) -> Option<String>) -> String {
     if let Some(text) = statement.name("single") {
         return unescape(text.as_str(), |escaped| matches!(escaped, '\\' | '\'').then_some(escaped));
     }
@@ -121,7 +148,8 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> BTreeMap<String, String> {
-        let (values, bad) = parse(text, |name| (name == "HOME").then(|| "/home/ada".to_owned()));
+        let (values, bad) =
+            parse(text, |name| name == "KEY", |name| (name == "HOME").then(|| "/home/ada".to_owned()));
         assert_eq!(bad, [], "{text}");
         values
     }
@@ -159,10 +187,19 @@ mod tests {
 
     #[test]
     fn invalid_line_is_reported_by_number() {
-        let (values, bad) = parse("A=1\n\n='x'\nB=\"two\n\nlines\"\nC='x' y\nD=2", |_| None);
-        assert_eq!(bad, [InvalidLine(3), InvalidLine(7)]);
+        let syntax = |line| InvalidLine { line, problem: LineProblem::Syntax };
+        let (values, bad) = parse("A=1\n\n='x'\nB=\"two\n\nlines\"\nC='x' y\nD=2", |_| false, |_| None);
+        assert_eq!(bad, [syntax(3), syntax(7)]);
         assert_eq!(values.into_keys().collect::<Vec<_>>(), ["A", "B", "D"]);
-        let (values, bad) = parse("A=\"never closed\nB=1", |_| None);
-        assert_eq!((bad, values.len()), (vec![InvalidLine(1)], 1));
+        let (values, bad) = parse("A=\"never closed\nB=1", |_| false, |_| None);
+        assert_eq!((bad, values.len()), (vec![syntax(1)], 1));
+    }
+
+    #[test]
+    fn secrets_are_never_interpolated() {
+        let text = "KEY=s3cret\n\nNAME=\"x ${KEY}\"\nOTHER='${KEY}'\n";
+        let (values, bad) = parse(text, |name| name == "KEY", |_| Some("s3cret".to_owned()));
+        assert_eq!(bad, [InvalidLine { line: 3, problem: LineProblem::RepeatsSecret("KEY".to_owned()) }]);
+        assert_eq!((values["NAME"].as_str(), values["OTHER"].as_str()), ("x ", "${KEY}"));
     }
 }

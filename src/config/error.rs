@@ -68,6 +68,15 @@ pub enum SettingProblem {
     Syntax(String),
     #[error("cannot read {}: {reason}", path.display())]
     Unreadable { path: PathBuf, reason: String },
+    #[error(
+        "{} belongs to the user with id {owner}, neither to the one who runs Aegis nor to root, and is not obeyed: \
+         change its owner, or start Aegis in another directory",
+        path.display()
+    )]
+    ForeignOwner { path: PathBuf, owner: u32 },
+    /// A secret would get into a setting that is shown.
+    #[error("`${{{0}}}` is a secret, which another setting must not repeat: write the value itself")]
+    RepeatsSecret(String),
     #[error("{} is empty", .0.display())]
     EmptyFile(PathBuf),
     /// What the parser of the setting reported.

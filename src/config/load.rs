@@ -127,7 +127,10 @@ fn master_keys(
 ) -> Result<MasterKeySetting, ConfigError> {
     match (current, folder) {
         (Some(current), _) => Ok(MasterKeySetting::configured(current, previous)),
-        (None, Some(folder)) => Ok(stored(folder, previous)?),
+        (None, Some(folder)) => {
+            folder.check_database()?;
+            Ok(stored(folder, previous)?)
+        }
         (None, None) => Err(required_with_mongo(&setting::MASTER_KEY).into()),
     }
 }

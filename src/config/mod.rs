@@ -12,6 +12,7 @@ mod error;
 pub mod load;
 mod master_keys;
 mod parse;
+mod redaction;
 pub mod settings;
 pub mod show;
 mod sources;
@@ -22,6 +23,7 @@ pub use data_folder::{DATABASE_FILE, DataFolderError};
 pub use error::{InvalidSetting, InvalidSettings, SettingProblem, SettingSource};
 pub use load::{BenchSettings, CommandSettings, ConfigError, Loaded, Settings};
 pub use master_keys::{KeyFiles, LoadedKey, MasterKeySetting};
+pub use redaction::{RedactedStderr, redact};
 pub use settings::{
     AdministratorSettings, DatabaseSettings, HttpSettings, LogFormat, LogSettings, PasswordSettings, Secret,
     TokenSettings, WebhookSettings,

@@ -11,6 +11,7 @@ use tracing_subscriber::EnvFilter;
 use url::Url;
 
 use super::error::KEY_HINT;
+use super::redaction;
 use super::settings::{LogFormat, Secret};
 
 /// Shorter secrets can be guessed; RFC 7518 §3.2 demands as much for HS256.
@@ -40,12 +41,14 @@ pub(super) fn secret_key(text: &str) -> Result<Secret, String> {
 }
 
 pub(super) fn master_key(text: &str) -> Result<MasterKey, String> {
+    redaction::register(text);
     MasterKey::from_base64(text).map_err(|error| error.to_string())
 }
 
 pub(super) fn master_keys(text: &str) -> Result<Vec<MasterKey>, String> {
     let numbered = (1..).zip(list(text));
     let parse = |(number, key): (usize, &str)| {
+        redaction::register(key);
         MasterKey::from_base64(key).map_err(|error| format!("its key no. {number} {error}"))
     };
     numbered.map(parse).collect()

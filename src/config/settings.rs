@@ -9,6 +9,8 @@ use ipnet::IpNet;
 use jsonwebtoken::Algorithm;
 use zeroize::Zeroizing;
 
+use super::redaction;
+
 /// Where events and read models are stored.
 #[derive(Clone, Debug)]
 pub enum DatabaseSettings {
@@ -109,14 +111,15 @@ pub enum LogFormat {
     Json,
 }
 
-/// A text that must not be shown: no `Display`, no `Serialize`, a `Debug` without content. Wiped when
-/// dropped.
+/// A text that must not be shown: no `Display`, no `Serialize`, a `Debug` without content, masked by value in all
+/// output. Wiped when dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
     #[must_use]
     pub fn new(text: String) -> Self {
+        redaction::register(&text);
         Self(Zeroizing::new(text))
     }
 

@@ -6,11 +6,9 @@ use super::data_folder::{MASTER_KEY_FILE, SECRET_KEY_FILE};
 use super::definitions::{self, DefaultValue, Definition, Sensitivity};
 use super::error::{InvalidSettings, SettingSource};
 use super::load::{Checked, NODE_KEYS, check};
+use super::redaction::{MASK, redact};
 use super::settings::DatabaseSettings;
 use super::sources::ConfigSources;
-
-/// Replaces a secret of any length.
-pub(super) const MASK: &str = "********";
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ShownSetting {
@@ -33,7 +31,8 @@ fn show(definition: &Definition, checked: &Checked) -> ShownSetting {
     let name = definition.name;
     if let Some(found) = checked.values.get(definition) {
         let value = match definition.sensitivity {
-            Sensitivity::Public => found.text.to_string(),
+            // A secret that another setting repeats is masked there as well.
+            Sensitivity::Public => redact(&found.text).into_owned(),
             Sensitivity::Secret => MASK.to_owned(),
             Sensitivity::Url => mask_url(&found.text),
         };
@@ -74,7 +73,6 @@ fn show_key(file: &str, checked: &Checked) -> (Option<String>, String) {
 #[must_use]
 pub fn mask_url(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return MASK.to_owned() };
-    // The last `@`: a password may contain others although it should not.
     let credentials =
         rest.rsplit_once('@').and_then(|(login, hosts)| Some((login.split_once(':')?.0, hosts)));
     let masked = match credentials {

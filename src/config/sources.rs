@@ -4,15 +4,19 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
-use std::fs;
-use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
+use rustix::process::geteuid;
 use zeroize::Zeroizing;
 
 use super::definitions::{self, Definition};
 use super::dotenv;
 use super::error::{InvalidSetting, InvalidSettings, SettingProblem, SettingSource};
+
+const ROOT: u32 = 0;
 
 /// The contents of all sources. Only [`ConfigSources::from_process`] reads the real ones; tests make their
 /// own.
@@ -31,21 +35,16 @@ impl ConfigSources {
     /// The environment of this process and the files in its working directory.
     ///
     /// # Errors
-    /// [`InvalidSettings`] if one of the files exists but cannot be read.
+    /// [`InvalidSettings`] if one of the files exists but cannot be read, or belongs to another user.
     pub fn from_process() -> Result<Self, InvalidSettings> {
         let folder = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
         let mut invalid = Vec::new();
         let mut read = |name: &str, source: SettingSource| {
             let path = folder.join(name);
-            match fs::read_to_string(&path) {
-                Ok(text) => Some(text),
-                Err(error) if error.kind() == ErrorKind::NotFound => None,
-                Err(error) => {
-                    let problem = SettingProblem::Unreadable { path, reason: error.to_string() };
-                    invalid.push(InvalidSetting::new(name, source, problem));
-                    None
-                }
-            }
+            read_own(&path).unwrap_or_else(|problem| {
+                invalid.push(InvalidSetting::new(name, source, problem));
+                None
+            })
         };
         let (dotenv, toml) = (read(".env", SettingSource::DotEnv), read("aegis.toml", SettingSource::Toml));
         InvalidSettings::check(invalid)?;
@@ -58,6 +57,24 @@ impl ConfigSources {
     #[must_use]
     pub fn variable(&self, name: &str) -> Option<&str> {
         self.environment.get(name)?.to_str().filter(|text| !text.is_empty())
+    }
+}
+
+/// The text of a settings file; `None` if it does not exist. Whoever can write such a file decides what Aegis does,
+/// so one that belongs to another user is refused: it may lie in a folder that others can write to.
+fn read_own(path: &Path) -> Result<Option<String>, SettingProblem> {
+    let read = || -> io::Result<(u32, String)> {
+        let mut file = File::open(path)?;
+        let owner = file.metadata()?.uid();
+        let mut text = String::new();
+        file.read_to_string(&mut text)?;
+        Ok((owner, text))
+    };
+    match read() {
+        Ok((owner, text)) if owner == ROOT || owner == geteuid().as_raw() => Ok(Some(text)),
+        Ok((owner, _)) => Err(SettingProblem::ForeignOwner { path: path.to_owned(), owner }),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(SettingProblem::Unreadable { path: path.to_owned(), reason: error.to_string() }),
     }
 }
 
@@ -123,7 +140,9 @@ impl Layer {
         let path = sources.folder.join(path.as_str());
         match fs::read_to_string(&path).map(Zeroizing::new) {
             Ok(text) => {
-                let text = Zeroizing::new(text.trim_end_matches(['\n', '\r']).to_owned());
+                // Editors add a byte order mark or a line end; neither is part of a secret.
+                let text = text.strip_prefix('\u{feff}').unwrap_or(&text).trim_end();
+                let text = Zeroizing::new(text.to_owned());
                 if text.is_empty() {
                     reject(&file_name, SettingProblem::EmptyFile(path.clone()));
                 }
@@ -170,14 +189,17 @@ fn environment(sources: &ConfigSources, invalid: &mut Vec<InvalidSetting>) -> La
 fn dotenv(sources: &ConfigSources, invalid: &mut Vec<InvalidSetting>) -> Layer {
     let source = SettingSource::DotEnv;
     let text = sources.dotenv.as_deref().unwrap_or_default();
-    let (texts, invalid_lines) = dotenv::parse(text, |name| sources.variable(name).map(str::to_owned));
-    invalid.extend(invalid_lines.into_iter().map(|dotenv::InvalidLine(line)| {
-        let problem = "cannot be parsed: not of the form `NAME=value`, or a quote is not closed";
-        InvalidSetting::new(
-            format!("line {line}"),
-            source.clone(),
-            SettingProblem::Syntax(problem.to_owned()),
-        )
+    let (texts, invalid_lines) =
+        dotenv::parse(text, definitions::is_secret, |name| sources.variable(name).map(str::to_owned));
+    invalid.extend(invalid_lines.into_iter().map(|dotenv::InvalidLine { line, problem }| {
+        let problem = match problem {
+            dotenv::LineProblem::Syntax => {
+                let problem = "cannot be parsed: not of the form `NAME=value`, or a quote is not closed";
+                SettingProblem::Syntax(problem.to_owned())
+            }
+            dotenv::LineProblem::RepeatsSecret(name) => SettingProblem::RepeatsSecret(name),
+        };
+        InvalidSetting::new(format!("line {line}"), source.clone(), problem)
     }));
     let texts = texts.into_iter().map(|(name, text)| (name, Zeroizing::new(text))).collect();
     Layer { source, texts }

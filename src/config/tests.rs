@@ -8,7 +8,8 @@ use store::Env;
 
 use super::definitions::DefaultValue;
 use super::load::{for_command, for_service};
-use super::show::{MASK, ShownSetting, show_all};
+use super::redaction::MASK;
+use super::show::{ShownSetting, show_all};
 use super::*;
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";

@@ -2,18 +2,22 @@
 //! resumes there; only a finished file gets its final name.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest::{Context, SHA256};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 
 use super::ExportError;
 use super::format::ExportFormat;
 use super::manifest::Manifest;
 
+const PRIVATE_MODE: u32 = 0o600;
 /// How often the progress is saved.
 const SAVE_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -56,9 +60,10 @@ impl SavedProgress {
     /// The saved progress, if any. A file of other arguments is refused.
     fn read(target: &Path, plan: &ExportPlan) -> Result<Option<Self>, ExportError> {
         let path = sibling(target, ".part.json");
-        let saved: Option<Self> = match fs::read(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
-            text => serde_json::from_slice(&text.map_err(ExportError::file(&path))?).ok(),
+        let saved: Option<Self> = match open_own(&path) {
+            Ok(file) => serde_json::from_reader(BufReader::new(file)).ok(),
+            Err(OpenError::Io(error)) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(error.at(&path)),
         };
         match saved {
             Some(saved) if saved.plan.request != plan.request => Err(ExportError::Refused(format!(
@@ -212,26 +217,77 @@ impl PartialExport {
 /// Opens and locks a file; returns whether it is new. The lock ends with the process.
 fn open_locked(path: &Path) -> Result<(File, bool), ExportError> {
     let open = || {
-        let is_new = !path.try_exists()?;
-        let file =
-            OpenOptions::new().create(true).read(true).write(true).truncate(false).mode(0o600).open(path)?;
+        let (file, is_new) = match create(path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => (open_own(path)?, false),
+            created => (created?, true),
+        };
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),
-            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::Error(error)) => return Err(error.into()),
         }
         // The previous lock holder may have renamed the file before this lock was taken.
         let (ours, named) = (file.metadata()?, fs::metadata(path));
         let is_named = named.is_ok_and(|named| (named.dev(), named.ino()) == (ours.dev(), ours.ino()));
         Ok(is_named.then_some((file, is_new)))
     };
-    let opened = open().map_err(ExportError::file(path))?;
+    let opened = open().map_err(|error: OpenError| error.at(path))?;
     opened.ok_or_else(|| {
         ExportError::Refused(format!(
             "another export is writing {}: wait for it, or choose another file",
             path.display()
         ))
     })
+}
+
+/// Creates a file that did not exist, accessible to its owner only.
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create_new(true).read(true).write(true).mode(PRIVATE_MODE).open(path)
+}
+
+/// Opens an existing file that only this user can access. Anything else may have been prepared by another user, to
+/// read the export or to have it written elsewhere.
+fn open_own(path: &Path) -> Result<File, OpenError> {
+    let no_follow = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
+    let opened = OpenOptions::new().read(true).write(true).custom_flags(no_follow).open(path);
+    let file = opened.map_err(|error| match error.raw_os_error() {
+        Some(code) if code == Errno::LOOP.raw_os_error() => OpenError::Foreign("it is a symbolic link"),
+        _ => OpenError::Io(error),
+    })?;
+    let found = file.metadata()?;
+    if !found.is_file() || found.nlink() != 1 {
+        Err(OpenError::Foreign("it is no regular file with a single name"))
+    } else if found.uid() != geteuid().as_raw() {
+        Err(OpenError::Foreign("it belongs to another user"))
+    } else if found.mode() & 0o077 != 0 {
+        Err(OpenError::Foreign("other users have access to it"))
+    } else {
+        Ok(file)
+    }
+}
+
+/// Why an existing file is not used.
+enum OpenError {
+    Io(io::Error),
+    Foreign(&'static str),
+}
+
+impl From<io::Error> for OpenError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl OpenError {
+    fn at(self, path: &Path) -> ExportError {
+        match self {
+            Self::Io(error) => ExportError::file(path)(error),
+            Self::Foreign(why) => ExportError::Refused(format!(
+                "{} was not written by an export of this user, {why}: remove it, or choose another file",
+                path.display()
+            )),
+        }
+    }
 }
 
 /// Truncates the file to its saved progress and hashes it; a shorter file starts over.
@@ -273,7 +329,12 @@ fn hash_prefix(file: &mut File, bytes: u64, hash: &mut Context) -> std::io::Resu
 fn replace_atomically(path: &Path, text: &[u8]) -> Result<(), ExportError> {
     let new = sibling(path, ".new");
     let write = || {
-        let mut file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&new)?;
+        // What an interrupted export, or another user, has left there is removed and not written to.
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        let mut file = create(&new)?;
         file.write_all(text)?;
         file.sync_all()?;
         fs::rename(&new, path)

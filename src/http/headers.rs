@@ -1,6 +1,6 @@
 //! Headers specific to the service.
 
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::{HeaderName, HeaderValue};
 use store::Position;
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -14,9 +14,4 @@ pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempote
 /// `Aegis-Position`; left out if the write appended nothing.
 pub(crate) fn position_header(position: Option<Position>) -> Option<[(HeaderName, HeaderValue); 1]> {
     position.map(|position| [(POSITION, position.get().into())])
-}
-
-/// `ETag`: the version of a stream, for a later `If-Match`.
-pub(crate) fn entity_tag(version: u64) -> [(HeaderName, String); 1] {
-    [(header::ETAG, format!("\"{version}\""))]
 }

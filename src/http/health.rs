@@ -14,7 +14,8 @@ use serde::Serialize;
 use store::{Head, LogClock, Position, ProjectionLag, StoreError};
 use utoipa::ToSchema;
 
-use crate::app::{App, Services};
+use super::extract::DocumentedQuery;
+use crate::app::{App, NotStarted, Services};
 
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The tolerated projection lag: the age of the oldest event that the rows lack. Requests wait for 2 s.
@@ -49,7 +50,7 @@ pub(crate) async fn health() -> Json<HealthView> {
 pub(crate) struct ReadyView {
     /// `ok`, or `unavailable` if a component is not `ok`.
     status: &'static str,
-    /// The database: `ok`, `unreachable` or `damaged`.
+    /// The database: `ok`, `starting` while it is being opened, `unreachable` or `damaged`.
     database: &'static str,
     /// The read model `users`: `ok`, `behind` (by more than 5 s), `stopped` (no node applies events), `failing`,
     /// `halted`, `gone` or `unknown`.
@@ -76,14 +77,15 @@ pub(crate) struct ReadyView {
             body = ReadyView),
     ),
 )]
-pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
+pub(crate) async fn ready(State(app): State<Arc<App>>, _: DocumentedQuery) -> Response {
     let view = match app.services() {
         Ok(services) => match tokio::time::timeout(PROBE_TIMEOUT, probe(services)).await {
             Ok(Ok(probed)) => readiness(&node_state(services, probed)),
             Ok(Err(StoreError::Corrupt(_))) => unavailable("damaged"),
             Ok(Err(_)) | Err(_) => unavailable("unreachable"),
         },
-        Err(_) => unavailable("unreachable"),
+        Err(NotStarted::Opening) => unavailable("starting"),
+        Err(NotStarted::Unavailable(_)) => unavailable("unreachable"),
     };
     match view.status {
         "ok" => Json(view).into_response(),

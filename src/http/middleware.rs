@@ -18,6 +18,7 @@ use tracing::{Instrument, Span, error_span};
 
 use super::api_error::ApiError;
 use super::client;
+use super::conditional::KnownRepresentations;
 use super::headers::REQUEST_ID;
 use super::metrics::requests::route;
 use super::request_id::RequestId;
@@ -34,6 +35,7 @@ pub(crate) async fn finish_response(
     let proxies = &state.app.settings.http.trusted_proxies;
     let client = client::address(request.extensions(), request.headers(), proxies);
     let matched_path = request.extensions().get::<MatchedPath>().cloned();
+    let known = KnownRepresentations::of(request.headers());
     let (method, version, route) =
         (request.method().clone(), request.version(), route(matched_path.as_ref()));
     let span = request_span(&request_id, &method, route);
@@ -52,6 +54,7 @@ pub(crate) async fn finish_response(
         response.headers_mut().insert(header::CONTENT_TYPE, json);
         *response.body_mut() = Body::from(error.render(&request_id));
     }
+    known.skip_body(&method, &mut response);
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));

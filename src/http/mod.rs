@@ -10,6 +10,7 @@
 mod api_error;
 mod auth;
 mod client;
+mod conditional;
 mod cors;
 mod credentials;
 mod docs;
@@ -22,6 +23,7 @@ mod idempotency;
 mod log;
 mod metrics;
 mod middleware;
+mod normalize_path;
 mod openapi;
 mod projections;
 mod request_id;

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::http::header;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn_with_state, map_request};
 use axum::routing::get;
+use axum::{Extension, Router};
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::OpenApi;
@@ -13,7 +13,9 @@ use utoipa::openapi::path::Paths;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 
+use super::extract::DocumentedParameters;
 use super::middleware::{finish_response, panic_response};
+use super::normalize_path::normalize_path;
 use super::state::HttpState;
 use super::{auth, cors, docs, events, health, log, metrics, openapi, projections, stats, users, webhooks};
 use crate::app::App;
@@ -50,7 +52,9 @@ pub(super) fn router_with_shutdown(app: Arc<App>, shutdown: CancellationToken) -
     if let Some(cors) = cors::layer(&settings.cors_origins) {
         router = router.layer(cors);
     }
-    router.layer(from_fn_with_state(state.clone(), finish_response)).with_state(state)
+    let router = router.layer(from_fn_with_state(state.clone(), finish_response)).with_state(state);
+    // The layers of a router run after the path is matched.
+    Router::new().fallback_service(router).layer(map_request(normalize_path))
 }
 
 fn documented_routes(settings: &HttpSettings) -> (Router<HttpState>, OpenApi) {
@@ -86,7 +90,9 @@ fn register(
     (schemas, paths, methods): UtoipaMethodRouter<HttpState>,
 ) -> OpenApiRouter<HttpState> {
     let mut prefixed = Paths::new();
+    let mut methods = methods;
     for (path, item) in paths.paths {
+        methods = methods.layer(Extension(DocumentedParameters::of(&path, &item)));
         let path = format!("{prefix}{path}");
         // A wildcard at the end matches the trailing slash as well.
         if !path.contains("{*") {

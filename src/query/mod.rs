@@ -4,6 +4,7 @@
 mod history;
 pub mod projections;
 mod stats;
+mod time;
 mod users;
 mod webhooks;
 
@@ -12,6 +13,7 @@ pub use history::{
     StoredPassword, UserAction, UserAt, UserChange, UserChangeKind, UserDifference,
 };
 pub use stats::{DayStats, Stats, StatsQueries};
+pub(crate) use time::parse_time;
 pub use users::UserQueries;
 pub use webhooks::WebhookQueries;
 

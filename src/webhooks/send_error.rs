@@ -26,6 +26,11 @@ pub(crate) enum SendError {
 }
 
 impl SendError {
+    /// Whether the egress policy forbids the address, which settings can permit.
+    pub(crate) const fn is_forbidden(self) -> bool {
+        matches!(self, Self::Forbidden | Self::Unencrypted)
+    }
+
     /// Whether the failure is one of this node: nothing was tried.
     pub(super) const fn is_local(self) -> bool {
         matches!(self, Self::NoRootCertificates | Self::TooManyLookups)

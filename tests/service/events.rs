@@ -113,7 +113,7 @@ async fn next_advances_when_no_event_matches_the_filter(store: Store) {
     let app = TestApp::start(store).await;
     let (admin, _) = users_with_history(&app).await;
     for filter in
-        ["types=NothingOfTheKind", "stream=user-0193e2b4-0000-7000-8000-000000000001", "actor=unknown"]
+        ["types=WebhookDeleted", "stream=user-0193e2b4-0000-7000-8000-000000000001", "actor=unknown"]
     {
         assert_eq!(admin.paged(&format!("/events?{filter}"), 2).await, Vec::<Value>::new());
     }
@@ -215,7 +215,7 @@ async fn long_poll_timeout_returns_the_scanned_position(store: Store) {
     let app = TestApp::start(store).await;
     let admin = app.admin().await;
     let (page, _) = tokio::join!(
-        async { admin.get("/events?types=Nothing&wait=1").send().await.expect(200).json() },
+        async { admin.get("/events?types=WebhookDeleted&wait=1").send().await.expect(200).json() },
         app.sign_up("ada")
     );
     let head = app.head().await;

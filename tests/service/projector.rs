@@ -108,11 +108,7 @@ async fn unknown_event_halts_the_projector_and_hides_no_user(store: Store) {
     app.log_in(&known.email, PASSWORD).await.expect(200);
     let context = CommandContext::new("system", "test");
     let id = UserId::parse(&known.id).unwrap();
-    app.services()
-        .users
-        .execute(&context, id, &UserCommand::Deactivate { reason: None }, None)
-        .await
-        .unwrap();
+    app.services().users.execute(&context, id, &UserCommand::Deactivate { reason: None }).await.unwrap();
     for user in [&known, &other] {
         let refused = async || Some(app.me(&user.token).await).filter(|answer| answer.status() != 200);
         assert_behind(&eventually("the stale row to be rejected", refused).await);

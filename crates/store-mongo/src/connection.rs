@@ -14,6 +14,7 @@ use mongodb::{Client, ClientSession, Collection, Database};
 use store::{DatabaseClock, RefusalReason, RetryCounter, StoreError};
 
 use crate::causal_token::CausalToken;
+use crate::connection_string;
 use crate::error::from_driver_error;
 use crate::primaries::Primaries;
 
@@ -59,7 +60,7 @@ impl Connection {
     /// Parses the URL and creates the clients, which connect in the background.
     pub(crate) async fn new(url: &str, database: &str) -> Result<Self, StoreError> {
         check_database_name(database)?;
-        let mut options = ClientOptions::parse(url).await.map_err(|error| bad_url(&error))?;
+        let mut options = connection_string::parse(url).await?;
         options.app_name.get_or_insert_with(|| DEFAULT_APP_NAME.to_owned());
         options.server_selection_timeout.get_or_insert(SERVER_SELECTION_TIMEOUT);
         options.connect_timeout.get_or_insert(CONNECT_TIMEOUT);
@@ -107,7 +108,7 @@ impl Db {
         clock: &DatabaseClock,
     ) -> Result<Self, StoreError> {
         let app_name = options.app_name.as_deref().unwrap_or(DEFAULT_APP_NAME).into();
-        let client = Client::with_options(options).map_err(|error| bad_url(&error))?;
+        let client = Client::with_options(options).map_err(|error| bad_options(&error))?;
         let options = DatabaseOptions::builder()
             .read_concern(ReadConcern::majority())
             .write_concern(write_concern())
@@ -262,8 +263,8 @@ fn primary() -> SelectionCriteria {
     SelectionCriteria::ReadPreference(ReadPreference::Primary)
 }
 
-/// Omits the URL, which may contain a password.
-fn bad_url(error: &Error) -> StoreError {
+/// Combinations of options that the driver rejects. The message names options, never their values.
+fn bad_options(error: &Error) -> StoreError {
     match &*error.kind {
         ErrorKind::InvalidArgument { message, .. } => {
             RefusalReason::InvalidUrl { reason: message.clone() }.into()
@@ -272,8 +273,15 @@ fn bad_url(error: &Error) -> StoreError {
     }
 }
 
-/// MongoDB's limits for database names on all platforms.
+/// Databases of the server itself.
+const RESERVED_DATABASES: [&str; 3] = ["admin", "config", "local"];
+
+/// MongoDB's limits for database names on all platforms. Names that differ only in case are the same database to
+/// the server.
 fn check_database_name(database: &str) -> Result<(), StoreError> {
+    if RESERVED_DATABASES.iter().any(|reserved| database.eq_ignore_ascii_case(reserved)) {
+        return Err(RefusalReason::ReservedDatabaseName { name: database.to_owned() }.into());
+    }
     let fits = (1..64).contains(&database.len());
     if fits && !database.contains(['/', '\\', '.', ' ', '"', '$', '*', '<', '>', ':', '|', '?', '\0']) {
         Ok(())
@@ -302,7 +310,7 @@ mod tests {
             let why = refusal(url, "aegis").await;
             assert!(!why.contains("s3cr3t"), "{why}");
         }
-        for name in ["", "a.b", "a b", "a$b", &"x".repeat(64)] {
+        for name in ["", "a.b", "a b", "a$b", &"x".repeat(64), "admin", "config", "Local"] {
             refusal("mongodb://127.0.0.1:1", name).await;
         }
     }

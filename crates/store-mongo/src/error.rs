@@ -1,5 +1,6 @@
 //! Interprets the driver's errors: transient, conflict, unknown commit, refused.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use mongodb::bson::Document;
@@ -18,6 +19,8 @@ mod code {
     pub(super) const INDEX_OPTIONS_CONFLICT: i32 = 85;
     pub(super) const INDEX_KEY_SPECS_CONFLICT: i32 = 86;
     pub(super) const WRITE_CONFLICT: i32 = 112;
+    /// The name of the database differs from that of an existing one in case only.
+    pub(super) const DATABASE_DIFFERENT_CASE: i32 = 13_297;
     pub(super) const DUPLICATE_KEY: i32 = 11_000;
     pub(super) const INTERRUPTED: i32 = 11_601;
 }
@@ -119,8 +122,17 @@ pub(crate) fn from_driver_error(what: &str, error: Error) -> StoreError {
     if is_permanent(&error) {
         RefusalReason::Rejected { operation: what.to_owned(), reason: error.kind.to_string() }.into()
     } else {
-        let what = format!("{what}: {}", error.kind);
+        let what = format!("{what}: {}", without_topology(&error.kind.to_string()));
         StoreError::Unavailable { what, source: Some(Arc::new(error)) }
+    }
+}
+
+/// The driver's message without its dump of all servers and their states; what the first server failed with stays.
+fn without_topology(message: &str) -> Cow<'_, str> {
+    let Some((summary, topology)) = message.split_once(" Topology: ") else { return message.into() };
+    match topology.split_once(", Error: ").and_then(|(_, rest)| rest.split(" }").next()) {
+        Some(error) => format!("{summary} ({error})").into(),
+        None => summary.into(),
     }
 }
 
@@ -149,6 +161,7 @@ fn is_permanent(error: &Error) -> bool {
             code::UNAUTHORIZED
                 | code::AUTHENTICATION_FAILED
                 | code::INVALID_NAMESPACE
+                | code::DATABASE_DIFFERENT_CASE
                 | code::INDEX_OPTIONS_CONFLICT
                 | code::INDEX_KEY_SPECS_CONFLICT
         )
@@ -199,6 +212,17 @@ fn index_name(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn topology_is_reduced_to_the_first_error() {
+        let message = "Server selection timeout: No available servers. Topology: { Type: Unknown, Servers: [ { Address: \
+                       127.0.0.1:1, Type: Unknown, Error: Connection refused (os error 111) }, ] }";
+        assert_eq!(
+            without_topology(message),
+            "Server selection timeout: No available servers. (Connection refused (os error 111))"
+        );
+        assert_eq!(without_topology("another message"), "another message");
+    }
 
     #[test]
     fn duplicate_key_error_names_the_index_not_the_key() {

@@ -23,6 +23,7 @@ mod backend;
 mod causal_token;
 mod commit;
 mod connection;
+mod connection_string;
 mod deliveries;
 mod detached;
 mod document_reader;

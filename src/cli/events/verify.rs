@@ -144,7 +144,7 @@ mod tests {
         };
         let erase = UserCommand::Erase { reason: ErasureReason::Other };
         let id = users.register("r", None, ada()).await.unwrap().id;
-        users.execute(&CommandContext::new("system", "r"), id, &erase, None).await.unwrap();
+        users.execute(&CommandContext::new("system", "r"), id, &erase).await.unwrap();
         users.register("r", None, ada()).await.unwrap();
         let verified = store.verify(claim_change, &mut |_, _| {}).await.unwrap();
         assert_eq!((verified.position.get(), verified.claims), (4, 2));

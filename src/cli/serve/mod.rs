@@ -40,8 +40,6 @@ pub(super) async fn run(sources: &ConfigSources, out: &mut Output) -> CliResult 
     let address = listener.local_addr()?;
     let app = Arc::new(App::new(settings, env)?);
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
-    print(out, &banner::startup_message(address));
-
     let stop = CancellationToken::new();
     let mut serving: Serving = tokio::spawn(http::serve(listener, Arc::clone(&app), stop.clone()));
     let result = tokio::select! {
@@ -83,6 +81,7 @@ async fn try_open(app: &App, address: SocketAddr, out: &mut Output) -> CliResult
     administrator::ensure(app, &services).await?;
     let services = app.publish(services);
     tracing::info!(log = %services.store.log_id(), "ready");
+    print(out, &banner::startup_message(address));
     if first_start {
         let settings = &app.settings;
         print(out, &banner::quick_start(address, &settings.http.api_prefix, settings.passwords.min_length));

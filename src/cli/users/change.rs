@@ -107,7 +107,7 @@ async fn execute(
 ) -> Result<Option<CliError>, CliError> {
     let RequestedChange { user, command, success, no_op } = change;
     let id = session.user_id(&user).await?;
-    let executed = session.services.users.execute(&session.context, id, &command, None).await;
+    let executed = session.services.users.execute(&session.context, id, &command).await;
     let state = executed.map_err(|error| match error {
         CommandError::Rejected(Rejection::Unknown) => CliError::UserNotFound(user),
         error => error.into(),

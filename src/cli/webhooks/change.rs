@@ -10,6 +10,9 @@ use crate::cli::session::Session;
 use crate::command::NewWebhook;
 use crate::webhooks::{completed_replays, encode_secret, may_own, previous_secret_expiry};
 
+const PRIVATE_NETWORK_HINT: &str =
+    ". AEGIS_WEBHOOK_ALLOW_PRIVATE names non-public networks that may be reached";
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct RegisterArguments {
     /// The URL to which events are delivered
@@ -57,7 +60,10 @@ pub(super) async fn register(arguments: RegisterArguments, session: &Session, ou
         return Err(CliError::NotASubscriber(owner.id));
     }
     let allowed = session.sender.check(&url, None).await;
-    allowed.map_err(|error| CliError::UrlNotAllowed(error.to_string()))?;
+    allowed.map_err(|error| {
+        let hint = if error.is_forbidden() { PRIVATE_NETWORK_HINT } else { "" };
+        CliError::UrlNotAllowed { error: error.to_string(), hint }
+    })?;
     let head = services.store.head().await?.position;
     let position = after.map_or(head, Position::new);
     if position > head {

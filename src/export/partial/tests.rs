@@ -1,5 +1,8 @@
 //! Interrupted, conflicting and concurrent exports.
 
+use std::fs::Permissions;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
 use tempfile::TempDir;
 
 use super::*;
@@ -123,4 +126,31 @@ fn file_shorter_than_its_saved_progress_restarts() {
     fs::write(folder.path().join("file.part"), "o").unwrap();
     let part = PartialExport::open(&file, plan(), false).unwrap();
     assert_eq!((part.position(), part.count()), (0, 0));
+}
+
+#[test]
+fn prepared_files_are_not_written_to() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let refusal = |target: &Path| match PartialExport::open(target, plan(), false) {
+        Err(ExportError::Refused(why)) => why,
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("{} is written to", target.display()),
+    };
+    fs::write(path("victim"), "precious").unwrap();
+    fs::set_permissions(path("victim"), Permissions::from_mode(0o600)).unwrap();
+    symlink(path("victim"), path("linked.part")).unwrap();
+    fs::hard_link(path("victim"), path("named.part")).unwrap();
+    fs::write(path("open.part"), "").unwrap();
+    fs::set_permissions(path("open.part"), Permissions::from_mode(0o666)).unwrap();
+    for (target, why) in
+        [("linked", "symbolic link"), ("named", "single name"), ("open", "other users have access")]
+    {
+        assert!(refusal(&path(target)).contains(why), "{target}");
+    }
+    // The temporary name of the saved progress leads elsewhere.
+    symlink(path("victim"), path("fresh.part.json.new")).unwrap();
+    PartialExport::open(&path("fresh"), plan(), false).unwrap().finish(manifest).unwrap();
+    assert_eq!(fs::read_to_string(path("victim")).unwrap(), "precious");
+    assert_eq!(fs::metadata(path("fresh")).unwrap().mode() & 0o777, 0o600);
 }

@@ -8,6 +8,7 @@ use projections::ChangeError;
 use store::{AppendError, StoreError, VersionError};
 
 use super::{ApiError, Loc};
+use crate::app::NotStarted;
 use crate::command::{CommandError, SkipError};
 use crate::crypto::{HashingError, InvalidToken};
 use crate::query::QueryError;
@@ -36,6 +37,15 @@ impl From<StoreError> for ApiError {
             StoreError::Corrupt(_) | StoreError::Refused(_) | StoreError::Internal(_) => {
                 Self::internal(&error)
             }
+        }
+    }
+}
+
+impl From<NotStarted> for ApiError {
+    fn from(error: NotStarted) -> Self {
+        match &error {
+            NotStarted::Opening => Self::Starting,
+            NotStarted::Unavailable(_) => Self::Unavailable(error.to_string()),
         }
     }
 }

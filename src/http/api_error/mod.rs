@@ -77,6 +77,8 @@ pub(crate) enum ApiError {
     BodyTooSlow,
     /// The database is unreachable; nothing was done.
     Unavailable(String),
+    /// The service is starting; nothing was done.
+    Starting,
     /// The write may or may not have been executed.
     OutcomeUnknown(String),
     /// The clock of the machine jumped ahead; nothing was done.
@@ -217,6 +219,7 @@ impl ApiError {
             Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "body_too_large"),
             Self::BodyTooSlow => (S::REQUEST_TIMEOUT, "body_too_slow"),
             Self::Unavailable(_) => (S::SERVICE_UNAVAILABLE, "unavailable"),
+            Self::Starting => (S::SERVICE_UNAVAILABLE, "starting"),
             Self::OutcomeUnknown(_) => (S::SERVICE_UNAVAILABLE, "outcome_unknown"),
             Self::ClockJumped(_) => (S::SERVICE_UNAVAILABLE, "clock_jumped"),
             Self::ProjectionBehind(_) => (S::SERVICE_UNAVAILABLE, "projection_behind"),
@@ -265,6 +268,7 @@ impl ApiError {
             Self::BodyTooLarge => "The request body is larger than 64 KiB",
             Self::BodyTooSlow => "The request body took longer than 30 s",
             Self::Unavailable(_) => "The database is out of reach; try again later",
+            Self::Starting => "The service is starting; try again in a moment",
             Self::OutcomeUnknown(_) => {
                 "The outcome of this write is unknown; send it again under the same Idempotency-Key, or read back first"
             }

@@ -15,7 +15,7 @@ pub(crate) struct ValidationError {
     kind: &'static str,
     /// The location: `body`, `query`, `header` or `path`, then the name, or the character offset in the body.
     #[schema(value_type = Vec<Value>)]
-    loc: Loc,
+    loc: Location,
     /// A message for people.
     #[schema(examples("Field required"))]
     msg: String,
@@ -25,6 +25,16 @@ pub(crate) struct ValidationError {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Value>)]
     ctx: Option<Box<Value>>,
+}
+
+/// A location as it is shown.
+#[derive(Clone, Serialize)]
+#[serde(untagged)]
+#[cfg_attr(test, derive(Debug))]
+enum Location {
+    Known(Loc),
+    /// A query parameter that the client has named.
+    UnknownQuery(&'static str, String),
 }
 
 /// The location of an error in the request.
@@ -56,7 +66,7 @@ impl Serialize for Loc {
 
 impl ValidationError {
     fn new(kind: &'static str, loc: Loc, msg: impl Into<String>, input: Value) -> Self {
-        Self { kind, loc, msg: msg.into(), input, ctx: None }
+        Self { kind, loc: Location::Known(loc), msg: msg.into(), input, ctx: None }
     }
 
     fn with_ctx(self, ctx: Value) -> Self {
@@ -144,6 +154,24 @@ impl ValidationError {
         let error = "a day such as 2026-11-23 is needed";
         let msg = format!("Input should be a valid date in the format YYYY-MM-DD, {error}");
         Self::new("date_parsing", loc, msg, input.into()).with_ctx(json!({ "error": error }))
+    }
+
+    /// A query parameter that the route does not have.
+    pub(crate) fn unknown_parameter(name: &str, nearest: Option<&str>, input: &str) -> Self {
+        let (mut msg, mut ctx) = ("Extra inputs are not permitted".to_owned(), None);
+        if let Some(nearest) = nearest {
+            msg.extend(["; the nearest parameter is `", nearest, "`"]);
+            ctx = Some(Box::new(json!({ "nearest": nearest })));
+        }
+        let loc = Location::UnknownQuery("query", name.to_owned());
+        Self { kind: "extra_forbidden", loc, msg, input: input.into(), ctx }
+    }
+
+    /// A parameter that is not a list was given more than once.
+    pub(crate) fn repeated(loc: Loc, input: Vec<String>) -> Self {
+        let error = "the parameter may be given once only";
+        let msg = format!("Value error, {error}");
+        Self::new("value_error", loc, msg, input.into()).with_ctx(json!({ "error": error }))
     }
 
     pub(crate) fn invalid_choice(loc: Loc, expected: &str, input: &str) -> Self {

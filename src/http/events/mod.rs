@@ -29,7 +29,7 @@ pub(super) fn routes() -> Routes {
     get, path = "/events/stream",
     params(
         ("after" = Option<u64>, Query, description = "Only positions above this one; the head by default"),
-        ("types" = Option<String>, Query, description = "Only these types, comma-separated"),
+        ("types" = Option<Vec<String>>, Query, description = "Only these types; a value may be a comma-separated list"),
         ("Last-Event-ID" = Option<u64>, Header, description = "As `after`, and takes precedence over it"),
     ),
     responses(

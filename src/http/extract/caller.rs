@@ -8,6 +8,7 @@ use domain::Role;
 use projections::UserRow;
 use store::{Position, StreamId};
 
+use super::documented_query::DocumentedQuery;
 use super::headers::MinPosition;
 use crate::app::App;
 use crate::cloud_event::Disclosure;
@@ -49,10 +50,8 @@ impl CurrentUser {
     }
 }
 
-impl FromRequestParts<HttpState> for CurrentUser {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, ApiError> {
+impl CurrentUser {
+    async fn authenticate(parts: &Parts, state: &HttpState) -> Result<Self, ApiError> {
         let app = &state.app;
         // Verify the token first, so that unauthenticated requests cannot wait for a position.
         let access = app.tokens.verify(bearer(&parts.headers)?)?;
@@ -61,6 +60,16 @@ impl FromRequestParts<HttpState> for CurrentUser {
             Self::from_claims(app, access).await
         };
         TimeLimit::of(&parts.extensions).read("the caller", known).await
+    }
+}
+
+impl FromRequestParts<HttpState> for CurrentUser {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, ApiError> {
+        let user = Self::authenticate(parts, state).await?;
+        DocumentedQuery::check(parts)?;
+        Ok(user)
     }
 }
 
@@ -74,9 +83,12 @@ macro_rules! callers_with_role {
             type Rejection = ApiError;
 
             async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, ApiError> {
-                let user = CurrentUser::from_request_parts(parts, state).await?;
-                let is_allowed = $roles.iter().any(|role| user.has(*role));
-                is_allowed.then_some(Self(user)).ok_or(ApiError::Forbidden)
+                let user = CurrentUser::authenticate(parts, state).await?;
+                if !$roles.iter().any(|role| user.has(*role)) {
+                    return Err(ApiError::Forbidden);
+                }
+                DocumentedQuery::check(parts)?;
+                Ok(Self(user))
             }
         }
     )*};
@@ -106,6 +118,7 @@ impl FromRequestParts<HttpState> for MetricsReader {
 
     async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, ApiError> {
         if client::is_local(&parts.extensions, &parts.headers) {
+            DocumentedQuery::check(parts)?;
             return Ok(Self);
         }
         Operator::from_request_parts(parts, state).await.map(|_| Self)
@@ -158,9 +171,11 @@ impl FromRequestParts<HttpState> for EventReader {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, ApiError> {
-        let user = CurrentUser::from_request_parts(parts, state).await?;
+        let user = CurrentUser::authenticate(parts, state).await?;
         let token = bearer(&parts.headers)?.to_owned();
-        Self::new(&user, token)
+        let reader = Self::new(&user, token)?;
+        DocumentedQuery::check(parts)?;
+        Ok(reader)
     }
 }
 

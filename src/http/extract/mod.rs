@@ -4,6 +4,7 @@
 
 mod body;
 mod caller;
+mod documented_query;
 mod field_reader;
 mod form;
 mod headers;
@@ -20,9 +21,10 @@ pub(crate) use body::{FromFields, JsonBody, NoBody, OptionalJsonBody, read_body}
 pub(crate) use caller::{
     Admin, Auditor, CurrentUser, EventReader, MetricsReader, Operator, StatsReader, WebhookOwner,
 };
+pub(crate) use documented_query::{DocumentedParameters, DocumentedQuery};
 pub(crate) use field_reader::FieldReader;
 pub(crate) use form::{Form, FormValue};
-pub(crate) use headers::{IfMatch, MinPosition};
+pub(crate) use headers::MinPosition;
 pub(crate) use path::{PositionPath, ProjectionPath, RolePath, UserPath, WebhookPath, param};
 pub(crate) use query::{MAX_POSITION, QueryParams, position};
 
@@ -41,9 +43,6 @@ document_extractors! {
         [path_parameter("role", "`admin`, `auditor`, `operator` or `subscriber`")] "422" "No such role";
     ProjectionPath:
         [path_parameter("name", "The name of the read model, such as `users`")] "404" "No such read model";
-    IfMatch:
-        [header_parameter("If-Match", Type::String, "Only if the user is at this version")]
-        "412" "`version_mismatch`";
     MinPosition: [header_parameter(
         "Aegis-Min-Position", Type::Integer, "The position of the log that the answer has to reflect at least"
     )];

@@ -1,28 +1,28 @@
-//! Reads typed query parameters and collects the validation errors. The last of several parameters with the
-//! same name wins; unknown ones are ignored.
+//! Reads typed query parameters and collects the validation errors. A parameter is given once, unless it is a
+//! list; unknown ones are the concern of `documented_query`.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::ops::RangeInclusive;
 
 use axum::extract::FromRequestParts;
 use axum::http::Uri;
 use axum::http::request::Parts;
-use domain::stored_event_types;
+use domain::{known_event_types, stored_event_types};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use store::{Position, StreamId};
 use url::form_urlencoded;
 
+use super::documented_query::nearest;
 use crate::http::api_error::{ApiError, Loc, ValidationError};
-use crate::query::AsOf;
+use crate::query::{AsOf, parse_time};
 
 /// The largest position that the databases can store.
 pub(crate) const MAX_POSITION: u64 = i64::MAX.cast_unsigned();
 const STREAM_PATTERN: &str = "^[a-z0-9-]{1,128}$";
 
 pub(crate) struct QueryParams {
-    given: HashMap<String, String>,
+    given: Vec<(String, String)>,
     errors: Vec<ValidationError>,
 }
 
@@ -40,13 +40,28 @@ impl QueryParams {
         Self { given, errors: Vec::new() }
     }
 
+    /// The values of a parameter.
+    fn take_all(&mut self, name: &str) -> Vec<String> {
+        self.given.extract_if(.., |(given, _)| given == name).map(|(_, value)| value).collect()
+    }
+
+    /// The value of a parameter that is not a list.
+    fn take(&mut self, name: &'static str) -> Option<String> {
+        let mut values = self.take_all(name);
+        if values.len() > 1 {
+            self.errors.push(ValidationError::repeated(Loc::Query(name), values));
+            return None;
+        }
+        values.pop()
+    }
+
     /// The query, if there were no errors.
     pub(crate) fn finish<T>(self, read: T) -> Result<T, ApiError> {
         if self.errors.is_empty() { Ok(read) } else { Err(ApiError::Invalid(self.errors)) }
     }
 
     pub(crate) fn number(&mut self, name: &'static str, bounds: RangeInclusive<u64>) -> Option<u64> {
-        let text = self.given.remove(name)?;
+        let text = self.take(name)?;
         self.record(number(Loc::Query(name), &text, bounds))
     }
 
@@ -56,20 +71,31 @@ impl QueryParams {
     }
 
     pub(crate) fn position(&mut self, name: &'static str) -> Option<Position> {
-        let text = self.given.remove(name)?;
+        let text = self.take(name)?;
         self.record(position(Loc::Query(name), &text))
     }
 
-    /// Comma-separated event types, as the names under which their events are stored.
+    /// Event types, as the names under which their events are stored: comma-separated, in one or more parameters.
     pub(crate) fn event_types(&mut self, name: &'static str) -> Vec<String> {
-        let text = self.given.remove(name).unwrap_or_default();
-        let types = text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned);
-        stored_event_types(&types.collect::<Vec<_>>())
+        let texts = self.take_all(name);
+        let given =
+            texts.iter().flat_map(|text| text.split(',')).map(str::trim).filter(|part| !part.is_empty());
+        let mut types = Vec::new();
+        for event_type in given {
+            let known: Vec<_> = known_event_types().collect();
+            if !known.contains(&event_type) {
+                let example = nearest(event_type, known).unwrap_or("UserRegistered");
+                let expected = format!("a type of event, such as '{example}'");
+                self.errors.push(ValidationError::invalid_choice(Loc::Query(name), &expected, event_type));
+            }
+            types.push(event_type.to_owned());
+        }
+        stored_event_types(&types)
     }
 
     /// An empty value counts as missing.
     pub(crate) fn text(&mut self, name: &'static str) -> Option<String> {
-        self.given.remove(name).filter(|text| !text.is_empty())
+        self.take(name).filter(|text| !text.is_empty())
     }
 
     pub(crate) fn stream(&mut self, name: &'static str) -> Option<StreamId> {
@@ -84,21 +110,22 @@ impl QueryParams {
 
     /// A time in RFC 3339.
     pub(crate) fn time(&mut self, name: &'static str) -> Option<Timestamp> {
-        let text = self.given.remove(name)?;
+        let text = self.take(name)?;
         // An unescaped plus sign arrives as a space.
-        let time = text.parse().or_else(|_| text.replace(' ', "+").parse());
-        self.record(time.map_err(|_| ValidationError::invalid_time(Loc::Query(name), &text)))
+        let time = parse_time(&text).or_else(|| parse_time(&text.replace(' ', "+")));
+        self.record(time.ok_or_else(|| ValidationError::invalid_time(Loc::Query(name), &text)))
     }
 
     /// A position of the log, or a time in RFC 3339.
     pub(crate) fn as_of(&mut self, name: &'static str) -> Option<AsOf> {
-        let is_number = self.given.get(name)?.trim().bytes().all(|byte| byte.is_ascii_digit());
+        let (_, text) = self.given.iter().find(|(given, _)| given == name)?;
+        let is_number = text.trim().bytes().all(|byte| byte.is_ascii_digit());
         if is_number { self.position(name).map(AsOf::Position) } else { self.time(name).map(AsOf::Time) }
     }
 
     /// A day, such as `2026-11-23`.
     pub(crate) fn date(&mut self, name: &'static str) -> Option<Date> {
-        let text = self.given.remove(name)?;
+        let text = self.take(name)?;
         let is_day = text.len() == "2026-11-23".len();
         let date = text.parse().ok().filter(|_| is_day);
         self.record(date.ok_or_else(|| ValidationError::invalid_date(Loc::Query(name), &text)))
@@ -158,7 +185,18 @@ mod tests {
         for bad in ["-1", "", "1.5", "0x1", "9223372036854775808", "99999999999999999999"] {
             assert!(position(Loc::Query("after"), bad).is_err(), "{bad}");
         }
-        assert_eq!(params("after=1&after=%202").number("after", 0..=9), Some(2));
+        assert_eq!(params("after=%202").number("after", 0..=9), Some(2));
+        let mut twice = params("after=1&after=2");
+        assert_eq!(twice.number("after", 0..=9), None);
+        let Err(ApiError::Invalid(errors)) = twice.finish(()) else { panic!("accepted") };
+        assert_eq!(
+            serde_json::to_value(errors).unwrap(),
+            json!([{
+                "type": "value_error", "loc": ["query", "after"], "input": ["1", "2"],
+                "msg": "Value error, the parameter may be given once only",
+                "ctx": {"error": "the parameter may be given once only"},
+            }])
+        );
     }
 
     #[test]
@@ -185,8 +223,23 @@ mod tests {
 
     #[test]
     fn lists_and_streams() {
-        assert_eq!(params("types=A,%20B,,").event_types("types"), ["A", "B"]);
-        assert!(params("").event_types("types").is_empty());
+        let types = |query| params(query).event_types("types");
+        assert_eq!(types("types=UserErased,%20RoleGranted,,"), ["RoleGranted", "UserErased"]);
+        assert_eq!(types("types=UserErased&types=RoleGranted"), ["RoleGranted", "UserErased"]);
+        assert!(types("").is_empty());
+        let mut misspelt = params("types=UserErased,UserRegisterd");
+        misspelt.event_types("types");
+        let Err(ApiError::Invalid(errors)) = misspelt.finish(()) else { panic!("accepted") };
+        let errors = serde_json::to_value(errors).unwrap();
+        assert_eq!(
+            (&errors[0]["loc"], &errors[0]["input"], &errors[0]["msg"], &errors[1]),
+            (
+                &json!(["query", "types"]),
+                &json!("UserRegisterd"),
+                &json!("Input should be a type of event, such as 'UserRegistered'"),
+                &serde_json::Value::Null,
+            )
+        );
         assert!(params("stream=system").stream("stream").is_some());
         let mut given = params("stream=User%201");
         assert!(given.stream("stream").is_none() && given.finish(()).is_err());

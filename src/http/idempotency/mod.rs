@@ -18,6 +18,7 @@ use store::{EventStore, IdempotencyKey, Position, RecordedResult};
 use utoipa::openapi::schema::Type;
 
 use super::api_error::{ApiError, Loc, ValidationError};
+use super::conditional;
 use super::extract::read_body;
 use super::headers::IDEMPOTENCY_KEY;
 use super::openapi::{document_extractors, header_parameter};
@@ -25,7 +26,7 @@ use super::request_id::RequestId;
 use super::state::HttpState;
 use super::time_limit::TimeLimit;
 use crate::app::Services;
-use crate::command::{CommandContext, CommandError, UserState, WebhookState};
+use crate::command::{CommandContext, CommandError, UserState, VersionCondition, WebhookState};
 
 const MAX_KEY_LENGTH: usize = 255;
 const KEY_PATTERN: &str = r"^[\x21-\x7e]{1,255}$";
@@ -39,11 +40,13 @@ pub(crate) struct Idempotent<T> {
     pub(crate) body: T,
 }
 
-/// One attempt to execute a write: its time limit and, if the client sent a key, what identifies the request.
+/// One attempt to execute a write: its time limit, its preconditions and, if the client sent a key, what
+/// identifies the request.
 pub(crate) struct WriteAttempt {
     pub(crate) state: HttpState,
     pub(crate) request_id: RequestId,
     pub(crate) limit: TimeLimit,
+    condition: VersionCondition,
     keyed: Option<KeyedRequest>,
 }
 
@@ -60,6 +63,7 @@ impl<T: FromRequest<HttpState, Rejection = ApiError>> FromRequest<HttpState> for
     async fn from_request(mut request: Request, state: &HttpState) -> Result<Self, ApiError> {
         let (limit, received) = (TimeLimit::of(request.extensions()), Instant::now());
         let request_id = RequestId::of(request.extensions());
+        let condition = conditional::condition(request.headers());
         let mut keyed = None;
         if let Some(key) = parse_key(request.headers())? {
             let (parts, body) = request.into_parts();
@@ -69,7 +73,7 @@ impl<T: FromRequest<HttpState, Rejection = ApiError>> FromRequest<HttpState> for
         }
         let body = T::from_request(request, state).await?;
         let limit = limit.extend(received.elapsed());
-        Ok(Self { attempt: WriteAttempt { state: state.clone(), request_id, limit, keyed }, body })
+        Ok(Self { attempt: WriteAttempt { state: state.clone(), request_id, limit, condition, keyed }, body })
     }
 }
 
@@ -88,7 +92,10 @@ impl WriteAttempt {
         write: impl AsyncFnOnce(CommandContext) -> Result<T, ApiError>,
     ) -> Result<T, ApiError> {
         let (services, limit) = (self.state.app.services()?, self.limit);
-        let context = CommandContext::new(actor, self.request_id.as_str());
+        let context = CommandContext {
+            condition: self.condition.clone(),
+            ..CommandContext::new(actor, self.request_id.as_str())
+        };
         let result = match self.idempotency_key(actor, &services.store) {
             None => limit.write(write(context)).await?,
             Some(key) => {

@@ -10,7 +10,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-/// 1 ms, 2 ms, 4 ms … 16 s: the request timeout is 9.5 s, long polls take up to 60 s.
+/// 1 ms, 2 ms, 4 ms … 16 s: the request timeout is 9 s, long polls take up to 60 s.
 const DURATION_BUCKETS: u16 = 15;
 
 /// Clones share their counts.

@@ -11,11 +11,11 @@ use super::view::UserDetail;
 use crate::command::UserState;
 use crate::config::Settings;
 use crate::http::api_error::ApiError;
+use crate::http::conditional::{IfMatch, entity_tag};
 use crate::http::extract::{
-    Admin, CurrentUser, FieldReader, FromFields, IfMatch, JsonBody, NoBody, OptionalJsonBody, RolePath,
-    UserPath,
+    Admin, CurrentUser, FieldReader, FromFields, JsonBody, NoBody, OptionalJsonBody, RolePath, UserPath,
 };
-use crate::http::headers::{entity_tag, position_header};
+use crate::http::headers::position_header;
 use crate::http::idempotency::{Idempotent, WriteAttempt};
 
 /// Why the account is changed.
@@ -52,11 +52,10 @@ impl FromFields for ReasonBody {
 pub(crate) async fn deactivate_user(
     Admin(admin): Admin,
     UserPath(id): UserPath,
-    IfMatch(version): IfMatch,
     Idempotent { attempt, body: OptionalJsonBody(body) }: Idempotent<OptionalJsonBody<ReasonBody>>,
 ) -> Result<impl IntoResponse, ApiError> {
     let command = UserCommand::Deactivate { reason: body.and_then(|body| body.reason) };
-    change_status(&attempt, &admin, id, &command, version).await
+    change_status(&attempt, &admin, id, &command).await
 }
 
 /// Reactivates a user, who can log in again; earlier tokens stay invalid. A repetition changes nothing.
@@ -76,11 +75,10 @@ pub(crate) async fn deactivate_user(
 pub(crate) async fn reactivate_user(
     Admin(admin): Admin,
     UserPath(id): UserPath,
-    IfMatch(version): IfMatch,
     Idempotent { attempt, body: OptionalJsonBody(body) }: Idempotent<OptionalJsonBody<ReasonBody>>,
 ) -> Result<impl IntoResponse, ApiError> {
     let command = UserCommand::Reactivate { reason: body.and_then(|body| body.reason) };
-    change_status(&attempt, &admin, id, &command, version).await
+    change_status(&attempt, &admin, id, &command).await
 }
 
 /// Deactivates or reactivates a user; answers with the user.
@@ -89,9 +87,8 @@ async fn change_status(
     admin: &CurrentUser,
     id: UserId,
     command: &UserCommand,
-    if_match: Option<u64>,
 ) -> Result<impl IntoResponse + use<>, ApiError> {
-    let user = execute(attempt, admin, id, command, if_match).await?;
+    let user = execute(attempt, admin, id, command).await?;
     let detail = UserDetail::from_state(&user)?;
     Ok((entity_tag(user.version), position_header(user.position), Json(detail)))
 }
@@ -131,11 +128,10 @@ impl FromFields for ErasureBody {
 pub(crate) async fn erase_user(
     Admin(admin): Admin,
     UserPath(id): UserPath,
-    IfMatch(version): IfMatch,
     Idempotent { attempt, body: JsonBody(ErasureBody { reason }) }: Idempotent<JsonBody<ErasureBody>>,
 ) -> Result<impl IntoResponse, ApiError> {
     let command = UserCommand::Erase { reason };
-    let position = match execute(&attempt, &admin, id, &command, version).await {
+    let position = match execute(&attempt, &admin, id, &command).await {
         Ok(user) => user.position,
         // An earlier attempt under the same idempotency key has erased the user.
         Err(ApiError::ResourceErased) => None,
@@ -154,10 +150,9 @@ pub(crate) async fn grant_role(
     Admin(admin): Admin,
     UserPath(id): UserPath,
     RolePath(role): RolePath,
-    IfMatch(version): IfMatch,
     Idempotent { attempt, body: NoBody }: Idempotent<NoBody>,
 ) -> Result<impl IntoResponse, ApiError> {
-    change_role(&attempt, &admin, id, &UserCommand::GrantRole { role }, version).await
+    change_role(&attempt, &admin, id, &UserCommand::GrantRole { role }).await
 }
 
 /// Revokes a role of a user, whose tokens become invalid. A repetition changes nothing.
@@ -177,10 +172,9 @@ pub(crate) async fn revoke_role(
     Admin(admin): Admin,
     UserPath(id): UserPath,
     RolePath(role): RolePath,
-    IfMatch(version): IfMatch,
     Idempotent { attempt, body: NoBody }: Idempotent<NoBody>,
 ) -> Result<impl IntoResponse, ApiError> {
-    change_role(&attempt, &admin, id, &UserCommand::RevokeRole { role }, version).await
+    change_role(&attempt, &admin, id, &UserCommand::RevokeRole { role }).await
 }
 
 /// Grants or revokes a role; answers without a body.
@@ -189,9 +183,8 @@ async fn change_role(
     admin: &CurrentUser,
     id: UserId,
     command: &UserCommand,
-    if_match: Option<u64>,
 ) -> Result<impl IntoResponse + use<>, ApiError> {
-    let user = execute(attempt, admin, id, command, if_match).await?;
+    let user = execute(attempt, admin, id, command).await?;
     Ok((StatusCode::NO_CONTENT, entity_tag(user.version), position_header(user.position), ()))
 }
 
@@ -201,9 +194,8 @@ pub(super) async fn execute(
     caller: &CurrentUser,
     id: UserId,
     command: &UserCommand,
-    if_match: Option<u64>,
 ) -> Result<UserState, ApiError> {
     let users = &attempt.state.app.services()?.users;
-    let write = async |context| Ok(users.execute(&context, id, command, if_match).await?);
+    let write = async |context| Ok(users.execute(&context, id, command).await?);
     attempt.execute(&caller.actor(), write).await
 }

@@ -17,6 +17,7 @@ use crate::app::App;
 use crate::config::Settings;
 use crate::crypto::Password;
 use crate::http::api_error::ApiError;
+use crate::http::conditional::{IfMatch, IfNoneMatch, entity_tag};
 use crate::http::credentials::verify_password;
 use crate::http::extract::{CurrentUser, FieldReader, FromFields, JsonBody, MinPosition};
 use crate::http::headers::position_header;
@@ -26,16 +27,18 @@ use crate::query::PersonalRecord;
 /// Shows the caller's account.
 #[utoipa::path(
     get, path = "/users/me",
-    params(MinPosition),
+    params(MinPosition, IfNoneMatch),
     responses(
-        (status = 200, description = "The caller", body = UserView),
+        (status = 200, description = "The caller", body = UserView,
+            headers(("ETag" = String, description = "The version of the user's stream"))),
+        IfNoneMatch,
         CurrentUser,
         (status = 404, description = "The token's user does not exist"),
         (status = 503, description = "`unavailable` or `projection_behind`"),
     ),
 )]
-pub(crate) async fn show_me(user: CurrentUser) -> Json<UserView> {
-    Json(UserView::from_row(&user.row))
+pub(crate) async fn show_me(user: CurrentUser) -> impl IntoResponse {
+    (entity_tag(user.row.version), Json(UserView::from_row(&user.row)))
 }
 
 /// The caller's current password, which irreversible requests ask for again.
@@ -56,13 +59,14 @@ impl FromFields for PasswordBody {
 /// Deactivates the caller's account: logins are rejected and every token becomes invalid.
 #[utoipa::path(
     post, path = "/users/me/deactivate",
-    params(WriteAttempt),
+    params(IfMatch, WriteAttempt),
     request_body = PasswordBody,
     responses(
         (status = 204, description = "The account is deactivated", headers(("Aegis-Position" = u64))),
         (status = 400, description = "`wrong_password`"),
         CurrentUser,
         (status = 409, description = "`last_admin`"),
+        IfMatch,
         (status = 422, description = "The password is missing"),
     ),
 )]
@@ -79,7 +83,7 @@ pub(crate) async fn deactivate_me(
 /// because the token's user no longer exists.
 #[utoipa::path(
     delete, path = "/users/me",
-    params(WriteAttempt),
+    params(IfMatch, WriteAttempt),
     request_body = PasswordBody,
     responses(
         (status = 204, description = "The user is erased", headers(("Aegis-Position" = u64))),
@@ -87,6 +91,7 @@ pub(crate) async fn deactivate_me(
         CurrentUser,
         (status = 404, description = "The token's user does not exist, or is erased"),
         (status = 409, description = "`last_admin`"),
+        IfMatch,
         (status = 422, description = "The password is missing"),
     ),
 )]
@@ -108,7 +113,7 @@ async fn execute_confirmed(
     if !verify_password(&attempt.state.app, body.password, &user.row).await? {
         return Err(ApiError::WrongPassword);
     }
-    let done = execute(attempt, user, user.row.id, command, None).await?;
+    let done = execute(attempt, user, user.row.id, command).await?;
     Ok((StatusCode::NO_CONTENT, position_header(done.position), ()))
 }
 

@@ -11,8 +11,8 @@ use utoipa::ToSchema;
 use super::view::UserDetail;
 use crate::app::App;
 use crate::http::api_error::{ApiError, Loc};
+use crate::http::conditional::{IfNoneMatch, entity_tag};
 use crate::http::extract::{Auditor, MinPosition, QueryParams, UserPath};
-use crate::http::headers::entity_tag;
 use crate::query::{QueryError, UserAt, UserChange};
 
 /// A user, now or at an earlier point of the log.
@@ -33,10 +33,12 @@ pub(crate) enum CurrentOrPastUser {
         UserPath,
         ("as_of" = Option<String>, Query, description = "A position of the log, or a time (RFC 3339)"),
         MinPosition,
+        IfNoneMatch,
     ),
     responses(
         (status = 200, description = "The user", body = CurrentOrPastUser,
             headers(("ETag" = String, description = "The version of the user's stream"))),
+        IfNoneMatch,
         Auditor,
         (status = 404, description = "No such user at that point"),
         (status = 422, description = "`as_of` is neither a position of the log nor a time"),

@@ -15,6 +15,7 @@ use super::managed_webhook::{ManagedWebhook, WebhookWithSecret, status};
 use crate::app::App;
 use crate::config::Settings;
 use crate::http::api_error::{ApiError, Loc, ValidationError};
+use crate::http::conditional::{IfMatch, entity_tag_of};
 use crate::http::extract::{FieldReader, FromFields, JsonBody, MAX_POSITION, NoBody, WebhookPath};
 use crate::http::headers::position_header;
 use crate::http::idempotency::{Idempotent, WriteAttempt};
@@ -66,11 +67,12 @@ pub(crate) async fn test_webhook(
 /// rotation.
 #[utoipa::path(
     post, path = "/webhooks/{id}/rotate-secret",
-    params(WebhookPath, WriteAttempt),
+    params(WebhookPath, IfMatch, WriteAttempt),
     responses(
         (status = 200, description = "The webhook and its new secret", body = WebhookWithSecret,
-            headers(("Aegis-Position" = u64))),
+            headers(("ETag" = String, description = "The version of the webhook, and a digest of its state"), ("Aegis-Position" = u64))),
         ManagedWebhook,
+        IfMatch,
         (status = 429, description = "`too_many_requests`, with `Retry-After`"),
         (status = 503, description = "`unavailable` or `outcome_unknown`"),
     ),
@@ -84,7 +86,8 @@ pub(crate) async fn rotate_webhook_secret(
         previous_secret_expiry(attempt.state.app.env.now()).map_err(|error| ApiError::internal(&error))?;
     let command = WebhookCommand::RotateSecret { secret: services.webhooks.new_secret(), previous_until };
     let rotated = webhook.execute(&attempt, &command).await?;
-    Ok((position_header(rotated.position), Json(WebhookWithSecret::after_write(services, &rotated).await?)))
+    let view = WebhookWithSecret::after_write(services, &rotated).await?;
+    Ok((view.entity_tag(rotated.version), position_header(rotated.position), Json(view)))
 }
 
 /// The range of events to deliver again.
@@ -109,13 +112,14 @@ impl FromFields for ReplayBody {
 /// delivery resumes afterwards. Ten replays may be queued.
 #[utoipa::path(
     post, path = "/webhooks/{id}/replay",
-    params(WebhookPath, WriteAttempt),
+    params(WebhookPath, IfMatch, WriteAttempt),
     request_body = ReplayBody,
     responses(
         (status = 202, description = "The replay is scheduled",
-            body = WebhookStatus, headers(("Aegis-Position" = u64))),
+            body = WebhookStatus, headers(("ETag" = String, description = "The version of the webhook, and a digest of its state"), ("Aegis-Position" = u64))),
         ManagedWebhook,
         (status = 409, description = "`too_many_replays`: ten are queued"),
+        IfMatch,
         (status = 429, description = "`too_many_requests`, with `Retry-After`"),
         (status = 422, description = "Not a range of the log"),
         (status = 503, description = "`unavailable` or `outcome_unknown`"),
@@ -137,16 +141,18 @@ pub(crate) async fn replay_webhook(
     let command = WebhookCommand::Replay { from, to, completed };
     let scheduled = webhook.execute(&attempt, &command).await?;
     let view = status(services, &scheduled).await?;
-    Ok((StatusCode::ACCEPTED, position_header(scheduled.position), Json(view)))
+    let tag = entity_tag_of(scheduled.version, &view);
+    Ok((StatusCode::ACCEPTED, tag, position_header(scheduled.position), Json(view)))
 }
 
 /// Cancels the replays that are queued, the one in progress included. Without one nothing changes.
 #[utoipa::path(
     delete, path = "/webhooks/{id}/replays",
-    params(WebhookPath, WriteAttempt),
+    params(WebhookPath, IfMatch, WriteAttempt),
     responses(
-        (status = 200, description = "The webhook", body = WebhookStatus, headers(("Aegis-Position" = u64))),
+        (status = 200, description = "The webhook", body = WebhookStatus, headers(("ETag" = String, description = "The version of the webhook, and a digest of its state"), ("Aegis-Position" = u64))),
         ManagedWebhook,
+        IfMatch,
         (status = 429, description = "`too_many_requests`, with `Retry-After`"),
         (status = 503, description = "`unavailable` or `outcome_unknown`"),
     ),
@@ -158,17 +164,19 @@ pub(crate) async fn cancel_webhook_replays(
     let services = attempt.state.app.services()?;
     let completed = completed_replays(&*services.deliveries, &webhook.state).await?;
     let cancelled = webhook.execute(&attempt, &WebhookCommand::CancelReplays { completed }).await?;
-    Ok((position_header(cancelled.position), Json(status(services, &cancelled).await?)))
+    let view = status(services, &cancelled).await?;
+    Ok((entity_tag_of(cancelled.version, &view), position_header(cancelled.position), Json(view)))
 }
 
 /// Resumes delivery immediately, for a webhook that is suspended or waiting for its next attempt. Otherwise
 /// nothing changes.
 #[utoipa::path(
     post, path = "/webhooks/{id}/resume",
-    params(WebhookPath, WriteAttempt),
+    params(WebhookPath, IfMatch, WriteAttempt),
     responses(
-        (status = 200, description = "The webhook", body = WebhookStatus, headers(("Aegis-Position" = u64))),
+        (status = 200, description = "The webhook", body = WebhookStatus, headers(("ETag" = String, description = "The version of the webhook, and a digest of its state"), ("Aegis-Position" = u64))),
         ManagedWebhook,
+        IfMatch,
         (status = 429, description = "`too_many_requests`, with `Retry-After`"),
         (status = 503, description = "`unavailable` or `outcome_unknown`"),
     ),
@@ -181,5 +189,5 @@ pub(crate) async fn resume_webhook(
     let is_stalled = services.delivery_context.is_stalled(&webhook.state).await;
     let resumed = webhook.execute(&attempt, &WebhookCommand::Resume { is_stalled }).await?;
     let view = status(services, &resumed).await?;
-    Ok((position_header(resumed.position), Json(view)))
+    Ok((entity_tag_of(resumed.version, &view), position_header(resumed.position), Json(view)))
 }

@@ -16,6 +16,7 @@ use crate::app::App;
 use crate::command::{CommandContext, NewWebhook};
 use crate::config::Settings;
 use crate::http::api_error::{ApiError, Loc, ValidationError};
+use crate::http::conditional::{IfMatch, IfNoneMatch, entity_tag_of};
 use crate::http::extract::{
     FieldReader, FromFields, JsonBody, MAX_POSITION, MinPosition, NoBody, QueryParams, WebhookOwner,
     WebhookPath,
@@ -125,7 +126,11 @@ impl FromFields for NewWebhookBody {
     request_body = NewWebhookBody,
     responses(
         (status = 201, description = "The webhook is registered", body = WebhookWithSecret,
-            headers(("Location" = String, description = "The path of the webhook"), ("Aegis-Position" = u64))),
+            headers(
+                ("Location" = String, description = "The path of the webhook"),
+                ("ETag" = String, description = "The version of the webhook, and a digest of its state"),
+                ("Aegis-Position" = u64),
+            )),
         WebhookOwner,
         (status = 409, description = "`too_many_webhooks`: the caller has 100"),
         (status = 422, description = "Invalid fields, or a URL that the egress policy forbids"),
@@ -161,6 +166,7 @@ pub(crate) async fn register_webhook(
     Ok((
         StatusCode::CREATED,
         [(header::LOCATION, location)],
+        view.entity_tag(registered.version),
         position_header(registered.position),
         Json(view),
     ))
@@ -169,24 +175,31 @@ pub(crate) async fn register_webhook(
 /// Shows a webhook and its delivery progress.
 #[utoipa::path(
     get, path = "/webhooks/{id}",
-    params(WebhookPath),
-    responses((status = 200, description = "The webhook", body = WebhookStatus), ManagedWebhook),
+    params(WebhookPath, IfNoneMatch),
+    responses(
+        (status = 200, description = "The webhook", body = WebhookStatus,
+            headers(("ETag" = String, description = "The version of the webhook, and a digest of its state"))),
+        IfNoneMatch,
+        ManagedWebhook,
+    ),
 )]
 pub(crate) async fn show_webhook(
     State(app): State<Arc<App>>,
     webhook: ManagedWebhook,
-) -> Result<Json<WebhookStatus>, ApiError> {
+) -> Result<impl IntoResponse, ApiError> {
     let status = app.services()?.delivery_context.status(&webhook.state).await?;
-    status.map(Json).ok_or(ApiError::WebhookNotFound)
+    let status = status.ok_or(ApiError::WebhookNotFound)?;
+    Ok((entity_tag_of(webhook.state.version, &status), Json(status)))
 }
 
 /// Deletes a webhook: deliveries stop, and its URL and its secrets are destroyed.
 #[utoipa::path(
     delete, path = "/webhooks/{id}",
-    params(WebhookPath, WriteAttempt),
+    params(WebhookPath, IfMatch, WriteAttempt),
     responses(
         (status = 204, description = "The webhook is deleted", headers(("Aegis-Position" = u64))),
         ManagedWebhook,
+        IfMatch,
         (status = 503, description = "`unavailable` or `outcome_unknown`"),
     ),
 )]

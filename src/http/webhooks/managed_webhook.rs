@@ -1,6 +1,7 @@
 //! The webhook of a path `/webhooks/{id}…`, if the caller may manage it, and its form in answers to writes.
 
 use axum::extract::FromRequestParts;
+use axum::http::HeaderName;
 use axum::http::request::Parts;
 use domain::{Role, WebhookCommand};
 use serde::Serialize;
@@ -9,6 +10,7 @@ use utoipa::{IntoResponses, ToSchema};
 use crate::app::Services;
 use crate::command::WebhookState;
 use crate::http::api_error::ApiError;
+use crate::http::conditional::entity_tag_of;
 use crate::http::extract::{CurrentUser, WebhookOwner, WebhookPath};
 use crate::http::idempotency::WriteAttempt;
 use crate::http::openapi::{Responses, error_responses};
@@ -85,5 +87,10 @@ impl WebhookWithSecret {
         let webhook = state.webhook.as_ref().ok_or(ApiError::WebhookNotFound)?;
         let secret = webhook.secret.known().ok_or(ApiError::WebhookNotFound)?;
         Ok(Self { secret: encode_secret(secret), webhook: status(services, state).await? })
+    }
+
+    /// The `ETag` of the webhook, without the secret.
+    pub(super) fn entity_tag(&self, version: u64) -> [(HeaderName, String); 1] {
+        entity_tag_of(version, &self.webhook)
     }
 }

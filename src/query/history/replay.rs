@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 use store::canonical::rfc3339;
 use store::{Envelope, Position};
 
+use crate::query::parse_time;
+
 /// A point in the log. The time of events never decreases with their position, so that every moment is such a
 /// point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +34,7 @@ impl FromStr for AsOf {
     fn from_str(text: &str) -> Result<Self, ParseAsOfError> {
         match text.parse() {
             Ok(position) => Ok(Self::Position(Position::new(position))),
-            Err(_) => text.parse().map(Self::Time).map_err(|_| ParseAsOfError),
+            Err(_) => parse_time(text).map(Self::Time).ok_or(ParseAsOfError),
         }
     }
 }

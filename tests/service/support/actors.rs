@@ -135,8 +135,7 @@ impl TestApp {
     pub(crate) async fn command(&self, id: &str, command: UserCommand) {
         let context = aegis::command::CommandContext::new("operator:test", "test");
         let services = self.services();
-        let done =
-            services.users.execute(&context, UserId::parse(id).unwrap(), &command, None).await.unwrap();
+        let done = services.users.execute(&context, UserId::parse(id).unwrap(), &command).await.unwrap();
         if let Some(position) = done.position {
             services.user_rows.wait_until_visible(position).await;
         }

@@ -120,7 +120,7 @@ async fn erasing_an_owner_erases_their_webhooks_in_the_same_append(store: Store)
     let (context, id) =
         (CommandContext::new("operator:test", "erase"), UserId::parse(&subscriber.id).unwrap());
     let erase = UserCommand::Erase { reason: ErasureReason::Request };
-    services.users.execute(&context, id, &erase, None).await.unwrap();
+    services.users.execute(&context, id, &erase).await.unwrap();
     let mut streams: Vec<_> = [&idle, &active, &suspended].map(|webhook| stream_of(&webhook.id)).into();
     for stream in &streams {
         assert_eq!(services.deliveries.progress(stream).await.unwrap(), None, "{stream}");
@@ -157,7 +157,7 @@ async fn registrations_beside_the_erasure_of_their_owner_leave_nothing(store: St
         let erase = async {
             sleep(Duration::from_millis(5)).await;
             let erase = UserCommand::Erase { reason: ErasureReason::Request };
-            services.users.execute(&context, owner, &erase, None).await
+            services.users.execute(&context, owner, &erase).await
         };
         let (registered, erased) = join(join_all((0..12).map(register)), erase).await;
         erased.unwrap();

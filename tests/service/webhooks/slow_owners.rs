@@ -55,7 +55,7 @@ async fn stopped_with_slow_owners(store: &Store) -> (WebhookReceiver, u64) {
 async fn grant_unseen(app: &TestApp, user: &str) {
     let (context, id) = (CommandContext::new("system", "test"), UserId::parse(user).unwrap());
     let command = UserCommand::GrantRole { role: Role::Auditor };
-    app.services().users.execute(&context, id, &command, None).await.unwrap();
+    app.services().users.execute(&context, id, &command).await.unwrap();
 }
 
 async fn slow_owners_do_not_delay_other_webhooks(store: Store) {

@@ -20,6 +20,12 @@ pub enum RefusalReason {
         /// The name.
         name: String,
     },
+    /// The name is that of a database of the server itself.
+    #[error("`{name}` is a database of MongoDB itself: set DATABASE_NAME to another name, such as `aegis`")]
+    ReservedDatabaseName {
+        /// The name.
+        name: String,
+    },
     /// The server has no transactions.
     #[error(
         "MongoDB at {hosts} is a standalone server, which has no transactions. Make it a replica set of one: \

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::Router;
+use axum::body::Bytes;
 use axum::http::header;
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
+use axum::{Extension, Router};
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::OpenApi;
@@ -13,6 +14,7 @@ use utoipa::openapi::path::Paths;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 
+use super::connections::memory::SharedAnswer;
 use super::middleware::{finish_response, panic_response};
 use super::state::HttpState;
 use super::{auth, cors, docs, events, health, log, metrics, openapi, projections, stats, users, webhooks};
@@ -21,21 +23,19 @@ use crate::config::HttpSettings;
 
 /// The router of the HTTP API.
 pub fn router(app: Arc<App>) -> Router {
-    router_with_shutdown(app, CancellationToken::new())
+    router_with_state(HttpState::new(app, CancellationToken::new()))
 }
 
-/// As [`router`]; `shutdown` ends event streams and long polls.
-pub(super) fn router_with_shutdown(app: Arc<App>, shutdown: CancellationToken) -> Router {
-    let settings = app.settings.http.clone();
-    let state = HttpState::new(app, shutdown);
+/// As [`router`].
+pub(super) fn router_with_state(state: HttpState) -> Router {
+    let settings = state.app.settings.http.clone();
     let (router, document) = documented_routes(&settings);
     // Strings and maps of strings always serialise.
-    let document = document.to_pretty_json().unwrap_or_default();
+    let document = Bytes::from(document.to_pretty_json().unwrap_or_default());
     let serve_document = get(move || {
         let document = document.clone();
-        async move {
-            ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-cache")], document)
-        }
+        let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-cache")];
+        async move { (headers, Extension(SharedAnswer), document) }
     });
     let path = openapi::path(&settings);
     let mut router = router
@@ -50,6 +50,14 @@ pub(super) fn router_with_shutdown(app: Arc<App>, shutdown: CancellationToken) -
     if let Some(cors) = cors::layer(&settings.cors_origins) {
         router = router.layer(cors);
     }
+    router.layer(from_fn_with_state(state.clone(), finish_response)).with_state(state)
+}
+
+/// The router of the listener for metrics, which only those reach who may read them.
+pub(super) fn metrics_router(state: HttpState) -> Router {
+    let route = get(metrics::metrics_without_authorization);
+    let router = Router::new().route("/metrics/", route.clone()).route("/metrics", route);
+    let router = router.layer(CatchPanicLayer::custom(panic_response));
     router.layer(from_fn_with_state(state.clone(), finish_response)).with_state(state)
 }
 
@@ -110,6 +118,8 @@ mod tests {
             project_name: "Aegis".to_owned(),
             cors_origins: Vec::new(),
             trusted_proxies: Vec::new(),
+            max_connections: 16,
+            metrics_listen: None,
         };
         let (_, document) = documented_routes(&settings);
         serde_json::from_str(&document.to_pretty_json().unwrap()).unwrap()

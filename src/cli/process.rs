@@ -1,6 +1,8 @@
-//! The process around a command: logging to stderr, and signals.
+//! The process around a command: logging to stderr, signals, and limits of the system.
 
 use std::io::{self, IsTerminal};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::layer::SubscriberExt;
@@ -20,6 +22,27 @@ pub fn start_logging(settings: &LogSettings) {
         LogFormat::Text => fmt::layer().with_ansi(false).with_writer(|| RedactedStderr).boxed(),
     };
     drop(tracing_subscriber::registry().with(layer.with_filter(filter)).try_init());
+}
+
+/// Forbids core dumps, which would write the keys in memory to a disk. To be called before keys are read.
+/// Returns a warning, to be logged once logging has started, if the system refuses.
+#[must_use]
+pub fn forbid_core_dumps() -> Option<String> {
+    let forbidden = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    // A core dump that is piped to a program ignores the limit. This also keeps other processes of the same
+    // user from reading the memory.
+    #[cfg(target_os = "linux")]
+    let forbidden =
+        forbidden.and(rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable));
+    let warning = |error| format!("core dumps not forbidden ({error}): a crash may write keys to a disk");
+    forbidden.err().map(warning)
+}
+
+/// Raises the limit of open files as far as the system allows. Returns the limit; `None` if there is none.
+pub fn raise_file_limit() -> Option<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    if raised.is_ok() { limit.maximum } else { limit.current }
 }
 
 /// SIGINT and SIGTERM, for commands that have work to finish. SIGXFSZ is caught too: while it is, a write to

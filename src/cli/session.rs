@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::error::{CliError, CliResult};
 use super::operator;
-use super::process::start_logging;
+use super::process::{forbid_core_dumps, start_logging};
 use crate::app::{Database, ProjectionMode, Services, node_name, start_projector};
 use crate::command::CommandContext;
 use crate::config::show::mask_url;
@@ -100,9 +100,10 @@ pub(super) async fn connect(sources: &ConfigSources) -> Result<(CommandSettings,
 
 /// Loads the settings of a command and starts logging.
 fn load_settings(sources: &ConfigSources) -> Result<CommandSettings, CliError> {
+    let core_dumps = forbid_core_dumps();
     let Loaded { settings, warnings } = load::for_command(sources)?;
     start_logging(&settings.log);
-    for warning in warnings {
+    for warning in warnings.into_iter().chain(core_dumps) {
         tracing::warn!("{warning}");
     }
     Ok(settings)

@@ -147,6 +147,14 @@ settings! {
     TRUSTED_PROXIES: Vec<IpNet> = "AEGIS_TRUSTED_PROXIES", Unset, Public, parse::networks,
         "networks of the reverse proxies, such as 10.0.0.0/8, comma-separated: only their X-Forwarded-For is \
          trusted";
+    MAX_CONNECTIONS: usize = "AEGIS_MAX_CONNECTIONS",
+        Computed("10000, or the limit of open files less 256"), Public,
+        |text| parse::number(text, &(16..=1_000_000)),
+        "HTTP connections open at once, and requests in progress; at most a quarter of them from one \
+         address, except from trusted proxies";
+    METRICS_LISTEN: String = "AEGIS_METRICS_LISTEN", Unset, Public, parse::listen_address,
+        "address and port of a listener that serves /metrics to every client; set, the main listener \
+         requires a token from clients on the same machine too";
     WEBHOOK_ALLOW_PRIVATE: Vec<IpNet> = "AEGIS_WEBHOOK_ALLOW_PRIVATE", Unset, Public, parse::networks,
         "non-public networks that webhooks may reach, such as 10.1.0.0/16, comma-separated; plain http is \
          allowed there too";

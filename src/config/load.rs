@@ -19,6 +19,9 @@ use super::settings::{
 };
 use super::sources::{ConfigSources, RawValues};
 
+/// The default of `AEGIS_MAX_CONNECTIONS`, where the system allows as many open files.
+const MAX_CONNECTIONS: usize = 10_000;
+
 /// The settings of the service.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -246,6 +249,8 @@ impl Parser<'_> {
                 project_name: self.get(&setting::PROJECT_NAME),
                 cors_origins: self.get(&setting::CORS_ORIGINS),
                 trusted_proxies: self.get(&setting::TRUSTED_PROXIES),
+                max_connections: self.optional(&setting::MAX_CONNECTIONS).unwrap_or(MAX_CONNECTIONS),
+                metrics_listen: self.optional(&setting::METRICS_LISTEN),
             },
             webhooks: WebhookSettings { allow_private: self.get(&setting::WEBHOOK_ALLOW_PRIVATE) },
             passwords,

@@ -46,6 +46,10 @@ pub struct HttpSettings {
     pub cors_origins: Vec<String>,
     /// Reverse proxies whose `X-Forwarded-For` is trusted.
     pub trusted_proxies: Vec<IpNet>,
+    /// Connections open at once.
+    pub max_connections: usize,
+    /// Address and port of the listener for metrics.
+    pub metrics_listen: Option<String>,
 }
 
 impl HttpSettings {

@@ -2,8 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use axum::http::{Extensions, HeaderMap, HeaderName};
-
+use axum::http::{Extensions, HeaderMap, HeaderName, Uri, header};
 use ipnet::IpNet;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -18,14 +17,29 @@ pub(super) fn address(extensions: &Extensions, headers: &HeaderMap, proxies: &[I
     Some(client(*peer, headers, proxies))
 }
 
-/// Whether the request comes from this machine and has no headers of a proxy.
-pub(super) fn is_local(extensions: &Extensions, headers: &HeaderMap) -> bool {
+/// Whether the request comes from this machine, is addressed to it, and has no headers of a proxy. A web page
+/// whose name resolves to this machine sends that name as the host (DNS rebinding).
+pub(super) fn is_local(extensions: &Extensions, uri: &Uri, headers: &HeaderMap) -> bool {
     let from_here = extensions.get().is_some_and(|Peer(peer)| peer.to_canonical().is_loopback());
-    from_here && !headers.keys().any(is_forwarding)
+    from_here && is_addressed_to_loopback(uri, headers) && !headers.keys().any(is_forwarding)
 }
 
-fn is_forwarding(header: &HeaderName) -> bool {
-    *header == axum::http::header::FORWARDED || header.as_str().starts_with("x-forwarded-")
+/// The host is that of the request target, which HTTP/2 always has, or else of the header `Host`.
+fn is_addressed_to_loopback(uri: &Uri, headers: &HeaderMap) -> bool {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let host = match (uri.authority(), hosts.next()) {
+        (Some(authority), _) => Some(authority.clone()),
+        (None, Some(host)) => host.to_str().ok().and_then(|host| host.parse().ok()),
+        (None, None) => None,
+    };
+    let Some(host) = host.filter(|_| hosts.next().is_none()) else { return false };
+    let name = host.host().trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+}
+
+fn is_forwarding(name: &HeaderName) -> bool {
+    const PROXY_HEADERS: [&str; 3] = ["forwarded", "via", "x-real-ip"];
+    PROXY_HEADERS.contains(&name.as_str()) || name.as_str().starts_with("x-forwarded-")
 }
 
 /// Clients can forge `X-Forwarded-For`, and each proxy appends the address of its peer. So entries are read
@@ -104,18 +118,48 @@ mod tests {
             extensions.insert(Peer(peer.parse().unwrap()));
             let value = HeaderValue::from_static("198.51.100.7");
             let headers = header.map(|name| (HeaderName::from_static(name), value));
-            is_local(&extensions, &headers.into_iter().collect())
+            let host = (header::HOST, HeaderValue::from_static("localhost"));
+            is_local(&extensions, &Uri::from_static("/"), &headers.into_iter().chain([host]).collect())
         };
         for peer in ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"] {
             assert!(local(peer, None) && local(peer, Some("x-request-id")), "{peer}");
-            for header in ["forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-anything"] {
+            for header in [
+                "forwarded",
+                "x-forwarded-for",
+                "x-forwarded-proto",
+                "x-forwarded-anything",
+                "via",
+                "x-real-ip",
+            ] {
                 assert!(!local(peer, Some(header)), "{peer} {header}");
             }
         }
         for peer in ["203.0.113.9", "10.0.0.1", "::", "fd00::1"] {
             assert!(!local(peer, None), "{peer}");
         }
-        assert!(!is_local(&Extensions::new(), &HeaderMap::new()), "without a connection");
+    }
+
+    #[test]
+    fn local_requests_are_addressed_to_loopback() {
+        let local = |uri: &'static str, hosts: &[&'static str]| {
+            let mut extensions = Extensions::new();
+            extensions.insert(Peer(IpAddr::from([127, 0, 0, 1])));
+            let mut headers = HeaderMap::new();
+            for host in hosts {
+                headers.append(header::HOST, HeaderValue::from_static(host));
+            }
+            is_local(&extensions, &Uri::from_static(uri), &headers)
+        };
+        for host in ["localhost", "LOCALHOST:80", "127.0.0.1:8000", "127.1.2.3", "[::1]", "[::1]:8000"] {
+            assert!(local("/metrics", &[host]), "{host}");
+        }
+        for host in ["evil.example", "localhost.evil.example", "10.0.0.1", "0.0.0.0", "[::2]", ""] {
+            assert!(!local("/metrics", &[host]), "{host}");
+        }
+        assert!(!local("/metrics", &[]) && !local("/metrics", &["localhost", "localhost"]));
+        assert!(local("http://localhost/metrics", &[]));
+        assert!(!local("http://evil.example/metrics", &["localhost"]));
+        assert!(!is_local(&Extensions::new(), &Uri::from_static("http://localhost/"), &HeaderMap::new()));
     }
 
     #[test]

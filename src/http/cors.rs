@@ -22,9 +22,17 @@ pub(crate) fn layer(origins: &[String]) -> Option<CorsLayer> {
             header::AUTHORIZATION,
             header::CONTENT_TYPE,
             header::IF_MATCH,
+            header::IF_NONE_MATCH,
+            header::CACHE_CONTROL,
             IDEMPOTENCY_KEY,
             LAST_EVENT_ID,
             MIN_POSITION,
+            REQUEST_ID,
+            // Browser instrumentation (W3C Trace Context and Baggage, Sentry) adds these to every request.
+            HeaderName::from_static("traceparent"),
+            HeaderName::from_static("tracestate"),
+            HeaderName::from_static("baggage"),
+            HeaderName::from_static("sentry-trace"),
         ])
         .expose_headers([header::LOCATION, header::ETAG, header::RETRY_AFTER, POSITION, REQUEST_ID])
         .max_age(MAX_AGE);

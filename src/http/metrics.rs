@@ -1,13 +1,15 @@
 //! `GET /metrics`: the metrics of this process, for Prometheus. They come from its counters, the progress it
 //! knows of and the last report of each lease holder, not from the database, which may be unreachable.
 
+pub(super) mod connections;
 pub(super) mod requests;
+mod text_format;
 
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use jiff::SignedDuration;
 use projections::{Projection, ProjectionLeadership, VersionHealth, VersionReport};
@@ -24,23 +26,41 @@ use super::extract::{MetricsReader, Operator};
 use super::state::HttpState;
 use crate::app::Services;
 
-/// `OpenMetrics` 1.0.
-const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
 /// Serves the metrics of this process, without a token to clients on the same machine.
 #[utoipa::path(
     get, path = "/metrics",
     responses(
-        (status = 200, description = "Metrics in the OpenMetrics text format", body = String,
-            content_type = "application/openmetrics-text"),
+        (status = 200, description = "Metrics in the text format of Prometheus, or in that of OpenMetrics if \
+            `Accept` names `application/openmetrics-text`", body = String, content_type = "text/plain"),
         Operator,
     ),
     security((), ("OAuth2PasswordBearer" = [])),
 )]
-pub(crate) async fn metrics(_: MetricsReader, State(state): State<HttpState>) -> Result<Response, ApiError> {
+pub(crate) async fn metrics(
+    _: MetricsReader,
+    State(state): State<HttpState>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    render(&state, &headers)
+}
+
+/// Serves the metrics on their own listener.
+pub(super) async fn metrics_without_authorization(
+    State(state): State<HttpState>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    render(&state, &headers)
+}
+
+fn render(state: &HttpState, headers: &HeaderMap) -> Result<Response, ApiError> {
     let mut text = String::new();
-    encode(&mut text, &registry(&state)).map_err(|error| ApiError::internal(&error))?;
-    Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response())
+    encode(&mut text, &registry(state)).map_err(|error| ApiError::internal(&error))?;
+    let (content_type, text) = if text_format::accepts_open_metrics(headers) {
+        (text_format::OPEN_METRICS, text)
+    } else {
+        (text_format::CLASSIC, text_format::to_classic(&text))
+    };
+    Ok(([(header::CONTENT_TYPE, content_type), (header::VARY, "Accept")], text).into_response())
 }
 
 /// Built for each scrape: counters are shared, gauges are read now.
@@ -53,6 +73,7 @@ fn registry(state: &HttpState) -> Registry {
         Info::new([("version", env!("CARGO_PKG_VERSION"))]),
     );
     state.request_metrics.register(&mut registry);
+    state.connection_metrics.register(&mut registry);
     let mut gauge = |name: &str, help: &str, value: u64| {
         let gauge = Gauge::<i64>::default();
         gauge.set(i64::try_from(value).unwrap_or(i64::MAX));

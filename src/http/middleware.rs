@@ -6,6 +6,7 @@
 
 use std::any::Any;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -13,17 +14,24 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use hyper::body::Body as _;
 use tracing::field::{Empty, display};
 use tracing::{Instrument, Span, error_span};
 
 use super::api_error::ApiError;
 use super::client;
 use super::conditional::KnownRepresentations;
+use super::connections::connection::Connection;
+use super::connections::memory::{AnswerCharge, Charge, SharedAnswer};
 use super::headers::REQUEST_ID;
+use super::metrics::connections::RequestRefusal;
 use super::metrics::requests::route;
 use super::request_id::RequestId;
 use super::state::HttpState;
 use super::time_limit::TimeLimit;
+
+/// The number of requests in progress bounds the memory of smaller answers.
+const FREE_ANSWER: usize = 4 * 1024;
 
 pub(crate) async fn finish_response(
     State(state): State<HttpState>,
@@ -42,8 +50,18 @@ pub(crate) async fn finish_response(
     request.extensions_mut().insert(request_id.clone());
     request.extensions_mut().insert(TimeLimit::from_now());
 
-    let mut response = next.run(request).instrument(span.clone()).await;
+    let connection = request.extensions().get::<Arc<Connection>>().cloned();
+    let is_refused = request.extensions().get::<RefusedRequest>().is_some();
 
+    let mut response = if is_refused {
+        ApiError::TooManyRequests.into_response()
+    } else {
+        next.run(request).instrument(span.clone()).await
+    };
+
+    if let Some(connection) = connection {
+        response = charge(response, &connection, &state);
+    }
     let error = error_of(&mut response);
     if let Some(error) = &error {
         // The rest of the body is not read, so an HTTP/1 connection cannot carry another request.
@@ -63,6 +81,25 @@ pub(crate) async fn finish_response(
     state.request_metrics.record(route, &method, status, duration);
     log(&span, &method, status, duration, client, error.as_ref());
     response
+}
+
+/// Marks a request that is not handled because too many are in progress.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RefusedRequest;
+
+/// Charges the memory of an answer until it is sent. If too much is unsent already, the answer is dropped:
+/// the client does not read what it asks for.
+fn charge(mut response: Response, connection: &Arc<Connection>, state: &HttpState) -> Response {
+    let size = response.body().size_hint().exact().and_then(|size| usize::try_from(size).ok()).unwrap_or(0);
+    if size <= FREE_ANSWER || response.extensions().get::<SharedAnswer>().is_some() {
+        return response;
+    }
+    if let Some(charge) = Charge::take(connection, size) {
+        response.extensions_mut().insert(AnswerCharge::new(charge));
+        return response;
+    }
+    state.connection_metrics.request_refused(RequestRefusal::UnsentAnswers);
+    ApiError::TooManyRequests.into_response()
 }
 
 /// The span is of level `error`, so that no filter on levels takes the request id from the lines of a

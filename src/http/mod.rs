@@ -3,14 +3,15 @@
 //!
 //! One file per endpoint or group of endpoints, in folders that follow the URLs: `auth`, `users`, `events`,
 //! `webhooks`, `log`, `projections`, `stats`, `health`, `metrics`. A request passes through `serve`
-//! (connections), `middleware` (request id, span, errors), `router` (route table) and `extract` (validation
-//! and authority). `idempotency` replays repeated writes, `event_feed` serves subscribers, `api_error` is
+//! (connections, whose limits are in `connections`), `middleware` (request id, span, errors), `router` (route
+//! table) and `extract` (validation and authority). `idempotency` replays repeated writes, `event_feed` serves subscribers, `api_error` is
 //! every error answer, `openapi` the API's document and `schemas` what it says of shared JSON.
 
 mod api_error;
 mod auth;
 mod client;
 mod conditional;
+mod connections;
 mod cors;
 mod credentials;
 mod docs;
@@ -37,4 +38,4 @@ mod users;
 mod webhooks;
 
 pub use router::router;
-pub use serve::{DRAIN_TIMEOUT, serve};
+pub use serve::{DRAIN_TIMEOUT, Listeners, serve};

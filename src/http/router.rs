@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::body::Bytes;
 use axum::http::header;
 use axum::middleware::{from_fn_with_state, map_request};
 use axum::routing::get;
@@ -14,6 +15,7 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 
 use super::extract::DocumentedParameters;
+use super::connections::memory::SharedAnswer;
 use super::middleware::{finish_response, panic_response};
 use super::normalize_path::normalize_path;
 use super::state::HttpState;
@@ -23,21 +25,19 @@ use crate::config::HttpSettings;
 
 /// The router of the HTTP API.
 pub fn router(app: Arc<App>) -> Router {
-    router_with_shutdown(app, CancellationToken::new())
+    router_with_state(HttpState::new(app, CancellationToken::new()))
 }
 
-/// As [`router`]; `shutdown` ends event streams and long polls.
-pub(super) fn router_with_shutdown(app: Arc<App>, shutdown: CancellationToken) -> Router {
-    let settings = app.settings.http.clone();
-    let state = HttpState::new(app, shutdown);
+/// As [`router`].
+pub(super) fn router_with_state(state: HttpState) -> Router {
+    let settings = state.app.settings.http.clone();
     let (router, document) = documented_routes(&settings);
     // Strings and maps of strings always serialise.
-    let document = document.to_pretty_json().unwrap_or_default();
+    let document = Bytes::from(document.to_pretty_json().unwrap_or_default());
     let serve_document = get(move || {
         let document = document.clone();
-        async move {
-            ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-cache")], document)
-        }
+        let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-cache")];
+        async move { (headers, Extension(SharedAnswer), document) }
     });
     let path = openapi::path(&settings);
     let mut router = router
@@ -55,6 +55,14 @@ pub(super) fn router_with_shutdown(app: Arc<App>, shutdown: CancellationToken) -
     let router = router.layer(from_fn_with_state(state.clone(), finish_response)).with_state(state);
     // The layers of a router run after the path is matched.
     Router::new().fallback_service(router).layer(map_request(normalize_path))
+}
+
+/// The router of the listener for metrics, which only those reach who may read them.
+pub(super) fn metrics_router(state: HttpState) -> Router {
+    let route = get(metrics::metrics_without_authorization);
+    let router = Router::new().route("/metrics/", route.clone()).route("/metrics", route);
+    let router = router.layer(CatchPanicLayer::custom(panic_response));
+    router.layer(from_fn_with_state(state.clone(), finish_response)).with_state(state)
 }
 
 fn documented_routes(settings: &HttpSettings) -> (Router<HttpState>, OpenApi) {
@@ -116,6 +124,8 @@ mod tests {
             project_name: "Aegis".to_owned(),
             cors_origins: Vec::new(),
             trusted_proxies: Vec::new(),
+            max_connections: 16,
+            metrics_listen: None,
         };
         let (_, document) = documented_routes(&settings);
         serde_json::from_str(&document.to_pretty_json().unwrap()).unwrap()

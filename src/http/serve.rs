@@ -1,165 +1,176 @@
 //! Accepts connections and drains them on shutdown.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::Request;
-use hyper::body::Incoming;
-use hyper::service::{Service, service_fn};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use axum::Router;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
-use tokio_io_timeout::TimeoutStream;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use self::first_byte_timeout::FirstByteTimeout;
+use self::protocol::serve_connection;
 use super::client::Peer;
-use super::router::router_with_shutdown;
+use super::connections::Connections;
+use super::connections::connection::Connection;
+use super::connections::limits::ConnectionLimits;
+use super::metrics::connections::ConnectionMetrics;
+use super::router::{metrics_router, router_with_state};
+use super::state::HttpState;
 use crate::app::App;
 
-mod first_byte_timeout;
+mod answer;
+mod protocol;
+mod request_filter;
+mod request_head;
+mod socket;
 
 /// How long requests in progress may take to finish on shutdown.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(7);
 
-/// For the first bytes of a new connection.
-const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
-/// For the head of a request. The library measures from the end of the previous answer, so this is also the
-/// idle timeout. It exceeds the idle timeout of proxies, commonly a minute, so that they do not reuse a
-/// connection that is being closed.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
-/// How long a client may leave an answer unread, so that a hanging client does not hold a connection
-/// indefinitely.
-const WRITE_TIMEOUT: Duration = Duration::from_mins(1);
-/// The interval and the timeout of HTTP/2 pings.
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
-const MAX_HEADER_BYTES: usize = 64 * 1024;
+/// How often connections are checked.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// The delay after a failed accept, which usually means that file descriptors are exhausted.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
+/// Connections to the listener of the metrics.
+const MAX_METRICS_CONNECTIONS: usize = 64;
 
-/// Serves HTTP/1 and HTTP/2 on a listener until `shutdown` is cancelled. Then no more connections are
-/// accepted, event streams end immediately, and other requests have [`DRAIN_TIMEOUT`] to finish.
+/// What a client gets that cannot be served.
+const REFUSED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
+    Content-Type: application/json\r\nContent-Length: 102\r\n\
+    Connection: close\r\nRetry-After: 1\r\n\r\n\
+    {\"detail\":\"Too many connections are open; try again in a moment\",\"code\":\"busy\",\
+    \"request_id\":\"unknown\"}";
+
+/// The sockets that the service listens on.
+#[derive(Debug)]
+pub struct Listeners {
+    pub api: TcpListener,
+    /// Serves `/metrics` without authorization, and nothing else.
+    pub metrics: Option<TcpListener>,
+}
+
+impl From<TcpListener> for Listeners {
+    fn from(api: TcpListener) -> Self {
+        Self { api, metrics: None }
+    }
+}
+
+/// Serves HTTP/1 and HTTP/2 on the listeners until `shutdown` is cancelled. Then no more connections are
+/// accepted, event streams end immediately, and other requests have [`DRAIN_TIMEOUT`] to finish. Connections
+/// whose client takes or sends nothing are closed earlier.
 ///
 /// # Errors
 /// None at present: errors of a connection do not end the server.
-pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: CancellationToken) -> io::Result<()> {
-    let router = TowerToHyperService::new(router_with_shutdown(app, shutdown.clone()));
-    let protocol = protocol();
-    let graceful = GracefulShutdown::new();
-    let mut connections = JoinSet::new();
-    loop {
-        let accepted = tokio::select! {
-            () = shutdown.cancelled() => break,
-            accepted = listener.accept() => accepted,
-        };
-        let (stream, peer) = match accepted {
-            Ok((stream, address)) => (stream, Peer(address.ip())),
-            Err(error) => {
-                tracing::warn!(%error, "connection not accepted; retrying");
-                sleep(ACCEPT_RETRY_DELAY).await;
-                continue;
-            }
-        };
-        // Small answers must not wait for an acknowledgement. A failure only delays them.
-        drop(stream.set_nodelay(true));
-        let mut stream = TimeoutStream::new(stream);
-        stream.set_write_timeout(Some(WRITE_TIMEOUT));
-        let io = TokioIo::new(FirstByteTimeout::new(Box::pin(stream), FIRST_BYTE_TIMEOUT));
-        let router = router.clone();
-        let service = service_fn(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(peer);
-            router.call(request)
-        });
-        let connection = graceful.watch(protocol.serve_connection(io, service).into_owned());
-        connections.spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(error = &*error, "connection ended by an error");
-            }
-        });
-        while connections.try_join_next().is_some() {}
-    }
-    drop(listener);
-    if timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
-        tracing::warn!("requests still in progress after {DRAIN_TIMEOUT:?}; closing their connections");
-    }
-    connections.shutdown().await;
+pub async fn serve(
+    listeners: impl Into<Listeners>,
+    app: Arc<App>,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
+    let Listeners { api, metrics } = listeners.into();
+    let limits = ConnectionLimits::new(app.settings.http.max_connections);
+    let proxies = app.settings.http.trusted_proxies.clone();
+    let state = HttpState::new(app, shutdown.clone());
+    let connections = Connections::new(limits, proxies, state.connection_metrics.clone());
+    let api = listen(api, connections, router_with_state(state.clone()), &shutdown);
+    let metrics = async {
+        let Some(listener) = metrics else { return };
+        let limits = ConnectionLimits::of_one_client(MAX_METRICS_CONNECTIONS);
+        let connections = Connections::new(limits, Vec::new(), ConnectionMetrics::default());
+        listen(listener, connections, metrics_router(state), &shutdown).await;
+    };
+    tokio::join!(api, metrics);
     Ok(())
 }
 
-fn protocol() -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    // Simple tools close their half of the connection after the request, and still expect an answer.
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_buf_size(MAX_HEADER_BYTES)
-        .half_close(true);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(KEEP_ALIVE_INTERVAL)
-        .keep_alive_timeout(KEEP_ALIVE_INTERVAL);
-    builder
+/// Serves the connections to one listener.
+async fn listen(listener: TcpListener, all: Connections, router: Router, shutdown: &CancellationToken) {
+    let all = Arc::new(all);
+    let mut tasks = JoinSet::new();
+    let mut checks = interval(CHECK_INTERVAL);
+    checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let accepted = tokio::select! {
+            () = shutdown.cancelled() => break,
+            _ = checks.tick() => {
+                all.check(Instant::now());
+                while tasks.try_join_next().is_some() {}
+                continue;
+            }
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => match all.admit(peer.ip()) {
+                Ok(connection) => {
+                    tasks.spawn(run(stream, peer.ip(), connection, Arc::clone(&all), router.clone()));
+                }
+                Err(_) => refuse(&stream),
+            },
+            Err(error) => {
+                tracing::warn!(%error, "connection not accepted; retrying");
+                sleep(ACCEPT_RETRY_DELAY).await;
+            }
+        }
+    }
+    drop(listener);
+    drain(&all).await;
+    tasks.shutdown().await;
+}
+
+async fn drain(all: &Connections) {
+    all.stop();
+    let check = async {
+        loop {
+            sleep(CHECK_INTERVAL / 2).await;
+            all.check(Instant::now());
+        }
+    };
+    let closed = async {
+        tokio::select! {
+            () = all.closed() => {}
+            () = check => {}
+        }
+    };
+    if timeout(DRAIN_TIMEOUT, closed).await.is_err() {
+        tracing::warn!("requests still in progress after {DRAIN_TIMEOUT:?}; closing their connections");
+    }
+}
+
+async fn run(
+    stream: TcpStream,
+    peer: IpAddr,
+    connection: Arc<Connection>,
+    all: Arc<Connections>,
+    router: Router,
+) {
+    let open = OpenConnection { connection, all };
+    // Small answers must not wait for an acknowledgement. A failure only delays them.
+    drop(stream.set_nodelay(true));
+    let service = TowerToHyperService::new(router);
+    serve_connection(stream, Arc::clone(&open.connection), &open.all, Peer(peer), service).await;
+}
+
+/// Removed from the open connections when dropped, even by a panic.
+struct OpenConnection {
+    connection: Arc<Connection>,
+    all: Arc<Connections>,
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.all.remove(&self.connection);
+    }
+}
+
+/// Answers without reading a request. Whether the client receives it is up to the system; nothing waits for
+/// it.
+fn refuse(stream: &TcpStream) {
+    drop(stream.try_read(&mut [0; 1024]));
+    drop(stream.try_write(REFUSED));
 }
 
 #[cfg(test)]
-mod tests {
-    use std::convert::Infallible;
-
-    use axum::body::Body;
-    use axum::http::Response;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
-
-    use super::*;
-
-    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
-
-    /// The client end of a served connection.
-    fn connection() -> DuplexStream {
-        let (client, server) = duplex(4096);
-        let service = service_fn(async |_| Ok::<_, Infallible>(Response::new(Body::empty())));
-        let io = TokioIo::new(FirstByteTimeout::new(server, FIRST_BYTE_TIMEOUT));
-        let connection = protocol().serve_connection(io, service).into_owned();
-        tokio::spawn(async move { drop(connection.await) });
-        client
-    }
-
-    async fn is_answered(client: &mut DuplexStream) -> bool {
-        let mut answer = [0; 15];
-        client.write_all(REQUEST).await.is_ok()
-            && client.read_exact(&mut answer).await.is_ok()
-            && answer == *b"HTTP/1.1 200 OK"
-    }
-
-    /// Reads the rest of the answer.
-    async fn skip(client: &mut DuplexStream) {
-        let mut last = [0; 4];
-        while last != *b"\r\n\r\n" {
-            last.rotate_left(1);
-            last[3] = client.read_u8().await.unwrap();
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_idle_connection_outlives_those_of_proxies_and_then_closes() {
-        let mut client = connection();
-        assert!(is_answered(&mut client).await);
-        skip(&mut client).await;
-        sleep(Duration::from_secs(70)).await;
-        assert!(is_answered(&mut client).await);
-        skip(&mut client).await;
-        assert_eq!(timeout(Duration::from_secs(80), client.read(&mut [0])).await.unwrap().unwrap(), 0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_silent_connection_is_closed_after_ten_seconds() {
-        let mut client = connection();
-        assert_eq!(timeout(Duration::from_secs(11), client.read(&mut [0])).await.unwrap().unwrap(), 0);
-    }
-}
+mod tests;

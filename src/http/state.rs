@@ -10,6 +10,7 @@ use super::api_error::ApiError;
 use super::event_feed::broadcaster::Broadcaster;
 use super::event_feed::reader_slots::ReaderSlots;
 use super::idempotency::in_flight::InFlightKeys;
+use super::metrics::connections::ConnectionMetrics;
 use super::metrics::requests::RequestMetrics;
 use super::request_id::RequestIds;
 use crate::app::App;
@@ -22,6 +23,7 @@ pub(crate) struct HttpState {
     pub(crate) app: Arc<App>,
     pub(crate) ids: Arc<RequestIds>,
     pub(crate) request_metrics: RequestMetrics,
+    pub(crate) connection_metrics: ConnectionMetrics,
     pub(crate) reader_slots: ReaderSlots,
     pub(super) in_flight: InFlightKeys,
     broadcaster: Arc<OnceLock<Arc<Broadcaster>>>,
@@ -34,6 +36,7 @@ impl HttpState {
         Self {
             ids: Arc::new(RequestIds::new(&app.env)),
             request_metrics: RequestMetrics::default(),
+            connection_metrics: ConnectionMetrics::default(),
             reader_slots: ReaderSlots::default(),
             in_flight: InFlightKeys::default(),
             broadcaster: Arc::default(),

@@ -21,13 +21,14 @@ const FOLDERS: [(&str, &[&str]); 10] = [
 ];
 
 /// Libraries that belong to one concern, and the folders that may name them.
-const LIBRARIES: [(&str, &[&str]); 20] = [
+const LIBRARIES: [(&str, &[&str]); 21] = [
     ("mongodb", &[]),
     ("bson", &[]),
     ("rusqlite", &[]),
     ("store_mongo", &["app"]),
     ("store_sqlite", &["app"]),
     ("axum", &["http"]),
+    ("h2", &["http"]),
     ("hyper", &["http"]),
     ("hyper_util", &["http"]),
     ("tower_http", &["http"]),

@@ -21,6 +21,8 @@ mod client_write;
 mod clients;
 mod feed_observer;
 #[cfg(target_os = "linux")]
+mod floods;
+#[cfg(target_os = "linux")]
 mod full_disk;
 mod history_checker;
 mod journal;

@@ -48,6 +48,13 @@ async fn preflight_of_an_allowed_origin_is_answered(store: Store) {
             "if-match",
             "aegis-min-position",
             "last-event-id",
+            "x-request-id",
+            "traceparent",
+            "tracestate",
+            "baggage",
+            "sentry-trace",
+            "cache-control",
+            "if-none-match",
         ] {
             assert!(allowed.iter().any(|name| name == header), "{header} is not in {allowed:?}");
         }

@@ -10,6 +10,8 @@ use crate::support::{
 
 on_both_stores! {
     malformed_request_lines_and_headers_cause_no_5xx
+    request_heads_that_violate_http_are_refused
+    valid_request_heads_are_answered
     malformed_bodies_cause_no_5xx
     malformed_queries_and_paths_cause_no_5xx
     aborted_connections_are_harmless
@@ -92,6 +94,75 @@ async fn malformed_request_lines_and_headers_cause_no_5xx(store: Store) {
         }
     }
     assert_alive(&app, "bob").await;
+}
+
+/// Each is read differently by some proxy, or leaves the host of the request open (RFC 9112 §2.2, §3.2, §6).
+const REFUSED_HEADS: [&str; 28] = [
+    "GET /health HTTP/1.1\r\n\r\n",
+    "GET /health HTTP/1.1\r\nHost:\r\n\r\n",
+    "GET /health HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
+    "GET /health HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n",
+    "GET /health HTTP/1.1\r\nHost: a b\r\n\r\n",
+    "GET /health HTTP/1.1\r\nHost: a, b\r\n\r\n",
+    "GET /health HTTP/1.1\r\nHost: user@a\r\n\r\n",
+    "GET /health HTTP/1.1\r\nHost: a/b\r\n\r\n",
+    "GET /health HTTP/1.1\r\nHost: a:port\r\n\r\n",
+    "GET /health HTTP/1.1\nHost: a\n\n",
+    "GET /health HTTP/1.1\r\nHost: a\n\r\n",
+    "GET /health HTTP/1.1\r\nHost: a\r\nX: b\rY: c\r\n\r\n",
+    "GET /health HTTP/1.1\r\nHost: a\r\nX: b\r\n c\r\n\r\n",
+    "GET /health HTTP/1.1\r\nHost : a\r\n\r\n",
+    "GET  /health HTTP/1.1\r\nHost: a\r\n\r\n",
+    "POST /health HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
+    "POST /health HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "POST /health HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n0\r\n\r\n",
+    "POST /health HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    "POST /health HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
+    "POST /health HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: identity\r\n\r\n",
+    "POST /health HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "POST /health HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "POST /health HTTP/1.1\r\nHost: a\r\nContent-Length: +0\r\n\r\n",
+    "POST /health HTTP/1.1\r\nHost: a\r\nContent-Length: 0, 0\r\n\r\n",
+    "POST /health HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nContent-Length: 0\r\n\r\n",
+    "POST /health HTTP/1.1\r\nHost: a\r\nContent-Length:\r\n\r\n",
+    "GET /health HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\r\n\r\n",
+];
+
+async fn request_heads_that_violate_http_are_refused(store: Store) {
+    let app = TestApp::start(store).await;
+    for head in REFUSED_HEADS {
+        let head = head.replace(" /health", " /api/v1/health");
+        let answer = raw(app.address(), head.as_bytes()).await;
+        assert_eq!(answer.map(|answer| answer.status), Some(400), "{head:?}");
+        // The second request of a connection is checked like the first.
+        let good = "GET /api/v1/health HTTP/1.1\r\nHost: a\r\n\r\n";
+        let answer = raw(app.address(), format!("{good}{head}{good}").as_bytes()).await.unwrap();
+        let statuses: Vec<_> = answer.body.matches("HTTP/1.1 ").collect();
+        assert!(answer.status == 200 && answer.body.contains("HTTP/1.1 400 "), "{head:?}: {answer:?}");
+        assert_eq!(statuses.len(), 1, "{head:?}: the connection was read on: {}", answer.body);
+    }
+}
+
+async fn valid_request_heads_are_answered(store: Store) {
+    let app = TestApp::start(store).await;
+    for head in [
+        "GET /health HTTP/1.0\r\n\r\n",
+        "\r\nGET /health HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /health HTTP/1.1\r\nhOST:a:8000 \r\n\r\n",
+        "GET /health HTTP/1.1\r\nHost: [::1]:80\r\n\r\n",
+        "GET /health HTTP/1.1\r\nHost: aegis_1.internal\r\nX-Empty:\r\n\r\n",
+        "GET /health HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n3;x=\"y\"\r\nabc\r\n0\r\nT: u\r\n\r\n",
+        "GET /health HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n\n\r\n\n\r",
+    ] {
+        let head = head.replace(" /health", " /api/v1/health");
+        let answer = raw(app.address(), head.as_bytes()).await.unwrap();
+        assert_eq!(answer.status, 200, "{head:?}: {}", answer.head);
+        // What follows the message is the next request.
+        let next = "GET /api/v1/health HTTP/1.1\r\nHost: a\r\n\r\n";
+        let answer = raw(app.address(), format!("{next}{head}{next}").as_bytes()).await.unwrap();
+        let expected = if head.contains("HTTP/1.0") { 1 } else { 2 };
+        assert_eq!(answer.body.matches(" 200 OK\r\n").count(), expected, "{head:?}: {}", answer.body);
+    }
 }
 
 fn bodies() -> Vec<Vec<u8>> {

@@ -16,6 +16,7 @@ on_both_stores! {
     trailing_slash_is_ignored
     head_is_answered_like_get_without_a_body
     openapi_description_is_served_offline
+    documentation_page_is_confined_and_cannot_be_framed
     documented_routes_are_served_with_their_methods_only
     api_prefix_is_configurable
 }
@@ -122,6 +123,37 @@ async fn openapi_description_is_served_offline(store: Store) {
     let sources = ["src=\"", "href=\""].into_iter().flat_map(|attribute| page.split(attribute).skip(1));
     for target in sources.map(|rest| rest.split('"').next().unwrap()) {
         assert!(!target.starts_with("http") && !target.starts_with("//"), "{target} needs the internet");
+    }
+}
+
+/// The page needs scripts and styles of its own origin, images in the styles, and requests to the API.
+async fn documentation_page_is_confined_and_cannot_be_framed(store: Store) {
+    let app = TestApp::start(store).await;
+    for path in ["/docs", "/docs/", "/docs/swagger-ui-bundle.js", "/docs/swagger-initializer.js"] {
+        let answer = app.request_at_root(Method::GET, path).send().await.expect(200);
+        assert_eq!(answer.header("X-Frame-Options"), "DENY", "{path}");
+        assert_eq!(answer.header("X-Content-Type-Options"), "nosniff", "{path}");
+        let policy = answer.header("Content-Security-Policy");
+        let directives: Vec<_> = policy.split("; ").collect();
+        for directive in [
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self' 'unsafe-inline'",
+            "connect-src 'self'",
+            "img-src 'self' data:",
+            "base-uri 'self'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+        ] {
+            assert!(directives.contains(&directive), "{path}: {directive} is not in {policy}");
+        }
+        assert!(!policy.contains("unsafe-eval") && !policy.contains("http"), "{policy}");
+    }
+    // The policy forbids scripts inside the page.
+    let page = app.request_at_root(Method::GET, "/docs").send().await.text();
+    for script in page.split("<script").skip(1) {
+        let (attributes, rest) = script.split_once('>').unwrap();
+        assert!(attributes.contains(" src=") && rest.trim_start().starts_with("</script>"), "{script}");
     }
 }
 

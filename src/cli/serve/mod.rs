@@ -15,10 +15,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::{CliError, CliResult};
 use super::output::Output;
-use super::process::{Signals, start_logging};
+use super::process::{Signals, forbid_core_dumps, raise_file_limit, start_logging};
 use crate::app::{App, ProjectionMode};
 use crate::config::{ConfigSources, Loaded, load};
-use crate::http;
+use crate::http::{self, Listeners};
 
 /// How long after the first signal requests may run. The server itself stops after [`http::DRAIN_TIMEOUT`];
 /// this bounds a server that does not.
@@ -26,22 +26,37 @@ const REQUEST_DRAIN_TIMEOUT: Duration = Duration::from_millis(7_500);
 /// How long after the first signal pending writes may run: orchestrators kill after ten seconds.
 const WRITE_DRAIN_TIMEOUT: Duration = Duration::from_millis(8_500);
 
+/// Open files beside those of HTTP connections: the database, webhooks, logs.
+const RESERVED_FILES: usize = 256;
+const MIN_CONNECTIONS: usize = 16;
+
 type Serving = JoinHandle<std::io::Result<()>>;
 
 pub(super) async fn run(sources: &ConfigSources, out: &mut Output) -> CliResult {
     let env = Env::system();
-    let Loaded { settings, warnings } = load::for_service(sources, &env)?;
+    let core_dumps = forbid_core_dumps();
+    let Loaded { mut settings, warnings } = load::for_service(sources, &env)?;
     start_logging(&settings.log);
-    for warning in warnings {
+    for warning in warnings.into_iter().chain(core_dumps) {
         tracing::warn!("{warning}");
     }
     let mut signals = Signals::listen()?;
-    let listener = bind(&settings.http.listen).await?;
-    let address = listener.local_addr()?;
+    settings.http.max_connections = allowed_connections(settings.http.max_connections);
+    let listeners = Listeners {
+        api: bind(&settings.http.listen).await?,
+        metrics: match &settings.http.metrics_listen {
+            Some(address) => Some(bind(address).await?),
+            None => None,
+        },
+    };
+    let address = listeners.api.local_addr()?;
     let app = Arc::new(App::new(settings, env)?);
+    if let Some(metrics) = &listeners.metrics {
+        tracing::info!(address = %metrics.local_addr()?, "serving metrics");
+    }
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
     let stop = CancellationToken::new();
-    let mut serving: Serving = tokio::spawn(http::serve(listener, Arc::clone(&app), stop.clone()));
+    let mut serving: Serving = tokio::spawn(http::serve(listeners, Arc::clone(&app), stop.clone()));
     let result = tokio::select! {
         signal = signals.next() => {
             tracing::info!(signal, "shutting down: draining requests");
@@ -57,6 +72,20 @@ pub(super) async fn run(sources: &ConfigSources, out: &mut Output) -> CliResult 
     }
     tracing::info!("shut down");
     result
+}
+
+/// The connections that the limit of open files leaves room for.
+fn allowed_connections(configured: usize) -> usize {
+    let Some(files) = raise_file_limit() else { return configured };
+    let files = usize::try_from(files).unwrap_or(usize::MAX);
+    let allowed = files.saturating_sub(RESERVED_FILES).max(MIN_CONNECTIONS);
+    if allowed < configured {
+        tracing::info!(
+            "at most {allowed} HTTP connections are served instead of {configured}: the limit of open files \
+             is {files}, of which {RESERVED_FILES} are reserved; raise it (ulimit -n, LimitNOFILE)"
+        );
+    }
+    allowed.min(configured)
 }
 
 /// Called before the database is opened, so that `/health` is answered while the service waits for the

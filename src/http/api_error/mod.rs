@@ -87,6 +87,8 @@ pub(crate) enum ApiError {
     ProjectionBehind(String),
     /// A queue or a limit is exhausted.
     Busy(String),
+    /// The client has too many requests in progress, or leaves too much of its answers unread.
+    TooManyRequests,
     /// The caller has too many event streams and long polls open.
     TooManyReaders,
     /// Too many test deliveries, or commands to one webhook.
@@ -224,6 +226,7 @@ impl ApiError {
             Self::ClockJumped(_) => (S::SERVICE_UNAVAILABLE, "clock_jumped"),
             Self::ProjectionBehind(_) => (S::SERVICE_UNAVAILABLE, "projection_behind"),
             Self::Busy(_) => (S::SERVICE_UNAVAILABLE, "busy"),
+            Self::TooManyRequests => (S::SERVICE_UNAVAILABLE, "busy"),
             Self::TooManyReaders => (S::TOO_MANY_REQUESTS, "too_many_readers"),
             Self::TooManyWebhookRequests { .. } => (S::TOO_MANY_REQUESTS, "too_many_requests"),
             Self::Internal(_) => (S::INTERNAL_SERVER_ERROR, "internal"),
@@ -274,7 +277,7 @@ impl ApiError {
             }
             Self::ClockJumped(_) => "The clock of the service is wrong; nothing was done",
             Self::ProjectionBehind(_) => "The read model is behind the event log; try again in a moment",
-            Self::Busy(_) => "The service is busy; try again in a moment",
+            Self::Busy(_) | Self::TooManyRequests => "The service is busy; try again in a moment",
             Self::TooManyReaders => "You follow the log 100 times already; end one of those first",
             Self::TooManyWebhookRequests { .. } => {
                 "Too many requests about this webhook; `Retry-After` says when to try again"

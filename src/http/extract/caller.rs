@@ -109,15 +109,16 @@ callers_with_role! {
     StatsReader: [Role::Admin, Role::Operator, Role::Auditor];
 }
 
-/// Proof that the caller may read metrics: an operator, an administrator, or a client on this machine that
-/// does not come through a proxy.
+/// Proof that the caller may read metrics: an operator, an administrator, or, unless metrics have a listener of
+/// their own, a client on this machine that does not come through a proxy.
 pub(crate) struct MetricsReader;
 
 impl FromRequestParts<HttpState> for MetricsReader {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, ApiError> {
-        if client::is_local(&parts.extensions, &parts.headers) {
+        let has_own_listener = state.app.settings.http.metrics_listen.is_some();
+        if !has_own_listener && client::is_local(&parts.extensions, &parts.uri, &parts.headers) {
             DocumentedQuery::check(parts)?;
             return Ok(Self);
         }

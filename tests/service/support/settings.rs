@@ -21,6 +21,8 @@ pub(crate) fn settings(store: &Store) -> Settings {
             project_name: "Aegis".to_owned(),
             cors_origins: vec!["https://app.example".to_owned()],
             trusted_proxies: Vec::new(),
+            max_connections: 10_000,
+            metrics_listen: None,
         },
         webhooks: WebhookSettings { allow_private: vec!["127.0.0.0/8".parse().unwrap()] },
         tokens: TokenSettings {

@@ -67,6 +67,12 @@ impl ServiceProcess {
         self.status("VmRSS:")
     }
 
+    /// The resident memory in KiB that is not backed by files (Linux `RssAnon`): heap and stacks.
+    #[must_use]
+    pub fn anonymous_memory_kib(&self) -> u64 {
+        self.status("RssAnon:")
+    }
+
     fn status(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let value = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();

@@ -14,6 +14,7 @@ use crate::connection::{CHECKPOINTS, Connection, Db};
 use crate::document_reader::{DocumentReader, binary, raw, timestamp, uuid};
 use crate::error::{MongoError, context, from_driver_error};
 use crate::event_document::from_head;
+use crate::foreign_objects::reject_foreign_objects;
 use crate::key_store::service_keys;
 use crate::log::{index_by_actor, index_by_stream, index_by_type};
 use crate::transaction::{TransactionBody, inner_error, run_transaction};
@@ -52,6 +53,7 @@ pub(crate) async fn migrate(connection: &Connection, genesis: &Genesis) -> Resul
     if read_format(db).await?.is_none() {
         reject_foreign_events(db).await?;
     }
+    reject_foreign_objects(db).await?;
     create_schema(db).await?;
     run_transaction(db, WriteGenesis(genesis.clone())).await.map_err(inner_error)?;
     read_genesis(db).await

@@ -13,7 +13,7 @@ use crate::sqlite_store::SqliteStore;
 use crate::transaction::begin;
 
 /// `tile` is `level << 48 | index`.
-const TABLE: &str =
+pub(crate) const TABLE: &str =
     "CREATE TABLE IF NOT EXISTS tiles (tile INTEGER PRIMARY KEY, hashes BLOB NOT NULL) STRICT";
 
 #[async_trait]

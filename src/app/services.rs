@@ -84,7 +84,7 @@ impl Services {
             }
             opened => opened?,
         };
-        let rows = Arc::clone(&database.rows);
+        let rows = store.authenticate_rows(Arc::clone(&database.rows));
         let projection_context = ProjectionContext {
             events: store.clone(),
             rows: Arc::clone(&rows),

@@ -1,4 +1,4 @@
-//! Rows of read models that were changed by someone with write access to the database: they gain nothing, and
+//! Rows of read models that were changed directly in the database: they gain nothing, and
 //! are named.
 
 use aegis::app::Database;
@@ -6,6 +6,7 @@ use aegis::command::UserCommands;
 use domain::{EmailAddress, PasswordHash, Role, UserCommand, Username};
 use projections::verify::{self, VerifyError};
 use projections::{Daily, Projection, ProjectionContext, Users, lifecycle};
+use reqwest::Method;
 use serde_json::json;
 use store::{
     Append, Env, EventStore, ExpectedVersion, MasterKey, NewEvent, StreamId, StreamWrite,
@@ -97,7 +98,7 @@ async fn replayed_row_of_a_former_administrator_gives_no_authority(store: Store)
     let send = async |request: crate::support::Request| request.bearer(&token).send().await;
     assert_eq!(send(app.get(&format!("/users/{}", admin.id))).await.code(403), "forbidden");
     assert_eq!(send(app.get("/events")).await.code(403), "forbidden");
-    assert_eq!(send(app.put(&path)).await.code(403), "forbidden");
+    assert_eq!(send(app.request(Method::PUT, &path)).await.code(403), "forbidden");
     assert_eq!(finding(&app, &Users).await.0, former.id);
 }
 

@@ -265,6 +265,10 @@ impl MongodServer {
         match self.kind {
             Kind::Standalone => self.wait_until(&mut admin, |role| role == ServerRole::Standalone).await,
             Kind::MemberOfSet => self.wait_until(&mut admin, |_| true).await,
+            // Its set was initiated before, which would now require a user.
+            Kind::OneNodeSet if self.authenticates => {
+                self.wait_until(&mut admin, |role| role == ServerRole::Primary).await
+            }
             Kind::OneNodeSet => {
                 if self.wait_until(&mut admin, |_| true).await? == ServerRole::Uninitiated {
                     let initiated = admin.initiate(SET, &[self.address()]).await;

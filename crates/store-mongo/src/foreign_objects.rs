@@ -8,10 +8,9 @@ use mongodb::bson::{Document, doc};
 use mongodb::results::{CollectionSpecification, CollectionType};
 use store::{RefusalReason, StoreError};
 
-use crate::connection::Db;
+use crate::connection::{COLLECTIONS, Db};
 use crate::error::context;
 use crate::log::index_by_stream;
-use crate::migrate::COLLECTIONS;
 
 const CHECKING: &str = "checking the collections of Aegis";
 
@@ -97,7 +96,7 @@ fn is_expected(collection: &str, index: &IndexModel) -> bool {
 fn is_plain(collection: &str, index: &IndexModel) -> bool {
     let keys: Vec<_> = index.keys.keys().map(String::as_str).collect();
     match (collection, &keys[..]) {
-        (_, ["_id"]) | ("events", ["type", ..] | ["actor", ..]) => true,
+        (_, ["_id"]) | ("events", ["type" | "actor", ..]) => true,
         (collection, [_]) => !COLLECTIONS.contains(&collection),
         _ => false,
     }

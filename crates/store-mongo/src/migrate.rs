@@ -10,7 +10,7 @@ use store::idempotency::RETENTION;
 use store::rotation::{CLAIMS, SIGNING};
 use store::{Corruption, Head, RefusalReason, StoreError};
 
-use crate::connection::{CHECKPOINTS, Connection, Db};
+use crate::connection::{COLLECTIONS, Connection, Db};
 use crate::document_reader::{DocumentReader, binary, raw, timestamp, uuid};
 use crate::error::{MongoError, context, from_driver_error};
 use crate::event_document::from_head;
@@ -24,21 +24,6 @@ const META_ID: &str = "log";
 
 /// The field of `meta` with the epoch of the log.
 const EPOCH: &str = "epoch";
-
-/// Collections that must exist; the progress tracker reports when one is dropped.
-pub(crate) const COLLECTIONS: [&str; 11] = [
-    "meta",
-    "keys",
-    "head",
-    "events",
-    "vault",
-    "idempotency",
-    CHECKPOINTS,
-    "read_models",
-    "leases",
-    "delivery_progress",
-    "delivery_attempts",
-];
 
 /// Whether there is a log. Fails if its format is newer than this version supports.
 pub(crate) async fn exists(connection: &Connection) -> Result<bool, StoreError> {

@@ -10,8 +10,7 @@ use store::{RefusalReason, StoreError};
 
 use crate::database_file::DatabaseFile;
 use crate::error::SqliteError;
-use crate::schema::{READ_MODELS, SCHEMA};
-use crate::tiles;
+use crate::schema::{READ_MODELS, SCHEMA, TILES};
 
 /// The objects of a schema, by type and name: the table each belongs to, and its SQL text, which automatic
 /// indexes lack.
@@ -47,7 +46,7 @@ fn expected() -> Result<&'static Objects, SqliteError> {
     let empty = Connection::open_in_memory()?;
     empty.execute_batch(SCHEMA)?;
     empty.execute_batch(READ_MODELS)?;
-    empty.execute_batch(tiles::TABLE)?;
+    empty.execute_batch(TILES)?;
     let created = objects(&empty)?;
     Ok(EXPECTED.get_or_init(|| created))
 }

@@ -110,7 +110,9 @@ pub(crate) fn push_value(buffer: &mut Vec<u8>, value: &Value) {
         Value::Array(items) => {
             buffer.push(b'l');
             buffer.extend(u64::try_from(items.len()).unwrap_or(u64::MAX).to_be_bytes());
-            items.iter().for_each(|item| push_value(buffer, item));
+            for item in items {
+                push_value(buffer, item);
+            }
         }
         // Null and absent are equal.
         Value::Object(fields) => {

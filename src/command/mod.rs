@@ -21,7 +21,7 @@ pub use webhook_state::WebhookState;
 use std::fmt;
 
 use domain::{DecodeError, LastAdministrator, Rejection, UserId, WebhookId, WebhookRejection};
-use store::{AppendError, IdempotencyKey, StoreError};
+use store::{AppendError, IdempotencyKey, StoreError, StreamId};
 
 /// On whose behalf and in which request a command is executed.
 #[derive(Clone, Debug)]
@@ -83,6 +83,9 @@ pub enum CommandError {
     WebhookRejected(#[from] WebhookRejection),
     #[error(transparent)]
     LastAdministrator(#[from] LastAdministrator),
+    /// The log does not say that the actor holds the role: the row of the actor is out of date, or forged.
+    #[error("{actor} does not hold a role for {event_type} of {stream} according to the log")]
+    Unauthorized { actor: String, stream: StreamId, event_type: String },
     /// The condition of the command excludes the current version.
     #[error("{aggregate} is at version {actual}, which the condition of the request excludes")]
     VersionMismatch { aggregate: Aggregate, actual: u64 },

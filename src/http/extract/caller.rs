@@ -40,6 +40,16 @@ impl CurrentUser {
         Ok(Self { row })
     }
 
+    /// The caller with the roles that the log confirms. A row can be out of date without showing it, if an
+    /// older one was put back into the database.
+    pub(crate) async fn confirmed(mut self, app: &App) -> Result<Self, ApiError> {
+        if !self.row.roles.is_empty() {
+            let logged = app.services()?.users.roles(self.row.id).await?;
+            self.row.roles.retain(|role| logged.contains(role));
+        }
+        Ok(self)
+    }
+
     pub(crate) fn has(&self, role: Role) -> bool {
         self.row.roles.contains(&role)
     }
@@ -84,6 +94,8 @@ macro_rules! callers_with_role {
 
             async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, ApiError> {
                 let user = CurrentUser::authenticate(parts, state).await?;
+                let confirmed = user.confirmed(&state.app);
+                let user = TimeLimit::of(&parts.extensions).read("the caller's roles", confirmed).await?;
                 if !$roles.iter().any(|role| user.has(*role)) {
                     return Err(ApiError::Forbidden);
                 }
@@ -151,7 +163,7 @@ impl EventReader {
 
     /// Checks the authorization of the same caller again.
     pub(crate) async fn reauthorize(&mut self, app: &App) -> Result<(), ApiError> {
-        let user = CurrentUser::from_token(app, &self.token).await?;
+        let user = CurrentUser::from_token(app, &self.token).await?.confirmed(app).await?;
         *self = Self::new(&user, self.token.clone())?;
         Ok(())
     }
@@ -173,6 +185,8 @@ impl FromRequestParts<HttpState> for EventReader {
 
     async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, ApiError> {
         let user = CurrentUser::authenticate(parts, state).await?;
+        let confirmed = user.confirmed(&state.app);
+        let user = TimeLimit::of(&parts.extensions).read("the caller's roles", confirmed).await?;
         let token = bearer(&parts.headers)?.to_owned();
         let reader = Self::new(&user, token)?;
         DocumentedQuery::check(parts)?;

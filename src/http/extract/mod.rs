@@ -20,9 +20,10 @@ pub(crate) use body::{FromFields, JsonBody, NoBody, OptionalJsonBody, read_body}
 pub(crate) use caller::{
     Admin, Auditor, CurrentUser, EventReader, MetricsReader, Operator, StatsReader, WebhookOwner,
 };
-pub(crate) use field_reader::FieldReader;
+pub(crate) use field_reader::{FieldReader, redact_secrets};
 pub(crate) use form::{Form, FormValue};
 pub(crate) use headers::{IfMatch, MinPosition};
+pub(crate) use json::parse as parse_json;
 pub(crate) use path::{PositionPath, ProjectionPath, RolePath, UserPath, WebhookPath, param};
 pub(crate) use query::{MAX_POSITION, QueryParams, position};
 

@@ -18,6 +18,12 @@ pub(super) fn address(extensions: &Extensions, headers: &HeaderMap, proxies: &[I
     Some(client(*peer, headers, proxies))
 }
 
+/// Whether the connection is the client's own, not that of a trusted proxy.
+pub(super) fn is_direct(extensions: &Extensions, proxies: &[IpNet]) -> bool {
+    let peer = extensions.get().map(|Peer(peer)| peer.to_canonical());
+    peer.is_some_and(|peer| !proxies.iter().any(|network| network.contains(&peer)))
+}
+
 /// Whether the request comes from this machine and has no headers of a proxy.
 pub(super) fn is_local(extensions: &Extensions, headers: &HeaderMap) -> bool {
     let from_here = extensions.get().is_some_and(|Peer(peer)| peer.to_canonical().is_loopback());

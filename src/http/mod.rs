@@ -23,6 +23,7 @@ mod log;
 mod metrics;
 mod middleware;
 mod openapi;
+mod password_client;
 mod projections;
 mod request_id;
 mod router;

@@ -139,7 +139,7 @@ mod tests {
                 operations += 1;
             }
         }
-        assert_eq!(operations, 42);
+        assert_eq!(operations, 43);
     }
 
     #[test]

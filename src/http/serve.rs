@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::first_byte_timeout::FirstByteTimeout;
 use super::client::Peer;
+use super::password_client::ConnectionShare;
 use super::router::router_with_shutdown;
 use crate::app::App;
 
@@ -71,8 +72,10 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: CancellationT
         stream.set_write_timeout(Some(WRITE_TIMEOUT));
         let io = TokioIo::new(FirstByteTimeout::new(Box::pin(stream), FIRST_BYTE_TIMEOUT));
         let router = router.clone();
+        let share = ConnectionShare::new();
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(peer);
+            request.extensions_mut().insert(share.clone());
             router.call(request)
         });
         let connection = graceful.watch(protocol.serve_connection(io, service).into_owned());

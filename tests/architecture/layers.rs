@@ -7,21 +7,22 @@ use crate::imports::Crate;
 use crate::{relative, root};
 
 /// Each folder (or file) of `src`, and the others that it may import.
-const FOLDERS: [(&str, &[&str]); 10] = [
+const FOLDERS: [(&str, &[&str]); 11] = [
     ("config", &[]),
     ("crypto", &["config"]),
     ("cloud_event", &[]),
+    ("limits", &[]),
     ("command", &[]),
     ("query", &[]),
     ("export", &["cloud_event"]),
-    ("webhooks", &["cloud_event", "command", "config", "query"]),
-    ("app", &["command", "config", "crypto", "query", "webhooks"]),
-    ("http", &["app", "cloud_event", "command", "config", "crypto", "query", "webhooks"]),
+    ("webhooks", &["cloud_event", "command", "config", "limits", "query"]),
+    ("app", &["command", "config", "crypto", "limits", "query", "webhooks"]),
+    ("http", &["app", "cloud_event", "command", "config", "crypto", "limits", "query", "webhooks"]),
     ("cli", &["app", "cloud_event", "command", "config", "crypto", "export", "http", "query", "webhooks"]),
 ];
 
 /// Libraries that belong to one concern, and the folders that may name them.
-const LIBRARIES: [(&str, &[&str]); 20] = [
+const LIBRARIES: [(&str, &[&str]); 21] = [
     ("mongodb", &[]),
     ("bson", &[]),
     ("rusqlite", &[]),
@@ -37,6 +38,7 @@ const LIBRARIES: [(&str, &[&str]); 20] = [
     ("httpdate", &["http", "webhooks"]),
     ("reqwest", &["webhooks"]),
     ("argon2", &["crypto"]),
+    ("governor", &["limits"]),
     ("jsonwebtoken", &["config", "crypto"]),
     ("csv", &["export"]),
     ("clap", &["cli", "export"]),

@@ -263,6 +263,14 @@ mod tests {
     }
 
     #[test]
+    fn switches_are_on_or_off() {
+        assert_eq!((on_or_off("on"), on_or_off("off")), (Ok(true), Ok(false)));
+        for bad in ["", "ON", "true", "0"] {
+            assert!(on_or_off(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn numbers_are_range_checked() {
         assert_eq!(number::<u32>("8", &(1..=8)), Ok(8));
         for bad in ["9", "0", "-1", "1.5", "", "eight"] {

@@ -2,21 +2,27 @@
 //! health checks, before its database is reachable.
 
 mod database;
+mod hash_survey;
 mod node_name;
 mod services;
+mod unlock_watch;
 
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use store::{Env, StoreError};
+use tokio::task::JoinSet;
+use tracing::Instrument;
 
 use crate::config::Settings;
 use crate::crypto::{HashingPool, PasswordHashError, Tokens};
+use crate::limits::Limits;
 use crate::webhooks::{WebhookLimits, WebhookSender};
 
 pub use database::Database;
 pub use node_name::{is_dead_node, node_name};
 pub use services::{ProjectionMode, Services, start_projector};
+pub(crate) use unlock_watch::watch_unlocks;
 
 /// The pause between two attempts to reach the database at startup.
 const CONNECT_RETRY_INTERVAL: Duration = Duration::from_millis(500);
@@ -28,9 +34,12 @@ pub struct App {
     pub env: Env,
     pub hashing: HashingPool,
     pub tokens: Tokens,
+    pub limits: Limits,
     pub sender: WebhookSender,
     pub webhook_limits: WebhookLimits,
     services: OnceLock<Services>,
+    /// Work that no answer waits for.
+    tasks: Mutex<JoinSet<()>>,
     /// Why the database is not open yet, for the readiness check.
     startup_error: Mutex<Option<String>>,
 }
@@ -54,10 +63,12 @@ impl App {
             hashing: HashingPool::start(&settings.passwords, &env)?,
             tokens: Tokens::new(&settings.tokens, env.clone()),
             sender: WebhookSender::new(&settings.webhooks),
-            webhook_limits: WebhookLimits::default(),
+            limits: Limits::new(settings.rate_limits, &env),
+            webhook_limits: WebhookLimits::new(settings.rate_limits, &env),
             settings,
             env,
             services: OnceLock::new(),
+            tasks: Mutex::default(),
             startup_error: Mutex::new(None),
         })
     }
@@ -93,11 +104,23 @@ impl App {
     /// Makes the services available to requests: the application is ready.
     pub fn publish(&self, services: Services) -> &Services {
         self.set_startup_error(None);
-        self.services.get_or_init(|| services)
+        let services = self.services.get_or_init(|| services);
+        let costs = self.hashing.costs_in_use();
+        self.spawn(hash_survey::run(services.user_rows.clone(), Arc::clone(costs)));
+        services
+    }
+
+    /// Runs work that no answer waits for. It is aborted when the application closes.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(task.in_current_span());
     }
 
     /// Closes the services after the last request.
     pub async fn close(&self) {
+        let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        tasks.shutdown().await;
         if let Some(services) = self.services.get() {
             services.close().await;
         }

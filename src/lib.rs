@@ -13,5 +13,6 @@ pub mod config;
 pub mod crypto;
 pub mod export;
 pub mod http;
+mod limits;
 pub mod query;
 pub mod webhooks;

@@ -97,7 +97,11 @@ impl DayRow {
                 self.active_change += 1;
             }
             UserEvent::UserErased { .. } => self.erased += 1,
-            UserEvent::RoleGranted { .. } | UserEvent::RoleRevoked { .. } => {}
+            UserEvent::RoleGranted { .. }
+            | UserEvent::RoleRevoked { .. }
+            | UserEvent::UserLocked
+            | UserEvent::UserUnlocked
+            | UserEvent::PasswordRehashed { .. } => {}
         }
         self
     }

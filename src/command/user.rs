@@ -210,6 +210,9 @@ impl Decider for UserDecider {
             UserCommand::Reactivate { .. } => "reactivate",
             UserCommand::GrantRole { .. } => "grant_role",
             UserCommand::RevokeRole { .. } => "revoke_role",
+            UserCommand::Lock => "lock",
+            UserCommand::Unlock => "unlock",
+            UserCommand::RehashPassword { .. } => "rehash_password",
             UserCommand::Erase { .. } => "erase",
         })
     }

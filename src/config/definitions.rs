@@ -121,9 +121,8 @@ settings! {
         Computed("embedded: `secret.key` in the data directory, generated at first start; MongoDB: required"),
         Hidden, parse::secret_key,
         "signs access tokens; at least 32 bytes";
-    SECRET_KEY_PREVIOUS: Secret = "AEGIS_SECRET_KEY_PREVIOUS", Unset, Hidden,
-        |text| Ok(Secret::new(text.to_owned())),
-        "the `SECRET_KEY` before the last change: verifies access tokens but never signs";
+    SECRET_KEY_PREVIOUS: Secret = "AEGIS_SECRET_KEY_PREVIOUS", Unset, Hidden, parse::secret_key,
+        "the `SECRET_KEY` before the last change: verifies access tokens but never signs; at least 32 bytes";
     MASTER_KEY: MasterKey = "AEGIS_MASTER_KEY",
         Computed("embedded: `master.key` in the data directory, generated at first start; MongoDB: required"),
         Hidden, parse::master_key,
@@ -178,6 +177,8 @@ settings! {
         |text| parse::number(text, &(1..=1024)),
         "minimum length of a new password; 1 restores the rule of the FastAPI service, \
          NIST SP 800-63B-4 demands 15 where the password is the only factor";
+    RATE_LIMITS: bool = "AEGIS_RATE_LIMITS", Text("on"), Public, parse::on_or_off,
+        "limits of logins, sign-ups and webhook requests by client and account; `off` for load tests";
     ADMIN_EMAIL: EmailAddress = "AEGIS_ADMIN_EMAIL", Unset, Public, parse::email,
         "e-mail address of the first administrator, created at startup unless one exists; needs \
          `AEGIS_ADMIN_PASSWORD`";

@@ -31,6 +31,8 @@ pub struct Settings {
     pub webhooks: WebhookSettings,
     pub tokens: TokenSettings,
     pub passwords: PasswordSettings,
+    /// Whether requests that cost or guess passwords are limited.
+    pub rate_limits: bool,
     /// Created at startup unless there is an administrator.
     pub administrator: Option<AdministratorSettings>,
     pub log: LogSettings,
@@ -97,6 +99,7 @@ pub fn for_service(sources: &ConfigSources, env: &Env) -> Result<Loaded<Settings
             lifetime: parsed.token_lifetime,
         },
         passwords: parsed.passwords,
+        rate_limits: parsed.rate_limits,
         administrator: parsed.administrator,
         log: parsed.log,
     };
@@ -167,6 +170,7 @@ pub(super) struct Parsed {
     http: HttpSettings,
     webhooks: WebhookSettings,
     pub(super) passwords: PasswordSettings,
+    rate_limits: bool,
     administrator: Option<AdministratorSettings>,
     log: LogSettings,
     /// The log settings of a command, whose default level is `warn`: its output is the answer.
@@ -254,6 +258,7 @@ impl Parser<'_> {
             },
             webhooks: WebhookSettings { allow_private: self.get(&setting::WEBHOOK_ALLOW_PRIVATE) },
             passwords,
+            rate_limits: self.get(&setting::RATE_LIMITS),
             administrator: self.administrator(passwords.min_length),
             log,
             command_log,

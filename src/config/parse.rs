@@ -67,6 +67,14 @@ pub(super) fn email(text: &str) -> Result<EmailAddress, String> {
     EmailAddress::parse(text).map_err(|error| format!("not an e-mail address: {error}"))
 }
 
+pub(super) fn on_or_off(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(format!("`{text}` is neither `on` nor `off`")),
+    }
+}
+
 pub(super) fn log_format(text: &str) -> Result<LogFormat, String> {
     match text {
         "text" => Ok(LogFormat::Text),
@@ -254,6 +262,14 @@ mod tests {
         }
         for bad in ["verbose", "infoo", "info,debg", "aegis=loud", "info,"] {
             assert!(log_filter(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn switches_are_on_or_off() {
+        assert_eq!((on_or_off("on"), on_or_off("off")), (Ok(true), Ok(false)));
+        for bad in ["", "ON", "true", "0"] {
+            assert!(on_or_off(bad).is_err(), "{bad}");
         }
     }
 

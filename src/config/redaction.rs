@@ -9,7 +9,7 @@ use percent_encoding::percent_decode_str;
 use zeroize::Zeroizing;
 
 /// Replaces a secret of any length.
-pub const MASK: &str = "********";
+pub(super) const MASK: &str = "********";
 /// Shorter texts occur in ordinary words.
 const MIN_LENGTH: usize = 4;
 

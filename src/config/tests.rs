@@ -121,6 +121,16 @@ fn secrets_are_read_from_files() {
 }
 
 #[test]
+fn every_key_that_verifies_tokens_must_be_strong() {
+    for name in ["SECRET_KEY", "AEGIS_SECRET_KEY_PREVIOUS"] {
+        let invalid = only_invalid(&mongo(&[(name, "x")]));
+        assert_eq!(invalid.subject, name);
+        assert!(invalid.to_string().contains("has 1 bytes, at least 32 are required"), "{invalid}");
+    }
+    assert!(load(&mongo(&[("AEGIS_SECRET_KEY_PREVIOUS", KEY)])).unwrap().tokens.previous_key.is_some());
+}
+
+#[test]
 fn unknown_name_suggests_the_closest_one() {
     let unknown = |subject: &str, source, closest: &str| {
         InvalidSetting::new(subject, source, SettingProblem::Unknown { closest: closest.to_owned() })
@@ -263,7 +273,7 @@ fn commands_on_mongodb_need_no_secret_key() {
 #[test]
 fn shown_settings_mask_secrets_and_name_sources() {
     let sources = ConfigSources {
-        dotenv: Some("AEGIS_SECRET_KEY_PREVIOUS=s3cret".to_owned()),
+        dotenv: Some(format!("AEGIS_SECRET_KEY_PREVIOUS=s3cret-{KEY}")),
         toml: Some("DATABASE_NAME = 'other'".to_owned()),
         ..mongo(&[("MONGODB_URL", "mongodb://ada:s3cret@h/?replicaSet=rs0")])
     };

@@ -1,6 +1,8 @@
 //! Argon2 (RFC 9106) in reused memory: a hashing thread retains the blocks for one hash at current costs,
 //! which avoids page faults worth a third of a hash. The blocks are wiped after every use.
 
+use std::fmt;
+
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use base64::prelude::{BASE64_STANDARD_NO_PAD, Engine};
 use domain::PasswordHash;
@@ -16,7 +18,7 @@ const SALT_BYTES: usize = 16;
 const HASH_BYTES: usize = 32;
 
 /// The costs of new hashes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HashParameters {
     pub memory_kib: u32,
     /// Passes over the memory (`t`).
@@ -28,6 +30,51 @@ pub struct HashParameters {
 impl HashParameters {
     fn params(self, hash_bytes: usize) -> Result<Params, argon2::Error> {
         Params::new(self.memory_kib, self.iterations, self.parallelism, Some(hash_bytes))
+    }
+}
+
+/// What determines how long a hash takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HashKind {
+    algorithm: Algorithm,
+    version: Version,
+    costs: HashParameters,
+    hash_bytes: usize,
+}
+
+impl HashKind {
+    /// The kind of new hashes.
+    pub(super) fn current(costs: HashParameters) -> Result<Self, PasswordHashError> {
+        costs.params(HASH_BYTES).map_err(|error| PasswordHashError(error.to_string()))?;
+        Ok(Self { algorithm: Algorithm::Argon2id, version: Version::V0x13, costs, hash_bytes: HASH_BYTES })
+    }
+
+    /// The kind of a stored hash; `None` if it cannot be verified.
+    pub(super) fn of(hash: &PasswordHash) -> Option<Self> {
+        let ParsedHash { algorithm, version, costs, hash, .. } = ParsedHash::parse(hash.expose()).ok()?;
+        Some(Self { algorithm, version, costs, hash_bytes: hash.len() })
+    }
+
+    /// A hash of this kind, which is made of no password.
+    pub(super) fn decoy(self, secret: &[u8; 32]) -> Result<PasswordHash, PasswordHashError> {
+        let hash: Vec<u8> = secret.iter().copied().cycle().take(self.hash_bytes).collect();
+        let salt = secret.first_chunk::<SALT_BYTES>().unwrap_or(&[0; SALT_BYTES]);
+        self.phc_string(salt, &hash)
+    }
+
+    fn phc_string(self, salt: &[u8], hash: &[u8]) -> Result<PasswordHash, PasswordHashError> {
+        let (algorithm, version) = (self.algorithm.as_str(), u32::from(self.version));
+        let (salt, hash) = (BASE64_STANDARD_NO_PAD.encode(salt), BASE64_STANDARD_NO_PAD.encode(hash));
+        let phc = format!("${algorithm}$v={version}${self}${salt}${hash}");
+        PasswordHash::new(phc).map_err(|fault| PasswordHashError(fault.to_string()))
+    }
+}
+
+/// The costs, as in a PHC string.
+impl fmt::Display for HashKind {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let HashParameters { memory_kib, iterations, parallelism } = self.costs;
+        write!(out, "m={memory_kib},t={iterations},p={parallelism}")
     }
 }
 
@@ -61,11 +108,14 @@ impl Argon2Hasher {
         salt: &[u8; SALT_BYTES],
     ) -> Result<PasswordHash, PasswordHashError> {
         let mut out = [0; HASH_BYTES];
-        self.compute(Algorithm::Argon2id, Version::V0x13, self.costs, password, salt, &mut out)?;
-        let HashParameters { memory_kib, iterations, parallelism } = self.costs;
-        let (salt, hash) = (BASE64_STANDARD_NO_PAD.encode(salt), BASE64_STANDARD_NO_PAD.encode(out));
-        let phc = format!("$argon2id$v=19$m={memory_kib},t={iterations},p={parallelism}${salt}${hash}");
-        PasswordHash::new(phc).map_err(|fault| PasswordHashError(fault.to_string()))
+        let kind = HashKind::current(self.costs)?;
+        self.compute(kind.algorithm, kind.version, self.costs, password, salt, &mut out)?;
+        kind.phc_string(salt, &out)
+    }
+
+    /// Whether a new hash would be of the same kind.
+    pub(super) fn is_current(&self, hash: &PasswordHash) -> bool {
+        HashKind::current(self.costs).is_ok_and(|current| HashKind::of(hash) == Some(current))
     }
 
     pub(super) fn verify(&mut self, password: &[u8], hash: &PasswordHash) -> Result<bool, PasswordHashError> {

@@ -1,8 +1,10 @@
-//! A fixed pool of password-hashing threads at the lowest priority, with a bounded queue (backpressure): a
-//! flood of logins costs other requests little, and memory is bounded by threads × memory cost.
+//! A fixed pool of password-hashing threads at the lowest priority, with a bounded queue that is fair by
+//! client (backpressure): a flood of logins costs other requests little, and memory is bounded by threads ×
+//! memory cost.
 
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use domain::PasswordHash;
@@ -10,57 +12,85 @@ use store::Env;
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
-use super::argon::{Argon2Hasher, HashParameters, PasswordHashError};
+use super::argon::{Argon2Hasher, HashKind, HashParameters, PasswordHashError};
+use super::costs::CostsInUse;
+use super::job_queue::{JobQueue, QueueFull};
+use super::password::Password;
 use crate::config::PasswordSettings;
 
 /// The lowest priority of POSIX (`nice 19`).
 const LOWEST_PRIORITY: i32 = 19;
 
-/// A password as typed: has no `Debug`, and is wiped when dropped.
-#[derive(Clone)]
-pub struct Password(Zeroizing<String>);
-
-impl Password {
-    #[must_use]
-    pub fn new(text: String) -> Self {
-        Self(Zeroizing::new(text))
-    }
-
-    /// For checking the password policy.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
 /// Why a password was not hashed or verified.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HashingError {
-    /// All threads are busy and the queue is full.
+    /// All threads are busy, and the queue, or the source's share of it, is full.
     #[error("the password-hashing queue is full; try again in a moment")]
-    Busy,
+    Busy {
+        /// How many jobs the source may have in the queue.
+        share: usize,
+    },
     #[error(transparent)]
     Hash(#[from] PasswordHashError),
 }
 
+/// Whose jobs take turns with those of others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum HashSource {
+    /// May use the whole queue.
+    Unlimited,
+    /// A client, by address or network: may use half of the queue.
+    Client(IpAddr),
+}
+
+/// Whether a password matches a hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verification {
+    Mismatch,
+    Match {
+        /// Whether a new hash would have other costs, or is made of the normalised password and this one is
+        /// not.
+        is_outdated: bool,
+    },
+}
+
+type Answer<T> = oneshot::Sender<Result<T, PasswordHashError>>;
+
 enum Job {
-    Hash {
-        password: Password,
-        answer: oneshot::Sender<Result<PasswordHash, PasswordHashError>>,
-    },
-    Verify {
-        password: Password,
-        hash: PasswordHash,
-        answer: oneshot::Sender<Result<bool, PasswordHashError>>,
-    },
+    Hash { password: Password, answer: Answer<PasswordHash> },
+    Verify { password: Password, hash: PasswordHash, answer: Answer<Verification> },
 }
 
 /// The threads end when the last clone is dropped.
 #[derive(Clone)]
 pub struct HashingPool {
-    jobs: SyncSender<Job>,
-    /// The hash of a random secret at current costs, verified when there is no user.
-    decoy: PasswordHash,
+    shared: Arc<Shared>,
+    costs_in_use: Arc<CostsInUse>,
+    /// Hashes of no password are made of this.
+    decoy_secret: Zeroizing<[u8; 32]>,
+    _threads: Arc<StopOnDrop>,
+}
+
+/// What the threads and their clients share.
+struct Shared {
+    state: Mutex<State>,
+    available: Condvar,
+    capacity: usize,
+}
+
+struct State {
+    jobs: JobQueue<HashSource, Job>,
+    is_stopped: bool,
+    computed: BTreeMap<HashKind, u64>,
+}
+
+struct StopOnDrop(Arc<Shared>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.state().is_stopped = true;
+        self.0.available.notify_all();
+    }
 }
 
 impl HashingPool {
@@ -69,55 +99,123 @@ impl HashingPool {
     pub fn start(settings: &PasswordSettings, env: &Env) -> Result<Self, PasswordHashError> {
         let PasswordSettings { memory_kib, iterations, parallelism, threads, queue, .. } = *settings;
         let costs = HashParameters { memory_kib, iterations, parallelism };
-        let secret = Zeroizing::new(env.bytes::<32>());
-        let decoy = Argon2Hasher::new(costs).hash(secret.as_slice(), &env.bytes())?;
-        let (jobs, receiver) = sync_channel(queue);
-        let receiver = Arc::new(Mutex::new(receiver));
+        let current = HashKind::current(costs)?;
+        let state = State { jobs: JobQueue::new(queue), is_stopped: false, computed: BTreeMap::new() };
+        let shared =
+            Arc::new(Shared { state: Mutex::new(state), available: Condvar::new(), capacity: queue });
+        let stop_on_drop = Arc::new(StopOnDrop(Arc::clone(&shared)));
         for number in 0..threads.max(1) {
-            let (receiver, env) = (Arc::clone(&receiver), env.clone());
+            let (shared, env) = (Arc::clone(&shared), env.clone());
             thread::Builder::new()
                 .name(format!("hash-{number}"))
-                .spawn(move || run_worker(&receiver, costs, &env))
+                .spawn(move || run_worker(&shared, costs, &env))
                 .map_err(|error| PasswordHashError::thread_not_started(&error))?;
         }
-        Ok(Self { jobs, decoy })
+        Ok(Self {
+            shared,
+            costs_in_use: Arc::new(CostsInUse::new(current)),
+            decoy_secret: Zeroizing::new(env.bytes()),
+            _threads: stop_on_drop,
+        })
+    }
+
+    /// The costs of stored hashes, which decoys imitate.
+    #[must_use]
+    pub fn costs_in_use(&self) -> &Arc<CostsInUse> {
+        &self.costs_in_use
+    }
+
+    /// How many hashes this process has computed, by their costs.
+    #[must_use]
+    pub fn computed(&self) -> BTreeMap<HashKind, u64> {
+        self.shared.state().computed.clone()
     }
 
     /// Hashes a password at current costs, with a random salt.
     ///
     /// # Errors
     /// [`HashingError::Busy`] if the queue is full.
-    pub async fn hash(&self, password: Password) -> Result<PasswordHash, HashingError> {
+    pub async fn hash(&self, password: Password, source: HashSource) -> Result<PasswordHash, HashingError> {
         let (answer, hashed) = oneshot::channel();
-        self.submit(Job::Hash { password, answer })?;
-        Ok(hashed.await.map_err(|_| HashingError::Busy)??)
+        self.submit(Job::Hash { password, answer }, source)?;
+        let hash = hashed.await.map_err(|_| self.busy(source))??;
+        self.costs_in_use.add_current();
+        Ok(hash)
     }
 
     /// # Errors
     /// [`HashingError::Busy`] if the queue is full, [`HashingError::Hash`] if the hash is not supported.
-    pub async fn verify(&self, password: Password, hash: PasswordHash) -> Result<bool, HashingError> {
+    pub async fn verify(
+        &self,
+        password: Password,
+        hash: PasswordHash,
+        source: HashSource,
+    ) -> Result<Verification, HashingError> {
         let (answer, verified) = oneshot::channel();
-        self.submit(Job::Verify { password, hash, answer })?;
-        Ok(verified.await.map_err(|_| HashingError::Busy)??)
+        self.submit(Job::Verify { password, hash, answer }, source)?;
+        Ok(verified.await.map_err(|_| self.busy(source))??)
     }
 
-    /// Takes as long as verifying a wrong password: the response time does not reveal whether a user exists
-    /// (user enumeration).
+    /// Takes as long as verifying a wrong password of an account with this selector, as if it existed: the
+    /// response time does not reveal whether it does (user enumeration).
     ///
     /// # Errors
     /// As [`HashingPool::verify`].
-    pub async fn verify_decoy(&self, password: Password) -> Result<(), HashingError> {
-        self.verify(password, self.decoy.clone()).await.map(drop)
+    pub async fn verify_decoy(
+        &self,
+        password: Password,
+        selector: u64,
+        source: HashSource,
+    ) -> Result<(), HashingError> {
+        let decoy = self.costs_in_use.choose(selector).decoy(&self.decoy_secret)?;
+        self.verify(password, decoy, source).await.map(drop)
     }
 
-    fn submit(&self, job: Job) -> Result<(), HashingError> {
-        self.jobs.try_send(job).map_err(|error| match error {
-            TrySendError::Full(_) | TrySendError::Disconnected(_) => HashingError::Busy,
-        })
+    fn busy(&self, source: HashSource) -> HashingError {
+        HashingError::Busy { share: self.shared.share(source) }
+    }
+
+    fn submit(&self, job: Job, source: HashSource) -> Result<(), HashingError> {
+        let queued = self.shared.state().jobs.push(source, self.shared.share(source), job);
+        queued.map_err(|QueueFull| self.busy(source))?;
+        self.shared.available.notify_one();
+        Ok(())
     }
 }
 
-fn run_worker(receiver: &Mutex<Receiver<Job>>, costs: HashParameters, env: &Env) {
+impl Shared {
+    /// How many jobs a source may have in the queue.
+    fn share(&self, source: HashSource) -> usize {
+        match source {
+            HashSource::Unlimited => self.capacity,
+            HashSource::Client(_) => self.capacity.div_ceil(2),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for a job; `None` once the pool has stopped.
+    fn next(&self) -> Option<Job> {
+        let mut state = self.state();
+        loop {
+            if let Some(job) = state.jobs.pop() {
+                return Some(job);
+            }
+            if state.is_stopped {
+                return None;
+            }
+            state = self.available.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn count(&self, kind: HashKind) {
+        *self.state().computed.entry(kind).or_default() += 1;
+    }
+}
+
+fn run_worker(shared: &Shared, costs: HashParameters, env: &Env) {
     // Linux has a priority per thread. Elsewhere, or without the permission, hashing competes at normal
     // priority.
     if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), LOWEST_PRIORITY)
@@ -125,26 +223,50 @@ fn run_worker(receiver: &Mutex<Receiver<Job>>, costs: HashParameters, env: &Env)
         tracing::debug!(%error, "hashing threads run at normal priority");
     }
     let mut hasher = Argon2Hasher::new(costs);
-    loop {
-        let job = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
+    while let Some(job) = shared.next() {
         match job {
             // The request was cancelled: skip the work.
-            Ok(Job::Hash { answer, .. }) if answer.is_closed() => {}
-            Ok(Job::Verify { answer, .. }) if answer.is_closed() => {}
-            Ok(Job::Hash { password, answer }) => {
-                drop(answer.send(hasher.hash(password.0.as_bytes(), &env.bytes())));
+            Job::Hash { answer, .. } if answer.is_closed() => {}
+            Job::Verify { answer, .. } if answer.is_closed() => {}
+            Job::Hash { password, answer } => {
+                let hash = hasher.hash(password.expose().as_bytes(), &env.bytes());
+                if let Some(kind) = hash.as_ref().ok().and_then(HashKind::of) {
+                    shared.count(kind);
+                }
+                drop(answer.send(hash));
             }
-            Ok(Job::Verify { password, hash, answer }) => {
-                drop(answer.send(hasher.verify(password.0.as_bytes(), &hash)));
+            Job::Verify { password, hash, answer } => {
+                drop(answer.send(verify(&mut hasher, &password, &hash, shared)));
             }
-            Err(_) => return,
         }
     }
+}
+
+/// Compares with each form of the password until one matches. The number of hashes that a wrong password
+/// costs depends on what was typed alone.
+fn verify(
+    hasher: &mut Argon2Hasher,
+    password: &Password,
+    hash: &PasswordHash,
+    shared: &Shared,
+) -> Result<Verification, PasswordHashError> {
+    for (number, form) in password.forms().enumerate() {
+        let is_match = hasher.verify(form, hash)?;
+        if let Some(kind) = HashKind::of(hash) {
+            shared.count(kind);
+        }
+        if is_match {
+            return Ok(Verification::Match { is_outdated: number > 0 || !hasher.is_current(hash) });
+        }
+    }
+    Ok(Verification::Mismatch)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const CLIENT: HashSource = HashSource::Client(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
 
     fn settings(queue: usize) -> PasswordSettings {
         PasswordSettings { memory_kib: 64, iterations: 1, parallelism: 1, threads: 1, queue, min_length: 8 }
@@ -154,21 +276,63 @@ mod tests {
         Password::new(text.to_owned())
     }
 
+    fn count(pool: &HashingPool, hash: &PasswordHash) -> u64 {
+        pool.computed().get(&HashKind::of(hash).unwrap()).copied().unwrap_or(0)
+    }
+
     #[tokio::test]
     async fn pool_verifies_its_own_hashes() {
         let pool = HashingPool::start(&settings(8), &Env::system()).unwrap();
-        let hash = pool.hash(password("correct horse")).await.unwrap();
-        assert_eq!(pool.verify(password("correct horse"), hash.clone()).await, Ok(true));
-        assert_eq!(pool.verify(password("wrong"), hash).await, Ok(false));
-        assert_eq!(pool.verify_decoy(password("anything")).await, Ok(()));
+        let hash = pool.hash(password("correct horse"), CLIENT).await.unwrap();
+        let verify = async |text: &str| pool.verify(password(text), hash.clone(), CLIENT).await.unwrap();
+        assert_eq!(verify("correct horse").await, Verification::Match { is_outdated: false });
+        assert_eq!(verify("wrong").await, Verification::Mismatch);
+        assert_eq!(pool.verify_decoy(password("anything"), 0, CLIENT).await, Ok(()));
+        assert_eq!(count(&pool, &hash), 4);
+    }
+
+    #[tokio::test]
+    async fn hashes_of_typed_bytes_and_other_costs_match_and_are_outdated() {
+        let env = Env::system();
+        let pool = HashingPool::start(&settings(8), &env).unwrap();
+        let typed = "cafe\u{301} au lait";
+        let costs = HashParameters { memory_kib: 64, iterations: 1, parallelism: 1 };
+        let of_bytes = Argon2Hasher::new(costs).hash(typed.as_bytes(), &env.bytes()).unwrap();
+        let other = HashParameters { memory_kib: 128, ..costs };
+        let costlier = Argon2Hasher::new(other).hash(b"correct horse", &env.bytes()).unwrap();
+        let verify = async |text: &str, hash: &PasswordHash| {
+            pool.verify(password(text), hash.clone(), CLIENT).await.unwrap()
+        };
+        let outdated = Verification::Match { is_outdated: true };
+        assert_eq!(verify(typed, &of_bytes).await, outdated);
+        assert_eq!(verify("caf\u{E9} au lait", &of_bytes).await, Verification::Mismatch);
+        assert_eq!(verify("correct horse", &costlier).await, outdated);
+        let renewed = pool.hash(password(typed), CLIENT).await.unwrap();
+        for form in [typed, "caf\u{E9} au lait"] {
+            assert_eq!(verify(form, &renewed).await, Verification::Match { is_outdated: false });
+        }
+    }
+
+    #[tokio::test]
+    async fn wrong_passwords_cost_as_many_hashes_for_known_and_unknown_accounts() {
+        let pool = HashingPool::start(&settings(8), &Env::system()).unwrap();
+        let known = pool.hash(password("correct horse"), CLIENT).await.unwrap();
+        for (typed, hashes) in [("wrong", 1), ("fals\u{E9}", 1), ("false\u{301}", 2)] {
+            let before = count(&pool, &known);
+            pool.verify(password(typed), known.clone(), CLIENT).await.unwrap();
+            let between = count(&pool, &known);
+            pool.verify_decoy(password(typed), u64::MAX, CLIENT).await.unwrap();
+            assert_eq!((between - before, count(&pool, &known) - between), (hashes, hashes), "{typed}");
+        }
     }
 
     #[tokio::test]
     async fn full_queue_rejects_immediately() {
         let costly = PasswordSettings { memory_kib: 16 * 1024, iterations: 8, ..settings(1) };
         let pool = HashingPool::start(&costly, &Env::system()).unwrap();
-        let all = futures::future::join_all((0..20).map(|_| pool.hash(password("correct horse")))).await;
-        let refused = all.iter().filter(|result| matches!(result, Err(HashingError::Busy))).count();
+        let hash = |_| pool.hash(password("correct horse"), CLIENT);
+        let all = futures::future::join_all((0..20).map(hash)).await;
+        let refused = all.iter().filter(|result| matches!(result, Err(HashingError::Busy { .. }))).count();
         assert!(refused >= 17, "one running and one queued, the rest refused: {refused} were");
         assert!(all.iter().any(Result::is_ok));
     }

@@ -2,13 +2,25 @@
 //! `ver` the version of the user's stream at issue. An event that revokes tokens sets the version below which
 //! they are void: revocation is exact and needs no clock.
 
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use domain::UserId;
-use jiff::Timestamp;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use store::Env;
 
 use crate::config::TokenSettings;
+
+/// Claims that state the purpose of a token, and the values of an access token. Other services sign tokens
+/// for refreshing or for e-mail links with the same secret.
+const PURPOSE_CLAIMS: [(&str, &[&str]); 4] = [
+    ("type", &["access"]),
+    ("token_type", &["access", "bearer"]),
+    ("token_use", &["access"]),
+    ("purpose", &["access"]),
+];
+/// Values of the header parameter `typ` (RFC 7519 §5.1, RFC 9068 §2.1), in lower case.
+const TOKEN_TYPES: [&str; 3] = ["jwt", "at+jwt", "application/at+jwt"];
 
 /// Issues and verifies access tokens.
 pub struct Tokens {
@@ -57,6 +69,24 @@ struct ReadClaims {
     exp: f64,
     #[serde(default)]
     ver: u64,
+    #[serde(flatten)]
+    other: Map<String, Value>,
+}
+
+impl ReadClaims {
+    /// Whether the token is valid at that time (in seconds) as an access token of this service. There is no
+    /// audience that it could be meant for (RFC 7519 §4.1.3).
+    fn permits_access(&self, now: f64) -> bool {
+        let is_current = |nbf: &Value| nbf.as_f64().is_some_and(|nbf| nbf <= now);
+        let is_access =
+            |claim: &Value, values: &[&str]| claim.as_str().is_some_and(|text| values.contains(&text));
+        self.exp > now
+            && !self.other.contains_key("aud")
+            && self.other.get("nbf").is_none_or(is_current)
+            && PURPOSE_CLAIMS
+                .iter()
+                .all(|(name, values)| self.other.get(*name).is_none_or(|claim| is_access(claim, values)))
+    }
 }
 
 impl Tokens {
@@ -89,20 +119,21 @@ impl Tokens {
         Ok(IssuedToken { token, expires_in: self.lifetime_seconds })
     }
 
-    /// Checks signature, algorithm and expiry. The caller checks that the user exists, is active and has not
-    /// revoked the token since.
+    /// Checks signature, header, time and purpose. The caller checks that the user exists, is active and has
+    /// not revoked the token since.
     ///
     /// # Errors
     /// [`InvalidToken`] for anything but a valid token of this service.
     pub fn verify(&self, token: &str) -> Result<VerifiedToken, InvalidToken> {
         let mut validation = Validation::new(self.algorithm);
         validation.set_required_spec_claims(&["exp", "sub"]);
-        // Expiry is compared below with the injected clock; the legacy service ignored the audience.
+        // Compared below, with the injected clock and whatever the type of the claim.
         validation.validate_exp = false;
         validation.validate_aud = false;
         let decoded = |key| decode::<ReadClaims>(token, key, &validation).ok();
         let claims = self.verifying.iter().find_map(decoded).ok_or(InvalidToken)?.claims;
-        if !is_unexpired(claims.exp, self.env.now()) {
+        let now = self.env.now().as_duration().as_secs_f64();
+        if !has_supported_header(token) || !claims.permits_access(now) {
             return Err(InvalidToken);
         }
         let user = UserId::parse(&claims.sub).map_err(|_| InvalidToken)?;
@@ -110,8 +141,16 @@ impl Tokens {
     }
 }
 
-fn is_unexpired(exp: f64, now: Timestamp) -> bool {
-    exp > now.as_duration().as_secs_f64()
+/// Whether the header demands no extension (RFC 7515 §4.1.11) and does not declare another kind of token.
+fn has_supported_header(token: &str) -> bool {
+    let header = token.split('.').next().and_then(|part| BASE64_URL_SAFE_NO_PAD.decode(part).ok());
+    let Some(header) = header.and_then(|json| serde_json::from_slice::<Map<String, Value>>(&json).ok())
+    else {
+        return false;
+    };
+    let is_supported =
+        |kind: &Value| kind.as_str().is_some_and(|kind| TOKEN_TYPES.contains(&&*kind.to_ascii_lowercase()));
+    !header.contains_key("crit") && header.get("typ").is_none_or(is_supported)
 }
 
 #[cfg(test)]
@@ -119,6 +158,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
     use std::time::Duration;
 
+    use jiff::Timestamp;
     use serde_json::json;
     use store::{Clock, Entropy};
 
@@ -201,6 +241,64 @@ mod tests {
             ("bad signature", format!("{unsigned}.A{}", &signature[1..])),
         ] {
             assert_eq!(tokens.verify(&bad), Err(InvalidToken), "{what}");
+        }
+    }
+
+    #[test]
+    fn tokens_for_another_audience_time_or_purpose_are_invalid() {
+        let tokens = Tokens::new(&settings(KEY), at(1_000_000).1);
+        let with = |extra: serde_json::Value| {
+            let mut claims = json!({"sub": user().to_string(), "exp": 1_000_001});
+            claims.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+            tokens.verify(&signed(&claims, Algorithm::HS256)).is_ok()
+        };
+        for good in [
+            json!({}),
+            json!({"nbf": 1_000_000}),
+            json!({"nbf": 999_999.5, "iat": 999_999, "jti": "x", "email": "ada@example.com"}),
+            json!({"type": "access", "token_type": "access", "token_use": "access", "purpose": "access"}),
+            json!({"token_type": "bearer"}),
+        ] {
+            assert!(with(good.clone()), "{good}");
+        }
+        for bad in [
+            json!({"aud": "another service"}),
+            json!({"aud": ["aegis"]}),
+            json!({"aud": null}),
+            json!({"nbf": 1_000_001}),
+            json!({"nbf": "999999"}),
+            json!({"nbf": null}),
+            json!({"type": "refresh"}),
+            json!({"type": null}),
+            json!({"token_type": "refresh"}),
+            json!({"token_use": "id"}),
+            json!({"purpose": "password-reset"}),
+        ] {
+            assert!(!with(bad.clone()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn tokens_with_critical_or_foreign_header_parameters_are_invalid() {
+        let tokens = Tokens::new(&settings(KEY), at(1_000_000).1);
+        let claims = json!({"sub": user().to_string(), "exp": 1_000_001}).to_string();
+        let is_valid = |header: serde_json::Value| {
+            let parts = [header.to_string(), claims.clone()].map(|part| BASE64_URL_SAFE_NO_PAD.encode(part));
+            let message = parts.join(".");
+            let key = EncodingKey::from_secret(KEY.as_bytes());
+            let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &key, Algorithm::HS256).unwrap();
+            tokens.verify(&format!("{message}.{signature}")).is_ok()
+        };
+        for good in [json!({"alg": "HS256"}), json!({"alg": "HS256", "typ": "jwt", "kid": "1", "x": 1})] {
+            assert!(is_valid(good.clone()), "{good}");
+        }
+        for bad in [
+            json!({"alg": "HS256", "crit": ["exp"], "exp": 1}),
+            json!({"alg": "HS256", "crit": []}),
+            json!({"alg": "HS256", "crit": null}),
+            json!({"alg": "HS256", "typ": "refresh+jwt"}),
+        ] {
+            assert!(!is_valid(bad.clone()), "{bad}");
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{FromRequest, Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use domain::{EmailAddress, UserCommand, Username};
 use serde::Serialize;
@@ -22,6 +22,7 @@ use crate::http::credentials;
 use crate::http::extract::{FieldReader, Form, FormValue, FromFields, JsonBody, MinPosition};
 use crate::http::headers::position_header;
 use crate::http::idempotency::{Idempotent, WriteAttempt};
+use crate::http::password_client::PasswordClient;
 use crate::http::state::{HttpState, Routes};
 use crate::http::users::view::UserView;
 
@@ -69,17 +70,21 @@ impl FromFields for SignUpBody {
         (status = 409, description = "`still_running`: an earlier attempt with this `Idempotency-Key`"),
         (status = 410, description = "`erased`: the user that an earlier attempt registered"),
         (status = 422, description = "Missing or invalid fields, or `idempotency_key_reused`"),
+        (status = 429, description = "`rate_limited`, with `Retry-After`"),
         (status = 503, description = "`busy`, `unavailable` or `outcome_unknown`"),
     ),
 )]
 pub(crate) async fn sign_up(
+    client: PasswordClient,
     Idempotent { attempt, body: JsonBody(body) }: Idempotent<JsonBody<SignUpBody>>,
 ) -> Result<impl IntoResponse, ApiError> {
     let app = &attempt.state.app;
     let services = app.services()?;
     let register = async |context: CommandContext| {
         let SignUpBody { email, username, password } = body;
-        let password_hash = app.hashing.hash(password).await?;
+        let admission = client.admit_sign_up(app)?;
+        let password_hash = app.hashing.hash(password, admission.source).await?;
+        drop(admission);
         let registration = UserCommand::Register { email, username, password_hash };
         Ok(services.users.register(&context.request_id, context.idempotency, registration).await?)
     };
@@ -176,15 +181,22 @@ fn text(form: &mut Form, name: &'static str, errors: &mut Vec<ValidationError>) 
         (status = 200, description = "An access token", body = TokenView),
         (status = 400, description = "`invalid_credentials` or `inactive_user`"),
         (status = 422, description = "The form is not valid"),
+        (status = 429, description = "`too_many_failures` or `rate_limited`, with `Retry-After`"),
         (status = 503, description = "`busy`, `unavailable` or `projection_behind`"),
     ),
 )]
 pub(crate) async fn log_in(
     State(app): State<Arc<App>>,
-    _: MinPosition,
+    client: PasswordClient,
+    headers: HeaderMap,
     form: LoginForm,
 ) -> Result<Json<TokenView>, ApiError> {
-    let user = credentials::authenticate(&app, &form.email, form.password).await?;
+    let position = MinPosition::from_headers(&headers)?;
+    let user = credentials::authenticate(&app, &client, &form.email, form.password).await?;
+    // Only now, as the answer depends on the head of the log.
+    if let Some(position) = position {
+        app.services()?.user_rows.wait_for_position(position).await?;
+    }
     let issued = app.tokens.issue(user.id, user.version).map_err(|error| ApiError::internal(&error))?;
     Ok(Json(TokenView { access_token: issued.token, token_type: "bearer", expires_in: issued.expires_in }))
 }

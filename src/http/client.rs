@@ -17,6 +17,12 @@ pub(super) fn address(extensions: &Extensions, headers: &HeaderMap, proxies: &[I
     Some(client(*peer, headers, proxies))
 }
 
+/// Whether the connection is the client's own, not that of a trusted proxy.
+pub(super) fn is_direct(extensions: &Extensions, proxies: &[IpNet]) -> bool {
+    let peer = extensions.get().map(|Peer(peer)| peer.to_canonical());
+    peer.is_some_and(|peer| !proxies.iter().any(|network| network.contains(&peer)))
+}
+
 /// Whether the request comes from this machine, is addressed to it, and has no headers of a proxy. A web page
 /// whose name resolves to this machine sends that name as the host (DNS rebinding).
 pub(super) fn is_local(extensions: &Extensions, uri: &Uri, headers: &HeaderMap) -> bool {

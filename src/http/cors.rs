@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use super::headers::{IDEMPOTENCY_KEY, MIN_POSITION, POSITION, REQUEST_ID};
+use super::headers::{IDEMPOTENCY_KEY, MIN_POSITION, POSITION, RATE_LIMIT, RATE_LIMIT_POLICY, REQUEST_ID};
 
 /// How long browsers cache the answer to a preflight request.
 const MAX_AGE: Duration = Duration::from_mins(10);
@@ -34,7 +34,15 @@ pub(crate) fn layer(origins: &[String]) -> Option<CorsLayer> {
             HeaderName::from_static("baggage"),
             HeaderName::from_static("sentry-trace"),
         ])
-        .expose_headers([header::LOCATION, header::ETAG, header::RETRY_AFTER, POSITION, REQUEST_ID])
+        .expose_headers([
+            header::LOCATION,
+            header::ETAG,
+            header::RETRY_AFTER,
+            RATE_LIMIT,
+            RATE_LIMIT_POLICY,
+            POSITION,
+            REQUEST_ID,
+        ])
         .max_age(MAX_AGE);
     if origins.iter().any(|origin| origin == "*") {
         return Some(layer.allow_origin(AllowOrigin::any()));

@@ -1,61 +1,206 @@
 //! Verification of credentials, in a time that does not disclose whether the e-mail address or the password
-//! is wrong.
+//! is wrong, and within the limits of the client and the account.
 
-use domain::{EmailAddress, MAX_PASSWORD_LENGTH};
+use std::sync::Arc;
+
+use domain::{EmailAddress, MAX_PASSWORD_LENGTH, UserCommand, UserId};
 use projections::UserRow;
+use store::key_store::ClaimHash;
 
 use crate::app::App;
-use crate::crypto::{HashingError, Password};
+use crate::command::CommandContext;
+use crate::crypto::{HashSource, HashingError, Password, Verification};
 use crate::http::api_error::ApiError;
+use crate::http::password_client::PasswordClient;
+use crate::limits::LoginAttempt;
+
+/// Actor of what no person does.
+const SYSTEM: &str = "system";
+
+/// A password to verify for an account, which may not exist.
+struct Check<'a> {
+    app: &'a Arc<App>,
+    client: &'a PasswordClient,
+    password: Password,
+    /// A keyed hash of the normalised e-mail address.
+    account: ClaimHash,
+    source: HashSource,
+}
 
 /// The active user with this e-mail address and password.
-pub(crate) async fn authenticate(app: &App, email: &str, password: Password) -> Result<UserRow, ApiError> {
-    let Ok(email) = EmailAddress::parse(email) else { return reject_login(app, password).await };
-    let row = match app.services()?.user_rows.find_by_email(&email).await? {
-        Some(row) => row,
-        None => find_or_confirm_absent(app, &email, password.clone()).await?,
-    };
-    // Passwords of this length cannot be registered, so it is wrong.
-    if password.expose().chars().count() > MAX_PASSWORD_LENGTH {
-        return reject_login(app, password).await;
-    }
-    match verify_password(app, password, &row).await? {
-        false => Err(ApiError::InvalidCredentials),
-        true if !row.is_active => Err(ApiError::InactiveLogin),
-        true => Ok(row),
-    }
-}
-
-/// Whether the password is the user's. A stored hash of an unknown algorithm matches no password, which is
-/// not disclosed.
-pub(crate) async fn verify_password(
-    app: &App,
-    password: Password,
-    row: &UserRow,
-) -> Result<bool, HashingError> {
-    match app.hashing.verify(password.clone(), row.password_hash.clone()).await {
-        Err(HashingError::Hash(error)) => {
-            tracing::warn!(user = %row.id, %error, "stored password hash not usable: the user cannot log in");
-            app.hashing.verify_decoy(password).await.map(|()| false)
-        }
-        verified => verified,
-    }
-}
-
-/// Searches the user again, this time waiting for the read model, while hashing the password: the hash hides
-/// the additional time of the search, which only happens for unknown users.
-async fn find_or_confirm_absent(
-    app: &App,
-    email: &EmailAddress,
+pub(crate) async fn authenticate(
+    app: &Arc<App>,
+    client: &PasswordClient,
+    email: &str,
     password: Password,
 ) -> Result<UserRow, ApiError> {
-    let rows = &app.services()?.user_rows;
-    let (row, hashed) = tokio::join!(rows.by_email(email), app.hashing.verify_decoy(password));
-    hashed?;
-    row?.ok_or(ApiError::InvalidCredentials)
+    let parsed = EmailAddress::parse(email).ok();
+    // What is no e-mail address is limited as one that no user has.
+    let key = parsed.as_ref().map_or_else(|| email.trim().to_lowercase(), EmailAddress::key);
+    let admission = client.admit(app)?;
+    let account = app.services()?.store.keyed_hash("login-account", &[key.as_bytes()]);
+    let attempt = app.limits.accounts.begin(account).await.map_err(ApiError::TooManyFailures)?;
+    let check = Check { app, client, password, account, source: admission.source };
+    match check.find_and_verify(parsed).await {
+        Ok((row, Verification::Match { is_outdated })) => {
+            check.succeed(attempt, &row);
+            if !row.is_active {
+                return Err(ApiError::InactiveLogin);
+            }
+            if is_outdated {
+                check.rehash(&row);
+            }
+            Ok(row)
+        }
+        Ok((row, Verification::Mismatch)) => {
+            check.fail(attempt, Some(row.id));
+            Err(ApiError::InvalidCredentials)
+        }
+        Err(ApiError::InvalidCredentials) => {
+            check.fail(attempt, None);
+            Err(ApiError::InvalidCredentials)
+        }
+        Err(error) => Err(error),
+    }
 }
 
-async fn reject_login(app: &App, password: Password) -> Result<UserRow, ApiError> {
-    app.hashing.verify_decoy(password).await?;
-    Err(ApiError::InvalidCredentials)
+/// Confirms that the caller knows the user's password.
+pub(crate) async fn confirm_password(
+    app: &Arc<App>,
+    client: &PasswordClient,
+    password: Password,
+    row: &UserRow,
+) -> Result<(), ApiError> {
+    let admission = client.admit(app)?;
+    let account = app.services()?.store.keyed_hash("login-account", &[row.email.key().as_bytes()]);
+    let attempt = app.limits.accounts.begin(account).await.map_err(ApiError::TooManyFailures)?;
+    let check = Check { app, client, password, account, source: admission.source };
+    match check.verify(row).await? {
+        Verification::Match { .. } => {
+            check.succeed(attempt, row);
+            Ok(())
+        }
+        Verification::Mismatch => {
+            check.fail(attempt, Some(row.id));
+            Err(ApiError::WrongPassword)
+        }
+    }
+}
+
+impl Check<'_> {
+    /// The user with this e-mail address; [`ApiError::InvalidCredentials`] if there is none.
+    async fn find_and_verify(
+        &self,
+        email: Option<EmailAddress>,
+    ) -> Result<(UserRow, Verification), ApiError> {
+        let Some(email) = email else {
+            self.verify_decoy().await?;
+            return Err(ApiError::InvalidCredentials);
+        };
+        let row = match self.app.services()?.user_rows.find_by_email(&email).await? {
+            Some(row) => row,
+            None => self.find_or_confirm_absent(&email).await?,
+        };
+        let verification = self.verify(&row).await?;
+        Ok((row, verification))
+    }
+
+    /// Searches the user again, this time waiting for the read model, while hashing the password: the hash
+    /// hides the additional time of the search, which only happens for unknown users.
+    async fn find_or_confirm_absent(&self, email: &EmailAddress) -> Result<UserRow, ApiError> {
+        let rows = &self.app.services()?.user_rows;
+        let (row, hashed) = tokio::join!(rows.by_email(email), self.verify_decoy());
+        hashed?;
+        row?.ok_or(ApiError::InvalidCredentials)
+    }
+
+    /// A stored hash of an unknown algorithm matches no password, which is not disclosed.
+    async fn verify(&self, row: &UserRow) -> Result<Verification, HashingError> {
+        let hash = row.password_hash.clone();
+        match self.app.hashing.verify(self.password.clone(), hash, self.source).await {
+            // Passwords of this length cannot be registered, so it is wrong. It costs the same nevertheless.
+            Ok(_) if self.password.expose().chars().count() > MAX_PASSWORD_LENGTH => {
+                Ok(Verification::Mismatch)
+            }
+            Err(HashingError::Hash(error)) => {
+                tracing::warn!(user = %row.id, %error, "stored password hash not usable: no login");
+                self.verify_decoy().await.map(|()| Verification::Mismatch)
+            }
+            verified => verified,
+        }
+    }
+
+    async fn verify_decoy(&self) -> Result<(), HashingError> {
+        let selector = self.account.as_bytes().first_chunk().map_or(0, |first| u64::from_be_bytes(*first));
+        self.app.hashing.verify_decoy(self.password.clone(), selector, self.source).await
+    }
+
+    /// Counts a failure. The first one that delays the logins of a user is recorded.
+    fn fail(&self, attempt: LoginAttempt, user: Option<UserId>) {
+        if attempt.failed(user)
+            && let Some(id) = user
+        {
+            self.watch_unlocks();
+            self.execute(SYSTEM.to_owned(), id, UserCommand::Lock);
+        }
+    }
+
+    /// Forgets the failures. If there were any, another node may have recorded that the user is locked.
+    fn succeed(&self, attempt: LoginAttempt, row: &UserRow) {
+        if attempt.succeeded() {
+            self.execute(row.id.stream(), row.id, UserCommand::Unlock);
+        }
+    }
+
+    /// Watches the log for the unlocking of users whose logins this node delays.
+    fn watch_unlocks(&self) {
+        if let Ok(services) = self.app.services()
+            && self.app.limits.accounts.start_watching()
+        {
+            let (store, accounts) = (services.store.clone(), Arc::clone(&self.app.limits.accounts));
+            let from = store.progress().head;
+            self.app.spawn(crate::app::watch_unlocks(store, accounts, from));
+        }
+    }
+
+    /// Replaces the hash by one with current costs.
+    fn rehash(&self, row: &UserRow) {
+        let (app, password, source) = (Arc::clone(self.app), self.password.clone(), self.source);
+        let (id, previous) = (row.id, row.password_hash.clone());
+        let context = CommandContext::new(id.stream(), self.client.request_id.as_str());
+        self.app.spawn(async move {
+            let password_hash = match app.hashing.hash(password, source).await {
+                Ok(hash) => hash,
+                Err(error) => {
+                    tracing::debug!(user = %id, %error, "password not rehashed; the next login tries again");
+                    return;
+                }
+            };
+            let command = UserCommand::RehashPassword { previous: previous.clone(), password_hash };
+            if execute(&app, &context, id, &command).await {
+                app.hashing.costs_in_use().remove(&previous);
+            }
+        });
+    }
+
+    /// Executes a command that the answer to the client does not depend on.
+    fn execute(&self, actor: String, id: UserId, command: UserCommand) {
+        let app = Arc::clone(self.app);
+        let context = CommandContext::new(actor, self.client.request_id.as_str());
+        self.app.spawn(async move {
+            execute(&app, &context, id, &command).await;
+        });
+    }
+}
+
+/// Returns whether the command was executed.
+async fn execute(app: &App, context: &CommandContext, id: UserId, command: &UserCommand) -> bool {
+    let Ok(services) = app.services() else { return false };
+    match services.users.execute(context, id, command).await {
+        Ok(done) => done.position.is_some(),
+        Err(error) => {
+            tracing::warn!(user = %id, %error, "event of a login not recorded");
+            false
+        }
+    }
 }

@@ -9,6 +9,10 @@ pub(crate) const POSITION: HeaderName = HeaderName::from_static("aegis-position"
 /// In requests: the position that the answer has to reflect at least (read-your-writes).
 pub(crate) const MIN_POSITION: HeaderName = HeaderName::from_static("aegis-min-position");
 
+/// `draft-ietf-httpapi-ratelimit-headers`: the limit that a refused request exceeds, and its quota.
+pub(crate) const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+pub(crate) const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
 pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// `Aegis-Position`; left out if the write appended nothing.

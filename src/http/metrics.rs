@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use jiff::SignedDuration;
 use projections::{Projection, ProjectionLeadership, VersionHealth, VersionReport};
 use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
@@ -74,6 +75,11 @@ fn registry(state: &HttpState) -> Registry {
     );
     state.request_metrics.register(&mut registry);
     state.connection_metrics.register(&mut registry);
+    let hashes = Family::<Labels, Counter>::default();
+    for (kind, count) in app.hashing.computed() {
+        hashes.get_or_create(&vec![("costs", kind.to_string())]).inc_by(count);
+    }
+    registry.register("aegis_password_hashes", "Password hashes computed, by their costs", hashes);
     let mut gauge = |name: &str, help: &str, value: u64| {
         let gauge = Gauge::<i64>::default();
         gauge.set(i64::try_from(value).unwrap_or(i64::MAX));

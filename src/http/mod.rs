@@ -26,6 +26,7 @@ mod metrics;
 mod middleware;
 mod normalize_path;
 mod openapi;
+mod password_client;
 mod projections;
 mod request_id;
 mod router;

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::http::{Extensions, HeaderMap, HeaderValue};
 use store::Env;
-use uuid::Uuid;
 use uuid::fmt::Hyphenated;
+use uuid::{Uuid, Variant};
 
 use super::headers::REQUEST_ID;
 
@@ -41,8 +41,8 @@ fn mix(number: u64) -> u64 {
     number ^ (number >> 31)
 }
 
-/// The client's id if it is a UUID, else a generated one. It is stored in the event log permanently and
-/// unencrypted, so it must not be able to contain a name.
+/// The client's id if it is a random UUID, else a generated one. It is stored in the event log permanently
+/// and unencrypted, so it must not be able to contain a name, not even in hexadecimal.
 #[derive(Clone)]
 pub(crate) struct RequestId(HeaderValue);
 
@@ -74,8 +74,11 @@ impl RequestId {
 }
 
 /// Parses the hyphenated form of a UUID only; the length excludes the other forms that the library accepts.
+/// Of the versions of RFC 9562, only 4 and 7 consist of random bits: the others may contain the address of a
+/// network card, or any value.
 fn parse_hyphenated(id: &[u8]) -> Option<Uuid> {
-    (id.len() == Hyphenated::LENGTH).then(|| Uuid::try_parse_ascii(id).ok())?
+    let id = (id.len() == Hyphenated::LENGTH).then(|| Uuid::try_parse_ascii(id).ok())??;
+    (id.get_variant() == Variant::RFC4122 && matches!(id.get_version_num(), 4 | 7)).then_some(id)
 }
 
 #[cfg(test)]
@@ -102,6 +105,20 @@ mod tests {
             let made = id(bad);
             assert_eq!(made.len(), 36, "{bad:?}");
             assert!(Uuid::try_parse(&made).is_ok() && made != bad && made != uuid, "{bad:?} gave {made}");
+        }
+    }
+
+    #[test]
+    fn ids_that_may_contain_text_are_replaced() {
+        let text = "6a6f686e-2e64-6f65-4065-78616d706c65";
+        let versions = ["0", "1", "2", "3", "5", "6", "8", "f"]
+            .map(|v| format!("0193e2b4-0000-{v}000-8000-00000000000a"));
+        let variants = ["0", "7", "c", "e"].map(|v| format!("0193e2b4-0000-4000-{v}000-00000000000a"));
+        for bad in versions.iter().chain(&variants).map(String::as_str).chain([text]) {
+            assert_ne!(id(bad), bad);
+        }
+        for good in ["0193e2b4-0000-4000-9000-00000000000a", "0193e2b4-0000-7000-b000-00000000000a"] {
+            assert_eq!(id(good), good);
         }
     }
 

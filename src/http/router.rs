@@ -14,8 +14,8 @@ use utoipa::openapi::path::Paths;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 
-use super::extract::DocumentedParameters;
 use super::connections::memory::SharedAnswer;
+use super::extract::DocumentedParameters;
 use super::middleware::{finish_response, panic_response};
 use super::normalize_path::normalize_path;
 use super::state::HttpState;
@@ -155,7 +155,7 @@ mod tests {
                 operations += 1;
             }
         }
-        assert_eq!(operations, 42);
+        assert_eq!(operations, 43);
     }
 
     #[test]

@@ -6,6 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use hyper::service::{Service, service_fn};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -18,6 +21,7 @@ use super::connections::Connections;
 use super::connections::connection::Connection;
 use super::connections::limits::ConnectionLimits;
 use super::metrics::connections::ConnectionMetrics;
+use super::password_client::ConnectionShare;
 use super::router::{metrics_router, router_with_state};
 use super::state::HttpState;
 use crate::app::App;
@@ -149,7 +153,11 @@ async fn run(
     let open = OpenConnection { connection, all };
     // Small answers must not wait for an acknowledgement. A failure only delays them.
     drop(stream.set_nodelay(true));
-    let service = TowerToHyperService::new(router);
+    let (router, share) = (TowerToHyperService::new(router), ConnectionShare::new());
+    let service = service_fn(move |mut request: Request<Body>| {
+        request.extensions_mut().insert(share.clone());
+        router.call(request)
+    });
     serve_connection(stream, Arc::clone(&open.connection), &open.all, Peer(peer), service).await;
 }
 

@@ -7,17 +7,18 @@ use crate::imports::Crate;
 use crate::{relative, root};
 
 /// Each folder (or file) of `src`, and the others that it may import.
-const FOLDERS: [(&str, &[&str]); 11] = [
+const FOLDERS: [(&str, &[&str]); 12] = [
     ("config", &[]),
     ("crypto", &["config"]),
     ("authority", &[]),
     ("cloud_event", &[]),
+    ("limits", &[]),
     ("command", &["authority"]),
     ("query", &[]),
     ("export", &["cloud_event"]),
-    ("webhooks", &["cloud_event", "command", "config", "query"]),
-    ("app", &["command", "config", "crypto", "query", "webhooks"]),
-    ("http", &["app", "cloud_event", "command", "config", "crypto", "query", "webhooks"]),
+    ("webhooks", &["cloud_event", "command", "config", "limits", "query"]),
+    ("app", &["command", "config", "crypto", "limits", "query", "webhooks"]),
+    ("http", &["app", "cloud_event", "command", "config", "crypto", "limits", "query", "webhooks"]),
     (
         "cli",
         &[
@@ -53,6 +54,7 @@ const LIBRARIES: [(&str, &[&str]); 21] = [
     ("httpdate", &["http", "webhooks"]),
     ("reqwest", &["webhooks"]),
     ("argon2", &["crypto"]),
+    ("governor", &["limits"]),
     ("jsonwebtoken", &["config", "crypto"]),
     ("csv", &["export"]),
     ("clap", &["cli", "export"]),

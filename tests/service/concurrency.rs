@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use aegis::config::Settings;
 use domain::{Role, UserCommand, UserId};
 use reqwest::Method;
 use serde_json::json;
@@ -128,6 +129,11 @@ async fn concurrent_mutual_admin_removal_on_two_nodes_one_wins() {
     remove_each_other(&app, &other).await;
 }
 
+/// All users have the same address.
+fn without_limits(settings: &mut Settings) {
+    settings.rate_limits = false;
+}
+
 /// 500 users over 16 connections: each signs up on one node and logs in on the other directly afterwards.
 async fn assert_all_log_in_at_once(signing_up: &Client, logging_in: &Client) {
     let next = Arc::new(AtomicUsize::new(0));
@@ -152,12 +158,12 @@ async fn assert_all_log_in_at_once(signing_up: &Client, logging_in: &Client) {
 }
 
 async fn sign_up_then_login_reads_its_own_write(store: Store) {
-    let app = TestApp::start(store).await;
+    let app = TestApp::start_with(store, without_limits).await;
     assert_all_log_in_at_once(&app, &app).await;
 }
 
 async fn sign_up_then_login_on_another_node_reads_the_write() {
-    let app = TestApp::start(Store::mongo().await).await;
+    let app = TestApp::start_with(Store::mongo().await, without_limits).await;
     let other = app.start_second_node().await;
     assert_all_log_in_at_once(&app, &other).await;
 }

@@ -6,7 +6,8 @@ use serde_json::json;
 use store::{Append, Env, ExpectedVersion, NewEvent, StreamId, StreamWrite};
 
 use crate::support::{
-    Client, Request, Response, Store, TestApp, on_both_stores, on_one_store, sign_up_request,
+    Client, PASSWORD, Request, Response, Store, TestApp, credentials, email_of, on_both_stores, on_one_store,
+    sign_up_request,
 };
 
 on_both_stores! {
@@ -14,6 +15,7 @@ on_both_stores! {
     replayed_response_is_unaffected_by_later_changes
     repeated_command_appends_no_event
     reusing_a_key_for_another_request_is_rejected
+    passwords_are_no_part_of_the_request
     idempotency_keys_are_scoped_to_caller_and_endpoint
     rejected_and_no_op_requests_are_executed_again
     concurrent_requests_with_one_key_execute_once
@@ -99,6 +101,17 @@ async fn reusing_a_key_for_another_request_is_rejected(store: Store) {
     let other = keyed(admin.deactivate(&id)).header("If-Match", "\"2\"").send().await;
     assert_eq!(other.code(422), "idempotency_key_reused");
     keyed(admin.deactivate(&id)).header("If-Match", "\"1\"").send().await.expect(200);
+}
+
+async fn passwords_are_no_part_of_the_request(store: Store) {
+    let app = TestApp::start(store).await;
+    let first = keyed(sign_up_request(&app, "ada")).send().await.expect(201);
+    let mut body = credentials("ada");
+    body["password"] = "another password".into();
+    let again = keyed(app.post("/auth/signup").json(&body)).send().await;
+    assert_eq!(status_body_and_headers(&again), status_body_and_headers(&first), "for any guess");
+    app.log_in(&email_of("ada"), "another password").await.expect(400);
+    app.log_in(&email_of("ada"), PASSWORD).await.expect(200);
 }
 
 async fn idempotency_keys_are_scoped_to_caller_and_endpoint(store: Store) {

@@ -1,16 +1,18 @@
 //! `POST /auth/login/access-token`: successful logins.
 
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::support::{PASSWORD, Response, SECRET_KEY, Store, TestApp, on_both_stores};
+use crate::support::{PASSWORD, Response, SECRET_KEY, Store, TestApp, email_of, on_both_stores};
 
 on_both_stores! {
     login_returns_a_bearer_token_for_seven_days
     token_claims_are_subject_and_expiry
     login_accepts_urlencoded_and_multipart_forms
     optional_fields_and_basic_authentication_are_ignored
-    password_is_not_trimmed_or_normalised
+    password_is_not_trimmed
+    password_matches_in_every_unicode_form
+    head_is_not_disclosed_before_authentication
     login_directly_after_sign_up_succeeds
     token_algorithm_is_configurable
 }
@@ -76,12 +78,42 @@ async fn optional_fields_and_basic_authentication_are_ignored(store: Store) {
     login.form(&form).send().await.expect(200);
 }
 
-async fn password_is_not_trimmed_or_normalised(store: Store) {
+async fn password_is_not_trimmed(store: Store) {
     let app = TestApp::start(store).await;
     app.sign_up("ada").await;
     for near in [format!(" {PASSWORD}"), format!("{PASSWORD} "), PASSWORD.to_uppercase()] {
         app.log_in("ada@example.com", &near).await.expect(400);
     }
+}
+
+async fn password_matches_in_every_unicode_form(store: Store) {
+    let app = TestApp::start(store).await;
+    let (composed, decomposed) = ("caf\u{E9} au lait", "cafe\u{301}\u{A0}au\u{3000}lait");
+    for (name, typed) in [("ada", composed), ("bob", decomposed)] {
+        let body = json!({"email": email_of(name), "username": name, "password": typed});
+        app.post("/auth/signup").json(&body).send().await.expect(201);
+        for form in [composed, decomposed] {
+            app.log_in(&email_of(name), form).await.expect(200);
+        }
+        app.log_in(&email_of(name), "cafe au lait").await.expect(400);
+    }
+}
+
+async fn head_is_not_disclosed_before_authentication(store: Store) {
+    let app = TestApp::start(store).await;
+    app.sign_up("ada").await;
+    let head = app.head().await;
+    let log_in = async |password: &str, position: u64| {
+        let form = [("username", "ada@example.com"), ("password", password)];
+        let login = app.post("/auth/login/access-token").header("Aegis-Min-Position", &position.to_string());
+        login.form(&form).send().await
+    };
+    for position in [head, head + 1, 99_999_999] {
+        let refused = log_in("wrong password", position).await;
+        assert_eq!(refused.code(400), "invalid_credentials", "at {position}");
+    }
+    log_in(PASSWORD, head).await.expect(200);
+    log_in(PASSWORD, head + 1).await.expect(422);
 }
 
 async fn login_directly_after_sign_up_succeeds(store: Store) {

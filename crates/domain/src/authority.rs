@@ -84,7 +84,11 @@ impl Authority {
                 self.roles.remove(&user);
                 self.inactive.remove(&user);
             }
-            UserEvent::UserRegistered { .. } | UserEvent::UserImported { .. } => {}
+            UserEvent::UserRegistered { .. }
+            | UserEvent::UserImported { .. }
+            | UserEvent::UserLocked
+            | UserEvent::UserUnlocked
+            | UserEvent::PasswordRehashed { .. } => {}
         }
     }
 

@@ -31,6 +31,11 @@ pub(crate) fn hash() -> PasswordHash {
     PasswordHash::new("$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA".to_owned()).unwrap()
 }
 
+/// The hash of the same password with other costs.
+pub(crate) fn new_hash() -> PasswordHash {
+    PasswordHash::new("$argon2id$v=19$m=65536,t=3,p=1$c2FsdA$aGFzaA".to_owned()).unwrap()
+}
+
 pub(crate) fn sample_reason() -> Reason {
     Reason::parse("asked by mail").unwrap()
 }
@@ -174,6 +179,9 @@ pub(crate) fn user_event() -> impl Strategy<Value = UserEvent> {
         reason().prop_map(|reason| UserEvent::UserReactivated { reason: reason.map(Erasable::Known) }),
         role().prop_map(|role| UserEvent::RoleGranted { role }),
         role().prop_map(|role| UserEvent::RoleRevoked { role }),
+        Just(UserEvent::UserLocked),
+        Just(UserEvent::UserUnlocked),
+        password_hash().prop_map(|hash| UserEvent::PasswordRehashed { password_hash: Erasable::Known(hash) }),
         erasure_reason().prop_map(|reason| UserEvent::UserErased { reason }),
     ]
 }
@@ -188,6 +196,9 @@ pub(crate) fn command() -> impl Strategy<Value = UserCommand> {
         reason().prop_map(|reason| UserCommand::Reactivate { reason }),
         role().prop_map(|role| UserCommand::GrantRole { role }),
         role().prop_map(|role| UserCommand::RevokeRole { role }),
+        Just(UserCommand::Lock),
+        Just(UserCommand::Unlock),
+        Just(UserCommand::RehashPassword { previous: hash(), password_hash: new_hash() }),
         erasure_reason().prop_map(|reason| UserCommand::Erase { reason }),
     ]
 }

@@ -22,7 +22,7 @@ use crate::event::{Envelope, Position, StoredEvent, StreamId};
 use crate::head::Head;
 use crate::head_confirmation::{HeadConfirmation, LatestConfirmation};
 use crate::idempotency::{IdempotencyKey, RecordedResult};
-use crate::key_store::{ClaimKey, Keyring, MasterKey, MasterKeys};
+use crate::key_store::{ClaimHash, ClaimKey, Keyring, MasterKey, MasterKeys};
 use crate::log_time::LogClock;
 use crate::metrics::Metrics;
 use crate::progress::StoreProgress;
@@ -203,6 +203,13 @@ impl EventStore {
     #[must_use]
     pub fn idempotency_key(&self, scope: &[&[u8]], request: &[&[u8]]) -> IdempotencyKey {
         IdempotencyKey::new(&self.encryptor.claims, scope, request)
+    }
+
+    /// A keyed hash of values for a purpose other than claims and idempotency keys. All nodes compute the
+    /// same.
+    #[must_use]
+    pub fn keyed_hash(&self, purpose: &str, parts: &[&[u8]]) -> ClaimHash {
+        self.encryptor.claims.hash_parts(purpose, parts)
     }
 
     /// The recorded result of the append with that idempotency key, until its retention ends. It may belong

@@ -35,6 +35,11 @@ pub(super) fn fold(
             row.roles.remove(role);
             row
         }),
+        UserEvent::UserLocked | UserEvent::UserUnlocked => row,
+        UserEvent::PasswordRehashed { password_hash } => row.map(|row| UserRow {
+            password_hash: password_hash.known().cloned().unwrap_or(row.password_hash),
+            ..row
+        }),
         UserEvent::UserErased { reason: _ } => None,
     };
     row.map(|row| UserRow {

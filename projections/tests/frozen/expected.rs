@@ -57,7 +57,7 @@ pub(crate) fn all() -> Vec<ExpectedEvent> {
     user_events().into_iter().chain(system_events()).chain(webhook_events()).collect()
 }
 
-fn user_events() -> [ExpectedEvent; 12] {
+fn user_events() -> [ExpectedEvent; 15] {
     use UserEvent as E;
     let user = |name, known, erased| ExpectedEvent {
         name,
@@ -109,6 +109,13 @@ fn user_events() -> [ExpectedEvent; 12] {
         open("RoleGranted-1-operator", E::RoleGranted { role: Role::Operator }),
         open("RoleRevoked-1", E::RoleRevoked { role: Role::Auditor }),
         open("RoleRevoked-1-subscriber", E::RoleRevoked { role: Role::Subscriber }),
+        open("UserLocked-1", E::UserLocked),
+        open("UserUnlocked-1", E::UserUnlocked),
+        user(
+            "PasswordRehashed-1",
+            E::PasswordRehashed { password_hash: password_hash() },
+            E::PasswordRehashed { password_hash: Erasable::Erased },
+        ),
         open("UserErased-1", E::UserErased { reason: ErasureReason::Request }),
         open("UserErased-1-policy", E::UserErased { reason: ErasureReason::Policy }),
     ]

@@ -9,7 +9,7 @@ use crate::app::{App, Services};
 use crate::cli::error::{CliError, CliResult};
 use crate::command::{CommandContext, CommandError, UserCommands};
 use crate::config::AdministratorSettings;
-use crate::crypto::Password;
+use crate::crypto::{HashSource, Password};
 
 /// The pause between two attempts while the database is unavailable.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
@@ -38,7 +38,7 @@ pub(super) async fn ensure(app: &App, services: &Services) -> CliResult {
             }
             Ok(None) => {
                 let password = Password::new(password.expose().to_owned());
-                password_hash = Some(app.hashing.hash(password).await?);
+                password_hash = Some(app.hashing.hash(password, HashSource::Unlimited).await?);
             }
             Err(error) if is_retryable(&error) => {
                 tracing::warn!(%error, "cannot create the first administrator; retrying");

@@ -1,5 +1,5 @@
-//! `aegis users grant`, `revoke`, `deactivate`, `reactivate` and `erase`: a command to one user, with the
-//! operator as actor.
+//! `aegis users grant`, `revoke`, `deactivate`, `reactivate`, `unlock` and `erase`: a command to one user,
+//! with the operator as actor.
 
 use domain::{ErasureReason, Reason, Rejection, Role, UserCommand};
 
@@ -28,6 +28,13 @@ pub(crate) struct AccountArguments {
     /// The reason; stored with the event and visible to everyone who may see personal data
     #[arg(long, value_parser = Reason::parse)]
     reason: Option<Reason>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct UnlockArguments {
+    /// The user's e-mail address or id
+    #[arg(value_name = "EMAIL|ID")]
+    user: String,
 }
 
 #[derive(Debug, clap::Args)]
@@ -82,6 +89,12 @@ impl AccountArguments {
     pub(super) fn reactivate(self) -> RequestedChange {
         let command = UserCommand::Reactivate { reason: self.reason };
         RequestedChange::new(self.user, command, "is active again", "is already active")
+    }
+}
+
+impl UnlockArguments {
+    pub(super) fn unlock(self) -> RequestedChange {
+        RequestedChange::new(self.user, UserCommand::Unlock, "is unlocked", "is not locked")
     }
 }
 

@@ -29,6 +29,8 @@ pub(super) enum Command {
     Deactivate(change::AccountArguments),
     /// Allow a deactivated user to log in again
     Reactivate(change::AccountArguments),
+    /// End the delay of a user's logins after repeated failures, on all running nodes
+    Unlock(change::UnlockArguments),
     /// Destroy all personal data of a user irrevocably; releases the e-mail address and the username
     Erase(change::ErasureArguments),
 }
@@ -43,6 +45,7 @@ pub(super) async fn run(command: Command, sources: &ConfigSources, out: &mut Out
         Command::Revoke(arguments) => change::run(arguments.revoke(), session, out).await,
         Command::Deactivate(arguments) => change::run(arguments.deactivate(), session, out).await,
         Command::Reactivate(arguments) => change::run(arguments.reactivate(), session, out).await,
+        Command::Unlock(arguments) => change::run(arguments.unlock(), session, out).await,
         Command::Erase(arguments) => change::run(arguments.erase(), session, out).await,
     })
     .await

@@ -2,6 +2,7 @@
 //! be forgotten.
 
 use std::error::Error;
+use std::time::Duration;
 
 use domain::{Rejection, WebhookRejection, WebhookSlot};
 use projections::ChangeError;
@@ -11,8 +12,11 @@ use super::{ApiError, Loc};
 use crate::app::NotStarted;
 use crate::command::{CommandError, SkipError};
 use crate::crypto::{HashingError, InvalidToken};
+use crate::limits::{LimitExceeded, Policy};
 use crate::query::QueryError;
-use crate::webhooks::limits::LimitExceeded;
+
+/// When to try again for a place in the password-hashing queue.
+const HASHING_QUEUE_RETRY: Duration = Duration::from_secs(1);
 
 impl ApiError {
     /// A bug, or damaged data.
@@ -22,8 +26,8 @@ impl ApiError {
 }
 
 impl From<LimitExceeded> for ApiError {
-    fn from(LimitExceeded { retry_after }: LimitExceeded) -> Self {
-        Self::TooManyWebhookRequests { retry_after }
+    fn from(exceeded: LimitExceeded) -> Self {
+        Self::RateLimited(exceeded)
     }
 }
 
@@ -139,7 +143,11 @@ impl From<SkipError> for ApiError {
 impl From<HashingError> for ApiError {
     fn from(error: HashingError) -> Self {
         match &error {
-            HashingError::Busy => Self::Busy(error.to_string()),
+            HashingError::Busy { share } => {
+                let share = u32::try_from(*share).unwrap_or(u32::MAX);
+                let policy = Policy::concurrent("hashing-queue", share);
+                Self::HashingQueueFull(policy.exceeded(HASHING_QUEUE_RETRY))
+            }
             HashingError::Hash(_) => Self::internal(&error),
         }
     }

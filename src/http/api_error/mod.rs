@@ -15,7 +15,13 @@ use store::Position;
 
 pub(crate) use validation_error::{Loc, ValidationError};
 
+use super::headers::{RATE_LIMIT, RATE_LIMIT_POLICY};
 use super::request_id::RequestId;
+use crate::limits::{LimitExceeded, Policy};
+
+/// Event streams and long polls of one user.
+const READERS: Policy = Policy::concurrent("event-readers", 100);
+const READERS_RETRY: Duration = Duration::from_secs(1);
 
 /// Why a request failed. The texts of internal failures are only logged, never answered.
 #[derive(Clone)]
@@ -94,9 +100,13 @@ pub(crate) enum ApiError {
     /// The caller has too many event streams and long polls open.
     TooManyReaders,
     /// Too many test deliveries, or commands to one webhook.
-    TooManyWebhookRequests {
-        retry_after: Duration,
-    },
+    TooManyWebhookRequests(LimitExceeded),
+    /// The client exceeds a limit.
+    RateLimited(LimitExceeded),
+    /// Logins of the account are delayed after repeated failures. Whether a user has it is not disclosed.
+    TooManyFailures(LimitExceeded),
+    /// The client's share of the password-hashing queue, or all of it, is exhausted.
+    HashingQueueFull(LimitExceeded),
     /// A bug, or damaged data.
     Internal(String),
     /// An error status of the HTTP library.
@@ -183,15 +193,16 @@ impl ApiError {
         }
     }
 
-    /// The value of `Retry-After`, in seconds.
-    fn retry_after(&self) -> HeaderValue {
-        let seconds = match self {
-            Self::TooManyWebhookRequests { retry_after } => {
-                retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0)
-            }
-            _ => 1,
-        };
-        HeaderValue::from(seconds.max(1))
+    /// The limit that the request exceeds.
+    fn limit_exceeded(&self) -> Option<LimitExceeded> {
+        match self {
+            Self::TooManyWebhookRequests(exceeded)
+            | Self::RateLimited(exceeded)
+            | Self::TooManyFailures(exceeded)
+            | Self::HashingQueueFull(exceeded) => Some(*exceeded),
+            Self::TooManyReaders => Some(READERS.exceeded(READERS_RETRY)),
+            _ => None,
+        }
     }
 
     fn status_and_code(&self) -> (StatusCode, &'static str) {
@@ -232,7 +243,10 @@ impl ApiError {
             Self::Busy(_) => (S::SERVICE_UNAVAILABLE, "busy"),
             Self::TooManyRequests => (S::SERVICE_UNAVAILABLE, "busy"),
             Self::TooManyReaders => (S::TOO_MANY_REQUESTS, "too_many_readers"),
-            Self::TooManyWebhookRequests { .. } => (S::TOO_MANY_REQUESTS, "too_many_requests"),
+            Self::TooManyWebhookRequests(_) => (S::TOO_MANY_REQUESTS, "too_many_requests"),
+            Self::RateLimited(_) => (S::TOO_MANY_REQUESTS, "rate_limited"),
+            Self::TooManyFailures(_) => (S::TOO_MANY_REQUESTS, "too_many_failures"),
+            Self::HashingQueueFull(_) => (S::SERVICE_UNAVAILABLE, "busy"),
             Self::Internal(_) => (S::INTERNAL_SERVER_ERROR, "internal"),
             Self::Other(status) => (*status, "http_error"),
         }
@@ -285,10 +299,16 @@ impl ApiError {
                 "The stored data was changed outside the service; trying again does not help before an operator has \
                  restored it"
             }
-            Self::Busy(_) | Self::TooManyRequests => "The service is busy; try again in a moment",
+            Self::Busy(_) | Self::TooManyRequests | Self::HashingQueueFull(_) => {
+                "The service is busy; try again in a moment"
+            }
             Self::TooManyReaders => "You follow the log 100 times already; end one of those first",
-            Self::TooManyWebhookRequests { .. } => {
+            Self::TooManyWebhookRequests(_) => {
                 "Too many requests about this webhook; `Retry-After` says when to try again"
+            }
+            Self::RateLimited(_) => "Too many requests; `Retry-After` says when to try again",
+            Self::TooManyFailures(_) => {
+                "Too many failed logins of this account; `Retry-After` says when to try again"
             }
             Self::Internal(_) => "Internal Server Error",
             Self::Other(status) => status.canonical_reason().unwrap_or("Error"),
@@ -306,7 +326,17 @@ impl IntoResponse for ApiError {
         }
         let is_temporary = !matches!(self, Self::RowTampered(_));
         if is_temporary && matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
-            headers.insert(header::RETRY_AFTER, self.retry_after());
+            let exceeded = self.limit_exceeded();
+            let seconds = exceeded.map_or(1, |exceeded| exceeded.retry_after_seconds());
+            headers.insert(header::RETRY_AFTER, seconds.into());
+            let shown = exceeded.map(|exceeded| (exceeded.to_string(), exceeded.policy.to_string()));
+            // Names of policies and numbers are valid header values.
+            if let Some((limit, policy)) = shown
+                && let (Ok(limit), Ok(policy)) = (limit.try_into(), policy.try_into())
+            {
+                headers.insert(RATE_LIMIT, limit);
+                headers.insert(RATE_LIMIT_POLICY, policy);
+            }
         }
         response.extensions_mut().insert(self);
         response

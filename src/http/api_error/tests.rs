@@ -47,11 +47,13 @@ fn a_failed_login_has_the_oauth_error_fields() {
 fn a_missing_token_is_challenged_and_busy_has_retry_after() {
     let headers = |error: ApiError| error.into_response().headers().clone();
     assert_eq!(headers(ApiError::NotAuthenticated)[header::WWW_AUTHENTICATE], "Bearer");
-    for full in
-        [HashingError::Busy.into(), AppendError::Busy.into(), CommandError::from(AppendError::Busy).into()]
-    {
+    let hashing_queue = || ApiError::from(HashingError::Busy { share: 128 });
+    for full in [hashing_queue(), AppendError::Busy.into(), CommandError::from(AppendError::Busy).into()] {
         assert_eq!(headers(full)[header::RETRY_AFTER], "1");
     }
+    assert_eq!(headers(hashing_queue())["ratelimit"], "\"hashing-queue\";r=0;t=1");
+    let policy = "\"hashing-queue\";q=128;qu=\"concurrent-requests\"";
+    assert_eq!(headers(hashing_queue())["ratelimit-policy"], policy);
     assert!(!headers(ApiError::Forbidden).contains_key(header::RETRY_AFTER));
 }
 

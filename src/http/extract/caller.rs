@@ -194,14 +194,16 @@ impl FromRequestParts<HttpState> for EventReader {
     }
 }
 
-/// The token of `Authorization: Bearer …`, the scheme in any case (RFC 9110 §11.1).
+/// The token of `Authorization: Bearer …`, the scheme in any case (RFC 9110 §11.1) and followed by any number
+/// of spaces (RFC 6750 §2.1) or tabs.
 fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
     let given = headers.get(header::AUTHORIZATION).map(axum::http::HeaderValue::as_bytes).unwrap_or_default();
-    let mut parts = given.splitn(2, |byte| *byte == b' ');
+    let mut parts = given.splitn(2, |byte| matches!(byte, b' ' | b'\t'));
     if !parts.next().is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer")) {
         return Err(ApiError::NotAuthenticated);
     }
-    str::from_utf8(parts.next().unwrap_or_default()).map_err(|_| ApiError::InvalidToken)
+    let token = parts.next().unwrap_or_default().trim_ascii_start();
+    str::from_utf8(token).map_err(|_| ApiError::InvalidToken)
 }
 
 #[cfg(test)]
@@ -217,12 +219,19 @@ mod tests {
             headers.insert(header::AUTHORIZATION, HeaderValue::from_bytes(given.as_bytes()).unwrap());
             bearer(&headers).map(str::to_owned)
         };
-        for (given, expected) in
-            [("Bearer x.y", "x.y"), ("bEARER x", "x"), ("Bearer", ""), ("Bearer  x", " x")]
-        {
+        for (given, expected) in [
+            ("Bearer x.y", "x.y"),
+            ("bEARER x", "x"),
+            ("Bearer", ""),
+            ("Bearer ", ""),
+            ("Bearer  x", "x"),
+            ("Bearer\tx", "x"),
+            ("Bearer \t  x", "x"),
+            ("Bearer x y", "x y"),
+        ] {
             assert_eq!(token(given).unwrap(), expected);
         }
-        for given in ["", "Basic x", "Token x", "bearerx", "Bearer\tx"] {
+        for given in ["", "Basic x", "Token x", "bearerx", "Bearer,x"] {
             assert!(matches!(token(given), Err(ApiError::NotAuthenticated)), "{given}");
         }
         assert!(matches!(bearer(&HeaderMap::new()), Err(ApiError::NotAuthenticated)));

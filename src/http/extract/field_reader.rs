@@ -11,8 +11,8 @@ use serde_json::{Map, Value};
 use crate::crypto::Password;
 use crate::http::api_error::{ApiError, Loc, ValidationError};
 
-/// Fields that are never echoed in an answer, at any depth.
-const SECRET_FIELDS: [&str; 4] = ["password", "current_password", "new_password", "client_secret"];
+/// Fields that are never echoed in an answer, nor hashed into the fingerprint of a request, at any depth.
+const SECRET_FIELDS: [&str; 5] = ["password", "current_password", "new_password", "client_secret", "secret"];
 
 // The patterns describe the rules of the domain in messages; nothing is matched against them.
 const USERNAME_PATTERN: &str = r"^[^\p{Cc}\u2028\u2029\u202A-\u202E\u2066-\u2069]*$";
@@ -30,7 +30,9 @@ pub(crate) struct FieldReader {
 impl FieldReader {
     pub(crate) fn new(mut given: Map<String, Value>) -> Self {
         let secret = SECRET_FIELDS.iter().filter_map(|name| given.remove_entry(*name)).collect();
-        given.values_mut().for_each(redact_secrets);
+        for value in given.values_mut() {
+            redact_secrets(value);
+        }
         Self { given, secret, errors: Vec::new() }
     }
 
@@ -194,15 +196,19 @@ impl FieldReader {
     }
 }
 
-/// Removes secret fields at any depth.
-fn redact_secrets(value: &mut Value) {
+/// Removes secret fields at any depth; returns whether there were any.
+pub(crate) fn redact_secrets(value: &mut Value) -> bool {
     match value {
         Value::Object(members) => {
+            let before = members.len();
             members.retain(|name, _| !SECRET_FIELDS.contains(&name.as_str()));
-            members.values_mut().for_each(redact_secrets);
+            let found = members.len() < before;
+            members.values_mut().fold(found, |found, value| redact_secrets(value) || found)
         }
-        Value::Array(elements) => elements.iter_mut().for_each(redact_secrets),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        Value::Array(elements) => {
+            elements.iter_mut().fold(false, |found, value| redact_secrets(value) || found)
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
     }
 }
 

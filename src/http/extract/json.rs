@@ -12,7 +12,7 @@ use crate::http::api_error::{ApiError, ValidationError};
 const UNREADABLE: &str = "There was an error parsing the body";
 
 /// Parses UTF-8 with or without a byte order mark. The last of several members with the same name wins.
-pub(super) fn parse(body: &[u8]) -> Result<Value, ApiError> {
+pub(crate) fn parse(body: &[u8]) -> Result<Value, ApiError> {
     let text = str::from_utf8(body).map_err(|error| {
         ApiError::UnreadableBody(format!("{UNREADABLE}: it is no UTF-8 from byte {} on", error.valid_up_to()))
     })?;

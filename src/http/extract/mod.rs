@@ -22,9 +22,10 @@ pub(crate) use caller::{
     Admin, Auditor, CurrentUser, EventReader, MetricsReader, Operator, StatsReader, WebhookOwner,
 };
 pub(crate) use documented_query::{DocumentedParameters, DocumentedQuery};
-pub(crate) use field_reader::FieldReader;
+pub(crate) use field_reader::{FieldReader, redact_secrets};
 pub(crate) use form::{Form, FormValue};
 pub(crate) use headers::MinPosition;
+pub(crate) use json::parse as parse_json;
 pub(crate) use path::{PositionPath, ProjectionPath, RolePath, UserPath, WebhookPath, param};
 pub(crate) use query::{MAX_POSITION, QueryParams, position};
 

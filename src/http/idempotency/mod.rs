@@ -19,7 +19,7 @@ use utoipa::openapi::schema::Type;
 
 use super::api_error::{ApiError, Loc, ValidationError};
 use super::conditional;
-use super::extract::read_body;
+use super::extract::{parse_json, read_body, redact_secrets};
 use super::headers::IDEMPOTENCY_KEY;
 use super::openapi::{document_extractors, header_parameter};
 use super::request_id::RequestId;
@@ -30,6 +30,8 @@ use crate::command::{CommandContext, CommandError, UserState, VersionCondition, 
 
 const MAX_KEY_LENGTH: usize = 255;
 const KEY_PATTERN: &str = r"^[\x21-\x7e]{1,255}$";
+/// Distinguishes a body whose secrets are left out from one that never had any.
+const WITHOUT_SECRETS: &[u8] = b"without secrets";
 /// Names the lookup of a recorded result in error causes.
 const RECORDED_RESULT: &str = "the result recorded under the idempotency key";
 
@@ -122,8 +124,20 @@ impl WriteAttempt {
         let path = parts.uri.path().trim_end_matches('/');
         let scope = [caller, parts.method.as_str(), path, key].map(str::as_bytes);
         let condition = parts.headers.get(header::IF_MATCH).map_or(&[][..], |tag| tag.as_bytes());
-        Some(store.idempotency_key(&scope, &[condition, body]))
+        Some(match without_secrets(body) {
+            None => store.idempotency_key(&scope, &[condition, body]),
+            Some(redacted) => store.idempotency_key(&scope, &[condition, &redacted, WITHOUT_SECRETS]),
+        })
     }
+}
+
+/// The body without the values of its secret fields; `None` if it has none. Passwords must not be guessable
+/// from what is stored, however strong its key, nor by repeating a request: requests that differ in secrets
+/// alone are the same.
+fn without_secrets(body: &[u8]) -> Option<Vec<u8>> {
+    let mut json = parse_json(body).ok()?;
+    // Maps with text keys always serialise.
+    redact_secrets(&mut json).then(|| serde_json::to_vec(&json).unwrap_or_default())
 }
 
 fn parse_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
@@ -234,6 +248,24 @@ mod tests {
             headers.append(IDEMPOTENCY_KEY, HeaderValue::from_bytes(key.as_bytes()).unwrap());
         }
         parse_key(&headers)
+    }
+
+    #[test]
+    fn fingerprint_leaves_secrets_out_at_any_depth() {
+        let redacted =
+            |body: &str| without_secrets(body.as_bytes()).map(|json| String::from_utf8(json).unwrap());
+        assert_eq!(redacted(r#"{"a":1,"password":"s3cret"}"#).as_deref(), Some(r#"{"a":1}"#));
+        for body in [
+            r#"{"password":"s3cret"}"#,
+            r#"{"current_password":"s3cret","new_password":["s3cret"]}"#,
+            r#"{"a":[{"client_secret":"s3cret","secret":"s3cret"}],"password":{"x":"s3cret"}}"#,
+            "\u{FEFF}{\"password\":\"a\",\"password\":\"s3cret\"}",
+        ] {
+            assert!(!redacted(body).unwrap().contains("s3cret"), "{body}");
+        }
+        for body in ["", "no JSON", "{}", r#"{"reason":"password"}"#, "[1]"] {
+            assert_eq!(redacted(body), None, "{body}");
+        }
     }
 
     #[test]

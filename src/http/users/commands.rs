@@ -1,5 +1,5 @@
-//! Commands of administrators: `POST /users/{id}/deactivate`, `/reactivate` and `/erase`, and `PUT` and
-//! `DELETE /users/{id}/roles/{role}`.
+//! Commands of administrators: `POST /users/{id}/deactivate`, `/reactivate`, `/unlock` and `/erase`, and
+//! `PUT` and `DELETE /users/{id}/roles/{role}`.
 
 use axum::Json;
 use axum::http::StatusCode;
@@ -81,7 +81,30 @@ pub(crate) async fn reactivate_user(
     change_status(&attempt, &admin, id, &command).await
 }
 
-/// Deactivates or reactivates a user; answers with the user.
+/// Ends the delay of a user's logins after repeated failures. A repetition changes nothing.
+#[utoipa::path(
+    post, path = "/users/{id}/unlock",
+    params(UserPath, IfMatch, WriteAttempt),
+    responses(
+        (status = 200, description = "The user", body = UserDetail,
+            headers(("ETag" = String, description = "The version of the user's stream"), ("Aegis-Position" = u64))),
+        Admin,
+        UserPath,
+        IfMatch,
+    ),
+)]
+pub(crate) async fn unlock_user(
+    Admin(admin): Admin,
+    UserPath(id): UserPath,
+    Idempotent { attempt, body: NoBody }: Idempotent<NoBody>,
+) -> Result<impl IntoResponse, ApiError> {
+    let answer = change_status(&attempt, &admin, id, &UserCommand::Unlock).await?;
+    // Other nodes follow the event.
+    attempt.state.app.limits.accounts.unlock(id);
+    Ok(answer)
+}
+
+/// Deactivates, reactivates or unlocks a user; answers with the user.
 async fn change_status(
     attempt: &WriteAttempt,
     admin: &CurrentUser,

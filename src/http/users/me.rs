@@ -18,10 +18,11 @@ use crate::config::Settings;
 use crate::crypto::Password;
 use crate::http::api_error::ApiError;
 use crate::http::conditional::{IfMatch, IfNoneMatch, entity_tag};
-use crate::http::credentials::verify_password;
+use crate::http::credentials::confirm_password;
 use crate::http::extract::{CurrentUser, FieldReader, FromFields, JsonBody, MinPosition};
 use crate::http::headers::position_header;
 use crate::http::idempotency::{Idempotent, WriteAttempt};
+use crate::http::password_client::PasswordClient;
 use crate::query::PersonalRecord;
 
 /// Shows the caller's account.
@@ -68,14 +69,16 @@ impl FromFields for PasswordBody {
         (status = 409, description = "`last_admin`"),
         IfMatch,
         (status = 422, description = "The password is missing"),
+        (status = 429, description = "`too_many_failures` or `rate_limited`, with `Retry-After`"),
     ),
 )]
 pub(crate) async fn deactivate_me(
     user: CurrentUser,
+    client: PasswordClient,
     Idempotent { attempt, body: JsonBody(body) }: Idempotent<JsonBody<PasswordBody>>,
 ) -> Result<impl IntoResponse, ApiError> {
     let command = UserCommand::Deactivate { reason: None };
-    execute_confirmed(&user, &attempt, body, &command).await
+    execute_confirmed(&user, &client, &attempt, body, &command).await
 }
 
 /// Erases the caller's personal data permanently, by crypto-shredding. The caller's tokens become invalid,
@@ -93,26 +96,27 @@ pub(crate) async fn deactivate_me(
         (status = 409, description = "`last_admin`"),
         IfMatch,
         (status = 422, description = "The password is missing"),
+        (status = 429, description = "`too_many_failures` or `rate_limited`, with `Retry-After`"),
     ),
 )]
 pub(crate) async fn erase_me(
     user: CurrentUser,
+    client: PasswordClient,
     Idempotent { attempt, body: JsonBody(body) }: Idempotent<JsonBody<PasswordBody>>,
 ) -> Result<impl IntoResponse, ApiError> {
     let command = UserCommand::Erase { reason: ErasureReason::Request };
-    execute_confirmed(&user, &attempt, body, &command).await
+    execute_confirmed(&user, &client, &attempt, body, &command).await
 }
 
 /// Executes a command on the caller, if the password is correct.
 async fn execute_confirmed(
     user: &CurrentUser,
+    client: &PasswordClient,
     attempt: &WriteAttempt,
     body: PasswordBody,
     command: &UserCommand,
 ) -> Result<impl IntoResponse + use<>, ApiError> {
-    if !verify_password(&attempt.state.app, body.password, &user.row).await? {
-        return Err(ApiError::WrongPassword);
-    }
+    confirm_password(&attempt.state.app, client, body.password, &user.row).await?;
     let done = execute(attempt, user, user.row.id, command).await?;
     Ok((StatusCode::NO_CONTENT, position_header(done.position), ()))
 }

@@ -18,6 +18,7 @@ pub(super) fn routes() -> Routes {
         routes!(show::user_history),
         routes!(commands::deactivate_user),
         routes!(commands::reactivate_user),
+        routes!(commands::unlock_user),
         routes!(commands::erase_user),
         routes!(commands::grant_role, commands::revoke_role),
     ]

@@ -55,7 +55,10 @@ pub(crate) async fn test_webhook(
     if webhook.state.webhook.is_none() {
         return Err(ApiError::WebhookNotFound);
     }
-    let _test = app.webhook_limits.begin_test(webhook.state.owner, webhook.state.id)?;
+    let _test = app
+        .webhook_limits
+        .begin_test(webhook.state.owner, webhook.state.id)
+        .map_err(ApiError::TooManyWebhookRequests)?;
     let _permit = app.sender.try_lookup_permit().ok_or_else(ApiError::too_many_address_checks)?;
     let tested = app.services()?.delivery_context.test(&app.sender, &webhook.state).await;
     let delivered = tested.error.is_none();

@@ -134,6 +134,7 @@ impl FromFields for NewWebhookBody {
         WebhookOwner,
         (status = 409, description = "`too_many_webhooks`: the caller has 100"),
         (status = 422, description = "Invalid fields, or a URL that the egress policy forbids"),
+        (status = 429, description = "`rate_limited`, with `Retry-After`"),
         (status = 503, description = "`busy`, `unavailable` or `outcome_unknown`"),
     ),
 )]
@@ -146,6 +147,7 @@ pub(crate) async fn register_webhook(
     let (actor, owner) = (owner.actor(), owner.row.id);
     let register = async |context: CommandContext| {
         let NewWebhookBody { url, types, description, after } = body;
+        app.limits.register_webhook(owner)?;
         let permit = app.sender.try_lookup_permit().ok_or_else(ApiError::too_many_address_checks)?;
         if let Err(error) = app.sender.check(&url, Some(permit)).await {
             let error =

@@ -58,7 +58,7 @@ impl ManagedWebhook {
         let webhooks = &app.services()?.webhooks;
         // Deleting a webhook ends its stream, and must always be possible.
         if *command != WebhookCommand::Delete {
-            app.webhook_limits.begin_command(self.state.id)?;
+            app.webhook_limits.begin_command(self.state.id).map_err(ApiError::TooManyWebhookRequests)?;
         }
         let write = async |context| Ok(webhooks.execute(&context, self.state.id, command).await?);
         attempt.execute(&self.caller.actor(), write).await

@@ -175,7 +175,10 @@ fn reason(event: &UserEvent) -> Option<Value> {
         UserEvent::UserRegistered { .. }
         | UserEvent::UserImported { .. }
         | UserEvent::RoleGranted { .. }
-        | UserEvent::RoleRevoked { .. } => None,
+        | UserEvent::RoleRevoked { .. }
+        | UserEvent::UserLocked
+        | UserEvent::UserUnlocked
+        | UserEvent::PasswordRehashed { .. } => None,
     }
 }
 
@@ -193,7 +196,13 @@ pub(super) fn changed_fields(before: &User, after: &User) -> Vec<FieldChange> {
     let password = password.then_some(FieldChange { field: "password", from: None, to: None });
     let is_active = field("is_active", |account| account.is_active.into());
     let roles = field("roles", |account| account.roles.iter().map(|role| role.as_str()).collect());
-    [email, username, password, is_active, roles].into_iter().flatten().collect()
+    let was_locked = before.is_some_and(|before| before.is_locked);
+    let is_locked = (was_locked != after.is_locked).then(|| FieldChange {
+        field: "is_locked",
+        from: Some(was_locked.into()),
+        to: Some(after.is_locked.into()),
+    });
+    [email, username, password, is_active, roles, is_locked].into_iter().flatten().collect()
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -41,6 +41,9 @@ impl UserEvent {
             | Self::UserReactivated { .. }
             | Self::RoleGranted { .. }
             | Self::RoleRevoked { .. }
+            | Self::UserLocked
+            | Self::UserUnlocked
+            | Self::PasswordRehashed { .. }
             | Self::UserErased { .. } => Vec::new(),
         }
     }

@@ -29,6 +29,10 @@ impl UserEvent {
                 encoded.with_optional_personal("reason", reason.as_ref(), Reason::as_str)
             }
             Self::RoleGranted { role } | Self::RoleRevoked { role } => encoded.with("role", role.as_str()),
+            Self::UserLocked | Self::UserUnlocked => encoded,
+            Self::PasswordRehashed { password_hash } => {
+                encoded.with_personal("password_hash", password_hash.known().map(PasswordHash::expose))
+            }
             Self::UserErased { reason } => encoded.with("reason", reason.as_str()),
         }
     }
@@ -67,6 +71,11 @@ impl UserEvent {
             Self::REACTIVATED => Ok(Self::UserReactivated { reason: reason(fields)? }),
             Self::ROLE_GRANTED => Ok(Self::RoleGranted { role: fields.parsed("role", Role::from_str)? }),
             Self::ROLE_REVOKED => Ok(Self::RoleRevoked { role: fields.parsed("role", Role::from_str)? }),
+            Self::LOCKED => Ok(Self::UserLocked),
+            Self::UNLOCKED => Ok(Self::UserUnlocked),
+            Self::REHASHED => Ok(Self::PasswordRehashed {
+                password_hash: fields.personal("password_hash", PasswordHash::from_stored)?,
+            }),
             Self::ERASED => {
                 Ok(Self::UserErased { reason: fields.parsed("reason", ErasureReason::from_str)? })
             }

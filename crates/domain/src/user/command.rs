@@ -48,6 +48,17 @@ pub enum UserCommand {
         /// The role.
         role: Role,
     },
+    /// Record that failed logins delay further ones.
+    Lock,
+    /// End the delay of logins.
+    Unlock,
+    /// Replace a password hash by a new one of the same password.
+    RehashPassword {
+        /// The hash that the password matched. If it is no longer the user's, nothing happens.
+        previous: PasswordHash,
+        /// The new hash.
+        password_hash: PasswordHash,
+    },
     /// Destroy all personal data permanently (crypto-shredding).
     Erase {
         /// The reason.

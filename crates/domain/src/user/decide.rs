@@ -58,13 +58,25 @@ pub fn decide(user: &User, command: UserCommand) -> Result<Vec<UserEvent>, Rejec
         (User::Present(account), UserCommand::RevokeRole { role }) if account.roles.contains(&role) => {
             Ok(vec![UserEvent::RoleRevoked { role }])
         }
+        (User::Present(account), UserCommand::Lock) if !account.is_locked => Ok(vec![UserEvent::UserLocked]),
+        (User::Present(account), UserCommand::Unlock) if account.is_locked => {
+            Ok(vec![UserEvent::UserUnlocked])
+        }
+        (User::Present(account), UserCommand::RehashPassword { previous, password_hash })
+            if account.password_hash.known() == Some(&previous) && previous != password_hash =>
+        {
+            Ok(vec![UserEvent::PasswordRehashed { password_hash: Erasable::Known(password_hash) }])
+        }
         (User::Present(account), UserCommand::Erase { reason }) => Ok(erasure(account.is_active, reason)),
         (
             User::Present(_),
             UserCommand::Deactivate { .. }
             | UserCommand::Reactivate { .. }
             | UserCommand::GrantRole { .. }
-            | UserCommand::RevokeRole { .. },
+            | UserCommand::RevokeRole { .. }
+            | UserCommand::Lock
+            | UserCommand::Unlock
+            | UserCommand::RehashPassword { .. },
         ) => Ok(vec![]),
     }
 }

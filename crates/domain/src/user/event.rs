@@ -47,6 +47,15 @@ pub enum UserEvent {
         /// The role.
         role: Role,
     },
+    /// Repeated failed logins delay further ones (throttling). Nothing else changes: tokens stay valid.
+    UserLocked,
+    /// The delay of logins ended: by an administrator, or by a successful login.
+    UserUnlocked,
+    /// The password was hashed again at a login, with current costs. The password is the same.
+    PasswordRehashed {
+        /// The new hash.
+        password_hash: Erasable<PasswordHash>,
+    },
     /// All personal data was erased (crypto-shredding). The last event of the stream; the user was inactive
     /// before.
     UserErased {
@@ -62,6 +71,9 @@ impl UserEvent {
     pub(crate) const REACTIVATED: &'static str = "UserReactivated";
     pub(crate) const ROLE_GRANTED: &'static str = "RoleGranted";
     pub(crate) const ROLE_REVOKED: &'static str = "RoleRevoked";
+    pub(super) const LOCKED: &'static str = "UserLocked";
+    pub(super) const UNLOCKED: &'static str = "UserUnlocked";
+    pub(super) const REHASHED: &'static str = "PasswordRehashed";
     pub(super) const ERASED: &'static str = "UserErased";
 
     /// All event types of a user.
@@ -72,8 +84,14 @@ impl UserEvent {
         Self::REACTIVATED,
         Self::ROLE_GRANTED,
         Self::ROLE_REVOKED,
+        Self::LOCKED,
+        Self::UNLOCKED,
+        Self::REHASHED,
         Self::ERASED,
     ];
+
+    /// The stored event type of [`UserUnlocked`](UserEvent::UserUnlocked), which nodes watch for.
+    pub const UNLOCKED_TYPE: &'static str = Self::UNLOCKED;
 
     /// The stored event type, one of [`TYPES`](UserEvent::TYPES).
     #[must_use]
@@ -85,6 +103,9 @@ impl UserEvent {
             Self::UserReactivated { .. } => Self::REACTIVATED,
             Self::RoleGranted { .. } => Self::ROLE_GRANTED,
             Self::RoleRevoked { .. } => Self::ROLE_REVOKED,
+            Self::UserLocked => Self::LOCKED,
+            Self::UserUnlocked => Self::UNLOCKED,
+            Self::PasswordRehashed { .. } => Self::REHASHED,
             Self::UserErased { .. } => Self::ERASED,
         }
     }
@@ -99,7 +120,10 @@ impl UserEvent {
             Self::UserRegistered { .. }
             | Self::UserImported { .. }
             | Self::UserReactivated { .. }
-            | Self::RoleGranted { .. } => false,
+            | Self::RoleGranted { .. }
+            | Self::UserLocked
+            | Self::UserUnlocked
+            | Self::PasswordRehashed { .. } => false,
         }
     }
 
@@ -113,7 +137,10 @@ impl UserEvent {
             | Self::UserDeactivated { .. }
             | Self::UserReactivated { .. }
             | Self::RoleGranted { .. }
-            | Self::RoleRevoked { .. } => false,
+            | Self::RoleRevoked { .. }
+            | Self::UserLocked
+            | Self::UserUnlocked
+            | Self::PasswordRehashed { .. } => false,
         }
     }
 }

@@ -19,6 +19,7 @@ pub fn evolve(user: User, event: &UserEvent) -> User {
             is_active: true,
             created_at: None,
             roles: BTreeSet::new(),
+            is_locked: false,
         }),
         UserEvent::UserImported { email, username, password_hash, is_active, created_at } => {
             User::Present(Account {
@@ -28,6 +29,7 @@ pub fn evolve(user: User, event: &UserEvent) -> User {
                 is_active: *is_active,
                 created_at: Some(*created_at),
                 roles: BTreeSet::new(),
+                is_locked: false,
             })
         }
         UserEvent::UserDeactivated { .. } => changed(user, |account| account.is_active = false),
@@ -38,6 +40,11 @@ pub fn evolve(user: User, event: &UserEvent) -> User {
         UserEvent::RoleRevoked { role } => changed(user, |account| {
             account.roles.remove(role);
         }),
+        UserEvent::UserLocked => changed(user, |account| account.is_locked = true),
+        UserEvent::UserUnlocked => changed(user, |account| account.is_locked = false),
+        UserEvent::PasswordRehashed { password_hash } => {
+            changed(user, |account| account.password_hash = password_hash.clone())
+        }
         UserEvent::UserErased { reason: _ } => User::Erased,
     }
 }

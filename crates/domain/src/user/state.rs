@@ -31,6 +31,8 @@ pub struct Account {
     pub created_at: Option<Moment>,
     /// The roles of the user.
     pub roles: BTreeSet<Role>,
+    /// Whether repeated failed logins delay further ones.
+    pub is_locked: bool,
 }
 
 impl User {

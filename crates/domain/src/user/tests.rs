@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::samples::{
-    ada, ada_username, hash, import, imported, long_ago, register, registered, sample_reason,
+    ada, ada_username, hash, import, imported, long_ago, new_hash, register, registered, sample_reason,
 };
 use crate::value::{Erasable, ErasureReason, Role};
 
@@ -84,6 +84,26 @@ fn imported_account_keeps_its_state() {
 }
 
 #[test]
+fn user_is_locked_and_unlocked_once_per_spell() {
+    let (locked, unlocked) = (UserEvent::UserLocked, UserEvent::UserUnlocked);
+    given(&[registered()]).when(UserCommand::Unlock).then(&[]);
+    given(&[registered()]).when(UserCommand::Lock).then(std::slice::from_ref(&locked));
+    given(&[registered(), locked.clone()]).when(UserCommand::Lock).then(&[]);
+    given(&[registered(), locked.clone()]).when(UserCommand::Unlock).then(std::slice::from_ref(&unlocked));
+    given(&[registered(), locked.clone(), unlocked]).when(UserCommand::Lock).then(&[locked]);
+}
+
+#[test]
+fn rehash_replaces_only_the_hash_that_was_verified() {
+    let rehash = || UserCommand::RehashPassword { previous: hash(), password_hash: new_hash() };
+    let rehashed = UserEvent::PasswordRehashed { password_hash: Erasable::Known(new_hash()) };
+    given(&[registered()]).when(rehash()).then(std::slice::from_ref(&rehashed));
+    given(&[registered(), rehashed.clone()]).when(rehash()).then(&[]);
+    let User::Present(account) = fold(&[registered(), rehashed]) else { panic!("the user is absent") };
+    assert_eq!(account.password_hash, Erasable::Known(new_hash()));
+}
+
+#[test]
 fn erasing_an_active_user_deactivates_first() {
     for past in [&[registered()][..], &[imported(true)], &[registered(), MADE_ADMIN]] {
         given(past).when(ERASE).then(&[DEACTIVATED, ERASED]);
@@ -105,6 +125,9 @@ fn commands_on_an_erased_user_are_rejected() {
         UserCommand::Reactivate { reason: Some(sample_reason()) },
         UserCommand::GrantRole { role },
         UserCommand::RevokeRole { role },
+        UserCommand::Lock,
+        UserCommand::Unlock,
+        UserCommand::RehashPassword { previous: hash(), password_hash: new_hash() },
         ERASE,
     ] {
         given(&past).when(command).then_it_is_refused(Rejection::Erased);

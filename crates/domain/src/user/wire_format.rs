@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::*;
 use crate::payload::{DecodeError, DecodeProblem, EventPayload};
-use crate::samples::{imported, long_ago, registered, sample_reason, stored};
+use crate::samples::{imported, long_ago, new_hash, registered, sample_reason, stored};
 use crate::value::{Erasable, ErasureReason, Role};
 
 fn one_of_each() -> Vec<UserEvent> {
@@ -16,6 +16,9 @@ fn one_of_each() -> Vec<UserEvent> {
         UserEvent::UserReactivated { reason },
         UserEvent::RoleGranted { role: Role::Admin },
         UserEvent::RoleRevoked { role: Role::Auditor },
+        UserEvent::UserLocked,
+        UserEvent::UserUnlocked,
+        UserEvent::PasswordRehashed { password_hash: Erasable::Known(new_hash()) },
         UserEvent::UserErased { reason: ErasureReason::Policy },
     ]
 }
@@ -121,6 +124,30 @@ fn roles_are_written_in_the_open() {
     }
     personal {}
     "#);
+}
+
+#[test]
+fn rehashed_password_is_personal() {
+    let rehashed = UserEvent::PasswordRehashed { password_hash: Erasable::Known(new_hash()) };
+    insta::assert_snapshot!(stored(rehashed.encode()), @r#"
+    PasswordRehashed 1
+    data {}
+    personal {
+      "password_hash": "$argon2id$v=19$m=65536,t=3,p=1$c2FsdA$aGFzaA"
+    }
+    "#);
+    assert_eq!(
+        decode_erased("PasswordRehashed", &json!({})),
+        Ok(UserEvent::PasswordRehashed { password_hash: Erasable::Erased })
+    );
+}
+
+#[test]
+fn lock_and_unlock_have_no_fields() {
+    for (event, name) in [(UserEvent::UserLocked, "UserLocked"), (UserEvent::UserUnlocked, "UserUnlocked")] {
+        assert_eq!(stored(event.encode()), format!("{name} 1\ndata {{}}\npersonal {{}}"));
+        assert!(!event.revokes_tokens());
+    }
 }
 
 #[test]

@@ -1,0 +1,79 @@
+//! Limits of requests that cost a password hash or guess one, per node and in memory: by client address
+//! (`buckets`) and by account (`accounts`). How a refusal is answered belongs in `http`; the share of a
+//! client in the hashing queue in `crypto`.
+
+mod accounts;
+mod address;
+mod buckets;
+mod clock;
+mod policy;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::UserId;
+use store::Env;
+
+pub(crate) use accounts::{AccountLimits, LoginAttempt};
+pub(crate) use address::ClientAddress;
+pub(crate) use buckets::TokenBuckets;
+pub(crate) use clock::LimitClock;
+pub(crate) use policy::{LimitExceeded, Policy};
+
+/// Requests of one address that cost a password hash. An office behind one address does not reach it.
+const PASSWORD_CHECKS: Policy = Policy::bucket("password-checks", 300, Duration::from_mins(1));
+/// Sign-ups of one address: each stores a user.
+const SIGN_UPS: Policy = Policy::bucket("sign-ups", 200, Duration::from_mins(3));
+/// Registrations of webhooks by one owner: each makes this service resolve a host name. An owner may have
+/// 100.
+const WEBHOOK_REGISTRATIONS: Policy = Policy::bucket("webhook-registrations", 150, Duration::from_mins(15));
+
+/// The limits of this node.
+pub struct Limits {
+    pub(crate) accounts: Arc<AccountLimits>,
+    enabled: bool,
+    password_checks: TokenBuckets<ClientAddress>,
+    sign_ups: TokenBuckets<ClientAddress>,
+    webhook_registrations: TokenBuckets<UserId>,
+}
+
+impl Limits {
+    /// Limits that refuse nothing unless they are enabled.
+    #[must_use]
+    pub fn new(enabled: bool, env: &Env) -> Self {
+        let clock = LimitClock::new(env);
+        Self {
+            accounts: Arc::new(AccountLimits::new(enabled, clock.clone())),
+            enabled,
+            password_checks: TokenBuckets::new(PASSWORD_CHECKS, clock.clone()),
+            sign_ups: TokenBuckets::new(SIGN_UPS, clock.clone()),
+            webhook_registrations: TokenBuckets::new(WEBHOOK_REGISTRATIONS, clock),
+        }
+    }
+
+    pub(crate) fn are_enabled(&self) -> bool {
+        self.enabled
+    }
+
+    /// Permits one request that costs a password hash.
+    pub(crate) fn check_password(&self, client: ClientAddress) -> Result<(), LimitExceeded> {
+        self.take(&self.password_checks, client)
+    }
+
+    /// Permits one sign-up.
+    pub(crate) fn sign_up(&self, client: ClientAddress) -> Result<(), LimitExceeded> {
+        self.take(&self.sign_ups, client)
+    }
+
+    /// Permits one registration of a webhook.
+    pub(crate) fn register_webhook(&self, owner: UserId) -> Result<(), LimitExceeded> {
+        self.take(&self.webhook_registrations, owner)
+    }
+
+    fn take<K>(&self, buckets: &TokenBuckets<K>, key: K) -> Result<(), LimitExceeded>
+    where
+        K: Clone + Eq + std::hash::Hash,
+    {
+        if self.enabled { buckets.take(key) } else { Ok(()) }
+    }
+}

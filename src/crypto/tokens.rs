@@ -1,13 +1,16 @@
 //! Access tokens: JWTs (RFC 7519) signed with HMAC-SHA-2 under the service's secret. `sub` is the user's id,
 //! `ver` the version of the user's stream at issue. An event that revokes tokens sets the version below which
-//! they are void: revocation is exact and needs no clock.
+//! they are void: revocation is exact and needs no clock. `epoch` is that of the log: after a restore, a version
+//! may stand for other events than those that the token was issued after.
+
+use std::time::Duration;
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use domain::UserId;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use store::Env;
+use store::{Env, FIRST_EPOCH};
 
 use crate::config::TokenSettings;
 
@@ -40,12 +43,32 @@ pub struct IssuedToken {
 }
 
 /// The claims of a valid token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct VerifiedToken {
     pub user: UserId,
     /// The version of the user's stream at issue; zero for tokens of the legacy service, which have no such
     /// claim.
     pub version: u64,
+    /// The epoch of the log at issue.
+    epoch: Option<u64>,
+    /// In seconds since 1970.
+    issued_at: Option<f64>,
+}
+
+impl VerifiedToken {
+    /// Whether the token was issued in that epoch of the log, that is since the last restore. A token that names
+    /// no epoch, such as one of the legacy service, is compared by the time of its issue if it has one: an
+    /// epoch that was raised is not below the time of the restore.
+    #[must_use]
+    pub fn is_of_epoch(&self, epoch: u64) -> bool {
+        match (self.epoch, self.issued_at) {
+            (Some(issued_in), _) => issued_in == epoch,
+            (None, Some(issued_at)) if epoch > FIRST_EPOCH => {
+                Duration::try_from_secs_f64(issued_at).is_ok_and(|at| at.as_secs() >= epoch)
+            }
+            (None, _) => true,
+        }
+    }
 }
 
 /// The token is not valid. Clients do not learn the reason.
@@ -60,6 +83,7 @@ struct IssuedClaims {
     iat: i64,
     jti: String,
     ver: u64,
+    epoch: u64,
 }
 
 #[derive(Deserialize)]
@@ -69,6 +93,7 @@ struct ReadClaims {
     exp: f64,
     #[serde(default)]
     ver: u64,
+    epoch: Option<u64>,
     #[serde(flatten)]
     other: Map<String, Value>,
 }
@@ -102,11 +127,11 @@ impl Tokens {
         }
     }
 
-    /// Issues a token to a user whose stream is at `version`.
+    /// Issues a token to a user whose stream is at `version`, in that epoch of the log.
     ///
     /// # Errors
     /// [`InvalidToken`] if the library cannot sign, which cannot happen with an HMAC key.
-    pub fn issue(&self, user: UserId, version: u64) -> Result<IssuedToken, InvalidToken> {
+    pub fn issue(&self, user: UserId, version: u64, epoch: u64) -> Result<IssuedToken, InvalidToken> {
         let iat = self.env.now().as_second();
         let claims = IssuedClaims {
             sub: user.to_string(),
@@ -114,6 +139,7 @@ impl Tokens {
             iat,
             jti: self.env.uuid().hyphenated().to_string(),
             ver: version,
+            epoch,
         };
         let token = encode(&Header::new(self.algorithm), &claims, &self.signing).map_err(|_| InvalidToken)?;
         Ok(IssuedToken { token, expires_in: self.lifetime_seconds })
@@ -137,7 +163,8 @@ impl Tokens {
             return Err(InvalidToken);
         }
         let user = UserId::parse(&claims.sub).map_err(|_| InvalidToken)?;
-        Ok(VerifiedToken { user, version: claims.ver })
+        let issued_at = claims.other.get("iat").and_then(Value::as_f64);
+        Ok(VerifiedToken { user, version: claims.ver, epoch: claims.epoch, issued_at })
     }
 }
 
@@ -156,7 +183,6 @@ fn has_supported_header(token: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
-    use std::time::Duration;
 
     use jiff::Timestamp;
     use serde_json::json;
@@ -205,9 +231,10 @@ mod tests {
     fn token_is_valid_until_its_expiry_second() {
         let (clock, env) = at(1_000_000);
         let tokens = Tokens::new(&settings(KEY), env);
-        let issued = tokens.issue(user(), 3).unwrap();
+        let issued = tokens.issue(user(), 3, FIRST_EPOCH).unwrap();
         assert_eq!(issued.expires_in, 3600);
-        assert_eq!(tokens.verify(&issued.token), Ok(VerifiedToken { user: user(), version: 3 }));
+        let access = tokens.verify(&issued.token).unwrap();
+        assert_eq!((access.user, access.version), (user(), 3));
         *clock.0.lock().unwrap() = Timestamp::from_second(1_003_599).unwrap();
         assert!(tokens.verify(&issued.token).is_ok());
         *clock.0.lock().unwrap() = Timestamp::from_second(1_003_600).unwrap();
@@ -242,6 +269,31 @@ mod tests {
         ] {
             assert_eq!(tokens.verify(&bad), Err(InvalidToken), "{what}");
         }
+    }
+
+    #[test]
+    fn tokens_belong_to_the_epoch_they_were_issued_in() {
+        let restored = 1_000_000;
+        let tokens = Tokens::new(&settings(KEY), at(900_000).1);
+        let of_epoch = |extra: serde_json::Value, epoch| {
+            let mut claims = json!({"sub": user().to_string(), "exp": 2_000_000});
+            claims.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+            tokens.verify(&signed(&claims, Algorithm::HS256)).unwrap().is_of_epoch(epoch)
+        };
+        for (claims, before, after) in [
+            (json!({"epoch": FIRST_EPOCH}), true, false),
+            (json!({"epoch": restored}), false, true),
+            (json!({"epoch": restored, "iat": 1}), false, true),
+            (json!({"iat": 999_999}), true, false),
+            (json!({"iat": 1_000_000.5}), true, true),
+            (json!({"iat": -1}), true, false),
+            (json!({}), true, true),
+        ] {
+            let found = (of_epoch(claims.clone(), FIRST_EPOCH), of_epoch(claims.clone(), restored));
+            assert_eq!(found, (before, after), "{claims}");
+        }
+        let issued = tokens.issue(user(), 1, restored).unwrap();
+        assert!(tokens.verify(&issued.token).unwrap().is_of_epoch(restored));
     }
 
     #[test]
@@ -309,7 +361,7 @@ mod tests {
         let new_key = "another key of at least 32 bytes…";
         let both = TokenSettings { previous_key: Some(Secret::new(KEY.to_owned())), ..settings(new_key) };
         let both = Tokens::new(&both, env);
-        assert!(both.verify(&old.issue(user(), 1).unwrap().token).is_ok());
-        assert!(old.verify(&both.issue(user(), 1).unwrap().token).is_err());
+        assert!(both.verify(&old.issue(user(), 1, FIRST_EPOCH).unwrap().token).is_ok());
+        assert!(old.verify(&both.issue(user(), 1, FIRST_EPOCH).unwrap().token).is_err());
     }
 }

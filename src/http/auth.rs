@@ -197,6 +197,9 @@ pub(crate) async fn log_in(
     if let Some(position) = position {
         app.services()?.user_rows.wait_for_position(position).await?;
     }
-    let issued = app.tokens.issue(user.id, user.version).map_err(|error| ApiError::internal(&error))?;
+    let issued = app
+        .tokens
+        .issue(user.id, user.version, app.services()?.store.identity().epoch)
+        .map_err(|error| ApiError::internal(&error))?;
     Ok(Json(TokenView { access_token: issued.token, token_type: "bearer", expires_in: issued.expires_in }))
 }

@@ -17,6 +17,8 @@ on_both_stores! {
     deactivated_users_token_stays_void_after_reactivation
     revoking_a_role_voids_tokens_and_granting_one_does_not
     token_of_an_unknown_user_is_answered_404
+    token_of_a_version_that_the_log_does_not_have_is_refused
+    token_from_before_a_restore_is_refused
 }
 
 #[track_caller]
@@ -158,4 +160,40 @@ async fn token_of_an_unknown_user_is_answered_404(store: Store) {
         let body = app.me(&token).await.error_body(404);
         assert_eq!(body["detail"], "User not found");
     }
+}
+
+async fn token_of_a_version_that_the_log_does_not_have_is_refused(store: Store) {
+    let app = TestApp::start(store).await;
+    let (admin, user) = (app.admin().await, app.sign_up("ada").await);
+    let of_version = |version| {
+        let claims = json!({"sub": user.id, "exp": 4_000_000_000_u64, "ver": version});
+        sign_token(&claims, Algorithm::HS256, SECRET_KEY)
+    };
+    app.me(&of_version(1)).await.expect(200);
+    // As issued after a reactivation that a restored backup does not contain.
+    let undone = of_version(3);
+    assert_eq!(assert_not_valid(&app.me(&undone).await, "undone"), json!("invalid_token"));
+    admin.put(&format!("/users/{}/roles/auditor", user.id)).send().await.expect(204);
+    app.me(&undone).await.expect(403);
+}
+
+async fn token_from_before_a_restore_is_refused(store: Store) {
+    let app = TestApp::start(store).await;
+    let user = app.sign_up("ada").await;
+    let epoch = app.services().store.raise_epoch().await.unwrap();
+    let restored = app.start_second_node().await;
+    assert_eq!(assert_not_valid(&restored.me(&user.token).await, "before"), json!("invalid_token"));
+    let legacy = |iat: Value| {
+        let mut claims = json!({"sub": user.id, "exp": 4_000_000_000_u64});
+        claims["iat"] = iat;
+        sign_token(&claims, Algorithm::HS256, SECRET_KEY)
+    };
+    assert_not_valid(&restored.me(&legacy(json!(epoch - 1))).await, "legacy, issued before");
+    restored.me(&legacy(json!(epoch))).await.expect(200);
+    let without =
+        sign_token(&json!({"sub": user.id, "exp": 4_000_000_000_u64}), Algorithm::HS256, SECRET_KEY);
+    restored.me(&without).await.expect(200);
+    let token = restored.token_of(&user.email).await;
+    restored.me(&token).await.expect(200);
+    app.me(&token).await.expect(403);
 }

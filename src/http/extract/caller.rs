@@ -30,12 +30,20 @@ impl CurrentUser {
     }
 
     async fn from_claims(app: &App, access: VerifiedToken) -> Result<Self, ApiError> {
-        let row = app.services()?.user_rows.by_id(access.user).await?.ok_or(ApiError::UserNotFound)?;
+        let services = app.services()?;
+        if !access.is_of_epoch(services.store.identity().epoch) {
+            return Err(ApiError::InvalidToken);
+        }
+        let row = services.user_rows.by_id(access.user).await?.ok_or(ApiError::UserNotFound)?;
         if !row.is_active {
             return Err(ApiError::InactiveUser);
         }
         if access.version < row.tokens_from {
             return Err(ApiError::TokenRevoked);
+        }
+        // The row misses no event of its user: the token was issued after events that a restore has undone.
+        if access.version > row.version {
+            return Err(ApiError::InvalidToken);
         }
         Ok(Self { row })
     }

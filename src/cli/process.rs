@@ -39,6 +39,7 @@ pub fn forbid_core_dumps() -> Option<String> {
 }
 
 /// Raises the limit of open files as far as the system allows. Returns the limit; `None` if there is none.
+#[must_use]
 pub fn raise_file_limit() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });

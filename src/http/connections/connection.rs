@@ -1,5 +1,6 @@
 //! One connection: its state, and what it holds.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -7,7 +8,6 @@ use futures::future::{AbortHandle, AbortRegistration};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::exchange::Exchange;
 use super::limits::{MAX_CONNECTION_MEMORY, Usage};
 use super::meter::Meter;
 
@@ -43,6 +43,14 @@ pub(crate) enum CloseReason {
     Shutdown,
 }
 
+/// A request in progress, as its connection sees it.
+pub(super) trait Progress: fmt::Debug + Send + Sync {
+    /// Whether the client has taken nothing of what is unsent for this long.
+    fn is_stalled(&self, now: Instant, limit: Duration) -> bool;
+    /// Resets the HTTP/2 stream. Whether that is possible: not in HTTP/1, and not after the end of its task.
+    fn reset(&self) -> bool;
+}
+
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(super) id: u64,
@@ -65,7 +73,7 @@ struct Activity {
     head_since: Option<Instant>,
     /// Since when the socket takes no more bytes.
     blocked_since: Option<Instant>,
-    exchanges: Vec<Weak<Exchange>>,
+    exchanges: Vec<Weak<dyn Progress>>,
     /// For the task of the last HTTP/2 stream, which is spawned next.
     task: Option<AbortRegistration>,
 }
@@ -126,9 +134,9 @@ impl Connection {
         }
     }
 
-    pub(super) fn add_exchange(&self, exchange: &Arc<Exchange>, task: Option<AbortRegistration>) {
+    pub(super) fn add_exchange(&self, exchange: Weak<dyn Progress>, task: Option<AbortRegistration>) {
         let mut activity = self.activity();
-        activity.exchanges.push(Arc::downgrade(exchange));
+        activity.exchanges.push(exchange);
         activity.task = task;
     }
 
@@ -173,11 +181,12 @@ impl Connection {
             drop(activity);
             let stalled = exchanges.iter().filter(|exchange| exchange.is_stalled(now, stall));
             // A stream without a task has left its last bytes to the connection.
-            let is_reset = stalled.fold(true, |all, exchange| exchange.reset() && all);
-            return (!is_reset).then_some(CloseReason::Stalled);
+            let left = stalled.filter(|exchange| !exchange.reset()).count();
+            return (left > 0).then_some(CloseReason::Stalled);
         }
         let (limit, reason) = match activity.protocol {
             _ if is_stopping => (STALL_TIMEOUT_AT_SHUTDOWN, CloseReason::Shutdown),
+            _ if activity.head_since.is_some() => return None,
             None => (FIRST_BYTE_TIMEOUT, CloseReason::HeadTimeout),
             Some(_) => (IDLE_TIMEOUT, CloseReason::Idle),
         };

@@ -9,7 +9,7 @@ use futures::future::AbortHandle;
 use futures::task::AtomicWaker;
 use tokio::time::Instant;
 
-use super::connection::Connection;
+use super::connection::{Connection, Progress};
 use super::memory::Charge;
 
 /// Held by the handler, then by the answer's body, then by each part of it that is unsent.
@@ -64,7 +64,8 @@ impl Exchange {
             sent: AtomicWaker::new(),
             _body: body,
         });
-        connection.add_exchange(&exchange, registration);
+        let progress: Arc<dyn Progress> = exchange.clone();
+        connection.add_exchange(Arc::downgrade(&progress), registration);
         exchange
     }
 
@@ -96,15 +97,15 @@ impl Exchange {
         self.sent.register(cx.waker());
         if self.unsent.load(Ordering::Acquire) == 0 { Poll::Ready(()) } else { Poll::Pending }
     }
+}
 
-    /// Whether the client has taken nothing of what is unsent for this long.
-    pub(super) fn is_stalled(&self, now: Instant, limit: Duration) -> bool {
+impl Progress for Exchange {
+    fn is_stalled(&self, now: Instant, limit: Duration) -> bool {
         let progress = *self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         self.unsent.load(Ordering::Acquire) > 0 && now >= progress + limit
     }
 
-    /// Resets the HTTP/2 stream. Whether that is possible: not in HTTP/1, and not after the end of its task.
-    pub(super) fn reset(&self) -> bool {
+    fn reset(&self) -> bool {
         self.task.as_ref().is_some_and(|task| {
             let is_first = !task.is_aborted();
             task.abort();

@@ -41,7 +41,7 @@ pub(super) struct Usage {
 }
 
 impl Usage {
-    /// Of all clients, or of the proxies that all clients come through.
+    /// Of all clients, or of a proxy that all clients may come through.
     pub(super) const fn of_all(limits: ConnectionLimits) -> Self {
         Self {
             http2: Meter::new(limits.connections),

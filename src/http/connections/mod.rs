@@ -13,6 +13,7 @@ mod warnings;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use ipnet::{IpNet, Ipv6Net};
 use tokio::sync::Notify;
@@ -21,8 +22,11 @@ use tokio::time::Instant;
 use self::connection::{CloseReason, Connection, Protocol};
 use self::limits::{ConnectionLimits, Usage};
 use self::warnings::RefusalWarnings;
-use super::metrics::connections::{ConnectionMetrics, Refusal};
+use super::metrics::connections::{ConnectionMetrics, ConnectionRefusal};
 
+/// After a search for a connection to evict that found none, new connections are refused for this long
+/// without another search.
+const SEARCH_PAUSE: Duration = Duration::from_millis(50);
 /// Of the connections that are candidates for eviction, this part is closed at once, so that each new
 /// connection need not look for one.
 const EVICTED_SHARE: usize = 64;
@@ -44,6 +48,8 @@ struct Registry {
     open: HashMap<u64, Entry>,
     addresses: HashMap<IpAddr, Address>,
     is_stopping: bool,
+    /// When connections of any address may be searched again.
+    next_search: Option<Instant>,
     warnings: RefusalWarnings,
 }
 
@@ -56,6 +62,8 @@ struct Address {
     usage: Arc<Usage>,
     connections: usize,
     limit: usize,
+    /// When its connections may be searched again.
+    next_search: Option<Instant>,
 }
 
 impl Connections {
@@ -72,7 +80,7 @@ impl Connections {
     ///
     /// # Errors
     /// Why there is no place for it.
-    pub(crate) fn admit(&self, peer: IpAddr) -> Result<Arc<Connection>, Refusal> {
+    pub(crate) fn admit(&self, peer: IpAddr) -> Result<Arc<Connection>, ConnectionRefusal> {
         let address = network(peer);
         let mut registry = self.registry();
         let admitted = self.make_room(&mut registry, address);
@@ -84,12 +92,13 @@ impl Connections {
         }
         let is_proxy = self.proxies.iter().any(|network| network.contains(&peer.to_canonical()));
         let entry = registry.addresses.entry(address).or_insert_with(|| Address {
-            usage: if is_proxy {
-                Arc::clone(&self.usage)
+            usage: Arc::new(if is_proxy {
+                Usage::of_all(self.limits)
             } else {
-                Arc::new(Usage::of_one_address(self.limits))
-            },
+                Usage::of_one_address(self.limits)
+            }),
             connections: 0,
+            next_search: None,
             limit: if is_proxy { self.limits.connections } else { self.limits.connections_per_address },
         });
         entry.connections += 1;
@@ -102,37 +111,46 @@ impl Connections {
         Ok(connection)
     }
 
-    fn make_room(&self, registry: &mut Registry, address: IpAddr) -> Result<(), Refusal> {
-        let is_full = |registry: &Registry| {
-            registry.addresses.get(&address).is_some_and(|held| held.connections >= held.limit)
-        };
-        if is_full(registry) {
-            self.evict(registry, |entry| entry.address == address);
-            if is_full(registry) {
-                return Err(Refusal::AddressLimit);
+    fn make_room(&self, registry: &mut Registry, address: IpAddr) -> Result<(), ConnectionRefusal> {
+        let now = Instant::now();
+        let pause = |found: usize| (found == 0).then(|| now + SEARCH_PAUSE);
+        if let Some(held) = registry.addresses.get(&address).filter(|held| held.connections >= held.limit) {
+            let is_due = held.next_search.is_none_or(|next| now >= next);
+            let found = if is_due { self.evict(registry, |entry| entry.address == address) } else { 0 };
+            if let Some(held) = registry.addresses.get_mut(&address).filter(|_| is_due) {
+                held.next_search = pause(found);
+            }
+            if found == 0 {
+                return Err(ConnectionRefusal::Address);
             }
         }
         if registry.open.len() >= self.limits.connections {
-            self.evict(registry, |_| true);
-            if registry.open.len() >= self.limits.connections {
-                return Err(Refusal::ConnectionLimit);
+            let is_due = registry.next_search.is_none_or(|next| now >= next);
+            let found = if is_due { self.evict(registry, |_| true) } else { 0 };
+            if is_due {
+                registry.next_search = pause(found);
+            }
+            if found == 0 {
+                return Err(ConnectionRefusal::Total);
             }
         }
         Ok(())
     }
 
-    /// Closes the oldest of these connections without a request.
-    fn evict(&self, registry: &mut Registry, of: impl Fn(&Entry) -> bool) {
+    /// Closes the oldest of these connections without a request. Returns how many.
+    fn evict(&self, registry: &mut Registry, of: impl Fn(&Entry) -> bool) -> usize {
         let entries = registry.open.values().filter(|entry| of(entry));
         let mut idle: Vec<_> =
             entries.filter_map(|entry| Some((entry.connection.idle_since()?, entry.connection.id))).collect();
         idle.sort_unstable();
-        for (_, id) in idle.iter().take(idle.len().div_ceil(EVICTED_SHARE)) {
+        idle.truncate(idle.len().div_ceil(EVICTED_SHARE));
+        for (_, id) in &idle {
             if let Some(connection) = registry.remove(*id) {
                 connection.abort.cancel();
                 self.metrics.closed(CloseReason::Evicted);
             }
         }
+        idle.len()
     }
 
     /// Records that the connection speaks HTTP/2. Whether its address may have one more of these.
@@ -144,7 +162,7 @@ impl Connections {
                 Arc::ptr_eq(address, other) && entry.connection.is_http2()
             });
             // What was evicted is subtracted when its task ends.
-            self.metrics.refused(Refusal::Http2Limit);
+            self.metrics.refused(ConnectionRefusal::Http2);
             self.registry().warnings.count();
             return false;
         }

@@ -9,9 +9,12 @@ fn connections(max: usize) -> Connections {
     Connections::new(ConnectionLimits::new(max), Vec::new(), ConnectionMetrics::default())
 }
 
-/// An admitted connection, a millisecond younger than the previous one.
-async fn admit(connections: &Connections, peer: impl Into<IpAddr>) -> Result<Arc<Connection>, Refusal> {
-    tokio::time::advance(std::time::Duration::from_millis(1)).await;
+/// An admitted connection, younger than the previous one.
+async fn admit(
+    connections: &Connections,
+    peer: impl Into<IpAddr>,
+) -> Result<Arc<Connection>, ConnectionRefusal> {
+    tokio::time::advance(SEARCH_PAUSE).await;
     connections.admit(peer.into())
 }
 
@@ -29,7 +32,7 @@ async fn one_address_holds_at_most_a_quarter_and_its_oldest_idle_connections_giv
     let others: Vec<_> =
         open.iter().skip(2).chain([&fifth]).map(|connection| Exchange::begin(connection, 0, false)).collect();
     assert!(others.iter().all(Option::is_some));
-    assert_eq!(admit(&all, ADA).await.unwrap_err(), Refusal::AddressLimit);
+    assert_eq!(admit(&all, ADA).await.unwrap_err(), ConnectionRefusal::Address);
     admit(&all, [192, 0, 2, 2]).await.unwrap();
     drop(busy);
     admit(&all, ADA).await.unwrap();
@@ -45,7 +48,7 @@ async fn total_is_limited_over_all_addresses() {
             busy.push(Exchange::begin(&connection, 0, false).unwrap());
         }
     }
-    assert_eq!(admit(&all, [192, 0, 2, 9]).await.unwrap_err(), Refusal::ConnectionLimit);
+    assert_eq!(admit(&all, [192, 0, 2, 9]).await.unwrap_err(), ConnectionRefusal::Total);
     drop(busy.pop());
     admit(&all, [192, 0, 2, 9]).await.unwrap();
 }
@@ -54,10 +57,10 @@ async fn total_is_limited_over_all_addresses() {
 async fn a_network_of_ipv6_counts_as_one_address_and_a_mapped_address_as_ipv4() {
     let all = connections(4);
     let _first = Exchange::begin(&admit(&all, parse("2001:db8::1")).await.unwrap(), 0, false);
-    assert_eq!(admit(&all, parse("2001:db8::2")).await.unwrap_err(), Refusal::AddressLimit);
+    assert_eq!(admit(&all, parse("2001:db8::2")).await.unwrap_err(), ConnectionRefusal::Address);
     admit(&all, parse("2001:db8:0:1::1")).await.unwrap();
     let _mapped = Exchange::begin(&admit(&all, parse("::ffff:192.0.2.1")).await.unwrap(), 0, false);
-    assert_eq!(admit(&all, ADA).await.unwrap_err(), Refusal::AddressLimit);
+    assert_eq!(admit(&all, ADA).await.unwrap_err(), ConnectionRefusal::Address);
 }
 
 fn parse(address: &str) -> IpAddr {
@@ -132,14 +135,17 @@ async fn connections_are_closed_when_their_time_is_over() {
     let (all, second) = (connections(16), std::time::Duration::from_secs(1));
     let idle = admit(&all, ADA).await.unwrap();
     assert!(all.admit_protocol(&idle, Protocol::Http1));
-    assert!(is_open(&all, &idle, IDLE_TIMEOUT - second) && !is_open(&all, &idle, IDLE_TIMEOUT));
+    assert!(is_open(&all, &idle, IDLE_TIMEOUT.saturating_sub(second)) && !is_open(&all, &idle, IDLE_TIMEOUT));
     let half = admit(&all, ADA).await.unwrap();
     assert!(all.admit_protocol(&half, Protocol::Http1));
     half.head_begun();
-    assert!(is_open(&all, &half, HEAD_TIMEOUT - second) && !is_open(&all, &half, HEAD_TIMEOUT));
+    assert!(is_open(&all, &half, HEAD_TIMEOUT.saturating_sub(second)) && !is_open(&all, &half, HEAD_TIMEOUT));
     let blocked = admit(&all, ADA).await.unwrap();
     let _busy = Exchange::begin(&blocked, 0, false).unwrap();
     assert!(is_open(&all, &blocked, IDLE_TIMEOUT * 2), "a request is in progress");
     blocked.written(true);
-    assert!(is_open(&all, &blocked, STALL_TIMEOUT - second) && !is_open(&all, &blocked, STALL_TIMEOUT));
+    assert!(
+        is_open(&all, &blocked, STALL_TIMEOUT.saturating_sub(second))
+            && !is_open(&all, &blocked, STALL_TIMEOUT)
+    );
 }

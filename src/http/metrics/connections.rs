@@ -19,13 +19,13 @@ pub(crate) struct ConnectionMetrics {
 
 /// Why a connection is not served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub(crate) enum ConnectionRefusal {
     /// All places are taken by connections with requests in progress.
-    ConnectionLimit,
+    Total,
     /// All places of the address are.
-    AddressLimit,
+    Address,
     /// The address has too many HTTP/2 connections.
-    Http2Limit,
+    Http2,
 }
 
 /// Why a request is not handled.
@@ -49,7 +49,7 @@ impl ConnectionMetrics {
         self.open.set(i64::try_from(open).unwrap_or(i64::MAX));
     }
 
-    pub(crate) fn refused(&self, refusal: Refusal) {
+    pub(crate) fn refused(&self, refusal: ConnectionRefusal) {
         count(&self.refused, refusal_name(refusal));
     }
 
@@ -63,7 +63,7 @@ impl ConnectionMetrics {
 
     pub(super) fn register(&self, registry: &mut Registry) {
         // A series that appears with its first count hides that count from `rate`.
-        for refusal in [Refusal::ConnectionLimit, Refusal::AddressLimit, Refusal::Http2Limit] {
+        for refusal in [ConnectionRefusal::Total, ConnectionRefusal::Address, ConnectionRefusal::Http2] {
             let _made = self.refused.get_or_create(&Reason { reason: refusal_name(refusal) });
         }
         registry.register("aegis_http_connections", "Open HTTP connections", self.open.clone());
@@ -80,11 +80,11 @@ fn count(family: &Family<Reason, Counter>, reason: &'static str) {
     family.get_or_create(&Reason { reason }).inc();
 }
 
-const fn refusal_name(refusal: Refusal) -> &'static str {
+const fn refusal_name(refusal: ConnectionRefusal) -> &'static str {
     match refusal {
-        Refusal::ConnectionLimit => "connection_limit",
-        Refusal::AddressLimit => "address_limit",
-        Refusal::Http2Limit => "http2_limit",
+        ConnectionRefusal::Total => "connection_limit",
+        ConnectionRefusal::Address => "address_limit",
+        ConnectionRefusal::Http2 => "http2_limit",
     }
 }
 

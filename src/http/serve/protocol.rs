@@ -96,7 +96,8 @@ async fn drive(served: impl GracefulConnection<Error = hyper::Error>, connection
         }
     };
     if let Err(error) = result {
-        tracing::debug!(error = &error as &dyn std::error::Error, "connection ended by an error");
+        let error: &dyn std::error::Error = &error;
+        tracing::debug!(error, "connection ended by an error");
     }
 }
 

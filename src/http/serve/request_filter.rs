@@ -104,8 +104,14 @@ impl RequestFilter {
     fn step(&mut self) -> Result<bool, InvalidHead> {
         match self.part {
             Part::Head { searched } => self.head(searched),
-            Part::Body { left: 0 } => self.begin(Part::Head { searched: 0 }),
-            Part::Chunk { left: 0 } => self.begin(Part::ChunkEnd),
+            Part::Body { left: 0 } => {
+                self.part = Part::Head { searched: 0 };
+                Ok(true)
+            }
+            Part::Chunk { left: 0 } => {
+                self.part = Part::ChunkEnd;
+                Ok(true)
+            }
             Part::Body { left } => Ok(self.pass_up_to(left, |left| Part::Body { left })),
             Part::Chunk { left } => Ok(self.pass_up_to(left, |left| Part::Chunk { left })),
             Part::ChunkSize => self.line(|line| match chunk_size(line)? {
@@ -123,12 +129,6 @@ impl RequestFilter {
                 Ok(false)
             }
         }
-    }
-
-    #[expect(clippy::unnecessary_wraps, reason = "the result of a step")]
-    fn begin(&mut self, part: Part) -> Result<bool, InvalidHead> {
-        self.part = part;
-        Ok(true)
     }
 
     fn pass_up_to(&mut self, left: u64, part: impl Fn(u64) -> Part) -> bool {

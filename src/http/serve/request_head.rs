@@ -86,7 +86,8 @@ fn is_host(value: &[u8]) -> bool {
         Some(_) => authority.port_u16().is_some(),
         None => false,
     };
-    !authority.host().is_empty() && is_port_valid && !value.contains(&b'@')
+    // A comma is allowed in a host, but rather joins two fields.
+    !authority.host().is_empty() && is_port_valid && !value.iter().any(|byte| matches!(byte, b'@' | b','))
 }
 
 fn parse_length(value: &[u8]) -> Result<u64, InvalidHead> {

@@ -5,6 +5,7 @@ mod causal_consistency;
 mod concurrent_processes;
 mod conformance;
 mod fail_points;
+mod foreign_objects;
 mod query_plans;
 mod regressions;
 mod support;

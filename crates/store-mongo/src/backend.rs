@@ -16,6 +16,7 @@ use store::{
 };
 use tokio::sync::watch::Receiver;
 
+use crate::connection::COLLECTIONS;
 use crate::detached::{REQUEST_TIMEOUT, SCAN_TIMEOUT, spawn_detached, spawn_with_timeout};
 use crate::mongo_store::MongoStore;
 use crate::{commit, idempotency, key_store, log, migrate, watch};
@@ -33,7 +34,7 @@ impl Backend for MongoStore {
     async fn migrate(&self, genesis: &Genesis) -> Result<Genesis, StoreError> {
         let (connection, genesis) = (self.connection.clone(), genesis.clone());
         let stored = spawn_detached(async move { migrate::migrate(&connection, &genesis).await }).await?;
-        for name in migrate::COLLECTIONS {
+        for name in COLLECTIONS {
             self.tracker.watch(name);
         }
         self.watch();

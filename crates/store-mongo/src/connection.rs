@@ -42,6 +42,21 @@ const MAX_WATCH_CONNECTIONS: u32 = 4;
 /// The collection of projection checkpoints.
 pub(crate) const CHECKPOINTS: &str = "checkpoints";
 
+/// Collections that must exist; the progress tracker reports when one is dropped.
+pub(crate) const COLLECTIONS: [&str; 11] = [
+    "meta",
+    "keys",
+    "head",
+    "events",
+    "vault",
+    "idempotency",
+    CHECKPOINTS,
+    "read_models",
+    "leases",
+    "delivery_progress",
+    "delivery_attempts",
+];
+
 /// Two clients with a pool each, so that reads and writes never wait for the change stream or the other way
 /// round.
 #[derive(Clone)]

@@ -2,7 +2,7 @@
 //! transactions with snapshot reads and journalled majority writes.
 //!
 //! - `backend` implements the port of the log. `connection` configures the driver, `migrate` creates the
-//!   collections.
+//!   collections, after `foreign_objects` has looked for what other programs have created.
 //! - `commit` runs a batch in the retry loop of `transaction`, on the state that `preconditions` reads;
 //!   `abandoned_transactions` ends what crashed processes leave open.
 //! - `find` reads outside transactions. `causal_token` gives all reads of a process causal consistency
@@ -29,6 +29,7 @@ mod document_reader;
 mod error;
 mod event_document;
 mod find;
+mod foreign_objects;
 mod idempotency;
 mod key_store;
 mod leases;

@@ -10,10 +10,11 @@ use store::idempotency::RETENTION;
 use store::rotation::{CLAIMS, SIGNING};
 use store::{Corruption, Head, RefusalReason, StoreError};
 
-use crate::connection::{CHECKPOINTS, Connection, Db};
+use crate::connection::{COLLECTIONS, Connection, Db};
 use crate::document_reader::{DocumentReader, binary, raw, timestamp, uuid};
 use crate::error::{MongoError, context, from_driver_error};
 use crate::event_document::from_head;
+use crate::foreign_objects::reject_foreign_objects;
 use crate::key_store::service_keys;
 use crate::log::{index_by_actor, index_by_stream, index_by_type};
 use crate::transaction::{TransactionBody, inner_error, run_transaction};
@@ -23,21 +24,6 @@ const META_ID: &str = "log";
 
 /// The field of `meta` with the epoch of the log.
 const EPOCH: &str = "epoch";
-
-/// Collections that must exist; the progress tracker reports when one is dropped.
-pub(crate) const COLLECTIONS: [&str; 11] = [
-    "meta",
-    "keys",
-    "head",
-    "events",
-    "vault",
-    "idempotency",
-    CHECKPOINTS,
-    "read_models",
-    "leases",
-    "delivery_progress",
-    "delivery_attempts",
-];
 
 /// Whether there is a log. Fails if its format is newer than this version supports.
 pub(crate) async fn exists(connection: &Connection) -> Result<bool, StoreError> {
@@ -52,6 +38,7 @@ pub(crate) async fn migrate(connection: &Connection, genesis: &Genesis) -> Resul
     if read_format(db).await?.is_none() {
         reject_foreign_events(db).await?;
     }
+    reject_foreign_objects(db).await?;
     create_schema(db).await?;
     run_transaction(db, WriteGenesis(genesis.clone())).await.map_err(inner_error)?;
     read_genesis(db).await

@@ -34,6 +34,7 @@ pub(crate) fn connect(file: &DatabaseFile, role: ConnectionRole) -> Result<Conne
     connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE_CAPACITY);
     // Temporary storage may contain personal data, so it stays in memory.
     connection.pragma_update(None, "temp_store", "MEMORY")?;
+    harden(&connection)?;
     // `ManagedConnection` checkpoints the WAL.
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     match role {
@@ -44,6 +45,16 @@ pub(crate) fn connect(file: &DatabaseFile, role: ConnectionRole) -> Result<Conne
         }
     }
     Ok(connection)
+}
+
+/// A program that can write to the file can change its schema. Triggers and views are not needed here: those
+/// of the schema guard against accidents with other tools.
+fn harden(connection: &Connection) -> Result<(), SqliteError> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false)?;
+    Ok(())
 }
 
 fn configure_writer(connection: &Connection, file: &DatabaseFile) -> Result<(), SqliteError> {

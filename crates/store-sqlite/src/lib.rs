@@ -6,7 +6,8 @@
 //! (opened by `connection` on the file that `database_file` guards); `commit` runs the transaction, with
 //! `preconditions`, `events` and `head`; `watch` notifies subscribers, also of commits by other processes.
 //! `rows`, `leases`, `deliveries`, `tiles` and `rotation` implement the other ports; `schema` and `migrate`
-//! create the tables; `error` turns SQLite's errors into [`store::StoreError`].
+//! create the tables, and `foreign_objects` finds what other programs have created; `error` turns SQLite's
+//! errors into [`store::StoreError`].
 //!
 //! What does not belong here: deciding what may be written. [`store::commit_planner`] does that for every
 //! backend.
@@ -22,6 +23,7 @@ mod database_file;
 mod deliveries;
 mod error;
 mod events;
+mod foreign_objects;
 mod head;
 mod idempotency;
 mod job_queue;

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::connection::{check_format, stored_format};
 use crate::database_file::DatabaseFile;
 use crate::error::SqliteError;
+use crate::foreign_objects::reject_foreign_objects;
 use crate::head::write_head;
 use crate::key_store::service_keys;
 use crate::schema::{READ_MODELS, SCHEMA};
@@ -33,6 +34,7 @@ pub(crate) fn migrate(
         }
         None => {}
     }
+    reject_foreign_objects(&transaction, file)?;
     transaction.execute_batch(SCHEMA)?;
     transaction.execute_batch(READ_MODELS)?;
     if format.is_none() {

@@ -129,6 +129,10 @@ CREATE TABLE IF NOT EXISTS leases (
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// The schema of the tiles, which are created with the first one. `tile` is `level << 48 | index`.
+pub(crate) const TILES: &str =
+    "CREATE TABLE IF NOT EXISTS tiles (tile INTEGER PRIMARY KEY, hashes BLOB NOT NULL) STRICT";
+
 /// Whether a table exists.
 pub(crate) fn table_exists(connection: &Connection, table: &str) -> Result<bool, SqliteError> {
     let sql = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1";

@@ -10,6 +10,7 @@ use store::{ProgressTracker, StoreError};
 use crate::connection::ConnectionRole;
 use crate::database_file::{BUSY_TIMEOUT, DatabaseFile};
 use crate::error::SqliteError;
+use crate::foreign_objects::reject_foreign_objects;
 use crate::job_queue::Priority;
 use crate::managed_connection::ManagedConnection;
 use crate::watch::{self, ProgressWatcher};
@@ -62,12 +63,14 @@ impl SqliteStore {
         })
     }
 
-    /// Checks that the database can be read and is still the file that was opened.
+    /// Checks that the database can be read, is still the file that was opened, and has no objects of other
+    /// programs.
     ///
     /// # Errors
     /// [`StoreError`] naming the problem.
     pub async fn ready(&self) -> Result<(), StoreError> {
-        self.read(|connection| Ok(connection.query_row("PRAGMA schema_version", [], |_| Ok(()))?)).await
+        let file = Arc::clone(&self.file);
+        self.read(move |connection| reject_foreign_objects(connection, &file)).await
     }
 
     /// Runs `work` on a reading connection in one transaction, so everything it reads is from one snapshot.

@@ -1,6 +1,7 @@
 //! Tests of SQLite specifics. The conformance suite tests the guarantees of every backend.
 
 mod failure_recovery;
+mod foreign_objects;
 mod idempotency;
 mod migration;
 mod multi_process;

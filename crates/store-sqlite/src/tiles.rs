@@ -9,12 +9,9 @@ use store::{Corruption, Position, StoreError};
 
 use crate::columns::row_limit;
 use crate::error::{SqliteError, none_if_table_missing};
+use crate::schema::TILES;
 use crate::sqlite_store::SqliteStore;
 use crate::transaction::begin;
-
-/// `tile` is `level << 48 | index`.
-const TABLE: &str =
-    "CREATE TABLE IF NOT EXISTS tiles (tile INTEGER PRIMARY KEY, hashes BLOB NOT NULL) STRICT";
 
 #[async_trait]
 impl TileStore for SqliteStore {
@@ -79,7 +76,7 @@ fn read(connection: &Connection, wanted: &[TileId]) -> Result<Tiles, SqliteError
 /// Writes tiles, unless another process has already done so.
 fn add(connection: &mut Connection, from: u64, added: &Tiles) -> Result<(), SqliteError> {
     let transaction = begin(connection)?;
-    transaction.execute_batch(TABLE)?;
+    transaction.execute_batch(TILES)?;
     if tiled_leaves(&transaction)? != from {
         return Ok(());
     }

@@ -107,6 +107,20 @@ pub enum RefusalReason {
         /// The file or the name.
         database: String,
     },
+    /// The schema has an object that Aegis has not created, or has changed since.
+    #[error(
+        "{database}: Aegis has not created {object}, or not so. It can copy keys that an erasure destroys, and \
+         change or hide rows. Find out who created it; remove it with `{removal}` while Aegis is stopped, and start \
+         again: what is missing then is created. Nothing was changed"
+    )]
+    ForeignObject {
+        /// The file or the name.
+        database: String,
+        /// The object.
+        object: String,
+        /// The command that removes it.
+        removal: String,
+    },
     /// The database has events, and no record of their format.
     #[error(
         "{database} has events, but `meta` is missing: another program wrote them, or the database is \

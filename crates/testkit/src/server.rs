@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -34,6 +35,8 @@ pub struct MongodServer {
     folder: PathBuf,
     port: u16,
     kind: Kind,
+    /// Whether clients have to authenticate.
+    authenticates: bool,
     /// Further environment variables.
     environment: Vec<(&'static str, String)>,
     child: Option<Child>,
@@ -157,6 +160,18 @@ impl MongodServer {
         or_fail(self.ready().await);
     }
 
+    /// Restarts the server with authentication: clients need a user that was created before.
+    ///
+    /// # Panics
+    /// If the key file cannot be written, or the server does not start.
+    pub async fn require_authentication(&mut self) {
+        let mut key = File::options();
+        key.create_new(true).write(true).mode(0o600);
+        or_fail(key.open(self.key_path()).and_then(|mut key| key.write_all(b"members of the test set")));
+        self.authenticates = true;
+        self.restart().await;
+    }
+
     /// Starts `executable`. Returns errors, because the caller can try another source.
     pub(crate) async fn one_node_set_of(executable: &Path) -> Result<Self, Error> {
         Self::on_any_port_of(executable, Kind::OneNodeSet).await
@@ -197,6 +212,7 @@ impl MongodServer {
             folder,
             port,
             kind,
+            authenticates: false,
             environment: Vec::new(),
             child: None,
             reaper,
@@ -221,6 +237,8 @@ impl MongodServer {
             .args(["--port", &self.port.to_string(), "--bind_ip", "127.0.0.1", "--nounixsocket"])
             .args(["--wiredTigerCacheSizeGB", "0.5", "--setParameter", "enableTestCommands=1"])
             .args(["--setParameter", "diagnosticDataCollectionEnabled=false"])
+            .args(if self.authenticates { &["--auth", "--keyFile"][..] } else { &[][..] })
+            .args(self.authenticates.then(|| self.key_path()))
             .envs(self.environment.iter().map(|(name, value)| (*name, value)))
             .args(if self.kind == Kind::Standalone {
                 &[][..]
@@ -247,6 +265,10 @@ impl MongodServer {
         match self.kind {
             Kind::Standalone => self.wait_until(&mut admin, |role| role == ServerRole::Standalone).await,
             Kind::MemberOfSet => self.wait_until(&mut admin, |_| true).await,
+            // Its set was initiated before, which would now require a user.
+            Kind::OneNodeSet if self.authenticates => {
+                self.wait_until(&mut admin, |role| role == ServerRole::Primary).await
+            }
             Kind::OneNodeSet => {
                 if self.wait_until(&mut admin, |_| true).await? == ServerRole::Uninitiated {
                     let initiated = admin.initiate(SET, &[self.address()]).await;
@@ -282,6 +304,10 @@ impl MongodServer {
         if let Some(child) = &self.child {
             or_fail(kill_process(Pid::from_child(child), signal));
         }
+    }
+
+    fn key_path(&self) -> PathBuf {
+        self.folder.join("members.key")
     }
 
     fn log_path(&self) -> PathBuf {

@@ -1,10 +1,11 @@
 //! The Aegis service. In the order of a request: [`http`] turns it into a command or a query; [`command`]
 //! loads, decides and appends; the `projections` crate applies the events to read models; [`query`] reads
 //! them. [`crypto`] hashes passwords and signs tokens, [`config`] reads the settings, [`cli`] is the command
-//! line, [`app`] the composition root. [`cloud_event`] is the public form of an event, [`mod@export`] writes
-//! the log to files, and [`webhooks`] deliver it.
+//! line, [`app`] the composition root, and [`authority`] reads from the log who may do what. [`cloud_event`]
+//! is the public form of an event, [`mod@export`] writes the log to files, and [`webhooks`] deliver it.
 
 pub mod app;
+pub mod authority;
 pub mod cli;
 pub mod cloud_event;
 pub mod command;

@@ -4,22 +4,25 @@
 use domain::{UserEvent, UserId};
 use jiff::tz::TimeZone;
 use serde_json::Value;
-use store::{Column, ColumnKind, Envelope, Row, StoredEvent, TableSchema};
+use store::{Column, ColumnKind, Envelope, MAC, Row, StoredEvent, TableSchema, without_mac};
 
 use crate::projection::{PoisonEvent, Projection};
+use crate::unauthenticated::Unauthenticated;
 
-static SCHEMA: TableSchema = TableSchema {
-    columns: &[
-        Column { name: "day", kind: ColumnKind::Text },
-        Column { name: "registered", kind: ColumnKind::Integer },
-        Column { name: "deactivated", kind: ColumnKind::Integer },
-        Column { name: "reactivated", kind: ColumnKind::Integer },
-        Column { name: "erased", kind: ColumnKind::Integer },
-        Column { name: "active_change", kind: ColumnKind::Integer },
-        Column { name: "position", kind: ColumnKind::Integer },
-    ],
-    indexes: &[],
-};
+static SCHEMA: TableSchema = TableSchema { columns: COLUMNS, indexes: &[] };
+static UNAUTHENTICATED: Unauthenticated<Daily> =
+    Unauthenticated { current: Daily, schema: &TableSchema { columns: without_mac(COLUMNS), indexes: &[] } };
+
+const COLUMNS: &[Column] = &[
+    Column { name: "day", kind: ColumnKind::Text },
+    Column { name: "registered", kind: ColumnKind::Integer },
+    Column { name: "deactivated", kind: ColumnKind::Integer },
+    Column { name: "reactivated", kind: ColumnKind::Integer },
+    Column { name: "erased", kind: ColumnKind::Integer },
+    Column { name: "active_change", kind: ColumnKind::Integer },
+    Column { name: "position", kind: ColumnKind::Integer },
+    MAC,
+];
 
 /// The projection.
 #[derive(Clone, Copy, Debug)]
@@ -105,6 +108,10 @@ impl Projection for Daily {
         "daily"
     }
 
+    fn version(&self) -> u32 {
+        2
+    }
+
     fn schema(&self) -> &'static TableSchema {
         &SCHEMA
     }
@@ -125,5 +132,9 @@ impl Projection for Daily {
         let before = row.as_ref().map(DayRow::from_row).unwrap_or_default();
         let after = before.with(&decoded);
         Ok(Some(DayRow { day, position: event.envelope.position.to_i64(), ..after }.to_row()))
+    }
+
+    fn previous(&self) -> Option<&'static dyn Projection> {
+        Some(&UNAUTHENTICATED)
     }
 }

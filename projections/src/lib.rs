@@ -27,6 +27,7 @@ mod skipped_events;
 mod status;
 mod supervisor;
 mod table_projection;
+mod unauthenticated;
 pub mod users;
 pub mod verify;
 pub mod webhooks;

@@ -1,6 +1,8 @@
 //! The [`Projection`] trait: a pure fold from events to the rows of a read model.
 
-use store::{Corruption, Envelope, Position, Row, StoreError, StoredEvent, Table, TableSchema};
+use store::{
+    Corruption, Envelope, Position, ProjectionVersions, Row, StoreError, StoredEvent, Table, TableSchema,
+};
 
 /// A read model: every event changes at most one row, and the new row depends only on the previous row and
 /// the event.
@@ -73,6 +75,11 @@ pub trait Projection: Send + Sync {
     /// The key of the row that the event changes; `None` if it does not concern this projection.
     fn key(&self, event: &Envelope) -> Option<String>;
 
+    /// The stream whose events alone make the row with that key, if one stream does.
+    fn stream_of(&self, _: &str) -> Option<String> {
+        None
+    }
+
     /// Whether no row with that key can exist before this event, as with the first event of a stream if each
     /// stream has its row. Saves a lookup.
     fn creates_row(&self, _: &Envelope) -> bool {
@@ -97,6 +104,14 @@ impl dyn Projection {
     #[must_use]
     pub fn table(&self, number: u64) -> Table {
         Table::of(self.name(), number, self.schema())
+    }
+
+    /// The table of the live version, in the layout of the projection version that made it.
+    #[must_use]
+    pub fn live_table(&'static self, versions: Option<&ProjectionVersions>) -> Table {
+        let Some(versions) = versions else { return self.table(1) };
+        let live = versions.get(versions.live).and_then(|live| self.with_version(live.fold));
+        live.unwrap_or(self).table(versions.live)
     }
 
     /// The code of that version, if this release still has it.

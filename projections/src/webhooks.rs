@@ -4,21 +4,29 @@
 use domain::{UserId, WebhookEvent, WebhookId};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use store::{Column, ColumnKind, Corruption, Envelope, Row, StoreError, StoredEvent, TableSchema};
+use store::{
+    Column, ColumnKind, Corruption, Envelope, MAC, Row, StoreError, StoredEvent, TableSchema, without_mac,
+};
 
 use crate::projection::{PoisonEvent, Projection};
+use crate::unauthenticated::Unauthenticated;
 
-static SCHEMA: TableSchema = TableSchema {
-    columns: &[
-        Column { name: "id", kind: ColumnKind::Text },
-        Column { name: "owner", kind: ColumnKind::Text },
-        Column { name: "parked", kind: ColumnKind::Text },
-        Column { name: "created_at", kind: ColumnKind::Time },
-        Column { name: "version", kind: ColumnKind::Integer },
-        Column { name: "position", kind: ColumnKind::Integer },
-    ],
-    indexes: &["owner"],
+static SCHEMA: TableSchema = TableSchema { columns: COLUMNS, indexes: INDEXES };
+static UNAUTHENTICATED: Unauthenticated<Webhooks> = Unauthenticated {
+    current: Webhooks,
+    schema: &TableSchema { columns: without_mac(COLUMNS), indexes: INDEXES },
 };
+
+const INDEXES: &[&str] = &["owner"];
+const COLUMNS: &[Column] = &[
+    Column { name: "id", kind: ColumnKind::Text },
+    Column { name: "owner", kind: ColumnKind::Text },
+    Column { name: "parked", kind: ColumnKind::Text },
+    Column { name: "created_at", kind: ColumnKind::Time },
+    Column { name: "version", kind: ColumnKind::Integer },
+    Column { name: "position", kind: ColumnKind::Integer },
+    MAC,
+];
 
 /// The projection.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +76,10 @@ impl Projection for Webhooks {
         "webhooks"
     }
 
+    fn version(&self) -> u32 {
+        2
+    }
+
     fn schema(&self) -> &'static TableSchema {
         &SCHEMA
     }
@@ -78,6 +90,10 @@ impl Projection for Webhooks {
 
     fn key(&self, event: &Envelope) -> Option<String> {
         WebhookId::from_stream(event.stream.as_str()).map(|id| id.to_string())
+    }
+
+    fn stream_of(&self, key: &str) -> Option<String> {
+        WebhookId::parse(key).ok().map(|id| id.stream())
     }
 
     fn creates_row(&self, event: &Envelope) -> bool {
@@ -114,5 +130,9 @@ impl Projection for Webhooks {
         row.insert("version".to_owned(), envelope.version.into());
         row.insert("position".to_owned(), envelope.position.get().into());
         Ok(Some(row))
+    }
+
+    fn previous(&self) -> Option<&'static dyn Projection> {
+        Some(&UNAUTHENTICATED)
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::{UserId, WebhookId};
-use projections::{ProjectionContext, ProjectionHandle, ProjectionRunner, lifecycle};
+use projections::{Projection, ProjectionContext, ProjectionHandle, ProjectionRunner, Webhooks, lifecycle};
 use store::tiles::Proofs;
 use store::{DeliveryStore, Env, EventStore, MissingKey, Rotation, StoreError};
 use tokio::time::{Instant, timeout};
@@ -77,13 +77,14 @@ impl Services {
         env: &Env,
         mode: ProjectionMode,
     ) -> Result<Self, StoreError> {
-        let (log, rows) = (Arc::clone(&database.log), Arc::clone(&database.rows));
+        let log = Arc::clone(&database.log);
         let store = match EventStore::open(log, master_key.keyring(), env.clone()).await {
             Err(StoreError::KeyMissing(missing)) => {
                 return Err(Box::pin(missing_key_error(missing, database, master_key, env)).await);
             }
             opened => opened?,
         };
+        let rows = store.authenticate_rows(Arc::clone(&database.rows));
         let projection_context = ProjectionContext {
             events: store.clone(),
             rows: Arc::clone(&rows),
@@ -100,9 +101,9 @@ impl Services {
         let index: Arc<dyn WebhookIndex> = Arc::new(WebhookRowIndex(webhook_rows.clone()));
         let webhooks = WebhookCommands::new(store.clone(), env.clone()).with_index(Arc::clone(&index));
         let user_rows = UserQueries::new(store.clone(), Arc::clone(&rows));
-        let deliveries = Arc::clone(&database.deliveries);
+        let deliveries = authenticated_deliveries(&store, database);
         let (commands, readers) = (webhooks.clone(), user_rows.clone());
-        Ok(Self {
+        let opened = Self {
             users: UserCommands::new(store.clone(), env.clone()).with_index(index),
             delivery_context: DeliveryContext::new(
                 store.clone(),
@@ -125,7 +126,11 @@ impl Services {
             projection_context,
             projector,
             projector_watch: ProjectorWatch::default(),
-        })
+        };
+        if is_upgrading(&opened.store) {
+            opened.delivery_context.sign_cursors().await?;
+        }
+        Ok(opened)
     }
 
     /// Starts webhook delivery under leader election: of all nodes the lease holder delivers.
@@ -164,6 +169,21 @@ impl Services {
         }
         self.store.close().await;
     }
+}
+
+/// The delivery cursors, authenticated.
+fn authenticated_deliveries(store: &EventStore, database: &Database) -> Arc<dyn DeliveryStore> {
+    let progress = store.clone();
+    let accepts_unsigned = Arc::new(move || is_upgrading(&progress));
+    store.authenticate_deliveries(Arc::clone(&database.deliveries), accepts_unsigned)
+}
+
+/// Whether the live rows are still those of a release without row authentication, which did not authenticate
+/// delivery cursors either.
+fn is_upgrading(store: &EventStore) -> bool {
+    let webhooks: &'static dyn Projection = &Webhooks;
+    let live = webhooks.live_table(store.progress().versions.get(webhooks.name()).map(AsRef::as_ref));
+    !live.schema.is_authenticated()
 }
 
 /// Finds webhooks in the rows of the read model `webhooks`.

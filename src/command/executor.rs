@@ -2,11 +2,13 @@
 //! (optimistic concurrency) and starts over on a conflict with another writer. The decision belongs in a
 //! [`Decider`], one per aggregate.
 
-use domain::DecodeError;
+use domain::{DecodeError, Role, UserId, WebhookId, required_roles};
 use jiff::Timestamp;
+use serde_json::{Map, Value};
 use store::{Append, AppendError, Appended, Env, EventStore, Guard, StoredEvent, StreamId, StreamWrite};
 
 use super::{Aggregate, CommandContext, CommandError};
+use crate::authority::LoggedRoles;
 
 /// How often a command is decided before its aggregate counts as contended.
 const MAX_ATTEMPTS: usize = 8;
@@ -27,8 +29,8 @@ pub(super) trait Decider: Sync {
 
     fn decide(&self, state: Self::State, env: &Env) -> Result<Decision<Self::Output>, CommandError>;
 
-    /// Whether the append failed because what was loaded has changed since, beside a conflict of versions: then
-    /// the command is decided again.
+    /// Whether the append failed because what was loaded has changed since, beside a conflict of versions:
+    /// then the command is decided again.
     fn is_outdated(&self, _: &AppendError) -> bool {
         false
     }
@@ -73,6 +75,7 @@ pub(super) async fn execute<D: Decider>(
         if writes.is_empty() {
             return Ok(output);
         }
+        let guards = guards.into_iter().chain(authorize(store, &context.actor, &writes).await?).collect();
         let CommandContext { actor, request_id, idempotency } = context.clone();
         match store.append(&Append { actor, request_id, writes, guards, idempotency }).await {
             Ok(appended) => {
@@ -89,6 +92,55 @@ pub(super) async fn execute<D: Decider>(
         }
     }
     Err(CommandError::Contended(decider.aggregate()))
+}
+
+/// Checks that the actor may append these events according to the log, whatever the read models say. The
+/// answer holds at the commit: the stream of the actor must then be at the version that was read.
+async fn authorize(
+    store: &EventStore,
+    actor: &str,
+    writes: &[StreamWrite],
+) -> Result<Option<Guard>, CommandError> {
+    let Some(user) = UserId::from_stream(actor) else { return Ok(None) };
+    let mut required = Vec::new();
+    for write in writes {
+        let owner = webhook_owner(store, write).await?;
+        for event in &write.events {
+            let roles = required_roles(user, write.stream.as_str(), &event.event_type, owner);
+            required.extend((!roles.is_empty()).then_some((roles, &write.stream, &event.event_type)));
+        }
+    }
+    if required.is_empty() {
+        return Ok(None);
+    }
+    let LoggedRoles { roles: held, version } = LoggedRoles::read(store, user).await?;
+    let is_lacking =
+        |(roles, ..): &&(&[Role], &StreamId, &String)| !roles.iter().any(|role| held.contains(role));
+    if let Some((_, stream, event_type)) = required.iter().find(is_lacking) {
+        tracing::warn!(%stream, event_type, "rejected a command whose actor lacks the role according to the log");
+        return Err(CommandError::Unauthorized {
+            actor: actor.to_owned(),
+            stream: (*stream).clone(),
+            event_type: (*event_type).clone(),
+        });
+    }
+    // A write to the stream of the actor itself expects its version anyway.
+    let is_written = writes.iter().any(|write| write.stream.as_str() == actor);
+    let guard = Guard::AtVersion(StreamId::from_trusted(actor)?, version);
+    Ok((!is_written).then_some(guard))
+}
+
+/// The owner of the webhook that is written to, if one is.
+async fn webhook_owner(store: &EventStore, write: &StreamWrite) -> Result<Option<UserId>, CommandError> {
+    if WebhookId::from_stream(write.stream.as_str()).is_none() {
+        return Ok(None);
+    }
+    let owner = |data: &Map<String, Value>| UserId::parse(data.get("owner")?.as_str()?).ok();
+    if let Some(new) = write.events.iter().find_map(|event| owner(&event.data)) {
+        return Ok(Some(new));
+    }
+    let registered = store.read_stream_sealed(&write.stream).await?;
+    Ok(registered.first().and_then(|event| owner(&event.data)))
 }
 
 /// A folded stream.

@@ -19,7 +19,7 @@ pub use webhook_state::WebhookState;
 use std::fmt;
 
 use domain::{DecodeError, LastAdministrator, Rejection, UserId, WebhookId, WebhookRejection};
-use store::{AppendError, IdempotencyKey, StoreError};
+use store::{AppendError, IdempotencyKey, StoreError, StreamId};
 
 /// On whose behalf and in which request a command is executed.
 #[derive(Clone, Debug)]
@@ -74,6 +74,9 @@ pub enum CommandError {
     WebhookRejected(#[from] WebhookRejection),
     #[error(transparent)]
     LastAdministrator(#[from] LastAdministrator),
+    /// The log does not say that the actor holds the role: the row of the actor is out of date, or forged.
+    #[error("{actor} does not hold a role for {event_type} of {stream} according to the log")]
+    Unauthorized { actor: String, stream: StreamId, event_type: String },
     /// The `If-Match` of the request is not the current version.
     #[error("user {id} is at version {actual}, not at {expected}")]
     VersionMismatch { id: UserId, expected: u64, actual: u64 },

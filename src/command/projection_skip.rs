@@ -103,7 +103,7 @@ async fn poison_event(
     };
     let Some(key) = projection.key(&event.envelope) else { return Ok(None) };
     let live = sources.rows.versions(projection.name()).await.map_err(CommandError::from)?;
-    let table = projection.table(live.map_or(1, |versions| versions.live));
+    let table = projection.live_table(live.as_ref());
     let rows = sources.rows.rows(&table, std::slice::from_ref(&key)).await;
     let row = rows.map_err(CommandError::from)?.remove(&key);
     Ok(projection.fold(row, event).err())

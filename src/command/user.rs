@@ -2,6 +2,7 @@
 //! its loaded version: of two administrators who remove each other at once, one conflicts, is decided again
 //! and rejected.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use domain::{
@@ -17,6 +18,7 @@ use store::{
 use super::executor::{Decider, Decision, Loaded, execute, load};
 use super::owned_webhooks::{NoIndex, WebhookIndex, erase_webhooks, load_owned, no_webhook_left};
 use super::{Aggregate, CommandContext, CommandError};
+use crate::authority::LoggedRoles;
 
 /// Executes commands to users.
 #[derive(Clone)]
@@ -104,6 +106,14 @@ impl UserCommands {
     /// [`CommandError`] if the stream cannot be read.
     pub async fn state(&self, id: UserId) -> Result<Option<UserState>, CommandError> {
         Ok(present(id, load_user(&self.store, id, u64::MAX).await?, None))
+    }
+
+    /// The roles of a user according to the log; none if the user is deactivated or erased.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the stream cannot be read.
+    pub async fn roles(&self, id: UserId) -> Result<BTreeSet<Role>, StoreError> {
+        Ok(LoggedRoles::read(&self.store, id).await?.roles)
     }
 
     /// The user right after an earlier command, for the replayed response to an idempotency key.

@@ -20,8 +20,9 @@ use std::time::Duration;
 
 use ::projections::Projection;
 use domain::{UserId, WebhookEvent, WebhookId};
+use serde_json::Value;
 use store::{
-    ClaimChange, EventStore, Position, ReadModelStore, RowPage, StoreError, StoredEvent, StreamId, Table,
+    ClaimChange, EventStore, Position, ReadModelStore, Row, RowPage, StoreError, StoredEvent, StreamId, Table,
 };
 
 /// How long a request waits for a projection to catch up.
@@ -63,12 +64,13 @@ struct ReadModel {
 impl ReadModel {
     /// The live table according to this process, without asking the database.
     fn live_table(&self) -> Table {
-        self.projection.table(self.store.progress().live_version(self.projection.name()))
+        let progress = self.store.progress();
+        self.projection.live_table(progress.versions.get(self.projection.name()).map(AsRef::as_ref))
     }
 
-    /// Rows of the live table, with the table. Every answer carries the checkpoint of its snapshot: if it says
-    /// that the table was removed, because this process has missed a cutover, the live version is resolved
-    /// again.
+    /// Rows of the live table, with the table. Every answer carries the checkpoint of its snapshot: if it
+    /// says that the table was removed, because this process has missed a cutover, the live version is
+    /// resolved again.
     async fn read(&self, query: RowsQuery<'_>) -> Result<(Table, RowPage), QueryError> {
         let mut table = self.live_table();
         for _ in 0..MAX_LIVE_ATTEMPTS {
@@ -81,16 +83,62 @@ impl ReadModel {
                 return Err(StoreError::table_dropped(&table.name).into());
             }
             if !page.checkpoint.is_removed() {
+                self.check_unauthenticated(&table, &page).await?;
                 return Ok((table, page));
             }
             let versions = self.rows.versions(self.projection.name()).await?;
-            table = self.projection.table(versions.map_or(1, |versions| versions.live));
+            table = self.projection.live_table(versions.as_ref());
         }
         Err(self.behind(self.store.progress().head))
     }
 
-    /// Rows as [`ReadModel::read`], but not of a table that is being filled again: its missing rows would look as
-    /// if they did not exist.
+    /// Compares the rows of a table that has no row authentication yet with the log: it was filled by an
+    /// earlier release, and is being replaced. Rows that no stream makes alone, such as sums, are believed
+    /// until then.
+    async fn check_unauthenticated(&self, table: &Table, page: &RowPage) -> Result<(), QueryError> {
+        if table.schema.is_authenticated() {
+            return Ok(());
+        }
+        for row in &page.rows {
+            let key = row.get(table.key()).and_then(|key| key.as_str()).unwrap_or_default();
+            let expected = self.expected_row(key, page.checkpoint.position).await?;
+            if expected.is_some_and(|expected| !is_same_row(expected.row.as_ref(), row)) {
+                return Err(self.store.row_tampered(&table.name, key).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// The row with that key as its stream makes it, up to a position; `None` if it depends on other streams
+    /// too.
+    async fn expected_row(&self, key: &str, until: Position) -> Result<Option<ExpectedRow>, QueryError> {
+        let Some(stream) = self.projection.stream_of(key) else { return Ok(None) };
+        let events = self.store.read_stream(&StreamId::from_trusted(stream)?).await?;
+        let mut expected = ExpectedRow { row: None, is_complete: true };
+        for event in &events {
+            if event.envelope.position > until {
+                expected.is_complete = false;
+                break;
+            }
+            // An event that cannot be applied was skipped by an operator; otherwise the projection halts
+            // there.
+            expected.row = self.projection.fold(expected.row.clone(), event).unwrap_or(expected.row);
+        }
+        Ok(Some(expected))
+    }
+
+    /// Fails if the stream makes a row that the rows of a checkpoint lack: it was deleted in the database.
+    async fn check_absent(&self, key: &str, until: Position) -> Result<(), QueryError> {
+        match self.expected_row(key, until).await? {
+            Some(ExpectedRow { row: Some(_), is_complete: true }) => {
+                Err(self.store.row_missing(&self.live_table().name, key).into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Rows as [`ReadModel::read`], but not of a table that is being filled again: its missing rows would
+    /// look as if they did not exist.
     async fn read_complete(&self, query: RowsQuery<'_>) -> Result<(Table, RowPage), QueryError> {
         let (table, page) = self.read(query).await?;
         let is_refilling = self.store.progress().is_refilling(&table.name, page.checkpoint);
@@ -109,8 +157,23 @@ impl ReadModel {
     }
 }
 
-/// The claims that an event takes, whether it releases all of its stream's, and who owns the stream. Users and
-/// webhooks have claims.
+/// A row as the events of its stream make it.
+struct ExpectedRow {
+    row: Option<Row>,
+    /// Whether the stream has no later event.
+    is_complete: bool,
+}
+
+/// Whether two rows are the same; null and absent are.
+fn is_same_row(expected: Option<&Row>, found: &Row) -> bool {
+    let Some(expected) = expected else { return false };
+    let fields = |row: &Row| row.iter().filter(|(_, value)| !value.is_null()).count();
+    let shares = |(name, value): (&String, &Value)| value.is_null() || found.get(name) == Some(value);
+    fields(expected) == fields(found) && expected.iter().all(shares)
+}
+
+/// The claims that an event takes, whether it releases all of its stream's, and who owns the stream. Users
+/// and webhooks have claims.
 ///
 /// # Errors
 /// Why the event cannot be decoded.

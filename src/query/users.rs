@@ -4,10 +4,10 @@
 
 use std::sync::Arc;
 
-use domain::{EmailAddress, UserId};
+use domain::{ClaimKind, EmailAddress, UserId};
 use projections::users::lookup;
 use projections::{UserLookup, UserRow, Users};
-use store::{Corruption, EventStore, Position, ProjectionCheckpoint, ReadModelStore, Row, StoreError};
+use store::{Claim, Corruption, EventStore, Position, ProjectionCheckpoint, ReadModelStore, Row, StoreError};
 
 use super::{QueryError, ReadModel, RowsQuery};
 
@@ -95,11 +95,29 @@ impl UserQueries {
             // Linearizable: a deposed primary cannot make a user look nonexistent.
             let head = self.0.store.head().await?.position;
             if checkpoint.position >= head {
+                self.check_absent(key, checkpoint.position).await?;
                 return Ok(None);
             }
             self.0.wait_until_projected(head).await?;
         }
         Err(self.0.behind(self.0.store.progress().head))
+    }
+
+    /// Rows alone do not prove that a user does not exist: the row may have been deleted in the database. The
+    /// claim in the log names the user of an e-mail address.
+    async fn check_absent(&self, key: &UserKey, until: Position) -> Result<(), QueryError> {
+        let id = match key {
+            UserKey::Id(id) => id.clone(),
+            UserKey::Email(email) => {
+                let claim = Claim { kind: ClaimKind::Email.as_str(), value: email.clone() };
+                let owner = self.0.store.claim_owners(&[claim]).await?.into_iter().next().flatten();
+                match owner.and_then(|stream| UserId::from_stream(stream.as_str())) {
+                    Some(owner) => owner.to_string(),
+                    None => return Ok(()),
+                }
+            }
+        };
+        self.0.check_absent(&id, until).await
     }
 
     /// The row, which misses no event of its user, and the checkpoint of the rows.

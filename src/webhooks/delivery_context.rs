@@ -15,7 +15,7 @@ use crate::command::{CommandContext, CommandError, WebhookCommands};
 use crate::query::{QueryError, UserQueries, WebhookQueries};
 
 /// The roles whose holders may own webhooks.
-pub(crate) const OWNER_ROLES: [Role; 2] = [Role::Admin, Role::Subscriber];
+pub(crate) const OWNER_ROLES: &[Role] = domain::WEBHOOK_OWNER_ROLES;
 
 /// Whether a user may own webhooks and be sent events.
 pub(crate) fn may_own(user: &UserRow) -> bool {

@@ -11,7 +11,7 @@ use domain::{
     ActiveWebhook, SuspensionReason, WebhookCommand, WebhookId, WebhookRejection, WebhookUrl,
     stored_event_types,
 };
-use store::{EventQuery, Page, Position, StreamId, WriteError};
+use store::{Corruption, EventQuery, Page, Position, StoreError, StreamId, WriteError};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -54,6 +54,8 @@ pub(super) struct DeliveryWorker {
     pub(super) version: watch::Receiver<u64>,
     pub(super) state: SharedState,
     pub(super) stop: CancellationToken,
+    /// How often the webhook had been resumed when its cursor was found not to be authentic.
+    pub(super) refused_cursor: Option<u64>,
 }
 
 /// Why a delivery loop ended.
@@ -105,7 +107,7 @@ impl DeliveryWorker {
         let Some(url) = webhook.url.known().filter(|_| webhook.suspended.is_none()) else {
             return Ok(LoopExit::Finished);
         };
-        let mut writer = CursorWriter::open(&self.recorder, self.stream.clone(), &webhook).await?;
+        let mut writer = self.open_cursor(&webhook).await?;
         if writer.cursor.resumed != webhook.resumed {
             writer.cursor.resumed = webhook.resumed;
             if let Some(end) = writer.cursor.ahead_of_log {
@@ -134,8 +136,23 @@ impl DeliveryWorker {
         }
     }
 
-    /// Whether the cursor is beyond the end of the log, or was found there before: then events that the log has
-    /// now are not those that were delivered, and where to continue is unknown.
+    /// Opens the cursor. If it is not authentic, nothing is delivered until the webhook is resumed; then
+    /// delivery starts over, because how far it had come is unknown.
+    async fn open_cursor(&mut self, webhook: &ActiveWebhook) -> Result<CursorWriter, DeliveryError> {
+        let opened = CursorWriter::open(&self.recorder, self.stream.clone(), webhook).await;
+        let Err(StoreError::Corrupt(Corruption::CursorTampered { .. })) = &opened else { return Ok(opened?) };
+        let refused_at = *self.refused_cursor.get_or_insert(webhook.resumed);
+        if webhook.resumed <= refused_at {
+            return Ok(opened?);
+        }
+        tracing::warn!(webhook = %self.id, "deliveries start over: the delivery cursor was not authentic");
+        self.context.deliveries.forget(&self.stream).await?;
+        self.refused_cursor = None;
+        Ok(CursorWriter::open(&self.recorder, self.stream.clone(), webhook).await?)
+    }
+
+    /// Whether the cursor is beyond the end of the log, or was found there before: then events that the log
+    /// has now are not those that were delivered, and where to continue is unknown.
     async fn hold_if_ahead_of_log(&self, writer: &mut CursorWriter) -> Result<bool, DeliveryError> {
         if writer.cursor.ahead_of_log.is_some() {
             return Ok(true);
@@ -289,8 +306,8 @@ impl DeliveryWorker {
                     () = sleep_until(retry_at) => {}
                 }
             }
-            // Read after the page, and missing no event of the owner: no event is sent that follows the loss of
-            // the owner's authorization. It does not matter how far the read model is otherwise.
+            // Read after the page, and missing no event of the owner: no event is sent that follows the loss
+            // of the owner's authorization. It does not matter how far the read model is otherwise.
             if owner_checked.is_none_or(|at| at.elapsed() > CHECK_VALIDITY) {
                 match self.context.may_own(owner).await? {
                     Some(true) => *owner_checked = Some(Instant::now()),
@@ -326,8 +343,8 @@ impl DeliveryWorker {
         }
     }
 
-    /// Suspends the webhook: it gets no delivery until it is resumed. If it was resumed since `webhook` was read,
-    /// as during a long attempt, delivery continues.
+    /// Suspends the webhook: it gets no delivery until it is resumed. If it was resumed since `webhook` was
+    /// read, as during a long attempt, delivery continues.
     async fn suspend(
         &self,
         webhook: &ActiveWebhook,

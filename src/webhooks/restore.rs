@@ -1,7 +1,8 @@
-//! Resets delivery cursors after the log was restored from a backup.
+//! Operations on the delivery cursors of all webhooks: they are reset after the log was restored from a
+//! backup, and authenticated after an upgrade.
 
 use domain::WebhookEvent;
-use store::{DeliveryProgress, EventQuery, Position, StoreError, WriteError};
+use store::{DeliveryProgress, Envelope, EventQuery, Position, StoreError, WriteError};
 
 use super::delivery_context::DeliveryContext;
 use super::delivery_cursor::DeliveryCursor;
@@ -10,8 +11,41 @@ use super::delivery_cursor::DeliveryCursor;
 const PAGE_SIZE: usize = 500;
 
 impl DeliveryContext {
-    /// Moves the cursors that are beyond the end of the log back to it; returns how many. Webhooks are found in
-    /// the log: the read model may be beyond its end as well. A damaged cursor is left as it is.
+    /// Writes the cursors of all webhooks again, so that those of an earlier release are authenticated.
+    /// Another node may be delivering: it writes its cursors itself.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the database fails.
+    pub(crate) async fn sign_cursors(&self) -> Result<(), StoreError> {
+        let head = self.store.head().await?.position;
+        let mut after = Position::START;
+        loop {
+            let registrations = self.registrations(after, head).await?;
+            for registration in &registrations {
+                let Some(stored) = self.deliveries.progress(&registration.stream).await? else { continue };
+                let next = DeliveryProgress { revision: stored.revision + 1, ..stored };
+                match self.deliveries.record(&registration.stream, &next, &[]).await {
+                    Ok(()) | Err(WriteError::Conflict) => {}
+                    Err(WriteError::Store(error)) => return Err(error),
+                }
+            }
+            match registrations.last() {
+                Some(last) if registrations.len() == PAGE_SIZE => after = last.position,
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// The registrations of webhooks between two positions, at most [`PAGE_SIZE`].
+    async fn registrations(&self, after: Position, until: Position) -> Result<Vec<Envelope>, StoreError> {
+        let types = vec![WebhookEvent::REGISTERED.to_owned()];
+        let query =
+            EventQuery { after, until: Some(until), limit: PAGE_SIZE, types, ..EventQuery::default() };
+        self.store.read_sealed(&query).await
+    }
+
+    /// Moves the cursors that are beyond the end of the log back to it; returns how many. Webhooks are found
+    /// in the log: the read model may be beyond its end as well. A damaged cursor is left as it is.
     ///
     /// # Errors
     /// [`WriteError::Conflict`] if a service delivers meanwhile.
@@ -19,10 +53,7 @@ impl DeliveryContext {
         let head = self.store.head().await?.position;
         let (mut after, mut reset) = (Position::START, 0);
         loop {
-            let types = vec![WebhookEvent::REGISTERED.to_owned()];
-            let query =
-                EventQuery { after, until: Some(head), limit: PAGE_SIZE, types, ..EventQuery::default() };
-            let registrations = self.store.read_sealed(&query).await?;
+            let registrations = self.registrations(after, head).await?;
             for registration in &registrations {
                 let Some(stored) = self.deliveries.progress(&registration.stream).await? else { continue };
                 let Some(next) = reset_progress(&stored, head)? else { continue };

@@ -108,7 +108,9 @@ impl DeliveryContext {
     pub(crate) async fn is_stalled(&self, state: &WebhookState) -> bool {
         match timeout(CURSOR_READ_TIMEOUT, self.status(state)).await {
             Ok(Ok(Some(status))) => {
-                status.failing.is_some() || status.state == DeliveryState::AheadOfLog.as_str()
+                let stalled =
+                    [DeliveryState::AheadOfLog, DeliveryState::Unreadable].map(DeliveryState::as_str);
+                status.failing.is_some() || stalled.contains(&status.state)
             }
             Ok(Ok(None)) => false,
             Ok(Err(_)) | Err(_) => true,

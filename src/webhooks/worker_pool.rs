@@ -186,8 +186,17 @@ impl<'a> WorkerPool<'a> {
         let (notify, version) = watch::channel(version);
         let (context, sender, stop) = (self.context.clone(), self.sender.clone(), self.stop.clone());
         let (state, recorder) = (SharedState::default(), self.recorder.clone());
-        let worker =
-            DeliveryWorker { id, stream, context, sender, recorder, version, state: state.clone(), stop };
+        let worker = DeliveryWorker {
+            id,
+            stream,
+            context,
+            sender,
+            recorder,
+            version,
+            state: state.clone(),
+            stop,
+            refused_cursor: None,
+        };
         let task = AbortOnDropHandle::new(tokio::spawn(worker.run()));
         self.running.insert(id, RunningWorker { version: notify, state, task, since: Instant::now() });
         Ok(())

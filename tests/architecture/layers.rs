@@ -7,17 +7,32 @@ use crate::imports::Crate;
 use crate::{relative, root};
 
 /// Each folder (or file) of `src`, and the others that it may import.
-const FOLDERS: [(&str, &[&str]); 10] = [
+const FOLDERS: [(&str, &[&str]); 11] = [
     ("config", &[]),
     ("crypto", &["config"]),
+    ("authority", &[]),
     ("cloud_event", &[]),
-    ("command", &[]),
+    ("command", &["authority"]),
     ("query", &[]),
     ("export", &["cloud_event"]),
     ("webhooks", &["cloud_event", "command", "config", "query"]),
     ("app", &["command", "config", "crypto", "query", "webhooks"]),
     ("http", &["app", "cloud_event", "command", "config", "crypto", "query", "webhooks"]),
-    ("cli", &["app", "cloud_event", "command", "config", "crypto", "export", "http", "query", "webhooks"]),
+    (
+        "cli",
+        &[
+            "app",
+            "authority",
+            "cloud_event",
+            "command",
+            "config",
+            "crypto",
+            "export",
+            "http",
+            "query",
+            "webhooks",
+        ],
+    ),
 ];
 
 /// Libraries that belong to one concern, and the folders that may name them.

@@ -60,8 +60,9 @@ impl Registrations {
         let env = Env::system();
         let database = Database::connect(scratch.settings()).await?;
         let store = EventStore::open(database.log, MasterKey::generate(&env), env.clone()).await?;
-        let sources =
-            ProjectionContext { events: store.clone(), rows: database.rows, leases: database.leases };
+        // As the service does: rows carry authentication codes.
+        let rows = store.authenticate_rows(database.rows);
+        let sources = ProjectionContext { events: store.clone(), rows, leases: database.leases };
         let generator = UserGenerator {
             request_id: env.uuid().hyphenated().to_string().into(),
             users: UserCommands::new(store.clone(), env),

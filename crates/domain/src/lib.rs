@@ -10,14 +10,16 @@
 //! 3. [`system`]: the stream of the whole deployment: the active administrators, the last of whom cannot be
 //!    removed, and the events that projections skip;
 //! 4. [`webhook`]: the webhook aggregate;
-//! 5. [`payload`]: the stored form of an event, with personal data separated;
-//! 6. `upcast`: upcasters: how events of earlier releases are converted to the current layout.
+//! 5. [`authority`]: which roles an actor needs for an event, and which ones users hold;
+//! 6. [`payload`]: the stored form of an event, with personal data separated;
+//! 7. `upcast`: upcasters: how events of earlier releases are converted to the current layout.
 //!
 //! The functions `decide`, `evolve` and `fold` exist once per aggregate and are called by its name:
 //! `user::decide`, `system::evolve`. All types are re-exported at the root of the crate.
 
 #![warn(missing_docs)]
 
+pub mod authority;
 mod event_types;
 mod fields;
 pub mod payload;
@@ -30,6 +32,7 @@ pub mod webhook;
 #[cfg(test)]
 mod samples;
 
+pub use authority::{Authority, WEBHOOK_OWNER_ROLES, is_permitted, required_roles};
 pub use event_types::{current_event_type, known_event_types, known_schemas, stored_event_types};
 pub use payload::{DecodeError, DecodeProblem, EventPayload};
 pub use system::{

@@ -55,6 +55,8 @@ pub enum Guard {
     NotErased(StreamId),
     /// No stream owns the claim.
     Unclaimed(Claim),
+    /// The stream is at this version before the append.
+    AtVersion(StreamId, u64),
 }
 
 /// The part of an append that concerns one stream.

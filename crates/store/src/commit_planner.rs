@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::append::{AppendError, AppendResult, Appended};
+use crate::append::{AppendError, AppendResult, Appended, ExpectedVersion};
 use crate::canonical::canonical_event;
 use crate::checkpoint::Signer;
 use crate::error::{Corruption, StoreError};
@@ -85,7 +85,7 @@ impl Batch {
     #[must_use]
     pub fn streams(&self) -> Vec<StreamId> {
         let guarded = self.guards().filter_map(|guard| match guard {
-            PreparedGuard::NotErased(stream) => Some(stream),
+            PreparedGuard::NotErased(stream) | PreparedGuard::AtVersion(stream, _) => Some(stream),
             PreparedGuard::Unclaimed(..) => None,
         });
         let names: BTreeSet<_> = self.writes().map(|write| &write.stream).chain(guarded).collect();
@@ -99,7 +99,7 @@ impl Batch {
         let written = self.writes().flat_map(|write| [taken(write), write.release.clone()].concat());
         let guarded = self.guards().filter_map(|guard| match guard {
             PreparedGuard::Unclaimed(_, claim) => Some(*claim),
-            PreparedGuard::NotErased(_) => None,
+            PreparedGuard::NotErased(_) | PreparedGuard::AtVersion(..) => None,
         });
         let claims: BTreeSet<_> = written.chain(guarded).collect();
         claims.into_iter().collect()
@@ -222,13 +222,9 @@ impl BatchState {
 
     fn record_result(&mut self, append: &PreparedAppend) {
         if let (Some(key), Some(write)) = (append.idempotency, append.writes.first()) {
-            let result = RecordedResult {
-                request: key.request,
-                stream: write.stream.clone(),
-                version: self.version(&write.stream),
-                position: self.head.position,
-                at: self.at,
-            };
+            let version = self.version(&write.stream);
+            let (stream, position) = (write.stream.clone(), self.head.position);
+            let result = RecordedResult::new(&key, stream, version, position, self.at);
             self.recorded_results.insert(key.hash(), result.clone());
             self.results_to_record.push((key.hash(), result));
         }
@@ -287,7 +283,8 @@ impl BatchState {
         Ok(())
     }
 
-    /// Guards hold after the append: a claim that it frees is free, and a stream that it erases is erased.
+    /// Guards on claims and erasures hold after the append: a claim that it frees is free, and a stream that
+    /// it erases is erased. Guards on versions hold before it.
     fn check_guards(&self, append: &PreparedAppend) -> Result<(), AppendError> {
         let is_erased = |stream: &StreamId| self.keys.get(stream) == Some(&KeyEntry::Erased);
         let erases =
@@ -300,10 +297,19 @@ impl BatchState {
                 PreparedGuard::Unclaimed(kind, claim) if self.is_claimed_after(append, claim) => {
                     return Err(AppendError::ClaimTaken { kind });
                 }
+                PreparedGuard::AtVersion(stream, version) => self.check_version(stream, *version)?,
                 PreparedGuard::NotErased(_) | PreparedGuard::Unclaimed(..) => {}
             }
         }
         Ok(())
+    }
+
+    fn check_version(&self, stream: &StreamId, version: u64) -> Result<(), AppendError> {
+        let (expected, actual) = (ExpectedVersion::version(version), self.version(stream));
+        if expected.holds(actual) {
+            return Ok(());
+        }
+        Err(AppendError::Conflict { stream: stream.clone(), expected, actual })
     }
 
     fn is_claimed_after(&self, append: &PreparedAppend, claim: &ClaimHash) -> bool {

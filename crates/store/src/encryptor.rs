@@ -95,6 +95,7 @@ impl Encryptor {
     fn guard(&self, guard: &Guard) -> PreparedGuard {
         match guard {
             Guard::NotErased(stream) => PreparedGuard::NotErased(stream.clone()),
+            Guard::AtVersion(stream, version) => PreparedGuard::AtVersion(stream.clone(), *version),
             Guard::Unclaimed(claim) => PreparedGuard::Unclaimed(claim.kind, self.claim(claim)),
         }
     }

@@ -13,6 +13,8 @@ use uuid::Uuid;
 use crate::append::{Append, AppendError, Appended, Claim, ExpectedVersion};
 use crate::backend::{Backend, EventQuery, FORMAT, Genesis};
 use crate::checkpoint::Signer;
+use crate::deliveries::DeliveryStore;
+use crate::delivery_authentication::{AcceptsUnsigned, AuthenticatedDeliveries};
 use crate::encryptor::Encryptor;
 use crate::env::Env;
 use crate::error::{Corruption, InternalError, StoreError};
@@ -26,6 +28,8 @@ use crate::metrics::Metrics;
 use crate::progress::StoreProgress;
 use crate::read::{check_contiguous, unseal};
 use crate::rotation::{CLAIMS, SIGNING, check_masters, owner, service_key};
+use crate::row_authentication::{AuthenticatedRows, RowKey};
+use crate::rows::ReadModelStore;
 use crate::writer::Writer;
 
 /// How often an append is encrypted: again if another process gives the stream a data key, or rotates the
@@ -102,9 +106,9 @@ impl EventStore {
         self.identity
     }
 
-    /// Raises the epoch: the log was restored from a backup. The new one is not below the time in seconds since
-    /// 1970, so that two restores of the same backup do not get the same. Processes that have opened the log
-    /// before keep the old one.
+    /// Raises the epoch: the log was restored from a backup. The new one is not below the time in seconds
+    /// since 1970, so that two restores of the same backup do not get the same. Processes that have opened
+    /// the log before keep the old one.
     ///
     /// # Errors
     /// [`StoreError`] if it cannot be written.
@@ -235,8 +239,8 @@ impl EventStore {
         if known.position >= position { Ok(known) } else { self.head().await }
     }
 
-    /// Confirms that reads which begin from now on return the newest data: that no deposed primary answers them
-    /// which does not know that it was deposed.
+    /// Confirms that reads which begin from now on return the newest data: that no deposed primary answers
+    /// them which does not know that it was deposed.
     ///
     /// # Errors
     /// [`StoreError`] if no server can confirm that it is current.
@@ -333,7 +337,8 @@ impl EventStore {
     }
 
     /// The position of the first event of a stream that is newer than `version` and comes after `applied`, if
-    /// there is one. An event that a projection skipped is none: its position was applied, its version was not.
+    /// there is one. An event that a projection skipped is none: its position was applied, its version was
+    /// not.
     ///
     /// # Errors
     /// [`StoreError`] if it cannot be read.
@@ -375,6 +380,39 @@ impl EventStore {
     #[must_use]
     pub fn since_heartbeat(&self) -> Option<Duration> {
         self.backend.since_heartbeat()
+    }
+
+    /// The read models of the same database, with row authentication: rows that were changed in the database
+    /// are refused.
+    #[must_use]
+    pub fn authenticate_rows(&self, rows: Arc<dyn ReadModelStore>) -> Arc<dyn ReadModelStore> {
+        let key = RowKey::derive(&self.encryptor.claims);
+        Arc::new(AuthenticatedRows::new(rows, key, self.metrics().tampering().clone()))
+    }
+
+    /// The delivery cursors of the same database, authenticated: cursors that were planted in the database
+    /// are refused. `accepts_unsigned` says whether cursors of an earlier release are still accepted.
+    #[must_use]
+    pub fn authenticate_deliveries(
+        &self,
+        deliveries: Arc<dyn DeliveryStore>,
+        accepts_unsigned: AcceptsUnsigned,
+    ) -> Arc<dyn DeliveryStore> {
+        let tampering = self.metrics().tampering().clone();
+        let claims = &self.encryptor.claims;
+        Arc::new(AuthenticatedDeliveries::new(deliveries, claims, accepts_unsigned, tampering))
+    }
+
+    /// Counts and logs a row that is not the one that the log implies, and returns the error for it.
+    #[must_use]
+    pub fn row_tampered(&self, table: &str, key: &str) -> StoreError {
+        self.metrics().tampering().row_tampered(table, key)
+    }
+
+    /// Counts and logs a row that the log implies and the table lacks, and returns the error for it.
+    #[must_use]
+    pub fn row_missing(&self, table: &str, key: &str) -> StoreError {
+        self.metrics().tampering().row_missing(table, key)
     }
 
     /// The counters of appends since this log was opened.

@@ -17,8 +17,9 @@
 //!
 //! Beside that path: [`tiles`] and [`verify`] prove and check the log, [`rotation`] replaces the master key,
 //! and [`metrics`] counts. Read models are stored through the port in [`rows`], with [`versions`] and a
-//! [`rows_digest`]; [`lease`] is the port under [`leader_election`], and [`deliveries`] that of webhook
-//! cursors. [`memory`] implements every port as the reference, and `conformance` tests every backend.
+//! [`rows_digest`], and authenticated by `row_authentication`, as delivery cursors are by
+//! `delivery_authentication`; [`lease`] is the port under [`leader_election`], and [`deliveries`] that of
+//! webhook cursors. [`memory`] implements every port as the reference, and `conformance` tests every backend.
 //!
 //! What does not belong here: the meaning of events (the `domain` crate), and concrete databases
 //! (`store-mongo`, `store-sqlite`).
@@ -36,6 +37,7 @@ pub mod commit_planner;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod deliveries;
+mod delivery_authentication;
 mod encryptor;
 pub mod env;
 pub mod error;
@@ -59,6 +61,7 @@ mod prepared;
 pub mod progress;
 mod read;
 pub mod rotation;
+mod row_authentication;
 pub mod rows;
 pub mod rows_digest;
 pub mod tiles;
@@ -69,6 +72,7 @@ mod writer;
 pub use append::{Append, AppendError, Appended, Claim, ExpectedVersion, Guard, StreamWrite};
 pub use backend::{Backend, EventQuery, FIRST_EPOCH};
 pub use deliveries::{Attempt, DeliveryProgress, DeliveryRecord, DeliveryStore};
+pub use delivery_authentication::AcceptsUnsigned;
 pub use env::{Clock, Entropy, Env};
 pub use error::{Corruption, InternalError, KeyOwner, MissingKey, RefusalReason, StoreError, WriteError};
 pub use event::{Envelope, NewEvent, PersonalData, Position, StoredEvent, StreamId};
@@ -81,10 +85,11 @@ pub use lag::ProjectionLag;
 pub use leader_election::{LeaderElection, LeaderReport, LeadershipEnd, LeadershipStatus};
 pub use lease::{Lease, LeaseStore};
 pub use log_time::{ClockJump, CommitTime, DatabaseClock, LogClock};
-pub use metrics::{AppendOutcome, Metrics, RetryCounter, RetryReason};
+pub use metrics::{AppendOutcome, Metrics, RetryCounter, RetryReason, TamperingCounter};
 pub use page::Page;
 pub use progress::{ProgressTracker, StoreProgress};
 pub use rotation::Rotation;
+pub use row_authentication::{MAC, without_mac};
 pub use rows::{
     Column, ColumnKind, ProjectionCheckpoint, ReadModelStore, Row, RowChange, RowPage, Table, TableSchema,
     TableWrite,

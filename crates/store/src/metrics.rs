@@ -35,6 +35,30 @@ pub struct Metrics {
     commit_seconds: Histogram,
     appends: Labelled,
     retries: RetryCounter,
+    tampering: TamperingCounter,
+}
+
+/// Counts stored records that were refused because they are not authentic: they were changed in the database.
+/// Clones share it.
+#[derive(Clone, Debug)]
+pub struct TamperingCounter(Labelled);
+
+impl Default for TamperingCounter {
+    fn default() -> Self {
+        Self(labelled("record", ["row", "delivery_cursor"]))
+    }
+}
+
+impl TamperingCounter {
+    pub(crate) fn count(&self, record: &'static str) {
+        self.0.get_or_create(&[("record", record)]).inc();
+    }
+
+    /// How many records of that kind were refused.
+    #[must_use]
+    pub fn counted(&self, record: &'static str) -> u64 {
+        self.0.get_or_create(&[("record", record)]).get()
+    }
 }
 
 /// The outcome of an append, as reported to its caller.
@@ -93,6 +117,7 @@ impl Metrics {
             commit_seconds: Histogram::new(exponential_buckets(0.0005, 2.0, COMMIT_BOUNDS)),
             appends: labelled(AppendOutcome::LABEL, AppendOutcome::ALL.map(AppendOutcome::name)),
             retries,
+            tampering: TamperingCounter::default(),
         }
     }
 
@@ -108,6 +133,14 @@ impl Metrics {
         registry.register("aegis_append_commit_seconds", seconds, self.commit_seconds.clone());
         let retries = "Retried transactions by the error of the database";
         registry.register("aegis_transaction_retries", retries, self.retries.0.clone());
+        let tampered = "Stored records that were refused because they are not authentic";
+        registry.register("aegis_tampered_records", tampered, self.tampering.0.clone());
+    }
+
+    /// The counter of records that are not authentic.
+    #[must_use]
+    pub fn tampering(&self) -> &TamperingCounter {
+        &self.tampering
     }
 
     /// The number of queued appends.

@@ -36,6 +36,7 @@ impl PreparedAppend {
 pub(crate) enum PreparedGuard {
     NotErased(StreamId),
     Unclaimed(&'static str, ClaimHash),
+    AtVersion(StreamId, u64),
 }
 
 /// A stream write with personal data encrypted and claims hashed.

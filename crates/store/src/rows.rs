@@ -64,7 +64,7 @@ impl Table {
 }
 
 /// A column of a table.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Column {
     /// The name; where the API shows the field, the same as there.
     pub name: &'static str,

@@ -13,6 +13,10 @@ impl Projection for FixedUsers {
         Users.name()
     }
 
+    fn version(&self) -> u32 {
+        Users.version()
+    }
+
     fn schema(&self) -> &'static TableSchema {
         Users.schema()
     }
@@ -47,7 +51,7 @@ impl Projection for UsersV2 {
     }
 
     fn version(&self) -> u32 {
-        2
+        Users.version() + 1
     }
 
     fn schema(&self) -> &'static TableSchema {
@@ -85,7 +89,7 @@ impl Projection for UsersV3 {
     }
 
     fn version(&self) -> u32 {
-        3
+        Users.version() + 2
     }
 
     fn schema(&self) -> &'static TableSchema {

@@ -7,13 +7,19 @@ mod row;
 pub use row::{UnreadableRow, UserRow};
 
 use domain::UserId;
-use store::{Column, ColumnKind, Envelope, Row, StoredEvent, TableSchema};
+use store::{Column, ColumnKind, Envelope, MAC, Row, StoredEvent, TableSchema, without_mac};
 
 use crate::projection::{PoisonEvent, Projection};
+use crate::unauthenticated::Unauthenticated;
 
-static SCHEMA: TableSchema = TableSchema { columns: &COLUMNS, indexes: &["email_key", "username_key"] };
+static SCHEMA: TableSchema = TableSchema { columns: COLUMNS, indexes: INDEXES };
+static UNAUTHENTICATED: Unauthenticated<Users> = Unauthenticated {
+    current: Users,
+    schema: &TableSchema { columns: without_mac(COLUMNS), indexes: INDEXES },
+};
 
-static COLUMNS: [Column; 12] = [
+const INDEXES: &[&str] = &["email_key", "username_key"];
+const COLUMNS: &[Column] = &[
     Column { name: "id", kind: ColumnKind::Text },
     Column { name: "email", kind: ColumnKind::Text },
     Column { name: "username", kind: ColumnKind::Text },
@@ -26,6 +32,7 @@ static COLUMNS: [Column; 12] = [
     Column { name: "version", kind: ColumnKind::Integer },
     Column { name: "tokens_from", kind: ColumnKind::Integer },
     Column { name: "position", kind: ColumnKind::Integer },
+    MAC,
 ];
 
 /// The projection.
@@ -37,12 +44,20 @@ impl Projection for Users {
         "users"
     }
 
+    fn version(&self) -> u32 {
+        2
+    }
+
     fn schema(&self) -> &'static TableSchema {
         &SCHEMA
     }
 
     fn key(&self, event: &Envelope) -> Option<String> {
         UserId::from_stream(event.stream.as_str()).map(|id| id.to_string())
+    }
+
+    fn stream_of(&self, key: &str) -> Option<String> {
+        UserId::parse(key).ok().map(|id| id.stream())
     }
 
     fn creates_row(&self, event: &Envelope) -> bool {
@@ -60,5 +75,9 @@ impl Projection for Users {
             return Err(PoisonEvent::new(event, &"it is no event of a user"));
         };
         Ok(fold::fold(row, id, &decoded, &event.envelope).map(|row| row.to_row()))
+    }
+
+    fn previous(&self) -> Option<&'static dyn Projection> {
+        Some(&UNAUTHENTICATED)
     }
 }

@@ -6,7 +6,9 @@ mod replay;
 
 use std::time::Duration;
 
-use store::{Position, ProjectionCheckpoint, RefusalReason, Row, RowPage, RowsDigest, StoreError, Table};
+use store::{
+    Corruption, Position, ProjectionCheckpoint, RefusalReason, Row, RowPage, RowsDigest, StoreError, Table,
+};
 
 use crate::context::ProjectionContext;
 use crate::lifecycle;
@@ -79,6 +81,9 @@ pub enum RowDifferenceKind {
         /// The first field that differs, in alphabetical order.
         field: String,
     },
+    /// The row does not carry its authentication code. Its fields are not compared.
+    #[error("is not authentic: it was changed in the database")]
+    Tampered,
 }
 
 impl RowDifferenceKind {
@@ -89,6 +94,7 @@ impl RowDifferenceKind {
             Self::Missing => "row_missing",
             Self::Unexpected => "row_unexpected",
             Self::Field { .. } => "row_differs",
+            Self::Tampered => "row_tampered",
         }
     }
 }
@@ -218,12 +224,19 @@ impl Verification {
         }
     }
 
-    async fn row_page(&self, after: Option<&str>) -> Result<RowPage, StoreError> {
-        let slice = self.projection.context.rows.row_page(&self.projection.table, after, PAGE).await?;
+    async fn row_page(&self, after: Option<&str>) -> Result<RowPage, VerifyError> {
+        let read = self.projection.context.rows.row_page(&self.projection.table, after, PAGE).await;
+        let slice = read.map_err(|error| match error {
+            StoreError::Corrupt(Corruption::RowTampered { key, .. }) => {
+                self.differs(&key, RowDifferenceKind::Tampered)
+            }
+            error => error.into(),
+        })?;
         if slice.checkpoint.rebuilds == self.begun.rebuilds {
             return Ok(slice);
         }
-        Err(RefusalReason::TableRebuilt { table: self.projection.table.name.to_string() }.into())
+        let rebuilt = RefusalReason::TableRebuilt { table: self.projection.table.name.to_string() };
+        Err(StoreError::from(rebuilt).into())
     }
 
     /// Compares the rows with keys above `after`, up to `until`.

@@ -8,6 +8,7 @@ use store::checkpoint::SignedHead;
 use store::{Finding, FindingKind, Position, Verified, VerifyError};
 
 use super::export_proof::{ExportProof, read, read_key};
+use crate::authority;
 use crate::cli::error::{CliError, CliResult, VerificationFailure};
 use crate::cli::output::Output;
 use crate::cli::progress::ProgressReporter;
@@ -63,6 +64,10 @@ pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Outp
     let verified = session.services.proofs.verify(claim_change, since.as_ref(), &mut on_progress).await;
     progress.finish();
     let verified = verified.map_err(|error| match error {
+        VerifyError::Found(finding) => VerificationFailure::Log(finding).into(),
+        VerifyError::Store(error) => CliError::from(error),
+    })?;
+    authority::verify(&session.services.store).await.map_err(|error| match error {
         VerifyError::Found(finding) => VerificationFailure::Log(finding).into(),
         VerifyError::Store(error) => CliError::from(error),
     })?;

@@ -5,7 +5,7 @@ use std::error::Error;
 
 use domain::{Rejection, WebhookRejection, WebhookSlot};
 use projections::ChangeError;
-use store::{AppendError, StoreError, VersionError};
+use store::{AppendError, Corruption, StoreError, VersionError};
 
 use super::{ApiError, Loc};
 use crate::command::{CommandError, SkipError};
@@ -32,6 +32,9 @@ impl From<StoreError> for ApiError {
             // Another node may have the key, and an operator can add it to this one.
             StoreError::Unavailable { .. } | StoreError::KeyMissing(_) => {
                 Self::Unavailable(error.to_string())
+            }
+            StoreError::Corrupt(Corruption::RowTampered { .. } | Corruption::RowMissing { .. }) => {
+                Self::RowTampered(error.to_string())
             }
             StoreError::Corrupt(_) | StoreError::Refused(_) | StoreError::Internal(_) => {
                 Self::internal(&error)
@@ -72,6 +75,7 @@ impl From<CommandError> for ApiError {
                 Self::Conflict { code: "too_many_replays", detail: rejection.to_string() }
             }
             CommandError::LastAdministrator(_) => Self::LastAdministrator,
+            CommandError::Unauthorized { .. } => Self::Forbidden,
             CommandError::VersionMismatch { .. } => Self::VersionMismatch,
             CommandError::Contended(_) => Self::Busy(error.to_string()),
             CommandError::Append(error) => error.into(),

@@ -83,6 +83,8 @@ pub(crate) enum ApiError {
     ClockJumped(String),
     /// The read model lags behind the log.
     ProjectionBehind(String),
+    /// A row of a read model was changed in the database; an operator has to rebuild it.
+    RowTampered(String),
     /// A queue or a limit is exhausted.
     Busy(String),
     /// The caller has too many event streams and long polls open.
@@ -170,6 +172,7 @@ impl ApiError {
             | Self::OutcomeUnknown(cause)
             | Self::ClockJumped(cause)
             | Self::ProjectionBehind(cause)
+            | Self::RowTampered(cause)
             | Self::Busy(cause)
             | Self::Internal(cause) => Some(cause),
             _ => None,
@@ -220,6 +223,7 @@ impl ApiError {
             Self::OutcomeUnknown(_) => (S::SERVICE_UNAVAILABLE, "outcome_unknown"),
             Self::ClockJumped(_) => (S::SERVICE_UNAVAILABLE, "clock_jumped"),
             Self::ProjectionBehind(_) => (S::SERVICE_UNAVAILABLE, "projection_behind"),
+            Self::RowTampered(_) => (S::SERVICE_UNAVAILABLE, "row_tampered"),
             Self::Busy(_) => (S::SERVICE_UNAVAILABLE, "busy"),
             Self::TooManyReaders => (S::TOO_MANY_REQUESTS, "too_many_readers"),
             Self::TooManyWebhookRequests { .. } => (S::TOO_MANY_REQUESTS, "too_many_requests"),
@@ -270,6 +274,10 @@ impl ApiError {
             }
             Self::ClockJumped(_) => "The clock of the service is wrong; nothing was done",
             Self::ProjectionBehind(_) => "The read model is behind the event log; try again in a moment",
+            Self::RowTampered(_) => {
+                "The stored data was changed outside the service; trying again does not help before an operator has \
+                 restored it"
+            }
             Self::Busy(_) => "The service is busy; try again in a moment",
             Self::TooManyReaders => "You follow the log 100 times already; end one of those first",
             Self::TooManyWebhookRequests { .. } => {
@@ -289,7 +297,8 @@ impl IntoResponse for ApiError {
         if matches!(self, Self::NotAuthenticated) {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
+        let is_temporary = !matches!(self, Self::RowTampered(_));
+        if is_temporary && matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             headers.insert(header::RETRY_AFTER, self.retry_after());
         }
         response.extensions_mut().insert(self);

@@ -39,6 +39,16 @@ impl CurrentUser {
         Ok(Self { row })
     }
 
+    /// The caller with the roles that the log confirms. A row can be out of date without showing it, if an
+    /// older one was put back into the database.
+    pub(crate) async fn confirmed(mut self, app: &App) -> Result<Self, ApiError> {
+        if !self.row.roles.is_empty() {
+            let logged = app.services()?.users.roles(self.row.id).await?;
+            self.row.roles.retain(|role| logged.contains(role));
+        }
+        Ok(self)
+    }
+
     pub(crate) fn has(&self, role: Role) -> bool {
         self.row.roles.contains(&role)
     }
@@ -75,6 +85,8 @@ macro_rules! callers_with_role {
 
             async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, ApiError> {
                 let user = CurrentUser::from_request_parts(parts, state).await?;
+                let confirmed = user.confirmed(&state.app);
+                let user = TimeLimit::of(&parts.extensions).read("the caller's roles", confirmed).await?;
                 let is_allowed = $roles.iter().any(|role| user.has(*role));
                 is_allowed.then_some(Self(user)).ok_or(ApiError::Forbidden)
             }
@@ -137,7 +149,7 @@ impl EventReader {
 
     /// Checks the authorization of the same caller again.
     pub(crate) async fn reauthorize(&mut self, app: &App) -> Result<(), ApiError> {
-        let user = CurrentUser::from_token(app, &self.token).await?;
+        let user = CurrentUser::from_token(app, &self.token).await?.confirmed(app).await?;
         *self = Self::new(&user, self.token.clone())?;
         Ok(())
     }
@@ -159,6 +171,8 @@ impl FromRequestParts<HttpState> for EventReader {
 
     async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, ApiError> {
         let user = CurrentUser::from_request_parts(parts, state).await?;
+        let confirmed = user.confirmed(&state.app);
+        let user = TimeLimit::of(&parts.extensions).read("the caller's roles", confirmed).await?;
         let token = bearer(&parts.headers)?.to_owned();
         Self::new(&user, token)
     }

@@ -8,6 +8,7 @@ use mongodb::Client;
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Document, doc};
 use rusqlite::Connection;
+use serde_json::Value;
 use tempfile::TempDir;
 
 /// The database of one test, deleted with the last clone.
@@ -18,6 +19,12 @@ enum Backend {
     Sqlite(TempDir),
     Mongo(testkit::TestDatabase),
     Server { url: String },
+}
+
+/// A stored row.
+pub(crate) enum SavedRow {
+    Mongo(Document),
+    Sqlite(Vec<rusqlite::types::Value>),
 }
 
 impl Store {
@@ -88,6 +95,110 @@ impl Store {
             self.connection().execute(&statement, [username, email]).unwrap().try_into().unwrap()
         };
         assert_eq!(changed, 1, "the row of {email} in {table}");
+    }
+
+    /// Changes a column of the row with that key directly, and returns its former value.
+    pub(crate) async fn set_by_hand(&self, table: &str, id: &str, column: &str, value: Value) -> Value {
+        if let Some(database) = self.mongo_database().await {
+            let (rows, by_id) = (database.collection::<Document>(table), doc! { "_id": id });
+            let before = rows.find_one(by_id.clone()).await.unwrap().expect("the row");
+            let set = doc! { "$set": { column: mongodb::bson::serialize_to_bson(&value).unwrap() } };
+            rows.update_one(by_id, set).await.unwrap();
+            return serde_json::to_value(before.get(column)).unwrap();
+        }
+        let (connection, key) = (self.connection(), if table.starts_with("users") { "id" } else { "day" });
+        let find = format!("SELECT {column} FROM {table} WHERE {key} = ?1");
+        let before =
+            connection.query_row(&find, [id], |row| row.get::<_, rusqlite::types::Value>(0)).unwrap();
+        let column_value = match &value {
+            Value::Number(number) => rusqlite::types::Value::Integer(number.as_i64().unwrap()),
+            Value::Bool(value) => rusqlite::types::Value::Integer((*value).into()),
+            Value::String(text) => rusqlite::types::Value::Text(text.clone()),
+            value => rusqlite::types::Value::Text(value.to_string()),
+        };
+        let update = format!("UPDATE {table} SET {column} = ?1 WHERE {key} = ?2");
+        assert_eq!(connection.execute(&update, rusqlite::params![column_value, id]).unwrap(), 1, "{table}");
+        match before {
+            rusqlite::types::Value::Integer(number) => number.into(),
+            rusqlite::types::Value::Text(text) => serde_json::from_str(&text).unwrap_or(Value::String(text)),
+            _ => Value::Null,
+        }
+    }
+
+    /// The stored row of a user.
+    pub(crate) async fn save_user_row(&self, table: &str, id: &str) -> SavedRow {
+        if let Some(database) = self.mongo_database().await {
+            let found = database.collection::<Document>(table).find_one(doc! { "_id": id }).await.unwrap();
+            return SavedRow::Mongo(found.unwrap());
+        }
+        let connection = self.connection();
+        let mut select = connection.prepare(&format!("SELECT * FROM {table} WHERE id = ?1")).unwrap();
+        let columns = select.column_count();
+        let row = select.query_row([id], |row| (0..columns).map(|column| row.get(column)).collect());
+        SavedRow::Sqlite(row.unwrap())
+    }
+
+    /// Replaces the stored row of a user with a saved one.
+    pub(crate) async fn restore_user_row(&self, table: &str, saved: &SavedRow) {
+        match saved {
+            SavedRow::Mongo(row) => {
+                let rows = self.mongo_database().await.unwrap().collection::<Document>(table);
+                let by_id = doc! { "_id": row.get_str("_id").unwrap() };
+                rows.replace_one(by_id, row).upsert(true).await.unwrap();
+            }
+            SavedRow::Sqlite(columns) => {
+                let values = vec!["?"; columns.len()].join(", ");
+                let replace = format!("INSERT OR REPLACE INTO {table} VALUES ({values})");
+                self.connection().execute(&replace, rusqlite::params_from_iter(columns)).unwrap();
+            }
+        }
+    }
+
+    /// Moves the delivery cursor of a webhook directly, as if it had delivered everything up to a position.
+    pub(crate) async fn plant_cursor(&self, stream: &str, position: u64) {
+        let moved = |state: &str| {
+            let mut state: Value = serde_json::from_str(state).unwrap();
+            state["position"] = position.into();
+            state.to_string()
+        };
+        if let Some(database) = self.mongo_database().await {
+            let cursors = database.collection::<Document>("delivery_progress");
+            let by_stream = doc! { "_id": stream };
+            let stored = cursors.find_one(by_stream.clone()).await.unwrap().expect("a cursor");
+            let set = doc! { "$set": { "state": moved(stored.get_str("state").unwrap()) } };
+            cursors.update_one(by_stream, set).await.unwrap();
+            return;
+        }
+        let connection = self.connection();
+        let select = "SELECT state FROM delivery_progress WHERE stream = ?1";
+        let state: String = connection.query_row(select, [stream], |row| row.get(0)).unwrap();
+        let update = "UPDATE delivery_progress SET state = ?1 WHERE stream = ?2";
+        assert_eq!(connection.execute(update, [moved(&state).as_str(), stream]).unwrap(), 1);
+    }
+
+    /// Makes the recorded results of all idempotency keys those of another stream, directly.
+    pub(crate) async fn plant_result(&self, stream: &str) {
+        let changed = if let Some(database) = self.mongo_database().await {
+            let results = database.collection::<Document>("idempotency");
+            let set = doc! { "$set": { "stream": stream } };
+            results.update_many(doc! {}, set).await.unwrap().modified_count
+        } else {
+            let statement = "UPDATE idempotency SET stream = ?1";
+            self.connection().execute(statement, [stream]).unwrap().try_into().unwrap()
+        };
+        assert_eq!(changed, 1, "recorded results");
+    }
+
+    /// Deletes the row of a user directly.
+    pub(crate) async fn delete_user_by_hand(&self, table: &str, id: &str) {
+        let deleted = if let Some(database) = self.mongo_database().await {
+            let rows = database.collection::<Document>(table);
+            rows.delete_one(doc! { "_id": id }).await.unwrap().deleted_count
+        } else {
+            let statement = format!("DELETE FROM {table} WHERE id = ?1");
+            self.connection().execute(&statement, [id]).unwrap().try_into().unwrap()
+        };
+        assert_eq!(deleted, 1, "the row {id} of {table}");
     }
 
     /// Damages the data key of a stream directly.

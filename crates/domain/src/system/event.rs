@@ -31,7 +31,7 @@ impl SystemEvent {
     pub(super) const ADMINISTRATOR_ADDED: &'static str = "AdministratorAdded";
     pub(super) const ADMINISTRATOR_REMOVED: &'static str = "AdministratorRemoved";
 
-    pub(super) const PROJECTION_EVENT_SKIPPED: &'static str = "ProjectionEventSkipped";
+    pub(crate) const PROJECTION_EVENT_SKIPPED: &'static str = "ProjectionEventSkipped";
 
     /// All event types of the stream `system`.
     pub const TYPES: &'static [&'static str] =

@@ -57,11 +57,11 @@ pub enum UserEvent {
 
 impl UserEvent {
     pub(super) const REGISTERED: &'static str = "UserRegistered";
-    pub(super) const IMPORTED: &'static str = "UserImported";
+    pub(crate) const IMPORTED: &'static str = "UserImported";
     pub(super) const DEACTIVATED: &'static str = "UserDeactivated";
-    pub(super) const REACTIVATED: &'static str = "UserReactivated";
-    pub(super) const ROLE_GRANTED: &'static str = "RoleGranted";
-    pub(super) const ROLE_REVOKED: &'static str = "RoleRevoked";
+    pub(crate) const REACTIVATED: &'static str = "UserReactivated";
+    pub(crate) const ROLE_GRANTED: &'static str = "RoleGranted";
+    pub(crate) const ROLE_REVOKED: &'static str = "RoleRevoked";
     pub(super) const ERASED: &'static str = "UserErased";
 
     /// All event types of a user.

@@ -94,7 +94,7 @@ impl WebhookEvent {
     pub(super) const RESUMED: &'static str = "WebhookResumed";
     pub(super) const REPLAY_REQUESTED: &'static str = "WebhookReplayRequested";
     pub(super) const REPLAYS_CANCELLED: &'static str = "WebhookReplaysCancelled";
-    pub(super) const DELETED: &'static str = "WebhookDeleted";
+    pub(crate) const DELETED: &'static str = "WebhookDeleted";
 
     /// All event types of a webhook.
     pub const TYPES: &'static [&'static str] = &[

@@ -25,13 +25,7 @@ pub async fn repeated_append_executes_once(harness: &Harness) {
     let key = key(&store, "k", "r");
     assert_eq!(store.recorded_result(&key).await.unwrap(), None);
     let first = store.append(&keyed(key, harness.write(&a, ExpectedVersion::NoStream))).await.unwrap();
-    let known = RecordedResult {
-        request: key.request,
-        stream: a.clone(),
-        version: 1,
-        position: first.position,
-        at: first.at,
-    };
+    let known = RecordedResult::new(&key, a.clone(), 1, first.position, first.at);
     // Neither the same command nor a different one executes under the same key.
     for write in [harness.write(&a, ExpectedVersion::NoStream), harness.write(&b, ExpectedVersion::NoStream)]
     {

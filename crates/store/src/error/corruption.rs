@@ -159,6 +159,38 @@ pub enum Corruption {
         /// Its name.
         table: String,
     },
+    /// A row of a read model does not carry its authentication code: it was changed in the database.
+    #[error(
+        "the row {key} of `{table}` is not authentic: it was changed in the database. Run `aegis projections \
+         verify` and rebuild the read model"
+    )]
+    RowTampered {
+        /// The table.
+        table: String,
+        /// The key of the row.
+        key: String,
+    },
+    /// The log has a row that the table lacks, though it has applied all events: it was deleted in the
+    /// database.
+    #[error(
+        "the row {key} of `{table}` is missing, though the log has it: it was deleted in the database. Run `aegis \
+         projections verify` and rebuild the read model"
+    )]
+    RowMissing {
+        /// The table.
+        table: String,
+        /// The key of the row.
+        key: String,
+    },
+    /// A delivery cursor does not carry its authentication code: it was changed in the database.
+    #[error(
+        "the delivery cursor of {stream} is not authentic: it was changed in the database, and may skip events. \
+         Nothing is delivered until the webhook is resumed; delivery then starts over where it was registered"
+    )]
+    CursorTampered {
+        /// The stream of the webhook.
+        stream: StreamId,
+    },
     /// A unique index rejected a write that the preconditions of the transaction had allowed.
     #[error(
         "{context}: the unique index {index} holds an unexpected entry; another program may have written to \
@@ -203,6 +235,9 @@ impl Corruption {
             Self::TilesMismatch { .. } => "tiles_mismatch",
             Self::TileSize { .. } => "tile_size",
             Self::TableDropped { .. } => "table_dropped",
+            Self::RowTampered { .. } => "row_tampered",
+            Self::RowMissing { .. } => "row_missing",
+            Self::CursorTampered { .. } => "cursor_tampered",
             Self::UniqueIndexViolation { .. } => "unique_index_violation",
             Self::DamagedFile { .. } => "damaged_file",
         }

@@ -186,6 +186,15 @@ pub enum FindingKind {
     /// A wrapped key names a master key that was not given. It was changed, or a master key was lost.
     #[error(transparent)]
     KeyMissing(#[from] MissingKey),
+    /// The actor did not hold a role that permits the event: the event was appended by means of a forged row,
+    /// or by a version that did not check the log.
+    #[error("{actor} held no role at this position that permits {event_type}")]
+    ActorUnauthorized {
+        /// The actor.
+        actor: String,
+        /// The type of the event.
+        event_type: String,
+    },
     /// A projection has applied events that are no longer in the log.
     #[error("the checkpoint of projection table `{table}` is ahead of the head, which is at position {head}")]
     ProjectionAheadOfLog {
@@ -236,6 +245,7 @@ impl FindingKind {
             Self::UndecodableEvent { .. } => "undecodable_event",
             Self::Corrupt(corruption) => corruption.code(),
             Self::KeyMissing(_) => "key_missing",
+            Self::ActorUnauthorized { .. } => "actor_unauthorized",
             Self::ProjectionAheadOfLog { .. } => "projection_ahead_of_log",
         }
     }

@@ -107,12 +107,8 @@ fn second_append_with_same_idempotency_key_is_a_duplicate() {
         plan.results
     );
     let result = |key: &str, name: &str, version, position| {
-        let request = idempotency(key).request;
-        let position = Position::new(position);
-        (
-            idempotency(key).hash(),
-            RecordedResult { request, stream: stream(name), version, position, at: now() },
-        )
+        let (key, position) = (idempotency(key), Position::new(position));
+        (key.hash(), RecordedResult::new(&key, stream(name), version, position, now()))
     };
     assert_eq!(plan.recorded_results, [result("key", "ada", 2, 5), result("other", "cy", 1, 6)]);
     assert_eq!(written(&plan), [(4, "ada", 2), (5, "bob", 2), (6, "cy", 1)]);
@@ -122,9 +118,7 @@ fn second_append_with_same_idempotency_key_is_a_duplicate() {
 fn expired_idempotency_key_can_be_used_again() {
     let recorded_at = |at| {
         let mut preconditions = log();
-        let request = idempotency("key").request;
-        let result =
-            RecordedResult { request, stream: stream("ada"), version: 1, position: Position::new(1), at };
+        let result = RecordedResult::new(&idempotency("key"), stream("ada"), 1, Position::new(1), at);
         preconditions.recorded_results.insert(idempotency("key").hash(), result);
         preconditions
     };

@@ -149,3 +149,29 @@ fn guarded_streams_and_claims_are_read_for_the_plan() {
     let batch = Batch::new(vec![append([change("ada", 1)]).guarded(guards)], now(), Arc::new(signer));
     assert_eq!((batch.streams(), batch.claims()), (vec![stream("ada"), stream("bob")], vec![claim("new")]));
 }
+
+#[test]
+fn guard_on_a_version_is_checked_against_the_state_before_the_append() {
+    let at = |name, version| PreparedGuard::AtVersion(stream(name), version);
+    let plan = plan_batch(
+        log(),
+        [
+            append([change("ada", 1)]).guarded([at("bob", 2)]),
+            append([change("ada", 1)]).guarded([at("bob", 1), at("new", 0)]),
+            append([change("bob", 1)]),
+            // An earlier append of the same batch has changed the stream.
+            append([change("ada", 2)]).guarded([at("bob", 1)]),
+            append([change("ada", 2)]).guarded([at("bob", 2)]),
+        ],
+    );
+    match &results(&plan)[..] {
+        [
+            Err(AppendError::Conflict { stream: guarded, actual: 1, .. }),
+            Ok((4, [2])),
+            Ok((5, [2])),
+            Err(AppendError::Conflict { stream: changed, actual: 2, .. }),
+            Ok((6, [3])),
+        ] => assert_eq!((guarded, changed), (&stream("bob"), &stream("bob"))),
+        wrong => panic!("{wrong:?}"),
+    }
+}

@@ -231,12 +231,11 @@ impl ApiError {
             Self::OutcomeUnknown(_) => (S::SERVICE_UNAVAILABLE, "outcome_unknown"),
             Self::ClockJumped(_) => (S::SERVICE_UNAVAILABLE, "clock_jumped"),
             Self::ProjectionBehind(_) => (S::SERVICE_UNAVAILABLE, "projection_behind"),
-            Self::Busy(_) => (S::SERVICE_UNAVAILABLE, "busy"),
+            Self::Busy(_) | Self::HashingQueueFull(_) => (S::SERVICE_UNAVAILABLE, "busy"),
             Self::TooManyReaders => (S::TOO_MANY_REQUESTS, "too_many_readers"),
             Self::TooManyWebhookRequests(_) => (S::TOO_MANY_REQUESTS, "too_many_requests"),
             Self::RateLimited(_) => (S::TOO_MANY_REQUESTS, "rate_limited"),
             Self::TooManyFailures(_) => (S::TOO_MANY_REQUESTS, "too_many_failures"),
-            Self::HashingQueueFull(_) => (S::SERVICE_UNAVAILABLE, "busy"),
             Self::Internal(_) => (S::INTERNAL_SERVER_ERROR, "internal"),
             Self::Other(status) => (*status, "http_error"),
         }

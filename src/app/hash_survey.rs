@@ -35,7 +35,9 @@ async fn survey(rows: &UserQueries) -> Result<HashSurvey, QueryError> {
     let (mut survey, mut after) = (HashSurvey::default(), None);
     loop {
         let page = rows.page(after, PAGE).await?;
-        page.iter().for_each(|row| survey.add(&row.password_hash));
+        for row in &page {
+            survey.add(&row.password_hash);
+        }
         match page.last() {
             Some(last) if page.len() == PAGE => after = Some(last.id),
             _ => return Ok(survey),

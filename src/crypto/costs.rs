@@ -101,7 +101,9 @@ mod tests {
     fn survey(counts: &[(u32, usize)]) -> HashSurvey {
         let mut survey = HashSurvey::default();
         for (memory, count) in counts {
-            (0..*count).for_each(|_| survey.add(&hash(*memory)));
+            for _ in 0..*count {
+                survey.add(&hash(*memory));
+            }
         }
         survey
     }
@@ -146,7 +148,9 @@ mod tests {
         let mut survey = HashSurvey::default();
         survey.add(&PasswordHash::new("$2b$12$bcrypt".to_owned()).unwrap());
         assert!(survey.0.is_empty());
-        (0..100).for_each(|number| survey.add(&hash(64 + number)));
+        for number in 0..100 {
+            survey.add(&hash(64 + number));
+        }
         assert_eq!(survey.0.len(), MAX_KINDS);
     }
 }

@@ -312,9 +312,9 @@ mod tests {
         assert_eq!(state.accounts.len(), MAX_ACCOUNTS - MAX_ACCOUNTS / 8);
         assert!(state.accounts.contains_key(&key(7)), "delayed accounts are forgotten last");
         state.accounts.insert(key(MAX_ACCOUNTS), Account::default());
-        (MAX_ACCOUNTS..2 * MAX_ACCOUNTS).for_each(|number| {
+        for number in MAX_ACCOUNTS..2 * MAX_ACCOUNTS {
             state.accounts.insert(key(number), Account::default());
-        });
+        }
         state.make_room(RETENTION);
         assert!(state.accounts.is_empty(), "failures are forgotten after a day");
     }

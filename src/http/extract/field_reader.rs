@@ -198,18 +198,24 @@ impl FieldReader {
 
 /// Removes secret fields at any depth; returns whether there were any.
 pub(crate) fn redact_secrets(value: &mut Value) -> bool {
+    let mut found = false;
     match value {
         Value::Object(members) => {
             let before = members.len();
             members.retain(|name, _| !SECRET_FIELDS.contains(&name.as_str()));
-            let found = members.len() < before;
-            members.values_mut().fold(found, |found, value| redact_secrets(value) || found)
+            found = members.len() < before;
+            for member in members.values_mut() {
+                found |= redact_secrets(member);
+            }
         }
         Value::Array(elements) => {
-            elements.iter_mut().fold(false, |found, value| redact_secrets(value) || found)
+            for element in elements {
+                found |= redact_secrets(element);
+            }
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
+    found
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ const FOLDERS: [(&str, &[&str]); 12] = [
 ];
 
 /// Libraries that belong to one concern, and the folders that may name them.
-const LIBRARIES: [(&str, &[&str]); 21] = [
+const LIBRARIES: [(&str, &[&str]); 22] = [
     ("mongodb", &[]),
     ("bson", &[]),
     ("rusqlite", &[]),

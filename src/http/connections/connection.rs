@@ -18,8 +18,10 @@ pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// For a connection without requests. It exceeds the idle timeout of proxies, commonly a minute, so that they
 /// do not reuse a connection that is being closed.
 pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
-/// How long a client may take nothing of an answer.
-pub(crate) const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client may take nothing of an answer on HTTP/2, where one connection has many.
+pub(crate) const STREAM_STALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// The same on HTTP/1. It leaves slow subscribers the time to read why their stream ends.
+pub(crate) const STALL_TIMEOUT: Duration = Duration::from_mins(1);
 /// The same while the server stops, and how long a connection without requests may stay open then.
 pub(crate) const STALL_TIMEOUT_AT_SHUTDOWN: Duration = Duration::from_secs(1);
 
@@ -167,7 +169,11 @@ impl Connection {
     /// Why the connection has to be closed now, if it has. Resets streams that are stalled.
     pub(super) fn check(&self, now: Instant, is_stopping: bool) -> Option<CloseReason> {
         let activity = self.activity();
-        let stall = if is_stopping { STALL_TIMEOUT_AT_SHUTDOWN } else { STALL_TIMEOUT };
+        let stall = match activity.protocol {
+            _ if is_stopping => STALL_TIMEOUT_AT_SHUTDOWN,
+            Some(Protocol::Http2) => STREAM_STALL_TIMEOUT,
+            Some(Protocol::Http1) | None => STALL_TIMEOUT,
+        };
         let is_over = |since: Option<Instant>, limit| since.is_some_and(|since| now >= since + limit);
         if is_over(activity.blocked_since, stall) {
             return Some(CloseReason::Stalled);

@@ -34,7 +34,7 @@ const AUTHORIZATION_RETRY: Duration = Duration::from_secs(1);
 /// The page size while catching up.
 const BATCH: usize = 100;
 /// How long a subscriber may leave a chunk unread once all network buffers are full.
-const SLOW_READER_TIMEOUT: Duration = Duration::from_secs(30);
+const SLOW_READER_TIMEOUT: Duration = Duration::from_secs(20);
 
 pub(super) struct StreamStart {
     pub(super) after: Position,

@@ -8,7 +8,7 @@ use hyper::service::service_fn;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;
-use crate::http::connections::connection::{HEAD_TIMEOUT, IDLE_TIMEOUT, STALL_TIMEOUT};
+use crate::http::connections::connection::{HEAD_TIMEOUT, IDLE_TIMEOUT, STALL_TIMEOUT, STREAM_STALL_TIMEOUT};
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
@@ -188,7 +188,7 @@ async fn a_stream_without_progress_is_reset_and_the_others_go_on() {
     let stalled = get(&requests, "/large").await.unwrap();
     let started = Instant::now();
     let others = async {
-        while started.elapsed() < STALL_TIMEOUT * 2 {
+        while started.elapsed() < STREAM_STALL_TIMEOUT * 2 {
             assert_eq!(read(get(&requests, "/small").await.unwrap()).await.unwrap(), 5);
             sleep(SECOND).await;
         }
@@ -199,7 +199,7 @@ async fn a_stream_without_progress_is_reset_and_the_others_go_on() {
             // Nothing is released.
             if let Err(error) = data {
                 assert_eq!(error.reason(), Some(h2::Reason::CANCEL));
-                return assert_took(started, STALL_TIMEOUT);
+                return assert_took(started, STREAM_STALL_TIMEOUT);
             }
         }
         panic!("the answer is complete");
@@ -216,7 +216,7 @@ async fn a_client_that_takes_none_of_its_answers_is_closed() {
     let _unread = get(&requests, "/small").await.unwrap();
     let started = Instant::now();
     driver.await.unwrap();
-    assert_took(started, STALL_TIMEOUT);
+    assert_took(started, STREAM_STALL_TIMEOUT);
     all.closed().await;
 }
 

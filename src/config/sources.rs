@@ -60,7 +60,7 @@ impl ConfigSources {
     }
 }
 
-/// The text of a settings file; `None` if it does not exist. Whoever can write such a file decides what Aegis does,
+/// The text of a settings file; `None` if it does not exist. It decides what Aegis does,
 /// so one that belongs to another user is refused: it may lie in a folder that others can write to.
 fn read_own(path: &Path) -> Result<Option<String>, SettingProblem> {
     let read = || -> io::Result<(u32, String)> {

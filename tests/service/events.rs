@@ -143,6 +143,10 @@ async fn personal_values_depend_on_the_role(store: Store) {
         hidden += data.len();
         data.retain(|name, _| !["email", "username", "reason"].contains(&name.as_str()));
         hidden -= data.len();
+        // The login name of an operator is personal too.
+        if full["actor"].as_str().unwrap().starts_with("operator:") {
+            expected["actor"] = json!("operator");
+        }
         assert_eq!(bare, &expected);
     }
     assert!(hidden > 10, "{hidden} values were personal");

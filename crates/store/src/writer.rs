@@ -29,7 +29,7 @@ const BYTES_PER_PERMIT: usize = 16 * 1024;
 
 /// How long a caller waits for the result: clients get an answer within ten seconds, whatever the database
 /// does.
-const APPEND_TIMEOUT: Duration = Duration::from_secs(9);
+const APPEND_TIMEOUT: Duration = Duration::from_millis(8_500);
 
 struct QueuedAppend {
     append: PreparedAppend,

@@ -194,7 +194,10 @@ async fn cursor_beyond_a_restored_log_is_held_until_the_restore_is_recorded(stor
     );
     let (before, after) = accepted.split_at(usize::try_from(head).unwrap());
     assert!(before.iter().all(|delivery| delivery.json()["epoch"] == 1));
-    let page = ada.at(&app).get("/events?limit=1000").send().await.expect(200).json();
+    let mut ada = ada.at(&app);
+    assert_eq!(app.me(&ada.token).await.code(403), "invalid_token", "a token from before the restore");
+    ada.token = app.token_of(&ada.email).await;
+    let page = ada.get("/events?limit=1000").send().await.expect(200).json();
     let epoch = page["epoch"].as_u64().unwrap();
     assert!(epoch > 1, "{page}");
     assert!(after.iter().all(|delivery| delivery.json()["epoch"] == epoch));

@@ -113,13 +113,9 @@ impl DataFolder {
             let length = u64::try_from(SQLITE_HEADER.len()).unwrap_or(u64::MAX);
             file.take(length).read_to_end(&mut header)
         });
-        match read {
-            Ok(0) => Ok(()),
-            Ok(_) if header == SQLITE_HEADER => Ok(()),
-            Ok(_) => Err(DataFolderError::NotADatabase(path)),
-            // Opening the database reports it.
-            Err(_) => Ok(()),
-        }
+        // Opening the database reports a file that cannot be read.
+        let is_other = read.is_ok_and(|length| length > 0) && header != SQLITE_HEADER;
+        if is_other { Err(DataFolderError::NotADatabase(path)) } else { Ok(()) }
     }
 
     pub(super) fn load_or_generate_secret_key(&mut self, env: &Env) -> Result<Secret, DataFolderError> {

@@ -24,6 +24,7 @@ use crate::http::headers::position_header;
 use crate::http::idempotency::{Idempotent, WriteAttempt};
 use crate::http::password_client::PasswordClient;
 use crate::http::state::{HttpState, Routes};
+use crate::http::time_limit::TimeLimit;
 use crate::http::users::view::UserView;
 
 pub(super) fn routes() -> Routes {
@@ -192,11 +193,16 @@ pub(crate) async fn log_in(
     form: LoginForm,
 ) -> Result<Json<TokenView>, ApiError> {
     let position = MinPosition::from_headers(&headers)?;
-    let user = credentials::authenticate(&app, &client, &form.email, form.password).await?;
-    // Only now, as the answer depends on the head of the log.
-    if let Some(position) = position {
-        app.services()?.user_rows.wait_for_position(position).await?;
-    }
+    let authenticated = async {
+        let user = credentials::authenticate(&app, &client, &form.email, form.password).await?;
+        // Only now, as the answer depends on the head of the log.
+        if let Some(position) = position {
+            app.services()?.user_rows.wait_for_position(position).await?;
+        }
+        Ok(user)
+    };
+    // From now, when the form has arrived.
+    let user = TimeLimit::from_now().read("the user who logs in", authenticated).await?;
     let issued = app
         .tokens
         .issue(user.id, user.version, app.services()?.store.identity().epoch)

@@ -89,7 +89,7 @@ async fn known_representation_is_answered_with_304(store: Store) {
     let paths = [
         (&user, "/users/me".to_owned()),
         (&admin, format!("/users/{}", user.id)),
-        (&admin, format!("/users/{}?as_of=2", user.id)),
+        (&admin, format!("/users/{}?as_of={head}", user.id)),
         (&user, format!("/webhooks/{webhook}")),
     ];
     for (reader, path) in paths {

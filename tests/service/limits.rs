@@ -172,7 +172,8 @@ async fn one_connection_has_a_share_of_the_hashing_queue(store: Store) {
     let stream = TcpStream::connect(app.address()).await.unwrap();
     let (http2, connection) = h2::client::handshake(stream).await.unwrap();
     tokio::spawn(connection);
-    let attempts = (0..64).map(|number| {
+    // As many as one connection may have in progress.
+    let attempts = (0..32).map(|number| {
         let http2 = http2.clone();
         let uri = format!("http://{}/api/v1/auth/login/access-token", app.address());
         async move {
@@ -186,7 +187,7 @@ async fn one_connection_has_a_share_of_the_hashing_queue(store: Store) {
     });
     let statuses = join_all(attempts).await;
     let count = |wanted| statuses.iter().filter(|status| **status == wanted).count();
-    assert!(count(429) >= 32 && count(400) >= 8 && count(429) + count(400) == 64, "{statuses:?}");
+    assert!(count(429) >= 16 && count(400) >= 8 && count(429) + count(400) == 32, "{statuses:?}");
 }
 
 /// Fails logins until the account is delayed.

@@ -57,8 +57,10 @@ async fn kill_projectors(config: TestConfig) {
         cluster.assert_running();
         tokio::time::sleep_until(next).await;
     }
+    // The start of the last service, which takes long on a busy machine, holds up no projection.
+    let complete = Instant::now();
     let caught_up = eventually("everything to be projected", async || {
-        (lag(&cluster, killed).await == 0).then(|| killed.elapsed())
+        (lag(&cluster, killed).await == 0).then(|| complete.elapsed())
     })
     .await;
     let results = reader.stop().await;
@@ -82,7 +84,7 @@ async fn kill_projectors(config: TestConfig) {
     // A debug build on a busy machine gets more time.
     let slack = if config.is_long { 1 } else { 4 };
     assert!(results.longest < MAX_UNAVAILABLE * slack, "{:?} without an answer", results.longest);
-    let caught_up = caught_up.saturating_sub(KILL_INTERVAL).max(takeover);
+    let caught_up = caught_up.max(takeover);
     assert!(caught_up < MAX_CATCH_UP * slack, "{caught_up:?} until what was acknowledged was projected");
 }
 

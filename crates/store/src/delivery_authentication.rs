@@ -4,15 +4,14 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use aws_lc_rs::{constant_time, hmac};
 use serde_json::Value;
 
 use crate::deliveries::{Attempt, DeliveryProgress, DeliveryRecord, DeliveryStore};
 use crate::error::{Corruption, StoreError};
 use crate::event::StreamId;
 use crate::key_store::ClaimKey;
+use crate::mac::{MacKey, push_bytes, push_value};
 use crate::metrics::TamperingCounter;
-use crate::row_authentication::{encode, push_bytes, push_value};
 
 /// The field of the state with the code.
 const MAC: &str = "mac";
@@ -24,7 +23,7 @@ pub type AcceptsUnsigned = Arc<dyn Fn() -> bool + Send + Sync>;
 /// The delivery cursors of a database, authenticated.
 pub(crate) struct AuthenticatedDeliveries {
     inner: Arc<dyn DeliveryStore>,
-    key: hmac::Key,
+    key: MacKey,
     accepts_unsigned: AcceptsUnsigned,
     tampering: TamperingCounter,
 }
@@ -36,23 +35,13 @@ impl AuthenticatedDeliveries {
         accepts_unsigned: AcceptsUnsigned,
         tampering: TamperingCounter,
     ) -> Self {
-        let key = claims.hash_parts("delivery-cursor-key", &[]);
-        let key = hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes());
+        let key = MacKey::derive(claims, "delivery-cursor-key");
         Self { inner, key, accepts_unsigned, tampering }
-    }
-
-    fn mac(&self, stream: &StreamId, progress: &DeliveryProgress) -> String {
-        let mut buffer = Vec::new();
-        push_bytes(&mut buffer, stream.as_str().as_bytes());
-        buffer.extend(progress.revision.to_be_bytes());
-        buffer.extend(progress.attempts.to_be_bytes());
-        push_value(&mut buffer, &progress.state);
-        encode(&hmac::sign(&self.key, &buffer))
     }
 
     fn signed(&self, record: &DeliveryRecord) -> DeliveryRecord {
         let mut record = record.clone();
-        let mac = self.mac(&record.stream, &record.to);
+        let mac = self.key.sign(&encode(&record.stream, &record.to));
         if let Value::Object(state) = &mut record.to.state {
             state.insert(MAC.to_owned(), mac.into());
         }
@@ -63,15 +52,22 @@ impl AuthenticatedDeliveries {
     fn check(&self, stream: &StreamId, progress: &mut DeliveryProgress) -> Result<(), StoreError> {
         let stored = progress.state.as_object_mut().and_then(|state| state.remove(MAC));
         let is_authentic = match stored {
-            Some(Value::String(stored)) => {
-                let expected = self.mac(stream, progress);
-                constant_time::verify_slices_are_equal(stored.as_bytes(), expected.as_bytes()).is_ok()
-            }
+            Some(Value::String(stored)) => self.key.is_code_of(&stored, &encode(stream, progress)),
             Some(_) => false,
             None => (self.accepts_unsigned)(),
         };
         if is_authentic { Ok(()) } else { Err(self.tampering.cursor_tampered(stream)) }
     }
+}
+
+/// Encodes what the code of a cursor covers.
+fn encode(stream: &StreamId, progress: &DeliveryProgress) -> Vec<u8> {
+    let mut buffer = Vec::new();
+    push_bytes(&mut buffer, stream.as_str().as_bytes());
+    buffer.extend(progress.revision.to_be_bytes());
+    buffer.extend(progress.attempts.to_be_bytes());
+    push_value(&mut buffer, &progress.state);
+    buffer
 }
 
 #[async_trait]

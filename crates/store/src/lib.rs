@@ -53,6 +53,7 @@ pub mod leader_election;
 pub mod lease;
 mod lock;
 pub mod log_time;
+mod mac;
 pub mod memory;
 pub mod merkle;
 pub mod metrics;

@@ -6,17 +6,15 @@
 //! earlier release; its rows pass unchecked here, and readers compare them with the log. An old but authentic
 //! row passes too: what its version and position reveal is for the reader to check.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use aws_lc_rs::{constant_time, hmac};
-use base64::Engine;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::Value;
 
 use crate::error::{Corruption, StoreError, WriteError};
 use crate::key_store::ClaimKey;
+use crate::mac::{MacKey, push_bytes, push_value};
 use crate::metrics::TamperingCounter;
 use crate::rows::{
     Column, ColumnKind, ProjectionCheckpoint, ReadModelStore, Row, RowPage, Table, TableSchema, TableWrite,
@@ -25,8 +23,6 @@ use crate::versions::ProjectionVersions;
 
 /// The column of the code, the last one of a table.
 pub const MAC: Column = Column { name: "mac", kind: ColumnKind::Text };
-/// The length of the code before it is encoded: HMAC-SHA-256-128 (RFC 4868).
-const MAC_BYTES: usize = 16;
 /// Rows whose codes are computed before other tasks run.
 const YIELD_INTERVAL: usize = 256;
 
@@ -47,84 +43,42 @@ pub const fn without_mac(columns: &'static [Column]) -> &'static [Column] {
     }
 }
 
-/// The key of the codes. Derived from the claim key, which is wrapped by the master key (KEK).
+/// The key of the codes.
 #[derive(Clone)]
-pub(crate) struct RowKey(hmac::Key);
+pub(crate) struct RowKey(MacKey);
 
 impl RowKey {
     pub(crate) fn derive(claims: &ClaimKey) -> Self {
-        let key = claims.hash_parts("row-authentication-key", &[]);
-        Self(hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes()))
+        Self(MacKey::derive(claims, "row-authentication-key"))
     }
 
     /// The code of a row. `buffer` is only there to be reused.
     fn mac(&self, table: &Table, key: &str, row: &Row, buffer: &mut Vec<u8>) -> String {
-        buffer.clear();
-        push_bytes(buffer, b"row");
-        push_bytes(buffer, table.name.as_bytes());
-        push_bytes(buffer, key.as_bytes());
-        let columns = table.schema.columns.iter().skip(1).filter(|column| **column != MAC);
-        for Column { name, .. } in columns {
-            if let Some(value) = row.get(*name).filter(|value| !value.is_null()) {
-                push_bytes(buffer, name.as_bytes());
-                push_value(buffer, value);
-            }
-        }
-        encode(&hmac::sign(&self.0, buffer))
+        encode(table, key, row, buffer);
+        self.0.sign(buffer)
     }
 
     /// Whether a row that was read carries its code. Removes the code.
     fn is_authentic(&self, table: &Table, row: &mut Row, buffer: &mut Vec<u8>) -> bool {
         let Some(Value::String(stored)) = row.remove(MAC.name) else { return false };
         let key = row.get(table.key()).and_then(Value::as_str).unwrap_or_default();
-        let expected = self.mac(table, key, row, buffer);
-        constant_time::verify_slices_are_equal(stored.as_bytes(), expected.as_bytes()).is_ok()
+        encode(table, key, row, buffer);
+        self.0.is_code_of(&stored, buffer)
     }
 }
 
-pub(crate) fn encode(tag: &hmac::Tag) -> String {
-    BASE64_URL_SAFE_NO_PAD.encode(tag.as_ref().get(..MAC_BYTES).unwrap_or_default())
-}
-
-/// Each part is preceded by its length, so that the encoding is unambiguous.
-pub(crate) fn push_bytes(buffer: &mut Vec<u8>, bytes: &[u8]) {
-    buffer.extend(u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_be_bytes());
-    buffer.extend(bytes);
-}
-
-pub(crate) fn push_value(buffer: &mut Vec<u8>, value: &Value) {
-    match value {
-        Value::String(text) => {
-            buffer.push(b's');
-            push_bytes(buffer, text.as_bytes());
+/// Encodes what the code of a row covers.
+fn encode(table: &Table, key: &str, row: &Row, buffer: &mut Vec<u8>) {
+    buffer.clear();
+    push_bytes(buffer, b"row");
+    push_bytes(buffer, table.name.as_bytes());
+    push_bytes(buffer, key.as_bytes());
+    let columns = table.schema.columns.iter().skip(1).filter(|column| **column != MAC);
+    for Column { name, .. } in columns {
+        if let Some(value) = row.get(*name).filter(|value| !value.is_null()) {
+            push_bytes(buffer, name.as_bytes());
+            push_value(buffer, value);
         }
-        Value::Bool(value) => buffer.extend([b'b', u8::from(*value)]),
-        Value::Number(number) => match number.as_i64() {
-            Some(number) => {
-                buffer.push(b'i');
-                buffer.extend(number.to_be_bytes());
-            }
-            // Nothing stores such a number.
-            None => push_bytes(buffer, number.to_string().as_bytes()),
-        },
-        Value::Array(items) => {
-            buffer.push(b'l');
-            buffer.extend(u64::try_from(items.len()).unwrap_or(u64::MAX).to_be_bytes());
-            for item in items {
-                push_value(buffer, item);
-            }
-        }
-        // Null and absent are equal.
-        Value::Object(fields) => {
-            let fields: BTreeMap<_, _> = fields.iter().filter(|(_, value)| !value.is_null()).collect();
-            buffer.push(b'o');
-            buffer.extend(u64::try_from(fields.len()).unwrap_or(u64::MAX).to_be_bytes());
-            for (name, value) in fields {
-                push_bytes(buffer, name.as_bytes());
-                push_value(buffer, value);
-            }
-        }
-        Value::Null => buffer.push(b'n'),
     }
 }
 

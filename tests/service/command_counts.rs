@@ -1,14 +1,12 @@
 //! What a service costs its MongoDB, counted from `serverStatus`: commands and transactions, which do not depend
 //! on how busy the machine is.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aegis::command::{CommandContext, NewWebhook};
 use domain::{UserId, WebhookUrl};
 use mongodb::Client;
-use mongodb::bson::{Bson, Document, doc};
-use testkit::MongodServer;
+use testkit::{MongodServer, ServerCounts};
 use tokio::time::{Instant, sleep};
 
 use crate::support::{Store, TestApp, eventually, on_one_store, sign_up_request};
@@ -19,74 +17,23 @@ on_one_store! { mongo:
     lone_sign_up_costs_at_most_two_transactions_and_fourteen_commands
 }
 
-/// Commands of the driver's own monitoring, and of this test.
-const NOT_COUNTED: [&str; 9] = [
-    "hello",
-    "isMaster",
-    "ping",
-    "endSessions",
-    "serverStatus",
-    "saslStart",
-    "saslContinue",
-    "buildInfo",
-    "replSetUpdatePosition",
-];
-
 /// How long the idle service is observed.
 const WINDOW: Duration = Duration::from_secs(10);
-
-/// What the server has executed so far.
-#[derive(Clone, Debug, Default)]
-struct Counts {
-    commands: BTreeMap<String, i64>,
-    transactions: i64,
-}
-
-impl Counts {
-    fn since(&self, before: &Self) -> Self {
-        let count = |(name, total): (&String, &i64)| {
-            let more = total - before.commands.get(name).copied().unwrap_or_default();
-            (more > 0).then(|| (name.clone(), more))
-        };
-        Self {
-            commands: self.commands.iter().filter_map(count).collect(),
-            transactions: self.transactions - before.transactions,
-        }
-    }
-
-    fn total(&self) -> f64 {
-        as_f64(self.commands.values().sum())
-    }
-}
 
 fn as_f64(count: i64) -> f64 {
     f64::from(i32::try_from(count).unwrap())
 }
 
-fn number(value: Option<&Bson>) -> i64 {
-    value.and_then(|value| value.as_i64().or_else(|| value.as_i32().map(i64::from))).unwrap_or_default()
-}
-
-async fn counts(server: &Client) -> Counts {
-    let status = server.database("admin").run_command(doc! { "serverStatus": 1 }).await.unwrap();
-    let commands = status.get_document("metrics").and_then(|metrics| metrics.get_document("commands"));
-    let total = |(name, counter): (&String, &Bson)| {
-        let total = number(counter.as_document()?.get("total"));
-        (!NOT_COUNTED.contains(&name.as_str())).then(|| (name.clone(), total))
-    };
-    let transactions: &Document = status.get_document("transactions").unwrap();
-    Counts {
-        commands: commands.unwrap().iter().filter_map(total).collect(),
-        transactions: number(transactions.get("totalCommitted")),
-    }
+async fn counts(server: &Client) -> ServerCounts {
+    ServerCounts::read(server).await.unwrap()
 }
 
 /// Commands per second while nothing happens, once the service has settled.
-async fn idle_rate(server: &Client) -> (f64, Counts) {
+async fn idle_rate(server: &Client) -> (f64, ServerCounts) {
     let (before, started) = (counts(server).await, Instant::now());
     sleep(WINDOW).await;
     let idle = counts(server).await.since(&before);
-    (idle.total() / started.elapsed().as_secs_f64(), idle)
+    (as_f64(idle.total()) / started.elapsed().as_secs_f64(), idle)
 }
 
 async fn started() -> (MongodServer, Client, TestApp) {
@@ -137,11 +84,11 @@ async fn personal_export_reads_no_foreign_webhooks() {
     let (_server, client, app) = started().await;
     let (ada, bob) = (app.sign_up("bob").await, app.sign_up("eve").await);
     let read_per_export = async || {
-        let before = documents_returned(&client).await;
+        let before = counts(&client).await.documents_returned;
         for _ in 0..EXPORTS {
             ada.get("/users/me/export").send().await.expect(200);
         }
-        (documents_returned(&client).await - before) / EXPORTS
+        (counts(&client).await.documents_returned - before) / EXPORTS
     };
     let without = read_per_export().await;
     let owner = UserId::parse(&bob.id).unwrap();
@@ -154,10 +101,4 @@ async fn personal_export_reads_no_foreign_webhooks() {
     }
     let with = read_per_export().await;
     assert!(with < without + FOREIGN / 2, "{with} documents per export, before {without}");
-}
-
-async fn documents_returned(server: &Client) -> i64 {
-    let status = server.database("admin").run_command(doc! { "serverStatus": 1 }).await.unwrap();
-    let metrics = status.get_document("metrics").unwrap();
-    number(metrics.get_document("document").unwrap().get("returned"))
 }

@@ -36,6 +36,7 @@ mod pypi_mongod;
 mod replica_set;
 mod resource_reaper;
 mod server;
+mod server_counts;
 #[expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -56,6 +57,7 @@ pub use port::reserve_port;
 pub use replica_set::ReplicaSet;
 pub use resource_reaper::ResourceReaper;
 pub use server::MongodServer;
+pub use server_counts::ServerCounts;
 pub use shared::{SharedMongo, TestDatabase, shared_mongodb};
 
 use std::hash::{BuildHasher, RandomState};

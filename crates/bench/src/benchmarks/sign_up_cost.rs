@@ -4,8 +4,8 @@
 use aegis::config::DatabaseSettings;
 use async_trait::async_trait;
 use mongodb::Client;
-use mongodb::bson::{Bson, Document, doc};
 use projections::ProjectionHandle;
+use testkit::ServerCounts;
 
 use crate::benchmark::{Benchmark, Comparison, Prepared, prepared};
 use crate::error::BenchError;
@@ -14,18 +14,6 @@ use crate::scratch::{ScratchDatabases, StoreKind};
 use crate::target::{Round, Target};
 use crate::time_slice::TimeSlice;
 
-/// Commands of the monitoring by drivers and members of the replica set, and the one that counts.
-const NOT_COUNTED: [&str; 9] = [
-    "hello",
-    "isMaster",
-    "ping",
-    "endSessions",
-    "serverStatus",
-    "saslStart",
-    "saslContinue",
-    "buildInfo",
-    "replSetUpdatePosition",
-];
 const PROMISED_COMMANDS: f64 = 14.0;
 const PROMISED_TRANSACTIONS: f64 = 2.0;
 
@@ -36,7 +24,7 @@ pub(crate) static SIGN_UP_COMMANDS: Benchmark = Benchmark {
          server has executed per registration, those of idle projectors included; the baseline is the promised 14",
     stores: &[StoreKind::Mongodb],
     target: |_| Target::RatioAtMost(1.0),
-    prepare: |scratch, _| Box::pin(prepare(scratch, commands, PROMISED_COMMANDS)),
+    prepare: |scratch, _| Box::pin(prepare(scratch, ServerCounts::total, PROMISED_COMMANDS)),
 };
 
 pub(crate) static SIGN_UP_TRANSACTIONS: Benchmark = Benchmark {
@@ -46,11 +34,10 @@ pub(crate) static SIGN_UP_TRANSACTIONS: Benchmark = Benchmark {
          the promised 2",
     stores: &[StoreKind::Mongodb],
     target: |_| Target::RatioAtMost(1.0),
-    prepare: |scratch, _| Box::pin(prepare(scratch, transactions, PROMISED_TRANSACTIONS)),
+    prepare: |scratch, _| Box::pin(prepare(scratch, |counts| counts.transactions, PROMISED_TRANSACTIONS)),
 };
 
-/// Reads a total from an answer to `serverStatus`.
-type Counter = fn(&Document) -> Option<i64>;
+type Counter = fn(&ServerCounts) -> i64;
 
 struct SignUpCost {
     subject: Registrations,
@@ -94,25 +81,6 @@ impl Comparison for SignUpCost {
 
 impl SignUpCost {
     async fn count(&self) -> Result<i64, BenchError> {
-        let status = self.server.database("admin").run_command(doc! { "serverStatus": 1 }).await?;
-        (self.counter)(&status).ok_or_else(|| {
-            BenchError::InvalidMeasurement(
-                "the server does not report how many commands it executed".to_owned(),
-            )
-        })
+        Ok((self.counter)(&ServerCounts::read(&self.server).await?))
     }
-}
-
-fn commands(status: &Document) -> Option<i64> {
-    let commands = status.get_document("metrics").ok()?.get_document("commands").ok()?;
-    let counted = commands.iter().filter(|(name, _)| !NOT_COUNTED.contains(&name.as_str()));
-    Some(counted.filter_map(|(_, counter)| number(counter.as_document()?.get("total")?)).sum())
-}
-
-fn transactions(status: &Document) -> Option<i64> {
-    number(status.get_document("transactions").ok()?.get("totalCommitted")?)
-}
-
-fn number(value: &Bson) -> Option<i64> {
-    value.as_i64().or_else(|| value.as_i32().map(i64::from))
 }

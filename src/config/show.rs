@@ -6,7 +6,7 @@ use super::data_folder::{MASTER_KEY_FILE, SECRET_KEY_FILE};
 use super::definitions::{self, DefaultValue, Definition, Sensitivity};
 use super::error::{InvalidSettings, SettingSource};
 use super::load::{Checked, NODE_KEYS, check};
-use super::redaction::{MASK, redact};
+use super::redaction::{MASK, redact, url_password};
 use super::settings::DatabaseSettings;
 use super::sources::ConfigSources;
 
@@ -72,11 +72,11 @@ fn show_key(file: &str, checked: &Checked) -> (Option<String>, String) {
 /// A database URL without its secrets. A text that is not a URL is masked completely.
 #[must_use]
 pub fn mask_url(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else { return MASK.to_owned() };
-    let credentials =
-        rest.rsplit_once('@').and_then(|(login, hosts)| Some((login.split_once(':')?.0, hosts)));
-    let masked = match credentials {
-        Some((user, hosts)) => format!("{scheme}://{user}:{MASK}@{hosts}"),
+    if !text.contains("://") {
+        return MASK.to_owned();
+    }
+    let masked = match url_password(text) {
+        Some(password) => text.replacen(&format!(":{password}@"), &format!(":{MASK}@"), 1),
         None => text.to_owned(),
     };
     let Some((before, query)) = masked.split_once('?') else { return masked };

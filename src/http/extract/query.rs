@@ -80,11 +80,10 @@ impl QueryParams {
         let texts = self.take_all(name);
         let given =
             texts.iter().flat_map(|text| text.split(',')).map(str::trim).filter(|part| !part.is_empty());
-        let mut types = Vec::new();
+        let (known, mut types) = (known_event_types().collect::<Vec<_>>(), Vec::new());
         for event_type in given {
-            let known: Vec<_> = known_event_types().collect();
             if !known.contains(&event_type) {
-                let example = nearest(event_type, known).unwrap_or("UserRegistered");
+                let example = nearest(event_type, known.iter().copied()).unwrap_or("UserRegistered");
                 let expected = format!("a type of event, such as '{example}'");
                 self.errors.push(ValidationError::invalid_choice(Loc::Query(name), &expected, event_type));
             }

@@ -40,13 +40,20 @@ const UNAUTHENTICATED_SCOPE: &str = "";
 #[schema(as = SignUp)]
 pub(crate) struct SignUpBody {
     /// Trimmed; the domain is shown in lower case.
-    #[schema(value_type = String, format = Email, max_length = 254, examples("ada@example.com"))]
+    #[schema(value_type = String, format = IdnEmail, max_length = 254, examples("ada@example.com"))]
     email: EmailAddress,
     /// Trimmed and normalised (NFKC); at least one visible character.
-    #[schema(value_type = String, min_length = 1, max_length = 64, examples("ada"))]
+    #[schema(
+        value_type = String, min_length = 1, max_length = 64,
+        pattern = r"^[^\u0000-\u001F\u007F-\u009F\u2028\u2029\u202A-\u202E\u2066-\u2069]*$",
+        examples("ada"),
+    )]
     username: Username,
     /// The minimum length is a setting of the service: 8 characters by default.
-    #[schema(value_type = String, format = Password, min_length = 1, max_length = 1024, examples("correct horse battery"))]
+    #[schema(
+        value_type = String, format = Password, min_length = 8, max_length = 1024, pattern = r"^[^\u0000]*$",
+        examples("correct horse battery"),
+    )]
     password: Password,
 }
 
@@ -99,14 +106,8 @@ const GRANT_TYPE_PATTERN: &str = "^password$";
 
 /// Credentials. `grant_type` is optional and must be empty or `password`; `scope`, `client_id` and
 /// `client_secret` are accepted and ignored.
-#[derive(ToSchema)]
-#[schema(as = Login)]
 pub(crate) struct LoginForm {
-    /// The e-mail address.
-    #[schema(rename = "username", examples("ada@example.com"))]
     email: String,
-    /// The password.
-    #[schema(value_type = String, format = Password, examples("correct horse battery"))]
     password: Password,
 }
 
@@ -119,6 +120,7 @@ pub(crate) struct TokenView {
     /// Always `bearer`.
     token_type: &'static str,
     /// The validity in seconds.
+    #[schema(minimum = 0)]
     expires_in: i64,
 }
 

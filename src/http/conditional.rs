@@ -12,15 +12,19 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::response::Response;
 use serde::Serialize;
 
-use utoipa::openapi::schema::Type;
-
-use super::openapi::{document_extractors, header_parameter};
+use super::openapi::builders::string;
+use super::openapi::parameters::{document_extractors, header_parameter};
 use crate::command::{VersionCondition, Versions};
 
 /// How many bytes of the digest are in a tag.
 const DIGEST_LENGTH: usize = 8;
 
-/// Documents that a write evaluates `If-Match`, which every write to something that exists does.
+/// The value of `If-Match` (RFC 9110 §13.1.1). What is no entity tag matches nothing.
+const IF_MATCH_PATTERN: &str =
+    r#"^[ \t]*(\*|(W/)?"[^"\u0000-\u0020\u007F]*"([ \t]*,[ \t]*(W/)?"[^"\u0000-\u0020\u007F]*")*)[ \t]*$"#;
+
+/// Documents that a write evaluates `If-Match` and `If-None-Match`, which every write to something that exists
+/// does.
 pub(crate) struct IfMatch;
 
 /// Documents that a read evaluates `If-None-Match`.
@@ -28,10 +32,15 @@ pub(crate) struct IfNoneMatch;
 
 document_extractors! {
     IfMatch:
-        [header_parameter("If-Match", Type::String, "Only if the current version is one of these entity tags")]
+        [
+            header_parameter("If-Match",
+                string("Only if the current version is one of these entity tags").pattern(Some(IF_MATCH_PATTERN))),
+            header_parameter("If-None-Match", string("Only if the current version is none of these entity tags"))
+        ]
         "412" "`version_mismatch`";
     IfNoneMatch:
-        [header_parameter("If-None-Match", Type::String, "Only if the representation has none of these tags")]
+        [header_parameter("If-None-Match",
+            string("The answer is 304 if the representation has one of these entity tags"))]
         "304" "The representation has one of the tags of `If-None-Match`";
 }
 

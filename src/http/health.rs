@@ -60,13 +60,18 @@ pub(crate) struct ReadyView {
     /// The clock that stamps events: `ok`; `jumped` ahead by more than 5 min, so that writes are refused;
     /// `head_in_future`: the last event is stamped more than 10 min in the future; or `unknown`.
     clock: &'static str,
-    /// The head of the log.
+    /// The head of the log; left out while it is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     head: Option<u64>,
-    /// The lag of `users`, in events.
+    /// The lag of `users`, in events; left out while it is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     lag: Option<u64>,
 }
+
+/// The answer of a service that is not ready, or that has too many requests in progress.
+pub(crate) enum NotReady {}
 
 /// Readiness: whether requests that need the database would succeed now. Each request probes the database.
 #[utoipa::path(
@@ -74,7 +79,8 @@ pub(crate) struct ReadyView {
     responses(
         (status = 200, description = "The service is ready", body = ReadyView),
         (status = 503, description = "The service is not ready; see the component that is not `ok`",
-            body = ReadyView),
+            body = NotReady),
+        DocumentedQuery,
     ),
 )]
 pub(crate) async fn ready(State(app): State<Arc<App>>, _: DocumentedQuery) -> Response {

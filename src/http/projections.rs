@@ -22,6 +22,9 @@ use crate::http::idempotency::{Idempotent, WriteAttempt};
 use crate::http::state::{HttpState, Routes};
 use crate::query::projections::{ProjectionStatus, all, one};
 
+/// The largest number that the databases can store.
+const MAX_VERSION: u64 = MAX_POSITION;
+
 pub(super) fn routes() -> Routes {
     vec![
         routes!(list_projections),
@@ -107,7 +110,7 @@ async fn read(state: &HttpState, projection: &'static dyn Projection) -> Result<
         Operator,
         ProjectionPath,
         (status = 409, description = "`already_rebuilding`: `detail` says who started it, and when"),
-        (status = 503, description = "`unavailable`"),
+        (status = 503, description = "`unavailable` or `outcome_unknown`"),
     ),
 )]
 pub(crate) async fn rebuild_projection(
@@ -131,7 +134,7 @@ pub(crate) async fn rebuild_projection(
         Operator,
         ProjectionPath,
         (status = 409, description = "`not_rebuilding`"),
-        (status = 503, description = "`unavailable`"),
+        (status = 503, description = "`unavailable` or `outcome_unknown`"),
     ),
 )]
 pub(crate) async fn cancel_rebuild(
@@ -154,7 +157,7 @@ pub(crate) struct RollbackBody {
 
 impl FromFields for RollbackBody {
     fn from_fields(fields: &mut FieldReader, _: &Settings) -> Option<Self> {
-        Some(Self { to: fields.optional_number("to", 1..=u64::MAX) })
+        Some(Self { to: fields.optional_number("to", 1..=MAX_VERSION) })
     }
 }
 
@@ -170,7 +173,7 @@ impl FromFields for RollbackBody {
         ProjectionPath,
         (status = 409, description = "`no_such_version`"),
         (status = 422, description = "The version is not valid"),
-        (status = 503, description = "`projection_behind`: the version lags the live one; or `unavailable`"),
+        (status = 503, description = "`projection_behind`: the version lags the live one; `unavailable` or `outcome_unknown`"),
     ),
 )]
 pub(crate) async fn roll_back_projection(
@@ -194,7 +197,7 @@ pub(crate) struct DropBody {
 
 impl FromFields for DropBody {
     fn from_fields(fields: &mut FieldReader, _: &Settings) -> Option<Self> {
-        Some(Self { version: fields.number("version", 1..=u64::MAX)? })
+        Some(Self { version: fields.number("version", 1..=MAX_VERSION)? })
     }
 }
 
@@ -209,7 +212,7 @@ impl FromFields for DropBody {
         ProjectionPath,
         (status = 409, description = "`version_is_live` or `no_such_version`"),
         (status = 422, description = "The version is not valid"),
-        (status = 503, description = "`unavailable`"),
+        (status = 503, description = "`unavailable` or `outcome_unknown`"),
     ),
 )]
 pub(crate) async fn drop_version(
@@ -229,7 +232,10 @@ pub(crate) struct SkipBody {
     #[schema(minimum = 1)]
     position: u64,
     /// Stored with the decision.
-    #[schema(value_type = String, min_length = 1, max_length = 500)]
+    #[schema(
+        value_type = String, min_length = 1, max_length = 500,
+        pattern = r"^[^\u0000-\u0008\u000B\u000C\u000E-\u001F\u007F-\u009F]*$",
+    )]
     reason: Reason,
 }
 
@@ -260,7 +266,7 @@ pub(crate) struct SkippedView {
         (status = 404, description = "No such read model, or no event at this position"),
         (status = 409, description = "`nothing_to_skip`: the read model can apply the event"),
         (status = 422, description = "The position or the reason is not valid"),
-        (status = 503, description = "`unavailable`"),
+        (status = 503, description = "`unavailable` or `outcome_unknown`"),
     ),
 )]
 pub(crate) async fn skip_event(

@@ -19,7 +19,9 @@ use super::extract::DocumentedParameters;
 use super::middleware::{finish_response, panic_response};
 use super::normalize_path::normalize_path;
 use super::state::HttpState;
-use super::{auth, cors, docs, events, health, log, metrics, openapi, projections, stats, users, webhooks};
+use super::{
+    auth, cors, docs, events, health, log, metrics, openapi, projections, schemas, stats, users, webhooks,
+};
 use crate::app::App;
 use crate::config::HttpSettings;
 
@@ -31,7 +33,7 @@ pub fn router(app: Arc<App>) -> Router {
 /// As [`router`].
 pub(super) fn router_with_state(state: HttpState) -> Router {
     let settings = state.app.settings.http.clone();
-    let (router, document) = documented_routes(&settings);
+    let (router, document) = documented_routes(&settings, state.app.settings.passwords.min_length);
     // Strings and maps of strings always serialise.
     let document = Bytes::from(document.to_pretty_json().unwrap_or_default());
     let serve_document = get(move || {
@@ -65,7 +67,7 @@ pub(super) fn metrics_router(state: HttpState) -> Router {
     router.layer(from_fn_with_state(state.clone(), finish_response)).with_state(state)
 }
 
-fn documented_routes(settings: &HttpSettings) -> (Router<HttpState>, OpenApi) {
+fn documented_routes(settings: &HttpSettings, min_password_length: usize) -> (Router<HttpState>, OpenApi) {
     let prefix = settings.api_prefix.trim_end_matches('/');
     let service = vec![
         routes!(stats::stats),
@@ -82,10 +84,11 @@ fn documented_routes(settings: &HttpSettings) -> (Router<HttpState>, OpenApi) {
         projections::routes(),
         service,
     ];
-    let router = OpenApiRouter::with_openapi(openapi::document(settings)).routes(routes!(docs::root));
+    let document = openapi::document(settings, schemas::errors());
+    let router = OpenApiRouter::with_openapi(document).routes(routes!(docs::root));
     let router = modules.into_iter().flatten().fold(router, |router, route| register(router, prefix, route));
     let (router, mut document) = router.split_for_parts();
-    openapi::complete(&mut document, prefix);
+    openapi::complete(&mut document, prefix, min_password_length);
     (router, document)
 }
 
@@ -112,59 +115,4 @@ fn register(
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::Value;
-
-    use super::*;
-
-    fn document() -> Value {
-        let settings = HttpSettings {
-            listen: String::new(),
-            api_prefix: "/api/v1".to_owned(),
-            project_name: "Aegis".to_owned(),
-            cors_origins: Vec::new(),
-            trusted_proxies: Vec::new(),
-            max_connections: 16,
-            metrics_listen: None,
-        };
-        let (_, document) = documented_routes(&settings);
-        serde_json::from_str(&document.to_pretty_json().unwrap()).unwrap()
-    }
-
-    #[track_caller]
-    fn assert_text(value: &Value, what: &str) {
-        assert!(value.as_str().is_some_and(|text| !text.trim().is_empty()), "{what} is not described");
-    }
-
-    #[test]
-    fn every_route_is_described() {
-        let document = document();
-        let mut operations = 0;
-        for (path, item) in document["paths"].as_object().unwrap() {
-            for (method, operation) in item.as_object().unwrap() {
-                let name = format!("{method} {path}");
-                assert_text(&operation["summary"], &name);
-                assert_text(&operation["operationId"], &name);
-                assert_text(&operation["tags"][0], &name);
-                for parameter in operation["parameters"].as_array().into_iter().flatten() {
-                    assert_text(&parameter["description"], &format!("{name}: {}", parameter["name"]));
-                }
-                for (status, response) in operation["responses"].as_object().unwrap() {
-                    assert_text(&response["description"], &format!("{name}: {status}"));
-                }
-                operations += 1;
-            }
-        }
-        assert_eq!(operations, 43);
-    }
-
-    #[test]
-    fn references_in_the_document_resolve() {
-        let document = document();
-        let text = document.to_string();
-        for reference in text.split("\"#/components/schemas/").skip(1) {
-            let name = reference.split('"').next().unwrap();
-            assert!(document["components"]["schemas"][name].is_object(), "no schema {name}");
-        }
-    }
-}
+mod tests;

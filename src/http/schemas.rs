@@ -3,13 +3,17 @@
 
 use std::borrow::Cow;
 
-use utoipa::openapi::schema::{
-    ArrayBuilder, KnownFormat, Object, ObjectBuilder, OneOfBuilder, Schema, SchemaFormat, SchemaType, Type,
-};
+use utoipa::openapi::schema::{ArrayBuilder, Schema};
 use utoipa::openapi::{Ref, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::api_error::{ErrorBody, ValidationError};
+use super::auth::LoginForm;
+use super::health::{NotReady, ReadyView};
+use super::openapi::builders::{
+    any, boolean, date, either, email, integer, list, map, nullable, nullable_reference, number, object,
+    one_of, optional, password, reference, required, small_integer, string, strings, time,
+};
 use super::webhooks::deliveries::Attempt;
 use crate::cloud_event::CloudEvent;
 use crate::query::projections::{ProjectionStatus, VersionStatus};
@@ -19,6 +23,9 @@ use crate::query::{
 };
 use crate::webhooks::{FailingDelivery, WebhookStatus};
 
+/// Schemas by name.
+type Schemas = Vec<(String, RefOr<Schema>)>;
+
 /// A type, the name of its schema, its description, the types that it refers to, and its fields.
 macro_rules! schemas {
     ($($type:ty = $name:literal, $description:literal, [$($nested:ty),*], { $($field:expr,)* })*) => {$(
@@ -27,9 +34,9 @@ macro_rules! schemas {
                 Cow::Borrowed($name)
             }
 
-            fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
-                schemas.extend([$((<$nested>::name().into_owned(), <$nested>::schema())),*]);
-                $(<$nested>::schemas(schemas);)*
+            fn schemas(schemas: &mut Schemas) {
+                let nested: &[fn(&mut Schemas)] = &[$(add::<$nested>),*];
+                nested.iter().for_each(|add| add(schemas));
             }
         }
 
@@ -44,71 +51,102 @@ macro_rules! schemas {
 schemas! {
     ErrorBody<'_, str> = "Error", "An error answer.", [], {
         required("detail", string("A message for people.")),
-        optional("error", nullable(string("Failed logins only: the error code of RFC 6749."))),
-        optional("error_description", nullable(string("Failed logins only."))),
+        optional("error", string("Failed logins only: the error code of RFC 6749.")),
+        optional("error_description", string("Failed logins only.")),
         required("code", string("A stable code for programs.").examples(["email_taken"])),
         required("request_id", string("The id in the header `X-Request-Id` and in the logs.")),
     }
     ErrorBody<'_, [ValidationError]> = "ValidationError",
         "The answer to a request with invalid fields, parameters or headers.", [ValidationError], {
         required("detail", list("Fault", "One entry per error.")),
-        optional("error", nullable(string("Logins only: the error code of RFC 6749."))),
-        optional("error_description", nullable(string("Logins only."))),
-        required("code", string("A stable code for programs.").examples(["validation_error"])),
+        optional("error", string("Logins only: the error code of RFC 6749.")),
+        optional("error_description", string("Logins only.")),
+        required("code", one_of(["validation_error"], "A stable code for programs.")),
         required("request_id", string("The id in the header `X-Request-Id` and in the logs.")),
     }
+    IdempotencyKeyReused = "IdempotencyKeyReused",
+        "The answer to a request whose `Idempotency-Key` was used for another request.", [], {
+        required("detail", string("A message for people.")),
+        required("code", one_of(["idempotency_key_reused"], "A stable code for programs.")),
+        required("request_id", string("The id in the header `X-Request-Id` and in the logs.")),
+    }
+    ValidationError = "Fault", "An invalid field, parameter or header.", [], {
+        required("type", string("The kind of error.").examples(["missing"])),
+        required("loc", ArrayBuilder::new()
+            .items(either([string("A name.").into(), integer("A character offset in the body.").into()]))
+            .min_items(Some(1))
+            .description(Some(
+                "The location: `body`, `query`, `header` or `path`, then the name, or the character offset in \
+                 the body."))),
+        required("msg", string("A message for people.").examples(["Field required"])),
+        required("input", any("The invalid value, without passwords.")),
+        optional("ctx", map("The values that `msg` mentions.")),
+    }
+    LoginForm = "Login", "Credentials. Other fields are ignored.", [], {
+        required("username", string("The e-mail address.").min_length(Some(1)).examples(["ada@example.com"])),
+        required("password",
+            password("The password.").min_length(Some(1)).examples(["correct horse battery"])),
+        optional("grant_type", string("`password`, if it is given.").pattern(Some("^(password)?$"))),
+        optional("scope", string("Accepted and ignored.")),
+        optional("client_id", string("Accepted and ignored.")),
+        optional("client_secret", password("Accepted and ignored.")),
+    }
     CloudEvent = "CloudEvent", "A `CloudEvent` 1.0, see <https://cloudevents.io>.", [], {
-        required("specversion", string("Always `1.0`.").examples(["1.0"])),
+        required("specversion", one_of(["1.0"], "The version of the specification.")),
         required("id", string("The id of the event.")),
         required("source", string("The log: `/aegis/` and its id.")),
         required("type", string("The type of the event.").examples(["UserRegistered"])),
         required("subject", string("The id of the user concerned, or else the stream.")),
         required("time", time("When, in RFC 3339, UTC.")),
-        required("datacontenttype", string("Always `application/json`.")),
-        required("position", u64("The position in the log: 1, 2, 3 … without gaps.")),
-        required("epoch", u64("The epoch of the log: raised when it was restored from a backup.")),
-        required("streamversion", u64("The version in the stream.")),
-        required("schemaversion", u32("The version of the schema of the event type.")),
+        required("datacontenttype", one_of(["application/json"], "The media type of `data`.")),
+        required("position", integer("The position in the log: 1, 2, 3 … without gaps.")),
+        required("epoch", integer("The epoch of the log: raised when it was restored from a backup.")),
+        required("streamversion", integer("The version in the stream.")),
+        required("schemaversion", small_integer("The version of the schema of the event type.")),
         required("actor", string("Who caused it.")),
-        required("data", property(Type::Object,
+        required("data", map(
             "The fields of the event. Subscribers do not get personal values; erased ones are left out, \
              and `erased` is true.")),
     }
-    UserAt = "PastUser",
-        "A user at an earlier point of the log. Personal values that were erased since are null.", [], {
+    UserAt = "ShownUser",
+        "A user, now or at an earlier point of the log. Personal values are null only there, if they were \
+         erased since.", [], {
         required("id", string("A UUID, or the 24 hex digits of an imported `ObjectId`.")),
-        optional("email", nullable(email("The e-mail address at that point; null if it was erased since."))),
-        optional("username", nullable(string("The username at that point; null if it was erased since."))),
+        required("email", nullable(email("The e-mail address; null if it was erased since."))),
+        required("username", nullable(string("The username; null if it was erased since."))),
         required("is_active", boolean("Whether the user could log in.")),
         required("created_at", time("When the user registered: RFC 3339, UTC.")),
-        required("roles", strings("The user's roles at that point.")),
-        required("version", u64("The version of the user's stream at that point.")),
-        required("position", u64("The position of the user's last event at that point.")),
+        required("roles", strings("The user's roles.")),
+        required("version", integer("The version of the user's stream; also the `ETag`.")),
+        required("position", integer("The position of the user's last event.")),
     }
-    UserChange = "UserChange", "An event of a user, and the fields that it changed.", [FieldChange], {
-        required("position", u64("The event's position in the log.")),
-        required("version", u64("The event's version in the user's stream.")),
+    UserChange = "UserChange", "An event of a user, and the fields that it changed.", [FieldChange, ErasableText], {
+        required("position", integer("The event's position in the log.")),
+        required("version", integer("The event's version in the user's stream.")),
         required("type", string("The type of the event.").examples(["UserDeactivated"])),
         required("at", time("When: RFC 3339, UTC.")),
         required("actor", string("Who caused it.")),
         required("request_id", string("The id of the request that caused it, as in the logs.")),
-        optional("reason", property(Type::Object,
-            "The reason, if one was given: text, or `{\"erased\": true}` after an erasure.")),
+        optional("reason", reference("ErasableText", "The reason, if one was given.")),
         required("changes", list("FieldChange", "The changed fields.")),
     }
-    FieldChange = "FieldChange",
-        "A field, before and after the event. Erased values are `{\"erased\": true}`.", [], {
-        required("field", string("`email`, `username`, `password`, `is_active` or `roles`.")),
-        optional("from", nullable(property(Type::Object,
-            "The value before; null if there was none. Left out for passwords."))),
-        optional("to", nullable(property(Type::Object, "The value after. Left out for passwords."))),
+    FieldChange = "FieldChange", "A field, before and after the event.", [FieldValue], {
+        required("field",
+            string("`email`, `username`, `password`, `is_active`, `roles` or `is_locked`.")
+                .examples(["is_active"])),
+        optional("from", nullable_reference("FieldValue",
+            "The value before; null if there was none. Left out for passwords.")),
+        optional("to", reference("FieldValue", "The value after. Left out for passwords.")),
+    }
+    ErasedValue = "ErasedValue", "A personal value that was erased.", [], {
+        required("erased", boolean("Always true.")),
     }
     PersonalRecord = "PersonalRecord", "All data stored about one person.",
         [UserAt, StoredPassword, UserChange, UserAction, OwnedWebhook], {
         required("exported_at", time("When the export was created: RFC 3339, UTC.")),
-        required("position", u64("The export covers the log up to this position.")),
-        optional("account", nullable_reference("PastUser", "The account; null if it is erased.")),
-        optional("password",
+        required("position", integer("The export covers the log up to this position.")),
+        required("account", nullable_reference("ShownUser", "The account; null if it is erased.")),
+        required("password",
             nullable_reference("KeptPassword", "How the password is stored; null if it is erased.")),
         required("events", list("UserChange",
             "The events of the account, oldest first. Actors other than the person are reduced to their \
@@ -124,7 +162,7 @@ schemas! {
     }
     UserAction = "Act",
         "An action of the person. Its target is left out, as another person's data.", [], {
-        required("position", u64("The event's position in the log.")),
+        required("position", integer("The event's position in the log.")),
         required("at", time("When: RFC 3339, UTC.")),
         required("type", string("The type of the event.").examples(["UserDeactivated"])),
         required("request_id", string("The id of the request that caused the event, as in the logs.")),
@@ -133,52 +171,51 @@ schemas! {
         required("id", string("A UUID.")),
         required("url", string("Where events are delivered.")),
         required("types", strings("The event types; empty: all.")),
-        optional("description", nullable(string("The description that the person gave; null if none."))),
+        required("description", nullable(string("The description that the person gave; null if none."))),
         required("created_at", time("When it was registered: RFC 3339, UTC.")),
     }
     Stats = "Stats", "Counts of users.", [DayStats], {
-        required("registered", i64("Users who ever registered.")),
-        required("active", i64("Users who are active now.")),
-        required("deactivated", i64("Users who are deactivated now, and not erased.")),
-        required("erased", i64("Users who were erased.")),
-        required("position", u64("The position of the log up to which events are counted.")),
+        required("registered", integer("Users who ever registered.")),
+        required("active", integer("Users who are active now.")),
+        required("deactivated", integer("Users who are deactivated now, and not erased.")),
+        required("erased", integer("Users who were erased.")),
+        required("position", integer("The position of the log up to which events are counted.")),
         required("days", list("DayStats", "The days with events, by date.")),
     }
     DayStats = "DayStats", "Counts of one day, in UTC.", [], {
-        required("day", string("The date.").format(Some(SchemaFormat::KnownFormat(KnownFormat::Date)))),
-        required("registered", i64("Users who registered.")),
-        required("deactivated", i64("Users who were deactivated.")),
-        required("reactivated", i64("Users who were reactivated.")),
-        required("erased", i64("Users who were erased.")),
-        required("active", i64("Users who were active at the end of the day.")),
+        required("day", date("The date.")),
+        required("registered", integer("Users who registered.")),
+        required("deactivated", integer("Users who were deactivated.")),
+        required("reactivated", integer("Users who were reactivated.")),
+        required("erased", integer("Users who were erased.")),
+        required("active", integer("Users who were active at the end of the day.")),
     }
     ProjectionStatus = "ProjectionStatus", "A read model and its versions.", [VersionStatus], {
         required("name", string("The name of the read model.")),
-        required("live", u64("The number of the live version, which queries read.")),
-        optional("owner",
-            nullable(string("The node whose projector holds the lease; left out if none does."))),
-        required("head", u64("The head of the log.")),
+        required("live", integer("The number of the live version, which queries read.")),
+        optional("owner", string("The node whose projector holds the lease; left out if none does.")),
+        required("head", integer("The head of the log.")),
         required("versions", list("VersionStatus", "The stored versions, by ascending number.")),
     }
     VersionStatus = "VersionStatus", "A version of a read model.", [], {
-        required("version", u64("The number, with which the name of its table ends.")),
-        required("fold", u32("The version of the projection code that computes its rows.")),
+        required("version", integer("The number, with which the name of its table ends.")),
+        required("fold", small_integer("The version of the projection code that computes its rows.")),
         required("role", string("`live`, `kept` (for a rollback), `building` or `dropping`.")),
         required("state", string(
             "`current`, `catching up`, `failing`, `halted`, `unknown` (this program lacks its projection \
              code) or\n`stopped` (no projector runs).")),
-        optional("error", nullable(string("Why it is not current."))),
-        required("position", u64("The position up to which events are applied.")),
-        required("lag", u64("The number of events that are not applied yet.")),
-        required("lag_seconds", f64("The age of the oldest event that is not applied yet, in seconds.")),
-        required("rate", u64("The current rate, in events per second.")),
-        optional("percent", nullable(f64("The progress of a rebuild, in percent."))),
+        optional("error", string("Why it is not current.")),
+        required("position", integer("The position up to which events are applied.")),
+        required("lag", integer("The number of events that are not applied yet.")),
+        required("lag_seconds", number("The age of the oldest event that is not applied yet, in seconds.")),
+        required("rate", integer("The current rate, in events per second.")),
+        optional("percent", number("The progress of a rebuild, in percent.")),
         optional("eta_seconds",
-            nullable(u64("The seconds until a rebuild reaches the head at the current rate."))),
+            integer("The seconds until a rebuild reaches the head at the current rate.")),
         required("by", string("Who requested the version.")),
         required("since", time("When it was requested.")),
         optional("differed",
-            nullable(boolean("Whether its rows differed from those of the version that it replaced."))),
+            boolean("Whether its rows differed from those of the version that it replaced.")),
     }
     WebhookStatus = "Webhook", "A webhook.", [FailingDelivery], {
         required("id", string("A UUID.")),
@@ -199,115 +236,92 @@ schemas! {
         optional("waiting", string("The read model that deliveries wait for: `users` or `webhooks`.")),
         optional("unreadable", string("Why it is unreadable.")),
         optional("failing", reference("FailingDelivery", "The event that could not be delivered.")),
-        required("position", u64("The delivery cursor: matching events up to this position are delivered.")),
-        required("previous", u64("The position of the last delivered event.")),
-        required("replays", property(Type::Integer, "The number of pending replays.").minimum(Some(0))),
+        required("position", integer("The delivery cursor: matching events up to this position are delivered.")),
+        required("previous", integer("The position of the last delivered event.")),
+        required("replays", integer("The number of pending replays.")),
         required("created_at",
             time("When it was registered: RFC 3339, UTC.").examples(["2026-11-22T08:03:14.680Z"])),
     }
     FailingDelivery = "FailingDelivery", "An event that could not be delivered.", [], {
-        required("position", u64("The event's position in the log.")),
+        required("position", integer("The event's position in the log.")),
         required("since", time("When the first attempt failed.")),
-        required("attempts", u32("The number of failed attempts.")),
+        required("attempts", small_integer("The number of failed attempts.")),
         required("next_attempt_at", time("When the next attempt is due.")),
         required("error", string("Why the last attempt failed.")),
     }
     Attempt = "DeliveryAttempt", "One attempt to deliver one event.", [], {
-        required("number", u64("Counted from 1 for each webhook.")),
+        required("number", integer("Counted from 1 for each webhook.")),
         required("at", time("When the attempt began.")),
-        required("position", u64("The event's position in the log.")),
+        required("position", integer("The event's position in the log.")),
         required("event", string("The event's id, which is also the header `webhook-id`.")),
         required("type", string("The type of the event.")),
-        required("attempt", u32("The number of attempts for this event so far, this one included.")),
+        required("attempt", small_integer("The number of attempts for this event so far, this one included.")),
         required("replay", boolean("Whether the delivery is part of a replay.")),
         required("delivered", boolean("Whether the receiver accepted the event.")),
-        optional("status",
-            nullable(u32("The HTTP status of the receiver's answer; null if there was none."))),
-        optional("error", nullable(string("Why the delivery failed; null if it succeeded."))),
-        required("latency_ms", u64("The duration of the attempt in milliseconds.")),
+        required("status",
+            nullable(small_integer("The HTTP status of the receiver's answer; null if there was none."))),
+        required("error", nullable(string("Why the delivery failed; null if it succeeded."))),
+        required("latency_ms", integer("The duration of the attempt in milliseconds.")),
     }
 }
 
-/// The name of a field, whether it is always present, and its schema.
-type Field = (&'static str, bool, RefOr<Schema>);
+/// Names the schema of a value that was, or may be, erased.
+enum ErasedValue {}
+/// Names the schema of the text of a reason.
+enum ErasableText {}
+/// Names the schema of the value of a field in the history of a user.
+enum FieldValue {}
+/// Names the schema of the 422 for a key that was used before.
+enum IdempotencyKeyReused {}
 
-fn object<const N: usize>(description: &str, fields: [Field; N]) -> RefOr<Schema> {
-    let object = property(Type::Object, description);
-    let add = |object: ObjectBuilder, (name, is_required, schema)| {
-        let object = object.property(name, schema);
-        if is_required { object.required(name) } else { object }
-    };
-    fields.into_iter().fold(object, add).into()
+/// A type, the name of its schema, its description, the types that it refers to, and its alternatives.
+macro_rules! alternatives {
+    ($($type:ty = $name:literal, $description:literal, [$($nested:ty),*], [$($option:expr),*];)*) => {$(
+        impl ToSchema for $type {
+            fn name() -> Cow<'static, str> {
+                Cow::Borrowed($name)
+            }
+
+            fn schemas(schemas: &mut Schemas) {
+                let nested: &[fn(&mut Schemas)] = &[$(add::<$nested>),*];
+                nested.iter().for_each(|add| add(schemas));
+            }
+        }
+
+        impl PartialSchema for $type {
+            fn schema() -> RefOr<Schema> {
+                either([$($option.into()),*]).description(Some($description)).into()
+            }
+        }
+    )*};
 }
 
-fn required(name: &'static str, schema: impl Into<RefOr<Schema>>) -> Field {
-    (name, true, schema.into())
+alternatives! {
+    ErasableText = "ErasableText", "A text, unless it was erased.", [ErasedValue], [
+        string("The text."),
+        Ref::from_schema_name("ErasedValue")
+    ];
+    FieldValue = "FieldValue", "The value of a field, unless it was erased.", [ErasedValue], [
+        string("`email` and `username`."),
+        boolean("`is_active` and `is_locked`."),
+        strings("`roles`."),
+        Ref::from_schema_name("ErasedValue")
+    ];
+    NotReady = "NotReady", "The component that is not `ok`, or that too many requests are in progress.",
+        [ReadyView], [Ref::from_schema_name("Readiness"), Ref::from_schema_name("Error")];
 }
 
-fn optional(name: &'static str, schema: impl Into<RefOr<Schema>>) -> Field {
-    (name, false, schema.into())
+/// The bodies of error answers, which all operations share.
+pub(super) fn errors() -> Schemas {
+    let mut schemas = Vec::new();
+    add::<ErrorBody<'_, str>>(&mut schemas);
+    add::<ErrorBody<'_, [ValidationError]>>(&mut schemas);
+    add::<IdempotencyKeyReused>(&mut schemas);
+    schemas
 }
 
-fn property(schema_type: Type, description: &str) -> ObjectBuilder {
-    ObjectBuilder::new().schema_type(schema_type).description(Some(description))
-}
-
-fn formatted(schema_type: Type, format: KnownFormat, description: &str) -> ObjectBuilder {
-    property(schema_type, description).format(Some(SchemaFormat::KnownFormat(format)))
-}
-
-fn string(description: &str) -> ObjectBuilder {
-    property(Type::String, description)
-}
-
-fn email(description: &str) -> ObjectBuilder {
-    formatted(Type::String, KnownFormat::Email, description)
-}
-
-fn time(description: &str) -> ObjectBuilder {
-    formatted(Type::String, KnownFormat::DateTime, description)
-}
-
-fn boolean(description: &str) -> ObjectBuilder {
-    property(Type::Boolean, description)
-}
-
-fn i64(description: &str) -> ObjectBuilder {
-    formatted(Type::Integer, KnownFormat::Int64, description)
-}
-
-fn u64(description: &str) -> ObjectBuilder {
-    i64(description).minimum(Some(0))
-}
-
-fn u32(description: &str) -> ObjectBuilder {
-    formatted(Type::Integer, KnownFormat::Int32, description).minimum(Some(0))
-}
-
-fn f64(description: &str) -> ObjectBuilder {
-    formatted(Type::Number, KnownFormat::Double, description)
-}
-
-fn strings(description: &str) -> ArrayBuilder {
-    ArrayBuilder::new().items(Object::with_type(Type::String)).description(Some(description))
-}
-
-fn list(items: &str, description: &str) -> ArrayBuilder {
-    ArrayBuilder::new().items(Ref::from_schema_name(items)).description(Some(description))
-}
-
-fn reference(name: &str, description: &str) -> Ref {
-    Ref::builder().ref_location_from_schema_name(name).description(Some(description)).build()
-}
-
-fn nullable(schema: ObjectBuilder) -> Object {
-    let mut schema = schema.build();
-    if let SchemaType::Type(schema_type) = schema.schema_type {
-        schema.schema_type = SchemaType::from_iter([schema_type, Type::Null]);
-    }
-    schema
-}
-
-fn nullable_reference(name: &str, description: &str) -> OneOfBuilder {
-    OneOfBuilder::new().item(reference(name, description)).item(Object::with_type(Type::Null))
+/// Adds the schema of a type, and of those that it refers to.
+fn add<T: ToSchema>(schemas: &mut Schemas) {
+    schemas.push((T::name().into_owned(), T::schema()));
+    T::schemas(schemas);
 }

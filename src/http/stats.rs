@@ -15,8 +15,8 @@ use crate::query::Stats;
 #[utoipa::path(
     get, path = "/stats",
     params(
-        ("from" = Option<String>, Query, description = "The first day, such as `2026-11-23`, in UTC"),
-        ("to" = Option<String>, Query, description = "The last day"),
+        ("from" = Option<String>, Query, format = Date, description = "The first day, such as `2026-11-23`, in UTC"),
+        ("to" = Option<String>, Query, format = Date, description = "The last day"),
         MinPosition,
     ),
     responses(

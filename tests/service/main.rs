@@ -11,6 +11,7 @@
 mod support;
 
 mod administration;
+mod api_description;
 mod backpressure;
 mod bodies;
 mod clocks;

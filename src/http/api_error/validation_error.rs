@@ -2,28 +2,21 @@
 
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
-use utoipa::ToSchema;
 
 /// An invalid field, parameter or header.
-#[derive(Clone, Serialize, ToSchema)]
-#[schema(as = Fault)]
+#[derive(Clone, Serialize)]
 #[cfg_attr(test, derive(Debug))]
 pub(crate) struct ValidationError {
     /// The kind of error.
     #[serde(rename = "type")]
-    #[schema(examples("missing"))]
     kind: &'static str,
-    /// The location: `body`, `query`, `header` or `path`, then the name, or the character offset in the body.
-    #[schema(value_type = Vec<Value>)]
     loc: Location,
     /// A message for people.
-    #[schema(examples("Field required"))]
     msg: String,
     /// The invalid value, without passwords.
     input: Value,
     /// The values that `msg` mentions.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Value>)]
     ctx: Option<Box<Value>>,
 }
 

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use crate::app::App;
 use crate::cloud_event::{CloudEvent, Disclosure, OPERATOR};
 use crate::http::api_error::{ApiError, Loc};
-use crate::http::extract::{EventReader, QueryParams};
+use crate::http::extract::{EventReader, EventTypes, Limit, QueryParams};
 use crate::http::state::HttpState;
 
 const DEFAULT_LIMIT: usize = 100;
@@ -77,14 +77,13 @@ impl EventsQuery {
     get, path = "/events",
     params(
         ("after" = Option<u64>, Query, description = "Only positions above this one; 0 by default"),
-        ("limit" = Option<u64>, Query,
-            description = "The maximum number of events: 1 to 1000, 100 by default"),
-        ("types" = Option<Vec<String>>, Query, description = "Only these types; a value may be a comma-separated list"),
-        ("stream" = Option<String>, Query, description = "Only this stream, such as `user-0193…`"),
+        Limit<MAX_LIMIT>,
+        EventTypes,
+        ("stream" = Option<String>, Query, pattern = "^[a-z0-9-]{1,128}$", description = "Only this stream, such as `user-0193…`"),
         ("actor" = Option<String>, Query, description = "Only events caused by this actor"),
-        ("from" = Option<String>, Query, description = "Only events at or after this time (RFC 3339)"),
-        ("to" = Option<String>, Query, description = "Only events before this time (RFC 3339)"),
-        ("wait" = Option<u64>, Query, description = "Long-poll timeout in seconds: at most 60"),
+        ("from" = Option<String>, Query, format = DateTime, description = "Only events at or after this time (RFC 3339)"),
+        ("to" = Option<String>, Query, format = DateTime, description = "Only events before this time (RFC 3339)"),
+        ("wait" = Option<u64>, Query, minimum = 0, maximum = 60, description = "Long-poll timeout in seconds: at most 60"),
     ),
     responses(
         (status = 200, description = "A page of events", body = EventPage),

@@ -13,11 +13,21 @@ use utoipa_axum::routes;
 
 use self::subscriber::{StreamStart, StreamSubscriber};
 use crate::http::api_error::{ApiError, Loc};
-use crate::http::extract::{EventReader, QueryParams, position};
+use crate::http::extract::{EventReader, EventTypes, QueryParams, position};
+use crate::http::openapi::builders::integer;
+use crate::http::openapi::parameters::{document_extractors, header_parameter};
 use crate::http::state::{HttpState, Routes};
 
 pub(super) fn routes() -> Routes {
     vec![routes!(list::list_events), routes!(follow_events)]
+}
+
+/// Documents the header `Last-Event-ID`.
+pub(crate) struct LastEventId;
+
+document_extractors! {
+    LastEventId:
+        [header_parameter("Last-Event-ID", integer("As `after`, and takes precedence over it"))];
 }
 
 /// Subscribes to the event log as server-sent events.
@@ -29,8 +39,8 @@ pub(super) fn routes() -> Routes {
     get, path = "/events/stream",
     params(
         ("after" = Option<u64>, Query, description = "Only positions above this one; the head by default"),
-        ("types" = Option<Vec<String>>, Query, description = "Only these types; a value may be a comma-separated list"),
-        ("Last-Event-ID" = Option<u64>, Header, description = "As `after`, and takes precedence over it"),
+        EventTypes,
+        LastEventId,
     ),
     responses(
         (status = 200, description = "An unlimited stream of events",

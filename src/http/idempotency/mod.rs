@@ -15,13 +15,13 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use domain::Rejection;
 use store::{EventStore, IdempotencyKey, Position, RecordedResult};
-use utoipa::openapi::schema::Type;
 
 use super::api_error::{ApiError, Loc, ValidationError};
 use super::conditional;
 use super::extract::{parse_json, read_body, redact_secrets};
 use super::headers::IDEMPOTENCY_KEY;
-use super::openapi::{document_extractors, header_parameter};
+use super::openapi::builders::string;
+use super::openapi::parameters::{document_extractors, header_parameter};
 use super::request_id::RequestId;
 use super::state::HttpState;
 use super::time_limit::TimeLimit;
@@ -81,7 +81,8 @@ impl<T: FromRequest<HttpState, Rejection = ApiError>> FromRequest<HttpState> for
 
 document_extractors! {
     WriteAttempt: [header_parameter(
-        "Idempotency-Key", Type::String, "Makes the write idempotent: with the same key it is executed once"
+        "Idempotency-Key",
+        string("Makes the write idempotent: with the same key it is executed once").pattern(Some(KEY_PATTERN))
     )];
 }
 

@@ -91,12 +91,12 @@ pub(crate) struct ProofBody {
 /// Proves that an event is part of the current log.
 #[utoipa::path(
     get, path = "/log/proof/{position}",
-    params(("position" = u64, Path, description = "The event's position")),
+    params(PositionPath),
     responses(
         (status = 200, description = "The proof", body = ProofBody),
         Auditor,
         (status = 404, description = "No such event"),
-        (status = 422, description = "Not a position"),
+        PositionPath,
     ),
 )]
 pub(crate) async fn log_proof(

@@ -33,7 +33,9 @@ impl<S: Send + Sync> FromRequestParts<S> for TilePath {
 /// length in two bytes.
 #[utoipa::path(
     get, path = "/log/tile/{*path}",
-    params(("path" = String, Path, description = "`<L>/<N>[.p/<W>]` or `entries/<N>[.p/<W>]` (c2sp.org/tlog-tiles)")),
+    params(("path" = String, Path,
+        pattern = r"^([0-7]|entries)/(x[0-9]{3}/)*[0-9]{3}(\.p/([1-9][0-9]?|1[0-9]{2}|2[0-4][0-9]|25[0-5]))?$",
+        description = "`<L>/<N>[.p/<W>]` or `entries/<N>[.p/<W>]` (c2sp.org/tlog-tiles)")),
     responses(
         (status = 200, description = "Concatenated hashes of 32 bytes, or entries", body = Vec<u8>,
             content_type = "application/octet-stream"),

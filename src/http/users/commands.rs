@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use domain::{ErasureReason, Reason, UserCommand, UserId};
 use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Schema};
 
 use super::view::UserDetail;
 use crate::command::UserState;
@@ -17,13 +18,18 @@ use crate::http::extract::{
 };
 use crate::http::headers::position_header;
 use crate::http::idempotency::{Idempotent, WriteAttempt};
+use crate::http::openapi::builders::one_of;
 
 /// Why the account is changed.
 #[derive(ToSchema)]
 #[schema(as = Reason)]
 pub(crate) struct ReasonBody {
     /// Stored with the event, encrypted as personal data of the user.
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 500, examples("asked for it by mail"))]
+    #[schema(
+        value_type = Option<String>, min_length = 1, max_length = 500,
+        pattern = r"^[^\u0000-\u0008\u000B\u000C\u000E-\u001F\u007F-\u009F]*$",
+        examples("asked for it by mail"),
+    )]
     reason: Option<Reason>,
 }
 
@@ -41,7 +47,7 @@ impl FromFields for ReasonBody {
     request_body = Option<ReasonBody>,
     responses(
         (status = 200, description = "The deactivated user", body = UserDetail,
-            headers(("ETag" = String, description = "The version of the user's stream"), ("Aegis-Position" = u64))),
+            headers(("ETag" = String), ("Aegis-Position" = u64))),
         Admin,
         UserPath,
         (status = 409, description = "`last_admin`"),
@@ -65,7 +71,7 @@ pub(crate) async fn deactivate_user(
     request_body = Option<ReasonBody>,
     responses(
         (status = 200, description = "The active user", body = UserDetail,
-            headers(("ETag" = String, description = "The version of the user's stream"), ("Aegis-Position" = u64))),
+            headers(("ETag" = String), ("Aegis-Position" = u64))),
         Admin,
         UserPath,
         IfMatch,
@@ -87,7 +93,7 @@ pub(crate) async fn reactivate_user(
     params(UserPath, IfMatch, WriteAttempt),
     responses(
         (status = 200, description = "The user", body = UserDetail,
-            headers(("ETag" = String, description = "The version of the user's stream"), ("Aegis-Position" = u64))),
+            headers(("ETag" = String), ("Aegis-Position" = u64))),
         Admin,
         UserPath,
         IfMatch,
@@ -122,8 +128,12 @@ async fn change_status(
 pub(crate) struct ErasureBody {
     /// `request`: the user asked for it; `policy`: a retention rule; `other`. It is stored unencrypted and
     /// never erased.
-    #[schema(value_type = String, examples("request"))]
+    #[schema(schema_with = erasure_reason)]
     reason: ErasureReason,
+}
+
+fn erasure_reason() -> RefOr<Schema> {
+    one_of(ErasureReason::ALL.map(ErasureReason::as_str), "").examples(["request"]).into()
 }
 
 impl FromFields for ErasureBody {
@@ -167,7 +177,13 @@ pub(crate) async fn erase_user(
 #[utoipa::path(
     put, path = "/users/{id}/roles/{role}",
     params(UserPath, RolePath, IfMatch, WriteAttempt),
-    responses((status = 204, description = "The user holds the role"), Admin, UserPath, IfMatch, RolePath),
+    responses(
+        (status = 204, description = "The user holds the role", headers(("ETag" = String), ("Aegis-Position" = u64))),
+        Admin,
+        UserPath,
+        IfMatch,
+        RolePath,
+    ),
 )]
 pub(crate) async fn grant_role(
     Admin(admin): Admin,
@@ -183,7 +199,8 @@ pub(crate) async fn grant_role(
     delete, path = "/users/{id}/roles/{role}",
     params(UserPath, RolePath, IfMatch, WriteAttempt),
     responses(
-        (status = 204, description = "The user does not hold the role"),
+        (status = 204, description = "The user does not hold the role",
+            headers(("ETag" = String), ("Aegis-Position" = u64))),
         Admin,
         UserPath,
         (status = 409, description = "`last_admin`"),

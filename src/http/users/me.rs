@@ -31,7 +31,7 @@ use crate::query::PersonalRecord;
     params(MinPosition, IfNoneMatch),
     responses(
         (status = 200, description = "The caller", body = UserView,
-            headers(("ETag" = String, description = "The version of the user's stream"))),
+            headers(("ETag" = String))),
         IfNoneMatch,
         CurrentUser,
         (status = 404, description = "The token's user does not exist"),
@@ -127,7 +127,8 @@ const ATTACHMENT: &str = "attachment; filename=\"my-data.json\"";
 #[utoipa::path(
     get, path = "/users/me/export",
     responses(
-        (status = 200, description = "All data stored about the caller", body = PersonalRecord),
+        (status = 200, description = "All data stored about the caller", body = PersonalRecord,
+            headers(("Content-Disposition" = String, description = "Makes browsers store a file"))),
         CurrentUser,
         (status = 404, description = "The token's user does not exist, or is erased"),
     ),

@@ -4,26 +4,32 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 use serde::Serialize;
 use utoipa::ToSchema;
+use utoipa::openapi::schema::OneOfBuilder;
 
-use super::view::UserDetail;
+use super::view::current_user;
 use crate::app::App;
 use crate::http::api_error::{ApiError, Loc};
 use crate::http::conditional::{IfNoneMatch, entity_tag};
 use crate::http::extract::{Auditor, MinPosition, QueryParams, UserPath};
+use crate::http::openapi::builders::{either, integer, time};
+use crate::http::openapi::parameters::{document_extractors, query_parameter};
 use crate::query::{QueryError, UserAt, UserChange};
 
-/// A user, now or at an earlier point of the log.
-#[derive(Serialize, ToSchema)]
-#[serde(untagged)]
-#[schema(as = ShownUser)]
-pub(crate) enum CurrentOrPastUser {
-    /// Without `as_of`.
-    Current(UserDetail),
-    /// With `as_of`.
-    Past(UserAt),
+/// Documents the parameter `as_of`.
+pub(crate) struct AsOfParameter;
+
+document_extractors! {
+    AsOfParameter: [query_parameter("as_of", as_of_schema())];
+}
+
+fn as_of_schema() -> OneOfBuilder {
+    let point = either([integer("A position of the log.").into(), time("A time (RFC 3339).").into()]);
+    point.description(Some(
+        "Shows the user as of this position of the log, or this time (RFC 3339, inclusive)",
+    ))
 }
 
 /// Shows a user, now or, with `as_of`, at an earlier point of the log.
@@ -31,13 +37,13 @@ pub(crate) enum CurrentOrPastUser {
     get, path = "/users/{id}",
     params(
         UserPath,
-        ("as_of" = Option<String>, Query, description = "A position of the log, or a time (RFC 3339)"),
+        AsOfParameter,
         MinPosition,
         IfNoneMatch,
     ),
     responses(
-        (status = 200, description = "The user", body = CurrentOrPastUser,
-            headers(("ETag" = String, description = "The version of the user's stream"))),
+        (status = 200, description = "The user", body = UserAt,
+            headers(("ETag" = String))),
         IfNoneMatch,
         Auditor,
         (status = 404, description = "No such user at that point"),
@@ -49,19 +55,16 @@ pub(crate) async fn show_user(
     _: Auditor,
     UserPath(id): UserPath,
     mut params: QueryParams,
-) -> Result<Response, ApiError> {
+) -> Result<impl IntoResponse, ApiError> {
     let as_of = params.as_of("as_of");
     let as_of = params.finish(as_of)?;
     let services = app.services()?;
-    let (version, user) = if let Some(as_of) = as_of {
-        let past =
-            services.history.as_of(id, as_of).await.map_err(beyond_head)?.ok_or(ApiError::UserNotFound)?;
-        (past.version, CurrentOrPastUser::Past(past))
-    } else {
-        let row = services.user_rows.by_id(id).await?.ok_or(ApiError::UserNotFound)?;
-        (row.version, CurrentOrPastUser::Current(UserDetail::from_row(&row)))
+    let user = match as_of {
+        Some(as_of) => services.history.as_of(id, as_of).await.map_err(beyond_head)?,
+        None => services.user_rows.by_id(id).await?.as_ref().map(current_user),
     };
-    Ok((entity_tag(version), Json(user)).into_response())
+    let user = user.ok_or(ApiError::UserNotFound)?;
+    Ok((entity_tag(user.version), Json(user)))
 }
 
 fn beyond_head(error: QueryError) -> ApiError {

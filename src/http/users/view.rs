@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use crate::command::UserState;
 use crate::http::api_error::ApiError;
+use crate::query::UserAt;
 
 /// A user, as shown to themselves.
 #[derive(Serialize, ToSchema)]
@@ -17,7 +18,7 @@ pub(crate) struct UserView {
     #[schema(examples("0193e2b4-0000-7000-8000-000000000001"))]
     id: String,
     /// The e-mail address; not verified.
-    #[schema(format = Email, examples("ada@example.com"))]
+    #[schema(format = IdnEmail, examples("ada@example.com"))]
     email: String,
     /// The username.
     #[schema(examples("ada"))]
@@ -55,7 +56,7 @@ impl UserView {
     }
 }
 
-/// A user, as shown to administrators and auditors.
+/// A user that was just changed, as shown to administrators.
 #[derive(Serialize, ToSchema)]
 #[schema(as = UserDetail)]
 pub(crate) struct UserDetail {
@@ -65,30 +66,29 @@ pub(crate) struct UserDetail {
     roles: Vec<&'static str>,
     /// The version of the user's stream; also the `ETag`.
     version: u64,
-    /// The position of the user's last event; left out of answers to writes, which have the header
-    /// `Aegis-Position`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    position: Option<u64>,
 }
 
 impl UserDetail {
-    pub(crate) fn from_row(row: &UserRow) -> Self {
-        Self {
-            user: UserView::from_row(row),
-            roles: names(&row.roles),
-            version: row.version,
-            position: Some(row.position.get()),
-        }
-    }
-
     pub(crate) fn from_state(user: &UserState) -> Result<Self, ApiError> {
         Ok(Self {
             user: UserView::from_state(user)?,
             roles: names(&user.account.roles),
             version: user.version,
-            position: None,
         })
+    }
+}
+
+/// A user as of now, as shown to administrators and auditors.
+pub(super) fn current_user(row: &UserRow) -> UserAt {
+    UserAt {
+        id: row.id.to_string(),
+        email: Some(row.email.as_str().to_owned()),
+        username: Some(row.username.as_str().to_owned()),
+        is_active: row.is_active,
+        created_at: rfc3339(row.created_at),
+        roles: names(&row.roles),
+        version: row.version,
+        position: row.position.get(),
     }
 }
 

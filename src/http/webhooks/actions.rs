@@ -28,8 +28,10 @@ pub(crate) struct TestView {
     /// Whether the receiver accepted the event.
     delivered: bool,
     /// The HTTP status of the receiver's answer; null if there was none.
+    #[schema(required)]
     status: Option<u16>,
     /// Why the delivery failed; null if it succeeded.
+    #[schema(required)]
     error: Option<String>,
     /// The duration of the delivery in milliseconds.
     latency_ms: u64,
@@ -73,7 +75,7 @@ pub(crate) async fn test_webhook(
     params(WebhookPath, IfMatch, WriteAttempt),
     responses(
         (status = 200, description = "The webhook and its new secret", body = WebhookWithSecret,
-            headers(("ETag" = String, description = "The version of the webhook, and a digest of its state"), ("Aegis-Position" = u64))),
+            headers(("ETag" = String), ("Aegis-Position" = u64))),
         ManagedWebhook,
         IfMatch,
         (status = 429, description = "`too_many_requests`, with `Retry-After`"),
@@ -101,6 +103,7 @@ pub(crate) struct ReplayBody {
     #[schema(minimum = 1)]
     from: u64,
     /// The last position.
+    #[schema(minimum = 1)]
     to: u64,
 }
 
@@ -119,7 +122,7 @@ impl FromFields for ReplayBody {
     request_body = ReplayBody,
     responses(
         (status = 202, description = "The replay is scheduled",
-            body = WebhookStatus, headers(("ETag" = String, description = "The version of the webhook, and a digest of its state"), ("Aegis-Position" = u64))),
+            body = WebhookStatus, headers(("ETag" = String), ("Aegis-Position" = u64))),
         ManagedWebhook,
         (status = 409, description = "`too_many_replays`: ten are queued"),
         IfMatch,
@@ -153,7 +156,7 @@ pub(crate) async fn replay_webhook(
     delete, path = "/webhooks/{id}/replays",
     params(WebhookPath, IfMatch, WriteAttempt),
     responses(
-        (status = 200, description = "The webhook", body = WebhookStatus, headers(("ETag" = String, description = "The version of the webhook, and a digest of its state"), ("Aegis-Position" = u64))),
+        (status = 200, description = "The webhook", body = WebhookStatus, headers(("ETag" = String), ("Aegis-Position" = u64))),
         ManagedWebhook,
         IfMatch,
         (status = 429, description = "`too_many_requests`, with `Retry-After`"),
@@ -177,7 +180,7 @@ pub(crate) async fn cancel_webhook_replays(
     post, path = "/webhooks/{id}/resume",
     params(WebhookPath, IfMatch, WriteAttempt),
     responses(
-        (status = 200, description = "The webhook", body = WebhookStatus, headers(("ETag" = String, description = "The version of the webhook, and a digest of its state"), ("Aegis-Position" = u64))),
+        (status = 200, description = "The webhook", body = WebhookStatus, headers(("ETag" = String), ("Aegis-Position" = u64))),
         ManagedWebhook,
         IfMatch,
         (status = 429, description = "`too_many_requests`, with `Retry-After`"),

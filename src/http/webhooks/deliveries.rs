@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::managed_webhook::ManagedWebhook;
 use crate::app::App;
 use crate::http::api_error::ApiError;
-use crate::http::extract::{MAX_POSITION, QueryParams, WebhookPath};
+use crate::http::extract::{Limit, MAX_POSITION, QueryParams, WebhookPath};
 
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: u64 = 1000;
@@ -42,9 +42,8 @@ pub(crate) struct Attempt {
     get, path = "/webhooks/{id}/deliveries",
     params(
         WebhookPath,
-        ("before" = Option<u64>, Query, description = "Only attempts before this number"),
-        ("limit" = Option<u64>, Query,
-            description = "The maximum number of attempts: 1 to 1000, 100 by default"),
+        ("before" = Option<u64>, Query, minimum = 1, description = "Only attempts before this number"),
+        Limit<MAX_LIMIT>,
     ),
     responses(
         (status = 200, description = "Delivery attempts, newest first", body = DeliveryPage),

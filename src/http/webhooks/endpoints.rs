@@ -10,6 +10,8 @@ use domain::{Reason, Role, WebhookCommand, WebhookId, WebhookUrl};
 use serde::Serialize;
 use store::Position;
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{SchemaType, Type};
+use utoipa::openapi::{RefOr, Schema};
 
 use super::managed_webhook::{ManagedWebhook, WebhookWithSecret};
 use crate::app::App;
@@ -18,16 +20,17 @@ use crate::config::Settings;
 use crate::http::api_error::{ApiError, Loc, ValidationError};
 use crate::http::conditional::{IfMatch, IfNoneMatch, entity_tag_of};
 use crate::http::extract::{
-    FieldReader, FromFields, JsonBody, MAX_POSITION, MinPosition, NoBody, QueryParams, WebhookOwner,
-    WebhookPath,
+    FieldReader, FromFields, JsonBody, Limit, MAX_POSITION, MinPosition, NoBody, QueryParams, UUID_PATTERN,
+    WebhookOwner, WebhookPath, event_types,
 };
 use crate::http::headers::position_header;
 use crate::http::idempotency::{Idempotent, WriteAttempt};
+use crate::http::openapi::builders::string;
+use crate::http::openapi::parameters::{document_extractors, query_parameter};
 use crate::webhooks::WebhookStatus;
 
 const MAX_LIMIT: u64 = 100;
 const DEFAULT_LIMIT: usize = 100;
-const ID_PATTERN: &str = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$";
 
 /// A page of webhooks.
 #[derive(Serialize, ToSchema)]
@@ -41,13 +44,20 @@ pub(crate) struct WebhookPage {
     next: Option<String>,
 }
 
+/// Documents the parameter `after`.
+pub(crate) struct AfterWebhook;
+
+document_extractors! {
+    AfterWebhook: [query_parameter("after",
+        string("Only webhooks with ids above this one").pattern(Some(UUID_PATTERN)))];
+}
+
 /// Lists the caller's webhooks; administrators get those of all users.
 #[utoipa::path(
     get, path = "/webhooks",
     params(
-        ("after" = Option<String>, Query, description = "Only webhooks with ids above this one"),
-        ("limit" = Option<u64>, Query,
-            description = "The maximum number of webhooks: 1 to 100, 100 by default"),
+        AfterWebhook,
+        Limit<MAX_LIMIT>,
         MinPosition,
     ),
     responses(
@@ -67,7 +77,7 @@ pub(crate) async fn list_webhooks(
         None => None,
         Some(text) => Some(WebhookId::parse(&text).map_err(|_| {
             let loc = Loc::Query("after");
-            ApiError::invalid(ValidationError::pattern_mismatch(loc, ID_PATTERN, text.into()))
+            ApiError::invalid(ValidationError::pattern_mismatch(loc, UUID_PATTERN, text.into()))
         })?),
     };
     params.finish(())?;
@@ -97,16 +107,28 @@ pub(crate) async fn list_webhooks(
 #[schema(as = NewWebhook)]
 pub(crate) struct NewWebhookBody {
     /// Where events are delivered: a public `https` URL, unless the service allows private networks.
-    #[schema(value_type = String, max_length = 2048, examples("https://example.com/events"))]
+    #[schema(
+        value_type = String, format = "uri", max_length = 2048, pattern = "^[hH][tT][tT][pP][sS]?://[^#]*$",
+        examples("https://example.com/events"),
+    )]
     url: WebhookUrl,
     /// The event types; all by default.
-    #[schema(examples(json!(["UserRegistered", "UserDeactivated"])))]
+    #[schema(schema_with = types_schema)]
     types: Option<Vec<String>>,
     /// What it is for.
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 500)]
+    #[schema(
+        value_type = Option<String>, min_length = 1, max_length = 500,
+        pattern = r"^[^\u0000-\u0008\u000B\u000C\u000E-\u001F\u007F-\u009F]*$",
+    )]
     description: Option<Reason>,
     /// Deliver events after this position; the head of the log by default.
     after: Option<u64>,
+}
+
+/// The list may be null.
+fn types_schema() -> RefOr<Schema> {
+    let types = event_types("The event types; all by default.");
+    types.schema_type(SchemaType::from_iter([Type::Array, Type::Null])).into()
 }
 
 impl FromFields for NewWebhookBody {
@@ -128,7 +150,7 @@ impl FromFields for NewWebhookBody {
         (status = 201, description = "The webhook is registered", body = WebhookWithSecret,
             headers(
                 ("Location" = String, description = "The path of the webhook"),
-                ("ETag" = String, description = "The version of the webhook, and a digest of its state"),
+                ("ETag" = String),
                 ("Aegis-Position" = u64),
             )),
         WebhookOwner,
@@ -180,7 +202,7 @@ pub(crate) async fn register_webhook(
     params(WebhookPath, IfNoneMatch),
     responses(
         (status = 200, description = "The webhook", body = WebhookStatus,
-            headers(("ETag" = String, description = "The version of the webhook, and a digest of its state"))),
+            headers(("ETag" = String))),
         IfNoneMatch,
         ManagedWebhook,
     ),

@@ -13,7 +13,7 @@ use crate::http::api_error::ApiError;
 use crate::http::conditional::entity_tag_of;
 use crate::http::extract::{CurrentUser, WebhookOwner, WebhookPath};
 use crate::http::idempotency::WriteAttempt;
-use crate::http::openapi::{Responses, error_responses};
+use crate::http::openapi::parameters::{Responses, error_responses};
 use crate::http::state::HttpState;
 use crate::http::time_limit::TimeLimit;
 use crate::webhooks::{WebhookStatus, encode_secret};

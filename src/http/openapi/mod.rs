@@ -1,0 +1,132 @@
+//! The OpenAPI 3.1 document: its general part, and what its operations have in common. Handlers and extractors
+//! document themselves, next to their code.
+
+pub(super) mod builders;
+mod common_answers;
+pub(super) mod parameters;
+
+use utoipa::OpenApi;
+use utoipa::openapi::path::{Operation, Parameter, ParameterIn, PathItem};
+use utoipa::openapi::schema::{KnownFormat, Object, Schema, SchemaFormat};
+use utoipa::openapi::security::{Flow, OAuth2, Password, Scopes, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{Components, InfoBuilder, RefOr};
+
+use self::common_answers::{OperationKind, add_common_answers, add_shared_headers};
+use self::parameters::{MIN_POSITION, min_position};
+use crate::config::HttpSettings;
+
+const SECURITY_SCHEME: &str = "OAuth2PasswordBearer";
+/// The schemas of bodies with positions and versions.
+const REQUEST_BODIES: [&str; 5] = ["NewWebhook", "Replay", "Rollback", "DropVersion", "Skip"];
+
+#[derive(OpenApi)]
+#[openapi(
+    tags(
+        (name = "service", description = "The service itself"),
+        (name = "auth", description = "Authentication"),
+        (name = "users", description = "Accounts"),
+        (name = "events", description = "The event log, for auditors and subscribers"),
+        (name = "webhooks", description = "Events delivered to webhook endpoints"),
+        (name = "log", description = "Proofs that the event log was not edited"),
+        (name = "projections", description = "Read models and their versions"),
+    ),
+)]
+struct Document;
+
+/// The path of the document.
+pub(super) fn path(settings: &HttpSettings) -> String {
+    settings.path("/openapi.json")
+}
+
+/// The document without any route.
+pub(super) fn document(
+    settings: &HttpSettings,
+    errors: Vec<(String, RefOr<Schema>)>,
+) -> utoipa::openapi::OpenApi {
+    let mut document = Document::openapi();
+    document.info = InfoBuilder::new()
+        .title(&settings.project_name)
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some(
+            "Sign-up, login, and an event log of both that can be replayed, audited and subscribed to.",
+        ))
+        .build();
+    let login = Flow::Password(Password::new(settings.path("/auth/login/access-token"), Scopes::new()));
+    let components = document.components.get_or_insert_with(Components::new);
+    components.add_security_scheme(SECURITY_SCHEME, SecurityScheme::OAuth2(OAuth2::new([login])));
+    components.schemas.extend(errors);
+    add_shared_headers(components);
+    document
+}
+
+/// Completes the document of all routes: OpenAPI has no notation for axum's wildcards, and the minimum length of a
+/// new password is a setting.
+pub(super) fn complete(document: &mut utoipa::openapi::OpenApi, prefix: &str, min_password_length: usize) {
+    let tags: Vec<_> = document.tags.iter().flatten().map(|tag| tag.name.clone()).collect();
+    for (path, mut item) in std::mem::take(&mut document.paths.paths) {
+        let segment = path.strip_prefix(prefix).and_then(|path| path.split('/').nth(1)).unwrap_or_default();
+        complete_operations(
+            &mut item,
+            if tags.iter().any(|tag| tag == segment) { segment } else { "service" },
+        );
+        document.paths.paths.insert(path.replace("{*", "{"), item);
+    }
+    let Some(components) = &mut document.components else { return };
+    for name in REQUEST_BODIES {
+        components.schemas.entry(name.to_owned()).and_modify(bound);
+    }
+    if let Some(RefOr::T(Schema::Object(sign_up))) = components.schemas.get_mut("SignUp")
+        && let Some(RefOr::T(Schema::Object(password))) = sign_up.properties.get_mut("password")
+    {
+        password.min_length = Some(min_password_length);
+    }
+}
+
+/// Adds what the operations of a path have in common.
+fn complete_operations(item: &mut PathItem, tag: &str) {
+    let PathItem { get, put, post, delete, .. } = item;
+    for (method, operation) in [("get", get), ("put", put), ("post", post), ("delete", delete)] {
+        let Some(operation) = operation else { continue };
+        operation.tags = Some(vec![tag.to_owned()]);
+        let kind = OperationKind::of(method, operation);
+        if kind.is_authenticated() {
+            let token = || vec![SecurityRequirement::new(SECURITY_SCHEME, [""; 0])];
+            operation.security.get_or_insert_with(token);
+            add_min_position(operation);
+        }
+        for parameter in operation.parameters.iter_mut().flatten() {
+            if let RefOr::T(Parameter { schema: Some(schema), .. }) = parameter {
+                bound(schema);
+            }
+        }
+        add_common_answers(operation, kind);
+    }
+}
+
+/// Every request with a token may name the position of the log at which its user is looked up.
+fn add_min_position(operation: &mut Operation) {
+    let parameters = operation.parameters.get_or_insert_default();
+    let is_min_position = |parameter: &RefOr<Parameter>| match parameter {
+        RefOr::T(Parameter { name, parameter_in, .. }) => {
+            *parameter_in == ParameterIn::Header && name == MIN_POSITION
+        }
+        RefOr::Ref(_) => false,
+    };
+    if !parameters.iter().any(is_min_position) {
+        parameters.push(RefOr::T(min_position()));
+    }
+}
+
+/// No integer that is sent may exceed what the databases can store.
+fn bound(schema: &mut RefOr<Schema>) {
+    match schema {
+        RefOr::T(Schema::Object(Object { maximum, format, properties, .. })) => {
+            if matches!(format, Some(SchemaFormat::KnownFormat(KnownFormat::Int64))) {
+                maximum.get_or_insert(i64::MAX.into());
+            }
+            properties.values_mut().for_each(bound);
+        }
+        RefOr::T(Schema::OneOf(either)) => either.items.iter_mut().for_each(bound),
+        RefOr::T(_) | RefOr::Ref(_) => {}
+    }
+}

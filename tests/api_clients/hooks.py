@@ -1,0 +1,184 @@
+"""Puts requests that schemathesis has made from the description into a state in which they can succeed.
+
+The description says which requests are well-formed; whether a well-formed one succeeds also depends on the state of
+the service. So valid parts of requests are aimed at what exists: users and webhooks made for the purpose, positions
+that the log has, keys that were not used before. Invalid parts are sent as they are.
+
+No request can end its own caller, an administrator: requests to end the own account are made by a user who is signed
+up for each of them, with their password, and requests to other accounts never name the administrator.
+"""
+
+import itertools
+import os
+import unicodedata
+
+import requests
+import schemathesis
+from hypothesis import strategies
+from schemathesis.core.parameters import ParameterLocation as Location
+from schemathesis.generation.meta import TestPhase
+
+API = os.environ["AEGIS_ADDRESS"] + "/api/v1"
+PASSWORD = "correct horse battery staple"
+# Nothing listens there: deliveries are refused at once.
+RECEIVER = "http://127.0.0.1:9"
+OWN_ACCOUNT = {"DELETE /users/me", "POST /users/me/deactivate"}
+numbers = itertools.count(1)
+
+
+# The default strategy makes domains in which no mail is delivered (`.arpa`), which are rejected.
+local_parts = strategies.from_regex(r"\A[a-zA-Z0-9!#$%&'*+/=?^_`{|}~-]{1,40}\Z")
+schemathesis.openapi.format("idn-email", local_parts.map(lambda local_part: f"{local_part}@example.com"))
+
+
+def send(method, path, token=None, **options):
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    answer = requests.request(method, API + path, headers=headers, timeout=20, **options)
+    answer.raise_for_status()
+    return answer
+
+
+def log_in(email, password):
+    form = {"username": email, "password": password}
+    return send("POST", "/auth/login/access-token", data=form).json()["access_token"]
+
+
+class State:
+    """What exists in the service."""
+
+    def __init__(self):
+        self.admin_email = os.environ["AEGIS_ADMIN_EMAIL"]
+        self.admin_password = os.environ["AEGIS_ADMIN_PASSWORD"]
+        self.token = log_in(self.admin_email, self.admin_password)
+        self.admin = send("GET", "/users/me", self.token).json()["id"]
+        self.user, _ = self.sign_up()
+        self.webhook = self.register_webhook()
+
+    def sign_up(self):
+        """The id of a new user, and a function that logs in."""
+        name = f"user-{next(numbers)}"
+        body = {"email": f"{name}@example.com", "username": name, "password": PASSWORD}
+        user = send("POST", "/auth/signup", json=body).json()["id"]
+        return user, lambda: log_in(body["email"], PASSWORD)
+
+    def register_webhook(self):
+        body = {"url": f"{RECEIVER}/{next(numbers)}"}
+        return send("POST", "/webhooks", self.token, json=body).json()["id"]
+
+    def head(self):
+        return send("GET", "/events?limit=1", self.token).json()["head"]
+
+
+state = State()
+
+
+@schemathesis.hook
+def before_load_schema(context, raw_schema):
+    """The tokens of OAuth 2.0 are bearer tokens; of these schemathesis also checks that they are required."""
+    for scheme in raw_schema["components"]["securitySchemes"].values():
+        assert scheme["type"] == "oauth2"
+        scheme.clear()
+        scheme.update({"type": "http", "scheme": "bearer"})
+
+
+@schemathesis.auth()
+class Administrator:
+    def get(self, case, context):
+        return state.token
+
+    def set(self, case, token, context):
+        case.headers["Authorization"] = f"Bearer {token}"
+
+
+def is_valid(case, location):
+    component = case.meta and case.meta.components.get(location)
+    return component is None or component.mode.is_positive
+
+
+@schemathesis.hook
+def before_call(context, case, kwargs):
+    path = case.operation.path.removeprefix("/api/v1")
+    label = f"{case.operation.method.upper()} {path}"
+    if is_valid(case, Location.HEADER):
+        aim_headers(case)
+    if case.query and is_valid(case, Location.QUERY):
+        aim_query(case, path)
+    if case.path_parameters:
+        aim_path(case, label)
+    if isinstance(case.body, dict) and is_valid(case, Location.BODY):
+        aim_body(case, label)
+    if label in OWN_ACCOUNT and case.headers.get("Authorization") == f"Bearer {state.token}":
+        _, log_in_again = state.sign_up()
+        case.headers["Authorization"] = f"Bearer {log_in_again()}"
+
+
+def aim_headers(case):
+    if "Idempotency-Key" in case.headers:
+        case.headers["Idempotency-Key"] = f"{case.headers['Idempotency-Key'][:200]}{next(numbers)}"
+    if "Aegis-Min-Position" in case.headers:
+        case.headers["Aegis-Min-Position"] = str(bounded(case.headers["Aegis-Min-Position"]))
+
+
+def aim_query(case, path):
+    for name in ["after", "from", "to", "as_of"]:
+        if is_number(case.query.get(name)):
+            case.query[name] = bounded(case.query[name])
+    if path == "/log/consistency" and {"from", "to"} <= case.query.keys():
+        case.query["from"], case.query["to"] = sorted([case.query["from"], case.query["to"]])
+    # A long poll would be held for that long.
+    if is_number(case.query.get("wait")):
+        case.query["wait"] = int(case.query["wait"]) % 2
+
+
+def aim_path(case, label):
+    parameters = case.path_parameters
+    if parameters.get("id") == state.admin:
+        parameters["id"] = state.user
+    # There, the ids are those of earlier answers.
+    is_stateful = case.meta and case.meta.phase.name == TestPhase.STATEFUL
+    # One of four requests names what does not exist.
+    if is_stateful or not is_valid(case, Location.PATH) or next(numbers) % 4 == 0:
+        return
+    if "/users/{id}" in label:
+        parameters["id"] = state.sign_up()[0] if label.endswith("/erase") else state.user
+    elif "/webhooks/{id}" in label:
+        parameters["id"] = state.register_webhook() if label == "DELETE /webhooks/{id}" else state.webhook
+    elif "/log/proof/" in label:
+        parameters["position"] = max(1, bounded(parameters["position"]))
+    elif "/log/tile/" in label:
+        parameters["path"] = "entries/000.p/1" if next(numbers) % 2 else "0/000.p/2"
+
+
+def aim_body(case, label):
+    body = case.body
+    if label == "POST /auth/signup":
+        body["email"] = f"{next(numbers)}{body['email']}"
+        body["username"] = visible(body["username"])
+    elif label == "POST /auth/login/access-token":
+        body["username"], body["password"] = state.admin_email, state.admin_password
+    elif label in OWN_ACCOUNT:
+        body["password"] = PASSWORD
+    elif label == "POST /webhooks":
+        body["url"] = f"{RECEIVER}/{next(numbers)}"
+        if is_number(body.get("after")):
+            body["after"] = bounded(body["after"])
+    elif label == "POST /webhooks/{id}/replay":
+        body["from"], body["to"] = sorted(max(1, bounded(body[name])) for name in ["from", "to"])
+    for name in ["reason", "description"]:
+        if isinstance(body.get(name), str):
+            body[name] = visible(body[name])
+
+
+def visible(text):
+    """A text with a visible character that is as long in its normal form: JSON Schema knows neither."""
+    text = unicodedata.normalize("NFKC", text)[:40]
+    return f"{text}x{next(numbers)}"
+
+
+def is_number(value):
+    return not isinstance(value, bool) and (isinstance(value, int) or isinstance(value, str) and value.isdecimal())
+
+
+def bounded(position):
+    """A position of the log."""
+    return int(position) % (state.head() + 1)

@@ -39,7 +39,7 @@ pub(super) fn routes() -> Routes {
 
 /// All read models.
 #[derive(Serialize, ToSchema)]
-#[schema(as = Projections)]
+#[schema(as = ProjectionList)]
 pub(crate) struct ProjectionsView {
     /// Each with its versions.
     projections: Vec<ProjectionStatus>,

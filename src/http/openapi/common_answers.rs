@@ -129,7 +129,11 @@ pub(super) fn add_common_answers(operation: &mut Operation, kind: OperationKind)
             description.push_str(&format!("{separator}`{code}`: {meaning}"));
         }
     }
-    let is_limited = responses.contains_key("429");
+    let is_limit = |response: &RefOr<Response>| match response {
+        RefOr::T(Response { description, .. }) => description.contains("`rate_limited`"),
+        RefOr::Ref(_) => false,
+    };
+    let is_limited = responses.get("429").is_some_and(is_limit);
     for (status, response) in responses {
         let RefOr::T(response) = response else { continue };
         add_error_body(status, response, kind);

@@ -7,9 +7,10 @@ pub(super) mod parameters;
 
 use utoipa::OpenApi;
 use utoipa::openapi::path::{Operation, Parameter, ParameterIn, PathItem};
-use utoipa::openapi::schema::{KnownFormat, Object, Schema, SchemaFormat};
+use utoipa::openapi::request_body::RequestBody;
+use utoipa::openapi::schema::{KnownFormat, Object, OneOf, Schema, SchemaFormat};
 use utoipa::openapi::security::{Flow, OAuth2, Password, Scopes, SecurityRequirement, SecurityScheme};
-use utoipa::openapi::{Components, InfoBuilder, RefOr};
+use utoipa::openapi::{Components, Content, InfoBuilder, RefOr};
 
 use self::common_answers::{OperationKind, add_common_answers, add_shared_headers};
 use self::parameters::{MIN_POSITION, min_position};
@@ -99,6 +100,9 @@ fn complete_operations(item: &mut PathItem, tag: &str) {
                 bound(schema);
             }
         }
+        if let Some(RefOr::T(body)) = &mut operation.request_body {
+            leave_out_null(body);
+        }
         add_common_answers(operation, kind);
     }
 }
@@ -114,6 +118,18 @@ fn add_min_position(operation: &mut Operation) {
     };
     if !parameters.iter().any(is_min_position) {
         parameters.push(RefOr::T(min_position()));
+    }
+}
+
+/// An optional body may also be null, but generated clients that know this cannot leave it out.
+fn leave_out_null(body: &mut RequestBody) {
+    for content in body.content.values_mut() {
+        if let RefOr::T(Content { schema: Some(schema), .. }) = content
+            && let RefOr::T(Schema::OneOf(OneOf { items, .. })) = schema
+            && let Some(reference) = items.iter().find(|item| matches!(item, RefOr::Ref(_)))
+        {
+            *schema = reference.clone();
+        }
     }
 }
 

@@ -156,7 +156,9 @@ fn parameters_are_bounded_and_never_null() {
 fn fields_of_request_bodies_are_bounded() {
     let document = document();
     let schemas = &document["components"]["schemas"];
-    for name in ["SignUp", "Reason", "Erasure", "NewWebhook", "Replay", "Rollback", "DropVersion", "Skip"] {
+    for name in
+        ["SignUp", "ChangeReason", "Erasure", "NewWebhook", "Replay", "Rollback", "DropVersion", "Skip"]
+    {
         for (field, schema) in schemas[name]["properties"].as_object().unwrap() {
             let kind = schema["type"].to_string();
             let rules: &[&str] = if kind.contains("integer") {
@@ -174,6 +176,17 @@ fn fields_of_request_bodies_are_bounded() {
         }
     }
     assert_eq!(schemas["SignUp"]["properties"]["password"]["minLength"], MIN_PASSWORD_LENGTH);
+}
+
+/// Generated clients name a variable after the schema, beside those of its fields.
+#[test]
+fn no_field_is_named_like_its_schema() {
+    let document = document();
+    for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
+        for field in schema["properties"].as_object().into_iter().flat_map(|fields| fields.keys()) {
+            assert_ne!(field.replace('_', ""), name.to_lowercase(), "{name}");
+        }
+    }
 }
 
 /// Generated clients make of an object without fields a type that holds nothing.

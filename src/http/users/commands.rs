@@ -22,7 +22,7 @@ use crate::http::openapi::builders::one_of;
 
 /// Why the account is changed.
 #[derive(ToSchema)]
-#[schema(as = Reason)]
+#[schema(as = ChangeReason)]
 pub(crate) struct ReasonBody {
     /// Stored with the event, encrypted as personal data of the user.
     #[schema(

@@ -19,7 +19,7 @@ const MAX_LIMIT: u64 = 1000;
 
 /// A page of delivery attempts.
 #[derive(Serialize, ToSchema)]
-#[schema(as = Deliveries)]
+#[schema(as = DeliveryPage)]
 pub(crate) struct DeliveryPage {
     /// Newest first. The last 1,000 attempts of each webhook are stored.
     deliveries: Vec<Attempt>,

@@ -34,7 +34,7 @@ const DEFAULT_LIMIT: usize = 100;
 
 /// A page of webhooks.
 #[derive(Serialize, ToSchema)]
-#[schema(as = Webhooks)]
+#[schema(as = WebhookPage)]
 pub(crate) struct WebhookPage {
     /// By ascending id.
     webhooks: Vec<WebhookStatus>,

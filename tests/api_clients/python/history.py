@@ -16,13 +16,13 @@ from aegis_client.api.users import (
 )
 from aegis_client.models import (
     AccessToken,
+    ChangeReason,
     ErasedValue,
     Erasure,
     ErasureReason,
     GrantRoleRole,
     IdempotencyKeyReused,
     Login,
-    Reason,
     ShownUser,
     SignUp,
     User,
@@ -79,7 +79,7 @@ def main() -> None:
     assert invalid.detail[0].loc == ["body", "email"]
 
     admin = log_in_as_administrator(anyone)
-    deactivated = deactivate_user.sync(user.id, client=admin, body=Reason(reason="asked for it"))
+    deactivated = deactivate_user.sync(user.id, client=admin, body=ChangeReason(reason="asked for it"))
     assert isinstance(deactivated, UserDetail) and not deactivated.is_active, deactivated
     reactivated = reactivate_user.sync(user.id, client=admin)
     assert isinstance(reactivated, UserDetail) and reactivated.is_active, reactivated

@@ -13,7 +13,7 @@ const client = createClient<paths>({ ...(address === undefined ? {} : { baseUrl:
 async function logIn(username: string, password: string): Promise<string> {
   const { data, error } = await client.POST("/api/v1/auth/login/access-token", {
     body: { username, password },
-    bodySerializer: (body) => new URLSearchParams({ username: body.username, password: body.password }),
+    headers: { "Content-Type": "application/x-www-form-urlencoded" },
   });
   assert(data, JSON.stringify(error));
   return data.access_token;

@@ -185,7 +185,7 @@ def python(programs, address, folder):
     folder = folder / "python"
     generate = [programs / "openapi-python-client", "generate", "--url", f"{address}/api/v1/openapi.json"]
     run([*generate, "--config", "config.yml", "--meta", "none", "--fail-on-warning"], cwd=folder)
-    run([programs / "mypy", "history.py"], cwd=folder)
+    run([programs / "mypy"], cwd=folder)
     variables = {**os.environ, **ADMIN, "AEGIS_ADDRESS": address}
     run([programs / "python", "history.py"], cwd=folder, env=variables)
 

@@ -80,7 +80,7 @@ impl EventsQuery {
         Limit<MAX_LIMIT>,
         EventTypes,
         ("stream" = Option<String>, Query, pattern = "^[a-z0-9-]{1,128}$", description = "Only this stream, such as `user-0193…`"),
-        ("actor" = Option<String>, Query, description = "Only events caused by this actor"),
+        ("actor" = Option<String>, Query, min_length = 1, description = "Only events caused by this actor"),
         ("from" = Option<String>, Query, format = DateTime, description = "Only events at or after this time (RFC 3339)"),
         ("to" = Option<String>, Query, format = DateTime, description = "Only events before this time (RFC 3339)"),
         ("wait" = Option<u64>, Query, minimum = 0, maximum = 60, description = "Long-poll timeout in seconds: at most 60"),

@@ -154,14 +154,15 @@ impl FieldReader {
     pub(crate) fn number(&mut self, name: &'static str, bounds: RangeInclusive<u64>) -> Option<u64> {
         let Some(given) = self.given.get(name).cloned() else { return self.missing(name) };
         let (loc, shown, (min, max)) = (Loc::Field(name), given.to_string(), bounds.into_inner());
-        match (given.as_u64(), &given) {
-            (Some(number), _) if number < min => self.reject(ValidationError::too_small(loc, min, &shown)),
-            (Some(number), _) if number <= max => Some(number),
-            (Some(_), _) => self.reject(ValidationError::too_large(loc, max, &shown)),
-            (None, Value::Number(number)) if number.is_i64() => {
+        match whole_number(&given) {
+            Some(number) if number < i128::from(min) => {
                 self.reject(ValidationError::too_small(loc, min, &shown))
             }
-            (None, _) => self.reject(ValidationError::not_an_integer(loc, given)),
+            Some(number) => match u64::try_from(number) {
+                Ok(number) if number <= max => Some(number),
+                Ok(_) | Err(_) => self.reject(ValidationError::too_large(loc, max, &shown)),
+            },
+            None => self.reject(ValidationError::not_an_integer(loc, given)),
         }
     }
 
@@ -194,6 +195,17 @@ impl FieldReader {
     fn reject<T>(&mut self, error: ValidationError) -> Option<T> {
         self.record(Err(error))
     }
+}
+
+/// A number without a fraction, however it is written: `7.0` is an integer to JSON Schema, as to Pydantic. One that
+/// is out of range is the nearest in range.
+fn whole_number(value: &Value) -> Option<i128> {
+    let number = value.as_number()?;
+    number.as_i128().or_else(|| {
+        let number = number.as_f64().filter(|number| number.fract() == 0.0)?;
+        let nearest = if number < 0.0 { i128::MIN } else { i128::MAX };
+        Some(format!("{number:.0}").parse().unwrap_or(nearest))
+    })
 }
 
 /// Removes secret fields at any depth; returns whether there were any.

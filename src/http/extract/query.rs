@@ -46,7 +46,7 @@ impl QueryParams {
     }
 
     /// The value of a parameter that is not a list.
-    fn take(&mut self, name: &'static str) -> Option<String> {
+    pub(crate) fn take(&mut self, name: &'static str) -> Option<String> {
         let mut values = self.take_all(name);
         if values.len() > 1 {
             self.errors.push(ValidationError::repeated(Loc::Query(name), values));
@@ -92,13 +92,15 @@ impl QueryParams {
         stored_event_types(&types)
     }
 
-    /// An empty value counts as missing.
+    /// An empty value is an error: as a filter, it would select everything or nothing.
     pub(crate) fn text(&mut self, name: &'static str) -> Option<String> {
-        self.take(name).filter(|text| !text.is_empty())
+        let text = self.take(name)?;
+        let too_short = || ValidationError::too_short(Loc::Query(name), 1, String::new().into());
+        self.record(Some(text).filter(|text| !text.is_empty()).ok_or_else(too_short))
     }
 
     pub(crate) fn stream(&mut self, name: &'static str) -> Option<StreamId> {
-        let text = self.text(name)?;
+        let text = self.take(name)?;
         let stream = StreamId::new(text.as_str());
         self.record(
             stream.map_err(|_| {
@@ -240,7 +242,11 @@ mod tests {
             )
         );
         assert!(params("stream=system").stream("stream").is_some());
-        let mut given = params("stream=User%201");
-        assert!(given.stream("stream").is_none() && given.finish(()).is_err());
+        for bad in ["stream=User%201", "stream="] {
+            let mut given = params(bad);
+            assert!(given.stream("stream").is_none() && given.finish(()).is_err(), "{bad}");
+        }
+        let mut empty = params("actor=");
+        assert!(empty.text("actor").is_none() && empty.finish(()).is_err());
     }
 }

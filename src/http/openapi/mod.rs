@@ -91,9 +91,11 @@ fn complete_operations(item: &mut PathItem, tag: &str) {
         operation.tags = Some(vec![tag.to_owned()]);
         let kind = OperationKind::of(method, operation);
         if kind.is_authenticated() {
-            let token = || vec![SecurityRequirement::new(SECURITY_SCHEME, [""; 0])];
-            operation.security.get_or_insert_with(token);
-            add_min_position(operation);
+            // Without a token nothing is looked up.
+            if operation.security.is_none() {
+                operation.security = Some(vec![SecurityRequirement::new(SECURITY_SCHEME, [""; 0])]);
+                add_min_position(operation);
+            }
         }
         for parameter in operation.parameters.iter_mut().flatten() {
             if let RefOr::T(Parameter { schema: Some(schema), .. }) = parameter {

@@ -73,7 +73,7 @@ pub(crate) async fn list_webhooks(
     mut params: QueryParams,
 ) -> Result<Json<WebhookPage>, ApiError> {
     let limit = params.limit(MAX_LIMIT, DEFAULT_LIMIT);
-    let after = match params.text("after") {
+    let after = match params.take("after") {
         None => None,
         Some(text) => Some(WebhookId::parse(&text).map_err(|_| {
             let loc = Loc::Query("after");

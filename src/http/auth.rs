@@ -113,7 +113,7 @@ pub(crate) struct LoginForm {
 
 /// An access token.
 #[derive(Serialize, ToSchema)]
-#[schema(as = AccessToken)]
+#[schema(as = Token)]
 pub(crate) struct TokenView {
     /// Send it as `Authorization: Bearer …`.
     access_token: String,

@@ -49,7 +49,7 @@ macro_rules! schemas {
 }
 
 schemas! {
-    ErrorBody<'_, str> = "Error", "An error answer.", [], {
+    ErrorBody<'_, str> = "ApiError", "An error answer.", [], {
         required("detail", string("A message for people.")),
         optional("error", string("Failed logins only: the error code of RFC 6749.")),
         optional("error_description", string("Failed logins only.")),
@@ -308,7 +308,7 @@ alternatives! {
         Ref::from_schema_name("ErasedValue")
     ];
     NotReady = "NotReady", "The component that is not `ok`, or that too many requests are in progress.",
-        [ReadyView], [Ref::from_schema_name("Readiness"), Ref::from_schema_name("Error")];
+        [ReadyView], [Ref::from_schema_name("Readiness"), Ref::from_schema_name("ApiError")];
 }
 
 /// The bodies of error answers, which all operations share.

@@ -7,6 +7,7 @@ use crate::support::{Store, TestApp, credentials, on_both_stores};
 
 on_both_stores! {
     unknown_parameter_is_rejected_with_the_nearest_one
+    empty_filter_is_rejected
     legacy_endpoints_ignore_unknown_parameters
     repeated_types_are_a_list_and_a_misspelt_one_is_rejected
     times_at_the_end_of_the_calendar_and_with_long_fractions_are_accepted
@@ -45,6 +46,20 @@ async fn unknown_parameter_is_rejected_with_the_nearest_one(store: Store) {
     let plain = app.sign_up("bob").await;
     assert_eq!(plain.get("/events?limt=1").send().await.code(403), "forbidden");
     app.get("/events?limt=1").send().await.expect(401);
+}
+
+/// It would select everything.
+async fn empty_filter_is_rejected(store: Store) {
+    let app = TestApp::start(store).await;
+    let admin = app.admin().await;
+    for (path, kind, name) in [
+        ("/events?stream=", "string_pattern_mismatch", "stream"),
+        ("/events?actor=", "string_too_short", "actor"),
+        ("/webhooks?after=", "string_pattern_mismatch", "after"),
+    ] {
+        let errors = admin.get(path).send().await.validation_error_kinds();
+        assert_eq!(errors, [(kind.to_owned(), json!(["query", name]))], "{path}");
+    }
 }
 
 async fn legacy_endpoints_ignore_unknown_parameters(store: Store) {

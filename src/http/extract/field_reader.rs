@@ -296,6 +296,37 @@ mod tests {
     }
 
     #[test]
+    fn a_number_is_whole_however_it_is_written() {
+        let read = |value: Value| {
+            let mut fields = FieldReader::new(Map::from_iter([("n".to_owned(), value)]));
+            let read = fields.number("n", 1..=MAX);
+            fields.finish(read).map_err(|error| match error {
+                ApiError::Invalid(errors) => serde_json::to_value(&errors[0]).unwrap()["type"].clone(),
+                other => panic!("{other:?}"),
+            })
+        };
+        const MAX: u64 = 1 << 60;
+        for value in [json!(7), json!(7.0), serde_json::from_str("0.7e1").unwrap()] {
+            assert_eq!(read(value), Ok(7));
+        }
+        assert_eq!(read(json!(MAX)), Ok(MAX));
+        for (value, error) in [
+            (json!(0), "greater_than_equal"),
+            (json!(-0.0), "greater_than_equal"),
+            (json!(-7), "greater_than_equal"),
+            (json!(-1e300), "greater_than_equal"),
+            (json!(MAX + 1), "less_than_equal"),
+            (json!(u64::MAX), "less_than_equal"),
+            (json!(1e300), "less_than_equal"),
+            (json!(7.5), "int_type"),
+            (json!("7"), "int_type"),
+            (json!(true), "int_type"),
+        ] {
+            assert_eq!(read(value.clone()), Err(json!(error)), "{value}");
+        }
+    }
+
+    #[test]
     fn length_and_character_errors_name_the_bound() {
         let reported = errors(json!({
             "email": "a@example.com", "username": "x".repeat(65), "password": "p".repeat(1025)

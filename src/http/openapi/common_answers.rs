@@ -152,7 +152,7 @@ fn add_error_body(status: &str, response: &mut Response, kind: OperationKind) {
             ContentBuilder::new().schema(Some(either.item(schema("IdempotencyKeyReused"))))
         }
         "422" => ContentBuilder::new().schema(Some(schema("ValidationError"))),
-        _ => ContentBuilder::new().schema(Some(schema("Error"))),
+        _ => ContentBuilder::new().schema(Some(schema("ApiError"))),
     };
     response.content.insert("application/json".to_owned(), RefOr::T(content.build()));
 }

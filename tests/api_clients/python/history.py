@@ -15,7 +15,6 @@ from aegis_client.api.users import (
     user_history,
 )
 from aegis_client.models import (
-    AccessToken,
     ChangeReason,
     ErasedValue,
     Erasure,
@@ -25,6 +24,7 @@ from aegis_client.models import (
     Login,
     ShownUser,
     SignUp,
+    Token,
     User,
     UserChange,
     UserDetail,
@@ -41,7 +41,7 @@ PASSWORD = "correct horse battery staple"
 def log_in_as_administrator(client: Client) -> AuthenticatedClient:
     username, password = os.environ["AEGIS_ADMIN_EMAIL"], os.environ["AEGIS_ADMIN_PASSWORD"]
     token = log_in.sync(client=client, body=Login(username=username, password=password))
-    assert isinstance(token, AccessToken), token
+    assert isinstance(token, Token), token
     return AuthenticatedClient(base_url=ADDRESS, token=token.access_token)
 
 

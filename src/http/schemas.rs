@@ -36,7 +36,9 @@ macro_rules! schemas {
 
             fn schemas(schemas: &mut Schemas) {
                 let nested: &[fn(&mut Schemas)] = &[$(add::<$nested>),*];
-                nested.iter().for_each(|add| add(schemas));
+                for add in nested {
+                    add(schemas);
+                }
             }
         }
 
@@ -284,7 +286,9 @@ macro_rules! alternatives {
 
             fn schemas(schemas: &mut Schemas) {
                 let nested: &[fn(&mut Schemas)] = &[$(add::<$nested>),*];
-                nested.iter().for_each(|add| add(schemas));
+                for add in nested {
+                    add(schemas);
+                }
             }
         }
 

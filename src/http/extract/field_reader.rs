@@ -297,6 +297,7 @@ mod tests {
 
     #[test]
     fn a_number_is_whole_however_it_is_written() {
+        const MAX: u64 = 1 << 60;
         let read = |value: Value| {
             let mut fields = FieldReader::new(Map::from_iter([("n".to_owned(), value)]));
             let read = fields.number("n", 1..=MAX);
@@ -305,7 +306,6 @@ mod tests {
                 other => panic!("{other:?}"),
             })
         };
-        const MAX: u64 = 1 << 60;
         for value in [json!(7), json!(7.0), serde_json::from_str("0.7e1").unwrap()] {
             assert_eq!(read(value), Ok(7));
         }

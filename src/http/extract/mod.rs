@@ -70,7 +70,7 @@ impl<const MAX: u64> utoipa::IntoParams for Limit<MAX> {
 }
 
 fn read_models() -> impl Iterator<Item = &'static str> {
-    projections::all().into_iter().map(|projection| projection.name())
+    projections::all().into_iter().map(projections::Projection::name)
 }
 
 /// A list of event types.

@@ -12,49 +12,34 @@ const UUID: &str = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$";
 const ENTITY_TAG: &str = "^\"[0-9a-f-]+\"$";
 
 /// What determines the common answers of an operation.
-#[derive(Clone, Copy)]
-pub(super) struct OperationKind {
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Feature {
     /// A token is required. Its user is looked up in a read model, at a position that the client may name.
-    is_authenticated: bool,
-    has_body: bool,
+    Token,
+    /// A body is expected.
+    Body,
     /// It accepts an `Idempotency-Key`.
-    is_keyed: bool,
-    /// It changes something.
-    is_write: bool,
+    Key,
+    /// It changes something. A key is compared with the whole request, so a body is read even where none is
+    /// expected.
+    Write,
     /// Any parameter may be invalid.
-    has_parameters: bool,
+    Parameters,
 }
 
-impl OperationKind {
-    pub(super) fn of(method: &str, operation: &Operation) -> Self {
-        let is_authenticated = operation.responses.responses.contains_key("401");
-        let has_body = operation.request_body.is_some();
-        let is_keyed = parameter_names(operation).any(|name| name == "Idempotency-Key");
-        Self {
-            is_authenticated,
-            has_body,
-            is_keyed,
-            is_write: method != "get" && is_authenticated || is_keyed,
-            has_parameters: parameter_names(operation).next().is_some(),
-        }
-    }
-
-    pub(super) const fn is_authenticated(self) -> bool {
-        self.is_authenticated
-    }
-
-    /// A key is compared with the whole request, so a body is read even where none is expected.
-    const fn reads_body(self) -> bool {
-        self.has_body || self.is_write
-    }
-
-    const fn reads_database(self) -> bool {
-        self.is_authenticated || self.has_body
-    }
-
-    const fn checks_input(self) -> bool {
-        self.is_authenticated || self.has_body || self.has_parameters
-    }
+/// The features of an operation.
+pub(super) fn features(method: &str, operation: &Operation) -> Vec<Feature> {
+    let has_token = operation.responses.responses.contains_key("401");
+    let has_key = parameter_names(operation).any(|name| name == "Idempotency-Key");
+    let has_parameters = parameter_names(operation).next().is_some();
+    let candidates = [
+        (Feature::Token, has_token),
+        (Feature::Body, operation.request_body.is_some()),
+        (Feature::Key, has_key),
+        (Feature::Write, has_key || has_token && method != "get"),
+        (Feature::Parameters, has_parameters),
+    ];
+    candidates.into_iter().filter_map(|(feature, is_present)| is_present.then_some(feature)).collect()
 }
 
 fn parameter_names(operation: &Operation) -> impl Iterator<Item = &str> {
@@ -67,10 +52,14 @@ fn parameter_names(operation: &Operation) -> impl Iterator<Item = &str> {
 /// Status, code and meaning.
 type Answer = (&'static str, &'static str, &'static str);
 
-/// The errors that all operations of a kind may answer with.
-const COMMON_ANSWERS: [(fn(OperationKind) -> bool, &[Answer]); 6] = [
+/// The errors of all operations, and those of operations with any of these features.
+const OF_ALL: [Answer; 2] = [
+    ("500", "internal", "a defect of the service, or damaged data"),
+    ("503", "busy", "too many requests are in progress"),
+];
+const BY_FEATURE: [(&[Feature], &[Answer]); 5] = [
     (
-        |kind| kind.is_authenticated,
+        &[Feature::Token],
         &[
             ("401", "not_authenticated", "no bearer token"),
             ("403", "invalid_token", "the token is not valid; also `inactive_user` and `token_revoked`"),
@@ -78,7 +67,7 @@ const COMMON_ANSWERS: [(fn(OperationKind) -> bool, &[Answer]); 6] = [
         ],
     ),
     (
-        OperationKind::reads_body,
+        &[Feature::Body, Feature::Write],
         &[
             ("400", "unreadable_body", "the body broke off, or is not text"),
             ("408", "body_too_slow", "the body took longer than 30 s"),
@@ -86,11 +75,11 @@ const COMMON_ANSWERS: [(fn(OperationKind) -> bool, &[Answer]); 6] = [
         ],
     ),
     (
-        OperationKind::checks_input,
+        &[Feature::Token, Feature::Body, Feature::Parameters],
         &[("422", "validation_error", "the request is not valid; `detail` lists the errors")],
     ),
     (
-        |kind| kind.is_keyed,
+        &[Feature::Key],
         &[
             ("409", "still_running", "a request with this `Idempotency-Key` is in progress"),
             ("410", "erased", "what a request with this `Idempotency-Key` created has been erased"),
@@ -100,7 +89,7 @@ const COMMON_ANSWERS: [(fn(OperationKind) -> bool, &[Answer]); 6] = [
         ],
     ),
     (
-        OperationKind::reads_database,
+        &[Feature::Token, Feature::Body],
         &[
             ("503", "starting", "the service is opening its database"),
             ("503", "unavailable", "the database is out of reach; nothing was written"),
@@ -108,25 +97,19 @@ const COMMON_ANSWERS: [(fn(OperationKind) -> bool, &[Answer]); 6] = [
             ("503", "row_tampered", "stored data was changed outside the service; without `Retry-After`"),
         ],
     ),
-    (
-        |_| true,
-        &[
-            ("500", "internal", "a defect of the service, or damaged data"),
-            ("503", "busy", "too many requests are in progress"),
-        ],
-    ),
 ];
 
 /// Adds the common answers, and the body and the headers of all answers.
-pub(super) fn add_common_answers(operation: &mut Operation, kind: OperationKind) {
+pub(super) fn add_common_answers(operation: &mut Operation, features: &[Feature]) {
     let responses = &mut operation.responses.responses;
-    let of_kind = COMMON_ANSWERS.iter().filter(|(applies, _)| applies(kind));
-    for (status, code, meaning) in of_kind.flat_map(|(_, answers)| *answers) {
+    let has = |any: &[Feature]| any.iter().any(|feature| features.contains(feature));
+    let by_feature = BY_FEATURE.iter().filter(|(any, _)| has(any)).flat_map(|(_, answers)| *answers);
+    for (status, code, meaning) in by_feature.chain(&OF_ALL) {
         let response = responses.entry((*status).to_owned()).or_insert_with(|| RefOr::T(Response::new("")));
         let RefOr::T(Response { description, .. }) = response else { continue };
         if !description.contains(&format!("`{code}`")) {
             let separator = if description.is_empty() { "" } else { "; " };
-            description.push_str(&format!("{separator}`{code}`: {meaning}"));
+            description.extend([separator, "`", code, "`: ", meaning]);
         }
     }
     let is_limit = |response: &RefOr<Response>| match response {
@@ -136,18 +119,18 @@ pub(super) fn add_common_answers(operation: &mut Operation, kind: OperationKind)
     let is_limited = responses.get("429").is_some_and(is_limit);
     for (status, response) in responses {
         let RefOr::T(response) = response else { continue };
-        add_error_body(status, response, kind);
+        add_error_body(status, response, has(&[Feature::Key]));
         add_headers(status, response, is_limited);
     }
 }
 
-fn add_error_body(status: &str, response: &mut Response, kind: OperationKind) {
+fn add_error_body(status: &str, response: &mut Response, has_key: bool) {
     if !status.starts_with(['4', '5']) || !response.content.is_empty() {
         return;
     }
     let schema = Ref::from_schema_name;
     let content = match status {
-        "422" if kind.is_keyed => {
+        "422" if has_key => {
             let either = OneOfBuilder::new().item(schema("ValidationError"));
             ContentBuilder::new().schema(Some(either.item(schema("IdempotencyKeyReused"))))
         }
@@ -171,9 +154,9 @@ fn add_headers(status: &str, response: &mut Response, is_limited: bool) {
         "304" => &["ETag"],
         _ => &[],
     };
-    let named: Vec<_> = response.headers.keys().cloned().collect();
+    let of_handler: Vec<_> = response.headers.keys().cloned().collect();
     let known = shared_headers();
-    let names = named.iter().map(String::as_str).chain(added.iter().copied()).chain(["X-Request-Id"]);
+    let names = of_handler.iter().map(String::as_str).chain(added.iter().copied()).chain(["X-Request-Id"]);
     for name in names.filter(|name| known.iter().any(|(known, _)| known == name)) {
         let reference = Ref::new(format!("#/components/headers/{name}"));
         response.headers.insert(name.to_owned(), RefOr::Ref(reference));

@@ -12,7 +12,7 @@ use utoipa::openapi::schema::{KnownFormat, Object, OneOf, Schema, SchemaFormat};
 use utoipa::openapi::security::{Flow, OAuth2, Password, Scopes, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{Components, Content, InfoBuilder, RefOr};
 
-use self::common_answers::{OperationKind, add_common_answers, add_shared_headers};
+use self::common_answers::{Feature, add_common_answers, add_shared_headers, features};
 use self::parameters::{MIN_POSITION, min_position};
 use crate::config::HttpSettings;
 
@@ -89,8 +89,8 @@ fn complete_operations(item: &mut PathItem, tag: &str) {
     for (method, operation) in [("get", get), ("put", put), ("post", post), ("delete", delete)] {
         let Some(operation) = operation else { continue };
         operation.tags = Some(vec![tag.to_owned()]);
-        let kind = OperationKind::of(method, operation);
-        if kind.is_authenticated() {
+        let features = features(method, operation);
+        if features.contains(&Feature::Token) {
             // Without a token nothing is looked up.
             if operation.security.is_none() {
                 operation.security = Some(vec![SecurityRequirement::new(SECURITY_SCHEME, [""; 0])]);
@@ -105,7 +105,7 @@ fn complete_operations(item: &mut PathItem, tag: &str) {
         if let Some(RefOr::T(body)) = &mut operation.request_body {
             leave_out_null(body);
         }
-        add_common_answers(operation, kind);
+        add_common_answers(operation, &features);
     }
 }
 

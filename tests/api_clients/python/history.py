@@ -70,7 +70,7 @@ def main() -> None:
     user = sign_up.sync(client=anyone, body=body, idempotency_key=NAME)
     assert isinstance(user, User), user
 
-    # An invalid and a reused request are told apart by their types.
+    # An invalid and a reused request are distinguished by their types.
     other = SignUp(email=f"other-{NAME}@example.com", username=NAME, password=PASSWORD)
     reused = sign_up.sync(client=anyone, body=other, idempotency_key=NAME)
     assert isinstance(reused, IdempotencyKeyReused), reused

@@ -52,7 +52,7 @@ assert(signedUp.data, JSON.stringify(signedUp.error));
 const id = signedUp.data.id;
 const path = { id };
 
-// An invalid and a reused request are told apart by the code.
+// An invalid and a reused request are distinguished by the code.
 const reused = await client.POST("/api/v1/auth/signup", {
   params: { header: { "Idempotency-Key": name } },
   body: { email: `other-${name}@example.com`, username: name, password },

@@ -197,9 +197,10 @@ def aim_body(case, label):
 
 
 def visible(text):
-    """A text with a visible character that is as long in its normal form: JSON Schema knows neither."""
+    """A text that begins with a visible character, is as long in its normal form, and resembles no other one: JSON
+    Schema knows nothing of this."""
     text = unicodedata.normalize("NFKC", text)[:40]
-    return f"{text}x{next(numbers)}"
+    return f"x{text}x{next(numbers)}"
 
 
 def is_number(value):

@@ -16,7 +16,6 @@ import unicodedata
 import requests
 import schemathesis
 from hypothesis import strategies
-from schemathesis.core import NOT_SET
 from schemathesis.core.parameters import ParameterLocation as Location
 from schemathesis.generation.meta import TestPhase
 
@@ -125,9 +124,9 @@ def before_call(context, case, kwargs):
     if case.path_parameters:
         aim_path(case, label)
     if case.body is None:
-        # Where a body may be left out, null is the same; the description does not say so, since then generated
-        # clients could not leave it out.
-        case.body = NOT_SET
+        # Where a body may be left out, null is accepted as well; the description does not say so, since then
+        # generated clients could not leave it out.
+        case.body = {}
     if isinstance(case.body, dict) and is_valid(case, Location.BODY):
         aim_body(case, label)
     if label in OWN_ACCOUNT and case.headers.get("Authorization") == f"Bearer {state.token}":

@@ -165,7 +165,9 @@ def is_ready(url):
 
 
 def schemathesis(programs, address, folder):
-    variables = {**os.environ, **ADMIN, "AEGIS_ADDRESS": address, "PYTHONPATH": str(HERE)}
+    # Nothing is written beside the hooks.
+    paths = {"PYTHONPATH": str(HERE), "PYTHONDONTWRITEBYTECODE": "1"}
+    variables = {**os.environ, **ADMIN, **paths, "AEGIS_ADDRESS": address}
     command = [programs / "st", "--config-file", HERE / "schemathesis.toml", "run", f"{address}/api/v1/openapi.json"]
     run(command, cwd=folder, env=variables)
 

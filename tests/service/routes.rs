@@ -65,6 +65,7 @@ async fn wrong_method_is_answered_with_allow_header(store: Store) {
         ("/auth/signup", Method::DELETE, "POST"),
         ("/auth/login/access-token", Method::GET, "POST"),
         ("/users/me", Method::POST, "GET"),
+        ("/users/me", Method::TRACE, "GET"),
         ("/health", Method::POST, "GET"),
         ("/events", Method::PUT, "GET"),
     ] {

@@ -12,7 +12,7 @@ pub(super) type Denial = (u16, &'static str);
 
 /// What authentication makes of a caller.
 #[derive(Clone, Copy)]
-pub(super) enum Standing {
+pub(super) enum Authentication {
     Rejected(Denial),
     Authenticated { role: Option<Role>, owns_webhook: bool },
 }
@@ -21,19 +21,19 @@ pub(super) struct Caller {
     pub(super) name: &'static str,
     /// The header `Authorization`.
     pub(super) authorization: Option<String>,
-    pub(super) standing: Standing,
+    pub(super) authentication: Authentication,
 }
 
 impl Authority {
     /// Whether it permits the request of a caller.
-    pub(super) fn check(self, caller: Standing) -> Result<(), Denial> {
+    pub(super) fn check(self, caller: Authentication) -> Result<(), Denial> {
         const FORBIDDEN: Denial = (403, "forbidden");
         if matches!(self, Self::Public) {
             return Ok(());
         }
         let (role, owns_webhook) = match caller {
-            Standing::Rejected(denial) => return Err(denial),
-            Standing::Authenticated { role, owns_webhook } => (role, owns_webhook),
+            Authentication::Rejected(denial) => return Err(denial),
+            Authentication::Authenticated { role, owns_webhook } => (role, owns_webhook),
         };
         let holds_one_of = |roles: &[Role]| role.is_some_and(|role| roles.contains(&role));
         match self {
@@ -52,8 +52,8 @@ impl Authority {
     }
 }
 
-fn bearer(name: &'static str, token: &str, standing: Standing) -> Caller {
-    Caller { name, authorization: Some(format!("Bearer {token}")), standing }
+fn bearer(name: &'static str, token: &str, authentication: Authentication) -> Caller {
+    Caller { name, authorization: Some(format!("Bearer {token}")), authentication }
 }
 
 /// Every kind of caller. All who are rejected would have the role of an administrator.
@@ -66,11 +66,11 @@ pub(super) async fn all(app: &TestApp, admin: &User, owner: &User) -> Vec<Caller
 }
 
 fn unauthenticated() -> Vec<Caller> {
-    let standing = Standing::Rejected((401, "not_authenticated"));
+    let authentication = Authentication::Rejected((401, "not_authenticated"));
     let caller = |name, authorization: Option<&str>| Caller {
         name,
         authorization: authorization.map(str::to_owned),
-        standing,
+        authentication,
     };
     vec![caller("no token", None), caller("another scheme", Some("Basic YWRtaW46YWRtaW4="))]
 }
@@ -89,7 +89,7 @@ async fn with_forged_token(app: &TestApp, admin: &User) -> Vec<Caller> {
     let payload = good.split('.').nth(1).unwrap();
     let foreign = sign_token(&claims(json!({})), Algorithm::HS256, "another key of thirty-two bytes.");
     let unknown = sign(json!({"sub": "0193e2b4-0000-7000-8000-000000000001"}));
-    let invalid = |name, token: &str| bearer(name, token, Standing::Rejected((403, "invalid_token")));
+    let invalid = |name, token: &str| bearer(name, token, Authentication::Rejected((403, "invalid_token")));
     vec![
         invalid("malformed", "a.b.c"),
         invalid("alg none", &format!("eyJhbGciOiJub25lIn0.{payload}.")),
@@ -102,7 +102,7 @@ async fn with_forged_token(app: &TestApp, admin: &User) -> Vec<Caller> {
         invalid("for another service", &sign(json!({"aud": "another service"}))),
         invalid("of another epoch", &sign(json!({"epoch": 2}))),
         invalid("of a version that does not exist", &sign(json!({"ver": 99}))),
-        bearer("of an unknown user", &unknown, Standing::Rejected((404, "not_found"))),
+        bearer("of an unknown user", &unknown, Authentication::Rejected((404, "not_found"))),
     ]
 }
 
@@ -127,20 +127,20 @@ async fn revoked(app: &TestApp) -> Vec<Caller> {
         for command in commands {
             app.command(&user.id, command).await;
         }
-        callers.push(bearer(name, &user.token, Standing::Rejected(denial)));
+        callers.push(bearer(name, &user.token, Authentication::Rejected(denial)));
     }
     callers
 }
 
 async fn authenticated(app: &TestApp, admin: &User, owner: &User) -> Vec<Caller> {
-    let standing = |role| Standing::Authenticated { role, owns_webhook: false };
+    let with = |role| Authentication::Authenticated { role, owns_webhook: false };
     let plain = app.sign_up("plain").await;
-    let mut callers = vec![bearer("plain", &plain.token, standing(None))];
+    let mut callers = vec![bearer("plain", &plain.token, with(None))];
     for role in Role::ALL {
         let token = if role == Role::Admin { admin.token.clone() } else { app.user_with(role).await.token };
-        callers.push(bearer(role.as_str(), &token, standing(Some(role))));
+        callers.push(bearer(role.as_str(), &token, with(Some(role))));
     }
-    let owning = Standing::Authenticated { role: Some(Role::Subscriber), owns_webhook: true };
+    let owning = Authentication::Authenticated { role: Some(Role::Subscriber), owns_webhook: true };
     callers.push(bearer("owner", &owner.token, owning));
     callers
 }

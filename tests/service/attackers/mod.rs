@@ -12,7 +12,7 @@ use futures::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use self::callers::{Caller, Denial, Standing};
+use self::callers::{Authentication, Caller, Denial};
 use self::table::{Line, Payload, TABLE};
 use crate::support::{
     PASSWORD, Request, Response, Store, TestApp, User, WebhookReceiver, credentials, on_both_stores,
@@ -42,7 +42,7 @@ async fn every_caller_gets_what_the_table_permits_and_nothing_else(store: Store)
     for caller in &callers {
         let head = scene.app.head().await;
         let denied =
-            TABLE.iter().filter_map(|line| Some((line, line.authority.check(caller.standing).err()?)));
+            TABLE.iter().filter_map(|line| Some((line, line.authority.check(caller.authentication).err()?)));
         join_all(denied.map(|(line, denial)| scene.assert_denied(line, caller, denial))).await;
         assert_eq!(scene.app.head().await, head, "denied requests changed the log: {}", caller.name);
     }
@@ -50,7 +50,7 @@ async fn every_caller_gets_what_the_table_permits_and_nothing_else(store: Store)
     assert!(scene.receiver.deliveries().is_empty(), "denied requests sent deliveries");
     for caller in &callers {
         for line in &TABLE {
-            if line.authority.check(caller.standing).is_ok() {
+            if line.authority.check(caller.authentication).is_ok() {
                 scene.assert_allowed(line, caller).await;
             }
         }
@@ -160,7 +160,7 @@ impl Scene {
     async fn assert_allowed(&self, line: &Line, caller: &Caller) {
         let mut target = self.shared_target();
         let mut authorization = caller.authorization.clone();
-        let Standing::Authenticated { role, .. } = caller.standing else {
+        let Authentication::Authenticated { role, .. } = caller.authentication else {
             let path = line.path_to(&target);
             return self.assert_status(line, caller, &path, authorization.as_deref()).await;
         };

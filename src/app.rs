@@ -1,6 +1,7 @@
 //! The composition root: from settings to the services that requests use. An [`App`] exists, and answers
 //! health checks, before its database is reachable.
 
+mod claim_backfill;
 mod database;
 mod hash_survey;
 mod node_name;
@@ -107,6 +108,7 @@ impl App {
         let services = self.services.get_or_init(|| services);
         let costs = self.hashing.costs_in_use();
         self.spawn(hash_survey::run(services.user_rows.clone(), Arc::clone(costs)));
+        self.spawn(claim_backfill::run(services.store.clone()));
         services
     }
 

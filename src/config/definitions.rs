@@ -5,7 +5,7 @@
 use std::ops::Deref;
 use std::path::PathBuf;
 
-use domain::EmailAddress;
+use domain::{EmailAddress, RestrictionLevel};
 use ipnet::IpNet;
 use jsonwebtoken::Algorithm;
 use store::MasterKey;
@@ -177,6 +177,11 @@ settings! {
         |text| parse::number(text, &(1..=1024)),
         "minimum length of a new password; 1 restores the rule of the FastAPI service, \
          NIST SP 800-63B-4 demands 15 where the password is the only factor";
+    USERNAME_LEVEL: RestrictionLevel = "AEGIS_USERNAME_LEVEL", Text("highly-restrictive"), Public,
+        parse::restriction_level,
+        "which characters new usernames may contain and which scripts they may mix, as a restriction level of UTS \
+         39: `ascii-only`, `single-script`, `highly-restrictive`, `moderately-restrictive`, \
+         `minimally-restrictive` or `unrestricted`, which allows every character";
     RATE_LIMITS: bool = "AEGIS_RATE_LIMITS", Text("on"), Public, parse::on_or_off,
         "limits of logins, sign-ups and webhook requests by client and account; `off` for load tests";
     ADMIN_EMAIL: EmailAddress = "AEGIS_ADMIN_EMAIL", Unset, Public, parse::email,

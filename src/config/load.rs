@@ -5,7 +5,7 @@ use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use domain::PasswordPolicy;
+use domain::{PasswordPolicy, UsernamePolicy};
 use jsonwebtoken::Algorithm;
 use store::{Env, MasterKey};
 
@@ -31,6 +31,8 @@ pub struct Settings {
     pub webhooks: WebhookSettings,
     pub tokens: TokenSettings,
     pub passwords: PasswordSettings,
+    /// Which usernames are accepted.
+    pub usernames: UsernamePolicy,
     /// Whether requests that cost or guess passwords are limited.
     pub rate_limits: bool,
     /// Created at startup unless there is an administrator.
@@ -99,6 +101,7 @@ pub fn for_service(sources: &ConfigSources, env: &Env) -> Result<Loaded<Settings
             lifetime: parsed.token_lifetime,
         },
         passwords: parsed.passwords,
+        usernames: parsed.usernames,
         rate_limits: parsed.rate_limits,
         administrator: parsed.administrator,
         log: parsed.log,
@@ -170,6 +173,7 @@ pub(super) struct Parsed {
     http: HttpSettings,
     webhooks: WebhookSettings,
     pub(super) passwords: PasswordSettings,
+    usernames: UsernamePolicy,
     rate_limits: bool,
     administrator: Option<AdministratorSettings>,
     log: LogSettings,
@@ -258,6 +262,7 @@ impl Parser<'_> {
             },
             webhooks: WebhookSettings { allow_private: self.get(&setting::WEBHOOK_ALLOW_PRIVATE) },
             passwords,
+            usernames: UsernamePolicy { level: self.get(&setting::USERNAME_LEVEL) },
             rate_limits: self.get(&setting::RATE_LIMITS),
             administrator: self.administrator(passwords.min_length),
             log,

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
-use domain::EmailAddress;
+use domain::{EmailAddress, RestrictionLevel};
 use ipnet::IpNet;
 use jsonwebtoken::Algorithm;
 use store::MasterKey;
@@ -31,6 +31,11 @@ pub(super) fn mongodb_url(text: &str) -> Result<Secret, String> {
     Err("not a MongoDB URL: write mongodb://HOST:PORT/?replicaSet=NAME, or unset it to use the embedded \
      database"
         .to_owned())
+}
+
+pub(super) fn restriction_level(text: &str) -> Result<RestrictionLevel, String> {
+    let names = || RestrictionLevel::ALL.map(RestrictionLevel::as_str).join("`, `");
+    text.parse().map_err(|error| format!("`{text}` is {error}: write one of `{}`", names()))
 }
 
 pub(super) fn secret_key(text: &str) -> Result<Secret, String> {

@@ -42,7 +42,8 @@ pub(crate) struct SignUpBody {
     /// Trimmed; the domain is shown in lower case.
     #[schema(value_type = String, format = Email, max_length = 254, examples("ada@example.com"))]
     email: EmailAddress,
-    /// Trimmed and normalised (NFKC); at least one visible character.
+    /// Trimmed and normalised (NFKC), with single spaces; at least one visible character. Characters of one script,
+    /// unless the service is set up to allow more (UTS 39).
     #[schema(value_type = String, min_length = 1, max_length = 64, examples("ada"))]
     username: Username,
     /// The minimum length is a setting of the service: 8 characters by default.
@@ -53,7 +54,7 @@ pub(crate) struct SignUpBody {
 impl FromFields for SignUpBody {
     fn from_fields(fields: &mut FieldReader, settings: &Settings) -> Option<Self> {
         let email = fields.email("email");
-        let username = fields.username("username");
+        let username = fields.username("username", settings.usernames);
         let password = fields.new_password("password", settings.passwords.min_length);
         Some(Self { email: email?, username: username?, password: password? })
     }
@@ -67,7 +68,7 @@ impl FromFields for SignUpBody {
     responses(
         (status = 201, description = "The user is registered", body = UserView,
             headers(("Location" = String, description = "The path of the user"), ("Aegis-Position" = u64))),
-        (status = 400, description = "`email_taken` or `username_taken`"),
+        (status = 400, description = "`email_taken`, `username_taken`, or `username_confusable`: it looks like another"),
         (status = 409, description = "`still_running`: an earlier attempt with this `Idempotency-Key`"),
         (status = 410, description = "`erased`: the user that an earlier attempt registered"),
         (status = 422, description = "Missing or invalid fields, or `idempotency_key_reused`"),

@@ -21,10 +21,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::projections::Projection;
-use domain::{UserId, WebhookEvent, WebhookId};
+use domain::{ClaimKind, UserId, WebhookEvent, WebhookId};
 use serde_json::Value;
 use store::{
-    ClaimChange, EventStore, Position, ReadModelStore, Row, RowPage, StoreError, StoredEvent, StreamId, Table,
+    Claim, ClaimChange, EventStore, Position, ReadModelStore, Row, RowPage, StoreError, StoredEvent,
+    StreamId, Table,
 };
 
 /// How long a request waits for a projection to catch up.
@@ -188,12 +189,13 @@ pub fn claim_change(event: &StoredEvent) -> Result<ClaimChange, String> {
         };
         let owner = owner.transpose().map_err(|error| error.to_string())?;
         let take = event_codec::slot_claim_taken(&event).into_iter().collect();
-        return Ok(ClaimChange { take, release: Vec::new(), erases: event.erases(), owner });
+        return Ok(ClaimChange { take, erases: event.erases(), owner, ..ClaimChange::default() });
     }
     if UserId::from_stream(event.envelope.stream.as_str()).is_none() {
         return Ok(ClaimChange::default());
     }
     let event = event_codec::decode_user_event(event).map_err(|error| error.to_string())?;
-    let take = event_codec::claims_taken(&event).collect();
-    Ok(ClaimChange { take, release: Vec::new(), erases: event.erases(), owner: None })
+    let is_backfilled = |claim: &Claim| claim.kind == ClaimKind::UsernameSkeleton.as_str();
+    let (take_if_free, take) = event_codec::claims_taken(&event).partition(is_backfilled);
+    Ok(ClaimChange { take, take_if_free, erases: event.erases(), ..ClaimChange::default() })
 }

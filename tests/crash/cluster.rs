@@ -72,9 +72,17 @@ impl Cluster {
 
     /// Extends the time limit of commands.
     pub(crate) fn with_timeout(self, timeout: Duration) -> Self {
-        let extended =
-            |node: ClusterNode| ClusterNode { deployment: node.deployment.with_timeout(timeout), ..node };
-        Self { nodes: self.nodes.into_iter().map(extended).collect() }
+        self.map_deployments(|deployment| deployment.with_timeout(timeout))
+    }
+
+    /// Changes a setting of every service.
+    pub(crate) fn with(self, name: &str, value: &str) -> Self {
+        self.map_deployments(|deployment| deployment.with(name, value))
+    }
+
+    fn map_deployments(self, change: impl Fn(Deployment) -> Deployment) -> Self {
+        let changed = |node: ClusterNode| ClusterNode { deployment: change(node.deployment), ..node };
+        Self { nodes: self.nodes.into_iter().map(changed).collect() }
     }
 
     pub(crate) fn size(&self) -> usize {

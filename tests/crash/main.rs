@@ -27,6 +27,8 @@ mod full_disk;
 mod history_checker;
 mod journal;
 mod log;
+#[cfg(target_os = "linux")]
+mod login_floods;
 mod populated_database;
 mod projector_failover;
 mod rebuilds;

@@ -1,18 +1,21 @@
 //! Migration from the legacy service: its tokens, password hashes and secret key remain valid.
 
 use aegis::config::Secret;
-use domain::{EmailAddress, PasswordHash, UserCommand, UserId, Username};
+use domain::{EmailAddress, Erasable, PasswordHash, UserCommand, UserEvent, UserId, Username};
 use jsonwebtoken::Algorithm;
 use serde_json::json;
-use store::{Append, Claim, ExpectedVersion, NewEvent, StreamId, StreamWrite};
+use store::{Append, Claim, ExpectedVersion, StreamId, StreamWrite};
+use testkit::service::eventually;
 
 use crate::support::{
-    LEGACY_PASSWORD, LEGACY_PASSWORD_HASH, SECRET_KEY, Store, TestApp, on_both_stores, sign_token,
+    LEGACY_PASSWORD, LEGACY_PASSWORD_HASH, PASSWORD, SECRET_KEY, Store, TestApp, captured_logs,
+    on_both_stores, sign_token,
 };
 
 on_both_stores! {
     legacy_token_with_sub_and_exp_only_is_accepted
     imported_user_keeps_its_object_id_everywhere
+    older_users_get_claims_on_what_their_names_look_like
     legacy_password_hash_logs_in
     previous_secret_key_verifies_but_never_signs
 }
@@ -41,30 +44,65 @@ fn sign_up(hash: &str) -> UserCommand {
     }
 }
 
-async fn imported_user_keeps_its_object_id_everywhere(store: Store) {
-    let app = TestApp::start(store).await;
-    let UserCommand::Register { email, username, password_hash } = sign_up(LEGACY_PASSWORD_HASH) else {
-        unreachable!()
+/// Registers a user as before there were claims on skeletons.
+async fn register_without_skeleton(app: &TestApp, id: UserId, email: &str, username: &str) -> StreamId {
+    let (email, username) = (EmailAddress::parse(email).unwrap(), Username::from_stored(username));
+    let event = UserEvent::UserRegistered {
+        email: Erasable::Known(email.clone()),
+        username: Erasable::Known(username.clone()),
+        password_hash: Erasable::Known(PasswordHash::new(LEGACY_PASSWORD_HASH.to_owned()).unwrap()),
     };
-    let event = domain::UserEvent::UserRegistered {
-        email: domain::Erasable::Known(email.clone()),
-        username: domain::Erasable::Known(username.clone()),
-        password_hash: domain::Erasable::Known(password_hash),
-    };
-    let encoded = event.encode();
-    let new = NewEvent {
-        id: store::Env::system().uuid(),
-        event_type: encoded.event_type.to_owned(),
-        schema: encoded.schema,
-        data: encoded.data,
-        personal: encoded.personal,
-    };
-    let stream = StreamId::new(UserId::parse(OBJECT_ID).unwrap().stream()).unwrap();
-    let mut write = StreamWrite::new(stream, ExpectedVersion::NoStream, vec![new]);
+    let new = event_codec::new_event(&store::Env::system(), event.encode());
+    let stream = StreamId::new(id.stream()).unwrap();
+    let mut write = StreamWrite::new(stream.clone(), ExpectedVersion::NoStream, vec![new]);
     write.take =
         vec![Claim { kind: "email", value: email.key() }, Claim { kind: "username", value: username.key() }];
-    let append = Append::new("system", "test", vec![write]);
-    app.services().store.append(&append).await.unwrap();
+    app.services().store.append(&Append::new("system", "test", vec![write])).await.unwrap();
+    stream
+}
+
+async fn older_users_get_claims_on_what_their_names_look_like(store: Store) {
+    let app = TestApp::start(store).await;
+    let id = || UserId::from_uuid(store::Env::system().uuid());
+    let ada = register_without_skeleton(&app, id(), "ada@example.com", "ada").await;
+    let twin = register_without_skeleton(&app, id(), "twin@example.com", "аda\u{2800}").await;
+    let bob = register_without_skeleton(&app, id(), "bob@example.com", "bob").await;
+    let node = app.start_second_node().await;
+    let owners = async || {
+        let claim = |name: &str| Claim { kind: "username_skeleton", value: name.to_owned() };
+        app.services().store.claim_owners(&[claim("ada"), claim("bob")]).await.unwrap()
+    };
+    eventually("the second node to claim what names look like", async || {
+        (owners().await == [Some(ada.clone()), Some(bob.clone())]).then_some(())
+    })
+    .await;
+    let collision = format!("user={twin} other={ada}");
+    eventually("the names that look alike to be logged", async || {
+        captured_logs().contains(&collision).then_some(())
+    })
+    .await;
+    let body = json!({"email": "new@example.com", "username": "BOB", "password": PASSWORD});
+    node.post("/auth/signup").json(&body).send().await.expect(400);
+    let body = json!({"email": "new@example.com", "username": "вob", "password": PASSWORD});
+    node.post("/auth/signup").json(&body).send().await.expect(422);
+    let body = json!({"email": "new@example.com", "username": "b0b", "password": PASSWORD});
+    assert_eq!(
+        node.post("/auth/signup").json(&body).send().await.expect(400).json()["code"],
+        "username_confusable"
+    );
+    // Both keep their names.
+    for (email, name) in [("ada@example.com", "ada"), ("twin@example.com", "аda\u{2800}")] {
+        let answer = app.log_in(email, LEGACY_PASSWORD).await.expect(200).json();
+        let token = answer["access_token"].as_str().unwrap();
+        assert_eq!(app.me(token).await.expect(200).json()["username"], name);
+    }
+    let verified = app.services().proofs.verify(aegis::query::claim_change, None, &mut |_, _| {}).await;
+    verified.unwrap();
+}
+
+async fn imported_user_keeps_its_object_id_everywhere(store: Store) {
+    let app = TestApp::start(store).await;
+    register_without_skeleton(&app, UserId::parse(OBJECT_ID).unwrap(), "old@example.com", "old").await;
     let answer = app.log_in("old@example.com", LEGACY_PASSWORD).await.expect(200).json();
     let token = answer["access_token"].as_str().unwrap();
     assert_eq!(app.me(token).await.expect(200).json()["id"], OBJECT_ID);

@@ -10,6 +10,7 @@ on_both_stores! {
     non_string_value_is_a_string_type_error
     invalid_email_is_explained
     invalid_username_is_explained
+    username_that_can_imitate_another_is_explained
     invalid_password_is_explained_and_never_echoed
     password_is_never_echoed_as_input
     null_is_not_treated_as_missing
@@ -139,6 +140,28 @@ async fn invalid_username_is_explained(store: Store) {
         let faults = validation_errors(&app, &with("username", hidden)).await;
         assert_eq!(faults.len(), 1, "{faults:?}");
         assert_eq!(faults[0]["type"], "string_pattern_mismatch", "{}", hidden.escape_unicode());
+    }
+}
+
+/// The rules of UTS 39 at the level "highly restrictive".
+async fn username_that_can_imitate_another_is_explained(store: Store) {
+    let app = TestApp::start(store).await;
+    let mixed = "it mixes scripts whose characters look alike (UTS 39); use the letters of one script";
+    for (username, reason) in [
+        ("аda", mixed),
+        ("αda", mixed),
+        ("ada\u{2800}", "the character U+2800 is not allowed in identifiers (UTS 39)"),
+        ("ada\u{378}", "the character U+0378 is not allowed in identifiers (UTS 39)"),
+        ("ada\u{E000}", "the character U+E000 is not allowed in identifiers (UTS 39)"),
+        ("ada😀", "the character U+1F600 is not allowed in identifiers (UTS 39)"),
+        ("\u{301}ada", "it begins with the combining mark U+0301"),
+    ] {
+        let faults = validation_errors(&app, &with("username", username)).await;
+        assert_eq!(
+            faults,
+            [json!({"type": "value_error", "loc": ["body", "username"], "input": username,
+                "msg": format!("value is not a valid username: {reason}"), "ctx": {"reason": reason}})]
+        );
     }
 }
 

@@ -9,7 +9,7 @@ use aegis::command::UserCommands;
 use domain::{EmailAddress, PasswordHash, UserCommand, Username};
 use projections::{Projection, ProjectionContext, ProjectionHandle, ProjectionRunner, Users, lifecycle};
 use store::tiles::TileStore;
-use store::{Env, EventStore, MasterKey, Position};
+use store::{Env, EventStore, MasterKey, Position, ReadModelStore};
 use tokio::task::JoinSet;
 
 use crate::error::BenchError;
@@ -45,6 +45,7 @@ impl EventRange {
 pub(crate) struct Registrations {
     store: EventStore,
     sources: ProjectionContext,
+    bare_rows: Arc<dyn ReadModelStore>,
     tiles: Arc<dyn TileStore>,
     generator: UserGenerator,
 }
@@ -64,14 +65,14 @@ impl Registrations {
         let database = Database::connect(scratch.settings()).await?;
         let store = EventStore::open(database.log, MasterKey::generate(&env), env.clone()).await?;
         // As the service does: rows carry authentication codes.
-        let rows = store.authenticate_rows(database.rows);
+        let (rows, bare_rows) = (store.authenticate_rows(Arc::clone(&database.rows)), database.rows);
         let sources = ProjectionContext { events: store.clone(), rows, leases: database.leases };
         let generator = UserGenerator {
             request_id: env.uuid().hyphenated().to_string().into(),
             users: UserCommands::new(store.clone(), env),
             next: Arc::default(),
         };
-        Ok(Self { store, sources, tiles: database.tiles, generator })
+        Ok(Self { store, sources, bare_rows, tiles: database.tiles, generator })
     }
 
     /// Creates a log and registers [`LOG_SIZE`] users, or as many as fit into the time slice.
@@ -87,6 +88,11 @@ impl Registrations {
 
     pub(crate) fn sources(&self) -> &ProjectionContext {
         &self.sources
+    }
+
+    /// The same without row authentication.
+    pub(crate) fn bare_sources(&self) -> ProjectionContext {
+        ProjectionContext { rows: Arc::clone(&self.bare_rows), ..self.sources.clone() }
     }
 
     pub(crate) fn tiles(&self) -> Arc<dyn TileStore> {

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use store::append::AppendResult;
 use store::backend::{CommitError, Genesis};
 use store::commit_planner::Batch;
-use store::key_store::{ClaimHash, KeyEntry, StreamKeyEntry};
+use store::key_store::{ClaimBackfill, ClaimHash, ClaimReplacement, KeyEntry, StreamKeyEntry};
 use store::{
     Backend, DatabaseClock, Envelope, EventQuery, Head, RecordedResult, RetryCounter, StoreError,
     StoreProgress, StreamId,
@@ -124,6 +124,27 @@ impl Backend for MongoStore {
             key_store::read_claim_owners(&db, &claims).await
         })
         .await
+    }
+
+    async fn replace_claims(&self, replacements: &[ClaimReplacement]) -> Result<(), StoreError> {
+        let (db, replacements) = (self.connection.work.clone(), replacements.to_vec());
+        spawn_with_timeout("replacing claims", SCAN_TIMEOUT, async move {
+            key_store::replace_claims(&db, &replacements).await
+        })
+        .await
+    }
+
+    async fn claim_backfill(&self) -> Result<Option<ClaimBackfill>, StoreError> {
+        let db = self.connection.work.clone();
+        spawn_with_timeout("reading how far claims were backfilled", REQUEST_TIMEOUT, async move {
+            migrate::read_claim_backfill(&db).await
+        })
+        .await
+    }
+
+    async fn set_claim_backfill(&self, reached: &ClaimBackfill) -> Result<(), StoreError> {
+        let (db, reached) = (self.connection.work.clone(), reached.clone());
+        spawn_detached(async move { migrate::write_claim_backfill(&db, &reached).await }).await
     }
 
     async fn key_entry_streams(

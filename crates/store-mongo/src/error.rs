@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use mongodb::bson::Document;
+use mongodb::bson::{Bson, Document};
 use mongodb::error::{
     Error, ErrorKind, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT, WriteFailure,
 };
@@ -143,15 +143,30 @@ pub(crate) fn context(what: &'static str) -> impl Fn(Error) -> StoreError {
 
 /// Checks the statements of a write command, which can fail although the command itself succeeded.
 pub(crate) fn check_write_errors(what: &str, answer: &Document) -> Result<(), MongoError> {
-    let Some(first) = answer.get_array("writeErrors").ok().and_then(|errors| errors.first()?.as_document())
-    else {
-        return Ok(());
-    };
-    if first.get_i32("code").is_ok_and(|number| number == code::DUPLICATE_KEY) {
+    let Some(first) = write_errors(answer).next() else { return Ok(()) };
+    if is_duplicate(first) {
         return Err(MongoError::DuplicateKey(index_name(first.get_str("errmsg").unwrap_or_default())));
     }
-    let message = first.get_str("errmsg").unwrap_or("no message");
-    Err(StoreError::Unavailable { what: format!("{what}: {message}"), source: None }.into())
+    Err(failed_write(what, first).into())
+}
+
+/// As [`check_write_errors`], for writes that a unique index may reject.
+pub(crate) fn check_write_errors_but_duplicates(what: &str, answer: &Document) -> Result<(), StoreError> {
+    let failed = write_errors(answer).find(|error| !is_duplicate(error));
+    failed.map_or(Ok(()), |error| Err(failed_write(what, error)))
+}
+
+fn write_errors(answer: &Document) -> impl Iterator<Item = &Document> {
+    answer.get_array("writeErrors").into_iter().flatten().filter_map(Bson::as_document)
+}
+
+fn is_duplicate(error: &Document) -> bool {
+    error.get_i32("code").is_ok_and(|number| number == code::DUPLICATE_KEY)
+}
+
+fn failed_write(what: &str, error: &Document) -> StoreError {
+    let message = error.get_str("errmsg").unwrap_or("no message");
+    StoreError::Unavailable { what: format!("{what}: {message}"), source: None }
 }
 
 fn is_permanent(error: &Error) -> bool {

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use mongodb::bson::{RawBsonRef, RawDocument, doc};
-use store::key_store::{ClaimHash, KeyEntry, StreamKeyEntry};
+use mongodb::bson::{Document, RawBsonRef, RawDocument, doc};
+use store::key_store::{ClaimHash, ClaimReplacement, KeyEntry, StreamKeyEntry};
 use store::{StoreError, StreamId};
 
 use crate::connection::Db;
 use crate::document_reader::{DocumentReader, hashes};
+use crate::error::{check_write_errors_but_duplicates, context};
 use crate::find::{self, FindRequest, find};
 
 /// The key entry of a stream, and the claims that it holds.
@@ -49,6 +50,31 @@ pub(crate) async fn read_claim_owners(
         held.into_iter().map(move |claim| (claim, stream.clone())).collect::<Vec<_>>()
     });
     Ok(owned.filter(|(claim, _)| claims.contains(claim)).collect())
+}
+
+/// Replaces the claims of streams that still hold those given. One that another stream holds is not taken.
+pub(crate) async fn replace_claims(db: &Db, replacements: &[ClaimReplacement]) -> Result<(), StoreError> {
+    let updates: Vec<_> = replacements.iter().map(claim_update).collect();
+    let what = "replacing claims";
+    let update = doc! { "update": db.vault().name(), "updates": updates, "ordered": false };
+    let answer = db.handle().run_command(update).await.map_err(context(what))?;
+    check_write_errors_but_duplicates(what, &answer)
+}
+
+fn claim_update(replacement: &ClaimReplacement) -> Document {
+    let ClaimReplacement { stream, from, to } = replacement;
+    let held = if from.is_empty() {
+        doc! { "$exists": false }
+    } else {
+        doc! { "$eq": hashes(from) }
+    };
+    // An empty list has no field: see the unique index.
+    let change = if to.is_empty() {
+        doc! { "$unset": { "claims": true } }
+    } else {
+        doc! { "$set": { "claims": hashes(to) } }
+    };
+    doc! { "q": { "_id": stream.as_str(), "erased": { "$ne": true }, "claims": held }, "u": change }
 }
 
 /// Streams that have a key entry, in order.

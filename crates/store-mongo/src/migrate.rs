@@ -1,14 +1,15 @@
 //! Creates what is missing in the database: collections, indexes and the genesis of the log.
 
 use async_trait::async_trait;
-use mongodb::bson::{Document, RawDocument, doc};
+use mongodb::bson::{Document, RawBsonRef, RawDocument, RawDocumentBuf, doc};
 use mongodb::error::ErrorKind;
 use mongodb::options::IndexOptions;
 use mongodb::{ClientSession, IndexModel};
 use store::backend::{FIRST_EPOCH, FORMAT, Genesis};
 use store::idempotency::RETENTION;
+use store::key_store::ClaimBackfill;
 use store::rotation::{CLAIMS, SIGNING};
-use store::{Corruption, Head, RefusalReason, StoreError};
+use store::{Corruption, Head, Position, RefusalReason, StoreError};
 
 use crate::connection::{COLLECTIONS, Connection, Db};
 use crate::document_reader::{DocumentReader, binary, raw, timestamp, uuid};
@@ -22,8 +23,12 @@ use crate::transaction::{TransactionBody, inner_error, run_transaction};
 /// The `_id` of the single document in `meta`.
 const META_ID: &str = "log";
 
+/// The document of `meta`, in messages.
+const META: &str = "the description of the log";
 /// The field of `meta` with the epoch of the log.
 const EPOCH: &str = "epoch";
+/// The field of `meta` with how far claims have been backfilled.
+const CLAIM_BACKFILL: &str = "claim_backfill";
 
 /// Whether there is a log. Fails if its format is newer than this version supports.
 pub(crate) async fn exists(connection: &Connection) -> Result<bool, StoreError> {
@@ -102,7 +107,7 @@ async fn read_format(db: &Db) -> Result<Option<u32>, StoreError> {
 }
 
 fn check_format(meta: &RawDocument) -> Result<u32, StoreError> {
-    let format = DocumentReader::new(meta, "the description of the log").number("format")?;
+    let format = DocumentReader::new(meta, META).number("format")?;
     if format <= FORMAT {
         return Ok(format);
     }
@@ -170,36 +175,56 @@ impl TransactionBody for WriteGenesis {
 }
 
 async fn read_genesis(db: &Db) -> Result<Genesis, StoreError> {
-    let meta = db
-        .meta()
-        .find_one(doc! { "_id": META_ID })
-        .await
-        .map_err(context("reading the format of the log"))?;
-    let meta = meta.ok_or_else(|| Corruption::missing("the description of the log"))?;
+    let meta = read_meta(db, "reading the format of the log").await?;
     let mut keys = service_keys(db).await?;
     let mut key = |name: &str| {
         keys.remove(name).ok_or_else(|| Corruption::missing(format!("the service key `{name}`")))
     };
     Ok(Genesis {
         format: check_format(&meta)?,
-        log_id: DocumentReader::new(&meta, "the description of the log").uuid("log_id")?,
+        log_id: DocumentReader::new(&meta, META).uuid("log_id")?,
         claim_key: key(CLAIMS)?,
         signing_key: key(SIGNING)?,
     })
 }
 
 pub(crate) async fn read_epoch(db: &Db) -> Result<u64, StoreError> {
-    let what = "reading the epoch of the log";
-    let meta = db.meta().find_one(doc! { "_id": META_ID }).await.map_err(context(what))?;
-    let meta = meta.ok_or_else(|| Corruption::missing("the description of the log"))?;
-    let fields = DocumentReader::new(&meta, "the description of the log");
+    let meta = read_meta(db, "reading the epoch of the log").await?;
+    let fields = DocumentReader::new(&meta, META);
     if fields.optional(EPOCH)?.is_some() { fields.number(EPOCH) } else { Ok(FIRST_EPOCH) }
 }
 
 pub(crate) async fn write_epoch(db: &Db, epoch: u64) -> Result<(), StoreError> {
-    let set = doc! { "$set": { EPOCH: i64::try_from(epoch).unwrap_or(i64::MAX) } };
-    let updated = db.meta().update_one(doc! { "_id": META_ID }, set).await;
-    updated.map_err(context("writing the epoch of the log"))?;
+    let epoch = i64::try_from(epoch).unwrap_or(i64::MAX);
+    set_meta(db, "writing the epoch of the log", doc! { EPOCH: epoch }).await
+}
+
+pub(crate) async fn read_claim_backfill(db: &Db) -> Result<Option<ClaimBackfill>, StoreError> {
+    let meta = read_meta(db, "reading how far claims were backfilled").await?;
+    let fields = DocumentReader::new(&meta, META);
+    if fields.optional(CLAIM_BACKFILL)?.is_none() {
+        return Ok(None);
+    }
+    let reached = fields.get(CLAIM_BACKFILL, "a document", RawBsonRef::as_document)?;
+    let fields = DocumentReader::new(reached, META);
+    let position = Position::new(fields.number("position")?);
+    Ok(Some(ClaimBackfill { rules: fields.text("rules")?.to_owned(), position }))
+}
+
+pub(crate) async fn write_claim_backfill(db: &Db, reached: &ClaimBackfill) -> Result<(), StoreError> {
+    let position = i64::try_from(reached.position.get()).unwrap_or(i64::MAX);
+    let reached = doc! { "rules": &reached.rules, "position": position };
+    set_meta(db, "writing how far claims were backfilled", doc! { CLAIM_BACKFILL: reached }).await
+}
+
+async fn read_meta(db: &Db, what: &'static str) -> Result<RawDocumentBuf, StoreError> {
+    let meta = db.meta().find_one(doc! { "_id": META_ID }).await.map_err(context(what))?;
+    Ok(meta.ok_or_else(|| Corruption::missing(META))?)
+}
+
+async fn set_meta(db: &Db, what: &'static str, fields: Document) -> Result<(), StoreError> {
+    let updated = db.meta().update_one(doc! { "_id": META_ID }, doc! { "$set": fields }).await;
+    updated.map_err(context(what))?;
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use store::append::AppendResult;
 use store::backend::{Backend, CommitError, EventQuery, Genesis};
 use store::commit_planner::Batch;
 use store::head::Head;
-use store::key_store::{ClaimHash, KeyEntry, StreamKeyEntry};
+use store::key_store::{ClaimBackfill, ClaimHash, ClaimReplacement, KeyEntry, StreamKeyEntry};
 use store::{Envelope, RecordedResult, StoreError, StoreProgress, StreamId};
 use tokio::sync::watch::Receiver;
 
@@ -98,6 +98,20 @@ impl Backend for SqliteStore {
     async fn claim_owners(&self, claims: &[ClaimHash]) -> Result<HashMap<ClaimHash, StreamId>, StoreError> {
         let claims = claims.to_vec();
         self.read(move |connection| key_store::read_claim_owners(connection, &claims)).await
+    }
+
+    async fn replace_claims(&self, replacements: &[ClaimReplacement]) -> Result<(), StoreError> {
+        let replacements = replacements.to_vec();
+        self.write(move |connection| key_store::replace_claims(connection, &replacements)).await
+    }
+
+    async fn claim_backfill(&self) -> Result<Option<ClaimBackfill>, StoreError> {
+        self.read(migrate::read_claim_backfill).await
+    }
+
+    async fn set_claim_backfill(&self, reached: &ClaimBackfill) -> Result<(), StoreError> {
+        let reached = reached.clone();
+        self.write(move |connection| migrate::write_claim_backfill(connection, &reached)).await
     }
 
     async fn key_entry_streams(

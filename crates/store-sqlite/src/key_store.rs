@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
-use store::key_store::{ClaimHash, KeyEntry, KeyId, MasterKey, StreamKeyEntry};
+use store::key_store::{ClaimHash, ClaimReplacement, KeyEntry, KeyId, MasterKey, StreamKeyEntry};
 use store::rotation::SIGNING;
 use store::{Corruption, StreamId};
 
 use crate::columns::{row_limit, stream_id};
 use crate::error::SqliteError;
+use crate::transaction::{self, begin};
 
 /// The key entries of these streams.
 pub(crate) fn read_entries(
@@ -73,6 +74,29 @@ pub(crate) fn read_claim_owners(
         }
     }
     Ok(owners)
+}
+
+/// Replaces the claims of streams that still hold those given, unless another stream holds one of the new ones.
+pub(crate) fn replace_claims(
+    connection: &mut Connection,
+    replacements: &[ClaimReplacement],
+) -> Result<(), SqliteError> {
+    let transaction = begin(connection)?;
+    for ClaimReplacement { stream, from, to } in replacements {
+        let held = claims_of(&mut claims_statement(&transaction)?, stream)?;
+        let is_same = held.len() == from.len() && held.iter().all(|claim| from.contains(claim));
+        let entry = vault_entry(&mut vault_statement(&transaction)?, stream)?;
+        let owners = read_claim_owners(&transaction, to)?;
+        let is_free = owners.values().all(|owner| owner == stream);
+        if is_same && is_free && matches!(entry, Some(KeyEntry::Key(_))) {
+            transaction.execute("DELETE FROM claims WHERE stream = ?1", [stream.as_str()])?;
+            for claim in to {
+                let insert = "INSERT INTO claims (claim, stream) VALUES (?1, ?2)";
+                transaction.prepare_cached(insert)?.execute(params![claim.as_bytes(), stream.as_str()])?;
+            }
+        }
+    }
+    transaction::commit(&transaction)
 }
 
 /// The service keys by name.

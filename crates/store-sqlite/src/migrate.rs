@@ -3,8 +3,9 @@
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use store::backend::{FIRST_EPOCH, Genesis};
 use store::head::Head;
+use store::key_store::ClaimBackfill;
 use store::rotation::{CLAIMS, SIGNING};
-use store::{Corruption, RefusalReason, StoreError};
+use store::{Corruption, Position, RefusalReason, StoreError};
 use uuid::Uuid;
 
 use crate::connection::{check_format, stored_format};
@@ -18,6 +19,8 @@ use crate::transaction::begin;
 
 /// The row of `meta` with the epoch of the log.
 const EPOCH: &str = "epoch";
+/// The row of `meta` with how far claims have been backfilled: the position, a space, the version of the rules.
+const CLAIM_BACKFILL: &str = "claim_backfill";
 
 /// Creates what is missing and returns the stored genesis. Concurrent processes agree on one genesis.
 pub(crate) fn migrate(
@@ -65,8 +68,7 @@ fn write_genesis(transaction: &Transaction<'_>, genesis: &Genesis) -> Result<(),
 
 fn read_genesis(transaction: &Transaction<'_>) -> Result<Genesis, SqliteError> {
     let meta = |name: &str| {
-        let value = transaction.query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0));
-        let value: Option<String> = value.optional()?;
+        let value = read_meta(transaction, name)?;
         value.ok_or_else(|| SqliteError::from(Corruption::missing(format!("`{name}` in `meta`"))))
     };
     let mut keys = service_keys(transaction)?;
@@ -84,16 +86,39 @@ fn read_genesis(transaction: &Transaction<'_>) -> Result<Genesis, SqliteError> {
 }
 
 pub(crate) fn read_epoch(connection: &Connection) -> Result<u64, SqliteError> {
-    let sql = "SELECT value FROM meta WHERE name = ?1";
-    let stored: Option<String> = connection.query_row(sql, [EPOCH], |row| row.get(0)).optional()?;
-    stored.map_or(Ok(FIRST_EPOCH), |stored| {
+    read_meta(connection, EPOCH)?.map_or(Ok(FIRST_EPOCH), |stored| {
         stored.parse().map_err(|error| Corruption::invalid("`epoch` in `meta`", error).into())
     })
 }
 
 pub(crate) fn write_epoch(connection: &mut Connection, epoch: u64) -> Result<(), SqliteError> {
+    write_meta(connection, EPOCH, &epoch.to_string())
+}
+
+pub(crate) fn read_claim_backfill(connection: &Connection) -> Result<Option<ClaimBackfill>, SqliteError> {
+    let Some(stored) = read_meta(connection, CLAIM_BACKFILL)? else { return Ok(None) };
+    let read = stored.split_once(' ').and_then(|(position, rules)| {
+        Some(ClaimBackfill { rules: rules.to_owned(), position: Position::new(position.parse().ok()?) })
+    });
+    let invalid = || Corruption::invalid("`claim_backfill` in `meta`", "it is not a position and a version");
+    Ok(Some(read.ok_or_else(invalid)?))
+}
+
+pub(crate) fn write_claim_backfill(
+    connection: &mut Connection,
+    reached: &ClaimBackfill,
+) -> Result<(), SqliteError> {
+    write_meta(connection, CLAIM_BACKFILL, &format!("{} {}", reached.position.get(), reached.rules))
+}
+
+fn read_meta(connection: &Connection, name: &str) -> Result<Option<String>, SqliteError> {
+    let sql = "SELECT value FROM meta WHERE name = ?1";
+    Ok(connection.query_row(sql, [name], |row| row.get(0)).optional()?)
+}
+
+fn write_meta(connection: &mut Connection, name: &str, value: &str) -> Result<(), SqliteError> {
     let transaction = begin(connection)?;
     let sql = "INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)";
-    transaction.execute(sql, params![EPOCH, epoch.to_string()])?;
+    transaction.execute(sql, params![name, value])?;
     Ok(transaction.commit()?)
 }

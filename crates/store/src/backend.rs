@@ -17,7 +17,7 @@ use crate::error::StoreError;
 use crate::event::{Envelope, Position, StreamId};
 use crate::head::Head;
 use crate::idempotency::RecordedResult;
-use crate::key_store::{ClaimHash, KeyEntry, StreamKeyEntry};
+use crate::key_store::{ClaimBackfill, ClaimHash, ClaimReplacement, KeyEntry, StreamKeyEntry};
 use crate::log_time::DatabaseClock;
 use crate::metrics::RetryCounter;
 use crate::progress::StoreProgress;
@@ -123,6 +123,27 @@ pub trait Backend: Send + Sync {
     /// # Errors
     /// [`StoreError`] if it cannot be read.
     async fn claim_owners(&self, claims: &[ClaimHash]) -> Result<HashMap<ClaimHash, StreamId>, StoreError>;
+
+    /// Replaces the claims of streams outside a commit. A stream whose claims are not those given, or that is
+    /// erased, is left alone, as is one that would get a claim which another stream holds: read the entries again
+    /// to see which were replaced. Durable, on a majority of the nodes.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be written; some may have been replaced.
+    async fn replace_claims(&self, replacements: &[ClaimReplacement]) -> Result<(), StoreError>;
+
+    /// How far [claims have been backfilled](crate::EventStore::backfill_claims), in `meta`; `None` if they never
+    /// were.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be read.
+    async fn claim_backfill(&self) -> Result<Option<ClaimBackfill>, StoreError>;
+
+    /// Replaces how far claims have been backfilled, durably.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be written.
+    async fn set_claim_backfill(&self, reached: &ClaimBackfill) -> Result<(), StoreError>;
 
     /// The streams that have a key entry, by ascending name, after `after` or from the first on, at most
     /// `limit`, majority-committed.

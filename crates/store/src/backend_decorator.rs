@@ -13,7 +13,7 @@ use crate::error::StoreError;
 use crate::event::{Envelope, StreamId};
 use crate::head::Head;
 use crate::idempotency::RecordedResult;
-use crate::key_store::{ClaimHash, KeyEntry, StreamKeyEntry};
+use crate::key_store::{ClaimBackfill, ClaimHash, ClaimReplacement, KeyEntry, StreamKeyEntry};
 use crate::progress::StoreProgress;
 
 /// A backend that passes every call on to another one. Implementors override the calls that they change; all
@@ -100,6 +100,18 @@ impl<T: BackendDecorator> Backend for T {
 
     async fn claim_owners(&self, claims: &[ClaimHash]) -> Result<HashMap<ClaimHash, StreamId>, StoreError> {
         self.inner().claim_owners(claims).await
+    }
+
+    async fn replace_claims(&self, replacements: &[ClaimReplacement]) -> Result<(), StoreError> {
+        self.inner().replace_claims(replacements).await
+    }
+
+    async fn claim_backfill(&self) -> Result<Option<ClaimBackfill>, StoreError> {
+        self.inner().claim_backfill().await
+    }
+
+    async fn set_claim_backfill(&self, reached: &ClaimBackfill) -> Result<(), StoreError> {
+        self.inner().set_claim_backfill(reached).await
     }
 
     async fn key_entry_streams(

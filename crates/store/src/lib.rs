@@ -16,7 +16,7 @@
 //!   there.
 //!
 //! Beside that path: [`tiles`] and [`verify`] prove and check the log, [`rotation`] replaces the master key,
-//! and [`metrics`] counts. Read models are stored through the port in [`rows`], with [`versions`] and a
+//! [`claim_backfill`] gives older streams new kinds of claims, and [`metrics`] counts. Read models are stored through the port in [`rows`], with [`versions`] and a
 //! [`rows_digest`], and authenticated by `row_authentication`, as delivery cursors are by
 //! `delivery_authentication`; [`lease`] is the port under [`leader_election`], and [`deliveries`] that of
 //! webhook cursors. [`memory`] implements every port as the reference, and `conformance` tests every backend.
@@ -33,6 +33,7 @@ pub mod backend_decorator;
 mod cancellation;
 pub mod canonical;
 pub mod checkpoint;
+pub mod claim_backfill;
 pub mod commit_planner;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -72,6 +73,7 @@ mod writer;
 
 pub use append::{Append, AppendError, Appended, Claim, ExpectedVersion, Guard, StreamWrite};
 pub use backend::{Backend, EventQuery, FIRST_EPOCH};
+pub use claim_backfill::ClaimCollision;
 pub use deliveries::{Attempt, DeliveryProgress, DeliveryRecord, DeliveryStore};
 pub use delivery_authentication::AcceptsUnsigned;
 pub use env::{Clock, Entropy, Env};

@@ -26,7 +26,7 @@ use crate::error::StoreError;
 use crate::event::{Envelope, StreamId};
 use crate::head::Head;
 use crate::idempotency::RecordedResult;
-use crate::key_store::{ClaimHash, KeyEntry, MasterKey, StreamKeyEntry};
+use crate::key_store::{ClaimBackfill, ClaimHash, ClaimReplacement, KeyEntry, MasterKey, StreamKeyEntry};
 use crate::lock::lock;
 use crate::progress::{ProgressTracker, StoreProgress};
 use crate::rows::{ProjectionCheckpoint, Row};
@@ -46,6 +46,7 @@ pub struct Memory {
 struct State {
     genesis: Option<Genesis>,
     epoch: Option<u64>,
+    claim_backfill: Option<ClaimBackfill>,
     head: Head,
     events: Vec<Envelope>,
     key_entries: HashMap<StreamId, (KeyEntry, Vec<ClaimHash>)>,
@@ -159,6 +160,29 @@ impl Backend for Memory {
     async fn claim_owners(&self, claims: &[ClaimHash]) -> Result<HashMap<ClaimHash, StreamId>, StoreError> {
         let state = self.state();
         Ok(claims.iter().filter_map(|claim| Some((*claim, state.owner(*claim)?.clone()))).collect())
+    }
+
+    async fn replace_claims(&self, replacements: &[ClaimReplacement]) -> Result<(), StoreError> {
+        let mut state = self.state();
+        for ClaimReplacement { stream, from, to } in replacements {
+            let is_free = |claim: &ClaimHash| state.owner(*claim).is_none_or(|owner| owner == stream);
+            if to.iter().all(is_free)
+                && let Some((KeyEntry::Key(_), claims)) = state.key_entries.get_mut(stream)
+                && claims == from
+            {
+                claims.clone_from(to);
+            }
+        }
+        Ok(())
+    }
+
+    async fn claim_backfill(&self) -> Result<Option<ClaimBackfill>, StoreError> {
+        Ok(self.state().claim_backfill.clone())
+    }
+
+    async fn set_claim_backfill(&self, reached: &ClaimBackfill) -> Result<(), StoreError> {
+        self.state().claim_backfill = Some(reached.clone());
+        Ok(())
     }
 
     async fn key_entry_streams(

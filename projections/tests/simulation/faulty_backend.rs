@@ -10,7 +10,7 @@ use serde_json::Value;
 use store::append::AppendResult;
 use store::backend::{CommitError, Genesis};
 use store::commit_planner::Batch;
-use store::key_store::{ClaimHash, KeyEntry, StreamKeyEntry};
+use store::key_store::{ClaimBackfill, ClaimHash, ClaimReplacement, KeyEntry, StreamKeyEntry};
 use store::{
     Backend, Envelope, EventQuery, Head, Lease, LeaseStore, ProjectionCheckpoint, ProjectionVersions,
     ReadModelStore, RecordedResult, Row, RowPage, StoreError, StoreProgress, StreamId, Table, TableWrite,
@@ -51,6 +51,18 @@ impl<B: Backend + Clone + 'static> Backend for FaultyBackend<B> {
 
     async fn set_epoch(&self, epoch: u64) -> Result<(), StoreError> {
         self.inner.set_epoch(epoch).await
+    }
+
+    async fn replace_claims(&self, replacements: &[ClaimReplacement]) -> Result<(), StoreError> {
+        self.inner.replace_claims(replacements).await
+    }
+
+    async fn claim_backfill(&self) -> Result<Option<ClaimBackfill>, StoreError> {
+        self.inner.claim_backfill().await
+    }
+
+    async fn set_claim_backfill(&self, reached: &ClaimBackfill) -> Result<(), StoreError> {
+        self.inner.set_claim_backfill(reached).await
     }
 
     async fn commit(&self, batch: Arc<Batch>) -> Result<Vec<AppendResult>, CommitError> {

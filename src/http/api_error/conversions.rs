@@ -62,6 +62,7 @@ impl From<AppendError> for ApiError {
         match &error {
             AppendError::ClaimTaken { kind: "email" } => Self::EmailTaken,
             AppendError::ClaimTaken { kind: "username" } => Self::UsernameTaken,
+            AppendError::ClaimTaken { kind: "username_skeleton" } => Self::UsernameConfusable,
             AppendError::Erased { .. } => Self::UserNotFound,
             AppendError::DuplicateRequest => Self::RequestInProgress,
             AppendError::TooLarge { .. } => Self::BodyTooLarge,

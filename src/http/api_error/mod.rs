@@ -53,6 +53,8 @@ pub(crate) enum ApiError {
     MethodNotAllowed,
     EmailTaken,
     UsernameTaken,
+    /// Another user has a username that looks the same.
+    UsernameConfusable,
     /// Login: no user has this e-mail address and password.
     InvalidCredentials,
     /// Login: the credentials are correct, but the user is deactivated.
@@ -222,6 +224,7 @@ impl ApiError {
             Self::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::EmailTaken => (S::BAD_REQUEST, "email_taken"),
             Self::UsernameTaken => (S::BAD_REQUEST, "username_taken"),
+            Self::UsernameConfusable => (S::BAD_REQUEST, "username_confusable"),
             Self::InvalidCredentials => (S::BAD_REQUEST, "invalid_credentials"),
             Self::InactiveLogin => (S::BAD_REQUEST, "inactive_user"),
             Self::WrongPassword => (S::BAD_REQUEST, "wrong_password"),
@@ -268,6 +271,7 @@ impl ApiError {
             Self::MethodNotAllowed => "Method Not Allowed",
             Self::EmailTaken => "The user with this email already exists in the system.",
             Self::UsernameTaken => "The user with this username already exists in the system.",
+            Self::UsernameConfusable => "The username looks like that of another user.",
             Self::InvalidCredentials => "Incorrect email or password",
             Self::WrongPassword => "Incorrect password",
             Self::LastAdministrator => {

@@ -87,6 +87,11 @@ impl ValidationError {
         Self::new("value_error", loc, msg, input).with_ctx(json!({ "reason": reason }))
     }
 
+    pub(crate) fn invalid_username(loc: Loc, reason: &str, input: Value) -> Self {
+        let msg = format!("value is not a valid username: {reason}");
+        Self::new("value_error", loc, msg, input).with_ctx(json!({ "reason": reason }))
+    }
+
     pub(crate) fn invalid_url(loc: Loc, reason: &str, input: Value) -> Self {
         let msg = format!("value is not a valid webhook address: {reason}");
         Self::new("value_error", loc, msg, input).with_ctx(json!({ "reason": reason }))

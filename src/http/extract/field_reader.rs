@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use domain::{
     EmailAddress, ErasureReason, PasswordError, PasswordPolicy, Reason, ReasonError, Username, UsernameError,
-    WebhookUrl, WebhookUrlError, known_event_types,
+    UsernamePolicy, WebhookUrl, WebhookUrlError, known_event_types,
 };
 use serde_json::{Map, Value};
 
@@ -88,14 +88,20 @@ impl FieldReader {
         types
     }
 
-    pub(crate) fn username(&mut self, name: &'static str) -> Option<Username> {
+    /// A new username.
+    pub(crate) fn username(&mut self, name: &'static str, policy: UsernamePolicy) -> Option<Username> {
         let (text, loc) = (self.text(name)?, Loc::Field(name));
-        let read = Username::parse(&text);
+        let read = Username::parse(&text).and_then(|username| policy.check(&username).map(|()| username));
         self.record(read.map_err(|error| match error {
             UsernameError::TooShort { min } => ValidationError::too_short(loc, min, text.into()),
             UsernameError::TooLong { max } => ValidationError::too_long(loc, max, text.into()),
             UsernameError::Forbidden { .. } => {
                 ValidationError::pattern_mismatch(loc, USERNAME_PATTERN, text.into())
+            }
+            UsernameError::LeadingMark { .. }
+            | UsernameError::NotInProfile { .. }
+            | UsernameError::MixedScripts => {
+                ValidationError::invalid_username(loc, &error.to_string(), text.into())
             }
         }))
     }
@@ -228,7 +234,11 @@ mod tests {
     fn errors(body: Value) -> Value {
         let Value::Object(body) = body else { panic!("not an object") };
         let mut fields = FieldReader::new(body);
-        let read = (fields.email("email"), fields.username("username"), fields.new_password("password", 8));
+        let read = (
+            fields.email("email"),
+            fields.username("username", UsernamePolicy::default()),
+            fields.new_password("password", 8),
+        );
         match fields.finish(Some(read)) {
             Err(ApiError::Invalid(errors)) => serde_json::to_value(errors).unwrap(),
             Err(other) => panic!("{other:?}"),

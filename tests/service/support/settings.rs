@@ -39,6 +39,7 @@ pub(crate) fn settings(store: &Store) -> Settings {
             queue: 256,
             min_length: 8,
         },
+        usernames: domain::UsernamePolicy::default(),
         rate_limits: true,
         administrator: None,
         log: LogSettings { filter: "info".to_owned(), format: LogFormat::Text },

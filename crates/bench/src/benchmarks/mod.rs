@@ -6,6 +6,7 @@ mod export;
 mod hashing;
 mod proof;
 mod rebuild;
+mod row_authentication;
 mod sign_up_cost;
 mod verify;
 
@@ -14,11 +15,13 @@ pub(crate) use self::append::APPEND_GROUPED;
 use crate::benchmark::Benchmark;
 
 /// All benchmarks, in the order in which they are measured.
-pub(crate) static BENCHMARKS: [&Benchmark; 10] = [
+pub(crate) static BENCHMARKS: [&Benchmark; 12] = [
     &append::APPEND_ALONE,
     &append::APPEND_GROUPED,
     &hashing::HASHING,
     &rebuild::REBUILD,
+    &row_authentication::AUTHENTICATED_READ,
+    &row_authentication::AUTHENTICATED_REBUILD,
     &commit_to_visible::COMMIT_TO_VISIBLE,
     &sign_up_cost::SIGN_UP_COMMANDS,
     &sign_up_cost::SIGN_UP_TRANSACTIONS,

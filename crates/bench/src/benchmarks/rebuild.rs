@@ -1,6 +1,6 @@
 //! The throughput of a rebuild of a read model.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use projections::{Projection, ProjectionContext, ProjectionHandle, ProjectionRunner, Users, lifecycle};
@@ -44,6 +44,16 @@ struct Rebuilding {
     runner: ProjectionHandle,
 }
 
+/// Rebuilds `users` while its projector runs; returns the number of the version, and how long it took.
+pub(super) async fn rebuild(sources: &ProjectionContext) -> Result<(u64, Duration), BenchError> {
+    let begun = Instant::now();
+    let now = Env::system().now();
+    let building = lifecycle::rebuild(&Users, sources, "bench", now).await.map_err(BenchError::invalid)?;
+    let number = building.last;
+    until(sources, |versions| versions.live == number).await?;
+    Ok((number, begun.elapsed()))
+}
+
 /// Waits until the versions satisfy the condition.
 async fn until(
     sources: &ProjectionContext,
@@ -60,14 +70,7 @@ async fn until(
 impl Comparison for Rebuilding {
     async fn round(&mut self, slice: &TimeSlice) -> Result<Round, BenchError> {
         slice.check()?;
-        let sources = self.subject.sources().clone();
-        let begun = Instant::now();
-        let now = Env::system().now();
-        let building =
-            lifecycle::rebuild(&Users, &sources, "bench", now).await.map_err(BenchError::invalid)?;
-        let number = building.last;
-        until(&sources, |versions| versions.live == number).await?;
-        let took = begun.elapsed();
+        let (number, took) = rebuild(self.subject.sources()).await?;
         // Previous versions stay: without appends they cost nothing.
         let users: &dyn Projection = &Users;
         let (rows, baseline) = self.raw.rows(&users.table(number), slice).await?;

@@ -251,15 +251,19 @@ fn losing_a_right_revokes_tokens_and_gaining_one_does_not() {
 }
 
 #[test]
-fn registration_claims_email_and_username_keys() {
+fn registration_claims_email_username_and_skeleton() {
     let claims = registered().claims_taken();
     assert_eq!(imported(false).claims_taken(), claims);
     assert_eq!(
         claims,
-        [(ClaimKind::Email, "ada@example.com".to_owned()), (ClaimKind::Username, "ada lovelace".to_owned()),]
+        [
+            (ClaimKind::Email, "ada@example.com".to_owned()),
+            (ClaimKind::Username, "ada lovelace".to_owned()),
+            (ClaimKind::UsernameSkeleton, "ada lovelace".to_owned()),
+        ]
     );
-    assert_eq!(claims[0].0.as_str(), "email");
-    assert_eq!(claims[1].0.as_str(), "username");
+    let kinds: Vec<_> = claims.iter().map(|(kind, _)| kind.as_str()).collect();
+    assert_eq!(kinds, ["email", "username", "username_skeleton"]);
 }
 
 #[test]

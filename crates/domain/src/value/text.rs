@@ -1,4 +1,4 @@
-//! Text comparison (identity keys) and visibility of characters.
+//! Text comparison (identity keys, confusable skeletons) and visibility of characters.
 //!
 //! The character tables here are Unicode properties that rarely change. Tables that grow with every version
 //! of Unicode come from crates.
@@ -8,6 +8,7 @@ use std::ops::RangeInclusive;
 use caseless::Caseless;
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
+use unicode_security::skeleton;
 
 /// Invisible characters without identity: the property `Default_Ignorable_Code_Point`, which includes
 /// reserved ranges and is therefore stable (Unicode, `DerivedCoreProperties.txt`).
@@ -59,6 +60,18 @@ fn folded(text: &str) -> String {
         .nfkc()
         .collect();
     folded.trim().to_owned()
+}
+
+/// The confusable skeleton of a text (UTS 39, section 4), whatever its case, spaces and invisible characters.
+/// Texts that a reader may take for each other have equal skeletons.
+///
+/// The skeleton is taken before and after case folding: `I` looks like `l`, and `i` does not.
+pub(super) fn confusable_skeleton(text: &str) -> String {
+    let is_drawn = |character: &char| !is_ignorable(*character) && !contains(&BLANK, *character);
+    let shown: String = text.chars().filter(is_drawn).nfkc().collect();
+    let words = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+    let as_shown: String = skeleton(&words).collect();
+    skeleton(&identity_key(&as_shown)).collect()
 }
 
 /// Whether `character` is visible on its own.

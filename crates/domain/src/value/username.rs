@@ -2,15 +2,19 @@
 
 use unicode_normalization::UnicodeNormalization;
 
-use super::text::{identity_key, is_direction_override, is_line_separator, is_visible};
+use unicode_normalization::char::is_combining_mark;
+
+use super::text::{confusable_skeleton, identity_key, is_direction_override, is_line_separator, is_visible};
 
 /// Maximum length of a username in characters of its displayed form.
 pub const MAX_USERNAME_LENGTH: usize = 64;
 
-/// A username in its displayed form: trimmed, in Unicode normalisation form NFKC, 1 to 64 characters, at
-/// least one of them visible, without control characters and direction overrides.
+/// A username in its displayed form: trimmed, in Unicode normalisation form NFKC, single spaces between words,
+/// 1 to 64 characters, at least one of them visible, without control characters and direction overrides. Which
+/// scripts a new one may mix is the [policy](super::UsernamePolicy)'s.
 ///
-/// Two usernames are the same identity when their [`key`](Username::key)s are equal.
+/// Two usernames are the same identity when their [`key`](Username::key)s are equal, and look alike when their
+/// [`skeleton`](Username::skeleton)s are.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Username(String);
 
@@ -35,6 +39,21 @@ pub enum UsernameError {
         /// The first such character.
         character: char,
     },
+    /// It begins with a combining mark, which would be drawn over the text before it.
+    #[error("it begins with the combining mark U+{:04X}", u32::from(*character))]
+    LeadingMark {
+        /// The mark.
+        character: char,
+    },
+    /// It contains a character that identifiers do not contain (UTS 39, General Security Profile).
+    #[error("the character U+{:04X} is not allowed in identifiers (UTS 39)", u32::from(*character))]
+    NotInProfile {
+        /// The first such character.
+        character: char,
+    },
+    /// It mixes scripts whose characters look alike (UTS 39, restriction levels).
+    #[error("it mixes scripts whose characters look alike (UTS 39); use the letters of one script")]
+    MixedScripts,
 }
 
 impl Username {
@@ -52,10 +71,14 @@ impl Username {
         if !shown.chars().any(is_visible) {
             return Err(UsernameError::TooShort { min: 1 });
         }
+        if let Some(character) = shown.chars().next().filter(|&first| is_combining_mark(first)) {
+            return Err(UsernameError::LeadingMark { character });
+        }
+        let shown = shown.split_whitespace().collect::<Vec<_>>().join(" ");
         if shown.chars().count() > MAX_USERNAME_LENGTH {
             return Err(UsernameError::TooLong { max: MAX_USERNAME_LENGTH });
         }
-        Ok(Self(shown.to_owned()))
+        Ok(Self(shown))
     }
 
     /// A stored username; it was validated when it was written.
@@ -76,6 +99,20 @@ impl Username {
     pub fn key(&self) -> String {
         identity_key(&self.0)
     }
+
+    /// The skeleton: equal for names that look alike (UTS 39, section 4). It depends on
+    /// [`skeleton_version`].
+    #[must_use]
+    pub fn skeleton(&self) -> String {
+        confusable_skeleton(&self.0)
+    }
+}
+
+/// The version of the rules by which skeletons are derived, which changes with that of Unicode.
+#[must_use]
+pub fn skeleton_version() -> String {
+    let (major, minor, patch) = unicode_security::UNICODE_VERSION;
+    format!("1, Unicode {major}.{minor}.{patch}")
 }
 
 fn is_forbidden(character: char) -> bool {
@@ -107,6 +144,38 @@ mod tests {
         assert_eq!(key("Ada"), key("ＡＤＡ"));
         assert_eq!(key("Ada"), key("a\u{200B}da"));
         assert_ne!(key("Ada"), key("Ada L"));
+    }
+
+    #[test]
+    fn spaces_between_words_are_single() {
+        assert_eq!(shown("ad  a"), "ad a");
+        assert_eq!(shown("ad \u{2003}\u{A0} a"), "ad a");
+    }
+
+    #[test]
+    fn names_that_look_alike_share_a_skeleton() {
+        let skeleton = |text: &str| Username::from_stored(text).skeleton();
+        for twin in ["аda", "ada\u{2800}", "ad\u{200D}a", "ADA", "ɑda", "аԁа", "𝐚𝐝𝐚", " ada "] {
+            assert_eq!(skeleton(twin), skeleton("ada"), "{}", twin.escape_unicode());
+        }
+        for (one, other) in [
+            ("ad  a", "ad\u{A0}a"),
+            ("Ida", "lda"),
+            ("user1", "userl"),
+            ("arnold", "arno1d"),
+            ("RAM", "Rarn"),
+        ] {
+            assert_eq!(skeleton(one), skeleton(other), "{one} and {other}");
+        }
+        for (one, other) in [("ada", "adá"), ("ada", "ad a"), ("user1", "user2"), ("ida", "eda")] {
+            assert_ne!(skeleton(one), skeleton(other), "{one} and {other}");
+        }
+    }
+
+    #[test]
+    fn username_cannot_begin_with_a_combining_mark() {
+        assert_eq!(Username::parse("\u{301}ada"), Err(UsernameError::LeadingMark { character: '\u{301}' }));
+        assert_eq!(shown("a\u{301}da"), "áda");
     }
 
     #[test]

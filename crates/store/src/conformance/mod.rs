@@ -10,6 +10,7 @@
 )]
 
 pub mod appends;
+pub mod claim_backfill;
 pub mod claims;
 pub mod deliveries;
 pub mod erasure;
@@ -48,6 +49,9 @@ macro_rules! conformance {
             claims::rejected_append_takes_no_claim
             claims::claim_owners_are_found
             claims::guards_hold_at_the_commit
+            claim_backfill::older_streams_get_free_claims_and_collisions_are_reported
+            claim_backfill::other_rules_replace_the_claims_of_the_old_ones
+            claim_backfill::concurrent_changes_of_claims_win
             ordering::positions_are_gapless_and_readers_miss_nothing
             ordering::timestamps_are_monotonic_despite_clock_skew
             ordering::wrong_clock_of_a_process_stamps_no_event

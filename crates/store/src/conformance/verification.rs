@@ -19,7 +19,13 @@ fn changes(event: &StoredEvent) -> ClaimChange {
     let erases = event.envelope.data.get("erases").is_some_and(|erases| erases == true);
     let owner = event.envelope.data.get("owner").and_then(|owner| owner.as_str());
     let owner = owner.map(|owner| StreamId::new(owner).unwrap());
-    ClaimChange { take: claims("taken"), release: claims("given"), erases, owner }
+    ClaimChange {
+        take: claims("taken"),
+        take_if_free: claims("taken_if_free"),
+        release: claims("given"),
+        erases,
+        owner,
+    }
 }
 
 async fn verify(store: &EventStore) -> Result<Verified, VerifyError> {

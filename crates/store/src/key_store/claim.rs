@@ -5,6 +5,8 @@ use std::fmt;
 
 use aws_lc_rs::hmac;
 
+use crate::event::{Position, StreamId};
+
 /// HMAC-SHA-256 of a unique claim under the claim key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClaimHash([u8; 32]);
@@ -28,6 +30,26 @@ impl fmt::Debug for ClaimHash {
         self.0.iter().take(4).try_for_each(|byte| write!(out, "{byte:02x}"))?;
         out.write_str("…")
     }
+}
+
+/// How far claims have been backfilled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimBackfill {
+    /// The version of the rules by which the values of claims were derived.
+    pub rules: String,
+    /// The streams of events up to here have their claims.
+    pub position: Position,
+}
+
+/// New claims for a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimReplacement {
+    /// The stream.
+    pub stream: StreamId,
+    /// The claims that it holds.
+    pub from: Vec<ClaimHash>,
+    /// The claims that it is to hold.
+    pub to: Vec<ClaimHash>,
 }
 
 /// The HMAC key of all claims: random, wrapped by the master key (KEK) and never rotated, since every stored

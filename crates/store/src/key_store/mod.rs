@@ -9,7 +9,7 @@ mod entry;
 mod keyring;
 mod master_key;
 
-pub use claim::{ClaimHash, ClaimKey};
+pub use claim::{ClaimBackfill, ClaimHash, ClaimKey, ClaimReplacement};
 pub use data_key::{DataKey, SealedContext};
 pub use entry::{KeyEntry, StreamKeyEntry};
 pub use keyring::{KeySource, Keyring, MasterKeys, UnwrapError};

@@ -13,6 +13,9 @@ use crate::key_store::{ClaimHash, KeyEntry};
 pub struct ClaimChange {
     /// Claims that the event's stream takes.
     pub take: Vec<Claim>,
+    /// Claims that it takes unless it was appended before they were introduced and another stream holds them
+    /// ([`EventStore::backfill_claims`](crate::EventStore::backfill_claims)).
+    pub take_if_free: Vec<Claim>,
     /// Claims that it releases.
     pub release: Vec<Claim>,
     /// Whether the event erases its stream: the data key and all claims are destroyed.
@@ -25,17 +28,18 @@ pub struct ClaimChange {
 pub type ClaimReader = fn(&StoredEvent) -> Result<ClaimChange, String>;
 
 /// What one event does to the key store entry of its stream.
-pub(super) struct EventEffects {
-    pub(super) stream: StreamId,
-    pub(super) position: Position,
-    pub(super) is_sealed: bool,
-    pub(super) erases: bool,
-    pub(super) owner: Option<StreamId>,
-    pub(super) taken: Vec<ClaimHash>,
-    pub(super) released: Vec<ClaimHash>,
+pub(crate) struct EventEffects {
+    pub(crate) stream: StreamId,
+    pub(crate) position: Position,
+    pub(crate) is_sealed: bool,
+    pub(crate) erases: bool,
+    pub(crate) owner: Option<StreamId>,
+    pub(crate) taken: Vec<ClaimHash>,
+    pub(crate) taken_if_free: Vec<ClaimHash>,
+    pub(crate) released: Vec<ClaimHash>,
 }
 
 /// The entry of a stream in the key store, with its claims.
-pub(super) type StoredEntry = (KeyEntry, Vec<ClaimHash>);
+pub(crate) type StoredEntry = (KeyEntry, Vec<ClaimHash>);
 /// The entries of several streams.
 pub(super) type StoredEntries = HashMap<StreamId, StoredEntry, RandomState>;

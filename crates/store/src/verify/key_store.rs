@@ -14,7 +14,7 @@ use crate::key_store::{ClaimHash, KeyEntry};
 /// The comparison of the key store with the events applied so far.
 #[derive(Default)]
 pub(super) struct KeyStoreComparison {
-    /// The number of claims held by the streams.
+    /// The number of claims that the streams must hold.
     pub(super) claims: usize,
     /// The owners of streams that are not erased, and the last positions of the streams.
     owners: HashMap<StreamId, (StreamId, Position)>,
@@ -68,21 +68,31 @@ impl KeyStoreComparison {
 
 /// The key store entry that must exist because of the events of one stream.
 #[derive(Default)]
-pub(super) struct ExpectedEntry {
+pub(crate) struct ExpectedEntry {
     last: Position,
     sealed: bool,
     erased: bool,
     claims: Vec<ClaimHash>,
+    /// Claims that may be missing.
+    claims_if_free: Vec<ClaimHash>,
 }
 
 impl ExpectedEntry {
     /// Applies the effects of the next event.
-    pub(super) fn apply(&mut self, effects: EventEffects) {
-        self.claims.retain(|claim| !effects.released.contains(claim));
+    pub(crate) fn apply(&mut self, effects: EventEffects) {
+        for claims in [&mut self.claims, &mut self.claims_if_free] {
+            claims.retain(|claim| !effects.released.contains(claim));
+        }
         self.claims.extend(effects.taken);
+        self.claims_if_free.extend(effects.taken_if_free);
         self.last = effects.position;
         self.sealed |= effects.is_sealed;
         self.erased |= effects.erases;
+    }
+
+    /// The claims that the stream must hold, and those that it holds if no other stream does.
+    pub(crate) fn claims(&self) -> (&[ClaimHash], &[ClaimHash]) {
+        (&self.claims, &self.claims_if_free)
     }
 
     /// Compares the stored entry with this one.
@@ -98,7 +108,9 @@ impl ExpectedEntry {
             Some((KeyEntry::Key(_), _)) if self.erased => FindingKind::KeyAfterErasure { stream },
             Some((KeyEntry::Key(_), claims)) => {
                 let missing = self.claims.iter().filter(|claim| !claims.contains(claim)).count();
-                let unexpected = claims.iter().filter(|claim| !self.claims.contains(claim)).count();
+                let is_expected =
+                    |claim: &ClaimHash| self.claims.contains(claim) || self.claims_if_free.contains(claim);
+                let unexpected = claims.iter().filter(|claim| !is_expected(claim)).count();
                 if missing + unexpected == 0 {
                     return Ok(());
                 }
@@ -122,10 +134,12 @@ mod tests {
             sealed,
             erased,
             claims: claims.iter().copied().map(claim).collect(),
+            claims_if_free: vec![claim(9)],
         };
         let (no_event, mut counts) = (ExpectedEntry::default(), Vec::new());
         for (expected, stored, code) in [
             (stream(true, false, &[1, 2]), Some((key(), vec![claim(2), claim(1)])), None),
+            (stream(true, false, &[1]), Some((key(), vec![claim(9), claim(1)])), None),
             (stream(false, false, &[]), None, None),
             (stream(true, true, &[1]), Some((KeyEntry::Erased, vec![])), None),
             (stream(true, false, &[]), None, Some("key_entry_missing")),

@@ -19,8 +19,11 @@ use crate::head::Head;
 use crate::merkle::Hash;
 use crate::tiles::Proofs;
 
+pub(crate) use claims::EventEffects;
 pub use claims::{ClaimChange, ClaimReader};
 pub use finding::{Finding, FindingKind, VerifyError};
+
+pub(crate) use pages::effects;
 
 use self::key_store::KeyStoreComparison;
 use self::sequence::LogSequence;
@@ -34,7 +37,7 @@ pub struct Verified {
     pub root: Hash,
     /// The number of streams.
     pub streams: usize,
-    /// The number of claims held by the streams.
+    /// The number of claims that the streams must hold.
     pub claims: usize,
 }
 
@@ -48,7 +51,8 @@ impl Proofs {
     /// - Each leaf hash is the hash of its event, and equals the one in the tiles.
     /// - Personal data decrypts, unless it was erased by crypto-shredding.
     /// - Time, root, frontier and signature of the head follow from the events; the time is not in the future.
-    /// - The unique claims in the key store are those that the events have taken and not released.
+    /// - The unique claims in the key store are those that the events have taken and not released. A claim that was
+    ///   introduced after an event may be missing.
     /// - A stream that belongs to an erased stream is erased.
     /// - If `since` is given, an earlier signed head, the log begins with the events of that head.
     ///

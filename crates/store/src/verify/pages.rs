@@ -176,7 +176,7 @@ fn check_leaf(event: &Envelope) -> Option<FindingKind> {
     }
 }
 
-pub(super) fn effects(
+pub(crate) fn effects(
     store: &EventStore,
     reader: ClaimReader,
     events: Vec<StoredEvent>,
@@ -195,6 +195,7 @@ pub(super) fn effects(
             erases: change.erases,
             owner: change.owner,
             taken: hashes(&change.take),
+            taken_if_free: hashes(&change.take_if_free),
             released: hashes(&change.release),
             stream: event.envelope.stream,
         });

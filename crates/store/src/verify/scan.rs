@@ -128,7 +128,7 @@ impl EventStore {
     }
 
     /// The key store entry that the events of a stream up to a position imply.
-    async fn expected_entry(
+    pub(crate) async fn expected_entry(
         &self,
         stream: &StreamId,
         stored: Option<&StoredEntry>,

@@ -62,7 +62,7 @@ impl Streams {
 
     /// Applies what an event does to the key store entry of its stream.
     pub(super) fn apply(&mut self, effects: &EventEffects) {
-        let taken = self.sum(&effects.taken);
+        let taken = self.sum(&effects.taken).wrapping_add(self.sum(&effects.taken_if_free));
         let released = self.sum(&effects.released);
         self.change(&effects.stream, |state| {
             let claims = state.entry.claims().wrapping_add(taken).wrapping_sub(released);
@@ -72,7 +72,8 @@ impl Streams {
     }
 
     /// Whether the stored entry of a stream is the one that its events imply. "No" may also mean that an
-    /// event released a claim which its stream did not hold: the events of the stream decide.
+    /// event released a claim which its stream did not hold, or that another stream held one: the events of the
+    /// stream decide.
     pub(super) fn agrees(&self, name: &StreamId, stored: Option<&StoredEntry>) -> bool {
         let expected = self.get(name).entry;
         match stored {
@@ -167,6 +168,7 @@ mod tests {
             erases: false,
             owner: None,
             taken: claims(taken),
+            taken_if_free: Vec::new(),
             released: claims(released),
         }
     }

@@ -1,5 +1,6 @@
 //! An HTTP client with short methods for requests, and assertions on responses.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use reqwest::Method;
@@ -32,6 +33,13 @@ impl Client {
     pub fn new(address: impl Into<String>) -> Self {
         let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
         Self { http: http.build().unwrap(), address: address.into() }
+    }
+
+    /// The same client at another address of this machine.
+    #[must_use]
+    pub fn at_local_address(&self, local: IpAddr) -> Self {
+        let http = reqwest::Client::builder().no_proxy().local_address(local);
+        Self { http: http.build().unwrap(), address: self.address.clone() }
     }
 
     /// Host and port of the service.

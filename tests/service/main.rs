@@ -12,6 +12,7 @@ mod support;
 
 mod administration;
 mod api_description;
+mod attackers;
 mod backpressure;
 mod bodies;
 mod clocks;

@@ -60,9 +60,8 @@ pub(super) fn document(
     document
 }
 
-/// Completes the document of all routes: OpenAPI has no notation for axum's wildcards, and the minimum length of a
-/// new password is a setting.
-pub(super) fn complete(document: &mut utoipa::openapi::OpenApi, prefix: &str, min_password_length: usize) {
+/// Completes the document of all routes: OpenAPI has no notation for axum's wildcards.
+pub(super) fn complete(document: &mut utoipa::openapi::OpenApi, prefix: &str) {
     let tags: Vec<_> = document.tags.iter().flatten().map(|tag| tag.name.clone()).collect();
     for (path, mut item) in std::mem::take(&mut document.paths.paths) {
         let segment = path.strip_prefix(prefix).and_then(|path| path.split('/').nth(1)).unwrap_or_default();
@@ -76,10 +75,15 @@ pub(super) fn complete(document: &mut utoipa::openapi::OpenApi, prefix: &str, mi
     for name in REQUEST_BODIES {
         components.schemas.entry(name.to_owned()).and_modify(bound);
     }
-    if let Some(RefOr::T(Schema::Object(sign_up))) = components.schemas.get_mut("SignUp")
+}
+
+/// The minimum length of a new password is a setting.
+pub(super) fn set_min_password_length(document: &mut utoipa::openapi::OpenApi, min_length: usize) {
+    let sign_up = document.components.as_mut().and_then(|components| components.schemas.get_mut("SignUp"));
+    if let Some(RefOr::T(Schema::Object(sign_up))) = sign_up
         && let Some(RefOr::T(Schema::Object(password))) = sign_up.properties.get_mut("password")
     {
-        password.min_length = Some(min_password_length);
+        password.min_length = Some(min_length);
     }
 }
 

@@ -18,7 +18,8 @@ fn document() -> Value {
         max_connections: 16,
         metrics_listen: None,
     };
-    let (_, document) = documented_routes(&settings, MIN_PASSWORD_LENGTH);
+    let (_, mut document) = documented_routes(&settings);
+    openapi::set_min_password_length(&mut document, MIN_PASSWORD_LENGTH);
     serde_json::from_str(&document.to_pretty_json().unwrap()).unwrap()
 }
 

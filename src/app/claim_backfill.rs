@@ -1,10 +1,11 @@
 //! Gives the claims on username skeletons to users who registered before these were introduced, or whose skeletons
-//! another version of Unicode derives.
+//! other rules have derived.
 
 use std::time::Duration;
 
-use domain::skeleton_version;
-use store::{ClaimCollision, EventStore};
+use domain::SKELETON_RULES;
+use store::claim_backfill::Backfilled;
+use store::{EventStore, Position};
 
 use crate::query::claim_change;
 
@@ -12,42 +13,49 @@ use crate::query::claim_change;
 const TYPES: [&str; 2] = ["UserRegistered", "UserImported"];
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 /// Each is logged; the number of all is logged in the end.
-const MAX_LOGGED_COLLISIONS: usize = 100;
+const MAX_LOGGED: usize = 100;
 
 /// Runs once at startup. Every node does: what another one has done is not done again.
 pub(super) async fn run(store: EventStore) {
-    let mut collisions = 0;
-    let mut on_collision = |ClaimCollision { stream, owner }: ClaimCollision| {
-        collisions += 1;
-        if collisions <= MAX_LOGGED_COLLISIONS {
-            tracing::warn!(
-                user = %stream, other = %owner,
-                "two existing users have usernames that look alike; both keep theirs"
-            );
-        }
-    };
-    let streams = loop {
-        match store.backfill_claims(&skeleton_version(), &TYPES, claim_change, &mut on_collision).await {
-            Ok(streams) => break streams,
-            Err(error) if error.is_transient() => {
-                tracing::debug!(%error, "claims on username skeletons not backfilled; retrying");
+    let mut has_warned = false;
+    loop {
+        match store.backfill_claims(SKELETON_RULES, &TYPES, claim_change).await {
+            Ok(done) => return report(&done),
+            Err(error) => {
+                if !std::mem::replace(&mut has_warned, true) {
+                    tracing::warn!(
+                        %error,
+                        "claims on username skeletons not backfilled; retrying. Until then new usernames may look like \
+                         existing ones"
+                    );
+                }
                 tokio::time::sleep(RETRY_INTERVAL).await;
             }
-            Err(error) => {
-                tracing::error!(
-                    %error,
-                    "claims on username skeletons not backfilled: new usernames may look like existing ones; \
-                     `aegis events verify` names the damage"
-                );
-                return;
-            }
         }
-    };
-    if streams > 0 {
+    }
+}
+
+fn report(done: &Backfilled) {
+    for collision in done.collisions.iter().take(MAX_LOGGED) {
+        tracing::warn!(
+            user = %collision.stream, other = %collision.owner,
+            "two existing users have usernames that look alike; both keep theirs"
+        );
+    }
+    if !done.unreadable.is_empty() {
+        let positions: Vec<_> = done.unreadable.iter().take(MAX_LOGGED).copied().map(Position::get).collect();
+        tracing::error!(
+            ?positions,
+            count = done.unreadable.len(),
+            "registrations cannot be read, so their usernames are not protected from look-alikes; `aegis events verify` \
+             names the damage"
+        );
+    }
+    if done.events > 0 {
         tracing::info!(
-            users = streams,
-            collisions,
-            "checked the usernames of users registered since the last start"
+            registrations = done.events,
+            collisions = done.collisions.len(),
+            "checked the usernames registered since the last start"
         );
     }
 }

@@ -181,7 +181,7 @@ settings! {
         parse::restriction_level,
         "which characters new usernames may contain and which scripts they may mix, as a restriction level of UTS \
          39: `ascii-only`, `single-script`, `highly-restrictive`, `moderately-restrictive`, \
-         `minimally-restrictive` or `unrestricted`, which allows every character";
+         `minimally-restrictive` or `unrestricted`, which allows emoji and nearly all else";
     RATE_LIMITS: bool = "AEGIS_RATE_LIMITS", Text("on"), Public, parse::on_or_off,
         "limits of logins, sign-ups and webhook requests by client and account; `off` for load tests";
     ADMIN_EMAIL: EmailAddress = "AEGIS_ADMIN_EMAIL", Unset, Public, parse::email,

@@ -79,11 +79,14 @@ mod tests {
     fn secrets_are_masked_wherever_they_appear() {
         register("mongodb://svc:Hunter2?x%2Fy@h/?replicaSet=rs0");
         register("s3cr\"et-key");
+        register("prefix");
+        register("prefix-and-rest");
         for (text, redacted) in [
             ("invalid port \"Hunter2\"", "invalid port \"********\""),
             ("password Hunter2?x/y", "password ********"),
             ("mongodb://svc:Hunter2?x%2Fy@h/?replicaSet=rs0", "********"),
             ("{\"error\":\"s3cr\\\"et-key\"}", "{\"error\":\"********\"}"),
+            ("prefix-and-rest, prefix", "********, ********"),
             ("svc at h", "svc at h"),
         ] {
             assert_eq!(redact(text), redacted);

@@ -41,7 +41,7 @@ impl ConfigSources {
         let mut invalid = Vec::new();
         let mut read = |name: &str, source: SettingSource| {
             let path = folder.join(name);
-            read_own(&path).unwrap_or_else(|problem| {
+            read_own(&path, geteuid().as_raw()).unwrap_or_else(|problem| {
                 invalid.push(InvalidSetting::new(name, source, problem));
                 None
             })
@@ -61,8 +61,8 @@ impl ConfigSources {
 }
 
 /// The text of a settings file; `None` if it does not exist. It decides what Aegis does,
-/// so one that belongs to another user is refused: it may lie in a folder that others can write to.
-fn read_own(path: &Path) -> Result<Option<String>, SettingProblem> {
+/// so one that belongs neither to `user` nor to root is refused: it may lie in a folder that others can write to.
+fn read_own(path: &Path, user: u32) -> Result<Option<String>, SettingProblem> {
     let read = || -> io::Result<(u32, String)> {
         let mut file = File::open(path)?;
         let owner = file.metadata()?.uid();
@@ -71,7 +71,7 @@ fn read_own(path: &Path) -> Result<Option<String>, SettingProblem> {
         Ok((owner, text))
     };
     match read() {
-        Ok((owner, text)) if owner == ROOT || owner == geteuid().as_raw() => Ok(Some(text)),
+        Ok((owner, text)) if owner == ROOT || owner == user => Ok(Some(text)),
         Ok((owner, _)) => Err(SettingProblem::ForeignOwner { path: path.to_owned(), owner }),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(SettingProblem::Unreadable { path: path.to_owned(), reason: error.to_string() }),
@@ -239,5 +239,28 @@ fn scalar(value: &toml::Value) -> Option<String> {
             Some(texts.join(","))
         }
         toml::Value::Float(_) | toml::Value::Datetime(_) | toml::Value::Table(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::chown;
+
+    use super::*;
+
+    #[test]
+    fn settings_file_of_another_user_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, own) = (folder.path().join(".env"), geteuid().as_raw());
+        assert!(matches!(read_own(&path, own), Ok(None)));
+        fs::write(&path, "AEGIS_LOG=debug").unwrap();
+        assert!(matches!(read_own(&path, own), Ok(Some(_))));
+        // Root alone can give a file away; a file of another user is read by another one.
+        let (owner, reader) = if own == ROOT { (4711, ROOT) } else { (own, own + 1) };
+        chown(&path, Some(owner), None).unwrap();
+        match read_own(&path, reader) {
+            Err(SettingProblem::ForeignOwner { owner: found, .. }) => assert_eq!(found, owner),
+            other => panic!("{other:?}"),
+        }
     }
 }

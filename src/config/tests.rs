@@ -108,6 +108,8 @@ fn secrets_are_read_from_files() {
     let mut sources = mongo(&[("SECRET_KEY_FILE", "key"), ("SECRET_KEY", "")]);
     folder.path().clone_into(&mut sources.folder);
     assert_eq!(load(&sources).unwrap().tokens.secret_key.expose(), KEY);
+    fs::write(folder.path().join("key"), format!("\u{feff}{KEY} \r\n")).unwrap();
+    assert_eq!(load(&sources).unwrap().tokens.secret_key.expose(), KEY, "as editors write it");
 
     sources.environment.insert("SECRET_KEY".to_owned(), KEY.into());
     let both = SettingProblem::ConflictsWith("SECRET_KEY_FILE".to_owned());

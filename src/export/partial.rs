@@ -248,6 +248,10 @@ fn create(path: &Path) -> io::Result<File> {
 /// Opens an existing file that only this user can access. Anything else may have been prepared by another user, to
 /// read the export or to have it written elsewhere.
 fn open_own(path: &Path) -> Result<File, OpenError> {
+    open_of(geteuid().as_raw(), path)
+}
+
+fn open_of(user: u32, path: &Path) -> Result<File, OpenError> {
     let no_follow = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
     let opened = OpenOptions::new().read(true).write(true).custom_flags(no_follow).open(path);
     let file = opened.map_err(|error| match error.raw_os_error() {
@@ -257,7 +261,7 @@ fn open_own(path: &Path) -> Result<File, OpenError> {
     let found = file.metadata()?;
     if !found.is_file() || found.nlink() != 1 {
         Err(OpenError::Foreign("it is no regular file with a single name"))
-    } else if found.uid() != geteuid().as_raw() {
+    } else if found.uid() != user {
         Err(OpenError::Foreign("it belongs to another user"))
     } else if found.mode() & 0o077 != 0 {
         Err(OpenError::Foreign("other users have access to it"))

@@ -8,8 +8,8 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderValue, header};
 use axum::response::IntoResponse;
-use axum::routing::get;
-use axum::{Extension, Json, Router};
+use axum::routing::{MethodRouter, get};
+use axum::{Extension, Json};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_swagger_ui::Config;
@@ -61,14 +61,13 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; \
     style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; base-uri 'self'; \
     form-action 'none'; frame-ancestors 'none'";
 
-pub(super) fn routes(settings: &HttpSettings) -> Router<HttpState> {
+/// The routes of the page and of its files.
+pub(super) fn routes(settings: &HttpSettings) -> Vec<(String, MethodRouter<HttpState>)> {
     // The public validator would be contacted over the internet.
     let config = Config::new([openapi::path(settings)]).validator_url("none").try_it_out_enabled(true);
-    Router::new()
-        .route(PATH, get(file))
-        .route(&format!("{PATH}/"), get(file))
-        .route(&format!("{PATH}/{{*file}}"), get(file))
-        .layer(Extension(Files { config: Arc::new(config), served: Arc::default() }))
+    let files = Files { config: Arc::new(config), served: Arc::default() };
+    let methods = get(file).layer(Extension(files));
+    vec![(PATH.to_owned(), methods.clone()), (format!("{PATH}/{{*file}}"), methods)]
 }
 
 /// The files of Swagger UI, each made once and shared by all answers.

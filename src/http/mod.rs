@@ -38,5 +38,5 @@ mod time_limit;
 mod users;
 mod webhooks;
 
-pub use router::router;
+pub use router::{router, routes};
 pub use serve::{DRAIN_TIMEOUT, Listeners, serve};

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::http::header;
+use axum::http::{Method, header};
 use axum::middleware::{from_fn_with_state, map_request};
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 use axum::{Extension, Router};
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::OpenApi;
-use utoipa::openapi::path::Paths;
+use utoipa::openapi::path::{PathItem, Paths};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 
@@ -28,27 +28,41 @@ pub fn router(app: Arc<App>) -> Router {
     router_with_state(HttpState::new(app, CancellationToken::new()))
 }
 
+/// The method and the path of every route: the operations of the OpenAPI document, then the routes that it does
+/// not describe. Each is also served with a trailing slash, and those of `GET` to `HEAD`.
+#[must_use]
+pub fn routes(settings: &HttpSettings) -> Vec<(Method, String)> {
+    let (_, document) = documented_routes(settings);
+    let undocumented = undocumented_routes(settings, &document);
+    let described = document
+        .paths
+        .paths
+        .iter()
+        .flat_map(|(path, item)| methods_of(item).into_iter().map(move |method| (method, path.clone())));
+    described.chain(undocumented.into_iter().map(|(path, _)| (Method::GET, path))).collect()
+}
+
+fn methods_of(item: &PathItem) -> Vec<Method> {
+    let operations = [
+        (Method::GET, &item.get),
+        (Method::PUT, &item.put),
+        (Method::POST, &item.post),
+        (Method::DELETE, &item.delete),
+        (Method::PATCH, &item.patch),
+        (Method::HEAD, &item.head),
+        (Method::OPTIONS, &item.options),
+        (Method::TRACE, &item.trace),
+    ];
+    operations.into_iter().filter(|(_, operation)| operation.is_some()).map(|(method, _)| method).collect()
+}
+
 /// As [`router`].
 pub(super) fn router_with_state(state: HttpState) -> Router {
     let settings = state.app.settings.http.clone();
     let (router, document) = documented_routes(&settings);
-    // Strings and maps of strings always serialise.
-    let document = Bytes::from(document.to_pretty_json().unwrap_or_default());
-    let serve_document = get(move || {
-        let document = document.clone();
-        let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-cache")];
-        async move { (headers, Extension(SharedAnswer), document) }
-    });
-    let path = openapi::path(&settings);
-    let mut router = router
-        .merge(docs::routes(&settings))
-        .route(&format!("{path}/"), serve_document.clone())
-        .route(&path, serve_document);
-    // Prometheus scrapes `/metrics` by default; without a prefix the documented route is already there.
-    if !settings.api_prefix.trim_end_matches('/').is_empty() {
-        router = router.route("/metrics/", get(metrics::metrics)).route("/metrics", get(metrics::metrics));
-    }
-    router = router.layer(CatchPanicLayer::custom(panic_response));
+    let undocumented = undocumented_routes(&settings, &document);
+    let router = undocumented.into_iter().fold(router, register_undocumented);
+    let mut router = router.layer(CatchPanicLayer::custom(panic_response));
     if let Some(cors) = cors::layer(&settings.cors_origins) {
         router = router.layer(cors);
     }
@@ -58,6 +72,7 @@ pub(super) fn router_with_state(state: HttpState) -> Router {
 }
 
 /// The router of the listener for metrics, which only those reach who may read them.
+#[expect(clippy::disallowed_methods, reason = "the only route of another listener")]
 pub(super) fn metrics_router(state: HttpState) -> Router {
     let route = get(metrics::metrics_without_authorization);
     let router = Router::new().route("/metrics/", route.clone()).route("/metrics", route);
@@ -89,9 +104,42 @@ fn documented_routes(settings: &HttpSettings) -> (Router<HttpState>, OpenApi) {
     (router, document)
 }
 
+/// The routes that the OpenAPI document does not describe, all of them answered to `GET`.
+fn undocumented_routes(
+    settings: &HttpSettings,
+    document: &OpenApi,
+) -> Vec<(String, MethodRouter<HttpState>)> {
+    // Strings and maps of strings always serialise.
+    let document = Bytes::from(document.to_pretty_json().unwrap_or_default());
+    let serve_document = get(move || {
+        let document = document.clone();
+        let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-cache")];
+        async move { (headers, Extension(SharedAnswer), document) }
+    });
+    let mut routes = docs::routes(settings);
+    routes.push((openapi::path(settings), serve_document));
+    // Prometheus scrapes `/metrics` by default; without a prefix the documented route is already there.
+    if !settings.api_prefix.trim_end_matches('/').is_empty() {
+        routes.push(("/metrics".to_owned(), get(metrics::metrics)));
+    }
+    routes
+}
+
+/// Registers a route with and without a trailing slash; a wildcard at the end matches the slash as well.
+#[expect(clippy::disallowed_methods, reason = "the place where undocumented routes are registered")]
+fn register_undocumented(
+    router: Router<HttpState>,
+    (path, methods): (String, MethodRouter<HttpState>),
+) -> Router<HttpState> {
+    let router =
+        if path.contains("{*") { router } else { router.route(&format!("{path}/"), methods.clone()) };
+    router.route(&path, methods)
+}
+
 /// Registers a route below the prefix, with and without a trailing slash: a redirect would make clients send
 /// their body twice, or drop it. `Router::nest` is not used because handlers would then see paths without the
 /// prefix, and idempotency keys are scoped to the whole path.
+#[expect(clippy::disallowed_methods, reason = "the place where documented routes are registered")]
 fn register(
     mut router: OpenApiRouter<HttpState>,
     prefix: &str,

@@ -23,6 +23,7 @@ fn writes(admin: &User, user: &User, webhook: &str) -> Vec<Request> {
         admin.delete(&path("roles/subscriber")),
         admin.post(&path("deactivate")),
         admin.post(&path("reactivate")),
+        admin.post(&path("unlock")),
         admin.post(&path("erase")).json(&json!({"reason": "request"})),
         user.post("/users/me/deactivate").json(&password),
         user.delete("/users/me").json(&password),

@@ -14,7 +14,6 @@ on_both_stores! {
     every_event_has_an_inclusion_proof_under_a_signed_checkpoint
     consistency_proof_links_two_checkpoints
     tiles_follow_the_tlog_tiles_specification
-    proofs_are_restricted_to_auditors
     proofs_of_missing_positions_are_rejected
 }
 
@@ -120,20 +119,6 @@ async fn tiles_follow_the_tlog_tiles_specification(store: Store) {
         let answer = auditor.get(&format!("/log/tile/{none}")).send().await;
         assert_eq!(answer.code(404), "not_found", "{none}");
     }
-}
-
-async fn proofs_are_restricted_to_auditors(store: Store) {
-    let app = TestApp::start(store).await;
-    let (user, subscriber) = (app.sign_up("ada").await, app.user_with(Role::Subscriber).await);
-    for path in ["checkpoint", "key", "tile/0/000.p/1", "proof/1", "consistency?from=1"] {
-        let path = format!("/log/{path}");
-        app.get(&path).send().await.expect(401);
-        for caller in [&user, &subscriber] {
-            assert_eq!(caller.get(&path).send().await.code(403), "forbidden", "{path}");
-        }
-    }
-    let admin = app.admin().await;
-    admin.get("/log/checkpoint").send().await.expect(200);
 }
 
 async fn proofs_of_missing_positions_are_rejected(store: Store) {

@@ -11,6 +11,7 @@
 mod support;
 
 mod administration;
+mod attackers;
 mod backpressure;
 mod bodies;
 mod clocks;

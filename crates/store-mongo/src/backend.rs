@@ -12,7 +12,7 @@ use store::commit_planner::Batch;
 use store::key_store::{ClaimBackfill, ClaimHash, ClaimReplacement, KeyEntry, StreamKeyEntry};
 use store::{
     Backend, DatabaseClock, Envelope, EventQuery, Head, RecordedResult, RetryCounter, StoreError,
-    StoreProgress, StreamId,
+    StoreProgress, StreamId, WriteError,
 };
 use tokio::sync::watch::Receiver;
 
@@ -142,9 +142,14 @@ impl Backend for MongoStore {
         .await
     }
 
-    async fn set_claim_backfill(&self, reached: &ClaimBackfill) -> Result<(), StoreError> {
-        let (db, reached) = (self.connection.work.clone(), reached.clone());
-        spawn_detached(async move { migrate::write_claim_backfill(&db, &reached).await }).await
+    async fn set_claim_backfill(
+        &self,
+        from: Option<&ClaimBackfill>,
+        to: &ClaimBackfill,
+    ) -> Result<(), WriteError> {
+        let (db, from, to) = (self.connection.work.clone(), from.cloned(), to.clone());
+        spawn_detached(async move { Ok(migrate::write_claim_backfill(&db, from.as_ref(), &to).await) })
+            .await?
     }
 
     async fn key_entry_streams(

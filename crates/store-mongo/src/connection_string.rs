@@ -141,6 +141,13 @@ mod tests {
         assert!(refusal("mongodb://h/?maxIdleTimeMS=x").await.to_lowercase().contains("maxidletimems"));
     }
 
+    /// The names of ignored options are logged.
+    #[test]
+    fn no_part_of_a_password_is_taken_for_an_option() {
+        let parts = split("mongodb://svc:Hun?ter2=x&y@h/?replicaSet=rs0&tls=true");
+        assert_eq!(parts, ("mongodb://svc:Hun?ter2=x&y@h/", vec!["replicaSet=rs0", "tls=true"]));
+    }
+
     #[tokio::test]
     async fn options_of_other_drivers_are_ignored() {
         for option in [

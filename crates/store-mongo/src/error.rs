@@ -151,8 +151,9 @@ pub(crate) fn check_write_errors(what: &str, answer: &Document) -> Result<(), Mo
 }
 
 /// As [`check_write_errors`], for writes that a unique index may reject.
-pub(crate) fn check_write_errors_but_duplicates(what: &str, answer: &Document) -> Result<(), StoreError> {
-    let failed = write_errors(answer).find(|error| !is_duplicate(error));
+pub(crate) fn check_write_errors_except_duplicates(what: &str, answer: &Document) -> Result<(), StoreError> {
+    let unconfirmed = answer.get_document("writeConcernError").ok();
+    let failed = write_errors(answer).find(|error| !is_duplicate(error)).or(unconfirmed);
     failed.map_or(Ok(()), |error| Err(failed_write(what, error)))
 }
 

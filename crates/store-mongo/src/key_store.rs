@@ -1,6 +1,6 @@
 //! Reads the key store: data keys and claims in `vault`, service keys in `keys`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use mongodb::bson::{Document, RawBsonRef, RawDocument, doc};
 use store::key_store::{ClaimHash, ClaimReplacement, KeyEntry, StreamKeyEntry};
@@ -8,7 +8,7 @@ use store::{StoreError, StreamId};
 
 use crate::connection::Db;
 use crate::document_reader::{DocumentReader, hashes};
-use crate::error::{check_write_errors_but_duplicates, context};
+use crate::error::{check_write_errors_except_duplicates, context};
 use crate::find::{self, FindRequest, find};
 
 /// The key entry of a stream, and the claims that it holds.
@@ -49,6 +49,7 @@ pub(crate) async fn read_claim_owners(
     let owned = found.flat_map(|(stream, (_, held))| {
         held.into_iter().map(move |claim| (claim, stream.clone())).collect::<Vec<_>>()
     });
+    let claims: HashSet<_> = claims.iter().collect();
     Ok(owned.filter(|(claim, _)| claims.contains(claim)).collect())
 }
 
@@ -56,9 +57,12 @@ pub(crate) async fn read_claim_owners(
 pub(crate) async fn replace_claims(db: &Db, replacements: &[ClaimReplacement]) -> Result<(), StoreError> {
     let updates: Vec<_> = replacements.iter().map(claim_update).collect();
     let what = "replacing claims";
-    let update = doc! { "update": db.vault().name(), "updates": updates, "ordered": false };
+    // A command that is sent as such does not inherit the write concern of the database.
+    let concern = doc! { "w": "majority", "j": true };
+    let update =
+        doc! { "update": db.vault().name(), "updates": updates, "ordered": false, "writeConcern": concern };
     let answer = db.handle().run_command(update).await.map_err(context(what))?;
-    check_write_errors_but_duplicates(what, &answer)
+    check_write_errors_except_duplicates(what, &answer)
 }
 
 fn claim_update(replacement: &ClaimReplacement) -> Document {

@@ -1,7 +1,7 @@
 //! Creates what is missing in the database: collections, indexes and the genesis of the log.
 
 use async_trait::async_trait;
-use mongodb::bson::{Document, RawBsonRef, RawDocument, RawDocumentBuf, doc};
+use mongodb::bson::{Bson, Document, RawBsonRef, RawDocument, RawDocumentBuf, doc};
 use mongodb::error::ErrorKind;
 use mongodb::options::IndexOptions;
 use mongodb::{ClientSession, IndexModel};
@@ -9,7 +9,7 @@ use store::backend::{FIRST_EPOCH, FORMAT, Genesis};
 use store::idempotency::RETENTION;
 use store::key_store::ClaimBackfill;
 use store::rotation::{CLAIMS, SIGNING};
-use store::{Corruption, Head, Position, RefusalReason, StoreError};
+use store::{Corruption, Head, Position, RefusalReason, StoreError, StreamId, WriteError};
 
 use crate::connection::{COLLECTIONS, Connection, Db};
 use crate::document_reader::{DocumentReader, binary, raw, timestamp, uuid};
@@ -196,7 +196,10 @@ pub(crate) async fn read_epoch(db: &Db) -> Result<u64, StoreError> {
 
 pub(crate) async fn write_epoch(db: &Db, epoch: u64) -> Result<(), StoreError> {
     let epoch = i64::try_from(epoch).unwrap_or(i64::MAX);
-    set_meta(db, "writing the epoch of the log", doc! { EPOCH: epoch }).await
+    let set = doc! { "$set": { EPOCH: epoch } };
+    let updated = db.meta().update_one(doc! { "_id": META_ID }, set).await;
+    updated.map_err(context("writing the epoch of the log"))?;
+    Ok(())
 }
 
 pub(crate) async fn read_claim_backfill(db: &Db) -> Result<Option<ClaimBackfill>, StoreError> {
@@ -205,27 +208,43 @@ pub(crate) async fn read_claim_backfill(db: &Db) -> Result<Option<ClaimBackfill>
     if fields.optional(CLAIM_BACKFILL)?.is_none() {
         return Ok(None);
     }
-    let reached = fields.get(CLAIM_BACKFILL, "a document", RawBsonRef::as_document)?;
-    let fields = DocumentReader::new(reached, META);
-    let position = Position::new(fields.number("position")?);
-    Ok(Some(ClaimBackfill { rules: fields.text("rules")?.to_owned(), position }))
+    let stored = fields.get(CLAIM_BACKFILL, "a document", RawBsonRef::as_document)?;
+    let fields = DocumentReader::new(stored, META);
+    let collisions = fields.get("collisions", "a list of streams", |value| {
+        let stream = |value: RawBsonRef<'_>| StreamId::new(value.as_str()?).ok();
+        value.as_array()?.into_iter().map(|value| stream(value.ok()?)).collect()
+    })?;
+    Ok(Some(ClaimBackfill {
+        rules: fields.number("rules")?,
+        position: Position::new(fields.number("position")?),
+        replace_until: Position::new(fields.number("replace_until")?),
+        collisions,
+    }))
 }
 
-pub(crate) async fn write_claim_backfill(db: &Db, reached: &ClaimBackfill) -> Result<(), StoreError> {
-    let position = i64::try_from(reached.position.get()).unwrap_or(i64::MAX);
-    let reached = doc! { "rules": &reached.rules, "position": position };
-    set_meta(db, "writing how far claims were backfilled", doc! { CLAIM_BACKFILL: reached }).await
+pub(crate) async fn write_claim_backfill(
+    db: &Db,
+    from: Option<&ClaimBackfill>,
+    to: &ClaimBackfill,
+) -> Result<(), WriteError> {
+    let held = from.map_or_else(|| doc! { "$exists": false }.into(), |from| Bson::from(claim_backfill(from)));
+    let set = doc! { "$set": { CLAIM_BACKFILL: claim_backfill(to) } };
+    let updated = db.meta().update_one(doc! { "_id": META_ID, CLAIM_BACKFILL: held }, set).await;
+    let updated = updated.map_err(context("writing how far claims were backfilled"))?;
+    if updated.matched_count == 1 { Ok(()) } else { Err(WriteError::Conflict) }
+}
+
+fn claim_backfill(reached: &ClaimBackfill) -> Document {
+    let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    let ClaimBackfill { rules, position, replace_until, collisions } = reached;
+    let collisions: Vec<_> = collisions.iter().map(StreamId::as_str).collect();
+    doc! { "rules": number(*rules), "position": number(position.get()),
+    "replace_until": number(replace_until.get()), "collisions": collisions }
 }
 
 async fn read_meta(db: &Db, what: &'static str) -> Result<RawDocumentBuf, StoreError> {
     let meta = db.meta().find_one(doc! { "_id": META_ID }).await.map_err(context(what))?;
     Ok(meta.ok_or_else(|| Corruption::missing(META))?)
-}
-
-async fn set_meta(db: &Db, what: &'static str, fields: Document) -> Result<(), StoreError> {
-    let updated = db.meta().update_one(doc! { "_id": META_ID }, doc! { "$set": fields }).await;
-    updated.map_err(context(what))?;
-    Ok(())
 }
 
 #[cfg(test)]

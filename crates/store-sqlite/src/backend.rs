@@ -10,7 +10,7 @@ use store::backend::{Backend, CommitError, EventQuery, Genesis};
 use store::commit_planner::Batch;
 use store::head::Head;
 use store::key_store::{ClaimBackfill, ClaimHash, ClaimReplacement, KeyEntry, StreamKeyEntry};
-use store::{Envelope, RecordedResult, StoreError, StoreProgress, StreamId};
+use store::{Envelope, RecordedResult, StoreError, StoreProgress, StreamId, WriteError};
 use tokio::sync::watch::Receiver;
 
 use crate::connection::stored_format;
@@ -109,9 +109,14 @@ impl Backend for SqliteStore {
         self.read(migrate::read_claim_backfill).await
     }
 
-    async fn set_claim_backfill(&self, reached: &ClaimBackfill) -> Result<(), StoreError> {
-        let reached = reached.clone();
-        self.write(move |connection| migrate::write_claim_backfill(connection, &reached)).await
+    async fn set_claim_backfill(
+        &self,
+        from: Option<&ClaimBackfill>,
+        to: &ClaimBackfill,
+    ) -> Result<(), WriteError> {
+        let (from, to) = (from.cloned(), to.clone());
+        let write = move |connection: &mut _| migrate::write_claim_backfill(connection, from.as_ref(), &to);
+        self.write(write).await?
     }
 
     async fn key_entry_streams(

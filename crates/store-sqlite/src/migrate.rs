@@ -1,11 +1,12 @@
 //! Creates what is missing in the database: tables and the genesis of the log.
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use serde_json::{Value, json};
 use store::backend::{FIRST_EPOCH, Genesis};
 use store::head::Head;
 use store::key_store::ClaimBackfill;
 use store::rotation::{CLAIMS, SIGNING};
-use store::{Corruption, Position, RefusalReason, StoreError};
+use store::{Corruption, Position, RefusalReason, StoreError, StreamId, WriteError};
 use uuid::Uuid;
 
 use crate::connection::{check_format, stored_format};
@@ -19,7 +20,7 @@ use crate::transaction::begin;
 
 /// The row of `meta` with the epoch of the log.
 const EPOCH: &str = "epoch";
-/// The row of `meta` with how far claims have been backfilled: the position, a space, the version of the rules.
+/// The row of `meta` with how far claims have been backfilled, in JSON.
 const CLAIM_BACKFILL: &str = "claim_backfill";
 
 /// Creates what is missing and returns the stored genesis. Concurrent processes agree on one genesis.
@@ -92,23 +93,45 @@ pub(crate) fn read_epoch(connection: &Connection) -> Result<u64, SqliteError> {
 }
 
 pub(crate) fn write_epoch(connection: &mut Connection, epoch: u64) -> Result<(), SqliteError> {
-    write_meta(connection, EPOCH, &epoch.to_string())
+    let transaction = begin(connection)?;
+    put_meta(&transaction, EPOCH, &epoch.to_string())?;
+    Ok(transaction.commit()?)
 }
 
 pub(crate) fn read_claim_backfill(connection: &Connection) -> Result<Option<ClaimBackfill>, SqliteError> {
     let Some(stored) = read_meta(connection, CLAIM_BACKFILL)? else { return Ok(None) };
-    let read = stored.split_once(' ').and_then(|(position, rules)| {
-        Some(ClaimBackfill { rules: rules.to_owned(), position: Position::new(position.parse().ok()?) })
-    });
-    let invalid = || Corruption::invalid("`claim_backfill` in `meta`", "it is not a position and a version");
-    Ok(Some(read.ok_or_else(invalid)?))
+    let invalid = || Corruption::invalid("`claim_backfill` in `meta`", "it has another form");
+    Ok(Some(claim_backfill(&stored).ok_or_else(invalid)?))
+}
+
+fn claim_backfill(stored: &str) -> Option<ClaimBackfill> {
+    let stored: Value = serde_json::from_str(stored).ok()?;
+    let position = |name| stored.get(name)?.as_u64().map(Position::new);
+    let stream = |stream: &Value| StreamId::new(stream.as_str()?).ok();
+    Some(ClaimBackfill {
+        rules: stored.get("rules")?.as_u64()?,
+        position: position("position")?,
+        replace_until: position("replace_until")?,
+        collisions: stored.get("collisions")?.as_array()?.iter().map(stream).collect::<Option<_>>()?,
+    })
 }
 
 pub(crate) fn write_claim_backfill(
     connection: &mut Connection,
-    reached: &ClaimBackfill,
-) -> Result<(), SqliteError> {
-    write_meta(connection, CLAIM_BACKFILL, &format!("{} {}", reached.position.get(), reached.rules))
+    from: Option<&ClaimBackfill>,
+    to: &ClaimBackfill,
+) -> Result<Result<(), WriteError>, SqliteError> {
+    let transaction = begin(connection)?;
+    if read_claim_backfill(&transaction)?.as_ref() != from {
+        return Ok(Err(WriteError::Conflict));
+    }
+    let ClaimBackfill { rules, position, replace_until, collisions } = to;
+    let collisions: Vec<_> = collisions.iter().map(StreamId::as_str).collect();
+    let value = json!({ "rules": rules, "position": position.get(), "replace_until": replace_until.get(),
+        "collisions": collisions });
+    put_meta(&transaction, CLAIM_BACKFILL, &value.to_string())?;
+    transaction.commit()?;
+    Ok(Ok(()))
 }
 
 fn read_meta(connection: &Connection, name: &str) -> Result<Option<String>, SqliteError> {
@@ -116,9 +139,8 @@ fn read_meta(connection: &Connection, name: &str) -> Result<Option<String>, Sqli
     Ok(connection.query_row(sql, [name], |row| row.get(0)).optional()?)
 }
 
-fn write_meta(connection: &mut Connection, name: &str, value: &str) -> Result<(), SqliteError> {
-    let transaction = begin(connection)?;
+fn put_meta(connection: &Connection, name: &str, value: &str) -> Result<(), SqliteError> {
     let sql = "INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)";
-    transaction.execute(sql, params![name, value])?;
-    Ok(transaction.commit()?)
+    connection.execute(sql, params![name, value])?;
+    Ok(())
 }

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::append::AppendResult;
 use crate::commit_planner::Batch;
-use crate::error::StoreError;
+use crate::error::{StoreError, WriteError};
 use crate::event::{Envelope, Position, StreamId};
 use crate::head::Head;
 use crate::idempotency::RecordedResult;
@@ -139,11 +139,15 @@ pub trait Backend: Send + Sync {
     /// [`StoreError`] if it cannot be read.
     async fn claim_backfill(&self) -> Result<Option<ClaimBackfill>, StoreError>;
 
-    /// Replaces how far claims have been backfilled, durably.
+    /// Replaces how far claims have been backfilled, durably, if it is still `from`.
     ///
     /// # Errors
-    /// [`StoreError`] if it cannot be written.
-    async fn set_claim_backfill(&self, reached: &ClaimBackfill) -> Result<(), StoreError>;
+    /// [`WriteError::Conflict`] if it is not.
+    async fn set_claim_backfill(
+        &self,
+        from: Option<&ClaimBackfill>,
+        to: &ClaimBackfill,
+    ) -> Result<(), WriteError>;
 
     /// The streams that have a key entry, by ascending name, after `after` or from the first on, at most
     /// `limit`, majority-committed.

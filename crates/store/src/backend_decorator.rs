@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use crate::append::AppendResult;
 use crate::backend::{Backend, CommitError, EventQuery, Genesis};
 use crate::commit_planner::Batch;
-use crate::error::StoreError;
+use crate::error::{StoreError, WriteError};
 use crate::event::{Envelope, StreamId};
 use crate::head::Head;
 use crate::idempotency::RecordedResult;
@@ -110,8 +110,12 @@ impl<T: BackendDecorator> Backend for T {
         self.inner().claim_backfill().await
     }
 
-    async fn set_claim_backfill(&self, reached: &ClaimBackfill) -> Result<(), StoreError> {
-        self.inner().set_claim_backfill(reached).await
+    async fn set_claim_backfill(
+        &self,
+        from: Option<&ClaimBackfill>,
+        to: &ClaimBackfill,
+    ) -> Result<(), WriteError> {
+        self.inner().set_claim_backfill(from, to).await
     }
 
     async fn key_entry_streams(

@@ -22,7 +22,7 @@ use crate::append::AppendResult;
 use crate::backend::{Backend, CommitError, EventQuery, FIRST_EPOCH, Genesis};
 use crate::commit_planner::{Batch, CommitPlan, Preconditions};
 use crate::deliveries::{Attempt, DeliveryProgress};
-use crate::error::StoreError;
+use crate::error::{StoreError, WriteError};
 use crate::event::{Envelope, StreamId};
 use crate::head::Head;
 use crate::idempotency::RecordedResult;
@@ -180,8 +180,16 @@ impl Backend for Memory {
         Ok(self.state().claim_backfill.clone())
     }
 
-    async fn set_claim_backfill(&self, reached: &ClaimBackfill) -> Result<(), StoreError> {
-        self.state().claim_backfill = Some(reached.clone());
+    async fn set_claim_backfill(
+        &self,
+        from: Option<&ClaimBackfill>,
+        to: &ClaimBackfill,
+    ) -> Result<(), WriteError> {
+        let mut state = self.state();
+        if state.claim_backfill.as_ref() != from {
+            return Err(WriteError::Conflict);
+        }
+        state.claim_backfill = Some(to.clone());
         Ok(())
     }
 

@@ -61,8 +61,12 @@ impl<B: Backend + Clone + 'static> Backend for FaultyBackend<B> {
         self.inner.claim_backfill().await
     }
 
-    async fn set_claim_backfill(&self, reached: &ClaimBackfill) -> Result<(), StoreError> {
-        self.inner.set_claim_backfill(reached).await
+    async fn set_claim_backfill(
+        &self,
+        from: Option<&ClaimBackfill>,
+        to: &ClaimBackfill,
+    ) -> Result<(), WriteError> {
+        self.inner.set_claim_backfill(from, to).await
     }
 
     async fn commit(&self, batch: Arc<Batch>) -> Result<Vec<AppendResult>, CommitError> {

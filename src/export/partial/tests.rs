@@ -148,6 +148,10 @@ fn prepared_files_are_not_written_to() {
     {
         assert!(refusal(&path(target)).contains(why), "{target}");
     }
+    fs::remove_file(path("named.part")).unwrap();
+    let (own, file) = (geteuid().as_raw(), path("victim"));
+    assert!(open_of(own, &file).is_ok());
+    assert!(matches!(open_of(own + 1, &file), Err(OpenError::Foreign(why)) if why.contains("another user")));
     // The temporary name of the saved progress leads elsewhere.
     symlink(path("victim"), path("fresh.part.json.new")).unwrap();
     PartialExport::open(&path("fresh"), plan(), false).unwrap().finish(manifest).unwrap();

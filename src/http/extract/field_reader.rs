@@ -98,9 +98,9 @@ impl FieldReader {
             UsernameError::Forbidden { .. } => {
                 ValidationError::pattern_mismatch(loc, USERNAME_PATTERN, text.into())
             }
-            UsernameError::LeadingMark { .. }
+            UsernameError::StrayMark { .. }
             | UsernameError::NotInProfile { .. }
-            | UsernameError::MixedScripts => {
+            | UsernameError::NotAtLevel { .. } => {
                 ValidationError::invalid_username(loc, &error.to_string(), text.into())
             }
         }))

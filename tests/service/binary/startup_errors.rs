@@ -10,6 +10,7 @@ on_both_stores! {
     settings_never_promote_an_existing_account_to_administrator
     misspelt_setting_is_rejected_with_a_suggestion
     short_secret_key_is_rejected
+    secret_is_masked_wherever_a_message_contains_it
 }
 
 mod mongodb {
@@ -69,6 +70,23 @@ async fn short_secret_key_is_rejected(store: Store) {
     assert_eq!(refused.code, Some(1), "{refused:?}");
     assert!(refused.stderr.contains("SECRET_KEY") && refused.stderr.contains("32"), "{refused:?}");
     assert!(!refused.stderr.contains("thirty-one"), "the key is shown: {refused:?}");
+}
+
+/// The secrets are words that errors and logs contain for other reasons.
+async fn secret_is_masked_wherever_a_message_contains_it(store: Store) {
+    let with_password = |password: &str| {
+        Deployment::of(store.clone())
+            .with("AEGIS_ADMIN_EMAIL", ADMIN_EMAIL)
+            .with("AEGIS_ADMIN_PASSWORD", password)
+    };
+    let refused = with_password("AEGIS_HUNTER2").with("AEGIS_HUNTER2", "1").run(&["serve"]).await;
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("********") && !refused.stderr.contains("HUNTER2"), "{refused:?}");
+    let mut service = with_password("request completed").serve().await;
+    sign_up(service.client(), "ada").await;
+    assert!(service.terminate().await.success());
+    let log = service.output();
+    assert!(log.contains("********") && !log.contains("request completed"), "{log}");
 }
 
 async fn standalone_mongodb_is_rejected_with_the_command_that_converts_it() {

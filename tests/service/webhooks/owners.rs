@@ -23,7 +23,6 @@ on_both_stores! {
     registrations_beside_the_erasure_of_their_owner_leave_nothing
     personal_data_export_includes_webhooks
     foreign_webhook_is_not_found_except_for_administrators
-    webhooks_require_the_subscriber_role
     deliveries_never_contain_personal_values
 }
 
@@ -231,19 +230,6 @@ async fn foreign_webhook_is_not_found_except_for_administrators(store: Store) {
     for id in ["nonsense", "0193e2b4-0000-7000-8000-000000000009"] {
         admin.get(&format!("/webhooks/{id}")).send().await.expect(404);
     }
-}
-
-async fn webhooks_require_the_subscriber_role(store: Store) {
-    let app = TestApp::start(store).await;
-    let receiver = WebhookReceiver::start().await;
-    let body = json!({"url": receiver.url("127.0.0.1")});
-    for user in
-        [app.sign_up("ada").await, app.user_with(Role::Auditor).await, app.user_with(Role::Operator).await]
-    {
-        user.post("/webhooks").json(&body).send().await.expect(403);
-        user.get("/webhooks").send().await.expect(403);
-    }
-    app.post("/webhooks").json(&body).send().await.expect(401);
 }
 
 async fn deliveries_never_contain_personal_values(store: Store) {

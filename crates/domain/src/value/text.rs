@@ -65,13 +65,15 @@ fn folded(text: &str) -> String {
 /// The confusable skeleton of a text (UTS 39, section 4), whatever its case, spaces and invisible characters.
 /// Texts that a reader may take for each other have equal skeletons.
 ///
-/// The skeleton is taken before and after case folding: `I` looks like `l`, and `i` does not.
+/// The skeleton is taken before and after case folding: `I` looks like `l`, and `i` does not. It is folded in the end,
+/// because a prototype may have case.
 pub(super) fn confusable_skeleton(text: &str) -> String {
     let is_drawn = |character: &char| !is_ignorable(*character) && !contains(&BLANK, *character);
     let shown: String = text.chars().filter(is_drawn).nfkc().collect();
     let words = shown.split_whitespace().collect::<Vec<_>>().join(" ");
     let as_shown: String = skeleton(&words).collect();
-    skeleton(&identity_key(&as_shown)).collect()
+    let folded: String = skeleton(&identity_key(&as_shown)).collect();
+    identity_key(&folded)
 }
 
 /// Whether `character` is visible on its own.

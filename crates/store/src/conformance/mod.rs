@@ -50,7 +50,9 @@ macro_rules! conformance {
             claims::claim_owners_are_found
             claims::guards_hold_at_the_commit
             claim_backfill::older_streams_get_free_claims_and_collisions_are_reported
-            claim_backfill::other_rules_replace_the_claims_of_the_old_ones
+            claim_backfill::higher_rules_replace_the_claims_of_lower_ones
+            claim_backfill::unknown_claims_stay_under_the_same_rules
+            claim_backfill::one_of_concurrent_backfills_records_a_page
             claim_backfill::concurrent_changes_of_claims_win
             ordering::positions_are_gapless_and_readers_miss_nothing
             ordering::timestamps_are_monotonic_despite_clock_skew

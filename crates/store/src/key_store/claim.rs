@@ -36,9 +36,20 @@ impl fmt::Debug for ClaimHash {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClaimBackfill {
     /// The version of the rules by which the values of claims were derived.
-    pub rules: String,
+    pub rules: u64,
     /// The streams of events up to here have their claims.
     pub position: Position,
+    /// In the streams of events up to here, claims derived by earlier rules are replaced.
+    pub replace_until: Position,
+    /// Streams that lack a claim because another one held it.
+    pub collisions: Vec<StreamId>,
+}
+
+impl ClaimBackfill {
+    /// Nothing is done yet under these rules, in a log that ends at `head`.
+    pub(crate) fn begin(rules: u64, head: Position) -> Self {
+        Self { rules, position: Position::START, replace_until: head, collisions: Vec::new() }
+    }
 }
 
 /// New claims for a stream.

@@ -19,8 +19,8 @@ use crate::head::Head;
 use crate::merkle::Hash;
 use crate::tiles::Proofs;
 
-pub(crate) use claims::EventEffects;
 pub use claims::{ClaimChange, ClaimReader};
+pub(crate) use claims::{EventEffects, StoredEntry};
 pub use finding::{Finding, FindingKind, VerifyError};
 
 pub(crate) use pages::effects;

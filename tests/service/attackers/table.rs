@@ -1,0 +1,119 @@
+//! The attackers' table: every route, the authority that it requires, and a request that only authority denies.
+
+use domain::Role;
+
+use self::Authority::{Public, Roles, User, WebhookManager};
+use self::Payload::{Empty, Erasure, Login, Password, Range, Reason, SignUp, Skip, Version, Webhook};
+
+/// Who may send a request.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Authority {
+    /// Everyone, whatever the token.
+    Public,
+    /// Every authenticated user, for their own account.
+    User,
+    /// Users with one of these roles.
+    Roles(&'static [Role]),
+    /// The webhook's owner, who still has the role for it, and administrators.
+    WebhookManager,
+}
+
+/// The body of a request.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Payload {
+    Empty,
+    SignUp,
+    Login,
+    /// The caller's password.
+    Password,
+    Reason,
+    Erasure,
+    Webhook,
+    /// A range of the log.
+    Range,
+    /// A version of a read model.
+    Version,
+    /// An event to be skipped by a read model.
+    Skip,
+}
+
+/// One route.
+pub(super) struct Line {
+    pub(super) method: &'static str,
+    /// As [`aegis::http::routes`] names it.
+    pub(super) path: &'static str,
+    pub(super) authority: Authority,
+    pub(super) payload: Payload,
+    /// The status for callers who have the authority.
+    pub(super) allowed: u16,
+}
+
+const ADMIN: Authority = Roles(&[Role::Admin]);
+const AUDITOR: Authority = Roles(&[Role::Admin, Role::Auditor]);
+const OPERATOR: Authority = Roles(&[Role::Admin, Role::Operator]);
+const STATS_READER: Authority = Roles(&[Role::Admin, Role::Operator, Role::Auditor]);
+const EVENT_READER: Authority = Roles(&[Role::Admin, Role::Auditor, Role::Subscriber]);
+const SUBSCRIBER: Authority = Roles(&WEBHOOK_ROLES);
+pub(super) const WEBHOOK_ROLES: [Role; 2] = [Role::Admin, Role::Subscriber];
+
+const fn line(
+    method: &'static str,
+    path: &'static str,
+    authority: Authority,
+    payload: Payload,
+    allowed: u16,
+) -> Line {
+    Line { method, path, authority, payload, allowed }
+}
+
+/// In the order in which the requests of a caller are sent: a rebuild comes after the requests that are in
+/// conflict with it.
+pub(super) const TABLE: [Line; 47] = [
+    line("GET", "/", Public, Empty, 200),
+    line("GET", "/docs", Public, Empty, 200),
+    line("GET", "/docs/{*file}", Public, Empty, 200),
+    line("GET", "/api/v1/openapi.json", Public, Empty, 200),
+    line("GET", "/api/v1/health", Public, Empty, 200),
+    line("GET", "/api/v1/health/ready", Public, Empty, 200),
+    line("POST", "/api/v1/auth/signup", Public, SignUp, 201),
+    line("POST", "/api/v1/auth/login/access-token", Public, Login, 200),
+    line("GET", "/api/v1/users/me", User, Empty, 200),
+    line("GET", "/api/v1/users/me/export", User, Empty, 200),
+    line("POST", "/api/v1/users/me/deactivate", User, Password, 204),
+    line("DELETE", "/api/v1/users/me", User, Password, 204),
+    line("GET", "/api/v1/users/{id}", AUDITOR, Empty, 200),
+    line("GET", "/api/v1/users/{id}/events", AUDITOR, Empty, 200),
+    line("POST", "/api/v1/users/{id}/deactivate", ADMIN, Reason, 200),
+    line("POST", "/api/v1/users/{id}/reactivate", ADMIN, Reason, 200),
+    line("POST", "/api/v1/users/{id}/unlock", ADMIN, Empty, 200),
+    line("POST", "/api/v1/users/{id}/erase", ADMIN, Erasure, 204),
+    line("PUT", "/api/v1/users/{id}/roles/{role}", ADMIN, Empty, 204),
+    line("DELETE", "/api/v1/users/{id}/roles/{role}", ADMIN, Empty, 204),
+    line("GET", "/api/v1/events", EVENT_READER, Empty, 200),
+    line("GET", "/api/v1/events/stream", EVENT_READER, Empty, 200),
+    line("GET", "/api/v1/webhooks", SUBSCRIBER, Empty, 200),
+    line("POST", "/api/v1/webhooks", SUBSCRIBER, Webhook, 201),
+    line("GET", "/api/v1/webhooks/{id}", WebhookManager, Empty, 200),
+    line("GET", "/api/v1/webhooks/{id}/deliveries", WebhookManager, Empty, 200),
+    line("POST", "/api/v1/webhooks/{id}/test", WebhookManager, Empty, 200),
+    line("POST", "/api/v1/webhooks/{id}/rotate-secret", WebhookManager, Empty, 200),
+    line("POST", "/api/v1/webhooks/{id}/replay", WebhookManager, Range, 202),
+    line("DELETE", "/api/v1/webhooks/{id}/replays", WebhookManager, Empty, 200),
+    line("POST", "/api/v1/webhooks/{id}/resume", WebhookManager, Empty, 200),
+    line("DELETE", "/api/v1/webhooks/{id}", WebhookManager, Empty, 204),
+    line("GET", "/api/v1/log/checkpoint", AUDITOR, Empty, 200),
+    line("GET", "/api/v1/log/key", AUDITOR, Empty, 200),
+    line("GET", "/api/v1/log/proof/{position}", AUDITOR, Empty, 200),
+    line("GET", "/api/v1/log/consistency", AUDITOR, Empty, 200),
+    line("GET", "/api/v1/log/tile/{path}", AUDITOR, Empty, 200),
+    line("GET", "/api/v1/projections", OPERATOR, Empty, 200),
+    line("GET", "/api/v1/projections/{name}", OPERATOR, Empty, 200),
+    line("POST", "/api/v1/projections/{name}/cancel", OPERATOR, Empty, 409),
+    line("POST", "/api/v1/projections/{name}/rollback", OPERATOR, Empty, 409),
+    line("POST", "/api/v1/projections/{name}/drop", OPERATOR, Version, 409),
+    line("POST", "/api/v1/projections/{name}/skip", OPERATOR, Skip, 409),
+    line("POST", "/api/v1/projections/{name}/rebuild", OPERATOR, Empty, 202),
+    line("GET", "/api/v1/stats", STATS_READER, Empty, 200),
+    line("GET", "/api/v1/metrics", OPERATOR, Empty, 200),
+    line("GET", "/metrics", OPERATOR, Empty, 200),
+];

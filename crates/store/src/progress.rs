@@ -199,9 +199,14 @@ impl ProgressTracker {
     pub fn mark_dropped(&self, name: &str) {
         let watched = lock(&self.watched);
         let Some(name) = watched.get(name) else { return };
-        if self.progress.send_if_modified(|progress| progress.dropped.insert(Arc::clone(name))) {
-            tracing::error!("{}", StoreError::table_dropped(name));
-        }
+        self.progress.send_if_modified(|progress| {
+            let is_new = progress.dropped.insert(Arc::clone(name));
+            // Before anything that readers of the progress do about it.
+            if is_new {
+                tracing::error!("{}", StoreError::table_dropped(name));
+            }
+            is_new
+        });
     }
 
     /// The database has answered: every earlier commit is known, or its notification is on the way.

@@ -87,7 +87,8 @@ async fn rollback_to_an_unsupported_version_is_rejected() {
     fixture.until(&Users, |versions| versions.live == 2).await;
     lifecycle::roll_back(next(), &fixture.context(), Some(1)).await.unwrap();
     let error = lifecycle::roll_back(&Users, &fixture.context(), Some(2)).await.unwrap_err();
-    assert!(matches!(error, ChangeError::Unknown("users", 2, 3)), "{error}");
+    let newest = UsersV2.version();
+    assert!(matches!(error, ChangeError::Unknown("users", 2, version) if version == newest), "{error}");
     assert_eq!(fixture.versions(&Users).await.live, 1);
 }
 

@@ -120,9 +120,18 @@ impl Writer {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
             let (round, user) = (number / self.users.len(), &self.users[number % self.users.len()]);
             let method = if round.is_multiple_of(2) { reqwest::Method::PUT } else { reqwest::Method::DELETE };
-            let request = self.service.request(method, &format!("/users/{user}/roles/operator"));
-            let request = request.bearer(&self.token);
-            writing.spawn(async move { request.send().await.expect(204) });
+            let (service, token) = (self.service.clone(), self.token.clone());
+            let path = format!("/users/{user}/roles/operator");
+            writing.spawn(async move {
+                // On a busy machine the read model may lag behind, and the write is refused. The test has a time limit.
+                loop {
+                    let answer = service.request(method.clone(), &path).bearer(&token).send().await;
+                    if answer.status() != 503 {
+                        return answer.expect(204);
+                    }
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            });
             while writing.try_join_next().is_some_and(|written| written.is_ok()) {}
         }
         while let Some(written) = writing.join_next().await {

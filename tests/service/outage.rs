@@ -84,6 +84,8 @@ async fn service_survives_the_death_of_its_database() {
 async fn write_with_idempotency_key_is_answered_in_time_when_the_database_hangs() {
     let server = MongodServer::replica_set().await;
     let app = TestApp::start(Store::at(&server.url())).await;
+    // The transactions of the start are over once a user is visible.
+    app.sign_up("known").await;
     let admin = Client::with_uri_str(server.url()).await.unwrap().database("admin");
     // The commit is delayed until the server hangs.
     let commits =

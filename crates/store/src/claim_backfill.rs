@@ -44,7 +44,8 @@ pub struct Backfilled {
 /// What is done to the claims of streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
-    /// Claims are added. One that this release does not know may be of a later one.
+    /// Claims are added. One that this release does not know may have been derived by other rules, and stands for
+    /// one that is missing.
     Add,
     /// Those that were derived by earlier rules are removed as well.
     Replace,
@@ -188,8 +189,13 @@ impl EventStore {
             let Some(entry @ (KeyEntry::Key(_), held)) = stored.get(stream) else { continue };
             let (required, if_free) = self.claims_of(effects, entry, reader).await?;
             let mut to = held.clone();
-            if mode == Mode::Replace {
-                to.retain(|claim| required.contains(claim) || if_free.contains(claim));
+            to.retain(|claim| required.contains(claim) || if_free.contains(claim));
+            let missing = if_free.iter().filter(|claim| !held.contains(claim)).count();
+            if mode == Mode::Add && to.len() < held.len() {
+                if held.len() - to.len() >= missing {
+                    continue;
+                }
+                to.clone_from(held);
             }
             for claim in if_free {
                 match owners.get(&claim) {

@@ -169,8 +169,13 @@ pub(super) const KEY_STORE_ATTACKS: [Attack; 10] = [
         code: "claims_mismatch",
     },
     Attack {
-        what: "claim replaced",
-        change: |log| log.key_entry(3).1[0] = claim(),
+        // Of three claims one may be missing, and another in its place: that of the skeleton.
+        what: "claim removed and another replaced",
+        change: |log| {
+            let claims = &mut log.key_entry(3).1;
+            claims.pop();
+            claims[0] = claim();
+        },
         position: 3,
         code: "claims_mismatch",
     },

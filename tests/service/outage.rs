@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 use mongodb::Client;
 use mongodb::bson::doc;
 use serde_json::json;
+use store::Position;
 use testkit::{MongodServer, reserve_port};
 
 use crate::support::{
-    PASSWORD, Response, Store, TestApp, assert_no_gap, credentials, eventually, on_one_store,
+    DEFAULT_TIMEOUT, PASSWORD, Response, Store, TestApp, assert_no_gap, credentials, eventually, on_one_store,
 };
 
 on_one_store! { mongo:
@@ -84,8 +85,12 @@ async fn service_survives_the_death_of_its_database() {
 async fn write_with_idempotency_key_is_answered_in_time_when_the_database_hangs() {
     let server = MongodServer::replica_set().await;
     let app = TestApp::start(Store::at(&server.url())).await;
-    // The transactions of the start are over once a user is visible.
+    // Afterwards no transaction but that of the sign-up commits.
     app.sign_up("known").await;
+    let (store, head) = (&app.services().store, Position::new(app.head().await));
+    for read_model in projections::all() {
+        assert!(store.wait_until_applied(&read_model.table(1).name, head, DEFAULT_TIMEOUT).await);
+    }
     let admin = Client::with_uri_str(server.url()).await.unwrap().database("admin");
     // The commit is delayed until the server hangs.
     let commits =

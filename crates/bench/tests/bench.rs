@@ -186,7 +186,7 @@ const BENCHMARKS: [&str; 12] = [
 const ONLY_ON_MONGODB: [&str; 2] = ["sign_up_commands", "sign_up_transactions"];
 
 /// How long measuring all of them may take on a slow machine.
-const TIMEOUT: Duration = Duration::from_secs(180);
+const TIMEOUT: Duration = Duration::from_mins(3);
 
 /// All benchmarks, for no longer than is needed to see that they are measured.
 fn quick(store: &str) -> Vec<&str> {

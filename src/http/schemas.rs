@@ -26,9 +26,9 @@ use crate::webhooks::{FailingDelivery, WebhookStatus};
 /// Schemas by name.
 type Schemas = Vec<(String, RefOr<Schema>)>;
 
-/// A type, the name of its schema, its description, the types that it refers to, and its fields.
-macro_rules! schemas {
-    ($($type:ty = $name:literal, $description:literal, [$($nested:ty),*], { $($field:expr,)* })*) => {$(
+/// A type, the name of its schema, the types that it refers to, and the schema.
+macro_rules! schema {
+    ($type:ty = $name:literal, [$($nested:ty),*], $schema:expr) => {
         impl ToSchema for $type {
             fn name() -> Cow<'static, str> {
                 Cow::Borrowed($name)
@@ -44,9 +44,16 @@ macro_rules! schemas {
 
         impl PartialSchema for $type {
             fn schema() -> RefOr<Schema> {
-                object($description, [$($field),*])
+                $schema
             }
         }
+    };
+}
+
+/// A type, the name of its schema, its description, the types that it refers to, and its fields.
+macro_rules! schemas {
+    ($($type:ty = $name:literal, $description:literal, [$($nested:ty),*], { $($field:expr,)* })*) => {$(
+        schema! { $type = $name, [$($nested),*], object($description, [$($field),*]) }
     )*};
 }
 
@@ -279,23 +286,9 @@ enum IdempotencyKeyReused {}
 /// A type, the name of its schema, its description, the types that it refers to, and its alternatives.
 macro_rules! alternatives {
     ($($type:ty = $name:literal, $description:literal, [$($nested:ty),*], [$($option:expr),*];)*) => {$(
-        impl ToSchema for $type {
-            fn name() -> Cow<'static, str> {
-                Cow::Borrowed($name)
-            }
-
-            fn schemas(schemas: &mut Schemas) {
-                let nested: &[fn(&mut Schemas)] = &[$(add::<$nested>),*];
-                for add in nested {
-                    add(schemas);
-                }
-            }
-        }
-
-        impl PartialSchema for $type {
-            fn schema() -> RefOr<Schema> {
-                either([$($option.into()),*]).description(Some($description)).into()
-            }
+        schema! {
+            $type = $name, [$($nested),*],
+            either([$($option.into()),*]).description(Some($description)).into()
         }
     )*};
 }

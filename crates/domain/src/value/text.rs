@@ -70,10 +70,14 @@ fn folded(text: &str) -> String {
 pub(super) fn confusable_skeleton(text: &str) -> String {
     let is_drawn = |character: &char| !is_ignorable(*character) && !contains(&BLANK, *character);
     let shown: String = text.chars().filter(is_drawn).nfkc().collect();
-    let words = shown.split_whitespace().collect::<Vec<_>>().join(" ");
-    let as_shown: String = skeleton(&words).collect();
+    let as_shown: String = skeleton(&single_spaced(&shown)).collect();
     let folded: String = skeleton(&identity_key(&as_shown)).collect();
     identity_key(&folded)
+}
+
+/// The words of a text, with one space between them.
+pub(super) fn single_spaced(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Whether `character` is visible on its own.

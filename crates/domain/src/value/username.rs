@@ -4,7 +4,9 @@ use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
 use super::RestrictionLevel;
-use super::text::{confusable_skeleton, identity_key, is_direction_override, is_line_separator, is_visible};
+use super::text::{
+    confusable_skeleton, identity_key, is_direction_override, is_line_separator, is_visible, single_spaced,
+};
 
 /// The version of the rules by which [skeletons](Username::skeleton) are derived. To be raised when they change, as they
 /// do with the tables of a new version of Unicode: a test fails then.
@@ -85,7 +87,7 @@ impl Username {
         if let Some(character) = stray_mark(shown) {
             return Err(UsernameError::StrayMark { character });
         }
-        let shown = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+        let shown = single_spaced(shown);
         if shown.chars().count() > MAX_USERNAME_LENGTH {
             return Err(UsernameError::TooLong { max: MAX_USERNAME_LENGTH });
         }

@@ -4,13 +4,12 @@
 use std::slice::from_ref;
 
 use super::harness::{Harness, append_writes, email_claim, username_claim};
-use crate::append::{AppendError, ExpectedVersion, StreamWrite};
+use crate::append::{AppendError, Claim, ExpectedVersion, StreamWrite};
 use crate::claim_backfill::ClaimCollision;
 use crate::error::WriteError;
 use crate::event::{PersonalData, Position, StoredEvent, StreamId};
 use crate::event_store::EventStore;
-use crate::key_store::ClaimReplacement;
-use crate::key_store::{ClaimBackfill, KeyEntry};
+use crate::key_store::{ClaimBackfill, ClaimReplacement, KeyEntry};
 use crate::verify::{ClaimChange, ClaimReader};
 
 /// The personal name in an event of these tests.
@@ -53,10 +52,15 @@ async fn verify(store: &EventStore, (_, reader): (u64, ClaimReader)) {
 
 /// Appends the first event of a stream as before the claims were introduced.
 async fn register(harness: &Harness, store: &EventStore, name: &str) -> StreamId {
+    register_taking(harness, store, name, Vec::new()).await
+}
+
+/// Appends the first event of a stream, which takes these claims.
+async fn register_taking(harness: &Harness, store: &EventStore, name: &str, take: Vec<Claim>) -> StreamId {
     let stream = harness.new_stream();
-    let write =
-        StreamWrite::new(stream.clone(), ExpectedVersion::NoStream, vec![harness.personal_event(name)]);
-    append_writes(store, [write]).await.unwrap();
+    let events = vec![harness.personal_event(name)];
+    let write = StreamWrite::new(stream.clone(), ExpectedVersion::NoStream, events);
+    append_writes(store, [StreamWrite { take, ..write }]).await.unwrap();
     stream
 }
 
@@ -107,16 +111,7 @@ pub async fn older_streams_get_free_claims_and_collisions_are_reported(harness: 
 pub async fn higher_rules_replace_the_claims_of_lower_ones(harness: &Harness) {
     let store = harness.open_store().await;
     let ada = register(harness, &store, "ada").await;
-    let new = StreamWrite {
-        take: vec![username_claim("bob")],
-        ..StreamWrite::new(
-            harness.new_stream(),
-            ExpectedVersion::NoStream,
-            vec![harness.personal_event("bob")],
-        )
-    };
-    let bob = new.stream.clone();
-    append_writes(&store, [new]).await.unwrap();
+    let bob = register_taking(harness, &store, "bob", vec![username_claim("bob")]).await;
     backfill(&store, BY_NAME).await;
     assert_eq!(owners(&store, &["ada", "bob"]).await, [Some(ada.clone()), Some(bob.clone())]);
     verify(&store, BY_LETTER).await;
@@ -134,16 +129,7 @@ pub async fn higher_rules_replace_the_claims_of_lower_ones(harness: &Harness) {
 pub async fn unknown_claims_stay_under_the_same_rules(harness: &Harness) {
     let store = harness.open_store().await;
     backfill(&store, BY_NAME).await;
-    let new = StreamWrite {
-        take: vec![email_claim("of a later release")],
-        ..StreamWrite::new(
-            harness.new_stream(),
-            ExpectedVersion::NoStream,
-            vec![harness.personal_event("bob")],
-        )
-    };
-    let bob = new.stream.clone();
-    append_writes(&store, [new]).await.unwrap();
+    let bob = register_taking(harness, &store, "bob", vec![email_claim("of a later release")]).await;
     backfill(&store, BY_NAME).await;
     let claims = [email_claim("of a later release"), username_claim("bob")];
     assert_eq!(store.claim_owners(&claims).await.unwrap(), [Some(bob), None]);

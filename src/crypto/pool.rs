@@ -266,7 +266,10 @@ fn run_worker(shared: &Shared, costs: HashParameters, min_score: u8, env: &Env) 
             Job::Verify { answer, .. } if answer.is_closed() => {}
             Job::HashNew { password, answer } => {
                 let checked = password.check(min_score).map_err(NewPasswordError::from);
-                drop(answer.send(checked.and_then(|()| Ok(hash(&mut hasher, &password.password, env, shared)?))));
+                drop(
+                    answer
+                        .send(checked.and_then(|()| Ok(hash(&mut hasher, &password.password, env, shared)?))),
+                );
             }
             Job::Hash { password, answer } => {
                 drop(answer.send(hash(&mut hasher, &password, env, shared)));

@@ -24,8 +24,7 @@ impl TokenView {
     /// Issues a token to a user whose stream is at `version`.
     pub(crate) fn issue(app: &App, user: UserId, version: u64) -> Result<Self, ApiError> {
         let epoch = app.services()?.store.identity().epoch;
-        let issued =
-            app.tokens.issue(user, version, epoch).map_err(|error| ApiError::internal(&error))?;
+        let issued = app.tokens.issue(user, version, epoch).map_err(|error| ApiError::internal(&error))?;
         Ok(Self { access_token: issued.token, token_type: "bearer", expires_in: issued.expires_in })
     }
 }

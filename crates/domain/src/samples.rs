@@ -234,9 +234,8 @@ pub(crate) fn command() -> impl Strategy<Value = UserCommand> {
             UserCommand::ChangeIdentity { email, username, confirmed: None }
         }),
         Just(change_password()),
-        password_hash().prop_map(|password_hash| {
-            UserCommand::ChangePassword { confirmed: None, password_hash }
-        }),
+        password_hash()
+            .prop_map(|password_hash| { UserCommand::ChangePassword { confirmed: None, password_hash } }),
         erasure_reason().prop_map(|reason| UserCommand::Erase { reason }),
     ]
 }

@@ -36,12 +36,11 @@ pub(super) fn fold(
             row
         }),
         UserEvent::UserLocked | UserEvent::UserUnlocked => row,
-        UserEvent::PasswordRehashed { password_hash } | UserEvent::PasswordChanged { password_hash } => {
-            row.map(|row| UserRow {
+        UserEvent::PasswordRehashed { password_hash } | UserEvent::PasswordChanged { password_hash } => row
+            .map(|row| UserRow {
                 password_hash: password_hash.known().cloned().unwrap_or(row.password_hash),
                 ..row
-            })
-        }
+            }),
         UserEvent::EmailChanged { previous: _, email } => {
             row.map(|row| UserRow { email: email.known().cloned().unwrap_or(row.email), ..row })
         }

@@ -118,12 +118,18 @@ fn user_events() -> [ExpectedEvent; 18] {
         ),
         user(
             "EmailChanged-1",
-            E::EmailChanged { previous: email(), email: Erasable::Known(EmailAddress::parse("countess@example.com").unwrap()) },
+            E::EmailChanged {
+                previous: email(),
+                email: Erasable::Known(EmailAddress::parse("countess@example.com").unwrap()),
+            },
             E::EmailChanged { previous: Erasable::Erased, email: Erasable::Erased },
         ),
         user(
             "UsernameChanged-1",
-            E::UsernameChanged { previous: username(), username: Erasable::Known(Username::parse("Countess").unwrap()) },
+            E::UsernameChanged {
+                previous: username(),
+                username: Erasable::Known(Username::parse("Countess").unwrap()),
+            },
             E::UsernameChanged { previous: Erasable::Erased, username: Erasable::Erased },
         ),
         user(

@@ -89,7 +89,8 @@ impl ValidationError {
 
     /// A new password that is too easy to guess, which is not echoed.
     pub(crate) fn weak_password(loc: Loc, weak: &WeakPassword) -> Self {
-        Self::new("value_error", loc, weak.to_string(), Value::Null).with_ctx(json!({ "reason": weak.reason }))
+        Self::new("value_error", loc, weak.to_string(), Value::Null)
+            .with_ctx(json!({ "reason": weak.reason }))
     }
 
     pub(crate) fn invalid_url(loc: Loc, reason: &str, input: Value) -> Self {

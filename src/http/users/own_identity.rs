@@ -14,9 +14,7 @@ use crate::crypto::{NewPassword, Password};
 use crate::http::api_error::ApiError;
 use crate::http::conditional::{IfMatch, entity_tag};
 use crate::http::credentials::{confirm_password, hash_new_password};
-use crate::http::extract::{
-    CurrentUser, FieldReader, FromFields, JsonBody, Prefer, REPRESENTATION_APPLIED,
-};
+use crate::http::extract::{CurrentUser, FieldReader, FromFields, JsonBody, Prefer, REPRESENTATION_APPLIED};
 use crate::http::headers::position_header;
 use crate::http::idempotency::{Idempotent, WriteAttempt};
 use crate::http::password_client::PasswordClient;

@@ -107,8 +107,8 @@ fn identity_changes(
     let email = email.map(Erasable::Known).filter(|email| *email != account.email);
     let username = username.map(Erasable::Known).filter(|username| *username != account.username);
     let email = email.map(|email| UserEvent::EmailChanged { previous: account.email.clone(), email });
-    let username = username
-        .map(|username| UserEvent::UsernameChanged { previous: account.username.clone(), username });
+    let username =
+        username.map(|username| UserEvent::UsernameChanged { previous: account.username.clone(), username });
     email.into_iter().chain(username).collect()
 }
 

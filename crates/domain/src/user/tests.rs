@@ -134,8 +134,11 @@ fn password_changes_and_only_the_confirmed_one() {
     given(&[registered(), changed.clone()])
         .when(change_password())
         .then_it_is_refused(Rejection::PasswordChanged);
-    let email =
-        UserCommand::ChangeIdentity { email: Some(new_identity().0), username: None, confirmed: Some(hash()) };
+    let email = UserCommand::ChangeIdentity {
+        email: Some(new_identity().0),
+        username: None,
+        confirmed: Some(hash()),
+    };
     given(&[registered(), changed.clone()]).when(email).then_it_is_refused(Rejection::PasswordChanged);
     let set = || UserCommand::ChangePassword { confirmed: None, password_hash: new_hash() };
     given(&[registered()]).when(set()).then(std::slice::from_ref(&changed));
@@ -290,9 +293,7 @@ fn losing_a_right_revokes_tokens_and_gaining_one_does_not() {
         assert!(event.revokes_tokens(), "{event:?}");
     }
     let [email_changed, username_changed] = identity_changed();
-    for event in
-        [registered(), imported(false), REACTIVATED, MADE_ADMIN, email_changed, username_changed]
-    {
+    for event in [registered(), imported(false), REACTIVATED, MADE_ADMIN, email_changed, username_changed] {
         assert!(!event.revokes_tokens(), "{event:?}");
     }
 }
@@ -334,16 +335,9 @@ fn other_events_claim_nothing() {
     let email_erased = UserEvent::EmailChanged { previous: Erasable::Erased, email: Erasable::Erased };
     let password_changed = UserEvent::PasswordChanged { password_hash: Erasable::Known(new_hash()) };
     assert_eq!(registered().claims_released(), []);
-    for event in [
-        erased,
-        email_erased,
-        password_changed,
-        DEACTIVATED,
-        REACTIVATED,
-        MADE_ADMIN,
-        UNMADE_ADMIN,
-        ERASED,
-    ] {
+    for event in
+        [erased, email_erased, password_changed, DEACTIVATED, REACTIVATED, MADE_ADMIN, UNMADE_ADMIN, ERASED]
+    {
         assert_eq!((event.claims_taken(), event.claims_released()), (vec![], vec![]), "{event:?}");
     }
 }

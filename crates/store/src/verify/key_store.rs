@@ -81,10 +81,9 @@ pub(crate) struct ExpectedEntry {
 impl ExpectedEntry {
     /// Applies the effects of the next event.
     pub(crate) fn apply(&mut self, effects: EventEffects) {
-        for (claims, released) in [
-            (&mut self.claims, &effects.released),
-            (&mut self.claims_if_free, &effects.released_if_held),
-        ] {
+        for (claims, released) in
+            [(&mut self.claims, &effects.released), (&mut self.claims_if_free, &effects.released_if_held)]
+        {
             claims.retain(|claim| !released.contains(claim));
         }
         self.claims.extend(effects.taken);

@@ -9,7 +9,8 @@ use store::{LogIdentity, PersonalData, StoredEvent};
 
 /// The personal fields that may leave the service. An allow-list, so that a password hash, or the secret of a
 /// future event type, is never disclosed by mistake.
-const DISCLOSED_PERSONAL_FIELDS: [&str; 3] = ["email", "username", "reason"];
+const DISCLOSED_PERSONAL_FIELDS: [&str; 5] =
+    ["email", "previous_email", "username", "previous_username", "reason"];
 
 /// What the actors of the command line begin with; the login name follows.
 pub(crate) const OPERATOR: &str = "operator:";

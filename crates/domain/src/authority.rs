@@ -91,7 +91,9 @@ impl Authority {
             | UserEvent::PasswordRehashed { .. }
             | UserEvent::EmailChanged { .. }
             | UserEvent::UsernameChanged { .. }
-            | UserEvent::PasswordChanged { .. } => {}
+            | UserEvent::PasswordChanged { .. }
+            | UserEvent::TokensRevoked
+            | UserEvent::SessionRevoked { .. } => {}
         }
     }
 
@@ -158,6 +160,8 @@ mod tests {
             ("EmailChanged", true),
             ("UsernameChanged", true),
             ("PasswordChanged", true),
+            ("TokensRevoked", true),
+            ("SessionRevoked", true),
             ("RoleGranted", false),
             ("RoleRevoked", false),
             ("UserReactivated", false),

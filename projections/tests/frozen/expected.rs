@@ -1,9 +1,9 @@
 //! How each sample reads today, and how once its person is erased.
 
 use domain::{
-    DecodeError, EmailAddress, Erasable, ErasureReason, EventPayload, Moment, PasswordHash, Reason, Role,
-    SYSTEM_STREAM, SuspensionReason, SystemEvent, UserEvent, UserId, Username, WebhookEvent, WebhookId,
-    WebhookSecret, WebhookSlot, WebhookUrl,
+    DecodeError, EmailAddress, Erasable, ErasureReason, EventPayload, Moment, PasswordHash, Reason, RevocationReason,
+    Role, SYSTEM_STREAM, SessionId, SuspensionReason, SystemEvent, UserEvent, UserId, Username, WebhookEvent,
+    WebhookId, WebhookSecret, WebhookSlot, WebhookUrl,
 };
 use store::StoredEvent;
 
@@ -137,9 +137,16 @@ fn user_events() -> [ExpectedEvent; 18] {
             E::PasswordChanged { password_hash: password_hash() },
             E::PasswordChanged { password_hash: Erasable::Erased },
         ),
+        open("TokensRevoked-1", E::TokensRevoked),
+        open("SessionRevoked-1", session_revoked(RevocationReason::Logout)),
+        open("SessionRevoked-1-reuse", session_revoked(RevocationReason::Reuse)),
         open("UserErased-1", E::UserErased { reason: ErasureReason::Request }),
         open("UserErased-1-policy", E::UserErased { reason: ErasureReason::Policy }),
     ]
+}
+
+fn session_revoked(reason: RevocationReason) -> UserEvent {
+    UserEvent::SessionRevoked { session: SessionId::parse("01930000-0000-7000-8000-00000000002a").unwrap(), reason }
 }
 
 fn system_events() -> [ExpectedEvent; 3] {

@@ -14,7 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::database::Database;
 use super::node_name::{is_dead_node, node_name};
-use crate::command::{UserCommands, WebhookCommands, WebhookIndex};
+use crate::command::{LoginCommands, UserCommands, WebhookCommands, WebhookIndex};
 use crate::config::MasterKeySetting;
 use crate::query::{HistoryQueries, StatsQueries, UserQueries, WebhookQueries};
 use crate::webhooks::dispatcher::{Dispatcher, DispatcherHandle};
@@ -51,6 +51,7 @@ pub struct Services {
     pub store: EventStore,
     pub projection_context: ProjectionContext,
     pub users: UserCommands,
+    pub logins: LoginCommands,
     pub user_rows: UserQueries,
     pub webhooks: WebhookCommands,
     pub webhook_rows: WebhookQueries,
@@ -105,6 +106,7 @@ impl Services {
         let (commands, readers) = (webhooks.clone(), user_rows.clone());
         let opened = Self {
             users: UserCommands::new(store.clone(), env.clone()).with_index(index),
+            logins: LoginCommands::new(store.clone(), env.clone()),
             delivery_context: DeliveryContext::new(
                 store.clone(),
                 commands,

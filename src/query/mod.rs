@@ -191,6 +191,10 @@ pub fn claim_change(event: &StoredEvent) -> Result<ClaimChange, String> {
         let take = event_codec::slot_claim_taken(&event).into_iter().collect();
         return Ok(ClaimChange { take, erases: event.erases(), owner, ..ClaimChange::default() });
     }
+    if UserId::from_logins_stream(event.envelope.stream.as_str()).is_some() {
+        event_codec::decode_login_event(event).map_err(|error| error.to_string())?;
+        return Ok(ClaimChange::default());
+    }
     if UserId::from_stream(event.envelope.stream.as_str()).is_none() {
         return Ok(ClaimChange::default());
     }

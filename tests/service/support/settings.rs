@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aegis::config::{
-    HttpSettings, LogFormat, LogSettings, PasswordSettings, Secret, Settings, TokenSettings, WebhookSettings,
+    HttpSettings, LogFormat, LogSettings, LoginEventSetting, PasswordSettings, Secret, Settings, TokenSettings, WebhookSettings,
 };
 use jsonwebtoken::Algorithm;
 use store::MasterKey;
@@ -41,6 +41,7 @@ pub(crate) fn settings(store: &Store) -> Settings {
         },
         usernames: domain::UsernamePolicy::default(),
         rate_limits: true,
+        login_events: LoginEventSetting::All,
         administrator: None,
         log: LogSettings { filter: "info".to_owned(), format: LogFormat::Text },
     }

@@ -31,6 +31,7 @@ mod unauthenticated;
 pub mod users;
 pub mod verify;
 pub mod webhooks;
+mod without_logins;
 
 #[cfg(test)]
 mod tests;

@@ -16,7 +16,7 @@ use super::database::Database;
 use super::node_name::{is_dead_node, node_name};
 use crate::command::{LoginCommands, UserCommands, WebhookCommands, WebhookIndex};
 use crate::config::MasterKeySetting;
-use crate::query::{HistoryQueries, StatsQueries, UserQueries, WebhookQueries};
+use crate::query::{HistoryQueries, LoginQueries, StatsQueries, UserQueries, WebhookQueries};
 use crate::webhooks::dispatcher::{Dispatcher, DispatcherHandle};
 use crate::webhooks::{DeliveryContext, WebhookSender};
 
@@ -59,6 +59,7 @@ pub struct Services {
     pub delivery_context: DeliveryContext,
     pub stats: StatsQueries,
     pub history: HistoryQueries,
+    pub login_history: LoginQueries,
     /// Inclusion and consistency proofs.
     pub proofs: Proofs,
     projector: Option<ProjectionHandle>,
@@ -103,6 +104,7 @@ impl Services {
         let webhooks = WebhookCommands::new(store.clone(), env.clone()).with_index(Arc::clone(&index));
         let user_rows = UserQueries::new(store.clone(), Arc::clone(&rows));
         let deliveries = authenticated_deliveries(&store, database);
+        let login_history = LoginQueries::new(store.clone());
         let (commands, readers) = (webhooks.clone(), user_rows.clone());
         let opened = Self {
             users: UserCommands::new(store.clone(), env.clone()).with_index(index),
@@ -121,7 +123,8 @@ impl Services {
             dispatcher: None,
             stats: StatsQueries::new(store.clone(), rows),
             tile_builder: is_enabled.then(|| spawn_tile_builder(&proofs)),
-            history: HistoryQueries::new(store.clone(), webhook_rows.clone()),
+            history: HistoryQueries::new(store.clone(), webhook_rows.clone(), login_history.clone()),
+            login_history,
             webhook_rows,
             proofs,
             store,

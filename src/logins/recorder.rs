@@ -116,7 +116,8 @@ impl LoginRecorder {
                 }
                 join_all(spells.into_iter().map(|spell| async {
                     let (user, request_id) = (spell.user, spell.request_id.clone());
-                    log_failure(user, record(commands, request_id, user, end(spell, true)).await);
+                    let command = if spell.count > 1 { end(spell, true) } else { begin(spell) };
+                    log_failure(user, record(commands, request_id, user, command).await);
                 }))
                 .await;
             }
@@ -139,7 +140,7 @@ impl LoginRecorder {
     async fn record(&self, commands: &LoginCommands, account: ClaimHash, spell: Spell, due: Due) {
         let (user, count, request_id) = (spell.user, spell.count, spell.request_id.clone());
         let command = match due {
-            Due::Beginning => LoginCommand::BeginSpell { reason: spell.reason, client: spell.client },
+            Due::Beginning => begin(spell),
             Due::End { is_early } => end(spell, is_early),
         };
         let recorded = record(commands, request_id, user, command).await;
@@ -168,6 +169,10 @@ impl LoginRecorder {
     fn spells(&self) -> MutexGuard<'_, Spells> {
         self.spells.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn begin(spell: Spell) -> LoginCommand {
+    LoginCommand::BeginSpell { reason: spell.reason, client: spell.client }
 }
 
 fn end(spell: Spell, is_early: bool) -> LoginCommand {

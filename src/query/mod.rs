@@ -2,6 +2,7 @@
 //! read only for the head of the log, the projection lag and the past (`history`).
 
 mod history;
+mod logins;
 pub mod projections;
 mod stats;
 mod time;
@@ -12,6 +13,7 @@ pub use history::{
     AsOf, FieldChange, HistoryQueries, OwnedWebhook, ParseAsOfError, PersonalRecord, ReplayedUser,
     StoredPassword, UserAction, UserAt, UserChange, UserChangeKind, UserDifference,
 };
+pub use logins::{LoginPage, LoginQueries, LoginRecord};
 pub use stats::{DayStats, Stats, StatsQueries};
 pub(crate) use time::parse_time;
 pub use users::UserQueries;

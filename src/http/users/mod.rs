@@ -1,6 +1,7 @@
 //! `/users`: accounts, for their owners (`me`) and for administrators and auditors.
 
 mod commands;
+mod logins;
 mod me;
 mod show;
 pub(super) mod view;
@@ -14,8 +15,10 @@ pub(super) fn routes() -> Routes {
         routes!(me::show_me, me::erase_me),
         routes!(me::deactivate_me),
         routes!(me::export_me),
+        routes!(logins::my_logins),
         routes!(show::show_user),
         routes!(show::user_history),
+        routes!(logins::user_logins),
         routes!(commands::deactivate_user),
         routes!(commands::reactivate_user),
         routes!(commands::unlock_user),

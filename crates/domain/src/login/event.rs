@@ -28,7 +28,8 @@ pub enum LoginEvent {
 }
 
 impl LoginEvent {
-    pub(crate) const SUCCEEDED: &'static str = "LoginSucceeded";
+    /// The stored event type of [`LoginSucceeded`](LoginEvent::LoginSucceeded), which read models count.
+    pub const SUCCEEDED: &'static str = "LoginSucceeded";
     pub(crate) const FAILED: &'static str = "LoginFailed";
 
     /// All event types of logins.

@@ -90,7 +90,8 @@ impl DayRow {
     }
 
     fn to_row(&self) -> Row {
-        let Self { day, registered, deactivated, reactivated, erased, active_change, logins, position } = self;
+        let Self { day, registered, deactivated, reactivated, erased, active_change, logins, position } =
+            self;
         let fields: [(&str, Value); 8] = [
             ("day", day.as_str().into()),
             ("registered", (*registered).into()),

@@ -14,8 +14,8 @@ use super::definitions::{self as setting, DefaultValue, Definition, Setting};
 use super::error::{InvalidSetting, InvalidSettings, SettingProblem, SettingSource};
 use super::master_keys::{LoadedKey, MasterKeySetting};
 use super::settings::{
-    AdministratorSettings, DatabaseSettings, HttpSettings, LogSettings, LoginEventSetting,
-    PasswordSettings, Secret, TokenSettings, WebhookSettings,
+    AdministratorSettings, DatabaseSettings, HttpSettings, LogSettings, LoginEventSetting, PasswordSettings,
+    Secret, TokenSettings, WebhookSettings,
 };
 use super::sources::{ConfigSources, RawValues};
 

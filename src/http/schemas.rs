@@ -18,8 +18,8 @@ use super::webhooks::deliveries::Attempt;
 use crate::cloud_event::CloudEvent;
 use crate::query::projections::{ProjectionStatus, VersionStatus};
 use crate::query::{
-    DayStats, FieldChange, LoginPage, LoginRecord, OwnedWebhook, PersonalRecord, Stats, StoredPassword, UserAction, UserAt,
-    UserChange,
+    DayStats, FieldChange, LoginPage, LoginRecord, OwnedWebhook, PersonalRecord, Stats, StoredPassword,
+    UserAction, UserAt, UserChange,
 };
 use crate::webhooks::{FailingDelivery, WebhookStatus};
 

@@ -64,7 +64,8 @@ impl LoginQueries {
             return Ok(exists.then_some(LoginPage { logins: Vec::new(), next: None }));
         }
         let logins = events.iter().map(LoginRecord::of).collect::<Result<Vec<_>, _>>()?;
-        let next = logins.last().map(|login| login.number).filter(|number| logins.len() == limit && *number > 1);
+        let next =
+            logins.last().map(|login| login.number).filter(|number| logins.len() == limit && *number > 1);
         Ok(Some(LoginPage { logins, next }))
     }
 

@@ -19,10 +19,7 @@ const FOLDERS: [(&str, &[&str]); 12] = [
     ("export", &["cloud_event"]),
     ("webhooks", &["cloud_event", "command", "config", "limits", "query"]),
     ("app", &["command", "config", "crypto", "limits", "logins", "query", "webhooks"]),
-    (
-        "http",
-        &["app", "cloud_event", "command", "config", "crypto", "limits", "logins", "query", "webhooks"],
-    ),
+    ("http", &["app", "cloud_event", "command", "config", "crypto", "limits", "logins", "query", "webhooks"]),
     (
         "cli",
         &[

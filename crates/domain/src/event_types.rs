@@ -18,7 +18,8 @@ pub fn known_event_types() -> impl Iterator<Item = &'static str> {
 }
 
 fn newest_schemas() -> impl Iterator<Item = (&'static str, u32)> {
-    let types = [UserEvent::TYPES, WebhookEvent::TYPES, SystemEvent::TYPES, LoginEvent::TYPES].into_iter().flatten();
+    let types =
+        [UserEvent::TYPES, WebhookEvent::TYPES, SystemEvent::TYPES, LoginEvent::TYPES].into_iter().flatten();
     let current = types.map(|event_type| (*event_type, UPCASTERS.newest(event_type)));
     current.chain(UPCASTERS.renamed.iter().map(|renamed| (renamed.stored, renamed.last_schema)))
 }

@@ -12,8 +12,7 @@ use crate::login::{LoginClient, LoginEvent, LoginFailure};
 use crate::payload::EventPayload;
 use crate::user::{UserCommand, UserEvent};
 use crate::value::{
-    EmailAddress, Erasable, ErasureReason, Moment, PasswordHash, Reason, Role, UserAgent, UserId,
-    Username,
+    EmailAddress, Erasable, ErasureReason, Moment, PasswordHash, Reason, Role, UserAgent, UserId, Username,
 };
 
 /// Failing cases are printed, not written into the source tree; each becomes a separate test.
@@ -198,10 +197,11 @@ pub(crate) fn login_client() -> LoginClient {
 
 /// Any new event of a user's logins.
 pub(crate) fn login_event() -> impl Strategy<Value = LoginEvent> {
-    let client = (proptest::option::of(any::<std::net::IpAddr>()), "\\PC{0,300}").prop_map(|(address, text)| {
-        let user_agent = UserAgent::from_untrusted(&text).map(Erasable::Known);
-        LoginClient { address: address.map(Erasable::Known), user_agent }
-    });
+    let client =
+        (proptest::option::of(any::<std::net::IpAddr>()), "\\PC{0,300}").prop_map(|(address, text)| {
+            let user_agent = UserAgent::from_untrusted(&text).map(Erasable::Known);
+            LoginClient { address: address.map(Erasable::Known), user_agent }
+        });
     let reason = select(vec![LoginFailure::WrongPassword, LoginFailure::InactiveUser]);
     (client, reason, proptest::option::of(0..1_u64 << 53), any::<bool>()).prop_map(
         |(client, reason, count, succeeded)| match count {

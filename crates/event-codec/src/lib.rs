@@ -7,8 +7,8 @@
 #![warn(missing_docs)]
 
 use domain::{
-    Account, DecodeError, Erasable, EventPayload, LoginEvent, Moment, SYSTEM_STREAM, SystemEvent, UserEvent, UserId,
-    WebhookEvent, WebhookSlot,
+    Account, DecodeError, Erasable, EventPayload, LoginEvent, Moment, SYSTEM_STREAM, SystemEvent, UserEvent,
+    UserId, WebhookEvent, WebhookSlot,
 };
 use jiff::Timestamp;
 use serde_json::{Map, Value};

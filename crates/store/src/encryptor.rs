@@ -60,7 +60,10 @@ impl Encryptor {
         masters: &MasterKeys,
     ) -> Result<PreparedAppend, AppendError> {
         check_shape(append)?;
-        let writes = append.writes.iter().map(|write| self.write(write, entries.get(&write.stream.key_owner()), masters));
+        let writes = append
+            .writes
+            .iter()
+            .map(|write| self.write(write, entries.get(&write.stream.key_owner()), masters));
         let mut prepared = PreparedAppend {
             actor: append.actor.clone(),
             request_id: append.request_id.clone(),

@@ -2,9 +2,8 @@
 
 use domain::{
     DecodeError, EmailAddress, Erasable, ErasureReason, EventPayload, LoginClient, LoginEvent, LoginFailure,
-    Moment, PasswordHash, Reason, Role,
-    SYSTEM_STREAM, SuspensionReason, SystemEvent, UserAgent, UserEvent, UserId, Username, WebhookEvent, WebhookId,
-    WebhookSecret, WebhookSlot, WebhookUrl,
+    Moment, PasswordHash, Reason, Role, SYSTEM_STREAM, SuspensionReason, SystemEvent, UserAgent, UserEvent,
+    UserId, Username, WebhookEvent, WebhookId, WebhookSecret, WebhookSlot, WebhookUrl,
 };
 use store::StoredEvent;
 
@@ -69,8 +68,7 @@ fn login_events() -> [ExpectedEvent; 3] {
         address: Some(Erasable::Known("2001:db8::7".parse().unwrap())),
         user_agent: Some(Erasable::Known(UserAgent::from_stored("curl/8.5.0"))),
     };
-    let erased =
-        || LoginClient { address: Some(Erasable::Erased), user_agent: Some(Erasable::Erased) };
+    let erased = || LoginClient { address: Some(Erasable::Erased), user_agent: Some(Erasable::Erased) };
     let login = |name, event: fn(LoginClient) -> LoginEvent| ExpectedEvent {
         name,
         known: DomainEvent::Login(event(known())),

@@ -63,9 +63,11 @@ impl LoginEvent {
 
 fn with_client(encoded: EventPayload, client: &LoginClient) -> EventPayload {
     let address = client.address.map(|address| address.map(|address| address.to_string()));
-    encoded
-        .with_optional_personal("address", address.as_ref(), String::as_str)
-        .with_optional_personal("user_agent", client.user_agent.as_ref(), UserAgent::as_str)
+    encoded.with_optional_personal("address", address.as_ref(), String::as_str).with_optional_personal(
+        "user_agent",
+        client.user_agent.as_ref(),
+        UserAgent::as_str,
+    )
 }
 
 fn client(fields: &Fields<'_>) -> Result<LoginClient, DecodeError> {

@@ -152,8 +152,7 @@ pub async fn concurrent_erasure_ends_streams_sealed_under_the_same_key(harness: 
     let other = harness.open_store().await;
     let hers = logins_of(&ada);
     let logins = (0..20).map(|_| append_writes(&other, [harness.write(&hers, ExpectedVersion::Any)]));
-    let (logins, erased) =
-        tokio::join!(join_all(logins), append_writes(&store, [erasing(harness, &ada)]));
+    let (logins, erased) = tokio::join!(join_all(logins), append_writes(&store, [erasing(harness, &ada)]));
     let erased = erased.unwrap().position;
     for login in logins {
         match login {
@@ -163,7 +162,10 @@ pub async fn concurrent_erasure_ends_streams_sealed_under_the_same_key(harness: 
             }
         }
     }
-    assert!(read_all(&store).await.iter().all(|event| {
-        event.envelope.stream != hers || event.envelope.position < erased
-    }));
+    assert!(
+        read_all(&store)
+            .await
+            .iter()
+            .all(|event| { event.envelope.stream != hers || event.envelope.position < erased })
+    );
 }

@@ -121,7 +121,9 @@ impl ExpectedEntry {
         let kind = match stored {
             None if self.sealed || !self.claims.is_empty() => FindingKind::KeyEntryMissing { stream },
             None => return Ok(()),
-            Some(_) if self.last == Position::START || !name.owns_key() => FindingKind::KeyEntryOrphaned { stream },
+            Some(_) if self.last == Position::START || !name.owns_key() => {
+                FindingKind::KeyEntryOrphaned { stream }
+            }
             Some((KeyEntry::Erased, _)) if !self.erased => FindingKind::KeyDestroyed { stream },
             Some((KeyEntry::Erased, claims)) if claims.is_empty() => return Ok(()),
             Some((KeyEntry::Erased, _)) => FindingKind::ClaimsAfterErasure { stream },

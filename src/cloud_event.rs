@@ -9,7 +9,8 @@ use store::{LogIdentity, PersonalData, StoredEvent};
 
 /// The personal fields that may leave the service. An allow-list, so that a password hash, or the secret of a
 /// future event type, is never disclosed by mistake.
-const DISCLOSED_PERSONAL_FIELDS: [&str; 5] = ["email", "username", "reason", "address", "user_agent"];
+const DISCLOSED_PERSONAL_FIELDS: [&str; 7] =
+    ["email", "previous_email", "username", "previous_username", "reason", "address", "user_agent"];
 
 /// What the actors of the command line begin with; the login name follows.
 pub(crate) const OPERATOR: &str = "operator:";

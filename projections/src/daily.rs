@@ -129,7 +129,10 @@ impl DayRow {
             | UserEvent::RoleRevoked { .. }
             | UserEvent::UserLocked
             | UserEvent::UserUnlocked
-            | UserEvent::PasswordRehashed { .. } => {}
+            | UserEvent::PasswordRehashed { .. }
+            | UserEvent::EmailChanged { .. }
+            | UserEvent::UsernameChanged { .. }
+            | UserEvent::PasswordChanged { .. } => {}
         }
         self
     }

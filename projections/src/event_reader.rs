@@ -1,10 +1,10 @@
 //! Reads the log for projections: filters, decrypts once for all of them, and reads one batch ahead.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use store::{Corruption, Envelope, EventQuery, PersonalData, Position, StoreError, StoredEvent};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
 use crate::batch_size::{BatchSize, EventRate};
 use crate::context::ProjectionContext;
@@ -140,8 +140,8 @@ impl EventReader {
     }
 
     /// Adapts the batch size to how long a batch took to be written.
-    pub(crate) fn record(&mut self, batch: &EventBatch, begun: Instant) {
-        self.batch_size.record(batch.is_full, begun.elapsed());
+    pub(crate) fn record(&mut self, batch: &EventBatch, took: Duration) {
+        self.batch_size.record(batch.is_full, took);
         self.rate.add(batch.len());
     }
 

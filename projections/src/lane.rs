@@ -202,7 +202,7 @@ impl Lane {
         }
         let begun = Instant::now();
         self.apply(from, &batch).await?;
-        self.reader.record(&batch, begun);
+        self.reader.record(&batch, begun.elapsed());
         self.show(&VersionHealth::Running);
         Ok(true)
     }

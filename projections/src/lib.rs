@@ -11,6 +11,7 @@
 
 #![warn(missing_docs)]
 
+mod background_write;
 mod batch_size;
 mod context;
 mod cutover;

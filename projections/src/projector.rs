@@ -8,14 +8,14 @@
 use std::time::Duration;
 
 use store::{ProjectionCheckpoint, VersionStage, WriteError};
-use tokio::time::Instant;
 
+use crate::background_write::{BackgroundWrite, WrittenBatch};
 use crate::cutover::try_promote;
 use crate::event_reader::EventReader;
 use crate::lane::LaneEntrance;
 use crate::report::VersionHealth;
 use crate::status::{RetryDelay, SharedStatus};
-use crate::table_projection::{BatchError, TableProjection, batch_error, retryable};
+use crate::table_projection::{BatchError, TableChange, TableProjection, batch_error, retryable};
 
 /// How often to look for events even without a notification, in case one was lost.
 pub(crate) const POLL: Duration = Duration::from_secs(1);
@@ -27,12 +27,14 @@ pub(crate) struct Projector {
     projection: TableProjection,
     status: SharedStatus,
     reader: EventReader,
+    /// The batch before, which is still being written.
+    writing: Option<BackgroundWrite>,
     lane: LaneEntrance,
 }
 
 /// The result of one batch.
 enum Progress {
-    /// Rows and checkpoint moved; more events are waiting.
+    /// Rows and checkpoint moved, or are about to; more events are waiting.
     Moved(ProjectionCheckpoint),
     /// Every event is applied, but for those of the last moments.
     Current(ProjectionCheckpoint),
@@ -41,7 +43,7 @@ enum Progress {
 impl Projector {
     pub(crate) fn new(projection: TableProjection, status: SharedStatus, lane: LaneEntrance) -> Self {
         let reader = EventReader::new(projection.context.clone());
-        Self { projection, status, reader, lane }
+        Self { projection, status, reader, writing: None, lane }
     }
 
     /// Projects without end. Whenever the version has caught up, it joins the lane if it is ready, or attempts
@@ -54,7 +56,6 @@ impl Projector {
                 Ok(Progress::Moved(moved)) => {
                     at = Some(moved);
                     retry.reset();
-                    self.show(VersionHealth::Running, Some(moved));
                     continue;
                 }
                 Ok(Progress::Current(reached)) => {
@@ -72,6 +73,7 @@ impl Projector {
             };
             at = None;
             self.reader.reset();
+            self.writing = None;
             match stopped {
                 BatchError::Failed(WriteError::Conflict) => self.yield_to_other_projector().await,
                 BatchError::Failed(WriteError::Store(error)) => {
@@ -87,7 +89,7 @@ impl Projector {
         }
     }
 
-    /// Projects one batch, if there is one, while the next one is read.
+    /// Projects one batch, if there is one: folds it while the one before is written and the one after is read.
     async fn project_next_batch(&mut self, at: Option<ProjectionCheckpoint>) -> Result<Progress, BatchError> {
         let from = match at {
             Some(known) => known,
@@ -96,12 +98,39 @@ impl Projector {
         let read = self.reader.next(from.position, &[self.projection.projection]).await;
         let batch = read.map_err(|error| batch_error(from, error))?;
         if batch.len() == 0 {
+            self.finish_write().await?;
             return Ok(Progress::Current(from));
         }
-        let begun = Instant::now();
-        let moved = self.projection.project(from, &batch).await?;
-        self.reader.record(&batch, begun);
-        Ok(if batch.is_full || !self.is_ready() { Progress::Moved(moved) } else { Progress::Current(moved) })
+        let projection = self.projection.projection;
+        if self.writing.as_ref().is_some_and(|writing| writing.blocks(&batch, projection)) {
+            self.finish_write().await?;
+        }
+        let change = self.projection.signed_change(from, &batch).await;
+        self.finish_write().await?;
+        let TableChange { write, poison } = change?;
+        let (moved, is_full) = (write.to, batch.is_full);
+        // Events before a poison event are applied.
+        if moved.position > from.position {
+            self.writing = Some(BackgroundWrite::start(&self.projection, batch, write));
+        }
+        if poison.is_some() || !is_full {
+            self.finish_write().await?;
+        }
+        match poison {
+            Some(poison) => Err(batch_error(moved, poison.into())),
+            None if is_full || !self.is_ready() => Ok(Progress::Moved(moved)),
+            None => Ok(Progress::Current(moved)),
+        }
+    }
+
+    /// Waits for the batch that is being written.
+    async fn finish_write(&mut self) -> Result<(), BatchError> {
+        if let Some(writing) = self.writing.take() {
+            let WrittenBatch { batch, to, took } = writing.finish().await?;
+            self.reader.record(&batch, took);
+            self.show(VersionHealth::Running, Some(to));
+        }
+        Ok(())
     }
 
     fn is_ready(&self) -> bool {

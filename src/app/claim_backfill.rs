@@ -3,14 +3,12 @@
 
 use std::time::Duration;
 
-use domain::SKELETON_RULES;
+use domain::{SKELETON_RULES, UserEvent};
 use store::claim_backfill::Backfilled;
 use store::{EventStore, Position};
 
 use crate::query::claim_change;
 
-/// The events that take such a claim.
-const TYPES: [&str; 2] = ["UserRegistered", "UserImported"];
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 /// Each is logged; the number of all is logged in the end.
 const MAX_LOGGED: usize = 100;
@@ -19,7 +17,7 @@ const MAX_LOGGED: usize = 100;
 pub(super) async fn run(store: EventStore) {
     let mut has_warned = false;
     loop {
-        match store.backfill_claims(SKELETON_RULES, &TYPES, claim_change).await {
+        match store.backfill_claims(SKELETON_RULES, UserEvent::NAMING_TYPES, claim_change).await {
             Ok(done) => return report(&done),
             Err(error) => {
                 if !std::mem::replace(&mut has_warned, true) {

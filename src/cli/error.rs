@@ -17,7 +17,7 @@ use store::{Finding, Position, ProjectionVersion, StoreError};
 
 use crate::command::{CommandError, SkipError};
 use crate::config::{ConfigError, DataFolderError, InvalidSettings, RedactedStderr};
-use crate::crypto::{HashingError, PasswordHashError};
+use crate::crypto::{HashingError, PasswordHashError, WeakPassword};
 use crate::export::ExportError;
 use crate::export::verify::ExportMismatch;
 use crate::query::{AsOf, QueryError};
@@ -81,6 +81,8 @@ pub(super) enum CliError {
          promote an account. Run `aegis users grant {0} admin`, or set another address"
     )]
     AdministratorEmailTaken(String),
+    #[error("AEGIS_ADMIN_PASSWORD: {0}")]
+    WeakAdministratorPassword(WeakPassword),
     #[error("no user with e-mail address or id `{0}`")]
     UserNotFound(String),
     #[error("at {as_of} there was no user `{user}`")]

@@ -188,6 +188,7 @@ impl UserDecider {
     fn user_write(&self, env: &Env, version: u64, events: &[UserEvent]) -> Result<StreamWrite, CommandError> {
         let encoded = events.iter().map(UserEvent::encode);
         let mut write = event_codec::stream_write(env, &self.id.stream(), version, encoded)?;
+        write.release = events.iter().flat_map(event_codec::claims_released).collect();
         write.take = events.iter().flat_map(event_codec::claims_taken).collect();
         write.erase = events.iter().any(UserEvent::erases);
         Ok(write)
@@ -213,6 +214,8 @@ impl Decider for UserDecider {
             UserCommand::Lock => "lock",
             UserCommand::Unlock => "unlock",
             UserCommand::RehashPassword { .. } => "rehash_password",
+            UserCommand::ChangeIdentity { .. } => "change_identity",
+            UserCommand::ChangePassword { .. } => "change_password",
             UserCommand::Erase { .. } => "erase",
         })
     }

@@ -177,6 +177,10 @@ settings! {
         |text| parse::number(text, &(1..=1024)),
         "minimum length of a new password; 1 restores the rule of the FastAPI service, \
          NIST SP 800-63B-4 demands 15 where the password is the only factor";
+    PASSWORD_MIN_SCORE: u8 = "AEGIS_PASSWORD_MIN_SCORE", Text("2"), Public,
+        |text| parse::number(text, &(0..=4)),
+        "minimum strength of a new password as zxcvbn estimates it, given the e-mail address and the username: \
+         0 accepts any password, as the FastAPI service does, 4 demands 10 billion guesses";
     USERNAME_LEVEL: RestrictionLevel = "AEGIS_USERNAME_LEVEL", Text("highly-restrictive"), Public,
         parse::restriction_level,
         "which characters new usernames may contain and which scripts they may mix, as a restriction level of UTS \

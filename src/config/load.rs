@@ -334,6 +334,7 @@ impl Parser<'_> {
             threads: self.optional(&setting::HASH_THREADS).unwrap_or_else(cores),
             queue: self.get(&setting::HASH_QUEUE),
             min_length: self.get(&setting::PASSWORD_MIN_LENGTH),
+            min_score: self.get(&setting::PASSWORD_MIN_SCORE),
         }
     }
 

@@ -90,6 +90,8 @@ pub struct PasswordSettings {
     pub queue: usize,
     /// In characters.
     pub min_length: usize,
+    /// The estimated strength of a new password, from 0 (any password is accepted) to 4.
+    pub min_score: u8,
 }
 
 /// Which logins become events.

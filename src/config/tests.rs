@@ -60,9 +60,10 @@ fn defaults_apply_without_settings() {
     assert_eq!(settings.http.cors_origins, [""; 0]);
     assert_eq!(settings.http.trusted_proxies, []);
     assert_eq!(settings.tokens.lifetime.as_secs(), 7 * 24 * 60 * 60);
-    let PasswordSettings { memory_kib, iterations, parallelism, threads, queue, min_length } =
+    let PasswordSettings { memory_kib, iterations, parallelism, threads, queue, min_length, min_score } =
         settings.passwords;
-    assert_eq!((memory_kib, iterations, parallelism, queue, min_length), (19456, 2, 1, 256, 8));
+    assert_eq!((memory_kib, iterations, parallelism, queue), (19456, 2, 1, 256));
+    assert_eq!((min_length, min_score), (8, 2));
     assert!(threads >= 1);
     assert_eq!((settings.log.filter.as_str(), settings.log.format), ("info", LogFormat::Text));
     assert!(settings.administrator.is_none() && settings.tokens.previous_key.is_none());

@@ -1,14 +1,16 @@
-//! Password hashing on its own thread pool, and access tokens. Envelope encryption belongs to the store.
+//! Password hashing on its own thread pool, the strength of passwords, and access tokens. Envelope encryption belongs to the store.
 
 mod argon;
 mod costs;
 mod job_queue;
 mod password;
 mod pool;
+mod strength;
 mod tokens;
 
 pub use argon::{HashKind, HashParameters, PasswordHashError};
 pub use costs::{CostsInUse, HashSurvey};
 pub use password::Password;
-pub use pool::{HashSource, HashingError, HashingPool, Verification};
+pub use pool::{HashSource, HashingError, HashingPool, NewPasswordError, Verification};
+pub use strength::{NewPassword, WeakPassword};
 pub use tokens::{InvalidToken, IssuedToken, Tokens, VerifiedToken};

@@ -16,6 +16,7 @@ use super::argon::{Argon2Hasher, HashKind, HashParameters, PasswordHashError};
 use super::costs::CostsInUse;
 use super::job_queue::{JobQueue, QueueFull};
 use super::password::Password;
+use super::strength::{NewPassword, WeakPassword};
 use crate::config::PasswordSettings;
 
 /// The lowest priority of POSIX (`nice 19`).
@@ -32,6 +33,21 @@ pub enum HashingError {
     },
     #[error(transparent)]
     Hash(#[from] PasswordHashError),
+}
+
+/// Why a password cannot be set.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NewPasswordError {
+    #[error(transparent)]
+    Weak(#[from] WeakPassword),
+    #[error(transparent)]
+    Hashing(#[from] HashingError),
+}
+
+impl From<PasswordHashError> for NewPasswordError {
+    fn from(error: PasswordHashError) -> Self {
+        HashingError::from(error).into()
+    }
 }
 
 /// Whose jobs take turns with those of others.
@@ -54,9 +70,10 @@ pub enum Verification {
     },
 }
 
-type Answer<T> = oneshot::Sender<Result<T, PasswordHashError>>;
+type Answer<T, E = PasswordHashError> = oneshot::Sender<Result<T, E>>;
 
 enum Job {
+    HashNew { password: NewPassword, answer: Answer<PasswordHash, NewPasswordError> },
     Hash { password: Password, answer: Answer<PasswordHash> },
     Verify { password: Password, hash: PasswordHash, answer: Answer<Verification> },
 }
@@ -104,11 +121,12 @@ impl HashingPool {
         let shared =
             Arc::new(Shared { state: Mutex::new(state), available: Condvar::new(), capacity: queue });
         let stop_on_drop = Arc::new(StopOnDrop(Arc::clone(&shared)));
+        let min_score = settings.min_score;
         for number in 0..threads.max(1) {
             let (shared, env) = (Arc::clone(&shared), env.clone());
             thread::Builder::new()
                 .name(format!("hash-{number}"))
-                .spawn(move || run_worker(&shared, costs, &env))
+                .spawn(move || run_worker(&shared, costs, min_score, &env))
                 .map_err(|error| PasswordHashError::thread_not_started(&error))?;
         }
         Ok(Self {
@@ -131,7 +149,24 @@ impl HashingPool {
         self.shared.state().computed.clone()
     }
 
-    /// Hashes a password at current costs, with a random salt.
+    /// Hashes a password that is to be set, if it is strong enough. The strength is estimated by the hashing threads
+    /// too: it costs enough to be subject to backpressure.
+    ///
+    /// # Errors
+    /// [`NewPasswordError::Weak`] if it is not, and as [`HashingPool::hash`].
+    pub async fn hash_new(
+        &self,
+        password: NewPassword,
+        source: HashSource,
+    ) -> Result<PasswordHash, NewPasswordError> {
+        let (answer, hashed) = oneshot::channel();
+        self.submit(Job::HashNew { password, answer }, source)?;
+        let hash = hashed.await.map_err(|_| self.busy(source))??;
+        self.costs_in_use.add_current();
+        Ok(hash)
+    }
+
+    /// Hashes a password that is set already at current costs, with a random salt.
     ///
     /// # Errors
     /// [`HashingError::Busy`] if the queue is full.
@@ -215,7 +250,7 @@ impl Shared {
     }
 }
 
-fn run_worker(shared: &Shared, costs: HashParameters, env: &Env) {
+fn run_worker(shared: &Shared, costs: HashParameters, min_score: u8, env: &Env) {
     // Linux has a priority per thread. Elsewhere, or without the permission, hashing competes at normal
     // priority.
     if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), LOWEST_PRIORITY)
@@ -226,20 +261,37 @@ fn run_worker(shared: &Shared, costs: HashParameters, env: &Env) {
     while let Some(job) = shared.next() {
         match job {
             // The request was cancelled: skip the work.
+            Job::HashNew { answer, .. } if answer.is_closed() => {}
             Job::Hash { answer, .. } if answer.is_closed() => {}
             Job::Verify { answer, .. } if answer.is_closed() => {}
+            Job::HashNew { password, answer } => {
+                let checked = password.check(min_score).map_err(NewPasswordError::from);
+                drop(
+                    answer
+                        .send(checked.and_then(|()| Ok(hash(&mut hasher, &password.password, env, shared)?))),
+                );
+            }
             Job::Hash { password, answer } => {
-                let hash = hasher.hash(password.expose().as_bytes(), &env.bytes());
-                if let Some(kind) = hash.as_ref().ok().and_then(HashKind::of) {
-                    shared.count(kind);
-                }
-                drop(answer.send(hash));
+                drop(answer.send(hash(&mut hasher, &password, env, shared)));
             }
             Job::Verify { password, hash, answer } => {
                 drop(answer.send(verify(&mut hasher, &password, &hash, shared)));
             }
         }
     }
+}
+
+fn hash(
+    hasher: &mut Argon2Hasher,
+    password: &Password,
+    env: &Env,
+    shared: &Shared,
+) -> Result<PasswordHash, PasswordHashError> {
+    let hash = hasher.hash(password.expose().as_bytes(), &env.bytes())?;
+    if let Some(kind) = HashKind::of(&hash) {
+        shared.count(kind);
+    }
+    Ok(hash)
 }
 
 /// Compares with each form of the password until one matches. The number of hashes that a wrong password
@@ -269,7 +321,15 @@ mod tests {
     const CLIENT: HashSource = HashSource::Client(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
 
     fn settings(queue: usize) -> PasswordSettings {
-        PasswordSettings { memory_kib: 64, iterations: 1, parallelism: 1, threads: 1, queue, min_length: 8 }
+        PasswordSettings {
+            memory_kib: 64,
+            iterations: 1,
+            parallelism: 1,
+            threads: 1,
+            queue,
+            min_length: 8,
+            min_score: 2,
+        }
     }
 
     fn password(text: &str) -> Password {

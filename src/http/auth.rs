@@ -8,7 +8,6 @@ use axum::extract::{FromRequest, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use domain::{EmailAddress, UserCommand, Username};
-use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa_axum::routes;
@@ -16,15 +15,16 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::command::CommandContext;
 use crate::config::Settings;
-use crate::crypto::Password;
+use crate::crypto::{NewPassword, Password};
 use crate::http::api_error::{ApiError, Loc, ValidationError};
-use crate::http::credentials;
+use crate::http::credentials::{self, hash_new_password};
 use crate::http::extract::{FieldReader, Form, FormValue, FromFields, JsonBody, MinPosition};
 use crate::http::headers::position_header;
 use crate::http::idempotency::{Idempotent, WriteAttempt};
 use crate::http::password_client::PasswordClient;
 use crate::http::state::{HttpState, Routes};
 use crate::http::time_limit::TimeLimit;
+use crate::http::token_view::TokenView;
 use crate::http::users::view::UserView;
 
 pub(super) fn routes() -> Routes {
@@ -50,7 +50,8 @@ pub(crate) struct SignUpBody {
         examples("ada"),
     )]
     username: Username,
-    /// The minimum length is a setting of the service: 8 characters by default.
+    /// The minimum length is a setting of the service: 8 characters by default. It must not be easy to guess, also
+    /// with e-mail address and username known: `ctx.reason` of the error says what makes it so.
     #[schema(
         value_type = String, format = Password, min_length = 8, max_length = 1024, pattern = r"^[^\u0000]*$",
         examples("correct horse battery"),
@@ -92,7 +93,8 @@ pub(crate) async fn sign_up(
     let register = async |context: CommandContext| {
         let SignUpBody { email, username, password } = body;
         let admission = client.admit_sign_up(app)?;
-        let password_hash = app.hashing.hash(password, admission.source).await?;
+        let password = NewPassword::new(password, &email, &username);
+        let password_hash = hash_new_password(app, "password", password, admission.source).await?;
         drop(admission);
         let registration = UserCommand::Register { email, username, password_hash };
         Ok(services.users.register(&context.request_id, context.idempotency, registration).await?)
@@ -110,19 +112,6 @@ const GRANT_TYPE_PATTERN: &str = "^password$";
 pub(crate) struct LoginForm {
     email: String,
     password: Password,
-}
-
-/// An access token.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Token)]
-pub(crate) struct TokenView {
-    /// Send it as `Authorization: Bearer …`.
-    access_token: String,
-    /// Always `bearer`.
-    token_type: &'static str,
-    /// The validity in seconds.
-    #[schema(minimum = 0)]
-    expires_in: i64,
 }
 
 impl FromRequest<HttpState> for LoginForm {
@@ -206,9 +195,5 @@ pub(crate) async fn log_in(
     };
     // From now, when the form has arrived.
     let user = TimeLimit::from_now().read("the user who logs in", authenticated).await?;
-    let issued = app
-        .tokens
-        .issue(user.id, user.version, app.services()?.store.identity().epoch)
-        .map_err(|error| ApiError::internal(&error))?;
-    Ok(Json(TokenView { access_token: issued.token, token_type: "bearer", expires_in: issued.expires_in }))
+    Ok(Json(TokenView::issue(&app, user.id, user.version)?))
 }

@@ -5,7 +5,10 @@ use std::time::Duration;
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use super::headers::{IDEMPOTENCY_KEY, MIN_POSITION, POSITION, RATE_LIMIT, RATE_LIMIT_POLICY, REQUEST_ID};
+use super::headers::{
+    IDEMPOTENCY_KEY, MIN_POSITION, POSITION, PREFER, PREFERENCE_APPLIED, RATE_LIMIT, RATE_LIMIT_POLICY,
+    REQUEST_ID,
+};
 
 /// How long browsers cache the answer to a preflight request.
 const MAX_AGE: Duration = Duration::from_mins(10);
@@ -27,6 +30,7 @@ pub(crate) fn layer(origins: &[String]) -> Option<CorsLayer> {
             IDEMPOTENCY_KEY,
             LAST_EVENT_ID,
             MIN_POSITION,
+            PREFER,
             REQUEST_ID,
             // Browser instrumentation (W3C Trace Context and Baggage, Sentry) adds these to every request.
             HeaderName::from_static("traceparent"),
@@ -41,6 +45,7 @@ pub(crate) fn layer(origins: &[String]) -> Option<CorsLayer> {
             RATE_LIMIT,
             RATE_LIMIT_POLICY,
             POSITION,
+            PREFERENCE_APPLIED,
             REQUEST_ID,
         ])
         .max_age(MAX_AGE);

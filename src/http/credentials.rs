@@ -1,16 +1,18 @@
-//! Verification of credentials, in a time that does not disclose whether the e-mail address or the password
+//! Verification of credentials and hashing of new ones. Verification takes a time that does not disclose whether the e-mail address or the password
 //! is wrong, and within the limits of the client and the account.
 
 use std::sync::Arc;
 
-use domain::{EmailAddress, LoginFailure, MAX_PASSWORD_LENGTH, SYSTEM_ACTOR, UserCommand, UserId};
+use domain::{
+    EmailAddress, LoginFailure, MAX_PASSWORD_LENGTH, PasswordHash, SYSTEM_ACTOR, UserCommand, UserId,
+};
 use projections::UserRow;
 use store::key_store::ClaimHash;
 
 use crate::app::App;
 use crate::command::CommandContext;
-use crate::crypto::{HashSource, HashingError, Password, Verification};
-use crate::http::api_error::ApiError;
+use crate::crypto::{HashSource, HashingError, NewPassword, NewPasswordError, Password, Verification};
+use crate::http::api_error::{ApiError, Loc, ValidationError};
 use crate::http::password_client::PasswordClient;
 use crate::limits::LoginAttempt;
 use crate::logins::FailedLogin;
@@ -87,6 +89,21 @@ pub(crate) async fn confirm_password(
             Err(ApiError::WrongPassword)
         }
     }
+}
+
+/// Hashes a password to be set, which was given in `field`, if it is strong enough.
+pub(crate) async fn hash_new_password(
+    app: &App,
+    field: &'static str,
+    password: NewPassword,
+    source: HashSource,
+) -> Result<PasswordHash, ApiError> {
+    app.hashing.hash_new(password, source).await.map_err(|error| match error {
+        NewPasswordError::Weak(weak) => {
+            ApiError::invalid(ValidationError::weak_password(Loc::Field(field), &weak))
+        }
+        NewPasswordError::Hashing(error) => error.into(),
+    })
 }
 
 impl Check<'_> {

@@ -13,6 +13,10 @@ pub(crate) const MIN_POSITION: HeaderName = HeaderName::from_static("aegis-min-p
 pub(crate) const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 pub(crate) const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
+/// RFC 7240: what the client prefers, and which of it the answer follows.
+pub(crate) const PREFER: HeaderName = HeaderName::from_static("prefer");
+pub(crate) const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
 pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// `Aegis-Position`; left out if the write appended nothing.

@@ -35,6 +35,7 @@ mod serve;
 mod state;
 mod stats;
 mod time_limit;
+mod token_view;
 mod users;
 mod webhooks;
 

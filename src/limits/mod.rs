@@ -27,6 +27,8 @@ const SIGN_UPS: Policy = Policy::bucket("sign-ups", 200, Duration::from_mins(3))
 /// Registrations of webhooks by one owner: each makes this service resolve a host name. An owner may have
 /// 100.
 const WEBHOOK_REGISTRATIONS: Policy = Policy::bucket("webhook-registrations", 150, Duration::from_mins(15));
+/// Changes of e-mail address, username and password by one user: each answer tells whether another user has them.
+const IDENTITY_CHANGES: Policy = Policy::bucket("identity-changes", 20, Duration::from_hours(1));
 
 /// The limits of this node.
 pub struct Limits {
@@ -35,6 +37,7 @@ pub struct Limits {
     password_checks: TokenBuckets<ClientAddress>,
     sign_ups: TokenBuckets<ClientAddress>,
     webhook_registrations: TokenBuckets<UserId>,
+    identity_changes: TokenBuckets<UserId>,
 }
 
 impl Limits {
@@ -47,7 +50,8 @@ impl Limits {
             enabled,
             password_checks: TokenBuckets::new(PASSWORD_CHECKS, clock.clone()),
             sign_ups: TokenBuckets::new(SIGN_UPS, clock.clone()),
-            webhook_registrations: TokenBuckets::new(WEBHOOK_REGISTRATIONS, clock),
+            webhook_registrations: TokenBuckets::new(WEBHOOK_REGISTRATIONS, clock.clone()),
+            identity_changes: TokenBuckets::new(IDENTITY_CHANGES, clock),
         }
     }
 
@@ -68,6 +72,11 @@ impl Limits {
     /// Permits one registration of a webhook.
     pub(crate) fn register_webhook(&self, owner: UserId) -> Result<(), LimitExceeded> {
         self.take(&self.webhook_registrations, owner)
+    }
+
+    /// Permits one change of e-mail address, username or password by the user.
+    pub(crate) fn change_identity(&self, user: UserId) -> Result<(), LimitExceeded> {
+        self.take(&self.identity_changes, user)
     }
 
     fn take<K>(&self, buckets: &TokenBuckets<K>, key: K) -> Result<(), LimitExceeded>

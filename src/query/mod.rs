@@ -203,5 +203,7 @@ pub fn claim_change(event: &StoredEvent) -> Result<ClaimChange, String> {
     let event = event_codec::decode_user_event(event).map_err(|error| error.to_string())?;
     let is_backfilled = |claim: &Claim| claim.kind == ClaimKind::UsernameSkeleton.as_str();
     let (take_if_free, take) = event_codec::claims_taken(&event).partition(is_backfilled);
-    Ok(ClaimChange { take, take_if_free, erases: event.erases(), ..ClaimChange::default() })
+    let (release_if_held, release) = event_codec::claims_released(&event).partition(is_backfilled);
+    let erases = event.erases();
+    Ok(ClaimChange { take, take_if_free, release, release_if_held, erases, owner: None })
 }

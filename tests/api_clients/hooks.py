@@ -4,8 +4,8 @@ The description says which requests are well-formed; whether a well-formed one s
 the service. So valid parts of requests are aimed at what exists: users and webhooks made for the purpose, positions
 that the log has, keys that were not used before. Invalid parts are sent as they are.
 
-No request can end its own caller, an administrator: requests to end the own account are made by a user who is signed
-up for each of them, with their password, and requests to other accounts never name the administrator.
+No request can end its own caller, an administrator: requests to change or end the own account are made by a user who is
+signed up for each of them, with their password, and requests to other accounts never name the administrator.
 """
 
 import itertools
@@ -23,7 +23,7 @@ API = os.environ["AEGIS_ADDRESS"] + "/api/v1"
 PASSWORD = "correct horse battery staple"
 # Nothing listens there: deliveries are refused at once.
 RECEIVER = "http://127.0.0.1:9"
-OWN_ACCOUNT = {"DELETE /users/me", "POST /users/me/deactivate"}
+OWN_ACCOUNT = {"DELETE /users/me", "PATCH /users/me", "POST /users/me/deactivate", "POST /users/me/password"}
 numbers = itertools.count(1)
 
 
@@ -182,6 +182,14 @@ def aim_body(case, label):
         # Other fields are ignored, but some of their names cannot be sent in a multipart form (RFC 7578 §4.2).
         for name in body.keys() - {"username", "password", "grant_type", "scope", "client_id", "client_secret"}:
             del body[name]
+    elif label == "PATCH /users/me":
+        body["current_password"] = PASSWORD
+        if isinstance(body.get("email"), str):
+            body["email"] = f"{next(numbers)}{body['email']}"
+        if isinstance(body.get("username"), str):
+            body["username"] = visible(body["username"])
+    elif label == "POST /users/me/password":
+        body["current_password"] = PASSWORD
     elif label in OWN_ACCOUNT:
         body["password"] = PASSWORD
     elif label == "POST /webhooks":

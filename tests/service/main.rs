@@ -43,6 +43,7 @@ mod metrics;
 mod migration;
 mod outage;
 mod own_account;
+mod own_identity;
 mod privacy;
 mod projections;
 mod projector;

@@ -102,7 +102,10 @@ impl Authority {
             | UserEvent::UserImported { .. }
             | UserEvent::UserLocked
             | UserEvent::UserUnlocked
-            | UserEvent::PasswordRehashed { .. } => {}
+            | UserEvent::PasswordRehashed { .. }
+            | UserEvent::EmailChanged { .. }
+            | UserEvent::UsernameChanged { .. }
+            | UserEvent::PasswordChanged { .. } => {}
         }
     }
 
@@ -166,6 +169,9 @@ mod tests {
             ("UserRegistered", true),
             ("UserDeactivated", true),
             ("UserErased", true),
+            ("EmailChanged", true),
+            ("UsernameChanged", true),
+            ("PasswordChanged", true),
             ("RoleGranted", false),
             ("RoleRevoked", false),
             ("UserReactivated", false),

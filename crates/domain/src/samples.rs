@@ -37,6 +37,28 @@ pub(crate) fn new_hash() -> PasswordHash {
     PasswordHash::new("$argon2id$v=19$m=65536,t=3,p=1$c2FsdA$aGFzaA".to_owned()).unwrap()
 }
 
+/// The command that changes Ada's first password.
+pub(crate) fn change_password() -> UserCommand {
+    UserCommand::ChangePassword { confirmed: Some(hash()), password_hash: new_hash() }
+}
+
+/// Ada's e-mail address and username after changes.
+pub(crate) fn new_identity() -> (EmailAddress, Username) {
+    (EmailAddress::parse("countess@example.com").unwrap(), Username::parse("Countess").unwrap())
+}
+
+/// The events of the changes to them.
+pub(crate) fn identity_changed() -> [UserEvent; 2] {
+    let (email, username) = new_identity();
+    [
+        UserEvent::EmailChanged { previous: Erasable::Known(ada()), email: Erasable::Known(email) },
+        UserEvent::UsernameChanged {
+            previous: Erasable::Known(ada_username()),
+            username: Erasable::Known(username),
+        },
+    ]
+}
+
 pub(crate) fn sample_reason() -> Reason {
     Reason::parse("asked by mail").unwrap()
 }
@@ -183,6 +205,15 @@ pub(crate) fn user_event() -> impl Strategy<Value = UserEvent> {
         Just(UserEvent::UserLocked),
         Just(UserEvent::UserUnlocked),
         password_hash().prop_map(|hash| UserEvent::PasswordRehashed { password_hash: Erasable::Known(hash) }),
+        (email(), email()).prop_map(|(previous, email)| UserEvent::EmailChanged {
+            previous: Erasable::Known(previous),
+            email: Erasable::Known(email),
+        }),
+        (username(), username()).prop_map(|(previous, username)| UserEvent::UsernameChanged {
+            previous: Erasable::Known(previous),
+            username: Erasable::Known(username),
+        }),
+        password_hash().prop_map(|hash| UserEvent::PasswordChanged { password_hash: Erasable::Known(hash) }),
         erasure_reason().prop_map(|reason| UserEvent::UserErased { reason }),
     ]
 }
@@ -224,6 +255,12 @@ pub(crate) fn command() -> impl Strategy<Value = UserCommand> {
         Just(UserCommand::Lock),
         Just(UserCommand::Unlock),
         Just(UserCommand::RehashPassword { previous: hash(), password_hash: new_hash() }),
+        (proptest::option::of(email()), proptest::option::of(username())).prop_map(|(email, username)| {
+            UserCommand::ChangeIdentity { email, username, confirmed: None }
+        }),
+        Just(change_password()),
+        password_hash()
+            .prop_map(|password_hash| { UserCommand::ChangePassword { confirmed: None, password_hash } }),
         erasure_reason().prop_map(|reason| UserCommand::Erase { reason }),
     ]
 }

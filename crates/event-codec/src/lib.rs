@@ -7,7 +7,8 @@
 #![warn(missing_docs)]
 
 use domain::{
-    Account, DecodeError, Erasable, EventPayload, LoginEvent, Moment, SYSTEM_STREAM, SystemEvent, UserEvent,
+    Account, ClaimKind, DecodeError, Erasable, EventPayload, LoginEvent, Moment, SYSTEM_STREAM, SystemEvent,
+    UserEvent,
     UserId, WebhookEvent, WebhookSlot,
 };
 use jiff::Timestamp;
@@ -83,7 +84,16 @@ pub fn new_event(env: &Env, payload: EventPayload) -> NewEvent {
 
 /// The unique claims that an event takes for its user.
 pub fn claims_taken(event: &UserEvent) -> impl Iterator<Item = Claim> + use<> {
-    event.claims_taken().into_iter().map(|(kind, value)| Claim { kind: kind.as_str(), value })
+    event.claims_taken().into_iter().map(claim)
+}
+
+/// The unique claims of its user that an event releases.
+pub fn claims_released(event: &UserEvent) -> impl Iterator<Item = Claim> + use<> {
+    event.claims_released().into_iter().map(claim)
+}
+
+fn claim((kind, value): (ClaimKind, String)) -> Claim {
+    Claim { kind: kind.as_str(), value }
 }
 
 /// The unique claim that an event takes for its webhook: a slot of the owner.

@@ -114,14 +114,16 @@ impl AuthenticatedRows {
         Ok(page)
     }
 
-    /// Adds the codes to the rows that are written.
+    /// Adds the codes to the rows that are written, unless they have them.
     async fn sign(&self, write: &mut TableWrite) {
         if !write.table.schema.is_authenticated() {
             return;
         }
         let mut buffer = Vec::new();
         for (done, change) in write.changes.iter_mut().enumerate() {
-            if let Some(row) = &mut change.row {
+            if let Some(row) = &mut change.row
+                && !row.contains_key(MAC.name)
+            {
                 let mac = self.key.mac(&write.table, &change.key, row, &mut buffer);
                 row.insert(MAC.name.to_owned(), mac.into());
             }
@@ -163,6 +165,11 @@ impl ReadModelStore for AuthenticatedRows {
         limit: usize,
     ) -> Result<RowPage, StoreError> {
         self.checked(table, self.inner.row_page(table, after, limit).await?)
+    }
+
+    async fn sign_rows(&self, mut write: TableWrite) -> TableWrite {
+        self.sign(&mut write).await;
+        write
     }
 
     async fn apply_all(&self, mut writes: Vec<TableWrite>) -> Result<(), WriteError> {

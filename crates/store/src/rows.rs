@@ -224,6 +224,12 @@ pub trait ReadModelStore: Send + Sync {
     async fn row_page(&self, table: &Table, after: Option<&str>, limit: usize)
     -> Result<RowPage, StoreError>;
 
+    /// Adds to the rows what [`ReadModelStore::apply_all`] would add to them, ahead of it: writers that prepare a
+    /// write while another one is in progress save the time there. Optional.
+    async fn sign_rows(&self, write: TableWrite) -> TableWrite {
+        write
+    }
+
     /// Writes the rows of several tables and moves their checkpoints, all in one transaction; publishes the
     /// progress.
     ///

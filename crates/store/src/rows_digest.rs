@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use aws_lc_rs::digest::{Context, SHA256};
+use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::{Map, Value};
 
 /// A row as a JSON object.
@@ -48,14 +48,14 @@ impl RowsDigest {
     fn of(row: &Row) -> Self {
         let mut fields: Vec<_> = row.iter().filter(|(_, value)| !value.is_null()).collect();
         fields.sort_unstable_by_key(|(name, _)| *name);
-        let mut context = Context::new(&SHA256);
+        let mut encoded = String::new();
         for (name, value) in fields {
-            context.update(name.as_bytes());
-            context.update(&[0]);
-            context.update(value.to_string().as_bytes());
-            context.update(&[0]);
+            encoded.push_str(name);
+            encoded.push('\0');
+            encoded.push_str(&value.to_string());
+            encoded.push('\0');
         }
-        let hash = context.finish();
+        let hash = digest(&SHA256, encoded.as_bytes());
         let mut words = hash.as_ref().chunks_exact(8).map(|word| {
             let mut bytes = [0; 8];
             bytes.copy_from_slice(word);

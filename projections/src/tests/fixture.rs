@@ -218,6 +218,18 @@ pub(super) fn long_ago() -> Moment {
 }
 
 /// Any command on one of five users.
+/// Changes the e-mail address, and the username too.
+pub(super) fn rename(name: &str, both: bool) -> UserCommand {
+    let email = Some(EmailAddress::parse(&format!("{name}@example.com")).unwrap());
+    let username = both.then(|| Username::parse(name).unwrap());
+    UserCommand::ChangeIdentity { email, username, confirmed: None }
+}
+
+pub(super) fn change_password() -> UserCommand {
+    let password_hash = PasswordHash::new("$argon2id$… again".to_owned()).unwrap();
+    UserCommand::ChangePassword { confirmed: None, password_hash }
+}
+
 pub(super) fn any_command() -> impl Strategy<Value = (usize, UserCommand)> {
     let command = prop_oneof![
         3 => (0..5_usize).prop_map(|who| register(&format!("user{who}"))),
@@ -226,6 +238,8 @@ pub(super) fn any_command() -> impl Strategy<Value = (usize, UserCommand)> {
         2 => Just(UserCommand::Reactivate { reason: None }),
         1 => Just(UserCommand::GrantRole { role: Role::Auditor }),
         1 => Just(UserCommand::RevokeRole { role: Role::Auditor }),
+        1 => (0..5_usize, any::<bool>()).prop_map(|(name, both)| rename(&format!("name{name}"), both)),
+        1 => Just(change_password()),
         1 => Just(ERASE),
     ];
     (0..5_usize, command)

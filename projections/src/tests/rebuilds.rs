@@ -159,3 +159,27 @@ async fn rebuild_completes_under_continuous_writes() {
         node.stop().await;
     }
 }
+
+/// A batch is folded while the one before is written. Here each changes rows of the one before.
+#[tokio::test(start_paused = true)]
+async fn rebuild_folds_each_batch_onto_the_rows_of_the_one_before() {
+    let mut fixture = Fixture::with_users(40, 1).await;
+    for round in 0..50 {
+        for who in 0..40 {
+            let role = Role::Auditor;
+            let command = match round % 2 {
+                0 => UserCommand::GrantRole { role },
+                _ => UserCommand::RevokeRole { role },
+            };
+            fixture.command(who, command).await;
+        }
+    }
+    catch_up(&Users, &fixture.context()).await.unwrap();
+    let recording = RecordingBackend::new(&fixture.memory, SLOW);
+    let context = fixture.context_over(Arc::new(recording.clone()), Arc::new(recording.clone()));
+    let _node = fixture.node_over(context, &Users, "a");
+    let versions = fixture.rebuild(&Users).await;
+    assert!(recording.writes_to("users_2").len() > 3, "several batches");
+    assert_eq!(fixture.rows(&users().table(2)).await, fixture.rows(&users().table(1)).await);
+    assert_eq!(versions.get(2).unwrap().differed, Some(false), "the digests are equal");
+}

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use store::Position;
 use tokio::runtime::Builder;
 
-use super::fixture::{ERASE, Fixture, any_command, import, long_ago, register};
+use super::fixture::{ERASE, Fixture, any_command, change_password, import, long_ago, register, rename};
 use crate::{Users, catch_up};
 
 proptest! {
@@ -33,6 +33,8 @@ proptest! {
                 let User::Present(account) = user else { panic!("a row of a user who never registered") };
                 assert_eq!((row.version, row.is_active, &row.roles), (*version, account.is_active, &account.roles));
                 assert_eq!(account.email.known(), Some(&row.email));
+                assert_eq!(account.username.known(), Some(&row.username));
+                assert_eq!(account.password_hash.known(), Some(&row.password_hash));
                 let registered_here = account.created_at.is_none();
                 assert_eq!(row.created_at == event_codec::timestamp(long_ago()), !registered_here);
             }
@@ -50,13 +52,15 @@ async fn only_token_revoking_events_raise_tokens_from() {
         UserCommand::Deactivate { reason: None },
         UserCommand::Reactivate { reason: None },
         UserCommand::RevokeRole { role: Role::Auditor },
+        rename("eve", false),
+        change_password(),
     ] {
         fixture.command(0, command).await;
         catch_up(&Users, &fixture.context()).await.unwrap();
         let row = fixture.live_users().await.remove(0);
         seen.push((row.version, row.tokens_from));
     }
-    assert_eq!(seen, [(1, 0), (2, 0), (3, 3), (4, 3), (5, 5)]);
+    assert_eq!(seen, [(1, 0), (2, 0), (3, 3), (4, 3), (5, 5), (6, 5), (7, 7)]);
 }
 
 #[tokio::test]

@@ -36,10 +36,17 @@ pub(super) fn fold(
             row
         }),
         UserEvent::UserLocked | UserEvent::UserUnlocked => row,
-        UserEvent::PasswordRehashed { password_hash } => row.map(|row| UserRow {
-            password_hash: password_hash.known().cloned().unwrap_or(row.password_hash),
-            ..row
-        }),
+        UserEvent::PasswordRehashed { password_hash } | UserEvent::PasswordChanged { password_hash } => row
+            .map(|row| UserRow {
+                password_hash: password_hash.known().cloned().unwrap_or(row.password_hash),
+                ..row
+            }),
+        UserEvent::EmailChanged { previous: _, email } => {
+            row.map(|row| UserRow { email: email.known().cloned().unwrap_or(row.email), ..row })
+        }
+        UserEvent::UsernameChanged { previous: _, username } => {
+            row.map(|row| UserRow { username: username.known().cloned().unwrap_or(row.username), ..row })
+        }
         UserEvent::UserErased { reason: _ } => None,
     };
     row.map(|row| UserRow {

@@ -89,7 +89,7 @@ fn login_events() -> [ExpectedEvent; 3] {
     ]
 }
 
-fn user_events() -> [ExpectedEvent; 15] {
+fn user_events() -> [ExpectedEvent; 18] {
     use UserEvent as E;
     let user = |name, known, erased| ExpectedEvent {
         name,
@@ -147,6 +147,27 @@ fn user_events() -> [ExpectedEvent; 15] {
             "PasswordRehashed-1",
             E::PasswordRehashed { password_hash: password_hash() },
             E::PasswordRehashed { password_hash: Erasable::Erased },
+        ),
+        user(
+            "EmailChanged-1",
+            E::EmailChanged {
+                previous: email(),
+                email: Erasable::Known(EmailAddress::parse("countess@example.com").unwrap()),
+            },
+            E::EmailChanged { previous: Erasable::Erased, email: Erasable::Erased },
+        ),
+        user(
+            "UsernameChanged-1",
+            E::UsernameChanged {
+                previous: username(),
+                username: Erasable::Known(Username::parse("Countess").unwrap()),
+            },
+            E::UsernameChanged { previous: Erasable::Erased, username: Erasable::Erased },
+        ),
+        user(
+            "PasswordChanged-1",
+            E::PasswordChanged { password_hash: password_hash() },
+            E::PasswordChanged { password_hash: Erasable::Erased },
         ),
         open("UserErased-1", E::UserErased { reason: ErasureReason::Request }),
         open("UserErased-1-policy", E::UserErased { reason: ErasureReason::Policy }),

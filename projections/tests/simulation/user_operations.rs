@@ -39,12 +39,17 @@ impl Client {
     pub(crate) async fn change_user(&self) {
         let Some(id) = self.random_user() else { return };
         let reason = self.random.permille(500).then(|| Reason::parse("it was asked for").unwrap());
-        let command = match self.random.below(7) {
+        let command = match self.random.below(9) {
             0 | 1 => UserCommand::Deactivate { reason },
             2 => UserCommand::Reactivate { reason },
             3 => UserCommand::GrantRole { role: Role::Admin },
             4 => UserCommand::RevokeRole { role: Role::Admin },
             5 => UserCommand::Erase { reason: ErasureReason::Request },
+            6 => self.rename(),
+            7 => {
+                let password_hash = PasswordHash::new("$argon2id$… again".to_owned()).unwrap();
+                UserCommand::ChangePassword { confirmed: None, password_hash }
+            }
             _ => UserCommand::GrantRole { role: Role::Auditor },
         };
         for _ in 0..ATTEMPTS {
@@ -52,6 +57,18 @@ impl Client {
             if !self.decide_and_append(id, &user, version, std::slice::from_ref(&command)).await {
                 return;
             }
+        }
+    }
+
+    /// Changes e-mail address, username or both to contended ones.
+    fn rename(&self) -> UserCommand {
+        let email = EmailAddress::parse(&format!("{}@example.com", self.name())).unwrap();
+        let username = Username::parse(self.name()).unwrap();
+        let (with_email, with_username) = (self.random.permille(600), self.random.permille(600));
+        UserCommand::ChangeIdentity {
+            email: with_email.then_some(email),
+            username: with_username.then_some(username),
+            confirmed: None,
         }
     }
 
@@ -122,6 +139,7 @@ impl Client {
         let env = &self.node.env;
         let encoded = events.iter().map(UserEvent::encode);
         let mut write = event_codec::stream_write(env, &id.stream(), version, encoded).unwrap();
+        write.release = events.iter().flat_map(event_codec::claims_released).collect();
         write.take = events.iter().flat_map(event_codec::claims_taken).collect();
         write.erase = events.iter().any(UserEvent::erases);
         let mut writes = vec![write];

@@ -9,8 +9,10 @@ use crate::app::{App, Services};
 use crate::cli::error::{CliError, CliResult};
 use crate::command::{CommandContext, CommandError, UserCommands};
 use crate::config::AdministratorSettings;
-use crate::crypto::{HashSource, Password};
+use crate::crypto::{HashSource, NewPassword, NewPasswordError, Password};
 
+/// That of the administrator, unless it is taken.
+const USERNAME: &str = "admin";
 /// The pause between two attempts while the database is unavailable.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -37,8 +39,7 @@ pub(super) async fn ensure(app: &App, services: &Services) -> CliResult {
                 return Err(CliError::AdministratorEmailTaken(email.as_str().to_owned()));
             }
             Ok(None) => {
-                let password = Password::new(password.expose().to_owned());
-                password_hash = Some(app.hashing.hash(password, HashSource::Unlimited).await?);
+                password_hash = Some(hash(app, email, password.expose()).await?);
             }
             Err(error) if is_retryable(&error) => {
                 tracing::warn!(%error, "cannot create the first administrator; retrying");
@@ -47,6 +48,15 @@ pub(super) async fn ensure(app: &App, services: &Services) -> CliResult {
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+async fn hash(app: &App, email: &EmailAddress, password: &str) -> CliResult<PasswordHash> {
+    let username = Username::from_stored(USERNAME);
+    let password = NewPassword::new(Password::new(password.to_owned()), email, &username);
+    app.hashing.hash_new(password, HashSource::Unlimited).await.map_err(|error| match error {
+        NewPasswordError::Weak(weak) => CliError::WeakAdministratorPassword(weak),
+        NewPasswordError::Hashing(error) => error.into(),
+    })
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +75,7 @@ async fn create(
 ) -> Result<BootstrapResult, CommandError> {
     let request = env.uuid();
     let context = CommandContext::new("system", format!("start-{}", request.hyphenated()));
-    for name in ["admin".to_owned(), format!("admin-{}", request.simple())] {
+    for name in [USERNAME.to_owned(), format!("{USERNAME}-{}", request.simple())] {
         let Ok(username) = Username::parse(&name) else { continue };
         let (email, password_hash) = (email.clone(), password_hash.clone());
         let registration = UserCommand::Register { email, username, password_hash };
@@ -114,19 +124,19 @@ mod tests {
         (store.clone(), UserCommands::new(store, env))
     }
 
-    fn hash() -> PasswordHash {
+    fn sample_hash() -> PasswordHash {
         PasswordHash::new("$argon2id$".to_owned()).unwrap()
     }
 
     async fn bootstrap(users: &UserCommands, email: &str) -> BootstrapResult {
-        create(users, &Env::system(), &EmailAddress::parse(email).unwrap(), &hash()).await.unwrap()
+        create(users, &Env::system(), &EmailAddress::parse(email).unwrap(), &sample_hash()).await.unwrap()
     }
 
     async fn sign_up(users: &UserCommands, email: &str, username: &str) {
         let email = EmailAddress::parse(email).unwrap();
         let username = Username::parse(username).unwrap();
         users
-            .register("r", None, UserCommand::Register { email, username, password_hash: hash() })
+            .register("r", None, UserCommand::Register { email, username, password_hash: sample_hash() })
             .await
             .unwrap();
     }

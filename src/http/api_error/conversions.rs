@@ -89,6 +89,9 @@ impl From<CommandError> for ApiError {
             CommandError::WebhookRejected(rejection @ WebhookRejection::TooManyReplays) => {
                 Self::Conflict { code: "too_many_replays", detail: rejection.to_string() }
             }
+            CommandError::Rejected(rejection @ Rejection::PasswordChanged) => {
+                Self::Conflict { code: "password_changed", detail: rejection.to_string() }
+            }
             CommandError::LastAdministrator(_) => Self::LastAdministrator,
             CommandError::Unauthorized { .. } => Self::Forbidden,
             CommandError::VersionMismatch { .. } => Self::VersionMismatch,

@@ -3,6 +3,8 @@
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
+use crate::crypto::WeakPassword;
+
 /// An invalid field, parameter or header.
 #[derive(Clone, Serialize)]
 #[cfg_attr(test, derive(Debug))]
@@ -83,6 +85,12 @@ impl ValidationError {
     pub(crate) fn invalid_username(loc: Loc, reason: &str, input: Value) -> Self {
         let msg = format!("value is not a valid username: {reason}");
         Self::new("value_error", loc, msg, input).with_ctx(json!({ "reason": reason }))
+    }
+
+    /// A new password that is too easy to guess, which is not echoed.
+    pub(crate) fn weak_password(loc: Loc, weak: &WeakPassword) -> Self {
+        Self::new("value_error", loc, weak.to_string(), Value::Null)
+            .with_ctx(json!({ "reason": weak.reason }))
     }
 
     pub(crate) fn invalid_url(loc: Loc, reason: &str, input: Value) -> Self {

@@ -51,6 +51,10 @@ impl FieldReader {
         )
     }
 
+    pub(crate) fn optional_email(&mut self, name: &'static str) -> Option<EmailAddress> {
+        if self.is_absent(name) { None } else { self.email(name) }
+    }
+
     pub(crate) fn webhook_url(&mut self, name: &'static str) -> Option<WebhookUrl> {
         let text = self.text(name)?;
         let read = WebhookUrl::parse(&text);
@@ -104,6 +108,14 @@ impl FieldReader {
                 ValidationError::invalid_username(loc, &error.to_string(), text.into())
             }
         }))
+    }
+
+    pub(crate) fn optional_username(
+        &mut self,
+        name: &'static str,
+        policy: UsernamePolicy,
+    ) -> Option<Username> {
+        if self.is_absent(name) { None } else { self.username(name, policy) }
     }
 
     /// Optional.
@@ -184,7 +196,11 @@ impl FieldReader {
         }
     }
 
-    /// Whether an optional field is missing or null.
+    /// Whether an optional field is neither missing nor null.
+    pub(crate) fn is_given(&self, name: &str) -> bool {
+        !self.is_absent(name)
+    }
+
     fn is_absent(&self, name: &str) -> bool {
         self.given.get(name).is_none_or(Value::is_null)
     }

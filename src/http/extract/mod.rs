@@ -1,5 +1,5 @@
 //! Extractors: parse and validate the parts of a request into types that hold only valid values: bodies
-//! (`body`, `field_reader`, `form`), parameters (`query`, `path`), headers (`headers`) and
+//! (`body`, `field_reader`, `form`), parameters (`query`, `path`), headers (`headers`, `prefer`) and
 //! the caller and their authority (`caller`). They are documented here, for the OpenAPI document.
 
 mod body;
@@ -11,6 +11,7 @@ mod headers;
 mod json;
 mod json_syntax;
 mod path;
+mod prefer;
 mod query;
 
 use domain::{Role, known_event_types};
@@ -29,6 +30,7 @@ pub(crate) use form::{Form, FormValue};
 pub(crate) use headers::MinPosition;
 pub(crate) use json::parse as parse_json;
 pub(crate) use path::{PositionPath, ProjectionPath, RolePath, UserPath, WebhookPath, param};
+pub(crate) use prefer::{Prefer, REPRESENTATION_APPLIED};
 pub(crate) use query::{MAX_POSITION, QueryParams, position};
 
 const USER_ID_PATTERN: &str = "^([0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{24})$";

@@ -20,6 +20,9 @@ const SECURITY_SCHEME: &str = "OAuth2PasswordBearer";
 /// The schemas of bodies with positions and versions.
 const REQUEST_BODIES: [&str; 5] = ["NewWebhook", "Replay", "Rollback", "DropVersion", "Skip"];
 
+/// The schemas and fields of passwords to be set.
+const NEW_PASSWORDS: [(&str, &str); 2] = [("SignUp", "password"), ("PasswordChange", "new_password")];
+
 #[derive(OpenApi)]
 #[openapi(
     tags(
@@ -79,18 +82,21 @@ pub(super) fn complete(document: &mut utoipa::openapi::OpenApi, prefix: &str) {
 
 /// The minimum length of a new password is a setting.
 pub(super) fn set_min_password_length(document: &mut utoipa::openapi::OpenApi, min_length: usize) {
-    let sign_up = document.components.as_mut().and_then(|components| components.schemas.get_mut("SignUp"));
-    if let Some(RefOr::T(Schema::Object(sign_up))) = sign_up
-        && let Some(RefOr::T(Schema::Object(password))) = sign_up.properties.get_mut("password")
-    {
-        password.min_length = Some(min_length);
+    let Some(components) = &mut document.components else { return };
+    for (body, field) in NEW_PASSWORDS {
+        if let Some(RefOr::T(Schema::Object(body))) = components.schemas.get_mut(body)
+            && let Some(RefOr::T(Schema::Object(password))) = body.properties.get_mut(field)
+        {
+            password.min_length = Some(min_length);
+        }
     }
 }
 
 /// Adds what the operations of a path have in common.
 fn complete_operations(item: &mut PathItem, tag: &str) {
-    let PathItem { get, put, post, delete, .. } = item;
-    for (method, operation) in [("get", get), ("put", put), ("post", post), ("delete", delete)] {
+    let PathItem { get, put, post, patch, delete, .. } = item;
+    let operations = [("get", get), ("put", put), ("post", post), ("patch", patch), ("delete", delete)];
+    for (method, operation) in operations {
         let Some(operation) = operation else { continue };
         operation.tags = Some(vec![tag.to_owned()]);
         let features = features(method, operation);

@@ -68,7 +68,7 @@ fn assert_text(value: &Value, what: &str) {
 fn every_route_is_described() {
     let document = document();
     let operations = operations(&document);
-    assert_eq!(operations.len(), 45);
+    assert_eq!(operations.len(), 47);
     for (name, operation) in operations {
         assert_text(&operation["summary"], &name);
         assert_text(&operation["operationId"], &name);
@@ -157,9 +157,18 @@ fn parameters_are_bounded_and_never_null() {
 fn fields_of_request_bodies_are_bounded() {
     let document = document();
     let schemas = &document["components"]["schemas"];
-    for name in
-        ["SignUp", "ChangeReason", "Erasure", "NewWebhook", "Replay", "Rollback", "DropVersion", "Skip"]
-    {
+    for name in [
+        "SignUp",
+        "IdentityChange",
+        "PasswordChange",
+        "ChangeReason",
+        "Erasure",
+        "NewWebhook",
+        "Replay",
+        "Rollback",
+        "DropVersion",
+        "Skip",
+    ] {
         for (field, schema) in schemas[name]["properties"].as_object().unwrap() {
             let kind = schema["type"].to_string();
             let rules: &[&str] = if kind.contains("integer") {
@@ -176,7 +185,9 @@ fn fields_of_request_bodies_are_bounded() {
             }
         }
     }
-    assert_eq!(schemas["SignUp"]["properties"]["password"]["minLength"], MIN_PASSWORD_LENGTH);
+    for (name, field) in [("SignUp", "password"), ("PasswordChange", "new_password")] {
+        assert_eq!(schemas[name]["properties"][field]["minLength"], MIN_PASSWORD_LENGTH);
+    }
 }
 
 /// Generated clients name a variable after the schema, beside those of its fields.

@@ -3,6 +3,7 @@
 mod commands;
 mod logins;
 mod me;
+mod own_identity;
 mod show;
 pub(super) mod view;
 
@@ -12,7 +13,8 @@ use super::state::Routes;
 
 pub(super) fn routes() -> Routes {
     vec![
-        routes!(me::show_me, me::erase_me),
+        routes!(me::show_me, me::erase_me, own_identity::change_me),
+        routes!(own_identity::change_password),
         routes!(me::deactivate_me),
         routes!(me::export_me),
         routes!(logins::my_logins),

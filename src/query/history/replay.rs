@@ -178,7 +178,10 @@ fn reason(event: &UserEvent) -> Option<Value> {
         | UserEvent::RoleRevoked { .. }
         | UserEvent::UserLocked
         | UserEvent::UserUnlocked
-        | UserEvent::PasswordRehashed { .. } => None,
+        | UserEvent::PasswordRehashed { .. }
+        | UserEvent::EmailChanged { .. }
+        | UserEvent::UsernameChanged { .. }
+        | UserEvent::PasswordChanged { .. } => None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The callers whose requests the table is about, each with what authentication makes of them.
 
-use domain::{ErasureReason, Role, UserCommand};
+use domain::{ErasureReason, PasswordHash, Role, UserCommand};
 use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 
@@ -111,6 +111,8 @@ async fn revoked(app: &TestApp) -> Vec<Caller> {
     let deactivate = UserCommand::Deactivate { reason: None };
     let reactivate = UserCommand::Reactivate { reason: None };
     let erase = UserCommand::Erase { reason: ErasureReason::Other };
+    let new_password = PasswordHash::new("$argon2id$".to_owned()).unwrap();
+    let set_password = UserCommand::ChangePassword { confirmed: None, password_hash: new_password };
     let revoke_role = UserCommand::RevokeRole { role: Role::Auditor };
     let mut callers = Vec::new();
     for (name, commands, denial) in [
@@ -118,6 +120,7 @@ async fn revoked(app: &TestApp) -> Vec<Caller> {
         ("reactivated", vec![deactivate, reactivate], (403, "token_revoked")),
         ("erased", vec![erase], (404, "not_found")),
         ("role-lost", vec![revoke_role], (403, "token_revoked")),
+        ("password-changed", vec![set_password], (403, "token_revoked")),
     ] {
         let user = app.sign_up(name).await;
         for role in [Role::Admin, Role::Auditor] {

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use self::callers::{Authentication, Caller, Denial};
 use self::table::{Line, Payload, TABLE};
 use crate::support::{
-    PASSWORD, Request, Response, Store, TestApp, User, WebhookReceiver, credentials, on_both_stores,
+    PASSWORD, Request, Response, Store, TestApp, User, WebhookReceiver, credentials, email_of, on_both_stores,
 };
 
 on_both_stores! {
@@ -56,6 +56,8 @@ async fn every_caller_gets_what_the_table_permits_and_nothing_else(store: Store)
         }
     }
 }
+
+const NEW_PASSWORD: &str = "a much longer way to say it";
 
 impl Line {
     fn name(&self) -> String {
@@ -132,6 +134,14 @@ impl Scene {
             Payload::SignUp => request.json(&credentials(&self.new_name())),
             Payload::Login => request.form(&[("username", &self.victim.email), ("password", PASSWORD)]),
             Payload::Password => request.json(&json!({"password": PASSWORD})),
+            Payload::Identity => {
+                let name = self.new_name();
+                let body = json!({"email": email_of(&name), "username": name, "current_password": PASSWORD});
+                request.json(&body)
+            }
+            Payload::NewPassword => {
+                request.json(&json!({"current_password": PASSWORD, "new_password": NEW_PASSWORD}))
+            }
             Payload::Reason => request.json(&json!({"reason": "requested by a test"})),
             Payload::Erasure => request.json(&json!({"reason": "request"})),
             Payload::Webhook => request.json(&self.webhook_body()),

@@ -3,7 +3,9 @@
 use domain::Role;
 
 use self::Authority::{Public, Roles, User, WebhookManager};
-use self::Payload::{Empty, Erasure, Login, Password, Range, Reason, SignUp, Skip, Version, Webhook};
+use self::Payload::{
+    Empty, Erasure, Identity, Login, NewPassword, Password, Range, Reason, SignUp, Skip, Version, Webhook,
+};
 
 /// Who may send a request.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +28,10 @@ pub(super) enum Payload {
     Login,
     /// The caller's password.
     Password,
+    /// Another e-mail address and username.
+    Identity,
+    /// Another password.
+    NewPassword,
     Reason,
     Erasure,
     Webhook,
@@ -68,7 +74,7 @@ const fn line(
 
 /// In the order in which the requests of a caller are sent: a rebuild comes after the requests that are in
 /// conflict with it.
-pub(super) const TABLE: [Line; 49] = [
+pub(super) const TABLE: [Line; 51] = [
     line("GET", "/", Public, Empty, 200),
     line("GET", "/docs", Public, Empty, 200),
     line("GET", "/docs/{*file}", Public, Empty, 200),
@@ -80,6 +86,8 @@ pub(super) const TABLE: [Line; 49] = [
     line("GET", "/api/v1/users/me", User, Empty, 200),
     line("GET", "/api/v1/users/me/export", User, Empty, 200),
     line("GET", "/api/v1/users/me/logins", User, Empty, 200),
+    line("PATCH", "/api/v1/users/me", User, Identity, 200),
+    line("POST", "/api/v1/users/me/password", User, NewPassword, 204),
     line("POST", "/api/v1/users/me/deactivate", User, Password, 204),
     line("DELETE", "/api/v1/users/me", User, Password, 204),
     line("GET", "/api/v1/users/{id}", AUDITOR, Empty, 200),

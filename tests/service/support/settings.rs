@@ -39,6 +39,7 @@ pub(crate) fn settings(store: &Store) -> Settings {
             threads: 2,
             queue: 256,
             min_length: 8,
+            min_score: 2,
         },
         usernames: domain::UsernamePolicy::default(),
         rate_limits: true,

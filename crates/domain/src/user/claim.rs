@@ -1,7 +1,7 @@
 //! Derives the unique claims of an event (e-mail address, username). The event store enforces them.
 
 use super::UserEvent;
-use crate::value::EmailAddress;
+use crate::value::{EmailAddress, Erasable, Username};
 
 /// The kind of a unique claim, which one user at a time can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,21 +27,19 @@ impl ClaimKind {
 }
 
 impl UserEvent {
-    /// The unique claims that this event takes, by kind and key. They must be free or held by the user. Users who
-    /// registered before the claims on skeletons were introduced lack theirs if another user holds it.
+    /// The unique claims that this event takes, by kind and key. They must be free, held by the user, or released in
+    /// the same commit. Users who registered before the claims on skeletons were introduced lack theirs if another
+    /// user holds it.
     ///
     /// Erased values take no claims: the erasure has released them.
     #[must_use]
     pub fn claims_taken(&self) -> Vec<(ClaimKind, String)> {
         match self {
             Self::UserRegistered { email, username, .. } | Self::UserImported { email, username, .. } => {
-                let email = email.known().map(EmailAddress::key);
-                let email = email.map(|key| (ClaimKind::Email, key));
-                let username = username.known().map(|name| {
-                    [(ClaimKind::Username, name.key()), (ClaimKind::UsernameSkeleton, name.skeleton())]
-                });
-                email.into_iter().chain(username.into_iter().flatten()).collect()
+                of_email(email).chain(of_username(username)).collect()
             }
+            Self::EmailChanged { email, .. } => of_email(email).collect(),
+            Self::UsernameChanged { username, .. } => of_username(username).collect(),
             Self::UserDeactivated { .. }
             | Self::UserReactivated { .. }
             | Self::RoleGranted { .. }
@@ -49,7 +47,40 @@ impl UserEvent {
             | Self::UserLocked
             | Self::UserUnlocked
             | Self::PasswordRehashed { .. }
+            | Self::PasswordChanged { .. }
             | Self::UserErased { .. } => Vec::new(),
         }
     }
+
+    /// The unique claims that this event releases, by kind and key, before it takes others. An erasure releases all
+    /// claims of its user.
+    #[must_use]
+    pub fn claims_released(&self) -> Vec<(ClaimKind, String)> {
+        match self {
+            Self::EmailChanged { previous, .. } => of_email(previous).collect(),
+            Self::UsernameChanged { previous, .. } => of_username(previous).collect(),
+            Self::UserRegistered { .. }
+            | Self::UserImported { .. }
+            | Self::UserDeactivated { .. }
+            | Self::UserReactivated { .. }
+            | Self::RoleGranted { .. }
+            | Self::RoleRevoked { .. }
+            | Self::UserLocked
+            | Self::UserUnlocked
+            | Self::PasswordRehashed { .. }
+            | Self::PasswordChanged { .. }
+            | Self::UserErased { .. } => Vec::new(),
+        }
+    }
+}
+
+fn of_email(email: &Erasable<EmailAddress>) -> impl Iterator<Item = (ClaimKind, String)> + use<> {
+    email.known().map(|email| (ClaimKind::Email, email.key())).into_iter()
+}
+
+fn of_username(username: &Erasable<Username>) -> impl Iterator<Item = (ClaimKind, String)> + use<> {
+    let claims = username
+        .known()
+        .map(|name| [(ClaimKind::Username, name.key()), (ClaimKind::UsernameSkeleton, name.skeleton())]);
+    claims.into_iter().flatten()
 }

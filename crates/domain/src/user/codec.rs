@@ -30,9 +30,15 @@ impl UserEvent {
             }
             Self::RoleGranted { role } | Self::RoleRevoked { role } => encoded.with("role", role.as_str()),
             Self::UserLocked | Self::UserUnlocked => encoded,
-            Self::PasswordRehashed { password_hash } => {
+            Self::PasswordRehashed { password_hash } | Self::PasswordChanged { password_hash } => {
                 encoded.with_personal("password_hash", password_hash.known().map(PasswordHash::expose))
             }
+            Self::EmailChanged { previous, email } => encoded
+                .with_personal("previous_email", previous.known().map(EmailAddress::as_str))
+                .with_personal("email", email.known().map(EmailAddress::as_str)),
+            Self::UsernameChanged { previous, username } => encoded
+                .with_personal("previous_username", previous.known().map(Username::as_str))
+                .with_personal("username", username.known().map(Username::as_str)),
             Self::UserErased { reason } => encoded.with("reason", reason.as_str()),
         }
     }
@@ -74,6 +80,17 @@ impl UserEvent {
             Self::LOCKED => Ok(Self::UserLocked),
             Self::UNLOCKED => Ok(Self::UserUnlocked),
             Self::REHASHED => Ok(Self::PasswordRehashed {
+                password_hash: fields.personal("password_hash", PasswordHash::from_stored)?,
+            }),
+            Self::EMAIL_CHANGED => Ok(Self::EmailChanged {
+                previous: fields.personal("previous_email", EmailAddress::from_stored)?,
+                email: fields.personal("email", EmailAddress::from_stored)?,
+            }),
+            Self::USERNAME_CHANGED => Ok(Self::UsernameChanged {
+                previous: fields.personal("previous_username", Username::from_stored)?,
+                username: fields.personal("username", Username::from_stored)?,
+            }),
+            Self::PASSWORD_CHANGED => Ok(Self::PasswordChanged {
                 password_hash: fields.personal("password_hash", PasswordHash::from_stored)?,
             }),
             Self::ERASED => {

@@ -59,6 +59,22 @@ pub enum UserCommand {
         /// The new hash.
         password_hash: PasswordHash,
     },
+    /// Change e-mail address, username, or both. What is the same already stays.
+    ChangeIdentity {
+        /// The new e-mail address, if it is to change.
+        email: Option<EmailAddress>,
+        /// The new username, if it is to change.
+        username: Option<Username>,
+        /// The hash of the password by which the change was confirmed, if it was. It must still be the user's.
+        confirmed: Option<PasswordHash>,
+    },
+    /// Change the password.
+    ChangePassword {
+        /// The hash of the previous password, if the change was confirmed by it. It must still be the user's.
+        confirmed: Option<PasswordHash>,
+        /// The hash of the new password.
+        password_hash: PasswordHash,
+    },
     /// Destroy all personal data permanently (crypto-shredding).
     Erase {
         /// The reason.

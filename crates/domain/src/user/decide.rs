@@ -1,7 +1,7 @@
 //! Decides a command against the state of a user.
 
-use super::{User, UserCommand, UserEvent};
-use crate::value::{Erasable, ErasureReason};
+use super::{Account, User, UserCommand, UserEvent};
+use crate::value::{EmailAddress, Erasable, ErasureReason, PasswordHash, Username};
 
 /// Why a command is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -15,6 +15,9 @@ pub enum Rejection {
     /// The user was erased; the id cannot be used again.
     #[error("the user with this id was erased; the account cannot be changed and the id is not reused")]
     Erased,
+    /// The password by which the command was confirmed is no longer the user's.
+    #[error("the password was changed after this request confirmed the previous one")]
+    PasswordChanged,
 }
 
 /// Decides `command` against the current state. No events: nothing would change.
@@ -67,6 +70,16 @@ pub fn decide(user: &User, command: UserCommand) -> Result<Vec<UserEvent>, Rejec
         {
             Ok(vec![UserEvent::PasswordRehashed { password_hash: Erasable::Known(password_hash) }])
         }
+        (User::Present(account), UserCommand::ChangeIdentity { email, username, confirmed }) => {
+            check_confirmation(account, confirmed.as_ref())?;
+            Ok(identity_changes(account, email, username))
+        }
+        (User::Present(account), UserCommand::ChangePassword { confirmed, password_hash }) => {
+            check_confirmation(account, confirmed.as_ref())?;
+            let password_hash = Erasable::Known(password_hash);
+            let is_new = account.password_hash != password_hash;
+            Ok(is_new.then_some(UserEvent::PasswordChanged { password_hash }).into_iter().collect())
+        }
         (User::Present(account), UserCommand::Erase { reason }) => Ok(erasure(account.is_active, reason)),
         (
             User::Present(_),
@@ -79,6 +92,24 @@ pub fn decide(user: &User, command: UserCommand) -> Result<Vec<UserEvent>, Rejec
             | UserCommand::RehashPassword { .. },
         ) => Ok(vec![]),
     }
+}
+
+fn check_confirmation(account: &Account, confirmed: Option<&PasswordHash>) -> Result<(), Rejection> {
+    let is_current = confirmed.is_none_or(|hash| account.password_hash.known() == Some(hash));
+    if is_current { Ok(()) } else { Err(Rejection::PasswordChanged) }
+}
+
+fn identity_changes(
+    account: &Account,
+    email: Option<EmailAddress>,
+    username: Option<Username>,
+) -> Vec<UserEvent> {
+    let email = email.map(Erasable::Known).filter(|email| *email != account.email);
+    let username = username.map(Erasable::Known).filter(|username| *username != account.username);
+    let email = email.map(|email| UserEvent::EmailChanged { previous: account.email.clone(), email });
+    let username =
+        username.map(|username| UserEvent::UsernameChanged { previous: account.username.clone(), username });
+    email.into_iter().chain(username).collect()
 }
 
 /// An erased user is always inactive before. An active user is deactivated in the same append, without a

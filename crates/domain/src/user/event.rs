@@ -56,6 +56,25 @@ pub enum UserEvent {
         /// The new hash.
         password_hash: Erasable<PasswordHash>,
     },
+    /// The user has another e-mail address.
+    EmailChanged {
+        /// The address until then, whose claim is released.
+        previous: Erasable<EmailAddress>,
+        /// The new address.
+        email: Erasable<EmailAddress>,
+    },
+    /// The user has another username.
+    UsernameChanged {
+        /// The username until then, whose claims are released.
+        previous: Erasable<Username>,
+        /// The new username.
+        username: Erasable<Username>,
+    },
+    /// The user has another password.
+    PasswordChanged {
+        /// The hash of the new password.
+        password_hash: Erasable<PasswordHash>,
+    },
     /// All personal data was erased (crypto-shredding). The last event of the stream; the user was inactive
     /// before.
     UserErased {
@@ -74,6 +93,9 @@ impl UserEvent {
     pub(super) const LOCKED: &'static str = "UserLocked";
     pub(super) const UNLOCKED: &'static str = "UserUnlocked";
     pub(super) const REHASHED: &'static str = "PasswordRehashed";
+    pub(super) const EMAIL_CHANGED: &'static str = "EmailChanged";
+    pub(super) const USERNAME_CHANGED: &'static str = "UsernameChanged";
+    pub(super) const PASSWORD_CHANGED: &'static str = "PasswordChanged";
     pub(super) const ERASED: &'static str = "UserErased";
 
     /// All event types of a user.
@@ -87,8 +109,15 @@ impl UserEvent {
         Self::LOCKED,
         Self::UNLOCKED,
         Self::REHASHED,
+        Self::EMAIL_CHANGED,
+        Self::USERNAME_CHANGED,
+        Self::PASSWORD_CHANGED,
         Self::ERASED,
     ];
+
+    /// The stored event types that give a user a username.
+    pub const NAMING_TYPES: &'static [&'static str] =
+        &[Self::REGISTERED, Self::IMPORTED, Self::USERNAME_CHANGED];
 
     /// The stored event type of [`UserUnlocked`](UserEvent::UserUnlocked), which nodes watch for.
     pub const UNLOCKED_TYPE: &'static str = Self::UNLOCKED;
@@ -106,24 +135,33 @@ impl UserEvent {
             Self::UserLocked => Self::LOCKED,
             Self::UserUnlocked => Self::UNLOCKED,
             Self::PasswordRehashed { .. } => Self::REHASHED,
+            Self::EmailChanged { .. } => Self::EMAIL_CHANGED,
+            Self::UsernameChanged { .. } => Self::USERNAME_CHANGED,
+            Self::PasswordChanged { .. } => Self::PASSWORD_CHANGED,
             Self::UserErased { .. } => Self::ERASED,
         }
     }
 
     /// Whether this event revokes every token issued before it.
     ///
-    /// A lost permission takes effect immediately; a new one may wait for the next sign-in.
+    /// A lost permission takes effect immediately; a new one may wait for the next sign-in. A new password also ends
+    /// what someone else may have opened with the old one.
     #[must_use]
     pub const fn revokes_tokens(&self) -> bool {
         match self {
-            Self::UserDeactivated { .. } | Self::RoleRevoked { .. } | Self::UserErased { .. } => true,
+            Self::UserDeactivated { .. }
+            | Self::RoleRevoked { .. }
+            | Self::PasswordChanged { .. }
+            | Self::UserErased { .. } => true,
             Self::UserRegistered { .. }
             | Self::UserImported { .. }
             | Self::UserReactivated { .. }
             | Self::RoleGranted { .. }
             | Self::UserLocked
             | Self::UserUnlocked
-            | Self::PasswordRehashed { .. } => false,
+            | Self::PasswordRehashed { .. }
+            | Self::EmailChanged { .. }
+            | Self::UsernameChanged { .. } => false,
         }
     }
 
@@ -140,7 +178,10 @@ impl UserEvent {
             | Self::RoleRevoked { .. }
             | Self::UserLocked
             | Self::UserUnlocked
-            | Self::PasswordRehashed { .. } => false,
+            | Self::PasswordRehashed { .. }
+            | Self::EmailChanged { .. }
+            | Self::UsernameChanged { .. }
+            | Self::PasswordChanged { .. } => false,
         }
     }
 }

@@ -42,8 +42,14 @@ pub fn evolve(user: User, event: &UserEvent) -> User {
         }),
         UserEvent::UserLocked => changed(user, |account| account.is_locked = true),
         UserEvent::UserUnlocked => changed(user, |account| account.is_locked = false),
-        UserEvent::PasswordRehashed { password_hash } => {
+        UserEvent::PasswordRehashed { password_hash } | UserEvent::PasswordChanged { password_hash } => {
             changed(user, |account| account.password_hash = password_hash.clone())
+        }
+        UserEvent::EmailChanged { previous: _, email } => {
+            changed(user, |account| account.email = email.clone())
+        }
+        UserEvent::UsernameChanged { previous: _, username } => {
+            changed(user, |account| account.username = username.clone())
         }
         UserEvent::UserErased { reason: _ } => User::Erased,
     }

@@ -2,9 +2,10 @@
 
 use super::*;
 use crate::samples::{
-    ada, ada_username, hash, import, imported, long_ago, new_hash, register, registered, sample_reason,
+    ada, ada_username, change_password, hash, identity_changed, import, imported, long_ago, new_hash,
+    new_identity, register, registered, sample_reason,
 };
-use crate::value::{Erasable, ErasureReason, Role};
+use crate::value::{Erasable, ErasureReason, Role, Username};
 
 /// A user with these events.
 fn given(past: &[UserEvent]) -> Given {
@@ -104,6 +105,49 @@ fn rehash_replaces_only_the_hash_that_was_verified() {
 }
 
 #[test]
+fn identity_changes_to_what_differs() {
+    let change = |email, username| UserCommand::ChangeIdentity { email, username, confirmed: Some(hash()) };
+    let (email, username) = new_identity();
+    let events = identity_changed();
+    let [email_changed, username_changed] = events.clone();
+    given(&[registered()]).when(change(Some(email.clone()), Some(username.clone()))).then(&events);
+    let same = || (Some(ada()), Some(ada_username()));
+    given(&[registered()]).when(change(Some(email.clone()), same().1)).then(&[email_changed]);
+    given(&[registered()]).when(change(None, Some(username.clone()))).then(&[username_changed]);
+    given(&[registered()]).when(change(same().0, same().1)).then_nothing_changes();
+    given(&[registered()]).when(change(None, None)).then_nothing_changes();
+    let User::Present(account) = fold([&registered()].into_iter().chain(&events)) else {
+        panic!("the user is absent");
+    };
+    assert_eq!((account.email, account.username), (Erasable::Known(email), Erasable::Known(username)));
+    let other_case = Username::parse("ADA lovelace").unwrap();
+    given(&[registered()]).when(change(None, Some(other_case.clone()))).then(&[UserEvent::UsernameChanged {
+        previous: Erasable::Known(ada_username()),
+        username: Erasable::Known(other_case),
+    }]);
+}
+
+#[test]
+fn password_changes_and_only_the_confirmed_one() {
+    let changed = UserEvent::PasswordChanged { password_hash: Erasable::Known(new_hash()) };
+    given(&[registered()]).when(change_password()).then(std::slice::from_ref(&changed));
+    given(&[registered(), changed.clone()])
+        .when(change_password())
+        .then_it_is_refused(Rejection::PasswordChanged);
+    let email = UserCommand::ChangeIdentity {
+        email: Some(new_identity().0),
+        username: None,
+        confirmed: Some(hash()),
+    };
+    given(&[registered(), changed.clone()]).when(email).then_it_is_refused(Rejection::PasswordChanged);
+    let set = || UserCommand::ChangePassword { confirmed: None, password_hash: new_hash() };
+    given(&[registered()]).when(set()).then(std::slice::from_ref(&changed));
+    given(&[registered(), changed.clone()]).when(set()).then_nothing_changes();
+    let User::Present(account) = fold(&[registered(), changed]) else { panic!("the user is absent") };
+    assert_eq!(account.password_hash, Erasable::Known(new_hash()));
+}
+
+#[test]
 fn erasing_an_active_user_deactivates_first() {
     for past in [&[registered()][..], &[imported(true)], &[registered(), MADE_ADMIN]] {
         given(past).when(ERASE).then(&[DEACTIVATED, ERASED]);
@@ -128,6 +172,8 @@ fn commands_on_an_erased_user_are_rejected() {
         UserCommand::Lock,
         UserCommand::Unlock,
         UserCommand::RehashPassword { previous: hash(), password_hash: new_hash() },
+        UserCommand::ChangeIdentity { email: Some(ada()), username: None, confirmed: None },
+        change_password(),
         ERASE,
     ] {
         given(&past).when(command).then_it_is_refused(Rejection::Erased);
@@ -242,10 +288,12 @@ fn only_an_active_holder_of_the_role_is_an_active_administrator() {
 
 #[test]
 fn losing_a_right_revokes_tokens_and_gaining_one_does_not() {
-    for event in [DEACTIVATED, UNMADE_ADMIN, ERASED] {
+    let password_changed = UserEvent::PasswordChanged { password_hash: Erasable::Known(new_hash()) };
+    for event in [DEACTIVATED, UNMADE_ADMIN, password_changed, ERASED] {
         assert!(event.revokes_tokens(), "{event:?}");
     }
-    for event in [registered(), imported(false), REACTIVATED, MADE_ADMIN] {
+    let [email_changed, username_changed] = identity_changed();
+    for event in [registered(), imported(false), REACTIVATED, MADE_ADMIN, email_changed, username_changed] {
         assert!(!event.revokes_tokens(), "{event:?}");
     }
 }
@@ -267,13 +315,29 @@ fn registration_claims_email_username_and_skeleton() {
 }
 
 #[test]
+fn identity_changes_move_claims() {
+    let [email, username] = identity_changed();
+    assert_eq!(email.claims_released(), [(ClaimKind::Email, "ada@example.com".to_owned())]);
+    assert_eq!(email.claims_taken(), [(ClaimKind::Email, "countess@example.com".to_owned())]);
+    let names =
+        |name: &str| [ClaimKind::Username, ClaimKind::UsernameSkeleton].map(|kind| (kind, name.to_owned()));
+    assert_eq!(username.claims_released(), names("ada lovelace"));
+    assert_eq!(username.claims_taken(), names("countess"));
+}
+
+#[test]
 fn other_events_claim_nothing() {
     let erased = UserEvent::UserRegistered {
         email: Erasable::Erased,
         username: Erasable::Erased,
         password_hash: Erasable::Erased,
     };
-    for event in [erased, DEACTIVATED, REACTIVATED, MADE_ADMIN, UNMADE_ADMIN, ERASED] {
-        assert_eq!(event.claims_taken(), [], "{event:?}");
+    let email_erased = UserEvent::EmailChanged { previous: Erasable::Erased, email: Erasable::Erased };
+    let password_changed = UserEvent::PasswordChanged { password_hash: Erasable::Known(new_hash()) };
+    assert_eq!(registered().claims_released(), []);
+    for event in
+        [erased, email_erased, password_changed, DEACTIVATED, REACTIVATED, MADE_ADMIN, UNMADE_ADMIN, ERASED]
+    {
+        assert_eq!((event.claims_taken(), event.claims_released()), (vec![], vec![]), "{event:?}");
     }
 }

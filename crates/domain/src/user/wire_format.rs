@@ -4,11 +4,12 @@ use serde_json::{Map, Value, json};
 
 use super::*;
 use crate::payload::{DecodeError, DecodeProblem, EventPayload};
-use crate::samples::{imported, long_ago, new_hash, registered, sample_reason, stored};
+use crate::samples::{identity_changed, imported, long_ago, new_hash, registered, sample_reason, stored};
 use crate::value::{Erasable, ErasureReason, Role};
 
 fn one_of_each() -> Vec<UserEvent> {
     let reason = Some(Erasable::Known(sample_reason()));
+    let [email_changed, username_changed] = identity_changed();
     vec![
         registered(),
         imported(true),
@@ -19,6 +20,9 @@ fn one_of_each() -> Vec<UserEvent> {
         UserEvent::UserLocked,
         UserEvent::UserUnlocked,
         UserEvent::PasswordRehashed { password_hash: Erasable::Known(new_hash()) },
+        email_changed,
+        username_changed,
+        UserEvent::PasswordChanged { password_hash: Erasable::Known(new_hash()) },
         UserEvent::UserErased { reason: ErasureReason::Policy },
     ]
 }
@@ -139,6 +143,51 @@ fn rehashed_password_is_personal() {
     assert_eq!(
         decode_erased("PasswordRehashed", &json!({})),
         Ok(UserEvent::PasswordRehashed { password_hash: Erasable::Erased })
+    );
+}
+
+#[test]
+fn changed_identity_keeps_the_previous_values_as_personal() {
+    let [email, username] = identity_changed();
+    insta::assert_snapshot!(stored(email.encode()), @r#"
+    EmailChanged 1
+    data {}
+    personal {
+      "email": "countess@example.com",
+      "previous_email": "Ada@example.com"
+    }
+    "#);
+    insta::assert_snapshot!(stored(username.encode()), @r#"
+    UsernameChanged 1
+    data {}
+    personal {
+      "previous_username": "Ada Lovelace",
+      "username": "Countess"
+    }
+    "#);
+    assert_eq!(
+        decode_erased("EmailChanged", &json!({})),
+        Ok(UserEvent::EmailChanged { previous: Erasable::Erased, email: Erasable::Erased })
+    );
+    assert_eq!(
+        decode_erased("UsernameChanged", &json!({})),
+        Ok(UserEvent::UsernameChanged { previous: Erasable::Erased, username: Erasable::Erased })
+    );
+}
+
+#[test]
+fn changed_password_is_personal() {
+    let changed = UserEvent::PasswordChanged { password_hash: Erasable::Known(new_hash()) };
+    insta::assert_snapshot!(stored(changed.encode()), @r#"
+    PasswordChanged 1
+    data {}
+    personal {
+      "password_hash": "$argon2id$v=19$m=65536,t=3,p=1$c2FsdA$aGFzaA"
+    }
+    "#);
+    assert_eq!(
+        decode_erased("PasswordChanged", &json!({})),
+        Ok(UserEvent::PasswordChanged { password_hash: Erasable::Erased })
     );
 }
 

@@ -23,6 +23,7 @@ fn changes(event: &StoredEvent) -> ClaimChange {
         take: claims("taken"),
         take_if_free: claims("taken_if_free"),
         release: claims("given"),
+        release_if_held: claims("given_if_held"),
         erases,
         owner,
     }

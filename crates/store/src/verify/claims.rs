@@ -18,6 +18,8 @@ pub struct ClaimChange {
     pub take_if_free: Vec<Claim>,
     /// Claims that it releases.
     pub release: Vec<Claim>,
+    /// Claims that it releases if its stream holds them, as [`ClaimChange::take_if_free`] lets it lack them.
+    pub release_if_held: Vec<Claim>,
     /// Whether the event erases its stream: the data key and all claims are destroyed.
     pub erases: bool,
     /// The stream on whose erasure the event's stream must be erased too: that of its owner.
@@ -37,6 +39,7 @@ pub(crate) struct EventEffects {
     pub(crate) taken: Vec<ClaimHash>,
     pub(crate) taken_if_free: Vec<ClaimHash>,
     pub(crate) released: Vec<ClaimHash>,
+    pub(crate) released_if_held: Vec<ClaimHash>,
 }
 
 /// The entry of a stream in the key store, with its claims.

@@ -100,8 +100,10 @@ pub(crate) struct ExpectedEntry {
 impl ExpectedEntry {
     /// Applies the effects of the next event.
     pub(crate) fn apply(&mut self, effects: EventEffects) {
-        for claims in [&mut self.claims, &mut self.claims_if_free] {
-            claims.retain(|claim| !effects.released.contains(claim));
+        for (claims, released) in
+            [(&mut self.claims, &effects.released), (&mut self.claims_if_free, &effects.released_if_held)]
+        {
+            claims.retain(|claim| !released.contains(claim));
         }
         self.claims.extend(effects.taken);
         self.claims_if_free.extend(effects.taken_if_free);

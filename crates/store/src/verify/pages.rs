@@ -198,6 +198,7 @@ pub(crate) fn effects(
             taken: hashes(&change.take),
             taken_if_free: hashes(&change.take_if_free),
             released: hashes(&change.release),
+            released_if_held: hashes(&change.release_if_held),
             stream: event.envelope.stream,
         });
     }

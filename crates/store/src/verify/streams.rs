@@ -61,12 +61,13 @@ impl Streams {
     }
 
     /// Applies what an event does to the key store entry of its stream, whose claims are `held` now. Those that it
-    /// may lack count if it has them.
+    /// may lack count if it has them, when they are taken and when they are released.
     pub(super) fn apply(&mut self, effects: &EventEffects, held: &[ClaimHash]) {
-        let if_free: Vec<_> =
-            effects.taken_if_free.iter().filter(|claim| held.contains(claim)).copied().collect();
-        let taken = self.sum(&effects.taken).wrapping_add(self.sum(&if_free));
-        let released = self.sum(&effects.released);
+        let sum_of_held = |claims: &[ClaimHash]| {
+            self.sum(&claims.iter().filter(|claim| held.contains(claim)).copied().collect::<Vec<_>>())
+        };
+        let taken = self.sum(&effects.taken).wrapping_add(sum_of_held(&effects.taken_if_free));
+        let released = self.sum(&effects.released).wrapping_add(sum_of_held(&effects.released_if_held));
         self.change(&effects.stream, |state| {
             let claims = state.entry.claims().wrapping_add(taken).wrapping_sub(released);
             let sealed = state.entry.is_sealed() || effects.is_sealed;
@@ -173,6 +174,7 @@ mod tests {
             taken: claims(taken),
             taken_if_free: Vec::new(),
             released: claims(released),
+            released_if_held: Vec::new(),
         }
     }
 

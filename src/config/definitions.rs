@@ -11,7 +11,7 @@ use jsonwebtoken::Algorithm;
 use store::MasterKey;
 
 use super::parse;
-use super::settings::{LogFormat, Secret};
+use super::settings::{LogFormat, LoginEventSetting, Secret};
 
 /// A row of the table.
 #[derive(Debug)]
@@ -136,7 +136,16 @@ settings! {
     ACCESS_TOKEN_EXPIRE_MINUTES: u64 = "ACCESS_TOKEN_EXPIRE_MINUTES", Text("10080"), Public,
         // At most a hundred years.
         |text| parse::number(text, &(1..=52_560_000)),
-        "lifetime of an access token, in minutes";
+        "lifetime of an access token, in minutes, unless it belongs to a session";
+    SESSION_TOKEN_MINUTES: u64 = "AEGIS_SESSION_TOKEN_MINUTES", Text("15"), Public,
+        |text| parse::number(text, &(1..=1440)),
+        "lifetime of an access token of a session, in minutes";
+    SESSION_DAYS: u64 = "AEGIS_SESSION_DAYS", Text("90"), Public,
+        |text| parse::number(text, &(1..=3650)),
+        "lifetime of a session, in days: after it the user has to log in again";
+    SESSION_IDLE_DAYS: u64 = "AEGIS_SESSION_IDLE_DAYS", Text("30"), Public,
+        |text| parse::number(text, &(1..=3650)),
+        "how long a session stays open without being refreshed, in days";
     API_V1_STR: String = "API_V1_STR", Text("/api/v1"), Public, parse::api_prefix,
         "path prefix of every endpoint";
     PROJECT_NAME: String = "PROJECT_NAME", Text("Aegis"), Public, |text| Ok(text.to_owned()),
@@ -188,6 +197,8 @@ settings! {
          `minimally-restrictive` or `unrestricted`, which allows emoji and nearly all else";
     RATE_LIMITS: bool = "AEGIS_RATE_LIMITS", Text("on"), Public, parse::on_or_off,
         "limits of logins, sign-ups and webhook requests by client and account; `off` for load tests";
+    LOGIN_EVENTS: LoginEventSetting = "AEGIS_LOGIN_EVENTS", Text("all"), Public, parse::login_events,
+        "which logins become events: `all`, `failures` or `off`";
     ADMIN_EMAIL: EmailAddress = "AEGIS_ADMIN_EMAIL", Unset, Public, parse::email,
         "e-mail address of the first administrator, created at startup unless one exists; needs \
          `AEGIS_ADMIN_PASSWORD`";

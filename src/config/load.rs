@@ -14,8 +14,8 @@ use super::definitions::{self as setting, DefaultValue, Definition, Setting};
 use super::error::{InvalidSetting, InvalidSettings, SettingProblem, SettingSource};
 use super::master_keys::{LoadedKey, MasterKeySetting};
 use super::settings::{
-    AdministratorSettings, DatabaseSettings, HttpSettings, LogSettings, PasswordSettings, Secret,
-    TokenSettings, WebhookSettings,
+    AdministratorSettings, DatabaseSettings, HttpSettings, LogSettings, LoginEventSetting, PasswordSettings,
+    Secret, SessionSettings, TokenSettings, WebhookSettings,
 };
 use super::sources::{ConfigSources, RawValues};
 
@@ -30,11 +30,13 @@ pub struct Settings {
     pub http: HttpSettings,
     pub webhooks: WebhookSettings,
     pub tokens: TokenSettings,
+    pub sessions: SessionSettings,
     pub passwords: PasswordSettings,
     /// Which usernames are accepted.
     pub usernames: UsernamePolicy,
     /// Whether requests that cost or guess passwords are limited.
     pub rate_limits: bool,
+    pub login_events: LoginEventSetting,
     /// Created at startup unless there is an administrator.
     pub administrator: Option<AdministratorSettings>,
     pub log: LogSettings,
@@ -100,9 +102,11 @@ pub fn for_service(sources: &ConfigSources, env: &Env) -> Result<Loaded<Settings
             algorithm: parsed.algorithm,
             lifetime: parsed.token_lifetime,
         },
+        sessions: parsed.sessions,
         passwords: parsed.passwords,
         usernames: parsed.usernames,
         rate_limits: parsed.rate_limits,
+        login_events: parsed.login_events,
         administrator: parsed.administrator,
         log: parsed.log,
     };
@@ -170,11 +174,13 @@ pub(super) struct Parsed {
     previous_master_keys: Vec<LoadedKey>,
     algorithm: Algorithm,
     token_lifetime: Duration,
+    sessions: SessionSettings,
     http: HttpSettings,
     webhooks: WebhookSettings,
     pub(super) passwords: PasswordSettings,
     usernames: UsernamePolicy,
     rate_limits: bool,
+    login_events: LoginEventSetting,
     administrator: Option<AdministratorSettings>,
     log: LogSettings,
     /// The log settings of a command, whose default level is `warn`: its output is the answer.
@@ -251,6 +257,11 @@ impl Parser<'_> {
             previous_master_keys: self.previous_master_keys(),
             algorithm: self.get(&setting::ALGORITHM),
             token_lifetime: Duration::from_secs(60 * self.get(&setting::ACCESS_TOKEN_EXPIRE_MINUTES)),
+            sessions: SessionSettings {
+                token_lifetime: Duration::from_mins(self.get(&setting::SESSION_TOKEN_MINUTES)),
+                lifetime: Duration::from_hours(24 * self.get(&setting::SESSION_DAYS)),
+                idle_lifetime: Duration::from_hours(24 * self.get(&setting::SESSION_IDLE_DAYS)),
+            },
             http: HttpSettings {
                 listen: self.get(&setting::LISTEN),
                 api_prefix: self.get(&setting::API_V1_STR),
@@ -264,6 +275,7 @@ impl Parser<'_> {
             passwords,
             usernames: UsernamePolicy { level: self.get(&setting::USERNAME_LEVEL) },
             rate_limits: self.get(&setting::RATE_LIMITS),
+            login_events: self.get(&setting::LOGIN_EVENTS),
             administrator: self.administrator(passwords.min_length),
             log,
             command_log,

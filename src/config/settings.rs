@@ -78,6 +78,17 @@ pub struct TokenSettings {
     pub lifetime: Duration,
 }
 
+/// How long sessions and their access tokens are valid.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionSettings {
+    /// Of an access token.
+    pub token_lifetime: Duration,
+    /// Of a session, at most.
+    pub lifetime: Duration,
+    /// Of a session since it was last refreshed.
+    pub idle_lifetime: Duration,
+}
+
 /// How passwords are hashed, and which are accepted.
 #[derive(Clone, Copy, Debug)]
 pub struct PasswordSettings {
@@ -92,6 +103,16 @@ pub struct PasswordSettings {
     pub min_length: usize,
     /// The estimated strength of a new password, from 0 (any password is accepted) to 4.
     pub min_score: u8,
+}
+
+/// Which logins become events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LoginEventSetting {
+    #[default]
+    All,
+    /// Failed ones.
+    Failures,
+    Off,
 }
 
 /// The first administrator.

@@ -13,4 +13,4 @@ pub use costs::{CostsInUse, HashSurvey};
 pub use password::Password;
 pub use pool::{HashSource, HashingError, HashingPool, NewPasswordError, Verification};
 pub use strength::{NewPassword, WeakPassword};
-pub use tokens::{InvalidToken, IssuedToken, Tokens, VerifiedToken};
+pub use tokens::{InvalidToken, IssuedToken, SessionGrant, Tokens, VerifiedToken};

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
-use domain::UserId;
+use domain::{SessionId, UserId};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -42,6 +42,14 @@ pub struct IssuedToken {
     pub expires_in: i64,
 }
 
+/// The session that a token belongs to.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionGrant {
+    pub id: SessionId,
+    /// Of the token.
+    pub lifetime_seconds: i64,
+}
+
 /// The claims of a valid token.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct VerifiedToken {
@@ -49,6 +57,8 @@ pub struct VerifiedToken {
     /// The version of the user's stream at issue; zero for tokens of the legacy service, which have no such
     /// claim.
     pub version: u64,
+    /// The session that it belongs to. The caller checks that it is still open.
+    pub session: Option<SessionId>,
     /// The epoch of the log at issue.
     epoch: Option<u64>,
     /// In seconds since 1970.
@@ -84,6 +94,9 @@ struct IssuedClaims {
     jti: String,
     ver: u64,
     epoch: u64,
+    /// As in OpenID Connect Front-Channel Logout.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sid: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -132,17 +145,43 @@ impl Tokens {
     /// # Errors
     /// [`InvalidToken`] if the library cannot sign, which cannot happen with an HMAC key.
     pub fn issue(&self, user: UserId, version: u64, epoch: u64) -> Result<IssuedToken, InvalidToken> {
+        self.sign(user, version, epoch, None)
+    }
+
+    /// Issues a token that belongs to a session.
+    ///
+    /// # Errors
+    /// As [`Tokens::issue`].
+    pub fn issue_for_session(
+        &self,
+        user: UserId,
+        version: u64,
+        epoch: u64,
+        session: SessionGrant,
+    ) -> Result<IssuedToken, InvalidToken> {
+        self.sign(user, version, epoch, Some(session))
+    }
+
+    fn sign(
+        &self,
+        user: UserId,
+        version: u64,
+        epoch: u64,
+        session: Option<SessionGrant>,
+    ) -> Result<IssuedToken, InvalidToken> {
+        let lifetime = session.map_or(self.lifetime_seconds, |session| session.lifetime_seconds);
         let iat = self.env.now().as_second();
         let claims = IssuedClaims {
             sub: user.to_string(),
-            exp: iat.saturating_add(self.lifetime_seconds),
+            exp: iat.saturating_add(lifetime),
             iat,
             jti: self.env.uuid().hyphenated().to_string(),
             ver: version,
             epoch,
+            sid: session.map(|session| session.id.to_string()),
         };
         let token = encode(&Header::new(self.algorithm), &claims, &self.signing).map_err(|_| InvalidToken)?;
-        Ok(IssuedToken { token, expires_in: self.lifetime_seconds })
+        Ok(IssuedToken { token, expires_in: lifetime })
     }
 
     /// Checks signature, header, time and purpose. The caller checks that the user exists, is active and has
@@ -163,8 +202,15 @@ impl Tokens {
             return Err(InvalidToken);
         }
         let user = UserId::parse(&claims.sub).map_err(|_| InvalidToken)?;
+        let session = match claims.other.get("sid") {
+            None => None,
+            Some(sid) => {
+                let session = sid.as_str().and_then(|sid| SessionId::parse(sid).ok());
+                Some(session.ok_or(InvalidToken)?)
+            }
+        };
         let issued_at = claims.other.get("iat").and_then(Value::as_f64);
-        Ok(VerifiedToken { user, version: claims.ver, epoch: claims.epoch, issued_at })
+        Ok(VerifiedToken { user, version: claims.ver, session, epoch: claims.epoch, issued_at })
     }
 }
 

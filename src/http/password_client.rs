@@ -4,7 +4,10 @@
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
+use axum::http::header::USER_AGENT;
 use axum::http::request::Parts;
+use domain::{Erasable, LoginClient, UserAgent};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::api_error::ApiError;
@@ -37,6 +40,8 @@ pub(crate) struct PasswordClient {
     /// `None` if the connection is that of a trusted proxy, which many clients share.
     connection: Option<ConnectionShare>,
     pub(crate) request_id: RequestId,
+    /// The same for people who look at their logins.
+    pub(crate) login_client: LoginClient,
 }
 
 /// A request that its client may make now.
@@ -55,6 +60,11 @@ impl PasswordClient {
         let permit = permit.transpose().map_err(|_| CONNECTION.exceeded(CONNECTION_RETRY))?;
         app.limits.check_password(self.address)?;
         Ok(Admission { source: HashSource::Client(self.address.network()), _connection: permit })
+    }
+
+    /// Permits one use of a refresh token.
+    pub(crate) fn admit_refresh(&self, app: &App) -> Result<(), ApiError> {
+        Ok(app.limits.refresh(self.address)?)
     }
 
     /// Permits one sign-up.
@@ -76,6 +86,14 @@ impl FromRequestParts<HttpState> for PasswordClient {
             address: address.map_or(ClientAddress::UNKNOWN, ClientAddress::of),
             connection: parts.extensions.get().cloned().filter(|_| is_direct),
             request_id: RequestId::of(&parts.extensions),
+            login_client: LoginClient {
+                address: address.map(Erasable::Known),
+                user_agent: user_agent(&parts.headers).map(Erasable::Known),
+            },
         })
     }
+}
+
+fn user_agent(headers: &HeaderMap) -> Option<UserAgent> {
+    UserAgent::from_untrusted(&String::from_utf8_lossy(headers.get(USER_AGENT)?.as_bytes()))
 }

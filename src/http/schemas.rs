@@ -8,7 +8,9 @@ use utoipa::openapi::{Ref, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::api_error::{ErrorBody, ValidationError};
-use super::auth::LoginForm;
+use super::auth::login::LoginForm;
+use super::auth::logout::Revocation;
+use super::auth::token::TokenRequest;
 use super::health::{NotReady, ReadyView};
 use super::openapi::builders::{
     any, boolean, date, either, email, integer, list, map, nullable, nullable_reference, number, object,
@@ -18,8 +20,8 @@ use super::webhooks::deliveries::Attempt;
 use crate::cloud_event::CloudEvent;
 use crate::query::projections::{ProjectionStatus, VersionStatus};
 use crate::query::{
-    DayStats, FieldChange, OwnedWebhook, PersonalRecord, Stats, StoredPassword, UserAction, UserAt,
-    UserChange,
+    DayStats, FieldChange, LoginPage, LoginRecord, OwnedWebhook, PersonalRecord, Stats, StoredPassword,
+    UserAction, UserAt, UserChange,
 };
 use crate::webhooks::{FailingDelivery, WebhookStatus};
 
@@ -96,9 +98,22 @@ schemas! {
         required("password",
             password("The password.").min_length(Some(1)).examples(["correct horse battery"])),
         optional("grant_type", string("`password`, if it is given.").pattern(Some("^(password)?$"))),
-        optional("scope", string("Accepted and ignored.")),
+        optional("scope", string("Opens a session if it contains `offline_access`; the rest is ignored.")),
         optional("client_id", string("Accepted and ignored.")),
         optional("client_secret", password("Accepted and ignored.")),
+    }
+    TokenRequest = "TokenRequest", "A password or a refresh token. Other fields are ignored.", [], {
+        required("grant_type", one_of(["password", "refresh_token"], "What is exchanged for tokens.")),
+        optional("username", string("With `password`: the e-mail address.").min_length(Some(1))),
+        optional("password", password("With `password`: the password.").min_length(Some(1))),
+        optional("scope", string("Opens a session if it contains `offline_access`; the rest is ignored.")),
+        optional("refresh_token", password("With `refresh_token`: the one of the last answer.").min_length(Some(1))),
+        optional("client_id", string("Accepted and ignored.")),
+        optional("client_secret", password("Accepted and ignored.")),
+    }
+    Revocation = "Revocation", "A token to be revoked.", [], {
+        required("token", password("A refresh token or an access token.").min_length(Some(1))),
+        optional("token_type_hint", string("Accepted and ignored.")),
     }
     CloudEvent = "CloudEvent", "A `CloudEvent` 1.0, see <https://cloudevents.io>.", [], {
         required("specversion", one_of(["1.0"], "The version of the specification.")),
@@ -151,7 +166,7 @@ schemas! {
         required("erased", boolean("Always true.")),
     }
     PersonalRecord = "PersonalRecord", "All data stored about one person.",
-        [UserAt, StoredPassword, UserChange, UserAction, OwnedWebhook], {
+        [UserAt, StoredPassword, UserChange, UserAction, LoginRecord, OwnedWebhook], {
         required("exported_at", time("When the export was created: RFC 3339, UTC.")),
         required("position", integer("The export covers the log up to this position.")),
         required("account", nullable_reference("ShownUser", "The account; null if it is erased.")),
@@ -161,7 +176,28 @@ schemas! {
             "The events of the account, oldest first. Actors other than the person are reduced to their \
              kind:\n`administrator`, `token`, `operator` or `system`.")),
         required("acts", list("Act", "What the person did to other accounts or to the service.")),
+        required("logins", list("LoginRecord", "The person's logins, oldest first.")),
         required("webhooks", list("HeldWebhook", "The person's webhooks.")),
+    }
+    LoginPage = "LoginPage", "A page of the logins of a user.", [LoginRecord], {
+        required("logins", list("LoginRecord", "Newest first.")),
+        optional("next", integer("The next page's `before`; left out of the last page.")),
+    }
+    LoginRecord = "LoginRecord", "A login, or failed logins of up to 15 minutes without one.", [], {
+        required("number", integer("Counted from 1 for each user.")),
+        required("position", integer("The event's position in the log.")),
+        required("at", time("When: RFC 3339, UTC.")),
+        required("succeeded", boolean("Whether the user logged in.")),
+        optional("failures", integer(
+            "Of a success: how many attempts failed before, since the last success or `count`.")),
+        optional("reason", one_of(["wrong_password", "inactive_user"],
+            "Of a failure: the password was wrong, or right and the user deactivated.")),
+        optional("count", integer(
+            "How many attempts failed, once none has for 15 minutes. Left out of the first failure.")),
+        required("address", nullable(string("Where from; null if it is unknown or was erased."))),
+        required("user_agent",
+            nullable(string("What the client calls itself; null if it is unknown or was erased."))),
+        required("request_id", string("The id of the request, as in the logs.")),
     }
     StoredPassword = "KeptPassword", "How the password is stored.", [], {
         required("hash", string(
@@ -198,6 +234,7 @@ schemas! {
         required("reactivated", integer("Users who were reactivated.")),
         required("erased", integer("Users who were erased.")),
         required("active", integer("Users who were active at the end of the day.")),
+        required("logins", integer("Logins that succeeded, if they are recorded.")),
     }
     ProjectionStatus = "ProjectionStatus", "A read model and its versions.", [VersionStatus], {
         required("name", string("The name of the read model.")),

@@ -15,10 +15,11 @@ const FOLDERS: [(&str, &[&str]); 12] = [
     ("limits", &[]),
     ("command", &["authority"]),
     ("query", &[]),
+    ("logins", &["command", "config", "limits"]),
     ("export", &["cloud_event"]),
     ("webhooks", &["cloud_event", "command", "config", "limits", "query"]),
-    ("app", &["command", "config", "crypto", "limits", "query", "webhooks"]),
-    ("http", &["app", "cloud_event", "command", "config", "crypto", "limits", "query", "webhooks"]),
+    ("app", &["command", "config", "crypto", "limits", "logins", "query", "webhooks"]),
+    ("http", &["app", "cloud_event", "command", "config", "crypto", "limits", "logins", "query", "webhooks"]),
     (
         "cli",
         &[

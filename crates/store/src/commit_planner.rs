@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use crate::append::{AppendError, AppendResult, Appended, ExpectedVersion};
 use crate::canonical::canonical_event;
 use crate::checkpoint::Signer;
+use crate::encryptor::no_key_owner;
 use crate::error::{Corruption, StoreError};
 use crate::event::{Envelope, StreamId};
 use crate::head::Head;
@@ -23,6 +24,7 @@ use crate::key_store::{ClaimHash, KeyEntry, KeyId, MasterKey};
 use crate::log_time::CommitTime;
 use crate::merkle::leaf_hash;
 use crate::prepared::{EventPlacement, KeyUse, PreparedAppend, PreparedGuard, PreparedWrite};
+use crate::sessions::EndSessions;
 
 pub use plan::{CommitPlan, Preconditions};
 
@@ -81,15 +83,17 @@ impl Batch {
         Self { appends, time: time.into(), signer }
     }
 
-    /// The streams whose version and key entry [`Batch::plan`] needs.
+    /// The streams whose version and key entry [`Batch::plan`] needs: those written to, their key owners, and those
+    /// of guards.
     #[must_use]
     pub fn streams(&self) -> Vec<StreamId> {
         let guarded = self.guards().filter_map(|guard| match guard {
             PreparedGuard::NotErased(stream) | PreparedGuard::AtVersion(stream, _) => Some(stream),
             PreparedGuard::Unclaimed(..) => None,
         });
-        let names: BTreeSet<_> = self.writes().map(|write| &write.stream).chain(guarded).collect();
-        names.into_iter().cloned().collect()
+        let written = self.writes().flat_map(|write| [write.stream.clone(), write.stream.key_owner()]);
+        let names: BTreeSet<_> = written.chain(guarded.cloned()).collect();
+        names.into_iter().collect()
     }
 
     /// The claims whose owner [`Batch::plan`] needs.
@@ -153,6 +157,7 @@ struct BatchState {
     keys: HashMap<StreamId, KeyEntry>,
     new_keys: BTreeMap<StreamId, Vec<u8>>,
     owners: HashMap<ClaimHash, Option<StreamId>>,
+    ended_sessions: Vec<(StreamId, EndSessions)>,
     events: Vec<Envelope>,
     recorded_results: HashMap<ClaimHash, RecordedResult>,
     results_to_record: Vec<(ClaimHash, RecordedResult)>,
@@ -178,6 +183,7 @@ impl BatchState {
             new_keys: BTreeMap::new(),
             owners: owners_before.iter().map(|(claim, owner)| (*claim, Some(owner.clone()))).collect(),
             owners_before,
+            ended_sessions: Vec::new(),
             events: Vec::new(),
             recorded_results: preconditions.recorded_results,
             results_to_record: Vec::new(),
@@ -235,15 +241,16 @@ impl BatchState {
     }
 
     fn check_stream(&self, write: &PreparedWrite) -> Result<(), AppendError> {
-        let stream = write.stream.clone();
+        let (stream, owner) = (write.stream.clone(), write.stream.key_owner());
         let actual = self.version(&stream);
         let conflict = AppendError::Conflict { stream: stream.clone(), expected: write.expected, actual };
-        match (self.keys.get(&stream), &write.key) {
-            (Some(KeyEntry::Erased), _) => Err(AppendError::Erased { stream }),
+        match (self.keys.get(&owner), &write.key) {
+            (Some(KeyEntry::Erased), _) => Err(AppendError::Erased { stream: owner }),
             // Corruption: a stream gets its key with its first event. A conflict would be retried forever.
-            (Some(KeyEntry::Key(_)), _) if actual == 0 => {
-                Err(StoreError::from(Corruption::KeyWithoutEvents { stream }).into())
+            (Some(KeyEntry::Key(_)), _) if self.version(&owner) == 0 => {
+                Err(StoreError::from(Corruption::KeyWithoutEvents { stream: owner }).into())
             }
+            (None, _) if !stream.owns_key() => Err(no_key_owner(&stream)),
             // The stream got another data key, or lost it, since the encryption: encrypt again.
             (Some(KeyEntry::Key(_)), KeyUse::New(_)) | (None, KeyUse::Existing) => Err(conflict),
             _ if !write.expected.holds(actual) => Err(conflict),
@@ -354,6 +361,10 @@ impl BatchState {
         for (_, claim) in &write.take {
             self.owners.insert(*claim, Some(write.stream.clone()));
         }
+        let ended = if write.erase { EndSessions::All } else { write.end_sessions.clone() };
+        if ended != EndSessions::None {
+            self.ended_sessions.push((write.stream.clone(), ended));
+        }
         if write.erase {
             self.keys.insert(write.stream.clone(), KeyEntry::Erased);
             for owner in self.owners.values_mut().filter(|owner| is_owner(owner)) {
@@ -386,6 +397,7 @@ impl BatchState {
             erased,
             new_keys,
             taken: taken.into_iter().collect(),
+            ended_sessions: self.ended_sessions,
             events: self.events,
             recorded_results: self.results_to_record,
             head: self.head,

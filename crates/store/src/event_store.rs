@@ -2,7 +2,7 @@
 //!
 //! Encryption, unique claims and group commit are internal; the database is behind [`Backend`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::event::{Envelope, Position, StoredEvent, StreamId};
 use crate::head::Head;
 use crate::head_confirmation::{HeadConfirmation, LatestConfirmation};
 use crate::idempotency::{IdempotencyKey, RecordedResult};
-use crate::key_store::{ClaimHash, ClaimKey, Keyring, MasterKey, MasterKeys};
+use crate::key_store::{ClaimHash, ClaimKey, KeyEntry, Keyring, MasterKey, MasterKeys};
 use crate::log_time::LogClock;
 use crate::metrics::Metrics;
 use crate::progress::StoreProgress;
@@ -333,6 +333,28 @@ impl EventStore {
         Ok(events)
     }
 
+    /// The last events of a stream, newest first, with personal data decrypted: at most `limit`, only versions
+    /// below `before` if given.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] with the position of an event that cannot be decrypted.
+    pub async fn read_stream_backwards(
+        &self,
+        stream: &StreamId,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        self.unseal(self.backend.stream_backwards(stream, before, limit).await?).await
+    }
+
+    /// The last event of a stream, without decryption.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be read.
+    pub async fn last_of_stream(&self, stream: &StreamId) -> Result<Option<Envelope>, StoreError> {
+        Ok(self.backend.stream_backwards(stream, None, 1).await?.pop())
+    }
+
     /// The stream that owns each claim, in the order given; `None` if it is free.
     ///
     /// # Errors
@@ -448,6 +470,11 @@ impl EventStore {
         &self.encryptor.masters
     }
 
+    /// The master keys, after loading those needed for these entries.
+    pub(crate) async fn master_keys_for(&self, entries: &HashMap<StreamId, KeyEntry>) -> Arc<MasterKeys> {
+        self.encryptor.master_keys_for(entries).await
+    }
+
     pub(crate) fn claim_key(&self) -> &ClaimKey {
         &self.encryptor.claims
     }
@@ -463,14 +490,17 @@ impl EventStore {
     }
 }
 
-/// The streams that may have a data key. A stream that must not exist has none; if it does exist, the append
-/// is rejected.
+/// The streams that may have a data key for this append. A stream that must not exist has none; if it does exist,
+/// the append is rejected.
 fn streams_with_keys(append: &Append) -> Vec<StreamId> {
     let secret = |write: &&crate::append::StreamWrite| {
         !write.take.is_empty() || write.events.iter().any(|event| !event.personal.is_empty())
     };
-    let known = append.writes.iter().filter(|write| write.expected != ExpectedVersion::NoStream);
-    known.filter(secret).map(|write| write.stream.clone()).collect::<BTreeSet<_>>().into_iter().collect()
+    let known = append
+        .writes
+        .iter()
+        .filter(|write| write.expected != ExpectedVersion::NoStream || !write.stream.owns_key());
+    known.filter(secret).map(|write| write.stream.key_owner()).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 fn genesis(masters: &MasterKeys, env: &Env) -> Result<Genesis, StoreError> {

@@ -7,6 +7,7 @@ mod keys;
 mod leases;
 mod recorded_results;
 mod rows;
+mod sessions;
 mod tiles;
 
 use std::collections::{BTreeMap, HashMap};
@@ -17,6 +18,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use crate::append::AppendResult;
 use crate::backend::{Backend, CommitError, EventQuery, FIRST_EPOCH, Genesis};
@@ -30,6 +32,7 @@ use crate::key_store::{ClaimBackfill, ClaimHash, ClaimReplacement, KeyEntry, Mas
 use crate::lock::lock;
 use crate::progress::{ProgressTracker, StoreProgress};
 use crate::rows::{ProjectionCheckpoint, Row};
+use crate::sessions::SessionRecord;
 use crate::tiles::Tiles;
 use crate::versions::ProjectionVersions;
 
@@ -58,6 +61,7 @@ struct State {
     clock_ahead: Duration,
     tiles: Tiles,
     deliveries: HashMap<StreamId, (DeliveryProgress, Vec<Attempt>)>,
+    sessions: BTreeMap<Uuid, SessionRecord>,
 }
 
 /// A lease as it is stored.
@@ -139,6 +143,18 @@ impl Backend for Memory {
     async fn stream(&self, stream: &StreamId, after: u64, limit: usize) -> Result<Vec<Envelope>, StoreError> {
         let state = self.state();
         let mine = state.events.iter().filter(|event| event.stream == *stream && event.version > after);
+        Ok(mine.take(limit).cloned().collect())
+    }
+
+    async fn stream_backwards(
+        &self,
+        stream: &StreamId,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<Envelope>, StoreError> {
+        let state = self.state();
+        let is_earlier = |event: &&Envelope| before.is_none_or(|before| event.version < before);
+        let mine = state.events.iter().rev().filter(|event| event.stream == *stream).filter(is_earlier);
         Ok(mine.take(limit).cloned().collect())
     }
 
@@ -262,6 +278,9 @@ impl State {
             if let Some((_, held)) = self.key_entries.get_mut(&stream) {
                 held.extend(claims);
             }
+        }
+        for (stream, ended) in plan.ended_sessions {
+            self.end_sessions(&stream, ended);
         }
         self.events.extend(plan.events);
         self.recorded_results.record(plan.recorded_results);

@@ -2,6 +2,7 @@
 //! with and without a running service.
 
 mod change;
+mod logins;
 mod read;
 
 use clap::Subcommand;
@@ -19,6 +20,8 @@ pub(super) enum Command {
     Show(read::ShowArguments),
     /// Print the events of a user and the fields that they changed
     History(read::HistoryArguments),
+    /// Print the logins of a user, newest first
+    Logins(logins::Arguments),
     /// Print all personal data of a user as one JSON object
     Export(read::ExportArguments),
     /// Grant a role to a user
@@ -40,6 +43,7 @@ pub(super) async fn run(command: Command, sources: &ConfigSources, out: &mut Out
         Command::List(arguments) => read::list(&arguments, session, out).await,
         Command::Show(arguments) => read::show(&arguments, session, out).await,
         Command::History(arguments) => read::history(&arguments, session, out).await,
+        Command::Logins(arguments) => logins::run(&arguments, session, out).await,
         Command::Export(arguments) => read::export(&arguments, session, out).await,
         Command::Grant(arguments) => change::run(arguments.grant(), session, out).await,
         Command::Revoke(arguments) => change::run(arguments.revoke(), session, out).await,

@@ -1,8 +1,10 @@
 //! `/users`: accounts, for their owners (`me`) and for administrators and auditors.
 
 mod commands;
+mod logins;
 mod me;
 mod own_identity;
+mod sessions;
 mod show;
 pub(super) mod view;
 
@@ -16,11 +18,16 @@ pub(super) fn routes() -> Routes {
         routes!(own_identity::change_password),
         routes!(me::deactivate_me),
         routes!(me::export_me),
+        routes!(sessions::my_sessions),
+        routes!(sessions::end_session),
+        routes!(logins::my_logins),
         routes!(show::show_user),
         routes!(show::user_history),
+        routes!(logins::user_logins),
         routes!(commands::deactivate_user),
         routes!(commands::reactivate_user),
         routes!(commands::unlock_user),
+        routes!(commands::revoke_sessions),
         routes!(commands::erase_user),
         routes!(commands::grant_role, commands::revoke_role),
     ]

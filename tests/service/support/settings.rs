@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use aegis::config::{
-    HttpSettings, LogFormat, LogSettings, PasswordSettings, Secret, Settings, TokenSettings, WebhookSettings,
+    HttpSettings, LogFormat, LogSettings, LoginEventSetting, PasswordSettings, Secret, SessionSettings, Settings,
+    TokenSettings, WebhookSettings,
 };
 use jsonwebtoken::Algorithm;
 use store::MasterKey;
@@ -31,6 +32,11 @@ pub(crate) fn settings(store: &Store) -> Settings {
             algorithm: Algorithm::HS256,
             lifetime: Duration::from_hours(7 * 24),
         },
+        sessions: SessionSettings {
+            token_lifetime: Duration::from_mins(15),
+            lifetime: Duration::from_hours(90 * 24),
+            idle_lifetime: Duration::from_hours(30 * 24),
+        },
         passwords: PasswordSettings {
             memory_kib: 64,
             iterations: 1,
@@ -42,6 +48,8 @@ pub(crate) fn settings(store: &Store) -> Settings {
         },
         usernames: domain::UsernamePolicy::default(),
         rate_limits: true,
+        // Most tests count the events of what they do; those of logins turn this on.
+        login_events: LoginEventSetting::Off,
         administrator: None,
         log: LogSettings { filter: "info".to_owned(), format: LogFormat::Text },
     }

@@ -10,7 +10,8 @@ use crate::fields::Fields;
 use crate::payload::{DecodeError, DecodeProblem, EventPayload};
 use crate::upcast::UPCASTERS;
 use crate::value::{
-    EmailAddress, Erasable, ErasureReason, Moment, PasswordHash, Reason, RevocationReason, Role, SessionId, Username,
+    EmailAddress, Erasable, ErasureReason, Moment, PasswordHash, Reason, RevocationReason, Role, SessionId,
+    Username,
 };
 
 impl UserEvent {

@@ -1,7 +1,8 @@
 //! The events of a user.
 
 use crate::value::{
-    EmailAddress, Erasable, ErasureReason, Moment, PasswordHash, Reason, RevocationReason, Role, SessionId, Username,
+    EmailAddress, Erasable, ErasureReason, Moment, PasswordHash, Reason, RevocationReason, Role, SessionId,
+    Username,
 };
 
 /// An event of one user. Time and actor are in the envelope.

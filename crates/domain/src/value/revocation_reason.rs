@@ -18,7 +18,9 @@ pub enum RevocationReason {
 
 /// The text is not the name of a reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no reason `{0}` for the end of a session: the reasons are logout, ended, revoked and reuse")]
+#[error(
+    "there is no reason `{0}` for the end of a session: the reasons are logout, ended, revoked and reuse"
+)]
 pub struct UnknownRevocationReason(pub String);
 
 impl RevocationReason {

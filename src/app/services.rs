@@ -104,7 +104,6 @@ impl Services {
         let webhooks = WebhookCommands::new(store.clone(), env.clone()).with_index(Arc::clone(&index));
         let user_rows = UserQueries::new(store.clone(), Arc::clone(&rows));
         let deliveries = authenticated_deliveries(&store, database);
-        let login_history = LoginQueries::new(store.clone());
         let (commands, readers) = (webhooks.clone(), user_rows.clone());
         let opened = Self {
             users: UserCommands::new(store.clone(), env.clone()).with_index(index),
@@ -123,8 +122,8 @@ impl Services {
             dispatcher: None,
             stats: StatsQueries::new(store.clone(), rows),
             tile_builder: is_enabled.then(|| spawn_tile_builder(&proofs)),
-            history: HistoryQueries::new(store.clone(), webhook_rows.clone(), login_history.clone()),
-            login_history,
+            history: HistoryQueries::new(store.clone(), webhook_rows.clone()),
+            login_history: LoginQueries::new(store.clone()),
             webhook_rows,
             proofs,
             store,

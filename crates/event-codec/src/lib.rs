@@ -8,8 +8,7 @@
 
 use domain::{
     Account, ClaimKind, DecodeError, Erasable, EventPayload, LoginEvent, Moment, SYSTEM_STREAM, SystemEvent,
-    UserEvent,
-    UserId, WebhookEvent, WebhookSlot,
+    UserEvent, UserId, WebhookEvent, WebhookSlot,
 };
 use jiff::Timestamp;
 use serde_json::{Map, Value};

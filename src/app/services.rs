@@ -109,7 +109,6 @@ impl Services {
         let webhooks = WebhookCommands::new(store.clone(), env.clone()).with_index(Arc::clone(&index));
         let user_rows = UserQueries::new(store.clone(), Arc::clone(&rows));
         let deliveries = authenticated_deliveries(&store, database);
-        let login_history = LoginQueries::new(store.clone());
         let sessions = Sessions::new(store.clone(), Arc::clone(&database.sessions));
         let (commands, readers) = (webhooks.clone(), user_rows.clone());
         let opened = Self {
@@ -131,8 +130,8 @@ impl Services {
             session_purge: is_enabled.then(|| spawn_session_purge(&sessions)),
             sessions,
             tile_builder: is_enabled.then(|| spawn_tile_builder(&proofs)),
-            history: HistoryQueries::new(store.clone(), webhook_rows.clone(), login_history.clone()),
-            login_history,
+            history: HistoryQueries::new(store.clone(), webhook_rows.clone()),
+            login_history: LoginQueries::new(store.clone()),
             webhook_rows,
             proofs,
             store,

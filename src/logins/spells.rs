@@ -72,27 +72,25 @@ impl Spells {
     /// Counts a failure of a user.
     pub(super) fn fail(&mut self, login: FailedLogin, now: Duration) {
         let FailedLogin { account, user, reason, client, request_id } = login;
-        match self.by_account.get_mut(&account) {
-            Some(spell) => {
-                spell.count = spell.count.saturating_add(1);
-                *spell = Spell { reason, client, request_id, last_failure: now, ..spell.clone() };
-            }
-            None => {
-                self.make_room();
-                let spell = Spell {
-                    user,
-                    count: 1,
-                    reason,
-                    client,
-                    request_id,
-                    last_failure: now,
-                    beginning: Beginning::Pending,
-                    is_finished: false,
-                    retry_at: now,
-                };
-                self.by_account.insert(account, spell);
-            }
+        if let Some(spell) = self.by_account.get_mut(&account) {
+            spell.count = spell.count.saturating_add(1);
+            (spell.reason, spell.client, spell.request_id) = (reason, client, request_id);
+            spell.last_failure = now;
+            return;
         }
+        self.make_room();
+        let spell = Spell {
+            user,
+            count: 1,
+            reason,
+            client,
+            request_id,
+            last_failure: now,
+            beginning: Beginning::Pending,
+            is_finished: false,
+            retry_at: now,
+        };
+        self.by_account.insert(account, spell);
     }
 
     /// Counts an attempt that a limit refused, if there is a spell.
@@ -119,7 +117,7 @@ impl Spells {
 
     /// Up to `limit` spells of which something is to be recorded now. Those that need no event are forgotten.
     pub(super) fn due(&mut self, now: Duration, limit: usize) -> Vec<(ClaimHash, Spell, Due)> {
-        self.by_account.retain(|_, spell| !(spell.has_ended(now) && spell.is_told()));
+        self.by_account.retain(|_, spell| !(spell.has_ended(now) && spell.is_fully_recorded()));
         let due = |(account, spell): (&ClaimHash, &Spell)| {
             let due = spell.due(now)?;
             Some((*account, spell.clone(), due))
@@ -129,7 +127,7 @@ impl Spells {
 
     /// Up to `limit` spells whose end is to be recorded before the node stops; they are forgotten.
     pub(super) fn take(&mut self, limit: usize) -> Vec<Spell> {
-        self.by_account.retain(|_, spell| !spell.is_told());
+        self.by_account.retain(|_, spell| !spell.is_fully_recorded());
         let accounts: Vec<_> = self.by_account.keys().take(limit).copied().collect();
         accounts.iter().filter_map(|account| self.by_account.remove(account)).collect()
     }
@@ -194,7 +192,7 @@ impl Spell {
     }
 
     /// Whether the event of its beginning says all: one attempt failed.
-    fn is_told(&self) -> bool {
+    fn is_fully_recorded(&self) -> bool {
         self.beginning == Beginning::Recorded && self.count <= 1
     }
 
@@ -311,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stopping_node_ends_what_is_untold() {
+    fn a_stopping_node_ends_what_is_not_recorded() {
         let mut spells = Spells::default();
         for number in 1..=3 {
             fail(&mut spells, number, 0);

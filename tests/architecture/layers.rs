@@ -7,7 +7,7 @@ use crate::imports::Crate;
 use crate::{relative, root};
 
 /// Each folder (or file) of `src`, and the others that it may import.
-const FOLDERS: [(&str, &[&str]); 12] = [
+const FOLDERS: [(&str, &[&str]); 13] = [
     ("config", &[]),
     ("crypto", &["config"]),
     ("authority", &[]),

@@ -18,7 +18,7 @@ on_both_stores! {
     failures_are_summed_up_with_the_next_success
     a_spell_ends_a_quarter_of_an_hour_after_its_last_failure
     refused_attempts_are_counted
-    strangers_add_one_event_per_account_and_spell_on_all_nodes
+    failures_add_one_event_per_account_and_spell_on_all_nodes
     a_restarted_node_does_not_begin_the_spell_again
     a_stopping_node_records_the_failures_it_has_counted
     right_password_of_a_deactivated_user_is_a_failure
@@ -204,7 +204,7 @@ async fn refused_attempts_are_counted(store: Store) {
     assert_eq!(recorded_logins(&app, &ada.id).await, [succeeded(0), began(), succeeded(14)]);
 }
 
-async fn strangers_add_one_event_per_account_and_spell_on_all_nodes(store: Store) {
+async fn failures_add_one_event_per_account_and_spell_on_all_nodes(store: Store) {
     let app = started(store, |settings| settings.rate_limits = false).await;
     let ada = app.sign_up("ada").await;
     let nodes = [app.start_second_node().await, app.start_second_node().await];

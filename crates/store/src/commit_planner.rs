@@ -15,7 +15,6 @@ use jiff::Timestamp;
 use crate::append::{AppendError, AppendResult, Appended, ExpectedVersion};
 use crate::canonical::canonical_event;
 use crate::checkpoint::Signer;
-use crate::encryptor::no_key_owner;
 use crate::error::{Corruption, StoreError};
 use crate::event::{Envelope, StreamId};
 use crate::head::Head;
@@ -250,7 +249,7 @@ impl BatchState {
             (Some(KeyEntry::Key(_)), _) if self.version(&owner) == 0 => {
                 Err(StoreError::from(Corruption::KeyWithoutEvents { stream: owner }).into())
             }
-            (None, _) if !stream.owns_key() => Err(no_key_owner(&stream)),
+            (None, _) if !stream.owns_key() => Err(AppendError::no_key_owner(&stream)),
             // The stream got another data key, or lost it, since the encryption: encrypt again.
             (Some(KeyEntry::Key(_)), KeyUse::New(_)) | (None, KeyUse::Existing) => Err(conflict),
             _ if !write.expected.holds(actual) => Err(conflict),

@@ -126,7 +126,7 @@ impl Encryptor {
             Some(KeyEntry::Key(wrapped)) => {
                 Ok((Some(unwrap_key(&write.stream.key_owner(), wrapped, masters)?), KeyUse::Existing))
             }
-            None if !write.stream.owns_key() => Err(no_key_owner(&write.stream)),
+            None if !write.stream.owns_key() => Err(AppendError::no_key_owner(&write.stream)),
             None => {
                 let wrapping = self.wrapping_key();
                 let master = masters.get(wrapping).ok_or_else(|| {
@@ -159,11 +159,6 @@ impl Encryptor {
             sealed,
         })
     }
-}
-
-/// A stream that is sealed under the key of another one cannot be written to before that one has a key.
-pub(crate) fn no_key_owner(stream: &StreamId) -> AppendError {
-    AppendError::Invalid(format!("{} has no data key to seal stream {stream} under", stream.key_owner()))
 }
 
 fn encryption_failed(error: crate::key_store::DecryptError) -> AppendError {

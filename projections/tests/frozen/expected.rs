@@ -90,7 +90,7 @@ fn login_events() -> [ExpectedEvent; 3] {
     ]
 }
 
-fn user_events() -> [ExpectedEvent; 18] {
+fn user_events() -> [ExpectedEvent; 21] {
     use UserEvent as E;
     let user = |name, known, erased| ExpectedEvent {
         name,

@@ -37,8 +37,8 @@ pub struct HistoryQueries {
 }
 
 impl HistoryQueries {
-    pub(crate) fn new(store: EventStore, webhooks: WebhookQueries, logins: LoginQueries) -> Self {
-        Self { store, webhooks, logins }
+    pub(crate) fn new(store: EventStore, webhooks: WebhookQueries) -> Self {
+        Self { logins: LoginQueries::new(store.clone()), store, webhooks }
     }
 
     /// The last position at that point in the current log.

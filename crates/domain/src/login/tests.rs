@@ -36,7 +36,7 @@ fn is_recorded(latest: Option<LoginEvent>, age: Duration, command: LoginCommand)
 #[test]
 fn spells_begin_once_and_end_once() {
     let succeeded = || Some(LoginEvent::LoginSucceeded { failures: 0, client: LoginClient::default() });
-    let recent = SPELL_TIMEOUT - Duration::from_millis(1);
+    let recent = SPELL_TIMEOUT.saturating_sub(Duration::from_millis(1));
     for (latest, age, begins, ends, ends_early) in [
         (None, Duration::ZERO, true, true, true),
         (succeeded(), Duration::ZERO, true, true, true),
@@ -70,14 +70,14 @@ proptest! {
             (None, Duration::ZERO, Vec::new());
         for (begins, pause) in steps {
             now += Duration::from_secs(pause);
-            let before = latest.as_ref().map(|(event, at)| LatestLogin { event: event.clone(), age: now - *at });
+            let before = latest.as_ref().map(|(event, at)| LatestLogin { event: event.clone(), age: now.saturating_sub(*at) });
             if let Some(event) = decide(before.as_ref(), if begins { begin() } else { end(false) }) {
                 latest = Some((event, now));
                 times.push(now);
             }
         }
         for window in times.windows(3) {
-            prop_assert!(window[2] - window[0] >= SPELL_TIMEOUT, "{times:?}");
+            prop_assert!(window[2].saturating_sub(window[0]) >= SPELL_TIMEOUT, "{times:?}");
         }
     }
 

@@ -136,8 +136,8 @@ impl EventStore {
         reader: ClaimReader,
     ) -> Result<ExpectedEntry, VerifyError> {
         // Without an entry nothing can be decrypted, and that it is missing is all there is to find.
-        let owned = stored.filter(|_| stream.owns_key());
-        let (owner, key) = (stream.key_owner(), owned.map_or(&KeyEntry::Erased, |(entry, _)| entry));
+        let own_entry = stored.filter(|_| stream.owns_key());
+        let (key_owner, key) = (stream.key_owner(), own_entry.map_or(&KeyEntry::Erased, |(entry, _)| entry));
         let (mut expected, mut after) = (ExpectedEntry::default(), 0);
         loop {
             let mut events = self.backend().stream(stream, after, STREAM_PAGE).await?;
@@ -145,7 +145,7 @@ impl EventStore {
             after = events.last().map_or(after, |event| event.version);
             events.retain(|event| event.position <= until);
             let sealed = events.iter().any(|event| event.sealed.is_some());
-            let keys = sealed.then_some((&owner, key)).into_iter();
+            let keys = sealed.then_some((&key_owner, key)).into_iter();
             let events = unseal_with(keys, self.masters(), events).await?;
             for effects in effects(self, reader, events)? {
                 expected.apply(effects);

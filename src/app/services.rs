@@ -112,7 +112,9 @@ impl Services {
         let sessions = Sessions::new(store.clone(), Arc::clone(&database.sessions));
         let (commands, readers) = (webhooks.clone(), user_rows.clone());
         let opened = Self {
-            users: UserCommands::new(store.clone(), env.clone()).with_index(index).with_sessions(sessions.clone()),
+            users: UserCommands::new(store.clone(), env.clone())
+                .with_index(index)
+                .with_sessions(sessions.clone()),
             logins: LoginCommands::new(store.clone(), env.clone()),
             delivery_context: DeliveryContext::new(
                 store.clone(),
@@ -231,7 +233,9 @@ fn spawn_session_purge(sessions: &Sessions) -> AbortOnDropHandle<()> {
             match sessions.purge().await {
                 Ok(0) => {}
                 Ok(deleted) => tracing::debug!(deleted, "expired sessions deleted"),
-                Err(error) => tracing::warn!(%error, "expired sessions not deleted; the next attempt follows"),
+                Err(error) => {
+                    tracing::warn!(%error, "expired sessions not deleted; the next attempt follows")
+                }
             }
             tokio::time::sleep(SESSION_PURGE_INTERVAL).await;
         }

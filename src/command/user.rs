@@ -6,14 +6,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use domain::{
-    Account, AdministratorChange, Erasable, Role, SYSTEM_STREAM, SessionId, System, SystemEvent, User, UserCommand,
-    UserEvent, UserId, WebhookId, WebhookSlot, administrator_change, system, user,
+    Account, AdministratorChange, Erasable, Role, SYSTEM_STREAM, SessionId, System, SystemEvent, User,
+    UserCommand, UserEvent, UserId, WebhookId, WebhookSlot, administrator_change, system, user,
 };
 use jiff::Timestamp;
 use store::sessions::KeptSession;
 use store::{
-    AppendError, Appended, Corruption, EndSessions, Env, EventStore, IdempotencyKey, Position, RecordedResult, Sessions, StoreError,
-    StreamId, StreamWrite,
+    AppendError, Appended, Corruption, EndSessions, Env, EventStore, IdempotencyKey, Position,
+    RecordedResult, Sessions, StoreError, StreamId, StreamWrite,
 };
 
 use super::executor::{Decider, Decision, Loaded, execute, load};

@@ -56,7 +56,8 @@ struct Tokens {
 
 impl Tokens {
     fn of(answer: &Value) -> Self {
-        let text = |name: &str| answer[name].as_str().unwrap_or_else(|| panic!("{name} in {answer}")).to_owned();
+        let text =
+            |name: &str| answer[name].as_str().unwrap_or_else(|| panic!("{name} in {answer}")).to_owned();
         Self { access: text("access_token"), refresh: text("refresh_token") }
     }
 }
@@ -88,7 +89,11 @@ async fn assert_ended(client: &Client, tokens: &Tokens, what: &str) {
     let me = client.me(&tokens.access).await;
     assert!([403, 404].contains(&me.status()), "{what}: {} {}", me.status(), me.text());
     let answer = refresh(client, &tokens.refresh).await;
-    assert_eq!((answer.code(400), answer.json()["error"].clone()), ("invalid_grant".to_owned(), json!("invalid_grant")), "{what}");
+    assert_eq!(
+        (answer.code(400), answer.json()["error"].clone()),
+        ("invalid_grant".to_owned(), json!("invalid_grant")),
+        "{what}"
+    );
 }
 
 async fn assert_open(client: &Client, tokens: &Tokens, what: &str) {
@@ -96,7 +101,7 @@ async fn assert_open(client: &Client, tokens: &Tokens, what: &str) {
 }
 
 fn user_of(user: &User, tokens: &Tokens) -> User {
-    User { token: tokens.access.clone(), ..user.clone() }
+    user.with_token(&tokens.access)
 }
 
 /// The types of the events in the stream of a user, and the reasons of ended sessions.
@@ -137,7 +142,10 @@ async fn session_is_opened_by_the_scope_at_both_endpoints(store: Store) {
         assert_open(&app, &Tokens::of(&body), "new").await;
     }
     let wrong = log_in(&app, &ada.email, "wrong").await;
-    assert_eq!((wrong.code(400), &wrong.json()["error"]), ("invalid_credentials".to_owned(), &json!("invalid_grant")));
+    assert_eq!(
+        (wrong.code(400), &wrong.json()["error"]),
+        ("invalid_credentials".to_owned(), &json!("invalid_grant"))
+    );
     let admin = app.admin().await;
     let events = events_of(&admin, &ada).await;
     assert_eq!(events.len(), 1, "opening a session is no event: {events:?}");
@@ -168,7 +176,8 @@ async fn parallel_refreshes_give_the_same_successor(store: Store) {
     let ada = app.sign_up("ada").await;
     let first = open(&app, &ada.email).await;
     let answers = join_all((0..20).map(|_| refresh(&app, &first.refresh))).await;
-    let successors: Vec<_> = answers.into_iter().map(|answer| Tokens::of(&answer.expect(200).json())).collect();
+    let successors: Vec<_> =
+        answers.into_iter().map(|answer| Tokens::of(&answer.expect(200).json())).collect();
     for other in &successors {
         assert_eq!(other.refresh, successors[0].refresh);
         assert_open(&app, other, "each access token").await;
@@ -221,7 +230,9 @@ async fn forged_and_foreign_refresh_tokens_are_refused(store: Store) {
     let short = &tokens.refresh[..tokens.refresh.len() - 1];
     let long = format!("{}A", tokens.refresh);
     let huge = "x".repeat(60_000);
-    for forged in [&*foreign.refresh, &flipped, short, &long, "x", "\u{0}", &huge, &format!(" {}", tokens.refresh)] {
+    for forged in
+        [&*foreign.refresh, &flipped, short, &long, "x", "\u{0}", &huge, &format!(" {}", tokens.refresh)]
+    {
         let answer = refresh(&app, forged).await;
         assert_eq!(answer.code(400), "invalid_grant", "{forged}");
         assert!(!answer.text().contains(&tokens.refresh));
@@ -423,7 +434,8 @@ async fn every_cause_of_revocation_is_exact(store: Store) {
         let name = format!("user{number}");
         let user = app.sign_up(&name).await;
         app.grant(&user, Role::Auditor).await;
-        let (tokens, bystander) = (open(&app, &user.email).await, app.sign_up(&format!("other{number}")).await);
+        let (tokens, bystander) =
+            (open(&app, &user.email).await, app.sign_up(&format!("other{number}")).await);
         let untouched = open(&app, &bystander.email).await;
         revoke_by(cause, &app, &admin, &user).await;
         for path in AUTHENTICATED_PATHS {
@@ -517,13 +529,13 @@ async fn erasure_leaves_nothing_of_a_session(store: Store) {
     let admin = app.admin().await;
     let user = app.sign_up("zyx").await;
     let form = [("username", &*user.email), ("password", PASSWORD), ("scope", "offline_access")];
-    let answer = app.post("/auth/login/access-token").header("User-Agent", "Zyxagent/1").form(&form).send().await;
+    let answer =
+        app.post("/auth/login/access-token").header("User-Agent", "Zyxagent/1").form(&form).send().await;
     let tokens = Tokens::of(&answer.expect(200).json());
     let shown = async || {
         let dumped = dump(&store).await;
-        let is_shown = |bytes: &[u8]| {
-            contains_text(bytes, "Zyxagent") || contains_text(bytes, &tokens.refresh)
-        };
+        let is_shown =
+            |bytes: &[u8]| contains_text(bytes, "Zyxagent") || contains_text(bytes, &tokens.refresh);
         dumped.into_iter().filter(|(_, bytes)| is_shown(bytes)).map(|(name, _)| name).collect::<Vec<_>>()
     };
     assert_eq!(shown().await, [""; 0], "it is sealed");
@@ -588,7 +600,10 @@ async fn fields_of_the_login_give_no_session_of_choice(store: Store) {
     let listed = user_of(&ada, &victim).get("/users/me/sessions").send().await.expect(200).json();
     assert_ne!(listed["sessions"][0]["id"], id);
     assert_eq!(app.me(&planted.access).await.expect(200).json()["id"], eve.id.as_str());
-    assert_eq!(app.me(&refreshed(&app, &planted).await.access).await.expect(200).json()["id"], eve.id.as_str());
+    assert_eq!(
+        app.me(&refreshed(&app, &planted).await.access).await.expect(200).json()["id"],
+        eve.id.as_str()
+    );
 }
 
 async fn ended_session_is_refused_by_another_node() {

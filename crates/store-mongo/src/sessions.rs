@@ -69,7 +69,9 @@ impl SessionStore for MongoStore {
         spawn_with_timeout(what, REQUEST_TIMEOUT, async move {
             let expired = doc! { "expires_at": { "$lt": date(before) } };
             let order = doc! { "expires_at": 1 };
-            let id = |document: &RawDocument| Ok(DocumentReader::new(document, "a session").text("_id")?.to_owned());
+            let id = |document: &RawDocument| {
+                Ok(DocumentReader::new(document, "a session").text("_id")?.to_owned())
+            };
             let ids = find(&db, &db.sessions(), what, expired.clone(), order, limit, id).await?;
             let mut delete = expired;
             delete.insert("_id", doc! { "$in": &ids });
@@ -108,7 +110,8 @@ impl TransactionBody for OpenSession {
         let sessions = db.sessions();
         sessions.insert_one(raw(&new)?).session(&mut *session).await?;
         let fields = doc! { "renewed_at": 1 };
-        let of_stream = sessions.find(doc! { "stream": stream.as_str() }).projection(fields).batch_size(ONE_REPLY);
+        let of_stream =
+            sessions.find(doc! { "stream": stream.as_str() }).projection(fields).batch_size(ONE_REPLY);
         let found = collect_all(of_stream.session(&mut *session).await?, &mut *session).await?;
         let found = found.iter().map(|document| {
             let fields = DocumentReader::new(document, "a session");

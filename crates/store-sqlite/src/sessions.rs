@@ -16,7 +16,8 @@ use crate::leases::RelaxedDurability;
 use crate::sqlite_store::SqliteStore;
 use crate::transaction::begin;
 
-const SELECT: &str = "SELECT id, stream, \"grant\", generation, rotation, renewed_at, expires_at FROM sessions";
+const SELECT: &str =
+    "SELECT id, stream, \"grant\", generation, rotation, renewed_at, expires_at FROM sessions";
 
 #[async_trait]
 impl SessionStore for SqliteStore {
@@ -43,7 +44,8 @@ impl SessionStore for SqliteStore {
     async fn sessions_of(&self, stream: &StreamId) -> Result<Vec<SessionRecord>, StoreError> {
         let stream = stream.clone();
         self.read(move |connection| {
-            let mut statement = connection.prepare_cached(&format!("{SELECT} WHERE stream = ?1 ORDER BY id"))?;
+            let mut statement =
+                connection.prepare_cached(&format!("{SELECT} WHERE stream = ?1 ORDER BY id"))?;
             let found = statement.query_map([stream.as_str()], StoredSession::read)?;
             found.map(|session| session?.decode()).collect()
         })
@@ -86,7 +88,8 @@ fn open(transaction: &Transaction<'_>, record: &SessionRecord) -> Result<bool, S
         renewed_at.as_millisecond(),
         expires_at.as_millisecond()
     ])?;
-    let mut of_stream = transaction.prepare_cached("SELECT renewed_at, id FROM sessions WHERE stream = ?1")?;
+    let mut of_stream =
+        transaction.prepare_cached("SELECT renewed_at, id FROM sessions WHERE stream = ?1")?;
     let found = of_stream.query_map([stream.as_str()], |row| Ok((row.get(0)?, row.get::<_, String>(1)?)))?;
     let found = found.map(|session| {
         let (renewed_at, id): (i64, String) = session?;
@@ -130,7 +133,9 @@ pub(crate) fn end(
             transaction.prepare_cached(sql)?.execute(params![stream.as_str(), text(*id)])?;
         }
         EndSessions::All => {
-            transaction.prepare_cached("DELETE FROM sessions WHERE stream = ?1")?.execute([stream.as_str()])?;
+            transaction
+                .prepare_cached("DELETE FROM sessions WHERE stream = ?1")?
+                .execute([stream.as_str()])?;
         }
         EndSessions::AllBut(kept) => {
             let sql = "DELETE FROM sessions WHERE stream = ?1 AND id != ?2";

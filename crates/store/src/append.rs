@@ -84,7 +84,15 @@ impl StreamWrite {
     /// Events for a stream, without changes of claims.
     #[must_use]
     pub fn new(stream: StreamId, expected: ExpectedVersion, events: Vec<NewEvent>) -> Self {
-        Self { stream, expected, events, take: Vec::new(), release: Vec::new(), erase: false, end_sessions: EndSessions::None }
+        Self {
+            stream,
+            expected,
+            events,
+            take: Vec::new(),
+            release: Vec::new(),
+            erase: false,
+            end_sessions: EndSessions::None,
+        }
     }
 }
 

@@ -244,7 +244,8 @@ impl Sessions {
     pub fn parse_refresh_token(&self, token: &str) -> Option<(Uuid, u64)> {
         let encoded = token.strip_prefix(TOKEN_PREFIX)?;
         // What is longer is not decoded.
-        let decoded = (encoded.len() <= TOKEN_BYTES * 4 / 3 + 3).then(|| BASE64_URL_SAFE_NO_PAD.decode(encoded).ok());
+        let decoded =
+            (encoded.len() <= TOKEN_BYTES * 4 / 3 + 3).then(|| BASE64_URL_SAFE_NO_PAD.decode(encoded).ok());
         let decoded: [u8; TOKEN_BYTES] = decoded.flatten()?.try_into().ok()?;
         let (id, rest) = decoded.split_first_chunk::<ID_BYTES>()?;
         let (generation, code) = rest.split_first_chunk::<GENERATION_BYTES>()?;
@@ -323,7 +324,12 @@ impl Sessions {
         })
     }
 
-    fn verify<'a>(&self, part: &[u8], record: &SessionRecord, value: &'a Value) -> Option<&'a Map<String, Value>> {
+    fn verify<'a>(
+        &self,
+        part: &[u8],
+        record: &SessionRecord,
+        value: &'a Value,
+    ) -> Option<&'a Map<String, Value>> {
         let fields = value.as_object()?;
         let code = fields.get(MAC)?.as_str()?;
         let covered = encode(part, record.id, &record.stream, value);
@@ -333,14 +339,16 @@ impl Sessions {
     /// Seals the client under the data key of the user; `None` if nothing is known of it.
     async fn seal_client(&self, session: &Session) -> Result<Option<String>, WriteError> {
         let fields = [("address", &session.address), ("user_agent", &session.user_agent)];
-        let known = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?.into())));
+        let known =
+            fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?.into())));
         let client: Map<String, Value> = known.collect();
         if client.is_empty() {
             return Ok(None);
         }
         let Some(key) = self.data_key(&session.stream).await? else { return Err(WriteError::Conflict) };
         let sealed = key.seal(context(session), &client, self.store.env());
-        let sealed = sealed.map_err(|error| StoreError::from(Corruption::invalid("the client of a session", error)))?;
+        let sealed = sealed
+            .map_err(|error| StoreError::from(Corruption::invalid("the client of a session", error)))?;
         Ok(Some(BASE64_URL_SAFE_NO_PAD.encode(sealed)))
     }
 

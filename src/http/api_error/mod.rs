@@ -186,7 +186,9 @@ impl ApiError {
                 // Strings and lists of strings always serialise.
                 return serde_json::to_vec(&body).unwrap_or_default();
             }
-            Self::UnreadableBody(detail) | Self::Conflict { detail, .. } | Self::OAuth { detail, .. } => detail,
+            Self::UnreadableBody(detail) | Self::Conflict { detail, .. } | Self::OAuth { detail, .. } => {
+                detail
+            }
             _ => message,
         };
         let body = ErrorBody { detail, error, error_description, code, request_id };
@@ -287,7 +289,9 @@ impl ApiError {
             Self::WebhookNotFound => "There is no such webhook",
             Self::EventNotFound => "The log has no event at this position",
             Self::SessionNotFound => "There is no such session",
-            Self::InvalidGrant => "The refresh token is not valid: the session has ended, or the token was used before",
+            Self::InvalidGrant => {
+                "The refresh token is not valid: the session has ended, or the token was used before"
+            }
             Self::OAuth { .. } => "The request is not valid; see `detail`",
             Self::Conflict { .. } => "The current state does not allow this",
             Self::NotFound => "Not Found",

@@ -127,7 +127,11 @@ pub(super) struct Login {
 }
 
 impl Login {
-    pub(super) async fn execute(self, app: &Arc<App>, client: &PasswordClient) -> Result<TokenView, ApiError> {
+    pub(super) async fn execute(
+        self,
+        app: &Arc<App>,
+        client: &PasswordClient,
+    ) -> Result<TokenView, ApiError> {
         let issued = async {
             let user = credentials::authenticate(app, client, &self.email, self.password).await?;
             // Only now, as the answer depends on the head of the log.

@@ -22,7 +22,8 @@ use super::openapi::parameters::{document_extractors, min_position, path_paramet
 
 pub(crate) use body::{FromFields, JsonBody, NoBody, OptionalJsonBody, read_body};
 pub(crate) use caller::{
-    Admin, Auditor, CurrentUser, EventReader, LogoutCaller, MetricsReader, Operator, StatsReader, WebhookOwner,
+    Admin, Auditor, CurrentUser, EventReader, LogoutCaller, MetricsReader, Operator, StatsReader,
+    WebhookOwner,
 };
 pub(crate) use documented_query::{DocumentedParameters, DocumentedQuery};
 pub(crate) use field_reader::{FieldReader, redact_secrets};

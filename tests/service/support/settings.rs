@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use aegis::config::{
-    HttpSettings, LogFormat, LogSettings, LoginEventSetting, PasswordSettings, Secret, SessionSettings, Settings,
-    TokenSettings, WebhookSettings,
+    HttpSettings, LogFormat, LogSettings, LoginEventSetting, PasswordSettings, Secret, SessionSettings,
+    Settings, TokenSettings, WebhookSettings,
 };
 use jsonwebtoken::Algorithm;
 use store::MasterKey;

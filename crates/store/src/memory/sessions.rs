@@ -60,7 +60,9 @@ impl State {
     pub(super) fn end_sessions(&mut self, stream: &StreamId, ended: EndSessions) {
         match ended {
             EndSessions::None => {}
-            EndSessions::One(id) => self.sessions.retain(|_, session| session.id != id || session.stream != *stream),
+            EndSessions::One(id) => {
+                self.sessions.retain(|_, session| session.id != id || session.stream != *stream)
+            }
             EndSessions::All => self.sessions.retain(|_, session| session.stream != *stream),
             EndSessions::AllBut(kept) => {
                 self.sessions.retain(|id, session| session.stream != *stream || *id == kept.id);

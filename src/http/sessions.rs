@@ -3,10 +3,13 @@
 
 use std::time::Duration;
 
-use domain::{LoginClient, RevocationReason, SYSTEM_ACTOR, SessionId, UserAgent, UserCommand, UserId};
+use domain::{
+    LoginClient, RevocationReason, SYSTEM_ACTOR, SessionId, UserAgent, UserCommand, UserEvent, UserId,
+};
 use jiff::{SignedDuration, Timestamp};
 use projections::UserRow;
-use store::{NewSession, Session, StreamId, WriteError};
+use serde_json::Value;
+use store::{EventQuery, NewSession, Session, StreamId, WriteError};
 
 use super::api_error::ApiError;
 use super::request_id::RequestId;
@@ -43,8 +46,8 @@ pub(crate) async fn open(app: &App, client: &LoginClient, row: &UserRow) -> Resu
     }
 }
 
-/// Exchanges a refresh token for new tokens. One that was used up is a copy if it is presented again later: it
-/// cannot be told which of the two holders is the user, and the session ends.
+/// Exchanges a refresh token for new tokens. One that was used up and is presented again later is a copy: which of the
+/// two holders is the user cannot be known, so the session ends.
 pub(crate) async fn refresh(
     app: &App,
     request_id: &RequestId,
@@ -59,6 +62,10 @@ pub(crate) async fn refresh(
         let row = services.user_rows.by_id(user).await?.ok_or(ApiError::InvalidGrant)?;
         let now = services.store.clock().now();
         if !is_open(services, &session, &row) {
+            return Err(ApiError::InvalidGrant);
+        }
+        if is_revoked(services, &session).await? {
+            tracing::error!(session = %id, "the log says that this session has ended: it was put back into the database");
             return Err(ApiError::InvalidGrant);
         }
         // A newer one is authentic too: a power failure has undone the renewal that gave it.
@@ -130,6 +137,29 @@ pub(crate) fn is_open(services: &Services, session: &Session, row: &UserRow) -> 
         && session.version >= row.tokens_from
         && session.epoch == services.store.identity().epoch
         && session.expires_at > services.store.clock().now()
+}
+
+/// Whether the log says that a session has ended although it exists: its record, which is authentic, was put back into
+/// the database.
+async fn is_revoked(services: &Services, session: &Session) -> Result<bool, ApiError> {
+    const PAGE: usize = 500;
+    let id = session.id.to_string();
+    let mut query = EventQuery {
+        stream: Some(session.stream.clone()),
+        types: vec![UserEvent::SESSION_REVOKED_TYPE.to_owned()],
+        limit: PAGE,
+        ..EventQuery::default()
+    };
+    loop {
+        let page = services.store.read_sealed(&query).await?;
+        if page.iter().any(|event| event.data.get("session").and_then(Value::as_str) == Some(&id)) {
+            return Ok(true);
+        }
+        match page.last() {
+            Some(last) if page.len() == PAGE => query.after = last.position,
+            _ => return Ok(false),
+        }
+    }
 }
 
 /// The nearer of the idle and the absolute end.

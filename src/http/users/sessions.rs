@@ -47,7 +47,7 @@ pub(crate) struct SessionView {
 
 /// The open sessions of a user.
 #[derive(Serialize, ToSchema)]
-#[schema(as = Sessions)]
+#[schema(as = SessionList)]
 pub(crate) struct SessionList {
     /// The last used one first; at most 100.
     sessions: Vec<SessionView>,

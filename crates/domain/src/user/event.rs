@@ -138,6 +138,9 @@ impl UserEvent {
     /// The stored event type of [`UserUnlocked`](UserEvent::UserUnlocked), which nodes watch for.
     pub const UNLOCKED_TYPE: &'static str = Self::UNLOCKED;
 
+    /// The stored event type of [`SessionRevoked`](UserEvent::SessionRevoked).
+    pub const SESSION_REVOKED_TYPE: &'static str = Self::SESSION_REVOKED;
+
     /// The stored event type, one of [`TYPES`](UserEvent::TYPES).
     #[must_use]
     pub const fn event_type(&self) -> &'static str {

@@ -19,6 +19,7 @@ use crate::key_store::{Keyring, MasterKey};
 use crate::lease::LeaseStore;
 use crate::rotation::WrappedKeyStore;
 use crate::rows::ReadModelStore;
+use crate::sessions::SessionStore;
 use crate::tiles::TileStore;
 
 /// Upper bound of a single step, generous enough for a slow machine.
@@ -46,13 +47,22 @@ pub struct BackendHandle {
     pub keys: Arc<dyn WrappedKeyStore>,
     /// The delivery cursors.
     pub deliveries: Arc<dyn DeliveryStore>,
+    /// The sessions.
+    pub sessions: Arc<dyn SessionStore>,
 }
 
 impl BackendHandle {
     /// All ports of one backend.
     pub fn new<D>(database: D) -> Self
     where
-        D: Backend + ReadModelStore + LeaseStore + TileStore + WrappedKeyStore + DeliveryStore + 'static,
+        D: Backend
+            + ReadModelStore
+            + LeaseStore
+            + TileStore
+            + WrappedKeyStore
+            + DeliveryStore
+            + SessionStore
+            + 'static,
     {
         let database = Arc::new(database);
         Self {
@@ -61,7 +71,8 @@ impl BackendHandle {
             leases: database.clone(),
             tiles: database.clone(),
             keys: database.clone(),
-            deliveries: database,
+            deliveries: database.clone(),
+            sessions: database,
         }
     }
 }
@@ -146,6 +157,12 @@ impl Harness {
     #[must_use]
     pub fn new_stream(&self) -> StreamId {
         StreamId::new(format!("user-{}", self.system.uuid().hyphenated())).unwrap()
+    }
+
+    /// A new random number, for ids whose order a test chooses.
+    #[must_use]
+    pub fn new_id(&self) -> u64 {
+        u64::from_be_bytes(self.system.bytes())
     }
 
     /// An event with personal data.

@@ -20,6 +20,8 @@ pub mod keys;
 pub mod leases;
 pub mod ordering;
 pub mod rows;
+pub mod session_authentication;
+pub mod sessions;
 pub mod tiles;
 pub mod verification;
 pub mod versions;
@@ -112,6 +114,19 @@ macro_rules! conformance {
             deliveries::attempt_history_is_bounded
             deliveries::repeated_attempt_numbers_replace_earlier_attempts
             deliveries::erasure_deletes_cursor_and_attempts
+            sessions::opened_session_is_read_back
+            sessions::concurrent_renewals_one_wins
+            sessions::commit_ends_sessions
+            sessions::refused_commit_ends_no_session
+            sessions::renewal_during_a_commit_is_lost_or_kept
+            sessions::erasure_deletes_sessions
+            sessions::sessions_of_a_stream_are_bounded
+            sessions::expired_sessions_are_purged_in_bounded_steps
+            session_authentication::session_is_opened_renewed_and_listed
+            session_authentication::changed_session_is_refused
+            session_authentication::kept_session_gets_the_new_version
+            session_authentication::erased_client_is_unreadable
+            session_authentication::sessions_outlive_a_rotation_of_the_master_key
         );
     };
     ($backend:ident, $fixture:expr; $($group:ident::$guarantee:ident)+) => {

@@ -5,7 +5,6 @@ use jiff::Timestamp;
 use mongodb::ClientSession;
 use mongodb::bson::{Document, RawDocument, doc};
 use serde_json::Value;
-use store::key_store::KeyEntry;
 use store::sessions::{EndSessions, SessionRecord, SessionRenewal, SessionStore, superfluous_sessions};
 use store::{StoreError, StreamId, WriteError};
 use uuid::Uuid;
@@ -15,7 +14,6 @@ use crate::detached::{REQUEST_TIMEOUT, spawn_detached, spawn_with_timeout};
 use crate::document_reader::{DocumentReader, date, raw};
 use crate::error::{MongoError, check_write_errors, context};
 use crate::find::find;
-use crate::key_store::to_key_entry;
 use crate::mongo_store::MongoStore;
 use crate::transaction::{ONE_REPLY, TransactionBody, collect_all, inner_error, run_transaction};
 
@@ -95,11 +93,11 @@ impl TransactionBody for OpenSession {
 
     async fn attempt(&self, db: &Db, session: &mut ClientSession) -> Result<bool, MongoError> {
         let SessionRecord { id, stream, grant, generation, rotation, renewed_at, expires_at } = &self.0;
-        // An erasure that commits at the same moment may leave the session behind: sealed under a key that is
-        // destroyed, of a user who does not exist, until it expires.
-        let entry = db.vault().find_one(doc! { "_id": stream.as_str() }).session(&mut *session).await?;
-        let entry = entry.map(|entry| to_key_entry(&entry)).transpose()?;
-        if !matches!(entry, Some((_, (KeyEntry::Key(_), _)))) {
+        // Written, not only read: an erasure that commits at the same moment, and has not seen the session,
+        // then conflicts with this transaction.
+        let with_key = doc! { "_id": stream.as_str(), "key": { "$exists": true } };
+        let touch = doc! { "$inc": { "touched": 1_i64 } };
+        if db.vault().update_one(with_key, touch).session(&mut *session).await?.matched_count == 0 {
             return Ok(false);
         }
         let new = doc! {

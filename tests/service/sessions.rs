@@ -629,8 +629,8 @@ async fn edited_and_copied_sessions_are_refused(store: Store) {
     let (ada, eve) = (app.sign_up("ada").await, app.sign_up("eve").await);
     let (raw, mine) = (raw_sessions(&app).await, open(&app, &eve.email).await);
     let victim = open(&app, &ada.email).await;
-    let first = |user: &User| raw.sessions_of(&stream(user));
-    let (own, foreign) = (first(&eve).await.unwrap().remove(0), first(&ada).await.unwrap().remove(0));
+    let first = async |user: &User| raw.sessions_of(&stream(user)).await.unwrap().remove(0);
+    let (own, foreign) = (first(&eve).await, first(&ada).await);
     let mut later = own.rotation.clone();
     later["expires_at"] = json!(4_000_000_000_000_i64);
     let mut older = own.grant.clone();

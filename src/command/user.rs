@@ -350,7 +350,7 @@ fn remaining_account(before: &User, after: User) -> Result<Account, domain::Reje
         (User::Present(account), User::Erased) => Ok(Account {
             email: Erasable::Erased,
             username: Erasable::Erased,
-            password_hash: Erasable::Erased,
+            password_hash: account.password_hash.as_ref().map(|_| Erasable::Erased),
             is_active: false,
             ..account.clone()
         }),

@@ -57,7 +57,7 @@ pub(crate) fn all() -> Vec<ExpectedEvent> {
     user_events().into_iter().chain(system_events()).chain(webhook_events()).collect()
 }
 
-fn user_events() -> [ExpectedEvent; 18] {
+fn user_events() -> [ExpectedEvent; 19] {
     use UserEvent as E;
     let user = |name, known, erased| ExpectedEvent {
         name,
@@ -69,11 +69,24 @@ fn user_events() -> [ExpectedEvent; 18] {
     [
         user(
             "UserRegistered-1",
-            E::UserRegistered { email: email(), username: username(), password_hash: password_hash() },
+            E::UserRegistered {
+                email: email(),
+                username: username(),
+                password_hash: Some(password_hash()),
+            },
             E::UserRegistered {
                 email: Erasable::Erased,
                 username: Erasable::Erased,
-                password_hash: Erasable::Erased,
+                password_hash: Some(Erasable::Erased),
+            },
+        ),
+        user(
+            "UserRegistered-1-without-a-password",
+            E::UserRegistered { email: email(), username: username(), password_hash: None },
+            E::UserRegistered {
+                email: Erasable::Erased,
+                username: Erasable::Erased,
+                password_hash: None,
             },
         ),
         user(

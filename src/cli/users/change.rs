@@ -160,7 +160,7 @@ mod tests {
         let registration = UserCommand::Register {
             email: EmailAddress::parse("ada@example.com").unwrap(),
             username: Username::parse("ada").unwrap(),
-            password_hash: PasswordHash::new("$argon2id$".to_owned()).unwrap(),
+            password_hash: Some(PasswordHash::new("$argon2id$".to_owned()).unwrap()),
         };
         let id = services.users.register("r", None, registration).await.unwrap().id;
         let context = CommandContext::new("operator:test", "r");

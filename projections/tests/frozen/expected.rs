@@ -69,11 +69,7 @@ fn user_events() -> [ExpectedEvent; 19] {
     [
         user(
             "UserRegistered-1",
-            E::UserRegistered {
-                email: email(),
-                username: username(),
-                password_hash: Some(password_hash()),
-            },
+            E::UserRegistered { email: email(), username: username(), password_hash: Some(password_hash()) },
             E::UserRegistered {
                 email: Erasable::Erased,
                 username: Erasable::Erased,
@@ -83,11 +79,7 @@ fn user_events() -> [ExpectedEvent; 19] {
         user(
             "UserRegistered-1-without-a-password",
             E::UserRegistered { email: email(), username: username(), password_hash: None },
-            E::UserRegistered {
-                email: Erasable::Erased,
-                username: Erasable::Erased,
-                password_hash: None,
-            },
+            E::UserRegistered { email: Erasable::Erased, username: Erasable::Erased, password_hash: None },
         ),
         user(
             "UserImported-1",

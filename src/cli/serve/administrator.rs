@@ -136,7 +136,11 @@ mod tests {
         let email = EmailAddress::parse(email).unwrap();
         let username = Username::parse(username).unwrap();
         users
-            .register("r", None, UserCommand::Register { email, username, password_hash: Some(sample_hash()) })
+            .register(
+                "r",
+                None,
+                UserCommand::Register { email, username, password_hash: Some(sample_hash()) },
+            )
             .await
             .unwrap();
     }

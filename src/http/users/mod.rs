@@ -1,6 +1,7 @@
 //! `/users`: accounts, for their owners (`me`) and for administrators and auditors.
 
 mod commands;
+mod list;
 mod me;
 mod own_identity;
 mod show;
@@ -16,6 +17,7 @@ pub(super) fn routes() -> Routes {
         routes!(own_identity::change_password),
         routes!(me::deactivate_me),
         routes!(me::export_me),
+        routes!(list::list_users, list::create_user),
         routes!(show::show_user),
         routes!(show::user_history),
         routes!(commands::deactivate_user),

@@ -1,7 +1,9 @@
 //! SQL for one read-model table. Names come from the source code, never from a request, but are quoted
 //! anyway.
 
-use store::{Column, ColumnKind, Table};
+use std::ops::Bound;
+
+use store::{Column, ColumnKind, PrefixQuery, Table};
 
 /// The maximum number of rows that [`find`] returns.
 const FIND_LIMIT: usize = 100;
@@ -83,6 +85,17 @@ pub(super) fn first_page(table: &Table) -> String {
 pub(super) fn page_after(table: &Table) -> String {
     let key = quoted(table.key());
     format!("{} WHERE {key} > ?2 ORDER BY {key} LIMIT ?1", select(table))
+}
+
+/// Selects at most `?1` rows of the query, whose bounds are `?2` and `?3`; `None` if there is no such text column.
+pub(crate) fn prefix_page(table: &Table, query: &PrefixQuery) -> Option<String> {
+    let PrefixQuery { column, .. } = query;
+    let mut columns = table.schema.columns.iter();
+    columns.find(|known| known.name == *column && known.kind == ColumnKind::Text)?;
+    let column = quoted(column);
+    let lower = if matches!(query.lower(), Bound::Excluded(_)) { ">" } else { ">=" };
+    let upper = if query.upper().is_some() { format!(" AND {column} < ?3") } else { String::new() };
+    Some(format!("{} WHERE {column} {lower} ?2{upper} ORDER BY {column} LIMIT ?1", select(table)))
 }
 
 fn select(table: &Table) -> String {

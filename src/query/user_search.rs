@@ -221,7 +221,17 @@ impl UserQueries {
 
 #[cfg(test)]
 mod tests {
+    use projections::{Projection, Users};
+
     use super::*;
+
+    #[test]
+    fn every_searched_column_has_an_index() {
+        let users: &dyn Projection = &Users;
+        for column in [IndexedColumn::Email, IndexedColumn::Username] {
+            assert!(users.schema().indexes.contains(&column.name()), "{}", column.name());
+        }
+    }
 
     #[test]
     fn cursors_are_read_back() {

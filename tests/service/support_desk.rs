@@ -6,7 +6,9 @@ use domain::Role;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Deployment, PASSWORD, Response, Store, TestApp, User, email_of, on_both_stores};
+use crate::support::{
+    Deployment, MASTER_KEY, PASSWORD, Response, Store, TestApp, User, email_of, on_both_stores,
+};
 
 on_both_stores! {
     search_finds_beginnings_of_email_and_username
@@ -301,7 +303,7 @@ async fn created_user_without_a_password_gets_one_later(store: Store) {
     );
     app.stopped().await;
 
-    let deployment = Deployment::of(store.clone());
+    let deployment = Deployment::of(store.clone()).with("AEGIS_MASTER_KEY", MASTER_KEY);
     let set = deployment.run_with_input(&["users", "set-password", "ada"], &format!("{PASSWORD}\n")).await;
     assert_eq!(set.code, Some(0), "{set:?}");
     let app = TestApp::start(store).await;
@@ -363,7 +365,7 @@ async fn command_line_finds_and_creates_users(store: Store) {
     let app = TestApp::start(store.clone()).await;
     app.sign_up("bob").await;
     app.stopped().await;
-    let deployment = Deployment::of(store);
+    let deployment = Deployment::of(store).with("AEGIS_MASTER_KEY", MASTER_KEY);
     let create = ["users", "create", "ada@example.com", "Ada", "--role", "auditor"];
     let [created] = deployment.json(&create).await.try_into().unwrap();
     assert_eq!((&created["email"], &created["roles"]), (&json!("ada@example.com"), &json!(["auditor"])));
@@ -394,7 +396,7 @@ async fn command_line_reads_passwords_from_stdin(store: Store) {
     let app = TestApp::start(store.clone()).await;
     let ada = app.sign_up("ada").await;
     app.stopped().await;
-    let deployment = Deployment::of(store.clone());
+    let deployment = Deployment::of(store.clone()).with("AEGIS_MASTER_KEY", MASTER_KEY);
     let new = "a much longer way to say it";
     for (weak, said) in [("password1", "very common"), ("short", "8 characters"), ("", "8 characters")] {
         let refused = deployment.run_with_input(&["users", "set-password", "ada"], weak).await;

@@ -89,10 +89,6 @@ impl ReadModelStore for MongoStore {
     }
 
     async fn prefix_page(&self, table: &Table, query: &PrefixQuery) -> Result<RowPage, StoreError> {
-        // To MongoDB, a limit of zero means no limit.
-        if query.limit == 0 {
-            return Ok(RowPage::default());
-        }
         let field = field_name(table, query.column);
         let (mut filter, mut order) = (Document::new(), Document::new());
         filter.insert(field, prefix_bounds(query));
@@ -238,6 +234,10 @@ impl TransactionBody for ReadSlice {
             Some(head) => DocumentReader::new(&head, "the head of the log").position("position")?,
             None => Position::START,
         };
+        // To MongoDB, a limit of zero means no limit.
+        if *limit == 0 {
+            return Ok(RowPage { checkpoint, head, rows: Vec::new() });
+        }
         let rows = db.table(&table.name);
         let found = rows.find(filter.clone()).sort(order.clone()).batch_size(ONE_REPLY);
         let found = found.limit(i64::try_from(*limit).unwrap_or(i64::MAX)).session(&mut *session).await?;

@@ -116,3 +116,43 @@ fn column_type(column: &Column) -> &'static str {
 fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+    use store::TableSchema;
+
+    use super::*;
+
+    static THINGS: TableSchema = TableSchema {
+        columns: &[
+            Column { name: "id", kind: ColumnKind::Text },
+            Column { name: "label", kind: ColumnKind::Text },
+            Column { name: "count", kind: ColumnKind::Integer },
+        ],
+        indexes: &["label"],
+    };
+
+    #[test]
+    fn rows_of_a_prefix_are_read_from_an_index_in_order() {
+        let (connection, table) = (Connection::open_in_memory().unwrap(), Table::of("things", 1, &THINGS));
+        connection.execute_batch(&create(&table)).unwrap();
+        let query = |column, prefix: &str, after: Option<&str>| PrefixQuery {
+            column,
+            prefix: prefix.to_owned(),
+            after: after.map(str::to_owned),
+            limit: 10,
+        };
+        for query in [query("label", "a", None), query("label", "a", Some("ab")), query("label", "", None)] {
+            let sql = format!("EXPLAIN QUERY PLAN {}", prefix_page(&table, &query).unwrap());
+            let mut statement = connection.prepare(&sql).unwrap();
+            let plan = statement.query_map([], |row| row.get::<_, String>("detail")).unwrap();
+            let plan: Vec<_> = plan.map(Result::unwrap).collect();
+            let bounds = if query.prefix.is_empty() { "label>?" } else { "label>? AND label<?" };
+            assert_eq!(plan, [format!("SEARCH things_1 USING INDEX things_1_label ({bounds})")], "{query:?}");
+        }
+        for column in ["count", "unknown", "label\""] {
+            assert_eq!(prefix_page(&table, &query(column, "a", None)), None);
+        }
+    }
+}

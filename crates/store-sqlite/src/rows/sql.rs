@@ -146,8 +146,11 @@ mod tests {
         for query in [query("label", "a", None), query("label", "a", Some("ab")), query("label", "", None)] {
             let sql = format!("EXPLAIN QUERY PLAN {}", prefix_page(&table, &query).unwrap());
             let mut statement = connection.prepare(&sql).unwrap();
-            let plan = statement.query_map([], |row| row.get::<_, String>("detail")).unwrap();
-            let plan: Vec<_> = plan.map(Result::unwrap).collect();
+            let mut plan = Vec::new();
+            let mut steps = statement.raw_query();
+            while let Some(step) = steps.next().unwrap() {
+                plan.push(step.get::<_, String>("detail").unwrap());
+            }
             let bounds = if query.prefix.is_empty() { "label>?" } else { "label>? AND label<?" };
             assert_eq!(plan, [format!("SEARCH things_1 USING INDEX things_1_label ({bounds})")], "{query:?}");
         }

@@ -18,6 +18,7 @@ use tracing::Instrument;
 use crate::config::Settings;
 use crate::crypto::{HashingPool, PasswordHashError, Tokens};
 use crate::limits::Limits;
+use crate::logins::LoginRecorder;
 use crate::webhooks::{WebhookLimits, WebhookSender};
 
 pub use database::Database;
@@ -36,6 +37,7 @@ pub struct App {
     pub hashing: HashingPool,
     pub tokens: Tokens,
     pub limits: Limits,
+    pub(crate) logins: Arc<LoginRecorder>,
     pub sender: WebhookSender,
     pub webhook_limits: WebhookLimits,
     services: OnceLock<Services>,
@@ -65,6 +67,7 @@ impl App {
             tokens: Tokens::new(&settings.tokens, env.clone()),
             sender: WebhookSender::new(&settings.webhooks),
             limits: Limits::new(settings.rate_limits, &env),
+            logins: Arc::new(LoginRecorder::new(settings.login_events, &env)),
             webhook_limits: WebhookLimits::new(settings.rate_limits, &env),
             settings,
             env,
@@ -109,6 +112,8 @@ impl App {
         let costs = self.hashing.costs_in_use();
         self.spawn(hash_survey::run(services.user_rows.clone(), Arc::clone(costs)));
         self.spawn(claim_backfill::run(services.store.clone()));
+        let (logins, commands) = (Arc::clone(&self.logins), services.logins.clone());
+        self.spawn(async move { logins.run(&commands).await });
         services
     }
 
@@ -124,6 +129,7 @@ impl App {
         let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         tasks.shutdown().await;
         if let Some(services) = self.services.get() {
+            self.logins.flush(&services.logins).await;
             services.close().await;
         }
     }

@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use domain::{EmailAddress, MAX_PASSWORD_LENGTH, PasswordHash, UserCommand, UserId};
+use domain::{
+    EmailAddress, LoginFailure, MAX_PASSWORD_LENGTH, PasswordHash, SYSTEM_ACTOR, UserCommand, UserId,
+};
 use projections::UserRow;
 use store::key_store::ClaimHash;
 
@@ -13,9 +15,7 @@ use crate::crypto::{HashSource, HashingError, NewPassword, NewPasswordError, Pas
 use crate::http::api_error::{ApiError, Loc, ValidationError};
 use crate::http::password_client::PasswordClient;
 use crate::limits::LoginAttempt;
-
-/// Actor of what no person does.
-const SYSTEM: &str = "system";
+use crate::logins::FailedLogin;
 
 /// A password to verify for an account, which may not exist.
 struct Check<'a> {
@@ -27,7 +27,7 @@ struct Check<'a> {
     source: HashSource,
 }
 
-/// The active user with this e-mail address and password.
+/// The active user with this e-mail address and password, whose login is recorded.
 pub(crate) async fn authenticate(
     app: &Arc<App>,
     client: &PasswordClient,
@@ -37,16 +37,19 @@ pub(crate) async fn authenticate(
     let parsed = EmailAddress::parse(email).ok();
     // What is no e-mail address is limited as one that no user has.
     let key = parsed.as_ref().map_or_else(|| email.trim().to_lowercase(), EmailAddress::key);
-    let admission = client.admit(app)?;
     let account = app.services()?.store.keyed_hash("login-account", &[key.as_bytes()]);
-    let attempt = app.limits.accounts.begin(account).await.map_err(ApiError::TooManyFailures)?;
+    let admission = client.admit(app).inspect_err(|_| app.logins.refused(&account))?;
+    let attempt = app.limits.accounts.begin(account).await;
+    let attempt = attempt.inspect_err(|_| app.logins.refused(&account)).map_err(ApiError::TooManyFailures)?;
     let check = Check { app, client, password, account, source: admission.source };
     match check.find_and_verify(parsed).await {
         Ok((row, Verification::Match { is_outdated })) => {
             check.succeed(attempt, &row);
             if !row.is_active {
+                check.record_failure(row.id, LoginFailure::InactiveUser);
                 return Err(ApiError::InactiveLogin);
             }
+            check.record_success(row.id).await?;
             if is_outdated && let Some(hash) = &row.password_hash {
                 check.rehash(row.id, hash.clone());
             }
@@ -54,6 +57,7 @@ pub(crate) async fn authenticate(
         }
         Ok((row, Verification::Mismatch)) => {
             check.fail(attempt, Some(row.id));
+            check.record_failure(row.id, LoginFailure::WrongPassword);
             Err(ApiError::InvalidCredentials)
         }
         Err(ApiError::InvalidCredentials) => {
@@ -159,7 +163,7 @@ impl Check<'_> {
             && let Some(id) = user
         {
             self.watch_unlocks();
-            self.execute(SYSTEM.to_owned(), id, UserCommand::Lock);
+            self.execute(SYSTEM_ACTOR.to_owned(), id, UserCommand::Lock);
         }
     }
 
@@ -167,6 +171,26 @@ impl Check<'_> {
     fn succeed(&self, attempt: LoginAttempt, row: &UserRow) {
         if attempt.succeeded() {
             self.execute(row.id.stream(), row.id, UserCommand::Unlock);
+        }
+    }
+
+    fn record_failure(&self, user: UserId, reason: LoginFailure) {
+        self.app.logins.failed(FailedLogin {
+            account: self.account,
+            user,
+            reason,
+            client: self.client.login_client.clone(),
+            request_id: self.client.request_id.as_str().to_owned(),
+        });
+    }
+
+    /// A login that is answered is in the log: if it cannot be recorded, it fails.
+    async fn record_success(&self, user: UserId) -> Result<(), ApiError> {
+        let (commands, request_id) = (&self.app.services()?.logins, self.client.request_id.as_str());
+        let client = self.client.login_client.clone();
+        match self.app.logins.succeeded(commands, request_id, &self.account, user, client).await {
+            Err(error) if error.is_erased() => Err(ApiError::InvalidCredentials),
+            recorded => Ok(recorded?),
         }
     }
 

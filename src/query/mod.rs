@@ -2,6 +2,7 @@
 //! read only for the head of the log, the projection lag and the past (`history`).
 
 mod history;
+mod logins;
 pub mod projections;
 mod stats;
 mod time;
@@ -13,6 +14,7 @@ pub use history::{
     AsOf, FieldChange, HistoryQueries, OwnedWebhook, ParseAsOfError, PersonalRecord, ReplayedUser,
     StoredPassword, UserAction, UserAt, UserChange, UserChangeKind, UserDifference,
 };
+pub use logins::{LoginPage, LoginQueries, LoginRecord};
 pub use stats::{DayStats, Stats, StatsQueries};
 pub(crate) use time::parse_time;
 pub use user_search::{InvalidCursor, SearchCursor, UserPage, UserSearch};
@@ -195,6 +197,10 @@ pub fn claim_change(event: &StoredEvent) -> Result<ClaimChange, String> {
         let owner = owner.transpose().map_err(|error| error.to_string())?;
         let take = event_codec::slot_claim_taken(&event).into_iter().collect();
         return Ok(ClaimChange { take, erases: event.erases(), owner, ..ClaimChange::default() });
+    }
+    if UserId::from_logins_stream(event.envelope.stream.as_str()).is_some() {
+        event_codec::decode_login_event(event).map_err(|error| error.to_string())?;
+        return Ok(ClaimChange::default());
     }
     if UserId::from_stream(event.envelope.stream.as_str()).is_none() {
         return Ok(ClaimChange::default());

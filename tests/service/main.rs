@@ -37,6 +37,7 @@ mod locked_database;
 mod log;
 mod login;
 mod login_errors;
+mod logins;
 mod malformed_requests;
 mod metrics;
 mod migration;

@@ -8,10 +8,11 @@ use proptest::test_runner::Config;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use crate::login::{LoginClient, LoginEvent, LoginFailure};
 use crate::payload::EventPayload;
 use crate::user::{UserCommand, UserEvent};
 use crate::value::{
-    EmailAddress, Erasable, ErasureReason, Moment, PasswordHash, Reason, Role, UserId, Username,
+    EmailAddress, Erasable, ErasureReason, Moment, PasswordHash, Reason, Role, UserAgent, UserId, Username,
 };
 
 /// Failing cases are printed, not written into the source tree; each becomes a separate test.
@@ -215,6 +216,30 @@ pub(crate) fn user_event() -> impl Strategy<Value = UserEvent> {
         password_hash().prop_map(|hash| UserEvent::PasswordChanged { password_hash: Erasable::Known(hash) }),
         erasure_reason().prop_map(|reason| UserEvent::UserErased { reason }),
     ]
+}
+
+/// Where a login came from.
+pub(crate) fn login_client() -> LoginClient {
+    LoginClient {
+        address: Some(Erasable::Known("2001:db8::7".parse().unwrap())),
+        user_agent: UserAgent::from_untrusted("curl/8.5.0").map(Erasable::Known),
+    }
+}
+
+/// Any new event of a user's logins.
+pub(crate) fn login_event() -> impl Strategy<Value = LoginEvent> {
+    let client =
+        (proptest::option::of(any::<std::net::IpAddr>()), "\\PC{0,300}").prop_map(|(address, text)| {
+            let user_agent = UserAgent::from_untrusted(&text).map(Erasable::Known);
+            LoginClient { address: address.map(Erasable::Known), user_agent }
+        });
+    let reason = select(vec![LoginFailure::WrongPassword, LoginFailure::InactiveUser]);
+    (client, reason, proptest::option::of(0..1_u64 << 53), any::<bool>()).prop_map(
+        |(client, reason, count, succeeded)| match count {
+            Some(failures) if succeeded => LoginEvent::LoginSucceeded { failures, client },
+            count => LoginEvent::LoginFailed { reason, count, client },
+        },
+    )
 }
 
 /// Any command; those that add or remove administrators are more frequent.

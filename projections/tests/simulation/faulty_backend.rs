@@ -95,6 +95,17 @@ impl<B: Backend + Clone + 'static> Backend for FaultyBackend<B> {
         self.connection.read("stream", async move { inner.stream(&stream, after, limit).await }).await
     }
 
+    async fn stream_backwards(
+        &self,
+        stream: &StreamId,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<Envelope>, StoreError> {
+        let (inner, stream) = (self.inner.clone(), stream.clone());
+        let read = async move { inner.stream_backwards(&stream, before, limit).await };
+        self.connection.read("stream_backwards", read).await
+    }
+
     async fn key_entries(&self, streams: &[StreamId]) -> Result<HashMap<StreamId, KeyEntry>, StoreError> {
         let (inner, streams) = (self.inner.clone(), streams.to_vec());
         self.connection.read("key_entries", async move { inner.key_entries(&streams).await }).await

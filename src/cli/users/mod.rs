@@ -3,6 +3,7 @@
 
 mod change;
 mod create;
+mod logins;
 mod read;
 
 use clap::Subcommand;
@@ -20,6 +21,8 @@ pub(super) enum Command {
     Show(read::ShowArguments),
     /// Print the events of a user and the fields that they changed
     History(read::HistoryArguments),
+    /// Print the logins of a user, newest first
+    Logins(logins::Arguments),
     /// Print all personal data of a user as one JSON object
     Export(read::ExportArguments),
     /// Create a user
@@ -45,6 +48,7 @@ pub(super) async fn run(command: Command, sources: &ConfigSources, out: &mut Out
         Command::List(arguments) => read::list(&arguments, session, out).await,
         Command::Show(arguments) => read::show(&arguments, session, out).await,
         Command::History(arguments) => read::history(&arguments, session, out).await,
+        Command::Logins(arguments) => logins::run(&arguments, session, out).await,
         Command::Export(arguments) => read::export(&arguments, session, out).await,
         Command::Create(arguments) => create::create(arguments, session, out).await,
         Command::SetPassword(arguments) => create::set_password(arguments, session, out).await,

@@ -6,6 +6,7 @@ use store::canonical::rfc3339;
 use store::{Corruption, Envelope, StoreError, StoredEvent};
 
 use super::replay::{UserAt, UserChange};
+use crate::query::logins::LoginRecord;
 
 #[derive(Clone, Debug, Serialize)]
 pub struct PersonalRecord {
@@ -22,6 +23,8 @@ pub struct PersonalRecord {
     pub events: Vec<UserChange>,
     /// What the person did to other accounts or to the service.
     pub acts: Vec<UserAction>,
+    /// Oldest first.
+    pub logins: Vec<LoginRecord>,
     pub webhooks: Vec<OwnedWebhook>,
 }
 

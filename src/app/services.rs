@@ -234,7 +234,7 @@ fn spawn_session_purge(sessions: &Sessions) -> AbortOnDropHandle<()> {
                 Ok(0) => {}
                 Ok(deleted) => tracing::debug!(deleted, "expired sessions deleted"),
                 Err(error) => {
-                    tracing::warn!(%error, "expired sessions not deleted; the next attempt follows")
+                    tracing::warn!(%error, "expired sessions not deleted; the next attempt follows");
                 }
             }
             tokio::time::sleep(SESSION_PURGE_INTERVAL).await;

@@ -48,6 +48,8 @@ pub struct CommandSettings {
     pub database: DatabaseSettings,
     pub master_key: MasterKeySetting,
     pub webhooks: WebhookSettings,
+    pub passwords: PasswordSettings,
+    pub usernames: UsernamePolicy,
     pub log: LogSettings,
 }
 
@@ -126,6 +128,8 @@ pub fn for_command(sources: &ConfigSources) -> Result<Loaded<CommandSettings>, C
         database: parsed.database,
         master_key,
         webhooks: parsed.webhooks,
+        passwords: parsed.passwords,
+        usernames: parsed.usernames,
         log: parsed.command_log,
     };
     Ok(Loaded { settings, warnings: folder.map(|folder| folder.warnings).unwrap_or_default() })

@@ -7,6 +7,8 @@ mod password;
 mod pool;
 mod strength;
 mod tokens;
+#[cfg(test)]
+pub(crate) use pool::test_settings;
 
 pub use argon::{HashKind, HashParameters, PasswordHashError};
 pub use costs::{CostsInUse, HashSurvey};

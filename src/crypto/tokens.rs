@@ -94,7 +94,7 @@ struct IssuedClaims {
     jti: String,
     ver: u64,
     epoch: u64,
-    /// As in OpenID Connect Front-Channel Logout.
+    /// As in `OpenID` Connect Front-Channel Logout.
     #[serde(skip_serializing_if = "Option::is_none")]
     sid: Option<String>,
 }

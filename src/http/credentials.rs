@@ -50,8 +50,8 @@ pub(crate) async fn authenticate(
                 return Err(ApiError::InactiveLogin);
             }
             check.record_success(row.id).await?;
-            if is_outdated {
-                check.rehash(&row);
+            if is_outdated && let Some(hash) = &row.password_hash {
+                check.rehash(row.id, hash.clone());
             }
             Ok(row)
         }
@@ -133,9 +133,12 @@ impl Check<'_> {
         row?.ok_or(ApiError::InvalidCredentials)
     }
 
-    /// A stored hash of an unknown algorithm matches no password, which is not disclosed.
+    /// A stored hash of an unknown algorithm matches no password, and neither does an absent one. Neither is
+    /// disclosed.
     async fn verify(&self, row: &UserRow) -> Result<Verification, HashingError> {
-        let hash = row.password_hash.clone();
+        let Some(hash) = row.password_hash.clone() else {
+            return self.verify_decoy().await.map(|()| Verification::Mismatch);
+        };
         match self.app.hashing.verify(self.password.clone(), hash, self.source).await {
             // Passwords of this length cannot be registered, so it is wrong. It costs the same nevertheless.
             Ok(_) if self.password.expose().chars().count() > MAX_PASSWORD_LENGTH => {
@@ -203,9 +206,8 @@ impl Check<'_> {
     }
 
     /// Replaces the hash by one with current costs.
-    fn rehash(&self, row: &UserRow) {
+    fn rehash(&self, id: UserId, previous: PasswordHash) {
         let (app, password, source) = (Arc::clone(self.app), self.password.clone(), self.source);
-        let (id, previous) = (row.id, row.password_hash.clone());
         let context = CommandContext::new(id.stream(), self.client.request_id.as_str());
         self.app.spawn(async move {
             let password_hash = match app.hashing.hash(password, source).await {

@@ -171,7 +171,7 @@ schemas! {
         required("position", integer("The export covers the log up to this position.")),
         required("account", nullable_reference("ShownUser", "The account; null if it is erased.")),
         required("password",
-            nullable_reference("KeptPassword", "How the password is stored; null if it is erased.")),
+            nullable_reference("KeptPassword", "How the password is stored; null if it is erased, or if there is none yet.")),
         required("events", list("UserChange",
             "The events of the account, oldest first. Actors other than the person are reduced to their \
              kind:\n`administrator`, `token`, `operator` or `system`.")),

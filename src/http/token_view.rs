@@ -8,7 +8,7 @@ use super::api_error::ApiError;
 use crate::app::App;
 use crate::crypto::SessionGrant;
 
-/// The scope that opens a session, as OpenID Connect Core §11 names it.
+/// The scope that opens a session, as `OpenID` Connect Core §11 names it.
 pub(crate) const OFFLINE_ACCESS: &str = "offline_access";
 
 /// An access token, and what renews it if it belongs to a session.

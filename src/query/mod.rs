@@ -6,6 +6,7 @@ mod logins;
 pub mod projections;
 mod stats;
 mod time;
+mod user_search;
 mod users;
 mod webhooks;
 
@@ -16,6 +17,7 @@ pub use history::{
 pub use logins::{LoginPage, LoginQueries, LoginRecord};
 pub use stats::{DayStats, Stats, StatsQueries};
 pub(crate) use time::parse_time;
+pub use user_search::{InvalidCursor, SearchCursor, UserPage, UserSearch};
 pub use users::UserQueries;
 pub use webhooks::WebhookQueries;
 
@@ -26,8 +28,8 @@ use ::projections::Projection;
 use domain::{ClaimKind, UserId, WebhookEvent, WebhookId};
 use serde_json::Value;
 use store::{
-    Claim, ClaimChange, EventStore, Position, ReadModelStore, Row, RowPage, StoreError, StoredEvent,
-    StreamId, Table,
+    Claim, ClaimChange, EventStore, Position, PrefixQuery, ReadModelStore, Row, RowPage, StoreError,
+    StoredEvent, StreamId, Table,
 };
 
 /// How long a request waits for a projection to catch up.
@@ -56,6 +58,8 @@ enum RowsQuery<'a> {
     Find { column: &'static str, text: &'a str },
     /// By ascending key after `after`.
     Page { after: Option<&'a str>, limit: usize },
+    /// Those whose column begins with a text.
+    Prefix(&'a PrefixQuery),
 }
 
 /// The rows of one read model, and their freshness.
@@ -82,6 +86,7 @@ impl ReadModel {
             let page = match query {
                 RowsQuery::Find { column, text } => self.rows.find(&table, column, text).await?,
                 RowsQuery::Page { after, limit } => self.rows.row_page(&table, after, limit).await?,
+                RowsQuery::Prefix(query) => self.rows.prefix_page(&table, query).await?,
             };
             // Rows of a table that was dropped from outside are not trusted.
             if self.store.progress().dropped.contains(&table.name) {

@@ -38,7 +38,7 @@ const FOLDERS: [(&str, &[&str]); 13] = [
 ];
 
 /// Libraries that belong to one concern, and the folders that may name them.
-const LIBRARIES: [(&str, &[&str]); 22] = [
+const LIBRARIES: [(&str, &[&str]); 24] = [
     ("mongodb", &[]),
     ("bson", &[]),
     ("rusqlite", &[]),
@@ -55,6 +55,8 @@ const LIBRARIES: [(&str, &[&str]); 22] = [
     ("httpdate", &["http", "webhooks"]),
     ("reqwest", &["webhooks"]),
     ("argon2", &["crypto"]),
+    ("zxcvbn", &["crypto"]),
+    ("rpassword", &["cli"]),
     ("governor", &["limits"]),
     ("jsonwebtoken", &["config", "crypto"]),
     ("csv", &["export"]),

@@ -58,6 +58,7 @@ mod shutdown;
 mod signup;
 mod signup_errors;
 mod stats;
+mod support_desk;
 mod webhooks;
 
 mod binary;

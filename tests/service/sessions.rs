@@ -256,7 +256,7 @@ async fn tokens_of_another_purpose_are_refused(store: Store) {
     let bob = app.sign_up("bob").await;
     let sessions = user_of(&ada, &tokens).get("/users/me/sessions").send().await.expect(200).json();
     let id = sessions["sessions"][0]["id"].as_str().unwrap();
-    let exp = jiff::Timestamp::now().as_second() + 600;
+    let exp = store::Env::system().now().as_second() + 600;
     for (sid, status) in [
         (json!(id), 403),
         (json!("01930000-0000-7000-8000-00000000002a"), 403),
@@ -629,8 +629,8 @@ async fn edited_and_copied_sessions_are_refused(store: Store) {
     let (ada, eve) = (app.sign_up("ada").await, app.sign_up("eve").await);
     let (raw, mine) = (raw_sessions(&app).await, open(&app, &eve.email).await);
     let victim = open(&app, &ada.email).await;
-    let first = |user: &User| raw.sessions_of(&stream(user));
-    let (own, foreign) = (first(&eve).await.unwrap().remove(0), first(&ada).await.unwrap().remove(0));
+    let first = async |user: &User| raw.sessions_of(&stream(user)).await.unwrap().remove(0);
+    let (own, foreign) = (first(&eve).await, first(&ada).await);
     let mut later = own.rotation.clone();
     later["expires_at"] = json!(4_000_000_000_000_i64);
     let mut older = own.grant.clone();

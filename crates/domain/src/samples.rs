@@ -83,13 +83,13 @@ pub(crate) fn registered() -> UserEvent {
     UserEvent::UserRegistered {
         email: Erasable::Known(ada()),
         username: Erasable::Known(ada_username()),
-        password_hash: Erasable::Known(hash()),
+        password_hash: Some(Erasable::Known(hash())),
     }
 }
 
 /// The command that registers Ada.
 pub(crate) fn register() -> UserCommand {
-    UserCommand::Register { email: ada(), username: ada_username(), password_hash: hash() }
+    UserCommand::Register { email: ada(), username: ada_username(), password_hash: Some(hash()) }
 }
 
 /// The time of Ada's registration in another system.
@@ -189,13 +189,13 @@ pub(crate) fn moment() -> impl Strategy<Value = Moment> {
 
 /// Any new event of a user.
 pub(crate) fn user_event() -> impl Strategy<Value = UserEvent> {
-    let registered = (email(), username(), password_hash()).prop_map(|(email, username, hash)| {
-        UserEvent::UserRegistered {
+    let hash = proptest::option::of(password_hash());
+    let registered =
+        (email(), username(), hash).prop_map(|(email, username, hash)| UserEvent::UserRegistered {
             email: Erasable::Known(email),
             username: Erasable::Known(username),
-            password_hash: Erasable::Known(hash),
-        }
-    });
+            password_hash: hash.map(Erasable::Known),
+        });
     let imported = (email(), username(), password_hash(), any::<bool>(), moment()).prop_map(
         |(email, username, hash, is_active, created_at)| UserEvent::UserImported {
             email: Erasable::Known(email),
@@ -259,6 +259,7 @@ pub(crate) fn command() -> impl Strategy<Value = UserCommand> {
     let role = || prop_oneof![Just(Role::Admin), role()];
     prop_oneof![
         Just(register()),
+        Just(UserCommand::Register { email: ada(), username: ada_username(), password_hash: None }),
         any::<bool>().prop_map(import),
         reason().prop_map(|reason| UserCommand::Deactivate { reason }),
         reason().prop_map(|reason| UserCommand::Reactivate { reason }),

@@ -84,7 +84,9 @@ impl fmt::Debug for Session {
 
 /// The sessions of a database. Clones share them.
 #[derive(Clone)]
-pub struct Sessions {
+pub struct Sessions(Arc<Inner>);
+
+struct Inner {
     store: EventStore,
     records: Arc<dyn SessionStore>,
     records_key: MacKey,
@@ -97,7 +99,7 @@ impl Sessions {
     pub fn new(store: EventStore, records: Arc<dyn SessionStore>) -> Self {
         let records_key = MacKey::derive(store.claim_key(), "session-record-key");
         let tokens_key = MacKey::derive(store.claim_key(), "refresh-token-key");
-        Self { store, records, records_key, tokens_key }
+        Self(Arc::new(Inner { store, records, records_key, tokens_key }))
     }
 
     /// Opens a session.
@@ -105,12 +107,12 @@ impl Sessions {
     /// # Errors
     /// [`WriteError::Conflict`] if the user was erased.
     pub async fn open(&self, new: NewSession) -> Result<Session, WriteError> {
-        let now = self.store.clock().now();
+        let now = self.0.store.clock().now();
         let session = Session {
-            id: self.store.env().uuid(),
+            id: self.0.store.env().uuid(),
             stream: new.stream,
             version: new.version,
-            epoch: self.store.identity().epoch,
+            epoch: self.0.store.identity().epoch,
             created_at: now,
             ends_at: new.ends_at,
             generation: 0,
@@ -123,13 +125,13 @@ impl Sessions {
         let record = SessionRecord {
             id: session.id,
             stream: session.stream.clone(),
-            grant: self.grant(&session, client),
+            grant: self.grant(&session, client.as_deref()),
             generation: 0,
             rotation: self.rotation(&session),
             renewed_at: now,
             expires_at: session.expires_at,
         };
-        self.records.open_session(&record).await?;
+        self.0.records.open_session(&record).await?;
         Ok(session)
     }
 
@@ -141,9 +143,9 @@ impl Sessions {
     pub async fn find(&self, id: Uuid) -> Result<Option<Session>, StoreError> {
         const MAX_ATTEMPTS: usize = 3;
         for _ in 0..MAX_ATTEMPTS {
-            let confirmation = self.store.confirm_head().await?;
-            let record = self.records.session(id).await?;
-            if self.store.is_confirmed(confirmation) {
+            let confirmation = self.0.store.confirm_head().await?;
+            let record = self.0.records.session(id).await?;
+            if self.0.store.is_confirmed(confirmation) {
                 return Ok(record.and_then(|record| self.authentic(&record)));
             }
         }
@@ -156,7 +158,7 @@ impl Sessions {
     /// # Errors
     /// [`StoreError`] if they cannot be read.
     pub async fn of(&self, stream: &StreamId) -> Result<Vec<Session>, StoreError> {
-        let records = self.records.sessions_of(stream).await?;
+        let records = self.0.records.sessions_of(stream).await?;
         let mut sessions = Vec::new();
         for record in records {
             if let Some(mut session) = self.authentic(&record) {
@@ -181,7 +183,7 @@ impl Sessions {
         used: u64,
         expires_at: Timestamp,
     ) -> Result<Session, WriteError> {
-        let refreshed_at = self.store.clock().now();
+        let refreshed_at = self.0.store.clock().now();
         let renewed =
             Session { generation: used.saturating_add(1), refreshed_at, expires_at, ..session.clone() };
         let renewal = SessionRenewal {
@@ -192,7 +194,7 @@ impl Sessions {
             renewed_at: refreshed_at,
             expires_at,
         };
-        self.records.renew_session(&renewal).await?;
+        self.0.records.renew_session(&renewal).await?;
         Ok(renewed)
     }
 
@@ -207,11 +209,11 @@ impl Sessions {
         id: Uuid,
         version: u64,
     ) -> Result<Option<KeptSession>, StoreError> {
-        let Some(record) = self.records.session(id).await? else { return Ok(None) };
+        let Some(record) = self.0.records.session(id).await? else { return Ok(None) };
         let Some(session) = self.authentic(&record).filter(|session| session.stream == *stream) else {
             return Ok(None);
         };
-        let client = record.grant.get("client").and_then(Value::as_str).map(str::to_owned);
+        let client = record.grant.get("client").and_then(Value::as_str);
         Ok(Some(KeptSession { id, grant: self.grant(&Session { version, ..session }, client) }))
     }
 
@@ -220,9 +222,9 @@ impl Sessions {
     /// # Errors
     /// [`StoreError`] if they cannot be deleted, or only partly.
     pub async fn purge(&self) -> Result<usize, StoreError> {
-        let (now, mut deleted) = (self.store.clock().now(), 0);
+        let (now, mut deleted) = (self.0.store.clock().now(), 0);
         loop {
-            let step = self.records.purge_sessions(now, PURGE_BATCH).await?;
+            let step = self.0.records.purge_sessions(now, PURGE_BATCH).await?;
             deleted += step;
             if step < PURGE_BATCH {
                 return Ok(deleted);
@@ -256,13 +258,13 @@ impl Sessions {
 
     fn token_code(&self, id: Uuid, generation: u64) -> [u8; 32] {
         let mut covered = Vec::new();
-        push_bytes(&mut covered, self.store.log_id().as_bytes());
+        push_bytes(&mut covered, self.0.store.log_id().as_bytes());
         push_bytes(&mut covered, id.as_bytes());
         covered.extend(generation.to_be_bytes());
-        self.tokens_key.tag(&covered)
+        self.0.tokens_key.tag(&covered)
     }
 
-    fn grant(&self, session: &Session, client: Option<String>) -> Value {
+    fn grant(&self, session: &Session, client: Option<&str>) -> Value {
         let grant = json!({
             "version": session.version,
             "epoch": session.epoch,
@@ -283,7 +285,7 @@ impl Sessions {
     }
 
     fn signed(&self, part: &[u8], session: &Session, mut value: Value) -> Value {
-        let code = self.records_key.sign(&encode(part, session.id, &session.stream, &value));
+        let code = self.0.records_key.sign(&encode(part, session.id, &session.stream, &value));
         if let Value::Object(fields) = &mut value {
             fields.insert(MAC.to_owned(), code.into());
         }
@@ -295,7 +297,7 @@ impl Sessions {
         let session = self.verified(record);
         if session.is_none() {
             let finding = Corruption::SessionTampered { session: record.id };
-            drop(self.store.metrics().tampering().report("session", finding));
+            drop(self.0.store.metrics().tampering().report("session", finding));
         }
         session
     }
@@ -333,7 +335,7 @@ impl Sessions {
         let fields = value.as_object()?;
         let code = fields.get(MAC)?.as_str()?;
         let covered = encode(part, record.id, &record.stream, value);
-        self.records_key.is_code_of(code, &covered).then_some(fields)
+        self.0.records_key.is_code_of(code, &covered).then_some(fields)
     }
 
     /// Seals the client under the data key of the user; `None` if nothing is known of it.
@@ -346,7 +348,7 @@ impl Sessions {
             return Ok(None);
         }
         let Some(key) = self.data_key(&session.stream).await? else { return Err(WriteError::Conflict) };
-        let sealed = key.seal(context(session), &client, self.store.env());
+        let sealed = key.seal(context(session), &client, self.0.store.env());
         let sealed = sealed
             .map_err(|error| StoreError::from(Corruption::invalid("the client of a session", error)))?;
         Ok(Some(BASE64_URL_SAFE_NO_PAD.encode(sealed)))
@@ -364,9 +366,9 @@ impl Sessions {
     }
 
     async fn data_key(&self, stream: &StreamId) -> Result<Option<crate::key_store::DataKey>, StoreError> {
-        let entries = self.store.backend().key_entries(std::slice::from_ref(stream)).await?;
+        let entries = self.0.store.backend().key_entries(std::slice::from_ref(stream)).await?;
         let Some(KeyEntry::Key(wrapped)) = entries.get(stream) else { return Ok(None) };
-        let masters = self.store.master_keys_for(&entries).await;
+        let masters = self.0.store.master_keys_for(&entries).await;
         unwrap_key(stream, wrapped, &masters).map(Some)
     }
 }

@@ -90,7 +90,7 @@ fn login_events() -> [ExpectedEvent; 3] {
     ]
 }
 
-fn user_events() -> [ExpectedEvent; 21] {
+fn user_events() -> [ExpectedEvent; 22] {
     use UserEvent as E;
     let user = |name, known, erased| ExpectedEvent {
         name,
@@ -102,12 +102,17 @@ fn user_events() -> [ExpectedEvent; 21] {
     [
         user(
             "UserRegistered-1",
-            E::UserRegistered { email: email(), username: username(), password_hash: password_hash() },
+            E::UserRegistered { email: email(), username: username(), password_hash: Some(password_hash()) },
             E::UserRegistered {
                 email: Erasable::Erased,
                 username: Erasable::Erased,
-                password_hash: Erasable::Erased,
+                password_hash: Some(Erasable::Erased),
             },
+        ),
+        user(
+            "UserRegistered-1-without-a-password",
+            E::UserRegistered { email: email(), username: username(), password_hash: None },
+            E::UserRegistered { email: Erasable::Erased, username: Erasable::Erased, password_hash: None },
         ),
         user(
             "UserImported-1",

@@ -1,6 +1,7 @@
 //! `/users`: accounts, for their owners (`me`) and for administrators and auditors.
 
 mod commands;
+mod list;
 mod logins;
 mod me;
 mod own_identity;
@@ -20,6 +21,7 @@ pub(super) fn routes() -> Routes {
         routes!(me::export_me),
         routes!(sessions::my_sessions),
         routes!(sessions::end_session),
+        routes!(list::list_users, list::create_user),
         routes!(logins::my_logins),
         routes!(show::show_user),
         routes!(show::user_history),

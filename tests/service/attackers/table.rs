@@ -81,7 +81,7 @@ const fn line(
 
 /// In the order in which the requests of a caller are sent: a rebuild comes after the requests that are in
 /// conflict with it.
-pub(super) const TABLE: [Line; 58] = [
+pub(super) const TABLE: [Line; 60] = [
     line("GET", "/", Public, Empty, 200),
     line("GET", "/docs", Public, Empty, 200),
     line("GET", "/docs/{*file}", Public, Empty, 200),
@@ -103,6 +103,8 @@ pub(super) const TABLE: [Line; 58] = [
     line("POST", "/api/v1/users/me/password", User, NewPassword, 204),
     line("POST", "/api/v1/users/me/deactivate", User, Password, 204),
     line("DELETE", "/api/v1/users/me", User, Password, 204),
+    line("GET", "/api/v1/users", AUDITOR, Empty, 200),
+    line("POST", "/api/v1/users", ADMIN, SignUp, 201),
     line("GET", "/api/v1/users/{id}", AUDITOR, Empty, 200),
     line("GET", "/api/v1/users/{id}/events", AUDITOR, Empty, 200),
     line("GET", "/api/v1/users/{id}/logins", AUDITOR, Empty, 200),

@@ -86,6 +86,7 @@ macro_rules! conformance {
             rows::every_column_kind_round_trips
             rows::row_with_unknown_column_is_rejected
             rows::rows_are_found_by_index_and_by_page
+            rows::rows_are_found_by_prefix
             rows::checkpoints_of_another_process_wake_watchers
             rows::slice_carries_its_checkpoint
             rows::tables_are_written_together_or_not_at_all

@@ -61,7 +61,7 @@ impl State {
         match ended {
             EndSessions::None => {}
             EndSessions::One(id) => {
-                self.sessions.retain(|_, session| session.id != id || session.stream != *stream)
+                self.sessions.retain(|_, session| session.id != id || session.stream != *stream);
             }
             EndSessions::All => self.sessions.retain(|_, session| session.stream != *stream),
             EndSessions::AllBut(kept) => {

@@ -49,10 +49,12 @@ pub struct VerifiedToken {
     /// The version of the user's stream at issue; zero for tokens of the legacy service, which have no such
     /// claim.
     pub version: u64,
+    /// In seconds since 1970.
+    pub expires_at: f64,
+    /// In seconds since 1970.
+    pub issued_at: Option<f64>,
     /// The epoch of the log at issue.
     epoch: Option<u64>,
-    /// In seconds since 1970.
-    issued_at: Option<f64>,
 }
 
 impl VerifiedToken {
@@ -164,7 +166,7 @@ impl Tokens {
         }
         let user = UserId::parse(&claims.sub).map_err(|_| InvalidToken)?;
         let issued_at = claims.other.get("iat").and_then(Value::as_f64);
-        Ok(VerifiedToken { user, version: claims.ver, epoch: claims.epoch, issued_at })
+        Ok(VerifiedToken { user, version: claims.ver, expires_at: claims.exp, issued_at, epoch: claims.epoch })
     }
 }
 

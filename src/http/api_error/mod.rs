@@ -35,12 +35,15 @@ pub(crate) enum ApiError {
     InactiveUser,
     /// An event after the token was issued (deactivation, loss of a role) revoked it.
     TokenRevoked,
+    /// The caller is a machine token, and the request concerns the user who makes it.
+    UserRequired,
     /// The caller lacks the role.
     Forbidden,
     UserNotFound,
     ProjectionNotFound,
     /// The webhook does not exist, or belongs to another user.
     WebhookNotFound,
+    TokenNotFound,
     EventNotFound,
     /// The current state does not allow the request.
     Conflict {
@@ -77,6 +80,11 @@ pub(crate) enum ApiError {
     InvalidForm {
         errors: Vec<ValidationError>,
         error: &'static str,
+    },
+    /// A request to an endpoint of OAuth that is not valid, with the error code of RFC 6749 §5.2.
+    OAuth {
+        error: &'static str,
+        detail: String,
     },
     /// The body is not parsable.
     UnreadableBody(String),
@@ -124,7 +132,7 @@ pub(crate) struct ErrorBody<'a, D: ?Sized> {
     error: Option<&'static str>,
     /// Failed logins only.
     #[serde(skip_serializing_if = "Option::is_none")]
-    error_description: Option<&'static str>,
+    error_description: Option<&'a str>,
     code: &'static str,
     /// The id in the header `X-Request-Id` and in the logs.
     request_id: &'a str,
@@ -159,12 +167,18 @@ impl ApiError {
         }
     }
 
+    /// Whether the token presented is void, for whatever reason.
+    pub(crate) fn is_void_token(&self) -> bool {
+        matches!(self, Self::InvalidToken | Self::InactiveUser | Self::TokenRevoked | Self::UserNotFound)
+    }
+
     /// The JSON body.
     pub(crate) fn render(&self, request_id: &RequestId) -> Vec<u8> {
         let ((_, code), message) = (self.status_and_code(), self.message());
         let (error, error_description) = match self {
             Self::InvalidCredentials | Self::InactiveLogin => (Some("invalid_grant"), Some(message)),
             Self::InvalidForm { error, .. } => (Some(*error), Some(message)),
+            Self::OAuth { error, detail } => (Some(*error), Some(&**detail)),
             _ => (None, None),
         };
         let request_id = request_id.as_str();
@@ -174,7 +188,9 @@ impl ApiError {
                 // Strings and lists of strings always serialise.
                 return serde_json::to_vec(&body).unwrap_or_default();
             }
-            Self::UnreadableBody(detail) | Self::Conflict { detail, .. } => detail,
+            Self::UnreadableBody(detail) | Self::Conflict { detail, .. } | Self::OAuth { detail, .. } => {
+                detail
+            }
             _ => message,
         };
         let body = ErrorBody { detail, error, error_description, code, request_id };
@@ -214,10 +230,12 @@ impl ApiError {
             Self::InvalidToken => (S::FORBIDDEN, "invalid_token"),
             Self::InactiveUser => (S::FORBIDDEN, "inactive_user"),
             Self::TokenRevoked => (S::FORBIDDEN, "token_revoked"),
+            Self::UserRequired => (S::FORBIDDEN, "user_required"),
             Self::Forbidden => (S::FORBIDDEN, "forbidden"),
             Self::UserNotFound
             | Self::ProjectionNotFound
             | Self::WebhookNotFound
+            | Self::TokenNotFound
             | Self::EventNotFound
             | Self::NotFound => (S::NOT_FOUND, "not_found"),
             Self::Conflict { code, .. } => (S::CONFLICT, *code),
@@ -227,6 +245,7 @@ impl ApiError {
             Self::UsernameConfusable => (S::BAD_REQUEST, "username_confusable"),
             Self::InvalidCredentials => (S::BAD_REQUEST, "invalid_credentials"),
             Self::InactiveLogin => (S::BAD_REQUEST, "inactive_user"),
+            Self::OAuth { error, .. } => (S::BAD_REQUEST, *error),
             Self::WrongPassword => (S::BAD_REQUEST, "wrong_password"),
             Self::LastAdministrator => (S::CONFLICT, "last_admin"),
             Self::VersionMismatch => (S::PRECONDITION_FAILED, "version_mismatch"),
@@ -265,6 +284,9 @@ impl ApiError {
             Self::UserNotFound => "User not found",
             Self::ProjectionNotFound => "There is no such read model",
             Self::WebhookNotFound => "There is no such webhook",
+            Self::TokenNotFound => "There is no such token",
+            Self::OAuth { .. } => "The request is not valid; see `detail`",
+            Self::UserRequired => "A machine token cannot do this; log in as a user",
             Self::EventNotFound => "The log has no event at this position",
             Self::Conflict { .. } => "The current state does not allow this",
             Self::NotFound => "Not Found",

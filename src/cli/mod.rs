@@ -19,9 +19,9 @@ mod session;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod user_output;
 mod users;
-mod tokens;
 mod webhooks;
 
 use std::ffi::OsString;

@@ -3,9 +3,11 @@
 
 mod executor;
 mod login;
+mod machine_token;
 mod owned_webhooks;
 mod projection_skip;
 mod token;
+mod token_status;
 mod user;
 mod version_condition;
 mod webhook;
@@ -13,9 +15,11 @@ mod webhook_registration;
 mod webhook_state;
 
 pub use login::LoginCommands;
+pub use machine_token::MachineToken;
 pub use owned_webhooks::WebhookIndex;
 pub use projection_skip::{RecordedSkip, SkipError, skip};
 pub use token::{Authentication, NewToken, TokenCommands, TokenState};
+pub use token_status::TokenStatus;
 pub use user::{UserCommands, UserState};
 pub use version_condition::{VersionCondition, Versions};
 pub use webhook::WebhookCommands;
@@ -24,7 +28,9 @@ pub use webhook_state::WebhookState;
 
 use std::fmt;
 
-use domain::{DecodeError, LastAdministrator, Rejection, TokenId, TokenRejection, UserId, WebhookId, WebhookRejection};
+use domain::{
+    DecodeError, LastAdministrator, Rejection, TokenId, TokenRejection, UserId, WebhookId, WebhookRejection,
+};
 use store::{AppendError, IdempotencyKey, StoreError, StreamId};
 
 /// On whose behalf and in which request a command is executed.

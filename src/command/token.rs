@@ -4,7 +4,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use domain::token::{decide, evolve};
-use domain::{ActiveToken, Moment, Role, Token, TokenCommand, TokenEvent, TokenId, TokenName, TokenRejection};
+use domain::{
+    ActiveToken, Moment, Role, Token, TokenCommand, TokenEvent, TokenId, TokenName, TokenRejection,
+};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -14,8 +16,7 @@ use store::{
 };
 
 use super::executor::{Decider, Decision, execute};
-use super::{Aggregate, CommandContext, CommandError};
-use crate::crypto::MachineToken;
+use super::{Aggregate, CommandContext, CommandError, MachineToken};
 
 /// How often a token is read before the head of the log counts as unconfirmed.
 const MAX_ATTEMPTS: usize = 8;

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use domain::{
-    Account, AdministratorChange, Erasable, Principal, Role, SYSTEM_STREAM, System, SystemEvent, User, UserCommand,
-    UserEvent, UserId, WebhookId, WebhookSlot, administrator_change, system, user,
+    Account, AdministratorChange, Erasable, Principal, Role, SYSTEM_STREAM, System, SystemEvent, User,
+    UserCommand, UserEvent, UserId, WebhookId, WebhookSlot, administrator_change, system, user,
 };
 use jiff::Timestamp;
 use store::{

@@ -3,7 +3,6 @@
 mod argon;
 mod costs;
 mod job_queue;
-mod machine_token;
 mod password;
 mod pool;
 mod strength;
@@ -13,7 +12,6 @@ pub(crate) use pool::test_settings;
 
 pub use argon::{HashKind, HashParameters, PasswordHashError};
 pub use costs::{CostsInUse, HashSurvey};
-pub use machine_token::MachineToken;
 pub use password::Password;
 pub use pool::{HashSource, HashingError, HashingPool, NewPasswordError, Verification};
 pub use strength::{NewPassword, WeakPassword};

@@ -166,7 +166,13 @@ impl Tokens {
         }
         let user = UserId::parse(&claims.sub).map_err(|_| InvalidToken)?;
         let issued_at = claims.other.get("iat").and_then(Value::as_f64);
-        Ok(VerifiedToken { user, version: claims.ver, expires_at: claims.exp, issued_at, epoch: claims.epoch })
+        Ok(VerifiedToken {
+            user,
+            version: claims.ver,
+            expires_at: claims.exp,
+            issued_at,
+            epoch: claims.epoch,
+        })
     }
 }
 

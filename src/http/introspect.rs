@@ -14,8 +14,7 @@ use super::extract::{CurrentUser, Form, FormValue, Introspector};
 use super::state::{HttpState, Routes};
 use super::time_limit::TimeLimit;
 use crate::app::App;
-use crate::command::Authentication;
-use crate::crypto::MachineToken;
+use crate::command::{Authentication, MachineToken};
 
 pub(super) fn routes() -> Routes {
     vec![routes!(introspect)]

@@ -9,17 +9,18 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::api_error::{ErrorBody, ValidationError};
 use super::auth::LoginForm;
-use super::introspect::IntrospectionForm;
 use super::health::{NotReady, ReadyView};
+use super::introspect::IntrospectionForm;
 use super::openapi::builders::{
     any, boolean, date, either, email, integer, list, map, nullable, nullable_reference, number, object,
     one_of, optional, password, reference, required, small_integer, string, strings, time,
 };
 use super::webhooks::deliveries::Attempt;
 use crate::cloud_event::CloudEvent;
+use crate::command::TokenStatus;
 use crate::query::projections::{ProjectionStatus, VersionStatus};
 use crate::query::{
-    DayStats, FieldChange, LoginPage, LoginRecord, OwnedWebhook, PersonalRecord, Stats, StoredPassword, TokenStatus,
+    DayStats, FieldChange, LoginPage, LoginRecord, OwnedWebhook, PersonalRecord, Stats, StoredPassword,
     UserAction, UserAt, UserChange,
 };
 use crate::webhooks::{FailingDelivery, WebhookStatus};

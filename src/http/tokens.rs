@@ -25,9 +25,8 @@ use super::openapi::builders::{integer, one_of};
 use super::openapi::parameters::{document_extractors, query_parameter};
 use super::state::Routes;
 use crate::app::App;
-use crate::command::{CommandContext, NewToken};
+use crate::command::{CommandContext, NewToken, TokenStatus};
 use crate::config::Settings;
-use crate::query::TokenStatus;
 
 const MAX_LIMIT: u64 = 100;
 const DEFAULT_LIMIT: usize = 100;
@@ -146,7 +145,8 @@ pub(crate) async fn issue_token(
     let issue = async |context: CommandContext| {
         let NewTokenBody { name, roles, expires_at } = body;
         if let Some(end) = expires_at.filter(|end| event_codec::timestamp(*end) <= app.env.now()) {
-            let error = ValidationError::not_in_future(Loc::Field("expires_at"), Value::from(end.to_string()));
+            let error =
+                ValidationError::not_in_future(Loc::Field("expires_at"), Value::from(end.to_string()));
             return Err(ApiError::invalid(error));
         }
         Ok(tokens.issue(&context, NewToken { name, roles, expires_at }).await?)

@@ -6,7 +6,6 @@ mod logins;
 pub mod projections;
 mod stats;
 mod time;
-mod tokens;
 mod user_search;
 mod users;
 mod webhooks;
@@ -18,7 +17,6 @@ pub use history::{
 pub use logins::{LoginPage, LoginQueries, LoginRecord};
 pub use stats::{DayStats, Stats, StatsQueries};
 pub(crate) use time::parse_time;
-pub use tokens::TokenStatus;
 pub use user_search::{InvalidCursor, SearchCursor, UserPage, UserSearch};
 pub use users::UserQueries;
 pub use webhooks::WebhookQueries;

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use store::{Append, Clock, ExpectedVersion, StreamId, StreamWrite};
 
 use crate::support::{
-    Deployment, MASTER_KEY, MachineToken, Store, TestApp, User, captured_logs, contains_text, dump, on_both_stores,
+    Deployment, MASTER_KEY, MachineToken, Store, TestApp, User, captured_logs, contains_text, dump,
+    on_both_stores,
 };
 
 on_both_stores! {
@@ -226,7 +227,11 @@ async fn events_of_a_token_without_the_role_are_found(store: Store) {
     aegis::authority::verify(&services.store).await.unwrap();
     let payload = domain::UserEvent::RoleGranted { role: Role::Admin }.encode();
     let event = event_codec::new_event(&store::Env::system(), payload);
-    let write = StreamWrite::new(StreamId::new(format!("user-{}", ada.id)).unwrap(), ExpectedVersion::Any, vec![event]);
+    let write = StreamWrite::new(
+        StreamId::new(format!("user-{}", ada.id)).unwrap(),
+        ExpectedVersion::Any,
+        vec![event],
+    );
     let append = Append {
         actor: format!("token-{}", token.id),
         request_id: "r".to_owned(),

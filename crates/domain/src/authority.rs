@@ -64,7 +64,8 @@ pub fn required_roles(
     let only_by_administrators =
         [UserEvent::ROLE_GRANTED, UserEvent::ROLE_REVOKED, UserEvent::REACTIVATED, UserEvent::IMPORTED];
     let user = actor.user();
-    if user.is_some() && UserId::from_stream(stream) == user && !only_by_administrators.contains(&event_type) {
+    if user.is_some() && UserId::from_stream(stream) == user && !only_by_administrators.contains(&event_type)
+    {
         return NONE;
     }
     if user.is_some() && UserId::from_logins_stream(stream) == user && event_type == LoginEvent::SUCCEEDED {

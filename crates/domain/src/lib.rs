@@ -51,9 +51,10 @@ pub use token::{ActiveToken, Token, TokenCommand, TokenEvent, TokenRejection};
 pub use user::{Account, ClaimKind, Rejection, User, UserCommand, UserEvent};
 pub use value::{
     EmailAddress, EmailError, Erasable, ErasureReason, InvalidPasswordHash, MAX_EMAIL_OCTETS,
-    MAX_PASSWORD_HASH_BYTES, MAX_PASSWORD_LENGTH, MAX_REASON_LENGTH, MAX_TOKEN_NAME_LENGTH, MAX_USER_AGENT_LENGTH,
-    MAX_USERNAME_LENGTH, MAX_WEBHOOK_URL_LENGTH, Moment, MomentError, PasswordError, PasswordHash,
-    PasswordPolicy, Reason, ReasonError, RestrictionLevel, Role, SKELETON_RULES, SearchTerm, TokenId, TokenIdError, TokenName, TokenNameError, TokenSecretHash, TokenSecretHashError,
+    MAX_PASSWORD_HASH_BYTES, MAX_PASSWORD_LENGTH, MAX_REASON_LENGTH, MAX_TOKEN_NAME_LENGTH,
+    MAX_USER_AGENT_LENGTH, MAX_USERNAME_LENGTH, MAX_WEBHOOK_URL_LENGTH, Moment, MomentError, PasswordError,
+    PasswordHash, PasswordPolicy, Reason, ReasonError, RestrictionLevel, Role, SKELETON_RULES, SearchTerm,
+    TokenId, TokenIdError, TokenName, TokenNameError, TokenSecretHash, TokenSecretHashError,
     UnknownErasureReason, UnknownRestrictionLevel, UnknownRole, UserAgent, UserId, UserIdError, Username,
     UsernameError, UsernamePolicy, WEBHOOK_SECRET_OCTETS, WebhookId, WebhookIdError, WebhookSecret,
     WebhookSecretError, WebhookUrl, WebhookUrlError,

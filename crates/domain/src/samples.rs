@@ -13,7 +13,8 @@ use crate::payload::EventPayload;
 use crate::token::TokenEvent;
 use crate::user::{UserCommand, UserEvent};
 use crate::value::{
-    EmailAddress, Erasable, ErasureReason, Moment, PasswordHash, Reason, Role, TokenName, TokenSecretHash, UserAgent, UserId, Username,
+    EmailAddress, Erasable, ErasureReason, Moment, PasswordHash, Reason, Role, TokenName, TokenSecretHash,
+    UserAgent, UserId, Username,
 };
 
 /// Failing cases are printed, not written into the source tree; each becomes a separate test.

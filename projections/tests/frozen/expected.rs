@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use domain::{
     DecodeError, EmailAddress, Erasable, ErasureReason, EventPayload, LoginClient, LoginEvent, LoginFailure,
-    Moment, PasswordHash, Reason, Role, SYSTEM_STREAM, SuspensionReason, SystemEvent, TokenEvent, TokenId, TokenName, TokenSecretHash, UserAgent, UserEvent,
-    UserId, Username, WebhookEvent, WebhookId, WebhookSecret, WebhookSlot, WebhookUrl,
+    Moment, PasswordHash, Reason, Role, SYSTEM_STREAM, SuspensionReason, SystemEvent, TokenEvent, TokenId,
+    TokenName, TokenSecretHash, UserAgent, UserEvent, UserId, Username, WebhookEvent, WebhookId,
+    WebhookSecret, WebhookSlot, WebhookUrl,
 };
 use store::StoredEvent;
 
@@ -66,7 +67,8 @@ impl DomainEvent {
 
 /// Every sample there is.
 pub(crate) fn all() -> Vec<ExpectedEvent> {
-    let others = system_events().into_iter().chain(webhook_events()).chain(login_events()).chain(token_events());
+    let others =
+        system_events().into_iter().chain(webhook_events()).chain(login_events()).chain(token_events());
     user_events().into_iter().chain(others).collect()
 }
 

@@ -12,10 +12,8 @@ use super::error::CliResult;
 use super::output::Output;
 use super::session::Session;
 use super::table::{Table, printable};
-use crate::command::NewToken;
+use crate::command::{MachineToken, NewToken, TokenStatus};
 use crate::config::ConfigSources;
-use crate::crypto::MachineToken;
-use crate::query::TokenStatus;
 
 const PAGE_SIZE: usize = 100;
 
@@ -90,7 +88,8 @@ async fn issue(arguments: IssueArguments, session: &Session, out: &mut Output) -
         return out.json(&Issued { status, token });
     }
     let id = issued.id;
-    let end = expires_at.map_or_else(|| "it does not expire".to_owned(), |end| format!("it expires at {end}"));
+    let end =
+        expires_at.map_or_else(|| "it does not expire".to_owned(), |end| format!("it expires at {end}"));
     out.line(&format!("token {id} is issued; {end}"))?;
     out.line(&format!("{token}, which is not shown again"))
 }

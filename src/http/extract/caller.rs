@@ -16,8 +16,8 @@ use super::documented_query::DocumentedQuery;
 use super::headers::MinPosition;
 use crate::app::App;
 use crate::cloud_event::Disclosure;
-use crate::command::{Authentication, TokenState};
-use crate::crypto::{MachineToken, VerifiedToken};
+use crate::command::{Authentication, MachineToken, TokenState};
+use crate::crypto::VerifiedToken;
 use crate::http::api_error::ApiError;
 use crate::http::client;
 use crate::http::request_id::RequestId;
@@ -251,7 +251,8 @@ impl FromRequestParts<HttpState> for Introspector {
             Some(_) => Err(ApiError::NotAuthenticated),
             None => Caller::authenticate(parts, state).await,
         };
-        let caller = caller.map_err(|error| if error.is_void_token() { ApiError::NotAuthenticated } else { error })?;
+        let caller =
+            caller.map_err(|error| if error.is_void_token() { ApiError::NotAuthenticated } else { error })?;
         if !caller.has(Role::Admin) && !caller.has(Role::Service) {
             return Err(ApiError::Forbidden);
         }
@@ -278,8 +279,7 @@ impl EventReader {
         } else {
             return Err(ApiError::Forbidden);
         };
-        let stream =
-            StreamId::new(caller.actor()).map_err(|error| ApiError::Internal(error.to_string()))?;
+        let stream = StreamId::new(caller.actor()).map_err(|error| ApiError::Internal(error.to_string()))?;
         Ok(Self { disclosure, stream, token })
     }
 
@@ -337,7 +337,8 @@ fn basic_password(headers: &HeaderMap) -> Option<String> {
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
-    let credentials = BASE64_STANDARD.decode(encoded.trim()).ok().and_then(|octets| String::from_utf8(octets).ok());
+    let credentials =
+        BASE64_STANDARD.decode(encoded.trim()).ok().and_then(|octets| String::from_utf8(octets).ok());
     let password = credentials.as_deref().and_then(|text| text.split_once(':')).map(|(_, password)| password);
     Some(password.unwrap_or_default().to_owned())
 }

@@ -55,7 +55,9 @@ impl Authority {
             }
             Self::Introspector if holds_one_of(&[Role::Admin, Role::Service]) => Ok(()),
             Self::Introspector => Err(FORBIDDEN),
-            Self::WebhookManager | Self::WebhookOwner | Self::WebhookList if !holds_one_of(&WEBHOOK_ROLES) => {
+            Self::WebhookManager | Self::WebhookOwner | Self::WebhookList
+                if !holds_one_of(&WEBHOOK_ROLES) =>
+            {
                 Err(FORBIDDEN)
             }
             Self::WebhookOwner if is_token => Err(USER_REQUIRED),

@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 use self::callers::{Authentication, Caller, Denial};
 use self::table::{Line, Payload, TABLE};
 use crate::support::{
-    MachineToken, PASSWORD, Request, Response, Store, TestApp, User, WebhookReceiver, credentials, email_of, on_both_stores,
+    MachineToken, PASSWORD, Request, Response, Store, TestApp, User, WebhookReceiver, credentials, email_of,
+    on_both_stores,
 };
 
 on_both_stores! {
@@ -93,8 +94,16 @@ impl Scene {
             (app.admin().await, app.sign_up("victim").await, app.sign_up("owner").await);
         app.grant(&owner, Role::Subscriber).await;
         let receiver = WebhookReceiver::start().await;
-        let mut scene =
-            Self { app, admin, victim, owner, webhook: String::new(), token: String::new(), receiver, names: AtomicU32::new(0) };
+        let mut scene = Self {
+            app,
+            admin,
+            victim,
+            owner,
+            webhook: String::new(),
+            token: String::new(),
+            receiver,
+            names: AtomicU32::new(0),
+        };
         scene.webhook = scene.new_webhook().await;
         scene.token = MachineToken::issue(&scene.admin, &[Role::Service]).await.id;
         scene
@@ -122,7 +131,12 @@ impl Scene {
     }
 
     fn shared_target(&self) -> Target {
-        Target { user: self.victim.id.clone(), webhook: self.webhook.clone(), token: self.token.clone(), read_model: "daily" }
+        Target {
+            user: self.victim.id.clone(),
+            webhook: self.webhook.clone(),
+            token: self.token.clone(),
+            read_model: "daily",
+        }
     }
 
     /// The request through a proxy: clients on the machine itself may read metrics without a token.

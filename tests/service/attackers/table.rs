@@ -4,7 +4,8 @@ use domain::Role;
 
 use self::Authority::{Introspector, Public, Roles, User, WebhookList, WebhookManager, WebhookOwner};
 use self::Payload::{
-    Empty, Erasure, Identity, Introspection, Login, NewPassword, NewToken, Password, Range, Reason, SignUp, Skip, Version, Webhook,
+    Empty, Erasure, Identity, Introspection, Login, NewPassword, NewToken, Password, Range, Reason, SignUp,
+    Skip, Version, Webhook,
 };
 
 /// Who may send a request.

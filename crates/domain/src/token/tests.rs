@@ -20,11 +20,9 @@ fn issue() -> TokenCommand {
 }
 
 fn after(commands: impl IntoIterator<Item = TokenCommand>) -> Token {
-    commands.into_iter().fold(Token::default(), |token, command| {
-        match decide(&token, command).unwrap() {
-            Some(event) => evolve(token, &event),
-            None => token,
-        }
+    commands.into_iter().fold(Token::default(), |token, command| match decide(&token, command).unwrap() {
+        Some(event) => evolve(token, &event),
+        None => token,
     })
 }
 

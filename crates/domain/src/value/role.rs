@@ -25,8 +25,7 @@ pub struct UnknownRole(pub String);
 
 impl Role {
     /// Every role, in order.
-    pub const ALL: [Role; 5] =
-        [Role::Admin, Role::Auditor, Role::Operator, Role::Service, Role::Subscriber];
+    pub const ALL: [Role; 5] = [Role::Admin, Role::Auditor, Role::Operator, Role::Service, Role::Subscriber];
 
     /// The name in events, in the API and on the command line.
     #[must_use]

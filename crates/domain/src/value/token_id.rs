@@ -77,8 +77,7 @@ mod tests {
         for text in ["", "42", &UUID.replace('-', ""), &format!(" {UUID}")] {
             assert_eq!(TokenId::parse(text), Err(TokenIdError), "{text}");
         }
-        for stream in ["token-", UUID, &format!("user-{UUID}"), &format!("token-{}", UUID.to_uppercase())]
-        {
+        for stream in ["token-", UUID, &format!("user-{UUID}"), &format!("token-{}", UUID.to_uppercase())] {
             assert_eq!(TokenId::from_stream(stream), None, "{stream}");
         }
     }

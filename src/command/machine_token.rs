@@ -8,9 +8,9 @@ use uuid::Uuid;
 const PREFIX: &str = "aegis_";
 const SEPARATOR: char = '_';
 const DIGITS: [char; 62] = [
-    '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F', 'G', 'H', 'I', 'J', 'K', 'L',
-    'M', 'N', 'O', 'P', 'Q', 'R', 'S', 'T', 'U', 'V', 'W', 'X', 'Y', 'Z', 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h',
-    'i', 'j', 'k', 'l', 'm', 'n', 'o', 'p', 'q', 'r', 's', 't', 'u', 'v', 'w', 'x', 'y', 'z',
+    '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F', 'G', 'H', 'I', 'J', 'K',
+    'L', 'M', 'N', 'O', 'P', 'Q', 'R', 'S', 'T', 'U', 'V', 'W', 'X', 'Y', 'Z', 'a', 'b', 'c', 'd', 'e', 'f',
+    'g', 'h', 'i', 'j', 'k', 'l', 'm', 'n', 'o', 'p', 'q', 'r', 's', 't', 'u', 'v', 'w', 'x', 'y', 'z',
 ];
 const BASE: u128 = 62;
 /// 62²² is more than 2¹²⁸.
@@ -59,7 +59,8 @@ impl MachineToken {
     /// The stored form of the secret, which all nodes compute alike.
     #[must_use]
     pub fn secret_hash(&self, store: &EventStore) -> TokenSecretHash {
-        let parts = [self.id.as_uuid().as_bytes().as_slice(), self.secret.as_bytes()];
+        let id = self.id.as_uuid();
+        let parts = [id.as_bytes().as_slice(), self.secret.as_bytes()];
         TokenSecretHash::new(store.keyed_hash("machine-token", &parts).to_octets())
     }
 

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use store::canonical::rfc3339;
 
-use crate::command::TokenState;
+use super::TokenState;
 
 /// A machine token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

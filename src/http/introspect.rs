@@ -71,7 +71,7 @@ pub(crate) struct IntrospectionView {
     client_id: Option<String>,
 }
 
-/// Introspects a token (RFC 7662). Unknown, foreign, expired and revoked tokens are not told apart.
+/// Introspects a token (RFC 7662). Unknown, foreign, expired and revoked tokens are not distinguished.
 #[utoipa::path(
     post, path = "/auth/introspect",
     request_body(content(

@@ -52,7 +52,7 @@ pub struct Services {
     pub projection_context: ProjectionContext,
     pub users: UserCommands,
     pub logins: LoginCommands,
-    pub tokens: TokenCommands,
+    pub tokens: Arc<TokenCommands>,
     pub user_rows: UserQueries,
     pub webhooks: WebhookCommands,
     pub webhook_rows: WebhookQueries,
@@ -109,7 +109,7 @@ impl Services {
         let opened = Self {
             users: UserCommands::new(store.clone(), env.clone()).with_index(index),
             logins: LoginCommands::new(store.clone(), env.clone()),
-            tokens: TokenCommands::new(store.clone(), env.clone()),
+            tokens: Arc::new(TokenCommands::new(store.clone(), env.clone())),
             delivery_context: DeliveryContext::new(
                 store.clone(),
                 commands,

@@ -59,7 +59,7 @@ pub struct TokenState {
 
 /// The answer to a bearer who presents a machine token.
 pub enum Authentication {
-    Valid(TokenState),
+    Valid(Box<TokenState>),
     Revoked,
     /// Malformed, unknown, expired, or with another secret. Clients do not learn which.
     Invalid,
@@ -139,7 +139,7 @@ impl TokenCommands {
         }
         let is_valid = now(&self.env).is_some_and(|now| loaded.token.valid_at(now).is_some());
         let state = loaded.into_state(presented.id).filter(|_| is_valid);
-        Ok(state.map_or(Authentication::Invalid, Authentication::Valid))
+        Ok(state.map_or(Authentication::Invalid, |state| Authentication::Valid(Box::new(state))))
     }
 
     /// At most `limit` tokens that were issued after that position, in the order of their issue, and the position of

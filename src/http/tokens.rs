@@ -25,7 +25,7 @@ use super::openapi::builders::{integer, one_of};
 use super::openapi::parameters::{document_extractors, query_parameter};
 use super::state::Routes;
 use crate::app::App;
-use crate::command::{CommandContext, NewToken, TokenStatus};
+use crate::command::{CommandContext, MachineToken, NewToken, TokenStatus};
 use crate::config::Settings;
 
 const MAX_LIMIT: u64 = 100;
@@ -153,7 +153,7 @@ pub(crate) async fn issue_token(
     };
     let issued = attempt.execute(&admin.actor(), issue).await?;
     let status = TokenStatus::new(&issued, app.env.now());
-    let view = IssuedTokenView { status, token: issued.bearer.as_ref().map(|token| token.expose()) };
+    let view = IssuedTokenView { status, token: issued.bearer.as_ref().map(MachineToken::expose) };
     Ok((StatusCode::CREATED, position_header(issued.position), Json(view)))
 }
 

@@ -16,6 +16,7 @@ use crate::command::{MachineToken, NewToken, TokenStatus};
 use crate::config::ConfigSources;
 
 const PAGE_SIZE: usize = 100;
+const MAX_LIFETIME_SECONDS: i64 = 1_000 * 366 * 24 * 60 * 60;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -79,7 +80,10 @@ pub(super) async fn run(command: Command, sources: &ConfigSources, out: &mut Out
 
 async fn issue(arguments: IssueArguments, session: &Session, out: &mut Output) -> CliResult {
     let IssueArguments { name, roles, expires, json } = arguments;
-    let expires_at = expires.and_then(|span| moment(after(session.env.now(), span)?));
+    // A clock that is centuries ahead makes a token void, not one without an end.
+    let end =
+        |span| after(session.env.now(), span).and_then(moment).or_else(|| moment(Timestamp::UNIX_EPOCH));
+    let expires_at = expires.and_then(end);
     let new = NewToken { name, roles: roles.into_iter().collect(), expires_at };
     let issued = session.services.tokens.issue(&session.context, new).await?;
     let Some(token) = issued.bearer.as_ref().map(MachineToken::expose) else { return Ok(()) };
@@ -136,11 +140,12 @@ async fn revoke(arguments: &RevokeArguments, session: &Session, out: &mut Output
     })
 }
 
-/// A time span above zero that ends within the years of RFC 3339.
+/// A time span above zero, of at most 1,000 years.
 fn lifetime(text: &str) -> Result<Span, String> {
     let span: Span = text.parse().map_err(|error: jiff::Error| error.to_string())?;
-    let is_usable = span.is_positive() && after(Timestamp::now(), span).and_then(moment).is_some();
-    if is_usable { Ok(span) } else { Err("a token expires in the future, before the year 9999".to_owned()) }
+    let end = after(Timestamp::UNIX_EPOCH, span);
+    let is_usable = span.is_positive() && end.is_some_and(|end| end.as_second() < MAX_LIFETIME_SECONDS);
+    if is_usable { Ok(span) } else { Err("a token expires within 1,000 years".to_owned()) }
 }
 
 fn after(now: Timestamp, span: Span) -> Option<Timestamp> {

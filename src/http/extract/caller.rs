@@ -134,7 +134,7 @@ impl Caller {
 /// The valid machine token that is presented.
 async fn machine_token(app: &App, presented: &str) -> Result<TokenState, ApiError> {
     match app.services()?.tokens.authenticate(presented).await? {
-        Authentication::Valid(token) => Ok(token),
+        Authentication::Valid(token) => Ok(*token),
         Authentication::Revoked => Err(ApiError::TokenRevoked),
         Authentication::Invalid => Err(ApiError::InvalidToken),
     }

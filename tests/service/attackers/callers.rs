@@ -45,7 +45,6 @@ impl Authority {
         let holds_one_of = |roles: &[Role]| role.is_some_and(|role| roles.contains(&role));
         match self {
             Self::User if is_token => Err(USER_REQUIRED),
-            Self::Public | Self::User => Ok(()),
             Self::Roles(roles) => {
                 if holds_one_of(roles) {
                     Ok(())
@@ -62,7 +61,7 @@ impl Authority {
             }
             Self::WebhookOwner if is_token => Err(USER_REQUIRED),
             Self::WebhookList if is_token && role != Some(Role::Admin) => Err(USER_REQUIRED),
-            Self::WebhookOwner | Self::WebhookList => Ok(()),
+            Self::Public | Self::User | Self::WebhookOwner | Self::WebhookList => Ok(()),
             Self::WebhookManager if owns_webhook || role == Some(Role::Admin) => Ok(()),
             Self::WebhookManager if is_token => Err(USER_REQUIRED),
             Self::WebhookManager => Err((404, "not_found")),
